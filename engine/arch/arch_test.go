@@ -1,0 +1,156 @@
+package arch
+
+import (
+	"errors"
+	"strings"
+	"testing"
+)
+
+var cifar = Options{Input: Shape{3, 32, 32}, Classes: 10}
+
+// TestParameterCounts compares with the counts that Frankle et al. and the
+// YABA report print.
+func TestParameterCounts(t *testing.T) {
+	isBN := func(t *Tensor) bool { return BN.Trains(t) }
+	for _, c := range []struct {
+		name      string
+		shortcut  Shortcut
+		total, bn int
+	}{
+		{"resnet-14", OptionB, 175_258, 1_120}, {"resnet-14", OptionA, 172_506, 928},
+		{"resnet-32", OptionB, 466_906, 2_464}, {"resnet-32", OptionA, 464_154, 2_272},
+		{"resnet-56", OptionB, 855_770, 4_256}, {"resnet-56", OptionA, 853_018, 4_064},
+		{"resnet-110", OptionB, 1_730_714, 8_288}, {"resnet-110", OptionA, 1_727_962, 8_096},
+		{"resnet-218", OptionB, 3_480_602, 16_352}, {"resnet-218", OptionA, 3_477_850, 16_160},
+		{"resnet-434", OptionB, 6_980_378, 32_480}, {"resnet-866", OptionB, 13_979_930, 64_736},
+		{"wrn-14-1", OptionB, 175_258, 1_120}, {"wrn-14-2", OptionB, 696_618, 2_240},
+		{"wrn-14-4", OptionB, 2_777_674, 4_480}, {"wrn-14-8", OptionB, 11_093_130, 8_960},
+		{"wrn-14-16", OptionB, 44_337_418, 17_920}, {"wrn-14-32", OptionB, 177_279_498, 35_840},
+	} {
+		o := cifar
+		o.Shortcut = c.shortcut
+		n, err := Build(c.name, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := n.Parameters(func(t *Tensor) bool { return All.Trains(t) }); got != c.total {
+			t.Errorf("%s %s: %d parameters, want %d", c.name, c.shortcut, got, c.total)
+		}
+		if got := n.Parameters(isBN); got != c.bn {
+			t.Errorf("%s %s: %d BN parameters, want %d", c.name, c.shortcut, got, c.bn)
+		}
+	}
+}
+
+// TestGroups checks the counts of the output layer and the shortcuts.
+func TestGroups(t *testing.T) {
+	n, err := Build("resnet-110", cifar)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := n.Parameters(func(t *Tensor) bool { return strings.HasPrefix(t.Name, "fc.") }); got != 650 {
+		t.Errorf("output layer: %d parameters, want 650", got)
+	}
+	if got := n.Parameters(func(t *Tensor) bool { return strings.HasSuffix(t.Name, "shortcut.0.weight") }); got != 2_560 {
+		t.Errorf("shortcut convolutions: %d parameters, want 2560", got)
+	}
+}
+
+// TestMACs compares with the 40.8 million multiply-adds that are usually
+// quoted for ResNet-20: 40.55 million in 3×3 convolutions, plus shortcuts and
+// output layer.
+func TestMACs(t *testing.T) {
+	n, err := Build("resnet-20", cifar)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := int64(16*27*1024 + 6*16*16*9*1024 + // stem and first stage
+		(16*32+5*32*32)*9*256 + 16*32*256 + // second stage and its shortcut
+		(32*64+5*64*64)*9*64 + 32*64*64 + 640)
+	if got := n.MACs(); got != want {
+		t.Errorf("%d multiply-accumulates, want %d", got, want)
+	}
+}
+
+// TestNamesAndShapes walks a network: names unique and open_lth's, shapes
+// consistent along every edge, for every size of picture allowed.
+func TestNamesAndShapes(t *testing.T) {
+	for _, in := range []Shape{{1, 8, 8}, {1, 28, 28}, {3, 32, 32}, {3, 33, 47}, {3, 64, 64}} {
+		for _, shortcut := range []Shortcut{OptionA, OptionB} {
+			n, err := Build("resnet-20", Options{Input: in, Classes: 10, Shortcut: shortcut})
+			if err != nil {
+				t.Fatal(err)
+			}
+			seen := map[string]bool{}
+			for _, x := range n.Tensors() {
+				if seen[x.Name] {
+					t.Errorf("%s stands twice", x.Name)
+				}
+				seen[x.Name] = true
+			}
+			for _, name := range []string{"conv.weight", "bn.weight", "bn.bias", "blocks.0.conv1.weight", "blocks.8.bn2.bias", "fc.weight", "fc.bias"} {
+				if !seen[name] {
+					t.Errorf("no tensor %s", name)
+				}
+			}
+			if seen["blocks.3.shortcut.0.weight"] != (shortcut == OptionB) || seen["blocks.0.shortcut.0.weight"] {
+				t.Errorf("shortcut %s: wrong shortcut tensors", shortcut)
+			}
+			for i, u := range n.Units {
+				if u.In >= i || u.Add >= i {
+					t.Errorf("unit %d reads a later one", i)
+				}
+				if u.Add == None {
+					continue
+				}
+				from := n.Units[u.Add].OutShape
+				if shortcut == OptionB && from != u.OutShape {
+					t.Errorf("%s adds %v to %v", u.Name, from, u.OutShape)
+				}
+				if from != u.OutShape && (u.OutShape.H != (from.H+1)/2 || u.OutShape.W != (from.W+1)/2 || u.OutShape.C != 2*from.C) {
+					t.Errorf("%s adds %v to %v", u.Name, from, u.OutShape)
+				}
+			}
+		}
+	}
+}
+
+func TestBuildRefuses(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		o    Options
+		says string
+	}{
+		{"resnet-21", cifar, "nearest are 20 and 26"},
+		{"resnet-2", cifar, "depth 2"},
+		{"resnet-99999999999999999999", cifar, "no depth"},
+		{"resnet-600002", cifar, "depth 600002"},
+		{"resnet", cifar, "resnet-N"},
+		{"wrn-14", cifar, "resnet-N"},
+		{"wrn-14-0", cifar, "width factor"},
+		{"wrn-14-65", cifar, "width factor"},
+		{"vgg", cifar, "unknown"},
+		{"resnet-20", Options{Input: Shape{2, 32, 32}, Classes: 10}, "2 channels"},
+		{"resnet-20", Options{Input: Shape{3, 7, 32}, Classes: 10}, "7×32"},
+		{"resnet-20", Options{Input: Shape{3, 32, 65}, Classes: 10}, "32×65"},
+		{"resnet-20", Options{Input: Shape{3, 32, 32}, Classes: 1}, "1 classes"},
+		{"resnet-20", Options{Input: Shape{3, 32, 32}, Classes: 10, Shortcut: "C"}, "neither A nor B"},
+	} {
+		_, err := Build(c.name, c.o)
+		var e *Error
+		if !errors.As(err, &e) || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s %+v: %v, want an *Error saying %q", c.name, c.o, err, c.says)
+		}
+	}
+}
+
+func TestTrainableSets(t *testing.T) {
+	for _, s := range TrainableSets {
+		if got, err := ParseTrainableSet(string(s)); err != nil || got != s {
+			t.Errorf("%s: %v, %v", s, got, err)
+		}
+	}
+	if _, err := ParseTrainableSet("gama"); err == nil || !strings.Contains(err.Error(), "bn, all") {
+		t.Errorf("a typo gives %v", err)
+	}
+}
