@@ -1,0 +1,34 @@
+package rng
+
+import "math/bits"
+
+// The multipliers and key increments of Philox4x32 (Salmon et al. 2011, section
+// 3.3 and table 2's implementation, Random123): the increments are the golden
+// ratio and √3 − 1 as 32-bit fractions.
+const (
+	philoxM0     = 0xD2511F53
+	philoxM1     = 0xCD9E8D57
+	philoxW0     = 0x9E3779B9
+	philoxW1     = 0xBB67AE85
+	philoxRounds = 10
+)
+
+// Philox4x32 is the bijection Philox4x32-10 of a 128-bit counter under a 64-bit
+// key, word 0 being the lowest.
+func Philox4x32(counter [4]uint32, key [2]uint32) [4]uint32 {
+	w0, w1, w2, w3 := philox(counter[0], counter[1], counter[2], counter[3], key[0], key[1])
+	return [4]uint32{w0, w1, w2, w3}
+}
+
+// philox is Philox4x32 on single words, which the compiler keeps in registers as
+// it does not for arrays.
+func philox(c0, c1, c2, c3, k0, k1 uint32) (w0, w1, w2, w3 uint32) {
+	for range philoxRounds {
+		hi0, lo0 := bits.Mul32(philoxM0, c0)
+		hi1, lo1 := bits.Mul32(philoxM1, c2)
+		c0, c1, c2, c3 = hi1^c1^k0, lo1, hi0^c3^k1, lo0
+		k0 += philoxW0
+		k1 += philoxW1
+	}
+	return c0, c1, c2, c3
+}

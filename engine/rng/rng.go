@@ -1,0 +1,100 @@
+// Package rng draws random numbers that are a pure function of (seed, stream
+// name, index): weights, shuffles and augmentations can be regenerated one at a
+// time, in any order, on any number of threads, and come out with the same bits
+// on every platform. The generator is Philox4x32-10 of Salmon, Moraes, Dror and
+// Shaw, "Parallel Random Numbers: As Easy as 1, 2, 3" (SC 2011).
+//
+// SPEC.md in this folder defines every bit, with test vectors, so that the same
+// numbers can be made in another language. What it defines never changes:
+// checkpoints store a seed in place of the weights it stands for.
+package rng
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"math/bits"
+)
+
+// Stream is one sequence of random 32-bit words, addressed by index. It is a
+// value without state: copies and concurrent use are free, and asking twice for
+// the same index gives the same number.
+//
+// Uniforms, Normals and Permutation all read the same words, so a stream should
+// serve one purpose only.
+type Stream struct {
+	key [2]uint32 // seed, low word first
+	id  [2]uint32 // stream id, low word first
+}
+
+// NewStream returns the stream of that name under that seed. Streams whose names
+// differ are independent. The stream id is the first 8 bytes, little-endian, of
+// the SHA-256 of name's bytes.
+func NewStream(seed uint64, name string) Stream {
+	sum := sha256.Sum256([]byte(name))
+	id := binary.LittleEndian.Uint64(sum[:8])
+	return Stream{
+		key: [2]uint32{uint32(seed), uint32(seed >> 32)},
+		id:  [2]uint32{uint32(id), uint32(id >> 32)},
+	}
+}
+
+// Block returns words 4i to 4i+3 of the stream: Philox4x32-10 of the counter
+// (i low, i high, stream id low, stream id high) under the seed as key. Blocks
+// from 2^62 on are beyond what the other methods reach.
+func (s Stream) Block(i uint64) [4]uint32 {
+	w0, w1, w2, w3 := s.block(i)
+	return [4]uint32{w0, w1, w2, w3}
+}
+
+// block is Block with its words in registers.
+func (s Stream) block(i uint64) (w0, w1, w2, w3 uint32) {
+	return philox(uint32(i), uint32(i>>32), s.id[0], s.id[1], s.key[0], s.key[1])
+}
+
+// Uint32 returns word i of the stream, uniform over all 32-bit values.
+func (s Stream) Uint32(i uint64) uint32 {
+	b := s.Block(i / 4)
+	return b[i%4]
+}
+
+// Uniforms sets dst[j] to the top 24 bits of word first+j, times 2^-24: uniform
+// in [0, 1), every value exact. first+len(dst) must not exceed 2^64.
+func (s Stream) Uniforms(dst []float32, first uint64) {
+	i := first / 4
+	if skip := first % 4; skip != 0 {
+		u := s.uniformBlock(i)
+		dst = dst[copy(dst, u[skip:]):]
+		i++
+	}
+	for ; len(dst) >= 4; dst = dst[4:] {
+		w0, w1, w2, w3 := s.block(i)
+		dst[0] = uniform(w0)
+		dst[1] = uniform(w1)
+		dst[2] = uniform(w2)
+		dst[3] = uniform(w3)
+		i++
+	}
+	if len(dst) > 0 {
+		u := s.uniformBlock(i)
+		copy(dst, u[:])
+	}
+}
+
+// uniformBlock returns uniform numbers 4i to 4i+3.
+func (s Stream) uniformBlock(i uint64) [4]float32 {
+	w0, w1, w2, w3 := s.block(i)
+	return [4]float32{uniform(w0), uniform(w1), uniform(w2), uniform(w3)}
+}
+
+// uniform maps a word to [0, 1). Both steps are exact in float32.
+func uniform(word uint32) float32 {
+	return float32(word>>8) * 0x1p-24
+}
+
+// Bounded maps a uniform word to 0..n-1 by the high half of word × n (0 for
+// n = 0). For n that is not a power of two, a value's probability is off from
+// 1/n by less than 2^-32.
+func Bounded(word, n uint32) uint32 {
+	hi, _ := bits.Mul32(word, n)
+	return hi
+}
