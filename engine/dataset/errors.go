@@ -1,0 +1,43 @@
+package dataset
+
+import (
+	"fmt"
+	"strings"
+)
+
+// FormatError reports a file that is not what its format demands: truncated,
+// oversized, corrupt, with a wrong magic number or a label out of range.
+type FormatError struct {
+	// File is the path of the file; for a member of an archive, ARCHIVE:MEMBER.
+	File string
+	// Offset is the position in bytes of what is wrong, after decompression.
+	Offset int64
+	// Want and Got say what the format demands there and what was found.
+	Want, Got string
+}
+
+func (e *FormatError) Error() string {
+	return fmt.Sprintf("%s: at byte %d: want %s, got %s", e.File, e.Offset, e.Want, e.Got)
+}
+
+// MissingError reports a data set whose files are not there.
+type MissingError struct {
+	// Name is the canonical name asked for; "" when a folder was opened by its path.
+	Name string
+	// Dir is the folder that was searched.
+	Dir string
+}
+
+func (e *MissingError) Error() string {
+	if e.Name == "" {
+		return fmt.Sprintf("no data set in %s: want CIFAR binary files, a CIFAR .tar.gz, or the four IDX files of the MNIST family", e.Dir)
+	}
+	return fmt.Sprintf("data set %s is not in %s: type \"bnkit data fetch %s\", or name the folder that holds it with --data-dir", e.Name, e.Dir, e.Name)
+}
+
+// UnknownError reports a name that is neither a known data set nor a path.
+type UnknownError struct{ Name string }
+
+func (e *UnknownError) Error() string {
+	return fmt.Sprintf("unknown data set %q: want %s, or the path of a folder or .tar.gz", e.Name, strings.Join(Names(), ", "))
+}

@@ -1,0 +1,244 @@
+package dataset
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"sync"
+
+	"bnkit/engine/rng"
+)
+
+// Batch holds pictures ready for the network.
+type Batch struct {
+	// Images is N×C×H×W: (pixel/255 − mean) / std, and 0 where a shift left nothing.
+	Images []float32
+	// Labels holds N class indices.
+	Labels []int32
+	N      int
+}
+
+// LoaderConfig says what batches to make of a split.
+type LoaderConfig struct {
+	// Batch is the number of pictures in a batch.
+	Batch int
+	// Seed, with the epoch and a picture's index, decides every draw.
+	Seed uint64
+	// Shuffle visits the pictures in an order drawn anew each epoch: the permutation
+	// of the stream "shuffle/epoch/E". Otherwise they come in the split's order.
+	Shuffle bool
+	// Augment shifts each picture by up to 4 pixels in both directions, after
+	// normalisation, zeros coming in; with Flip it first mirrors every second one.
+	Augment bool
+	// DropLast leaves out a last batch that would be smaller than the others.
+	DropLast bool
+	// Mean and Std normalise, per channel; they are those of [Data].
+	Mean, Std []float32
+	// Flip allows augmentation to mirror; it is that of [Data].
+	Flip bool
+}
+
+// ring is the number of batches in circulation: one in the caller's hands, the others
+// being prepared ahead.
+const ring = 3
+
+// Loader makes batches from a split. It may serve several iterators at once.
+type Loader struct {
+	split *Split
+	cfg   LoaderConfig
+	norm  *normaliser
+
+	mu    sync.Mutex
+	spare []*buffers
+}
+
+// buffers is the memory an iterator works in, kept by the loader from epoch to epoch.
+type buffers struct {
+	order   []int32
+	batches [ring]Batch
+}
+
+// NewLoader returns a loader over a split, which must not change meanwhile.
+func NewLoader(s *Split, cfg LoaderConfig) (*Loader, error) {
+	switch {
+	case cfg.Batch < 1:
+		return nil, fmt.Errorf("batch size: want at least 1, got %d", cfg.Batch)
+	case s.Len() == 0:
+		return nil, fmt.Errorf("split without pictures")
+	case len(s.Images) != s.Len()*s.imageSize():
+		return nil, fmt.Errorf("split of %d pictures of %d×%d×%d: want %d pixels, got %d",
+			s.Len(), s.Channels, s.Height, s.Width, s.Len()*s.imageSize(), len(s.Images))
+	case cfg.DropLast && s.Len() < cfg.Batch:
+		return nil, fmt.Errorf("batch size: %d pictures fill no batch of %d", s.Len(), cfg.Batch)
+	case len(cfg.Mean) != s.Channels || len(cfg.Std) != s.Channels:
+		return nil, fmt.Errorf("normalisation: want mean and std of %d channels, got %d and %d", s.Channels, len(cfg.Mean), len(cfg.Std))
+	}
+	for c, std := range cfg.Std {
+		if !(std > 0) {
+			return nil, fmt.Errorf("normalisation: want a positive std, got %g for channel %d", std, c)
+		}
+	}
+	cfg.Mean, cfg.Std = slices.Clone(cfg.Mean), slices.Clone(cfg.Std)
+	return &Loader{split: s, cfg: cfg, norm: newNormaliser(s, cfg.Mean, cfg.Std)}, nil
+}
+
+// Batches returns the number of batches of an epoch.
+func (l *Loader) Batches() int {
+	if l.cfg.DropLast {
+		return l.split.Len() / l.cfg.Batch
+	}
+	return (l.split.Len() + l.cfg.Batch - 1) / l.cfg.Batch
+}
+
+// Start begins an epoch (counted from 0) at a batch from 0 to Batches(): the batches
+// from there on are the same whatever the first one is. They are prepared in the
+// background until the epoch ends, the context is cancelled or the iterator closed.
+func (l *Loader) Start(ctx context.Context, epoch, firstBatch int) *Iterator {
+	it := &Iterator{
+		ctx:   ctx,
+		stop:  make(chan struct{}),
+		free:  make(chan *Batch, ring),
+		ready: make(chan *Batch, ring),
+		left:  l.Batches() - firstBatch,
+	}
+	if epoch < 0 || firstBatch < 0 || it.left < 0 {
+		it.err = fmt.Errorf("start epoch %d at batch %d: want an epoch from 0 and a batch from 0 to %d", epoch, firstBatch, l.Batches())
+		it.left = 0
+		close(it.ready)
+		return it
+	}
+	buf := l.takeBuffers()
+	it.release = func() { l.returnBuffers(buf) }
+	for i := range buf.batches {
+		it.free <- &buf.batches[i]
+	}
+	go l.prefetch(it, buf.order, epoch, firstBatch)
+	return it
+}
+
+// prefetch prepares the batches of an epoch in turn until it ends or is stopped.
+func (l *Loader) prefetch(it *Iterator, order []int32, epoch, firstBatch int) {
+	defer close(it.ready)
+	suffix := "/epoch/" + strconv.Itoa(epoch)
+	if l.cfg.Shuffle {
+		rng.NewStream(l.cfg.Seed, "shuffle"+suffix).Permutation(order)
+	}
+	augment := rng.NewStream(l.cfg.Seed, "augment"+suffix)
+	done := it.ctx.Done()
+	for b := firstBatch; b < l.Batches(); b++ {
+		select {
+		case <-done:
+			return
+		case <-it.stop:
+			return
+		case batch := <-it.free:
+			l.fill(batch, order, b, augment)
+			it.ready <- batch // never blocks: ready holds the whole ring
+		}
+	}
+}
+
+// fill prepares batch number b.
+func (l *Loader) fill(batch *Batch, order []int32, b int, augment rng.Stream) {
+	size := l.split.imageSize()
+	first := b * l.cfg.Batch
+	batch.N = min(l.cfg.Batch, l.split.Len()-first)
+	batch.Images = batch.Images[:batch.N*size]
+	batch.Labels = batch.Labels[:batch.N]
+	for i := range batch.N {
+		sample := first + i
+		if l.cfg.Shuffle {
+			sample = int(order[sample])
+		}
+		var t transform
+		if l.cfg.Augment {
+			t = drawTransform(augment, sample, l.cfg.Flip)
+		}
+		l.norm.apply(batch.Images[i*size:(i+1)*size], l.split.Image(sample), t)
+		batch.Labels[i] = int32(l.split.Labels[sample])
+	}
+}
+
+// takeBuffers returns the memory of an iterator that was closed, or new memory.
+func (l *Loader) takeBuffers() *buffers {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if n := len(l.spare); n > 0 {
+		buf := l.spare[n-1]
+		l.spare = l.spare[:n-1]
+		return buf
+	}
+	buf := &buffers{}
+	if l.cfg.Shuffle {
+		buf.order = make([]int32, l.split.Len())
+	}
+	n := min(l.cfg.Batch, l.split.Len())
+	for i := range buf.batches {
+		buf.batches[i] = Batch{Images: make([]float32, n*l.split.imageSize()), Labels: make([]int32, n)}
+	}
+	return buf
+}
+
+func (l *Loader) returnBuffers(buf *buffers) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.spare = append(l.spare, buf)
+}
+
+// Iterator yields the batches of one epoch. It is used by one goroutine.
+type Iterator struct {
+	ctx         context.Context
+	stop        chan struct{}
+	free, ready chan *Batch
+	release     func()
+	current     *Batch
+	left        int
+	closed      bool
+	err         error
+}
+
+// Next returns the next batch, or false after the last one, after Close, or when the
+// context is cancelled, which [Iterator.Err] tells apart. The batch is the caller's to
+// read until the following Next or Close.
+func (it *Iterator) Next() (*Batch, bool) {
+	if it.current != nil {
+		it.free <- it.current
+		it.current = nil
+	}
+	if it.left == 0 || it.closed || it.err != nil {
+		return nil, false
+	}
+	if it.err = it.ctx.Err(); it.err != nil {
+		return nil, false
+	}
+	batch, ok := <-it.ready
+	if !ok {
+		it.err = it.ctx.Err()
+		return nil, false
+	}
+	it.current = batch
+	it.left--
+	return batch, true
+}
+
+// Err returns why Next ended the epoch early: the context's error, or that of Start's
+// arguments; nil if it did not.
+func (it *Iterator) Err() error { return it.err }
+
+// Close stops the preparation of further batches and returns when it has ended. It
+// may be called more than once, and should be called for every iterator, so that the
+// next epoch reuses its memory.
+func (it *Iterator) Close() {
+	if it.closed {
+		return
+	}
+	it.closed = true
+	it.current = nil
+	close(it.stop)
+	for range it.ready { // closed by prefetch as its last act
+	}
+	if it.release != nil {
+		it.release()
+	}
+}

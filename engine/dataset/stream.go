@@ -1,0 +1,97 @@
+package dataset
+
+import (
+	"bufio"
+	"bytes"
+	"compress/flate"
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// maxDecompressed bounds what a compressed file may unfold to: an IDX file's largest
+// content and its header, well above the 184 MB of a CIFAR archive.
+const maxDecompressed = maxElements + 1<<20
+
+// decompress returns r's content, through gzip when it begins with gzip's magic
+// number, and fails with a FormatError beyond maxDecompressed bytes.
+func decompress(r io.Reader, file string) (io.Reader, error) {
+	br := bufio.NewReaderSize(r, 1<<18)
+	magic, err := br.Peek(2)
+	if err != nil && err != io.EOF {
+		return nil, fmt.Errorf("read %s: %w", file, err)
+	}
+	if !bytes.Equal(magic, []byte{0x1f, 0x8b}) {
+		return &cappedReader{r: br, file: file}, nil
+	}
+	zr, err := gzip.NewReader(br)
+	if err != nil {
+		return nil, truncated(err, file, 0, "a gzip header")
+	}
+	return &cappedReader{r: zr, file: file}, nil
+}
+
+// cappedReader fails once more than maxDecompressed bytes were read.
+type cappedReader struct {
+	r    io.Reader
+	file string
+	read int64
+}
+
+func (c *cappedReader) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	if c.read += int64(n); c.read > maxDecompressed {
+		return 0, &FormatError{File: c.file, Offset: maxDecompressed,
+			Want: fmt.Sprintf("at most %d bytes after decompression", int64(maxDecompressed)), Got: "more"}
+	}
+	return n, err
+}
+
+// readExactly reads n bytes and then the end of the input; offset is where in the
+// file they begin. Memory grows with what has been read, not with what a header claims.
+func readExactly(r io.Reader, file string, offset int64, n int) ([]uint8, error) {
+	data := make([]uint8, 0, min(n, 1<<20))
+	for len(data) < n {
+		if len(data) == cap(data) {
+			grown := make([]uint8, len(data), min(n, 2*cap(data)))
+			copy(grown, data)
+			data = grown
+		}
+		k, err := io.ReadFull(r, data[len(data):cap(data)])
+		data = data[:len(data)+k]
+		if err != nil {
+			return nil, truncated(err, file, offset+int64(len(data)), fmt.Sprintf("%d bytes in all", offset+int64(n)))
+		}
+	}
+	return data, expectEnd(r, file, offset+int64(n))
+}
+
+// expectEnd demands that the input ends here, which also verifies gzip's checksum.
+func expectEnd(r io.Reader, file string, offset int64) error {
+	var b [1]byte
+	switch n, err := io.ReadFull(r, b[:]); {
+	case n > 0:
+		return &FormatError{File: file, Offset: offset, Want: "the end of the file", Got: "more data"}
+	case err == io.EOF:
+		return nil
+	default:
+		return truncated(err, file, offset, "the end of the file")
+	}
+}
+
+// truncated turns a reader's error at an offset into a FormatError when the content
+// is at fault, and wraps it when the file system is.
+func truncated(err error, file string, offset int64, want string) error {
+	var format *FormatError
+	var corrupt flate.CorruptInputError
+	switch {
+	case errors.As(err, &format):
+		return err
+	case err == io.EOF || err == io.ErrUnexpectedEOF:
+		return &FormatError{File: file, Offset: offset, Want: want, Got: "the end of the file"}
+	case errors.Is(err, gzip.ErrHeader) || errors.Is(err, gzip.ErrChecksum) || errors.As(err, &corrupt):
+		return &FormatError{File: file, Offset: offset, Want: want, Got: "corrupt gzip data (" + err.Error() + ")"}
+	}
+	return fmt.Errorf("read %s: %w", file, err)
+}
