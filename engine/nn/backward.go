@@ -1,0 +1,375 @@
+package nn
+
+import (
+	"math"
+
+	"bnkit/engine/arch"
+	"bnkit/engine/kernel"
+)
+
+// weightGroups is the number of image ranges whose weight gradients are
+// summed apart and then in order: it bounds the threads that share a weight
+// gradient, and is fixed so that the sum's order is.
+const weightGroups = 16
+
+// backward is what Training adds for gradients.
+type backward[T kernel.Float] struct {
+	units     []backwardUnit[T]
+	gradients *Params[T]
+	dpooled   []T // image × features
+
+	sumG, sumGY, sumGR []T // of one stage, image × channel
+
+	groups [][]T // weight-gradient accumulators
+
+	maskHeadImage, chunk, group, reduce func(worker, item int)
+}
+
+// backwardUnit is one unit's way back.
+type backwardUnit[T kernel.Float] struct {
+	data   kernel.Conv[T]           // nil where the input needs no gradient
+	weight kernel.WeightGradient[T] // nil where not asked for
+	source kernel.Layout            // of data
+	chunk  int
+
+	g  []T // gradient of the sum before the ReLU, image × size; a projection shares its block's
+	dx []T // gradient of the input, or this unit's share of it
+
+	// Where this unit is the last to add to its input's gradient, dx becomes
+	// the input's g: the share of the others is added and the ReLU's mask
+	// applied.
+	completes bool
+	add       []T      // the others' share, image × size; nil for none
+	addKind   residual // identity: as it is; subsampledPad: spread out first
+	addShape  arch.Shape
+
+	// BatchNorm's input gradient as dy = cg·g + cy·y + c1, by channel
+	cg, cy, c1 []T
+	mean       []T // of y, by channel
+}
+
+func newBackward[T kernel.Float](t *Training[T]) *backward[T] {
+	b := &backward[T]{
+		units:     make([]backwardUnit[T], len(t.units)),
+		gradients: NewParams[T](t.net, t.o.Gradients.keeps),
+		dpooled:   make([]T, len(t.pooled)),
+		sumG:      make([]T, len(t.sums)),
+		sumGY:     make([]T, len(t.sums)),
+		sumGR:     make([]T, len(t.sums)),
+	}
+	lanes, accumulator, dySize := t.family.Lanes, 0, 0
+	for i := range t.units {
+		u, bu := &t.units[i], &b.units[i]
+		channels := u.blocks * lanes
+		bu.cg, bu.cy, bu.c1, bu.mean = make([]T, channels), make([]T, channels), make([]T, channels), make([]T, channels)
+		bu.chunk = u.chunk
+		if u.In != arch.Picture {
+			bu.data = t.family.NewBackward(convShape(u.Unit))
+			bu.data.SetFilters(t.params.Of(i, arch.ConvWeight))
+			bu.source = bu.data.Source()
+		}
+		if t.o.Gradients == AllGradients {
+			bu.weight = t.family.NewWeightGradient(convShape(u.Unit))
+			accumulator = max(accumulator, bu.weight.Len())
+			dySize = max(dySize, bu.chunk*u.size)
+		}
+		for _, w := range t.workers {
+			if bu.data != nil {
+				w.need(bu.source, bu.chunk, lanes)
+				w.work = grow(w.work, bu.data.Workspace(bu.chunk))
+			}
+			if bu.weight != nil {
+				w.need(bu.weight.Source(), bu.chunk, lanes)
+				w.work = grow(w.work, bu.weight.Workspace(bu.chunk))
+			}
+			w.dy = grow(w.dy, dySize)
+		}
+	}
+	if accumulator > 0 {
+		b.groups = make([][]T, min(weightGroups, t.o.Batch))
+		for i := range b.groups {
+			b.groups[i] = make([]T, accumulator)
+		}
+	}
+	b.place(t)
+	b.maskHeadImage, b.chunk, b.group, b.reduce = t.runMaskHeadImage, t.runBackwardChunk, t.runWeightGroup, t.runReduce
+	return b
+}
+
+// place plans which gradients share memory: it walks the backward pass once,
+// handing out slots, and then allocates them.
+func (b *backward[T]) place(t *Training[T]) {
+	n := len(t.units)
+	var s slots
+	g, dx, add := make([]int, n), make([]int, n), make([]int, n)
+	pending := make([]int, n)     // the slot of what others already add to a unit's output gradient; -1 for none
+	pendingFrom := make([]int, n) // whose residual that is; -1 for a convolution's dx
+	contributors := make([]int, n)
+	for i := range t.units {
+		pending[i], pendingFrom[i], dx[i], add[i] = -1, -1, -1, -1
+		if in := t.units[i].In; in != arch.Picture {
+			contributors[in]++
+		}
+	}
+	g[n-1] = s.take(t.units[n-1].size)
+	for i := n - 1; i >= 0; i-- {
+		u, bu := &t.units[i], &b.units[i]
+		switch u.residual {
+		case projection:
+			g[u.Add] = g[i]
+			s.share(g[i])
+		case identity, subsampledPad:
+			pending[u.Add], pendingFrom[u.Add] = g[i], i
+			s.share(g[i])
+		}
+		if u.In != arch.Picture {
+			in := u.In
+			dx[i] = s.take(t.units[in].size)
+			contributors[in]--
+			if contributors[in] > 0 {
+				pending[in] = dx[i]
+			} else {
+				bu.completes = true
+				g[in] = dx[i]
+				if pending[in] >= 0 {
+					add[i] = pending[in]
+					bu.addKind = identity
+					if from := pendingFrom[in]; from >= 0 {
+						bu.addKind, bu.addShape = t.units[from].residual, t.units[from].OutShape
+					}
+					s.free(pending[in])
+				}
+			}
+		}
+		s.free(g[i])
+	}
+	memory := make([][]T, len(s.sizes))
+	for i, size := range s.sizes {
+		memory[i] = make([]T, size*t.o.Batch)
+	}
+	for i := range t.units {
+		bu := &b.units[i]
+		bu.g = memory[g[i]]
+		if dx[i] >= 0 {
+			bu.dx = memory[dx[i]]
+		}
+		if add[i] >= 0 {
+			bu.add = memory[add[i]]
+		}
+	}
+}
+
+// Backward computes the gradients of the last Forward's mean loss.
+func (t *Training[T]) Backward() {
+	b, last := t.backward, len(t.units)-1
+	t.pool.run(t.n, b.maskHeadImage)
+	t.finishGradients(last)
+	if t.o.Gradients == AllGradients {
+		t.outputGradients()
+	}
+	for i := last; i >= 0; i-- {
+		t.stage = i
+		u, bu := &t.units[i], &b.units[i]
+		if bu.weight != nil {
+			t.weightGradient(i)
+		}
+		if bu.data == nil {
+			continue
+		}
+		t.pool.run((t.n+bu.chunk-1)/bu.chunk, b.chunk)
+		if bu.completes {
+			t.finishGradients(u.In)
+		}
+	}
+}
+
+// runMaskHeadImage takes one image's gradient from the logits back to the sum
+// before the last ReLU.
+func (t *Training[T]) runMaskHeadImage(worker, image int) {
+	b, last := t.backward, len(t.units)-1
+	u := &t.units[last]
+	lanes, features, classes := t.family.Lanes, u.OutShape.C, t.net.Classes
+	channels := u.blocks * lanes
+	weight := t.params.Of(last+1, arch.OutputWeight)
+	dpooled := b.dpooled[image*channels:][:channels]
+	clear(dpooled)
+	for k, d := range t.dlogits[image*classes:][:classes] {
+		t.family.Axpy(dpooled[:features], d, weight[k*features:][:features])
+	}
+	g := b.units[last].g[image*u.size:][:u.size]
+	scale := 1 / T(u.area)
+	for block := range u.blocks {
+		row := g[block*u.area*lanes:][:lanes]
+		for c := range row {
+			row[c] = dpooled[block*lanes+c] * scale
+		}
+		for at := lanes; at < u.area*lanes; at += lanes {
+			copy(g[block*u.area*lanes+at:][:lanes], row)
+		}
+	}
+	t.mask(t.workers[worker], last, image, g, nil)
+}
+
+// mask applies unit i's ReLU to one image's gradient g, after adding add, and
+// takes the sums that its BatchNorm's gradient needs, and its projection's.
+func (t *Training[T]) mask(w *worker[T], i, image int, g, add []T) {
+	b, u := t.backward, &t.units[i]
+	channels := u.blocks * t.family.Lanes
+	at := image * channels
+	m := &w.masking
+	*m = kernel.Masking[T]{Blocks: u.blocks, H: u.OutShape.H, W: u.OutShape.W, G: g, Add: add,
+		Scale: u.scale, Shift: u.shift, Floor: u.floor,
+		Y: t.buffers.y[i][image*u.size:][:u.size], Mean: b.units[i].mean,
+		SumG: b.sumG[at:][:channels], SumGY: b.sumGY[at:][:channels]}
+	if mask := t.buffers.mask[i]; mask != nil {
+		bytes := u.size / t.family.Lanes
+		m.Mask = mask[image*bytes:][:bytes]
+	}
+	if u.residual == projection {
+		m.R, m.RMean = t.buffers.y[u.Add][image*u.size:][:u.size], b.units[u.Add].mean
+		m.SumGR = b.sumGR[at:][:channels]
+	}
+	t.family.MaskGradient(m)
+}
+
+// runBackwardChunk takes one chunk of images from the gradient before unit
+// stage's ReLU to its input's.
+func (t *Training[T]) runBackwardChunk(worker, item int) {
+	w, u, bu := t.workers[worker], &t.units[t.stage], &t.backward.units[t.stage]
+	first := item * bu.chunk
+	images := min(bu.chunk, t.n-first)
+	padded := w.padded[bu.source]
+	length := bu.source.Len(t.family.Lanes)
+	for i := range images {
+		t.inputGradient(w, t.stage, first+i, padded[i*length:][:length], bu.source, nil)
+	}
+	size := t.units[u.In].size
+	dx := bu.dx[first*size:][:images*size]
+	bu.data.Run(dx, padded, images, w.work)
+	if !bu.completes {
+		return
+	}
+	for i := range images {
+		var add []T
+		switch {
+		case bu.add == nil:
+		case bu.addKind == subsampledPad:
+			add = w.plain[:size]
+			from := &t.units[u.In]
+			small := (t.family.Lanes * bu.addShape.H * bu.addShape.W) * ((bu.addShape.C + t.family.Lanes - 1) / t.family.Lanes)
+			spread(add, bu.add[(first+i)*small:][:small], bu.addShape, from.OutShape, t.family.Lanes)
+		default:
+			add = bu.add[(first+i)*size:][:size]
+		}
+		t.mask(w, u.In, first+i, dx[i*size:][:size], add)
+	}
+}
+
+// inputGradient computes one image's gradient of unit i's convolution output.
+func (t *Training[T]) inputGradient(w *worker[T], i, image int, padded []T, l kernel.Layout, plain []T) {
+	u, bu := &t.units[i], &t.backward.units[i]
+	w.gradient = kernel.InputGradient[T]{Blocks: u.blocks, H: u.OutShape.H, W: u.OutShape.W,
+		G: bu.g[image*u.size:][:u.size], Y: t.buffers.y[i][image*u.size:][:u.size],
+		CG: bu.cg, CY: bu.cy, C1: bu.c1, Padded: padded, Layout: l, Plain: plain}
+	t.family.BatchNormGradient(&w.gradient)
+}
+
+// finishGradients turns the sums over images into the gradients of unit i's γ
+// and β and the coefficients of its input gradient, and of its projection's.
+func (t *Training[T]) finishGradients(i int) {
+	t.finishBatchNorm(i, t.backward.sumGY)
+	if u := &t.units[i]; u.residual == projection {
+		t.finishBatchNorm(u.Add, t.backward.sumGR)
+	}
+}
+
+func (t *Training[T]) finishBatchNorm(i int, sumGY []T) {
+	b, u, bu := t.backward, &t.units[i], &t.backward.units[i]
+	channels, count := u.blocks*t.family.Lanes, float64(t.n*u.area)
+	gamma := t.params.Of(i, arch.Gamma)
+	dgamma, dbeta := b.gradients.Of(i, arch.Gamma), b.gradients.Of(i, arch.Beta)
+	for c := range u.OutShape.C {
+		var g, gy float64
+		for at := c; at < t.n*channels; at += channels {
+			g += float64(b.sumG[at])
+			gy += float64(sumGY[at])
+		}
+		mean, inv := t.means[i][c], 1/math.Sqrt(t.vars[i][c]+t.eps)
+		// The sums were taken around the rounded mean.
+		gx := (gy + (float64(bu.mean[c])-mean)*g) * inv
+		dgamma[c], dbeta[c] = T(gx), T(g)
+		scale := float64(gamma[c]) * inv
+		slope := -scale * inv * gx / count
+		bu.cg[c], bu.cy[c], bu.c1[c] = T(scale), T(slope), T(-scale*g/count-slope*mean)
+	}
+}
+
+// outputGradients sums the output layer's gradients in image order.
+func (t *Training[T]) outputGradients() {
+	last, classes := len(t.units)-1, t.net.Classes
+	u := &t.units[last]
+	channels, features := u.blocks*t.family.Lanes, u.OutShape.C
+	dw, db := t.backward.gradients.Of(last+1, arch.OutputWeight), t.backward.gradients.Of(last+1, arch.OutputBias)
+	clear(dw)
+	clear(db)
+	for i := range t.n {
+		pooled := t.pooled[i*channels:][:features]
+		for k, d := range t.dlogits[i*classes:][:classes] {
+			t.family.Axpy(dw[k*features:][:features], d, pooled)
+			db[k] += d
+		}
+	}
+}
+
+// weightGradient computes unit i's convolution weight gradient.
+func (t *Training[T]) weightGradient(i int) {
+	b, bu := t.backward, &t.backward.units[i]
+	t.pool.run(len(b.groups), b.group)
+	t.pool.run(reducePieces, b.reduce)
+	bu.weight.Unpack(b.gradients.Of(i, arch.ConvWeight), b.groups[0][:bu.weight.Len()])
+}
+
+// runWeightGroup accumulates the weight gradient of one range of images.
+func (t *Training[T]) runWeightGroup(worker, group int) {
+	w, u, bu := t.workers[worker], &t.units[t.stage], &t.backward.units[t.stage]
+	groups := len(t.backward.groups)
+	acc := t.backward.groups[group][:bu.weight.Len()]
+	clear(acc)
+	source := bu.weight.Source()
+	padded := w.padded[source]
+	end := (group + 1) * t.n / groups
+	for first := group * t.n / groups; first < end; first += bu.chunk {
+		images := min(bu.chunk, end-first)
+		t.loadAgain(w, first, images, padded, source)
+		for i := range images {
+			t.inputGradient(w, t.stage, first+i, nil, kernel.Layout{}, w.dy[i*u.size:][:u.size])
+		}
+		bu.weight.Accumulate(acc, padded, w.dy[:images*u.size], images, w.work)
+	}
+}
+
+// loadAgain fills padded with what stage's convolution read in Forward.
+func (t *Training[T]) loadAgain(w *worker[T], first, images int, padded []T, l kernel.Layout) {
+	in := t.units[t.stage].In
+	if in == arch.Picture {
+		t.load(w, t.buffers, t.stage, first, images, t.x, padded, l)
+		return
+	}
+	length := l.Len(t.family.Lanes)
+	for i := range images {
+		t.activate(w, t.buffers, in, first+i, false, padded[i*length:][:length], l, nil)
+	}
+}
+
+// reducePieces splits the sum over groups for the threads.
+const reducePieces = 16
+
+// runReduce adds one piece of the groups' accumulators to the first's.
+func (t *Training[T]) runReduce(_, piece int) {
+	b := t.backward
+	length := b.units[t.stage].weight.Len()
+	from, to := piece*length/reducePieces, (piece+1)*length/reducePieces
+	for _, g := range b.groups[1:] {
+		t.family.Axpy(b.groups[0][from:to], 1, g[from:to])
+	}
+}

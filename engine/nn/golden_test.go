@@ -1,0 +1,130 @@
+package nn
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"hash/crc32"
+	"math"
+	"os"
+	"testing"
+
+	"bnkit/engine/arch"
+	"bnkit/engine/kernel"
+)
+
+// hashed returns golden.py's numbers: n multiples of 2^-24 in [0,1).
+func hashed(name string, n int) []float32 {
+	u := make([]float32, n)
+	for i := range u {
+		x := uint32(i) + crc32.ChecksumIEEE([]byte(name))
+		x ^= x >> 16
+		x *= 0x7feb352d
+		x ^= x >> 15
+		x *= 0x846ca68b
+		x ^= x >> 16
+		u[i] = float32(x>>8) / (1 << 24)
+	}
+	return u
+}
+
+// golden is what golden.py wrote: tensors by name.
+func golden(t *testing.T, path string) map[string][]float32 {
+	t.Helper()
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := binary.LittleEndian.Uint64(raw)
+	var header map[string]struct {
+		Offsets [2]int `json:"data_offsets"`
+	}
+	if err := json.Unmarshal(raw[8:8+n], &header); err != nil {
+		t.Fatal(err)
+	}
+	tensors := map[string][]float32{}
+	for name, h := range header {
+		data := raw[8+int(n)+h.Offsets[0] : 8+int(n)+h.Offsets[1]]
+		for ; len(data) > 0; data = data[4:] {
+			tensors[name] = append(tensors[name], math.Float32frombits(binary.LittleEndian.Uint32(data)))
+		}
+	}
+	return tensors
+}
+
+// distance is the normalised error of got: its root-mean-square distance from
+// want, over want's root mean square.
+func distance[T, U kernel.Float](got []T, want []U) float64 {
+	if len(got) != len(want) || len(got) == 0 {
+		return math.Inf(1)
+	}
+	var d, w float64
+	for i := range got {
+		d += (float64(got[i]) - float64(want[i])) * (float64(got[i]) - float64(want[i]))
+		w += float64(want[i]) * float64(want[i])
+	}
+	return math.Sqrt(d / w)
+}
+
+// TestGolden compares a training step of ResNet-8 with PyTorch's.
+func TestGolden(t *testing.T) {
+	want := golden(t, "testdata/resnet8.safetensors")
+	t.Run("generic float64", func(t *testing.T) { testGolden(t, kernel.Generic[float64](), want, 1e-6) })
+	t.Run("generic float32", func(t *testing.T) { testGolden(t, kernel.Generic[float32](), want, 1e-5) })
+	t.Run("best", func(t *testing.T) { testGolden(t, kernel.Best(), want, 1e-4) })
+}
+
+func testGolden[T kernel.Float](t *testing.T, family *kernel.Family[T], want map[string][]float32, bound float64) {
+	t.Log("kernels:", family.Name)
+	net, err := arch.Build("resnet-8", arch.Options{Input: arch.Shape{C: 3, H: 32, W: 32}, Classes: 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	params := NewParams[T](net, nil)
+	for i := range params.Tensors {
+		x := &params.Tensors[i]
+		for j, u := range hashed(x.Name, x.Len()) {
+			if len(x.Shape) > 1 {
+				u = float32(2*u-1) * float32(math.Sqrt(6/float64(x.FanIn)))
+			}
+			params.Values[i][j] = T(u)
+		}
+	}
+	const batch = 8
+	pictures := make([]T, batch*3*32*32)
+	for i, u := range hashed("pictures", len(pictures)) {
+		pictures[i] = T(4*u - 2)
+	}
+	labels := make([]int32, batch)
+	for i := range labels {
+		labels[i] = int32(i * 3 % 10)
+	}
+	for _, gradients := range []Gradients{BNGradients, AllGradients} {
+		step, err := NewTraining(net, family, params, TrainingOptions{Batch: batch, Threads: 2, Gradients: gradients})
+		if err != nil {
+			t.Fatal(err)
+		}
+		loss := step.Forward(pictures, labels)
+		step.Backward()
+		worst := math.Max(distance(step.Logits(), want["logits"]), distance([]float64{loss.Mean()}, want["loss"]))
+		grads := step.Gradients()
+		for i := range grads.Tensors {
+			name := grads.Tensors[i].Name
+			if grads.Values[i] == nil {
+				if gradients == AllGradients || arch.BN.Trains(&grads.Tensors[i]) {
+					t.Errorf("no gradient of %s", name)
+				}
+				continue
+			}
+			d := distance(grads.Values[i], want["gradient."+name])
+			worst = math.Max(worst, d)
+			if !(d < bound) {
+				t.Errorf("gradient of %s: normalised error %.2g, bound %.2g", name, d, bound)
+			}
+		}
+		t.Logf("largest normalised error %.2g", worst)
+		if !(worst < bound) {
+			t.Errorf("largest normalised error %.2g, bound %.2g", worst, bound)
+		}
+		step.Close()
+	}
+}

@@ -1,0 +1,195 @@
+package nn
+
+import (
+	"fmt"
+
+	"bnkit/engine/arch"
+	"bnkit/engine/kernel"
+)
+
+// inferenceChunk is the number of images that a worker takes through the
+// whole network at once: without batch statistics nothing waits for the other
+// images, so a chunk's activations stay in the cache from layer to layer.
+const inferenceChunk = 4
+
+// InferenceOptions are an Inference's sizes.
+type InferenceOptions struct {
+	Batch      int // the most examples that a Run takes
+	Threads    int
+	Eps        float64 // BatchNorm's; DefaultEps where 0
+	CountZeros bool    // count the outputs of each ReLU that are zero
+}
+
+// Inference runs a network with given BatchNorm statistics. It is not safe
+// for concurrent use.
+type Inference[T kernel.Float] struct {
+	plan[T]
+	o       InferenceOptions
+	pool    *pool
+	workers []*worker[T]
+	buffers []*buffers[T] // by worker, a chunk each
+	zeros   [][][]int64   // by worker, unit and channel
+	seen    int64         // images
+	logits  []T
+	pooled  [][]T // by worker
+
+	x        []T
+	n        int
+	runChunk func(worker, item int)
+}
+
+// NewInference compiles net for runs of up to o.Batch examples with params'
+// weights and stats.
+func NewInference[T kernel.Float](net *arch.Network, family *kernel.Family[T], params *Params[T], stats *Statistics, o InferenceOptions) (*Inference[T], error) {
+	if o.Batch < 1 || o.Threads < 1 {
+		return nil, fmt.Errorf("a batch of %d on %d threads: both must be at least 1", o.Batch, o.Threads)
+	}
+	p, err := compile(net, family, params, o.Eps)
+	if err != nil {
+		return nil, err
+	}
+	f := &Inference[T]{plan: *p, o: o, workers: newWorkers[T](o.Threads)}
+	last := &f.units[len(f.units)-1]
+	largest := 0
+	for i := range f.units {
+		largest = max(largest, f.units[i].size)
+	}
+	for _, w := range f.workers {
+		for i := range f.units {
+			u := &f.units[i]
+			w.need(u.source, inferenceChunk, family.Lanes)
+			w.work = grow(w.work, u.forward.Workspace(inferenceChunk))
+		}
+		w.plain, w.last = make([]T, largest), make([]T, largest)
+		f.buffers = append(f.buffers, f.newBuffers(inferenceChunk, lifetimes{}))
+		f.pooled = append(f.pooled, make([]T, last.blocks*family.Lanes))
+		if o.CountZeros {
+			counts := make([][]int64, len(f.units))
+			for i := range f.units {
+				if f.units[i].ReLU {
+					counts[i] = make([]int64, f.units[i].blocks*family.Lanes)
+				}
+			}
+			f.zeros = append(f.zeros, counts)
+		}
+	}
+	f.logits = make([]T, o.Batch*net.Classes)
+	f.runChunk = f.chunk
+	f.pool = newPool(o.Threads)
+	f.Load(params, stats)
+	return f, nil
+}
+
+// Close ends the workers; the Inference must not be used again.
+func (f *Inference[T]) Close() { f.pool.close() }
+
+// Load takes over γ, β and the output layer of params, and stats; the
+// convolutions keep the filters they were compiled with.
+func (f *Inference[T]) Load(params *Params[T], stats *Statistics) {
+	f.params = params
+	for i := range f.units {
+		f.setAffine(i, stats.Mean[i], stats.Var[i])
+	}
+}
+
+// Run returns the logits, n×classes, of x, n×C×H×W with n at most the batch;
+// they are valid until the next Run.
+func (f *Inference[T]) Run(x []T, n int) []T {
+	in := f.net.Input
+	if n < 1 || n > f.o.Batch || len(x) < n*in.C*in.H*in.W {
+		panic(fmt.Sprintf("nn: %d values for %d of at most %d pictures of %v", len(x), n, f.o.Batch, in))
+	}
+	f.x, f.n = x, n
+	f.pool.run((n+inferenceChunk-1)/inferenceChunk, f.runChunk)
+	f.seen += int64(n)
+	return f.logits[:n*f.net.Classes]
+}
+
+// chunk takes one chunk of images from pictures to logits.
+func (f *Inference[T]) chunk(worker, item int) {
+	w, b := f.workers[worker], f.buffers[worker]
+	first := item * inferenceChunk
+	images := min(inferenceChunk, f.n-first)
+	in := f.net.Input
+	x := f.x[first*in.C*in.H*in.W:]
+	for i := range f.units {
+		u := &f.units[i]
+		f.countInput(worker, i, images)
+		padded := w.padded[u.source]
+		f.load(w, b, i, 0, images, x, padded, u.source)
+		u.forward.Run(b.y[i][:images*u.size], padded, images, w.work)
+	}
+	last, classes := len(f.units)-1, f.net.Classes
+	f.countInput(worker, len(f.units), images)
+	plain := w.last[:f.units[last].size]
+	for i := range images {
+		f.activate(w, b, last, i, true, nil, kernel.Layout{}, plain)
+		f.head(f.pooled[worker], f.logits[(first+i)*classes:][:classes], plain)
+	}
+}
+
+// countInput counts the zeros in what a stage reads, if it is the first to
+// read it. It computes that output once more, so counting costs time.
+func (f *Inference[T]) countInput(worker, stage, images int) {
+	in := f.input(stage)
+	if !f.o.CountZeros || in == arch.Picture || !f.fresh(stage) || !f.units[in].ReLU {
+		return
+	}
+	u, w, lanes := &f.units[in], f.workers[worker], f.family.Lanes
+	plain, counts := w.last[:u.size], f.zeros[worker][in]
+	for i := range images {
+		f.activate(w, f.buffers[worker], in, i, true, nil, kernel.Layout{}, plain)
+		if u.kept {
+			plain = f.buffers[worker].out[in][i*u.size:][:u.size]
+		}
+		for block := range u.blocks {
+			for at := block * u.area * lanes; at < (block+1)*u.area*lanes; at += lanes {
+				for c, v := range plain[at:][:lanes] {
+					if v == 0 {
+						counts[block*lanes+c]++
+					}
+				}
+			}
+		}
+	}
+}
+
+// Zeros tells how often a ReLU's outputs were zero.
+type Zeros struct {
+	Unit       int     // index of the unit that ends in the ReLU
+	PerChannel []int64 // outputs that were zero, by channel
+	Positions  int64   // outputs seen of each channel: pictures × height × width
+}
+
+// Zeros are the counts since the start or the last ResetZeros, a row for each
+// ReLU; nil without InferenceOptions.CountZeros.
+func (f *Inference[T]) Zeros() []Zeros {
+	if !f.o.CountZeros {
+		return nil
+	}
+	var all []Zeros
+	for i := range f.units {
+		u := &f.units[i]
+		if !u.ReLU {
+			continue
+		}
+		z := Zeros{Unit: i, PerChannel: make([]int64, u.OutShape.C), Positions: f.seen * int64(u.area)}
+		for _, counts := range f.zeros {
+			for c := range z.PerChannel {
+				z.PerChannel[c] += counts[i][c]
+			}
+		}
+		all = append(all, z)
+	}
+	return all
+}
+
+// ResetZeros starts the counts again.
+func (f *Inference[T]) ResetZeros() {
+	f.seen = 0
+	for _, counts := range f.zeros {
+		for i := range counts {
+			clear(counts[i])
+		}
+	}
+}

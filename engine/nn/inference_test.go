@@ -1,0 +1,172 @@
+package nn
+
+import (
+	"math"
+	"slices"
+	"testing"
+
+	"bnkit/engine/arch"
+	"bnkit/engine/kernel"
+)
+
+// naive is a network's outputs in inference mode by plain loops over N×C×H×W:
+// each unit's output, and the logits.
+func naive(e *example[float64], stats *Statistics, eps float64) (outputs [][]float64, logits []float64) {
+	net, n := e.net, len(e.labels)
+	for i := range net.Units {
+		u := &net.Units[i]
+		in, from := e.pictures, net.Input
+		if u.In != arch.Picture {
+			in, from = outputs[u.In], net.Units[u.In].OutShape
+		}
+		to := u.OutShape
+		weight := e.params.Of(i, arch.ConvWeight)
+		gamma, beta := e.params.Of(i, arch.Gamma), e.params.Of(i, arch.Beta)
+		out := make([]float64, n*to.C*to.H*to.W)
+		for at := range out {
+			w, h, c, image := at%to.W, at/to.W%to.H, at/to.W/to.H%to.C, at/to.W/to.H/to.C
+			sum := 0.0
+			for ci := range from.C {
+				for r := range u.Kernel {
+					for s := range u.Kernel {
+						y, x := h*u.Stride+r-u.Pad, w*u.Stride+s-u.Pad
+						if y >= 0 && y < from.H && x >= 0 && x < from.W {
+							sum += in[((image*from.C+ci)*from.H+y)*from.W+x] * weight[((c*from.C+ci)*u.Kernel+r)*u.Kernel+s]
+						}
+					}
+				}
+			}
+			z := gamma[c]*(sum-stats.Mean[i][c])/math.Sqrt(stats.Var[i][c]+eps) + beta[c]
+			if u.Add != arch.None {
+				a := net.Units[u.Add].OutShape
+				switch {
+				case a == to:
+					z += outputs[u.Add][at]
+				case c < a.C:
+					z += outputs[u.Add][((image*a.C+c)*a.H+2*h)*a.W+2*w]
+				}
+			}
+			if u.ReLU {
+				z = math.Max(z, 0)
+			}
+			out[at] = z
+		}
+		outputs = append(outputs, out)
+	}
+	last := net.Units[len(net.Units)-1].OutShape
+	weight, bias := e.params.Of(len(net.Units), arch.OutputWeight), e.params.Of(len(net.Units), arch.OutputBias)
+	for image := range n {
+		for k := range net.Classes {
+			z := bias[k]
+			for c := range last.C {
+				mean := 0.0
+				for _, v := range outputs[len(net.Units)-1][(image*last.C+c)*last.H*last.W:][:last.H*last.W] {
+					mean += v / float64(last.H*last.W)
+				}
+				z += weight[k*last.C+c] * mean
+			}
+			logits = append(logits, z)
+		}
+	}
+	return outputs, logits
+}
+
+// TestInference compares logits and counts of zeros with plain loops.
+func TestInference(t *testing.T) {
+	for _, o := range []arch.Options{
+		{Input: arch.Shape{C: 3, H: 12, W: 12}, Classes: 10, Shortcut: arch.OptionB},
+		{Input: arch.Shape{C: 1, H: 9, W: 13}, Classes: 4, Shortcut: arch.OptionA},
+	} {
+		e := newExample[float64](t, "resnet-14", o, 7)
+		train := e.training(t, kernel.Generic[float64](), TrainingOptions{Threads: 1})
+		train.Forward(e.pictures, e.labels)
+		stats := train.BatchStatistics()
+		outputs, want := naive(e, stats, DefaultEps)
+
+		for _, count := range []bool{false, true} {
+			f, err := NewInference(e.net, kernel.Generic[float64](), e.params, stats, InferenceOptions{Batch: 5, Threads: 2, CountZeros: count})
+			if err != nil {
+				t.Fatal(err)
+			}
+			size := o.Input.C * o.Input.H * o.Input.W
+			logits := slices.Clone(f.Run(e.pictures, 5))
+			logits = append(logits, f.Run(e.pictures[5*size:], 2)...)
+			if d := distance(logits, want); !(d < 1e-12) {
+				t.Errorf("logits: normalised error %.2g", d)
+			}
+			zeros := f.Zeros()
+			if !count {
+				if zeros != nil {
+					t.Error("zeros counted without being asked for")
+				}
+				f.Close()
+				continue
+			}
+			relus := 0
+			for i := range e.net.Units {
+				u := &e.net.Units[i]
+				if !u.ReLU {
+					continue
+				}
+				z := zeros[relus]
+				relus++
+				area := u.OutShape.H * u.OutShape.W
+				if z.Unit != i || z.Positions != int64(7*area) || len(z.PerChannel) != u.OutShape.C {
+					t.Fatalf("%s: zeros of unit %d over %d positions in %d channels", u.Name, z.Unit, z.Positions, len(z.PerChannel))
+				}
+				counts := make([]int64, u.OutShape.C)
+				for at, v := range outputs[i] {
+					if v == 0 {
+						counts[at/area%u.OutShape.C]++
+					}
+				}
+				if !slices.Equal(counts, z.PerChannel) {
+					t.Errorf("%s: %v zeros, want %v", u.Name, z.PerChannel, counts)
+				}
+			}
+			if relus != len(zeros) {
+				t.Errorf("%d rows of zeros for %d ReLUs", len(zeros), relus)
+			}
+			f.ResetZeros()
+			if z := f.Zeros()[0]; z.Positions != 0 || slices.Max(z.PerChannel) != 0 {
+				t.Error("counts are left after a reset")
+			}
+			f.Close()
+		}
+	}
+}
+
+// TestInferenceMatchesTraining uses that batch statistics given as stored
+// ones give the same logits, up to the unbiased variance.
+func TestInferenceMatchesTraining(t *testing.T) {
+	e := newExample[float32](t, "resnet-20", arch.Options{Input: arch.Shape{C: 3, H: 32, W: 32}, Classes: 10}, 10)
+	train := e.training(t, kernel.Best(), TrainingOptions{Threads: 2})
+	want := train.Forward(e.pictures, e.labels)
+	stats := NewStatistics(e.net)
+	for i := range e.net.Units {
+		copy(stats.Mean[i], train.BatchStatistics().Mean[i])
+		shape := e.net.Units[i].OutShape
+		count := float64(10 * shape.H * shape.W)
+		for c, v := range train.BatchStatistics().Var[i] {
+			stats.Var[i][c] = v * (count - 1) / count
+		}
+	}
+	for _, threads := range []int{1, 3} {
+		f, err := NewInference(e.net, kernel.Best(), e.params, stats, InferenceOptions{Batch: 10, Threads: threads})
+		if err != nil {
+			t.Fatal(err)
+		}
+		logits := f.Run(e.pictures, 10)
+		if d := distance(logits, train.Logits()); !(d < 1e-4) {
+			t.Errorf("normalised error %.2g", d)
+		}
+		if got := CrossEntropy(logits, e.labels, 10); math.Abs(got.Sum-want.Sum) > 1e-3*want.Sum {
+			t.Errorf("loss %v, want %v", got, want)
+		}
+		first := slices.Clone(logits[:10])
+		if alone := f.Run(e.pictures[:3*32*32], 1); !slices.Equal(alone, first) {
+			t.Error("a picture's logits depend on the pictures beside it")
+		}
+		f.Close()
+	}
+}

@@ -1,0 +1,64 @@
+package nn
+
+import (
+	"math"
+
+	"bnkit/engine/kernel"
+)
+
+// Loss is a cross-entropy and a number of right answers over some examples.
+type Loss struct {
+	Sum      float64 // of the examples' cross-entropies, in nats
+	Correct  int     // examples whose largest logit is the label's
+	Examples int
+}
+
+// Add adds what o was taken over.
+func (l *Loss) Add(o Loss) {
+	l.Sum += o.Sum
+	l.Correct += o.Correct
+	l.Examples += o.Examples
+}
+
+// Mean is the mean cross-entropy, NaN over no examples.
+func (l Loss) Mean() float64 { return l.Sum / float64(l.Examples) }
+
+// Accuracy is the share of right answers, NaN over no examples.
+func (l Loss) Accuracy() float64 { return float64(l.Correct) / float64(l.Examples) }
+
+// CrossEntropy is the loss of logits, N×classes, for N labels.
+func CrossEntropy[T kernel.Float](logits []T, labels []int32, classes int) Loss {
+	l := Loss{Examples: len(labels)}
+	for i, label := range labels {
+		sum, correct := crossEntropy(logits[i*classes:][:classes], int(label), nil, 0)
+		l.Sum += sum
+		if correct {
+			l.Correct++
+		}
+	}
+	return l
+}
+
+// crossEntropy is one example's loss; where gradient is not nil it becomes
+// scale times the loss's gradient with respect to the logits.
+func crossEntropy[T kernel.Float](logits []T, label int, gradient []T, scale float64) (loss float64, correct bool) {
+	best, largest := 0, math.Inf(-1)
+	for k, z := range logits {
+		if float64(z) > largest {
+			best, largest = k, float64(z)
+		}
+	}
+	sum := 0.0
+	for _, z := range logits {
+		sum += math.Exp(float64(z) - largest)
+	}
+	for k := range gradient {
+		g := math.Exp(float64(logits[k])-largest) / sum
+		if k == label {
+			g--
+		}
+		gradient[k] = T(g * scale)
+	}
+	// A NaN among the logits makes the sum, and so the loss, NaN.
+	return math.Log(sum) + largest - float64(logits[label]), best == label
+}

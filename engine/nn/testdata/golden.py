@@ -1,0 +1,76 @@
+#!/usr/bin/python3
+"""Golden values of one training step of ResNet-8 by PyTorch, in float64.
+
+usage: golden.py OUT.safetensors
+
+Weights, pictures and labels come from a hash that golden_test.go computes
+too, so the file holds results only: logits, loss and the gradient of every
+tensor, float32."""
+import json, struct, sys, zlib
+import numpy as np, torch, torch.nn as nn, torch.nn.functional as F
+
+BATCH, CLASSES = 8, 10
+
+
+def uniform(name, n):
+    """n numbers in [0, 1), multiples of 2^-24, from a hash of name and index."""
+    x = (np.arange(n, dtype=np.uint64) + np.uint64(zlib.crc32(name.encode()))).astype(np.uint32)
+    x ^= x >> np.uint32(16); x *= np.uint32(0x7feb352d)
+    x ^= x >> np.uint32(15); x *= np.uint32(0x846ca68b)
+    x ^= x >> np.uint32(16)
+    return ((x >> np.uint32(8)).astype(np.float32) / np.float32(1 << 24))
+
+
+def value(name, shape):
+    u = uniform(name, int(np.prod(shape)))
+    if len(shape) == 1:
+        return u.reshape(shape)  # gamma, beta, bias
+    bound = np.float32(np.sqrt(6 / np.prod(shape[1:])))
+    return ((2 * u - 1) * bound).reshape(shape)
+
+
+class Block(nn.Module):
+    def __init__(s, i, o, stride):
+        super().__init__()
+        s.conv1 = nn.Conv2d(i, o, 3, stride, 1, bias=False); s.bn1 = nn.BatchNorm2d(o)
+        s.conv2 = nn.Conv2d(o, o, 3, 1, 1, bias=False); s.bn2 = nn.BatchNorm2d(o)
+        s.shortcut = nn.Sequential()
+        if stride != 1:
+            s.shortcut = nn.Sequential(nn.Conv2d(i, o, 1, stride, bias=False), nn.BatchNorm2d(o))
+
+    def forward(s, x):
+        y = s.bn2(s.conv2(F.relu(s.bn1(s.conv1(x)))))
+        return F.relu(y + s.shortcut(x))
+
+
+class ResNet8(nn.Module):
+    def __init__(s):
+        super().__init__()
+        s.conv = nn.Conv2d(3, 16, 3, 1, 1, bias=False); s.bn = nn.BatchNorm2d(16)
+        s.blocks = nn.Sequential(Block(16, 16, 1), Block(16, 32, 2), Block(32, 64, 2))
+        s.fc = nn.Linear(64, CLASSES)
+
+    def forward(s, x):
+        return s.fc(s.blocks(F.relu(s.bn(s.conv(x)))).mean((2, 3)))
+
+
+net = ResNet8().double()
+for name, p in net.named_parameters():
+    p.data = torch.from_numpy(value(name, p.shape).astype(np.float64))
+x = torch.from_numpy((4 * uniform("pictures", BATCH * 3 * 32 * 32) - 2).reshape(BATCH, 3, 32, 32).astype(np.float64))
+labels = torch.arange(BATCH) * 3 % CLASSES
+logits = net(x)
+loss = F.cross_entropy(logits, labels)
+loss.backward()
+results = {"logits": logits.detach(), "loss": loss.detach().reshape(1)}
+results.update({"gradient." + name: p.grad for name, p in net.named_parameters()})
+header, data = {}, b""
+for name, t in results.items():
+    raw = t.numpy().astype("<f4").tobytes()
+    header[name] = {"dtype": "F32", "shape": list(t.shape), "data_offsets": [len(data), len(data) + len(raw)]}
+    data += raw
+head = json.dumps(header).encode()
+head += b" " * (-len(head) % 8)
+with open(sys.argv[1], "wb") as f:
+    f.write(struct.pack("<Q", len(head)) + head + data)
+print("loss", loss.item())

@@ -1,0 +1,241 @@
+package nn
+
+import (
+	"fmt"
+	"math"
+
+	"bnkit/engine/arch"
+	"bnkit/engine/kernel"
+)
+
+// Gradients is what Training.Backward computes.
+type Gradients int
+
+// The choices of gradients.
+const (
+	NoGradients  Gradients = iota // Forward only, in less memory
+	BNGradients                   // γ and β of every BatchNorm
+	AllGradients                  // every tensor, trained or not
+)
+
+// keeps says whether the gradient of a tensor is computed.
+func (g Gradients) keeps(t *arch.Tensor) bool {
+	return g == AllGradients || g == BNGradients && (t.Kind == arch.Gamma || t.Kind == arch.Beta)
+}
+
+// TrainingOptions are a Training's sizes.
+type TrainingOptions struct {
+	Batch     int // the most examples that a step takes
+	Threads   int
+	Gradients Gradients
+	Eps       float64 // BatchNorm's; DefaultEps where 0
+}
+
+// Training runs a network with batch statistics, forward and backward. It is
+// not safe for concurrent use.
+type Training[T kernel.Float] struct {
+	plan[T]
+	o       TrainingOptions
+	pool    *pool
+	workers []*worker[T]
+	buffers *buffers[T]
+
+	// of the step under way
+	x      []T
+	labels []int32
+	n      int
+	stage  int
+
+	sums, squares []T // of one stage's outputs, image × channel
+	means, vars   [][]float64
+	statistics    *Statistics
+
+	pooled, logits, dlogits []T // image × features, classes, classes
+	losses                  []float64
+	correct                 []bool
+
+	backward *backward[T] // nil with NoGradients
+
+	forwardChunk, headImage, repack func(worker, item int)
+}
+
+// NewTraining compiles net for steps of up to o.Batch examples. It reads γ, β
+// and the output layer from params at every step, and the convolutions'
+// weights now and at every Repack.
+func NewTraining[T kernel.Float](net *arch.Network, family *kernel.Family[T], params *Params[T], o TrainingOptions) (*Training[T], error) {
+	if o.Batch < 1 || o.Threads < 1 {
+		return nil, fmt.Errorf("a batch of %d on %d threads: both must be at least 1", o.Batch, o.Threads)
+	}
+	p, err := compile(net, family, params, o.Eps)
+	if err != nil {
+		return nil, err
+	}
+	t := &Training[T]{plan: *p, o: o, workers: newWorkers[T](o.Threads), statistics: NewStatistics(net)}
+	t.buffers = t.newBuffers(o.Batch, lifetimes{
+		keepY:   o.Gradients != NoGradients,
+		keepOut: o.Gradients == AllGradients,
+		masks:   o.Gradients != NoGradients,
+	})
+	widest, largest := 0, 0
+	for i := range t.units {
+		u := &t.units[i]
+		widest, largest = max(widest, u.blocks*family.Lanes), max(largest, u.size)
+		t.means, t.vars = append(t.means, make([]float64, u.OutShape.C)), append(t.vars, make([]float64, u.OutShape.C))
+		for _, w := range t.workers {
+			w.need(u.source, u.chunk, family.Lanes)
+			w.work = grow(w.work, u.forward.Workspace(u.chunk))
+		}
+	}
+	for _, w := range t.workers {
+		w.plain, w.last = make([]T, largest), make([]T, t.units[len(t.units)-1].size)
+	}
+	t.sums, t.squares = make([]T, o.Batch*widest), make([]T, o.Batch*widest)
+	features := t.units[len(t.units)-1].blocks * family.Lanes
+	t.pooled = make([]T, o.Batch*features)
+	t.logits, t.dlogits = make([]T, o.Batch*net.Classes), make([]T, o.Batch*net.Classes)
+	t.losses, t.correct = make([]float64, o.Batch), make([]bool, o.Batch)
+	if o.Gradients != NoGradients {
+		t.backward = newBackward(t)
+	}
+	t.forwardChunk, t.headImage, t.repack = t.runForwardChunk, t.runHeadImage, t.repackUnit
+	t.pool = newPool(o.Threads)
+	return t, nil
+}
+
+// Close ends the workers; the Training must not be used again.
+func (t *Training[T]) Close() { t.pool.close() }
+
+// Repack packs the convolutions' filters again after their weights changed.
+func (t *Training[T]) Repack() {
+	t.pool.run(len(t.units), t.repack)
+}
+
+func (t *Training[T]) repackUnit(_, i int) {
+	w := t.params.Of(i, arch.ConvWeight)
+	t.units[i].forward.SetFilters(w)
+	if t.backward != nil && t.backward.units[i].data != nil {
+		t.backward.units[i].data.SetFilters(w)
+	}
+}
+
+// Forward computes the logits and the loss of x, N×C×H×W with N = len(labels)
+// at most the batch, normalising with the batch's own statistics. x must stay
+// as it is until Backward is done.
+func (t *Training[T]) Forward(x []T, labels []int32) Loss {
+	in := t.net.Input
+	if len(labels) == 0 || len(labels) > t.o.Batch || len(x) < len(labels)*in.C*in.H*in.W {
+		panic(fmt.Sprintf("nn: %d values and %d labels for a batch of %d pictures of %v", len(x), len(labels), t.o.Batch, in))
+	}
+	t.x, t.labels, t.n = x, labels, len(labels)
+	for t.stage = range t.units {
+		u := &t.units[t.stage]
+		t.pool.run((t.n+u.chunk-1)/u.chunk, t.forwardChunk)
+		t.finishStatistics(t.stage)
+	}
+	t.stage = len(t.units)
+	t.pool.run(t.n, t.headImage)
+	l := Loss{Examples: t.n}
+	for i := range t.n {
+		l.Sum += t.losses[i]
+		if t.correct[i] {
+			l.Correct++
+		}
+	}
+	return l
+}
+
+// runForwardChunk convolves one chunk of images and takes their moments while
+// they are in the cache.
+func (t *Training[T]) runForwardChunk(worker, item int) {
+	w, u := t.workers[worker], &t.units[t.stage]
+	first := item * u.chunk
+	images := min(u.chunk, t.n-first)
+	padded := w.padded[u.source]
+	t.load(w, t.buffers, t.stage, first, images, t.x, padded, u.source)
+	y := t.buffers.y[t.stage][first*u.size:][:images*u.size]
+	u.forward.Run(y, padded, images, w.work)
+	channels := u.blocks * t.family.Lanes
+	for i := range images {
+		at := (first + i) * channels
+		t.family.Moments(t.sums[at:][:channels], t.squares[at:][:channels], y[i*u.size:][:u.size], u.blocks, u.area)
+	}
+}
+
+// finishStatistics combines the images' moments (Chan, Golub and LeVeque
+// 1983) in image order, and sets unit i's BatchNorm.
+func (t *Training[T]) finishStatistics(i int) {
+	u := &t.units[i]
+	channels, area, count := u.blocks*t.family.Lanes, float64(u.area), float64(t.n*u.area)
+	for c := range u.OutShape.C {
+		sum := 0.0
+		for at := c; at < t.n*channels; at += channels {
+			sum += float64(t.sums[at])
+		}
+		mean := sum / count
+		m2 := 0.0
+		for at := c; at < t.n*channels; at += channels {
+			d := float64(t.sums[at])/area - mean
+			m2 += float64(t.squares[at]) + d*d*area
+		}
+		t.means[i][c], t.vars[i][c] = mean, m2/count
+		t.statistics.Mean[i][c] = mean
+		// A batch of a single value has no unbiased variance; it counts as its
+		// biased one, 0, rather than as NaN.
+		t.statistics.Var[i][c] = m2 / math.Max(count-1, 1)
+	}
+	t.setAffine(i, t.means[i], t.vars[i])
+	if t.backward != nil {
+		for c, mean := range t.means[i] {
+			t.backward.units[i].mean[c] = T(mean)
+		}
+	}
+}
+
+// runHeadImage takes one image from the last unit's convolution output to its
+// loss and the loss's gradient with respect to the logits.
+func (t *Training[T]) runHeadImage(worker, image int) {
+	w, u := t.workers[worker], &t.units[len(t.units)-1]
+	plain := w.last[:u.size]
+	t.activate(w, t.buffers, u.index, image, true, nil, kernel.Layout{}, plain)
+	channels, classes := u.blocks*t.family.Lanes, t.net.Classes
+	pooled := t.pooled[image*channels:][:channels]
+	logits := t.logits[image*classes:][:classes]
+	t.head(pooled, logits, plain)
+	var dlogits []T
+	if t.backward != nil {
+		dlogits = t.dlogits[image*classes:][:classes]
+	}
+	t.losses[image], t.correct[image] = crossEntropy(logits, int(t.labels[image]), dlogits, 1/float64(t.n))
+}
+
+// head averages one image's last output over its area and applies the output
+// layer.
+func (p *plan[T]) head(pooled, logits, plain []T) {
+	last := len(p.units) - 1
+	u := &p.units[last]
+	p.family.PlaneSums(pooled, plain, u.blocks, u.area)
+	scale := 1 / T(u.area)
+	for c := range pooled {
+		pooled[c] *= scale
+	}
+	features := u.OutShape.C
+	weight, bias := p.params.Of(last+1, arch.OutputWeight), p.params.Of(last+1, arch.OutputBias)
+	for k := range logits {
+		logits[k] = p.family.Dot(weight[k*features:][:features], pooled[:features]) + bias[k]
+	}
+}
+
+// Logits are the last Forward's, N×classes.
+func (t *Training[T]) Logits() []T { return t.logits[:t.n*t.net.Classes] }
+
+// BatchStatistics are the last Forward's, valid until the next.
+func (t *Training[T]) BatchStatistics() *Statistics { return t.statistics }
+
+// Gradients are the last Backward's: of the mean loss over the batch. Values
+// of tensors whose gradient is not computed are nil.
+func (t *Training[T]) Gradients() *Params[T] {
+	if t.backward == nil {
+		return nil
+	}
+	return t.backward.gradients
+}

@@ -1,0 +1,219 @@
+package nn
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"testing"
+
+	"bnkit/engine/arch"
+	"bnkit/engine/kernel"
+	"bnkit/engine/rng"
+)
+
+// example is a network with random weights, pictures and labels.
+type example[T kernel.Float] struct {
+	net      *arch.Network
+	params   *Params[T]
+	pictures []T
+	labels   []int32
+}
+
+func newExample[T kernel.Float](t testing.TB, name string, o arch.Options, batch int) *example[T] {
+	t.Helper()
+	net, err := arch.Build(name, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := &example[T]{net: net, params: NewParams[T](net, nil)}
+	e.params.Initialise(7)
+	stream := rng.NewStream(7, "pictures")
+	values := make([]float32, batch*o.Input.C*o.Input.H*o.Input.W)
+	stream.Normals(values, 0)
+	for _, v := range values {
+		e.pictures = append(e.pictures, T(v))
+	}
+	for i := range batch {
+		e.labels = append(e.labels, int32(rng.Bounded(rng.NewStream(7, "labels").Uint32(uint64(i)), uint32(o.Classes))))
+	}
+	return e
+}
+
+func (e *example[T]) training(t testing.TB, family *kernel.Family[T], o TrainingOptions) *Training[T] {
+	t.Helper()
+	o.Batch = len(e.labels)
+	step, err := NewTraining(e.net, family, e.params, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(step.Close)
+	return step
+}
+
+// TestFiniteDifferences compares every tensor's gradient with central
+// differences of the loss, along the gradient and along single elements.
+func TestFiniteDifferences(t *testing.T) {
+	for _, o := range []arch.Options{
+		{Input: arch.Shape{C: 3, H: 8, W: 8}, Classes: 5, Shortcut: arch.OptionB},
+		{Input: arch.Shape{C: 3, H: 8, W: 8}, Classes: 5, Shortcut: arch.OptionA},
+		{Input: arch.Shape{C: 1, H: 9, W: 11}, Classes: 3, Shortcut: arch.OptionB},
+		{Input: arch.Shape{C: 1, H: 11, W: 9}, Classes: 3, Shortcut: arch.OptionA},
+	} {
+		t.Run(fmt.Sprint(o), func(t *testing.T) {
+			e := newExample[float64](t, "resnet-14", o, 4)
+			step := e.training(t, kernel.Generic[float64](), TrainingOptions{Threads: 2, Gradients: AllGradients})
+			loss := func() float64 {
+				step.Repack()
+				return step.Forward(e.pictures, e.labels).Mean()
+			}
+			loss()
+			step.Backward()
+			gradients := step.Gradients()
+			for i := range gradients.Tensors {
+				g := slices.Clone(gradients.Values[i])
+				norm := 0.0
+				for _, v := range g {
+					norm += v * v
+				}
+				norm = math.Sqrt(norm)
+				if norm == 0 {
+					t.Errorf("the gradient of %s is zero", gradients.Tensors[i].Name)
+					continue
+				}
+				values, start := e.params.Values[i], slices.Clone(e.params.Values[i])
+				slope := func(direction func(int) float64) float64 {
+					const h = 2e-6
+					for j := range values {
+						values[j] = start[j] + h*direction(j)
+					}
+					up := loss()
+					for j := range values {
+						values[j] = start[j] - h*direction(j)
+					}
+					down := loss()
+					copy(values, start)
+					return (up - down) / (2 * h)
+				}
+				along := slope(func(j int) float64 { return g[j] / norm })
+				if math.Abs(along-norm) > 1e-6*math.Max(norm, 0.01) {
+					t.Errorf("%s: slope along the gradient %.10g, its norm %.10g", gradients.Tensors[i].Name, along, norm)
+				}
+				for _, j := range []int{0, len(g) / 3, len(g) - 1} {
+					single := slope(func(k int) float64 {
+						if k == j {
+							return 1
+						}
+						return 0
+					})
+					if math.Abs(single-g[j]) > 1e-6*math.Max(norm, 0.01) {
+						t.Errorf("%s[%d]: slope %.10g, gradient %.10g", gradients.Tensors[i].Name, j, single, g[j])
+					}
+				}
+			}
+		})
+	}
+}
+
+// TestSameBitsForAnyThreads runs a step on different numbers of threads, with
+// a batch that fills no whole number of chunks.
+func TestSameBitsForAnyThreads(t *testing.T) {
+	for _, o := range []arch.Options{
+		{Input: arch.Shape{C: 3, H: 16, W: 16}, Classes: 10, Shortcut: arch.OptionB},
+		{Input: arch.Shape{C: 1, H: 14, W: 14}, Classes: 10, Shortcut: arch.OptionA},
+	} {
+		e := newExample[float32](t, "resnet-8", o, 23)
+		var want *Params[float32]
+		var logits []float32
+		for _, threads := range []int{1, 2, 3, 5} {
+			step := e.training(t, kernel.Best(), TrainingOptions{Threads: threads, Gradients: AllGradients})
+			for range 2 {
+				step.Forward(e.pictures, e.labels)
+				step.Backward()
+				if want == nil {
+					logits = slices.Clone(step.Logits())
+					want = NewParams[float32](e.net, nil)
+					for i := range want.Values {
+						copy(want.Values[i], step.Gradients().Values[i])
+					}
+				}
+				if !slices.Equal(logits, step.Logits()) {
+					t.Errorf("%d threads: other logits", threads)
+				}
+				for i := range want.Values {
+					if !slices.Equal(want.Values[i], step.Gradients().Values[i]) {
+						t.Errorf("%d threads: other gradient of %s", threads, want.Tensors[i].Name)
+					}
+				}
+			}
+		}
+	}
+}
+
+// TestGradientChoices checks that computing fewer gradients changes none, and
+// that Forward alone gives the same loss and statistics.
+func TestGradientChoices(t *testing.T) {
+	for _, shortcut := range []arch.Shortcut{arch.OptionA, arch.OptionB} {
+		e := newExample[float32](t, "resnet-14", arch.Options{Input: arch.Shape{C: 3, H: 12, W: 12}, Classes: 10, Shortcut: shortcut}, 9)
+		all := e.training(t, kernel.Best(), TrainingOptions{Threads: 2, Gradients: AllGradients})
+		bn := e.training(t, kernel.Best(), TrainingOptions{Threads: 2, Gradients: BNGradients})
+		none := e.training(t, kernel.Best(), TrainingOptions{Threads: 2})
+		want := all.Forward(e.pictures, e.labels)
+		all.Backward()
+		if got := bn.Forward(e.pictures, e.labels); got != want {
+			t.Errorf("loss %v with γ and β's gradients, %v with all", got, want)
+		}
+		bn.Backward()
+		if got := none.Forward(e.pictures, e.labels); got != want {
+			t.Errorf("loss %v without gradients, %v with all", got, want)
+		}
+		if none.Gradients() != nil {
+			t.Error("gradients where none were asked for")
+		}
+		for i := range e.params.Tensors {
+			x := &e.params.Tensors[i]
+			got := bn.Gradients().Values[i]
+			if !arch.BN.Trains(x) {
+				if got != nil {
+					t.Errorf("a gradient of %s", x.Name)
+				}
+				continue
+			}
+			if !slices.Equal(got, all.Gradients().Values[i]) {
+				t.Errorf("another gradient of %s", x.Name)
+			}
+		}
+		for i := range e.net.Units {
+			if !slices.Equal(none.BatchStatistics().Mean[i], all.BatchStatistics().Mean[i]) ||
+				!slices.Equal(none.BatchStatistics().Var[i], all.BatchStatistics().Var[i]) {
+				t.Errorf("other statistics of %s", e.net.Units[i].BN)
+			}
+		}
+	}
+}
+
+// TestStepAllocatesNothing also holds for a step that packs filters again.
+func TestStepAllocatesNothing(t *testing.T) {
+	e := newExample[float32](t, "resnet-8", arch.Options{Input: arch.Shape{C: 3, H: 8, W: 8}, Classes: 10}, 16)
+	for _, g := range []Gradients{BNGradients, AllGradients} {
+		step := e.training(t, kernel.Best(), TrainingOptions{Threads: 2, Gradients: g})
+		if n := testing.AllocsPerRun(5, func() {
+			step.Forward(e.pictures, e.labels)
+			step.Backward()
+			if g == AllGradients {
+				step.Repack()
+			}
+		}); n != 0 {
+			t.Errorf("%v allocations in a step with gradients %d", n, g)
+		}
+	}
+}
+
+// TestNaNShows checks that a diverged parameter is seen in the loss.
+func TestNaNShows(t *testing.T) {
+	e := newExample[float32](t, "resnet-8", arch.Options{Input: arch.Shape{C: 3, H: 8, W: 8}, Classes: 10}, 4)
+	e.params.Named("blocks.0.bn1.weight")[3] = float32(math.NaN())
+	step := e.training(t, kernel.Best(), TrainingOptions{Threads: 1})
+	if loss := step.Forward(e.pictures, e.labels); !math.IsNaN(loss.Sum) {
+		t.Errorf("loss %v with a γ that is no number", loss.Sum)
+	}
+}
