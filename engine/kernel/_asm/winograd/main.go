@@ -1,0 +1,440 @@
+// Command winograd generates the AVX2+FMA kernels of the Winograd convolution
+// F(4×4, 3×3): the transforms of input and output tiles and the products in
+// between. The package's SIMD.md explains how they work together.
+package main
+
+import (
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	. "github.com/mmcloughlin/avo/reg"
+)
+
+const (
+	vector = 32 // bytes in a YMM register: one position of a channel block
+	points = 6  // a tile is points×points before the inverse transform
+	output = 4  // and output×output after it
+
+	// A column of the strip between the two passes of the input transform.
+	column = points * vector
+)
+
+func main() {
+	ConstraintExpr("amd64,!noasm")
+	input()
+	multiply()
+	inverse()
+	Generate()
+}
+
+// load returns a new register with a pointer or size argument.
+func load(name string) GPVirtual {
+	return Load(Param(name), GP64()).(GPVirtual)
+}
+
+// constant returns a register with x in every lane.
+func constant(name string, x float32) VecVirtual {
+	data := GLOBL(name, RODATA|NOPTR)
+	DATA(0, F32(x))
+	y := YMM()
+	VBROADCASTSS(data, y)
+	return y
+}
+
+// stepped addresses base, base+step, ... base+5·step.
+type stepped struct{ step, step3, step5 GPVirtual }
+
+// newStepped derives the multiples that an address cannot scale by.
+func newStepped(step GPVirtual) stepped {
+	s := stepped{step, GP64(), GP64()}
+	LEAQ(Mem{Base: step, Index: step, Scale: 2}, s.step3)
+	LEAQ(Mem{Base: step, Index: step, Scale: 4}, s.step5)
+	return s
+}
+
+func (s stepped) at(base GPVirtual, i int) Mem {
+	switch i {
+	case 0:
+		return Mem{Base: base}
+	case 1, 2, 4:
+		return Mem{Base: base, Index: s.step, Scale: uint8(i)}
+	case 3:
+		return Mem{Base: base, Index: s.step3, Scale: 1}
+	default:
+		return Mem{Base: base, Index: s.step5, Scale: 1}
+	}
+}
+
+// loadSix loads a vector from each address.
+func loadSix(at func(i int) Mem) (d [points]VecVirtual) {
+	for i := range d {
+		d[i] = YMM()
+		VMOVUPS(at(i), d[i])
+	}
+	return d
+}
+
+// inputPoints is the one-dimensional input transform, Bᵀd:
+//
+//	| 4  0 -5  0  1  0 |
+//	| 0 -4 -4  1  1  0 |
+//	| 0  4 -4 -1  1  0 |
+//	| 0 -2 -1  2  1  0 |
+//	| 0  2 -1 -2  1  0 |
+//	| 0  4  0 -5  0  1 |
+//
+// It overwrites d.
+func inputPoints(d [points]VecVirtual, two, four VecVirtual) [points]VecVirtual {
+	even, odd := YMM(), YMM()
+	VSUBPS(d[2], d[4], even) // d4 - d2
+	VSUBPS(d[1], d[3], odd)  // d3 - d1
+
+	VSUBPS(d[2], d[0], d[0])
+	VFMADD213PS(even, four, d[0]) // 4(d0-d2) + (d4-d2)
+	VSUBPS(d[3], d[5], d[5])
+	VFNMADD231PS(four, odd, d[5]) // (d5-d3) - 4(d3-d1)
+
+	VFNMADD231PS(four, d[2], d[4]) // d4 - 4d2
+	VFNMADD231PS(four, d[1], d[3]) // d3 - 4d1
+	VADDPS(d[3], d[4], d[1])
+	VSUBPS(d[3], d[4], d[2])
+
+	difference := YMM()
+	VMOVAPS(even, difference)
+	VFMADD231PS(two, odd, even)
+	VFNMADD231PS(two, odd, difference)
+	return [points]VecVirtual{d[0], d[1], d[2], even, difference, d[5]}
+}
+
+// outputPoints is the one-dimensional inverse transform, Aᵀm:
+//
+//	| 1  1  1  1  1  0 |
+//	| 0  1 -1  2 -2  0 |
+//	| 0  1  1  4  4  0 |
+//	| 0  1 -1  8 -8  1 |
+//
+// It overwrites m.
+func outputPoints(m [points]VecVirtual, two, four, eight VecVirtual) [output]VecVirtual {
+	sum, difference := YMM(), YMM()
+	VADDPS(m[2], m[1], sum)
+	VSUBPS(m[2], m[1], difference)
+	VADDPS(m[4], m[3], m[1])
+	VSUBPS(m[4], m[3], m[2])
+
+	VADDPS(sum, m[0], m[0])
+	VADDPS(m[1], m[0], m[0])
+	VADDPS(difference, m[5], m[5])
+	VFMADD231PS(two, m[2], difference)
+	VFMADD231PS(four, m[1], sum)
+	VFMADD231PS(eight, m[2], m[5])
+	return [output]VecVirtual{m[0], difference, sum, m[5]}
+}
+
+// input transforms a run of neighbouring tiles: vertically into strip, where
+// tiles share the two columns that they overlap by, then horizontally into v.
+func input() {
+	TEXT("winogradInput", NOSPLIT, "func(v, src, strip *float32, tiles, blocks, row, plane, tile, position uintptr)")
+	Doc("winogradInput writes BᵀdB of tiles horizontally neighbouring 6×6 tiles d, in",
+		"each of blocks channel blocks. src is the first tile's upper left corner;",
+		"row and plane are the bytes between its rows and blocks; tile and position the",
+		"bytes between v's tiles and positions. strip holds (4·tiles+2)·48 elements.")
+	Pragma("noescape")
+	two, four := constant("winogradInputTwo", 2), constant("winogradInputFour", 4)
+	src, v, blocks := load("src"), load("v"), load("blocks")
+
+	Label("block")
+	{
+		rows := newStepped(load("row"))
+		at, strip, columns := GP64(), load("strip"), load("tiles")
+		MOVQ(src, at)
+		LEAQ(Mem{Base: columns, Index: columns, Scale: 1, Disp: 1}, columns) // pairs of columns
+		Label("columns")
+		for range 2 {
+			d := loadSix(func(i int) Mem { return rows.at(at, i) })
+			for i, r := range inputPoints(d, two, four) {
+				VMOVUPS(r, Mem{Base: strip, Disp: i * vector})
+			}
+			ADDQ(Imm(vector), at)
+			ADDQ(U32(column), strip)
+		}
+		DECQ(columns)
+		JNE(LabelRef("columns"))
+	}
+	{
+		position := newStepped(load("position"))
+		position6 := GP64()
+		LEAQ(Mem{Base: position.step, Index: position.step5, Scale: 1}, position6)
+		to, strip, tiles, tile := GP64(), load("strip"), load("tiles"), load("tile")
+		first := GP64()
+		MOVQ(v, first)
+		Label("tiles")
+		MOVQ(first, to)
+		for i := range points {
+			d := loadSix(func(j int) Mem { return Mem{Base: strip, Disp: j*column + i*vector} })
+			for j, r := range inputPoints(d, two, four) {
+				VMOVUPS(r, position.at(to, j))
+			}
+			if i < points-1 {
+				ADDQ(position6, to)
+			}
+		}
+		ADDQ(U32(output*column), strip)
+		ADDQ(tile, first)
+		DECQ(tiles)
+		JNE(LabelRef("tiles"))
+	}
+	ADDQ(Imm(vector), v)
+	plane := load("plane")
+	ADDQ(plane, src)
+	DECQ(blocks)
+	JNE(LabelRef("block"))
+	VZEROUPPER()
+	RET()
+}
+
+// inverse transforms the products of a run of neighbouring tiles into dst,
+// leaving out what lies beyond its edges.
+func inverse() {
+	TEXT("winogradOutput", NOSPLIT, "func(dst, m, scratch *float32, tiles, blocks, rows, columns, row, plane, tile, position uintptr)")
+	Doc("winogradOutput writes AᵀmA of tiles horizontally neighbouring tiles of products",
+		"m, in each of blocks channel blocks, to dst: rows (1 to 4) rows of columns",
+		"(4·tiles-3 to 4·tiles, or more) columns. row and plane are the bytes between",
+		"dst's rows and blocks; tile and position the bytes between m's tiles and",
+		"positions. scratch holds 192 elements.")
+	Pragma("noescape")
+	two, four, eight := constant("winogradOutputTwo", 2), constant("winogradOutputFour", 4), constant("winogradOutputEight", 8)
+	dst, m, scratch, blocks := load("dst"), load("m"), load("scratch"), load("blocks")
+
+	Label("block")
+	to, from := GP64(), GP64()
+	MOVQ(dst, to)
+	MOVQ(m, from)
+	tiles, columns := load("tiles"), load("columns")
+
+	Label("tile")
+	{
+		position := load("position")
+		down := GP64()
+		LEAQ(Mem{Base: position, Index: position, Scale: 2}, down)
+		SHLQ(Imm(1), down)
+		lines := newStepped(down)
+		at := GP64()
+		MOVQ(from, at)
+		for j := range points {
+			d := loadSix(func(i int) Mem { return lines.at(at, i) })
+			for i, y := range outputPoints(d, two, four, eight) {
+				VMOVUPS(y, Mem{Base: scratch, Disp: (i*points + j) * vector})
+			}
+			if j < points-1 {
+				ADDQ(position, at)
+			}
+		}
+	}
+	{
+		rows, row, line := load("rows"), load("row"), GP64()
+		MOVQ(to, line)
+		for i := range output {
+			next := "row" + string(rune('1'+i))
+			d := loadSix(func(j int) Mem { return Mem{Base: scratch, Disp: (i*points + j) * vector} })
+			for j, y := range outputPoints(d, two, four, eight) {
+				if j > 0 {
+					CMPQ(columns, Imm(uint64(j)))
+					JLE(LabelRef(next))
+				}
+				VMOVUPS(y, Mem{Base: line, Disp: j * vector})
+			}
+			Label(next)
+			if i < output-1 {
+				CMPQ(rows, Imm(uint64(i+1)))
+				JE(LabelRef("written"))
+				ADDQ(row, line)
+			}
+		}
+		Label("written")
+	}
+	ADDQ(Imm(output*vector), to)
+	SUBQ(Imm(output), columns)
+	tile := load("tile")
+	ADDQ(tile, from)
+	DECQ(tiles)
+	JNE(LabelRef("tile"))
+
+	plane := load("plane")
+	ADDQ(plane, dst)
+	ADDQ(Imm(vector), m)
+	DECQ(blocks)
+	JNE(LabelRef("block"))
+	VZEROUPPER()
+	RET()
+}
+
+// multiply is the matrix product at each position. Groups of six tiles by a
+// panel of sixteen outputs fill twelve accumulators, which two FMA units need
+// to hide their latency; groups of four are as fast with eight, and keep a
+// number of tiles that six does not divide from being rounded up by much.
+func multiply() {
+	TEXT("winogradMultiply", NOSPLIT, "func(m, v, u *float32, positions, tiles, panels, channels, mTile, mPosition, vTile, vPosition, add uintptr)")
+	Doc("winogradMultiply writes, at each of positions, the products of tiles tiles of v",
+		"by panels panels of 16 filters u over channels channels; with add not 0 it adds",
+		"them to what m holds. mTile, mPosition, vTile and vPosition are the bytes",
+		"between tiles and positions; u is contiguous. tiles is rounded up to a sum of",
+		"fours and sixes, an even number of at least 4.")
+	Pragma("noescape")
+	positions, panels := AllocLocal(8), AllocLocal(8)
+	m, v, u := load("m"), load("v"), load("u")
+	mTile, vTile := load("mTile"), load("vTile")
+	copyTo(positions, "positions")
+
+	Label("position")
+	copyTo(panels, "panels")
+	mPanel := GP64()
+	MOVQ(m, mPanel)
+
+	Label("panel")
+	to, from, tiles := GP64(), GP64(), load("tiles")
+	MOVQ(mPanel, to)
+	MOVQ(v, from)
+
+	Label("group")
+	CMPQ(tiles, Imm(8))
+	JG(LabelRef("six"))
+	CMPQ(tiles, Imm(5))
+	JE(LabelRef("six"))
+	CMPQ(tiles, Imm(6))
+	JNE(LabelRef("four"))
+	next := GP64() // the panel after this one, once a group is through
+	for _, n := range []int{6, 4} {
+		name := map[int]string{6: "six", 4: "four"}[n]
+		Label(name)
+		group(name, n, to, from, mTile, vTile, u, next)
+		SUBQ(Imm(uint64(n)), tiles)
+		JG(LabelRef("group"))
+		if n == 6 {
+			JMP(LabelRef("panelDone"))
+		}
+	}
+	Label("panelDone")
+	MOVQ(next, u)
+	ADDQ(Imm(2*vector), mPanel)
+	DECQ(panels)
+	JNE(LabelRef("panel"))
+
+	mPosition, vPosition := load("mPosition"), load("vPosition")
+	ADDQ(mPosition, m)
+	ADDQ(vPosition, v)
+	DECQ(positions)
+	JNE(LabelRef("position"))
+	VZEROUPPER()
+	RET()
+}
+
+// copyTo copies an argument to a local.
+func copyTo(local Mem, name string) {
+	MOVQ(load(name), local)
+}
+
+// group multiplies n tiles at from by the panel u, writes the products at to,
+// moves both on by n tiles, and leaves the panel's end in end.
+func group(name string, n int, to, from, mTile, vTile, u, end GPVirtual) {
+	const unroll = 4
+	from3, count := GP64(), GP64()
+	LEAQ(Mem{Base: vTile, Index: vTile, Scale: 2}, from3)
+	ADDQ(from, from3)
+	tileAt := func(i, disp int) Mem {
+		base := from
+		if i >= 3 {
+			base, i = from3, i-3
+		}
+		if i == 0 {
+			return Mem{Base: base, Disp: disp}
+		}
+		return Mem{Base: base, Index: vTile, Scale: uint8(i), Disp: disp}
+	}
+	MOVQ(u, end)
+	acc := make([][2]VecVirtual, n)
+	for i := range acc {
+		acc[i] = [2]VecVirtual{YMM(), YMM()}
+		for _, a := range acc[i] {
+			VXORPS(a, a, a)
+		}
+	}
+	low, high, x := YMM(), YMM(), [2]VecVirtual{YMM(), YMM()}
+	step := func(c int) {
+		VMOVUPS(Mem{Base: end, Disp: c * 2 * vector}, low)
+		VMOVUPS(Mem{Base: end, Disp: (c*2 + 1) * vector}, high)
+		for i, a := range acc {
+			x := x[i%2]
+			VBROADCASTSS(tileAt(i, c*4), x)
+			VFMADD231PS(low, x, a[0])
+			VFMADD231PS(high, x, a[1])
+		}
+	}
+	advance := func(channels int) {
+		ADDQ(U32(channels*2*vector), end)
+		ADDQ(Imm(uint64(channels*4)), from)
+		ADDQ(Imm(uint64(channels*4)), from3)
+	}
+
+	channels := load("channels")
+	MOVQ(channels, count)
+	SHRQ(Imm(2), count)
+	JE(LabelRef(name + "Rest"))
+	Label(name + "Channels")
+	for c := range unroll {
+		step(c)
+	}
+	advance(unroll)
+	DECQ(count)
+	JNE(LabelRef(name + "Channels"))
+
+	Label(name + "Rest")
+	ANDQ(Imm(unroll-1), channels)
+	JE(LabelRef(name + "Sum"))
+	Label(name + "Channel")
+	step(0)
+	advance(1)
+	DECQ(channels)
+	JNE(LabelRef(name + "Channel"))
+
+	Label(name + "Sum")
+	to3 := GP64()
+	LEAQ(Mem{Base: mTile, Index: mTile, Scale: 2}, to3)
+	ADDQ(to, to3)
+	productAt := func(i, half int) Mem {
+		base := to
+		if i >= 3 {
+			base, i = to3, i-3
+		}
+		if i == 0 {
+			return Mem{Base: base, Disp: half * vector}
+		}
+		return Mem{Base: base, Index: mTile, Scale: uint8(i), Disp: half * vector}
+	}
+	add := load("add")
+	TESTQ(add, add)
+	JE(LabelRef(name + "Store"))
+	for i, a := range acc {
+		for half := range a {
+			VADDPS(productAt(i, half), a[half], a[half])
+		}
+	}
+	Label(name + "Store")
+	for i, a := range acc {
+		for half := range a {
+			VMOVUPS(a[half], productAt(i, half))
+		}
+	}
+
+	// from3 has passed the channels as from has; both are 3 tiles apart.
+	bytes := load("channels")
+	SHLQ(Imm(2), bytes)
+	SUBQ(bytes, from3)
+	if n == 6 {
+		LEAQ(Mem{Base: vTile, Index: vTile, Scale: 2}, from)
+		ADDQ(from3, from)
+		LEAQ(Mem{Base: mTile, Index: mTile, Scale: 2}, to)
+		ADDQ(to3, to)
+	} else {
+		LEAQ(Mem{Base: from3, Index: vTile, Scale: 1}, from)
+		LEAQ(Mem{Base: to3, Index: mTile, Scale: 1}, to)
+	}
+}

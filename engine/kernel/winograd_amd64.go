@@ -1,0 +1,262 @@
+//go:build amd64 && !noasm
+
+package kernel
+
+import "unsafe"
+
+const (
+	winogradLanes     = 8 // channels in a block
+	winogradTile      = 4 // rows and columns of output in a tile
+	winogradPoints    = winogradTile + 2
+	winogradPositions = winogradPoints * winogradPoints
+	winogradPanel     = 16 // outputs that winogradMultiply computes at once
+
+	winogradLine = 16 // elements in a cache line
+
+	// winogradChannels bounds how many input channels are transformed before
+	// they are multiplied: a panel of their filters, 8 KB, then stays in the
+	// L1 cache for all tiles of a block.
+	winogradChannels = 128
+	// winogradBlock bounds the transformed input and products of a block of
+	// tiles, in elements, to what an L2 cache of 512 KB holds beside filters.
+	winogradBlock    = 96 << 10
+	winogradMinTiles = 16
+	winogradMaxTiles = 64
+)
+
+// winograd is a 3×3 convolution of stride 1 and padding 1 by Winograd's minimal
+// filtering F(4×4, 3×3) at the points 0, ±1, ±2 and ∞ (Lavin and Gray 2015,
+// "Fast Algorithms for Convolutional Neural Networks"): with d a 6×6 tile of
+// the input that overlaps its neighbours by 2, and g a filter,
+//
+//	y = Aᵀ[ Σ over input channels (GgGᵀ) ⊙ (BᵀdB) ]A
+//
+// The sum, at each of 36 positions, is a matrix product of tiles × channels by
+// channels × outputs. It runs over a block of tiles at a time, of one or more
+// images, so that what passes between the three steps stays in cache. What is
+// computed for a tile does not depend on the block it falls in.
+type winograd struct {
+	in, out  int  // channels, of this direction
+	h, w     int  // rows and columns of one image, the same on both sides
+	backward bool // filters come as in×out, to be rotated by 180°
+
+	tileRows, tileCols int // tiles of one image
+	tiles              int // tiles in a block, a multiple of 4
+
+	inBlocks, outBlocks int // channel blocks of one image
+	panels              int // of winogradPanel outputs
+
+	// Elements between the tiles and positions of v, the transformed input,
+	// [36][tiles][channels], and of m, the products, [36][tiles][panels·16].
+	vTile, vPosition, mTile, mPosition int
+
+	// filters is [channels/128][36][panels][128][16], fewer than 128 in the
+	// last.
+	filters []float32
+}
+
+func newWinogradForward(s ConvShape) Conv[float32] {
+	return newWinograd(s.In, s.Out, s, false)
+}
+
+// newWinogradBackward uses that the gradient of a convolution of stride 1 is a
+// convolution too, of filters with rows, columns and channels swapped.
+func newWinogradBackward(s ConvShape) Conv[float32] {
+	return newWinograd(s.Out, s.In, s, true)
+}
+
+func newWinograd(in, out int, s ConvShape, backward bool) *winograd {
+	if s.Kernel != 3 || s.Stride != 1 || s.Pad != 1 {
+		panic("kernel: a Winograd convolution is 3×3, of stride 1 and padding 1")
+	}
+	g := &winograd{
+		in: in, out: out, h: s.H, w: s.W, backward: backward,
+		tileRows:  ceilDiv(s.H, winogradTile),
+		tileCols:  ceilDiv(s.W, winogradTile),
+		inBlocks:  ceilDiv(in, winogradLanes),
+		outBlocks: ceilDiv(out, winogradLanes),
+		panels:    ceilDiv(out, winogradPanel),
+	}
+	g.vTile = min(g.inBlocks*winogradLanes, winogradChannels)
+	g.mTile = g.panels * winogradPanel
+	g.tiles = winogradBlock / (winogradPositions * (g.vTile + g.mTile))
+	g.tiles = max(winogradMinTiles, min(g.tiles&^3, winogradMaxTiles))
+	g.vPosition = winogradStride(g.tiles * g.vTile)
+	g.mPosition = winogradStride(g.tiles * g.mTile)
+	g.filters = winogradAlign(make([]float32, winogradPositions*in*g.mTile+winogradLine))
+	return g
+}
+
+func ceilDiv(a, b int) int { return (a + b - 1) / b }
+
+// winogradStride rounds n elements up to an odd number of cache lines: with a
+// power of two, all 36 positions of a tile would fall into one set of the L1
+// cache.
+func winogradStride(n int) int {
+	return (ceilDiv(n, winogradLine) | 1) * winogradLine
+}
+
+// winogradAlign returns x from the first cache line that starts in it.
+func winogradAlign(x []float32) []float32 {
+	past := int(uintptr(unsafe.Pointer(unsafe.SliceData(x))) / 4 % winogradLine)
+	return x[(winogradLine-past)%winogradLine:]
+}
+
+// Source pads by 1, and on to whole tiles at the right and below.
+func (g *winograd) Source() Layout {
+	return Layout{
+		Blocks: g.inBlocks,
+		Rows:   g.tileRows*winogradTile + 2,
+		Cols:   g.tileCols*winogradTile + 2,
+		Top:    1, Left: 1,
+		H: g.h, W: g.w,
+	}
+}
+
+// Workspace does not depend on images: it is one block's.
+func (g *winograd) Workspace(images int) int {
+	return winogradLine + g.stripLen() + winogradPositions*(g.vPosition+g.mPosition)
+}
+
+// stripLen is the elements that the transforms keep between their two passes.
+func (g *winograd) stripLen() int {
+	return winogradStride((g.tileCols*winogradTile + 2) * winogradPoints * winogradLanes)
+}
+
+func (g *winograd) SetFilters(w []float32) {
+	w = w[:g.in*g.out*9]
+	clear(g.filters)
+	var u [winogradPositions]float32
+	for o := range g.out {
+		panel, lane := o/winogradPanel, o%winogradPanel
+		for i := range g.in {
+			filter := (o*g.in + i) * 9
+			if g.backward {
+				filter = (i*g.out + o) * 9
+			}
+			winogradFilter(&u, (*[9]float32)(w[filter:]), g.backward)
+
+			chunk := i / winogradChannels * winogradChannels
+			channels := min(winogradChannels, g.in-chunk)
+			at := chunk*winogradPositions*g.mTile +
+				(panel*channels+i-chunk)*winogradPanel + lane
+			for p, x := range u {
+				g.filters[at+p*channels*g.mTile] = x
+			}
+		}
+	}
+}
+
+// winogradFilter writes GgGᵀ, in float64 until the last rounding, with g rotated
+// by 180° where rotate is set and
+//
+//	    |  1/4     0    0  |
+//	    | -1/6  -1/6  -1/6 |
+//	G = | -1/6   1/6  -1/6 |
+//	    | 1/24  1/12   1/6 |
+//	    | 1/24 -1/12   1/6 |
+//	    |   0     0     1  |
+func winogradFilter(u *[winogradPositions]float32, g *[9]float32, rotate bool) {
+	var rows [winogradPoints][3]float64 // Gg
+	for c := range 3 {
+		g0, g1, g2 := float64(g[c]), float64(g[3+c]), float64(g[6+c])
+		to := c
+		if rotate {
+			g0, g2, to = g2, g0, 2-c
+		}
+		for r, x := range winogradFilterPoints(g0, g1, g2) {
+			rows[r][to] = x
+		}
+	}
+	for r, row := range rows {
+		for c, x := range winogradFilterPoints(row[0], row[1], row[2]) {
+			u[r*winogradPoints+c] = float32(x)
+		}
+	}
+}
+
+func winogradFilterPoints(g0, g1, g2 float64) [winogradPoints]float64 {
+	return [winogradPoints]float64{
+		g0 / 4,
+		(g0 + g1 + g2) / -6,
+		(g0 - g1 + g2) / -6,
+		(g0 + 2*g1 + 4*g2) / 24,
+		(g0 - 2*g1 + 4*g2) / 24,
+		g2,
+	}
+}
+
+func (g *winograd) Run(dst, src []float32, images int, work []float32) {
+	src = src[:images*g.Source().Len(winogradLanes)]
+	dst = dst[:images*g.outBlocks*g.h*g.w*winogradLanes]
+	work = winogradAlign(work[:g.Workspace(images)])
+	strip, work := work[:g.stripLen()], work[g.stripLen():]
+	v, m := work[:winogradPositions*g.vPosition], work[winogradPositions*g.vPosition:]
+
+	all := images * g.tileRows * g.tileCols
+	for first := 0; first < all; first += g.tiles {
+		tiles := min(g.tiles, all-first)
+		for channel := 0; channel < g.in; channel += winogradChannels {
+			channels := min(winogradChannels, g.in-channel)
+			g.transformInput(v, src, strip, first, tiles, channel, channels)
+			g.multiply(m, v, tiles, channel, channels)
+		}
+		g.transformOutput(dst, m, strip, first, tiles)
+	}
+}
+
+// winogradRun is horizontally neighbouring tiles of one image.
+type winogradRun struct {
+	image, row, col int // row and col of the first tile, in tiles
+	tiles           int
+}
+
+// run returns the longest run from a tile on, of at most tiles.
+func (g *winograd) run(tile, tiles int) winogradRun {
+	row, col := tile/g.tileCols, tile%g.tileCols
+	return winogradRun{
+		image: row / g.tileRows, row: row % g.tileRows, col: col,
+		tiles: min(tiles, g.tileCols-col),
+	}
+}
+
+// transformInput writes BᵀdB of a block of tiles to v.
+func (g *winograd) transformInput(v, src, strip []float32, first, tiles, channel, channels int) {
+	l := g.Source()
+	row := l.Cols * winogradLanes
+	plane := l.Rows * row
+	for done := 0; done < tiles; {
+		r := g.run(first+done, tiles-done)
+		at := (r.image*l.Blocks+channel/winogradLanes)*plane +
+			r.row*winogradTile*row + r.col*winogradTile*winogradLanes
+		winogradInput(&v[done*g.vTile], &src[at], &strip[0],
+			uintptr(r.tiles), uintptr(ceilDiv(channels, winogradLanes)),
+			uintptr(row*4), uintptr(plane*4), uintptr(g.vTile*4), uintptr(g.vPosition*4))
+		done += r.tiles
+	}
+}
+
+// multiply writes, or past the first channels adds, the products of a block.
+func (g *winograd) multiply(m, v []float32, tiles, channel, channels int) {
+	winogradMultiply(&m[0], &v[0], &g.filters[channel*winogradPositions*g.mTile],
+		winogradPositions, uintptr(tiles), uintptr(g.panels), uintptr(channels),
+		uintptr(g.mTile*4), uintptr(g.mPosition*4), uintptr(g.vTile*4), uintptr(g.vPosition*4),
+		uintptr(channel))
+}
+
+// transformOutput writes AᵀmA of a block of tiles to dst.
+func (g *winograd) transformOutput(dst, m, scratch []float32, first, tiles int) {
+	row := g.w * winogradLanes
+	plane := g.h * row
+	for done := 0; done < tiles; {
+		r := g.run(first+done, tiles-done)
+		at := r.image*g.outBlocks*plane +
+			r.row*winogradTile*row + r.col*winogradTile*winogradLanes
+		winogradOutput(&dst[at], &m[done*g.mTile], &scratch[0],
+			uintptr(r.tiles), uintptr(g.outBlocks),
+			uintptr(min(winogradTile, g.h-r.row*winogradTile)),
+			uintptr(g.w-r.col*winogradTile),
+			uintptr(row*4), uintptr(plane*4), uintptr(g.mTile*4), uintptr(g.mPosition*4))
+		done += r.tiles
+	}
+}
