@@ -2,9 +2,8 @@ package rng
 
 import "math/bits"
 
-// The multipliers and key increments of Philox4x32 (Salmon et al. 2011, section
-// 3.3 and table 2's implementation, Random123): the increments are the golden
-// ratio and √3 − 1 as 32-bit fractions.
+// The multipliers and key increments of Philox4x32 as the authors published them
+// in Random123. The increments are the fractions of the golden ratio and of √3.
 const (
 	philoxM0     = 0xD2511F53
 	philoxM1     = 0xCD9E8D57
