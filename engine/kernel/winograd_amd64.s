@@ -5,7 +5,7 @@
 #include "textflag.h"
 
 // func winogradInput(v *float32, src *float32, strip *float32, tiles uintptr, blocks uintptr, row uintptr, plane uintptr, tile uintptr, position uintptr)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·winogradInput(SB), NOSPLIT, $0-72
 	VBROADCASTSS winogradInputTwo<>+0(SB), Y0
 	VBROADCASTSS winogradInputFour<>+0(SB), Y1
@@ -21,8 +21,14 @@ block:
 	MOVQ tiles+24(FP), R10
 	MOVQ AX, R8
 	LEAQ 1(R10)(R10*1), R10
+	LEAQ (R8)(SI*2), R11
 
 columns:
+	PREFETCHT0   (R11)
+	PREFETCHT0   (R11)(BX*1)
+	PREFETCHT0   (R11)(BX*2)
+	PREFETCHT0   (R11)(SI*1)
+	ADDQ         $0x40, R11
 	VMOVUPS      (R8), Y2
 	VMOVUPS      (R8)(BX*1), Y3
 	VMOVUPS      (R8)(BX*2), Y4
@@ -626,7 +632,7 @@ panelDone:
 	RET
 
 // func winogradOutput(dst *float32, m *float32, scratch *float32, tiles uintptr, blocks uintptr, rows uintptr, columns uintptr, row uintptr, plane uintptr, tile uintptr, position uintptr)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·winogradOutput(SB), NOSPLIT, $0-88
 	VBROADCASTSS winogradOutputTwo<>+0(SB), Y0
 	VBROADCASTSS winogradOutputFour<>+0(SB), Y1
@@ -777,6 +783,8 @@ tile:
 	MOVQ        rows+40(FP), R10
 	MOVQ        row+56(FP), R11
 	MOVQ        SI, R12
+	PREFETCHT0  (R12)(R11*4)
+	PREFETCHT0  64(R12)(R11*4)
 	VMOVUPS     (DX), Y3
 	VMOVUPS     32(DX), Y4
 	VMOVUPS     64(DX), Y5
@@ -808,6 +816,8 @@ row1:
 	CMPQ        R10, $0x01
 	JE          written
 	ADDQ        R11, R12
+	PREFETCHT0  (R12)(R11*4)
+	PREFETCHT0  64(R12)(R11*4)
 	VMOVUPS     192(DX), Y3
 	VMOVUPS     224(DX), Y4
 	VMOVUPS     256(DX), Y5
@@ -839,6 +849,8 @@ row2:
 	CMPQ        R10, $0x02
 	JE          written
 	ADDQ        R11, R12
+	PREFETCHT0  (R12)(R11*4)
+	PREFETCHT0  64(R12)(R11*4)
 	VMOVUPS     384(DX), Y3
 	VMOVUPS     416(DX), Y4
 	VMOVUPS     448(DX), Y5
@@ -870,6 +882,8 @@ row3:
 	CMPQ        R10, $0x03
 	JE          written
 	ADDQ        R11, R12
+	PREFETCHT0  (R12)(R11*4)
+	PREFETCHT0  64(R12)(R11*4)
 	VMOVUPS     576(DX), Y3
 	VMOVUPS     608(DX), Y4
 	VMOVUPS     640(DX), Y5

@@ -147,7 +147,14 @@ func input() {
 		at, strip, columns := GP64(), load("strip"), load("tiles")
 		MOVQ(src, at)
 		LEAQ(Mem{Base: columns, Index: columns, Scale: 1, Disp: 1}, columns) // pairs of columns
+		// The next run below shares two rows with this one.
+		below := GP64()
+		LEAQ(Mem{Base: at, Index: rows.step3, Scale: 2}, below)
 		Label("columns")
+		for i := range output {
+			PREFETCHT0(rows.at(below, i))
+		}
+		ADDQ(Imm(2*vector), below)
 		for range 2 {
 			d := loadSix(func(i int) Mem { return rows.at(at, i) })
 			for i, r := range inputPoints(d, two, four) {
@@ -233,6 +240,8 @@ func inverse() {
 		rows, row, line := load("rows"), load("row"), GP64()
 		MOVQ(to, line)
 		for i := range output {
+			PREFETCHT0(Mem{Base: line, Index: row, Scale: 4})
+			PREFETCHT0(Mem{Base: line, Index: row, Scale: 4, Disp: 2 * vector})
 			next := "row" + string(rune('1'+i))
 			d := loadSix(func(j int) Mem { return Mem{Base: scratch, Disp: (i*points + j) * vector} })
 			for j, y := range outputPoints(d, two, four, eight) {
