@@ -55,7 +55,7 @@ const (
 // is converted explicitly: the language forbids fusing it then, and the bits are
 // those of SPEC.md on every machine. (A fused one would show in about one deviate
 // in 10^8 once rounded to float32, so tests look at the float64 result.)
-// Truncating the series costs less than 1e-11 of the result, far below float32's
+// Truncating the series costs less than 2e-12 of the result, far below float32's
 // rounding.
 func boxMuller(w0, w1 uint32) (z0, z1 float64) {
 	// u = m·2^k with m in [√½, √2).
