@@ -165,8 +165,7 @@ func (d *download) run(ctx context.Context) error {
 		}
 		if have := d.have(); have > most {
 			most, fruitless, wait = have, 0, d.opts.Backoff
-		}
-		if fruitless++; fruitless >= d.opts.Attempts {
+		} else if fruitless++; fruitless >= d.opts.Attempts {
 			return fmt.Errorf("%d attempts brought nothing more: %w; type the command again to resume", fruitless, err)
 		}
 		select {

@@ -1,0 +1,195 @@
+package dataset
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestSampleHoldsWhatItClaims(t *testing.T) {
+	d, err := Open("sample", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name           string
+		split          *Split
+		perClass       int
+		pixels, labels string // SHA-256
+	}{
+		{"training", d.Train, 600,
+			"2b17438af55637db62c122a92490b5b4275bed5719a838b5b0486ea2193a98a4",
+			"f16e201ddc15b401c509545575d23793b230f5735ae378c1ced3a6156cb72251"},
+		{"test", d.Test, 100,
+			"3d7f6d64869a3f2d1afe64ae33ffb9b20670a91b31e3bbf0657e3999ec7b35cf",
+			"6b25654537ff83dd6c40fe0a122c7778d8219b2a88ff02c36dbdd21152fdb075"},
+	} {
+		if c.split.Channels != 1 || c.split.Height != 28 || c.split.Width != 28 || len(c.split.Images) != 10*c.perClass*28*28 {
+			t.Errorf("%s split: %d pixels of %d×%d×%d", c.name, len(c.split.Images), c.split.Channels, c.split.Height, c.split.Width)
+		}
+		var counts [10]int
+		for _, label := range c.split.Labels {
+			counts[label]++
+		}
+		for class, n := range counts {
+			if n != c.perClass {
+				t.Errorf("%s split: %d pictures of class %d, want %d", c.name, n, class, c.perClass)
+			}
+		}
+		if got := sha256Hex(c.split.Images); got != c.pixels {
+			t.Errorf("%s split: pixels have SHA-256 %s", c.name, got)
+		}
+		if got := sha256Hex(c.split.Labels); got != c.labels {
+			t.Errorf("%s split: labels have SHA-256 %s", c.name, got)
+		}
+	}
+	if d.Name != "sample" || len(d.Classes) != 10 || !d.Flip {
+		t.Errorf("name %q, %d classes, flip %v", d.Name, len(d.Classes), d.Flip)
+	}
+	loc, err := Locate("sample", "")
+	if err != nil || loc.Bytes < 1<<20 || loc.Bytes > 4<<20 {
+		t.Errorf("the sample's files have %d bytes (error %v), want at most 4 MB", loc.Bytes, err)
+	}
+}
+
+func sha256Hex(b []byte) string {
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
+}
+
+// The digest's layout is a promise to checkpoints: it is spelled out here once more.
+func TestDigest(t *testing.T) {
+	train, test := syntheticSplit(3, 2, 4, 5, 3), syntheticSplit(2, 2, 4, 5, 3)
+	var b []byte
+	for _, s := range []*Split{train, test} {
+		for _, n := range []int{len(s.Labels), 2, 4, 5} {
+			b = binary.LittleEndian.AppendUint64(b, uint64(n))
+		}
+		b = append(append(b, s.Labels...), s.Images...)
+	}
+	want := sha256Hex(b)
+	if got := newData(&source{}, train, test).Digest; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	test.Images[7]++
+	if got := newData(&source{}, train, test).Digest; got == want {
+		t.Error("a changed test pixel does not change the digest")
+	}
+}
+
+func TestSubset(t *testing.T) {
+	d, err := Open("sample", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sub, err := d.Subset(1003)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Independently: walk the pictures and keep one while its class wants more.
+	var counts [10]int
+	at := 0
+	for i, label := range d.Train.Labels {
+		want := 100
+		if label < 3 {
+			want = 101
+		}
+		if counts[label] == want {
+			continue
+		}
+		counts[label]++
+		if sub.Train.Labels[at] != label || !slices.Equal(sub.Train.Image(at), d.Train.Image(i)) {
+			t.Fatalf("picture %d of the subset is not picture %d", at, i)
+		}
+		at++
+	}
+	if at != sub.Train.Len() || sub.Test != d.Test {
+		t.Errorf("%d pictures, want %d; test split kept: %v", sub.Train.Len(), at, sub.Test == d.Test)
+	}
+	mean, std := channelStats(sub.Train)
+	if !slices.Equal(sub.Mean, mean) || !slices.Equal(sub.Std, std) || slices.Equal(sub.Mean, d.Mean) {
+		t.Errorf("mean %v and std %v are not the subset's %v and %v", sub.Mean, sub.Std, mean, std)
+	}
+	if sub.Digest != digest(sub.Train, d.Test) || sub.Digest == d.Digest {
+		t.Error("the digest is not the subset's")
+	}
+	if whole, err := d.Subset(6000); err != nil || whole.Digest != d.Digest {
+		t.Errorf("subset of all: %v", err)
+	}
+	for _, n := range []int{-1, 0, 6001} {
+		if _, err := d.Subset(n); err == nil {
+			t.Errorf("Subset(%d) is accepted", n)
+		}
+	}
+}
+
+func TestSubsetOfUnbalancedClasses(t *testing.T) {
+	// Class 2 has one picture: the others fill up, the lowest label first.
+	got := balanced([]uint8{1, 1, 1, 1, 0, 0, 0, 2}, 6)
+	if want := []int{0, 1, 4, 5, 6, 7}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+func TestClassesAreDistinct(t *testing.T) {
+	want := map[string]int{"sample": 10, "cifar10": 10, "cifar100": 100, "mnist": 10, "fashion-mnist": 10}
+	for _, src := range append(slices.Clone(sources), sampleSource) {
+		distinct := slices.Compact(slices.Sorted(slices.Values(src.classes)))
+		if len(distinct) != want[src.name] || len(src.classes) != want[src.name] {
+			t.Errorf("%s: %d classes, %d distinct, want %d", src.name, len(src.classes), len(distinct), want[src.name])
+		}
+	}
+	if got := Names(); !slices.Equal(got, []string{"sample", "cifar10", "cifar100", "mnist", "fashion-mnist"}) {
+		t.Errorf("Names() = %v", got)
+	}
+	if !slices.IsSorted(cifar100Classes) {
+		t.Error("CIFAR-100's fine classes are published in alphabetical order")
+	}
+}
+
+func TestOpenSaysWhatToDo(t *testing.T) {
+	dir := t.TempDir()
+	var missing *MissingError
+	if _, err := Open("CIFAR-10", dir); !errors.As(err, &missing) || missing.Name != "cifar10" || missing.Dir != dir {
+		t.Errorf("got %v", err)
+	} else if s := err.Error(); !strings.Contains(s, "bnkit data fetch cifar10") || !strings.Contains(s, "--data-dir") {
+		t.Errorf("the error does not say what to type: %s", s)
+	}
+	t.Setenv("BNKIT_DATA", filepath.Join(dir, "elsewhere"))
+	if _, err := Open("mnist", ""); !errors.As(err, &missing) || missing.Dir != filepath.Join(dir, "elsewhere") {
+		t.Errorf("BNKIT_DATA: got %v", err)
+	}
+	if _, err := Open(dir, ""); !errors.As(err, &missing) || missing.Dir != dir {
+		t.Errorf("empty folder: got %v", err)
+	}
+	var unknown *UnknownError
+	if _, err := Open("imagenet", dir); !errors.As(err, &unknown) || !strings.Contains(err.Error(), "fashion-mnist") {
+		t.Errorf("unknown name: got %v", err)
+	}
+	if _, err := Locate("imagenet", dir); !errors.As(err, &unknown) {
+		t.Errorf("unknown name: got %v", err)
+	}
+}
+
+func TestCacheDir(t *testing.T) {
+	t.Setenv("BNKIT_DATA", "")
+	t.Setenv("XDG_CACHE_HOME", filepath.Join(t.TempDir(), "cache"))
+	t.Setenv("HOME", t.TempDir())
+	user, err := os.UserCacheDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if dir, err := CacheDir(); err != nil || dir != filepath.Join(user, "bnkit") {
+		t.Errorf("got %q, %v", dir, err)
+	}
+	t.Setenv("BNKIT_DATA", "/data")
+	if dir, err := CacheDir(); err != nil || dir != "/data" {
+		t.Errorf("got %q, %v", dir, err)
+	}
+}

@@ -1,0 +1,395 @@
+package dataset
+
+import (
+	"bytes"
+	"context"
+	"crypto/md5"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// published is a data set of two files, one with each kind of digest.
+func published() (*source, map[string][]byte) {
+	files := map[string][]byte{"big.bin": syntheticSplit(100, 1, 40, 50, 10).Images, "small.bin": []byte("small")}
+	sum := md5.Sum(files["small.bin"])
+	return &source{name: "test-set", base: "http://publisher.invalid/", files: []remoteFile{
+		{name: "big.bin", size: int64(len(files["big.bin"])), sha256: sha256Hex(files["big.bin"])},
+		{name: "small.bin", size: int64(len(files["small.bin"])), md5: hex.EncodeToString(sum[:])},
+	}}, files
+}
+
+// publisher serves files properly, except for what misbehave does first: it is
+// called with the number of the request for big.bin, from 1, and returns whether it
+// has answered.
+type publisher struct {
+	*httptest.Server
+	mu        sync.Mutex
+	requests  int
+	ranges    []string
+	misbehave func(n int, w http.ResponseWriter, r *http.Request, content []byte) bool
+}
+
+func newPublisher(t *testing.T, files map[string][]byte) *publisher {
+	t.Helper()
+	p := &publisher{}
+	p.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		name := filepath.Base(r.URL.Path)
+		content, ok := files[name]
+		if !ok || r.URL.Path != "/data/"+name {
+			http.NotFound(w, r)
+			return
+		}
+		p.mu.Lock()
+		p.requests++
+		n := p.requests
+		p.ranges = append(p.ranges, r.Header.Get("Range"))
+		p.mu.Unlock()
+		if name == "big.bin" && p.misbehave != nil && p.misbehave(n, w, r, content) {
+			return
+		}
+		http.ServeContent(w, r, name, time.Time{}, bytes.NewReader(content))
+	}))
+	t.Cleanup(p.Close)
+	return p
+}
+
+func (p *publisher) options(dir string) FetchOptions {
+	return FetchOptions{Dir: dir, Mirror: p.URL + "/data", StallTimeout: 10 * time.Second, Attempts: 3, Backoff: time.Millisecond}
+}
+
+// breakOff ends the connection in the middle of a response.
+func breakOff(w http.ResponseWriter) {
+	w.(http.Flusher).Flush()
+	panic(http.ErrAbortHandler)
+}
+
+// wantFetched checks that the folder holds the files and nothing else.
+func wantFetched(t *testing.T, dir string, files map[string][]byte) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(entries) != len(files) {
+		t.Errorf("folder holds %v", entries)
+	}
+	for name, want := range files {
+		if got, err := os.ReadFile(filepath.Join(dir, name)); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%s: %d bytes (%v), want the %d published ones", name, len(got), err, len(want))
+		}
+	}
+}
+
+// wantAbsent checks that the file did not appear, and whether a part was kept.
+func wantAbsent(t *testing.T, dir string, partial bool) {
+	t.Helper()
+	if _, err := os.Stat(filepath.Join(dir, "test-set", "big.bin")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("big.bin appeared (%v)", err)
+	}
+	_, err := os.Stat(filepath.Join(dir, "test-set", "big.bin.part"))
+	if kept := err == nil; kept != partial {
+		t.Errorf("partial file kept: %v, want %v", kept, partial)
+	}
+}
+
+func TestFetch(t *testing.T) {
+	src, files := published()
+	p := newPublisher(t, files)
+	dir := t.TempDir()
+	opts := p.options(dir)
+	last := map[string]int64{}
+	opts.Progress = func(file string, done, total int64) {
+		if done < last[file] || total != int64(len(files[file])) {
+			t.Errorf("progress of %s: %d of %d after %d", file, done, total, last[file])
+		}
+		last[file] = done
+	}
+	for range 2 { // the second time everything is there
+		got, err := src.fetch(context.Background(), opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got != filepath.Join(dir, "test-set") {
+			t.Errorf("fetched to %s", got)
+		}
+		wantFetched(t, got, files)
+		for name, content := range files {
+			if last[name] != int64(len(content)) {
+				t.Errorf("progress of %s ended at %d", name, last[name])
+			}
+		}
+	}
+	if p.requests != 2 {
+		t.Errorf("%d requests, want 2", p.requests)
+	}
+}
+
+func TestFetchReplacesDamagedFile(t *testing.T) {
+	src, files := published()
+	p := newPublisher(t, files)
+	dir := t.TempDir()
+	writeFile(t, flipByte(files["big.bin"], 5), dir, "test-set", "big.bin")
+	got, err := src.fetch(context.Background(), p.options(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantFetched(t, got, files)
+}
+
+func TestFetchSurvives(t *testing.T) {
+	src, files := published()
+	size := len(files["big.bin"])
+	for _, c := range []struct {
+		name      string
+		partial   []byte // of big.bin, from an earlier run
+		misbehave func(n int, w http.ResponseWriter, r *http.Request, content []byte) bool
+		ranges    []string // what is asked for big.bin
+	}{
+		{"resume", files["big.bin"][:1000], nil, []string{"bytes=1000-"}},
+		{"part is whole", files["big.bin"], nil, nil},
+		{"part is too long", append(bytes.Clone(files["big.bin"]), 1), nil, []string{""}},
+		{"truncated", nil, func(n int, w http.ResponseWriter, r *http.Request, content []byte) bool {
+			if n > 1 {
+				return false
+			}
+			w.Header().Set("Content-Length", fmt.Sprint(size))
+			w.Write(content[:70000])
+			breakOff(w)
+			return true
+		}, []string{"", "bytes=70000-"}},
+		{"truncated without length", nil, func(n int, w http.ResponseWriter, r *http.Request, content []byte) bool {
+			if n > 1 {
+				return false
+			}
+			w.Write(content[:70000])
+			w.(http.Flusher).Flush() // chunked: the end looks regular
+			return true
+		}, []string{"", "bytes=70000-"}},
+		{"many breaks, each with progress", nil, func(n int, w http.ResponseWriter, r *http.Request, content []byte) bool {
+			if n > 6 {
+				return false
+			}
+			from := (n - 1) * 10000
+			if from > 0 {
+				w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", from, size-1, size))
+				w.WriteHeader(http.StatusPartialContent)
+			}
+			w.Write(content[from : from+10000])
+			breakOff(w)
+			return true
+		}, []string{"", "bytes=10000-", "bytes=20000-", "bytes=30000-", "bytes=40000-", "bytes=50000-", "bytes=60000-"}},
+		{"range ignored", files["big.bin"][:1000], func(n int, w http.ResponseWriter, r *http.Request, content []byte) bool {
+			w.Write(content)
+			return true
+		}, []string{"bytes=1000-"}},
+		{"another range sent", files["big.bin"][:1000], func(n int, w http.ResponseWriter, r *http.Request, content []byte) bool {
+			if n > 1 {
+				return false
+			}
+			w.Header().Set("Content-Range", fmt.Sprintf("bytes 10-%d/%d", size-1, size))
+			w.WriteHeader(http.StatusPartialContent)
+			w.Write(content[10:])
+			return true
+		}, []string{"bytes=1000-", ""}},
+		{"range refused", files["big.bin"][:1000], func(n int, w http.ResponseWriter, r *http.Request, content []byte) bool {
+			if n > 1 {
+				return false
+			}
+			w.WriteHeader(http.StatusRequestedRangeNotSatisfiable)
+			return true
+		}, []string{"bytes=1000-", ""}},
+		{"server errors", nil, func(n int, w http.ResponseWriter, r *http.Request, content []byte) bool {
+			if n > 2 {
+				return false
+			}
+			w.WriteHeader([]int{500, 429}[n-1])
+			return true
+		}, []string{"", "", ""}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := newPublisher(t, files)
+			p.misbehave = c.misbehave
+			dir := t.TempDir()
+			if c.partial != nil {
+				writeFile(t, c.partial, dir, "test-set", "big.bin.part")
+			}
+			got, err := src.fetch(context.Background(), p.options(dir))
+			if err != nil {
+				t.Fatal(err)
+			}
+			wantFetched(t, got, files)
+			if asked := p.ranges[:len(p.ranges)-1]; strings.Join(asked, ",") != strings.Join(c.ranges, ",") || len(asked) != len(c.ranges) {
+				t.Errorf("asked for ranges %q, want %q", asked, c.ranges)
+			}
+		})
+	}
+}
+
+func TestFetchSurvivesStall(t *testing.T) {
+	src, files := published()
+	p := newPublisher(t, files)
+	p.misbehave = func(n int, w http.ResponseWriter, r *http.Request, content []byte) bool {
+		if n > 2 {
+			return false
+		}
+		if n == 1 { // headers and a part, then silence; at n == 2 not even headers
+			w.Header().Set("Content-Length", fmt.Sprint(len(content)))
+			w.Write(content[:70000])
+			w.(http.Flusher).Flush()
+		}
+		<-r.Context().Done()
+		return true
+	}
+	opts := p.options(t.TempDir())
+	opts.StallTimeout = 300 * time.Millisecond
+	got, err := src.fetch(context.Background(), opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantFetched(t, got, files)
+	if asked := strings.Join(p.ranges[:3], ","); asked != ",bytes=70000-,bytes=70000-" {
+		t.Errorf("asked for ranges %q", asked)
+	}
+}
+
+func TestFetchGivesUp(t *testing.T) {
+	src, files := published()
+	size := len(files["big.bin"])
+	for _, c := range []struct {
+		name      string
+		misbehave func(n int, w http.ResponseWriter, r *http.Request, content []byte) bool
+		say       string
+		requests  int
+		partial   bool
+		check     func(error) bool
+	}{
+		{"wrong bytes", func(n int, w http.ResponseWriter, r *http.Request, content []byte) bool {
+			w.Write(flipByte(content, 17))
+			return true
+		}, "want SHA-256 " + sha256Hex(files["big.bin"]), 1, false, func(err error) bool { return errors.As(err, new(*DigestError)) }},
+		{"announces another size", func(n int, w http.ResponseWriter, r *http.Request, content []byte) bool {
+			w.Header().Set("Content-Length", fmt.Sprint(size+5))
+			w.Write(content)
+			return true
+		}, fmt.Sprintf("want a file of %d bytes, server announces %d", size, size+5), 1, true, nil},
+		{"sends more", func(n int, w http.ResponseWriter, r *http.Request, content []byte) bool {
+			w.(http.Flusher).Flush()
+			w.Write(append(bytes.Clone(content), "more"...))
+			return true
+		}, "server sends more", 1, true, nil},
+		{"announces more than it sends", func(n int, w http.ResponseWriter, r *http.Request, content []byte) bool {
+			w.Header().Set("Content-Length", fmt.Sprint(size))
+			w.Write(content[:50])
+			breakOff(w)
+			return true
+		}, "after 50 of", 4, true, nil}, // the first brings 50 bytes, three more bring none
+		{"404", func(n int, w http.ResponseWriter, r *http.Request, content []byte) bool {
+			http.NotFound(w, r)
+			return true
+		}, "404 Not Found; try another place with --mirror", 1, true, func(err error) bool { return errors.As(err, new(*StatusError)) }},
+		{"500", func(n int, w http.ResponseWriter, r *http.Request, content []byte) bool {
+			w.WriteHeader(500)
+			return true
+		}, "3 attempts", 3, true, func(err error) bool { return errors.As(err, new(*StatusError)) }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := newPublisher(t, files)
+			p.misbehave = c.misbehave
+			dir := t.TempDir()
+			_, err := src.fetch(context.Background(), p.options(dir))
+			if err == nil || !strings.Contains(err.Error(), c.say) || c.check != nil && !c.check(err) {
+				t.Errorf("got %v, want %q", err, c.say)
+			}
+			if p.requests != c.requests {
+				t.Errorf("%d requests, want %d", p.requests, c.requests)
+			}
+			wantAbsent(t, dir, c.partial)
+		})
+	}
+}
+
+func TestFetchCancelledKeepsPart(t *testing.T) {
+	src, files := published()
+	p := newPublisher(t, files)
+	p.misbehave = func(n int, w http.ResponseWriter, r *http.Request, content []byte) bool {
+		if n > 1 {
+			return false
+		}
+		w.Write(content[:70000])
+		w.(http.Flusher).Flush()
+		<-r.Context().Done()
+		return true
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	dir := t.TempDir()
+	opts := p.options(dir)
+	opts.Progress = func(file string, done, total int64) {
+		if done == 70000 {
+			cancel()
+		}
+	}
+	if _, err := src.fetch(ctx, opts); !errors.Is(err, context.Canceled) {
+		t.Fatalf("got %v", err)
+	}
+	wantAbsent(t, dir, true)
+	got, err := src.fetch(context.Background(), p.options(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantFetched(t, got, files)
+	if p.ranges[1] != "bytes=70000-" {
+		t.Errorf("resumed with range %q", p.ranges[1])
+	}
+}
+
+func TestFetchRefuses(t *testing.T) {
+	if _, err := Fetch(context.Background(), "imagenet", FetchOptions{}); !errors.As(err, new(*UnknownError)) {
+		t.Errorf("unknown name: got %v", err)
+	}
+	for _, mirror := range []string{"ftp://host/x", "not an address", "/folder", "http://%zz"} {
+		if _, err := Fetch(context.Background(), "mnist", FetchOptions{Dir: t.TempDir(), Mirror: mirror}); err == nil || !strings.Contains(err.Error(), "mirror") {
+			t.Errorf("mirror %q: got %v", mirror, err)
+		}
+	}
+	if _, err := Fetch(context.Background(), "sample", FetchOptions{}); err != nil {
+		t.Errorf("the sample needs no download: %v", err)
+	}
+}
+
+// What Fetch leaves, Open finds, and the paths agree with the published names.
+func TestPublishedFilesAreWhereOpenLooks(t *testing.T) {
+	for _, src := range sources {
+		dir := t.TempDir()
+		for _, file := range src.files {
+			writeFile(t, nil, dir, src.name, file.name)
+			if len(file.sha256) != 64 && len(file.md5) != 32 || file.size < 1000 {
+				t.Errorf("%s: digest or size of %s is not set", src.name, file.name)
+			}
+		}
+		if loc, err := src.locate(dir); err != nil || loc == nil {
+			t.Errorf("%s: not found after fetch (%v)", src.name, err)
+		}
+	}
+}
+
+func TestFetchReportsUnwritableFolder(t *testing.T) {
+	src, files := published()
+	p := newPublisher(t, files)
+	dir := t.TempDir()
+	writeFile(t, nil, dir, "test-set") // a file where the folder should be
+	if _, err := src.fetch(context.Background(), p.options(dir)); err == nil || !strings.Contains(err.Error(), "fetch test-set") {
+		t.Errorf("got %v", err)
+	}
+	if p.requests != 0 {
+		t.Errorf("%d requests were made all the same", p.requests)
+	}
+}

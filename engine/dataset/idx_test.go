@@ -1,0 +1,273 @@
+package dataset
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/binary"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// encodeIDX returns data in IDX format.
+func encodeIDX(data []uint8, dims ...int) []byte {
+	out := []byte{0, 0, 8, byte(len(dims))}
+	for _, n := range dims {
+		out = binary.BigEndian.AppendUint32(out, uint32(n))
+	}
+	return append(out, data...)
+}
+
+func compress(t testing.TB, content []byte) []byte {
+	t.Helper()
+	var buf bytes.Buffer
+	zw := gzip.NewWriter(&buf)
+	if _, err := zw.Write(content); err != nil {
+		t.Fatal(err)
+	}
+	if err := zw.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return buf.Bytes()
+}
+
+func writeFile(t testing.TB, content []byte, path ...string) {
+	t.Helper()
+	file := filepath.Join(path...)
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, content, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// writeIDX writes the four files of a data set, gzipped if their ending is .gz.
+func writeIDX(t testing.TB, dir, ending string, train, test *Split) {
+	t.Helper()
+	for prefix, s := range map[string]*Split{"train": train, "t10k": test} {
+		images, labels := encodeIDX(s.Images, s.Len(), s.Height, s.Width), encodeIDX(s.Labels, s.Len())
+		if ending == ".gz" {
+			images, labels = compress(t, images), compress(t, labels)
+		}
+		writeFile(t, images, dir, prefix+"-images-idx3-ubyte"+ending)
+		writeFile(t, labels, dir, prefix+"-labels-idx1-ubyte"+ending)
+	}
+}
+
+// sameSplit compares pixels, labels and shape.
+func sameSplit(t *testing.T, got, want *Split) {
+	t.Helper()
+	if got.Channels != want.Channels || got.Height != want.Height || got.Width != want.Width ||
+		!slices.Equal(got.Images, want.Images) || !slices.Equal(got.Labels, want.Labels) {
+		t.Error("the split that was read is not the one that was written")
+	}
+}
+
+func TestOpenIDX(t *testing.T) {
+	train, test := syntheticSplit(40, 1, 12, 9, 10), syntheticSplit(20, 1, 12, 9, 10)
+	for _, ending := range []string{"", ".gz"} {
+		for _, c := range []struct{ sub, name string }{{"", "mnist"}, {"mnist", "mnist"}, {"MNIST/raw", "mnist"}, {"fashion-mnist", "Fashion_MNIST"}} {
+			dir := t.TempDir()
+			writeIDX(t, filepath.Join(dir, c.sub), ending, train, test)
+			d, err := Open(c.name, dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sameSplit(t, d.Train, train)
+			sameSplit(t, d.Test, test)
+			if canonicalName(d.Name) != canonicalName(c.name) || d.Flip != (d.Name == "fashion-mnist") || len(d.Classes) != 10 {
+				t.Errorf("name %q, flip %v, %d classes", d.Name, d.Flip, len(d.Classes))
+			}
+			loc, err := Locate(c.name, dir)
+			if err != nil || loc.Path != filepath.Join(dir, c.sub) || loc.Bytes < 1000 {
+				t.Errorf("Locate: %+v, %v", loc, err)
+			}
+		}
+	}
+}
+
+func TestOpenIDXPathRecognisesContent(t *testing.T) {
+	for _, c := range []struct {
+		opening []uint8
+		name    string
+		classes int
+		flip    bool
+	}{
+		{sourceByName("mnist").opening, "mnist", 10, false},
+		{sourceByName("fashion-mnist").opening, "fashion-mnist", 10, true},
+		{[]uint8{3, 46}, "idx", 47, false},
+	} {
+		train, test := syntheticSplit(40, 1, 8, 8, 10), syntheticSplit(20, 1, 8, 8, 10)
+		copy(train.Labels, c.opening)
+		dir := t.TempDir()
+		writeIDX(t, dir, ".gz", train, test)
+		d, err := Open(dir, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d.Name != c.name || len(d.Classes) != c.classes || d.Flip != c.flip {
+			t.Errorf("got %q with %d classes and flip %v, want %+v", d.Name, len(d.Classes), d.Flip, c)
+		}
+	}
+}
+
+func TestOpenIDXRefusesTheOtherDataSet(t *testing.T) {
+	train, test := syntheticSplit(40, 1, 8, 8, 10), syntheticSplit(20, 1, 8, 8, 10)
+	copy(train.Labels, sourceByName("fashion-mnist").opening)
+	dir := t.TempDir()
+	writeIDX(t, dir, "", train, test)
+	_, err := Open("mnist", dir)
+	var format *FormatError
+	if !errors.As(err, &format) || !strings.Contains(err.Error(), "those of fashion-mnist") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestIDXFormatErrors(t *testing.T) {
+	images := encodeIDX(make([]uint8, 4*8*8), 4, 8, 8)
+	for _, c := range []struct {
+		name    string
+		content []byte
+		offset  int64
+		say     string
+	}{
+		{"empty", nil, 0, "header of 16 bytes"},
+		{"header cut", images[:13], 13, "header of 16 bytes"},
+		{"wrong type", slices.Concat([]byte{0, 0, 0x0d, 3}, images[4:]), 0, "0x00000d03"},
+		{"labels instead", encodeIDX([]uint8{1, 2, 3, 4, 5, 6, 7, 8}, 8), 0, "0x00000801"},
+		{"content cut", images[:len(images)-1], int64(len(images)) - 1, "272 bytes in all"},
+		{"content too long", append(slices.Clone(images), 0), 272, "the end of the file"},
+		{"no pictures", encodeIDX(nil, 0, 8, 8), 4, "dimension of 1"},
+		{"no width", encodeIDX(nil, 4, 8, 0), 12, "dimension of 1"},
+		{"too wide", encodeIDX(nil, 4, 8, 1025), 12, "1 to 1024"},
+		{"huge count", encodeIDX(nil, 1<<32-1, 8, 8), 4, "dimension of 1"},
+		{"huge product", encodeIDX(nil, 1<<30, 1024, 1024), 8, "content"},
+		{"claims much, holds little", encodeIDX(nil, 1<<20, 32, 32), 16, "bytes in all"},
+		{"gzip cut", compress(t, images)[:20], -1, "header"},
+		{"gzip header cut", compress(t, images)[:5], 0, "gzip header"},
+		{"gzip checksum", flipByte(compress(t, images), -8), 272, "corrupt gzip"},
+		{"gzip trailer cut", compress(t, images)[:len(compress(t, images))-1], 272, "the end of the file"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "images")
+			writeFile(t, c.content, file)
+			_, _, err := readIDXFile(file, 3)
+			wantFormatError(t, err, file, c.offset, c.say)
+		})
+	}
+}
+
+// flipByte returns a copy with byte i (from the end if negative) inverted.
+func flipByte(b []byte, i int) []byte {
+	b = slices.Clone(b)
+	if i < 0 {
+		i += len(b)
+	}
+	b[i] ^= 0xff
+	return b
+}
+
+// wantFormatError checks the parts of a FormatError; offset −1 means any.
+func wantFormatError(t *testing.T, err error, file string, offset int64, say string) {
+	t.Helper()
+	var format *FormatError
+	if !errors.As(err, &format) {
+		t.Fatalf("got error %v, want a FormatError", err)
+	}
+	if format.File != file || offset >= 0 && format.Offset != offset || !strings.Contains(err.Error(), say) {
+		t.Errorf("got %q (offset %d), want file %s, offset %d and %q", err, format.Offset, file, offset, say)
+	}
+}
+
+// A header's claim must not cost memory that the content does not fill.
+func TestIDXClaimTakesNoMemory(t *testing.T) {
+	content := encodeIDX(make([]byte, 100), 1<<20, 32, 32)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	if _, _, err := readIDX(bytes.NewReader(content), "x", 3); err == nil {
+		t.Fatal("accepted")
+	}
+	runtime.ReadMemStats(&after)
+	if took := after.TotalAlloc - before.TotalAlloc; took > 4<<20 {
+		t.Errorf("took %d bytes for a file of %d", took, len(content))
+	}
+}
+
+func TestDecompressedSizeIsCapped(t *testing.T) {
+	r := &cappedReader{r: zeros{}, file: "bomb"}
+	n, err := io.Copy(io.Discard, r)
+	wantFormatError(t, err, "bomb", maxDecompressed, "after decompression")
+	if n > maxDecompressed {
+		t.Errorf("let %d bytes through", n)
+	}
+}
+
+// zeros is an endless reader.
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { return len(p), nil }
+
+func TestIDXSplitsMustAgree(t *testing.T) {
+	train, test := syntheticSplit(40, 1, 8, 8, 10), syntheticSplit(20, 1, 8, 8, 10)
+	for _, c := range []struct {
+		name, file string
+		content    []byte
+		offset     int64
+		say        string
+	}{
+		{"fewer labels", "train-labels-idx1-ubyte", encodeIDX(train.Labels[:39], 39), 4, "40 labels"},
+		{"other size", "t10k-images-idx3-ubyte", encodeIDX(make([]byte, 20*7*8), 20, 7, 8), 8, "8×8"},
+		{"label out of range", "t10k-labels-idx1-ubyte", encodeIDX(append(slices.Clone(test.Labels[:19]), 10), 20), 27, "label below 10"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			writeIDX(t, dir, "", train, test)
+			writeFile(t, c.content, dir, c.file)
+			_, err := Open("mnist", dir)
+			wantFormatError(t, err, filepath.Join(dir, c.file), c.offset, c.say)
+		})
+	}
+}
+
+func FuzzIDX(f *testing.F) {
+	valid := encodeIDX([]uint8{1, 2, 3, 4, 5, 6, 7, 8}, 2, 2, 2)
+	f.Add(valid)
+	f.Add(valid[:len(valid)-1])
+	f.Add(append(slices.Clone(valid), 9))
+	f.Add(encodeIDX(nil, 1<<30, 1024, 1024))
+	f.Add(compress(f, valid))
+	f.Add(compress(f, valid)[:20])
+	f.Fuzz(func(t *testing.T, content []byte) {
+		r, err := decompress(bytes.NewReader(content), "fuzz")
+		var dims []int
+		var data []uint8
+		if err == nil {
+			dims, data, err = readIDX(r, "fuzz", 3)
+		}
+		if err != nil {
+			var format *FormatError
+			if !errors.As(err, &format) {
+				t.Fatalf("bad content gives an error of another type: %v", err)
+			}
+			return
+		}
+		if len(data) != dims[0]*dims[1]*dims[2] {
+			t.Fatalf("dimensions %v but %d bytes", dims, len(data))
+		}
+		// What was read, written again, is what was there.
+		again := encodeIDX(data, dims...)
+		plain, err := decompress(bytes.NewReader(content), "fuzz")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if original, err := io.ReadAll(plain); err != nil || !bytes.Equal(original, again) {
+			t.Fatalf("read and written again differs (%v)", err)
+		}
+	})
+}
