@@ -22,12 +22,16 @@ const (
 	winogradBlock    = 96 << 10
 	winogradMinTiles = 16
 	winogradMaxTiles = 64
+	// winogradStream is the filters, in elements, from which on reading them
+	// from memory for each block of tiles costs more than a block beyond the
+	// L2 cache.
+	winogradStream = 4 << 20
 )
 
 // winograd is a 3×3 convolution of stride 1 and padding 1 by Winograd's minimal
-// filtering F(4×4, 3×3) at the points 0, ±1, ±2 and ∞ (Lavin and Gray 2015,
-// "Fast Algorithms for Convolutional Neural Networks"): with d a 6×6 tile of
-// the input that overlaps its neighbours by 2, and g a filter,
+// filtering F(4×4, 3×3) (Lavin and Gray 2015, "Fast Algorithms for
+// Convolutional Neural Networks"), at the points 0, ±5/8, ±3/2 and ∞: with d a
+// 6×6 tile of the input that overlaps its neighbours by 2, and g a filter,
 //
 //	y = Aᵀ[ Σ over input channels (GgGᵀ) ⊙ (BᵀdB) ]A
 //
@@ -81,6 +85,9 @@ func newWinograd(in, out int, s ConvShape, backward bool) *winograd {
 	g.mTile = g.panels * winogradPanel
 	g.tiles = winogradBlock / (winogradPositions * (g.vTile + g.mTile))
 	g.tiles = max(winogradMinTiles, min(g.tiles&^3, winogradMaxTiles))
+	if winogradPositions*in*g.mTile > winogradStream {
+		g.tiles = winogradMaxTiles
+	}
 	g.vPosition = winogradStride(g.tiles * g.vTile)
 	g.mPosition = winogradStride(g.tiles * g.mTile)
 	g.filters = winogradAlign(make([]float32, winogradPositions*in*g.mTile+winogradLine))
@@ -148,14 +155,7 @@ func (g *winograd) SetFilters(w []float32) {
 }
 
 // winogradFilter writes GgGᵀ, in float64 until the last rounding, with g rotated
-// by 180° where rotate is set and
-//
-//	    |  1/4     0    0  |
-//	    | -1/6  -1/6  -1/6 |
-//	G = | -1/6   1/6  -1/6 |
-//	    | 1/24  1/12   1/6 |
-//	    | 1/24 -1/12   1/6 |
-//	    |   0     0     1  |
+// by 180° where rotate is set.
 func winogradFilter(u *[winogradPositions]float32, g *[9]float32, rotate bool) {
 	var rows [winogradPoints][3]float64 // Gg
 	for c := range 3 {
@@ -175,13 +175,20 @@ func winogradFilter(u *[winogradPositions]float32, g *[9]float32, rotate bool) {
 	}
 }
 
+// winogradFilterPoints is Gg: g as a polynomial at 0, a, -a, b, -b and ∞, each
+// over the product of the point's differences from the other finite ones.
 func winogradFilterPoints(g0, g1, g2 float64) [winogradPoints]float64 {
+	const (
+		a, b   = 5.0 / 8, 3.0 / 2
+		scaleA = 1 / (2 * a * a * (a*a - b*b))
+		scaleB = 1 / (2 * b * b * (b*b - a*a))
+	)
 	return [winogradPoints]float64{
-		g0 / 4,
-		(g0 + g1 + g2) / -6,
-		(g0 - g1 + g2) / -6,
-		(g0 + 2*g1 + 4*g2) / 24,
-		(g0 - 2*g1 + 4*g2) / 24,
+		g0 / (a * a * b * b),
+		(g0 + a*g1 + a*a*g2) * scaleA,
+		(g0 - a*g1 + a*a*g2) * scaleA,
+		(g0 + b*g1 + b*b*g2) * scaleB,
+		(g0 - b*g1 + b*b*g2) * scaleB,
 		g2,
 	}
 }

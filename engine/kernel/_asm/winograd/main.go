@@ -73,60 +73,99 @@ func loadSix(at func(i int) Mem) (d [points]VecVirtual) {
 	return d
 }
 
-// inputPoints is the one-dimensional input transform, Bᵀd:
+// The finite points beside 0 are ±a and ±b. The constants that the transforms
+// make of them are exact in float32.
+const (
+	a = 5.0 / 8
+	b = 3.0 / 2
+)
+
+// inputTransform is the one-dimensional input transform, Bᵀd:
 //
-//	| 4  0 -5  0  1  0 |
-//	| 0 -4 -4  1  1  0 |
-//	| 0  4 -4 -1  1  0 |
-//	| 0 -2 -1  2  1  0 |
-//	| 0  2 -1 -2  1  0 |
-//	| 0  4  0 -5  0  1 |
-//
-// It overwrites d.
-func inputPoints(d [points]VecVirtual, two, four VecVirtual) [points]VecVirtual {
-	even, odd := YMM(), YMM()
-	VSUBPS(d[2], d[4], even) // d4 - d2
-	VSUBPS(d[1], d[3], odd)  // d3 - d1
+//	| a²b²   0   -a²-b²    0     1  0 |
+//	|  0   -ab²   -b²      a     1  0 |
+//	|  0    ab²   -b²     -a     1  0 |
+//	|  0   -a²b   -a²      b     1  0 |
+//	|  0    a²b   -a²     -b     1  0 |
+//	|  0    a²b²   0    -a²-b²   0  1 |
+type inputTransform struct{ a, b, a2, b2, sum, product VecVirtual }
 
-	VSUBPS(d[2], d[0], d[0])
-	VFMADD213PS(even, four, d[0]) // 4(d0-d2) + (d4-d2)
-	VSUBPS(d[3], d[5], d[5])
-	VFNMADD231PS(four, odd, d[5]) // (d5-d3) - 4(d3-d1)
-
-	VFNMADD231PS(four, d[2], d[4]) // d4 - 4d2
-	VFNMADD231PS(four, d[1], d[3]) // d3 - 4d1
-	VADDPS(d[3], d[4], d[1])
-	VSUBPS(d[3], d[4], d[2])
-
-	difference := YMM()
-	VMOVAPS(even, difference)
-	VFMADD231PS(two, odd, even)
-	VFNMADD231PS(two, odd, difference)
-	return [points]VecVirtual{d[0], d[1], d[2], even, difference, d[5]}
+func newInputTransform() inputTransform {
+	return inputTransform{
+		a:       constant("winogradInputA", a),
+		b:       constant("winogradInputB", b),
+		a2:      constant("winogradInputA2", a*a),
+		b2:      constant("winogradInputB2", b*b),
+		sum:     constant("winogradInputSum", a*a+b*b),
+		product: constant("winogradInputProduct", a*a*b*b),
+	}
 }
 
-// outputPoints is the one-dimensional inverse transform, Aᵀm:
-//
-//	| 1  1  1  1  1  0 |
-//	| 0  1 -1  2 -2  0 |
-//	| 0  1  1  4  4  0 |
-//	| 0  1 -1  8 -8  1 |
-//
-// It overwrites m.
-func outputPoints(m [points]VecVirtual, two, four, eight VecVirtual) [output]VecVirtual {
-	sum, difference := YMM(), YMM()
-	VADDPS(m[2], m[1], sum)
-	VSUBPS(m[2], m[1], difference)
-	VADDPS(m[4], m[3], m[1])
-	VSUBPS(m[4], m[3], m[2])
+// apply overwrites d.
+func (t inputTransform) apply(d [points]VecVirtual) [points]VecVirtual {
+	zero := clone(d[4])
+	VFNMADD231PS(t.sum, d[2], zero)
+	VFMADD213PS(zero, t.product, d[0]) // a²b²d0 - (a²+b²)d2 + d4
+	VFNMADD231PS(t.sum, d[3], d[5])
+	VFMADD231PS(t.product, d[1], d[5]) // a²b²d1 - (a²+b²)d3 + d5
 
-	VADDPS(sum, m[0], m[0])
-	VADDPS(m[1], m[0], m[0])
-	VADDPS(difference, m[5], m[5])
-	VFMADD231PS(two, m[2], difference)
-	VFMADD231PS(four, m[1], sum)
-	VFMADD231PS(eight, m[2], m[5])
-	return [output]VecVirtual{m[0], difference, sum, m[5]}
+	evenA, oddA, evenB, oddB := clone(d[4]), clone(d[3]), d[4], d[3]
+	VFNMADD231PS(t.b2, d[2], evenA) // d4 - b²d2
+	VFNMADD231PS(t.b2, d[1], oddA)  // d3 - b²d1
+	VFNMADD231PS(t.a2, d[2], evenB) // d4 - a²d2
+	VFNMADD231PS(t.a2, d[1], oddB)  // d3 - a²d1
+
+	plusA, plusB := clone(evenA), clone(evenB)
+	VFMADD231PS(t.a, oddA, plusA)
+	VFNMADD231PS(t.a, oddA, evenA)
+	VFMADD231PS(t.b, oddB, plusB)
+	VFNMADD231PS(t.b, oddB, evenB)
+	return [points]VecVirtual{d[0], plusA, evenA, plusB, evenB, d[5]}
+}
+
+// clone returns a new register that holds what x holds.
+func clone(x VecVirtual) VecVirtual {
+	y := YMM()
+	VMOVAPS(x, y)
+	return y
+}
+
+// outputTransform is the one-dimensional inverse transform, Aᵀm:
+//
+//	| 1  1   1   1   1   0 |
+//	| 0  a  -a   b  -b   0 |
+//	| 0  a²  a²  b²  b²  0 |
+//	| 0  a³ -a³  b³ -b³  1 |
+type outputTransform struct{ a, b, a2, b2, a3, b3 VecVirtual }
+
+func newOutputTransform() outputTransform {
+	return outputTransform{
+		a:  constant("winogradOutputA", a),
+		b:  constant("winogradOutputB", b),
+		a2: constant("winogradOutputA2", a*a),
+		b2: constant("winogradOutputB2", b*b),
+		a3: constant("winogradOutputA3", a*a*a),
+		b3: constant("winogradOutputB3", b*b*b),
+	}
+}
+
+// apply overwrites m.
+func (t outputTransform) apply(m [points]VecVirtual) [output]VecVirtual {
+	sumA, sumB := YMM(), YMM()
+	VADDPS(m[2], m[1], sumA)
+	VSUBPS(m[2], m[1], m[1])
+	VADDPS(m[4], m[3], sumB)
+	VSUBPS(m[4], m[3], m[3])
+
+	VADDPS(sumA, m[0], m[0])
+	VADDPS(sumB, m[0], m[0])
+	VFMADD231PS(t.a3, m[1], m[5])
+	VFMADD231PS(t.b3, m[3], m[5])
+	VMULPS(t.a, m[1], m[1])
+	VFMADD231PS(t.b, m[3], m[1])
+	VMULPS(t.a2, sumA, sumA)
+	VFMADD231PS(t.b2, sumB, sumA)
+	return [output]VecVirtual{m[0], m[1], sumA, m[5]}
 }
 
 // input transforms a run of neighbouring tiles: vertically into strip, where
@@ -138,7 +177,7 @@ func input() {
 		"row and plane are the bytes between its rows and blocks; tile and position the",
 		"bytes between v's tiles and positions. strip holds (4·tiles+2)·48 elements.")
 	Pragma("noescape")
-	two, four := constant("winogradInputTwo", 2), constant("winogradInputFour", 4)
+	transform := newInputTransform()
 	src, v, blocks := load("src"), load("v"), load("blocks")
 
 	Label("block")
@@ -157,7 +196,7 @@ func input() {
 		ADDQ(Imm(2*vector), below)
 		for range 2 {
 			d := loadSix(func(i int) Mem { return rows.at(at, i) })
-			for i, r := range inputPoints(d, two, four) {
+			for i, r := range transform.apply(d) {
 				VMOVUPS(r, Mem{Base: strip, Disp: i * vector})
 			}
 			ADDQ(Imm(vector), at)
@@ -177,7 +216,7 @@ func input() {
 		MOVQ(first, to)
 		for i := range points {
 			d := loadSix(func(j int) Mem { return Mem{Base: strip, Disp: j*column + i*vector} })
-			for j, r := range inputPoints(d, two, four) {
+			for j, r := range transform.apply(d) {
 				VMOVUPS(r, position.at(to, j))
 			}
 			if i < points-1 {
@@ -208,7 +247,7 @@ func inverse() {
 		"dst's rows and blocks; tile and position the bytes between m's tiles and",
 		"positions. scratch holds 192 elements.")
 	Pragma("noescape")
-	two, four, eight := constant("winogradOutputTwo", 2), constant("winogradOutputFour", 4), constant("winogradOutputEight", 8)
+	transform := newOutputTransform()
 	dst, m, scratch, blocks := load("dst"), load("m"), load("scratch"), load("blocks")
 
 	Label("block")
@@ -228,7 +267,7 @@ func inverse() {
 		MOVQ(from, at)
 		for j := range points {
 			d := loadSix(func(i int) Mem { return lines.at(at, i) })
-			for i, y := range outputPoints(d, two, four, eight) {
+			for i, y := range transform.apply(d) {
 				VMOVUPS(y, Mem{Base: scratch, Disp: (i*points + j) * vector})
 			}
 			if j < points-1 {
@@ -244,7 +283,7 @@ func inverse() {
 			PREFETCHT0(Mem{Base: line, Index: row, Scale: 4, Disp: 2 * vector})
 			next := "row" + string(rune('1'+i))
 			d := loadSix(func(j int) Mem { return Mem{Base: scratch, Disp: (i*points + j) * vector} })
-			for j, y := range outputPoints(d, two, four, eight) {
+			for j, y := range transform.apply(d) {
 				if j > 0 {
 					CMPQ(columns, Imm(uint64(j)))
 					JLE(LabelRef(next))
