@@ -53,7 +53,7 @@ func TestSampleHoldsWhatItClaims(t *testing.T) {
 		t.Errorf("name %q, %d classes, flip %v", d.Name, len(d.Classes), d.Flip)
 	}
 	loc, err := Locate("sample", "")
-	if err != nil || loc.Bytes < 1<<20 || loc.Bytes > 4<<20 {
+	if err != nil || loc.Name != "sample" || loc.Path != "" || loc.Bytes < 1<<20 || loc.Bytes > 4<<20 {
 		t.Errorf("the sample's files have %d bytes (error %v), want at most 4 MB", loc.Bytes, err)
 	}
 }

@@ -85,7 +85,7 @@ func TestOpenIDX(t *testing.T) {
 				t.Errorf("name %q, flip %v, %d classes", d.Name, d.Flip, len(d.Classes))
 			}
 			loc, err := Locate(c.name, dir)
-			if err != nil || loc.Path != filepath.Join(dir, c.sub) || loc.Bytes < 1000 {
+			if err != nil || loc.Name != d.Name || loc.Path != filepath.Join(dir, c.sub) || loc.Bytes < 1000 {
 				t.Errorf("Locate: %+v, %v", loc, err)
 			}
 		}

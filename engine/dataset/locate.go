@@ -25,6 +25,8 @@ func CacheDir() (string, error) {
 
 // Location says where a data set's files are.
 type Location struct {
+	// Name is the data set's canonical name.
+	Name string
 	// Path is the archive, or the folder that holds the files; "" for the sample,
 	// which is built in.
 	Path string
@@ -55,7 +57,7 @@ func Locate(name, dir string) (Location, error) {
 	if found == nil {
 		return Location{}, &MissingError{Name: src.name, Dir: dir}
 	}
-	loc := Location{Path: found.dir}
+	loc := Location{Name: src.name, Path: found.dir}
 	if found.archive {
 		loc.Path = found.files[0]
 	}

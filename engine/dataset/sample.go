@@ -61,7 +61,7 @@ func sampleLocation() (Location, error) {
 	if err != nil {
 		return Location{}, fmt.Errorf("list the embedded sample: %w", err)
 	}
-	var loc Location
+	loc := Location{Name: sampleName}
 	for _, entry := range entries {
 		info, err := entry.Info()
 		if err != nil {

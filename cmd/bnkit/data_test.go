@@ -1,0 +1,101 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"bnkit/engine/dataset"
+)
+
+// runData executes "bnkit data" with arguments.
+func runData(ctx context.Context, asJSON bool, args ...string) (out, notes string, err error) {
+	var o, e bytes.Buffer
+	c := newDataCommand(&globalOptions{json: asJSON, out: &o, err: &e})
+	c.SilenceErrors, c.SilenceUsage = true, true
+	c.SetArgs(args)
+	c.SetOut(&o)
+	c.SetErr(&e)
+	err = c.ExecuteContext(ctx)
+	return o.String(), e.String(), err
+}
+
+// emptyCIFAR10 puts an archive of 5 bytes where CIFAR-10's is looked for.
+func emptyCIFAR10(t *testing.T, dir string) string {
+	t.Helper()
+	path := filepath.Join(dir, "cifar10", "cifar-10-binary.tar.gz")
+	if err := errors.Join(os.Mkdir(filepath.Dir(path), 0o755), os.WriteFile(path, []byte("12345"), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestDataList(t *testing.T) {
+	dir := t.TempDir()
+	path := emptyCIFAR10(t, dir)
+	out, _, err := runData(context.Background(), true, "list", "--data-dir", dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var entries []map[string]any
+	if err := json.Unmarshal([]byte(out), &entries); err != nil {
+		t.Fatal(err)
+	}
+	if len(entries) != len(dataset.Names()) {
+		t.Fatalf("got %s", out)
+	}
+	for i, name := range dataset.Names() {
+		e := entries[i]
+		if e["name"] != name || e["present"] != (name == "sample" || name == "cifar10") {
+			t.Errorf("entry %d is %v, want %s", i, e, name)
+		}
+		switch name {
+		case "sample":
+			if _, has := e["path"]; has || e["bytes"].(float64) < 1e6 {
+				t.Errorf("sample: %v", e)
+			}
+		case "cifar10":
+			if e["path"] != path || e["bytes"] != 5.0 {
+				t.Errorf("cifar10: %v, want path %s and 5 bytes", e, path)
+			}
+		default:
+			if len(e) != 2 {
+				t.Errorf("a missing data set has values: %v", e)
+			}
+		}
+	}
+	out, _, err = runData(context.Background(), false, "list", "--data-dir", dir)
+	if err != nil || !strings.Contains(out, path) || !strings.Contains(out, "bnkit data fetch mnist") || !strings.Contains(out, "built in") {
+		t.Errorf("%s (error %v)", out, err)
+	}
+}
+
+func TestDataFetch(t *testing.T) {
+	server := httptest.NewServer(http.NotFoundHandler())
+	defer server.Close()
+	dir := t.TempDir()
+
+	var usage *usageError
+	if _, _, err := runData(context.Background(), false, "fetch", "imagenet"); !errors.As(err, &usage) || !strings.Contains(err.Error(), "cifar100") {
+		t.Errorf("unknown name: got %v", err)
+	}
+	var status *dataset.StatusError
+	if _, _, err := runData(context.Background(), false, "fetch", "cifar10", "--mirror", server.URL, "--data-dir", dir); !errors.As(err, &status) || status.URL != server.URL+"/cifar-10-binary.tar.gz" {
+		t.Errorf("mirror without the file: got %v", err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, notes, err := runData(ctx, false, "fetch", "cifar10", "--mirror", server.URL, "--data-dir", dir); !errors.Is(err, context.Canceled) || !strings.Contains(notes, "resumes") {
+		t.Errorf("cancelled: got %v, said %q", err, notes)
+	}
+	if out, _, err := runData(context.Background(), false, "fetch", "sample"); err != nil || !strings.Contains(out, "built in") {
+		t.Errorf("sample: got %q, %v", out, err)
+	}
+}
