@@ -42,7 +42,10 @@ type FetchOptions struct {
 // DigestError reports a downloaded file that is not the published one. It has been
 // deleted.
 type DigestError struct {
-	File, Algorithm, Want, Got string
+	// File is the address it came from.
+	File string
+	// Algorithm is SHA-256 or MD5; Want and Got are in hex.
+	Algorithm, Want, Got string
 }
 
 func (e *DigestError) Error() string {
@@ -176,8 +179,10 @@ func (d *download) run(ctx context.Context) error {
 		wait *= 2
 	}
 	if err := d.remote.verify(d.partial()); err != nil {
-		if errors.As(err, new(*DigestError)) {
-			os.Remove(d.partial())
+		var wrong *DigestError
+		if errors.As(err, &wrong) {
+			wrong.File = d.url
+			return errors.Join(wrong, os.Remove(d.partial()))
 		}
 		return err
 	}
