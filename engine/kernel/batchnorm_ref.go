@@ -1,0 +1,181 @@
+package kernel
+
+// genericActivate rounds after each operation; a NaN is not below Floor, so it
+// remains, and not above it, so its mask bit is clear.
+func genericActivate[T Float](a *Activation[T]) {
+	for block := range a.Blocks {
+		scale, shift := (*[lanes]T)(a.Scale[block*lanes:]), (*[lanes]T)(a.Shift[block*lanes:])
+		for h := range a.H {
+			for w := range a.W {
+				position := (block*a.H+h)*a.W + w
+				y := (*[lanes]T)(a.Y[position*lanes:])
+				var z [lanes]T
+				for i := range z {
+					z[i] = affine(y[i], scale[i], shift[i])
+				}
+				if a.R != nil {
+					addResidual(&z, a, block, position)
+				}
+				var mask uint8
+				for i, v := range z {
+					if v > a.Floor {
+						mask |= 1 << i
+					}
+					if v < a.Floor {
+						z[i] = a.Floor
+					}
+				}
+				if a.Padded != nil {
+					*(*[lanes]T)(a.Padded[a.Layout.interior(block, h, w):]) = z
+				}
+				if a.Plain != nil {
+					*(*[lanes]T)(a.Plain[position*lanes:]) = z
+				}
+				if a.Mask != nil {
+					a.Mask[position] = mask
+				}
+			}
+		}
+	}
+}
+
+// affine rounds its product, so that every caller gets the same bits.
+func affine[T Float](x, scale, shift T) T { return T(scale*x) + shift }
+
+// interior is the first element of an interior position.
+func (l *Layout) interior(block, h, w int) int {
+	return ((block*l.Rows+l.Top+h)*l.Cols + l.Left + w) * lanes
+}
+
+func addResidual[T Float](z *[lanes]T, a *Activation[T], block, position int) {
+	r := (*[lanes]T)(a.R[position*lanes:])
+	if a.RScale == nil {
+		for i := range z {
+			z[i] += r[i]
+		}
+		return
+	}
+	scale, shift := (*[lanes]T)(a.RScale[block*lanes:]), (*[lanes]T)(a.RShift[block*lanes:])
+	for i := range z {
+		z[i] += affine(r[i], scale[i], shift[i])
+	}
+}
+
+// genericPlaneSums adds a plane's positions in order.
+func genericPlaneSums[T Float](sum, y []T, blocks, area int) {
+	for block := range blocks {
+		total := planeSum(y[block*area*lanes:][:area*lanes])
+		for i, v := range total {
+			sum[block*lanes+i] = T(v)
+		}
+	}
+}
+
+func planeSum[T Float](plane []T) (sum [lanes]float64) {
+	for at := 0; at < len(plane); at += lanes {
+		for i, v := range (*[lanes]T)(plane[at:]) {
+			sum[i] += float64(v)
+		}
+	}
+	return sum
+}
+
+// genericMoments takes two passes over a plane: its mean, then the squared
+// deviations.
+func genericMoments[T Float](sum, m2, y []T, blocks, area int) {
+	for block := range blocks {
+		plane := y[block*area*lanes:][:area*lanes]
+		mean := planeSum(plane)
+		for i, v := range mean {
+			sum[block*lanes+i] = T(v)
+			mean[i] = v / float64(area)
+		}
+		var squares [lanes]float64
+		for at := 0; at < len(plane); at += lanes {
+			for i, v := range (*[lanes]T)(plane[at:]) {
+				d := float64(v) - mean[i]
+				squares[i] += d * d
+			}
+		}
+		for i, v := range squares {
+			m2[block*lanes+i] = T(v)
+		}
+	}
+}
+
+// genericMaskGradient adds each sum's terms in the order of positions. A NaN
+// that Scale·Y + Shift comes to is not above Floor.
+func genericMaskGradient[T Float](m *Masking[T]) {
+	area := m.H * m.W
+	for block := range m.Blocks {
+		var sumG, sumGY, sumGR [lanes]float64
+		mean := (*[lanes]T)(m.Mean[block*lanes:])
+		for position := block * area; position < (block+1)*area; position++ {
+			at := position * lanes
+			g, y := (*[lanes]T)(m.G[at:]), (*[lanes]T)(m.Y[at:])
+			if m.Add != nil {
+				for i, v := range (*[lanes]T)(m.Add[at:]) {
+					g[i] += v
+				}
+			}
+			mask := m.mask(block, position, y)
+			for i := range g {
+				if mask>>i&1 == 0 {
+					g[i] = 0
+				}
+				sumG[i] += float64(g[i])
+				sumGY[i] += float64(g[i]) * float64(y[i]-mean[i])
+			}
+			if m.R != nil {
+				rMean := (*[lanes]T)(m.RMean[block*lanes:])
+				for i, r := range (*[lanes]T)(m.R[at:]) {
+					sumGR[i] += float64(g[i]) * float64(r-rMean[i])
+				}
+			}
+		}
+		for i := range lanes {
+			c := block*lanes + i
+			m.SumG[c], m.SumGY[c] = T(sumG[i]), T(sumGY[i])
+			if m.R != nil {
+				m.SumGR[c] = T(sumGR[i])
+			}
+		}
+	}
+}
+
+// mask is a position's bits, as Activation's.
+func (m *Masking[T]) mask(block, position int, y *[lanes]T) (mask uint8) {
+	if m.Mask != nil {
+		return m.Mask[position]
+	}
+	scale, shift := (*[lanes]T)(m.Scale[block*lanes:]), (*[lanes]T)(m.Shift[block*lanes:])
+	for i, v := range y {
+		if affine(v, scale[i], shift[i]) > m.Floor {
+			mask |= 1 << i
+		}
+	}
+	return mask
+}
+
+func genericBatchNormGradient[T Float](g *InputGradient[T]) {
+	for block := range g.Blocks {
+		c := block * lanes
+		cg, cy, c1 := (*[lanes]T)(g.CG[c:]), (*[lanes]T)(g.CY[c:]), (*[lanes]T)(g.C1[c:])
+		for h := range g.H {
+			for w := range g.W {
+				at := ((block*g.H+h)*g.W + w) * lanes
+				dz, y := (*[lanes]T)(g.G[at:]), (*[lanes]T)(g.Y[at:])
+				var dy [lanes]T
+				for i := range dy {
+					dy[i] = T(cg[i]*dz[i]) + affine(y[i], cy[i], c1[i])
+				}
+				if g.Padded != nil {
+					*(*[lanes]T)(g.Padded[g.Layout.interior(block, h, w):]) = dy
+				}
+				if g.Plain != nil {
+					*(*[lanes]T)(g.Plain[at:]) = dy
+				}
+			}
+		}
+	}
+}

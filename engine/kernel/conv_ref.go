@@ -1,0 +1,275 @@
+package kernel
+
+// genericConv is either direction of a convolution as a sum that every
+// destination element gathers from the source. Along an axis, what an element
+// sums lies side by side in the source:
+//
+//   - Forward, row y of the destination reads Kernel rows from y·Stride on,
+//     with all rows of the filter.
+//   - Backward, row y of x's gradient reads those rows r of y's gradient where
+//     r·Stride + k - Pad = y for a row k of the filter: k has the remainder, or
+//     phase, of y + Pad by Stride, so that there are Stride sets of filter rows
+//     to choose from, and r falls as k rises.
+//
+// The filters of each pair of phases are packed by themselves, in the order in
+// which they are read.
+type genericConv[T Float] struct {
+	shape    ConvShape
+	backward bool
+	source   Layout
+
+	outBlocks  int      // channel blocks of the destination
+	rows, cols []window // of the destination
+	taps       []int    // filter rows, or columns, by phase
+	filters    [][]T    // [row phase][column phase], each [out block][in block][row][column][in lane][out lane]
+}
+
+// window is the rows, or columns, of the source that one destination row, or
+// column, reads: as many as its phase has taps, from first on.
+type window struct{ first, phase int }
+
+func newGenericForward[T Float](s ConvShape) Conv[T] {
+	c := &genericConv[T]{
+		shape:     s,
+		source:    paddedInput(s),
+		outBlocks: blocksOf(s.Out),
+		rows:      make([]window, s.OutH()),
+		cols:      make([]window, s.OutW()),
+		taps:      []int{s.Kernel},
+	}
+	for y := range c.rows {
+		c.rows[y].first = y * s.Stride
+	}
+	for x := range c.cols {
+		c.cols[x].first = x * s.Stride
+	}
+	c.allocate(blocksOf(s.In))
+	return c
+}
+
+// paddedInput is x with the padding that the convolution's definition asks for.
+func paddedInput(s ConvShape) Layout {
+	return Layout{
+		Blocks: blocksOf(s.In),
+		Rows:   s.H + 2*s.Pad, Cols: s.W + 2*s.Pad,
+		Top: s.Pad, Left: s.Pad,
+		H: s.H, W: s.W,
+	}
+}
+
+func newGenericBackward[T Float](s ConvShape) Conv[T] {
+	c := &genericConv[T]{
+		shape:     s,
+		backward:  true,
+		outBlocks: blocksOf(s.In),
+		taps:      make([]int, s.Stride),
+	}
+	for phase := range c.taps {
+		c.taps[phase] = (max(s.Kernel-phase, 0) + s.Stride - 1) / s.Stride
+	}
+	l := &c.source
+	l.Blocks, l.H, l.W = blocksOf(s.Out), s.OutH(), s.OutW()
+	c.rows, l.Top, l.Rows = c.backwardWindows(s.H, l.H)
+	c.cols, l.Left, l.Cols = c.backwardWindows(s.W, l.W)
+	c.allocate(l.Blocks)
+	return c
+}
+
+// backwardWindows returns the windows of size rows of x's gradient, and the
+// padding before, and all rows of, a padded copy of outSize rows of y's
+// gradient that holds them.
+func (c *genericConv[T]) backwardWindows(size, outSize int) (windows []window, before, padded int) {
+	windows = make([]window, size)
+	low, high := 0, outSize
+	for y := range windows {
+		phase := (y + c.shape.Pad) % c.shape.Stride
+		end := (y+c.shape.Pad)/c.shape.Stride + 1
+		windows[y] = window{end - c.taps[phase], phase}
+		low, high = min(low, windows[y].first), max(high, end)
+	}
+	for y := range windows {
+		windows[y].first -= low
+	}
+	return windows, -low, high - low
+}
+
+func (c *genericConv[T]) allocate(inBlocks int) {
+	for _, rows := range c.taps {
+		for _, cols := range c.taps {
+			c.filters = append(c.filters, make([]T, c.outBlocks*inBlocks*rows*cols*lanes*lanes))
+		}
+	}
+}
+
+func (c *genericConv[T]) Source() Layout { return c.source }
+
+// Workspace is none.
+func (c *genericConv[T]) Workspace(images int) int { return 0 }
+
+func (c *genericConv[T]) SetFilters(w []T) {
+	s := c.shape
+	w = w[:s.Out*s.In*s.Kernel*s.Kernel]
+	for phases, filters := range c.filters {
+		rowPhase, colPhase := phases/len(c.taps), phases%len(c.taps)
+		rows, cols := c.taps[rowPhase], c.taps[colPhase]
+		for o := range s.Out {
+			for i := range s.In {
+				to, from := o, i
+				if c.backward {
+					to, from = i, o
+				}
+				for row := range rows {
+					for col := range cols {
+						at := (to/lanes*c.source.Blocks+from/lanes)*rows + row
+						at = ((at*cols+col)*lanes+from%lanes)*lanes + to%lanes
+						tap := c.tap(rowPhase, row)*s.Kernel + c.tap(colPhase, col)
+						filters[at] = w[(o*s.In+i)*s.Kernel*s.Kernel+tap]
+					}
+				}
+			}
+		}
+	}
+}
+
+// tap is the filter's row, or column, that the i-th of a window meets.
+func (c *genericConv[T]) tap(phase, i int) int {
+	if c.backward {
+		return phase + c.shape.Stride*(c.taps[phase]-1-i)
+	}
+	return i
+}
+
+func (c *genericConv[T]) Run(dst, src []T, images int, _ []T) {
+	sourceLen := c.source.Len(lanes)
+	plane := len(c.rows) * len(c.cols) * lanes
+	for n := range images {
+		image := src[n*sourceLen:][:sourceLen]
+		for block := range c.outBlocks {
+			c.plane(dst[(n*c.outBlocks+block)*plane:][:plane], image, block)
+		}
+	}
+}
+
+// plane computes one plane of dst.
+func (c *genericConv[T]) plane(dst, image []T, block int) {
+	for y, row := range c.rows {
+		for x, col := range c.cols {
+			rows, cols := c.taps[row.phase], c.taps[col.phase]
+			size := c.source.Blocks * rows * cols * lanes * lanes
+			filters := c.filters[row.phase*len(c.taps)+col.phase][block*size:][:size]
+			at := (row.first*c.source.Cols + col.first) * lanes
+			gather((*[lanes]T)(dst[(y*len(c.cols)+x)*lanes:]), image, filters, at, &c.source, rows, cols)
+		}
+	}
+}
+
+// gather sums the products of filters and of the rows×cols positions of each
+// block of image from at on. The eight sums stay in registers throughout.
+func gather[T Float](dst *[lanes]T, image, filters []T, at int, l *Layout, rows, cols int) {
+	var s0, s1, s2, s3, s4, s5, s6, s7 T
+	for block := range l.Blocks {
+		for row := range rows {
+			for _, x := range image[at+(block*l.Rows+row)*l.Cols*lanes:][:cols*lanes] {
+				f := (*[lanes]T)(filters)
+				filters = filters[lanes:]
+				s0 += x * f[0]
+				s1 += x * f[1]
+				s2 += x * f[2]
+				s3 += x * f[3]
+				s4 += x * f[4]
+				s5 += x * f[5]
+				s6 += x * f[6]
+				s7 += x * f[7]
+			}
+		}
+	}
+	*dst = [lanes]T{s0, s1, s2, s3, s4, s5, s6, s7}
+}
+
+// genericWeightGradient accumulates [out block][in block][row][column][in
+// lane][out lane]. An image's sum over positions is complete before it is
+// added.
+type genericWeightGradient[T Float] struct {
+	shape  ConvShape
+	source Layout
+}
+
+func newGenericWeightGradient[T Float](s ConvShape) WeightGradient[T] {
+	return &genericWeightGradient[T]{s, paddedInput(s)}
+}
+
+func (g *genericWeightGradient[T]) Source() Layout { return g.source }
+
+func (g *genericWeightGradient[T]) Len() int {
+	return blocksOf(g.shape.Out) * g.source.Blocks * g.shape.Kernel * g.shape.Kernel * lanes * lanes
+}
+
+// Workspace is none.
+func (g *genericWeightGradient[T]) Workspace(images int) int { return 0 }
+
+func (g *genericWeightGradient[T]) Accumulate(acc, x, dy []T, images int, _ []T) {
+	s, outBlocks := g.shape, blocksOf(g.shape.Out)
+	imageLen, planeLen := g.source.Len(lanes), s.OutH()*s.OutW()*lanes
+	for n := range images {
+		image := x[n*imageLen:][:imageLen]
+		sums := acc[:g.Len()]
+		for block := range outBlocks {
+			plane := dy[(n*outBlocks+block)*planeLen:][:planeLen]
+			for inBlock := range g.source.Blocks {
+				for tap := range s.Kernel * s.Kernel {
+					row, col := tap/s.Kernel, tap%s.Kernel
+					at := ((inBlock*g.source.Rows+row)*g.source.Cols + col) * lanes
+					for lane := range lanes {
+						g.correlate((*[lanes]T)(sums), image[at+lane:], plane)
+						sums = sums[lanes:]
+					}
+				}
+			}
+		}
+	}
+}
+
+// correlate adds to sum what one channel of x, as one tap of the filter sees
+// it, contributes with a plane of dy.
+func (g *genericWeightGradient[T]) correlate(sum *[lanes]T, x, dy []T) {
+	var s0, s1, s2, s3, s4, s5, s6, s7 T
+	step := g.shape.Stride * lanes
+	width := g.shape.OutW()
+	for row := range g.shape.OutH() {
+		line := x[row*g.shape.Stride*g.source.Cols*lanes:]
+		for col := range width {
+			v := line[col*step]
+			d := (*[lanes]T)(dy)
+			dy = dy[lanes:]
+			s0 += v * d[0]
+			s1 += v * d[1]
+			s2 += v * d[2]
+			s3 += v * d[3]
+			s4 += v * d[4]
+			s5 += v * d[5]
+			s6 += v * d[6]
+			s7 += v * d[7]
+		}
+	}
+	sum[0] += s0
+	sum[1] += s1
+	sum[2] += s2
+	sum[3] += s3
+	sum[4] += s4
+	sum[5] += s5
+	sum[6] += s6
+	sum[7] += s7
+}
+
+func (g *genericWeightGradient[T]) Unpack(dw, acc []T) {
+	s := g.shape
+	taps := s.Kernel * s.Kernel
+	for o := range s.Out {
+		for i := range s.In {
+			for tap := range taps {
+				at := ((o/lanes*g.source.Blocks+i/lanes)*taps + tap) * lanes
+				dw[(o*s.In+i)*taps+tap] = acc[(at+i%lanes)*lanes+o%lanes]
+			}
+		}
+	}
+}

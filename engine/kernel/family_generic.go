@@ -1,0 +1,11 @@
+//go:build !amd64 || noasm
+
+package kernel
+
+import "errors"
+
+func fastest() *Family[float32] { return Generic[float32]() }
+
+func selectAVX2() (*Family[float32], error) {
+	return nil, errors.New("this build has no kernel family avx2: use generic")
+}
