@@ -250,7 +250,7 @@ func TestFetchSurvivesStall(t *testing.T) {
 		return true
 	}
 	opts := p.options(t.TempDir())
-	opts.StallTimeout = 300 * time.Millisecond
+	opts.StallTimeout = time.Second
 	got, err := src.fetch(context.Background(), opts)
 	if err != nil {
 		t.Fatal(err)
