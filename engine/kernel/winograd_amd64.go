@@ -17,15 +17,12 @@ const (
 	// they are multiplied: a panel of their filters, 8 KB, then stays in the
 	// L1 cache for all tiles of a block.
 	winogradChannels = 128
-	// winogradBlock bounds the transformed input and products of a block of
-	// tiles, in elements, to what an L2 cache of 512 KB holds beside filters.
-	winogradBlock    = 96 << 10
-	winogradMinTiles = 16
-	winogradMaxTiles = 64
-	// winogradStream is the filters, in elements, from which on reading them
-	// from memory for each block of tiles costs more than a block beyond the
-	// L2 cache.
-	winogradStream = 4 << 20
+	// A block's transformed input, 432 KB at most, should stay in an L2 cache
+	// of 512 KB. Filters that no cache holds are read from memory for every
+	// block, which then costs more than a block beyond the L2 cache.
+	winogradTiles       = 24
+	winogradManyTiles   = 60
+	winogradManyFilters = 4 << 20 // elements
 )
 
 // winograd is a 3×3 convolution of stride 1 and padding 1 by Winograd's minimal
@@ -83,10 +80,9 @@ func newWinograd(in, out int, s ConvShape, backward bool) *winograd {
 	}
 	g.vTile = min(g.inBlocks*winogradLanes, winogradChannels)
 	g.mTile = g.panels * winogradPanel
-	g.tiles = winogradBlock / (winogradPositions * (g.vTile + g.mTile))
-	g.tiles = max(winogradMinTiles, min(g.tiles&^3, winogradMaxTiles))
-	if winogradPositions*in*g.mTile > winogradStream {
-		g.tiles = winogradMaxTiles
+	g.tiles = winogradTiles
+	if winogradPositions*in*g.mTile > winogradManyFilters {
+		g.tiles = winogradManyTiles
 	}
 	g.vPosition = winogradStride(g.tiles * g.vTile)
 	g.mPosition = winogradStride(g.tiles * g.mTile)
