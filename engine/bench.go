@@ -1,0 +1,184 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"slices"
+	"time"
+
+	"bnkit/engine/arch"
+	"bnkit/engine/kernel"
+	"bnkit/engine/nn"
+	"bnkit/engine/rng"
+)
+
+// BenchConfig says which work is measured: training steps, or inference with
+// Eval, on random pictures of CIFAR's shape (3×32×32, 10 classes).
+type BenchConfig struct {
+	Arch      string
+	Trainable string // trainable set; plays no part with Eval
+	Batch     int
+	Threads   int // 0: as many as there are processors
+	Steps     int // measured, after 2 that are not
+	Eval      bool
+}
+
+// BenchResult is what a benchmark measured. Times are medians over the
+// measured steps.
+type BenchResult struct {
+	Arch            string  `json:"arch"`
+	Trainable       string  `json:"trainable,omitempty"` // missing for inference
+	Batch           int     `json:"batch"`
+	Threads         int     `json:"threads"`
+	Steps           int     `json:"steps"`
+	Eval            bool    `json:"eval"`
+	Kernel          string  `json:"kernel"` // the kernel family
+	ImagesPerSecond float64 `json:"images_per_second"`
+	StepSeconds     float64 `json:"step_seconds"`
+
+	// EffectiveGFLOPS is the rate in FLOPs that direct convolutions of the same
+	// work take (2 for a multiply-add): forward, in training also the input
+	// gradient of every convolution but the first, and with "all" every weight
+	// gradient. A fast algorithm can exceed FMAPeakGFLOPS, the multiply-adds
+	// that the same threads sustain without touching memory, measured in the
+	// same run.
+	EffectiveGFLOPS float64 `json:"effective_gflops"`
+	FMAPeakGFLOPS   float64 `json:"fma_peak_gflops"`
+
+	PeakRSSBytes  int64   `json:"peak_rss_bytes,omitempty"` // of the process; missing where the system does not say
+	AllocsPerStep float64 `json:"allocs_per_step"`          // heap allocations, mean
+}
+
+// warmUpSteps are not measured: they meet cold caches and fresh memory.
+const warmUpSteps = 2
+
+// Bench measures a training step or an inference; the error is a *ConfigError
+// for settings that cannot be used, or ctx's.
+func Bench(ctx context.Context, cfg BenchConfig) (BenchResult, error) {
+	var r BenchResult
+	net, err := arch.Build(cfg.Arch, arch.Options{Input: arch.Shape{C: 3, H: 32, W: 32}, Classes: 10})
+	if err != nil {
+		return r, &ConfigError{"arch", err.Error()}
+	}
+	set, err := arch.ParseTrainableSet(cfg.Trainable)
+	if err != nil && !cfg.Eval {
+		return r, &ConfigError{"trainable", err.Error()}
+	}
+	switch {
+	case cfg.Batch < 1 || cfg.Batch > maxBatch:
+		return r, &ConfigError{"batch", fmt.Sprintf("%d; 1 to %d are possible", cfg.Batch, maxBatch)}
+	case cfg.Steps < 1 || cfg.Steps > maxEpochs:
+		return r, &ConfigError{"steps", fmt.Sprintf("%d; 1 to %d are possible", cfg.Steps, maxEpochs)}
+	}
+	if cfg.Threads < 1 {
+		cfg.Threads = runtime.GOMAXPROCS(0)
+	}
+	x, labels := randomBatch(net, cfg.Batch)
+	step, stop, err := benchStep(net, set, cfg, x, labels)
+	if err != nil {
+		return r, err
+	}
+	defer stop()
+	times, allocs, err := measureSteps(ctx, cfg.Steps, step)
+	if err != nil {
+		return r, err
+	}
+	slices.Sort(times)
+	seconds := (times[(len(times)-1)/2] + times[len(times)/2]).Seconds() / 2
+	r = BenchResult{
+		Arch: cfg.Arch, Batch: cfg.Batch, Threads: cfg.Threads, Steps: cfg.Steps, Eval: cfg.Eval,
+		Kernel:          kernel.Best().Name,
+		ImagesPerSecond: float64(cfg.Batch) / seconds,
+		StepSeconds:     seconds,
+		PeakRSSBytes:    peakRSS(),
+		AllocsPerStep:   allocs,
+	}
+	flops := trainingFLOPs(net, set)
+	if cfg.Eval {
+		flops = inferenceFLOPs(net)
+	} else {
+		r.Trainable = cfg.Trainable
+	}
+	r.EffectiveGFLOPS = float64(flops) * r.ImagesPerSecond / 1e9
+	r.FMAPeakGFLOPS = kernel.PeakGFLOPS(cfg.Threads)
+	return r, nil
+}
+
+// benchStep returns the work to measure, and what ends it.
+func benchStep(net *arch.Network, set arch.TrainableSet, cfg BenchConfig, x []float32, labels []int32) (step, stop func(), err error) {
+	if cfg.Eval {
+		params := nn.NewParams[float32](net, nil)
+		params.Initialise(1)
+		f, err := nn.NewInference(net, kernel.Best(), params, nn.NewStatistics(net),
+			nn.InferenceOptions{Batch: cfg.Batch, Threads: cfg.Threads, Eps: nn.DefaultEps})
+		if err != nil {
+			return nil, nil, err
+		}
+		return func() { f.Run(x, cfg.Batch) }, f.Close, nil
+	}
+	t, err := newTrainer(net, trainerOptions{set: set, seed: 1, batch: cfg.Batch, threads: cfg.Threads, momentum: 0.9, decay: 1e-4})
+	if err != nil {
+		return nil, nil, err
+	}
+	return func() { t.step(x, labels, 0.1) }, t.close, nil
+}
+
+// measureSteps times each step, and counts allocations over all of them.
+func measureSteps(ctx context.Context, steps int, step func()) (times []time.Duration, allocs float64, err error) {
+	times = make([]time.Duration, steps)
+	var before, after runtime.MemStats
+	for i := -warmUpSteps; i < steps; i++ {
+		if err := ctx.Err(); err != nil {
+			return nil, 0, err
+		}
+		if i == 0 {
+			runtime.ReadMemStats(&before)
+		}
+		begin := time.Now()
+		step()
+		if i >= 0 {
+			times[i] = time.Since(begin)
+		}
+	}
+	runtime.ReadMemStats(&after)
+	return times, float64(after.Mallocs-before.Mallocs) / float64(steps), nil
+}
+
+// randomBatch is n pictures of normal noise and their labels.
+func randomBatch(net *arch.Network, n int) ([]float32, []int32) {
+	x := make([]float32, n*net.Input.C*net.Input.H*net.Input.W)
+	stream := rng.NewStream(1, "bench")
+	stream.Normals(x, 0)
+	labels := make([]int32, n)
+	for i := range labels {
+		labels[i] = int32(i % net.Classes)
+	}
+	return x, labels
+}
+
+// inferenceFLOPs counts one picture's direct convolutions.
+func inferenceFLOPs(net *arch.Network) int64 {
+	var macs int64
+	for i := range net.Units {
+		macs += net.Units[i].MACs()
+	}
+	return 2 * macs
+}
+
+// trainingFLOPs counts one picture's direct convolutions in a training step:
+// forward, the input gradient where there is a layer below, and the weight
+// gradient where weights are trained.
+func trainingFLOPs(net *arch.Network, set arch.TrainableSet) int64 {
+	total := inferenceFLOPs(net)
+	for i := range net.Units {
+		u := &net.Units[i]
+		if u.In != arch.Picture {
+			total += 2 * u.MACs()
+		}
+		if set == arch.All {
+			total += 2 * u.MACs()
+		}
+	}
+	return total
+}

@@ -1,0 +1,117 @@
+package engine
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"math"
+	"os"
+)
+
+// EpochMetrics is one epoch's row of metrics.jsonl. Accuracies and
+// GammaNearZero are shares from 0 to 1.
+type EpochMetrics struct {
+	Epoch        int     // from 1
+	LearningRate float64 // of this epoch
+
+	// Cross-entropy and accuracy over the epoch's complete batches, augmented
+	// if the run augments, each taken in training mode before the step that it
+	// led to.
+	TrainLoss, TrainAccuracy float64
+	TrainExamples            int
+
+	// Cross-entropy and accuracy over the whole test split after the epoch, in
+	// inference mode with TestStatistics. TestLoss is NaN, and missing in the
+	// row, where it is not finite.
+	TestLoss, TestAccuracy float64
+	TestExamples           int
+	TestStatistics         string // "running"
+
+	GeneralisationGap float64 // TrainAccuracy - TestAccuracy
+	GammaNearZero     float64 // share of all γ with |γ| < 0.01 after the epoch
+	ImagesPerSecond   float64 // of the training steps
+	Seconds           float64 // training and testing
+}
+
+// metricsRow is EpochMetrics as metrics.jsonl spells it.
+type metricsRow struct {
+	Epoch             int      `json:"epoch"`
+	LearningRate      float64  `json:"learning_rate"`
+	TrainLoss         float64  `json:"train_loss"`
+	TrainAccuracy     float64  `json:"train_accuracy"`
+	TrainExamples     int      `json:"train_examples"`
+	TestLoss          *float64 `json:"test_loss,omitempty"`
+	TestAccuracy      float64  `json:"test_accuracy"`
+	TestExamples      int      `json:"test_examples"`
+	TestStatistics    string   `json:"test_statistics"`
+	GeneralisationGap float64  `json:"generalisation_gap"`
+	GammaNearZero     float64  `json:"gamma_near_zero"`
+	ImagesPerSecond   float64  `json:"images_per_second"`
+	Seconds           float64  `json:"seconds"`
+}
+
+// MarshalJSON writes a row of metrics.jsonl; a test loss that is not finite is
+// left out.
+func (m EpochMetrics) MarshalJSON() ([]byte, error) {
+	row := metricsRow{
+		m.Epoch, m.LearningRate, m.TrainLoss, m.TrainAccuracy, m.TrainExamples, &m.TestLoss, m.TestAccuracy, m.TestExamples,
+		m.TestStatistics, m.GeneralisationGap, m.GammaNearZero, m.ImagesPerSecond, m.Seconds,
+	}
+	if !isFinite(m.TestLoss) {
+		row.TestLoss = nil
+	}
+	return json.Marshal(row)
+}
+
+// UnmarshalJSON reads a row of metrics.jsonl.
+func (m *EpochMetrics) UnmarshalJSON(b []byte) error {
+	var row metricsRow
+	if err := json.Unmarshal(b, &row); err != nil {
+		return err
+	}
+	*m = EpochMetrics{
+		row.Epoch, row.LearningRate, row.TrainLoss, row.TrainAccuracy, row.TrainExamples, math.NaN(), row.TestAccuracy, row.TestExamples,
+		row.TestStatistics, row.GeneralisationGap, row.GammaNearZero, row.ImagesPerSecond, row.Seconds,
+	}
+	if row.TestLoss != nil {
+		m.TestLoss = *row.TestLoss
+	}
+	return nil
+}
+
+func isFinite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
+
+// ReadMetrics reads a run's metrics.jsonl: a row for each epoch, in order. A
+// last line without its newline, as a killed run may leave, is no row.
+func ReadMetrics(path string) ([]EpochMetrics, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	rows, _, err := parseMetrics(b, maxEpochs)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", path, err)
+	}
+	return rows, nil
+}
+
+// parseMetrics reads the first rows of a metrics.jsonl, at most limit of them,
+// and says how many bytes they take.
+func parseMetrics(b []byte, limit int) (rows []EpochMetrics, size int, err error) {
+	for len(rows) < limit {
+		end := bytes.IndexByte(b[size:], '\n')
+		if end < 0 {
+			break
+		}
+		var m EpochMetrics
+		if err := json.Unmarshal(b[size:size+end], &m); err != nil {
+			return nil, 0, fmt.Errorf("line %d: %w", len(rows)+1, err)
+		}
+		if m.Epoch != len(rows)+1 {
+			return nil, 0, fmt.Errorf("line %d is of epoch %d", len(rows)+1, m.Epoch)
+		}
+		rows = append(rows, m)
+		size += end + 1
+	}
+	return rows, size, nil
+}

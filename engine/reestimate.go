@@ -1,0 +1,93 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+
+	"bnkit/checkpoint"
+	"bnkit/engine/dataset"
+	"bnkit/engine/kernel"
+	"bnkit/engine/nn"
+)
+
+// How a new checkpoint's statistics are re-estimated. 50 batches of 128 leave
+// an error well below a point of accuracy and cost less than a test on
+// CIFAR-10; a smaller training split gives all its complete batches.
+const (
+	estimationBatch   = 128
+	estimationBatches = 50
+)
+
+// Reestimate computes the statistics of the model's activations with its
+// current γ and β ("precise BN", Wu and Johnson 2021, section 3): in training
+// mode over the number of batches that the checkpoint records, of the training
+// split as it is, unaugmented, in the order drawn from the recorded seed. Each
+// mean is the mean of the batches' means, each variance the mean of their
+// unbiased variances, in float64. The result is a new Statistics each time,
+// the same bits for any number of threads.
+func (e *Evaluator) Reestimate(ctx context.Context) (*nn.Statistics, error) {
+	m := e.model
+	if e.training == nil {
+		var err error
+		e.training, err = nn.NewTraining(m.Network, kernel.Best(), m.Params, nn.TrainingOptions{
+			Batch: m.Header.Statistics.Batch, Threads: e.threads, Gradients: nn.NoGradients, Eps: m.Header.Normalisation.Eps,
+		})
+		if err != nil {
+			return nil, fmt.Errorf("re-estimate statistics: %w", err)
+		}
+	}
+	batches := e.estimating.Start(ctx, 0, 0)
+	defer batches.Close()
+	sum := nn.NewStatistics(m.Network)
+	each(sum.Mean, func(float64) float64 { return 0 })
+	each(sum.Var, func(float64) float64 { return 0 })
+	count := m.Header.Statistics.Batches
+	for range count {
+		b, ok := batches.Next()
+		if !ok {
+			return nil, fmt.Errorf("re-estimate statistics: %w", batches.Err())
+		}
+		e.training.Forward(b.Images, b.Labels)
+		batch := e.training.BatchStatistics()
+		for u := range sum.Mean {
+			for c := range sum.Mean[u] {
+				sum.Mean[u][c] += batch.Mean[u][c]
+				sum.Var[u][c] += batch.Var[u][c]
+			}
+		}
+	}
+	mean := func(v float64) float64 { return v / float64(count) }
+	each(sum.Mean, mean)
+	each(sum.Var, mean)
+	return sum, nil
+}
+
+// each replaces every value v by f(v).
+func each(values [][]float64, f func(float64) float64) {
+	for _, channel := range values {
+		for c, v := range channel {
+			channel[c] = f(v)
+		}
+	}
+}
+
+// newEstimationLoader loads the batches that statistics are re-estimated from.
+func newEstimationLoader(data *dataset.Data, s checkpoint.Statistics) (*dataset.Loader, error) {
+	l, err := dataset.NewLoader(data.Train, dataset.LoaderConfig{
+		Batch: s.Batch, Seed: s.Seed, Shuffle: true, DropLast: true, Mean: data.Mean, Std: data.Std,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if s.Batches < 1 || s.Batches > l.Batches() {
+		return nil, fmt.Errorf("%d batches of %d, where the training split has %d", s.Batches, s.Batch, l.Batches())
+	}
+	return l, nil
+}
+
+// newEstimation is what a new checkpoint records.
+func newEstimation(seed uint64, examples int) checkpoint.Statistics {
+	s := checkpoint.Statistics{Seed: seed, Batch: min(estimationBatch, examples)}
+	s.Batches = min(estimationBatches, examples/s.Batch)
+	return s
+}

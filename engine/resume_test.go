@@ -1,0 +1,264 @@
+package engine
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// sets are the trainable sets that the resume tests run over.
+var sets = []string{"bn", "all"}
+
+// TestThreads: a run's checkpoint is the same bytes for any number of threads
+// (and, as there is nothing else in common, for any directory and time).
+func TestThreads(t *testing.T) {
+	data := synthetic(96, 40)
+	for _, set := range sets {
+		cfg := tinyConfig()
+		cfg.Trainable, cfg.Epochs, cfg.WithStats = set, 2, true
+		var want []byte
+		for threads := 1; threads <= 3; threads++ {
+			dir := t.TempDir()
+			mustTrain(t, cfg, data, TrainOptions{Dir: dir, Threads: threads})
+			got := readFile(t, dir, CheckpointFile)
+			if want == nil {
+				want = got
+			}
+			if !bytes.Equal(got, want) {
+				t.Errorf("%s: ckpt.bnz of %d threads differs from that of 1", set, threads)
+			}
+		}
+	}
+}
+
+// TestResume: 4 epochs at once, 2 and 2 more, and a run interrupted at every
+// kind of moment give the same checkpoint and the same measurements.
+func TestResume(t *testing.T) {
+	data := synthetic(100, 40) // 6 batches of 16, and 4 pictures left out
+	for _, set := range sets {
+		cfg := tinyConfig()
+		cfg.Trainable = set
+		whole := t.TempDir()
+		want := mustTrain(t, cfg, data, TrainOptions{Dir: whole, Threads: 2})
+		wantBytes := readFile(t, whole, CheckpointFile)
+		check := func(name, dir string, got *TrainResult) {
+			t.Helper()
+			if !bytes.Equal(readFile(t, dir, CheckpointFile), wantBytes) {
+				t.Errorf("%s, %s: ckpt.bnz differs from that of an uninterrupted run", set, name)
+			}
+			rows, err := ReadMetrics(filepath.Join(dir, MetricsFile))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !slices.EqualFunc(rows, want.Epochs, sameMeasurements) || !slices.EqualFunc(got.Epochs, want.Epochs, sameMeasurements) {
+				t.Errorf("%s, %s: metrics differ:\n%+v\n%+v", set, name, rows, want.Epochs)
+			}
+		}
+
+		dir := t.TempDir()
+		half := cfg
+		half.Epochs = 2
+		mustTrain(t, half, data, TrainOptions{Dir: dir, Threads: 1})
+		check("2 + 2 epochs", dir, mustTrain(t, cfg, data, TrainOptions{Dir: dir, Threads: 2, Resume: true}))
+		check("nothing left", dir, mustTrain(t, cfg, data, TrainOptions{Dir: dir, Threads: 2, Resume: true}))
+
+		// Steps 1 and 8 lie within epochs, 12 is the last of one: the
+		// interruption then meets the test.
+		dir = t.TempDir()
+		for i, steps := range []int{1, 7, 4} {
+			interruptAfter(t, cfg, data, TrainOptions{Dir: dir, Threads: 2, Resume: i > 0}, steps)
+		}
+		check("interrupted thrice", dir, mustTrain(t, cfg, data, TrainOptions{Dir: dir, Threads: 2, Resume: true}))
+	}
+}
+
+// sameMeasurements says whether two rows agree in all that a resume must keep.
+func sameMeasurements(a, b EpochMetrics) bool {
+	a.Seconds, a.ImagesPerSecond, b.Seconds, b.ImagesPerSecond = 0, 0, 0, 0
+	return a == b
+}
+
+// TestKilled: whatever moment a kill -9 hits, the files it leaves can be
+// resumed to the same checkpoint. The files of each moment are put together
+// from copies taken at the ends of the epochs.
+func TestKilled(t *testing.T) {
+	data, cfg := synthetic(64, 20), tinyConfig()
+	cfg.Epochs = 3
+	names := []string{ConfigFile, MetricsFile, CheckpointFile, ResumeFile}
+	files := map[string][]byte{} // by epoch and name
+	whole := t.TempDir()
+	mustTrain(t, cfg, data, TrainOptions{Dir: whole, Threads: 2, Epoch: func(m EpochMetrics) {
+		for _, name := range names {
+			files[fmt.Sprint(m.Epoch, name)] = readFile(t, whole, name)
+		}
+	}})
+	want := readFile(t, whole, CheckpointFile)
+	row := files["2"+MetricsFile][len(files["1"+MetricsFile]):]
+	for name, left := range map[string]map[string][]byte{
+		"after config.json":      {ConfigFile: files["1"+ConfigFile]},
+		"after the first ckpt":   {ConfigFile: files["1"+ConfigFile], CheckpointFile: files["1"+CheckpointFile]},
+		"before the first state": {ConfigFile: files["1"+ConfigFile], CheckpointFile: files["1"+CheckpointFile], MetricsFile: files["1"+MetricsFile]},
+		"within an epoch":        {ConfigFile: files["1"+ConfigFile], CheckpointFile: files["1"+CheckpointFile], MetricsFile: files["1"+MetricsFile], ResumeFile: files["1"+ResumeFile]},
+		"after a later ckpt":     {ConfigFile: files["1"+ConfigFile], CheckpointFile: files["2"+CheckpointFile], MetricsFile: files["1"+MetricsFile], ResumeFile: files["1"+ResumeFile]},
+		"within a metrics row":   {ConfigFile: files["1"+ConfigFile], CheckpointFile: files["2"+CheckpointFile], MetricsFile: slices.Concat(files["1"+MetricsFile], row[:len(row)/2]), ResumeFile: files["1"+ResumeFile]},
+		"before a later state":   {ConfigFile: files["1"+ConfigFile], CheckpointFile: files["2"+CheckpointFile], MetricsFile: files["2"+MetricsFile], ResumeFile: files["1"+ResumeFile]},
+	} {
+		dir := t.TempDir()
+		for file, content := range left {
+			if err := os.WriteFile(filepath.Join(dir, file), content, 0o666); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got := mustTrain(t, cfg, data, TrainOptions{Dir: dir, Threads: 2, Resume: true})
+		if !bytes.Equal(readFile(t, dir, CheckpointFile), want) {
+			t.Errorf("killed %s: ckpt.bnz differs", name)
+		}
+		rows, err := ReadMetrics(filepath.Join(dir, MetricsFile))
+		if err != nil || len(rows) != cfg.Epochs || !slices.EqualFunc(rows, got.Epochs, sameMeasurements) {
+			t.Errorf("killed %s: %d metrics rows, %v", name, len(rows), err)
+		}
+	}
+}
+
+func TestResumeRefuses(t *testing.T) {
+	data, cfg := synthetic(64, 20), tinyConfig()
+	cfg.Epochs = 2
+	dir := t.TempDir()
+	resume := TrainOptions{Dir: dir, Threads: 1, Resume: true}
+	if _, err := Train(t.Context(), cfg, data, resume); !errors.Is(err, ErrNoRun) {
+		t.Errorf("an empty directory: %v, want ErrNoRun", err)
+	}
+	mustTrain(t, cfg, data, TrainOptions{Dir: dir, Threads: 1})
+	before := snapshot(t, dir)
+
+	for _, c := range []struct {
+		field  string
+		change func(*Config)
+	}{
+		{"lr", func(c *Config) { c.LR = 0.05 }},
+		{"seed", func(c *Config) { c.Seed = 2 }},
+		{"trainable", func(c *Config) { c.Trainable = "all" }},
+		{"lr_drops", func(c *Config) { c.LRDrops = nil }},
+		{"arch", func(c *Config) { c.Arch = "resnet-14" }},
+		{"epochs", func(c *Config) { c.Epochs = 1 }},
+	} {
+		other := cfg
+		c.change(&other)
+		_, err := Train(t.Context(), other, data, resume)
+		var e *ResumeError
+		if !errors.As(err, &e) || e.Field != c.field {
+			t.Errorf("%s changed: %v, want a *ResumeError that names it", c.field, err)
+		}
+	}
+	other := *data
+	other.Digest = "other"
+	var e *ResumeError
+	if _, err := Train(t.Context(), cfg, &other, resume); !errors.As(err, &e) || e.Field != "data" {
+		t.Errorf("other pictures: %v, want a *ResumeError of data", err)
+	}
+	longer := cfg
+	longer.Epochs = 3
+	for i, damage := range []func() error{
+		func() error { return os.Truncate(filepath.Join(dir, ResumeFile), int64(len(before[ResumeFile])-1)) },
+		func() error {
+			b := bytes.Clone(before[ResumeFile])
+			b[len(b)/2] ^= 1
+			return os.WriteFile(filepath.Join(dir, ResumeFile), b, 0o666)
+		},
+		func() error { return os.WriteFile(filepath.Join(dir, ResumeFile), before[CheckpointFile], 0o666) },
+		func() error { return os.Truncate(filepath.Join(dir, MetricsFile), 10) },
+		func() error { return os.Remove(filepath.Join(dir, MetricsFile)) },
+	} {
+		if err := damage(); err != nil {
+			t.Fatal(err)
+		}
+		after := snapshot(t, dir)
+		if _, err := Train(t.Context(), longer, data, resume); err == nil || !strings.Contains(err.Error(), dir) {
+			t.Errorf("damage %d: %v, want an error that names the directory", i, err)
+		}
+		if !sameSnapshot(snapshot(t, dir), after) {
+			t.Errorf("damage %d: the refused resume changed files", i)
+		}
+		restore(t, dir, before)
+	}
+	mustTrain(t, cfg, data, resume)
+	if !bytes.Equal(readFile(t, dir, CheckpointFile), before[CheckpointFile]) {
+		t.Error("refused resumes changed the checkpoint")
+	}
+}
+
+func TestOverwriting(t *testing.T) {
+	data, cfg := synthetic(64, 20), tinyConfig()
+	cfg.Epochs = 1
+	dir := filepath.Join(t.TempDir(), "a", "run")
+	mustTrain(t, cfg, data, TrainOptions{Dir: dir, Threads: 1})
+	before := snapshot(t, dir)
+	cfg.Seed = 2
+	var e *RunExistsError
+	if _, err := Train(t.Context(), cfg, data, TrainOptions{Dir: dir, Threads: 1}); !errors.As(err, &e) ||
+		!strings.Contains(err.Error(), "--force") || !strings.Contains(err.Error(), "--resume") {
+		t.Errorf("%v, want a *RunExistsError that names --force and --resume", err)
+	}
+	if !sameSnapshot(snapshot(t, dir), before) {
+		t.Error("the refused run changed files")
+	}
+	if _, err := Train(t.Context(), cfg, data, TrainOptions{Dir: dir, Threads: 1, Force: true, Resume: true}); err == nil {
+		t.Error("force and resume together are accepted")
+	}
+	bad := cfg
+	bad.Batch = 65
+	var ce *ConfigError
+	if _, err := Train(t.Context(), bad, data, TrainOptions{Dir: dir, Threads: 1, Force: true}); !errors.As(err, &ce) || ce.Field != "batch" {
+		t.Errorf("a batch of 65 from 64 pictures: %v", err)
+	}
+	if !sameSnapshot(snapshot(t, dir), before) {
+		t.Error("a forced run that cannot start changed files")
+	}
+	mustTrain(t, cfg, data, TrainOptions{Dir: dir, Threads: 1, Force: true})
+	if bytes.Equal(readFile(t, dir, CheckpointFile), before[CheckpointFile]) {
+		t.Error("a forced run left the old checkpoint")
+	}
+	if rows, err := ReadMetrics(filepath.Join(dir, MetricsFile)); err != nil || len(rows) != 1 {
+		t.Errorf("a forced run leaves %d metrics rows, %v", len(rows), err)
+	}
+}
+
+// snapshot is the content of every file in a directory.
+func snapshot(t *testing.T, dir string) map[string][]byte {
+	t.Helper()
+	files := map[string][]byte{}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		files[e.Name()] = readFile(t, dir, e.Name())
+	}
+	return files
+}
+
+func sameSnapshot(a, b map[string][]byte) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for name, content := range a {
+		if other, ok := b[name]; !ok || !bytes.Equal(content, other) {
+			return false
+		}
+	}
+	return true
+}
+
+func restore(t *testing.T, dir string, files map[string][]byte) {
+	t.Helper()
+	for name, content := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,151 @@
+package engine
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"bnkit/checkpoint"
+)
+
+// The files of a run directory.
+const (
+	ConfigFile     = "config.json"   // the run's Config
+	MetricsFile    = "metrics.jsonl" // an EpochMetrics a line
+	CheckpointFile = "ckpt.bnz"      // the model after the last epoch
+	ResumeFile     = "resume.bnz"    // the state that training continues from
+)
+
+// runDir is a run directory's path.
+type runDir string
+
+func (d runDir) path(name string) string { return filepath.Join(string(d), name) }
+
+// holdsRun says whether any file of a run is there.
+func (d runDir) holdsRun() (bool, error) {
+	for _, name := range []string{ConfigFile, MetricsFile, CheckpointFile, ResumeFile} {
+		_, err := os.Lstat(d.path(name))
+		if err == nil {
+			return true, nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return false, err
+		}
+	}
+	return false, nil
+}
+
+// begin makes the directory and writes config.json; a run that is there is
+// refused, or removed with force.
+func (d runDir) begin(cfg *Config, force bool) error {
+	if err := os.MkdirAll(string(d), 0o777); err != nil {
+		return err
+	}
+	exists, err := d.holdsRun()
+	if err != nil {
+		return err
+	}
+	if exists && !force {
+		return &RunExistsError{string(d)}
+	}
+	if exists {
+		// The state goes first: what is left of a removal cut short is never
+		// continued as the run that begins.
+		for _, name := range []string{ResumeFile, CheckpointFile, MetricsFile, ConfigFile} {
+			if err := os.Remove(d.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+		}
+	}
+	return d.writeConfig(cfg)
+}
+
+func (d runDir) writeConfig(cfg *Config) error {
+	b, err := cfg.encode()
+	if err != nil {
+		return err
+	}
+	return checkpoint.WriteFileAtomic(d.path(ConfigFile), b)
+}
+
+// FindCheckpoint returns the checkpoint that a command without a file takes:
+// dir/ckpt.bnz, or else the newest dir/runs/*/ckpt.bnz. The error is
+// ErrNoCheckpoint where there is neither.
+func FindCheckpoint(dir string) (string, error) {
+	here := filepath.Join(dir, CheckpointFile)
+	if info, err := os.Stat(here); err == nil && info.Mode().IsRegular() {
+		return here, nil
+	}
+	runs := filepath.Join(dir, "runs")
+	entries, err := os.ReadDir(runs)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
+	var newest string
+	var when time.Time
+	for _, e := range entries {
+		path := filepath.Join(runs, e.Name(), CheckpointFile)
+		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && info.ModTime().After(when) {
+			newest, when = path, info.ModTime()
+		}
+	}
+	if newest == "" {
+		return "", fmt.Errorf("%w: neither %s nor %s is there; name a file, or make one with: bnkit train", ErrNoCheckpoint, here, filepath.Join(runs, "*", CheckpointFile))
+	}
+	return newest, nil
+}
+
+// FindUnfinishedRun returns the newest directory in runs whose run has not
+// trained all its epochs. The error is ErrNoRun where there is none.
+func FindUnfinishedRun(runs string) (string, error) {
+	entries, err := os.ReadDir(runs)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
+	var newest string
+	var when time.Time
+	for _, e := range entries {
+		dir := runDir(filepath.Join(runs, e.Name()))
+		changed, finished, err := dir.lastChange()
+		if err == nil && !finished && changed.After(when) {
+			newest, when = string(dir), changed
+		}
+	}
+	if newest == "" {
+		return "", fmt.Errorf("%w: %s holds no run with epochs left; name one with --out, and more --epochs to train it further", ErrNoRun, runs)
+	}
+	return newest, nil
+}
+
+// lastChange is when the run last wrote its state, or began, and whether it
+// has trained all the epochs of its config.json.
+func (d runDir) lastChange() (when time.Time, finished bool, err error) {
+	cfg, err := ReadConfig(d.path(ConfigFile))
+	if err != nil {
+		return when, false, err
+	}
+	info, err := os.Stat(d.path(ResumeFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		info, err = os.Stat(d.path(ConfigFile))
+		if err != nil {
+			return when, false, err
+		}
+		return info.ModTime(), false, nil
+	}
+	if err != nil {
+		return when, false, err
+	}
+	header, err := checkpoint.ReadInfo(d.path(ResumeFile))
+	if err != nil {
+		return when, false, err
+	}
+	var done progress
+	if err := json.Unmarshal(header.Header.State, &done); err != nil {
+		return when, false, err
+	}
+	return info.ModTime(), done.Epochs >= cfg.Epochs, nil
+}

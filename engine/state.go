@@ -1,0 +1,217 @@
+package engine
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"bnkit/checkpoint"
+	"bnkit/engine/arch"
+	"bnkit/engine/nn"
+)
+
+// resume.bnz alone says how far a run has come; the other files follow it.
+// Each file is replaced in one atomic step, or grows by a line, and at the end
+// of an epoch they are made durable in the order
+//
+//	ckpt.bnz, metrics.jsonl, resume.bnz
+//
+// so that whatever moment a run is killed at, ckpt.bnz and metrics.jsonl hold
+// at least the epochs that resume.bnz holds. A resume cuts metrics.jsonl back
+// to those, trains the epochs after them again, to the same bits, and so
+// replaces ckpt.bnz by the same bytes. Without a resume.bnz the run has not
+// completed an epoch, and starts again from its config.json.
+
+// header is what the run's checkpoint and state say of themselves.
+func (r *run) header() (checkpoint.Header, error) {
+	net, data := r.trainer.network, r.data
+	config, err := json.Marshal(r.cfg)
+	if err != nil {
+		return checkpoint.Header{}, err
+	}
+	return checkpoint.Header{
+		Arch: r.cfg.Arch, Shortcut: r.cfg.Shortcut, Input: [3]int{net.Input.C, net.Input.H, net.Input.W}, Classes: net.Classes,
+		Seed: r.cfg.Seed, Trainable: r.cfg.Trainable,
+		Data:          checkpoint.DataSet{Name: data.Name, Digest: data.Digest, Subset: r.cfg.Subset},
+		Normalisation: checkpoint.Normalisation{Mean: data.Mean, Std: data.Std, Eps: nn.DefaultEps},
+		Statistics:    newEstimation(r.cfg.Seed, data.Train.Len()),
+		Config:        config,
+	}, nil
+}
+
+// save writes the files of an epoch that is complete.
+func (r *run) save(m *EpochMetrics) error {
+	header, err := r.header()
+	if err != nil {
+		return err
+	}
+	file := &checkpoint.File{Header: header, Tensors: trainedTensors(r.trainer.params, r.trainer.set)}
+	if r.cfg.WithStats {
+		file.Tensors = append(file.Tensors, statisticsTensors(r.trainer.network, r.trainer.running)...)
+	}
+	if err := checkpoint.WriteFile(r.dir.path(CheckpointFile), file); err != nil {
+		return err
+	}
+	if err := r.dir.appendMetrics(m); err != nil {
+		return err
+	}
+	return r.saveState()
+}
+
+// saveState writes resume.bnz.
+func (r *run) saveState() error {
+	header, err := r.header()
+	if err != nil {
+		return err
+	}
+	if header.State, err = json.Marshal(r.done); err != nil {
+		return err
+	}
+	t := r.trainer
+	tensors := trainedTensors(t.params, t.set)
+	tensors = append(tensors, velocityTensors(t.optimizer.velocity)...)
+	tensors = append(tensors, statisticsTensors(t.network, t.running)...)
+	return checkpoint.WriteFile(r.dir.path(ResumeFile), &checkpoint.File{Header: header, Tensors: tensors})
+}
+
+// resume takes up the run in the directory where its state leaves it. It
+// changes no file until everything is checked.
+func (r *run) resume() error {
+	file, err := checkpoint.ReadFile(r.dir.path(ResumeFile))
+	var was Config
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		file = nil
+		if was, err = ReadConfig(r.dir.path(ConfigFile)); err != nil {
+			return err
+		}
+	case err != nil:
+		return fmt.Errorf("resume %s: %w; if no copy of it is left, start the run again with --force", r.dir, err)
+	default:
+		if err := json.Unmarshal(file.Header.Config, &was); err != nil {
+			return r.refuse("", "%s holds no configuration: %v", ResumeFile, err)
+		}
+	}
+	if err := r.compare(&was); err != nil {
+		return err
+	}
+	if file != nil {
+		if err := r.restore(file); err != nil {
+			return err
+		}
+	}
+	if r.metrics, err = r.dir.cutMetrics(r.done.Epochs); err != nil {
+		return err
+	}
+	return r.dir.writeConfig(&r.cfg)
+}
+
+func (r *run) refuse(field, format string, args ...any) error {
+	return &ResumeError{string(r.dir), field, fmt.Sprintf(format, args...)}
+}
+
+// compare refuses to continue a run with other settings than it began with.
+func (r *run) compare(was *Config) error {
+	if field, before, now := was.difference(&r.cfg); field != "" {
+		return r.refuse(field, "the run was started with %s %v, not %v; only epochs may change", field, before, now)
+	}
+	if r.cfg.Epochs < was.Epochs {
+		return r.refuse("epochs", "the run was started with %d epochs, more than %d", was.Epochs, r.cfg.Epochs)
+	}
+	return nil
+}
+
+// restore sets the run's tensors and progress to those of a state.
+func (r *run) restore(file *checkpoint.File) error {
+	h, t := &file.Header, r.trainer
+	if h.Data.Digest != r.data.Digest {
+		return r.refuse("data", "the run was started with other pictures than those now found as %s", r.data.Name)
+	}
+	var done progress
+	if err := json.Unmarshal(h.State, &done); err != nil {
+		return r.refuse("", "%s is no resume state: %v", ResumeFile, err)
+	}
+	if done.Epochs < 0 || done.Epochs > r.cfg.Epochs || done.Steps < 0 || done.Steps > r.steps ||
+		done.Epochs == r.cfg.Epochs && done.Steps > 0 || done.Sums.Examples != done.Steps*r.cfg.Batch {
+		return r.refuse("", "%s stands after %d epochs and %d steps, which this run of %d epochs of %d steps cannot",
+			ResumeFile, done.Epochs, done.Steps, r.cfg.Epochs, r.steps)
+	}
+	if err := r.restoreTensors(file); err != nil {
+		return r.refuse("", "%s: %v", ResumeFile, err)
+	}
+	if t.set == arch.All {
+		t.plan.Repack()
+	}
+	r.done = done
+	return nil
+}
+
+func (r *run) restoreTensors(file *checkpoint.File) error {
+	t := r.trainer
+	stored, err := newStoredTensors(file)
+	if err != nil {
+		return err
+	}
+	values, err := stored.trained(t.network, t.set)
+	if err != nil {
+		return err
+	}
+	velocity := t.optimizer.velocity
+	for i := range values {
+		x := &velocity.Tensors[i]
+		v, err := stored.float32s(checkpoint.SectionOptimizer, x.Name, x.Shape)
+		if err != nil {
+			return err
+		}
+		copy(velocity.Values[i], v)
+	}
+	running, err := stored.statistics(t.network)
+	if err != nil {
+		return err
+	}
+	if err := stored.end(); err != nil {
+		return err
+	}
+	for i, v := range values {
+		copy(t.params.Values[i], v)
+	}
+	t.running = running
+	return nil
+}
+
+// appendMetrics adds an epoch's row to metrics.jsonl, durably.
+func (d runDir) appendMetrics(m *EpochMetrics) error {
+	row, err := json.Marshal(m)
+	if err != nil {
+		return err
+	}
+	f, err := os.OpenFile(d.path(MetricsFile), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o666)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(append(row, '\n'))
+	return errors.Join(err, f.Sync(), f.Close())
+}
+
+// cutMetrics cuts metrics.jsonl back to its first epochs rows and returns
+// them.
+func (d runDir) cutMetrics(epochs int) ([]EpochMetrics, error) {
+	path := d.path(MetricsFile)
+	b, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	rows, size, err := parseMetrics(b, epochs)
+	if err != nil {
+		return nil, &ResumeError{string(d), "", fmt.Sprintf("%s: %v", MetricsFile, err)}
+	}
+	if len(rows) < epochs {
+		return nil, &ResumeError{string(d), "", fmt.Sprintf("%s holds %d of the %d epochs that %s holds", MetricsFile, len(rows), epochs, ResumeFile)}
+	}
+	if size < len(b) {
+		err = os.Truncate(path, int64(size))
+	}
+	return rows, err
+}

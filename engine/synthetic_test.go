@@ -1,0 +1,78 @@
+package engine
+
+import (
+	"context"
+	"math"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"bnkit/engine/dataset"
+	"bnkit/engine/rng"
+)
+
+// synthetic is a data set of 8×8 colour pictures that a convolution tells
+// apart: noise with a bright row or column, whose place is the class's.
+func synthetic(train, test int) *dataset.Data {
+	d := &dataset.Data{
+		Name: "sample", Classes: []string{"top", "bottom", "left", "right"}, Digest: "synthetic",
+		Train: syntheticSplit("train", train), Test: syntheticSplit("test", test),
+	}
+	var sum, squares float64
+	for _, v := range d.Train.Images {
+		p := float64(v) / 255
+		sum, squares = sum+p, squares+p*p
+	}
+	n := float64(len(d.Train.Images))
+	mean := sum / n
+	for range 3 {
+		d.Mean = append(d.Mean, float32(mean))
+		d.Std = append(d.Std, float32(math.Sqrt(squares/n-mean*mean)))
+	}
+	return d
+}
+
+func syntheticSplit(name string, n int) *dataset.Split {
+	const c, h, w = 3, 8, 8
+	s := &dataset.Split{Channels: c, Height: h, Width: w, Labels: make([]uint8, n), Images: make([]uint8, n*c*h*w)}
+	noise := make([]float32, len(s.Images))
+	stream := rng.NewStream(7, name)
+	stream.Uniforms(noise, 0)
+	for i := range s.Images {
+		image, y, x := i/(c*h*w), i/w%h, i%w
+		label := image % 4
+		s.Labels[image] = uint8(label)
+		v := 120 * noise[i]
+		if label == 0 && y == 1 || label == 1 && y == 6 || label == 2 && x == 1 || label == 3 && x == 6 {
+			v += 120
+		}
+		s.Images[i] = uint8(v)
+	}
+	return s
+}
+
+// tinyConfig trains the smallest network for a few steps an epoch.
+func tinyConfig() Config {
+	c := DefaultConfig()
+	c.Arch, c.Epochs, c.Batch, c.LRDrops = "resnet-8", 4, 16, []int{2}
+	return c
+}
+
+// mustTrain trains without interruption.
+func mustTrain(t *testing.T, cfg Config, data *dataset.Data, o TrainOptions) *TrainResult {
+	t.Helper()
+	r, err := Train(context.Background(), cfg, data, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func readFile(t *testing.T, elem ...string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(elem...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}

@@ -1,0 +1,186 @@
+package engine
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"bnkit/checkpoint"
+	"bnkit/engine/arch"
+	"bnkit/engine/nn"
+)
+
+// section is where a checkpoint keeps a trained tensor of that kind.
+func section(k arch.Kind) string {
+	switch k {
+	case arch.ConvWeight:
+		return checkpoint.SectionWeights
+	case arch.OutputWeight, arch.OutputBias:
+		return checkpoint.SectionOutput
+	}
+	return checkpoint.SectionBN
+}
+
+// trainedTensors are copies of the tensors that set trains.
+func trainedTensors(params *nn.Params[float32], set arch.TrainableSet) []checkpoint.Tensor {
+	var ts []checkpoint.Tensor
+	for i := range params.Tensors {
+		if x := &params.Tensors[i]; set.Trains(x) {
+			ts = append(ts, checkpoint.Tensor{Section: section(x.Kind), Name: x.Name, Shape: x.Shape, Float32: slices.Clone(params.Values[i])})
+		}
+	}
+	return ts
+}
+
+// velocityTensors are copies of the optimizer's velocities, under the names of
+// the tensors that they move.
+func velocityTensors(velocity *nn.Params[float32]) []checkpoint.Tensor {
+	var ts []checkpoint.Tensor
+	for i, v := range velocity.Values {
+		if v != nil {
+			x := &velocity.Tensors[i]
+			ts = append(ts, checkpoint.Tensor{Section: checkpoint.SectionOptimizer, Name: x.Name, Shape: x.Shape, Float32: slices.Clone(v)})
+		}
+	}
+	return ts
+}
+
+// Suffixes of the names of a BatchNorm's statistics, as in PyTorch.
+const (
+	meanSuffix     = ".running_mean"
+	varianceSuffix = ".running_var"
+)
+
+// statisticsTensors are copies of statistics: float64, so that nothing is lost.
+func statisticsTensors(net *arch.Network, stats *nn.Statistics) []checkpoint.Tensor {
+	var ts []checkpoint.Tensor
+	for i := range net.Units {
+		u := &net.Units[i]
+		shape := []int{u.OutShape.C}
+		ts = append(ts,
+			checkpoint.Tensor{Section: checkpoint.SectionStats, Name: u.BN + meanSuffix, Shape: shape, Float64: slices.Clone(stats.Mean[i])},
+			checkpoint.Tensor{Section: checkpoint.SectionStats, Name: u.BN + varianceSuffix, Shape: shape, Float64: slices.Clone(stats.Var[i])})
+	}
+	return ts
+}
+
+// tensorKey is what tells a file's tensors apart.
+type tensorKey struct{ section, name string }
+
+// storedTensors are a file's tensors that nothing has taken yet.
+type storedTensors map[tensorKey]*checkpoint.Tensor
+
+func newStoredTensors(f *checkpoint.File) (storedTensors, error) {
+	s := storedTensors{}
+	for i := range f.Tensors {
+		t := &f.Tensors[i]
+		key := tensorKey{t.Section, t.Name}
+		if s[key] != nil {
+			return nil, fmt.Errorf("tensor %s stands twice in section %s", t.Name, t.Section)
+		}
+		s[key] = t
+	}
+	return s, nil
+}
+
+// has says whether any tensor of that section is left.
+func (s storedTensors) has(section string) bool {
+	for key := range s {
+		if key.section == section {
+			return true
+		}
+	}
+	return false
+}
+
+// take removes and returns a tensor that must be there, in that shape.
+func (s storedTensors) take(section, name string, shape []int) (*checkpoint.Tensor, error) {
+	key := tensorKey{section, name}
+	t := s[key]
+	if t == nil {
+		return nil, fmt.Errorf("tensor %s of section %s is missing", name, section)
+	}
+	if !slices.Equal(t.Shape, shape) {
+		return nil, fmt.Errorf("tensor %s of section %s has shape %v, the network's is %v", name, section, t.Shape, shape)
+	}
+	delete(s, key)
+	return t, nil
+}
+
+// float32s takes a tensor of finite float32 values.
+func (s storedTensors) float32s(section, name string, shape []int) ([]float32, error) {
+	t, err := s.take(section, name, shape)
+	if err != nil {
+		return nil, err
+	}
+	if t.Float32 == nil {
+		return nil, fmt.Errorf("tensor %s of section %s is not of float32", name, section)
+	}
+	for i, v := range t.Float32 {
+		if !isFinite(float64(v)) {
+			return nil, fmt.Errorf("tensor %s of section %s holds %v at %d", name, section, v, i)
+		}
+	}
+	return t.Float32, nil
+}
+
+// statistics takes every statistic of net.
+func (s storedTensors) statistics(net *arch.Network) (*nn.Statistics, error) {
+	stats := &nn.Statistics{Mean: make([][]float64, len(net.Units)), Var: make([][]float64, len(net.Units))}
+	for i := range net.Units {
+		u := &net.Units[i]
+		for _, part := range []struct {
+			suffix string
+			to     *[]float64
+			least  float64
+		}{{meanSuffix, &stats.Mean[i], -math.MaxFloat64}, {varianceSuffix, &stats.Var[i], 0}} {
+			name := u.BN + part.suffix
+			t, err := s.take(checkpoint.SectionStats, name, []int{u.OutShape.C})
+			if err != nil {
+				return nil, err
+			}
+			if t.Float64 == nil {
+				return nil, fmt.Errorf("tensor %s of section %s is not of float64", name, t.Section)
+			}
+			for c, v := range t.Float64 {
+				if !isFinite(v) || v < part.least {
+					return nil, fmt.Errorf("tensor %s of section %s holds %v at %d", name, t.Section, v, c)
+				}
+			}
+			*part.to = t.Float64
+		}
+	}
+	return stats, nil
+}
+
+// trained takes every tensor that set trains, by index into the network's
+// tensors.
+func (s storedTensors) trained(net *arch.Network, set arch.TrainableSet) (map[int][]float32, error) {
+	values := map[int][]float32{}
+	tensors := net.Tensors()
+	for i := range tensors {
+		x := &tensors[i]
+		if !set.Trains(x) {
+			continue
+		}
+		v, err := s.float32s(section(x.Kind), x.Name, x.Shape)
+		if err != nil {
+			return nil, err
+		}
+		values[i] = v
+	}
+	return values, nil
+}
+
+// end fails where a tensor is left that the network does not have.
+func (s storedTensors) end() error {
+	var left []string
+	for key := range s {
+		left = append(left, key.section+"/"+key.name)
+	}
+	if len(left) == 0 {
+		return nil
+	}
+	slices.Sort(left)
+	return fmt.Errorf("it holds a tensor that the network does not train: %s", left[0])
+}

@@ -1,0 +1,286 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"time"
+
+	"bnkit/engine/arch"
+	"bnkit/engine/dataset"
+	"bnkit/engine/nn"
+)
+
+// TrainOptions say where and how a run is computed; none of them changes its
+// result.
+type TrainOptions struct {
+	Dir     string // run directory: config.json, metrics.jsonl, ckpt.bnz, resume.bnz
+	Threads int    // 0: as many as there are processors
+	Resume  bool   // continue the run in Dir; its other settings must be equal, Epochs may be larger
+	Force   bool   // replace the run in Dir
+
+	Step  func(StepReport)   // called after each step; may be nil
+	Epoch func(EpochMetrics) // called after each epoch, when its files are written; may be nil
+}
+
+// StepReport is how far training has come.
+type StepReport struct {
+	Epoch, Epochs  int     // from 1
+	Step, Steps    int     // within the epoch, from 1
+	Loss, Accuracy float64 // over the epoch's examples so far, in training mode
+	// ImagesPerSecond is over the epoch's steps so far, Remaining an estimate
+	// for the rest of the run.
+	ImagesPerSecond float64
+	Remaining       time.Duration
+}
+
+// TrainResult is a finished run.
+type TrainResult struct {
+	Dir        string
+	Checkpoint string // path of ckpt.bnz
+	Config     Config
+	Parameters int            // trained numbers
+	Epochs     []EpochMetrics // every epoch, those before a resume included
+}
+
+// Train trains cfg on data, of which it takes cfg.Subset, and writes a run
+// directory. Each epoch ends with the files of that epoch complete on disk.
+//
+// When ctx is cancelled, it stops at the next step, leaves resume.bnz for a
+// resume to continue from, bit for bit, and returns an error that is both
+// ErrInterrupted and ctx's. Further errors: *ConfigError, *RunExistsError,
+// *ResumeError, ErrNoRun, *DivergedError.
+func Train(ctx context.Context, cfg Config, data *dataset.Data, o TrainOptions) (*TrainResult, error) {
+	if o.Resume && o.Force {
+		return nil, fmt.Errorf("--resume continues a run and --force replaces it: use one of them")
+	}
+	cfg.Data = data.Name // however the caller spelt it
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if o.Threads < 1 {
+		o.Threads = runtime.GOMAXPROCS(0)
+	}
+	r, err := newRun(cfg, data, o)
+	if err != nil {
+		return nil, err
+	}
+	defer r.trainer.close()
+	if err := r.open(); err != nil {
+		return nil, err
+	}
+	for r.done.Epochs < cfg.Epochs {
+		if err := r.epoch(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return &TrainResult{
+		Dir: o.Dir, Checkpoint: r.dir.path(CheckpointFile), Config: cfg,
+		Parameters: r.trainer.network.Parameters(r.trainer.set.Trains), Epochs: r.metrics,
+	}, nil
+}
+
+// run is a training run in progress.
+type run struct {
+	cfg     Config
+	options TrainOptions
+	dir     runDir
+	data    *dataset.Data
+	trainer *trainer
+	loader  *dataset.Loader // of augmented training batches
+	testing *dataset.Loader
+	steps   int // an epoch
+	done    progress
+	metrics []EpochMetrics
+
+	started     time.Time     // of this session's part of the epoch
+	stepsTaken  int           // in this session
+	stepsTime   time.Duration // that they took
+	testingTime time.Duration // of the last epoch's test
+}
+
+// progress is how far a run has come: what a resume needs beside tensors.
+type progress struct {
+	Epochs int     // complete
+	Steps  int     // of the epoch begun
+	Sums   nn.Loss // over those steps
+	// Seconds of the epoch begun: in steps, and in all.
+	StepSeconds, Seconds float64
+}
+
+// newRun makes a run at its very beginning, and touches no file.
+func newRun(cfg Config, data *dataset.Data, o TrainOptions) (*run, error) {
+	data, err := subset(data, cfg.Subset)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Batch > data.Train.Len() {
+		return nil, &ConfigError{"batch", fmt.Sprintf("%d is more than the %d examples of the training split", cfg.Batch, data.Train.Len())}
+	}
+	net, err := buildNetwork(cfg.Arch, arch.Shortcut(cfg.Shortcut), data)
+	if err != nil {
+		return nil, err
+	}
+	r := &run{cfg: cfg, options: o, dir: runDir(o.Dir), data: data}
+	r.loader, err = dataset.NewLoader(data.Train, dataset.LoaderConfig{
+		Batch: cfg.Batch, Seed: cfg.Seed, Shuffle: true, Augment: cfg.Augment, DropLast: true,
+		Mean: data.Mean, Std: data.Std, Flip: data.Flip,
+	})
+	if err != nil {
+		return nil, err
+	}
+	r.testing, err = newTestLoader(data)
+	if err != nil {
+		return nil, err
+	}
+	r.steps = r.loader.Batches()
+	r.trainer, err = newTrainer(net, trainerOptions{
+		set: arch.TrainableSet(cfg.Trainable), seed: cfg.Seed, batch: cfg.Batch, threads: o.Threads,
+		momentum: cfg.Momentum, decay: cfg.WeightDecay,
+	})
+	return r, err
+}
+
+// subset is data with n training examples, or data itself for 0.
+func subset(data *dataset.Data, n int) (*dataset.Data, error) {
+	if n == 0 {
+		return data, nil
+	}
+	sub, err := data.Subset(n)
+	if err != nil {
+		return nil, &ConfigError{"subset", err.Error()}
+	}
+	return sub, nil
+}
+
+// buildNetwork is the network of that name for data's pictures and classes.
+func buildNetwork(name string, shortcut arch.Shortcut, data *dataset.Data) (*arch.Network, error) {
+	s := data.Train
+	return arch.Build(name, arch.Options{
+		Input: arch.Shape{C: s.Channels, H: s.Height, W: s.Width}, Classes: len(data.Classes), Shortcut: shortcut,
+	})
+}
+
+// open prepares the run directory: it begins a run or takes up an old one.
+func (r *run) open() error {
+	if r.options.Resume {
+		return r.resume()
+	}
+	return r.dir.begin(&r.cfg, r.options.Force)
+}
+
+// epoch trains the rest of an epoch, tests, and writes the epoch's files.
+func (r *run) epoch(ctx context.Context) error {
+	r.started = time.Now()
+	rate := learningRate(r.cfg.LR, r.cfg.LRDrops, r.done.Epochs)
+	if err := r.trainSteps(ctx, rate); err != nil {
+		return err
+	}
+	if name := r.trainer.notFinite(); name != "" {
+		return &DivergedError{r.done.Epochs + 1, r.steps, rate, name}
+	}
+	testing := time.Now()
+	test, err := r.test(ctx)
+	if err != nil {
+		if ctx.Err() != nil {
+			return r.interrupt(ctx)
+		}
+		return err
+	}
+	r.testingTime = time.Since(testing)
+	r.countTime()
+	m := r.measure(rate, test)
+	r.metrics = append(r.metrics, m)
+	r.done = progress{Epochs: r.done.Epochs + 1}
+	if err := r.save(&m); err != nil {
+		return err
+	}
+	if r.options.Epoch != nil {
+		r.options.Epoch(m)
+	}
+	return nil
+}
+
+// trainSteps takes the epoch's remaining steps.
+func (r *run) trainSteps(ctx context.Context, rate float64) error {
+	batches := r.loader.Start(ctx, r.done.Epochs, r.done.Steps)
+	defer batches.Close()
+	for r.done.Steps < r.steps {
+		begin := time.Now()
+		b, ok := batches.Next()
+		if ctx.Err() != nil {
+			return r.interrupt(ctx)
+		}
+		if !ok {
+			return fmt.Errorf("epoch %d after step %d: %w", r.done.Epochs+1, r.done.Steps, batches.Err())
+		}
+		loss := r.trainer.step(b.Images, b.Labels, rate)
+		if !isFinite(loss.Sum) {
+			return &DivergedError{r.done.Epochs + 1, r.done.Steps + 1, rate, "the loss"}
+		}
+		r.done.Steps++
+		r.done.Sums.Add(loss)
+		took := time.Since(begin)
+		r.done.StepSeconds += took.Seconds()
+		r.stepsTaken++
+		r.stepsTime += took
+		if r.options.Step != nil {
+			r.options.Step(r.report())
+		}
+	}
+	return nil
+}
+
+// test measures the whole test split with the running statistics.
+func (r *run) test(ctx context.Context) (nn.Loss, error) {
+	inference, err := newInference(r.trainer.network, r.trainer.params, r.trainer.running, r.options.Threads, nn.DefaultEps)
+	if err != nil {
+		return nn.Loss{}, err
+	}
+	defer inference.Close()
+	return testLoss(ctx, inference, r.trainer.network.Classes, r.testing)
+}
+
+// interrupt leaves a state to resume from.
+func (r *run) interrupt(ctx context.Context) error {
+	r.countTime()
+	if err := r.saveState(); err != nil {
+		return err
+	}
+	return fmt.Errorf("%w in epoch %d of %d after step %d of %d: continue with --resume --out %s (%w)",
+		ErrInterrupted, r.done.Epochs+1, r.cfg.Epochs, r.done.Steps, r.steps, r.dir, context.Cause(ctx))
+}
+
+// countTime adds this session's part of the epoch to the epoch's time.
+func (r *run) countTime() {
+	r.done.Seconds += time.Since(r.started).Seconds()
+	r.started = time.Now()
+}
+
+func (r *run) measure(rate float64, test nn.Loss) EpochMetrics {
+	sums := r.done.Sums
+	m := EpochMetrics{
+		Epoch: r.done.Epochs + 1, LearningRate: rate,
+		TrainLoss: sums.Mean(), TrainAccuracy: sums.Accuracy(), TrainExamples: sums.Examples,
+		TestLoss: test.Mean(), TestAccuracy: test.Accuracy(), TestExamples: test.Examples,
+		TestStatistics:  StatisticsRunning,
+		GammaNearZero:   gammaNearZero(r.trainer.params),
+		ImagesPerSecond: float64(sums.Examples) / r.done.StepSeconds,
+		Seconds:         r.done.Seconds,
+	}
+	m.GeneralisationGap = m.TrainAccuracy - m.TestAccuracy
+	return m
+}
+
+func (r *run) report() StepReport {
+	sums := r.done.Sums
+	perStep := r.stepsTime / time.Duration(r.stepsTaken)
+	epochsLeft := r.cfg.Epochs - r.done.Epochs - 1
+	stepsLeft := r.steps - r.done.Steps + r.steps*epochsLeft
+	return StepReport{
+		Epoch: r.done.Epochs + 1, Epochs: r.cfg.Epochs, Step: r.done.Steps, Steps: r.steps,
+		Loss: sums.Mean(), Accuracy: sums.Accuracy(),
+		ImagesPerSecond: float64(sums.Examples) / r.done.StepSeconds,
+		Remaining:       perStep*time.Duration(stepsLeft) + r.testingTime*time.Duration(epochsLeft+1),
+	}
+}

@@ -1,0 +1,141 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"math"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"bnkit/engine/dataset"
+)
+
+// interruptAfter trains until that many steps are taken, and checks what an
+// interruption promises.
+func interruptAfter(t *testing.T, cfg Config, data *dataset.Data, o TrainOptions, steps int) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	taken := 0
+	o.Step = func(StepReport) {
+		if taken++; taken == steps {
+			cancel()
+		}
+	}
+	_, err := Train(ctx, cfg, data, o)
+	if !errors.Is(err, ErrInterrupted) || !errors.Is(err, context.Canceled) {
+		t.Fatalf("%v, want ErrInterrupted and context.Canceled", err)
+	}
+	if taken != steps {
+		t.Errorf("%d steps, want a stop after %d", taken, steps)
+	}
+	if _, err := os.Stat(filepath.Join(o.Dir, ResumeFile)); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestLearning: both trainable sets learn the separable pictures, and what is
+// reported follows from what is trained.
+func TestLearning(t *testing.T) {
+	data := synthetic(256, 64)
+	for _, set := range sets {
+		cfg := tinyConfig()
+		cfg.Trainable, cfg.Epochs, cfg.LRDrops, cfg.Augment = set, 6, []int{5}, false
+		var epochs []EpochMetrics
+		var steps []StepReport
+		dir := t.TempDir()
+		r := mustTrain(t, cfg, data, TrainOptions{Dir: dir, Threads: 2,
+			Step: func(s StepReport) { steps = append(steps, s) }, Epoch: func(m EpochMetrics) { epochs = append(epochs, m) }})
+		first, last := r.Epochs[0], r.Epochs[len(r.Epochs)-1]
+		if !(last.TrainLoss < 0.6*first.TrainLoss) || last.TestAccuracy < 0.8 {
+			t.Errorf("%s: loss %.3f to %.3f, test accuracy %.2f; chance is 0.25", set, first.TrainLoss, last.TrainLoss, last.TestAccuracy)
+		}
+		rows, err := ReadMetrics(filepath.Join(dir, MetricsFile))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(rows) != 6 || len(epochs) != 6 || len(steps) != 6*16 {
+			t.Fatalf("%d rows, %d epochs and %d steps reported", len(rows), len(epochs), len(steps))
+		}
+		for i, m := range rows {
+			if m != epochs[i] || m != r.Epochs[i] {
+				t.Errorf("epoch %d: row %+v, reported %+v, result %+v", i+1, m, epochs[i], r.Epochs[i])
+			}
+			wantRate := 0.1
+			if i >= 5 {
+				wantRate = 0.01
+			}
+			if m.Epoch != i+1 || m.LearningRate != wantRate || m.TrainExamples != 256 || m.TestExamples != 64 || m.TestStatistics != StatisticsRunning ||
+				m.GeneralisationGap != m.TrainAccuracy-m.TestAccuracy || !(m.Seconds > 0) || !(m.ImagesPerSecond > 0) {
+				t.Errorf("row %+v", m)
+			}
+			s := steps[16*i+15]
+			if s.Loss != m.TrainLoss || s.Accuracy != m.TrainAccuracy || s.Epoch != i+1 || s.Epochs != 6 || s.Step != 16 || s.Steps != 16 {
+				t.Errorf("last step of epoch %d reports %+v, its row %+v", i+1, s, m)
+			}
+		}
+		if left := steps[len(steps)-1].Remaining; left < 0 || left > time.Minute {
+			t.Errorf("%v left after the last step", left)
+		}
+		// By hand: 336 channels of BatchNorm; convolutions of 432, 2·2304,
+		// 4608+9216+512 and 18432+36864+2048 weights; 64·4+4 in the output layer.
+		if want := map[string]int{"bn": 672, "all": 77_652}[set]; r.Parameters != want {
+			t.Errorf("%d trained parameters, want %d", r.Parameters, want)
+		}
+		if cfg2, err := ReadConfig(filepath.Join(dir, ConfigFile)); err != nil {
+			t.Error(err)
+		} else if field, _, _ := cfg.difference(&cfg2); field != "" || cfg2.Epochs != cfg.Epochs {
+			t.Errorf("config.json differs in %q", field)
+		}
+	}
+}
+
+// TestDivergence: a rate far too large stops the run with a typed error, and
+// what earlier epochs left stays.
+func TestDivergence(t *testing.T) {
+	data, cfg := synthetic(64, 20), tinyConfig()
+	cfg.Epochs, cfg.LRDrops = 1, nil
+	dir := t.TempDir()
+	mustTrain(t, cfg, data, TrainOptions{Dir: dir, Threads: 1})
+	cfg.Trainable, cfg.LR = "all", 1e38
+	var e *DivergedError
+	other := t.TempDir()
+	_, err := Train(t.Context(), cfg, data, TrainOptions{Dir: other, Threads: 1})
+	if !errors.As(err, &e) || e.Epoch != 1 || e.Step < 1 || e.LearningRate != 1e38 {
+		t.Fatalf("%v, want a *DivergedError of epoch 1", err)
+	}
+	if _, err := os.Stat(filepath.Join(other, CheckpointFile)); err == nil {
+		t.Error("a diverged first epoch left a checkpoint")
+	}
+}
+
+// TestStepAllocatesNothing measures steps with their batches, as the loop
+// takes them, once the first ones have filled caches.
+func TestStepAllocatesNothing(t *testing.T) {
+	data := synthetic(64*16, 20)
+	for _, set := range sets {
+		cfg := tinyConfig()
+		cfg.Trainable = set
+		r, err := newRun(cfg, data, TrainOptions{Threads: 2})
+		if err != nil {
+			t.Fatal(err)
+		}
+		batches := r.loader.Start(t.Context(), 0, 0)
+		allocations := testing.AllocsPerRun(50, func() {
+			b, ok := batches.Next()
+			if !ok {
+				t.Fatal("out of batches")
+			}
+			if loss := r.trainer.step(b.Images, b.Labels, 0.1); math.IsNaN(loss.Sum) {
+				t.Fatal("diverged")
+			}
+		})
+		if allocations != 0 {
+			t.Errorf("%s: %v allocations a step", set, allocations)
+		}
+		batches.Close()
+		r.trainer.close()
+	}
+}

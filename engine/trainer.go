@@ -1,0 +1,81 @@
+package engine
+
+import (
+	"bnkit/engine/arch"
+	"bnkit/engine/kernel"
+	"bnkit/engine/nn"
+)
+
+// trainer is a network in training: everything that a step changes.
+type trainer struct {
+	network   *arch.Network
+	set       arch.TrainableSet
+	params    *nn.Params[float32]
+	optimizer *sgd
+	running   *nn.Statistics
+	plan      *nn.Training[float32]
+}
+
+// trainerOptions are what a trainer is made from beside its network.
+type trainerOptions struct {
+	set             arch.TrainableSet
+	seed            uint64
+	batch, threads  int
+	momentum, decay float64
+}
+
+// newTrainer starts from the seed's initial weights, running mean 0 and
+// running variance 1. Close stops its threads.
+func newTrainer(net *arch.Network, o trainerOptions) (*trainer, error) {
+	family := kernel.Best()
+	t := &trainer{
+		network: net, set: o.set,
+		params:    nn.NewParams[float32](net, nil),
+		optimizer: newSGD(net, family, o.set, o.momentum, o.decay),
+		running:   nn.NewStatistics(net),
+	}
+	t.params.Initialise(o.seed)
+	gradients := nn.BNGradients
+	if o.set == arch.All {
+		gradients = nn.AllGradients
+	}
+	var err error
+	t.plan, err = nn.NewTraining(net, family, t.params, nn.TrainingOptions{
+		Batch: o.batch, Threads: o.threads, Gradients: gradients, Eps: nn.DefaultEps,
+	})
+	return t, err
+}
+
+func (t *trainer) close() { t.plan.Close() }
+
+// step trains on a batch of x, N×C×H×W, and reports the loss before the step.
+// Where that is not finite, nothing has changed. It allocates nothing.
+func (t *trainer) step(x []float32, labels []int32, rate float64) nn.Loss {
+	loss := t.plan.Forward(x, labels)
+	if !isFinite(loss.Sum) {
+		return loss
+	}
+	t.plan.Backward()
+	t.optimizer.step(t.params, t.plan.Gradients(), rate)
+	if t.set == arch.All {
+		t.plan.Repack()
+	}
+	updateRunning(t.running, t.plan.BatchStatistics())
+	return loss
+}
+
+// notFinite names the first trained tensor that holds a value that is not
+// finite, "" where none does.
+func (t *trainer) notFinite() string {
+	for i, velocity := range t.optimizer.velocity.Values {
+		if velocity == nil {
+			continue
+		}
+		for _, v := range t.params.Values[i] {
+			if !isFinite(float64(v)) {
+				return t.params.Tensors[i].Name
+			}
+		}
+	}
+	return ""
+}
