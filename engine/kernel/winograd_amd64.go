@@ -126,6 +126,13 @@ func (g *winograd) stripLen() int {
 	return winogradStride((g.tileCols*winogradTile + 2) * winogradPoints * winogradLanes)
 }
 
+// split returns the parts of a workspace.
+func (g *winograd) split(work []float32) (strip, v, m []float32) {
+	work = winogradAlign(work)
+	strip, work = work[:g.stripLen()], work[g.stripLen():]
+	return strip, work[:winogradPositions*g.vPosition], work[winogradPositions*g.vPosition:]
+}
+
 func (g *winograd) SetFilters(w []float32) {
 	w = w[:g.in*g.out*9]
 	clear(g.filters)
@@ -192,9 +199,7 @@ func winogradFilterPoints(g0, g1, g2 float64) [winogradPoints]float64 {
 func (g *winograd) Run(dst, src []float32, images int, work []float32) {
 	src = src[:images*g.Source().Len(winogradLanes)]
 	dst = dst[:images*g.outBlocks*g.h*g.w*winogradLanes]
-	work = winogradAlign(work[:g.Workspace(images)])
-	strip, work := work[:g.stripLen()], work[g.stripLen():]
-	v, m := work[:winogradPositions*g.vPosition], work[winogradPositions*g.vPosition:]
+	strip, v, m := g.split(work[:g.Workspace(images)])
 
 	all := images * g.tileRows * g.tileCols
 	for first := 0; first < all; first += g.tiles {

@@ -51,6 +51,9 @@ func (c *winogradCase) channels() (from, to int) {
 }
 
 func (c *winogradCase) conv() Conv[float32] {
+	if !hasAVX2 {
+		panic("this processor lacks AVX2 or FMA, which the kernels under test need")
+	}
 	f := newWinogradForward
 	if c.backward {
 		f = newWinogradBackward

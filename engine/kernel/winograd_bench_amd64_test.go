@@ -7,58 +7,65 @@ import (
 	"testing"
 )
 
-// BenchmarkWinograd convolves 128 images in calls of a few, on one thread, and
-// reports the direct convolution's FLOPs over the time.
+// BenchmarkWinograd convolves 128 images on one thread, in calls of as many
+// images as SIMD.md advises, beside the plain-Go convolution on a few. Its
+// GFLOP/s are the direct convolution's FLOPs over the time.
 func BenchmarkWinograd(b *testing.B) {
 	for _, s := range []struct{ channels, size, images int }{
-		{16, 32, 8}, {32, 16, 16}, {64, 8, 32}, {64, 32, 4}, {128, 16, 8}, {256, 8, 32}, {16, 28, 8}, {64, 7, 32}, {512, 4, 64},
+		{16, 32, 8}, {32, 16, 12}, {64, 8, 24}, {16, 28, 8}, {64, 7, 24},
+		{64, 32, 4}, {128, 16, 12}, {256, 8, 24}, {512, 4, 60},
 	} {
-		b.Run(fmt.Sprintf("%dx%dx%d", s.channels, s.size, s.size), func(b *testing.B) {
-			const batch = 128
-			c := newWinogradCase(s.channels, s.channels, s.size, s.size, 1, false)
-			conv := newWinogradForward(c.shape)
-			conv.SetFilters(c.weights)
-			from := conv.Source().Len(winogradLanes)
-			to := c.dstLen()
-			src := make([]float32, batch*from)
-			for n := range batch {
-				copy(src[n*from:], c.pack(conv.Source()))
-			}
-			dst := make([]float32, batch*to)
-			work := make([]float32, conv.Workspace(s.images))
-			for b.Loop() {
-				for n := 0; n < batch; n += s.images {
-					conv.Run(dst[n*to:(n+s.images)*to], src[n*from:(n+s.images)*from], s.images, work)
+		c := newWinogradCase(s.channels, s.channels, s.size, s.size, 1, false)
+		for _, k := range []struct {
+			name  string
+			conv  Conv[float32]
+			batch int
+		}{
+			{"avx2", newWinogradForward(c.shape), 128},
+			{"generic", newGenericForward[float32](c.shape), 1},
+		} {
+			b.Run(fmt.Sprintf("%dx%dx%d/%s", s.channels, s.size, s.size, k.name), func(b *testing.B) {
+				k.conv.SetFilters(c.weights)
+				src := make([]float32, k.batch*k.conv.Source().Len(winogradLanes))
+				for i := range src {
+					src[i] = float32(i%7) - 3
 				}
-			}
-			flops := 2 * 9 * float64(s.channels*s.channels*s.size*s.size*batch)
-			b.ReportMetric(flops*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
-		})
+				dst := make([]float32, k.batch*c.dstLen())
+				from, to := len(src)/k.batch, len(dst)/k.batch
+				work := make([]float32, k.conv.Workspace(s.images))
+				for b.Loop() {
+					for n := 0; n < k.batch; n += s.images {
+						images := min(s.images, k.batch-n)
+						k.conv.Run(dst[n*to:(n+images)*to], src[n*from:(n+images)*from], images, work)
+					}
+				}
+				flops := 2 * 9 * float64(s.channels*s.channels*s.size*s.size*k.batch)
+				b.ReportMetric(flops*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
+			})
+		}
 	}
 }
 
-// BenchmarkWinogradSteps times each of the three steps alone on one block of
-// tiles, and reports its share of the FLOPs' time at 16 a cycle as it would be.
+// BenchmarkWinogradSteps times each step alone, on one block of tiles.
 func BenchmarkWinogradSteps(b *testing.B) {
-	for _, s := range [][2]int{{16, 32}, {32, 16}, {64, 8}, {128, 16}, {256, 8}} {
-		c := newWinogradCase(s[0], s[0], s[1], s[1], 16, false)
+	for _, s := range [][2]int{{16, 32}, {32, 16}, {64, 8}, {128, 16}} {
+		c := newWinogradCase(s[0], s[0], s[1], s[1], 6, false)
 		g := c.conv().(*winograd)
 		src, dst := c.pack(g.Source()), make([]float32, c.dstLen())
-		work := winogradAlign(make([]float32, g.Workspace(1)))
-		strip, work := work[:g.stripLen()], work[g.stripLen():]
-		v, m := work[:winogradPositions*g.vPosition], work[winogradPositions*g.vPosition:]
-		channels := min(g.in, winogradChannels)
-		for name, step := range map[string]func(){
-			"input":    func() { g.transformInput(v, src, strip, 0, g.tiles, 0, channels) },
-			"multiply": func() { g.multiply(m, v, g.tiles, 0, channels) },
-			"output":   func() { g.transformOutput(dst, m, strip, 0, g.tiles) },
+		strip, v, m := g.split(make([]float32, g.Workspace(6)))
+		for _, step := range []struct {
+			name string
+			run  func()
+		}{
+			{"input", func() { g.transformInput(v, src, strip, 0, g.tiles, 0, g.in) }},
+			{"multiply", func() { g.multiply(m, v, g.tiles, 0, g.in) }},
+			{"output", func() { g.transformOutput(dst, m, strip, 0, g.tiles) }},
 		} {
-			b.Run(fmt.Sprintf("%dx%dx%d/%s", s[0], s[1], s[1], name), func(b *testing.B) {
+			b.Run(fmt.Sprintf("%dx%dx%d/%s", s[0], s[1], s[1], step.name), func(b *testing.B) {
 				for b.Loop() {
-					step()
+					step.run()
 				}
 				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*g.tiles), "ns/tile")
-				b.ReportMetric(float64(g.tiles), "tiles")
 			})
 		}
 	}
