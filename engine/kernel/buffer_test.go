@@ -1,0 +1,138 @@
+package kernel
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+)
+
+// element is what kernels read and write.
+type element interface{ Float | uint8 }
+
+// buffer is elements between guard words. The words are NaNs, so that what is
+// read beyond the elements spoils the result, and what is written shows.
+type buffer[E element] struct {
+	all, x []E
+	before int
+}
+
+// margin is at least as far as a kernel that overruns by a few positions or
+// rows of a small image would reach.
+const margin = 64
+
+// newBuffer returns n elements, themselves guard words, that start shift
+// elements off an aligned address.
+func newBuffer[E element](n, shift int) *buffer[E] {
+	b := &buffer[E]{all: make([]E, margin+shift+n+margin), before: margin + shift}
+	for i := range b.all {
+		b.all[i] = guard[E]()
+	}
+	b.x = b.all[b.before : b.before+n : b.before+n]
+	return b
+}
+
+// bufferOf returns a copy of x between guard words.
+func bufferOf[E element](x []E, shift int) *buffer[E] {
+	b := newBuffer[E](len(x), shift)
+	copy(b.x, x)
+	return b
+}
+
+func guard[E element]() (x E) {
+	switch p := any(&x).(type) {
+	case *float32:
+		*p = math.Float32frombits(0x7fc0dead)
+	case *float64:
+		*p = math.Float64frombits(0x7ff80000deadbeef)
+	case *uint8:
+		*p = 0xa5
+	}
+	return x
+}
+
+func bitsOf[E element](x E) uint64 {
+	switch x := any(x).(type) {
+	case float32:
+		return uint64(math.Float32bits(x))
+	case float64:
+		return math.Float64bits(x)
+	case uint8:
+		return uint64(x)
+	}
+	panic("not an element")
+}
+
+// check fails where a guard word was written.
+func (b *buffer[E]) check(t *testing.T, name string) {
+	t.Helper()
+	word := bitsOf(guard[E]())
+	for i, v := range b.all {
+		if inside := i >= b.before && i < b.before+len(b.x); !inside && bitsOf(v) != word {
+			t.Fatalf("%s: wrote at %d of %d elements", name, i-b.before, len(b.x))
+		}
+	}
+}
+
+// unchanged fails where an element or a guard word was written.
+func (b *buffer[E]) unchanged(t *testing.T, name string, want []E) {
+	t.Helper()
+	b.check(t, name)
+	if i := firstDifference(b.x, want); i >= 0 {
+		t.Fatalf("%s: changed at %d of %d elements", name, i, len(b.x))
+	}
+}
+
+// firstDifference is the first index at which the bits differ, or -1.
+func firstDifference[E element](a, b []E) int {
+	for i, v := range a {
+		if bitsOf(v) != bitsOf(b[i]) {
+			return i
+		}
+	}
+	return -1
+}
+
+// normal returns n standard normal deviates that are float32 values, so that
+// every implementation starts from the same numbers.
+func normal(r *rand.Rand, n int) []float64 {
+	x := make([]float64, n)
+	for i := range x {
+		x[i] = float64(float32(r.NormFloat64()))
+	}
+	return x
+}
+
+func convert[T, U Float](x []U) []T {
+	y := make([]T, len(x))
+	for i, v := range x {
+		y[i] = T(v)
+	}
+	return y
+}
+
+// compare fails unless got's rms error is at most tolerance, and its largest
+// error at most ten times that, both in units of want's rms.
+func compare[T Float](t *testing.T, name string, got []T, want []float64, tolerance float64) {
+	t.Helper()
+	var square, size, largest float64
+	at := 0
+	for i, v := range want {
+		d := math.Abs(float64(got[i]) - v)
+		if math.IsNaN(d) {
+			t.Fatalf("%s: %v at %d of %d, want %v", name, got[i], i, len(want), v)
+		}
+		square += d * d
+		size += v * v
+		if d > largest {
+			largest, at = d, i
+		}
+	}
+	size = math.Sqrt(size)
+	if rms, bound := math.Sqrt(square), tolerance*size; rms > bound {
+		t.Fatalf("%s: rms error %.3g of the result's, want at most %.3g; %v at %d of %d, want %v",
+			name, rms/size, tolerance, got[at], at, len(want), want[at])
+	}
+	if bound := 10 * tolerance * size / math.Sqrt(float64(len(want))); largest > bound {
+		t.Fatalf("%s: %v at %d of %d, want %v within %.3g", name, got[at], at, len(want), want[at], bound)
+	}
+}
