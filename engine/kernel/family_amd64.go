@@ -31,6 +31,7 @@ func AVX2() *Family[float32] {
 	f.Name = "avx2"
 	f.NewForward = newAVX2Forward
 	f.NewBackward = newAVX2Backward
+	f.NewWeightGradient = newDirectWeightGradient
 	return &f
 }
 
@@ -38,12 +39,12 @@ func newAVX2Forward(s ConvShape) Conv[float32] {
 	if s.Kernel == 3 && s.Stride == 1 && s.Pad == 1 {
 		return newWinogradForward(s)
 	}
-	return newGenericForward[float32](s)
+	return newDirectForward(s)
 }
 
 func newAVX2Backward(s ConvShape) Conv[float32] {
 	if s.Kernel == 3 && s.Stride == 1 && s.Pad == 1 {
 		return newWinogradBackward(s)
 	}
-	return newGenericBackward[float32](s)
+	return newDirectBackward(s)
 }

@@ -1,0 +1,86 @@
+//go:build amd64 && !noasm
+
+package kernel
+
+// directGradientPixels bounds how many pixels are summed before the sum goes to
+// the accumulator: dy of a panel, 8 KB, then stays in the L1 cache for all taps.
+const directGradientPixels = 128
+
+// directGradient is a filter gradient by its definition. A kernel takes 16
+// output channels of a few products, an input channel by a tap each, and keeps
+// their sums in registers over pixels. The sums are added to the accumulator
+// image by image, in order.
+type directGradient struct {
+	shape    ConvShape
+	source   Layout
+	pixels   []directPixel
+	products []directProduct
+	taps     []int32 // offsets of products, and on to whole groups
+	panels   []directGradientPanel
+	length   int
+}
+
+// directGradientPanel is a panel's place in an accumulator: [product][width]
+// from start on, products on to whole groups.
+type directGradientPanel struct {
+	start, width   int
+	larges, smalls int
+}
+
+func newDirectWeightGradient(s ConvShape) WeightGradient[float32] {
+	g := &directGradient{shape: s, source: paddedInput(s)}
+	rows, cols := directForwardAxis(s.OutH(), s), directForwardAxis(s.OutW(), s)
+	g.pixels = directPixels(rows, cols, g.source, s.OutW())
+	g.products = directProducts(s.In, rows, cols, g.source, s.Kernel)
+	for _, p := range g.products {
+		g.taps = append(g.taps, p.offset)
+	}
+	g.taps = directPad(g.taps)
+	for out := 0; out < s.Out; out += directPanel {
+		p := directGradientPanel{start: g.length, width: min(directPanel, blocksOf(s.Out)*lanes-out)}
+		p.larges, p.smalls = directGroups(len(g.products), p.width)
+		g.length += directGrouped(len(g.products), p.width) * p.width
+		g.panels = append(g.panels, p)
+	}
+	return g
+}
+
+func (g *directGradient) Source() Layout { return g.source }
+
+func (g *directGradient) Len() int { return g.length }
+
+// Workspace is none.
+func (g *directGradient) Workspace(images int) int { return 0 }
+
+func (g *directGradient) Accumulate(acc, x, dy []float32, images int, _ []float32) {
+	acc = acc[:g.length]
+	xLen := g.source.Len(lanes)
+	plane := len(g.pixels) * lanes
+	dyLen := blocksOf(g.shape.Out) * plane
+	for n := range images {
+		x, dy := x[n*xLen:][:xLen], dy[n*dyLen:][:dyLen]
+		for first := 0; first < len(g.pixels); first += directGradientPixels {
+			count := min(directGradientPixels, len(g.pixels)-first)
+			for i, p := range g.panels {
+				gradient := directGradient16
+				if p.width == lanes {
+					gradient = directGradient8
+				}
+				gradient(&acc[p.start], &x[0], &dy[i*directPanel/lanes*plane+first*lanes],
+					directTable(g.taps), directTable(g.pixels[first:]),
+					uintptr(count), uintptr(p.larges), uintptr(p.smalls),
+					uintptr(plane*directElement))
+			}
+		}
+	}
+}
+
+func (g *directGradient) Unpack(dw, acc []float32) {
+	taps := g.shape.Kernel * g.shape.Kernel
+	for out := range g.shape.Out {
+		p := g.panels[out/directPanel]
+		for i, product := range g.products {
+			dw[(out*g.shape.In+product.channel)*taps+product.tap] = acc[p.start+i*p.width+out%directPanel]
+		}
+	}
+}
