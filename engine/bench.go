@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"sync"
 	"time"
 
 	"bnkit/engine/arch"
@@ -47,7 +48,7 @@ type BenchResult struct {
 	FMAPeakGFLOPS   float64 `json:"fma_peak_gflops"`
 
 	PeakRSSBytes  int64   `json:"peak_rss_bytes,omitempty"` // of the process; missing where the system does not say
-	AllocsPerStep float64 `json:"allocs_per_step"`          // heap allocations, mean
+	AllocsPerStep float64 `json:"allocs_per_step"`          // heap allocations, median over the steps
 }
 
 // warmUpSteps are not measured: they meet cold caches and fresh memory.
@@ -84,15 +85,14 @@ func Bench(ctx context.Context, cfg BenchConfig) (BenchResult, error) {
 	if err != nil {
 		return r, err
 	}
-	slices.Sort(times)
-	seconds := (times[(len(times)-1)/2] + times[len(times)/2]).Seconds() / 2
+	seconds := median(times)
 	r = BenchResult{
 		Arch: cfg.Arch, Batch: cfg.Batch, Threads: cfg.Threads, Steps: cfg.Steps, Eval: cfg.Eval,
 		Kernel:          kernel.Best().Name,
 		ImagesPerSecond: float64(cfg.Batch) / seconds,
 		StepSeconds:     seconds,
 		PeakRSSBytes:    peakRSS(),
-		AllocsPerStep:   allocs,
+		AllocsPerStep:   median(allocs),
 	}
 	flops := trainingFLOPs(net, set)
 	if cfg.Eval {
@@ -124,25 +124,47 @@ func benchStep(net *arch.Network, set arch.TrainableSet, cfg BenchConfig, x []fl
 	return func() { t.step(x, labels, 0.1) }, t.close, nil
 }
 
-// measureSteps times each step, and counts allocations over all of them.
-func measureSteps(ctx context.Context, steps int, step func()) (times []time.Duration, allocs float64, err error) {
-	times = make([]time.Duration, steps)
+// measureSteps returns each step's time and heap allocations.
+func measureSteps(ctx context.Context, steps int, step func()) (seconds, allocs []float64, err error) {
+	stockWaitRecords()
 	var before, after runtime.MemStats
-	for i := -warmUpSteps; i < steps; i++ {
+	for i := range warmUpSteps + steps {
 		if err := ctx.Err(); err != nil {
-			return nil, 0, err
+			return nil, nil, err
 		}
-		if i == 0 {
-			runtime.ReadMemStats(&before)
-		}
+		runtime.ReadMemStats(&before)
 		begin := time.Now()
 		step()
-		if i >= 0 {
-			times[i] = time.Since(begin)
+		took := time.Since(begin)
+		runtime.ReadMemStats(&after)
+		if i >= warmUpSteps {
+			seconds = append(seconds, took.Seconds())
+			allocs = append(allocs, float64(after.Mallocs-before.Mallocs))
 		}
 	}
-	runtime.ReadMemStats(&after)
-	return times, float64(after.Mallocs-before.Mallocs) / float64(steps), nil
+	return seconds, allocs, nil
+}
+
+// stockWaitRecords has the runtime stock the records that it keeps of waiting
+// goroutines and recycles, so that it need not allocate them in a step.
+func stockWaitRecords() {
+	const more = 512 // than the processors' own stocks hold
+	var waiting sync.WaitGroup
+	release := make(chan struct{})
+	for range more {
+		waiting.Go(func() { <-release })
+	}
+	for range more {
+		runtime.Gosched() // let them come to wait
+	}
+	close(release)
+	waiting.Wait()
+}
+
+// median of at least one value; it sorts them.
+func median(values []float64) float64 {
+	slices.Sort(values)
+	return (values[(len(values)-1)/2] + values[len(values)/2]) / 2
 }
 
 // randomBatch is n pictures of normal noise and their labels.

@@ -39,26 +39,17 @@ func (d runDir) holdsRun() (bool, error) {
 	return false, nil
 }
 
-// begin makes the directory and writes config.json; a run that is there is
-// refused, or removed with force.
-func (d runDir) begin(cfg *Config, force bool) error {
+// begin makes the directory, removes what an earlier run left in it, and
+// writes config.json.
+func (d runDir) begin(cfg *Config) error {
 	if err := os.MkdirAll(string(d), 0o777); err != nil {
 		return err
 	}
-	exists, err := d.holdsRun()
-	if err != nil {
-		return err
-	}
-	if exists && !force {
-		return &RunExistsError{string(d)}
-	}
-	if exists {
-		// The state goes first: what is left of a removal cut short is never
-		// continued as the run that begins.
-		for _, name := range []string{ResumeFile, CheckpointFile, MetricsFile, ConfigFile} {
-			if err := os.Remove(d.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return err
-			}
+	// The state goes first: what is left of a removal cut short is never
+	// continued as the run that begins.
+	for _, name := range []string{ResumeFile, CheckpointFile, MetricsFile, ConfigFile} {
+		if err := os.Remove(d.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
 		}
 	}
 	return d.writeConfig(cfg)

@@ -58,6 +58,13 @@ func Train(ctx context.Context, cfg Config, data *dataset.Data, o TrainOptions) 
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
+	if !o.Resume && !o.Force {
+		if exists, err := runDir(o.Dir).holdsRun(); err != nil {
+			return nil, err
+		} else if exists {
+			return nil, &RunExistsError{o.Dir}
+		}
+	}
 	if o.Threads < 1 {
 		o.Threads = runtime.GOMAXPROCS(0)
 	}
@@ -66,7 +73,12 @@ func Train(ctx context.Context, cfg Config, data *dataset.Data, o TrainOptions) 
 		return nil, err
 	}
 	defer r.trainer.close()
-	if err := r.open(); err != nil {
+	if o.Resume {
+		err = r.resume()
+	} else {
+		err = r.dir.begin(&cfg)
+	}
+	if err != nil {
 		return nil, err
 	}
 	for r.done.Epochs < cfg.Epochs {
@@ -159,14 +171,6 @@ func buildNetwork(name string, shortcut arch.Shortcut, data *dataset.Data) (*arc
 	return arch.Build(name, arch.Options{
 		Input: arch.Shape{C: s.Channels, H: s.Height, W: s.Width}, Classes: len(data.Classes), Shortcut: shortcut,
 	})
-}
-
-// open prepares the run directory: it begins a run or takes up an old one.
-func (r *run) open() error {
-	if r.options.Resume {
-		return r.resume()
-	}
-	return r.dir.begin(&r.cfg, r.options.Force)
 }
 
 // epoch trains the rest of an epoch, tests, and writes the epoch's files.

@@ -1,0 +1,88 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"testing"
+
+	"bnkit/engine/arch"
+)
+
+// TestFLOPs counts resnet-8's work on 3×32×32 by hand.
+func TestFLOPs(t *testing.T) {
+	net, err := arch.Build("resnet-8", arch.Options{Input: arch.Shape{C: 3, H: 32, W: 32}, Classes: 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const (
+		first = 3 * 16 * 9 * 1024
+		rest  = 2*16*16*9*1024 + (16*32*9+32*32*9+16*32)*256 + (32*64*9+64*64*9+32*64)*64
+	)
+	for _, c := range []struct {
+		what      string
+		got, want int64
+	}{
+		{"inference", inferenceFLOPs(net), 2 * (first + rest)},
+		{"bn", trainingFLOPs(net, arch.BN), 2 * (first + 2*rest)},
+		{"all", trainingFLOPs(net, arch.All), 2 * (2*first + 3*rest)},
+	} {
+		if c.got != c.want {
+			t.Errorf("%s: %d FLOPs, want %d", c.what, c.got, c.want)
+		}
+	}
+}
+
+func TestBench(t *testing.T) {
+	for _, cfg := range []BenchConfig{
+		{Arch: "resnet-8", Trainable: "bn", Batch: 4, Threads: 2, Steps: 3},
+		{Arch: "resnet-8", Trainable: "all", Batch: 4, Threads: 1, Steps: 4},
+		{Arch: "resnet-8", Batch: 4, Threads: 2, Steps: 3, Eval: true},
+	} {
+		r, err := Bench(t.Context(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !(r.StepSeconds > 0) || !closeTo(r.ImagesPerSecond*r.StepSeconds, 4, 1e-9) || r.AllocsPerStep != 0 || !(r.FMAPeakGFLOPS > 0) || r.Kernel == "" {
+			t.Errorf("%+v", r)
+		}
+		b, err := json.Marshal(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var keys map[string]any
+		if err := json.Unmarshal(b, &keys); err != nil {
+			t.Fatal(err)
+		}
+		for _, key := range []string{"images_per_second", "step_seconds", "effective_gflops", "fma_peak_gflops", "allocs_per_step", "kernel", "arch", "batch", "threads", "steps"} {
+			if _, ok := keys[key]; !ok {
+				t.Errorf("no %s in %s", key, b)
+			}
+		}
+		if _, ok := keys["trainable"]; ok == cfg.Eval {
+			t.Errorf("trainable: %v in %s", ok, b)
+		}
+	}
+}
+
+func TestBenchRefuses(t *testing.T) {
+	good := BenchConfig{Arch: "resnet-8", Trainable: "bn", Batch: 2, Threads: 1, Steps: 1}
+	for field, change := range map[string]func(*BenchConfig){
+		"arch":      func(c *BenchConfig) { c.Arch = "resnet-9" },
+		"trainable": func(c *BenchConfig) { c.Trainable = "" },
+		"batch":     func(c *BenchConfig) { c.Batch = 0 },
+		"steps":     func(c *BenchConfig) { c.Steps = 0 },
+	} {
+		cfg := good
+		change(&cfg)
+		var e *ConfigError
+		if _, err := Bench(t.Context(), cfg); !errors.As(err, &e) || e.Field != field {
+			t.Errorf("%+v: %v, want a *ConfigError of %s", cfg, err, field)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := Bench(ctx, good); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+}
