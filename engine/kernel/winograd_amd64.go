@@ -5,7 +5,6 @@ package kernel
 import "unsafe"
 
 const (
-	winogradLanes     = 8 // channels in a block
 	winogradTile      = 4 // rows and columns of output in a tile
 	winogradPoints    = winogradTile + 2
 	winogradPositions = winogradPoints * winogradPoints
@@ -74,11 +73,11 @@ func newWinograd(in, out int, s ConvShape, backward bool) *winograd {
 		in: in, out: out, h: s.H, w: s.W, backward: backward,
 		tileRows:  ceilDiv(s.H, winogradTile),
 		tileCols:  ceilDiv(s.W, winogradTile),
-		inBlocks:  ceilDiv(in, winogradLanes),
-		outBlocks: ceilDiv(out, winogradLanes),
+		inBlocks:  blocksOf(in),
+		outBlocks: blocksOf(out),
 		panels:    ceilDiv(out, winogradPanel),
 	}
-	g.vTile = min(g.inBlocks*winogradLanes, winogradChannels)
+	g.vTile = min(g.inBlocks*lanes, winogradChannels)
 	g.mTile = g.panels * winogradPanel
 	g.tiles = winogradTiles
 	if winogradPositions*in*g.mTile > winogradManyFilters {
@@ -123,7 +122,7 @@ func (g *winograd) Workspace(images int) int {
 
 // stripLen is the elements that the transforms keep between their two passes.
 func (g *winograd) stripLen() int {
-	return winogradStride((g.tileCols*winogradTile + 2) * winogradPoints * winogradLanes)
+	return winogradStride((g.tileCols*winogradTile + 2) * winogradPoints * lanes)
 }
 
 // split returns the parts of a workspace.
@@ -135,70 +134,69 @@ func (g *winograd) split(work []float32) (strip, v, m []float32) {
 
 func (g *winograd) SetFilters(w []float32) {
 	w = w[:g.in*g.out*9]
-	clear(g.filters)
-	var u [winogradPositions]float32
-	for o := range g.out {
-		panel, lane := o/winogradPanel, o%winogradPanel
+	for panel := range g.panels {
+		first := panel * winogradPanel
+		var u [winogradPositions][winogradPanel]float32 // zero beyond the last output
 		for i := range g.in {
-			filter := (o*g.in + i) * 9
-			if g.backward {
-				filter = (i*g.out + o) * 9
+			for lane := range min(winogradPanel, g.out-first) {
+				filter := ((first+lane)*g.in + i) * 9
+				if g.backward {
+					filter = (i*g.out + first + lane) * 9
+				}
+				winogradFilter(&u, lane, (*[9]float32)(w[filter:]), g.backward)
 			}
-			winogradFilter(&u, (*[9]float32)(w[filter:]), g.backward)
-
 			chunk := i / winogradChannels * winogradChannels
 			channels := min(winogradChannels, g.in-chunk)
-			at := chunk*winogradPositions*g.mTile +
-				(panel*channels+i-chunk)*winogradPanel + lane
-			for p, x := range u {
-				g.filters[at+p*channels*g.mTile] = x
+			to := g.filters[chunk*winogradPositions*g.mTile+(panel*channels+i-chunk)*winogradPanel:]
+			for p := range u {
+				copy(to[p*channels*g.mTile:], u[p][:])
 			}
 		}
 	}
 }
 
-// winogradFilter writes GgGᵀ, in float64 until the last rounding, with g rotated
-// by 180° where rotate is set.
-func winogradFilter(u *[winogradPositions]float32, g *[9]float32, rotate bool) {
+// winogradFilter writes GgGᵀ to one lane of u, in float64 until the last
+// rounding, with g rotated by 180° where rotate is set.
+func winogradFilter(u *[winogradPositions][winogradPanel]float32, lane int, g *[9]float32, rotate bool) {
+	var x [9]float64
+	for i, v := range g {
+		if rotate {
+			i = 8 - i
+		}
+		x[i] = float64(v)
+	}
 	var rows [winogradPoints][3]float64 // Gg
 	for c := range 3 {
-		g0, g1, g2 := float64(g[c]), float64(g[3+c]), float64(g[6+c])
-		to := c
-		if rotate {
-			g0, g2, to = g2, g0, 2-c
-		}
-		for r, x := range winogradFilterPoints(g0, g1, g2) {
-			rows[r][to] = x
-		}
+		rows[0][c], rows[1][c], rows[2][c], rows[3][c], rows[4][c], rows[5][c] =
+			winogradFilterPoints(x[c], x[3+c], x[6+c])
 	}
-	for r, row := range rows {
-		for c, x := range winogradFilterPoints(row[0], row[1], row[2]) {
-			u[r*winogradPoints+c] = float32(x)
-		}
+	for r := range rows {
+		row, to := &rows[r], u[r*winogradPoints:][:winogradPoints]
+		zero, plusA, minusA, plusB, minusB, infinity := winogradFilterPoints(row[0], row[1], row[2])
+		to[0][lane], to[1][lane], to[2][lane] = float32(zero), float32(plusA), float32(minusA)
+		to[3][lane], to[4][lane], to[5][lane] = float32(plusB), float32(minusB), float32(infinity)
 	}
 }
 
 // winogradFilterPoints is Gg: g as a polynomial at 0, a, -a, b, -b and ∞, each
-// over the product of the point's differences from the other finite ones.
-func winogradFilterPoints(g0, g1, g2 float64) [winogradPoints]float64 {
+// over the product of the point's differences from the other finite ones. The
+// conversions keep the compiler from fusing, so that every build has the same
+// bits.
+func winogradFilterPoints(g0, g1, g2 float64) (zero, plusA, minusA, plusB, minusB, infinity float64) {
 	const (
 		a, b   = 5.0 / 8, 3.0 / 2
+		scale0 = 1 / (a * a * b * b)
 		scaleA = 1 / (2 * a * a * (a*a - b*b))
 		scaleB = 1 / (2 * b * b * (b*b - a*a))
 	)
-	return [winogradPoints]float64{
-		g0 / (a * a * b * b),
-		(g0 + a*g1 + a*a*g2) * scaleA,
-		(g0 - a*g1 + a*a*g2) * scaleA,
-		(g0 + b*g1 + b*b*g2) * scaleB,
-		(g0 - b*g1 + b*b*g2) * scaleB,
-		g2,
-	}
+	evenA, oddA := (g0+float64(a*a*g2))*scaleA, g1*(a*scaleA)
+	evenB, oddB := (g0+float64(b*b*g2))*scaleB, g1*(b*scaleB)
+	return g0 * scale0, evenA + oddA, evenA - oddA, evenB + oddB, evenB - oddB, g2
 }
 
 func (g *winograd) Run(dst, src []float32, images int, work []float32) {
-	src = src[:images*g.Source().Len(winogradLanes)]
-	dst = dst[:images*g.outBlocks*g.h*g.w*winogradLanes]
+	src = src[:images*g.Source().Len(lanes)]
+	dst = dst[:images*g.outBlocks*g.h*g.w*lanes]
 	strip, v, m := g.split(work[:g.Workspace(images)])
 
 	all := images * g.tileRows * g.tileCols
@@ -231,14 +229,14 @@ func (g *winograd) run(tile, tiles int) winogradRun {
 // transformInput writes BᵀdB of a block of tiles to v.
 func (g *winograd) transformInput(v, src, strip []float32, first, tiles, channel, channels int) {
 	l := g.Source()
-	row := l.Cols * winogradLanes
+	row := l.Cols * lanes
 	plane := l.Rows * row
 	for done := 0; done < tiles; {
 		r := g.run(first+done, tiles-done)
-		at := (r.image*l.Blocks+channel/winogradLanes)*plane +
-			r.row*winogradTile*row + r.col*winogradTile*winogradLanes
+		at := (r.image*l.Blocks+channel/lanes)*plane +
+			r.row*winogradTile*row + r.col*winogradTile*lanes
 		winogradInput(&v[done*g.vTile], &src[at], &strip[0],
-			uintptr(r.tiles), uintptr(ceilDiv(channels, winogradLanes)),
+			uintptr(r.tiles), uintptr(blocksOf(channels)),
 			uintptr(row*4), uintptr(plane*4), uintptr(g.vTile*4), uintptr(g.vPosition*4))
 		done += r.tiles
 	}
@@ -254,12 +252,12 @@ func (g *winograd) multiply(m, v []float32, tiles, channel, channels int) {
 
 // transformOutput writes AᵀmA of a block of tiles to dst.
 func (g *winograd) transformOutput(dst, m, scratch []float32, first, tiles int) {
-	row := g.w * winogradLanes
+	row := g.w * lanes
 	plane := g.h * row
 	for done := 0; done < tiles; {
 		r := g.run(first+done, tiles-done)
 		at := r.image*g.outBlocks*plane +
-			r.row*winogradTile*row + r.col*winogradTile*winogradLanes
+			r.row*winogradTile*row + r.col*winogradTile*lanes
 		winogradOutput(&dst[at], &m[done*g.mTile], &scratch[0],
 			uintptr(r.tiles), uintptr(g.outBlocks),
 			uintptr(min(winogradTile, g.h-r.row*winogradTile)),

@@ -15,22 +15,22 @@ func BenchmarkWinograd(b *testing.B) {
 		{16, 32, 8}, {32, 16, 12}, {64, 8, 24}, {16, 28, 8}, {64, 7, 24},
 		{64, 32, 4}, {128, 16, 12}, {256, 8, 24}, {512, 4, 60},
 	} {
-		c := newWinogradCase(s.channels, s.channels, s.size, s.size, 1, false)
+		shape := ConvShape{In: s.channels, Out: s.channels, H: s.size, W: s.size, Kernel: 3, Stride: 1, Pad: 1}
 		for _, k := range []struct {
 			name  string
 			conv  Conv[float32]
 			batch int
 		}{
-			{"avx2", newWinogradForward(c.shape), 128},
-			{"generic", newGenericForward[float32](c.shape), 1},
+			{"avx2", newWinogradForward(shape), 128},
+			{"generic", newGenericForward[float32](shape), 1},
 		} {
 			b.Run(fmt.Sprintf("%dx%dx%d/%s", s.channels, s.size, s.size, k.name), func(b *testing.B) {
-				k.conv.SetFilters(c.weights)
-				src := make([]float32, k.batch*k.conv.Source().Len(winogradLanes))
+				k.conv.SetFilters(make([]float32, s.channels*s.channels*9))
+				src := make([]float32, k.batch*k.conv.Source().Len(lanes))
 				for i := range src {
 					src[i] = float32(i%7) - 3
 				}
-				dst := make([]float32, k.batch*c.dstLen())
+				dst := make([]float32, k.batch*blocksOf(s.channels)*s.size*s.size*lanes)
 				from, to := len(src)/k.batch, len(dst)/k.batch
 				work := make([]float32, k.conv.Workspace(s.images))
 				for b.Loop() {
@@ -49,10 +49,11 @@ func BenchmarkWinograd(b *testing.B) {
 // BenchmarkWinogradSteps times each step alone, on one block of tiles.
 func BenchmarkWinogradSteps(b *testing.B) {
 	for _, s := range [][2]int{{16, 32}, {32, 16}, {64, 8}, {128, 16}} {
-		c := newWinogradCase(s[0], s[0], s[1], s[1], 6, false)
-		g := c.conv().(*winograd)
-		src, dst := c.pack(g.Source()), make([]float32, c.dstLen())
-		strip, v, m := g.split(make([]float32, g.Workspace(6)))
+		const images = 6
+		g := newWinograd(s[0], s[0], ConvShape{H: s[1], W: s[1], Kernel: 3, Stride: 1, Pad: 1}, false)
+		src := make([]float32, images*g.Source().Len(lanes))
+		dst := make([]float32, images*s[0]*s[1]*s[1])
+		strip, v, m := g.split(make([]float32, g.Workspace(images)))
 		for _, step := range []struct {
 			name string
 			run  func()
