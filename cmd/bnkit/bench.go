@@ -1,0 +1,59 @@
+package main
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"bnkit/engine"
+)
+
+func newBenchCommand(g *globalOptions) *cobra.Command {
+	o := engine.BenchConfig{Arch: "resnet-20", Trainable: "bn", Batch: 128, Steps: 7}
+	c := &cobra.Command{
+		Use:   "bench",
+		Short: "Measure the speed of training or inference on this machine",
+		Long: `Measure training steps (or inference, with --eval) on random pictures of
+CIFAR's shape, and the machine's own limit in the same run.
+
+With --json: images_per_second and step_seconds (medians over the steps),
+effective_gflops (FLOPs that direct convolutions of the same work take, per
+second), fma_peak_gflops (multiply-adds that the same threads sustain without
+touching memory), peak_rss_bytes, allocs_per_step, kernel, and the settings.`,
+		Example: `  bnkit bench
+  bnkit bench --arch resnet-20 --trainable bn --batch 128 --threads 2 --steps 7 --json
+  bnkit bench --arch wrn-14-4 --eval`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			r, err := engine.Bench(c.Context(), o)
+			if err != nil {
+				return err
+			}
+			return g.print(r, func(w io.Writer) { printBench(w, r) })
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&o.Arch, "arch", o.Arch, "network")
+	f.StringVar(&o.Trainable, "trainable", o.Trainable, "what is trained: bn (γ and β) or all")
+	f.IntVar(&o.Batch, "batch", o.Batch, "pictures a step")
+	f.IntVar(&o.Threads, "threads", 0, "threads (default: as many as there are processors)")
+	f.IntVar(&o.Steps, "steps", o.Steps, "steps to measure, after 2 that are not")
+	f.BoolVar(&o.Eval, "eval", false, "measure inference instead of training")
+	return c
+}
+
+func printBench(w io.Writer, r engine.BenchResult) {
+	work := "training " + r.Trainable
+	if r.Eval {
+		work = "inference"
+	}
+	fmt.Fprintf(w, "%s, %s, batch %d, %d threads, %s kernels\n", r.Arch, work, r.Batch, r.Threads, r.Kernel)
+	fmt.Fprintf(w, "%.0f images/s, %.1f ms a step (median of %d)\n", r.ImagesPerSecond, 1e3*r.StepSeconds, r.Steps)
+	fmt.Fprintf(w, "%.0f effective GFLOP/s, %.2f of the %.0f GFLOP/s that multiply-adds alone reach\n",
+		r.EffectiveGFLOPS, r.EffectiveGFLOPS/r.FMAPeakGFLOPS, r.FMAPeakGFLOPS)
+	if r.PeakRSSBytes > 0 {
+		fmt.Fprintf(w, "%s peak memory, ", bytesText(r.PeakRSSBytes))
+	}
+	fmt.Fprintf(w, "%.0f allocations a step\n", r.AllocsPerStep)
+}

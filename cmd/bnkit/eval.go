@@ -1,0 +1,78 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"bnkit/engine"
+)
+
+// evalOptions are the eval command's flags.
+type evalOptions struct {
+	modelFlags
+	statistics string
+}
+
+func newEvalCommand(g *globalOptions) *cobra.Command {
+	var o evalOptions
+	c := &cobra.Command{
+		Use:   "eval [CKPT.bnz]",
+		Short: "Measure a checkpoint's test accuracy",
+		Long: `Measure a checkpoint's accuracy and loss on the whole test split, in BatchNorm's
+inference mode. ` + withoutFile + `
+
+The statistics are those stored in the file (bnkit train --with-stats), or else
+re-estimated: averaged over a fixed number of batches of the unaugmented
+training split, the same every time. --statistics chooses.
+
+With --json: test_accuracy (share from 0 to 1), test_loss (mean cross-entropy,
+nats), examples, statistics (stored or re-estimated).`,
+		Example: `  bnkit eval
+  bnkit eval runs/first/ckpt.bnz --json
+  bnkit eval ckpt.bnz --statistics re-estimated --data-dir ~/cifar-10-batches-bin`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error { return runEval(c, g, o, args) },
+	}
+	o.add(c)
+	c.Flags().StringVar(&o.statistics, "statistics", "", "stored or re-estimated (default: stored if the file has them)")
+	return c
+}
+
+func runEval(c *cobra.Command, g *globalOptions, o evalOptions, args []string) error {
+	if s := o.statistics; s != "" && s != engine.StatisticsStored && s != engine.StatisticsReestimated {
+		return &usageError{c.CommandPath(), fmt.Errorf("statistics %q are neither %s nor %s", s, engine.StatisticsStored, engine.StatisticsReestimated)}
+	}
+	path, err := g.checkpointArg(args)
+	if err != nil {
+		return err
+	}
+	model, data, err := o.open(path)
+	if err != nil {
+		return err
+	}
+	if o.statistics == engine.StatisticsStored && model.Stored == nil {
+		return &usageError{c.CommandPath(), errors.New("the file stores no statistics: use --statistics re-estimated, or train with --with-stats")}
+	}
+	evaluator, err := model.Evaluator(data, o.threads)
+	if err != nil {
+		return err
+	}
+	defer evaluator.Close()
+	stats := model.Stored
+	if stats == nil || o.statistics == engine.StatisticsReestimated {
+		if stats, err = evaluator.Reestimate(c.Context()); err != nil {
+			return err
+		}
+	}
+	result, err := evaluator.Evaluate(c.Context(), stats)
+	if err != nil {
+		return err
+	}
+	return g.print(result, func(w io.Writer) {
+		fmt.Fprintf(w, "test accuracy %s, test loss %.4f on the %d pictures of %s's test split (%s statistics)\n",
+			share(result.TestAccuracy), result.TestLoss, result.Examples, data.Name, result.Statistics)
+	})
+}

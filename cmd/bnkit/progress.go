@@ -1,0 +1,57 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// progressLine shows where long work stands: on a terminal as one line that is
+// overwritten, elsewhere as a plain line now and then.
+type progressLine struct {
+	g        *globalOptions
+	terminal bool
+	last     time.Time
+	width    int
+}
+
+func (g *globalOptions) newProgress() *progressLine {
+	return &progressLine{g: g, terminal: g.onTerminal(), last: time.Now()}
+}
+
+// Seconds between lines.
+const (
+	terminalEvery = 100 * time.Millisecond
+	plainEvery    = 10 * time.Second
+)
+
+// update shows a state, unless one was shown just before.
+func (p *progressLine) update(format string, args ...any) {
+	every := plainEvery
+	if p.terminal {
+		every = terminalEvery
+	}
+	if p.g.quiet || time.Since(p.last) < every {
+		return
+	}
+	p.last = time.Now()
+	text := fmt.Sprintf(format, args...)
+	if !p.terminal {
+		fmt.Fprintln(p.g.err, text)
+		return
+	}
+	width := len([]rune(text))
+	fmt.Fprint(p.g.err, "\r", text, strings.Repeat(" ", max(0, p.width-width)))
+	p.width = width
+}
+
+// clear removes the overwritten line, so that other output can follow.
+func (p *progressLine) clear() {
+	if p.width > 0 {
+		fmt.Fprint(p.g.err, "\r", strings.Repeat(" ", p.width), "\r")
+		p.width = 0
+	}
+}
+
+// share is a share from 0 to 1 as a percentage.
+func share(v float64) string { return fmt.Sprintf("%.2f%%", 100*v) }

@@ -1,0 +1,159 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"bnkit/checkpoint"
+	"bnkit/engine"
+	"bnkit/engine/dataset"
+)
+
+// globalOptions are the flags that every command has, and where it writes.
+type globalOptions struct {
+	json, quiet bool
+	out, err    io.Writer
+}
+
+// run executes one command line and returns the process's exit code.
+func run(ctx context.Context, args []string, out, err io.Writer) int {
+	g := &globalOptions{out: out, err: err}
+	root := newRootCommand(g)
+	root.SetArgs(args)
+	root.SetOut(out)
+	root.SetErr(err)
+	e := root.ExecuteContext(ctx)
+	code := exitCode(e)
+	if e != nil {
+		fmt.Fprintln(err, "bnkit: "+message(e, code))
+	}
+	return code
+}
+
+func newRootCommand(g *globalOptions) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "bnkit",
+		Short: "Train, analyze and prune CNNs that learn by BatchNorm alone",
+		Long: `bnkit trains ResNets whose convolutions stay frozen at their random
+initialisation, so that only BatchNorm's γ and β learn. A trained network is a
+file of a few kilobytes: the seed, γ and β. From it bnkit regenerates the
+weights, measures what γ and β do, and prunes.
+
+Exit codes: 0 ok, 1 failure, 2 wrong usage, 3 bad or corrupt input,
+130 interrupted.`,
+		Example: `  bnkit train                     # a small ResNet on the embedded sample, under two minutes
+  bnkit analyze                   # γ, sparsity and gradients of the newest run
+  bnkit prune --threshold 0.01    # clamp small γ, see what it costs`,
+		Args:          cobra.NoArgs,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	root.PersistentFlags().BoolVar(&g.json, "json", false, "print results as JSON, for machines")
+	root.PersistentFlags().BoolVarP(&g.quiet, "quiet", "q", false, "print results only, no progress")
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return &usageError{c.CommandPath(), err} })
+	root.AddCommand(
+		newTrainCommand(g), newAnalyzeCommand(g), newPruneCommand(g), newEvalCommand(g), newInspectCommand(g),
+		newPlotCommand(g), newExportCommand(g), newBenchCommand(g), newDataCommand(g), newVersionCommand(g))
+	for _, c := range root.Commands() {
+		checkArgs(c)
+	}
+	return root
+}
+
+// checkArgs makes a command's complaint about its arguments, and those of the
+// commands below it, a usage error.
+func checkArgs(c *cobra.Command) {
+	if check := c.Args; check != nil {
+		c.Args = func(c *cobra.Command, args []string) error {
+			if err := check(c, args); err != nil {
+				return &usageError{c.CommandPath(), err}
+			}
+			return nil
+		}
+	}
+	for _, sub := range c.Commands() {
+		checkArgs(sub)
+	}
+}
+
+// usageError is a command line that asks for something that does not exist.
+type usageError struct {
+	command string
+	err     error
+}
+
+func (e *usageError) Error() string { return fmt.Sprintf("%v (see %s --help)", e.err, e.command) }
+func (e *usageError) Unwrap() error { return e.err }
+
+// exitCode is the process's exit code for a command's error: 0 ok, 1 failure,
+// 2 wrong usage, 3 bad or corrupt input, 130 interrupted.
+func exitCode(err error) int {
+	var (
+		usage    *usageError
+		config   *engine.ConfigError
+		exists   *engine.RunExistsError
+		resume   *engine.ResumeError
+		model    *engine.ModelError
+		dataFile *dataset.FormatError
+	)
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, engine.ErrInterrupted), errors.Is(err, context.Canceled):
+		return 130
+	case errors.As(err, &usage), errors.As(err, &config), errors.As(err, &exists), errors.As(err, &resume),
+		errors.Is(err, engine.ErrNoCheckpoint), errors.Is(err, engine.ErrNoRun),
+		strings.HasPrefix(err.Error(), "unknown command"):
+		return 2
+	case errors.As(err, &model), errors.As(err, &dataFile),
+		errors.Is(err, checkpoint.ErrCorrupt), errors.Is(err, checkpoint.ErrVersion), errors.Is(err, checkpoint.ErrUnsupported):
+		return 3
+	}
+	return 1
+}
+
+// message is an error as one line.
+func message(err error, code int) string {
+	if code == 130 && !errors.Is(err, engine.ErrInterrupted) {
+		return "interrupted"
+	}
+	text := strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", " ")
+	for strings.Contains(text, "  ") {
+		text = strings.ReplaceAll(text, "  ", " ")
+	}
+	return text
+}
+
+// print writes v as indented JSON with --json, else calls table.
+func (g *globalOptions) print(v any, table func(w io.Writer)) error {
+	if !g.json {
+		table(g.out)
+		return nil
+	}
+	e := json.NewEncoder(g.out)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}
+
+// note tells people what is going on; machines and --quiet get nothing.
+func (g *globalOptions) note(format string, args ...any) {
+	if !g.quiet {
+		fmt.Fprintf(g.err, format+"\n", args...)
+	}
+}
+
+// onTerminal says whether progress can overwrite its line.
+func (g *globalOptions) onTerminal() bool {
+	f, ok := g.err.(*os.File)
+	return ok && !g.quiet && term.IsTerminal(int(f.Fd()))
+}
