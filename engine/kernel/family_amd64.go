@@ -27,12 +27,26 @@ var hasAVX2 = cpu.X86.HasAVX2 && cpu.X86.HasFMA
 // AVX2 is the family in AVX2+FMA assembly. It runs only on a machine that has
 // both; Best and Select check.
 func AVX2() *Family[float32] {
-	f := *Generic[float32]()
-	f.Name = "avx2"
-	f.NewForward = newAVX2Forward
-	f.NewBackward = newAVX2Backward
-	f.NewWeightGradient = newDirectWeightGradient
-	return &f
+	return &Family[float32]{
+		Name:  "avx2",
+		Lanes: lanes,
+
+		NewForward:        newAVX2Forward,
+		NewBackward:       newAVX2Backward,
+		NewWeightGradient: newDirectWeightGradient,
+
+		Activate:          avx2Activate,
+		Moments:           avx2Moments,
+		MaskGradient:      avx2MaskGradient,
+		BatchNormGradient: avx2BatchNormGradient,
+		PlaneSums:         avx2PlaneSums,
+
+		Dot:  avx2CheckedDot,
+		Axpy: avx2CheckedAxpy,
+		SGD:  avx2CheckedSGD,
+
+		peak: avx2Peak,
+	}
 }
 
 func newAVX2Forward(s ConvShape) Conv[float32] {

@@ -24,6 +24,8 @@ func Generic[T Float]() *Family[T] {
 		Dot:  genericDot[T],
 		Axpy: genericAxpy[T],
 		SGD:  genericSGD[T],
+
+		peak: genericPeak[T],
 	}
 }
 

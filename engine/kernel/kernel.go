@@ -11,7 +11,7 @@
 //
 // A convolution reads its images from a padded copy (Layout) whose halo is
 // zero and is written by nobody: the pass that fills the interior is BatchNorm
-// with ReLU (Activate) or BatchNorm's input gradient (InputGradient), so that
+// with ReLU (Activate) or BatchNorm's input gradient (BatchNormGradient), so that
 // both cost no trip to memory of their own.
 //
 // # Determinism
@@ -86,7 +86,8 @@ type WeightGradient[T Float] interface {
 //
 //	z = max(Scale·Y + Shift + residual, Floor)
 //
-// with residual = 0, R, or RScale·R + RShift.
+// with residual = 0, R, or RScale·R + RShift. Where that sum is a NaN, z is one
+// and its mask bit is clear: a diverged run shows in the loss.
 type Activation[T Float] struct {
 	Blocks, H, W int
 	Y            []T // Blocks×H×W×Lanes
@@ -177,4 +178,7 @@ type Family[T Float] struct {
 	// SGD is a step of stochastic gradient descent with momentum and weight
 	// decay, as PyTorch's: v = momentum·v + (g + decay·w), w -= rate·v.
 	SGD func(w, v, g []T, rate, momentum, decay T)
+
+	// peak does a fixed number of multiply-adds, as fast as they go.
+	peak func() (flops float64)
 }
