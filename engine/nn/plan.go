@@ -60,8 +60,9 @@ const (
 )
 
 // chunkElements bounds a call's padded source and its destination, so that
-// both and the workspace stay in a 512 KiB second-level cache.
-const chunkElements = 48 << 10
+// both and the workspace stay in a second-level cache, while small images still
+// fill the Winograd kernel's blocks of tiles.
+const chunkElements = 64 << 10
 
 func compile[T kernel.Float](net *arch.Network, family *kernel.Family[T], params *Params[T], eps float64) (*plan[T], error) {
 	if eps <= 0 {
