@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -90,8 +89,9 @@ func FindCheckpoint(dir string) (string, error) {
 	return newest, nil
 }
 
-// FindUnfinishedRun returns the newest directory in runs whose run has not
-// trained all its epochs. The error is ErrNoRun where there is none.
+// FindUnfinishedRun returns the run directory under runs whose training was
+// begun last and has not done all its epochs. The error is ErrNoRun where
+// there is none.
 func FindUnfinishedRun(runs string) (string, error) {
 	entries, err := os.ReadDir(runs)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -101,42 +101,22 @@ func FindUnfinishedRun(runs string) (string, error) {
 	var when time.Time
 	for _, e := range entries {
 		dir := runDir(filepath.Join(runs, e.Name()))
-		changed, finished, err := dir.lastChange()
-		if err == nil && !finished && changed.After(when) {
-			newest, when = string(dir), changed
+		info, err := os.Stat(dir.path(ConfigFile))
+		if err != nil || !info.ModTime().After(when) {
+			continue
+		}
+		cfg, err := ReadConfig(dir.path(ConfigFile))
+		if err != nil {
+			continue
+		}
+		// A metrics.jsonl that is missing or unreadable counts as no epoch done;
+		// the resume itself will say what is wrong with it.
+		if done, _ := ReadMetrics(dir.path(MetricsFile)); len(done) < cfg.Epochs {
+			newest, when = string(dir), info.ModTime()
 		}
 	}
 	if newest == "" {
-		return "", fmt.Errorf("%w: %s holds no run with epochs left; name one with --out, and more --epochs to train it further", ErrNoRun, runs)
+		return "", fmt.Errorf("%w: every run under %s is finished; name a run with --out, or a larger number of --epochs too", ErrNoRun, runs)
 	}
 	return newest, nil
-}
-
-// lastChange is when the run last wrote its state, or began, and whether it
-// has trained all the epochs of its config.json.
-func (d runDir) lastChange() (when time.Time, finished bool, err error) {
-	cfg, err := ReadConfig(d.path(ConfigFile))
-	if err != nil {
-		return when, false, err
-	}
-	info, err := os.Stat(d.path(ResumeFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		info, err = os.Stat(d.path(ConfigFile))
-		if err != nil {
-			return when, false, err
-		}
-		return info.ModTime(), false, nil
-	}
-	if err != nil {
-		return when, false, err
-	}
-	header, err := checkpoint.ReadInfo(d.path(ResumeFile))
-	if err != nil {
-		return when, false, err
-	}
-	var done progress
-	if err := json.Unmarshal(header.Header.State, &done); err != nil {
-		return when, false, err
-	}
-	return info.ModTime(), done.Epochs >= cfg.Epochs, nil
 }

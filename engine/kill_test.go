@@ -1,0 +1,83 @@
+package engine
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"bnkit/engine/dataset"
+)
+
+// killedDir names the directory in which this binary, started again by
+// TestKill, trains until it is killed.
+const killedDir = "BNKIT_TEST_KILLED_DIR"
+
+func TestMain(m *testing.M) {
+	dir := os.Getenv(killedDir)
+	if dir == "" {
+		os.Exit(m.Run())
+	}
+	cfg, data := killRun()
+	_, err := os.Stat(filepath.Join(dir, ConfigFile))
+	_, err = Train(context.Background(), cfg, data, TrainOptions{Dir: dir, Threads: 2, Resume: err == nil,
+		Step: func(s StepReport) { fmt.Println(s.Epoch, s.Step) }})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func killRun() (Config, *dataset.Data) {
+	cfg := tinyConfig()
+	cfg.Epochs = 6
+	return cfg, synthetic(64, 20)
+}
+
+// TestKill kills a training process (SIGKILL where there is one) again and
+// again, a few steps after it begins, and demands the checkpoint of a run that
+// was left alone.
+func TestKill(t *testing.T) {
+	cfg, data := killRun()
+	whole := t.TempDir()
+	mustTrain(t, cfg, data, TrainOptions{Dir: whole, Threads: 2})
+	dir := t.TempDir()
+	// A killed process trains its epoch again, so each must see one end: of 4
+	// steps an epoch, 5 and more do.
+	for _, steps := range []int{2, 5, 7, 6} {
+		self, err := os.Executable()
+		if err != nil {
+			t.Fatal(err)
+		}
+		process := exec.Command(self)
+		process.Env = append(os.Environ(), killedDir+"="+dir)
+		process.Stderr = os.Stderr
+		out, err := process.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := process.Start(); err != nil {
+			t.Fatal(err)
+		}
+		lines := bufio.NewScanner(out)
+		for range steps {
+			if !lines.Scan() {
+				t.Fatal("the process ended before it was killed")
+			}
+		}
+		if err := process.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		if err := process.Wait(); err == nil {
+			t.Fatal("the process was not killed")
+		}
+	}
+	mustTrain(t, cfg, data, TrainOptions{Dir: dir, Threads: 1, Resume: true})
+	if !bytes.Equal(readFile(t, dir, CheckpointFile), readFile(t, whole, CheckpointFile)) {
+		t.Error("ckpt.bnz differs from that of a run left alone")
+	}
+}
