@@ -9,6 +9,7 @@ import (
 
 	"bnkit/checkpoint"
 	"bnkit/engine/arch"
+	"bnkit/engine/dataset"
 	"bnkit/engine/nn"
 )
 
@@ -24,26 +25,22 @@ import (
 // replaces ckpt.bnz by the same bytes. Without a resume.bnz the run has not
 // completed an epoch, and starts again from its config.json.
 
-// header is what the run's checkpoint and state say of themselves.
-func (r *run) header() (checkpoint.Header, error) {
-	net, data := r.trainer.network, r.data
-	config, err := json.Marshal(r.cfg)
-	if err != nil {
-		return checkpoint.Header{}, err
-	}
+// newHeader is what a run's checkpoint and state say of themselves.
+func newHeader(cfg *Config, net *arch.Network, data *dataset.Data) (checkpoint.Header, error) {
+	config, err := json.Marshal(cfg)
 	return checkpoint.Header{
-		Arch: r.cfg.Arch, Shortcut: r.cfg.Shortcut, Input: [3]int{net.Input.C, net.Input.H, net.Input.W}, Classes: net.Classes,
-		Seed: r.cfg.Seed, Trainable: r.cfg.Trainable,
-		Data:          checkpoint.DataSet{Name: data.Name, Digest: data.Digest, Subset: r.cfg.Subset},
+		Arch: cfg.Arch, Shortcut: cfg.Shortcut, Input: [3]int{net.Input.C, net.Input.H, net.Input.W}, Classes: net.Classes,
+		Seed: cfg.Seed, Trainable: cfg.Trainable,
+		Data:          checkpoint.DataSet{Name: data.Name, Digest: data.Digest, Subset: cfg.Subset},
 		Normalisation: checkpoint.Normalisation{Mean: data.Mean, Std: data.Std, Eps: nn.DefaultEps},
-		Statistics:    newEstimation(r.cfg.Seed, data.Train.Len()),
+		Statistics:    newEstimation(cfg.Seed, data.Train.Len()),
 		Config:        config,
-	}, nil
+	}, err
 }
 
 // save writes the files of an epoch that is complete.
 func (r *run) save(m *EpochMetrics) error {
-	header, err := r.header()
+	header, err := newHeader(&r.cfg, r.trainer.network, r.data)
 	if err != nil {
 		return err
 	}
@@ -62,7 +59,7 @@ func (r *run) save(m *EpochMetrics) error {
 
 // saveState writes resume.bnz.
 func (r *run) saveState() error {
-	header, err := r.header()
+	header, err := newHeader(&r.cfg, r.trainer.network, r.data)
 	if err != nil {
 		return err
 	}

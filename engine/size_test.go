@@ -1,0 +1,47 @@
+package engine
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"bnkit/checkpoint"
+	"bnkit/engine/arch"
+	"bnkit/engine/nn"
+	"bnkit/engine/rng"
+)
+
+// TestCheckpointSizes writes BN-only checkpoints whose γ and β are noise, so
+// that nothing but a lean format keeps them small.
+func TestCheckpointSizes(t *testing.T) {
+	data := synthetic(8, 8)
+	data.Digest = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+	for name, limit := range map[string]int64{"resnet-20": 8_000, "resnet-866": 300_000} {
+		cfg := DefaultConfig()
+		cfg.Arch = name
+		net, err := buildNetwork(name, arch.OptionB, data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		params := nn.NewParams[float32](net, arch.BN.Trains)
+		for i := range params.Tensors {
+			stream := rng.NewStream(9, params.Tensors[i].Name)
+			stream.Normals(params.Values[i], 0)
+		}
+		header, err := newHeader(&cfg, net, data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(t.TempDir(), CheckpointFile)
+		if err := checkpoint.WriteFile(path, &checkpoint.File{Header: header, Tensors: trainedTensors(params, arch.BN)}); err != nil {
+			t.Fatal(err)
+		}
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Size() >= limit {
+			t.Errorf("%s: %d bytes, want below %d", name, info.Size(), limit)
+		}
+	}
+}
