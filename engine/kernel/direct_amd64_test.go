@@ -1,0 +1,139 @@
+//go:build amd64 && !noasm
+
+package kernel
+
+import (
+	"fmt"
+	"math"
+	"testing"
+)
+
+// testDirect checks the three directions at shapes of each geometry.
+func testDirect(t *testing.T, geometries [][3]int, shapes func(kernel, stride, pad int) []ConvShape) {
+	const tolerance = 2e-6
+	for _, k := range geometries {
+		name := fmt.Sprintf("%dx%d stride %d pad %d", k[0], k[0], k[1], k[2])
+		shapes := shapes(k[0], k[1], k[2])
+		testConv(t, name, newDirectForward, newDirectBackward, shapes, tolerance)
+		testWeightGradient(t, name+" weight gradient", newDirectWeightGradient, shapes, tolerance)
+	}
+}
+
+func TestDirectShapes(t *testing.T) {
+	testDirect(t, geometries, convShapes)
+}
+
+// TestDirectSizes takes all small sizes, with panels of 16 and of 8 outputs.
+func TestDirectSizes(t *testing.T) {
+	testDirect(t, geometries[:4], func(kernel, stride, pad int) (shapes []ConvShape) {
+		for h := 1; h <= 13; h++ {
+			for w := 1; w <= 13; w++ {
+				shapes = append(shapes,
+					ConvShape{In: 3, Out: 17, H: h, W: w, Kernel: kernel, Stride: stride, Pad: pad},
+					ConvShape{In: 9, Out: 8, H: h, W: w, Kernel: kernel, Stride: stride, Pad: pad})
+			}
+		}
+		return shapes
+	})
+}
+
+// TestDirectChannels takes numbers of channels whose products are summed in
+// several parts too.
+func TestDirectChannels(t *testing.T) {
+	testDirect(t, geometries[:4], func(kernel, stride, pad int) (shapes []ConvShape) {
+		add := func(in, out int) {
+			shapes = append(shapes, ConvShape{In: in, Out: out, H: 4, W: 5, Kernel: kernel, Stride: stride, Pad: pad})
+		}
+		channels := []int{1, 3, 8, 16, 17, 24, 32, 40}
+		for _, in := range channels {
+			for _, out := range channels {
+				add(in, out)
+			}
+		}
+		for _, many := range []int{64, 72, 300, 1024} {
+			add(many, 16)
+			add(16, many)
+		}
+		return shapes
+	})
+}
+
+// TestDirectNetworks takes the sizes of networks for images of 28×28 and 32×32.
+func TestDirectNetworks(t *testing.T) {
+	testDirect(t, geometries[:4], func(kernel, stride, pad int) (shapes []ConvShape) {
+		for _, s := range [][3]int{{1, 16, 28}, {16, 32, 28}, {16, 32, 32}, {32, 64, 14}, {32, 64, 16}, {8, 24, 33}} {
+			shapes = append(shapes, ConvShape{In: s[0], Out: s[1], H: s[2], W: s[2], Kernel: kernel, Stride: stride, Pad: pad})
+		}
+		return shapes
+	})
+}
+
+// TestDirectWeightGradientOfImages checks that the accumulator has the same
+// bits however its images are split into calls.
+func TestDirectWeightGradientOfImages(t *testing.T) {
+	const images = 5
+	for _, s := range []ConvShape{
+		{In: 16, Out: 24, H: 13, W: 14, Kernel: 3, Stride: 1, Pad: 1},
+		{In: 3, Out: 16, H: 9, W: 8, Kernel: 3, Stride: 2, Pad: 1},
+		{In: 24, Out: 9, H: 7, W: 7, Kernel: 1, Stride: 2},
+	} {
+		c, g := newConvCase(s, images), newDirectWeightGradient(s)
+		x := blocked[float32](c.x, images, s.In, g.Source())
+		dy := blocked[float32](c.dy, images, s.Out, unpadded(s.Out, s.OutH(), s.OutW()))
+		all, split := make([]float32, g.Len()), make([]float32, g.Len())
+		g.Accumulate(all, x, dy, images, nil)
+		for _, part := range [][2]int{{0, 2}, {2, 3}, {3, 5}} {
+			g.Accumulate(split, x[part[0]*len(x)/images:], dy[part[0]*len(dy)/images:], part[1]-part[0], nil)
+		}
+		if i := firstDifference(split, all); i >= 0 {
+			t.Errorf("%+v: accumulator differs at %d", s, i)
+		}
+	}
+}
+
+// TestDirectPartialBlock checks that channels beyond the last are not read: a
+// first layer's padding lanes cost nothing.
+func TestDirectPartialBlock(t *testing.T) {
+	for _, in := range []int{1, 3, 11} {
+		s := ConvShape{In: in, Out: 16, H: 8, W: 7, Kernel: 3, Stride: 1, Pad: 1}
+		c := newConvCase(s, 1)
+		conv := newDirectForward(s)
+		conv.SetFilters(convert[float32](c.w))
+		run := func(x []float32) []float32 {
+			y := make([]float32, s.OutH()*s.OutW()*s.Out)
+			conv.Run(y, x, 1, nil)
+			return y
+		}
+		x := blocked[float32](c.x, 1, s.In, conv.Source())
+		want := run(x)
+		first := (blocksOf(in) - 1) * len(x) / blocksOf(in)
+		for i := range x {
+			if i >= first && i%lanes >= in%lanes {
+				x[i] = float32(math.NaN())
+			}
+		}
+		if i := firstDifference(run(x), want); i >= 0 {
+			t.Errorf("%d input channels: what lies beyond them changes the result at %d", in, i)
+		}
+	}
+}
+
+func TestDirectAllocatesNothing(t *testing.T) {
+	for _, k := range geometries[:4] {
+		const images = 3
+		s := ConvShape{In: 20, Out: 40, H: 9, W: 9, Kernel: k[0], Stride: k[1], Pad: k[2]}
+		forward, backward, gradient := newDirectForward(s), newDirectBackward(s), newDirectWeightGradient(s)
+		x := make([]float32, images*forward.Source().Len(lanes))
+		paddedDY := make([]float32, images*backward.Source().Len(lanes))
+		y := make([]float32, images*unpadded(s.Out, s.OutH(), s.OutW()).Len(lanes))
+		dx := make([]float32, images*unpadded(s.In, s.H, s.W).Len(lanes))
+		acc := make([]float32, gradient.Len())
+		if n := testing.AllocsPerRun(5, func() {
+			forward.Run(y, x, images, nil)
+			backward.Run(dx, paddedDY, images, nil)
+			gradient.Accumulate(acc, x, y, images, nil)
+		}); n != 0 {
+			t.Errorf("%+v: %v allocations", s, n)
+		}
+	}
+}
