@@ -1,7 +1,7 @@
 package kernel
 
-// genericActivate rounds after each operation; a NaN is not below Floor, so it
-// remains, and not above it, so its mask bit is clear.
+// genericActivate rounds after each operation. The greater of a NaN and Floor
+// is a NaN, as Go defines max, and is not above Floor.
 func genericActivate[T Float](a *Activation[T]) {
 	for block := range a.Blocks {
 		scale, shift := (*[lanes]T)(a.Scale[block*lanes:]), (*[lanes]T)(a.Shift[block*lanes:])
@@ -16,23 +16,17 @@ func genericActivate[T Float](a *Activation[T]) {
 				if a.R != nil {
 					addResidual(&z, a, block, position)
 				}
-				var mask uint8
+				if a.Mask != nil {
+					a.Mask[position] = above(&z, a.Floor)
+				}
 				for i, v := range z {
-					if v > a.Floor {
-						mask |= 1 << i
-					}
-					if v < a.Floor {
-						z[i] = a.Floor
-					}
+					z[i] = max(v, a.Floor)
 				}
 				if a.Padded != nil {
 					*(*[lanes]T)(a.Padded[a.Layout.interior(block, h, w):]) = z
 				}
 				if a.Plain != nil {
 					*(*[lanes]T)(a.Plain[position*lanes:]) = z
-				}
-				if a.Mask != nil {
-					a.Mask[position] = mask
 				}
 			}
 		}
@@ -41,6 +35,19 @@ func genericActivate[T Float](a *Activation[T]) {
 
 // affine rounds its product, so that every caller gets the same bits.
 func affine[T Float](x, scale, shift T) T { return T(scale*x) + shift }
+
+// above has a bit set for each lane that is above floor. It does not branch:
+// the signs of activations cannot be predicted.
+func above[T Float](z *[lanes]T, floor T) (mask uint8) {
+	for i, v := range z {
+		var bit uint8
+		if v > floor {
+			bit = 1
+		}
+		mask |= bit << i
+	}
+	return mask
+}
 
 // interior is the first element of an interior position.
 func (l *Layout) interior(block, h, w int) int {
@@ -144,17 +151,16 @@ func genericMaskGradient[T Float](m *Masking[T]) {
 }
 
 // mask is a position's bits, as Activation's.
-func (m *Masking[T]) mask(block, position int, y *[lanes]T) (mask uint8) {
+func (m *Masking[T]) mask(block, position int, y *[lanes]T) uint8 {
 	if m.Mask != nil {
 		return m.Mask[position]
 	}
 	scale, shift := (*[lanes]T)(m.Scale[block*lanes:]), (*[lanes]T)(m.Shift[block*lanes:])
+	var z [lanes]T
 	for i, v := range y {
-		if affine(v, scale[i], shift[i]) > m.Floor {
-			mask |= 1 << i
-		}
+		z[i] = affine(v, scale[i], shift[i])
 	}
-	return mask
+	return above(&z, m.Floor)
 }
 
 func genericBatchNormGradient[T Float](g *InputGradient[T]) {

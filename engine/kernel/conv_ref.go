@@ -18,11 +18,16 @@ type genericConv[T Float] struct {
 	backward bool
 	source   Layout
 
-	outBlocks  int      // channel blocks of the destination
-	rows, cols []window // of the destination
-	taps       []int    // filter rows, or columns, by phase
-	filters    [][]T    // [row phase][column phase], each [out block][in block][row][column][in lane][out lane]
+	outBlocks  int         // channel blocks of the destination
+	rows, cols []window    // of the destination
+	taps       []int       // filter rows, or columns, by phase
+	filters    [][]half[T] // [row phase][column phase], each [out block][in block][row][column][in lane][out half]
 }
+
+// half is half a block. What is computed of a block is written as two halves
+// because the Go compiler orders the loads of everything between two bounds
+// checks first: those of eight lanes, beside eight sums, spill registers.
+type half[T Float] [lanes / 2]T
 
 // window is the rows, or columns, of the source that one destination row, or
 // column, reads: as many as its phase has taps, from first on.
@@ -96,7 +101,7 @@ func (c *genericConv[T]) backwardWindows(size, outSize int) (windows []window, b
 func (c *genericConv[T]) allocate(inBlocks int) {
 	for _, rows := range c.taps {
 		for _, cols := range c.taps {
-			c.filters = append(c.filters, make([]T, c.outBlocks*inBlocks*rows*cols*lanes*lanes))
+			c.filters = append(c.filters, make([]half[T], c.outBlocks*inBlocks*rows*cols*lanes*2))
 		}
 	}
 }
@@ -121,9 +126,9 @@ func (c *genericConv[T]) SetFilters(w []T) {
 				for row := range rows {
 					for col := range cols {
 						at := (to/lanes*c.source.Blocks+from/lanes)*rows + row
-						at = ((at*cols+col)*lanes+from%lanes)*lanes + to%lanes
+						at = ((at*cols+col)*lanes+from%lanes)*2 + to%lanes/len(half[T]{})
 						tap := c.tap(rowPhase, row)*s.Kernel + c.tap(colPhase, col)
-						filters[at] = w[(o*s.In+i)*s.Kernel*s.Kernel+tap]
+						filters[at][to%len(half[T]{})] = w[(o*s.In+i)*s.Kernel*s.Kernel+tap]
 					}
 				}
 			}
@@ -155,7 +160,7 @@ func (c *genericConv[T]) plane(dst, image []T, block int) {
 	for y, row := range c.rows {
 		for x, col := range c.cols {
 			rows, cols := c.taps[row.phase], c.taps[col.phase]
-			size := c.source.Blocks * rows * cols * lanes * lanes
+			size := c.source.Blocks * rows * cols * lanes * 2
 			filters := c.filters[row.phase*len(c.taps)+col.phase][block*size:][:size]
 			at := (row.first*c.source.Cols + col.first) * lanes
 			gather((*[lanes]T)(dst[(y*len(c.cols)+x)*lanes:]), image, filters, at, &c.source, rows, cols)
@@ -165,22 +170,24 @@ func (c *genericConv[T]) plane(dst, image []T, block int) {
 
 // gather sums the products of filters and of the rows×cols positions of each
 // block of image from at on. The eight sums stay in registers throughout.
-func gather[T Float](dst *[lanes]T, image, filters []T, at int, l *Layout, rows, cols int) {
+func gather[T Float](dst *[lanes]T, image []T, filters []half[T], at int, l *Layout, rows, cols int) {
 	var s0, s1, s2, s3, s4, s5, s6, s7 T
 	for block := range l.Blocks {
 		for row := range rows {
-			for _, x := range image[at+(block*l.Rows+row)*l.Cols*lanes:][:cols*lanes] {
-				f := (*[lanes]T)(filters)
-				filters = filters[lanes:]
+			line := image[at+(block*l.Rows+row)*l.Cols*lanes:][:cols*lanes]
+			for i, x := range line {
+				f := &filters[2*i]
 				s0 += x * f[0]
 				s1 += x * f[1]
 				s2 += x * f[2]
 				s3 += x * f[3]
-				s4 += x * f[4]
-				s5 += x * f[5]
-				s6 += x * f[6]
-				s7 += x * f[7]
+				f = &filters[2*i+1]
+				s4 += x * f[0]
+				s5 += x * f[1]
+				s6 += x * f[2]
+				s7 += x * f[3]
 			}
+			filters = filters[2*len(line):]
 		}
 	}
 	*dst = [lanes]T{s0, s1, s2, s3, s4, s5, s6, s7}
@@ -239,16 +246,17 @@ func (g *genericWeightGradient[T]) correlate(sum *[lanes]T, x, dy []T) {
 		line := x[row*g.shape.Stride*g.source.Cols*lanes:]
 		for col := range width {
 			v := line[col*step]
-			d := (*[lanes]T)(dy)
-			dy = dy[lanes:]
+			d := (*half[T])(dy)
 			s0 += v * d[0]
 			s1 += v * d[1]
 			s2 += v * d[2]
 			s3 += v * d[3]
-			s4 += v * d[4]
-			s5 += v * d[5]
-			s6 += v * d[6]
-			s7 += v * d[7]
+			d = (*half[T])(dy[len(d):])
+			s4 += v * d[0]
+			s5 += v * d[1]
+			s6 += v * d[2]
+			s7 += v * d[3]
+			dy = dy[lanes:]
 		}
 	}
 	sum[0] += s0

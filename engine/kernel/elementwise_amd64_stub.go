@@ -48,5 +48,5 @@ func avx2Axpy(y []float32, s float32, x []float32)
 func avx2SGD(w []float32, v []float32, g []float32, rate float32, momentum float32, decay float32)
 
 // avx2FMALoop does 12 independent multiply-adds of 8 float32 in each iteration;
-// its reference is genericFMALoop in peak.go.
+// its reference is genericPeak in peak.go.
 func avx2FMALoop(iterations uintptr)

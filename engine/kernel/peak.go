@@ -47,29 +47,16 @@ func peakRate(threads int, work func() (flops float64)) float64 {
 	return rate
 }
 
+// genericPeak runs the plain convolution's own innermost loop over operands in
+// the L1 cache: a scalar multiply-add at a time, in eight sums, is what the
+// compiler makes of any loop.
 func genericPeak[T Float]() (flops float64) {
-	const iterations = 10_000
-	genericFMALoop[T](iterations)
-	return iterations * 8 * 2
-}
-
-// genericFMALoop does eight independent multiply-adds in each iteration, which
-// go through multiplier and adder one at a time. What it returns keeps the
-// compiler from leaving them out.
-//
-//go:noinline
-func genericFMALoop[T Float](iterations int) T {
-	var s0, s1, s2, s3, s4, s5, s6, s7 T
-	x := T(iterations)
-	for range iterations {
-		s0 += s0 * x
-		s1 += s1 * x
-		s2 += s2 * x
-		s3 += s3 * x
-		s4 += s4 * x
-		s5 += s5 * x
-		s6 += s6 * x
-		s7 += s7 * x
+	const positions, times = 16, 64
+	var image [positions * lanes]T
+	var filters [positions * lanes * 2]half[T]
+	var sums [lanes]T
+	for range times {
+		gather(&sums, image[:], filters[:], 0, &Layout{Blocks: 1, Rows: 1, Cols: positions}, 1, positions)
 	}
-	return s0 + s1 + s2 + s3 + s4 + s5 + s6 + s7
+	return times * positions * lanes * lanes * 2
 }

@@ -420,7 +420,7 @@ func sgd() {
 func peak() {
 	TEXT("avx2FMALoop", NOSPLIT, "func(iterations uintptr)")
 	Doc("avx2FMALoop does 12 independent multiply-adds of 8 float32 in each iteration;",
-		"its reference is genericFMALoop in peak.go.")
+		"its reference is genericPeak in peak.go.")
 	count := load("iterations")
 	registers, factor := zeros(12), zeros(1)[0]
 	Label("loop")
