@@ -50,15 +50,22 @@ func AVX2() *Family[float32] {
 }
 
 func newAVX2Forward(s ConvShape) Conv[float32] {
-	if s.Kernel == 3 && s.Stride == 1 && s.Pad == 1 {
+	if winogradIsFaster(s, s.In) {
 		return newWinogradForward(s)
 	}
 	return newDirectForward(s)
 }
 
 func newAVX2Backward(s ConvShape) Conv[float32] {
-	if s.Kernel == 3 && s.Stride == 1 && s.Pad == 1 {
+	if winogradIsFaster(s, s.Out) {
 		return newWinogradBackward(s)
 	}
 	return newDirectBackward(s)
+}
+
+// winogradIsFaster tells so of a direction that reads so many channels, as
+// measured: its transforms pay off from 2 on, and on more than the 2×2 pixels
+// for which it multiplies no less often.
+func winogradIsFaster(s ConvShape, channels int) bool {
+	return s.Kernel == 3 && s.Stride == 1 && s.Pad == 1 && channels > 1 && max(s.H, s.W) > 2
 }
