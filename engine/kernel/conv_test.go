@@ -28,7 +28,7 @@ func convShapes(kernel, stride, pad int) []ConvShape {
 			add(in, out, 6, 5)
 		}
 	}
-	if kernel > 3 {
+	if kernel > 3 || pad != kernel/2 {
 		return shapes
 	}
 	add(3, 16, 32, 32)
