@@ -1,0 +1,107 @@
+// Package checkpoint reads and writes .bnz files: a network as its name, its
+// seed and the few tensors that were trained. FORMAT.md specifies the format;
+// everything not stored is regenerated from the seed.
+//
+// A file is read only as a whole that is exactly what was written: lengths are
+// checked before anything is allocated, every tensor has a CRC-32C and the
+// file a SHA-256. Writing is atomic and durable.
+package checkpoint
+
+import "encoding/json"
+
+// The sections that this version knows.
+const (
+	SectionBN        = "bn"        // γ and β
+	SectionStats     = "stats"     // running means and variances; readers may skip them
+	SectionWeights   = "weights"   // convolution weights
+	SectionOutput    = "output"    // the output layer
+	SectionOptimizer = "optimizer" // velocities, in a state to resume from
+)
+
+// required says whether a reader that does not know a section must refuse the
+// file.
+func required(section string) bool { return section != SectionStats }
+
+func known(section string) bool {
+	switch section {
+	case SectionBN, SectionStats, SectionWeights, SectionOutput, SectionOptimizer:
+		return true
+	}
+	return false
+}
+
+// Header is what a file says of itself. It can be read without the tensors.
+type Header struct {
+	Arch      string `json:"arch"`     // network name, e.g. "resnet-20"
+	Shortcut  string `json:"shortcut"` // "A" or "B"
+	Input     [3]int `json:"input"`    // a picture's channels, height, width
+	Classes   int    `json:"classes"`
+	Seed      uint64 `json:"seed"`      // of the tensors that are not stored
+	Trainable string `json:"trainable"` // trainable set: which tensors are stored
+
+	Initialisers  Initialisers  `json:"initialisers"`
+	Data          DataSet       `json:"data"`
+	Normalisation Normalisation `json:"normalisation"`
+	Statistics    Statistics    `json:"statistics"`
+
+	// Provenance is what made the file, first to last. It holds no times, so
+	// that the same run gives the same bytes.
+	Provenance []Event `json:"provenance,omitempty"`
+
+	Config json.RawMessage `json:"config,omitempty"` // the run's settings, as config.json holds them
+	State  json.RawMessage `json:"state,omitempty"`  // how far a run to be resumed has come; none in a model
+}
+
+// Initialisers name how tensors that are not stored are drawn.
+type Initialisers struct {
+	Generator string `json:"generator"` // "philox4x32-10"
+	Weights   string `json:"weights"`   // "he-normal"
+	Gamma     string `json:"gamma"`     // "uniform"
+	Beta      string `json:"beta"`      // "zero"
+}
+
+// DataSet names what a network was trained on.
+type DataSet struct {
+	Name   string `json:"name"`
+	Digest string `json:"digest"` // hex SHA-256 of its pictures and labels
+	Subset int    `json:"subset"` // training pictures used; 0 for all
+}
+
+// Normalisation is how pictures become inputs, (pixel/255 - Mean)/Std per
+// channel, and BatchNorm's eps.
+type Normalisation struct {
+	Mean []float32 `json:"mean"`
+	Std  []float32 `json:"std"`
+	Eps  float64   `json:"bn_eps"`
+}
+
+// Statistics is how running statistics are re-estimated: over Batches batches
+// of Batch training pictures, in the order drawn from Seed.
+type Statistics struct {
+	Seed    uint64 `json:"seed"`
+	Batch   int    `json:"batch"`
+	Batches int    `json:"batches"`
+}
+
+// Event is one step of a file's making.
+type Event struct {
+	Action     string          `json:"action"` // e.g. "train", "prune"
+	Tool       string          `json:"tool"`   // e.g. "bnkit"
+	Parameters json.RawMessage `json:"parameters,omitempty"`
+}
+
+// Tensor is a named tensor in row-major order (convolutions O×I×H×W), of
+// float32 or of float64: the other slice is nil. Infinities and NaNs are kept.
+type Tensor struct {
+	Section string
+	Name    string
+	Shape   []int
+	Float32 []float32
+	Float64 []float64
+}
+
+// File is a .bnz file's content. Names are unique within a section.
+type File struct {
+	Header  Header
+	Tensors []Tensor
+}

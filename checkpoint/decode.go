@@ -1,0 +1,89 @@
+package checkpoint
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"hash/crc32"
+	"io"
+	"math"
+)
+
+// Decode reads a .bnz file from memory and verifies all of it. Optional
+// sections that this version does not know are left out. Errors are
+// ErrCorrupt, ErrVersion or ErrUnsupported.
+func Decode(b []byte) (*File, error) {
+	p, err := parsePrelude(b, int64(len(b)))
+	if err != nil {
+		return nil, err
+	}
+	body := len(b) - digestSize
+	if sha256.Sum256(b[:body]) != [digestSize]byte(b[body:]) {
+		return nil, corrupt(int64(body), "the SHA-256 of the file is wrong")
+	}
+	t, err := parseTable(b[preludeSize:][:p.headerStored], p)
+	if err != nil {
+		return nil, err
+	}
+	dataAt := int64(preludeSize) + int64(p.headerStored)
+	r, err := newDecompressor(bytes.NewReader(b[dataAt:body]))
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	f := &File{Header: t.Header}
+	for i := range t.Sections {
+		s := &t.Sections[i]
+		for j := range s.Tensors {
+			x, err := readTensor(r, s.Name, &s.Tensors[j])
+			if err != nil {
+				return nil, corrupt(dataAt, "tensor %q of section %q: %v", s.Tensors[j].Name, s.Name, err)
+			}
+			if known(s.Name) {
+				f.Tensors = append(f.Tensors, *x)
+			}
+		}
+	}
+	if n, err := r.Read(make([]byte, 1)); n != 0 || !errors.Is(err, io.EOF) {
+		return nil, corrupt(dataAt, "more bytes of tensors than the header lists")
+	}
+	return f, nil
+}
+
+// pieceSize is how many bytes are decompressed before more memory is asked
+// for: a header that lies about a tensor's size costs no more than this
+// beyond what the file really holds.
+const pieceSize = 1 << 20
+
+// readTensor reads an entry's bytes and checks them.
+func readTensor(r io.Reader, section string, e *tensorEntry) (*Tensor, error) {
+	_, size, err := e.length(maxData)
+	if err != nil {
+		return nil, err
+	}
+	x := &Tensor{Section: section, Name: e.Name, Shape: e.Shape}
+	sum := crc32.New(castagnoli)
+	piece := make([]byte, min(size, pieceSize))
+	for size > 0 {
+		piece = piece[:min(size, pieceSize)]
+		if _, err := io.ReadFull(r, piece); err != nil {
+			return nil, err
+		}
+		size -= uint64(len(piece))
+		sum.Write(piece)
+		if e.Type == "f32" {
+			for at := 0; at < len(piece); at += 4 {
+				x.Float32 = append(x.Float32, math.Float32frombits(binary.LittleEndian.Uint32(piece[at:])))
+			}
+		} else {
+			for at := 0; at < len(piece); at += 8 {
+				x.Float64 = append(x.Float64, math.Float64frombits(binary.LittleEndian.Uint64(piece[at:])))
+			}
+		}
+	}
+	if sum.Sum32() != e.CRC {
+		return nil, errors.New("its checksum is wrong")
+	}
+	return x, nil
+}

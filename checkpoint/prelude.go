@@ -1,0 +1,71 @@
+package checkpoint
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+)
+
+// The container: a prelude of fixed size, the compressed header, the
+// compressed tensor bytes, and a SHA-256 of all before it.
+const (
+	magic       = "\x89BNZ\r\n\x1a\n" // as PNG's: shows a file mangled as text
+	version     = 1
+	preludeSize = 44
+	digestSize  = 32
+
+	maxHeader = 64 << 20 // uncompressed bytes; ResNet-6002's is 2 MB
+	maxData   = 8 << 30  // uncompressed bytes
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// prelude is the container's fixed part.
+type prelude struct {
+	headerStored, headerSize uint32 // compressed, uncompressed
+	dataStored, dataSize     uint64 // compressed, uncompressed
+	headerCRC                uint32 // CRC-32C of the compressed header
+}
+
+func (p *prelude) append(b []byte) []byte {
+	b = append(b, magic...)
+	b = binary.LittleEndian.AppendUint32(b, version)
+	b = binary.LittleEndian.AppendUint32(b, p.headerStored)
+	b = binary.LittleEndian.AppendUint32(b, p.headerSize)
+	b = binary.LittleEndian.AppendUint32(b, p.headerCRC)
+	b = binary.LittleEndian.AppendUint64(b, p.dataStored)
+	b = binary.LittleEndian.AppendUint64(b, p.dataSize)
+	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
+}
+
+// parsePrelude reads the prelude of a file of that many bytes. The lengths it
+// returns are those of the file, and within the limits.
+func parsePrelude(b []byte, fileSize int64) (prelude, error) {
+	var p prelude
+	if len(b) < len(magic) || string(b[:len(magic)]) != magic {
+		return p, corrupt(0, "it does not begin with .bnz's magic number")
+	}
+	if len(b) < preludeSize {
+		return p, corrupt(int64(len(b)), "the file ends within its first %d bytes", preludeSize)
+	}
+	if v := binary.LittleEndian.Uint32(b[8:]); v != version {
+		return p, fmt.Errorf("%w %d; this bnkit reads version %d", ErrVersion, v, version)
+	}
+	if crc32.Checksum(b[:preludeSize-4], castagnoli) != binary.LittleEndian.Uint32(b[preludeSize-4:]) {
+		return p, corrupt(0, "the checksum of the first %d bytes is wrong", preludeSize)
+	}
+	p.headerStored = binary.LittleEndian.Uint32(b[12:])
+	p.headerSize = binary.LittleEndian.Uint32(b[16:])
+	p.headerCRC = binary.LittleEndian.Uint32(b[20:])
+	p.dataStored = binary.LittleEndian.Uint64(b[24:])
+	p.dataSize = binary.LittleEndian.Uint64(b[32:])
+	switch {
+	case p.headerSize > maxHeader:
+		return p, corrupt(16, "a header of %d bytes; at most %d are possible", p.headerSize, maxHeader)
+	case p.dataSize > maxData:
+		return p, corrupt(32, "%d bytes of tensors; at most %d are possible", p.dataSize, int64(maxData))
+	case p.dataStored > maxData || int64(p.headerStored)+int64(p.dataStored)+preludeSize+digestSize != fileSize:
+		return p, corrupt(12, "lengths of %d and %d bytes, in a file of %d", p.headerStored, p.dataStored, fileSize)
+	}
+	return p, nil
+}

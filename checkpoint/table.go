@@ -1,0 +1,129 @@
+package checkpoint
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+// table is the JSON header as it is stored: Header's fields and what tensors
+// follow, in the order of their bytes.
+type table struct {
+	Header
+	Sections []sectionEntry `json:"sections"`
+}
+
+type sectionEntry struct {
+	Name     string        `json:"name"`
+	Required bool          `json:"required"` // a reader that does not know it must refuse the file
+	Tensors  []tensorEntry `json:"tensors"`
+}
+
+type tensorEntry struct {
+	Name  string `json:"name"`
+	Type  string `json:"type"` // "f32" or "f64"
+	Shape []int  `json:"shape"`
+	CRC   uint32 `json:"crc32c"` // of the tensor's bytes
+}
+
+// maxDims is the most dimensions that a tensor has.
+const maxDims = 8
+
+// length is the number of elements and of bytes; it fails where they, or
+// their product, are more than limit bytes.
+func (e *tensorEntry) length(limit uint64) (elements, size uint64, err error) {
+	width := uint64(4)
+	switch e.Type {
+	case "f32":
+	case "f64":
+		width = 8
+	default:
+		return 0, 0, fmt.Errorf("tensor %q is of type %q; f32 and f64 are possible", e.Name, e.Type)
+	}
+	if len(e.Shape) > maxDims {
+		return 0, 0, fmt.Errorf("tensor %q has %d dimensions; at most %d are possible", e.Name, len(e.Shape), maxDims)
+	}
+	elements = 1
+	for _, d := range e.Shape {
+		if d < 1 || uint64(d) > limit/width/elements {
+			return 0, 0, fmt.Errorf("tensor %q has shape %v, more than the %d bytes that are left, or a dimension below 1", e.Name, e.Shape, limit)
+		}
+		elements *= uint64(d)
+	}
+	if elements*width > limit {
+		return 0, 0, fmt.Errorf("tensor %q has shape %v, more than the %d bytes that are left", e.Name, e.Shape, limit)
+	}
+	return elements, elements * width, nil
+}
+
+// check verifies the table against the number of tensor bytes that follow.
+func (t *table) check(dataSize uint64) error {
+	sections, left := map[string]bool{}, dataSize
+	for i := range t.Sections {
+		s := &t.Sections[i]
+		if sections[s.Name] {
+			return corrupt(preludeSize, "section %q stands twice", s.Name)
+		}
+		sections[s.Name] = true
+		if s.Required && !known(s.Name) {
+			return fmt.Errorf("%w: section %q is unknown to it", ErrUnsupported, s.Name)
+		}
+		names := map[string]bool{}
+		for j := range s.Tensors {
+			e := &s.Tensors[j]
+			if names[e.Name] {
+				return corrupt(preludeSize, "tensor %q stands twice in section %q", e.Name, s.Name)
+			}
+			names[e.Name] = true
+			_, size, err := e.length(left)
+			if err != nil {
+				return corrupt(preludeSize, "%v", err)
+			}
+			left -= size
+		}
+	}
+	if left != 0 {
+		return corrupt(preludeSize, "%d bytes of tensors belong to none", left)
+	}
+	return nil
+}
+
+// parseTable decompresses and decodes a header, and checks it.
+func parseTable(stored []byte, p prelude) (*table, error) {
+	r, err := newDecompressor(bytes.NewReader(stored))
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	raw, err := io.ReadAll(io.LimitReader(r, int64(p.headerSize)+1))
+	if err != nil {
+		return nil, corrupt(preludeSize, "decompress the header: %v", err)
+	}
+	if len(raw) != int(p.headerSize) {
+		return nil, corrupt(preludeSize, "the header has another length than the %d bytes that it should have", p.headerSize)
+	}
+	t := &table{}
+	if err := json.Unmarshal(raw, t); err != nil {
+		return nil, corrupt(preludeSize, "decode the header: %v", err)
+	}
+	return t, t.check(p.dataSize)
+}
+
+// maxWindow bounds the memory that decompressing takes.
+const maxWindow = 8 << 20
+
+// newDecompressor reads one zstd frame or several; what they give together is
+// for the caller to bound.
+func newDecompressor(r io.Reader) (*zstd.Decoder, error) {
+	return zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderLowmem(true))
+}
+
+// newCompressor writes one zstd frame: on one thread, because the bytes must
+// not depend on the machine.
+func newCompressor(w io.Writer) (*zstd.Encoder, error) {
+	return zstd.NewWriter(w, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedBestCompression),
+		zstd.WithWindowSize(maxWindow), zstd.WithEncoderCRC(false), zstd.WithZeroFrames(true))
+}
