@@ -43,10 +43,7 @@ func newModel(file *checkpoint.File, path string) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	stored, err := newStoredTensors(file)
-	if err != nil {
-		return nil, err
-	}
+	stored := newStoredTensors(file)
 	m := &Model{Network: net, Header: *h, Path: path}
 	// Every tensor is checked before the network's weights are allocated: a
 	// file asks for no more memory than its own tensors vouch for.
@@ -72,8 +69,14 @@ func newModel(file *checkpoint.File, path string) (*Model, error) {
 	return m, nil
 }
 
+// initialisers are how nn.InitialValue draws what a checkpoint does not store.
+var initialisers = checkpoint.Initialisers{Generator: "philox4x32-10", Weights: "he-normal", Gamma: "uniform", Beta: "zero"}
+
 // headerNetwork builds the network that a header describes.
 func headerNetwork(h *checkpoint.Header) (*arch.Network, arch.TrainableSet, error) {
+	if h.Initialisers != initialisers {
+		return nil, "", fmt.Errorf("its weights were drawn by %+v, this version draws them by %+v", h.Initialisers, initialisers)
+	}
 	set, err := arch.ParseTrainableSet(h.Trainable)
 	if err != nil {
 		return nil, "", err

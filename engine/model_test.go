@@ -149,6 +149,7 @@ func TestLoadModelRefuses(t *testing.T) {
 		{"[1024]", func(f *checkpoint.File) { f.Header.Arch = "wrn-6002-64" }}, // refused before terabytes are allocated
 		{"gamma", func(f *checkpoint.File) { f.Header.Trainable = "gamma" }},
 		{"missing", func(f *checkpoint.File) { f.Header.Trainable = "all" }},
+		{"orthogonal", func(f *checkpoint.File) { f.Header.Initialisers.Weights = "orthogonal" }},
 		{"classes", func(f *checkpoint.File) { f.Header.Classes = 1 }},
 	} {
 		m, err := LoadModel(path)

@@ -30,10 +30,11 @@ func newHeader(cfg *Config, net *arch.Network, data *dataset.Data) (checkpoint.H
 	config, err := json.Marshal(cfg)
 	return checkpoint.Header{
 		Arch: cfg.Arch, Shortcut: cfg.Shortcut, Input: [3]int{net.Input.C, net.Input.H, net.Input.W}, Classes: net.Classes,
-		Seed: cfg.Seed, Trainable: cfg.Trainable,
+		Seed: cfg.Seed, Trainable: cfg.Trainable, Initialisers: initialisers,
 		Data:          checkpoint.DataSet{Name: data.Name, Digest: data.Digest, Subset: cfg.Subset},
 		Normalisation: checkpoint.Normalisation{Mean: data.Mean, Std: data.Std, Eps: nn.DefaultEps},
 		Statistics:    newEstimation(cfg.Seed, data.Train.Len()),
+		Provenance:    []checkpoint.Event{{Action: "train", Tool: "bnkit"}},
 		Config:        config,
 	}, err
 }
@@ -147,10 +148,7 @@ func (r *run) restore(file *checkpoint.File) error {
 
 func (r *run) restoreTensors(file *checkpoint.File) error {
 	t := r.trainer
-	stored, err := newStoredTensors(file)
-	if err != nil {
-		return err
-	}
+	stored := newStoredTensors(file)
 	values, err := stored.trained(t.network, t.set)
 	if err != nil {
 		return err

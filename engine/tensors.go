@@ -70,17 +70,13 @@ type tensorKey struct{ section, name string }
 // storedTensors are a file's tensors that nothing has taken yet.
 type storedTensors map[tensorKey]*checkpoint.Tensor
 
-func newStoredTensors(f *checkpoint.File) (storedTensors, error) {
+func newStoredTensors(f *checkpoint.File) storedTensors {
 	s := storedTensors{}
 	for i := range f.Tensors {
 		t := &f.Tensors[i]
-		key := tensorKey{t.Section, t.Name}
-		if s[key] != nil {
-			return nil, fmt.Errorf("tensor %s stands twice in section %s", t.Name, t.Section)
-		}
-		s[key] = t
+		s[tensorKey{t.Section, t.Name}] = t
 	}
-	return s, nil
+	return s
 }
 
 // has says whether any tensor of that section is left.
