@@ -1,0 +1,71 @@
+package analysis
+
+import (
+	"context"
+
+	"bnkit/engine"
+	"bnkit/engine/dataset"
+	"bnkit/engine/kernel"
+	"bnkit/engine/nn"
+)
+
+// batchSize is how many pictures are measured at a time. Gradients depend on
+// it, since each is of a batch's mean loss.
+const batchSize = 128
+
+// mostlyOff is the share of zero outputs above which a channel counts as off
+// (Frankle et al. 2021, section 5).
+const mostlyOff = 0.99
+
+// measureSparsity counts the zeros of every ReLU over the test split.
+func (r *Report) measureSparsity(ctx context.Context, m *engine.Model, data *dataset.Data, stats *nn.Statistics, o *Options) error {
+	inference, err := nn.NewInference(m.Network, kernel.Best(), m.Params, stats, nn.InferenceOptions{
+		Batch: batchSize, Threads: o.Threads, Eps: m.Header.Normalisation.Eps, CountZeros: true,
+	})
+	if err != nil {
+		return err
+	}
+	defer inference.Close()
+	loader, err := dataset.NewLoader(data.Test, dataset.LoaderConfig{Batch: batchSize, Mean: data.Mean, Std: data.Std})
+	if err != nil {
+		return err
+	}
+	batches := loader.Start(ctx, 0, 0)
+	defer batches.Close()
+	r.Sparsity = Scope{Split: "test", Statistics: engine.StatisticsReestimated}
+	for {
+		b, ok := batches.Next()
+		if !ok {
+			break
+		}
+		inference.Run(b.Images, b.N)
+		r.Sparsity.Batches++
+		r.Sparsity.Examples += b.N
+		o.Progress("activation sparsity", r.Sparsity.Batches, loader.Batches())
+	}
+	if err := batches.Err(); err != nil {
+		return err
+	}
+	var zeros, outputs int64
+	for _, z := range inference.Zeros() {
+		s := &Sparsity{Channels: len(z.PerChannel)}
+		var layer int64
+		for _, n := range z.PerChannel {
+			layer += n
+			if float64(n) > mostlyOff*float64(z.Positions) {
+				s.MostlyOff++
+			}
+			if n == 0 {
+				s.AlwaysOn++
+			}
+		}
+		all := z.Positions * int64(len(z.PerChannel))
+		s.Zero = float64(layer) / float64(all)
+		r.Layers[z.Unit].Sparsity = s
+		zeros, outputs = zeros+layer, outputs+all
+		t := &r.Total.Sparsity
+		t.Channels, t.MostlyOff, t.AlwaysOn = t.Channels+s.Channels, t.MostlyOff+s.MostlyOff, t.AlwaysOn+s.AlwaysOn
+	}
+	r.Total.Sparsity.Zero = float64(zeros) / float64(outputs)
+	return nil
+}

@@ -1,0 +1,80 @@
+package analysis
+
+import (
+	"context"
+	"math"
+
+	"bnkit/engine"
+	"bnkit/engine/arch"
+	"bnkit/engine/dataset"
+	"bnkit/engine/kernel"
+	"bnkit/engine/nn"
+)
+
+// measureGradients averages absolute gradients over batches of the training
+// split, unaugmented, in the order drawn from the seed with which statistics
+// are re-estimated.
+func (r *Report) measureGradients(ctx context.Context, m *engine.Model, data *dataset.Data, o *Options) error {
+	batch := min(batchSize, data.Train.Len())
+	training, err := nn.NewTraining(m.Network, kernel.Best(), m.Params, nn.TrainingOptions{
+		Batch: batch, Threads: o.Threads, Gradients: nn.AllGradients, Eps: m.Header.Normalisation.Eps,
+	})
+	if err != nil {
+		return err
+	}
+	defer training.Close()
+	loader, err := dataset.NewLoader(data.Train, dataset.LoaderConfig{
+		Batch: batch, Seed: m.Header.Statistics.Seed, Shuffle: true, DropLast: true, Mean: data.Mean, Std: data.Std,
+	})
+	if err != nil {
+		return err
+	}
+	batches := loader.Start(ctx, 0, 0)
+	defer batches.Close()
+	r.Gradients = Scope{Split: "train", Statistics: "batch"}
+	gradients := training.Gradients()
+	sums := make([]float64, len(gradients.Tensors)) // of absolute values, over elements and batches
+	count := min(o.GradientBatches, loader.Batches())
+	for r.Gradients.Batches < count {
+		b, ok := batches.Next()
+		if !ok {
+			return batches.Err()
+		}
+		training.Forward(b.Images, b.Labels)
+		training.Backward()
+		for i, values := range gradients.Values {
+			for _, v := range values {
+				sums[i] += math.Abs(float64(v))
+			}
+		}
+		r.Gradients.Batches++
+		r.Gradients.Examples += b.N
+		o.Progress("gradients", r.Gradients.Batches, count)
+	}
+	total, elements := map[arch.Kind]float64{}, map[arch.Kind]float64{}
+	for i := range gradients.Tensors {
+		x := &gradients.Tensors[i]
+		if x.Unit == len(r.Layers) {
+			continue // the output layer belongs to no BatchNorm
+		}
+		n := float64(x.Len()) * float64(count)
+		total[x.Kind] += sums[i]
+		elements[x.Kind] += n
+		r.Layers[x.Unit].Gradient.set(x.Kind, sums[i]/n)
+	}
+	for kind := range total {
+		r.Total.Gradient.set(kind, total[kind]/elements[kind])
+	}
+	return nil
+}
+
+func (m *Magnitude) set(kind arch.Kind, v float64) {
+	switch kind {
+	case arch.Gamma:
+		m.Gamma = v
+	case arch.Beta:
+		m.Beta = v
+	case arch.ConvWeight:
+		m.Convolution = v
+	}
+}

@@ -1,0 +1,110 @@
+package analysis
+
+import (
+	"math"
+	"slices"
+
+	"gonum.org/v1/gonum/floats"
+	"gonum.org/v1/gonum/stat"
+
+	"bnkit/engine"
+	"bnkit/engine/arch"
+)
+
+// bins is the number of bins of a histogram.
+const bins = 60
+
+// describeParameters fills in the distributions of γ and β.
+func (r *Report) describeParameters(m *engine.Model) {
+	var gammas, betas [][]float64
+	for i := range m.Network.Units {
+		gammas = append(gammas, sorted(m.Params.Of(i, arch.Gamma)))
+		betas = append(betas, sorted(m.Params.Of(i, arch.Beta)))
+	}
+	allGamma, allBeta := slices.Concat(gammas...), slices.Concat(betas...)
+	slices.Sort(allGamma)
+	slices.Sort(allBeta)
+	r.GammaEdges, r.BetaEdges = edges(allGamma), edges(allBeta)
+	for i := range m.Network.Units {
+		u := &m.Network.Units[i]
+		r.Layers = append(r.Layers, Layer{
+			Name: u.BN, Convolution: u.Name, Channels: u.OutShape.C,
+			Gamma: distribution(gammas[i], r.GammaEdges), Beta: distribution(betas[i], r.BetaEdges),
+			NearZero: nearZero(gammas[i], r.NearZero),
+		})
+	}
+	r.Total.Channels = len(allGamma)
+	r.Total.Gamma, r.Total.Beta = distribution(allGamma, r.GammaEdges), distribution(allBeta, r.BetaEdges)
+	r.Total.NearZero = nearZero(allGamma, r.NearZero)
+}
+
+func sorted(values []float32) []float64 {
+	s := make([]float64, len(values))
+	for i, v := range values {
+		s[i] = float64(v)
+	}
+	slices.Sort(s)
+	return s
+}
+
+// edges divide the range of all values into equal bins of a round width, zero
+// being an edge: a bin never mixes signs.
+func edges(values []float64) []float64 {
+	low, high := min(values[0], 0), max(values[len(values)-1], 0)
+	width := roundUp((high - low) / bins)
+	first, last := math.Floor(low/width), math.Ceil(high/width)
+	if last == first {
+		last++
+	}
+	e := make([]float64, int(last-first)+1)
+	for i := range e {
+		e[i] = (first + float64(i)) * width
+	}
+	return e
+}
+
+// roundUp is the least 1, 2 or 5 times a power of ten that is at least x.
+func roundUp(x float64) float64 {
+	if x <= 0 {
+		return 0.01
+	}
+	power := math.Pow(10, math.Floor(math.Log10(x)))
+	for _, step := range []float64{1, 2, 5} {
+		if step*power >= x {
+			return step * power
+		}
+	}
+	return 10 * power
+}
+
+// distribution describes sorted values.
+func distribution(values, edges []float64) Distribution {
+	d := Distribution{Histogram: make([]int, len(edges)-1)}
+	for _, p := range Levels {
+		d.Quantiles = append(d.Quantiles, stat.Quantile(p, stat.Empirical, values, nil))
+	}
+	for _, v := range values {
+		// Within finds no bin for the last edge, which belongs to the last bin.
+		bin := floats.Within(edges, v)
+		if bin < 0 {
+			bin = len(d.Histogram) - 1
+		}
+		d.Histogram[bin]++
+	}
+	return d
+}
+
+// nearZero is the share of values below each threshold in magnitude.
+func nearZero(values, thresholds []float64) []float64 {
+	shares := make([]float64, len(thresholds))
+	for i, t := range thresholds {
+		below := 0
+		for _, v := range values {
+			if math.Abs(v) < t {
+				below++
+			}
+		}
+		shares[i] = float64(below) / float64(len(values))
+	}
+	return shares
+}

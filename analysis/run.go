@@ -1,0 +1,152 @@
+package analysis
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"runtime"
+	"slices"
+
+	"bnkit/engine"
+	"bnkit/engine/arch"
+	"bnkit/engine/dataset"
+	"bnkit/engine/nn"
+)
+
+// Options say how much is measured.
+type Options struct {
+	Threads         int       // 0: as many as there are processors; changes no number
+	NearZero        []float64 // thresholds for |γ|; DefaultNearZero where empty
+	Thresholds      []float64 // of the clamping sweep; DefaultThresholds where empty
+	GradientBatches int       // that gradients are averaged over; DefaultGradientBatches where 0
+
+	// Progress is called as work goes on, with what is being measured; may be
+	// nil.
+	Progress func(what string, done, total int)
+}
+
+// What Options leave open.
+var (
+	DefaultNearZero   = []float64{0.001, 0.01, 0.1}
+	DefaultThresholds = []float64{0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1}
+)
+
+// DefaultGradientBatches is how many batches gradients are averaged over.
+const DefaultGradientBatches = 10
+
+// OptionError says which option cannot be used.
+type OptionError struct{ Reason string }
+
+func (e *OptionError) Error() string { return e.Reason }
+
+func (o *Options) complete() error {
+	if o.Threads < 1 {
+		o.Threads = runtime.GOMAXPROCS(0)
+	}
+	if len(o.NearZero) == 0 {
+		o.NearZero = DefaultNearZero
+	}
+	if len(o.Thresholds) == 0 {
+		o.Thresholds = DefaultThresholds
+	}
+	if o.GradientBatches == 0 {
+		o.GradientBatches = DefaultGradientBatches
+	}
+	if o.Progress == nil {
+		o.Progress = func(string, int, int) {}
+	}
+	if o.GradientBatches < 0 {
+		return &OptionError{fmt.Sprintf("gradients over %d batches; at least 1 is needed", o.GradientBatches)}
+	}
+	for _, list := range []*[]float64{&o.NearZero, &o.Thresholds} {
+		for _, t := range *list {
+			if !(t > 0) || math.IsInf(t, 0) {
+				return &OptionError{fmt.Sprintf("threshold %v; use positive numbers, e.g. 0.01", t)}
+			}
+		}
+		*list = slices.Clone(*list)
+		slices.Sort(*list)
+		*list = slices.Compact(*list)
+	}
+	return nil
+}
+
+// Run measures m on data, as m.OpenData returns it. m is as it was when Run
+// returns. The error is an *OptionError for options that cannot be used, or
+// ctx's, or engine's.
+func Run(ctx context.Context, m *engine.Model, data *dataset.Data, o Options) (*Report, error) {
+	if err := o.complete(); err != nil {
+		return nil, err
+	}
+	evaluator, err := m.Evaluator(data, o.Threads)
+	if err != nil {
+		return nil, err
+	}
+	defer evaluator.Close()
+	o.Progress("statistics", 0, 1)
+	stats, err := evaluator.Reestimate(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r := &Report{Arch: m.Header.Arch, Trainable: m.Header.Trainable, Data: data.Name, NearZero: o.NearZero}
+	r.describeParameters(m)
+	if err := r.measureSparsity(ctx, m, data, stats, &o); err != nil {
+		return nil, fmt.Errorf("measure activation sparsity: %w", err)
+	}
+	if err := r.measureGradients(ctx, m, data, &o); err != nil {
+		return nil, fmt.Errorf("measure gradients: %w", err)
+	}
+	if err := r.sweep(ctx, m, evaluator, stats, &o); err != nil {
+		return nil, fmt.Errorf("measure accuracy: %w", err)
+	}
+	return r, nil
+}
+
+// sweep measures the accuracy with small γ clamped to zero.
+func (r *Report) sweep(ctx context.Context, m *engine.Model, evaluator *engine.Evaluator, stats *nn.Statistics, o *Options) error {
+	test, err := evaluator.Evaluate(ctx, stats)
+	if err != nil {
+		return err
+	}
+	r.Accuracy = Scope{Split: "test", Examples: test.Examples, Statistics: test.Statistics}
+	r.Sweep = []Sweep{{Accuracy: Accuracy{test.TestAccuracy, test.TestLoss}}}
+	if m.Stored != nil {
+		stored, err := evaluator.Evaluate(ctx, m.Stored)
+		if err != nil {
+			return err
+		}
+		r.Stored = &Accuracy{stored.TestAccuracy, stored.TestLoss}
+	}
+	gammas := make([][]float32, len(m.Network.Units))
+	for i := range gammas {
+		gammas[i] = slices.Clone(m.Params.Of(i, arch.Gamma))
+	}
+	defer func() {
+		for i := range gammas {
+			copy(m.Params.Of(i, arch.Gamma), gammas[i])
+		}
+	}()
+	for at, threshold := range o.Thresholds {
+		o.Progress("accuracy with γ clamped", at, len(o.Thresholds))
+		row := Sweep{Threshold: threshold}
+		for i := range gammas {
+			for c, g := range m.Params.Of(i, arch.Gamma) {
+				if math.Abs(float64(gammas[i][c])) < threshold {
+					row.Clamped++
+					g = 0
+				}
+				m.Params.Of(i, arch.Gamma)[c] = g
+			}
+		}
+		row.Share = float64(row.Clamped) / float64(r.Total.Channels)
+		if stats, err = evaluator.Reestimate(ctx); err != nil {
+			return err
+		}
+		if test, err = evaluator.Evaluate(ctx, stats); err != nil {
+			return err
+		}
+		row.Accuracy = Accuracy{test.TestAccuracy, test.TestLoss}
+		r.Sweep = append(r.Sweep, row)
+	}
+	return nil
+}
