@@ -55,3 +55,11 @@ func (p *progressLine) clear() {
 
 // share is a share from 0 to 1 as a percentage.
 func share(v float64) string { return fmt.Sprintf("%.2f%%", 100*v) }
+
+// left is a time that is left, for people.
+func left(d time.Duration) string {
+	if d < time.Minute {
+		return fmt.Sprintf("%d s", int(d.Seconds()+0.5))
+	}
+	return d.Round(time.Second).String()
+}

@@ -15,6 +15,7 @@ import (
 	"bnkit/checkpoint"
 	"bnkit/engine"
 	"bnkit/engine/dataset"
+	"bnkit/engine/kernel"
 )
 
 // globalOptions are the flags that every command has, and where it writes.
@@ -56,6 +57,12 @@ Exit codes: 0 ok, 1 failure, 2 wrong usage, 3 bad or corrupt input,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
+		PersistentPreRunE: func(c *cobra.Command, _ []string) error {
+			if _, err := kernel.Configured(); err != nil {
+				return &usageError{c.CommandPath(), err}
+			}
+			return nil
+		},
 	}
 	root.PersistentFlags().BoolVar(&g.json, "json", false, "print results as JSON, for machines")
 	root.PersistentFlags().BoolVarP(&g.quiet, "quiet", "q", false, "print results only, no progress")
@@ -103,18 +110,20 @@ func exitCode(err error) int {
 		exists   *engine.RunExistsError
 		resume   *engine.ResumeError
 		model    *engine.ModelError
+		noData   *dataset.UnknownError
 		dataFile *dataset.FormatError
+		digest   *dataset.DigestError
 	)
 	switch {
 	case err == nil:
 		return 0
 	case errors.Is(err, engine.ErrInterrupted), errors.Is(err, context.Canceled):
 		return 130
-	case errors.As(err, &usage), errors.As(err, &config), errors.As(err, &exists), errors.As(err, &resume),
+	case errors.As(err, &usage), errors.As(err, &config), errors.As(err, &exists), errors.As(err, &resume), errors.As(err, &noData),
 		errors.Is(err, engine.ErrNoCheckpoint), errors.Is(err, engine.ErrNoRun),
 		strings.HasPrefix(err.Error(), "unknown command"):
 		return 2
-	case errors.As(err, &model), errors.As(err, &dataFile),
+	case errors.As(err, &model), errors.As(err, &dataFile), errors.As(err, &digest),
 		errors.Is(err, checkpoint.ErrCorrupt), errors.Is(err, checkpoint.ErrVersion), errors.Is(err, checkpoint.ErrUnsupported):
 		return 3
 	}
@@ -141,6 +150,13 @@ func (g *globalOptions) print(v any, table func(w io.Writer)) error {
 	}
 	e := json.NewEncoder(g.out)
 	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}
+
+// printLine writes v as one line of JSON.
+func (g *globalOptions) printLine(v any) error {
+	e := json.NewEncoder(g.out)
 	e.SetEscapeHTML(false)
 	return e.Encode(v)
 }

@@ -1,0 +1,211 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"bnkit/analysis"
+	"bnkit/checkpoint"
+	"bnkit/engine"
+	"bnkit/plots"
+)
+
+// analyzeOptions are the analyze command's flags.
+type analyzeOptions struct {
+	modelFlags
+	nearZero, thresholds []float64
+	batches              int
+	out                  string
+}
+
+// reportFile is where analyze leaves its report, for plot to draw again.
+const reportFile = "analysis.json"
+
+func newAnalyzeCommand(g *globalOptions) *cobra.Command {
+	var o analyzeOptions
+	c := &cobra.Command{
+		Use:   "analyze [CKPT.bnz]",
+		Short: "Measure what a checkpoint's γ and β do",
+		Long: `Measure a checkpoint, per layer and in total, and draw it:
+
+  γ and β             quantiles, histograms, share of |γ| below --near-zero
+  activation sparsity share of ReLU outputs that are zero over the test split;
+                      channels zero for more than 99% of their outputs (off)
+                      and never zero (on). A unit that ends a residual block
+                      has its ReLU after the sum; a shortcut has none.
+  gradients           mean |gradient| of γ, β and convolution weights, frozen
+                      ones too, over --batches batches of 128 of the
+                      unaugmented training split, batch statistics
+  accuracy            on the test split with |γ| below each of --thresholds
+                      clamped to zero, β kept, statistics re-estimated
+
+` + withoutFile + ` The pictures and analysis.json, which bnkit plot draws
+again, go to --out.
+
+With --json the report that goes to analysis.json: arch, trainable, data;
+near_zero_thresholds, gamma_edges and beta_edges (bins of all histograms);
+layers (name, convolution, channels, gamma and beta with quantiles at 0, 5, 25,
+50, 75, 95 and 100% and histogram, near_zero, sparsity, gradient); total, the
+same over all layers; sparsity_over, gradients_over, accuracy_over (split,
+examples, batches, statistics); sweep (threshold, clamped, share, test_accuracy,
+test_loss); stored_statistics. What does not exist is missing.`,
+		Example: `  bnkit analyze
+  bnkit analyze runs/first/ckpt.bnz --near-zero 0.001,0.01 --out plots
+  bnkit analyze ckpt.bnz --json > report.json`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error { return runAnalyze(c, g, o, args) },
+	}
+	o.add(c)
+	f := c.Flags()
+	f.Float64SliceVar(&o.nearZero, "near-zero", analysis.DefaultNearZero, "count |γ| below these")
+	f.Float64SliceVar(&o.thresholds, "thresholds", analysis.DefaultThresholds, "measure accuracy with |γ| below these clamped")
+	f.IntVar(&o.batches, "batches", analysis.DefaultGradientBatches, "batches that gradients are averaged over")
+	f.StringVar(&o.out, "out", "", "folder for pictures and analysis.json (default: plots beside the checkpoint)")
+	return c
+}
+
+func runAnalyze(c *cobra.Command, g *globalOptions, o analyzeOptions, args []string) error {
+	path, err := g.checkpointArg(args)
+	if err != nil {
+		return err
+	}
+	if o.batches < 1 {
+		return &usageError{c.CommandPath(), fmt.Errorf("gradients over %d batches; at least 1 is needed", o.batches)}
+	}
+	model, data, err := o.open(path)
+	if err != nil {
+		return err
+	}
+	if o.out == "" {
+		o.out = plotsOf(path)
+	}
+	line := g.newProgress()
+	report, err := analysis.Run(c.Context(), model, data, analysis.Options{
+		Threads: o.threads, NearZero: o.nearZero, Thresholds: o.thresholds, GradientBatches: o.batches,
+		Progress: func(what string, done, total int) { line.update("measuring %s: %d of %d", what, done, total) },
+	})
+	line.clear()
+	var option *analysis.OptionError
+	if errors.As(err, &option) {
+		return &usageError{c.CommandPath(), err}
+	}
+	if err != nil {
+		return err
+	}
+	pictures, err := saveReport(o.out, path, report)
+	if err != nil {
+		return err
+	}
+	if err := g.print(report, func(w io.Writer) { printReport(w, report) }); err != nil {
+		return err
+	}
+	g.note("%d pictures and %s in %s", len(pictures), reportFile, o.out)
+	g.note("next, try: bnkit prune %s --threshold 0.01", path)
+	return nil
+}
+
+// plotsOf is the folder of a checkpoint's pictures: a run directory's plots,
+// or, for a file of another name, a folder named after it.
+func plotsOf(ckpt string) string {
+	dir, base := filepath.Split(ckpt)
+	if base == engine.CheckpointFile {
+		return filepath.Join(dir, "plots")
+	}
+	return filepath.Join(dir, strings.TrimSuffix(base, filepath.Ext(base))+"-plots")
+}
+
+// readEpochs reads the metrics of the run that a checkpoint is the result of;
+// there are none for a file of another name.
+func readEpochs(ckpt string) ([]engine.EpochMetrics, error) {
+	if filepath.Base(ckpt) != engine.CheckpointFile {
+		return nil, nil
+	}
+	epochs, err := engine.ReadMetrics(filepath.Join(filepath.Dir(ckpt), engine.MetricsFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	return epochs, err
+}
+
+// saveReport writes a report and its pictures.
+func saveReport(dir, ckpt string, report *analysis.Report) ([]string, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	b, err := json.MarshalIndent(report, "", " ")
+	if err != nil {
+		return nil, err
+	}
+	if err := checkpoint.WriteFileAtomic(filepath.Join(dir, reportFile), append(b, '\n')); err != nil {
+		return nil, err
+	}
+	epochs, err := readEpochs(ckpt)
+	if err != nil {
+		return nil, err
+	}
+	return plots.Draw(dir, []plots.Run{{Name: runName(ckpt), Report: report, Epochs: epochs}})
+}
+
+// runName is what pictures call a checkpoint: its run directory's name.
+func runName(ckpt string) string {
+	if dir := filepath.Base(filepath.Dir(ckpt)); filepath.Base(ckpt) == engine.CheckpointFile && dir != "." && dir != string(filepath.Separator) {
+		return dir
+	}
+	return filepath.Base(ckpt)
+}
+
+func printReport(w io.Writer, r *analysis.Report) {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprint(t, "layer\tchannels\tγ median\tβ median\t")
+	for _, z := range r.NearZero {
+		fmt.Fprintf(t, "|γ|<%g\t", z)
+	}
+	fmt.Fprintln(t, "zeros\toff\ton\tgrad γ\tgrad β\tgrad conv\t")
+	for i := range r.Layers {
+		l := &r.Layers[i]
+		printRow(t, l.Name, l.Channels, &l.Gamma, &l.Beta, l.NearZero, l.Sparsity, l.Gradient)
+	}
+	printRow(t, "all", r.Total.Channels, &r.Total.Gamma, &r.Total.Beta, r.Total.NearZero, r.Total.Sparsity, r.Total.Gradient)
+	t.Flush()
+	fmt.Fprintf(w, "zeros, off, on: share of ReLU outputs that are zero, channels zero for more than 99%% of outputs, channels never zero; %d pictures of the %s split, %s statistics\n",
+		r.Sparsity.Examples, r.Sparsity.Split, r.Sparsity.Statistics)
+	fmt.Fprintf(w, "grad: mean |gradient| over %d batches, %d pictures of the %s split, %s statistics\n\n",
+		r.Gradients.Batches, r.Gradients.Examples, r.Gradients.Split, r.Gradients.Statistics)
+
+	t = tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(t, "clamped below\tγ clamped\tshare\ttest accuracy\ttest loss\t")
+	for _, s := range r.Sweep {
+		name := "nothing"
+		if s.Threshold > 0 {
+			name = fmt.Sprint(s.Threshold)
+		}
+		fmt.Fprintf(t, "%s\t%d\t%s\t%s\t%.4f\t\n", name, s.Clamped, share(s.Share), share(s.TestAccuracy), s.TestLoss)
+	}
+	t.Flush()
+	fmt.Fprintf(w, "%d pictures of the %s split, %s statistics, β kept\n", r.Accuracy.Examples, r.Accuracy.Split, r.Accuracy.Statistics)
+	if r.Stored != nil {
+		fmt.Fprintf(w, "with the stored statistics: test accuracy %s, test loss %.4f\n", share(r.Stored.TestAccuracy), r.Stored.TestLoss)
+	}
+}
+
+func printRow(w io.Writer, name string, channels int, gamma, beta *analysis.Distribution, nearZero []float64, s *analysis.Sparsity, grad *analysis.Magnitude) {
+	median := len(analysis.Levels) / 2
+	fmt.Fprintf(w, "%s\t%d\t%.3f\t%.3f\t", name, channels, gamma.Quantiles[median], beta.Quantiles[median])
+	for _, z := range nearZero {
+		fmt.Fprintf(w, "%s\t", share(z))
+	}
+	if s == nil {
+		fmt.Fprint(w, "-\t-\t-\t")
+	} else {
+		fmt.Fprintf(w, "%s\t%d\t%d\t", share(s.Zero), s.MostlyOff, s.AlwaysOn)
+	}
+	fmt.Fprintf(w, "%.2e\t%.2e\t%.2e\t\n", grad.Gamma, grad.Beta, grad.Convolution)
+}
