@@ -16,6 +16,7 @@ import (
 // which γ are clamped.
 func threshold(runs []Run) *figure {
 	var accuracy, clamped *plot.Plot
+	var caption string
 	for i, run := range runs {
 		r := run.Report
 		if r == nil || len(r.Sweep) < 2 {
@@ -23,11 +24,12 @@ func threshold(runs []Run) *figure {
 		}
 		if accuracy == nil {
 			accuracy = newPanel("Accuracy when small γ are clamped to zero"+subject(runs), "", "test accuracy")
-			clamped = newPanel("", "threshold: γ with |γ| below it become 0, β kept ("+over(r.Accuracy)+")", "share of γ clamped")
+			clamped = newPanel("", "threshold: γ with |γ| below it become 0", "share of γ clamped")
+			caption = "Over " + over(r.Accuracy) + ". β is kept. Dashed: nothing clamped."
 			for _, p := range []*plot.Plot{accuracy, clamped} {
 				p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, thresholdTicks(r.Sweep)
 				p.Y.Min, p.Y.Max = 0, 0.05
-				p.Y.Tick.Marker = percentTicks{}
+				p.Y.Tick.Marker = ticks{percent: true}
 			}
 		}
 		c, d := style(i)
@@ -36,7 +38,7 @@ func threshold(runs []Run) *figure {
 			x, y, s = append(x, row.Threshold), append(y, row.TestAccuracy), append(s, row.Share)
 		}
 		accuracy.Add(horizontal{r.Sweep[0].TestAccuracy, reference})
-		name := fmt.Sprintf("unclamped %.1f%% (dashed)", 100*r.Sweep[0].TestAccuracy)
+		name := fmt.Sprintf("unclamped %.1f%%", 100*r.Sweep[0].TestAccuracy)
 		if len(runs) > 1 {
 			name = run.Name + ": " + name
 		}
@@ -49,7 +51,7 @@ func threshold(runs []Run) *figure {
 	}
 	roomForLegend(accuracy)
 	sameX(accuracy, clamped)
-	return &figure{[]*plot.Plot{accuracy, clamped}}
+	return &figure{[]*plot.Plot{accuracy, clamped}, caption}
 }
 
 // thresholdTicks label a logarithmic axis at the thresholds measured.
@@ -72,9 +74,9 @@ func training(runs []Run) *figure {
 		}
 		if accuracy == nil {
 			accuracy = newPanel("Training"+subject(runs), "", "accuracy")
-			loss = newPanel("", "epoch (grey: the learning rate drops; training over augmented batches, test over the whole split)", "cross-entropy, nats")
-			accuracy.Y.Tick.Marker = percentTicks{}
-			accuracy.X.Tick.Marker, loss.X.Tick.Marker = wholeTicks{}, wholeTicks{}
+			loss = newPanel("", "epoch", "cross-entropy, nats")
+			accuracy.Y.Tick.Marker = ticks{percent: true}
+			accuracy.X.Tick.Marker, loss.X.Tick.Marker = ticks{whole: true}, ticks{whole: true}
 		}
 		column := func(of func(*engine.EpochMetrics) float64) (x, y []float64) {
 			for e := range run.Epochs {
@@ -114,8 +116,9 @@ func training(runs []Run) *figure {
 	if accuracy == nil {
 		return nil
 	}
-	accuracy.Legend.Top, accuracy.Legend.XOffs, accuracy.Legend.YOffs = false, -vg.Points(4), vg.Points(4)
 	accuracy.Y.Min = 0
+	roomForLegend(accuracy)
 	sameX(accuracy, loss)
-	return &figure{[]*plot.Plot{accuracy, loss}}
+	return &figure{[]*plot.Plot{accuracy, loss},
+		"Training: over the batches as they were trained on. Test: over the whole split, running statistics. Grey: the learning rate drops."}
 }

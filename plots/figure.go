@@ -2,6 +2,7 @@ package plots
 
 import (
 	"bytes"
+	"fmt"
 	"image/color"
 	"math"
 
@@ -34,6 +35,7 @@ var colors = []color.Color{
 }
 
 var (
+	darkGrey  = color.Gray{0x50}
 	grey      = color.Gray{0x90}
 	lightGrey = color.Gray{0xdd}
 )
@@ -47,9 +49,10 @@ var dashes = [][]vg.Length{
 }
 
 // figure is a picture: panels below each other, all with the same width of
-// axes.
+// axes, and below them a line of small print.
 type figure struct {
-	panels []*plot.Plot
+	panels  []*plot.Plot
+	caption string
 }
 
 // newPanel is a plot with axes, a grid of value lines and no data.
@@ -61,8 +64,9 @@ func newPanel(title, x, y string) *plot.Plot {
 		&p.Title.TextStyle: 11, &p.X.Label.TextStyle: 9.5, &p.Y.Label.TextStyle: 9.5,
 		&p.X.Tick.Label: 8.5, &p.Y.Tick.Label: 8.5, &p.Legend.TextStyle: 8.5,
 	} {
-		style.Font = font.Font{Typeface: "Liberation", Variant: "Sans", Size: vg.Points(float64(size))}
+		style.Font = sans(size)
 	}
+	p.X.Tick.Marker, p.Y.Tick.Marker = ticks{}, ticks{}
 	p.Legend.Top = true
 	p.Legend.ThumbnailWidth = vg.Points(24)
 	p.Legend.Padding = vg.Points(2)
@@ -73,10 +77,21 @@ func newPanel(title, x, y string) *plot.Plot {
 	return p
 }
 
+func sans(size vg.Length) font.Font {
+	return font.Font{Typeface: "Liberation", Variant: "Sans", Size: size}
+}
+
 // save writes the figure as a PNG file.
 func (f *figure) save(path string) error {
 	canvas := vgimg.NewWith(vgimg.UseWH(width, height), vgimg.UseDPI(dpi), vgimg.UseBackgroundColor(color.White))
 	area := draw.Crop(draw.New(canvas), vg.Points(8), -vg.Points(14), vg.Points(8), -vg.Points(8))
+	if f.caption != "" {
+		small := plot.New().X.Label.TextStyle
+		small.Font, small.Color = sans(8.5), darkGrey
+		small.XAlign, small.YAlign = draw.XLeft, draw.YBottom
+		area.FillText(small, vg.Point{X: area.Min.X, Y: area.Min.Y}, f.caption)
+		area = draw.Crop(area, 0, 0, vg.Points(16), 0)
+	}
 	rows := make([][]*plot.Plot, len(f.panels))
 	for i, p := range f.panels {
 		rows[i] = []*plot.Plot{p}
@@ -173,29 +188,42 @@ func (v vertical) Plot(c draw.Canvas, p *plot.Plot) {
 // reference is how lines are drawn that are no data.
 var reference = draw.LineStyle{Color: grey, Width: vg.Points(0.9), Dashes: dashes[1]}
 
-// percentTicks label a share's axis in percent.
-type percentTicks struct{}
-
-func (percentTicks) Ticks(low, high float64) []plot.Tick {
-	ticks := plot.DefaultTicks{}.Ticks(100*low, 100*high)
-	for i := range ticks {
-		ticks[i].Value /= 100
-		if ticks[i].Label != "" {
-			ticks[i].Label += "%"
-		}
-	}
-	return ticks
+// ticks label an axis at about six round numbers.
+type ticks struct {
+	percent bool // the axis is a share, shown in percent
+	whole   bool // only whole numbers make sense
 }
 
-// wholeTicks keep an axis of counts to whole numbers.
-type wholeTicks struct{}
+// Ticks implements plot.Ticker.
+func (t ticks) Ticks(low, high float64) []plot.Tick {
+	unit, suffix := 1.0, ""
+	if t.percent {
+		unit, suffix = 100, "%"
+	}
+	const most = 7
+	step := roundUp((high - low) * unit / most)
+	if t.whole {
+		step = math.Max(step, 1)
+	}
+	var marks []plot.Tick
+	for i := math.Ceil(low * unit / step); i*step <= high*unit*(1+1e-12); i++ {
+		value := i*step + 0 // adding 0 turns -0 into 0
+		// %.6g drops what binary fractions add to 3 × 0.1.
+		marks = append(marks, plot.Tick{Value: value / unit, Label: fmt.Sprintf("%.6g%s", value, suffix)})
+	}
+	return marks
+}
 
-func (wholeTicks) Ticks(low, high float64) []plot.Tick {
-	var ticks []plot.Tick
-	for _, t := range (plot.DefaultTicks{}).Ticks(low, high) {
-		if t.Label == "" || t.Value == math.Trunc(t.Value) {
-			ticks = append(ticks, t)
+// roundUp is the least 1, 2 or 5 times a power of ten that is at least x.
+func roundUp(x float64) float64 {
+	if !(x > 0) || math.IsInf(x, 0) {
+		return 1
+	}
+	power := math.Pow(10, math.Floor(math.Log10(x)))
+	for _, step := range []float64{1, 2, 5} {
+		if step*power >= x {
+			return step * power
 		}
 	}
-	return ticks
+	return 10 * power
 }

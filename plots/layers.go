@@ -68,13 +68,13 @@ func nearZero(runs []Run) *figure {
 		if p == nil {
 			p = newPanel(fmt.Sprintf("Share of γ near zero, |γ| < %g%s", r.NearZero[at], subject(runs)), layerAxis, "share of the layer's γ")
 			p.Y.Min, p.Y.Max = 0, 0.05
-			p.Y.Tick.Marker = percentTicks{}
-			p.X.Tick.Marker = wholeTicks{}
+			p.Y.Tick.Marker = ticks{percent: true}
+			p.X.Tick.Marker = ticks{whole: true}
 		}
 		c, d := style(i)
 		x, y := byLayer(r, func(l *analysis.Layer) float64 { return l.NearZero[at] })
 		p.Add(horizontal{r.Total.NearZero[at], draw.LineStyle{Color: c, Width: vg.Points(0.9), Dashes: dashes[1]}})
-		name := fmt.Sprintf("%.1f%% of all γ (dashed)", 100*r.Total.NearZero[at])
+		name := fmt.Sprintf("%.1f%% of all γ", 100*r.Total.NearZero[at])
 		if len(runs) > 1 {
 			name = run.Name + ": " + name
 		}
@@ -84,7 +84,7 @@ func nearZero(runs []Run) *figure {
 		return nil
 	}
 	roomForLegend(p)
-	return &figure{[]*plot.Plot{p}}
+	return &figure{[]*plot.Plot{p}, "A dashed line is the share over all layers."}
 }
 
 // headline is the index of the threshold 0.01, or else of the middle one.
@@ -103,6 +103,7 @@ func roomForLegend(p *plot.Plot) { p.Y.Max += 0.18 * (p.Y.Max - p.Y.Min) }
 // sparsity draws the share of zero activations and of dead channels by depth.
 func sparsity(runs []Run) *figure {
 	var zero, off *plot.Plot
+	var caption string
 	for i, run := range runs {
 		r := run.Report
 		if r == nil || r.Sparsity == nil {
@@ -110,11 +111,12 @@ func sparsity(runs []Run) *figure {
 		}
 		if zero == nil {
 			zero = newPanel(fmt.Sprintf("Activation sparsity%s", subject(runs)), "", "zero ReLU outputs")
-			off = newPanel("", layerAxis+" ("+over(r.Sparsity)+"; shortcuts have no ReLU)", "channels > 99% zero")
+			off = newPanel("", layerAxis, "channels > 99% zero")
+			caption = "Over " + over(r.Sparsity) + ". Shortcuts have no ReLU: they are gaps."
 			for _, p := range []*plot.Plot{zero, off} {
 				p.Y.Min, p.Y.Max = 0, 0.05
-				p.Y.Tick.Marker = percentTicks{}
-				p.X.Tick.Marker = wholeTicks{}
+				p.Y.Tick.Marker = ticks{percent: true}
+				p.X.Tick.Marker = ticks{whole: true}
 			}
 		}
 		c, d := style(i)
@@ -138,7 +140,7 @@ func sparsity(runs []Run) *figure {
 		roomForLegend(zero)
 	}
 	sameX(zero, off)
-	return &figure{[]*plot.Plot{zero, off}}
+	return &figure{[]*plot.Plot{zero, off}, caption}
 }
 
 // sameX gives panels below each other the same horizontal range.
@@ -163,15 +165,17 @@ func gradients(runs []Run) *figure {
 		{"convolution weights", func(m *analysis.Magnitude) float64 { return m.Convolution }},
 	}
 	var p *plot.Plot
+	var caption string
 	for i, run := range runs {
 		r := run.Report
 		if r == nil || r.Gradients == nil {
 			continue
 		}
 		if p == nil {
-			p = newPanel("Mean |gradient| by kind of parameter"+subject(runs), layerAxis+" ("+over(r.Gradients)+")", "mean |∂loss/∂parameter|")
+			p = newPanel("Mean |gradient| by kind of parameter"+subject(runs), layerAxis, "mean |∂loss/∂parameter|")
+			caption = "Over " + over(r.Gradients) + ". Gradients of frozen convolutions are computed too."
 			p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
-			p.X.Tick.Marker = wholeTicks{}
+			p.X.Tick.Marker = ticks{whole: true}
 		}
 		for k, kind := range kinds {
 			x, y := byLayer(r, func(l *analysis.Layer) float64 {
@@ -194,7 +198,7 @@ func gradients(runs []Run) *figure {
 	// Whole decades, and one more for the legend.
 	p.Y.Min = math.Pow(10, math.Floor(math.Log10(p.Y.Min)))
 	p.Y.Max = math.Pow(10, math.Ceil(math.Log10(p.Y.Max)+0.5))
-	return &figure{[]*plot.Plot{p}}
+	return &figure{[]*plot.Plot{p}, caption}
 }
 
 // histogramGrid is a report's γ histograms as a field over layer and γ: the
@@ -255,9 +259,9 @@ func gammaHistogram(run Run) *figure {
 		p.Legend.Add(name, swatch{all[min(int(level/darkest*float64(len(all))), len(all)-1)]})
 	}
 	p.X.Min, p.X.Max = 0.5, float64(len(r.Layers))+0.5
-	p.X.Tick.Marker = wholeTicks{}
+	p.X.Tick.Marker = ticks{whole: true}
 	p.Y.Max += 0.25 * (p.Y.Max - p.Y.Min)
-	return &figure{[]*plot.Plot{p}}
+	return &figure{[]*plot.Plot{p}, "Each column is a layer's histogram. The vermillion line is γ = 0: what is dark beside it could be clamped."}
 }
 
 // swatch is a patch of colour in a legend.
