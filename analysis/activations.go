@@ -32,7 +32,7 @@ func (r *Report) measureSparsity(ctx context.Context, m *engine.Model, data *dat
 	}
 	batches := loader.Start(ctx, 0, 0)
 	defer batches.Close()
-	r.Sparsity = Scope{Split: "test", Statistics: engine.StatisticsReestimated}
+	r.Sparsity = &Scope{Split: "test", Statistics: engine.StatisticsReestimated}
 	for {
 		b, ok := batches.Next()
 		if !ok {
@@ -47,6 +47,7 @@ func (r *Report) measureSparsity(ctx context.Context, m *engine.Model, data *dat
 		return err
 	}
 	var zeros, outputs int64
+	t := &Sparsity{}
 	for _, z := range inference.Zeros() {
 		s := &Sparsity{Channels: len(z.PerChannel)}
 		var layer int64
@@ -63,9 +64,9 @@ func (r *Report) measureSparsity(ctx context.Context, m *engine.Model, data *dat
 		s.Zero = float64(layer) / float64(all)
 		r.Layers[z.Unit].Sparsity = s
 		zeros, outputs = zeros+layer, outputs+all
-		t := &r.Total.Sparsity
 		t.Channels, t.MostlyOff, t.AlwaysOn = t.Channels+s.Channels, t.MostlyOff+s.MostlyOff, t.AlwaysOn+s.AlwaysOn
 	}
-	r.Total.Sparsity.Zero = float64(zeros) / float64(outputs)
+	t.Zero = float64(zeros) / float64(outputs)
+	r.Total.Sparsity = t
 	return nil
 }

@@ -31,7 +31,7 @@ func (r *Report) measureGradients(ctx context.Context, m *engine.Model, data *da
 	}
 	batches := loader.Start(ctx, 0, 0)
 	defer batches.Close()
-	r.Gradients = Scope{Split: "train", Statistics: "batch"}
+	r.Gradients = &Scope{Split: "train", Statistics: "batch"}
 	gradients := training.Gradients()
 	sums := make([]float64, len(gradients.Tensors)) // of absolute values, over elements and batches
 	count := min(o.GradientBatches, loader.Batches())
@@ -51,6 +51,10 @@ func (r *Report) measureGradients(ctx context.Context, m *engine.Model, data *da
 		r.Gradients.Examples += b.N
 		o.Progress("gradients", r.Gradients.Batches, count)
 	}
+	for i := range r.Layers {
+		r.Layers[i].Gradient = &Magnitude{}
+	}
+	r.Total.Gradient = &Magnitude{}
 	total, elements := map[arch.Kind]float64{}, map[arch.Kind]float64{}
 	for i := range gradients.Tensors {
 		x := &gradients.Tensors[i]

@@ -14,8 +14,9 @@ import (
 // bins is the number of bins of a histogram.
 const bins = 60
 
-// describeParameters fills in the distributions of γ and β.
-func (r *Report) describeParameters(m *engine.Model) {
+// describe begins a report with the distributions of γ and β.
+func describe(m *engine.Model, thresholds []float64) *Report {
+	r := &Report{Arch: m.Header.Arch, Trainable: m.Header.Trainable, Data: m.Header.Data.Name, NearZero: thresholds}
 	var gammas, betas [][]float64
 	for i := range m.Network.Units {
 		gammas = append(gammas, sorted(m.Params.Of(i, arch.Gamma)))
@@ -36,6 +37,7 @@ func (r *Report) describeParameters(m *engine.Model) {
 	r.Total.Channels = len(allGamma)
 	r.Total.Gamma, r.Total.Beta = distribution(allGamma, r.GammaEdges), distribution(allBeta, r.BetaEdges)
 	r.Total.NearZero = nearZero(allGamma, r.NearZero)
+	return r
 }
 
 func sorted(values []float32) []float64 {

@@ -22,10 +22,12 @@ type Report struct {
 	Layers []Layer `json:"layers"` // a BatchNorm each, in the network's order
 	Total  Total   `json:"total"`
 
-	Sparsity  Scope   `json:"sparsity_over"`  // what activation sparsity was taken over
-	Gradients Scope   `json:"gradients_over"` // what gradient magnitudes were taken over
-	Accuracy  Scope   `json:"accuracy_over"`  // what Sweep's accuracies were taken over
-	Sweep     []Sweep `json:"sweep"`          // by rising threshold; the first is the network as it is
+	// What activation sparsity, gradient magnitudes and Sweep's accuracies were
+	// taken over; missing where they were not measured.
+	Sparsity  *Scope  `json:"sparsity_over,omitempty"`
+	Gradients *Scope  `json:"gradients_over,omitempty"`
+	Accuracy  *Scope  `json:"accuracy_over,omitempty"`
+	Sweep     []Sweep `json:"sweep,omitempty"` // by rising threshold; the first is the network as it is
 
 	// Stored is the accuracy with the checkpoint's own running statistics;
 	// missing where it stores none.
@@ -53,8 +55,8 @@ type Layer struct {
 	// Sparsity is of the ReLU that ends this layer's unit: where the unit ends
 	// a residual block, the ReLU after the sum. Missing where no ReLU follows,
 	// as in a shortcut.
-	Sparsity *Sparsity `json:"sparsity,omitempty"`
-	Gradient Magnitude `json:"gradient"`
+	Sparsity *Sparsity  `json:"sparsity,omitempty"`
+	Gradient *Magnitude `json:"gradient,omitempty"`
 }
 
 // Total is over all layers.
@@ -63,8 +65,8 @@ type Total struct {
 	Gamma    Distribution `json:"gamma"`
 	Beta     Distribution `json:"beta"`
 	NearZero []float64    `json:"near_zero"`
-	Sparsity Sparsity     `json:"sparsity"` // over all ReLUs: a share of outputs, and sums of channels
-	Gradient Magnitude    `json:"gradient"` // over all elements of a kind
+	Sparsity *Sparsity    `json:"sparsity,omitempty"` // over all ReLUs: a share of outputs, and sums of channels
+	Gradient *Magnitude   `json:"gradient,omitempty"` // over all elements of a kind
 }
 
 // Levels are the probabilities of Distribution.Quantiles.

@@ -88,8 +88,7 @@ func Run(ctx context.Context, m *engine.Model, data *dataset.Data, o Options) (*
 	if err != nil {
 		return nil, err
 	}
-	r := &Report{Arch: m.Header.Arch, Trainable: m.Header.Trainable, Data: data.Name, NearZero: o.NearZero}
-	r.describeParameters(m)
+	r := describe(m, o.NearZero)
 	if err := r.measureSparsity(ctx, m, data, stats, &o); err != nil {
 		return nil, fmt.Errorf("measure activation sparsity: %w", err)
 	}
@@ -102,13 +101,17 @@ func Run(ctx context.Context, m *engine.Model, data *dataset.Data, o Options) (*
 	return r, nil
 }
 
+// Describe reports what a checkpoint alone tells: the distributions of γ and
+// β. Everything that needs data is missing.
+func Describe(m *engine.Model) *Report { return describe(m, DefaultNearZero) }
+
 // sweep measures the accuracy with small γ clamped to zero.
 func (r *Report) sweep(ctx context.Context, m *engine.Model, evaluator *engine.Evaluator, stats *nn.Statistics, o *Options) error {
 	test, err := evaluator.Evaluate(ctx, stats)
 	if err != nil {
 		return err
 	}
-	r.Accuracy = Scope{Split: "test", Examples: test.Examples, Statistics: test.Statistics}
+	r.Accuracy = &Scope{Split: "test", Examples: test.Examples, Statistics: test.Statistics}
 	r.Sweep = []Sweep{{Accuracy: Accuracy{test.TestAccuracy, test.TestLoss}}}
 	if m.Stored != nil {
 		stored, err := evaluator.Evaluate(ctx, m.Stored)
