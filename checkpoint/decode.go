@@ -26,6 +26,9 @@ func Decode(b []byte) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := t.supported(); err != nil {
+		return nil, err
+	}
 	dataAt := int64(preludeSize) + int64(p.headerStored)
 	r, err := newDecompressor(bytes.NewReader(b[dataAt:body]))
 	if err != nil {

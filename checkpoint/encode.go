@@ -20,6 +20,9 @@ func Encode(w io.Writer, f *File) error {
 	if err != nil {
 		return err
 	}
+	if err := t.supported(); err != nil {
+		return err
+	}
 	return encode(w, &t, ordered)
 }
 

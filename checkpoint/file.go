@@ -96,7 +96,7 @@ func readInfo(file *os.File) (*Info, error) {
 		return nil, corrupt(preludeSize, "the header's checksum is wrong")
 	}
 	t, err := parseTable(stored, p)
-	if err != nil && !errors.Is(err, ErrUnsupported) {
+	if err != nil {
 		return nil, err
 	}
 	info := &Info{Header: t.Header, FileSize: stat.Size(), DataSize: int64(p.dataSize), Stored: int64(p.dataStored)}

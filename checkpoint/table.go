@@ -68,9 +68,6 @@ func (t *table) check(dataSize uint64) error {
 			return corrupt(preludeSize, "section %q stands twice", s.Name)
 		}
 		sections[s.Name] = true
-		if s.Required && !known(s.Name) {
-			return fmt.Errorf("%w: section %q is unknown to it", ErrUnsupported, s.Name)
-		}
 		names := map[string]bool{}
 		for j := range s.Tensors {
 			e := &s.Tensors[j]
@@ -87,6 +84,16 @@ func (t *table) check(dataSize uint64) error {
 	}
 	if left != 0 {
 		return corrupt(preludeSize, "%d bytes of tensors belong to none", left)
+	}
+	return nil
+}
+
+// supported refuses required sections that this version does not know.
+func (t *table) supported() error {
+	for _, s := range t.Sections {
+		if s.Required && !known(s.Name) {
+			return fmt.Errorf("%w: section %q is unknown to this one", ErrUnsupported, s.Name)
+		}
 	}
 	return nil
 }
