@@ -1,0 +1,331 @@
+package analysis
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"math"
+	"path/filepath"
+	"slices"
+	"sort"
+	"strings"
+	"testing"
+
+	"bnkit/engine"
+	"bnkit/engine/arch"
+	"bnkit/engine/dataset"
+	"bnkit/engine/kernel"
+	"bnkit/engine/nn"
+)
+
+// tiny is a data set of 8×8 grey pictures with a bright half, whose place is
+// the class's.
+func tiny(train, test int) *dataset.Data {
+	split := func(n, shift int) *dataset.Split {
+		s := &dataset.Split{Channels: 1, Height: 8, Width: 8}
+		for i := range n {
+			s.Labels = append(s.Labels, uint8(i%4))
+			for p := range 64 {
+				v := (i*37 + p*(23+shift)) % 90
+				if half := []bool{p < 32, p >= 32, p%8 < 4, p%8 >= 4}; half[i%4] {
+					v += 120
+				}
+				s.Images = append(s.Images, uint8(v))
+			}
+		}
+		return s
+	}
+	return &dataset.Data{Name: "sample", Classes: []string{"top", "bottom", "left", "right"}, Digest: "tiny",
+		Train: split(train, 0), Test: split(test, 4), Mean: []float32{0.4}, Std: []float32{0.3}}
+}
+
+// trained trains ResNet-8 for a few steps and loads it from its file.
+func trained(t *testing.T, data *dataset.Data, withStats bool) *engine.Model {
+	t.Helper()
+	cfg := engine.DefaultConfig()
+	cfg.Arch, cfg.Epochs, cfg.Batch, cfg.LRDrops, cfg.WithStats = "resnet-8", 3, 16, []int{2}, withStats
+	r, err := engine.Train(context.Background(), cfg, data, engine.TrainOptions{Dir: filepath.Join(t.TempDir(), "run"), Threads: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := engine.LoadModel(r.Checkpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func snapshot(m *engine.Model) [][]float32 {
+	var all [][]float32
+	for _, v := range m.Params.Values {
+		all = append(all, slices.Clone(v))
+	}
+	return all
+}
+
+func unchanged(t *testing.T, m *engine.Model, was [][]float32) {
+	t.Helper()
+	for i, v := range m.Params.Values {
+		if !slices.Equal(v, was[i]) {
+			t.Errorf("%s was changed", m.Params.Tensors[i].Name)
+		}
+	}
+}
+
+// TestParameters recounts what is said of γ and β.
+func TestParameters(t *testing.T) {
+	m := trained(t, tiny(64, 32), false)
+	// One channel of each kind that a threshold tells apart.
+	copy(m.Params.Of(1, arch.Gamma), []float32{0.0005, -0.005, 0.05, -0.01, 0.01})
+	r := Describe(m)
+	if r.Sparsity != nil || r.Gradients != nil || r.Accuracy != nil || r.Sweep != nil || r.Layers[0].Gradient != nil {
+		t.Error("a report without data has parts that need it")
+	}
+	if len(r.Layers) != len(m.Network.Units) {
+		t.Fatalf("%d layers", len(r.Layers))
+	}
+	below, total := make([]int, len(r.NearZero)), 0
+	for i, l := range r.Layers {
+		gamma := m.Params.Of(i, arch.Gamma)
+		if l.Name != m.Network.Units[i].BN || l.Channels != len(gamma) {
+			t.Errorf("layer %d: %s of %d channels", i, l.Name, l.Channels)
+		}
+		total += len(gamma)
+		for k, threshold := range r.NearZero {
+			n := 0
+			for _, g := range gamma {
+				if math.Abs(float64(g)) < threshold {
+					n++
+				}
+			}
+			below[k] += n
+			if l.NearZero[k] != float64(n)/float64(len(gamma)) {
+				t.Errorf("%s: share %v below %v, want %d of %d", l.Name, l.NearZero[k], threshold, n, len(gamma))
+			}
+		}
+		for _, part := range []struct {
+			d      Distribution
+			values []float32
+			edges  []float64
+		}{{l.Gamma, gamma, r.GammaEdges}, {l.Beta, m.Params.Of(i, arch.Beta), r.BetaEdges}} {
+			checkDistribution(t, l.Name, part.d, part.values, part.edges)
+		}
+	}
+	if r.Total.Channels != total {
+		t.Errorf("%d channels, want %d", r.Total.Channels, total)
+	}
+	for k := range below {
+		if r.Total.NearZero[k] != float64(below[k])/float64(total) {
+			t.Errorf("share %v below %v of all, want %d of %d", r.Total.NearZero[k], r.NearZero[k], below[k], total)
+		}
+	}
+	for bin := range r.Total.Gamma.Histogram {
+		sum := 0
+		for _, l := range r.Layers {
+			sum += l.Gamma.Histogram[bin]
+		}
+		if sum != r.Total.Gamma.Histogram[bin] {
+			t.Errorf("bin %d holds %d of all γ and %d of the layers'", bin, r.Total.Gamma.Histogram[bin], sum)
+		}
+	}
+}
+
+func checkDistribution(t *testing.T, name string, d Distribution, values []float32, edges []float64) {
+	t.Helper()
+	counts := make([]int, len(edges)-1)
+	sorted := make([]float64, len(values))
+	for i, v := range values {
+		sorted[i] = float64(v)
+		bin := sort.Search(len(edges), func(e int) bool { return edges[e] > float64(v) }) - 1
+		counts[min(bin, len(counts)-1)]++
+	}
+	if !slices.Equal(counts, d.Histogram) {
+		t.Errorf("%s: histogram %v, want %v", name, d.Histogram, counts)
+	}
+	sort.Float64s(sorted)
+	for i, p := range Levels {
+		// The least value that at least a share p of all values does not exceed.
+		at := max(int(math.Ceil(p*float64(len(sorted))))-1, 0)
+		if d.Quantiles[i] != sorted[at] {
+			t.Errorf("%s: quantile %v is %v, want %v", name, p, d.Quantiles[i], sorted[at])
+		}
+	}
+}
+
+func TestEdges(t *testing.T) {
+	for _, values := range [][]float64{{0}, {0.3}, {-2}, {-0.11, 0.52}, {1e-9, 1e-8}, {-3, 1000}} {
+		e := edges(values)
+		if len(e) < 2 || len(e) > bins+3 || e[0] > min(values[0], 0) || e[len(e)-1] < max(values[len(values)-1], 0) || !slices.Contains(e, 0) || !sort.Float64sAreSorted(e) {
+			t.Errorf("edges of %v: %v", values, e)
+		}
+	}
+}
+
+// TestSparsity uses channels whose outputs are known: with γ = 0 they are
+// relu(β) everywhere.
+func TestSparsity(t *testing.T) {
+	data := tiny(64, 32)
+	m := trained(t, data, false)
+	const unit = 1 // blocks.0.conv1: a ReLU right after its BatchNorm
+	gamma, beta := m.Params.Of(unit, arch.Gamma), m.Params.Of(unit, arch.Beta)
+	for c := range gamma {
+		gamma[c], beta[c] = 0, 1
+	}
+	beta[0], beta[1], beta[2] = -1, 0, -0.5
+	r, err := Run(context.Background(), m, data, Options{Threads: 2, GradientBatches: 1, Thresholds: []float64{0.01}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := r.Layers[unit].Sparsity
+	if s == nil || s.MostlyOff != 3 || s.AlwaysOn != 13 || s.Channels != 16 || s.Zero != 3.0/16 {
+		t.Errorf("%+v, want 3 channels off and 13 on", s)
+	}
+	if *r.Sparsity != (Scope{Split: "test", Examples: 32, Batches: 1, Statistics: "re-estimated"}) {
+		t.Errorf("over %+v", *r.Sparsity)
+	}
+	var zeros, outputs float64
+	for i, l := range r.Layers {
+		u := &m.Network.Units[i]
+		if (l.Sparsity != nil) != u.ReLU {
+			t.Errorf("%s: sparsity %v, ReLU %v", l.Name, l.Sparsity, u.ReLU)
+		}
+		if l.Sparsity != nil {
+			n := float64(u.OutShape.C * u.OutShape.H * u.OutShape.W)
+			zeros, outputs = zeros+l.Sparsity.Zero*n, outputs+n
+		}
+	}
+	if math.Abs(r.Total.Sparsity.Zero-zeros/outputs) > 1e-12 {
+		t.Errorf("share of zeros %v, the layers' give %v", r.Total.Sparsity.Zero, zeros/outputs)
+	}
+	b, err := json.Marshal(r.Layers[slices.IndexFunc(r.Layers, func(l Layer) bool { return l.Sparsity == nil })])
+	if err != nil || strings.Contains(string(b), "sparsity") {
+		t.Errorf("a shortcut's sparsity is in %s, %v", b, err)
+	}
+}
+
+// TestGradients compares with plain float64 kernels over the same batches.
+func TestGradients(t *testing.T) {
+	data := tiny(300, 16)
+	m := trained(t, data, false)
+	r, err := Run(context.Background(), m, data, Options{Threads: 2, GradientBatches: 2, Thresholds: []float64{0.01}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if *r.Gradients != (Scope{Split: "train", Examples: 256, Batches: 2, Statistics: "batch"}) {
+		t.Errorf("over %+v", *r.Gradients)
+	}
+	params := nn.NewParams[float64](m.Network, nil)
+	for i, values := range m.Params.Values {
+		for j, v := range values {
+			params.Values[i][j] = float64(v)
+		}
+	}
+	step, err := nn.NewTraining(m.Network, kernel.Generic[float64](), params, nn.TrainingOptions{Batch: 128, Threads: 2, Gradients: nn.AllGradients})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer step.Close()
+	loader, err := dataset.NewLoader(data.Train, dataset.LoaderConfig{Batch: 128, Seed: m.Header.Statistics.Seed, Shuffle: true, DropLast: true, Mean: data.Mean, Std: data.Std})
+	if err != nil {
+		t.Fatal(err)
+	}
+	batches := loader.Start(context.Background(), 0, 0)
+	defer batches.Close()
+	sums := make([]float64, len(params.Values))
+	for range 2 {
+		b, ok := batches.Next()
+		if !ok {
+			t.Fatal(batches.Err())
+		}
+		x := make([]float64, len(b.Images))
+		for i, v := range b.Images {
+			x[i] = float64(v)
+		}
+		step.Forward(x, b.Labels)
+		step.Backward()
+		for i, values := range step.Gradients().Values {
+			for _, v := range values {
+				sums[i] += math.Abs(v) / float64(2*len(values))
+			}
+		}
+	}
+	for i, l := range r.Layers {
+		for kind, got := range map[arch.Kind]float64{arch.ConvWeight: l.Gradient.Convolution, arch.Gamma: l.Gradient.Gamma, arch.Beta: l.Gradient.Beta} {
+			if want := sums[3*i+int(kind)]; math.Abs(got-want) > 1e-3*want {
+				t.Errorf("%s, %v: %v, want %v", l.Name, kind, got, want)
+			}
+		}
+	}
+	if g := r.Total.Gradient; g.Gamma <= 0 || g.Beta <= 0 || g.Convolution <= 0 {
+		t.Errorf("in total %+v", g)
+	}
+}
+
+// TestSweep checks the ends of the sweep, and that the model survives it.
+func TestSweep(t *testing.T) {
+	data := tiny(64, 32)
+	m := trained(t, data, true)
+	was := snapshot(m)
+	r, err := Run(context.Background(), m, data, Options{Threads: 1, GradientBatches: 1, Thresholds: []float64{1e9, 0.3}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	unchanged(t, m, was)
+	evaluator, err := m.Evaluator(data, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer evaluator.Close()
+	stats, err := evaluator.Reestimate(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := evaluator.Evaluate(context.Background(), stats)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Sweep) != 3 || r.Sweep[0].TestLoss != want.TestLoss || r.Sweep[0].TestAccuracy != want.TestAccuracy || r.Sweep[0].Clamped != 0 {
+		t.Errorf("unclamped %+v, want %+v", r.Sweep[0], want)
+	}
+	small := 0
+	for i := range m.Network.Units {
+		for _, g := range m.Params.Of(i, arch.Gamma) {
+			if math.Abs(float64(g)) < 0.3 {
+				small++
+			}
+		}
+	}
+	if r.Sweep[1].Threshold != 0.3 || r.Sweep[1].Clamped != small || r.Sweep[1].TestLoss == r.Sweep[0].TestLoss {
+		t.Errorf("below 0.3: %+v, want %d clamped", r.Sweep[1], small)
+	}
+	// With every γ zero all pictures look alike: one class's share is right.
+	if r.Sweep[2].Share != 1 || r.Sweep[2].TestAccuracy != 0.25 {
+		t.Errorf("all clamped: %+v", r.Sweep[2])
+	}
+	stored, err := evaluator.Evaluate(context.Background(), m.Stored)
+	if err != nil || r.Stored == nil || r.Stored.TestLoss != stored.TestLoss {
+		t.Errorf("stored statistics: %+v, want %+v, %v", r.Stored, stored, err)
+	}
+}
+
+func TestRefuses(t *testing.T) {
+	data := tiny(64, 32)
+	m := trained(t, data, false)
+	for _, o := range []Options{{NearZero: []float64{0}}, {Thresholds: []float64{math.NaN()}}, {Thresholds: []float64{-1}}, {GradientBatches: -1}} {
+		var bad *OptionError
+		if _, err := Run(context.Background(), m, data, o); !errors.As(err, &bad) {
+			t.Errorf("%+v: %v", o, err)
+		}
+	}
+	was := snapshot(m)
+	ctx, cancel := context.WithCancel(context.Background())
+	_, err := Run(ctx, m, data, Options{Progress: func(what string, _, _ int) {
+		if strings.Contains(what, "clamped") {
+			cancel()
+		}
+	}})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+	unchanged(t, m, was)
+}

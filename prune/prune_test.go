@@ -1,0 +1,178 @@
+package prune
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"bnkit/checkpoint"
+	"bnkit/engine"
+	"bnkit/engine/arch"
+	"bnkit/engine/dataset"
+)
+
+// tiny is a data set of 8×8 grey pictures, brighter for higher classes.
+func tiny() *dataset.Data {
+	split := func(n int) *dataset.Split {
+		s := &dataset.Split{Channels: 1, Height: 8, Width: 8}
+		for i := range n {
+			s.Labels = append(s.Labels, uint8(i%3))
+			for p := range 64 {
+				s.Images = append(s.Images, uint8((i*37+p*23)%80+i%3*80))
+			}
+		}
+		return s
+	}
+	return &dataset.Data{Name: "sample", Classes: []string{"dark", "grey", "bright"}, Digest: "tiny",
+		Train: split(64), Test: split(30), Mean: []float32{0.4}, Std: []float32{0.3}}
+}
+
+func trained(t *testing.T, data *dataset.Data, withStats bool) *engine.Model {
+	t.Helper()
+	cfg := engine.DefaultConfig()
+	cfg.Arch, cfg.Epochs, cfg.Batch, cfg.LRDrops, cfg.WithStats = "resnet-8", 2, 16, nil, withStats
+	r, err := engine.Train(context.Background(), cfg, data, engine.TrainOptions{Dir: filepath.Join(t.TempDir(), "run"), Threads: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return load(t, r.Checkpoint)
+}
+
+func load(t *testing.T, path string) *engine.Model {
+	t.Helper()
+	m, err := engine.LoadModel(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// TestPrune prunes, writes, loads, and compares every value with the source's.
+func TestPrune(t *testing.T) {
+	data := tiny()
+	for _, withStats := range []bool{false, true} {
+		for _, zeroBeta := range []bool{false, true} {
+			m := trained(t, data, withStats)
+			stored := m.Stored
+			before, err := os.ReadFile(m.Path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			source := load(t, m.Path)
+			const threshold = 0.25
+			r, err := Prune(context.Background(), m, data, Options{Threshold: threshold, ZeroBeta: zeroBeta, Threads: 2})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, v := range m.Params.Values {
+				if !slices.Equal(v, source.Params.Values[i]) {
+					t.Errorf("the source's %s was changed", m.Params.Tensors[i].Name)
+				}
+			}
+			if m.Stored != stored {
+				t.Error("the source's statistics were changed")
+			}
+
+			path := filepath.Join(t.TempDir(), "pruned.bnz")
+			if err := checkpoint.WriteFile(path, r.File); err != nil {
+				t.Fatal(err)
+			}
+			pruned := load(t, path)
+			clamped, channels := 0, 0
+			for i := range m.Network.Units {
+				gamma, beta := source.Params.Of(i, arch.Gamma), source.Params.Of(i, arch.Beta)
+				layer := 0
+				for c := range gamma {
+					wantGamma, wantBeta := gamma[c], beta[c]
+					if math.Abs(float64(gamma[c])) < threshold {
+						layer++
+						wantGamma = 0
+						if zeroBeta {
+							wantBeta = 0
+						}
+					}
+					if g, b := pruned.Params.Of(i, arch.Gamma)[c], pruned.Params.Of(i, arch.Beta)[c]; g != wantGamma || b != wantBeta {
+						t.Errorf("%s[%d]: γ %v and β %v, want %v and %v", m.Network.Units[i].BN, c, g, b, wantGamma, wantBeta)
+					}
+				}
+				if want := (Layer{m.Network.Units[i].BN, len(gamma), layer}); r.Layers[i] != want {
+					t.Errorf("%+v, want %+v", r.Layers[i], want)
+				}
+				clamped, channels = clamped+layer, channels+len(gamma)
+			}
+			if r.Clamped != clamped || r.Channels != channels || clamped == 0 || clamped == channels {
+				t.Errorf("%d of %d clamped, want %d of %d", r.Clamped, r.Channels, clamped, channels)
+			}
+			if r.Beta != map[bool]string{false: "kept", true: "zeroed"}[zeroBeta] {
+				t.Errorf("β %s", r.Beta)
+			}
+			if (pruned.Stored != nil) != withStats {
+				t.Errorf("stored statistics: %v", pruned.Stored != nil)
+			}
+
+			evaluator, err := pruned.Evaluator(data, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			stats, err := evaluator.Reestimate(context.Background())
+			if err != nil {
+				t.Fatal(err)
+			}
+			after, err := evaluator.Evaluate(context.Background(), stats)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if after != r.After || r.After.Examples != 30 {
+				t.Errorf("the file evaluates to %+v, the result says %+v", after, r.After)
+			}
+			if withStats && !slices.EqualFunc(pruned.Stored.Mean, stats.Mean, slices.Equal[[]float64]) {
+				t.Error("the stored statistics are not those re-estimated after pruning")
+			}
+			evaluator.Close()
+
+			checkProvenance(t, pruned, before, r)
+			if info, err := os.Stat(path); err != nil || int(info.Size()) != r.BytesAfter || len(before) != r.BytesBefore {
+				t.Errorf("%d and %d bytes, want %d and %v, %v", r.BytesBefore, r.BytesAfter, len(before), info, err)
+			}
+		}
+	}
+}
+
+func checkProvenance(t *testing.T, pruned *engine.Model, source []byte, r *Result) {
+	t.Helper()
+	p := pruned.Header.Provenance
+	if len(p) != 2 || p[0].Action != "train" || p[1].Action != "prune" {
+		t.Fatalf("provenance %+v", p)
+	}
+	var e event
+	if err := json.Unmarshal(p[1].Parameters, &e); err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256(source)
+	if want := (event{r.Threshold, r.Beta, r.Clamped, hex.EncodeToString(sum[:])}); e != want {
+		t.Errorf("%+v, want %+v", e, want)
+	}
+}
+
+func TestRefuses(t *testing.T) {
+	data := tiny()
+	m := trained(t, data, false)
+	for _, threshold := range []float64{0, -1, math.NaN(), math.Inf(1)} {
+		var bad *OptionError
+		if _, err := Prune(context.Background(), m, data, Options{Threshold: threshold}); !errors.As(err, &bad) {
+			t.Errorf("threshold %v: %v", threshold, err)
+		}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := Prune(ctx, m, data, Options{Threshold: 0.1}); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+}
