@@ -49,7 +49,7 @@ func threshold(runs []Run) *figure {
 	if accuracy == nil {
 		return nil
 	}
-	roomForLegend(accuracy)
+	roomForLegend(accuracy, 2, len(runs))
 	sameX(accuracy, clamped)
 	return &figure{[]*plot.Plot{accuracy, clamped}, caption}
 }
@@ -107,9 +107,7 @@ func training(runs []Run) *figure {
 			at := run.Epochs[e].Epoch
 			if run.Epochs[e].LearningRate < run.Epochs[e-1].LearningRate && !drawn[at] {
 				drawn[at] = true
-				for _, p := range []*plot.Plot{accuracy, loss} {
-					p.Add(vertical{float64(at) - 0.5, reference})
-				}
+				loss.Add(vertical{float64(at) - 0.5, reference})
 			}
 		}
 	}
@@ -117,7 +115,7 @@ func training(runs []Run) *figure {
 		return nil
 	}
 	accuracy.Y.Min = 0
-	roomForLegend(accuracy)
+	roomForLegend(accuracy, 2, 2*len(runs))
 	sameX(accuracy, loss)
 	return &figure{[]*plot.Plot{accuracy, loss},
 		"Training: over the batches as they were trained on. Test: over the whole split, running statistics. Grey: the learning rate drops."}

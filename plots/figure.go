@@ -77,6 +77,18 @@ func newPanel(title, x, y string) *plot.Plot {
 	return p
 }
 
+// roomForLegend raises the panel's upper end, so that a legend of that many
+// entries stands above the data. The picture has that many panels.
+func roomForLegend(p *plot.Plot, panels, entries int) {
+	const entry, margins = 12.5, 62 // points
+	share := min(entry*float64(entries)/(height.Points()/float64(panels)-margins), 0.6)
+	if _, logarithmic := p.Y.Scale.(plot.LogScale); logarithmic {
+		p.Y.Max = p.Y.Min * math.Pow(p.Y.Max/p.Y.Min, 1/(1-share))
+		return
+	}
+	p.Y.Max = p.Y.Min + (p.Y.Max-p.Y.Min)/(1-share)
+}
+
 func sans(size vg.Length) font.Font {
 	return font.Font{Typeface: "Liberation", Variant: "Sans", Size: size}
 }
@@ -199,6 +211,7 @@ func (t ticks) Ticks(low, high float64) []plot.Tick {
 	unit, suffix := 1.0, ""
 	if t.percent {
 		unit, suffix = 100, "%"
+		high = min(high, 1) // above it is room for the legend alone
 	}
 	const most = 7
 	step := roundUp((high - low) * unit / most)

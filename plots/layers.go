@@ -83,7 +83,7 @@ func nearZero(runs []Run) *figure {
 	if p == nil {
 		return nil
 	}
-	roomForLegend(p)
+	roomForLegend(p, 1, len(runs))
 	return &figure{[]*plot.Plot{p}, "A dashed line is the share over all layers."}
 }
 
@@ -96,9 +96,6 @@ func headline(r *analysis.Report) int {
 	}
 	return len(r.NearZero) / 2
 }
-
-// roomForLegend keeps the upper part of the panel free.
-func roomForLegend(p *plot.Plot) { p.Y.Max += 0.18 * (p.Y.Max - p.Y.Min) }
 
 // sparsity draws the share of zero activations and of dead channels by depth.
 func sparsity(runs []Run) *figure {
@@ -137,7 +134,7 @@ func sparsity(runs []Run) *figure {
 		return nil
 	}
 	if len(runs) > 1 {
-		roomForLegend(zero)
+		roomForLegend(zero, 2, len(runs))
 	}
 	sameX(zero, off)
 	return &figure{[]*plot.Plot{zero, off}, caption}
@@ -195,9 +192,10 @@ func gradients(runs []Run) *figure {
 	if p == nil || p.Y.Min > p.Y.Max {
 		return nil
 	}
-	// Whole decades, and one more for the legend.
+	// Whole decades.
 	p.Y.Min = math.Pow(10, math.Floor(math.Log10(p.Y.Min)))
-	p.Y.Max = math.Pow(10, math.Ceil(math.Log10(p.Y.Max)+0.5))
+	p.Y.Max = math.Pow(10, math.Ceil(math.Log10(p.Y.Max)))
+	roomForLegend(p, 1, len(kinds)*len(runs))
 	return &figure{[]*plot.Plot{p}, caption}
 }
 
@@ -260,7 +258,7 @@ func gammaHistogram(run Run) *figure {
 	}
 	p.X.Min, p.X.Max = 0.5, float64(len(r.Layers))+0.5
 	p.X.Tick.Marker = ticks{whole: true}
-	p.Y.Max += 0.25 * (p.Y.Max - p.Y.Min)
+	roomForLegend(p, 1, 4)
 	return &figure{[]*plot.Plot{p}, "Each column is a layer's histogram. The vermillion line is γ = 0: what is dark beside it could be clamped."}
 }
 
