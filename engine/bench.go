@@ -23,6 +23,7 @@ type BenchConfig struct {
 	Threads   int // 0: as many as there are processors
 	Steps     int // measured, after 2 that are not
 	Eval      bool
+	Layers    bool // also time each layer's phases, in as many further steps; not with Eval
 }
 
 // BenchResult is what a benchmark measured. Times are medians over the
@@ -49,6 +50,16 @@ type BenchResult struct {
 
 	PeakRSSBytes  int64   `json:"peak_rss_bytes,omitempty"` // of the process; missing where the system does not say
 	AllocsPerStep float64 `json:"allocs_per_step"`          // heap allocations, median over the steps
+
+	Layers []LayerTime `json:"layers,omitempty"` // with BenchConfig.Layers, in the order of a step
+}
+
+// LayerTime is one phase of one layer.
+type LayerTime struct {
+	Layer           string  `json:"layer"`                      // the convolution's name, or "fc" for pooling and output layer
+	Phase           string  `json:"phase"`                      // "forward", "input gradient" or "weight gradient"
+	Seconds         float64 `json:"seconds"`                    // median over the steps
+	EffectiveGFLOPS float64 `json:"effective_gflops,omitempty"` // of the direct convolution; missing for fc
 }
 
 // warmUpSteps are not measured: they meet cold caches and fresh memory.
@@ -75,8 +86,11 @@ func Bench(ctx context.Context, cfg BenchConfig) (BenchResult, error) {
 	if cfg.Threads < 1 {
 		cfg.Threads = runtime.GOMAXPROCS(0)
 	}
+	if cfg.Layers && cfg.Eval {
+		return r, &ConfigError{"layers", "inference takes each picture through all layers at once: there is no time of a layer"}
+	}
 	x, labels := randomBatch(net, cfg.Batch)
-	step, stop, err := benchStep(net, set, cfg, x, labels)
+	step, plan, stop, err := benchStep(net, set, cfg, x, labels)
 	if err != nil {
 		return r, err
 	}
@@ -102,26 +116,62 @@ func Bench(ctx context.Context, cfg BenchConfig) (BenchResult, error) {
 	}
 	r.EffectiveGFLOPS = float64(flops) * r.ImagesPerSecond / 1e9
 	r.FMAPeakGFLOPS = kernel.PeakGFLOPS(cfg.Threads)
-	return r, nil
+	if cfg.Layers {
+		r.Layers, err = measureLayers(ctx, net, cfg, step, plan)
+	}
+	return r, err
 }
 
-// benchStep returns the work to measure, and what ends it.
-func benchStep(net *arch.Network, set arch.TrainableSet, cfg BenchConfig, x []float32, labels []int32) (step, stop func(), err error) {
+// measureLayers times the phases of further steps.
+func measureLayers(ctx context.Context, net *arch.Network, cfg BenchConfig, step func(), plan *nn.Training[float32]) ([]LayerTime, error) {
+	var rows []LayerTime
+	var times [][]float64 // by row, then step
+	at := 0
+	plan.SetTimer(func(unit int, phase nn.Phase, took time.Duration) {
+		if at == len(rows) {
+			row := LayerTime{Layer: "fc", Phase: string(phase)}
+			if unit < len(net.Units) {
+				row.Layer = net.Units[unit].Name
+				row.EffectiveGFLOPS = 2e-9 * float64(net.Units[unit].MACs()) * float64(cfg.Batch)
+			}
+			rows, times = append(rows, row), append(times, nil)
+		}
+		times[at] = append(times[at], took.Seconds())
+		at++
+	})
+	defer plan.SetTimer(nil)
+	for range cfg.Steps {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		at = 0
+		step()
+	}
+	for i := range rows {
+		rows[i].Seconds = median(times[i])
+		rows[i].EffectiveGFLOPS /= rows[i].Seconds
+	}
+	return rows, nil
+}
+
+// benchStep returns the work to measure, its training plan if it is training,
+// and what ends it.
+func benchStep(net *arch.Network, set arch.TrainableSet, cfg BenchConfig, x []float32, labels []int32) (step func(), plan *nn.Training[float32], stop func(), err error) {
 	if cfg.Eval {
 		params := nn.NewParams[float32](net, nil)
 		params.Initialise(1)
 		f, err := nn.NewInference(net, kernel.Best(), params, nn.NewStatistics(net),
 			nn.InferenceOptions{Batch: cfg.Batch, Threads: cfg.Threads, Eps: nn.DefaultEps})
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
-		return func() { f.Run(x, cfg.Batch) }, f.Close, nil
+		return func() { f.Run(x, cfg.Batch) }, nil, f.Close, nil
 	}
 	t, err := newTrainer(net, trainerOptions{set: set, seed: 1, batch: cfg.Batch, threads: cfg.Threads, momentum: 0.9, decay: 1e-4})
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
-	return func() { t.step(x, labels, 0.1) }, t.close, nil
+	return func() { t.step(x, labels, 0.1) }, t.plan, t.close, nil
 }
 
 // measureSteps returns each step's time and heap allocations.

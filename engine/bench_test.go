@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"testing"
 
 	"bnkit/engine/arch"
@@ -84,5 +85,50 @@ func TestBenchRefuses(t *testing.T) {
 	cancel()
 	if _, err := Bench(ctx, good); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
+	}
+}
+
+// TestBenchLayers expects every phase of a step once, in order, each with a
+// time and, for convolutions, a rate that fits it.
+func TestBenchLayers(t *testing.T) {
+	net, err := arch.Build("resnet-8", arch.Options{Input: arch.Shape{C: 3, H: 32, W: 32}, Classes: 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, set := range []string{"bn", "all"} {
+		r, err := Bench(t.Context(), BenchConfig{Arch: "resnet-8", Trainable: set, Batch: 4, Threads: 2, Steps: 2, Layers: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var want []string
+		for i := range net.Units {
+			want = append(want, net.Units[i].Name+" forward")
+		}
+		want = append(want, "fc forward", "fc input gradient")
+		for i := len(net.Units) - 1; i >= 0; i-- {
+			if set == "all" {
+				want = append(want, net.Units[i].Name+" weight gradient")
+			}
+			if i > 0 {
+				want = append(want, net.Units[i].Name+" input gradient")
+			}
+		}
+		var got []string
+		for _, l := range r.Layers {
+			got = append(got, l.Layer+" "+l.Phase)
+			if !(l.Seconds > 0) || (l.EffectiveGFLOPS > 0) != (l.Layer != "fc") {
+				t.Errorf("%+v", l)
+			}
+			if l.Layer == "blocks.0.conv1" && !closeTo(l.EffectiveGFLOPS*l.Seconds, 2e-9*4*16*16*9*1024, 1e-9) {
+				t.Errorf("%+v does another number of FLOPs", l)
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: %v, want %v", set, got, want)
+		}
+	}
+	var bad *ConfigError
+	if _, err := Bench(t.Context(), BenchConfig{Arch: "resnet-8", Batch: 4, Steps: 1, Eval: true, Layers: true}); !errors.As(err, &bad) {
+		t.Errorf("layers of inference: %v", err)
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -20,10 +21,13 @@ CIFAR's shape, and the machine's own limit in the same run.
 With --json: images_per_second and step_seconds (medians over the steps),
 effective_gflops (FLOPs that direct convolutions of the same work take, per
 second), fma_peak_gflops (multiply-adds that the same threads sustain without
-touching memory), peak_rss_bytes, allocs_per_step, kernel, and the settings.`,
+touching memory), peak_rss_bytes, allocs_per_step, kernel, and the settings.
+--layers adds layers: each phase of each layer with layer, phase, seconds (median)
+and effective_gflops, in the order of a step.`,
 		Example: `  bnkit bench
   bnkit bench --arch resnet-20 --trainable bn --batch 128 --threads 2 --steps 7 --json
-  bnkit bench --arch wrn-14-4 --eval`,
+  bnkit bench --arch wrn-14-4 --eval
+  bnkit bench --layers`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			r, err := engine.Bench(c.Context(), o)
@@ -40,6 +44,7 @@ touching memory), peak_rss_bytes, allocs_per_step, kernel, and the settings.`,
 	f.IntVar(&o.Threads, "threads", 0, "threads (default: as many as there are processors)")
 	f.IntVar(&o.Steps, "steps", o.Steps, "steps to measure, after 2 that are not")
 	f.BoolVar(&o.Eval, "eval", false, "measure inference instead of training")
+	f.BoolVar(&o.Layers, "layers", false, "also time each layer and phase of training")
 	return c
 }
 
@@ -56,4 +61,21 @@ func printBench(w io.Writer, r engine.BenchResult) {
 		fmt.Fprintf(w, "%s peak memory, ", bytesText(r.PeakRSSBytes))
 	}
 	fmt.Fprintf(w, "%.0f allocations a step\n", r.AllocsPerStep)
+	if len(r.Layers) == 0 {
+		return
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(t, "\nlayer\tphase\tms\tshare\tGFLOP/s\tof peak\t")
+	total := 0.0
+	for _, l := range r.Layers {
+		total += l.Seconds
+	}
+	for _, l := range r.Layers {
+		rate := "-\t-"
+		if l.EffectiveGFLOPS > 0 {
+			rate = fmt.Sprintf("%.0f\t%.2f", l.EffectiveGFLOPS, l.EffectiveGFLOPS/r.FMAPeakGFLOPS)
+		}
+		fmt.Fprintf(t, "%s\t%s\t%.2f\t%s\t%s\t\n", l.Layer, l.Phase, 1e3*l.Seconds, share(l.Seconds/total), rate)
+	}
+	t.Flush()
 }

@@ -162,24 +162,30 @@ func (b *backward[T]) place(t *Training[T]) {
 // Backward computes the gradients of the last Forward's mean loss.
 func (t *Training[T]) Backward() {
 	b, last := t.backward, len(t.units)-1
+	begin := t.begin()
 	t.pool.run(t.n, b.maskHeadImage)
 	t.finishGradients(last)
 	if t.o.Gradients == AllGradients {
 		t.outputGradients()
 	}
+	t.end(begin, last+1, InputGradient)
 	for i := last; i >= 0; i-- {
 		t.stage = i
 		u, bu := &t.units[i], &b.units[i]
 		if bu.weight != nil {
+			begin := t.begin()
 			t.weightGradient(i)
+			t.end(begin, i, WeightGradient)
 		}
 		if bu.data == nil {
 			continue
 		}
+		begin := t.begin()
 		t.pool.run((t.n+bu.chunk-1)/bu.chunk, b.chunk)
 		if bu.completes {
 			t.finishGradients(u.In)
 		}
+		t.end(begin, i, InputGradient)
 	}
 }
 

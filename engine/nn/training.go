@@ -3,6 +3,7 @@ package nn
 import (
 	"fmt"
 	"math"
+	"time"
 
 	"bnkit/engine/arch"
 	"bnkit/engine/kernel"
@@ -57,6 +58,40 @@ type Training[T kernel.Float] struct {
 	backward *backward[T] // nil with NoGradients
 
 	forwardChunk, headImage, repack func(worker, item int)
+
+	timer func(unit int, phase Phase, took time.Duration)
+}
+
+// Phase is what a step does for a unit.
+type Phase string
+
+// The phases of a step. The output layer and the pooling before it count as
+// the unit after the last.
+const (
+	Forward        Phase = "forward"         // load the input, convolve, take statistics
+	InputGradient  Phase = "input gradient"  // through BatchNorm and convolution, mask, take sums
+	WeightGradient Phase = "weight gradient" // of the convolution
+)
+
+// SetTimer has every phase of every step reported, from the goroutine that
+// runs the step; nil ends that.
+func (t *Training[T]) SetTimer(timer func(unit int, phase Phase, took time.Duration)) {
+	t.timer = timer
+}
+
+// begin is when a phase starts, if anybody wants to know.
+func (t *Training[T]) begin() time.Time {
+	if t.timer == nil {
+		return time.Time{}
+	}
+	return time.Now()
+}
+
+// end reports a phase.
+func (t *Training[T]) end(begin time.Time, unit int, phase Phase) {
+	if t.timer != nil {
+		t.timer(unit, phase, time.Since(begin))
+	}
 }
 
 // NewTraining compiles net for steps of up to o.Batch examples. It reads γ, β
@@ -128,12 +163,16 @@ func (t *Training[T]) Forward(x []T, labels []int32) Loss {
 	}
 	t.x, t.labels, t.n = x, labels, len(labels)
 	for t.stage = range t.units {
+		begin := t.begin()
 		u := &t.units[t.stage]
 		t.pool.run((t.n+u.chunk-1)/u.chunk, t.forwardChunk)
 		t.finishStatistics(t.stage)
+		t.end(begin, t.stage, Forward)
 	}
+	begin := t.begin()
 	t.stage = len(t.units)
 	t.pool.run(t.n, t.headImage)
+	t.end(begin, t.stage, Forward)
 	l := Loss{Examples: t.n}
 	for i := range t.n {
 		l.Sum += t.losses[i]
