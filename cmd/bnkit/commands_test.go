@@ -193,7 +193,7 @@ func TestExitCodes(t *testing.T) {
 		code int
 		says string
 	}{
-		{"trian", 2, "unknown command"},
+		{"trian", 2, "Did you mean this? train"},
 		{"train --epoch 3", 2, "unknown flag"},
 		{"train extra", 2, "--help"},
 		{"train --arch resnet-21", 2, "20 and 26"},

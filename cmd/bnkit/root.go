@@ -53,7 +53,6 @@ Exit codes: 0 ok, 1 failure, 2 wrong usage, 3 bad or corrupt input,
 		Example: `  bnkit train                     # a small ResNet on the embedded sample, under two minutes
   bnkit analyze                   # γ, sparsity and gradients of the newest run
   bnkit prune --threshold 0.01    # clamp small γ, see what it costs`,
-		Args:          cobra.NoArgs,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
@@ -135,11 +134,7 @@ func message(err error, code int) string {
 	if code == 130 && !errors.Is(err, engine.ErrInterrupted) {
 		return "interrupted"
 	}
-	text := strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", " ")
-	for strings.Contains(text, "  ") {
-		text = strings.ReplaceAll(text, "  ", " ")
-	}
-	return text
+	return strings.Join(strings.Fields(err.Error()), " ")
 }
 
 // print writes v as indented JSON with --json, else calls table.
