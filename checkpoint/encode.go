@@ -10,6 +10,7 @@ import (
 	"io"
 	"math"
 	"slices"
+	"unicode/utf8"
 )
 
 // Encode writes f as a .bnz file. The bytes depend on f alone; tensors of one
@@ -32,6 +33,10 @@ func (t *table) enter(tensors []Tensor) ([]*Tensor, error) {
 	bySection := map[string][]*Tensor{}
 	for i := range tensors {
 		x := &tensors[i]
+		// JSON would replace what is no UTF-8: other names would be read.
+		if !utf8.ValidString(x.Name) || !utf8.ValidString(x.Section) {
+			return nil, fmt.Errorf("tensor %q of section %q: names are UTF-8", x.Name, x.Section)
+		}
 		entry := x.entry()
 		elements, _, err := entry.length(maxData)
 		if err != nil {
@@ -103,12 +108,15 @@ func encode(w io.Writer, t *table, tensors []*Tensor) error {
 	if err := compressor.Close(); err != nil {
 		return err
 	}
-	if len(header) > maxHeader {
-		return fmt.Errorf("encode: a header of %d bytes; at most %d are possible", len(header), maxHeader)
+	if err := checkParts(header); err != nil {
+		return fmt.Errorf("encode: %w", err)
 	}
 	p.headerStored, p.headerSize = uint32(stored.Len()), uint32(len(header))
 	p.headerCRC = crc32.Checksum(stored.Bytes(), castagnoli)
 	p.dataStored = uint64(data.Len())
+	if err := p.checkSizes(); err != nil {
+		return fmt.Errorf("encode: %w", err)
+	}
 
 	sum := sha256.New()
 	all := io.MultiWriter(w, sum)

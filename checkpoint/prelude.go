@@ -14,8 +14,13 @@ const (
 	preludeSize = 44
 	digestSize  = 32
 
-	maxHeader = 64 << 20 // uncompressed bytes; ResNet-6002's is 2 MB
-	maxData   = 8 << 30  // uncompressed bytes
+	maxHeader = 8 << 20 // uncompressed bytes; a state of ResNet-6002 with all trained has 4 MB
+	maxData   = 8 << 30 // uncompressed bytes
+
+	// Above freeData uncompressed bytes a file has at most maxRatio times as
+	// many as it stores: trained tensors do, and no small file fills a memory.
+	freeData = 256 << 20
+	maxRatio = 1024
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -59,13 +64,26 @@ func parsePrelude(b []byte, fileSize int64) (prelude, error) {
 	p.headerCRC = binary.LittleEndian.Uint32(b[20:])
 	p.dataStored = binary.LittleEndian.Uint64(b[24:])
 	p.dataSize = binary.LittleEndian.Uint64(b[32:])
-	switch {
-	case p.headerSize > maxHeader:
-		return p, corrupt(16, "a header of %d bytes; at most %d are possible", p.headerSize, maxHeader)
-	case p.dataSize > maxData:
-		return p, corrupt(32, "%d bytes of tensors; at most %d are possible", p.dataSize, int64(maxData))
-	case p.dataStored > maxData || int64(p.headerStored)+int64(p.dataStored)+preludeSize+digestSize != fileSize:
+	// What a zstd frame adds to bytes that do not shrink is far below maxData.
+	if p.dataStored > 2*maxData || int64(p.headerStored)+int64(p.dataStored)+preludeSize+digestSize != fileSize {
 		return p, corrupt(12, "lengths of %d and %d bytes, in a file of %d", p.headerStored, p.dataStored, fileSize)
 	}
+	if err := p.checkSizes(); err != nil {
+		return p, corrupt(16, "%v", err)
+	}
 	return p, nil
+}
+
+// checkSizes holds the sizes that a file unpacks to against the limits.
+func (p *prelude) checkSizes() error {
+	switch {
+	case p.headerSize > maxHeader:
+		return fmt.Errorf("a header of %d bytes; at most %d are possible", p.headerSize, maxHeader)
+	case p.dataSize > maxData:
+		return fmt.Errorf("%d bytes of tensors; at most %d are possible", p.dataSize, int64(maxData))
+	case p.dataSize > freeData && (p.dataSize-freeData)/maxRatio > p.dataStored:
+		return fmt.Errorf("%d bytes of tensors stored as %d; at most %d and %d times as many as are stored are possible",
+			p.dataSize, p.dataStored, freeData, maxRatio)
+	}
+	return nil
 }

@@ -9,14 +9,17 @@ import (
 
 // WriteSafetensors writes float32 tensors to path in the safetensors format,
 // in the given order, atomically. Sections play no part; names must be unique.
-// Metadata becomes the file's __metadata__.
+// Metadata becomes the file's __metadata__; without any there is none.
 func WriteSafetensors(path string, tensors []Tensor, metadata map[string]string) error {
 	type entry struct {
 		Type    string    `json:"dtype"`
 		Shape   []int     `json:"shape"`
 		Offsets [2]uint64 `json:"data_offsets"`
 	}
-	header := map[string]any{"__metadata__": metadata}
+	header := map[string]any{}
+	if len(metadata) > 0 {
+		header["__metadata__"] = metadata
+	}
 	var offset uint64
 	for i := range tensors {
 		x := &tensors[i]
@@ -27,6 +30,8 @@ func WriteSafetensors(path string, tensors []Tensor, metadata map[string]string)
 			return fmt.Errorf("write %s: %w", path, err)
 		case int(elements) != len(x.Float32):
 			return fmt.Errorf("write %s: tensor %q of shape %v has %d float32", path, x.Name, x.Shape, len(x.Float32))
+		case x.Name == "__metadata__":
+			return fmt.Errorf("write %s: a tensor cannot be named %q", path, x.Name)
 		case header[x.Name] != nil:
 			return fmt.Errorf("write %s: two tensors are named %q", path, x.Name)
 		}

@@ -28,7 +28,7 @@ func TestCheckpointSizes(t *testing.T) {
 			stream := rng.NewStream(9, params.Tensors[i].Name)
 			stream.Normals(params.Values[i], 0)
 		}
-		header, err := newHeader(&cfg, net, data)
+		header, err := newHeader(&cfg, net, data, cfg.Epochs)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -25,23 +25,33 @@ import (
 // replaces ckpt.bnz by the same bytes. Without a resume.bnz the run has not
 // completed an epoch, and starts again from its config.json.
 
-// newHeader is what a run's checkpoint and state say of themselves.
-func newHeader(cfg *Config, net *arch.Network, data *dataset.Data) (checkpoint.Header, error) {
+// training is what a file's provenance says of its training.
+type training struct {
+	Epochs int `json:"epochs"` // complete; the run's settings may ask for more
+}
+
+// newHeader is what a run's checkpoint and state say of themselves after that
+// many epochs.
+func newHeader(cfg *Config, net *arch.Network, data *dataset.Data, epochs int) (checkpoint.Header, error) {
 	config, err := json.Marshal(cfg)
+	if err != nil {
+		return checkpoint.Header{}, err
+	}
+	parameters, err := json.Marshal(training{epochs})
 	return checkpoint.Header{
 		Arch: cfg.Arch, Shortcut: cfg.Shortcut, Input: [3]int{net.Input.C, net.Input.H, net.Input.W}, Classes: net.Classes,
 		Seed: cfg.Seed, Trainable: cfg.Trainable, Initialisers: initialisers,
 		Data:          checkpoint.DataSet{Name: data.Name, Digest: data.Digest, Subset: cfg.Subset},
 		Normalisation: checkpoint.Normalisation{Mean: data.Mean, Std: data.Std, Eps: nn.DefaultEps},
 		Statistics:    newEstimation(cfg.Seed, data.Train.Len()),
-		Provenance:    []checkpoint.Event{{Action: "train", Tool: "bnkit"}},
+		Provenance:    []checkpoint.Event{{Action: "train", Tool: "bnkit", Parameters: parameters}},
 		Config:        config,
 	}, err
 }
 
 // save writes the files of an epoch that is complete.
 func (r *run) save(m *EpochMetrics) error {
-	header, err := newHeader(&r.cfg, r.trainer.network, r.data)
+	header, err := newHeader(&r.cfg, r.trainer.network, r.data, m.Epoch)
 	if err != nil {
 		return err
 	}
@@ -60,7 +70,7 @@ func (r *run) save(m *EpochMetrics) error {
 
 // saveState writes resume.bnz.
 func (r *run) saveState() error {
-	header, err := newHeader(&r.cfg, r.trainer.network, r.data)
+	header, err := newHeader(&r.cfg, r.trainer.network, r.data, r.done.Epochs)
 	if err != nil {
 		return err
 	}
