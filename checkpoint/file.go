@@ -2,6 +2,7 @@ package checkpoint
 
 import (
 	"bytes"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -21,17 +22,46 @@ func WriteFile(path string, f *File) error {
 }
 
 // ReadFile reads and verifies the .bnz file at path; errors are the file
-// system's or Decode's, with the path.
+// system's or Decode's, with the path. What is no .bnz file is refused before
+// it is read whole.
 func ReadFile(path string) (*File, error) {
-	b, err := os.ReadFile(path)
+	file, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	f, err := Decode(b)
+	defer file.Close()
+	f, err := readFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", path, err)
 	}
 	return f, nil
+}
+
+func readFile(file *os.File) (*File, error) {
+	_, size, err := readPrelude(file)
+	if err != nil {
+		return nil, err
+	}
+	b := make([]byte, size)
+	if n, err := file.ReadAt(b, 0); err != nil {
+		return nil, corrupt(int64(n), "read on: %v", err)
+	}
+	return Decode(b)
+}
+
+// readPrelude reads the prelude, and the file's size.
+func readPrelude(file *os.File) (prelude, int64, error) {
+	stat, err := file.Stat()
+	if err != nil {
+		return prelude{}, 0, err
+	}
+	head := make([]byte, preludeSize)
+	n, err := io.ReadFull(file, head)
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return prelude{}, 0, err
+	}
+	p, err := parsePrelude(head[:n], stat.Size())
+	return p, stat.Size(), err
 }
 
 // Info is what a file's header lists.
@@ -75,16 +105,7 @@ func ReadInfo(path string) (*Info, error) {
 }
 
 func readInfo(file *os.File) (*Info, error) {
-	stat, err := file.Stat()
-	if err != nil {
-		return nil, err
-	}
-	head := make([]byte, preludeSize)
-	n, err := io.ReadFull(file, head)
-	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
-		return nil, err
-	}
-	p, err := parsePrelude(head[:n], stat.Size())
+	p, size, err := readPrelude(file)
 	if err != nil {
 		return nil, err
 	}
@@ -99,7 +120,7 @@ func readInfo(file *os.File) (*Info, error) {
 	if err != nil {
 		return nil, err
 	}
-	info := &Info{Header: t.Header, FileSize: stat.Size(), DataSize: int64(p.dataSize), Stored: int64(p.dataStored)}
+	info := &Info{Header: t.Header, FileSize: size, DataSize: int64(p.dataSize), Stored: int64(p.dataStored)}
 	for _, s := range t.Sections {
 		section := SectionInfo{Name: s.Name, Required: s.Required}
 		for _, e := range s.Tensors {
@@ -111,29 +132,36 @@ func readInfo(file *os.File) (*Info, error) {
 }
 
 // WriteFileAtomic writes data to path: to a temporary file beside it, made
-// durable, that then takes path's place. After a failure, and at any moment
-// before the last, path holds what it held.
-func WriteFileAtomic(path string, data []byte) (err error) {
+// durable, that then takes path's place. Until it does, and after a failure
+// before that, path holds what it held; afterwards it holds all of data. An
+// error of the last step, the directory's sync, says only that a loss of power
+// might still undo it.
+func WriteFileAtomic(path string, data []byte) error {
+	if err := writeAtomic(path, data); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return nil
+}
+
+func writeAtomic(path string, data []byte) (err error) {
 	dir, base := filepath.Split(path)
 	if dir == "" {
 		dir = "."
 	}
-	f, err := os.CreateTemp(dir, "."+base+".*")
+	// Not os.CreateTemp: its files are their user's alone, and what others may
+	// do with a result is for the umask to say.
+	temporary := filepath.Join(dir, "."+base+"."+rand.Text())
+	f, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
 	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
+		return err
 	}
 	defer func() {
 		if err != nil {
 			f.Close()
-			os.Remove(f.Name())
-			err = fmt.Errorf("write %s: %w", path, err)
+			os.Remove(temporary)
 		}
 	}()
 	if _, err := f.Write(data); err != nil {
-		return err
-	}
-	// CreateTemp's files are its user's alone; a result is for others too.
-	if err := f.Chmod(0o644); err != nil {
 		return err
 	}
 	if err := f.Sync(); err != nil {
@@ -142,7 +170,7 @@ func WriteFileAtomic(path string, data []byte) (err error) {
 	if err := f.Close(); err != nil {
 		return err
 	}
-	if err := os.Rename(f.Name(), path); err != nil {
+	if err := os.Rename(temporary, path); err != nil {
 		return err
 	}
 	return syncDir(dir)

@@ -17,8 +17,8 @@ const (
 	maxHeader = 8 << 20 // uncompressed bytes; a state of ResNet-6002 with all trained has 4 MB
 	maxData   = 8 << 30 // uncompressed bytes
 
-	// Above freeData uncompressed bytes a file has at most maxRatio times as
-	// many as it stores: trained tensors do, and no small file fills a memory.
+	// Above freeData a file has at most maxRatio uncompressed bytes for each
+	// that it stores, as trained tensors do: no small file fills the memory.
 	freeData = 256 << 20
 	maxRatio = 1024
 )
@@ -64,25 +64,25 @@ func parsePrelude(b []byte, fileSize int64) (prelude, error) {
 	p.headerCRC = binary.LittleEndian.Uint32(b[20:])
 	p.dataStored = binary.LittleEndian.Uint64(b[24:])
 	p.dataSize = binary.LittleEndian.Uint64(b[32:])
-	// What a zstd frame adds to bytes that do not shrink is far below maxData.
-	if p.dataStored > 2*maxData || int64(p.headerStored)+int64(p.dataStored)+preludeSize+digestSize != fileSize {
-		return p, corrupt(12, "lengths of %d and %d bytes, in a file of %d", p.headerStored, p.dataStored, fileSize)
-	}
 	if err := p.checkSizes(); err != nil {
-		return p, corrupt(16, "%v", err)
+		return p, corrupt(12, "%v", err)
+	}
+	if int64(p.headerStored)+int64(p.dataStored)+preludeSize+digestSize != fileSize {
+		return p, corrupt(12, "lengths of %d and %d bytes, in a file of %d", p.headerStored, p.dataStored, fileSize)
 	}
 	return p, nil
 }
 
-// checkSizes holds the sizes that a file unpacks to against the limits.
+// checkSizes holds the lengths against the limits. zstd adds little to bytes
+// that do not shrink: twice as many stored are never right.
 func (p *prelude) checkSizes() error {
 	switch {
-	case p.headerSize > maxHeader:
-		return fmt.Errorf("a header of %d bytes; at most %d are possible", p.headerSize, maxHeader)
-	case p.dataSize > maxData:
-		return fmt.Errorf("%d bytes of tensors; at most %d are possible", p.dataSize, int64(maxData))
-	case p.dataSize > freeData && (p.dataSize-freeData)/maxRatio > p.dataStored:
-		return fmt.Errorf("%d bytes of tensors stored as %d; at most %d and %d times as many as are stored are possible",
+	case p.headerSize > maxHeader || p.headerStored > 2*maxHeader:
+		return fmt.Errorf("a header of %d bytes stored as %d; at most %d are possible", p.headerSize, p.headerStored, maxHeader)
+	case p.dataSize > maxData || p.dataStored > 2*maxData:
+		return fmt.Errorf("%d bytes of tensors stored as %d; at most %d are possible", p.dataSize, p.dataStored, int64(maxData))
+	case p.dataSize > freeData+maxRatio*p.dataStored:
+		return fmt.Errorf("%d bytes of tensors stored as %d; at most %d and %d times those stored are possible",
 			p.dataSize, p.dataStored, freeData, maxRatio)
 	}
 	return nil
