@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"hash/crc32"
 	"io"
 	"math"
@@ -48,8 +49,11 @@ func Decode(b []byte) (*File, error) {
 			}
 		}
 	}
-	if n, err := r.Read(make([]byte, 1)); n != 0 || !errors.Is(err, io.EOF) {
+	switch n, err := io.ReadFull(r, make([]byte, 1)); {
+	case n != 0:
 		return nil, corrupt(dataAt, "more bytes of tensors than the header lists")
+	case !errors.Is(err, io.EOF):
+		return nil, corrupt(dataAt, "decompress the tensors: %v", err)
 	}
 	return f, nil
 }
@@ -71,7 +75,7 @@ func readTensor(r io.Reader, section string, e *tensorEntry) (*Tensor, error) {
 	for size > 0 {
 		piece = piece[:min(size, pieceSize)]
 		if _, err := io.ReadFull(r, piece); err != nil {
-			return nil, err
+			return nil, fmt.Errorf("decompress: %w", err)
 		}
 		size -= uint64(len(piece))
 		sum.Write(piece)

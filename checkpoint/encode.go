@@ -100,6 +100,9 @@ func encode(w io.Writer, t *table, tensors []*Tensor) error {
 	if err != nil {
 		return fmt.Errorf("encode the header: %w", err)
 	}
+	if err := checkHeader(header); err != nil {
+		return fmt.Errorf("encode: %w", err)
+	}
 	var stored bytes.Buffer
 	compressor.Reset(&stored)
 	if _, err := compressor.Write(header); err != nil {
@@ -107,9 +110,6 @@ func encode(w io.Writer, t *table, tensors []*Tensor) error {
 	}
 	if err := compressor.Close(); err != nil {
 		return err
-	}
-	if err := checkParts(header); err != nil {
-		return fmt.Errorf("encode: %w", err)
 	}
 	p.headerStored, p.headerSize = uint32(stored.Len()), uint32(len(header))
 	p.headerCRC = crc32.Checksum(stored.Bytes(), castagnoli)

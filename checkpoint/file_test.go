@@ -9,10 +9,12 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strings"
 	"testing"
 )
 
-// TestWriteFileAtomic checks content and mode, and that a failure leaves what
+// TestWriteFileAtomic checks content, and that a failure leaves what
 // was there and nothing beside it.
 func TestWriteFileAtomic(t *testing.T) {
 	dir := t.TempDir()
@@ -26,11 +28,6 @@ func TestWriteFileAtomic(t *testing.T) {
 			t.Errorf("%q, %v; want %q", got, err, content)
 		}
 	}
-	info, err := os.Stat(path)
-	if err != nil || info.Mode().Perm() != 0o644 {
-		t.Errorf("mode %v, %v", info.Mode(), err)
-	}
-
 	if err := WriteFileAtomic(filepath.Join(dir, "missing", "f"), nil); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("into a missing folder: %v", err)
 	}
@@ -48,18 +45,45 @@ func TestWriteFileAtomic(t *testing.T) {
 	}
 }
 
-func TestReadFileNamesThePath(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "x.bnz")
-	if _, err := ReadFile(path); !errors.Is(err, fs.ErrNotExist) {
+// TestReadOtherFiles reads what is no .bnz file: the error names the path and
+// the trouble, and nothing of the file's size is allocated.
+func TestReadOtherFiles(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := ReadFile(filepath.Join(dir, "missing")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("missing: %v", err)
 	}
-	if err := os.WriteFile(path, []byte("PK\x03\x04"), 0o644); err != nil {
-		t.Fatal(err)
+	if _, err := ReadFile(dir); err == nil || !strings.Contains(err.Error(), dir) {
+		t.Errorf("a folder: %v", err)
 	}
-	for name, err := range map[string]error{"ReadFile": second(ReadFile(path)), "ReadInfo": second(ReadInfo(path))} {
-		var format *FormatError
-		if !errors.As(err, &format) || !bytes.Contains([]byte(err.Error()), []byte(path)) {
-			t.Errorf("%s: %v", name, err)
+	whole := encoded(t, sample())
+	for name, c := range map[string]struct {
+		content []byte
+		size    int64 // the rest is a hole
+	}{
+		"empty":              {nil, 0},
+		"a zip":              {[]byte("PK\x03\x04"), 4},
+		"a magic alone":      {whole[:8], 8},
+		"64 GB of something": {[]byte("something"), 64 << 30},
+		"64 GB after a file": {whole, 64 << 30},
+	} {
+		path := filepath.Join(dir, "x.bnz")
+		if err := os.WriteFile(path, c.content, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Truncate(path, c.size); err != nil {
+			t.Fatal(err)
+		}
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		for reader, err := range map[string]error{"ReadFile": second(ReadFile(path)), "ReadInfo": second(ReadInfo(path))} {
+			var format *FormatError
+			if !errors.As(err, &format) || !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), path) {
+				t.Errorf("%s of %s: %v", reader, name, err)
+			}
+		}
+		runtime.ReadMemStats(&after)
+		if grown := after.TotalAlloc - before.TotalAlloc; grown > 1<<20 {
+			t.Errorf("%s: %d bytes allocated", name, grown)
 		}
 	}
 }
@@ -116,7 +140,16 @@ func TestWriteSafetensors(t *testing.T) {
 		t.Errorf("%d bytes, want %d", len(b), 8+int(n)+end)
 	}
 
+	// A __metadata__ of null is no valid safetensors.
+	if err := WriteSafetensors(path, tensors, nil); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := os.ReadFile(path); err != nil || bytes.Contains(b, []byte("__metadata__")) {
+		t.Errorf("without metadata: %q, %v", b, err)
+	}
+
 	for name, bad := range map[string][]Tensor{
+		"metadata":      {{Name: "__metadata__", Shape: []int{1}, Float32: []float32{1}}},
 		"two of a name": {tensors[0], tensors[0]},
 		"float64":       {{Name: "x", Shape: []int{1}, Float64: []float64{1}}},
 		"shape":         {{Name: "x", Shape: []int{2}, Float32: []float32{1}}},

@@ -18,7 +18,7 @@ func addSeeds(f *testing.F) {
 	}
 	f.Add(encoded(f, &File{}))
 	f.Add([]byte(magic))
-	f.Add(withTable(f, `{"sections":[{"name":"bn","tensors":[{"name":"a","type":"f64","shape":[1]}]}]}`, make([]byte, 8), 8))
+	f.Add(withTable(`{"sections":[{"name":"bn","tensors":[{"name":"a","type":"f64","shape":[1]}]}]}`, make([]byte, 8), 8))
 }
 
 // FuzzDecode reads anything: what is accepted is written and read as the same.
@@ -32,13 +32,34 @@ func FuzzDecode(f *testing.F) {
 }
 
 // FuzzDecodeFixed makes checksums and lengths right first, so that damage
-// reaches the header and the tensors.
+// reaches zstd's frames.
 func FuzzDecodeFixed(f *testing.F) {
 	addSeeds(f)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if len(b) >= preludeSize+digestSize && len(b) <= maxFuzz {
 			fix(b)
 			decodeAgain(t, b)
+		}
+	})
+}
+
+// FuzzHeader puts any JSON and any tensor bytes into an intact container, so
+// that what the header says is all that can be wrong.
+func FuzzHeader(f *testing.F) {
+	data := make([]byte, 24)
+	for _, header := range []string{
+		tensorsOf("bn", `{"name":"a","type":"f32","shape":[2,3],"crc32c":2231102702}`),
+		tensorsOf("stats", `{"name":"a","type":"f64","shape":[3],"crc32c":2231102702}`),
+		tensorsOf("bn", `{"name":"a","type":"f32","shape":[1],"crc32c":1214729159},{"name":"b","type":"f32","shape":[5],"crc32c":3167049278}`),
+		`{"arch":"resnet-20","seed":18446744073709551615,"input":[3,32,32],"config":{"lr":0.1},"provenance":[{"action":"train"}],"sections":[]}`,
+		`{"sections":[{"name":"future","required":false,"tensors":[]},{"name":"bn"}]}`,
+	} {
+		f.Add([]byte(header), data)
+		f.Add([]byte(header), []byte{})
+	}
+	f.Fuzz(func(t *testing.T, header, data []byte) {
+		if len(header)+len(data) <= maxFuzz {
+			decodeAgain(t, withTable(string(header), data, uint64(len(data))))
 		}
 	})
 }

@@ -1,0 +1,271 @@
+package checkpoint
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"hash/crc32"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+// TestDamage gives every byte every other value, and cuts at every length:
+// each is noticed.
+func TestDamage(t *testing.T) {
+	b := encoded(t, sample())
+	bad := bytes.Clone(b)
+	for i := range b {
+		for flip := 1; flip < 256; flip++ {
+			bad[i] = b[i] ^ byte(flip)
+			if _, err := Decode(bad); !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrVersion) {
+				t.Fatalf("byte %d changed by %#x: %v", i, flip, err)
+			}
+		}
+		bad[i] = b[i]
+		if _, err := Decode(b[:i]); !errors.Is(err, ErrCorrupt) {
+			t.Fatalf("cut to %d bytes: %v", i, err)
+		}
+	}
+	if _, err := Decode(append(bytes.Clone(b), 0)); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("a byte too many: %v", err)
+	}
+}
+
+// TestDamageBehindDigest flips every bit of the stored tensors and makes the
+// SHA-256 right again: the tensors' own checksums notice, or the flip was of a
+// bit that zstd does not use and nothing is read differently.
+func TestDamageBehindDigest(t *testing.T) {
+	b := encoded(t, sample())
+	noticed := 0
+	begin := preludeSize + int(binary.LittleEndian.Uint32(b[12:]))
+	for i := begin; i < len(b)-digestSize; i++ {
+		for bit := range 8 {
+			bad := bytes.Clone(b)
+			bad[i] ^= 1 << bit
+			fix(bad)
+			switch f, err := Decode(bad); {
+			case errors.Is(err, ErrCorrupt):
+				noticed++
+			case err != nil || !same(f, sample()):
+				t.Fatalf("bit %d of byte %d: %+v, %v", bit, i, f, err)
+			}
+		}
+	}
+	// All but a few bits of the frame's head carry content.
+	if all := 8 * (len(b) - digestSize - begin); noticed < all-8 {
+		t.Errorf("%d of %d flips noticed", noticed, all)
+	}
+}
+
+// fix makes every checksum of a file of at least a prelude and a digest right,
+// and its two stored lengths fit, so that what lies behind them is reached.
+func fix(b []byte) {
+	stored := len(b) - preludeSize - digestSize
+	header := min(int(binary.LittleEndian.Uint32(b[12:])), stored)
+	copy(b, magic)
+	binary.LittleEndian.PutUint32(b[8:], version)
+	binary.LittleEndian.PutUint32(b[12:], uint32(header))
+	binary.LittleEndian.PutUint32(b[20:], crc32.Checksum(b[preludeSize:][:header], castagnoli))
+	binary.LittleEndian.PutUint64(b[24:], uint64(stored-header))
+	fixChecksums(b)
+}
+
+// fixChecksums makes the prelude's CRC and the SHA-256 right.
+func fixChecksums(b []byte) {
+	binary.LittleEndian.PutUint32(b[40:], crc32.Checksum(b[:40], castagnoli))
+	sum := sha256.Sum256(b[:len(b)-digestSize])
+	copy(b[len(b)-digestSize:], sum[:])
+}
+
+// packer compresses at zstd's fastest: what is read does not depend on how.
+var packer = func() *zstd.Encoder {
+	c, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderCRC(false),
+		zstd.WithZeroFrames(true), zstd.WithWindowSize(maxWindow))
+	if err != nil {
+		panic(err)
+	}
+	return c
+}()
+
+func pack(raw []byte) []byte { return packer.EncodeAll(raw, nil) }
+
+// assemble is a file of these two stored parts, all checksums right.
+func assemble(stored, packed []byte, headerSize uint32, dataSize uint64) []byte {
+	p := prelude{headerStored: uint32(len(stored)), headerSize: headerSize, dataStored: uint64(len(packed)), dataSize: dataSize}
+	b := append(append(p.append(nil), stored...), packed...)
+	b = append(b, make([]byte, digestSize)...)
+	fix(b)
+	return b
+}
+
+// withTable is a file whose header is the given JSON and whose tensor bytes
+// are data, all checksums right.
+func withTable(header string, data []byte, dataSize uint64) []byte {
+	return assemble(pack([]byte(header)), pack(data), uint32(len(header)), dataSize)
+}
+
+// tensorsOf is a header of one section of those tensors.
+func tensorsOf(section, entries string) string {
+	return `{"sections":[{"name":"` + section + `","required":true,"tensors":[` + entries + `]}]}`
+}
+
+// affordable is what refusing a file may allocate.
+const affordable = 32 << 20
+
+// refuse decodes b, which must give that error and allocate no more than that.
+func refuse(t *testing.T, name string, b []byte, want error, affordable uint64) {
+	t.Helper()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, err := Decode(b)
+	runtime.ReadMemStats(&after)
+	if !errors.Is(err, want) {
+		t.Errorf("%s: %v, want %v", name, err, want)
+	}
+	if grown := after.TotalAlloc - before.TotalAlloc; grown > affordable {
+		t.Errorf("%s: %d bytes allocated", name, grown)
+	}
+}
+
+// TestLies gives headers that promise what the file does not hold. None may
+// cost more memory than a few megabytes.
+func TestLies(t *testing.T) {
+	for _, c := range []struct {
+		name, header string
+		data         []byte
+		size         uint64
+		want         error
+	}{
+		{"256 MB of nothing", tensorsOf("bn", `{"name":"a","type":"f32","shape":[67108864],"crc32c":0}`), nil, 256 << 20, ErrCorrupt},
+		{"8 GB of nothing", tensorsOf("bn", `{"name":"a","type":"f32","shape":[2147483648],"crc32c":0}`), nil, 8 << 30, ErrCorrupt},
+		{"product overflows", tensorsOf("bn", `{"name":"a","type":"f32","shape":[4294967296,4294967296],"crc32c":0}`), nil, 0, ErrCorrupt},
+		{"product overflows to 4 bytes", tensorsOf("bn", `{"name":"a","type":"f32","shape":[3,6148914691236517205,1],"crc32c":0}`), make([]byte, 4), 4, ErrCorrupt},
+		{"dimension overflows", tensorsOf("bn", `{"name":"a","type":"f32","shape":[9223372036854775807],"crc32c":0}`), nil, 16, ErrCorrupt},
+		{"no JSON number", tensorsOf("bn", `{"name":"a","type":"f32","shape":[1e99],"crc32c":0}`), nil, 4, ErrCorrupt},
+		{"negative", tensorsOf("bn", `{"name":"a","type":"f32","shape":[-1],"crc32c":0}`), nil, 4, ErrCorrupt},
+		{"zero", tensorsOf("bn", `{"name":"a","type":"f32","shape":[0],"crc32c":0}`), nil, 0, ErrCorrupt},
+		{"nine dimensions", tensorsOf("bn", `{"name":"a","type":"f32","shape":[1,1,1,1,1,1,1,1,1],"crc32c":0}`), make([]byte, 4), 4, ErrCorrupt},
+		{"unknown type", tensorsOf("bn", `{"name":"a","type":"f16","shape":[2],"crc32c":0}`), make([]byte, 4), 4, ErrCorrupt},
+		{"wrong checksum", tensorsOf("bn", `{"name":"a","type":"f32","shape":[1],"crc32c":1}`), make([]byte, 4), 4, ErrCorrupt},
+		{"bytes of no tensor", `{"sections":[]}`, make([]byte, 4), 4, ErrCorrupt},
+		{"bytes past the last", `{"sections":[]}`, make([]byte, 4), 0, ErrCorrupt},
+		{"fewer bytes than listed", tensorsOf("bn", `{"name":"a","type":"f32","shape":[2],"crc32c":1214729159}`), make([]byte, 4), 8, ErrCorrupt},
+		{"64 MB where none are listed", `{"sections":[]}`, make([]byte, 64<<20), 0, ErrCorrupt},
+		{"two of a name", tensorsOf("bn", `{"name":"a","type":"f32","shape":[1]},{"name":"a","type":"f32","shape":[1]}`), make([]byte, 8), 8, ErrCorrupt},
+		{"two sections", `{"sections":[{"name":"bn"},{"name":"bn"}]}`, nil, 0, ErrCorrupt},
+		{"no object", `[]`, nil, 0, ErrCorrupt},
+		{"no JSON", `{`, nil, 0, ErrCorrupt},
+		{"nothing", ``, nil, 0, ErrCorrupt},
+		{"deep", strings.Repeat("[", 1<<19) + strings.Repeat("]", 1<<19), nil, 0, ErrCorrupt},
+		{"a million tensors", tensorsOf("bn", strings.Repeat("{},", 1<<20)+"{}"), nil, 0, ErrCorrupt},
+		{"a million sections", `{"sections":[` + strings.Repeat("{},", 1<<20) + `{}]}`, nil, 0, ErrCorrupt},
+		{"a million events", `{"provenance":[` + strings.Repeat("{},", 1<<20) + `{}]}`, nil, 0, ErrCorrupt},
+		{"a million dimensions", tensorsOf("bn", `{"shape":[`+strings.Repeat("1,", 1<<20)+`1]}`), nil, 0, ErrCorrupt},
+		{"a header above the limit", `{"arch":"` + strings.Repeat("x", maxHeader) + `"}`, nil, 0, ErrCorrupt},
+		{"unknown and required", tensorsOf("future", `{"name":"a","type":"f32","shape":[1],"crc32c":1214729159}`), make([]byte, 4), 4, ErrUnsupported},
+	} {
+		refuse(t, c.name, withTable(c.header, c.data, c.size), c.want, affordable)
+	}
+	// What differs from the case of the wrong checksum in that alone is read.
+	right := withTable(tensorsOf("bn", `{"name":"a","type":"f32","shape":[1],"crc32c":1214729159}`), make([]byte, 4), 4)
+	if f, err := Decode(right); err != nil || len(f.Tensors) != 1 || f.Tensors[0].Float32[0] != 0 {
+		t.Errorf("the right checksum: %+v, %v", f, err)
+	}
+}
+
+// TestCostliestHeader gives the lists that take most memory for their text, just
+// within the limits.
+func TestCostliestHeader(t *testing.T) {
+	const n = maxParts - 8
+	for name, header := range map[string]string{
+		"tensors":  tensorsOf("bn", strings.Repeat("null,", n)+"null"),
+		"sections": `{"sections":[` + strings.Repeat("null,", n) + `null]}`,
+		"numbers":  `{"sections":[` + strings.Repeat("0,", n) + `0]}`,
+	} {
+		refuse(t, name, withTable(header, nil, 0), ErrCorrupt, 256<<20)
+	}
+}
+
+// TestLyingPrelude gives lengths that are not the file's, checksums right.
+func TestLyingPrelude(t *testing.T) {
+	whole := encoded(t, sample())
+	headerSize := binary.LittleEndian.Uint32(whole[16:])
+	for _, c := range []struct {
+		name   string
+		change func(b []byte)
+	}{
+		{"stored header of 4 GB", func(b []byte) { binary.LittleEndian.PutUint32(b[12:], 1<<32-1) }},
+		{"stored header of 0", func(b []byte) { binary.LittleEndian.PutUint32(b[12:], 0) }},
+		{"header of 4 GB", func(b []byte) { binary.LittleEndian.PutUint32(b[16:], 1<<32-1) }},
+		{"header of the limit", func(b []byte) { binary.LittleEndian.PutUint32(b[16:], maxHeader) }},
+		{"header a byte longer", func(b []byte) { binary.LittleEndian.PutUint32(b[16:], headerSize+1) }},
+		{"header a byte shorter", func(b []byte) { binary.LittleEndian.PutUint32(b[16:], headerSize-1) }},
+		{"stored tensors of 2^64-1", func(b []byte) { binary.LittleEndian.PutUint64(b[24:], 1<<64-1) }},
+		{"stored tensors of 2^63", func(b []byte) { binary.LittleEndian.PutUint64(b[24:], 1<<63) }},
+		{"stored tensors a byte longer", func(b []byte) { b[24]++ }},
+		{"stored tensors a byte shorter", func(b []byte) { b[24]-- }},
+		{"a byte from one to the other", func(b []byte) { b[12]++; b[24]-- }},
+		{"tensors of 2^64-1", func(b []byte) { binary.LittleEndian.PutUint64(b[32:], 1<<64-1) }},
+		{"tensors of 8 GB", func(b []byte) { binary.LittleEndian.PutUint64(b[32:], 8<<30) }},
+		{"tensors of 256 MB", func(b []byte) { binary.LittleEndian.PutUint64(b[32:], 256<<20) }},
+		{"tensors a byte longer", func(b []byte) { b[32]++ }},
+		{"tensors a byte shorter", func(b []byte) { b[32]-- }},
+	} {
+		b := bytes.Clone(whole)
+		c.change(b)
+		binary.LittleEndian.PutUint32(b[20:], headerCRC(b))
+		fixChecksums(b)
+		refuse(t, c.name, b, ErrCorrupt, affordable)
+	}
+}
+
+// TestSizeLimits checks the limits on both their sides.
+func TestSizeLimits(t *testing.T) {
+	for _, c := range []struct {
+		p  prelude
+		ok bool
+	}{
+		{prelude{headerSize: maxHeader, headerStored: 2 * maxHeader}, true},
+		{prelude{headerSize: maxHeader + 1}, false},
+		{prelude{headerStored: 2*maxHeader + 1}, false},
+		{prelude{dataSize: freeData}, true},
+		{prelude{dataSize: freeData + 1}, false},
+		{prelude{dataSize: freeData + 7*maxRatio, dataStored: 7}, true},
+		{prelude{dataSize: freeData + 7*maxRatio + 1, dataStored: 7}, false},
+		{prelude{dataSize: maxData, dataStored: 2 * maxData}, true},
+		{prelude{dataSize: maxData + 1, dataStored: maxData}, false},
+		{prelude{dataSize: maxData, dataStored: 2*maxData + 1}, false},
+	} {
+		if err := c.p.checkSizes(); (err == nil) != c.ok {
+			t.Errorf("%+v: %v", c.p, err)
+		}
+	}
+}
+
+// headerCRC is the CRC-32C of as much of the stored header as is there.
+func headerCRC(b []byte) uint32 {
+	end := min(preludeSize+int(binary.LittleEndian.Uint32(b[12:])), len(b))
+	return crc32.Checksum(b[preludeSize:end], castagnoli)
+}
+
+// TestLyingFrames gives zstd frames that claim windows and contents of
+// gigabytes, or that unpack to more than is listed, as header and as tensors.
+func TestLyingFrames(t *testing.T) {
+	header := `{"sections":[]}`
+	for name, frame := range map[string][]byte{
+		"a window of 1.8 TB":    {0x28, 0xb5, 0x2f, 0xfd, 0x00, 0xff, 0x01, 0x00, 0x00},
+		"a window of 16 MB":     {0x28, 0xb5, 0x2f, 0xfd, 0x00, 14 << 3, 0x01, 0x00, 0x00},
+		"a content of 2^63":     {0x28, 0xb5, 0x2f, 0xfd, 0xe0, 0, 0, 0, 0, 0, 0, 0, 0x80, 0x01, 0x00, 0x00},
+		"a content of 64 MB":    {0x28, 0xb5, 0x2f, 0xfd, 0xa0, 0, 0, 0, 4, 0x01, 0x00, 0x00},
+		"an unknown dictionary": {0x28, 0xb5, 0x2f, 0xfd, 0x21, 7, 0, 0x01, 0x00, 0x00},
+		"no zstd":               []byte("neither header nor tensors"),
+		"256 MB of zeros":       pack(make([]byte, 256<<20)),
+	} {
+		refuse(t, name+" as tensors", assemble(pack([]byte(header)), frame, uint32(len(header)), 0), ErrCorrupt, affordable)
+		refuse(t, name+" as header", assemble(frame, pack(nil), 0, 0), ErrCorrupt, affordable)
+	}
+}

@@ -1,0 +1,85 @@
+//go:build linux || darwin
+
+package checkpoint
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+)
+
+// TestWriteFailsHalfway lets the system refuse a file's second half, as a full
+// disk does: what was there stays, and nothing is left beside it.
+func TestWriteFailsHalfway(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "ckpt.bnz")
+	if err := WriteFile(path, sample()); err != nil {
+		t.Fatal(err)
+	}
+	before, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	larger := &File{Header: sample().Header, Tensors: resNetTensors(20, false)}
+
+	limitFileSize(t, len(before), func() {
+		if err := WriteFile(path, larger); err == nil {
+			t.Error("no error")
+		}
+	})
+	after, err := os.ReadFile(path)
+	if err != nil || !bytes.Equal(after, before) {
+		t.Errorf("%d bytes, %v; want the %d from before", len(after), err, len(before))
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) != 1 {
+		t.Errorf("left behind: %v, %v", entries, err)
+	}
+
+	// The same write without the limit shows that it was what failed.
+	if err := WriteFile(path, larger); err != nil {
+		t.Error(err)
+	}
+}
+
+// limitFileSize calls f while no file of the process can grow past size bytes.
+func limitFileSize(t *testing.T, size int, f func()) {
+	t.Helper()
+	var old syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &old); err != nil {
+		t.Fatal(err)
+	}
+	limit := old
+	limit.Cur = uint64(size)
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &old); err != nil {
+			t.Fatal(err)
+		}
+	}()
+	f()
+}
+
+// TestFileModeFollowsUmask checks that the user's umask decides who may read.
+func TestFileModeFollowsUmask(t *testing.T) {
+	for _, umask := range []int{0o022, 0o077} {
+		path := filepath.Join(t.TempDir(), "f")
+		old := syscall.Umask(umask)
+		err := WriteFileAtomic(path, []byte("x"))
+		syscall.Umask(old)
+		if err != nil {
+			t.Fatal(err)
+		}
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, want := info.Mode().Perm(), os.FileMode(0o666&^umask); got != want {
+			t.Errorf("umask %o: mode %o, want %o", umask, got, want)
+		}
+	}
+}
