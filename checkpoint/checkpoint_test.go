@@ -8,6 +8,7 @@ import (
 	"errors"
 	"flag"
 	"hash/crc32"
+	"io"
 	"math"
 	"os"
 	"path/filepath"
@@ -126,7 +127,7 @@ func TestGolden(t *testing.T) {
 	if !same(got, sample()) {
 		t.Errorf("%s reads as %+v", golden, got)
 	}
-	// FORMAT.md shows the file's first bytes.
+	// FORMAT.md shows the file's first bytes and its header.
 	b, err := os.ReadFile(golden)
 	if err != nil {
 		t.Fatal(err)
@@ -137,6 +138,21 @@ func TestGolden(t *testing.T) {
 	}
 	if dump := hexDump(b[:preludeSize]); !strings.Contains(string(format), dump) {
 		t.Errorf("FORMAT.md does not show %s's first bytes:\n%s", golden, dump)
+	}
+	_, shown, _ := strings.Cut(string(format), "```json\n")
+	shown, _, _ = strings.Cut(shown, "```")
+	var compact bytes.Buffer
+	if err := json.Compact(&compact, []byte(shown)); err != nil {
+		t.Fatalf("FORMAT.md's example: %v", err)
+	}
+	unpacker, err := newDecompressor(bytes.NewReader(b[preludeSize:][:binary.LittleEndian.Uint32(b[12:])]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unpacker.Close()
+	header, err := io.ReadAll(unpacker)
+	if err != nil || !bytes.Equal(compact.Bytes(), header) {
+		t.Errorf("FORMAT.md shows the header\n%s, it is\n%s, %v", compact.Bytes(), header, err)
 	}
 }
 
