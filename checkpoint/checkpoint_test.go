@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"fmt"
 	"hash/crc32"
 	"io"
 	"math"
@@ -65,7 +66,7 @@ func same(a, b *File) bool {
 }
 
 func TestRoundTrip(t *testing.T) {
-	for name, f := range map[string]*File{"full": sample(), "no tensors": {Header: sample().Header}} {
+	for name, f := range map[string]*File{"full": sample(), "no tensors": {Header: sample().Header}, "20 MB of zeros": {Tensors: zeros(20)}} {
 		b := encoded(t, f)
 		got, err := Decode(b)
 		if err != nil {
@@ -93,6 +94,7 @@ func TestEncodeRefuses(t *testing.T) {
 		"section no UTF-8":   func(f *File) { f.Tensors[0].Section = "bn\xff" },
 		"header too costly":  func(f *File) { f.Header.Config = json.RawMessage("[" + strings.Repeat("0,", maxParts) + "0]") },
 		"header too long":    func(f *File) { f.Header.Arch = strings.Repeat("x", maxHeader) },
+		"zeros beyond ratio": func(f *File) { f.Tensors = zeros(300) },
 		"bad JSON":           func(f *File) { f.Header.Config = json.RawMessage("{") },
 	} {
 		f := sample()
@@ -154,6 +156,16 @@ func TestGolden(t *testing.T) {
 	if err != nil || !bytes.Equal(compact.Bytes(), header) {
 		t.Errorf("FORMAT.md shows the header\n%s, it is\n%s, %v", compact.Bytes(), header, err)
 	}
+}
+
+// zeros are n tensors of a megabyte of zeros, the same.
+func zeros(n int) []Tensor {
+	megabyte := make([]float32, 1<<18)
+	tensors := make([]Tensor, n)
+	for i := range tensors {
+		tensors[i] = Tensor{SectionBN, fmt.Sprint(i), []int{len(megabyte)}, megabyte, nil}
+	}
+	return tensors
 }
 
 // hexDump shows bytes as FORMAT.md does: 16 a line, indented.
