@@ -1,0 +1,193 @@
+package prune
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"bnkit/checkpoint"
+	"bnkit/engine"
+	"bnkit/engine/arch"
+	"bnkit/engine/dataset"
+)
+
+func prune(t *testing.T, m *engine.Model, data *dataset.Data, o Options) (*Result, *engine.Model) {
+	t.Helper()
+	r, err := Prune(context.Background(), m, data, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "pruned.bnz")
+	if err := checkpoint.WriteFile(path, r.File); err != nil {
+		t.Fatal(err)
+	}
+	return r, load(t, path)
+}
+
+// changed are the elements, by tensor, in which two models differ.
+func changed(a, b *engine.Model) map[string][]int {
+	d := map[string][]int{}
+	for i, values := range a.Params.Values {
+		for j, v := range values {
+			if math.Float32bits(v) != math.Float32bits(b.Params.Values[i][j]) {
+				name := a.Params.Tensors[i].Name
+				d[name] = append(d[name], j)
+			}
+		}
+	}
+	return d
+}
+
+// TestOnlySmallGammas finds every element of every tensor, convolutions and
+// output layer too, that differs from the source's.
+func TestOnlySmallGammas(t *testing.T) {
+	data := tiny()
+	m := trained(t, data, false)
+	// On both sides of the threshold, and on it: below means below.
+	const threshold = 0.25
+	copy(m.Params.Of(2, arch.Gamma), []float32{threshold, -threshold, math.Nextafter32(threshold, 0), -math.Nextafter32(threshold, 0), 0.6, -0.6})
+	copy(m.Params.Of(2, arch.Beta), []float32{1, 2, 3, 4, 5, 6})
+	source := filepath.Join(t.TempDir(), "source.bnz")
+	if err := checkpoint.WriteFile(source, m.File()); err != nil {
+		t.Fatal(err)
+	}
+	was, err := os.ReadFile(source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, zeroBeta := range []bool{false, true} {
+		m := load(t, source)
+		_, pruned := prune(t, m, data, Options{Threshold: threshold, ZeroBeta: zeroBeta})
+		want := map[string][]int{}
+		for i := range m.Network.Units {
+			for c, g := range m.Params.Of(i, arch.Gamma) {
+				if -threshold < g && g < threshold {
+					want[m.Network.Units[i].BN+".weight"] = append(want[m.Network.Units[i].BN+".weight"], c)
+					if zeroBeta {
+						want[m.Network.Units[i].BN+".bias"] = append(want[m.Network.Units[i].BN+".bias"], c)
+					}
+				}
+			}
+		}
+		got := changed(m, pruned)
+		for name, elements := range want {
+			if !slices.Equal(got[name], elements) {
+				t.Errorf("%s: changed at %v, want %v", name, got[name], elements)
+			}
+			delete(got, name)
+		}
+		if len(got) > 0 {
+			t.Errorf("changed too: %v", got)
+		}
+		if g := pruned.Params.Of(2, arch.Gamma)[:4]; !slices.Equal(g, []float32{threshold, -threshold, 0, 0}) {
+			t.Errorf("around the threshold: %v", g)
+		}
+		now, err := os.ReadFile(source)
+		if err != nil || !bytes.Equal(now, was) {
+			t.Errorf("the source file was changed, %v", err)
+		}
+	}
+}
+
+// TestBefore compares with an evaluation of the source.
+func TestBefore(t *testing.T) {
+	data := tiny()
+	m := trained(t, data, true)
+	r, _ := prune(t, m, data, Options{Threshold: 0.4})
+	evaluator, err := m.Evaluator(data, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer evaluator.Close()
+	stats, err := evaluator.Reestimate(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := evaluator.Evaluate(context.Background(), stats)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Before != want || r.Before.Statistics != engine.StatisticsReestimated {
+		t.Errorf("before: %+v, want %+v", r.Before, want)
+	}
+	if r.After == r.Before {
+		t.Errorf("clamping %d of %d γ changed nothing", r.Clamped, r.Channels)
+	}
+}
+
+// TestTwice prunes what was pruned.
+func TestTwice(t *testing.T) {
+	data := tiny()
+	m := trained(t, data, true)
+	first, once := prune(t, m, data, Options{Threshold: 0.2})
+	again, same := prune(t, once, data, Options{Threshold: 0.2})
+	if again.Clamped != first.Clamped || again.Before != first.After || again.After != first.After {
+		t.Errorf("the same again: %+v then %+v", first, again)
+	}
+	if d := changed(once, same); len(d) > 0 {
+		t.Errorf("pruning the same again changed %v", d)
+	}
+	more, twice := prune(t, once, data, Options{Threshold: 0.5, ZeroBeta: true})
+	if more.Clamped <= first.Clamped {
+		t.Errorf("%d clamped below 0.5, %d below 0.2", more.Clamped, first.Clamped)
+	}
+	direct, _ := prune(t, m, data, Options{Threshold: 0.5, ZeroBeta: true})
+	if more.After != direct.After || more.Clamped != direct.Clamped {
+		t.Errorf("in two steps %+v, in one %+v", more.After, direct.After)
+	}
+
+	events := twice.Header.Provenance
+	if len(events) != 3 || len(m.Header.Provenance) != 1 || len(once.Header.Provenance) != 2 {
+		t.Fatalf("%d, %d and %d events", len(m.Header.Provenance), len(once.Header.Provenance), len(events))
+	}
+	for i, was := range once.Header.Provenance {
+		if events[i].Action != was.Action || !bytes.Equal(events[i].Parameters, was.Parameters) {
+			t.Errorf("event %d was %+v and is %+v", i, was, events[i])
+		}
+	}
+	var e map[string]any
+	if err := json.Unmarshal(events[2].Parameters, &e); err != nil {
+		t.Fatal(err)
+	}
+	sum, _, err := digest(once.Path)
+	if err != nil || events[2].Action != "prune" || e["threshold"] != 0.5 || e["beta"] != "zeroed" || e["source_sha256"] != sum {
+		t.Errorf("%s %v, %v", events[2].Action, e, err)
+	}
+}
+
+// TestWhollyTrained prunes a network whose convolutions were trained too, and
+// every channel of it.
+func TestWhollyTrained(t *testing.T) {
+	data := tiny()
+	cfg := engine.DefaultConfig()
+	cfg.Arch, cfg.Trainable, cfg.Epochs, cfg.Batch, cfg.LRDrops = "resnet-8", string(arch.All), 1, 16, nil
+	run, err := engine.Train(context.Background(), cfg, data, engine.TrainOptions{Dir: filepath.Join(t.TempDir(), "run"), Threads: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := load(t, run.Checkpoint)
+	r, pruned := prune(t, m, data, Options{Threshold: 1e9})
+	for name := range changed(m, pruned) {
+		if !isGamma(m, name) {
+			t.Errorf("%s was changed", name)
+		}
+	}
+	// With every γ zero all pictures look alike: one class's third is right.
+	if r.Clamped != r.Channels || r.After.TestAccuracy != 1.0/3 {
+		t.Errorf("%d of %d clamped, accuracy %v", r.Clamped, r.Channels, r.After.TestAccuracy)
+	}
+}
+
+func isGamma(m *engine.Model, name string) bool {
+	for i := range m.Params.Tensors {
+		if m.Params.Tensors[i].Name == name {
+			return m.Params.Tensors[i].Kind == arch.Gamma
+		}
+	}
+	return false
+}
