@@ -1,6 +1,7 @@
 package analysis
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -153,11 +154,15 @@ func checkDistribution(t *testing.T, name string, d Distribution, values []float
 }
 
 func TestEdges(t *testing.T) {
-	for _, values := range [][]float64{{0}, {0.3}, {-2}, {-0.11, 0.52}, {1e-9, 1e-8}, {-3, 1000}} {
+	for _, values := range [][]float64{{0}, {0.3}, {-2}, {-0.11, 0.52}, {1e-9, 1e-8}, {-3, 1000}, {-0.3, 0.93}, {math.Nextafter(-0.3, -1), math.Nextafter(0.6, 1)}, {-math.MaxFloat32, math.MaxFloat32}} {
 		e := edges(values)
 		if len(e) < 2 || len(e) > bins+3 || e[0] > min(values[0], 0) || e[len(e)-1] < max(values[len(values)-1], 0) || !slices.Contains(e, 0) || !sort.Float64sAreSorted(e) {
 			t.Errorf("edges of %v: %v", values, e)
 		}
+	}
+	// Edges are the round numbers themselves, not sums of binary fractions.
+	if e := edges([]float64{-0.3, 0.93}); e[0] != -0.3 || e[3] != -0.15 || e[6] != 0 || e[7] != 0.05 {
+		t.Errorf("edges %v", e)
 	}
 }
 
@@ -188,6 +193,16 @@ func TestSparsity(t *testing.T) {
 		u := &m.Network.Units[i]
 		if (l.Sparsity != nil) != u.ReLU {
 			t.Errorf("%s: sparsity %v, ReLU %v", l.Name, l.Sparsity, u.ReLU)
+		}
+		want := ""
+		switch {
+		case u.ReLU && u.Add == arch.None:
+			want = u.BN
+		case u.ReLU:
+			want = u.BN + " + residual"
+		}
+		if l.ReLU != want {
+			t.Errorf("%s: ReLU of %q, want %q", l.Name, l.ReLU, want)
 		}
 		if l.Sparsity != nil {
 			n := float64(u.OutShape.C * u.OutShape.H * u.OutShape.W)
@@ -266,7 +281,7 @@ func TestSweep(t *testing.T) {
 	data := tiny(64, 32)
 	m := trained(t, data, true)
 	was := snapshot(m)
-	r, err := Run(context.Background(), m, data, Options{Threads: 1, GradientBatches: 1, Thresholds: []float64{1e9, 0.3}})
+	r, err := Run(context.Background(), m, data, Options{Threads: 1, GradientBatches: 1, Thresholds: []float64{1e9, 0, 0.3}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -284,8 +299,11 @@ func TestSweep(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(r.Sweep) != 3 || r.Sweep[0].TestLoss != want.TestLoss || r.Sweep[0].TestAccuracy != want.TestAccuracy || r.Sweep[0].Clamped != 0 {
+	if len(r.Sweep) != 3 || *r.Sweep[0].TestLoss != want.TestLoss || r.Sweep[0].TestAccuracy != want.TestAccuracy || r.Sweep[0].Clamped != 0 {
 		t.Errorf("unclamped %+v, want %+v", r.Sweep[0], want)
+	}
+	if s := m.Header.Statistics; *r.Reestimated != (Scope{Split: "train", Examples: s.Batches * s.Batch, Batches: s.Batches, Statistics: "batch"}) {
+		t.Errorf("statistics over %+v, want %+v", *r.Reestimated, s)
 	}
 	small := 0
 	for i := range m.Network.Units {
@@ -295,16 +313,158 @@ func TestSweep(t *testing.T) {
 			}
 		}
 	}
-	if r.Sweep[1].Threshold != 0.3 || r.Sweep[1].Clamped != small || r.Sweep[1].TestLoss == r.Sweep[0].TestLoss {
+	if r.Sweep[1].Threshold != 0.3 || r.Sweep[1].Clamped != small || *r.Sweep[1].TestLoss == *r.Sweep[0].TestLoss {
 		t.Errorf("below 0.3: %+v, want %d clamped", r.Sweep[1], small)
 	}
 	// With every γ zero all pictures look alike: one class's share is right.
 	if r.Sweep[2].Share != 1 || r.Sweep[2].TestAccuracy != 0.25 {
 		t.Errorf("all clamped: %+v", r.Sweep[2])
 	}
+	if want := constantLoss(m, data.Test.Labels); math.Abs(*r.Sweep[2].TestLoss-want) > 1e-5*want {
+		t.Errorf("all clamped: loss %v, β alone gives %v", *r.Sweep[2].TestLoss, want)
+	}
+	if want := clampedLoss(t, m.Path, data, 0.3); *r.Sweep[1].TestLoss != want {
+		t.Errorf("below 0.3: loss %v, a model loaded and clamped by hand has %v", *r.Sweep[1].TestLoss, want)
+	}
 	stored, err := evaluator.Evaluate(context.Background(), m.Stored)
-	if err != nil || r.Stored == nil || r.Stored.TestLoss != stored.TestLoss {
+	if err != nil || r.Stored == nil || *r.Stored.TestLoss != stored.TestLoss {
 		t.Errorf("stored statistics: %+v, want %+v, %v", r.Stored, stored, err)
+	}
+}
+
+// clampedLoss is the test loss of a checkpoint loaded anew, its small γ
+// zeroed.
+func clampedLoss(t *testing.T, path string, data *dataset.Data, threshold float64) float64 {
+	t.Helper()
+	m, err := engine.LoadModel(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range m.Params.Tensors {
+		if m.Params.Tensors[i].Kind != arch.Gamma {
+			continue
+		}
+		for c, g := range m.Params.Values[i] {
+			if g > -float32(threshold) && g < float32(threshold) {
+				m.Params.Values[i][c] = 0
+			}
+		}
+	}
+	e, err := m.Evaluator(data, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	stats, err := e.Reestimate(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := e.Evaluate(context.Background(), stats)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r.TestLoss
+}
+
+// constantLoss is the test loss of m with every γ zero: each unit then puts
+// out what β and its residual say, the same everywhere.
+func constantLoss(m *engine.Model, labels []uint8) float64 {
+	out := make([][]float64, len(m.Network.Units))
+	for i := range m.Network.Units {
+		u := &m.Network.Units[i]
+		for c, b := range m.Params.Of(i, arch.Beta) {
+			v := float64(b)
+			if u.Add != arch.None {
+				v += out[u.Add][c]
+			}
+			if u.ReLU {
+				v = max(v, 0)
+			}
+			out[i] = append(out[i], v)
+		}
+	}
+	features := out[len(out)-1]
+	weight, bias := m.Params.Named("fc.weight"), m.Params.Named("fc.bias")
+	var sum float64
+	logits := make([]float64, len(bias))
+	for k := range logits {
+		logits[k] = float64(bias[k])
+		for c, f := range features {
+			logits[k] += float64(weight[k*len(features)+c]) * f
+		}
+		sum += math.Exp(logits[k])
+	}
+	var loss float64
+	for _, l := range labels {
+		loss += math.Log(sum) - logits[l]
+	}
+	return loss / float64(len(labels))
+}
+
+// TestThreads: how many threads measure changes no number.
+func TestThreads(t *testing.T) {
+	data := tiny(300, 32)
+	m := trained(t, data, true)
+	var first []byte
+	for _, threads := range []int{1, 2, 3} {
+		r, err := Run(context.Background(), m, data, Options{Threads: threads, GradientBatches: 2, Thresholds: []float64{0.2}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := json.Marshal(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if first == nil {
+			first = b
+		}
+		if !bytes.Equal(b, first) {
+			t.Errorf("%d threads measure other numbers than one", threads)
+		}
+	}
+}
+
+// TestKeys checks what a report's JSON keys look like, and that everything
+// measured has some.
+func TestKeys(t *testing.T) {
+	data := tiny(64, 32)
+	r, err := Run(context.Background(), trained(t, data, true), data, Options{Threads: 2, GradientBatches: 1, Thresholds: []float64{0.2}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := json.Marshal(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var tree any
+	if err := json.Unmarshal(b, &tree); err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	var walk func(any)
+	walk = func(v any) {
+		switch v := v.(type) {
+		case []any:
+			for _, x := range v {
+				walk(x)
+			}
+		case map[string]any:
+			for k, x := range v {
+				if k != strings.ToLower(k) || strings.ContainsAny(k, " -") {
+					t.Errorf("key %q is not in snake case", k)
+				}
+				seen[k] = true
+				walk(x)
+			}
+		}
+	}
+	walk(tree)
+	for _, k := range strings.Fields(`near_zero_thresholds gamma_edges beta_edges layers total relu zero mostly_off always_on
+		quantiles histogram convolution sweep threshold share test_accuracy test_loss stored_statistics
+		reestimated_over sparsity_over gradients_over accuracy_over split examples batches statistics augmented`) {
+		if !seen[k] {
+			t.Errorf("no key %q", k)
+		}
 	}
 }
 

@@ -51,10 +51,7 @@ func (r *Report) measureGradients(ctx context.Context, m *engine.Model, data *da
 		r.Gradients.Examples += b.N
 		o.Progress("gradients", r.Gradients.Batches, count)
 	}
-	for i := range r.Layers {
-		r.Layers[i].Gradient = &Magnitude{}
-	}
-	r.Total.Gradient = &Magnitude{}
+	layers := make([]Magnitude, len(r.Layers))
 	total, elements := map[arch.Kind]float64{}, map[arch.Kind]float64{}
 	for i := range gradients.Tensors {
 		x := &gradients.Tensors[i]
@@ -64,12 +61,25 @@ func (r *Report) measureGradients(ctx context.Context, m *engine.Model, data *da
 		n := float64(x.Len()) * float64(count)
 		total[x.Kind] += sums[i]
 		elements[x.Kind] += n
-		r.Layers[x.Unit].Gradient.set(x.Kind, sums[i]/n)
+		layers[x.Unit].set(x.Kind, sums[i]/n)
 	}
+	for i := range layers {
+		r.Layers[i].Gradient = layers[i].known()
+	}
+	var all Magnitude
 	for kind := range total {
-		r.Total.Gradient.set(kind, total[kind]/elements[kind])
+		all.set(kind, total[kind]/elements[kind])
 	}
+	r.Total.Gradient = all.known()
 	return nil
+}
+
+// known is m, or nil where it is not finite.
+func (m *Magnitude) known() *Magnitude {
+	if !finite(m.Gamma) || !finite(m.Beta) || !finite(m.Convolution) {
+		return nil
+	}
+	return m
 }
 
 func (m *Magnitude) set(kind arch.Kind, v float64) {

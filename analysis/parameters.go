@@ -29,7 +29,7 @@ func describe(m *engine.Model, thresholds []float64) *Report {
 	for i := range m.Network.Units {
 		u := &m.Network.Units[i]
 		r.Layers = append(r.Layers, Layer{
-			Name: u.BN, Convolution: u.Name, Channels: u.OutShape.C,
+			Name: u.BN, Convolution: u.Name, Channels: u.OutShape.C, ReLU: relu(u),
 			Gamma: distribution(gammas[i], r.GammaEdges), Beta: distribution(betas[i], r.BetaEdges),
 			NearZero: nearZero(gammas[i], r.NearZero),
 		})
@@ -38,6 +38,17 @@ func describe(m *engine.Model, thresholds []float64) *Report {
 	r.Total.Gamma, r.Total.Beta = distribution(allGamma, r.GammaEdges), distribution(allBeta, r.BetaEdges)
 	r.Total.NearZero = nearZero(allGamma, r.NearZero)
 	return r
+}
+
+// relu is Layer.ReLU.
+func relu(u *arch.Unit) string {
+	switch {
+	case !u.ReLU:
+		return ""
+	case u.Add != arch.None:
+		return u.BN + " + residual"
+	}
+	return u.BN
 }
 
 func sorted(values []float32) []float64 {
@@ -53,30 +64,42 @@ func sorted(values []float32) []float64 {
 // being an edge: a bin never mixes signs.
 func edges(values []float64) []float64 {
 	low, high := min(values[0], 0), max(values[len(values)-1], 0)
-	width := roundUp((high - low) / bins)
+	digit, power := roundUp((high - low) / bins)
+	// Multiples of a width below 1 are quotients: 3/10 is nearer to 0.3 than
+	// 3 × 0.1 is.
+	edge := func(i float64) float64 {
+		if power < 0 {
+			return i * digit / math.Pow10(-power)
+		}
+		return i * digit * math.Pow10(power)
+	}
+	width := edge(1)
 	first, last := math.Floor(low/width), math.Ceil(high/width)
 	if last == first {
 		last++
 	}
 	e := make([]float64, int(last-first)+1)
 	for i := range e {
-		e[i] = (first + float64(i)) * width
+		e[i] = edge(first + float64(i))
 	}
+	// A quotient may round onto an edge that the extreme value lies beyond.
+	e[0], e[len(e)-1] = min(e[0], low), max(e[len(e)-1], high)
 	return e
 }
 
-// roundUp is the least 1, 2 or 5 times a power of ten that is at least x.
-func roundUp(x float64) float64 {
+// roundUp is the least number digit × 10^power that is at least x, digit being
+// 1, 2 or 5.
+func roundUp(x float64) (digit float64, power int) {
 	if x <= 0 {
-		return 0.01
+		return 1, -2
 	}
-	power := math.Pow(10, math.Floor(math.Log10(x)))
-	for _, step := range []float64{1, 2, 5} {
-		if step*power >= x {
-			return step * power
+	power = int(math.Floor(math.Log10(x)))
+	for _, digit := range []float64{1, 2, 5} {
+		if digit*math.Pow10(power) >= x {
+			return digit, power
 		}
 	}
-	return 10 * power
+	return 1, power + 1
 }
 
 // distribution describes sorted values.

@@ -22,6 +22,9 @@ type Report struct {
 	Layers []Layer `json:"layers"` // a BatchNorm each, in the network's order
 	Total  Total   `json:"total"`
 
+	// Reestimated says what "re-estimated" statistics were averaged over. Sweep
+	// re-estimates them for each threshold, over the same batches.
+	Reestimated *Scope `json:"reestimated_over,omitempty"`
 	// What activation sparsity, gradient magnitudes and Sweep's accuracies were
 	// taken over; missing where they were not measured.
 	Sparsity  *Scope  `json:"sparsity_over,omitempty"`
@@ -52,10 +55,14 @@ type Layer struct {
 	Beta        Distribution `json:"beta"`
 	NearZero    []float64    `json:"near_zero"` // share of |γ| below each of Report.NearZero
 
-	// Sparsity is of the ReLU that ends this layer's unit: where the unit ends
-	// a residual block, the ReLU after the sum. Missing where no ReLU follows,
-	// as in a shortcut.
-	Sparsity *Sparsity  `json:"sparsity,omitempty"`
+	// ReLU names what the ReLU that ends this layer's unit is taken of: this
+	// BatchNorm alone ("blocks.0.bn1"), or, at the end of a residual block, its
+	// sum with the block's residual ("blocks.0.bn2 + residual"). Missing where
+	// no ReLU follows, as in a shortcut.
+	ReLU string `json:"relu,omitempty"`
+	// Sparsity is of that ReLU's outputs; missing without one.
+	Sparsity *Sparsity `json:"sparsity,omitempty"`
+	// Gradient is missing where it is not finite, too.
 	Gradient *Magnitude `json:"gradient,omitempty"`
 }
 
@@ -98,8 +105,8 @@ type Magnitude struct {
 
 // Accuracy is a test result.
 type Accuracy struct {
-	TestAccuracy float64 `json:"test_accuracy"` // share from 0 to 1
-	TestLoss     float64 `json:"test_loss"`     // mean cross-entropy, nats
+	TestAccuracy float64  `json:"test_accuracy"`       // share from 0 to 1
+	TestLoss     *float64 `json:"test_loss,omitempty"` // mean cross-entropy, nats; missing where it is not finite
 }
 
 // Sweep is a network whose γ with |γ| < Threshold are clamped to zero, β as it

@@ -17,7 +17,7 @@ import (
 type Options struct {
 	Threads         int       // 0: as many as there are processors; changes no number
 	NearZero        []float64 // thresholds for |γ|; DefaultNearZero where empty
-	Thresholds      []float64 // of the clamping sweep; DefaultThresholds where empty
+	Thresholds      []float64 // of the clamping sweep, which always begins with 0; DefaultThresholds where empty
 	GradientBatches int       // that gradients are averaged over; DefaultGradientBatches where 0
 
 	// Progress is called as work goes on, with what is being measured; may be
@@ -58,6 +58,8 @@ func (o *Options) complete() error {
 	if o.GradientBatches < 0 {
 		return &OptionError{fmt.Sprintf("gradients over %d batches; at least 1 is needed", o.GradientBatches)}
 	}
+	// The sweep measures the unclamped network, threshold 0, in any case.
+	o.Thresholds = slices.DeleteFunc(slices.Clone(o.Thresholds), func(t float64) bool { return t == 0 })
 	for _, list := range []*[]float64{&o.NearZero, &o.Thresholds} {
 		for _, t := range *list {
 			if !(t > 0) || math.IsInf(t, 0) {
@@ -89,6 +91,8 @@ func Run(ctx context.Context, m *engine.Model, data *dataset.Data, o Options) (*
 		return nil, err
 	}
 	r := describe(m, o.NearZero)
+	r.Reestimated = &Scope{Split: "train", Statistics: "batch",
+		Batches: m.Header.Statistics.Batches, Examples: m.Header.Statistics.Batches * m.Header.Statistics.Batch}
 	if err := r.measureSparsity(ctx, m, data, stats, &o); err != nil {
 		return nil, fmt.Errorf("measure activation sparsity: %w", err)
 	}
@@ -112,13 +116,14 @@ func (r *Report) sweep(ctx context.Context, m *engine.Model, evaluator *engine.E
 		return err
 	}
 	r.Accuracy = &Scope{Split: "test", Examples: test.Examples, Statistics: test.Statistics}
-	r.Sweep = []Sweep{{Accuracy: Accuracy{test.TestAccuracy, test.TestLoss}}}
+	r.Sweep = []Sweep{{Accuracy: accuracyOf(test)}}
 	if m.Stored != nil {
 		stored, err := evaluator.Evaluate(ctx, m.Stored)
 		if err != nil {
 			return err
 		}
-		r.Stored = &Accuracy{stored.TestAccuracy, stored.TestLoss}
+		a := accuracyOf(stored)
+		r.Stored = &a
 	}
 	gammas := make([][]float32, len(m.Network.Units))
 	for i := range gammas {
@@ -148,8 +153,18 @@ func (r *Report) sweep(ctx context.Context, m *engine.Model, evaluator *engine.E
 		if test, err = evaluator.Evaluate(ctx, stats); err != nil {
 			return err
 		}
-		row.Accuracy = Accuracy{test.TestAccuracy, test.TestLoss}
+		row.Accuracy = accuracyOf(test)
 		r.Sweep = append(r.Sweep, row)
 	}
 	return nil
 }
+
+func accuracyOf(e engine.Evaluation) Accuracy {
+	a := Accuracy{TestAccuracy: e.TestAccuracy}
+	if finite(e.TestLoss) {
+		a.TestLoss = &e.TestLoss
+	}
+	return a
+}
+
+func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }

@@ -53,10 +53,11 @@ again, go to --out.
 With --json the report that goes to analysis.json: arch, trainable, data;
 near_zero_thresholds, gamma_edges and beta_edges (bins of all histograms);
 layers (name, convolution, channels, gamma and beta with quantiles at 0, 5, 25,
-50, 75, 95 and 100% and histogram, near_zero, sparsity, gradient); total, the
-same over all layers; sparsity_over, gradients_over, accuracy_over (split,
-examples, batches, statistics); sweep (threshold, clamped, share, test_accuracy,
-test_loss); stored_statistics. What does not exist is missing.`,
+50, 75, 95 and 100% and histogram, near_zero, relu, sparsity, gradient); total,
+the same over all layers; reestimated_over, sparsity_over, gradients_over,
+accuracy_over (split, examples, batches, statistics); sweep (threshold, clamped,
+share, test_accuracy, test_loss); stored_statistics. What does not exist or is
+not finite is missing.`,
 		Example: `  bnkit analyze
   bnkit analyze runs/first/ckpt.bnz --near-zero 0.001,0.01 --out plots
   bnkit analyze ckpt.bnz --json > report.json`,
@@ -187,12 +188,12 @@ func printReport(w io.Writer, r *analysis.Report) {
 		if s.Threshold > 0 {
 			name = fmt.Sprint(s.Threshold)
 		}
-		fmt.Fprintf(t, "%s\t%d\t%s\t%s\t%.4f\t\n", name, s.Clamped, share(s.Share), share(s.TestAccuracy), s.TestLoss)
+		fmt.Fprintf(t, "%s\t%d\t%s\t%s\t%s\t\n", name, s.Clamped, share(s.Share), share(s.TestAccuracy), lossText(s.TestLoss))
 	}
 	t.Flush()
 	fmt.Fprintf(w, "%d pictures of the %s split, %s statistics, β kept\n", r.Accuracy.Examples, r.Accuracy.Split, r.Accuracy.Statistics)
 	if r.Stored != nil {
-		fmt.Fprintf(w, "with the stored statistics: test accuracy %s, test loss %.4f\n", share(r.Stored.TestAccuracy), r.Stored.TestLoss)
+		fmt.Fprintf(w, "with the stored statistics: test accuracy %s, test loss %s\n", share(r.Stored.TestAccuracy), lossText(r.Stored.TestLoss))
 	}
 }
 
@@ -207,5 +208,17 @@ func printRow(w io.Writer, name string, channels int, gamma, beta *analysis.Dist
 	} else {
 		fmt.Fprintf(w, "%s\t%d\t%d\t", share(s.Zero), s.MostlyOff, s.AlwaysOn)
 	}
+	if grad == nil {
+		fmt.Fprint(w, "-\t-\t-\t\n")
+		return
+	}
 	fmt.Fprintf(w, "%.2e\t%.2e\t%.2e\t\n", grad.Gamma, grad.Beta, grad.Convolution)
+}
+
+// lossText is a loss for people, "-" where it is not finite.
+func lossText(v *float64) string {
+	if v == nil {
+		return "-"
+	}
+	return fmt.Sprintf("%.4f", *v)
 }
