@@ -16,7 +16,7 @@ func newVersionCommand(g *globalOptions) *cobra.Command {
 		Use:   "version",
 		Short: "Print the version and which kernels run on this machine",
 		Long: `Print the version, the Go release it was built with, and which kernels run on
-this machine: avx2 (AVX2 and FMA assembly) or generic (plain Go).
+this machine: avx512 or avx2 (assembly) or generic (plain Go).
 BNKIT_KERNEL=generic in the environment forces the plain ones.`,
 		Example: `  bnkit version
   BNKIT_KERNEL=generic bnkit version --json`,

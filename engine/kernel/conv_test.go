@@ -260,7 +260,7 @@ var geometries = [][3]int{
 }
 
 // convTolerance allows Winograd's transforms their rounding.
-var convTolerance = map[string]float64{"generic": 1e-6, "avx2": 3e-6}
+var convTolerance = map[string]float64{"generic": 1e-6, "avx2": 3e-6, "avx512": 3e-6}
 
 func TestConv(t *testing.T) {
 	for _, k := range geometries {

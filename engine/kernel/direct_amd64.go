@@ -16,6 +16,7 @@ type direct struct {
 	in, out  int // channels, of this direction
 	kernel   int
 	backward bool // filters come as in×out
+	wide     bool // computed 16 floats at a time, which gives the same bits
 	source   Layout
 	dstPlane int // elements of a plane of dst
 	phases   []directPhase
@@ -32,9 +33,9 @@ type directPhase struct {
 	filters  []float32 // [panel][product][16], or [8] in the last panel
 }
 
-func newDirectForward(s ConvShape) Conv[float32] {
+func newDirectForward(s ConvShape, wide bool) Conv[float32] {
 	d := &direct{
-		in: s.In, out: s.Out, kernel: s.Kernel,
+		in: s.In, out: s.Out, kernel: s.Kernel, wide: wide,
 		source:   paddedInput(s),
 		dstPlane: s.OutH() * s.OutW() * lanes,
 	}
@@ -42,11 +43,11 @@ func newDirectForward(s ConvShape) Conv[float32] {
 	return d
 }
 
-func newDirectBackward(s ConvShape) Conv[float32] {
+func newDirectBackward(s ConvShape, wide bool) Conv[float32] {
 	rows, top, paddedRows := directBackwardAxes(s.H, s.OutH(), s)
 	cols, left, paddedCols := directBackwardAxes(s.W, s.OutW(), s)
 	d := &direct{
-		in: s.Out, out: s.In, kernel: s.Kernel, backward: true,
+		in: s.Out, out: s.In, kernel: s.Kernel, backward: true, wide: wide,
 		source: Layout{
 			Blocks: blocksOf(s.Out),
 			Rows:   paddedRows, Cols: paddedCols,
@@ -94,7 +95,8 @@ func (d *direct) SetFilters(w []float32) {
 	w = w[:d.in*d.out*taps]
 	for _, p := range d.phases {
 		for out := range d.out {
-			first, width := d.panel(out)
+			first := out / directPanel * directPanel
+			width := d.panel(first).outputs
 			for i, product := range p.products {
 				from := out*d.in + product.channel
 				if d.backward {
@@ -106,11 +108,9 @@ func (d *direct) SetFilters(w []float32) {
 	}
 }
 
-// panel returns the first output of the panel that an output is in, and the
-// panel's width.
-func (d *direct) panel(out int) (first, width int) {
-	first = out / directPanel * directPanel
-	return first, min(directPanel, blocksOf(d.out)*lanes-first)
+// panel is the kernels for the panel from output first on.
+func (d *direct) panel(first int) directKernels {
+	return directPanelKernels(blocksOf(d.out)*lanes-first, d.wide)
 }
 
 func (d *direct) Run(dst, src []float32, images int, _ []float32) {
@@ -130,22 +130,18 @@ func (d *direct) Run(dst, src []float32, images int, _ []float32) {
 // convolve computes a phase's pixels of the panel from output first on. A phase
 // without taps, as of a 1×1 convolution of stride 2, is all zeros.
 func (d *direct) convolve(dst, src []float32, p *directPhase, first int) {
-	_, width := d.panel(first)
-	convolve := directConvolve16
-	if width == lanes {
-		convolve = directConvolve8
-	}
-	larges, smalls := directGroups(p.count, width)
+	k := d.panel(first)
+	larges, smalls := k.groups(p.count)
 	filters := p.filters[first*len(p.products):]
 	for done := 0; done == 0 || done < p.blocks; done += directTaps {
 		blocks, singles := min(directTaps, p.blocks-done), 0
 		if done+blocks == p.blocks {
 			singles = p.singles
 		}
-		convolve(&dst[first/lanes*d.dstPlane], &src[0], unsafe.SliceData(filters),
+		k.convolve(&dst[first/lanes*d.dstPlane], &src[0], unsafe.SliceData(filters),
 			directTable(p.taps[done:]), directTable(p.pixels),
 			uintptr(blocks), uintptr(singles), uintptr(larges), uintptr(smalls),
 			uintptr(d.dstPlane*directElement), uintptr(done))
-		filters = filters[blocks*lanes*width:]
+		filters = filters[blocks*lanes*k.outputs:]
 	}
 }

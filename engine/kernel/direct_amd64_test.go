@@ -14,8 +14,10 @@ func testDirect(t *testing.T, geometries [][3]int, shapes func(kernel, stride, p
 	for _, k := range geometries {
 		name := fmt.Sprintf("%dx%d stride %d pad %d", k[0], k[0], k[1], k[2])
 		shapes := shapes(k[0], k[1], k[2])
-		testConv(t, name, newDirectForward, newDirectBackward, shapes, tolerance)
-		testWeightGradient(t, name+" weight gradient", newDirectWeightGradient, shapes, tolerance)
+		for _, c := range widths(t) {
+			testConv(t, name+" "+c.name, c.directForward, c.directBackward, shapes, tolerance)
+			testWeightGradient(t, name+" weight gradient "+c.name, c.directGradient, shapes, tolerance)
+		}
 	}
 }
 
@@ -72,21 +74,23 @@ func TestDirectNetworks(t *testing.T) {
 // bits however its images are split into calls.
 func TestDirectWeightGradientOfImages(t *testing.T) {
 	const images = 5
-	for _, s := range []ConvShape{
-		{In: 16, Out: 24, H: 13, W: 14, Kernel: 3, Stride: 1, Pad: 1},
-		{In: 3, Out: 16, H: 9, W: 8, Kernel: 3, Stride: 2, Pad: 1},
-		{In: 24, Out: 9, H: 7, W: 7, Kernel: 1, Stride: 2},
-	} {
-		c, g := newConvCase(s, images), newDirectWeightGradient(s)
-		x := blocked[float32](c.x, images, s.In, g.Source())
-		dy := blocked[float32](c.dy, images, s.Out, unpadded(s.Out, s.OutH(), s.OutW()))
-		all, split := make([]float32, g.Len()), make([]float32, g.Len())
-		g.Accumulate(all, x, dy, images, nil)
-		for _, part := range [][2]int{{0, 2}, {2, 3}, {3, 5}} {
-			g.Accumulate(split, x[part[0]*len(x)/images:], dy[part[0]*len(dy)/images:], part[1]-part[0], nil)
-		}
-		if i := firstDifference(split, all); i >= 0 {
-			t.Errorf("%+v: accumulator differs at %d", s, i)
+	for _, width := range widths(t) {
+		for _, s := range []ConvShape{
+			{In: 16, Out: 24, H: 13, W: 14, Kernel: 3, Stride: 1, Pad: 1},
+			{In: 3, Out: 16, H: 9, W: 8, Kernel: 3, Stride: 2, Pad: 1},
+			{In: 24, Out: 9, H: 7, W: 7, Kernel: 1, Stride: 2},
+		} {
+			c, g := newConvCase(s, images), width.directGradient(s)
+			x := blocked[float32](c.x, images, s.In, g.Source())
+			dy := blocked[float32](c.dy, images, s.Out, unpadded(s.Out, s.OutH(), s.OutW()))
+			all, split := make([]float32, g.Len()), make([]float32, g.Len())
+			g.Accumulate(all, x, dy, images, nil)
+			for _, part := range [][2]int{{0, 2}, {2, 3}, {3, 5}} {
+				g.Accumulate(split, x[part[0]*len(x)/images:], dy[part[0]*len(dy)/images:], part[1]-part[0], nil)
+			}
+			if i := firstDifference(split, all); i >= 0 {
+				t.Errorf("%s %+v: accumulator differs at %d", width.name, s, i)
+			}
 		}
 	}
 }
@@ -94,46 +98,97 @@ func TestDirectWeightGradientOfImages(t *testing.T) {
 // TestDirectPartialBlock checks that channels beyond the last are not read: a
 // first layer's padding lanes cost nothing.
 func TestDirectPartialBlock(t *testing.T) {
-	for _, in := range []int{1, 3, 11} {
-		s := ConvShape{In: in, Out: 16, H: 8, W: 7, Kernel: 3, Stride: 1, Pad: 1}
-		c := newConvCase(s, 1)
-		conv := newDirectForward(s)
-		conv.SetFilters(convert[float32](c.w))
-		run := func(x []float32) []float32 {
-			y := make([]float32, s.OutH()*s.OutW()*s.Out)
-			conv.Run(y, x, 1, nil)
-			return y
-		}
-		x := blocked[float32](c.x, 1, s.In, conv.Source())
-		want := run(x)
-		first := (blocksOf(in) - 1) * len(x) / blocksOf(in)
-		for i := range x {
-			if i >= first && i%lanes >= in%lanes {
-				x[i] = float32(math.NaN())
+	for _, width := range widths(t) {
+		for _, in := range []int{1, 3, 11} {
+			s := ConvShape{In: in, Out: 16, H: 8, W: 7, Kernel: 3, Stride: 1, Pad: 1}
+			c := newConvCase(s, 1)
+			conv := width.directForward(s)
+			conv.SetFilters(convert[float32](c.w))
+			run := func(x []float32) []float32 {
+				y := make([]float32, s.OutH()*s.OutW()*s.Out)
+				conv.Run(y, x, 1, nil)
+				return y
 			}
-		}
-		if i := firstDifference(run(x), want); i >= 0 {
-			t.Errorf("%d input channels: what lies beyond them changes the result at %d", in, i)
+			x := blocked[float32](c.x, 1, s.In, conv.Source())
+			want := run(x)
+			first := (blocksOf(in) - 1) * len(x) / blocksOf(in)
+			for i := range x {
+				if i >= first && i%lanes >= in%lanes {
+					x[i] = float32(math.NaN())
+				}
+			}
+			if i := firstDifference(run(x), want); i >= 0 {
+				t.Errorf("%s, %d input channels: what lies beyond them changes the result at %d", width.name, in, i)
+			}
 		}
 	}
 }
 
 func TestDirectAllocatesNothing(t *testing.T) {
+	for _, width := range widths(t) {
+		for _, k := range geometries[:4] {
+			const images = 3
+			s := ConvShape{In: 20, Out: 40, H: 9, W: 9, Kernel: k[0], Stride: k[1], Pad: k[2]}
+			forward, backward, gradient := width.directForward(s), width.directBackward(s), width.directGradient(s)
+			x := make([]float32, images*forward.Source().Len(lanes))
+			paddedDY := make([]float32, images*backward.Source().Len(lanes))
+			y := make([]float32, images*unpadded(s.Out, s.OutH(), s.OutW()).Len(lanes))
+			dx := make([]float32, images*unpadded(s.In, s.H, s.W).Len(lanes))
+			acc := make([]float32, gradient.Len())
+			if n := testing.AllocsPerRun(5, func() {
+				forward.Run(y, x, images, nil)
+				backward.Run(dx, paddedDY, images, nil)
+				gradient.Accumulate(acc, x, y, images, nil)
+			}); n != 0 {
+				t.Errorf("%s %+v: %v allocations", width.name, s, n)
+			}
+		}
+	}
+}
+
+// TestWidthsAgree checks that AVX-512 gives AVX2's bits, in every direction and
+// for channels that fill pairs of blocks and panels and that do not.
+func TestWidthsAgree(t *testing.T) {
+	all := widths(t)
+	if len(all) < 2 {
+		t.Skip("no AVX-512 here")
+	}
+	const images = 3
+	narrow, wide := AVX2(), AVX512()
 	for _, k := range geometries[:4] {
-		const images = 3
-		s := ConvShape{In: 20, Out: 40, H: 9, W: 9, Kernel: k[0], Stride: k[1], Pad: k[2]}
-		forward, backward, gradient := newDirectForward(s), newDirectBackward(s), newDirectWeightGradient(s)
-		x := make([]float32, images*forward.Source().Len(lanes))
-		paddedDY := make([]float32, images*backward.Source().Len(lanes))
-		y := make([]float32, images*unpadded(s.Out, s.OutH(), s.OutW()).Len(lanes))
-		dx := make([]float32, images*unpadded(s.In, s.H, s.W).Len(lanes))
-		acc := make([]float32, gradient.Len())
-		if n := testing.AllocsPerRun(5, func() {
-			forward.Run(y, x, images, nil)
-			backward.Run(dx, paddedDY, images, nil)
-			gradient.Accumulate(acc, x, y, images, nil)
-		}); n != 0 {
-			t.Errorf("%+v: %v allocations", s, n)
+		for _, channels := range [][2]int{{1, 8}, {8, 16}, {16, 24}, {24, 40}, {40, 9}, {136, 64}} {
+			s := ConvShape{In: channels[0], Out: channels[1], H: 9, W: 14, Kernel: k[0], Stride: k[1], Pad: k[2]}
+			c := newConvCase(s, images)
+			for _, direction := range []struct {
+				name         string
+				narrow, wide Conv[float32]
+				channels     int
+				x            []float64
+				to           Layout
+			}{
+				{"forward", narrow.NewForward(s), wide.NewForward(s), s.In, c.x, unpadded(s.Out, s.OutH(), s.OutW())},
+				{"backward", narrow.NewBackward(s), wide.NewBackward(s), s.Out, c.dy, unpadded(s.In, s.H, s.W)},
+			} {
+				run := func(conv Conv[float32]) []float32 {
+					conv.SetFilters(convert[float32](c.w))
+					dst := make([]float32, images*direction.to.Len(lanes))
+					conv.Run(dst, blocked[float32](direction.x, images, direction.channels, conv.Source()), images, make([]float32, conv.Workspace(images)))
+					return dst
+				}
+				if i := firstDifference(run(direction.wide), run(direction.narrow)); i >= 0 {
+					t.Errorf("%s %+v: differs at %d", direction.name, s, i)
+				}
+			}
+			gradient := func(g WeightGradient[float32]) []float32 {
+				acc, dw := make([]float32, g.Len()), make([]float32, len(c.w))
+				g.Accumulate(acc, blocked[float32](c.x, images, s.In, g.Source()),
+					blocked[float32](c.dy, images, s.Out, unpadded(s.Out, s.OutH(), s.OutW())), images, make([]float32, g.Workspace(images)))
+				g.Unpack(dw, acc)
+				return dw
+			}
+			if i := firstDifference(gradient(wide.NewWeightGradient(s)), gradient(narrow.NewWeightGradient(s))); i >= 0 {
+				t.Errorf("weight gradient %+v: differs at %d", s, i)
+			}
 		}
 	}
 }

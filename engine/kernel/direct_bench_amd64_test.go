@@ -32,15 +32,18 @@ func BenchmarkDirect(b *testing.B) {
 	for _, s := range directBenchmarks {
 		name := fmt.Sprintf("%dto%d_%dx%d_%dx%ds%d", s.In, s.Out, s.H, s.W, s.Kernel, s.Kernel, s.Stride)
 		in, out := unpadded(s.In, s.H, s.W), unpadded(s.Out, s.OutH(), s.OutW())
-		for _, f := range []struct {
+		type implementation struct {
 			name              string
 			images            int
 			forward, backward func(ConvShape) Conv[float32]
 			gradient          func(ConvShape) WeightGradient[float32]
-		}{
-			{"direct", 32, newDirectForward, newDirectBackward, newDirectWeightGradient},
-			{"reference", 2, reference.NewForward, reference.NewBackward, reference.NewWeightGradient},
-		} {
+			peak              func() float64
+		}
+		all := []implementation{{"reference", 2, reference.NewForward, reference.NewBackward, reference.NewWeightGradient, reference.peak}}
+		for _, c := range widths(b) {
+			all = append(all, implementation{c.name, 32, c.directForward, c.directBackward, c.directGradient, c.peak})
+		}
+		for _, f := range all {
 			direction := func(conv Conv[float32], to Layout) func() {
 				conv.SetFilters(make([]float32, s.Out*s.In*s.Kernel*s.Kernel))
 				src, dst := make([]float32, f.images*conv.Source().Len(lanes)), make([]float32, f.images*to.Len(lanes))
@@ -48,16 +51,16 @@ func BenchmarkDirect(b *testing.B) {
 				return func() { conv.Run(dst, src, f.images, work) }
 			}
 			b.Run(name+"/forward/"+f.name, func(b *testing.B) {
-				benchmarkShare(b, s, f.images, direction(f.forward(s), out))
+				benchmarkShare(b, s, f.images, f.peak, direction(f.forward(s), out))
 			})
 			b.Run(name+"/backward/"+f.name, func(b *testing.B) {
-				benchmarkShare(b, s, f.images, direction(f.backward(s), in))
+				benchmarkShare(b, s, f.images, f.peak, direction(f.backward(s), in))
 			})
 			b.Run(name+"/gradient/"+f.name, func(b *testing.B) {
 				g := f.gradient(s)
 				x, dy := make([]float32, f.images*g.Source().Len(lanes)), make([]float32, f.images*out.Len(lanes))
 				acc, work := make([]float32, g.Len()), make([]float32, g.Workspace(f.images))
-				benchmarkShare(b, s, f.images, func() { g.Accumulate(acc, x, dy, f.images, work) })
+				benchmarkShare(b, s, f.images, f.peak, func() { g.Accumulate(acc, x, dy, f.images, work) })
 			})
 		}
 	}
@@ -67,10 +70,9 @@ func BenchmarkDirect(b *testing.B) {
 // reports medians, which on a shared machine say more than means: the
 // definition's FLOPs over run's time, those with padding included, and their
 // share of the multiply-adds'.
-func benchmarkShare(b *testing.B, s ConvShape, images int, run func()) {
+func benchmarkShare(b *testing.B, s ConvShape, images int, peak func() float64, run func()) {
 	flops := 2 * float64(images*s.In*s.Out*s.Kernel*s.Kernel*s.OutH()*s.OutW())
 	var rates, peaks []float64
-	peak := AVX2().peak
 	for b.Loop() {
 		start := time.Now()
 		run()

@@ -15,39 +15,51 @@ const (
 	directElement = 4 // bytes
 )
 
-// directLarge is the pixels, or taps, in a large group.
-func directLarge(outputs int) int {
-	if outputs == directPanel {
-		return 6
-	}
-	return 8
+// directKernels are the kernels for a panel of so many outputs.
+type directKernels struct {
+	outputs int
+	large   int // pixels, or taps, in a large group
+
+	convolve func(dst, src, filters *float32, taps, pixels *int32, blocks, singles, larges, smalls, plane, add uintptr)
+	gradient func(acc, x, dy *float32, taps, pixels *int32, count, larges, smalls, plane uintptr)
 }
 
-// directGroups covers n by large and then small groups with the least work to
-// spare.
-func directGroups(n, outputs int) (larges, smalls int) {
-	large := directLarge(outputs)
-	larges, smalls = n/large, ceilDiv(n%large, directSmall)
+// directPanelKernels are the kernels for the panel that begins with an output,
+// where out are left from it on; wide ones give the same bits.
+func directPanelKernels(left int, wide bool) directKernels {
 	switch {
-	case n%large > directSmall:
+	case left <= lanes:
+		return directKernels{lanes, 8, directConvolve8, directGradient8}
+	case wide:
+		return directKernels{directPanel, 8, directConvolve16Wide, directGradient16Wide}
+	}
+	return directKernels{directPanel, 6, directConvolve16, directGradient16}
+}
+
+// groups covers n by large and then small groups with the least work to
+// spare.
+func (k directKernels) groups(n int) (larges, smalls int) {
+	larges, smalls = n/k.large, ceilDiv(n%k.large, directSmall)
+	switch {
+	case n%k.large > directSmall:
 		larges, smalls = larges+1, 0
-	case larges > 0 && n%large > 0 && n%large <= 2*directSmall-large:
+	case larges > 0 && n%k.large > 0 && n%k.large <= 2*directSmall-k.large:
 		larges, smalls = larges-1, 2
 	}
 	return larges, smalls
 }
 
-// directGrouped is what those groups cover.
-func directGrouped(n, outputs int) int {
-	larges, smalls := directGroups(n, outputs)
-	return larges*directLarge(outputs) + smalls*directSmall
+// grouped is what those groups cover.
+func (k directKernels) grouped(n int) int {
+	larges, smalls := k.groups(n)
+	return larges*k.large + smalls*directSmall
 }
 
 // directPad repeats the last of x until any groups of n fit: what is computed
 // twice is stored twice.
 func directPad[E any](x []E) []E {
 	n := len(x)
-	for n > 0 && len(x) < max(directGrouped(n, directPanel), directGrouped(n, lanes)) {
+	for n > 0 && len(x) < max(directKernels{large: 6}.grouped(n), directKernels{large: 8}.grouped(n)) {
 		x = append(x, x[n-1])
 	}
 	return x

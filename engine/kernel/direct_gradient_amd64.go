@@ -20,14 +20,15 @@ type directGradient struct {
 	length   int
 }
 
-// directGradientPanel is a panel's place in an accumulator: [product][width]
+// directGradientPanel is a panel's place in an accumulator: [product][outputs]
 // from start on, products on to whole groups.
 type directGradientPanel struct {
-	start, width   int
+	directKernels
+	start          int
 	larges, smalls int
 }
 
-func newDirectWeightGradient(s ConvShape) WeightGradient[float32] {
+func newDirectWeightGradient(s ConvShape, wide bool) WeightGradient[float32] {
 	g := &directGradient{shape: s, source: paddedInput(s)}
 	rows, cols := directForwardAxis(s.OutH(), s), directForwardAxis(s.OutW(), s)
 	g.pixels = directPixels(rows, cols, g.source, s.OutW())
@@ -37,9 +38,9 @@ func newDirectWeightGradient(s ConvShape) WeightGradient[float32] {
 	}
 	g.taps = directPad(g.taps)
 	for out := 0; out < s.Out; out += directPanel {
-		p := directGradientPanel{start: g.length, width: min(directPanel, blocksOf(s.Out)*lanes-out)}
-		p.larges, p.smalls = directGroups(len(g.products), p.width)
-		g.length += directGrouped(len(g.products), p.width) * p.width
+		p := directGradientPanel{directKernels: directPanelKernels(blocksOf(s.Out)*lanes-out, wide), start: g.length}
+		p.larges, p.smalls = p.groups(len(g.products))
+		g.length += p.grouped(len(g.products)) * p.outputs
 		g.panels = append(g.panels, p)
 	}
 	return g
@@ -62,11 +63,7 @@ func (g *directGradient) Accumulate(acc, x, dy []float32, images int, _ []float3
 		for first := 0; first < len(g.pixels); first += directGradientPixels {
 			count := min(directGradientPixels, len(g.pixels)-first)
 			for i, p := range g.panels {
-				gradient := directGradient16
-				if p.width == lanes {
-					gradient = directGradient8
-				}
-				gradient(&acc[p.start], &x[0], &dy[i*directPanel/lanes*plane+first*lanes],
+				p.gradient(&acc[p.start], &x[0], &dy[i*directPanel/lanes*plane+first*lanes],
 					directTable(g.taps), directTable(g.pixels[first:]),
 					uintptr(count), uintptr(p.larges), uintptr(p.smalls),
 					uintptr(plane*directElement))
@@ -80,7 +77,7 @@ func (g *directGradient) Unpack(dw, acc []float32) {
 	for out := range g.shape.Out {
 		p := g.panels[out/directPanel]
 		for i, product := range g.products {
-			dw[(out*g.shape.In+product.channel)*taps+product.tap] = acc[p.start+i*p.width+out%directPanel]
+			dw[(out*g.shape.In+product.channel)*taps+product.tap] = acc[p.start+i*p.outputs+out%directPanel]
 		}
 	}
 }

@@ -113,3 +113,9 @@ func avx2Peak() (flops float64) {
 	avx2FMALoop(iterations)
 	return iterations * 12 * lanes * 2
 }
+
+func avx512Peak() (flops float64) {
+	const iterations = 10_000
+	avx512FMALoop(iterations)
+	return iterations * 12 * 2 * lanes * 2
+}

@@ -50,3 +50,7 @@ func avx2SGD(w []float32, v []float32, g []float32, rate float32, momentum float
 // avx2FMALoop does 12 independent multiply-adds of 8 float32 in each iteration;
 // its reference is genericPeak in peak.go.
 func avx2FMALoop(iterations uintptr)
+
+// avx512FMALoop does 12 independent multiply-adds of 16 float32 in each iteration;
+// its reference is genericPeak in peak.go.
+func avx512FMALoop(iterations uintptr)

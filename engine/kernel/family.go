@@ -33,8 +33,8 @@ var configured = sync.OnceValues(func() (*Family[float32], error) {
 	return family, nil
 })
 
-// Select returns the family of that name, "avx2" or "generic", or the fastest
-// where the name is empty. It fails where there is none, or this machine or
+// Select returns the family of that name, "avx512", "avx2" or "generic", or the
+// fastest where the name is empty. It fails where there is none, or this machine or
 // this build cannot run it.
 func Select(name string) (*Family[float32], error) {
 	switch name {
@@ -44,6 +44,8 @@ func Select(name string) (*Family[float32], error) {
 		return Generic[float32](), nil
 	case "avx2":
 		return selectAVX2()
+	case "avx512":
+		return selectAVX512()
 	}
-	return nil, fmt.Errorf("there is no kernel family %q: use avx2 or generic", name)
+	return nil, fmt.Errorf("there is no kernel family %q: use avx512, avx2 or generic", name)
 }

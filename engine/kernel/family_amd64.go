@@ -9,6 +9,9 @@ import (
 )
 
 func fastest() *Family[float32] {
+	if hasAVX512 {
+		return AVX512()
+	}
 	if hasAVX2 {
 		return AVX2()
 	}
@@ -22,18 +25,46 @@ func selectAVX2() (*Family[float32], error) {
 	return AVX2(), nil
 }
 
-var hasAVX2 = cpu.X86.HasAVX2 && cpu.X86.HasFMA
+func selectAVX512() (*Family[float32], error) {
+	if !hasAVX512 {
+		return nil, errors.New("this processor lacks AVX-512 (F, DQ, VL), which the kernel family avx512 needs: use avx2 or generic")
+	}
+	return AVX512(), nil
+}
+
+var (
+	hasAVX2   = cpu.X86.HasAVX2 && cpu.X86.HasFMA
+	hasAVX512 = hasAVX2 && cpu.X86.HasAVX512F && cpu.X86.HasAVX512DQ && cpu.X86.HasAVX512VL
+)
 
 // AVX2 is the family in AVX2+FMA assembly. It runs only on a machine that has
 // both; Best and Select check.
-func AVX2() *Family[float32] {
+func AVX2() *Family[float32] { return amd64Family("avx2", false, avx2Peak) }
+
+// AVX512 is AVX2 with convolutions that compute 16 floats at a time. It has the
+// same layout, and gives the same bits.
+func AVX512() *Family[float32] { return amd64Family("avx512", true, avx512Peak) }
+
+func amd64Family(name string, wide bool, peak func() float64) *Family[float32] {
 	return &Family[float32]{
-		Name:  "avx2",
+		Name:  name,
 		Lanes: lanes,
 
-		NewForward:        newAVX2Forward,
-		NewBackward:       newAVX2Backward,
-		NewWeightGradient: newDirectWeightGradient,
+		NewForward: func(s ConvShape) Conv[float32] {
+			if winogradIsFaster(s, s.In) {
+				return newWinogradForward(s, wide)
+			}
+			return newDirectForward(s, wide)
+		},
+		NewBackward: func(s ConvShape) Conv[float32] {
+			if winogradIsFaster(s, s.Out) {
+				return newWinogradBackward(s, wide)
+			}
+			return newDirectBackward(s, wide)
+		},
+		NewWeightGradient: func(s ConvShape) WeightGradient[float32] {
+			return newDirectWeightGradient(s, wide)
+		},
 
 		Activate:          avx2Activate,
 		Moments:           avx2Moments,
@@ -45,22 +76,8 @@ func AVX2() *Family[float32] {
 		Axpy: avx2CheckedAxpy,
 		SGD:  avx2CheckedSGD,
 
-		peak: avx2Peak,
+		peak: peak,
 	}
-}
-
-func newAVX2Forward(s ConvShape) Conv[float32] {
-	if winogradIsFaster(s, s.In) {
-		return newWinogradForward(s)
-	}
-	return newDirectForward(s)
-}
-
-func newAVX2Backward(s ConvShape) Conv[float32] {
-	if winogradIsFaster(s, s.Out) {
-		return newWinogradBackward(s)
-	}
-	return newDirectBackward(s)
 }
 
 // winogradIsFaster tells so of a direction that reads so many channels, as

@@ -9,3 +9,7 @@ func fastest() *Family[float32] { return Generic[float32]() }
 func selectAVX2() (*Family[float32], error) {
 	return nil, errors.New("this build has no kernel family avx2: use generic")
 }
+
+func selectAVX512() (*Family[float32], error) {
+	return nil, errors.New("this build has no kernel family avx512: use generic")
+}

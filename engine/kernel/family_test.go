@@ -27,8 +27,16 @@ func TestSelect(t *testing.T) {
 	} else if err == nil || !strings.Contains(err.Error(), "use generic") {
 		t.Errorf("avx2 where there is none: %v, %v", avx2, err)
 	}
-	if _, err := Select("avx512"); err == nil || !strings.Contains(err.Error(), `"avx512"`) {
-		t.Errorf("avx512: error %v", err)
+	avx512, err := Select("avx512")
+	if len(available) > 2 {
+		if err != nil || avx512.Name != "avx512" {
+			t.Errorf("avx512: %v, %v", avx512, err)
+		}
+	} else if err == nil || !strings.Contains(err.Error(), "generic") {
+		t.Errorf("avx512 where there is none: %v, %v", avx512, err)
+	}
+	if _, err := Select("avx"); err == nil || !strings.Contains(err.Error(), `"avx"`) {
+		t.Errorf("avx: error %v", err)
 	}
 }
 

@@ -1,6 +1,6 @@
 // Package kernel holds the arithmetic of the engine: convolutions, BatchNorm,
 // ReLU and residual passes, the output layer's and the optimizer's loops, as
-// plain Go for any machine and as AVX2+FMA assembly for amd64.
+// plain Go for any machine and as AVX2+FMA or AVX-512 assembly for amd64.
 //
 // # Layout
 //
@@ -150,7 +150,7 @@ type InputGradient[T Float] struct {
 // Family is a set of kernels that share a layout. Its functions allocate
 // nothing, except the New ones.
 type Family[T Float] struct {
-	Name  string // "avx2" or "generic"
+	Name  string // "avx512", "avx2" or "generic"
 	Lanes int    // channels in a block
 
 	NewForward        func(s ConvShape) Conv[T]

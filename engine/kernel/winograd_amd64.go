@@ -39,6 +39,7 @@ type winograd struct {
 	in, out  int  // channels, of this direction
 	h, w     int  // rows and columns of one image, the same on both sides
 	backward bool // filters come as in×out, to be rotated by 180°
+	wide     bool // computed 16 floats at a time, which gives the same bits
 
 	tileRows, tileCols int // tiles of one image
 	tiles              int // tiles in a block, a multiple of 4
@@ -55,22 +56,22 @@ type winograd struct {
 	filters []float32
 }
 
-func newWinogradForward(s ConvShape) Conv[float32] {
-	return newWinograd(s.In, s.Out, s, false)
+func newWinogradForward(s ConvShape, wide bool) Conv[float32] {
+	return newWinograd(s.In, s.Out, s, false, wide)
 }
 
 // newWinogradBackward uses that the gradient of a convolution of stride 1 is a
 // convolution too, of filters with rows, columns and channels swapped.
-func newWinogradBackward(s ConvShape) Conv[float32] {
-	return newWinograd(s.Out, s.In, s, true)
+func newWinogradBackward(s ConvShape, wide bool) Conv[float32] {
+	return newWinograd(s.Out, s.In, s, true, wide)
 }
 
-func newWinograd(in, out int, s ConvShape, backward bool) *winograd {
+func newWinograd(in, out int, s ConvShape, backward, wide bool) *winograd {
 	if s.Kernel != 3 || s.Stride != 1 || s.Pad != 1 {
 		panic("kernel: a Winograd convolution is 3×3, of stride 1 and padding 1")
 	}
 	g := &winograd{
-		in: in, out: out, h: s.H, w: s.W, backward: backward,
+		in: in, out: out, h: s.H, w: s.W, backward: backward, wide: wide,
 		tileRows:  ceilDiv(s.H, winogradTile),
 		tileCols:  ceilDiv(s.W, winogradTile),
 		inBlocks:  blocksOf(in),
@@ -122,7 +123,8 @@ func (g *winograd) Workspace(images int) int {
 
 // stripLen is the elements that the transforms keep between their two passes.
 func (g *winograd) stripLen() int {
-	return winogradStride((g.tileCols*winogradTile + 2) * winogradPoints * lanes)
+	const blocks = 2 // at once, where wide
+	return winogradStride((g.tileCols*winogradTile + 2) * winogradPoints * lanes * blocks)
 }
 
 // split returns the parts of a workspace.
@@ -235,16 +237,43 @@ func (g *winograd) transformInput(v, src, strip []float32, first, tiles, channel
 		r := g.run(first+done, tiles-done)
 		at := (r.image*l.Blocks+channel/lanes)*plane +
 			r.row*winogradTile*row + r.col*winogradTile*lanes
-		winogradInput(&v[done*g.vTile], &src[at], &strip[0],
-			uintptr(r.tiles), uintptr(blocksOf(channels)),
-			uintptr(row*4), uintptr(plane*4), uintptr(g.vTile*4), uintptr(g.vPosition*4))
+		pairs, blocks := g.pairs(blocksOf(channels))
+		if pairs > 0 {
+			winogradInput512(&v[done*g.vTile], &src[at], &strip[0],
+				uintptr(r.tiles), uintptr(pairs),
+				uintptr(row*4), uintptr(plane*4), uintptr(g.vTile*4), uintptr(g.vPosition*4))
+		}
+		if blocks > 0 {
+			winogradInput(&v[done*g.vTile+2*pairs*lanes], &src[at+2*pairs*plane], &strip[0],
+				uintptr(r.tiles), uintptr(blocks),
+				uintptr(row*4), uintptr(plane*4), uintptr(g.vTile*4), uintptr(g.vPosition*4))
+		}
 		done += r.tiles
 	}
 }
 
+// pairs divides channel blocks into pairs and single ones, as the transforms
+// take them.
+func (g *winograd) pairs(blocks int) (pairs, singles int) {
+	if !g.wide {
+		return 0, blocks
+	}
+	return blocks / 2, blocks % 2
+}
+
 // multiply writes, or past the first channels adds, the products of a block.
 func (g *winograd) multiply(m, v []float32, tiles, channel, channels int) {
-	winogradMultiply(&m[0], &v[0], &g.filters[channel*winogradPositions*g.mTile],
+	filters := g.filters[channel*winogradPositions*g.mTile:]
+	if g.wide {
+		winogradMultiply512(&m[0], &v[0], &filters[0],
+			winogradPositions, uintptr(tiles), uintptr(g.panels), uintptr(channels),
+			uintptr(g.mTile*4), uintptr(g.mPosition*4),
+			uintptr(g.vTile*4), uintptr(g.vPosition*4), 4,
+			uintptr(channels*g.mTile*4), uintptr(channels*winogradPanel*4), winogradPanel*4,
+			uintptr(channel))
+		return
+	}
+	winogradMultiply(&m[0], &v[0], &filters[0],
 		winogradPositions, uintptr(tiles), uintptr(g.panels), uintptr(channels),
 		uintptr(g.mTile*4), uintptr(g.mPosition*4), uintptr(g.vTile*4), uintptr(g.vPosition*4),
 		uintptr(channel))
@@ -258,11 +287,18 @@ func (g *winograd) transformOutput(dst, m, scratch []float32, first, tiles int) 
 		r := g.run(first+done, tiles-done)
 		at := r.image*g.outBlocks*plane +
 			r.row*winogradTile*row + r.col*winogradTile*lanes
-		winogradOutput(&dst[at], &m[done*g.mTile], &scratch[0],
-			uintptr(r.tiles), uintptr(g.outBlocks),
-			uintptr(min(winogradTile, g.h-r.row*winogradTile)),
-			uintptr(g.w-r.col*winogradTile),
-			uintptr(row*4), uintptr(plane*4), uintptr(g.mTile*4), uintptr(g.mPosition*4))
+		rows, columns := min(winogradTile, g.h-r.row*winogradTile), g.w-r.col*winogradTile
+		pairs, blocks := g.pairs(g.outBlocks)
+		if pairs > 0 {
+			winogradOutput512(&dst[at], &m[done*g.mTile], &scratch[0],
+				uintptr(r.tiles), uintptr(pairs), uintptr(rows), uintptr(columns),
+				uintptr(row*4), uintptr(plane*4), uintptr(g.mTile*4), uintptr(g.mPosition*4))
+		}
+		if blocks > 0 {
+			winogradOutput(&dst[at+2*pairs*plane], &m[done*g.mTile+2*pairs*lanes], &scratch[0],
+				uintptr(r.tiles), uintptr(blocks), uintptr(rows), uintptr(columns),
+				uintptr(row*4), uintptr(plane*4), uintptr(g.mTile*4), uintptr(g.mPosition*4))
+		}
 		done += r.tiles
 	}
 }

@@ -6,7 +6,7 @@
 
 // func winogradInput(v *float32, src *float32, strip *float32, tiles uintptr, blocks uintptr, row uintptr, plane uintptr, tile uintptr, position uintptr)
 // Requires: AVX, FMA3, MMX+
-TEXT ·winogradInput(SB), NOSPLIT, $0-72
+TEXT ·winogradInput(SB), NOSPLIT, $8-72
 	VBROADCASTSS winogradInputA<>+0(SB), Y0
 	VBROADCASTSS winogradInputB<>+0(SB), Y1
 	VBROADCASTSS winogradInputA2<>+0(SB), Y2
@@ -16,29 +16,29 @@ TEXT ·winogradInput(SB), NOSPLIT, $0-72
 	MOVQ         src+8(FP), AX
 	MOVQ         v+0(FP), CX
 	MOVQ         blocks+32(FP), DX
+	MOVQ         DX, (SP)
 
 block:
-	MOVQ row+40(FP), BX
-	LEAQ (BX)(BX*2), SI
-	LEAQ (BX)(BX*4), DI
-	MOVQ strip+16(FP), R9
-	MOVQ tiles+24(FP), R10
-	MOVQ AX, R8
-	LEAQ 1(R10)(R10*1), R10
-	LEAQ (R8)(SI*2), R11
+	MOVQ row+40(FP), DX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (DX)(DX*4), SI
+	MOVQ strip+16(FP), R8
+	MOVQ tiles+24(FP), R9
+	MOVQ AX, DI
+	LEAQ 1(R9)(R9*1), R9
+	LEAQ (DI)(BX*2), R10
 
 columns:
-	PREFETCHT0   (R11)
-	PREFETCHT0   (R11)(BX*1)
-	PREFETCHT0   (R11)(BX*2)
-	PREFETCHT0   (R11)(SI*1)
-	ADDQ         $0x40, R11
-	VMOVUPS      (R8), Y6
-	VMOVUPS      (R8)(BX*1), Y7
-	VMOVUPS      (R8)(BX*2), Y8
-	VMOVUPS      (R8)(SI*1), Y9
-	VMOVUPS      (R8)(BX*4), Y10
-	VMOVUPS      (R8)(DI*1), Y11
+	PREFETCHT0   (R10)
+	PREFETCHT0   (R10)(DX*1)
+	PREFETCHT0   (R10)(DX*2)
+	PREFETCHT0   (R10)(BX*1)
+	VMOVUPS      (DI), Y6
+	VMOVUPS      (DI)(DX*1), Y7
+	VMOVUPS      (DI)(DX*2), Y8
+	VMOVUPS      (DI)(BX*1), Y9
+	VMOVUPS      (DI)(DX*4), Y10
+	VMOVUPS      (DI)(SI*1), Y11
 	VMOVAPS      Y10, Y12
 	VFNMADD231PS Y4, Y8, Y12
 	VFMADD213PS  Y12, Y5, Y6
@@ -56,20 +56,20 @@ columns:
 	VFNMADD231PS Y0, Y13, Y12
 	VFMADD231PS  Y1, Y9, Y8
 	VFNMADD231PS Y1, Y9, Y10
-	VMOVUPS      Y6, (R9)
-	VMOVUPS      Y7, 32(R9)
-	VMOVUPS      Y12, 64(R9)
-	VMOVUPS      Y8, 96(R9)
-	VMOVUPS      Y10, 128(R9)
-	VMOVUPS      Y11, 160(R9)
-	ADDQ         $0x20, R8
-	ADDQ         $0x000000c0, R9
-	VMOVUPS      (R8), Y6
-	VMOVUPS      (R8)(BX*1), Y7
-	VMOVUPS      (R8)(BX*2), Y8
-	VMOVUPS      (R8)(SI*1), Y9
-	VMOVUPS      (R8)(BX*4), Y10
-	VMOVUPS      (R8)(DI*1), Y11
+	VMOVUPS      Y6, (R8)
+	VMOVUPS      Y7, 32(R8)
+	VMOVUPS      Y12, 64(R8)
+	VMOVUPS      Y8, 96(R8)
+	VMOVUPS      Y10, 128(R8)
+	VMOVUPS      Y11, 160(R8)
+	ADDQ         $0x20, DI
+	ADDQ         $0x000000c0, R8
+	VMOVUPS      (DI), Y6
+	VMOVUPS      (DI)(DX*1), Y7
+	VMOVUPS      (DI)(DX*2), Y8
+	VMOVUPS      (DI)(BX*1), Y9
+	VMOVUPS      (DI)(DX*4), Y10
+	VMOVUPS      (DI)(SI*1), Y11
 	VMOVAPS      Y10, Y12
 	VFNMADD231PS Y4, Y8, Y12
 	VFMADD213PS  Y12, Y5, Y6
@@ -87,33 +87,34 @@ columns:
 	VFNMADD231PS Y0, Y13, Y12
 	VFMADD231PS  Y1, Y9, Y8
 	VFNMADD231PS Y1, Y9, Y10
-	VMOVUPS      Y6, (R9)
-	VMOVUPS      Y7, 32(R9)
-	VMOVUPS      Y12, 64(R9)
-	VMOVUPS      Y8, 96(R9)
-	VMOVUPS      Y10, 128(R9)
-	VMOVUPS      Y11, 160(R9)
-	ADDQ         $0x20, R8
-	ADDQ         $0x000000c0, R9
-	DECQ         R10
+	VMOVUPS      Y6, (R8)
+	VMOVUPS      Y7, 32(R8)
+	VMOVUPS      Y12, 64(R8)
+	VMOVUPS      Y8, 96(R8)
+	VMOVUPS      Y10, 128(R8)
+	VMOVUPS      Y11, 160(R8)
+	ADDQ         $0x20, DI
+	ADDQ         $0x000000c0, R8
+	ADDQ         $0x40, R10
+	DECQ         R9
 	JNE          columns
-	MOVQ         position+64(FP), BX
-	LEAQ         (BX)(BX*2), SI
-	LEAQ         (BX)(BX*4), DI
-	LEAQ         (BX)(DI*1), R8
-	MOVQ         strip+16(FP), R10
-	MOVQ         tiles+24(FP), R11
-	MOVQ         tile+56(FP), R12
-	MOVQ         CX, R13
+	MOVQ         position+64(FP), DX
+	LEAQ         (DX)(DX*2), BX
+	LEAQ         (DX)(DX*4), SI
+	LEAQ         (DX)(SI*1), DI
+	MOVQ         strip+16(FP), R9
+	MOVQ         tiles+24(FP), R10
+	MOVQ         tile+56(FP), R11
+	MOVQ         CX, R12
 
 tiles:
-	MOVQ         R13, R9
-	VMOVUPS      (R10), Y6
-	VMOVUPS      192(R10), Y7
-	VMOVUPS      384(R10), Y8
-	VMOVUPS      576(R10), Y9
-	VMOVUPS      768(R10), Y10
-	VMOVUPS      960(R10), Y11
+	MOVQ         R12, R8
+	VMOVUPS      (R9), Y6
+	VMOVUPS      192(R9), Y7
+	VMOVUPS      384(R9), Y8
+	VMOVUPS      576(R9), Y9
+	VMOVUPS      768(R9), Y10
+	VMOVUPS      960(R9), Y11
 	VMOVAPS      Y10, Y12
 	VFNMADD231PS Y4, Y8, Y12
 	VFMADD213PS  Y12, Y5, Y6
@@ -131,19 +132,19 @@ tiles:
 	VFNMADD231PS Y0, Y13, Y12
 	VFMADD231PS  Y1, Y9, Y8
 	VFNMADD231PS Y1, Y9, Y10
-	VMOVUPS      Y6, (R9)
-	VMOVUPS      Y7, (R9)(BX*1)
-	VMOVUPS      Y12, (R9)(BX*2)
-	VMOVUPS      Y8, (R9)(SI*1)
-	VMOVUPS      Y10, (R9)(BX*4)
-	VMOVUPS      Y11, (R9)(DI*1)
-	ADDQ         R8, R9
-	VMOVUPS      32(R10), Y6
-	VMOVUPS      224(R10), Y7
-	VMOVUPS      416(R10), Y8
-	VMOVUPS      608(R10), Y9
-	VMOVUPS      800(R10), Y10
-	VMOVUPS      992(R10), Y11
+	VMOVUPS      Y6, (R8)
+	VMOVUPS      Y7, (R8)(DX*1)
+	VMOVUPS      Y12, (R8)(DX*2)
+	VMOVUPS      Y8, (R8)(BX*1)
+	VMOVUPS      Y10, (R8)(DX*4)
+	VMOVUPS      Y11, (R8)(SI*1)
+	ADDQ         DI, R8
+	VMOVUPS      32(R9), Y6
+	VMOVUPS      224(R9), Y7
+	VMOVUPS      416(R9), Y8
+	VMOVUPS      608(R9), Y9
+	VMOVUPS      800(R9), Y10
+	VMOVUPS      992(R9), Y11
 	VMOVAPS      Y10, Y12
 	VFNMADD231PS Y4, Y8, Y12
 	VFMADD213PS  Y12, Y5, Y6
@@ -161,19 +162,19 @@ tiles:
 	VFNMADD231PS Y0, Y13, Y12
 	VFMADD231PS  Y1, Y9, Y8
 	VFNMADD231PS Y1, Y9, Y10
-	VMOVUPS      Y6, (R9)
-	VMOVUPS      Y7, (R9)(BX*1)
-	VMOVUPS      Y12, (R9)(BX*2)
-	VMOVUPS      Y8, (R9)(SI*1)
-	VMOVUPS      Y10, (R9)(BX*4)
-	VMOVUPS      Y11, (R9)(DI*1)
-	ADDQ         R8, R9
-	VMOVUPS      64(R10), Y6
-	VMOVUPS      256(R10), Y7
-	VMOVUPS      448(R10), Y8
-	VMOVUPS      640(R10), Y9
-	VMOVUPS      832(R10), Y10
-	VMOVUPS      1024(R10), Y11
+	VMOVUPS      Y6, (R8)
+	VMOVUPS      Y7, (R8)(DX*1)
+	VMOVUPS      Y12, (R8)(DX*2)
+	VMOVUPS      Y8, (R8)(BX*1)
+	VMOVUPS      Y10, (R8)(DX*4)
+	VMOVUPS      Y11, (R8)(SI*1)
+	ADDQ         DI, R8
+	VMOVUPS      64(R9), Y6
+	VMOVUPS      256(R9), Y7
+	VMOVUPS      448(R9), Y8
+	VMOVUPS      640(R9), Y9
+	VMOVUPS      832(R9), Y10
+	VMOVUPS      1024(R9), Y11
 	VMOVAPS      Y10, Y12
 	VFNMADD231PS Y4, Y8, Y12
 	VFMADD213PS  Y12, Y5, Y6
@@ -191,19 +192,19 @@ tiles:
 	VFNMADD231PS Y0, Y13, Y12
 	VFMADD231PS  Y1, Y9, Y8
 	VFNMADD231PS Y1, Y9, Y10
-	VMOVUPS      Y6, (R9)
-	VMOVUPS      Y7, (R9)(BX*1)
-	VMOVUPS      Y12, (R9)(BX*2)
-	VMOVUPS      Y8, (R9)(SI*1)
-	VMOVUPS      Y10, (R9)(BX*4)
-	VMOVUPS      Y11, (R9)(DI*1)
-	ADDQ         R8, R9
-	VMOVUPS      96(R10), Y6
-	VMOVUPS      288(R10), Y7
-	VMOVUPS      480(R10), Y8
-	VMOVUPS      672(R10), Y9
-	VMOVUPS      864(R10), Y10
-	VMOVUPS      1056(R10), Y11
+	VMOVUPS      Y6, (R8)
+	VMOVUPS      Y7, (R8)(DX*1)
+	VMOVUPS      Y12, (R8)(DX*2)
+	VMOVUPS      Y8, (R8)(BX*1)
+	VMOVUPS      Y10, (R8)(DX*4)
+	VMOVUPS      Y11, (R8)(SI*1)
+	ADDQ         DI, R8
+	VMOVUPS      96(R9), Y6
+	VMOVUPS      288(R9), Y7
+	VMOVUPS      480(R9), Y8
+	VMOVUPS      672(R9), Y9
+	VMOVUPS      864(R9), Y10
+	VMOVUPS      1056(R9), Y11
 	VMOVAPS      Y10, Y12
 	VFNMADD231PS Y4, Y8, Y12
 	VFMADD213PS  Y12, Y5, Y6
@@ -221,19 +222,19 @@ tiles:
 	VFNMADD231PS Y0, Y13, Y12
 	VFMADD231PS  Y1, Y9, Y8
 	VFNMADD231PS Y1, Y9, Y10
-	VMOVUPS      Y6, (R9)
-	VMOVUPS      Y7, (R9)(BX*1)
-	VMOVUPS      Y12, (R9)(BX*2)
-	VMOVUPS      Y8, (R9)(SI*1)
-	VMOVUPS      Y10, (R9)(BX*4)
-	VMOVUPS      Y11, (R9)(DI*1)
-	ADDQ         R8, R9
-	VMOVUPS      128(R10), Y6
-	VMOVUPS      320(R10), Y7
-	VMOVUPS      512(R10), Y8
-	VMOVUPS      704(R10), Y9
-	VMOVUPS      896(R10), Y10
-	VMOVUPS      1088(R10), Y11
+	VMOVUPS      Y6, (R8)
+	VMOVUPS      Y7, (R8)(DX*1)
+	VMOVUPS      Y12, (R8)(DX*2)
+	VMOVUPS      Y8, (R8)(BX*1)
+	VMOVUPS      Y10, (R8)(DX*4)
+	VMOVUPS      Y11, (R8)(SI*1)
+	ADDQ         DI, R8
+	VMOVUPS      128(R9), Y6
+	VMOVUPS      320(R9), Y7
+	VMOVUPS      512(R9), Y8
+	VMOVUPS      704(R9), Y9
+	VMOVUPS      896(R9), Y10
+	VMOVUPS      1088(R9), Y11
 	VMOVAPS      Y10, Y12
 	VFNMADD231PS Y4, Y8, Y12
 	VFMADD213PS  Y12, Y5, Y6
@@ -251,19 +252,19 @@ tiles:
 	VFNMADD231PS Y0, Y13, Y12
 	VFMADD231PS  Y1, Y9, Y8
 	VFNMADD231PS Y1, Y9, Y10
-	VMOVUPS      Y6, (R9)
-	VMOVUPS      Y7, (R9)(BX*1)
-	VMOVUPS      Y12, (R9)(BX*2)
-	VMOVUPS      Y8, (R9)(SI*1)
-	VMOVUPS      Y10, (R9)(BX*4)
-	VMOVUPS      Y11, (R9)(DI*1)
-	ADDQ         R8, R9
-	VMOVUPS      160(R10), Y6
-	VMOVUPS      352(R10), Y7
-	VMOVUPS      544(R10), Y8
-	VMOVUPS      736(R10), Y9
-	VMOVUPS      928(R10), Y10
-	VMOVUPS      1120(R10), Y11
+	VMOVUPS      Y6, (R8)
+	VMOVUPS      Y7, (R8)(DX*1)
+	VMOVUPS      Y12, (R8)(DX*2)
+	VMOVUPS      Y8, (R8)(BX*1)
+	VMOVUPS      Y10, (R8)(DX*4)
+	VMOVUPS      Y11, (R8)(SI*1)
+	ADDQ         DI, R8
+	VMOVUPS      160(R9), Y6
+	VMOVUPS      352(R9), Y7
+	VMOVUPS      544(R9), Y8
+	VMOVUPS      736(R9), Y9
+	VMOVUPS      928(R9), Y10
+	VMOVUPS      1120(R9), Y11
 	VMOVAPS      Y10, Y12
 	VFNMADD231PS Y4, Y8, Y12
 	VFMADD213PS  Y12, Y5, Y6
@@ -281,20 +282,20 @@ tiles:
 	VFNMADD231PS Y0, Y13, Y12
 	VFMADD231PS  Y1, Y9, Y8
 	VFNMADD231PS Y1, Y9, Y10
-	VMOVUPS      Y6, (R9)
-	VMOVUPS      Y7, (R9)(BX*1)
-	VMOVUPS      Y12, (R9)(BX*2)
-	VMOVUPS      Y8, (R9)(SI*1)
-	VMOVUPS      Y10, (R9)(BX*4)
-	VMOVUPS      Y11, (R9)(DI*1)
-	ADDQ         $0x00000300, R10
-	ADDQ         R12, R13
-	DECQ         R11
+	VMOVUPS      Y6, (R8)
+	VMOVUPS      Y7, (R8)(DX*1)
+	VMOVUPS      Y12, (R8)(DX*2)
+	VMOVUPS      Y8, (R8)(BX*1)
+	VMOVUPS      Y10, (R8)(DX*4)
+	VMOVUPS      Y11, (R8)(SI*1)
+	ADDQ         $0x00000300, R9
+	ADDQ         R11, R12
+	DECQ         R10
 	JNE          tiles
 	ADDQ         $0x20, CX
-	MOVQ         plane+48(FP), BX
-	ADDQ         BX, AX
-	DECQ         DX
+	MOVQ         plane+48(FP), DX
+	ADDQ         DX, AX
+	DECQ         (SP)
 	JNE          block
 	VZEROUPPER
 	RET
@@ -681,7 +682,7 @@ panelDone:
 
 // func winogradOutput(dst *float32, m *float32, scratch *float32, tiles uintptr, blocks uintptr, rows uintptr, columns uintptr, row uintptr, plane uintptr, tile uintptr, position uintptr)
 // Requires: AVX, FMA3, MMX+
-TEXT ·winogradOutput(SB), NOSPLIT, $0-88
+TEXT ·winogradOutput(SB), NOSPLIT, $8-88
 	VBROADCASTSS winogradOutputA<>+0(SB), Y0
 	VBROADCASTSS winogradOutputB<>+0(SB), Y1
 	VBROADCASTSS winogradOutputA2<>+0(SB), Y2
@@ -692,26 +693,27 @@ TEXT ·winogradOutput(SB), NOSPLIT, $0-88
 	MOVQ         m+8(FP), CX
 	MOVQ         scratch+16(FP), DX
 	MOVQ         blocks+32(FP), BX
+	MOVQ         BX, (SP)
 
 block:
-	MOVQ AX, SI
-	MOVQ CX, DI
-	MOVQ tiles+24(FP), R8
-	MOVQ columns+48(FP), R9
+	MOVQ AX, BX
+	MOVQ CX, SI
+	MOVQ tiles+24(FP), DI
+	MOVQ columns+48(FP), R8
 
 tile:
-	MOVQ        position+80(FP), R10
+	MOVQ        position+80(FP), R9
+	LEAQ        (R9)(R9*2), R10
+	SHLQ        $0x01, R10
 	LEAQ        (R10)(R10*2), R11
-	SHLQ        $0x01, R11
-	LEAQ        (R11)(R11*2), R12
-	LEAQ        (R11)(R11*4), R13
-	MOVQ        DI, R14
-	VMOVUPS     (R14), Y6
-	VMOVUPS     (R14)(R11*1), Y7
-	VMOVUPS     (R14)(R11*2), Y8
-	VMOVUPS     (R14)(R12*1), Y9
-	VMOVUPS     (R14)(R11*4), Y10
-	VMOVUPS     (R14)(R13*1), Y11
+	LEAQ        (R10)(R10*4), R12
+	MOVQ        SI, R13
+	VMOVUPS     (R13), Y6
+	VMOVUPS     (R13)(R10*1), Y7
+	VMOVUPS     (R13)(R10*2), Y8
+	VMOVUPS     (R13)(R11*1), Y9
+	VMOVUPS     (R13)(R10*4), Y10
+	VMOVUPS     (R13)(R12*1), Y11
 	VADDPS      Y8, Y7, Y12
 	VSUBPS      Y8, Y7, Y7
 	VADDPS      Y10, Y9, Y8
@@ -728,13 +730,13 @@ tile:
 	VMOVUPS     Y7, 192(DX)
 	VMOVUPS     Y12, 384(DX)
 	VMOVUPS     Y11, 576(DX)
-	ADDQ        R10, R14
-	VMOVUPS     (R14), Y6
-	VMOVUPS     (R14)(R11*1), Y7
-	VMOVUPS     (R14)(R11*2), Y8
-	VMOVUPS     (R14)(R12*1), Y9
-	VMOVUPS     (R14)(R11*4), Y10
-	VMOVUPS     (R14)(R13*1), Y11
+	ADDQ        R9, R13
+	VMOVUPS     (R13), Y6
+	VMOVUPS     (R13)(R10*1), Y7
+	VMOVUPS     (R13)(R10*2), Y8
+	VMOVUPS     (R13)(R11*1), Y9
+	VMOVUPS     (R13)(R10*4), Y10
+	VMOVUPS     (R13)(R12*1), Y11
 	VADDPS      Y8, Y7, Y12
 	VSUBPS      Y8, Y7, Y7
 	VADDPS      Y10, Y9, Y8
@@ -751,13 +753,13 @@ tile:
 	VMOVUPS     Y7, 224(DX)
 	VMOVUPS     Y12, 416(DX)
 	VMOVUPS     Y11, 608(DX)
-	ADDQ        R10, R14
-	VMOVUPS     (R14), Y6
-	VMOVUPS     (R14)(R11*1), Y7
-	VMOVUPS     (R14)(R11*2), Y8
-	VMOVUPS     (R14)(R12*1), Y9
-	VMOVUPS     (R14)(R11*4), Y10
-	VMOVUPS     (R14)(R13*1), Y11
+	ADDQ        R9, R13
+	VMOVUPS     (R13), Y6
+	VMOVUPS     (R13)(R10*1), Y7
+	VMOVUPS     (R13)(R10*2), Y8
+	VMOVUPS     (R13)(R11*1), Y9
+	VMOVUPS     (R13)(R10*4), Y10
+	VMOVUPS     (R13)(R12*1), Y11
 	VADDPS      Y8, Y7, Y12
 	VSUBPS      Y8, Y7, Y7
 	VADDPS      Y10, Y9, Y8
@@ -774,13 +776,13 @@ tile:
 	VMOVUPS     Y7, 256(DX)
 	VMOVUPS     Y12, 448(DX)
 	VMOVUPS     Y11, 640(DX)
-	ADDQ        R10, R14
-	VMOVUPS     (R14), Y6
-	VMOVUPS     (R14)(R11*1), Y7
-	VMOVUPS     (R14)(R11*2), Y8
-	VMOVUPS     (R14)(R12*1), Y9
-	VMOVUPS     (R14)(R11*4), Y10
-	VMOVUPS     (R14)(R13*1), Y11
+	ADDQ        R9, R13
+	VMOVUPS     (R13), Y6
+	VMOVUPS     (R13)(R10*1), Y7
+	VMOVUPS     (R13)(R10*2), Y8
+	VMOVUPS     (R13)(R11*1), Y9
+	VMOVUPS     (R13)(R10*4), Y10
+	VMOVUPS     (R13)(R12*1), Y11
 	VADDPS      Y8, Y7, Y12
 	VSUBPS      Y8, Y7, Y7
 	VADDPS      Y10, Y9, Y8
@@ -797,13 +799,13 @@ tile:
 	VMOVUPS     Y7, 288(DX)
 	VMOVUPS     Y12, 480(DX)
 	VMOVUPS     Y11, 672(DX)
-	ADDQ        R10, R14
-	VMOVUPS     (R14), Y6
-	VMOVUPS     (R14)(R11*1), Y7
-	VMOVUPS     (R14)(R11*2), Y8
-	VMOVUPS     (R14)(R12*1), Y9
-	VMOVUPS     (R14)(R11*4), Y10
-	VMOVUPS     (R14)(R13*1), Y11
+	ADDQ        R9, R13
+	VMOVUPS     (R13), Y6
+	VMOVUPS     (R13)(R10*1), Y7
+	VMOVUPS     (R13)(R10*2), Y8
+	VMOVUPS     (R13)(R11*1), Y9
+	VMOVUPS     (R13)(R10*4), Y10
+	VMOVUPS     (R13)(R12*1), Y11
 	VADDPS      Y8, Y7, Y12
 	VSUBPS      Y8, Y7, Y7
 	VADDPS      Y10, Y9, Y8
@@ -820,13 +822,13 @@ tile:
 	VMOVUPS     Y7, 320(DX)
 	VMOVUPS     Y12, 512(DX)
 	VMOVUPS     Y11, 704(DX)
-	ADDQ        R10, R14
-	VMOVUPS     (R14), Y6
-	VMOVUPS     (R14)(R11*1), Y7
-	VMOVUPS     (R14)(R11*2), Y8
-	VMOVUPS     (R14)(R12*1), Y9
-	VMOVUPS     (R14)(R11*4), Y10
-	VMOVUPS     (R14)(R13*1), Y11
+	ADDQ        R9, R13
+	VMOVUPS     (R13), Y6
+	VMOVUPS     (R13)(R10*1), Y7
+	VMOVUPS     (R13)(R10*2), Y8
+	VMOVUPS     (R13)(R11*1), Y9
+	VMOVUPS     (R13)(R10*4), Y10
+	VMOVUPS     (R13)(R12*1), Y11
 	VADDPS      Y8, Y7, Y12
 	VSUBPS      Y8, Y7, Y7
 	VADDPS      Y10, Y9, Y8
@@ -843,11 +845,11 @@ tile:
 	VMOVUPS     Y7, 352(DX)
 	VMOVUPS     Y12, 544(DX)
 	VMOVUPS     Y11, 736(DX)
-	MOVQ        rows+40(FP), R10
-	MOVQ        row+56(FP), R11
-	MOVQ        SI, R12
-	PREFETCHT0  (R12)(R11*4)
-	PREFETCHT0  64(R12)(R11*4)
+	MOVQ        rows+40(FP), R9
+	MOVQ        row+56(FP), R10
+	MOVQ        BX, R11
+	PREFETCHT0  (R11)(R10*4)
+	PREFETCHT0  64(R11)(R10*4)
 	VMOVUPS     (DX), Y6
 	VMOVUPS     32(DX), Y7
 	VMOVUPS     64(DX), Y8
@@ -866,23 +868,23 @@ tile:
 	VFMADD231PS Y1, Y9, Y7
 	VMULPS      Y2, Y12, Y12
 	VFMADD231PS Y3, Y8, Y12
-	VMOVUPS     Y6, (R12)
-	CMPQ        R9, $0x01
+	VMOVUPS     Y6, (R11)
+	CMPQ        R8, $0x01
 	JLE         row1
-	VMOVUPS     Y7, 32(R12)
-	CMPQ        R9, $0x02
+	VMOVUPS     Y7, 32(R11)
+	CMPQ        R8, $0x02
 	JLE         row1
-	VMOVUPS     Y12, 64(R12)
-	CMPQ        R9, $0x03
+	VMOVUPS     Y12, 64(R11)
+	CMPQ        R8, $0x03
 	JLE         row1
-	VMOVUPS     Y11, 96(R12)
+	VMOVUPS     Y11, 96(R11)
 
 row1:
-	CMPQ        R10, $0x01
+	CMPQ        R9, $0x01
 	JE          written
-	ADDQ        R11, R12
-	PREFETCHT0  (R12)(R11*4)
-	PREFETCHT0  64(R12)(R11*4)
+	ADDQ        R10, R11
+	PREFETCHT0  (R11)(R10*4)
+	PREFETCHT0  64(R11)(R10*4)
 	VMOVUPS     192(DX), Y6
 	VMOVUPS     224(DX), Y7
 	VMOVUPS     256(DX), Y8
@@ -901,23 +903,23 @@ row1:
 	VFMADD231PS Y1, Y9, Y7
 	VMULPS      Y2, Y12, Y12
 	VFMADD231PS Y3, Y8, Y12
-	VMOVUPS     Y6, (R12)
-	CMPQ        R9, $0x01
+	VMOVUPS     Y6, (R11)
+	CMPQ        R8, $0x01
 	JLE         row2
-	VMOVUPS     Y7, 32(R12)
-	CMPQ        R9, $0x02
+	VMOVUPS     Y7, 32(R11)
+	CMPQ        R8, $0x02
 	JLE         row2
-	VMOVUPS     Y12, 64(R12)
-	CMPQ        R9, $0x03
+	VMOVUPS     Y12, 64(R11)
+	CMPQ        R8, $0x03
 	JLE         row2
-	VMOVUPS     Y11, 96(R12)
+	VMOVUPS     Y11, 96(R11)
 
 row2:
-	CMPQ        R10, $0x02
+	CMPQ        R9, $0x02
 	JE          written
-	ADDQ        R11, R12
-	PREFETCHT0  (R12)(R11*4)
-	PREFETCHT0  64(R12)(R11*4)
+	ADDQ        R10, R11
+	PREFETCHT0  (R11)(R10*4)
+	PREFETCHT0  64(R11)(R10*4)
 	VMOVUPS     384(DX), Y6
 	VMOVUPS     416(DX), Y7
 	VMOVUPS     448(DX), Y8
@@ -936,23 +938,23 @@ row2:
 	VFMADD231PS Y1, Y9, Y7
 	VMULPS      Y2, Y12, Y12
 	VFMADD231PS Y3, Y8, Y12
-	VMOVUPS     Y6, (R12)
-	CMPQ        R9, $0x01
+	VMOVUPS     Y6, (R11)
+	CMPQ        R8, $0x01
 	JLE         row3
-	VMOVUPS     Y7, 32(R12)
-	CMPQ        R9, $0x02
+	VMOVUPS     Y7, 32(R11)
+	CMPQ        R8, $0x02
 	JLE         row3
-	VMOVUPS     Y12, 64(R12)
-	CMPQ        R9, $0x03
+	VMOVUPS     Y12, 64(R11)
+	CMPQ        R8, $0x03
 	JLE         row3
-	VMOVUPS     Y11, 96(R12)
+	VMOVUPS     Y11, 96(R11)
 
 row3:
-	CMPQ        R10, $0x03
+	CMPQ        R9, $0x03
 	JE          written
-	ADDQ        R11, R12
-	PREFETCHT0  (R12)(R11*4)
-	PREFETCHT0  64(R12)(R11*4)
+	ADDQ        R10, R11
+	PREFETCHT0  (R11)(R10*4)
+	PREFETCHT0  64(R11)(R10*4)
 	VMOVUPS     576(DX), Y6
 	VMOVUPS     608(DX), Y7
 	VMOVUPS     640(DX), Y8
@@ -971,29 +973,29 @@ row3:
 	VFMADD231PS Y1, Y9, Y7
 	VMULPS      Y2, Y12, Y12
 	VFMADD231PS Y3, Y8, Y12
-	VMOVUPS     Y6, (R12)
-	CMPQ        R9, $0x01
+	VMOVUPS     Y6, (R11)
+	CMPQ        R8, $0x01
 	JLE         row4
-	VMOVUPS     Y7, 32(R12)
-	CMPQ        R9, $0x02
+	VMOVUPS     Y7, 32(R11)
+	CMPQ        R8, $0x02
 	JLE         row4
-	VMOVUPS     Y12, 64(R12)
-	CMPQ        R9, $0x03
+	VMOVUPS     Y12, 64(R11)
+	CMPQ        R8, $0x03
 	JLE         row4
-	VMOVUPS     Y11, 96(R12)
+	VMOVUPS     Y11, 96(R11)
 
 row4:
 written:
-	ADDQ $0x80, SI
-	SUBQ $0x04, R9
-	MOVQ tile+72(FP), R10
-	ADDQ R10, DI
-	DECQ R8
+	ADDQ $0x80, BX
+	SUBQ $0x04, R8
+	MOVQ tile+72(FP), R9
+	ADDQ R9, SI
+	DECQ DI
 	JNE  tile
-	MOVQ plane+64(FP), SI
-	ADDQ SI, AX
+	MOVQ plane+64(FP), BX
+	ADDQ BX, AX
 	ADDQ $0x20, CX
-	DECQ BX
+	DECQ (SP)
 	JNE  block
 	VZEROUPPER
 	RET
@@ -1015,3 +1017,1335 @@ GLOBL winogradOutputA3<>(SB), RODATA|NOPTR, $4
 
 DATA winogradOutputB3<>+0(SB)/4, $(3.375)
 GLOBL winogradOutputB3<>(SB), RODATA|NOPTR, $4
+
+// func winogradInput512(v *float32, src *float32, strip *float32, tiles uintptr, pairs uintptr, row uintptr, plane uintptr, tile uintptr, position uintptr)
+// Requires: AVX, AVX512DQ, AVX512F, MMX+
+TEXT ·winogradInput512(SB), NOSPLIT, $8-72
+	VBROADCASTSS winogradInputA512<>+0(SB), Z0
+	VBROADCASTSS winogradInputB512<>+0(SB), Z1
+	VBROADCASTSS winogradInputA2512<>+0(SB), Z2
+	VBROADCASTSS winogradInputB2512<>+0(SB), Z3
+	VBROADCASTSS winogradInputSum512<>+0(SB), Z4
+	VBROADCASTSS winogradInputProduct512<>+0(SB), Z5
+	MOVQ         src+8(FP), AX
+	MOVQ         v+0(FP), CX
+	MOVQ         pairs+32(FP), DX
+	MOVQ         DX, (SP)
+
+block:
+	MOVQ row+40(FP), DX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (DX)(DX*4), SI
+	MOVQ strip+16(FP), R8
+	MOVQ tiles+24(FP), R9
+	MOVQ AX, DI
+	LEAQ 1(R9)(R9*1), R9
+	LEAQ (DI)(BX*2), R10
+	MOVQ plane+48(FP), R11
+	MOVQ plane+48(FP), R12
+	ADDQ DI, R11
+	ADDQ R10, R12
+
+columns:
+	PREFETCHT0   (R10)
+	PREFETCHT0   (R12)
+	PREFETCHT0   (R10)(DX*1)
+	PREFETCHT0   (R12)(DX*1)
+	PREFETCHT0   (R10)(DX*2)
+	PREFETCHT0   (R12)(DX*2)
+	PREFETCHT0   (R10)(BX*1)
+	PREFETCHT0   (R12)(BX*1)
+	VMOVUPS      (DI), Y6
+	VINSERTF32X8 $0x01, (R11), Z6, Z6
+	VMOVUPS      (DI)(DX*1), Y7
+	VINSERTF32X8 $0x01, (R11)(DX*1), Z7, Z7
+	VMOVUPS      (DI)(DX*2), Y8
+	VINSERTF32X8 $0x01, (R11)(DX*2), Z8, Z8
+	VMOVUPS      (DI)(BX*1), Y9
+	VINSERTF32X8 $0x01, (R11)(BX*1), Z9, Z9
+	VMOVUPS      (DI)(DX*4), Y10
+	VINSERTF32X8 $0x01, (R11)(DX*4), Z10, Z10
+	VMOVUPS      (DI)(SI*1), Y11
+	VINSERTF32X8 $0x01, (R11)(SI*1), Z11, Z11
+	VMOVAPS      Z10, Z12
+	VFNMADD231PS Z4, Z8, Z12
+	VFMADD213PS  Z12, Z5, Z6
+	VFNMADD231PS Z4, Z9, Z11
+	VFMADD231PS  Z5, Z7, Z11
+	VMOVAPS      Z10, Z12
+	VMOVAPS      Z9, Z19
+	VFNMADD231PS Z3, Z8, Z12
+	VFNMADD231PS Z3, Z7, Z19
+	VFNMADD231PS Z2, Z8, Z10
+	VFNMADD231PS Z2, Z7, Z9
+	VMOVAPS      Z12, Z20
+	VMOVAPS      Z10, Z21
+	VFMADD231PS  Z0, Z19, Z20
+	VFNMADD231PS Z0, Z19, Z12
+	VFMADD231PS  Z1, Z9, Z21
+	VFNMADD231PS Z1, Z9, Z10
+	VMOVUPS      Z6, (R8)
+	VMOVUPS      Z20, 64(R8)
+	VMOVUPS      Z12, 128(R8)
+	VMOVUPS      Z21, 192(R8)
+	VMOVUPS      Z10, 256(R8)
+	VMOVUPS      Z11, 320(R8)
+	ADDQ         $0x20, DI
+	ADDQ         $0x20, R11
+	ADDQ         $0x00000180, R8
+	VMOVUPS      (DI), Y13
+	VINSERTF32X8 $0x01, (R11), Z13, Z13
+	VMOVUPS      (DI)(DX*1), Y14
+	VINSERTF32X8 $0x01, (R11)(DX*1), Z14, Z14
+	VMOVUPS      (DI)(DX*2), Y15
+	VINSERTF32X8 $0x01, (R11)(DX*2), Z15, Z15
+	VMOVUPS      (DI)(BX*1), Y16
+	VINSERTF32X8 $0x01, (R11)(BX*1), Z16, Z16
+	VMOVUPS      (DI)(DX*4), Y17
+	VINSERTF32X8 $0x01, (R11)(DX*4), Z17, Z17
+	VMOVUPS      (DI)(SI*1), Y18
+	VINSERTF32X8 $0x01, (R11)(SI*1), Z18, Z18
+	VMOVAPS      Z17, Z12
+	VFNMADD231PS Z4, Z15, Z12
+	VFMADD213PS  Z12, Z5, Z13
+	VFNMADD231PS Z4, Z16, Z18
+	VFMADD231PS  Z5, Z14, Z18
+	VMOVAPS      Z17, Z12
+	VMOVAPS      Z16, Z19
+	VFNMADD231PS Z3, Z15, Z12
+	VFNMADD231PS Z3, Z14, Z19
+	VFNMADD231PS Z2, Z15, Z17
+	VFNMADD231PS Z2, Z14, Z16
+	VMOVAPS      Z12, Z20
+	VMOVAPS      Z17, Z21
+	VFMADD231PS  Z0, Z19, Z20
+	VFNMADD231PS Z0, Z19, Z12
+	VFMADD231PS  Z1, Z16, Z21
+	VFNMADD231PS Z1, Z16, Z17
+	VMOVUPS      Z13, (R8)
+	VMOVUPS      Z20, 64(R8)
+	VMOVUPS      Z12, 128(R8)
+	VMOVUPS      Z21, 192(R8)
+	VMOVUPS      Z17, 256(R8)
+	VMOVUPS      Z18, 320(R8)
+	ADDQ         $0x20, DI
+	ADDQ         $0x20, R11
+	ADDQ         $0x00000180, R8
+	ADDQ         $0x40, R10
+	ADDQ         $0x40, R12
+	DECQ         R9
+	JNE          columns
+	MOVQ         position+64(FP), DX
+	LEAQ         (DX)(DX*2), BX
+	LEAQ         (DX)(DX*4), SI
+	LEAQ         (DX)(SI*1), DI
+	MOVQ         strip+16(FP), R9
+	MOVQ         tiles+24(FP), R10
+	MOVQ         tile+56(FP), R11
+	MOVQ         CX, R12
+
+tiles:
+	MOVQ         R12, R8
+	VMOVUPS      (R9), Z12
+	VMOVUPS      384(R9), Z19
+	VMOVUPS      768(R9), Z20
+	VMOVUPS      1152(R9), Z21
+	VMOVUPS      1536(R9), Z22
+	VMOVUPS      1920(R9), Z23
+	VMOVAPS      Z22, Z24
+	VFNMADD231PS Z4, Z20, Z24
+	VFMADD213PS  Z24, Z5, Z12
+	VFNMADD231PS Z4, Z21, Z23
+	VFMADD231PS  Z5, Z19, Z23
+	VMOVAPS      Z22, Z24
+	VMOVAPS      Z21, Z25
+	VFNMADD231PS Z3, Z20, Z24
+	VFNMADD231PS Z3, Z19, Z25
+	VFNMADD231PS Z2, Z20, Z22
+	VFNMADD231PS Z2, Z19, Z21
+	VMOVAPS      Z24, Z19
+	VMOVAPS      Z22, Z20
+	VFMADD231PS  Z0, Z25, Z19
+	VFNMADD231PS Z0, Z25, Z24
+	VFMADD231PS  Z1, Z21, Z20
+	VFNMADD231PS Z1, Z21, Z22
+	VMOVUPS      Z12, (R8)
+	VMOVUPS      Z19, (R8)(DX*1)
+	VMOVUPS      Z24, (R8)(DX*2)
+	VMOVUPS      Z20, (R8)(BX*1)
+	VMOVUPS      Z22, (R8)(DX*4)
+	VMOVUPS      Z23, (R8)(SI*1)
+	ADDQ         DI, R8
+	VMOVUPS      64(R9), Z12
+	VMOVUPS      448(R9), Z19
+	VMOVUPS      832(R9), Z20
+	VMOVUPS      1216(R9), Z21
+	VMOVUPS      1600(R9), Z22
+	VMOVUPS      1984(R9), Z23
+	VMOVAPS      Z22, Z24
+	VFNMADD231PS Z4, Z20, Z24
+	VFMADD213PS  Z24, Z5, Z12
+	VFNMADD231PS Z4, Z21, Z23
+	VFMADD231PS  Z5, Z19, Z23
+	VMOVAPS      Z22, Z24
+	VMOVAPS      Z21, Z25
+	VFNMADD231PS Z3, Z20, Z24
+	VFNMADD231PS Z3, Z19, Z25
+	VFNMADD231PS Z2, Z20, Z22
+	VFNMADD231PS Z2, Z19, Z21
+	VMOVAPS      Z24, Z19
+	VMOVAPS      Z22, Z20
+	VFMADD231PS  Z0, Z25, Z19
+	VFNMADD231PS Z0, Z25, Z24
+	VFMADD231PS  Z1, Z21, Z20
+	VFNMADD231PS Z1, Z21, Z22
+	VMOVUPS      Z12, (R8)
+	VMOVUPS      Z19, (R8)(DX*1)
+	VMOVUPS      Z24, (R8)(DX*2)
+	VMOVUPS      Z20, (R8)(BX*1)
+	VMOVUPS      Z22, (R8)(DX*4)
+	VMOVUPS      Z23, (R8)(SI*1)
+	ADDQ         DI, R8
+	VMOVUPS      128(R9), Z12
+	VMOVUPS      512(R9), Z19
+	VMOVUPS      896(R9), Z20
+	VMOVUPS      1280(R9), Z21
+	VMOVUPS      1664(R9), Z22
+	VMOVUPS      2048(R9), Z23
+	VMOVAPS      Z22, Z24
+	VFNMADD231PS Z4, Z20, Z24
+	VFMADD213PS  Z24, Z5, Z12
+	VFNMADD231PS Z4, Z21, Z23
+	VFMADD231PS  Z5, Z19, Z23
+	VMOVAPS      Z22, Z24
+	VMOVAPS      Z21, Z25
+	VFNMADD231PS Z3, Z20, Z24
+	VFNMADD231PS Z3, Z19, Z25
+	VFNMADD231PS Z2, Z20, Z22
+	VFNMADD231PS Z2, Z19, Z21
+	VMOVAPS      Z24, Z19
+	VMOVAPS      Z22, Z20
+	VFMADD231PS  Z0, Z25, Z19
+	VFNMADD231PS Z0, Z25, Z24
+	VFMADD231PS  Z1, Z21, Z20
+	VFNMADD231PS Z1, Z21, Z22
+	VMOVUPS      Z12, (R8)
+	VMOVUPS      Z19, (R8)(DX*1)
+	VMOVUPS      Z24, (R8)(DX*2)
+	VMOVUPS      Z20, (R8)(BX*1)
+	VMOVUPS      Z22, (R8)(DX*4)
+	VMOVUPS      Z23, (R8)(SI*1)
+	ADDQ         DI, R8
+	VMOVUPS      192(R9), Z12
+	VMOVUPS      576(R9), Z19
+	VMOVUPS      960(R9), Z20
+	VMOVUPS      1344(R9), Z21
+	VMOVUPS      1728(R9), Z22
+	VMOVUPS      2112(R9), Z23
+	VMOVAPS      Z22, Z24
+	VFNMADD231PS Z4, Z20, Z24
+	VFMADD213PS  Z24, Z5, Z12
+	VFNMADD231PS Z4, Z21, Z23
+	VFMADD231PS  Z5, Z19, Z23
+	VMOVAPS      Z22, Z24
+	VMOVAPS      Z21, Z25
+	VFNMADD231PS Z3, Z20, Z24
+	VFNMADD231PS Z3, Z19, Z25
+	VFNMADD231PS Z2, Z20, Z22
+	VFNMADD231PS Z2, Z19, Z21
+	VMOVAPS      Z24, Z19
+	VMOVAPS      Z22, Z20
+	VFMADD231PS  Z0, Z25, Z19
+	VFNMADD231PS Z0, Z25, Z24
+	VFMADD231PS  Z1, Z21, Z20
+	VFNMADD231PS Z1, Z21, Z22
+	VMOVUPS      Z12, (R8)
+	VMOVUPS      Z19, (R8)(DX*1)
+	VMOVUPS      Z24, (R8)(DX*2)
+	VMOVUPS      Z20, (R8)(BX*1)
+	VMOVUPS      Z22, (R8)(DX*4)
+	VMOVUPS      Z23, (R8)(SI*1)
+	ADDQ         DI, R8
+	VMOVUPS      256(R9), Z12
+	VMOVUPS      640(R9), Z19
+	VMOVUPS      1024(R9), Z20
+	VMOVUPS      1408(R9), Z21
+	VMOVUPS      1792(R9), Z22
+	VMOVUPS      2176(R9), Z23
+	VMOVAPS      Z22, Z24
+	VFNMADD231PS Z4, Z20, Z24
+	VFMADD213PS  Z24, Z5, Z12
+	VFNMADD231PS Z4, Z21, Z23
+	VFMADD231PS  Z5, Z19, Z23
+	VMOVAPS      Z22, Z24
+	VMOVAPS      Z21, Z25
+	VFNMADD231PS Z3, Z20, Z24
+	VFNMADD231PS Z3, Z19, Z25
+	VFNMADD231PS Z2, Z20, Z22
+	VFNMADD231PS Z2, Z19, Z21
+	VMOVAPS      Z24, Z19
+	VMOVAPS      Z22, Z20
+	VFMADD231PS  Z0, Z25, Z19
+	VFNMADD231PS Z0, Z25, Z24
+	VFMADD231PS  Z1, Z21, Z20
+	VFNMADD231PS Z1, Z21, Z22
+	VMOVUPS      Z12, (R8)
+	VMOVUPS      Z19, (R8)(DX*1)
+	VMOVUPS      Z24, (R8)(DX*2)
+	VMOVUPS      Z20, (R8)(BX*1)
+	VMOVUPS      Z22, (R8)(DX*4)
+	VMOVUPS      Z23, (R8)(SI*1)
+	ADDQ         DI, R8
+	VMOVUPS      320(R9), Z12
+	VMOVUPS      704(R9), Z19
+	VMOVUPS      1088(R9), Z20
+	VMOVUPS      1472(R9), Z21
+	VMOVUPS      1856(R9), Z22
+	VMOVUPS      2240(R9), Z23
+	VMOVAPS      Z22, Z24
+	VFNMADD231PS Z4, Z20, Z24
+	VFMADD213PS  Z24, Z5, Z12
+	VFNMADD231PS Z4, Z21, Z23
+	VFMADD231PS  Z5, Z19, Z23
+	VMOVAPS      Z22, Z24
+	VMOVAPS      Z21, Z25
+	VFNMADD231PS Z3, Z20, Z24
+	VFNMADD231PS Z3, Z19, Z25
+	VFNMADD231PS Z2, Z20, Z22
+	VFNMADD231PS Z2, Z19, Z21
+	VMOVAPS      Z24, Z19
+	VMOVAPS      Z22, Z20
+	VFMADD231PS  Z0, Z25, Z19
+	VFNMADD231PS Z0, Z25, Z24
+	VFMADD231PS  Z1, Z21, Z20
+	VFNMADD231PS Z1, Z21, Z22
+	VMOVUPS      Z12, (R8)
+	VMOVUPS      Z19, (R8)(DX*1)
+	VMOVUPS      Z24, (R8)(DX*2)
+	VMOVUPS      Z20, (R8)(BX*1)
+	VMOVUPS      Z22, (R8)(DX*4)
+	VMOVUPS      Z23, (R8)(SI*1)
+	ADDQ         $0x00000600, R9
+	ADDQ         R11, R12
+	DECQ         R10
+	JNE          tiles
+	ADDQ         $0x40, CX
+	MOVQ         plane+48(FP), DX
+	ADDQ         DX, AX
+	ADDQ         DX, AX
+	DECQ         (SP)
+	JNE          block
+	VZEROUPPER
+	RET
+
+DATA winogradInputA512<>+0(SB)/4, $(0.625)
+GLOBL winogradInputA512<>(SB), RODATA|NOPTR, $4
+
+DATA winogradInputB512<>+0(SB)/4, $(1.5)
+GLOBL winogradInputB512<>(SB), RODATA|NOPTR, $4
+
+DATA winogradInputA2512<>+0(SB)/4, $(0.390625)
+GLOBL winogradInputA2512<>(SB), RODATA|NOPTR, $4
+
+DATA winogradInputB2512<>+0(SB)/4, $(2.25)
+GLOBL winogradInputB2512<>(SB), RODATA|NOPTR, $4
+
+DATA winogradInputSum512<>+0(SB)/4, $(2.640625)
+GLOBL winogradInputSum512<>(SB), RODATA|NOPTR, $4
+
+DATA winogradInputProduct512<>+0(SB)/4, $(0.87890625)
+GLOBL winogradInputProduct512<>(SB), RODATA|NOPTR, $4
+
+// func winogradMultiply512(m *float32, v *float32, u *float32, positions uintptr, rows uintptr, panels uintptr, depth uintptr, mRow uintptr, mPosition uintptr, vRow uintptr, vPosition uintptr, vDepth uintptr, uPosition uintptr, uPanel uintptr, uDepth uintptr, add uintptr)
+// Requires: AVX, AVX512DQ, AVX512F
+TEXT ·winogradMultiply512(SB), NOSPLIT, $80-128
+	MOVQ positions+24(FP), AX
+	MOVQ AX, (SP)
+	MOVQ m+0(FP), AX
+	MOVQ AX, 24(SP)
+	MOVQ v+8(FP), AX
+	MOVQ AX, 32(SP)
+	MOVQ u+16(FP), AX
+	MOVQ AX, 40(SP)
+
+position:
+	MOVQ panels+40(FP), AX
+	MOVQ AX, 8(SP)
+	MOVQ 24(SP), AX
+	MOVQ AX, 48(SP)
+	MOVQ 40(SP), AX
+	MOVQ AX, 56(SP)
+
+panel:
+	CMPQ 8(SP), $0x02
+	JL   single
+	MOVQ 48(SP), AX
+	MOVQ AX, 64(SP)
+	MOVQ 32(SP), AX
+	MOVQ AX, 72(SP)
+	MOVQ rows+32(FP), AX
+	MOVQ AX, 16(SP)
+
+pairRows:
+	CMPQ   16(SP), $0x08
+	JG     pair12
+	CMPQ   16(SP), $0x04
+	JG     pair8
+	MOVQ   vRow+72(FP), AX
+	LEAQ   (AX)(AX*2), CX
+	MOVQ   72(SP), DX
+	LEAQ   (DX)(CX*1), CX
+	MOVQ   uPanel+104(FP), SI
+	MOVQ   vDepth+88(FP), DI
+	MOVQ   uDepth+112(FP), R8
+	MOVQ   depth+48(FP), R9
+	MOVQ   56(SP), BX
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+
+pair4Depth:
+	VMOVUPS      (BX), Z8
+	VMOVUPS      (BX)(SI*1), Z9
+	VBROADCASTSS (DX), Z10
+	VFMADD231PS  Z8, Z10, Z0
+	VFMADD231PS  Z9, Z10, Z1
+	VBROADCASTSS (DX)(AX*1), Z10
+	VFMADD231PS  Z8, Z10, Z2
+	VFMADD231PS  Z9, Z10, Z3
+	VBROADCASTSS (DX)(AX*2), Z10
+	VFMADD231PS  Z8, Z10, Z4
+	VFMADD231PS  Z9, Z10, Z5
+	VBROADCASTSS (CX), Z10
+	VFMADD231PS  Z8, Z10, Z6
+	VFMADD231PS  Z9, Z10, Z7
+	ADDQ         DI, DX
+	ADDQ         DI, CX
+	ADDQ         R8, BX
+	DECQ         R9
+	JNE          pair4Depth
+	MOVQ         mRow+56(FP), AX
+	LEAQ         (AX)(AX*2), CX
+	MOVQ         64(SP), DX
+	LEAQ         (DX)(CX*1), CX
+	MOVQ         add+120(FP), BX
+	TESTQ        BX, BX
+	JE           pair4Store
+	VADDPS       (DX), Z0, Z0
+	VADDPS       64(DX), Z1, Z1
+	VADDPS       (DX)(AX*1), Z2, Z2
+	VADDPS       64(DX)(AX*1), Z3, Z3
+	VADDPS       (DX)(AX*2), Z4, Z4
+	VADDPS       64(DX)(AX*2), Z5, Z5
+	VADDPS       (CX), Z6, Z6
+	VADDPS       64(CX), Z7, Z7
+
+pair4Store:
+	VMOVUPS Z0, (DX)
+	VMOVUPS Z1, 64(DX)
+	VMOVUPS Z2, (DX)(AX*1)
+	VMOVUPS Z3, 64(DX)(AX*1)
+	VMOVUPS Z4, (DX)(AX*2)
+	VMOVUPS Z5, 64(DX)(AX*2)
+	VMOVUPS Z6, (CX)
+	VMOVUPS Z7, 64(CX)
+	MOVQ    vRow+72(FP), AX
+	IMUL3Q  $0x04, AX, AX
+	ADDQ    AX, 72(SP)
+	MOVQ    mRow+56(FP), AX
+	IMUL3Q  $0x04, AX, AX
+	ADDQ    AX, 64(SP)
+	SUBQ    $0x04, 16(SP)
+	JG      pairRows
+	JMP     pairDone
+
+pair8:
+	MOVQ   vRow+72(FP), AX
+	LEAQ   (AX)(AX*2), CX
+	MOVQ   72(SP), DX
+	LEAQ   (DX)(CX*1), BX
+	LEAQ   (BX)(CX*1), CX
+	MOVQ   uPanel+104(FP), DI
+	MOVQ   vDepth+88(FP), R8
+	MOVQ   uDepth+112(FP), R9
+	MOVQ   depth+48(FP), R10
+	MOVQ   56(SP), SI
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+	VXORPS Z8, Z8, Z8
+	VXORPS Z9, Z9, Z9
+	VXORPS Z10, Z10, Z10
+	VXORPS Z11, Z11, Z11
+	VXORPS Z12, Z12, Z12
+	VXORPS Z13, Z13, Z13
+	VXORPS Z14, Z14, Z14
+	VXORPS Z15, Z15, Z15
+
+pair8Depth:
+	VMOVUPS      (SI), Z16
+	VMOVUPS      (SI)(DI*1), Z17
+	VBROADCASTSS (DX), Z18
+	VFMADD231PS  Z16, Z18, Z0
+	VFMADD231PS  Z17, Z18, Z1
+	VBROADCASTSS (DX)(AX*1), Z18
+	VFMADD231PS  Z16, Z18, Z2
+	VFMADD231PS  Z17, Z18, Z3
+	VBROADCASTSS (DX)(AX*2), Z18
+	VFMADD231PS  Z16, Z18, Z4
+	VFMADD231PS  Z17, Z18, Z5
+	VBROADCASTSS (BX), Z18
+	VFMADD231PS  Z16, Z18, Z6
+	VFMADD231PS  Z17, Z18, Z7
+	VBROADCASTSS (BX)(AX*1), Z18
+	VFMADD231PS  Z16, Z18, Z8
+	VFMADD231PS  Z17, Z18, Z9
+	VBROADCASTSS (BX)(AX*2), Z18
+	VFMADD231PS  Z16, Z18, Z10
+	VFMADD231PS  Z17, Z18, Z11
+	VBROADCASTSS (CX), Z18
+	VFMADD231PS  Z16, Z18, Z12
+	VFMADD231PS  Z17, Z18, Z13
+	VBROADCASTSS (CX)(AX*1), Z18
+	VFMADD231PS  Z16, Z18, Z14
+	VFMADD231PS  Z17, Z18, Z15
+	ADDQ         R8, DX
+	ADDQ         R8, BX
+	ADDQ         R8, CX
+	ADDQ         R9, SI
+	DECQ         R10
+	JNE          pair8Depth
+	MOVQ         mRow+56(FP), AX
+	LEAQ         (AX)(AX*2), CX
+	MOVQ         64(SP), DX
+	LEAQ         (DX)(CX*1), BX
+	LEAQ         (BX)(CX*1), CX
+	MOVQ         add+120(FP), SI
+	TESTQ        SI, SI
+	JE           pair8Store
+	VADDPS       (DX), Z0, Z0
+	VADDPS       64(DX), Z1, Z1
+	VADDPS       (DX)(AX*1), Z2, Z2
+	VADDPS       64(DX)(AX*1), Z3, Z3
+	VADDPS       (DX)(AX*2), Z4, Z4
+	VADDPS       64(DX)(AX*2), Z5, Z5
+	VADDPS       (BX), Z6, Z6
+	VADDPS       64(BX), Z7, Z7
+	VADDPS       (BX)(AX*1), Z8, Z8
+	VADDPS       64(BX)(AX*1), Z9, Z9
+	VADDPS       (BX)(AX*2), Z10, Z10
+	VADDPS       64(BX)(AX*2), Z11, Z11
+	VADDPS       (CX), Z12, Z12
+	VADDPS       64(CX), Z13, Z13
+	VADDPS       (CX)(AX*1), Z14, Z14
+	VADDPS       64(CX)(AX*1), Z15, Z15
+
+pair8Store:
+	VMOVUPS Z0, (DX)
+	VMOVUPS Z1, 64(DX)
+	VMOVUPS Z2, (DX)(AX*1)
+	VMOVUPS Z3, 64(DX)(AX*1)
+	VMOVUPS Z4, (DX)(AX*2)
+	VMOVUPS Z5, 64(DX)(AX*2)
+	VMOVUPS Z6, (BX)
+	VMOVUPS Z7, 64(BX)
+	VMOVUPS Z8, (BX)(AX*1)
+	VMOVUPS Z9, 64(BX)(AX*1)
+	VMOVUPS Z10, (BX)(AX*2)
+	VMOVUPS Z11, 64(BX)(AX*2)
+	VMOVUPS Z12, (CX)
+	VMOVUPS Z13, 64(CX)
+	VMOVUPS Z14, (CX)(AX*1)
+	VMOVUPS Z15, 64(CX)(AX*1)
+	MOVQ    vRow+72(FP), AX
+	IMUL3Q  $0x08, AX, AX
+	ADDQ    AX, 72(SP)
+	MOVQ    mRow+56(FP), AX
+	IMUL3Q  $0x08, AX, AX
+	ADDQ    AX, 64(SP)
+	SUBQ    $0x08, 16(SP)
+	JG      pairRows
+	JMP     pairDone
+
+pair12:
+	MOVQ   vRow+72(FP), AX
+	LEAQ   (AX)(AX*2), CX
+	MOVQ   72(SP), DX
+	LEAQ   (DX)(CX*1), BX
+	LEAQ   (BX)(CX*1), SI
+	LEAQ   (SI)(CX*1), CX
+	MOVQ   uPanel+104(FP), R8
+	MOVQ   vDepth+88(FP), R9
+	MOVQ   uDepth+112(FP), R10
+	MOVQ   depth+48(FP), R11
+	MOVQ   56(SP), DI
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+	VXORPS Z8, Z8, Z8
+	VXORPS Z9, Z9, Z9
+	VXORPS Z10, Z10, Z10
+	VXORPS Z11, Z11, Z11
+	VXORPS Z12, Z12, Z12
+	VXORPS Z13, Z13, Z13
+	VXORPS Z14, Z14, Z14
+	VXORPS Z15, Z15, Z15
+	VXORPS Z16, Z16, Z16
+	VXORPS Z17, Z17, Z17
+	VXORPS Z18, Z18, Z18
+	VXORPS Z19, Z19, Z19
+	VXORPS Z20, Z20, Z20
+	VXORPS Z21, Z21, Z21
+	VXORPS Z22, Z22, Z22
+	VXORPS Z23, Z23, Z23
+
+pair12Depth:
+	VMOVUPS      (DI), Z24
+	VMOVUPS      (DI)(R8*1), Z25
+	VBROADCASTSS (DX), Z26
+	VFMADD231PS  Z24, Z26, Z0
+	VFMADD231PS  Z25, Z26, Z1
+	VBROADCASTSS (DX)(AX*1), Z26
+	VFMADD231PS  Z24, Z26, Z2
+	VFMADD231PS  Z25, Z26, Z3
+	VBROADCASTSS (DX)(AX*2), Z26
+	VFMADD231PS  Z24, Z26, Z4
+	VFMADD231PS  Z25, Z26, Z5
+	VBROADCASTSS (BX), Z26
+	VFMADD231PS  Z24, Z26, Z6
+	VFMADD231PS  Z25, Z26, Z7
+	VBROADCASTSS (BX)(AX*1), Z26
+	VFMADD231PS  Z24, Z26, Z8
+	VFMADD231PS  Z25, Z26, Z9
+	VBROADCASTSS (BX)(AX*2), Z26
+	VFMADD231PS  Z24, Z26, Z10
+	VFMADD231PS  Z25, Z26, Z11
+	VBROADCASTSS (SI), Z26
+	VFMADD231PS  Z24, Z26, Z12
+	VFMADD231PS  Z25, Z26, Z13
+	VBROADCASTSS (SI)(AX*1), Z26
+	VFMADD231PS  Z24, Z26, Z14
+	VFMADD231PS  Z25, Z26, Z15
+	VBROADCASTSS (SI)(AX*2), Z26
+	VFMADD231PS  Z24, Z26, Z16
+	VFMADD231PS  Z25, Z26, Z17
+	VBROADCASTSS (CX), Z26
+	VFMADD231PS  Z24, Z26, Z18
+	VFMADD231PS  Z25, Z26, Z19
+	VBROADCASTSS (CX)(AX*1), Z26
+	VFMADD231PS  Z24, Z26, Z20
+	VFMADD231PS  Z25, Z26, Z21
+	VBROADCASTSS (CX)(AX*2), Z26
+	VFMADD231PS  Z24, Z26, Z22
+	VFMADD231PS  Z25, Z26, Z23
+	ADDQ         R9, DX
+	ADDQ         R9, BX
+	ADDQ         R9, SI
+	ADDQ         R9, CX
+	ADDQ         R10, DI
+	DECQ         R11
+	JNE          pair12Depth
+	MOVQ         mRow+56(FP), AX
+	LEAQ         (AX)(AX*2), CX
+	MOVQ         64(SP), DX
+	LEAQ         (DX)(CX*1), BX
+	LEAQ         (BX)(CX*1), SI
+	LEAQ         (SI)(CX*1), CX
+	MOVQ         add+120(FP), DI
+	TESTQ        DI, DI
+	JE           pair12Store
+	VADDPS       (DX), Z0, Z0
+	VADDPS       64(DX), Z1, Z1
+	VADDPS       (DX)(AX*1), Z2, Z2
+	VADDPS       64(DX)(AX*1), Z3, Z3
+	VADDPS       (DX)(AX*2), Z4, Z4
+	VADDPS       64(DX)(AX*2), Z5, Z5
+	VADDPS       (BX), Z6, Z6
+	VADDPS       64(BX), Z7, Z7
+	VADDPS       (BX)(AX*1), Z8, Z8
+	VADDPS       64(BX)(AX*1), Z9, Z9
+	VADDPS       (BX)(AX*2), Z10, Z10
+	VADDPS       64(BX)(AX*2), Z11, Z11
+	VADDPS       (SI), Z12, Z12
+	VADDPS       64(SI), Z13, Z13
+	VADDPS       (SI)(AX*1), Z14, Z14
+	VADDPS       64(SI)(AX*1), Z15, Z15
+	VADDPS       (SI)(AX*2), Z16, Z16
+	VADDPS       64(SI)(AX*2), Z17, Z17
+	VADDPS       (CX), Z18, Z18
+	VADDPS       64(CX), Z19, Z19
+	VADDPS       (CX)(AX*1), Z20, Z20
+	VADDPS       64(CX)(AX*1), Z21, Z21
+	VADDPS       (CX)(AX*2), Z22, Z22
+	VADDPS       64(CX)(AX*2), Z23, Z23
+
+pair12Store:
+	VMOVUPS Z0, (DX)
+	VMOVUPS Z1, 64(DX)
+	VMOVUPS Z2, (DX)(AX*1)
+	VMOVUPS Z3, 64(DX)(AX*1)
+	VMOVUPS Z4, (DX)(AX*2)
+	VMOVUPS Z5, 64(DX)(AX*2)
+	VMOVUPS Z6, (BX)
+	VMOVUPS Z7, 64(BX)
+	VMOVUPS Z8, (BX)(AX*1)
+	VMOVUPS Z9, 64(BX)(AX*1)
+	VMOVUPS Z10, (BX)(AX*2)
+	VMOVUPS Z11, 64(BX)(AX*2)
+	VMOVUPS Z12, (SI)
+	VMOVUPS Z13, 64(SI)
+	VMOVUPS Z14, (SI)(AX*1)
+	VMOVUPS Z15, 64(SI)(AX*1)
+	VMOVUPS Z16, (SI)(AX*2)
+	VMOVUPS Z17, 64(SI)(AX*2)
+	VMOVUPS Z18, (CX)
+	VMOVUPS Z19, 64(CX)
+	VMOVUPS Z20, (CX)(AX*1)
+	VMOVUPS Z21, 64(CX)(AX*1)
+	VMOVUPS Z22, (CX)(AX*2)
+	VMOVUPS Z23, 64(CX)(AX*2)
+	MOVQ    vRow+72(FP), AX
+	IMUL3Q  $0x0c, AX, AX
+	ADDQ    AX, 72(SP)
+	MOVQ    mRow+56(FP), AX
+	IMUL3Q  $0x0c, AX, AX
+	ADDQ    AX, 64(SP)
+	SUBQ    $0x0c, 16(SP)
+	JG      pairRows
+
+pairDone:
+	ADDQ $0x00000080, 48(SP)
+	MOVQ uPanel+104(FP), AX
+	ADDQ AX, 56(SP)
+	ADDQ AX, 56(SP)
+	SUBQ $0x02, 8(SP)
+	JNE  panel
+	JMP  panelsDone
+
+single:
+	MOVQ 48(SP), AX
+	MOVQ AX, 64(SP)
+	MOVQ 32(SP), AX
+	MOVQ AX, 72(SP)
+	MOVQ rows+32(FP), AX
+	MOVQ AX, 16(SP)
+
+singleRows:
+	CMPQ   16(SP), $0x08
+	JG     single12
+	CMPQ   16(SP), $0x04
+	JG     single8
+	MOVQ   vRow+72(FP), AX
+	LEAQ   (AX)(AX*2), CX
+	MOVQ   72(SP), DX
+	LEAQ   (DX)(CX*1), CX
+	MOVQ   uPanel+104(FP), BX
+	MOVQ   vDepth+88(FP), SI
+	MOVQ   uDepth+112(FP), DI
+	MOVQ   depth+48(FP), R8
+	MOVQ   56(SP), BX
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+
+single4Depth:
+	VMOVUPS          (BX), Z4
+	VFMADD231PS.BCST (DX), Z4, Z0
+	VFMADD231PS.BCST (DX)(AX*1), Z4, Z1
+	VFMADD231PS.BCST (DX)(AX*2), Z4, Z2
+	VFMADD231PS.BCST (CX), Z4, Z3
+	ADDQ             SI, DX
+	ADDQ             SI, CX
+	ADDQ             DI, BX
+	DECQ             R8
+	JNE              single4Depth
+	MOVQ             mRow+56(FP), AX
+	LEAQ             (AX)(AX*2), CX
+	MOVQ             64(SP), DX
+	LEAQ             (DX)(CX*1), CX
+	MOVQ             add+120(FP), BX
+	TESTQ            BX, BX
+	JE               single4Store
+	VADDPS           (DX), Z0, Z0
+	VADDPS           (DX)(AX*1), Z1, Z1
+	VADDPS           (DX)(AX*2), Z2, Z2
+	VADDPS           (CX), Z3, Z3
+
+single4Store:
+	VMOVUPS Z0, (DX)
+	VMOVUPS Z1, (DX)(AX*1)
+	VMOVUPS Z2, (DX)(AX*2)
+	VMOVUPS Z3, (CX)
+	MOVQ    vRow+72(FP), AX
+	IMUL3Q  $0x04, AX, AX
+	ADDQ    AX, 72(SP)
+	MOVQ    mRow+56(FP), AX
+	IMUL3Q  $0x04, AX, AX
+	ADDQ    AX, 64(SP)
+	SUBQ    $0x04, 16(SP)
+	JG      singleRows
+	JMP     singleDone
+
+single8:
+	MOVQ   vRow+72(FP), AX
+	LEAQ   (AX)(AX*2), CX
+	MOVQ   72(SP), DX
+	LEAQ   (DX)(CX*1), BX
+	LEAQ   (BX)(CX*1), CX
+	MOVQ   uPanel+104(FP), SI
+	MOVQ   vDepth+88(FP), DI
+	MOVQ   uDepth+112(FP), R8
+	MOVQ   depth+48(FP), R9
+	MOVQ   56(SP), SI
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+
+single8Depth:
+	VMOVUPS          (SI), Z8
+	VFMADD231PS.BCST (DX), Z8, Z0
+	VFMADD231PS.BCST (DX)(AX*1), Z8, Z1
+	VFMADD231PS.BCST (DX)(AX*2), Z8, Z2
+	VFMADD231PS.BCST (BX), Z8, Z3
+	VFMADD231PS.BCST (BX)(AX*1), Z8, Z4
+	VFMADD231PS.BCST (BX)(AX*2), Z8, Z5
+	VFMADD231PS.BCST (CX), Z8, Z6
+	VFMADD231PS.BCST (CX)(AX*1), Z8, Z7
+	ADDQ             DI, DX
+	ADDQ             DI, BX
+	ADDQ             DI, CX
+	ADDQ             R8, SI
+	DECQ             R9
+	JNE              single8Depth
+	MOVQ             mRow+56(FP), AX
+	LEAQ             (AX)(AX*2), CX
+	MOVQ             64(SP), DX
+	LEAQ             (DX)(CX*1), BX
+	LEAQ             (BX)(CX*1), CX
+	MOVQ             add+120(FP), SI
+	TESTQ            SI, SI
+	JE               single8Store
+	VADDPS           (DX), Z0, Z0
+	VADDPS           (DX)(AX*1), Z1, Z1
+	VADDPS           (DX)(AX*2), Z2, Z2
+	VADDPS           (BX), Z3, Z3
+	VADDPS           (BX)(AX*1), Z4, Z4
+	VADDPS           (BX)(AX*2), Z5, Z5
+	VADDPS           (CX), Z6, Z6
+	VADDPS           (CX)(AX*1), Z7, Z7
+
+single8Store:
+	VMOVUPS Z0, (DX)
+	VMOVUPS Z1, (DX)(AX*1)
+	VMOVUPS Z2, (DX)(AX*2)
+	VMOVUPS Z3, (BX)
+	VMOVUPS Z4, (BX)(AX*1)
+	VMOVUPS Z5, (BX)(AX*2)
+	VMOVUPS Z6, (CX)
+	VMOVUPS Z7, (CX)(AX*1)
+	MOVQ    vRow+72(FP), AX
+	IMUL3Q  $0x08, AX, AX
+	ADDQ    AX, 72(SP)
+	MOVQ    mRow+56(FP), AX
+	IMUL3Q  $0x08, AX, AX
+	ADDQ    AX, 64(SP)
+	SUBQ    $0x08, 16(SP)
+	JG      singleRows
+	JMP     singleDone
+
+single12:
+	MOVQ   vRow+72(FP), AX
+	LEAQ   (AX)(AX*2), CX
+	MOVQ   72(SP), DX
+	LEAQ   (DX)(CX*1), BX
+	LEAQ   (BX)(CX*1), SI
+	LEAQ   (SI)(CX*1), CX
+	MOVQ   uPanel+104(FP), DI
+	MOVQ   vDepth+88(FP), R8
+	MOVQ   uDepth+112(FP), R9
+	MOVQ   depth+48(FP), R10
+	MOVQ   56(SP), DI
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+	VXORPS Z8, Z8, Z8
+	VXORPS Z9, Z9, Z9
+	VXORPS Z10, Z10, Z10
+	VXORPS Z11, Z11, Z11
+
+single12Depth:
+	VMOVUPS          (DI), Z12
+	VFMADD231PS.BCST (DX), Z12, Z0
+	VFMADD231PS.BCST (DX)(AX*1), Z12, Z1
+	VFMADD231PS.BCST (DX)(AX*2), Z12, Z2
+	VFMADD231PS.BCST (BX), Z12, Z3
+	VFMADD231PS.BCST (BX)(AX*1), Z12, Z4
+	VFMADD231PS.BCST (BX)(AX*2), Z12, Z5
+	VFMADD231PS.BCST (SI), Z12, Z6
+	VFMADD231PS.BCST (SI)(AX*1), Z12, Z7
+	VFMADD231PS.BCST (SI)(AX*2), Z12, Z8
+	VFMADD231PS.BCST (CX), Z12, Z9
+	VFMADD231PS.BCST (CX)(AX*1), Z12, Z10
+	VFMADD231PS.BCST (CX)(AX*2), Z12, Z11
+	ADDQ             R8, DX
+	ADDQ             R8, BX
+	ADDQ             R8, SI
+	ADDQ             R8, CX
+	ADDQ             R9, DI
+	DECQ             R10
+	JNE              single12Depth
+	MOVQ             mRow+56(FP), AX
+	LEAQ             (AX)(AX*2), CX
+	MOVQ             64(SP), DX
+	LEAQ             (DX)(CX*1), BX
+	LEAQ             (BX)(CX*1), SI
+	LEAQ             (SI)(CX*1), CX
+	MOVQ             add+120(FP), DI
+	TESTQ            DI, DI
+	JE               single12Store
+	VADDPS           (DX), Z0, Z0
+	VADDPS           (DX)(AX*1), Z1, Z1
+	VADDPS           (DX)(AX*2), Z2, Z2
+	VADDPS           (BX), Z3, Z3
+	VADDPS           (BX)(AX*1), Z4, Z4
+	VADDPS           (BX)(AX*2), Z5, Z5
+	VADDPS           (SI), Z6, Z6
+	VADDPS           (SI)(AX*1), Z7, Z7
+	VADDPS           (SI)(AX*2), Z8, Z8
+	VADDPS           (CX), Z9, Z9
+	VADDPS           (CX)(AX*1), Z10, Z10
+	VADDPS           (CX)(AX*2), Z11, Z11
+
+single12Store:
+	VMOVUPS Z0, (DX)
+	VMOVUPS Z1, (DX)(AX*1)
+	VMOVUPS Z2, (DX)(AX*2)
+	VMOVUPS Z3, (BX)
+	VMOVUPS Z4, (BX)(AX*1)
+	VMOVUPS Z5, (BX)(AX*2)
+	VMOVUPS Z6, (SI)
+	VMOVUPS Z7, (SI)(AX*1)
+	VMOVUPS Z8, (SI)(AX*2)
+	VMOVUPS Z9, (CX)
+	VMOVUPS Z10, (CX)(AX*1)
+	VMOVUPS Z11, (CX)(AX*2)
+	MOVQ    vRow+72(FP), AX
+	IMUL3Q  $0x0c, AX, AX
+	ADDQ    AX, 72(SP)
+	MOVQ    mRow+56(FP), AX
+	IMUL3Q  $0x0c, AX, AX
+	ADDQ    AX, 64(SP)
+	SUBQ    $0x0c, 16(SP)
+	JG      singleRows
+
+singleDone:
+	ADDQ $0x00000040, 48(SP)
+	MOVQ uPanel+104(FP), AX
+	ADDQ AX, 56(SP)
+	SUBQ $0x01, 8(SP)
+
+panelsDone:
+	MOVQ mPosition+64(FP), AX
+	ADDQ AX, 24(SP)
+	MOVQ vPosition+80(FP), AX
+	ADDQ AX, 32(SP)
+	MOVQ uPosition+96(FP), AX
+	ADDQ AX, 40(SP)
+	DECQ (SP)
+	JNE  position
+	VZEROUPPER
+	RET
+
+// func winogradOutput512(dst *float32, m *float32, scratch *float32, tiles uintptr, pairs uintptr, rows uintptr, columns uintptr, row uintptr, plane uintptr, tile uintptr, position uintptr)
+// Requires: AVX, AVX512DQ, AVX512F, MMX+
+TEXT ·winogradOutput512(SB), NOSPLIT, $8-88
+	VBROADCASTSS winogradOutputA512<>+0(SB), Z0
+	VBROADCASTSS winogradOutputB512<>+0(SB), Z1
+	VBROADCASTSS winogradOutputA2512<>+0(SB), Z2
+	VBROADCASTSS winogradOutputB2512<>+0(SB), Z3
+	VBROADCASTSS winogradOutputA3512<>+0(SB), Z4
+	VBROADCASTSS winogradOutputB3512<>+0(SB), Z5
+	MOVQ         dst+0(FP), AX
+	MOVQ         m+8(FP), CX
+	MOVQ         scratch+16(FP), DX
+	MOVQ         pairs+32(FP), BX
+	MOVQ         BX, (SP)
+
+block:
+	MOVQ AX, BX
+	MOVQ CX, SI
+	MOVQ tiles+24(FP), DI
+	MOVQ columns+48(FP), R8
+
+tile:
+	MOVQ          position+80(FP), R9
+	LEAQ          (R9)(R9*2), R10
+	SHLQ          $0x01, R10
+	LEAQ          (R10)(R10*2), R11
+	LEAQ          (R10)(R10*4), R12
+	MOVQ          SI, R13
+	VMOVUPS       (R13), Z6
+	VMOVUPS       (R13)(R10*1), Z7
+	VMOVUPS       (R13)(R10*2), Z8
+	VMOVUPS       (R13)(R11*1), Z9
+	VMOVUPS       (R13)(R10*4), Z10
+	VMOVUPS       (R13)(R12*1), Z11
+	VADDPS        Z8, Z7, Z12
+	VSUBPS        Z8, Z7, Z7
+	VADDPS        Z10, Z9, Z8
+	VSUBPS        Z10, Z9, Z9
+	VADDPS        Z12, Z6, Z6
+	VADDPS        Z8, Z6, Z6
+	VFMADD231PS   Z4, Z7, Z11
+	VFMADD231PS   Z5, Z9, Z11
+	VMULPS        Z0, Z7, Z7
+	VFMADD231PS   Z1, Z9, Z7
+	VMULPS        Z2, Z12, Z12
+	VFMADD231PS   Z3, Z8, Z12
+	VMOVUPS       Z6, (DX)
+	VMOVUPS       Z7, 384(DX)
+	VMOVUPS       Z12, 768(DX)
+	VMOVUPS       Z11, 1152(DX)
+	ADDQ          R9, R13
+	VMOVUPS       (R13), Z6
+	VMOVUPS       (R13)(R10*1), Z7
+	VMOVUPS       (R13)(R10*2), Z8
+	VMOVUPS       (R13)(R11*1), Z9
+	VMOVUPS       (R13)(R10*4), Z10
+	VMOVUPS       (R13)(R12*1), Z11
+	VADDPS        Z8, Z7, Z12
+	VSUBPS        Z8, Z7, Z7
+	VADDPS        Z10, Z9, Z8
+	VSUBPS        Z10, Z9, Z9
+	VADDPS        Z12, Z6, Z6
+	VADDPS        Z8, Z6, Z6
+	VFMADD231PS   Z4, Z7, Z11
+	VFMADD231PS   Z5, Z9, Z11
+	VMULPS        Z0, Z7, Z7
+	VFMADD231PS   Z1, Z9, Z7
+	VMULPS        Z2, Z12, Z12
+	VFMADD231PS   Z3, Z8, Z12
+	VMOVUPS       Z6, 64(DX)
+	VMOVUPS       Z7, 448(DX)
+	VMOVUPS       Z12, 832(DX)
+	VMOVUPS       Z11, 1216(DX)
+	ADDQ          R9, R13
+	VMOVUPS       (R13), Z6
+	VMOVUPS       (R13)(R10*1), Z7
+	VMOVUPS       (R13)(R10*2), Z8
+	VMOVUPS       (R13)(R11*1), Z9
+	VMOVUPS       (R13)(R10*4), Z10
+	VMOVUPS       (R13)(R12*1), Z11
+	VADDPS        Z8, Z7, Z12
+	VSUBPS        Z8, Z7, Z7
+	VADDPS        Z10, Z9, Z8
+	VSUBPS        Z10, Z9, Z9
+	VADDPS        Z12, Z6, Z6
+	VADDPS        Z8, Z6, Z6
+	VFMADD231PS   Z4, Z7, Z11
+	VFMADD231PS   Z5, Z9, Z11
+	VMULPS        Z0, Z7, Z7
+	VFMADD231PS   Z1, Z9, Z7
+	VMULPS        Z2, Z12, Z12
+	VFMADD231PS   Z3, Z8, Z12
+	VMOVUPS       Z6, 128(DX)
+	VMOVUPS       Z7, 512(DX)
+	VMOVUPS       Z12, 896(DX)
+	VMOVUPS       Z11, 1280(DX)
+	ADDQ          R9, R13
+	VMOVUPS       (R13), Z6
+	VMOVUPS       (R13)(R10*1), Z7
+	VMOVUPS       (R13)(R10*2), Z8
+	VMOVUPS       (R13)(R11*1), Z9
+	VMOVUPS       (R13)(R10*4), Z10
+	VMOVUPS       (R13)(R12*1), Z11
+	VADDPS        Z8, Z7, Z12
+	VSUBPS        Z8, Z7, Z7
+	VADDPS        Z10, Z9, Z8
+	VSUBPS        Z10, Z9, Z9
+	VADDPS        Z12, Z6, Z6
+	VADDPS        Z8, Z6, Z6
+	VFMADD231PS   Z4, Z7, Z11
+	VFMADD231PS   Z5, Z9, Z11
+	VMULPS        Z0, Z7, Z7
+	VFMADD231PS   Z1, Z9, Z7
+	VMULPS        Z2, Z12, Z12
+	VFMADD231PS   Z3, Z8, Z12
+	VMOVUPS       Z6, 192(DX)
+	VMOVUPS       Z7, 576(DX)
+	VMOVUPS       Z12, 960(DX)
+	VMOVUPS       Z11, 1344(DX)
+	ADDQ          R9, R13
+	VMOVUPS       (R13), Z6
+	VMOVUPS       (R13)(R10*1), Z7
+	VMOVUPS       (R13)(R10*2), Z8
+	VMOVUPS       (R13)(R11*1), Z9
+	VMOVUPS       (R13)(R10*4), Z10
+	VMOVUPS       (R13)(R12*1), Z11
+	VADDPS        Z8, Z7, Z12
+	VSUBPS        Z8, Z7, Z7
+	VADDPS        Z10, Z9, Z8
+	VSUBPS        Z10, Z9, Z9
+	VADDPS        Z12, Z6, Z6
+	VADDPS        Z8, Z6, Z6
+	VFMADD231PS   Z4, Z7, Z11
+	VFMADD231PS   Z5, Z9, Z11
+	VMULPS        Z0, Z7, Z7
+	VFMADD231PS   Z1, Z9, Z7
+	VMULPS        Z2, Z12, Z12
+	VFMADD231PS   Z3, Z8, Z12
+	VMOVUPS       Z6, 256(DX)
+	VMOVUPS       Z7, 640(DX)
+	VMOVUPS       Z12, 1024(DX)
+	VMOVUPS       Z11, 1408(DX)
+	ADDQ          R9, R13
+	VMOVUPS       (R13), Z6
+	VMOVUPS       (R13)(R10*1), Z7
+	VMOVUPS       (R13)(R10*2), Z8
+	VMOVUPS       (R13)(R11*1), Z9
+	VMOVUPS       (R13)(R10*4), Z10
+	VMOVUPS       (R13)(R12*1), Z11
+	VADDPS        Z8, Z7, Z12
+	VSUBPS        Z8, Z7, Z7
+	VADDPS        Z10, Z9, Z8
+	VSUBPS        Z10, Z9, Z9
+	VADDPS        Z12, Z6, Z6
+	VADDPS        Z8, Z6, Z6
+	VFMADD231PS   Z4, Z7, Z11
+	VFMADD231PS   Z5, Z9, Z11
+	VMULPS        Z0, Z7, Z7
+	VFMADD231PS   Z1, Z9, Z7
+	VMULPS        Z2, Z12, Z12
+	VFMADD231PS   Z3, Z8, Z12
+	VMOVUPS       Z6, 320(DX)
+	VMOVUPS       Z7, 704(DX)
+	VMOVUPS       Z12, 1088(DX)
+	VMOVUPS       Z11, 1472(DX)
+	MOVQ          rows+40(FP), R9
+	MOVQ          row+56(FP), R10
+	MOVQ          BX, R11
+	MOVQ          plane+64(FP), R12
+	ADDQ          BX, R12
+	PREFETCHT0    (R11)(R10*4)
+	PREFETCHT0    64(R11)(R10*4)
+	PREFETCHT0    (R12)(R10*4)
+	PREFETCHT0    64(R12)(R10*4)
+	VMOVUPS       (DX), Z6
+	VMOVUPS       64(DX), Z7
+	VMOVUPS       128(DX), Z8
+	VMOVUPS       192(DX), Z9
+	VMOVUPS       256(DX), Z10
+	VMOVUPS       320(DX), Z11
+	VADDPS        Z8, Z7, Z12
+	VSUBPS        Z8, Z7, Z7
+	VADDPS        Z10, Z9, Z8
+	VSUBPS        Z10, Z9, Z9
+	VADDPS        Z12, Z6, Z6
+	VADDPS        Z8, Z6, Z6
+	VFMADD231PS   Z4, Z7, Z11
+	VFMADD231PS   Z5, Z9, Z11
+	VMULPS        Z0, Z7, Z7
+	VFMADD231PS   Z1, Z9, Z7
+	VMULPS        Z2, Z12, Z12
+	VFMADD231PS   Z3, Z8, Z12
+	VMOVUPS       Y6, (R11)
+	VEXTRACTF32X8 $0x01, Z6, (R12)
+	CMPQ          R8, $0x01
+	JLE           row1
+	VMOVUPS       Y7, 32(R11)
+	VEXTRACTF32X8 $0x01, Z7, 32(R12)
+	CMPQ          R8, $0x02
+	JLE           row1
+	VMOVUPS       Y12, 64(R11)
+	VEXTRACTF32X8 $0x01, Z12, 64(R12)
+	CMPQ          R8, $0x03
+	JLE           row1
+	VMOVUPS       Y11, 96(R11)
+	VEXTRACTF32X8 $0x01, Z11, 96(R12)
+
+row1:
+	CMPQ          R9, $0x01
+	JE            written
+	ADDQ          R10, R11
+	ADDQ          R10, R12
+	PREFETCHT0    (R11)(R10*4)
+	PREFETCHT0    64(R11)(R10*4)
+	PREFETCHT0    (R12)(R10*4)
+	PREFETCHT0    64(R12)(R10*4)
+	VMOVUPS       384(DX), Z6
+	VMOVUPS       448(DX), Z7
+	VMOVUPS       512(DX), Z8
+	VMOVUPS       576(DX), Z9
+	VMOVUPS       640(DX), Z10
+	VMOVUPS       704(DX), Z11
+	VADDPS        Z8, Z7, Z12
+	VSUBPS        Z8, Z7, Z7
+	VADDPS        Z10, Z9, Z8
+	VSUBPS        Z10, Z9, Z9
+	VADDPS        Z12, Z6, Z6
+	VADDPS        Z8, Z6, Z6
+	VFMADD231PS   Z4, Z7, Z11
+	VFMADD231PS   Z5, Z9, Z11
+	VMULPS        Z0, Z7, Z7
+	VFMADD231PS   Z1, Z9, Z7
+	VMULPS        Z2, Z12, Z12
+	VFMADD231PS   Z3, Z8, Z12
+	VMOVUPS       Y6, (R11)
+	VEXTRACTF32X8 $0x01, Z6, (R12)
+	CMPQ          R8, $0x01
+	JLE           row2
+	VMOVUPS       Y7, 32(R11)
+	VEXTRACTF32X8 $0x01, Z7, 32(R12)
+	CMPQ          R8, $0x02
+	JLE           row2
+	VMOVUPS       Y12, 64(R11)
+	VEXTRACTF32X8 $0x01, Z12, 64(R12)
+	CMPQ          R8, $0x03
+	JLE           row2
+	VMOVUPS       Y11, 96(R11)
+	VEXTRACTF32X8 $0x01, Z11, 96(R12)
+
+row2:
+	CMPQ          R9, $0x02
+	JE            written
+	ADDQ          R10, R11
+	ADDQ          R10, R12
+	PREFETCHT0    (R11)(R10*4)
+	PREFETCHT0    64(R11)(R10*4)
+	PREFETCHT0    (R12)(R10*4)
+	PREFETCHT0    64(R12)(R10*4)
+	VMOVUPS       768(DX), Z6
+	VMOVUPS       832(DX), Z7
+	VMOVUPS       896(DX), Z8
+	VMOVUPS       960(DX), Z9
+	VMOVUPS       1024(DX), Z10
+	VMOVUPS       1088(DX), Z11
+	VADDPS        Z8, Z7, Z12
+	VSUBPS        Z8, Z7, Z7
+	VADDPS        Z10, Z9, Z8
+	VSUBPS        Z10, Z9, Z9
+	VADDPS        Z12, Z6, Z6
+	VADDPS        Z8, Z6, Z6
+	VFMADD231PS   Z4, Z7, Z11
+	VFMADD231PS   Z5, Z9, Z11
+	VMULPS        Z0, Z7, Z7
+	VFMADD231PS   Z1, Z9, Z7
+	VMULPS        Z2, Z12, Z12
+	VFMADD231PS   Z3, Z8, Z12
+	VMOVUPS       Y6, (R11)
+	VEXTRACTF32X8 $0x01, Z6, (R12)
+	CMPQ          R8, $0x01
+	JLE           row3
+	VMOVUPS       Y7, 32(R11)
+	VEXTRACTF32X8 $0x01, Z7, 32(R12)
+	CMPQ          R8, $0x02
+	JLE           row3
+	VMOVUPS       Y12, 64(R11)
+	VEXTRACTF32X8 $0x01, Z12, 64(R12)
+	CMPQ          R8, $0x03
+	JLE           row3
+	VMOVUPS       Y11, 96(R11)
+	VEXTRACTF32X8 $0x01, Z11, 96(R12)
+
+row3:
+	CMPQ          R9, $0x03
+	JE            written
+	ADDQ          R10, R11
+	ADDQ          R10, R12
+	PREFETCHT0    (R11)(R10*4)
+	PREFETCHT0    64(R11)(R10*4)
+	PREFETCHT0    (R12)(R10*4)
+	PREFETCHT0    64(R12)(R10*4)
+	VMOVUPS       1152(DX), Z6
+	VMOVUPS       1216(DX), Z7
+	VMOVUPS       1280(DX), Z8
+	VMOVUPS       1344(DX), Z9
+	VMOVUPS       1408(DX), Z10
+	VMOVUPS       1472(DX), Z11
+	VADDPS        Z8, Z7, Z12
+	VSUBPS        Z8, Z7, Z7
+	VADDPS        Z10, Z9, Z8
+	VSUBPS        Z10, Z9, Z9
+	VADDPS        Z12, Z6, Z6
+	VADDPS        Z8, Z6, Z6
+	VFMADD231PS   Z4, Z7, Z11
+	VFMADD231PS   Z5, Z9, Z11
+	VMULPS        Z0, Z7, Z7
+	VFMADD231PS   Z1, Z9, Z7
+	VMULPS        Z2, Z12, Z12
+	VFMADD231PS   Z3, Z8, Z12
+	VMOVUPS       Y6, (R11)
+	VEXTRACTF32X8 $0x01, Z6, (R12)
+	CMPQ          R8, $0x01
+	JLE           row4
+	VMOVUPS       Y7, 32(R11)
+	VEXTRACTF32X8 $0x01, Z7, 32(R12)
+	CMPQ          R8, $0x02
+	JLE           row4
+	VMOVUPS       Y12, 64(R11)
+	VEXTRACTF32X8 $0x01, Z12, 64(R12)
+	CMPQ          R8, $0x03
+	JLE           row4
+	VMOVUPS       Y11, 96(R11)
+	VEXTRACTF32X8 $0x01, Z11, 96(R12)
+
+row4:
+written:
+	ADDQ $0x80, BX
+	SUBQ $0x04, R8
+	MOVQ tile+72(FP), R9
+	ADDQ R9, SI
+	DECQ DI
+	JNE  tile
+	MOVQ plane+64(FP), BX
+	ADDQ BX, AX
+	ADDQ BX, AX
+	ADDQ $0x40, CX
+	DECQ (SP)
+	JNE  block
+	VZEROUPPER
+	RET
+
+DATA winogradOutputA512<>+0(SB)/4, $(0.625)
+GLOBL winogradOutputA512<>(SB), RODATA|NOPTR, $4
+
+DATA winogradOutputB512<>+0(SB)/4, $(1.5)
+GLOBL winogradOutputB512<>(SB), RODATA|NOPTR, $4
+
+DATA winogradOutputA2512<>+0(SB)/4, $(0.390625)
+GLOBL winogradOutputA2512<>(SB), RODATA|NOPTR, $4
+
+DATA winogradOutputB2512<>+0(SB)/4, $(2.25)
+GLOBL winogradOutputB2512<>(SB), RODATA|NOPTR, $4
+
+DATA winogradOutputA3512<>+0(SB)/4, $(0.24414062)
+GLOBL winogradOutputA3512<>(SB), RODATA|NOPTR, $4
+
+DATA winogradOutputB3512<>+0(SB)/4, $(3.375)
+GLOBL winogradOutputB3512<>(SB), RODATA|NOPTR, $4

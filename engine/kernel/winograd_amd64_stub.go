@@ -29,3 +29,28 @@ func winogradMultiply(m *float32, v *float32, u *float32, positions uintptr, til
 //
 //go:noescape
 func winogradOutput(dst *float32, m *float32, scratch *float32, tiles uintptr, blocks uintptr, rows uintptr, columns uintptr, row uintptr, plane uintptr, tile uintptr, position uintptr)
+
+// winogradInput512 writes BᵀdB of tiles horizontally neighbouring 6×6 tiles d, in
+// each of pairs pairs of channel blocks. src is the first tile's upper left corner;
+// row and plane are the bytes between its rows and blocks; tile and position the
+// bytes between v's tiles and positions. strip holds (4·tiles+2)·96 elements.
+//
+//go:noescape
+func winogradInput512(v *float32, src *float32, strip *float32, tiles uintptr, pairs uintptr, row uintptr, plane uintptr, tile uintptr, position uintptr)
+
+// winogradMultiply512 writes, at each of positions, the matrix product of v,
+// rows×depth, and panels panels of u, depth×16 each, to m, rows×(16·panels); with
+// add not 0 it adds it to what m holds. All strides are in bytes. rows is rounded
+// up to a multiple of 4.
+//
+//go:noescape
+func winogradMultiply512(m *float32, v *float32, u *float32, positions uintptr, rows uintptr, panels uintptr, depth uintptr, mRow uintptr, mPosition uintptr, vRow uintptr, vPosition uintptr, vDepth uintptr, uPosition uintptr, uPanel uintptr, uDepth uintptr, add uintptr)
+
+// winogradOutput512 writes AᵀmA of tiles horizontally neighbouring tiles of products
+// m, in each of pairs pairs of channel blocks, to dst: rows (1 to 4) rows of columns
+// (4·tiles-3 to 4·tiles, or more) columns. row and plane are the bytes between
+// dst's rows and blocks; tile and position the bytes between m's tiles and
+// positions. scratch holds 384 elements.
+//
+//go:noescape
+func winogradOutput512(dst *float32, m *float32, scratch *float32, tiles uintptr, pairs uintptr, rows uintptr, columns uintptr, row uintptr, plane uintptr, tile uintptr, position uintptr)

@@ -8,14 +8,17 @@ import (
 )
 
 func TestWinograd(t *testing.T) {
-	if families(t); !hasAVX2 {
-		return
+	for _, c := range widths(t) {
+		t.Run(c.name, func(t *testing.T) { testWinograd(t, c) })
 	}
+}
+
+func testWinograd(t *testing.T, c convolutions) {
 	shape := func(in, out, h, w int) ConvShape {
 		return ConvShape{In: in, Out: out, H: h, W: w, Kernel: 3, Stride: 1, Pad: 1}
 	}
 	test := func(name string, shapes []ConvShape, tolerance float64) {
-		testConv(t, name, newWinogradForward, newWinogradBackward, shapes, tolerance)
+		testConv(t, name, c.winogradForward, c.winogradBackward, shapes, tolerance)
 	}
 
 	var sizes, channels []ConvShape
@@ -47,19 +50,19 @@ func TestWinograd(t *testing.T) {
 		shape(1, 16, 28, 28), shape(16, 16, 28, 28), shape(32, 32, 14, 14), shape(64, 64, 7, 7),
 		shape(8, 24, 33, 33), shape(64, 64, 16, 16),
 	}, 1.2e-6)
-	t.Run("images", testWinogradImages)
+	t.Run("images", func(t *testing.T) { testWinogradImages(t, c) })
 }
 
 // testWinogradImages checks that an image has the same bits wherever it falls
 // in blocks of tiles, which hold many images or part of one.
-func testWinogradImages(t *testing.T) {
+func testWinogradImages(t *testing.T, c convolutions) {
 	const images = 21
 	for _, s := range []ConvShape{
 		{In: 16, Out: 16, H: 32, W: 32}, {In: 16, Out: 24, H: 11, W: 6}, {In: 64, Out: 64, H: 8, W: 8},
 		{In: 200, Out: 9, H: 7, W: 7}, {In: 8, Out: 8, H: 4, W: 4},
 	} {
 		s.Kernel, s.Stride, s.Pad = 3, 1, 1
-		conv := newWinogradForward(s)
+		conv := c.winogradForward(s)
 		r := rand.New(rand.NewPCG(uint64(s.In), uint64(s.H)))
 		conv.SetFilters(convert[float32](normal(r, s.Out*s.In*9)))
 		from, to := conv.Source().Len(lanes), blocksOf(s.Out)*s.H*s.W*lanes

@@ -16,14 +16,16 @@ func BenchmarkWinograd(b *testing.B) {
 		{64, 32, 4}, {128, 16, 12}, {256, 8, 24}, {512, 4, 60},
 	} {
 		shape := ConvShape{In: s.channels, Out: s.channels, H: s.size, W: s.size, Kernel: 3, Stride: 1, Pad: 1}
-		for _, k := range []struct {
+		type convolution struct {
 			name  string
 			conv  Conv[float32]
 			batch int
-		}{
-			{"avx2", newWinogradForward(shape), 128},
-			{"generic", newGenericForward[float32](shape), 1},
-		} {
+		}
+		all := []convolution{{"generic", newGenericForward[float32](shape), 1}}
+		for _, c := range widths(b) {
+			all = append(all, convolution{c.name, c.winogradForward(shape), 128})
+		}
+		for _, k := range all {
 			b.Run(fmt.Sprintf("%dx%dx%d/%s", s.channels, s.size, s.size, k.name), func(b *testing.B) {
 				k.conv.SetFilters(make([]float32, s.channels*s.channels*9))
 				src := make([]float32, k.batch*k.conv.Source().Len(lanes))
@@ -50,24 +52,26 @@ func BenchmarkWinograd(b *testing.B) {
 func BenchmarkWinogradSteps(b *testing.B) {
 	for _, s := range [][2]int{{16, 32}, {32, 16}, {64, 8}, {128, 16}} {
 		const images = 6
-		g := newWinograd(s[0], s[0], ConvShape{H: s[1], W: s[1], Kernel: 3, Stride: 1, Pad: 1}, false)
-		src := make([]float32, images*g.Source().Len(lanes))
-		dst := make([]float32, images*s[0]*s[1]*s[1])
-		strip, v, m := g.split(make([]float32, g.Workspace(images)))
-		for _, step := range []struct {
-			name string
-			run  func()
-		}{
-			{"input", func() { g.transformInput(v, src, strip, 0, g.tiles, 0, g.in) }},
-			{"multiply", func() { g.multiply(m, v, g.tiles, 0, g.in) }},
-			{"output", func() { g.transformOutput(dst, m, strip, 0, g.tiles) }},
-		} {
-			b.Run(fmt.Sprintf("%dx%dx%d/%s", s[0], s[1], s[1], step.name), func(b *testing.B) {
-				for b.Loop() {
-					step.run()
-				}
-				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*g.tiles), "ns/tile")
-			})
+		for _, c := range widths(b) {
+			g := c.winogradForward(ConvShape{In: s[0], Out: s[0], H: s[1], W: s[1], Kernel: 3, Stride: 1, Pad: 1}).(*winograd)
+			src := make([]float32, images*g.Source().Len(lanes))
+			dst := make([]float32, images*s[0]*s[1]*s[1])
+			strip, v, m := g.split(make([]float32, g.Workspace(images)))
+			for _, step := range []struct {
+				name string
+				run  func()
+			}{
+				{"input", func() { g.transformInput(v, src, strip, 0, g.tiles, 0, g.in) }},
+				{"multiply", func() { g.multiply(m, v, g.tiles, 0, g.in) }},
+				{"output", func() { g.transformOutput(dst, m, strip, 0, g.tiles) }},
+			} {
+				b.Run(fmt.Sprintf("%dx%dx%d/%s/%s", s[0], s[1], s[1], step.name, c.name), func(b *testing.B) {
+					for b.Loop() {
+						step.run()
+					}
+					b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*g.tiles), "ns/tile")
+				})
+			}
 		}
 	}
 }

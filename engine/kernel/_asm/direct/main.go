@@ -1,9 +1,9 @@
-// Command direct generates the AVX2+FMA kernels of the direct convolution:
-// directConvolve for a convolution's sums over channels and taps, and
-// directGradient for its filter gradient's sums over pixels. Both multiply a
-// few numbers, each broadcast to 8 lanes, by one or two vectors of 8 output
-// channels: where the numbers lie is read from tables of offsets, so that the
-// same loops serve every kernel size, stride, padding and direction.
+// Command direct generates the AVX2+FMA and AVX-512 kernels of the direct
+// convolution: directConvolve for a convolution's sums over channels and taps,
+// and directGradient for its filter gradient's sums over pixels. Both multiply a
+// few numbers, each broadcast, by a panel of 8 or 16 output channels: where the
+// numbers lie is read from tables of offsets, so that the same loops serve every
+// kernel size, stride, padding and direction.
 package main
 
 import (
@@ -23,15 +23,44 @@ const (
 	number = 1 * 4 // bytes in a number
 )
 
-// A large group is what fills the accumulators that two FMA units need to hide
-// their latency, at two loads a cycle: of 6 numbers by 2 vectors, or 8 by 1.
-var large = map[int]int{2: 6, 1: 8}
+// panel is the output channels that a kernel computes at once, in blocks of 8:
+// one block in a YMM register, two in two, or two in a ZMM.
+type panel struct {
+	suffix string
+	blocks int
+	zmm    bool
+	// A large group of numbers is what fills the accumulators that two FMA
+	// units need to hide their latency, at two loads a cycle.
+	large int
+}
+
+var panels = []panel{
+	{suffix: "16", blocks: 2, large: 6},
+	{suffix: "8", blocks: 1, large: 8},
+	{suffix: "16Wide", blocks: 2, zmm: true, large: 8},
+}
+
+// registers that hold the panel.
+func (p panel) registers() int {
+	if p.zmm {
+		return 1
+	}
+	return p.blocks
+}
+
+// register returns a new one.
+func (p panel) register() VecVirtual {
+	if p.zmm {
+		return ZMM()
+	}
+	return YMM()
+}
 
 func main() {
 	ConstraintExpr("amd64,!noasm")
-	for _, vectors := range []int{2, 1} {
-		convolve(vectors)
-		gradient(vectors)
+	for _, p := range panels {
+		convolve(p)
+		gradient(p)
 	}
 	Generate()
 }
@@ -41,29 +70,31 @@ func load(name string) GPVirtual {
 	return Load(Param(name), GP64()).(GPVirtual)
 }
 
-// sums is a group of accumulators: numbers × vectors.
-type sums [][]VecVirtual
+// sums is a group of accumulators: numbers × registers of a panel.
+type sums struct {
+	panel
+	acc [][]VecVirtual
+}
 
-func newSums(numbers, vectors int) sums {
-	s := make(sums, numbers)
-	for i := range s {
-		for range vectors {
-			acc := YMM()
+func newSums(numbers int, p panel) sums {
+	s := sums{p, make([][]VecVirtual, numbers)}
+	for i := range s.acc {
+		for range p.registers() {
+			acc := p.register()
 			VXORPS(acc, acc, acc)
-			s[i] = append(s[i], acc)
+			s.acc[i] = append(s.acc[i], acc)
 		}
 	}
 	return s
 }
 
-// multiplyAdd adds the products of numbers and vectors.
-func (s sums) multiplyAdd(number, vector func(i int) Mem) {
-	factors := make([]VecVirtual, len(s[0]))
-	for v := range factors {
-		factors[v] = YMM()
-		VMOVUPS(vector(v), factors[v])
-	}
-	for i, acc := range s {
+// multiplyAdd adds the products of numbers and the panel's factors.
+func (s sums) multiplyAdd(number func(i int) Mem, factors []VecVirtual) {
+	for i, acc := range s.acc {
+		if s.zmm {
+			VFMADD231PS_BCST(number(i), factors[0], acc[0])
+			continue
+		}
 		x := YMM()
 		VBROADCASTSS(number(i), x)
 		for v, factor := range factors {
@@ -72,27 +103,64 @@ func (s sums) multiplyAdd(number, vector func(i int) Mem) {
 	}
 }
 
-// store stores the accumulators of vector v.
-func (s sums) store(v int, at func(i int) Mem) {
-	for i, acc := range s {
-		VMOVUPS(acc[v], at(i))
+// loadBlocks loads a vector of each block.
+func (p panel) loadBlocks(at []GPVirtual) []VecVirtual {
+	if p.zmm {
+		z := ZMM()
+		VMOVUPS(Mem{Base: at[0]}, z.AsY())
+		VINSERTF32X8(Imm(1), Mem{Base: at[1]}, z, z)
+		return []VecVirtual{z}
+	}
+	factors := make([]VecVirtual, len(at))
+	for i := range factors {
+		factors[i] = YMM()
+		VMOVUPS(Mem{Base: at[i]}, factors[i])
+	}
+	return factors
+}
+
+// storeBlock stores the sums of one of the panel's blocks.
+func (s sums) storeBlock(block int, at func(i int) Mem) {
+	for i, acc := range s.acc {
+		switch {
+		case s.zmm && block == 1:
+			VEXTRACTF32X8(Imm(1), acc[0], at(i))
+		case s.zmm:
+			VMOVUPS(acc[0].AsY(), at(i))
+		default:
+			VMOVUPS(acc[block], at(i))
+		}
 	}
 }
 
-// add adds what is stored to the accumulators of vector v.
-func (s sums) add(v int, at func(i int) Mem) {
-	for i, acc := range s {
-		VADDPS(at(i), acc[v], acc[v])
+// addBlock adds what is stored to the sums of one of the panel's blocks.
+func (s sums) addBlock(block int, at func(i int) Mem) {
+	for i, acc := range s.acc {
+		if !s.zmm {
+			VADDPS(at(i), acc[block], acc[block])
+			continue
+		}
+		// The other block's sums stay as they are.
+		stored := ZMM()
+		if block == 0 {
+			VMOVUPS(at(i), stored.AsY())
+			VADDPS(acc[0].AsY(), stored.AsY(), stored.AsY())
+			VINSERTF32X8(Imm(0), stored.AsY(), acc[0], acc[0])
+		} else {
+			VEXTRACTF32X8(Imm(1), acc[0], stored.AsY())
+			VADDPS(at(i), stored.AsY(), stored.AsY())
+			VINSERTF32X8(Imm(1), stored.AsY(), acc[0], acc[0])
+		}
 	}
 }
 
 // groups emits body for large groups and then small ones, as often as the
 // arguments larges and smalls say.
-func groups(vectors int, body func(name string, numbers int)) {
+func groups(p panel, body func(name string, numbers int)) {
 	for _, g := range []struct {
 		name, count string
 		numbers     int
-	}{{"large", "larges", large[vectors]}, {"small", "smalls", small}} {
+	}{{"large", "larges", p.large}, {"small", "smalls", small}} {
 		count := AllocLocal(8)
 		n := load(g.count)
 		TESTQ(n, n)
@@ -122,21 +190,21 @@ func pointers(n int, name string, table GPVirtual, stride int) []GPVirtual {
 	return p
 }
 
-func convolve(vectors int) {
-	name := fmt.Sprintf("directConvolve%d", vectors*lanes)
+func convolve(p panel) {
+	name := "directConvolve" + p.suffix
 	TEXT(name, NOSPLIT, "func(dst, src, filters *float32, taps, pixels *int32, blocks, singles, larges, smalls, plane, add uintptr)")
-	Doc(fmt.Sprintf("%s writes to dst, for each pixel and %d output channels, the sum over", name, vectors*lanes),
+	Doc(fmt.Sprintf("%s writes to dst, for each pixel and %d output channels, the sum over", name, p.blocks*lanes),
 		"taps of src times filters; with add not 0 it adds that to dst. The first blocks",
 		"of taps are of the 8 channels of a block, the next singles of one channel each.",
-		fmt.Sprintf("pixels holds offsets in src and dst of larges times %d pixels and then smalls", large[vectors]),
+		fmt.Sprintf("pixels holds offsets in src and dst of larges times %d pixels and then smalls", p.large),
 		fmt.Sprintf("times %d; taps offsets in src. plane is the bytes between the blocks of dst.", small))
 	Pragma("noescape")
 	pixels := load("pixels")
 
-	groups(vectors, func(name string, n int) {
+	groups(p, func(name string, n int) {
 		from := pointers(n, "src", pixels, pixel)
 		filters, taps, offset, count := load("filters"), load("taps"), GP64(), GP64()
-		acc := newSums(n, vectors)
+		acc := newSums(n, p)
 
 		for _, over := range []struct {
 			count    string
@@ -150,11 +218,16 @@ func convolve(vectors int) {
 			MOVLQSX(Mem{Base: taps}, offset)
 			ADDQ(Imm(tap), taps)
 			for c := range over.channels {
-				acc.multiplyAdd(
-					func(i int) Mem { return Mem{Base: from[i], Index: offset, Scale: 1, Disp: c * number} },
-					func(v int) Mem { return Mem{Base: filters, Disp: (c*vectors + v) * vector} })
+				factors := make([]VecVirtual, p.registers())
+				for v := range factors {
+					factors[v] = p.register()
+					VMOVUPS(Mem{Base: filters, Disp: (c*p.blocks + v) * vector}, factors[v])
+				}
+				acc.multiplyAdd(func(i int) Mem {
+					return Mem{Base: from[i], Index: offset, Scale: 1, Disp: c * number}
+				}, factors)
 			}
-			ADDQ(U32(over.channels*vectors*vector), filters)
+			ADDQ(U32(over.channels*p.blocks*vector), filters)
 			DECQ(count)
 			JNE(LabelRef(loop))
 			Label(loop + "Done")
@@ -167,17 +240,17 @@ func convolve(vectors int) {
 			MOVLQSX(Mem{Base: pixels, Disp: i*pixel + pixel/2}, offsets[i])
 		}
 		at := func(i int) Mem { return Mem{Base: dst, Index: offsets[i], Scale: 1} }
-		for v := range vectors {
-			if v > 0 {
+		for block := range p.blocks {
+			if block > 0 {
 				plane := load("plane")
 				ADDQ(plane, dst)
 			}
-			store := fmt.Sprintf("%sStore%d", name, v)
+			store := fmt.Sprintf("%sStore%d", name, block)
 			TESTQ(add, add)
 			JE(LabelRef(store))
-			acc.add(v, at)
+			acc.addBlock(block, at)
 			Label(store)
-			acc.store(v, at)
+			acc.storeBlock(block, at)
 		}
 		ADDQ(Imm(uint64(n*pixel)), pixels)
 	})
@@ -185,45 +258,43 @@ func convolve(vectors int) {
 	RET()
 }
 
-func gradient(vectors int) {
-	name := fmt.Sprintf("directGradient%d", vectors*lanes)
+func gradient(p panel) {
+	name := "directGradient" + p.suffix
 	TEXT(name, NOSPLIT, "func(acc, x, dy *float32, taps, pixels *int32, count, larges, smalls, plane uintptr)")
-	Doc(fmt.Sprintf("%s adds to acc, for each tap and %d output channels, the sum over", name, vectors*lanes),
+	Doc(fmt.Sprintf("%s adds to acc, for each tap and %d output channels, the sum over", name, p.blocks*lanes),
 		"count pixels, at least 1, of x times dy. taps holds offsets in x of larges times",
-		fmt.Sprintf("%d taps and then smalls times %d, of one channel each; pixels offsets in x and,", large[vectors], small),
+		fmt.Sprintf("%d taps and then smalls times %d, of one channel each; pixels offsets in x and,", p.large, small),
 		"not read, in dy, which holds them one after the other. plane is the bytes between",
 		"the blocks of dy.")
 	Pragma("noescape")
 	sum, taps := load("acc"), load("taps")
 
-	groups(vectors, func(name string, n int) {
+	groups(p, func(name string, n int) {
 		from := pointers(n, "x", taps, tap)
 		dy, pixels, offset, count := []GPVirtual{load("dy")}, load("pixels"), GP64(), load("count")
-		if vectors == 2 {
+		if p.blocks == 2 {
 			second := load("plane")
 			ADDQ(dy[0], second)
 			dy = append(dy, second)
 		}
-		acc := newSums(n, vectors)
+		acc := newSums(n, p)
 		loop := name + "Pixels"
 		Label(loop)
 		MOVLQSX(Mem{Base: pixels}, offset)
 		ADDQ(Imm(pixel), pixels)
-		acc.multiplyAdd(
-			func(i int) Mem { return Mem{Base: from[i], Index: offset, Scale: 1} },
-			func(v int) Mem { return Mem{Base: dy[v]} })
-		for _, p := range dy {
-			ADDQ(Imm(vector), p)
+		acc.multiplyAdd(func(i int) Mem { return Mem{Base: from[i], Index: offset, Scale: 1} }, p.loadBlocks(dy))
+		for _, block := range dy {
+			ADDQ(Imm(vector), block)
 		}
 		DECQ(count)
 		JNE(LabelRef(loop))
 
-		for v := range vectors {
-			at := func(i int) Mem { return Mem{Base: sum, Disp: (i*vectors + v) * vector} }
-			acc.add(v, at)
-			acc.store(v, at)
+		for block := range p.blocks {
+			at := func(i int) Mem { return Mem{Base: sum, Disp: (i*p.blocks + block) * vector} }
+			acc.addBlock(block, at)
+			acc.storeBlock(block, at)
 		}
-		ADDQ(U32(n*vectors*vector), sum)
+		ADDQ(U32(n*p.blocks*vector), sum)
 		ADDQ(Imm(uint64(n*tap)), taps)
 	})
 	VZEROUPPER()

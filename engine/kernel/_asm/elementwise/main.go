@@ -5,6 +5,8 @@
 package main
 
 import (
+	"fmt"
+
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	. "github.com/mmcloughlin/avo/reg"
@@ -25,7 +27,8 @@ func main() {
 	dot()
 	axpy()
 	sgd()
-	peak()
+	peak("avx2FMALoop", 8, YMM)
+	peak("avx512FMALoop", 16, ZMM)
 	Generate()
 }
 
@@ -417,12 +420,17 @@ func sgd() {
 }
 
 // peak uses enough registers that no multiply-add waits for another.
-func peak() {
-	TEXT("avx2FMALoop", NOSPLIT, "func(iterations uintptr)")
-	Doc("avx2FMALoop does 12 independent multiply-adds of 8 float32 in each iteration;",
+func peak(name string, lanes int, register func() VecVirtual) {
+	TEXT(name, NOSPLIT, "func(iterations uintptr)")
+	Doc(fmt.Sprintf("%s does 12 independent multiply-adds of %d float32 in each iteration;", name, lanes),
 		"its reference is genericPeak in peak.go.")
 	count := load("iterations")
-	registers, factor := zeros(12), zeros(1)[0]
+	registers, factor := make([]VecVirtual, 12), register()
+	for i := range registers {
+		registers[i] = register()
+		VXORPS(registers[i], registers[i], registers[i])
+	}
+	VXORPS(factor, factor, factor)
 	Label("loop")
 	for _, v := range registers {
 		VFMADD231PS(factor, factor, v)
