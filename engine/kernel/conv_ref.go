@@ -144,7 +144,7 @@ func (c *genericConv[T]) tap(phase, i int) int {
 	return i
 }
 
-func (c *genericConv[T]) Run(dst, src []T, images int, _ []T) {
+func (c *genericConv[T]) Run(dst, src []T, images int, _ []T, _ ...[]T) {
 	sourceLen := c.source.Len(lanes)
 	plane := len(c.rows) * len(c.cols) * lanes
 	for n := range images {

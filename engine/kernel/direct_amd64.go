@@ -113,7 +113,7 @@ func (d *direct) panel(first int) directKernels {
 	return directPanelKernels(blocksOf(d.out)*lanes-first, d.wide)
 }
 
-func (d *direct) Run(dst, src []float32, images int, _ []float32) {
+func (d *direct) Run(dst, src []float32, images int, _ []float32, _ ...[]float32) {
 	srcLen := d.source.Len(lanes)
 	dstLen := blocksOf(d.out) * d.dstPlane
 	for n := range images {

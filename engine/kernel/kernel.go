@@ -63,8 +63,10 @@ type Conv[T Float] interface {
 	// filters, in both directions).
 	SetFilters(w []T)
 	// Run reads images padded copies from src and writes as many unpadded
-	// images to dst; channels beyond the last are written as zero.
-	Run(dst, src []T, images int, work []T)
+	// images to dst; channels beyond the last are written as zero. ahead lists
+	// memory that the caller touches next, dst included where it is not in the
+	// cache: a kernel that is short of other loads fetches it meanwhile.
+	Run(dst, src []T, images int, work []T, ahead ...[]T)
 }
 
 // WeightGradient sums a convolution's filter gradient over images.

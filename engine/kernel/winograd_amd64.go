@@ -196,10 +196,11 @@ func winogradFilterPoints(g0, g1, g2 float64) (zero, plusA, minusA, plusB, minus
 	return g0 * scale0, evenA + oddA, evenA - oddA, evenB + oddB, evenB - oddB, g2
 }
 
-func (g *winograd) Run(dst, src []float32, images int, work []float32) {
+func (g *winograd) Run(dst, src []float32, images int, work []float32, ahead ...[]float32) {
 	src = src[:images*g.Source().Len(lanes)]
 	dst = dst[:images*g.outBlocks*g.h*g.w*lanes]
 	strip, v, m := g.split(work[:g.Workspace(images)])
+	toFetch := winogradAhead{ranges: ahead}
 
 	all := images * g.tileRows * g.tileCols
 	for first := 0; first < all; first += g.tiles {
@@ -207,7 +208,7 @@ func (g *winograd) Run(dst, src []float32, images int, work []float32) {
 		for channel := 0; channel < g.in; channel += winogradChannels {
 			channels := min(winogradChannels, g.in-channel)
 			g.transformInput(v, src, strip, first, tiles, channel, channels)
-			g.multiply(m, v, tiles, channel, channels)
+			g.multiply(m, v, tiles, channel, channels, &toFetch)
 		}
 		g.transformOutput(dst, m, strip, first, tiles)
 	}
@@ -261,22 +262,55 @@ func (g *winograd) pairs(blocks int) (pairs, singles int) {
 	return blocks / 2, blocks % 2
 }
 
-// multiply writes, or past the first channels adds, the products of a block.
-func (g *winograd) multiply(m, v []float32, tiles, channel, channels int) {
+// multiply writes, or past the first channels adds, the products of a block, and
+// fetches of ahead what it has time for.
+func (g *winograd) multiply(m, v []float32, tiles, channel, channels int, ahead *winogradAhead) {
 	filters := g.filters[channel*winogradPositions*g.mTile:]
+	line, perPosition := 1, ceilDiv(tiles, 6)*g.panels*channels
 	if g.wide {
-		winogradMultiply512(&m[0], &v[0], &filters[0],
-			winogradPositions, uintptr(tiles), uintptr(g.panels), uintptr(channels),
-			uintptr(g.mTile*4), uintptr(g.mPosition*4),
-			uintptr(g.vTile*4), uintptr(g.vPosition*4), 4,
-			uintptr(channels*g.mTile*4), uintptr(channels*winogradPanel*4), winogradPanel*4,
-			uintptr(channel))
-		return
+		line, perPosition = 2, ceilDiv(tiles, 12)*ceilDiv(g.panels, 2)*channels*2
 	}
-	winogradMultiply(&m[0], &v[0], &filters[0],
-		winogradPositions, uintptr(tiles), uintptr(g.panels), uintptr(channels),
-		uintptr(g.mTile*4), uintptr(g.mPosition*4), uintptr(g.vTile*4), uintptr(g.vPosition*4),
-		uintptr(channel))
+	for p := 0; p < winogradPositions; {
+		positions, fetch := ahead.take(winogradPositions-p, perPosition*winogradLine)
+		if fetch == nil {
+			fetch, line = &v[0], 0
+		}
+		m, v, u, step := &m[p*g.mPosition], &v[p*g.vPosition], &filters[p*channels*g.mTile], uintptr(line*winogradLine*4)
+		if g.wide {
+			winogradMultiply512(m, v, u,
+				uintptr(positions), uintptr(tiles), uintptr(g.panels), uintptr(channels),
+				uintptr(g.mTile*4), uintptr(g.mPosition*4), uintptr(g.vTile*4), uintptr(g.vPosition*4), 4,
+				uintptr(channels*g.mTile*4), uintptr(channels*winogradPanel*4), winogradPanel*4,
+				uintptr(channel), fetch, step)
+		} else {
+			winogradMultiply(m, v, u,
+				uintptr(positions), uintptr(tiles), uintptr(g.panels), uintptr(channels),
+				uintptr(g.mTile*4), uintptr(g.mPosition*4), uintptr(g.vTile*4), uintptr(g.vPosition*4),
+				uintptr(channel), fetch, step)
+		}
+		p += positions
+	}
+}
+
+// winogradAhead hands out memory to fetch.
+type winogradAhead struct {
+	ranges [][]float32
+	done   int // elements of the first
+}
+
+// take returns how many of positions positions to compute while fetching from
+// where, at so many elements a position; from is nil where nothing is left.
+func (a *winogradAhead) take(positions, perPosition int) (n int, from *float32) {
+	for len(a.ranges) > 0 && a.done >= len(a.ranges[0]) {
+		a.ranges, a.done = a.ranges[1:], 0
+	}
+	if len(a.ranges) == 0 {
+		return positions, nil
+	}
+	left := a.ranges[0][a.done:]
+	n = min(positions, ceilDiv(len(left), perPosition))
+	a.done += n * perPosition
+	return n, &left[0]
 }
 
 // transformOutput writes AᵀmA of a block of tiles to dst.

@@ -318,9 +318,9 @@ GLOBL winogradInputSum<>(SB), RODATA|NOPTR, $4
 DATA winogradInputProduct<>+0(SB)/4, $(0.87890625)
 GLOBL winogradInputProduct<>(SB), RODATA|NOPTR, $4
 
-// func winogradMultiply(m *float32, v *float32, u *float32, positions uintptr, tiles uintptr, panels uintptr, channels uintptr, mTile uintptr, mPosition uintptr, vTile uintptr, vPosition uintptr, add uintptr)
-// Requires: AVX, FMA3
-TEXT ·winogradMultiply(SB), NOSPLIT, $16-96
+// func winogradMultiply(m *float32, v *float32, u *float32, positions uintptr, tiles uintptr, panels uintptr, channels uintptr, mTile uintptr, mPosition uintptr, vTile uintptr, vPosition uintptr, add uintptr, ahead *float32, aheadStep uintptr)
+// Requires: AVX, FMA3, MMX+
+TEXT ·winogradMultiply(SB), NOSPLIT, $24-112
 	MOVQ m+0(FP), AX
 	MOVQ v+8(FP), CX
 	MOVQ u+16(FP), DX
@@ -328,6 +328,8 @@ TEXT ·winogradMultiply(SB), NOSPLIT, $16-96
 	MOVQ vTile+72(FP), SI
 	MOVQ positions+24(FP), DI
 	MOVQ DI, (SP)
+	MOVQ ahead+96(FP), DI
+	MOVQ DI, 16(SP)
 
 position:
 	MOVQ panels+40(FP), DI
@@ -363,12 +365,16 @@ six:
 	VXORPS Y9, Y9, Y9
 	VXORPS Y10, Y10, Y10
 	VXORPS Y11, Y11, Y11
-	MOVQ   channels+48(FP), R14
-	MOVQ   R14, R13
+	MOVQ   aheadStep+104(FP), R15
+	MOVQ   16(SP), R14
+	MOVQ   channels+48(FP), BP
+	MOVQ   BP, R13
 	SHRQ   $0x02, R13
 	JE     sixRest
 
 sixChannels:
+	PREFETCHT1   (R14)
+	ADDQ         R15, R14
 	VMOVUPS      (R11), Y12
 	VMOVUPS      32(R11), Y13
 	VBROADCASTSS (R9), Y14
@@ -389,6 +395,8 @@ sixChannels:
 	VBROADCASTSS (R12)(SI*2), Y14
 	VFMADD231PS  Y12, Y14, Y10
 	VFMADD231PS  Y13, Y14, Y11
+	PREFETCHT1   (R14)
+	ADDQ         R15, R14
 	VMOVUPS      64(R11), Y12
 	VMOVUPS      96(R11), Y13
 	VBROADCASTSS 4(R9), Y14
@@ -409,6 +417,8 @@ sixChannels:
 	VBROADCASTSS 4(R12)(SI*2), Y14
 	VFMADD231PS  Y12, Y14, Y10
 	VFMADD231PS  Y13, Y14, Y11
+	PREFETCHT1   (R14)
+	ADDQ         R15, R14
 	VMOVUPS      128(R11), Y12
 	VMOVUPS      160(R11), Y13
 	VBROADCASTSS 8(R9), Y14
@@ -429,6 +439,8 @@ sixChannels:
 	VBROADCASTSS 8(R12)(SI*2), Y14
 	VFMADD231PS  Y12, Y14, Y10
 	VFMADD231PS  Y13, Y14, Y11
+	PREFETCHT1   (R14)
+	ADDQ         R15, R14
 	VMOVUPS      192(R11), Y12
 	VMOVUPS      224(R11), Y13
 	VBROADCASTSS 12(R9), Y14
@@ -456,10 +468,12 @@ sixChannels:
 	JNE          sixChannels
 
 sixRest:
-	ANDQ $0x03, R14
+	ANDQ $0x03, BP
 	JE   sixSum
 
 sixChannel:
+	PREFETCHT1   (R14)
+	ADDQ         R15, R14
 	VMOVUPS      (R11), Y12
 	VMOVUPS      32(R11), Y13
 	VBROADCASTSS (R9), Y14
@@ -483,10 +497,11 @@ sixChannel:
 	ADDQ         $0x00000040, R11
 	ADDQ         $0x04, R9
 	ADDQ         $0x04, R12
-	DECQ         R14
+	DECQ         BP
 	JNE          sixChannel
 
 sixSum:
+	MOVQ   R14, 16(SP)
 	LEAQ   (BX)(BX*2), R13
 	ADDQ   R8, R13
 	MOVQ   add+88(FP), R9
@@ -541,12 +556,16 @@ four:
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
-	MOVQ   channels+48(FP), R14
-	MOVQ   R14, R13
+	MOVQ   aheadStep+104(FP), R15
+	MOVQ   16(SP), R14
+	MOVQ   channels+48(FP), BP
+	MOVQ   BP, R13
 	SHRQ   $0x02, R13
 	JE     fourRest
 
 fourChannels:
+	PREFETCHT1   (R14)
+	ADDQ         R15, R14
 	VMOVUPS      (R11), Y8
 	VMOVUPS      32(R11), Y9
 	VBROADCASTSS (R9), Y10
@@ -561,6 +580,8 @@ fourChannels:
 	VBROADCASTSS (R12), Y10
 	VFMADD231PS  Y8, Y10, Y6
 	VFMADD231PS  Y9, Y10, Y7
+	PREFETCHT1   (R14)
+	ADDQ         R15, R14
 	VMOVUPS      64(R11), Y8
 	VMOVUPS      96(R11), Y9
 	VBROADCASTSS 4(R9), Y10
@@ -575,6 +596,8 @@ fourChannels:
 	VBROADCASTSS 4(R12), Y10
 	VFMADD231PS  Y8, Y10, Y6
 	VFMADD231PS  Y9, Y10, Y7
+	PREFETCHT1   (R14)
+	ADDQ         R15, R14
 	VMOVUPS      128(R11), Y8
 	VMOVUPS      160(R11), Y9
 	VBROADCASTSS 8(R9), Y10
@@ -589,6 +612,8 @@ fourChannels:
 	VBROADCASTSS 8(R12), Y10
 	VFMADD231PS  Y8, Y10, Y6
 	VFMADD231PS  Y9, Y10, Y7
+	PREFETCHT1   (R14)
+	ADDQ         R15, R14
 	VMOVUPS      192(R11), Y8
 	VMOVUPS      224(R11), Y9
 	VBROADCASTSS 12(R9), Y10
@@ -610,10 +635,12 @@ fourChannels:
 	JNE          fourChannels
 
 fourRest:
-	ANDQ $0x03, R14
+	ANDQ $0x03, BP
 	JE   fourSum
 
 fourChannel:
+	PREFETCHT1   (R14)
+	ADDQ         R15, R14
 	VMOVUPS      (R11), Y8
 	VMOVUPS      32(R11), Y9
 	VBROADCASTSS (R9), Y10
@@ -631,10 +658,11 @@ fourChannel:
 	ADDQ         $0x00000040, R11
 	ADDQ         $0x04, R9
 	ADDQ         $0x04, R12
-	DECQ         R14
+	DECQ         BP
 	JNE          fourChannel
 
 fourSum:
+	MOVQ   R14, 16(SP)
 	LEAQ   (BX)(BX*2), R13
 	ADDQ   R8, R13
 	MOVQ   add+88(FP), R9
@@ -1356,9 +1384,9 @@ GLOBL winogradInputSum512<>(SB), RODATA|NOPTR, $4
 DATA winogradInputProduct512<>+0(SB)/4, $(0.87890625)
 GLOBL winogradInputProduct512<>(SB), RODATA|NOPTR, $4
 
-// func winogradMultiply512(m *float32, v *float32, u *float32, positions uintptr, rows uintptr, panels uintptr, depth uintptr, mRow uintptr, mPosition uintptr, vRow uintptr, vPosition uintptr, vDepth uintptr, uPosition uintptr, uPanel uintptr, uDepth uintptr, add uintptr)
-// Requires: AVX, AVX512DQ, AVX512F
-TEXT ·winogradMultiply512(SB), NOSPLIT, $80-128
+// func winogradMultiply512(m *float32, v *float32, u *float32, positions uintptr, rows uintptr, panels uintptr, depth uintptr, mRow uintptr, mPosition uintptr, vRow uintptr, vPosition uintptr, vDepth uintptr, uPosition uintptr, uPanel uintptr, uDepth uintptr, add uintptr, ahead *float32, aheadStep uintptr)
+// Requires: AVX, AVX512DQ, AVX512F, MMX+
+TEXT ·winogradMultiply512(SB), NOSPLIT, $88-144
 	MOVQ positions+24(FP), AX
 	MOVQ AX, (SP)
 	MOVQ m+0(FP), AX
@@ -1367,6 +1395,8 @@ TEXT ·winogradMultiply512(SB), NOSPLIT, $80-128
 	MOVQ AX, 32(SP)
 	MOVQ u+16(FP), AX
 	MOVQ AX, 40(SP)
+	MOVQ ahead+128(FP), AX
+	MOVQ AX, 80(SP)
 
 position:
 	MOVQ panels+40(FP), AX
@@ -1400,6 +1430,8 @@ pairRows:
 	MOVQ   uDepth+112(FP), R8
 	MOVQ   depth+48(FP), R9
 	MOVQ   56(SP), BX
+	MOVQ   aheadStep+136(FP), R11
+	MOVQ   80(SP), R10
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -1427,8 +1459,12 @@ pair4Depth:
 	ADDQ         DI, DX
 	ADDQ         DI, CX
 	ADDQ         R8, BX
+	PREFETCHT1   (R10)
+	PREFETCHT1   64(R10)
+	ADDQ         R11, R10
 	DECQ         R9
 	JNE          pair4Depth
+	MOVQ         R10, 80(SP)
 	MOVQ         mRow+56(FP), AX
 	LEAQ         (AX)(AX*2), CX
 	MOVQ         64(SP), DX
@@ -1475,6 +1511,8 @@ pair8:
 	MOVQ   uDepth+112(FP), R9
 	MOVQ   depth+48(FP), R10
 	MOVQ   56(SP), SI
+	MOVQ   aheadStep+136(FP), R12
+	MOVQ   80(SP), R11
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -1523,8 +1561,12 @@ pair8Depth:
 	ADDQ         R8, BX
 	ADDQ         R8, CX
 	ADDQ         R9, SI
+	PREFETCHT1   (R11)
+	PREFETCHT1   64(R11)
+	ADDQ         R12, R11
 	DECQ         R10
 	JNE          pair8Depth
+	MOVQ         R11, 80(SP)
 	MOVQ         mRow+56(FP), AX
 	LEAQ         (AX)(AX*2), CX
 	MOVQ         64(SP), DX
@@ -1589,6 +1631,8 @@ pair12:
 	MOVQ   uDepth+112(FP), R10
 	MOVQ   depth+48(FP), R11
 	MOVQ   56(SP), DI
+	MOVQ   aheadStep+136(FP), R13
+	MOVQ   80(SP), R12
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -1658,8 +1702,12 @@ pair12Depth:
 	ADDQ         R9, SI
 	ADDQ         R9, CX
 	ADDQ         R10, DI
+	PREFETCHT1   (R12)
+	PREFETCHT1   64(R12)
+	ADDQ         R13, R12
 	DECQ         R11
 	JNE          pair12Depth
+	MOVQ         R12, 80(SP)
 	MOVQ         mRow+56(FP), AX
 	LEAQ         (AX)(AX*2), CX
 	MOVQ         64(SP), DX
@@ -1759,6 +1807,8 @@ singleRows:
 	MOVQ   uDepth+112(FP), DI
 	MOVQ   depth+48(FP), R8
 	MOVQ   56(SP), BX
+	MOVQ   aheadStep+136(FP), R10
+	MOVQ   80(SP), R9
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -1773,8 +1823,12 @@ single4Depth:
 	ADDQ             SI, DX
 	ADDQ             SI, CX
 	ADDQ             DI, BX
+	PREFETCHT1       (R9)
+	PREFETCHT1       64(R9)
+	ADDQ             R10, R9
 	DECQ             R8
 	JNE              single4Depth
+	MOVQ             R9, 80(SP)
 	MOVQ             mRow+56(FP), AX
 	LEAQ             (AX)(AX*2), CX
 	MOVQ             64(SP), DX
@@ -1813,6 +1867,8 @@ single8:
 	MOVQ   uDepth+112(FP), R8
 	MOVQ   depth+48(FP), R9
 	MOVQ   56(SP), SI
+	MOVQ   aheadStep+136(FP), R11
+	MOVQ   80(SP), R10
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -1836,8 +1892,12 @@ single8Depth:
 	ADDQ             DI, BX
 	ADDQ             DI, CX
 	ADDQ             R8, SI
+	PREFETCHT1       (R10)
+	PREFETCHT1       64(R10)
+	ADDQ             R11, R10
 	DECQ             R9
 	JNE              single8Depth
+	MOVQ             R10, 80(SP)
 	MOVQ             mRow+56(FP), AX
 	LEAQ             (AX)(AX*2), CX
 	MOVQ             64(SP), DX
@@ -1886,6 +1946,8 @@ single12:
 	MOVQ   uDepth+112(FP), R9
 	MOVQ   depth+48(FP), R10
 	MOVQ   56(SP), DI
+	MOVQ   aheadStep+136(FP), R12
+	MOVQ   80(SP), R11
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -1918,8 +1980,12 @@ single12Depth:
 	ADDQ             R8, SI
 	ADDQ             R8, CX
 	ADDQ             R9, DI
+	PREFETCHT1       (R11)
+	PREFETCHT1       64(R11)
+	ADDQ             R12, R11
 	DECQ             R10
 	JNE              single12Depth
+	MOVQ             R11, 80(SP)
 	MOVQ             mRow+56(FP), AX
 	LEAQ             (AX)(AX*2), CX
 	MOVQ             64(SP), DX

@@ -16,10 +16,12 @@ func winogradInput(v *float32, src *float32, strip *float32, tiles uintptr, bloc
 // by panels panels of 16 filters u over channels channels; with add not 0 it adds
 // them to what m holds. mTile, mPosition, vTile and vPosition are the bytes
 // between tiles and positions; u is contiguous. tiles is rounded up to a sum of
-// fours and sixes, an even number of at least 4.
+// fours and sixes, an even number of at least 4. For each channel of a group of up
+// to 6 tiles by a panel it prefetches a cache line at ahead, and moves that on by
+// aheadStep bytes, 64 or 0.
 //
 //go:noescape
-func winogradMultiply(m *float32, v *float32, u *float32, positions uintptr, tiles uintptr, panels uintptr, channels uintptr, mTile uintptr, mPosition uintptr, vTile uintptr, vPosition uintptr, add uintptr)
+func winogradMultiply(m *float32, v *float32, u *float32, positions uintptr, tiles uintptr, panels uintptr, channels uintptr, mTile uintptr, mPosition uintptr, vTile uintptr, vPosition uintptr, add uintptr, ahead *float32, aheadStep uintptr)
 
 // winogradOutput writes AᵀmA of tiles horizontally neighbouring tiles of products
 // m, in each of blocks channel blocks, to dst: rows (1 to 4) rows of columns
@@ -41,10 +43,12 @@ func winogradInput512(v *float32, src *float32, strip *float32, tiles uintptr, p
 // winogradMultiply512 writes, at each of positions, the matrix product of v,
 // rows×depth, and panels panels of u, depth×16 each, to m, rows×(16·panels); with
 // add not 0 it adds it to what m holds. All strides are in bytes. rows is rounded
-// up to a multiple of 4.
+// up to a multiple of 4. After every multiplication of a group of up to 12 rows by
+// up to 2 panels at one depth it prefetches two cache lines at ahead, and moves
+// that on by aheadStep bytes.
 //
 //go:noescape
-func winogradMultiply512(m *float32, v *float32, u *float32, positions uintptr, rows uintptr, panels uintptr, depth uintptr, mRow uintptr, mPosition uintptr, vRow uintptr, vPosition uintptr, vDepth uintptr, uPosition uintptr, uPanel uintptr, uDepth uintptr, add uintptr)
+func winogradMultiply512(m *float32, v *float32, u *float32, positions uintptr, rows uintptr, panels uintptr, depth uintptr, mRow uintptr, mPosition uintptr, vRow uintptr, vPosition uintptr, vDepth uintptr, uPosition uintptr, uPanel uintptr, uDepth uintptr, add uintptr, ahead *float32, aheadStep uintptr)
 
 // winogradOutput512 writes AᵀmA of tiles horizontally neighbouring tiles of products
 // m, in each of pairs pairs of channel blocks, to dst: rows (1 to 4) rows of columns

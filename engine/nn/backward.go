@@ -251,7 +251,15 @@ func (t *Training[T]) runBackwardChunk(worker, item int) {
 	}
 	size := t.units[u.In].size
 	dx := bu.dx[first*size:][:images*size]
-	bu.data.Run(dx, padded, images, w.work)
+	w.ahead = append(w.ahead[:0], dx)
+	if bu.completes {
+		w.ahead = append(w.ahead, part(t.buffers.y[u.In], size, first, images, t.n))
+		if bu.add != nil && bu.addKind != subsampledPad {
+			w.ahead = append(w.ahead, part(bu.add, size, first, images, t.n))
+		}
+	}
+	w.ahead = append(w.ahead, part(bu.g, u.size, first+images, images, t.n), part(t.buffers.y[t.stage], u.size, first+images, images, t.n))
+	bu.data.Run(dx, padded, images, w.work, w.ahead...)
 	if !bu.completes {
 		return
 	}

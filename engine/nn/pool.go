@@ -6,20 +6,27 @@ import (
 )
 
 // pool runs numbered items on a fixed set of goroutines, the caller's among
-// them. Which worker gets which item is left to chance; results must not
-// depend on it.
+// them. Each worker goes through a range of its own, so that an item is mostly
+// followed by the next, and helps with the others' when it is done. Which
+// worker gets which item is left to chance; results must not depend on it.
 type pool struct {
-	workers int
-	wake    []chan struct{} // one for each worker but the first, which is the caller
-	next    atomic.Int64
-	done    sync.WaitGroup
+	wake   []chan struct{} // one for each worker but the first, which is the caller
+	ranges []itemRange     // by worker
+	done   sync.WaitGroup
 
-	items int
-	do    func(worker, item int)
+	active int // workers of the run under way
+	do     func(worker, item int)
+}
+
+// itemRange is a worker's items that nobody has begun.
+type itemRange struct {
+	next atomic.Int64
+	end  int64
+	_    [48]byte // a cache line each: workers do not slow each other
 }
 
 func newPool(workers int) *pool {
-	p := &pool{workers: workers}
+	p := &pool{ranges: make([]itemRange, workers)}
 	for w := 1; w < workers; w++ {
 		wake := make(chan struct{}, 1)
 		p.wake = append(p.wake, wake)
@@ -36,26 +43,29 @@ func newPool(workers int) *pool {
 // run calls do for every item from 0 to items-1 and returns when all are
 // done. It allocates nothing as long as do is not made anew for each call.
 func (p *pool) run(items int, do func(worker, item int)) {
-	p.items, p.do = items, do
-	p.next.Store(0)
-	helpers := min(len(p.wake), items-1)
-	if helpers > 0 {
-		p.done.Add(helpers)
-		for _, wake := range p.wake[:helpers] {
-			wake <- struct{}{}
-		}
+	p.do, p.active = do, max(min(len(p.ranges), items), 1)
+	for w := range p.active {
+		p.ranges[w].next.Store(int64(w * items / p.active))
+		p.ranges[w].end = int64((w + 1) * items / p.active)
+	}
+	p.done.Add(p.active - 1)
+	for _, wake := range p.wake[:p.active-1] {
+		wake <- struct{}{}
 	}
 	p.work(0)
 	p.done.Wait()
 }
 
 func (p *pool) work(worker int) {
-	for {
-		item := int(p.next.Add(1)) - 1
-		if item >= p.items {
-			return
+	for i := range p.active {
+		r := &p.ranges[(worker+i)%p.active]
+		for {
+			item := r.next.Add(1) - 1
+			if item >= r.end {
+				break
+			}
+			p.do(worker, int(item))
 		}
-		p.do(worker, item)
 	}
 }
 

@@ -192,7 +192,8 @@ func (t *Training[T]) runForwardChunk(worker, item int) {
 	padded := w.padded[u.source]
 	t.load(w, t.buffers, t.stage, first, images, t.x, padded, u.source)
 	y := t.buffers.y[t.stage][first*u.size:][:images*u.size]
-	u.forward.Run(y, padded, images, w.work)
+	w.ahead = t.loadAhead(append(w.ahead[:0], y), t.buffers, t.stage, first+images, images, t.n)
+	u.forward.Run(y, padded, images, w.work, w.ahead...)
 	channels := u.blocks * t.family.Lanes
 	for i := range images {
 		at := (first + i) * channels

@@ -12,6 +12,7 @@ type worker[T kernel.Float] struct {
 	plain      []T                   // one image, e.g. of a subsampled residual
 	last       []T                   // one image of the last unit's output
 	dy         []T                   // a chunk's gradient of a convolution's output
+	ahead      [][]T                 // what a convolution may fetch meanwhile
 	activation kernel.Activation[T]
 	masking    kernel.Masking[T]
 	gradient   kernel.InputGradient[T]
@@ -56,6 +57,34 @@ func (p *plan[T]) load(w *worker[T], b *buffers[T], stage, first, images int, x,
 	for i := range images {
 		p.activate(w, b, in, first+i, p.fresh(stage), padded[i*length:][:length], l, nil)
 	}
+}
+
+// loadAhead appends to ahead the memory that load touches for those images, or
+// those of them that the batch of n has, where stage is the first to read its
+// input.
+func (p *plan[T]) loadAhead(ahead [][]T, b *buffers[T], stage, first, images, n int) [][]T {
+	in := p.input(stage)
+	if in == arch.Picture || !p.fresh(stage) {
+		return ahead
+	}
+	u := &p.units[in]
+	ahead = append(ahead, part(b.y[in], u.size, first, images, n))
+	switch u.residual {
+	case identity:
+		ahead = append(ahead, part(b.out[u.Add], u.size, first, images, n))
+	case projection:
+		ahead = append(ahead, part(b.y[u.Add], u.size, first, images, n))
+	}
+	if u.kept {
+		ahead = append(ahead, part(b.out[in], u.size, first, images, n))
+	}
+	return ahead
+}
+
+// part is images images of x, size elements each, from first on, or those of
+// them that the batch of n has.
+func part[T kernel.Float](x []T, size, first, images, n int) []T {
+	return x[min(first, n)*size : min(first+images, n)*size]
 }
 
 // activate computes one image's output of unit i into padded (nil for none)

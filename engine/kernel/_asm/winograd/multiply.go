@@ -11,17 +11,20 @@ import (
 // to hide their latency; groups of four are as fast with eight, and keep a
 // number of tiles that six does not divide from being rounded up by much.
 func multiply() {
-	TEXT("winogradMultiply", NOSPLIT, "func(m, v, u *float32, positions, tiles, panels, channels, mTile, mPosition, vTile, vPosition, add uintptr)")
+	TEXT("winogradMultiply", NOSPLIT, "func(m, v, u *float32, positions, tiles, panels, channels, mTile, mPosition, vTile, vPosition, add uintptr, ahead *float32, aheadStep uintptr)")
 	Doc("winogradMultiply writes, at each of positions, the products of tiles tiles of v",
 		"by panels panels of 16 filters u over channels channels; with add not 0 it adds",
 		"them to what m holds. mTile, mPosition, vTile and vPosition are the bytes",
 		"between tiles and positions; u is contiguous. tiles is rounded up to a sum of",
-		"fours and sixes, an even number of at least 4.")
+		"fours and sixes, an even number of at least 4. For each channel of a group of up",
+		"to 6 tiles by a panel it prefetches a cache line at ahead, and moves that on by",
+		"aheadStep bytes, 64 or 0.")
 	Pragma("noescape")
-	positions, panels := AllocLocal(8), AllocLocal(8)
+	positions, panels, ahead := AllocLocal(8), AllocLocal(8), AllocLocal(8)
 	m, v, u := load("m"), load("v"), load("u")
 	mTile, vTile := load("mTile"), load("vTile")
 	copyTo(positions, "positions")
+	copyTo(ahead, "ahead")
 
 	Label("position")
 	copyTo(panels, "panels")
@@ -44,7 +47,7 @@ func multiply() {
 	for _, n := range []int{6, 4} {
 		name := map[int]string{6: "six", 4: "four"}[n]
 		Label(name)
-		group(name, n, to, from, mTile, vTile, u, next)
+		group(name, n, to, from, mTile, vTile, u, next, ahead)
 		SUBQ(Imm(uint64(n)), tiles)
 		JG(LabelRef("group"))
 		if n == 6 {
@@ -68,7 +71,7 @@ func multiply() {
 
 // group multiplies n tiles at from by the panel u, writes the products at to,
 // moves both on by n tiles, and leaves the panel's end in end.
-func group(name string, n int, to, from, mTile, vTile, u, end GPVirtual) {
+func group(name string, n int, to, from, mTile, vTile, u, end GPVirtual, ahead Mem) {
 	const unroll = 4
 	from3, count := GP64(), GP64()
 	LEAQ(Mem{Base: vTile, Index: vTile, Scale: 2}, from3)
@@ -92,7 +95,11 @@ func group(name string, n int, to, from, mTile, vTile, u, end GPVirtual) {
 		}
 	}
 	low, high, x := YMM(), YMM(), [2]VecVirtual{YMM(), YMM()}
+	fetch, fetchStep := GP64(), load("aheadStep")
+	MOVQ(ahead, fetch)
 	step := func(c int) {
+		PREFETCHT1(Mem{Base: fetch})
+		ADDQ(fetchStep, fetch)
 		VMOVUPS(Mem{Base: end, Disp: c * 2 * vector}, low)
 		VMOVUPS(Mem{Base: end, Disp: (c*2 + 1) * vector}, high)
 		for i, a := range acc {
@@ -130,6 +137,7 @@ func group(name string, n int, to, from, mTile, vTile, u, end GPVirtual) {
 	JNE(LabelRef(name + "Channel"))
 
 	Label(name + "Sum")
+	MOVQ(fetch, ahead)
 	to3 := GP64()
 	LEAQ(Mem{Base: mTile, Index: mTile, Scale: 2}, to3)
 	ADDQ(to, to3)

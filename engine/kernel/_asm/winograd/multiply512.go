@@ -12,20 +12,23 @@ import (
 // of panels fill 24 of the 32 registers; a panel that is left alone takes each
 // number of v as a broadcast operand of its only multiplication.
 func multiply512() {
-	TEXT("winogradMultiply512", NOSPLIT, "func(m, v, u *float32, positions, rows, panels, depth, mRow, mPosition, vRow, vPosition, vDepth, uPosition, uPanel, uDepth, add uintptr)")
+	TEXT("winogradMultiply512", NOSPLIT, "func(m, v, u *float32, positions, rows, panels, depth, mRow, mPosition, vRow, vPosition, vDepth, uPosition, uPanel, uDepth, add uintptr, ahead *float32, aheadStep uintptr)")
 	Doc("winogradMultiply512 writes, at each of positions, the matrix product of v,",
 		"rows×depth, and panels panels of u, depth×16 each, to m, rows×(16·panels); with",
 		"add not 0 it adds it to what m holds. All strides are in bytes. rows is rounded",
-		"up to a multiple of 4.")
+		"up to a multiple of 4. After every multiplication of a group of up to 12 rows by",
+		"up to 2 panels at one depth it prefetches two cache lines at ahead, and moves",
+		"that on by aheadStep bytes.")
 	Pragma("noescape")
 	var l locals512
-	for _, local := range []*Mem{&l.positions, &l.panels, &l.rows, &l.mAt, &l.vAt, &l.uAt, &l.mPanel, &l.uPanel, &l.to, &l.from} {
+	for _, local := range []*Mem{&l.positions, &l.panels, &l.rows, &l.mAt, &l.vAt, &l.uAt, &l.mPanel, &l.uPanel, &l.to, &l.from, &l.ahead} {
 		*local = AllocLocal(8)
 	}
 	copyTo(l.positions, "positions")
 	copyTo(l.mAt, "m")
 	copyTo(l.vAt, "v")
 	copyTo(l.uAt, "u")
+	copyTo(l.ahead, "ahead")
 
 	Label("position")
 	copyTo(l.panels, "panels")
@@ -71,6 +74,7 @@ type locals512 struct {
 	positions, panels, rows       Mem
 	mAt, vAt, uAt, mPanel, uPanel Mem
 	to, from                      Mem
+	ahead                         Mem
 }
 
 // move copies one local to another.
@@ -140,6 +144,8 @@ func group512(name string, n, panels int, l locals512) {
 	v := newRowsAt(l.from, load("vRow"), n)
 	u, nextPanel, vDepth, uDepth, count := GP64(), load("uPanel"), load("vDepth"), load("uDepth"), load("depth")
 	MOVQ(l.uPanel, u)
+	ahead, aheadStep := GP64(), load("aheadStep")
+	MOVQ(l.ahead, ahead)
 	acc := make([][]VecVirtual, n)
 	for i := range acc {
 		for range panels {
@@ -173,8 +179,12 @@ func group512(name string, n, panels int, l locals512) {
 		ADDQ(vDepth, p)
 	}
 	ADDQ(uDepth, u)
+	PREFETCHT1(Mem{Base: ahead})
+	PREFETCHT1(Mem{Base: ahead, Disp: 64})
+	ADDQ(aheadStep, ahead)
 	DECQ(count)
 	JNE(LabelRef(name + "Depth"))
+	MOVQ(ahead, l.ahead)
 
 	m := newRowsAt(l.to, load("mRow"), n)
 	add := load("add")
