@@ -213,9 +213,8 @@ func (g *winograd) Run(dst, src []float32, images int, work []float32, ahead ...
 	src = src[:images*g.Source().Len(lanes)]
 	dst = dst[:images*g.outBlocks*g.h*g.w*lanes]
 	strip, v, m := g.split(work[:g.Workspace(images)])
-	toFetch := winogradAhead{ranges: ahead}
-
 	all := images * g.tileRows * g.tileCols
+	toFetch := newWinogradAhead(ahead, g.steps(all), g.wide)
 	for first := 0; first < all; first += g.tiles {
 		tiles := min(g.tiles, all-first)
 		for channel := 0; channel < g.in; channel += winogradChannels {
@@ -275,20 +274,34 @@ func (t *winogradTiling) pairs(blocks int) (pairs, singles int) {
 	return blocks / 2, blocks % 2
 }
 
-// multiply writes, or past the first channels adds, the products of a block, and
-// fetches of ahead what it has time for.
-func (g *winograd) multiply(m, v []float32, tiles, channel, channels int, ahead *winogradAhead) {
-	p := winogradProduct{
+// steps is how many steps the multiplication of so many tiles has.
+func (g *winograd) steps(all int) int {
+	steps := all / g.tiles * g.product(g.tiles, g.in).steps(g.wide)
+	if rest := all % g.tiles; rest > 0 {
+		steps += g.product(rest, g.in).steps(g.wide)
+	}
+	return steps * winogradPositions
+}
+
+// product is that of so many tiles and channels.
+func (g *winograd) product(tiles, channels int) winogradProduct {
+	return winogradProduct{
 		rows: tiles, panels: g.panels, depth: channels,
 		mRow: g.mTile, mPosition: g.mPosition,
 		vRow: g.vTile, vPosition: g.vPosition, vDepth: 1,
 		uPosition: channels * g.mTile, uPanel: channels * winogradPanel, uDepth: winogradPanel,
-		add: channel > 0,
 	}
+}
+
+// multiply writes, or past the first channels adds, the products of a block, and
+// fetches of ahead what it has time for.
+func (g *winograd) multiply(m, v []float32, tiles, channel, channels int, ahead *winogradAhead) {
+	p := g.product(tiles, channels)
+	p.add = channel > 0
 	filters := g.filters[channel*winogradPositions*g.mTile:]
 	for done := 0; done < winogradPositions; {
-		positions, fetch := ahead.take(winogradPositions-done, p.fetches(g.wide))
-		p.run(g.wide, m[done*g.mPosition:], v[done*g.vPosition:], filters[done*p.uPosition:], positions, fetch)
+		positions, fetch := ahead.take(winogradPositions-done, p.steps(g.wide))
+		p.run(g.wide, m[done*g.mPosition:], v[done*g.vPosition:], filters[done*p.uPosition:], positions, fetch, ahead.pace)
 		done += positions
 	}
 }
@@ -303,23 +316,24 @@ type winogradProduct struct {
 	add                       bool
 }
 
-// fetches is the elements that a position of the product can fetch.
-func (p *winogradProduct) fetches(wide bool) int {
+// steps is how often the kernel prefetches at a position of the product: for
+// each group of rows and panels and depth.
+func (p winogradProduct) steps(wide bool) int {
 	if wide {
-		return ceilDiv(p.rows, 12) * ceilDiv(p.panels, 2) * p.depth * 2 * winogradLine
+		return ceilDiv(p.rows, 12) * ceilDiv(p.panels, 2) * p.depth
 	}
-	return ceilDiv(p.rows, 6) * p.panels * p.depth * winogradLine
+	return ceilDiv(p.rows, 6) * p.panels * p.depth
 }
 
-// run computes the product at so many positions, and fetches from fetch on
-// unless that is nil.
-func (p *winogradProduct) run(wide bool, m, v, u []float32, positions int, fetch *float32) {
-	multiply, step := winogradMultiply, uintptr(winogradLine*4)
+// run computes the product at so many positions; unless fetch is nil, it
+// prefetches from there on, pace elements a step.
+func (p winogradProduct) run(wide bool, m, v, u []float32, positions int, fetch *float32, pace int) {
+	multiply := winogradMultiply
 	if wide {
-		multiply, step = winogradMultiply512, 2*winogradLine*4
+		multiply = winogradMultiply512
 	}
 	if fetch == nil {
-		fetch, step = &v[0], 0
+		fetch, pace = &v[0], 0
 	}
 	add := uintptr(0)
 	if p.add {
@@ -329,18 +343,32 @@ func (p *winogradProduct) run(wide bool, m, v, u []float32, positions int, fetch
 		uintptr(p.mRow*4), uintptr(p.mPosition*4),
 		uintptr(p.vRow*4), uintptr(p.vPosition*4), uintptr(p.vDepth*4),
 		uintptr(p.uPosition*4), uintptr(p.uPanel*4), uintptr(p.uDepth*4),
-		add, fetch, step)
+		add, fetch, uintptr(pace*4))
 }
 
-// winogradAhead hands out memory to fetch.
+// winogradAhead hands out memory to fetch, evenly: in bursts, the
+// multiplication would wait for it.
 type winogradAhead struct {
 	ranges [][]float32
 	done   int // elements of the first
+	pace   int // elements to fetch in each step
 }
 
-// take returns how many of positions positions to compute while fetching from
-// where, at so many elements a position; from is nil where nothing is left.
-func (a *winogradAhead) take(positions, perPosition int) (n int, from *float32) {
+func newWinogradAhead(ranges [][]float32, steps int, wide bool) winogradAhead {
+	most := winogradLine
+	if wide {
+		most *= 2
+	}
+	all := 0
+	for _, r := range ranges {
+		all += len(r)
+	}
+	return winogradAhead{ranges: ranges, pace: min(ceilDiv(all, steps), most)}
+}
+
+// take returns how many of positions positions of so many steps to compute
+// while fetching from where; from is nil where nothing is left.
+func (a *winogradAhead) take(positions, steps int) (n int, from *float32) {
 	for len(a.ranges) > 0 && a.done >= len(a.ranges[0]) {
 		a.ranges, a.done = a.ranges[1:], 0
 	}
@@ -348,8 +376,8 @@ func (a *winogradAhead) take(positions, perPosition int) (n int, from *float32) 
 		return positions, nil
 	}
 	left := a.ranges[0][a.done:]
-	n = min(positions, ceilDiv(len(left), perPosition))
-	a.done += n * perPosition
+	n = min(positions, ceilDiv(len(left), steps*a.pace))
+	a.done += n * steps * a.pace
 	return n, &left[0]
 }
 

@@ -67,7 +67,7 @@ func (g *winogradGradient) Accumulate(acc, x, dy []float32, images int, work []f
 				uPosition: g.mPosition, uPanel: winogradPanel, uDepth: g.mTile,
 				add: first > 0,
 			}
-			p.run(g.wide, sums[channel*g.mTile:], v, m, winogradPositions, nil)
+			p.run(g.wide, sums[channel*g.mTile:], v, m, winogradPositions, nil, 0)
 		}
 	}
 	filterGradient := winogradFilterGradient
