@@ -4,6 +4,8 @@ package kernel
 
 import "unsafe"
 
+const directFetch = 4 // cache lines that a kernel prefetches in a step
+
 // directTaps bounds how many blocks' taps are summed before the sum goes to
 // dst: their filters, 18 KB a panel, then stay in the L1 cache for all pixels.
 const directTaps = 36
@@ -111,23 +113,38 @@ func (d *direct) SetFilters(w []float32) {
 	}
 }
 
-func (d *direct) Run(dst, src []float32, images int, _ []float32, _ ...[]float32) {
+func (d *direct) Run(dst, src []float32, images int, _ []float32, ahead ...[]float32) {
 	srcLen := d.source.Len(lanes)
 	dstLen := blocksOf(d.out) * d.dstPlane
+	fetch := newPrefetcher(ahead, images*d.steps(), directFetch*cacheLine)
 	for n := range images {
 		from, to := src[n*srcLen:][:srcLen], dst[n*dstLen:][:dstLen]
 		for i := range d.phases {
 			p := &d.phases[i]
 			for _, panel := range d.panels {
-				d.convolve(to, from, p, panel)
+				d.convolve(to, from, p, panel, &fetch)
 			}
 		}
 	}
 }
 
-// convolve computes a phase's pixels of a panel. A phase
-// without taps, as of a 1×1 convolution of stride 2, is all zeros.
-func (d *direct) convolve(dst, src []float32, p *directPhase, panel directPanel) {
+// steps is how often the kernels prefetch for an image: for each group of
+// pixels, panel and tap of a block.
+func (d *direct) steps() int {
+	steps := 0
+	for i := range d.phases {
+		p := &d.phases[i]
+		for _, panel := range d.panels {
+			larges, smalls := panel.groups(p.count)
+			steps += (larges + smalls) * p.blocks
+		}
+	}
+	return steps
+}
+
+// convolve computes a phase's pixels of a panel. A phase without taps, as of a
+// 1×1 convolution of stride 2, is all zeros.
+func (d *direct) convolve(dst, src []float32, p *directPhase, panel directPanel, ahead *prefetcher) {
 	larges, smalls := panel.groups(p.count)
 	filters := p.filters[panel.first*len(p.products):]
 	for done := 0; done == 0 || done < p.blocks; done += directTaps {
@@ -135,10 +152,20 @@ func (d *direct) convolve(dst, src []float32, p *directPhase, panel directPanel)
 		if done+blocks == p.blocks {
 			singles = p.singles
 		}
-		panel.convolve(&dst[panel.first/lanes*d.dstPlane], &src[0], unsafe.SliceData(filters),
-			directTable(p.taps[done:]), directTable(p.pixels),
-			uintptr(blocks), uintptr(singles), uintptr(larges), uintptr(smalls),
-			uintptr(d.dstPlane*directElement), uintptr(done))
+		for group := 0; group < larges+smalls; {
+			n, fetch := ahead.take(larges+smalls-group, blocks)
+			step := ahead.pace
+			if fetch == nil {
+				fetch, step = &src[0], 0
+			}
+			large := max(min(n, larges-group), 0)
+			pixel := min(group, larges)*panel.large + max(group-larges, 0)*directSmall
+			panel.convolve(&dst[panel.first/lanes*d.dstPlane], &src[0], unsafe.SliceData(filters),
+				directTable(p.taps[done:]), directTable(p.pixels[pixel:]),
+				uintptr(blocks), uintptr(singles), uintptr(large), uintptr(n-large),
+				uintptr(d.dstPlane*directElement), uintptr(done), fetch, uintptr(step*directElement))
+			group += n
+		}
 		filters = filters[blocks*lanes*panel.outputs:]
 	}
 }

@@ -4,14 +4,16 @@
 
 #include "textflag.h"
 
-// func directConvolve16(dst *float32, src *float32, filters *float32, taps *int32, pixels *int32, blocks uintptr, singles uintptr, larges uintptr, smalls uintptr, plane uintptr, add uintptr)
-// Requires: AVX, FMA3
-TEXT ·directConvolve16(SB), NOSPLIT, $16-88
+// func directConvolve16(dst *float32, src *float32, filters *float32, taps *int32, pixels *int32, blocks uintptr, singles uintptr, larges uintptr, smalls uintptr, plane uintptr, add uintptr, ahead *float32, aheadStep uintptr)
+// Requires: AVX, FMA3, MMX+
+TEXT ·directConvolve16(SB), NOSPLIT, $24-104
 	MOVQ  pixels+32(FP), AX
+	MOVQ  ahead+88(FP), CX
+	MOVQ  CX, (SP)
 	MOVQ  larges+56(FP), CX
 	TESTQ CX, CX
 	JE    largeDone
-	MOVQ  CX, (SP)
+	MOVQ  CX, 8(SP)
 
 large:
 	MOVLQSX (AX), CX
@@ -43,6 +45,7 @@ large:
 	MOVQ    blocks+40(FP), R12
 	TESTQ   R12, R12
 	JE      largeblocksDone
+	MOVQ    (SP), R13
 
 largeblocks:
 	MOVLQSX      (R10), R11
@@ -208,13 +211,21 @@ largeblocks:
 	VFMADD231PS  Y12, Y14, Y10
 	VFMADD231PS  Y13, Y14, Y11
 	ADDQ         $0x00000200, R9
+	PREFETCHT1   (R13)
+	PREFETCHT1   64(R13)
+	PREFETCHT1   128(R13)
+	PREFETCHT1   192(R13)
+	MOVQ         aheadStep+96(FP), R11
+	ADDQ         R11, R13
 	DECQ         R12
 	JNE          largeblocks
+	MOVQ         R13, (SP)
 
 largeblocksDone:
 	MOVQ  singles+48(FP), R12
 	TESTQ R12, R12
 	JE    largesinglesDone
+	MOVQ  (SP), R13
 
 largesingles:
 	MOVLQSX      (R10), R11
@@ -242,6 +253,7 @@ largesingles:
 	ADDQ         $0x00000040, R9
 	DECQ         R12
 	JNE          largesingles
+	MOVQ         R13, (SP)
 
 largesinglesDone:
 	MOVQ    dst+0(FP), CX
@@ -287,14 +299,14 @@ largeStore1:
 	VMOVUPS Y9, (CX)(R9*1)
 	VMOVUPS Y11, (CX)(R10*1)
 	ADDQ    $0x30, AX
-	DECQ    (SP)
+	DECQ    8(SP)
 	JNE     large
 
 largeDone:
 	MOVQ  smalls+64(FP), CX
 	TESTQ CX, CX
 	JE    smallDone
-	MOVQ  CX, 8(SP)
+	MOVQ  CX, 16(SP)
 
 small:
 	MOVLQSX (AX), CX
@@ -318,6 +330,7 @@ small:
 	MOVQ    blocks+40(FP), R10
 	TESTQ   R10, R10
 	JE      smallblocksDone
+	MOVQ    (SP), R11
 
 smallblocks:
 	MOVLQSX      (R8), R9
@@ -435,13 +448,21 @@ smallblocks:
 	VFMADD231PS  Y8, Y10, Y6
 	VFMADD231PS  Y9, Y10, Y7
 	ADDQ         $0x00000200, DI
+	PREFETCHT1   (R11)
+	PREFETCHT1   64(R11)
+	PREFETCHT1   128(R11)
+	PREFETCHT1   192(R11)
+	MOVQ         aheadStep+96(FP), R9
+	ADDQ         R9, R11
 	DECQ         R10
 	JNE          smallblocks
+	MOVQ         R11, (SP)
 
 smallblocksDone:
 	MOVQ  singles+48(FP), R10
 	TESTQ R10, R10
 	JE    smallsinglesDone
+	MOVQ  (SP), R11
 
 smallsingles:
 	MOVLQSX      (R8), R9
@@ -463,6 +484,7 @@ smallsingles:
 	ADDQ         $0x00000040, DI
 	DECQ         R10
 	JNE          smallsingles
+	MOVQ         R11, (SP)
 
 smallsinglesDone:
 	MOVQ    dst+0(FP), CX
@@ -498,7 +520,7 @@ smallStore1:
 	VMOVUPS Y5, (CX)(DI*1)
 	VMOVUPS Y7, (CX)(R8*1)
 	ADDQ    $0x20, AX
-	DECQ    8(SP)
+	DECQ    16(SP)
 	JNE     small
 
 smallDone:
@@ -677,14 +699,16 @@ smallDone:
 	VZEROUPPER
 	RET
 
-// func directConvolve8(dst *float32, src *float32, filters *float32, taps *int32, pixels *int32, blocks uintptr, singles uintptr, larges uintptr, smalls uintptr, plane uintptr, add uintptr)
-// Requires: AVX, FMA3
-TEXT ·directConvolve8(SB), NOSPLIT, $16-88
+// func directConvolve8(dst *float32, src *float32, filters *float32, taps *int32, pixels *int32, blocks uintptr, singles uintptr, larges uintptr, smalls uintptr, plane uintptr, add uintptr, ahead *float32, aheadStep uintptr)
+// Requires: AVX, FMA3, MMX+
+TEXT ·directConvolve8(SB), NOSPLIT, $24-104
 	MOVQ  pixels+32(FP), AX
+	MOVQ  ahead+88(FP), CX
+	MOVQ  CX, (SP)
 	MOVQ  larges+56(FP), CX
 	TESTQ CX, CX
 	JE    largeDone
-	MOVQ  CX, (SP)
+	MOVQ  CX, 8(SP)
 
 large:
 	MOVLQSX (AX), CX
@@ -716,6 +740,7 @@ large:
 	MOVQ    blocks+40(FP), R14
 	TESTQ   R14, R14
 	JE      largeblocksDone
+	MOVQ    (SP), R15
 
 largeblocks:
 	MOVLQSX      (R12), R13
@@ -857,13 +882,21 @@ largeblocks:
 	VBROADCASTSS 28(R10)(R13*1), Y9
 	VFMADD231PS  Y8, Y9, Y7
 	ADDQ         $0x00000100, R11
+	PREFETCHT1   (R15)
+	PREFETCHT1   64(R15)
+	PREFETCHT1   128(R15)
+	PREFETCHT1   192(R15)
+	MOVQ         aheadStep+96(FP), R13
+	ADDQ         R13, R15
 	DECQ         R14
 	JNE          largeblocks
+	MOVQ         R15, (SP)
 
 largeblocksDone:
 	MOVQ  singles+48(FP), R14
 	TESTQ R14, R14
 	JE    largesinglesDone
+	MOVQ  (SP), R15
 
 largesingles:
 	MOVLQSX      (R12), R13
@@ -888,6 +921,7 @@ largesingles:
 	ADDQ         $0x00000020, R11
 	DECQ         R14
 	JNE          largesingles
+	MOVQ         R15, (SP)
 
 largesinglesDone:
 	MOVQ    dst+0(FP), CX
@@ -921,14 +955,14 @@ largeStore0:
 	VMOVUPS Y6, (CX)(R11*1)
 	VMOVUPS Y7, (CX)(R12*1)
 	ADDQ    $0x40, AX
-	DECQ    (SP)
+	DECQ    8(SP)
 	JNE     large
 
 largeDone:
 	MOVQ  smalls+64(FP), CX
 	TESTQ CX, CX
 	JE    smallDone
-	MOVQ  CX, 8(SP)
+	MOVQ  CX, 16(SP)
 
 small:
 	MOVLQSX (AX), CX
@@ -948,6 +982,7 @@ small:
 	MOVQ    blocks+40(FP), R10
 	TESTQ   R10, R10
 	JE      smallblocksDone
+	MOVQ    (SP), R11
 
 smallblocks:
 	MOVLQSX      (R8), R9
@@ -1025,13 +1060,21 @@ smallblocks:
 	VBROADCASTSS 28(SI)(R9*1), Y5
 	VFMADD231PS  Y4, Y5, Y3
 	ADDQ         $0x00000100, DI
+	PREFETCHT1   (R11)
+	PREFETCHT1   64(R11)
+	PREFETCHT1   128(R11)
+	PREFETCHT1   192(R11)
+	MOVQ         aheadStep+96(FP), R9
+	ADDQ         R9, R11
 	DECQ         R10
 	JNE          smallblocks
+	MOVQ         R11, (SP)
 
 smallblocksDone:
 	MOVQ  singles+48(FP), R10
 	TESTQ R10, R10
 	JE    smallsinglesDone
+	MOVQ  (SP), R11
 
 smallsingles:
 	MOVLQSX      (R8), R9
@@ -1048,6 +1091,7 @@ smallsingles:
 	ADDQ         $0x00000020, DI
 	DECQ         R10
 	JNE          smallsingles
+	MOVQ         R11, (SP)
 
 smallsinglesDone:
 	MOVQ    dst+0(FP), CX
@@ -1069,7 +1113,7 @@ smallStore0:
 	VMOVUPS Y2, (CX)(DI*1)
 	VMOVUPS Y3, (CX)(R8*1)
 	ADDQ    $0x20, AX
-	DECQ    8(SP)
+	DECQ    16(SP)
 	JNE     small
 
 smallDone:
@@ -1214,14 +1258,16 @@ smallDone:
 	VZEROUPPER
 	RET
 
-// func directConvolve16Wide(dst *float32, src *float32, filters *float32, taps *int32, pixels *int32, blocks uintptr, singles uintptr, larges uintptr, smalls uintptr, plane uintptr, add uintptr)
-// Requires: AVX, AVX512DQ, AVX512F
-TEXT ·directConvolve16Wide(SB), NOSPLIT, $16-88
+// func directConvolve16Wide(dst *float32, src *float32, filters *float32, taps *int32, pixels *int32, blocks uintptr, singles uintptr, larges uintptr, smalls uintptr, plane uintptr, add uintptr, ahead *float32, aheadStep uintptr)
+// Requires: AVX, AVX512DQ, AVX512F, MMX+
+TEXT ·directConvolve16Wide(SB), NOSPLIT, $24-104
 	MOVQ  pixels+32(FP), AX
+	MOVQ  ahead+88(FP), CX
+	MOVQ  CX, (SP)
 	MOVQ  larges+56(FP), CX
 	TESTQ CX, CX
 	JE    largeDone
-	MOVQ  CX, (SP)
+	MOVQ  CX, 8(SP)
 
 large:
 	MOVLQSX (AX), CX
@@ -1253,6 +1299,7 @@ large:
 	MOVQ    blocks+40(FP), R14
 	TESTQ   R14, R14
 	JE      largeblocksDone
+	MOVQ    (SP), R15
 
 largeblocks:
 	MOVLQSX          (R12), R13
@@ -1330,13 +1377,21 @@ largeblocks:
 	VFMADD231PS.BCST 28(R9)(R13*1), Z8, Z6
 	VFMADD231PS.BCST 28(R10)(R13*1), Z8, Z7
 	ADDQ             $0x00000200, R11
+	PREFETCHT1       (R15)
+	PREFETCHT1       64(R15)
+	PREFETCHT1       128(R15)
+	PREFETCHT1       192(R15)
+	MOVQ             aheadStep+96(FP), R13
+	ADDQ             R13, R15
 	DECQ             R14
 	JNE              largeblocks
+	MOVQ             R15, (SP)
 
 largeblocksDone:
 	MOVQ  singles+48(FP), R14
 	TESTQ R14, R14
 	JE    largesinglesDone
+	MOVQ  (SP), R15
 
 largesingles:
 	MOVLQSX          (R12), R13
@@ -1353,6 +1408,7 @@ largesingles:
 	ADDQ             $0x00000040, R11
 	DECQ             R14
 	JNE              largesingles
+	MOVQ             R15, (SP)
 
 largesinglesDone:
 	MOVQ         dst+0(FP), CX
@@ -1440,14 +1496,14 @@ largeStore1:
 	VEXTRACTF32X8 $0x01, Z6, (CX)(R11*1)
 	VEXTRACTF32X8 $0x01, Z7, (CX)(R12*1)
 	ADDQ          $0x40, AX
-	DECQ          (SP)
+	DECQ          8(SP)
 	JNE           large
 
 largeDone:
 	MOVQ  smalls+64(FP), CX
 	TESTQ CX, CX
 	JE    smallDone
-	MOVQ  CX, 8(SP)
+	MOVQ  CX, 16(SP)
 
 small:
 	MOVLQSX (AX), CX
@@ -1467,6 +1523,7 @@ small:
 	MOVQ    blocks+40(FP), R10
 	TESTQ   R10, R10
 	JE      smallblocksDone
+	MOVQ    (SP), R11
 
 smallblocks:
 	MOVLQSX          (R8), R9
@@ -1512,13 +1569,21 @@ smallblocks:
 	VFMADD231PS.BCST 28(BX)(R9*1), Z4, Z2
 	VFMADD231PS.BCST 28(SI)(R9*1), Z4, Z3
 	ADDQ             $0x00000200, DI
+	PREFETCHT1       (R11)
+	PREFETCHT1       64(R11)
+	PREFETCHT1       128(R11)
+	PREFETCHT1       192(R11)
+	MOVQ             aheadStep+96(FP), R9
+	ADDQ             R9, R11
 	DECQ             R10
 	JNE              smallblocks
+	MOVQ             R11, (SP)
 
 smallblocksDone:
 	MOVQ  singles+48(FP), R10
 	TESTQ R10, R10
 	JE    smallsinglesDone
+	MOVQ  (SP), R11
 
 smallsingles:
 	MOVLQSX          (R8), R9
@@ -1531,6 +1596,7 @@ smallsingles:
 	ADDQ             $0x00000040, DI
 	DECQ             R10
 	JNE              smallsingles
+	MOVQ             R11, (SP)
 
 smallsinglesDone:
 	MOVQ         dst+0(FP), CX
@@ -1582,7 +1648,7 @@ smallStore1:
 	VEXTRACTF32X8 $0x01, Z2, (CX)(DI*1)
 	VEXTRACTF32X8 $0x01, Z3, (CX)(R8*1)
 	ADDQ          $0x20, AX
-	DECQ          8(SP)
+	DECQ          16(SP)
 	JNE           small
 
 smallDone:
@@ -1795,14 +1861,16 @@ smallDone:
 	VZEROUPPER
 	RET
 
-// func directConvolve32Wide(dst *float32, src *float32, filters *float32, taps *int32, pixels *int32, blocks uintptr, singles uintptr, larges uintptr, smalls uintptr, plane uintptr, add uintptr)
-// Requires: AVX, AVX512DQ, AVX512F
-TEXT ·directConvolve32Wide(SB), NOSPLIT, $16-88
+// func directConvolve32Wide(dst *float32, src *float32, filters *float32, taps *int32, pixels *int32, blocks uintptr, singles uintptr, larges uintptr, smalls uintptr, plane uintptr, add uintptr, ahead *float32, aheadStep uintptr)
+// Requires: AVX, AVX512DQ, AVX512F, MMX+
+TEXT ·directConvolve32Wide(SB), NOSPLIT, $24-104
 	MOVQ  pixels+32(FP), AX
+	MOVQ  ahead+88(FP), CX
+	MOVQ  CX, (SP)
 	MOVQ  larges+56(FP), CX
 	TESTQ CX, CX
 	JE    largeDone
-	MOVQ  CX, (SP)
+	MOVQ  CX, 8(SP)
 
 large:
 	MOVLQSX (AX), CX
@@ -1834,6 +1902,7 @@ large:
 	MOVQ    blocks+40(FP), R12
 	TESTQ   R12, R12
 	JE      largeblocksDone
+	MOVQ    (SP), R13
 
 largeblocks:
 	MOVLQSX      (R10), R11
@@ -1999,13 +2068,21 @@ largeblocks:
 	VFMADD231PS  Z12, Z14, Z10
 	VFMADD231PS  Z13, Z14, Z11
 	ADDQ         $0x00000400, R9
+	PREFETCHT1   (R13)
+	PREFETCHT1   64(R13)
+	PREFETCHT1   128(R13)
+	PREFETCHT1   192(R13)
+	MOVQ         aheadStep+96(FP), R11
+	ADDQ         R11, R13
 	DECQ         R12
 	JNE          largeblocks
+	MOVQ         R13, (SP)
 
 largeblocksDone:
 	MOVQ  singles+48(FP), R12
 	TESTQ R12, R12
 	JE    largesinglesDone
+	MOVQ  (SP), R13
 
 largesingles:
 	MOVLQSX      (R10), R11
@@ -2033,6 +2110,7 @@ largesingles:
 	ADDQ         $0x00000080, R9
 	DECQ         R12
 	JNE          largesingles
+	MOVQ         R13, (SP)
 
 largesinglesDone:
 	MOVQ         dst+0(FP), CX
@@ -2162,14 +2240,14 @@ largeStore3:
 	VEXTRACTF32X8 $0x01, Z9, (CX)(R9*1)
 	VEXTRACTF32X8 $0x01, Z11, (CX)(R10*1)
 	ADDQ          $0x30, AX
-	DECQ          (SP)
+	DECQ          8(SP)
 	JNE           large
 
 largeDone:
 	MOVQ  smalls+64(FP), CX
 	TESTQ CX, CX
 	JE    smallDone
-	MOVQ  CX, 8(SP)
+	MOVQ  CX, 16(SP)
 
 small:
 	MOVLQSX (AX), CX
@@ -2193,6 +2271,7 @@ small:
 	MOVQ    blocks+40(FP), R10
 	TESTQ   R10, R10
 	JE      smallblocksDone
+	MOVQ    (SP), R11
 
 smallblocks:
 	MOVLQSX      (R8), R9
@@ -2310,13 +2389,21 @@ smallblocks:
 	VFMADD231PS  Z8, Z10, Z6
 	VFMADD231PS  Z9, Z10, Z7
 	ADDQ         $0x00000400, DI
+	PREFETCHT1   (R11)
+	PREFETCHT1   64(R11)
+	PREFETCHT1   128(R11)
+	PREFETCHT1   192(R11)
+	MOVQ         aheadStep+96(FP), R9
+	ADDQ         R9, R11
 	DECQ         R10
 	JNE          smallblocks
+	MOVQ         R11, (SP)
 
 smallblocksDone:
 	MOVQ  singles+48(FP), R10
 	TESTQ R10, R10
 	JE    smallsinglesDone
+	MOVQ  (SP), R11
 
 smallsingles:
 	MOVLQSX      (R8), R9
@@ -2338,6 +2425,7 @@ smallsingles:
 	ADDQ         $0x00000080, DI
 	DECQ         R10
 	JNE          smallsingles
+	MOVQ         R11, (SP)
 
 smallsinglesDone:
 	MOVQ         dst+0(FP), CX
@@ -2433,7 +2521,7 @@ smallStore3:
 	VEXTRACTF32X8 $0x01, Z5, (CX)(DI*1)
 	VEXTRACTF32X8 $0x01, Z7, (CX)(R8*1)
 	ADDQ          $0x20, AX
-	DECQ          8(SP)
+	DECQ          16(SP)
 	JNE           small
 
 smallDone:

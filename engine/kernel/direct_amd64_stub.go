@@ -9,9 +9,11 @@ package kernel
 // of taps are of the 8 channels of a block, the next singles of one channel each.
 // pixels holds offsets in src and dst of larges times 6 pixels and then smalls
 // times 4; taps offsets in src. plane is the bytes between the blocks of dst.
+// For each group of pixels and block's tap it prefetches 4 cache lines at ahead,
+// and moves that on by aheadStep bytes.
 //
 //go:noescape
-func directConvolve16(dst *float32, src *float32, filters *float32, taps *int32, pixels *int32, blocks uintptr, singles uintptr, larges uintptr, smalls uintptr, plane uintptr, add uintptr)
+func directConvolve16(dst *float32, src *float32, filters *float32, taps *int32, pixels *int32, blocks uintptr, singles uintptr, larges uintptr, smalls uintptr, plane uintptr, add uintptr, ahead *float32, aheadStep uintptr)
 
 // directGradient16 adds to acc, for each tap and 16 output channels, the sum over
 // count pixels, at least 1, of x times dy. taps holds offsets in x of larges times
@@ -27,9 +29,11 @@ func directGradient16(acc *float32, x *float32, dy *float32, taps *int32, pixels
 // of taps are of the 8 channels of a block, the next singles of one channel each.
 // pixels holds offsets in src and dst of larges times 8 pixels and then smalls
 // times 4; taps offsets in src. plane is the bytes between the blocks of dst.
+// For each group of pixels and block's tap it prefetches 4 cache lines at ahead,
+// and moves that on by aheadStep bytes.
 //
 //go:noescape
-func directConvolve8(dst *float32, src *float32, filters *float32, taps *int32, pixels *int32, blocks uintptr, singles uintptr, larges uintptr, smalls uintptr, plane uintptr, add uintptr)
+func directConvolve8(dst *float32, src *float32, filters *float32, taps *int32, pixels *int32, blocks uintptr, singles uintptr, larges uintptr, smalls uintptr, plane uintptr, add uintptr, ahead *float32, aheadStep uintptr)
 
 // directGradient8 adds to acc, for each tap and 8 output channels, the sum over
 // count pixels, at least 1, of x times dy. taps holds offsets in x of larges times
@@ -45,9 +49,11 @@ func directGradient8(acc *float32, x *float32, dy *float32, taps *int32, pixels 
 // of taps are of the 8 channels of a block, the next singles of one channel each.
 // pixels holds offsets in src and dst of larges times 8 pixels and then smalls
 // times 4; taps offsets in src. plane is the bytes between the blocks of dst.
+// For each group of pixels and block's tap it prefetches 4 cache lines at ahead,
+// and moves that on by aheadStep bytes.
 //
 //go:noescape
-func directConvolve16Wide(dst *float32, src *float32, filters *float32, taps *int32, pixels *int32, blocks uintptr, singles uintptr, larges uintptr, smalls uintptr, plane uintptr, add uintptr)
+func directConvolve16Wide(dst *float32, src *float32, filters *float32, taps *int32, pixels *int32, blocks uintptr, singles uintptr, larges uintptr, smalls uintptr, plane uintptr, add uintptr, ahead *float32, aheadStep uintptr)
 
 // directGradient16Wide adds to acc, for each tap and 16 output channels, the sum over
 // count pixels, at least 1, of x times dy. taps holds offsets in x of larges times
@@ -63,9 +69,11 @@ func directGradient16Wide(acc *float32, x *float32, dy *float32, taps *int32, pi
 // of taps are of the 8 channels of a block, the next singles of one channel each.
 // pixels holds offsets in src and dst of larges times 6 pixels and then smalls
 // times 4; taps offsets in src. plane is the bytes between the blocks of dst.
+// For each group of pixels and block's tap it prefetches 4 cache lines at ahead,
+// and moves that on by aheadStep bytes.
 //
 //go:noescape
-func directConvolve32Wide(dst *float32, src *float32, filters *float32, taps *int32, pixels *int32, blocks uintptr, singles uintptr, larges uintptr, smalls uintptr, plane uintptr, add uintptr)
+func directConvolve32Wide(dst *float32, src *float32, filters *float32, taps *int32, pixels *int32, blocks uintptr, singles uintptr, larges uintptr, smalls uintptr, plane uintptr, add uintptr, ahead *float32, aheadStep uintptr)
 
 // directGradient32Wide adds to acc, for each tap and 32 output channels, the sum over
 // count pixels, at least 1, of x times dy. taps holds offsets in x of larges times

@@ -19,7 +19,7 @@ type directPanel struct {
 	first, outputs int
 	large          int // pixels, or taps, in a large group
 
-	convolve func(dst, src, filters *float32, taps, pixels *int32, blocks, singles, larges, smalls, plane, add uintptr)
+	convolve func(dst, src, filters *float32, taps, pixels *int32, blocks, singles, larges, smalls, plane, add uintptr, ahead *float32, aheadStep uintptr)
 	gradient func(acc, x, dy *float32, taps, pixels *int32, count, larges, smalls, plane uintptr)
 }
 

@@ -10,8 +10,6 @@ const (
 	winogradPositions = winogradPoints * winogradPoints
 	winogradPanel     = 16 // outputs that winogradMultiply computes at once
 
-	winogradLine = 16 // elements in a cache line
-
 	// winogradChannels bounds how many input channels are transformed before
 	// they are multiplied: a panel of their filters, 8 KB, then stays in the
 	// L1 cache for all tiles of a block.
@@ -99,7 +97,7 @@ func newWinogradBackward(s ConvShape, wide bool) Conv[float32] {
 func newWinograd(t winogradTiling, backward bool) *winograd {
 	return &winograd{
 		winogradTiling: t, backward: backward,
-		filters: winogradAlign(make([]float32, winogradPositions*t.in*t.mTile+winogradLine)),
+		filters: winogradAlign(make([]float32, winogradPositions*t.in*t.mTile+cacheLine)),
 	}
 }
 
@@ -109,13 +107,13 @@ func ceilDiv(a, b int) int { return (a + b - 1) / b }
 // power of two, all 36 positions of a tile would fall into one set of the L1
 // cache.
 func winogradStride(n int) int {
-	return (ceilDiv(n, winogradLine) | 1) * winogradLine
+	return (ceilDiv(n, cacheLine) | 1) * cacheLine
 }
 
 // winogradAlign returns x from the first cache line that starts in it.
 func winogradAlign(x []float32) []float32 {
-	past := int(uintptr(unsafe.Pointer(unsafe.SliceData(x))) / 4 % winogradLine)
-	return x[(winogradLine-past)%winogradLine:]
+	past := int(uintptr(unsafe.Pointer(unsafe.SliceData(x))) / 4 % cacheLine)
+	return x[(cacheLine-past)%cacheLine:]
 }
 
 // Source pads by 1, and on to whole tiles at the right and below.
@@ -131,7 +129,7 @@ func (t *winogradTiling) Source() Layout {
 
 // Workspace does not depend on images: it is one block's.
 func (t *winogradTiling) Workspace(images int) int {
-	return winogradLine + t.stripLen() + winogradPositions*(t.vPosition+t.mPosition)
+	return cacheLine + t.stripLen() + winogradPositions*(t.vPosition+t.mPosition)
 }
 
 // stripLen is the elements that the transforms keep between their two passes.
@@ -214,13 +212,13 @@ func (g *winograd) Run(dst, src []float32, images int, work []float32, ahead ...
 	dst = dst[:images*g.outBlocks*g.h*g.w*lanes]
 	strip, v, m := g.split(work[:g.Workspace(images)])
 	all := images * g.tileRows * g.tileCols
-	toFetch := newWinogradAhead(ahead, g.steps(all), g.wide)
+	fetch := newPrefetcher(ahead, g.steps(all), prefetched(g.wide))
 	for first := 0; first < all; first += g.tiles {
 		tiles := min(g.tiles, all-first)
 		for channel := 0; channel < g.in; channel += winogradChannels {
 			channels := min(winogradChannels, g.in-channel)
 			g.transformInput(v, src, strip, first, tiles, channel, channels)
-			g.multiply(m, v, tiles, channel, channels, &toFetch)
+			g.multiply(m, v, tiles, channel, channels, &fetch)
 		}
 		g.transformOutput(dst, m, strip, first, tiles)
 	}
@@ -295,7 +293,7 @@ func (g *winograd) product(tiles, channels int) winogradProduct {
 
 // multiply writes, or past the first channels adds, the products of a block, and
 // fetches of ahead what it has time for.
-func (g *winograd) multiply(m, v []float32, tiles, channel, channels int, ahead *winogradAhead) {
+func (g *winograd) multiply(m, v []float32, tiles, channel, channels int, ahead *prefetcher) {
 	p := g.product(tiles, channels)
 	p.add = channel > 0
 	filters := g.filters[channel*winogradPositions*g.mTile:]
@@ -314,6 +312,14 @@ type winogradProduct struct {
 	vRow, vPosition, vDepth   int
 	uPosition, uPanel, uDepth int
 	add                       bool
+}
+
+// prefetched is the elements that the kernel prefetches in a step.
+func prefetched(wide bool) int {
+	if wide {
+		return 2 * cacheLine
+	}
+	return cacheLine
 }
 
 // steps is how often the kernel prefetches at a position of the product: for
@@ -344,41 +350,6 @@ func (p winogradProduct) run(wide bool, m, v, u []float32, positions int, fetch 
 		uintptr(p.vRow*4), uintptr(p.vPosition*4), uintptr(p.vDepth*4),
 		uintptr(p.uPosition*4), uintptr(p.uPanel*4), uintptr(p.uDepth*4),
 		add, fetch, uintptr(pace*4))
-}
-
-// winogradAhead hands out memory to fetch, evenly: in bursts, the
-// multiplication would wait for it.
-type winogradAhead struct {
-	ranges [][]float32
-	done   int // elements of the first
-	pace   int // elements to fetch in each step
-}
-
-func newWinogradAhead(ranges [][]float32, steps int, wide bool) winogradAhead {
-	most := winogradLine
-	if wide {
-		most *= 2
-	}
-	all := 0
-	for _, r := range ranges {
-		all += len(r)
-	}
-	return winogradAhead{ranges: ranges, pace: min(ceilDiv(all, steps), most)}
-}
-
-// take returns how many of positions positions of so many steps to compute
-// while fetching from where; from is nil where nothing is left.
-func (a *winogradAhead) take(positions, steps int) (n int, from *float32) {
-	for len(a.ranges) > 0 && a.done >= len(a.ranges[0]) {
-		a.ranges, a.done = a.ranges[1:], 0
-	}
-	if len(a.ranges) == 0 {
-		return positions, nil
-	}
-	left := a.ranges[0][a.done:]
-	n = min(positions, ceilDiv(len(left), steps*a.pace))
-	a.done += n * steps * a.pace
-	return n, &left[0]
 }
 
 // transformOutput writes AᵀmA of a block of tiles to dst.

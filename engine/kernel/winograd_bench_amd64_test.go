@@ -62,7 +62,7 @@ func BenchmarkWinogradSteps(b *testing.B) {
 				run  func()
 			}{
 				{"input", func() { g.transformInput(v, src, strip, 0, g.tiles, 0, g.in) }},
-				{"multiply", func() { g.multiply(m, v, g.tiles, 0, g.in, new(winogradAhead)) }},
+				{"multiply", func() { g.multiply(m, v, g.tiles, 0, g.in, new(prefetcher)) }},
 				{"output", func() { g.transformOutput(dst, m, strip, 0, g.tiles) }},
 			} {
 				b.Run(fmt.Sprintf("%dx%dx%d/%s/%s", s[0], s[1], s[1], step.name, c.name), func(b *testing.B) {

@@ -60,14 +60,16 @@ func (p *plan[T]) load(w *worker[T], b *buffers[T], stage, first, images int, x,
 }
 
 // loadAhead appends to ahead the memory that load touches for those images, or
-// those of them that the batch of n has, where stage is the first to read its
-// input.
+// those of them that the batch of n has.
 func (p *plan[T]) loadAhead(ahead [][]T, b *buffers[T], stage, first, images, n int) [][]T {
 	in := p.input(stage)
-	if in == arch.Picture || !p.fresh(stage) {
+	if in == arch.Picture {
 		return ahead
 	}
 	u := &p.units[in]
+	if u.kept && !p.fresh(stage) {
+		return append(ahead, part(b.out[in], u.size, first, images, n))
+	}
 	ahead = append(ahead, part(b.y[in], u.size, first, images, n))
 	switch u.residual {
 	case identity:

@@ -21,6 +21,7 @@ const (
 	small  = 4     // numbers in a small group, of every kernel
 	tap    = 1 * 4 // bytes in a tap's offset
 	number = 1 * 4 // bytes in a number
+	fetch  = 4     // cache lines that each tap of a block prefetches
 )
 
 // panel is the output channels that a kernel computes at once, in blocks of 8:
@@ -72,6 +73,11 @@ func main() {
 // load returns a new register with a pointer or size argument.
 func load(name string) GPVirtual {
 	return Load(Param(name), GP64()).(GPVirtual)
+}
+
+// copyTo copies an argument to a local.
+func copyTo(local Mem, name string) {
+	MOVQ(load(name), local)
 }
 
 // sums is a group of accumulators: numbers × registers of a panel.
@@ -194,14 +200,17 @@ func pointers(n int, name string, table GPVirtual, stride int) []GPVirtual {
 
 func convolve(p panel) {
 	name := "directConvolve" + p.suffix
-	TEXT(name, NOSPLIT, "func(dst, src, filters *float32, taps, pixels *int32, blocks, singles, larges, smalls, plane, add uintptr)")
+	TEXT(name, NOSPLIT, "func(dst, src, filters *float32, taps, pixels *int32, blocks, singles, larges, smalls, plane, add uintptr, ahead *float32, aheadStep uintptr)")
 	Doc(fmt.Sprintf("%s writes to dst, for each pixel and %d output channels, the sum over", name, p.blocks*lanes),
 		"taps of src times filters; with add not 0 it adds that to dst. The first blocks",
 		"of taps are of the 8 channels of a block, the next singles of one channel each.",
 		fmt.Sprintf("pixels holds offsets in src and dst of larges times %d pixels and then smalls", p.large),
-		fmt.Sprintf("times %d; taps offsets in src. plane is the bytes between the blocks of dst.", small))
+		fmt.Sprintf("times %d; taps offsets in src. plane is the bytes between the blocks of dst.", small),
+		fmt.Sprintf("For each group of pixels and block's tap it prefetches %d cache lines at ahead,", fetch),
+		"and moves that on by aheadStep bytes.")
 	Pragma("noescape")
-	pixels := load("pixels")
+	pixels, ahead := load("pixels"), AllocLocal(8)
+	copyTo(ahead, "ahead")
 
 	groups(p, func(name string, n int) {
 		from := pointers(n, "src", pixels, pixel)
@@ -216,6 +225,8 @@ func convolve(p panel) {
 			Load(Param(over.count), count)
 			TESTQ(count, count)
 			JE(LabelRef(loop + "Done"))
+			fetching := GP64()
+			MOVQ(ahead, fetching)
 			Label(loop)
 			MOVLQSX(Mem{Base: taps}, offset)
 			ADDQ(Imm(tap), taps)
@@ -230,8 +241,16 @@ func convolve(p panel) {
 				}, factors)
 			}
 			ADDQ(U32(over.channels*p.blocks*vector), filters)
+			if over.channels == lanes {
+				for line := range fetch {
+					PREFETCHT1(Mem{Base: fetching, Disp: line * 64})
+				}
+				step := load("aheadStep")
+				ADDQ(step, fetching)
+			}
 			DECQ(count)
 			JNE(LabelRef(loop))
+			MOVQ(fetching, ahead)
 			Label(loop + "Done")
 		}
 
