@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"unicode"
 
 	"bnkit/analysis"
 	"bnkit/engine"
@@ -21,11 +22,21 @@ type Run struct {
 }
 
 // Draw writes every picture that the runs have results for into dir, which
-// must be there, and returns their paths.
+// must be there, and returns their paths: gamma_histogram.png (of several runs
+// gamma_histogram_NAME.png each), near_zero.png, sparsity.png, gradients.png,
+// threshold.png and training.png, each 1600×1000 pixels, or higher where many
+// runs make a long legend. Runs of the same name are numbered. The error is *ReportError for a report that contradicts itself,
+// or the file system's; pictures drawn before it stay.
 func Draw(dir string, runs []Run) ([]string, error) {
 	if _, err := os.Stat(dir); err != nil {
 		return nil, fmt.Errorf("draw: %w", err)
 	}
+	for _, r := range runs {
+		if err := check(r.Report); err != nil {
+			return nil, fmt.Errorf("draw: %w", &ReportError{r.Name, err.Error()})
+		}
+	}
+	runs = distinct(runs)
 	var paths []string
 	save := func(name string, f *figure) error {
 		if f == nil {
@@ -38,16 +49,14 @@ func Draw(dir string, runs []Run) ([]string, error) {
 		paths = append(paths, path)
 		return nil
 	}
+	taken := map[string]bool{}
 	for _, r := range runs {
-		if r.Report == nil {
-			continue
-		}
-		name := "gamma_histogram.png"
+		suffix := ""
 		if len(runs) > 1 {
-			name = "gamma_histogram_" + fileName(r.Name) + ".png"
+			suffix = "_" + unused(fileName(r.Name), "%s_%d", taken)
 		}
-		if err := save(name, gammaHistogram(r)); err != nil {
-			return nil, err
+		if err := save("gamma_histogram"+suffix+".png", gammaHistogram(r)); err != nil {
+			return paths, err
 		}
 	}
 	for _, picture := range []struct {
@@ -61,16 +70,43 @@ func Draw(dir string, runs []Run) ([]string, error) {
 		{"training.png", training},
 	} {
 		if err := save(picture.name, picture.draw(runs)); err != nil {
-			return nil, err
+			return paths, err
 		}
 	}
 	return paths, nil
 }
 
+// distinct returns runs whose names differ and can be written in a legend.
+func distinct(runs []Run) []Run {
+	const longest = 48
+	named := make([]Run, len(runs))
+	taken := map[string]bool{}
+	for i, r := range runs {
+		name := []rune(strings.Join(strings.FieldsFunc(r.Name, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }), " "))
+		if len(name) > longest {
+			name = append(name[:longest-1], '…')
+		}
+		named[i] = r
+		named[i].Name = unused(string(name), "%s (%d)", taken)
+	}
+	return named
+}
+
+// unused is name, or name numbered by that format where it is taken; it then
+// is taken.
+func unused(name, format string, taken map[string]bool) string {
+	free := name
+	for i := 2; taken[free]; i++ {
+		free = fmt.Sprintf(format, name, i)
+	}
+	taken[free] = true
+	return free
+}
+
 // fileName is a run's name as part of a file name.
 func fileName(name string) string {
 	return strings.Map(func(r rune) rune {
-		if strings.ContainsRune(`/\:*?"<>| `, r) || r < ' ' {
+		if strings.ContainsRune(`/\:*?"<>| `, r) {
 			return '_'
 		}
 		return r
