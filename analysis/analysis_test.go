@@ -120,15 +120,6 @@ func TestParameters(t *testing.T) {
 			t.Errorf("share %v below %v of all, want %d of %d", r.Total.NearZero[k], r.NearZero[k], below[k], total)
 		}
 	}
-	for bin := range r.Total.Gamma.Histogram {
-		sum := 0
-		for _, l := range r.Layers {
-			sum += l.Gamma.Histogram[bin]
-		}
-		if sum != r.Total.Gamma.Histogram[bin] {
-			t.Errorf("bin %d holds %d of all γ and %d of the layers'", bin, r.Total.Gamma.Histogram[bin], sum)
-		}
-	}
 }
 
 func checkDistribution(t *testing.T, name string, d Distribution, values []float32, edges []float64) {
