@@ -214,6 +214,10 @@ func TestExitCodes(t *testing.T) {
 		{"export broken.bnz --out x --format onnx", 2, "safetensors"},
 		{"bench --arch vgg", 2, "vgg"},
 		{"plot", 2, "--help"},
+		{"compare", 2, "--help"},
+		{"compare missing", 2, "missing is no run"},
+		{"compare broken.bnz", 2, "it is a file"},
+		{"compare taken", 2, "config.json"},
 	} {
 		code, _, err := bnkit(t, strings.Fields(c.args)...)
 		// What train is about to do may stand before the complaint.
