@@ -92,9 +92,7 @@ func summariseModel(path string) (*ModelSummary, error) {
 		return nil, err
 	}
 	h := &info.Header
-	net, err := arch.Build(h.Arch, arch.Options{
-		Input: arch.Shape{C: h.Input[0], H: h.Input[1], W: h.Input[2]}, Classes: h.Classes, Shortcut: arch.Shortcut(h.Shortcut),
-	})
+	net, err := engine.HeaderNetwork(h)
 	if err != nil {
 		return nil, &engine.ModelError{Path: path, Reason: err.Error()}
 	}
@@ -119,9 +117,15 @@ func summariseModel(path string) (*ModelSummary, error) {
 // depth counts the convolutions on the way from the picture to the output
 // layer, and that layer.
 func depth(net *arch.Network) int {
+	convolution := make([]bool, len(net.Units)+1)
+	for _, t := range net.Tensors() {
+		convolution[t.Unit] = convolution[t.Unit] || t.Kind == arch.ConvWeight
+	}
 	n := 1
 	for unit := len(net.Units) - 1; unit != arch.Picture; unit = net.Units[unit].In {
-		n++
+		if convolution[unit] {
+			n++
+		}
 	}
 	return n
 }

@@ -127,3 +127,10 @@ func (m *Model) OpenData(dir string) (*dataset.Data, error) {
 	}
 	return data, nil
 }
+
+// HeaderNetwork builds the network that a checkpoint's header describes,
+// without weights. The error says what in it this version cannot build.
+func HeaderNetwork(h *checkpoint.Header) (*arch.Network, error) {
+	net, _, err := headerNetwork(h)
+	return net, err
+}
