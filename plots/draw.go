@@ -45,12 +45,11 @@ func Draw(dir string, runs []Run) ([]string, error) {
 		if f == nil {
 			return nil
 		}
-		path := filepath.Join(dir, name)
-		if err := f.save(path); err != nil {
-			return fmt.Errorf("draw %s: %w", path, err)
+		path, err := drawOne(filepath.Join(dir, name), f)
+		if err == nil {
+			paths = append(paths, path)
 		}
-		paths = append(paths, path)
-		return nil
+		return err
 	}
 	taken := map[string]bool{}
 	for _, r := range runs {
@@ -78,6 +77,27 @@ func Draw(dir string, runs []Run) ([]string, error) {
 		}
 	}
 	return paths, nil
+}
+
+// DrawFilters writes filters.png into dir, which must be there, and returns its
+// path: the filters of one layer of each checkpoint, beside each other. There
+// is a name for each.
+func DrawFilters(dir string, names []string, all []*analysis.Filters) (string, error) {
+	return drawOne(filepath.Join(dir, "filters.png"), filters(names, all))
+}
+
+// DrawFeatureMaps writes feature_maps.png into dir, which must be there, and
+// returns its path: what one layer of each checkpoint makes of one picture,
+// beside each other. There is a name for each.
+func DrawFeatureMaps(dir string, names []string, all []*analysis.FeatureMaps) (string, error) {
+	return drawOne(filepath.Join(dir, "feature_maps.png"), featureMaps(names, all))
+}
+
+func drawOne(path string, f *figure) (string, error) {
+	if err := f.save(path); err != nil {
+		return "", fmt.Errorf("draw %s: %w", path, err)
+	}
+	return path, nil
 }
 
 // distinct returns runs whose names differ and can be written in a legend.

@@ -116,6 +116,16 @@ func TestTrainAnalyzePrune(t *testing.T) {
 		t.Errorf("pictures: %v, %v", pictures, err)
 	}
 	ok(t, "plot", filepath.Dir(ckpt), "--out", "overlay")
+	layers := ok(t, "plot", ckpt, "pruned.bnz", "--filters", "conv", "--feature-maps", "blocks.0.bn2", "--image", "3", "--data-dir", data, "--out", "layers")
+	if want := filepath.Join("layers", "filters.png") + "\n" + filepath.Join("layers", "feature_maps.png") + "\n"; layers != want {
+		t.Errorf("plot prints %q, want %q", layers, want)
+	}
+	for _, wrong := range []string{"--filters=conv9", "--feature-maps=conv9", "--feature-maps=conv --image=40"} {
+		args := append([]string{"plot", ckpt, "--data-dir", data}, strings.Fields(wrong)...)
+		if code, _, err := bnkit(t, args...); code != 2 || strings.Count(err, "\n") != 1 {
+			t.Errorf("plot %s: %d %s", wrong, code, err)
+		}
+	}
 	ok(t, "export", ckpt, "--data-dir", data, "--out", "m.safetensors")
 	if code, _, err := bnkit(t, "export", ckpt, "--data-dir", data, "--out", "m.safetensors"); code != 2 || !strings.Contains(err, "--force") {
 		t.Errorf("export over a file: %d %s", code, err)

@@ -32,6 +32,8 @@ type Inference[T kernel.Float] struct {
 	seen    int64         // images
 	logits  []T
 	pooled  [][]T // by worker
+	wanted  int   // unit whose output is taken into maps, or arch.None
+	maps    []T   // C×H×W
 
 	x        []T
 	n        int
@@ -74,7 +76,7 @@ func NewInference[T kernel.Float](net *arch.Network, family *kernel.Family[T], p
 		}
 	}
 	f.logits = make([]T, o.Batch*net.Classes)
-	f.runChunk = f.chunk
+	f.runChunk, f.wanted = f.chunk, arch.None
 	f.pool = newPool(o.Threads)
 	f.Load(params, stats)
 	return f, nil
@@ -114,13 +116,13 @@ func (f *Inference[T]) chunk(worker, item int) {
 	x := f.x[first*in.C*in.H*in.W:]
 	for i := range f.units {
 		u := &f.units[i]
-		f.countInput(worker, i, images)
+		f.inspectInput(worker, i, images)
 		padded := w.padded[u.source]
 		f.load(w, b, i, 0, images, x, padded, u.source)
 		u.forward.Run(b.y[i][:images*u.size], padded, images, w.work)
 	}
 	last, classes := len(f.units)-1, f.net.Classes
-	f.countInput(worker, len(f.units), images)
+	f.inspectInput(worker, len(f.units), images)
 	plain := w.last[:f.units[last].size]
 	for i := range images {
 		f.activate(w, b, last, i, true, nil, kernel.Layout{}, plain)
@@ -128,20 +130,44 @@ func (f *Inference[T]) chunk(worker, item int) {
 	}
 }
 
-// countInput counts the zeros in what a stage reads, if it is the first to
-// read it. It computes that output once more, so counting costs time.
-func (f *Inference[T]) countInput(worker, stage, images int) {
+// FeatureMaps returns what the ReLU that ends a unit puts out for one picture:
+// C×H×W, of x, C×H×W; nil for a unit without a ReLU. It takes a Run of its own.
+func (f *Inference[T]) FeatureMaps(x []T, unit int) []T {
+	u := &f.units[unit]
+	if !u.ReLU {
+		return nil
+	}
+	f.wanted, f.maps = unit, make([]T, u.OutShape.C*u.area)
+	f.Run(x, 1)
+	f.wanted = arch.None
+	return f.maps
+}
+
+// inspectInput takes the feature maps that are wanted from, and counts the
+// zeros in, what a stage reads, if it is the first to read it. It computes that
+// output once more, so counting costs time.
+func (f *Inference[T]) inspectInput(worker, stage, images int) {
 	in := f.input(stage)
-	if !f.o.CountZeros || in == arch.Picture || !f.fresh(stage) || !f.units[in].ReLU {
+	if !f.o.CountZeros && in != f.wanted || in == arch.Picture || !f.fresh(stage) || !f.units[in].ReLU {
 		return
 	}
 	u, w, lanes := &f.units[in], f.workers[worker], f.family.Lanes
-	plain, counts := w.last[:u.size], f.zeros[worker][in]
+	plain := w.last[:u.size]
 	for i := range images {
 		f.activate(w, f.buffers[worker], in, i, true, nil, kernel.Layout{}, plain)
 		if u.kept {
 			plain = f.buffers[worker].out[in][i*u.size:][:u.size]
 		}
+		if in == f.wanted {
+			for at := range f.maps {
+				c, position := at/u.area, at%u.area
+				f.maps[at] = plain[(c/lanes*u.area+position)*lanes+c%lanes]
+			}
+		}
+		if !f.o.CountZeros {
+			continue
+		}
+		counts := f.zeros[worker][in]
 		for block := range u.blocks {
 			for at := block * u.area * lanes; at < (block+1)*u.area*lanes; at += lanes {
 				for c, v := range plain[at:][:lanes] {

@@ -95,6 +95,20 @@ func TestInference(t *testing.T) {
 				t.Errorf("logits: normalised error %.2g", d)
 			}
 			zeros := f.Zeros()
+			for i := range e.net.Units {
+				const picture = 3
+				u := &e.net.Units[i]
+				maps := f.FeatureMaps(e.pictures[picture*size:][:size], i)
+				if !u.ReLU {
+					if maps != nil {
+						t.Errorf("%s: feature maps without a ReLU", u.Name)
+					}
+					continue
+				}
+				if d := distance(maps, outputs[i][picture*len(maps):][:len(maps)]); !(d < 1e-12) {
+					t.Errorf("%s: feature maps, normalised error %.2g", u.Name, d)
+				}
+			}
 			if !count {
 				if zeros != nil {
 					t.Error("zeros counted without being asked for")
