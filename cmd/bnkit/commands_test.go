@@ -198,6 +198,13 @@ func TestExitCodes(t *testing.T) {
 	if err := os.Truncate(filepath.Join(torn, "train-images-idx3-ubyte"), 100); err != nil {
 		t.Fatal(err)
 	}
+	ok(t, "train", "--data", data, "--out", "edited", "--arch", "resnet-8", "--epochs", "1", "--lr-drops", "1", "--batch", "32")
+	if err := os.MkdirAll("edited/plots", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile("edited/plots/analysis.json", []byte(`{"layers":`), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		args string
 		code int
@@ -224,6 +231,7 @@ func TestExitCodes(t *testing.T) {
 		{"export broken.bnz --out x --format onnx", 2, "safetensors"},
 		{"bench --arch vgg", 2, "vgg"},
 		{"plot", 2, "--help"},
+		{"plot edited", 3, "analyze the checkpoint again"},
 		{"compare", 2, "--help"},
 		{"compare missing", 2, "missing is no run"},
 		{"compare broken.bnz", 2, "it is a file"},

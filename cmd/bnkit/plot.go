@@ -175,7 +175,7 @@ func readRun(ckpt string) (plots.Run, error) {
 	if err == nil {
 		run.Report = &analysis.Report{}
 		if err := json.Unmarshal(b, run.Report); err != nil {
-			return run, fmt.Errorf("read %s: %w; make it again with: bnkit analyze %s", path, err, ckpt)
+			return run, &plots.ReportError{Run: run.Name, Reason: fmt.Sprintf("%s: %v", path, err)}
 		}
 		return run, nil
 	}
