@@ -41,8 +41,8 @@ type BenchResult struct {
 
 	// EffectiveGFLOPS is the rate in FLOPs that direct convolutions of the same
 	// work take (2 for a multiply-add): forward, in training also the input
-	// gradient of every convolution but the first, and with "all" every weight
-	// gradient. A fast algorithm can exceed FMAPeakGFLOPS, the multiply-adds
+	// gradient of every convolution but the first, unless nothing below the
+	// output layer is trained, and the weight gradients of those trained. A fast algorithm can exceed FMAPeakGFLOPS, the multiply-adds
 	// that the same threads sustain without touching memory, measured in the
 	// same run.
 	EffectiveGFLOPS float64 `json:"effective_gflops"`
@@ -239,16 +239,22 @@ func inferenceFLOPs(net *arch.Network) int64 {
 }
 
 // trainingFLOPs counts one picture's direct convolutions in a training step:
-// forward, the input gradient where there is a layer below, and the weight
-// gradient where weights are trained.
+// forward, the input gradient where there is a layer below and something but
+// the output layer is trained, and the weight gradients of what is.
 func trainingFLOPs(net *arch.Network, set arch.TrainableSet) int64 {
 	total := inferenceFLOPs(net)
-	for i := range net.Units {
-		u := &net.Units[i]
-		if u.In != arch.Picture {
-			total += 2 * u.MACs()
+	below := false
+	for _, x := range net.Tensors() {
+		if x.Unit == len(net.Units) || !set.Trains(&x) {
+			continue
 		}
-		if set == arch.All {
+		below = true
+		if x.Kind == arch.ConvWeight {
+			total += 2 * net.Units[x.Unit].MACs()
+		}
+	}
+	for i := range net.Units {
+		if u := &net.Units[i]; below && u.In != arch.Picture {
 			total += 2 * u.MACs()
 		}
 	}

@@ -19,7 +19,7 @@ type Config struct {
 	Arch        string  `json:"arch"`         // network name, e.g. "resnet-20"
 	Shortcut    string  `json:"shortcut"`     // "A" or "B"
 	Data        string  `json:"data"`         // data set name, e.g. "cifar10"
-	Trainable   string  `json:"trainable"`    // trainable set: "bn" or "all"
+	Trainable   string  `json:"trainable"`    // trainable set, see arch.TrainableSets
 	Epochs      int     `json:"epochs"`       // passes over the training split
 	Batch       int     `json:"batch"`        // examples a step; an epoch's incomplete last batch is left out
 	LR          float64 `json:"lr"`           // learning rate of the first epoch

@@ -28,7 +28,7 @@ func TestValidateNamesTheField(t *testing.T) {
 		{"shortcut", func(c *Config) { c.Shortcut = "C" }},
 		{"shortcut", func(c *Config) { c.Shortcut = "" }},
 		{"data", func(c *Config) { c.Data = "" }},
-		{"trainable", func(c *Config) { c.Trainable = "gamma" }},
+		{"trainable", func(c *Config) { c.Trainable = "gama" }},
 		{"epochs", func(c *Config) { c.Epochs = 0 }},
 		{"batch", func(c *Config) { c.Batch = 1 }},
 		{"batch", func(c *Config) { c.Batch = 1 << 30 }},

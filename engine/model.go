@@ -61,12 +61,34 @@ func newModel(file *checkpoint.File, path string) (*Model, error) {
 			return nil, err
 		}
 	}
+	if err := vouched(net, set); err != nil {
+		return nil, err
+	}
 	m.Params = nn.NewParams[float32](net, nil)
 	m.Params.Initialise(h.Seed)
 	for i, v := range values {
 		copy(m.Params.Values[i], v)
 	}
 	return m, nil
+}
+
+// maxUnvouched bounds the parameters of a network that a file names without
+// storing a tensor of each of its units: 1 GB of them.
+const maxUnvouched = 1 << 28
+
+// vouched refuses a network that takes far more memory than a file whose
+// tensors, those that set trains, are all there can be trusted with.
+func vouched(net *arch.Network, set arch.TrainableSet) error {
+	stored := make([]bool, len(net.Units)+1)
+	total := 0
+	for _, x := range net.Tensors() {
+		total += x.Len()
+		stored[x.Unit] = stored[x.Unit] || set.Trains(&x)
+	}
+	if total > maxUnvouched && slices.Contains(stored[:len(net.Units)], false) {
+		return fmt.Errorf("%s has %d parameters, of which it stores next to none (trainable set %s); at most %d are possible so", net.Name, total, set, maxUnvouched)
+	}
+	return nil
 }
 
 // initialisers are how nn.InitialValue draws what a checkpoint does not store.

@@ -71,7 +71,7 @@ func TestInitialWeights(t *testing.T) {
 // TestLoadModel: a loaded model is the trained one, every bit and every
 // logit, though the checkpoint of a BN-only run stores no weight.
 func TestLoadModel(t *testing.T) {
-	for _, set := range sets {
+	for _, set := range everySet() {
 		cfg := tinyConfig()
 		cfg.Trainable, cfg.Epochs, cfg.WithStats = set, 2, true
 		r, dir := trained(t, cfg)
@@ -86,7 +86,7 @@ func TestLoadModel(t *testing.T) {
 		for _, x := range m.File().Tensors {
 			stored += len(x.Float32)
 		}
-		if want := r.trainer.network.Parameters(r.trainer.set.Trains); stored != want {
+		if want := r.trainer.set.Parameters(r.trainer.network); stored != want {
 			t.Errorf("%s: %d numbers stored, want %d", set, stored, want)
 		}
 		logits := func(params *nn.Params[float32], stats *nn.Statistics) []float32 {
@@ -147,10 +147,13 @@ func TestLoadModelRefuses(t *testing.T) {
 		{"resnet-9", func(f *checkpoint.File) { f.Header.Arch = "resnet-9" }},
 		{"network's is [16]", func(f *checkpoint.File) { f.Header.Arch = "resnet-6002" }},
 		{"[1024]", func(f *checkpoint.File) { f.Header.Arch = "wrn-6002-64" }}, // refused before terabytes are allocated
-		{"gamma", func(f *checkpoint.File) { f.Header.Trainable = "gamma" }},
+		{"gama", func(f *checkpoint.File) { f.Header.Trainable = "gama" }},
 		{"missing", func(f *checkpoint.File) { f.Header.Trainable = "all" }},
 		{"orthogonal", func(f *checkpoint.File) { f.Header.Initialisers.Weights = "orthogonal" }},
 		{"classes", func(f *checkpoint.File) { f.Header.Classes = 1 }},
+		{"parameters", func(f *checkpoint.File) { // no tensor vouches for the terabytes of its weights
+			f.Header.Arch, f.Header.Trainable, f.Tensors = "wrn-6002-64", "none", nil
+		}},
 	} {
 		m, err := LoadModel(path)
 		if err != nil {

@@ -149,7 +149,7 @@ func (r *run) restore(file *checkpoint.File) error {
 	if err := r.restoreTensors(file); err != nil {
 		return r.refuse("", "%s: %v", ResumeFile, err)
 	}
-	if t.set == arch.All {
+	if t.repack {
 		t.plan.Repack()
 	}
 	r.done = done

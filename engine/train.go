@@ -88,7 +88,7 @@ func Train(ctx context.Context, cfg Config, data *dataset.Data, o TrainOptions) 
 	}
 	return &TrainResult{
 		Dir: o.Dir, Checkpoint: r.dir.path(CheckpointFile), Config: cfg,
-		Parameters: r.trainer.network.Parameters(r.trainer.set.Trains), Epochs: r.metrics,
+		Parameters: r.trainer.set.Parameters(r.trainer.network), Epochs: r.metrics,
 	}, nil
 }
 

@@ -14,6 +14,7 @@ type trainer struct {
 	optimizer *sgd
 	running   *nn.Statistics
 	plan      *nn.Training[float32]
+	repack    bool // convolutions are trained, so their filters change
 }
 
 // trainerOptions are what a trainer is made from beside its network.
@@ -35,15 +36,33 @@ func newTrainer(net *arch.Network, o trainerOptions) (*trainer, error) {
 		running:   nn.NewStatistics(net),
 	}
 	t.params.Initialise(o.seed)
-	gradients := nn.BNGradients
-	if o.set == arch.All {
-		gradients = nn.AllGradients
-	}
+	gradients := gradientsOf(net, o.set)
+	t.repack = gradients&(nn.ConvGradients|nn.ShortcutGradients) != 0
 	var err error
 	t.plan, err = nn.NewTraining(net, family, t.params, nn.TrainingOptions{
 		Batch: o.batch, Threads: o.threads, Gradients: gradients, Eps: nn.DefaultEps,
 	})
 	return t, err
+}
+
+// gradientsOf is the least that computes a gradient for all that set trains.
+func gradientsOf(net *arch.Network, set arch.TrainableSet) nn.Gradients {
+	gradients := nn.NoGradients
+	tensors := net.Tensors()
+	for i := range tensors {
+		switch x := &tensors[i]; {
+		case !set.Trains(x):
+		case x.Kind == arch.Gamma || x.Kind == arch.Beta:
+			gradients |= nn.BNGradients
+		case x.Kind == arch.OutputWeight || x.Kind == arch.OutputBias:
+			gradients |= nn.OutputGradients
+		case x.Shortcut:
+			gradients |= nn.ShortcutGradients
+		default:
+			gradients |= nn.ConvGradients
+		}
+	}
+	return gradients
 }
 
 func (t *trainer) close() { t.plan.Close() }
@@ -55,9 +74,11 @@ func (t *trainer) step(x []float32, labels []int32, rate float64) nn.Loss {
 	if !isFinite(loss.Sum) {
 		return loss
 	}
-	t.plan.Backward()
-	t.optimizer.step(t.params, t.plan.Gradients(), rate)
-	if t.set == arch.All {
+	if gradients := t.plan.Gradients(); gradients != nil {
+		t.plan.Backward()
+		t.optimizer.step(t.params, gradients, rate)
+	}
+	if t.repack {
 		t.plan.Repack()
 	}
 	updateRunning(t.running, t.plan.BatchStatistics())

@@ -176,3 +176,25 @@ func TestRefuses(t *testing.T) {
 		t.Errorf("cancelled: %v", err)
 	}
 }
+
+// TestRefusesUntrained: a file that stores no γ, or no β, cannot keep what
+// clamping makes of them.
+func TestRefusesUntrained(t *testing.T) {
+	data := tiny()
+	for set, o := range map[string]Options{"output": {Threshold: 0.1}, "beta": {Threshold: 0.1}, "gamma": {Threshold: 0.1, ZeroBeta: true}} {
+		cfg := engine.DefaultConfig()
+		cfg.Arch, cfg.Epochs, cfg.Batch, cfg.LRDrops, cfg.Trainable = "resnet-8", 1, 16, nil, set
+		r, err := engine.Train(context.Background(), cfg, data, engine.TrainOptions{Dir: filepath.Join(t.TempDir(), "run"), Threads: 2})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var e *OptionError
+		if _, err := Prune(context.Background(), load(t, r.Checkpoint), data, o); !errors.As(err, &e) {
+			t.Errorf("%s: %v, want an *OptionError", set, err)
+		}
+		o.ZeroBeta = false
+		if _, err := Prune(context.Background(), load(t, r.Checkpoint), data, o); (err == nil) != (set == "gamma") {
+			t.Errorf("%s, β kept: %v", set, err)
+		}
+	}
+}

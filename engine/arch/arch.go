@@ -32,6 +32,7 @@ type Unit struct {
 	// parameter-free option-A shortcut of He et al. 2015, section 3.3).
 	Add int
 
+	Shortcut            bool // it carries a residual across a change of shape: option B's 1×1 convolution
 	ReLU                bool
 	Kernel, Stride, Pad int
 	InShape, OutShape   Shape

@@ -42,17 +42,20 @@ func TestParameterCounts(t *testing.T) {
 	}
 }
 
-// TestGroups checks the counts of the output layer and the shortcuts.
-func TestGroups(t *testing.T) {
+// TestSetSizes compares with the counts that Frankle et al. print for
+// ResNet-110.
+func TestSetSizes(t *testing.T) {
 	n, err := Build("resnet-110", cifar)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := n.Parameters(func(t *Tensor) bool { return strings.HasPrefix(t.Name, "fc.") }); got != 650 {
-		t.Errorf("output layer: %d parameters, want 650", got)
-	}
-	if got := n.Parameters(func(t *Tensor) bool { return strings.HasSuffix(t.Name, "shortcut.0.weight") }); got != 2_560 {
-		t.Errorf("shortcut convolutions: %d parameters, want 2560", got)
+	for set, want := range map[TrainableSet]int{
+		BN: 8_288, All: 1_730_714, Output: 650, BNOutput: 8_288 + 650, BNShortcut: 8_288 + 2_560,
+		GammaOnly: 8_288 / 2, BetaOnly: 8_288 / 2, Nothing: 0,
+	} {
+		if got := set.Parameters(n); got != want {
+			t.Errorf("%s: %d parameters, want %d", set, got, want)
+		}
 	}
 }
 
@@ -148,6 +151,9 @@ func TestTrainableSets(t *testing.T) {
 	for _, s := range TrainableSets {
 		if got, err := ParseTrainableSet(string(s)); err != nil || got != s {
 			t.Errorf("%s: %v, %v", s, got, err)
+		}
+		if s.Meaning() == "" {
+			t.Errorf("%s says nothing of what it trains", s)
 		}
 	}
 	if _, err := ParseTrainableSet("gama"); err == nil || !strings.Contains(err.Error(), "bn, all") {

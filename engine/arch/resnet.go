@@ -74,7 +74,7 @@ func (n *Network) addBasicBlock(prefix string, in, channels, stride int) int {
 	residual := in
 	first := n.add(Unit{Name: prefix + ".conv1", BN: prefix + ".bn1", In: in, Add: None, ReLU: true, Kernel: 3, Stride: stride, Pad: 1}, channels)
 	if stride != 1 && n.Shortcut == OptionB {
-		residual = n.add(Unit{Name: prefix + ".shortcut.0", BN: prefix + ".shortcut.1", In: in, Add: None, Kernel: 1, Stride: stride}, channels)
+		residual = n.add(Unit{Name: prefix + ".shortcut.0", BN: prefix + ".shortcut.1", In: in, Add: None, Shortcut: true, Kernel: 1, Stride: stride}, channels)
 	}
 	return n.add(Unit{Name: prefix + ".conv2", BN: prefix + ".bn2", In: first, Add: residual, ReLU: true, Kernel: 3, Stride: 1, Pad: 1}, channels)
 }

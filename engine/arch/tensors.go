@@ -1,10 +1,5 @@
 package arch
 
-import (
-	"fmt"
-	"strings"
-)
-
 // Kind is what a tensor does.
 type Kind int
 
@@ -24,11 +19,12 @@ func (k Kind) String() string {
 
 // Tensor describes one trainable tensor.
 type Tensor struct {
-	Name  string // canonical: open_lth's state-dict name, e.g. "blocks.0.bn1.weight"
-	Kind  Kind
-	Shape []int
-	FanIn int // inputs that one output sums over; 0 for γ and β
-	Unit  int // index into Network.Units; len(Units) for the output layer
+	Name     string // canonical: open_lth's state-dict name, e.g. "blocks.0.bn1.weight"
+	Kind     Kind
+	Shape    []int
+	FanIn    int  // inputs that one output sums over; 0 for γ and β
+	Unit     int  // index into Network.Units; len(Units) for the output layer
+	Shortcut bool // of a shortcut's convolution, see Unit.Shortcut
 }
 
 // Len is the number of elements.
@@ -48,14 +44,14 @@ func (n *Network) Tensors() []Tensor {
 		u := &n.Units[i]
 		in, out := u.InShape.C, u.OutShape.C
 		ts = append(ts,
-			Tensor{u.Name + ".weight", ConvWeight, []int{out, in, u.Kernel, u.Kernel}, in * u.Kernel * u.Kernel, i},
-			Tensor{u.BN + ".weight", Gamma, []int{out}, 0, i},
-			Tensor{u.BN + ".bias", Beta, []int{out}, 0, i})
+			Tensor{u.Name + ".weight", ConvWeight, []int{out, in, u.Kernel, u.Kernel}, in * u.Kernel * u.Kernel, i, u.Shortcut},
+			Tensor{u.BN + ".weight", Gamma, []int{out}, 0, i, false},
+			Tensor{u.BN + ".bias", Beta, []int{out}, 0, i, false})
 	}
 	f := n.Features()
 	return append(ts,
-		Tensor{"fc.weight", OutputWeight, []int{n.Classes, f}, f, len(n.Units)},
-		Tensor{"fc.bias", OutputBias, []int{n.Classes}, f, len(n.Units)})
+		Tensor{"fc.weight", OutputWeight, []int{n.Classes, f}, f, len(n.Units), false},
+		Tensor{"fc.bias", OutputBias, []int{n.Classes}, f, len(n.Units), false})
 }
 
 // Parameters counts the elements of the tensors that keep returns true for.
@@ -67,40 +63,4 @@ func (n *Network) Parameters(keep func(*Tensor) bool) int {
 		}
 	}
 	return total
-}
-
-// TrainableSet names which tensors a run trains; all others keep their random
-// initial values.
-type TrainableSet string
-
-// The trainable sets.
-const (
-	BN  TrainableSet = "bn"  // γ and β of every BatchNorm (Frankle et al. 2021)
-	All TrainableSet = "all" // every tensor
-)
-
-// TrainableSets lists the sets in the order in which help texts show them.
-var TrainableSets = []TrainableSet{BN, All}
-
-// ParseTrainableSet returns the set of that name.
-func ParseTrainableSet(name string) (TrainableSet, error) {
-	var names []string
-	for _, s := range TrainableSets {
-		if string(s) == name {
-			return s, nil
-		}
-		names = append(names, string(s))
-	}
-	return "", fmt.Errorf("trainable set %q is unknown; use one of: %s", name, strings.Join(names, ", "))
-}
-
-// Trains says whether the set trains t.
-func (s TrainableSet) Trains(t *Tensor) bool {
-	switch s {
-	case BN:
-		return t.Kind == Gamma || t.Kind == Beta
-	case All:
-		return true
-	}
-	return false
 }

@@ -14,7 +14,7 @@ const weightGroups = 16
 
 // backward is what Training adds for gradients.
 type backward[T kernel.Float] struct {
-	units     []backwardUnit[T]
+	units     []backwardUnit[T] // none where only the output layer gets a gradient
 	gradients *Params[T]
 	dpooled   []T // image × features
 
@@ -49,14 +49,13 @@ type backwardUnit[T kernel.Float] struct {
 }
 
 func newBackward[T kernel.Float](t *Training[T]) *backward[T] {
-	b := &backward[T]{
-		units:     make([]backwardUnit[T], len(t.units)),
-		gradients: NewParams[T](t.net, t.o.Gradients.keeps),
-		dpooled:   make([]T, len(t.pooled)),
-		sumG:      make([]T, len(t.sums)),
-		sumGY:     make([]T, len(t.sums)),
-		sumGR:     make([]T, len(t.sums)),
+	b := &backward[T]{gradients: NewParams[T](t.net, t.o.Gradients.keeps)}
+	if !t.o.Gradients.below() {
+		return b
 	}
+	b.units = make([]backwardUnit[T], len(t.units))
+	b.dpooled = make([]T, len(t.pooled))
+	b.sumG, b.sumGY, b.sumGR = make([]T, len(t.sums)), make([]T, len(t.sums)), make([]T, len(t.sums))
 	lanes, accumulator, dySize := t.family.Lanes, 0, 0
 	for i := range t.units {
 		u, bu := &t.units[i], &b.units[i]
@@ -68,7 +67,7 @@ func newBackward[T kernel.Float](t *Training[T]) *backward[T] {
 			bu.data.SetFilters(t.params.Of(i, arch.ConvWeight))
 			bu.source = bu.data.Source()
 		}
-		if t.o.Gradients == AllGradients {
+		if t.o.Gradients.weights(u.Shortcut) {
 			bu.weight = t.family.NewWeightGradient(convShape(u.Unit))
 			accumulator = max(accumulator, bu.weight.Len())
 			dySize = max(dySize, bu.chunk*u.size)
@@ -163,12 +162,17 @@ func (b *backward[T]) place(t *Training[T]) {
 func (t *Training[T]) Backward() {
 	b, last := t.backward, len(t.units)-1
 	begin := t.begin()
-	t.pool.run(t.n, b.maskHeadImage)
-	t.finishGradients(last)
-	if t.o.Gradients == AllGradients {
+	if t.o.Gradients.below() {
+		t.pool.run(t.n, b.maskHeadImage)
+		t.finishGradients(last)
+	}
+	if t.o.Gradients&OutputGradients != 0 {
 		t.outputGradients()
 	}
 	t.end(begin, last+1, InputGradient)
+	if !t.o.Gradients.below() {
+		return
+	}
 	for i := last; i >= 0; i-- {
 		t.stage = i
 		u, bu := &t.units[i], &b.units[i]
@@ -311,7 +315,9 @@ func (t *Training[T]) finishBatchNorm(i int, sumGY []T) {
 		mean, inv := t.means[i][c], 1/math.Sqrt(t.vars[i][c]+t.eps)
 		// The sums were taken around the rounded mean.
 		gx := (gy + (float64(bu.mean[c])-mean)*g) * inv
-		dgamma[c], dbeta[c] = T(gx), T(g)
+		if dgamma != nil {
+			dgamma[c], dbeta[c] = T(gx), T(g)
+		}
 		scale := float64(gamma[c]) * inv
 		slope := -scale * inv * gx / count
 		bu.cg[c], bu.cy[c], bu.c1[c] = T(scale), T(slope), T(-scale*g/count-slope*mean)

@@ -9,20 +9,41 @@ import (
 	"bnkit/engine/kernel"
 )
 
-// Gradients is what Training.Backward computes.
+// Gradients says which tensors' gradients Training.Backward computes: a union
+// of the choices below.
 type Gradients int
 
 // The choices of gradients.
 const (
-	NoGradients  Gradients = iota // Forward only, in less memory
-	BNGradients                   // γ and β of every BatchNorm
-	AllGradients                  // every tensor, trained or not
+	BNGradients       Gradients = 1 << iota // γ and β of every BatchNorm
+	OutputGradients                         // the output layer
+	ShortcutGradients                       // the weights of shortcuts' convolutions
+	ConvGradients                           // the weights of every convolution
+
+	NoGradients  Gradients = 0 // Forward only, in less memory
+	AllGradients           = BNGradients | OutputGradients | ConvGradients
 )
 
 // keeps says whether the gradient of a tensor is computed.
 func (g Gradients) keeps(t *arch.Tensor) bool {
-	return g == AllGradients || g == BNGradients && (t.Kind == arch.Gamma || t.Kind == arch.Beta)
+	switch t.Kind {
+	case arch.Gamma, arch.Beta:
+		return g&BNGradients != 0
+	case arch.OutputWeight, arch.OutputBias:
+		return g&OutputGradients != 0
+	}
+	return g.weights(t.Shortcut)
 }
+
+// weights says whether a convolution, a shortcut's or another, gets a weight
+// gradient.
+func (g Gradients) weights(shortcut bool) bool {
+	return g&ConvGradients != 0 || shortcut && g&ShortcutGradients != 0
+}
+
+// below says whether anything but the output layer gets a gradient, so that
+// the gradient must be taken back through the units.
+func (g Gradients) below() bool { return g&^OutputGradients != 0 }
 
 // TrainingOptions are a Training's sizes.
 type TrainingOptions struct {
@@ -107,9 +128,9 @@ func NewTraining[T kernel.Float](net *arch.Network, family *kernel.Family[T], pa
 	}
 	t := &Training[T]{plan: *p, o: o, workers: newWorkers[T](o.Threads), statistics: NewStatistics(net)}
 	t.buffers = t.newBuffers(o.Batch, lifetimes{
-		keepY:   o.Gradients != NoGradients,
-		keepOut: o.Gradients == AllGradients,
-		masks:   o.Gradients != NoGradients,
+		keepY:   o.Gradients.below(),
+		keepOut: o.Gradients&(ConvGradients|ShortcutGradients) != 0,
+		masks:   o.Gradients.below(),
 	})
 	widest, largest := 0, 0
 	for i := range t.units {
@@ -140,15 +161,19 @@ func NewTraining[T kernel.Float](net *arch.Network, family *kernel.Family[T], pa
 // Close ends the workers; the Training must not be used again.
 func (t *Training[T]) Close() { t.pool.close() }
 
-// Repack packs the convolutions' filters again after their weights changed.
+// Repack packs filters again after the weights changed: those of the
+// convolutions whose weight gradients are computed, as no others are trained.
 func (t *Training[T]) Repack() {
 	t.pool.run(len(t.units), t.repack)
 }
 
 func (t *Training[T]) repackUnit(_, i int) {
+	if !t.o.Gradients.weights(t.units[i].Shortcut) {
+		return
+	}
 	w := t.params.Of(i, arch.ConvWeight)
 	t.units[i].forward.SetFilters(w)
-	if t.backward != nil && t.backward.units[i].data != nil {
+	if t.backward.units[i].data != nil {
 		t.backward.units[i].data.SetFilters(w)
 	}
 }
@@ -224,7 +249,7 @@ func (t *Training[T]) finishStatistics(i int) {
 		t.statistics.Var[i][c] = m2 / math.Max(count-1, 1)
 	}
 	t.setAffine(i, t.means[i], t.vars[i])
-	if t.backward != nil {
+	if t.o.Gradients.below() {
 		for c, mean := range t.means[i] {
 			t.backward.units[i].mean[c] = T(mean)
 		}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"testing"
 
 	"bnkit/engine/arch"
@@ -155,37 +156,48 @@ func TestGradientChoices(t *testing.T) {
 	for _, shortcut := range []arch.Shortcut{arch.OptionA, arch.OptionB} {
 		e := newExample[float32](t, "resnet-14", arch.Options{Input: arch.Shape{C: 3, H: 12, W: 12}, Classes: 10, Shortcut: shortcut}, 9)
 		all := e.training(t, kernel.Best(), TrainingOptions{Threads: 2, Gradients: AllGradients})
-		bn := e.training(t, kernel.Best(), TrainingOptions{Threads: 2, Gradients: BNGradients})
-		none := e.training(t, kernel.Best(), TrainingOptions{Threads: 2})
 		want := all.Forward(e.pictures, e.labels)
 		all.Backward()
-		if got := bn.Forward(e.pictures, e.labels); got != want {
-			t.Errorf("loss %v with γ and β's gradients, %v with all", got, want)
-		}
-		bn.Backward()
-		if got := none.Forward(e.pictures, e.labels); got != want {
-			t.Errorf("loss %v without gradients, %v with all", got, want)
-		}
-		if none.Gradients() != nil {
-			t.Error("gradients where none were asked for")
-		}
-		for i := range e.params.Tensors {
-			x := &e.params.Tensors[i]
-			got := bn.Gradients().Values[i]
-			if !arch.BN.Trains(x) {
-				if got != nil {
-					t.Errorf("a gradient of %s", x.Name)
+		for choice, keeps := range map[Gradients]func(*arch.Tensor) bool{
+			NoGradients:                     nil,
+			BNGradients:                     arch.BN.Trains,
+			OutputGradients:                 arch.Output.Trains,
+			BNGradients | OutputGradients:   arch.BNOutput.Trains,
+			BNGradients | ShortcutGradients: arch.BNShortcut.Trains,
+			ConvGradients:                   func(x *arch.Tensor) bool { return x.Kind == arch.ConvWeight },
+			ShortcutGradients:               func(x *arch.Tensor) bool { return strings.HasSuffix(x.Name, ".shortcut.0.weight") },
+		} {
+			step := e.training(t, kernel.Best(), TrainingOptions{Threads: 2, Gradients: choice})
+			for range 2 {
+				if got := step.Forward(e.pictures, e.labels); got != want {
+					t.Errorf("gradients %d: loss %v, with all %v", choice, got, want)
+				}
+				if keeps != nil {
+					step.Backward()
+				}
+			}
+			for i := range e.net.Units {
+				if !slices.Equal(step.BatchStatistics().Mean[i], all.BatchStatistics().Mean[i]) ||
+					!slices.Equal(step.BatchStatistics().Var[i], all.BatchStatistics().Var[i]) {
+					t.Errorf("gradients %d: other statistics of %s", choice, e.net.Units[i].BN)
+				}
+			}
+			if keeps == nil {
+				if step.Gradients() != nil {
+					t.Error("gradients where none were asked for")
 				}
 				continue
 			}
-			if !slices.Equal(got, all.Gradients().Values[i]) {
-				t.Errorf("another gradient of %s", x.Name)
-			}
-		}
-		for i := range e.net.Units {
-			if !slices.Equal(none.BatchStatistics().Mean[i], all.BatchStatistics().Mean[i]) ||
-				!slices.Equal(none.BatchStatistics().Var[i], all.BatchStatistics().Var[i]) {
-				t.Errorf("other statistics of %s", e.net.Units[i].BN)
+			for i := range e.params.Tensors {
+				x := &e.params.Tensors[i]
+				switch got := step.Gradients().Values[i]; {
+				case !keeps(x):
+					if got != nil {
+						t.Errorf("gradients %d: one of %s", choice, x.Name)
+					}
+				case !slices.Equal(got, all.Gradients().Values[i]):
+					t.Errorf("gradients %d: another one of %s", choice, x.Name)
+				}
 			}
 		}
 	}
@@ -194,14 +206,12 @@ func TestGradientChoices(t *testing.T) {
 // TestStepAllocatesNothing also holds for a step that packs filters again.
 func TestStepAllocatesNothing(t *testing.T) {
 	e := newExample[float32](t, "resnet-8", arch.Options{Input: arch.Shape{C: 3, H: 8, W: 8}, Classes: 10}, 16)
-	for _, g := range []Gradients{BNGradients, AllGradients} {
+	for _, g := range []Gradients{BNGradients, AllGradients, OutputGradients, BNGradients | ShortcutGradients} {
 		step := e.training(t, kernel.Best(), TrainingOptions{Threads: 2, Gradients: g})
 		if n := testing.AllocsPerRun(5, func() {
 			step.Forward(e.pictures, e.labels)
 			step.Backward()
-			if g == AllGradients {
-				step.Repack()
-			}
+			step.Repack()
 		}); n != 0 {
 			t.Errorf("%v allocations in a step with gradients %d", n, g)
 		}
