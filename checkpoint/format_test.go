@@ -33,17 +33,9 @@ func TestFormatVectors(t *testing.T) {
 			&want[0], &want[1], &want[2], &want[3]); err != nil {
 			t.Fatalf("%s: %v", line, err)
 		}
-		net, err := arch.Build(network, arch.Options{Input: arch.Shape{C: 3, H: 32, W: 32}, Classes: classes})
-		if err != nil {
-			t.Fatal(err)
-		}
-		tensors := net.Tensors()
-		i := slices.IndexFunc(tensors, func(x arch.Tensor) bool { return x.Name == name })
-		if i < 0 {
-			t.Fatalf("%s has no tensor %s", network, name)
-		}
-		values := make([]float32, tensors[i].Len())
-		nn.InitialValue(values, &tensors[i], seed)
+		x := namedTensor(t, network, classes, name)
+		values := make([]float32, x.Len())
+		nn.InitialValue(values, x, seed)
 		for j, w := range want {
 			if got := math.Float32bits(values[j]); got != w {
 				t.Errorf("element %d is %08x: %s", j, got, line)
@@ -51,6 +43,48 @@ func TestFormatVectors(t *testing.T) {
 		}
 	}
 	if vectors != 7 {
+		t.Errorf("%d vectors", vectors)
+	}
+}
+
+func namedTensor(t *testing.T, network string, classes int, name string) *arch.Tensor {
+	t.Helper()
+	net, err := arch.Build(network, arch.Options{Input: arch.Shape{C: 3, H: 32, W: 32}, Classes: classes})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tensors := net.Tensors()
+	i := slices.IndexFunc(tensors, func(x arch.Tensor) bool { return x.Name == name })
+	if i < 0 {
+		t.Fatalf("%s has no tensor %s", network, name)
+	}
+	return &tensors[i]
+}
+
+// TestChosenVectors draws the choices of weights that FORMAT.md gives.
+func TestChosenVectors(t *testing.T) {
+	format, err := os.ReadFile("FORMAT.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	vectors := 0
+	for line := range strings.Lines(string(format)) {
+		if !strings.HasPrefix(line, "chosen ") {
+			continue
+		}
+		vectors++
+		var seed uint64
+		var network, name, set string
+		want := make([]int32, 4)
+		if _, err := fmt.Sscanf(line, "chosen %d %s %s %s -> %d %d %d %d", &seed, &network, &name, &set,
+			&want[0], &want[1], &want[2], &want[3]); err != nil {
+			t.Fatalf("%s: %v", line, err)
+		}
+		if got := nn.Chosen(namedTensor(t, network, 10, name), arch.TrainableSet(set), seed)[:4]; !slices.Equal(got, want) {
+			t.Errorf("%v: %s", got, line)
+		}
+	}
+	if vectors != 3 {
 		t.Errorf("%d vectors", vectors)
 	}
 }

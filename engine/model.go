@@ -66,9 +66,11 @@ func newModel(file *checkpoint.File, path string) (*Model, error) {
 	}
 	m.Params = nn.NewParams[float32](net, nil)
 	m.Params.Initialise(h.Seed)
+	trained := nn.NewTrained(net, m.Params, set, h.Seed)
 	for i, v := range values {
-		copy(m.Params.Values[i], v)
+		copy(trained.Values[i], v)
 	}
+	trained.Scatter()
 	return m, nil
 }
 
@@ -115,7 +117,8 @@ func headerNetwork(h *checkpoint.Header) (*arch.Network, arch.TrainableSet, erro
 // or nil.
 func (m *Model) File() *checkpoint.File {
 	f := &checkpoint.File{Header: m.Header}
-	f.Tensors = trainedTensors(m.Params, arch.TrainableSet(m.Header.Trainable))
+	trained := nn.NewTrained(m.Network, m.Params, arch.TrainableSet(m.Header.Trainable), m.Header.Seed)
+	f.Tensors = trainedTensors(trained.Params)
 	if m.Stored != nil {
 		f.Tensors = append(f.Tensors, statisticsTensors(m.Network, m.Stored)...)
 	}

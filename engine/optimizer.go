@@ -19,7 +19,7 @@ type sgd struct {
 func newSGD(net *arch.Network, family *kernel.Family[float32], set arch.TrainableSet, momentum, decay float64) *sgd {
 	return &sgd{
 		family: family, momentum: float32(momentum), decay: float32(decay),
-		velocity: nn.NewParams[float32](net, set.Trains),
+		velocity: nn.NewTrainedParams[float32](net, set),
 	}
 }
 

@@ -33,7 +33,7 @@ func TestCheckpointSizes(t *testing.T) {
 			t.Fatal(err)
 		}
 		path := filepath.Join(t.TempDir(), CheckpointFile)
-		if err := checkpoint.WriteFile(path, &checkpoint.File{Header: header, Tensors: trainedTensors(params, arch.BN)}); err != nil {
+		if err := checkpoint.WriteFile(path, &checkpoint.File{Header: header, Tensors: trainedTensors(params)}); err != nil {
 			t.Fatal(err)
 		}
 		info, err := os.Stat(path)

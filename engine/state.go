@@ -55,7 +55,7 @@ func (r *run) save(m *EpochMetrics) error {
 	if err != nil {
 		return err
 	}
-	file := &checkpoint.File{Header: header, Tensors: trainedTensors(r.trainer.params, r.trainer.set)}
+	file := &checkpoint.File{Header: header, Tensors: trainedTensors(r.trainer.trained.Params)}
 	if r.cfg.WithStats {
 		file.Tensors = append(file.Tensors, statisticsTensors(r.trainer.network, r.trainer.running)...)
 	}
@@ -78,7 +78,7 @@ func (r *run) saveState() error {
 		return err
 	}
 	t := r.trainer
-	tensors := trainedTensors(t.params, t.set)
+	tensors := trainedTensors(t.trained.Params)
 	tensors = append(tensors, velocityTensors(t.optimizer.velocity)...)
 	tensors = append(tensors, statisticsTensors(t.network, t.running)...)
 	return checkpoint.WriteFile(r.dir.path(ResumeFile), &checkpoint.File{Header: header, Tensors: tensors})
@@ -180,8 +180,9 @@ func (r *run) restoreTensors(file *checkpoint.File) error {
 		return err
 	}
 	for i, v := range values {
-		copy(t.params.Values[i], v)
+		copy(t.trained.Values[i], v)
 	}
+	t.trained.Scatter()
 	t.running = running
 	return nil
 }

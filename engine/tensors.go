@@ -21,12 +21,13 @@ func section(k arch.Kind) string {
 	return checkpoint.SectionBN
 }
 
-// trainedTensors are copies of the tensors that set trains.
-func trainedTensors(params *nn.Params[float32], set arch.TrainableSet) []checkpoint.Tensor {
+// trainedTensors are copies of what is trained, as nn.Trained holds it.
+func trainedTensors(trained *nn.Params[float32]) []checkpoint.Tensor {
 	var ts []checkpoint.Tensor
-	for i := range params.Tensors {
-		if x := &params.Tensors[i]; set.Trains(x) {
-			ts = append(ts, checkpoint.Tensor{Section: section(x.Kind), Name: x.Name, Shape: x.Shape, Float32: slices.Clone(params.Values[i])})
+	for i, v := range trained.Values {
+		if v != nil {
+			x := &trained.Tensors[i]
+			ts = append(ts, checkpoint.Tensor{Section: section(x.Kind), Name: x.Name, Shape: x.Shape, Float32: slices.Clone(v)})
 		}
 	}
 	return ts
@@ -149,7 +150,7 @@ func (s storedTensors) statistics(net *arch.Network) (*nn.Statistics, error) {
 	return stats, nil
 }
 
-// trained takes every tensor that set trains, by index into the network's
+// trained takes what set trains of every tensor, by index into the network's
 // tensors.
 func (s storedTensors) trained(net *arch.Network, set arch.TrainableSet) (map[int][]float32, error) {
 	values := map[int][]float32{}
@@ -159,7 +160,7 @@ func (s storedTensors) trained(net *arch.Network, set arch.TrainableSet) (map[in
 		if !set.Trains(x) {
 			continue
 		}
-		v, err := s.float32s(section(x.Kind), x.Name, x.Shape)
+		v, err := s.float32s(section(x.Kind), x.Name, set.TrainedShape(x))
 		if err != nil {
 			return nil, err
 		}

@@ -14,7 +14,12 @@ type trainer struct {
 	optimizer *sgd
 	running   *nn.Statistics
 	plan      *nn.Training[float32]
-	repack    bool // convolutions are trained, so their filters change
+
+	// what the optimizer moves, and by which gradients (nil where nothing is
+	// trained)
+	trained, gradients *nn.Trained[float32]
+
+	repack bool // convolutions are trained, so their filters change
 }
 
 // trainerOptions are what a trainer is made from beside its network.
@@ -42,7 +47,14 @@ func newTrainer(net *arch.Network, o trainerOptions) (*trainer, error) {
 	t.plan, err = nn.NewTraining(net, family, t.params, nn.TrainingOptions{
 		Batch: o.batch, Threads: o.threads, Gradients: gradients, Eps: nn.DefaultEps,
 	})
-	return t, err
+	if err != nil {
+		return nil, err
+	}
+	t.trained = nn.NewTrained(net, t.params, o.set, o.seed)
+	if g := t.plan.Gradients(); g != nil {
+		t.gradients = nn.NewTrained(net, g, o.set, o.seed)
+	}
+	return t, nil
 }
 
 // gradientsOf is the least that computes a gradient for all that set trains.
@@ -74,9 +86,11 @@ func (t *trainer) step(x []float32, labels []int32, rate float64) nn.Loss {
 	if !isFinite(loss.Sum) {
 		return loss
 	}
-	if gradients := t.plan.Gradients(); gradients != nil {
+	if t.gradients != nil {
 		t.plan.Backward()
-		t.optimizer.step(t.params, gradients, rate)
+		t.gradients.Gather()
+		t.optimizer.step(t.trained.Params, t.gradients.Params, rate)
+		t.trained.Scatter()
 	}
 	if t.repack {
 		t.plan.Repack()

@@ -67,7 +67,7 @@ checkpoint, parameters (trained numbers) and config.`,
 	f.StringVar(&d.Shortcut, "shortcut", d.Shortcut, "shortcut where the shape changes: B (1×1 convolution) or A (subsample and pad)")
 	f.StringVar(&d.Data, "data", d.Data, "data set, or its path")
 	f.StringVar(&o.dataDir, "data-dir", "", "folder that holds the data set (default: the cache folder)")
-	f.StringVar(&d.Trainable, "trainable", d.Trainable, "what is trained: "+trainableNames())
+	f.StringVar(&d.Trainable, "trainable", d.Trainable, "what is trained: "+arch.TrainableNames())
 	f.IntVar(&d.Epochs, "epochs", d.Epochs, "passes over the training split")
 	f.IntVar(&d.Batch, "batch", d.Batch, "pictures a step")
 	f.Float64Var(&d.LR, "lr", d.LR, "learning rate")
@@ -135,15 +135,6 @@ func runTrain(c *cobra.Command, g *globalOptions, o trainOptions) error {
 		return err
 	}
 	return finishTrain(g, result)
-}
-
-// trainableNames lists the trainable sets for a flag's help.
-func trainableNames() string {
-	var names []string
-	for _, s := range arch.TrainableSets {
-		names = append(names, string(s))
-	}
-	return strings.Join(names, ", ")
 }
 
 func trainedWords(set string) string {

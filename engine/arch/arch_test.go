@@ -52,6 +52,9 @@ func TestSetSizes(t *testing.T) {
 	for set, want := range map[TrainableSet]int{
 		BN: 8_288, All: 1_730_714, Output: 650, BNOutput: 8_288 + 650, BNShortcut: 8_288 + 2_560,
 		GammaOnly: 8_288 / 2, BetaOnly: 8_288 / 2, Nothing: 0,
+		"random-1": 8_288 / 2, "random-2": 8_288, "bn+random-2": 2 * 8_288,
+		// All that there are: 27 a channel in the first convolution, 16 and 32 in the shortcuts'.
+		"random-40": 16*27 + 32*16 + 64*32 + 40*(36*16+36*32+36*64-16+16),
 	} {
 		if got := set.Parameters(n); got != want {
 			t.Errorf("%s: %d parameters, want %d", set, got, want)
@@ -154,6 +157,17 @@ func TestTrainableSets(t *testing.T) {
 		}
 		if s.Meaning() == "" {
 			t.Errorf("%s says nothing of what it trains", s)
+		}
+	}
+	for _, name := range []string{"random-1", "random-2", "bn+random-2", "random-1024"} {
+		if got, err := ParseTrainableSet(name); err != nil || string(got) != name || got.Meaning() == "" {
+			t.Errorf("%s: %v, %v", name, got, err)
+		}
+	}
+	for _, name := range []string{"random", "random-", "random-0", "random-02", "random-+2", "random--2", "random-1025", "random-99999999999999999999",
+		"bn+random-0", "bn+bn+random-2", "output+random-2", "random-2+bn", "", "bn+"} {
+		if got, err := ParseTrainableSet(name); err == nil {
+			t.Errorf("%q is taken for %s", name, got)
 		}
 	}
 	if _, err := ParseTrainableSet("gama"); err == nil || !strings.Contains(err.Error(), "bn, all") {
