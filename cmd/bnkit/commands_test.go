@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -230,6 +231,10 @@ func TestExitCodes(t *testing.T) {
 		{"prune broken.bnz --threshold nought", 2, "nought"},
 		{"export broken.bnz --out x --format onnx", 2, "safetensors"},
 		{"bench --arch vgg", 2, "vgg"},
+		{"inspect --arch resnet-21", 2, "20 and 26"},
+		{"inspect --arch resnet-20 broken.bnz", 2, "not both"},
+		{"inspect --shortcut A", 2, "--arch"},
+		{"train --trainable random-0", 2, "random-2"},
 		{"plot", 2, "--help"},
 		{"plot edited", 3, "analyze the checkpoint again"},
 		{"compare", 2, "--help"},
@@ -243,6 +248,34 @@ func TestExitCodes(t *testing.T) {
 		if code != c.code || !strings.Contains(complaint, c.says) || strings.Count(complaint, "\n") != 1 {
 			t.Errorf("bnkit %s: exit code %d, %q; want %d and one line with %q", c.args, code, err, c.code, c.says)
 		}
+	}
+}
+
+// TestInspectNetwork compares with the counts that Frankle et al. print for
+// ResNet-110, with the shortcuts of either kind.
+func TestInspectNetwork(t *testing.T) {
+	inDirectory(t)
+	for _, c := range []struct {
+		shortcut            string
+		all, bn, bnShortcut int
+	}{{"B", 1_730_714, 8_288, 8_288 + 2_560}, {"A", 1_727_962, 8_096, 8_096}} {
+		var r networkSets
+		decode(t, ok(t, "inspect", "--arch", "resnet-110", "--shortcut", c.shortcut, "--json"), &r)
+		got := map[string]int{}
+		for _, s := range r.Sets {
+			got[s.Name] = s.Parameters
+			if s.Trains == "" {
+				t.Errorf("%s trains something that has no words", s.Name)
+			}
+		}
+		want := map[string]int{"bn": c.bn, "all": c.all, "output": 650, "bn+output": c.bn + 650, "bn+shortcut": c.bnShortcut,
+			"gamma": c.bn / 2, "beta": c.bn / 2, "none": 0, "random-2": c.bn, "bn+random-2": 2 * c.bn}
+		if !maps.Equal(got, want) || r.Parameters != c.all || r.Shortcut != c.shortcut {
+			t.Errorf("%+v, want %v", r, want)
+		}
+	}
+	if out := ok(t, "inspect", "--arch", "resnet-110"); !strings.Contains(out, "1730714 parameters") || !strings.Contains(out, "  10848 ") {
+		t.Errorf("inspect --arch prints:\n%s", out)
 	}
 }
 

@@ -1,30 +1,91 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
 	"bnkit/checkpoint"
+	"bnkit/engine/arch"
 )
 
 func newInspectCommand(g *globalOptions) *cobra.Command {
-	return &cobra.Command{
+	var network, shortcut string
+	c := &cobra.Command{
 		Use:   "inspect [CKPT.bnz]",
-		Short: "List a checkpoint's header and tensors",
+		Short: "List a checkpoint's header and tensors, or a network's trainable sets",
 		Long: `List what a .bnz file says of itself and which tensors it stores, without
 reading their data. ` + withoutFile + `
 
+With --arch: list what each trainable set trains in that network, on pictures
+of 3×32×32 in 10 classes, and how many numbers that are.
+
 With --json: header, sections (name, required, tensors: name, type, shape,
-crc32c), file_bytes, tensor_bytes (uncompressed), stored_bytes (compressed).`,
+crc32c), file_bytes, tensor_bytes (uncompressed), stored_bytes (compressed);
+with --arch: arch, shortcut, input, classes, parameters (all) and sets (name,
+trains, parameters).`,
 		Example: `  bnkit inspect
-  bnkit inspect runs/first/ckpt.bnz --json`,
+  bnkit inspect runs/first/ckpt.bnz --json
+  bnkit inspect --arch resnet-110 --shortcut A`,
 		Args: cobra.MaximumNArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error { return runInspect(g, args) },
+		RunE: func(c *cobra.Command, args []string) error {
+			switch {
+			case network == "" && c.Flags().Changed("shortcut"):
+				return &usageError{c.CommandPath(), errors.New("--shortcut belongs to --arch")}
+			case network == "" && !c.Flags().Changed("arch"):
+				return runInspect(g, args)
+			case len(args) > 0:
+				return &usageError{c.CommandPath(), errors.New("inspect a file or, with --arch, a network, not both")}
+			}
+			return inspectNetwork(c, g, network, arch.Shortcut(shortcut))
+		},
 	}
+	c.Flags().StringVar(&network, "arch", "", "network whose trainable sets are listed")
+	c.Flags().StringVar(&shortcut, "shortcut", string(arch.OptionB), "its shortcuts: B or A")
+	return c
+}
+
+// networkSets is what inspect --arch says.
+type networkSets struct {
+	Arch       string   `json:"arch"`
+	Shortcut   string   `json:"shortcut"`
+	Input      [3]int   `json:"input"` // channels, height, width
+	Classes    int      `json:"classes"`
+	Parameters int      `json:"parameters"`
+	Sets       []setRow `json:"sets"`
+}
+
+type setRow struct {
+	Name       string `json:"name"`
+	Trains     string `json:"trains"`
+	Parameters int    `json:"parameters"`
+}
+
+func inspectNetwork(c *cobra.Command, g *globalOptions, name string, shortcut arch.Shortcut) error {
+	net, err := arch.Build(name, arch.Options{Input: arch.Shape{C: 3, H: 32, W: 32}, Classes: 10, Shortcut: shortcut})
+	if err != nil {
+		return &usageError{c.CommandPath(), err}
+	}
+	r := networkSets{Arch: net.Name, Shortcut: string(net.Shortcut), Input: [3]int{net.Input.C, net.Input.H, net.Input.W},
+		Classes: net.Classes, Parameters: arch.All.Parameters(net)}
+	for _, s := range append(slices.Clone(arch.TrainableSets), "random-2", "bn+random-2") {
+		r.Sets = append(r.Sets, setRow{string(s), s.Meaning(), s.Parameters(net)})
+	}
+	return g.print(r, func(w io.Writer) {
+		fmt.Fprintf(w, "%s, shortcut %s, pictures of %v, %d classes: %d parameters\n\n", r.Arch, r.Shortcut, net.Input, r.Classes, r.Parameters)
+		width := max(len(fmt.Sprint(r.Parameters)), len("numbers"))
+		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+		fmt.Fprintf(t, "trainable set\t%*s\t  share\ttrains\n", width, "numbers")
+		for _, s := range r.Sets {
+			fmt.Fprintf(t, "%s\t%*d\t%7s\t%s\n", s.Name, width, s.Parameters, share(float64(s.Parameters)/float64(r.Parameters)), s.Trains)
+		}
+		t.Flush()
+	})
 }
 
 func runInspect(g *globalOptions, args []string) error {
