@@ -55,9 +55,9 @@ type Header struct {
 // Initialisers name how tensors that are not stored are drawn.
 type Initialisers struct {
 	Generator string `json:"generator"` // "philox4x32-10"
-	Weights   string `json:"weights"`   // "he-normal"
-	Gamma     string `json:"gamma"`     // "uniform"
-	Beta      string `json:"beta"`      // "zero"
+	Weights   string `json:"weights"`   // e.g. "he-normal"
+	Gamma     string `json:"gamma"`     // e.g. "uniform"
+	Beta      string `json:"beta"`      // e.g. "zero"
 }
 
 // DataSet names what a network was trained on.

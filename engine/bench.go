@@ -167,7 +167,7 @@ func benchStep(net *arch.Network, set arch.TrainableSet, cfg BenchConfig, x []fl
 		}
 		return func() { f.Run(x, cfg.Batch) }, nil, f.Close, nil
 	}
-	t, err := newTrainer(net, trainerOptions{set: set, seed: 1, batch: cfg.Batch, threads: cfg.Threads, momentum: 0.9, decay: 1e-4})
+	t, err := newTrainer(net, trainerOptions{set: set, initialisers: nn.DefaultInitialisers, seed: 1, batch: cfg.Batch, threads: cfg.Threads, momentum: 0.9, decay: 1e-4})
 	if err != nil {
 		return nil, nil, nil, err
 	}

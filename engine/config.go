@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"slices"
 
 	"bnkit/engine/arch"
+	"bnkit/engine/nn"
 )
 
 // Config is everything that decides a run's result, as config.json holds it.
@@ -30,6 +32,12 @@ type Config struct {
 	Subset      int     `json:"subset"`       // examples of the training split that are used; 0 for all
 	Augment     bool    `json:"augment"`      // flip and shift training pictures
 	WithStats   bool    `json:"with_stats"`   // store running statistics in ckpt.bnz
+
+	// How initial values are drawn, as nn.Initialisers names it; "" for the
+	// default.
+	Init      string `json:"init,omitempty"`
+	GammaInit string `json:"gamma_init,omitempty"`
+	BetaInit  string `json:"beta_init,omitempty"`
 }
 
 // DefaultConfig trains a small ResNet on the embedded sample: under two
@@ -74,6 +82,10 @@ func (c *Config) Validate() error {
 	if _, err := arch.ParseTrainableSet(c.Trainable); err != nil {
 		return fail("trainable", "%v", err)
 	}
+	var unknown *nn.InitialiserError
+	if err := c.initialisers().Check(); errors.As(err, &unknown) {
+		return fail(map[string]string{"weights": "init", "gamma": "gamma_init", "beta": "beta_init"}[unknown.Of], "%v", err)
+	}
 	finite := func(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
 	switch {
 	case c.Epochs < 1 || c.Epochs > maxEpochs:
@@ -98,6 +110,25 @@ func (c *Config) Validate() error {
 		}
 	}
 	return nil
+}
+
+// initialisers are the run's, defaults filled in.
+func (c *Config) initialisers() nn.Initialisers {
+	d := nn.DefaultInitialisers
+	return nn.Initialisers{Weights: cmp.Or(c.Init, d.Weights), Gamma: cmp.Or(c.GammaInit, d.Gamma), Beta: cmp.Or(c.BetaInit, d.Beta)}
+}
+
+// leaveOutDefaults gives the default initialisers their one spelling, so that
+// naming one changes no file.
+func (c *Config) leaveOutDefaults() {
+	for _, s := range []struct {
+		name          *string
+		defaultToOmit string
+	}{{&c.Init, nn.DefaultInitialisers.Weights}, {&c.GammaInit, nn.DefaultInitialisers.Gamma}, {&c.BetaInit, nn.DefaultInitialisers.Beta}} {
+		if *s.name == s.defaultToOmit {
+			*s.name = ""
+		}
+	}
 }
 
 // Limits that no real run reaches and that keep every product of two settings
@@ -128,6 +159,9 @@ func (c *Config) difference(d *Config) (field string, was, now any) {
 		{"subset", c.Subset, d.Subset, c.Subset == d.Subset},
 		{"augment", c.Augment, d.Augment, c.Augment == d.Augment},
 		{"with_stats", c.WithStats, d.WithStats, c.WithStats == d.WithStats},
+		{"init", c.initialisers().Weights, d.initialisers().Weights, c.Init == d.Init},
+		{"gamma_init", c.initialisers().Gamma, d.initialisers().Gamma, c.GammaInit == d.GammaInit},
+		{"beta_init", c.initialisers().Beta, d.initialisers().Beta, c.BetaInit == d.BetaInit},
 	} {
 		if !f.same {
 			return f.name, f.was, f.now

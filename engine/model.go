@@ -43,6 +43,10 @@ func newModel(file *checkpoint.File, path string) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
+	in, err := drawnInitialisers(h)
+	if err != nil {
+		return nil, err
+	}
 	stored := newStoredTensors(file)
 	m := &Model{Network: net, Header: *h, Path: path}
 	// Every tensor is checked before the network's weights are allocated: a
@@ -65,7 +69,7 @@ func newModel(file *checkpoint.File, path string) (*Model, error) {
 		return nil, err
 	}
 	m.Params = nn.NewParams[float32](net, nil)
-	m.Params.Initialise(h.Seed)
+	m.Params.InitialiseBy(in, h.Seed)
 	trained := nn.NewTrained(net, m.Params, set, h.Seed)
 	for i, v := range values {
 		copy(trained.Values[i], v)
@@ -93,14 +97,25 @@ func vouched(net *arch.Network, set arch.TrainableSet) error {
 	return nil
 }
 
-// initialisers are how nn.InitialValue draws what a checkpoint does not store.
-var initialisers = checkpoint.Initialisers{Generator: "philox4x32-10", Weights: "he-normal", Gamma: "uniform", Beta: "zero"}
+// generator is what package rng draws with.
+const generator = "philox4x32-10"
+
+// headerInitialisers is how a header names initialisers.
+func headerInitialisers(in nn.Initialisers) checkpoint.Initialisers {
+	return checkpoint.Initialisers{Generator: generator, Weights: in.Weights, Gamma: in.Gamma, Beta: in.Beta}
+}
+
+// drawnInitialisers are a header's, if this version can draw by them.
+func drawnInitialisers(h *checkpoint.Header) (nn.Initialisers, error) {
+	in := nn.Initialisers{Weights: h.Initialisers.Weights, Gamma: h.Initialisers.Gamma, Beta: h.Initialisers.Beta}
+	if h.Initialisers.Generator != generator {
+		return in, fmt.Errorf("its weights were drawn by %q, this version draws by %s", h.Initialisers.Generator, generator)
+	}
+	return in, in.Check()
+}
 
 // headerNetwork builds the network that a header describes.
 func headerNetwork(h *checkpoint.Header) (*arch.Network, arch.TrainableSet, error) {
-	if h.Initialisers != initialisers {
-		return nil, "", fmt.Errorf("its weights were drawn by %+v, this version draws them by %+v", h.Initialisers, initialisers)
-	}
 	set, err := arch.ParseTrainableSet(h.Trainable)
 	if err != nil {
 		return nil, "", err

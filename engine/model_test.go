@@ -122,6 +122,40 @@ func TestLoadModel(t *testing.T) {
 	}
 }
 
+// TestInitialisersAreStored: a file alone regenerates weights drawn otherwise
+// than by default, and naming a default changes no file.
+func TestInitialisersAreStored(t *testing.T) {
+	for i, in := range []nn.Initialisers{
+		{Weights: "he-uniform", Gamma: "one", Beta: "one"},
+		{Weights: "orthogonal", Gamma: "uniform-symmetric"},
+		{Weights: "binary", Gamma: "normal", Beta: "constant:0.1"},
+		{Gamma: "constant:0.5"},
+	} {
+		cfg := tinyConfig()
+		cfg.Trainable, cfg.Epochs = []string{"bn", "none", "random-2", "output"}[i], 1
+		cfg.Init, cfg.GammaInit, cfg.BetaInit = in.Weights, in.Gamma, in.Beta
+		r, dir := trained(t, cfg)
+		for _, name := range []string{CheckpointFile, ResumeFile} {
+			m, err := LoadModel(filepath.Join(dir, name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if weightsHash(m.Params) != weightsHash(r.trainer.params) {
+				t.Errorf("%+v: %s regenerates other weights", in, name)
+			}
+		}
+	}
+	_, dir := trained(t, tinyConfig())
+	cfg := tinyConfig()
+	cfg.Init, cfg.GammaInit, cfg.BetaInit = "he-normal", "uniform", "zero"
+	other := t.TempDir()
+	mustTrain(t, cfg, synthetic(150, 40), TrainOptions{Dir: other, Threads: 2})
+	if !bytes.Equal(readFile(t, dir, CheckpointFile), readFile(t, other, CheckpointFile)) ||
+		!bytes.Equal(readFile(t, dir, ConfigFile), readFile(t, other, ConfigFile)) {
+		t.Error("naming the default initialisers changes the run's files")
+	}
+}
+
 func TestLoadModelRefuses(t *testing.T) {
 	cfg := tinyConfig()
 	cfg.Epochs = 1
@@ -149,7 +183,10 @@ func TestLoadModelRefuses(t *testing.T) {
 		{"[1024]", func(f *checkpoint.File) { f.Header.Arch = "wrn-6002-64" }}, // refused before terabytes are allocated
 		{"gama", func(f *checkpoint.File) { f.Header.Trainable = "gama" }},
 		{"missing", func(f *checkpoint.File) { f.Header.Trainable = "all" }},
-		{"orthogonal", func(f *checkpoint.File) { f.Header.Initialisers.Weights = "orthogonal" }},
+		{"xavier", func(f *checkpoint.File) { f.Header.Initialisers.Weights = "xavier" }},
+		{"constant:NaN", func(f *checkpoint.File) { f.Header.Initialisers.Gamma = "constant:NaN" }},
+		{"is no initialiser of beta", func(f *checkpoint.File) { f.Header.Initialisers.Beta = "" }},
+		{"mt19937", func(f *checkpoint.File) { f.Header.Initialisers.Generator = "mt19937" }},
 		{"classes", func(f *checkpoint.File) { f.Header.Classes = 1 }},
 		{"parameters", func(f *checkpoint.File) { // no tensor vouches for the terabytes of its weights
 			f.Header.Arch, f.Header.Trainable, f.Tensors = "wrn-6002-64", "none", nil

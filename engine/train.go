@@ -55,6 +55,7 @@ func Train(ctx context.Context, cfg Config, data *dataset.Data, o TrainOptions) 
 		return nil, fmt.Errorf("--resume continues a run and --force replaces it: use one of them")
 	}
 	cfg.Data = data.Name // however the caller spelt it
+	cfg.leaveOutDefaults()
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
@@ -147,7 +148,7 @@ func newRun(cfg Config, data *dataset.Data, o TrainOptions) (*run, error) {
 	}
 	r.steps = r.loader.Batches()
 	r.trainer, err = newTrainer(net, trainerOptions{
-		set: arch.TrainableSet(cfg.Trainable), seed: cfg.Seed, batch: cfg.Batch, threads: o.Threads,
+		set: arch.TrainableSet(cfg.Trainable), initialisers: cfg.initialisers(), seed: cfg.Seed, batch: cfg.Batch, threads: o.Threads,
 		momentum: cfg.Momentum, decay: cfg.WeightDecay,
 	})
 	return r, err

@@ -25,6 +25,7 @@ type trainer struct {
 // trainerOptions are what a trainer is made from beside its network.
 type trainerOptions struct {
 	set             arch.TrainableSet
+	initialisers    nn.Initialisers
 	seed            uint64
 	batch, threads  int
 	momentum, decay float64
@@ -40,7 +41,7 @@ func newTrainer(net *arch.Network, o trainerOptions) (*trainer, error) {
 		optimizer: newSGD(net, family, o.set, o.momentum, o.decay),
 		running:   nn.NewStatistics(net),
 	}
-	t.params.Initialise(o.seed)
+	t.params.InitialiseBy(o.initialisers, o.seed)
 	gradients := gradientsOf(net, o.set)
 	t.repack = gradients&(nn.ConvGradients|nn.ShortcutGradients) != 0
 	var err error

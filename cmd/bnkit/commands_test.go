@@ -235,6 +235,9 @@ func TestExitCodes(t *testing.T) {
 		{"inspect --arch resnet-20 broken.bnz", 2, "not both"},
 		{"inspect --shortcut A", 2, "--arch"},
 		{"train --trainable random-0", 2, "random-2"},
+		{"train --init xavier", 2, "he-normal"},
+		{"train --gamma-init constant:x", 2, "constant:0.5"},
+		{"train --beta-init 2", 2, "constant:X"},
 		{"plot", 2, "--help"},
 		{"plot edited", 3, "analyze the checkpoint again"},
 		{"compare", 2, "--help"},
@@ -248,6 +251,28 @@ func TestExitCodes(t *testing.T) {
 		if code != c.code || !strings.Contains(complaint, c.says) || strings.Count(complaint, "\n") != 1 {
 			t.Errorf("bnkit %s: exit code %d, %q; want %d and one line with %q", c.args, code, err, c.code, c.says)
 		}
+	}
+}
+
+// TestInitialisers: what the flags say is what the file records, and a resume
+// without them goes on with the run's.
+func TestInitialisers(t *testing.T) {
+	data := writeIDX(t)
+	inDirectory(t)
+	args := append([]string{"train", "--data", data, "--out", "r", "--init", "binary", "--gamma-init", "one", "--beta-init", "1"}, small...)
+	ok(t, args...)
+	ok(t, "train", "--data", data, "--out", "r", "--resume", "--epochs", "3")
+	var info struct {
+		Header struct {
+			Initialisers struct{ Weights, Gamma, Beta string } `json:"initialisers"`
+		} `json:"header"`
+	}
+	decode(t, ok(t, "inspect", "r/ckpt.bnz", "--json"), &info)
+	if in := info.Header.Initialisers; in.Weights != "binary" || in.Gamma != "one" || in.Beta != "one" {
+		t.Errorf("%+v", in)
+	}
+	if code, _, err := bnkit(t, "train", "--data", data, "--out", "r", "--resume", "--init", "orthogonal"); code != 2 || !strings.Contains(err, "binary") {
+		t.Errorf("resume with another initialiser: %d %s", code, err)
 	}
 }
 

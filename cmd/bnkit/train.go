@@ -40,6 +40,13 @@ wrn-N-K, K times as wide (wrn-14-4).
 Data: ` + strings.Join(dataset.Names(), ", ") + `, or the path of a folder or
 archive; see bnkit data --help.
 
+Trainable sets: bn (γ and β), all, output (the output layer), bn+output,
+bn+shortcut (with the shortcuts' convolutions), gamma, beta, none, random-K (K
+random weights of each output channel of every convolution), bn+random-K. All
+else keeps its initial value, drawn from the seed; BatchNorm normalises with
+the batch's statistics in every set. bnkit inspect --arch NETWORK counts what
+each trains.
+
 SGD with momentum; weight decay acts on everything that is trained. The
 learning rate is divided by 10 at the start of each epoch of --lr-drops,
 counted from 0. Training accuracy is taken over the augmented batches as they
@@ -55,10 +62,14 @@ checkpoint, parameters (trained numbers) and config.`,
 		Example: `  bnkit train
   bnkit train --arch resnet-20 --data cifar10 --epochs 30 --lr-drops 15,25
   bnkit train --data cifar10 --data-dir ~/cifar-10-batches-bin --out runs/first
+  bnkit train --trainable random-2 --init orthogonal --gamma-init one
   bnkit train --resume --out runs/first`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			o.config.Augment = !o.noAugment
+			if name, ok := map[string]string{"0": "zero", "1": "one"}[o.config.BetaInit]; ok {
+				o.config.BetaInit = name
+			}
 			return runTrain(c, g, o)
 		},
 	}
@@ -75,6 +86,9 @@ checkpoint, parameters (trained numbers) and config.`,
 	f.Float64Var(&d.Momentum, "momentum", d.Momentum, "momentum of SGD")
 	f.Float64Var(&d.WeightDecay, "weight-decay", d.WeightDecay, "weight decay")
 	f.Uint64Var(&d.Seed, "seed", d.Seed, "seed of weights, shuffling and augmentation")
+	f.StringVar(&d.Init, "init", "", "initial weights: he-normal, he-uniform, orthogonal, binary (default he-normal)")
+	f.StringVar(&d.GammaInit, "gamma-init", "", "initial γ: uniform, one, uniform-symmetric, normal, constant:X (default uniform)")
+	f.StringVar(&d.BetaInit, "beta-init", "", "initial β: zero, one (or 0, 1), constant:X (default zero)")
 	f.IntVar(&o.threads, "threads", 0, "threads (default: as many as there are processors); does not change the result")
 	f.IntVar(&d.Subset, "subset", d.Subset, "train on this many pictures, balanced over classes (0: all)")
 	f.StringVar(&o.out, "out", "", "run directory (default: runs/ARCH-TRAINABLE-DATA-sSEED, and a number if that is taken)")
@@ -222,6 +236,9 @@ func resumed(c *cobra.Command, o *trainOptions) error {
 		"weight-decay": func() { o.config.WeightDecay = now.WeightDecay },
 		"seed":         func() { o.config.Seed = now.Seed },
 		"subset":       func() { o.config.Subset = now.Subset },
+		"init":         func() { o.config.Init = now.Init },
+		"gamma-init":   func() { o.config.GammaInit = now.GammaInit },
+		"beta-init":    func() { o.config.BetaInit = now.BetaInit },
 		"with-stats":   func() { o.config.WithStats = now.WithStats },
 		"no-augment":   func() { o.config.Augment = now.Augment },
 	} {

@@ -10,11 +10,9 @@ package nn
 
 import (
 	"fmt"
-	"math"
 
 	"bnkit/engine/arch"
 	"bnkit/engine/kernel"
-	"bnkit/engine/rng"
 )
 
 // Params holds a value for every element of every tensor of a network:
@@ -62,50 +60,6 @@ func (p *Params[T]) Of(unit int, kind arch.Kind) []T {
 		panic(fmt.Sprintf("nn: unit %d has no tensor of kind %v", unit, kind))
 	}
 	return p.Values[i]
-}
-
-// Initialise gives every tensor its random initial value of that seed; a
-// tensor's value depends on seed, name and shape alone.
-func (p *Params[T]) Initialise(seed uint64) {
-	var values []float32
-	for i := range p.Tensors {
-		if p.Values[i] == nil {
-			continue
-		}
-		t := &p.Tensors[i]
-		values = append(values[:0], make([]float32, t.Len())...)
-		InitialValue(values, t, seed)
-		for j, v := range values {
-			p.Values[i][j] = T(v)
-		}
-	}
-}
-
-// InitialValue writes a tensor's random initial value to dst, drawn from the
-// stream of the tensor's name: He normal for weights (He et al. 2015, "Delving
-// Deep into Rectifiers", fan-in), γ uniform in [0,1) and β zero (Frankle et
-// al. 2021), the output layer's bias uniform in ±1/√fan-in, as PyTorch's.
-func InitialValue(dst []float32, t *arch.Tensor, seed uint64) {
-	stream := rng.NewStream(seed, t.Name)
-	switch t.Kind {
-	case arch.ConvWeight, arch.OutputWeight:
-		stream.Normals(dst, 0)
-		std := float32(math.Sqrt(2 / float64(t.FanIn)))
-		for i := range dst {
-			dst[i] *= std
-		}
-	case arch.Gamma:
-		stream.Uniforms(dst, 0)
-	case arch.Beta:
-		clear(dst)
-	case arch.OutputBias:
-		stream.Uniforms(dst, 0)
-		bound := float32(1 / math.Sqrt(float64(t.FanIn)))
-		for i, u := range dst {
-			// Exact until the last product: u has 24 bits.
-			dst[i] = float32(2*u-1) * bound
-		}
-	}
 }
 
 // Statistics holds a mean and a variance for every channel of every unit's
