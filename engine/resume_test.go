@@ -144,6 +144,7 @@ func TestResumeRefuses(t *testing.T) {
 		{"seed", func(c *Config) { c.Seed = 2 }},
 		{"trainable", func(c *Config) { c.Trainable = "all" }},
 		{"lr_drops", func(c *Config) { c.LRDrops = nil }},
+		{"init", func(c *Config) { c.Init = "orthogonal" }},
 		{"arch", func(c *Config) { c.Arch = "resnet-14" }},
 		{"epochs", func(c *Config) { c.Epochs = 1 }},
 	} {

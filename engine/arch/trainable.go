@@ -133,7 +133,7 @@ func (s TrainableSet) Meaning() string {
 	case BetaOnly:
 		return "β alone"
 	case Nothing:
-		return "nothing: the random network is measured"
+		return "nothing"
 	}
 	chosen := fmt.Sprintf("%d random weights of each output channel", s.random())
 	if s.random() == 1 {
