@@ -40,6 +40,13 @@ func TestValidateNamesTheField(t *testing.T) {
 		{"weight_decay", func(c *Config) { c.WeightDecay = -1e-4 }},
 		{"weight_decay", func(c *Config) { c.WeightDecay = math.NaN() }},
 		{"subset", func(c *Config) { c.Subset = -1 }},
+		{"optimizer", func(c *Config) { c.Optimizer = "rmsprop" }},
+		{"optimizer", func(c *Config) { c.AdamBeta1 = 0.8 }},
+		{"nesterov", func(c *Config) { c.Nesterov, c.Momentum = true, 0 }},
+		{"nesterov", func(c *Config) { c.Nesterov, c.Optimizer = true, Adam }},
+		{"adam_beta1", func(c *Config) { c.Optimizer, c.AdamBeta1 = Adam, 1 }},
+		{"adam_beta2", func(c *Config) { c.Optimizer, c.AdamBeta2 = Adam, math.NaN() }},
+		{"adam_eps", func(c *Config) { c.Optimizer, c.AdamEps = AdamW, 0 }},
 		{"lr_drops", func(c *Config) { c.LRDrops = []int{0} }},
 		{"lr_drops", func(c *Config) { c.LRDrops = []int{5, 5} }},
 		{"lr_drops", func(c *Config) { c.LRDrops = []int{8, 5} }},
@@ -75,13 +82,41 @@ func TestDifferenceCoversEverySetting(t *testing.T) {
 		default:
 			t.Fatalf("%s is of a kind this test cannot change", typ.Field(i).Name)
 		}
-		want := typ.Field(i).Tag.Get("json")
+		want, _, _ := strings.Cut(typ.Field(i).Tag.Get("json"), ",")
 		if want == "epochs" {
 			want = "" // may grow
 		}
 		if got, _, _ := c.difference(&d); got != want {
 			t.Errorf("%s changed: difference in %q, want %q", typ.Field(i).Name, got, want)
 		}
+		b, err := json.Marshal(d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var read Config
+		if err := json.Unmarshal(b, &read); err != nil || !reflect.DeepEqual(read, d) {
+			t.Errorf("%s changed: written as %s and read as %+v, %v", typ.Field(i).Name, b, read, err)
+		}
+	}
+}
+
+// TestOldConfig: what earlier versions wrote means what it meant, and is
+// written again as it was.
+func TestOldConfig(t *testing.T) {
+	const old = `{"arch":"resnet-20","shortcut":"A","data":"cifar10","trainable":"all","epochs":160,"batch":64,"lr":0.05,"lr_drops":null,` +
+		`"momentum":0.8,"weight_decay":0,"seed":7,"subset":100,"augment":false,"with_stats":true}`
+	var got Config
+	if err := json.Unmarshal([]byte(old), &got); err != nil {
+		t.Fatal(err)
+	}
+	want := DefaultConfig()
+	want.Arch, want.Shortcut, want.Data, want.Trainable, want.Epochs, want.Batch, want.LR, want.LRDrops = "resnet-20", "A", "cifar10", "all", 160, 64, 0.05, nil
+	want.Momentum, want.WeightDecay, want.Seed, want.Subset, want.Augment, want.WithStats = 0.8, 0, 7, 100, false, true
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("read as %+v, want %+v", got, want)
+	}
+	if b, err := json.Marshal(got); err != nil || string(b) != old {
+		t.Errorf("written as %s, %v; want %s", b, err, old)
 	}
 }
 

@@ -38,7 +38,9 @@ func TestSGDClosedForms(t *testing.T) {
 				v[i] = float32(g)
 			}
 		}
-		s := newSGD(net, kernel.Best(), set, momentum, decay)
+		cfg := DefaultConfig()
+		cfg.Momentum, cfg.WeightDecay = momentum, decay
+		s := newOptimizer(net, kernel.Best(), set, &cfg)
 		for range steps {
 			s.step(after, gradients, rate)
 		}

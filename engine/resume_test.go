@@ -36,13 +36,22 @@ func TestThreads(t *testing.T) {
 	}
 }
 
+// resumable are the settings that the resume tests run over, beside sets.
+var resumable = map[string]func(*Config){
+	"sgd, bn":      func(c *Config) { c.Trainable = "bn" },
+	"sgd, all":     func(c *Config) { c.Trainable = "all" },
+	"nesterov, bn": func(c *Config) { c.Nesterov = true },
+	"adam, bn":     func(c *Config) { c.Optimizer, c.LR = Adam, 0.01 },
+	"adamw, all":   func(c *Config) { c.Optimizer, c.LR, c.Trainable = AdamW, 0.01, "all" },
+}
+
 // TestResume: 4 epochs at once, 2 and 2 more, and a run interrupted at every
 // kind of moment give the same checkpoint and the same measurements.
 func TestResume(t *testing.T) {
 	data := synthetic(100, 40) // 6 batches of 16, and 4 pictures left out
-	for _, set := range sets {
+	for set, change := range resumable {
 		cfg := tinyConfig()
-		cfg.Trainable = set
+		change(&cfg)
 		whole := t.TempDir()
 		want := mustTrain(t, cfg, data, TrainOptions{Dir: whole, Threads: 2})
 		wantBytes := readFile(t, whole, CheckpointFile)
@@ -144,6 +153,7 @@ func TestResumeRefuses(t *testing.T) {
 		{"seed", func(c *Config) { c.Seed = 2 }},
 		{"trainable", func(c *Config) { c.Trainable = "all" }},
 		{"lr_drops", func(c *Config) { c.LRDrops = nil }},
+		{"optimizer", func(c *Config) { c.Optimizer = Adam }},
 		{"arch", func(c *Config) { c.Arch = "resnet-14" }},
 		{"epochs", func(c *Config) { c.Epochs = 1 }},
 	} {

@@ -79,7 +79,7 @@ func (r *run) saveState() error {
 	}
 	t := r.trainer
 	tensors := trainedTensors(t.params, t.set)
-	tensors = append(tensors, velocityTensors(t.optimizer.velocity)...)
+	tensors = append(tensors, momentTensors(t.optimizer.moments)...)
 	tensors = append(tensors, statisticsTensors(t.network, t.running)...)
 	return checkpoint.WriteFile(r.dir.path(ResumeFile), &checkpoint.File{Header: header, Tensors: tensors})
 }
@@ -152,6 +152,7 @@ func (r *run) restore(file *checkpoint.File) error {
 	if t.set == arch.All {
 		t.plan.Repack()
 	}
+	t.optimizer.steps = done.Epochs*r.steps + done.Steps
 	r.done = done
 	return nil
 }
@@ -163,14 +164,15 @@ func (r *run) restoreTensors(file *checkpoint.File) error {
 	if err != nil {
 		return err
 	}
-	velocity := t.optimizer.velocity
-	for i := range values {
-		x := &velocity.Tensors[i]
-		v, err := stored.float32s(checkpoint.SectionOptimizer, x.Name, x.Shape)
-		if err != nil {
-			return err
+	for _, m := range t.optimizer.moments {
+		for i := range values {
+			x := &m.Tensors[i]
+			v, err := stored.float32s(checkpoint.SectionOptimizer, x.Name+m.suffix, x.Shape)
+			if err != nil {
+				return err
+			}
+			copy(m.Values[i], v)
 		}
-		copy(velocity.Values[i], v)
 	}
 	running, err := stored.statistics(t.network)
 	if err != nil {

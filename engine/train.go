@@ -146,10 +146,7 @@ func newRun(cfg Config, data *dataset.Data, o TrainOptions) (*run, error) {
 		return nil, err
 	}
 	r.steps = r.loader.Batches()
-	r.trainer, err = newTrainer(net, trainerOptions{
-		set: arch.TrainableSet(cfg.Trainable), seed: cfg.Seed, batch: cfg.Batch, threads: o.Threads,
-		momentum: cfg.Momentum, decay: cfg.WeightDecay,
-	})
+	r.trainer, err = newTrainer(net, &r.cfg, o.Threads)
 	return r, err
 }
 

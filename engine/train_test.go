@@ -115,9 +115,9 @@ func TestDivergence(t *testing.T) {
 // takes them, once the first ones have filled caches.
 func TestStepAllocatesNothing(t *testing.T) {
 	data := synthetic(64*16, 20)
-	for _, set := range sets {
+	for set, change := range resumable {
 		cfg := tinyConfig()
-		cfg.Trainable = set
+		change(&cfg)
 		r, err := newRun(cfg, data, TrainOptions{Threads: 2})
 		if err != nil {
 			t.Fatal(err)

@@ -11,37 +11,29 @@ type trainer struct {
 	network   *arch.Network
 	set       arch.TrainableSet
 	params    *nn.Params[float32]
-	optimizer *sgd
+	optimizer *optimizer
 	running   *nn.Statistics
 	plan      *nn.Training[float32]
 }
 
-// trainerOptions are what a trainer is made from beside its network.
-type trainerOptions struct {
-	set             arch.TrainableSet
-	seed            uint64
-	batch, threads  int
-	momentum, decay float64
-}
-
 // newTrainer starts from the seed's initial weights, running mean 0 and
 // running variance 1. Close stops its threads.
-func newTrainer(net *arch.Network, o trainerOptions) (*trainer, error) {
-	family := kernel.Best()
+func newTrainer(net *arch.Network, cfg *Config, threads int) (*trainer, error) {
+	family, set := kernel.Best(), arch.TrainableSet(cfg.Trainable)
 	t := &trainer{
-		network: net, set: o.set,
+		network: net, set: set,
 		params:    nn.NewParams[float32](net, nil),
-		optimizer: newSGD(net, family, o.set, o.momentum, o.decay),
+		optimizer: newOptimizer(net, family, set, cfg),
 		running:   nn.NewStatistics(net),
 	}
-	t.params.Initialise(o.seed)
+	t.params.Initialise(cfg.Seed)
 	gradients := nn.BNGradients
-	if o.set == arch.All {
+	if set == arch.All {
 		gradients = nn.AllGradients
 	}
 	var err error
 	t.plan, err = nn.NewTraining(net, family, t.params, nn.TrainingOptions{
-		Batch: o.batch, Threads: o.threads, Gradients: gradients, Eps: nn.DefaultEps,
+		Batch: cfg.Batch, Threads: threads, Gradients: gradients, Eps: nn.DefaultEps,
 	})
 	return t, err
 }
@@ -67,11 +59,11 @@ func (t *trainer) step(x []float32, labels []int32, rate float64) nn.Loss {
 // notFinite names the first trained tensor that holds a value that is not
 // finite, "" where none does.
 func (t *trainer) notFinite() string {
-	for i, velocity := range t.optimizer.velocity.Values {
-		if velocity == nil {
+	for i, values := range t.params.Values {
+		if !t.optimizer.trains(i) {
 			continue
 		}
-		for _, v := range t.params.Values[i] {
+		for _, v := range values {
 			if !isFinite(float64(v)) {
 				return t.params.Tensors[i].Name
 			}

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"bnkit/engine"
 )
 
 // writeIDX makes a data set of 8×8 pictures in which bright rows tell the
@@ -170,6 +172,27 @@ func TestResume(t *testing.T) {
 	}
 }
 
+// TestResumeTakesFlags: what a resume's flags do not say is as the run began,
+// whatever kind of flag said it.
+func TestResumeTakesFlags(t *testing.T) {
+	data := writeIDX(t)
+	inDirectory(t)
+	ok(t, "train", "--data", data, "--arch", "resnet-8", "--batch", "32", "--lr-drops", "1,3", "--epochs", "1", "--out", "r", "--no-augment", "--optimizer", "adam", "--lr", "0.01")
+	for _, c := range []struct{ flags, refused string }{
+		{"--no-augment=false", "augment"}, {"--lr-drops 3", "lr_drops"}, {"--optimizer adamw", "optimizer"}, {"--adam-eps 1e-4", "adam_eps"},
+		{"--no-augment --lr-drops 1,3 --optimizer adam --epochs 2", ""}, {"--epochs 3", ""},
+	} {
+		code, _, err := bnkit(t, append([]string{"train", "--data", data, "--resume", "--out", "r"}, strings.Fields(c.flags)...)...)
+		if (code == 0) != (c.refused == "") || !strings.Contains(err, c.refused) {
+			t.Errorf("resume with %s: %d %s", c.flags, code, err)
+		}
+	}
+	cfg, err := engine.ReadConfig("r/config.json")
+	if err != nil || cfg.Augment || cfg.Optimizer != "adam" || len(cfg.LRDrops) != 2 || cfg.Epochs != 3 {
+		t.Errorf("after resumes: %+v, %v", cfg, err)
+	}
+}
+
 // TestExitCodes checks each way to fail: its code, and one line that says
 // what to do.
 func TestExitCodes(t *testing.T) {
@@ -199,6 +222,8 @@ func TestExitCodes(t *testing.T) {
 		{"train --arch resnet-21", 2, "20 and 26"},
 		{"train --trainable gama", 2, "bn, all"},
 		{"train --lr -1", 2, "lr"},
+		{"train --optimizer rmsprop", 2, "sgd, adam, adamw"},
+		{"train --optimizer adam --nesterov", 2, "nesterov"},
 		{"train --data imagenot", 2, "imagenot"},
 		{"train --data " + data + " --out taken", 2, "--force"},
 		{"train --resume --out nowhere", 2, "nowhere"},

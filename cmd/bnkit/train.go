@@ -16,17 +16,16 @@ import (
 
 // trainOptions are the train command's flags.
 type trainOptions struct {
-	config    engine.Config
-	noAugment bool
-	dataDir   string
-	out       string
-	threads   int
-	resume    bool
-	force     bool
+	config  engine.Config
+	dataDir string
+	out     string
+	threads int
+	resume  bool
+	force   bool
 }
 
 func newTrainCommand(g *globalOptions) *cobra.Command {
-	o := trainOptions{config: engine.DefaultConfig()}
+	o := &trainOptions{config: engine.DefaultConfig()}
 	c := &cobra.Command{
 		Use:   "train",
 		Short: "Train a network and write a run directory",
@@ -40,7 +39,7 @@ wrn-N-K, K times as wide (wrn-14-4).
 Data: ` + strings.Join(dataset.Names(), ", ") + `, or the path of a folder or
 archive; see bnkit data --help.
 
-SGD with momentum; weight decay acts on everything that is trained. The
+Optimizers are PyTorch's; weight decay acts on everything that is trained. The
 learning rate is divided by 10 at the start of each epoch of --lr-drops,
 counted from 0. Training accuracy is taken over the augmented batches as they
 were trained on, test accuracy over the whole test split with running
@@ -58,7 +57,6 @@ checkpoint, parameters (trained numbers) and config.`,
   bnkit train --resume --out runs/first`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			o.config.Augment = !o.noAugment
 			return runTrain(c, g, o)
 		},
 	}
@@ -72,8 +70,6 @@ checkpoint, parameters (trained numbers) and config.`,
 	f.IntVar(&d.Batch, "batch", d.Batch, "pictures a step")
 	f.Float64Var(&d.LR, "lr", d.LR, "learning rate")
 	f.IntSliceVar(&d.LRDrops, "lr-drops", d.LRDrops, "epochs at which the learning rate is divided by 10")
-	f.Float64Var(&d.Momentum, "momentum", d.Momentum, "momentum of SGD")
-	f.Float64Var(&d.WeightDecay, "weight-decay", d.WeightDecay, "weight decay")
 	f.Uint64Var(&d.Seed, "seed", d.Seed, "seed of weights, shuffling and augmentation")
 	f.IntVar(&o.threads, "threads", 0, "threads (default: as many as there are processors); does not change the result")
 	f.IntVar(&d.Subset, "subset", d.Subset, "train on this many pictures, balanced over classes (0: all)")
@@ -81,7 +77,8 @@ checkpoint, parameters (trained numbers) and config.`,
 	f.BoolVar(&o.resume, "resume", false, "continue the run in --out, by default the newest that is not finished")
 	f.BoolVar(&o.force, "force", false, "replace the run in --out")
 	f.BoolVar(&d.WithStats, "with-stats", false, "store running statistics in the checkpoint")
-	f.BoolVar(&o.noAugment, "no-augment", false, "neither flip nor shift training pictures")
+	f.VarPF(inverted{&d.Augment}, "no-augment", "", "neither flip nor shift training pictures").NoOptDefVal = "true"
+	addOptimizerFlags(f, d)
 	return c
 }
 
@@ -93,12 +90,12 @@ type trainResult struct {
 	Config     engine.Config `json:"config"`
 }
 
-func runTrain(c *cobra.Command, g *globalOptions, o trainOptions) error {
+func runTrain(c *cobra.Command, g *globalOptions, o *trainOptions) error {
 	if o.resume && o.force {
 		return &usageError{c.CommandPath(), errors.New("--resume continues a run and --force replaces it: use one of them")}
 	}
 	if o.resume {
-		if err := resumed(c, &o); err != nil {
+		if err := resumed(c, o); err != nil {
 			return err
 		}
 	}
@@ -207,27 +204,6 @@ func resumed(c *cobra.Command, o *trainOptions) error {
 	if err != nil {
 		return err
 	}
-	given, now := c.Flags().Changed, o.config
-	o.config = was
-	for flag, take := range map[string]func(){
-		"arch":         func() { o.config.Arch = now.Arch },
-		"shortcut":     func() { o.config.Shortcut = now.Shortcut },
-		"data":         func() { o.config.Data = now.Data },
-		"trainable":    func() { o.config.Trainable = now.Trainable },
-		"epochs":       func() { o.config.Epochs = now.Epochs },
-		"batch":        func() { o.config.Batch = now.Batch },
-		"lr":           func() { o.config.LR = now.LR },
-		"lr-drops":     func() { o.config.LRDrops = now.LRDrops },
-		"momentum":     func() { o.config.Momentum = now.Momentum },
-		"weight-decay": func() { o.config.WeightDecay = now.WeightDecay },
-		"seed":         func() { o.config.Seed = now.Seed },
-		"subset":       func() { o.config.Subset = now.Subset },
-		"with-stats":   func() { o.config.WithStats = now.WithStats },
-		"no-augment":   func() { o.config.Augment = now.Augment },
-	} {
-		if given(flag) {
-			take()
-		}
-	}
+	changeSettings(c.Flags(), &o.config, was)
 	return nil
 }
