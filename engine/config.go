@@ -28,8 +28,8 @@ type Config struct {
 	Trainable   string  `json:"trainable"`    // trainable set: "bn" or "all"
 	Epochs      int     `json:"epochs"`       // passes over the training split
 	Batch       int     `json:"batch"`        // examples a step; an epoch's incomplete last batch is left out
-	LR          float64 `json:"lr"`           // learning rate of the first epoch
-	LRDrops     []int   `json:"lr_drops"`     // epochs, counted from 0, at whose start the rate is divided by 10
+	LR          float64 `json:"lr"`           // learning rate, the schedule's largest
+	LRDrops     []int   `json:"lr_drops"`     // of Step: epochs, counted from 0, at whose start the rate is divided by 10
 	Momentum    float64 `json:"momentum"`     // of SGD
 	WeightDecay float64 `json:"weight_decay"` // of everything trained; of γ and β only with BNWeightDecay
 	Seed        uint64  `json:"seed"`         // of weights, shuffling and augmentation
@@ -42,6 +42,20 @@ type Config struct {
 	AdamBeta1 float64 `json:"adam_beta1,omitempty"` // decay of the mean gradient, of Adam and AdamW
 	AdamBeta2 float64 `json:"adam_beta2,omitempty"` // decay of the mean squared gradient
 	AdamEps   float64 `json:"adam_eps,omitempty"`   // added to that mean's root
+
+	Schedule       string  `json:"schedule,omitempty"`         // of the learning rate: "constant", "step", ...
+	LRPerStep      bool    `json:"lr_per_step,omitempty"`      // the rate changes each step, not each epoch
+	LRWarmup       int     `json:"lr_warmup,omitempty"`        // epochs of linear warm-up before the schedule
+	LRMin          float64 `json:"lr_min,omitempty"`           // of Cosine, CosineRestarts and RampExponential
+	LRPeriod       int     `json:"lr_period,omitempty"`        // of CosineRestarts: epochs to the first restart
+	LRPeriodGrowth int     `json:"lr_period_growth,omitempty"` // of CosineRestarts: each period is that many times the last
+	LRAlpha        float64 `json:"lr_alpha,omitempty"`         // of LinearCosine
+	LRBeta         float64 `json:"lr_beta,omitempty"`          // of LinearCosine
+	LRWaves        float64 `json:"lr_waves,omitempty"`         // of LinearCosine: cosine waves in the run
+	LRStart        float64 `json:"lr_start,omitempty"`         // of RampExponential: the first epoch's rate
+	LRRamp         int     `json:"lr_ramp,omitempty"`          // of RampExponential: epochs from LRStart to LR
+	LRSustain      int     `json:"lr_sustain,omitempty"`       // of RampExponential: epochs that stay at LR
+	LRDecay        float64 `json:"lr_decay,omitempty"`         // of RampExponential: factor of each epoch after those
 }
 
 // DefaultConfig trains a small ResNet on the embedded sample: under two
@@ -52,6 +66,7 @@ func DefaultConfig() Config {
 		Epochs: 15, Batch: 128, LR: 0.1, LRDrops: []int{10, 13}, Momentum: 0.9, WeightDecay: 1e-4,
 		Seed: 1, Augment: true,
 		Optimizer: SGD, AdamBeta1: 0.9, AdamBeta2: 0.999, AdamEps: 1e-8,
+		Schedule: Step, LRPeriodGrowth: 1, LRBeta: 0.001, LRWaves: 0.5, LRDecay: 0.8,
 	}
 }
 
@@ -110,7 +125,10 @@ func (c *Config) Validate() error {
 			return fail("lr_drops", "epoch %d follows %d; use ascending epochs, e.g. 80,120", d, c.LRDrops[i-1])
 		}
 	}
-	return c.validateOptimizer()
+	if err := c.validateOptimizer(); err != nil {
+		return err
+	}
+	return c.validateSchedule()
 }
 
 // Limits that no real run reaches and that keep every product of two settings

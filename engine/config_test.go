@@ -47,6 +47,22 @@ func TestValidateNamesTheField(t *testing.T) {
 		{"adam_beta1", func(c *Config) { c.Optimizer, c.AdamBeta1 = Adam, 1 }},
 		{"adam_beta2", func(c *Config) { c.Optimizer, c.AdamBeta2 = Adam, math.NaN() }},
 		{"adam_eps", func(c *Config) { c.Optimizer, c.AdamEps = AdamW, 0 }},
+		{"schedule", func(c *Config) { c.Schedule = "linear" }},
+		{"lr_warmup", func(c *Config) { c.LRWarmup = -1 }},
+		{"lr_warmup", func(c *Config) { c.LRWarmup = c.Epochs }},
+		{"lr_min", func(c *Config) { c.LRMin = 0.01 }},
+		{"lr_min", func(c *Config) { c.Schedule, c.LRMin = Cosine, 0.2 }},
+		{"lr_min", func(c *Config) { c.Schedule, c.LRMin = Cosine, math.NaN() }},
+		{"lr_period", func(c *Config) { c.Schedule = CosineRestarts }},
+		{"lr_period", func(c *Config) { c.Schedule, c.LRPeriod = Cosine, 5 }},
+		{"lr_period_growth", func(c *Config) { c.Schedule, c.LRPeriod, c.LRPeriodGrowth = CosineRestarts, 5, 0 }},
+		{"lr_alpha", func(c *Config) { c.Schedule, c.LRAlpha = LinearCosine, -1 }},
+		{"lr_beta", func(c *Config) { c.LRBeta = 0 }},
+		{"lr_waves", func(c *Config) { c.Schedule, c.LRWaves = LinearCosine, math.Inf(1) }},
+		{"lr_start", func(c *Config) { c.Schedule, c.LRStart = RampExponential, 0.2 }},
+		{"lr_ramp", func(c *Config) { c.Schedule, c.LRRamp = RampExponential, -1 }},
+		{"lr_sustain", func(c *Config) { c.LRSustain = 1 }},
+		{"lr_decay", func(c *Config) { c.Schedule, c.LRDecay = RampExponential, 0 }},
 		{"lr_drops", func(c *Config) { c.LRDrops = []int{0} }},
 		{"lr_drops", func(c *Config) { c.LRDrops = []int{5, 5} }},
 		{"lr_drops", func(c *Config) { c.LRDrops = []int{8, 5} }},
@@ -144,20 +160,6 @@ func TestReadConfig(t *testing.T) {
 		if _, err := ReadConfig(path); err == nil || !strings.Contains(err.Error(), path) {
 			t.Errorf("%q: %v, want an error that names the file", bad, err)
 		}
-	}
-}
-
-func TestLearningRate(t *testing.T) {
-	for _, c := range []struct {
-		epoch int
-		want  float64
-	}{{0, 0.1}, {4, 0.1}, {5, 0.01}, {7, 0.01}, {8, 0.001}, {100, 0.001}} {
-		if got := learningRate(0.1, []int{5, 8}, c.epoch); got != c.want {
-			t.Errorf("epoch %d: rate %v, want %v", c.epoch, got, c.want)
-		}
-	}
-	if got := learningRate(0.1, nil, 1000); got != 0.1 {
-		t.Errorf("without drops: %v", got)
 	}
 }
 

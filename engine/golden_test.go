@@ -2,6 +2,7 @@ package engine
 
 import (
 	"encoding/json"
+	"math"
 	"testing"
 
 	"bnkit/engine/arch"
@@ -17,6 +18,10 @@ type golden struct {
 	Optimizers []struct {
 		Config Config
 		Steps  []map[string][]float64 // the tensors after each
+	}
+	Schedules []struct {
+		Config Config
+		Rates  []float64 // of each epoch; of each quarter of one with LRPerStep
 	}
 }
 
@@ -72,6 +77,53 @@ func TestOptimizersLikePyTorch(t *testing.T) {
 					t.Fatalf("%s: %s[%d] moved to %v without a gradient", text, x.Name, j, v)
 				}
 			}
+		}
+	}
+}
+
+// TestSchedulesLikePyTorch compares every rate of a run.
+func TestSchedulesLikePyTorch(t *testing.T) {
+	covered := map[string]bool{}
+	for _, c := range readGolden(t).Schedules {
+		if err := c.Config.Validate(); err != nil {
+			t.Fatalf("%+v: %v", c.Config, err)
+		}
+		steps := 1
+		if c.Config.LRPerStep {
+			steps = 4
+		}
+		if len(c.Rates) != steps*c.Config.Epochs {
+			t.Fatalf("%+v: %d rates", c.Config, len(c.Rates))
+		}
+		r := run{cfg: c.Config, steps: steps}
+		for i, want := range c.Rates {
+			r.done = progress{Epochs: i / steps, Steps: i % steps}
+			// The rates differ by orders of magnitude.
+			if got := r.rate(); math.Abs(got-want) > 1e-8*want+1e-17 {
+				t.Errorf("schedule %s, warm-up %d: rate %d is %v, want %v", c.Config.Schedule, c.Config.LRWarmup, i, got, want)
+			}
+		}
+		covered[c.Config.Schedule] = true
+	}
+	for _, s := range Schedules {
+		if !covered[s] {
+			t.Errorf("no golden rates of schedule %s", s)
+		}
+	}
+}
+
+// TestRateChangesPerEpoch: without LRPerStep all steps of an epoch have one
+// rate.
+func TestRateChangesPerEpoch(t *testing.T) {
+	cfg := DefaultConfig()
+	cfg.Schedule, cfg.LRWarmup, cfg.LRDrops = Cosine, 2, nil
+	r := run{cfg: cfg, steps: 10}
+	for epoch := range cfg.Epochs {
+		r.done = progress{Epochs: epoch}
+		first := r.rate()
+		r.done.Steps = 9
+		if r.rate() != first {
+			t.Errorf("epoch %d: rate %v, then %v", epoch, first, r.rate())
 		}
 	}
 }

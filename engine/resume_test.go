@@ -92,6 +92,26 @@ func sameMeasurements(a, b EpochMetrics) bool {
 	return a == b
 }
 
+// TestResumeSchedule: a run whose rates depend on its epochs resumes to the same
+// bytes, and to no other number of epochs.
+func TestResumeSchedule(t *testing.T) {
+	data, cfg := synthetic(64, 20), tinyConfig()
+	cfg.Schedule, cfg.LRPerStep, cfg.LRWarmup, cfg.LRMin = Cosine, true, 1, 0.001
+	whole, parts := t.TempDir(), t.TempDir()
+	mustTrain(t, cfg, data, TrainOptions{Dir: whole, Threads: 2})
+	interruptAfter(t, cfg, data, TrainOptions{Dir: parts, Threads: 2}, 6)
+	longer := cfg
+	longer.Epochs++
+	var e *ResumeError
+	if _, err := Train(t.Context(), longer, data, TrainOptions{Dir: parts, Threads: 2, Resume: true}); !errors.As(err, &e) || e.Field != "epochs" {
+		t.Errorf("one more epoch: %v, want a *ResumeError of epochs", err)
+	}
+	mustTrain(t, cfg, data, TrainOptions{Dir: parts, Threads: 2, Resume: true})
+	if !bytes.Equal(readFile(t, parts, CheckpointFile), readFile(t, whole, CheckpointFile)) {
+		t.Error("ckpt.bnz differs from that of an uninterrupted run")
+	}
+}
+
 // TestKilled: whatever moment a kill -9 hits, the files it leaves can be
 // resumed to the same checkpoint. The files of each moment are put together
 // from copies taken at the ends of the epochs.

@@ -125,6 +125,9 @@ func (r *run) compare(was *Config) error {
 	if field, before, now := was.difference(&r.cfg); field != "" {
 		return r.refuse(field, "the run was started with %s %v, not %v; only epochs may change", field, before, now)
 	}
+	if r.cfg.Epochs != was.Epochs && was.needsEpochs() {
+		return r.refuse("epochs", "the run was started with %d epochs, not %d, and the rates of schedule %s depend on them", was.Epochs, r.cfg.Epochs, was.Schedule)
+	}
 	if r.cfg.Epochs < was.Epochs {
 		return r.refuse("epochs", "the run was started with %d epochs, more than %d", was.Epochs, r.cfg.Epochs)
 	}

@@ -173,8 +173,8 @@ func buildNetwork(name string, shortcut arch.Shortcut, data *dataset.Data) (*arc
 // epoch trains the rest of an epoch, tests, and writes the epoch's files.
 func (r *run) epoch(ctx context.Context) error {
 	r.started = time.Now()
-	rate := learningRate(r.cfg.LR, r.cfg.LRDrops, r.done.Epochs)
-	if err := r.trainSteps(ctx, rate); err != nil {
+	rate := r.cfg.learningRate(float64(r.done.Epochs))
+	if err := r.trainSteps(ctx); err != nil {
 		return err
 	}
 	if name := r.trainer.notFinite(); name != "" {
@@ -203,7 +203,7 @@ func (r *run) epoch(ctx context.Context) error {
 }
 
 // trainSteps takes the epoch's remaining steps.
-func (r *run) trainSteps(ctx context.Context, rate float64) error {
+func (r *run) trainSteps(ctx context.Context) error {
 	batches := r.loader.Start(ctx, r.done.Epochs, r.done.Steps)
 	defer batches.Close()
 	for r.done.Steps < r.steps {
@@ -215,6 +215,7 @@ func (r *run) trainSteps(ctx context.Context, rate float64) error {
 		if !ok {
 			return fmt.Errorf("epoch %d after step %d: %w", r.done.Epochs+1, r.done.Steps, batches.Err())
 		}
+		rate := r.rate()
 		loss := r.trainer.step(b.Images, b.Labels, rate)
 		if !isFinite(loss.Sum) {
 			return &DivergedError{r.done.Epochs + 1, r.done.Steps + 1, rate, "the loss"}
@@ -230,6 +231,15 @@ func (r *run) trainSteps(ctx context.Context, rate float64) error {
 		}
 	}
 	return nil
+}
+
+// rate is the next step's learning rate.
+func (r *run) rate() float64 {
+	epoch := float64(r.done.Epochs)
+	if r.cfg.LRPerStep {
+		epoch += float64(r.done.Steps) / float64(r.steps)
+	}
+	return r.cfg.learningRate(epoch)
 }
 
 // test measures the whole test split with the running statistics.

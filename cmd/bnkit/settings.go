@@ -20,6 +20,25 @@ func addOptimizerFlags(f *pflag.FlagSet, d *engine.Config) {
 	f.Float64Var(&d.WeightDecay, "weight-decay", d.WeightDecay, "weight decay; adamw keeps it apart from the gradient")
 }
 
+// addScheduleFlags makes flags of how the learning rate changes.
+func addScheduleFlags(f *pflag.FlagSet, d *engine.Config) {
+	f.Float64Var(&d.LR, "lr", d.LR, "learning rate, the schedule's largest")
+	f.StringVar(&d.Schedule, "schedule", d.Schedule, "schedule of the learning rate: "+strings.Join(engine.Schedules, ", "))
+	f.IntSliceVar(&d.LRDrops, "lr-drops", d.LRDrops, "epochs at which the learning rate is divided by 10, of step")
+	f.BoolVar(&d.LRPerStep, "lr-per-step", d.LRPerStep, "change the learning rate each step, not each epoch")
+	f.IntVar(&d.LRWarmup, "lr-warmup", d.LRWarmup, "epochs of linear warm-up before the schedule begins")
+	f.Float64Var(&d.LRMin, "lr-min", d.LRMin, "rate that cosine, cosine-restarts and ramp-exponential fall to")
+	f.IntVar(&d.LRPeriod, "lr-period", d.LRPeriod, "epochs to the first restart, of cosine-restarts")
+	f.IntVar(&d.LRPeriodGrowth, "lr-period-growth", d.LRPeriodGrowth, "how many times the last each further period is, of cosine-restarts")
+	f.Float64Var(&d.LRAlpha, "lr-alpha", d.LRAlpha, "alpha of linear-cosine")
+	f.Float64Var(&d.LRBeta, "lr-beta", d.LRBeta, "beta of linear-cosine")
+	f.Float64Var(&d.LRWaves, "lr-waves", d.LRWaves, "num_periods of linear-cosine")
+	f.Float64Var(&d.LRStart, "lr-start", d.LRStart, "first rate of ramp-exponential")
+	f.IntVar(&d.LRRamp, "lr-ramp", d.LRRamp, "epochs from --lr-start to --lr, of ramp-exponential")
+	f.IntVar(&d.LRSustain, "lr-sustain", d.LRSustain, "epochs that stay at --lr, of ramp-exponential")
+	f.Float64Var(&d.LRDecay, "lr-decay", d.LRDecay, "factor of each epoch after those, of ramp-exponential")
+}
+
 // changeSettings sets settings to another run's, except for those that flags
 // were given for; flags are settings' own.
 func changeSettings(flags *pflag.FlagSet, settings *engine.Config, to engine.Config) {

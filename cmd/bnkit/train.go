@@ -39,15 +39,26 @@ wrn-N-K, K times as wide (wrn-14-4).
 Data: ` + strings.Join(dataset.Names(), ", ") + `, or the path of a folder or
 archive; see bnkit data --help.
 
-Optimizers are PyTorch's; weight decay acts on everything that is trained. The
-learning rate is divided by 10 at the start of each epoch of --lr-drops,
-counted from 0. Training accuracy is taken over the augmented batches as they
-were trained on, test accuracy over the whole test split with running
-statistics.
+Optimizers are PyTorch's; weight decay acts on everything that is trained.
+Schedules of the learning rate, whose rate holds for an epoch, unless
+--lr-per-step is given:
+  constant          --lr
+  step              --lr, divided by 10 at the start of each epoch of --lr-drops,
+                    counted from 0
+  cosine            half a wave from --lr towards --lr-min
+  cosine-restarts   the same over --lr-period epochs, again and again
+  linear-cosine     TensorFlow's linear_cosine_decay
+  ramp-exponential  linearly from --lr-start to --lr over --lr-ramp epochs, --lr
+                    for --lr-sustain more, then times --lr-decay each epoch
+                    towards --lr-min
+Any of them can begin after --lr-warmup epochs, which climb to its first rate.
+
+Training accuracy is taken over the augmented batches as they were trained on,
+test accuracy over the whole test split with running statistics.
 
 Ctrl-C stops at the next step; --resume continues, with the same result as if
 nothing had happened. With --resume, flags that are not given are those of the
-run; --epochs may be larger than before.
+run; --epochs may be larger than before, unless the schedule depends on it.
 
 With --json: a row of metrics.jsonl for each epoch, then an object with dir,
 checkpoint, parameters (trained numbers) and config.`,
@@ -68,8 +79,6 @@ checkpoint, parameters (trained numbers) and config.`,
 	f.StringVar(&d.Trainable, "trainable", d.Trainable, "what is trained: bn (γ and β) or all")
 	f.IntVar(&d.Epochs, "epochs", d.Epochs, "passes over the training split")
 	f.IntVar(&d.Batch, "batch", d.Batch, "pictures a step")
-	f.Float64Var(&d.LR, "lr", d.LR, "learning rate")
-	f.IntSliceVar(&d.LRDrops, "lr-drops", d.LRDrops, "epochs at which the learning rate is divided by 10")
 	f.Uint64Var(&d.Seed, "seed", d.Seed, "seed of weights, shuffling and augmentation")
 	f.IntVar(&o.threads, "threads", 0, "threads (default: as many as there are processors); does not change the result")
 	f.IntVar(&d.Subset, "subset", d.Subset, "train on this many pictures, balanced over classes (0: all)")
@@ -79,6 +88,7 @@ checkpoint, parameters (trained numbers) and config.`,
 	f.BoolVar(&d.WithStats, "with-stats", false, "store running statistics in the checkpoint")
 	f.VarPF(inverted{&d.Augment}, "no-augment", "", "neither flip nor shift training pictures").NoOptDefVal = "true"
 	addOptimizerFlags(f, d)
+	addScheduleFlags(f, d)
 	return c
 }
 
