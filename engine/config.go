@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"bnkit/engine/arch"
+	"bnkit/engine/nn"
 )
 
 // Config is everything that decides a run's result, as config.json holds it.
@@ -43,6 +44,16 @@ type Config struct {
 	AdamBeta2 float64 `json:"adam_beta2,omitempty"` // decay of the mean squared gradient
 	AdamEps   float64 `json:"adam_eps,omitempty"`   // added to that mean's root
 
+	LabelSmoothing float64 `json:"label_smoothing,omitempty"` // share of the target spread over all classes
+	ClipNorm       float64 `json:"clip_norm,omitempty"`       // largest norm of all gradients together; 0 for no limit
+	BNWeightDecay  bool    `json:"bn_weight_decay,omitempty"` // weight decay acts on γ and β too
+	GammaL1        float64 `json:"gamma_l1,omitempty"`        // penalties on γ and β, added to the loss
+	GammaL2        float64 `json:"gamma_l2,omitempty"`
+	BetaL1         float64 `json:"beta_l1,omitempty"`
+	BetaL2         float64 `json:"beta_l2,omitempty"`
+	BNMomentum     float64 `json:"bn_momentum,omitempty"` // weight of a batch's statistics in the running ones
+	BNEps          float64 `json:"bn_eps,omitempty"`      // what BatchNorm adds to a variance
+
 	Schedule       string  `json:"schedule,omitempty"`         // of the learning rate: "constant", "step", ...
 	LRPerStep      bool    `json:"lr_per_step,omitempty"`      // the rate changes each step, not each epoch
 	LRWarmup       int     `json:"lr_warmup,omitempty"`        // epochs of linear warm-up before the schedule
@@ -66,6 +77,7 @@ func DefaultConfig() Config {
 		Epochs: 15, Batch: 128, LR: 0.1, LRDrops: []int{10, 13}, Momentum: 0.9, WeightDecay: 1e-4,
 		Seed: 1, Augment: true,
 		Optimizer: SGD, AdamBeta1: 0.9, AdamBeta2: 0.999, AdamEps: 1e-8,
+		BNWeightDecay: true, BNMomentum: 0.1, BNEps: nn.DefaultEps,
 		Schedule: Step, LRPeriodGrowth: 1, LRBeta: 0.001, LRWaves: 0.5, LRDecay: 0.8,
 	}
 }
@@ -126,6 +138,9 @@ func (c *Config) Validate() error {
 		}
 	}
 	if err := c.validateOptimizer(); err != nil {
+		return err
+	}
+	if err := c.validateRegularisation(); err != nil {
 		return err
 	}
 	return c.validateSchedule()

@@ -72,29 +72,33 @@ func newOptimizer(net *arch.Network, family *kernel.Family[float32], set arch.Tr
 // trains says whether tensor i is trained.
 func (o *optimizer) trains(i int) bool { return o.moments[0].Values[i] != nil }
 
-// step moves the trained tensors of params as PyTorch's SGD, Adam and AdamW
-// do; see kernel.Family's SGD, kernel.Nesterov and kernel.Adam.
+// step adds the penalties to the gradients, clips them, and moves the trained
+// tensors of params as PyTorch's SGD, Adam and AdamW do; see kernel.Family's
+// SGD, kernel.Nesterov and kernel.Adam.
 func (o *optimizer) step(params, gradients *nn.Params[float32], rate float64) {
+	o.penalise(params, gradients)
+	o.clip(gradients)
 	o.steps++
-	momentum, decay := float32(o.cfg.Momentum), float32(o.cfg.WeightDecay)
+	momentum := float32(o.cfg.Momentum)
 	for i, w := range params.Values {
 		if !o.trains(i) {
 			continue
 		}
+		decay := o.cfg.decay(&params.Tensors[i])
 		v, g := o.moments[0].Values[i], gradients.Values[i]
 		switch {
 		case o.cfg.Optimizer != SGD:
-			kernel.Adam(w, v, o.moments[1].Values[i], g, o.adamStep(rate))
+			kernel.Adam(w, v, o.moments[1].Values[i], g, o.adamStep(rate, decay))
 		case o.cfg.Nesterov:
-			kernel.Nesterov(w, v, g, float32(rate), momentum, decay)
+			kernel.Nesterov(w, v, g, float32(rate), momentum, float32(decay))
 		default:
-			o.family.SGD(w, v, g, float32(rate), momentum, decay)
+			o.family.SGD(w, v, g, float32(rate), momentum, float32(decay))
 		}
 	}
 }
 
 // adamStep are the factors of the step now taken.
-func (o *optimizer) adamStep(rate float64) kernel.AdamStep[float32] {
+func (o *optimizer) adamStep(rate, decay float64) kernel.AdamStep[float32] {
 	c, k := o.cfg, float64(o.steps)
 	s := kernel.AdamStep[float32]{
 		Rate:  float32(rate / (1 - math.Pow(c.AdamBeta1, k))),
@@ -105,34 +109,30 @@ func (o *optimizer) adamStep(rate float64) kernel.AdamStep[float32] {
 		Keep: 1,
 	}
 	if c.Optimizer == AdamW {
-		s.Keep = float32(1 - rate*c.WeightDecay)
+		s.Keep = float32(1 - rate*decay)
 	} else {
-		s.Decay = float32(c.WeightDecay)
+		s.Decay = float32(decay)
 	}
 	return s
 }
 
-// runningMomentum is the weight of a batch's statistics in the running ones,
-// PyTorch's default.
-const runningMomentum = 0.1
-
 // updateRunning moves running statistics towards those of a batch, as
 // PyTorch's BatchNorm2d does in training mode:
 //
-//	running = 0.9·running + 0.1·batch
+//	running = (1-momentum)·running + momentum·batch
 //
 // with the batch's unbiased variance.
-func updateRunning(running, batch *nn.Statistics) {
+func updateRunning(running, batch *nn.Statistics, momentum float64) {
 	for u := range running.Mean {
-		moveTowards(running.Mean[u], batch.Mean[u])
-		moveTowards(running.Var[u], batch.Var[u])
+		moveTowards(running.Mean[u], batch.Mean[u], momentum)
+		moveTowards(running.Var[u], batch.Var[u], momentum)
 	}
 }
 
-func moveTowards(running, batch []float64) {
+func moveTowards(running, batch []float64, momentum float64) {
 	for c, b := range batch {
 		// The conversions forbid fusing: the same bits on every platform.
-		running[c] = float64((1-runningMomentum)*running[c]) + float64(runningMomentum*b)
+		running[c] = float64((1-momentum)*running[c]) + float64(momentum*b)
 	}
 }
 

@@ -83,7 +83,7 @@ func TestRunningClosedForm(t *testing.T) {
 	each(batch.Mean, func(float64) float64 { return 3 })
 	each(batch.Var, func(float64) float64 { return 5 })
 	for range 12 {
-		updateRunning(running, batch)
+		updateRunning(running, batch, 0.1)
 	}
 	left := math.Pow(0.9, 12)
 	for u := range running.Mean {

@@ -41,7 +41,7 @@ var resumable = map[string]func(*Config){
 	"sgd, bn":      func(c *Config) { c.Trainable = "bn" },
 	"sgd, all":     func(c *Config) { c.Trainable = "all" },
 	"nesterov, bn": func(c *Config) { c.Nesterov = true },
-	"adam, bn":     func(c *Config) { c.Optimizer, c.LR = Adam, 0.01 },
+	"adam, bn":     func(c *Config) { c.Optimizer, c.LR, c.ClipNorm, c.GammaL1 = Adam, 0.01, 1, 1e-4 },
 	"adamw, all":   func(c *Config) { c.Optimizer, c.LR, c.Trainable = AdamW, 0.01, "all" },
 }
 

@@ -10,7 +10,6 @@ import (
 	"bnkit/checkpoint"
 	"bnkit/engine/arch"
 	"bnkit/engine/dataset"
-	"bnkit/engine/nn"
 )
 
 // resume.bnz alone says how far a run has come; the other files follow it.
@@ -42,7 +41,7 @@ func newHeader(cfg *Config, net *arch.Network, data *dataset.Data, epochs int) (
 		Arch: cfg.Arch, Shortcut: cfg.Shortcut, Input: [3]int{net.Input.C, net.Input.H, net.Input.W}, Classes: net.Classes,
 		Seed: cfg.Seed, Trainable: cfg.Trainable, Initialisers: initialisers,
 		Data:          checkpoint.DataSet{Name: data.Name, Digest: data.Digest, Subset: cfg.Subset},
-		Normalisation: checkpoint.Normalisation{Mean: data.Mean, Std: data.Std, Eps: nn.DefaultEps},
+		Normalisation: checkpoint.Normalisation{Mean: data.Mean, Std: data.Std, Eps: cfg.BNEps},
 		Statistics:    newEstimation(cfg.Seed, data.Train.Len()),
 		Provenance:    []checkpoint.Event{{Action: "train", Tool: "bnkit", Parameters: parameters}},
 		Config:        config,

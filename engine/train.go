@@ -244,7 +244,7 @@ func (r *run) rate() float64 {
 
 // test measures the whole test split with the running statistics.
 func (r *run) test(ctx context.Context) (nn.Loss, error) {
-	inference, err := newInference(r.trainer.network, r.trainer.params, r.trainer.running, r.options.Threads, nn.DefaultEps)
+	inference, err := newInference(r.trainer.network, r.trainer.params, r.trainer.running, r.options.Threads, r.cfg.BNEps)
 	if err != nil {
 		return nn.Loss{}, err
 	}

@@ -33,7 +33,7 @@ func newTrainer(net *arch.Network, cfg *Config, threads int) (*trainer, error) {
 	}
 	var err error
 	t.plan, err = nn.NewTraining(net, family, t.params, nn.TrainingOptions{
-		Batch: cfg.Batch, Threads: threads, Gradients: gradients, Eps: nn.DefaultEps,
+		Batch: cfg.Batch, Threads: threads, Gradients: gradients, Eps: cfg.BNEps, LabelSmoothing: cfg.LabelSmoothing,
 	})
 	return t, err
 }
@@ -52,7 +52,7 @@ func (t *trainer) step(x []float32, labels []int32, rate float64) nn.Loss {
 	if t.set == arch.All {
 		t.plan.Repack()
 	}
-	updateRunning(t.running, t.plan.BatchStatistics())
+	updateRunning(t.running, t.plan.BatchStatistics(), t.optimizer.cfg.BNMomentum)
 	return loss
 }
 

@@ -39,6 +39,20 @@ func addScheduleFlags(f *pflag.FlagSet, d *engine.Config) {
 	f.Float64Var(&d.LRDecay, "lr-decay", d.LRDecay, "factor of each epoch after those, of ramp-exponential")
 }
 
+// addRegularisationFlags makes flags of what else changes loss, gradients and
+// BatchNorm.
+func addRegularisationFlags(f *pflag.FlagSet, d *engine.Config) {
+	f.BoolVar(&d.BNWeightDecay, "bn-weight-decay", d.BNWeightDecay, "weight decay acts on γ and β too")
+	f.Float64Var(&d.GammaL1, "gamma-l1", d.GammaL1, "penalty on Σ|γ|, as network slimming's")
+	f.Float64Var(&d.GammaL2, "gamma-l2", d.GammaL2, "penalty on ½·Σγ²")
+	f.Float64Var(&d.BetaL1, "beta-l1", d.BetaL1, "penalty on Σ|β|")
+	f.Float64Var(&d.BetaL2, "beta-l2", d.BetaL2, "penalty on ½·Σβ²")
+	f.Float64Var(&d.LabelSmoothing, "label-smoothing", d.LabelSmoothing, "share of each label that is spread over all classes")
+	f.Float64Var(&d.ClipNorm, "clip-norm", d.ClipNorm, "largest norm of all gradients together (0: no limit)")
+	f.Float64Var(&d.BNMomentum, "bn-momentum", d.BNMomentum, "weight of a batch's statistics in the running ones")
+	f.Float64Var(&d.BNEps, "bn-eps", d.BNEps, "what BatchNorm adds to a variance")
+}
+
 // changeSettings sets settings to another run's, except for those that flags
 // were given for; flags are settings' own.
 func changeSettings(flags *pflag.FlagSet, settings *engine.Config, to engine.Config) {

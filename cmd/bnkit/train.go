@@ -39,7 +39,8 @@ wrn-N-K, K times as wide (wrn-14-4).
 Data: ` + strings.Join(dataset.Names(), ", ") + `, or the path of a folder or
 archive; see bnkit data --help.
 
-Optimizers are PyTorch's; weight decay acts on everything that is trained.
+Optimizers are PyTorch's; weight decay acts on everything that is trained, or
+with --bn-weight-decay=false on all of it but γ and β.
 Schedules of the learning rate, whose rate holds for an epoch, unless
 --lr-per-step is given:
   constant          --lr
@@ -53,8 +54,11 @@ Schedules of the learning rate, whose rate holds for an epoch, unless
                     towards --lr-min
 Any of them can begin after --lr-warmup epochs, which climb to its first rate.
 
-Training accuracy is taken over the augmented batches as they were trained on,
-test accuracy over the whole test split with running statistics.
+Penalties on γ and β are added to the gradient first, then gradients are clipped
+to --clip-norm, then the optimizer adds weight decay. Losses are shown without
+penalties and label smoothing. Training accuracy is taken over the augmented
+batches as they were trained on, test accuracy over the whole test split with
+running statistics.
 
 Ctrl-C stops at the next step; --resume continues, with the same result as if
 nothing had happened. With --resume, flags that are not given are those of the
@@ -89,6 +93,7 @@ checkpoint, parameters (trained numbers) and config.`,
 	f.VarPF(inverted{&d.Augment}, "no-augment", "", "neither flip nor shift training pictures").NoOptDefVal = "true"
 	addOptimizerFlags(f, d)
 	addScheduleFlags(f, d)
+	addRegularisationFlags(f, d)
 	return c
 }
 

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Golden values of optimizers and schedules, by PyTorch in float64.
+"""Golden values of optimizers, schedules and smoothed labels, by PyTorch in float64.
 
 usage: golden_training.py > training.json
 
@@ -24,6 +24,7 @@ PROBLEM = {
     "fc.bias": {"start": [-1.2, 0.2, 0.8], "curvature": [3.0, 0.1, 0.7], "target": [0.4, 0.15, -1.1]},
 }
 DEFAULTS = {"optimizer": "sgd", "lr": 0.1, "momentum": 0.9, "weight_decay": 1e-4, "nesterov": False,
+            "gamma_l1": 0, "gamma_l2": 0, "beta_l1": 0, "beta_l2": 0, "clip_norm": 0, "bn_weight_decay": True,
             "adam_beta1": 0.9, "adam_beta2": 0.999, "adam_eps": 1e-8}
 OPTIMIZERS = [
     {"momentum": 0, "weight_decay": 0},
@@ -37,6 +38,12 @@ OPTIMIZERS = [
     {"optimizer": "adamw", "weight_decay": 0},
     {"optimizer": "adamw", "weight_decay": 0.05},
     {"optimizer": "adamw", "weight_decay": 0.3, "lr": 0.02, "adam_beta1": 0, "adam_beta2": 0.99},
+    {"weight_decay": 0.05, "bn_weight_decay": False},
+    {"optimizer": "adamw", "weight_decay": 0.3, "bn_weight_decay": False},
+    {"gamma_l1": 0.01, "beta_l2": 0.5},
+    {"gamma_l2": 0.5, "beta_l1": 0.01, "optimizer": "adam"},
+    {"clip_norm": 0.7, "weight_decay": 0.05, "gamma_l1": 0.1},
+    {"clip_norm": 1e6},
 ]
 
 
@@ -66,8 +73,11 @@ def short(v):
     return float("%.9g" % v)
 
 
-def make_optimizer(params, c):
-    params = [{"params": params}]
+def make_optimizer(w, c):
+    bn = {"params": [x for name, x in w.items() if name.startswith("bn.")]}
+    if not c["bn_weight_decay"]:
+        bn["weight_decay"] = 0
+    params = [bn, {"params": [x for name, x in w.items() if not name.startswith("bn.")]}]
     if c["optimizer"] == "sgd":
         return torch.optim.SGD(params, c["lr"], c["momentum"], nesterov=c["nesterov"], weight_decay=c["weight_decay"])
     make = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[c["optimizer"]]
@@ -77,7 +87,7 @@ def make_optimizer(params, c):
 def run_optimizer(config):
     c = {**DEFAULTS, **config}
     w = {name: torch.tensor(p["start"], dtype=torch.float64, requires_grad=True) for name, p in PROBLEM.items()}
-    optimizer = make_optimizer(list(w.values()), c)
+    optimizer = make_optimizer(w, c)
     steps = []
     for _ in range(STEPS):
         optimizer.zero_grad()
@@ -85,7 +95,11 @@ def run_optimizer(config):
         for name, p in PROBLEM.items():
             curvature, target = (torch.tensor(p[k], dtype=torch.float64) for k in ("curvature", "target"))
             loss = loss + (0.5 * curvature * (w[name] - target) ** 2).sum()
+        for name, of in ("bn.weight", "gamma"), ("bn.bias", "beta"):
+            loss = loss + c[of + "_l1"] * w[name].abs().sum() + c[of + "_l2"] / 2 * (w[name] ** 2).sum()
         loss.backward()
+        if c["clip_norm"]:
+            torch.nn.utils.clip_grad_norm_(w.values(), c["clip_norm"])
         optimizer.step()
         steps.append({name: [short(v) for v in x.tolist()] for name, x in w.items()})
     return {"config": config, "steps": steps}
@@ -141,9 +155,26 @@ def run_schedule(config):
     return {"config": config, "rates": [short(r) for r in rates]}
 
 
+def run_smoothing(smoothing, logits, label):
+    z = torch.tensor([logits], dtype=torch.float64, requires_grad=True)
+    torch.nn.functional.cross_entropy(z, torch.tensor([label]), label_smoothing=smoothing).backward()
+    plain = torch.nn.functional.cross_entropy(z, torch.tensor([label])).item()
+    return {"smoothing": smoothing, "logits": logits, "label": label, "loss": short(plain),
+            "gradient": [short(g) for g in z.grad[0].tolist()]}
+
+
+SMOOTHING = [
+    (0.0, [0.5, -1.25, 2.0], 0),
+    (0.1, [0.5, -1.25, 2.0], 2),
+    (0.1, [3.0, -4.0, 0.25, 0.0, 1.5], 1),
+    (1.0, [1.0, 0.0, -2.0, 0.5], 3),
+]
+
+
 def compact(rows):
     return "[\n" + ",\n".join(json.dumps(r, separators=(",", ":")) for r in rows) + "]"
 
 
-print('{"problem":%s,\n"optimizers":%s,\n"schedules":%s}' % (
-    json.dumps(PROBLEM), compact(map(run_optimizer, OPTIMIZERS)), compact(map(run_schedule, SCHEDULES))))
+print('{"problem":%s,\n"optimizers":%s,\n"schedules":%s,\n"smoothing":%s}' % (
+    json.dumps(PROBLEM), compact(map(run_optimizer, OPTIMIZERS)), compact(map(run_schedule, SCHEDULES)),
+    compact(run_smoothing(*s) for s in SMOOTHING)))
