@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -190,6 +191,65 @@ func TestResumeTakesFlags(t *testing.T) {
 	cfg, err := engine.ReadConfig("r/config.json")
 	if err != nil || cfg.Augment || cfg.Optimizer != "adam" || len(cfg.LRDrops) != 2 || cfg.Epochs != 3 {
 		t.Errorf("after resumes: %+v, %v", cfg, err)
+	}
+}
+
+// TestSettingsFiles: presets and files set what flags do not.
+func TestSettingsFiles(t *testing.T) {
+	data := writeIDX(t)
+	inDirectory(t)
+	if out := ok(t, "train", "--preset", "list"); !strings.Contains(out, "frankle-resnet-110-bn") || !strings.Contains(out, "69.5%") {
+		t.Errorf("presets:\n%s", out)
+	}
+	var presets []engine.Preset
+	decode(t, ok(t, "train", "--preset", "list", "--json"), &presets)
+	if len(presets) != len(engine.Presets()) || presets[0].Config.Epochs != 160 {
+		t.Errorf("%d presets, the first %+v", len(presets), presets[0])
+	}
+	if err := os.WriteFile("my.yaml", []byte("arch: resnet-8\nepochs: 2\nlr_drops: [1]\nbatch: 32\naugment: false\nschedule: cosine\nadam_eps: 1e-4\noptimizer: adam\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile("bad.yaml", []byte("arch: resnet-8\nlerning_rate: 1\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	config := func(dir string) engine.Config {
+		c, err := engine.ReadConfig(filepath.Join(dir, "config.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Data = ""
+		return c
+	}
+	ok(t, "train", "--data", data, "--config", "my.yaml", "--lr", "0.01", "--no-augment=false", "--out", "a")
+	want := engine.DefaultConfig()
+	want.Data, want.Arch, want.Epochs, want.LRDrops, want.Batch = "", "resnet-8", 2, []int{1}, 32
+	want.Schedule, want.Optimizer, want.AdamEps, want.LR = "cosine", "adam", 1e-4, 0.01
+	if got := config("a"); !reflect.DeepEqual(got, want) {
+		t.Errorf("trained with %+v, want %+v", got, want)
+	}
+	ok(t, "train", "--data", data, "--config", "a/config.json", "--seed", "5", "--out", "b")
+	want.Seed = 5
+	if got := config("b"); !reflect.DeepEqual(got, want) {
+		t.Errorf("trained with %+v, want %+v", got, want)
+	}
+	ok(t, "train", "--data", data, "--preset", "frankle-resnet-14-bn", "--epochs", "1", "--lr-drops", "7,9", "--batch", "32", "--arch", "resnet-8", "--out", "c")
+	want = engine.DefaultConfig()
+	want.Data, want.Arch, want.Epochs, want.LRDrops, want.Batch = "", "resnet-8", 1, []int{7, 9}, 32
+	if got := config("c"); !reflect.DeepEqual(got, want) {
+		t.Errorf("trained with %+v, want %+v", got, want)
+	}
+	for _, c := range []struct{ args, says string }{
+		{"--config bad.yaml", "bad.yaml: lerning_rate: line 2"},
+		{"--config my.yaml --preset frankle-resnet-14-bn", "one of them"},
+		{"--preset frankle", "--preset list"},
+		{"--config my.yaml --lr-period 3", "lr_period"},
+		{"--config my.yaml --resume --out b", "lr"},
+	} {
+		code, _, err := bnkit(t, append([]string{"train", "--data", data}, strings.Fields(c.args)...)...)
+		_, complaint, _ := strings.Cut(err, "bnkit: ")
+		if code != 2 || !strings.Contains(complaint, c.says) || strings.Count(complaint, "\n") != 1 {
+			t.Errorf("train %s: exit code %d, %q", c.args, code, err)
+		}
 	}
 }
 

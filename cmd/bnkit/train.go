@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,6 +17,8 @@ import (
 
 // trainOptions are the train command's flags.
 type trainOptions struct {
+	preset  string
+	file    string // of settings
 	config  engine.Config
 	dataDir string
 	out     string
@@ -60,6 +63,10 @@ penalties and label smoothing. Training accuracy is taken over the augmented
 batches as they were trained on, test accuracy over the whole test split with
 running statistics.
 
+--preset takes the settings of a published experiment (--preset list shows which),
+--config those of a file: YAML lines such as "lr: 0.1" with the keys of
+config.json, or a run's config.json. Flags that are given win over either.
+
 Ctrl-C stops at the next step; --resume continues, with the same result as if
 nothing had happened. With --resume, flags that are not given are those of the
 run; --epochs may be larger than before, unless the schedule depends on it.
@@ -68,6 +75,8 @@ With --json: a row of metrics.jsonl for each epoch, then an object with dir,
 checkpoint, parameters (trained numbers) and config.`,
 		Example: `  bnkit train
   bnkit train --arch resnet-20 --data cifar10 --epochs 30 --lr-drops 15,25
+  bnkit train --preset frankle-resnet-14-bn --seed 2
+  bnkit train --config runs/first/config.json --optimizer adam --lr 0.01
   bnkit train --data cifar10 --data-dir ~/cifar-10-batches-bin --out runs/first
   bnkit train --resume --out runs/first`,
 		Args: cobra.NoArgs,
@@ -76,6 +85,8 @@ checkpoint, parameters (trained numbers) and config.`,
 		},
 	}
 	f, d := c.Flags(), &o.config
+	f.StringVar(&o.preset, "preset", "", "settings by name, those of a published experiment; list shows them")
+	f.StringVar(&o.file, "config", "", "file of settings: YAML, or a run's config.json")
 	f.StringVar(&d.Arch, "arch", d.Arch, "network")
 	f.StringVar(&d.Shortcut, "shortcut", d.Shortcut, "shortcut where the shape changes: B (1×1 convolution) or A (subsample and pad)")
 	f.StringVar(&d.Data, "data", d.Data, "data set, or its path")
@@ -109,10 +120,11 @@ func runTrain(c *cobra.Command, g *globalOptions, o *trainOptions) error {
 	if o.resume && o.force {
 		return &usageError{c.CommandPath(), errors.New("--resume continues a run and --force replaces it: use one of them")}
 	}
-	if o.resume {
-		if err := resumed(c, o); err != nil {
-			return err
-		}
+	if o.preset == "list" {
+		return printPresets(g)
+	}
+	if err := takeSettings(c, o); err != nil {
+		return err
 	}
 	if err := o.config.Validate(); err != nil {
 		return err
@@ -147,6 +159,16 @@ func runTrain(c *cobra.Command, g *globalOptions, o *trainOptions) error {
 		return err
 	}
 	return finishTrain(g, result)
+}
+
+// printPresets lists the presets.
+func printPresets(g *globalOptions) error {
+	presets := engine.Presets()
+	return g.print(presets, func(w io.Writer) {
+		for _, p := range presets {
+			fmt.Fprintf(w, "%-23s  %s\n", p.Name, p.Reproduces)
+		}
+	})
 }
 
 func trainedWords(set string) string {
@@ -205,20 +227,35 @@ func newRunDir(c *engine.Config, data string) (string, error) {
 	}
 }
 
-// resumed finds the run to resume and takes over its settings, except for
-// those that were given on the command line.
-func resumed(c *cobra.Command, o *trainOptions) error {
-	if o.out == "" {
+// takeSettings takes over the settings of the preset, the file, or the run to
+// resume, except for those that were given on the command line.
+func takeSettings(c *cobra.Command, o *trainOptions) error {
+	if o.resume && o.out == "" {
 		dir, err := engine.FindUnfinishedRun("runs")
 		if err != nil {
 			return err
 		}
 		o.out = dir
 	}
-	was, err := engine.ReadConfig(filepath.Join(o.out, engine.ConfigFile))
+	var base engine.Config
+	var err error
+	switch {
+	case o.preset != "" && o.file != "":
+		return &usageError{c.CommandPath(), errors.New("--preset and --config both name settings: use one of them")}
+	case o.preset != "":
+		var p engine.Preset
+		p, err = engine.FindPreset(o.preset)
+		base = p.Config
+	case o.file != "":
+		base, err = engine.ReadSettings(o.file)
+	case o.resume:
+		base, err = engine.ReadConfig(filepath.Join(o.out, engine.ConfigFile))
+	default:
+		return nil
+	}
 	if err != nil {
 		return err
 	}
-	changeSettings(c.Flags(), &o.config, was)
+	changeSettings(c.Flags(), &o.config, base)
 	return nil
 }
