@@ -8,6 +8,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"bnkit/engine/arch"
 )
 
 // TestPresets: every preset says what it reproduces, and trains.
@@ -23,6 +25,14 @@ func TestPresets(t *testing.T) {
 			t.Errorf("%s: %+v", p.Name, p)
 		}
 		cfg.Data, cfg.Batch = data.Name, 2
+		net, err := buildNetwork(cfg.Arch, arch.Shortcut(cfg.Shortcut), data)
+		if err != nil {
+			t.Errorf("%s: %v", p.Name, err)
+			continue
+		}
+		if all := net.Parameters(arch.All.Trains); testing.Short() && all > 2_000_000 {
+			continue
+		}
 		r, err := newRun(cfg, data, TrainOptions{Threads: 2})
 		if err != nil {
 			t.Errorf("%s: %v", p.Name, err)

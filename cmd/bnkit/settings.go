@@ -1,9 +1,11 @@
 package main
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"bnkit/engine"
@@ -72,6 +74,24 @@ func changeSettings(flags *pflag.FlagSet, settings *engine.Config, to engine.Con
 			panic(err) // a flag refuses what it took before
 		}
 	}
+}
+
+// checkUsed refuses a flag for what another setting leaves unused. The engine
+// refuses the others; these have defaults that do not tell.
+func checkUsed(c *cobra.Command, s *engine.Config) error {
+	for _, f := range []struct {
+		flag    string
+		used    bool
+		instead string
+	}{
+		{"lr-drops", s.Schedule == engine.Step, "--schedule " + s.Schedule},
+		{"momentum", s.Optimizer == engine.SGD, "--optimizer " + s.Optimizer},
+	} {
+		if c.Flags().Changed(f.flag) && !f.used {
+			return &usageError{c.CommandPath(), fmt.Errorf("--%s does nothing with %s: leave out one of them", f.flag, f.instead)}
+		}
+	}
+	return nil
 }
 
 // inverted is a flag that switches a setting off.

@@ -129,6 +129,9 @@ func runTrain(c *cobra.Command, g *globalOptions, o *trainOptions) error {
 	if err := o.config.Validate(); err != nil {
 		return err
 	}
+	if err := checkUsed(c, &o.config); err != nil {
+		return err
+	}
 	data, err := dataset.Open(o.config.Data, o.dataDir)
 	if err != nil {
 		return err
