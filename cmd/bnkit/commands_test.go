@@ -253,6 +253,22 @@ func TestSettingsFiles(t *testing.T) {
 	}
 }
 
+// TestFlagForEverySetting: a file's keys are the flags' names with _ for -.
+func TestFlagForEverySetting(t *testing.T) {
+	flags := newTrainCommand(&globalOptions{}).Flags()
+	config := reflect.TypeFor[engine.Config]()
+	for i := range config.NumField() {
+		key, _, _ := strings.Cut(config.Field(i).Tag.Get("json"), ",")
+		name := strings.ReplaceAll(key, "_", "-")
+		if key == "augment" {
+			name = "no-augment"
+		}
+		if flags.Lookup(name) == nil {
+			t.Errorf("setting %s has no flag --%s", key, name)
+		}
+	}
+}
+
 // TestExitCodes checks each way to fail: its code, and one line that says
 // what to do.
 func TestExitCodes(t *testing.T) {

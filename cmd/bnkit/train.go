@@ -65,7 +65,8 @@ running statistics.
 
 --preset takes the settings of a published experiment (--preset list shows which),
 --config those of a file: YAML lines such as "lr: 0.1" with the keys of
-config.json, or a run's config.json. Flags that are given win over either.
+config.json (the flags' names with _ for -, and augment: false), or a run's
+config.json. Flags that are given win over either.
 
 Ctrl-C stops at the next step; --resume continues, with the same result as if
 nothing had happened. With --resume, flags that are not given are those of the
