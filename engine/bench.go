@@ -90,7 +90,7 @@ func Bench(ctx context.Context, cfg BenchConfig) (BenchResult, error) {
 		return r, &ConfigError{"layers", "inference takes each picture through all layers at once: there is no time of a layer"}
 	}
 	x, labels := randomBatch(net, cfg.Batch)
-	step, plan, stop, err := benchStep(net, set, cfg, x, labels)
+	step, plan, stop, err := benchStep(net, cfg, x, labels)
 	if err != nil {
 		return r, err
 	}
@@ -156,7 +156,7 @@ func measureLayers(ctx context.Context, net *arch.Network, cfg BenchConfig, step
 
 // benchStep returns the work to measure, its training plan if it is training,
 // and what ends it.
-func benchStep(net *arch.Network, set arch.TrainableSet, cfg BenchConfig, x []float32, labels []int32) (step func(), plan *nn.Training[float32], stop func(), err error) {
+func benchStep(net *arch.Network, cfg BenchConfig, x []float32, labels []int32) (step func(), plan *nn.Training[float32], stop func(), err error) {
 	if cfg.Eval {
 		params := nn.NewParams[float32](net, nil)
 		params.Initialise(1)
@@ -167,7 +167,9 @@ func benchStep(net *arch.Network, set arch.TrainableSet, cfg BenchConfig, x []fl
 		}
 		return func() { f.Run(x, cfg.Batch) }, nil, f.Close, nil
 	}
-	t, err := newTrainer(net, trainerOptions{set: set, initialisers: nn.DefaultInitialisers, seed: 1, batch: cfg.Batch, threads: cfg.Threads, momentum: 0.9, decay: 1e-4})
+	training := DefaultConfig()
+	training.Trainable, training.Batch = cfg.Trainable, cfg.Batch
+	t, err := newTrainer(net, &training, cfg.Threads)
 	if err != nil {
 		return nil, nil, nil, err
 	}

@@ -47,6 +47,37 @@ func TestValidateNamesTheField(t *testing.T) {
 		{"gamma_init", func(c *Config) { c.GammaInit = "constant:1e39" }},
 		{"beta_init", func(c *Config) { c.BetaInit = "uniform" }},
 		{"beta_init", func(c *Config) { c.BetaInit = "0.5" }},
+		{"optimizer", func(c *Config) { c.Optimizer = "rmsprop" }},
+		{"optimizer", func(c *Config) { c.AdamBeta1 = 0.8 }},
+		{"nesterov", func(c *Config) { c.Nesterov, c.Momentum = true, 0 }},
+		{"nesterov", func(c *Config) { c.Nesterov, c.Optimizer = true, Adam }},
+		{"adam_beta1", func(c *Config) { c.Optimizer, c.AdamBeta1 = Adam, 1 }},
+		{"adam_beta2", func(c *Config) { c.Optimizer, c.AdamBeta2 = Adam, math.NaN() }},
+		{"adam_eps", func(c *Config) { c.Optimizer, c.AdamEps = AdamW, 0 }},
+		{"label_smoothing", func(c *Config) { c.LabelSmoothing = 1.1 }},
+		{"clip_norm", func(c *Config) { c.ClipNorm = -1 }},
+		{"gamma_l1", func(c *Config) { c.GammaL1 = math.NaN() }},
+		{"gamma_l2", func(c *Config) { c.GammaL2 = -1e-4 }},
+		{"beta_l1", func(c *Config) { c.BetaL1 = 2 }},
+		{"beta_l2", func(c *Config) { c.BetaL2 = -1 }},
+		{"bn_momentum", func(c *Config) { c.BNMomentum = 0 }},
+		{"bn_eps", func(c *Config) { c.BNEps = 0 }},
+		{"schedule", func(c *Config) { c.Schedule = "linear" }},
+		{"lr_warmup", func(c *Config) { c.LRWarmup = -1 }},
+		{"lr_warmup", func(c *Config) { c.LRWarmup = c.Epochs }},
+		{"lr_min", func(c *Config) { c.LRMin = 0.01 }},
+		{"lr_min", func(c *Config) { c.Schedule, c.LRMin = Cosine, 0.2 }},
+		{"lr_min", func(c *Config) { c.Schedule, c.LRMin = Cosine, math.NaN() }},
+		{"lr_period", func(c *Config) { c.Schedule = CosineRestarts }},
+		{"lr_period", func(c *Config) { c.Schedule, c.LRPeriod = Cosine, 5 }},
+		{"lr_period_growth", func(c *Config) { c.Schedule, c.LRPeriod, c.LRPeriodGrowth = CosineRestarts, 5, 0 }},
+		{"lr_alpha", func(c *Config) { c.Schedule, c.LRAlpha = LinearCosine, -1 }},
+		{"lr_beta", func(c *Config) { c.LRBeta = 0 }},
+		{"lr_waves", func(c *Config) { c.Schedule, c.LRWaves = LinearCosine, math.Inf(1) }},
+		{"lr_start", func(c *Config) { c.Schedule, c.LRStart = RampExponential, 0.2 }},
+		{"lr_ramp", func(c *Config) { c.Schedule, c.LRRamp = RampExponential, -1 }},
+		{"lr_sustain", func(c *Config) { c.LRSustain = 1 }},
+		{"lr_decay", func(c *Config) { c.Schedule, c.LRDecay = RampExponential, 0 }},
 		{"lr_drops", func(c *Config) { c.LRDrops = []int{0} }},
 		{"lr_drops", func(c *Config) { c.LRDrops = []int{5, 5} }},
 		{"lr_drops", func(c *Config) { c.LRDrops = []int{8, 5} }},
@@ -89,6 +120,34 @@ func TestDifferenceCoversEverySetting(t *testing.T) {
 		if got, _, _ := c.difference(&d); got != want {
 			t.Errorf("%s changed: difference in %q, want %q", typ.Field(i).Name, got, want)
 		}
+		b, err := json.Marshal(d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var read Config
+		if err := json.Unmarshal(b, &read); err != nil || !reflect.DeepEqual(read, d) {
+			t.Errorf("%s changed: written as %s and read as %+v, %v", typ.Field(i).Name, b, read, err)
+		}
+	}
+}
+
+// TestOldConfig: what earlier versions wrote means what it meant, and is
+// written again as it was.
+func TestOldConfig(t *testing.T) {
+	const old = `{"arch":"resnet-20","shortcut":"A","data":"cifar10","trainable":"all","epochs":160,"batch":64,"lr":0.05,"lr_drops":null,` +
+		`"momentum":0.8,"weight_decay":0,"seed":7,"subset":100,"augment":false,"with_stats":true}`
+	var got Config
+	if err := json.Unmarshal([]byte(old), &got); err != nil {
+		t.Fatal(err)
+	}
+	want := DefaultConfig()
+	want.Arch, want.Shortcut, want.Data, want.Trainable, want.Epochs, want.Batch, want.LR, want.LRDrops = "resnet-20", "A", "cifar10", "all", 160, 64, 0.05, nil
+	want.Momentum, want.WeightDecay, want.Seed, want.Subset, want.Augment, want.WithStats = 0.8, 0, 7, 100, false, true
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("read as %+v, want %+v", got, want)
+	}
+	if b, err := json.Marshal(got); err != nil || string(b) != old {
+		t.Errorf("written as %s, %v; want %s", b, err, old)
 	}
 }
 
@@ -116,20 +175,6 @@ func TestReadConfig(t *testing.T) {
 		if _, err := ReadConfig(path); err == nil || !strings.Contains(err.Error(), path) {
 			t.Errorf("%q: %v, want an error that names the file", bad, err)
 		}
-	}
-}
-
-func TestLearningRate(t *testing.T) {
-	for _, c := range []struct {
-		epoch int
-		want  float64
-	}{{0, 0.1}, {4, 0.1}, {5, 0.01}, {7, 0.01}, {8, 0.001}, {100, 0.001}} {
-		if got := learningRate(0.1, []int{5, 8}, c.epoch); got != c.want {
-			t.Errorf("epoch %d: rate %v, want %v", c.epoch, got, c.want)
-		}
-	}
-	if got := learningRate(0.1, nil, 1000); got != 0.1 {
-		t.Errorf("without drops: %v", got)
 	}
 }
 

@@ -12,9 +12,10 @@ import (
 // GammaNearZero are shares from 0 to 1.
 type EpochMetrics struct {
 	Epoch        int     // from 1
-	LearningRate float64 // of this epoch
+	LearningRate float64 // of this epoch; of its first step, where every step has its own
 
-	// Cross-entropy and accuracy over the epoch's complete batches, augmented
+	// Cross-entropy (of the labels as they are, smoothed or not, and without
+	// penalties) and accuracy over the epoch's complete batches, augmented
 	// if the run augments, each taken in training mode before the step that it
 	// led to.
 	TrainLoss, TrainAccuracy float64

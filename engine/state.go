@@ -10,7 +10,6 @@ import (
 	"bnkit/checkpoint"
 	"bnkit/engine/arch"
 	"bnkit/engine/dataset"
-	"bnkit/engine/nn"
 )
 
 // resume.bnz alone says how far a run has come; the other files follow it.
@@ -42,7 +41,7 @@ func newHeader(cfg *Config, net *arch.Network, data *dataset.Data, epochs int) (
 		Arch: cfg.Arch, Shortcut: cfg.Shortcut, Input: [3]int{net.Input.C, net.Input.H, net.Input.W}, Classes: net.Classes,
 		Seed: cfg.Seed, Trainable: cfg.Trainable, Initialisers: headerInitialisers(cfg.initialisers()),
 		Data:          checkpoint.DataSet{Name: data.Name, Digest: data.Digest, Subset: cfg.Subset},
-		Normalisation: checkpoint.Normalisation{Mean: data.Mean, Std: data.Std, Eps: nn.DefaultEps},
+		Normalisation: checkpoint.Normalisation{Mean: data.Mean, Std: data.Std, Eps: cfg.BNEps},
 		Statistics:    newEstimation(cfg.Seed, data.Train.Len()),
 		Provenance:    []checkpoint.Event{{Action: "train", Tool: "bnkit", Parameters: parameters}},
 		Config:        config,
@@ -79,7 +78,7 @@ func (r *run) saveState() error {
 	}
 	t := r.trainer
 	tensors := trainedTensors(t.trained.Params)
-	tensors = append(tensors, velocityTensors(t.optimizer.velocity)...)
+	tensors = append(tensors, momentTensors(t.optimizer.moments)...)
 	tensors = append(tensors, statisticsTensors(t.network, t.running)...)
 	return checkpoint.WriteFile(r.dir.path(ResumeFile), &checkpoint.File{Header: header, Tensors: tensors})
 }
@@ -125,6 +124,9 @@ func (r *run) compare(was *Config) error {
 	if field, before, now := was.difference(&r.cfg); field != "" {
 		return r.refuse(field, "the run was started with %s %v, not %v; only epochs may change", field, before, now)
 	}
+	if r.cfg.Epochs != was.Epochs && was.needsEpochs() {
+		return r.refuse("epochs", "the run was started with %d epochs, not %d, and the rates of schedule %s depend on them", was.Epochs, r.cfg.Epochs, was.Schedule)
+	}
 	if r.cfg.Epochs < was.Epochs {
 		return r.refuse("epochs", "the run was started with %d epochs, more than %d", was.Epochs, r.cfg.Epochs)
 	}
@@ -152,6 +154,7 @@ func (r *run) restore(file *checkpoint.File) error {
 	if t.repack {
 		t.plan.Repack()
 	}
+	t.optimizer.steps = done.Epochs*r.steps + done.Steps
 	r.done = done
 	return nil
 }
@@ -163,14 +166,15 @@ func (r *run) restoreTensors(file *checkpoint.File) error {
 	if err != nil {
 		return err
 	}
-	velocity := t.optimizer.velocity
-	for i := range values {
-		x := &velocity.Tensors[i]
-		v, err := stored.float32s(checkpoint.SectionOptimizer, x.Name, x.Shape)
-		if err != nil {
-			return err
+	for _, m := range t.optimizer.moments {
+		for i := range values {
+			x := &m.Tensors[i]
+			v, err := stored.float32s(checkpoint.SectionOptimizer, x.Name+m.suffix, x.Shape)
+			if err != nil {
+				return err
+			}
+			copy(m.Values[i], v)
 		}
-		copy(velocity.Values[i], v)
 	}
 	running, err := stored.statistics(t.network)
 	if err != nil {

@@ -33,14 +33,16 @@ func trainedTensors(trained *nn.Params[float32]) []checkpoint.Tensor {
 	return ts
 }
 
-// velocityTensors are copies of the optimizer's velocities, under the names of
-// the tensors that they move.
-func velocityTensors(velocity *nn.Params[float32]) []checkpoint.Tensor {
+// momentTensors are copies of an optimizer's moments, under the names of the
+// tensors that they move and the moment's suffix.
+func momentTensors(moments []moment) []checkpoint.Tensor {
 	var ts []checkpoint.Tensor
-	for i, v := range velocity.Values {
-		if v != nil {
-			x := &velocity.Tensors[i]
-			ts = append(ts, checkpoint.Tensor{Section: checkpoint.SectionOptimizer, Name: x.Name, Shape: x.Shape, Float32: slices.Clone(v)})
+	for _, m := range moments {
+		for i, v := range m.Values {
+			if v != nil {
+				x := &m.Tensors[i]
+				ts = append(ts, checkpoint.Tensor{Section: checkpoint.SectionOptimizer, Name: x.Name + m.suffix, Shape: x.Shape, Float32: slices.Clone(v)})
+			}
 		}
 	}
 	return ts

@@ -55,7 +55,6 @@ func Train(ctx context.Context, cfg Config, data *dataset.Data, o TrainOptions) 
 		return nil, fmt.Errorf("--resume continues a run and --force replaces it: use one of them")
 	}
 	cfg.Data = data.Name // however the caller spelt it
-	cfg.leaveOutDefaults()
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
@@ -147,10 +146,7 @@ func newRun(cfg Config, data *dataset.Data, o TrainOptions) (*run, error) {
 		return nil, err
 	}
 	r.steps = r.loader.Batches()
-	r.trainer, err = newTrainer(net, trainerOptions{
-		set: arch.TrainableSet(cfg.Trainable), initialisers: cfg.initialisers(), seed: cfg.Seed, batch: cfg.Batch, threads: o.Threads,
-		momentum: cfg.Momentum, decay: cfg.WeightDecay,
-	})
+	r.trainer, err = newTrainer(net, &r.cfg, o.Threads)
 	return r, err
 }
 
@@ -177,8 +173,8 @@ func buildNetwork(name string, shortcut arch.Shortcut, data *dataset.Data) (*arc
 // epoch trains the rest of an epoch, tests, and writes the epoch's files.
 func (r *run) epoch(ctx context.Context) error {
 	r.started = time.Now()
-	rate := learningRate(r.cfg.LR, r.cfg.LRDrops, r.done.Epochs)
-	if err := r.trainSteps(ctx, rate); err != nil {
+	rate := r.cfg.learningRate(float64(r.done.Epochs))
+	if err := r.trainSteps(ctx); err != nil {
 		return err
 	}
 	if name := r.trainer.notFinite(); name != "" {
@@ -207,7 +203,7 @@ func (r *run) epoch(ctx context.Context) error {
 }
 
 // trainSteps takes the epoch's remaining steps.
-func (r *run) trainSteps(ctx context.Context, rate float64) error {
+func (r *run) trainSteps(ctx context.Context) error {
 	batches := r.loader.Start(ctx, r.done.Epochs, r.done.Steps)
 	defer batches.Close()
 	for r.done.Steps < r.steps {
@@ -219,6 +215,7 @@ func (r *run) trainSteps(ctx context.Context, rate float64) error {
 		if !ok {
 			return fmt.Errorf("epoch %d after step %d: %w", r.done.Epochs+1, r.done.Steps, batches.Err())
 		}
+		rate := r.rate()
 		loss := r.trainer.step(b.Images, b.Labels, rate)
 		if !isFinite(loss.Sum) {
 			return &DivergedError{r.done.Epochs + 1, r.done.Steps + 1, rate, "the loss"}
@@ -236,9 +233,18 @@ func (r *run) trainSteps(ctx context.Context, rate float64) error {
 	return nil
 }
 
+// rate is the next step's learning rate.
+func (r *run) rate() float64 {
+	epoch := float64(r.done.Epochs)
+	if r.cfg.LRPerStep {
+		epoch += float64(r.done.Steps) / float64(r.steps)
+	}
+	return r.cfg.learningRate(epoch)
+}
+
 // test measures the whole test split with the running statistics.
 func (r *run) test(ctx context.Context) (nn.Loss, error) {
-	inference, err := newInference(r.trainer.network, r.trainer.params, r.trainer.running, r.options.Threads, nn.DefaultEps)
+	inference, err := newInference(r.trainer.network, r.trainer.params, r.trainer.running, r.options.Threads, r.cfg.BNEps)
 	if err != nil {
 		return nn.Loss{}, err
 	}

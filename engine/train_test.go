@@ -1,14 +1,17 @@
 package engine
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
+	"bnkit/checkpoint"
 	"bnkit/engine/dataset"
 )
 
@@ -115,9 +118,9 @@ func TestDivergence(t *testing.T) {
 // takes them, once the first ones have filled caches.
 func TestStepAllocatesNothing(t *testing.T) {
 	data := synthetic(64*16, 20)
-	for _, set := range []string{"bn", "all", "output", "bn+random-2"} {
+	for set, change := range resumable {
 		cfg := tinyConfig()
-		cfg.Trainable = set
+		change(&cfg)
 		r, err := newRun(cfg, data, TrainOptions{Threads: 2})
 		if err != nil {
 			t.Fatal(err)
@@ -137,5 +140,103 @@ func TestStepAllocatesNothing(t *testing.T) {
 		}
 		batches.Close()
 		r.trainer.close()
+	}
+}
+
+// TestBatchNormSettings: eps and momentum are those of training, of its test,
+// of the checkpoint and of whoever loads it.
+func TestBatchNormSettings(t *testing.T) {
+	data, cfg := synthetic(64, 40), tinyConfig()
+	cfg.Epochs, cfg.WithStats, cfg.BNEps, cfg.BNMomentum = 1, true, 0.25, 1
+	dir := t.TempDir()
+	r := mustTrain(t, cfg, data, TrainOptions{Dir: dir, Threads: 2})
+	m, err := LoadModel(r.Checkpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m.Header.Normalisation.Eps != 0.25 {
+		t.Errorf("the checkpoint's eps is %v", m.Header.Normalisation.Eps)
+	}
+	evaluate := func() Evaluation {
+		e, err := m.Evaluator(data, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer e.Close()
+		got, err := e.Evaluate(t.Context(), m.Stored)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	if got, want := evaluate(), r.Epochs[0]; got.TestLoss != want.TestLoss || got.TestAccuracy != want.TestAccuracy {
+		t.Errorf("the model has %+v, the run had %+v", got, want)
+	}
+	m.Header.Normalisation.Eps = 1e-5
+	if got := evaluate(); got.TestLoss == r.Epochs[0].TestLoss {
+		t.Error("eps changes nothing")
+	}
+
+	// A momentum of 1 leaves the last batch's statistics alone.
+	again, err := newRun(cfg, data, TrainOptions{Threads: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.trainer.close()
+	batches := again.loader.Start(t.Context(), 0, 0)
+	defer batches.Close()
+	for range 2 {
+		b, ok := batches.Next()
+		if !ok {
+			t.Fatal("out of batches")
+		}
+		again.trainer.step(b.Images, b.Labels, 0.1)
+	}
+	if batch := again.trainer.plan.BatchStatistics(); !slices.EqualFunc(again.trainer.running.Mean, batch.Mean, slices.Equal) ||
+		!slices.EqualFunc(again.trainer.running.Var, batch.Var, slices.Equal) {
+		t.Error("a momentum of 1 keeps something of earlier batches")
+	}
+}
+
+// TestLossSettings: each setting of loss and gradients changes what a run
+// learns, the reported loss of its first step excepted.
+func TestLossSettings(t *testing.T) {
+	data := synthetic(32, 20)
+	train := func(change func(*Config)) (first float64, ckpt []byte) {
+		cfg := tinyConfig()
+		cfg.Epochs, cfg.LRDrops = 1, nil
+		change(&cfg)
+		dir := t.TempDir()
+		mustTrain(t, cfg, data, TrainOptions{Dir: dir, Threads: 2, Step: func(s StepReport) {
+			if s.Step == 1 {
+				first = s.Loss
+			}
+		}})
+		m, err := LoadModel(filepath.Join(dir, CheckpointFile))
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.Header.Config = nil
+		var b bytes.Buffer
+		if err := checkpoint.Encode(&b, m.File()); err != nil {
+			t.Fatal(err)
+		}
+		return first, b.Bytes()
+	}
+	wantLoss, plain := train(func(*Config) {})
+	for name, change := range map[string]func(*Config){
+		"label_smoothing": func(c *Config) { c.LabelSmoothing = 0.1 },
+		"clip_norm":       func(c *Config) { c.ClipNorm = 0.1 },
+		"bn_weight_decay": func(c *Config) { c.BNWeightDecay = false },
+		"gamma_l1":        func(c *Config) { c.GammaL1 = 1e-3 },
+		"beta_l2":         func(c *Config) { c.BetaL2 = 1e-3 },
+	} {
+		loss, got := train(change)
+		if loss != wantLoss {
+			t.Errorf("%s: first loss %v, without it %v", name, loss, wantLoss)
+		}
+		if bytes.Equal(got, plain) {
+			t.Errorf("%s changes nothing", name)
+		}
 	}
 }

@@ -11,7 +11,7 @@ type trainer struct {
 	network   *arch.Network
 	set       arch.TrainableSet
 	params    *nn.Params[float32]
-	optimizer *sgd
+	optimizer *optimizer
 	running   *nn.Statistics
 	plan      *nn.Training[float32]
 
@@ -22,38 +22,29 @@ type trainer struct {
 	repack bool // convolutions are trained, so their filters change
 }
 
-// trainerOptions are what a trainer is made from beside its network.
-type trainerOptions struct {
-	set             arch.TrainableSet
-	initialisers    nn.Initialisers
-	seed            uint64
-	batch, threads  int
-	momentum, decay float64
-}
-
 // newTrainer starts from the seed's initial weights, running mean 0 and
 // running variance 1. Close stops its threads.
-func newTrainer(net *arch.Network, o trainerOptions) (*trainer, error) {
-	family := kernel.Best()
+func newTrainer(net *arch.Network, cfg *Config, threads int) (*trainer, error) {
+	family, set := kernel.Best(), arch.TrainableSet(cfg.Trainable)
 	t := &trainer{
-		network: net, set: o.set,
+		network: net, set: set,
 		params:    nn.NewParams[float32](net, nil),
-		optimizer: newSGD(net, family, o.set, o.momentum, o.decay),
+		optimizer: newOptimizer(net, family, set, cfg),
 		running:   nn.NewStatistics(net),
 	}
-	t.params.InitialiseBy(o.initialisers, o.seed)
-	gradients := gradientsOf(net, o.set)
+	t.params.InitialiseBy(cfg.initialisers(), cfg.Seed)
+	gradients := gradientsOf(net, set)
 	t.repack = gradients&(nn.ConvGradients|nn.ShortcutGradients) != 0
 	var err error
 	t.plan, err = nn.NewTraining(net, family, t.params, nn.TrainingOptions{
-		Batch: o.batch, Threads: o.threads, Gradients: gradients, Eps: nn.DefaultEps,
+		Batch: cfg.Batch, Threads: threads, Gradients: gradients, Eps: cfg.BNEps, LabelSmoothing: cfg.LabelSmoothing,
 	})
 	if err != nil {
 		return nil, err
 	}
-	t.trained = nn.NewTrained(net, t.params, o.set, o.seed)
+	t.trained = nn.NewTrained(net, t.params, set, cfg.Seed)
 	if g := t.plan.Gradients(); g != nil {
-		t.gradients = nn.NewTrained(net, g, o.set, o.seed)
+		t.gradients = nn.NewTrained(net, g, set, cfg.Seed)
 	}
 	return t, nil
 }
@@ -96,20 +87,17 @@ func (t *trainer) step(x []float32, labels []int32, rate float64) nn.Loss {
 	if t.repack {
 		t.plan.Repack()
 	}
-	updateRunning(t.running, t.plan.BatchStatistics())
+	updateRunning(t.running, t.plan.BatchStatistics(), t.optimizer.cfg.BNMomentum)
 	return loss
 }
 
 // notFinite names the first trained tensor that holds a value that is not
 // finite, "" where none does.
 func (t *trainer) notFinite() string {
-	for i, velocity := range t.optimizer.velocity.Values {
-		if velocity == nil {
-			continue
-		}
-		for _, v := range t.params.Values[i] {
+	for i, values := range t.trained.Values {
+		for _, v := range values {
 			if !isFinite(float64(v)) {
-				return t.params.Tensors[i].Name
+				return t.trained.Tensors[i].Name
 			}
 		}
 	}

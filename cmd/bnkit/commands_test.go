@@ -8,8 +8,11 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
+
+	"bnkit/engine"
 )
 
 // writeIDX makes a data set of 8×8 pictures in which bright rows tell the
@@ -181,6 +184,102 @@ func TestResume(t *testing.T) {
 	}
 }
 
+// TestResumeTakesFlags: what a resume's flags do not say is as the run began,
+// whatever kind of flag said it.
+func TestResumeTakesFlags(t *testing.T) {
+	data := writeIDX(t)
+	inDirectory(t)
+	ok(t, "train", "--data", data, "--arch", "resnet-8", "--batch", "32", "--lr-drops", "1,3", "--epochs", "1", "--out", "r", "--no-augment", "--optimizer", "adam", "--lr", "0.01")
+	for _, c := range []struct{ flags, refused string }{
+		{"--no-augment=false", "augment"}, {"--lr-drops 3", "lr_drops"}, {"--optimizer adamw", "optimizer"}, {"--adam-eps 1e-4", "adam_eps"},
+		{"--no-augment --lr-drops 1,3 --optimizer adam --epochs 2", ""}, {"--epochs 3", ""},
+	} {
+		code, _, err := bnkit(t, append([]string{"train", "--data", data, "--resume", "--out", "r"}, strings.Fields(c.flags)...)...)
+		if (code == 0) != (c.refused == "") || !strings.Contains(err, c.refused) {
+			t.Errorf("resume with %s: %d %s", c.flags, code, err)
+		}
+	}
+	cfg, err := engine.ReadConfig("r/config.json")
+	if err != nil || cfg.Augment || cfg.Optimizer != "adam" || len(cfg.LRDrops) != 2 || cfg.Epochs != 3 {
+		t.Errorf("after resumes: %+v, %v", cfg, err)
+	}
+}
+
+// TestSettingsFiles: presets and files set what flags do not.
+func TestSettingsFiles(t *testing.T) {
+	data := writeIDX(t)
+	inDirectory(t)
+	if out := ok(t, "train", "--preset", "list"); !strings.Contains(out, "frankle-resnet-110-bn") || !strings.Contains(out, "69.5%") {
+		t.Errorf("presets:\n%s", out)
+	}
+	var presets []engine.Preset
+	decode(t, ok(t, "train", "--preset", "list", "--json"), &presets)
+	if len(presets) != len(engine.Presets()) || presets[0].Config.Epochs != 160 {
+		t.Errorf("%d presets, the first %+v", len(presets), presets[0])
+	}
+	if err := os.WriteFile("my.yaml", []byte("arch: resnet-8\nepochs: 2\nlr_drops: [1]\nbatch: 32\naugment: false\nschedule: cosine\nadam_eps: 1e-4\noptimizer: adam\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile("bad.yaml", []byte("arch: resnet-8\nlerning_rate: 1\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	config := func(dir string) engine.Config {
+		c, err := engine.ReadConfig(filepath.Join(dir, "config.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Data = ""
+		return c
+	}
+	ok(t, "train", "--data", data, "--config", "my.yaml", "--lr", "0.01", "--no-augment=false", "--out", "a")
+	want := engine.DefaultConfig()
+	want.Data, want.Arch, want.Epochs, want.LRDrops, want.Batch = "", "resnet-8", 2, []int{1}, 32
+	want.Schedule, want.Optimizer, want.AdamEps, want.LR = "cosine", "adam", 1e-4, 0.01
+	if got := config("a"); !reflect.DeepEqual(got, want) {
+		t.Errorf("trained with %+v, want %+v", got, want)
+	}
+	ok(t, "train", "--data", data, "--config", "a/config.json", "--seed", "5", "--out", "b")
+	want.Seed = 5
+	if got := config("b"); !reflect.DeepEqual(got, want) {
+		t.Errorf("trained with %+v, want %+v", got, want)
+	}
+	ok(t, "train", "--data", data, "--preset", "frankle-resnet-14-bn", "--epochs", "1", "--lr-drops", "7,9", "--batch", "32", "--arch", "resnet-8", "--out", "c")
+	want = engine.DefaultConfig()
+	want.Data, want.Arch, want.Epochs, want.LRDrops, want.Batch = "", "resnet-8", 1, []int{7, 9}, 32
+	if got := config("c"); !reflect.DeepEqual(got, want) {
+		t.Errorf("trained with %+v, want %+v", got, want)
+	}
+	for _, c := range []struct{ args, says string }{
+		{"--config bad.yaml", "bad.yaml: lerning_rate: line 2"},
+		{"--config my.yaml --preset frankle-resnet-14-bn", "one of them"},
+		{"--preset frankle", "--preset list"},
+		{"--config my.yaml --lr-period 3", "lr_period"},
+		{"--config my.yaml --resume --out b", "lr"},
+	} {
+		code, _, err := bnkit(t, append([]string{"train", "--data", data}, strings.Fields(c.args)...)...)
+		_, complaint, _ := strings.Cut(err, "bnkit: ")
+		if code != 2 || !strings.Contains(complaint, c.says) || strings.Count(complaint, "\n") != 1 {
+			t.Errorf("train %s: exit code %d, %q", c.args, code, err)
+		}
+	}
+}
+
+// TestFlagForEverySetting: a file's keys are the flags' names with _ for -.
+func TestFlagForEverySetting(t *testing.T) {
+	flags := newTrainCommand(&globalOptions{}).Flags()
+	config := reflect.TypeFor[engine.Config]()
+	for i := range config.NumField() {
+		key, _, _ := strings.Cut(config.Field(i).Tag.Get("json"), ",")
+		name := strings.ReplaceAll(key, "_", "-")
+		if key == "augment" {
+			name = "no-augment"
+		}
+		if flags.Lookup(name) == nil {
+			t.Errorf("setting %s has no flag --%s", key, name)
+		}
+	}
+}
+
 // TestExitCodes checks each way to fail: its code, and one line that says
 // what to do.
 func TestExitCodes(t *testing.T) {
@@ -217,6 +316,11 @@ func TestExitCodes(t *testing.T) {
 		{"train --arch resnet-21", 2, "20 and 26"},
 		{"train --trainable gama", 2, "bn, all"},
 		{"train --lr -1", 2, "lr"},
+		{"train --optimizer rmsprop", 2, "sgd, adam, adamw"},
+		{"train --optimizer adamw --momentum 0.5", 2, "--momentum does nothing"},
+		{"train --schedule cosine --lr-drops 5", 2, "--lr-drops does nothing"},
+		{"train --schedule cosine --lr-ramp 5", 2, "ramp-exponential"},
+		{"train --optimizer adam --nesterov", 2, "nesterov"},
 		{"train --data imagenot", 2, "imagenot"},
 		{"train --data " + data + " --out taken", 2, "--force"},
 		{"train --resume --out nowhere", 2, "nowhere"},

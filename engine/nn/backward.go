@@ -158,7 +158,8 @@ func (b *backward[T]) place(t *Training[T]) {
 	}
 }
 
-// Backward computes the gradients of the last Forward's mean loss.
+// Backward computes the gradients of the last Forward's mean loss, with its
+// labels smoothed.
 func (t *Training[T]) Backward() {
 	b, last := t.backward, len(t.units)-1
 	begin := t.begin()

@@ -51,6 +51,10 @@ type TrainingOptions struct {
 	Threads   int
 	Gradients Gradients
 	Eps       float64 // BatchNorm's; DefaultEps where 0
+	// LabelSmoothing is the share of each label that is spread over all classes
+	// in the loss that Backward differentiates; Forward's stays the cross-entropy
+	// of the labels, so that it compares with a test's.
+	LabelSmoothing float64
 }
 
 // Training runs a network with batch statistics, forward and backward. It is
@@ -270,7 +274,7 @@ func (t *Training[T]) runHeadImage(worker, image int) {
 	if t.backward != nil {
 		dlogits = t.dlogits[image*classes:][:classes]
 	}
-	t.losses[image], t.correct[image] = crossEntropy(logits, int(t.labels[image]), dlogits, 1/float64(t.n))
+	t.losses[image], t.correct[image] = crossEntropy(logits, int(t.labels[image]), dlogits, 1/float64(t.n), t.o.LabelSmoothing)
 }
 
 // head averages one image's last output over its area and applies the output
@@ -296,7 +300,8 @@ func (t *Training[T]) Logits() []T { return t.logits[:t.n*t.net.Classes] }
 // BatchStatistics are the last Forward's, valid until the next.
 func (t *Training[T]) BatchStatistics() *Statistics { return t.statistics }
 
-// Gradients are the last Backward's: of the mean loss over the batch. Values
+// Gradients are the last Backward's: of the mean loss over the batch, with its
+// labels smoothed. The caller may change them until the next Backward. Values
 // of tensors whose gradient is not computed are nil.
 func (t *Training[T]) Gradients() *Params[T] {
 	if t.backward == nil {

@@ -1,0 +1,111 @@
+package main
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"bnkit/engine"
+)
+
+// addOptimizerFlags makes flags of how training minimises what.
+func addOptimizerFlags(f *pflag.FlagSet, d *engine.Config) {
+	f.StringVar(&d.Optimizer, "optimizer", d.Optimizer, "optimizer: "+strings.Join(engine.Optimizers, ", "))
+	f.Float64Var(&d.Momentum, "momentum", d.Momentum, "momentum of SGD")
+	f.BoolVar(&d.Nesterov, "nesterov", d.Nesterov, "Nesterov's momentum, of SGD")
+	f.Float64Var(&d.AdamBeta1, "adam-beta1", d.AdamBeta1, "decay of the mean gradient, of adam and adamw")
+	f.Float64Var(&d.AdamBeta2, "adam-beta2", d.AdamBeta2, "decay of the mean squared gradient, of adam and adamw")
+	f.Float64Var(&d.AdamEps, "adam-eps", d.AdamEps, "added to that mean's root, of adam and adamw")
+	f.Float64Var(&d.WeightDecay, "weight-decay", d.WeightDecay, "weight decay; adamw keeps it apart from the gradient")
+}
+
+// addScheduleFlags makes flags of how the learning rate changes.
+func addScheduleFlags(f *pflag.FlagSet, d *engine.Config) {
+	f.Float64Var(&d.LR, "lr", d.LR, "learning rate, the schedule's largest")
+	f.StringVar(&d.Schedule, "schedule", d.Schedule, "schedule of the learning rate: "+strings.Join(engine.Schedules, ", "))
+	f.IntSliceVar(&d.LRDrops, "lr-drops", d.LRDrops, "epochs at which the learning rate is divided by 10, of step")
+	f.BoolVar(&d.LRPerStep, "lr-per-step", d.LRPerStep, "change the learning rate each step, not each epoch")
+	f.IntVar(&d.LRWarmup, "lr-warmup", d.LRWarmup, "epochs of linear warm-up before the schedule begins")
+	f.Float64Var(&d.LRMin, "lr-min", d.LRMin, "rate that cosine, cosine-restarts and ramp-exponential fall to")
+	f.IntVar(&d.LRPeriod, "lr-period", d.LRPeriod, "epochs to the first restart, of cosine-restarts")
+	f.IntVar(&d.LRPeriodGrowth, "lr-period-growth", d.LRPeriodGrowth, "how many times the last each further period is, of cosine-restarts")
+	f.Float64Var(&d.LRAlpha, "lr-alpha", d.LRAlpha, "alpha of linear-cosine")
+	f.Float64Var(&d.LRBeta, "lr-beta", d.LRBeta, "beta of linear-cosine")
+	f.Float64Var(&d.LRWaves, "lr-waves", d.LRWaves, "num_periods of linear-cosine")
+	f.Float64Var(&d.LRStart, "lr-start", d.LRStart, "first rate of ramp-exponential")
+	f.IntVar(&d.LRRamp, "lr-ramp", d.LRRamp, "epochs from --lr-start to --lr, of ramp-exponential")
+	f.IntVar(&d.LRSustain, "lr-sustain", d.LRSustain, "epochs that stay at --lr, of ramp-exponential")
+	f.Float64Var(&d.LRDecay, "lr-decay", d.LRDecay, "factor of each epoch after those, of ramp-exponential")
+}
+
+// addRegularisationFlags makes flags of what else changes loss, gradients and
+// BatchNorm.
+func addRegularisationFlags(f *pflag.FlagSet, d *engine.Config) {
+	f.BoolVar(&d.BNWeightDecay, "bn-weight-decay", d.BNWeightDecay, "weight decay acts on γ and β too")
+	f.Float64Var(&d.GammaL1, "gamma-l1", d.GammaL1, "penalty on Σ|γ|, as network slimming's")
+	f.Float64Var(&d.GammaL2, "gamma-l2", d.GammaL2, "penalty on ½·Σγ²")
+	f.Float64Var(&d.BetaL1, "beta-l1", d.BetaL1, "penalty on Σ|β|")
+	f.Float64Var(&d.BetaL2, "beta-l2", d.BetaL2, "penalty on ½·Σβ²")
+	f.Float64Var(&d.LabelSmoothing, "label-smoothing", d.LabelSmoothing, "share of each label that is spread over all classes")
+	f.Float64Var(&d.ClipNorm, "clip-norm", d.ClipNorm, "largest norm of all gradients together (0: no limit)")
+	f.Float64Var(&d.BNMomentum, "bn-momentum", d.BNMomentum, "weight of a batch's statistics in the running ones")
+	f.Float64Var(&d.BNEps, "bn-eps", d.BNEps, "what BatchNorm adds to a variance")
+}
+
+// changeSettings sets settings to another run's, except for those that flags
+// were given for; flags are settings' own.
+func changeSettings(flags *pflag.FlagSet, settings *engine.Config, to engine.Config) {
+	var again []func() error
+	flags.Visit(func(f *pflag.Flag) {
+		if list, ok := f.Value.(pflag.SliceValue); ok {
+			given := list.GetSlice()
+			again = append(again, func() error { return list.Replace(given) })
+			return
+		}
+		given := f.Value.String()
+		again = append(again, func() error { return f.Value.Set(given) })
+	})
+	*settings = to
+	for _, set := range again {
+		if err := set(); err != nil {
+			panic(err) // a flag refuses what it took before
+		}
+	}
+}
+
+// checkUsed refuses a flag for what another setting leaves unused. The engine
+// refuses the others; these have defaults that do not tell.
+func checkUsed(c *cobra.Command, s *engine.Config) error {
+	for _, f := range []struct {
+		flag    string
+		used    bool
+		instead string
+	}{
+		{"lr-drops", s.Schedule == engine.Step, "--schedule " + s.Schedule},
+		{"momentum", s.Optimizer == engine.SGD, "--optimizer " + s.Optimizer},
+	} {
+		if c.Flags().Changed(f.flag) && !f.used {
+			return &usageError{c.CommandPath(), fmt.Errorf("--%s does nothing with %s: leave out one of them", f.flag, f.instead)}
+		}
+	}
+	return nil
+}
+
+// inverted is a flag that switches a setting off.
+type inverted struct{ setting *bool }
+
+func (v inverted) Type() string     { return "bool" }
+func (v inverted) IsBoolFlag() bool { return true }
+func (v inverted) String() string {
+	// pflag asks a zero value too.
+	return strconv.FormatBool(v.setting != nil && !*v.setting)
+}
+
+func (v inverted) Set(text string) error {
+	off, err := strconv.ParseBool(text)
+	*v.setting = !off
+	return err
+}
