@@ -65,6 +65,10 @@ type DataSet struct {
 	Name   string `json:"name"`
 	Digest string `json:"digest"` // hex SHA-256 of its pictures and labels
 	Subset int    `json:"subset"` // training pictures used; 0 for all
+
+	SubsetPerClass int  `json:"subset_per_class,omitempty"` // training pictures of each class used; 0 for all
+	Validation     int  `json:"validation,omitempty"`       // training pictures held out
+	RandomLabels   bool `json:"random_labels,omitempty"`    // training labels were drawn at random
 }
 
 // Normalisation is how pictures become inputs, (pixel/255 - Mean)/Std per

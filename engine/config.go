@@ -11,6 +11,7 @@ import (
 	"slices"
 
 	"bnkit/engine/arch"
+	"bnkit/engine/dataset"
 )
 
 // Config is everything that decides a run's result, as config.json holds it.
@@ -30,6 +31,18 @@ type Config struct {
 	Subset      int     `json:"subset"`       // examples of the training split that are used; 0 for all
 	Augment     bool    `json:"augment"`      // flip and shift training pictures
 	WithStats   bool    `json:"with_stats"`   // store running statistics in ckpt.bnz
+
+	// Which training examples, and with what labels: dataset.Selection says how.
+	SubsetPerClass int  `json:"subset_per_class,omitempty"` // examples of each class that are used; 0 for all
+	Validation     int  `json:"validation,omitempty"`       // examples held out of training and measured each epoch
+	RandomLabels   bool `json:"random_labels,omitempty"`    // train on labels drawn uniformly
+}
+
+// selection is what the settings say of the training split.
+func (c *Config) selection() dataset.Selection {
+	return dataset.Selection{
+		Seed: c.Seed, Validation: c.Validation, Subset: c.Subset, SubsetPerClass: c.SubsetPerClass, RandomLabels: c.RandomLabels,
+	}
 }
 
 // DefaultConfig trains a small ResNet on the embedded sample: under two
@@ -88,6 +101,12 @@ func (c *Config) Validate() error {
 		return fail("weight_decay", "%v; use a number from 0 to 1, e.g. 1e-4", c.WeightDecay)
 	case c.Subset < 0:
 		return fail("subset", "%d; use a number of training examples, or 0 for all", c.Subset)
+	case c.SubsetPerClass < 0:
+		return fail("subset_per_class", "%d; use a number of training examples of each class, or 0 for all", c.SubsetPerClass)
+	case c.Subset > 0 && c.SubsetPerClass > 0:
+		return fail("subset_per_class", "%d, and subset is %d; use one of them", c.SubsetPerClass, c.Subset)
+	case c.Validation < 0:
+		return fail("validation", "%d; use a number of training examples to hold out, or 0 for none", c.Validation)
 	}
 	for i, d := range c.LRDrops {
 		if d < 1 || d > maxEpochs {
@@ -128,6 +147,9 @@ func (c *Config) difference(d *Config) (field string, was, now any) {
 		{"subset", c.Subset, d.Subset, c.Subset == d.Subset},
 		{"augment", c.Augment, d.Augment, c.Augment == d.Augment},
 		{"with_stats", c.WithStats, d.WithStats, c.WithStats == d.WithStats},
+		{"subset_per_class", c.SubsetPerClass, d.SubsetPerClass, c.SubsetPerClass == d.SubsetPerClass},
+		{"validation", c.Validation, d.Validation, c.Validation == d.Validation},
+		{"random_labels", c.RandomLabels, d.RandomLabels, c.RandomLabels == d.RandomLabels},
 	} {
 		if !f.same {
 			return f.name, f.was, f.now

@@ -40,6 +40,9 @@ func TestValidateNamesTheField(t *testing.T) {
 		{"weight_decay", func(c *Config) { c.WeightDecay = -1e-4 }},
 		{"weight_decay", func(c *Config) { c.WeightDecay = math.NaN() }},
 		{"subset", func(c *Config) { c.Subset = -1 }},
+		{"subset_per_class", func(c *Config) { c.SubsetPerClass = -1 }},
+		{"subset_per_class", func(c *Config) { c.Subset, c.SubsetPerClass = 10, 1 }},
+		{"validation", func(c *Config) { c.Validation = -1 }},
 		{"lr_drops", func(c *Config) { c.LRDrops = []int{0} }},
 		{"lr_drops", func(c *Config) { c.LRDrops = []int{5, 5} }},
 		{"lr_drops", func(c *Config) { c.LRDrops = []int{8, 5} }},
@@ -75,7 +78,7 @@ func TestDifferenceCoversEverySetting(t *testing.T) {
 		default:
 			t.Fatalf("%s is of a kind this test cannot change", typ.Field(i).Name)
 		}
-		want := typ.Field(i).Tag.Get("json")
+		want, _, _ := strings.Cut(typ.Field(i).Tag.Get("json"), ",")
 		if want == "epochs" {
 			want = "" // may grow
 		}
@@ -145,9 +148,23 @@ func TestMetricsRow(t *testing.T) {
 	if !math.IsNaN(rows[0].TestLoss) {
 		t.Errorf("a missing loss is read as %v", rows[0].TestLoss)
 	}
+	if strings.Contains(string(b), "validation") {
+		t.Errorf("a row without validation split speaks of one: %s", b)
+	}
 	m.TestLoss, rows[0].TestLoss = 0, 0
 	if rows[0] != m {
 		t.Errorf("read %+v, want %+v", rows[0], m)
+	}
+	m.ValidationLoss, m.ValidationAccuracy, m.ValidationExamples = 1.5, 0, 10
+	if b, err = json.Marshal(m); err != nil {
+		t.Fatal(err)
+	}
+	if rows, _, err := parseMetrics(append(b, '\n'), maxEpochs); err != nil || rows[0] != m || !strings.Contains(string(b), `"validation_accuracy":0,`) {
+		t.Errorf("%s read as %+v, %v", b, rows, err)
+	}
+	m.ValidationLoss = math.NaN()
+	if b, err = json.Marshal(m); err != nil || strings.Contains(string(b), "validation_loss") {
+		t.Errorf("%s, %v", b, err)
 	}
 	for _, bad := range []string{"x\n", "{\"epoch\":2}\n"} {
 		if _, _, err := parseMetrics([]byte(bad), maxEpochs); err == nil || !strings.Contains(err.Error(), "line 1") {

@@ -100,8 +100,8 @@ func (m *Model) File() *checkpoint.File {
 	return f
 }
 
-// OpenData loads the data set that the model was trained on, its subset
-// included. Dir is as dataset.Open takes it; for data without a name of its
+// OpenData loads the data set that the model was trained on, as its training
+// selected it. Dir is as dataset.Open takes it; for data without a name of its
 // own it is the folder or archive itself. Pictures other than those trained on
 // are refused with a *ModelError.
 func (m *Model) OpenData(dir string) (*dataset.Data, error) {
@@ -116,7 +116,7 @@ func (m *Model) OpenData(dir string) (*dataset.Data, error) {
 	if err != nil {
 		return nil, err
 	}
-	if data, err = subset(data, m.Header.Data.Subset); err != nil {
+	if data, err = selected(data, selection(&m.Header)); err != nil {
 		var e *ConfigError
 		errors.As(err, &e)
 		return nil, &ModelError{m.Path, e.Reason}

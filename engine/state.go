@@ -41,12 +41,28 @@ func newHeader(cfg *Config, net *arch.Network, data *dataset.Data, epochs int) (
 	return checkpoint.Header{
 		Arch: cfg.Arch, Shortcut: cfg.Shortcut, Input: [3]int{net.Input.C, net.Input.H, net.Input.W}, Classes: net.Classes,
 		Seed: cfg.Seed, Trainable: cfg.Trainable, Initialisers: initialisers,
-		Data:          checkpoint.DataSet{Name: data.Name, Digest: data.Digest, Subset: cfg.Subset},
+		Data:          newDataSet(cfg, data),
 		Normalisation: checkpoint.Normalisation{Mean: data.Mean, Std: data.Std, Eps: nn.DefaultEps},
 		Statistics:    newEstimation(cfg.Seed, data.Train.Len()),
 		Provenance:    []checkpoint.Event{{Action: "train", Tool: "bnkit", Parameters: parameters}},
 		Config:        config,
 	}, err
+}
+
+// newDataSet is what a run's files say of its data.
+func newDataSet(cfg *Config, data *dataset.Data) checkpoint.DataSet {
+	return checkpoint.DataSet{
+		Name: data.Name, Digest: data.Digest,
+		Subset: cfg.Subset, SubsetPerClass: cfg.SubsetPerClass, Validation: cfg.Validation, RandomLabels: cfg.RandomLabels,
+	}
+}
+
+// selection is what newDataSet recorded of the training split.
+func selection(h *checkpoint.Header) dataset.Selection {
+	d := &h.Data
+	return dataset.Selection{
+		Seed: h.Seed, Validation: d.Validation, Subset: d.Subset, SubsetPerClass: d.SubsetPerClass, RandomLabels: d.RandomLabels,
+	}
 }
 
 // save writes the files of an epoch that is complete.

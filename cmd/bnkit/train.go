@@ -44,7 +44,9 @@ SGD with momentum; weight decay acts on everything that is trained. The
 learning rate is divided by 10 at the start of each epoch of --lr-drops,
 counted from 0. Training accuracy is taken over the augmented batches as they
 were trained on, test accuracy over the whole test split with running
-statistics.
+statistics, and so is the accuracy of the training pictures that --validation
+holds out. --random-labels trains on labels drawn uniformly; test and validation
+keep theirs.
 
 Ctrl-C stops at the next step; --resume continues, with the same result as if
 nothing had happened. With --resume, flags that are not given are those of the
@@ -77,6 +79,9 @@ checkpoint, parameters (trained numbers) and config.`,
 	f.Uint64Var(&d.Seed, "seed", d.Seed, "seed of weights, shuffling and augmentation")
 	f.IntVar(&o.threads, "threads", 0, "threads (default: as many as there are processors); does not change the result")
 	f.IntVar(&d.Subset, "subset", d.Subset, "train on this many pictures, balanced over classes (0: all)")
+	f.IntVar(&d.SubsetPerClass, "subset-per-class", d.SubsetPerClass, "train on this many pictures of each class (0: all)")
+	f.IntVar(&d.Validation, "validation", d.Validation, "hold this many training pictures out, drawn by the seed, and measure them too")
+	f.BoolVar(&d.RandomLabels, "random-labels", d.RandomLabels, "train on labels drawn uniformly, to see what is memorised")
 	f.StringVar(&o.out, "out", "", "run directory (default: runs/ARCH-TRAINABLE-DATA-sSEED, and a number if that is taken)")
 	f.BoolVar(&o.resume, "resume", false, "continue the run in --out, by default the newest that is not finished")
 	f.BoolVar(&o.force, "force", false, "replace the run in --out")
@@ -155,9 +160,13 @@ func printEpoch(g *globalOptions, m engine.EpochMetrics, epochs int) {
 		return
 	}
 	if !g.quiet {
-		fmt.Fprintf(g.out, "epoch %*d/%d  lr %-6.3g train loss %.4f  accuracy %s   test loss %.4f  accuracy %s   |γ|<0.01 %s   %.0f images/s\n",
+		validation := ""
+		if m.ValidationExamples > 0 {
+			validation = fmt.Sprintf("   validation loss %.4f  accuracy %s", m.ValidationLoss, share(m.ValidationAccuracy))
+		}
+		fmt.Fprintf(g.out, "epoch %*d/%d  lr %-6.3g train loss %.4f  accuracy %s   test loss %.4f  accuracy %s%s   |γ|<0.01 %s   %.0f images/s\n",
 			len(fmt.Sprint(epochs)), m.Epoch, epochs, m.LearningRate, m.TrainLoss, share(m.TrainAccuracy),
-			m.TestLoss, share(m.TestAccuracy), share(m.GammaNearZero), m.ImagesPerSecond)
+			m.TestLoss, share(m.TestAccuracy), validation, share(m.GammaNearZero), m.ImagesPerSecond)
 	}
 }
 
@@ -170,8 +179,12 @@ func finishTrain(g *globalOptions, r *engine.TrainResult) error {
 	if g.json {
 		return g.printLine(trainResult{r.Dir, r.Checkpoint, r.Parameters, r.Config})
 	}
-	fmt.Fprintf(g.out, "test accuracy %s on %d pictures (running statistics), training accuracy %s, %d parameters trained\n",
-		share(last.TestAccuracy), last.TestExamples, share(last.TrainAccuracy), r.Parameters)
+	validation := ""
+	if last.ValidationExamples > 0 {
+		validation = fmt.Sprintf("validation accuracy %s on %d held out, ", share(last.ValidationAccuracy), last.ValidationExamples)
+	}
+	fmt.Fprintf(g.out, "test accuracy %s on %d pictures (running statistics), %straining accuracy %s, %d parameters trained\n",
+		share(last.TestAccuracy), last.TestExamples, validation, share(last.TrainAccuracy), r.Parameters)
 	fmt.Fprintf(g.out, "checkpoint: %s (%s)\n", r.Checkpoint, bytesText(size))
 	g.note("next, try: bnkit analyze %s", r.Checkpoint)
 	return nil
@@ -210,20 +223,23 @@ func resumed(c *cobra.Command, o *trainOptions) error {
 	given, now := c.Flags().Changed, o.config
 	o.config = was
 	for flag, take := range map[string]func(){
-		"arch":         func() { o.config.Arch = now.Arch },
-		"shortcut":     func() { o.config.Shortcut = now.Shortcut },
-		"data":         func() { o.config.Data = now.Data },
-		"trainable":    func() { o.config.Trainable = now.Trainable },
-		"epochs":       func() { o.config.Epochs = now.Epochs },
-		"batch":        func() { o.config.Batch = now.Batch },
-		"lr":           func() { o.config.LR = now.LR },
-		"lr-drops":     func() { o.config.LRDrops = now.LRDrops },
-		"momentum":     func() { o.config.Momentum = now.Momentum },
-		"weight-decay": func() { o.config.WeightDecay = now.WeightDecay },
-		"seed":         func() { o.config.Seed = now.Seed },
-		"subset":       func() { o.config.Subset = now.Subset },
-		"with-stats":   func() { o.config.WithStats = now.WithStats },
-		"no-augment":   func() { o.config.Augment = now.Augment },
+		"arch":             func() { o.config.Arch = now.Arch },
+		"shortcut":         func() { o.config.Shortcut = now.Shortcut },
+		"data":             func() { o.config.Data = now.Data },
+		"trainable":        func() { o.config.Trainable = now.Trainable },
+		"epochs":           func() { o.config.Epochs = now.Epochs },
+		"batch":            func() { o.config.Batch = now.Batch },
+		"lr":               func() { o.config.LR = now.LR },
+		"lr-drops":         func() { o.config.LRDrops = now.LRDrops },
+		"momentum":         func() { o.config.Momentum = now.Momentum },
+		"weight-decay":     func() { o.config.WeightDecay = now.WeightDecay },
+		"seed":             func() { o.config.Seed = now.Seed },
+		"subset":           func() { o.config.Subset = now.Subset },
+		"subset-per-class": func() { o.config.SubsetPerClass = now.SubsetPerClass },
+		"validation":       func() { o.config.Validation = now.Validation },
+		"random-labels":    func() { o.config.RandomLabels = now.RandomLabels },
+		"with-stats":       func() { o.config.WithStats = now.WithStats },
+		"no-augment":       func() { o.config.Augment = now.Augment },
 	} {
 		if given(flag) {
 			take()

@@ -44,15 +44,17 @@ type Data struct {
 	Name string
 	// Classes holds the classes' names; the index is the label.
 	Classes []string
-	// Train and Test are the published splits.
+	// Train and Test are the published splits, or what [Data.Select] left of them.
 	Train, Test *Split
+	// Validation is what Select held out of the training split; nil if nothing.
+	Validation *Split
 	// Mean and Std are the mean and the (population) standard deviation of
 	// pixel/255, per channel, over the training split. Std is 1 for a constant channel.
 	Mean, Std []float32
 	// Flip says that mirroring a picture horizontally keeps its meaning; it does
 	// not for digits.
 	Flip bool
-	// Digest is the hex SHA-256 of both splits' shapes, labels and pixels, by which
+	// Digest is the hex SHA-256 of all splits' shapes, labels and pixels, by which
 	// a checkpoint can verify that it meets the data it was trained on.
 	Digest string
 }
@@ -141,7 +143,16 @@ func openPath(path string) (*Data, error) {
 // newData completes a data set with what follows from its pictures.
 func newData(src *source, train, test *Split) *Data {
 	d := &Data{Name: src.name, Classes: src.classes, Train: train, Test: test, Flip: src.flip}
-	d.Mean, d.Std = channelStats(train)
-	d.Digest = digest(train, test)
+	d.complete()
 	return d
+}
+
+// complete sets Mean, Std and Digest to those of the splits.
+func (d *Data) complete() {
+	d.Mean, d.Std = channelStats(d.Train)
+	splits := []*Split{d.Train, d.Test}
+	if d.Validation != nil {
+		splits = append(splits, d.Validation)
+	}
+	d.Digest = digest(splits...)
 }
