@@ -71,11 +71,11 @@ type DataSet struct {
 	RandomLabels   bool `json:"random_labels,omitempty"`    // training labels were drawn at random
 }
 
-// Normalisation is how pictures become inputs, (pixel/255 - Mean)/Std per
-// channel, and BatchNorm's eps.
+// Normalisation is how pictures become inputs, (pixel/255 - Mean)/Std, and
+// BatchNorm's eps.
 type Normalisation struct {
-	Mean []float32 `json:"mean"`
-	Std  []float32 `json:"std"`
+	Mean []float32 `json:"mean"` // per channel, or per pixel (C×H×W)
+	Std  []float32 `json:"std"`  // per channel
 	Eps  float64   `json:"bn_eps"`
 }
 

@@ -36,6 +36,11 @@ type Config struct {
 	SubsetPerClass int  `json:"subset_per_class,omitempty"` // examples of each class that are used; 0 for all
 	Validation     int  `json:"validation,omitempty"`       // examples held out of training and measured each epoch
 	RandomLabels   bool `json:"random_labels,omitempty"`    // train on labels drawn uniformly
+
+	// How pictures become inputs.
+	Normalise  string  `json:"normalise,omitempty"`  // dataset.Normalisation; "" for per channel
+	Brightness float64 `json:"brightness,omitempty"` // augmentation: largest change, of a range of 1
+	NoFlip     bool    `json:"no_flip,omitempty"`    // augmentation never mirrors
 }
 
 // selection is what the settings say of the training split.
@@ -107,6 +112,13 @@ func (c *Config) Validate() error {
 		return fail("subset_per_class", "%d, and subset is %d; use one of them", c.SubsetPerClass, c.Subset)
 	case c.Validation < 0:
 		return fail("validation", "%d; use a number of training examples to hold out, or 0 for none", c.Validation)
+	case !(c.Brightness >= 0 && c.Brightness <= 1):
+		return fail("brightness", "%v; use a number from 0 to 1, e.g. 0.25", c.Brightness)
+	case !c.Augment && (c.Brightness > 0 || c.NoFlip):
+		return fail("augment", "off, so that no_flip and brightness would change nothing; leave them out")
+	}
+	if _, err := dataset.ParseNormalisation(c.Normalise); err != nil {
+		return fail("normalise", "%v", err)
 	}
 	for i, d := range c.LRDrops {
 		if d < 1 || d > maxEpochs {
@@ -150,6 +162,9 @@ func (c *Config) difference(d *Config) (field string, was, now any) {
 		{"subset_per_class", c.SubsetPerClass, d.SubsetPerClass, c.SubsetPerClass == d.SubsetPerClass},
 		{"validation", c.Validation, d.Validation, c.Validation == d.Validation},
 		{"random_labels", c.RandomLabels, d.RandomLabels, c.RandomLabels == d.RandomLabels},
+		{"normalise", c.Normalise, d.Normalise, c.Normalise == d.Normalise},
+		{"brightness", c.Brightness, d.Brightness, c.Brightness == d.Brightness},
+		{"no_flip", c.NoFlip, d.NoFlip, c.NoFlip == d.NoFlip},
 	} {
 		if !f.same {
 			return f.name, f.was, f.now

@@ -101,7 +101,7 @@ func (m *Model) File() *checkpoint.File {
 }
 
 // OpenData loads the data set that the model was trained on, as its training
-// selected it. Dir is as dataset.Open takes it; for data without a name of its
+// selected it, to be normalised as it was then. Dir is as dataset.Open takes it; for data without a name of its
 // own it is the folder or archive itself. Pictures other than those trained on
 // are refused with a *ModelError.
 func (m *Model) OpenData(dir string) (*dataset.Data, error) {
@@ -125,5 +125,10 @@ func (m *Model) OpenData(dir string) (*dataset.Data, error) {
 		return nil, &ModelError{m.Path, fmt.Sprintf("it was trained on other pictures than those found as %s (SHA-256 %.12s, not %.12s); name the right folder with --data-dir",
 			data.Name, data.Digest, m.Header.Data.Digest)}
 	}
-	return data, nil
+	known := *data
+	known.Mean, known.Std = m.Header.Normalisation.Mean, m.Header.Normalisation.Std
+	if _, err := newTestLoader(&known, known.Test); err != nil {
+		return nil, &ModelError{m.Path, err.Error()}
+	}
+	return &known, nil
 }

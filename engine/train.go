@@ -56,6 +56,9 @@ func Train(ctx context.Context, cfg Config, data *dataset.Data, o TrainOptions) 
 		return nil, fmt.Errorf("--resume continues a run and --force replaces it: use one of them")
 	}
 	cfg.Data = data.Name // however the caller spelt it
+	if cfg.Normalise == string(dataset.PerChannel) {
+		cfg.Normalise = "" // as files that know of no other have it
+	}
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
@@ -128,6 +131,11 @@ func newRun(cfg Config, data *dataset.Data, o TrainOptions) (*run, error) {
 	if err != nil {
 		return nil, err
 	}
+	how, err := dataset.ParseNormalisation(cfg.Normalise)
+	if err != nil {
+		return nil, &ConfigError{"normalise", err.Error()}
+	}
+	data = data.Normalise(how)
 	if cfg.Batch > data.Train.Len() {
 		return nil, &ConfigError{"batch", fmt.Sprintf("%d is more than the %d examples of the training split", cfg.Batch, data.Train.Len())}
 	}
@@ -138,7 +146,7 @@ func newRun(cfg Config, data *dataset.Data, o TrainOptions) (*run, error) {
 	r := &run{cfg: cfg, options: o, dir: runDir(o.Dir), data: data}
 	r.loader, err = dataset.NewLoader(data.Train, dataset.LoaderConfig{
 		Batch: cfg.Batch, Seed: cfg.Seed, Shuffle: true, Augment: cfg.Augment, DropLast: true,
-		Mean: data.Mean, Std: data.Std, Flip: data.Flip,
+		Mean: data.Mean, Std: data.Std, Flip: data.Flip && !cfg.NoFlip, Brightness: cfg.Brightness,
 	})
 	if err != nil {
 		return nil, err

@@ -142,6 +142,45 @@ func TestValidation(t *testing.T) {
 	}
 }
 
+// TestNormalisationIsStored: a checkpoint alone says how pictures are normalised,
+// and is measured so.
+func TestNormalisationIsStored(t *testing.T) {
+	data, err := dataset.Open("sample", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for how, want := range map[string]int{"channel": 1, "pixel": 28 * 28, "none": 1} {
+		cfg := tinyConfig()
+		cfg.Epochs, cfg.LRDrops, cfg.Subset, cfg.Normalise, cfg.Brightness = 1, nil, 32, how, 0.25
+		dir := t.TempDir()
+		r := mustTrain(t, cfg, data, TrainOptions{Dir: dir, Threads: 2})
+		m, err := LoadModel(filepath.Join(dir, ResumeFile))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(m.Header.Normalisation.Mean) != want || how == "none" && m.Header.Normalisation.Mean[0] != 0 {
+			t.Errorf("%s: mean %v", how, m.Header.Normalisation.Mean)
+		}
+		found, err := m.OpenData("")
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, err := m.Evaluator(found, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer e.Close()
+		if got, err := e.Evaluate(t.Context(), m.Stored); err != nil || got.TestLoss != r.Epochs[0].TestLoss {
+			t.Errorf("%s: %+v, %v; the run measured %v", how, got, err, r.Epochs[0].TestLoss)
+		}
+		m.Header.Normalisation.Mean = make([]float32, 5)
+		var bad *ModelError
+		if _, err := m.OpenData(""); !errors.As(err, &bad) {
+			t.Errorf("a mean of 5 values: %v, want a *ModelError", err)
+		}
+	}
+}
+
 // TestDivergence: a rate far too large stops the run with a typed error, and
 // what earlier epochs left stays.
 func TestDivergence(t *testing.T) {

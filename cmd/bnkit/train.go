@@ -82,6 +82,9 @@ checkpoint, parameters (trained numbers) and config.`,
 	f.IntVar(&d.SubsetPerClass, "subset-per-class", d.SubsetPerClass, "train on this many pictures of each class (0: all)")
 	f.IntVar(&d.Validation, "validation", d.Validation, "hold this many training pictures out, drawn by the seed, and measure them too")
 	f.BoolVar(&d.RandomLabels, "random-labels", d.RandomLabels, "train on labels drawn uniformly, to see what is memorised")
+	f.StringVar(&d.Normalise, "normalise", string(dataset.PerChannel), "channel (mean and standard deviation), pixel (mean picture) or none")
+	f.Float64Var(&d.Brightness, "brightness", d.Brightness, "make training pictures brighter or darker by up to this much, of a range of 1")
+	f.BoolVar(&d.NoFlip, "no-flip", d.NoFlip, "do not mirror training pictures")
 	f.StringVar(&o.out, "out", "", "run directory (default: runs/ARCH-TRAINABLE-DATA-sSEED, and a number if that is taken)")
 	f.BoolVar(&o.resume, "resume", false, "continue the run in --out, by default the newest that is not finished")
 	f.BoolVar(&o.force, "force", false, "replace the run in --out")
@@ -238,6 +241,9 @@ func resumed(c *cobra.Command, o *trainOptions) error {
 		"subset-per-class": func() { o.config.SubsetPerClass = now.SubsetPerClass },
 		"validation":       func() { o.config.Validation = now.Validation },
 		"random-labels":    func() { o.config.RandomLabels = now.RandomLabels },
+		"normalise":        func() { o.config.Normalise = now.Normalise },
+		"brightness":       func() { o.config.Brightness = now.Brightness },
+		"no-flip":          func() { o.config.NoFlip = now.NoFlip },
 		"with-stats":       func() { o.config.WithStats = now.WithStats },
 		"no-augment":       func() { o.config.Augment = now.Augment },
 	} {

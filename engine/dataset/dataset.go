@@ -48,8 +48,9 @@ type Data struct {
 	Train, Test *Split
 	// Validation is what Select held out of the training split; nil if nothing.
 	Validation *Split
-	// Mean and Std are the mean and the (population) standard deviation of
-	// pixel/255, per channel, over the training split. Std is 1 for a constant channel.
+	// Mean and Std normalise pixel/255: the mean and the (population) standard
+	// deviation, per channel, over the training split, Std being 1 for a constant
+	// channel; or what [Data.Normalise] makes of them.
 	Mean, Std []float32
 	// Flip says that mirroring a picture horizontally keeps its meaning; it does
 	// not for digits.

@@ -33,8 +33,12 @@ type LoaderConfig struct {
 	Augment bool
 	// DropLast leaves out a last batch that would be smaller than the others.
 	DropLast bool
-	// Mean and Std normalise, per channel; they are those of [Data].
+	// Mean and Std normalise; they are those of [Data]: Mean per channel or per
+	// pixel (C×H×W), Std per channel.
 	Mean, Std []float32
+	// Brightness is the largest change of brightness by augmentation, as a share of
+	// the range from black to white; 0 for none.
+	Brightness float64
 	// Flip allows augmentation to mirror; it is that of [Data].
 	Flip bool
 }
@@ -71,8 +75,9 @@ func NewLoader(s *Split, cfg LoaderConfig) (*Loader, error) {
 			s.Len(), s.Channels, s.Height, s.Width, s.Len()*s.imageSize(), len(s.Images))
 	case cfg.DropLast && s.Len() < cfg.Batch:
 		return nil, fmt.Errorf("batch size: %d pictures fill no batch of %d", s.Len(), cfg.Batch)
-	case len(cfg.Mean) != s.Channels || len(cfg.Std) != s.Channels:
-		return nil, fmt.Errorf("normalisation: want mean and std of %d channels, got %d and %d", s.Channels, len(cfg.Mean), len(cfg.Std))
+	case len(cfg.Mean) != s.Channels && len(cfg.Mean) != s.imageSize() || len(cfg.Std) != s.Channels:
+		return nil, fmt.Errorf("normalisation: want a mean of %d channels or %d pixels and a std of %d channels, got %d and %d",
+			s.Channels, s.imageSize(), s.Channels, len(cfg.Mean), len(cfg.Std))
 	}
 	for c, std := range cfg.Std {
 		if !(std > 0) {
@@ -153,7 +158,7 @@ func (l *Loader) fill(batch *Batch, order []int32, b int, augment rng.Stream) {
 		}
 		var t transform
 		if l.cfg.Augment {
-			t = drawTransform(augment, sample, l.cfg.Flip)
+			t = l.cfg.drawTransform(augment, sample)
 		}
 		l.norm.apply(batch.Images[i*size:(i+1)*size], l.split.Image(sample), t)
 		batch.Labels[i] = int32(l.split.Labels[sample])

@@ -42,6 +42,21 @@ func channelStats(s *Split) (mean, std []float32) {
 	return mean, std
 }
 
+// pixelMeans returns the mean of pixel/255 per position, C×H×W. The sums are exact.
+func pixelMeans(s *Split) []float32 {
+	sums := make([]uint64, s.imageSize())
+	for i := range s.Len() {
+		for p, v := range s.Image(i) {
+			sums[p] += uint64(v)
+		}
+	}
+	mean := make([]float32, len(sums))
+	for p, sum := range sums {
+		mean[p] = float32(float64(sum) / float64(s.Len()) / 255)
+	}
+	return mean
+}
+
 // digest returns the hex SHA-256 over the splits in turn: N, C, H, W as
 // little-endian uint64, then the N labels, then the N×C×H×W pixels.
 func digest(splits ...*Split) string {
