@@ -41,12 +41,15 @@ type Config struct {
 	Normalise  string  `json:"normalise,omitempty"`  // dataset.Normalisation; "" for per channel
 	Brightness float64 `json:"brightness,omitempty"` // augmentation: largest change, of a range of 1
 	NoFlip     bool    `json:"no_flip,omitempty"`    // augmentation never mirrors
+	ImageSize  int     `json:"image_size,omitempty"` // side of an image folder's pictures; 0 for other data
+	Crop       string  `json:"crop,omitempty"`       // dataset.Crop of an image folder; "" for random-resized
 }
 
 // selection is what the settings say of the training split.
 func (c *Config) selection() dataset.Selection {
 	return dataset.Selection{
 		Seed: c.Seed, Validation: c.Validation, Subset: c.Subset, SubsetPerClass: c.SubsetPerClass, RandomLabels: c.RandomLabels,
+		ImageSize: c.ImageSize, Crop: dataset.Crop(c.Crop),
 	}
 }
 
@@ -120,6 +123,12 @@ func (c *Config) Validate() error {
 	if _, err := dataset.ParseNormalisation(c.Normalise); err != nil {
 		return fail("normalise", "%v", err)
 	}
+	if _, err := dataset.ParseCrop(c.Crop); err != nil {
+		return fail("crop", "%v", err)
+	}
+	if c.ImageSize < 0 || c.ImageSize > maxImageSize {
+		return fail("image_size", "%d; 1 to %d pixels are possible, or 0 for data that is no folder of pictures", c.ImageSize, maxImageSize)
+	}
 	for i, d := range c.LRDrops {
 		if d < 1 || d > maxEpochs {
 			return fail("lr_drops", "epoch %d; epochs from 1 on are possible", d)
@@ -134,8 +143,9 @@ func (c *Config) Validate() error {
 // Limits that no real run reaches and that keep every product of two settings
 // within an int.
 const (
-	maxEpochs = 1_000_000
-	maxBatch  = 65_536
+	maxEpochs    = 1_000_000
+	maxBatch     = 65_536
+	maxImageSize = 1024
 )
 
 // difference names the first setting in which c and d differ, Epochs aside,
@@ -165,6 +175,8 @@ func (c *Config) difference(d *Config) (field string, was, now any) {
 		{"normalise", c.Normalise, d.Normalise, c.Normalise == d.Normalise},
 		{"brightness", c.Brightness, d.Brightness, c.Brightness == d.Brightness},
 		{"no_flip", c.NoFlip, d.NoFlip, c.NoFlip == d.NoFlip},
+		{"image_size", c.ImageSize, d.ImageSize, c.ImageSize == d.ImageSize},
+		{"crop", c.Crop, d.Crop, c.Crop == d.Crop},
 	} {
 		if !f.same {
 			return f.name, f.was, f.now

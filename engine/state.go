@@ -54,6 +54,7 @@ func newDataSet(cfg *Config, data *dataset.Data) checkpoint.DataSet {
 	return checkpoint.DataSet{
 		Name: data.Name, Digest: data.Digest,
 		Subset: cfg.Subset, SubsetPerClass: cfg.SubsetPerClass, Validation: cfg.Validation, RandomLabels: cfg.RandomLabels,
+		ImageSize: cfg.ImageSize, Crop: cfg.Crop,
 	}
 }
 
@@ -62,6 +63,7 @@ func selection(h *checkpoint.Header) dataset.Selection {
 	d := &h.Data
 	return dataset.Selection{
 		Seed: h.Seed, Validation: d.Validation, Subset: d.Subset, SubsetPerClass: d.SubsetPerClass, RandomLabels: d.RandomLabels,
+		ImageSize: d.ImageSize, Crop: dataset.Crop(d.Crop),
 	}
 }
 

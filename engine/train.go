@@ -55,9 +55,14 @@ func Train(ctx context.Context, cfg Config, data *dataset.Data, o TrainOptions) 
 	if o.Resume && o.Force {
 		return nil, fmt.Errorf("--resume continues a run and --force replaces it: use one of them")
 	}
-	cfg.Data = data.Name // however the caller spelt it
+	// However the caller spelt it; and defaults as files have them that know of
+	// nothing else.
+	cfg.Data = data.Name
 	if cfg.Normalise == string(dataset.PerChannel) {
-		cfg.Normalise = "" // as files that know of no other have it
+		cfg.Normalise = ""
+	}
+	if cfg.Crop == string(dataset.RandomResized) {
+		cfg.Crop = ""
 	}
 	if err := cfg.Validate(); err != nil {
 		return nil, err
@@ -72,7 +77,7 @@ func Train(ctx context.Context, cfg Config, data *dataset.Data, o TrainOptions) 
 	if o.Threads < 1 {
 		o.Threads = runtime.GOMAXPROCS(0)
 	}
-	r, err := newRun(cfg, data, o)
+	r, err := newRun(ctx, cfg, data, o)
 	if err != nil {
 		return nil, err
 	}
@@ -126,7 +131,7 @@ type progress struct {
 }
 
 // newRun makes a run at its very beginning, and touches no file.
-func newRun(cfg Config, data *dataset.Data, o TrainOptions) (*run, error) {
+func newRun(ctx context.Context, cfg Config, data *dataset.Data, o TrainOptions) (*run, error) {
 	data, err := selected(data, cfg.selection())
 	if err != nil {
 		return nil, err
@@ -135,7 +140,9 @@ func newRun(cfg Config, data *dataset.Data, o TrainOptions) (*run, error) {
 	if err != nil {
 		return nil, &ConfigError{"normalise", err.Error()}
 	}
-	data = data.Normalise(how)
+	if data, err = data.Normalise(ctx, how); err != nil {
+		return nil, err
+	}
 	if cfg.Batch > data.Train.Len() {
 		return nil, &ConfigError{"batch", fmt.Sprintf("%d is more than the %d examples of the training split", cfg.Batch, data.Train.Len())}
 	}
@@ -146,7 +153,7 @@ func newRun(cfg Config, data *dataset.Data, o TrainOptions) (*run, error) {
 	r := &run{cfg: cfg, options: o, dir: runDir(o.Dir), data: data}
 	r.loader, err = dataset.NewLoader(data.Train, dataset.LoaderConfig{
 		Batch: cfg.Batch, Seed: cfg.Seed, Shuffle: true, Augment: cfg.Augment, DropLast: true,
-		Mean: data.Mean, Std: data.Std, Flip: data.Flip && !cfg.NoFlip, Brightness: cfg.Brightness,
+		Mean: data.Mean, Std: data.Std, Flip: data.Flip && !cfg.NoFlip, Brightness: cfg.Brightness, Threads: o.Threads,
 	})
 	if err != nil {
 		return nil, err

@@ -207,7 +207,7 @@ func TestStepAllocatesNothing(t *testing.T) {
 	for _, set := range sets {
 		cfg := tinyConfig()
 		cfg.Trainable = set
-		r, err := newRun(cfg, data, TrainOptions{Threads: 2})
+		r, err := newRun(t.Context(), cfg, data, TrainOptions{Threads: 2})
 		if err != nil {
 			t.Fatal(err)
 		}

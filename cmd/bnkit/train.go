@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -38,7 +39,10 @@ sample of Fashion-MNIST.
 Networks: resnet-N with N = 6D+2 (resnet-14, resnet-20, resnet-110, ...) and
 wrn-N-K, K times as wide (wrn-14-4).
 Data: ` + strings.Join(dataset.Names(), ", ") + `, or the path of a folder or
-archive; see bnkit data --help.
+archive; see bnkit data --help. The pictures of an image folder (train/CLASS/*.png or
+*.jpg, and test or val) become squares of --image-size: with --crop random-resized,
+training sees random parts of 8 to 100% of a picture, and tests its centre; with
+--crop centre both see the centre, and training shifts it as with other data.
 
 SGD with momentum; weight decay acts on everything that is trained. The
 learning rate is divided by 10 at the start of each epoch of --lr-drops,
@@ -57,6 +61,7 @@ checkpoint, parameters (trained numbers) and config.`,
 		Example: `  bnkit train
   bnkit train --arch resnet-20 --data cifar10 --epochs 30 --lr-drops 15,25
   bnkit train --data cifar10 --data-dir ~/cifar-10-batches-bin --out runs/first
+  bnkit train --data ~/pictures --image-size 32 --validation 500
   bnkit train --resume --out runs/first`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -85,6 +90,8 @@ checkpoint, parameters (trained numbers) and config.`,
 	f.StringVar(&d.Normalise, "normalise", string(dataset.PerChannel), "channel (mean and standard deviation), pixel (mean picture) or none")
 	f.Float64Var(&d.Brightness, "brightness", d.Brightness, "make training pictures brighter or darker by up to this much, of a range of 1")
 	f.BoolVar(&d.NoFlip, "no-flip", d.NoFlip, "do not mirror training pictures")
+	f.IntVar(&d.ImageSize, "image-size", d.ImageSize, "side in pixels to which the pictures of an image folder are brought")
+	f.StringVar(&d.Crop, "crop", d.Crop, "how: random-resized (the default) or centre")
 	f.StringVar(&o.out, "out", "", "run directory (default: runs/ARCH-TRAINABLE-DATA-sSEED, and a number if that is taken)")
 	f.BoolVar(&o.resume, "resume", false, "continue the run in --out, by default the newest that is not finished")
 	f.BoolVar(&o.force, "force", false, "replace the run in --out")
@@ -224,6 +231,9 @@ func resumed(c *cobra.Command, o *trainOptions) error {
 		return err
 	}
 	given, now := c.Flags().Changed, o.config
+	if !given("data") && !slices.Contains(dataset.Names(), was.Data) {
+		return &usageError{c.CommandPath(), fmt.Errorf("the run in %s was trained on a data set of your own: name its path with --data", o.out)}
+	}
 	o.config = was
 	for flag, take := range map[string]func(){
 		"arch":             func() { o.config.Arch = now.Arch },
@@ -244,6 +254,8 @@ func resumed(c *cobra.Command, o *trainOptions) error {
 		"normalise":        func() { o.config.Normalise = now.Normalise },
 		"brightness":       func() { o.config.Brightness = now.Brightness },
 		"no-flip":          func() { o.config.NoFlip = now.NoFlip },
+		"image-size":       func() { o.config.ImageSize = now.ImageSize },
+		"crop":             func() { o.config.Crop = now.Crop },
 		"with-stats":       func() { o.config.WithStats = now.WithStats },
 		"no-augment":       func() { o.config.Augment = now.Augment },
 	} {

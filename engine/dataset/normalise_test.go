@@ -9,6 +9,15 @@ import (
 	"bnkit/engine/rng"
 )
 
+func normalise(t *testing.T, d *Data, how Normalisation) *Data {
+	t.Helper()
+	n, err := d.Normalise(t.Context(), how)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
 // TestNormalisedBatches compares augmented batches of every normalisation, brightness
 // included, with augmentation in words: brighten, normalise, mirror, pad by 4, crop.
 func TestNormalisedBatches(t *testing.T) {
@@ -21,7 +30,7 @@ func TestNormalisedBatches(t *testing.T) {
 	for _, how := range []Normalisation{PerChannel, PerPixel, Unnormalised} {
 		for _, brightness := range []float64{0, 0.4} {
 			t.Run(fmt.Sprintf("%s, brightness %v", how, brightness), func(t *testing.T) {
-				n := d.Normalise(how)
+				n := normalise(t, d, how)
 				l, err := NewLoader(n.Train, LoaderConfig{Batch: 60, Seed: 2, Augment: true, Flip: true, Mean: n.Mean, Std: n.Std, Brightness: brightness})
 				if err != nil {
 					t.Fatal(err)
@@ -84,10 +93,10 @@ func TestNormalise(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if d.Normalise(PerChannel) != d {
+	if normalise(t, d, PerChannel) != d {
 		t.Error("normalising per channel changes a data set that is")
 	}
-	n := d.Normalise(PerPixel)
+	n := normalise(t, d, PerPixel)
 	mean := 0.0
 	for _, v := range n.Mean {
 		mean += float64(v) / float64(len(n.Mean))
@@ -111,7 +120,7 @@ func TestAugmentationAllocatesNothing(t *testing.T) {
 	d := newData(&source{name: "x", classes: make([]string, 4)}, s, s)
 	dst := make([]float32, s.imageSize())
 	for _, how := range []Normalisation{PerChannel, PerPixel} {
-		n := d.Normalise(how)
+		n := normalise(t, d, how)
 		norm := newNormaliser(s, n.Mean, n.Std)
 		if a := testing.AllocsPerRun(20, func() { norm.apply(dst, s.Image(3), transform{true, 1, -2, 0.25}) }); a != 0 {
 			t.Errorf("%s: %v allocations a picture", how, a)

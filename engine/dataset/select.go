@@ -7,8 +7,9 @@ import (
 	"bnkit/engine/rng"
 )
 
-// Selection says which of a data set's training pictures are trained on, and with
-// what labels. The zero value stands for the whole training split as published.
+// Selection says which of a data set's training pictures are trained on, with what
+// labels, and what size the pictures of an image folder get. The zero value stands for
+// the whole training split as published.
 type Selection struct {
 	// Seed decides which pictures are held out, and random labels.
 	Seed uint64
@@ -27,6 +28,10 @@ type Selection struct {
 	// out, by ones drawn uniformly: word i of the stream "labels" bounded by the
 	// number of classes for picture i of the published split.
 	RandomLabels bool
+	// ImageSize is the side in pixels of the square that the pictures of an image
+	// folder become, by Crop; 0, and "", for other data sets.
+	ImageSize int
+	Crop      Crop
 }
 
 // SelectionError says which part of a selection a data set cannot give.
@@ -43,8 +48,16 @@ func (e *SelectionError) Error() string { return e.Setting + ": " + e.Reason }
 // order. Mean, Std and Digest are those of the selection; the test split stays whole
 // and is shared. The error is a [*SelectionError].
 func (d *Data) Select(sel Selection) (*Data, error) {
+	sized, err := d.resize(sel.ImageSize, sel.Crop)
+	if err != nil {
+		return nil, err
+	}
+	d = sized
 	if sel.Validation == 0 && (sel.Subset == 0 || sel.Subset == d.Train.Len()) && sel.SubsetPerClass == 0 && !sel.RandomLabels {
 		return d, nil
+	}
+	if sel.Validation != 0 && d.Validation != nil {
+		return nil, &SelectionError{"validation", "the folder has a validation split of its own, val"}
 	}
 	if sel.Subset != 0 && sel.SubsetPerClass != 0 {
 		return nil, &SelectionError{"subset_per_class", "a subset is given in all or per class, not both"}
@@ -69,7 +82,7 @@ func (d *Data) Select(sel Selection) (*Data, error) {
 	if sel.RandomLabels {
 		stream := rng.NewStream(sel.Seed, "labels")
 		for at, i := range rest {
-			out.Train.Labels[at] = uint8(rng.Bounded(stream.Uint32(uint64(i)), uint32(len(d.Classes))))
+			out.Train.setLabel(at, int(rng.Bounded(stream.Uint32(uint64(i)), uint32(len(d.Classes)))))
 		}
 	}
 	if len(held) > 0 {
@@ -77,6 +90,42 @@ func (d *Data) Select(sel Selection) (*Data, error) {
 	}
 	out.complete()
 	return &out, nil
+}
+
+// resize returns an image folder whose pictures have a size, and any other data set as
+// it is.
+func (d *Data) resize(side int, crop Crop) (*Data, error) {
+	switch {
+	case d.Train.Files == nil && (side != 0 || crop != ""):
+		return nil, &SelectionError{"image_size", fmt.Sprintf("pictures of %s have their own size; leave image_size and crop out", d.Name)}
+	case d.Train.Files == nil:
+		return d, nil
+	case side < 1 || side > maxSide:
+		return nil, &SelectionError{"image_size", fmt.Sprintf("%d; pictures of a folder need a side of 1 to %d pixels, e.g. 32", side, maxSide)}
+	}
+	crop, err := ParseCrop(string(crop))
+	if err != nil {
+		return nil, &SelectionError{"crop", err.Error()}
+	}
+	out := *d
+	for _, s := range []**Split{&out.Train, &out.Test, &out.Validation} {
+		if *s != nil {
+			sized := **s
+			sized.Height, sized.Width, sized.crop = side, side, crop
+			*s = &sized
+		}
+	}
+	out.complete()
+	return &out, nil
+}
+
+// setLabel changes the label of picture i.
+func (s *Split) setLabel(i, label int) {
+	if s.Files != nil {
+		s.Files[i].Label = int32(label)
+	} else {
+		s.Labels[i] = uint8(label)
+	}
 }
 
 // holdOut parts the positions of a split into n that are held out and the rest, each
@@ -104,10 +153,14 @@ func holdOut(s *Split, seed uint64, n int) (held, rest []int, err error) {
 }
 
 // byClass sorts positions by their label.
-func byClass(s *Split, from []int) [256][]int {
-	var classes [256][]int
+func byClass(s *Split, from []int) [][]int {
+	var classes [][]int
 	for _, i := range from {
-		classes[s.Labels[i]] = append(classes[s.Labels[i]], i)
+		label := s.Label(i)
+		for len(classes) <= label {
+			classes = append(classes, nil)
+		}
+		classes[label] = append(classes[label], i)
 	}
 	return classes
 }
@@ -133,8 +186,12 @@ func (d *Data) firstOfEachClass(from []int, n int) ([]int, error) {
 	classes := byClass(d.Train, from)
 	var picks []int
 	for c, name := range d.Classes {
-		if n < 1 || n > len(classes[c]) {
-			return nil, &SelectionError{"subset_per_class", fmt.Sprintf("%d; class %s of %s has %d pictures to train on", n, name, d.Name, len(classes[c]))}
+		has := 0
+		if c < len(classes) {
+			has = len(classes[c])
+		}
+		if n < 1 || n > has {
+			return nil, &SelectionError{"subset_per_class", fmt.Sprintf("%d; class %s of %s has %d pictures to train on", n, name, d.Name, has)}
 		}
 		picks = append(picks, classes[c][:n]...)
 	}
@@ -144,12 +201,16 @@ func (d *Data) firstOfEachClass(from []int, n int) ([]int, error) {
 
 // pick copies the pictures at the given positions.
 func (s *Split) pick(positions []int) *Split {
-	size := s.imageSize()
-	out := &Split{
-		Images:   make([]uint8, 0, len(positions)*size),
-		Labels:   make([]uint8, 0, len(positions)),
-		Channels: s.Channels, Height: s.Height, Width: s.Width,
+	out := &Split{Channels: s.Channels, Height: s.Height, Width: s.Width, dir: s.dir, crop: s.crop}
+	if s.Files != nil {
+		out.Files = make([]File, 0, len(positions))
+		for _, i := range positions {
+			out.Files = append(out.Files, s.Files[i])
+		}
+		return out
 	}
+	out.Images = make([]uint8, 0, len(positions)*s.imageSize())
+	out.Labels = make([]uint8, 0, len(positions))
 	for _, i := range positions {
 		out.Images = append(out.Images, s.Image(i)...)
 		out.Labels = append(out.Labels, s.Labels[i])
