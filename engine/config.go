@@ -29,7 +29,7 @@ type Config struct {
 	WeightDecay float64 `json:"weight_decay"` // of everything trained, γ and β included
 	Seed        uint64  `json:"seed"`         // of weights, shuffling and augmentation
 	Subset      int     `json:"subset"`       // examples of the training split that are used; 0 for all
-	Augment     bool    `json:"augment"`      // flip and shift training pictures
+	Augment     bool    `json:"augment"`      // flip and shift (or randomly crop) training pictures
 	WithStats   bool    `json:"with_stats"`   // store running statistics in ckpt.bnz
 
 	// Which training examples, and with what labels: dataset.Selection says how.

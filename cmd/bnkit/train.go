@@ -96,7 +96,7 @@ checkpoint, parameters (trained numbers) and config.`,
 	f.BoolVar(&o.resume, "resume", false, "continue the run in --out, by default the newest that is not finished")
 	f.BoolVar(&o.force, "force", false, "replace the run in --out")
 	f.BoolVar(&d.WithStats, "with-stats", false, "store running statistics in the checkpoint")
-	f.BoolVar(&o.noAugment, "no-augment", false, "neither flip nor shift training pictures")
+	f.BoolVar(&o.noAugment, "no-augment", false, "neither flip, shift nor randomly crop training pictures")
 	return c
 }
 

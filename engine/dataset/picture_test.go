@@ -322,3 +322,27 @@ func FuzzDecodePicture(f *testing.F) {
 		}
 	})
 }
+
+// BenchmarkPicture reads a photograph of ImageNet's usual size.
+func BenchmarkPicture(b *testing.B) {
+	var photo bytes.Buffer
+	m := image.NewRGBA(image.Rect(0, 0, 500, 375))
+	noise := rng.NewStream(1, "photo")
+	for i := range m.Pix {
+		m.Pix[i] = uint8(i/16%128) + uint8(noise.Uint32(uint64(i))>>26)
+	}
+	if err := jpeg.Encode(&photo, m, nil); err != nil {
+		b.Fatal(err)
+	}
+	d := newDecoder(fileSplit(b, 224, RandomResized, photo.Bytes()))
+	stream := rng.NewStream(1, "crop/epoch/0")
+	for _, random := range []*rng.Stream{nil, &stream} {
+		b.Run(fmt.Sprintf("random=%v", random != nil), func(b *testing.B) {
+			for b.Loop() {
+				if _, err := d.picture(0, random); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
