@@ -97,8 +97,8 @@ func summariseModel(path string) (*ModelSummary, error) {
 		return nil, &engine.ModelError{Path: path, Reason: err.Error()}
 	}
 	m := &ModelSummary{Data: h.Data.Name, Depth: depth(net), Width: net.Units[0].OutShape.C, FileBytes: info.FileSize}
-	m.Parameters = net.Parameters(func(*arch.Tensor) bool { return true })
-	m.BNParameters = net.Parameters(func(t *arch.Tensor) bool { return t.Kind == arch.Gamma || t.Kind == arch.Beta })
+	m.Parameters = arch.All.Parameters(net)
+	m.BNParameters = arch.BN.Parameters(net)
 	for _, section := range info.Sections {
 		if section.Name == checkpoint.SectionStats {
 			continue

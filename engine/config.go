@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"strings"
 
 	"bnkit/engine/arch"
+	"bnkit/engine/dataset"
 	"bnkit/engine/nn"
 )
 
@@ -35,7 +37,7 @@ type Config struct {
 	WeightDecay float64 `json:"weight_decay"` // of everything trained; of γ and β only with BNWeightDecay
 	Seed        uint64  `json:"seed"`         // of weights, shuffling and augmentation
 	Subset      int     `json:"subset"`       // examples of the training split that are used; 0 for all
-	Augment     bool    `json:"augment"`      // flip and shift training pictures
+	Augment     bool    `json:"augment"`      // flip and shift (or randomly crop) training pictures
 	WithStats   bool    `json:"with_stats"`   // store running statistics in ckpt.bnz
 
 	Init      string `json:"init,omitempty"` // initial values, as nn.Initialisers names them
@@ -71,6 +73,18 @@ type Config struct {
 	LRRamp         int     `json:"lr_ramp,omitempty"`          // of RampExponential: epochs from LRStart to LR
 	LRSustain      int     `json:"lr_sustain,omitempty"`       // of RampExponential: epochs that stay at LR
 	LRDecay        float64 `json:"lr_decay,omitempty"`         // of RampExponential: factor of each epoch after those
+
+	// Which training examples, and with what labels: dataset.Selection says how.
+	SubsetPerClass int  `json:"subset_per_class,omitempty"` // examples of each class that are used; 0 for all
+	Validation     int  `json:"validation,omitempty"`       // examples held out of training and measured each epoch
+	RandomLabels   bool `json:"random_labels,omitempty"`    // train on labels drawn uniformly
+
+	// How pictures become inputs.
+	Normalise  string  `json:"normalise,omitempty"`  // "channel", "pixel" or "none", see dataset.Normalisation
+	Brightness float64 `json:"brightness,omitempty"` // augmentation: largest change, of a range of 1
+	NoFlip     bool    `json:"no_flip,omitempty"`    // augmentation never mirrors
+	ImageSize  int     `json:"image_size,omitempty"` // side of an image folder's pictures; 0 for other data
+	Crop       string  `json:"crop,omitempty"`       // of an image folder: "random-resized" or "centre", see dataset.Crop
 }
 
 // DefaultConfig trains a small ResNet on the embedded sample: under two
@@ -84,6 +98,7 @@ func DefaultConfig() Config {
 		Optimizer: SGD, AdamBeta1: 0.9, AdamBeta2: 0.999, AdamEps: 1e-8,
 		BNWeightDecay: true, BNMomentum: 0.1, BNEps: nn.DefaultEps,
 		Schedule: Step, LRPeriodGrowth: 1, LRBeta: 0.001, LRWaves: 0.5, LRDecay: 0.8,
+		Normalise: string(dataset.PerChannel), Crop: string(dataset.RandomResized),
 	}
 }
 
@@ -114,9 +129,6 @@ func (c *Config) Validate() error {
 		}
 		return fail("arch", "%v", err)
 	}
-	if c.Data == "" {
-		return fail("data", "no data set is named")
-	}
 	if _, err := arch.ParseTrainableSet(c.Trainable); err != nil {
 		return fail("trainable", "%v", err)
 	}
@@ -135,8 +147,6 @@ func (c *Config) Validate() error {
 		return fail("momentum", "%v; use a number of at least 0 and below 1", c.Momentum)
 	case !isFinite(c.WeightDecay) || c.WeightDecay < 0 || c.WeightDecay > 1:
 		return fail("weight_decay", "%v; use a number from 0 to 1, e.g. 1e-4", c.WeightDecay)
-	case c.Subset < 0:
-		return fail("subset", "%d; use a number of training examples, or 0 for all", c.Subset)
 	}
 	for i, d := range c.LRDrops {
 		if d < 1 || d > maxEpochs {
@@ -146,13 +156,7 @@ func (c *Config) Validate() error {
 			return fail("lr_drops", "epoch %d follows %d; use ascending epochs, e.g. 80,120", d, c.LRDrops[i-1])
 		}
 	}
-	if err := c.validateOptimizer(); err != nil {
-		return err
-	}
-	if err := c.validateRegularisation(); err != nil {
-		return err
-	}
-	return c.validateSchedule()
+	return cmp.Or(c.validateData(), c.validateOptimizer(), c.validateRegularisation(), c.validateSchedule())
 }
 
 // initialisers are the run's.

@@ -78,6 +78,18 @@ func TestValidateNamesTheField(t *testing.T) {
 		{"lr_ramp", func(c *Config) { c.Schedule, c.LRRamp = RampExponential, -1 }},
 		{"lr_sustain", func(c *Config) { c.LRSustain = 1 }},
 		{"lr_decay", func(c *Config) { c.Schedule, c.LRDecay = RampExponential, 0 }},
+		{"subset_per_class", func(c *Config) { c.SubsetPerClass = -1 }},
+		{"subset_per_class", func(c *Config) { c.Subset, c.SubsetPerClass = 10, 1 }},
+		{"validation", func(c *Config) { c.Validation = -1 }},
+		{"normalise", func(c *Config) { c.Normalise = "z-score" }},
+		{"brightness", func(c *Config) { c.Brightness = -0.1 }},
+		{"brightness", func(c *Config) { c.Brightness = math.NaN() }},
+		{"image_size", func(c *Config) { c.ImageSize = -1 }},
+		{"image_size", func(c *Config) { c.ImageSize = 1 << 40 }},
+		{"crop", func(c *Config) { c.Crop = "left" }},
+		{"crop", func(c *Config) { c.Crop = "centre" }},
+		{"augment", func(c *Config) { c.Augment, c.Brightness = false, 0.1 }},
+		{"augment", func(c *Config) { c.Augment, c.NoFlip = false, true }},
 		{"lr_drops", func(c *Config) { c.LRDrops = []int{0} }},
 		{"lr_drops", func(c *Config) { c.LRDrops = []int{5, 5} }},
 		{"lr_drops", func(c *Config) { c.LRDrops = []int{8, 5} }},
@@ -197,9 +209,23 @@ func TestMetricsRow(t *testing.T) {
 	if !math.IsNaN(rows[0].TestLoss) {
 		t.Errorf("a missing loss is read as %v", rows[0].TestLoss)
 	}
+	if strings.Contains(string(b), "validation") {
+		t.Errorf("a row without validation split speaks of one: %s", b)
+	}
 	m.TestLoss, rows[0].TestLoss = 0, 0
 	if rows[0] != m {
 		t.Errorf("read %+v, want %+v", rows[0], m)
+	}
+	m.ValidationLoss, m.ValidationAccuracy, m.ValidationExamples = 1.5, 0, 10
+	if b, err = json.Marshal(m); err != nil {
+		t.Fatal(err)
+	}
+	if rows, _, err := parseMetrics(append(b, '\n'), maxEpochs); err != nil || rows[0] != m || !strings.Contains(string(b), `"validation_accuracy":0,`) {
+		t.Errorf("%s read as %+v, %v", b, rows, err)
+	}
+	m.ValidationLoss = math.NaN()
+	if b, err = json.Marshal(m); err != nil || strings.Contains(string(b), "validation_loss") {
+		t.Errorf("%s, %v", b, err)
 	}
 	for _, bad := range []string{"x\n", "{\"epoch\":2}\n"} {
 		if _, _, err := parseMetrics([]byte(bad), maxEpochs); err == nil || !strings.Contains(err.Error(), "line 1") {

@@ -28,6 +28,11 @@ type EpochMetrics struct {
 	TestExamples           int
 	TestStatistics         string // "running"
 
+	// The same over the whole validation split, where one is held out of
+	// training; 0, and missing in the row, where none is.
+	ValidationLoss, ValidationAccuracy float64
+	ValidationExamples                 int
+
 	GeneralisationGap float64 // TrainAccuracy - TestAccuracy
 	GammaNearZero     float64 // share of all γ with |γ| < 0.01 after the epoch
 	ImagesPerSecond   float64 // of the training steps
@@ -49,17 +54,27 @@ type metricsRow struct {
 	GammaNearZero     float64  `json:"gamma_near_zero"`
 	ImagesPerSecond   float64  `json:"images_per_second"`
 	Seconds           float64  `json:"seconds"`
+
+	ValidationLoss     *float64 `json:"validation_loss,omitempty"`
+	ValidationAccuracy *float64 `json:"validation_accuracy,omitempty"`
+	ValidationExamples int      `json:"validation_examples,omitempty"`
 }
 
-// MarshalJSON writes a row of metrics.jsonl; a test loss that is not finite is
-// left out.
+// MarshalJSON writes a row of metrics.jsonl; a test or validation loss that is
+// not finite is left out.
 func (m EpochMetrics) MarshalJSON() ([]byte, error) {
 	row := metricsRow{
 		m.Epoch, m.LearningRate, m.TrainLoss, m.TrainAccuracy, m.TrainExamples, &m.TestLoss, m.TestAccuracy, m.TestExamples,
-		m.TestStatistics, m.GeneralisationGap, m.GammaNearZero, m.ImagesPerSecond, m.Seconds,
+		m.TestStatistics, m.GeneralisationGap, m.GammaNearZero, m.ImagesPerSecond, m.Seconds, nil, nil, 0,
 	}
 	if !isFinite(m.TestLoss) {
 		row.TestLoss = nil
+	}
+	if m.ValidationExamples > 0 {
+		row.ValidationAccuracy, row.ValidationExamples = &m.ValidationAccuracy, m.ValidationExamples
+		if isFinite(m.ValidationLoss) {
+			row.ValidationLoss = &m.ValidationLoss
+		}
 	}
 	return json.Marshal(row)
 }
@@ -72,10 +87,19 @@ func (m *EpochMetrics) UnmarshalJSON(b []byte) error {
 	}
 	*m = EpochMetrics{
 		row.Epoch, row.LearningRate, row.TrainLoss, row.TrainAccuracy, row.TrainExamples, math.NaN(), row.TestAccuracy, row.TestExamples,
-		row.TestStatistics, row.GeneralisationGap, row.GammaNearZero, row.ImagesPerSecond, row.Seconds,
+		row.TestStatistics, 0, 0, row.ValidationExamples, row.GeneralisationGap, row.GammaNearZero, row.ImagesPerSecond, row.Seconds,
 	}
 	if row.TestLoss != nil {
 		m.TestLoss = *row.TestLoss
+	}
+	if row.ValidationExamples > 0 {
+		m.ValidationLoss = math.NaN()
+	}
+	if row.ValidationLoss != nil {
+		m.ValidationLoss = *row.ValidationLoss
+	}
+	if row.ValidationAccuracy != nil {
+		m.ValidationAccuracy = *row.ValidationAccuracy
 	}
 	return nil
 }

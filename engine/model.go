@@ -140,8 +140,8 @@ func (m *Model) File() *checkpoint.File {
 	return f
 }
 
-// OpenData loads the data set that the model was trained on, its subset
-// included. Dir is as dataset.Open takes it; for data without a name of its
+// OpenData loads the data set that the model was trained on, as its training
+// selected it, to be normalised as it was then. Dir is as dataset.Open takes it; for data without a name of its
 // own it is the folder or archive itself. Pictures other than those trained on
 // are refused with a *ModelError.
 func (m *Model) OpenData(dir string) (*dataset.Data, error) {
@@ -156,7 +156,7 @@ func (m *Model) OpenData(dir string) (*dataset.Data, error) {
 	if err != nil {
 		return nil, err
 	}
-	if data, err = subset(data, m.Header.Data.Subset); err != nil {
+	if data, err = selected(data, selection(&m.Header)); err != nil {
 		var e *ConfigError
 		errors.As(err, &e)
 		return nil, &ModelError{m.Path, e.Reason}
@@ -165,7 +165,12 @@ func (m *Model) OpenData(dir string) (*dataset.Data, error) {
 		return nil, &ModelError{m.Path, fmt.Sprintf("it was trained on other pictures than those found as %s (SHA-256 %.12s, not %.12s); name the right folder with --data-dir",
 			data.Name, data.Digest, m.Header.Data.Digest)}
 	}
-	return data, nil
+	known := *data
+	known.Mean, known.Std = m.Header.Normalisation.Mean, m.Header.Normalisation.Std
+	if _, err := newTestLoader(&known, known.Test); err != nil {
+		return nil, &ModelError{m.Path, err.Error()}
+	}
+	return &known, nil
 }
 
 // HeaderNetwork builds the network that a checkpoint's header describes,

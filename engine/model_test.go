@@ -29,7 +29,7 @@ func trained(t *testing.T, cfg Config) (*run, string) {
 	data := synthetic(150, 40)
 	dir := t.TempDir()
 	mustTrain(t, cfg, data, TrainOptions{Dir: dir, Threads: 2})
-	r, err := newRun(cfg, data, TrainOptions{Dir: dir, Threads: 2, Resume: true})
+	r, err := newRun(t.Context(), cfg, data, TrainOptions{Dir: dir, Threads: 2, Resume: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -33,7 +33,7 @@ func TestPresets(t *testing.T) {
 		if all := net.Parameters(arch.All.Trains); testing.Short() && all > 2_000_000 {
 			continue
 		}
-		r, err := newRun(cfg, data, TrainOptions{Threads: 2})
+		r, err := newRun(t.Context(), cfg, data, TrainOptions{Threads: 2})
 		if err != nil {
 			t.Errorf("%s: %v", p.Name, err)
 			continue

@@ -40,7 +40,7 @@ func newHeader(cfg *Config, net *arch.Network, data *dataset.Data, epochs int) (
 	return checkpoint.Header{
 		Arch: cfg.Arch, Shortcut: cfg.Shortcut, Input: [3]int{net.Input.C, net.Input.H, net.Input.W}, Classes: net.Classes,
 		Seed: cfg.Seed, Trainable: cfg.Trainable, Initialisers: headerInitialisers(cfg.initialisers()),
-		Data:          checkpoint.DataSet{Name: data.Name, Digest: data.Digest, Subset: cfg.Subset},
+		Data:          newDataSet(cfg, data),
 		Normalisation: checkpoint.Normalisation{Mean: data.Mean, Std: data.Std, Eps: cfg.BNEps},
 		Statistics:    newEstimation(cfg.Seed, data.Train.Len()),
 		Provenance:    []checkpoint.Event{{Action: "train", Tool: "bnkit", Parameters: parameters}},

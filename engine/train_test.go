@@ -95,6 +95,95 @@ func TestLearning(t *testing.T) {
 	}
 }
 
+// TestValidation: what is held out is measured each epoch as the test split is,
+// and the checkpoint finds its data again, random labels included.
+func TestValidation(t *testing.T) {
+	data, err := dataset.Open("sample", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := tinyConfig()
+	cfg.Epochs, cfg.LRDrops, cfg.SubsetPerClass, cfg.Validation, cfg.RandomLabels = 1, nil, 2, 50, true
+	dir := t.TempDir()
+	r := mustTrain(t, cfg, data, TrainOptions{Dir: dir, Threads: 2})
+	if m := r.Epochs[0]; m.ValidationExamples != 50 || m.TrainExamples != 16 || m.TestExamples != 1000 || !(m.ValidationLoss > 0) {
+		t.Errorf("%+v", m)
+	}
+	m, err := LoadModel(filepath.Join(dir, CheckpointFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, err := m.OpenData("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The split that was held out, measured as a test split: the same numbers.
+	state, err := LoadModel(filepath.Join(dir, ResumeFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	swapped := *found
+	swapped.Test = found.Validation
+	e, err := state.Evaluator(&swapped, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	got, err := e.Evaluate(t.Context(), state.Stored)
+	if err != nil || got.TestLoss != r.Epochs[0].ValidationLoss || got.TestAccuracy != r.Epochs[0].ValidationAccuracy || got.Examples != 50 {
+		t.Errorf("%+v, %v; the run measured %+v", got, err, r.Epochs[0])
+	}
+	m.Header.Data.RandomLabels = false
+	var other *ModelError
+	if _, err := m.OpenData(""); !errors.As(err, &other) {
+		t.Errorf("true labels: %v, want a *ModelError", err)
+	}
+	cfg.Validation = 6000
+	var bad *ConfigError
+	if _, err := Train(t.Context(), cfg, data, TrainOptions{Dir: t.TempDir()}); !errors.As(err, &bad) || bad.Field != "validation" {
+		t.Errorf("everything held out: %v", err)
+	}
+}
+
+// TestNormalisationIsStored: a checkpoint alone says how pictures are normalised,
+// and is measured so.
+func TestNormalisationIsStored(t *testing.T) {
+	data, err := dataset.Open("sample", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for how, want := range map[string]int{"channel": 1, "pixel": 28 * 28, "none": 1} {
+		cfg := tinyConfig()
+		cfg.Epochs, cfg.LRDrops, cfg.Subset, cfg.Normalise, cfg.Brightness = 1, nil, 32, how, 0.25
+		dir := t.TempDir()
+		r := mustTrain(t, cfg, data, TrainOptions{Dir: dir, Threads: 2})
+		m, err := LoadModel(filepath.Join(dir, ResumeFile))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(m.Header.Normalisation.Mean) != want || how == "none" && m.Header.Normalisation.Mean[0] != 0 {
+			t.Errorf("%s: mean %v", how, m.Header.Normalisation.Mean)
+		}
+		found, err := m.OpenData("")
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, err := m.Evaluator(found, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer e.Close()
+		if got, err := e.Evaluate(t.Context(), m.Stored); err != nil || got.TestLoss != r.Epochs[0].TestLoss {
+			t.Errorf("%s: %+v, %v; the run measured %v", how, got, err, r.Epochs[0].TestLoss)
+		}
+		m.Header.Normalisation.Mean = make([]float32, 5)
+		var bad *ModelError
+		if _, err := m.OpenData(""); !errors.As(err, &bad) {
+			t.Errorf("a mean of 5 values: %v, want a *ModelError", err)
+		}
+	}
+}
+
 // TestDivergence: a rate far too large stops the run with a typed error, and
 // what earlier epochs left stays.
 func TestDivergence(t *testing.T) {
@@ -121,7 +210,7 @@ func TestStepAllocatesNothing(t *testing.T) {
 	for set, change := range resumable {
 		cfg := tinyConfig()
 		change(&cfg)
-		r, err := newRun(cfg, data, TrainOptions{Threads: 2})
+		r, err := newRun(t.Context(), cfg, data, TrainOptions{Threads: 2})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -178,7 +267,7 @@ func TestBatchNormSettings(t *testing.T) {
 	}
 
 	// A momentum of 1 leaves the last batch's statistics alone.
-	again, err := newRun(cfg, data, TrainOptions{Threads: 1})
+	again, err := newRun(t.Context(), cfg, data, TrainOptions{Threads: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -107,12 +107,12 @@ func printInfo(w io.Writer, info *checkpoint.Info) {
 	row("network", "%s, shortcut %s, pictures of %d×%d×%d, %d classes", h.Arch, h.Shortcut, h.Input[0], h.Input[1], h.Input[2], h.Classes)
 	row("trained", "%s", h.Trainable)
 	row("seed", "%d (%s; weights %s, γ %s, β %s)", h.Seed, h.Initialisers.Generator, h.Initialisers.Weights, h.Initialisers.Gamma, h.Initialisers.Beta)
-	subset := "all training pictures"
-	if h.Data.Subset > 0 {
-		subset = fmt.Sprintf("%d training pictures", h.Data.Subset)
+	row("data", "%s, %s, SHA-256 %.16s…", h.Data.Name, selectionText(&h.Data), h.Data.Digest)
+	if n := len(h.Normalisation.Mean); n > len(h.Normalisation.Std) {
+		row("normalisation", "mean picture of %d pixels, std %v of pixel/255", n, h.Normalisation.Std)
+	} else {
+		row("normalisation", "mean %v, std %v of pixel/255", h.Normalisation.Mean, h.Normalisation.Std)
 	}
-	row("data", "%s, %s, SHA-256 %.16s…", h.Data.Name, subset, h.Data.Digest)
-	row("normalisation", "mean %v, std %v of pixel/255", h.Normalisation.Mean, h.Normalisation.Std)
 	row("statistics", "re-estimated over %d batches of %d, order of seed %d", h.Statistics.Batches, h.Statistics.Batch, h.Statistics.Seed)
 	for _, e := range h.Provenance {
 		row("made by", "%s %s %s", e.Tool, e.Action, e.Parameters)
@@ -138,6 +138,27 @@ func printInfo(w io.Writer, info *checkpoint.Info) {
 		}
 		t.Flush()
 	}
+}
+
+// selectionText says which pictures were trained on, and how they were changed.
+func selectionText(d *checkpoint.DataSet) string {
+	text := "all training pictures"
+	switch {
+	case d.Subset > 0:
+		text = fmt.Sprintf("%d training pictures", d.Subset)
+	case d.SubsetPerClass > 0:
+		text = fmt.Sprintf("%d training pictures of each class", d.SubsetPerClass)
+	}
+	if d.Validation > 0 {
+		text += fmt.Sprintf(", %d held out", d.Validation)
+	}
+	if d.RandomLabels {
+		text += ", random labels"
+	}
+	if d.ImageSize > 0 {
+		text += fmt.Sprintf(", brought to %d×%d (%s)", d.ImageSize, d.ImageSize, d.Crop)
+	}
+	return text
 }
 
 func shapeText(shape []int) string {

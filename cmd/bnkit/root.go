@@ -115,6 +115,7 @@ func exitCode(err error) int {
 		report   *plots.ReportError
 		noData   *dataset.UnknownError
 		dataFile *dataset.FormatError
+		picture  *dataset.PictureError
 		digest   *dataset.DigestError
 	)
 	switch {
@@ -126,7 +127,7 @@ func exitCode(err error) int {
 		errors.Is(err, engine.ErrNoCheckpoint), errors.Is(err, engine.ErrNoRun),
 		strings.HasPrefix(err.Error(), "unknown command"):
 		return 2
-	case errors.As(err, &model), errors.As(err, &report), errors.As(err, &dataFile), errors.As(err, &digest),
+	case errors.As(err, &model), errors.As(err, &report), errors.As(err, &dataFile), errors.As(err, &picture), errors.As(err, &digest),
 		errors.Is(err, checkpoint.ErrCorrupt), errors.Is(err, checkpoint.ErrVersion), errors.Is(err, checkpoint.ErrUnsupported):
 		return 3
 	}

@@ -9,10 +9,25 @@ import (
 	"github.com/spf13/pflag"
 
 	"bnkit/engine"
+	"bnkit/engine/arch"
 )
+
+// addNetworkFlags makes flags of the network, what of it is trained, and how
+// its initial values are drawn.
+func addNetworkFlags(f *pflag.FlagSet, d *engine.Config) {
+	f.StringVar(&d.Arch, "arch", d.Arch, "network")
+	f.StringVar(&d.Shortcut, "shortcut", d.Shortcut, "shortcut where the shape changes: B (1×1 convolution) or A (subsample and pad)")
+	f.StringVar(&d.Trainable, "trainable", d.Trainable, "what is trained: "+arch.TrainableNames())
+	f.Uint64Var(&d.Seed, "seed", d.Seed, "seed of weights, shuffling and augmentation")
+	f.StringVar(&d.Init, "init", d.Init, "initial weights: he-normal, he-uniform, orthogonal, binary")
+	f.StringVar(&d.GammaInit, "gamma-init", d.GammaInit, "initial γ: uniform, one, uniform-symmetric, normal, constant:X")
+	f.StringVar(&d.BetaInit, "beta-init", d.BetaInit, "initial β: zero, one (or 0, 1), constant:X")
+}
 
 // addOptimizerFlags makes flags of how training minimises what.
 func addOptimizerFlags(f *pflag.FlagSet, d *engine.Config) {
+	f.IntVar(&d.Epochs, "epochs", d.Epochs, "passes over the training split")
+	f.IntVar(&d.Batch, "batch", d.Batch, "pictures a step")
 	f.StringVar(&d.Optimizer, "optimizer", d.Optimizer, "optimizer: "+strings.Join(engine.Optimizers, ", "))
 	f.Float64Var(&d.Momentum, "momentum", d.Momentum, "momentum of SGD")
 	f.BoolVar(&d.Nesterov, "nesterov", d.Nesterov, "Nesterov's momentum, of SGD")
@@ -53,6 +68,22 @@ func addRegularisationFlags(f *pflag.FlagSet, d *engine.Config) {
 	f.Float64Var(&d.ClipNorm, "clip-norm", d.ClipNorm, "largest norm of all gradients together (0: no limit)")
 	f.Float64Var(&d.BNMomentum, "bn-momentum", d.BNMomentum, "weight of a batch's statistics in the running ones")
 	f.Float64Var(&d.BNEps, "bn-eps", d.BNEps, "what BatchNorm adds to a variance")
+}
+
+// addDataFlags makes flags of which pictures are trained on, and how they
+// become inputs.
+func addDataFlags(f *pflag.FlagSet, d *engine.Config) {
+	f.StringVar(&d.Data, "data", d.Data, "data set, or its path")
+	f.IntVar(&d.Subset, "subset", d.Subset, "train on this many pictures, balanced over classes (0: all)")
+	f.IntVar(&d.SubsetPerClass, "subset-per-class", d.SubsetPerClass, "train on this many pictures of each class (0: all)")
+	f.IntVar(&d.Validation, "validation", d.Validation, "hold this many training pictures out, drawn by the seed, and measure them too")
+	f.BoolVar(&d.RandomLabels, "random-labels", d.RandomLabels, "train on labels drawn uniformly, to see what is memorised")
+	f.IntVar(&d.ImageSize, "image-size", d.ImageSize, "side in pixels to which the pictures of an image folder are brought")
+	f.StringVar(&d.Crop, "crop", d.Crop, "how: random-resized or centre")
+	f.StringVar(&d.Normalise, "normalise", d.Normalise, "channel (mean and standard deviation), pixel (mean picture) or none")
+	f.VarPF(inverted{&d.Augment}, "no-augment", "", "neither flip, shift nor randomly crop training pictures").NoOptDefVal = "true"
+	f.BoolVar(&d.NoFlip, "no-flip", d.NoFlip, "do not mirror training pictures")
+	f.Float64Var(&d.Brightness, "brightness", d.Brightness, "make training pictures brighter or darker by up to this much, of a range of 1")
 }
 
 // changeSettings sets settings to another run's, except for those that flags

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -39,19 +40,20 @@ sample of Fashion-MNIST.
 
 Networks: resnet-N with N = 6D+2 (resnet-14, resnet-20, resnet-110, ...) and
 wrn-N-K, K times as wide (wrn-14-4).
-Data: ` + strings.Join(dataset.Names(), ", ") + `, or the path of a folder or
-archive; see bnkit data --help.
 
 Trainable sets: bn (γ and β), all, output (the output layer), bn+output,
 bn+shortcut (with the shortcuts' convolutions), gamma, beta, none, random-K (K
 random weights of each output channel of every convolution), bn+random-K. All
-else keeps its initial value, drawn from the seed; BatchNorm normalises with
-the batch's statistics in every set. bnkit inspect --arch NETWORK counts what
-each trains.
+else keeps its initial value, drawn from the seed by --init, --gamma-init and
+--beta-init; BatchNorm normalises with the batch's statistics in every set.
+bnkit inspect --arch NETWORK counts what each trains.
 
-Optimizers are PyTorch's; weight decay acts on everything that is trained, or
-with --bn-weight-decay=false on all of it but γ and β.
-Schedules of the learning rate, whose rate holds for an epoch, unless
+Optimizers are PyTorch's. Penalties on γ and β are added to the gradient first,
+then gradients are clipped to --clip-norm, then the optimizer adds weight decay,
+on everything that is trained or, with --bn-weight-decay=false, on all of it but
+γ and β.
+
+Schedules of the learning rate, whose rate holds for an epoch unless
 --lr-per-step is given:
   constant          --lr
   step              --lr, divided by 10 at the start of each epoch of --lr-drops,
@@ -64,14 +66,21 @@ Schedules of the learning rate, whose rate holds for an epoch, unless
                     towards --lr-min
 Any of them can begin after --lr-warmup epochs, which climb to its first rate.
 
-Penalties on γ and β are added to the gradient first, then gradients are clipped
-to --clip-norm, then the optimizer adds weight decay. Losses are shown without
-penalties and label smoothing. Training accuracy is taken over the augmented
-batches as they were trained on, test accuracy over the whole test split with
-running statistics.
+Data: ` + strings.Join(dataset.Names(), ", ") + `, or the path of a folder or
+archive; see bnkit data --help. The pictures of an image folder (train/CLASS/*.png
+or *.jpg, and test or val) become squares of --image-size: with --crop
+random-resized, training sees random parts of 8 to 100% of a picture, and tests
+its centre; with --crop centre both see the centre, and training shifts it as
+with other data.
 
---preset takes the settings of a published experiment (--preset list shows which),
---config those of a file: YAML lines such as "lr: 0.1" with the keys of
+Losses are shown without penalties and label smoothing. Training accuracy is
+taken over the augmented batches as they were trained on; test accuracy over the
+whole test split with running statistics, and so is that of the training
+pictures that --validation holds out. --random-labels trains on labels drawn
+uniformly; test and validation keep theirs.
+
+--preset takes the settings of a published experiment (--preset list shows
+which), --config those of a file: YAML lines such as "lr: 0.1" with the keys of
 config.json (the flags' names with _ for -, and augment: false), or a run's
 config.json. Flags that are given win over either.
 
@@ -86,6 +95,7 @@ checkpoint, parameters (trained numbers) and config.`,
   bnkit train --preset frankle-resnet-14-bn --seed 2
   bnkit train --config runs/first/config.json --optimizer adam --lr 0.01
   bnkit train --data cifar10 --data-dir ~/cifar-10-batches-bin --out runs/first
+  bnkit train --data ~/pictures --image-size 32 --validation 500
   bnkit train --trainable random-2 --init orthogonal --gamma-init one
   bnkit train --resume --out runs/first`,
 		Args: cobra.NoArgs,
@@ -94,29 +104,20 @@ checkpoint, parameters (trained numbers) and config.`,
 		},
 	}
 	f, d := c.Flags(), &o.config
+	f.SortFlags = false // help shows them in groups
 	f.StringVar(&o.preset, "preset", "", "settings by name, those of a published experiment; list shows them")
 	f.StringVar(&o.file, "config", "", "file of settings: YAML, or a run's config.json")
-	f.StringVar(&d.Arch, "arch", d.Arch, "network")
-	f.StringVar(&d.Shortcut, "shortcut", d.Shortcut, "shortcut where the shape changes: B (1×1 convolution) or A (subsample and pad)")
-	f.StringVar(&d.Data, "data", d.Data, "data set, or its path")
-	f.StringVar(&o.dataDir, "data-dir", "", "folder that holds the data set (default: the cache folder)")
-	f.StringVar(&d.Trainable, "trainable", d.Trainable, "what is trained: "+arch.TrainableNames())
-	f.IntVar(&d.Epochs, "epochs", d.Epochs, "passes over the training split")
-	f.IntVar(&d.Batch, "batch", d.Batch, "pictures a step")
-	f.Uint64Var(&d.Seed, "seed", d.Seed, "seed of weights, shuffling and augmentation")
-	f.StringVar(&d.Init, "init", d.Init, "initial weights: he-normal, he-uniform, orthogonal, binary")
-	f.StringVar(&d.GammaInit, "gamma-init", d.GammaInit, "initial γ: uniform, one, uniform-symmetric, normal, constant:X")
-	f.StringVar(&d.BetaInit, "beta-init", d.BetaInit, "initial β: zero, one (or 0, 1), constant:X")
-	f.IntVar(&o.threads, "threads", 0, "threads (default: as many as there are processors); does not change the result")
-	f.IntVar(&d.Subset, "subset", d.Subset, "train on this many pictures, balanced over classes (0: all)")
-	f.StringVar(&o.out, "out", "", "run directory (default: runs/ARCH-TRAINABLE-DATA-sSEED, and a number if that is taken)")
-	f.BoolVar(&o.resume, "resume", false, "continue the run in --out, by default the newest that is not finished")
-	f.BoolVar(&o.force, "force", false, "replace the run in --out")
-	f.BoolVar(&d.WithStats, "with-stats", false, "store running statistics in the checkpoint")
-	f.VarPF(inverted{&d.Augment}, "no-augment", "", "neither flip nor shift training pictures").NoOptDefVal = "true"
+	addNetworkFlags(f, d)
 	addOptimizerFlags(f, d)
 	addScheduleFlags(f, d)
 	addRegularisationFlags(f, d)
+	f.StringVar(&o.dataDir, "data-dir", "", "folder that holds the data set (default: the cache folder)")
+	addDataFlags(f, d)
+	f.IntVar(&o.threads, "threads", 0, "threads (default: as many as there are processors); does not change the result")
+	f.StringVar(&o.out, "out", "", "run directory (default: runs/ARCH-TRAINABLE-DATA-sSEED, and a number if that is taken)")
+	f.BoolVar(&o.resume, "resume", false, "continue the run in --out, by default the newest that is not finished")
+	f.BoolVar(&o.force, "force", false, "replace the run in --out")
+	f.BoolVar(&d.WithStats, "with-stats", d.WithStats, "store running statistics in the checkpoint")
 	return c
 }
 
@@ -207,9 +208,13 @@ func printEpoch(g *globalOptions, m engine.EpochMetrics, epochs int) {
 		return
 	}
 	if !g.quiet {
-		fmt.Fprintf(g.out, "epoch %*d/%d  lr %-6.3g train loss %.4f  accuracy %s   test loss %.4f  accuracy %s   |γ|<0.01 %s   %.0f images/s\n",
+		validation := ""
+		if m.ValidationExamples > 0 {
+			validation = fmt.Sprintf("   validation loss %.4f  accuracy %s", m.ValidationLoss, share(m.ValidationAccuracy))
+		}
+		fmt.Fprintf(g.out, "epoch %*d/%d  lr %-6.3g train loss %.4f  accuracy %s   test loss %.4f  accuracy %s%s   |γ|<0.01 %s   %.0f images/s\n",
 			len(fmt.Sprint(epochs)), m.Epoch, epochs, m.LearningRate, m.TrainLoss, share(m.TrainAccuracy),
-			m.TestLoss, share(m.TestAccuracy), share(m.GammaNearZero), m.ImagesPerSecond)
+			m.TestLoss, share(m.TestAccuracy), validation, share(m.GammaNearZero), m.ImagesPerSecond)
 	}
 }
 
@@ -222,8 +227,12 @@ func finishTrain(g *globalOptions, r *engine.TrainResult) error {
 	if g.json {
 		return g.printLine(trainResult{r.Dir, r.Checkpoint, r.Parameters, r.Config})
 	}
-	fmt.Fprintf(g.out, "test accuracy %s on %d pictures (running statistics), training accuracy %s, %d parameters trained\n",
-		share(last.TestAccuracy), last.TestExamples, share(last.TrainAccuracy), r.Parameters)
+	validation := ""
+	if last.ValidationExamples > 0 {
+		validation = fmt.Sprintf("validation accuracy %s on %d held out, ", share(last.ValidationAccuracy), last.ValidationExamples)
+	}
+	fmt.Fprintf(g.out, "test accuracy %s on %d pictures (running statistics), %straining accuracy %s, %d parameters trained\n",
+		share(last.TestAccuracy), last.TestExamples, validation, share(last.TrainAccuracy), r.Parameters)
 	fmt.Fprintf(g.out, "checkpoint: %s (%s)\n", r.Checkpoint, bytesText(size))
 	g.note("next, try: bnkit analyze %s", r.Checkpoint)
 	return nil
@@ -268,6 +277,9 @@ func takeSettings(c *cobra.Command, o *trainOptions) error {
 		base, err = engine.ReadSettings(o.file)
 	case o.resume:
 		base, err = engine.ReadConfig(filepath.Join(o.out, engine.ConfigFile))
+		if err == nil && !c.Flags().Changed("data") && !slices.Contains(dataset.Names(), base.Data) {
+			return &usageError{c.CommandPath(), fmt.Errorf("the run in %s was trained on a data set of your own: name its path with --data", o.out)}
+		}
 	default:
 		return nil
 	}
