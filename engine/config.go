@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
 	"math"
 	"os"
 	"reflect"
@@ -187,6 +188,18 @@ func (c *Config) settings() []setting {
 		list[i] = setting{key, options == "omitempty", v.Field(i)}
 	}
 	return list
+}
+
+// All goes over every setting in the order of the fields, those that files leave
+// out included: its key in config.json and its value.
+func (c Config) All() iter.Seq2[string, any] {
+	return func(yield func(string, any) bool) {
+		for _, s := range c.settings() {
+			if !yield(s.key, s.value.Interface()) {
+				return
+			}
+		}
+	}
 }
 
 // difference names the first setting in which c and d differ, Epochs aside,

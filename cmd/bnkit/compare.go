@@ -1,10 +1,8 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,7 +13,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"bnkit/analysis"
-	"bnkit/engine"
 	"bnkit/plots"
 )
 
@@ -164,44 +161,28 @@ func dataName(s *analysis.Summary) string {
 	return s.Config.Data
 }
 
-// setting is a setting's value in each run, as config.json spells it; "" where
-// a run has none.
+// setting is a setting's value in each run.
 type setting struct {
 	name   string
 	values []string
 }
 
-// differences are the settings in which runs differ, by name, but for those
-// that the table shows anyway.
+// differences are the settings in which runs, one at least, differ, but for
+// those that the table shows anyway.
 func differences(runs []*analysis.Summary) []setting {
-	values := map[string][]string{}
-	for i, s := range runs {
-		for name, value := range settingsOf(&s.Config) {
-			if values[name] == nil {
-				values[name] = make([]string, len(runs))
-			}
-			values[name][i] = strings.Trim(string(value), `"`)
-		}
-	}
 	var all []setting
-	for _, name := range slices.Sorted(maps.Keys(values)) {
-		shown := slices.Contains([]string{"arch", "trainable", "epochs"}, name)
-		if !shown && len(slices.Compact(slices.Clone(values[name]))) > 1 {
-			all = append(all, setting{name, values[name]})
+	for name := range runs[0].Config.All() {
+		all = append(all, setting{name: name})
+	}
+	for _, s := range runs {
+		i := 0
+		for _, value := range s.Config.All() {
+			all[i].values = append(all[i].values, fmt.Sprint(value))
+			i++
 		}
 	}
-	return all
-}
-
-// settingsOf is a run's config.json by key.
-func settingsOf(c *engine.Config) map[string]json.RawMessage {
-	b, err := json.Marshal(c)
-	if err != nil {
-		return nil // a valid Config holds nothing that JSON cannot say
-	}
-	var settings map[string]json.RawMessage
-	if json.Unmarshal(b, &settings) != nil {
-		return nil
-	}
-	return settings
+	return slices.DeleteFunc(all, func(s setting) bool {
+		shown := slices.Contains([]string{"arch", "trainable", "epochs"}, s.name)
+		return shown || len(slices.Compact(slices.Clone(s.values))) == 1
+	})
 }

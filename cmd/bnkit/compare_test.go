@@ -13,7 +13,7 @@ func TestCompare(t *testing.T) {
 	data := writeIDX(t)
 	inDirectory(t)
 	ok(t, append([]string{"train", "--data", data, "--out", "runs/a", "--lr", "0.05"}, small...)...)
-	ok(t, "train", "--data", data, "--out", "runs/b", "--arch", "resnet-14", "--trainable", "all", "--epochs", "1", "--lr-drops", "1", "--batch", "32")
+	ok(t, "train", "--data", data, "--out", "runs/b", "--arch", "resnet-14", "--trainable", "all", "--epochs", "1", "--schedule", "cosine", "--batch", "32")
 	config, err := os.ReadFile("runs/b/config.json")
 	if err != nil {
 		t.Fatal(err)
@@ -36,6 +36,7 @@ func TestCompare(t *testing.T) {
 	}
 	for header, want := range map[string][]string{
 		"network": {"resnet-8", "resnet-14", "resnet-14"}, "trained": {"bn", "all", "all"}, "epochs": {"2", "1", "0 of 1"}, "lr": {"0.05", "0.1", "0.1"},
+		"schedule": {"step", "cosine", "cosine"}, // a default, which config.json leaves out
 		// 175,258 of ResNet-14 on CIFAR-10, less two input channels and six classes.
 		"parameters": {"672", "174580", ""},
 	} {
