@@ -76,6 +76,9 @@ func Prune(ctx context.Context, m *engine.Model, data *dataset.Data, o Options) 
 	if !(o.Threshold > 0) || math.IsInf(o.Threshold, 0) {
 		return nil, &OptionError{fmt.Sprintf("threshold %v; use a positive number, e.g. 0.01", o.Threshold)}
 	}
+	if m.Network.Parameters(func(x *arch.Tensor) bool { return x.Kind == arch.Gamma }) == 0 {
+		return nil, &engine.ModelError{Path: m.Path, Reason: "it has no γ to clamp"}
+	}
 	evaluator, err := m.Evaluator(data, o.Threads)
 	if err != nil {
 		return nil, err
@@ -139,6 +142,9 @@ func Prune(ctx context.Context, m *engine.Model, data *dataset.Data, o Options) 
 func (r *Result) clamp(m *engine.Model, zeroBeta bool) {
 	for i := range m.Network.Units {
 		gamma, beta := m.Params.Of(i, arch.Gamma), m.Params.Of(i, arch.Beta)
+		if gamma == nil {
+			continue
+		}
 		layer := Layer{Name: m.Network.Units[i].BN, Channels: len(gamma)}
 		for c, g := range gamma {
 			if math.Abs(float64(g)) >= r.Threshold {
@@ -146,7 +152,7 @@ func (r *Result) clamp(m *engine.Model, zeroBeta bool) {
 			}
 			layer.Clamped++
 			gamma[c] = 0
-			if zeroBeta {
+			if zeroBeta && beta != nil {
 				beta[c] = 0
 			}
 		}

@@ -35,8 +35,13 @@ an epoch), ckpt.bnz (the model, after each epoch) and resume.bnz (the state to
 resume from). Without flags it trains a small ResNet's γ and β on the embedded
 sample of Fashion-MNIST.
 
-Networks: resnet-N with N = 6D+2 (resnet-14, resnet-20, resnet-110, ...) and
-wrn-N-K, K times as wide (wrn-14-4).
+Networks: with a hyphen, resnet-N is the CIFAR ResNet of N = 6D+2 layers
+(resnet-14, resnet-20, resnet-110, ...), wrn-N-K is K times as wide (wrn-14-4),
+and resnet-N-bottleneck has N = 9D+2 layers in bottlenecks, 16 to 256 channels
+wide (resnet-20-bottleneck); without one, resnet18, resnet34, resnet50,
+resnet101, resnet152 and resnet200 are the ImageNet ResNets. vgg-11, vgg-13,
+vgg-16 and vgg-19 end in one linear layer; vgg-38 is residual; convnet is a
+small network for MNIST.
 Data: ` + strings.Join(dataset.Names(), ", ") + `, or the path of a folder or
 archive; see bnkit data --help.
 

@@ -17,14 +17,32 @@ const (
 	None    = -2 // no residual is added
 )
 
-// Unit is a convolution without bias, its BatchNorm, an optional residual and
-// an optional ReLU:
+// Op is what a unit does to its input before BatchNorm.
+type Op int
+
+// The operations. A pool keeps its channels and has no parameters; padding
+// never is a maximum, and averages have none. An AveragePool of 1×1 is the
+// identity: it puts a BatchNorm behind a ReLU or a sum.
+const (
+	Convolution Op = iota
+	MaxPool
+	AveragePool
+)
+
+// Unit is an operation, its BatchNorm, an optional residual and an optional
+// ReLU:
 //
-//	out = relu(bn(conv(in)) + residual)
+//	out = relu(bn(op(in) + bias) + residual)
 type Unit struct {
-	Name string // canonical name of the convolution, e.g. "blocks.0.conv1"
-	BN   string // canonical name of its BatchNorm, e.g. "blocks.0.bn1"
-	In   int    // index of the unit whose output is convolved, or Picture
+	Name string // canonical name of the operation, e.g. "blocks.0.conv1"
+	BN   string // canonical name of its BatchNorm, e.g. "blocks.0.bn1"; "" for none
+	Op   Op
+	Bias bool // a convolution adds a bias to each channel, as PyTorch's do by default
+	In   int  // index of the unit whose output is read, or Picture
+
+	// NoScale and NoShift say that BatchNorm's γ is fixed at 1, its β at 0:
+	// there are no such tensors.
+	NoScale, NoShift bool
 
 	// Add is the index of the unit whose output is added before the ReLU, or
 	// None. Where that output is larger in area and has fewer channels, every
@@ -33,12 +51,16 @@ type Unit struct {
 	Add int
 
 	ReLU                bool
-	Kernel, Stride, Pad int
+	Kernel, Stride, Pad int // of a convolution or of a pool's window
 	InShape, OutShape   Shape
 }
 
-// MACs counts the multiply-accumulates of the direct convolution of one picture.
+// MACs counts the multiply-accumulates of the direct convolution of one
+// picture; a pool has none.
 func (u *Unit) MACs() int64 {
+	if u.Op != Convolution {
+		return 0
+	}
 	return int64(u.InShape.C) * int64(u.OutShape.C) * int64(u.OutShape.H) * int64(u.OutShape.W) * int64(u.Kernel*u.Kernel)
 }
 
@@ -76,9 +98,10 @@ const (
 
 // Options are what a network's name leaves open.
 type Options struct {
-	Input    Shape    // 1 or 3 channels, 8×8 to 64×64
+	Input    Shape    // 1 or 3 channels, 8×8 to 256×256
 	Classes  int      // at least 2
-	Shortcut Shortcut // OptionB when empty
+	Shortcut Shortcut // OptionB when empty; OptionA for CIFAR ResNets alone
+	Stem     Stem     // of an ImageNet ResNet; ImageNetStem when empty
 }
 
 // Error says why a network cannot be built.
@@ -101,12 +124,72 @@ func Build(name string, o Options) (*Network, error) {
 		return nil, &Error{name, fmt.Sprintf("%d classes; at least 2 and at most 100000 are possible", o.Classes)}
 	case o.Input.C != 1 && o.Input.C != 3:
 		return nil, &Error{name, fmt.Sprintf("pictures of %d channels; 1 or 3 are possible", o.Input.C)}
-	case o.Input.H < 8 || o.Input.W < 8 || o.Input.H > 64 || o.Input.W > 64:
-		return nil, &Error{name, fmt.Sprintf("pictures of %d×%d; 8×8 to 64×64 are possible", o.Input.H, o.Input.W)}
+	case min(o.Input.H, o.Input.W) < 8 || max(o.Input.H, o.Input.W) > 256:
+		return nil, &Error{name, fmt.Sprintf("pictures of %d×%d; 8×8 to 256×256 are possible", o.Input.H, o.Input.W)}
 	}
-	depth, width, err := parseResNet(name)
-	if err != nil {
+	n := &Network{Name: name, Input: o.Input, Classes: o.Classes, Shortcut: o.Shortcut}
+	if err := n.build(o); err != nil {
 		return nil, err
 	}
-	return resNet(name, depth, width, o), nil
+	if err := n.check(); err != nil {
+		return nil, err
+	}
+	return n, nil
+}
+
+// build appends the units of the network that n's name stands for.
+func (n *Network) build(o Options) error {
+	if r := findImageNetResNet(n.Name); r != nil {
+		switch {
+		case o.Shortcut == OptionA:
+			return &Error{n.Name, "only CIFAR ResNets (resnet-N, wrn-N-K) have shortcuts of option A"}
+		case o.Stem == "":
+			o.Stem = ImageNetStem
+		case o.Stem != ImageNetStem && o.Stem != CIFARStem:
+			return &Error{n.Name, fmt.Sprintf("stem %q is neither imagenet nor cifar", o.Stem)}
+		}
+		r.build(n, o.Stem)
+		return nil
+	}
+	if o.Stem != "" {
+		return &Error{n.Name, "a stem can be chosen for ImageNet ResNets alone (resnet18, resnet50, ...)"}
+	}
+	plan := findPlain(n.Name)
+	var depth, width int
+	bottleneck := false
+	if plan == nil && n.Name != "vgg-38" {
+		var err error
+		if depth, width, bottleneck, err = parseResNet(n.Name); err != nil {
+			return err
+		}
+	}
+	if o.Shortcut == OptionA && (depth == 0 || bottleneck) {
+		return &Error{n.Name, "only CIFAR ResNets (resnet-N, wrn-N-K) have shortcuts of option A"}
+	}
+	switch {
+	case plan != nil:
+		buildPlain(n, plan)
+	case depth == 0:
+		buildVGG38(n)
+	case bottleneck:
+		buildBottleneck(n, (depth-2)/9)
+	default:
+		buildResNet(n, depth, width)
+	}
+	return nil
+}
+
+// check refuses pictures that are too small for a network's strides and pools,
+// or of sizes that its shortcuts cannot cross.
+func (n *Network) check() error {
+	for i := range n.Units {
+		u := &n.Units[i]
+		if min(u.InShape.H, u.InShape.W)+2*u.Pad < u.Kernel {
+			return &Error{n.Name, fmt.Sprintf("pictures of %d×%d are too small: %s has %d×%d left", n.Input.H, n.Input.W, u.Name, u.InShape.H, u.InShape.W)}
+		}
+		if u.Add != None && n.Shortcut == OptionB && n.Units[u.Add].OutShape != u.OutShape {
+			return &Error{n.Name, fmt.Sprintf("pictures of %d×%d: %s and %s come out unequal; use multiples of 8", n.Input.H, n.Input.W, u.Name, n.Units[u.Add].Name)}
+		}
+	}
+	return nil
 }

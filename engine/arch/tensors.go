@@ -15,11 +15,12 @@ const (
 	Beta                     // BatchNorm's shift, C
 	OutputWeight             // the output layer's weight, classes×C
 	OutputBias               // the output layer's bias, classes
+	ConvBias                 // a convolution's bias, O
 )
 
 // String is the kind's name as tables and plots show it.
 func (k Kind) String() string {
-	return [...]string{"convolution", "γ", "β", "output weight", "output bias"}[k]
+	return [...]string{"convolution", "γ", "β", "output weight", "output bias", "convolution bias"}[k]
 }
 
 // Tensor describes one trainable tensor.
@@ -27,7 +28,7 @@ type Tensor struct {
 	Name  string // canonical: open_lth's state-dict name, e.g. "blocks.0.bn1.weight"
 	Kind  Kind
 	Shape []int
-	FanIn int // inputs that one output sums over; 0 for γ and β
+	FanIn int // inputs that one output of its layer sums over; 0 for γ and β
 	Unit  int // index into Network.Units; len(Units) for the output layer
 }
 
@@ -40,17 +41,27 @@ func (t *Tensor) Len() int {
 	return n
 }
 
-// Tensors lists every trainable tensor: for each unit its convolution weight,
-// γ and β, then the output layer's weight and bias.
+// Tensors lists every trainable tensor: for each unit those it has of its
+// convolution's weight and bias, γ and β, then the output layer's weight and
+// bias.
 func (n *Network) Tensors() []Tensor {
 	var ts []Tensor
 	for i := range n.Units {
 		u := &n.Units[i]
 		in, out := u.InShape.C, u.OutShape.C
-		ts = append(ts,
-			Tensor{u.Name + ".weight", ConvWeight, []int{out, in, u.Kernel, u.Kernel}, in * u.Kernel * u.Kernel, i},
-			Tensor{u.BN + ".weight", Gamma, []int{out}, 0, i},
-			Tensor{u.BN + ".bias", Beta, []int{out}, 0, i})
+		fanIn := in * u.Kernel * u.Kernel
+		if u.Op == Convolution {
+			ts = append(ts, Tensor{u.Name + ".weight", ConvWeight, []int{out, in, u.Kernel, u.Kernel}, fanIn, i})
+		}
+		if u.Bias {
+			ts = append(ts, Tensor{u.Name + ".bias", ConvBias, []int{out}, fanIn, i})
+		}
+		if u.BN != "" && !u.NoScale {
+			ts = append(ts, Tensor{u.BN + ".weight", Gamma, []int{out}, 0, i})
+		}
+		if u.BN != "" && !u.NoShift {
+			ts = append(ts, Tensor{u.BN + ".bias", Beta, []int{out}, 0, i})
+		}
 	}
 	f := n.Features()
 	return append(ts,
