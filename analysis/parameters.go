@@ -47,19 +47,13 @@ func describe(m *engine.Model, thresholds []float64) *Report {
 // analysable refuses a network without BatchNorm, or whose BatchNorms have no
 // γ or no β to describe.
 func analysable(m *engine.Model) error {
-	some := false
+	if !m.Network.HasBN() {
+		return &engine.ModelError{Path: m.Path, Reason: "it has no BatchNorm to analyze"}
+	}
 	for i := range m.Network.Units {
-		u := &m.Network.Units[i]
-		if u.BN == "" {
-			continue
-		}
-		some = true
-		if u.NoScale || u.NoShift {
+		if u := &m.Network.Units[i]; u.NoScale || u.NoShift {
 			return &engine.ModelError{Path: m.Path, Reason: fmt.Sprintf("γ or β of %s is fixed: there is nothing to analyze", u.BN)}
 		}
-	}
-	if !some {
-		return &engine.ModelError{Path: m.Path, Reason: "it has no BatchNorm to analyze"}
 	}
 	return nil
 }

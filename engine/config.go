@@ -30,6 +30,13 @@ type Config struct {
 	Subset      int     `json:"subset"`       // examples of the training split that are used; 0 for all
 	Augment     bool    `json:"augment"`      // flip and shift training pictures
 	WithStats   bool    `json:"with_stats"`   // store running statistics in ckpt.bnz
+
+	// Variants of the network, as arch.Options has them.
+	Stem    string `json:"stem,omitempty"`     // of an ImageNet ResNet: "imagenet" where missing, or "cifar"
+	BN      string `json:"bn,omitempty"`       // "none" for a network without BatchNorm
+	BNEvery int    `json:"bn_every,omitempty"` // BatchNorm after the first of so many convolutions alone
+	NoScale string `json:"no_scale,omitempty"` // BatchNorms whose γ is fixed at 1: names or patterns, by commas
+	NoShift string `json:"no_shift,omitempty"` // those whose β is fixed at 0
 }
 
 // DefaultConfig trains a small ResNet on the embedded sample: under two
@@ -60,19 +67,20 @@ func (c *Config) Validate() error {
 	if s := arch.Shortcut(c.Shortcut); s != arch.OptionA && s != arch.OptionB {
 		return fail("shortcut", "%q is neither A nor B", c.Shortcut)
 	}
-	// Any possible picture will do: only the name is in question.
-	if _, err := arch.Build(c.Arch, arch.Options{Input: arch.Shape{C: 3, H: 32, W: 32}, Classes: 10, Shortcut: arch.Shortcut(c.Shortcut)}); err != nil {
-		var e *arch.Error
-		if errors.As(err, &e) {
-			return fail("arch", "%q: %s", e.Name, e.Reason)
-		}
-		return fail("arch", "%v", err)
+	// Any possible picture will do: only the name and its variants are in question.
+	net, err := c.network(arch.Shape{C: 3, H: 32, W: 32}, 10)
+	if err != nil {
+		return err
 	}
 	if c.Data == "" {
 		return fail("data", "no data set is named")
 	}
-	if _, err := arch.ParseTrainableSet(c.Trainable); err != nil {
+	set, err := arch.ParseTrainableSet(c.Trainable)
+	if err != nil {
 		return fail("trainable", "%v", err)
+	}
+	if net.Parameters(set.Trains) == 0 {
+		return fail("trainable", "%q trains nothing: this %s has no γ and no β", c.Trainable, c.Arch)
 	}
 	finite := func(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
 	switch {
@@ -98,6 +106,21 @@ func (c *Config) Validate() error {
 		}
 	}
 	return nil
+}
+
+// network builds the network for pictures of that shape; the error is a
+// *ConfigError.
+func (c *Config) network(input arch.Shape, classes int) (*arch.Network, error) {
+	net, err := arch.Build(c.Arch, arch.Options{Input: input, Classes: classes, Shortcut: arch.Shortcut(c.Shortcut),
+		Stem: arch.Stem(c.Stem), BN: c.BN, BNEvery: c.BNEvery, NoScale: c.NoScale, NoShift: c.NoShift})
+	var e *arch.Error
+	if !errors.As(err, &e) {
+		return net, err
+	}
+	if e.Option != "" {
+		return nil, &ConfigError{e.Option, fmt.Sprintf("%s: %s", e.Name, e.Reason)}
+	}
+	return nil, &ConfigError{"arch", fmt.Sprintf("%q: %s", e.Name, e.Reason)}
 }
 
 // Limits that no real run reaches and that keep every product of two settings
@@ -128,6 +151,11 @@ func (c *Config) difference(d *Config) (field string, was, now any) {
 		{"subset", c.Subset, d.Subset, c.Subset == d.Subset},
 		{"augment", c.Augment, d.Augment, c.Augment == d.Augment},
 		{"with_stats", c.WithStats, d.WithStats, c.WithStats == d.WithStats},
+		{"stem", c.Stem, d.Stem, c.Stem == d.Stem},
+		{"bn", c.BN, d.BN, c.BN == d.BN},
+		{"bn_every", c.BNEvery, d.BNEvery, c.BNEvery == d.BNEvery},
+		{"no_scale", c.NoScale, d.NoScale, c.NoScale == d.NoScale},
+		{"no_shift", c.NoShift, d.NoShift, c.NoShift == d.NoShift},
 	} {
 		if !f.same {
 			return f.name, f.was, f.now

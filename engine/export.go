@@ -72,7 +72,7 @@ func (m *Model) ExportMetadata() map[string]string {
 		}
 		return strings.Join(s, ",")
 	}
-	return map[string]string{
+	metadata := map[string]string{
 		"format":             "pt",
 		"arch":               h.Arch,
 		"shortcut":           h.Shortcut,
@@ -85,4 +85,13 @@ func (m *Model) ExportMetadata() map[string]string {
 		"normalisation_std":  list(h.Normalisation.Std),
 		"bn_eps":             strconv.FormatFloat(h.Normalisation.Eps, 'g', -1, 64),
 	}
+	for name, value := range map[string]string{"stem": h.Stem, "bn": h.BN, "no_scale": h.NoScale, "no_shift": h.NoShift} {
+		if value != "" {
+			metadata[name] = value
+		}
+	}
+	if h.BNEvery != 0 {
+		metadata["bn_every"] = strconv.Itoa(h.BNEvery)
+	}
+	return metadata
 }

@@ -28,7 +28,7 @@ type EpochMetrics struct {
 	TestStatistics         string // "running"
 
 	GeneralisationGap float64 // TrainAccuracy - TestAccuracy
-	GammaNearZero     float64 // share of all γ with |γ| < 0.01 after the epoch
+	GammaNearZero     float64 // share of all γ with |γ| < 0.01 after the epoch; NaN, and missing in the row, where there is no γ
 	ImagesPerSecond   float64 // of the training steps
 	Seconds           float64 // training and testing
 }
@@ -45,20 +45,23 @@ type metricsRow struct {
 	TestExamples      int      `json:"test_examples"`
 	TestStatistics    string   `json:"test_statistics"`
 	GeneralisationGap float64  `json:"generalisation_gap"`
-	GammaNearZero     float64  `json:"gamma_near_zero"`
+	GammaNearZero     *float64 `json:"gamma_near_zero,omitempty"`
 	ImagesPerSecond   float64  `json:"images_per_second"`
 	Seconds           float64  `json:"seconds"`
 }
 
-// MarshalJSON writes a row of metrics.jsonl; a test loss that is not finite is
-// left out.
+// MarshalJSON writes a row of metrics.jsonl; a test loss that is not finite,
+// and a share of no γ, are left out.
 func (m EpochMetrics) MarshalJSON() ([]byte, error) {
 	row := metricsRow{
 		m.Epoch, m.LearningRate, m.TrainLoss, m.TrainAccuracy, m.TrainExamples, &m.TestLoss, m.TestAccuracy, m.TestExamples,
-		m.TestStatistics, m.GeneralisationGap, m.GammaNearZero, m.ImagesPerSecond, m.Seconds,
+		m.TestStatistics, m.GeneralisationGap, &m.GammaNearZero, m.ImagesPerSecond, m.Seconds,
 	}
 	if !isFinite(m.TestLoss) {
 		row.TestLoss = nil
+	}
+	if !isFinite(m.GammaNearZero) {
+		row.GammaNearZero = nil
 	}
 	return json.Marshal(row)
 }
@@ -71,10 +74,13 @@ func (m *EpochMetrics) UnmarshalJSON(b []byte) error {
 	}
 	*m = EpochMetrics{
 		row.Epoch, row.LearningRate, row.TrainLoss, row.TrainAccuracy, row.TrainExamples, math.NaN(), row.TestAccuracy, row.TestExamples,
-		row.TestStatistics, row.GeneralisationGap, row.GammaNearZero, row.ImagesPerSecond, row.Seconds,
+		row.TestStatistics, row.GeneralisationGap, math.NaN(), row.ImagesPerSecond, row.Seconds,
 	}
 	if row.TestLoss != nil {
 		m.TestLoss = *row.TestLoss
+	}
+	if row.GammaNearZero != nil {
+		m.GammaNearZero = *row.GammaNearZero
 	}
 	return nil
 }

@@ -51,7 +51,8 @@ func newModel(file *checkpoint.File, path string) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	if stored.has(checkpoint.SectionStats) {
+	// A network without BatchNorm needs no statistics: it has them all.
+	if stored.has(checkpoint.SectionStats) || !net.HasBN() {
 		if m.Stored, err = stored.statistics(net); err != nil {
 			return nil, err
 		}
@@ -83,6 +84,7 @@ func headerNetwork(h *checkpoint.Header) (*arch.Network, arch.TrainableSet, erro
 	}
 	net, err := arch.Build(h.Arch, arch.Options{
 		Input: arch.Shape{C: h.Input[0], H: h.Input[1], W: h.Input[2]}, Classes: h.Classes, Shortcut: arch.Shortcut(h.Shortcut),
+		Stem: arch.Stem(h.Stem), BN: h.BN, BNEvery: h.BNEvery, NoScale: h.NoScale, NoShift: h.NoShift,
 	})
 	return net, set, err
 }

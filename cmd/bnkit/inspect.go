@@ -44,6 +44,14 @@ func printInfo(w io.Writer, info *checkpoint.Info) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	row := func(name, format string, args ...any) { fmt.Fprintf(t, "%s\t%s\n", name, fmt.Sprintf(format, args...)) }
 	row("network", "%s, shortcut %s, pictures of %d×%d×%d, %d classes", h.Arch, h.Shortcut, h.Input[0], h.Input[1], h.Input[2], h.Classes)
+	for _, v := range []struct{ name, value string }{{"stem", h.Stem}, {"bn", h.BN}, {"no scale", h.NoScale}, {"no shift", h.NoShift}} {
+		if v.value != "" {
+			row(v.name, "%s", v.value)
+		}
+	}
+	if h.BNEvery != 0 {
+		row("bn every", "%d convolutions", h.BNEvery)
+	}
 	row("trained", "%s", h.Trainable)
 	row("seed", "%d (%s; weights %s, γ %s, β %s)", h.Seed, h.Initialisers.Generator, h.Initialisers.Weights, h.Initialisers.Gamma, h.Initialisers.Beta)
 	subset := "all training pictures"

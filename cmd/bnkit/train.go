@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -60,6 +61,7 @@ checkpoint, parameters (trained numbers) and config.`,
 		Example: `  bnkit train
   bnkit train --arch resnet-20 --data cifar10 --epochs 30 --lr-drops 15,25
   bnkit train --data cifar10 --data-dir ~/cifar-10-batches-bin --out runs/first
+  bnkit train --arch vgg-16 --bn none --trainable all --data cifar10 --lr 0.01
   bnkit train --resume --out runs/first`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -70,6 +72,11 @@ checkpoint, parameters (trained numbers) and config.`,
 	f, d := c.Flags(), &o.config
 	f.StringVar(&d.Arch, "arch", d.Arch, "network")
 	f.StringVar(&d.Shortcut, "shortcut", d.Shortcut, "shortcut where the shape changes: B (1×1 convolution) or A (subsample and pad)")
+	f.StringVar(&d.Stem, "stem", "", "of an ImageNet ResNet: imagenet (7×7 convolution and max pool, the default) or cifar (3×3)")
+	f.StringVar(&d.BN, "bn", "", "none: a network without BatchNorm; its convolutions have biases")
+	f.IntVar(&d.BNEvery, "bn-every", 0, "BatchNorm after the first convolution, and of those after it the first of every so many")
+	f.StringVar(&d.NoScale, "no-scale", "", "BatchNorms whose γ is fixed at 1: names or patterns, by commas, e.g. 'blocks.*.bn2' or '*'")
+	f.StringVar(&d.NoShift, "no-shift", "", "BatchNorms whose β is fixed at 0, likewise")
 	f.StringVar(&d.Data, "data", d.Data, "data set, or its path")
 	f.StringVar(&o.dataDir, "data-dir", "", "folder that holds the data set (default: the cache folder)")
 	f.StringVar(&d.Trainable, "trainable", d.Trainable, "what is trained: bn (γ and β) or all")
@@ -160,9 +167,13 @@ func printEpoch(g *globalOptions, m engine.EpochMetrics, epochs int) {
 		return
 	}
 	if !g.quiet {
-		fmt.Fprintf(g.out, "epoch %*d/%d  lr %-6.3g train loss %.4f  accuracy %s   test loss %.4f  accuracy %s   |γ|<0.01 %s   %.0f images/s\n",
+		near := ""
+		if !math.IsNaN(m.GammaNearZero) {
+			near = "|γ|<0.01 " + share(m.GammaNearZero) + "   "
+		}
+		fmt.Fprintf(g.out, "epoch %*d/%d  lr %-6.3g train loss %.4f  accuracy %s   test loss %.4f  accuracy %s   %s%.0f images/s\n",
 			len(fmt.Sprint(epochs)), m.Epoch, epochs, m.LearningRate, m.TrainLoss, share(m.TrainAccuracy),
-			m.TestLoss, share(m.TestAccuracy), share(m.GammaNearZero), m.ImagesPerSecond)
+			m.TestLoss, share(m.TestAccuracy), near, m.ImagesPerSecond)
 	}
 }
 
@@ -217,6 +228,11 @@ func resumed(c *cobra.Command, o *trainOptions) error {
 	for flag, take := range map[string]func(){
 		"arch":         func() { o.config.Arch = now.Arch },
 		"shortcut":     func() { o.config.Shortcut = now.Shortcut },
+		"stem":         func() { o.config.Stem = now.Stem },
+		"bn":           func() { o.config.BN = now.BN },
+		"bn-every":     func() { o.config.BNEvery = now.BNEvery },
+		"no-scale":     func() { o.config.NoScale = now.NoScale },
+		"no-shift":     func() { o.config.NoShift = now.NoShift },
 		"data":         func() { o.config.Data = now.Data },
 		"trainable":    func() { o.config.Trainable = now.Trainable },
 		"epochs":       func() { o.config.Epochs = now.Epochs },

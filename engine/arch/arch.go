@@ -3,7 +3,10 @@
 // and computes nothing; engine/nn compiles it into an execution plan.
 package arch
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Shape is the shape of one picture's activations: channels, height, width.
 type Shape struct{ C, H, W int }
@@ -77,6 +80,11 @@ type Network struct {
 // Features is the number of channels that the output layer sees.
 func (n *Network) Features() int { return n.Units[len(n.Units)-1].OutShape.C }
 
+// HasBN says whether any unit has a BatchNorm.
+func (n *Network) HasBN() bool {
+	return slices.ContainsFunc(n.Units, func(u Unit) bool { return u.BN != "" })
+}
+
 // MACs counts the multiply-accumulates of one picture's forward pass:
 // direct convolutions and the output layer.
 func (n *Network) MACs() int64 {
@@ -102,12 +110,24 @@ type Options struct {
 	Classes  int      // at least 2
 	Shortcut Shortcut // OptionB when empty; OptionA for CIFAR ResNets alone
 	Stem     Stem     // of an ImageNet ResNet; ImageNetStem when empty
+
+	// BN is NoBN for no BatchNorm at all, and else empty. With BNEvery K above
+	// 1, the network's first convolution keeps its BatchNorm, of those after it
+	// the first of every K, and shortcuts keep theirs. Where one goes, the
+	// convolution has a bias instead.
+	BN      string
+	BNEvery int
+	// NoScale and NoShift name the BatchNorms whose γ is fixed at 1, whose β at
+	// 0: names ("blocks.0.bn1") and patterns of path.Match ("blocks.*.bn2", "*"
+	// for all), separated by commas.
+	NoScale, NoShift string
 }
 
 // Error says why a network cannot be built.
 type Error struct {
 	Name   string // the network asked for
 	Reason string // what is wrong and what would be right
+	Option string // the one of Options that is wrong, as config.json names it; "" for the name itself
 }
 
 func (e *Error) Error() string { return fmt.Sprintf("network %q: %s", e.Name, e.Reason) }
@@ -119,16 +139,19 @@ func Build(name string, o Options) (*Network, error) {
 	}
 	switch {
 	case o.Shortcut != OptionA && o.Shortcut != OptionB:
-		return nil, &Error{name, fmt.Sprintf("shortcut %q is neither A nor B", o.Shortcut)}
+		return nil, &Error{Name: name, Option: "shortcut", Reason: fmt.Sprintf("shortcut %q is neither A nor B", o.Shortcut)}
 	case o.Classes < 2 || o.Classes > 100_000:
-		return nil, &Error{name, fmt.Sprintf("%d classes; at least 2 and at most 100000 are possible", o.Classes)}
+		return nil, &Error{Name: name, Reason: fmt.Sprintf("%d classes; at least 2 and at most 100000 are possible", o.Classes)}
 	case o.Input.C != 1 && o.Input.C != 3:
-		return nil, &Error{name, fmt.Sprintf("pictures of %d channels; 1 or 3 are possible", o.Input.C)}
+		return nil, &Error{Name: name, Reason: fmt.Sprintf("pictures of %d channels; 1 or 3 are possible", o.Input.C)}
 	case min(o.Input.H, o.Input.W) < 8 || max(o.Input.H, o.Input.W) > 256:
-		return nil, &Error{name, fmt.Sprintf("pictures of %d×%d; 8×8 to 256×256 are possible", o.Input.H, o.Input.W)}
+		return nil, &Error{Name: name, Reason: fmt.Sprintf("pictures of %d×%d; 8×8 to 256×256 are possible", o.Input.H, o.Input.W)}
 	}
 	n := &Network{Name: name, Input: o.Input, Classes: o.Classes, Shortcut: o.Shortcut}
 	if err := n.build(o); err != nil {
+		return nil, err
+	}
+	if err := n.vary(o); err != nil {
 		return nil, err
 	}
 	if err := n.check(); err != nil {
@@ -142,17 +165,17 @@ func (n *Network) build(o Options) error {
 	if r := findImageNetResNet(n.Name); r != nil {
 		switch {
 		case o.Shortcut == OptionA:
-			return &Error{n.Name, "only CIFAR ResNets (resnet-N, wrn-N-K) have shortcuts of option A"}
+			return &Error{Name: n.Name, Option: "shortcut", Reason: "only CIFAR ResNets (resnet-N, wrn-N-K) have shortcuts of option A"}
 		case o.Stem == "":
 			o.Stem = ImageNetStem
 		case o.Stem != ImageNetStem && o.Stem != CIFARStem:
-			return &Error{n.Name, fmt.Sprintf("stem %q is neither imagenet nor cifar", o.Stem)}
+			return &Error{Name: n.Name, Option: "stem", Reason: fmt.Sprintf("stem %q is neither imagenet nor cifar", o.Stem)}
 		}
 		r.build(n, o.Stem)
 		return nil
 	}
 	if o.Stem != "" {
-		return &Error{n.Name, "a stem can be chosen for ImageNet ResNets alone (resnet18, resnet50, ...)"}
+		return &Error{Name: n.Name, Option: "stem", Reason: "a stem can be chosen for ImageNet ResNets alone (resnet18, resnet50, ...)"}
 	}
 	plan := findPlain(n.Name)
 	var depth, width int
@@ -164,7 +187,7 @@ func (n *Network) build(o Options) error {
 		}
 	}
 	if o.Shortcut == OptionA && (depth == 0 || bottleneck) {
-		return &Error{n.Name, "only CIFAR ResNets (resnet-N, wrn-N-K) have shortcuts of option A"}
+		return &Error{Name: n.Name, Option: "shortcut", Reason: "only CIFAR ResNets (resnet-N, wrn-N-K) have shortcuts of option A"}
 	}
 	switch {
 	case plan != nil:
@@ -185,10 +208,10 @@ func (n *Network) check() error {
 	for i := range n.Units {
 		u := &n.Units[i]
 		if min(u.InShape.H, u.InShape.W)+2*u.Pad < u.Kernel {
-			return &Error{n.Name, fmt.Sprintf("pictures of %d×%d are too small: %s has %d×%d left", n.Input.H, n.Input.W, u.Name, u.InShape.H, u.InShape.W)}
+			return &Error{Name: n.Name, Reason: fmt.Sprintf("pictures of %d×%d are too small: %s has %d×%d left", n.Input.H, n.Input.W, u.Name, u.InShape.H, u.InShape.W)}
 		}
 		if u.Add != None && n.Shortcut == OptionB && n.Units[u.Add].OutShape != u.OutShape {
-			return &Error{n.Name, fmt.Sprintf("pictures of %d×%d: %s and %s come out unequal; use multiples of 8", n.Input.H, n.Input.W, u.Name, n.Units[u.Add].Name)}
+			return &Error{Name: n.Name, Reason: fmt.Sprintf("pictures of %d×%d: %s and %s come out unequal; use multiples of 8", n.Input.H, n.Input.W, u.Name, n.Units[u.Add].Name)}
 		}
 	}
 	return nil

@@ -23,7 +23,7 @@ func parseResNet(name string) (depth, width int, bottleneck bool, err error) {
 	const want = "use resnet-N with N = 6D+2 (resnet-14, resnet-20, resnet-110, ...), wrn-N-K, K times as wide (wrn-14-4), or resnet-N-bottleneck with N = 9D+2"
 	parts := strings.Split(name, "-")
 	factor, each := 1, 6
-	refuse := func(reason string) (int, int, bool, error) { return 0, 0, false, &Error{name, reason} }
+	refuse := func(reason string) (int, int, bool, error) { return 0, 0, false, &Error{Name: name, Reason: reason} }
 	switch {
 	case len(parts) == 2 && parts[0] == "resnet":
 	case len(parts) == 3 && parts[0] == "resnet" && parts[2] == "bottleneck":

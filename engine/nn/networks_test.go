@@ -130,3 +130,88 @@ func TestMaxPoolOfNaN(t *testing.T) {
 		t.Errorf("loss %v", loss.Sum)
 	}
 }
+
+// variants are the ways to take BatchNorm from a network, by what they change.
+var variants = []struct {
+	name string
+	set  func(*arch.Options)
+}{
+	{"bn", func(*arch.Options) {}},
+	{"no bn", func(o *arch.Options) { o.BN = arch.NoBN }},
+	{"bn every 2", func(o *arch.Options) { o.BNEvery = 2 }},
+	{"no scale", func(o *arch.Options) { o.NoScale = "*" }},
+	{"no shift", func(o *arch.Options) { o.NoShift = "*" }},
+	{"some fixed", func(o *arch.Options) { o.NoScale, o.NoShift = "*1", "*0.*,*bn*" }},
+}
+
+// TestEveryNetwork takes a step of every kind of network in every variant and
+// compares each gradient with that of plain loops in float64.
+func TestEveryNetwork(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		o    arch.Options
+		slow bool
+	}{
+		{"resnet-8", arch.Options{Input: arch.Shape{C: 3, H: 12, W: 12}}, false},
+		{"resnet-8", arch.Options{Input: arch.Shape{C: 3, H: 9, W: 12}, Shortcut: arch.OptionA}, false},
+		{"wrn-8-2", arch.Options{Input: arch.Shape{C: 3, H: 12, W: 12}}, false},
+		{"resnet-11-bottleneck", arch.Options{Input: arch.Shape{C: 3, H: 12, W: 12}}, false},
+		{"convnet", arch.Options{Input: arch.Shape{C: 1, H: 14, W: 14}}, false},
+		{"vgg-38", arch.Options{Input: arch.Shape{C: 3, H: 16, W: 16}}, false},
+		{"vgg-11", arch.Options{Input: arch.Shape{C: 3, H: 16, W: 16}}, true},
+		{"resnet18", arch.Options{Input: arch.Shape{C: 3, H: 33, W: 40}}, true},
+		{"resnet18", arch.Options{Input: arch.Shape{C: 3, H: 8, W: 8}, Stem: arch.CIFARStem}, true},
+		{"resnet50", arch.Options{Input: arch.Shape{C: 3, H: 32, W: 32}}, true},
+	} {
+		for _, v := range variants {
+			if c.slow && (testing.Short() || v.name != "bn" && v.name != "no bn") {
+				continue
+			}
+			o := c.o
+			o.Classes = 5
+			v.set(&o)
+			if c.name == "vgg-38" && v.name == "some fixed" {
+				o.NoScale, o.NoShift = "*bn_1", "input*,block_?_[34].*"
+			}
+			if (c.name == "vgg-11" || c.name == "convnet") && v.name == "some fixed" {
+				o.NoScale, o.NoShift = "layers.2.*", "*.0.bn"
+			}
+			t.Run(c.name+" "+string(o.Stem)+string(o.Shortcut)+" "+v.name, func(t *testing.T) {
+				net, err := arch.Build(c.name, o)
+				if err != nil {
+					t.Fatal(err)
+				}
+				compareStep(t, net)
+			})
+		}
+	}
+}
+
+func compareStep(t *testing.T, net *arch.Network) {
+	want := exampleOf[float64](net, 6)
+	got := exampleOf[float32](net, 6)
+	plain := want.training(t, kernel.Generic[float64](), TrainingOptions{Threads: 2, Gradients: AllGradients})
+	fast := got.training(t, kernel.Best(), TrainingOptions{Threads: 2, Gradients: AllGradients})
+	exact, loss := plain.Forward(want.pictures, want.labels), fast.Forward(got.pictures, got.labels)
+	if !(math.Abs(loss.Sum-exact.Sum) < 1e-4*exact.Sum) {
+		t.Errorf("loss %v, in float64 %v", loss.Mean(), exact.Mean())
+	}
+	plain.Backward()
+	fast.Backward()
+	worst, which := 0.0, ""
+	for i := range net.Tensors() {
+		x, g := &plain.Gradients().Tensors[i], fast.Gradients().Values[i]
+		if x.Kind == arch.ConvBias && net.Units[x.Unit].BN != "" {
+			continue // zero
+		}
+		if d := distance(g, plain.Gradients().Values[i]); !(d <= worst) {
+			worst, which = d, x.Name
+		}
+	}
+	t.Logf("largest normalised error %.2g, of %s", worst, which)
+	// A ReLU of nearly zero may come out on either side, which moves a small
+	// layer's gradient by some percent; a mistake moves it by far more.
+	if !(worst < 0.1) {
+		t.Errorf("gradient of %s: normalised error %.2g", which, worst)
+	}
+}
