@@ -189,7 +189,9 @@ func finishTrain(g *globalOptions, r *engine.TrainResult) error {
 	fmt.Fprintf(g.out, "test accuracy %s on %d pictures (running statistics), training accuracy %s, %d parameters trained\n",
 		share(last.TestAccuracy), last.TestExamples, share(last.TrainAccuracy), r.Parameters)
 	fmt.Fprintf(g.out, "checkpoint: %s (%s)\n", r.Checkpoint, bytesText(size))
-	g.note("next, try: bnkit analyze %s", r.Checkpoint)
+	if !math.IsNaN(last.GammaNearZero) {
+		g.note("next, try: bnkit analyze %s", r.Checkpoint)
+	}
 	return nil
 }
 

@@ -2,14 +2,15 @@ package nn
 
 import (
 	"math"
+	"slices"
 	"testing"
 
 	"bnkit/engine/arch"
 	"bnkit/engine/kernel"
 )
 
-// imageNetInMiniature is an ImageNet ResNet of two bottlenecks, narrower than
-// any that has a name, and one of whose convolutions has a bias alone.
+// imageNetInMiniature is an ImageNet ResNet of three bottlenecks, narrower than
+// any that has a name.
 func imageNetInMiniature(in arch.Shape, classes int) *arch.Network {
 	n := &arch.Network{Name: "miniature", Input: in, Classes: classes, Shortcut: arch.OptionB}
 	add := func(u arch.Unit, channels int) int {
@@ -213,5 +214,35 @@ func compareStep(t *testing.T, net *arch.Network) {
 	// layer's gradient by some percent; a mistake moves it by far more.
 	if !(worst < 0.1) {
 		t.Errorf("gradient of %s: normalised error %.2g", which, worst)
+	}
+}
+
+// TestPoolsInParallel: with pools and biases, too, a step allocates nothing and
+// is the same bits for any number of threads.
+func TestPoolsInParallel(t *testing.T) {
+	net, err := arch.Build("convnet", arch.Options{Input: arch.Shape{C: 1, H: 14, W: 14}, Classes: 4, BNEvery: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, net := range []*arch.Network{net, imageNetInMiniature(arch.Shape{C: 3, H: 32, W: 32}, 4)} {
+		e := exampleOf[float32](net, 23)
+		var want [][]float32
+		for _, threads := range []int{1, 3} {
+			step := e.training(t, kernel.Best(), TrainingOptions{Threads: threads, Gradients: AllGradients})
+			if n := testing.AllocsPerRun(5, func() {
+				step.Forward(e.pictures, e.labels)
+				step.Backward()
+				step.Repack()
+			}); n != 0 {
+				t.Errorf("%s: %v allocations in a step", net.Name, n)
+			}
+			for i, g := range step.Gradients().Values {
+				if threads == 1 {
+					want = append(want, slices.Clone(g))
+				} else if !slices.Equal(g, want[i]) {
+					t.Errorf("%s: %d threads: another gradient of %s", net.Name, threads, e.params.Tensors[i].Name)
+				}
+			}
+		}
 	}
 }
