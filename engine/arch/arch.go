@@ -162,42 +162,33 @@ func Build(name string, o Options) (*Network, error) {
 
 // build appends the units of the network that n's name stands for.
 func (n *Network) build(o Options) error {
-	if r := findImageNetResNet(n.Name); r != nil {
-		switch {
-		case o.Shortcut == OptionA:
-			return &Error{Name: n.Name, Option: "shortcut", Reason: "only CIFAR ResNets (resnet-N, wrn-N-K) have shortcuts of option A"}
-		case o.Stem == "":
-			o.Stem = ImageNetStem
-		case o.Stem != ImageNetStem && o.Stem != CIFARStem:
-			return &Error{Name: n.Name, Option: "stem", Reason: fmt.Sprintf("stem %q is neither imagenet nor cifar", o.Stem)}
-		}
-		r.build(n, o.Stem)
-		return nil
-	}
-	if o.Stem != "" {
-		return &Error{Name: n.Name, Option: "stem", Reason: "a stem can be chosen for ImageNet ResNets alone (resnet18, resnet50, ...)"}
-	}
-	plan := findPlain(n.Name)
-	var depth, width int
-	bottleneck := false
-	if plan == nil && n.Name != "vgg-38" {
-		var err error
-		if depth, width, bottleneck, err = parseResNet(n.Name); err != nil {
-			return err
-		}
-	}
-	if o.Shortcut == OptionA && (depth == 0 || bottleneck) {
-		return &Error{Name: n.Name, Option: "shortcut", Reason: "only CIFAR ResNets (resnet-N, wrn-N-K) have shortcuts of option A"}
-	}
+	imageNet, plan, optionA := findImageNetResNet(n.Name), findPlain(n.Name), false
 	switch {
+	case imageNet != nil:
+		imageNet.build(n, o.Stem)
 	case plan != nil:
 		buildPlain(n, plan)
-	case depth == 0:
+	case n.Name == "vgg-38":
 		buildVGG38(n)
-	case bottleneck:
-		buildBottleneck(n, (depth-2)/9)
 	default:
-		buildResNet(n, depth, width)
+		depth, width, bottleneck, err := parseResNet(n.Name)
+		if err != nil {
+			return err
+		}
+		if bottleneck {
+			buildBottleneck(n, (depth-2)/9)
+		} else {
+			buildResNet(n, depth, width)
+			optionA = true
+		}
+	}
+	switch {
+	case o.Shortcut == OptionA && !optionA:
+		return &Error{Name: n.Name, Option: "shortcut", Reason: "only CIFAR ResNets (resnet-N, wrn-N-K) have shortcuts of option A"}
+	case imageNet == nil && o.Stem != "":
+		return &Error{Name: n.Name, Option: "stem", Reason: "a stem can be chosen for ImageNet ResNets alone (resnet18, resnet50, ...)"}
+	case o.Stem != "" && o.Stem != ImageNetStem && o.Stem != CIFARStem:
+		return &Error{Name: n.Name, Option: "stem", Reason: fmt.Sprintf("stem %q is neither imagenet nor cifar", o.Stem)}
 	}
 	return nil
 }

@@ -59,7 +59,7 @@ func (r *imageNetResNet) build(n *Network, stem Stem) {
 		first.Kernel, first.Stride, first.Pad = 3, 1, 1
 	}
 	last := n.add(first, 64)
-	if stem == ImageNetStem {
+	if stem != CIFARStem {
 		last = n.addPool("maxpool", MaxPool, last, 3, 2, 1)
 	}
 	for stage, blocks := range r.blocks {

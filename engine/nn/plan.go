@@ -124,29 +124,27 @@ func (p *plan[T]) link() error {
 			u.fresh = readers[u.In] == 0
 			readers[u.In]++
 		}
-		if u.Add != arch.None {
-			added[u.Add]++
-			// Who is read by a sum alone need not have been read before it.
-			u.residual = identity
-			if readers[u.Add] == 0 {
-				u.residual = projection
-			}
-		}
-	}
-	for i := range p.units {
-		u := &p.units[i]
 		if u.Add == arch.None {
 			continue
 		}
 		from := &p.units[u.Add]
-		if from.OutShape != u.OutShape {
-			if u.residual == projection {
-				return fmt.Errorf("%s adds the output of %s before anything reads it", u.Name, from.Name)
-			}
+		switch {
+		case from.OutShape != u.OutShape:
 			u.residual = subsampledPad
+		case !from.ReLU && from.Add == arch.None && readers[u.Add] == 0:
+			u.residual = projection
+		default:
+			u.residual = identity
 		}
-		if u.residual == projection && (from.ReLU || from.Add != arch.None || added[u.Add] > 1 || readers[u.Add] > 0) {
+		added[u.Add]++
+		if u.residual != projection && readers[u.Add] == 0 {
 			return fmt.Errorf("%s adds the output of %s before anything reads it", u.Name, from.Name)
+		}
+	}
+	for i := range p.units {
+		u := &p.units[i]
+		if u.residual == projection && readers[u.Add]+added[u.Add] > 1 {
+			return fmt.Errorf("%s adds the output of %s, which is read elsewhere, too", u.Name, p.units[u.Add].Name)
 		}
 	}
 	last := len(p.units) - 1
