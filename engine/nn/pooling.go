@@ -7,8 +7,8 @@ import (
 	"bnkit/engine/kernel"
 )
 
-// pooling is a max or average pool of one shape. It takes a pool's small part
-// of a step's time, so plain loops do.
+// pooling is a max or average pool of one shape. Pools take a small part of a
+// step's time, so plain loops do.
 type pooling[T kernel.Float] struct {
 	*arch.Unit
 	source kernel.Layout // as a convolution's: a halo of Pad around the input
