@@ -89,10 +89,14 @@ func FeatureMapsOf(ctx context.Context, m *engine.Model, data *dataset.Data, lay
 	if !ok {
 		return nil, batches.Err()
 	}
+	picture, err := split.Picture(image)
+	if err != nil {
+		return nil, err
+	}
 	return &FeatureMaps{
 		ReLU: relu(u), Channels: u.OutShape.C, Height: u.OutShape.H, Width: u.OutShape.W, Values: inference.FeatureMaps(b.Images, unit),
-		Image: image, Class: data.Classes[split.Labels[image]],
-		Picture: split.Image(image), PictureChannels: split.Channels, PictureHeight: split.Height, PictureWidth: split.Width,
+		Image: image, Class: data.Classes[split.Label(image)],
+		Picture: picture, PictureChannels: split.Channels, PictureHeight: split.Height, PictureWidth: split.Width,
 	}, nil
 }
 

@@ -21,7 +21,10 @@ func TestJSON(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	described := Describe(m)
+	described, err := Describe(m)
+	if err != nil {
+		t.Fatal(err)
+	}
 
 	for i := range m.Network.Units {
 		for c := range m.Params.Of(i, arch.Gamma) {

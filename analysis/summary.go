@@ -43,7 +43,7 @@ type Result struct {
 	TestStatistics    string   `json:"test_statistics"` // BatchNorm's
 	TrainAccuracy     float64  `json:"train_accuracy"`
 	GeneralisationGap float64  `json:"generalisation_gap"`          // TrainAccuracy - TestAccuracy
-	GammaNearZero     float64  `json:"gamma_near_zero"`             // share of all γ with |γ| < 0.01
+	GammaNearZero     *float64 `json:"gamma_near_zero,omitempty"`   // share of all γ with |γ| < 0.01; missing where there is no γ
 	Seconds           float64  `json:"seconds"`                     // training and testing, all epochs
 	ImagesPerSecond   *float64 `json:"images_per_second,omitempty"` // of the training steps, all epochs
 }
@@ -138,10 +138,13 @@ func resultOf(epochs []engine.EpochMetrics) *Result {
 	last := &epochs[len(epochs)-1]
 	r := &Result{
 		TestAccuracy: last.TestAccuracy, TestExamples: last.TestExamples, TestStatistics: last.TestStatistics,
-		TrainAccuracy: last.TrainAccuracy, GeneralisationGap: last.GeneralisationGap, GammaNearZero: last.GammaNearZero,
+		TrainAccuracy: last.TrainAccuracy, GeneralisationGap: last.GeneralisationGap,
 	}
 	if finite(last.TestLoss) {
 		r.TestLoss = &last.TestLoss
+	}
+	if finite(last.GammaNearZero) {
+		r.GammaNearZero = &last.GammaNearZero
 	}
 	var images, seconds float64 // of training steps
 	for i := range epochs {

@@ -43,7 +43,7 @@ func TestSummarise(t *testing.T) {
 	}
 	last, r := epochs[2], s.Result
 	if r.TestAccuracy != last.TestAccuracy || *r.TestLoss != last.TestLoss || r.TestExamples != 32 || r.TestStatistics != "running" ||
-		r.TrainAccuracy != last.TrainAccuracy || r.GeneralisationGap != last.TrainAccuracy-last.TestAccuracy || r.GammaNearZero != last.GammaNearZero {
+		r.TrainAccuracy != last.TrainAccuracy || r.GeneralisationGap != last.TrainAccuracy-last.TestAccuracy || *r.GammaNearZero != last.GammaNearZero {
 		t.Errorf("result %+v of %+v", r, last)
 	}
 	if want := epochs[0].Seconds + epochs[1].Seconds + epochs[2].Seconds; r.Seconds != want {

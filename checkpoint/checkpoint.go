@@ -39,6 +39,13 @@ type Header struct {
 	Seed      uint64 `json:"seed"`      // of the tensors that are not stored
 	Trainable string `json:"trainable"` // trainable set: which tensors are stored
 
+	// Variants of the network; each is missing where it is as its name says.
+	Stem    string `json:"stem,omitempty"`
+	BN      string `json:"bn,omitempty"`
+	BNEvery int    `json:"bn_every,omitempty"`
+	NoScale string `json:"no_scale,omitempty"`
+	NoShift string `json:"no_shift,omitempty"`
+
 	Initialisers  Initialisers  `json:"initialisers"`
 	Data          DataSet       `json:"data"`
 	Normalisation Normalisation `json:"normalisation"`

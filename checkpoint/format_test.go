@@ -45,7 +45,7 @@ func TestFormatVectors(t *testing.T) {
 			}
 		}
 	}
-	if vectors != 7 {
+	if vectors != 9 {
 		t.Errorf("%d vectors", vectors)
 	}
 }

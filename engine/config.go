@@ -41,6 +41,13 @@ type Config struct {
 	Augment     bool    `json:"augment"`      // flip and shift (or randomly crop) training pictures
 	WithStats   bool    `json:"with_stats"`   // store running statistics in ckpt.bnz
 
+	// Variants of the network, as arch.Options has them.
+	Stem    string `json:"stem,omitempty"`     // of an ImageNet ResNet: "imagenet" where missing, or "cifar"
+	BN      string `json:"bn,omitempty"`       // "none" for a network without BatchNorm
+	BNEvery int    `json:"bn_every,omitempty"` // BatchNorm after the first of so many convolutions alone
+	NoScale string `json:"no_scale,omitempty"` // BatchNorms whose γ is fixed at 1: names or patterns, by commas
+	NoShift string `json:"no_shift,omitempty"` // those whose β is fixed at 0
+
 	Init      string `json:"init,omitempty"` // initial values, as nn.Initialisers names them
 	GammaInit string `json:"gamma_init,omitempty"`
 	BetaInit  string `json:"beta_init,omitempty"`
@@ -122,16 +129,17 @@ func (c *Config) Validate() error {
 	if s := arch.Shortcut(c.Shortcut); s != arch.OptionA && s != arch.OptionB {
 		return fail("shortcut", "%q is neither A nor B", c.Shortcut)
 	}
-	// Any possible picture will do: only the name is in question.
-	if _, err := arch.Build(c.Arch, arch.Options{Input: arch.Shape{C: 3, H: 32, W: 32}, Classes: 10, Shortcut: arch.Shortcut(c.Shortcut)}); err != nil {
-		var e *arch.Error
-		if errors.As(err, &e) {
-			return fail("arch", "%q: %s", e.Name, e.Reason)
-		}
-		return fail("arch", "%v", err)
+	// Any possible picture will do: only the name and its variants are in question.
+	net, err := c.Network(arch.Shape{C: 3, H: 32, W: 32}, 10)
+	if err != nil {
+		return err
 	}
-	if _, err := arch.ParseTrainableSet(c.Trainable); err != nil {
+	set, err := arch.ParseTrainableSet(c.Trainable)
+	if err != nil {
 		return fail("trainable", "%v", err)
+	}
+	if set != arch.Nothing && set.Parameters(net) == 0 {
+		return fail("trainable", "%q trains nothing: this %s has no such parameters", c.Trainable, c.Arch)
 	}
 	var unknown *nn.InitialiserError
 	if err := c.initialisers().Check(); errors.As(err, &unknown) {
@@ -163,6 +171,21 @@ func (c *Config) Validate() error {
 // initialisers are the run's.
 func (c *Config) initialisers() nn.Initialisers {
 	return nn.Initialisers{Weights: c.Init, Gamma: c.GammaInit, Beta: c.BetaInit}
+}
+
+// Network builds the network for pictures of that shape; the error is a
+// *ConfigError.
+func (c *Config) Network(input arch.Shape, classes int) (*arch.Network, error) {
+	net, err := arch.Build(c.Arch, arch.Options{Input: input, Classes: classes, Shortcut: arch.Shortcut(c.Shortcut),
+		Stem: arch.Stem(c.Stem), BN: c.BN, BNEvery: c.BNEvery, NoScale: c.NoScale, NoShift: c.NoShift})
+	var e *arch.Error
+	if !errors.As(err, &e) {
+		return net, err
+	}
+	if e.Option != "" {
+		return nil, &ConfigError{e.Option, fmt.Sprintf("%s: %s", e.Name, e.Reason)}
+	}
+	return nil, &ConfigError{"arch", fmt.Sprintf("%q: %s", e.Name, e.Reason)}
 }
 
 // Limits that no real run reaches and that keep every product of two settings

@@ -34,7 +34,7 @@ type EpochMetrics struct {
 	ValidationExamples                 int
 
 	GeneralisationGap float64 // TrainAccuracy - TestAccuracy
-	GammaNearZero     float64 // share of all γ with |γ| < 0.01 after the epoch
+	GammaNearZero     float64 // share of all γ with |γ| < 0.01 after the epoch; NaN, and missing in the row, where there is no γ
 	ImagesPerSecond   float64 // of the training steps
 	Seconds           float64 // training and testing
 }
@@ -51,7 +51,7 @@ type metricsRow struct {
 	TestExamples      int      `json:"test_examples"`
 	TestStatistics    string   `json:"test_statistics"`
 	GeneralisationGap float64  `json:"generalisation_gap"`
-	GammaNearZero     float64  `json:"gamma_near_zero"`
+	GammaNearZero     *float64 `json:"gamma_near_zero,omitempty"`
 	ImagesPerSecond   float64  `json:"images_per_second"`
 	Seconds           float64  `json:"seconds"`
 
@@ -61,14 +61,17 @@ type metricsRow struct {
 }
 
 // MarshalJSON writes a row of metrics.jsonl; a test or validation loss that is
-// not finite is left out.
+// not finite, and a share of no γ, are left out.
 func (m EpochMetrics) MarshalJSON() ([]byte, error) {
 	row := metricsRow{
 		m.Epoch, m.LearningRate, m.TrainLoss, m.TrainAccuracy, m.TrainExamples, &m.TestLoss, m.TestAccuracy, m.TestExamples,
-		m.TestStatistics, m.GeneralisationGap, m.GammaNearZero, m.ImagesPerSecond, m.Seconds, nil, nil, 0,
+		m.TestStatistics, m.GeneralisationGap, &m.GammaNearZero, m.ImagesPerSecond, m.Seconds, nil, nil, 0,
 	}
 	if !isFinite(m.TestLoss) {
 		row.TestLoss = nil
+	}
+	if !isFinite(m.GammaNearZero) {
+		row.GammaNearZero = nil
 	}
 	if m.ValidationExamples > 0 {
 		row.ValidationAccuracy, row.ValidationExamples = &m.ValidationAccuracy, m.ValidationExamples
@@ -87,7 +90,7 @@ func (m *EpochMetrics) UnmarshalJSON(b []byte) error {
 	}
 	*m = EpochMetrics{
 		row.Epoch, row.LearningRate, row.TrainLoss, row.TrainAccuracy, row.TrainExamples, math.NaN(), row.TestAccuracy, row.TestExamples,
-		row.TestStatistics, 0, 0, row.ValidationExamples, row.GeneralisationGap, row.GammaNearZero, row.ImagesPerSecond, row.Seconds,
+		row.TestStatistics, 0, 0, row.ValidationExamples, row.GeneralisationGap, math.NaN(), row.ImagesPerSecond, row.Seconds,
 	}
 	if row.TestLoss != nil {
 		m.TestLoss = *row.TestLoss
@@ -100,6 +103,9 @@ func (m *EpochMetrics) UnmarshalJSON(b []byte) error {
 	}
 	if row.ValidationAccuracy != nil {
 		m.ValidationAccuracy = *row.ValidationAccuracy
+	}
+	if row.GammaNearZero != nil {
+		m.GammaNearZero = *row.GammaNearZero
 	}
 	return nil
 }

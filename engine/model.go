@@ -55,7 +55,8 @@ func newModel(file *checkpoint.File, path string) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	if stored.has(checkpoint.SectionStats) {
+	// A network without BatchNorm needs no statistics: it has them all.
+	if stored.has(checkpoint.SectionStats) || !net.HasBN() {
 		if m.Stored, err = stored.statistics(net); err != nil {
 			return nil, err
 		}
@@ -85,13 +86,18 @@ const maxUnvouched = 1 << 28
 // vouched refuses a network that takes far more memory than a file whose
 // tensors, those that set trains, are all there can be trusted with.
 func vouched(net *arch.Network, set arch.TrainableSet) error {
-	stored := make([]bool, len(net.Units)+1)
+	drawn := make([]bool, len(net.Units)+1) // all of a unit's tensors
 	total := 0
 	for _, x := range net.Tensors() {
 		total += x.Len()
-		stored[x.Unit] = stored[x.Unit] || set.Trains(&x)
+		drawn[x.Unit] = true
 	}
-	if total > maxUnvouched && slices.Contains(stored[:len(net.Units)], false) {
+	for _, x := range net.Tensors() {
+		if set.Trains(&x) {
+			drawn[x.Unit] = false
+		}
+	}
+	if total > maxUnvouched && slices.Contains(drawn[:len(net.Units)], true) {
 		return fmt.Errorf("%s has %d parameters, of which it stores next to none (trainable set %s); at most %d are possible so", net.Name, total, set, maxUnvouched)
 	}
 	return nil
@@ -122,6 +128,7 @@ func headerNetwork(h *checkpoint.Header) (*arch.Network, arch.TrainableSet, erro
 	}
 	net, err := arch.Build(h.Arch, arch.Options{
 		Input: arch.Shape{C: h.Input[0], H: h.Input[1], W: h.Input[2]}, Classes: h.Classes, Shortcut: arch.Shortcut(h.Shortcut),
+		Stem: arch.Stem(h.Stem), BN: h.BN, BNEvery: h.BNEvery, NoScale: h.NoScale, NoShift: h.NoShift,
 	})
 	return net, set, err
 }

@@ -74,51 +74,59 @@ func TestLoadModel(t *testing.T) {
 	for _, set := range everySet() {
 		cfg := tinyConfig()
 		cfg.Trainable, cfg.Epochs, cfg.WithStats = set, 2, true
-		r, dir := trained(t, cfg)
-		m, err := LoadModel(filepath.Join(dir, CheckpointFile))
+		checkLoads(t, cfg)
+	}
+}
+
+// checkLoads trains cfg and compares the trained network with what its files
+// load as.
+func checkLoads(t *testing.T, cfg Config) {
+	t.Helper()
+	set := cfg.Arch + ", " + cfg.Trainable
+	r, dir := trained(t, cfg)
+	m, err := LoadModel(filepath.Join(dir, CheckpointFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := weightsHash(m.Params), weightsHash(r.trainer.params); got != want {
+		t.Errorf("%s: weights of hash %s, trained ones of %s", set, got, want)
+	}
+	stored := 0
+	for _, x := range m.File().Tensors {
+		stored += len(x.Float32)
+	}
+	if want := r.trainer.set.Parameters(r.trainer.network); stored != want {
+		t.Errorf("%s: %d numbers stored, want %d", set, stored, want)
+	}
+	logits := func(params *nn.Params[float32], stats *nn.Statistics) []float32 {
+		f, err := newInference(m.Network, params, stats, 1, m.Header.Normalisation.Eps)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, want := weightsHash(m.Params), weightsHash(r.trainer.params); got != want {
-			t.Errorf("%s: weights of hash %s, trained ones of %s", set, got, want)
-		}
-		stored := 0
-		for _, x := range m.File().Tensors {
-			stored += len(x.Float32)
-		}
-		if want := r.trainer.set.Parameters(r.trainer.network); stored != want {
-			t.Errorf("%s: %d numbers stored, want %d", set, stored, want)
-		}
-		logits := func(params *nn.Params[float32], stats *nn.Statistics) []float32 {
-			f, err := newInference(m.Network, params, stats, 1, m.Header.Normalisation.Eps)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer f.Close()
-			b, _ := r.testing.Start(t.Context(), 0, 0).Next()
-			return slices.Clone(f.Run(b.Images, b.N))
-		}
-		if !slices.Equal(logits(m.Params, m.Stored), logits(r.trainer.params, r.trainer.running)) {
-			t.Errorf("%s: the loaded model's logits differ", set)
-		}
+		defer f.Close()
+		b, _ := r.testing.Start(t.Context(), 0, 0).Next()
+		return slices.Clone(f.Run(b.Images, b.N))
+	}
+	if !slices.Equal(logits(m.Params, m.Stored), logits(r.trainer.params, r.trainer.running)) {
+		t.Errorf("%s: the loaded model's logits differ", set)
+	}
 
-		// What a model writes is what it was read from.
-		again := filepath.Join(t.TempDir(), "again.bnz")
-		if err := checkpoint.WriteFile(again, m.File()); err != nil {
-			t.Fatal(err)
-		}
-		if !bytes.Equal(readFile(t, again), readFile(t, dir, CheckpointFile)) {
-			t.Errorf("%s: a loaded model is written differently", set)
-		}
+	// What a model writes is what it was read from.
+	again := filepath.Join(t.TempDir(), "again.bnz")
+	if err := checkpoint.WriteFile(again, m.File()); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(readFile(t, again), readFile(t, dir, CheckpointFile)) {
+		t.Errorf("%s: a loaded model is written differently", set)
+	}
 
-		// A resume state is a model too: that of its last step.
-		s, err := LoadModel(filepath.Join(dir, ResumeFile))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if weightsHash(s.Params) != weightsHash(m.Params) || s.Stored == nil {
-			t.Errorf("%s: the resume state loads as another model", set)
-		}
+	// A resume state is a model too: that of its last step.
+	s, err := LoadModel(filepath.Join(dir, ResumeFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if weightsHash(s.Params) != weightsHash(m.Params) || s.Stored == nil {
+		t.Errorf("%s: the resume state loads as another model", set)
 	}
 }
 

@@ -136,7 +136,7 @@ func moveTowards(running, batch []float64, momentum float64) {
 	}
 }
 
-// gammaNearZero is the share of all γ with |γ| < 0.01.
+// gammaNearZero is the share of all γ with |γ| < 0.01, NaN of none.
 func gammaNearZero(params *nn.Params[float32]) float64 {
 	near, all := 0, 0
 	for i := range params.Tensors {

@@ -25,12 +25,12 @@ func TestPresets(t *testing.T) {
 			t.Errorf("%s: %+v", p.Name, p)
 		}
 		cfg.Data, cfg.Batch = data.Name, 2
-		net, err := buildNetwork(cfg.Arch, arch.Shortcut(cfg.Shortcut), data)
+		net, err := buildNetwork(&cfg, data)
 		if err != nil {
 			t.Errorf("%s: %v", p.Name, err)
 			continue
 		}
-		if all := net.Parameters(arch.All.Trains); testing.Short() && all > 2_000_000 {
+		if all := arch.All.Parameters(net); testing.Short() && all > 2_000_000 {
 			continue
 		}
 		r, err := newRun(t.Context(), cfg, data, TrainOptions{Threads: 2})

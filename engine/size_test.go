@@ -19,7 +19,7 @@ func TestCheckpointSizes(t *testing.T) {
 	for name, limit := range map[string]int64{"resnet-20": 8_000, "resnet-866": 300_000} {
 		cfg := DefaultConfig()
 		cfg.Arch = name
-		net, err := buildNetwork(name, arch.OptionB, data)
+		net, err := buildNetwork(&cfg, data)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -13,7 +13,7 @@ import (
 // section is where a checkpoint keeps a trained tensor of that kind.
 func section(k arch.Kind) string {
 	switch k {
-	case arch.ConvWeight:
+	case arch.ConvWeight, arch.ConvBias:
 		return checkpoint.SectionWeights
 	case arch.OutputWeight, arch.OutputBias:
 		return checkpoint.SectionOutput
@@ -59,6 +59,9 @@ func statisticsTensors(net *arch.Network, stats *nn.Statistics) []checkpoint.Ten
 	var ts []checkpoint.Tensor
 	for i := range net.Units {
 		u := &net.Units[i]
+		if u.BN == "" {
+			continue
+		}
 		shape := []int{u.OutShape.C}
 		ts = append(ts,
 			checkpoint.Tensor{Section: checkpoint.SectionStats, Name: u.BN + meanSuffix, Shape: shape, Float64: slices.Clone(stats.Mean[i])},
@@ -128,6 +131,9 @@ func (s storedTensors) statistics(net *arch.Network) (*nn.Statistics, error) {
 	stats := &nn.Statistics{Mean: make([][]float64, len(net.Units)), Var: make([][]float64, len(net.Units))}
 	for i := range net.Units {
 		u := &net.Units[i]
+		if u.BN == "" {
+			continue
+		}
 		for _, part := range []struct {
 			suffix string
 			to     *[]float64

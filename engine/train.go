@@ -137,7 +137,7 @@ func newRun(ctx context.Context, cfg Config, data *dataset.Data, o TrainOptions)
 	if cfg.Batch > data.Train.Len() {
 		return nil, &ConfigError{"batch", fmt.Sprintf("%d is more than the %d examples of the training split", cfg.Batch, data.Train.Len())}
 	}
-	net, err := buildNetwork(cfg.Arch, arch.Shortcut(cfg.Shortcut), data)
+	net, err := buildNetwork(&cfg, data)
 	if err != nil {
 		return nil, err
 	}
@@ -163,12 +163,10 @@ func newRun(ctx context.Context, cfg Config, data *dataset.Data, o TrainOptions)
 	return r, err
 }
 
-// buildNetwork is the network of that name for data's pictures and classes.
-func buildNetwork(name string, shortcut arch.Shortcut, data *dataset.Data) (*arch.Network, error) {
+// buildNetwork is cfg's network for data's pictures and classes.
+func buildNetwork(cfg *Config, data *dataset.Data) (*arch.Network, error) {
 	s := data.Train
-	return arch.Build(name, arch.Options{
-		Input: arch.Shape{C: s.Channels, H: s.Height, W: s.Width}, Classes: len(data.Classes), Shortcut: shortcut,
-	})
+	return cfg.Network(arch.Shape{C: s.Channels, H: s.Height, W: s.Width}, len(data.Classes))
 }
 
 // epoch trains the rest of an epoch, tests, and writes the epoch's files.

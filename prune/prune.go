@@ -78,6 +78,9 @@ func Prune(ctx context.Context, m *engine.Model, data *dataset.Data, o Options) 
 	if !(o.Threshold > 0) || math.IsInf(o.Threshold, 0) {
 		return nil, &OptionError{fmt.Sprintf("threshold %v; use a positive number, e.g. 0.01", o.Threshold)}
 	}
+	if arch.GammaOnly.Parameters(m.Network) == 0 {
+		return nil, &engine.ModelError{Path: m.Path, Reason: "it has no γ to clamp"}
+	}
 	if err := o.storable(m); err != nil {
 		return nil, err
 	}
@@ -164,6 +167,9 @@ func restore(m *engine.Model) func() {
 func (r *Result) clamp(m *engine.Model, zeroBeta bool) {
 	for i := range m.Network.Units {
 		gamma, beta := m.Params.Of(i, arch.Gamma), m.Params.Of(i, arch.Beta)
+		if gamma == nil {
+			continue
+		}
 		layer := Layer{Name: m.Network.Units[i].BN, Channels: len(gamma)}
 		for c, g := range gamma {
 			if math.Abs(float64(g)) >= r.Threshold {
@@ -171,7 +177,7 @@ func (r *Result) clamp(m *engine.Model, zeroBeta bool) {
 			}
 			layer.Clamped++
 			gamma[c] = 0
-			if zeroBeta {
+			if zeroBeta && beta != nil {
 				beta[c] = 0
 			}
 		}

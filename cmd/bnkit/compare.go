@@ -114,7 +114,10 @@ func printComparison(w io.Writer, names []string, r comparison) {
 			parameters, size = fmt.Sprint(m.Trained), bytesText(m.FileBytes)
 		}
 		if e := s.Result; e != nil {
-			accuracy, gap, small = share(e.TestAccuracy), fmt.Sprintf("%+.2f", 100*e.GeneralisationGap), share(e.GammaNearZero)
+			accuracy, gap = share(e.TestAccuracy), fmt.Sprintf("%+.2f", 100*e.GeneralisationGap)
+			if e.GammaNearZero != nil {
+				small = share(*e.GammaNearZero)
+			}
 			spent = left(time.Duration(e.Seconds * float64(time.Second)))
 			if e.ImagesPerSecond != nil {
 				speed = fmt.Sprintf("%.0f", *e.ImagesPerSecond)

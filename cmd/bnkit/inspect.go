@@ -11,11 +11,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"bnkit/checkpoint"
+	"bnkit/engine"
 	"bnkit/engine/arch"
 )
 
 func newInspectCommand(g *globalOptions) *cobra.Command {
-	var network, shortcut string
+	net := engine.DefaultConfig()
+	net.Arch = ""
 	c := &cobra.Command{
 		Use:   "inspect [CKPT.bnz]",
 		Short: "List a checkpoint's header and tensors, or a network's trainable sets",
@@ -34,19 +36,22 @@ trains, parameters).`,
   bnkit inspect --arch resnet-110 --shortcut A`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			switch {
-			case network == "" && c.Flags().Changed("shortcut"):
-				return &usageError{c.CommandPath(), errors.New("--shortcut belongs to --arch")}
-			case network == "" && !c.Flags().Changed("arch"):
+			flags := c.Flags()
+			if !flags.Changed("arch") {
+				for _, variant := range []string{"shortcut", "stem", "bn", "bn-every", "no-scale", "no-shift"} {
+					if flags.Changed(variant) {
+						return &usageError{c.CommandPath(), fmt.Errorf("--%s belongs to --arch", variant)}
+					}
+				}
 				return runInspect(g, args)
-			case len(args) > 0:
+			}
+			if len(args) > 0 {
 				return &usageError{c.CommandPath(), errors.New("inspect a file or, with --arch, a network, not both")}
 			}
-			return inspectNetwork(c, g, network, arch.Shortcut(shortcut))
+			return inspectNetwork(g, &net)
 		},
 	}
-	c.Flags().StringVar(&network, "arch", "", "network whose trainable sets are listed")
-	c.Flags().StringVar(&shortcut, "shortcut", string(arch.OptionB), "its shortcuts: B or A")
+	addNetworkFlags(c.Flags(), &net)
 	return c
 }
 
@@ -66,10 +71,10 @@ type setRow struct {
 	Parameters int    `json:"parameters"`
 }
 
-func inspectNetwork(c *cobra.Command, g *globalOptions, name string, shortcut arch.Shortcut) error {
-	net, err := arch.Build(name, arch.Options{Input: arch.Shape{C: 3, H: 32, W: 32}, Classes: 10, Shortcut: shortcut})
+func inspectNetwork(g *globalOptions, cfg *engine.Config) error {
+	net, err := cfg.Network(arch.Shape{C: 3, H: 32, W: 32}, 10)
 	if err != nil {
-		return &usageError{c.CommandPath(), err}
+		return err
 	}
 	r := networkSets{Arch: net.Name, Shortcut: string(net.Shortcut), Input: [3]int{net.Input.C, net.Input.H, net.Input.W},
 		Classes: net.Classes, Parameters: arch.All.Parameters(net)}
@@ -105,6 +110,14 @@ func printInfo(w io.Writer, info *checkpoint.Info) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	row := func(name, format string, args ...any) { fmt.Fprintf(t, "%s\t%s\n", name, fmt.Sprintf(format, args...)) }
 	row("network", "%s, shortcut %s, pictures of %d×%d×%d, %d classes", h.Arch, h.Shortcut, h.Input[0], h.Input[1], h.Input[2], h.Classes)
+	for _, v := range []struct{ name, value string }{{"stem", h.Stem}, {"bn", h.BN}, {"no scale", h.NoScale}, {"no shift", h.NoShift}} {
+		if v.value != "" {
+			row(v.name, "%s", v.value)
+		}
+	}
+	if h.BNEvery != 0 {
+		row("bn every", "%d convolutions", h.BNEvery)
+	}
 	row("trained", "%s", h.Trainable)
 	row("seed", "%d (%s; weights %s, γ %s, β %s)", h.Seed, h.Initialisers.Generator, h.Initialisers.Weights, h.Initialisers.Gamma, h.Initialisers.Beta)
 	row("data", "%s, %s, SHA-256 %.16s…", h.Data.Name, selectionText(&h.Data), h.Data.Digest)

@@ -186,6 +186,11 @@ func readRun(ckpt string) (plots.Run, error) {
 	if err != nil {
 		return run, err
 	}
-	run.Report = analysis.Describe(model)
-	return run, nil
+	// Without γ and β there are learning curves to draw all the same.
+	run.Report, err = analysis.Describe(model)
+	var none *engine.ModelError
+	if errors.As(err, &none) && len(run.Epochs) > 0 {
+		err = nil
+	}
+	return run, err
 }

@@ -12,11 +12,20 @@ import (
 	"bnkit/engine/arch"
 )
 
-// addNetworkFlags makes flags of the network, what of it is trained, and how
-// its initial values are drawn.
+// addNetworkFlags makes flags of the network.
 func addNetworkFlags(f *pflag.FlagSet, d *engine.Config) {
 	f.StringVar(&d.Arch, "arch", d.Arch, "network")
 	f.StringVar(&d.Shortcut, "shortcut", d.Shortcut, "shortcut where the shape changes: B (1×1 convolution) or A (subsample and pad)")
+	f.StringVar(&d.Stem, "stem", d.Stem, "of an ImageNet ResNet: imagenet (7×7 convolution and max pool, the default) or cifar (3×3)")
+	f.StringVar(&d.BN, "bn", d.BN, "none: a network without BatchNorm; its convolutions have biases")
+	f.IntVar(&d.BNEvery, "bn-every", d.BNEvery, "BatchNorm after the first convolution, and of those after it the first of every so many")
+	f.StringVar(&d.NoScale, "no-scale", d.NoScale, "BatchNorms whose γ is fixed at 1: names or patterns, by commas, e.g. 'blocks.*.bn2' or '*'")
+	f.StringVar(&d.NoShift, "no-shift", d.NoShift, "BatchNorms whose β is fixed at 0, likewise")
+}
+
+// addTrainableFlags makes flags of what is trained, and how initial values are
+// drawn.
+func addTrainableFlags(f *pflag.FlagSet, d *engine.Config) {
 	f.StringVar(&d.Trainable, "trainable", d.Trainable, "what is trained: "+arch.TrainableNames())
 	f.Uint64Var(&d.Seed, "seed", d.Seed, "seed of weights, shuffling and augmentation")
 	f.StringVar(&d.Init, "init", d.Init, "initial weights: he-normal, he-uniform, orthogonal, binary")

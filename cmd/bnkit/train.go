@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -38,8 +39,13 @@ an epoch), ckpt.bnz (the model, after each epoch) and resume.bnz (the state to
 resume from). Without flags it trains a small ResNet's γ and β on the embedded
 sample of Fashion-MNIST.
 
-Networks: resnet-N with N = 6D+2 (resnet-14, resnet-20, resnet-110, ...) and
-wrn-N-K, K times as wide (wrn-14-4).
+Networks: with a hyphen, resnet-N is the CIFAR ResNet of N = 6D+2 layers
+(resnet-14, resnet-20, resnet-110, ...), wrn-N-K is K times as wide (wrn-14-4),
+and resnet-N-bottleneck has N = 9D+2 layers in bottlenecks, 16 to 256 channels
+wide (resnet-20-bottleneck); without one, resnet18, resnet34, resnet50,
+resnet101, resnet152 and resnet200 are the ImageNet ResNets. vgg-11, vgg-13,
+vgg-16 and vgg-19 end in one linear layer; vgg-38 is residual; convnet is a
+small network for MNIST.
 
 Trainable sets: bn (γ and β), all, output (the output layer), bn+output,
 bn+shortcut (with the shortcuts' convolutions), gamma, beta, none, random-K (K
@@ -97,6 +103,7 @@ checkpoint, parameters (trained numbers) and config.`,
   bnkit train --data cifar10 --data-dir ~/cifar-10-batches-bin --out runs/first
   bnkit train --data ~/pictures --image-size 32 --validation 500
   bnkit train --trainable random-2 --init orthogonal --gamma-init one
+  bnkit train --arch vgg-16 --bn none --trainable all --data cifar10 --lr 0.01
   bnkit train --resume --out runs/first`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -108,6 +115,7 @@ checkpoint, parameters (trained numbers) and config.`,
 	f.StringVar(&o.preset, "preset", "", "settings by name, those of a published experiment; list shows them")
 	f.StringVar(&o.file, "config", "", "file of settings: YAML, or a run's config.json")
 	addNetworkFlags(f, d)
+	addTrainableFlags(f, d)
 	addOptimizerFlags(f, d)
 	addScheduleFlags(f, d)
 	addRegularisationFlags(f, d)
@@ -210,11 +218,15 @@ func printEpoch(g *globalOptions, m engine.EpochMetrics, epochs int) {
 	if !g.quiet {
 		validation := ""
 		if m.ValidationExamples > 0 {
-			validation = fmt.Sprintf("   validation loss %.4f  accuracy %s", m.ValidationLoss, share(m.ValidationAccuracy))
+			validation = fmt.Sprintf("validation loss %.4f  accuracy %s   ", m.ValidationLoss, share(m.ValidationAccuracy))
 		}
-		fmt.Fprintf(g.out, "epoch %*d/%d  lr %-6.3g train loss %.4f  accuracy %s   test loss %.4f  accuracy %s%s   |γ|<0.01 %s   %.0f images/s\n",
+		near := ""
+		if !math.IsNaN(m.GammaNearZero) {
+			near = "|γ|<0.01 " + share(m.GammaNearZero) + "   "
+		}
+		fmt.Fprintf(g.out, "epoch %*d/%d  lr %-6.3g train loss %.4f  accuracy %s   test loss %.4f  accuracy %s   %s%s%.0f images/s\n",
 			len(fmt.Sprint(epochs)), m.Epoch, epochs, m.LearningRate, m.TrainLoss, share(m.TrainAccuracy),
-			m.TestLoss, share(m.TestAccuracy), validation, share(m.GammaNearZero), m.ImagesPerSecond)
+			m.TestLoss, share(m.TestAccuracy), validation, near, m.ImagesPerSecond)
 	}
 }
 
@@ -234,7 +246,9 @@ func finishTrain(g *globalOptions, r *engine.TrainResult) error {
 	fmt.Fprintf(g.out, "test accuracy %s on %d pictures (running statistics), %straining accuracy %s, %d parameters trained\n",
 		share(last.TestAccuracy), last.TestExamples, validation, share(last.TrainAccuracy), r.Parameters)
 	fmt.Fprintf(g.out, "checkpoint: %s (%s)\n", r.Checkpoint, bytesText(size))
-	g.note("next, try: bnkit analyze %s", r.Checkpoint)
+	if !math.IsNaN(last.GammaNearZero) {
+		g.note("next, try: bnkit analyze %s", r.Checkpoint)
+	}
 	return nil
 }
 

@@ -11,7 +11,6 @@ var cifar = Options{Input: Shape{3, 32, 32}, Classes: 10}
 // TestParameterCounts compares with the counts that Frankle et al. and the
 // YABA report print.
 func TestParameterCounts(t *testing.T) {
-	isBN := func(t *Tensor) bool { return BN.Trains(t) }
 	for _, c := range []struct {
 		name      string
 		shortcut  Shortcut
@@ -33,10 +32,10 @@ func TestParameterCounts(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := n.Parameters(func(t *Tensor) bool { return All.Trains(t) }); got != c.total {
+		if got := All.Parameters(n); got != c.total {
 			t.Errorf("%s %s: %d parameters, want %d", c.name, c.shortcut, got, c.total)
 		}
-		if got := n.Parameters(isBN); got != c.bn {
+		if got := BN.Parameters(n); got != c.bn {
 			t.Errorf("%s %s: %d BN parameters, want %d", c.name, c.shortcut, got, c.bn)
 		}
 	}
@@ -135,10 +134,18 @@ func TestBuildRefuses(t *testing.T) {
 		{"wrn-14", cifar, "resnet-N"},
 		{"wrn-14-0", cifar, "width factor"},
 		{"wrn-14-65", cifar, "width factor"},
-		{"vgg", cifar, "unknown"},
+		{"vgg", cifar, "unknown; use one of: resnet-N, wrn-N-K, resnet-N-bottleneck, vgg-11"},
+		{"resnet-18", cifar, "not 6D+2; the nearest are 14 and 20; resnet18, without a hyphen, is the ImageNet network"},
+		{"resnet18", Options{Input: cifar.Input, Classes: 10, Stem: "7x7"}, "neither imagenet nor cifar"},
+		{"resnet18", Options{Input: cifar.Input, Classes: 10, Shortcut: OptionA}, "only CIFAR ResNets"},
+		{"vgg-16", Options{Input: cifar.Input, Classes: 10, Shortcut: OptionA}, "only CIFAR ResNets"},
+		{"resnet-20", Options{Input: cifar.Input, Classes: 10, Stem: CIFARStem}, "ImageNet ResNets alone"},
+		{"resnet-50-bottleneck", cifar, "not 9D+2; the nearest are 47 and 56"},
+		{"vgg-16", Options{Input: Shape{3, 12, 12}, Classes: 10}, "too small"},
+		{"vgg-38", Options{Input: Shape{1, 28, 28}, Classes: 10}, "multiples of 8"},
 		{"resnet-20", Options{Input: Shape{2, 32, 32}, Classes: 10}, "2 channels"},
 		{"resnet-20", Options{Input: Shape{3, 7, 32}, Classes: 10}, "7×32"},
-		{"resnet-20", Options{Input: Shape{3, 32, 65}, Classes: 10}, "32×65"},
+		{"resnet-20", Options{Input: Shape{3, 32, 257}, Classes: 10}, "32×257"},
 		{"resnet-20", Options{Input: Shape{3, 32, 32}, Classes: 1}, "1 classes"},
 		{"resnet-20", Options{Input: Shape{3, 32, 32}, Classes: 10, Shortcut: "C"}, "neither A nor B"},
 	} {

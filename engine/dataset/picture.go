@@ -61,6 +61,16 @@ func newDecoder(s *Split) *decoder {
 	return &decoder{split: s, out: image.NewRGBA(image.Rect(0, 0, s.Width, s.Height)), bytes: make([]uint8, s.imageSize())}
 }
 
+// Picture returns the C×H×W pixels of picture i as it is tested on: shared with a
+// split in memory, or read from its file. The error is a [*PictureError], or one of the
+// file system.
+func (s *Split) Picture(i int) ([]uint8, error) {
+	if s.Files == nil {
+		return s.Image(i), nil
+	}
+	return newDecoder(s).picture(i, nil)
+}
+
 // picture returns the C×H×W pixels of picture i until the next call: of its centre, or
 // of a part that block 16·i and those after it of the stream decide, if there is one.
 // Grey becomes three equal channels; 16 bits their upper 8; CMYK is multiplied out;

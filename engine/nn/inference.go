@@ -2,6 +2,7 @@ package nn
 
 import (
 	"fmt"
+	"slices"
 
 	"bnkit/engine/arch"
 	"bnkit/engine/kernel"
@@ -60,7 +61,7 @@ func NewInference[T kernel.Float](net *arch.Network, family *kernel.Family[T], p
 		for i := range f.units {
 			u := &f.units[i]
 			w.need(u.source, inferenceChunk, family.Lanes)
-			w.work = grow(w.work, u.forward.Workspace(inferenceChunk))
+			w.work = grow(w.work, u.workspace(inferenceChunk))
 		}
 		w.plain, w.last = make([]T, largest), make([]T, largest)
 		f.buffers = append(f.buffers, f.newBuffers(inferenceChunk, lifetimes{}))
@@ -90,7 +91,14 @@ func (f *Inference[T]) Close() { f.pool.close() }
 func (f *Inference[T]) Load(params *Params[T], stats *Statistics) {
 	f.params = params
 	for i := range f.units {
-		f.setAffine(i, stats.Mean[i], stats.Var[i])
+		mean := stats.Mean[i]
+		if bias := params.Of(i, arch.ConvBias); bias != nil && mean != nil {
+			mean = slices.Clone(mean)
+			for c, b := range bias {
+				mean[c] -= float64(b)
+			}
+		}
+		f.setAffine(i, mean, stats.Var[i])
 	}
 }
 
@@ -119,7 +127,7 @@ func (f *Inference[T]) chunk(worker, item int) {
 		f.inspectInput(worker, i, images)
 		padded := w.padded[u.source]
 		f.load(w, b, i, 0, images, x, padded, u.source)
-		u.forward.Run(b.y[i][:images*u.size], padded, images, w.work)
+		u.apply(b.y[i][:images*u.size], padded, images, w.work, nil)
 	}
 	last, classes := len(f.units)-1, f.net.Classes
 	f.inspectInput(worker, len(f.units), images)

@@ -12,8 +12,8 @@ import (
 )
 
 // Initialisers name how initial values are drawn; checkpoint/FORMAT.md
-// specifies each to the bit. The output layer's bias is uniform in ±1/√fan-in
-// whatever they are, as PyTorch's.
+// specifies each to the bit. Biases are uniform in ±1/√fan-in whatever they
+// are, as PyTorch's.
 type Initialisers struct {
 	Weights string // of convolutions and the output layer: one of WeightInitialisers
 	Gamma   string // "uniform", "one", "uniform-symmetric", "normal" or "constant:X"
@@ -106,7 +106,7 @@ func (in Initialisers) Draw(dst []float32, t *arch.Tensor, seed uint64) {
 		drawAffine(dst, in.Gamma, stream)
 	case arch.Beta:
 		drawAffine(dst, in.Beta, stream)
-	case arch.OutputBias:
+	case arch.OutputBias, arch.ConvBias:
 		stream.Uniforms(dst, 0)
 		symmetric(dst)
 		scale(dst, 1/math.Sqrt(float64(t.FanIn)))

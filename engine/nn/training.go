@@ -143,7 +143,7 @@ func NewTraining[T kernel.Float](net *arch.Network, family *kernel.Family[T], pa
 		t.means, t.vars = append(t.means, make([]float64, u.OutShape.C)), append(t.vars, make([]float64, u.OutShape.C))
 		for _, w := range t.workers {
 			w.need(u.source, u.chunk, family.Lanes)
-			w.work = grow(w.work, u.forward.Workspace(u.chunk))
+			w.work = grow(w.work, u.workspace(u.chunk))
 		}
 	}
 	for _, w := range t.workers {
@@ -176,6 +176,9 @@ func (t *Training[T]) repackUnit(_, i int) {
 		return
 	}
 	w := t.params.Of(i, arch.ConvWeight)
+	if w == nil {
+		return // a pool
+	}
 	t.units[i].forward.SetFilters(w)
 	if t.backward.units[i].data != nil {
 		t.backward.units[i].data.SetFilters(w)
@@ -212,6 +215,16 @@ func (t *Training[T]) Forward(x []T, labels []int32) Loss {
 	return l
 }
 
+// which is where a chunk's maxima are noted for Backward; nil where they need
+// not be.
+func (t *Training[T]) which(i, first, images int) []uint8 {
+	if !t.o.Gradients.below() || t.backward.units[i].which == nil {
+		return nil
+	}
+	size := t.units[i].size
+	return t.backward.units[i].which[first*size:][:images*size]
+}
+
 // runForwardChunk convolves one chunk of images and takes their moments while
 // they are in the cache.
 func (t *Training[T]) runForwardChunk(worker, item int) {
@@ -222,7 +235,10 @@ func (t *Training[T]) runForwardChunk(worker, item int) {
 	t.load(w, t.buffers, t.stage, first, images, t.x, padded, u.source)
 	y := t.buffers.y[t.stage][first*u.size:][:images*u.size]
 	w.ahead = t.loadAhead(append(w.ahead[:0], y), t.buffers, t.stage, first+images, images, t.n)
-	u.forward.Run(y, padded, images, w.work, w.ahead...)
+	u.apply(y, padded, images, w.work, t.which(t.stage, first, images), w.ahead...)
+	if u.BN == "" {
+		return
+	}
 	channels := u.blocks * t.family.Lanes
 	for i := range images {
 		at := (first + i) * channels
@@ -234,6 +250,11 @@ func (t *Training[T]) runForwardChunk(worker, item int) {
 // 1983) in image order, and sets unit i's BatchNorm.
 func (t *Training[T]) finishStatistics(i int) {
 	u := &t.units[i]
+	if u.BN == "" {
+		t.setAffine(i, nil, nil)
+		return
+	}
+	bias := t.params.Of(i, arch.ConvBias)
 	channels, area, count := u.blocks*t.family.Lanes, float64(u.area), float64(t.n*u.area)
 	for c := range u.OutShape.C {
 		sum := 0.0
@@ -248,6 +269,9 @@ func (t *Training[T]) finishStatistics(i int) {
 		}
 		t.means[i][c], t.vars[i][c] = mean, m2/count
 		t.statistics.Mean[i][c] = mean
+		if bias != nil {
+			t.statistics.Mean[i][c] += float64(bias[c])
+		}
 		// A batch of a single value has no unbiased variance; it counts as its
 		// biased one, 0, rather than as NaN.
 		t.statistics.Var[i][c] = m2 / math.Max(count-1, 1)

@@ -26,18 +26,21 @@ func newExample[T kernel.Float](t testing.TB, name string, o arch.Options, batch
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &example[T]{net: net, params: NewParams[T](net, nil)}
-	e.params.Initialise(7)
+	return exampleOf[T](net, batch)
+}
+
+// draw makes a batch of pictures and labels.
+func (e *example[T]) draw(batch int) {
+	in := e.net.Input
 	stream := rng.NewStream(7, "pictures")
-	values := make([]float32, batch*o.Input.C*o.Input.H*o.Input.W)
+	values := make([]float32, batch*in.C*in.H*in.W)
 	stream.Normals(values, 0)
 	for _, v := range values {
 		e.pictures = append(e.pictures, T(v))
 	}
 	for i := range batch {
-		e.labels = append(e.labels, int32(rng.Bounded(rng.NewStream(7, "labels").Uint32(uint64(i)), uint32(o.Classes))))
+		e.labels = append(e.labels, int32(rng.Bounded(rng.NewStream(7, "labels").Uint32(uint64(i)), uint32(e.net.Classes))))
 	}
-	return e
 }
 
 func (e *example[T]) training(t testing.TB, family *kernel.Family[T], o TrainingOptions) *Training[T] {
@@ -62,56 +65,71 @@ func TestFiniteDifferences(t *testing.T) {
 	} {
 		t.Run(fmt.Sprint(o), func(t *testing.T) {
 			e := newExample[float64](t, "resnet-14", o, 4)
-			step := e.training(t, kernel.Generic[float64](), TrainingOptions{Threads: 2, Gradients: AllGradients})
-			loss := func() float64 {
-				step.Repack()
-				return step.Forward(e.pictures, e.labels).Mean()
-			}
-			loss()
-			step.Backward()
-			gradients := step.Gradients()
-			for i := range gradients.Tensors {
-				g := slices.Clone(gradients.Values[i])
-				norm := 0.0
-				for _, v := range g {
-					norm += v * v
-				}
-				norm = math.Sqrt(norm)
-				if norm == 0 {
-					t.Errorf("the gradient of %s is zero", gradients.Tensors[i].Name)
-					continue
-				}
-				values, start := e.params.Values[i], slices.Clone(e.params.Values[i])
-				slope := func(direction func(int) float64) float64 {
-					const h = 2e-6
-					for j := range values {
-						values[j] = start[j] + h*direction(j)
-					}
-					up := loss()
-					for j := range values {
-						values[j] = start[j] - h*direction(j)
-					}
-					down := loss()
-					copy(values, start)
-					return (up - down) / (2 * h)
-				}
-				along := slope(func(j int) float64 { return g[j] / norm })
-				if math.Abs(along-norm) > 1e-6*math.Max(norm, 0.01) {
-					t.Errorf("%s: slope along the gradient %.10g, its norm %.10g", gradients.Tensors[i].Name, along, norm)
-				}
-				for _, j := range []int{0, len(g) / 3, len(g) - 1} {
-					single := slope(func(k int) float64 {
-						if k == j {
-							return 1
-						}
-						return 0
-					})
-					if math.Abs(single-g[j]) > 1e-6*math.Max(norm, 0.01) {
-						t.Errorf("%s[%d]: slope %.10g, gradient %.10g", gradients.Tensors[i].Name, j, single, g[j])
-					}
-				}
-			}
+			checkGradients(t, e)
 		})
+	}
+}
+
+// checkGradients compares the gradients of float64 kernels with central
+// differences.
+func checkGradients(t *testing.T, e *example[float64]) {
+	t.Helper()
+	step := e.training(t, kernel.Generic[float64](), TrainingOptions{Threads: 2, Gradients: AllGradients})
+	loss := func() float64 {
+		step.Repack()
+		return step.Forward(e.pictures, e.labels).Mean()
+	}
+	loss()
+	step.Backward()
+	gradients := step.Gradients()
+	for i := range gradients.Tensors {
+		g := slices.Clone(gradients.Values[i])
+		norm := 0.0
+		for _, v := range g {
+			norm += v * v
+		}
+		norm = math.Sqrt(norm)
+		x := &gradients.Tensors[i]
+		if x.Kind == arch.ConvBias && e.net.Units[x.Unit].BN != "" {
+			// BatchNorm takes it away again.
+			if norm != 0 {
+				t.Errorf("the gradient of %s is not zero", x.Name)
+			}
+			continue
+		}
+		if norm == 0 {
+			t.Errorf("the gradient of %s is zero", gradients.Tensors[i].Name)
+			continue
+		}
+		values, start := e.params.Values[i], slices.Clone(e.params.Values[i])
+		slope := func(direction func(int) float64) float64 {
+			const h = 2e-6
+			for j := range values {
+				values[j] = start[j] + h*direction(j)
+			}
+			up := loss()
+			for j := range values {
+				values[j] = start[j] - h*direction(j)
+			}
+			down := loss()
+			copy(values, start)
+			return (up - down) / (2 * h)
+		}
+		along := slope(func(j int) float64 { return g[j] / norm })
+		if math.Abs(along-norm) > 1e-6*math.Max(norm, 0.01) {
+			t.Errorf("%s: slope along the gradient %.10g, its norm %.10g", gradients.Tensors[i].Name, along, norm)
+		}
+		for _, j := range []int{0, len(g) / 3, len(g) - 1} {
+			single := slope(func(k int) float64 {
+				if k == j {
+					return 1
+				}
+				return 0
+			})
+			if math.Abs(single-g[j]) > 1e-6*math.Max(norm, 0.01) {
+				t.Errorf("%s[%d]: slope %.10g, gradient %.10g", gradients.Tensors[i].Name, j, single, g[j])
+			}
+		}
 	}
 }
 
