@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -9,24 +10,61 @@ import (
 	"bnkit/engine/nn"
 )
 
-// TestLoadVariants: networks without some BatchNorms, scales and shifts, with
-// pools and biases, load as they were trained, to the last logit.
+// variants are networks without some BatchNorms, scales and shifts, with pools
+// and biases, and what is trained of them, by each optimizer, from initial
+// values of each kind.
+var variants = []func(*Config){
+	func(c *Config) { c.BN, c.Trainable, c.LR = arch.NoBN, "all", 0.01 },
+	func(c *Config) { c.Arch, c.BN, c.Trainable, c.LR = "convnet", arch.NoBN, "all", 0.01 },
+	func(c *Config) { c.Arch = "convnet" },
+	func(c *Config) { c.Arch, c.Trainable = "convnet", "all" },
+	func(c *Config) {
+		c.Arch, c.BN, c.Trainable, c.Optimizer, c.LR = "convnet", arch.NoBN, "random-2", AdamW, 0.01
+	},
+	func(c *Config) { c.BNEvery, c.NoScale = 2, "bn" },
+	func(c *Config) { c.BNEvery, c.Trainable, c.Init, c.Nesterov = 3, "bn+output", "he-uniform", true },
+	func(c *Config) { c.NoShift, c.Trainable = "*", "all" },
+	func(c *Config) { c.NoScale, c.Trainable, c.BetaInit, c.BetaL2 = "*", "beta", "one", 1e-3 },
+	func(c *Config) { c.Arch, c.NoScale = "vgg-38", "block_0_?.*,input*" },
+	func(c *Config) {
+		c.Arch, c.Trainable, c.Init, c.Optimizer, c.LR = "vgg-38", "bn+shortcut", "binary", Adam, 0.01
+	},
+	func(c *Config) { c.Arch, c.Trainable = "resnet-11-bottleneck", "all" },
+	func(c *Config) {
+		c.Arch, c.Trainable, c.Init, c.GammaInit = "resnet-11-bottleneck", "bn+shortcut", "orthogonal", "one"
+	},
+	func(c *Config) { c.Arch, c.Trainable, c.ClipNorm = "resnet-11-bottleneck", "bn+random-2", 1 },
+	func(c *Config) { c.Arch, c.Stem = "resnet18", "cifar" },
+}
+
+// TestLoadVariants: variants load as they were trained, to the last logit.
 func TestLoadVariants(t *testing.T) {
-	for _, change := range []func(*Config){
-		func(c *Config) { c.BN, c.Trainable, c.LR = arch.NoBN, "all", 0.01 },
-		func(c *Config) { c.Arch, c.BN, c.Trainable, c.LR = "convnet", arch.NoBN, "all", 0.01 },
-		func(c *Config) { c.Arch = "convnet" },
-		func(c *Config) { c.Arch, c.Trainable = "convnet", "all" },
-		func(c *Config) { c.BNEvery, c.NoScale = 2, "bn" },
-		func(c *Config) { c.NoShift, c.Trainable = "*", "all" },
-		func(c *Config) { c.Arch, c.NoScale = "vgg-38", "block_0_?.*,input*" },
-		func(c *Config) { c.Arch, c.Trainable = "resnet-11-bottleneck", "all" },
-		func(c *Config) { c.Arch, c.Stem = "resnet18", "cifar" },
-	} {
+	for _, change := range variants {
 		cfg := tinyConfig()
 		cfg.Epochs, cfg.LRDrops, cfg.WithStats = 1, nil, true
 		change(&cfg)
 		checkLoads(t, cfg)
+	}
+}
+
+// TestResumeVariants: an interrupted run of a variant resumes to the bytes of an
+// uninterrupted one.
+func TestResumeVariants(t *testing.T) {
+	data := synthetic(64, 20)
+	for _, change := range variants {
+		cfg := tinyConfig()
+		cfg.Epochs, cfg.LRDrops = 2, nil
+		change(&cfg)
+		if cfg.Stem != "" {
+			continue // as others, and slow
+		}
+		whole, parts := t.TempDir(), t.TempDir()
+		mustTrain(t, cfg, data, TrainOptions{Dir: whole, Threads: 2})
+		interruptAfter(t, cfg, data, TrainOptions{Dir: parts, Threads: 1}, 6)
+		mustTrain(t, cfg, data, TrainOptions{Dir: parts, Threads: 2, Resume: true})
+		if !bytes.Equal(readFile(t, parts, CheckpointFile), readFile(t, whole, CheckpointFile)) {
+			t.Errorf("%+v: a resumed run gives another checkpoint", cfg)
+		}
 	}
 }
 

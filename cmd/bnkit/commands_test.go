@@ -342,6 +342,8 @@ func TestExitCodes(t *testing.T) {
 		{"inspect --arch resnet-21", 2, "20 and 26"},
 		{"inspect --arch resnet-20 broken.bnz", 2, "not both"},
 		{"inspect --shortcut A", 2, "--arch"},
+		{"inspect --bn none", 2, "--arch"},
+		{"train --arch vgg-16 --bn none --trainable gamma", 2, "trains nothing"},
 		{"train --trainable random-0", 2, "random-2"},
 		{"train --init xavier", 2, "he-normal"},
 		{"train --gamma-init constant:x", 2, "constant:0.5"},
@@ -406,6 +408,11 @@ func TestInspectNetwork(t *testing.T) {
 		if !maps.Equal(got, want) || r.Parameters != c.all || r.Shortcut != c.shortcut {
 			t.Errorf("%+v, want %v", r, want)
 		}
+	}
+	var fixed networkSets
+	decode(t, ok(t, "inspect", "--arch", "resnet-110", "--no-scale", "*", "--json"), &fixed)
+	if fixed.NoScale != "*" || fixed.Sets[0].Name != "bn" || fixed.Sets[0].Parameters != 8_288/2 {
+		t.Errorf("without γ: %+v", fixed)
 	}
 	if out := ok(t, "inspect", "--arch", "resnet-110"); !strings.Contains(out, "1730714 parameters") || !strings.Contains(out, "  10848 ") {
 		t.Errorf("inspect --arch prints:\n%s", out)

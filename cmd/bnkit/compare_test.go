@@ -65,6 +65,27 @@ func TestCompare(t *testing.T) {
 	}
 }
 
+// TestCompareWithoutGamma: what a run has no γ for is missing.
+func TestCompareWithoutGamma(t *testing.T) {
+	data := writeIDX(t)
+	inDirectory(t)
+	ok(t, append([]string{"train", "--data", data, "--out", "a"}, small...)...)
+	ok(t, append([]string{"train", "--data", data, "--out", "b", "--bn", "none", "--trainable", "all", "--lr", "0.01"}, small...)...)
+	var r struct {
+		Runs []struct {
+			Result map[string]any
+		}
+	}
+	decode(t, ok(t, "compare", "a", "b", "--json"), &r)
+	_, with := r.Runs[0].Result["gamma_near_zero"]
+	if _, without := r.Runs[1].Result["gamma_near_zero"]; !with || without {
+		t.Errorf("%+v", r.Runs)
+	}
+	if table := ok(t, "compare", "a", "b"); strings.Contains(table, "NaN") {
+		t.Errorf("the table:\n%s", table)
+	}
+}
+
 func TestRunNames(t *testing.T) {
 	for _, c := range []struct{ dirs, want []string }{
 		{[]string{"runs/a/", "b"}, []string{"a", "b"}},

@@ -78,6 +78,9 @@ func TestImageFolderCommands(t *testing.T) {
 	if text := ok(t, "eval", "r/ckpt.bnz", "--data-dir", root, "-q"); !strings.Contains(text, "15 pictures") {
 		t.Errorf("eval: %s", text)
 	}
+	if maps := ok(t, "plot", "r/ckpt.bnz", "--feature-maps", "conv", "--image", "7", "--data-dir", root, "--out", "layers", "-q"); maps != filepath.Join("layers", "feature_maps.png")+"\n" {
+		t.Errorf("plot: %s", maps)
+	}
 	if code, _, err := bnkit(t, "train", "--resume", "--out", "r", "--epochs", "3"); code != 2 || !strings.Contains(err, "--data") {
 		t.Errorf("resume without the folder: exit code %d, %s", code, err)
 	}

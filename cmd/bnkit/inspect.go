@@ -24,16 +24,18 @@ func newInspectCommand(g *globalOptions) *cobra.Command {
 		Long: `List what a .bnz file says of itself and which tensors it stores, without
 reading their data. ` + withoutFile + `
 
-With --arch: list what each trainable set trains in that network, on pictures
-of 3×32×32 in 10 classes, and how many numbers that are.
+With --arch, and variants as in bnkit train: list what each trainable set trains
+in that network, on pictures of 3×32×32 in 10 classes, and how many numbers that
+are.
 
 With --json: header, sections (name, required, tensors: name, type, shape,
 crc32c), file_bytes, tensor_bytes (uncompressed), stored_bytes (compressed);
-with --arch: arch, shortcut, input, classes, parameters (all) and sets (name,
+with --arch: arch, shortcut and other variants, input, classes, parameters (all) and sets (name,
 trains, parameters).`,
 		Example: `  bnkit inspect
   bnkit inspect runs/first/ckpt.bnz --json
-  bnkit inspect --arch resnet-110 --shortcut A`,
+  bnkit inspect --arch resnet-110 --shortcut A
+  bnkit inspect --arch resnet-20 --no-scale '*'`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			flags := c.Flags()
@@ -59,6 +61,11 @@ trains, parameters).`,
 type networkSets struct {
 	Arch       string   `json:"arch"`
 	Shortcut   string   `json:"shortcut"`
+	Stem       string   `json:"stem,omitempty"`
+	BN         string   `json:"bn,omitempty"`
+	BNEvery    int      `json:"bn_every,omitempty"`
+	NoScale    string   `json:"no_scale,omitempty"`
+	NoShift    string   `json:"no_shift,omitempty"`
 	Input      [3]int   `json:"input"` // channels, height, width
 	Classes    int      `json:"classes"`
 	Parameters int      `json:"parameters"`
@@ -76,8 +83,10 @@ func inspectNetwork(g *globalOptions, cfg *engine.Config) error {
 	if err != nil {
 		return err
 	}
-	r := networkSets{Arch: net.Name, Shortcut: string(net.Shortcut), Input: [3]int{net.Input.C, net.Input.H, net.Input.W},
-		Classes: net.Classes, Parameters: arch.All.Parameters(net)}
+	r := networkSets{
+		Arch: cfg.Arch, Shortcut: cfg.Shortcut, Stem: cfg.Stem, BN: cfg.BN, BNEvery: cfg.BNEvery, NoScale: cfg.NoScale, NoShift: cfg.NoShift,
+		Input: [3]int{net.Input.C, net.Input.H, net.Input.W}, Classes: net.Classes, Parameters: arch.All.Parameters(net),
+	}
 	for _, s := range append(slices.Clone(arch.TrainableSets), "random-2", "bn+random-2") {
 		r.Sets = append(r.Sets, setRow{string(s), s.Meaning(), s.Parameters(net)})
 	}

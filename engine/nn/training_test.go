@@ -171,8 +171,18 @@ func TestSameBitsForAnyThreads(t *testing.T) {
 // TestGradientChoices checks that computing fewer gradients changes none, and
 // that Forward alone gives the same loss and statistics.
 func TestGradientChoices(t *testing.T) {
-	for _, shortcut := range []arch.Shortcut{arch.OptionA, arch.OptionB} {
-		e := newExample[float32](t, "resnet-14", arch.Options{Input: arch.Shape{C: 3, H: 12, W: 12}, Classes: 10, Shortcut: shortcut}, 9)
+	input := arch.Shape{C: 3, H: 16, W: 16}
+	for _, c := range []struct {
+		name string
+		o    arch.Options
+	}{
+		{"resnet-14", arch.Options{Shortcut: arch.OptionA}}, {"resnet-14", arch.Options{Shortcut: arch.OptionB}},
+		{"resnet-14", arch.Options{BNEvery: 2, NoScale: "bn"}}, {"resnet-8", arch.Options{BN: arch.NoBN}},
+		{"resnet-11-bottleneck", arch.Options{}}, {"vgg-38", arch.Options{}}, {"convnet", arch.Options{NoShift: "*"}},
+		{"resnet18", arch.Options{}},
+	} {
+		c.o.Input, c.o.Classes = input, 10
+		e := newExample[float32](t, c.name, c.o, 9)
 		all := e.training(t, kernel.Best(), TrainingOptions{Threads: 2, Gradients: AllGradients})
 		want := all.Forward(e.pictures, e.labels)
 		all.Backward()
@@ -182,13 +192,15 @@ func TestGradientChoices(t *testing.T) {
 			OutputGradients:                 arch.Output.Trains,
 			BNGradients | OutputGradients:   arch.BNOutput.Trains,
 			BNGradients | ShortcutGradients: arch.BNShortcut.Trains,
-			ConvGradients:                   func(x *arch.Tensor) bool { return x.Kind == arch.ConvWeight },
-			ShortcutGradients:               func(x *arch.Tensor) bool { return strings.HasSuffix(x.Name, ".shortcut.0.weight") },
+			ConvGradients:                   func(x *arch.Tensor) bool { return x.Kind == arch.ConvWeight || x.Kind == arch.ConvBias },
+			ShortcutGradients: func(x *arch.Tensor) bool {
+				return strings.Contains(x.Name, ".shortcut.0.") || strings.Contains(x.Name, ".downsample.0.") || strings.Contains(x.Name, "_skip.")
+			},
 		} {
 			step := e.training(t, kernel.Best(), TrainingOptions{Threads: 2, Gradients: choice})
 			for range 2 {
 				if got := step.Forward(e.pictures, e.labels); got != want {
-					t.Errorf("gradients %d: loss %v, with all %v", choice, got, want)
+					t.Errorf("%s: gradients %d: loss %v, with all %v", c.name, choice, got, want)
 				}
 				if keeps != nil {
 					step.Backward()
@@ -197,7 +209,7 @@ func TestGradientChoices(t *testing.T) {
 			for i := range e.net.Units {
 				if !slices.Equal(step.BatchStatistics().Mean[i], all.BatchStatistics().Mean[i]) ||
 					!slices.Equal(step.BatchStatistics().Var[i], all.BatchStatistics().Var[i]) {
-					t.Errorf("gradients %d: other statistics of %s", choice, e.net.Units[i].BN)
+					t.Errorf("%s: gradients %d: other statistics of %s", c.name, choice, e.net.Units[i].BN)
 				}
 			}
 			if keeps == nil {
@@ -211,10 +223,10 @@ func TestGradientChoices(t *testing.T) {
 				switch got := step.Gradients().Values[i]; {
 				case !keeps(x):
 					if got != nil {
-						t.Errorf("gradients %d: one of %s", choice, x.Name)
+						t.Errorf("%s: gradients %d: one of %s", c.name, choice, x.Name)
 					}
 				case !slices.Equal(got, all.Gradients().Values[i]):
-					t.Errorf("gradients %d: another one of %s", choice, x.Name)
+					t.Errorf("%s: gradients %d: another one of %s", c.name, choice, x.Name)
 				}
 			}
 		}
