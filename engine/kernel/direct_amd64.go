@@ -9,14 +9,14 @@ import "unsafe"
 const directTaps = 36
 
 // direct is either direction of a convolution by its definition. A kernel takes
-// 16 output channels of a few pixels and keeps their sums in registers over
+// a panel of output channels of a few pixels and keeps their sums in registers over
 // input channels and taps. Where pixels and taps are comes from tables, a pair
 // for each phase: a backward convolution of stride 2 has four.
 type direct struct {
 	in, out  int // channels, of this direction
 	kernel   int
 	backward bool // filters come as in×out
-	wide     bool // computed 16 floats at a time, which gives the same bits
+	panels   []directPanel
 	source   Layout
 	dstPlane int // elements of a plane of dst
 	phases   []directPhase
@@ -30,12 +30,13 @@ type directPhase struct {
 	taps     []int32 // offsets: blocks of 8 products each, then singles
 	blocks   int
 	singles  int
-	filters  []float32 // [panel][product][16], or [8] in the last panel
+	filters  []float32 // [panel][product][output]
 }
 
 func newDirectForward(s ConvShape, wide bool) Conv[float32] {
 	d := &direct{
-		in: s.In, out: s.Out, kernel: s.Kernel, wide: wide,
+		in: s.In, out: s.Out, kernel: s.Kernel,
+		panels:   directPanels(s.Out, wide),
 		source:   paddedInput(s),
 		dstPlane: s.OutH() * s.OutW() * lanes,
 	}
@@ -47,7 +48,8 @@ func newDirectBackward(s ConvShape, wide bool) Conv[float32] {
 	rows, top, paddedRows := directBackwardAxes(s.H, s.OutH(), s)
 	cols, left, paddedCols := directBackwardAxes(s.W, s.OutW(), s)
 	d := &direct{
-		in: s.Out, out: s.In, kernel: s.Kernel, backward: true, wide: wide,
+		in: s.Out, out: s.In, kernel: s.Kernel, backward: true,
+		panels: directPanels(s.In, wide),
 		source: Layout{
 			Blocks: blocksOf(s.Out),
 			Rows:   paddedRows, Cols: paddedCols,
@@ -94,23 +96,19 @@ func (d *direct) SetFilters(w []float32) {
 	taps := d.kernel * d.kernel
 	w = w[:d.in*d.out*taps]
 	for _, p := range d.phases {
-		for out := range d.out {
-			first := out / directPanel * directPanel
-			width := d.panel(first).outputs
+		for _, panel := range d.panels {
+			filters := p.filters[panel.first*len(p.products):]
 			for i, product := range p.products {
-				from := out*d.in + product.channel
-				if d.backward {
-					from = product.channel*d.out + out
+				for lane := range min(panel.outputs, d.out-panel.first) {
+					from := (panel.first+lane)*d.in + product.channel
+					if d.backward {
+						from = product.channel*d.out + panel.first + lane
+					}
+					filters[i*panel.outputs+lane] = w[from*taps+product.tap]
 				}
-				p.filters[first*len(p.products)+i*width+out-first] = w[from*taps+product.tap]
 			}
 		}
 	}
-}
-
-// panel is the kernels for the panel from output first on.
-func (d *direct) panel(first int) directKernels {
-	return directPanelKernels(blocksOf(d.out)*lanes-first, d.wide)
 }
 
 func (d *direct) Run(dst, src []float32, images int, _ []float32, _ ...[]float32) {
@@ -120,28 +118,27 @@ func (d *direct) Run(dst, src []float32, images int, _ []float32, _ ...[]float32
 		from, to := src[n*srcLen:][:srcLen], dst[n*dstLen:][:dstLen]
 		for i := range d.phases {
 			p := &d.phases[i]
-			for out := 0; out < d.out; out += directPanel {
-				d.convolve(to, from, p, out)
+			for _, panel := range d.panels {
+				d.convolve(to, from, p, panel)
 			}
 		}
 	}
 }
 
-// convolve computes a phase's pixels of the panel from output first on. A phase
+// convolve computes a phase's pixels of a panel. A phase
 // without taps, as of a 1×1 convolution of stride 2, is all zeros.
-func (d *direct) convolve(dst, src []float32, p *directPhase, first int) {
-	k := d.panel(first)
-	larges, smalls := k.groups(p.count)
-	filters := p.filters[first*len(p.products):]
+func (d *direct) convolve(dst, src []float32, p *directPhase, panel directPanel) {
+	larges, smalls := panel.groups(p.count)
+	filters := p.filters[panel.first*len(p.products):]
 	for done := 0; done == 0 || done < p.blocks; done += directTaps {
 		blocks, singles := min(directTaps, p.blocks-done), 0
 		if done+blocks == p.blocks {
 			singles = p.singles
 		}
-		k.convolve(&dst[first/lanes*d.dstPlane], &src[0], unsafe.SliceData(filters),
+		panel.convolve(&dst[panel.first/lanes*d.dstPlane], &src[0], unsafe.SliceData(filters),
 			directTable(p.taps[done:]), directTable(p.pixels),
 			uintptr(blocks), uintptr(singles), uintptr(larges), uintptr(smalls),
 			uintptr(d.dstPlane*directElement), uintptr(done))
-		filters = filters[blocks*lanes*k.outputs:]
+		filters = filters[blocks*lanes*panel.outputs:]
 	}
 }

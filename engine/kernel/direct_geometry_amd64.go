@@ -9,57 +9,65 @@ import (
 )
 
 const (
-	directPanel = 16 // outputs that a kernel computes at once, where that many are left
-	directSmall = 4  // pixels, or taps, in a small group of either kernel
+	directSmall = 4 // pixels, or taps, in a small group of either kernel
 
 	directElement = 4 // bytes
 )
 
-// directKernels are the kernels for a panel of so many outputs.
-type directKernels struct {
-	outputs int
-	large   int // pixels, or taps, in a large group
+// directPanel is output channels that a kernel computes at once.
+type directPanel struct {
+	first, outputs int
+	large          int // pixels, or taps, in a large group
 
 	convolve func(dst, src, filters *float32, taps, pixels *int32, blocks, singles, larges, smalls, plane, add uintptr)
 	gradient func(acc, x, dy *float32, taps, pixels *int32, count, larges, smalls, plane uintptr)
 }
 
-// directPanelKernels are the kernels for the panel that begins with an output,
-// where out are left from it on; wide ones give the same bits.
-func directPanelKernels(left int, wide bool) directKernels {
-	switch {
-	case left <= lanes:
-		return directKernels{lanes, 8, directConvolve8, directGradient8}
-	case wide:
-		return directKernels{directPanel, 8, directConvolve16Wide, directGradient16Wide}
+// directPanels divides outputs, rounded up to whole blocks, into panels. Wide
+// ones give the same bits as others.
+func directPanels(outputs int, wide bool) []directPanel {
+	var panels []directPanel
+	for first, end := 0, blocksOf(outputs)*lanes; first < end; first += panels[len(panels)-1].outputs {
+		var p directPanel
+		switch left := end - first; {
+		case left >= 32 && wide:
+			p = directPanel{first, 32, 6, directConvolve32Wide, directGradient32Wide}
+		case left >= 16 && wide:
+			p = directPanel{first, 16, 8, directConvolve16Wide, directGradient16Wide}
+		case left >= 16:
+			p = directPanel{first, 16, 6, directConvolve16, directGradient16}
+		default:
+			p = directPanel{first, 8, 8, directConvolve8, directGradient8}
+		}
+		panels = append(panels, p)
 	}
-	return directKernels{directPanel, 6, directConvolve16, directGradient16}
+	return panels
 }
 
 // groups covers n by large and then small groups with the least work to
 // spare.
-func (k directKernels) groups(n int) (larges, smalls int) {
-	larges, smalls = n/k.large, ceilDiv(n%k.large, directSmall)
+func (p directPanel) groups(n int) (larges, smalls int) {
+	larges, smalls = n/p.large, ceilDiv(n%p.large, directSmall)
 	switch {
-	case n%k.large > directSmall:
+	case n%p.large > directSmall:
 		larges, smalls = larges+1, 0
-	case larges > 0 && n%k.large > 0 && n%k.large <= 2*directSmall-k.large:
+	case larges > 0 && n%p.large > 0 && n%p.large <= 2*directSmall-p.large:
 		larges, smalls = larges-1, 2
 	}
 	return larges, smalls
 }
 
 // grouped is what those groups cover.
-func (k directKernels) grouped(n int) int {
-	larges, smalls := k.groups(n)
-	return larges*k.large + smalls*directSmall
+func (p directPanel) grouped(n int) int {
+	larges, smalls := p.groups(n)
+	return larges*p.large + smalls*directSmall
 }
 
 // directPad repeats the last of x until any groups of n fit: what is computed
 // twice is stored twice.
 func directPad[E any](x []E) []E {
 	n := len(x)
-	for n > 0 && len(x) < max(directKernels{large: 6}.grouped(n), directKernels{large: 8}.grouped(n)) {
+	for n > 0 && len(x) < max(directPanel{large: 6}.grouped(n), directPanel{large: 8}.grouped(n)) {
 		x = append(x, x[n-1])
 	}
 	return x

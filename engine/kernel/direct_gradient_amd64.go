@@ -6,8 +6,8 @@ package kernel
 // the accumulator: dy of a panel, 8 KB, then stays in the L1 cache for all taps.
 const directGradientPixels = 128
 
-// directGradient is a filter gradient by its definition. A kernel takes 16
-// output channels of a few products, an input channel by a tap each, and keeps
+// directGradient is a filter gradient by its definition. A kernel takes a
+// panel of output channels of a few products, an input channel by a tap each, and keeps
 // their sums in registers over pixels. The sums are added to the accumulator
 // image by image, in order.
 type directGradient struct {
@@ -23,7 +23,7 @@ type directGradient struct {
 // directGradientPanel is a panel's place in an accumulator: [product][outputs]
 // from start on, products on to whole groups.
 type directGradientPanel struct {
-	directKernels
+	directPanel
 	start          int
 	larges, smalls int
 }
@@ -37,8 +37,8 @@ func newDirectWeightGradient(s ConvShape, wide bool) WeightGradient[float32] {
 		g.taps = append(g.taps, p.offset)
 	}
 	g.taps = directPad(g.taps)
-	for out := 0; out < s.Out; out += directPanel {
-		p := directGradientPanel{directKernels: directPanelKernels(blocksOf(s.Out)*lanes-out, wide), start: g.length}
+	for _, panel := range directPanels(s.Out, wide) {
+		p := directGradientPanel{directPanel: panel, start: g.length}
 		p.larges, p.smalls = p.groups(len(g.products))
 		g.length += p.grouped(len(g.products)) * p.outputs
 		g.panels = append(g.panels, p)
@@ -62,8 +62,8 @@ func (g *directGradient) Accumulate(acc, x, dy []float32, images int, _ []float3
 		x, dy := x[n*xLen:][:xLen], dy[n*dyLen:][:dyLen]
 		for first := 0; first < len(g.pixels); first += directGradientPixels {
 			count := min(directGradientPixels, len(g.pixels)-first)
-			for i, p := range g.panels {
-				p.gradient(&acc[p.start], &x[0], &dy[i*directPanel/lanes*plane+first*lanes],
+			for _, p := range g.panels {
+				p.gradient(&acc[p.start], &x[0], &dy[p.first/lanes*plane+first*lanes],
 					directTable(g.taps), directTable(g.pixels[first:]),
 					uintptr(count), uintptr(p.larges), uintptr(p.smalls),
 					uintptr(plane*directElement))
@@ -74,10 +74,11 @@ func (g *directGradient) Accumulate(acc, x, dy []float32, images int, _ []float3
 
 func (g *directGradient) Unpack(dw, acc []float32) {
 	taps := g.shape.Kernel * g.shape.Kernel
-	for out := range g.shape.Out {
-		p := g.panels[out/directPanel]
+	for _, p := range g.panels {
 		for i, product := range g.products {
-			dw[(out*g.shape.In+product.channel)*taps+product.tap] = acc[p.start+i*p.outputs+out%directPanel]
+			for lane := range min(p.outputs, g.shape.Out-p.first) {
+				dw[((p.first+lane)*g.shape.In+product.channel)*taps+product.tap] = acc[p.start+i*p.outputs+lane]
+			}
 		}
 	}
 }

@@ -29,7 +29,7 @@ type convolutions struct {
 	name                              string
 	winogradForward, winogradBackward func(ConvShape) Conv[float32]
 	directForward, directBackward     func(ConvShape) Conv[float32]
-	directGradient                    func(ConvShape) WeightGradient[float32]
+	directGradient, winogradGradient  func(ConvShape) WeightGradient[float32]
 	peak                              func() float64
 }
 
@@ -46,6 +46,7 @@ func widths(t testing.TB) []convolutions {
 			directForward:    func(s ConvShape) Conv[float32] { return newDirectForward(s, wide) },
 			directBackward:   func(s ConvShape) Conv[float32] { return newDirectBackward(s, wide) },
 			directGradient:   func(s ConvShape) WeightGradient[float32] { return newDirectWeightGradient(s, wide) },
+			winogradGradient: func(s ConvShape) WeightGradient[float32] { return newWinogradGradient(s, wide) },
 			peak:             f.peak,
 		})
 	}

@@ -63,6 +63,9 @@ func amd64Family(name string, wide bool, peak func() float64) *Family[float32] {
 			return newDirectBackward(s, wide)
 		},
 		NewWeightGradient: func(s ConvShape) WeightGradient[float32] {
+			if winogradIsFaster(s, s.In) {
+				return newWinogradGradient(s, wide)
+			}
 			return newDirectWeightGradient(s, wide)
 		},
 

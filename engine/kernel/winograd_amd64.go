@@ -24,22 +24,12 @@ const (
 	winogradManyFilters = 4 << 20 // elements
 )
 
-// winograd is a 3×3 convolution of stride 1 and padding 1 by Winograd's minimal
-// filtering F(4×4, 3×3) (Lavin and Gray 2015, "Fast Algorithms for
-// Convolutional Neural Networks"), at the points 0, ±5/8, ±3/2 and ∞: with d a
-// 6×6 tile of the input that overlaps its neighbours by 2, and g a filter,
-//
-//	y = Aᵀ[ Σ over input channels (GgGᵀ) ⊙ (BᵀdB) ]A
-//
-// The sum, at each of 36 positions, is a matrix product of tiles × channels by
-// channels × outputs. It runs over a block of tiles at a time, of one or more
-// images, so that what passes between the three steps stays in cache. What is
-// computed for a tile does not depend on the block it falls in.
-type winograd struct {
-	in, out  int  // channels, of this direction
-	h, w     int  // rows and columns of one image, the same on both sides
-	backward bool // filters come as in×out, to be rotated by 180°
-	wide     bool // computed 16 floats at a time, which gives the same bits
+// winogradTiling is how the images of a 3×3 convolution of stride 1 and padding
+// 1 fall into tiles, and where those lie once they are transformed.
+type winogradTiling struct {
+	in, out int  // channels, of this direction
+	h, w    int  // rows and columns of one image, the same on both sides
+	wide    bool // computed 16 floats at a time
 
 	tileRows, tileCols int // tiles of one image
 	tiles              int // tiles in a block, a multiple of 4
@@ -50,6 +40,46 @@ type winograd struct {
 	// Elements between the tiles and positions of v, the transformed input,
 	// [36][tiles][channels], and of m, the products, [36][tiles][panels·16].
 	vTile, vPosition, mTile, mPosition int
+}
+
+func newWinogradTiling(in, out int, s ConvShape, wide bool) winogradTiling {
+	if s.Kernel != 3 || s.Stride != 1 || s.Pad != 1 {
+		panic("kernel: a Winograd convolution is 3×3, of stride 1 and padding 1")
+	}
+	t := winogradTiling{
+		in: in, out: out, h: s.H, w: s.W, wide: wide,
+		tileRows:  ceilDiv(s.H, winogradTile),
+		tileCols:  ceilDiv(s.W, winogradTile),
+		inBlocks:  blocksOf(in),
+		outBlocks: blocksOf(out),
+		panels:    ceilDiv(out, winogradPanel),
+	}
+	t.vTile = min(t.inBlocks*lanes, winogradChannels)
+	t.mTile = t.panels * winogradPanel
+	t.tiles = winogradTiles
+	if winogradPositions*in*t.mTile > winogradManyFilters {
+		t.tiles = winogradManyTiles
+	}
+	t.vPosition = winogradStride(t.tiles * t.vTile)
+	t.mPosition = winogradStride(t.tiles * t.mTile)
+	return t
+}
+
+// winograd is a 3×3 convolution of stride 1 and padding 1 by Winograd's minimal
+// filtering F(4×4, 3×3) (Lavin and Gray 2015, "Fast Algorithms for
+// Convolutional Neural Networks"), at the points 0, ±5/8, ±3/2 and ∞: with d a
+// 6×6 tile of the input that overlaps its neighbours by 2, and g a filter,
+//
+//	y = Aᵀ[ Σ over input channels (GgGᵀ) ⊙ (BᵀdB) ]A
+//
+// The sum, at each of 36 positions, is a matrix product of tiles × channels by
+// channels × outputs. It runs over a block of tiles at a time, of one or more
+// images, so that what passes between the three steps stays in cache. What is
+// computed for a tile does not depend on the block it falls in, nor on the width
+// of registers.
+type winograd struct {
+	winogradTiling
+	backward bool // filters come as in×out, to be rotated by 180°
 
 	// filters is [channels/128][36][panels][128][16], fewer than 128 in the
 	// last.
@@ -57,37 +87,20 @@ type winograd struct {
 }
 
 func newWinogradForward(s ConvShape, wide bool) Conv[float32] {
-	return newWinograd(s.In, s.Out, s, false, wide)
+	return newWinograd(newWinogradTiling(s.In, s.Out, s, wide), false)
 }
 
 // newWinogradBackward uses that the gradient of a convolution of stride 1 is a
 // convolution too, of filters with rows, columns and channels swapped.
 func newWinogradBackward(s ConvShape, wide bool) Conv[float32] {
-	return newWinograd(s.Out, s.In, s, true, wide)
+	return newWinograd(newWinogradTiling(s.Out, s.In, s, wide), true)
 }
 
-func newWinograd(in, out int, s ConvShape, backward, wide bool) *winograd {
-	if s.Kernel != 3 || s.Stride != 1 || s.Pad != 1 {
-		panic("kernel: a Winograd convolution is 3×3, of stride 1 and padding 1")
+func newWinograd(t winogradTiling, backward bool) *winograd {
+	return &winograd{
+		winogradTiling: t, backward: backward,
+		filters: winogradAlign(make([]float32, winogradPositions*t.in*t.mTile+winogradLine)),
 	}
-	g := &winograd{
-		in: in, out: out, h: s.H, w: s.W, backward: backward, wide: wide,
-		tileRows:  ceilDiv(s.H, winogradTile),
-		tileCols:  ceilDiv(s.W, winogradTile),
-		inBlocks:  blocksOf(in),
-		outBlocks: blocksOf(out),
-		panels:    ceilDiv(out, winogradPanel),
-	}
-	g.vTile = min(g.inBlocks*lanes, winogradChannels)
-	g.mTile = g.panels * winogradPanel
-	g.tiles = winogradTiles
-	if winogradPositions*in*g.mTile > winogradManyFilters {
-		g.tiles = winogradManyTiles
-	}
-	g.vPosition = winogradStride(g.tiles * g.vTile)
-	g.mPosition = winogradStride(g.tiles * g.mTile)
-	g.filters = winogradAlign(make([]float32, winogradPositions*in*g.mTile+winogradLine))
-	return g
 }
 
 func ceilDiv(a, b int) int { return (a + b - 1) / b }
@@ -106,32 +119,32 @@ func winogradAlign(x []float32) []float32 {
 }
 
 // Source pads by 1, and on to whole tiles at the right and below.
-func (g *winograd) Source() Layout {
+func (t *winogradTiling) Source() Layout {
 	return Layout{
-		Blocks: g.inBlocks,
-		Rows:   g.tileRows*winogradTile + 2,
-		Cols:   g.tileCols*winogradTile + 2,
+		Blocks: t.inBlocks,
+		Rows:   t.tileRows*winogradTile + 2,
+		Cols:   t.tileCols*winogradTile + 2,
 		Top:    1, Left: 1,
-		H: g.h, W: g.w,
+		H: t.h, W: t.w,
 	}
 }
 
 // Workspace does not depend on images: it is one block's.
-func (g *winograd) Workspace(images int) int {
-	return winogradLine + g.stripLen() + winogradPositions*(g.vPosition+g.mPosition)
+func (t *winogradTiling) Workspace(images int) int {
+	return winogradLine + t.stripLen() + winogradPositions*(t.vPosition+t.mPosition)
 }
 
 // stripLen is the elements that the transforms keep between their two passes.
-func (g *winograd) stripLen() int {
+func (t *winogradTiling) stripLen() int {
 	const blocks = 2 // at once, where wide
-	return winogradStride((g.tileCols*winogradTile + 2) * winogradPoints * lanes * blocks)
+	return winogradStride((t.tileCols*winogradTile + 2) * winogradPoints * lanes * blocks)
 }
 
 // split returns the parts of a workspace.
-func (g *winograd) split(work []float32) (strip, v, m []float32) {
+func (t *winogradTiling) split(work []float32) (strip, v, m []float32) {
 	work = winogradAlign(work)
-	strip, work = work[:g.stripLen()], work[g.stripLen():]
-	return strip, work[:winogradPositions*g.vPosition], work[winogradPositions*g.vPosition:]
+	strip, work = work[:t.stripLen()], work[t.stripLen():]
+	return strip, work[:winogradPositions*t.vPosition], work[winogradPositions*t.vPosition:]
 }
 
 func (g *winograd) SetFilters(w []float32) {
@@ -200,9 +213,8 @@ func (g *winograd) Run(dst, src []float32, images int, work []float32, ahead ...
 	src = src[:images*g.Source().Len(lanes)]
 	dst = dst[:images*g.outBlocks*g.h*g.w*lanes]
 	strip, v, m := g.split(work[:g.Workspace(images)])
-	toFetch := winogradAhead{ranges: ahead}
-
 	all := images * g.tileRows * g.tileCols
+	toFetch := newWinogradAhead(ahead, g.steps(all), g.wide)
 	for first := 0; first < all; first += g.tiles {
 		tiles := min(g.tiles, all-first)
 		for channel := 0; channel < g.in; channel += winogradChannels {
@@ -221,33 +233,33 @@ type winogradRun struct {
 }
 
 // run returns the longest run from a tile on, of at most tiles.
-func (g *winograd) run(tile, tiles int) winogradRun {
-	row, col := tile/g.tileCols, tile%g.tileCols
+func (t *winogradTiling) run(tile, tiles int) winogradRun {
+	row, col := tile/t.tileCols, tile%t.tileCols
 	return winogradRun{
-		image: row / g.tileRows, row: row % g.tileRows, col: col,
-		tiles: min(tiles, g.tileCols-col),
+		image: row / t.tileRows, row: row % t.tileRows, col: col,
+		tiles: min(tiles, t.tileCols-col),
 	}
 }
 
 // transformInput writes BᵀdB of a block of tiles to v.
-func (g *winograd) transformInput(v, src, strip []float32, first, tiles, channel, channels int) {
-	l := g.Source()
+func (t *winogradTiling) transformInput(v, src, strip []float32, first, tiles, channel, channels int) {
+	l := t.Source()
 	row := l.Cols * lanes
 	plane := l.Rows * row
 	for done := 0; done < tiles; {
-		r := g.run(first+done, tiles-done)
+		r := t.run(first+done, tiles-done)
 		at := (r.image*l.Blocks+channel/lanes)*plane +
 			r.row*winogradTile*row + r.col*winogradTile*lanes
-		pairs, blocks := g.pairs(blocksOf(channels))
+		pairs, blocks := t.pairs(blocksOf(channels))
 		if pairs > 0 {
-			winogradInput512(&v[done*g.vTile], &src[at], &strip[0],
+			winogradInput512(&v[done*t.vTile], &src[at], &strip[0],
 				uintptr(r.tiles), uintptr(pairs),
-				uintptr(row*4), uintptr(plane*4), uintptr(g.vTile*4), uintptr(g.vPosition*4))
+				uintptr(row*4), uintptr(plane*4), uintptr(t.vTile*4), uintptr(t.vPosition*4))
 		}
 		if blocks > 0 {
-			winogradInput(&v[done*g.vTile+2*pairs*lanes], &src[at+2*pairs*plane], &strip[0],
+			winogradInput(&v[done*t.vTile+2*pairs*lanes], &src[at+2*pairs*plane], &strip[0],
 				uintptr(r.tiles), uintptr(blocks),
-				uintptr(row*4), uintptr(plane*4), uintptr(g.vTile*4), uintptr(g.vPosition*4))
+				uintptr(row*4), uintptr(plane*4), uintptr(t.vTile*4), uintptr(t.vPosition*4))
 		}
 		done += r.tiles
 	}
@@ -255,52 +267,108 @@ func (g *winograd) transformInput(v, src, strip []float32, first, tiles, channel
 
 // pairs divides channel blocks into pairs and single ones, as the transforms
 // take them.
-func (g *winograd) pairs(blocks int) (pairs, singles int) {
-	if !g.wide {
+func (t *winogradTiling) pairs(blocks int) (pairs, singles int) {
+	if !t.wide {
 		return 0, blocks
 	}
 	return blocks / 2, blocks % 2
 }
 
+// steps is how many steps the multiplication of so many tiles has.
+func (g *winograd) steps(all int) int {
+	steps := all / g.tiles * g.product(g.tiles, g.in).steps(g.wide)
+	if rest := all % g.tiles; rest > 0 {
+		steps += g.product(rest, g.in).steps(g.wide)
+	}
+	return steps * winogradPositions
+}
+
+// product is that of so many tiles and channels.
+func (g *winograd) product(tiles, channels int) winogradProduct {
+	return winogradProduct{
+		rows: tiles, panels: g.panels, depth: channels,
+		mRow: g.mTile, mPosition: g.mPosition,
+		vRow: g.vTile, vPosition: g.vPosition, vDepth: 1,
+		uPosition: channels * g.mTile, uPanel: channels * winogradPanel, uDepth: winogradPanel,
+	}
+}
+
 // multiply writes, or past the first channels adds, the products of a block, and
 // fetches of ahead what it has time for.
 func (g *winograd) multiply(m, v []float32, tiles, channel, channels int, ahead *winogradAhead) {
+	p := g.product(tiles, channels)
+	p.add = channel > 0
 	filters := g.filters[channel*winogradPositions*g.mTile:]
-	line, perPosition := 1, ceilDiv(tiles, 6)*g.panels*channels
-	if g.wide {
-		line, perPosition = 2, ceilDiv(tiles, 12)*ceilDiv(g.panels, 2)*channels*2
-	}
-	for p := 0; p < winogradPositions; {
-		positions, fetch := ahead.take(winogradPositions-p, perPosition*winogradLine)
-		if fetch == nil {
-			fetch, line = &v[0], 0
-		}
-		m, v, u, step := &m[p*g.mPosition], &v[p*g.vPosition], &filters[p*channels*g.mTile], uintptr(line*winogradLine*4)
-		if g.wide {
-			winogradMultiply512(m, v, u,
-				uintptr(positions), uintptr(tiles), uintptr(g.panels), uintptr(channels),
-				uintptr(g.mTile*4), uintptr(g.mPosition*4), uintptr(g.vTile*4), uintptr(g.vPosition*4), 4,
-				uintptr(channels*g.mTile*4), uintptr(channels*winogradPanel*4), winogradPanel*4,
-				uintptr(channel), fetch, step)
-		} else {
-			winogradMultiply(m, v, u,
-				uintptr(positions), uintptr(tiles), uintptr(g.panels), uintptr(channels),
-				uintptr(g.mTile*4), uintptr(g.mPosition*4), uintptr(g.vTile*4), uintptr(g.vPosition*4),
-				uintptr(channel), fetch, step)
-		}
-		p += positions
+	for done := 0; done < winogradPositions; {
+		positions, fetch := ahead.take(winogradPositions-done, p.steps(g.wide))
+		p.run(g.wide, m[done*g.mPosition:], v[done*g.vPosition:], filters[done*p.uPosition:], positions, fetch, ahead.pace)
+		done += positions
 	}
 }
 
-// winogradAhead hands out memory to fetch.
+// winogradProduct is the matrix product m = v·u, or m += v·u, at some
+// positions: rows×depth by depth×(16·panels), strides in elements.
+type winogradProduct struct {
+	rows, panels, depth       int
+	mRow, mPosition           int
+	vRow, vPosition, vDepth   int
+	uPosition, uPanel, uDepth int
+	add                       bool
+}
+
+// steps is how often the kernel prefetches at a position of the product: for
+// each group of rows and panels and depth.
+func (p winogradProduct) steps(wide bool) int {
+	if wide {
+		return ceilDiv(p.rows, 12) * ceilDiv(p.panels, 2) * p.depth
+	}
+	return ceilDiv(p.rows, 6) * p.panels * p.depth
+}
+
+// run computes the product at so many positions; unless fetch is nil, it
+// prefetches from there on, pace elements a step.
+func (p winogradProduct) run(wide bool, m, v, u []float32, positions int, fetch *float32, pace int) {
+	multiply := winogradMultiply
+	if wide {
+		multiply = winogradMultiply512
+	}
+	if fetch == nil {
+		fetch, pace = &v[0], 0
+	}
+	add := uintptr(0)
+	if p.add {
+		add = 1
+	}
+	multiply(&m[0], &v[0], &u[0], uintptr(positions), uintptr(p.rows), uintptr(p.panels), uintptr(p.depth),
+		uintptr(p.mRow*4), uintptr(p.mPosition*4),
+		uintptr(p.vRow*4), uintptr(p.vPosition*4), uintptr(p.vDepth*4),
+		uintptr(p.uPosition*4), uintptr(p.uPanel*4), uintptr(p.uDepth*4),
+		add, fetch, uintptr(pace*4))
+}
+
+// winogradAhead hands out memory to fetch, evenly: in bursts, the
+// multiplication would wait for it.
 type winogradAhead struct {
 	ranges [][]float32
 	done   int // elements of the first
+	pace   int // elements to fetch in each step
 }
 
-// take returns how many of positions positions to compute while fetching from
-// where, at so many elements a position; from is nil where nothing is left.
-func (a *winogradAhead) take(positions, perPosition int) (n int, from *float32) {
+func newWinogradAhead(ranges [][]float32, steps int, wide bool) winogradAhead {
+	most := winogradLine
+	if wide {
+		most *= 2
+	}
+	all := 0
+	for _, r := range ranges {
+		all += len(r)
+	}
+	return winogradAhead{ranges: ranges, pace: min(ceilDiv(all, steps), most)}
+}
+
+// take returns how many of positions positions of so many steps to compute
+// while fetching from where; from is nil where nothing is left.
+func (a *winogradAhead) take(positions, steps int) (n int, from *float32) {
 	for len(a.ranges) > 0 && a.done >= len(a.ranges[0]) {
 		a.ranges, a.done = a.ranges[1:], 0
 	}
@@ -308,8 +376,8 @@ func (a *winogradAhead) take(positions, perPosition int) (n int, from *float32) 
 		return positions, nil
 	}
 	left := a.ranges[0][a.done:]
-	n = min(positions, ceilDiv(len(left), perPosition))
-	a.done += n * perPosition
+	n = min(positions, ceilDiv(len(left), steps*a.pace))
+	a.done += n * steps * a.pace
 	return n, &left[0]
 }
 

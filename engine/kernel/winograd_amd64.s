@@ -318,41 +318,133 @@ GLOBL winogradInputSum<>(SB), RODATA|NOPTR, $4
 DATA winogradInputProduct<>+0(SB)/4, $(0.87890625)
 GLOBL winogradInputProduct<>(SB), RODATA|NOPTR, $4
 
-// func winogradMultiply(m *float32, v *float32, u *float32, positions uintptr, tiles uintptr, panels uintptr, channels uintptr, mTile uintptr, mPosition uintptr, vTile uintptr, vPosition uintptr, add uintptr, ahead *float32, aheadStep uintptr)
+// func winogradMultiply(m *float32, v *float32, u *float32, positions uintptr, rows uintptr, panels uintptr, depth uintptr, mRow uintptr, mPosition uintptr, vRow uintptr, vPosition uintptr, vDepth uintptr, uPosition uintptr, uPanel uintptr, uDepth uintptr, add uintptr, ahead *float32, aheadStep uintptr)
 // Requires: AVX, FMA3, MMX+
-TEXT ·winogradMultiply(SB), NOSPLIT, $24-112
+TEXT ·winogradMultiply(SB), NOSPLIT, $88-144
+	MOVQ positions+24(FP), AX
+	MOVQ AX, (SP)
 	MOVQ m+0(FP), AX
-	MOVQ v+8(FP), CX
-	MOVQ u+16(FP), DX
-	MOVQ mTile+56(FP), BX
-	MOVQ vTile+72(FP), SI
-	MOVQ positions+24(FP), DI
-	MOVQ DI, (SP)
-	MOVQ ahead+96(FP), DI
-	MOVQ DI, 16(SP)
+	MOVQ AX, 24(SP)
+	MOVQ v+8(FP), AX
+	MOVQ AX, 32(SP)
+	MOVQ u+16(FP), AX
+	MOVQ AX, 40(SP)
+	MOVQ ahead+128(FP), AX
+	MOVQ AX, 80(SP)
 
 position:
-	MOVQ panels+40(FP), DI
-	MOVQ DI, 8(SP)
-	MOVQ AX, DI
+	MOVQ panels+40(FP), AX
+	MOVQ AX, 8(SP)
+	MOVQ 24(SP), AX
+	MOVQ AX, 48(SP)
+	MOVQ 40(SP), AX
+	MOVQ AX, 56(SP)
 
 panel:
-	MOVQ tiles+32(FP), R10
-	MOVQ DI, R8
-	MOVQ CX, R9
+	MOVQ 48(SP), AX
+	MOVQ AX, 64(SP)
+	MOVQ 32(SP), AX
+	MOVQ AX, 72(SP)
+	MOVQ rows+32(FP), AX
+	MOVQ AX, 16(SP)
 
-group:
-	CMPQ R10, $0x08
-	JG   six
-	CMPQ R10, $0x05
-	JE   six
-	CMPQ R10, $0x06
-	JNE  four
+panels1Rows:
+	CMPQ 16(SP), $0x08
+	JE   panels1Rows4
+	CMPQ 16(SP), $0x04
+	JG   panels1Rows6
 
-six:
-	LEAQ   (SI)(SI*2), R12
-	ADDQ   R9, R12
-	MOVQ   DX, R11
+panels1Rows4:
+	MOVQ   vRow+72(FP), AX
+	LEAQ   (AX)(AX*2), CX
+	MOVQ   72(SP), DX
+	LEAQ   (DX)(CX*1), CX
+	MOVQ   uPanel+104(FP), BX
+	MOVQ   vDepth+88(FP), SI
+	MOVQ   uDepth+112(FP), DI
+	MOVQ   depth+48(FP), R8
+	MOVQ   56(SP), BX
+	MOVQ   aheadStep+136(FP), R10
+	MOVQ   80(SP), R9
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+
+panels1Rows4Depth:
+	VMOVUPS      (BX), Y8
+	VMOVUPS      32(BX), Y9
+	VBROADCASTSS (DX), Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS (DX)(AX*1), Y10
+	VFMADD231PS  Y8, Y10, Y2
+	VFMADD231PS  Y9, Y10, Y3
+	VBROADCASTSS (DX)(AX*2), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS (CX), Y10
+	VFMADD231PS  Y8, Y10, Y6
+	VFMADD231PS  Y9, Y10, Y7
+	ADDQ         SI, DX
+	ADDQ         SI, CX
+	ADDQ         DI, BX
+	PREFETCHT1   (R9)
+	ADDQ         R10, R9
+	DECQ         R8
+	JNE          panels1Rows4Depth
+	MOVQ         R9, 80(SP)
+	MOVQ         mRow+56(FP), AX
+	LEAQ         (AX)(AX*2), CX
+	MOVQ         64(SP), DX
+	LEAQ         (DX)(CX*1), CX
+	MOVQ         add+120(FP), BX
+	TESTQ        BX, BX
+	JE           panels1Rows4Store
+	VADDPS       (DX), Y0, Y0
+	VADDPS       32(DX), Y1, Y1
+	VADDPS       (DX)(AX*1), Y2, Y2
+	VADDPS       32(DX)(AX*1), Y3, Y3
+	VADDPS       (DX)(AX*2), Y4, Y4
+	VADDPS       32(DX)(AX*2), Y5, Y5
+	VADDPS       (CX), Y6, Y6
+	VADDPS       32(CX), Y7, Y7
+
+panels1Rows4Store:
+	VMOVUPS Y0, (DX)
+	VMOVUPS Y1, 32(DX)
+	VMOVUPS Y2, (DX)(AX*1)
+	VMOVUPS Y3, 32(DX)(AX*1)
+	VMOVUPS Y4, (DX)(AX*2)
+	VMOVUPS Y5, 32(DX)(AX*2)
+	VMOVUPS Y6, (CX)
+	VMOVUPS Y7, 32(CX)
+	MOVQ    vRow+72(FP), AX
+	IMUL3Q  $0x04, AX, AX
+	ADDQ    AX, 72(SP)
+	MOVQ    mRow+56(FP), AX
+	IMUL3Q  $0x04, AX, AX
+	ADDQ    AX, 64(SP)
+	SUBQ    $0x04, 16(SP)
+	JG      panels1Rows
+	JMP     panels1Done
+
+panels1Rows6:
+	MOVQ   vRow+72(FP), AX
+	LEAQ   (AX)(AX*2), CX
+	MOVQ   72(SP), DX
+	LEAQ   (DX)(CX*1), CX
+	MOVQ   uPanel+104(FP), BX
+	MOVQ   vDepth+88(FP), SI
+	MOVQ   uDepth+112(FP), DI
+	MOVQ   depth+48(FP), R8
+	MOVQ   56(SP), BX
+	MOVQ   aheadStep+136(FP), R10
+	MOVQ   80(SP), R9
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -365,344 +457,90 @@ six:
 	VXORPS Y9, Y9, Y9
 	VXORPS Y10, Y10, Y10
 	VXORPS Y11, Y11, Y11
-	MOVQ   aheadStep+104(FP), R15
-	MOVQ   16(SP), R14
-	MOVQ   channels+48(FP), BP
-	MOVQ   BP, R13
-	SHRQ   $0x02, R13
-	JE     sixRest
 
-sixChannels:
-	PREFETCHT1   (R14)
-	ADDQ         R15, R14
-	VMOVUPS      (R11), Y12
-	VMOVUPS      32(R11), Y13
-	VBROADCASTSS (R9), Y14
+panels1Rows6Depth:
+	VMOVUPS      (BX), Y12
+	VMOVUPS      32(BX), Y13
+	VBROADCASTSS (DX), Y14
 	VFMADD231PS  Y12, Y14, Y0
 	VFMADD231PS  Y13, Y14, Y1
-	VBROADCASTSS (R9)(SI*1), Y14
+	VBROADCASTSS (DX)(AX*1), Y14
 	VFMADD231PS  Y12, Y14, Y2
 	VFMADD231PS  Y13, Y14, Y3
-	VBROADCASTSS (R9)(SI*2), Y14
+	VBROADCASTSS (DX)(AX*2), Y14
 	VFMADD231PS  Y12, Y14, Y4
 	VFMADD231PS  Y13, Y14, Y5
-	VBROADCASTSS (R12), Y14
+	VBROADCASTSS (CX), Y14
 	VFMADD231PS  Y12, Y14, Y6
 	VFMADD231PS  Y13, Y14, Y7
-	VBROADCASTSS (R12)(SI*1), Y14
+	VBROADCASTSS (CX)(AX*1), Y14
 	VFMADD231PS  Y12, Y14, Y8
 	VFMADD231PS  Y13, Y14, Y9
-	VBROADCASTSS (R12)(SI*2), Y14
+	VBROADCASTSS (CX)(AX*2), Y14
 	VFMADD231PS  Y12, Y14, Y10
 	VFMADD231PS  Y13, Y14, Y11
-	PREFETCHT1   (R14)
-	ADDQ         R15, R14
-	VMOVUPS      64(R11), Y12
-	VMOVUPS      96(R11), Y13
-	VBROADCASTSS 4(R9), Y14
-	VFMADD231PS  Y12, Y14, Y0
-	VFMADD231PS  Y13, Y14, Y1
-	VBROADCASTSS 4(R9)(SI*1), Y14
-	VFMADD231PS  Y12, Y14, Y2
-	VFMADD231PS  Y13, Y14, Y3
-	VBROADCASTSS 4(R9)(SI*2), Y14
-	VFMADD231PS  Y12, Y14, Y4
-	VFMADD231PS  Y13, Y14, Y5
-	VBROADCASTSS 4(R12), Y14
-	VFMADD231PS  Y12, Y14, Y6
-	VFMADD231PS  Y13, Y14, Y7
-	VBROADCASTSS 4(R12)(SI*1), Y14
-	VFMADD231PS  Y12, Y14, Y8
-	VFMADD231PS  Y13, Y14, Y9
-	VBROADCASTSS 4(R12)(SI*2), Y14
-	VFMADD231PS  Y12, Y14, Y10
-	VFMADD231PS  Y13, Y14, Y11
-	PREFETCHT1   (R14)
-	ADDQ         R15, R14
-	VMOVUPS      128(R11), Y12
-	VMOVUPS      160(R11), Y13
-	VBROADCASTSS 8(R9), Y14
-	VFMADD231PS  Y12, Y14, Y0
-	VFMADD231PS  Y13, Y14, Y1
-	VBROADCASTSS 8(R9)(SI*1), Y14
-	VFMADD231PS  Y12, Y14, Y2
-	VFMADD231PS  Y13, Y14, Y3
-	VBROADCASTSS 8(R9)(SI*2), Y14
-	VFMADD231PS  Y12, Y14, Y4
-	VFMADD231PS  Y13, Y14, Y5
-	VBROADCASTSS 8(R12), Y14
-	VFMADD231PS  Y12, Y14, Y6
-	VFMADD231PS  Y13, Y14, Y7
-	VBROADCASTSS 8(R12)(SI*1), Y14
-	VFMADD231PS  Y12, Y14, Y8
-	VFMADD231PS  Y13, Y14, Y9
-	VBROADCASTSS 8(R12)(SI*2), Y14
-	VFMADD231PS  Y12, Y14, Y10
-	VFMADD231PS  Y13, Y14, Y11
-	PREFETCHT1   (R14)
-	ADDQ         R15, R14
-	VMOVUPS      192(R11), Y12
-	VMOVUPS      224(R11), Y13
-	VBROADCASTSS 12(R9), Y14
-	VFMADD231PS  Y12, Y14, Y0
-	VFMADD231PS  Y13, Y14, Y1
-	VBROADCASTSS 12(R9)(SI*1), Y14
-	VFMADD231PS  Y12, Y14, Y2
-	VFMADD231PS  Y13, Y14, Y3
-	VBROADCASTSS 12(R9)(SI*2), Y14
-	VFMADD231PS  Y12, Y14, Y4
-	VFMADD231PS  Y13, Y14, Y5
-	VBROADCASTSS 12(R12), Y14
-	VFMADD231PS  Y12, Y14, Y6
-	VFMADD231PS  Y13, Y14, Y7
-	VBROADCASTSS 12(R12)(SI*1), Y14
-	VFMADD231PS  Y12, Y14, Y8
-	VFMADD231PS  Y13, Y14, Y9
-	VBROADCASTSS 12(R12)(SI*2), Y14
-	VFMADD231PS  Y12, Y14, Y10
-	VFMADD231PS  Y13, Y14, Y11
-	ADDQ         $0x00000100, R11
-	ADDQ         $0x10, R9
-	ADDQ         $0x10, R12
-	DECQ         R13
-	JNE          sixChannels
+	ADDQ         SI, DX
+	ADDQ         SI, CX
+	ADDQ         DI, BX
+	PREFETCHT1   (R9)
+	ADDQ         R10, R9
+	DECQ         R8
+	JNE          panels1Rows6Depth
+	MOVQ         R9, 80(SP)
+	MOVQ         mRow+56(FP), AX
+	LEAQ         (AX)(AX*2), CX
+	MOVQ         64(SP), DX
+	LEAQ         (DX)(CX*1), CX
+	MOVQ         add+120(FP), BX
+	TESTQ        BX, BX
+	JE           panels1Rows6Store
+	VADDPS       (DX), Y0, Y0
+	VADDPS       32(DX), Y1, Y1
+	VADDPS       (DX)(AX*1), Y2, Y2
+	VADDPS       32(DX)(AX*1), Y3, Y3
+	VADDPS       (DX)(AX*2), Y4, Y4
+	VADDPS       32(DX)(AX*2), Y5, Y5
+	VADDPS       (CX), Y6, Y6
+	VADDPS       32(CX), Y7, Y7
+	VADDPS       (CX)(AX*1), Y8, Y8
+	VADDPS       32(CX)(AX*1), Y9, Y9
+	VADDPS       (CX)(AX*2), Y10, Y10
+	VADDPS       32(CX)(AX*2), Y11, Y11
 
-sixRest:
-	ANDQ $0x03, BP
-	JE   sixSum
+panels1Rows6Store:
+	VMOVUPS Y0, (DX)
+	VMOVUPS Y1, 32(DX)
+	VMOVUPS Y2, (DX)(AX*1)
+	VMOVUPS Y3, 32(DX)(AX*1)
+	VMOVUPS Y4, (DX)(AX*2)
+	VMOVUPS Y5, 32(DX)(AX*2)
+	VMOVUPS Y6, (CX)
+	VMOVUPS Y7, 32(CX)
+	VMOVUPS Y8, (CX)(AX*1)
+	VMOVUPS Y9, 32(CX)(AX*1)
+	VMOVUPS Y10, (CX)(AX*2)
+	VMOVUPS Y11, 32(CX)(AX*2)
+	MOVQ    vRow+72(FP), AX
+	IMUL3Q  $0x06, AX, AX
+	ADDQ    AX, 72(SP)
+	MOVQ    mRow+56(FP), AX
+	IMUL3Q  $0x06, AX, AX
+	ADDQ    AX, 64(SP)
+	SUBQ    $0x06, 16(SP)
+	JG      panels1Rows
 
-sixChannel:
-	PREFETCHT1   (R14)
-	ADDQ         R15, R14
-	VMOVUPS      (R11), Y12
-	VMOVUPS      32(R11), Y13
-	VBROADCASTSS (R9), Y14
-	VFMADD231PS  Y12, Y14, Y0
-	VFMADD231PS  Y13, Y14, Y1
-	VBROADCASTSS (R9)(SI*1), Y14
-	VFMADD231PS  Y12, Y14, Y2
-	VFMADD231PS  Y13, Y14, Y3
-	VBROADCASTSS (R9)(SI*2), Y14
-	VFMADD231PS  Y12, Y14, Y4
-	VFMADD231PS  Y13, Y14, Y5
-	VBROADCASTSS (R12), Y14
-	VFMADD231PS  Y12, Y14, Y6
-	VFMADD231PS  Y13, Y14, Y7
-	VBROADCASTSS (R12)(SI*1), Y14
-	VFMADD231PS  Y12, Y14, Y8
-	VFMADD231PS  Y13, Y14, Y9
-	VBROADCASTSS (R12)(SI*2), Y14
-	VFMADD231PS  Y12, Y14, Y10
-	VFMADD231PS  Y13, Y14, Y11
-	ADDQ         $0x00000040, R11
-	ADDQ         $0x04, R9
-	ADDQ         $0x04, R12
-	DECQ         BP
-	JNE          sixChannel
-
-sixSum:
-	MOVQ   R14, 16(SP)
-	LEAQ   (BX)(BX*2), R13
-	ADDQ   R8, R13
-	MOVQ   add+88(FP), R9
-	TESTQ  R9, R9
-	JE     sixStore
-	VADDPS (R8), Y0, Y0
-	VADDPS 32(R8), Y1, Y1
-	VADDPS (R8)(BX*1), Y2, Y2
-	VADDPS 32(R8)(BX*1), Y3, Y3
-	VADDPS (R8)(BX*2), Y4, Y4
-	VADDPS 32(R8)(BX*2), Y5, Y5
-	VADDPS (R13), Y6, Y6
-	VADDPS 32(R13), Y7, Y7
-	VADDPS (R13)(BX*1), Y8, Y8
-	VADDPS 32(R13)(BX*1), Y9, Y9
-	VADDPS (R13)(BX*2), Y10, Y10
-	VADDPS 32(R13)(BX*2), Y11, Y11
-
-sixStore:
-	VMOVUPS Y0, (R8)
-	VMOVUPS Y1, 32(R8)
-	VMOVUPS Y2, (R8)(BX*1)
-	VMOVUPS Y3, 32(R8)(BX*1)
-	VMOVUPS Y4, (R8)(BX*2)
-	VMOVUPS Y5, 32(R8)(BX*2)
-	VMOVUPS Y6, (R13)
-	VMOVUPS Y7, 32(R13)
-	VMOVUPS Y8, (R13)(BX*1)
-	VMOVUPS Y9, 32(R13)(BX*1)
-	VMOVUPS Y10, (R13)(BX*2)
-	VMOVUPS Y11, 32(R13)(BX*2)
-	MOVQ    channels+48(FP), R8
-	SHLQ    $0x02, R8
-	SUBQ    R8, R12
-	LEAQ    (SI)(SI*2), R9
-	ADDQ    R12, R9
-	LEAQ    (BX)(BX*2), R8
-	ADDQ    R13, R8
-	SUBQ    $0x06, R10
-	JG      group
-	JMP     panelDone
-
-four:
-	LEAQ   (SI)(SI*2), R12
-	ADDQ   R9, R12
-	MOVQ   DX, R11
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	MOVQ   aheadStep+104(FP), R15
-	MOVQ   16(SP), R14
-	MOVQ   channels+48(FP), BP
-	MOVQ   BP, R13
-	SHRQ   $0x02, R13
-	JE     fourRest
-
-fourChannels:
-	PREFETCHT1   (R14)
-	ADDQ         R15, R14
-	VMOVUPS      (R11), Y8
-	VMOVUPS      32(R11), Y9
-	VBROADCASTSS (R9), Y10
-	VFMADD231PS  Y8, Y10, Y0
-	VFMADD231PS  Y9, Y10, Y1
-	VBROADCASTSS (R9)(SI*1), Y10
-	VFMADD231PS  Y8, Y10, Y2
-	VFMADD231PS  Y9, Y10, Y3
-	VBROADCASTSS (R9)(SI*2), Y10
-	VFMADD231PS  Y8, Y10, Y4
-	VFMADD231PS  Y9, Y10, Y5
-	VBROADCASTSS (R12), Y10
-	VFMADD231PS  Y8, Y10, Y6
-	VFMADD231PS  Y9, Y10, Y7
-	PREFETCHT1   (R14)
-	ADDQ         R15, R14
-	VMOVUPS      64(R11), Y8
-	VMOVUPS      96(R11), Y9
-	VBROADCASTSS 4(R9), Y10
-	VFMADD231PS  Y8, Y10, Y0
-	VFMADD231PS  Y9, Y10, Y1
-	VBROADCASTSS 4(R9)(SI*1), Y10
-	VFMADD231PS  Y8, Y10, Y2
-	VFMADD231PS  Y9, Y10, Y3
-	VBROADCASTSS 4(R9)(SI*2), Y10
-	VFMADD231PS  Y8, Y10, Y4
-	VFMADD231PS  Y9, Y10, Y5
-	VBROADCASTSS 4(R12), Y10
-	VFMADD231PS  Y8, Y10, Y6
-	VFMADD231PS  Y9, Y10, Y7
-	PREFETCHT1   (R14)
-	ADDQ         R15, R14
-	VMOVUPS      128(R11), Y8
-	VMOVUPS      160(R11), Y9
-	VBROADCASTSS 8(R9), Y10
-	VFMADD231PS  Y8, Y10, Y0
-	VFMADD231PS  Y9, Y10, Y1
-	VBROADCASTSS 8(R9)(SI*1), Y10
-	VFMADD231PS  Y8, Y10, Y2
-	VFMADD231PS  Y9, Y10, Y3
-	VBROADCASTSS 8(R9)(SI*2), Y10
-	VFMADD231PS  Y8, Y10, Y4
-	VFMADD231PS  Y9, Y10, Y5
-	VBROADCASTSS 8(R12), Y10
-	VFMADD231PS  Y8, Y10, Y6
-	VFMADD231PS  Y9, Y10, Y7
-	PREFETCHT1   (R14)
-	ADDQ         R15, R14
-	VMOVUPS      192(R11), Y8
-	VMOVUPS      224(R11), Y9
-	VBROADCASTSS 12(R9), Y10
-	VFMADD231PS  Y8, Y10, Y0
-	VFMADD231PS  Y9, Y10, Y1
-	VBROADCASTSS 12(R9)(SI*1), Y10
-	VFMADD231PS  Y8, Y10, Y2
-	VFMADD231PS  Y9, Y10, Y3
-	VBROADCASTSS 12(R9)(SI*2), Y10
-	VFMADD231PS  Y8, Y10, Y4
-	VFMADD231PS  Y9, Y10, Y5
-	VBROADCASTSS 12(R12), Y10
-	VFMADD231PS  Y8, Y10, Y6
-	VFMADD231PS  Y9, Y10, Y7
-	ADDQ         $0x00000100, R11
-	ADDQ         $0x10, R9
-	ADDQ         $0x10, R12
-	DECQ         R13
-	JNE          fourChannels
-
-fourRest:
-	ANDQ $0x03, BP
-	JE   fourSum
-
-fourChannel:
-	PREFETCHT1   (R14)
-	ADDQ         R15, R14
-	VMOVUPS      (R11), Y8
-	VMOVUPS      32(R11), Y9
-	VBROADCASTSS (R9), Y10
-	VFMADD231PS  Y8, Y10, Y0
-	VFMADD231PS  Y9, Y10, Y1
-	VBROADCASTSS (R9)(SI*1), Y10
-	VFMADD231PS  Y8, Y10, Y2
-	VFMADD231PS  Y9, Y10, Y3
-	VBROADCASTSS (R9)(SI*2), Y10
-	VFMADD231PS  Y8, Y10, Y4
-	VFMADD231PS  Y9, Y10, Y5
-	VBROADCASTSS (R12), Y10
-	VFMADD231PS  Y8, Y10, Y6
-	VFMADD231PS  Y9, Y10, Y7
-	ADDQ         $0x00000040, R11
-	ADDQ         $0x04, R9
-	ADDQ         $0x04, R12
-	DECQ         BP
-	JNE          fourChannel
-
-fourSum:
-	MOVQ   R14, 16(SP)
-	LEAQ   (BX)(BX*2), R13
-	ADDQ   R8, R13
-	MOVQ   add+88(FP), R9
-	TESTQ  R9, R9
-	JE     fourStore
-	VADDPS (R8), Y0, Y0
-	VADDPS 32(R8), Y1, Y1
-	VADDPS (R8)(BX*1), Y2, Y2
-	VADDPS 32(R8)(BX*1), Y3, Y3
-	VADDPS (R8)(BX*2), Y4, Y4
-	VADDPS 32(R8)(BX*2), Y5, Y5
-	VADDPS (R13), Y6, Y6
-	VADDPS 32(R13), Y7, Y7
-
-fourStore:
-	VMOVUPS Y0, (R8)
-	VMOVUPS Y1, 32(R8)
-	VMOVUPS Y2, (R8)(BX*1)
-	VMOVUPS Y3, 32(R8)(BX*1)
-	VMOVUPS Y4, (R8)(BX*2)
-	VMOVUPS Y5, 32(R8)(BX*2)
-	VMOVUPS Y6, (R13)
-	VMOVUPS Y7, 32(R13)
-	MOVQ    channels+48(FP), R8
-	SHLQ    $0x02, R8
-	SUBQ    R8, R12
-	LEAQ    (R12)(SI*1), R9
-	LEAQ    (R13)(BX*1), R8
-	SUBQ    $0x04, R10
-	JG      group
-
-panelDone:
-	MOVQ R11, DX
-	ADDQ $0x40, DI
-	DECQ 8(SP)
+panels1Done:
+	ADDQ $0x00000040, 48(SP)
+	MOVQ uPanel+104(FP), AX
+	ADDQ AX, 56(SP)
+	SUBQ $0x01, 8(SP)
 	JNE  panel
-	MOVQ mPosition+64(FP), DI
-	MOVQ vPosition+80(FP), R8
-	ADDQ DI, AX
-	ADDQ R8, CX
+	MOVQ mPosition+64(FP), AX
+	ADDQ AX, 24(SP)
+	MOVQ vPosition+80(FP), AX
+	ADDQ AX, 32(SP)
+	MOVQ uPosition+96(FP), AX
+	ADDQ AX, 40(SP)
 	DECQ (SP)
 	JNE  position
 	VZEROUPPER
@@ -1046,15 +884,542 @@ GLOBL winogradOutputA3<>(SB), RODATA|NOPTR, $4
 DATA winogradOutputB3<>+0(SB)/4, $(3.375)
 GLOBL winogradOutputB3<>(SB), RODATA|NOPTR, $4
 
+// func winogradOutputGradient(d *float32, dy *float32, scratch *float32, tiles uintptr, blocks uintptr, row uintptr, plane uintptr, tile uintptr, position uintptr)
+// Requires: AVX, FMA3
+TEXT ·winogradOutputGradient(SB), NOSPLIT, $8-72
+	VBROADCASTSS winogradOutputA<>+0(SB), Y0
+	VBROADCASTSS winogradOutputB<>+0(SB), Y1
+	VBROADCASTSS winogradOutputA2<>+0(SB), Y2
+	VBROADCASTSS winogradOutputB2<>+0(SB), Y3
+	VBROADCASTSS winogradOutputA3<>+0(SB), Y4
+	VBROADCASTSS winogradOutputB3<>+0(SB), Y5
+	MOVQ         dy+8(FP), AX
+	MOVQ         d+0(FP), CX
+	MOVQ         scratch+16(FP), DX
+	MOVQ         blocks+32(FP), BX
+	MOVQ         BX, (SP)
+
+block:
+	MOVQ tiles+24(FP), DI
+	MOVQ AX, BX
+	MOVQ CX, SI
+
+tile:
+	MOVQ        row+40(FP), R8
+	LEAQ        (R8)(R8*2), R9
+	LEAQ        (R8)(R8*4), R10
+	VMOVUPS     (BX), Y6
+	VMOVUPS     (BX)(R8*1), Y7
+	VMOVUPS     (BX)(R8*2), Y8
+	VMOVUPS     (BX)(R9*1), Y9
+	VMOVAPS     Y6, Y10
+	VMOVAPS     Y6, Y11
+	VFMADD231PS Y2, Y8, Y10
+	VFMADD231PS Y3, Y8, Y11
+	VMULPS      Y0, Y7, Y8
+	VMULPS      Y1, Y7, Y7
+	VFMADD231PS Y4, Y9, Y8
+	VFMADD231PS Y5, Y9, Y7
+	VSUBPS      Y8, Y10, Y12
+	VSUBPS      Y7, Y11, Y13
+	VADDPS      Y8, Y10, Y10
+	VADDPS      Y7, Y11, Y11
+	VMOVUPS     Y6, (DX)
+	VMOVUPS     Y10, 128(DX)
+	VMOVUPS     Y12, 256(DX)
+	VMOVUPS     Y11, 384(DX)
+	VMOVUPS     Y13, 512(DX)
+	VMOVUPS     Y9, 640(DX)
+	VMOVUPS     32(BX), Y6
+	VMOVUPS     32(BX)(R8*1), Y7
+	VMOVUPS     32(BX)(R8*2), Y8
+	VMOVUPS     32(BX)(R9*1), Y9
+	VMOVAPS     Y6, Y10
+	VMOVAPS     Y6, Y11
+	VFMADD231PS Y2, Y8, Y10
+	VFMADD231PS Y3, Y8, Y11
+	VMULPS      Y0, Y7, Y8
+	VMULPS      Y1, Y7, Y7
+	VFMADD231PS Y4, Y9, Y8
+	VFMADD231PS Y5, Y9, Y7
+	VSUBPS      Y8, Y10, Y12
+	VSUBPS      Y7, Y11, Y13
+	VADDPS      Y8, Y10, Y10
+	VADDPS      Y7, Y11, Y11
+	VMOVUPS     Y6, 32(DX)
+	VMOVUPS     Y10, 160(DX)
+	VMOVUPS     Y12, 288(DX)
+	VMOVUPS     Y11, 416(DX)
+	VMOVUPS     Y13, 544(DX)
+	VMOVUPS     Y9, 672(DX)
+	VMOVUPS     64(BX), Y6
+	VMOVUPS     64(BX)(R8*1), Y7
+	VMOVUPS     64(BX)(R8*2), Y8
+	VMOVUPS     64(BX)(R9*1), Y9
+	VMOVAPS     Y6, Y10
+	VMOVAPS     Y6, Y11
+	VFMADD231PS Y2, Y8, Y10
+	VFMADD231PS Y3, Y8, Y11
+	VMULPS      Y0, Y7, Y8
+	VMULPS      Y1, Y7, Y7
+	VFMADD231PS Y4, Y9, Y8
+	VFMADD231PS Y5, Y9, Y7
+	VSUBPS      Y8, Y10, Y12
+	VSUBPS      Y7, Y11, Y13
+	VADDPS      Y8, Y10, Y10
+	VADDPS      Y7, Y11, Y11
+	VMOVUPS     Y6, 64(DX)
+	VMOVUPS     Y10, 192(DX)
+	VMOVUPS     Y12, 320(DX)
+	VMOVUPS     Y11, 448(DX)
+	VMOVUPS     Y13, 576(DX)
+	VMOVUPS     Y9, 704(DX)
+	VMOVUPS     96(BX), Y6
+	VMOVUPS     96(BX)(R8*1), Y7
+	VMOVUPS     96(BX)(R8*2), Y8
+	VMOVUPS     96(BX)(R9*1), Y9
+	VMOVAPS     Y6, Y10
+	VMOVAPS     Y6, Y11
+	VFMADD231PS Y2, Y8, Y10
+	VFMADD231PS Y3, Y8, Y11
+	VMULPS      Y0, Y7, Y8
+	VMULPS      Y1, Y7, Y7
+	VFMADD231PS Y4, Y9, Y8
+	VFMADD231PS Y5, Y9, Y7
+	VSUBPS      Y8, Y10, Y12
+	VSUBPS      Y7, Y11, Y13
+	VADDPS      Y8, Y10, Y10
+	VADDPS      Y7, Y11, Y11
+	VMOVUPS     Y6, 96(DX)
+	VMOVUPS     Y10, 224(DX)
+	VMOVUPS     Y12, 352(DX)
+	VMOVUPS     Y11, 480(DX)
+	VMOVUPS     Y13, 608(DX)
+	VMOVUPS     Y9, 736(DX)
+	MOVQ        position+64(FP), R8
+	LEAQ        (R8)(R8*2), R9
+	LEAQ        (R8)(R8*4), R10
+	LEAQ        (R8)(R10*1), R11
+	MOVQ        SI, R12
+	VMOVUPS     (DX), Y6
+	VMOVUPS     32(DX), Y7
+	VMOVUPS     64(DX), Y8
+	VMOVUPS     96(DX), Y9
+	VMOVAPS     Y6, Y10
+	VMOVAPS     Y6, Y11
+	VFMADD231PS Y2, Y8, Y10
+	VFMADD231PS Y3, Y8, Y11
+	VMULPS      Y0, Y7, Y8
+	VMULPS      Y1, Y7, Y7
+	VFMADD231PS Y4, Y9, Y8
+	VFMADD231PS Y5, Y9, Y7
+	VSUBPS      Y8, Y10, Y12
+	VSUBPS      Y7, Y11, Y13
+	VADDPS      Y8, Y10, Y10
+	VADDPS      Y7, Y11, Y11
+	VMOVUPS     Y6, (R12)
+	VMOVUPS     Y10, (R12)(R8*1)
+	VMOVUPS     Y12, (R12)(R8*2)
+	VMOVUPS     Y11, (R12)(R9*1)
+	VMOVUPS     Y13, (R12)(R8*4)
+	VMOVUPS     Y9, (R12)(R10*1)
+	ADDQ        R11, R12
+	VMOVUPS     128(DX), Y6
+	VMOVUPS     160(DX), Y7
+	VMOVUPS     192(DX), Y8
+	VMOVUPS     224(DX), Y9
+	VMOVAPS     Y6, Y10
+	VMOVAPS     Y6, Y11
+	VFMADD231PS Y2, Y8, Y10
+	VFMADD231PS Y3, Y8, Y11
+	VMULPS      Y0, Y7, Y8
+	VMULPS      Y1, Y7, Y7
+	VFMADD231PS Y4, Y9, Y8
+	VFMADD231PS Y5, Y9, Y7
+	VSUBPS      Y8, Y10, Y12
+	VSUBPS      Y7, Y11, Y13
+	VADDPS      Y8, Y10, Y10
+	VADDPS      Y7, Y11, Y11
+	VMOVUPS     Y6, (R12)
+	VMOVUPS     Y10, (R12)(R8*1)
+	VMOVUPS     Y12, (R12)(R8*2)
+	VMOVUPS     Y11, (R12)(R9*1)
+	VMOVUPS     Y13, (R12)(R8*4)
+	VMOVUPS     Y9, (R12)(R10*1)
+	ADDQ        R11, R12
+	VMOVUPS     256(DX), Y6
+	VMOVUPS     288(DX), Y7
+	VMOVUPS     320(DX), Y8
+	VMOVUPS     352(DX), Y9
+	VMOVAPS     Y6, Y10
+	VMOVAPS     Y6, Y11
+	VFMADD231PS Y2, Y8, Y10
+	VFMADD231PS Y3, Y8, Y11
+	VMULPS      Y0, Y7, Y8
+	VMULPS      Y1, Y7, Y7
+	VFMADD231PS Y4, Y9, Y8
+	VFMADD231PS Y5, Y9, Y7
+	VSUBPS      Y8, Y10, Y12
+	VSUBPS      Y7, Y11, Y13
+	VADDPS      Y8, Y10, Y10
+	VADDPS      Y7, Y11, Y11
+	VMOVUPS     Y6, (R12)
+	VMOVUPS     Y10, (R12)(R8*1)
+	VMOVUPS     Y12, (R12)(R8*2)
+	VMOVUPS     Y11, (R12)(R9*1)
+	VMOVUPS     Y13, (R12)(R8*4)
+	VMOVUPS     Y9, (R12)(R10*1)
+	ADDQ        R11, R12
+	VMOVUPS     384(DX), Y6
+	VMOVUPS     416(DX), Y7
+	VMOVUPS     448(DX), Y8
+	VMOVUPS     480(DX), Y9
+	VMOVAPS     Y6, Y10
+	VMOVAPS     Y6, Y11
+	VFMADD231PS Y2, Y8, Y10
+	VFMADD231PS Y3, Y8, Y11
+	VMULPS      Y0, Y7, Y8
+	VMULPS      Y1, Y7, Y7
+	VFMADD231PS Y4, Y9, Y8
+	VFMADD231PS Y5, Y9, Y7
+	VSUBPS      Y8, Y10, Y12
+	VSUBPS      Y7, Y11, Y13
+	VADDPS      Y8, Y10, Y10
+	VADDPS      Y7, Y11, Y11
+	VMOVUPS     Y6, (R12)
+	VMOVUPS     Y10, (R12)(R8*1)
+	VMOVUPS     Y12, (R12)(R8*2)
+	VMOVUPS     Y11, (R12)(R9*1)
+	VMOVUPS     Y13, (R12)(R8*4)
+	VMOVUPS     Y9, (R12)(R10*1)
+	ADDQ        R11, R12
+	VMOVUPS     512(DX), Y6
+	VMOVUPS     544(DX), Y7
+	VMOVUPS     576(DX), Y8
+	VMOVUPS     608(DX), Y9
+	VMOVAPS     Y6, Y10
+	VMOVAPS     Y6, Y11
+	VFMADD231PS Y2, Y8, Y10
+	VFMADD231PS Y3, Y8, Y11
+	VMULPS      Y0, Y7, Y8
+	VMULPS      Y1, Y7, Y7
+	VFMADD231PS Y4, Y9, Y8
+	VFMADD231PS Y5, Y9, Y7
+	VSUBPS      Y8, Y10, Y12
+	VSUBPS      Y7, Y11, Y13
+	VADDPS      Y8, Y10, Y10
+	VADDPS      Y7, Y11, Y11
+	VMOVUPS     Y6, (R12)
+	VMOVUPS     Y10, (R12)(R8*1)
+	VMOVUPS     Y12, (R12)(R8*2)
+	VMOVUPS     Y11, (R12)(R9*1)
+	VMOVUPS     Y13, (R12)(R8*4)
+	VMOVUPS     Y9, (R12)(R10*1)
+	ADDQ        R11, R12
+	VMOVUPS     640(DX), Y6
+	VMOVUPS     672(DX), Y7
+	VMOVUPS     704(DX), Y8
+	VMOVUPS     736(DX), Y9
+	VMOVAPS     Y6, Y10
+	VMOVAPS     Y6, Y11
+	VFMADD231PS Y2, Y8, Y10
+	VFMADD231PS Y3, Y8, Y11
+	VMULPS      Y0, Y7, Y8
+	VMULPS      Y1, Y7, Y7
+	VFMADD231PS Y4, Y9, Y8
+	VFMADD231PS Y5, Y9, Y7
+	VSUBPS      Y8, Y10, Y12
+	VSUBPS      Y7, Y11, Y13
+	VADDPS      Y8, Y10, Y10
+	VADDPS      Y7, Y11, Y11
+	VMOVUPS     Y6, (R12)
+	VMOVUPS     Y10, (R12)(R8*1)
+	VMOVUPS     Y12, (R12)(R8*2)
+	VMOVUPS     Y11, (R12)(R9*1)
+	VMOVUPS     Y13, (R12)(R8*4)
+	VMOVUPS     Y9, (R12)(R10*1)
+	ADDQ        $0x80, BX
+	MOVQ        tile+56(FP), R8
+	ADDQ        R8, SI
+	DECQ        DI
+	JNE         tile
+	ADDQ        $0x20, CX
+	MOVQ        plane+48(FP), BX
+	ADDQ        BX, AX
+	DECQ        (SP)
+	JNE         block
+	VZEROUPPER
+	RET
+
+// func winogradFilterGradient(acc *float32, m *float32, scratch *float32, channels uintptr, outputs uintptr, position uintptr)
+// Requires: AVX, FMA3
+TEXT ·winogradFilterGradient(SB), NOSPLIT, $0-48
+	VBROADCASTSS winogradFilterScale0<>+0(SB), Y0
+	VBROADCASTSS winogradFilterScaleA<>+0(SB), Y1
+	VBROADCASTSS winogradFilterScaleB<>+0(SB), Y2
+	VBROADCASTSS winogradFilterA<>+0(SB), Y3
+	VBROADCASTSS winogradFilterB<>+0(SB), Y4
+	VBROADCASTSS winogradFilterA2<>+0(SB), Y5
+	VBROADCASTSS winogradFilterB2<>+0(SB), Y6
+	MOVQ         acc+0(FP), AX
+	MOVQ         m+8(FP), CX
+	MOVQ         scratch+16(FP), DX
+	MOVQ         channels+24(FP), BX
+
+channel:
+	MOVQ outputs+32(FP), SI
+	MOVQ SI, DI
+	SHLQ $0x02, DI
+
+outputs:
+	MOVQ        position+40(FP), R8
+	LEAQ        (R8)(R8*2), R9
+	LEAQ        (R8)(R8*4), R10
+	LEAQ        (R8)(R10*1), R11
+	MOVQ        CX, R12
+	VMOVUPS     (R12), Y7
+	VMOVUPS     (R12)(R8*1), Y8
+	VMOVUPS     (R12)(R8*2), Y9
+	VMOVUPS     (R12)(R9*1), Y10
+	VMOVUPS     (R12)(R8*4), Y11
+	VMOVUPS     (R12)(R10*1), Y12
+	VADDPS      Y9, Y8, Y13
+	VSUBPS      Y9, Y8, Y8
+	VADDPS      Y11, Y10, Y9
+	VSUBPS      Y11, Y10, Y10
+	VMULPS      Y0, Y7, Y7
+	VFMADD231PS Y1, Y13, Y7
+	VFMADD231PS Y2, Y9, Y7
+	VMULPS      Y3, Y8, Y8
+	VFMADD231PS Y4, Y10, Y8
+	VFMADD231PS Y5, Y13, Y12
+	VFMADD231PS Y6, Y9, Y12
+	VMOVUPS     Y7, (DX)
+	VMOVUPS     Y8, 192(DX)
+	VMOVUPS     Y12, 384(DX)
+	ADDQ        R11, R12
+	VMOVUPS     (R12), Y7
+	VMOVUPS     (R12)(R8*1), Y8
+	VMOVUPS     (R12)(R8*2), Y9
+	VMOVUPS     (R12)(R9*1), Y10
+	VMOVUPS     (R12)(R8*4), Y11
+	VMOVUPS     (R12)(R10*1), Y12
+	VADDPS      Y9, Y8, Y13
+	VSUBPS      Y9, Y8, Y8
+	VADDPS      Y11, Y10, Y9
+	VSUBPS      Y11, Y10, Y10
+	VMULPS      Y0, Y7, Y7
+	VFMADD231PS Y1, Y13, Y7
+	VFMADD231PS Y2, Y9, Y7
+	VMULPS      Y3, Y8, Y8
+	VFMADD231PS Y4, Y10, Y8
+	VFMADD231PS Y5, Y13, Y12
+	VFMADD231PS Y6, Y9, Y12
+	VMOVUPS     Y7, 32(DX)
+	VMOVUPS     Y8, 224(DX)
+	VMOVUPS     Y12, 416(DX)
+	ADDQ        R11, R12
+	VMOVUPS     (R12), Y7
+	VMOVUPS     (R12)(R8*1), Y8
+	VMOVUPS     (R12)(R8*2), Y9
+	VMOVUPS     (R12)(R9*1), Y10
+	VMOVUPS     (R12)(R8*4), Y11
+	VMOVUPS     (R12)(R10*1), Y12
+	VADDPS      Y9, Y8, Y13
+	VSUBPS      Y9, Y8, Y8
+	VADDPS      Y11, Y10, Y9
+	VSUBPS      Y11, Y10, Y10
+	VMULPS      Y0, Y7, Y7
+	VFMADD231PS Y1, Y13, Y7
+	VFMADD231PS Y2, Y9, Y7
+	VMULPS      Y3, Y8, Y8
+	VFMADD231PS Y4, Y10, Y8
+	VFMADD231PS Y5, Y13, Y12
+	VFMADD231PS Y6, Y9, Y12
+	VMOVUPS     Y7, 64(DX)
+	VMOVUPS     Y8, 256(DX)
+	VMOVUPS     Y12, 448(DX)
+	ADDQ        R11, R12
+	VMOVUPS     (R12), Y7
+	VMOVUPS     (R12)(R8*1), Y8
+	VMOVUPS     (R12)(R8*2), Y9
+	VMOVUPS     (R12)(R9*1), Y10
+	VMOVUPS     (R12)(R8*4), Y11
+	VMOVUPS     (R12)(R10*1), Y12
+	VADDPS      Y9, Y8, Y13
+	VSUBPS      Y9, Y8, Y8
+	VADDPS      Y11, Y10, Y9
+	VSUBPS      Y11, Y10, Y10
+	VMULPS      Y0, Y7, Y7
+	VFMADD231PS Y1, Y13, Y7
+	VFMADD231PS Y2, Y9, Y7
+	VMULPS      Y3, Y8, Y8
+	VFMADD231PS Y4, Y10, Y8
+	VFMADD231PS Y5, Y13, Y12
+	VFMADD231PS Y6, Y9, Y12
+	VMOVUPS     Y7, 96(DX)
+	VMOVUPS     Y8, 288(DX)
+	VMOVUPS     Y12, 480(DX)
+	ADDQ        R11, R12
+	VMOVUPS     (R12), Y7
+	VMOVUPS     (R12)(R8*1), Y8
+	VMOVUPS     (R12)(R8*2), Y9
+	VMOVUPS     (R12)(R9*1), Y10
+	VMOVUPS     (R12)(R8*4), Y11
+	VMOVUPS     (R12)(R10*1), Y12
+	VADDPS      Y9, Y8, Y13
+	VSUBPS      Y9, Y8, Y8
+	VADDPS      Y11, Y10, Y9
+	VSUBPS      Y11, Y10, Y10
+	VMULPS      Y0, Y7, Y7
+	VFMADD231PS Y1, Y13, Y7
+	VFMADD231PS Y2, Y9, Y7
+	VMULPS      Y3, Y8, Y8
+	VFMADD231PS Y4, Y10, Y8
+	VFMADD231PS Y5, Y13, Y12
+	VFMADD231PS Y6, Y9, Y12
+	VMOVUPS     Y7, 128(DX)
+	VMOVUPS     Y8, 320(DX)
+	VMOVUPS     Y12, 512(DX)
+	ADDQ        R11, R12
+	VMOVUPS     (R12), Y7
+	VMOVUPS     (R12)(R8*1), Y8
+	VMOVUPS     (R12)(R8*2), Y9
+	VMOVUPS     (R12)(R9*1), Y10
+	VMOVUPS     (R12)(R8*4), Y11
+	VMOVUPS     (R12)(R10*1), Y12
+	VADDPS      Y9, Y8, Y13
+	VSUBPS      Y9, Y8, Y8
+	VADDPS      Y11, Y10, Y9
+	VSUBPS      Y11, Y10, Y10
+	VMULPS      Y0, Y7, Y7
+	VFMADD231PS Y1, Y13, Y7
+	VFMADD231PS Y2, Y9, Y7
+	VMULPS      Y3, Y8, Y8
+	VFMADD231PS Y4, Y10, Y8
+	VFMADD231PS Y5, Y13, Y12
+	VFMADD231PS Y6, Y9, Y12
+	VMOVUPS     Y7, 160(DX)
+	VMOVUPS     Y8, 352(DX)
+	VMOVUPS     Y12, 544(DX)
+	MOVQ        AX, R8
+	VMOVUPS     (DX), Y7
+	VMOVUPS     32(DX), Y8
+	VMOVUPS     64(DX), Y9
+	VMOVUPS     96(DX), Y10
+	VMOVUPS     128(DX), Y11
+	VMOVUPS     160(DX), Y12
+	VADDPS      Y9, Y8, Y13
+	VSUBPS      Y9, Y8, Y8
+	VADDPS      Y11, Y10, Y9
+	VSUBPS      Y11, Y10, Y10
+	VMULPS      Y0, Y7, Y7
+	VFMADD231PS Y1, Y13, Y7
+	VFMADD231PS Y2, Y9, Y7
+	VMULPS      Y3, Y8, Y8
+	VFMADD231PS Y4, Y10, Y8
+	VFMADD231PS Y5, Y13, Y12
+	VFMADD231PS Y6, Y9, Y12
+	VMOVUPS     192(DX), Y9
+	VMOVUPS     224(DX), Y10
+	VMOVUPS     256(DX), Y11
+	VMOVUPS     288(DX), Y13
+	VMOVUPS     320(DX), Y14
+	VMOVUPS     352(DX), Y15
+	VADDPS      Y11, Y10, Y16
+	VSUBPS      Y11, Y10, Y10
+	VADDPS      Y14, Y13, Y11
+	VSUBPS      Y14, Y13, Y13
+	VMULPS      Y0, Y9, Y9
+	VFMADD231PS Y1, Y16, Y9
+	VFMADD231PS Y2, Y11, Y9
+	VMULPS      Y3, Y10, Y10
+	VFMADD231PS Y4, Y13, Y10
+	VFMADD231PS Y5, Y16, Y15
+	VFMADD231PS Y6, Y11, Y15
+	VMOVUPS     384(DX), Y11
+	VMOVUPS     416(DX), Y13
+	VMOVUPS     448(DX), Y14
+	VMOVUPS     480(DX), Y16
+	VMOVUPS     512(DX), Y17
+	VMOVUPS     544(DX), Y18
+	VADDPS      Y14, Y13, Y19
+	VSUBPS      Y14, Y13, Y13
+	VADDPS      Y17, Y16, Y14
+	VSUBPS      Y17, Y16, Y16
+	VMULPS      Y0, Y11, Y11
+	VFMADD231PS Y1, Y19, Y11
+	VFMADD231PS Y2, Y14, Y11
+	VMULPS      Y3, Y13, Y13
+	VFMADD231PS Y4, Y16, Y13
+	VFMADD231PS Y5, Y19, Y18
+	VFMADD231PS Y6, Y14, Y18
+	VADDPS      (R8), Y7, Y7
+	VMOVUPS     Y7, (R8)
+	ADDQ        DI, R8
+	VADDPS      (R8), Y9, Y9
+	VMOVUPS     Y9, (R8)
+	ADDQ        DI, R8
+	VADDPS      (R8), Y11, Y11
+	VMOVUPS     Y11, (R8)
+	ADDQ        DI, R8
+	VADDPS      (R8), Y8, Y8
+	VMOVUPS     Y8, (R8)
+	ADDQ        DI, R8
+	VADDPS      (R8), Y10, Y10
+	VMOVUPS     Y10, (R8)
+	ADDQ        DI, R8
+	VADDPS      (R8), Y13, Y13
+	VMOVUPS     Y13, (R8)
+	ADDQ        DI, R8
+	VADDPS      (R8), Y12, Y12
+	VMOVUPS     Y12, (R8)
+	ADDQ        DI, R8
+	VADDPS      (R8), Y15, Y15
+	VMOVUPS     Y15, (R8)
+	ADDQ        DI, R8
+	VADDPS      (R8), Y18, Y18
+	VMOVUPS     Y18, (R8)
+	ADDQ        $0x20, AX
+	ADDQ        $0x20, CX
+	SUBQ        $0x08, SI
+	JNE         outputs
+	LEAQ        (AX)(DI*8), AX
+	DECQ        BX
+	JNE         channel
+	VZEROUPPER
+	RET
+
+DATA winogradFilterScale0<>+0(SB)/4, $(1.1377778)
+GLOBL winogradFilterScale0<>(SB), RODATA|NOPTR, $4
+
+DATA winogradFilterScaleA<>+0(SB)/4, $(-0.68840337)
+GLOBL winogradFilterScaleA<>(SB), RODATA|NOPTR, $4
+
+DATA winogradFilterScaleB<>+0(SB)/4, $(0.11951447)
+GLOBL winogradFilterScaleB<>(SB), RODATA|NOPTR, $4
+
+DATA winogradFilterA<>+0(SB)/4, $(-0.4302521)
+GLOBL winogradFilterA<>(SB), RODATA|NOPTR, $4
+
+DATA winogradFilterB<>+0(SB)/4, $(0.17927171)
+GLOBL winogradFilterB<>(SB), RODATA|NOPTR, $4
+
+DATA winogradFilterA2<>+0(SB)/4, $(-0.26890758)
+GLOBL winogradFilterA2<>(SB), RODATA|NOPTR, $4
+
+DATA winogradFilterB2<>+0(SB)/4, $(0.26890758)
+GLOBL winogradFilterB2<>(SB), RODATA|NOPTR, $4
+
 // func winogradInput512(v *float32, src *float32, strip *float32, tiles uintptr, pairs uintptr, row uintptr, plane uintptr, tile uintptr, position uintptr)
 // Requires: AVX, AVX512DQ, AVX512F, MMX+
 TEXT ·winogradInput512(SB), NOSPLIT, $8-72
-	VBROADCASTSS winogradInputA512<>+0(SB), Z0
-	VBROADCASTSS winogradInputB512<>+0(SB), Z1
-	VBROADCASTSS winogradInputA2512<>+0(SB), Z2
-	VBROADCASTSS winogradInputB2512<>+0(SB), Z3
-	VBROADCASTSS winogradInputSum512<>+0(SB), Z4
-	VBROADCASTSS winogradInputProduct512<>+0(SB), Z5
+	VBROADCASTSS winogradInputA<>+0(SB), Z0
+	VBROADCASTSS winogradInputB<>+0(SB), Z1
+	VBROADCASTSS winogradInputA2<>+0(SB), Z2
+	VBROADCASTSS winogradInputB2<>+0(SB), Z3
+	VBROADCASTSS winogradInputSum<>+0(SB), Z4
+	VBROADCASTSS winogradInputProduct<>+0(SB), Z5
 	MOVQ         src+8(FP), AX
 	MOVQ         v+0(FP), CX
 	MOVQ         pairs+32(FP), DX
@@ -1366,24 +1731,6 @@ tiles:
 	VZEROUPPER
 	RET
 
-DATA winogradInputA512<>+0(SB)/4, $(0.625)
-GLOBL winogradInputA512<>(SB), RODATA|NOPTR, $4
-
-DATA winogradInputB512<>+0(SB)/4, $(1.5)
-GLOBL winogradInputB512<>(SB), RODATA|NOPTR, $4
-
-DATA winogradInputA2512<>+0(SB)/4, $(0.390625)
-GLOBL winogradInputA2512<>(SB), RODATA|NOPTR, $4
-
-DATA winogradInputB2512<>+0(SB)/4, $(2.25)
-GLOBL winogradInputB2512<>(SB), RODATA|NOPTR, $4
-
-DATA winogradInputSum512<>+0(SB)/4, $(2.640625)
-GLOBL winogradInputSum512<>(SB), RODATA|NOPTR, $4
-
-DATA winogradInputProduct512<>+0(SB)/4, $(0.87890625)
-GLOBL winogradInputProduct512<>(SB), RODATA|NOPTR, $4
-
 // func winogradMultiply512(m *float32, v *float32, u *float32, positions uintptr, rows uintptr, panels uintptr, depth uintptr, mRow uintptr, mPosition uintptr, vRow uintptr, vPosition uintptr, vDepth uintptr, uPosition uintptr, uPanel uintptr, uDepth uintptr, add uintptr, ahead *float32, aheadStep uintptr)
 // Requires: AVX, AVX512DQ, AVX512F, MMX+
 TEXT ·winogradMultiply512(SB), NOSPLIT, $88-144
@@ -1408,7 +1755,7 @@ position:
 
 panel:
 	CMPQ 8(SP), $0x02
-	JL   single
+	JL   panels1
 	MOVQ 48(SP), AX
 	MOVQ AX, 64(SP)
 	MOVQ 32(SP), AX
@@ -1416,11 +1763,13 @@ panel:
 	MOVQ rows+32(FP), AX
 	MOVQ AX, 16(SP)
 
-pairRows:
+panels2Rows:
+	CMPQ   16(SP), $0x10
+	JE     panels2Rows8
 	CMPQ   16(SP), $0x08
-	JG     pair12
+	JG     panels2Rows12
 	CMPQ   16(SP), $0x04
-	JG     pair8
+	JG     panels2Rows8
 	MOVQ   vRow+72(FP), AX
 	LEAQ   (AX)(AX*2), CX
 	MOVQ   72(SP), DX
@@ -1441,7 +1790,7 @@ pairRows:
 	VXORPS Z6, Z6, Z6
 	VXORPS Z7, Z7, Z7
 
-pair4Depth:
+panels2Rows4Depth:
 	VMOVUPS      (BX), Z8
 	VMOVUPS      (BX)(SI*1), Z9
 	VBROADCASTSS (DX), Z10
@@ -1463,7 +1812,7 @@ pair4Depth:
 	PREFETCHT1   64(R10)
 	ADDQ         R11, R10
 	DECQ         R9
-	JNE          pair4Depth
+	JNE          panels2Rows4Depth
 	MOVQ         R10, 80(SP)
 	MOVQ         mRow+56(FP), AX
 	LEAQ         (AX)(AX*2), CX
@@ -1471,7 +1820,7 @@ pair4Depth:
 	LEAQ         (DX)(CX*1), CX
 	MOVQ         add+120(FP), BX
 	TESTQ        BX, BX
-	JE           pair4Store
+	JE           panels2Rows4Store
 	VADDPS       (DX), Z0, Z0
 	VADDPS       64(DX), Z1, Z1
 	VADDPS       (DX)(AX*1), Z2, Z2
@@ -1481,7 +1830,7 @@ pair4Depth:
 	VADDPS       (CX), Z6, Z6
 	VADDPS       64(CX), Z7, Z7
 
-pair4Store:
+panels2Rows4Store:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, 64(DX)
 	VMOVUPS Z2, (DX)(AX*1)
@@ -1497,10 +1846,10 @@ pair4Store:
 	IMUL3Q  $0x04, AX, AX
 	ADDQ    AX, 64(SP)
 	SUBQ    $0x04, 16(SP)
-	JG      pairRows
-	JMP     pairDone
+	JG      panels2Rows
+	JMP     panels2Done
 
-pair8:
+panels2Rows8:
 	MOVQ   vRow+72(FP), AX
 	LEAQ   (AX)(AX*2), CX
 	MOVQ   72(SP), DX
@@ -1530,7 +1879,7 @@ pair8:
 	VXORPS Z14, Z14, Z14
 	VXORPS Z15, Z15, Z15
 
-pair8Depth:
+panels2Rows8Depth:
 	VMOVUPS      (SI), Z16
 	VMOVUPS      (SI)(DI*1), Z17
 	VBROADCASTSS (DX), Z18
@@ -1565,7 +1914,7 @@ pair8Depth:
 	PREFETCHT1   64(R11)
 	ADDQ         R12, R11
 	DECQ         R10
-	JNE          pair8Depth
+	JNE          panels2Rows8Depth
 	MOVQ         R11, 80(SP)
 	MOVQ         mRow+56(FP), AX
 	LEAQ         (AX)(AX*2), CX
@@ -1574,7 +1923,7 @@ pair8Depth:
 	LEAQ         (BX)(CX*1), CX
 	MOVQ         add+120(FP), SI
 	TESTQ        SI, SI
-	JE           pair8Store
+	JE           panels2Rows8Store
 	VADDPS       (DX), Z0, Z0
 	VADDPS       64(DX), Z1, Z1
 	VADDPS       (DX)(AX*1), Z2, Z2
@@ -1592,7 +1941,7 @@ pair8Depth:
 	VADDPS       (CX)(AX*1), Z14, Z14
 	VADDPS       64(CX)(AX*1), Z15, Z15
 
-pair8Store:
+panels2Rows8Store:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, 64(DX)
 	VMOVUPS Z2, (DX)(AX*1)
@@ -1616,10 +1965,10 @@ pair8Store:
 	IMUL3Q  $0x08, AX, AX
 	ADDQ    AX, 64(SP)
 	SUBQ    $0x08, 16(SP)
-	JG      pairRows
-	JMP     pairDone
+	JG      panels2Rows
+	JMP     panels2Done
 
-pair12:
+panels2Rows12:
 	MOVQ   vRow+72(FP), AX
 	LEAQ   (AX)(AX*2), CX
 	MOVQ   72(SP), DX
@@ -1658,7 +2007,7 @@ pair12:
 	VXORPS Z22, Z22, Z22
 	VXORPS Z23, Z23, Z23
 
-pair12Depth:
+panels2Rows12Depth:
 	VMOVUPS      (DI), Z24
 	VMOVUPS      (DI)(R8*1), Z25
 	VBROADCASTSS (DX), Z26
@@ -1706,7 +2055,7 @@ pair12Depth:
 	PREFETCHT1   64(R12)
 	ADDQ         R13, R12
 	DECQ         R11
-	JNE          pair12Depth
+	JNE          panels2Rows12Depth
 	MOVQ         R12, 80(SP)
 	MOVQ         mRow+56(FP), AX
 	LEAQ         (AX)(AX*2), CX
@@ -1716,7 +2065,7 @@ pair12Depth:
 	LEAQ         (SI)(CX*1), CX
 	MOVQ         add+120(FP), DI
 	TESTQ        DI, DI
-	JE           pair12Store
+	JE           panels2Rows12Store
 	VADDPS       (DX), Z0, Z0
 	VADDPS       64(DX), Z1, Z1
 	VADDPS       (DX)(AX*1), Z2, Z2
@@ -1742,7 +2091,7 @@ pair12Depth:
 	VADDPS       (CX)(AX*2), Z22, Z22
 	VADDPS       64(CX)(AX*2), Z23, Z23
 
-pair12Store:
+panels2Rows12Store:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, 64(DX)
 	VMOVUPS Z2, (DX)(AX*1)
@@ -1774,9 +2123,9 @@ pair12Store:
 	IMUL3Q  $0x0c, AX, AX
 	ADDQ    AX, 64(SP)
 	SUBQ    $0x0c, 16(SP)
-	JG      pairRows
+	JG      panels2Rows
 
-pairDone:
+panels2Done:
 	ADDQ $0x00000080, 48(SP)
 	MOVQ uPanel+104(FP), AX
 	ADDQ AX, 56(SP)
@@ -1785,7 +2134,7 @@ pairDone:
 	JNE  panel
 	JMP  panelsDone
 
-single:
+panels1:
 	MOVQ 48(SP), AX
 	MOVQ AX, 64(SP)
 	MOVQ 32(SP), AX
@@ -1793,11 +2142,13 @@ single:
 	MOVQ rows+32(FP), AX
 	MOVQ AX, 16(SP)
 
-singleRows:
+panels1Rows:
+	CMPQ   16(SP), $0x10
+	JE     panels1Rows8
 	CMPQ   16(SP), $0x08
-	JG     single12
+	JG     panels1Rows12
 	CMPQ   16(SP), $0x04
-	JG     single8
+	JG     panels1Rows8
 	MOVQ   vRow+72(FP), AX
 	LEAQ   (AX)(AX*2), CX
 	MOVQ   72(SP), DX
@@ -1814,7 +2165,7 @@ singleRows:
 	VXORPS Z2, Z2, Z2
 	VXORPS Z3, Z3, Z3
 
-single4Depth:
+panels1Rows4Depth:
 	VMOVUPS          (BX), Z4
 	VFMADD231PS.BCST (DX), Z4, Z0
 	VFMADD231PS.BCST (DX)(AX*1), Z4, Z1
@@ -1827,7 +2178,7 @@ single4Depth:
 	PREFETCHT1       64(R9)
 	ADDQ             R10, R9
 	DECQ             R8
-	JNE              single4Depth
+	JNE              panels1Rows4Depth
 	MOVQ             R9, 80(SP)
 	MOVQ             mRow+56(FP), AX
 	LEAQ             (AX)(AX*2), CX
@@ -1835,13 +2186,13 @@ single4Depth:
 	LEAQ             (DX)(CX*1), CX
 	MOVQ             add+120(FP), BX
 	TESTQ            BX, BX
-	JE               single4Store
+	JE               panels1Rows4Store
 	VADDPS           (DX), Z0, Z0
 	VADDPS           (DX)(AX*1), Z1, Z1
 	VADDPS           (DX)(AX*2), Z2, Z2
 	VADDPS           (CX), Z3, Z3
 
-single4Store:
+panels1Rows4Store:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, (DX)(AX*1)
 	VMOVUPS Z2, (DX)(AX*2)
@@ -1853,10 +2204,10 @@ single4Store:
 	IMUL3Q  $0x04, AX, AX
 	ADDQ    AX, 64(SP)
 	SUBQ    $0x04, 16(SP)
-	JG      singleRows
-	JMP     singleDone
+	JG      panels1Rows
+	JMP     panels1Done
 
-single8:
+panels1Rows8:
 	MOVQ   vRow+72(FP), AX
 	LEAQ   (AX)(AX*2), CX
 	MOVQ   72(SP), DX
@@ -1878,7 +2229,7 @@ single8:
 	VXORPS Z6, Z6, Z6
 	VXORPS Z7, Z7, Z7
 
-single8Depth:
+panels1Rows8Depth:
 	VMOVUPS          (SI), Z8
 	VFMADD231PS.BCST (DX), Z8, Z0
 	VFMADD231PS.BCST (DX)(AX*1), Z8, Z1
@@ -1896,7 +2247,7 @@ single8Depth:
 	PREFETCHT1       64(R10)
 	ADDQ             R11, R10
 	DECQ             R9
-	JNE              single8Depth
+	JNE              panels1Rows8Depth
 	MOVQ             R10, 80(SP)
 	MOVQ             mRow+56(FP), AX
 	LEAQ             (AX)(AX*2), CX
@@ -1905,7 +2256,7 @@ single8Depth:
 	LEAQ             (BX)(CX*1), CX
 	MOVQ             add+120(FP), SI
 	TESTQ            SI, SI
-	JE               single8Store
+	JE               panels1Rows8Store
 	VADDPS           (DX), Z0, Z0
 	VADDPS           (DX)(AX*1), Z1, Z1
 	VADDPS           (DX)(AX*2), Z2, Z2
@@ -1915,7 +2266,7 @@ single8Depth:
 	VADDPS           (CX), Z6, Z6
 	VADDPS           (CX)(AX*1), Z7, Z7
 
-single8Store:
+panels1Rows8Store:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, (DX)(AX*1)
 	VMOVUPS Z2, (DX)(AX*2)
@@ -1931,10 +2282,10 @@ single8Store:
 	IMUL3Q  $0x08, AX, AX
 	ADDQ    AX, 64(SP)
 	SUBQ    $0x08, 16(SP)
-	JG      singleRows
-	JMP     singleDone
+	JG      panels1Rows
+	JMP     panels1Done
 
-single12:
+panels1Rows12:
 	MOVQ   vRow+72(FP), AX
 	LEAQ   (AX)(AX*2), CX
 	MOVQ   72(SP), DX
@@ -1961,7 +2312,7 @@ single12:
 	VXORPS Z10, Z10, Z10
 	VXORPS Z11, Z11, Z11
 
-single12Depth:
+panels1Rows12Depth:
 	VMOVUPS          (DI), Z12
 	VFMADD231PS.BCST (DX), Z12, Z0
 	VFMADD231PS.BCST (DX)(AX*1), Z12, Z1
@@ -1984,7 +2335,7 @@ single12Depth:
 	PREFETCHT1       64(R11)
 	ADDQ             R12, R11
 	DECQ             R10
-	JNE              single12Depth
+	JNE              panels1Rows12Depth
 	MOVQ             R11, 80(SP)
 	MOVQ             mRow+56(FP), AX
 	LEAQ             (AX)(AX*2), CX
@@ -1994,7 +2345,7 @@ single12Depth:
 	LEAQ             (SI)(CX*1), CX
 	MOVQ             add+120(FP), DI
 	TESTQ            DI, DI
-	JE               single12Store
+	JE               panels1Rows12Store
 	VADDPS           (DX), Z0, Z0
 	VADDPS           (DX)(AX*1), Z1, Z1
 	VADDPS           (DX)(AX*2), Z2, Z2
@@ -2008,7 +2359,7 @@ single12Depth:
 	VADDPS           (CX)(AX*1), Z10, Z10
 	VADDPS           (CX)(AX*2), Z11, Z11
 
-single12Store:
+panels1Rows12Store:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, (DX)(AX*1)
 	VMOVUPS Z2, (DX)(AX*2)
@@ -2028,13 +2379,14 @@ single12Store:
 	IMUL3Q  $0x0c, AX, AX
 	ADDQ    AX, 64(SP)
 	SUBQ    $0x0c, 16(SP)
-	JG      singleRows
+	JG      panels1Rows
 
-singleDone:
+panels1Done:
 	ADDQ $0x00000040, 48(SP)
 	MOVQ uPanel+104(FP), AX
 	ADDQ AX, 56(SP)
 	SUBQ $0x01, 8(SP)
+	JNE  panel
 
 panelsDone:
 	MOVQ mPosition+64(FP), AX
@@ -2051,12 +2403,12 @@ panelsDone:
 // func winogradOutput512(dst *float32, m *float32, scratch *float32, tiles uintptr, pairs uintptr, rows uintptr, columns uintptr, row uintptr, plane uintptr, tile uintptr, position uintptr)
 // Requires: AVX, AVX512DQ, AVX512F, MMX+
 TEXT ·winogradOutput512(SB), NOSPLIT, $8-88
-	VBROADCASTSS winogradOutputA512<>+0(SB), Z0
-	VBROADCASTSS winogradOutputB512<>+0(SB), Z1
-	VBROADCASTSS winogradOutputA2512<>+0(SB), Z2
-	VBROADCASTSS winogradOutputB2512<>+0(SB), Z3
-	VBROADCASTSS winogradOutputA3512<>+0(SB), Z4
-	VBROADCASTSS winogradOutputB3512<>+0(SB), Z5
+	VBROADCASTSS winogradOutputA<>+0(SB), Z0
+	VBROADCASTSS winogradOutputB<>+0(SB), Z1
+	VBROADCASTSS winogradOutputA2<>+0(SB), Z2
+	VBROADCASTSS winogradOutputB2<>+0(SB), Z3
+	VBROADCASTSS winogradOutputA3<>+0(SB), Z4
+	VBROADCASTSS winogradOutputB3<>+0(SB), Z5
 	MOVQ         dst+0(FP), AX
 	MOVQ         m+8(FP), CX
 	MOVQ         scratch+16(FP), DX
@@ -2398,20 +2750,527 @@ written:
 	VZEROUPPER
 	RET
 
-DATA winogradOutputA512<>+0(SB)/4, $(0.625)
-GLOBL winogradOutputA512<>(SB), RODATA|NOPTR, $4
+// func winogradOutputGradient512(d *float32, dy *float32, scratch *float32, tiles uintptr, pairs uintptr, row uintptr, plane uintptr, tile uintptr, position uintptr)
+// Requires: AVX, AVX512DQ, AVX512F
+TEXT ·winogradOutputGradient512(SB), NOSPLIT, $8-72
+	VBROADCASTSS winogradOutputA<>+0(SB), Z0
+	VBROADCASTSS winogradOutputB<>+0(SB), Z1
+	VBROADCASTSS winogradOutputA2<>+0(SB), Z2
+	VBROADCASTSS winogradOutputB2<>+0(SB), Z3
+	VBROADCASTSS winogradOutputA3<>+0(SB), Z4
+	VBROADCASTSS winogradOutputB3<>+0(SB), Z5
+	MOVQ         dy+8(FP), AX
+	MOVQ         d+0(FP), CX
+	MOVQ         scratch+16(FP), DX
+	MOVQ         pairs+32(FP), BX
+	MOVQ         BX, (SP)
 
-DATA winogradOutputB512<>+0(SB)/4, $(1.5)
-GLOBL winogradOutputB512<>(SB), RODATA|NOPTR, $4
+block:
+	MOVQ tiles+24(FP), DI
+	MOVQ AX, BX
+	MOVQ CX, SI
 
-DATA winogradOutputA2512<>+0(SB)/4, $(0.390625)
-GLOBL winogradOutputA2512<>(SB), RODATA|NOPTR, $4
+tile:
+	MOVQ         row+40(FP), R8
+	LEAQ         (R8)(R8*2), R9
+	LEAQ         (R8)(R8*4), R10
+	MOVQ         plane+48(FP), R10
+	ADDQ         BX, R10
+	VMOVUPS      (BX), Y6
+	VINSERTF32X8 $0x01, (R10), Z6, Z6
+	VMOVUPS      (BX)(R8*1), Y7
+	VINSERTF32X8 $0x01, (R10)(R8*1), Z7, Z7
+	VMOVUPS      (BX)(R8*2), Y8
+	VINSERTF32X8 $0x01, (R10)(R8*2), Z8, Z8
+	VMOVUPS      (BX)(R9*1), Y9
+	VINSERTF32X8 $0x01, (R10)(R9*1), Z9, Z9
+	VMOVAPS      Z6, Z10
+	VMOVAPS      Z6, Z11
+	VFMADD231PS  Z2, Z8, Z10
+	VFMADD231PS  Z3, Z8, Z11
+	VMULPS       Z0, Z7, Z12
+	VMULPS       Z1, Z7, Z13
+	VFMADD231PS  Z4, Z9, Z12
+	VFMADD231PS  Z5, Z9, Z13
+	VSUBPS       Z12, Z10, Z14
+	VSUBPS       Z13, Z11, Z15
+	VADDPS       Z12, Z10, Z10
+	VADDPS       Z13, Z11, Z11
+	VMOVUPS      Z6, (DX)
+	VMOVUPS      Z10, 256(DX)
+	VMOVUPS      Z14, 512(DX)
+	VMOVUPS      Z11, 768(DX)
+	VMOVUPS      Z15, 1024(DX)
+	VMOVUPS      Z9, 1280(DX)
+	VMOVUPS      32(BX), Y16
+	VINSERTF32X8 $0x01, 32(R10), Z16, Z16
+	VMOVUPS      32(BX)(R8*1), Y17
+	VINSERTF32X8 $0x01, 32(R10)(R8*1), Z17, Z17
+	VMOVUPS      32(BX)(R8*2), Y18
+	VINSERTF32X8 $0x01, 32(R10)(R8*2), Z18, Z18
+	VMOVUPS      32(BX)(R9*1), Y19
+	VINSERTF32X8 $0x01, 32(R10)(R9*1), Z19, Z19
+	VMOVAPS      Z16, Z10
+	VMOVAPS      Z16, Z11
+	VFMADD231PS  Z2, Z18, Z10
+	VFMADD231PS  Z3, Z18, Z11
+	VMULPS       Z0, Z17, Z12
+	VMULPS       Z1, Z17, Z13
+	VFMADD231PS  Z4, Z19, Z12
+	VFMADD231PS  Z5, Z19, Z13
+	VSUBPS       Z12, Z10, Z14
+	VSUBPS       Z13, Z11, Z15
+	VADDPS       Z12, Z10, Z10
+	VADDPS       Z13, Z11, Z11
+	VMOVUPS      Z16, 64(DX)
+	VMOVUPS      Z10, 320(DX)
+	VMOVUPS      Z14, 576(DX)
+	VMOVUPS      Z11, 832(DX)
+	VMOVUPS      Z15, 1088(DX)
+	VMOVUPS      Z19, 1344(DX)
+	VMOVUPS      64(BX), Y20
+	VINSERTF32X8 $0x01, 64(R10), Z20, Z20
+	VMOVUPS      64(BX)(R8*1), Y21
+	VINSERTF32X8 $0x01, 64(R10)(R8*1), Z21, Z21
+	VMOVUPS      64(BX)(R8*2), Y22
+	VINSERTF32X8 $0x01, 64(R10)(R8*2), Z22, Z22
+	VMOVUPS      64(BX)(R9*1), Y23
+	VINSERTF32X8 $0x01, 64(R10)(R9*1), Z23, Z23
+	VMOVAPS      Z20, Z10
+	VMOVAPS      Z20, Z11
+	VFMADD231PS  Z2, Z22, Z10
+	VFMADD231PS  Z3, Z22, Z11
+	VMULPS       Z0, Z21, Z12
+	VMULPS       Z1, Z21, Z13
+	VFMADD231PS  Z4, Z23, Z12
+	VFMADD231PS  Z5, Z23, Z13
+	VSUBPS       Z12, Z10, Z14
+	VSUBPS       Z13, Z11, Z15
+	VADDPS       Z12, Z10, Z10
+	VADDPS       Z13, Z11, Z11
+	VMOVUPS      Z20, 128(DX)
+	VMOVUPS      Z10, 384(DX)
+	VMOVUPS      Z14, 640(DX)
+	VMOVUPS      Z11, 896(DX)
+	VMOVUPS      Z15, 1152(DX)
+	VMOVUPS      Z23, 1408(DX)
+	VMOVUPS      96(BX), Y24
+	VINSERTF32X8 $0x01, 96(R10), Z24, Z24
+	VMOVUPS      96(BX)(R8*1), Y25
+	VINSERTF32X8 $0x01, 96(R10)(R8*1), Z25, Z25
+	VMOVUPS      96(BX)(R8*2), Y26
+	VINSERTF32X8 $0x01, 96(R10)(R8*2), Z26, Z26
+	VMOVUPS      96(BX)(R9*1), Y27
+	VINSERTF32X8 $0x01, 96(R10)(R9*1), Z27, Z27
+	VMOVAPS      Z24, Z10
+	VMOVAPS      Z24, Z11
+	VFMADD231PS  Z2, Z26, Z10
+	VFMADD231PS  Z3, Z26, Z11
+	VMULPS       Z0, Z25, Z12
+	VMULPS       Z1, Z25, Z13
+	VFMADD231PS  Z4, Z27, Z12
+	VFMADD231PS  Z5, Z27, Z13
+	VSUBPS       Z12, Z10, Z14
+	VSUBPS       Z13, Z11, Z15
+	VADDPS       Z12, Z10, Z10
+	VADDPS       Z13, Z11, Z11
+	VMOVUPS      Z24, 192(DX)
+	VMOVUPS      Z10, 448(DX)
+	VMOVUPS      Z14, 704(DX)
+	VMOVUPS      Z11, 960(DX)
+	VMOVUPS      Z15, 1216(DX)
+	VMOVUPS      Z27, 1472(DX)
+	MOVQ         position+64(FP), R8
+	LEAQ         (R8)(R8*2), R9
+	LEAQ         (R8)(R8*4), R10
+	LEAQ         (R8)(R10*1), R11
+	MOVQ         SI, R12
+	VMOVUPS      (DX), Z10
+	VMOVUPS      64(DX), Z11
+	VMOVUPS      128(DX), Z12
+	VMOVUPS      192(DX), Z13
+	VMOVAPS      Z10, Z14
+	VMOVAPS      Z10, Z15
+	VFMADD231PS  Z2, Z12, Z14
+	VFMADD231PS  Z3, Z12, Z15
+	VMULPS       Z0, Z11, Z12
+	VMULPS       Z1, Z11, Z11
+	VFMADD231PS  Z4, Z13, Z12
+	VFMADD231PS  Z5, Z13, Z11
+	VSUBPS       Z12, Z14, Z28
+	VSUBPS       Z11, Z15, Z29
+	VADDPS       Z12, Z14, Z14
+	VADDPS       Z11, Z15, Z15
+	VMOVUPS      Z10, (R12)
+	VMOVUPS      Z14, (R12)(R8*1)
+	VMOVUPS      Z28, (R12)(R8*2)
+	VMOVUPS      Z15, (R12)(R9*1)
+	VMOVUPS      Z29, (R12)(R8*4)
+	VMOVUPS      Z13, (R12)(R10*1)
+	ADDQ         R11, R12
+	VMOVUPS      256(DX), Z10
+	VMOVUPS      320(DX), Z11
+	VMOVUPS      384(DX), Z12
+	VMOVUPS      448(DX), Z13
+	VMOVAPS      Z10, Z14
+	VMOVAPS      Z10, Z15
+	VFMADD231PS  Z2, Z12, Z14
+	VFMADD231PS  Z3, Z12, Z15
+	VMULPS       Z0, Z11, Z12
+	VMULPS       Z1, Z11, Z11
+	VFMADD231PS  Z4, Z13, Z12
+	VFMADD231PS  Z5, Z13, Z11
+	VSUBPS       Z12, Z14, Z28
+	VSUBPS       Z11, Z15, Z29
+	VADDPS       Z12, Z14, Z14
+	VADDPS       Z11, Z15, Z15
+	VMOVUPS      Z10, (R12)
+	VMOVUPS      Z14, (R12)(R8*1)
+	VMOVUPS      Z28, (R12)(R8*2)
+	VMOVUPS      Z15, (R12)(R9*1)
+	VMOVUPS      Z29, (R12)(R8*4)
+	VMOVUPS      Z13, (R12)(R10*1)
+	ADDQ         R11, R12
+	VMOVUPS      512(DX), Z10
+	VMOVUPS      576(DX), Z11
+	VMOVUPS      640(DX), Z12
+	VMOVUPS      704(DX), Z13
+	VMOVAPS      Z10, Z14
+	VMOVAPS      Z10, Z15
+	VFMADD231PS  Z2, Z12, Z14
+	VFMADD231PS  Z3, Z12, Z15
+	VMULPS       Z0, Z11, Z12
+	VMULPS       Z1, Z11, Z11
+	VFMADD231PS  Z4, Z13, Z12
+	VFMADD231PS  Z5, Z13, Z11
+	VSUBPS       Z12, Z14, Z28
+	VSUBPS       Z11, Z15, Z29
+	VADDPS       Z12, Z14, Z14
+	VADDPS       Z11, Z15, Z15
+	VMOVUPS      Z10, (R12)
+	VMOVUPS      Z14, (R12)(R8*1)
+	VMOVUPS      Z28, (R12)(R8*2)
+	VMOVUPS      Z15, (R12)(R9*1)
+	VMOVUPS      Z29, (R12)(R8*4)
+	VMOVUPS      Z13, (R12)(R10*1)
+	ADDQ         R11, R12
+	VMOVUPS      768(DX), Z10
+	VMOVUPS      832(DX), Z11
+	VMOVUPS      896(DX), Z12
+	VMOVUPS      960(DX), Z13
+	VMOVAPS      Z10, Z14
+	VMOVAPS      Z10, Z15
+	VFMADD231PS  Z2, Z12, Z14
+	VFMADD231PS  Z3, Z12, Z15
+	VMULPS       Z0, Z11, Z12
+	VMULPS       Z1, Z11, Z11
+	VFMADD231PS  Z4, Z13, Z12
+	VFMADD231PS  Z5, Z13, Z11
+	VSUBPS       Z12, Z14, Z28
+	VSUBPS       Z11, Z15, Z29
+	VADDPS       Z12, Z14, Z14
+	VADDPS       Z11, Z15, Z15
+	VMOVUPS      Z10, (R12)
+	VMOVUPS      Z14, (R12)(R8*1)
+	VMOVUPS      Z28, (R12)(R8*2)
+	VMOVUPS      Z15, (R12)(R9*1)
+	VMOVUPS      Z29, (R12)(R8*4)
+	VMOVUPS      Z13, (R12)(R10*1)
+	ADDQ         R11, R12
+	VMOVUPS      1024(DX), Z10
+	VMOVUPS      1088(DX), Z11
+	VMOVUPS      1152(DX), Z12
+	VMOVUPS      1216(DX), Z13
+	VMOVAPS      Z10, Z14
+	VMOVAPS      Z10, Z15
+	VFMADD231PS  Z2, Z12, Z14
+	VFMADD231PS  Z3, Z12, Z15
+	VMULPS       Z0, Z11, Z12
+	VMULPS       Z1, Z11, Z11
+	VFMADD231PS  Z4, Z13, Z12
+	VFMADD231PS  Z5, Z13, Z11
+	VSUBPS       Z12, Z14, Z28
+	VSUBPS       Z11, Z15, Z29
+	VADDPS       Z12, Z14, Z14
+	VADDPS       Z11, Z15, Z15
+	VMOVUPS      Z10, (R12)
+	VMOVUPS      Z14, (R12)(R8*1)
+	VMOVUPS      Z28, (R12)(R8*2)
+	VMOVUPS      Z15, (R12)(R9*1)
+	VMOVUPS      Z29, (R12)(R8*4)
+	VMOVUPS      Z13, (R12)(R10*1)
+	ADDQ         R11, R12
+	VMOVUPS      1280(DX), Z10
+	VMOVUPS      1344(DX), Z11
+	VMOVUPS      1408(DX), Z12
+	VMOVUPS      1472(DX), Z13
+	VMOVAPS      Z10, Z14
+	VMOVAPS      Z10, Z15
+	VFMADD231PS  Z2, Z12, Z14
+	VFMADD231PS  Z3, Z12, Z15
+	VMULPS       Z0, Z11, Z12
+	VMULPS       Z1, Z11, Z11
+	VFMADD231PS  Z4, Z13, Z12
+	VFMADD231PS  Z5, Z13, Z11
+	VSUBPS       Z12, Z14, Z28
+	VSUBPS       Z11, Z15, Z29
+	VADDPS       Z12, Z14, Z14
+	VADDPS       Z11, Z15, Z15
+	VMOVUPS      Z10, (R12)
+	VMOVUPS      Z14, (R12)(R8*1)
+	VMOVUPS      Z28, (R12)(R8*2)
+	VMOVUPS      Z15, (R12)(R9*1)
+	VMOVUPS      Z29, (R12)(R8*4)
+	VMOVUPS      Z13, (R12)(R10*1)
+	ADDQ         $0x80, BX
+	MOVQ         tile+56(FP), R8
+	ADDQ         R8, SI
+	DECQ         DI
+	JNE          tile
+	ADDQ         $0x40, CX
+	MOVQ         plane+48(FP), BX
+	ADDQ         BX, AX
+	ADDQ         BX, AX
+	DECQ         (SP)
+	JNE          block
+	VZEROUPPER
+	RET
 
-DATA winogradOutputB2512<>+0(SB)/4, $(2.25)
-GLOBL winogradOutputB2512<>(SB), RODATA|NOPTR, $4
+// func winogradFilterGradient512(acc *float32, m *float32, scratch *float32, channels uintptr, outputs uintptr, position uintptr)
+// Requires: AVX, AVX512F
+TEXT ·winogradFilterGradient512(SB), NOSPLIT, $0-48
+	VBROADCASTSS winogradFilterScale0<>+0(SB), Z0
+	VBROADCASTSS winogradFilterScaleA<>+0(SB), Z1
+	VBROADCASTSS winogradFilterScaleB<>+0(SB), Z2
+	VBROADCASTSS winogradFilterA<>+0(SB), Z3
+	VBROADCASTSS winogradFilterB<>+0(SB), Z4
+	VBROADCASTSS winogradFilterA2<>+0(SB), Z5
+	VBROADCASTSS winogradFilterB2<>+0(SB), Z6
+	MOVQ         acc+0(FP), AX
+	MOVQ         m+8(FP), CX
+	MOVQ         scratch+16(FP), DX
+	MOVQ         channels+24(FP), BX
 
-DATA winogradOutputA3512<>+0(SB)/4, $(0.24414062)
-GLOBL winogradOutputA3512<>(SB), RODATA|NOPTR, $4
+channel:
+	MOVQ outputs+32(FP), SI
+	MOVQ SI, DI
+	SHLQ $0x02, DI
 
-DATA winogradOutputB3512<>+0(SB)/4, $(3.375)
-GLOBL winogradOutputB3512<>(SB), RODATA|NOPTR, $4
+outputs:
+	MOVQ        position+40(FP), R8
+	LEAQ        (R8)(R8*2), R9
+	LEAQ        (R8)(R8*4), R10
+	LEAQ        (R8)(R10*1), R11
+	MOVQ        CX, R12
+	VMOVUPS     (R12), Z7
+	VMOVUPS     (R12)(R8*1), Z8
+	VMOVUPS     (R12)(R8*2), Z9
+	VMOVUPS     (R12)(R9*1), Z10
+	VMOVUPS     (R12)(R8*4), Z11
+	VMOVUPS     (R12)(R10*1), Z12
+	VADDPS      Z9, Z8, Z13
+	VSUBPS      Z9, Z8, Z8
+	VADDPS      Z11, Z10, Z9
+	VSUBPS      Z11, Z10, Z10
+	VMULPS      Z0, Z7, Z7
+	VFMADD231PS Z1, Z13, Z7
+	VFMADD231PS Z2, Z9, Z7
+	VMULPS      Z3, Z8, Z8
+	VFMADD231PS Z4, Z10, Z8
+	VFMADD231PS Z5, Z13, Z12
+	VFMADD231PS Z6, Z9, Z12
+	VMOVUPS     Z7, (DX)
+	VMOVUPS     Z8, 384(DX)
+	VMOVUPS     Z12, 768(DX)
+	ADDQ        R11, R12
+	VMOVUPS     (R12), Z7
+	VMOVUPS     (R12)(R8*1), Z8
+	VMOVUPS     (R12)(R8*2), Z9
+	VMOVUPS     (R12)(R9*1), Z10
+	VMOVUPS     (R12)(R8*4), Z11
+	VMOVUPS     (R12)(R10*1), Z12
+	VADDPS      Z9, Z8, Z13
+	VSUBPS      Z9, Z8, Z8
+	VADDPS      Z11, Z10, Z9
+	VSUBPS      Z11, Z10, Z10
+	VMULPS      Z0, Z7, Z7
+	VFMADD231PS Z1, Z13, Z7
+	VFMADD231PS Z2, Z9, Z7
+	VMULPS      Z3, Z8, Z8
+	VFMADD231PS Z4, Z10, Z8
+	VFMADD231PS Z5, Z13, Z12
+	VFMADD231PS Z6, Z9, Z12
+	VMOVUPS     Z7, 64(DX)
+	VMOVUPS     Z8, 448(DX)
+	VMOVUPS     Z12, 832(DX)
+	ADDQ        R11, R12
+	VMOVUPS     (R12), Z7
+	VMOVUPS     (R12)(R8*1), Z8
+	VMOVUPS     (R12)(R8*2), Z9
+	VMOVUPS     (R12)(R9*1), Z10
+	VMOVUPS     (R12)(R8*4), Z11
+	VMOVUPS     (R12)(R10*1), Z12
+	VADDPS      Z9, Z8, Z13
+	VSUBPS      Z9, Z8, Z8
+	VADDPS      Z11, Z10, Z9
+	VSUBPS      Z11, Z10, Z10
+	VMULPS      Z0, Z7, Z7
+	VFMADD231PS Z1, Z13, Z7
+	VFMADD231PS Z2, Z9, Z7
+	VMULPS      Z3, Z8, Z8
+	VFMADD231PS Z4, Z10, Z8
+	VFMADD231PS Z5, Z13, Z12
+	VFMADD231PS Z6, Z9, Z12
+	VMOVUPS     Z7, 128(DX)
+	VMOVUPS     Z8, 512(DX)
+	VMOVUPS     Z12, 896(DX)
+	ADDQ        R11, R12
+	VMOVUPS     (R12), Z7
+	VMOVUPS     (R12)(R8*1), Z8
+	VMOVUPS     (R12)(R8*2), Z9
+	VMOVUPS     (R12)(R9*1), Z10
+	VMOVUPS     (R12)(R8*4), Z11
+	VMOVUPS     (R12)(R10*1), Z12
+	VADDPS      Z9, Z8, Z13
+	VSUBPS      Z9, Z8, Z8
+	VADDPS      Z11, Z10, Z9
+	VSUBPS      Z11, Z10, Z10
+	VMULPS      Z0, Z7, Z7
+	VFMADD231PS Z1, Z13, Z7
+	VFMADD231PS Z2, Z9, Z7
+	VMULPS      Z3, Z8, Z8
+	VFMADD231PS Z4, Z10, Z8
+	VFMADD231PS Z5, Z13, Z12
+	VFMADD231PS Z6, Z9, Z12
+	VMOVUPS     Z7, 192(DX)
+	VMOVUPS     Z8, 576(DX)
+	VMOVUPS     Z12, 960(DX)
+	ADDQ        R11, R12
+	VMOVUPS     (R12), Z7
+	VMOVUPS     (R12)(R8*1), Z8
+	VMOVUPS     (R12)(R8*2), Z9
+	VMOVUPS     (R12)(R9*1), Z10
+	VMOVUPS     (R12)(R8*4), Z11
+	VMOVUPS     (R12)(R10*1), Z12
+	VADDPS      Z9, Z8, Z13
+	VSUBPS      Z9, Z8, Z8
+	VADDPS      Z11, Z10, Z9
+	VSUBPS      Z11, Z10, Z10
+	VMULPS      Z0, Z7, Z7
+	VFMADD231PS Z1, Z13, Z7
+	VFMADD231PS Z2, Z9, Z7
+	VMULPS      Z3, Z8, Z8
+	VFMADD231PS Z4, Z10, Z8
+	VFMADD231PS Z5, Z13, Z12
+	VFMADD231PS Z6, Z9, Z12
+	VMOVUPS     Z7, 256(DX)
+	VMOVUPS     Z8, 640(DX)
+	VMOVUPS     Z12, 1024(DX)
+	ADDQ        R11, R12
+	VMOVUPS     (R12), Z7
+	VMOVUPS     (R12)(R8*1), Z8
+	VMOVUPS     (R12)(R8*2), Z9
+	VMOVUPS     (R12)(R9*1), Z10
+	VMOVUPS     (R12)(R8*4), Z11
+	VMOVUPS     (R12)(R10*1), Z12
+	VADDPS      Z9, Z8, Z13
+	VSUBPS      Z9, Z8, Z8
+	VADDPS      Z11, Z10, Z9
+	VSUBPS      Z11, Z10, Z10
+	VMULPS      Z0, Z7, Z7
+	VFMADD231PS Z1, Z13, Z7
+	VFMADD231PS Z2, Z9, Z7
+	VMULPS      Z3, Z8, Z8
+	VFMADD231PS Z4, Z10, Z8
+	VFMADD231PS Z5, Z13, Z12
+	VFMADD231PS Z6, Z9, Z12
+	VMOVUPS     Z7, 320(DX)
+	VMOVUPS     Z8, 704(DX)
+	VMOVUPS     Z12, 1088(DX)
+	MOVQ        AX, R8
+	VMOVUPS     (DX), Z7
+	VMOVUPS     64(DX), Z8
+	VMOVUPS     128(DX), Z9
+	VMOVUPS     192(DX), Z10
+	VMOVUPS     256(DX), Z11
+	VMOVUPS     320(DX), Z12
+	VADDPS      Z9, Z8, Z13
+	VSUBPS      Z9, Z8, Z8
+	VADDPS      Z11, Z10, Z9
+	VSUBPS      Z11, Z10, Z10
+	VMULPS      Z0, Z7, Z7
+	VFMADD231PS Z1, Z13, Z7
+	VFMADD231PS Z2, Z9, Z7
+	VMULPS      Z3, Z8, Z8
+	VFMADD231PS Z4, Z10, Z8
+	VFMADD231PS Z5, Z13, Z12
+	VFMADD231PS Z6, Z9, Z12
+	VMOVUPS     384(DX), Z9
+	VMOVUPS     448(DX), Z10
+	VMOVUPS     512(DX), Z11
+	VMOVUPS     576(DX), Z13
+	VMOVUPS     640(DX), Z14
+	VMOVUPS     704(DX), Z15
+	VADDPS      Z11, Z10, Z16
+	VSUBPS      Z11, Z10, Z10
+	VADDPS      Z14, Z13, Z11
+	VSUBPS      Z14, Z13, Z13
+	VMULPS      Z0, Z9, Z9
+	VFMADD231PS Z1, Z16, Z9
+	VFMADD231PS Z2, Z11, Z9
+	VMULPS      Z3, Z10, Z10
+	VFMADD231PS Z4, Z13, Z10
+	VFMADD231PS Z5, Z16, Z15
+	VFMADD231PS Z6, Z11, Z15
+	VMOVUPS     768(DX), Z11
+	VMOVUPS     832(DX), Z13
+	VMOVUPS     896(DX), Z14
+	VMOVUPS     960(DX), Z16
+	VMOVUPS     1024(DX), Z17
+	VMOVUPS     1088(DX), Z18
+	VADDPS      Z14, Z13, Z19
+	VSUBPS      Z14, Z13, Z13
+	VADDPS      Z17, Z16, Z14
+	VSUBPS      Z17, Z16, Z16
+	VMULPS      Z0, Z11, Z11
+	VFMADD231PS Z1, Z19, Z11
+	VFMADD231PS Z2, Z14, Z11
+	VMULPS      Z3, Z13, Z13
+	VFMADD231PS Z4, Z16, Z13
+	VFMADD231PS Z5, Z19, Z18
+	VFMADD231PS Z6, Z14, Z18
+	VADDPS      (R8), Z7, Z7
+	VMOVUPS     Z7, (R8)
+	ADDQ        DI, R8
+	VADDPS      (R8), Z9, Z9
+	VMOVUPS     Z9, (R8)
+	ADDQ        DI, R8
+	VADDPS      (R8), Z11, Z11
+	VMOVUPS     Z11, (R8)
+	ADDQ        DI, R8
+	VADDPS      (R8), Z8, Z8
+	VMOVUPS     Z8, (R8)
+	ADDQ        DI, R8
+	VADDPS      (R8), Z10, Z10
+	VMOVUPS     Z10, (R8)
+	ADDQ        DI, R8
+	VADDPS      (R8), Z13, Z13
+	VMOVUPS     Z13, (R8)
+	ADDQ        DI, R8
+	VADDPS      (R8), Z12, Z12
+	VMOVUPS     Z12, (R8)
+	ADDQ        DI, R8
+	VADDPS      (R8), Z15, Z15
+	VMOVUPS     Z15, (R8)
+	ADDQ        DI, R8
+	VADDPS      (R8), Z18, Z18
+	VMOVUPS     Z18, (R8)
+	ADDQ        $0x40, AX
+	ADDQ        $0x40, CX
+	SUBQ        $0x10, SI
+	JNE         outputs
+	LEAQ        (AX)(DI*8), AX
+	DECQ        BX
+	JNE         channel
+	VZEROUPPER
+	RET

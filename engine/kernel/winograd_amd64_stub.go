@@ -12,16 +12,15 @@ package kernel
 //go:noescape
 func winogradInput(v *float32, src *float32, strip *float32, tiles uintptr, blocks uintptr, row uintptr, plane uintptr, tile uintptr, position uintptr)
 
-// winogradMultiply writes, at each of positions, the products of tiles tiles of v
-// by panels panels of 16 filters u over channels channels; with add not 0 it adds
-// them to what m holds. mTile, mPosition, vTile and vPosition are the bytes
-// between tiles and positions; u is contiguous. tiles is rounded up to a sum of
-// fours and sixes, an even number of at least 4. For each channel of a group of up
-// to 6 tiles by a panel it prefetches a cache line at ahead, and moves that on by
-// aheadStep bytes, 64 or 0.
+// winogradMultiply writes, at each of positions, the matrix product of v,
+// rows×depth, and panels panels of u, depth×16 each, to m, rows×(16·panels); with
+// add not 0 it adds it to what m holds. All strides are in bytes. rows is rounded
+// up to a sum of 6 and 4. At each step of depth of such a group by 1
+// panels at most, it prefetches a cache line at ahead, and moves that on by
+// aheadStep bytes.
 //
 //go:noescape
-func winogradMultiply(m *float32, v *float32, u *float32, positions uintptr, tiles uintptr, panels uintptr, channels uintptr, mTile uintptr, mPosition uintptr, vTile uintptr, vPosition uintptr, add uintptr, ahead *float32, aheadStep uintptr)
+func winogradMultiply(m *float32, v *float32, u *float32, positions uintptr, rows uintptr, panels uintptr, depth uintptr, mRow uintptr, mPosition uintptr, vRow uintptr, vPosition uintptr, vDepth uintptr, uPosition uintptr, uPanel uintptr, uDepth uintptr, add uintptr, ahead *float32, aheadStep uintptr)
 
 // winogradOutput writes AᵀmA of tiles horizontally neighbouring tiles of products
 // m, in each of blocks channel blocks, to dst: rows (1 to 4) rows of columns
@@ -31,6 +30,21 @@ func winogradMultiply(m *float32, v *float32, u *float32, positions uintptr, til
 //
 //go:noescape
 func winogradOutput(dst *float32, m *float32, scratch *float32, tiles uintptr, blocks uintptr, rows uintptr, columns uintptr, row uintptr, plane uintptr, tile uintptr, position uintptr)
+
+// winogradOutputGradient writes A·dy·Aᵀ of tiles horizontally neighbouring 4×4 tiles
+// dy, in each of blocks channel blocks, to d: the adjoint of winogradOutput. row and
+// plane are the bytes between dy's rows and blocks; tile and position the bytes
+// between d's tiles and positions. scratch holds 192 elements.
+//
+//go:noescape
+func winogradOutputGradient(d *float32, dy *float32, scratch *float32, tiles uintptr, blocks uintptr, row uintptr, plane uintptr, tile uintptr, position uintptr)
+
+// winogradFilterGradient adds GᵀmG to acc, channels×3×3×outputs, of m,
+// channels×outputs at each position, which lie position bytes apart. outputs is a
+// multiple of 16; scratch holds 144 elements.
+//
+//go:noescape
+func winogradFilterGradient(acc *float32, m *float32, scratch *float32, channels uintptr, outputs uintptr, position uintptr)
 
 // winogradInput512 writes BᵀdB of tiles horizontally neighbouring 6×6 tiles d, in
 // each of pairs pairs of channel blocks. src is the first tile's upper left corner;
@@ -43,9 +57,9 @@ func winogradInput512(v *float32, src *float32, strip *float32, tiles uintptr, p
 // winogradMultiply512 writes, at each of positions, the matrix product of v,
 // rows×depth, and panels panels of u, depth×16 each, to m, rows×(16·panels); with
 // add not 0 it adds it to what m holds. All strides are in bytes. rows is rounded
-// up to a multiple of 4. After every multiplication of a group of up to 12 rows by
-// up to 2 panels at one depth it prefetches two cache lines at ahead, and moves
-// that on by aheadStep bytes.
+// up to a sum of 12, 8 and 4. At each step of depth of such a group by 2
+// panels at most, it prefetches two cache lines at ahead, and moves that on by
+// aheadStep bytes.
 //
 //go:noescape
 func winogradMultiply512(m *float32, v *float32, u *float32, positions uintptr, rows uintptr, panels uintptr, depth uintptr, mRow uintptr, mPosition uintptr, vRow uintptr, vPosition uintptr, vDepth uintptr, uPosition uintptr, uPanel uintptr, uDepth uintptr, add uintptr, ahead *float32, aheadStep uintptr)
@@ -58,3 +72,18 @@ func winogradMultiply512(m *float32, v *float32, u *float32, positions uintptr, 
 //
 //go:noescape
 func winogradOutput512(dst *float32, m *float32, scratch *float32, tiles uintptr, pairs uintptr, rows uintptr, columns uintptr, row uintptr, plane uintptr, tile uintptr, position uintptr)
+
+// winogradOutputGradient512 writes A·dy·Aᵀ of tiles horizontally neighbouring 4×4 tiles
+// dy, in each of pairs pairs of channel blocks, to d: the adjoint of winogradOutput. row and
+// plane are the bytes between dy's rows and blocks; tile and position the bytes
+// between d's tiles and positions. scratch holds 384 elements.
+//
+//go:noescape
+func winogradOutputGradient512(d *float32, dy *float32, scratch *float32, tiles uintptr, pairs uintptr, row uintptr, plane uintptr, tile uintptr, position uintptr)
+
+// winogradFilterGradient512 adds GᵀmG to acc, channels×3×3×outputs, of m,
+// channels×outputs at each position, which lie position bytes apart. outputs is a
+// multiple of 16; scratch holds 288 elements.
+//
+//go:noescape
+func winogradFilterGradient512(acc *float32, m *float32, scratch *float32, channels uintptr, outputs uintptr, position uintptr)

@@ -19,6 +19,7 @@ func testWinograd(t *testing.T, c convolutions) {
 	}
 	test := func(name string, shapes []ConvShape, tolerance float64) {
 		testConv(t, name, c.winogradForward, c.winogradBackward, shapes, tolerance)
+		testWeightGradient(t, name+" weight gradient", c.winogradGradient, shapes, tolerance)
 	}
 
 	var sizes, channels []ConvShape

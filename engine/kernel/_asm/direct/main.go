@@ -24,7 +24,7 @@ const (
 )
 
 // panel is the output channels that a kernel computes at once, in blocks of 8:
-// one block in a YMM register, two in two, or two in a ZMM.
+// a block in a YMM register each, or two in a ZMM.
 type panel struct {
 	suffix string
 	blocks int
@@ -38,15 +38,19 @@ var panels = []panel{
 	{suffix: "16", blocks: 2, large: 6},
 	{suffix: "8", blocks: 1, large: 8},
 	{suffix: "16Wide", blocks: 2, zmm: true, large: 8},
+	{suffix: "32Wide", blocks: 4, zmm: true, large: 6},
 }
 
 // registers that hold the panel.
 func (p panel) registers() int {
 	if p.zmm {
-		return 1
+		return p.blocks / 2
 	}
 	return p.blocks
 }
+
+// bytes in a register.
+func (p panel) bytes() int { return p.blocks * vector / p.registers() }
 
 // register returns a new one.
 func (p panel) register() VecVirtual {
@@ -91,11 +95,11 @@ func newSums(numbers int, p panel) sums {
 // multiplyAdd adds the products of numbers and the panel's factors.
 func (s sums) multiplyAdd(number func(i int) Mem, factors []VecVirtual) {
 	for i, acc := range s.acc {
-		if s.zmm {
+		if s.zmm && len(factors) == 1 {
 			VFMADD231PS_BCST(number(i), factors[0], acc[0])
 			continue
 		}
-		x := YMM()
+		x := s.register()
 		VBROADCASTSS(number(i), x)
 		for v, factor := range factors {
 			VFMADD231PS(factor, x, acc[v])
@@ -105,16 +109,15 @@ func (s sums) multiplyAdd(number func(i int) Mem, factors []VecVirtual) {
 
 // loadBlocks loads a vector of each block.
 func (p panel) loadBlocks(at []GPVirtual) []VecVirtual {
-	if p.zmm {
-		z := ZMM()
-		VMOVUPS(Mem{Base: at[0]}, z.AsY())
-		VINSERTF32X8(Imm(1), Mem{Base: at[1]}, z, z)
-		return []VecVirtual{z}
-	}
-	factors := make([]VecVirtual, len(at))
+	factors := make([]VecVirtual, p.registers())
 	for i := range factors {
-		factors[i] = YMM()
-		VMOVUPS(Mem{Base: at[i]}, factors[i])
+		factors[i] = p.register()
+		if p.zmm {
+			VMOVUPS(Mem{Base: at[2*i]}, factors[i].AsY())
+			VINSERTF32X8(Imm(1), Mem{Base: at[2*i+1]}, factors[i], factors[i])
+		} else {
+			VMOVUPS(Mem{Base: at[i]}, factors[i])
+		}
 	}
 	return factors
 }
@@ -123,10 +126,10 @@ func (p panel) loadBlocks(at []GPVirtual) []VecVirtual {
 func (s sums) storeBlock(block int, at func(i int) Mem) {
 	for i, acc := range s.acc {
 		switch {
-		case s.zmm && block == 1:
-			VEXTRACTF32X8(Imm(1), acc[0], at(i))
+		case s.zmm && block%2 == 1:
+			VEXTRACTF32X8(Imm(1), acc[block/2], at(i))
 		case s.zmm:
-			VMOVUPS(acc[0].AsY(), at(i))
+			VMOVUPS(acc[block/2].AsY(), at(i))
 		default:
 			VMOVUPS(acc[block], at(i))
 		}
@@ -140,17 +143,16 @@ func (s sums) addBlock(block int, at func(i int) Mem) {
 			VADDPS(at(i), acc[block], acc[block])
 			continue
 		}
-		// The other block's sums stay as they are.
-		stored := ZMM()
-		if block == 0 {
+		// The register's other block stays as it is.
+		stored, sum := ZMM(), acc[block/2]
+		if block%2 == 0 {
 			VMOVUPS(at(i), stored.AsY())
-			VADDPS(acc[0].AsY(), stored.AsY(), stored.AsY())
-			VINSERTF32X8(Imm(0), stored.AsY(), acc[0], acc[0])
+			VADDPS(sum.AsY(), stored.AsY(), stored.AsY())
 		} else {
-			VEXTRACTF32X8(Imm(1), acc[0], stored.AsY())
+			VEXTRACTF32X8(Imm(1), sum, stored.AsY())
 			VADDPS(at(i), stored.AsY(), stored.AsY())
-			VINSERTF32X8(Imm(1), stored.AsY(), acc[0], acc[0])
 		}
+		VINSERTF32X8(Imm(uint64(block%2)), stored.AsY(), sum, sum)
 	}
 }
 
@@ -221,7 +223,7 @@ func convolve(p panel) {
 				factors := make([]VecVirtual, p.registers())
 				for v := range factors {
 					factors[v] = p.register()
-					VMOVUPS(Mem{Base: filters, Disp: (c*p.blocks + v) * vector}, factors[v])
+					VMOVUPS(Mem{Base: filters, Disp: c*p.blocks*vector + v*p.bytes()}, factors[v])
 				}
 				acc.multiplyAdd(func(i int) Mem {
 					return Mem{Base: from[i], Index: offset, Scale: 1, Disp: c * number}
@@ -272,10 +274,10 @@ func gradient(p panel) {
 	groups(p, func(name string, n int) {
 		from := pointers(n, "x", taps, tap)
 		dy, pixels, offset, count := []GPVirtual{load("dy")}, load("pixels"), GP64(), load("count")
-		if p.blocks == 2 {
-			second := load("plane")
-			ADDQ(dy[0], second)
-			dy = append(dy, second)
+		for len(dy) < p.blocks {
+			next := load("plane")
+			ADDQ(dy[len(dy)-1], next)
+			dy = append(dy, next)
 		}
 		acc := newSums(n, p)
 		loop := name + "Pixels"

@@ -17,12 +17,13 @@ const (
 
 func main() {
 	ConstraintExpr("amd64,!noasm")
-	input(ymm)
-	multiply()
-	inverse(ymm)
-	input(zmm)
-	multiply512()
-	inverse(zmm)
+	for _, w := range []width{ymm, zmm} {
+		input(w)
+		multiply(w)
+		inverse(w)
+		outputGradient(w)
+		filterGradient(w)
+	}
 	Generate()
 }
 

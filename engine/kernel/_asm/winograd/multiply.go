@@ -1,182 +1,254 @@
 package main
 
 import (
+	"fmt"
+
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	. "github.com/mmcloughlin/avo/reg"
 )
 
-// multiply is the matrix product at each position. Groups of six tiles by a
-// panel of sixteen outputs fill twelve accumulators, which two FMA units need
-// to hide their latency; groups of four are as fast with eight, and keep a
-// number of tiles that six does not divide from being rounded up by much.
-func multiply() {
-	TEXT("winogradMultiply", NOSPLIT, "func(m, v, u *float32, positions, tiles, panels, channels, mTile, mPosition, vTile, vPosition, add uintptr, ahead *float32, aheadStep uintptr)")
-	Doc("winogradMultiply writes, at each of positions, the products of tiles tiles of v",
-		"by panels panels of 16 filters u over channels channels; with add not 0 it adds",
-		"them to what m holds. mTile, mPosition, vTile and vPosition are the bytes",
-		"between tiles and positions; u is contiguous. tiles is rounded up to a sum of",
-		"fours and sixes, an even number of at least 4. For each channel of a group of up",
-		"to 6 tiles by a panel it prefetches a cache line at ahead, and moves that on by",
-		"aheadStep bytes, 64 or 0.")
+// panel is the columns of u that multiply takes at once, in bytes: 16 floats.
+const panel = 2 * vector
+
+// groups are the numbers of rows, in descending order, and the most panels that
+// are multiplied at once. A large group fills the accumulators that two FMA units
+// need to hide their latency, at two loads a cycle; a small one keeps a number
+// of rows that the large one does not divide from being rounded up by much.
+var groups = map[width]struct {
+	rows   []int
+	except map[int]int // numbers of rows left to begin with a smaller group
+	panels []int
+	fetch  int // cache lines that each step prefetches
+}{
+	ymm: {rows: []int{6, 4}, except: map[int]int{8: 4}, panels: []int{1}, fetch: 1},
+	zmm: {rows: []int{12, 8, 4}, except: map[int]int{16: 8}, panels: []int{2, 1}, fetch: 2},
+}
+
+// multiply is the matrix product at each position.
+func multiply(w width) {
+	name := w.name("winogradMultiply")
+	TEXT(name, NOSPLIT, "func(m, v, u *float32, positions, rows, panels, depth, mRow, mPosition, vRow, vPosition, vDepth, uPosition, uPanel, uDepth, add uintptr, ahead *float32, aheadStep uintptr)")
+	g := groups[w]
+	lines := map[int]string{1: "a cache line", 2: "two cache lines"}[g.fetch]
+	Doc(name+" writes, at each of positions, the matrix product of v,",
+		"rows×depth, and panels panels of u, depth×16 each, to m, rows×(16·panels); with",
+		"add not 0 it adds it to what m holds. All strides are in bytes. rows is rounded",
+		fmt.Sprintf("up to a sum of %s. At each step of depth of such a group by %d", join(g.rows), g.panels[0]),
+		"panels at most, it prefetches "+lines+" at ahead, and moves that on by",
+		"aheadStep bytes.")
 	Pragma("noescape")
-	positions, panels, ahead := AllocLocal(8), AllocLocal(8), AllocLocal(8)
-	m, v, u := load("m"), load("v"), load("u")
-	mTile, vTile := load("mTile"), load("vTile")
-	copyTo(positions, "positions")
-	copyTo(ahead, "ahead")
+	var l locals
+	for _, local := range []*Mem{&l.positions, &l.panels, &l.rows, &l.mAt, &l.vAt, &l.uAt, &l.mPanel, &l.uPanel, &l.to, &l.from, &l.ahead} {
+		*local = AllocLocal(8)
+	}
+	copyTo(l.positions, "positions")
+	copyTo(l.mAt, "m")
+	copyTo(l.vAt, "v")
+	copyTo(l.uAt, "u")
+	copyTo(l.ahead, "ahead")
 
 	Label("position")
-	copyTo(panels, "panels")
-	mPanel := GP64()
-	MOVQ(m, mPanel)
+	copyTo(l.panels, "panels")
+	move(l.mAt, l.mPanel)
+	move(l.uAt, l.uPanel)
 
 	Label("panel")
-	to, from, tiles := GP64(), GP64(), load("tiles")
-	MOVQ(mPanel, to)
-	MOVQ(v, from)
-
-	Label("group")
-	CMPQ(tiles, Imm(8))
-	JG(LabelRef("six"))
-	CMPQ(tiles, Imm(5))
-	JE(LabelRef("six"))
-	CMPQ(tiles, Imm(6))
-	JNE(LabelRef("four"))
-	next := GP64() // the panel after this one, once a group is through
-	for _, n := range []int{6, 4} {
-		name := map[int]string{6: "six", 4: "four"}[n]
-		Label(name)
-		group(name, n, to, from, mTile, vTile, u, next, ahead)
-		SUBQ(Imm(uint64(n)), tiles)
-		JG(LabelRef("group"))
-		if n == 6 {
-			JMP(LabelRef("panelDone"))
+	for i, n := range g.panels {
+		here := fmt.Sprintf("panels%d", n)
+		if i+1 < len(g.panels) {
+			CMPQ(l.panels, Imm(uint64(n)))
+			JL(LabelRef(fmt.Sprintf("panels%d", g.panels[i+1])))
+		}
+		Label(here)
+		w.allRows(here, n, l)
+		ADDQ(U32(n*panel), l.mPanel)
+		step := load("uPanel")
+		for range n {
+			ADDQ(step, l.uPanel)
+		}
+		SUBQ(Imm(uint64(n)), l.panels)
+		JNE(LabelRef("panel"))
+		if i+1 < len(g.panels) {
+			JMP(LabelRef("panelsDone"))
 		}
 	}
-	Label("panelDone")
-	MOVQ(next, u)
-	ADDQ(Imm(2*vector), mPanel)
-	DECQ(panels)
-	JNE(LabelRef("panel"))
-
-	mPosition, vPosition := load("mPosition"), load("vPosition")
-	ADDQ(mPosition, m)
-	ADDQ(vPosition, v)
-	DECQ(positions)
+	Label("panelsDone")
+	for _, p := range []struct {
+		at   Mem
+		step string
+	}{{l.mAt, "mPosition"}, {l.vAt, "vPosition"}, {l.uAt, "uPosition"}} {
+		ADDQ(load(p.step), p.at)
+	}
+	DECQ(l.positions)
 	JNE(LabelRef("position"))
 	VZEROUPPER()
 	RET()
 }
 
-// group multiplies n tiles at from by the panel u, writes the products at to,
-// moves both on by n tiles, and leaves the panel's end in end.
-func group(name string, n int, to, from, mTile, vTile, u, end GPVirtual, ahead Mem) {
-	const unroll = 4
-	from3, count := GP64(), GP64()
-	LEAQ(Mem{Base: vTile, Index: vTile, Scale: 2}, from3)
-	ADDQ(from, from3)
-	tileAt := func(i, disp int) Mem {
-		base := from
-		if i >= 3 {
-			base, i = from3, i-3
+// join is numbers as text.
+func join(numbers []int) string {
+	text := ""
+	for i, n := range numbers {
+		switch {
+		case i == 0:
+		case i == len(numbers)-1:
+			text += " and "
+		default:
+			text += ", "
 		}
-		if i == 0 {
-			return Mem{Base: base, Disp: disp}
-		}
-		return Mem{Base: base, Index: vTile, Scale: uint8(i), Disp: disp}
+		text += fmt.Sprint(n)
 	}
-	MOVQ(u, end)
-	acc := make([][2]VecVirtual, n)
+	return text
+}
+
+// locals are what stays on the stack: the products left to do, and where the
+// position, panels and group under way begin.
+type locals struct {
+	positions, panels, rows       Mem
+	mAt, vAt, uAt, mPanel, uPanel Mem
+	to, from                      Mem
+	ahead                         Mem
+}
+
+// move copies one local to another.
+func move(from, to Mem) {
+	r := GP64()
+	MOVQ(from, r)
+	MOVQ(r, to)
+}
+
+// allRows multiplies all rows by a number of panels.
+func (w width) allRows(name string, panels int, l locals) {
+	rows := groups[w].rows
+	move(l.mPanel, l.to)
+	move(l.vAt, l.from)
+	copyTo(l.rows, "rows")
+	here := func(n int) string { return fmt.Sprintf("%sRows%d", name, n) }
+	Label(name + "Rows")
+	for left, n := range groups[w].except {
+		CMPQ(l.rows, Imm(uint64(left)))
+		JE(LabelRef(here(n)))
+	}
+	for i, n := range rows[:len(rows)-1] {
+		CMPQ(l.rows, Imm(uint64(rows[i+1])))
+		JG(LabelRef(here(n)))
+	}
+	for i := len(rows) - 1; i >= 0; i-- {
+		n := rows[i]
+		Label(here(n))
+		w.group(here(n), n, panels, l)
+		SUBQ(Imm(uint64(n)), l.rows)
+		JG(LabelRef(name + "Rows"))
+		if i > 0 {
+			JMP(LabelRef(name + "Done"))
+		}
+	}
+	Label(name + "Done")
+}
+
+// rowsAt addresses rows from base on that are stride apart, through a pointer
+// to every third of them.
+type rowsAt struct {
+	every3 []GPVirtual
+	stride GPVirtual
+}
+
+func newRowsAt(base Mem, stride GPVirtual, rows int) rowsAt {
+	r := rowsAt{stride: stride}
+	stride3 := GP64()
+	LEAQ(Mem{Base: stride, Index: stride, Scale: 2}, stride3)
+	for i := 0; i < rows; i += 3 {
+		p := GP64()
+		if i == 0 {
+			MOVQ(base, p)
+		} else {
+			LEAQ(Mem{Base: r.every3[i/3-1], Index: stride3, Scale: 1}, p)
+		}
+		r.every3 = append(r.every3, p)
+	}
+	return r
+}
+
+func (r rowsAt) at(i, disp int) Mem {
+	m := Mem{Base: r.every3[i/3], Disp: disp}
+	if i%3 > 0 {
+		m.Index, m.Scale = r.stride, uint8(i%3)
+	}
+	return m
+}
+
+// group multiplies n rows by a number of panels, writes the products, and moves
+// on by n rows.
+func (w width) group(name string, n, panels int, l locals) {
+	v := newRowsAt(l.from, load("vRow"), n)
+	u, nextPanel, vDepth, uDepth, count := GP64(), load("uPanel"), load("vDepth"), load("uDepth"), load("depth")
+	MOVQ(l.uPanel, u)
+	ahead, aheadStep := GP64(), load("aheadStep")
+	MOVQ(l.ahead, ahead)
+	registers := panels * panel / w.bytes() // of one row
+	acc := make([][]VecVirtual, n)
 	for i := range acc {
-		acc[i] = [2]VecVirtual{YMM(), YMM()}
-		for _, a := range acc[i] {
+		for range registers {
+			a := w.register()
 			VXORPS(a, a, a)
+			acc[i] = append(acc[i], a)
 		}
 	}
-	low, high, x := YMM(), YMM(), [2]VecVirtual{YMM(), YMM()}
-	fetch, fetchStep := GP64(), load("aheadStep")
-	MOVQ(ahead, fetch)
-	step := func(c int) {
-		PREFETCHT1(Mem{Base: fetch})
-		ADDQ(fetchStep, fetch)
-		VMOVUPS(Mem{Base: end, Disp: c * 2 * vector}, low)
-		VMOVUPS(Mem{Base: end, Disp: (c*2 + 1) * vector}, high)
-		for i, a := range acc {
-			x := x[i%2]
-			VBROADCASTSS(tileAt(i, c*4), x)
-			VFMADD231PS(low, x, a[0])
-			VFMADD231PS(high, x, a[1])
+	Label(name + "Depth")
+	factors := make([]VecVirtual, registers)
+	for r := range factors {
+		factors[r] = w.register()
+		from := Mem{Base: u, Disp: r * w.bytes() % panel}
+		if r*w.bytes() >= panel {
+			from.Index, from.Scale = nextPanel, 1
+		}
+		VMOVUPS(from, factors[r])
+	}
+	for i, a := range acc {
+		if registers == 1 {
+			VFMADD231PS_BCST(v.at(i, 0), factors[0], a[0])
+			continue
+		}
+		x := w.register()
+		VBROADCASTSS(v.at(i, 0), x)
+		for r, f := range factors {
+			VFMADD231PS(f, x, a[r])
 		}
 	}
-	advance := func(channels int) {
-		ADDQ(U32(channels*2*vector), end)
-		ADDQ(Imm(uint64(channels*4)), from)
-		ADDQ(Imm(uint64(channels*4)), from3)
+	for _, p := range v.every3 {
+		ADDQ(vDepth, p)
 	}
-
-	channels := load("channels")
-	MOVQ(channels, count)
-	SHRQ(Imm(2), count)
-	JE(LabelRef(name + "Rest"))
-	Label(name + "Channels")
-	for c := range unroll {
-		step(c)
+	ADDQ(uDepth, u)
+	for line := range groups[w].fetch {
+		PREFETCHT1(Mem{Base: ahead, Disp: line * 64})
 	}
-	advance(unroll)
+	ADDQ(aheadStep, ahead)
 	DECQ(count)
-	JNE(LabelRef(name + "Channels"))
+	JNE(LabelRef(name + "Depth"))
+	MOVQ(ahead, l.ahead)
 
-	Label(name + "Rest")
-	ANDQ(Imm(unroll-1), channels)
-	JE(LabelRef(name + "Sum"))
-	Label(name + "Channel")
-	step(0)
-	advance(1)
-	DECQ(channels)
-	JNE(LabelRef(name + "Channel"))
-
-	Label(name + "Sum")
-	MOVQ(fetch, ahead)
-	to3 := GP64()
-	LEAQ(Mem{Base: mTile, Index: mTile, Scale: 2}, to3)
-	ADDQ(to, to3)
-	productAt := func(i, half int) Mem {
-		base := to
-		if i >= 3 {
-			base, i = to3, i-3
-		}
-		if i == 0 {
-			return Mem{Base: base, Disp: half * vector}
-		}
-		return Mem{Base: base, Index: mTile, Scale: uint8(i), Disp: half * vector}
-	}
+	m := newRowsAt(l.to, load("mRow"), n)
 	add := load("add")
 	TESTQ(add, add)
 	JE(LabelRef(name + "Store"))
 	for i, a := range acc {
-		for half := range a {
-			VADDPS(productAt(i, half), a[half], a[half])
+		for r := range a {
+			VADDPS(m.at(i, r*w.bytes()), a[r], a[r])
 		}
 	}
 	Label(name + "Store")
 	for i, a := range acc {
-		for half := range a {
-			VMOVUPS(a[half], productAt(i, half))
+		for r := range a {
+			VMOVUPS(a[r], m.at(i, r*w.bytes()))
 		}
 	}
-
-	// from3 has passed the channels as from has; both are 3 tiles apart.
-	bytes := load("channels")
-	SHLQ(Imm(2), bytes)
-	SUBQ(bytes, from3)
-	if n == 6 {
-		LEAQ(Mem{Base: vTile, Index: vTile, Scale: 2}, from)
-		ADDQ(from3, from)
-		LEAQ(Mem{Base: mTile, Index: mTile, Scale: 2}, to)
-		ADDQ(to3, to)
-	} else {
-		LEAQ(Mem{Base: from3, Index: vTile, Scale: 1}, from)
-		LEAQ(Mem{Base: to3, Index: mTile, Scale: 1}, to)
+	for _, on := range []struct {
+		at     Mem
+		stride string
+	}{{l.from, "vRow"}, {l.to, "mRow"}} {
+		stride, rows := load(on.stride), GP64()
+		IMUL3Q(Imm(uint64(n)), stride, rows)
+		ADDQ(rows, on.at)
 	}
 }

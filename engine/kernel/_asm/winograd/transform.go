@@ -35,10 +35,17 @@ func (w width) register() VecVirtual {
 	return YMM()
 }
 
+// constants are the read-only data by name.
+var constants = map[string]Mem{}
+
 // constant returns a register with x in every lane.
 func (w width) constant(name string, x float32) VecVirtual {
-	data := GLOBL(w.name(name), RODATA|NOPTR)
-	DATA(0, F32(x))
+	data, ok := constants[name]
+	if !ok {
+		data = GLOBL(name, RODATA|NOPTR)
+		DATA(0, F32(x))
+		constants[name] = data
+	}
 	y := w.register()
 	VBROADCASTSS(data, y)
 	return y
@@ -60,18 +67,17 @@ func (w width) loadSix(at func(i int) Mem) (d [points]VecVirtual) {
 	return d
 }
 
-// loadBlocks loads a position of an image, and of the next block's plane.
-func (w width) loadBlocks(at, next func(i int) Mem) (d [points]VecVirtual) {
-	for i := range d {
-		d[i] = w.register()
-		if w == ymm {
-			VMOVUPS(at(i), d[i])
-			continue
-		}
-		VMOVUPS(at(i), d[i].AsY())
-		VINSERTF32X8(Imm(1), next(i), d[i], d[i])
+// loadBlock loads a position of an image, and of the next block's plane where
+// the register has room for it.
+func (w width) loadBlock(at Mem, next func() Mem) VecVirtual {
+	x := w.register()
+	if w == ymm {
+		VMOVUPS(at, x)
+		return x
 	}
-	return d
+	VMOVUPS(at, x.AsY())
+	VINSERTF32X8(Imm(1), next(), x, x)
+	return x
 }
 
 // The finite points beside 0 are ±a and ±b. The constants that the transforms
@@ -211,9 +217,10 @@ func input(w width) {
 			}
 		}
 		for range 2 {
-			d := w.loadBlocks(
-				func(i int) Mem { return rows.at(at, i) },
-				func(i int) Mem { return rows.at(next, i) })
+			var d [points]VecVirtual
+			for i := range d {
+				d[i] = w.loadBlock(rows.at(at, i), func() Mem { return rows.at(next, i) })
+			}
 			for i, r := range transform.apply(d) {
 				VMOVUPS(r, Mem{Base: strip, Disp: i * w.bytes()})
 			}

@@ -1,0 +1,130 @@
+//go:build amd64 && !noasm
+
+package kernel
+
+// winogradGradient is the filter gradient of a 3×3 convolution of stride 1 and
+// padding 1 by the adjoint of winograd's steps: with d a tile of the input and
+// dy the gradient of its tile of the output,
+//
+//	dg = Gᵀ[ Σ over tiles (A·dy·Aᵀ) ⊙ (BᵀdB) ]G
+//
+// The sum, at each of 36 positions, is a matrix product of channels × tiles by
+// tiles × outputs. It runs over the images of a call; what goes to the accumulator
+// is filters.
+type winogradGradient struct {
+	winogradTiling
+	partial bool // some tiles reach beyond dy
+}
+
+func newWinogradGradient(s ConvShape, wide bool) WeightGradient[float32] {
+	return &winogradGradient{
+		winogradTiling: newWinogradTiling(s.In, s.Out, s, wide),
+		partial:        s.H%winogradTile != 0 || s.W%winogradTile != 0,
+	}
+}
+
+// Len is [channels][3·3][panels·16], channels on to whole blocks.
+func (g *winogradGradient) Len() int { return g.inBlocks * lanes * 9 * g.mTile }
+
+// Workspace does not depend on images: it is one block's, with the sums of a
+// call, [36][channels][panels·16], and a row of whole tiles of dy.
+func (g *winogradGradient) Workspace(images int) int {
+	return g.winogradTiling.Workspace(images) + winogradPositions*g.sumsPosition() + g.rowLen()
+}
+
+// sumsPosition is the elements between positions of the sums.
+func (g *winogradGradient) sumsPosition() int {
+	return winogradStride(g.inBlocks * lanes * g.mTile)
+}
+
+// rowLen is the elements of a row of whole tiles of dy, of all blocks.
+func (g *winogradGradient) rowLen() int {
+	return g.outBlocks * winogradTile * g.tileCols * winogradTile * lanes
+}
+
+func (g *winogradGradient) Accumulate(acc, x, dy []float32, images int, work []float32) {
+	acc = acc[:g.Len()]
+	x = x[:images*g.Source().Len(lanes)]
+	dy = dy[:images*g.outBlocks*g.h*g.w*lanes]
+	strip, v, m := g.split(work[:g.Workspace(images)])
+	m, work = m[:winogradPositions*g.mPosition], m[winogradPositions*g.mPosition:]
+	sums, whole := work[:winogradPositions*g.sumsPosition()], work[winogradPositions*g.sumsPosition():]
+	if g.mTile > g.outBlocks*lanes {
+		clear(m) // nobody writes the panel's last block
+	}
+
+	all := images * g.tileRows * g.tileCols
+	for first := 0; first < all; first += g.tiles {
+		tiles := min(g.tiles, all-first)
+		g.transformGradient(m, dy, strip, whole, first, tiles)
+		for channel := 0; channel < g.in; channel += winogradChannels {
+			channels := min(winogradChannels, g.in-channel)
+			g.transformInput(v, x, strip, first, tiles, channel, channels)
+			p := winogradProduct{
+				rows: blocksOf(channels) * lanes, panels: g.panels, depth: tiles,
+				mRow: g.mTile, mPosition: g.sumsPosition(),
+				vRow: 1, vPosition: g.vPosition, vDepth: g.vTile,
+				uPosition: g.mPosition, uPanel: winogradPanel, uDepth: g.mTile,
+				add: first > 0,
+			}
+			p.run(g.wide, sums[channel*g.mTile:], v, m, winogradPositions, nil, 0)
+		}
+	}
+	filterGradient := winogradFilterGradient
+	if g.wide {
+		filterGradient = winogradFilterGradient512
+	}
+	filterGradient(&acc[0], &sums[0], &strip[0], uintptr(g.inBlocks*lanes), uintptr(g.mTile), uintptr(g.sumsPosition()*4))
+}
+
+// transformGradient writes A·dy·Aᵀ of a block of tiles to m.
+func (g *winogradGradient) transformGradient(m, dy, scratch, whole []float32, first, tiles int) {
+	for done := 0; done < tiles; {
+		r := g.run(first+done, tiles-done)
+		row := g.w * lanes
+		plane := g.h * row
+		from := dy[r.image*g.outBlocks*plane+r.row*winogradTile*row+r.col*winogradTile*lanes:]
+		if g.partial {
+			g.complete(whole, from, r)
+			from, row = whole, r.tiles*winogradTile*lanes
+			plane = winogradTile * row
+		}
+		pairs, blocks := g.pairs(g.outBlocks)
+		if pairs > 0 {
+			winogradOutputGradient512(&m[done*g.mTile], &from[0], &scratch[0], uintptr(r.tiles), uintptr(pairs),
+				uintptr(row*4), uintptr(plane*4), uintptr(g.mTile*4), uintptr(g.mPosition*4))
+		}
+		if blocks > 0 {
+			winogradOutputGradient(&m[done*g.mTile+2*pairs*lanes], &from[2*pairs*plane], &scratch[0], uintptr(r.tiles), uintptr(blocks),
+				uintptr(row*4), uintptr(plane*4), uintptr(g.mTile*4), uintptr(g.mPosition*4))
+		}
+		done += r.tiles
+	}
+}
+
+// complete copies a run's tiles of dy, which start at from, to whole, with zeros
+// for what lies beyond dy's edges.
+func (g *winogradGradient) complete(whole, from []float32, r winogradRun) {
+	rows := min(winogradTile, g.h-r.row*winogradTile)
+	cols := min(r.tiles*winogradTile, g.w-r.col*winogradTile) * lanes
+	for block := range g.outBlocks {
+		for i := range winogradTile {
+			to := whole[:r.tiles*winogradTile*lanes]
+			whole = whole[len(to):]
+			if i >= rows {
+				clear(to)
+				continue
+			}
+			copy(to, from[(block*g.h+i)*g.w*lanes:][:cols])
+			clear(to[cols:])
+		}
+	}
+}
+
+func (g *winogradGradient) Unpack(dw, acc []float32) {
+	for out := range g.out {
+		for i := range g.in * 9 {
+			dw[out*g.in*9+i] = acc[i*g.mTile+out]
+		}
+	}
+}
