@@ -87,8 +87,19 @@ def orthonormal(values, rows, columns):
     return [np.float32(x) for row in v for x in row]
 
 
+VGG16 = "64 64 P 128 128 P 256 256 256 P 512 512 512 P 512 512 512".split()
+
+
 def shape(network, classes, tensor):
-    """A tensor's shape in a CIFAR ResNet on pictures of 3 channels."""
+    """A tensor's shape in a network on pictures of 3 channels: any of a CIFAR
+    ResNet, a convolution's of vgg-16, a shortcut's of resnet50."""
+    if network == "vgg-16":
+        layer, part = re.match(r"layers\.(\d+)\.conv\.(weight|bias)$", tensor).groups()
+        into = [3] + [int(c) for c in VGG16[: int(layer)] if c != "P"]
+        return (int(VGG16[int(layer)]), into[-1], 3, 3)[: 4 if part == "weight" else 1]
+    if network == "resnet50":
+        stage = int(re.match(r"layer(\d)\.0\.downsample\.0\.weight$", tensor)[1])
+        return 128 << stage, 64 if stage == 1 else 64 << stage, 1, 1
     parts = network.split("-")
     depth, w = (int(parts[1]) - 2) // 6, 16 * int(parts[2] if len(parts) == 3 else 1)
     if tensor in ("fc.weight", "fc.bias"):
@@ -109,8 +120,8 @@ def shape(network, classes, tensor):
 def initial(by, seed, network, classes, tensor):
     of, stream = shape(network, classes, tensor), Stream(seed, tensor)
     n, f32 = math.prod(of), np.float32
-    if tensor == "fc.bias":
-        bound = f32(1 / math.sqrt(shape(network, classes, "fc.weight")[1]))
+    if tensor == "fc.bias" or tensor.endswith("conv.bias"):
+        bound = f32(1 / math.sqrt(math.prod(shape(network, classes, tensor.replace("bias", "weight"))[1:])))
         return [(2 * stream.uniform(j) - 1) * bound for j in range(n)]
     if len(of) > 1:
         fan_in = n // of[0]
