@@ -47,12 +47,12 @@ func (r *Report) measureSparsity(ctx context.Context, m *engine.Model, data *dat
 		return err
 	}
 	var zeros, outputs int64
-	t := &Sparsity{}
+	t, layer := &Sparsity{}, layerOf(m.Network)
 	for _, z := range inference.Zeros() {
 		s := &Sparsity{Channels: len(z.PerChannel)}
-		var layer int64
+		var off int64
 		for _, n := range z.PerChannel {
-			layer += n
+			off += n
 			if float64(n) > mostlyOff*float64(z.Positions) {
 				s.MostlyOff++
 			}
@@ -61,9 +61,11 @@ func (r *Report) measureSparsity(ctx context.Context, m *engine.Model, data *dat
 			}
 		}
 		all := z.Positions * int64(len(z.PerChannel))
-		s.Zero = float64(layer) / float64(all)
-		r.Layers[z.Unit].Sparsity = s
-		zeros, outputs = zeros+layer, outputs+all
+		s.Zero = float64(off) / float64(all)
+		if at := layer[z.Unit]; at >= 0 {
+			r.Layers[at].Sparsity = s
+		}
+		zeros, outputs = zeros+off, outputs+all
 		t.Channels, t.MostlyOff, t.AlwaysOn = t.Channels+s.Channels, t.MostlyOff+s.MostlyOff, t.AlwaysOn+s.AlwaysOn
 	}
 	t.Zero = float64(zeros) / float64(outputs)

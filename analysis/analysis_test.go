@@ -78,7 +78,10 @@ func TestParameters(t *testing.T) {
 	m := trained(t, tiny(64, 32), false)
 	// One channel of each kind that a threshold tells apart.
 	copy(m.Params.Of(1, arch.Gamma), []float32{0.0005, -0.005, 0.05, -0.01, 0.01})
-	r := Describe(m)
+	r, err := Describe(m)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if r.Sparsity != nil || r.Gradients != nil || r.Accuracy != nil || r.Sweep != nil || r.Layers[0].Gradient != nil {
 		t.Error("a report without data has parts that need it")
 	}
@@ -118,15 +121,6 @@ func TestParameters(t *testing.T) {
 	for k := range below {
 		if r.Total.NearZero[k] != float64(below[k])/float64(total) {
 			t.Errorf("share %v below %v of all, want %d of %d", r.Total.NearZero[k], r.NearZero[k], below[k], total)
-		}
-	}
-	for bin := range r.Total.Gamma.Histogram {
-		sum := 0
-		for _, l := range r.Layers {
-			sum += l.Gamma.Histogram[bin]
-		}
-		if sum != r.Total.Gamma.Histogram[bin] {
-			t.Errorf("bin %d holds %d of all γ and %d of the layers'", bin, r.Total.Gamma.Histogram[bin], sum)
 		}
 	}
 }

@@ -51,17 +51,19 @@ func (r *Report) measureGradients(ctx context.Context, m *engine.Model, data *da
 		r.Gradients.Examples += b.N
 		o.Progress("gradients", r.Gradients.Batches, count)
 	}
-	layers := make([]Magnitude, len(r.Layers))
+	layer, layers := layerOf(m.Network), make([]Magnitude, len(r.Layers))
 	total, elements := map[arch.Kind]float64{}, map[arch.Kind]float64{}
 	for i := range gradients.Tensors {
 		x := &gradients.Tensors[i]
-		if x.Unit == len(r.Layers) {
+		if x.Unit == len(layer) {
 			continue // the output layer belongs to no BatchNorm
 		}
 		n := float64(x.Len()) * float64(count)
 		total[x.Kind] += sums[i]
 		elements[x.Kind] += n
-		layers[x.Unit].set(x.Kind, sums[i]/n)
+		if at := layer[x.Unit]; at >= 0 {
+			layers[at].set(x.Kind, sums[i]/n)
+		}
 	}
 	for i := range layers {
 		r.Layers[i].Gradient = layers[i].known()

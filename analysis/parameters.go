@@ -1,6 +1,7 @@
 package analysis
 
 import (
+	"fmt"
 	"math"
 	"slices"
 
@@ -18,16 +19,19 @@ const bins = 60
 func describe(m *engine.Model, thresholds []float64) *Report {
 	r := &Report{Arch: m.Header.Arch, Trainable: m.Header.Trainable, Data: m.Header.Data.Name, NearZero: thresholds}
 	var gammas, betas [][]float64
+	var units []*arch.Unit
 	for i := range m.Network.Units {
-		gammas = append(gammas, sorted(m.Params.Of(i, arch.Gamma)))
-		betas = append(betas, sorted(m.Params.Of(i, arch.Beta)))
+		if u := &m.Network.Units[i]; u.BN != "" {
+			units = append(units, u)
+			gammas = append(gammas, sorted(m.Params.Of(i, arch.Gamma)))
+			betas = append(betas, sorted(m.Params.Of(i, arch.Beta)))
+		}
 	}
 	allGamma, allBeta := slices.Concat(gammas...), slices.Concat(betas...)
 	slices.Sort(allGamma)
 	slices.Sort(allBeta)
 	r.GammaEdges, r.BetaEdges = edges(allGamma), edges(allBeta)
-	for i := range m.Network.Units {
-		u := &m.Network.Units[i]
+	for i, u := range units {
 		r.Layers = append(r.Layers, Layer{
 			Name: u.BN, Convolution: u.Name, Channels: u.OutShape.C, ReLU: relu(u),
 			Gamma: distribution(gammas[i], r.GammaEdges), Beta: distribution(betas[i], r.BetaEdges),
@@ -38,6 +42,33 @@ func describe(m *engine.Model, thresholds []float64) *Report {
 	r.Total.Gamma, r.Total.Beta = distribution(allGamma, r.GammaEdges), distribution(allBeta, r.BetaEdges)
 	r.Total.NearZero = nearZero(allGamma, r.NearZero)
 	return r
+}
+
+// analysable refuses a network without BatchNorm, or whose BatchNorms have no
+// γ or no β to describe.
+func analysable(m *engine.Model) error {
+	if !m.Network.HasBN() {
+		return &engine.ModelError{Path: m.Path, Reason: "it has no BatchNorm to analyze"}
+	}
+	for i := range m.Network.Units {
+		if u := &m.Network.Units[i]; u.NoScale || u.NoShift {
+			return &engine.ModelError{Path: m.Path, Reason: fmt.Sprintf("γ or β of %s is fixed: there is nothing to analyze", u.BN)}
+		}
+	}
+	return nil
+}
+
+// layerOf is each unit's index into Report.Layers, -1 without BatchNorm.
+func layerOf(net *arch.Network) []int {
+	layer, next := make([]int, len(net.Units)), 0
+	for i := range layer {
+		layer[i] = -1
+		if net.Units[i].BN != "" {
+			layer[i] = next
+			next++
+		}
+	}
+	return layer
 }
 
 // relu is Layer.ReLU.

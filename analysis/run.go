@@ -80,6 +80,9 @@ func Run(ctx context.Context, m *engine.Model, data *dataset.Data, o Options) (*
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
+	if err := analysable(m); err != nil {
+		return nil, err
+	}
 	evaluator, err := m.Evaluator(data, o.Threads)
 	if err != nil {
 		return nil, err
@@ -106,8 +109,14 @@ func Run(ctx context.Context, m *engine.Model, data *dataset.Data, o Options) (*
 }
 
 // Describe reports what a checkpoint alone tells: the distributions of γ and
-// β. Everything that needs data is missing.
-func Describe(m *engine.Model) *Report { return describe(m, DefaultNearZero) }
+// β. Everything that needs data is missing. The error is engine's, for a
+// network that has no γ and β.
+func Describe(m *engine.Model) (*Report, error) {
+	if err := analysable(m); err != nil {
+		return nil, err
+	}
+	return describe(m, DefaultNearZero), nil
+}
 
 // sweep measures the accuracy with small γ clamped to zero.
 func (r *Report) sweep(ctx context.Context, m *engine.Model, evaluator *engine.Evaluator, stats *nn.Statistics, o *Options) error {

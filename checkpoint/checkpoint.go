@@ -39,6 +39,13 @@ type Header struct {
 	Seed      uint64 `json:"seed"`      // of the tensors that are not stored
 	Trainable string `json:"trainable"` // trainable set: which tensors are stored
 
+	// Variants of the network; each is missing where it is as its name says.
+	Stem    string `json:"stem,omitempty"`
+	BN      string `json:"bn,omitempty"`
+	BNEvery int    `json:"bn_every,omitempty"`
+	NoScale string `json:"no_scale,omitempty"`
+	NoShift string `json:"no_shift,omitempty"`
+
 	Initialisers  Initialisers  `json:"initialisers"`
 	Data          DataSet       `json:"data"`
 	Normalisation Normalisation `json:"normalisation"`
@@ -55,23 +62,30 @@ type Header struct {
 // Initialisers name how tensors that are not stored are drawn.
 type Initialisers struct {
 	Generator string `json:"generator"` // "philox4x32-10"
-	Weights   string `json:"weights"`   // "he-normal"
-	Gamma     string `json:"gamma"`     // "uniform"
-	Beta      string `json:"beta"`      // "zero"
+	Weights   string `json:"weights"`   // e.g. "he-normal"
+	Gamma     string `json:"gamma"`     // e.g. "uniform"
+	Beta      string `json:"beta"`      // e.g. "zero"
 }
 
 // DataSet names what a network was trained on.
 type DataSet struct {
 	Name   string `json:"name"`
-	Digest string `json:"digest"` // hex SHA-256 of its pictures and labels
+	Digest string `json:"digest"` // hex SHA-256 of its pictures and labels, or of its files' names, sizes and labels
 	Subset int    `json:"subset"` // training pictures used; 0 for all
+
+	SubsetPerClass int  `json:"subset_per_class,omitempty"` // training pictures of each class used; 0 for all
+	Validation     int  `json:"validation,omitempty"`       // training pictures held out
+	RandomLabels   bool `json:"random_labels,omitempty"`    // training labels were drawn at random
+
+	ImageSize int    `json:"image_size,omitempty"` // side to which the pictures of a folder are brought; 0 for other data
+	Crop      string `json:"crop,omitempty"`       // how: "random-resized" or "centre"
 }
 
-// Normalisation is how pictures become inputs, (pixel/255 - Mean)/Std per
-// channel, and BatchNorm's eps.
+// Normalisation is how pictures become inputs, (pixel/255 - Mean)/Std, and
+// BatchNorm's eps.
 type Normalisation struct {
-	Mean []float32 `json:"mean"`
-	Std  []float32 `json:"std"`
+	Mean []float32 `json:"mean"` // per channel, or per pixel (C×H×W)
+	Std  []float32 `json:"std"`  // per channel
 	Eps  float64   `json:"bn_eps"`
 }
 

@@ -26,7 +26,7 @@ func sample() *File {
 		Header: Header{
 			Arch: "resnet-8", Shortcut: "B", Input: [3]int{3, 32, 32}, Classes: 10, Seed: math.MaxUint64, Trainable: "bn",
 			Initialisers:  Initialisers{"philox4x32-10", "he-normal", "uniform", "zero"},
-			Data:          DataSet{"cifar10", "0123abcd", 500},
+			Data:          DataSet{Name: "cifar10", Digest: "0123abcd", Subset: 500},
 			Normalisation: Normalisation{[]float32{0.5, 0.25, 0.125}, []float32{1, 2, 3}, 1e-5},
 			Statistics:    Statistics{7, 128, 50},
 			Provenance:    []Event{{"train", "bnkit", nil}, {"prune", "bnkit", json.RawMessage(`{"threshold":0.01}`)}},

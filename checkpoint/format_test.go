@@ -1,6 +1,9 @@
 package checkpoint_test
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
 	"fmt"
 	"math"
 	"os"
@@ -33,24 +36,102 @@ func TestFormatVectors(t *testing.T) {
 			&want[0], &want[1], &want[2], &want[3]); err != nil {
 			t.Fatalf("%s: %v", line, err)
 		}
-		net, err := arch.Build(network, arch.Options{Input: arch.Shape{C: 3, H: 32, W: 32}, Classes: classes})
-		if err != nil {
-			t.Fatal(err)
-		}
-		tensors := net.Tensors()
-		i := slices.IndexFunc(tensors, func(x arch.Tensor) bool { return x.Name == name })
-		if i < 0 {
-			t.Fatalf("%s has no tensor %s", network, name)
-		}
-		values := make([]float32, tensors[i].Len())
-		nn.InitialValue(values, &tensors[i], seed)
+		x := namedTensor(t, network, classes, name)
+		values := make([]float32, x.Len())
+		nn.DefaultInitialisers.Draw(values, x, seed)
 		for j, w := range want {
 			if got := math.Float32bits(values[j]); got != w {
 				t.Errorf("element %d is %08x: %s", j, got, line)
 			}
 		}
 	}
-	if vectors != 7 {
+	if vectors != 9 {
+		t.Errorf("%d vectors", vectors)
+	}
+}
+
+// TestInitialiserVectors draws the tensors that FORMAT.md gives for
+// initialisers other than the default ones.
+func TestInitialiserVectors(t *testing.T) {
+	format, err := os.ReadFile("FORMAT.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	drawn := map[string]bool{}
+	for line := range strings.Lines(string(format)) {
+		if !strings.HasPrefix(line, "initial-by ") {
+			continue
+		}
+		var seed uint64
+		var by, network, name, want string
+		var classes int
+		words := make([]uint32, 4)
+		if _, err := fmt.Sscanf(line, "initial-by %s %d %s %d %s -> %x %x %x %x %s", &by, &seed, &network, &classes, &name,
+			&words[0], &words[1], &words[2], &words[3], &want); err != nil {
+			t.Fatalf("%s: %v", line, err)
+		}
+		drawn[by] = true
+		x := namedTensor(t, network, classes, name)
+		values := make([]float32, x.Len())
+		nn.Initialisers{Weights: by, Gamma: by, Beta: by}.Draw(values, x, seed)
+		all := sha256.New()
+		for i, v := range values {
+			if i < len(words) && math.Float32bits(v) != words[i] {
+				t.Errorf("element %d is %08x: %s", i, math.Float32bits(v), line)
+			}
+			if err := binary.Write(all, binary.LittleEndian, v); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := hex.EncodeToString(all.Sum(nil)); got != want {
+			t.Errorf("SHA-256 %s: %s", got, line)
+		}
+	}
+	for _, by := range []string{"he-uniform", "orthogonal", "binary", "uniform-symmetric", "normal", "one", "constant:0.1"} {
+		if !drawn[by] {
+			t.Errorf("no vector of %s", by)
+		}
+	}
+}
+
+func namedTensor(t *testing.T, network string, classes int, name string) *arch.Tensor {
+	t.Helper()
+	net, err := arch.Build(network, arch.Options{Input: arch.Shape{C: 3, H: 32, W: 32}, Classes: classes})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tensors := net.Tensors()
+	i := slices.IndexFunc(tensors, func(x arch.Tensor) bool { return x.Name == name })
+	if i < 0 {
+		t.Fatalf("%s has no tensor %s", network, name)
+	}
+	return &tensors[i]
+}
+
+// TestChosenVectors draws the choices of weights that FORMAT.md gives.
+func TestChosenVectors(t *testing.T) {
+	format, err := os.ReadFile("FORMAT.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	vectors := 0
+	for line := range strings.Lines(string(format)) {
+		if !strings.HasPrefix(line, "chosen ") {
+			continue
+		}
+		vectors++
+		var seed uint64
+		var network, name, set string
+		want := make([]int32, 4)
+		if _, err := fmt.Sscanf(line, "chosen %d %s %s %s -> %d %d %d %d", &seed, &network, &name, &set,
+			&want[0], &want[1], &want[2], &want[3]); err != nil {
+			t.Fatalf("%s: %v", line, err)
+		}
+		if got := nn.Chosen(namedTensor(t, network, 10, name), arch.TrainableSet(set), seed)[:4]; !slices.Equal(got, want) {
+			t.Errorf("%v: %s", got, line)
+		}
+	}
+	if vectors != 3 {
 		t.Errorf("%d vectors", vectors)
 	}
 }

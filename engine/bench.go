@@ -41,8 +41,8 @@ type BenchResult struct {
 
 	// EffectiveGFLOPS is the rate in FLOPs that direct convolutions of the same
 	// work take (2 for a multiply-add): forward, in training also the input
-	// gradient of every convolution but the first, and with "all" every weight
-	// gradient. A fast algorithm can exceed FMAPeakGFLOPS, the multiply-adds
+	// gradient of every convolution but the first, unless nothing below the
+	// output layer is trained, and the weight gradients of those trained. A fast algorithm can exceed FMAPeakGFLOPS, the multiply-adds
 	// that the same threads sustain without touching memory, measured in the
 	// same run.
 	EffectiveGFLOPS float64 `json:"effective_gflops"`
@@ -90,7 +90,7 @@ func Bench(ctx context.Context, cfg BenchConfig) (BenchResult, error) {
 		return r, &ConfigError{"layers", "inference takes each picture through all layers at once: there is no time of a layer"}
 	}
 	x, labels := randomBatch(net, cfg.Batch)
-	step, plan, stop, err := benchStep(net, set, cfg, x, labels)
+	step, plan, stop, err := benchStep(net, cfg, x, labels)
 	if err != nil {
 		return r, err
 	}
@@ -156,7 +156,7 @@ func measureLayers(ctx context.Context, net *arch.Network, cfg BenchConfig, step
 
 // benchStep returns the work to measure, its training plan if it is training,
 // and what ends it.
-func benchStep(net *arch.Network, set arch.TrainableSet, cfg BenchConfig, x []float32, labels []int32) (step func(), plan *nn.Training[float32], stop func(), err error) {
+func benchStep(net *arch.Network, cfg BenchConfig, x []float32, labels []int32) (step func(), plan *nn.Training[float32], stop func(), err error) {
 	if cfg.Eval {
 		params := nn.NewParams[float32](net, nil)
 		params.Initialise(1)
@@ -167,7 +167,9 @@ func benchStep(net *arch.Network, set arch.TrainableSet, cfg BenchConfig, x []fl
 		}
 		return func() { f.Run(x, cfg.Batch) }, nil, f.Close, nil
 	}
-	t, err := newTrainer(net, trainerOptions{set: set, seed: 1, batch: cfg.Batch, threads: cfg.Threads, momentum: 0.9, decay: 1e-4})
+	training := DefaultConfig()
+	training.Trainable, training.Batch = cfg.Trainable, cfg.Batch
+	t, err := newTrainer(net, &training, cfg.Threads)
 	if err != nil {
 		return nil, nil, nil, err
 	}
@@ -239,16 +241,22 @@ func inferenceFLOPs(net *arch.Network) int64 {
 }
 
 // trainingFLOPs counts one picture's direct convolutions in a training step:
-// forward, the input gradient where there is a layer below, and the weight
-// gradient where weights are trained.
+// forward, the input gradient where there is a layer below and something but
+// the output layer is trained, and the weight gradients of what is.
 func trainingFLOPs(net *arch.Network, set arch.TrainableSet) int64 {
 	total := inferenceFLOPs(net)
-	for i := range net.Units {
-		u := &net.Units[i]
-		if u.In != arch.Picture {
-			total += 2 * u.MACs()
+	below := false
+	for _, x := range net.Tensors() {
+		if x.Unit == len(net.Units) || !set.Trains(&x) {
+			continue
 		}
-		if set == arch.All {
+		below = true
+		if x.Kind == arch.ConvWeight {
+			total += 2 * net.Units[x.Unit].MACs()
+		}
+	}
+	for i := range net.Units {
+		if u := &net.Units[i]; below && u.In != arch.Picture {
 			total += 2 * u.MACs()
 		}
 	}

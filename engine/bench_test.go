@@ -27,6 +27,9 @@ func TestFLOPs(t *testing.T) {
 		{"inference", inferenceFLOPs(net), 2 * (first + rest)},
 		{"bn", trainingFLOPs(net, arch.BN), 2 * (first + 2*rest)},
 		{"all", trainingFLOPs(net, arch.All), 2 * (2*first + 3*rest)},
+		{"output", trainingFLOPs(net, arch.Output), 2 * (first + rest)},
+		{"none", trainingFLOPs(net, arch.Nothing), 2 * (first + rest)},
+		{"bn+shortcut", trainingFLOPs(net, arch.BNShortcut), 2 * (first + 2*rest + 16*32*256 + 32*64*64)},
 	} {
 		if c.got != c.want {
 			t.Errorf("%s: %d FLOPs, want %d", c.what, c.got, c.want)

@@ -26,9 +26,18 @@ func TestValidateNamesTheField(t *testing.T) {
 		{"arch", func(c *Config) { c.Arch = "resnet-21" }},
 		{"arch", func(c *Config) { c.Arch = "" }},
 		{"shortcut", func(c *Config) { c.Shortcut = "C" }},
+		{"shortcut", func(c *Config) { c.Arch, c.Shortcut = "vgg-16", "A" }},
+		{"stem", func(c *Config) { c.Arch, c.Stem = "resnet50", "mnist" }},
+		{"stem", func(c *Config) { c.Stem = "cifar" }},
+		{"bn", func(c *Config) { c.BN = "some" }},
+		{"bn_every", func(c *Config) { c.BNEvery = -2 }},
+		{"no_scale", func(c *Config) { c.NoScale = "layer1" }},
+		{"no_shift", func(c *Config) { c.NoShift = "*,layer1" }},
+		{"trainable", func(c *Config) { c.BN = "none" }},
+		{"trainable", func(c *Config) { c.NoScale, c.NoShift = "*", "*" }},
 		{"shortcut", func(c *Config) { c.Shortcut = "" }},
 		{"data", func(c *Config) { c.Data = "" }},
-		{"trainable", func(c *Config) { c.Trainable = "gamma" }},
+		{"trainable", func(c *Config) { c.Trainable = "gama" }},
 		{"epochs", func(c *Config) { c.Epochs = 0 }},
 		{"batch", func(c *Config) { c.Batch = 1 }},
 		{"batch", func(c *Config) { c.Batch = 1 << 30 }},
@@ -40,6 +49,56 @@ func TestValidateNamesTheField(t *testing.T) {
 		{"weight_decay", func(c *Config) { c.WeightDecay = -1e-4 }},
 		{"weight_decay", func(c *Config) { c.WeightDecay = math.NaN() }},
 		{"subset", func(c *Config) { c.Subset = -1 }},
+		{"init", func(c *Config) { c.Init = "xavier" }},
+		{"gamma_init", func(c *Config) { c.GammaInit = "zero" }},
+		{"gamma_init", func(c *Config) { c.GammaInit = "constant:" }},
+		{"gamma_init", func(c *Config) { c.GammaInit = "constant:inf" }},
+		{"gamma_init", func(c *Config) { c.GammaInit = "constant:1e39" }},
+		{"beta_init", func(c *Config) { c.BetaInit = "uniform" }},
+		{"beta_init", func(c *Config) { c.BetaInit = "0.5" }},
+		{"optimizer", func(c *Config) { c.Optimizer = "rmsprop" }},
+		{"optimizer", func(c *Config) { c.AdamBeta1 = 0.8 }},
+		{"nesterov", func(c *Config) { c.Nesterov, c.Momentum = true, 0 }},
+		{"nesterov", func(c *Config) { c.Nesterov, c.Optimizer = true, Adam }},
+		{"adam_beta1", func(c *Config) { c.Optimizer, c.AdamBeta1 = Adam, 1 }},
+		{"adam_beta2", func(c *Config) { c.Optimizer, c.AdamBeta2 = Adam, math.NaN() }},
+		{"adam_eps", func(c *Config) { c.Optimizer, c.AdamEps = AdamW, 0 }},
+		{"label_smoothing", func(c *Config) { c.LabelSmoothing = 1.1 }},
+		{"clip_norm", func(c *Config) { c.ClipNorm = -1 }},
+		{"gamma_l1", func(c *Config) { c.GammaL1 = math.NaN() }},
+		{"gamma_l2", func(c *Config) { c.GammaL2 = -1e-4 }},
+		{"beta_l1", func(c *Config) { c.BetaL1 = 2 }},
+		{"beta_l2", func(c *Config) { c.BetaL2 = -1 }},
+		{"bn_momentum", func(c *Config) { c.BNMomentum = 0 }},
+		{"bn_eps", func(c *Config) { c.BNEps = 0 }},
+		{"schedule", func(c *Config) { c.Schedule = "linear" }},
+		{"lr_warmup", func(c *Config) { c.LRWarmup = -1 }},
+		{"lr_warmup", func(c *Config) { c.LRWarmup = c.Epochs }},
+		{"lr_min", func(c *Config) { c.LRMin = 0.01 }},
+		{"lr_min", func(c *Config) { c.Schedule, c.LRMin = Cosine, 0.2 }},
+		{"lr_min", func(c *Config) { c.Schedule, c.LRMin = Cosine, math.NaN() }},
+		{"lr_period", func(c *Config) { c.Schedule = CosineRestarts }},
+		{"lr_period", func(c *Config) { c.Schedule, c.LRPeriod = Cosine, 5 }},
+		{"lr_period_growth", func(c *Config) { c.Schedule, c.LRPeriod, c.LRPeriodGrowth = CosineRestarts, 5, 0 }},
+		{"lr_alpha", func(c *Config) { c.Schedule, c.LRAlpha = LinearCosine, -1 }},
+		{"lr_beta", func(c *Config) { c.LRBeta = 0 }},
+		{"lr_waves", func(c *Config) { c.Schedule, c.LRWaves = LinearCosine, math.Inf(1) }},
+		{"lr_start", func(c *Config) { c.Schedule, c.LRStart = RampExponential, 0.2 }},
+		{"lr_ramp", func(c *Config) { c.Schedule, c.LRRamp = RampExponential, -1 }},
+		{"lr_sustain", func(c *Config) { c.LRSustain = 1 }},
+		{"lr_decay", func(c *Config) { c.Schedule, c.LRDecay = RampExponential, 0 }},
+		{"subset_per_class", func(c *Config) { c.SubsetPerClass = -1 }},
+		{"subset_per_class", func(c *Config) { c.Subset, c.SubsetPerClass = 10, 1 }},
+		{"validation", func(c *Config) { c.Validation = -1 }},
+		{"normalise", func(c *Config) { c.Normalise = "z-score" }},
+		{"brightness", func(c *Config) { c.Brightness = -0.1 }},
+		{"brightness", func(c *Config) { c.Brightness = math.NaN() }},
+		{"image_size", func(c *Config) { c.ImageSize = -1 }},
+		{"image_size", func(c *Config) { c.ImageSize = 1 << 40 }},
+		{"crop", func(c *Config) { c.Crop = "left" }},
+		{"crop", func(c *Config) { c.Crop = "centre" }},
+		{"augment", func(c *Config) { c.Augment, c.Brightness = false, 0.1 }},
+		{"augment", func(c *Config) { c.Augment, c.NoFlip = false, true }},
 		{"lr_drops", func(c *Config) { c.LRDrops = []int{0} }},
 		{"lr_drops", func(c *Config) { c.LRDrops = []int{5, 5} }},
 		{"lr_drops", func(c *Config) { c.LRDrops = []int{8, 5} }},
@@ -75,13 +134,41 @@ func TestDifferenceCoversEverySetting(t *testing.T) {
 		default:
 			t.Fatalf("%s is of a kind this test cannot change", typ.Field(i).Name)
 		}
-		want := typ.Field(i).Tag.Get("json")
+		want, _, _ := strings.Cut(typ.Field(i).Tag.Get("json"), ",")
 		if want == "epochs" {
 			want = "" // may grow
 		}
 		if got, _, _ := c.difference(&d); got != want {
 			t.Errorf("%s changed: difference in %q, want %q", typ.Field(i).Name, got, want)
 		}
+		b, err := json.Marshal(d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var read Config
+		if err := json.Unmarshal(b, &read); err != nil || !reflect.DeepEqual(read, d) {
+			t.Errorf("%s changed: written as %s and read as %+v, %v", typ.Field(i).Name, b, read, err)
+		}
+	}
+}
+
+// TestOldConfig: what earlier versions wrote means what it meant, and is
+// written again as it was.
+func TestOldConfig(t *testing.T) {
+	const old = `{"arch":"resnet-20","shortcut":"A","data":"cifar10","trainable":"all","epochs":160,"batch":64,"lr":0.05,"lr_drops":null,` +
+		`"momentum":0.8,"weight_decay":0,"seed":7,"subset":100,"augment":false,"with_stats":true}`
+	var got Config
+	if err := json.Unmarshal([]byte(old), &got); err != nil {
+		t.Fatal(err)
+	}
+	want := DefaultConfig()
+	want.Arch, want.Shortcut, want.Data, want.Trainable, want.Epochs, want.Batch, want.LR, want.LRDrops = "resnet-20", "A", "cifar10", "all", 160, 64, 0.05, nil
+	want.Momentum, want.WeightDecay, want.Seed, want.Subset, want.Augment, want.WithStats = 0.8, 0, 7, 100, false, true
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("read as %+v, want %+v", got, want)
+	}
+	if b, err := json.Marshal(got); err != nil || string(b) != old {
+		t.Errorf("written as %s, %v; want %s", b, err, old)
 	}
 }
 
@@ -112,20 +199,6 @@ func TestReadConfig(t *testing.T) {
 	}
 }
 
-func TestLearningRate(t *testing.T) {
-	for _, c := range []struct {
-		epoch int
-		want  float64
-	}{{0, 0.1}, {4, 0.1}, {5, 0.01}, {7, 0.01}, {8, 0.001}, {100, 0.001}} {
-		if got := learningRate(0.1, []int{5, 8}, c.epoch); got != c.want {
-			t.Errorf("epoch %d: rate %v, want %v", c.epoch, got, c.want)
-		}
-	}
-	if got := learningRate(0.1, nil, 1000); got != 0.1 {
-		t.Errorf("without drops: %v", got)
-	}
-}
-
 func TestMetricsRow(t *testing.T) {
 	m := EpochMetrics{
 		Epoch: 1, LearningRate: 0.1, TrainLoss: 2.25, TrainAccuracy: 0.5, TrainExamples: 64, TestLoss: math.Inf(1), TestAccuracy: 0.25,
@@ -145,9 +218,23 @@ func TestMetricsRow(t *testing.T) {
 	if !math.IsNaN(rows[0].TestLoss) {
 		t.Errorf("a missing loss is read as %v", rows[0].TestLoss)
 	}
+	if strings.Contains(string(b), "validation") {
+		t.Errorf("a row without validation split speaks of one: %s", b)
+	}
 	m.TestLoss, rows[0].TestLoss = 0, 0
 	if rows[0] != m {
 		t.Errorf("read %+v, want %+v", rows[0], m)
+	}
+	m.ValidationLoss, m.ValidationAccuracy, m.ValidationExamples = 1.5, 0, 10
+	if b, err = json.Marshal(m); err != nil {
+		t.Fatal(err)
+	}
+	if rows, _, err := parseMetrics(append(b, '\n'), maxEpochs); err != nil || rows[0] != m || !strings.Contains(string(b), `"validation_accuracy":0,`) {
+		t.Errorf("%s read as %+v, %v", b, rows, err)
+	}
+	m.ValidationLoss = math.NaN()
+	if b, err = json.Marshal(m); err != nil || strings.Contains(string(b), "validation_loss") {
+		t.Errorf("%s, %v", b, err)
 	}
 	for _, bad := range []string{"x\n", "{\"epoch\":2}\n"} {
 		if _, _, err := parseMetrics([]byte(bad), maxEpochs); err == nil || !strings.Contains(err.Error(), "line 1") {

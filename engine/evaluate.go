@@ -68,7 +68,7 @@ func (m *Model) Evaluator(data *dataset.Data, threads int) (*Evaluator, error) {
 	if threads < 1 {
 		threads = runtime.GOMAXPROCS(0)
 	}
-	testing, err := newTestLoader(data)
+	testing, err := newTestLoader(data, data.Test)
 	if err != nil {
 		return nil, err
 	}
@@ -114,9 +114,9 @@ func newInference(net *arch.Network, params *nn.Params[float32], stats *nn.Stati
 	return nn.NewInference(net, kernel.Best(), params, stats, nn.InferenceOptions{Batch: inferenceBatch, Threads: threads, Eps: eps})
 }
 
-// newTestLoader loads the whole test split, in its order and as it is.
-func newTestLoader(data *dataset.Data) (*dataset.Loader, error) {
-	return dataset.NewLoader(data.Test, dataset.LoaderConfig{Batch: inferenceBatch, Mean: data.Mean, Std: data.Std})
+// newTestLoader loads a whole split of data, in its order and as it is.
+func newTestLoader(data *dataset.Data, s *dataset.Split) (*dataset.Loader, error) {
+	return dataset.NewLoader(s, dataset.LoaderConfig{Batch: inferenceBatch, Mean: data.Mean, Std: data.Std})
 }
 
 // testLoss is the loss over all of a loader's pictures.

@@ -7,12 +7,14 @@ import (
 	"strings"
 
 	"bnkit/checkpoint"
+	"bnkit/engine/arch"
 	"bnkit/engine/nn"
 )
 
-// StateDict is the whole network as a PyTorch state dict of open_lth's names:
-// every weight (conv.weight, blocks.0.conv1.weight, ..., fc.weight, fc.bias;
-// convolutions O×I×H×W), every γ and β (bn.weight, bn.bias, ...) and every
+// StateDict is the whole network as a PyTorch state dict of open_lth's or
+// torchvision's names: every weight and bias (conv.weight,
+// blocks.0.conv1.weight, ..., fc.weight, fc.bias; convolutions O×I×H×W), every
+// γ and β (bn.weight, bn.bias, ...; 1 and 0 where they are fixed) and every
 // statistic of stats (bn.running_mean, bn.running_var, ...; the variance
 // unbiased, as PyTorch keeps it), all float32, in the network's order.
 func (m *Model) StateDict(stats *nn.Statistics) []checkpoint.Tensor {
@@ -20,16 +22,31 @@ func (m *Model) StateDict(stats *nn.Statistics) []checkpoint.Tensor {
 	add := func(name string, shape []int, values []float32) {
 		ts = append(ts, checkpoint.Tensor{Name: name, Shape: shape, Float32: values})
 	}
-	units := m.Network.Units
-	for i := range m.Params.Tensors {
-		x := &m.Params.Tensors[i]
-		add(x.Name, x.Shape, slices.Clone(m.Params.Values[i]))
-		// β is a BatchNorm's last tensor; its statistics follow it.
-		if x.Unit < len(units) && strings.HasSuffix(x.Name, ".bias") {
-			u := &units[x.Unit]
-			add(u.BN+meanSuffix, x.Shape, narrow(stats.Mean[x.Unit]))
-			add(u.BN+varianceSuffix, x.Shape, narrow(stats.Var[x.Unit]))
+	tensors, next := m.Params.Tensors, 0
+	for i := range m.Network.Units {
+		u := &m.Network.Units[i]
+		for ; tensors[next].Unit == i; next++ {
+			if x := &tensors[next]; x.Kind != arch.Gamma && x.Kind != arch.Beta {
+				add(x.Name, x.Shape, slices.Clone(m.Params.Values[next]))
+			}
 		}
+		if u.BN == "" {
+			continue
+		}
+		channels := []int{u.OutShape.C}
+		orFixed := func(values []float32, value float32) []float32 {
+			if values == nil {
+				return slices.Repeat([]float32{value}, u.OutShape.C)
+			}
+			return slices.Clone(values)
+		}
+		add(u.BN+".weight", channels, orFixed(m.Params.Of(i, arch.Gamma), 1))
+		add(u.BN+".bias", channels, orFixed(m.Params.Of(i, arch.Beta), 0))
+		add(u.BN+meanSuffix, channels, narrow(stats.Mean[i]))
+		add(u.BN+varianceSuffix, channels, narrow(stats.Var[i]))
+	}
+	for ; next < len(tensors); next++ {
+		add(tensors[next].Name, tensors[next].Shape, slices.Clone(m.Params.Values[next]))
 	}
 	return ts
 }
@@ -55,7 +72,7 @@ func (m *Model) ExportMetadata() map[string]string {
 		}
 		return strings.Join(s, ",")
 	}
-	return map[string]string{
+	metadata := map[string]string{
 		"format":             "pt",
 		"arch":               h.Arch,
 		"shortcut":           h.Shortcut,
@@ -68,4 +85,13 @@ func (m *Model) ExportMetadata() map[string]string {
 		"normalisation_std":  list(h.Normalisation.Std),
 		"bn_eps":             strconv.FormatFloat(h.Normalisation.Eps, 'g', -1, 64),
 	}
+	for name, value := range map[string]string{"stem": h.Stem, "bn": h.BN, "no_scale": h.NoScale, "no_shift": h.NoShift} {
+		if value != "" {
+			metadata[name] = value
+		}
+	}
+	if h.BNEvery != 0 {
+		metadata["bn_every"] = strconv.Itoa(h.BNEvery)
+	}
+	return metadata
 }

@@ -12,9 +12,10 @@ import (
 // GammaNearZero are shares from 0 to 1.
 type EpochMetrics struct {
 	Epoch        int     // from 1
-	LearningRate float64 // of this epoch
+	LearningRate float64 // of this epoch; of its first step, where every step has its own
 
-	// Cross-entropy and accuracy over the epoch's complete batches, augmented
+	// Cross-entropy (of the labels as they are, smoothed or not, and without
+	// penalties) and accuracy over the epoch's complete batches, augmented
 	// if the run augments, each taken in training mode before the step that it
 	// led to.
 	TrainLoss, TrainAccuracy float64
@@ -27,8 +28,13 @@ type EpochMetrics struct {
 	TestExamples           int
 	TestStatistics         string // "running"
 
+	// The same over the whole validation split, where one is held out of
+	// training; 0, and missing in the row, where none is.
+	ValidationLoss, ValidationAccuracy float64
+	ValidationExamples                 int
+
 	GeneralisationGap float64 // TrainAccuracy - TestAccuracy
-	GammaNearZero     float64 // share of all γ with |γ| < 0.01 after the epoch
+	GammaNearZero     float64 // share of all γ with |γ| < 0.01 after the epoch; NaN, and missing in the row, where there is no γ
 	ImagesPerSecond   float64 // of the training steps
 	Seconds           float64 // training and testing
 }
@@ -45,20 +51,33 @@ type metricsRow struct {
 	TestExamples      int      `json:"test_examples"`
 	TestStatistics    string   `json:"test_statistics"`
 	GeneralisationGap float64  `json:"generalisation_gap"`
-	GammaNearZero     float64  `json:"gamma_near_zero"`
+	GammaNearZero     *float64 `json:"gamma_near_zero,omitempty"`
 	ImagesPerSecond   float64  `json:"images_per_second"`
 	Seconds           float64  `json:"seconds"`
+
+	ValidationLoss     *float64 `json:"validation_loss,omitempty"`
+	ValidationAccuracy *float64 `json:"validation_accuracy,omitempty"`
+	ValidationExamples int      `json:"validation_examples,omitempty"`
 }
 
-// MarshalJSON writes a row of metrics.jsonl; a test loss that is not finite is
-// left out.
+// MarshalJSON writes a row of metrics.jsonl; a test or validation loss that is
+// not finite, and a share of no γ, are left out.
 func (m EpochMetrics) MarshalJSON() ([]byte, error) {
 	row := metricsRow{
 		m.Epoch, m.LearningRate, m.TrainLoss, m.TrainAccuracy, m.TrainExamples, &m.TestLoss, m.TestAccuracy, m.TestExamples,
-		m.TestStatistics, m.GeneralisationGap, m.GammaNearZero, m.ImagesPerSecond, m.Seconds,
+		m.TestStatistics, m.GeneralisationGap, &m.GammaNearZero, m.ImagesPerSecond, m.Seconds, nil, nil, 0,
 	}
 	if !isFinite(m.TestLoss) {
 		row.TestLoss = nil
+	}
+	if !isFinite(m.GammaNearZero) {
+		row.GammaNearZero = nil
+	}
+	if m.ValidationExamples > 0 {
+		row.ValidationAccuracy, row.ValidationExamples = &m.ValidationAccuracy, m.ValidationExamples
+		if isFinite(m.ValidationLoss) {
+			row.ValidationLoss = &m.ValidationLoss
+		}
 	}
 	return json.Marshal(row)
 }
@@ -71,10 +90,22 @@ func (m *EpochMetrics) UnmarshalJSON(b []byte) error {
 	}
 	*m = EpochMetrics{
 		row.Epoch, row.LearningRate, row.TrainLoss, row.TrainAccuracy, row.TrainExamples, math.NaN(), row.TestAccuracy, row.TestExamples,
-		row.TestStatistics, row.GeneralisationGap, row.GammaNearZero, row.ImagesPerSecond, row.Seconds,
+		row.TestStatistics, 0, 0, row.ValidationExamples, row.GeneralisationGap, math.NaN(), row.ImagesPerSecond, row.Seconds,
 	}
 	if row.TestLoss != nil {
 		m.TestLoss = *row.TestLoss
+	}
+	if row.ValidationExamples > 0 {
+		m.ValidationLoss = math.NaN()
+	}
+	if row.ValidationLoss != nil {
+		m.ValidationLoss = *row.ValidationLoss
+	}
+	if row.ValidationAccuracy != nil {
+		m.ValidationAccuracy = *row.ValidationAccuracy
+	}
+	if row.GammaNearZero != nil {
+		m.GammaNearZero = *row.GammaNearZero
 	}
 	return nil
 }

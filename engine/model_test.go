@@ -29,7 +29,7 @@ func trained(t *testing.T, cfg Config) (*run, string) {
 	data := synthetic(150, 40)
 	dir := t.TempDir()
 	mustTrain(t, cfg, data, TrainOptions{Dir: dir, Threads: 2})
-	r, err := newRun(cfg, data, TrainOptions{Dir: dir, Threads: 2, Resume: true})
+	r, err := newRun(t.Context(), cfg, data, TrainOptions{Dir: dir, Threads: 2, Resume: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,53 +71,86 @@ func TestInitialWeights(t *testing.T) {
 // TestLoadModel: a loaded model is the trained one, every bit and every
 // logit, though the checkpoint of a BN-only run stores no weight.
 func TestLoadModel(t *testing.T) {
-	for _, set := range sets {
+	for _, set := range everySet() {
 		cfg := tinyConfig()
 		cfg.Trainable, cfg.Epochs, cfg.WithStats = set, 2, true
-		r, dir := trained(t, cfg)
-		m, err := LoadModel(filepath.Join(dir, CheckpointFile))
+		checkLoads(t, cfg)
+	}
+}
+
+// checkLoads trains cfg and compares the trained network with what its files
+// load as.
+func checkLoads(t *testing.T, cfg Config) {
+	t.Helper()
+	set := cfg.Arch + ", " + cfg.Trainable
+	r, dir := trained(t, cfg)
+	m, err := LoadModel(filepath.Join(dir, CheckpointFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := weightsHash(m.Params), weightsHash(r.trainer.params); got != want {
+		t.Errorf("%s: weights of hash %s, trained ones of %s", set, got, want)
+	}
+	stored := 0
+	for _, x := range m.File().Tensors {
+		stored += len(x.Float32)
+	}
+	if want := r.trainer.set.Parameters(r.trainer.network); stored != want {
+		t.Errorf("%s: %d numbers stored, want %d", set, stored, want)
+	}
+	logits := func(params *nn.Params[float32], stats *nn.Statistics) []float32 {
+		f, err := newInference(m.Network, params, stats, 1, m.Header.Normalisation.Eps)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, want := weightsHash(m.Params), weightsHash(r.trainer.params); got != want {
-			t.Errorf("%s: weights of hash %s, trained ones of %s", set, got, want)
-		}
-		stored := 0
-		for _, x := range m.File().Tensors {
-			stored += len(x.Float32)
-		}
-		if want := r.trainer.network.Parameters(r.trainer.set.Trains); stored != want {
-			t.Errorf("%s: %d numbers stored, want %d", set, stored, want)
-		}
-		logits := func(params *nn.Params[float32], stats *nn.Statistics) []float32 {
-			f, err := newInference(m.Network, params, stats, 1, m.Header.Normalisation.Eps)
+		defer f.Close()
+		b, _ := r.testing.Start(t.Context(), 0, 0).Next()
+		return slices.Clone(f.Run(b.Images, b.N))
+	}
+	if !slices.Equal(logits(m.Params, m.Stored), logits(r.trainer.params, r.trainer.running)) {
+		t.Errorf("%s: the loaded model's logits differ", set)
+	}
+
+	// What a model writes is what it was read from.
+	again := filepath.Join(t.TempDir(), "again.bnz")
+	if err := checkpoint.WriteFile(again, m.File()); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(readFile(t, again), readFile(t, dir, CheckpointFile)) {
+		t.Errorf("%s: a loaded model is written differently", set)
+	}
+
+	// A resume state is a model too: that of its last step.
+	s, err := LoadModel(filepath.Join(dir, ResumeFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if weightsHash(s.Params) != weightsHash(m.Params) || s.Stored == nil {
+		t.Errorf("%s: the resume state loads as another model", set)
+	}
+}
+
+// TestInitialisersAreStored: a file alone regenerates weights drawn otherwise
+// than by default.
+func TestInitialisersAreStored(t *testing.T) {
+	for i, in := range []nn.Initialisers{
+		{Weights: "he-uniform", Gamma: "one", Beta: "one"},
+		{Weights: "orthogonal", Gamma: "uniform-symmetric", Beta: "zero"},
+		{Weights: "binary", Gamma: "normal", Beta: "constant:0.1"},
+		{Weights: "he-normal", Gamma: "constant:0.5", Beta: "zero"},
+	} {
+		cfg := tinyConfig()
+		cfg.Trainable, cfg.Epochs = []string{"bn", "none", "random-2", "output"}[i], 1
+		cfg.Init, cfg.GammaInit, cfg.BetaInit = in.Weights, in.Gamma, in.Beta
+		r, dir := trained(t, cfg)
+		for _, name := range []string{CheckpointFile, ResumeFile} {
+			m, err := LoadModel(filepath.Join(dir, name))
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer f.Close()
-			b, _ := r.testing.Start(t.Context(), 0, 0).Next()
-			return slices.Clone(f.Run(b.Images, b.N))
-		}
-		if !slices.Equal(logits(m.Params, m.Stored), logits(r.trainer.params, r.trainer.running)) {
-			t.Errorf("%s: the loaded model's logits differ", set)
-		}
-
-		// What a model writes is what it was read from.
-		again := filepath.Join(t.TempDir(), "again.bnz")
-		if err := checkpoint.WriteFile(again, m.File()); err != nil {
-			t.Fatal(err)
-		}
-		if !bytes.Equal(readFile(t, again), readFile(t, dir, CheckpointFile)) {
-			t.Errorf("%s: a loaded model is written differently", set)
-		}
-
-		// A resume state is a model too: that of its last step.
-		s, err := LoadModel(filepath.Join(dir, ResumeFile))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if weightsHash(s.Params) != weightsHash(m.Params) || s.Stored == nil {
-			t.Errorf("%s: the resume state loads as another model", set)
+			if weightsHash(m.Params) != weightsHash(r.trainer.params) {
+				t.Errorf("%+v: %s regenerates other weights", in, name)
+			}
 		}
 	}
 }
@@ -147,10 +180,16 @@ func TestLoadModelRefuses(t *testing.T) {
 		{"resnet-9", func(f *checkpoint.File) { f.Header.Arch = "resnet-9" }},
 		{"network's is [16]", func(f *checkpoint.File) { f.Header.Arch = "resnet-6002" }},
 		{"[1024]", func(f *checkpoint.File) { f.Header.Arch = "wrn-6002-64" }}, // refused before terabytes are allocated
-		{"gamma", func(f *checkpoint.File) { f.Header.Trainable = "gamma" }},
+		{"gama", func(f *checkpoint.File) { f.Header.Trainable = "gama" }},
 		{"missing", func(f *checkpoint.File) { f.Header.Trainable = "all" }},
-		{"orthogonal", func(f *checkpoint.File) { f.Header.Initialisers.Weights = "orthogonal" }},
+		{"xavier", func(f *checkpoint.File) { f.Header.Initialisers.Weights = "xavier" }},
+		{"constant:NaN", func(f *checkpoint.File) { f.Header.Initialisers.Gamma = "constant:NaN" }},
+		{"is no initialiser of beta", func(f *checkpoint.File) { f.Header.Initialisers.Beta = "" }},
+		{"mt19937", func(f *checkpoint.File) { f.Header.Initialisers.Generator = "mt19937" }},
 		{"classes", func(f *checkpoint.File) { f.Header.Classes = 1 }},
+		{"parameters", func(f *checkpoint.File) { // no tensor vouches for the terabytes of its weights
+			f.Header.Arch, f.Header.Trainable, f.Tensors = "wrn-6002-64", "none", nil
+		}},
 	} {
 		m, err := LoadModel(path)
 		if err != nil {

@@ -38,7 +38,9 @@ func TestSGDClosedForms(t *testing.T) {
 				v[i] = float32(g)
 			}
 		}
-		s := newSGD(net, kernel.Best(), set, momentum, decay)
+		cfg := DefaultConfig()
+		cfg.Momentum, cfg.WeightDecay = momentum, decay
+		s := newOptimizer(net, kernel.Best(), set, &cfg)
 		for range steps {
 			s.step(after, gradients, rate)
 		}
@@ -81,7 +83,7 @@ func TestRunningClosedForm(t *testing.T) {
 	each(batch.Mean, func(float64) float64 { return 3 })
 	each(batch.Var, func(float64) float64 { return 5 })
 	for range 12 {
-		updateRunning(running, batch)
+		updateRunning(running, batch, 0.1)
 	}
 	left := math.Pow(0.9, 12)
 	for u := range running.Mean {

@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// sets are the trainable sets that the resume tests run over.
+// sets are the trainable sets that tests of whole runs go over.
 var sets = []string{"bn", "all"}
 
 // TestThreads: a run's checkpoint is the same bytes for any number of threads
@@ -36,13 +36,33 @@ func TestThreads(t *testing.T) {
 	}
 }
 
+// resumable are the settings that the resume tests run over: every optimizer
+// with every kind of trainable set.
+var resumable = func() map[string]func(*Config) {
+	all := map[string]func(*Config){}
+	for name, optimize := range map[string]func(*Config){
+		"sgd":      func(*Config) {},
+		"nesterov": func(c *Config) { c.Nesterov = true },
+		"adam":     func(c *Config) { c.Optimizer, c.LR, c.ClipNorm, c.GammaL1 = Adam, 0.01, 1, 1e-4 },
+		"adamw":    func(c *Config) { c.Optimizer, c.LR, c.BNWeightDecay = AdamW, 0.01, false },
+	} {
+		for _, set := range []string{"bn", "all", "bn+shortcut", "none", "random-2", "bn+random-2"} {
+			all[name+", "+set] = func(c *Config) {
+				optimize(c)
+				c.Trainable = set
+			}
+		}
+	}
+	return all
+}()
+
 // TestResume: 4 epochs at once, 2 and 2 more, and a run interrupted at every
 // kind of moment give the same checkpoint and the same measurements.
 func TestResume(t *testing.T) {
 	data := synthetic(100, 40) // 6 batches of 16, and 4 pictures left out
-	for _, set := range sets {
+	for set, change := range resumable {
 		cfg := tinyConfig()
-		cfg.Trainable = set
+		change(&cfg)
 		whole := t.TempDir()
 		want := mustTrain(t, cfg, data, TrainOptions{Dir: whole, Threads: 2})
 		wantBytes := readFile(t, whole, CheckpointFile)
@@ -81,6 +101,26 @@ func TestResume(t *testing.T) {
 func sameMeasurements(a, b EpochMetrics) bool {
 	a.Seconds, a.ImagesPerSecond, b.Seconds, b.ImagesPerSecond = 0, 0, 0, 0
 	return a == b
+}
+
+// TestResumeSchedule: a run whose rates depend on its epochs resumes to the same
+// bytes, and to no other number of epochs.
+func TestResumeSchedule(t *testing.T) {
+	data, cfg := synthetic(64, 20), tinyConfig()
+	cfg.Schedule, cfg.LRPerStep, cfg.LRWarmup, cfg.LRMin = Cosine, true, 1, 0.001
+	whole, parts := t.TempDir(), t.TempDir()
+	mustTrain(t, cfg, data, TrainOptions{Dir: whole, Threads: 2})
+	interruptAfter(t, cfg, data, TrainOptions{Dir: parts, Threads: 2}, 6)
+	longer := cfg
+	longer.Epochs++
+	var e *ResumeError
+	if _, err := Train(t.Context(), longer, data, TrainOptions{Dir: parts, Threads: 2, Resume: true}); !errors.As(err, &e) || e.Field != "epochs" {
+		t.Errorf("one more epoch: %v, want a *ResumeError of epochs", err)
+	}
+	mustTrain(t, cfg, data, TrainOptions{Dir: parts, Threads: 2, Resume: true})
+	if !bytes.Equal(readFile(t, parts, CheckpointFile), readFile(t, whole, CheckpointFile)) {
+		t.Error("ckpt.bnz differs from that of an uninterrupted run")
+	}
 }
 
 // TestKilled: whatever moment a kill -9 hits, the files it leaves can be
@@ -144,6 +184,8 @@ func TestResumeRefuses(t *testing.T) {
 		{"seed", func(c *Config) { c.Seed = 2 }},
 		{"trainable", func(c *Config) { c.Trainable = "all" }},
 		{"lr_drops", func(c *Config) { c.LRDrops = nil }},
+		{"init", func(c *Config) { c.Init = "orthogonal" }},
+		{"optimizer", func(c *Config) { c.Optimizer = Adam }},
 		{"arch", func(c *Config) { c.Arch = "resnet-14" }},
 		{"epochs", func(c *Config) { c.Epochs = 1 }},
 	} {

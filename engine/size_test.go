@@ -19,7 +19,7 @@ func TestCheckpointSizes(t *testing.T) {
 	for name, limit := range map[string]int64{"resnet-20": 8_000, "resnet-866": 300_000} {
 		cfg := DefaultConfig()
 		cfg.Arch = name
-		net, err := buildNetwork(name, arch.OptionB, data)
+		net, err := buildNetwork(&cfg, data)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -33,7 +33,7 @@ func TestCheckpointSizes(t *testing.T) {
 			t.Fatal(err)
 		}
 		path := filepath.Join(t.TempDir(), CheckpointFile)
-		if err := checkpoint.WriteFile(path, &checkpoint.File{Header: header, Tensors: trainedTensors(params, arch.BN)}); err != nil {
+		if err := checkpoint.WriteFile(path, &checkpoint.File{Header: header, Tensors: trainedTensors(params)}); err != nil {
 			t.Fatal(err)
 		}
 		info, err := os.Stat(path)

@@ -10,7 +10,6 @@ import (
 	"bnkit/checkpoint"
 	"bnkit/engine/arch"
 	"bnkit/engine/dataset"
-	"bnkit/engine/nn"
 )
 
 // resume.bnz alone says how far a run has come; the other files follow it.
@@ -40,9 +39,10 @@ func newHeader(cfg *Config, net *arch.Network, data *dataset.Data, epochs int) (
 	parameters, err := json.Marshal(training{epochs})
 	return checkpoint.Header{
 		Arch: cfg.Arch, Shortcut: cfg.Shortcut, Input: [3]int{net.Input.C, net.Input.H, net.Input.W}, Classes: net.Classes,
-		Seed: cfg.Seed, Trainable: cfg.Trainable, Initialisers: initialisers,
-		Data:          checkpoint.DataSet{Name: data.Name, Digest: data.Digest, Subset: cfg.Subset},
-		Normalisation: checkpoint.Normalisation{Mean: data.Mean, Std: data.Std, Eps: nn.DefaultEps},
+		Stem: cfg.Stem, BN: cfg.BN, BNEvery: cfg.BNEvery, NoScale: cfg.NoScale, NoShift: cfg.NoShift,
+		Seed: cfg.Seed, Trainable: cfg.Trainable, Initialisers: headerInitialisers(cfg.initialisers()),
+		Data:          newDataSet(cfg, data),
+		Normalisation: checkpoint.Normalisation{Mean: data.Mean, Std: data.Std, Eps: cfg.BNEps},
 		Statistics:    newEstimation(cfg.Seed, data.Train.Len()),
 		Provenance:    []checkpoint.Event{{Action: "train", Tool: "bnkit", Parameters: parameters}},
 		Config:        config,
@@ -55,7 +55,7 @@ func (r *run) save(m *EpochMetrics) error {
 	if err != nil {
 		return err
 	}
-	file := &checkpoint.File{Header: header, Tensors: trainedTensors(r.trainer.params, r.trainer.set)}
+	file := &checkpoint.File{Header: header, Tensors: trainedTensors(r.trainer.trained.Params)}
 	if r.cfg.WithStats {
 		file.Tensors = append(file.Tensors, statisticsTensors(r.trainer.network, r.trainer.running)...)
 	}
@@ -78,8 +78,8 @@ func (r *run) saveState() error {
 		return err
 	}
 	t := r.trainer
-	tensors := trainedTensors(t.params, t.set)
-	tensors = append(tensors, velocityTensors(t.optimizer.velocity)...)
+	tensors := trainedTensors(t.trained.Params)
+	tensors = append(tensors, momentTensors(t.optimizer.moments)...)
 	tensors = append(tensors, statisticsTensors(t.network, t.running)...)
 	return checkpoint.WriteFile(r.dir.path(ResumeFile), &checkpoint.File{Header: header, Tensors: tensors})
 }
@@ -125,6 +125,9 @@ func (r *run) compare(was *Config) error {
 	if field, before, now := was.difference(&r.cfg); field != "" {
 		return r.refuse(field, "the run was started with %s %v, not %v; only epochs may change", field, before, now)
 	}
+	if r.cfg.Epochs != was.Epochs && was.needsEpochs() {
+		return r.refuse("epochs", "the run was started with %d epochs, not %d, and the rates of schedule %s depend on them", was.Epochs, r.cfg.Epochs, was.Schedule)
+	}
 	if r.cfg.Epochs < was.Epochs {
 		return r.refuse("epochs", "the run was started with %d epochs, more than %d", was.Epochs, r.cfg.Epochs)
 	}
@@ -149,9 +152,10 @@ func (r *run) restore(file *checkpoint.File) error {
 	if err := r.restoreTensors(file); err != nil {
 		return r.refuse("", "%s: %v", ResumeFile, err)
 	}
-	if t.set == arch.All {
+	if t.repack {
 		t.plan.Repack()
 	}
+	t.optimizer.steps = done.Epochs*r.steps + done.Steps
 	r.done = done
 	return nil
 }
@@ -163,14 +167,15 @@ func (r *run) restoreTensors(file *checkpoint.File) error {
 	if err != nil {
 		return err
 	}
-	velocity := t.optimizer.velocity
-	for i := range values {
-		x := &velocity.Tensors[i]
-		v, err := stored.float32s(checkpoint.SectionOptimizer, x.Name, x.Shape)
-		if err != nil {
-			return err
+	for _, m := range t.optimizer.moments {
+		for i := range values {
+			x := &m.Tensors[i]
+			v, err := stored.float32s(checkpoint.SectionOptimizer, x.Name+m.suffix, x.Shape)
+			if err != nil {
+				return err
+			}
+			copy(m.Values[i], v)
 		}
-		copy(velocity.Values[i], v)
 	}
 	running, err := stored.statistics(t.network)
 	if err != nil {
@@ -180,8 +185,9 @@ func (r *run) restoreTensors(file *checkpoint.File) error {
 		return err
 	}
 	for i, v := range values {
-		copy(t.params.Values[i], v)
+		copy(t.trained.Values[i], v)
 	}
+	t.trained.Scatter()
 	t.running = running
 	return nil
 }

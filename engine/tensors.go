@@ -13,7 +13,7 @@ import (
 // section is where a checkpoint keeps a trained tensor of that kind.
 func section(k arch.Kind) string {
 	switch k {
-	case arch.ConvWeight:
+	case arch.ConvWeight, arch.ConvBias:
 		return checkpoint.SectionWeights
 	case arch.OutputWeight, arch.OutputBias:
 		return checkpoint.SectionOutput
@@ -21,25 +21,28 @@ func section(k arch.Kind) string {
 	return checkpoint.SectionBN
 }
 
-// trainedTensors are copies of the tensors that set trains.
-func trainedTensors(params *nn.Params[float32], set arch.TrainableSet) []checkpoint.Tensor {
+// trainedTensors are copies of what is trained, as nn.Trained holds it.
+func trainedTensors(trained *nn.Params[float32]) []checkpoint.Tensor {
 	var ts []checkpoint.Tensor
-	for i := range params.Tensors {
-		if x := &params.Tensors[i]; set.Trains(x) {
-			ts = append(ts, checkpoint.Tensor{Section: section(x.Kind), Name: x.Name, Shape: x.Shape, Float32: slices.Clone(params.Values[i])})
+	for i, v := range trained.Values {
+		if v != nil {
+			x := &trained.Tensors[i]
+			ts = append(ts, checkpoint.Tensor{Section: section(x.Kind), Name: x.Name, Shape: x.Shape, Float32: slices.Clone(v)})
 		}
 	}
 	return ts
 }
 
-// velocityTensors are copies of the optimizer's velocities, under the names of
-// the tensors that they move.
-func velocityTensors(velocity *nn.Params[float32]) []checkpoint.Tensor {
+// momentTensors are copies of an optimizer's moments, under the names of the
+// tensors that they move and the moment's suffix.
+func momentTensors(moments []moment) []checkpoint.Tensor {
 	var ts []checkpoint.Tensor
-	for i, v := range velocity.Values {
-		if v != nil {
-			x := &velocity.Tensors[i]
-			ts = append(ts, checkpoint.Tensor{Section: checkpoint.SectionOptimizer, Name: x.Name, Shape: x.Shape, Float32: slices.Clone(v)})
+	for _, m := range moments {
+		for i, v := range m.Values {
+			if v != nil {
+				x := &m.Tensors[i]
+				ts = append(ts, checkpoint.Tensor{Section: checkpoint.SectionOptimizer, Name: x.Name + m.suffix, Shape: x.Shape, Float32: slices.Clone(v)})
+			}
 		}
 	}
 	return ts
@@ -56,6 +59,9 @@ func statisticsTensors(net *arch.Network, stats *nn.Statistics) []checkpoint.Ten
 	var ts []checkpoint.Tensor
 	for i := range net.Units {
 		u := &net.Units[i]
+		if u.BN == "" {
+			continue
+		}
 		shape := []int{u.OutShape.C}
 		ts = append(ts,
 			checkpoint.Tensor{Section: checkpoint.SectionStats, Name: u.BN + meanSuffix, Shape: shape, Float64: slices.Clone(stats.Mean[i])},
@@ -125,6 +131,9 @@ func (s storedTensors) statistics(net *arch.Network) (*nn.Statistics, error) {
 	stats := &nn.Statistics{Mean: make([][]float64, len(net.Units)), Var: make([][]float64, len(net.Units))}
 	for i := range net.Units {
 		u := &net.Units[i]
+		if u.BN == "" {
+			continue
+		}
 		for _, part := range []struct {
 			suffix string
 			to     *[]float64
@@ -149,7 +158,7 @@ func (s storedTensors) statistics(net *arch.Network) (*nn.Statistics, error) {
 	return stats, nil
 }
 
-// trained takes every tensor that set trains, by index into the network's
+// trained takes what set trains of every tensor, by index into the network's
 // tensors.
 func (s storedTensors) trained(net *arch.Network, set arch.TrainableSet) (map[int][]float32, error) {
 	values := map[int][]float32{}
@@ -159,7 +168,7 @@ func (s storedTensors) trained(net *arch.Network, set arch.TrainableSet) (map[in
 		if !set.Trains(x) {
 			continue
 		}
-		v, err := s.float32s(section(x.Kind), x.Name, x.Shape)
+		v, err := s.float32s(section(x.Kind), x.Name, set.TrainedShape(x))
 		if err != nil {
 			return nil, err
 		}

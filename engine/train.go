@@ -43,7 +43,7 @@ type TrainResult struct {
 	Epochs     []EpochMetrics // every epoch, those before a resume included
 }
 
-// Train trains cfg on data, of which it takes cfg.Subset, and writes a run
+// Train trains cfg on data, of which it takes what cfg selects, and writes a run
 // directory. Each epoch ends with the files of that epoch complete on disk.
 //
 // When ctx is cancelled, it stops at the next step, leaves resume.bnz for a
@@ -68,7 +68,7 @@ func Train(ctx context.Context, cfg Config, data *dataset.Data, o TrainOptions) 
 	if o.Threads < 1 {
 		o.Threads = runtime.GOMAXPROCS(0)
 	}
-	r, err := newRun(cfg, data, o)
+	r, err := newRun(ctx, cfg, data, o)
 	if err != nil {
 		return nil, err
 	}
@@ -88,7 +88,7 @@ func Train(ctx context.Context, cfg Config, data *dataset.Data, o TrainOptions) 
 	}
 	return &TrainResult{
 		Dir: o.Dir, Checkpoint: r.dir.path(CheckpointFile), Config: cfg,
-		Parameters: r.trainer.network.Parameters(r.trainer.set.Trains), Epochs: r.metrics,
+		Parameters: r.trainer.set.Parameters(r.trainer.network), Epochs: r.metrics,
 	}, nil
 }
 
@@ -101,7 +101,8 @@ type run struct {
 	trainer *trainer
 	loader  *dataset.Loader // of augmented training batches
 	testing *dataset.Loader
-	steps   int // an epoch
+	holdout *dataset.Loader // of the validation split; nil where there is none
+	steps   int             // an epoch
 	done    progress
 	metrics []EpochMetrics
 
@@ -121,70 +122,65 @@ type progress struct {
 }
 
 // newRun makes a run at its very beginning, and touches no file.
-func newRun(cfg Config, data *dataset.Data, o TrainOptions) (*run, error) {
-	data, err := subset(data, cfg.Subset)
+func newRun(ctx context.Context, cfg Config, data *dataset.Data, o TrainOptions) (*run, error) {
+	data, err := selected(data, cfg.selection())
 	if err != nil {
+		return nil, err
+	}
+	how, err := dataset.ParseNormalisation(cfg.Normalise)
+	if err != nil {
+		return nil, &ConfigError{"normalise", err.Error()}
+	}
+	if data, err = data.Normalise(ctx, how); err != nil {
 		return nil, err
 	}
 	if cfg.Batch > data.Train.Len() {
 		return nil, &ConfigError{"batch", fmt.Sprintf("%d is more than the %d examples of the training split", cfg.Batch, data.Train.Len())}
 	}
-	net, err := buildNetwork(cfg.Arch, arch.Shortcut(cfg.Shortcut), data)
+	net, err := buildNetwork(&cfg, data)
 	if err != nil {
 		return nil, err
 	}
 	r := &run{cfg: cfg, options: o, dir: runDir(o.Dir), data: data}
 	r.loader, err = dataset.NewLoader(data.Train, dataset.LoaderConfig{
 		Batch: cfg.Batch, Seed: cfg.Seed, Shuffle: true, Augment: cfg.Augment, DropLast: true,
-		Mean: data.Mean, Std: data.Std, Flip: data.Flip,
+		Mean: data.Mean, Std: data.Std, Flip: data.Flip && !cfg.NoFlip, Brightness: cfg.Brightness, Threads: o.Threads,
 	})
 	if err != nil {
 		return nil, err
 	}
-	r.testing, err = newTestLoader(data)
+	r.testing, err = newTestLoader(data, data.Test)
 	if err != nil {
 		return nil, err
+	}
+	if data.Validation != nil {
+		if r.holdout, err = newTestLoader(data, data.Validation); err != nil {
+			return nil, err
+		}
 	}
 	r.steps = r.loader.Batches()
-	r.trainer, err = newTrainer(net, trainerOptions{
-		set: arch.TrainableSet(cfg.Trainable), seed: cfg.Seed, batch: cfg.Batch, threads: o.Threads,
-		momentum: cfg.Momentum, decay: cfg.WeightDecay,
-	})
+	r.trainer, err = newTrainer(net, &r.cfg, o.Threads)
 	return r, err
 }
 
-// subset is data with n training examples, or data itself for 0.
-func subset(data *dataset.Data, n int) (*dataset.Data, error) {
-	if n == 0 {
-		return data, nil
-	}
-	sub, err := data.Subset(n)
-	if err != nil {
-		return nil, &ConfigError{"subset", err.Error()}
-	}
-	return sub, nil
-}
-
-// buildNetwork is the network of that name for data's pictures and classes.
-func buildNetwork(name string, shortcut arch.Shortcut, data *dataset.Data) (*arch.Network, error) {
+// buildNetwork is cfg's network for data's pictures and classes.
+func buildNetwork(cfg *Config, data *dataset.Data) (*arch.Network, error) {
 	s := data.Train
-	return arch.Build(name, arch.Options{
-		Input: arch.Shape{C: s.Channels, H: s.Height, W: s.Width}, Classes: len(data.Classes), Shortcut: shortcut,
-	})
+	return cfg.Network(arch.Shape{C: s.Channels, H: s.Height, W: s.Width}, len(data.Classes))
 }
 
 // epoch trains the rest of an epoch, tests, and writes the epoch's files.
 func (r *run) epoch(ctx context.Context) error {
 	r.started = time.Now()
-	rate := learningRate(r.cfg.LR, r.cfg.LRDrops, r.done.Epochs)
-	if err := r.trainSteps(ctx, rate); err != nil {
+	rate := r.cfg.learningRate(float64(r.done.Epochs))
+	if err := r.trainSteps(ctx); err != nil {
 		return err
 	}
 	if name := r.trainer.notFinite(); name != "" {
 		return &DivergedError{r.done.Epochs + 1, r.steps, rate, name}
 	}
 	testing := time.Now()
-	test, err := r.test(ctx)
+	test, validation, err := r.test(ctx)
 	if err != nil {
 		if ctx.Err() != nil {
 			return r.interrupt(ctx)
@@ -193,7 +189,7 @@ func (r *run) epoch(ctx context.Context) error {
 	}
 	r.testingTime = time.Since(testing)
 	r.countTime()
-	m := r.measure(rate, test)
+	m := r.measure(rate, test, validation)
 	r.metrics = append(r.metrics, m)
 	r.done = progress{Epochs: r.done.Epochs + 1}
 	if err := r.save(&m); err != nil {
@@ -206,7 +202,7 @@ func (r *run) epoch(ctx context.Context) error {
 }
 
 // trainSteps takes the epoch's remaining steps.
-func (r *run) trainSteps(ctx context.Context, rate float64) error {
+func (r *run) trainSteps(ctx context.Context) error {
 	batches := r.loader.Start(ctx, r.done.Epochs, r.done.Steps)
 	defer batches.Close()
 	for r.done.Steps < r.steps {
@@ -218,6 +214,7 @@ func (r *run) trainSteps(ctx context.Context, rate float64) error {
 		if !ok {
 			return fmt.Errorf("epoch %d after step %d: %w", r.done.Epochs+1, r.done.Steps, batches.Err())
 		}
+		rate := r.rate()
 		loss := r.trainer.step(b.Images, b.Labels, rate)
 		if !isFinite(loss.Sum) {
 			return &DivergedError{r.done.Epochs + 1, r.done.Steps + 1, rate, "the loss"}
@@ -235,14 +232,28 @@ func (r *run) trainSteps(ctx context.Context, rate float64) error {
 	return nil
 }
 
-// test measures the whole test split with the running statistics.
-func (r *run) test(ctx context.Context) (nn.Loss, error) {
-	inference, err := newInference(r.trainer.network, r.trainer.params, r.trainer.running, r.options.Threads, nn.DefaultEps)
+// rate is the next step's learning rate.
+func (r *run) rate() float64 {
+	epoch := float64(r.done.Epochs)
+	if r.cfg.LRPerStep {
+		epoch += float64(r.done.Steps) / float64(r.steps)
+	}
+	return r.cfg.learningRate(epoch)
+}
+
+// test measures the whole test split, and the validation split where there is
+// one, with the running statistics.
+func (r *run) test(ctx context.Context) (test, validation nn.Loss, err error) {
+	inference, err := newInference(r.trainer.network, r.trainer.params, r.trainer.running, r.options.Threads, r.cfg.BNEps)
 	if err != nil {
-		return nn.Loss{}, err
+		return test, validation, err
 	}
 	defer inference.Close()
-	return testLoss(ctx, inference, r.trainer.network.Classes, r.testing)
+	test, err = testLoss(ctx, inference, r.trainer.network.Classes, r.testing)
+	if err == nil && r.holdout != nil {
+		validation, err = testLoss(ctx, inference, r.trainer.network.Classes, r.holdout)
+	}
+	return test, validation, err
 }
 
 // interrupt leaves a state to resume from.
@@ -261,7 +272,7 @@ func (r *run) countTime() {
 	r.started = time.Now()
 }
 
-func (r *run) measure(rate float64, test nn.Loss) EpochMetrics {
+func (r *run) measure(rate float64, test, validation nn.Loss) EpochMetrics {
 	sums := r.done.Sums
 	m := EpochMetrics{
 		Epoch: r.done.Epochs + 1, LearningRate: rate,
@@ -273,6 +284,9 @@ func (r *run) measure(rate float64, test nn.Loss) EpochMetrics {
 		Seconds:         r.done.Seconds,
 	}
 	m.GeneralisationGap = m.TrainAccuracy - m.TestAccuracy
+	if validation.Examples > 0 {
+		m.ValidationLoss, m.ValidationAccuracy, m.ValidationExamples = validation.Mean(), validation.Accuracy(), validation.Examples
+	}
 	return m
 }
 

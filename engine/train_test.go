@@ -1,14 +1,17 @@
 package engine
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
+	"bnkit/checkpoint"
 	"bnkit/engine/dataset"
 )
 
@@ -92,6 +95,95 @@ func TestLearning(t *testing.T) {
 	}
 }
 
+// TestValidation: what is held out is measured each epoch as the test split is,
+// and the checkpoint finds its data again, random labels included.
+func TestValidation(t *testing.T) {
+	data, err := dataset.Open("sample", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := tinyConfig()
+	cfg.Epochs, cfg.LRDrops, cfg.SubsetPerClass, cfg.Validation, cfg.RandomLabels = 1, nil, 2, 50, true
+	dir := t.TempDir()
+	r := mustTrain(t, cfg, data, TrainOptions{Dir: dir, Threads: 2})
+	if m := r.Epochs[0]; m.ValidationExamples != 50 || m.TrainExamples != 16 || m.TestExamples != 1000 || !(m.ValidationLoss > 0) {
+		t.Errorf("%+v", m)
+	}
+	m, err := LoadModel(filepath.Join(dir, CheckpointFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, err := m.OpenData("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The split that was held out, measured as a test split: the same numbers.
+	state, err := LoadModel(filepath.Join(dir, ResumeFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	swapped := *found
+	swapped.Test = found.Validation
+	e, err := state.Evaluator(&swapped, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	got, err := e.Evaluate(t.Context(), state.Stored)
+	if err != nil || got.TestLoss != r.Epochs[0].ValidationLoss || got.TestAccuracy != r.Epochs[0].ValidationAccuracy || got.Examples != 50 {
+		t.Errorf("%+v, %v; the run measured %+v", got, err, r.Epochs[0])
+	}
+	m.Header.Data.RandomLabels = false
+	var other *ModelError
+	if _, err := m.OpenData(""); !errors.As(err, &other) {
+		t.Errorf("true labels: %v, want a *ModelError", err)
+	}
+	cfg.Validation = 6000
+	var bad *ConfigError
+	if _, err := Train(t.Context(), cfg, data, TrainOptions{Dir: t.TempDir()}); !errors.As(err, &bad) || bad.Field != "validation" {
+		t.Errorf("everything held out: %v", err)
+	}
+}
+
+// TestNormalisationIsStored: a checkpoint alone says how pictures are normalised,
+// and is measured so.
+func TestNormalisationIsStored(t *testing.T) {
+	data, err := dataset.Open("sample", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for how, want := range map[string]int{"channel": 1, "pixel": 28 * 28, "none": 1} {
+		cfg := tinyConfig()
+		cfg.Epochs, cfg.LRDrops, cfg.Subset, cfg.Normalise, cfg.Brightness = 1, nil, 32, how, 0.25
+		dir := t.TempDir()
+		r := mustTrain(t, cfg, data, TrainOptions{Dir: dir, Threads: 2})
+		m, err := LoadModel(filepath.Join(dir, ResumeFile))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(m.Header.Normalisation.Mean) != want || how == "none" && m.Header.Normalisation.Mean[0] != 0 {
+			t.Errorf("%s: mean %v", how, m.Header.Normalisation.Mean)
+		}
+		found, err := m.OpenData("")
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, err := m.Evaluator(found, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer e.Close()
+		if got, err := e.Evaluate(t.Context(), m.Stored); err != nil || got.TestLoss != r.Epochs[0].TestLoss {
+			t.Errorf("%s: %+v, %v; the run measured %v", how, got, err, r.Epochs[0].TestLoss)
+		}
+		m.Header.Normalisation.Mean = make([]float32, 5)
+		var bad *ModelError
+		if _, err := m.OpenData(""); !errors.As(err, &bad) {
+			t.Errorf("a mean of 5 values: %v, want a *ModelError", err)
+		}
+	}
+}
+
 // TestDivergence: a rate far too large stops the run with a typed error, and
 // what earlier epochs left stays.
 func TestDivergence(t *testing.T) {
@@ -115,10 +207,10 @@ func TestDivergence(t *testing.T) {
 // takes them, once the first ones have filled caches.
 func TestStepAllocatesNothing(t *testing.T) {
 	data := synthetic(64*16, 20)
-	for _, set := range sets {
+	for set, change := range resumable {
 		cfg := tinyConfig()
-		cfg.Trainable = set
-		r, err := newRun(cfg, data, TrainOptions{Threads: 2})
+		change(&cfg)
+		r, err := newRun(t.Context(), cfg, data, TrainOptions{Threads: 2})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -137,5 +229,103 @@ func TestStepAllocatesNothing(t *testing.T) {
 		}
 		batches.Close()
 		r.trainer.close()
+	}
+}
+
+// TestBatchNormSettings: eps and momentum are those of training, of its test,
+// of the checkpoint and of whoever loads it.
+func TestBatchNormSettings(t *testing.T) {
+	data, cfg := synthetic(64, 40), tinyConfig()
+	cfg.Epochs, cfg.WithStats, cfg.BNEps, cfg.BNMomentum = 1, true, 0.25, 1
+	dir := t.TempDir()
+	r := mustTrain(t, cfg, data, TrainOptions{Dir: dir, Threads: 2})
+	m, err := LoadModel(r.Checkpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m.Header.Normalisation.Eps != 0.25 {
+		t.Errorf("the checkpoint's eps is %v", m.Header.Normalisation.Eps)
+	}
+	evaluate := func() Evaluation {
+		e, err := m.Evaluator(data, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer e.Close()
+		got, err := e.Evaluate(t.Context(), m.Stored)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	if got, want := evaluate(), r.Epochs[0]; got.TestLoss != want.TestLoss || got.TestAccuracy != want.TestAccuracy {
+		t.Errorf("the model has %+v, the run had %+v", got, want)
+	}
+	m.Header.Normalisation.Eps = 1e-5
+	if got := evaluate(); got.TestLoss == r.Epochs[0].TestLoss {
+		t.Error("eps changes nothing")
+	}
+
+	// A momentum of 1 leaves the last batch's statistics alone.
+	again, err := newRun(t.Context(), cfg, data, TrainOptions{Threads: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.trainer.close()
+	batches := again.loader.Start(t.Context(), 0, 0)
+	defer batches.Close()
+	for range 2 {
+		b, ok := batches.Next()
+		if !ok {
+			t.Fatal("out of batches")
+		}
+		again.trainer.step(b.Images, b.Labels, 0.1)
+	}
+	if batch := again.trainer.plan.BatchStatistics(); !slices.EqualFunc(again.trainer.running.Mean, batch.Mean, slices.Equal) ||
+		!slices.EqualFunc(again.trainer.running.Var, batch.Var, slices.Equal) {
+		t.Error("a momentum of 1 keeps something of earlier batches")
+	}
+}
+
+// TestLossSettings: each setting of loss and gradients changes what a run
+// learns, the reported loss of its first step excepted.
+func TestLossSettings(t *testing.T) {
+	data := synthetic(32, 20)
+	train := func(change func(*Config)) (first float64, ckpt []byte) {
+		cfg := tinyConfig()
+		cfg.Epochs, cfg.LRDrops = 1, nil
+		change(&cfg)
+		dir := t.TempDir()
+		mustTrain(t, cfg, data, TrainOptions{Dir: dir, Threads: 2, Step: func(s StepReport) {
+			if s.Step == 1 {
+				first = s.Loss
+			}
+		}})
+		m, err := LoadModel(filepath.Join(dir, CheckpointFile))
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.Header.Config = nil
+		var b bytes.Buffer
+		if err := checkpoint.Encode(&b, m.File()); err != nil {
+			t.Fatal(err)
+		}
+		return first, b.Bytes()
+	}
+	wantLoss, plain := train(func(*Config) {})
+	for name, change := range map[string]func(*Config){
+		"label_smoothing": func(c *Config) { c.LabelSmoothing = 0.1 },
+		"clip_norm":       func(c *Config) { c.ClipNorm = 0.1 },
+		"bn_weight_decay": func(c *Config) { c.BNWeightDecay = false },
+		"gamma_l1":        func(c *Config) { c.GammaL1 = 1e-3 },
+		"beta_l2":         func(c *Config) { c.BetaL2 = 1e-3 },
+	} {
+		loss, got := train(change)
+		if loss != wantLoss {
+			t.Errorf("%s: first loss %v, without it %v", name, loss, wantLoss)
+		}
+		if bytes.Equal(got, plain) {
+			t.Errorf("%s changes nothing", name)
+		}
 	}
 }

@@ -11,39 +11,62 @@ type trainer struct {
 	network   *arch.Network
 	set       arch.TrainableSet
 	params    *nn.Params[float32]
-	optimizer *sgd
+	optimizer *optimizer
 	running   *nn.Statistics
 	plan      *nn.Training[float32]
-}
 
-// trainerOptions are what a trainer is made from beside its network.
-type trainerOptions struct {
-	set             arch.TrainableSet
-	seed            uint64
-	batch, threads  int
-	momentum, decay float64
+	// what the optimizer moves, and by which gradients (nil where nothing is
+	// trained)
+	trained, gradients *nn.Trained[float32]
+
+	repack bool // convolutions are trained, so their filters change
 }
 
 // newTrainer starts from the seed's initial weights, running mean 0 and
 // running variance 1. Close stops its threads.
-func newTrainer(net *arch.Network, o trainerOptions) (*trainer, error) {
-	family := kernel.Best()
+func newTrainer(net *arch.Network, cfg *Config, threads int) (*trainer, error) {
+	family, set := kernel.Best(), arch.TrainableSet(cfg.Trainable)
 	t := &trainer{
-		network: net, set: o.set,
+		network: net, set: set,
 		params:    nn.NewParams[float32](net, nil),
-		optimizer: newSGD(net, family, o.set, o.momentum, o.decay),
+		optimizer: newOptimizer(net, family, set, cfg),
 		running:   nn.NewStatistics(net),
 	}
-	t.params.Initialise(o.seed)
-	gradients := nn.BNGradients
-	if o.set == arch.All {
-		gradients = nn.AllGradients
-	}
+	t.params.InitialiseBy(cfg.initialisers(), cfg.Seed)
+	gradients := gradientsOf(net, set)
+	t.repack = gradients&(nn.ConvGradients|nn.ShortcutGradients) != 0
 	var err error
 	t.plan, err = nn.NewTraining(net, family, t.params, nn.TrainingOptions{
-		Batch: o.batch, Threads: o.threads, Gradients: gradients, Eps: nn.DefaultEps,
+		Batch: cfg.Batch, Threads: threads, Gradients: gradients, Eps: cfg.BNEps, LabelSmoothing: cfg.LabelSmoothing,
 	})
-	return t, err
+	if err != nil {
+		return nil, err
+	}
+	t.trained = nn.NewTrained(net, t.params, set, cfg.Seed)
+	if g := t.plan.Gradients(); g != nil {
+		t.gradients = nn.NewTrained(net, g, set, cfg.Seed)
+	}
+	return t, nil
+}
+
+// gradientsOf is the least that computes a gradient for all that set trains.
+func gradientsOf(net *arch.Network, set arch.TrainableSet) nn.Gradients {
+	gradients := nn.NoGradients
+	tensors := net.Tensors()
+	for i := range tensors {
+		switch x := &tensors[i]; {
+		case !set.Trains(x):
+		case x.Kind == arch.Gamma || x.Kind == arch.Beta:
+			gradients |= nn.BNGradients
+		case x.Kind == arch.OutputWeight || x.Kind == arch.OutputBias:
+			gradients |= nn.OutputGradients
+		case x.Shortcut:
+			gradients |= nn.ShortcutGradients
+		default:
+			gradients |= nn.ConvGradients
+		}
+	}
+	return gradients
 }
 
 func (t *trainer) close() { t.plan.Close() }
@@ -55,25 +78,26 @@ func (t *trainer) step(x []float32, labels []int32, rate float64) nn.Loss {
 	if !isFinite(loss.Sum) {
 		return loss
 	}
-	t.plan.Backward()
-	t.optimizer.step(t.params, t.plan.Gradients(), rate)
-	if t.set == arch.All {
+	if t.gradients != nil {
+		t.plan.Backward()
+		t.gradients.Gather()
+		t.optimizer.step(t.trained.Params, t.gradients.Params, rate)
+		t.trained.Scatter()
+	}
+	if t.repack {
 		t.plan.Repack()
 	}
-	updateRunning(t.running, t.plan.BatchStatistics())
+	updateRunning(t.running, t.plan.BatchStatistics(), t.optimizer.cfg.BNMomentum)
 	return loss
 }
 
 // notFinite names the first trained tensor that holds a value that is not
 // finite, "" where none does.
 func (t *trainer) notFinite() string {
-	for i, velocity := range t.optimizer.velocity.Values {
-		if velocity == nil {
-			continue
-		}
-		for _, v := range t.params.Values[i] {
+	for i, values := range t.trained.Values {
+		for _, v := range values {
 			if !isFinite(float64(v)) {
-				return t.params.Tensors[i].Name
+				return t.trained.Tensors[i].Name
 			}
 		}
 	}

@@ -2,11 +2,11 @@ package plots
 
 import (
 	"fmt"
+	"maps"
 	"math"
-	"strconv"
+	"slices"
 
 	"gonum.org/v1/plot"
-	"gonum.org/v1/plot/vg"
 
 	"bnkit/analysis"
 	"bnkit/engine"
@@ -15,108 +15,143 @@ import (
 // threshold draws accuracy, and the share of γ, against the threshold below
 // which γ are clamped.
 func threshold(runs []Run) *figure {
-	var accuracy, clamped *plot.Plot
-	var caption string
+	f := &figure{
+		title: title("Accuracy when small γ are clamped to zero", runs),
+		scope: over(runs, func(r *analysis.Report) *analysis.Scope { return r.Accuracy }),
+		note:  "Every γ with |γ| below the threshold becomes 0, its β stays. Dashed: nothing clamped.",
+	}
+	accuracy, clamped := newPanel("", "test accuracy"), newPanel("threshold for |γ|", "share of all γ clamped")
+	low, high := math.Inf(1), math.Inf(-1)
 	for i, run := range runs {
 		r := run.Report
 		if r == nil || len(r.Sweep) < 2 {
 			continue
 		}
-		if accuracy == nil {
-			accuracy = newPanel("Accuracy when small γ are clamped to zero"+subject(runs), "", "test accuracy")
-			clamped = newPanel("", "threshold: γ with |γ| below it become 0", "share of γ clamped")
-			caption = "Over " + over(r.Accuracy) + ". β is kept. Dashed: nothing clamped."
-			for _, p := range []*plot.Plot{accuracy, clamped} {
-				p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, thresholdTicks(r.Sweep)
-				p.Y.Min, p.Y.Max = 0, 0.05
-				p.Y.Tick.Marker = ticks{percent: true}
-			}
-		}
-		c, d := style(i)
-		var x, y, s []float64
+		m := markOf(i)
+		test, share := series{mark: m}, series{mark: m}
 		for _, row := range r.Sweep[1:] {
-			x, y, s = append(x, row.Threshold), append(y, row.TestAccuracy), append(s, row.Share)
+			at := math.Log10(row.Threshold)
+			test.x, test.y = append(test.x, at), append(test.y, row.TestAccuracy)
+			share.x, share.y = append(share.x, at), append(share.y, row.Share)
+			low, high = min(low, row.Threshold), max(high, row.Threshold)
 		}
-		accuracy.Add(horizontal{r.Sweep[0].TestAccuracy, reference})
-		name := fmt.Sprintf("unclamped %.1f%%", 100*r.Sweep[0].TestAccuracy)
+		name := "clamped"
 		if len(runs) > 1 {
-			name = run.Name + ": " + name
+			name = run.Name
 		}
-		series{x: x, y: y, color: c, dashes: d, markers: true, name: name}.add(accuracy)
-		series{x: x, y: s, color: c, dashes: d, markers: true}.add(clamped)
-		accuracy.Y.Max = math.Max(accuracy.Y.Max, r.Sweep[0].TestAccuracy)
+		f.legend = append(f.legend, entry{name: name, mark: m})
+		if unclamped := r.Sweep[0].TestAccuracy; finite(unclamped) {
+			accuracy.Add(horizontal{unclamped, reference(darkGrey)})
+			accuracy.Y.Max = max(accuracy.Y.Max, unclamped)
+			last := &f.legend[len(f.legend)-1]
+			last.name += fmt.Sprintf(" (unclamped: %.1f%%)", 100*unclamped)
+		}
+		accuracy.Add(test)
+		clamped.Add(share)
 	}
-	if accuracy == nil {
+	if len(f.legend) == 0 {
 		return nil
 	}
-	roomForLegend(accuracy, 2, len(runs))
-	sameX(accuracy, clamped)
-	return &figure{[]*plot.Plot{accuracy, clamped}, caption}
-}
-
-// thresholdTicks label a logarithmic axis at the thresholds measured.
-func thresholdTicks(sweep []analysis.Sweep) plot.ConstantTicks {
-	var ticks plot.ConstantTicks
-	for _, s := range sweep[1:] {
-		ticks = append(ticks, plot.Tick{Value: s.Threshold, Label: strconv.FormatFloat(s.Threshold, 'g', -1, 64)})
+	for _, p := range []*plot.Plot{accuracy, clamped} {
+		shareAxis(p, 5)
+		logAxis(&p.X, low, high, 12)
+		f.panels = append(f.panels, panel{p, 1})
 	}
-	return ticks
+	return f
 }
 
 // training draws accuracy and loss over the epochs, of the training split
 // dashed.
 func training(runs []Run) *figure {
-	var accuracy, loss *plot.Plot
-	drawn := map[int]bool{}
+	f := &figure{
+		title: title("Accuracy and loss while training", runs),
+		scope: scope(runs, func(r Run) string {
+			if len(r.Epochs) == 0 {
+				return ""
+			}
+			return overEpochs(r.Epochs)
+		}),
+	}
+	accuracy, loss := newPanel("", "accuracy"), newPanel("epoch", "cross-entropy, nats")
 	for i, run := range runs {
 		if len(run.Epochs) == 0 {
 			continue
 		}
-		if accuracy == nil {
-			accuracy = newPanel("Training"+subject(runs), "", "accuracy")
-			loss = newPanel("", "epoch", "cross-entropy, nats")
-			accuracy.Y.Tick.Marker = ticks{percent: true}
-			accuracy.X.Tick.Marker, loss.X.Tick.Marker = ticks{whole: true}, ticks{whole: true}
+		test := markOf(i)
+		train := test
+		train.shape, train.dashes = nil, dashes[1]
+		if len(runs) == 1 {
+			train.color = colors[vermillion]
 		}
-		column := func(of func(*engine.EpochMetrics) float64) (x, y []float64) {
-			for e := range run.Epochs {
-				x, y = append(x, float64(run.Epochs[e].Epoch)), append(y, of(&run.Epochs[e]))
-			}
-			return x, y
-		}
-		c, _ := style(i)
 		for _, part := range []struct {
-			p      *plot.Plot
-			of     func(*engine.EpochMetrics) float64
-			dashes []vg.Length
-			name   string
+			p    *plot.Plot
+			of   func(*engine.EpochMetrics) float64
+			mark mark
 		}{
-			{accuracy, func(m *engine.EpochMetrics) float64 { return m.TestAccuracy }, nil, "test"},
-			{accuracy, func(m *engine.EpochMetrics) float64 { return m.TrainAccuracy }, dashes[1], "training"},
-			{loss, func(m *engine.EpochMetrics) float64 { return m.TestLoss }, nil, ""},
-			{loss, func(m *engine.EpochMetrics) float64 { return m.TrainLoss }, dashes[1], ""},
+			{accuracy, func(m *engine.EpochMetrics) float64 { return m.TrainAccuracy }, train},
+			{accuracy, func(m *engine.EpochMetrics) float64 { return m.TestAccuracy }, test},
+			{loss, func(m *engine.EpochMetrics) float64 { return m.TrainLoss }, train},
+			{loss, func(m *engine.EpochMetrics) float64 { return m.TestLoss }, test},
 		} {
-			x, y := column(part.of)
-			name := part.name
-			if name != "" && len(runs) > 1 {
-				name = run.Name + ", " + name
+			s := series{mark: part.mark}
+			for e := range run.Epochs {
+				s.x, s.y = append(s.x, float64(run.Epochs[e].Epoch)), append(s.y, part.of(&run.Epochs[e]))
 			}
-			series{x: x, y: y, color: c, dashes: part.dashes, name: name}.add(part.p)
+			part.p.Add(s)
 		}
-		for e := 1; e < len(run.Epochs); e++ {
-			at := run.Epochs[e].Epoch
-			if run.Epochs[e].LearningRate < run.Epochs[e-1].LearningRate && !drawn[at] {
-				drawn[at] = true
-				loss.Add(vertical{float64(at) - 0.5, reference})
-			}
+		if len(runs) > 1 {
+			f.legend = append(f.legend, entry{name: run.Name, mark: test})
+		} else {
+			f.legend = []entry{{name: "test", mark: test}, {name: "training", mark: train}}
 		}
 	}
-	if accuracy == nil {
+	if len(f.legend) == 0 {
 		return nil
 	}
-	accuracy.Y.Min = 0
-	roomForLegend(accuracy, 2, 2*len(runs))
-	sameX(accuracy, loss)
-	return &figure{[]*plot.Plot{accuracy, loss},
-		"Training: over the batches as they were trained on. Test: over the whole split, running statistics. Grey: the learning rate drops."}
+	if len(runs) > 1 {
+		f.note = "Solid: test. Dashed: training."
+	}
+	f.panels = []panel{{accuracy, 1}, {loss, 1}}
+	sameX(f.panels)
+	if d := rateDrops(runs); len(d.x) > 0 {
+		accuracy.Add(d)
+		loss.Add(drops{d.x, make([]string, len(d.x))})
+		f.note += " Grey: the learning rate drops."
+	}
+	shareAxis(accuracy, 5)
+	loss.Y.Tick.Marker = ticks{most: 5}
+	accuracy.X.Tick.Marker, loss.X.Tick.Marker = ticks{whole: true}, ticks{whole: true}
+	return f
+}
+
+// rateDrops are the steps of learning rates that are otherwise constant, each
+// to half or less. A rate is written where it is the same for all runs that
+// drop there.
+func rateDrops(runs []Run) drops {
+	labels := map[int]string{} // by the epoch that the lower rate is the first of
+	for _, run := range runs {
+		rate := func(e int) float64 {
+			if e < 0 || e >= len(run.Epochs) {
+				return math.NaN()
+			}
+			return run.Epochs[e].LearningRate
+		}
+		for e := range run.Epochs {
+			step := rate(e) <= rate(e-1)/2
+			// A schedule that falls all the time has no steps.
+			if !step || rate(e-1) != rate(e-2) && rate(e) != rate(e+1) {
+				continue
+			}
+			epoch, label := run.Epochs[e].Epoch, fmt.Sprintf("lr %.3g", rate(e))
+			if other, ok := labels[epoch]; ok && other != label {
+				label = ""
+			}
+			labels[epoch] = label
+		}
+	}
+	var d drops
+	for _, epoch := range slices.Sorted(maps.Keys(labels)) {
+		d.x, d.labels = append(d.x, float64(epoch)-0.5), append(d.labels, labels[epoch])
+	}
+	return d
 }

@@ -2,9 +2,8 @@ package plots
 
 import (
 	"bytes"
-	"fmt"
 	"image/color"
-	"math"
+	"strings"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/font"
@@ -16,9 +15,11 @@ import (
 	"bnkit/checkpoint"
 )
 
-// Every picture is 1600×1000 pixels.
+// Every picture is 1600×1000 pixels, or higher where what stands above the
+// panels would leave them less than panelsHeight.
 const (
 	width, height = 8 * vg.Inch, 5 * vg.Inch
+	panelsHeight  = 3.2 * vg.Inch
 	dpi           = 200
 )
 
@@ -34,42 +35,45 @@ var colors = []color.Color{
 	color.RGBA{0x00, 0x00, 0x00, 0xff},
 }
 
+const (
+	vermillion = 1 // indices of colors
+	orange     = 4
+)
+
 var (
 	darkGrey  = color.Gray{0x50}
 	grey      = color.Gray{0x90}
 	lightGrey = color.Gray{0xdd}
 )
 
-// dashes tell lines apart where colour alone would have to.
-var dashes = [][]vg.Length{
-	nil,
-	{vg.Points(5), vg.Points(2.5)},
-	{vg.Points(1.5), vg.Points(2)},
-	{vg.Points(7), vg.Points(2), vg.Points(1.5), vg.Points(2)},
+// figure is a picture: a title, what its numbers were taken over, a legend,
+// panels below each other whose axes are equally wide, and small print. The
+// legend has its own place, so that it never covers data.
+type figure struct {
+	title, scope string
+	legend       []entry
+	panels       []panel
+	note         string
 }
 
-// figure is a picture: panels below each other, all with the same width of
-// axes, and below them a line of small print.
-type figure struct {
-	panels  []*plot.Plot
-	caption string
+// panel is a plot and its height, relative to the figure's other panels.
+type panel struct {
+	*plot.Plot
+	share float64
 }
 
 // newPanel is a plot with axes, a grid of value lines and no data.
-func newPanel(title, x, y string) *plot.Plot {
+func newPanel(x, y string) *plot.Plot {
 	p := plot.New()
-	p.Title.Text, p.X.Label.Text, p.Y.Label.Text = title, x, y
-	p.Title.Padding = vg.Points(6)
-	for style, size := range map[*draw.TextStyle]vg.Length{
-		&p.Title.TextStyle: 11, &p.X.Label.TextStyle: 9.5, &p.Y.Label.TextStyle: 9.5,
-		&p.X.Tick.Label: 8.5, &p.Y.Tick.Label: 8.5, &p.Legend.TextStyle: 8.5,
-	} {
-		style.Font = sans(size)
+	p.X.Label.Text, p.Y.Label.Text = x, y
+	for _, style := range []*draw.TextStyle{&p.X.Label.TextStyle, &p.Y.Label.TextStyle} {
+		style.Font = sans(9.5)
 	}
+	for _, style := range []*draw.TextStyle{&p.X.Tick.Label, &p.Y.Tick.Label} {
+		style.Font = sans(8.5)
+	}
+	p.Y.Label.Padding = vg.Points(3)
 	p.X.Tick.Marker, p.Y.Tick.Marker = ticks{}, ticks{}
-	p.Legend.Top = true
-	p.Legend.ThumbnailWidth = vg.Points(24)
-	p.Legend.Padding = vg.Points(2)
 	grid := plotter.NewGrid()
 	grid.Vertical.Color = nil
 	grid.Horizontal.Color = lightGrey
@@ -77,41 +81,33 @@ func newPanel(title, x, y string) *plot.Plot {
 	return p
 }
 
-// roomForLegend raises the panel's upper end, so that a legend of that many
-// entries stands above the data. The picture has that many panels.
-func roomForLegend(p *plot.Plot, panels, entries int) {
-	const entry, margins = 12.5, 62 // points
-	share := min(entry*float64(entries)/(height.Points()/float64(panels)-margins), 0.6)
-	if _, logarithmic := p.Y.Scale.(plot.LogScale); logarithmic {
-		p.Y.Max = p.Y.Min * math.Pow(p.Y.Max/p.Y.Min, 1/(1-share))
-		return
-	}
-	p.Y.Max = p.Y.Min + (p.Y.Max-p.Y.Min)/(1-share)
-}
-
 func sans(size vg.Length) font.Font {
 	return font.Font{Typeface: "Liberation", Variant: "Sans", Size: size}
 }
 
+// textStyle writes from an upper left corner.
+func textStyle(size vg.Length, c color.Color) draw.TextStyle {
+	style := plot.New().X.Label.TextStyle
+	style.Font, style.Color = sans(size), c
+	style.XAlign, style.YAlign = draw.XLeft, draw.YTop
+	return style
+}
+
 // save writes the figure as a PNG file.
 func (f *figure) save(path string) error {
-	canvas := vgimg.NewWith(vgimg.UseWH(width, height), vgimg.UseDPI(dpi), vgimg.UseBackgroundColor(color.White))
-	area := draw.Crop(draw.New(canvas), vg.Points(8), -vg.Points(14), vg.Points(8), -vg.Points(8))
-	if f.caption != "" {
-		small := plot.New().X.Label.TextStyle
-		small.Font, small.Color = sans(8.5), darkGrey
-		small.XAlign, small.YAlign = draw.XLeft, draw.YBottom
-		area.FillText(small, vg.Point{X: area.Min.X, Y: area.Min.Y}, f.caption)
-		area = draw.Crop(area, 0, 0, vg.Points(16), 0)
+	measured := newArea(vgimg.New(width, height))
+	extra := max(0, f.drawHeader(measured)+panelsHeight-measured.Size().Y)
+	canvas := vgimg.NewWith(vgimg.UseWH(width, height+extra), vgimg.UseDPI(dpi), vgimg.UseBackgroundColor(color.White))
+	area := newArea(canvas)
+	area.Max.Y -= f.drawHeader(area)
+	if small := textStyle(8.5, darkGrey); f.note != "" {
+		lines := wrap(small, f.note, area.Max.X-area.Min.X)
+		below := area
+		below.Max.Y = below.Min.Y + vg.Length(len(lines))*lineHeight(small)
+		paragraph(below, small, f.note)
+		area.Min.Y = below.Max.Y + vg.Points(4)
 	}
-	rows := make([][]*plot.Plot, len(f.panels))
-	for i, p := range f.panels {
-		rows[i] = []*plot.Plot{p}
-	}
-	tiles := draw.Tiles{Rows: len(rows), Cols: 1, PadY: vg.Points(10)}
-	for i, row := range plot.Align(rows, tiles, area) {
-		f.panels[i].Draw(row[0])
-	}
+	f.drawPanels(area)
 	var b bytes.Buffer
 	if _, err := (vgimg.PngCanvas{Canvas: canvas}).WriteTo(&b); err != nil {
 		return err
@@ -119,124 +115,123 @@ func (f *figure) save(path string) error {
 	return checkpoint.WriteFileAtomic(path, b.Bytes())
 }
 
-// series is a line through points; a NaN is a gap.
-type series struct {
-	x, y    []float64
-	color   color.Color
-	dashes  []vg.Length
-	markers bool
-	name    string // in the legend; "" for none
+// newArea is what margins leave of a canvas.
+func newArea(c vg.CanvasSizer) draw.Canvas {
+	return draw.Crop(draw.New(c), vg.Points(10), -vg.Points(14), vg.Points(8), -vg.Points(8))
 }
 
-// add draws the series into p.
-func (s series) add(p *plot.Plot) {
-	style := draw.LineStyle{Color: s.color, Width: vg.Points(1.6), Dashes: s.dashes}
-	glyph := draw.GlyphStyle{Color: s.color, Radius: vg.Points(2.2), Shape: draw.CircleGlyph{}}
-	var piece plotter.XYs
-	var drawn []plot.Thumbnailer
-	flush := func() {
-		if len(piece) == 0 {
-			return
+// drawHeader draws what stands above the panels at the top of area and returns
+// its height.
+func (f *figure) drawHeader(area draw.Canvas) vg.Length {
+	top := area.Max.Y
+	area.Max.Y -= paragraph(area, textStyle(12, color.Black), f.title)
+	area.Max.Y -= paragraph(area, textStyle(8.5, darkGrey), f.scope)
+	area.Max.Y -= drawLegend(area, f.legend) + vg.Points(6)
+	return top - area.Max.Y
+}
+
+// drawPanels divides area among the panels, which share the horizontal axis,
+// and aligns their vertical axes. Shares are of the height for data: only the
+// last panel's axis is labelled.
+func (f *figure) drawPanels(area draw.Canvas) {
+	const gap = 8 // points
+	var shares float64
+	for _, p := range f.panels {
+		shares += p.share
+	}
+	free := area.Max.Y - area.Min.Y - vg.Points(gap)*vg.Length(len(f.panels)-1)
+	around := make([]vg.Rectangle, len(f.panels)) // what axes take on each side
+	var left, right vg.Length
+	for i, p := range f.panels {
+		if i < len(f.panels)-1 {
+			p.X.Tick.Marker = unlabelled{p.X.Tick.Marker}
 		}
-		// The points are finite and not empty, which is all that can fail.
-		if line, err := plotter.NewLine(piece); err == nil && len(piece) > 1 {
-			line.LineStyle = style
-			p.Add(line)
-			if len(drawn) == 0 {
-				drawn = append(drawn, line)
+		data := p.DataCanvas(area)
+		around[i].Min, around[i].Max = data.Min.Sub(area.Min), area.Max.Sub(data.Max)
+		left, right = max(left, around[i].Min.X), max(right, around[i].Max.X)
+		free -= around[i].Min.Y + around[i].Max.Y
+	}
+	cell := area
+	for i, p := range f.panels {
+		cell.Min.Y = cell.Max.Y - free*vg.Length(p.share/shares) - around[i].Min.Y - around[i].Max.Y
+		p.Draw(draw.Crop(cell, left-around[i].Min.X, around[i].Max.X-right, 0, 0))
+		cell.Max.Y = cell.Min.Y - vg.Points(gap)
+	}
+}
+
+func lineHeight(style draw.TextStyle) vg.Length { return style.Font.Size * 1.3 }
+
+// wrap breaks text into lines of at most that width; a longer word stands
+// alone.
+func wrap(style draw.TextStyle, text string, width vg.Length) []string {
+	var lines []string
+	for part := range strings.Lines(text) {
+		line := ""
+		for _, word := range strings.Fields(part) {
+			longer := strings.TrimSpace(line + " " + word)
+			if line != "" && style.Width(longer) > width {
+				lines = append(lines, line)
+				longer = word
+			}
+			line = longer
+		}
+		if line != "" {
+			lines = append(lines, line)
+		}
+	}
+	return lines
+}
+
+// paragraph writes text at the top of c and returns its height.
+func paragraph(c draw.Canvas, style draw.TextStyle, text string) vg.Length {
+	at := c.Max.Y
+	for _, line := range wrap(style, text, c.Max.X-c.Min.X) {
+		c.FillText(style, vg.Point{X: c.Min.X, Y: at}, line)
+		at -= lineHeight(style)
+	}
+	return c.Max.Y - at
+}
+
+// entry is a line of the legend: a sample and its meaning.
+type entry struct {
+	name  string
+	mark  mark
+	patch color.Color // instead of a mark: a patch of this colour
+	row   bool        // begins a row
+}
+
+// drawLegend writes the entries in rows at the top of c and returns their
+// height.
+func drawLegend(c draw.Canvas, entries []entry) vg.Length {
+	if len(entries) == 0 {
+		return 0
+	}
+	const sample, gap, between, row = 24, 4, 16, 13 // points
+	style := textStyle(8.5, color.Black)
+	style.YAlign = draw.YCenter
+	x, y := c.Min.X, c.Max.Y-vg.Points(row)/2-vg.Points(2)
+	for _, e := range entries {
+		w := vg.Points(sample+gap) + style.Width(e.name)
+		if x > c.Min.X && (e.row || x+w > c.Max.X) {
+			x, y = c.Min.X, y-vg.Points(row)
+		}
+		end := x + vg.Points(sample)
+		if e.patch != nil {
+			fill(&c, e.patch, x, y-vg.Points(4), end, y+vg.Points(4))
+		} else {
+			c.StrokeLine2(e.mark.line(), x, y, end, y)
+			if e.mark.shape != nil {
+				c.DrawGlyph(e.mark.glyph(markRadius), vg.Point{X: (x + end) / 2, Y: y})
 			}
 		}
-		if points, err := plotter.NewScatter(piece); err == nil && (s.markers || len(piece) == 1) {
-			points.GlyphStyle = glyph
-			p.Add(points)
-			if len(drawn) == 0 {
-				drawn = append(drawn, points)
-			}
-		}
-		piece = nil
+		// A line of text is centred with its descenders, which most names lack.
+		c.FillText(style, vg.Point{X: end + vg.Points(gap), Y: y + vg.Points(1)}, e.name)
+		x += w + vg.Points(between)
 	}
-	for i := range s.x {
-		if !finite(s.x[i]) || !finite(s.y[i]) {
-			flush()
-			continue
-		}
-		piece = append(piece, plotter.XY{X: s.x[i], Y: s.y[i]})
-	}
-	flush()
-	if s.name != "" && len(drawn) > 0 {
-		p.Legend.Add(s.name, drawn...)
-	}
+	return c.Max.Y - y + vg.Points(row)/2
 }
 
-func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
-
-// horizontal draws a line across the panel at y, behind nothing and with no
-// say in the axes' range.
-type horizontal struct {
-	y     float64
-	style draw.LineStyle
-}
-
-func (h horizontal) Plot(c draw.Canvas, p *plot.Plot) {
-	_, y := p.Transforms(&c)
-	if h.y >= p.Y.Min && h.y <= p.Y.Max {
-		c.StrokeLine2(h.style, c.Min.X, y(h.y), c.Max.X, y(h.y))
-	}
-}
-
-// vertical is horizontal's counterpart.
-type vertical struct {
-	x     float64
-	style draw.LineStyle
-}
-
-func (v vertical) Plot(c draw.Canvas, p *plot.Plot) {
-	x, _ := p.Transforms(&c)
-	if v.x >= p.X.Min && v.x <= p.X.Max {
-		c.StrokeLine2(v.style, x(v.x), c.Min.Y, x(v.x), c.Max.Y)
-	}
-}
-
-// reference is how lines are drawn that are no data.
-var reference = draw.LineStyle{Color: grey, Width: vg.Points(0.9), Dashes: dashes[1]}
-
-// ticks label an axis at about six round numbers.
-type ticks struct {
-	percent bool // the axis is a share, shown in percent
-	whole   bool // only whole numbers make sense
-}
-
-// Ticks implements plot.Ticker.
-func (t ticks) Ticks(low, high float64) []plot.Tick {
-	unit, suffix := 1.0, ""
-	if t.percent {
-		unit, suffix = 100, "%"
-		high = min(high, 1) // above it is room for the legend alone
-	}
-	const most = 7
-	step := roundUp((high - low) * unit / most)
-	if t.whole {
-		step = math.Max(step, 1)
-	}
-	var marks []plot.Tick
-	for i := math.Ceil(low * unit / step); i*step <= high*unit*(1+1e-12); i++ {
-		value := i*step + 0 // adding 0 turns -0 into 0
-		// %.6g drops what binary fractions add to 3 × 0.1.
-		marks = append(marks, plot.Tick{Value: value / unit, Label: fmt.Sprintf("%.6g%s", value, suffix)})
-	}
-	return marks
-}
-
-// roundUp is the least 1, 2 or 5 times a power of ten that is at least x.
-func roundUp(x float64) float64 {
-	if !(x > 0) || math.IsInf(x, 0) {
-		return 1
-	}
-	power := math.Pow(10, math.Floor(math.Log10(x)))
-	for _, step := range []float64{1, 2, 5} {
-		if step*power >= x {
-			return step * power
-		}
-	}
-	return 10 * power
+// fill fills a rectangle.
+func fill(c *draw.Canvas, with color.Color, left, bottom, right, top vg.Length) {
+	c.FillPolygon(with, []vg.Point{{X: left, Y: bottom}, {X: left, Y: top}, {X: right, Y: top}, {X: right, Y: bottom}})
 }

@@ -2,270 +2,251 @@ package plots
 
 import (
 	"fmt"
-	"image/color"
 	"math"
+	"slices"
 
 	"gonum.org/v1/plot"
-	"gonum.org/v1/plot/palette"
-	"gonum.org/v1/plot/plotter"
-	"gonum.org/v1/plot/vg"
-	"gonum.org/v1/plot/vg/draw"
 
 	"bnkit/analysis"
 )
 
-// layerAxis is the label of every axis of depth.
-const layerAxis = "BatchNorm layer, input to output"
-
-// byLayer is a series over a report's layers; value may return NaN for a gap.
-func byLayer(r *analysis.Report, value func(*analysis.Layer) float64) (x, y []float64) {
-	for i := range r.Layers {
-		x = append(x, float64(i+1))
-		y = append(y, value(&r.Layers[i]))
-	}
-	return x, y
+// depth is the horizontal axis of pictures by layer: the layer's number, or,
+// where networks of different depth are drawn over each other, how far down
+// its network the layer lies, so that like stages lie above each other.
+type depth struct {
+	layers   int // of the deepest network
+	relative bool
 }
 
-// over is what a number was taken over, for a title.
-func over(s *analysis.Scope) string {
-	batches := ""
-	if s.Split == "train" {
-		batches = fmt.Sprintf("%d batches, ", s.Batches)
-	}
-	return fmt.Sprintf("%s%d pictures of the %s split, %s statistics", batches, s.Examples, s.Split, s.Statistics)
-}
-
-// subject is a title's end: the run's name, if there is only one.
-func subject(runs []Run) string {
-	if len(runs) == 1 {
-		return " · " + runs[0].Name
-	}
-	return ""
-}
-
-// style is how run i of several is drawn.
-func style(i int) (color.Color, []vg.Length) {
-	return colors[i%len(colors)], dashes[i/len(colors)%len(dashes)]
-}
-
-// legendName is a run's name in the legend; a single run needs none.
-func legendName(runs []Run, i int) string {
-	if len(runs) == 1 {
-		return ""
-	}
-	return runs[i].Name
-}
-
-// nearZero draws the share of small γ by depth.
-func nearZero(runs []Run) *figure {
-	var p *plot.Plot
-	for i, run := range runs {
-		r := run.Report
-		if r == nil {
+// depthOf is the axis for the runs that have what is to be drawn; false where
+// none has.
+func depthOf(runs []Run, has func(*analysis.Report) bool) (d depth, ok bool) {
+	for _, r := range runs {
+		if r.Report == nil || len(r.Report.Layers) == 0 || !has(r.Report) {
 			continue
 		}
-		at := headline(r)
-		if p == nil {
-			p = newPanel(fmt.Sprintf("Share of γ near zero, |γ| < %g%s", r.NearZero[at], subject(runs)), layerAxis, "share of the layer's γ")
-			p.Y.Min, p.Y.Max = 0, 0.05
-			p.Y.Tick.Marker = ticks{percent: true}
-			p.X.Tick.Marker = ticks{whole: true}
-		}
-		c, d := style(i)
-		x, y := byLayer(r, func(l *analysis.Layer) float64 { return l.NearZero[at] })
-		p.Add(horizontal{r.Total.NearZero[at], draw.LineStyle{Color: c, Width: vg.Points(0.9), Dashes: dashes[1]}})
-		name := fmt.Sprintf("%.1f%% of all γ", 100*r.Total.NearZero[at])
-		if len(runs) > 1 {
-			name = run.Name + ": " + name
-		}
-		series{x: x, y: y, color: c, dashes: d, markers: len(x) <= 40, name: name}.add(p)
+		n := len(r.Report.Layers)
+		d.relative = d.relative || ok && n != d.layers
+		d.layers, ok = max(d.layers, n), true
 	}
-	if p == nil {
-		return nil
-	}
-	roomForLegend(p, 1, len(runs))
-	return &figure{[]*plot.Plot{p}, "A dashed line is the share over all layers."}
+	return d, ok
 }
 
-// headline is the index of the threshold 0.01, or else of the middle one.
-func headline(r *analysis.Report) int {
-	for i, t := range r.NearZero {
-		if t == 0.01 {
-			return i
+// series is a value by layer; the value may be NaN for a gap.
+func (d depth) series(r *analysis.Report, m mark, value func(*analysis.Layer) float64) series {
+	s := series{mark: m}
+	for i := range r.Layers {
+		x := float64(i + 1)
+		if d.relative {
+			x = float64(i) / float64(max(len(r.Layers)-1, 1))
 		}
+		s.x, s.y = append(s.x, x), append(s.y, value(&r.Layers[i]))
+	}
+	return s
+}
+
+// axis sets the panel's horizontal axis.
+func (d depth) axis(p *plot.Plot) {
+	if d.relative {
+		p.X.Min, p.X.Max = -0.01, 1.01
+		p.X.Tick.Marker = ticks{percent: true}
+		return
+	}
+	p.X.Min, p.X.Max = 0.5, float64(d.layers)+0.5
+	p.X.Tick.Marker = ticks{whole: true}
+}
+
+// label is the horizontal axis's.
+func (d depth) label() string {
+	if d.relative {
+		return "BatchNorm layer, from each network's first (0%) to its last (100%)"
+	}
+	return "BatchNorm layer, input to output"
+}
+
+// headline is the index of the threshold that shares near zero are told by:
+// 0.01, or else the middle one.
+func headline(r *analysis.Report) int {
+	if i := slices.Index(r.NearZero, 0.01); i >= 0 {
+		return i
 	}
 	return len(r.NearZero) / 2
 }
 
+// totalNearZero is the share of all γ below threshold i; NaN where it is
+// missing.
+func totalNearZero(r *analysis.Report, i int) float64 {
+	if i >= len(r.Total.NearZero) {
+		return math.NaN()
+	}
+	return r.Total.NearZero[i]
+}
+
+// nearZero draws the share of small γ by depth: of one run for each of its
+// thresholds, of several for one that they share.
+func nearZero(runs []Run) *figure {
+	d, ok := depthOf(runs, func(r *analysis.Report) bool { return len(r.NearZero) > 0 })
+	if !ok {
+		return nil
+	}
+	f := &figure{
+		title: title("Share of γ near zero, layer by layer", runs),
+		scope: network(runs),
+		note:  "Dashed: the share over all layers.",
+	}
+	p := newPanel(d.label(), "share of the layer's γ")
+	add := func(r *analysis.Report, m mark, at int, name string) {
+		s := d.series(r, m.thin(), func(l *analysis.Layer) float64 { return l.NearZero[at] })
+		if !s.any() {
+			return
+		}
+		p.Add(s)
+		if t := totalNearZero(r, at); finite(t) {
+			p.Add(horizontal{t, reference(m.color)})
+			name += fmt.Sprintf(" (%.1f%% of all)", 100*t)
+		}
+		f.legend = append(f.legend, entry{name: name, mark: m})
+	}
+	if len(runs) == 1 {
+		r := runs[0].Report
+		for at, t := range r.NearZero {
+			add(r, markOf(at), at, fmt.Sprintf("|γ| < %g", t))
+		}
+	} else {
+		t := 0.0
+		for i, run := range runs {
+			r := run.Report
+			if r == nil || len(r.NearZero) == 0 {
+				continue
+			}
+			if t == 0 {
+				t = r.NearZero[headline(r)]
+				f.title = fmt.Sprintf("Share of γ near zero (|γ| < %g), layer by layer", t)
+			}
+			if at := slices.Index(r.NearZero, t); at >= 0 {
+				add(r, markOf(i), at, run.Name)
+			} else {
+				f.note += fmt.Sprintf(" %s was not counted at %g.", run.Name, t)
+			}
+		}
+	}
+	if len(f.legend) == 0 {
+		return nil
+	}
+	shareAxis(p, 7)
+	d.axis(p)
+	f.panels = []panel{{p, 1}}
+	return f
+}
+
 // sparsity draws the share of zero activations and of dead channels by depth.
 func sparsity(runs []Run) *figure {
-	var zero, off *plot.Plot
-	var caption string
+	d, ok := depthOf(runs, func(r *analysis.Report) bool { return r.Sparsity != nil })
+	if !ok {
+		return nil
+	}
+	f := &figure{
+		title: title("Activation sparsity, layer by layer", runs),
+		scope: over(runs, func(r *analysis.Report) *analysis.Scope { return r.Sparsity }),
+		note:  "A gap is a layer without a ReLU of its own, as a shortcut. A block's last ReLU comes after the residual sum.",
+	}
+	zero, off := newPanel("", "zero ReLU outputs"), newPanel(d.label(), "channels off > 99%")
 	for i, run := range runs {
 		r := run.Report
 		if r == nil || r.Sparsity == nil {
 			continue
 		}
-		if zero == nil {
-			zero = newPanel(fmt.Sprintf("Activation sparsity%s", subject(runs)), "", "zero ReLU outputs")
-			off = newPanel("", layerAxis, "channels > 99% zero")
-			caption = "Over " + over(r.Sparsity) + ". Shortcuts have no ReLU: they are gaps."
-			for _, p := range []*plot.Plot{zero, off} {
-				p.Y.Min, p.Y.Max = 0, 0.05
-				p.Y.Tick.Marker = ticks{percent: true}
-				p.X.Tick.Marker = ticks{whole: true}
-			}
-		}
-		c, d := style(i)
-		part := func(of func(*analysis.Sparsity) float64) (x, y []float64) {
-			return byLayer(r, func(l *analysis.Layer) float64 {
+		part := func(of func(*analysis.Sparsity) float64) series {
+			return d.series(r, markOf(i).thin(), func(l *analysis.Layer) float64 {
 				if l.Sparsity == nil {
 					return math.NaN()
 				}
 				return of(l.Sparsity)
 			})
 		}
-		x, y := part(func(s *analysis.Sparsity) float64 { return s.Zero })
-		series{x: x, y: y, color: c, dashes: d, markers: len(x) <= 40, name: legendName(runs, i)}.add(zero)
-		x, y = part(func(s *analysis.Sparsity) float64 { return float64(s.MostlyOff) / float64(s.Channels) })
-		series{x: x, y: y, color: c, dashes: d, markers: len(x) <= 40}.add(off)
+		zero.Add(part(func(s *analysis.Sparsity) float64 { return s.Zero }))
+		off.Add(part(func(s *analysis.Sparsity) float64 { return float64(s.MostlyOff) / float64(s.Channels) }))
+		if len(runs) > 1 {
+			name := run.Name
+			if t := r.Total.Sparsity; t != nil {
+				name += fmt.Sprintf(" (%.0f%% of all outputs are zero)", 100*t.Zero)
+			}
+			f.legend = append(f.legend, entry{name: name, mark: markOf(i)})
+		}
 	}
-	if zero == nil {
+	for _, p := range []*plot.Plot{zero, off} {
+		shareAxis(p, 5)
+		d.axis(p)
+		f.panels = append(f.panels, panel{p, 1})
+	}
+	return f
+}
+
+// kinds of parameters that have gradients.
+var kinds = []struct {
+	name string
+	of   func(*analysis.Magnitude) float64
+}{
+	{"γ", func(m *analysis.Magnitude) float64 { return m.Gamma }},
+	{"β", func(m *analysis.Magnitude) float64 { return m.Beta }},
+	{"convolution weights", func(m *analysis.Magnitude) float64 { return m.Convolution }},
+}
+
+// gradients draws the mean absolute gradient of each kind by depth: of one run
+// in one panel, of several in a panel for each kind.
+func gradients(runs []Run) *figure {
+	d, ok := depthOf(runs, func(r *analysis.Report) bool { return r.Gradients != nil })
+	if !ok {
 		return nil
 	}
-	if len(runs) > 1 {
-		roomForLegend(zero, 2, len(runs))
+	f := &figure{
+		title: title("Mean gradient magnitude by kind of parameter, layer by layer", runs),
+		scope: over(runs, func(r *analysis.Report) *analysis.Scope { return r.Gradients }),
+		note:  "Gradients of frozen parameters are computed all the same.",
 	}
-	sameX(zero, off)
-	return &figure{[]*plot.Plot{zero, off}, caption}
-}
-
-// sameX gives panels below each other the same horizontal range.
-func sameX(panels ...*plot.Plot) {
+	single := len(runs) == 1
 	low, high := math.Inf(1), math.Inf(-1)
-	for _, p := range panels {
-		low, high = min(low, p.X.Min), max(high, p.X.Max)
-	}
-	for _, p := range panels {
-		p.X.Min, p.X.Max = low, high
-	}
-}
-
-// gradients draws the mean absolute gradient of each kind by depth.
-func gradients(runs []Run) *figure {
-	kinds := []struct {
-		name string
-		of   func(*analysis.Magnitude) float64
-	}{
-		{"γ", func(m *analysis.Magnitude) float64 { return m.Gamma }},
-		{"β", func(m *analysis.Magnitude) float64 { return m.Beta }},
-		{"convolution weights", func(m *analysis.Magnitude) float64 { return m.Convolution }},
-	}
-	var p *plot.Plot
-	var caption string
-	for i, run := range runs {
-		r := run.Report
-		if r == nil || r.Gradients == nil {
-			continue
+	for k, kind := range kinds {
+		if k == 0 || !single {
+			f.panels = append(f.panels, panel{newPanel("", "|∂loss/∂"+kind.name+"|"), 1})
 		}
-		if p == nil {
-			p = newPanel("Mean |gradient| by kind of parameter"+subject(runs), layerAxis, "mean |∂loss/∂parameter|")
-			caption = "Over " + over(r.Gradients) + ". Gradients of frozen convolutions are computed too."
-			p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
-			p.X.Tick.Marker = ticks{whole: true}
-		}
-		for k, kind := range kinds {
-			x, y := byLayer(r, func(l *analysis.Layer) float64 {
+		p := f.panels[len(f.panels)-1]
+		for i, run := range runs {
+			r := run.Report
+			if r == nil || r.Gradients == nil {
+				continue
+			}
+			look, name := markOf(i), run.Name
+			if single {
+				look, name = markOf(k), kind.name
+			}
+			s := d.series(r, look.thin(), func(l *analysis.Layer) float64 {
 				// A logarithmic axis has no place for a gradient of exactly zero.
-				if l.Gradient == nil || kind.of(l.Gradient) <= 0 {
+				if l.Gradient == nil || !(kind.of(l.Gradient) > 0) {
 					return math.NaN()
 				}
-				return kind.of(l.Gradient)
+				low, high = min(low, kind.of(l.Gradient)), max(high, kind.of(l.Gradient))
+				return math.Log10(kind.of(l.Gradient))
 			})
-			name := kind.name
-			if len(runs) > 1 {
-				name = run.Name + ": " + name
+			p.Add(s)
+			if single || k == 0 {
+				f.legend = append(f.legend, entry{name: name, mark: look})
 			}
-			series{x: x, y: y, color: colors[k], dashes: dashes[i%len(dashes)], markers: len(x) <= 40, name: name}.add(p)
 		}
 	}
-	if p == nil || p.Y.Min > p.Y.Max {
+	if !finite(low) {
 		return nil
 	}
-	// Whole decades.
-	p.Y.Min = math.Pow(10, math.Floor(math.Log10(p.Y.Min)))
-	p.Y.Max = math.Pow(10, math.Ceil(math.Log10(p.Y.Max)))
-	roomForLegend(p, 1, len(kinds)*len(runs))
-	return &figure{[]*plot.Plot{p}, caption}
-}
-
-// histogramGrid is a report's γ histograms as a field over layer and γ: the
-// share of the layer's γ in the bin.
-type histogramGrid struct{ r *analysis.Report }
-
-func (g histogramGrid) Dims() (columns, rows int) { return len(g.r.Layers), len(g.r.GammaEdges) - 1 }
-func (g histogramGrid) X(c int) float64           { return float64(c + 1) }
-func (g histogramGrid) Y(r int) float64           { return (g.r.GammaEdges[r] + g.r.GammaEdges[r+1]) / 2 }
-func (g histogramGrid) Z(c, r int) float64 {
-	return float64(g.r.Layers[c].Gamma.Histogram[r]) / float64(g.r.Layers[c].Channels)
-}
-
-// darkest is the share of a layer's γ in one bin from which on the histogram
-// is at its darkest.
-const darkest = 0.3
-
-// shades go from white to dark blue.
-type shades []color.Color
-
-func (s shades) Colors() []color.Color { return s }
-
-func blues() palette.Palette {
-	var s shades
-	stops := []color.RGBA{{0xff, 0xff, 0xff, 0xff}, {0x9e, 0xca, 0xe9, 0xff}, {0x00, 0x72, 0xb2, 0xff}, {0x00, 0x1f, 0x3f, 0xff}}
-	const steps = 64
-	for i := range steps {
-		// The root makes single channels visible beside crowded bins.
-		at := math.Sqrt(float64(i)/(steps-1)) * float64(len(stops)-1)
-		k := min(int(at), len(stops)-2)
-		f := at - float64(k)
-		mix := func(a, b uint8) uint8 { return uint8(float64(a)*(1-f) + float64(b)*f + 0.5) }
-		a, b := stops[k], stops[k+1]
-		s = append(s, color.RGBA{mix(a.R, b.R), mix(a.G, b.G), mix(a.B, b.B), 0xff})
+	if single {
+		f.panels[0].Y.Label.Text = "mean |∂loss/∂parameter|"
+	} else {
+		f.panels[len(kinds)-1].Y.Label.Text = "|∂loss/∂w|"
+		f.note = "γ, β and the convolutions' weights w. " + f.note
 	}
-	return s
-}
-
-// gammaHistogram draws every layer's histogram of γ as a column of shades.
-func gammaHistogram(run Run) *figure {
-	r := run.Report
-	p := newPanel(fmt.Sprintf("Where γ ends up, layer by layer: %.1f%% of all γ within ±%g · %s",
-		100*r.Total.NearZero[headline(r)], r.NearZero[headline(r)], run.Name), layerAxis, "γ")
-	heat := plotter.NewHeatMap(histogramGrid{r}, blues())
-	heat.Min, heat.Max = 0, darkest
-	heat.Overflow = heat.Palette.Colors()[len(heat.Palette.Colors())-1]
-	p.Add(heat)
-	p.Add(horizontal{0, draw.LineStyle{Color: colors[1], Width: vg.Points(0.7)}})
-	x, y := byLayer(r, func(l *analysis.Layer) float64 { return l.Gamma.Quantiles[len(analysis.Levels)/2] })
-	median := series{x: x, y: y, color: colors[4], name: "median of the layer", markers: len(x) <= 40}
-	median.add(p)
-	for _, level := range []float64{darkest, darkest / 4, darkest / 16} {
-		name := fmt.Sprintf("%.2g%% of the layer's γ in a bin of %.2g", 100*level, r.GammaEdges[1]-r.GammaEdges[0])
-		if level == darkest {
-			name = "at least " + name
-		}
-		all := heat.Palette.Colors()
-		p.Legend.Add(name, swatch{all[min(int(level/darkest*float64(len(all))), len(all)-1)]})
+	f.panels[len(f.panels)-1].X.Label.Text = d.label()
+	for _, p := range f.panels {
+		d.axis(p.Plot)
+		logAxis(&p.Y, roundDown(low), roundUp(high), 10/len(f.panels))
 	}
-	p.X.Min, p.X.Max = 0.5, float64(len(r.Layers))+0.5
-	p.X.Tick.Marker = ticks{whole: true}
-	roomForLegend(p, 1, 4)
-	return &figure{[]*plot.Plot{p}, "Each column is a layer's histogram. The vermillion line is γ = 0: what is dark beside it could be clamped."}
-}
-
-// swatch is a patch of colour in a legend.
-type swatch struct{ c color.Color }
-
-func (s swatch) Thumbnail(c *draw.Canvas) {
-	c.FillPolygon(s.c, c.ClipPolygonXY([]vg.Point{
-		{X: c.Min.X, Y: c.Min.Y}, {X: c.Min.X, Y: c.Max.Y}, {X: c.Max.X, Y: c.Max.Y}, {X: c.Max.X, Y: c.Min.Y}}))
+	return f
 }

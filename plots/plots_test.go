@@ -2,6 +2,7 @@ package plots
 
 import (
 	"bytes"
+	"errors"
 	"image"
 	"image/color"
 	"image/png"
@@ -63,21 +64,27 @@ func drawn(t *testing.T, runs []Run) map[string]image.Image {
 	}
 	pictures := map[string]image.Image{}
 	for _, path := range paths {
-		f, err := os.Open(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		p, err := png.Decode(f)
-		f.Close()
-		if err != nil {
-			t.Fatalf("%s: %v", path, err)
-		}
+		p := read(t, path)
 		if s := p.Bounds().Size(); s != image.Pt(1600, 1000) {
 			t.Errorf("%s is %v pixels", path, s)
 		}
 		pictures[filepath.Base(path)] = p
 	}
 	return pictures
+}
+
+func read(t *testing.T, path string) image.Image {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	p, err := png.Decode(f)
+	if err != nil {
+		t.Fatalf("%s: %v", path, err)
+	}
+	return p
 }
 
 // count counts the pixels of a colour.
@@ -125,7 +132,7 @@ func TestWhatIsDrawn(t *testing.T) {
 			}
 			data := colors[0]
 			if strings.HasPrefix(w, "gamma_histogram") {
-				data = colors[4] // the median's
+				data = colors[vermillion] // small γ
 			}
 			if n := count(p, data); n < 10 {
 				t.Errorf("%s: %d pixels of data in %s", name, n, w)
@@ -152,51 +159,127 @@ func TestMissing(t *testing.T) {
 	}
 }
 
-// TestPosition finds a level line at the height that its value has.
-func TestPosition(t *testing.T) {
-	p := newPanel("", "x", "y")
-	p.Y.Min, p.Y.Max = 0, 1
-	series{x: []float64{0, 1}, y: []float64{0.25, 0.25}, color: colors[0]}.add(p)
-	series{x: []float64{0, 1}, y: []float64{0, 0}, color: colors[1]}.add(p)
-	series{x: []float64{0, 1}, y: []float64{1, 1}, color: colors[2]}.add(p)
-	path := filepath.Join(t.TempDir(), "p.png")
-	if err := (&figure{panels: []*plot.Plot{p}}).save(path); err != nil {
-		t.Fatal(err)
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	picture, err := png.Decode(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	// The middle of each line, down the middle column.
-	at := map[color.Color][]int{}
-	for y := range picture.Bounds().Dy() {
-		for _, c := range colors[:3] {
-			r, g, b, _ := c.RGBA()
-			if pr, pg, pb, _ := picture.At(800, y).RGBA(); pr == r && pg == g && pb == b {
-				at[c] = append(at[c], y)
+// rows are the first and last row of a colour in a column of a picture.
+func rows(t *testing.T, p image.Image, x int, c color.Color) (first, last int) {
+	t.Helper()
+	r, g, b, _ := c.RGBA()
+	first = -1
+	for y := range p.Bounds().Dy() {
+		if pr, pg, pb, _ := p.At(x, y).RGBA(); pr == r && pg == g && pb == b {
+			if first < 0 {
+				first = y
 			}
+			last = y
 		}
 	}
-	middle := func(c color.Color) float64 {
-		if len(at[c]) == 0 {
-			t.Fatalf("no line of colour %v", c)
-		}
-		return float64(at[c][0]+at[c][len(at[c])-1]) / 2
+	if first < 0 {
+		t.Fatalf("no %v in column %d", c, x)
 	}
-	low, high := middle(colors[1]), middle(colors[2])
-	if got, want := middle(colors[0]), low+0.25*(high-low); math.Abs(got-want) > 2 {
-		t.Errorf("0.25 lies at row %v, want %v between %v and %v", got, want, low, high)
+	return first, last
+}
+
+// saved is a figure as a picture.
+func saved(t *testing.T, f *figure) image.Image {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "p.png")
+	if err := f.save(path); err != nil {
+		t.Fatal(err)
+	}
+	return read(t, path)
+}
+
+// TestPosition finds level lines at the heights that their values have, in
+// each of two panels, the upper three times as high.
+func TestPosition(t *testing.T) {
+	values := []float64{0, 0.25, 1, 0, 0.25, 1}
+	f := &figure{title: "title", note: "note"}
+	for i, share := range []float64{3, 1} {
+		p := newPanel("x", "y")
+		p.Y.Min, p.Y.Max = 0, 1
+		for k, v := range values[3*i:][:3] {
+			p.Add(series{x: []float64{0, 1}, y: []float64{v, v}, mark: mark{color: colors[3*i+k]}})
+		}
+		f.panels = append(f.panels, panel{p, share})
+	}
+	picture := saved(t, f)
+	middle := func(i int) float64 {
+		first, last := rows(t, picture, 800, colors[i])
+		return float64(first+last) / 2
+	}
+	for i := range f.panels {
+		low, high := middle(3*i), middle(3*i+2)
+		if got, want := middle(3*i+1), low+0.25*(high-low); math.Abs(got-want) > 2 {
+			t.Errorf("0.25 lies at row %v, want %v between %v and %v", got, want, low, high)
+		}
+	}
+	if upper, lower := middle(0)-middle(2), middle(3)-middle(5); math.Abs(upper/lower-3) > 0.1 || middle(0) >= middle(5) {
+		t.Errorf("panels of %v and %v rows, the upper ends at %v, the lower begins at %v", upper, lower, middle(0), middle(5))
+	}
+}
+
+// TestHistogramPosition finds the bins of γ at their values and in their
+// shades.
+func TestHistogramPosition(t *testing.T) {
+	r := report(1, 0.6)
+	r.Layers[0].Gamma.Histogram = []int{0, 15, 1} // of edges -0.5, 0, 0.5, 1
+	r.Layers[0].Gamma.Quantiles[len(analysis.Levels)/2] = 0.25
+	picture := saved(t, gammaHistogram(Run{Report: r}))
+	const column = 800 // right of the legend's patches of these shades
+	top, border := rows(t, picture, column, shade(1.0/16))
+	upper, bottom := rows(t, picture, column, shade(15.0/16))
+	if high, crowded := border-top, bottom-upper; math.Abs(float64(high-crowded)) > 4 || upper <= border || upper > border+3 {
+		t.Errorf("bins in rows %d to %d and %d to %d", top, border, upper, bottom)
+	}
+	first, last := rows(t, picture, column, color.Black)
+	if middle := (upper + bottom) / 2; first > middle || last < middle {
+		// The axes are black, too: first is the median's line.
+		t.Errorf("the median lies in row %d, want %d", first, middle)
+	}
+}
+
+// TestManyRuns: the panels keep their height below a long legend.
+func TestManyRuns(t *testing.T) {
+	var runs []Run
+	for range 28 {
+		runs = append(runs, Run{Name: strings.Repeat("long ", 12), Report: report(9, 0.6)})
+	}
+	few, many := saved(t, nearZero(distinct(runs[:2]))), saved(t, nearZero(distinct(runs)))
+	if few.Bounds().Dy() != 1000 || many.Bounds().Dy() <= 1000 || many.Bounds().Dx() != 1600 {
+		t.Errorf("two runs take %v, many %v", few.Bounds(), many.Bounds())
+	}
+}
+
+// TestDrops marks where a constant learning rate falls, once for all runs, and
+// not the fall of every epoch.
+func TestDrops(t *testing.T) {
+	run := func(rates ...float64) Run {
+		var r Run
+		for i, lr := range rates {
+			r.Epochs = append(r.Epochs, engine.EpochMetrics{Epoch: i + 1, LearningRate: lr})
+		}
+		return r
+	}
+	for name, c := range map[string]struct {
+		runs   []Run
+		x      []float64
+		labels []string
+	}{
+		"none":        {[]Run{{}, run(1), run(1, 1, 0.9)}, nil, nil},
+		"steps":       {[]Run{run(1, 1, 0.1, 0.1, 0.05)}, []float64{2.5, 4.5}, []string{"lr 0.1", "lr 0.05"}},
+		"two epochs":  {[]Run{run(1, 0.1, 0.1)}, []float64{1.5}, []string{"lr 0.1"}},
+		"always":      {[]Run{run(1, 0.5, 0.25, 0.125)}, nil, nil},
+		"like runs":   {[]Run{run(1, 1, 0.1), run(1, 1, 0.1)}, []float64{2.5}, []string{"lr 0.1"}},
+		"unlike runs": {[]Run{run(1, 1, 0.1), run(1, 1, 0.2)}, []float64{2.5}, []string{""}},
+	} {
+		if d := rateDrops(c.runs); !slices.Equal(d.x, c.x) || !slices.Equal(d.labels, c.labels) {
+			t.Errorf("%s: %q at %v, want %q at %v", name, d.labels, d.x, c.labels, c.x)
+		}
 	}
 }
 
 // TestSameBytes draws the same and other results.
 func TestSameBytes(t *testing.T) {
-	read := func(level float64) []byte {
+	bytesOf := func(level float64) []byte {
 		dir := t.TempDir()
 		if _, err := Draw(dir, []Run{{Name: "a", Report: report(6, level)}}); err != nil {
 			t.Fatal(err)
@@ -207,10 +290,10 @@ func TestSameBytes(t *testing.T) {
 		}
 		return b
 	}
-	if !bytes.Equal(read(0.5), read(0.5)) {
+	if !bytes.Equal(bytesOf(0.5), bytesOf(0.5)) {
 		t.Error("the same report gives other bytes")
 	}
-	if bytes.Equal(read(0.5), read(0.4)) {
+	if bytes.Equal(bytesOf(0.5), bytesOf(0.4)) {
 		t.Error("another report gives the same bytes")
 	}
 }
@@ -221,10 +304,75 @@ func TestNoFolder(t *testing.T) {
 	}
 }
 
+// TestReportError spoils one part of a report at a time: it is refused before
+// anything is drawn.
+func TestReportError(t *testing.T) {
+	for says, spoil := range map[string]func(r *analysis.Report){
+		"edge 2 of γ's bins is -0.5":          func(r *analysis.Report) { r.GammaEdges[1] = -0.5 },
+		"edge 4 of γ's bins is +Inf":          func(r *analysis.Report) { r.GammaEdges[3] = math.Inf(1) },
+		"threshold 2 for shares":              func(r *analysis.Report) { r.NearZero[1] = 0.001 },
+		"threshold 1 for shares":              func(r *analysis.Report) { r.NearZero[0] = 0 },
+		"2 shares near zero in total for 3":   func(r *analysis.Report) { r.Total.NearZero = r.Total.NearZero[:2] },
+		"layer 3 (bn) has 2 shares near zero": func(r *analysis.Report) { r.Layers[2].NearZero = r.Layers[2].NearZero[:2] },
+		"layer 2 (bn) has 4 bins of γ":        func(r *analysis.Report) { r.Layers[1].Gamma.Histogram = make([]int, 4) },
+		"layer 2 (bn) has a negative count":   func(r *analysis.Report) { r.Layers[1].Gamma.Histogram[1] = -12 },
+		"layer 1 (bn) has 0 quantiles of γ":   func(r *analysis.Report) { r.Layers[0].Gamma.Quantiles = nil },
+		"do not begin with nothing clamped":   func(r *analysis.Report) { r.Sweep = r.Sweep[1:] },
+		"threshold 2 is 0.01, after 0.01":     func(r *analysis.Report) { r.Sweep[2].Threshold = 0.01 },
+		"threshold 1 is -1":                   func(r *analysis.Report) { r.Sweep[1].Threshold = -1 },
+		"threshold 2 is +Inf":                 func(r *analysis.Report) { r.Sweep[2].Threshold = math.Inf(1) },
+	} {
+		bad := report(4, 0.5)
+		for i := range bad.Layers {
+			bad.Layers[i].Name = "bn"
+		}
+		spoil(bad)
+		dir := t.TempDir()
+		_, err := Draw(dir, []Run{{Name: "good", Report: report(4, 0.5)}, {Name: "bad", Report: bad}})
+		var refused *ReportError
+		if !errors.As(err, &refused) || refused.Run != "bad" || !strings.Contains(err.Error(), says) {
+			t.Errorf("%v, want %q", err, says)
+		}
+		if files, _ := os.ReadDir(dir); len(files) > 0 {
+			t.Errorf("%s: %v is drawn all the same", says, files[0])
+		}
+	}
+}
+
+// TestExtremes draws numbers that leave an axis no range, or hardly any.
+func TestExtremes(t *testing.T) {
+	for name, spoil := range map[string]func(r *analysis.Report, e []engine.EpochMetrics){
+		"huge": func(r *analysis.Report, e []engine.EpochMetrics) {
+			r.Sweep[2].TestAccuracy, r.Layers[1].NearZero[2], r.GammaEdges[0] = math.MaxFloat64, math.MaxFloat64, -1e299
+			r.Layers[1].Gradient.Gamma, e[1].TestLoss, e[1].TrainAccuracy = math.MaxFloat64, math.MaxFloat64, -math.MaxFloat64
+		},
+		"tiny": func(r *analysis.Report, e []engine.EpochMetrics) {
+			r.Sweep[1].Threshold, r.Sweep[2].Threshold = 5e-324, 1e-323
+			r.Layers[1].Gradient.Gamma, e[1].TestLoss, e[1].LearningRate = 5e-324, 5e-324, 5e-324
+		},
+		"alike": func(r *analysis.Report, e []engine.EpochMetrics) {
+			r.Sweep = r.Sweep[:2]
+			for i := range e {
+				e[i].TestLoss, e[i].TrainLoss = 1, 1
+			}
+		},
+		"no channels": func(r *analysis.Report, _ []engine.EpochMetrics) {
+			r.Layers[1].Sparsity.Channels = 0
+			r.Layers[1].Gamma.Histogram = []int{0, 0, 0}
+		},
+	} {
+		r, e := report(4, 0.5), epochs(4)
+		spoil(r, e)
+		if pictures := drawn(t, []Run{{Name: name, Report: r, Epochs: e}}); len(pictures) != 6 {
+			t.Errorf("%s: %d pictures", name, len(pictures))
+		}
+	}
+}
+
 // TestTicks checks that labels are round, few, and within the axis.
 func TestTicks(t *testing.T) {
 	for _, c := range []struct {
-		t         ticks
+		t         plot.Ticker
 		low, high float64
 		labels    []string
 	}{
@@ -233,10 +381,17 @@ func TestTicks(t *testing.T) {
 		{ticks{whole: true}, 1, 3, []string{"1", "2", "3"}},
 		{ticks{}, 0.3, 0.7, []string{"0.3", "0.4", "0.5", "0.6", "0.7"}},
 		{ticks{}, 1, 1, []string{"1"}},
+		{ticks{percent: true, most: 3}, 0, 0.6, []string{"0%", "20%", "40%", "60%"}},
+		{logTicks{10}, -3, -2, []string{"0.001", "0.002", "0.005", "0.01"}},
+		{logTicks{3}, -3, -1, []string{"0.001", "", "", "0.01", "", "", "0.1"}},
+		{logTicks{3}, -6, 0, []string{"1e-06", "", "0.0001", "", "0.01", "", "1"}},
 	} {
 		var labels []string
 		for _, m := range c.t.Ticks(c.low, c.high) {
 			labels = append(labels, m.Label)
+			if m.Value < c.low-1e-9 || m.Value > c.high+1e-9 {
+				t.Errorf("%+v: %q at %v, not from %v to %v", c.t, m.Label, m.Value, c.low, c.high)
+			}
 		}
 		if !slices.Equal(labels, c.labels) {
 			t.Errorf("%+v from %v to %v: %q, want %q", c.t, c.low, c.high, labels, c.labels)

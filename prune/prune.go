@@ -12,6 +12,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"slices"
 
 	"bnkit/checkpoint"
 	"bnkit/engine"
@@ -71,10 +72,17 @@ type event struct {
 // Prune clamps small γ of the model that was loaded from m.Path, and measures
 // it before and after on data, as m.OpenData returns it. It writes nothing,
 // and m is as it was when it returns. The error is an *OptionError for a
-// threshold that cannot be used.
+// threshold that cannot be used, and for a model whose file would not store
+// what is clamped, as its run did not train it.
 func Prune(ctx context.Context, m *engine.Model, data *dataset.Data, o Options) (*Result, error) {
 	if !(o.Threshold > 0) || math.IsInf(o.Threshold, 0) {
 		return nil, &OptionError{fmt.Sprintf("threshold %v; use a positive number, e.g. 0.01", o.Threshold)}
+	}
+	if arch.GammaOnly.Parameters(m.Network) == 0 {
+		return nil, &engine.ModelError{Path: m.Path, Reason: "it has no γ to clamp"}
+	}
+	if err := o.storable(m); err != nil {
+		return nil, err
 	}
 	evaluator, err := m.Evaluator(data, o.Threads)
 	if err != nil {
@@ -98,16 +106,7 @@ func Prune(ctx context.Context, m *engine.Model, data *dataset.Data, o Options) 
 		return nil, err
 	}
 
-	was := m.File()
-	stored := m.Stored
-	defer func() {
-		m.Stored = stored
-		for i := range was.Tensors {
-			if x := &was.Tensors[i]; x.Section != checkpoint.SectionStats {
-				copy(m.Params.Named(x.Name), x.Float32)
-			}
-		}
-	}()
+	defer restore(m)()
 	r.clamp(m, o.ZeroBeta)
 	if stats, err = evaluator.Reestimate(ctx); err != nil {
 		return nil, err
@@ -135,10 +134,42 @@ func Prune(ctx context.Context, m *engine.Model, data *dataset.Data, o Options) 
 	return r, nil
 }
 
+// storable refuses to clamp what the model's file does not store.
+func (o *Options) storable(m *engine.Model) error {
+	set := arch.TrainableSet(m.Header.Trainable)
+	for i := range m.Params.Tensors {
+		x := &m.Params.Tensors[i]
+		if (x.Kind == arch.Gamma || x.Kind == arch.Beta && o.ZeroBeta) && !set.Trains(x) {
+			return &OptionError{fmt.Sprintf("%s trained %s, so its file stores no %v that could be pruned; use one trained with --trainable bn", m.Path, set.Meaning(), x.Kind)}
+		}
+	}
+	return nil
+}
+
+// restore notes what clamping changes, and returns what sets it back.
+func restore(m *engine.Model) func() {
+	stored := m.Stored
+	values := make([][]float32, len(m.Params.Values))
+	for i := range m.Params.Tensors {
+		if kind := m.Params.Tensors[i].Kind; kind == arch.Gamma || kind == arch.Beta {
+			values[i] = slices.Clone(m.Params.Values[i])
+		}
+	}
+	return func() {
+		m.Stored = stored
+		for i, v := range values {
+			copy(m.Params.Values[i], v)
+		}
+	}
+}
+
 // clamp sets small γ to zero, and counts them.
 func (r *Result) clamp(m *engine.Model, zeroBeta bool) {
 	for i := range m.Network.Units {
 		gamma, beta := m.Params.Of(i, arch.Gamma), m.Params.Of(i, arch.Beta)
+		if gamma == nil {
+			continue
+		}
 		layer := Layer{Name: m.Network.Units[i].BN, Channels: len(gamma)}
 		for c, g := range gamma {
 			if math.Abs(float64(g)) >= r.Threshold {
@@ -146,7 +177,7 @@ func (r *Result) clamp(m *engine.Model, zeroBeta bool) {
 			}
 			layer.Clamped++
 			gamma[c] = 0
-			if zeroBeta {
+			if zeroBeta && beta != nil {
 				beta[c] = 0
 			}
 		}

@@ -176,3 +176,37 @@ func TestRefuses(t *testing.T) {
 		t.Errorf("cancelled: %v", err)
 	}
 }
+
+// TestRefusesUntrained: a file that stores no γ, or no β, cannot keep what
+// clamping makes of them. Where they can, the model is left as it was, also
+// where only some weights of a tensor are stored.
+func TestRefusesUntrained(t *testing.T) {
+	data := tiny()
+	for set, accepts := range map[string]struct{ kept, zeroed bool }{
+		"output": {}, "beta": {}, "random-2": {}, "gamma": {kept: true}, "bn+random-2": {kept: true, zeroed: true},
+	} {
+		cfg := engine.DefaultConfig()
+		cfg.Arch, cfg.Epochs, cfg.Batch, cfg.LRDrops, cfg.Trainable = "resnet-8", 1, 16, nil, set
+		r, err := engine.Train(context.Background(), cfg, data, engine.TrainOptions{Dir: filepath.Join(t.TempDir(), "run"), Threads: 2})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, zeroBeta := range []bool{false, true} {
+			m, source := load(t, r.Checkpoint), load(t, r.Checkpoint)
+			_, err := Prune(context.Background(), m, data, Options{Threshold: 0.1, ZeroBeta: zeroBeta})
+			accepted := accepts.kept
+			if zeroBeta {
+				accepted = accepts.zeroed
+			}
+			var e *OptionError
+			if accepted && err != nil || !accepted && !errors.As(err, &e) {
+				t.Errorf("%s, β zeroed %v: %v", set, zeroBeta, err)
+			}
+			for i, v := range m.Params.Values {
+				if !slices.Equal(v, source.Params.Values[i]) {
+					t.Errorf("%s: the source's %s was changed", set, m.Params.Tensors[i].Name)
+				}
+			}
+		}
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"bnkit/engine"
+	"bnkit/engine/arch"
 )
 
 func newBenchCommand(g *globalOptions) *cobra.Command {
@@ -39,7 +40,7 @@ and effective_gflops, in the order of a step.`,
 	}
 	f := c.Flags()
 	f.StringVar(&o.Arch, "arch", o.Arch, "network")
-	f.StringVar(&o.Trainable, "trainable", o.Trainable, "what is trained: bn (γ and β) or all")
+	f.StringVar(&o.Trainable, "trainable", o.Trainable, "what is trained: "+arch.TrainableNames())
 	f.IntVar(&o.Batch, "batch", o.Batch, "pictures a step")
 	f.IntVar(&o.Threads, "threads", 0, "threads (default: as many as there are processors)")
 	f.IntVar(&o.Steps, "steps", o.Steps, "steps to measure, after 2 that are not")

@@ -5,10 +5,14 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"maps"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
+
+	"bnkit/engine"
 )
 
 // writeIDX makes a data set of 8×8 pictures in which bright rows tell the
@@ -116,6 +120,16 @@ func TestTrainAnalyzePrune(t *testing.T) {
 		t.Errorf("pictures: %v, %v", pictures, err)
 	}
 	ok(t, "plot", filepath.Dir(ckpt), "--out", "overlay")
+	layers := ok(t, "plot", ckpt, "pruned.bnz", "--filters", "conv", "--feature-maps", "blocks.0.bn2", "--image", "3", "--data-dir", data, "--out", "layers")
+	if want := filepath.Join("layers", "filters.png") + "\n" + filepath.Join("layers", "feature_maps.png") + "\n"; layers != want {
+		t.Errorf("plot prints %q, want %q", layers, want)
+	}
+	for _, wrong := range []string{"--filters=conv9", "--feature-maps=conv9", "--feature-maps=conv --image=40"} {
+		args := append([]string{"plot", ckpt, "--data-dir", data}, strings.Fields(wrong)...)
+		if code, _, err := bnkit(t, args...); code != 2 || strings.Count(err, "\n") != 1 {
+			t.Errorf("plot %s: %d %s", wrong, code, err)
+		}
+	}
 	ok(t, "export", ckpt, "--data-dir", data, "--out", "m.safetensors")
 	if code, _, err := bnkit(t, "export", ckpt, "--data-dir", data, "--out", "m.safetensors"); code != 2 || !strings.Contains(err, "--force") {
 		t.Errorf("export over a file: %d %s", code, err)
@@ -170,6 +184,102 @@ func TestResume(t *testing.T) {
 	}
 }
 
+// TestResumeTakesFlags: what a resume's flags do not say is as the run began,
+// whatever kind of flag said it.
+func TestResumeTakesFlags(t *testing.T) {
+	data := writeIDX(t)
+	inDirectory(t)
+	ok(t, "train", "--data", data, "--arch", "resnet-8", "--batch", "32", "--lr-drops", "1,3", "--epochs", "1", "--out", "r", "--no-augment", "--optimizer", "adam", "--lr", "0.01")
+	for _, c := range []struct{ flags, refused string }{
+		{"--no-augment=false", "augment"}, {"--lr-drops 3", "lr_drops"}, {"--optimizer adamw", "optimizer"}, {"--adam-eps 1e-4", "adam_eps"},
+		{"--no-augment --lr-drops 1,3 --optimizer adam --epochs 2", ""}, {"--epochs 3", ""},
+	} {
+		code, _, err := bnkit(t, append([]string{"train", "--data", data, "--resume", "--out", "r"}, strings.Fields(c.flags)...)...)
+		if (code == 0) != (c.refused == "") || !strings.Contains(err, c.refused) {
+			t.Errorf("resume with %s: %d %s", c.flags, code, err)
+		}
+	}
+	cfg, err := engine.ReadConfig("r/config.json")
+	if err != nil || cfg.Augment || cfg.Optimizer != "adam" || len(cfg.LRDrops) != 2 || cfg.Epochs != 3 {
+		t.Errorf("after resumes: %+v, %v", cfg, err)
+	}
+}
+
+// TestSettingsFiles: presets and files set what flags do not.
+func TestSettingsFiles(t *testing.T) {
+	data := writeIDX(t)
+	inDirectory(t)
+	if out := ok(t, "train", "--preset", "list"); !strings.Contains(out, "frankle-resnet-110-bn") || !strings.Contains(out, "69.5%") {
+		t.Errorf("presets:\n%s", out)
+	}
+	var presets []engine.Preset
+	decode(t, ok(t, "train", "--preset", "list", "--json"), &presets)
+	if len(presets) != len(engine.Presets()) || presets[0].Config.Epochs != 160 {
+		t.Errorf("%d presets, the first %+v", len(presets), presets[0])
+	}
+	if err := os.WriteFile("my.yaml", []byte("arch: resnet-8\nepochs: 2\nlr_drops: [1]\nbatch: 32\naugment: false\nschedule: cosine\nadam_eps: 1e-4\noptimizer: adam\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile("bad.yaml", []byte("arch: resnet-8\nlerning_rate: 1\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	config := func(dir string) engine.Config {
+		c, err := engine.ReadConfig(filepath.Join(dir, "config.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Data = ""
+		return c
+	}
+	ok(t, "train", "--data", data, "--config", "my.yaml", "--lr", "0.01", "--no-augment=false", "--out", "a")
+	want := engine.DefaultConfig()
+	want.Data, want.Arch, want.Epochs, want.LRDrops, want.Batch = "", "resnet-8", 2, []int{1}, 32
+	want.Schedule, want.Optimizer, want.AdamEps, want.LR = "cosine", "adam", 1e-4, 0.01
+	if got := config("a"); !reflect.DeepEqual(got, want) {
+		t.Errorf("trained with %+v, want %+v", got, want)
+	}
+	ok(t, "train", "--data", data, "--config", "a/config.json", "--seed", "5", "--out", "b")
+	want.Seed = 5
+	if got := config("b"); !reflect.DeepEqual(got, want) {
+		t.Errorf("trained with %+v, want %+v", got, want)
+	}
+	ok(t, "train", "--data", data, "--preset", "frankle-resnet-14-bn", "--epochs", "1", "--lr-drops", "7,9", "--batch", "32", "--arch", "resnet-8", "--out", "c")
+	want = engine.DefaultConfig()
+	want.Data, want.Arch, want.Epochs, want.LRDrops, want.Batch = "", "resnet-8", 1, []int{7, 9}, 32
+	if got := config("c"); !reflect.DeepEqual(got, want) {
+		t.Errorf("trained with %+v, want %+v", got, want)
+	}
+	for _, c := range []struct{ args, says string }{
+		{"--config bad.yaml", "bad.yaml: lerning_rate: line 2"},
+		{"--config my.yaml --preset frankle-resnet-14-bn", "one of them"},
+		{"--preset frankle", "--preset list"},
+		{"--config my.yaml --lr-period 3", "lr_period"},
+		{"--config my.yaml --resume --out b", "lr"},
+	} {
+		code, _, err := bnkit(t, append([]string{"train", "--data", data}, strings.Fields(c.args)...)...)
+		_, complaint, _ := strings.Cut(err, "bnkit: ")
+		if code != 2 || !strings.Contains(complaint, c.says) || strings.Count(complaint, "\n") != 1 {
+			t.Errorf("train %s: exit code %d, %q", c.args, code, err)
+		}
+	}
+}
+
+// TestFlagForEverySetting: a file's keys are the flags' names with _ for -.
+func TestFlagForEverySetting(t *testing.T) {
+	flags := newTrainCommand(&globalOptions{}).Flags()
+	config := reflect.TypeFor[engine.Config]()
+	for i := range config.NumField() {
+		key, _, _ := strings.Cut(config.Field(i).Tag.Get("json"), ",")
+		name := strings.ReplaceAll(key, "_", "-")
+		if key == "augment" {
+			name = "no-augment"
+		}
+		if flags.Lookup(name) == nil {
+			t.Errorf("setting %s has no flag --%s", key, name)
+		}
+	}
+}
+
 // TestExitCodes checks each way to fail: its code, and one line that says
 // what to do.
 func TestExitCodes(t *testing.T) {
@@ -188,6 +298,13 @@ func TestExitCodes(t *testing.T) {
 	if err := os.Truncate(filepath.Join(torn, "train-images-idx3-ubyte"), 100); err != nil {
 		t.Fatal(err)
 	}
+	ok(t, "train", "--data", data, "--out", "edited", "--arch", "resnet-8", "--epochs", "1", "--lr-drops", "1", "--batch", "32")
+	if err := os.MkdirAll("edited/plots", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile("edited/plots/analysis.json", []byte(`{"layers":`), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		args string
 		code int
@@ -198,7 +315,16 @@ func TestExitCodes(t *testing.T) {
 		{"train extra", 2, "--help"},
 		{"train --arch resnet-21", 2, "20 and 26"},
 		{"train --trainable gama", 2, "bn, all"},
+		{"train --bn none --data missing", 2, "trains nothing"},
+		{"train --arch resnet-18 --data missing", 2, "resnet18, without a hyphen"},
+		{"train --no-scale x --data missing", 2, "no BatchNorm is named"},
+		{"train --arch vgg-16 --batch 32 --data " + data, 2, "too small"},
 		{"train --lr -1", 2, "lr"},
+		{"train --optimizer rmsprop", 2, "sgd, adam, adamw"},
+		{"train --optimizer adamw --momentum 0.5", 2, "--momentum does nothing"},
+		{"train --schedule cosine --lr-drops 5", 2, "--lr-drops does nothing"},
+		{"train --schedule cosine --lr-ramp 5", 2, "ramp-exponential"},
+		{"train --optimizer adam --nesterov", 2, "nesterov"},
 		{"train --data imagenot", 2, "imagenot"},
 		{"train --data " + data + " --out taken", 2, "--force"},
 		{"train --resume --out nowhere", 2, "nowhere"},
@@ -213,7 +339,21 @@ func TestExitCodes(t *testing.T) {
 		{"prune broken.bnz --threshold nought", 2, "nought"},
 		{"export broken.bnz --out x --format onnx", 2, "safetensors"},
 		{"bench --arch vgg", 2, "vgg"},
+		{"inspect --arch resnet-21", 2, "20 and 26"},
+		{"inspect --arch resnet-20 broken.bnz", 2, "not both"},
+		{"inspect --shortcut A", 2, "--arch"},
+		{"inspect --bn none", 2, "--arch"},
+		{"train --arch vgg-16 --bn none --trainable gamma", 2, "trains nothing"},
+		{"train --trainable random-0", 2, "random-2"},
+		{"train --init xavier", 2, "he-normal"},
+		{"train --gamma-init constant:x", 2, "constant:0.5"},
+		{"train --beta-init 2", 2, "constant:X"},
 		{"plot", 2, "--help"},
+		{"plot edited", 3, "analyze the checkpoint again"},
+		{"compare", 2, "--help"},
+		{"compare missing", 2, "missing is no run"},
+		{"compare broken.bnz", 2, "it is a file"},
+		{"compare taken", 2, "config.json"},
 	} {
 		code, _, err := bnkit(t, strings.Fields(c.args)...)
 		// What train is about to do may stand before the complaint.
@@ -221,6 +361,61 @@ func TestExitCodes(t *testing.T) {
 		if code != c.code || !strings.Contains(complaint, c.says) || strings.Count(complaint, "\n") != 1 {
 			t.Errorf("bnkit %s: exit code %d, %q; want %d and one line with %q", c.args, code, err, c.code, c.says)
 		}
+	}
+}
+
+// TestInitialisers: what the flags say is what the file records, and a resume
+// without them goes on with the run's.
+func TestInitialisers(t *testing.T) {
+	data := writeIDX(t)
+	inDirectory(t)
+	args := append([]string{"train", "--data", data, "--out", "r", "--init", "binary", "--gamma-init", "one", "--beta-init", "1"}, small...)
+	ok(t, args...)
+	ok(t, "train", "--data", data, "--out", "r", "--resume", "--epochs", "3")
+	var info struct {
+		Header struct {
+			Initialisers struct{ Weights, Gamma, Beta string } `json:"initialisers"`
+		} `json:"header"`
+	}
+	decode(t, ok(t, "inspect", "r/ckpt.bnz", "--json"), &info)
+	if in := info.Header.Initialisers; in.Weights != "binary" || in.Gamma != "one" || in.Beta != "one" {
+		t.Errorf("%+v", in)
+	}
+	if code, _, err := bnkit(t, "train", "--data", data, "--out", "r", "--resume", "--init", "orthogonal"); code != 2 || !strings.Contains(err, "binary") {
+		t.Errorf("resume with another initialiser: %d %s", code, err)
+	}
+}
+
+// TestInspectNetwork compares with the counts that Frankle et al. print for
+// ResNet-110, with the shortcuts of either kind.
+func TestInspectNetwork(t *testing.T) {
+	inDirectory(t)
+	for _, c := range []struct {
+		shortcut            string
+		all, bn, bnShortcut int
+	}{{"B", 1_730_714, 8_288, 8_288 + 2_560}, {"A", 1_727_962, 8_096, 8_096}} {
+		var r networkSets
+		decode(t, ok(t, "inspect", "--arch", "resnet-110", "--shortcut", c.shortcut, "--json"), &r)
+		got := map[string]int{}
+		for _, s := range r.Sets {
+			got[s.Name] = s.Parameters
+			if s.Trains == "" {
+				t.Errorf("%s trains something that has no words", s.Name)
+			}
+		}
+		want := map[string]int{"bn": c.bn, "all": c.all, "output": 650, "bn+output": c.bn + 650, "bn+shortcut": c.bnShortcut,
+			"gamma": c.bn / 2, "beta": c.bn / 2, "none": 0, "random-2": c.bn, "bn+random-2": 2 * c.bn}
+		if !maps.Equal(got, want) || r.Parameters != c.all || r.Shortcut != c.shortcut {
+			t.Errorf("%+v, want %v", r, want)
+		}
+	}
+	var fixed networkSets
+	decode(t, ok(t, "inspect", "--arch", "resnet-110", "--no-scale", "*", "--json"), &fixed)
+	if fixed.NoScale != "*" || fixed.Sets[0].Name != "bn" || fixed.Sets[0].Parameters != 8_288/2 {
+		t.Errorf("without γ: %+v", fixed)
+	}
+	if out := ok(t, "inspect", "--arch", "resnet-110"); !strings.Contains(out, "1730714 parameters") || !strings.Contains(out, "  10848 ") {
+		t.Errorf("inspect --arch prints:\n%s", out)
 	}
 }
 

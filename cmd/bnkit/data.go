@@ -29,7 +29,10 @@ func newDataCommand(g *globalOptions) *cobra.Command {
 
 A data set is named (` + strings.Join(dataset.Names(), ", ") + `)
 or given as a path: a folder that holds CIFAR binary files or IDX files (gzipped
-or not), or a CIFAR .tar.gz as published. The sample, a part of Fashion-MNIST,
+or not), a CIFAR .tar.gz as published, or a folder of pictures: PNG or JPEG files
+in train/CLASS and in test/CLASS or val/CLASS. Where both test and val are there,
+val is the validation split. The pictures of a folder, of any size, are read while
+training, and become squares of bnkit train --image-size. The sample, a part of Fashion-MNIST,
 is built in and needs no download.
 
 Named data sets are looked for in --data-dir, else in $BNKIT_DATA, else in
@@ -37,7 +40,8 @@ bnkit in the user's cache folder: there, in a subfolder of their name, and in
 the subfolder their archive unpacks to.`,
 		Example: `  bnkit data list
   bnkit data fetch cifar10
-  bnkit train --data cifar10`,
+  bnkit train --data cifar10
+  bnkit train --data ~/pictures --image-size 32`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}

@@ -27,7 +27,9 @@ func newExportCommand(g *globalOptions) *cobra.Command {
 		Long: `Write the whole network of a checkpoint, every weight regenerated from its seed,
 as a PyTorch state dict in a safetensors file: float32, convolutions as O×I×H×W,
 named as open_lth names them (conv.weight, bn.weight, bn.running_mean,
-blocks.0.conv1.weight, ..., blocks.3.shortcut.0.weight, fc.weight, fc.bias).
+blocks.0.conv1.weight, ..., blocks.3.shortcut.0.weight, fc.weight, fc.bias), or
+torchvision for resnet18 and the like (layer1.0.conv1.weight). A γ or β that is
+fixed is written as 1 or 0.
 The file's metadata say how pictures are normalised. ` + withoutFile + `
 
 Running statistics are those stored in the checkpoint, or else re-estimated from

@@ -1,30 +1,105 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
 	"bnkit/checkpoint"
+	"bnkit/engine"
+	"bnkit/engine/arch"
 )
 
 func newInspectCommand(g *globalOptions) *cobra.Command {
-	return &cobra.Command{
+	net := engine.DefaultConfig()
+	net.Arch = ""
+	c := &cobra.Command{
 		Use:   "inspect [CKPT.bnz]",
-		Short: "List a checkpoint's header and tensors",
+		Short: "List a checkpoint's header and tensors, or a network's trainable sets",
 		Long: `List what a .bnz file says of itself and which tensors it stores, without
 reading their data. ` + withoutFile + `
 
+With --arch, and variants as in bnkit train: list what each trainable set trains
+in that network, on pictures of 3×32×32 in 10 classes, and how many numbers that
+are.
+
 With --json: header, sections (name, required, tensors: name, type, shape,
-crc32c), file_bytes, tensor_bytes (uncompressed), stored_bytes (compressed).`,
+crc32c), file_bytes, tensor_bytes (uncompressed), stored_bytes (compressed);
+with --arch: arch, shortcut and other variants, input, classes, parameters (all) and sets (name,
+trains, parameters).`,
 		Example: `  bnkit inspect
-  bnkit inspect runs/first/ckpt.bnz --json`,
+  bnkit inspect runs/first/ckpt.bnz --json
+  bnkit inspect --arch resnet-110 --shortcut A
+  bnkit inspect --arch resnet-20 --no-scale '*'`,
 		Args: cobra.MaximumNArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error { return runInspect(g, args) },
+		RunE: func(c *cobra.Command, args []string) error {
+			flags := c.Flags()
+			if !flags.Changed("arch") {
+				for _, variant := range []string{"shortcut", "stem", "bn", "bn-every", "no-scale", "no-shift"} {
+					if flags.Changed(variant) {
+						return &usageError{c.CommandPath(), fmt.Errorf("--%s belongs to --arch", variant)}
+					}
+				}
+				return runInspect(g, args)
+			}
+			if len(args) > 0 {
+				return &usageError{c.CommandPath(), errors.New("inspect a file or, with --arch, a network, not both")}
+			}
+			return inspectNetwork(g, &net)
+		},
 	}
+	addNetworkFlags(c.Flags(), &net)
+	return c
+}
+
+// networkSets is what inspect --arch says.
+type networkSets struct {
+	Arch       string   `json:"arch"`
+	Shortcut   string   `json:"shortcut"`
+	Stem       string   `json:"stem,omitempty"`
+	BN         string   `json:"bn,omitempty"`
+	BNEvery    int      `json:"bn_every,omitempty"`
+	NoScale    string   `json:"no_scale,omitempty"`
+	NoShift    string   `json:"no_shift,omitempty"`
+	Input      [3]int   `json:"input"` // channels, height, width
+	Classes    int      `json:"classes"`
+	Parameters int      `json:"parameters"`
+	Sets       []setRow `json:"sets"`
+}
+
+type setRow struct {
+	Name       string `json:"name"`
+	Trains     string `json:"trains"`
+	Parameters int    `json:"parameters"`
+}
+
+func inspectNetwork(g *globalOptions, cfg *engine.Config) error {
+	net, err := cfg.Network(arch.Shape{C: 3, H: 32, W: 32}, 10)
+	if err != nil {
+		return err
+	}
+	r := networkSets{
+		Arch: cfg.Arch, Shortcut: cfg.Shortcut, Stem: cfg.Stem, BN: cfg.BN, BNEvery: cfg.BNEvery, NoScale: cfg.NoScale, NoShift: cfg.NoShift,
+		Input: [3]int{net.Input.C, net.Input.H, net.Input.W}, Classes: net.Classes, Parameters: arch.All.Parameters(net),
+	}
+	for _, s := range append(slices.Clone(arch.TrainableSets), "random-2", "bn+random-2") {
+		r.Sets = append(r.Sets, setRow{string(s), s.Meaning(), s.Parameters(net)})
+	}
+	return g.print(r, func(w io.Writer) {
+		fmt.Fprintf(w, "%s, shortcut %s, pictures of %v, %d classes: %d parameters\n\n", r.Arch, r.Shortcut, net.Input, r.Classes, r.Parameters)
+		width := max(len(fmt.Sprint(r.Parameters)), len("numbers"))
+		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+		fmt.Fprintf(t, "trainable set\t%*s\t  share\ttrains\n", width, "numbers")
+		for _, s := range r.Sets {
+			fmt.Fprintf(t, "%s\t%*d\t%7s\t%s\n", s.Name, width, s.Parameters, share(float64(s.Parameters)/float64(r.Parameters)), s.Trains)
+		}
+		t.Flush()
+	})
 }
 
 func runInspect(g *globalOptions, args []string) error {
@@ -44,14 +119,22 @@ func printInfo(w io.Writer, info *checkpoint.Info) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	row := func(name, format string, args ...any) { fmt.Fprintf(t, "%s\t%s\n", name, fmt.Sprintf(format, args...)) }
 	row("network", "%s, shortcut %s, pictures of %d×%d×%d, %d classes", h.Arch, h.Shortcut, h.Input[0], h.Input[1], h.Input[2], h.Classes)
+	for _, v := range []struct{ name, value string }{{"stem", h.Stem}, {"bn", h.BN}, {"no scale", h.NoScale}, {"no shift", h.NoShift}} {
+		if v.value != "" {
+			row(v.name, "%s", v.value)
+		}
+	}
+	if h.BNEvery != 0 {
+		row("bn every", "%d convolutions", h.BNEvery)
+	}
 	row("trained", "%s", h.Trainable)
 	row("seed", "%d (%s; weights %s, γ %s, β %s)", h.Seed, h.Initialisers.Generator, h.Initialisers.Weights, h.Initialisers.Gamma, h.Initialisers.Beta)
-	subset := "all training pictures"
-	if h.Data.Subset > 0 {
-		subset = fmt.Sprintf("%d training pictures", h.Data.Subset)
+	row("data", "%s, %s, SHA-256 %.16s…", h.Data.Name, selectionText(&h.Data), h.Data.Digest)
+	if n := len(h.Normalisation.Mean); n > len(h.Normalisation.Std) {
+		row("normalisation", "mean picture of %d pixels, std %v of pixel/255", n, h.Normalisation.Std)
+	} else {
+		row("normalisation", "mean %v, std %v of pixel/255", h.Normalisation.Mean, h.Normalisation.Std)
 	}
-	row("data", "%s, %s, SHA-256 %.16s…", h.Data.Name, subset, h.Data.Digest)
-	row("normalisation", "mean %v, std %v of pixel/255", h.Normalisation.Mean, h.Normalisation.Std)
 	row("statistics", "re-estimated over %d batches of %d, order of seed %d", h.Statistics.Batches, h.Statistics.Batch, h.Statistics.Seed)
 	for _, e := range h.Provenance {
 		row("made by", "%s %s %s", e.Tool, e.Action, e.Parameters)
@@ -77,6 +160,27 @@ func printInfo(w io.Writer, info *checkpoint.Info) {
 		}
 		t.Flush()
 	}
+}
+
+// selectionText says which pictures were trained on, and how they were changed.
+func selectionText(d *checkpoint.DataSet) string {
+	text := "all training pictures"
+	switch {
+	case d.Subset > 0:
+		text = fmt.Sprintf("%d training pictures", d.Subset)
+	case d.SubsetPerClass > 0:
+		text = fmt.Sprintf("%d training pictures of each class", d.SubsetPerClass)
+	}
+	if d.Validation > 0 {
+		text += fmt.Sprintf(", %d held out", d.Validation)
+	}
+	if d.RandomLabels {
+		text += ", random labels"
+	}
+	if d.ImageSize > 0 {
+		text += fmt.Sprintf(", brought to %d×%d (%s)", d.ImageSize, d.ImageSize, d.Crop)
+	}
+	return text
 }
 
 func shapeText(shape []int) string {

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,7 +18,13 @@ import (
 )
 
 // plotOptions are the plot command's flags.
-type plotOptions struct{ out string }
+type plotOptions struct {
+	modelFlags
+	out         string
+	filters     string
+	featureMaps string
+	image       int
+}
 
 func newPlotCommand(g *globalOptions) *cobra.Command {
 	var o plotOptions
@@ -27,41 +35,55 @@ func newPlotCommand(g *globalOptions) *cobra.Command {
 their checkpoints; several runs are drawn over each other. Nothing is measured:
 of a checkpoint that was not analyzed, only γ can be drawn.
 
+--filters and --feature-maps draw one layer of each checkpoint instead, beside
+each other: its convolution's weights, regenerated from the seed where they are
+frozen, or what the ReLU after it puts out for picture --image of the test split
+(inference mode, statistics re-estimated). Layers are named as in bnkit analyze:
+conv, blocks.0.conv1 or blocks.0.bn1.
+
 With --json: the paths of the pictures.`,
 		Example: `  bnkit plot runs/first
-  bnkit plot runs/first runs/second --out comparison`,
+  bnkit plot runs/first runs/second --out comparison
+  bnkit plot runs/bn runs/all --filters conv
+  bnkit plot runs/bn runs/all --feature-maps blocks.2.conv2 --image 7`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error { return runPlot(c, g, o, args) },
 	}
-	c.Flags().StringVar(&o.out, "out", "", "folder for the pictures (default: the run's plots, or plots for several runs)")
+	f := c.Flags()
+	f.StringVar(&o.out, "out", "", "folder for the pictures (default: the run's plots, or plots for several runs)")
+	f.StringVar(&o.filters, "filters", "", "draw this layer's filters")
+	f.StringVar(&o.featureMaps, "feature-maps", "", "draw this layer's feature maps")
+	f.IntVar(&o.image, "image", 0, "picture of the test split, counted from 0, that feature maps are of")
+	o.add(c)
 	return c
 }
 
 func runPlot(c *cobra.Command, g *globalOptions, o plotOptions, args []string) error {
-	var runs []plots.Run
+	var ckpts []string
 	for _, arg := range args {
-		ckpt := arg
 		if info, err := os.Stat(arg); err != nil {
 			return err
 		} else if info.IsDir() {
-			ckpt = filepath.Join(arg, engine.CheckpointFile)
+			arg = filepath.Join(arg, engine.CheckpointFile)
 		}
-		run, err := readRun(ckpt)
-		if err != nil {
-			return err
-		}
-		runs = append(runs, run)
-		if o.out == "" {
-			o.out = plotsOf(ckpt)
-		}
+		ckpts = append(ckpts, arg)
 	}
-	if len(args) > 1 && !c.Flags().Changed("out") {
+	if o.out == "" && len(ckpts) > 1 {
 		o.out = "plots"
+	} else if o.out == "" {
+		o.out = plotsOf(ckpts[0])
 	}
-	if err := os.MkdirAll(o.out, 0o755); err != nil {
-		return err
+	var pictures []string
+	var err error
+	if o.filters == "" && o.featureMaps == "" {
+		pictures, err = drawRuns(o.out, ckpts)
+	} else {
+		pictures, err = o.drawLayers(c.Context(), ckpts)
 	}
-	pictures, err := plots.Draw(o.out, runs)
+	var option *analysis.OptionError
+	if errors.As(err, &option) {
+		return &usageError{c.CommandPath(), err}
+	}
 	if err != nil {
 		return err
 	}
@@ -70,6 +92,75 @@ func runPlot(c *cobra.Command, g *globalOptions, o plotOptions, args []string) e
 			fmt.Fprintln(w, p)
 		}
 	})
+}
+
+// drawRuns draws what there is of each checkpoint's run and report.
+func drawRuns(out string, ckpts []string) ([]string, error) {
+	var runs []plots.Run
+	for _, ckpt := range ckpts {
+		run, err := readRun(ckpt)
+		if err != nil {
+			return nil, err
+		}
+		runs = append(runs, run)
+	}
+	if err := os.MkdirAll(out, 0o755); err != nil {
+		return nil, err
+	}
+	return plots.Draw(out, runs)
+}
+
+// drawLayers draws the layers that --filters and --feature-maps name.
+func (o *plotOptions) drawLayers(ctx context.Context, ckpts []string) ([]string, error) {
+	var names, pictures []string
+	var filters []*analysis.Filters
+	var maps []*analysis.FeatureMaps
+	for _, ckpt := range ckpts {
+		names = append(names, runName(ckpt))
+		model, err := engine.LoadModel(ckpt)
+		if err != nil {
+			return nil, err
+		}
+		if o.filters != "" {
+			f, err := analysis.FiltersOf(model, o.filters)
+			if err != nil {
+				return nil, err
+			}
+			filters = append(filters, f)
+		}
+		if o.featureMaps != "" {
+			data, err := model.OpenData(o.dataDir)
+			if err != nil {
+				return nil, err
+			}
+			m, err := analysis.FeatureMapsOf(ctx, model, data, o.featureMaps, o.image, o.threads)
+			if err != nil {
+				return nil, err
+			}
+			if len(maps) > 0 && !bytes.Equal(m.Picture, maps[0].Picture) {
+				return nil, &analysis.OptionError{Reason: fmt.Sprintf("%s was trained on other pictures than %s; feature maps are compared on one picture", ckpt, ckpts[0])}
+			}
+			maps = append(maps, m)
+		}
+	}
+	if err := os.MkdirAll(o.out, 0o755); err != nil {
+		return nil, err
+	}
+	if filters != nil {
+		path, err := plots.DrawFilters(o.out, names, filters)
+		if err != nil {
+			return nil, err
+		}
+		pictures = append(pictures, path)
+	}
+	if maps != nil {
+		path, err := plots.DrawFeatureMaps(o.out, names, maps)
+		if err != nil {
+			return nil, err
+		}
+		pictures = append(pictures, path)
+	}
+	return pictures, nil
 }
 
 // readRun reads what there is to draw of a checkpoint and its run.
@@ -84,7 +175,7 @@ func readRun(ckpt string) (plots.Run, error) {
 	if err == nil {
 		run.Report = &analysis.Report{}
 		if err := json.Unmarshal(b, run.Report); err != nil {
-			return run, fmt.Errorf("read %s: %w; make it again with: bnkit analyze %s", path, err, ckpt)
+			return run, &plots.ReportError{Run: run.Name, Reason: fmt.Sprintf("%s: %v", path, err)}
 		}
 		return run, nil
 	}
@@ -95,6 +186,11 @@ func readRun(ckpt string) (plots.Run, error) {
 	if err != nil {
 		return run, err
 	}
-	run.Report = analysis.Describe(model)
-	return run, nil
+	// Without γ and β there are learning curves to draw all the same.
+	run.Report, err = analysis.Describe(model)
+	var none *engine.ModelError
+	if errors.As(err, &none) && len(run.Epochs) > 0 {
+		err = nil
+	}
+	return run, err
 }

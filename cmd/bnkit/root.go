@@ -12,10 +12,12 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"bnkit/analysis"
 	"bnkit/checkpoint"
 	"bnkit/engine"
 	"bnkit/engine/dataset"
 	"bnkit/engine/kernel"
+	"bnkit/plots"
 )
 
 // globalOptions are the flags that every command has, and where it writes.
@@ -68,7 +70,7 @@ Exit codes: 0 ok, 1 failure, 2 wrong usage, 3 bad or corrupt input,
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return &usageError{c.CommandPath(), err} })
 	root.AddCommand(
 		newTrainCommand(g), newAnalyzeCommand(g), newPruneCommand(g), newEvalCommand(g), newInspectCommand(g),
-		newPlotCommand(g), newExportCommand(g), newBenchCommand(g), newDataCommand(g), newVersionCommand(g))
+		newPlotCommand(g), newCompareCommand(g), newExportCommand(g), newBenchCommand(g), newDataCommand(g), newVersionCommand(g))
 	for _, c := range root.Commands() {
 		checkArgs(c)
 	}
@@ -108,9 +110,12 @@ func exitCode(err error) int {
 		config   *engine.ConfigError
 		exists   *engine.RunExistsError
 		resume   *engine.ResumeError
+		noRun    *analysis.NoRunError
 		model    *engine.ModelError
+		report   *plots.ReportError
 		noData   *dataset.UnknownError
 		dataFile *dataset.FormatError
+		picture  *dataset.PictureError
 		digest   *dataset.DigestError
 	)
 	switch {
@@ -118,11 +123,11 @@ func exitCode(err error) int {
 		return 0
 	case errors.Is(err, engine.ErrInterrupted), errors.Is(err, context.Canceled):
 		return 130
-	case errors.As(err, &usage), errors.As(err, &config), errors.As(err, &exists), errors.As(err, &resume), errors.As(err, &noData),
+	case errors.As(err, &usage), errors.As(err, &config), errors.As(err, &exists), errors.As(err, &resume), errors.As(err, &noData), errors.As(err, &noRun),
 		errors.Is(err, engine.ErrNoCheckpoint), errors.Is(err, engine.ErrNoRun),
 		strings.HasPrefix(err.Error(), "unknown command"):
 		return 2
-	case errors.As(err, &model), errors.As(err, &dataFile), errors.As(err, &digest),
+	case errors.As(err, &model), errors.As(err, &report), errors.As(err, &dataFile), errors.As(err, &picture), errors.As(err, &digest),
 		errors.Is(err, checkpoint.ErrCorrupt), errors.Is(err, checkpoint.ErrVersion), errors.Is(err, checkpoint.ErrUnsupported):
 		return 3
 	}

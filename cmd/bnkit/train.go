@@ -3,8 +3,11 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
+	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -16,17 +19,18 @@ import (
 
 // trainOptions are the train command's flags.
 type trainOptions struct {
-	config    engine.Config
-	noAugment bool
-	dataDir   string
-	out       string
-	threads   int
-	resume    bool
-	force     bool
+	preset  string
+	file    string // of settings
+	config  engine.Config
+	dataDir string
+	out     string
+	threads int
+	resume  bool
+	force   bool
 }
 
 func newTrainCommand(g *globalOptions) *cobra.Command {
-	o := trainOptions{config: engine.DefaultConfig()}
+	o := &trainOptions{config: engine.DefaultConfig()}
 	c := &cobra.Command{
 		Use:   "train",
 		Short: "Train a network and write a run directory",
@@ -35,53 +39,93 @@ an epoch), ckpt.bnz (the model, after each epoch) and resume.bnz (the state to
 resume from). Without flags it trains a small ResNet's γ and β on the embedded
 sample of Fashion-MNIST.
 
-Networks: resnet-N with N = 6D+2 (resnet-14, resnet-20, resnet-110, ...) and
-wrn-N-K, K times as wide (wrn-14-4).
-Data: ` + strings.Join(dataset.Names(), ", ") + `, or the path of a folder or
-archive; see bnkit data --help.
+Networks: with a hyphen, resnet-N is the CIFAR ResNet of N = 6D+2 layers
+(resnet-14, resnet-20, resnet-110, ...), wrn-N-K is K times as wide (wrn-14-4),
+and resnet-N-bottleneck has N = 9D+2 layers in bottlenecks, 16 to 256 channels
+wide (resnet-20-bottleneck); without one, resnet18, resnet34, resnet50,
+resnet101, resnet152 and resnet200 are the ImageNet ResNets. vgg-11, vgg-13,
+vgg-16 and vgg-19 end in one linear layer; vgg-38 is residual; convnet is a
+small network for MNIST.
 
-SGD with momentum; weight decay acts on everything that is trained. The
-learning rate is divided by 10 at the start of each epoch of --lr-drops,
-counted from 0. Training accuracy is taken over the augmented batches as they
-were trained on, test accuracy over the whole test split with running
-statistics.
+Trainable sets: bn (γ and β), all, output (the output layer), bn+output,
+bn+shortcut (with the shortcuts' convolutions), gamma, beta, none, random-K (K
+random weights of each output channel of every convolution), bn+random-K. All
+else keeps its initial value, drawn from the seed by --init, --gamma-init and
+--beta-init; BatchNorm normalises with the batch's statistics in every set.
+bnkit inspect --arch NETWORK counts what each trains.
+
+Optimizers are PyTorch's. Penalties on γ and β are added to the gradient first,
+then gradients are clipped to --clip-norm, then the optimizer adds weight decay,
+on everything that is trained or, with --bn-weight-decay=false, on all of it but
+γ and β.
+
+Schedules of the learning rate, whose rate holds for an epoch unless
+--lr-per-step is given:
+  constant          --lr
+  step              --lr, divided by 10 at the start of each epoch of --lr-drops,
+                    counted from 0
+  cosine            half a wave from --lr towards --lr-min
+  cosine-restarts   the same over --lr-period epochs, again and again
+  linear-cosine     TensorFlow's linear_cosine_decay
+  ramp-exponential  linearly from --lr-start to --lr over --lr-ramp epochs, --lr
+                    for --lr-sustain more, then times --lr-decay each epoch
+                    towards --lr-min
+Any of them can begin after --lr-warmup epochs, which climb to its first rate.
+
+Data: ` + strings.Join(dataset.Names(), ", ") + `, or the path of a folder or
+archive; see bnkit data --help. The pictures of an image folder (train/CLASS/*.png
+or *.jpg, and test or val) become squares of --image-size: with --crop
+random-resized, training sees random parts of 8 to 100% of a picture, and tests
+its centre; with --crop centre both see the centre, and training shifts it as
+with other data.
+
+Losses are shown without penalties and label smoothing. Training accuracy is
+taken over the augmented batches as they were trained on; test accuracy over the
+whole test split with running statistics, and so is that of the training
+pictures that --validation holds out. --random-labels trains on labels drawn
+uniformly; test and validation keep theirs.
+
+--preset takes the settings of a published experiment (--preset list shows
+which), --config those of a file: YAML lines such as "lr: 0.1" with the keys of
+config.json (the flags' names with _ for -, and augment: false), or a run's
+config.json. Flags that are given win over either.
 
 Ctrl-C stops at the next step; --resume continues, with the same result as if
 nothing had happened. With --resume, flags that are not given are those of the
-run; --epochs may be larger than before.
+run; --epochs may be larger than before, unless the schedule depends on it.
 
 With --json: a row of metrics.jsonl for each epoch, then an object with dir,
 checkpoint, parameters (trained numbers) and config.`,
 		Example: `  bnkit train
   bnkit train --arch resnet-20 --data cifar10 --epochs 30 --lr-drops 15,25
+  bnkit train --preset frankle-resnet-14-bn --seed 2
+  bnkit train --config runs/first/config.json --optimizer adam --lr 0.01
   bnkit train --data cifar10 --data-dir ~/cifar-10-batches-bin --out runs/first
+  bnkit train --data ~/pictures --image-size 32 --validation 500
+  bnkit train --trainable random-2 --init orthogonal --gamma-init one
+  bnkit train --arch vgg-16 --bn none --trainable all --data cifar10 --lr 0.01
   bnkit train --resume --out runs/first`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			o.config.Augment = !o.noAugment
 			return runTrain(c, g, o)
 		},
 	}
 	f, d := c.Flags(), &o.config
-	f.StringVar(&d.Arch, "arch", d.Arch, "network")
-	f.StringVar(&d.Shortcut, "shortcut", d.Shortcut, "shortcut where the shape changes: B (1×1 convolution) or A (subsample and pad)")
-	f.StringVar(&d.Data, "data", d.Data, "data set, or its path")
+	f.SortFlags = false // help shows them in groups
+	f.StringVar(&o.preset, "preset", "", "settings by name, those of a published experiment; list shows them")
+	f.StringVar(&o.file, "config", "", "file of settings: YAML, or a run's config.json")
+	addNetworkFlags(f, d)
+	addTrainableFlags(f, d)
+	addOptimizerFlags(f, d)
+	addScheduleFlags(f, d)
+	addRegularisationFlags(f, d)
+	addDataFlags(f, d)
 	f.StringVar(&o.dataDir, "data-dir", "", "folder that holds the data set (default: the cache folder)")
-	f.StringVar(&d.Trainable, "trainable", d.Trainable, "what is trained: bn (γ and β) or all")
-	f.IntVar(&d.Epochs, "epochs", d.Epochs, "passes over the training split")
-	f.IntVar(&d.Batch, "batch", d.Batch, "pictures a step")
-	f.Float64Var(&d.LR, "lr", d.LR, "learning rate")
-	f.IntSliceVar(&d.LRDrops, "lr-drops", d.LRDrops, "epochs at which the learning rate is divided by 10")
-	f.Float64Var(&d.Momentum, "momentum", d.Momentum, "momentum of SGD")
-	f.Float64Var(&d.WeightDecay, "weight-decay", d.WeightDecay, "weight decay")
-	f.Uint64Var(&d.Seed, "seed", d.Seed, "seed of weights, shuffling and augmentation")
 	f.IntVar(&o.threads, "threads", 0, "threads (default: as many as there are processors); does not change the result")
-	f.IntVar(&d.Subset, "subset", d.Subset, "train on this many pictures, balanced over classes (0: all)")
 	f.StringVar(&o.out, "out", "", "run directory (default: runs/ARCH-TRAINABLE-DATA-sSEED, and a number if that is taken)")
 	f.BoolVar(&o.resume, "resume", false, "continue the run in --out, by default the newest that is not finished")
 	f.BoolVar(&o.force, "force", false, "replace the run in --out")
-	f.BoolVar(&d.WithStats, "with-stats", false, "store running statistics in the checkpoint")
-	f.BoolVar(&o.noAugment, "no-augment", false, "neither flip nor shift training pictures")
+	f.BoolVar(&d.WithStats, "with-stats", d.WithStats, "store running statistics in the checkpoint")
 	return c
 }
 
@@ -93,16 +137,23 @@ type trainResult struct {
 	Config     engine.Config `json:"config"`
 }
 
-func runTrain(c *cobra.Command, g *globalOptions, o trainOptions) error {
+func runTrain(c *cobra.Command, g *globalOptions, o *trainOptions) error {
 	if o.resume && o.force {
 		return &usageError{c.CommandPath(), errors.New("--resume continues a run and --force replaces it: use one of them")}
 	}
-	if o.resume {
-		if err := resumed(c, &o); err != nil {
-			return err
-		}
+	if o.preset == "list" {
+		return printPresets(g)
+	}
+	if err := takeSettings(c, o); err != nil {
+		return err
+	}
+	if name, ok := map[string]string{"0": "zero", "1": "one"}[o.config.BetaInit]; ok {
+		o.config.BetaInit = name
 	}
 	if err := o.config.Validate(); err != nil {
+		return err
+	}
+	if err := checkUsed(c, &o.config); err != nil {
 		return err
 	}
 	data, err := dataset.Open(o.config.Data, o.dataDir)
@@ -137,11 +188,21 @@ func runTrain(c *cobra.Command, g *globalOptions, o trainOptions) error {
 	return finishTrain(g, result)
 }
 
+// printPresets lists the presets.
+func printPresets(g *globalOptions) error {
+	presets := engine.Presets()
+	return g.print(presets, func(w io.Writer) {
+		for _, p := range presets {
+			fmt.Fprintf(w, "%-23s  %s\n", p.Name, p.Reproduces)
+		}
+	})
+}
+
 func trainedWords(set string) string {
 	if set == string(arch.BN) {
 		return "γ and β only"
 	}
-	return set
+	return arch.TrainableSet(set).Meaning()
 }
 
 // printEpoch writes an epoch's row: to people as progress, to machines as
@@ -155,9 +216,17 @@ func printEpoch(g *globalOptions, m engine.EpochMetrics, epochs int) {
 		return
 	}
 	if !g.quiet {
-		fmt.Fprintf(g.out, "epoch %*d/%d  lr %-6.3g train loss %.4f  accuracy %s   test loss %.4f  accuracy %s   |γ|<0.01 %s   %.0f images/s\n",
+		validation := ""
+		if m.ValidationExamples > 0 {
+			validation = fmt.Sprintf("validation loss %.4f  accuracy %s   ", m.ValidationLoss, share(m.ValidationAccuracy))
+		}
+		near := ""
+		if !math.IsNaN(m.GammaNearZero) {
+			near = "|γ|<0.01 " + share(m.GammaNearZero) + "   "
+		}
+		fmt.Fprintf(g.out, "epoch %*d/%d  lr %-6.3g train loss %.4f  accuracy %s   test loss %.4f  accuracy %s   %s%s%.0f images/s\n",
 			len(fmt.Sprint(epochs)), m.Epoch, epochs, m.LearningRate, m.TrainLoss, share(m.TrainAccuracy),
-			m.TestLoss, share(m.TestAccuracy), share(m.GammaNearZero), m.ImagesPerSecond)
+			m.TestLoss, share(m.TestAccuracy), validation, near, m.ImagesPerSecond)
 	}
 }
 
@@ -170,10 +239,16 @@ func finishTrain(g *globalOptions, r *engine.TrainResult) error {
 	if g.json {
 		return g.printLine(trainResult{r.Dir, r.Checkpoint, r.Parameters, r.Config})
 	}
-	fmt.Fprintf(g.out, "test accuracy %s on %d pictures (running statistics), training accuracy %s, %d parameters trained\n",
-		share(last.TestAccuracy), last.TestExamples, share(last.TrainAccuracy), r.Parameters)
+	validation := ""
+	if last.ValidationExamples > 0 {
+		validation = fmt.Sprintf("validation accuracy %s on %d held out, ", share(last.ValidationAccuracy), last.ValidationExamples)
+	}
+	fmt.Fprintf(g.out, "test accuracy %s on %d pictures (running statistics), %straining accuracy %s, %d parameters trained\n",
+		share(last.TestAccuracy), last.TestExamples, validation, share(last.TrainAccuracy), r.Parameters)
 	fmt.Fprintf(g.out, "checkpoint: %s (%s)\n", r.Checkpoint, bytesText(size))
-	g.note("next, try: bnkit analyze %s", r.Checkpoint)
+	if !math.IsNaN(last.GammaNearZero) {
+		g.note("next, try: bnkit analyze %s", r.Checkpoint)
+	}
 	return nil
 }
 
@@ -193,41 +268,38 @@ func newRunDir(c *engine.Config, data string) (string, error) {
 	}
 }
 
-// resumed finds the run to resume and takes over its settings, except for
-// those that were given on the command line.
-func resumed(c *cobra.Command, o *trainOptions) error {
-	if o.out == "" {
+// takeSettings takes over the settings of the preset, the file, or the run to
+// resume, except for those that were given on the command line.
+func takeSettings(c *cobra.Command, o *trainOptions) error {
+	if o.resume && o.out == "" {
 		dir, err := engine.FindUnfinishedRun("runs")
 		if err != nil {
 			return err
 		}
 		o.out = dir
 	}
-	was, err := engine.ReadConfig(filepath.Join(o.out, engine.ConfigFile))
+	var base engine.Config
+	var err error
+	switch {
+	case o.preset != "" && o.file != "":
+		return &usageError{c.CommandPath(), errors.New("--preset and --config both name settings: use one of them")}
+	case o.preset != "":
+		var p engine.Preset
+		p, err = engine.FindPreset(o.preset)
+		base = p.Config
+	case o.file != "":
+		base, err = engine.ReadSettings(o.file)
+	case o.resume:
+		base, err = engine.ReadConfig(filepath.Join(o.out, engine.ConfigFile))
+		if err == nil && !c.Flags().Changed("data") && !slices.Contains(dataset.Names(), base.Data) {
+			return &usageError{c.CommandPath(), fmt.Errorf("the run in %s was trained on a data set of your own: name its path with --data", o.out)}
+		}
+	default:
+		return nil
+	}
 	if err != nil {
 		return err
 	}
-	given, now := c.Flags().Changed, o.config
-	o.config = was
-	for flag, take := range map[string]func(){
-		"arch":         func() { o.config.Arch = now.Arch },
-		"shortcut":     func() { o.config.Shortcut = now.Shortcut },
-		"data":         func() { o.config.Data = now.Data },
-		"trainable":    func() { o.config.Trainable = now.Trainable },
-		"epochs":       func() { o.config.Epochs = now.Epochs },
-		"batch":        func() { o.config.Batch = now.Batch },
-		"lr":           func() { o.config.LR = now.LR },
-		"lr-drops":     func() { o.config.LRDrops = now.LRDrops },
-		"momentum":     func() { o.config.Momentum = now.Momentum },
-		"weight-decay": func() { o.config.WeightDecay = now.WeightDecay },
-		"seed":         func() { o.config.Seed = now.Seed },
-		"subset":       func() { o.config.Subset = now.Subset },
-		"with-stats":   func() { o.config.WithStats = now.WithStats },
-		"no-augment":   func() { o.config.Augment = now.Augment },
-	} {
-		if given(flag) {
-			take()
-		}
-	}
+	changeSettings(c.Flags(), &o.config, base)
 	return nil
 }

@@ -3,7 +3,10 @@
 // and computes nothing; engine/nn compiles it into an execution plan.
 package arch
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Shape is the shape of one picture's activations: channels, height, width.
 type Shape struct{ C, H, W int }
@@ -17,14 +20,32 @@ const (
 	None    = -2 // no residual is added
 )
 
-// Unit is a convolution without bias, its BatchNorm, an optional residual and
-// an optional ReLU:
+// Op is what a unit does to its input before BatchNorm.
+type Op int
+
+// The operations. A pool keeps its channels and has no parameters; padding
+// never is a maximum, and averages have none. An AveragePool of 1×1 is the
+// identity: it puts a BatchNorm behind a ReLU or a sum.
+const (
+	Convolution Op = iota
+	MaxPool
+	AveragePool
+)
+
+// Unit is an operation, its BatchNorm, an optional residual and an optional
+// ReLU:
 //
-//	out = relu(bn(conv(in)) + residual)
+//	out = relu(bn(op(in) + bias) + residual)
 type Unit struct {
-	Name string // canonical name of the convolution, e.g. "blocks.0.conv1"
-	BN   string // canonical name of its BatchNorm, e.g. "blocks.0.bn1"
-	In   int    // index of the unit whose output is convolved, or Picture
+	Name string // canonical name of the operation, e.g. "blocks.0.conv1"
+	BN   string // canonical name of its BatchNorm, e.g. "blocks.0.bn1"; "" for none
+	Op   Op
+	Bias bool // a convolution adds a bias to each channel, as PyTorch's do by default
+	In   int  // index of the unit whose output is read, or Picture
+
+	// NoScale and NoShift say that BatchNorm's γ is fixed at 1, its β at 0:
+	// there are no such tensors.
+	NoScale, NoShift bool
 
 	// Add is the index of the unit whose output is added before the ReLU, or
 	// None. Where that output is larger in area and has fewer channels, every
@@ -32,13 +53,18 @@ type Unit struct {
 	// parameter-free option-A shortcut of He et al. 2015, section 3.3).
 	Add int
 
+	Shortcut            bool // a convolution that carries a residual across a change of shape
 	ReLU                bool
-	Kernel, Stride, Pad int
+	Kernel, Stride, Pad int // of a convolution or of a pool's window
 	InShape, OutShape   Shape
 }
 
-// MACs counts the multiply-accumulates of the direct convolution of one picture.
+// MACs counts the multiply-accumulates of the direct convolution of one
+// picture; a pool has none.
 func (u *Unit) MACs() int64 {
+	if u.Op != Convolution {
+		return 0
+	}
 	return int64(u.InShape.C) * int64(u.OutShape.C) * int64(u.OutShape.H) * int64(u.OutShape.W) * int64(u.Kernel*u.Kernel)
 }
 
@@ -54,6 +80,11 @@ type Network struct {
 
 // Features is the number of channels that the output layer sees.
 func (n *Network) Features() int { return n.Units[len(n.Units)-1].OutShape.C }
+
+// HasBN says whether any unit has a BatchNorm.
+func (n *Network) HasBN() bool {
+	return slices.ContainsFunc(n.Units, func(u Unit) bool { return u.BN != "" })
+}
 
 // MACs counts the multiply-accumulates of one picture's forward pass:
 // direct convolutions and the output layer.
@@ -76,15 +107,28 @@ const (
 
 // Options are what a network's name leaves open.
 type Options struct {
-	Input    Shape    // 1 or 3 channels, 8×8 to 64×64
+	Input    Shape    // 1 or 3 channels, 8×8 to 256×256
 	Classes  int      // at least 2
-	Shortcut Shortcut // OptionB when empty
+	Shortcut Shortcut // OptionB when empty; OptionA for CIFAR ResNets alone
+	Stem     Stem     // of an ImageNet ResNet; ImageNetStem when empty
+
+	// BN is NoBN for no BatchNorm at all, and else empty. With BNEvery K above
+	// 1, the network's first convolution keeps its BatchNorm, of those after it
+	// the first of every K, and shortcuts keep theirs. Where one goes, the
+	// convolution has a bias instead.
+	BN      string
+	BNEvery int
+	// NoScale and NoShift name the BatchNorms whose γ is fixed at 1, whose β at
+	// 0: names ("blocks.0.bn1") and patterns of path.Match ("blocks.*.bn2", "*"
+	// for all), separated by commas.
+	NoScale, NoShift string
 }
 
 // Error says why a network cannot be built.
 type Error struct {
 	Name   string // the network asked for
 	Reason string // what is wrong and what would be right
+	Option string // the one of Options that is wrong, as config.json names it; "" for the name itself
 }
 
 func (e *Error) Error() string { return fmt.Sprintf("network %q: %s", e.Name, e.Reason) }
@@ -96,17 +140,71 @@ func Build(name string, o Options) (*Network, error) {
 	}
 	switch {
 	case o.Shortcut != OptionA && o.Shortcut != OptionB:
-		return nil, &Error{name, fmt.Sprintf("shortcut %q is neither A nor B", o.Shortcut)}
+		return nil, &Error{Name: name, Option: "shortcut", Reason: fmt.Sprintf("shortcut %q is neither A nor B", o.Shortcut)}
 	case o.Classes < 2 || o.Classes > 100_000:
-		return nil, &Error{name, fmt.Sprintf("%d classes; at least 2 and at most 100000 are possible", o.Classes)}
+		return nil, &Error{Name: name, Reason: fmt.Sprintf("%d classes; at least 2 and at most 100000 are possible", o.Classes)}
 	case o.Input.C != 1 && o.Input.C != 3:
-		return nil, &Error{name, fmt.Sprintf("pictures of %d channels; 1 or 3 are possible", o.Input.C)}
-	case o.Input.H < 8 || o.Input.W < 8 || o.Input.H > 64 || o.Input.W > 64:
-		return nil, &Error{name, fmt.Sprintf("pictures of %d×%d; 8×8 to 64×64 are possible", o.Input.H, o.Input.W)}
+		return nil, &Error{Name: name, Reason: fmt.Sprintf("pictures of %d channels; 1 or 3 are possible", o.Input.C)}
+	case min(o.Input.H, o.Input.W) < 8 || max(o.Input.H, o.Input.W) > 256:
+		return nil, &Error{Name: name, Reason: fmt.Sprintf("pictures of %d×%d; 8×8 to 256×256 are possible", o.Input.H, o.Input.W)}
 	}
-	depth, width, err := parseResNet(name)
-	if err != nil {
+	n := &Network{Name: name, Input: o.Input, Classes: o.Classes, Shortcut: o.Shortcut}
+	if err := n.build(o); err != nil {
 		return nil, err
 	}
-	return resNet(name, depth, width, o), nil
+	if err := n.vary(o); err != nil {
+		return nil, err
+	}
+	if err := n.check(); err != nil {
+		return nil, err
+	}
+	return n, nil
+}
+
+// build appends the units of the network that n's name stands for.
+func (n *Network) build(o Options) error {
+	imageNet, plan, optionA := findImageNetResNet(n.Name), findPlain(n.Name), false
+	switch {
+	case imageNet != nil:
+		imageNet.build(n, o.Stem)
+	case plan != nil:
+		buildPlain(n, plan)
+	case n.Name == "vgg-38":
+		buildVGG38(n)
+	default:
+		depth, width, bottleneck, err := parseResNet(n.Name)
+		if err != nil {
+			return err
+		}
+		if bottleneck {
+			buildBottleneck(n, (depth-2)/9)
+		} else {
+			buildResNet(n, depth, width)
+			optionA = true
+		}
+	}
+	switch {
+	case o.Shortcut == OptionA && !optionA:
+		return &Error{Name: n.Name, Option: "shortcut", Reason: "only CIFAR ResNets (resnet-N, wrn-N-K) have shortcuts of option A"}
+	case imageNet == nil && o.Stem != "":
+		return &Error{Name: n.Name, Option: "stem", Reason: "a stem can be chosen for ImageNet ResNets alone (resnet18, resnet50, ...)"}
+	case o.Stem != "" && o.Stem != ImageNetStem && o.Stem != CIFARStem:
+		return &Error{Name: n.Name, Option: "stem", Reason: fmt.Sprintf("stem %q is neither imagenet nor cifar", o.Stem)}
+	}
+	return nil
+}
+
+// check refuses pictures that are too small for a network's strides and pools,
+// or of sizes that its shortcuts cannot cross.
+func (n *Network) check() error {
+	for i := range n.Units {
+		u := &n.Units[i]
+		if min(u.InShape.H, u.InShape.W)+2*u.Pad < u.Kernel {
+			return &Error{Name: n.Name, Reason: fmt.Sprintf("pictures of %d×%d are too small: %s has %d×%d left", n.Input.H, n.Input.W, u.Name, u.InShape.H, u.InShape.W)}
+		}
+		if u.Add != None && n.Shortcut == OptionB && n.Units[u.Add].OutShape != u.OutShape {
+			return &Error{Name: n.Name, Reason: fmt.Sprintf("pictures of %d×%d: %s and %s come out unequal; use multiples of 8", n.Input.H, n.Input.W, u.Name, n.Units[u.Add].Name)}
+		}
+	}
+	return nil
 }

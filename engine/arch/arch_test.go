@@ -11,7 +11,6 @@ var cifar = Options{Input: Shape{3, 32, 32}, Classes: 10}
 // TestParameterCounts compares with the counts that Frankle et al. and the
 // YABA report print.
 func TestParameterCounts(t *testing.T) {
-	isBN := func(t *Tensor) bool { return BN.Trains(t) }
 	for _, c := range []struct {
 		name      string
 		shortcut  Shortcut
@@ -33,26 +32,32 @@ func TestParameterCounts(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := n.Parameters(func(t *Tensor) bool { return All.Trains(t) }); got != c.total {
+		if got := All.Parameters(n); got != c.total {
 			t.Errorf("%s %s: %d parameters, want %d", c.name, c.shortcut, got, c.total)
 		}
-		if got := n.Parameters(isBN); got != c.bn {
+		if got := BN.Parameters(n); got != c.bn {
 			t.Errorf("%s %s: %d BN parameters, want %d", c.name, c.shortcut, got, c.bn)
 		}
 	}
 }
 
-// TestGroups checks the counts of the output layer and the shortcuts.
-func TestGroups(t *testing.T) {
+// TestSetSizes compares with the counts that Frankle et al. print for
+// ResNet-110.
+func TestSetSizes(t *testing.T) {
 	n, err := Build("resnet-110", cifar)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := n.Parameters(func(t *Tensor) bool { return strings.HasPrefix(t.Name, "fc.") }); got != 650 {
-		t.Errorf("output layer: %d parameters, want 650", got)
-	}
-	if got := n.Parameters(func(t *Tensor) bool { return strings.HasSuffix(t.Name, "shortcut.0.weight") }); got != 2_560 {
-		t.Errorf("shortcut convolutions: %d parameters, want 2560", got)
+	for set, want := range map[TrainableSet]int{
+		BN: 8_288, All: 1_730_714, Output: 650, BNOutput: 8_288 + 650, BNShortcut: 8_288 + 2_560,
+		GammaOnly: 8_288 / 2, BetaOnly: 8_288 / 2, Nothing: 0,
+		"random-1": 8_288 / 2, "random-2": 8_288, "bn+random-2": 2 * 8_288,
+		// All that there are: 27 a channel in the first convolution, 16 and 32 in the shortcuts'.
+		"random-40": 16*27 + 32*16 + 64*32 + 40*(36*16+36*32+36*64-16+16),
+	} {
+		if got := set.Parameters(n); got != want {
+			t.Errorf("%s: %d parameters, want %d", set, got, want)
+		}
 	}
 }
 
@@ -129,10 +134,18 @@ func TestBuildRefuses(t *testing.T) {
 		{"wrn-14", cifar, "resnet-N"},
 		{"wrn-14-0", cifar, "width factor"},
 		{"wrn-14-65", cifar, "width factor"},
-		{"vgg", cifar, "unknown"},
+		{"vgg", cifar, "unknown; use one of: resnet-N, wrn-N-K, resnet-N-bottleneck, vgg-11"},
+		{"resnet-18", cifar, "not 6D+2; the nearest are 14 and 20; resnet18, without a hyphen, is the ImageNet network"},
+		{"resnet18", Options{Input: cifar.Input, Classes: 10, Stem: "7x7"}, "neither imagenet nor cifar"},
+		{"resnet18", Options{Input: cifar.Input, Classes: 10, Shortcut: OptionA}, "only CIFAR ResNets"},
+		{"vgg-16", Options{Input: cifar.Input, Classes: 10, Shortcut: OptionA}, "only CIFAR ResNets"},
+		{"resnet-20", Options{Input: cifar.Input, Classes: 10, Stem: CIFARStem}, "ImageNet ResNets alone"},
+		{"resnet-50-bottleneck", cifar, "not 9D+2; the nearest are 47 and 56"},
+		{"vgg-16", Options{Input: Shape{3, 12, 12}, Classes: 10}, "too small"},
+		{"vgg-38", Options{Input: Shape{1, 28, 28}, Classes: 10}, "multiples of 8"},
 		{"resnet-20", Options{Input: Shape{2, 32, 32}, Classes: 10}, "2 channels"},
 		{"resnet-20", Options{Input: Shape{3, 7, 32}, Classes: 10}, "7×32"},
-		{"resnet-20", Options{Input: Shape{3, 32, 65}, Classes: 10}, "32×65"},
+		{"resnet-20", Options{Input: Shape{3, 32, 257}, Classes: 10}, "32×257"},
 		{"resnet-20", Options{Input: Shape{3, 32, 32}, Classes: 1}, "1 classes"},
 		{"resnet-20", Options{Input: Shape{3, 32, 32}, Classes: 10, Shortcut: "C"}, "neither A nor B"},
 	} {
@@ -148,6 +161,20 @@ func TestTrainableSets(t *testing.T) {
 	for _, s := range TrainableSets {
 		if got, err := ParseTrainableSet(string(s)); err != nil || got != s {
 			t.Errorf("%s: %v, %v", s, got, err)
+		}
+		if s.Meaning() == "" {
+			t.Errorf("%s says nothing of what it trains", s)
+		}
+	}
+	for _, name := range []string{"random-1", "random-2", "bn+random-2", "random-1024"} {
+		if got, err := ParseTrainableSet(name); err != nil || string(got) != name || got.Meaning() == "" {
+			t.Errorf("%s: %v, %v", name, got, err)
+		}
+	}
+	for _, name := range []string{"random", "random-", "random-0", "random-02", "random-+2", "random--2", "random-1025", "random-99999999999999999999",
+		"bn+random-0", "bn+bn+random-2", "output+random-2", "random-2+bn", "", "bn+"} {
+		if got, err := ParseTrainableSet(name); err == nil {
+			t.Errorf("%q is taken for %s", name, got)
 		}
 	}
 	if _, err := ParseTrainableSet("gama"); err == nil || !strings.Contains(err.Error(), "bn, all") {

@@ -18,40 +18,42 @@ const (
 const baseWidth = 16
 
 // parseResNet reads "resnet-N" and "wrn-N-K": N = 6D+2 layers, the first
-// stage 16·K channels wide.
-func parseResNet(name string) (depth, width int, err error) {
-	const want = "use resnet-N with N = 6D+2 (resnet-14, resnet-20, resnet-110, ...) or wrn-N-K, K times as wide (wrn-14-4)"
+// stage 16·K channels wide; and "resnet-N-bottleneck": N = 9D+2 layers.
+func parseResNet(name string) (depth, width int, bottleneck bool, err error) {
+	const want = "use resnet-N with N = 6D+2 (resnet-14, resnet-20, resnet-110, ...), wrn-N-K, K times as wide (wrn-14-4), or resnet-N-bottleneck with N = 9D+2"
 	parts := strings.Split(name, "-")
-	factor := 1
+	factor, each := 1, 6
+	refuse := func(reason string) (int, int, bool, error) { return 0, 0, false, &Error{Name: name, Reason: reason} }
 	switch {
 	case len(parts) == 2 && parts[0] == "resnet":
+	case len(parts) == 3 && parts[0] == "resnet" && parts[2] == "bottleneck":
+		each, bottleneck = 9, true
 	case len(parts) == 3 && parts[0] == "wrn":
 		factor, err = strconv.Atoi(parts[2])
 		if err != nil || factor < 1 || factor*baseWidth > maxWidth {
-			return 0, 0, &Error{name, fmt.Sprintf("%q is no width factor from 1 to %d", parts[2], maxWidth/baseWidth)}
+			return refuse(fmt.Sprintf("%q is no width factor from 1 to %d", parts[2], maxWidth/baseWidth))
 		}
 	default:
-		return 0, 0, &Error{name, "unknown; " + want}
+		return refuse("unknown; use one of: " + listNames() + "; " + want)
 	}
 	depth, err = strconv.Atoi(parts[1])
 	switch {
 	case err != nil:
-		return 0, 0, &Error{name, fmt.Sprintf("%q is no depth; %s", parts[1], want)}
-	case depth < 8 || depth > maxDepth:
-		return 0, 0, &Error{name, fmt.Sprintf("depth %d; 8 to %d are possible", depth, maxDepth)}
-	case depth%6 != 2:
-		below := (depth-2)/6*6 + 2
-		return 0, 0, &Error{name, fmt.Sprintf("depth %d is not 6D+2; the nearest are %d and %d", depth, below, below+6)}
+		return refuse(fmt.Sprintf("%q is no depth; %s", parts[1], want))
+	case depth < each+2 || depth > maxDepth:
+		return refuse(fmt.Sprintf("depth %d; %d to %d are possible", depth, each+2, maxDepth))
+	case depth%each != 2:
+		below := (depth-2)/each*each + 2
+		return refuse(fmt.Sprintf("depth %d is not %dD+2; the nearest are %d and %d%s", depth, each, below, below+each, imageNetHint(parts[1])))
 	}
-	return depth, factor * baseWidth, nil
+	return depth, factor * baseWidth, bottleneck, nil
 }
 
-// resNet is the CIFAR ResNet of He et al. 2015, section 4.2: a 3×3
+// buildResNet appends the CIFAR ResNet of He et al. 2015, section 4.2: a 3×3
 // convolution, then three stages of (depth-2)/6 basic blocks, width, 2·width
 // and 4·width channels wide, the second and third beginning with stride 2.
 // Tensor names are those of open_lth.
-func resNet(name string, depth, width int, o Options) *Network {
-	n := &Network{Name: name, Input: o.Input, Classes: o.Classes, Shortcut: o.Shortcut}
+func buildResNet(n *Network, depth, width int) {
 	last := n.add(Unit{Name: "conv", BN: "bn", In: Picture, Add: None, ReLU: true, Kernel: 3, Stride: 1, Pad: 1}, width)
 	block := 0
 	for stage := range 3 {
@@ -61,22 +63,31 @@ func resNet(name string, depth, width int, o Options) *Network {
 			if stage > 0 && i == 0 {
 				stride = 2
 			}
-			last = n.addBasicBlock(fmt.Sprintf("blocks.%d", block), last, channels, stride)
+			last = n.addBasicBlock(fmt.Sprintf("blocks.%d", block), "shortcut", last, channels, stride)
 			block++
 		}
 	}
-	return n
 }
 
 // addBasicBlock appends conv-BN-ReLU-conv-BN, the residual and ReLU, and
 // returns the index of the unit that ends the block.
-func (n *Network) addBasicBlock(prefix string, in, channels, stride int) int {
+func (n *Network) addBasicBlock(prefix, shortcut string, in, channels, stride int) int {
 	residual := in
 	first := n.add(Unit{Name: prefix + ".conv1", BN: prefix + ".bn1", In: in, Add: None, ReLU: true, Kernel: 3, Stride: stride, Pad: 1}, channels)
 	if stride != 1 && n.Shortcut == OptionB {
-		residual = n.add(Unit{Name: prefix + ".shortcut.0", BN: prefix + ".shortcut.1", In: in, Add: None, Kernel: 1, Stride: stride}, channels)
+		residual = n.addProjection(prefix+"."+shortcut, in, stride, channels)
 	}
 	return n.add(Unit{Name: prefix + ".conv2", BN: prefix + ".bn2", In: first, Add: residual, ReLU: true, Kernel: 3, Stride: 1, Pad: 1}, channels)
+}
+
+// addProjection appends an option-B shortcut: a 1×1 convolution with BatchNorm.
+func (n *Network) addProjection(prefix string, in, stride, channels int) int {
+	return n.add(Unit{Name: prefix + ".0", BN: prefix + ".1", In: in, Add: None, Shortcut: true, Kernel: 1, Stride: stride}, channels)
+}
+
+// addPool appends a pool, which keeps its input's channels.
+func (n *Network) addPool(name string, op Op, in, kernel, stride, pad int) int {
+	return n.add(Unit{Name: name, Op: op, In: in, Add: None, Kernel: kernel, Stride: stride, Pad: pad}, n.Units[in].OutShape.C)
 }
 
 // add appends u with the given number of output channels, derives its shapes

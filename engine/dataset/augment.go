@@ -7,51 +7,93 @@ import (
 // maxShift is the largest shift by augmentation, in pixels and either direction.
 const maxShift = 4
 
-// transform is what augmentation does to one picture: mirror it horizontally, then
-// move its content down by −dy and right by −dx pixels, zeros coming in.
+// transform is what augmentation does to one picture: add brightness to pixel/255 and
+// cut off what leaves 0 to 1; normalise; mirror it horizontally; then move its content
+// down by −dy and right by −dx pixels, zeros coming in.
 type transform struct {
-	flip   bool
-	dy, dx int
+	flip       bool
+	dy, dx     int
+	brightness float64
 }
 
 // drawTransform draws the augmentation of a sample of a split. Block number sample of
-// the epoch's stream "augment/epoch/E" decides: the top bit of word 0 mirrors, words 1
-// and 2 bounded by 9 are dy+4 and dx+4. This equals padding the normalised picture by
-// 4 zeros on each side and cropping at a uniformly random place.
-func drawTransform(stream rng.Stream, sample int, flip bool) transform {
+// the epoch's stream "augment/epoch/E" decides: the top bit of word 0 mirrors; words 1
+// and 2 bounded by 9 are dy+4 and dx+4; the top 24 bits of word 3 are u in [0, 1) of
+// the brightness (2u−1)·max. The shift equals padding the normalised picture by 4
+// zeros on each side and cropping at a uniformly random place; the brightness is that
+// of TensorFlow's tf.image.random_brightness with max_delta max on pictures of bytes.
+func (c *LoaderConfig) drawTransform(stream rng.Stream, sample int) transform {
 	words := stream.Block(uint64(sample))
+	u := float64(words[3]>>8) * 0x1p-24
 	return transform{
-		flip: flip && words[0]>>31 == 1,
-		dy:   int(rng.Bounded(words[1], 2*maxShift+1)) - maxShift,
-		dx:   int(rng.Bounded(words[2], 2*maxShift+1)) - maxShift,
+		flip:       c.Flip && words[0]>>31 == 1,
+		dy:         int(rng.Bounded(words[1], 2*maxShift+1)) - maxShift,
+		dx:         int(rng.Bounded(words[2], 2*maxShift+1)) - maxShift,
+		brightness: float64((2*u - 1) * c.Brightness),
 	}
 }
 
 // normaliser turns pixels into a network's input.
 type normaliser struct {
 	channels, height, width int
-	// table[c][v] is the normalised value of pixel v of channel c.
+	mean, std               []float32
+	// table[c][v] is the normalised value of pixel v of channel c; nil where the
+	// mean is per pixel.
 	table [][256]float32
+	// level[v] is v/255.
+	level [256]float64
 }
 
 func newNormaliser(s *Split, mean, std []float32) *normaliser {
-	n := &normaliser{channels: s.Channels, height: s.Height, width: s.Width, table: make([][256]float32, s.Channels)}
-	for c := range n.table {
-		for v := range n.table[c] {
-			n.table[c][v] = float32((float64(v)/255 - float64(mean[c])) / float64(std[c]))
+	n := &normaliser{channels: s.Channels, height: s.Height, width: s.Width, mean: mean, std: std, level: levels(0)}
+	if len(mean) == s.Channels {
+		n.table = make([][256]float32, s.Channels)
+		for c := range n.table {
+			n.fill(&n.table[c], c, &n.level)
 		}
 	}
 	return n
 }
 
+// levels are what bytes stand for, from 0 to 1, in a picture made brighter.
+func levels(brightness float64) (level [256]float64) {
+	for v := range level {
+		level[v] = min(max(float64(v)/255+brightness, 0), 1)
+	}
+	return level
+}
+
+// fill sets table to the normalised values of the bytes of channel c.
+func (n *normaliser) fill(table *[256]float32, c int, level *[256]float64) {
+	for v := range table {
+		table[v] = float32((level[v] - float64(n.mean[c])) / float64(n.std[c]))
+	}
+}
+
 // apply writes the normalised and transformed picture src (C×H×W) to dst (C×H×W).
 func (n *normaliser) apply(dst []float32, src []uint8, t transform) {
 	plane := n.height * n.width
+	level := &n.level
+	var brighter [256]float64
+	if t.brightness != 0 {
+		brighter = levels(t.brightness)
+		level = &brighter
+	}
+	var own [256]float32
 	for c := range n.channels {
-		table := &n.table[c]
-		in, out := src[c*plane:(c+1)*plane], dst[c*plane:(c+1)*plane]
-		if t == (transform{}) {
-			lookUp(out, in, table)
+		in := pixels{bytes: src[c*plane : (c+1)*plane], level: level, std: float64(n.std[c])}
+		switch {
+		case n.table == nil:
+			in.mean = n.mean[c*plane : (c+1)*plane]
+		case t.brightness == 0:
+			in.table = &n.table[c]
+		default:
+			n.fill(&own, c, level)
+			in.table = &own
+		}
+		out := dst[c*plane : (c+1)*plane]
+		if !t.flip && t.dy == 0 && t.dx == 0 {
+			in.normalise(out, 0, false)
 			continue
 		}
 		// Columns lo to hi of the output have a source column.
@@ -65,29 +107,45 @@ func (n *normaliser) apply(dst []float32, src []uint8, t transform) {
 			}
 			clear(row[:lo])
 			clear(row[hi:])
-			line := in[from*n.width : (from+1)*n.width]
+			first := lo + t.dx
 			if t.flip {
-				lookUpReversed(row[lo:hi], line[n.width-t.dx-hi:n.width-t.dx-lo], table)
-			} else {
-				lookUp(row[lo:hi], line[lo+t.dx:hi+t.dx], table)
+				first = n.width - t.dx - hi
 			}
+			in.normalise(row[lo:hi], from*n.width+first, t.flip)
 		}
 	}
 }
 
-// lookUp sets dst[i] to the table's value for src[i]; both have the same length.
-func lookUp(dst []float32, src []uint8, table *[256]float32) {
-	dst = dst[:len(src)]
-	for i, v := range src {
-		dst[i] = table[v]
-	}
+// pixels are one channel of a picture and how it is normalised: by a table where the
+// mean is the channel's, else by level, mean and std.
+type pixels struct {
+	bytes []uint8
+	table *[256]float32
+	level *[256]float64
+	mean  []float32
+	std   float64
 }
 
-// lookUpReversed is lookUp with src read from its end.
-func lookUpReversed(dst []float32, src []uint8, table *[256]float32) {
-	dst = dst[:len(src)]
+// normalise sets dst to the pixels from position first on, in reverse if mirrored.
+func (p *pixels) normalise(dst []float32, first int, mirrored bool) {
+	src := p.bytes[first : first+len(dst)]
 	last := len(src) - 1
-	for i, v := range src {
-		dst[last-i] = table[v]
+	switch {
+	case p.table == nil:
+		for i, v := range src {
+			to := i
+			if mirrored {
+				to = last - i
+			}
+			dst[to] = float32((p.level[v] - float64(p.mean[first+i])) / p.std)
+		}
+	case mirrored:
+		for i, v := range src {
+			dst[last-i] = p.table[v]
+		}
+	default:
+		for i, v := range src {
+			dst[i] = p.table[v]
+		}
 	}
 }

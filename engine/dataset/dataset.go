@@ -15,20 +15,35 @@ import (
 	"slices"
 )
 
-// Split is one split of a data set, held in memory.
+// Split is one split of a data set: its pictures in memory, or in files that are read
+// when a batch needs them.
 type Split struct {
 	// Images holds N×C×H×W pixels as published, 0 to 255.
 	Images []uint8
 	// Labels holds N class indices.
 	Labels []uint8
-	// Channels, Height and Width are the shape of one picture.
+	// Channels, Height and Width are the shape of one picture. Files have none until
+	// [Data.Select] chooses it.
 	Channels, Height, Width int
+
+	// Files names the pictures of an image folder; Images and Labels are nil then.
+	Files []File
+	dir   string // that the files' names are below
+	crop  Crop
 }
 
 // Len returns the number of pictures.
-func (s *Split) Len() int { return len(s.Labels) }
+func (s *Split) Len() int { return len(s.Labels) + len(s.Files) }
 
-// Image returns the C×H×W pixels of picture i. It shares memory with the split.
+// Label returns the class index of picture i.
+func (s *Split) Label(i int) int {
+	if s.Files != nil {
+		return int(s.Files[i].Label)
+	}
+	return int(s.Labels[i])
+}
+
+// Image returns the C×H×W pixels of picture i of a split in memory, which it shares.
 func (s *Split) Image(i int) []uint8 {
 	size := s.imageSize()
 	return s.Images[i*size : (i+1)*size : (i+1)*size]
@@ -39,20 +54,25 @@ func (s *Split) imageSize() int { return s.Channels * s.Height * s.Width }
 
 // Data is a data set ready to train on.
 type Data struct {
-	// Name is the canonical name: one of [Names], or "idx" for a folder of IDX
-	// files that is none of the known data sets.
+	// Name is the canonical name: one of [Names], "idx" for a folder of IDX files
+	// that is none of the known data sets, or "image-folder".
 	Name string
 	// Classes holds the classes' names; the index is the label.
 	Classes []string
-	// Train and Test are the published splits.
+	// Train and Test are the published splits, or what [Data.Select] left of them.
 	Train, Test *Split
-	// Mean and Std are the mean and the (population) standard deviation of
-	// pixel/255, per channel, over the training split. Std is 1 for a constant channel.
+	// Validation is what Select held out of the training split; nil if nothing.
+	Validation *Split
+	// Mean and Std normalise pixel/255: the mean and the (population) standard
+	// deviation, per channel, over the training split, Std being 1 for a constant
+	// channel; or what [Data.Normalise] makes of them, before which an image folder
+	// has none.
 	Mean, Std []float32
 	// Flip says that mirroring a picture horizontally keeps its meaning; it does
 	// not for digits.
 	Flip bool
-	// Digest is the hex SHA-256 of both splits' shapes, labels and pixels, by which
+	// Digest is the hex SHA-256 of all splits' shapes, labels and pixels (of files,
+	// their names and sizes), by which
 	// a checkpoint can verify that it meets the data it was trained on.
 	Digest string
 }
@@ -70,14 +90,15 @@ func Names() []string {
 //
 // name is one of [Names], with separators and case ignored ("CIFAR-10" is
 // "cifar10"), or a path: a folder holding CIFAR binary files, a CIFAR .tar.gz or the
-// four IDX files, or such an archive itself, recognised by content. A known name
+// four IDX files, such an archive itself, or a folder of pictures (train/CLASS/*.png
+// or .jpg, and test or val), recognised by content. A known name
 // wins over a path; write ./cifar10 for a folder called so.
 //
 // dir is the folder in which a named data set is looked for, as itself, in its
 // subfolder of that name, and in the subfolder its publisher's archive unpacks to;
 // "" means [CacheDir]. It is not used for the sample, which is built in, nor for a path.
 //
-// Errors: [*UnknownError], [*MissingError], [*FormatError], or one of the file system.
+// Errors: [*UnknownError], [*MissingError], [*FormatError], [*PictureError], or one of the file system.
 func Open(name, dir string) (*Data, error) {
 	if canonicalName(name) == sampleName {
 		return openSample()
@@ -127,6 +148,9 @@ func openPath(path string) (*Data, error) {
 	}
 	switch len(found) {
 	case 0:
+		if isImageFolder(path) {
+			return openImageFolder(path)
+		}
 		return nil, &MissingError{Dir: path}
 	case 1:
 		loc := *found[0]
@@ -141,7 +165,18 @@ func openPath(path string) (*Data, error) {
 // newData completes a data set with what follows from its pictures.
 func newData(src *source, train, test *Split) *Data {
 	d := &Data{Name: src.name, Classes: src.classes, Train: train, Test: test, Flip: src.flip}
-	d.Mean, d.Std = channelStats(train)
-	d.Digest = digest(train, test)
+	d.complete()
 	return d
+}
+
+// complete sets Mean, Std and Digest to those of the splits. It reads no files.
+func (d *Data) complete() {
+	if d.Train.Files == nil {
+		d.Mean, d.Std = channelStats(d.Train)
+	}
+	splits := []*Split{d.Train, d.Test}
+	if d.Validation != nil {
+		splits = append(splits, d.Validation)
+	}
+	d.Digest = digest(splits...)
 }

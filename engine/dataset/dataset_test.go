@@ -83,60 +83,6 @@ func TestDigest(t *testing.T) {
 	}
 }
 
-func TestSubset(t *testing.T) {
-	d, err := Open("sample", "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	sub, err := d.Subset(1003)
-	if err != nil {
-		t.Fatal(err)
-	}
-	// Independently: walk the pictures and keep one while its class wants more.
-	var counts [10]int
-	at := 0
-	for i, label := range d.Train.Labels {
-		want := 100
-		if label < 3 {
-			want = 101
-		}
-		if counts[label] == want {
-			continue
-		}
-		counts[label]++
-		if sub.Train.Labels[at] != label || !slices.Equal(sub.Train.Image(at), d.Train.Image(i)) {
-			t.Fatalf("picture %d of the subset is not picture %d", at, i)
-		}
-		at++
-	}
-	if at != sub.Train.Len() || sub.Test != d.Test {
-		t.Errorf("%d pictures, want %d; test split kept: %v", sub.Train.Len(), at, sub.Test == d.Test)
-	}
-	mean, std := channelStats(sub.Train)
-	if !slices.Equal(sub.Mean, mean) || !slices.Equal(sub.Std, std) || slices.Equal(sub.Mean, d.Mean) {
-		t.Errorf("mean %v and std %v are not the subset's %v and %v", sub.Mean, sub.Std, mean, std)
-	}
-	if sub.Digest != digest(sub.Train, d.Test) || sub.Digest == d.Digest {
-		t.Error("the digest is not the subset's")
-	}
-	if whole, err := d.Subset(6000); err != nil || whole.Digest != d.Digest {
-		t.Errorf("subset of all: %v", err)
-	}
-	for _, n := range []int{-1, 0, 6001} {
-		if _, err := d.Subset(n); err == nil {
-			t.Errorf("Subset(%d) is accepted", n)
-		}
-	}
-}
-
-func TestSubsetOfUnbalancedClasses(t *testing.T) {
-	// Class 2 has one picture: the others fill up, the lowest label first.
-	got := balanced([]uint8{1, 1, 1, 1, 0, 0, 0, 2}, 6)
-	if want := []int{0, 1, 4, 5, 6, 7}; !slices.Equal(got, want) {
-		t.Errorf("got %v, want %v", got, want)
-	}
-}
-
 func TestClassesAreDistinct(t *testing.T) {
 	want := map[string]int{"sample": 10, "cifar10": 10, "cifar100": 100, "mnist": 10, "fashion-mnist": 10}
 	for _, src := range append(slices.Clone(sources), sampleSource) {

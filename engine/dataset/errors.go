@@ -20,6 +20,16 @@ func (e *FormatError) Error() string {
 	return fmt.Sprintf("%s: at byte %d: want %s, got %s", e.File, e.Offset, e.Want, e.Got)
 }
 
+// PictureError reports a picture, or a folder of pictures, that cannot be used.
+type PictureError struct {
+	// Path is the file or folder.
+	Path string
+	// Reason is what is wrong and what would be right.
+	Reason string
+}
+
+func (e *PictureError) Error() string { return e.Path + ": " + e.Reason }
+
 // MissingError reports a data set whose files are not there.
 type MissingError struct {
 	// Name is the canonical name asked for; "" when a folder was opened by its path.
@@ -30,7 +40,7 @@ type MissingError struct {
 
 func (e *MissingError) Error() string {
 	if e.Name == "" {
-		return fmt.Sprintf("no data set in %s: want CIFAR binary files, a CIFAR .tar.gz, or the four IDX files of the MNIST family", e.Dir)
+		return fmt.Sprintf("no data set in %s: want CIFAR binary files, a CIFAR .tar.gz, the four IDX files of the MNIST family, or folders of pictures train/CLASS and test/CLASS", e.Dir)
 	}
 	return fmt.Sprintf("data set %s is not in %s: type \"bnkit data fetch %s\", or name the folder that holds it with --data-dir", e.Name, e.Dir, e.Name)
 }

@@ -3,6 +3,7 @@ package dataset
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"slices"
 	"strconv"
 	"sync"
@@ -30,13 +31,21 @@ type LoaderConfig struct {
 	Shuffle bool
 	// Augment shifts each picture by up to 4 pixels in both directions, after
 	// normalisation, zeros coming in; with Flip it first mirrors every second one.
+	// Pictures of which random parts are taken ([RandomResized]) are not shifted.
 	Augment bool
 	// DropLast leaves out a last batch that would be smaller than the others.
 	DropLast bool
-	// Mean and Std normalise, per channel; they are those of [Data].
+	// Mean and Std normalise; they are those of [Data]: Mean per channel or per
+	// pixel (C×H×W), Std per channel.
 	Mean, Std []float32
+	// Brightness is the largest change of brightness by augmentation, as a share of
+	// the range from black to white; 0 for none.
+	Brightness float64
 	// Flip allows augmentation to mirror; it is that of [Data].
 	Flip bool
+	// Threads is how many goroutines read files; 0 for as many as there are
+	// processors. It changes no batch.
+	Threads int
 }
 
 // ring is the number of batches in circulation: one in the caller's hands, the others
@@ -55,8 +64,9 @@ type Loader struct {
 
 // buffers is the memory an iterator works in, kept by the loader from epoch to epoch.
 type buffers struct {
-	order   []int32
-	batches [ring]Batch
+	order    []int32
+	batches  [ring]Batch
+	decoders []*decoder // one a goroutine that reads files
 }
 
 // NewLoader returns a loader over a split, which must not change meanwhile.
@@ -66,18 +76,24 @@ func NewLoader(s *Split, cfg LoaderConfig) (*Loader, error) {
 		return nil, fmt.Errorf("batch size: want at least 1, got %d", cfg.Batch)
 	case s.Len() == 0:
 		return nil, fmt.Errorf("split without pictures")
-	case len(s.Images) != s.Len()*s.imageSize():
+	case s.imageSize() < 1:
+		return nil, fmt.Errorf("split of pictures without size: select one")
+	case s.Files == nil && len(s.Images) != s.Len()*s.imageSize():
 		return nil, fmt.Errorf("split of %d pictures of %d×%d×%d: want %d pixels, got %d",
 			s.Len(), s.Channels, s.Height, s.Width, s.Len()*s.imageSize(), len(s.Images))
 	case cfg.DropLast && s.Len() < cfg.Batch:
 		return nil, fmt.Errorf("batch size: %d pictures fill no batch of %d", s.Len(), cfg.Batch)
-	case len(cfg.Mean) != s.Channels || len(cfg.Std) != s.Channels:
-		return nil, fmt.Errorf("normalisation: want mean and std of %d channels, got %d and %d", s.Channels, len(cfg.Mean), len(cfg.Std))
+	case len(cfg.Mean) != s.Channels && len(cfg.Mean) != s.imageSize() || len(cfg.Std) != s.Channels:
+		return nil, fmt.Errorf("normalisation: want a mean of %d channels or %d pixels and a std of %d channels, got %d and %d",
+			s.Channels, s.imageSize(), s.Channels, len(cfg.Mean), len(cfg.Std))
 	}
 	for c, std := range cfg.Std {
 		if !(std > 0) {
 			return nil, fmt.Errorf("normalisation: want a positive std, got %g for channel %d", std, c)
 		}
+	}
+	if cfg.Threads < 1 {
+		cfg.Threads = runtime.GOMAXPROCS(0)
 	}
 	cfg.Mean, cfg.Std = slices.Clone(cfg.Mean), slices.Clone(cfg.Std)
 	return &Loader{split: s, cfg: cfg, norm: newNormaliser(s, cfg.Mean, cfg.Std)}, nil
@@ -113,18 +129,18 @@ func (l *Loader) Start(ctx context.Context, epoch, firstBatch int) *Iterator {
 	for i := range buf.batches {
 		it.free <- &buf.batches[i]
 	}
-	go l.prefetch(it, buf.order, epoch, firstBatch)
+	go l.prefetch(it, buf, epoch, firstBatch)
 	return it
 }
 
-// prefetch prepares the batches of an epoch in turn until it ends or is stopped.
-func (l *Loader) prefetch(it *Iterator, order []int32, epoch, firstBatch int) {
+// prefetch prepares the batches of an epoch in turn until it ends, fails or is stopped.
+func (l *Loader) prefetch(it *Iterator, buf *buffers, epoch, firstBatch int) {
 	defer close(it.ready)
 	suffix := "/epoch/" + strconv.Itoa(epoch)
 	if l.cfg.Shuffle {
-		rng.NewStream(l.cfg.Seed, "shuffle"+suffix).Permutation(order)
+		rng.NewStream(l.cfg.Seed, "shuffle"+suffix).Permutation(buf.order)
 	}
-	augment := rng.NewStream(l.cfg.Seed, "augment"+suffix)
+	draws := draws{augment: rng.NewStream(l.cfg.Seed, "augment"+suffix), crop: rng.NewStream(l.cfg.Seed, "crop"+suffix)}
 	done := it.ctx.Done()
 	for b := firstBatch; b < l.Batches(); b++ {
 		select {
@@ -133,31 +149,67 @@ func (l *Loader) prefetch(it *Iterator, order []int32, epoch, firstBatch int) {
 		case <-it.stop:
 			return
 		case batch := <-it.free:
-			l.fill(batch, order, b, augment)
+			if it.failure = l.fill(batch, buf, b, &draws); it.failure != nil {
+				return
+			}
 			it.ready <- batch // never blocks: ready holds the whole ring
 		}
 	}
 }
 
-// fill prepares batch number b.
-func (l *Loader) fill(batch *Batch, order []int32, b int, augment rng.Stream) {
+// draws are the streams of an epoch's augmentation.
+type draws struct{ augment, crop rng.Stream }
+
+// fill prepares batch number b. Where pictures are in memory it cannot fail, and
+// allocates nothing.
+func (l *Loader) fill(batch *Batch, buf *buffers, b int, d *draws) error {
 	size := l.split.imageSize()
 	first := b * l.cfg.Batch
 	batch.N = min(l.cfg.Batch, l.split.Len()-first)
 	batch.Images = batch.Images[:batch.N*size]
 	batch.Labels = batch.Labels[:batch.N]
 	for i := range batch.N {
-		sample := first + i
-		if l.cfg.Shuffle {
-			sample = int(order[sample])
-		}
+		batch.Labels[i] = int32(l.split.Label(l.sample(buf, first+i)))
+	}
+	if l.split.Files != nil {
+		return parallel(batch.N, len(buf.decoders), func(worker, i int) error {
+			return l.fillFromFile(batch.Images[i*size:(i+1)*size], buf.decoders[worker], l.sample(buf, first+i), d)
+		})
+	}
+	for i := range batch.N {
+		sample := l.sample(buf, first+i)
 		var t transform
 		if l.cfg.Augment {
-			t = drawTransform(augment, sample, l.cfg.Flip)
+			t = l.cfg.drawTransform(d.augment, sample)
 		}
 		l.norm.apply(batch.Images[i*size:(i+1)*size], l.split.Image(sample), t)
-		batch.Labels[i] = int32(l.split.Labels[sample])
 	}
+	return nil
+}
+
+// fillFromFile writes a picture that is read from its file, C×H×W.
+func (l *Loader) fillFromFile(dst []float32, dec *decoder, sample int, d *draws) error {
+	var t transform
+	var crop *rng.Stream
+	if l.cfg.Augment {
+		t, crop = l.cfg.drawTransform(d.augment, sample), &d.crop
+		if l.split.crop == RandomResized {
+			t.dy, t.dx = 0, 0
+		}
+	}
+	picture, err := dec.picture(sample, crop)
+	if err == nil {
+		l.norm.apply(dst, picture, t)
+	}
+	return err
+}
+
+// sample is the picture at a position of the epoch.
+func (l *Loader) sample(buf *buffers, position int) int {
+	if l.cfg.Shuffle {
+		return int(buf.order[position])
+	}
+	return position
 }
 
 // takeBuffers returns the memory of an iterator that was closed, or new memory.
@@ -176,6 +228,11 @@ func (l *Loader) takeBuffers() *buffers {
 	n := min(l.cfg.Batch, l.split.Len())
 	for i := range buf.batches {
 		buf.batches[i] = Batch{Images: make([]float32, n*l.split.imageSize()), Labels: make([]int32, n)}
+	}
+	if l.split.Files != nil {
+		for range min(l.cfg.Threads, n) {
+			buf.decoders = append(buf.decoders, newDecoder(l.split))
+		}
 	}
 	return buf
 }
@@ -196,6 +253,7 @@ type Iterator struct {
 	left        int
 	closed      bool
 	err         error
+	failure     error // of the preparation; set before ready is closed
 }
 
 // Next returns the next batch, or false after the last one, after Close, or when the
@@ -214,7 +272,9 @@ func (it *Iterator) Next() (*Batch, bool) {
 	}
 	batch, ok := <-it.ready
 	if !ok {
-		it.err = it.ctx.Err()
+		if it.err = it.ctx.Err(); it.err == nil {
+			it.err = it.failure
+		}
 		return nil, false
 	}
 	it.current = batch
@@ -222,8 +282,9 @@ func (it *Iterator) Next() (*Batch, bool) {
 	return batch, true
 }
 
-// Err returns why Next ended the epoch early: the context's error, or that of Start's
-// arguments; nil if it did not.
+// Err returns why Next ended the epoch early: the context's error, that of Start's
+// arguments, or that of a file, a [*PictureError] or one of the file system; nil if it
+// did not.
 func (it *Iterator) Err() error { return it.err }
 
 // Close stops the preparation of further batches and returns when it has ended. It

@@ -374,11 +374,12 @@ func BenchmarkPreparation(b *testing.B) {
 	for _, augment := range []bool{false, true} {
 		b.Run(fmt.Sprintf("augment=%v", augment), func(b *testing.B) {
 			stream := rng.NewStream(1, "augment/epoch/0")
+			cfg := LoaderConfig{Flip: true}
 			i := 0
 			for b.Loop() {
 				var t transform
 				if augment {
-					t = drawTransform(stream, i%512, true)
+					t = cfg.drawTransform(stream, i%512)
 				}
 				norm.apply(dst, s.Image(i%512), t)
 				i++

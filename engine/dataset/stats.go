@@ -1,27 +1,61 @@
 package dataset
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"io"
 	"math"
 	"math/bits"
+	"runtime"
 )
 
-// channelStats returns the mean and the population standard deviation of pixel/255
-// per channel. The sums are exact integers, so that every platform finds the same bits.
-func channelStats(s *Split) (mean, std []float32) {
-	mean, std = make([]float32, s.Channels), make([]float32, s.Channels)
-	plane := s.Height * s.Width
-	for c := range s.Channels {
-		var counts [256]uint64
-		for i := range s.Len() {
-			for _, v := range s.Image(i)[c*plane : (c+1)*plane] {
-				counts[v]++
-			}
+// statistics gathers what normalisation needs. Its sums are exact integers, so that
+// every platform and every order of pictures finds the same bits.
+type statistics struct {
+	counts   [][256]uint64 // by channel and pixel value
+	sums     []uint64      // by position, C×H×W
+	pictures uint64
+}
+
+func newStatistics(s *Split) *statistics {
+	return &statistics{counts: make([][256]uint64, s.Channels), sums: make([]uint64, s.imageSize())}
+}
+
+// add takes a picture, C×H×W, into account.
+func (t *statistics) add(picture []uint8) {
+	plane := len(picture) / len(t.counts)
+	for c := range t.counts {
+		counts, sums := &t.counts[c], t.sums[c*plane:(c+1)*plane]
+		for i, v := range picture[c*plane : (c+1)*plane] {
+			counts[v]++
+			sums[i] += uint64(v)
 		}
+	}
+	t.pictures++
+}
+
+// merge takes into account what other has.
+func (t *statistics) merge(other *statistics) {
+	for c := range t.counts {
+		for v, k := range other.counts[c] {
+			t.counts[c][v] += k
+		}
+	}
+	for i, v := range other.sums {
+		t.sums[i] += v
+	}
+	t.pictures += other.pictures
+}
+
+// channels returns the mean and the population standard deviation of pixel/255 per
+// channel.
+func (t *statistics) channels() (mean, std []float32) {
+	mean, std = make([]float32, len(t.counts)), make([]float32, len(t.counts))
+	for c := range t.counts {
 		var n, sum, squares uint64
-		for v, k := range counts {
+		for v, k := range t.counts[c] {
 			n += k
 			sum += k * uint64(v)
 			squares += k * uint64(v) * uint64(v)
@@ -42,8 +76,63 @@ func channelStats(s *Split) (mean, std []float32) {
 	return mean, std
 }
 
+// pixels returns the mean of pixel/255 per position, C×H×W.
+func (t *statistics) pixels() []float32 {
+	mean := make([]float32, len(t.sums))
+	for p, sum := range t.sums {
+		mean[p] = float32(float64(sum) / float64(t.pictures) / 255)
+	}
+	return mean
+}
+
+// memoryStatistics are those of a split in memory.
+func memoryStatistics(s *Split) *statistics {
+	t := newStatistics(s)
+	for i := range s.Len() {
+		t.add(s.Image(i))
+	}
+	return t
+}
+
+// channelStats returns the mean and standard deviation per channel of a split in memory.
+func channelStats(s *Split) (mean, std []float32) { return memoryStatistics(s).channels() }
+
+// statisticsFiles is how many files statistics are taken from at most: enough for a
+// mean within a few thousandths, without reading a large folder twice.
+const statisticsFiles = 4096
+
+// fileStatistics are those of a split in files, unaugmented: of all of them, or of
+// statisticsFiles at equal distances.
+func fileStatistics(ctx context.Context, s *Split) (*statistics, error) {
+	n := min(s.Len(), statisticsFiles)
+	threads := min(runtime.GOMAXPROCS(0), n)
+	parts, decoders := make([]*statistics, threads), make([]*decoder, threads)
+	for w := range threads {
+		parts[w], decoders[w] = newStatistics(s), newDecoder(s)
+	}
+	err := parallel(n, threads, func(w, i int) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		picture, err := decoders[w].picture(int(int64(i)*int64(s.Len())/int64(n)), nil)
+		if err == nil {
+			parts[w].add(picture)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, part := range parts[1:] {
+		parts[0].merge(part)
+	}
+	return parts[0], nil
+}
+
 // digest returns the hex SHA-256 over the splits in turn: N, C, H, W as
-// little-endian uint64, then the N labels, then the N×C×H×W pixels.
+// little-endian uint64, then the N labels, then the N×C×H×W pixels; or, in place of
+// labels and pixels, for each file its label, its size and its name's length as
+// little-endian uint64, then its name.
 func digest(splits ...*Split) string {
 	h := sha256.New()
 	for _, s := range splits {
@@ -52,6 +141,14 @@ func digest(splits ...*Split) string {
 			binary.LittleEndian.PutUint64(head[8*i:], uint64(n))
 		}
 		h.Write(head[:])
+		for i := range s.Files {
+			f := &s.Files[i]
+			binary.LittleEndian.PutUint64(head[0:], uint64(f.Label))
+			binary.LittleEndian.PutUint64(head[8:], uint64(f.Size))
+			binary.LittleEndian.PutUint64(head[16:], uint64(len(f.Name)))
+			h.Write(head[:24])
+			io.WriteString(h, f.Name)
+		}
 		h.Write(s.Labels)
 		h.Write(s.Images)
 	}

@@ -14,7 +14,7 @@ const weightGroups = 16
 
 // backward is what Training adds for gradients.
 type backward[T kernel.Float] struct {
-	units     []backwardUnit[T]
+	units     []backwardUnit[T] // none where only the output layer gets a gradient
 	gradients *Params[T]
 	dpooled   []T // image × features
 
@@ -27,10 +27,11 @@ type backward[T kernel.Float] struct {
 
 // backwardUnit is one unit's way back.
 type backwardUnit[T kernel.Float] struct {
-	data   kernel.Conv[T]           // nil where the input needs no gradient
+	data   kernel.Conv[T]           // nil where the input needs no gradient, and for a pool
 	weight kernel.WeightGradient[T] // nil where not asked for
 	source kernel.Layout            // of data
 	chunk  int
+	which  []uint8 // which of its window each maximum of a max pool is, image × size
 
 	g  []T // gradient of the sum before the ReLU, image × size; a projection shares its block's
 	dx []T // gradient of the input, or this unit's share of it
@@ -43,32 +44,41 @@ type backwardUnit[T kernel.Float] struct {
 	addKind   residual // identity: as it is; subsampledPad: spread out first
 	addShape  arch.Shape
 
-	// BatchNorm's input gradient as dy = cg·g + cy·y + c1, by channel
+	// BatchNorm's input gradient as dy = cg·g + cy·y + c1, by channel; without
+	// BatchNorm dy = g
 	cg, cy, c1 []T
 	mean       []T // of y, by channel
 }
 
 func newBackward[T kernel.Float](t *Training[T]) *backward[T] {
-	b := &backward[T]{
-		units:     make([]backwardUnit[T], len(t.units)),
-		gradients: NewParams[T](t.net, t.o.Gradients.keeps),
-		dpooled:   make([]T, len(t.pooled)),
-		sumG:      make([]T, len(t.sums)),
-		sumGY:     make([]T, len(t.sums)),
-		sumGR:     make([]T, len(t.sums)),
+	b := &backward[T]{gradients: NewParams[T](t.net, t.o.Gradients.keeps)}
+	if !t.o.Gradients.below() {
+		return b
 	}
+	b.units = make([]backwardUnit[T], len(t.units))
+	b.dpooled = make([]T, len(t.pooled))
+	b.sumG, b.sumGY, b.sumGR = make([]T, len(t.sums)), make([]T, len(t.sums)), make([]T, len(t.sums))
 	lanes, accumulator, dySize := t.family.Lanes, 0, 0
 	for i := range t.units {
 		u, bu := &t.units[i], &b.units[i]
 		channels := u.blocks * lanes
 		bu.cg, bu.cy, bu.c1, bu.mean = make([]T, channels), make([]T, channels), make([]T, channels), make([]T, channels)
 		bu.chunk = u.chunk
-		if u.In != arch.Picture {
+		if u.BN == "" {
+			copy(bu.cg, t.ones)
+		}
+		if u.Op == arch.MaxPool {
+			bu.which = make([]uint8, u.size*t.o.Batch)
+		}
+		if u.pooling != nil {
+			dySize = max(dySize, bu.chunk*u.size)
+		}
+		if u.In != arch.Picture && u.pooling == nil {
 			bu.data = t.family.NewBackward(convShape(u.Unit))
 			bu.data.SetFilters(t.params.Of(i, arch.ConvWeight))
 			bu.source = bu.data.Source()
 		}
-		if t.o.Gradients == AllGradients {
+		if t.o.Gradients.weights(u.Shortcut) && u.pooling == nil {
 			bu.weight = t.family.NewWeightGradient(convShape(u.Unit))
 			accumulator = max(accumulator, bu.weight.Len())
 			dySize = max(dySize, bu.chunk*u.size)
@@ -159,16 +169,22 @@ func (b *backward[T]) place(t *Training[T]) {
 	}
 }
 
-// Backward computes the gradients of the last Forward's mean loss.
+// Backward computes the gradients of the last Forward's mean loss, with its
+// labels smoothed.
 func (t *Training[T]) Backward() {
 	b, last := t.backward, len(t.units)-1
 	begin := t.begin()
-	t.pool.run(t.n, b.maskHeadImage)
-	t.finishGradients(last)
-	if t.o.Gradients == AllGradients {
+	if t.o.Gradients.below() {
+		t.pool.run(t.n, b.maskHeadImage)
+		t.finishGradients(last)
+	}
+	if t.o.Gradients&OutputGradients != 0 {
 		t.outputGradients()
 	}
 	t.end(begin, last+1, InputGradient)
+	if !t.o.Gradients.below() {
+		return
+	}
 	for i := last; i >= 0; i-- {
 		t.stage = i
 		u, bu := &t.units[i], &b.units[i]
@@ -177,7 +193,7 @@ func (t *Training[T]) Backward() {
 			t.weightGradient(i)
 			t.end(begin, i, WeightGradient)
 		}
-		if bu.data == nil {
+		if u.In == arch.Picture {
 			continue
 		}
 		begin := t.begin()
@@ -244,22 +260,30 @@ func (t *Training[T]) runBackwardChunk(worker, item int) {
 	w, u, bu := t.workers[worker], &t.units[t.stage], &t.backward.units[t.stage]
 	first := item * bu.chunk
 	images := min(bu.chunk, t.n-first)
-	padded := w.padded[bu.source]
-	length := bu.source.Len(t.family.Lanes)
-	for i := range images {
-		t.inputGradient(w, t.stage, first+i, padded[i*length:][:length], bu.source, nil)
-	}
 	size := t.units[u.In].size
 	dx := bu.dx[first*size:][:images*size]
-	w.ahead = append(w.ahead[:0], dx)
-	if bu.completes {
-		w.ahead = append(w.ahead, part(t.buffers.y[u.In], size, first, images, t.n))
-		if bu.add != nil && bu.addKind != subsampledPad {
-			w.ahead = append(w.ahead, part(bu.add, size, first, images, t.n))
+	if u.pooling != nil {
+		dy := w.dy[:images*u.size]
+		for i := range images {
+			t.inputGradient(w, t.stage, first+i, nil, kernel.Layout{}, dy[i*u.size:][:u.size])
 		}
+		u.pooling.gradient(dx, dy, images, t.which(t.stage, first, images))
+	} else {
+		padded := w.padded[bu.source]
+		length := bu.source.Len(t.family.Lanes)
+		for i := range images {
+			t.inputGradient(w, t.stage, first+i, padded[i*length:][:length], bu.source, nil)
+		}
+		w.ahead = append(w.ahead[:0], dx)
+		if bu.completes {
+			w.ahead = append(w.ahead, part(t.buffers.y[u.In], size, first, images, t.n))
+			if bu.add != nil && bu.addKind != subsampledPad {
+				w.ahead = append(w.ahead, part(bu.add, size, first, images, t.n))
+			}
+		}
+		w.ahead = append(w.ahead, part(bu.g, u.size, first+images, images, t.n), part(t.buffers.y[t.stage], u.size, first+images, images, t.n))
+		bu.data.Run(dx, padded, images, w.work, w.ahead...)
 	}
-	w.ahead = append(w.ahead, part(bu.g, u.size, first+images, images, t.n), part(t.buffers.y[t.stage], u.size, first+images, images, t.n))
-	bu.data.Run(dx, padded, images, w.work, w.ahead...)
 	if !bu.completes {
 		return
 	}
@@ -289,7 +313,7 @@ func (t *Training[T]) inputGradient(w *worker[T], i, image int, padded []T, l ke
 }
 
 // finishGradients turns the sums over images into the gradients of unit i's γ
-// and β and the coefficients of its input gradient, and of its projection's.
+// and β (or bias: before a BatchNorm its gradient is zero) and the coefficients of its input gradient, and of its projection's.
 func (t *Training[T]) finishGradients(i int) {
 	t.finishBatchNorm(i, t.backward.sumGY)
 	if u := &t.units[i]; u.residual == projection {
@@ -300,6 +324,17 @@ func (t *Training[T]) finishGradients(i int) {
 func (t *Training[T]) finishBatchNorm(i int, sumGY []T) {
 	b, u, bu := t.backward, &t.units[i], &t.backward.units[i]
 	channels, count := u.blocks*t.family.Lanes, float64(t.n*u.area)
+	if u.BN == "" {
+		dbias := b.gradients.Of(i, arch.ConvBias)
+		for c := range dbias {
+			sum := 0.0
+			for at := c; at < t.n*channels; at += channels {
+				sum += float64(b.sumG[at])
+			}
+			dbias[c] = T(sum)
+		}
+		return
+	}
 	gamma := t.params.Of(i, arch.Gamma)
 	dgamma, dbeta := b.gradients.Of(i, arch.Gamma), b.gradients.Of(i, arch.Beta)
 	for c := range u.OutShape.C {
@@ -311,8 +346,16 @@ func (t *Training[T]) finishBatchNorm(i int, sumGY []T) {
 		mean, inv := t.means[i][c], 1/math.Sqrt(t.vars[i][c]+t.eps)
 		// The sums were taken around the rounded mean.
 		gx := (gy + (float64(bu.mean[c])-mean)*g) * inv
-		dgamma[c], dbeta[c] = T(gx), T(g)
-		scale := float64(gamma[c]) * inv
+		if dgamma != nil {
+			dgamma[c] = T(gx)
+		}
+		if dbeta != nil {
+			dbeta[c] = T(g)
+		}
+		scale := inv
+		if gamma != nil {
+			scale = float64(gamma[c]) * inv
+		}
 		slope := -scale * inv * gx / count
 		bu.cg[c], bu.cy[c], bu.c1[c] = T(scale), T(slope), T(-scale*g/count-slope*mean)
 	}

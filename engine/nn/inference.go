@@ -2,6 +2,7 @@ package nn
 
 import (
 	"fmt"
+	"slices"
 
 	"bnkit/engine/arch"
 	"bnkit/engine/kernel"
@@ -32,6 +33,8 @@ type Inference[T kernel.Float] struct {
 	seen    int64         // images
 	logits  []T
 	pooled  [][]T // by worker
+	wanted  int   // unit whose output is taken into maps, or arch.None
+	maps    []T   // C×H×W
 
 	x        []T
 	n        int
@@ -58,7 +61,7 @@ func NewInference[T kernel.Float](net *arch.Network, family *kernel.Family[T], p
 		for i := range f.units {
 			u := &f.units[i]
 			w.need(u.source, inferenceChunk, family.Lanes)
-			w.work = grow(w.work, u.forward.Workspace(inferenceChunk))
+			w.work = grow(w.work, u.workspace(inferenceChunk))
 		}
 		w.plain, w.last = make([]T, largest), make([]T, largest)
 		f.buffers = append(f.buffers, f.newBuffers(inferenceChunk, lifetimes{}))
@@ -74,7 +77,7 @@ func NewInference[T kernel.Float](net *arch.Network, family *kernel.Family[T], p
 		}
 	}
 	f.logits = make([]T, o.Batch*net.Classes)
-	f.runChunk = f.chunk
+	f.runChunk, f.wanted = f.chunk, arch.None
 	f.pool = newPool(o.Threads)
 	f.Load(params, stats)
 	return f, nil
@@ -88,7 +91,14 @@ func (f *Inference[T]) Close() { f.pool.close() }
 func (f *Inference[T]) Load(params *Params[T], stats *Statistics) {
 	f.params = params
 	for i := range f.units {
-		f.setAffine(i, stats.Mean[i], stats.Var[i])
+		mean := stats.Mean[i]
+		if bias := params.Of(i, arch.ConvBias); bias != nil && mean != nil {
+			mean = slices.Clone(mean)
+			for c, b := range bias {
+				mean[c] -= float64(b)
+			}
+		}
+		f.setAffine(i, mean, stats.Var[i])
 	}
 }
 
@@ -114,13 +124,13 @@ func (f *Inference[T]) chunk(worker, item int) {
 	x := f.x[first*in.C*in.H*in.W:]
 	for i := range f.units {
 		u := &f.units[i]
-		f.countInput(worker, i, images)
+		f.inspectInput(worker, i, images)
 		padded := w.padded[u.source]
 		f.load(w, b, i, 0, images, x, padded, u.source)
-		u.forward.Run(b.y[i][:images*u.size], padded, images, w.work)
+		u.apply(b.y[i][:images*u.size], padded, images, w.work, nil)
 	}
 	last, classes := len(f.units)-1, f.net.Classes
-	f.countInput(worker, len(f.units), images)
+	f.inspectInput(worker, len(f.units), images)
 	plain := w.last[:f.units[last].size]
 	for i := range images {
 		f.activate(w, b, last, i, true, nil, kernel.Layout{}, plain)
@@ -128,20 +138,44 @@ func (f *Inference[T]) chunk(worker, item int) {
 	}
 }
 
-// countInput counts the zeros in what a stage reads, if it is the first to
-// read it. It computes that output once more, so counting costs time.
-func (f *Inference[T]) countInput(worker, stage, images int) {
+// FeatureMaps returns what the ReLU that ends a unit puts out for one picture:
+// C×H×W, of x, C×H×W; nil for a unit without a ReLU. It takes a Run of its own.
+func (f *Inference[T]) FeatureMaps(x []T, unit int) []T {
+	u := &f.units[unit]
+	if !u.ReLU {
+		return nil
+	}
+	f.wanted, f.maps = unit, make([]T, u.OutShape.C*u.area)
+	f.Run(x, 1)
+	f.wanted = arch.None
+	return f.maps
+}
+
+// inspectInput takes the feature maps that are wanted from, and counts the
+// zeros in, what a stage reads, if it is the first to read it. It computes that
+// output once more, so counting costs time.
+func (f *Inference[T]) inspectInput(worker, stage, images int) {
 	in := f.input(stage)
-	if !f.o.CountZeros || in == arch.Picture || !f.fresh(stage) || !f.units[in].ReLU {
+	if !f.o.CountZeros && in != f.wanted || in == arch.Picture || !f.fresh(stage) || !f.units[in].ReLU {
 		return
 	}
 	u, w, lanes := &f.units[in], f.workers[worker], f.family.Lanes
-	plain, counts := w.last[:u.size], f.zeros[worker][in]
+	plain := w.last[:u.size]
 	for i := range images {
 		f.activate(w, f.buffers[worker], in, i, true, nil, kernel.Layout{}, plain)
 		if u.kept {
 			plain = f.buffers[worker].out[in][i*u.size:][:u.size]
 		}
+		if in == f.wanted {
+			for at := range f.maps {
+				c, position := at/u.area, at%u.area
+				f.maps[at] = plain[(c/lanes*u.area+position)*lanes+c%lanes]
+			}
+		}
+		if !f.o.CountZeros {
+			continue
+		}
+		counts := f.zeros[worker][in]
 		for block := range u.blocks {
 			for at := block * u.area * lanes; at < (block+1)*u.area*lanes; at += lanes {
 				for c, v := range plain[at:][:lanes] {

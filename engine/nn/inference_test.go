@@ -20,23 +20,46 @@ func naive(e *example[float64], stats *Statistics, eps float64) (outputs [][]flo
 			in, from = outputs[u.In], net.Units[u.In].OutShape
 		}
 		to := u.OutShape
-		weight := e.params.Of(i, arch.ConvWeight)
+		weight, bias := e.params.Of(i, arch.ConvWeight), e.params.Of(i, arch.ConvBias)
 		gamma, beta := e.params.Of(i, arch.Gamma), e.params.Of(i, arch.Beta)
 		out := make([]float64, n*to.C*to.H*to.W)
 		for at := range out {
 			w, h, c, image := at%to.W, at/to.W%to.H, at/to.W/to.H%to.C, at/to.W/to.H/to.C
-			sum := 0.0
+			sum, greatest := 0.0, math.Inf(-1)
 			for ci := range from.C {
 				for r := range u.Kernel {
 					for s := range u.Kernel {
 						y, x := h*u.Stride+r-u.Pad, w*u.Stride+s-u.Pad
-						if y >= 0 && y < from.H && x >= 0 && x < from.W {
-							sum += in[((image*from.C+ci)*from.H+y)*from.W+x] * weight[((c*from.C+ci)*u.Kernel+r)*u.Kernel+s]
+						if y < 0 || y >= from.H || x < 0 || x >= from.W {
+							continue
+						}
+						v := in[((image*from.C+ci)*from.H+y)*from.W+x]
+						switch {
+						case u.Op == arch.Convolution:
+							sum += v * weight[((c*from.C+ci)*u.Kernel+r)*u.Kernel+s]
+						case ci == c:
+							greatest = math.Max(greatest, v)
+							sum += v / float64(u.Kernel*u.Kernel)
 						}
 					}
 				}
 			}
-			z := gamma[c]*(sum-stats.Mean[i][c])/math.Sqrt(stats.Var[i][c]+eps) + beta[c]
+			z := sum
+			if u.Op == arch.MaxPool {
+				z = greatest
+			}
+			if bias != nil {
+				z += bias[c]
+			}
+			if u.BN != "" {
+				z = (z - stats.Mean[i][c]) / math.Sqrt(stats.Var[i][c]+eps)
+			}
+			if gamma != nil {
+				z *= gamma[c]
+			}
+			if beta != nil {
+				z += beta[c]
+			}
 			if u.Add != arch.None {
 				a := net.Units[u.Add].OutShape
 				switch {
@@ -95,6 +118,20 @@ func TestInference(t *testing.T) {
 				t.Errorf("logits: normalised error %.2g", d)
 			}
 			zeros := f.Zeros()
+			for i := range e.net.Units {
+				const picture = 3
+				u := &e.net.Units[i]
+				maps := f.FeatureMaps(e.pictures[picture*size:][:size], i)
+				if !u.ReLU {
+					if maps != nil {
+						t.Errorf("%s: feature maps without a ReLU", u.Name)
+					}
+					continue
+				}
+				if d := distance(maps, outputs[i][picture*len(maps):][:len(maps)]); !(d < 1e-12) {
+					t.Errorf("%s: feature maps, normalised error %.2g", u.Name, d)
+				}
+			}
 			if !count {
 				if zeros != nil {
 					t.Error("zeros counted without being asked for")

@@ -30,7 +30,7 @@ func (l Loss) Accuracy() float64 { return float64(l.Correct) / float64(l.Example
 func CrossEntropy[T kernel.Float](logits []T, labels []int32, classes int) Loss {
 	l := Loss{Examples: len(labels)}
 	for i, label := range labels {
-		sum, correct := crossEntropy(logits[i*classes:][:classes], int(label), nil, 0)
+		sum, correct := crossEntropy(logits[i*classes:][:classes], int(label), nil, 0, 0)
 		l.Sum += sum
 		if correct {
 			l.Correct++
@@ -40,8 +40,11 @@ func CrossEntropy[T kernel.Float](logits []T, labels []int32, classes int) Loss 
 }
 
 // crossEntropy is one example's loss; where gradient is not nil it becomes
-// scale times the loss's gradient with respect to the logits.
-func crossEntropy[T kernel.Float](logits []T, label int, gradient []T, scale float64) (loss float64, correct bool) {
+// scale times the gradient, with respect to the logits, of the loss of the
+// smoothed label: probability 1-smoothing, and smoothing spread evenly over
+// all classes, the label's included (Szegedy et al. 2016, section 7; PyTorch's
+// label_smoothing).
+func crossEntropy[T kernel.Float](logits []T, label int, gradient []T, scale, smoothing float64) (loss float64, correct bool) {
 	best, largest := 0, math.Inf(-1)
 	for k, z := range logits {
 		if float64(z) > largest {
@@ -55,8 +58,9 @@ func crossEntropy[T kernel.Float](logits []T, label int, gradient []T, scale flo
 	for k := range gradient {
 		g := math.Exp(float64(logits[k])-largest) / sum
 		if k == label {
-			g--
+			g -= 1 - smoothing
 		}
+		g -= smoothing / float64(len(logits))
 		gradient[k] = T(g * scale)
 	}
 	// A NaN among the logits makes the sum, and so the loss, NaN.

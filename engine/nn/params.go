@@ -9,12 +9,8 @@
 package nn
 
 import (
-	"fmt"
-	"math"
-
 	"bnkit/engine/arch"
 	"bnkit/engine/kernel"
-	"bnkit/engine/rng"
 )
 
 // Params holds a value for every element of every tensor of a network:
@@ -23,6 +19,7 @@ type Params[T kernel.Float] struct {
 	Tensors []arch.Tensor // as arch.Network.Tensors lists them
 	Values  [][]T         // the same order; each row-major
 	byName  map[string]int
+	byUnit  [][arch.ConvBias + 1]int // index into Tensors, -1 for none, by unit and kind
 }
 
 // NewParams returns zeros for every tensor of net that keep returns true for
@@ -30,9 +27,16 @@ type Params[T kernel.Float] struct {
 func NewParams[T kernel.Float](net *arch.Network, keep func(*arch.Tensor) bool) *Params[T] {
 	p := &Params[T]{Tensors: net.Tensors(), byName: map[string]int{}}
 	p.Values = make([][]T, len(p.Tensors))
+	p.byUnit = make([][arch.ConvBias + 1]int, len(net.Units)+1)
+	for u := range p.byUnit {
+		for kind := range p.byUnit[u] {
+			p.byUnit[u][kind] = -1
+		}
+	}
 	for i := range p.Tensors {
 		t := &p.Tensors[i]
 		p.byName[t.Name] = i
+		p.byUnit[t.Unit][t.Kind] = i
 		if keep == nil || keep(t) {
 			p.Values[i] = make([]T, t.Len())
 		}
@@ -50,74 +54,29 @@ func (p *Params[T]) Named(name string) []T {
 	return p.Values[i]
 }
 
-// Of returns the values of the unit's tensor of that kind; for the output
-// layer, unit is the number of units.
+// Of returns the values of the unit's tensor of that kind, nil where it has
+// none; for the output layer, unit is the number of units.
 func (p *Params[T]) Of(unit int, kind arch.Kind) []T {
-	// Three tensors a unit, then two of the output layer, in the order of Kind.
-	i := 3*unit + int(kind)
-	if kind >= arch.OutputWeight {
-		i = 3*unit + int(kind-arch.OutputWeight)
-	}
-	if i >= len(p.Tensors) || p.Tensors[i].Unit != unit || p.Tensors[i].Kind != kind {
-		panic(fmt.Sprintf("nn: unit %d has no tensor of kind %v", unit, kind))
+	i := p.byUnit[unit][kind]
+	if i < 0 {
+		return nil
 	}
 	return p.Values[i]
 }
 
-// Initialise gives every tensor its random initial value of that seed; a
-// tensor's value depends on seed, name and shape alone.
-func (p *Params[T]) Initialise(seed uint64) {
-	var values []float32
-	for i := range p.Tensors {
-		if p.Values[i] == nil {
-			continue
-		}
-		t := &p.Tensors[i]
-		values = append(values[:0], make([]float32, t.Len())...)
-		InitialValue(values, t, seed)
-		for j, v := range values {
-			p.Values[i][j] = T(v)
-		}
-	}
-}
-
-// InitialValue writes a tensor's random initial value to dst, drawn from the
-// stream of the tensor's name: He normal for weights (He et al. 2015, "Delving
-// Deep into Rectifiers", fan-in), γ uniform in [0,1) and β zero (Frankle et
-// al. 2021), the output layer's bias uniform in ±1/√fan-in, as PyTorch's.
-func InitialValue(dst []float32, t *arch.Tensor, seed uint64) {
-	stream := rng.NewStream(seed, t.Name)
-	switch t.Kind {
-	case arch.ConvWeight, arch.OutputWeight:
-		stream.Normals(dst, 0)
-		std := float32(math.Sqrt(2 / float64(t.FanIn)))
-		for i := range dst {
-			dst[i] *= std
-		}
-	case arch.Gamma:
-		stream.Uniforms(dst, 0)
-	case arch.Beta:
-		clear(dst)
-	case arch.OutputBias:
-		stream.Uniforms(dst, 0)
-		bound := float32(1 / math.Sqrt(float64(t.FanIn)))
-		for i, u := range dst {
-			// Exact until the last product: u has 24 bits.
-			dst[i] = float32(2*u-1) * bound
-		}
-	}
-}
-
 // Statistics holds a mean and a variance for every channel of every unit's
-// BatchNorm.
+// BatchNorm. The mean is of what it normalises, a convolution's bias included.
 type Statistics struct {
-	Mean, Var [][]float64 // by unit, then channel; Var is unbiased
+	Mean, Var [][]float64 // by unit, then channel, nil where there is no BatchNorm; Var is unbiased
 }
 
 // NewStatistics returns mean 0 and variance 1 for net's BatchNorms.
 func NewStatistics(net *arch.Network) *Statistics {
 	s := &Statistics{Mean: make([][]float64, len(net.Units)), Var: make([][]float64, len(net.Units))}
 	for i := range net.Units {
+		if net.Units[i].BN == "" {
+			continue
+		}
 		c := net.Units[i].OutShape.C
 		s.Mean[i], s.Var[i] = make([]float64, c), make([]float64, c)
 		for j := range s.Var[i] {

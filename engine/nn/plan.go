@@ -31,14 +31,15 @@ type plan[T kernel.Float] struct {
 type unit[T kernel.Float] struct {
 	*arch.Unit
 	index    int
-	blocks   int // of the output
-	area     int // output positions
-	size     int // elements of one image's output
-	chunk    int // images that one call convolves
-	forward  kernel.Conv[T]
-	source   kernel.Layout // of forward
+	blocks   int            // of the output
+	area     int            // output positions
+	size     int            // elements of one image's output
+	chunk    int            // images that one call convolves
+	forward  kernel.Conv[T] // nil for a pool
+	pooling  *pooling[T]    // nil for a convolution
+	source   kernel.Layout  // of either
 	floor    T
-	scale    []T // BatchNorm as z = scale·y + shift, blocks×lanes
+	scale    []T // BatchNorm, or a bias alone, as z = scale·y + shift, blocks×lanes
 	shift    []T
 	residual residual
 
@@ -78,8 +79,13 @@ func compile[T kernel.Float](net *arch.Network, family *kernel.Family[T], params
 		u.blocks = (a.OutShape.C + family.Lanes - 1) / family.Lanes
 		u.area = a.OutShape.H * a.OutShape.W
 		u.size = u.blocks * u.area * family.Lanes
-		u.forward = family.NewForward(convShape(a))
-		u.source = u.forward.Source()
+		if a.Op == arch.Convolution {
+			u.forward = family.NewForward(convShape(a))
+			u.source = u.forward.Source()
+		} else {
+			u.pooling = newPooling[T](a, family.Lanes)
+			u.source = u.pooling.source
+		}
 		u.chunk = min(max(chunkElements/(u.source.Len(family.Lanes)+u.size), 1), 16)
 		if !a.ReLU {
 			u.floor = p.noFloor
@@ -96,6 +102,9 @@ func compile[T kernel.Float](net *arch.Network, family *kernel.Family[T], params
 		return nil, err
 	}
 	for i := range p.units {
+		if p.units[i].forward == nil {
+			continue
+		}
 		w := params.Of(i, arch.ConvWeight)
 		if w == nil {
 			return nil, fmt.Errorf("no weights for %s", p.units[i].Name)
@@ -107,7 +116,7 @@ func compile[T kernel.Float](net *arch.Network, family *kernel.Family[T], params
 
 // link settles who reads whose output, and how.
 func (p *plan[T]) link() error {
-	readers := make([]int, len(p.units)) // convolutions that read each output
+	readers := make([]int, len(p.units)) // operations that read each output
 	added := make([]int, len(p.units))   // residual sums that read it
 	for i := range p.units {
 		u := &p.units[i]
@@ -122,14 +131,20 @@ func (p *plan[T]) link() error {
 		switch {
 		case from.OutShape != u.OutShape:
 			u.residual = subsampledPad
-		case !from.ReLU && from.Add == arch.None:
+		case !from.ReLU && from.Add == arch.None && readers[u.Add] == 0:
 			u.residual = projection
 		default:
 			u.residual = identity
 		}
 		added[u.Add]++
 		if u.residual != projection && readers[u.Add] == 0 {
-			return fmt.Errorf("%s adds the output of %s before any convolution reads it", u.Name, from.Name)
+			return fmt.Errorf("%s adds the output of %s before anything reads it", u.Name, from.Name)
+		}
+	}
+	for i := range p.units {
+		u := &p.units[i]
+		if u.residual == projection && readers[u.Add]+added[u.Add] > 1 {
+			return fmt.Errorf("%s adds the output of %s, which is read elsewhere, too", u.Name, p.units[u.Add].Name)
 		}
 	}
 	last := len(p.units) - 1
@@ -152,20 +167,55 @@ func (p *plan[T]) link() error {
 	return nil
 }
 
+// apply does unit i's operation on padded images; which, where not nil,
+// receives what a maximum's gradient goes to. A convolution fetches ahead
+// meanwhile.
+func (u *unit[T]) apply(dst, padded []T, images int, work []T, which []uint8, ahead ...[]T) {
+	if u.pooling != nil {
+		u.pooling.run(dst, padded, images, which)
+		return
+	}
+	u.forward.Run(dst, padded, images, work, ahead...)
+}
+
+// workspace is what apply needs of work.
+func (u *unit[T]) workspace(images int) int {
+	if u.pooling != nil {
+		return 0
+	}
+	return u.forward.Workspace(images)
+}
+
 func convShape(u *arch.Unit) kernel.ConvShape {
 	return kernel.ConvShape{In: u.InShape.C, Out: u.OutShape.C, H: u.InShape.H, W: u.InShape.W,
 		Kernel: u.Kernel, Stride: u.Stride, Pad: u.Pad}
 }
 
 // setAffine makes BatchNorm i the affine function of a channel's mean and
-// biased variance, with the current γ and β.
+// biased variance, with the current γ and β. Where there is no BatchNorm, it
+// adds the bias. Training takes the mean before a bias, which BatchNorm takes
+// away again, is added.
 func (p *plan[T]) setAffine(i int, mean, variance []float64) {
 	u := &p.units[i]
+	if u.BN == "" {
+		bias := p.params.Of(i, arch.ConvBias)
+		copy(u.shift, bias)
+		for c := range u.OutShape.C {
+			u.scale[c] = 1
+		}
+		return
+	}
 	gamma, beta := p.params.Of(i, arch.Gamma), p.params.Of(i, arch.Beta)
 	for c := range mean {
-		scale := float64(gamma[c]) / math.Sqrt(variance[c]+p.eps)
+		scale, shift := 1/math.Sqrt(variance[c]+p.eps), 0.0
+		if gamma != nil {
+			scale = float64(gamma[c]) / math.Sqrt(variance[c]+p.eps)
+		}
+		if beta != nil {
+			shift = float64(beta[c])
+		}
 		u.scale[c] = T(scale)
-		u.shift[c] = T(float64(beta[c]) - mean[c]*scale)
+		u.shift[c] = T(shift - mean[c]*scale)
 	}
 }
 
@@ -173,7 +223,7 @@ func (p *plan[T]) setAffine(i int, mean, variance []float64) {
 // training, a chunk's in inference. Slices of units whose lifetimes do not
 // overlap share memory.
 type buffers[T kernel.Float] struct {
-	y    [][]T     // convolution outputs, by unit
+	y    [][]T     // the operations' outputs, by unit
 	out  [][]T     // kept outputs, by unit
 	mask [][]uint8 // where the ReLU after a residual sum let through, by unit; nil where not needed
 }

@@ -9,20 +9,41 @@ import (
 	"bnkit/engine/kernel"
 )
 
-// Gradients is what Training.Backward computes.
+// Gradients says which tensors' gradients Training.Backward computes: a union
+// of the choices below.
 type Gradients int
 
 // The choices of gradients.
 const (
-	NoGradients  Gradients = iota // Forward only, in less memory
-	BNGradients                   // γ and β of every BatchNorm
-	AllGradients                  // every tensor, trained or not
+	BNGradients       Gradients = 1 << iota // γ and β of every BatchNorm
+	OutputGradients                         // the output layer
+	ShortcutGradients                       // the weights of shortcuts' convolutions
+	ConvGradients                           // the weights of every convolution
+
+	NoGradients  Gradients = 0 // Forward only, in less memory
+	AllGradients           = BNGradients | OutputGradients | ConvGradients
 )
 
 // keeps says whether the gradient of a tensor is computed.
 func (g Gradients) keeps(t *arch.Tensor) bool {
-	return g == AllGradients || g == BNGradients && (t.Kind == arch.Gamma || t.Kind == arch.Beta)
+	switch t.Kind {
+	case arch.Gamma, arch.Beta:
+		return g&BNGradients != 0
+	case arch.OutputWeight, arch.OutputBias:
+		return g&OutputGradients != 0
+	}
+	return g.weights(t.Shortcut)
 }
+
+// weights says whether a convolution, a shortcut's or another, gets a weight
+// gradient.
+func (g Gradients) weights(shortcut bool) bool {
+	return g&ConvGradients != 0 || shortcut && g&ShortcutGradients != 0
+}
+
+// below says whether anything but the output layer gets a gradient, so that
+// the gradient must be taken back through the units.
+func (g Gradients) below() bool { return g&^OutputGradients != 0 }
 
 // TrainingOptions are a Training's sizes.
 type TrainingOptions struct {
@@ -30,6 +51,10 @@ type TrainingOptions struct {
 	Threads   int
 	Gradients Gradients
 	Eps       float64 // BatchNorm's; DefaultEps where 0
+	// LabelSmoothing is the share of each label that is spread over all classes
+	// in the loss that Backward differentiates; Forward's stays the cross-entropy
+	// of the labels, so that it compares with a test's.
+	LabelSmoothing float64
 }
 
 // Training runs a network with batch statistics, forward and backward. It is
@@ -107,9 +132,9 @@ func NewTraining[T kernel.Float](net *arch.Network, family *kernel.Family[T], pa
 	}
 	t := &Training[T]{plan: *p, o: o, workers: newWorkers[T](o.Threads), statistics: NewStatistics(net)}
 	t.buffers = t.newBuffers(o.Batch, lifetimes{
-		keepY:   o.Gradients != NoGradients,
-		keepOut: o.Gradients == AllGradients,
-		masks:   o.Gradients != NoGradients,
+		keepY:   o.Gradients.below(),
+		keepOut: o.Gradients&(ConvGradients|ShortcutGradients) != 0,
+		masks:   o.Gradients.below(),
 	})
 	widest, largest := 0, 0
 	for i := range t.units {
@@ -118,7 +143,7 @@ func NewTraining[T kernel.Float](net *arch.Network, family *kernel.Family[T], pa
 		t.means, t.vars = append(t.means, make([]float64, u.OutShape.C)), append(t.vars, make([]float64, u.OutShape.C))
 		for _, w := range t.workers {
 			w.need(u.source, u.chunk, family.Lanes)
-			w.work = grow(w.work, u.forward.Workspace(u.chunk))
+			w.work = grow(w.work, u.workspace(u.chunk))
 		}
 	}
 	for _, w := range t.workers {
@@ -140,15 +165,22 @@ func NewTraining[T kernel.Float](net *arch.Network, family *kernel.Family[T], pa
 // Close ends the workers; the Training must not be used again.
 func (t *Training[T]) Close() { t.pool.close() }
 
-// Repack packs the convolutions' filters again after their weights changed.
+// Repack packs filters again after the weights changed: those of the
+// convolutions whose weight gradients are computed, as no others are trained.
 func (t *Training[T]) Repack() {
 	t.pool.run(len(t.units), t.repack)
 }
 
 func (t *Training[T]) repackUnit(_, i int) {
+	if !t.o.Gradients.weights(t.units[i].Shortcut) {
+		return
+	}
 	w := t.params.Of(i, arch.ConvWeight)
+	if w == nil {
+		return // a pool
+	}
 	t.units[i].forward.SetFilters(w)
-	if t.backward != nil && t.backward.units[i].data != nil {
+	if t.backward.units[i].data != nil {
 		t.backward.units[i].data.SetFilters(w)
 	}
 }
@@ -183,6 +215,16 @@ func (t *Training[T]) Forward(x []T, labels []int32) Loss {
 	return l
 }
 
+// which is where a chunk's maxima are noted for Backward; nil where they need
+// not be.
+func (t *Training[T]) which(i, first, images int) []uint8 {
+	if !t.o.Gradients.below() || t.backward.units[i].which == nil {
+		return nil
+	}
+	size := t.units[i].size
+	return t.backward.units[i].which[first*size:][:images*size]
+}
+
 // runForwardChunk convolves one chunk of images and takes their moments while
 // they are in the cache.
 func (t *Training[T]) runForwardChunk(worker, item int) {
@@ -193,7 +235,10 @@ func (t *Training[T]) runForwardChunk(worker, item int) {
 	t.load(w, t.buffers, t.stage, first, images, t.x, padded, u.source)
 	y := t.buffers.y[t.stage][first*u.size:][:images*u.size]
 	w.ahead = t.loadAhead(append(w.ahead[:0], y), t.buffers, t.stage, first+images, images, t.n)
-	u.forward.Run(y, padded, images, w.work, w.ahead...)
+	u.apply(y, padded, images, w.work, t.which(t.stage, first, images), w.ahead...)
+	if u.BN == "" {
+		return
+	}
 	channels := u.blocks * t.family.Lanes
 	for i := range images {
 		at := (first + i) * channels
@@ -205,6 +250,11 @@ func (t *Training[T]) runForwardChunk(worker, item int) {
 // 1983) in image order, and sets unit i's BatchNorm.
 func (t *Training[T]) finishStatistics(i int) {
 	u := &t.units[i]
+	if u.BN == "" {
+		t.setAffine(i, nil, nil)
+		return
+	}
+	bias := t.params.Of(i, arch.ConvBias)
 	channels, area, count := u.blocks*t.family.Lanes, float64(u.area), float64(t.n*u.area)
 	for c := range u.OutShape.C {
 		sum := 0.0
@@ -219,12 +269,15 @@ func (t *Training[T]) finishStatistics(i int) {
 		}
 		t.means[i][c], t.vars[i][c] = mean, m2/count
 		t.statistics.Mean[i][c] = mean
+		if bias != nil {
+			t.statistics.Mean[i][c] += float64(bias[c])
+		}
 		// A batch of a single value has no unbiased variance; it counts as its
 		// biased one, 0, rather than as NaN.
 		t.statistics.Var[i][c] = m2 / math.Max(count-1, 1)
 	}
 	t.setAffine(i, t.means[i], t.vars[i])
-	if t.backward != nil {
+	if t.o.Gradients.below() {
 		for c, mean := range t.means[i] {
 			t.backward.units[i].mean[c] = T(mean)
 		}
@@ -245,7 +298,7 @@ func (t *Training[T]) runHeadImage(worker, image int) {
 	if t.backward != nil {
 		dlogits = t.dlogits[image*classes:][:classes]
 	}
-	t.losses[image], t.correct[image] = crossEntropy(logits, int(t.labels[image]), dlogits, 1/float64(t.n))
+	t.losses[image], t.correct[image] = crossEntropy(logits, int(t.labels[image]), dlogits, 1/float64(t.n), t.o.LabelSmoothing)
 }
 
 // head averages one image's last output over its area and applies the output
@@ -271,7 +324,8 @@ func (t *Training[T]) Logits() []T { return t.logits[:t.n*t.net.Classes] }
 // BatchStatistics are the last Forward's, valid until the next.
 func (t *Training[T]) BatchStatistics() *Statistics { return t.statistics }
 
-// Gradients are the last Backward's: of the mean loss over the batch. Values
+// Gradients are the last Backward's: of the mean loss over the batch, with its
+// labels smoothed. The caller may change them until the next Backward. Values
 // of tensors whose gradient is not computed are nil.
 func (t *Training[T]) Gradients() *Params[T] {
 	if t.backward == nil {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"testing"
 
 	"bnkit/engine/arch"
@@ -25,18 +26,21 @@ func newExample[T kernel.Float](t testing.TB, name string, o arch.Options, batch
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &example[T]{net: net, params: NewParams[T](net, nil)}
-	e.params.Initialise(7)
+	return exampleOf[T](net, batch)
+}
+
+// draw makes a batch of pictures and labels.
+func (e *example[T]) draw(batch int) {
+	in := e.net.Input
 	stream := rng.NewStream(7, "pictures")
-	values := make([]float32, batch*o.Input.C*o.Input.H*o.Input.W)
+	values := make([]float32, batch*in.C*in.H*in.W)
 	stream.Normals(values, 0)
 	for _, v := range values {
 		e.pictures = append(e.pictures, T(v))
 	}
 	for i := range batch {
-		e.labels = append(e.labels, int32(rng.Bounded(rng.NewStream(7, "labels").Uint32(uint64(i)), uint32(o.Classes))))
+		e.labels = append(e.labels, int32(rng.Bounded(rng.NewStream(7, "labels").Uint32(uint64(i)), uint32(e.net.Classes))))
 	}
-	return e
 }
 
 func (e *example[T]) training(t testing.TB, family *kernel.Family[T], o TrainingOptions) *Training[T] {
@@ -61,56 +65,71 @@ func TestFiniteDifferences(t *testing.T) {
 	} {
 		t.Run(fmt.Sprint(o), func(t *testing.T) {
 			e := newExample[float64](t, "resnet-14", o, 4)
-			step := e.training(t, kernel.Generic[float64](), TrainingOptions{Threads: 2, Gradients: AllGradients})
-			loss := func() float64 {
-				step.Repack()
-				return step.Forward(e.pictures, e.labels).Mean()
-			}
-			loss()
-			step.Backward()
-			gradients := step.Gradients()
-			for i := range gradients.Tensors {
-				g := slices.Clone(gradients.Values[i])
-				norm := 0.0
-				for _, v := range g {
-					norm += v * v
-				}
-				norm = math.Sqrt(norm)
-				if norm == 0 {
-					t.Errorf("the gradient of %s is zero", gradients.Tensors[i].Name)
-					continue
-				}
-				values, start := e.params.Values[i], slices.Clone(e.params.Values[i])
-				slope := func(direction func(int) float64) float64 {
-					const h = 2e-6
-					for j := range values {
-						values[j] = start[j] + h*direction(j)
-					}
-					up := loss()
-					for j := range values {
-						values[j] = start[j] - h*direction(j)
-					}
-					down := loss()
-					copy(values, start)
-					return (up - down) / (2 * h)
-				}
-				along := slope(func(j int) float64 { return g[j] / norm })
-				if math.Abs(along-norm) > 1e-6*math.Max(norm, 0.01) {
-					t.Errorf("%s: slope along the gradient %.10g, its norm %.10g", gradients.Tensors[i].Name, along, norm)
-				}
-				for _, j := range []int{0, len(g) / 3, len(g) - 1} {
-					single := slope(func(k int) float64 {
-						if k == j {
-							return 1
-						}
-						return 0
-					})
-					if math.Abs(single-g[j]) > 1e-6*math.Max(norm, 0.01) {
-						t.Errorf("%s[%d]: slope %.10g, gradient %.10g", gradients.Tensors[i].Name, j, single, g[j])
-					}
-				}
-			}
+			checkGradients(t, e)
 		})
+	}
+}
+
+// checkGradients compares the gradients of float64 kernels with central
+// differences.
+func checkGradients(t *testing.T, e *example[float64]) {
+	t.Helper()
+	step := e.training(t, kernel.Generic[float64](), TrainingOptions{Threads: 2, Gradients: AllGradients})
+	loss := func() float64 {
+		step.Repack()
+		return step.Forward(e.pictures, e.labels).Mean()
+	}
+	loss()
+	step.Backward()
+	gradients := step.Gradients()
+	for i := range gradients.Tensors {
+		g := slices.Clone(gradients.Values[i])
+		norm := 0.0
+		for _, v := range g {
+			norm += v * v
+		}
+		norm = math.Sqrt(norm)
+		x := &gradients.Tensors[i]
+		if x.Kind == arch.ConvBias && e.net.Units[x.Unit].BN != "" {
+			// BatchNorm takes it away again.
+			if norm != 0 {
+				t.Errorf("the gradient of %s is not zero", x.Name)
+			}
+			continue
+		}
+		if norm == 0 {
+			t.Errorf("the gradient of %s is zero", gradients.Tensors[i].Name)
+			continue
+		}
+		values, start := e.params.Values[i], slices.Clone(e.params.Values[i])
+		slope := func(direction func(int) float64) float64 {
+			const h = 2e-6
+			for j := range values {
+				values[j] = start[j] + h*direction(j)
+			}
+			up := loss()
+			for j := range values {
+				values[j] = start[j] - h*direction(j)
+			}
+			down := loss()
+			copy(values, start)
+			return (up - down) / (2 * h)
+		}
+		along := slope(func(j int) float64 { return g[j] / norm })
+		if math.Abs(along-norm) > 1e-6*math.Max(norm, 0.01) {
+			t.Errorf("%s: slope along the gradient %.10g, its norm %.10g", gradients.Tensors[i].Name, along, norm)
+		}
+		for _, j := range []int{0, len(g) / 3, len(g) - 1} {
+			single := slope(func(k int) float64 {
+				if k == j {
+					return 1
+				}
+				return 0
+			})
+			if math.Abs(single-g[j]) > 1e-6*math.Max(norm, 0.01) {
+				t.Errorf("%s[%d]: slope %.10g, gradient %.10g", gradients.Tensors[i].Name, j, single, g[j])
+			}
+		}
 	}
 }
 
@@ -152,40 +171,63 @@ func TestSameBitsForAnyThreads(t *testing.T) {
 // TestGradientChoices checks that computing fewer gradients changes none, and
 // that Forward alone gives the same loss and statistics.
 func TestGradientChoices(t *testing.T) {
-	for _, shortcut := range []arch.Shortcut{arch.OptionA, arch.OptionB} {
-		e := newExample[float32](t, "resnet-14", arch.Options{Input: arch.Shape{C: 3, H: 12, W: 12}, Classes: 10, Shortcut: shortcut}, 9)
+	input := arch.Shape{C: 3, H: 16, W: 16}
+	for _, c := range []struct {
+		name string
+		o    arch.Options
+	}{
+		{"resnet-14", arch.Options{Shortcut: arch.OptionA}}, {"resnet-14", arch.Options{Shortcut: arch.OptionB}},
+		{"resnet-14", arch.Options{BNEvery: 2, NoScale: "bn"}}, {"resnet-8", arch.Options{BN: arch.NoBN}},
+		{"resnet-11-bottleneck", arch.Options{}}, {"vgg-38", arch.Options{}}, {"convnet", arch.Options{NoShift: "*"}},
+		{"resnet18", arch.Options{}},
+	} {
+		c.o.Input, c.o.Classes = input, 10
+		e := newExample[float32](t, c.name, c.o, 9)
 		all := e.training(t, kernel.Best(), TrainingOptions{Threads: 2, Gradients: AllGradients})
-		bn := e.training(t, kernel.Best(), TrainingOptions{Threads: 2, Gradients: BNGradients})
-		none := e.training(t, kernel.Best(), TrainingOptions{Threads: 2})
 		want := all.Forward(e.pictures, e.labels)
 		all.Backward()
-		if got := bn.Forward(e.pictures, e.labels); got != want {
-			t.Errorf("loss %v with γ and β's gradients, %v with all", got, want)
-		}
-		bn.Backward()
-		if got := none.Forward(e.pictures, e.labels); got != want {
-			t.Errorf("loss %v without gradients, %v with all", got, want)
-		}
-		if none.Gradients() != nil {
-			t.Error("gradients where none were asked for")
-		}
-		for i := range e.params.Tensors {
-			x := &e.params.Tensors[i]
-			got := bn.Gradients().Values[i]
-			if !arch.BN.Trains(x) {
-				if got != nil {
-					t.Errorf("a gradient of %s", x.Name)
+		for choice, keeps := range map[Gradients]func(*arch.Tensor) bool{
+			NoGradients:                     nil,
+			BNGradients:                     arch.BN.Trains,
+			OutputGradients:                 arch.Output.Trains,
+			BNGradients | OutputGradients:   arch.BNOutput.Trains,
+			BNGradients | ShortcutGradients: arch.BNShortcut.Trains,
+			ConvGradients:                   func(x *arch.Tensor) bool { return x.Kind == arch.ConvWeight || x.Kind == arch.ConvBias },
+			ShortcutGradients: func(x *arch.Tensor) bool {
+				return strings.Contains(x.Name, ".shortcut.0.") || strings.Contains(x.Name, ".downsample.0.") || strings.Contains(x.Name, "_skip.")
+			},
+		} {
+			step := e.training(t, kernel.Best(), TrainingOptions{Threads: 2, Gradients: choice})
+			for range 2 {
+				if got := step.Forward(e.pictures, e.labels); got != want {
+					t.Errorf("%s: gradients %d: loss %v, with all %v", c.name, choice, got, want)
+				}
+				if keeps != nil {
+					step.Backward()
+				}
+			}
+			for i := range e.net.Units {
+				if !slices.Equal(step.BatchStatistics().Mean[i], all.BatchStatistics().Mean[i]) ||
+					!slices.Equal(step.BatchStatistics().Var[i], all.BatchStatistics().Var[i]) {
+					t.Errorf("%s: gradients %d: other statistics of %s", c.name, choice, e.net.Units[i].BN)
+				}
+			}
+			if keeps == nil {
+				if step.Gradients() != nil {
+					t.Error("gradients where none were asked for")
 				}
 				continue
 			}
-			if !slices.Equal(got, all.Gradients().Values[i]) {
-				t.Errorf("another gradient of %s", x.Name)
-			}
-		}
-		for i := range e.net.Units {
-			if !slices.Equal(none.BatchStatistics().Mean[i], all.BatchStatistics().Mean[i]) ||
-				!slices.Equal(none.BatchStatistics().Var[i], all.BatchStatistics().Var[i]) {
-				t.Errorf("other statistics of %s", e.net.Units[i].BN)
+			for i := range e.params.Tensors {
+				x := &e.params.Tensors[i]
+				switch got := step.Gradients().Values[i]; {
+				case !keeps(x):
+					if got != nil {
+						t.Errorf("%s: gradients %d: one of %s", c.name, choice, x.Name)
+					}
+				case !slices.Equal(got, all.Gradients().Values[i]):
+					t.Errorf("%s: gradients %d: another one of %s", c.name, choice, x.Name)
+				}
 			}
 		}
 	}
@@ -194,14 +236,12 @@ func TestGradientChoices(t *testing.T) {
 // TestStepAllocatesNothing also holds for a step that packs filters again.
 func TestStepAllocatesNothing(t *testing.T) {
 	e := newExample[float32](t, "resnet-8", arch.Options{Input: arch.Shape{C: 3, H: 8, W: 8}, Classes: 10}, 16)
-	for _, g := range []Gradients{BNGradients, AllGradients} {
+	for _, g := range []Gradients{BNGradients, AllGradients, OutputGradients, BNGradients | ShortcutGradients} {
 		step := e.training(t, kernel.Best(), TrainingOptions{Threads: 2, Gradients: g})
 		if n := testing.AllocsPerRun(5, func() {
 			step.Forward(e.pictures, e.labels)
 			step.Backward()
-			if g == AllGradients {
-				step.Repack()
-			}
+			step.Repack()
 		}); n != 0 {
 			t.Errorf("%v allocations in a step with gradients %d", n, g)
 		}

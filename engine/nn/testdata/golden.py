@@ -1,7 +1,7 @@
 #!/usr/bin/python3
-"""Golden values of one training step of ResNet-8 by PyTorch, in float64.
+"""Golden values of one training step of a network by PyTorch, in float64.
 
-usage: golden.py OUT.safetensors
+usage: golden.py resnet8|imagenet|plain OUT.safetensors
 
 Weights, pictures and labels come from a hash that golden_test.go computes
 too, so the file holds results only: logits, loss and the gradient of every
@@ -10,6 +10,7 @@ import json, struct, sys, zlib
 import numpy as np, torch, torch.nn as nn, torch.nn.functional as F
 
 BATCH, CLASSES = 8, 10
+SIZES = {"resnet8": (3, 32), "imagenet": (3, 64), "plain": (1, 28)}
 
 
 def uniform(name, n):
@@ -54,10 +55,65 @@ class ResNet8(nn.Module):
         return s.fc(s.blocks(F.relu(s.bn(s.conv(x)))).mean((2, 3)))
 
 
-net = ResNet8().double()
+class Bottleneck(nn.Module):
+    """torchvision's, stride in the 3x3 convolution."""
+
+    def __init__(s, i, narrow, wide, stride):
+        super().__init__()
+        s.conv1 = nn.Conv2d(i, narrow, 1, bias=False); s.bn1 = nn.BatchNorm2d(narrow)
+        s.conv2 = nn.Conv2d(narrow, narrow, 3, stride, 1, bias=False); s.bn2 = nn.BatchNorm2d(narrow)
+        s.conv3 = nn.Conv2d(narrow, wide, 1, bias=False); s.bn3 = nn.BatchNorm2d(wide)
+        s.downsample = nn.Sequential()
+        if stride != 1 or i != wide:
+            s.downsample = nn.Sequential(nn.Conv2d(i, wide, 1, stride, bias=False), nn.BatchNorm2d(wide))
+
+    def forward(s, x):
+        y = F.relu(s.bn2(s.conv2(F.relu(s.bn1(s.conv1(x))))))
+        return F.relu(s.bn3(s.conv3(y)) + s.downsample(x))
+
+
+class ImageNet(nn.Module):
+    """An ImageNet ResNet of three narrow bottlenecks."""
+
+    def __init__(s):
+        super().__init__()
+        s.conv1 = nn.Conv2d(3, 8, 7, 2, 3, bias=False); s.bn1 = nn.BatchNorm2d(8)
+        s.maxpool = nn.MaxPool2d(3, 2, 1)
+        s.layer1 = nn.Sequential(Bottleneck(8, 4, 16, 1), Bottleneck(16, 4, 16, 1))
+        s.layer2 = nn.Sequential(Bottleneck(16, 8, 32, 2))
+        s.fc = nn.Linear(32, CLASSES)
+
+    def forward(s, x):
+        return s.fc(s.layer2(s.layer1(s.maxpool(F.relu(s.bn1(s.conv1(x)))))).mean((2, 3)))
+
+
+class Conv(nn.Module):
+    def __init__(s, i, o):
+        super().__init__()
+        s.conv = nn.Conv2d(i, o, 3, padding=1)
+
+    def forward(s, x):
+        return F.relu(s.conv(x))
+
+
+class Plain(nn.Module):
+    """convnet without BatchNorm."""
+
+    def __init__(s):
+        super().__init__()
+        s.layers = nn.Sequential(Conv(1, 16), nn.MaxPool2d(2), Conv(16, 32), nn.MaxPool2d(2), Conv(32, 64))
+        s.fc = nn.Linear(64, CLASSES)
+
+    def forward(s, x):
+        return s.fc(s.layers(x).mean((2, 3)))
+
+
+channels, size = SIZES[sys.argv[1]]
+net = {"resnet8": ResNet8, "imagenet": ImageNet, "plain": Plain}[sys.argv[1]]().double()
 for name, p in net.named_parameters():
     p.data = torch.from_numpy(value(name, p.shape).astype(np.float64))
-x = torch.from_numpy((4 * uniform("pictures", BATCH * 3 * 32 * 32) - 2).reshape(BATCH, 3, 32, 32).astype(np.float64))
+x = 4 * uniform("pictures", BATCH * channels * size * size) - 2
+x = torch.from_numpy(x.reshape(BATCH, channels, size, size).astype(np.float64))
 labels = torch.arange(BATCH) * 3 % CLASSES
 logits = net(x)
 loss = F.cross_entropy(logits, labels)
@@ -71,6 +127,6 @@ for name, t in results.items():
     data += raw
 head = json.dumps(header).encode()
 head += b" " * (-len(head) % 8)
-with open(sys.argv[1], "wb") as f:
+with open(sys.argv[2], "wb") as f:
     f.write(struct.pack("<Q", len(head)) + head + data)
 print("loss", loss.item())

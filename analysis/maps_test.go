@@ -1,0 +1,84 @@
+package analysis
+
+import (
+	"context"
+	"errors"
+	"math"
+	"slices"
+	"testing"
+
+	"bnkit/engine"
+	"bnkit/engine/arch"
+)
+
+// TestFeatureMapsOf compares every layer's maps of a picture with float64
+// loops.
+func TestFeatureMapsOf(t *testing.T) {
+	data := tiny(64, 24)
+	m := trained(t, data, false)
+	evaluator, err := m.Evaluator(data, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer evaluator.Close()
+	stats, err := evaluator.Reestimate(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	const image = 5
+	for i, z := range forward(m, stats, data) {
+		u := &m.Network.Units[i]
+		maps, err := FeatureMapsOf(context.Background(), m, data, u.BN, image, 1)
+		if !u.ReLU {
+			var bad *OptionError
+			if !errors.As(err, &bad) {
+				t.Errorf("%s: feature maps without a ReLU: %v", u.BN, err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if maps.Channels != u.OutShape.C || maps.Height != u.OutShape.H || maps.Width != u.OutShape.W ||
+			maps.Class != data.Classes[image%4] || !slices.Equal(maps.Picture, data.Test.Image(image)) {
+			t.Errorf("%s: %+v", u.BN, maps)
+		}
+		z = z[image*len(maps.Values):][:len(maps.Values)]
+		for at, got := range maps.Values {
+			if want := max(z[at], 0); math.Abs(float64(got)-want) > 1e-4*(1+want) {
+				t.Fatalf("%s: %v at %d, want %v", u.BN, got, at, want)
+			}
+		}
+	}
+	for _, wrong := range []struct {
+		layer string
+		image int
+	}{{"nowhere", 0}, {"", 0}, {"conv", -1}, {"conv", 24}} {
+		var bad *OptionError
+		if _, err := FeatureMapsOf(context.Background(), m, data, wrong.layer, wrong.image, 1); !errors.As(err, &bad) {
+			t.Errorf("%+v: %v", wrong, err)
+		}
+	}
+}
+
+// TestFiltersOf finds a layer by both of its names.
+func TestFiltersOf(t *testing.T) {
+	m := trained(t, tiny(64, 32), false)
+	again, err := engine.LoadModel(m.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range m.Network.Units {
+		u := &m.Network.Units[i]
+		for _, name := range []string{u.Name, u.BN} {
+			f, err := FiltersOf(m, name)
+			if err != nil || f.Layer != u.Name || f.Out*f.In*f.Size*f.Size != len(f.Values) || !slices.Equal(f.Values, again.Params.Of(i, arch.ConvWeight)) {
+				t.Errorf("%s: %+v, %v", name, f, err)
+			}
+		}
+	}
+	var bad *OptionError
+	if _, err := FiltersOf(m, "conv3"); !errors.As(err, &bad) {
+		t.Errorf("an unknown layer: %v", err)
+	}
+}

@@ -1,0 +1,66 @@
+package analysis
+
+import (
+	"context"
+	"encoding/json"
+	"math"
+	"reflect"
+	"strings"
+	"testing"
+
+	"bnkit/engine/arch"
+)
+
+// TestJSON writes and reads reports: with everything, of a checkpoint alone,
+// and of a network whose numbers overflow.
+func TestJSON(t *testing.T) {
+	data := tiny(64, 32)
+	m := trained(t, data, true)
+	options := Options{Threads: 2, GradientBatches: 1, Thresholds: []float64{0.01}}
+	whole, err := Run(context.Background(), m, data, options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	described, err := Describe(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	for i := range m.Network.Units {
+		for c := range m.Params.Of(i, arch.Gamma) {
+			m.Params.Of(i, arch.Gamma)[c] = math.MaxFloat32
+		}
+	}
+	overflowing, err := Run(context.Background(), m, data, options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if loss := overflowing.Sweep[0].TestLoss; loss != nil {
+		t.Errorf("a loss of %v", *loss)
+	}
+	if overflowing.Total.Gradient != nil {
+		t.Errorf("gradients of %+v", *overflowing.Total.Gradient)
+	}
+
+	for name, r := range map[string]*Report{"whole": whole, "described": described, "overflowing": overflowing} {
+		b, err := json.Marshal(r)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if strings.Contains(string(b), "null") {
+			t.Errorf("%s: what is missing is written as null: %s", name, b)
+		}
+		var again Report
+		if err := json.Unmarshal(b, &again); err != nil {
+			t.Errorf("%s: %v", name, err)
+		} else if !reflect.DeepEqual(&again, r) {
+			t.Errorf("%s: read back as %+v", name, again)
+		}
+		for _, key := range []string{"sparsity", "gradient", "sweep", "stored_statistics", "accuracy"} {
+			if has := strings.Contains(string(b), `"`+key); has != (name != "described") && !(name == "overflowing" && key == "gradient") {
+				t.Errorf("%s: %q is there: %v", name, key, has)
+			}
+		}
+	}
+}

@@ -1,0 +1,160 @@
+package analysis
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"bnkit/checkpoint"
+	"bnkit/engine"
+	"bnkit/engine/arch"
+)
+
+// Summary is what a run directory tells of its run without measuring anything.
+// What is not known yet is missing (nil).
+type Summary struct {
+	Dir    string        `json:"dir"`
+	Config engine.Config `json:"config"`
+	Epochs int           `json:"epochs"` // done; Config.Epochs are to be done
+
+	Model  *ModelSummary `json:"model,omitempty"`  // missing without a checkpoint
+	Result *Result       `json:"result,omitempty"` // missing before the first epoch's end
+}
+
+// ModelSummary is what a run's checkpoint tells.
+type ModelSummary struct {
+	Data         string `json:"data"`          // data set's name
+	Depth        int    `json:"depth"`         // layers with weights from input to output, shortcuts not counted
+	Width        int    `json:"width"`         // channels of the first convolution
+	Parameters   int    `json:"parameters"`    // of the network
+	BNParameters int    `json:"bn_parameters"` // γ and β among them
+	Trained      int    `json:"trained"`       // of the parameters
+	FileBytes    int64  `json:"file_bytes"`    // the checkpoint's size
+}
+
+// Result is where a run has come to. Accuracies and GammaNearZero are shares
+// from 0 to 1, taken as engine.EpochMetrics says.
+type Result struct {
+	TestAccuracy      float64  `json:"test_accuracy"`
+	TestLoss          *float64 `json:"test_loss,omitempty"` // mean cross-entropy, nats; missing where it is not finite
+	TestExamples      int      `json:"test_examples"`
+	TestStatistics    string   `json:"test_statistics"` // BatchNorm's
+	TrainAccuracy     float64  `json:"train_accuracy"`
+	GeneralisationGap float64  `json:"generalisation_gap"`          // TrainAccuracy - TestAccuracy
+	GammaNearZero     *float64 `json:"gamma_near_zero,omitempty"`   // share of all γ with |γ| < 0.01; missing where there is no γ
+	Seconds           float64  `json:"seconds"`                     // training and testing, all epochs
+	ImagesPerSecond   *float64 `json:"images_per_second,omitempty"` // of the training steps, all epochs
+}
+
+// NoRunError says that a path is no run directory.
+type NoRunError struct{ Dir, Reason string }
+
+func (e *NoRunError) Error() string {
+	return fmt.Sprintf("%s is no run: %s; name a folder that bnkit train made", e.Dir, e.Reason)
+}
+
+// Summarise reads a run directory: its summary, and its metrics. The error is a
+// *NoRunError where there is none, and otherwise says which of its files cannot
+// be used.
+func Summarise(dir string) (*Summary, []engine.EpochMetrics, error) {
+	if info, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, &NoRunError{dir, "it does not exist"}
+	} else if err != nil {
+		return nil, nil, err
+	} else if !info.IsDir() {
+		return nil, nil, &NoRunError{dir, "it is a file"}
+	}
+	s := &Summary{Dir: dir}
+	var err error
+	if s.Config, err = engine.ReadConfig(filepath.Join(dir, engine.ConfigFile)); errors.Is(err, engine.ErrNoRun) {
+		return nil, nil, &NoRunError{dir, "it has no " + engine.ConfigFile}
+	} else if err != nil {
+		return nil, nil, err
+	}
+	epochs, err := engine.ReadMetrics(filepath.Join(dir, engine.MetricsFile))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, err
+	}
+	s.Epochs, s.Result = len(epochs), resultOf(epochs)
+	s.Model, err = summariseModel(filepath.Join(dir, engine.CheckpointFile))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, err
+	}
+	return s, epochs, nil
+}
+
+// summariseModel reads a checkpoint's header.
+func summariseModel(path string) (*ModelSummary, error) {
+	info, err := checkpoint.ReadInfo(path)
+	if err != nil {
+		return nil, err
+	}
+	h := &info.Header
+	net, err := engine.HeaderNetwork(h)
+	if err != nil {
+		return nil, &engine.ModelError{Path: path, Reason: err.Error()}
+	}
+	m := &ModelSummary{Data: h.Data.Name, Depth: depth(net), Width: net.Units[0].OutShape.C, FileBytes: info.FileSize}
+	m.Parameters = arch.All.Parameters(net)
+	m.BNParameters = arch.BN.Parameters(net)
+	for _, section := range info.Sections {
+		if section.Name == checkpoint.SectionStats {
+			continue
+		}
+		for _, t := range section.Tensors {
+			n := 1
+			for _, d := range t.Shape {
+				n *= d
+			}
+			m.Trained += n
+		}
+	}
+	return m, nil
+}
+
+// depth counts the convolutions on the way from the picture to the output
+// layer, and that layer.
+func depth(net *arch.Network) int {
+	convolution := make([]bool, len(net.Units)+1)
+	for _, t := range net.Tensors() {
+		convolution[t.Unit] = convolution[t.Unit] || t.Kind == arch.ConvWeight
+	}
+	n := 1
+	for unit := len(net.Units) - 1; unit != arch.Picture; unit = net.Units[unit].In {
+		if convolution[unit] {
+			n++
+		}
+	}
+	return n
+}
+
+// resultOf is what the epochs come to; nil without any.
+func resultOf(epochs []engine.EpochMetrics) *Result {
+	if len(epochs) == 0 {
+		return nil
+	}
+	last := &epochs[len(epochs)-1]
+	r := &Result{
+		TestAccuracy: last.TestAccuracy, TestExamples: last.TestExamples, TestStatistics: last.TestStatistics,
+		TrainAccuracy: last.TrainAccuracy, GeneralisationGap: last.GeneralisationGap,
+	}
+	if finite(last.TestLoss) {
+		r.TestLoss = &last.TestLoss
+	}
+	if finite(last.GammaNearZero) {
+		r.GammaNearZero = &last.GammaNearZero
+	}
+	var images, seconds float64 // of training steps
+	for i := range epochs {
+		e := &epochs[i]
+		r.Seconds += e.Seconds
+		images += float64(e.TrainExamples)
+		seconds += float64(e.TrainExamples) / e.ImagesPerSecond
+	}
+	if rate := images / seconds; finite(rate) && rate > 0 {
+		r.ImagesPerSecond = &rate
+	}
+	return r
+}

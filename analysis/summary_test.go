@@ -1,0 +1,122 @@
+package analysis
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"bnkit/checkpoint"
+	"bnkit/engine"
+	"bnkit/engine/arch"
+)
+
+// TestSummarise reads a run: whole, before its first epoch, and with a broken
+// file.
+func TestSummarise(t *testing.T) {
+	data := tiny(64, 32)
+	cfg := engine.DefaultConfig()
+	cfg.Arch, cfg.Epochs, cfg.Batch, cfg.LRDrops = "resnet-8", 3, 16, []int{2}
+	dir := filepath.Join(t.TempDir(), "run")
+	if _, err := engine.Train(context.Background(), cfg, data, engine.TrainOptions{Dir: dir, Threads: 2}); err != nil {
+		t.Fatal(err)
+	}
+	s, epochs, err := Summarise(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(filepath.Join(dir, engine.CheckpointFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// ResNet-8: BatchNorms of 3×16, 3×32 and 3×64 channels.
+	m := s.Model
+	if m == nil || m.Data != "sample" || m.Depth != 8 || m.Width != 16 || m.BNParameters != 2*3*(16+32+64) || m.Trained != m.BNParameters || m.FileBytes != info.Size() {
+		t.Errorf("model %+v", m)
+	}
+	if len(epochs) != 3 || s.Epochs != 3 || s.Config.Arch != "resnet-8" || s.Result == nil {
+		t.Fatalf("%d epochs, %+v", len(epochs), s)
+	}
+	last, r := epochs[2], s.Result
+	if r.TestAccuracy != last.TestAccuracy || *r.TestLoss != last.TestLoss || r.TestExamples != 32 || r.TestStatistics != "running" ||
+		r.TrainAccuracy != last.TrainAccuracy || r.GeneralisationGap != last.TrainAccuracy-last.TestAccuracy || *r.GammaNearZero != last.GammaNearZero {
+		t.Errorf("result %+v of %+v", r, last)
+	}
+	if want := epochs[0].Seconds + epochs[1].Seconds + epochs[2].Seconds; r.Seconds != want {
+		t.Errorf("%v seconds, want %v", r.Seconds, want)
+	}
+
+	if err := os.Remove(filepath.Join(dir, engine.CheckpointFile)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(dir, engine.MetricsFile)); err != nil {
+		t.Fatal(err)
+	}
+	s, epochs, err = Summarise(dir)
+	if err != nil || s.Model != nil || s.Result != nil || s.Epochs != 0 || epochs != nil {
+		t.Errorf("a run that has not begun: %+v, %v, %v", s, epochs, err)
+	}
+	if b, err := json.Marshal(s); err != nil || strings.Contains(string(b), "model") || strings.Contains(string(b), "result") {
+		t.Errorf("what is missing is in %s, %v", b, err)
+	}
+
+	for name, contents := range map[string]string{engine.CheckpointFile: "no checkpoint", engine.MetricsFile: "{\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(contents), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := Summarise(dir); err == nil || !strings.Contains(err.Error(), name) || errors.Is(err, checkpoint.ErrCorrupt) != (name == engine.CheckpointFile) {
+			t.Errorf("a broken %s: %v", name, err)
+		}
+		if err := os.Remove(filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestTrained trains everything: all parameters are counted, no statistics.
+func TestTrained(t *testing.T) {
+	cfg := engine.DefaultConfig()
+	cfg.Arch, cfg.Epochs, cfg.Batch, cfg.LRDrops, cfg.Trainable, cfg.WithStats = "resnet-8", 1, 16, nil, string(arch.All), true
+	dir := filepath.Join(t.TempDir(), "run")
+	if _, err := engine.Train(context.Background(), cfg, tiny(64, 32), engine.TrainOptions{Dir: dir, Threads: 2}); err != nil {
+		t.Fatal(err)
+	}
+	s, _, err := Summarise(dir)
+	if err != nil || s.Model.Trained != s.Model.Parameters || s.Model.Parameters <= s.Model.BNParameters {
+		t.Errorf("%+v, %v", s.Model, err)
+	}
+}
+
+// TestDepth counts what networks are named after.
+func TestDepth(t *testing.T) {
+	for name, want := range map[string]int{"resnet-8": 8, "resnet-14": 14, "resnet-110": 110, "wrn-14-4": 14} {
+		for _, shortcut := range []arch.Shortcut{arch.OptionA, arch.OptionB} {
+			net, err := arch.Build(name, arch.Options{Input: arch.Shape{C: 3, H: 32, W: 32}, Classes: 10, Shortcut: shortcut})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := depth(net); got != want {
+				t.Errorf("%s, shortcut %s: depth %d", name, shortcut, got)
+			}
+		}
+	}
+}
+
+// TestResult checks what is averaged over epochs, and what is missing.
+func TestResult(t *testing.T) {
+	r := resultOf([]engine.EpochMetrics{
+		{Epoch: 1, TrainExamples: 100, ImagesPerSecond: 50, Seconds: 3},
+		{Epoch: 2, TrainExamples: 100, ImagesPerSecond: 25, Seconds: 5, TestLoss: math.NaN()},
+	})
+	// 200 pictures in 2 and 4 seconds.
+	if r.ImagesPerSecond == nil || math.Abs(*r.ImagesPerSecond-200.0/6) > 1e-12 || r.Seconds != 8 || r.TestLoss != nil {
+		t.Errorf("%+v", r)
+	}
+	if r := resultOf([]engine.EpochMetrics{{Epoch: 1, TrainExamples: 100}}); r.ImagesPerSecond != nil {
+		t.Errorf("a speed of %v", *r.ImagesPerSecond)
+	}
+}

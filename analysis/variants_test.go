@@ -1,0 +1,97 @@
+package analysis
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"bnkit/engine"
+	"bnkit/engine/arch"
+	"bnkit/engine/dataset"
+)
+
+// variant trains a network that lacks some of ResNet-8's BatchNorms.
+func variant(t *testing.T, data *dataset.Data, change func(*engine.Config)) *engine.Model {
+	t.Helper()
+	cfg := engine.DefaultConfig()
+	cfg.Arch, cfg.Epochs, cfg.Batch, cfg.LRDrops = "resnet-8", 1, 16, nil
+	change(&cfg)
+	r, err := engine.Train(context.Background(), cfg, data, engine.TrainOptions{Dir: filepath.Join(t.TempDir(), "run"), Threads: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := engine.LoadModel(r.Checkpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// TestFewerBatchNorms: each BatchNorm that is left has its own layer, and its
+// own ReLU's sparsity and gradients.
+func TestFewerBatchNorms(t *testing.T) {
+	data := tiny(64, 32)
+	m := variant(t, data, func(c *engine.Config) { c.BNEvery = 2 })
+	// relu(β) everywhere: off.
+	off := -1
+	for i := range m.Network.Units {
+		if m.Network.Units[i].BN == "blocks.2.bn1" {
+			off = i
+		}
+	}
+	clear(m.Params.Of(off, arch.Gamma))
+	for c := range m.Params.Of(off, arch.Beta) {
+		m.Params.Of(off, arch.Beta)[c] = -1
+	}
+	r, err := Run(context.Background(), m, data, Options{Threads: 2, GradientBatches: 1, Thresholds: []float64{0.01}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, l := range r.Layers {
+		names = append(names, l.Name)
+		if (l.Sparsity != nil) == strings.Contains(l.Name, "shortcut") || l.Gradient == nil {
+			t.Errorf("%s: sparsity %v, gradient %v", l.Name, l.Sparsity, l.Gradient)
+		}
+		if s := l.Sparsity; s != nil && (s.Zero == 1) != (l.Name == "blocks.2.bn1") {
+			t.Errorf("%s: share %v of zeros", l.Name, s.Zero)
+		}
+		// No gradient passes a ReLU that is off.
+		if (l.Gradient.Gamma == 0) != (l.Name == "blocks.2.bn1") {
+			t.Errorf("%s: gradient of γ %v", l.Name, l.Gradient.Gamma)
+		}
+	}
+	if got := strings.Join(names, " "); got != "bn blocks.0.bn1 blocks.1.bn1 blocks.1.shortcut.1 blocks.2.bn1 blocks.2.shortcut.1" {
+		t.Errorf("layers %s", got)
+	}
+	// Every ReLU counts, whatever stands before it.
+	channels := 0
+	for _, u := range m.Network.Units {
+		if u.ReLU {
+			channels += u.OutShape.C
+		}
+	}
+	if r.Total.Sparsity.Channels != channels {
+		t.Errorf("%d channels of ReLUs, want %d", r.Total.Sparsity.Channels, channels)
+	}
+}
+
+func TestNothingToAnalyze(t *testing.T) {
+	data := tiny(64, 32)
+	for says, change := range map[string]func(*engine.Config){
+		"no BatchNorm":   func(c *engine.Config) { c.BN, c.Trainable, c.LR = arch.NoBN, "all", 0.01 },
+		"of bn is fixed": func(c *engine.Config) { c.NoScale = "bn" },
+		"blocks.0.bn2":   func(c *engine.Config) { c.NoShift = "*.0.bn2" },
+	} {
+		m := variant(t, data, change)
+		var e *engine.ModelError
+		if _, err := Run(context.Background(), m, data, Options{}); !errors.As(err, &e) || !strings.Contains(e.Reason, says) {
+			t.Errorf("%v, want a *ModelError saying %q", err, says)
+		}
+		if r, err := Describe(m); r != nil || !errors.As(err, &e) {
+			t.Errorf("described: %v, %v", r, err)
+		}
+	}
+}

@@ -1,0 +1,95 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"image"
+	"image/color"
+	"image/png"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// writePictures makes an image folder of 3 classes, told apart by colour, in pictures
+// of different sizes.
+func writePictures(t *testing.T) string {
+	t.Helper()
+	root := t.TempDir()
+	for split, n := range map[string]int{"train": 12, "val": 5} {
+		for class := range 3 {
+			dir := filepath.Join(root, split, fmt.Sprint("class", class))
+			if err := os.MkdirAll(dir, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			for i := range n {
+				m := image.NewRGBA(image.Rect(0, 0, 10+i, 24-i))
+				for p := range m.Bounds().Dx() * m.Bounds().Dy() {
+					c := color.RGBA{uint8(p * 7 % 60), uint8(p * 11 % 60), uint8(p * 13 % 60), 255}
+					switch class {
+					case 0:
+						c.R += 180
+					case 1:
+						c.G += 180
+					}
+					m.SetRGBA(p%m.Bounds().Dx(), p/m.Bounds().Dx(), c)
+				}
+				f, err := os.Create(filepath.Join(dir, fmt.Sprint(i, ".png")))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := errors.Join(png.Encode(f, m), f.Close()); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	return root
+}
+
+// TestImageFolderCommands trains on a folder and takes its checkpoint through the other
+// commands.
+func TestImageFolderCommands(t *testing.T) {
+	inDirectory(t)
+	root := writePictures(t)
+	train := []string{"train", "--data", root, "--arch", "resnet-8", "--batch", "8", "--epochs", "2", "--lr-drops", "1", "--json", "-q", "--out", "r"}
+	if code, _, err := bnkit(t, train...); code != 2 || !strings.Contains(err, "image_size") {
+		t.Errorf("without a size: exit code %d, %s", code, err)
+	}
+	out := ok(t, append(train, "--image-size", "16", "--validation", "6", "--random-labels", "--normalise", "pixel", "--brightness", "0.1")...)
+	var row struct {
+		Accuracy *float64 `json:"validation_accuracy"`
+		Examples int      `json:"validation_examples"`
+		Train    int      `json:"train_examples"`
+		Test     int      `json:"test_examples"`
+	}
+	line, _, _ := strings.Cut(out, "\n")
+	if err := json.Unmarshal([]byte(line), &row); err != nil || row.Accuracy == nil || row.Examples != 6 || row.Train != 24 || row.Test != 15 {
+		t.Errorf("%s: %v", line, err)
+	}
+	text := ok(t, "inspect", "r/ckpt.bnz")
+	for _, want := range []string{"image-folder", "all training pictures, 6 held out, random labels, brought to 16×16 (random-resized)", "mean picture of 768 pixels"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("inspect does not say %q:\n%s", want, text)
+		}
+	}
+	if text := ok(t, "eval", "r/ckpt.bnz", "--data-dir", root, "-q"); !strings.Contains(text, "15 pictures") {
+		t.Errorf("eval: %s", text)
+	}
+	if maps := ok(t, "plot", "r/ckpt.bnz", "--feature-maps", "conv", "--image", "7", "--data-dir", root, "--out", "layers", "-q"); maps != filepath.Join("layers", "feature_maps.png")+"\n" {
+		t.Errorf("plot: %s", maps)
+	}
+	if code, _, err := bnkit(t, "train", "--resume", "--out", "r", "--epochs", "3"); code != 2 || !strings.Contains(err, "--data") {
+		t.Errorf("resume without the folder: exit code %d, %s", code, err)
+	}
+	ok(t, "train", "--resume", "--out", "r", "--epochs", "3", "--data", root, "-q")
+	broken := filepath.Join(root, "train", "class1", "3.png")
+	if err := os.WriteFile(broken, []byte("no picture"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, err := bnkit(t, append(train, "--image-size", "16", "--force")...); code != 3 || !strings.Contains(err, broken) {
+		t.Errorf("a broken picture: exit code %d, %s", code, err)
+	}
+}

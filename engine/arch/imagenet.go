@@ -1,0 +1,129 @@
+package arch
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Stem is how an ImageNet ResNet begins.
+type Stem string
+
+// The stems of ImageNet ResNets.
+const (
+	ImageNetStem Stem = "imagenet" // 7×7 convolution of stride 2, max pool 3×3 of stride 2
+	CIFARStem    Stem = "cifar"    // 3×3 convolution of stride 1, for small pictures
+)
+
+// imageNetResNet is a ResNet of He et al. 2015, section 4.1.
+type imageNetResNet struct {
+	name       string
+	blocks     [4]int // a stage
+	bottleneck bool
+}
+
+// imageNetResNets are torchvision's, and the 200 layers of He et al. 2016
+// ("Identity Mappings"), post-activation as in open_lth. Depth counts
+// convolutions and the output layer, shortcuts left out.
+var imageNetResNets = []imageNetResNet{
+	{"resnet18", [4]int{2, 2, 2, 2}, false},
+	{"resnet34", [4]int{3, 4, 6, 3}, false},
+	{"resnet50", [4]int{3, 4, 6, 3}, true},
+	{"resnet101", [4]int{3, 4, 23, 3}, true},
+	{"resnet152", [4]int{3, 8, 36, 3}, true},
+	{"resnet200", [4]int{3, 24, 36, 3}, true},
+}
+
+func findImageNetResNet(name string) *imageNetResNet {
+	i := slices.IndexFunc(imageNetResNets, func(r imageNetResNet) bool { return r.name == name })
+	if i < 0 {
+		return nil
+	}
+	return &imageNetResNets[i]
+}
+
+// imageNetHint tells who asked for a CIFAR ResNet of this depth of the ImageNet one.
+func imageNetHint(depth string) string {
+	if r := findImageNetResNet("resnet" + depth); r != nil {
+		return fmt.Sprintf("; %s, without a hyphen, is the ImageNet network", r.name)
+	}
+	return ""
+}
+
+// build appends the network, four stages of blocks 64, 128, 256 and 512
+// channels wide, four times that where a bottleneck ends. Stride 2 is in the
+// 3×3 convolution, as in torchvision, whose tensor names these are.
+func (r *imageNetResNet) build(n *Network, stem Stem) {
+	first := Unit{Name: "conv1", BN: "bn1", In: Picture, Add: None, ReLU: true, Kernel: 7, Stride: 2, Pad: 3}
+	if stem == CIFARStem {
+		first.Kernel, first.Stride, first.Pad = 3, 1, 1
+	}
+	last := n.add(first, 64)
+	if stem != CIFARStem {
+		last = n.addPool("maxpool", MaxPool, last, 3, 2, 1)
+	}
+	for stage, blocks := range r.blocks {
+		for i := range blocks {
+			stride := 1
+			if stage > 0 && i == 0 {
+				stride = 2
+			}
+			prefix := fmt.Sprintf("layer%d.%d", stage+1, i)
+			if r.bottleneck {
+				last = n.addBottleneck(prefix, "downsample", last, 64<<stage, 256<<stage, stride)
+			} else {
+				last = n.addBasicBlock(prefix, "downsample", last, 64<<stage, stride)
+			}
+		}
+	}
+}
+
+// addBottleneck appends a block of 1×1, 3×3 and 1×1 convolutions with their
+// BatchNorms, the residual and ReLU, and returns the index of the unit that
+// ends the block. Where the shape changes, the residual is a 1×1 convolution
+// with a BatchNorm.
+func (n *Network) addBottleneck(prefix, shortcut string, in, narrow, wide, stride int) int {
+	unit := func(i, in, kernel, stride, channels int) int {
+		return n.add(Unit{Name: fmt.Sprintf("%s.conv%d", prefix, i), BN: fmt.Sprintf("%s.bn%d", prefix, i), In: in, Add: None, ReLU: true,
+			Kernel: kernel, Stride: stride, Pad: kernel / 2}, channels)
+	}
+	residual := in
+	x := unit(1, in, 1, 1, narrow)
+	x = unit(2, x, 3, stride, narrow)
+	if stride != 1 || n.Units[in].OutShape.C != wide {
+		residual = n.addProjection(prefix+"."+shortcut, in, stride, wide)
+	}
+	x = unit(3, x, 1, 1, wide)
+	n.Units[x].Add = residual
+	return x
+}
+
+// buildBottleneck appends the network of Paul's report on BatchNorm-only
+// training, a CIFAR ResNet of depth 9n+2 that the Keras Idiomatic Programmer
+// gives: three stages of n bottlenecks, 16→64, 64→128 and 128→256 channels
+// wide, whose convolutions have biases and whose shortcuts no BatchNorm, and
+// another BatchNorm and ReLU at the end. Strided 3×3 convolutions are padded
+// by one pixel on each side here, on the far sides only in Keras.
+func buildBottleneck(n *Network, blocks int) {
+	last := n.add(Unit{Name: "conv", BN: "bn", In: Picture, Add: None, ReLU: true, Kernel: 3, Stride: 1, Pad: 1}, 16)
+	block := 0
+	for _, stage := range []struct{ narrow, wide, stride int }{{16, 64, 1}, {64, 128, 2}, {128, 256, 2}} {
+		for i := range blocks {
+			stride := 1
+			if i == 0 {
+				stride = stage.stride
+			}
+			last = n.addBottleneck(fmt.Sprintf("blocks.%d", block), "shortcut", last, stage.narrow, stage.wide, stride)
+			block++
+		}
+	}
+	for i := range n.Units {
+		u := &n.Units[i]
+		u.Bias = true
+		if strings.HasSuffix(u.BN, ".shortcut.1") {
+			u.BN = ""
+		}
+	}
+	last = n.addPool("last", AveragePool, last, 1, 1, 0)
+	n.Units[last].BN, n.Units[last].ReLU = "last_bn", true
+}

@@ -1,0 +1,108 @@
+package arch
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestPlainVGGs compares VGGs without BatchNorm with torchvision's, whose
+// three linear layers have so many parameters more.
+func TestPlainVGGs(t *testing.T) {
+	const classifier = 123_642_856
+	for name, want := range map[string]int{"vgg-11": 132_863_336, "vgg-13": 133_047_848, "vgg-16": 138_357_544, "vgg-19": 143_667_240} {
+		o := cifar
+		o.BN = NoBN
+		n, err := Build(name, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := All.Parameters(n); got != want-classifier+5_130 {
+			t.Errorf("%s: %d parameters, want %d", name, got, want-classifier+5_130)
+		}
+		if got := BN.Parameters(n); got != 0 {
+			t.Errorf("%s: %d BN parameters", name, got)
+		}
+	}
+}
+
+// TestVariants checks which BatchNorms are left, with γ and with β.
+func TestVariants(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		change func(*Options)
+		bns    string // left, "-" for one without γ, "_" for one without β
+	}{
+		{"resnet-8", func(*Options) {}, "bn blocks.0.bn1 blocks.0.bn2 blocks.1.bn1 blocks.1.shortcut.1 blocks.1.bn2 blocks.2.bn1 blocks.2.shortcut.1 blocks.2.bn2"},
+		{"resnet-8", func(o *Options) { o.BNEvery = 1 }, "bn blocks.0.bn1 blocks.0.bn2 blocks.1.bn1 blocks.1.shortcut.1 blocks.1.bn2 blocks.2.bn1 blocks.2.shortcut.1 blocks.2.bn2"},
+		// Half of a ResNet's BatchNorms, as in the YABA report.
+		{"resnet-8", func(o *Options) { o.BNEvery = 2 }, "bn blocks.0.bn1 blocks.1.bn1 blocks.1.shortcut.1 blocks.2.bn1 blocks.2.shortcut.1"},
+		{"resnet-8", func(o *Options) { o.BNEvery, o.Shortcut = 5, OptionA }, "bn blocks.0.bn1 blocks.2.bn2"},
+		{"vgg-11", func(o *Options) { o.BNEvery = 3 }, "layers.0.bn layers.2.bn layers.7.bn layers.11.bn"},
+		{"resnet-8", func(o *Options) { o.BN = NoBN }, ""},
+		{"convnet", func(o *Options) { o.NoScale, o.NoShift = "*", "layers.2.*,layers.0.bn" }, "layers.0.bn-_ layers.2.bn-_ layers.4.bn-"},
+	} {
+		o := cifar
+		c.change(&o)
+		n, err := Build(c.name, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var bns, want, have []string
+		for _, u := range n.Units {
+			if u.Op == Convolution && (u.BN == "") && !u.Bias {
+				t.Errorf("%s %+v: %s has neither BatchNorm nor bias", c.name, o, u.Name)
+			}
+			if u.BN == "" {
+				continue
+			}
+			s := u.BN
+			if u.NoScale {
+				s += "-"
+			} else {
+				want = append(want, u.BN+".weight")
+			}
+			if u.NoShift {
+				s += "_"
+			} else {
+				want = append(want, u.BN+".bias")
+			}
+			bns = append(bns, s)
+		}
+		if got := strings.Join(bns, " "); got != c.bns {
+			t.Errorf("%s %+v: BatchNorms %s, want %s", c.name, o, got, c.bns)
+		}
+		for _, x := range n.Tensors() {
+			if BN.Trains(&x) {
+				have = append(have, x.Name)
+			}
+		}
+		if !slices.Equal(have, want) {
+			t.Errorf("%s %+v: trains %v, want %v", c.name, o, have, want)
+		}
+	}
+}
+
+func TestVariantsRefused(t *testing.T) {
+	for _, c := range []struct {
+		change       func(*Options)
+		option, says string
+	}{
+		{func(o *Options) { o.BN = "layer" }, "bn", "use none"},
+		{func(o *Options) { o.BNEvery = -1 }, "bn_every", "-1"},
+		{func(o *Options) { o.BN, o.BNEvery = NoBN, 2 }, "bn_every", "without BatchNorm"},
+		{func(o *Options) { o.NoScale = "blocks.9.bn1" }, "no_scale", `"blocks.9.bn1"; use names or patterns of them, e.g. bn or *`},
+		{func(o *Options) { o.NoShift = "bn,," }, "no_shift", `""`},
+		{func(o *Options) { o.NoShift = "[" }, "no_shift", `"["`},
+		{func(o *Options) { o.BN, o.NoShift = NoBN, "*" }, "no_shift", "no BatchNorm"},
+	} {
+		o := cifar
+		c.change(&o)
+		_, err := Build("resnet-8", o)
+		var e *Error
+		if !errors.As(err, &e) || e.Option != c.option || !strings.Contains(e.Reason, c.says) {
+			t.Errorf("%+v: %v, want an *Error of %s saying %q", o, err, c.option, c.says)
+		}
+	}
+}

@@ -1,0 +1,92 @@
+package arch
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// pool stands for a max pool of 2×2 in a plan; other numbers are channels.
+const pool = 0
+
+// plainNets are chains of 3×3 convolutions with bias, BatchNorm and ReLU, and
+// of max pools.
+//
+// vgg-N are the networks of Simonyan and Zisserman 2015 in the form that
+// open_lth gives them for CIFAR: their convolutions, four max pools, the mean
+// over what is left, and a single linear layer. convnet is a small one for
+// MNIST.
+var plainNets = []struct {
+	name string
+	plan []int
+}{
+	{"vgg-11", []int{64, pool, 128, pool, 256, 256, pool, 512, 512, pool, 512, 512}},
+	{"vgg-13", []int{64, 64, pool, 128, 128, pool, 256, 256, pool, 512, 512, pool, 512, 512}},
+	{"vgg-16", []int{64, 64, pool, 128, 128, pool, 256, 256, 256, pool, 512, 512, 512, pool, 512, 512, 512}},
+	{"vgg-19", []int{64, 64, pool, 128, 128, pool, 256, 256, 256, 256, pool, 512, 512, 512, 512, pool, 512, 512, 512, 512}},
+	{"convnet", []int{16, pool, 32, pool, 64}},
+}
+
+// findPlain returns that plain network's plan, nil where there is none.
+func findPlain(name string) []int {
+	for _, p := range plainNets {
+		if p.name == name {
+			return p.plan
+		}
+	}
+	return nil
+}
+
+// buildPlain appends a plan's layers, numbered as in open_lth.
+func buildPlain(n *Network, plan []int) {
+	last := Picture
+	for i, channels := range plan {
+		name := fmt.Sprintf("layers.%d", i)
+		if channels == pool {
+			last = n.addPool(name, MaxPool, last, 2, 2, 0)
+			continue
+		}
+		last = n.add(Unit{Name: name + ".conv", BN: name + ".bn", Bias: true, In: last, Add: None, ReLU: true, Kernel: 3, Stride: 1, Pad: 1}, channels)
+	}
+}
+
+// buildVGG38 appends the residual VGG-38 of the YABA report: a 3×3
+// convolution, then three stages of five blocks of two and one block that
+// halves the picture, 32 channels wide throughout. That block averages 2×2
+// pixels between its convolutions, and its shortcut is a 1×1 convolution of
+// stride 2 without BatchNorm. The report's leaky ReLU (slope 0.01) is ReLU
+// here.
+func buildVGG38(n *Network) {
+	const width, stages, blocks = 32, 3, 5
+	unit := func(prefix string, i, in, add int) int {
+		return n.add(Unit{Name: fmt.Sprintf("%s.conv_%d", prefix, i), BN: fmt.Sprintf("%s.bn_%d", prefix, i), In: in, Add: add, ReLU: true,
+			Kernel: 3, Stride: 1, Pad: 1}, width)
+	}
+	last := unit("input_conv", 0, Picture, None)
+	for stage := range stages {
+		for block := range blocks {
+			prefix := fmt.Sprintf("block_%d_%d", stage, block)
+			last = unit(prefix, 1, unit(prefix, 0, last, None), last)
+		}
+		prefix := fmt.Sprintf("reduction_block_%d", stage)
+		x := n.addPool(prefix+".pool", AveragePool, unit(prefix, 0, last, None), 2, 2, 0)
+		skip := n.add(Unit{Name: prefix + ".conv_1_skip", In: last, Add: None, Shortcut: true, Kernel: 1, Stride: 2}, width)
+		last = unit(prefix, 1, x, skip)
+	}
+}
+
+// Names are the networks that have a name of their own, and the patterns of
+// the others.
+func Names() []string {
+	names := []string{"resnet-N", "wrn-N-K", "resnet-N-bottleneck"}
+	for _, p := range plainNets {
+		names = append(names, p.name)
+	}
+	names = slices.Insert(names, len(names)-1, "vgg-38")
+	for _, r := range imageNetResNets {
+		names = append(names, r.name)
+	}
+	return names
+}
+
+func listNames() string { return strings.Join(Names(), ", ") }

@@ -1,0 +1,156 @@
+package dataset
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// folderName is the name of data sets that are folders of pictures.
+const folderName = "image-folder"
+
+// File is a picture of an image folder.
+type File struct {
+	// Name is its path below the folder, with slashes: train/CLASS/a.png.
+	Name string
+	// Size is its size in bytes when the folder was opened.
+	Size int64
+	// Label is its class index.
+	Label int32
+}
+
+// isImageFolder says whether a folder has a training split of pictures.
+func isImageFolder(root string) bool {
+	info, err := os.Stat(filepath.Join(root, "train"))
+	return err == nil && info.IsDir()
+}
+
+// openImageFolder lists a folder of pictures without reading any: PNG and JPEG files
+// in train/CLASS and in test/CLASS or val/CLASS, at any depth; where there are both,
+// val is the validation split. Classes are train's subfolders in the order of their
+// names. Files of other kinds and names that begin with a dot are passed over.
+func openImageFolder(root string) (*Data, error) {
+	d := &Data{Name: folderName, Flip: true}
+	var err error
+	if d.Classes, err = subfolders(filepath.Join(root, "train")); err != nil {
+		return nil, err
+	}
+	if len(d.Classes) < 2 {
+		return nil, &PictureError{filepath.Join(root, "train"), fmt.Sprintf("want a folder of pictures for each of at least 2 classes, got %d", len(d.Classes))}
+	}
+	splits := map[string]*Split{}
+	for _, name := range []string{"train", "val", "test"} {
+		if splits[name], err = listSplit(root, name, d.Classes); err != nil {
+			return nil, err
+		}
+	}
+	d.Train, d.Test, d.Validation = splits["train"], splits["test"], splits["val"]
+	if d.Test == nil {
+		d.Test, d.Validation = d.Validation, nil
+	}
+	if d.Test == nil {
+		return nil, &PictureError{root, "want a folder test or val beside train, got neither"}
+	}
+	d.complete()
+	return d, nil
+}
+
+// subfolders returns the names of the folders in dir, sorted.
+func subfolders(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("open data set: %w", err)
+	}
+	var names []string
+	for _, e := range entries {
+		if hidden(e.Name()) {
+			continue
+		}
+		// Stat follows a link to a folder.
+		info, err := os.Stat(filepath.Join(dir, e.Name()))
+		if err != nil {
+			return nil, fmt.Errorf("open data set: %w", err)
+		}
+		if info.IsDir() {
+			names = append(names, e.Name())
+		}
+	}
+	return names, nil
+}
+
+// listSplit lists the pictures of a split, class by class; nil where it has no folder.
+func listSplit(root, split string, classes []string) (*Split, error) {
+	dir := filepath.Join(root, split)
+	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+		return nil, nil
+	}
+	names, err := subfolders(dir)
+	if err != nil {
+		return nil, err
+	}
+	s := &Split{Channels: 3, dir: root}
+	for _, name := range names {
+		label, known := slices.BinarySearch(classes, name)
+		if !known {
+			return nil, &PictureError{filepath.Join(dir, name), "want only classes that train has, got another folder"}
+		}
+		before := len(s.Files)
+		if s.Files, err = listClass(s.Files, root, path.Join(split, name), int32(label)); err != nil {
+			return nil, err
+		}
+		if len(s.Files) == before {
+			return nil, &PictureError{filepath.Join(dir, name), "want PNG or JPEG files, got none"}
+		}
+	}
+	if len(s.Files) == 0 {
+		return nil, &PictureError{dir, "want a folder of pictures for each class, got none"}
+	}
+	return s, nil
+}
+
+// listClass appends the pictures below a folder, in the order of their paths.
+func listClass(files []File, root, folder string, label int32) ([]File, error) {
+	// DirFS, unlike filepath.WalkDir, follows a folder that is a link.
+	below := os.DirFS(filepath.Join(root, filepath.FromSlash(folder)))
+	err := fs.WalkDir(below, ".", func(name string, e fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case name != "." && hidden(e.Name()):
+			if e.IsDir() {
+				return fs.SkipDir
+			}
+			return nil
+		case e.IsDir() || !isPicture(name):
+			return nil
+		}
+		info, err := fs.Stat(below, name)
+		if err != nil {
+			return err
+		}
+		if !info.Mode().IsRegular() {
+			return &PictureError{filepath.Join(root, folder, name), "want a regular file"}
+		}
+		files = append(files, File{Name: path.Join(folder, name), Size: info.Size(), Label: label})
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list pictures: %w", err)
+	}
+	return files, nil
+}
+
+func hidden(name string) bool { return strings.HasPrefix(name, ".") }
+
+// isPicture says whether a name ends like a PNG's or a JPEG's.
+func isPicture(name string) bool {
+	switch strings.ToLower(path.Ext(name)) {
+	case ".png", ".jpg", ".jpeg":
+		return true
+	}
+	return false
+}

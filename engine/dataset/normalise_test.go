@@ -1,0 +1,131 @@
+package dataset
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"testing"
+
+	"bnkit/engine/rng"
+)
+
+func normalise(t *testing.T, d *Data, how Normalisation) *Data {
+	t.Helper()
+	n, err := d.Normalise(t.Context(), how)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// TestNormalisedBatches compares augmented batches of every normalisation, brightness
+// included, with augmentation in words: brighten, normalise, mirror, pad by 4, crop.
+func TestNormalisedBatches(t *testing.T) {
+	const c, h, w = 3, 9, 7
+	s := syntheticSplit(60, c, h, w, 10)
+	for i := range s.Images {
+		s.Images[i] = uint8(min(255, int(s.Images[i])/2+10*(i%(c*h*w))/(c*h))) // a mean picture with a pattern
+	}
+	d := newData(&source{name: "x", classes: make([]string, 10)}, s, s)
+	for _, how := range []Normalisation{PerChannel, PerPixel, Unnormalised} {
+		for _, brightness := range []float64{0, 0.4} {
+			t.Run(fmt.Sprintf("%s, brightness %v", how, brightness), func(t *testing.T) {
+				n := normalise(t, d, how)
+				l, err := NewLoader(n.Train, LoaderConfig{Batch: 60, Seed: 2, Augment: true, Flip: true, Mean: n.Mean, Std: n.Std, Brightness: brightness})
+				if err != nil {
+					t.Fatal(err)
+				}
+				got := collect(t, l, 1, 0, func() {})[0].Images
+				draws := rng.NewStream(2, "augment/epoch/1")
+				at, clipped := 0, 0
+				var smallest, largest float64
+				for i := range s.Len() {
+					word := draws.Block(uint64(i))
+					delta := brightness * (2*float64(word[3]>>8)/(1<<24) - 1)
+					smallest, largest = min(smallest, delta), max(largest, delta)
+					top, left := int(rng.Bounded(word[1], 9))-4, int(rng.Bounded(word[2], 9))-4
+					for ch := range c {
+						for y := range h {
+							for x := range w {
+								sy, sx := y+top, x+left
+								want := 0.0
+								if sy >= 0 && sy < h && sx >= 0 && sx < w {
+									if word[0] >= 1<<31 {
+										sx = w - 1 - sx
+									}
+									value := func(j int) float64 { return float64(s.Images[((j*c+ch)*h+sy)*w+sx]) / 255 }
+									v := value(i) + delta
+									if v < 0 || v > 1 {
+										clipped++
+									}
+									v = math.Max(0, math.Min(1, v))
+									switch how {
+									case PerChannel:
+										want = (v - float64(d.Mean[ch])) / float64(d.Std[ch])
+									case PerPixel:
+										mean := 0.0
+										for j := range s.Len() {
+											mean += value(j) / float64(s.Len())
+										}
+										want = v - mean
+									default:
+										want = v
+									}
+								}
+								if math.Abs(float64(got[at])-want) > 1e-6 {
+									t.Fatalf("picture %d, channel %d, row %d, column %d: %v, want %v", i, ch, y, x, got[at], want)
+								}
+								at++
+							}
+						}
+					}
+				}
+				if brightness > 0 && (clipped == 0 || smallest > -0.3 || largest < 0.3 || smallest < -0.4 || largest >= 0.4) {
+					t.Errorf("brightness from %v to %v, %d values cut off", smallest, largest, clipped)
+				}
+			})
+		}
+	}
+}
+
+func TestNormalise(t *testing.T) {
+	d, err := Open("sample", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if normalise(t, d, PerChannel) != d {
+		t.Error("normalising per channel changes a data set that is")
+	}
+	n := normalise(t, d, PerPixel)
+	mean := 0.0
+	for _, v := range n.Mean {
+		mean += float64(v) / float64(len(n.Mean))
+	}
+	if len(n.Mean) != 28*28 || math.Abs(mean-float64(d.Mean[0])) > 1e-6 || !slices.Equal(n.Std, []float32{1}) || n.Digest != d.Digest {
+		t.Errorf("%d means of mean %v, std %v", len(n.Mean), mean, n.Std)
+	}
+	for _, name := range []string{"channel", "pixel", "none"} {
+		if how, err := ParseNormalisation(name); err != nil || string(how) != name {
+			t.Errorf("%q: %q, %v", name, how, err)
+		}
+	}
+	for _, name := range []string{"", "batch"} {
+		if _, err := ParseNormalisation(name); err == nil {
+			t.Errorf("normalisation %q is accepted", name)
+		}
+	}
+}
+
+// TestAugmentationAllocatesNothing: brightness and mean pictures cost no memory.
+func TestAugmentationAllocatesNothing(t *testing.T) {
+	s := syntheticSplit(8, 3, 16, 16, 4)
+	d := newData(&source{name: "x", classes: make([]string, 4)}, s, s)
+	dst := make([]float32, s.imageSize())
+	for _, how := range []Normalisation{PerChannel, PerPixel} {
+		n := normalise(t, d, how)
+		norm := newNormaliser(s, n.Mean, n.Std)
+		if a := testing.AllocsPerRun(20, func() { norm.apply(dst, s.Image(3), transform{true, 1, -2, 0.25}) }); a != 0 {
+			t.Errorf("%s: %v allocations a picture", how, a)
+		}
+	}
+}

@@ -1,0 +1,219 @@
+package dataset
+
+import (
+	"errors"
+	"fmt"
+	"image"
+	_ "image/jpeg" // image.Decode reads JPEG
+	_ "image/png"  // and PNG
+	"io"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/image/draw"
+
+	"bnkit/engine/rng"
+)
+
+// Crop is how the pictures of an image folder, which have any size, become squares.
+type Crop string
+
+// The crops. Pictures are resized with an antialiased triangle filter.
+const (
+	// RandomResized trains on a random part of each picture, of 8 to 100% of its
+	// area and an aspect ratio of 3:4 to 4:3, resized to the square (Szegedy et al.
+	// 2015, section 6). Without augmentation the shorter side is resized to 8/7 of
+	// the square's, and the centre cut out: 256 and 224 for ImageNet.
+	RandomResized Crop = "random-resized"
+	// CentreCrop resizes the shorter side to the square's and cuts the centre out, in
+	// training too: for small pictures, which are then shifted as those of other data
+	// sets are.
+	CentreCrop Crop = "centre"
+)
+
+// ParseCrop reads the name of a crop.
+func ParseCrop(name string) (Crop, error) {
+	switch c := Crop(name); c {
+	case RandomResized, CentreCrop:
+		return c, nil
+	}
+	return "", fmt.Errorf("%q is neither %s nor %s", name, RandomResized, CentreCrop)
+}
+
+// Limits of a picture in a file, so that a damaged one cannot ask for any amount of
+// memory: well above what ImageNet holds, and above the 8,256 pixels a byte that a
+// PNG of one colour, the most compressible picture, reaches.
+const (
+	maxPicturePixels = 1 << 26
+	maxPixelsPerByte = 1 << 14
+)
+
+// decoder reads pictures of a split into memory that it reuses.
+type decoder struct {
+	split *Split
+	out   *image.RGBA
+	bytes []uint8
+}
+
+func newDecoder(s *Split) *decoder {
+	return &decoder{split: s, out: image.NewRGBA(image.Rect(0, 0, s.Width, s.Height)), bytes: make([]uint8, s.imageSize())}
+}
+
+// Picture returns the C×H×W pixels of picture i as it is tested on: shared with a
+// split in memory, or read from its file. The error is a [*PictureError], or one of the
+// file system.
+func (s *Split) Picture(i int) ([]uint8, error) {
+	if s.Files == nil {
+		return s.Image(i), nil
+	}
+	return newDecoder(s).picture(i, nil)
+}
+
+// picture returns the C×H×W pixels of picture i until the next call: of its centre, or
+// of a part that block 16·i and those after it of the stream decide, if there is one.
+// Grey becomes three equal channels; 16 bits their upper 8; CMYK is multiplied out;
+// what is transparent lies on black. Orientation marks of cameras are ignored.
+func (d *decoder) picture(i int, random *rng.Stream) ([]uint8, error) {
+	s := d.split
+	file := filepath.Join(s.dir, filepath.FromSlash(s.Files[i].Name))
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, fmt.Errorf("read picture: %w", err)
+	}
+	src, err := decodePicture(f, file, s.Files[i].Size)
+	f.Close()
+	if err != nil {
+		return nil, err
+	}
+	from := src.Bounds()
+	to := d.out.Bounds()
+	switch {
+	case random != nil && s.crop == RandomResized:
+		from = drawCrop(*random, i, from.Dx(), from.Dy()).Add(from.Min)
+	case s.crop == RandomResized:
+		from = middle(from)
+		to = centred(from.Dx(), from.Dy(), s.Width, (8*s.Width+3)/7)
+	default:
+		from = middle(from)
+		to = centred(from.Dx(), from.Dy(), s.Width, s.Width)
+	}
+	if from.Size() == to.Size() {
+		draw.Draw(d.out, to, src, from.Min, draw.Src) // exactly
+	} else {
+		draw.BiLinear.Scale(d.out, to, src, from, draw.Src, nil)
+	}
+	plane := s.Height * s.Width
+	for p := range plane {
+		rgba := d.out.Pix[4*p : 4*p+4]
+		d.bytes[p], d.bytes[plane+p], d.bytes[2*plane+p] = rgba[0], rgba[1], rgba[2]
+	}
+	return d.bytes, nil
+}
+
+// middle is a picture that is at most four times as long as it is wide: what a centre
+// crop does not show would take memory to resize.
+func middle(r image.Rectangle) image.Rectangle {
+	w, h := r.Dx(), r.Dy()
+	if w > 4*h {
+		r.Min.X += (w - 4*h) / 2
+		r.Max.X = r.Min.X + 4*h
+	}
+	if h > 4*w {
+		r.Min.Y += (h - 4*w) / 2
+		r.Max.Y = r.Min.Y + 4*w
+	}
+	return r
+}
+
+// centred is where a picture of w×h lies around a square of that size when its shorter
+// side is resized to shorter.
+func centred(w, h, size, shorter int) image.Rectangle {
+	dw, dh := shorter, shorter
+	if w > h {
+		dw = (shorter*w + h/2) / h
+	} else {
+		dh = (shorter*h + w/2) / w
+	}
+	left, top := (dw-size)/2, (dh-size)/2
+	return image.Rect(-left, -top, dw-left, dh-top)
+}
+
+// drawCrop draws a part of a picture of w×h: up to ten times an area and an aspect
+// ratio, uniform in its logarithm, and the place of the first that fits; the largest
+// centred part of a permitted ratio if none does.
+func drawCrop(stream rng.Stream, sample, w, h int) image.Rectangle {
+	for try := range 10 {
+		word := stream.Block(16*uint64(sample) + uint64(try))
+		area := float64(w*h) * (0.08 + float64(0.92*(float64(word[0]>>8)*0x1p-24)))
+		ratio := cropRatio(word[1])
+		cw, ch := int(math.Round(math.Sqrt(area*ratio))), int(math.Round(math.Sqrt(area/ratio)))
+		if cw < 1 || ch < 1 || cw > w || ch > h {
+			continue
+		}
+		left, top := int(rng.Bounded(word[2], uint32(w-cw+1))), int(rng.Bounded(word[3], uint32(h-ch+1)))
+		return image.Rect(left, top, left+cw, top+ch)
+	}
+	cw, ch := w, h
+	switch {
+	case 4*w < 3*h:
+		ch = (4*w + 1) / 3
+	case 3*w > 4*h:
+		cw = (4*h + 1) / 3
+	}
+	left, top := (w-cw)/2, (h-ch)/2
+	return image.Rect(left, top, left+cw, top+ch)
+}
+
+// cropRatio is ¾·(16/9)^u for the top 24 bits of a word as u in [0, 1): from 3:4 to
+// 4:3, uniform in its logarithm. Square roots, unlike a logarithm, have the same bits on
+// every platform.
+func cropRatio(word uint32) float64 {
+	ratio, factor := 0.75, 16.0/9
+	for bit := uint32(1 << 31); bit >= 1<<8; bit >>= 1 {
+		factor = math.Sqrt(factor)
+		if word&bit != 0 {
+			ratio *= factor
+		}
+	}
+	return ratio
+}
+
+// decodePicture reads a PNG or JPEG of that many bytes, if its header asks for a
+// sensible size. file names the input in errors.
+func decodePicture(r io.ReadSeeker, file string, bytes int64) (image.Image, error) {
+	head, format, err := image.DecodeConfig(r)
+	if err == nil && format != "png" && format != "jpeg" {
+		err = image.ErrFormat // that another package registered
+	}
+	if err != nil {
+		return nil, pictureError(file, err)
+	}
+	w, h := int64(head.Width), int64(head.Height)
+	if limit := min(maxPicturePixels, maxPixelsPerByte*min(bytes, maxPicturePixels)); w < 1 || h < 1 || w > limit/h {
+		return nil, &PictureError{file, fmt.Sprintf("want 1 to %d pixels in %d bytes, got a header for %d×%d", limit, bytes, w, h)}
+	}
+	if _, err := r.Seek(0, io.SeekStart); err != nil {
+		return nil, fmt.Errorf("read picture: %w", err)
+	}
+	src, _, err := image.Decode(r)
+	if err != nil {
+		return nil, pictureError(file, err)
+	}
+	return src, nil
+}
+
+// pictureError wraps a decoder's error, or the file system's.
+func pictureError(file string, err error) error {
+	var system *fs.PathError
+	switch {
+	case errors.As(err, &system):
+		return fmt.Errorf("read picture: %w", err)
+	case errors.Is(err, image.ErrFormat):
+		return &PictureError{file, "want a PNG or JPEG picture, got something else"}
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
+		return &PictureError{file, "the picture ends too early"}
+	}
+	return &PictureError{file, err.Error()}
+}

@@ -1,0 +1,220 @@
+package dataset
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"bnkit/engine/rng"
+)
+
+// Selection says which of a data set's training pictures are trained on, with what
+// labels, and what size the pictures of an image folder get. The zero value stands for
+// the whole training split as published.
+type Selection struct {
+	// Seed decides which pictures are held out, and random labels.
+	Seed uint64
+	// Validation is the number of training pictures that are held out, to be
+	// measured beside the test split: the first of the permutation of the stream
+	// "validation". They are chosen before any subset, so that they are the same
+	// whatever the subset is.
+	Validation int
+	// Subset is the number of training pictures that are kept of the others, 0 for
+	// all: the first ones of each class, in equal numbers as far as it and the
+	// classes allow (the remainder goes to the lowest labels).
+	Subset int
+	// SubsetPerClass keeps that many of every class, the first ones; 0 for all.
+	SubsetPerClass int
+	// RandomLabels replaces the labels of the training pictures, but not those held
+	// out, by ones drawn uniformly: word i of the stream "labels" bounded by the
+	// number of classes for picture i of the published split.
+	RandomLabels bool
+	// ImageSize is the side in pixels of the square that the pictures of an image
+	// folder become, by Crop, RandomResized where there is none; 0 for other data sets.
+	ImageSize int
+	Crop      Crop
+}
+
+// SelectionError says which part of a selection a data set cannot give.
+type SelectionError struct {
+	// Setting is the part's name in a run's settings, e.g. "subset_per_class".
+	Setting string
+	// Reason is what is wrong and what would be right.
+	Reason string
+}
+
+func (e *SelectionError) Error() string { return e.Setting + ": " + e.Reason }
+
+// Select returns the data set with the training pictures of a selection, in their old
+// order. Mean, Std and Digest are those of the selection; the test split stays whole
+// and is shared. The error is a [*SelectionError].
+func (d *Data) Select(sel Selection) (*Data, error) {
+	sized, err := d.resize(sel.ImageSize, sel.Crop)
+	if err != nil {
+		return nil, err
+	}
+	d = sized
+	if sel.Validation == 0 && (sel.Subset == 0 || sel.Subset == d.Train.Len()) && sel.SubsetPerClass == 0 && !sel.RandomLabels {
+		return d, nil
+	}
+	if sel.Validation != 0 && d.Validation != nil {
+		return nil, &SelectionError{"validation", "the folder has a validation split of its own, val"}
+	}
+	if sel.Subset != 0 && sel.SubsetPerClass != 0 {
+		return nil, &SelectionError{"subset_per_class", "a subset is given in all or per class, not both"}
+	}
+	held, rest, err := holdOut(d.Train, sel.Seed, sel.Validation)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case sel.Subset != 0:
+		if sel.Subset < 0 || sel.Subset > len(rest) {
+			return nil, &SelectionError{"subset", fmt.Sprintf("%d; 1 to %d training pictures of %s are possible", sel.Subset, len(rest), d.Name)}
+		}
+		rest = balanced(d.Train, rest, sel.Subset)
+	case sel.SubsetPerClass != 0:
+		if rest, err = d.firstOfEachClass(rest, sel.SubsetPerClass); err != nil {
+			return nil, err
+		}
+	}
+	out := *d
+	out.Train = d.Train.pick(rest)
+	if sel.RandomLabels {
+		stream := rng.NewStream(sel.Seed, "labels")
+		for at, i := range rest {
+			out.Train.setLabel(at, int(rng.Bounded(stream.Uint32(uint64(i)), uint32(len(d.Classes)))))
+		}
+	}
+	if len(held) > 0 {
+		out.Validation = d.Train.pick(held)
+	}
+	out.complete()
+	return &out, nil
+}
+
+// resize returns an image folder whose pictures have a size, and any other data set as
+// it is.
+func (d *Data) resize(side int, crop Crop) (*Data, error) {
+	switch {
+	case d.Train.Files == nil && side != 0:
+		return nil, &SelectionError{"image_size", fmt.Sprintf("pictures of %s have their own size; leave image_size and crop out", d.Name)}
+	case d.Train.Files == nil:
+		return d, nil
+	case side < 1 || side > maxSide:
+		return nil, &SelectionError{"image_size", fmt.Sprintf("%d; pictures of a folder need a side of 1 to %d pixels, e.g. 32", side, maxSide)}
+	}
+	crop, err := ParseCrop(string(cmp.Or(crop, RandomResized)))
+	if err != nil {
+		return nil, &SelectionError{"crop", err.Error()}
+	}
+	out := *d
+	for _, s := range []**Split{&out.Train, &out.Test, &out.Validation} {
+		if *s != nil {
+			sized := **s
+			sized.Height, sized.Width, sized.crop = side, side, crop
+			*s = &sized
+		}
+	}
+	out.complete()
+	return &out, nil
+}
+
+// setLabel changes the label of picture i.
+func (s *Split) setLabel(i, label int) {
+	if s.Files != nil {
+		s.Files[i].Label = int32(label)
+	} else {
+		s.Labels[i] = uint8(label)
+	}
+}
+
+// holdOut parts the positions of a split into n that are held out and the rest, each
+// in ascending order.
+func holdOut(s *Split, seed uint64, n int) (held, rest []int, err error) {
+	if n < 0 || n >= s.Len() {
+		return nil, nil, &SelectionError{"validation", fmt.Sprintf("%d; 0 to %d of the %d training pictures can be held out", n, s.Len()-1, s.Len())}
+	}
+	out := make([]bool, s.Len())
+	if n > 0 {
+		order := make([]int32, s.Len())
+		rng.NewStream(seed, "validation").Permutation(order)
+		for _, i := range order[:n] {
+			out[i] = true
+		}
+	}
+	for i := range out {
+		if out[i] {
+			held = append(held, i)
+		} else {
+			rest = append(rest, i)
+		}
+	}
+	return held, rest, nil
+}
+
+// byClass sorts positions by their label.
+func byClass(s *Split, from []int) [][]int {
+	var classes [][]int
+	for _, i := range from {
+		label := s.Label(i)
+		for len(classes) <= label {
+			classes = append(classes, nil)
+		}
+		classes[label] = append(classes[label], i)
+	}
+	return classes
+}
+
+// balanced picks n of the positions in rounds that take the next picture of every class
+// that has one left, and returns them in ascending order. n is at most len(from).
+func balanced(s *Split, from []int, n int) []int {
+	classes := byClass(s, from)
+	picks := make([]int, 0, n)
+	for round := 0; len(picks) < n; round++ {
+		for _, members := range classes {
+			if round < len(members) && len(picks) < n {
+				picks = append(picks, members[round])
+			}
+		}
+	}
+	slices.Sort(picks)
+	return picks
+}
+
+// firstOfEachClass picks n of the positions for every class.
+func (d *Data) firstOfEachClass(from []int, n int) ([]int, error) {
+	classes := byClass(d.Train, from)
+	var picks []int
+	for c, name := range d.Classes {
+		has := 0
+		if c < len(classes) {
+			has = len(classes[c])
+		}
+		if n < 1 || n > has {
+			return nil, &SelectionError{"subset_per_class", fmt.Sprintf("%d; class %s of %s has %d pictures to train on", n, name, d.Name, has)}
+		}
+		picks = append(picks, classes[c][:n]...)
+	}
+	slices.Sort(picks)
+	return picks, nil
+}
+
+// pick copies the pictures at the given positions.
+func (s *Split) pick(positions []int) *Split {
+	out := &Split{Channels: s.Channels, Height: s.Height, Width: s.Width, dir: s.dir, crop: s.crop}
+	if s.Files != nil {
+		out.Files = make([]File, 0, len(positions))
+		for _, i := range positions {
+			out.Files = append(out.Files, s.Files[i])
+		}
+		return out
+	}
+	out.Images = make([]uint8, 0, len(positions)*s.imageSize())
+	out.Labels = make([]uint8, 0, len(positions))
+	for _, i := range positions {
+		out.Images = append(out.Images, s.Image(i)...)
+		out.Labels = append(out.Labels, s.Labels[i])
+	}
+	return out
+}

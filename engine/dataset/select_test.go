@@ -1,0 +1,199 @@
+package dataset
+
+import (
+	"errors"
+	"maps"
+	"slices"
+	"testing"
+
+	"bnkit/engine/rng"
+)
+
+func selectFrom(t *testing.T, d *Data, sel Selection) *Data {
+	t.Helper()
+	out, err := d.Select(sel)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func TestSubset(t *testing.T) {
+	d, err := Open("sample", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sub := selectFrom(t, d, Selection{Subset: 1003})
+	// Independently: walk the pictures and keep one while its class wants more.
+	var counts [10]int
+	at := 0
+	for i, label := range d.Train.Labels {
+		want := 100
+		if label < 3 {
+			want = 101
+		}
+		if counts[label] == want {
+			continue
+		}
+		counts[label]++
+		if sub.Train.Labels[at] != label || !slices.Equal(sub.Train.Image(at), d.Train.Image(i)) {
+			t.Fatalf("picture %d of the subset is not picture %d", at, i)
+		}
+		at++
+	}
+	if at != sub.Train.Len() || sub.Test != d.Test || sub.Validation != nil {
+		t.Errorf("%d pictures, want %d; test split kept: %v", sub.Train.Len(), at, sub.Test == d.Test)
+	}
+	mean, std := channelStats(sub.Train)
+	if !slices.Equal(sub.Mean, mean) || !slices.Equal(sub.Std, std) || slices.Equal(sub.Mean, d.Mean) {
+		t.Errorf("mean %v and std %v are not the subset's %v and %v", sub.Mean, sub.Std, mean, std)
+	}
+	if sub.Digest != digest(sub.Train, d.Test) || sub.Digest == d.Digest {
+		t.Error("the digest is not the subset's")
+	}
+	if whole := selectFrom(t, d, Selection{Subset: 6000, Seed: 4}); whole.Digest != d.Digest {
+		t.Error("a subset of all is another data set")
+	}
+}
+
+func TestSubsetOfUnbalancedClasses(t *testing.T) {
+	// Class 2 has one picture: the others fill up, the lowest label first.
+	s := &Split{Labels: []uint8{1, 1, 1, 1, 0, 0, 0, 2}}
+	got := balanced(s, []int{0, 1, 2, 3, 4, 5, 6, 7}, 6)
+	if want := []int{0, 1, 4, 5, 6, 7}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+// numbered is a data set whose picture i shows i, so that a selection can be read
+// from its pixels.
+func numbered(n, classes int) *Data {
+	split := func(n int) *Split {
+		s := &Split{Channels: 1, Height: 1, Width: 2}
+		for i := range n {
+			s.Images = append(s.Images, uint8(i), uint8(i>>8))
+			s.Labels = append(s.Labels, uint8(i*7%classes))
+		}
+		return s
+	}
+	return newData(&source{name: "numbered", classes: make([]string, classes)}, split(n), split(10))
+}
+
+// numbers are the positions in the published split that a selection's pictures show.
+func numbers(s *Split) []int {
+	var list []int
+	for i := range s.Len() {
+		p := s.Image(i)
+		list = append(list, int(p[0])+int(p[1])<<8)
+	}
+	return list
+}
+
+func TestValidation(t *testing.T) {
+	d := numbered(1000, 10)
+	out := selectFrom(t, d, Selection{Seed: 3, Validation: 200})
+	order := make([]int32, 1000)
+	rng.NewStream(3, "validation").Permutation(order)
+	want := map[int]bool{}
+	for _, i := range order[:200] {
+		want[int(i)] = true
+	}
+	held, train := numbers(out.Validation), numbers(out.Train)
+	if !slices.Equal(held, slices.Sorted(maps.Keys(want))) {
+		t.Errorf("held out %v", held)
+	}
+	if !slices.IsSorted(train) || len(train) != 800 || slices.ContainsFunc(train, func(i int) bool { return want[i] }) {
+		t.Errorf("trained on %v", train)
+	}
+	for _, s := range []*Split{out.Train, out.Validation} {
+		for at, i := range numbers(s) {
+			if s.Labels[at] != d.Train.Labels[i] {
+				t.Fatalf("picture %d has label %d", i, s.Labels[at])
+			}
+		}
+	}
+	if mean, _ := channelStats(out.Train); !slices.Equal(out.Mean, mean) {
+		t.Error("what is held out counts in the mean")
+	}
+	if out.Digest != digest(out.Train, d.Test, out.Validation) {
+		t.Error("the digest leaves something out")
+	}
+	if again := selectFrom(t, d, Selection{Seed: 3, Validation: 200, Subset: 50}); !slices.Equal(numbers(again.Validation), held) || again.Train.Len() != 50 {
+		t.Error("a subset changes what is held out")
+	}
+	if other := selectFrom(t, d, Selection{Seed: 4, Validation: 200}); slices.Equal(numbers(other.Validation), held) {
+		t.Error("another seed holds out the same pictures")
+	}
+}
+
+func TestSubsetPerClass(t *testing.T) {
+	d := numbered(103, 10)
+	out := selectFrom(t, d, Selection{SubsetPerClass: 4})
+	// Label i·7 mod 10 repeats every 10 pictures: the first 4 of each are the first 40.
+	for at, i := range numbers(out.Train) {
+		if at != i {
+			t.Fatalf("picture %d is picture %d", at, i)
+		}
+	}
+	if out.Train.Len() != 40 {
+		t.Errorf("%d pictures", out.Train.Len())
+	}
+}
+
+func TestRandomLabels(t *testing.T) {
+	d := numbered(5000, 10)
+	out := selectFrom(t, d, Selection{Seed: 8, RandomLabels: true})
+	var counts [10]int
+	same := 0
+	for i, label := range out.Train.Labels {
+		counts[label]++
+		if label == d.Train.Labels[i] {
+			same++
+		}
+	}
+	// 500 expected of each, with a standard deviation of 21.
+	for c, n := range append(counts[:], same) {
+		if n < 400 || n > 600 {
+			t.Errorf("label %d: %d of 5000", c, n)
+		}
+	}
+	if !slices.Equal(out.Train.Images, d.Train.Images) || out.Test != d.Test || d.Train.Labels[1] != 7 {
+		t.Error("something else changed")
+	}
+	sub := selectFrom(t, d, Selection{Seed: 8, RandomLabels: true, Validation: 1000, SubsetPerClass: 20})
+	for at, i := range numbers(sub.Train) {
+		if sub.Train.Labels[at] != out.Train.Labels[i] {
+			t.Fatal("a picture's random label depends on the subset")
+		}
+	}
+	for at, i := range numbers(sub.Validation) {
+		if sub.Validation.Labels[at] != d.Train.Labels[i] {
+			t.Fatal("a picture that is held out lost its label")
+		}
+	}
+	if other := selectFrom(t, d, Selection{Seed: 9, RandomLabels: true}); slices.Equal(other.Train.Labels, out.Train.Labels) {
+		t.Error("another seed draws the same labels")
+	}
+}
+
+func TestSelectRefuses(t *testing.T) {
+	d := numbered(103, 10)
+	for _, c := range []struct {
+		setting string
+		sel     Selection
+	}{
+		{"subset", Selection{Subset: -1}},
+		{"subset", Selection{Subset: 104}},
+		{"subset", Selection{Subset: 100, Validation: 4}},
+		{"subset_per_class", Selection{SubsetPerClass: 11}},
+		{"subset_per_class", Selection{SubsetPerClass: -1}},
+		{"subset_per_class", Selection{SubsetPerClass: 1, Subset: 1}},
+		{"validation", Selection{Validation: 103}},
+		{"validation", Selection{Validation: -1}},
+	} {
+		var e *SelectionError
+		if _, err := d.Select(c.sel); !errors.As(err, &e) || e.Setting != c.setting {
+			t.Errorf("%+v: %v", c.sel, err)
+		}
+	}
+}

@@ -1,0 +1,186 @@
+package nn
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"bnkit/engine/arch"
+	"bnkit/engine/rng"
+)
+
+// Initialisers name how initial values are drawn; checkpoint/FORMAT.md
+// specifies each to the bit. Biases are uniform in ±1/√fan-in whatever they
+// are, as PyTorch's.
+type Initialisers struct {
+	Weights string // of convolutions and the output layer: one of WeightInitialisers
+	Gamma   string // "uniform", "one", "uniform-symmetric", "normal" or "constant:X"
+	Beta    string // "zero", "one" or "constant:X"
+}
+
+// DefaultInitialisers are He normal weights, γ uniform in [0,1) and β zero
+// (Frankle et al. 2021, section 3).
+var DefaultInitialisers = Initialisers{"he-normal", "uniform", "zero"}
+
+// WeightInitialisers lists how weights can be drawn: normal with standard
+// deviation √(2/fan-in) or uniform with the same (He et al. 2015, "Delving Deep
+// into Rectifiers"), orthonormal rows or columns (Saxe et al. 2014), or ± that
+// standard deviation.
+var WeightInitialisers = []string{"he-normal", "he-uniform", "orthogonal", "binary"}
+
+// GammaInitialisers and BetaInitialisers list how γ and β can be drawn, beside
+// constantPrefix and a number.
+var (
+	GammaInitialisers = []string{"uniform", "one", "uniform-symmetric", "normal"}
+	BetaInitialisers  = []string{"zero", "one"}
+)
+
+// constantPrefix begins the initialiser of γ or β that ends in its value.
+const constantPrefix = "constant:"
+
+// InitialiserError says which initialiser is unknown.
+type InitialiserError struct {
+	Of, Name string // Of is "weights", "gamma" or "beta"
+	Possible string // in words
+}
+
+func (e *InitialiserError) Error() string {
+	return fmt.Sprintf("%q is no initialiser of %s; use %s", e.Name, e.Of, e.Possible)
+}
+
+// Check returns an *InitialiserError for a name that is none.
+func (in Initialisers) Check() error {
+	if !slices.Contains(WeightInitialisers, in.Weights) {
+		return &InitialiserError{"weights", in.Weights, "one of: " + strings.Join(WeightInitialisers, ", ")}
+	}
+	for _, c := range []struct {
+		of, name string
+		names    []string
+	}{{"gamma", in.Gamma, GammaInitialisers}, {"beta", in.Beta, BetaInitialisers}} {
+		if _, ok := constant(c.name); !ok && !slices.Contains(c.names, c.name) {
+			return &InitialiserError{c.of, c.name, "one of: " + strings.Join(c.names, ", ") + ", or constant:X with a finite number, e.g. constant:0.5"}
+		}
+	}
+	return nil
+}
+
+// constant is the number of "constant:X", rounded to float32.
+func constant(name string) (float32, bool) {
+	digits, ok := strings.CutPrefix(name, constantPrefix)
+	v, err := strconv.ParseFloat(digits, 32)
+	return float32(v), ok && err == nil && !math.IsNaN(v) && !math.IsInf(v, 0)
+}
+
+// Initialise gives every tensor its random initial value of that seed by the
+// DefaultInitialisers.
+func (p *Params[T]) Initialise(seed uint64) { p.InitialiseBy(DefaultInitialisers, seed) }
+
+// InitialiseBy gives every tensor its random initial value; a tensor's value
+// depends on initialisers, seed, name and shape alone. The initialisers are
+// ones that pass Check.
+func (p *Params[T]) InitialiseBy(in Initialisers, seed uint64) {
+	var values []float32
+	for i := range p.Tensors {
+		if p.Values[i] == nil {
+			continue
+		}
+		t := &p.Tensors[i]
+		values = append(values[:0], make([]float32, t.Len())...)
+		in.Draw(values, t, seed)
+		for j, v := range values {
+			p.Values[i][j] = T(v)
+		}
+	}
+}
+
+// Draw writes a tensor's random initial value to dst, drawn from the stream of
+// the tensor's name.
+func (in Initialisers) Draw(dst []float32, t *arch.Tensor, seed uint64) {
+	stream := rng.NewStream(seed, t.Name)
+	switch t.Kind {
+	case arch.ConvWeight, arch.OutputWeight:
+		drawWeights(dst, in.Weights, t, stream)
+	case arch.Gamma:
+		drawAffine(dst, in.Gamma, stream)
+	case arch.Beta:
+		drawAffine(dst, in.Beta, stream)
+	case arch.OutputBias, arch.ConvBias:
+		stream.Uniforms(dst, 0)
+		symmetric(dst)
+		scale(dst, 1/math.Sqrt(float64(t.FanIn)))
+	default:
+		panic(fmt.Sprintf("nn: no initial value for a tensor of kind %v", t.Kind))
+	}
+}
+
+func drawWeights(dst []float32, initialiser string, t *arch.Tensor, stream rng.Stream) {
+	std := math.Sqrt(2 / float64(t.FanIn))
+	switch initialiser {
+	case "he-normal":
+		stream.Normals(dst, 0)
+		scale(dst, std)
+	case "he-uniform":
+		stream.Uniforms(dst, 0)
+		symmetric(dst)
+		scale(dst, math.Sqrt(6/float64(t.FanIn)))
+	case "orthogonal":
+		stream.Normals(dst, 0)
+		orthonormalise(dst, t.FanIn)
+	case "binary":
+		stream.Uniforms(dst, 0)
+		for i, u := range dst {
+			dst[i] = 1
+			if u < 0.5 {
+				dst[i] = -1
+			}
+		}
+		scale(dst, std)
+	default:
+		panic(fmt.Sprintf("nn: no initialiser %q of weights", initialiser))
+	}
+}
+
+func drawAffine(dst []float32, initialiser string, stream rng.Stream) {
+	fill := func(v float32) {
+		for i := range dst {
+			dst[i] = v
+		}
+	}
+	switch initialiser {
+	case "uniform":
+		stream.Uniforms(dst, 0)
+	case "uniform-symmetric":
+		stream.Uniforms(dst, 0)
+		symmetric(dst)
+	case "normal":
+		stream.Normals(dst, 0)
+	case "zero":
+		fill(0)
+	case "one":
+		fill(1)
+	default:
+		v, ok := constant(initialiser)
+		if !ok {
+			panic(fmt.Sprintf("nn: no initialiser %q of γ or β", initialiser))
+		}
+		fill(v)
+	}
+}
+
+// symmetric spreads uniform numbers in [0,1) over [-1,1), without rounding:
+// they have 24 bits.
+func symmetric(dst []float32) {
+	for i, u := range dst {
+		dst[i] = 2*u - 1
+	}
+}
+
+// scale multiplies by factor, rounded to float32 first.
+func scale(dst []float32, factor float64) {
+	f := float32(factor)
+	for i := range dst {
+		dst[i] *= f
+	}
+}

@@ -1,0 +1,248 @@
+package nn
+
+import (
+	"math"
+	"slices"
+	"testing"
+
+	"bnkit/engine/arch"
+	"bnkit/engine/kernel"
+)
+
+// imageNetInMiniature is an ImageNet ResNet of three bottlenecks, narrower than
+// any that has a name.
+func imageNetInMiniature(in arch.Shape, classes int) *arch.Network {
+	n := &arch.Network{Name: "miniature", Input: in, Classes: classes, Shortcut: arch.OptionB}
+	add := func(u arch.Unit, channels int) int {
+		u.InShape = in
+		if u.In != arch.Picture {
+			u.InShape = n.Units[u.In].OutShape
+		}
+		u.OutShape = arch.Shape{C: channels, H: (u.InShape.H+2*u.Pad-u.Kernel)/u.Stride + 1, W: (u.InShape.W+2*u.Pad-u.Kernel)/u.Stride + 1}
+		n.Units = append(n.Units, u)
+		return len(n.Units) - 1
+	}
+	unit := func(name, bn string, in, kernel, stride, channels int) int {
+		return add(arch.Unit{Name: name, BN: bn, In: in, Add: arch.None, ReLU: true, Kernel: kernel, Stride: stride, Pad: kernel / 2}, channels)
+	}
+	last := unit("conv1", "bn1", arch.Picture, 7, 2, 8)
+	last = add(arch.Unit{Name: "maxpool", Op: arch.MaxPool, In: last, Add: arch.None, Kernel: 3, Stride: 2, Pad: 1}, 8)
+	for _, b := range []struct {
+		name                 string
+		narrow, wide, stride int
+	}{{"layer1.0.", 4, 16, 1}, {"layer1.1.", 4, 16, 1}, {"layer2.0.", 8, 32, 2}} {
+		residual := last
+		x := unit(b.name+"conv1", b.name+"bn1", last, 1, 1, b.narrow)
+		x = unit(b.name+"conv2", b.name+"bn2", x, 3, b.stride, b.narrow)
+		if n.Units[last].OutShape.C != b.wide {
+			residual = unit(b.name+"downsample.0", b.name+"downsample.1", last, 1, b.stride, b.wide)
+			n.Units[residual].ReLU = false
+		}
+		last = unit(b.name+"conv3", b.name+"bn3", x, 1, 1, b.wide)
+		n.Units[last].Add = residual
+	}
+	return n
+}
+
+// exampleOf is an example of any network.
+func exampleOf[T kernel.Float](net *arch.Network, batch int) *example[T] {
+	e := &example[T]{net: net, params: NewParams[T](net, nil)}
+	e.params.Initialise(7)
+	e.draw(batch)
+	return e
+}
+
+// smallExamples are networks small enough for float64 loops that have pools,
+// biases and BatchNorms after sums.
+func smallExamples(t *testing.T) map[string]*example[float64] {
+	build := func(name string, in arch.Shape) *arch.Network {
+		net, err := arch.Build(name, arch.Options{Input: in, Classes: 4})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return net
+	}
+	// Without BatchNorm: units, and a projection, that end in their biases.
+	plain := build("resnet-8", arch.Shape{C: 3, H: 9, W: 8})
+	for i := range plain.Units {
+		if i%2 == 1 || plain.Units[i].Kernel == 1 {
+			plain.Units[i].BN, plain.Units[i].Bias = "", true
+		}
+	}
+	fixed := build("resnet-8", arch.Shape{C: 1, H: 8, W: 8})
+	for i := range fixed.Units {
+		fixed.Units[i].NoScale, fixed.Units[i].NoShift = i%3 != 0, i%3 == 2
+	}
+	averages := build("convnet", arch.Shape{C: 1, H: 13, W: 8})
+	for i := range averages.Units {
+		if averages.Units[i].Op == arch.MaxPool {
+			averages.Units[i].Op, averages.Units[i].BN, averages.Units[i].ReLU = arch.AveragePool, averages.Units[i].Name+".bn", i == 1
+		}
+	}
+	return map[string]*example[float64]{
+		"average pools":        exampleOf[float64](averages, 3),
+		"imagenet stem":        exampleOf[float64](imageNetInMiniature(arch.Shape{C: 3, H: 22, W: 19}, 4), 3),
+		"convnet":              exampleOf[float64](build("convnet", arch.Shape{C: 1, H: 9, W: 11}), 3),
+		"vgg-38":               exampleOf[float64](build("vgg-38", arch.Shape{C: 1, H: 16, W: 8}), 3),
+		"resnet-11-bottleneck": exampleOf[float64](build("resnet-11-bottleneck", arch.Shape{C: 1, H: 8, W: 8}), 3),
+		"biases":               exampleOf[float64](plain, 3),
+		"no scale, no shift":   exampleOf[float64](fixed, 3),
+	}
+}
+
+// TestNetworkGradients checks pools, biases, missing BatchNorms and missing γ
+// and β by finite differences, along shallow networks.
+func TestNetworkGradients(t *testing.T) {
+	for name, e := range smallExamples(t) {
+		if len(e.net.Units) > 30 {
+			continue // so many ReLUs that a difference crosses one's kink
+		}
+		t.Run(name, func(t *testing.T) { checkGradients(t, e) })
+	}
+}
+
+// TestNetworkInference compares with plain loops.
+func TestNetworkInference(t *testing.T) {
+	for name, e := range smallExamples(t) {
+		train := e.training(t, kernel.Generic[float64](), TrainingOptions{Threads: 1})
+		loss := train.Forward(e.pictures, e.labels)
+		stats := train.BatchStatistics()
+		_, want := naive(e, stats, DefaultEps)
+		f, err := NewInference(e.net, kernel.Generic[float64](), e.params, stats, InferenceOptions{Batch: len(e.labels), Threads: 2})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := distance(f.Run(e.pictures, len(e.labels)), want); !(d < 1e-12) {
+			t.Errorf("%s: normalised error of the logits %.2g", name, d)
+		}
+		f.Close()
+		if math.IsNaN(loss.Sum) {
+			t.Errorf("%s: loss %v", name, loss.Sum)
+		}
+	}
+}
+
+// TestMaxPoolOfNaN checks that a NaN goes through a pool.
+func TestMaxPoolOfNaN(t *testing.T) {
+	e := exampleOf[float32](imageNetInMiniature(arch.Shape{C: 3, H: 16, W: 16}, 4), 2)
+	e.pictures[100] = float32(math.NaN())
+	step := e.training(t, kernel.Best(), TrainingOptions{Threads: 1})
+	if loss := step.Forward(e.pictures, e.labels); !math.IsNaN(loss.Sum) {
+		t.Errorf("loss %v", loss.Sum)
+	}
+}
+
+// variants are the ways to take BatchNorm from a network, by what they change.
+var variants = []struct {
+	name string
+	set  func(*arch.Options)
+}{
+	{"bn", func(*arch.Options) {}},
+	{"no bn", func(o *arch.Options) { o.BN = arch.NoBN }},
+	{"bn every 2", func(o *arch.Options) { o.BNEvery = 2 }},
+	{"no scale", func(o *arch.Options) { o.NoScale = "*" }},
+	{"no shift", func(o *arch.Options) { o.NoShift = "*" }},
+	{"some fixed", func(o *arch.Options) { o.NoScale, o.NoShift = "*1", "*0.*,*bn*" }},
+}
+
+// TestEveryNetwork takes a step of every kind of network in every variant and
+// compares each gradient with that of plain loops in float64.
+func TestEveryNetwork(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		o    arch.Options
+		slow bool
+	}{
+		{"resnet-8", arch.Options{Input: arch.Shape{C: 3, H: 12, W: 12}}, false},
+		{"resnet-8", arch.Options{Input: arch.Shape{C: 3, H: 9, W: 12}, Shortcut: arch.OptionA}, false},
+		{"wrn-8-2", arch.Options{Input: arch.Shape{C: 3, H: 12, W: 12}}, false},
+		{"resnet-11-bottleneck", arch.Options{Input: arch.Shape{C: 3, H: 12, W: 12}}, false},
+		{"convnet", arch.Options{Input: arch.Shape{C: 1, H: 14, W: 14}}, false},
+		{"vgg-38", arch.Options{Input: arch.Shape{C: 3, H: 16, W: 16}}, false},
+		{"vgg-11", arch.Options{Input: arch.Shape{C: 3, H: 16, W: 16}}, true},
+		{"resnet18", arch.Options{Input: arch.Shape{C: 3, H: 33, W: 40}}, true},
+		{"resnet18", arch.Options{Input: arch.Shape{C: 3, H: 8, W: 8}, Stem: arch.CIFARStem}, true},
+		{"resnet50", arch.Options{Input: arch.Shape{C: 3, H: 32, W: 32}}, true},
+	} {
+		for _, v := range variants {
+			if c.slow && (testing.Short() || v.name != "bn" && v.name != "no bn") {
+				continue
+			}
+			o := c.o
+			o.Classes = 5
+			v.set(&o)
+			if c.name == "vgg-38" && v.name == "some fixed" {
+				o.NoScale, o.NoShift = "*bn_1", "input*,block_?_[34].*"
+			}
+			if (c.name == "vgg-11" || c.name == "convnet") && v.name == "some fixed" {
+				o.NoScale, o.NoShift = "layers.2.*", "*.0.bn"
+			}
+			t.Run(c.name+" "+string(o.Stem)+string(o.Shortcut)+" "+v.name, func(t *testing.T) {
+				net, err := arch.Build(c.name, o)
+				if err != nil {
+					t.Fatal(err)
+				}
+				compareStep(t, net)
+			})
+		}
+	}
+}
+
+func compareStep(t *testing.T, net *arch.Network) {
+	want := exampleOf[float64](net, 6)
+	got := exampleOf[float32](net, 6)
+	plain := want.training(t, kernel.Generic[float64](), TrainingOptions{Threads: 2, Gradients: AllGradients})
+	fast := got.training(t, kernel.Best(), TrainingOptions{Threads: 2, Gradients: AllGradients})
+	exact, loss := plain.Forward(want.pictures, want.labels), fast.Forward(got.pictures, got.labels)
+	if !(math.Abs(loss.Sum-exact.Sum) < 1e-4*exact.Sum) {
+		t.Errorf("loss %v, in float64 %v", loss.Mean(), exact.Mean())
+	}
+	plain.Backward()
+	fast.Backward()
+	worst, which := 0.0, ""
+	for i := range net.Tensors() {
+		x, g := &plain.Gradients().Tensors[i], fast.Gradients().Values[i]
+		if x.Kind == arch.ConvBias && net.Units[x.Unit].BN != "" {
+			continue // zero
+		}
+		if d := distance(g, plain.Gradients().Values[i]); !(d <= worst) {
+			worst, which = d, x.Name
+		}
+	}
+	t.Logf("largest normalised error %.2g, of %s", worst, which)
+	// A ReLU of nearly zero may come out on either side, which moves a small
+	// layer's gradient by some percent; a mistake moves it by far more.
+	if !(worst < 0.1) {
+		t.Errorf("gradient of %s: normalised error %.2g", which, worst)
+	}
+}
+
+// TestPoolsInParallel: with pools and biases, too, a step allocates nothing and
+// is the same bits for any number of threads.
+func TestPoolsInParallel(t *testing.T) {
+	net, err := arch.Build("convnet", arch.Options{Input: arch.Shape{C: 1, H: 14, W: 14}, Classes: 4, BNEvery: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, net := range []*arch.Network{net, imageNetInMiniature(arch.Shape{C: 3, H: 32, W: 32}, 4)} {
+		e := exampleOf[float32](net, 23)
+		var want [][]float32
+		for _, threads := range []int{1, 3} {
+			step := e.training(t, kernel.Best(), TrainingOptions{Threads: threads, Gradients: AllGradients})
+			if n := testing.AllocsPerRun(5, func() {
+				step.Forward(e.pictures, e.labels)
+				step.Backward()
+				step.Repack()
+			}); n != 0 {
+				t.Errorf("%s: %v allocations in a step", net.Name, n)
+			}
+			for i, g := range step.Gradients().Values {
+				if threads == 1 {
+					want = append(want, slices.Clone(g))
+				} else if !slices.Equal(g, want[i]) {
+					t.Errorf("%s: %d threads: another gradient of %s", net.Name, threads, e.params.Tensors[i].Name)
+				}
+			}
+		}
+	}
+}

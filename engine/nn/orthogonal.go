@@ -1,0 +1,68 @@
+package nn
+
+import "math"
+
+// orthonormalise makes the rows of a matrix orthonormal, or its columns where
+// it has fewer of those, by the modified Gram–Schmidt process: from normal
+// deviates, a matrix drawn uniformly from all such (as QR gives it when R's
+// diagonal is positive). m is row-major, cols wide.
+//
+// All arithmetic is float64, in a fixed order, and no product is fused with a
+// sum: the bits are those of checkpoint/FORMAT.md on every machine.
+func orthonormalise(m []float32, cols int) {
+	rows := len(m) / cols
+	n, length, step, stride := rows, cols, cols, 1 // vector i's element j is m[i·step + j·stride]
+	if rows > cols {
+		n, length, step, stride = cols, rows, 1, cols
+	}
+	all := make([]float64, len(m))
+	vector := func(i int) []float64 { return all[i*length:][:length] }
+	for i := range n {
+		for j := range length {
+			vector(i)[j] = float64(m[i*step+j*stride])
+		}
+	}
+	for i := range n {
+		v := vector(i)
+		norm := math.Sqrt(dotInOrder(v, v))
+		for j := range v {
+			v[j] /= norm
+		}
+		for k := i + 1; k < n; k++ {
+			w := vector(k)
+			d := dotInOrder(v, w)
+			for j := range w {
+				w[j] -= float64(d * v[j])
+			}
+		}
+	}
+	for i := range n {
+		for j, x := range vector(i) {
+			m[i*step+j*stride] = float32(x)
+		}
+	}
+}
+
+// dotInOrder adds every fourth product to the same one of four sums, and then
+// those as (0+1)+(2+3).
+func dotInOrder(a, b []float64) float64 {
+	var s0, s1, s2, s3 float64
+	b = b[:len(a)]
+	for len(a) >= 4 {
+		s0 += float64(a[0] * b[0])
+		s1 += float64(a[1] * b[1])
+		s2 += float64(a[2] * b[2])
+		s3 += float64(a[3] * b[3])
+		a, b = a[4:], b[4:]
+	}
+	if len(a) > 0 {
+		s0 += float64(a[0] * b[0])
+	}
+	if len(a) > 1 {
+		s1 += float64(a[1] * b[1])
+	}
+	if len(a) > 2 {
+		s2 += float64(a[2] * b[2])
+	}
+	return (s0 + s1) + (s2 + s3)
+}

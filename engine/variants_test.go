@@ -1,0 +1,126 @@
+package engine
+
+import (
+	"bytes"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"bnkit/engine/arch"
+	"bnkit/engine/nn"
+)
+
+// variants are networks without some BatchNorms, scales and shifts, with pools
+// and biases, and what is trained of them, by each optimizer, from initial
+// values of each kind.
+var variants = []func(*Config){
+	func(c *Config) { c.BN, c.Trainable, c.LR = arch.NoBN, "all", 0.01 },
+	func(c *Config) { c.Arch, c.BN, c.Trainable, c.LR = "convnet", arch.NoBN, "all", 0.01 },
+	func(c *Config) { c.Arch = "convnet" },
+	func(c *Config) { c.Arch, c.Trainable = "convnet", "all" },
+	func(c *Config) {
+		c.Arch, c.BN, c.Trainable, c.Optimizer, c.LR = "convnet", arch.NoBN, "random-2", AdamW, 0.01
+	},
+	func(c *Config) { c.BNEvery, c.NoScale = 2, "bn" },
+	func(c *Config) { c.BNEvery, c.Trainable, c.Init, c.Nesterov = 3, "bn+output", "he-uniform", true },
+	func(c *Config) { c.NoShift, c.Trainable = "*", "all" },
+	func(c *Config) { c.NoScale, c.Trainable, c.BetaInit, c.BetaL2 = "*", "beta", "one", 1e-3 },
+	func(c *Config) { c.Arch, c.NoScale = "vgg-38", "block_0_?.*,input*" },
+	func(c *Config) {
+		c.Arch, c.Trainable, c.Init, c.Optimizer, c.LR = "vgg-38", "bn+shortcut", "binary", Adam, 0.01
+	},
+	func(c *Config) { c.Arch, c.Trainable = "resnet-11-bottleneck", "all" },
+	func(c *Config) {
+		c.Arch, c.Trainable, c.Init, c.GammaInit = "resnet-11-bottleneck", "bn+shortcut", "orthogonal", "one"
+	},
+	func(c *Config) { c.Arch, c.Trainable, c.ClipNorm = "resnet-11-bottleneck", "bn+random-2", 1 },
+	func(c *Config) { c.Arch, c.Stem = "resnet18", "cifar" },
+}
+
+// TestLoadVariants: variants load as they were trained, to the last logit.
+func TestLoadVariants(t *testing.T) {
+	for _, change := range variants {
+		cfg := tinyConfig()
+		cfg.Epochs, cfg.LRDrops, cfg.WithStats = 1, nil, true
+		change(&cfg)
+		checkLoads(t, cfg)
+	}
+}
+
+// TestResumeVariants: an interrupted run of a variant resumes to the bytes of an
+// uninterrupted one.
+func TestResumeVariants(t *testing.T) {
+	data := synthetic(64, 20)
+	for _, change := range variants {
+		cfg := tinyConfig()
+		cfg.Epochs, cfg.LRDrops = 2, nil
+		change(&cfg)
+		if cfg.Stem != "" {
+			continue // as others, and slow
+		}
+		whole, parts := t.TempDir(), t.TempDir()
+		mustTrain(t, cfg, data, TrainOptions{Dir: whole, Threads: 2})
+		interruptAfter(t, cfg, data, TrainOptions{Dir: parts, Threads: 1}, 6)
+		mustTrain(t, cfg, data, TrainOptions{Dir: parts, Threads: 2, Resume: true})
+		if !bytes.Equal(readFile(t, parts, CheckpointFile), readFile(t, whole, CheckpointFile)) {
+			t.Errorf("%+v: a resumed run gives another checkpoint", cfg)
+		}
+	}
+}
+
+// TestStateDictOfVariants: PyTorch finds every tensor of a BatchNorm, fixed or
+// not, and none of one that is missing.
+func TestStateDictOfVariants(t *testing.T) {
+	cfg := tinyConfig()
+	cfg.Arch, cfg.Epochs, cfg.LRDrops, cfg.WithStats = "convnet", 1, nil, true
+	cfg.NoScale, cfg.NoShift, cfg.BNEvery = "layers.0.bn", "*", 3
+	_, dir := trained(t, cfg)
+	m, err := LoadModel(filepath.Join(dir, CheckpointFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, x := range m.StateDict(m.Stored) {
+		names = append(names, x.Name)
+		switch x.Name {
+		case "layers.0.bn.weight":
+			if slices.Min(x.Float32) != 1 || slices.Max(x.Float32) != 1 {
+				t.Errorf("%s is %v, want 1", x.Name, x.Float32)
+			}
+		case "layers.0.bn.bias", "layers.2.bn.bias":
+			if slices.Min(x.Float32) != 0 || slices.Max(x.Float32) != 0 {
+				t.Errorf("%s is %v, want 0", x.Name, x.Float32)
+			}
+		}
+	}
+	want := []string{
+		"layers.0.conv.weight", "layers.0.conv.bias", "layers.0.bn.weight", "layers.0.bn.bias", "layers.0.bn.running_mean", "layers.0.bn.running_var",
+		"layers.2.conv.weight", "layers.2.conv.bias", "layers.2.bn.weight", "layers.2.bn.bias", "layers.2.bn.running_mean", "layers.2.bn.running_var",
+		"layers.4.conv.weight", "layers.4.conv.bias", "fc.weight", "fc.bias",
+	}
+	if !slices.Equal(names, want) {
+		t.Errorf("tensors %v, want %v", names, want)
+	}
+	for name, value := range map[string]string{"bn_every": "3", "no_scale": "layers.0.bn", "no_shift": "*"} {
+		if got := m.ExportMetadata()[name]; got != value {
+			t.Errorf("metadata %s is %q, want %q", name, got, value)
+		}
+	}
+}
+
+// TestBiasesAreTrained: without BatchNorm, biases move and the loss falls.
+func TestBiasesAreTrained(t *testing.T) {
+	cfg := tinyConfig()
+	cfg.BN, cfg.Trainable, cfg.LR, cfg.Epochs = arch.NoBN, "all", 0.02, 3
+	r, _ := trained(t, cfg)
+	if first, last := r.metrics[0], r.metrics[2]; !(last.TrainLoss < first.TrainLoss) {
+		t.Errorf("loss %v after the first epoch, %v after the last", first.TrainLoss, last.TrainLoss)
+	}
+	was := nn.NewParams[float32](r.trainer.network, nil)
+	was.Initialise(cfg.Seed)
+	for i, values := range r.trainer.params.Values {
+		if x := r.trainer.params.Tensors[i]; x.Kind == arch.ConvBias && slices.Equal(values, was.Values[i]) {
+			t.Errorf("%s did not change", x.Name)
+		}
+	}
+}

@@ -1,0 +1,157 @@
+package plots
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"gonum.org/v1/plot"
+)
+
+// ticks label an axis at a few round numbers.
+type ticks struct {
+	percent bool // the axis is a share, shown in percent
+	whole   bool // only whole numbers make sense
+	most    int  // steps from end to end; 0 for 7
+}
+
+// step is the distance of labels, in the unit that they show.
+func (t ticks) step(low, high float64) float64 {
+	most := t.most
+	if most == 0 {
+		most = 7
+	}
+	// What a sum of binary fractions is off by must not double the step.
+	step := roundUp((high - low) * t.unit() / float64(most) * (1 - 1e-9))
+	if t.whole {
+		step = max(step, 1)
+	}
+	return step
+}
+
+func (t ticks) unit() float64 {
+	if t.percent {
+		return 100
+	}
+	return 1
+}
+
+// Ticks implements plot.Ticker.
+func (t ticks) Ticks(low, high float64) []plot.Tick {
+	step, unit, suffix := t.step(low, high), t.unit(), ""
+	if t.percent {
+		suffix = "%"
+	}
+	var marks []plot.Tick
+	first, last := math.Ceil(low*unit/step*(1-1e-12)), math.Floor(high*unit/step*(1+1e-12))
+	for i := 0.0; i <= last-first; i++ {
+		value := (first+i)*step + 0 // adding 0 turns -0 into 0
+		// %.6g drops what binary fractions add to 3 × 0.1.
+		marks = append(marks, plot.Tick{Value: value / unit, Label: fmt.Sprintf("%.6g%s", value, suffix)})
+	}
+	return marks
+}
+
+// shareAxis makes the vertical axis one of shares, from 0 to a labelled share
+// at or above the data, in about that many steps.
+func shareAxis(p *plot.Plot, most int) {
+	t := ticks{percent: true, most: most}
+	high := 0.05
+	if finite(p.Y.Max) {
+		high = max(high, p.Y.Max)
+	}
+	step := t.step(0, high) / 100
+	p.Y.Min, p.Y.Max = 0, math.Ceil(high/step*(1-1e-9))*step
+	p.Y.Tick.Marker = t
+}
+
+// logAxis makes an axis of exponents, log₁₀ of what it shows, from low to high,
+// which are positive, with at most that many labels but for powers of ten.
+// plot.LogScale would place the axis's label off its middle, and panic at 0.
+func logAxis(a *plot.Axis, low, high float64, most int) {
+	a.Min, a.Max = math.Log10(low), math.Log10(high)
+	if a.Min == a.Max {
+		a.Min, a.Max = a.Min-0.3, a.Max+0.3
+	}
+	a.Tick.Marker = logTicks{most}
+}
+
+// logTicks label an axis of exponents at 1, 2 and 5 times powers of ten; where
+// these would be more than most, at powers of ten, or at every second, third
+// and so on.
+type logTicks struct{ most int }
+
+// Ticks implements plot.Ticker.
+func (t logTicks) Ticks(low, high float64) []plot.Tick {
+	decades := high - low
+	every := max(1, int(math.Ceil(decades/float64(t.most))))
+	crowded := math.Floor(3*decades)+1 > float64(t.most)
+	var marks []plot.Tick
+	for power := int(math.Floor(low)); power <= int(math.Ceil(high)); power++ {
+		for _, digit := range []float64{1, 2, 5} {
+			exponent := float64(power) + math.Log10(digit)
+			if exponent < low-1e-9 || exponent > high+1e-9 || digit != 1 && every > 1 {
+				continue
+			}
+			mark := plot.Tick{Value: exponent}
+			if digit == 1 && power%every == 0 || !crowded {
+				mark.Label = fmt.Sprintf("%.6g", digit*math.Pow10(power))
+			}
+			marks = append(marks, mark)
+		}
+	}
+	return marks
+}
+
+// unlabelled are the same ticks without their labels.
+type unlabelled struct{ plot.Ticker }
+
+// Ticks implements plot.Ticker.
+func (u unlabelled) Ticks(low, high float64) []plot.Tick {
+	marks := slices.Clone(u.Ticker.Ticks(low, high))
+	for i := range marks {
+		marks[i].Label = ""
+	}
+	return marks
+}
+
+// roundUp is the least 1, 2 or 5 times a power of ten that is at least x.
+func roundUp(x float64) float64 {
+	if !(x > 0) || math.IsInf(x, 0) {
+		return 1
+	}
+	power := math.Pow(10, math.Floor(math.Log10(x)))
+	for _, step := range []float64{1, 2, 5} {
+		if step*power >= x {
+			return step * power
+		}
+	}
+	return 10 * power
+}
+
+// roundDown is the greatest 1, 2 or 5 times a power of ten that is at most x,
+// which is positive.
+func roundDown(x float64) float64 {
+	power := math.Pow(10, math.Floor(math.Log10(x)))
+	for _, step := range []float64{5, 2, 1} {
+		if down := step * power; 0 < down && down <= x {
+			return down
+		}
+	}
+	return x // nothing so small has a power of ten below it
+}
+
+// sameX gives panels below each other the same horizontal range.
+func sameX(panels []panel) {
+	low, high := math.Inf(1), math.Inf(-1)
+	for _, p := range panels {
+		low, high = min(low, p.X.Min), max(high, p.X.Max)
+	}
+	for _, p := range panels {
+		p.X.Min, p.X.Max = low, high
+	}
+}
+
+// finite says whether v has a place on an axis: beyond 1e300 the axis's range
+// would overflow.
+func finite(v float64) bool { return math.Abs(v) < 1e300 }

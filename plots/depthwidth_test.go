@@ -1,0 +1,103 @@
+package plots
+
+import (
+	"image"
+	"image/color"
+	"math"
+	"slices"
+	"testing"
+
+	"bnkit/analysis"
+	"bnkit/engine"
+)
+
+// sized is a run of a network of that size; parameters as in a ResNet without
+// shortcuts.
+func sized(trainable string, depth, width int, accuracy float64) Run {
+	return Run{Name: "r", Summary: &analysis.Summary{
+		Config: engine.Config{Trainable: trainable, Shortcut: "B"},
+		Model:  &analysis.ModelSummary{Data: "cifar10", Depth: depth, Width: width, BNParameters: 2 * depth * width},
+		Result: &analysis.Result{TestAccuracy: accuracy, TestExamples: 100, TestStatistics: "running"},
+	}}
+}
+
+// TestTrends groups networks by what they differ in.
+func TestTrends(t *testing.T) {
+	runs := []Run{
+		sized("bn", 32, 16, 0.6), sized("bn", 14, 16, 0.4), sized("bn", 14, 16, 0.5), sized("bn", 14, 64, 0.7),
+		sized("bn", 20, 128, 0.6), sized("all", 14, 16, 0.9),
+	}
+	type want struct {
+		name   string
+		labels []string
+		means  []float64
+	}
+	var got []want
+	for _, trend := range trendsOf(runs) {
+		w := want{name: trend.name}
+		for _, s := range trend.sizes {
+			w.labels, w.means = append(w.labels, trend.label(s)), append(w.means, s.mean())
+		}
+		got = append(got, w)
+	}
+	wants := []want{
+		{"by depth, width 16, trained: bn", []string{"14", "32"}, []float64{0.45, 0.6}},
+		{"by width, depth 14, trained: bn", []string{"16", "64"}, []float64{0.45, 0.7}},
+		{"depth 20, width 128, trained: bn", []string{""}, []float64{0.6}},
+		{"depth 14, width 16, trained: all", []string{""}, []float64{0.9}},
+	}
+	if !slices.EqualFunc(got, wants, func(a, b want) bool {
+		return a.name == b.name && slices.Equal(a.labels, b.labels) && slices.EqualFunc(a.means, b.means, func(x, y float64) bool { return math.Abs(x-y) < 1e-12 })
+	}) {
+		t.Errorf("%+v, want %+v", got, wants)
+	}
+}
+
+// TestDepthWidth finds marks where size puts them: 3200 parameters halfway
+// between 320 and 32000.
+func TestDepthWidth(t *testing.T) {
+	runs := []Run{sized("bn", 10, 16, 0.2), sized("bn", 100, 16, 0.4), sized("bn", 10, 1600, 0.4)}
+	picture := saved(t, depthWidth(runs))
+	// The outermost pixels of a colour below the legend, in some rows.
+	ends := func(c color.Color, from, to int) (left, right image.Point) {
+		r, g, b, _ := c.RGBA()
+		left.X = math.MaxInt
+		for y := from; y < to; y++ {
+			for x := range picture.Bounds().Dx() {
+				if pr, pg, pb, _ := picture.At(x, y).RGBA(); pr == r && pg == g && pb == b {
+					if x < left.X {
+						left = image.Pt(x, y)
+					}
+					if x > right.X {
+						right = image.Pt(x, y)
+					}
+				}
+			}
+		}
+		return left, right
+	}
+	_, deepest := ends(colors[0], 145, 900)
+	thinnest, _ := ends(colors[1], 145, 900)
+	_, widest := ends(colors[1], deepest.Y, deepest.Y+1) // in the row of the same accuracy
+	radius := 1.2 * float64(markRadius) * dpi / 72
+	if got, want := float64(deepest.X)-radius, float64(thinnest.X+widest.X)/2; math.Abs(got-want) > 3 || thinnest.Y < deepest.Y+300 {
+		t.Errorf("the deepest lies at %v, want %v, between %v and %v", got, want, thinnest, widest)
+	}
+}
+
+// TestNoDepthWidth: what is equally large, or not known, makes no picture.
+func TestNoDepthWidth(t *testing.T) {
+	unknown := sized("bn", 20, 16, 0.5)
+	unknown.Summary.Result = nil
+	for name, runs := range map[string][]Run{
+		"nothing": nil, "one": {sized("bn", 14, 16, 0.5)}, "alike": {sized("bn", 14, 16, 0.5), sized("all", 14, 16, 0.9)},
+		"unknown": {sized("bn", 14, 16, 0.5), unknown, {Name: "no summary"}},
+	} {
+		if depthWidth(runs) != nil {
+			t.Errorf("%s: a picture", name)
+		}
+	}
+	if pictures := drawn(t, []Run{sized("bn", 14, 16, 0.5), sized("bn", 20, 16, 0.5)}); len(pictures) != 1 || pictures["depth_width.png"] == nil {
+		t.Errorf("two depths: %d pictures", len(pictures))
+	}
+}

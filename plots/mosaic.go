@@ -1,0 +1,252 @@
+package plots
+
+import (
+	"fmt"
+	"image"
+	"image/color"
+	"image/draw"
+	"math"
+	"slices"
+	"strings"
+
+	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/vg"
+	vgdraw "gonum.org/v1/plot/vg/draw"
+
+	"bnkit/analysis"
+)
+
+// mostTiles is how many rows and columns of filters are drawn.
+const mostTiles = 32
+
+// filters draws each checkpoint's filters beside the others'. Those that read
+// a picture are a tile each, in colour if it has three channels; otherwise a row
+// of tiles is an output channel's filter.
+func filters(names []string, all []*analysis.Filters) *figure {
+	f := &figure{
+		title: "Filters of " + all[0].Layer,
+		legend: []entry{
+			{name: "most negative weight", patch: diverging(-1)}, {name: "most positive weight", patch: diverging(1)},
+		},
+	}
+	var kinds []string
+	for _, filter := range all {
+		kind := "Each row is an output channel, each column an input channel; white is 0."
+		switch filter.In {
+		case 1:
+			kind = "Each tile is an output channel; white is 0."
+		case 3:
+			kind = "Each tile is an output channel's weights of red, green and blue; mid-grey is 0."
+		}
+		if !slices.Contains(kinds, kind) {
+			kinds = append(kinds, kind)
+		}
+	}
+	f.scope = strings.Join(kinds, " ") + " Every checkpoint by its own largest weight."
+	var m mosaic
+	for i, filter := range all {
+		most, area := largest(filter.Values), filter.Size*filter.Size
+		at := func(out, in, position int) float64 {
+			return relative(filter.Values[(out*filter.In+in)*area+position], most)
+		}
+		b := block{height: filter.Size, width: filter.Size,
+			caption: fmt.Sprintf("%s: %d filters of %d×%d×%d, largest weight %.2g", names[i], filter.Out, filter.In, filter.Size, filter.Size, most)}
+		if filter.In == 3 {
+			for out := range filter.Out {
+				b.tiles = append(b.tiles, func(position int) color.Color {
+					level := func(in int) uint8 { return uint8(127.5 + 127.5*at(out, in, position)) }
+					return color.RGBA{level(0), level(1), level(2), 0xff}
+				})
+			}
+		} else {
+			rows := min(filter.Out, mostTiles)
+			columns := min(filter.In, mostTiles)
+			for out := range rows {
+				for in := range columns {
+					b.tiles = append(b.tiles, func(position int) color.Color { return diverging(at(out, in, position)) })
+				}
+			}
+			if columns > 1 {
+				b.columns = columns
+			}
+			if rows < filter.Out || columns < filter.In {
+				b.caption += fmt.Sprintf("; the first %d×%d", rows, columns)
+			}
+		}
+		m = append(m, b)
+	}
+	f.panels = []panel{m.panel()}
+	return f
+}
+
+// featureMaps draws each checkpoint's feature maps of one picture beside the
+// others', after the picture itself.
+func featureMaps(names []string, all []*analysis.FeatureMaps) *figure {
+	first := all[0]
+	off := color.RGBA{0xf5, 0xc9, 0xb3, 0xff}
+	f := &figure{
+		title: fmt.Sprintf("Feature maps of relu(%s) · test picture %d, %s", first.ReLU, first.Image, first.Class),
+		scope: "Inference mode (re-estimated statistics). White is 0; every checkpoint by its own largest output.",
+		legend: []entry{
+			{name: "a quarter of the largest output", patch: shade(darkest / 4)}, {name: "the largest output", patch: shade(darkest)},
+			{name: "channel that is off, 0 everywhere", patch: off},
+		},
+	}
+	m := mosaic{{caption: "the picture", height: first.PictureHeight, width: first.PictureWidth, tiles: []tile{
+		func(position int) color.Color {
+			level := func(c int) uint8 {
+				return first.Picture[min(c, first.PictureChannels-1)*first.PictureHeight*first.PictureWidth+position]
+			}
+			return color.RGBA{level(0), level(1), level(2), 0xff}
+		},
+	}}}
+	for i, maps := range all {
+		most, area, dead := largest(maps.Values), maps.Height*maps.Width, 0
+		b := block{height: maps.Height, width: maps.Width}
+		for c := range maps.Channels {
+			values := maps.Values[c*area:][:area]
+			if largest(values) == 0 {
+				dead++
+				b.tiles = append(b.tiles, func(int) color.Color { return off })
+				continue
+			}
+			b.tiles = append(b.tiles, func(position int) color.Color { return shade(darkest * relative(values[position], most)) })
+		}
+		b.caption = fmt.Sprintf("%s: %d channels, %d of them off, largest output %.3g", names[i], maps.Channels, dead, most)
+		m = append(m, b)
+	}
+	f.panels = []panel{m.panel()}
+	return f
+}
+
+// tile is the colour of each position, row by row.
+type tile func(position int) color.Color
+
+// block is a caption and, below it, rows of equally large tiles.
+type block struct {
+	caption                string
+	columns, height, width int // tiles in a row, 0 for as many as fit best; values in a tile
+	tiles                  []tile
+}
+
+const tileGap = 3 // pixels
+
+// fit returns how many tiles a row has and how many pixels a value is wide and
+// high, so that the block is at most so many pixels wide and high, gaps
+// included; below 1 where it must be reduced.
+func (b block) fit(width, height float64) (columns int, scale float64) {
+	of := func(columns int) float64 {
+		rows := (len(b.tiles) + columns - 1) / columns
+		return min(((width+tileGap)/float64(columns)-tileGap)/float64(b.width), ((height+tileGap)/float64(rows)-tileGap)/float64(b.height))
+	}
+	if b.columns > 0 {
+		return b.columns, of(b.columns)
+	}
+	columns = 1
+	for c := range len(b.tiles) {
+		if of(c+1) > of(columns) {
+			columns = c + 1
+		}
+	}
+	return columns, of(columns)
+}
+
+// picture is the block with scale×scale pixels for each value.
+func (b block) picture(columns, scale int) *image.RGBA {
+	rows := (len(b.tiles) + columns - 1) / columns
+	across, down := b.width*scale+tileGap, b.height*scale+tileGap
+	p := image.NewRGBA(image.Rect(0, 0, columns*across-tileGap, rows*down-tileGap))
+	draw.Draw(p, p.Bounds(), image.NewUniform(lightGrey), image.Point{}, draw.Src)
+	for i, t := range b.tiles {
+		for position := range b.height * b.width {
+			left, top := i%columns*across+position%b.width*scale, i/columns*down+position/b.width*scale
+			draw.Draw(p, image.Rect(left, top, left+scale, top+scale), image.NewUniform(t(position)), image.Point{}, draw.Src)
+		}
+	}
+	return p
+}
+
+// mosaic is a plotter of blocks beside each other. A block of a single tile
+// gets half the room of another.
+type mosaic []block
+
+func (m mosaic) panel() panel {
+	p := plot.New()
+	p.HideAxes()
+	p.Add(m)
+	return panel{p, 1}
+}
+
+func (m mosaic) Plot(c vgdraw.Canvas, _ *plot.Plot) {
+	const gap = 14 // points
+	const pixel = vg.Inch / dpi
+	share := func(b block) float64 {
+		if len(b.tiles) == 1 {
+			return 0.5
+		}
+		return 1
+	}
+	var shares float64
+	for _, b := range m {
+		shares += share(b)
+	}
+	free := c.Max.X - c.Min.X - vg.Points(gap)*vg.Length(len(m)-1)
+	style := textStyle(8.5, color.Black)
+	// Pictures begin below the longest caption.
+	var caption vg.Length
+	for _, b := range m {
+		lines := wrap(style, b.caption, free*vg.Length(share(b)/shares))
+		caption = max(caption, vg.Length(len(lines))*lineHeight(style)+vg.Points(3))
+	}
+	left := c.Min.X
+	for _, b := range m {
+		room := c
+		room.Min.X, room.Max.X = left, left+free*vg.Length(share(b)/shares)
+		left = room.Max.X + vg.Points(gap)
+		paragraph(room, style, b.caption)
+		room.Max.Y -= caption
+		columns, scale := b.fit(float64(room.Size().X/pixel)-1, float64(room.Size().Y/pixel)-1)
+		p := b.picture(columns, max(1, int(scale)))
+		size := p.Bounds().Size()
+		w, h := float64(size.X), float64(size.Y)
+		if reduced := min(1, float64(room.Size().X/pixel)/w, float64(room.Size().Y/pixel)/h); reduced < 1 {
+			w, h = w*reduced, h*reduced
+		}
+		// In whole pixels the picture stays as sharp as it is.
+		x, y := math.Ceil(float64(room.Min.X/pixel)), math.Floor(float64(room.Max.Y/pixel))
+		c.DrawImage(vg.Rectangle{
+			Min: vg.Point{X: vg.Length(x) * pixel, Y: vg.Length(y-h) * pixel},
+			Max: vg.Point{X: vg.Length(x+w) * pixel, Y: vg.Length(y) * pixel},
+		}, p)
+	}
+}
+
+// largest is the largest finite magnitude.
+func largest(values []float32) float64 {
+	var most float64
+	for _, v := range values {
+		if a := math.Abs(float64(v)); finite(a) {
+			most = max(most, a)
+		}
+	}
+	return most
+}
+
+// relative is v as a share of most, from -1 to 1; 0 for what is no number.
+func relative(v float32, most float64) float64 {
+	if math.IsNaN(float64(v)) || most == 0 {
+		return 0
+	}
+	return max(-1, min(1, float64(v)/most))
+}
+
+// diverging is the colour of a number from -1 to 1: blue, white, vermillion.
+func diverging(v float64) color.Color {
+	end := colors[vermillion].(color.RGBA)
+	if v < 0 {
+		end = colors[0].(color.RGBA)
+	}
+	v = math.Abs(v)
+	mix := func(a uint8) uint8 { return uint8(255*(1-v) + float64(a)*v + 0.5) }
+	return color.RGBA{mix(end.R), mix(end.G), mix(end.B), 0xff}
+}

@@ -1,0 +1,86 @@
+package plots
+
+import (
+	"image"
+	"image/color"
+	"math"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"bnkit/analysis"
+)
+
+// area counts the pixels of a colour below the legend.
+func area(p image.Image, c color.Color) int {
+	r, g, b, _ := c.RGBA()
+	n := 0
+	for y := 140; y < p.Bounds().Dy(); y++ {
+		for x := range p.Bounds().Dx() {
+			if pr, pg, pb, _ := p.At(x, y).RGBA(); pr == r && pg == g && pb == b {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// TestFilters counts the pixels of weights: equally many for each weight, and
+// in exactly its colour.
+func TestFilters(t *testing.T) {
+	// 2 filters of 4 channels, 2×2: one extreme weight, three that are half of it.
+	f := &analysis.Filters{Layer: "conv", Out: 2, In: 4, Size: 2, Values: make([]float32, 2*4*2*2)}
+	f.Values[5], f.Values[8], f.Values[20], f.Values[31] = -2, 1, 1, 1
+	picture := saved(t, filters([]string{"a"}, []*analysis.Filters{f}))
+	one, three := area(picture, diverging(-1)), area(picture, diverging(0.5))
+	side := math.Sqrt(float64(one))
+	if one < 1000 || three != 3*one || side != math.Trunc(side) {
+		t.Errorf("%d pixels of one weight, %d of three", one, three)
+	}
+
+	rgb := &analysis.Filters{Layer: "conv", Out: 1, In: 3, Size: 1, Values: []float32{1, -1, 0}}
+	if n := area(saved(t, filters([]string{"a"}, []*analysis.Filters{rgb})), color.RGBA{255, 0, 127, 255}); n < 1000 {
+		t.Errorf("%d pixels of a filter in colour", n)
+	}
+}
+
+// TestFeatureMaps draws a channel that is off beside one that is not, and the
+// picture.
+func TestFeatureMaps(t *testing.T) {
+	maps := &analysis.FeatureMaps{ReLU: "bn", Channels: 2, Height: 1, Width: 2, Values: []float32{0, 0, 4, 1}, Class: "cat",
+		Picture: []uint8{10, 200, 30, 40}, PictureChannels: 1, PictureHeight: 2, PictureWidth: 2}
+	picture := saved(t, featureMaps([]string{"a"}, []*analysis.FeatureMaps{maps}))
+	largest, quarter, off := area(picture, shade(darkest)), area(picture, shade(darkest/4)), area(picture, color.RGBA{0xf5, 0xc9, 0xb3, 0xff})
+	if largest < 1000 || quarter != largest || off != 2*largest {
+		t.Errorf("%d pixels of the largest output, %d of a quarter, %d off", largest, quarter, off)
+	}
+	if a, b := area(picture, color.RGBA{10, 10, 10, 255}), area(picture, color.RGBA{200, 200, 200, 255}); a < 1000 || max(a, b)-min(a, b) > 20 { // but for text in grey
+		t.Errorf("%d and %d pixels of two of the picture's", a, b)
+	}
+}
+
+// TestMosaicExtremes draws what is no number, all zero, or too much to fit.
+func TestMosaicExtremes(t *testing.T) {
+	nan, inf := float32(math.NaN()), float32(math.Inf(1))
+	large := &analysis.FeatureMaps{Channels: 100, Height: 56, Width: 56, Values: make([]float32, 100*56*56), Picture: make([]uint8, 3*224*224), PictureChannels: 3, PictureHeight: 224, PictureWidth: 224}
+	large.Values[0] = 1
+	dir := t.TempDir()
+	if _, err := DrawFeatureMaps(dir, []string{"a", "b", "c"}, []*analysis.FeatureMaps{large, large, large}); err != nil {
+		t.Error(err)
+	}
+	if p := read(t, filepath.Join(dir, "feature_maps.png")); p.Bounds().Size() != image.Pt(1600, 1000) {
+		t.Errorf("%v", p.Bounds())
+	}
+	for _, values := range [][]float32{{0, 0, 0}, {nan, nan, nan}, {inf, -inf, 1}} {
+		for _, in := range []int{1, 3} {
+			f := &analysis.Filters{Out: 3 / in, In: in, Size: 1, Values: values}
+			path, err := DrawFilters(dir, []string{"a"}, []*analysis.Filters{f})
+			if err != nil {
+				t.Error(err)
+			}
+			if info, err := os.Stat(path); err != nil || info.Size() == 0 {
+				t.Errorf("%v: %v", values, err)
+			}
+		}
+	}
+}

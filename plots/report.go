@@ -1,0 +1,148 @@
+package plots
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"bnkit/analysis"
+	"bnkit/engine"
+)
+
+// ReportError says which run's report cannot be drawn, since its parts do not
+// fit each other, as in a file that was edited.
+type ReportError struct{ Run, Reason string }
+
+func (e *ReportError) Error() string {
+	return fmt.Sprintf("report of %q: %s; analyze the checkpoint again", e.Run, e.Reason)
+}
+
+// check says what in r, which may be nil, would lead out of a list's bounds.
+func check(r *analysis.Report) error {
+	if r == nil {
+		return nil
+	}
+	for i := range r.GammaEdges {
+		if e := r.GammaEdges[i]; !finite(e) || i > 0 && e <= r.GammaEdges[i-1] {
+			return fmt.Errorf("edge %d of γ's bins is %v, after %v", i+1, e, r.GammaEdges[max(i-1, 0)])
+		}
+	}
+	for i, t := range r.NearZero {
+		if !(t > 0) || i > 0 && t <= r.NearZero[i-1] {
+			return fmt.Errorf("threshold %d for shares near zero is %v; they must be positive and rise", i+1, t)
+		}
+	}
+	if r.Total.NearZero != nil && len(r.Total.NearZero) != len(r.NearZero) {
+		return fmt.Errorf("%d shares near zero in total for %d thresholds", len(r.Total.NearZero), len(r.NearZero))
+	}
+	for i := range r.Layers {
+		l := &r.Layers[i]
+		switch {
+		case len(l.NearZero) != len(r.NearZero):
+			return fmt.Errorf("layer %d (%s) has %d shares near zero for %d thresholds", i+1, l.Name, len(l.NearZero), len(r.NearZero))
+		case len(l.Gamma.Histogram) != max(len(r.GammaEdges)-1, 0):
+			return fmt.Errorf("layer %d (%s) has %d bins of γ for %d edges", i+1, l.Name, len(l.Gamma.Histogram), len(r.GammaEdges))
+		case slices.ContainsFunc(l.Gamma.Histogram, func(n int) bool { return n < 0 }):
+			return fmt.Errorf("layer %d (%s) has a negative count of γ", i+1, l.Name)
+		case len(l.Gamma.Quantiles) != len(analysis.Levels):
+			return fmt.Errorf("layer %d (%s) has %d quantiles of γ, not %d", i+1, l.Name, len(l.Gamma.Quantiles), len(analysis.Levels))
+		}
+	}
+	if len(r.Sweep) > 0 && r.Sweep[0].Threshold != 0 {
+		return errors.New("its accuracies do not begin with nothing clamped")
+	}
+	for i := 1; i < len(r.Sweep); i++ {
+		if t := r.Sweep[i].Threshold; !finite(t) || t <= r.Sweep[i-1].Threshold {
+			return fmt.Errorf("threshold %d is %v, after %v", i, t, r.Sweep[i-1].Threshold)
+		}
+	}
+	return nil
+}
+
+// title names a picture's subject and, if there is only one, the run.
+func title(subject string, runs []Run) string {
+	if len(runs) == 1 && runs[0].Name != "" {
+		return subject + " · " + runs[0].Name
+	}
+	return subject
+}
+
+// scope says what the runs' numbers were taken over, naming runs only where
+// they differ. A run whose text is "" has no part in it.
+func scope(runs []Run, of func(Run) string) string {
+	var texts []string
+	names := map[string][]string{} // of the runs with a text
+	for _, r := range runs {
+		text := of(r)
+		if text == "" {
+			continue
+		}
+		if names[text] == nil {
+			texts = append(texts, text)
+		}
+		names[text] = append(names[text], r.Name)
+	}
+	if len(texts) == 1 {
+		return texts[0]
+	}
+	for i, text := range texts {
+		texts[i] = strings.Join(names[text], ", ") + ": " + text
+	}
+	return strings.Join(texts, "\n")
+}
+
+// network is what the only run is of; several are told apart by their names.
+func network(runs []Run) string {
+	if len(runs) != 1 || runs[0].Report == nil {
+		return ""
+	}
+	r := runs[0].Report
+	var parts []string
+	for _, p := range []struct{ format, value string }{{"%s", r.Arch}, {"trained: %s", r.Trainable}, {"data: %s", r.Data}} {
+		if p.value != "" {
+			parts = append(parts, fmt.Sprintf(p.format, p.value))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+// over is network and what measurements of the runs' reports were taken over.
+func over(runs []Run, of func(*analysis.Report) *analysis.Scope) string {
+	measured := scope(runs, func(run Run) string {
+		if run.Report == nil || of(run.Report) == nil {
+			return ""
+		}
+		s := of(run.Report)
+		split := "the " + s.Split + " split"
+		if s.Split == "train" {
+			split = "the training split"
+		}
+		if len(runs) > 1 && run.Report.Data != "" {
+			split += " of " + run.Report.Data
+		}
+		text := fmt.Sprintf("%d pictures of %s", s.Examples, split)
+		switch {
+		case s.Augmented:
+			text += fmt.Sprintf(" in %d batches, augmented", s.Batches)
+		case s.Split == "train":
+			text += fmt.Sprintf(" in %d batches, not augmented", s.Batches)
+		}
+		mode := "inference mode"
+		if s.Statistics == "batch" {
+			mode = "training mode"
+		}
+		return fmt.Sprintf("%s, %s (%s statistics)", text, mode, s.Statistics)
+	})
+	if n := network(runs); n != "" {
+		return n + "; " + measured
+	}
+	return measured
+}
+
+// overEpochs is what training curves were taken over.
+func overEpochs(epochs []engine.EpochMetrics) string {
+	last := epochs[len(epochs)-1]
+	return fmt.Sprintf("training: %d pictures an epoch, as trained on, training mode; test: %d pictures, inference mode (%s statistics)",
+		last.TrainExamples, last.TestExamples, last.TestStatistics)
+}

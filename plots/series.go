@@ -1,0 +1,186 @@
+package plots
+
+import (
+	"image/color"
+	"math"
+
+	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
+)
+
+// mark is how a series looks: a colour, and for those who cannot go by colour
+// a shape and dashes.
+type mark struct {
+	color  color.Color
+	shape  draw.GlyphDrawer // nil for none
+	dashes []vg.Length
+	width  vg.Length // of the line; 0 for that of a curve
+}
+
+var shapes = []draw.GlyphDrawer{
+	draw.CircleGlyph{}, draw.BoxGlyph{}, draw.PyramidGlyph{}, draw.CrossGlyph{}, draw.RingGlyph{}, draw.SquareGlyph{}, draw.PlusGlyph{},
+}
+
+var dashes = [][]vg.Length{
+	nil,
+	{vg.Points(5), vg.Points(2.5)},
+	{vg.Points(1.5), vg.Points(2)},
+	{vg.Points(7), vg.Points(2), vg.Points(1.5), vg.Points(2)},
+}
+
+// markOf is how the i-th of several things looks, unlike every other of the
+// first 28.
+func markOf(i int) mark {
+	return mark{color: colors[i%len(colors)], shape: shapes[i%len(shapes)], dashes: dashes[i/len(colors)%len(dashes)]}
+}
+
+// thin is m with a fine line, for data whose points matter more than the way
+// from one to the next.
+func (m mark) thin() mark {
+	m.width = vg.Points(0.7)
+	return m
+}
+
+func (m mark) line() draw.LineStyle {
+	w := m.width
+	if w == 0 {
+		w = vg.Points(1.6)
+	}
+	return draw.LineStyle{Color: m.color, Width: w, Dashes: m.dashes}
+}
+
+func (m mark) glyph(radius vg.Length) draw.GlyphStyle {
+	return draw.GlyphStyle{Color: m.color, Radius: radius, Shape: m.shape}
+}
+
+const markRadius vg.Length = 2.4 // points
+
+// series is a plotter of a line through points, in order of x. What is no
+// number is missing: the line has a gap there.
+type series struct {
+	x, y []float64
+	mark mark
+}
+
+// any says whether there is something to draw.
+func (s series) any() bool {
+	low, _, _, _ := s.DataRange()
+	return finite(low)
+}
+
+func (s series) Plot(c draw.Canvas, p *plot.Plot) {
+	x, y := p.Transforms(&c)
+	// Many points get smaller marks, down to a speck.
+	radius := min(markRadius, max(0.45*(c.Max.X-c.Min.X)/vg.Length(len(s.x)), 0.9))
+	var piece []vg.Point
+	flush := func() {
+		if len(piece) > 1 {
+			c.StrokeLines(s.mark.line(), piece)
+		}
+		glyph := s.mark.glyph(radius)
+		if glyph.Shape == nil && len(piece) == 1 {
+			glyph.Shape = draw.CircleGlyph{} // a lone point has no line
+		}
+		if glyph.Shape != nil {
+			for _, at := range piece {
+				c.DrawGlyphNoClip(glyph, at)
+			}
+		}
+		piece = nil
+	}
+	for i := range s.x {
+		if !finite(s.x[i]) || !finite(s.y[i]) {
+			flush()
+			continue
+		}
+		piece = append(piece, vg.Point{X: x(s.x[i]), Y: y(s.y[i])})
+	}
+	flush()
+}
+
+// DataRange implements plot.DataRanger.
+func (s series) DataRange() (xmin, xmax, ymin, ymax float64) {
+	xmin, xmax, ymin, ymax = math.Inf(1), math.Inf(-1), math.Inf(1), math.Inf(-1)
+	for i := range s.x {
+		if finite(s.x[i]) && finite(s.y[i]) {
+			xmin, xmax = min(xmin, s.x[i]), max(xmax, s.x[i])
+			ymin, ymax = min(ymin, s.y[i]), max(ymax, s.y[i])
+		}
+	}
+	return xmin, xmax, ymin, ymax
+}
+
+// horizontal draws a line across the panel at y; it has no say in the axes'
+// range.
+type horizontal struct {
+	y     float64
+	style draw.LineStyle
+}
+
+func (h horizontal) Plot(c draw.Canvas, p *plot.Plot) {
+	_, y := p.Transforms(&c)
+	if h.y >= p.Y.Min && h.y <= p.Y.Max {
+		c.StrokeLine2(h.style, c.Min.X, y(h.y), c.Max.X, y(h.y))
+	}
+}
+
+// drops is a plotter of vertical lines at rising x, with labels at their feet
+// where there is room beside the label before.
+type drops struct {
+	x      []float64
+	labels []string
+}
+
+func (d drops) Plot(c draw.Canvas, p *plot.Plot) {
+	x, _ := p.Transforms(&c)
+	style := textStyle(8, darkGrey)
+	taken := c.Min.X
+	for i, label := range d.labels {
+		at := x(d.x[i])
+		if at < c.Min.X || at > c.Max.X {
+			continue
+		}
+		c.StrokeLine2(reference(grey), at, c.Min.Y, at, c.Max.Y)
+		left := at + vg.Points(2.5)
+		right := left + style.Width(label)
+		if left < taken || right > c.Max.X {
+			continue
+		}
+		c.FillText(style, vg.Point{X: left, Y: c.Min.Y + vg.Points(10)}, label)
+		taken = right
+	}
+}
+
+// reference is how a line looks that is no data.
+func reference(c color.Color) draw.LineStyle {
+	return draw.LineStyle{Color: c, Width: vg.Points(0.9), Dashes: dashes[1]}
+}
+
+// bars is a plotter of a bar at 1, 2, 3 and so on, each from 0 to its value; a
+// value that is no number has none.
+type bars struct {
+	values []float64
+	color  color.Color
+}
+
+func (b bars) Plot(c draw.Canvas, p *plot.Plot) {
+	x, y := p.Transforms(&c)
+	for i, v := range b.values {
+		if finite(v) {
+			at := float64(i + 1)
+			fill(&c, b.color, x(at-0.4), y(0), x(at+0.4), y(v))
+		}
+	}
+}
+
+// DataRange implements plot.DataRanger.
+func (b bars) DataRange() (xmin, xmax, ymin, ymax float64) {
+	xmin, xmax = 0.5, float64(len(b.values))+0.5
+	for _, v := range b.values {
+		if finite(v) {
+			ymax = max(ymax, v)
+		}
+	}
+	return xmin, xmax, 0, ymax
+}

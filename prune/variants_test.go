@@ -1,0 +1,59 @@
+package prune
+
+import (
+	"context"
+	"errors"
+	"math"
+	"path/filepath"
+	"testing"
+
+	"bnkit/engine"
+	"bnkit/engine/arch"
+	"bnkit/engine/dataset"
+)
+
+func variant(t *testing.T, data *dataset.Data, change func(*engine.Config)) *engine.Model {
+	t.Helper()
+	cfg := engine.DefaultConfig()
+	cfg.Arch, cfg.Epochs, cfg.Batch, cfg.LRDrops = "resnet-8", 1, 16, nil
+	change(&cfg)
+	r, err := engine.Train(context.Background(), cfg, data, engine.TrainOptions{Dir: filepath.Join(t.TempDir(), "run"), Threads: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return load(t, r.Checkpoint)
+}
+
+// TestPruneVariant clamps the γ that there are, and leaves fixed ones alone.
+func TestPruneVariant(t *testing.T) {
+	data := tiny()
+	m := variant(t, data, func(c *engine.Config) { c.BNEvery, c.NoScale, c.NoShift = 2, "bn", "blocks.0.bn1" })
+	small, channels := 0, 0
+	for i := range m.Network.Units {
+		for _, g := range m.Params.Of(i, arch.Gamma) {
+			channels++
+			if math.Abs(float64(g)) < 0.3 {
+				small++
+			}
+		}
+	}
+	r, err := Prune(context.Background(), m, data, Options{Threshold: 0.3, ZeroBeta: true, Threads: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if small == 0 || r.Clamped != small || r.Channels != channels {
+		t.Errorf("%d of %d clamped, want %d of %d", r.Clamped, r.Channels, small, channels)
+	}
+	if r.Layers[0].Name != "blocks.0.bn1" || len(r.Layers) != 5 {
+		t.Errorf("layers %+v", r.Layers)
+	}
+}
+
+func TestNothingToPrune(t *testing.T) {
+	data := tiny()
+	m := variant(t, data, func(c *engine.Config) { c.NoScale = "*" })
+	var e *engine.ModelError
+	if _, err := Prune(context.Background(), m, data, Options{Threshold: 0.1}); !errors.As(err, &e) {
+		t.Errorf("%v, want a *ModelError", err)
+	}
+}
