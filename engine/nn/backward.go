@@ -134,7 +134,14 @@ func (b *backward[T]) place(t *Training[T]) {
 		}
 		if u.In != arch.Picture {
 			in := u.In
-			dx[i] = s.take(t.units[in].size)
+			if bu.data != nil && t.units[in].size == u.size && s.users[g[i]] == 1 {
+				// A call reads the gradients of its images before it writes
+				// theirs: in place, what it writes is in the cache.
+				dx[i] = g[i]
+				s.share(g[i])
+			} else {
+				dx[i] = s.take(t.units[in].size)
+			}
 			contributors[in]--
 			if contributors[in] > 0 {
 				pending[in] = dx[i]

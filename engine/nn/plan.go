@@ -231,6 +231,10 @@ type buffers[T kernel.Float] struct {
 // lifetimes says what must survive the forward pass.
 type lifetimes struct {
 	keepY, keepOut, masks bool
+	// inPlace writes a kept output over its residual where that is read for the
+	// last time: memory that is in the cache anyway. An output is then computed
+	// only once.
+	inPlace bool
 }
 
 // newBuffers plans and allocates buffers for images images.
@@ -245,7 +249,13 @@ func (p *plan[T]) newBuffers(images int, l lifetimes) *buffers[T] {
 			ySlot[stage] = s.take(p.units[stage].size)
 		}
 		if in := p.input(stage); in != arch.Picture && p.units[in].kept && p.fresh(stage) {
-			outSlot[in] = s.take(p.units[in].size)
+			u := &p.units[in]
+			if l.inPlace && u.residual == identity && outUntil[u.Add] == stage && !l.keepOut {
+				outSlot[in] = outSlot[u.Add]
+				s.share(outSlot[in])
+			} else {
+				outSlot[in] = s.take(u.size)
+			}
 		}
 		for i := range n {
 			if yUntil[i] == stage && !l.keepY {

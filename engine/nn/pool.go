@@ -1,6 +1,7 @@
 package nn
 
 import (
+	"runtime"
 	"sync"
 	"sync/atomic"
 )
@@ -9,13 +10,27 @@ import (
 // them. Each worker goes through a range of its own, so that an item is mostly
 // followed by the next, and helps with the others' when it is done. Which
 // worker gets which item is left to chance; results must not depend on it.
+//
+// To wake a sleeping thread takes up to 0.1 ms on a virtual machine, as long as
+// some runs take, so that workers look out for the next run for a while before
+// they go to sleep.
 type pool struct {
-	wake   []chan struct{} // one for each worker but the first, which is the caller
-	ranges []itemRange     // by worker
-	done   sync.WaitGroup
+	helpers []helper    // each worker but the first, which is the caller
+	ranges  []itemRange // by worker
+	begun   atomic.Int64
+	running atomic.Int64 // helpers that have not finished the run under way
+	done    sync.WaitGroup
+	closed  atomic.Bool
 
-	active int // workers of the run under way
+	// of the run under way
+	active int // workers
 	do     func(worker, item int)
+}
+
+// helper is a goroutine of the pool.
+type helper struct {
+	asleep atomic.Bool
+	wake   chan struct{}
 }
 
 // itemRange is a worker's items that nobody has begun.
@@ -26,16 +41,10 @@ type itemRange struct {
 }
 
 func newPool(workers int) *pool {
-	p := &pool{ranges: make([]itemRange, workers)}
-	for w := 1; w < workers; w++ {
-		wake := make(chan struct{}, 1)
-		p.wake = append(p.wake, wake)
-		go func() {
-			for range wake {
-				p.work(w)
-				p.done.Done()
-			}
-		}()
+	p := &pool{ranges: make([]itemRange, workers), helpers: make([]helper, workers-1)}
+	for i := range p.helpers {
+		p.helpers[i].wake = make(chan struct{}, 1)
+		go p.help(i + 1)
 	}
 	return p
 }
@@ -48,12 +57,57 @@ func (p *pool) run(items int, do func(worker, item int)) {
 		p.ranges[w].next.Store(int64(w * items / p.active))
 		p.ranges[w].end = int64((w + 1) * items / p.active)
 	}
-	p.done.Add(p.active - 1)
-	for _, wake := range p.wake[:p.active-1] {
-		wake <- struct{}{}
-	}
+	p.running.Store(int64(len(p.helpers)))
+	p.done.Add(len(p.helpers))
+	p.begin()
 	p.work(0)
+	lookOut(func() bool { return p.running.Load() == 0 })
 	p.done.Wait()
+}
+
+// begin has every helper see that there is something to do.
+func (p *pool) begin() {
+	p.begun.Add(1)
+	for i := range p.helpers {
+		if h := &p.helpers[i]; h.asleep.CompareAndSwap(true, false) {
+			h.wake <- struct{}{}
+		}
+	}
+}
+
+// help is a helper's life.
+func (p *pool) help(worker int) {
+	h := &p.helpers[worker-1]
+	for seen := int64(0); ; seen++ {
+		if !lookOut(func() bool { return p.begun.Load() != seen }) {
+			h.asleep.Store(true)
+			// A run that began in between has not seen it asleep.
+			if p.begun.Load() == seen || !h.asleep.CompareAndSwap(true, false) {
+				<-h.wake
+			}
+		}
+		if p.closed.Load() {
+			return
+		}
+		if worker < p.active {
+			p.work(worker)
+		}
+		p.running.Add(-1)
+		p.done.Done()
+	}
+}
+
+// lookOut waits for about 0.1 ms for what is to come and says whether it has.
+func lookOut(come func() bool) bool {
+	for range 500 {
+		for range 100 {
+			if come() {
+				return true
+			}
+		}
+		runtime.Gosched()
+	}
+	return false
 }
 
 func (p *pool) work(worker int) {
@@ -71,8 +125,6 @@ func (p *pool) work(worker int) {
 
 // close ends the goroutines; the pool must not run again.
 func (p *pool) close() {
-	for _, wake := range p.wake {
-		close(wake)
-	}
-	p.wake = nil
+	p.closed.Store(true)
+	p.begin()
 }

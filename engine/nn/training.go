@@ -135,6 +135,7 @@ func NewTraining[T kernel.Float](net *arch.Network, family *kernel.Family[T], pa
 		keepY:   o.Gradients.below(),
 		keepOut: o.Gradients&(ConvGradients|ShortcutGradients) != 0,
 		masks:   o.Gradients.below(),
+		inPlace: true,
 	})
 	widest, largest := 0, 0
 	for i := range t.units {
