@@ -75,7 +75,6 @@ func newBackward[T kernel.Float](t *Training[T]) *backward[T] {
 		}
 		if u.In != arch.Picture && u.pooling == nil {
 			bu.data = t.family.NewBackward(convShape(u.Unit))
-			bu.data.SetFilters(t.params.Of(i, arch.ConvWeight))
 			bu.source = bu.data.Source()
 		}
 		if t.o.Gradients.weights(u.Shortcut) && u.pooling == nil {
@@ -104,6 +103,14 @@ func newBackward[T kernel.Float](t *Training[T]) *backward[T] {
 	b.place(t)
 	b.maskHeadImage, b.chunk, b.group, b.reduce = t.runMaskHeadImage, t.runBackwardChunk, t.runWeightGroup, t.runReduce
 	return b
+}
+
+// packBackward packs a unit's filters for the way back, if it needs them. It is
+// a pool's item.
+func (t *Training[T]) packBackward(_, i int) {
+	if conv := t.backward.units[i].data; conv != nil {
+		conv.SetFilters(t.params.Of(i, arch.ConvWeight))
+	}
 }
 
 // place plans which gradients share memory: it walks the backward pass once,

@@ -79,6 +79,7 @@ func NewInference[T kernel.Float](net *arch.Network, family *kernel.Family[T], p
 	f.logits = make([]T, o.Batch*net.Classes)
 	f.runChunk, f.wanted = f.chunk, arch.None
 	f.pool = newPool(o.Threads)
+	f.pool.run(len(f.units), f.packForward)
 	f.Load(params, stats)
 	return f, nil
 }

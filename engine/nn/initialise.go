@@ -3,11 +3,13 @@ package nn
 import (
 	"fmt"
 	"math"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 
 	"bnkit/engine/arch"
+	"bnkit/engine/kernel"
 	"bnkit/engine/rng"
 )
 
@@ -78,20 +80,27 @@ func constant(name string) (float32, bool) {
 func (p *Params[T]) Initialise(seed uint64) { p.InitialiseBy(DefaultInitialisers, seed) }
 
 // InitialiseBy gives every tensor its random initial value; a tensor's value
-// depends on initialisers, seed, name and shape alone. The initialisers are
-// ones that pass Check.
+// depends on initialisers, seed, name and shape alone, so that all processors
+// draw. The initialisers are ones that pass Check.
 func (p *Params[T]) InitialiseBy(in Initialisers, seed uint64) {
-	var values []float32
-	for i := range p.Tensors {
-		if p.Values[i] == nil {
-			continue
+	pool := newPool(runtime.GOMAXPROCS(0))
+	defer pool.close()
+	pool.run(len(p.Tensors), func(_, i int) {
+		if p.Values[i] != nil {
+			initialise(p.Values[i], in, &p.Tensors[i], seed)
 		}
-		t := &p.Tensors[i]
-		values = append(values[:0], make([]float32, t.Len())...)
+	})
+}
+
+func initialise[T kernel.Float](dst []T, in Initialisers, t *arch.Tensor, seed uint64) {
+	if values, ok := any(dst).([]float32); ok {
 		in.Draw(values, t, seed)
-		for j, v := range values {
-			p.Values[i][j] = T(v)
-		}
+		return
+	}
+	values := make([]float32, len(dst))
+	in.Draw(values, t, seed)
+	for i, v := range values {
+		dst[i] = T(v)
 	}
 }
 

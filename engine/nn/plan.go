@@ -65,6 +65,7 @@ const (
 // fill the Winograd kernel's blocks of tiles.
 const chunkElements = 64 << 10
 
+// compile leaves the filters to be packed.
 func compile[T kernel.Float](net *arch.Network, family *kernel.Family[T], params *Params[T], eps float64) (*plan[T], error) {
 	if eps <= 0 {
 		eps = DefaultEps
@@ -105,13 +106,18 @@ func compile[T kernel.Float](net *arch.Network, family *kernel.Family[T], params
 		if p.units[i].forward == nil {
 			continue
 		}
-		w := params.Of(i, arch.ConvWeight)
-		if w == nil {
+		if params.Of(i, arch.ConvWeight) == nil {
 			return nil, fmt.Errorf("no weights for %s", p.units[i].Name)
 		}
-		p.units[i].forward.SetFilters(w)
 	}
 	return p, nil
+}
+
+// packForward packs a unit's filters, if it has any. It is a pool's item.
+func (p *plan[T]) packForward(_, i int) {
+	if conv := p.units[i].forward; conv != nil {
+		conv.SetFilters(p.params.Of(i, arch.ConvWeight))
+	}
 }
 
 // link settles who reads whose output, and how.

@@ -160,6 +160,10 @@ func NewTraining[T kernel.Float](net *arch.Network, family *kernel.Family[T], pa
 	}
 	t.forwardChunk, t.headImage, t.repack = t.runForwardChunk, t.runHeadImage, t.repackUnit
 	t.pool = newPool(o.Threads)
+	t.pool.run(len(t.units), t.packForward)
+	if t.backward != nil {
+		t.pool.run(len(t.backward.units), t.packBackward)
+	}
 	return t, nil
 }
 
@@ -172,17 +176,10 @@ func (t *Training[T]) Repack() {
 	t.pool.run(len(t.units), t.repack)
 }
 
-func (t *Training[T]) repackUnit(_, i int) {
-	if !t.o.Gradients.weights(t.units[i].Shortcut) {
-		return
-	}
-	w := t.params.Of(i, arch.ConvWeight)
-	if w == nil {
-		return // a pool
-	}
-	t.units[i].forward.SetFilters(w)
-	if t.backward.units[i].data != nil {
-		t.backward.units[i].data.SetFilters(w)
+func (t *Training[T]) repackUnit(worker, i int) {
+	if t.o.Gradients.weights(t.units[i].Shortcut) {
+		t.packForward(worker, i)
+		t.packBackward(worker, i)
 	}
 }
 
