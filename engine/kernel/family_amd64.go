@@ -63,7 +63,7 @@ func amd64Family(name string, wide bool, peak func() float64) *Family[float32] {
 			return newDirectBackward(s, wide)
 		},
 		NewWeightGradient: func(s ConvShape) WeightGradient[float32] {
-			if winogradIsFaster(s, s.In) {
+			if winogradGradientIsFaster(s) {
 				return newWinogradGradient(s, wide)
 			}
 			return newDirectWeightGradient(s, wide)
@@ -88,4 +88,11 @@ func amd64Family(name string, wide bool, peak func() float64) *Family[float32] {
 // for which it multiplies no less often.
 func winogradIsFaster(s ConvShape, channels int) bool {
 	return s.Kernel == 3 && s.Stride == 1 && s.Pad == 1 && channels > 1 && max(s.H, s.W) > 2
+}
+
+// winogradGradientIsFaster tells so of a filter gradient, as measured: it
+// transforms all channels of a block, and the sums at 36 positions go through
+// memory once a call, which has too few tiles for that where filters are many.
+func winogradGradientIsFaster(s ConvShape) bool {
+	return winogradIsFaster(s, s.In) && s.In >= lanes && winogradPositions*s.In*s.Out <= winogradManyFilters
 }
