@@ -79,9 +79,11 @@ func (p *pool) begin() {
 func (p *pool) help(worker int) {
 	h := &p.helpers[worker-1]
 	for seen := int64(0); ; seen++ {
-		if !lookOut(func() bool { return p.begun.Load() != seen }) {
+		for !lookOut(func() bool { return p.begun.Load() != seen }) {
 			h.asleep.Store(true)
-			// A run that began in between has not seen it asleep.
+			// A run that began in between may not have seen it asleep. If it
+			// has, it wakes the helper, perhaps only when the helper has done
+			// its part and sleeps again: then there is nothing new.
 			if p.begun.Load() == seen || !h.asleep.CompareAndSwap(true, false) {
 				<-h.wake
 			}

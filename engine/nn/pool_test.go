@@ -1,43 +1,53 @@
 package nn
 
 import (
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 )
 
 // TestPool counts how often each item is done, over runs that follow at once,
-// and runs that find the workers asleep or falling asleep.
+// and runs that find the workers asleep or falling asleep. Several pools beside
+// each other, with more goroutines than processors, stop each other at any
+// point.
 func TestPool(t *testing.T) {
-	for _, workers := range []int{1, 2, 3, 7} {
-		p := newPool(workers)
-		var done [100]atomic.Int32
-		do := func(worker, item int) {
-			if worker < 0 || worker >= workers {
-				t.Errorf("worker %d of %d", worker, workers)
-			}
-			done[item].Add(1)
+	var testing sync.WaitGroup
+	for _, workers := range []int{1, 2, 3, 7, 2, 2, 3, 4} {
+		testing.Go(func() { testPool(t, workers) })
+	}
+	testing.Wait()
+}
+
+func testPool(t *testing.T, workers int) {
+	p := newPool(workers)
+	defer p.close()
+	var done [100]atomic.Int32
+	do := func(worker, item int) {
+		if worker < 0 || worker >= workers {
+			t.Errorf("worker %d of %d", worker, workers)
 		}
-		for run := range 2000 {
-			items := run * 7 % (len(done) + 1)
-			for i := range done {
-				done[i].Store(0)
+		done[item].Add(1)
+	}
+	for run := range 1000 {
+		items := run * 7 % (len(done) + 1)
+		for i := range done {
+			done[i].Store(0)
+		}
+		if run%50 == 0 {
+			time.Sleep(time.Duration(run) * time.Microsecond / 4)
+		}
+		p.run(items, do)
+		for i := range done {
+			want := int32(0)
+			if i < items {
+				want = 1
 			}
-			if run%100 == 0 {
-				time.Sleep(time.Duration(run) * time.Microsecond / 4)
-			}
-			p.run(items, do)
-			for i := range done {
-				want := int32(0)
-				if i < items {
-					want = 1
-				}
-				if n := done[i].Load(); n != want {
-					t.Fatalf("%d workers, run %d: item %d of %d done %d times", workers, run, i, items, n)
-				}
+			if n := done[i].Load(); n != want {
+				t.Errorf("%d workers, run %d: item %d of %d done %d times", workers, run, i, items, n)
+				return
 			}
 		}
-		p.close()
 	}
 }
 
