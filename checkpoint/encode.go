@@ -72,8 +72,13 @@ func (x *Tensor) entry() tensorEntry {
 
 // encode writes the container: t lists tensors in their order.
 func encode(w io.Writer, t *table, tensors []*Tensor) error {
+	size := 0
+	for _, x := range tensors {
+		size += 4*len(x.Float32) + 8*len(x.Float64)
+	}
 	var data bytes.Buffer
-	compressor, err := newCompressor(&data)
+	data.Grow(size)
+	compressor, err := newCompressor(&data, size)
 	if err != nil {
 		return err
 	}

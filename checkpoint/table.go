@@ -148,9 +148,18 @@ func newDecompressor(r io.Reader) (*zstd.Decoder, error) {
 	return zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderLowmem(true))
 }
 
-// newCompressor writes one zstd frame: on one thread, because the bytes must
-// not depend on the machine.
-func newCompressor(w io.Writer) (*zstd.Encoder, error) {
-	return zstd.NewWriter(w, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedBestCompression),
+// largeData is the size of tensors in bytes above which nearly all of them are
+// weights. They barely compress: zstd's best level takes forty times as long
+// as the next one, for the same size.
+const largeData = 1 << 20
+
+// newCompressor writes one zstd frame of size bytes: on one thread, because the
+// bytes must not depend on how many there are.
+func newCompressor(w io.Writer, size int) (*zstd.Encoder, error) {
+	level := zstd.SpeedBestCompression
+	if size > largeData {
+		level = zstd.SpeedBetterCompression
+	}
+	return zstd.NewWriter(w, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(level),
 		zstd.WithWindowSize(maxWindow), zstd.WithEncoderCRC(false), zstd.WithZeroFrames(true))
 }

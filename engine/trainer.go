@@ -33,7 +33,7 @@ func newTrainer(net *arch.Network, cfg *Config, threads int) (*trainer, error) {
 		running:   nn.NewStatistics(net),
 	}
 	t.params.InitialiseBy(cfg.initialisers(), cfg.Seed)
-	gradients := gradientsOf(net, set)
+	gradients := nn.GradientsOf(net, set)
 	t.repack = gradients&(nn.ConvGradients|nn.ShortcutGradients) != 0
 	var err error
 	t.plan, err = nn.NewTraining(net, family, t.params, nn.TrainingOptions{
@@ -47,26 +47,6 @@ func newTrainer(net *arch.Network, cfg *Config, threads int) (*trainer, error) {
 		t.gradients = nn.NewTrained(net, g, set, cfg.Seed)
 	}
 	return t, nil
-}
-
-// gradientsOf is the least that computes a gradient for all that set trains.
-func gradientsOf(net *arch.Network, set arch.TrainableSet) nn.Gradients {
-	gradients := nn.NoGradients
-	tensors := net.Tensors()
-	for i := range tensors {
-		switch x := &tensors[i]; {
-		case !set.Trains(x):
-		case x.Kind == arch.Gamma || x.Kind == arch.Beta:
-			gradients |= nn.BNGradients
-		case x.Kind == arch.OutputWeight || x.Kind == arch.OutputBias:
-			gradients |= nn.OutputGradients
-		case x.Shortcut:
-			gradients |= nn.ShortcutGradients
-		default:
-			gradients |= nn.ConvGradients
-		}
-	}
-	return gradients
 }
 
 func (t *trainer) close() { t.plan.Close() }

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"bytes"
-	"path/filepath"
 	"slices"
 	"testing"
 
@@ -64,46 +63,6 @@ func TestResumeVariants(t *testing.T) {
 		mustTrain(t, cfg, data, TrainOptions{Dir: parts, Threads: 2, Resume: true})
 		if !bytes.Equal(readFile(t, parts, CheckpointFile), readFile(t, whole, CheckpointFile)) {
 			t.Errorf("%+v: a resumed run gives another checkpoint", cfg)
-		}
-	}
-}
-
-// TestStateDictOfVariants: PyTorch finds every tensor of a BatchNorm, fixed or
-// not, and none of one that is missing.
-func TestStateDictOfVariants(t *testing.T) {
-	cfg := tinyConfig()
-	cfg.Arch, cfg.Epochs, cfg.LRDrops, cfg.WithStats = "convnet", 1, nil, true
-	cfg.NoScale, cfg.NoShift, cfg.BNEvery = "layers.0.bn", "*", 3
-	_, dir := trained(t, cfg)
-	m, err := LoadModel(filepath.Join(dir, CheckpointFile))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var names []string
-	for _, x := range m.StateDict(m.Stored) {
-		names = append(names, x.Name)
-		switch x.Name {
-		case "layers.0.bn.weight":
-			if slices.Min(x.Float32) != 1 || slices.Max(x.Float32) != 1 {
-				t.Errorf("%s is %v, want 1", x.Name, x.Float32)
-			}
-		case "layers.0.bn.bias", "layers.2.bn.bias":
-			if slices.Min(x.Float32) != 0 || slices.Max(x.Float32) != 0 {
-				t.Errorf("%s is %v, want 0", x.Name, x.Float32)
-			}
-		}
-	}
-	want := []string{
-		"layers.0.conv.weight", "layers.0.conv.bias", "layers.0.bn.weight", "layers.0.bn.bias", "layers.0.bn.running_mean", "layers.0.bn.running_var",
-		"layers.2.conv.weight", "layers.2.conv.bias", "layers.2.bn.weight", "layers.2.bn.bias", "layers.2.bn.running_mean", "layers.2.bn.running_var",
-		"layers.4.conv.weight", "layers.4.conv.bias", "fc.weight", "fc.bias",
-	}
-	if !slices.Equal(names, want) {
-		t.Errorf("tensors %v, want %v", names, want)
-	}
-	for name, value := range map[string]string{"bn_every": "3", "no_scale": "layers.0.bn", "no_shift": "*"} {
-		if got := m.ExportMetadata()[name]; got != value {
-			t.Errorf("metadata %s is %q, want %q", name, got, value)
 		}
 	}
 }

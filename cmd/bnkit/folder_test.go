@@ -8,6 +8,7 @@ import (
 	"image/color"
 	"image/png"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -91,5 +92,28 @@ func TestImageFolderCommands(t *testing.T) {
 	}
 	if code, _, err := bnkit(t, append(train, "--image-size", "16", "--force")...); code != 3 || !strings.Contains(err, broken) {
 		t.Errorf("a broken picture: exit code %d, %s", code, err)
+	}
+}
+
+// TestImageNetNetwork trains ResNet-50 on pictures larger than what it takes, PNG and
+// JPEG ones, and measures what was stored. Its parameters are as many as torchvision's with four
+// classes.
+func TestImageNetNetwork(t *testing.T) {
+	root := t.TempDir()
+	if out, err := exec.Command("go", "run", "../../engine/testdata/pictures.go", root, "2", "1").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	inDirectory(t)
+	for set, parameters := range map[string]string{"bn": "53120", "all": "23516228"} {
+		if set == "all" && testing.Short() {
+			continue
+		}
+		text := ok(t, "train", "--arch", "resnet50", "--data", root, "--image-size", "64", "--batch", "4", "--epochs", "1", "--lr", "0.01", "--trainable", set, "--out", set, "-q")
+		if !strings.Contains(text, "on 4 pictures") || !strings.Contains(text, parameters+" parameters trained") {
+			t.Errorf("train: %s", text)
+		}
+		if text := ok(t, "eval", filepath.Join(set, "ckpt.bnz"), "--data-dir", root, "-q"); !strings.Contains(text, "4 pictures") {
+			t.Errorf("eval: %s", text)
+		}
 	}
 }

@@ -24,6 +24,26 @@ const (
 	AllGradients           = BNGradients | OutputGradients | ConvGradients
 )
 
+// GradientsOf is the least that computes a gradient for all that set trains.
+func GradientsOf(net *arch.Network, set arch.TrainableSet) Gradients {
+	gradients := NoGradients
+	tensors := net.Tensors()
+	for i := range tensors {
+		switch x := &tensors[i]; {
+		case !set.Trains(x):
+		case x.Kind == arch.Gamma || x.Kind == arch.Beta:
+			gradients |= BNGradients
+		case x.Kind == arch.OutputWeight || x.Kind == arch.OutputBias:
+			gradients |= OutputGradients
+		case x.Shortcut:
+			gradients |= ShortcutGradients
+		default:
+			gradients |= ConvGradients
+		}
+	}
+	return gradients
+}
+
 // keeps says whether the gradient of a tensor is computed.
 func (g Gradients) keeps(t *arch.Tensor) bool {
 	switch t.Kind {

@@ -1,16 +1,16 @@
 #!/usr/bin/python3
 """Golden values of one training step of a network by PyTorch, in float64.
 
-usage: golden.py resnet8|imagenet|plain OUT.safetensors
+usage: golden.py resnet8|imagenet|resnet50|plain OUT.safetensors
 
 Weights, pictures and labels come from a hash that golden_test.go computes
 too, so the file holds results only: logits, loss and the gradient of every
-tensor, float32."""
+tensor, float32; of ResNet-50's millions a sample, sampled() below."""
 import json, struct, sys, zlib
 import numpy as np, torch, torch.nn as nn, torch.nn.functional as F
 
-BATCH, CLASSES = 8, 10
-SIZES = {"resnet8": (3, 32), "imagenet": (3, 64), "plain": (1, 28)}
+CLASSES = 10
+SIZES = {"resnet8": (8, 3, 32), "imagenet": (8, 3, 64), "resnet50": (2, 3, 64), "plain": (8, 1, 28)}
 
 
 def uniform(name, n):
@@ -87,6 +87,27 @@ class ImageNet(nn.Module):
         return s.fc(s.layer2(s.layer1(s.maxpool(F.relu(s.bn1(s.conv1(x)))))).mean((2, 3)))
 
 
+class ResNet50(nn.Module):
+    """torchvision's."""
+
+    def __init__(s):
+        super().__init__()
+        s.conv1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False); s.bn1 = nn.BatchNorm2d(64)
+        s.maxpool = nn.MaxPool2d(3, 2, 1)
+        i = 64
+        for layer, blocks in enumerate([3, 4, 6, 3]):
+            narrow, chain = 64 << layer, []
+            for block in range(blocks):
+                chain.append(Bottleneck(i, narrow, 4 * narrow, 2 if layer > 0 and block == 0 else 1))
+                i = 4 * narrow
+            setattr(s, f"layer{layer + 1}", nn.Sequential(*chain))
+        s.fc = nn.Linear(i, CLASSES)
+
+    def forward(s, x):
+        x = s.maxpool(F.relu(s.bn1(s.conv1(x))))
+        return s.fc(s.layer4(s.layer3(s.layer2(s.layer1(x)))).mean((2, 3)))
+
+
 class Conv(nn.Module):
     def __init__(s, i, o):
         super().__init__()
@@ -108,18 +129,25 @@ class Plain(nn.Module):
         return s.fc(s.layers(x).mean((2, 3)))
 
 
-channels, size = SIZES[sys.argv[1]]
-net = {"resnet8": ResNet8, "imagenet": ImageNet, "plain": Plain}[sys.argv[1]]().double()
+def sampled(g):
+    """A tensor's root mean square and 32 elements of it, evenly spread."""
+    g = g.flatten()
+    return torch.stack([g.square().mean().sqrt()] + [g[i * len(g) // 32] for i in range(32)])
+
+
+batch, channels, size = SIZES[sys.argv[1]]
+net = {"resnet8": ResNet8, "imagenet": ImageNet, "resnet50": ResNet50, "plain": Plain}[sys.argv[1]]().double()
 for name, p in net.named_parameters():
     p.data = torch.from_numpy(value(name, p.shape).astype(np.float64))
-x = 4 * uniform("pictures", BATCH * channels * size * size) - 2
-x = torch.from_numpy(x.reshape(BATCH, channels, size, size).astype(np.float64))
-labels = torch.arange(BATCH) * 3 % CLASSES
+x = 4 * uniform("pictures", batch * channels * size * size) - 2
+x = torch.from_numpy(x.reshape(batch, channels, size, size).astype(np.float64))
+labels = torch.arange(batch) * 3 % CLASSES
 logits = net(x)
 loss = F.cross_entropy(logits, labels)
 loss.backward()
 results = {"logits": logits.detach(), "loss": loss.detach().reshape(1)}
-results.update({"gradient." + name: p.grad for name, p in net.named_parameters()})
+keep = sampled if sys.argv[1] == "resnet50" else lambda g: g
+results.update({"gradient." + name: keep(p.grad) for name, p in net.named_parameters()})
 header, data = {}, b""
 for name, t in results.items():
     raw = t.numpy().astype("<f4").tobytes()

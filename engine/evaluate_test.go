@@ -1,0 +1,246 @@
+package engine
+
+import (
+	"encoding/json"
+	"errors"
+	"math"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"bnkit/checkpoint"
+	"bnkit/engine/arch"
+	"bnkit/engine/kernel"
+	"bnkit/engine/nn"
+	"bnkit/engine/rng"
+)
+
+// TestFirstStatistics follows the first convolution by plain loops in float64:
+// its batch statistics, re-estimated and running.
+func TestFirstStatistics(t *testing.T) {
+	cfg := tinyConfig()
+	cfg.Epochs, cfg.Batch, cfg.Augment, cfg.WithStats = 1, 75, false, true
+	r, dir := trained(t, cfg) // 2 steps
+	m, err := LoadModel(filepath.Join(dir, CheckpointFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := m.Header.Statistics; s.Seed != 1 || s.Batch != 128 || s.Batches != 1 {
+		t.Fatalf("the header records %+v", s)
+	}
+	e, err := m.Evaluator(r.data, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	got, err := e.Reestimate(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, _ := e.estimating.Start(t.Context(), 0, 0).Next()
+	compareFirst(t, "re-estimated", m, got, func(c int) (mean, variance float64) {
+		return convolutionMoments(m, b.Images, b.N, c)
+	})
+
+	// The stem's weights are frozen, so both steps saw the same convolution.
+	compareFirst(t, "running", m, m.Stored, func(c int) (mean, variance float64) {
+		mean, variance = 0, 1
+		batches := r.loader.Start(t.Context(), 0, 0)
+		defer batches.Close()
+		for b, ok := batches.Next(); ok; b, ok = batches.Next() {
+			bm, bv := convolutionMoments(m, b.Images, b.N, c)
+			mean, variance = 0.9*mean+0.1*bm, 0.9*variance+0.1*bv
+		}
+		return mean, variance
+	})
+}
+
+func compareFirst(t *testing.T, what string, m *Model, got *nn.Statistics, want func(c int) (mean, variance float64)) {
+	t.Helper()
+	for c := range m.Network.Units[0].OutShape.C {
+		mean, variance := want(c)
+		if !closeTo(got.Mean[0][c], mean, 1e-5) || !closeTo(got.Var[0][c], variance, 1e-5) {
+			t.Errorf("%s, channel %d: mean %v and variance %v, want %v and %v", what, c, got.Mean[0][c], got.Var[0][c], mean, variance)
+		}
+	}
+}
+
+// convolutionMoments is the mean and unbiased variance of channel k of the
+// stem's convolution over n pictures.
+func convolutionMoments(m *Model, x []float32, n, k int) (mean, variance float64) {
+	in, w := m.Network.Input, m.Params.Named("conv.weight")
+	var values []float64
+	for i := range n {
+		for y := range in.H {
+			for z := range in.W {
+				sum := 0.0
+				for c := range in.C {
+					for dy := -1; dy <= 1; dy++ {
+						for dz := -1; dz <= 1; dz++ {
+							if y+dy < 0 || y+dy >= in.H || z+dz < 0 || z+dz >= in.W {
+								continue
+							}
+							sum += float64(w[((k*in.C+c)*3+dy+1)*3+dz+1]) * float64(x[((i*in.C+c)*in.H+y+dy)*in.W+z+dz])
+						}
+					}
+				}
+				values = append(values, sum)
+			}
+		}
+	}
+	for _, v := range values {
+		mean += v / float64(len(values))
+	}
+	for _, v := range values {
+		variance += (v - mean) * (v - mean) / float64(len(values)-1)
+	}
+	return mean, variance
+}
+
+// TestReestimate compares every unit's statistics with those of the float64
+// reference network on batches put together here, and checks that threads and
+// repetition do not matter.
+func TestReestimate(t *testing.T) {
+	cfg := tinyConfig()
+	cfg.Epochs = 1
+	r, dir := trained(t, cfg)
+	m, err := LoadModel(filepath.Join(dir, CheckpointFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Header.Statistics = checkpoint.Statistics{Seed: 5, Batch: 32, Batches: 3}
+	var all []*nn.Statistics
+	for _, threads := range []int{1, 3} {
+		e, err := m.Evaluator(r.data, threads)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer e.Close()
+		for range 2 {
+			s, err := e.Reestimate(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, s)
+		}
+	}
+	want := naiveStatistics(t, m, r, 5, 32, 3)
+	for u := range want.Mean {
+		for i, s := range all {
+			if !slices.Equal(s.Mean[u], all[0].Mean[u]) || !slices.Equal(s.Var[u], all[0].Var[u]) {
+				t.Errorf("unit %d: estimate %d differs from the first", u, i)
+			}
+		}
+		for c := range want.Mean[u] {
+			if !closeTo(all[0].Mean[u][c], want.Mean[u][c], 1e-4) || !closeTo(all[0].Var[u][c], want.Var[u][c], 1e-4) {
+				t.Errorf("unit %d, channel %d: mean %v, variance %v; want %v, %v", u, c, all[0].Mean[u][c], all[0].Var[u][c], want.Mean[u][c], want.Var[u][c])
+			}
+		}
+	}
+	m.Header.Statistics.Batches = 5
+	var e *ModelError
+	if _, err := m.Evaluator(r.data, 1); !errors.As(err, &e) {
+		t.Errorf("5 batches of 32 from 150 pictures: %v, want a *ModelError", err)
+	}
+}
+
+// naiveStatistics averages float64 batch statistics over pictures in the order
+// of the permutation that the seed gives.
+func naiveStatistics(t *testing.T, m *Model, r *run, seed uint64, batch, batches int) *nn.Statistics {
+	t.Helper()
+	params := nn.NewParams[float64](m.Network, nil)
+	for i, values := range m.Params.Values {
+		for j, v := range values {
+			params.Values[i][j] = float64(v)
+		}
+	}
+	plan, err := nn.NewTraining(m.Network, kernel.Generic[float64](), params, nn.TrainingOptions{Batch: batch, Threads: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer plan.Close()
+	split := r.data.Train
+	order := make([]int32, split.Len())
+	stream := rng.NewStream(seed, "shuffle/epoch/0")
+	stream.Permutation(order)
+	mean := nn.NewStatistics(m.Network)
+	each(mean.Mean, func(float64) float64 { return 0 })
+	each(mean.Var, func(float64) float64 { return 0 })
+	for b := range batches {
+		var x []float64
+		labels := make([]int32, batch)
+		for _, picture := range order[b*batch : (b+1)*batch] {
+			for i, v := range split.Image(int(picture)) {
+				c := i / (split.Height * split.Width)
+				x = append(x, (float64(v)/255-float64(r.data.Mean[c]))/float64(r.data.Std[c]))
+			}
+		}
+		plan.Forward(x, labels)
+		s := plan.BatchStatistics()
+		for u := range mean.Mean {
+			for c := range mean.Mean[u] {
+				mean.Mean[u][c] += s.Mean[u][c] / float64(batches)
+				mean.Var[u][c] += s.Var[u][c] / float64(batches)
+			}
+		}
+	}
+	return mean
+}
+
+// TestEvaluate checks that an evaluation is that of the whole test split, says
+// which statistics it used, follows changes of γ, and can be written as JSON.
+func TestEvaluate(t *testing.T) {
+	cfg := tinyConfig()
+	cfg.WithStats = true
+	r, dir := trained(t, cfg)
+	m, err := LoadModel(filepath.Join(dir, CheckpointFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := m.Evaluator(r.data, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	got, err := e.Evaluate(t.Context(), m.Stored)
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := r.metrics[len(r.metrics)-1]
+	want := Evaluation{last.TestAccuracy, last.TestLoss, 40, StatisticsStored}
+	if got != want {
+		t.Errorf("%+v, training measured %+v", got, want)
+	}
+	stats, err := e.Reestimate(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err = e.Evaluate(t.Context(), stats); err != nil || got.Statistics != StatisticsReestimated || got.TestLoss == want.TestLoss {
+		t.Errorf("%+v, %v", got, err)
+	}
+
+	// Without γ and β every picture has the same logits: the output layer's bias.
+	for u := range m.Network.Units {
+		clear(m.Params.Of(u, arch.Gamma))
+		clear(m.Params.Of(u, arch.Beta))
+	}
+	bias := m.Params.Named("fc.bias")
+	loss := nn.Loss{}
+	for _, label := range r.data.Test.Labels {
+		loss.Add(nn.CrossEntropy(bias, []int32{int32(label)}, len(bias)))
+	}
+	if got, err = e.Evaluate(t.Context(), m.Stored); err != nil || !closeTo(got.TestLoss, loss.Mean(), 1e-12) || got.TestAccuracy != loss.Accuracy() {
+		t.Errorf("%+v, %v; want loss %v and accuracy %v", got, err, loss.Mean(), loss.Accuracy())
+	}
+
+	b, err := json.Marshal(Evaluation{0.5, math.NaN(), 40, StatisticsStored})
+	if err != nil || string(b) != `{"test_accuracy":0.5,"examples":40,"statistics":"stored"}` {
+		t.Errorf("%s, %v", b, err)
+	}
+	other := *r.data
+	other.Classes = other.Classes[:3]
+	var me *ModelError
+	if _, err := m.Evaluator(&other, 1); !errors.As(err, &me) {
+		t.Errorf("data of 3 classes: %v, want a *ModelError", err)
+	}
+}

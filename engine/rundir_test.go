@@ -1,0 +1,61 @@
+package engine
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestFindCheckpoint(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := FindCheckpoint(dir); !errors.Is(err, ErrNoCheckpoint) || !strings.Contains(err.Error(), "bnkit train") {
+		t.Errorf("%v, want ErrNoCheckpoint and what to type", err)
+	}
+	now := time.Now()
+	put := func(age time.Duration, elem ...string) string {
+		path := filepath.Join(append([]string{dir}, elem...)...)
+		if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, nil, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(path, now.Add(-age), now.Add(-age)); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	put(3*time.Hour, "runs", "a", CheckpointFile)
+	newest := put(time.Hour, "runs", "b", CheckpointFile)
+	put(2*time.Hour, "runs", "c", CheckpointFile)
+	put(0, "runs", "d", ResumeFile)
+	if got, err := FindCheckpoint(dir); err != nil || got != newest {
+		t.Errorf("%s, %v; want the newest run's, %s", got, err, newest)
+	}
+	here := put(9*time.Hour, CheckpointFile)
+	if got, err := FindCheckpoint(dir); err != nil || got != here {
+		t.Errorf("%s, %v; want %s", got, err, here)
+	}
+}
+
+func TestFindUnfinishedRun(t *testing.T) {
+	data, runs := synthetic(64, 20), filepath.Join(t.TempDir(), "runs")
+	if _, err := FindUnfinishedRun(runs); !errors.Is(err, ErrNoRun) {
+		t.Errorf("no runs: %v, want ErrNoRun", err)
+	}
+	cfg := tinyConfig()
+	cfg.Epochs = 2
+	interrupted := filepath.Join(runs, "interrupted")
+	interruptAfter(t, cfg, data, TrainOptions{Dir: interrupted, Threads: 1}, 5)
+	mustTrain(t, cfg, data, TrainOptions{Dir: filepath.Join(runs, "finished"), Threads: 1})
+	if got, err := FindUnfinishedRun(runs); err != nil || got != interrupted {
+		t.Errorf("%s, %v; want %s", got, err, interrupted)
+	}
+	mustTrain(t, cfg, data, TrainOptions{Dir: interrupted, Threads: 1, Resume: true})
+	if got, err := FindUnfinishedRun(runs); !errors.Is(err, ErrNoRun) {
+		t.Errorf("%s, %v; want ErrNoRun when all are finished", got, err)
+	}
+}
