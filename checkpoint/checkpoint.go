@@ -16,15 +16,16 @@ const (
 	SectionWeights   = "weights"   // convolution weights
 	SectionOutput    = "output"    // the output layer
 	SectionOptimizer = "optimizer" // velocities, in a state to resume from
+	SectionGradients = "gradients" // sums of absolute gradients, in such a state; readers may skip them
 )
 
 // required says whether a reader that does not know a section must refuse the
 // file.
-func required(section string) bool { return section != SectionStats }
+func required(section string) bool { return section != SectionStats && section != SectionGradients }
 
 func known(section string) bool {
 	switch section {
-	case SectionBN, SectionStats, SectionWeights, SectionOutput, SectionOptimizer:
+	case SectionBN, SectionStats, SectionWeights, SectionOutput, SectionOptimizer, SectionGradients:
 		return true
 	}
 	return false

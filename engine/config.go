@@ -41,6 +41,8 @@ type Config struct {
 	Augment     bool    `json:"augment"`      // flip and shift (or randomly crop) training pictures
 	WithStats   bool    `json:"with_stats"`   // store running statistics in ckpt.bnz
 
+	TrackGradients bool `json:"track_gradients,omitempty"` // EpochMetrics.Gradients are measured; left out of ckpt.bnz, whose model is the same
+
 	// Variants of the network, as arch.Options has them.
 	Stem    string `json:"stem,omitempty"`     // of an ImageNet ResNet: "imagenet" where missing, or "cifar"
 	BN      string `json:"bn,omitempty"`       // "none" for a network without BatchNorm

@@ -12,8 +12,9 @@ import (
 	"bnkit/engine/nn"
 )
 
-// What the statistics of an inference are, as reports name it.
+// What the statistics of a measurement are, as reports name it.
 const (
+	StatisticsBatch       = "batch"        // the batch's own, as in training mode
 	StatisticsRunning     = "running"      // averaged with momentum while training
 	StatisticsStored      = "stored"       // those in the checkpoint
 	StatisticsReestimated = "re-estimated" // averaged over batches of the training split

@@ -37,6 +37,8 @@ type EpochMetrics struct {
 	GammaNearZero     float64 // share of all γ with |γ| < 0.01 after the epoch; NaN, and missing in the row, where there is no γ
 	ImagesPerSecond   float64 // of the training steps
 	Seconds           float64 // training and testing
+
+	Gradients *EpochGradients // nil, and missing in the row, where they are not tracked
 }
 
 // metricsRow is EpochMetrics as metrics.jsonl spells it.
@@ -58,6 +60,8 @@ type metricsRow struct {
 	ValidationLoss     *float64 `json:"validation_loss,omitempty"`
 	ValidationAccuracy *float64 `json:"validation_accuracy,omitempty"`
 	ValidationExamples int      `json:"validation_examples,omitempty"`
+
+	Gradients *EpochGradients `json:"gradients,omitempty"`
 }
 
 // MarshalJSON writes a row of metrics.jsonl; a test or validation loss that is
@@ -65,7 +69,7 @@ type metricsRow struct {
 func (m EpochMetrics) MarshalJSON() ([]byte, error) {
 	row := metricsRow{
 		m.Epoch, m.LearningRate, m.TrainLoss, m.TrainAccuracy, m.TrainExamples, &m.TestLoss, m.TestAccuracy, m.TestExamples,
-		m.TestStatistics, m.GeneralisationGap, &m.GammaNearZero, m.ImagesPerSecond, m.Seconds, nil, nil, 0,
+		m.TestStatistics, m.GeneralisationGap, &m.GammaNearZero, m.ImagesPerSecond, m.Seconds, nil, nil, 0, m.Gradients,
 	}
 	if !isFinite(m.TestLoss) {
 		row.TestLoss = nil
@@ -90,7 +94,7 @@ func (m *EpochMetrics) UnmarshalJSON(b []byte) error {
 	}
 	*m = EpochMetrics{
 		row.Epoch, row.LearningRate, row.TrainLoss, row.TrainAccuracy, row.TrainExamples, math.NaN(), row.TestAccuracy, row.TestExamples,
-		row.TestStatistics, 0, 0, row.ValidationExamples, row.GeneralisationGap, math.NaN(), row.ImagesPerSecond, row.Seconds,
+		row.TestStatistics, 0, 0, row.ValidationExamples, row.GeneralisationGap, math.NaN(), row.ImagesPerSecond, row.Seconds, row.Gradients,
 	}
 	if row.TestLoss != nil {
 		m.TestLoss = *row.TestLoss

@@ -186,6 +186,7 @@ func TestResumeRefuses(t *testing.T) {
 		{"lr_drops", func(c *Config) { c.LRDrops = nil }},
 		{"init", func(c *Config) { c.Init = "orthogonal" }},
 		{"optimizer", func(c *Config) { c.Optimizer = Adam }},
+		{"track_gradients", func(c *Config) { c.TrackGradients = true }},
 		{"arch", func(c *Config) { c.Arch = "resnet-14" }},
 		{"epochs", func(c *Config) { c.Epochs = 1 }},
 	} {

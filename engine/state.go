@@ -51,7 +51,9 @@ func newHeader(cfg *Config, net *arch.Network, data *dataset.Data, epochs int) (
 
 // save writes the files of an epoch that is complete.
 func (r *run) save(m *EpochMetrics) error {
-	header, err := newHeader(&r.cfg, r.trainer.network, r.data, m.Epoch)
+	cfg := r.cfg
+	cfg.TrackGradients = false // says nothing of the model
+	header, err := newHeader(&cfg, r.trainer.network, r.data, m.Epoch)
 	if err != nil {
 		return err
 	}
@@ -81,6 +83,9 @@ func (r *run) saveState() error {
 	tensors := trainedTensors(t.trained.Params)
 	tensors = append(tensors, momentTensors(t.optimizer.moments)...)
 	tensors = append(tensors, statisticsTensors(t.network, t.running)...)
+	if t.tracked != nil {
+		tensors = append(tensors, t.tracked.stored()...)
+	}
 	return checkpoint.WriteFile(r.dir.path(ResumeFile), &checkpoint.File{Header: header, Tensors: tensors})
 }
 
@@ -180,6 +185,11 @@ func (r *run) restoreTensors(file *checkpoint.File) error {
 	running, err := stored.statistics(t.network)
 	if err != nil {
 		return err
+	}
+	if t.tracked != nil {
+		if err := t.tracked.restore(stored); err != nil {
+			return err
+		}
 	}
 	if err := stored.end(); err != nil {
 		return err

@@ -192,6 +192,9 @@ func (r *run) epoch(ctx context.Context) error {
 	m := r.measure(rate, test, validation)
 	r.metrics = append(r.metrics, m)
 	r.done = progress{Epochs: r.done.Epochs + 1}
+	if r.trainer.tracked != nil {
+		r.trainer.tracked.clear()
+	}
 	if err := r.save(&m); err != nil {
 		return err
 	}
@@ -286,6 +289,12 @@ func (r *run) measure(rate float64, test, validation nn.Loss) EpochMetrics {
 	m.GeneralisationGap = m.TrainAccuracy - m.TestAccuracy
 	if validation.Examples > 0 {
 		m.ValidationLoss, m.ValidationAccuracy, m.ValidationExamples = validation.Mean(), validation.Accuracy(), validation.Examples
+	}
+	if tracked := r.trainer.tracked; tracked != nil {
+		m.Gradients = &EpochGradients{
+			Batches: r.done.Steps, Examples: sums.Examples, Statistics: StatisticsBatch, Augmented: r.cfg.Augment,
+			Kinds: tracked.means(r.done.Steps),
+		}
 	}
 	return m
 }

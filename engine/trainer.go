@@ -15,9 +15,11 @@ type trainer struct {
 	running   *nn.Statistics
 	plan      *nn.Training[float32]
 
-	// what the optimizer moves, and by which gradients (nil where nothing is
-	// trained)
+	// what the optimizer moves, and by which gradients (nil where none are
+	// computed)
 	trained, gradients *nn.Trained[float32]
+
+	tracked *gradientSums // of every tensor, trained or not; nil where gradients are not tracked
 
 	repack bool // convolutions are trained, so their filters change
 }
@@ -35,6 +37,9 @@ func newTrainer(net *arch.Network, cfg *Config, threads int) (*trainer, error) {
 	t.params.InitialiseBy(cfg.initialisers(), cfg.Seed)
 	gradients := nn.GradientsOf(net, set)
 	t.repack = gradients&(nn.ConvGradients|nn.ShortcutGradients) != 0
+	if cfg.TrackGradients {
+		gradients, t.tracked = nn.AllGradients, newGradientSums(net, set)
+	}
 	var err error
 	t.plan, err = nn.NewTraining(net, family, t.params, nn.TrainingOptions{
 		Batch: cfg.Batch, Threads: threads, Gradients: gradients, Eps: cfg.BNEps, LabelSmoothing: cfg.LabelSmoothing,
@@ -60,6 +65,9 @@ func (t *trainer) step(x []float32, labels []int32, rate float64) nn.Loss {
 	}
 	if t.gradients != nil {
 		t.plan.Backward()
+		if t.tracked != nil {
+			t.tracked.add(t.plan.Gradients()) // before the optimizer changes them
+		}
 		t.gradients.Gather()
 		t.optimizer.step(t.trained.Params, t.gradients.Params, rate)
 		t.trained.Scatter()

@@ -25,11 +25,11 @@ type Run struct {
 // Draw writes every picture that the runs have results for into dir, which
 // must be there, and returns their paths: gamma_histogram.png (of several runs
 // gamma_histogram_NAME.png each), near_zero.png, sparsity.png, gradients.png,
-// threshold.png, training.png and, of networks that differ in depth or width,
-// depth_width.png. Each is 1600×1000 pixels, or higher where many runs make a
-// long legend. Runs of the same name are numbered. The error is *ReportError
-// for a report that contradicts itself, or the file system's; pictures drawn
-// before it stay.
+// threshold.png, training.png, gradient_epochs.png and, of networks that differ
+// in depth or width, depth_width.png. Each is 1600×1000 pixels, or higher where
+// many runs make a long legend or many panels. Runs of the same name are
+// numbered. The error is *ReportError for a report that contradicts itself, or
+// the file system's; pictures drawn before it stay.
 func Draw(dir string, runs []Run) ([]string, error) {
 	if _, err := os.Stat(dir); err != nil {
 		return nil, fmt.Errorf("draw: %w", err)
@@ -70,6 +70,7 @@ func Draw(dir string, runs []Run) ([]string, error) {
 		{"gradients.png", gradients},
 		{"threshold.png", threshold},
 		{"training.png", training},
+		{"gradient_epochs.png", gradientEpochs},
 		{"depth_width.png", depthWidth},
 	} {
 		if err := save(picture.name, picture.draw(runs)); err != nil {

@@ -16,10 +16,11 @@ import (
 )
 
 // Every picture is 1600×1000 pixels, or higher where what stands above the
-// panels would leave them less than panelsHeight.
+// panels would leave them less than panelsHeight, or each less than panelHeight.
 const (
 	width, height = 8 * vg.Inch, 5 * vg.Inch
 	panelsHeight  = 3.2 * vg.Inch
+	panelHeight   = 1.05 * vg.Inch
 	dpi           = 200
 )
 
@@ -96,7 +97,8 @@ func textStyle(size vg.Length, c color.Color) draw.TextStyle {
 // save writes the figure as a PNG file.
 func (f *figure) save(path string) error {
 	measured := newArea(vgimg.New(width, height))
-	extra := max(0, f.drawHeader(measured)+panelsHeight-measured.Size().Y)
+	least := max(panelsHeight, panelHeight*vg.Length(len(f.panels)))
+	extra := max(0, f.drawHeader(measured)+least-measured.Size().Y)
 	canvas := vgimg.NewWith(vgimg.UseWH(width, height+extra), vgimg.UseDPI(dpi), vgimg.UseBackgroundColor(color.White))
 	area := newArea(canvas)
 	area.Max.Y -= f.drawHeader(area)

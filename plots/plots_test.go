@@ -113,6 +113,7 @@ func TestWhatIsDrawn(t *testing.T) {
 		"nothing":      {nil, nil},
 		"empty run":    {[]Run{{Name: "a"}}, nil},
 		"epochs":       {[]Run{{Name: "a", Epochs: epochs(5)}}, []string{"training.png"}},
+		"tracked":      {[]Run{{Name: "a", Epochs: tracked(5, 0.1)}}, []string{"training.png", "gradient_epochs.png"}},
 		"one epoch":    {[]Run{{Name: "a", Epochs: epochs(1)}}, []string{"training.png"}},
 		"described":    {[]Run{{Name: "a", Report: described}}, measured[:2]},
 		"measured":     {[]Run{{Name: "a", Report: report(9, 0.6)}}, measured},

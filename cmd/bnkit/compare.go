@@ -30,9 +30,10 @@ generalisation gap, γ near zero, time, speed and checkpoint size. Nothing is
 measured: the numbers are those of the runs' last epochs. What a run does not
 have yet is blank.
 
-Pictures go to --out: training.png, all curves over each other, and, where
-networks differ in depth or width, depth_width.png, accuracy against the number
-of BatchNorm parameters.
+Pictures go to --out: training.png, all curves over each other;
+gradient_epochs.png, where gradients were tracked; and, where networks differ in
+depth or width, depth_width.png, accuracy against the number of BatchNorm
+parameters.
 
 With --json: runs (dir, config, epochs done; model: data, depth, width,
 parameters, bn_parameters, trained, file_bytes; result: test_accuracy,

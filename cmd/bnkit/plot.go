@@ -31,7 +31,8 @@ func newPlotCommand(g *globalOptions) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "plot RUN_DIR_OR_CKPT...",
 		Short: "Draw runs again, several of them over each other",
-		Long: `Draw the training curves of run directories, and what bnkit analyze measured of
+		Long: `Draw the training curves of run directories, the gradients that bnkit train
+--track-gradients measured over the epochs, and what bnkit analyze measured of
 their checkpoints; several runs are drawn over each other. Nothing is measured:
 of a checkpoint that was not analyzed, only γ can be drawn.
 

@@ -85,6 +85,14 @@ whole test split with running statistics, and so is that of the training
 pictures that --validation holds out. --random-labels trains on labels drawn
 uniformly; test and validation keep theirs.
 
+--track-gradients adds gradients to each row of metrics.jsonl, which bnkit plot
+draws: the mean |gradient| of the loss, without penalties and weight decay, for
+each kind of parameter (kinds: convolution, convolution_bias, gamma, beta,
+output_weight, output_bias) and each of its layers, over all batches of the
+epoch as they were trained on, in training mode. Those of frozen parameters are
+computed for it, so that a step takes as long and as much memory as with
+--trainable all; what is trained, and ckpt.bnz, stay the same to the last bit.
+
 --preset takes the settings of a published experiment (--preset list shows
 which), --config those of a file: YAML lines such as "lr: 0.1" with the keys of
 config.json (the flags' names with _ for -, and augment: false), or a run's
@@ -104,6 +112,7 @@ checkpoint, parameters (trained numbers) and config.`,
   bnkit train --data ~/pictures --image-size 32 --validation 500
   bnkit train --trainable random-2 --init orthogonal --gamma-init one
   bnkit train --arch vgg-16 --bn none --trainable all --data cifar10 --lr 0.01
+  bnkit train --arch vgg-38 --data cifar10 --trainable all --track-gradients
   bnkit train --resume --out runs/first`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -125,6 +134,7 @@ checkpoint, parameters (trained numbers) and config.`,
 	f.StringVar(&o.out, "out", "", "run directory (default: runs/ARCH-TRAINABLE-DATA-sSEED, and a number if that is taken)")
 	f.BoolVar(&o.resume, "resume", false, "continue the run in --out, by default the newest that is not finished")
 	f.BoolVar(&o.force, "force", false, "replace the run in --out")
+	f.BoolVar(&d.TrackGradients, "track-gradients", d.TrackGradients, "write each epoch's mean |gradient| by kind of parameter and layer to metrics.jsonl")
 	f.BoolVar(&d.WithStats, "with-stats", d.WithStats, "store running statistics in the checkpoint")
 	return c
 }

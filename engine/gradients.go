@@ -1,0 +1,134 @@
+package engine
+
+import (
+	"fmt"
+	"math"
+	"strings"
+
+	"bnkit/checkpoint"
+	"bnkit/engine/arch"
+	"bnkit/engine/nn"
+)
+
+// EpochGradients are mean absolute gradients over an epoch, by kind of
+// parameter ("Yet Another Batch Norm Analysis", gradient magnitudes of
+// VGG-38): of the training loss, with its labels smoothed but without
+// penalties, clipping and weight decay. They are taken over the epoch's
+// complete batches, augmented if the run augments, each in training mode
+// before the step that it led to; a batch's gradient is that of its mean loss.
+type EpochGradients struct {
+	Batches    int    `json:"batches"`
+	Examples   int    `json:"examples"`
+	Statistics string `json:"statistics"` // "batch"
+	Augmented  bool   `json:"augmented"`
+
+	// A kind that the network does not have is missing, and so is one with a
+	// gradient that is not finite.
+	Kinds map[GradientKind]KindGradient `json:"kinds"`
+}
+
+// KindGradient is the mean absolute gradient of one kind of parameter. Means
+// are of float32, as gradients are; that keeps a row of metrics.jsonl short.
+type KindGradient struct {
+	Mean       float32 `json:"mean"`       // over batches and Parameters
+	Parameters int     `json:"parameters"` // numbers of that kind
+	Trained    int     `json:"trained"`    // of them; the gradients of the others are computed, and not used
+
+	// Layers are the means over each layer's numbers, by the layer's canonical
+	// name: "blocks.0.conv1", "blocks.0.bn1", "fc".
+	Layers map[string]float32 `json:"layers"`
+}
+
+// GradientKind is a kind of parameter as metrics.jsonl spells it.
+type GradientKind string
+
+// GradientKinds lists the kinds in the order of arch.Kind.
+var GradientKinds = []GradientKind{"convolution", "gamma", "beta", "output_weight", "output_bias", "convolution_bias"}
+
+// gradientSums adds up the absolute gradients of an epoch's batches, in
+// float64 and in the order of batches, tensors and elements, so that the sums
+// are the same bits for any number of threads.
+type gradientSums struct {
+	tensors []arch.Tensor
+	trained []int     // elements of each that are trained
+	sums    []float64 // of each
+}
+
+func newGradientSums(net *arch.Network, set arch.TrainableSet) *gradientSums {
+	g := &gradientSums{tensors: net.Tensors()}
+	g.trained, g.sums = make([]int, len(g.tensors)), make([]float64, len(g.tensors))
+	for i := range g.tensors {
+		if x := g.tensors[i]; set.Trains(&x) {
+			x.Shape = set.TrainedShape(&x)
+			g.trained[i] = x.Len()
+		}
+	}
+	return g
+}
+
+// add adds a batch's gradients of every tensor.
+func (g *gradientSums) add(gradients *nn.Params[float32]) {
+	for i, values := range gradients.Values {
+		sum := 0.0
+		for _, v := range values {
+			sum += math.Abs(float64(v))
+		}
+		g.sums[i] += sum
+	}
+}
+
+// clear begins an epoch.
+func (g *gradientSums) clear() { clear(g.sums) }
+
+// means are the mean absolute gradients over that many batches.
+func (g *gradientSums) means(batches int) map[GradientKind]KindGradient {
+	kinds, totals := map[GradientKind]KindGradient{}, map[GradientKind]float64{}
+	for i := range g.tensors {
+		x := &g.tensors[i]
+		name := GradientKinds[x.Kind]
+		kind, known := kinds[name]
+		if !known {
+			kind.Layers = map[string]float32{}
+		}
+		kind.Parameters += x.Len()
+		kind.Trained += g.trained[i]
+		totals[name] += g.sums[i]
+		if mean := float32(g.sums[i] / (float64(batches) * float64(x.Len()))); isFinite(float64(mean)) {
+			kind.Layers[x.Name[:strings.LastIndexByte(x.Name, '.')]] = mean
+		}
+		kinds[name] = kind
+	}
+	for name, kind := range kinds {
+		kind.Mean = float32(totals[name] / (float64(batches) * float64(kind.Parameters)))
+		if kinds[name] = kind; !isFinite(float64(kind.Mean)) {
+			delete(kinds, name)
+		}
+	}
+	return kinds
+}
+
+// stored are the sums as a state to resume from holds them: a number under
+// each tensor's name.
+func (g *gradientSums) stored() []checkpoint.Tensor {
+	var ts []checkpoint.Tensor
+	for i, sum := range g.sums {
+		ts = append(ts, checkpoint.Tensor{Section: checkpoint.SectionGradients, Name: g.tensors[i].Name, Float64: []float64{sum}})
+	}
+	return ts
+}
+
+// restore takes the sums from a state. They may be infinite or NaN: a frozen
+// tensor's gradient stops no run.
+func (g *gradientSums) restore(s storedTensors) error {
+	for i := range g.sums {
+		t, err := s.take(checkpoint.SectionGradients, g.tensors[i].Name, nil)
+		if err != nil {
+			return err
+		}
+		if t.Float64 == nil || t.Float64[0] < 0 {
+			return fmt.Errorf("tensor %s of section %s is no sum of absolute values in float64", t.Name, t.Section)
+		}
+		g.sums[i] = t.Float64[0]
+	}
+	return nil
+}

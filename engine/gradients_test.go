@@ -1,0 +1,235 @@
+package engine
+
+import (
+	"bytes"
+	"math"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"bnkit/checkpoint"
+	"bnkit/engine/arch"
+	"bnkit/engine/kernel"
+	"bnkit/engine/nn"
+)
+
+// TestGradientsAgainstFloat64 measures an epoch's gradients again, in float64
+// on the plain-Go kernels: each batch at the parameters that its step began
+// with. Penalties, clipping and weight decay change the parameters, not what
+// is measured.
+func TestGradientsAgainstFloat64(t *testing.T) {
+	data := synthetic(70, 20) // 4 batches of 16, and 6 pictures left out
+	for name, change := range map[string]func(*Config){
+		"bn":       func(c *Config) { c.GammaL1, c.BetaL2, c.ClipNorm, c.LabelSmoothing = 1e-2, 1e-2, 0.5, 0.1 },
+		"all":      func(c *Config) { c.Trainable, c.Augment = "all", false },
+		"none":     func(c *Config) { c.Trainable = "none" },
+		"output":   func(c *Config) { c.Trainable = "output" },
+		"random-2": func(c *Config) { c.Trainable = "random-2" },
+		"shortcut": func(c *Config) { c.Trainable = "bn+shortcut" },
+		"biases":   func(c *Config) { c.Arch, c.BNEvery, c.NoShift, c.Trainable = "convnet", 2, "*", "all" },
+	} {
+		cfg := tinyConfig()
+		cfg.TrackGradients = true
+		change(&cfg)
+		r, err := newRun(t.Context(), cfg, data, TrainOptions{Dir: t.TempDir(), Threads: 2})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.trainer.close()
+		if err := r.dir.begin(&cfg); err != nil {
+			t.Fatal(err)
+		}
+		net, begins := r.trainer.network, [][][]float32{copied(r.trainer.params)}
+		r.options.Step = func(StepReport) { begins = append(begins, copied(r.trainer.params)) }
+		if err := r.epoch(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		got := r.metrics[0].Gradients
+		if got.Batches != 4 || got.Examples != 64 || got.Statistics != "batch" || got.Augmented != cfg.Augment {
+			t.Errorf("%s: taken over %+v", name, got)
+		}
+
+		params := nn.NewParams[float64](net, nil)
+		plan, err := nn.NewTraining(net, kernel.Generic[float64](), params, nn.TrainingOptions{
+			Batch: cfg.Batch, Threads: 1, Gradients: nn.AllGradients, LabelSmoothing: cfg.LabelSmoothing})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer plan.Close()
+		sums := make([]float64, len(params.Tensors))
+		batches := r.loader.Start(t.Context(), 0, 0)
+		defer batches.Close()
+		for step := range 4 {
+			b, ok := batches.Next()
+			if !ok {
+				t.Fatal(batches.Err())
+			}
+			for i, values := range begins[step] {
+				for j, v := range values {
+					params.Values[i][j] = float64(v)
+				}
+			}
+			x := make([]float64, len(b.Images))
+			for i, v := range b.Images {
+				x[i] = float64(v)
+			}
+			plan.Repack()
+			plan.Forward(x, b.Labels)
+			plan.Backward()
+			for i, values := range plan.Gradients().Values {
+				for _, g := range values {
+					sums[i] += math.Abs(g)
+				}
+			}
+		}
+		type total struct {
+			sum                 float64
+			parameters, trained int
+		}
+		totals, layers := map[GradientKind]total{}, map[GradientKind]int{}
+		trains := referenceTrains(net, cfg.Trainable, cfg.Seed)
+		for i, x := range params.Tensors {
+			kind := map[arch.Kind]GradientKind{arch.ConvWeight: "convolution", arch.ConvBias: "convolution_bias", arch.Gamma: "gamma", arch.Beta: "beta",
+				arch.OutputWeight: "output_weight", arch.OutputBias: "output_bias"}[x.Kind]
+			layer := strings.TrimSuffix(strings.TrimSuffix(x.Name, ".weight"), ".bias")
+			n := len(params.Values[i])
+			all := totals[kind]
+			all.sum += sums[i]
+			all.parameters += n
+			for j := range n {
+				if trains(i, j) {
+					all.trained++
+				}
+			}
+			totals[kind] = all
+			layers[kind]++
+			want := sums[i] / float64(4*n)
+			if mean, ok := got.Kinds[kind].Layers[layer]; !ok || !(math.Abs(float64(mean)-want) <= 2e-4*want) {
+				t.Errorf("%s: %s of %s has mean |gradient| %v, want %v", name, kind, layer, mean, want)
+			}
+		}
+		for kind, want := range totals {
+			k, mean := got.Kinds[kind], want.sum/float64(4*want.parameters)
+			if !(math.Abs(float64(k.Mean)-mean) <= 1e-4*mean) || k.Parameters != want.parameters || k.Trained != want.trained || len(k.Layers) != layers[kind] {
+				t.Errorf("%s: %s is %+v, want mean %v, %+v and %d layers", name, kind, k, mean, want, layers[kind])
+			}
+		}
+		if len(got.Kinds) != len(totals) {
+			t.Errorf("%s: kinds %v, want %v", name, got.Kinds, totals)
+		}
+	}
+}
+
+// referenceTrains is referenceMask, which knows a ResNet's names alone.
+func referenceTrains(net *arch.Network, set string, seed uint64) func(tensor, element int) bool {
+	if set == "all" {
+		return func(int, int) bool { return true }
+	}
+	return referenceMask(net, set, seed)
+}
+
+func copied(p *nn.Params[float32]) [][]float32 {
+	var all [][]float32
+	for _, v := range p.Values {
+		all = append(all, slices.Clone(v))
+	}
+	return all
+}
+
+// TestTrackingChangesNothing: ckpt.bnz is the same bytes with tracking and
+// without, and what is tracked the same bits for any number of threads and for
+// a run interrupted within and between epochs.
+func TestTrackingChangesNothing(t *testing.T) {
+	data := synthetic(100, 40) // 6 batches of 16
+	for _, set := range everySet() {
+		cfg := tinyConfig()
+		cfg.Trainable, cfg.Epochs, cfg.WithStats = set, 2, true
+		untracked := t.TempDir()
+		if r := mustTrain(t, cfg, data, TrainOptions{Dir: untracked, Threads: 2}); r.Epochs[0].Gradients != nil ||
+			bytes.Contains(readFile(t, untracked, MetricsFile), []byte("gradients")) {
+			t.Errorf("%s: gradients of an untracked run: %+v", set, r.Epochs[0].Gradients)
+		}
+		want := readFile(t, untracked, CheckpointFile)
+		cfg.TrackGradients = true
+		var first []EpochMetrics
+		check := func(name, dir string) {
+			t.Helper()
+			if !bytes.Equal(readFile(t, dir, CheckpointFile), want) {
+				t.Errorf("%s, %s: ckpt.bnz differs from that without tracking", set, name)
+			}
+			rows, err := ReadMetrics(filepath.Join(dir, MetricsFile))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if first == nil {
+				first = rows
+			}
+			for i, row := range rows {
+				if len(row.Gradients.Kinds) != 5 || !reflect.DeepEqual(row.Gradients, first[i].Gradients) {
+					t.Errorf("%s, %s: gradients of epoch %d are %+v, want %+v", set, name, i+1, row.Gradients, first[i].Gradients)
+				}
+			}
+		}
+		for threads, name := range []string{1: "a thread", "two threads", "three threads"} {
+			if threads > 0 {
+				dir := t.TempDir()
+				r := mustTrain(t, cfg, data, TrainOptions{Dir: dir, Threads: threads})
+				check(name, dir)
+				if !reflect.DeepEqual(r.Epochs[1].Gradients, first[1].Gradients) {
+					t.Errorf("%s, %s: the row differs from the result", set, name)
+				}
+			}
+		}
+		if reflect.DeepEqual(first[0].Gradients, first[1].Gradients) {
+			t.Errorf("%s: two epochs have the same gradients", set)
+		}
+		dir := t.TempDir()
+		for i, steps := range []int{1, 5, 3} { // step 6 meets the test
+			interruptAfter(t, cfg, data, TrainOptions{Dir: dir, Threads: 2, Resume: i > 0}, steps)
+		}
+		mustTrain(t, cfg, data, TrainOptions{Dir: dir, Threads: 1, Resume: true})
+		check("interrupted thrice", dir)
+	}
+}
+
+// TestGradientSums: a sum that is not finite survives a state, and leaves its
+// layer and kind out, nothing else; what is no sum is refused.
+func TestGradientSums(t *testing.T) {
+	g := newGradientSums(tinyNetwork(t), arch.BN)
+	gradients := nn.NewParams[float32](tinyNetwork(t), nil)
+	for _, v := range gradients.Values {
+		for i := range v {
+			v[i] = float32(1 - 2*(i%2)) // ±1
+		}
+	}
+	gradients.Named("bn.bias")[3] = float32(math.Inf(-1))
+	gradients.Named("fc.bias")[0] = float32(math.NaN())
+	for range 3 {
+		g.add(gradients)
+	}
+	again := newGradientSums(tinyNetwork(t), arch.BN)
+	restore := func(change func([]checkpoint.Tensor)) error {
+		ts := g.stored()
+		change(ts)
+		return again.restore(newStoredTensors(&checkpoint.File{Tensors: ts}))
+	}
+	if err := restore(func([]checkpoint.Tensor) {}); err != nil {
+		t.Fatal(err)
+	}
+	kinds := again.means(3)
+	if len(kinds) != 3 || kinds["convolution"].Mean != 1 || kinds["gamma"].Layers["bn"] != 1 || kinds["output_weight"].Mean != 1 {
+		t.Errorf("%+v", kinds)
+	}
+	for name, change := range map[string]func([]checkpoint.Tensor){
+		"missing":  func(ts []checkpoint.Tensor) { ts[2].Name = "other" },
+		"negative": func(ts []checkpoint.Tensor) { ts[2].Float64[0] = -1 },
+		"float32":  func(ts []checkpoint.Tensor) { ts[2].Float32, ts[2].Float64 = []float32{1}, nil },
+		"several":  func(ts []checkpoint.Tensor) { ts[2].Shape = []int{1} },
+	} {
+		if restore(change) == nil {
+			t.Errorf("%s: a state is taken", name)
+		}
+	}
+}

@@ -1,0 +1,110 @@
+package plots
+
+import (
+	"image"
+	"image/color"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"bnkit/engine"
+)
+
+// tracked are epochs whose gradients of γ, β, convolutions and the output bias
+// are each a tenth of those before; convolutions are frozen, and so is β but for
+// one number.
+func tracked(n int, gamma float32) []engine.EpochMetrics {
+	all := epochs(n)
+	for i := range all {
+		all[i].Gradients = &engine.EpochGradients{Batches: 4, Examples: 512, Statistics: "batch", Augmented: true,
+			Kinds: map[engine.GradientKind]engine.KindGradient{
+				"gamma":            {Mean: gamma, Parameters: 8, Trained: 8},
+				"beta":             {Mean: gamma / 10, Parameters: 8, Trained: 1},
+				"convolution":      {Mean: gamma / 100, Parameters: 100},
+				"output_bias":      {Mean: gamma / 1000, Parameters: 10, Trained: 10},
+				"convolution_bias": {Mean: 0, Parameters: 8, Trained: 8},
+			}}
+	}
+	return all
+}
+
+// TestGradientEpochs finds the kinds of one run on one axis: equal ratios are
+// equal distances, and only what is trained is a solid line.
+func TestGradientEpochs(t *testing.T) {
+	f := gradientEpochs([]Run{{Epochs: tracked(9, 0.1)}})
+	var names []string
+	for _, e := range f.legend {
+		names = append(names, e.name)
+	}
+	if want := []string{"γ", "β", "convolution weights (frozen)", "output bias"}; !slices.Equal(names, want) {
+		t.Errorf("legend %q, want %q", names, want)
+	}
+	for _, says := range []string{"Zero in every epoch: convolution biases.", "Dashed: frozen", "Dotted: trained in part"} {
+		if !strings.Contains(f.note, says) {
+			t.Errorf("note %q does not say %q", f.note, says)
+		}
+	}
+	if want := "training: all 4 batches of each epoch, 512 pictures, augmented, training mode (batch statistics)"; f.scope != want {
+		t.Errorf("scope %q, want %q", f.scope, want)
+	}
+	picture := saved(t, f)
+	var heights []float64 // of the level lines
+	for _, k := range []int{0, 1, 2, 4} {
+		heights = append(heights, meanRow(picture, colors[k]))
+	}
+	for i := 1; i < len(heights); i++ {
+		if step := heights[i] - heights[i-1]; math.Abs(step-(heights[1]-heights[0])) > 4 || step < 50 {
+			t.Errorf("kinds lie in rows %v", heights)
+		}
+	}
+	solid := count(picture, colors[0])
+	if dotted, dashed := count(picture, colors[1]), count(picture, colors[2]); dashed >= solid || dotted >= solid || dotted == dashed || dotted < 100 {
+		t.Errorf("%d pixels of a trained kind, %d of a frozen one, %d of one trained in part", solid, dashed, dotted)
+	}
+
+	gap := tracked(9, 0.1)
+	gap[4].Gradients = nil
+	if n := count(saved(t, gradientEpochs([]Run{{Epochs: gap}})), colors[0]); n >= solid {
+		t.Errorf("%d pixels with a gap, %d without", n, solid)
+	}
+}
+
+// meanRow is the mean row of a colour's pixels below the legend.
+func meanRow(p image.Image, c color.Color) float64 {
+	sum, n := 0.0, 0.0
+	for y := 140; y < p.Bounds().Dy(); y++ {
+		for x := range p.Bounds().Dx() {
+			if p.At(x, y) == c {
+				sum, n = sum+float64(y), n+1
+			}
+		}
+	}
+	return sum / n
+}
+
+// TestGradientEpochsOfRuns: several runs have a panel for each kind that any
+// of them has, all with the same range.
+func TestGradientEpochsOfRuns(t *testing.T) {
+	f := gradientEpochs([]Run{{Name: "a", Epochs: tracked(5, 0.1)}, {Name: "b", Epochs: epochs(7)}, {Name: "c", Epochs: tracked(3, 1)}})
+	var labels []string
+	for _, p := range f.panels {
+		labels = append(labels, p.Y.Label.Text)
+		if math.Abs(p.Y.Min+4) > 1e-9 || p.Y.Max != 0 || p.X.Min != 1 || p.X.Max != 5 {
+			t.Errorf("%s: epochs %v to %v, exponents %v to %v", p.Y.Label.Text, p.X.Min, p.X.Max, p.Y.Min, p.Y.Max)
+		}
+	}
+	if want := []string{"γ", "β", "conv. W", "output b"}; !slices.Equal(labels, want) {
+		t.Errorf("panels %q, want %q", labels, want)
+	}
+	if len(f.legend) != 2 || f.legend[0].name != "a" || f.legend[1].name != "c" || f.legend[1].mark.dashes != nil {
+		t.Errorf("legend %+v", f.legend)
+	}
+	if !strings.Contains(f.note, "convolution biases of a, convolution biases of c") {
+		t.Errorf("note %q", f.note)
+	}
+	saved(t, f)
+	if f := gradientEpochs([]Run{{Epochs: epochs(5)}, {}}); f != nil {
+		t.Errorf("runs without gradients are drawn: %+v", f.legend)
+	}
+}
