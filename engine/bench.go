@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"runtime"
@@ -24,13 +25,16 @@ type BenchConfig struct {
 	Steps     int // measured, after 2 that are not
 	Eval      bool
 	Layers    bool // also time each layer's phases, in as many further steps; not with Eval
+
+	Activations string // as Config's; Float32 where it is "", and with Eval
 }
 
 // BenchResult is what a benchmark measured. Times are medians over the
 // measured steps.
 type BenchResult struct {
 	Arch            string  `json:"arch"`
-	Trainable       string  `json:"trainable,omitempty"` // missing for inference
+	Trainable       string  `json:"trainable,omitempty"`   // missing for inference
+	Activations     string  `json:"activations,omitempty"` // missing for inference
 	Batch           int     `json:"batch"`
 	Threads         int     `json:"threads"`
 	Steps           int     `json:"steps"`
@@ -77,7 +81,13 @@ func Bench(ctx context.Context, cfg BenchConfig) (BenchResult, error) {
 	if err != nil && !cfg.Eval {
 		return r, &ConfigError{"trainable", err.Error()}
 	}
+	cfg.Activations = cmp.Or(cfg.Activations, Float32)
+	if err := validateActivations(cfg.Activations); err != nil {
+		return r, err
+	}
 	switch {
+	case cfg.Activations != Float32 && cfg.Eval:
+		return r, &ConfigError{"activations", "inference keeps none: leave out " + cfg.Activations}
 	case cfg.Batch < 1 || cfg.Batch > maxBatch:
 		return r, &ConfigError{"batch", fmt.Sprintf("%d; 1 to %d are possible", cfg.Batch, maxBatch)}
 	case cfg.Steps < 1 || cfg.Steps > maxEpochs:
@@ -112,7 +122,7 @@ func Bench(ctx context.Context, cfg BenchConfig) (BenchResult, error) {
 	if cfg.Eval {
 		flops = inferenceFLOPs(net)
 	} else {
-		r.Trainable = cfg.Trainable
+		r.Trainable, r.Activations = cfg.Trainable, cfg.Activations
 	}
 	r.EffectiveGFLOPS = float64(flops) * r.ImagesPerSecond / 1e9
 	r.FMAPeakGFLOPS = kernel.PeakGFLOPS(cfg.Threads)
@@ -168,7 +178,7 @@ func benchStep(net *arch.Network, cfg BenchConfig, x []float32, labels []int32) 
 		return func() { f.Run(x, cfg.Batch) }, nil, f.Close, nil
 	}
 	training := DefaultConfig()
-	training.Trainable, training.Batch = cfg.Trainable, cfg.Batch
+	training.Trainable, training.Batch, training.Activations = cfg.Trainable, cfg.Batch, cfg.Activations
 	t, err := newTrainer(net, &training, cfg.Threads)
 	if err != nil {
 		return nil, nil, nil, err

@@ -41,6 +41,7 @@ func TestBench(t *testing.T) {
 	for _, cfg := range []BenchConfig{
 		{Arch: "resnet-8", Trainable: "bn", Batch: 4, Threads: 2, Steps: 3},
 		{Arch: "resnet-8", Trainable: "all", Batch: 4, Threads: 1, Steps: 4},
+		{Arch: "resnet-8", Trainable: "bn", Batch: 4, Threads: 2, Steps: 3, Activations: BF16},
 		{Arch: "resnet-8", Batch: 4, Threads: 2, Steps: 3, Eval: true},
 	} {
 		r, err := Bench(t.Context(), cfg)
@@ -72,10 +73,11 @@ func TestBench(t *testing.T) {
 func TestBenchRefuses(t *testing.T) {
 	good := BenchConfig{Arch: "resnet-8", Trainable: "bn", Batch: 2, Threads: 1, Steps: 1}
 	for field, change := range map[string]func(*BenchConfig){
-		"arch":      func(c *BenchConfig) { c.Arch = "resnet-9" },
-		"trainable": func(c *BenchConfig) { c.Trainable = "" },
-		"batch":     func(c *BenchConfig) { c.Batch = 0 },
-		"steps":     func(c *BenchConfig) { c.Steps = 0 },
+		"arch":        func(c *BenchConfig) { c.Arch = "resnet-9" },
+		"trainable":   func(c *BenchConfig) { c.Trainable = "" },
+		"batch":       func(c *BenchConfig) { c.Batch = 0 },
+		"steps":       func(c *BenchConfig) { c.Steps = 0 },
+		"activations": func(c *BenchConfig) { c.Activations, c.Eval = BF16, true },
 	} {
 		cfg := good
 		change(&cfg)

@@ -95,6 +95,8 @@ type Config struct {
 	NoFlip     bool    `json:"no_flip,omitempty"`    // augmentation never mirrors
 	ImageSize  int     `json:"image_size,omitempty"` // side of an image folder's pictures; 0 for other data
 	Crop       string  `json:"crop,omitempty"`       // of an image folder: "random-resized" or "centre", see dataset.Crop
+
+	Activations string `json:"activations,omitempty"` // how a step keeps convolutions' outputs: "float32" or "bf16"
 }
 
 // DefaultConfig trains a small ResNet on the embedded sample: under two
@@ -108,7 +110,7 @@ func DefaultConfig() Config {
 		Optimizer: SGD, AdamBeta1: 0.9, AdamBeta2: 0.999, AdamEps: 1e-8,
 		BNWeightDecay: true, BNMomentum: 0.1, BNEps: nn.DefaultEps,
 		Schedule: Step, LRPeriodGrowth: 1, LRBeta: 0.001, LRWaves: 0.5, LRDecay: 0.8,
-		Normalise: string(dataset.PerChannel), Crop: string(dataset.RandomResized),
+		Normalise: string(dataset.PerChannel), Crop: string(dataset.RandomResized), Activations: Float32,
 	}
 }
 
@@ -167,7 +169,8 @@ func (c *Config) Validate() error {
 			return fail("lr_drops", "epoch %d follows %d; use ascending epochs, e.g. 80,120", d, c.LRDrops[i-1])
 		}
 	}
-	return cmp.Or(c.validateData(), c.validateOptimizer(), c.validateRegularisation(), c.validateSchedule())
+	return cmp.Or(c.validateData(), c.validateOptimizer(), c.validateRegularisation(), c.validateSchedule(),
+		validateActivations(c.Activations))
 }
 
 // initialisers are the run's.

@@ -71,6 +71,8 @@ func TestValidateNamesTheField(t *testing.T) {
 		{"beta_l2", func(c *Config) { c.BetaL2 = -1 }},
 		{"bn_momentum", func(c *Config) { c.BNMomentum = 0 }},
 		{"bn_eps", func(c *Config) { c.BNEps = 0 }},
+		{"activations", func(c *Config) { c.Activations = "fp16" }},
+		{"activations", func(c *Config) { c.Activations = "" }},
 		{"schedule", func(c *Config) { c.Schedule = "linear" }},
 		{"lr_warmup", func(c *Config) { c.LRWarmup = -1 }},
 		{"lr_warmup", func(c *Config) { c.LRWarmup = c.Epochs }},

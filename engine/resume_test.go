@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -19,19 +20,25 @@ var sets = []string{"bn", "all"}
 func TestThreads(t *testing.T) {
 	data := synthetic(96, 40)
 	for _, set := range sets {
-		cfg := tinyConfig()
-		cfg.Trainable, cfg.Epochs, cfg.WithStats = set, 2, true
-		var want []byte
-		for threads := 1; threads <= 3; threads++ {
-			dir := t.TempDir()
-			mustTrain(t, cfg, data, TrainOptions{Dir: dir, Threads: threads})
-			got := readFile(t, dir, CheckpointFile)
-			if want == nil {
-				want = got
+		losses := map[string]float64{}
+		for _, activations := range Activations {
+			cfg := tinyConfig()
+			cfg.Trainable, cfg.Epochs, cfg.WithStats, cfg.Activations = set, 2, true, activations
+			var want []byte
+			for threads := 1; threads <= 3; threads++ {
+				dir := t.TempDir()
+				losses[activations] = mustTrain(t, cfg, data, TrainOptions{Dir: dir, Threads: threads}).Epochs[1].TrainLoss
+				got := readFile(t, dir, CheckpointFile)
+				if want == nil {
+					want = got
+				}
+				if !bytes.Equal(got, want) {
+					t.Errorf("%s, %s: ckpt.bnz of %d threads differs from that of 1", set, activations, threads)
+				}
 			}
-			if !bytes.Equal(got, want) {
-				t.Errorf("%s: ckpt.bnz of %d threads differs from that of 1", set, threads)
-			}
+		}
+		if d := math.Abs(losses[BF16]/losses[Float32] - 1); d == 0 || d > 0.05 {
+			t.Errorf("%s: training loss %v with %s, %v with %s", set, losses[BF16], BF16, losses[Float32], Float32)
 		}
 	}
 }
@@ -53,6 +60,7 @@ var resumable = func() map[string]func(*Config) {
 			}
 		}
 	}
+	all["bf16"] = func(c *Config) { c.Activations = BF16 }
 	return all
 }()
 

@@ -1,10 +1,30 @@
 package engine
 
 import (
+	"slices"
+	"strings"
+
 	"bnkit/engine/arch"
 	"bnkit/engine/kernel"
 	"bnkit/engine/nn"
 )
+
+// How a training step keeps the outputs of convolutions and pools, before
+// BatchNorm. Everything is computed in float32.
+const (
+	Float32 = "float32"
+	BF16    = "bf16" // rounded to bfloat16 (8 significant bits), in half the memory
+)
+
+// Activations lists them.
+var Activations = []string{Float32, BF16}
+
+func validateActivations(name string) error {
+	if !slices.Contains(Activations, name) {
+		return fail("activations", "%q is unknown; use one of: %s", name, strings.Join(Activations, ", "))
+	}
+	return nil
+}
 
 // trainer is a network in training: everything that a step changes.
 type trainer struct {
@@ -43,6 +63,7 @@ func newTrainer(net *arch.Network, cfg *Config, threads int) (*trainer, error) {
 	var err error
 	t.plan, err = nn.NewTraining(net, family, t.params, nn.TrainingOptions{
 		Batch: cfg.Batch, Threads: threads, Gradients: gradients, Eps: cfg.BNEps, LabelSmoothing: cfg.LabelSmoothing,
+		BF16: cfg.Activations == BF16,
 	})
 	if err != nil {
 		return nil, err

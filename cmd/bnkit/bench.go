@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -12,7 +13,7 @@ import (
 )
 
 func newBenchCommand(g *globalOptions) *cobra.Command {
-	o := engine.BenchConfig{Arch: "resnet-20", Trainable: "bn", Batch: 128, Steps: 7}
+	o := engine.BenchConfig{Arch: "resnet-20", Trainable: "bn", Batch: 128, Steps: 7, Activations: engine.Float32}
 	c := &cobra.Command{
 		Use:   "bench",
 		Short: "Measure the speed of training or inference on this machine",
@@ -28,6 +29,7 @@ and effective_gflops, in the order of a step.`,
 		Example: `  bnkit bench
   bnkit bench --arch resnet-20 --trainable bn --batch 128 --threads 2 --steps 7 --json
   bnkit bench --arch wrn-14-4 --eval
+  bnkit bench --arch resnet-110 --activations bf16
   bnkit bench --layers`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -45,6 +47,7 @@ and effective_gflops, in the order of a step.`,
 	f.IntVar(&o.Threads, "threads", 0, "threads (default: as many as there are processors)")
 	f.IntVar(&o.Steps, "steps", o.Steps, "steps to measure, after 2 that are not")
 	f.BoolVar(&o.Eval, "eval", false, "measure inference instead of training")
+	f.StringVar(&o.Activations, "activations", o.Activations, "how training keeps convolutions' outputs: "+strings.Join(engine.Activations, ", "))
 	f.BoolVar(&o.Layers, "layers", false, "also time each layer and phase of training")
 	return c
 }
@@ -53,6 +56,9 @@ func printBench(w io.Writer, r engine.BenchResult) {
 	work := "training " + r.Trainable
 	if r.Eval {
 		work = "inference"
+	}
+	if r.Activations != "" && r.Activations != engine.Float32 {
+		work += ", activations in " + r.Activations
 	}
 	fmt.Fprintf(w, "%s, %s, batch %d, %d threads, %s kernels\n", r.Arch, work, r.Batch, r.Threads, r.Kernel)
 	fmt.Fprintf(w, "%.0f images/s, %.1f ms a step (median of %d)\n", r.ImagesPerSecond, 1e3*r.StepSeconds, r.Steps)

@@ -79,6 +79,10 @@ random-resized, training sees random parts of 8 to 100% of a picture, and tests
 its centre; with --crop centre both see the centre, and training shifts it as
 with other data.
 
+--activations bf16 keeps what leaves the convolutions and pools of a batch
+rounded to bfloat16, in half the memory; it computes all in float32. Tests and
+re-estimated statistics round nothing.
+
 Losses are shown without penalties and label smoothing. Training accuracy is
 taken over the augmented batches as they were trained on; test accuracy over the
 whole test split with running statistics, and so is that of the training
@@ -131,6 +135,7 @@ checkpoint, parameters (trained numbers) and config.`,
 	addDataFlags(f, d)
 	f.StringVar(&o.dataDir, "data-dir", "", "folder that holds the data set (default: the cache folder)")
 	f.IntVar(&o.threads, "threads", 0, "threads (default: as many as there are processors); does not change the result")
+	f.StringVar(&d.Activations, "activations", d.Activations, "how a step keeps convolutions' outputs: "+strings.Join(engine.Activations, ", "))
 	f.StringVar(&o.out, "out", "", "run directory (default: runs/ARCH-TRAINABLE-DATA-sSEED, and a number if that is taken)")
 	f.BoolVar(&o.resume, "resume", false, "continue the run in --out, by default the newest that is not finished")
 	f.BoolVar(&o.force, "force", false, "replace the run in --out")

@@ -127,6 +127,27 @@ func BenchmarkVectors(b *testing.B) {
 	}
 }
 
+func BenchmarkBF16(b *testing.B) {
+	const n = 16 * 32 * 32
+	x, half := make([]float32, n), make([]uint16, n)
+	for _, f := range families(b) {
+		for _, k := range []struct {
+			name string
+			run  func()
+		}{
+			{"round", func() { f.RoundBF16(half, x) }},
+			{"expand", func() { f.ExpandBF16(x, half) }},
+		} {
+			b.Run(fmt.Sprintf("%s/%d/%s", k.name, n, f.Name), func(b *testing.B) {
+				b.SetBytes(n * 6)
+				for b.Loop() {
+					k.run()
+				}
+			})
+		}
+	}
+}
+
 // BenchmarkConv runs each direction of a ResNet's convolutions as the family
 // computes them, and reports the direct convolution's FLOPs over the time.
 func BenchmarkConv(b *testing.B) {

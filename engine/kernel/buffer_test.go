@@ -7,7 +7,7 @@ import (
 )
 
 // element is what kernels read and write.
-type element interface{ Float | uint8 }
+type element interface{ Float | uint8 | uint16 }
 
 // buffer is elements between guard words. The words are NaNs, so that what is
 // read beyond the elements spoils the result, and what is written shows.
@@ -46,6 +46,8 @@ func guard[E element]() (x E) {
 		*p = math.Float64frombits(0x7ff80000deadbeef)
 	case *uint8:
 		*p = 0xa5
+	case *uint16:
+		*p = 0x7fad
 	}
 	return x
 }
@@ -57,6 +59,8 @@ func bitsOf[E element](x E) uint64 {
 	case float64:
 		return math.Float64bits(x)
 	case uint8:
+		return uint64(x)
+	case uint16:
 		return uint64(x)
 	}
 	panic("not an element")

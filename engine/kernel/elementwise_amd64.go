@@ -108,6 +108,10 @@ func avx2CheckedSGD(w, v, g []float32, rate, momentum, decay float32) {
 	avx2SGD(w, v[:len(w)], g[:len(w)], rate, momentum, decay)
 }
 
+func avx2CheckedRoundBF16(dst []uint16, x []float32) { avx2RoundBF16(dst[:len(x)], x) }
+
+func avx2CheckedExpandBF16(dst []float32, x []uint16) { avx2ExpandBF16(dst[:len(x)], x) }
+
 func avx2Peak() (flops float64) {
 	const iterations = 10_000
 	avx2FMALoop(iterations)

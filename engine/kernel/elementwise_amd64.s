@@ -600,6 +600,175 @@ elementsOneDone:
 	VZEROUPPER
 	RET
 
+// func avx2RoundBF16(dst []uint16, x []float32)
+// Requires: AVX, AVX2
+TEXT ·avx2RoundBF16(SB), NOSPLIT, $0-48
+	MOVQ     dst_base+0(FP), AX
+	MOVQ     x_base+24(FP), CX
+	MOVQ     dst_len+8(FP), DX
+	VPCMPEQD Y0, Y0, Y0
+	VPSRLD   $0x11, Y0, Y1
+	VPSRLD   $0x1f, Y0, Y0
+	VPSLLD   $0x06, Y0, Y2
+
+vectorsThirtyTwo:
+	CMPQ      DX, $0x20
+	JB        vectorsThirtyTwoDone
+	VMOVUPS   (CX), Y3
+	VCMPPS    $0x03, Y3, Y3, Y6
+	VPSRLD    $0x10, Y3, Y4
+	VPADDD    Y1, Y3, Y3
+	VPAND     Y0, Y4, Y5
+	VPADDD    Y5, Y3, Y3
+	VPSRLD    $0x10, Y3, Y3
+	VPOR      Y2, Y4, Y4
+	VPBLENDVB Y6, Y4, Y3, Y3
+	VMOVUPS   32(CX), Y4
+	VCMPPS    $0x03, Y4, Y4, Y7
+	VPSRLD    $0x10, Y4, Y5
+	VPADDD    Y1, Y4, Y4
+	VPAND     Y0, Y5, Y6
+	VPADDD    Y6, Y4, Y4
+	VPSRLD    $0x10, Y4, Y4
+	VPOR      Y2, Y5, Y5
+	VPBLENDVB Y7, Y5, Y4, Y4
+	VMOVUPS   64(CX), Y5
+	VCMPPS    $0x03, Y5, Y5, Y8
+	VPSRLD    $0x10, Y5, Y6
+	VPADDD    Y1, Y5, Y5
+	VPAND     Y0, Y6, Y7
+	VPADDD    Y7, Y5, Y5
+	VPSRLD    $0x10, Y5, Y5
+	VPOR      Y2, Y6, Y6
+	VPBLENDVB Y8, Y6, Y5, Y5
+	VMOVUPS   96(CX), Y6
+	VCMPPS    $0x03, Y6, Y6, Y9
+	VPSRLD    $0x10, Y6, Y7
+	VPADDD    Y1, Y6, Y6
+	VPAND     Y0, Y7, Y8
+	VPADDD    Y8, Y6, Y6
+	VPSRLD    $0x10, Y6, Y6
+	VPOR      Y2, Y7, Y7
+	VPBLENDVB Y9, Y7, Y6, Y6
+	VPACKUSDW Y4, Y3, Y3
+	VPERMQ    $0xd8, Y3, Y3
+	VMOVDQU   Y3, (AX)
+	VPACKUSDW Y6, Y5, Y5
+	VPERMQ    $0xd8, Y5, Y5
+	VMOVDQU   Y5, 32(AX)
+	ADDQ      $0x00000080, CX
+	ADDQ      $0x00000040, AX
+	SUBQ      $0x20, DX
+	JMP       vectorsThirtyTwo
+
+vectorsThirtyTwoDone:
+vectorsSixteen:
+	CMPQ      DX, $0x10
+	JB        vectorsSixteenDone
+	VMOVUPS   (CX), Y3
+	VCMPPS    $0x03, Y3, Y3, Y6
+	VPSRLD    $0x10, Y3, Y4
+	VPADDD    Y1, Y3, Y3
+	VPAND     Y0, Y4, Y5
+	VPADDD    Y5, Y3, Y3
+	VPSRLD    $0x10, Y3, Y3
+	VPOR      Y2, Y4, Y4
+	VPBLENDVB Y6, Y4, Y3, Y3
+	VMOVUPS   32(CX), Y4
+	VCMPPS    $0x03, Y4, Y4, Y7
+	VPSRLD    $0x10, Y4, Y5
+	VPADDD    Y1, Y4, Y4
+	VPAND     Y0, Y5, Y6
+	VPADDD    Y6, Y4, Y4
+	VPSRLD    $0x10, Y4, Y4
+	VPOR      Y2, Y5, Y5
+	VPBLENDVB Y7, Y5, Y4, Y4
+	VPACKUSDW Y4, Y3, Y3
+	VPERMQ    $0xd8, Y3, Y3
+	VMOVDQU   Y3, (AX)
+	ADDQ      $0x00000040, CX
+	ADDQ      $0x00000020, AX
+	SUBQ      $0x10, DX
+	JMP       vectorsSixteen
+
+vectorsSixteenDone:
+elementsOne:
+	CMPQ      DX, $0x01
+	JB        elementsOneDone
+	VMOVSS    (CX), X3
+	VCMPPS    $0x03, X3, X3, X6
+	VPSRLD    $0x10, X3, X4
+	VPADDD    X1, X3, X3
+	VPAND     X0, X4, X5
+	VPADDD    X5, X3, X3
+	VPSRLD    $0x10, X3, X3
+	VPOR      X2, X4, X4
+	VPBLENDVB X6, X4, X3, X3
+	VPEXTRW   $0x00, X3, (AX)
+	ADDQ      $0x00000004, CX
+	ADDQ      $0x00000002, AX
+	SUBQ      $0x01, DX
+	JMP       elementsOne
+
+elementsOneDone:
+	VZEROUPPER
+	RET
+
+// func avx2ExpandBF16(dst []float32, x []uint16)
+// Requires: AVX, AVX2
+TEXT ·avx2ExpandBF16(SB), NOSPLIT, $0-48
+	MOVQ dst_base+0(FP), AX
+	MOVQ x_base+24(FP), CX
+	MOVQ dst_len+8(FP), DX
+
+vectorsThirtyTwo:
+	CMPQ      DX, $0x20
+	JB        vectorsThirtyTwoDone
+	VPMOVZXWD (CX), Y0
+	VPSLLD    $0x10, Y0, Y0
+	VMOVDQU   Y0, (AX)
+	VPMOVZXWD 16(CX), Y0
+	VPSLLD    $0x10, Y0, Y0
+	VMOVDQU   Y0, 32(AX)
+	VPMOVZXWD 32(CX), Y0
+	VPSLLD    $0x10, Y0, Y0
+	VMOVDQU   Y0, 64(AX)
+	VPMOVZXWD 48(CX), Y0
+	VPSLLD    $0x10, Y0, Y0
+	VMOVDQU   Y0, 96(AX)
+	ADDQ      $0x00000040, CX
+	ADDQ      $0x00000080, AX
+	SUBQ      $0x20, DX
+	JMP       vectorsThirtyTwo
+
+vectorsThirtyTwoDone:
+vectorsEight:
+	CMPQ      DX, $0x08
+	JB        vectorsEightDone
+	VPMOVZXWD (CX), Y0
+	VPSLLD    $0x10, Y0, Y0
+	VMOVDQU   Y0, (AX)
+	ADDQ      $0x00000010, CX
+	ADDQ      $0x00000020, AX
+	SUBQ      $0x08, DX
+	JMP       vectorsEight
+
+vectorsEightDone:
+elementsOne:
+	CMPQ    DX, $0x01
+	JB      elementsOneDone
+	MOVWLZX (CX), BX
+	SHLL    $0x10, BX
+	MOVL    BX, (AX)
+	ADDQ    $0x00000002, CX
+	ADDQ    $0x00000004, AX
+	SUBQ    $0x01, DX
+	JMP     elementsOne
+
+elementsOneDone:
+	VZEROUPPER
+	RET
+
 // func avx2FMALoop(iterations uintptr)
 // Requires: AVX, FMA3
 TEXT ·avx2FMALoop(SB), NOSPLIT, $0-8

@@ -47,6 +47,18 @@ func avx2Axpy(y []float32, s float32, x []float32)
 //go:noescape
 func avx2SGD(w []float32, v []float32, g []float32, rate float32, momentum float32, decay float32)
 
+// avx2RoundBF16 rounds x to bfloat16, over dst's length; its reference is
+// genericRoundBF16 in bf16_ref.go.
+//
+//go:noescape
+func avx2RoundBF16(dst []uint16, x []float32)
+
+// avx2ExpandBF16 writes the float32 that bfloat16s stand for, over dst's length;
+// its reference is genericExpandBF16 in bf16_ref.go.
+//
+//go:noescape
+func avx2ExpandBF16(dst []float32, x []uint16)
+
 // avx2FMALoop does 12 independent multiply-adds of 8 float32 in each iteration;
 // its reference is genericPeak in peak.go.
 func avx2FMALoop(iterations uintptr)

@@ -79,6 +79,9 @@ func amd64Family(name string, wide bool, peak func() float64) *Family[float32] {
 		Axpy: avx2CheckedAxpy,
 		SGD:  avx2CheckedSGD,
 
+		RoundBF16:  avx2CheckedRoundBF16,
+		ExpandBF16: avx2CheckedExpandBF16,
+
 		peak: peak,
 	}
 }

@@ -7,7 +7,7 @@ const lanes = 8
 // and the reference that assembly is tested against. Its sums over positions
 // are taken in float64.
 func Generic[T Float]() *Family[T] {
-	return &Family[T]{
+	f := &Family[T]{
 		Name:  "generic",
 		Lanes: lanes,
 
@@ -27,6 +27,10 @@ func Generic[T Float]() *Family[T] {
 
 		peak: genericPeak[T],
 	}
+	if f, ok := any(f).(*Family[float32]); ok {
+		f.RoundBF16, f.ExpandBF16 = genericRoundBF16, genericExpandBF16
+	}
+	return f
 }
 
 // blocksOf is the channel blocks that so many channels fill.

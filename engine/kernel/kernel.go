@@ -181,6 +181,12 @@ type Family[T Float] struct {
 	// decay, as PyTorch's: v = momentum·v + (g + decay·w), w -= rate·v.
 	SGD func(w, v, g []T, rate, momentum, decay T)
 
+	// RoundBF16 writes x, rounded to bfloat16, to dst: to nearest, ties to even,
+	// a NaN to a quiet one of its sign. It and ExpandBF16, which writes the
+	// float32 that bfloat16s stand for, are nil in a family of float64.
+	RoundBF16  func(dst []uint16, x []T)
+	ExpandBF16 func(dst []T, x []uint16)
+
 	// peak does a fixed number of multiply-adds, as fast as they go.
 	peak func() (flops float64)
 }

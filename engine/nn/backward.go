@@ -255,14 +255,14 @@ func (t *Training[T]) mask(w *worker[T], i, image int, g, add []T) {
 	m := &w.masking
 	*m = kernel.Masking[T]{Blocks: u.blocks, H: u.OutShape.H, W: u.OutShape.W, G: g, Add: add,
 		Scale: u.scale, Shift: u.shift, Floor: u.floor,
-		Y: t.buffers.y[i][image*u.size:][:u.size], Mean: b.units[i].mean,
+		Y: t.output(t.buffers, i, image, w.y), Mean: b.units[i].mean,
 		SumG: b.sumG[at:][:channels], SumGY: b.sumGY[at:][:channels]}
 	if mask := t.buffers.mask[i]; mask != nil {
 		bytes := u.size / t.family.Lanes
 		m.Mask = mask[image*bytes:][:bytes]
 	}
 	if u.residual == projection {
-		m.R, m.RMean = t.buffers.y[u.Add][image*u.size:][:u.size], b.units[u.Add].mean
+		m.R, m.RMean = t.output(t.buffers, u.Add, image, w.r), b.units[u.Add].mean
 		m.SumGR = b.sumGR[at:][:channels]
 	}
 	t.family.MaskGradient(m)
@@ -290,12 +290,12 @@ func (t *Training[T]) runBackwardChunk(worker, item int) {
 		}
 		w.ahead = append(w.ahead[:0], dx)
 		if bu.completes {
-			w.ahead = append(w.ahead, part(t.buffers.y[u.In], size, first, images, t.n))
+			w.ahead = append(w.ahead, t.buffers.yAhead(&t.units[u.In], first, images, t.n))
 			if bu.add != nil && bu.addKind != subsampledPad {
 				w.ahead = append(w.ahead, part(bu.add, size, first, images, t.n))
 			}
 		}
-		w.ahead = append(w.ahead, part(bu.g, u.size, first+images, images, t.n), part(t.buffers.y[t.stage], u.size, first+images, images, t.n))
+		w.ahead = append(w.ahead, part(bu.g, u.size, first+images, images, t.n), t.buffers.yAhead(u, first+images, images, t.n))
 		bu.data.Run(dx, padded, images, w.work, w.ahead...)
 	}
 	if !bu.completes {
@@ -321,7 +321,7 @@ func (t *Training[T]) runBackwardChunk(worker, item int) {
 func (t *Training[T]) inputGradient(w *worker[T], i, image int, padded []T, l kernel.Layout, plain []T) {
 	u, bu := &t.units[i], &t.backward.units[i]
 	w.gradient = kernel.InputGradient[T]{Blocks: u.blocks, H: u.OutShape.H, W: u.OutShape.W,
-		G: bu.g[image*u.size:][:u.size], Y: t.buffers.y[i][image*u.size:][:u.size],
+		G: bu.g[image*u.size:][:u.size], Y: t.output(t.buffers, i, image, w.y),
 		CG: bu.cg, CY: bu.cy, C1: bu.c1, Padded: padded, Layout: l, Plain: plain}
 	t.family.BatchNormGradient(&w.gradient)
 }

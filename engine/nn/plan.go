@@ -230,6 +230,7 @@ func (p *plan[T]) setAffine(i int, mean, variance []float64) {
 // overlap share memory.
 type buffers[T kernel.Float] struct {
 	y    [][]T     // the operations' outputs, by unit
+	bf16 bool      // y holds bfloat16s, two in each element
 	out  [][]T     // kept outputs, by unit
 	mask [][]uint8 // where the ReLU after a residual sum let through, by unit; nil where not needed
 }
@@ -237,6 +238,7 @@ type buffers[T kernel.Float] struct {
 // lifetimes says what must survive the forward pass.
 type lifetimes struct {
 	keepY, keepOut, masks bool
+	bf16                  bool // y is kept as bfloat16s
 	// inPlace writes a kept output over its residual where that is read for the
 	// last time: memory that is in the cache anyway. An output is then computed
 	// only once.
@@ -246,13 +248,13 @@ type lifetimes struct {
 // newBuffers plans and allocates buffers for images images.
 func (p *plan[T]) newBuffers(images int, l lifetimes) *buffers[T] {
 	n := len(p.units)
-	b := &buffers[T]{y: make([][]T, n), out: make([][]T, n), mask: make([][]uint8, n)}
+	b := &buffers[T]{y: make([][]T, n), bf16: l.bf16, out: make([][]T, n), mask: make([][]uint8, n)}
 	yUntil, outUntil := p.lastReads()
 	var s slots
 	ySlot, outSlot := make([]int, n), make([]int, n)
 	for stage := range n + 1 {
 		if stage < n {
-			ySlot[stage] = s.take(p.units[stage].size)
+			ySlot[stage] = s.take(b.elements(&p.units[stage], 1))
 		}
 		if in := p.input(stage); in != arch.Picture && p.units[in].kept && p.fresh(stage) {
 			u := &p.units[in]
@@ -278,7 +280,7 @@ func (p *plan[T]) newBuffers(images int, l lifetimes) *buffers[T] {
 	}
 	for i := range p.units {
 		u := &p.units[i]
-		b.y[i] = memory[ySlot[i]][:u.size*images]
+		b.y[i] = memory[ySlot[i]][:b.elements(u, images)]
 		if u.kept {
 			b.out[i] = memory[outSlot[i]][:u.size*images]
 		}

@@ -51,6 +51,29 @@ func testPool(t *testing.T, workers int) {
 	}
 }
 
+// TestPoolWokenLate: a helper that is woken without a run goes back to sleep, and
+// wakes for the next.
+func TestPoolWokenLate(t *testing.T) {
+	p := newPool(2)
+	defer p.close()
+	var done atomic.Int32
+	do := func(worker, item int) { done.Add(1) }
+	for run := range int32(5) {
+		h := &p.helpers[0]
+		for !h.asleep.CompareAndSwap(true, false) {
+			time.Sleep(time.Millisecond)
+		}
+		h.wake <- struct{}{}
+		time.Sleep(5 * time.Millisecond)
+		if n := p.running.Load(); n != 0 {
+			t.Fatalf("%d helpers run between runs", n)
+		}
+		if p.run(10, do); done.Load() != 10*(run+1) {
+			t.Fatalf("run %d: %d items done", run, done.Load())
+		}
+	}
+}
+
 // BenchmarkPool is what a run costs beside its work.
 func BenchmarkPool(b *testing.B) {
 	p := newPool(2)

@@ -75,6 +75,10 @@ type TrainingOptions struct {
 	// in the loss that Backward differentiates; Forward's stays the cross-entropy
 	// of the labels, so that it compares with a test's.
 	LabelSmoothing float64
+	// BF16 keeps the outputs of convolutions and pools, before BatchNorm, rounded
+	// to bfloat16: half of their memory, which is most of a step's. All else is
+	// kept, and everything is computed, in float32; the family must be one of it.
+	BF16 bool
 }
 
 // Training runs a network with batch statistics, forward and backward. It is
@@ -146,6 +150,9 @@ func NewTraining[T kernel.Float](net *arch.Network, family *kernel.Family[T], pa
 	if o.Batch < 1 || o.Threads < 1 {
 		return nil, fmt.Errorf("a batch of %d on %d threads: both must be at least 1", o.Batch, o.Threads)
 	}
+	if o.BF16 && family.RoundBF16 == nil {
+		return nil, fmt.Errorf("the kernel family %s of %T cannot round to bfloat16: use one of float32", family.Name, *new(T))
+	}
 	p, err := compile(net, family, params, o.Eps)
 	if err != nil {
 		return nil, err
@@ -156,6 +163,7 @@ func NewTraining[T kernel.Float](net *arch.Network, family *kernel.Family[T], pa
 		keepOut: o.Gradients&(ConvGradients|ShortcutGradients) != 0,
 		masks:   o.Gradients.below(),
 		inPlace: true,
+		bf16:    o.BF16,
 	})
 	widest, largest := 0, 0
 	for i := range t.units {
@@ -165,6 +173,9 @@ func NewTraining[T kernel.Float](net *arch.Network, family *kernel.Family[T], pa
 		for _, w := range t.workers {
 			w.need(u.source, u.chunk, family.Lanes)
 			w.work = grow(w.work, u.workspace(u.chunk))
+			if o.BF16 {
+				w.y, w.r = grow(w.y, u.chunk*u.size), grow(w.r, u.size)
+			}
 		}
 	}
 	for _, w := range t.workers {
@@ -251,9 +262,10 @@ func (t *Training[T]) runForwardChunk(worker, item int) {
 	images := min(u.chunk, t.n-first)
 	padded := w.padded[u.source]
 	t.load(w, t.buffers, t.stage, first, images, t.x, padded, u.source)
-	y := t.buffers.y[t.stage][first*u.size:][:images*u.size]
-	w.ahead = t.loadAhead(append(w.ahead[:0], y), t.buffers, t.stage, first+images, images, t.n)
+	y := t.destination(w, t.stage, first, images)
+	w.ahead = t.loadAhead(append(w.ahead[:0], t.buffers.yAhead(u, first, images, t.n)), t.buffers, t.stage, first+images, images, t.n)
 	u.apply(y, padded, images, w.work, t.which(t.stage, first, images), w.ahead...)
+	t.keep(y, t.stage, first, images)
 	if u.BN == "" {
 		return
 	}

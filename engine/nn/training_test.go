@@ -236,14 +236,18 @@ func TestGradientChoices(t *testing.T) {
 // TestStepAllocatesNothing also holds for a step that packs filters again.
 func TestStepAllocatesNothing(t *testing.T) {
 	e := newExample[float32](t, "resnet-8", arch.Options{Input: arch.Shape{C: 3, H: 8, W: 8}, Classes: 10}, 16)
-	for _, g := range []Gradients{BNGradients, AllGradients, OutputGradients, BNGradients | ShortcutGradients} {
-		step := e.training(t, kernel.Best(), TrainingOptions{Threads: 2, Gradients: g})
+	for _, o := range []TrainingOptions{
+		{Gradients: BNGradients}, {Gradients: AllGradients}, {Gradients: OutputGradients}, {Gradients: BNGradients | ShortcutGradients},
+		{Gradients: BNGradients, BF16: true}, {Gradients: AllGradients, BF16: true},
+	} {
+		o.Threads = 2
+		step := e.training(t, kernel.Best(), o)
 		if n := testing.AllocsPerRun(5, func() {
 			step.Forward(e.pictures, e.labels)
 			step.Backward()
 			step.Repack()
 		}); n != 0 {
-			t.Errorf("%v allocations in a step with gradients %d", n, g)
+			t.Errorf("%v allocations in a step of %+v", n, o)
 		}
 	}
 }

@@ -11,6 +11,8 @@ type worker[T kernel.Float] struct {
 	work       []T                   // the convolutions' workspace
 	plain      []T                   // one image, e.g. of a subsampled residual
 	last       []T                   // one image of the last unit's output
+	y          []T                   // with bfloat16: a chunk's outputs of an operation, or one image's that was kept
+	r          []T                   // with bfloat16: one image's outputs of a projection
 	dy         []T                   // a chunk's gradient of a convolution's output
 	ahead      [][]T                 // what a convolution may fetch meanwhile
 	activation kernel.Activation[T]
@@ -70,12 +72,12 @@ func (p *plan[T]) loadAhead(ahead [][]T, b *buffers[T], stage, first, images, n 
 	if u.kept && !p.fresh(stage) {
 		return append(ahead, part(b.out[in], u.size, first, images, n))
 	}
-	ahead = append(ahead, part(b.y[in], u.size, first, images, n))
+	ahead = append(ahead, b.yAhead(u, first, images, n))
 	switch u.residual {
 	case identity:
 		ahead = append(ahead, part(b.out[u.Add], u.size, first, images, n))
 	case projection:
-		ahead = append(ahead, part(b.y[u.Add], u.size, first, images, n))
+		ahead = append(ahead, b.yAhead(&p.units[u.Add], first, images, n))
 	}
 	if u.kept {
 		ahead = append(ahead, part(b.out[in], u.size, first, images, n))
@@ -103,13 +105,13 @@ func (p *plan[T]) activate(w *worker[T], b *buffers[T], i, image int, fresh bool
 		p.family.Activate(a)
 		return
 	}
-	a.Y, a.Scale, a.Shift, a.Floor = b.y[i][image*u.size:][:u.size], u.scale, u.shift, u.floor
+	a.Y, a.Scale, a.Shift, a.Floor = p.output(b, i, image, w.y), u.scale, u.shift, u.floor
 	switch u.residual {
 	case identity:
 		a.R = b.out[u.Add][image*u.size:][:u.size]
 	case projection:
 		from := &p.units[u.Add]
-		a.R, a.RScale, a.RShift = b.y[u.Add][image*u.size:][:u.size], from.scale, from.shift
+		a.R, a.RScale, a.RShift = p.output(b, u.Add, image, w.r), from.scale, from.shift
 	case subsampledPad:
 		from := &p.units[u.Add]
 		a.R = w.plain[:u.size]

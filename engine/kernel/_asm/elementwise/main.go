@@ -1,7 +1,7 @@
 // Command elementwise generates the AVX2+FMA kernels that pass over
 // activations, vectors and parameters once: BatchNorm with ReLU and residual,
-// its gradient, moments, dot product, axpy and SGD; and the loop that measures
-// the processor's peak.
+// its gradient, moments, dot product, axpy, SGD and bfloat16; and the loop that
+// measures the processor's peak.
 package main
 
 import (
@@ -16,7 +16,8 @@ const (
 	vector = 32 // bytes in a YMM register: one position of a channel block
 	width  = 8  // float32 in it
 
-	greater = 0x1e // VCMPPS: greater than, false for NaN, quiet
+	greater   = 0x1e // VCMPPS: greater than, false for NaN, quiet
+	unordered = 0x03 // VCMPPS: either is a NaN, quiet
 )
 
 func main() {
@@ -27,6 +28,8 @@ func main() {
 	dot()
 	axpy()
 	sgd()
+	roundBF16()
+	expandBF16()
 	peak("avx2FMALoop", 8, YMM)
 	peak("avx512FMALoop", 16, ZMM)
 	Generate()
@@ -414,6 +417,89 @@ func sgd() {
 		for _, p := range []GPVirtual{w, v, g} {
 			advance(p, 4)
 		}
+	})
+	VZEROUPPER()
+	RET()
+}
+
+func roundBF16() {
+	TEXT("avx2RoundBF16", NOSPLIT, "func(dst []uint16, x []float32)")
+	Doc("avx2RoundBF16 rounds x to bfloat16, over dst's length; its reference is",
+		"genericRoundBF16 in bf16_ref.go.")
+	Pragma("noescape")
+	dst, x := Load(Param("dst").Base(), GP64()).(GPVirtual), Load(Param("x").Base(), GP64()).(GPVirtual)
+	count := Load(Param("dst").Len(), GP64()).(GPVirtual)
+	one, below, quiet := YMM(), YMM(), YMM()
+	VPCMPEQD(one, one, one)
+	VPSRLD(Imm(17), one, below)
+	VPSRLD(Imm(31), one, one)
+	VPSLLD(Imm(6), one, quiet)
+	grouped("vectors", count, []int{4 * width, 2 * width}, func(n int, _ string) {
+		words := make([]VecVirtual, n/width)
+		for i := range words {
+			words[i] = YMM()
+			VMOVUPS(at(x, i), words[i])
+			roundHalf(words[i], one, below, quiet, YMM(), YMM(), YMM())
+		}
+		for i := 0; i < len(words); i += 2 {
+			// VPACKUSDW packs within halves of its registers.
+			VPACKUSDW(words[i+1], words[i], words[i])
+			VPERMQ(Imm(0xd8), words[i], words[i])
+			VMOVDQU(words[i], at(dst, i/2))
+		}
+		advance(x, n*4)
+		advance(dst, n*2)
+	})
+	grouped("elements", count, []int{1}, func(int, string) {
+		word := XMM()
+		VMOVSS(Mem{Base: x}, word)
+		roundHalf(word, one.AsX(), below.AsX(), quiet.AsX(), XMM(), XMM(), XMM())
+		VPEXTRW(Imm(0), word, Mem{Base: dst})
+		advance(x, 4)
+		advance(dst, 2)
+	})
+	VZEROUPPER()
+	RET()
+}
+
+// roundHalf turns each lane of v into the bfloat16 that it rounds to. Each lane of
+// one, below and quiet holds 1, 0x7fff and the bit of a quiet NaN; the others
+// are room.
+func roundHalf(v, one, below, quiet, cut, odd, nan Op) {
+	VCMPPS(Imm(unordered), v, v, nan)
+	VPSRLD(Imm(16), v, cut)
+	VPADDD(below, v, v)
+	VPAND(one, cut, odd)
+	VPADDD(odd, v, v)
+	VPSRLD(Imm(16), v, v)
+	VPOR(quiet, cut, cut)
+	VPBLENDVB(nan, cut, v, v)
+}
+
+func expandBF16() {
+	TEXT("avx2ExpandBF16", NOSPLIT, "func(dst []float32, x []uint16)")
+	Doc("avx2ExpandBF16 writes the float32 that bfloat16s stand for, over dst's length;",
+		"its reference is genericExpandBF16 in bf16_ref.go.")
+	Pragma("noescape")
+	dst, x := Load(Param("dst").Base(), GP64()).(GPVirtual), Load(Param("x").Base(), GP64()).(GPVirtual)
+	count := Load(Param("dst").Len(), GP64()).(GPVirtual)
+	grouped("vectors", count, []int{4 * width, width}, func(n int, _ string) {
+		for i := range n / width {
+			v := YMM()
+			VPMOVZXWD(Mem{Base: x, Disp: i * vector / 2}, v)
+			VPSLLD(Imm(16), v, v)
+			VMOVDQU(v, at(dst, i))
+		}
+		advance(x, n*2)
+		advance(dst, n*4)
+	})
+	grouped("elements", count, []int{1}, func(int, string) {
+		v := GP32()
+		MOVWLZX(Mem{Base: x}, v)
+		SHLL(Imm(16), v)
+		MOVL(v, Mem{Base: dst})
+		advance(x, 2)
+		advance(dst, 4)
 	})
 	VZEROUPPER()
 	RET()

@@ -1,0 +1,136 @@
+package kernel
+
+import (
+	"fmt"
+	"math"
+	"testing"
+)
+
+// roundedBF16 finds the nearest bfloat16 by the distances to both neighbours.
+func roundedBF16(x float32) uint16 {
+	bits := math.Float32bits(x)
+	down := uint16(bits >> 16) // towards zero
+	size := math.Abs(float64(x))
+	switch {
+	case math.IsNaN(size):
+		return down | 0x40
+	case math.IsInf(size, 0):
+		return down
+	}
+	// A bfloat16 has 8 significant bits; its smallest normal number is 2^-126.
+	exponent := max(int(down>>7&0xff), 1) - 127
+	step := math.Ldexp(1, exponent-7)
+	below := float64(down&0x7f) * step
+	if down>>7&0xff != 0 {
+		below += math.Ldexp(1, exponent)
+	}
+	switch toDown, toUp := size-below, below+step-size; {
+	case toDown > toUp, toDown == toUp && down&1 == 1:
+		return down + 1 // past the largest lies infinity
+	}
+	return down
+}
+
+// bf16Inputs are every bfloat16, with what lies around it: itself, the next
+// numbers, the tie halfway and its neighbours.
+func bf16Inputs() []float32 {
+	var xs []float32
+	for high := range uint32(1 << 16) {
+		for _, low := range []uint32{0, 1, 0x7fff, 0x8000, 0x8001, 0xffff} {
+			xs = append(xs, math.Float32frombits(high<<16|low))
+		}
+	}
+	return xs
+}
+
+// TestRoundBF16 takes every sign and exponent, denormals, ties, infinities and
+// NaNs, quiet and signalling, through every position of a register.
+func TestRoundBF16(t *testing.T) {
+	xs := bf16Inputs()
+	want := make([]uint16, len(xs))
+	for i, x := range xs {
+		want[i] = roundedBF16(x)
+	}
+	for _, f := range families(t) {
+		for shift := range 3 {
+			got := newBuffer[uint16](len(xs)-shift, shift)
+			f.RoundBF16(got.x, xs[shift:])
+			got.check(t, f.Name)
+			if i := firstDifference(got.x, want[shift:]); i >= 0 {
+				t.Fatalf("%s: %#08x rounds to %#04x, want %#04x", f.Name, math.Float32bits(xs[shift+i]), got.x[i], want[shift+i])
+			}
+		}
+	}
+}
+
+// TestExpandBF16 checks every bfloat16, and that rounding gives it back.
+func TestExpandBF16(t *testing.T) {
+	all := make([]uint16, 1<<16)
+	for i := range all {
+		all[i] = uint16(i)
+	}
+	for _, f := range families(t) {
+		wide := newBuffer[float32](len(all), 1)
+		f.ExpandBF16(wide.x, all)
+		wide.check(t, f.Name)
+		for i, x := range wide.x {
+			if bits := math.Float32bits(x); bits != uint32(i)<<16 {
+				t.Fatalf("%s: %#04x is %#08x", f.Name, i, bits)
+			}
+		}
+		back := newBuffer[uint16](len(all), 0)
+		f.RoundBF16(back.x, wide.x)
+		for i, x := range back.x {
+			if want := uint16(i); x != want && !(math.IsNaN(float64(wide.x[i])) && x == want|0x40) {
+				t.Fatalf("%s: %#04x comes back as %#04x", f.Name, want, x)
+			}
+		}
+	}
+}
+
+// TestBF16Lengths checks each length around the unrolled groups', aligned and
+// not, against values and against guard words on both sides.
+func TestBF16Lengths(t *testing.T) {
+	special := bf16Inputs()
+	for _, f := range families(t) {
+		for _, n := range lengths() {
+			for shift := range 3 {
+				name := fmt.Sprintf("%s: %d elements, shifted by %d", f.Name, n, shift)
+				in, want, exact := make([]float32, n), make([]uint16, n), make([]float32, n)
+				for i := range in {
+					in[i] = special[(i*7919+n*104729)%len(special)]
+					want[i] = roundedBF16(in[i])
+					exact[i] = math.Float32frombits(uint32(want[i]) << 16)
+				}
+				x, half := bufferOf(in, shift), newBuffer[uint16](n, 2*shift+1)
+				f.RoundBF16(half.x, x.x)
+				x.unchanged(t, name+", rounding", in)
+				half.unchanged(t, name+", rounded", want)
+				wide := newBuffer[float32](n, shift)
+				f.ExpandBF16(wide.x, half.x)
+				half.unchanged(t, name+", expanding", want)
+				wide.unchanged(t, name+", expanded", exact)
+			}
+		}
+	}
+}
+
+// TestShortBF16Panics checks that nothing is written beyond a destination's
+// end.
+func TestShortBF16Panics(t *testing.T) {
+	for _, f := range families(t) {
+		for name, call := range map[string]func(){
+			"rounding":  func() { f.RoundBF16(make([]uint16, 8), make([]float32, 9)) },
+			"expanding": func() { f.ExpandBF16(make([]float32, 8), make([]uint16, 9)) },
+		} {
+			func() {
+				defer func() {
+					if recover() == nil {
+						t.Errorf("%s: %s 9 elements to 8 does not panic", f.Name, name)
+					}
+				}()
+				call()
+			}()
+		}
+	}
+}

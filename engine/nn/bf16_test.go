@@ -1,0 +1,211 @@
+package nn
+
+import (
+	"fmt"
+	"math"
+	"runtime"
+	"slices"
+	"testing"
+
+	"bnkit/engine/arch"
+	"bnkit/engine/kernel"
+)
+
+// bf16Examples have projections, kept and subsampled residuals, pools and
+// biases.
+func bf16Examples(t *testing.T) map[string]*example[float32] {
+	all := map[string]*example[float32]{"miniature": exampleOf[float32](imageNetInMiniature(arch.Shape{C: 3, H: 20, W: 20}, 5), 7)}
+	for _, c := range []struct {
+		name string
+		o    arch.Options
+	}{
+		{"resnet-8", arch.Options{Shortcut: arch.OptionA}}, {"resnet-8", arch.Options{Shortcut: arch.OptionB}},
+		{"resnet-8", arch.Options{BN: arch.NoBN}}, {"vgg-38", arch.Options{}},
+	} {
+		c.o.Input, c.o.Classes = arch.Shape{C: 3, H: 16, W: 16}, 5
+		all[fmt.Sprint(c)] = newExample[float32](t, c.name, c.o, 7)
+	}
+	return all
+}
+
+// TestBF16IsFloat32Rounded takes a float32 step stage by stage, rounds what
+// each operation wrote and takes the statistics again: logits, statistics and
+// gradients must be the bits of a bfloat16 step.
+func TestBF16IsFloat32Rounded(t *testing.T) {
+	for name, e := range bf16Examples(t) {
+		for _, gradients := range []Gradients{AllGradients, BNGradients} {
+			step := e.training(t, kernel.Best(), TrainingOptions{Threads: 2, Gradients: gradients, BF16: true})
+			step.Forward(e.pictures, e.labels)
+			step.Backward()
+
+			want := e.training(t, kernel.Best(), TrainingOptions{Threads: 2, Gradients: gradients})
+			want.x, want.labels, want.n = e.pictures, e.labels, len(e.labels)
+			for i := range want.units {
+				u := &want.units[i]
+				want.stage = i
+				want.pool.run((want.n+u.chunk-1)/u.chunk, want.forwardChunk)
+				y := want.buffers.y[i][:want.n*u.size]
+				half := make([]uint16, len(y))
+				want.family.RoundBF16(half, y)
+				if !slices.Equal(half, step.buffers.half(&step.units[i], 0, step.n)) {
+					t.Fatalf("%s: %s keeps something else than its output, rounded", name, u.Name)
+				}
+				want.family.ExpandBF16(y, half)
+				channels := u.blocks * want.family.Lanes
+				for image := range want.n {
+					want.family.Moments(want.sums[image*channels:], want.squares[image*channels:], y[image*u.size:][:u.size], u.blocks, u.area)
+				}
+				want.finishStatistics(i)
+			}
+			want.stage = len(want.units)
+			want.pool.run(want.n, want.headImage)
+			want.Backward()
+
+			if !slices.Equal(step.Logits(), want.Logits()) {
+				t.Errorf("%s: other logits than of rounded outputs", name)
+			}
+			for i := range want.units {
+				if !slices.Equal(step.BatchStatistics().Mean[i], want.BatchStatistics().Mean[i]) ||
+					!slices.Equal(step.BatchStatistics().Var[i], want.BatchStatistics().Var[i]) {
+					t.Errorf("%s: statistics of %s are not those of its rounded output", name, want.units[i].Name)
+				}
+			}
+			sameGradients(t, name, step.Gradients(), want.Gradients())
+		}
+	}
+}
+
+func sameGradients(t *testing.T, name string, got, want *Params[float32]) {
+	t.Helper()
+	for i := range want.Values {
+		if !slices.Equal(got.Values[i], want.Values[i]) {
+			t.Errorf("%s: other gradient of %s", name, want.Tensors[i].Name)
+		}
+	}
+}
+
+// TestBF16Statistics: the statistics are those of what is kept, so that
+// backward differentiates what forward normalised. Those of what was rounded
+// would be off by about 2⁻⁸ of a deviation over the root of the positions.
+func TestBF16Statistics(t *testing.T) {
+	e := newExample[float32](t, "resnet-8", arch.Options{Input: arch.Shape{C: 3, H: 16, W: 16}, Classes: 10}, 6)
+	step := e.training(t, kernel.Best(), TrainingOptions{Threads: 1, Gradients: BNGradients, BF16: true})
+	step.Forward(e.pictures, e.labels)
+	for i := range step.units {
+		u := &step.units[i]
+		y := make([]float32, step.n*u.size)
+		step.family.ExpandBF16(y, step.buffers.half(u, 0, step.n))
+		for c := range u.OutShape.C {
+			var mean, variance float64
+			count, lanes := float64(step.n*u.area), step.family.Lanes
+			for at, v := range y {
+				if channel := at%u.size/(u.area*lanes)*lanes + at%lanes; channel == c {
+					mean += float64(v) / count
+				}
+			}
+			for at, v := range y {
+				if channel := at%u.size/(u.area*lanes)*lanes + at%lanes; channel == c {
+					variance += (float64(v) - mean) * (float64(v) - mean) / count
+				}
+			}
+			if d := step.means[i][c] - mean; math.Abs(d) > 1e-6*math.Sqrt(variance) {
+				t.Errorf("%s: mean of channel %d off by %g of its deviation", u.Name, c, d/math.Sqrt(variance))
+			}
+			if math.Abs(step.vars[i][c]/variance-1) > 1e-6 {
+				t.Errorf("%s: variance of channel %d is %g, want %g", u.Name, c, step.vars[i][c], variance)
+			}
+		}
+	}
+}
+
+// TestBF16Error bounds how far rounding takes a step's gradients from
+// float32's. Rounding to 8 significant bits is off by at most u = 2⁻⁸ of a
+// value. Over L layers, each of which BatchNorm brings back to scale, errors of
+// at most u·|y| add up to at most L·u of a ReLU's input z, by its standard
+// deviation. Of nearly normal z a share of at most 2·φ(0)·L·u ≈ 0.8·L·u then lie so
+// close to zero that their ReLU may decide otherwise: that share of the
+// gradient's squares comes or goes at each, the rest is off by L·u. The norm of
+// the difference is at most √(0.8·L·u) + L·u of the gradient's.
+func TestBF16Error(t *testing.T) {
+	for name, e := range bf16Examples(t) {
+		exact := e.training(t, kernel.Best(), TrainingOptions{Threads: 2, Gradients: AllGradients})
+		rounded := e.training(t, kernel.Best(), TrainingOptions{Threads: 2, Gradients: AllGradients, BF16: true})
+		a, b := exact.Forward(e.pictures, e.labels), rounded.Forward(e.pictures, e.labels)
+		exact.Backward()
+		rounded.Backward()
+		lu := float64(len(e.net.Units)) / 256
+		if d := math.Abs(a.Mean() - b.Mean()); d == 0 || d > lu*a.Mean() {
+			t.Errorf("%s: loss %v, in float32 %v", name, b.Mean(), a.Mean())
+		}
+		var difference, size float64
+		for i, values := range exact.Gradients().Values {
+			for j, g := range values {
+				d := float64(rounded.Gradients().Values[i][j] - g)
+				difference += d * d
+				size += float64(g) * float64(g)
+			}
+		}
+		relative, bound := math.Sqrt(difference/size), math.Sqrt(0.8*lu)+lu
+		if !(relative > 0 && relative <= bound) {
+			t.Errorf("%s: gradients are off by %.3g of their norm, want at most %.3g", name, relative, bound)
+		}
+	}
+}
+
+// TestBF16SameBits: neither the number of threads nor which gradients are
+// computed changes a bit.
+func TestBF16SameBits(t *testing.T) {
+	for name, e := range bf16Examples(t) {
+		first := e.training(t, kernel.Best(), TrainingOptions{Threads: 1, Gradients: AllGradients, BF16: true})
+		want := first.Forward(e.pictures, e.labels)
+		first.Backward()
+		for _, o := range []TrainingOptions{
+			{Threads: 2, Gradients: AllGradients}, {Threads: 3, Gradients: AllGradients},
+			{Threads: 2, Gradients: BNGradients}, {Threads: 2, Gradients: OutputGradients}, {Threads: 1, Gradients: NoGradients},
+		} {
+			o.BF16 = true
+			step := e.training(t, kernel.Best(), o)
+			for range 2 {
+				if got := step.Forward(e.pictures, e.labels); got != want {
+					t.Errorf("%s, %+v: loss %v, want %v", name, o, got, want)
+				}
+				if o.Gradients != NoGradients {
+					step.Backward()
+				}
+			}
+			if o.Gradients == AllGradients {
+				sameGradients(t, fmt.Sprintf("%s, %+v", name, o), step.Gradients(), first.Gradients())
+			}
+		}
+	}
+}
+
+// TestBF16Memory: a step with bfloat16 takes half the bytes of all outputs
+// less, but for a worker's scratch and for memory that outputs of another size
+// could share.
+func TestBF16Memory(t *testing.T) {
+	const batch = 32
+	e := newExample[float32](t, "resnet-20", arch.Options{Input: arch.Shape{C: 3, H: 32, W: 32}, Classes: 10}, batch)
+	var outputs uint64
+	for i := range e.net.Units {
+		s := e.net.Units[i].OutShape
+		outputs += uint64(4 * batch * s.C * s.H * s.W)
+	}
+	allocated := func(bf16 bool) uint64 {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		e.training(t, kernel.Best(), TrainingOptions{Threads: 1, Gradients: BNGradients, BF16: bf16})
+		runtime.ReadMemStats(&after)
+		return after.TotalAlloc - before.TotalAlloc
+	}
+	if saved := allocated(false) - allocated(true); saved > outputs/2 || saved < outputs/2*9/10 {
+		t.Errorf("saves %d bytes; half of all outputs are %d", saved, outputs/2)
+	}
+}
+
+func TestBF16OfFloat64IsRefused(t *testing.T) {
+	e := newExample[float64](t, "resnet-8", arch.Options{Input: arch.Shape{C: 3, H: 8, W: 8}, Classes: 2}, 2)
+	if _, err := NewTraining(e.net, kernel.Generic[float64](), e.params, TrainingOptions{Batch: 2, Threads: 1, BF16: true}); err == nil {
+		t.Error("no error")
+	}
+}
