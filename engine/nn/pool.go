@@ -79,7 +79,9 @@ func (p *pool) begin() {
 func (p *pool) help(worker int) {
 	h := &p.helpers[worker-1]
 	for seen := int64(0); ; seen++ {
-		if !lookOut(func() bool { return p.begun.Load() != seen }) {
+		// It may be woken for a run that it has already done: one whose begin
+		// came to it only when it slept again.
+		for !lookOut(func() bool { return p.begun.Load() != seen }) {
 			h.asleep.Store(true)
 			// A run that began in between has not seen it asleep.
 			if p.begun.Load() == seen || !h.asleep.CompareAndSwap(true, false) {

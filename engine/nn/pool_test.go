@@ -41,6 +41,31 @@ func TestPool(t *testing.T) {
 	}
 }
 
+// TestPoolWokenLate: a begin that reaches a helper only after it has done the
+// run and sleeps again, as where the caller loses its processor, begins
+// nothing.
+func TestPoolWokenLate(t *testing.T) {
+	p := newPool(2)
+	defer p.close()
+	h := &p.helpers[0]
+	sleeps := func() {
+		for !h.asleep.Load() {
+			time.Sleep(time.Millisecond)
+		}
+	}
+	var done atomic.Int32
+	for run := range int32(20) {
+		sleeps()
+		h.asleep.Store(false)
+		h.wake <- struct{}{}
+		sleeps()
+		p.run(10, func(worker, item int) { done.Add(1) })
+		if n := done.Load(); n != 10*(run+1) {
+			t.Fatalf("%d items done in %d runs of 10", n, run+1)
+		}
+	}
+}
+
 // BenchmarkPool is what a run costs beside its work.
 func BenchmarkPool(b *testing.B) {
 	p := newPool(2)
