@@ -2,12 +2,14 @@ package engine
 
 import (
 	"bytes"
+	"cmp"
 	"embed"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -25,7 +27,7 @@ type Preset struct {
 	Config     Config `json:"config"`
 }
 
-// Presets lists the presets by name.
+// Presets lists the presets by name, numbers in names by their value.
 func Presets() []Preset {
 	entries, err := presetFiles.ReadDir(presetDir)
 	if err != nil {
@@ -39,7 +41,34 @@ func Presets() []Preset {
 		}
 		list = append(list, p)
 	}
+	slices.SortFunc(list, func(a, b Preset) int { return compareNames(a.Name, b.Name) })
 	return list
+}
+
+// compareNames orders names as cmp.Compare does, but for runs of digits, which
+// go by their number: resnet-14 comes before resnet-110.
+func compareNames(a, b string) int {
+	for len(a) > 0 && len(b) > 0 {
+		n, m := digits(a), digits(b)
+		if n == 0 || m == 0 {
+			if a[0] != b[0] {
+				return cmp.Compare(a[0], b[0])
+			}
+			a, b = a[1:], b[1:]
+			continue
+		}
+		x, y := strings.TrimLeft(a[:n], "0"), strings.TrimLeft(b[:m], "0")
+		if c := cmp.Or(cmp.Compare(len(x), len(y)), cmp.Compare(x, y)); c != 0 {
+			return c
+		}
+		a, b = a[n:], b[m:]
+	}
+	return cmp.Compare(a, b)
+}
+
+// digits is how many digits s begins with.
+func digits(s string) int {
+	return len(s) - len(strings.TrimLeft(s, "0123456789"))
 }
 
 // FindPreset returns the preset of that name. The error is a *ConfigError

@@ -1,30 +1,36 @@
 package engine
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
+	"math"
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
 	"bnkit/engine/arch"
 )
 
-// TestPresets: every preset says what it reproduces, and trains.
+// TestPresets: every preset says what it reproduces, and trains what its
+// trainable set says.
 func TestPresets(t *testing.T) {
 	presets := Presets()
 	if len(presets) == 0 {
 		t.Fatal("no preset")
 	}
-	data := synthetic(16, 4)
+	data := synthetic(20, 4)
 	for _, p := range presets {
 		cfg := p.Config
 		if p.Reproduces == "" || cfg.Data == "sample" {
 			t.Errorf("%s: %+v", p.Name, p)
 		}
-		cfg.Data, cfg.Batch = data.Name, 2
+		// Pictures in memory have their size.
+		cfg.Data, cfg.Batch, cfg.Validation, cfg.ImageSize = data.Name, 8, min(cfg.Validation, 4), 0
 		net, err := buildNetwork(&cfg, data)
 		if err != nil {
 			t.Errorf("%s: %v", p.Name, err)
@@ -39,7 +45,7 @@ func TestPresets(t *testing.T) {
 			continue
 		}
 		batches := r.loader.Start(t.Context(), 0, 0)
-		before := r.trainer.params.Named("bn.weight")[0]
+		before := copied(r.trainer.trained.Params)
 		for range 2 {
 			b, ok := batches.Next()
 			if !ok {
@@ -49,8 +55,25 @@ func TestPresets(t *testing.T) {
 				t.Errorf("%s: loss %v", p.Name, loss.Sum)
 			}
 		}
-		if r.trainer.params.Named("bn.weight")[0] == before {
-			t.Errorf("%s: two steps moved nothing", p.Name)
+		kinds := map[arch.Kind]bool{} // that moved
+		for i, values := range r.trainer.trained.Values {
+			if !slices.Equal(values, before[i]) {
+				kinds[r.trainer.trained.Tensors[i].Kind] = true
+			}
+		}
+		want := map[string][]arch.Kind{
+			"all": {arch.ConvWeight, arch.Gamma, arch.Beta, arch.OutputWeight, arch.OutputBias}, "bn": {arch.Gamma, arch.Beta}, "none": {},
+			"output": {arch.OutputWeight, arch.OutputBias}, "bn+output": {arch.Gamma, arch.Beta, arch.OutputWeight, arch.OutputBias},
+			"bn+shortcut": {arch.ConvWeight, arch.Gamma, arch.Beta}, "random-2": {arch.ConvWeight},
+		}[cfg.Trainable]
+		for _, k := range want {
+			if !kinds[k] {
+				t.Errorf("%s: two steps moved no %v", p.Name, k)
+			}
+		}
+		delete(kinds, arch.ConvBias) // of some networks, trained with all
+		if want == nil || len(kinds) != len(want) {
+			t.Errorf("%s: two steps moved %v, want %v", p.Name, kinds, want)
 		}
 		batches.Close()
 		r.trainer.close()
@@ -63,27 +86,81 @@ func TestPresets(t *testing.T) {
 	}
 }
 
-// TestPresetRecipe: two families of presets have the recipe of Frankle et al.
-// 2021, and the network and trainable set that their name says.
+// TestPresetOrder: names are listed by the numbers in them.
+func TestPresetOrder(t *testing.T) {
+	want := []string{"a", "a-9", "a-09x", "a-14-b", "a-14-c", "a-110-b", "a-110-b+c", "a-b", "a18", "a101", "b"}
+	for i := range want {
+		for j := range want {
+			if got := compareNames(want[i], want[j]); got != cmp.Compare(i, j) {
+				t.Errorf("%q to %q compares as %d", want[i], want[j], got)
+			}
+		}
+	}
+	at := map[string]int{}
+	for i, p := range Presets() {
+		at[p.Name] = i
+	}
+	if len(at) < 68 || at["frankle-resnet-14-all"] > at["frankle-resnet-110-all"] || at["g42-resnet-56-bn"] > at["g42-resnet-110-all"] {
+		t.Errorf("order %v", at)
+	}
+}
+
+// TestPresetRecipe: the presets of ResNets have the recipe of Frankle et al.
+// 2021, for ImageNet as open_lth has it, and the network and trainable set that
+// their name says.
 func TestPresetRecipe(t *testing.T) {
+	cifar := regexp.MustCompile(`^(frankle|g42)-(resnet-\d+|wrn-\d+-\d+)-(.+)$`)
+	imageNet := regexp.MustCompile(`^(frankle)-(resnet\d+)-(.+)$`)
 	checked := map[string]int{}
 	for _, p := range Presets() {
-		family, rest, _ := strings.Cut(p.Name, "-")
-		shortcut, has := map[string]string{"frankle": "B", "g42": "A"}[family]
-		if !has {
+		want := DefaultConfig()
+		want.Momentum, want.WeightDecay, want.Augment = 0.9, 1e-4, true
+		parts, large := cifar.FindStringSubmatch(p.Name), imageNet.FindStringSubmatch(p.Name)
+		switch {
+		case parts != nil:
+			want.Shortcut, want.Data, want.Epochs, want.Batch = map[string]string{"frankle": "B", "g42": "A"}[parts[1]], "cifar10", 160, 128
+			want.LR, want.LRDrops = 0.1, []int{80, 120}
+		case large != nil:
+			parts = large
+			want.Data, want.ImageSize, want.Epochs, want.Batch = "imagenet", 224, 90, 1024
+			want.LR, want.LRDrops, want.LRWarmup = 0.4, []int{30, 60, 80}, 5
+		default:
 			continue
 		}
-		checked[family]++
-		last := strings.LastIndex(rest, "-")
-		want := DefaultConfig()
-		want.Arch, want.Shortcut, want.Data, want.Trainable, want.Epochs, want.Batch = rest[:last], shortcut, "cifar10", rest[last+1:], 160, 128
-		want.LR, want.LRDrops, want.Momentum, want.WeightDecay, want.Augment = 0.1, []int{80, 120}, 0.9, 1e-4, true
+		checked[parts[1]]++
+		want.Arch, want.Trainable = parts[2], parts[3]
 		if !reflect.DeepEqual(p.Config, want) {
 			t.Errorf("%s: %+v, want %+v", p.Name, p.Config, want)
 		}
 	}
-	if checked["frankle"] < 18 || checked["g42"] < 6 {
+	if checked["frankle"] < 48 || checked["g42"] < 6 {
 		t.Errorf("presets: %v", checked)
+	}
+}
+
+// TestPaulsRates compares rates with those that Paul's notebooks print, and
+// the network with the sizes that they print.
+func TestPaulsRates(t *testing.T) {
+	for name, parameters := range map[string]int{"sayak-adam-ramp-all": 571_114, "sayak-adam-ramp-bn": 4000, "sayak-adam-none": 0} {
+		p, err := FindPreset(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		net, err := p.Config.Network(arch.Shape{C: 3, H: 32, W: 32}, 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := arch.TrainableSet(p.Config.Trainable).Parameters(net); n != parameters || p.Config.Epochs != 75 {
+			t.Errorf("%s trains %d parameters for %d epochs, want %d for 75", name, n, p.Config.Epochs, parameters)
+		}
+		if parameters == 0 {
+			continue
+		}
+		for epoch, rate := range map[int]float64{1: 1e-5, 2: 8.8e-5, 3: 1.66e-4, 6: 4e-4, 7: 3.22e-4, 10: 1.6974400000000002e-4, 30: 1.1841722928319164e-5, 75: 1.000008021834717e-5} {
+			if got := p.Config.learningRate(float64(epoch - 1)); !(math.Abs(got-rate) < 1e-12*rate) {
+				t.Errorf("%s: rate %v in epoch %d, want %v", name, got, epoch, rate)
+			}
+		}
 	}
 }
 

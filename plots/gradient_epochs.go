@@ -113,7 +113,7 @@ func gradientEpochs(runs []Run) *figure {
 	}
 	sameX(f.panels)
 	for i, p := range f.panels {
-		logAxis(&p.Y, roundDown(low), roundUp(high), 10/len(f.panels))
+		logAxis(&p.Y, roundDown(low), roundUp(high), max(10/len(f.panels), 3))
 		p.X.Tick.Marker = ticks{whole: true}
 		if i > 0 {
 			d.labels = make([]string, len(d.x))

@@ -97,10 +97,13 @@ epoch as they were trained on, in training mode. Those of frozen parameters are
 computed for it, so that a step takes as long and as much memory as with
 --trainable all; what is trained, and ckpt.bnz, stay the same to the last bit.
 
---preset takes the settings of a published experiment (--preset list shows
-which), --config those of a file: YAML lines such as "lr: 0.1" with the keys of
-config.json (the flags' names with _ for -, and augment: false), or a run's
-config.json. Flags that are given win over either.
+--preset takes the settings of a published experiment, and --preset list says
+what each reproduces: frankle-… of Frankle et al. 2021 (depth, width and controls
+on CIFAR-10, and ImageNet, whose folder --data names), g42-… of "Yet Another
+Batch Norm Analysis", sayak-… of Sayak Paul's notebooks. --config takes those of
+a file: YAML lines such as "lr: 0.1" with the keys of config.json (the flags'
+names with _ for -, and augment: false), or a run's config.json. Flags that are
+given win over either.
 
 Ctrl-C stops at the next step; --resume continues, with the same result as if
 nothing had happened. With --resume, flags that are not given are those of the
@@ -111,6 +114,7 @@ checkpoint, parameters (trained numbers) and config.`,
 		Example: `  bnkit train
   bnkit train --arch resnet-20 --data cifar10 --epochs 30 --lr-drops 15,25
   bnkit train --preset frankle-resnet-14-bn --seed 2
+  bnkit train --preset frankle-resnet18-bn --data ~/imagenet --batch 256 --lr 0.1
   bnkit train --config runs/first/config.json --optimizer adam --lr 0.01
   bnkit train --data cifar10 --data-dir ~/cifar-10-batches-bin --out runs/first
   bnkit train --data ~/pictures --image-size 32 --validation 500
@@ -207,8 +211,12 @@ func runTrain(c *cobra.Command, g *globalOptions, o *trainOptions) error {
 func printPresets(g *globalOptions) error {
 	presets := engine.Presets()
 	return g.print(presets, func(w io.Writer) {
+		width := 0
 		for _, p := range presets {
-			fmt.Fprintf(w, "%-23s  %s\n", p.Name, p.Reproduces)
+			width = max(width, len(p.Name))
+		}
+		for _, p := range presets {
+			fmt.Fprintf(w, "%-*s  %s\n", width, p.Name, p.Reproduces)
 		}
 	})
 }
