@@ -3,11 +3,11 @@ package nn
 import "unsafe"
 
 // A step with bfloat16 keeps the operations' outputs y, which are most of what
-// it keeps, in half the memory: a convolution writes a chunk of float32 to its
-// worker's scratch, where it is rounded before anything reads it. BatchNorm's
-// statistics are those of the rounded values, too: forward normalises, and
-// backward differentiates, the same y, so that what leaves BatchNorm has mean 0
-// exactly, and its input gradient sums to 0.
+// it keeps, in half the memory; kept outputs of units and gradients stay
+// float32. An operation writes a chunk of float32 to its worker's scratch, where
+// it is rounded before anything reads it. BatchNorm's statistics are those of
+// the rounded values, too: what forward normalises is what backward
+// differentiates.
 
 // elements is the length of unit u's y for so many images, in the elements of
 // its memory: two bfloat16s in one.
