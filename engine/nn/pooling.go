@@ -38,7 +38,8 @@ const maxLanes = 16
 
 // run pools images padded copies from src to dst. A max pool notes in which,
 // where that is not nil, the element of its window (row·Kernel + column) that
-// each maximum is: the first of equals, as in PyTorch. A NaN is a maximum.
+// each maximum is: the first of equals, as in PyTorch. A NaN is a maximum; which element it is
+// noted as is left open.
 func (p *pooling[T]) run(dst, src []T, images int, which []uint8) {
 	l, out, at := &p.source, p.OutShape, 0
 	plane := l.Rows * l.Cols * p.lanes
@@ -55,7 +56,7 @@ func (p *pooling[T]) run(dst, src []T, images int, which []uint8) {
 				firstCol, endCol, col := p.clip(w, l.W)
 				z := dst[at:][:p.lanes]
 				for i := range z {
-					z[i] = begin
+					z[i], elements[i] = begin, uint32(firstRow*p.Kernel+firstCol)
 				}
 				for r := firstRow; r < endRow; r++ {
 					line := in[((row+r-firstRow+l.Top)*l.Cols+col+l.Left)*p.lanes:]
