@@ -94,16 +94,7 @@ func checkLoads(t *testing.T, cfg Config) {
 	if want := r.trainer.set.Parameters(r.trainer.network); stored != want {
 		t.Errorf("%s: %d numbers stored, want %d", set, stored, want)
 	}
-	logits := func(params *nn.Params[float32], stats *nn.Statistics) []float32 {
-		f, err := newInference(m.Network, params, stats, 1, m.Header.Normalisation.Eps)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer f.Close()
-		b, _ := r.testing.Start(t.Context(), 0, 0).Next()
-		return slices.Clone(f.Run(b.Images, b.N))
-	}
-	if !slices.Equal(logits(m.Params, m.Stored), logits(r.trainer.params, r.trainer.running)) {
+	if !slices.Equal(logits(t, r, m.Params, m.Stored), logits(t, r, r.trainer.params, r.trainer.running)) {
 		t.Errorf("%s: the loaded model's logits differ", set)
 	}
 
@@ -124,6 +115,21 @@ func checkLoads(t *testing.T, cfg Config) {
 	if weightsHash(s.Params) != weightsHash(m.Params) || s.Stored == nil {
 		t.Errorf("%s: the resume state loads as another model", set)
 	}
+}
+
+// logits are those of the run's test pictures, of its network with other
+// parameters and statistics.
+func logits(t *testing.T, r *run, params *nn.Params[float32], stats *nn.Statistics) []float32 {
+	t.Helper()
+	f, err := newInference(r.trainer.network, params, stats, 1, r.cfg.BNEps)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	batches := r.testing.Start(t.Context(), 0, 0)
+	defer batches.Close()
+	b, _ := batches.Next()
+	return slices.Clone(f.Run(b.Images, b.N))
 }
 
 // TestInitialisersAreStored: a file alone regenerates weights drawn otherwise

@@ -94,19 +94,33 @@ func (d *direct) Source() Layout { return d.source }
 // Workspace is none.
 func (d *direct) Workspace(images int) int { return 0 }
 
+// packedProducts is how many products of all of a panel's outputs are packed or
+// unpacked at a time: they stay in a first-level cache while each output's
+// weights, far apart from the next one's, are gone through in order.
+const packedProducts = 64
+
 func (d *direct) SetFilters(w []float32) {
 	taps := d.kernel * d.kernel
 	w = w[:d.in*d.out*taps]
 	for _, p := range d.phases {
 		for _, panel := range d.panels {
 			filters := p.filters[panel.first*len(p.products):]
-			for i, product := range p.products {
-				for lane := range min(panel.outputs, d.out-panel.first) {
-					from := (panel.first+lane)*d.in + product.channel
-					if d.backward {
-						from = product.channel*d.out + panel.first + lane
+			outputs := min(panel.outputs, d.out-panel.first)
+			if d.backward {
+				for i, product := range p.products {
+					for lane := range outputs {
+						filters[i*panel.outputs+lane] = w[(product.channel*d.out+panel.first+lane)*taps+product.tap]
 					}
-					filters[i*panel.outputs+lane] = w[from*taps+product.tap]
+				}
+				continue
+			}
+			for first := 0; first < len(p.products); first += packedProducts {
+				products := p.products[first:min(first+packedProducts, len(p.products))]
+				for lane := range outputs {
+					from, to := w[(panel.first+lane)*d.in*taps:], filters[first*panel.outputs+lane:]
+					for i, product := range products {
+						to[i*panel.outputs] = from[product.channel*taps+product.tap]
+					}
 				}
 			}
 		}

@@ -75,9 +75,13 @@ func (g *directGradient) Accumulate(acc, x, dy []float32, images int, _ []float3
 func (g *directGradient) Unpack(dw, acc []float32) {
 	taps := g.shape.Kernel * g.shape.Kernel
 	for _, p := range g.panels {
-		for i, product := range g.products {
+		for first := 0; first < len(g.products); first += packedProducts {
+			products := g.products[first:min(first+packedProducts, len(g.products))]
 			for lane := range min(p.outputs, g.shape.Out-p.first) {
-				dw[((p.first+lane)*g.shape.In+product.channel)*taps+product.tap] = acc[p.start+i*p.outputs+lane]
+				from, to := acc[p.start+first*p.outputs+lane:], dw[(p.first+lane)*g.shape.In*taps:]
+				for i, product := range products {
+					to[product.channel*taps+product.tap] = from[i*p.outputs]
+				}
 			}
 		}
 	}

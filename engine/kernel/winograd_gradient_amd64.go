@@ -122,9 +122,12 @@ func (g *winogradGradient) complete(whole, from []float32, r winogradRun) {
 }
 
 func (g *winogradGradient) Unpack(dw, acc []float32) {
-	for out := range g.out {
-		for i := range g.in * 9 {
-			dw[out*g.in*9+i] = acc[i*g.mTile+out]
+	for first := 0; first < g.in*9; first += packedProducts {
+		products := min(packedProducts, g.in*9-first)
+		for out := range g.out {
+			for i := range products {
+				dw[out*g.in*9+first+i] = acc[(first+i)*g.mTile+out]
+			}
 		}
 	}
 }

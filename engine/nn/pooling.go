@@ -33,12 +33,21 @@ func (p *pooling[T]) clip(at, size int) (first, end, from int) {
 	return first, min(p.Kernel, size-start), start + first
 }
 
+// maxLanes is at least any kernel family's Lanes.
+const maxLanes = 16
+
 // run pools images padded copies from src to dst. A max pool notes in which,
 // where that is not nil, the element of its window (row·Kernel + column) that
-// each maximum is: the first of equals, as in PyTorch. A NaN is a maximum.
+// each maximum is: the first of equals, as in PyTorch. A NaN is a maximum; which element it is
+// noted as is left open.
 func (p *pooling[T]) run(dst, src []T, images int, which []uint8) {
 	l, out, at := &p.source, p.OutShape, 0
 	plane := l.Rows * l.Cols * p.lanes
+	begin := T(0)
+	if p.Op == arch.MaxPool {
+		begin = T(math.Inf(-1))
+	}
+	var elements [maxLanes]uint32
 	for n := range images * l.Blocks {
 		in := src[n*plane:][:plane]
 		for h := range out.H {
@@ -46,50 +55,59 @@ func (p *pooling[T]) run(dst, src []T, images int, which []uint8) {
 			for w := range out.W {
 				firstCol, endCol, col := p.clip(w, l.W)
 				z := dst[at:][:p.lanes]
-				var best []uint8
-				if which != nil {
-					best = which[at:][:p.lanes]
+				for i := range z {
+					z[i], elements[i] = begin, uint32(firstRow*p.Kernel+firstCol)
 				}
-				at += p.lanes
-				p.start(z)
 				for r := firstRow; r < endRow; r++ {
+					line := in[((row+r-firstRow+l.Top)*l.Cols+col+l.Left)*p.lanes:]
 					for c := firstCol; c < endCol; c++ {
-						x := in[((row+r-firstRow+l.Top)*l.Cols+col+c-firstCol+l.Left)*p.lanes:][:p.lanes]
-						p.take(z, x, best, uint8(r*p.Kernel+c))
+						x := line[(c-firstCol)*p.lanes:][:p.lanes]
+						switch {
+						case p.Op == arch.AveragePool:
+							addShare(z, x, 1/T(p.Kernel*p.Kernel))
+						case which == nil:
+							takeMax(z, x)
+						default:
+							noteMax(z, x, elements[:p.lanes], uint32(r*p.Kernel+c))
+						}
 					}
 				}
+				if which != nil {
+					for i, element := range elements[:p.lanes] {
+						which[at+i] = uint8(element)
+					}
+				}
+				at += p.lanes
 			}
 		}
 	}
 }
 
-// start sets one position's lanes to what a maximum, or a sum, begins with.
-func (p *pooling[T]) start(z []T) {
-	begin := T(0)
-	if p.Op == arch.MaxPool {
-		begin = T(math.Inf(-1))
-	}
-	for i := range z {
-		z[i] = begin
+// addShare adds a share of x to z.
+func addShare[T kernel.Float](z, x []T, share T) {
+	for i, v := range x[:len(z)] {
+		z[i] += T(v * share)
 	}
 }
 
-// take adds an element of the window to one position's lanes.
-func (p *pooling[T]) take(z, x []T, best []uint8, element uint8) {
-	if p.Op == arch.AveragePool {
-		share := 1 / T(p.Kernel*p.Kernel)
-		for i, v := range x {
-			z[i] += T(v * share)
-		}
-		return
+// takeMax makes z the greater of z and x.
+func takeMax[T kernel.Float](z, x []T) {
+	for i, v := range x[:len(z)] {
+		z[i] = max(z[i], v)
 	}
-	for i, v := range x {
-		if v > z[i] || v != v {
-			z[i] = v
-			if best != nil {
-				best[i] = element
-			}
+}
+
+// noteMax also notes where x is greater. It does not branch, as nobody can
+// predict which is: 32 bits can be moved on a condition, 8 cannot.
+func noteMax[T kernel.Float](z, x []T, elements []uint32, element uint32) {
+	elements = elements[:len(z)]
+	for i, v := range x[:len(z)] {
+		e := elements[i]
+		if v > z[i] {
+			e = element
 		}
+		elements[i] = e
+		z[i] = max(z[i], v)
 	}
 }
 
