@@ -39,10 +39,10 @@ func TestFLOPs(t *testing.T) {
 
 func TestBench(t *testing.T) {
 	for _, cfg := range []BenchConfig{
-		{Arch: "resnet-8", Trainable: "bn", Batch: 4, Threads: 2, Steps: 3},
-		{Arch: "resnet-8", Trainable: "all", Batch: 4, Threads: 1, Steps: 4},
-		{Arch: "resnet-8", Trainable: "bn", Batch: 4, Threads: 2, Steps: 3, Activations: BF16},
-		{Arch: "resnet-8", Batch: 4, Threads: 2, Steps: 3, Eval: true},
+		{Arch: "resnet-8", Trainable: "bn", Batch: 4, Threads: 2, Steps: 9},
+		{Arch: "resnet-8", Trainable: "all", Batch: 4, Threads: 1, Steps: 9},
+		{Arch: "resnet-8", Trainable: "bn", Batch: 4, Threads: 2, Steps: 9, Activations: BF16},
+		{Arch: "resnet-8", Batch: 4, Threads: 2, Steps: 9, Eval: true},
 	} {
 		r, err := Bench(t.Context(), cfg)
 		if err != nil {
