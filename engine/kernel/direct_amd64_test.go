@@ -151,7 +151,7 @@ func TestDirectAllocatesNothing(t *testing.T) {
 func TestWidthsAgree(t *testing.T) {
 	all := widths(t)
 	if len(all) < 2 {
-		t.Skip("no AVX-512 here")
+		t.Skip("this processor has one width of registers, which TestWinograd and TestDirect… test")
 	}
 	const images = 3
 	narrow, wide := AVX2(), AVX512()
