@@ -15,11 +15,14 @@ const (
 	// L1 cache for all tiles of a block.
 	winogradChannels = 128
 	// A block's transformed input, 432 KB at most, should stay in an L2 cache
-	// of 512 KB. Filters that no cache holds are read from memory for every
-	// block, which then costs more than a block beyond the L2 cache.
+	// of 512 KB. Of few channels, an image of 32×32 is one block. Filters that no
+	// cache holds are read from memory for every block, which then costs more
+	// than a block beyond the L2 cache.
 	winogradTiles       = 24
-	winogradManyTiles   = 60
+	winogradFewChannels = 16
+	winogradImageTiles  = 64
 	winogradManyFilters = 4 << 20 // elements
+	winogradManyTiles   = 60
 )
 
 // winogradTiling is how the images of a 3×3 convolution of stride 1 and padding
@@ -54,9 +57,13 @@ func newWinogradTiling(in, out int, s ConvShape, wide bool) winogradTiling {
 	}
 	t.vTile = min(t.inBlocks*lanes, winogradChannels)
 	t.mTile = t.panels * winogradPanel
-	t.tiles = winogradTiles
-	if winogradPositions*in*t.mTile > winogradManyFilters {
+	switch {
+	case max(in, out) <= winogradFewChannels:
+		t.tiles = winogradImageTiles
+	case winogradPositions*in*t.mTile > winogradManyFilters:
 		t.tiles = winogradManyTiles
+	default:
+		t.tiles = winogradTiles
 	}
 	t.vPosition = winogradStride(t.tiles * t.vTile)
 	t.mPosition = winogradStride(t.tiles * t.mTile)
@@ -95,11 +102,20 @@ func newWinogradBackward(s ConvShape, wide bool) Conv[float32] {
 }
 
 func newWinograd(t winogradTiling, backward bool) *winograd {
-	return &winograd{
+	g := &winograd{
 		winogradTiling: t, backward: backward,
 		filters: winogradAlign(make([]float32, winogradPositions*t.in*t.mTile+cacheLine)),
 	}
+	if g.inPlace() {
+		g.vPosition = max(t.vPosition, t.mPosition)
+		g.mPosition = g.vPosition
+	}
+	return g
 }
+
+// inPlace tells whether a block's products take the memory of the channels that
+// they are products of. They cannot where more channels are to be added.
+func (g *winograd) inPlace() bool { return g.in <= winogradChannels }
 
 func ceilDiv(a, b int) int { return (a + b - 1) / b }
 
@@ -127,22 +143,30 @@ func (t *winogradTiling) Source() Layout {
 	}
 }
 
-// Workspace does not depend on images: it is one block's.
-func (t *winogradTiling) Workspace(images int) int {
-	return cacheLine + t.stripLen() + winogradPositions*(t.vPosition+t.mPosition)
-}
-
 // stripLen is the elements that the transforms keep between their two passes.
 func (t *winogradTiling) stripLen() int {
 	const blocks = 2 // at once, where wide
 	return winogradStride((t.tileCols*winogradTile + 2) * winogradPoints * lanes * blocks)
 }
 
-// split returns the parts of a workspace.
-func (t *winogradTiling) split(work []float32) (strip, v, m []float32) {
+// Workspace does not depend on images: it is one block's.
+func (g *winograd) Workspace(images int) int {
+	positions := 2 * winogradPositions
+	if g.inPlace() {
+		positions = winogradPositions + 1
+	}
+	return cacheLine + g.stripLen() + positions*max(g.vPosition, g.mPosition)
+}
+
+// split returns the parts of a workspace. In place, the products of a position
+// go where the channels of the one before were, which have been read.
+func (g *winograd) split(work []float32) (strip, v, m []float32) {
 	work = winogradAlign(work)
-	strip, work = work[:t.stripLen()], work[t.stripLen():]
-	return strip, work[:winogradPositions*t.vPosition], work[winogradPositions*t.vPosition:]
+	strip, work = work[:g.stripLen()], work[g.stripLen():]
+	if g.inPlace() {
+		return strip, work[g.mPosition:], work
+	}
+	return strip, work[:winogradPositions*g.vPosition], work[winogradPositions*g.vPosition:]
 }
 
 func (g *winograd) SetFilters(w []float32) {
@@ -334,12 +358,18 @@ func (p winogradProduct) steps(wide bool) int {
 // run computes the product at so many positions; unless fetch is nil, it
 // prefetches from there on, pace elements a step.
 func (p winogradProduct) run(wide bool, m, v, u []float32, positions int, fetch *float32, pace int) {
+	if fetch == nil {
+		fetch, pace = &v[0], 0
+	}
+	if wide && p.is16() {
+		winogradMultiply16(&m[0], &v[0], &u[0], uintptr(positions), uintptr(p.rows),
+			uintptr(p.mRow*4), uintptr(p.mPosition*4), uintptr(p.vRow*4), uintptr(p.vPosition*4),
+			fetch, uintptr(pace*4))
+		return
+	}
 	multiply := winogradMultiply
 	if wide {
 		multiply = winogradMultiply512
-	}
-	if fetch == nil {
-		fetch, pace = &v[0], 0
 	}
 	add := uintptr(0)
 	if p.add {
@@ -374,4 +404,9 @@ func (g *winograd) transformOutput(dst, m, scratch []float32, first, tiles int) 
 		}
 		done += r.tiles
 	}
+}
+
+// is16 tells whether the product is one that winogradMultiply16 computes.
+func (p winogradProduct) is16() bool {
+	return p.depth == 16 && p.vDepth == 1 && p.panels == 1 && p.uDepth == 16 && p.uPosition == 16*16 && !p.add
 }

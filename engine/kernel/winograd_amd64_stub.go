@@ -87,3 +87,9 @@ func winogradOutputGradient512(d *float32, dy *float32, scratch *float32, tiles 
 //
 //go:noescape
 func winogradFilterGradient512(acc *float32, m *float32, scratch *float32, channels uintptr, outputs uintptr, position uintptr)
+
+// winogradMultiply16 is winogradMultiply512 without adding, where depth is 16, one after the
+// other in v, and u one panel, whose positions follow each other.
+//
+//go:noescape
+func winogradMultiply16(m *float32, v *float32, u *float32, positions uintptr, rows uintptr, mRow uintptr, mPosition uintptr, vRow uintptr, vPosition uintptr, ahead *float32, aheadStep uintptr)

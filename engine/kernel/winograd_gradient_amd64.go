@@ -29,7 +29,19 @@ func (g *winogradGradient) Len() int { return g.inBlocks * lanes * 9 * g.mTile }
 // Workspace does not depend on images: it is one block's, with the sums of a
 // call, [36][channels][panels·16], and a row of whole tiles of dy.
 func (g *winogradGradient) Workspace(images int) int {
-	return g.winogradTiling.Workspace(images) + winogradPositions*g.sumsPosition() + g.rowLen()
+	return cacheLine + g.stripLen() + winogradPositions*(g.vPosition+g.mPosition+g.sumsPosition()) + g.rowLen()
+}
+
+// split returns the parts of a workspace.
+func (g *winogradGradient) split(work []float32) (strip, v, m, sums, row []float32) {
+	part := func(n int) []float32 {
+		x := work[:n]
+		work = work[n:]
+		return x
+	}
+	work = winogradAlign(work)
+	return part(g.stripLen()), part(winogradPositions * g.vPosition), part(winogradPositions * g.mPosition),
+		part(winogradPositions * g.sumsPosition()), part(g.rowLen())
 }
 
 // sumsPosition is the elements between positions of the sums.
@@ -46,9 +58,7 @@ func (g *winogradGradient) Accumulate(acc, x, dy []float32, images int, work []f
 	acc = acc[:g.Len()]
 	x = x[:images*g.Source().Len(lanes)]
 	dy = dy[:images*g.outBlocks*g.h*g.w*lanes]
-	strip, v, m := g.split(work[:g.Workspace(images)])
-	m, work = m[:winogradPositions*g.mPosition], m[winogradPositions*g.mPosition:]
-	sums, whole := work[:winogradPositions*g.sumsPosition()], work[winogradPositions*g.sumsPosition():]
+	strip, v, m, sums, whole := g.split(work[:g.Workspace(images)])
 	if g.mTile > g.outBlocks*lanes {
 		clear(m) // nobody writes the panel's last block
 	}

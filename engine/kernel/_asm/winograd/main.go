@@ -24,6 +24,7 @@ func main() {
 		outputGradient(w)
 		filterGradient(w)
 	}
+	multiply16()
 	Generate()
 }
 

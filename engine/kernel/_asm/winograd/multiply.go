@@ -61,7 +61,8 @@ func multiply(w width) {
 			JL(LabelRef(fmt.Sprintf("panels%d", g.panels[i+1])))
 		}
 		Label(here)
-		w.allRows(here, n, l)
+		move(l.mPanel, l.to)
+		w.allRows(here, l, func(name string, rows int) { w.group(name, rows, n, l) })
 		ADDQ(U32(n*panel), l.mPanel)
 		step := load("uPanel")
 		for range n {
@@ -118,10 +119,9 @@ func move(from, to Mem) {
 	MOVQ(r, to)
 }
 
-// allRows multiplies all rows by a number of panels.
-func (w width) allRows(name string, panels int, l locals) {
+// allRows emits multiply for the groups that rows fall into, from l.vAt on.
+func (w width) allRows(name string, l locals, multiply func(name string, rows int)) {
 	rows := groups[w].rows
-	move(l.mPanel, l.to)
 	move(l.vAt, l.from)
 	copyTo(l.rows, "rows")
 	here := func(n int) string { return fmt.Sprintf("%sRows%d", name, n) }
@@ -137,7 +137,7 @@ func (w width) allRows(name string, panels int, l locals) {
 	for i := len(rows) - 1; i >= 0; i-- {
 		n := rows[i]
 		Label(here(n))
-		w.group(here(n), n, panels, l)
+		multiply(here(n), n)
 		SUBQ(Imm(uint64(n)), l.rows)
 		JG(LabelRef(name + "Rows"))
 		if i > 0 {
@@ -243,6 +243,11 @@ func (w width) group(name string, n, panels int, l locals) {
 			VMOVUPS(a[r], m.at(i, r*w.bytes()))
 		}
 	}
+	l.advance(n)
+}
+
+// advance moves on by n rows.
+func (l locals) advance(n int) {
 	for _, on := range []struct {
 		at     Mem
 		stride string

@@ -1,0 +1,89 @@
+package main
+
+import (
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	. "github.com/mmcloughlin/avo/reg"
+)
+
+// depth16 is the depth of multiply16, and its columns.
+const depth16 = 16
+
+// multiply16 is the matrix product at each position of 16 channels by 16 outputs.
+// multiply needs a load for each of its FMAs there, and loads bind it; here a
+// position's u stays in half of the registers for all rows, and half of the rows
+// load four channels at once, which shuffles then spread over a register.
+func multiply16() {
+	const name, w = "winogradMultiply16", zmm
+	TEXT(name, NOSPLIT, "func(m, v, u *float32, positions, rows, mRow, mPosition, vRow, vPosition uintptr, ahead *float32, aheadStep uintptr)")
+	Doc(name+" is winogradMultiply512 without adding, where depth is 16, one after the",
+		"other in v, and u one panel, whose positions follow each other.")
+	Pragma("noescape")
+	var l locals
+	for _, local := range []*Mem{&l.positions, &l.rows, &l.mAt, &l.vAt, &l.to, &l.from} {
+		*local = AllocLocal(8)
+	}
+	copyTo(l.positions, "positions")
+	copyTo(l.mAt, "m")
+	copyTo(l.vAt, "v")
+	u, ahead := load("u"), load("ahead")
+
+	Label("position")
+	var filters [depth16]VecVirtual
+	for k := range filters {
+		filters[k] = w.register()
+		VMOVUPS(Mem{Base: u, Disp: k * panel}, filters[k])
+	}
+	ADDQ(U32(depth16*panel), u)
+	move(l.mAt, l.to)
+	w.allRows("", l, func(_ string, rows int) { group16(rows, filters, ahead, l) })
+	for _, p := range []struct {
+		at   Mem
+		step string
+	}{{l.mAt, "mPosition"}, {l.vAt, "vPosition"}} {
+		ADDQ(load(p.step), p.at)
+	}
+	DECQ(l.positions)
+	JNE(LabelRef("position"))
+	VZEROUPPER()
+	RET()
+}
+
+// group16 multiplies n rows, writes the products, and moves on by n rows.
+func group16(n int, filters [depth16]VecVirtual, ahead GPVirtual, l locals) {
+	v, aheadStep := newRowsAt(l.from, load("vRow"), n), load("aheadStep")
+	acc := make([]VecVirtual, n)
+	for i := range acc {
+		acc[i] = ZMM()
+		VXORPS(acc[i], acc[i], acc[i])
+	}
+	const four = 4
+	half := n / 2
+	for k := 0; k < depth16; k += four {
+		for lane := range four {
+			for i, a := range acc[:half] {
+				VFMADD231PS_BCST(v.at(i, (k+lane)*4), filters[k+lane], a)
+			}
+			// The other half's rows are shared out among the lanes, so that loads
+			// and shuffles alternate.
+			for i := half + lane*half/four; i < half+(lane+1)*half/four; i++ {
+				channels := ZMM()
+				VBROADCASTF32X4(v.at(i, k*4), channels)
+				for j := range four {
+					x := ZMM()
+					VPERMILPS(Imm(uint64(j*0b01010101)), channels, x)
+					VFMADD231PS(x, filters[k+j], acc[i])
+				}
+			}
+			for line := range groups[zmm].fetch {
+				PREFETCHT1(Mem{Base: ahead, Disp: line * 64})
+			}
+			ADDQ(aheadStep, ahead)
+		}
+	}
+	m := newRowsAt(l.to, load("mRow"), n)
+	for i, a := range acc {
+		VMOVUPS(a, m.at(i, 0))
+	}
+	l.advance(n)
+}
