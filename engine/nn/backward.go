@@ -338,25 +338,20 @@ func (t *Training[T]) finishGradients(i int) {
 func (t *Training[T]) finishBatchNorm(i int, sumGY []T) {
 	b, u, bu := t.backward, &t.units[i], &t.backward.units[i]
 	channels, count := u.blocks*t.family.Lanes, float64(t.n*u.area)
+	gs, gys := t.totals[0][:channels], t.totals[1][:channels]
+	t.total(gs, b.sumG)
 	if u.BN == "" {
 		dbias := b.gradients.Of(i, arch.ConvBias)
 		for c := range dbias {
-			sum := 0.0
-			for at := c; at < t.n*channels; at += channels {
-				sum += float64(b.sumG[at])
-			}
-			dbias[c] = T(sum)
+			dbias[c] = T(gs[c])
 		}
 		return
 	}
+	t.total(gys, sumGY)
 	gamma := t.params.Of(i, arch.Gamma)
 	dgamma, dbeta := b.gradients.Of(i, arch.Gamma), b.gradients.Of(i, arch.Beta)
 	for c := range u.OutShape.C {
-		var g, gy float64
-		for at := c; at < t.n*channels; at += channels {
-			g += float64(b.sumG[at])
-			gy += float64(sumGY[at])
-		}
+		g, gy := gs[c], gys[c]
 		mean, inv := t.means[i][c], 1/math.Sqrt(t.vars[i][c]+t.eps)
 		// The sums were taken around the rounded mean.
 		gx := (gy + (float64(bu.mean[c])-mean)*g) * inv

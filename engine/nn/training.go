@@ -96,7 +96,8 @@ type Training[T kernel.Float] struct {
 	n      int
 	stage  int
 
-	sums, squares []T // of one stage's outputs, image × channel
+	sums, squares []T          // of one stage's outputs, image × channel
+	totals        [2][]float64 // over images, by channel
 	means, vars   [][]float64
 	statistics    *Statistics
 
@@ -182,6 +183,7 @@ func NewTraining[T kernel.Float](net *arch.Network, family *kernel.Family[T], pa
 		w.plain, w.last = make([]T, largest), make([]T, t.units[len(t.units)-1].size)
 	}
 	t.sums, t.squares = make([]T, o.Batch*widest), make([]T, o.Batch*widest)
+	t.totals = [2][]float64{make([]float64, widest), make([]float64, widest)}
 	features := t.units[len(t.units)-1].blocks * family.Lanes
 	t.pooled = make([]T, o.Batch*features)
 	t.logits, t.dlogits = make([]T, o.Batch*net.Classes), make([]T, o.Batch*net.Classes)
@@ -286,30 +288,45 @@ func (t *Training[T]) finishStatistics(i int) {
 	}
 	bias := t.params.Of(i, arch.ConvBias)
 	channels, area, count := u.blocks*t.family.Lanes, float64(u.area), float64(t.n*u.area)
+	share := 1 / area
+	mean, m2 := t.totals[0][:channels], t.totals[1][:channels]
+	t.total(mean, t.sums)
+	for c := range mean {
+		mean[c] /= count
+	}
+	clear(m2)
+	for at := 0; at < t.n*channels; at += channels {
+		sums, squares := t.sums[at:][:len(m2)], t.squares[at:][:len(m2)]
+		for c := range m2 {
+			d := float64(sums[c])*share - mean[c]
+			m2[c] += float64(squares[c]) + d*d*area
+		}
+	}
 	for c := range u.OutShape.C {
-		sum := 0.0
-		for at := c; at < t.n*channels; at += channels {
-			sum += float64(t.sums[at])
-		}
-		mean := sum / count
-		m2 := 0.0
-		for at := c; at < t.n*channels; at += channels {
-			d := float64(t.sums[at])/area - mean
-			m2 += float64(t.squares[at]) + d*d*area
-		}
-		t.means[i][c], t.vars[i][c] = mean, m2/count
-		t.statistics.Mean[i][c] = mean
+		t.means[i][c], t.vars[i][c] = mean[c], m2[c]/count
+		t.statistics.Mean[i][c] = mean[c]
 		if bias != nil {
 			t.statistics.Mean[i][c] += float64(bias[c])
 		}
 		// A batch of a single value has no unbiased variance; it counts as its
 		// biased one, 0, rather than as NaN.
-		t.statistics.Var[i][c] = m2 / math.Max(count-1, 1)
+		t.statistics.Var[i][c] = m2[c] / math.Max(count-1, 1)
 	}
 	t.setAffine(i, t.means[i], t.vars[i])
 	if t.o.Gradients.below() {
 		for c, mean := range t.means[i] {
 			t.backward.units[i].mean[c] = T(mean)
+		}
+	}
+}
+
+// total adds the images' sums, image × channel, of each channel in image order.
+func (t *Training[T]) total(total []float64, sums []T) {
+	clear(total)
+	for image := range t.n {
+		row := sums[image*len(total):][:len(total)]
+		for c := range total {
+			total[c] += float64(row[c])
 		}
 	}
 }
