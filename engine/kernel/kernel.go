@@ -49,6 +49,9 @@ type Layout struct {
 // Len is the number of elements of one padded image.
 func (l Layout) Len(lanes int) int { return l.Blocks * l.Rows * l.Cols * lanes }
 
+// Padded tells whether the copy has more than the image's own rows and columns.
+func (l Layout) Padded() bool { return l.Rows > l.H || l.Cols > l.W }
+
 // Conv is one direction of one convolution, filters packed for it. Forward
 // computes y (Out×OutH×OutW) from x; backward computes x's gradient (In×H×W)
 // from y's. Run may be called from several goroutines at once, each with its

@@ -291,6 +291,9 @@ func (t *Training[T]) runBackwardChunk(worker, item int) {
 		w.ahead = append(w.ahead[:0], dx)
 		if bu.completes {
 			w.ahead = append(w.ahead, t.buffers.yAhead(&t.units[u.In], first, images, t.n))
+			if from := &t.units[u.In]; from.residual == projection {
+				w.ahead = append(w.ahead, t.buffers.yAhead(&t.units[from.Add], first, images, t.n))
+			}
 			if bu.add != nil && bu.addKind != subsampledPad {
 				w.ahead = append(w.ahead, part(bu.add, size, first, images, t.n))
 			}
@@ -401,30 +404,31 @@ func (t *Training[T]) runWeightGroup(worker, group int) {
 	groups := len(t.backward.groups)
 	acc := t.backward.groups[group][:bu.weight.Len()]
 	clear(acc)
-	source := bu.weight.Source()
-	padded := w.padded[source]
 	end := (group + 1) * t.n / groups
 	for first := group * t.n / groups; first < end; first += bu.chunk {
 		images := min(bu.chunk, end-first)
-		t.loadAgain(w, first, images, padded, source)
+		source := t.loadAgain(w, first, images, bu.weight.Source())
 		for i := range images {
 			t.inputGradient(w, t.stage, first+i, nil, kernel.Layout{}, w.dy[i*u.size:][:u.size])
 		}
-		bu.weight.Accumulate(acc, padded, w.dy[:images*u.size], images, w.work)
+		bu.weight.Accumulate(acc, source, w.dy[:images*u.size], images, w.work)
 	}
 }
 
-// loadAgain fills padded with what stage's convolution read in Forward.
-func (t *Training[T]) loadAgain(w *worker[T], first, images int, padded []T, l kernel.Layout) {
+// loadAgain returns what stage's convolution read in Forward, padded as l says.
+func (t *Training[T]) loadAgain(w *worker[T], first, images int, l kernel.Layout) []T {
 	in := t.units[t.stage].In
 	if in == arch.Picture {
-		t.load(w, t.buffers, t.stage, first, images, t.x, padded, l)
-		return
+		return t.load(w, t.buffers, t.stage, first, images, t.x, l)
 	}
-	length := l.Len(t.family.Lanes)
+	if kept := t.keptUnpadded(t.buffers, in, first, images, l); kept != nil {
+		return kept
+	}
+	padded, length := w.padded[l], l.Len(t.family.Lanes)
 	for i := range images {
 		t.activate(w, t.buffers, in, first+i, false, padded[i*length:][:length], l, nil)
 	}
+	return padded
 }
 
 // reducePieces splits the sum over groups for the threads.

@@ -126,9 +126,8 @@ func (f *Inference[T]) chunk(worker, item int) {
 	for i := range f.units {
 		u := &f.units[i]
 		f.inspectInput(worker, i, images)
-		padded := w.padded[u.source]
-		f.load(w, b, i, 0, images, x, padded, u.source)
-		u.apply(b.y[i][:images*u.size], padded, images, w.work, nil)
+		source := f.load(w, b, i, 0, images, x, u.source)
+		u.apply(b.y[i][:images*u.size], source, images, w.work, nil)
 	}
 	last, classes := len(f.units)-1, f.net.Classes
 	f.inspectInput(worker, len(f.units), images)

@@ -262,11 +262,10 @@ func (t *Training[T]) runForwardChunk(worker, item int) {
 	w, u := t.workers[worker], &t.units[t.stage]
 	first := item * u.chunk
 	images := min(u.chunk, t.n-first)
-	padded := w.padded[u.source]
-	t.load(w, t.buffers, t.stage, first, images, t.x, padded, u.source)
+	source := t.load(w, t.buffers, t.stage, first, images, t.x, u.source)
 	y := t.destination(w, t.stage, first, images)
 	w.ahead = t.loadAhead(append(w.ahead[:0], t.buffers.yAhead(u, first, images, t.n)), t.buffers, t.stage, first+images, images, t.n)
-	u.apply(y, padded, images, w.work, t.which(t.stage, first, images), w.ahead...)
+	u.apply(y, source, images, w.work, t.which(t.stage, first, images), w.ahead...)
 	t.keep(y, t.stage, first, images)
 	if u.BN == "" {
 		return

@@ -43,10 +43,11 @@ func grow[T kernel.Float](s []T, n int) []T {
 	return s
 }
 
-// load fills padded with the images first to first+images-1 that stage's
-// convolution reads; x is the batch's pictures, N×C×H×W.
-func (p *plan[T]) load(w *worker[T], b *buffers[T], stage, first, images int, x, padded []T, l kernel.Layout) {
-	length := l.Len(p.family.Lanes)
+// load returns the images first to first+images-1 that stage's operation reads,
+// padded as l says: the worker's copies, or, of a kept output that needs no
+// padding, the images themselves. x is the batch's pictures, N×C×H×W.
+func (p *plan[T]) load(w *worker[T], b *buffers[T], stage, first, images int, x []T, l kernel.Layout) []T {
+	padded, length := w.padded[l], l.Len(p.family.Lanes)
 	in := p.input(stage)
 	if in == arch.Picture {
 		shape := p.net.Input
@@ -54,11 +55,29 @@ func (p *plan[T]) load(w *worker[T], b *buffers[T], stage, first, images int, x,
 		for i := range images {
 			packPicture(padded[i*length:][:length], x[(first+i)*size:][:size], shape, l, p.family.Lanes)
 		}
-		return
+		return padded
+	}
+	fresh := p.fresh(stage)
+	if kept := p.keptUnpadded(b, in, first, images, l); kept != nil {
+		for i := 0; fresh && i < images; i++ {
+			p.activate(w, b, in, first+i, fresh, nil, l, nil)
+		}
+		return kept
 	}
 	for i := range images {
-		p.activate(w, b, in, first+i, p.fresh(stage), padded[i*length:][:length], l, nil)
+		p.activate(w, b, in, first+i, fresh, padded[i*length:][:length], l, nil)
 	}
+	return padded
+}
+
+// keptUnpadded returns images of unit in's output where they are kept; nil where
+// they are not, or have to be padded as l says.
+func (p *plan[T]) keptUnpadded(b *buffers[T], in, first, images int, l kernel.Layout) []T {
+	u := &p.units[in]
+	if !u.kept || l.Padded() {
+		return nil
+	}
+	return b.out[in][first*u.size:][:images*u.size]
 }
 
 // loadAhead appends to ahead the memory that load touches for those images, or
