@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -25,7 +26,7 @@ func WriteFile(path string, f *File) error {
 // system's or Decode's, with the path. What is no .bnz file is refused before
 // it is read whole.
 func ReadFile(path string) (*File, error) {
-	file, err := os.Open(path)
+	file, err := open(path)
 	if err != nil {
 		return nil, err
 	}
@@ -35,6 +36,22 @@ func ReadFile(path string) (*File, error) {
 		return nil, fmt.Errorf("read %s: %w", path, err)
 	}
 	return f, nil
+}
+
+// open opens a file to read, and says what to do where there is none.
+func open(path string) (*os.File, error) {
+	file, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w; name a checkpoint that bnkit train wrote, such as ckpt.bnz in its folder", err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if info, err := file.Stat(); err == nil && info.IsDir() {
+		file.Close()
+		return nil, fmt.Errorf("%s is a folder; name a checkpoint in it, such as %s", path, filepath.Join(path, "ckpt.bnz"))
+	}
+	return file, nil
 }
 
 func readFile(file *os.File) (*File, error) {
@@ -92,7 +109,7 @@ type TensorInfo struct {
 // reading the tensors' bytes. Sections that this version does not know are
 // listed, required or not.
 func ReadInfo(path string) (*Info, error) {
-	file, err := os.Open(path)
+	file, err := open(path)
 	if err != nil {
 		return nil, err
 	}

@@ -49,10 +49,10 @@ func TestWriteFileAtomic(t *testing.T) {
 // the trouble, and nothing of the file's size is allocated.
 func TestReadOtherFiles(t *testing.T) {
 	dir := t.TempDir()
-	if _, err := ReadFile(filepath.Join(dir, "missing")); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := ReadFile(filepath.Join(dir, "missing")); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "ckpt.bnz") {
 		t.Errorf("missing: %v", err)
 	}
-	if _, err := ReadFile(dir); err == nil || !strings.Contains(err.Error(), dir) {
+	if _, err := ReadFile(dir); err == nil || !strings.Contains(err.Error(), filepath.Join(dir, "ckpt.bnz")) {
 		t.Errorf("a folder: %v", err)
 	}
 	whole := encoded(t, sample())

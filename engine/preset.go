@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"reflect"
 	"slices"
@@ -92,6 +93,9 @@ const maxSettingsSize = 1 << 20
 // wrong.
 func ReadSettings(path string) (Config, error) {
 	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Config{}, fmt.Errorf("%w; name a YAML file of settings or a run's %s", err, ConfigFile)
+	}
 	if err != nil {
 		return Config{}, err
 	}

@@ -63,7 +63,7 @@ func runPlot(c *cobra.Command, g *globalOptions, o plotOptions, args []string) e
 	var ckpts []string
 	for _, arg := range args {
 		if info, err := os.Stat(arg); err != nil {
-			return err
+			return fmt.Errorf("%w; name a run's folder or its %s", err, engine.CheckpointFile)
 		} else if info.IsDir() {
 			arg = filepath.Join(arg, engine.CheckpointFile)
 		}
