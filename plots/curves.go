@@ -61,7 +61,7 @@ func threshold(runs []Run) *figure {
 }
 
 // training draws accuracy and loss over the epochs, of the training split
-// dashed.
+// dashed, and of a single run those of a validation split.
 func training(runs []Run) *figure {
 	f := &figure{
 		title: title("Accuracy and loss while training", runs),
@@ -78,31 +78,32 @@ func training(runs []Run) *figure {
 			continue
 		}
 		test := markOf(i)
-		train := test
+		train, validation := test, markOf(green)
 		train.shape, train.dashes = nil, dashes[1]
 		if len(runs) == 1 {
 			train.color = colors[vermillion]
 		}
-		for _, part := range []struct {
-			p    *plot.Plot
-			of   func(*engine.EpochMetrics) float64
-			mark mark
-		}{
-			{accuracy, func(m *engine.EpochMetrics) float64 { return m.TrainAccuracy }, train},
-			{accuracy, func(m *engine.EpochMetrics) float64 { return m.TestAccuracy }, test},
-			{loss, func(m *engine.EpochMetrics) float64 { return m.TrainLoss }, train},
-			{loss, func(m *engine.EpochMetrics) float64 { return m.TestLoss }, test},
-		} {
-			s := series{mark: part.mark}
+		add := func(p *plot.Plot, m mark, of func(*engine.EpochMetrics) float64) {
+			s := series{mark: m}
 			for e := range run.Epochs {
-				s.x, s.y = append(s.x, float64(run.Epochs[e].Epoch)), append(s.y, part.of(&run.Epochs[e]))
+				s.x, s.y = append(s.x, float64(run.Epochs[e].Epoch)), append(s.y, of(&run.Epochs[e]))
 			}
-			part.p.Add(s)
+			p.Add(s)
 		}
+		add(accuracy, train, func(m *engine.EpochMetrics) float64 { return m.TrainAccuracy })
+		add(accuracy, test, func(m *engine.EpochMetrics) float64 { return m.TestAccuracy })
+		add(loss, train, func(m *engine.EpochMetrics) float64 { return m.TrainLoss })
+		add(loss, test, func(m *engine.EpochMetrics) float64 { return m.TestLoss })
 		if len(runs) > 1 {
 			f.legend = append(f.legend, entry{name: run.Name, mark: test})
 		} else {
 			f.legend = []entry{{name: "test", mark: test}, {name: "training", mark: train}}
+		}
+		// Beside other runs it would hide more than it tells.
+		if held(run.Epochs) > 0 && len(runs) == 1 {
+			add(accuracy, validation, func(m *engine.EpochMetrics) float64 { return ofValidation(m, m.ValidationAccuracy) })
+			add(loss, validation, func(m *engine.EpochMetrics) float64 { return ofValidation(m, m.ValidationLoss) })
+			f.legend = append(f.legend, entry{name: "validation", mark: validation})
 		}
 	}
 	if len(f.legend) == 0 {
@@ -122,6 +123,14 @@ func training(runs []Run) *figure {
 	loss.Y.Tick.Marker = ticks{most: 5}
 	accuracy.X.Tick.Marker, loss.X.Tick.Marker = ticks{whole: true}, ticks{whole: true}
 	return f
+}
+
+// ofValidation is a validation's x, missing where an epoch has none.
+func ofValidation(m *engine.EpochMetrics, x float64) float64 {
+	if m.ValidationExamples == 0 {
+		return math.NaN()
+	}
+	return x
 }
 
 // rateDrops are the steps of learning rates that are otherwise constant, each

@@ -38,6 +38,7 @@ var colors = []color.Color{
 
 const (
 	vermillion = 1 // indices of colors
+	green      = 2
 	orange     = 4
 )
 

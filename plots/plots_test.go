@@ -160,6 +160,25 @@ func TestMissing(t *testing.T) {
 	}
 }
 
+// TestValidation: of a single run, a validation split has curves of its own,
+// with gaps where it was not measured.
+func TestValidation(t *testing.T) {
+	none, all := epochs(9), epochs(9)
+	for i := range all {
+		all[i].ValidationLoss, all[i].ValidationAccuracy, all[i].ValidationExamples = all[i].TestLoss*1.1, all[i].TestAccuracy*0.9, 500
+	}
+	some := slices.Clone(all)
+	some[3].ValidationExamples = 0
+	pixels := func(runs ...Run) int { return count(drawn(t, runs)["training.png"], colors[green]) }
+	whole, gap := pixels(Run{Epochs: all}), pixels(Run{Epochs: some})
+	if n := pixels(Run{Epochs: none}); n != 0 || gap >= whole || gap == 0 {
+		t.Errorf("%d pixels of validation without one, %d with a gap, %d with one", n, gap, whole)
+	}
+	if a, b := pixels(Run{Name: "a", Epochs: all}, Run{Name: "b", Epochs: all}), pixels(Run{Name: "a", Epochs: none}, Run{Name: "b", Epochs: none}); a != b {
+		t.Errorf("beside another run %d pixels, %d without a validation split", a, b)
+	}
+}
+
 // rows are the first and last row of a colour in a column of a picture.
 func rows(t *testing.T, p image.Image, x int, c color.Color) (first, last int) {
 	t.Helper()

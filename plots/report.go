@@ -143,6 +143,13 @@ func over(runs []Run, of func(*analysis.Report) *analysis.Scope) string {
 // overEpochs is what training curves were taken over.
 func overEpochs(epochs []engine.EpochMetrics) string {
 	last := epochs[len(epochs)-1]
-	return fmt.Sprintf("training: %d pictures an epoch, as trained on, training mode; test: %d pictures, inference mode (%s statistics)",
-		last.TrainExamples, last.TestExamples, last.TestStatistics)
+	test := fmt.Sprintf("test: %d pictures", last.TestExamples)
+	if n := held(epochs); n > 0 {
+		test += fmt.Sprintf("; validation: %d", n)
+	}
+	return fmt.Sprintf("training: %d pictures an epoch, as trained on, training mode; %s, inference mode (%s statistics)",
+		last.TrainExamples, test, last.TestStatistics)
 }
+
+// held is the number of pictures held out for validation.
+func held(epochs []engine.EpochMetrics) int { return epochs[len(epochs)-1].ValidationExamples }
