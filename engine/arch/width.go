@@ -18,7 +18,7 @@ func (n *Network) widen(width float64) error {
 		widest = max(widest, n.Units[i].OutShape.C)
 	}
 	if !(width > 0) || math.Round(width*float64(widest)) > maxChannels {
-		return &Error{Name: n.Name, Option: "width", Reason: fmt.Sprintf("%v; numbers above 0 and up to %.4g are possible", width, maxChannels/float64(widest))}
+		return &Error{Name: n.Name, Option: "width", Reason: fmt.Sprintf("width %v; numbers above 0 and up to %.4g are possible", width, maxChannels/float64(widest))}
 	}
 	for i := range n.Units {
 		u := &n.Units[i]

@@ -153,14 +153,14 @@ func TestWidthRefused(t *testing.T) {
 		width float64
 		says  string
 	}{
-		{"resnet-20", math.NaN(), "NaN; numbers above 0 and up to 64 are possible"},
-		{"resnet-20", -0.5, "-0.5; numbers above 0 and up to 64 are possible"},
-		{"resnet-20", math.Inf(1), "+Inf; numbers above 0 and up to 64 are possible"},
-		{"resnet-20", math.Inf(-1), "-Inf; numbers above 0 and up to 64 are possible"},
-		{"resnet-20", math.MaxFloat64, "1.7976931348623157e+308; numbers above 0 and up to 64 are possible"},
-		{"resnet50", 2.001, "2.001; numbers above 0 and up to 2 are possible"},
-		{"wrn-14-3", 22, "22; numbers above 0 and up to 21.33 are possible"},
-		{"vgg-16", 9, "9; numbers above 0 and up to 8 are possible"},
+		{"resnet-20", math.NaN(), "width NaN; numbers above 0 and up to 64 are possible"},
+		{"resnet-20", -0.5, "width -0.5; numbers above 0 and up to 64 are possible"},
+		{"resnet-20", math.Inf(1), "width +Inf; numbers above 0 and up to 64 are possible"},
+		{"resnet-20", math.Inf(-1), "width -Inf; numbers above 0 and up to 64 are possible"},
+		{"resnet-20", math.MaxFloat64, "width 1.7976931348623157e+308; numbers above 0 and up to 64 are possible"},
+		{"resnet50", 2.001, "width 2.001; numbers above 0 and up to 2 are possible"},
+		{"wrn-14-3", 22, "width 22; numbers above 0 and up to 21.33 are possible"},
+		{"vgg-16", 9, "width 9; numbers above 0 and up to 8 are possible"},
 	} {
 		o := cifar
 		o.Width = c.width
