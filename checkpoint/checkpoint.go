@@ -41,11 +41,12 @@ type Header struct {
 	Trainable string `json:"trainable"` // trainable set: which tensors are stored
 
 	// Variants of the network; each is missing where it is as its name says.
-	Stem    string `json:"stem,omitempty"`
-	BN      string `json:"bn,omitempty"`
-	BNEvery int    `json:"bn_every,omitempty"`
-	NoScale string `json:"no_scale,omitempty"`
-	NoShift string `json:"no_shift,omitempty"`
+	Stem    string  `json:"stem,omitempty"`
+	Width   float64 `json:"width,omitempty"`
+	BN      string  `json:"bn,omitempty"`
+	BNEvery int     `json:"bn_every,omitempty"`
+	NoScale string  `json:"no_scale,omitempty"`
+	NoShift string  `json:"no_shift,omitempty"`
 
 	Initialisers  Initialisers  `json:"initialisers"`
 	Data          DataSet       `json:"data"`

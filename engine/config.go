@@ -44,11 +44,12 @@ type Config struct {
 	TrackGradients bool `json:"track_gradients,omitempty"` // EpochMetrics.Gradients are measured; left out of ckpt.bnz, whose model is the same
 
 	// Variants of the network, as arch.Options has them.
-	Stem    string `json:"stem,omitempty"`     // of an ImageNet ResNet: "imagenet" where missing, or "cifar"
-	BN      string `json:"bn,omitempty"`       // "none" for a network without BatchNorm
-	BNEvery int    `json:"bn_every,omitempty"` // BatchNorm after the first of so many convolutions alone
-	NoScale string `json:"no_scale,omitempty"` // BatchNorms whose γ is fixed at 1: names or patterns, by commas
-	NoShift string `json:"no_shift,omitempty"` // those whose β is fixed at 0
+	Stem    string  `json:"stem,omitempty"`     // of an ImageNet ResNet: "imagenet" where missing, or "cifar"
+	Width   float64 `json:"width,omitempty"`    // times as many channels of each convolution as its name says
+	BN      string  `json:"bn,omitempty"`       // "none" for a network without BatchNorm
+	BNEvery int     `json:"bn_every,omitempty"` // BatchNorm after the first of so many convolutions alone
+	NoScale string  `json:"no_scale,omitempty"` // BatchNorms whose γ is fixed at 1: names or patterns, by commas
+	NoShift string  `json:"no_shift,omitempty"` // those whose β is fixed at 0
 
 	Init      string `json:"init,omitempty"` // initial values, as nn.Initialisers names them
 	GammaInit string `json:"gamma_init,omitempty"`
@@ -103,7 +104,7 @@ type Config struct {
 // minutes on two cores.
 func DefaultConfig() Config {
 	return Config{
-		Arch: "resnet-14", Shortcut: string(arch.OptionB), Data: "sample", Trainable: string(arch.BN),
+		Arch: "resnet-14", Shortcut: string(arch.OptionB), Width: 1, Data: "sample", Trainable: string(arch.BN),
 		Epochs: 15, Batch: 128, LR: 0.1, LRDrops: []int{10, 13}, Momentum: 0.9, WeightDecay: 1e-4,
 		Seed: 1, Augment: true,
 		Init: nn.DefaultInitialisers.Weights, GammaInit: nn.DefaultInitialisers.Gamma, BetaInit: nn.DefaultInitialisers.Beta,
@@ -181,8 +182,11 @@ func (c *Config) initialisers() nn.Initialisers {
 // Network builds the network for pictures of that shape; the error is a
 // *ConfigError.
 func (c *Config) Network(input arch.Shape, classes int) (*arch.Network, error) {
+	if c.Width == 0 { // which arch.Options takes for 1
+		return nil, fail("width", "0; use a number above 0, e.g. 0.5")
+	}
 	net, err := arch.Build(c.Arch, arch.Options{Input: input, Classes: classes, Shortcut: arch.Shortcut(c.Shortcut),
-		Stem: arch.Stem(c.Stem), BN: c.BN, BNEvery: c.BNEvery, NoScale: c.NoScale, NoShift: c.NoShift})
+		Stem: arch.Stem(c.Stem), Width: c.Width, BN: c.BN, BNEvery: c.BNEvery, NoScale: c.NoScale, NoShift: c.NoShift})
 	var e *arch.Error
 	if !errors.As(err, &e) {
 		return net, err

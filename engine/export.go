@@ -90,6 +90,9 @@ func (m *Model) ExportMetadata() map[string]string {
 			metadata[name] = value
 		}
 	}
+	if h.Width != 0 {
+		metadata["width"] = strconv.FormatFloat(h.Width, 'g', -1, 64)
+	}
 	if h.BNEvery != 0 {
 		metadata["bn_every"] = strconv.Itoa(h.BNEvery)
 	}

@@ -128,7 +128,7 @@ func headerNetwork(h *checkpoint.Header) (*arch.Network, arch.TrainableSet, erro
 	}
 	net, err := arch.Build(h.Arch, arch.Options{
 		Input: arch.Shape{C: h.Input[0], H: h.Input[1], W: h.Input[2]}, Classes: h.Classes, Shortcut: arch.Shortcut(h.Shortcut),
-		Stem: arch.Stem(h.Stem), BN: h.BN, BNEvery: h.BNEvery, NoScale: h.NoScale, NoShift: h.NoShift,
+		Stem: arch.Stem(h.Stem), Width: h.Width, BN: h.BN, BNEvery: h.BNEvery, NoScale: h.NoScale, NoShift: h.NoShift,
 	})
 	return net, set, err
 }

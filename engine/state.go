@@ -36,10 +36,14 @@ func newHeader(cfg *Config, net *arch.Network, data *dataset.Data, epochs int) (
 	if err != nil {
 		return checkpoint.Header{}, err
 	}
+	width := cfg.Width
+	if width == 1 {
+		width = 0 // left out
+	}
 	parameters, err := json.Marshal(training{epochs})
 	return checkpoint.Header{
 		Arch: cfg.Arch, Shortcut: cfg.Shortcut, Input: [3]int{net.Input.C, net.Input.H, net.Input.W}, Classes: net.Classes,
-		Stem: cfg.Stem, BN: cfg.BN, BNEvery: cfg.BNEvery, NoScale: cfg.NoScale, NoShift: cfg.NoShift,
+		Stem: cfg.Stem, Width: width, BN: cfg.BN, BNEvery: cfg.BNEvery, NoScale: cfg.NoScale, NoShift: cfg.NoShift,
 		Seed: cfg.Seed, Trainable: cfg.Trainable, Initialisers: headerInitialisers(cfg.initialisers()),
 		Data:          newDataSet(cfg, data),
 		Normalisation: checkpoint.Normalisation{Mean: data.Mean, Std: data.Std, Eps: cfg.BNEps},

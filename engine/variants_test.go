@@ -34,6 +34,8 @@ var variants = []func(*Config){
 	},
 	func(c *Config) { c.Arch, c.Trainable, c.ClipNorm = "resnet-11-bottleneck", "bn+random-2", 1 },
 	func(c *Config) { c.Arch, c.Stem = "resnet18", "cifar" },
+	func(c *Config) { c.Shortcut, c.Width, c.Trainable = "A", 0.3, "all" },
+	func(c *Config) { c.Arch, c.Width, c.Trainable = "resnet50", 0.125, "bn+shortcut" },
 }
 
 // TestLoadVariants: variants load as they were trained, to the last logit.

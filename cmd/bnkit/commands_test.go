@@ -319,6 +319,10 @@ func TestExitCodes(t *testing.T) {
 		{"train --arch resnet-18 --data missing", 2, "resnet18, without a hyphen"},
 		{"train --no-scale x --data missing", 2, "no BatchNorm is named"},
 		{"train --arch vgg-16 --batch 32 --data " + data, 2, "too small"},
+		{"train --width 0 --data missing", 2, "width: 0; use a number above 0"},
+		{"train --width nan --data missing", 2, "width: resnet-14: width NaN; numbers above 0 and up to 64"},
+		{"train --arch resnet50 --width 4 --data missing", 2, "up to 2 are"},
+		{"train --width half", 2, "half"},
 		{"train --lr -1", 2, "lr"},
 		{"train --optimizer rmsprop", 2, "sgd, adam, adamw"},
 		{"train --optimizer adamw --momentum 0.5", 2, "--momentum does nothing"},
@@ -343,6 +347,8 @@ func TestExitCodes(t *testing.T) {
 		{"inspect --arch resnet-20 broken.bnz", 2, "not both"},
 		{"inspect --shortcut A", 2, "--arch"},
 		{"inspect --bn none", 2, "--arch"},
+		{"inspect --width 2", 2, "--width belongs to --arch"},
+		{"inspect --arch resnet-20 --width -2", 2, "numbers above 0"},
 		{"train --arch vgg-16 --bn none --trainable gamma", 2, "trains nothing"},
 		{"train --trainable random-0", 2, "random-2"},
 		{"train --init xavier", 2, "he-normal"},
@@ -386,6 +392,48 @@ func TestInitialisers(t *testing.T) {
 	}
 }
 
+// TestWidth takes a network of another width through the commands.
+func TestWidth(t *testing.T) {
+	data := writeIDX(t)
+	inDirectory(t)
+	for _, name := range []string{"narrow", "usual"} {
+		args := append([]string{"train", "--data", data, "--out", name}, small...)
+		if name == "narrow" {
+			args = append(args, "--arch", "resnet18", "--stem", "cifar", "--width", "0.0625")
+		}
+		ok(t, args...)
+	}
+	ok(t, "train", "--data", data, "--out", "narrow", "--resume", "--epochs", "3")
+	if code, _, err := bnkit(t, "train", "--data", data, "--out", "narrow", "--resume", "--width", "1"); code != 2 || !strings.Contains(err, "started with width 0.0625, not 1") {
+		t.Errorf("resume with another width: %d %s", code, err)
+	}
+	for _, args := range [][]string{
+		{"analyze", "narrow/ckpt.bnz", "--data-dir", data, "--batches", "2"},
+		{"prune", "narrow/ckpt.bnz", "--data-dir", data, "--threshold", "0.2", "--out", "pruned.bnz"},
+		{"eval", "pruned.bnz", "--data-dir", data},
+		{"export", "pruned.bnz", "--data-dir", data, "--out", "m.safetensors"},
+		{"plot", "narrow"},
+		{"plot", "pruned.bnz", "--filters", "conv1", "--feature-maps", "layer1.0.bn1", "--image", "1", "--data-dir", data},
+	} {
+		ok(t, args...)
+	}
+	if out := ok(t, "inspect", "pruned.bnz"); !strings.Contains(out, "width          0.0625 times the channels\n") {
+		t.Errorf("inspect prints:\n%s", out)
+	}
+	if out := ok(t, "inspect", "usual/ckpt.bnz"); strings.Contains(out, "width") {
+		t.Errorf("inspect prints:\n%s", out)
+	}
+	var r comparison
+	decode(t, ok(t, "compare", "narrow", "usual", "--json"), &r)
+	// 20 convolutions, shortcuts among them, of 4, 8, 16 and 32 channels.
+	if got := r.Runs[0].Model; got.Width != 4 || got.Trained != 2*(5*4+5*8+5*16+5*32) {
+		t.Errorf("compare: %+v", got)
+	}
+	if out := ok(t, "compare", "narrow", "usual"); !strings.Contains(out, " width ") || !strings.Contains(out, " 0.0625 ") {
+		t.Errorf("compare prints:\n%s", out)
+	}
+}
+
 // TestInspectNetwork compares with the counts that Frankle et al. print for
 // ResNet-110, with the shortcuts of either kind.
 func TestInspectNetwork(t *testing.T) {
@@ -413,6 +461,13 @@ func TestInspectNetwork(t *testing.T) {
 	decode(t, ok(t, "inspect", "--arch", "resnet-110", "--no-scale", "*", "--json"), &fixed)
 	if fixed.NoScale != "*" || fixed.Sets[0].Name != "bn" || fixed.Sets[0].Parameters != 8_288/2 {
 		t.Errorf("without γ: %+v", fixed)
+	}
+	// As many as they count for WRN-14-4 and ResNet-14.
+	var wide, alone networkSets
+	decode(t, ok(t, "inspect", "--arch", "resnet-14", "--width", "4", "--json"), &wide)
+	decode(t, ok(t, "inspect", "--arch", "resnet-14", "--width", "1", "--json"), &alone)
+	if wide.Width != 4 || wide.Parameters != 2_777_674 || alone.Width != 0 || alone.Parameters != 175_258 {
+		t.Errorf("4 times as wide: %+v; as wide: %+v", wide, alone)
 	}
 	if out := ok(t, "inspect", "--arch", "resnet-110"); !strings.Contains(out, "1730714 parameters") || !strings.Contains(out, "  10848 ") {
 		t.Errorf("inspect --arch prints:\n%s", out)

@@ -35,12 +35,13 @@ trains, parameters).`,
 		Example: `  bnkit inspect
   bnkit inspect runs/first/ckpt.bnz --json
   bnkit inspect --arch resnet-110 --shortcut A
-  bnkit inspect --arch resnet-20 --no-scale '*'`,
+  bnkit inspect --arch resnet-20 --no-scale '*'
+  bnkit inspect --arch resnet50 --width 0.25`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			flags := c.Flags()
 			if !flags.Changed("arch") {
-				for _, variant := range []string{"shortcut", "stem", "bn", "bn-every", "no-scale", "no-shift"} {
+				for _, variant := range []string{"shortcut", "stem", "width", "bn", "bn-every", "no-scale", "no-shift"} {
 					if flags.Changed(variant) {
 						return &usageError{c.CommandPath(), fmt.Errorf("--%s belongs to --arch", variant)}
 					}
@@ -62,6 +63,7 @@ type networkSets struct {
 	Arch       string   `json:"arch"`
 	Shortcut   string   `json:"shortcut"`
 	Stem       string   `json:"stem,omitempty"`
+	Width      float64  `json:"width,omitempty"`
 	BN         string   `json:"bn,omitempty"`
 	BNEvery    int      `json:"bn_every,omitempty"`
 	NoScale    string   `json:"no_scale,omitempty"`
@@ -86,6 +88,9 @@ func inspectNetwork(g *globalOptions, cfg *engine.Config) error {
 	r := networkSets{
 		Arch: cfg.Arch, Shortcut: cfg.Shortcut, Stem: cfg.Stem, BN: cfg.BN, BNEvery: cfg.BNEvery, NoScale: cfg.NoScale, NoShift: cfg.NoShift,
 		Input: [3]int{net.Input.C, net.Input.H, net.Input.W}, Classes: net.Classes, Parameters: arch.All.Parameters(net),
+	}
+	if cfg.Width != 1 {
+		r.Width = cfg.Width
 	}
 	for _, s := range append(slices.Clone(arch.TrainableSets), "random-2", "bn+random-2") {
 		r.Sets = append(r.Sets, setRow{string(s), s.Meaning(), s.Parameters(net)})
@@ -123,6 +128,9 @@ func printInfo(w io.Writer, info *checkpoint.Info) {
 		if v.value != "" {
 			row(v.name, "%s", v.value)
 		}
+	}
+	if h.Width != 0 {
+		row("width", "%v times the channels", h.Width)
 	}
 	if h.BNEvery != 0 {
 		row("bn every", "%d convolutions", h.BNEvery)

@@ -17,6 +17,7 @@ func addNetworkFlags(f *pflag.FlagSet, d *engine.Config) {
 	f.StringVar(&d.Arch, "arch", d.Arch, "network")
 	f.StringVar(&d.Shortcut, "shortcut", d.Shortcut, "shortcut where the shape changes: B (1×1 convolution) or A (subsample and pad)")
 	f.StringVar(&d.Stem, "stem", d.Stem, "of an ImageNet ResNet: imagenet (7×7 convolution and max pool, the default) or cifar (3×3)")
+	f.Float64Var(&d.Width, "width", d.Width, "multiplies the channels of every convolution, rounded, at least 1, e.g. 0.125")
 	f.StringVar(&d.BN, "bn", d.BN, "none: a network without BatchNorm; its convolutions have biases")
 	f.IntVar(&d.BNEvery, "bn-every", d.BNEvery, "BatchNorm after the first convolution, and of those after it the first of every so many")
 	f.StringVar(&d.NoScale, "no-scale", d.NoScale, "BatchNorms whose γ is fixed at 1: names or patterns, by commas, e.g. 'blocks.*.bn2' or '*'")

@@ -45,7 +45,7 @@ and resnet-N-bottleneck has N = 9D+2 layers in bottlenecks, 16 to 256 channels
 wide (resnet-20-bottleneck); without one, resnet18, resnet34, resnet50,
 resnet101, resnet152 and resnet200 are the ImageNet ResNets. vgg-11, vgg-13,
 vgg-16 and vgg-19 end in one linear layer; vgg-38 is residual; convnet is a
-small network for MNIST.
+small network for MNIST. --width multiplies the channels of any of them.
 
 Trainable sets: bn (γ and β), all, output (the output layer), bn+output,
 bn+shortcut (with the shortcuts' convolutions), gamma, beta, none, random-K (K
@@ -120,6 +120,7 @@ checkpoint, parameters (trained numbers) and config.`,
   bnkit train --data ~/pictures --image-size 32 --validation 500
   bnkit train --trainable random-2 --init orthogonal --gamma-init one
   bnkit train --arch vgg-16 --bn none --trainable all --data cifar10 --lr 0.01
+  bnkit train --arch resnet50 --stem cifar --width 0.125 --data cifar10
   bnkit train --arch vgg-38 --data cifar10 --trainable all --track-gradients
   bnkit train --resume --out runs/first`,
 		Args: cobra.NoArgs,

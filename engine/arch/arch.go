@@ -112,6 +112,11 @@ type Options struct {
 	Shortcut Shortcut // OptionB when empty; OptionA for CIFAR ResNets alone
 	Stem     Stem     // of an ImageNet ResNet; ImageNetStem when empty
 
+	// Width multiplies the output channels of every convolution, rounded to a
+	// whole number (halves up) and at least 1; 0 is as 1. No unit may come to
+	// more than 4096 channels.
+	Width float64
+
 	// BN is NoBN for no BatchNorm at all, and else empty. With BNEvery K above
 	// 1, the network's first convolution keeps its BatchNorm, of those after it
 	// the first of every K, and shortcuts keep theirs. Where one goes, the
@@ -151,6 +156,11 @@ func Build(name string, o Options) (*Network, error) {
 	n := &Network{Name: name, Input: o.Input, Classes: o.Classes, Shortcut: o.Shortcut}
 	if err := n.build(o); err != nil {
 		return nil, err
+	}
+	if o.Width != 0 {
+		if err := n.widen(o.Width); err != nil {
+			return nil, err
+		}
 	}
 	if err := n.vary(o); err != nil {
 		return nil, err

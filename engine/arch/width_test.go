@@ -1,0 +1,173 @@
+package arch
+
+import (
+	"errors"
+	"math"
+	"reflect"
+	"slices"
+	"testing"
+)
+
+// resNet50Parameters is the sum over ResNet-50's layers where its first
+// convolution is c channels wide.
+func resNet50Parameters(c, classes int) int {
+	total, in := 3*49*c+2*c, c
+	for stage, blocks := range []int{3, 4, 6, 3} {
+		narrow, wide := c<<stage, 4*c<<stage
+		total += in*wide + 2*wide
+		for range blocks {
+			total += in*narrow + 9*narrow*narrow + narrow*wide + 2*(narrow+narrow+wide)
+			in = wide
+		}
+	}
+	return total + in*classes + classes
+}
+
+// TestWidthOfResNet50 compares with the sum over layers, which at full width is
+// torchvision's count.
+func TestWidthOfResNet50(t *testing.T) {
+	if got := resNet50Parameters(64, 1000); got != 25_557_032 {
+		t.Fatalf("the sum over layers is %d, torchvision counts 25557032", got)
+	}
+	for _, eighths := range []int{1, 2, 4, 8, 12, 16} {
+		n, err := Build("resnet50", Options{Input: Shape{3, 224, 224}, Classes: 1000, Width: float64(eighths) / 8})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, want := All.Parameters(n), resNet50Parameters(8*eighths, 1000); got != want {
+			t.Errorf("width %d/8: %d parameters, want %d", eighths, got, want)
+		}
+	}
+}
+
+// TestWideResNets: K times as wide is what wrn-N-K is, whose counts are
+// published.
+func TestWideResNets(t *testing.T) {
+	for _, c := range []struct {
+		name, wide string
+		width      float64
+		shortcut   Shortcut
+	}{
+		{"resnet-20", "wrn-20-2", 2, OptionB}, {"resnet-20", "wrn-20-2", 2, OptionA}, {"wrn-14-2", "wrn-14-8", 4, OptionB},
+		{"wrn-14-4", "resnet-14", 0.25, OptionB}, {"resnet-8", "resnet-8", 1, OptionB}, {"resnet-8", "wrn-8-64", 64, OptionB},
+	} {
+		o := cifar
+		o.Shortcut = c.shortcut
+		want, err := Build(c.wide, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.Width = c.width
+		got, err := Build(c.name, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !reflect.DeepEqual(got.Units, want.Units) {
+			t.Errorf("%s of width %v is not %s", c.name, c.width, c.wide)
+		}
+	}
+}
+
+// TestWidthOfEveryNetwork: a width changes nothing but channels, which are
+// consistent along every edge; even where all are 1.
+func TestWidthOfEveryNetwork(t *testing.T) {
+	names := []string{"resnet-20", "wrn-14-4", "resnet-20-bottleneck"}
+	for _, name := range Names() {
+		if findImageNetResNet(name) != nil || findPlain(name) != nil || name == "vgg-38" {
+			names = append(names, name)
+		}
+	}
+	if len(names) != len(Names()) {
+		t.Fatalf("networks %v do not stand for all of %v", names, Names())
+	}
+	for _, name := range names {
+		o := cifar
+		full, err := Build(name, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, width := range []float64{5e-324, 0.001, 0.02, 0.15625, 0.3, 1 / 3.0, 1, 1.1} {
+			o.Width = width
+			n, err := Build(name, o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, u := range n.Units {
+				was := full.Units[i]
+				from := n.Input
+				if u.In != Picture {
+					from = n.Units[u.In].OutShape
+				}
+				// The whole number nearest to the product.
+				exact := width * float64(was.OutShape.C)
+				if c := float64(u.OutShape.C); u.InShape != from || c < 1 || c > 1 && math.Abs(c-exact) > 0.5 || c == 1 && exact >= 1.5 {
+					t.Errorf("%s of width %v: %s is %v to %v, of %v to %v", name, width, u.Name, u.InShape, u.OutShape, was.InShape, was.OutShape)
+				}
+				if u.Add != None && n.Units[u.Add].OutShape != u.OutShape {
+					t.Errorf("%s of width %v: %s adds %v to %v", name, width, u.Name, n.Units[u.Add].OutShape, u.OutShape)
+				}
+				u.InShape.C, u.OutShape.C = was.InShape.C, was.OutShape.C
+				if u != was {
+					t.Errorf("%s of width %v: %+v, want %+v", name, width, u, was)
+				}
+			}
+		}
+	}
+}
+
+// TestWidthRounds: to the nearest, halves up, at least 1, with shortcuts of
+// option A too.
+func TestWidthRounds(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		width float64
+		want  []int
+	}{
+		{"convnet", 0.09, []int{1, 3, 6}}, {"convnet", 0.15625, []int{3, 5, 10}}, {"convnet", 0.01, []int{1, 1, 1}},
+		{"resnet-8", 0.3, []int{5, 5, 5, 10, 10, 19, 19}},
+	} {
+		o := cifar
+		o.Width = c.width
+		if c.name == "resnet-8" {
+			o.Shortcut = OptionA
+		}
+		n, err := Build(c.name, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []int
+		for _, u := range n.Units {
+			if u.Op == Convolution {
+				got = append(got, u.OutShape.C)
+			}
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s of width %v: channels %v, want %v", c.name, c.width, got, c.want)
+		}
+	}
+}
+
+func TestWidthRefused(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		width float64
+		says  string
+	}{
+		{"resnet-20", math.NaN(), "width NaN; numbers above 0 and up to 64 are possible"},
+		{"resnet-20", -0.5, "width -0.5; numbers above 0 and up to 64 are possible"},
+		{"resnet-20", math.Inf(1), "width +Inf; numbers above 0 and up to 64 are possible"},
+		{"resnet-20", math.Inf(-1), "width -Inf; numbers above 0 and up to 64 are possible"},
+		{"resnet-20", math.MaxFloat64, "width 1.7976931348623157e+308; numbers above 0 and up to 64 are possible"},
+		{"resnet50", 2.001, "width 2.001; numbers above 0 and up to 2 are possible"},
+		{"wrn-14-3", 22, "width 22; numbers above 0 and up to 21.33 are possible"},
+		{"vgg-16", 9, "width 9; numbers above 0 and up to 8 are possible"},
+	} {
+		o := cifar
+		o.Width = c.width
+		_, err := Build(c.name, o)
+		var e *Error
+		if !errors.As(err, &e) || e.Option != "width" || e.Reason != c.says {
+			t.Errorf("%s of width %v: %v, want an *Error of width saying %q", c.name, c.width, err, c.says)
+		}
+	}
+}

@@ -1,0 +1,60 @@
+package engine
+
+import (
+	"errors"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"bnkit/checkpoint"
+)
+
+// TestWidth: a file says how wide its network is, and is refused where its
+// tensors are of another width. A width of 1 is not said: files are as they
+// were before there were widths.
+func TestWidth(t *testing.T) {
+	for width, text := range map[float64]string{0.3: "0.3", 1: ""} {
+		cfg := tinyConfig()
+		cfg.Width, cfg.Epochs, cfg.LRDrops = width, 1, nil
+		_, dir := trained(t, cfg)
+		for _, name := range []string{CheckpointFile, ResumeFile} {
+			path := filepath.Join(dir, name)
+			m, err := LoadModel(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := map[float64]int{0.3: 5, 1: 16}[width]
+			if got := m.Network.Units[0].OutShape.C; got != want {
+				t.Errorf("%s of width %v: %d channels, want %d", name, width, got, want)
+			}
+			if got := m.ExportMetadata()["width"]; got != text {
+				t.Errorf("%s of width %v is exported as of width %q", name, width, got)
+			}
+			if (m.Header.Width != 0) != (text != "") || strings.Contains(string(m.Header.Config), `"width"`) != (text != "") {
+				t.Errorf("%s of width %v says %v, and of its settings %s", name, width, m.Header.Width, m.Header.Config)
+			}
+		}
+		if got := strings.Contains(string(readFile(t, dir, ConfigFile)), `"width": `+text); got != (text != "") {
+			t.Errorf("width %v stands in config.json: %v", width, got)
+		}
+
+		file, err := checkpoint.ReadFile(filepath.Join(dir, CheckpointFile))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for other, says := range map[float64]string{0.5: "shape", -1: "width -1", 1e300: "width 1e+300", 65: "width 65"} {
+			if file.Header.Width = other; other == width {
+				continue
+			}
+			path := filepath.Join(t.TempDir(), "other.bnz")
+			if err := checkpoint.WriteFile(path, file); err != nil {
+				t.Fatal(err)
+			}
+			_, err := LoadModel(path)
+			var e *ModelError
+			if !errors.As(err, &e) || !strings.Contains(e.Reason, says) {
+				t.Errorf("tensors of width %v in a network of %v: %v, want a *ModelError saying %q", width, other, err, says)
+			}
+		}
+	}
+}
