@@ -43,9 +43,11 @@ Networks: with a hyphen, resnet-N is the CIFAR ResNet of N = 6D+2 layers
 (resnet-14, resnet-20, resnet-110, ...), wrn-N-K is K times as wide (wrn-14-4),
 and resnet-N-bottleneck has N = 9D+2 layers in bottlenecks, 16 to 256 channels
 wide (resnet-20-bottleneck); without one, resnet18, resnet34, resnet50,
-resnet101, resnet152 and resnet200 are the ImageNet ResNets. vgg-11, vgg-13,
-vgg-16 and vgg-19 end in one linear layer; vgg-38 is residual; convnet is a
-small network for MNIST. --width multiplies the channels of any of them.
+resnet101, resnet152 and resnet200 are the ImageNet ResNets, and resnetA-B-C-D
+and resnetA-B-C-D-bottleneck those of as many blocks in each stage
+(resnet2-2-2-2-bottleneck). vgg-11, vgg-13, vgg-16 and vgg-19 end in one linear
+layer; vgg-38 is residual; convnet is a small network for MNIST. --width
+multiplies the channels of any of them.
 
 Trainable sets: bn (γ and β), all, output (the output layer), bn+output,
 bn+shortcut (with the shortcuts' convolutions), gamma, beta, none, random-K (K

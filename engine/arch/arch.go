@@ -173,8 +173,11 @@ func Build(name string, o Options) (*Network, error) {
 
 // build appends the units of the network that n's name stands for.
 func (n *Network) build(o Options) error {
-	imageNet, plan, optionA := findImageNetResNet(n.Name), findPlain(n.Name), false
+	imageNet, err := findImageNetResNet(n.Name)
+	plan, optionA := findPlain(n.Name), false
 	switch {
+	case err != nil:
+		return err
 	case imageNet != nil:
 		imageNet.build(n, o.Stem)
 	case plan != nil:

@@ -2,7 +2,9 @@ package arch
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -34,17 +36,38 @@ var imageNetResNets = []imageNetResNet{
 	{"resnet200", [4]int{3, 24, 36, 3}, true},
 }
 
-func findImageNetResNet(name string) *imageNetResNet {
+// maxStageBlocks keeps a mistyped or hostile name from asking for a network that
+// no machine could hold.
+const maxStageBlocks = 250
+
+// stages are the names of ImageNet ResNets of any numbers of blocks.
+var stages = regexp.MustCompile(`^resnet(\d+)-(\d+)-(\d+)-(\d+)(-bottleneck)?$`)
+
+// findImageNetResNet returns the network of that name, or of the blocks that it
+// names, nil where it is no ImageNet ResNet's.
+func findImageNetResNet(name string) (*imageNetResNet, error) {
 	i := slices.IndexFunc(imageNetResNets, func(r imageNetResNet) bool { return r.name == name })
-	if i < 0 {
-		return nil
+	if i >= 0 {
+		return &imageNetResNets[i], nil
 	}
-	return &imageNetResNets[i]
+	parts := stages.FindStringSubmatch(name)
+	if parts == nil {
+		return nil, nil
+	}
+	r := &imageNetResNet{name: name, bottleneck: parts[5] != ""}
+	for stage := range r.blocks {
+		n, err := strconv.Atoi(parts[1+stage])
+		if err != nil || n < 1 || n > maxStageBlocks {
+			return nil, &Error{Name: name, Reason: fmt.Sprintf("%s blocks in a stage; 1 to %d are possible", parts[1+stage], maxStageBlocks)}
+		}
+		r.blocks[stage] = n
+	}
+	return r, nil
 }
 
 // imageNetHint tells who asked for a CIFAR ResNet of this depth of the ImageNet one.
 func imageNetHint(depth string) string {
-	if r := findImageNetResNet("resnet" + depth); r != nil {
+	if r, _ := findImageNetResNet("resnet" + depth); r != nil {
 		return fmt.Sprintf("; %s, without a hyphen, is the ImageNet network", r.name)
 	}
 	return ""

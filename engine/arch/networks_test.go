@@ -2,6 +2,7 @@ package arch
 
 import (
 	"math"
+	"reflect"
 	"slices"
 	"testing"
 )
@@ -55,6 +56,44 @@ func TestPublishedMACs(t *testing.T) {
 		}
 		if got := math.Round(float64(n.MACs()) / 1e6); got != want {
 			t.Errorf("%s: %v million multiply-accumulates, want %v", name, got, want)
+		}
+	}
+}
+
+// TestStages: an ImageNet ResNet is what its stages' blocks make it.
+func TestStages(t *testing.T) {
+	o := Options{Input: Shape{3, 64, 64}, Classes: 7}
+	for name, same := range map[string]string{"resnet2-2-2-2": "resnet18", "resnet3-4-6-3-bottleneck": "resnet50", "resnet3-24-36-3-bottleneck": "resnet200"} {
+		a, err := Build(name, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := Build(same, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !reflect.DeepEqual(a.Units, b.Units) {
+			t.Errorf("%s is not %s", name, same)
+		}
+	}
+	// 25, 76 and 100 convolutions beside the shortcuts, of which there is one a stage.
+	for name, want := range map[string]int{"resnet2-2-2-2-bottleneck": 25, "resnet2-4-17-2-bottleneck": 76, "resnet2-12-17-2-bottleneck": 100} {
+		n, err := Build(name, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		convs, shortcuts := 0, 0
+		for _, u := range n.Units {
+			switch {
+			case u.Op != Convolution:
+			case u.Shortcut:
+				shortcuts++
+			default:
+				convs++
+			}
+		}
+		if convs != want || shortcuts != 4 {
+			t.Errorf("%s: %d convolutions and %d shortcuts, want %d and 4", name, convs, shortcuts, want)
 		}
 	}
 }

@@ -86,7 +86,7 @@ func Names() []string {
 	for _, r := range imageNetResNets {
 		names = append(names, r.name)
 	}
-	return names
+	return append(names, "resnetA-B-C-D", "resnetA-B-C-D-bottleneck")
 }
 
 func listNames() string { return strings.Join(Names(), ", ") }

@@ -71,9 +71,9 @@ func TestWideResNets(t *testing.T) {
 // TestWidthOfEveryNetwork: a width changes nothing but channels, which are
 // consistent along every edge; even where all are 1.
 func TestWidthOfEveryNetwork(t *testing.T) {
-	names := []string{"resnet-20", "wrn-14-4", "resnet-20-bottleneck"}
+	names := []string{"resnet-20", "wrn-14-4", "resnet-20-bottleneck", "resnet1-3-2-1", "resnet2-1-1-3-bottleneck"}
 	for _, name := range Names() {
-		if findImageNetResNet(name) != nil || findPlain(name) != nil || name == "vgg-38" {
+		if r, _ := findImageNetResNet(name); r != nil || findPlain(name) != nil || name == "vgg-38" {
 			names = append(names, name)
 		}
 	}
