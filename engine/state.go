@@ -55,9 +55,20 @@ func newHeader(cfg *Config, net *arch.Network, data *dataset.Data, epochs int) (
 
 // save writes the files of an epoch that is complete.
 func (r *run) save(m *EpochMetrics) error {
+	if err := r.saveModel(m.Epoch); err != nil {
+		return err
+	}
+	if err := r.dir.appendMetrics(m); err != nil {
+		return err
+	}
+	return r.saveState()
+}
+
+// saveModel writes ckpt.bnz after that many epochs.
+func (r *run) saveModel(epochs int) error {
 	cfg := r.cfg
 	cfg.TrackGradients = false // says nothing of the model
-	header, err := newHeader(&cfg, r.trainer.network, r.data, m.Epoch)
+	header, err := newHeader(&cfg, r.trainer.network, r.data, epochs)
 	if err != nil {
 		return err
 	}
@@ -65,13 +76,7 @@ func (r *run) save(m *EpochMetrics) error {
 	if r.cfg.WithStats {
 		file.Tensors = append(file.Tensors, statisticsTensors(r.trainer.network, r.trainer.running)...)
 	}
-	if err := checkpoint.WriteFile(r.dir.path(CheckpointFile), file); err != nil {
-		return err
-	}
-	if err := r.dir.appendMetrics(m); err != nil {
-		return err
-	}
-	return r.saveState()
+	return checkpoint.WriteFile(r.dir.path(CheckpointFile), file)
 }
 
 // saveState writes resume.bnz.

@@ -13,10 +13,13 @@ import (
 
 // synthetic is a data set of 8×8 colour pictures that a convolution tells
 // apart: noise with a bright row or column, whose place is the class's.
-func synthetic(train, test int) *dataset.Data {
+func synthetic(train, test int) *dataset.Data { return syntheticOf(8, train, test) }
+
+// syntheticOf is the same of larger pictures.
+func syntheticOf(side, train, test int) *dataset.Data {
 	d := &dataset.Data{
 		Name: "sample", Classes: []string{"top", "bottom", "left", "right"}, Digest: "synthetic",
-		Train: syntheticSplit("train", train), Test: syntheticSplit("test", test),
+		Train: syntheticSplit("train", train, side), Test: syntheticSplit("test", test, side),
 	}
 	var sum, squares float64
 	for _, v := range d.Train.Images {
@@ -32,8 +35,8 @@ func synthetic(train, test int) *dataset.Data {
 	return d
 }
 
-func syntheticSplit(name string, n int) *dataset.Split {
-	const c, h, w = 3, 8, 8
+func syntheticSplit(name string, n, side int) *dataset.Split {
+	c, h, w := 3, side, side
 	s := &dataset.Split{Channels: c, Height: h, Width: w, Labels: make([]uint8, n), Images: make([]uint8, n*c*h*w)}
 	noise := make([]float32, len(s.Images))
 	stream := rng.NewStream(7, name)
@@ -43,7 +46,7 @@ func syntheticSplit(name string, n int) *dataset.Split {
 		label := image % 4
 		s.Labels[image] = uint8(label)
 		v := 120 * noise[i]
-		if label == 0 && y == 1 || label == 1 && y == 6 || label == 2 && x == 1 || label == 3 && x == 6 {
+		if label == 0 && y == 1 || label == 1 && y == h-2 || label == 2 && x == 1 || label == 3 && x == w-2 {
 			v += 120
 		}
 		s.Images[i] = uint8(v)
