@@ -147,6 +147,7 @@ var variants = []struct {
 	{"bn every 2", func(o *arch.Options) { o.BNEvery = 2 }},
 	{"no scale", func(o *arch.Options) { o.NoScale = "*" }},
 	{"no shift", func(o *arch.Options) { o.NoShift = "*" }},
+	{"neither", func(o *arch.Options) { o.NoScale, o.NoShift = "*", "*" }},
 	{"some fixed", func(o *arch.Options) { o.NoScale, o.NoShift = "*1", "*0.*,*bn*" }},
 }
 
@@ -199,7 +200,7 @@ func picturesOf(n *archtest.Network) arch.Shape {
 		return arch.Shape{C: 1, H: 14, W: 14}
 	case n.Options.Shortcut == arch.OptionA:
 		return arch.Shape{C: 3, H: 9, W: 12}
-	case strings.HasPrefix(n.Name, "vgg-"):
+	case n.Name == "vgg-38":
 		return arch.Shape{C: 3, H: 16, W: 16}
 	case n.Options.Stem == arch.CIFARStem:
 		return arch.Shape{C: 3, H: 12, W: 16}
