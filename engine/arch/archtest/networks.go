@@ -30,7 +30,10 @@ func (n *Network) String() string {
 }
 
 // smallest stands for a pattern of arch.Names.
-var smallest = map[string]string{"resnet-N": "resnet-8", "wrn-N-K": "wrn-8-2", "resnet-N-bottleneck": "resnet-11-bottleneck"}
+var smallest = map[string]string{
+	"resnet-N": "resnet-8", "wrn-N-K": "wrn-8-2", "resnet-N-bottleneck": "resnet-11-bottleneck",
+	"resnetA-B-C-D": "resnet1-1-2-1", "resnetA-B-C-D-bottleneck": "resnet1-2-1-1-bottleneck",
+}
 
 // manyParameters is how many a network has at most at its full width.
 const manyParameters = 1 << 20
