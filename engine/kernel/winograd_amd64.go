@@ -355,6 +355,11 @@ func (p winogradProduct) steps(wide bool) int {
 	return ceilDiv(p.rows, 6) * p.panels * p.depth
 }
 
+// is16 tells whether the product is one that winogradMultiply16 computes.
+func (p winogradProduct) is16() bool {
+	return p.depth == 16 && p.vDepth == 1 && p.panels == 1 && p.uDepth == 16 && p.uPosition == 16*16 && !p.add
+}
+
 // run computes the product at so many positions; unless fetch is nil, it
 // prefetches from there on, pace elements a step.
 func (p winogradProduct) run(wide bool, m, v, u []float32, positions int, fetch *float32, pace int) {
@@ -404,9 +409,4 @@ func (g *winograd) transformOutput(dst, m, scratch []float32, first, tiles int) 
 		}
 		done += r.tiles
 	}
-}
-
-// is16 tells whether the product is one that winogradMultiply16 computes.
-func (p winogradProduct) is16() bool {
-	return p.depth == 16 && p.vDepth == 1 && p.panels == 1 && p.uDepth == 16 && p.uPosition == 16*16 && !p.add
 }

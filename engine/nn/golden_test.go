@@ -107,9 +107,6 @@ func TestGolden(t *testing.T) {
 	// among others: TestEveryNetwork compares float32 with float64, with the
 	// same masks.
 	t.Run("resnet50, generic float64", func(t *testing.T) {
-		if testing.Short() {
-			t.Skip("4 s in float64, and a minute with the race detector")
-		}
 		net := build("resnet50", arch.Options{Input: arch.Shape{C: 3, H: 64, W: 64}})
 		testGolden(t, net, kernel.Generic[float64](), golden(t, "testdata/resnet50.safetensors"), 1e-6)
 	})

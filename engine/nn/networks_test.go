@@ -173,9 +173,6 @@ func TestEveryNetwork(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if testing.Short() && len(net.Units) > 100 {
-					t.Skip("the deep ones take 20 s, and minutes under the race detector")
-				}
 				compareStep(t, net)
 			})
 		}
