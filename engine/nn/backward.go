@@ -211,7 +211,7 @@ func (t *Training[T]) Backward() {
 			continue
 		}
 		begin := t.begin()
-		t.pool.run((t.n+bu.chunk-1)/bu.chunk, b.chunk)
+		t.runChunks(bu.chunk, b.chunk)
 		if bu.completes {
 			t.finishGradients(u.In)
 		}
@@ -272,8 +272,7 @@ func (t *Training[T]) mask(w *worker[T], i, image int, g, add []T) {
 // stage's ReLU to its input's.
 func (t *Training[T]) runBackwardChunk(worker, item int) {
 	w, u, bu := t.workers[worker], &t.units[t.stage], &t.backward.units[t.stage]
-	first := item * bu.chunk
-	images := min(bu.chunk, t.n-first)
+	first, images := t.divided.chunk(item)
 	size := t.units[u.In].size
 	dx := bu.dx[first*size:][:images*size]
 	if u.pooling != nil {

@@ -43,7 +43,7 @@ func TestBF16IsFloat32Rounded(t *testing.T) {
 			for i := range want.units {
 				u := &want.units[i]
 				want.stage = i
-				want.pool.run((want.n+u.chunk-1)/u.chunk, want.forwardChunk)
+				want.runChunks(u.chunk, want.forwardChunk)
 				y := want.buffers.y[i][:want.n*u.size]
 				half := make([]uint16, len(y))
 				want.family.RoundBF16(half, y)

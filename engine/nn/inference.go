@@ -37,7 +37,7 @@ type Inference[T kernel.Float] struct {
 	maps    []T   // C×H×W
 
 	x        []T
-	n        int
+	divided  chunking // of x
 	runChunk func(worker, item int)
 }
 
@@ -110,8 +110,9 @@ func (f *Inference[T]) Run(x []T, n int) []T {
 	if n < 1 || n > f.o.Batch || len(x) < n*in.C*in.H*in.W {
 		panic(fmt.Sprintf("nn: %d values for %d of at most %d pictures of %v", len(x), n, f.o.Batch, in))
 	}
-	f.x, f.n = x, n
-	f.pool.run((n+inferenceChunk-1)/inferenceChunk, f.runChunk)
+	f.x = x
+	f.divided = f.pool.divide(n, inferenceChunk)
+	f.pool.run(f.divided.chunks, f.runChunk)
 	f.seen += int64(n)
 	return f.logits[:n*f.net.Classes]
 }
@@ -119,8 +120,7 @@ func (f *Inference[T]) Run(x []T, n int) []T {
 // chunk takes one chunk of images from pictures to logits.
 func (f *Inference[T]) chunk(worker, item int) {
 	w, b := f.workers[worker], f.buffers[worker]
-	first := item * inferenceChunk
-	images := min(inferenceChunk, f.n-first)
+	first, images := f.divided.chunk(item)
 	in := f.net.Input
 	x := f.x[first*in.C*in.H*in.W:]
 	for i := range f.units {

@@ -65,6 +65,23 @@ func (p *pool) run(items int, do func(worker, item int)) {
 	p.done.Wait()
 }
 
+// chunking divides images into chunks that follow each other, of sizes that
+// differ by one at most.
+type chunking struct{ images, chunks int }
+
+// divide makes chunks of at most most images, as many for each worker.
+func (p *pool) divide(images, most int) chunking {
+	workers := len(p.ranges)
+	each := (images + most*workers - 1) / (most * workers)
+	return chunking{images, min(each*workers, images)}
+}
+
+// chunk is where a chunk's images begin, and how many they are.
+func (c chunking) chunk(i int) (first, images int) {
+	first = i * c.images / c.chunks
+	return first, (i+1)*c.images/c.chunks - first
+}
+
 // begin has every helper see that there is something to do.
 func (p *pool) begin() {
 	p.begun.Add(1)

@@ -83,3 +83,34 @@ func BenchmarkPool(b *testing.B) {
 		p.run(2, do)
 	}
 }
+
+// TestDivide: chunks hold every image once and in order, none is empty or too
+// large, and where workers can have as many images each, they do.
+func TestDivide(t *testing.T) {
+	for _, workers := range []int{1, 2, 3, 16} {
+		p := newPool(workers)
+		defer p.close()
+		for images := 1; images < 200; images++ {
+			for most := 1; most < 20; most++ {
+				c := p.divide(images, most)
+				next := 0
+				for i := range c.chunks {
+					first, n := c.chunk(i)
+					if first != next || n < 1 || n > most {
+						t.Fatalf("%d workers, %d images, at most %d: chunk %d has %d from %d on", workers, images, most, i, n, first)
+					}
+					next += n
+				}
+				if next != images {
+					t.Fatalf("%d workers: chunks of %d of %d images", workers, next, images)
+				}
+				if images%workers != 0 {
+					continue
+				}
+				if first, _ := c.chunk(c.chunks / workers); c.chunks%workers != 0 || workers > 1 && first != images/workers {
+					t.Fatalf("%d workers, %d images, at most %d: the first worker has %d of them", workers, images, most, first)
+				}
+			}
+		}
+	}
+}

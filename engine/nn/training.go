@@ -91,10 +91,11 @@ type Training[T kernel.Float] struct {
 	buffers *buffers[T]
 
 	// of the step under way
-	x      []T
-	labels []int32
-	n      int
-	stage  int
+	x       []T
+	labels  []int32
+	n       int
+	stage   int
+	divided chunking // n, for the stage
 
 	sums, squares []T          // of one stage's outputs, image × channel
 	totals        [2][]float64 // over images, by channel
@@ -228,7 +229,7 @@ func (t *Training[T]) Forward(x []T, labels []int32) Loss {
 	for t.stage = range t.units {
 		begin := t.begin()
 		u := &t.units[t.stage]
-		t.pool.run((t.n+u.chunk-1)/u.chunk, t.forwardChunk)
+		t.runChunks(u.chunk, t.forwardChunk)
 		t.finishStatistics(t.stage)
 		t.end(begin, t.stage, Forward)
 	}
@@ -246,6 +247,12 @@ func (t *Training[T]) Forward(x []T, labels []int32) Loss {
 	return l
 }
 
+// runChunks calls do for every chunk of the batch, of at most most images.
+func (t *Training[T]) runChunks(most int, do func(worker, item int)) {
+	t.divided = t.pool.divide(t.n, most)
+	t.pool.run(t.divided.chunks, do)
+}
+
 // which is where a chunk's maxima are noted for Backward; nil where they need
 // not be.
 func (t *Training[T]) which(i, first, images int) []uint8 {
@@ -260,8 +267,7 @@ func (t *Training[T]) which(i, first, images int) []uint8 {
 // they are in the cache.
 func (t *Training[T]) runForwardChunk(worker, item int) {
 	w, u := t.workers[worker], &t.units[t.stage]
-	first := item * u.chunk
-	images := min(u.chunk, t.n-first)
+	first, images := t.divided.chunk(item)
 	source := t.load(w, t.buffers, t.stage, first, images, t.x, u.source)
 	y := t.destination(w, t.stage, first, images)
 	w.ahead = t.loadAhead(append(w.ahead[:0], t.buffers.yAhead(u, first, images, t.n)), t.buffers, t.stage, first+images, images, t.n)
