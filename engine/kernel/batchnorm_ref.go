@@ -185,3 +185,17 @@ func genericBatchNormGradient[T Float](g *InputGradient[T]) {
 		}
 	}
 }
+
+func genericSubsampleGradient[T Float](dx, dy []T, blocks, h, w int) {
+	for block := range blocks {
+		for row := 0; row < h; row += 2 {
+			for col := 0; col < w; col += 2 {
+				to, from := (*[lanes]T)(dx[((block*h+row)*w+col)*lanes:]), (*[lanes]T)(dy)
+				for i, v := range from {
+					to[i] += v
+				}
+				dy = dy[lanes:]
+			}
+		}
+	}
+}

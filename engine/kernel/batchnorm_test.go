@@ -413,6 +413,35 @@ func testBatchNormGradient[T Float](t *testing.T, f *Family[T], tolerance float6
 	}
 }
 
+func TestSubsampleGradient(t *testing.T) {
+	t.Run("generic float64", func(t *testing.T) { testSubsampleGradient(t, Generic[float64]()) })
+	for _, f := range families(t) {
+		t.Run(f.Name, func(t *testing.T) { testSubsampleGradient(t, f) })
+	}
+}
+
+func testSubsampleGradient[T Float](t *testing.T, f *Family[T]) {
+	for shift, size := range planes() {
+		p, rows, cols := newPass(size), (size[1]+1)/2, (size[2]+1)/2
+		want, dy := convert[T](p.image()), convert[T](normal(p.r, p.channels*rows*cols))
+		dx, from := bufferOf(want, shift%lanes), bufferOf(dy, (shift+3)%lanes)
+		f.SubsampleGradient(dx.x, from.x, p.blocks, p.h, p.w)
+		name := fmt.Sprintf("%v", size)
+		from.unchanged(t, name, dy)
+		dx.check(t, name)
+		for at := range want {
+			position := at / lanes
+			block, row, col := position/p.area, position%p.area/p.w, position%p.w
+			if row%2 == 0 && col%2 == 0 {
+				want[at] += dy[((block*rows+row/2)*cols+col/2)*lanes+at%lanes]
+			}
+		}
+		if i := firstDifference(dx.x, want); i >= 0 {
+			t.Errorf("%s: %v at %d, want %v", name, dx.x[i], i, want[i])
+		}
+	}
+}
+
 func TestPassesAllocateNothing(t *testing.T) {
 	for _, f := range families(t) {
 		p := newPass([3]int{2, 9, 7})
@@ -431,6 +460,7 @@ func TestPassesAllocateNothing(t *testing.T) {
 			f.BatchNormGradient(g)
 			f.Moments(sums, sums, image, p.blocks, p.area)
 			f.PlaneSums(sums, image, p.blocks, p.area)
+			f.SubsampleGradient(out, image, p.blocks, p.h, p.w)
 			f.Axpy(out, f.Dot(image, out), image)
 			f.SGD(out, image, image, 0.1, 0.9, 1e-4)
 		}); n != 0 {

@@ -103,6 +103,13 @@ func BenchmarkBatchNormGradient(b *testing.B) {
 	})
 }
 
+func BenchmarkSubsampleGradient(b *testing.B) {
+	zeros := make([]float32, 1<<16)
+	benchmarkPass(b, 1, func(f *Family[float32], p *pass, images [4][]float32, _ []uint8, _ []float32) {
+		f.SubsampleGradient(images[0], zeros[:len(images[0])/4], p.blocks, p.h, p.w)
+	})
+}
+
 func BenchmarkVectors(b *testing.B) {
 	for _, n := range []int{64, 9 * 64 * 64} {
 		x, y, z := make([]float32, n), make([]float32, n), make([]float32, n)

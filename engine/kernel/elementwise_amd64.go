@@ -98,6 +98,14 @@ func avx2PlaneSums(sum, y []float32, blocks, area int) {
 	}
 }
 
+func avx2SubsampleGradient(dx, dy []float32, blocks, h, w int) {
+	rows, cols := ceilDiv(h, 2), ceilDiv(w, 2)
+	for block := range blocks {
+		avx2SubsampleGradientPlane(avx2Plane(dx, block, h*w), avx2Plane(dy, block, rows*cols),
+			uintptr(rows), uintptr(cols), uintptr((2*w-2*cols)*lanes*4))
+	}
+}
+
 // The vectors' assembly goes by the first length.
 
 func avx2CheckedDot(a, b []float32) float32 { return avx2Dot(a, b[:len(a)]) }

@@ -408,6 +408,56 @@ done:
 	VZEROUPPER
 	RET
 
+// func avx2SubsampleGradientPlane(dx *float32, dy *float32, rows uintptr, cols uintptr, gap uintptr)
+// Requires: AVX
+TEXT ·avx2SubsampleGradientPlane(SB), NOSPLIT, $0-40
+	MOVQ dx+0(FP), AX
+	MOVQ dy+8(FP), CX
+	MOVQ rows+16(FP), DX
+	MOVQ gap+32(FP), BX
+
+row:
+	MOVQ cols+24(FP), SI
+
+positionsFour:
+	CMPQ    SI, $0x04
+	JB      positionsFourDone
+	VMOVUPS (CX), Y0
+	VADDPS  (AX), Y0, Y0
+	VMOVUPS Y0, (AX)
+	VMOVUPS 32(CX), Y0
+	VADDPS  64(AX), Y0, Y0
+	VMOVUPS Y0, 64(AX)
+	VMOVUPS 64(CX), Y0
+	VADDPS  128(AX), Y0, Y0
+	VMOVUPS Y0, 128(AX)
+	VMOVUPS 96(CX), Y0
+	VADDPS  192(AX), Y0, Y0
+	VMOVUPS Y0, 192(AX)
+	ADDQ    $0x00000100, AX
+	ADDQ    $0x00000080, CX
+	SUBQ    $0x04, SI
+	JMP     positionsFour
+
+positionsFourDone:
+positionsOne:
+	CMPQ    SI, $0x01
+	JB      positionsOneDone
+	VMOVUPS (CX), Y0
+	VADDPS  (AX), Y0, Y0
+	VMOVUPS Y0, (AX)
+	ADDQ    $0x00000040, AX
+	ADDQ    $0x00000020, CX
+	SUBQ    $0x01, SI
+	JMP     positionsOne
+
+positionsOneDone:
+	ADDQ BX, AX
+	DECQ DX
+	JNE  row
+	VZEROUPPER
+	RET
+
 // func avx2Dot(a []float32, b []float32) float32
 // Requires: AVX, FMA3, SSE
 TEXT ·avx2Dot(SB), NOSPLIT, $0-52

@@ -29,6 +29,14 @@ func avx2MaskPlane(dz *float32, add *float32, mask *uint8, y *float32, r *float3
 //go:noescape
 func avx2MomentsPlane(sum *float32, m2 *float32, y *float32, area uintptr)
 
+// avx2SubsampleGradientPlane adds dy, rows by cols positions, to every second
+// position of every second row of dx's plane; its reference is
+// genericSubsampleGradient in batchnorm_ref.go. gap is the bytes from the position
+// after a row's last pair to the next row that is added to.
+//
+//go:noescape
+func avx2SubsampleGradientPlane(dx *float32, dy *float32, rows uintptr, cols uintptr, gap uintptr)
+
 // avx2Dot is Σ a[i]·b[i] over a's length, of every 32nd element first; its
 // reference is genericDot in vector_ref.go.
 //

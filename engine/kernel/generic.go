@@ -20,6 +20,7 @@ func Generic[T Float]() *Family[T] {
 		MaskGradient:      genericMaskGradient[T],
 		BatchNormGradient: genericBatchNormGradient[T],
 		PlaneSums:         genericPlaneSums[T],
+		SubsampleGradient: genericSubsampleGradient[T],
 
 		Dot:  genericDot[T],
 		Axpy: genericAxpy[T],

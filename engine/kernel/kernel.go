@@ -172,6 +172,9 @@ type Family[T Float] struct {
 	MaskGradient func(m *Masking[T])
 	// BatchNormGradient computes one image's g.
 	BatchNormGradient func(g *InputGradient[T])
+	// SubsampleGradient adds dy, blocks×⌈h/2⌉×⌈w/2⌉×Lanes, to every second row and
+	// column of dx, blocks×h×w×Lanes, from the first on.
+	SubsampleGradient func(dx, dy []T, blocks, h, w int)
 	// PlaneSums writes each channel's sum over one image's planes,
 	// Blocks×Lanes.
 	PlaneSums func(sum, y []T, blocks, area int)

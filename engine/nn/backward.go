@@ -40,9 +40,9 @@ type backwardUnit[T kernel.Float] struct {
 	// the input's g: the share of the others is added and the ReLU's mask
 	// applied.
 	completes bool
-	add       []T      // the others' share, image × size; nil for none
-	addKind   residual // identity: as it is; subsampledPad: spread out first
-	addShape  arch.Shape
+	add       []T  // the other's share; nil for none
+	addSize   int  // its elements of an image
+	addSpread bool // it belongs to every second row and column
 
 	// BatchNorm's input gradient as dy = cg·g + cy·y + c1, by channel; without
 	// BatchNorm dy = g
@@ -74,7 +74,7 @@ func newBackward[T kernel.Float](t *Training[T]) *backward[T] {
 			dySize = max(dySize, bu.chunk*u.size)
 		}
 		if u.In != arch.Picture && u.pooling == nil {
-			bu.data = t.family.NewBackward(convShape(u.Unit))
+			bu.data = t.family.NewBackward(backwardShape(u))
 			bu.source = bu.data.Source()
 		}
 		if t.o.Gradients.weights(u.Shortcut) && u.pooling == nil {
@@ -105,6 +105,31 @@ func newBackward[T kernel.Float](t *Training[T]) *backward[T] {
 	return b
 }
 
+// subsamples tells whether a unit reads only every second row and column of an
+// input that another unit reads, too: its share of the input's gradient is then
+// computed for these alone.
+func (u *unit[T]) subsamples() bool {
+	return u.Op == arch.Convolution && u.Kernel == 1 && u.Stride == 2 && u.Pad == 0 && !u.fresh
+}
+
+// shareSize is the elements of a unit's share of the gradient of its input, in.
+func (u *unit[T]) shareSize(in *unit[T], lanes int) int {
+	if u.subsamples() {
+		return in.blocks * u.area * lanes
+	}
+	return in.size
+}
+
+// backwardShape is the convolution whose backward computes a unit's share of its
+// input's gradient.
+func backwardShape[T kernel.Float](u *unit[T]) kernel.ConvShape {
+	s := convShape(u.Unit)
+	if u.subsamples() {
+		s.H, s.W, s.Stride = u.OutShape.H, u.OutShape.W, 1
+	}
+	return s
+}
+
 // packBackward packs a unit's filters for the way back, if it needs them. It is
 // a pool's item.
 func (t *Training[T]) packBackward(_, i int) {
@@ -119,11 +144,13 @@ func (b *backward[T]) place(t *Training[T]) {
 	n := len(t.units)
 	var s slots
 	g, dx, add := make([]int, n), make([]int, n), make([]int, n)
-	pending := make([]int, n)     // the slot of what others already add to a unit's output gradient; -1 for none
-	pendingFrom := make([]int, n) // whose residual that is; -1 for a convolution's dx
+	pending := make([]struct {
+		slot, size int // of what another already adds to a unit's output gradient; slot -1 for none
+		spread     bool
+	}, n)
 	contributors := make([]int, n)
 	for i := range t.units {
-		pending[i], pendingFrom[i], dx[i], add[i] = -1, -1, -1, -1
+		pending[i].slot, dx[i], add[i] = -1, -1, -1
 		if in := t.units[i].In; in != arch.Picture {
 			contributors[in]++
 		}
@@ -136,32 +163,31 @@ func (b *backward[T]) place(t *Training[T]) {
 			g[u.Add] = g[i]
 			s.share(g[i])
 		case identity, subsampledPad:
-			pending[u.Add], pendingFrom[u.Add] = g[i], i
+			to := &pending[u.Add]
+			to.slot, to.size, to.spread = g[i], u.size, u.residual == subsampledPad
 			s.share(g[i])
 		}
 		if u.In != arch.Picture {
 			in := u.In
-			if bu.data != nil && t.units[in].size == u.size && s.users[g[i]] == 1 {
+			size := u.shareSize(&t.units[in], t.family.Lanes)
+			if bu.data != nil && size == u.size && s.users[g[i]] == 1 {
 				// A call reads the gradients of its images before it writes
 				// theirs: in place, what it writes is in the cache.
 				dx[i] = g[i]
 				s.share(g[i])
 			} else {
-				dx[i] = s.take(t.units[in].size)
+				dx[i] = s.take(size)
 			}
 			contributors[in]--
 			if contributors[in] > 0 {
-				pending[in] = dx[i]
+				to := &pending[in]
+				to.slot, to.size, to.spread = dx[i], size, u.subsamples()
 			} else {
 				bu.completes = true
 				g[in] = dx[i]
-				if pending[in] >= 0 {
-					add[i] = pending[in]
-					bu.addKind = identity
-					if from := pendingFrom[in]; from >= 0 {
-						bu.addKind, bu.addShape = t.units[from].residual, t.units[from].OutShape
-					}
-					s.free(pending[in])
+				if other := pending[in]; other.slot >= 0 {
+					add[i], bu.addSize, bu.addSpread = other.slot, other.size, other.spread
+					s.free(other.slot)
 				}
 			}
 		}
@@ -273,7 +299,7 @@ func (t *Training[T]) mask(w *worker[T], i, image int, g, add []T) {
 func (t *Training[T]) runBackwardChunk(worker, item int) {
 	w, u, bu := t.workers[worker], &t.units[t.stage], &t.backward.units[t.stage]
 	first, images := t.divided.chunk(item)
-	size := t.units[u.In].size
+	size := u.shareSize(&t.units[u.In], t.family.Lanes)
 	dx := bu.dx[first*size:][:images*size]
 	if u.pooling != nil {
 		dy := w.dy[:images*u.size]
@@ -293,8 +319,8 @@ func (t *Training[T]) runBackwardChunk(worker, item int) {
 			if from := &t.units[u.In]; from.residual == projection {
 				w.ahead = append(w.ahead, t.buffers.yAhead(&t.units[from.Add], first, images, t.n))
 			}
-			if bu.add != nil && bu.addKind != subsampledPad {
-				w.ahead = append(w.ahead, part(bu.add, size, first, images, t.n))
+			if bu.add != nil {
+				w.ahead = append(w.ahead, part(bu.add, bu.addSize, first, images, t.n))
 			}
 		}
 		w.ahead = append(w.ahead, part(bu.g, u.size, first+images, images, t.n), t.buffers.yAhead(u, first+images, images, t.n))
@@ -303,19 +329,17 @@ func (t *Training[T]) runBackwardChunk(worker, item int) {
 	if !bu.completes {
 		return
 	}
+	in := &t.units[u.In]
 	for i := range images {
-		var add []T
-		switch {
-		case bu.add == nil:
-		case bu.addKind == subsampledPad:
-			add = w.plain[:size]
-			from := &t.units[u.In]
-			small := (t.family.Lanes * bu.addShape.H * bu.addShape.W) * ((bu.addShape.C + t.family.Lanes - 1) / t.family.Lanes)
-			spread(add, bu.add[(first+i)*small:][:small], bu.addShape, from.OutShape, t.family.Lanes)
-		default:
-			add = bu.add[(first+i)*size:][:size]
+		dx, add := dx[i*size:][:size], bu.add
+		if add != nil {
+			add = add[(first+i)*bu.addSize:][:bu.addSize]
 		}
-		t.mask(w, u.In, first+i, dx[i*size:][:size], add)
+		if bu.addSpread {
+			t.family.SubsampleGradient(dx, add, in.blocks, in.OutShape.H, in.OutShape.W)
+			add = nil
+		}
+		t.mask(w, u.In, first+i, dx, add)
 	}
 }
 

@@ -177,17 +177,3 @@ func subsample[T kernel.Float](dst, src []T, to, from arch.Shape, lanes int) {
 		}
 	}
 }
-
-// spread is subsample's gradient: dst, shaped from, gets src, shaped to, at
-// every second row and column, and zero elsewhere.
-func spread[T kernel.Float](dst, src []T, to, from arch.Shape, lanes int) {
-	clear(dst)
-	for block := range (from.C + lanes - 1) / lanes {
-		for h := range to.H {
-			for w := range to.W {
-				copy(dst[((block*from.H+2*h)*from.W+2*w)*lanes:][:lanes],
-					src[((block*to.H+h)*to.W+w)*lanes:][:lanes])
-			}
-		}
-	}
-}

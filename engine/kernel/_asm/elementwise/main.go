@@ -25,6 +25,7 @@ func main() {
 	activatePlane()
 	maskPlane()
 	momentsPlane()
+	subsampleGradientPlane()
 	dot()
 	axpy()
 	sgd()
@@ -312,6 +313,34 @@ func momentsPlane() {
 	})
 	VMOVUPS(sum(squares), Mem{Base: to})
 	Label("done")
+	VZEROUPPER()
+	RET()
+}
+
+func subsampleGradientPlane() {
+	TEXT("avx2SubsampleGradientPlane", NOSPLIT, "func(dx, dy *float32, rows, cols, gap uintptr)")
+	Doc("avx2SubsampleGradientPlane adds dy, rows by cols positions, to every second",
+		"position of every second row of dx's plane; its reference is",
+		"genericSubsampleGradient in batchnorm_ref.go. gap is the bytes from the position",
+		"after a row's last pair to the next row that is added to.")
+	Pragma("noescape")
+	dx, dy, rows, gap := load("dx"), load("dy"), load("rows"), load("gap")
+	count := GP64()
+	Label("row")
+	Load(Param("cols"), count)
+	grouped("positions", count, []int{4, 1}, func(n int, _ string) {
+		for i := range n {
+			v := YMM()
+			VMOVUPS(at(dy, i), v)
+			VADDPS(at(dx, 2*i), v, v)
+			VMOVUPS(v, at(dx, 2*i))
+		}
+		advance(dx, 2*n*vector)
+		advance(dy, n*vector)
+	})
+	ADDQ(gap, dx)
+	DECQ(rows)
+	JNE(LabelRef("row"))
 	VZEROUPPER()
 	RET()
 }
