@@ -113,6 +113,38 @@ func (s sums) multiplyAdd(number func(i int) Mem, factors []VecVirtual) {
 	}
 }
 
+// multiplyAddBlock is multiplyAdd of the channels of a block, for a panel of a
+// single ZMM register. There each FMA needs a load, and loads would bind them;
+// instead half of the numbers are loaded four channels at once, which shuffles
+// spread.
+func (s sums) multiplyAddBlock(filters GPVirtual, number func(i, channel int) Mem) {
+	const four = 4
+	half := len(s.acc) / 2
+	for first := 0; first < lanes; first += four {
+		var factors [four]VecVirtual
+		for c := range factors {
+			factors[c] = ZMM()
+			VMOVUPS(Mem{Base: filters, Disp: (first + c) * s.bytes()}, factors[c])
+		}
+		for c, factor := range factors {
+			for i, acc := range s.acc[:half] {
+				VFMADD231PS_BCST(number(i, first+c), factor, acc[0])
+			}
+			// The other half's numbers are shared out among the channels, so that
+			// loads and shuffles alternate.
+			for i := half + c*half/four; i < half+(c+1)*half/four; i++ {
+				channels := ZMM()
+				VBROADCASTF32X4(number(i, first), channels)
+				for j, factor := range factors {
+					x := ZMM()
+					VPERMILPS(Imm(uint64(j*0b01010101)), channels, x)
+					VFMADD231PS(x, factor, s.acc[i][0])
+				}
+			}
+		}
+	}
+}
+
 // loadBlocks loads a vector of each block.
 func (p panel) loadBlocks(at []GPVirtual) []VecVirtual {
 	factors := make([]VecVirtual, p.registers())
@@ -230,15 +262,20 @@ func convolve(p panel) {
 			Label(loop)
 			MOVLQSX(Mem{Base: taps}, offset)
 			ADDQ(Imm(tap), taps)
-			for c := range over.channels {
-				factors := make([]VecVirtual, p.registers())
-				for v := range factors {
-					factors[v] = p.register()
-					VMOVUPS(Mem{Base: filters, Disp: c*p.blocks*vector + v*p.bytes()}, factors[v])
+			from := func(i, channel int) Mem {
+				return Mem{Base: from[i], Index: offset, Scale: 1, Disp: channel * number}
+			}
+			if p.zmm && p.registers() == 1 && over.channels == lanes {
+				acc.multiplyAddBlock(filters, from)
+			} else {
+				for c := range over.channels {
+					factors := make([]VecVirtual, p.registers())
+					for v := range factors {
+						factors[v] = p.register()
+						VMOVUPS(Mem{Base: filters, Disp: c*p.blocks*vector + v*p.bytes()}, factors[v])
+					}
+					acc.multiplyAdd(func(i int) Mem { return from(i, c) }, factors)
 				}
-				acc.multiplyAdd(func(i int) Mem {
-					return Mem{Base: from[i], Index: offset, Scale: 1, Disp: c * number}
-				}, factors)
 			}
 			ADDQ(U32(over.channels*p.blocks*vector), filters)
 			if over.channels == lanes {
