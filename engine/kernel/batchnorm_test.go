@@ -418,7 +418,7 @@ func TestPassesAllocateNothing(t *testing.T) {
 		p := newPass([3]int{2, 9, 7})
 		image, mask, coefficients := convert[float32](p.image()), make([]uint8, p.blocks*p.area), convert[float32](p.coefficients())
 		out, padded := make([]float32, len(image)), make([]float32, p.layout.Len(lanes))
-		sums := make([]float32, p.channels)
+		sums, totals := make([]float32, p.channels), make([]float64, p.channels)
 		a := &Activation[float32]{Blocks: p.blocks, H: p.h, W: p.w, Y: image, Scale: coefficients, Shift: coefficients,
 			R: image, Padded: padded, Layout: p.layout, Plain: out, Mask: mask}
 		m := &Masking[float32]{Blocks: p.blocks, H: p.h, W: p.w, G: out, Add: image, Mask: mask, Y: image, Mean: coefficients,
@@ -431,6 +431,8 @@ func TestPassesAllocateNothing(t *testing.T) {
 			f.BatchNormGradient(g)
 			f.Moments(sums, sums, image, p.blocks, p.area)
 			f.PlaneSums(sums, image, p.blocks, p.area)
+			f.Totals(totals, sums, 1)
+			f.TotalSquares(totals, totals, sums, sums, 1, p.area)
 			f.Axpy(out, f.Dot(image, out), image)
 			f.SGD(out, image, image, 0.1, 0.9, 1e-4)
 		}); n != 0 {

@@ -4,9 +4,9 @@ package kernel
 
 import "math"
 
-// The functions here hand the planes of an image to assembly one by one. They
-// slice each buffer to what is read or written of it, so that one that is too
-// short panics.
+// The functions here slice each buffer to what assembly reads or writes of it,
+// so that one that is too short panics. Of an image, assembly takes the planes
+// one by one.
 
 // avx2Ones and avx2Zeros are the coefficients of a residual that has none.
 var avx2Ones, avx2Zeros = [lanes]float32{1, 1, 1, 1, 1, 1, 1, 1}, [lanes]float32{}
@@ -96,6 +96,15 @@ func avx2PlaneSums(sum, y []float32, blocks, area int) {
 	for block := range blocks {
 		avx2MomentsPlane(avx2Channels(sum, block, nil), nil, avx2Plane(y, block, area), uintptr(area))
 	}
+}
+
+func avx2CheckedTotals(total []float64, rows []float32, n int) {
+	avx2Totals(total, rows[:n*len(total)], uintptr(n))
+}
+
+func avx2CheckedTotalSquares(total, mean []float64, sums, squares []float32, n, area int) {
+	length := n * len(total)
+	avx2TotalSquares(total, mean[:len(total)], sums[:length], squares[:length], uintptr(n), 1/float64(area), float64(area))
 }
 
 // The vectors' assembly goes by the first length.

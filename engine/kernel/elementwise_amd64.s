@@ -408,6 +408,214 @@ done:
 	VZEROUPPER
 	RET
 
+// func avx2Totals(total []float64, rows []float32, n uintptr)
+// Requires: AVX
+TEXT ·avx2Totals(SB), NOSPLIT, $0-56
+	MOVQ total_base+0(FP), AX
+	MOVQ total_len+8(FP), CX
+	MOVQ rows_base+24(FP), DX
+	MOVQ n+48(FP), BX
+	MOVQ CX, SI
+	SHLQ $0x02, SI
+
+channelsSixteen:
+	CMPQ   CX, $0x10
+	JB     channelsSixteenDone
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	MOVQ   BX, DI
+	MOVQ   DX, R8
+
+channelsSixteenImageOne:
+	CMPQ      DI, $0x01
+	JB        channelsSixteenImageOneDone
+	VCVTPS2PD (R8), Y4
+	VADDPD    Y4, Y0, Y0
+	VCVTPS2PD 16(R8), Y4
+	VADDPD    Y4, Y1, Y1
+	VCVTPS2PD 32(R8), Y4
+	VADDPD    Y4, Y2, Y2
+	VCVTPS2PD 48(R8), Y4
+	VADDPD    Y4, Y3, Y3
+	ADDQ      SI, R8
+	SUBQ      $0x01, DI
+	JMP       channelsSixteenImageOne
+
+channelsSixteenImageOneDone:
+	VMOVUPD Y0, (AX)
+	VMOVUPD Y1, 32(AX)
+	VMOVUPD Y2, 64(AX)
+	VMOVUPD Y3, 96(AX)
+	ADDQ    $0x00000080, AX
+	ADDQ    $0x00000040, DX
+	SUBQ    $0x10, CX
+	JMP     channelsSixteen
+
+channelsSixteenDone:
+channelsEight:
+	CMPQ   CX, $0x08
+	JB     channelsEightDone
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	MOVQ   BX, DI
+	MOVQ   DX, R8
+
+channelsEightImageOne:
+	CMPQ      DI, $0x01
+	JB        channelsEightImageOneDone
+	VCVTPS2PD (R8), Y2
+	VADDPD    Y2, Y0, Y0
+	VCVTPS2PD 16(R8), Y2
+	VADDPD    Y2, Y1, Y1
+	ADDQ      SI, R8
+	SUBQ      $0x01, DI
+	JMP       channelsEightImageOne
+
+channelsEightImageOneDone:
+	VMOVUPD Y0, (AX)
+	VMOVUPD Y1, 32(AX)
+	ADDQ    $0x00000040, AX
+	ADDQ    $0x00000020, DX
+	SUBQ    $0x08, CX
+	JMP     channelsEight
+
+channelsEightDone:
+	VZEROUPPER
+	RET
+
+// func avx2TotalSquares(total []float64, mean []float64, sums []float32, squares []float32, n uintptr, share float64, area float64)
+// Requires: AVX
+TEXT ·avx2TotalSquares(SB), NOSPLIT, $0-120
+	MOVQ         total_base+0(FP), AX
+	MOVQ         total_len+8(FP), CX
+	MOVQ         mean_base+24(FP), DX
+	MOVQ         sums_base+48(FP), BX
+	MOVQ         squares_base+72(FP), SI
+	MOVQ         n+96(FP), DI
+	VBROADCASTSD share+104(FP), Y0
+	VBROADCASTSD area+112(FP), Y1
+	MOVQ         CX, R8
+	SHLQ         $0x02, R8
+
+channelsSixteen:
+	CMPQ    CX, $0x10
+	JB      channelsSixteenDone
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VMOVUPD (DX), Y6
+	VMOVUPD 32(DX), Y7
+	VMOVUPD 64(DX), Y8
+	VMOVUPD 96(DX), Y9
+	MOVQ    DI, R9
+	MOVQ    BX, R10
+	MOVQ    SI, R11
+
+channelsSixteenImageOne:
+	CMPQ      R9, $0x01
+	JB        channelsSixteenImageOneDone
+	VCVTPS2PD (R10), Y10
+	VMULPD    Y0, Y10, Y10
+	VSUBPD    Y6, Y10, Y10
+	VMULPD    Y10, Y10, Y10
+	VMULPD    Y1, Y10, Y10
+	VCVTPS2PD (R11), Y11
+	VADDPD    Y11, Y10, Y10
+	VADDPD    Y10, Y2, Y2
+	VCVTPS2PD 16(R10), Y10
+	VMULPD    Y0, Y10, Y10
+	VSUBPD    Y7, Y10, Y10
+	VMULPD    Y10, Y10, Y10
+	VMULPD    Y1, Y10, Y10
+	VCVTPS2PD 16(R11), Y11
+	VADDPD    Y11, Y10, Y10
+	VADDPD    Y10, Y3, Y3
+	VCVTPS2PD 32(R10), Y10
+	VMULPD    Y0, Y10, Y10
+	VSUBPD    Y8, Y10, Y10
+	VMULPD    Y10, Y10, Y10
+	VMULPD    Y1, Y10, Y10
+	VCVTPS2PD 32(R11), Y11
+	VADDPD    Y11, Y10, Y10
+	VADDPD    Y10, Y4, Y4
+	VCVTPS2PD 48(R10), Y10
+	VMULPD    Y0, Y10, Y10
+	VSUBPD    Y9, Y10, Y10
+	VMULPD    Y10, Y10, Y10
+	VMULPD    Y1, Y10, Y10
+	VCVTPS2PD 48(R11), Y11
+	VADDPD    Y11, Y10, Y10
+	VADDPD    Y10, Y5, Y5
+	ADDQ      R8, R10
+	ADDQ      R8, R11
+	SUBQ      $0x01, R9
+	JMP       channelsSixteenImageOne
+
+channelsSixteenImageOneDone:
+	VMOVUPD Y2, (AX)
+	VMOVUPD Y3, 32(AX)
+	VMOVUPD Y4, 64(AX)
+	VMOVUPD Y5, 96(AX)
+	ADDQ    $0x00000080, AX
+	ADDQ    $0x00000080, DX
+	ADDQ    $0x00000040, BX
+	ADDQ    $0x00000040, SI
+	SUBQ    $0x10, CX
+	JMP     channelsSixteen
+
+channelsSixteenDone:
+channelsEight:
+	CMPQ    CX, $0x08
+	JB      channelsEightDone
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VMOVUPD (DX), Y4
+	VMOVUPD 32(DX), Y5
+	MOVQ    DI, R9
+	MOVQ    BX, R10
+	MOVQ    SI, R11
+
+channelsEightImageOne:
+	CMPQ      R9, $0x01
+	JB        channelsEightImageOneDone
+	VCVTPS2PD (R10), Y6
+	VMULPD    Y0, Y6, Y6
+	VSUBPD    Y4, Y6, Y6
+	VMULPD    Y6, Y6, Y6
+	VMULPD    Y1, Y6, Y6
+	VCVTPS2PD (R11), Y7
+	VADDPD    Y7, Y6, Y6
+	VADDPD    Y6, Y2, Y2
+	VCVTPS2PD 16(R10), Y6
+	VMULPD    Y0, Y6, Y6
+	VSUBPD    Y5, Y6, Y6
+	VMULPD    Y6, Y6, Y6
+	VMULPD    Y1, Y6, Y6
+	VCVTPS2PD 16(R11), Y7
+	VADDPD    Y7, Y6, Y6
+	VADDPD    Y6, Y3, Y3
+	ADDQ      R8, R10
+	ADDQ      R8, R11
+	SUBQ      $0x01, R9
+	JMP       channelsEightImageOne
+
+channelsEightImageOneDone:
+	VMOVUPD Y2, (AX)
+	VMOVUPD Y3, 32(AX)
+	ADDQ    $0x00000040, AX
+	ADDQ    $0x00000040, DX
+	ADDQ    $0x00000020, BX
+	ADDQ    $0x00000020, SI
+	SUBQ    $0x08, CX
+	JMP     channelsEight
+
+channelsEightDone:
+	VZEROUPPER
+	RET
+
 // func avx2Dot(a []float32, b []float32) float32
 // Requires: AVX, FMA3, SSE
 TEXT ·avx2Dot(SB), NOSPLIT, $0-52

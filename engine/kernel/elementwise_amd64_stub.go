@@ -29,6 +29,19 @@ func avx2MaskPlane(dz *float32, add *float32, mask *uint8, y *float32, r *float3
 //go:noescape
 func avx2MomentsPlane(sum *float32, m2 *float32, y *float32, area uintptr)
 
+// avx2Totals adds up n rows of total's length, a multiple of 8, in order; its
+// reference is genericTotals in batchnorm_ref.go.
+//
+//go:noescape
+func avx2Totals(total []float64, rows []float32, n uintptr)
+
+// avx2TotalSquares adds up squares + (sums·share - mean)²·area over n rows of total's
+// length, a multiple of 8, in order; its reference is genericTotalSquares in
+// batchnorm_ref.go.
+//
+//go:noescape
+func avx2TotalSquares(total []float64, mean []float64, sums []float32, squares []float32, n uintptr, share float64, area float64)
+
 // avx2Dot is Σ a[i]·b[i] over a's length, of every 32nd element first; its
 // reference is genericDot in vector_ref.go.
 //

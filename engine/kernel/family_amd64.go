@@ -74,6 +74,8 @@ func amd64Family(name string, wide bool, peak func() float64) *Family[float32] {
 		MaskGradient:      avx2MaskGradient,
 		BatchNormGradient: avx2BatchNormGradient,
 		PlaneSums:         avx2PlaneSums,
+		Totals:            avx2CheckedTotals,
+		TotalSquares:      avx2CheckedTotalSquares,
 
 		Dot:  avx2CheckedDot,
 		Axpy: avx2CheckedAxpy,

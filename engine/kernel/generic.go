@@ -20,6 +20,8 @@ func Generic[T Float]() *Family[T] {
 		MaskGradient:      genericMaskGradient[T],
 		BatchNormGradient: genericBatchNormGradient[T],
 		PlaneSums:         genericPlaneSums[T],
+		Totals:            genericTotals[T],
+		TotalSquares:      genericTotalSquares[T],
 
 		Dot:  genericDot[T],
 		Axpy: genericAxpy[T],

@@ -1,0 +1,314 @@
+package main
+
+import (
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	. "github.com/mmcloughlin/avo/reg"
+)
+
+func activatePlane() {
+	TEXT("avx2ActivatePlane", NOSPLIT, "func(padded, plain *float32, mask *uint8, y, r, scale, shift, rScale, rShift *float32, floor float32, rows, cols, gap uintptr)")
+	Doc("avx2ActivatePlane computes z = max(scale·y + shift + (rScale·r + rShift), floor)",
+		"for one plane of rows by cols positions; its reference is genericActivate in",
+		"batchnorm_ref.go. padded, plain, mask and r may be nil; rScale and rShift are",
+		"read with r. gap is the bytes between two rows of padded.")
+	Pragma("noescape")
+	padded, plain, mask := load("padded"), load("plain"), load("mask")
+	y, r := load("y"), load("r")
+	scale, shift, floor := loadVector("scale"), loadVector("shift"), broadcast("floor")
+	rows, gap, count, bits := load("rows"), load("gap"), GP64(), GP32()
+	rScale, pointer := YMM(), GP64()
+	unless(r, "row")
+	Load(Param("rScale"), pointer)
+	VMOVUPS(Mem{Base: pointer}, rScale)
+	Load(Param("rShift"), pointer)
+	VADDPS(Mem{Base: pointer}, shift, shift)
+
+	Label("row")
+	Load(Param("cols"), count)
+	grouped("positions", count, []int{4, 1}, func(n int, name string) {
+		z := make([]VecVirtual, n)
+		for i := range z {
+			z[i] = YMM()
+			VMOVUPS(at(y, i), z[i])
+			VFMADD213PS(shift, scale, z[i])
+		}
+		advance(y, n*vector)
+
+		unless(r, name+"Mask")
+		for i, z := range z {
+			VFMADD231PS(at(r, i), rScale, z)
+		}
+		advance(r, n*vector)
+
+		Label(name + "Mask")
+		unless(mask, name+"Floor")
+		above := YMM()
+		for i, z := range z {
+			VCMPPS(Imm(greater), floor, z, above)
+			VMOVMSKPS(above, bits)
+			MOVB(bits.As8(), Mem{Base: mask, Disp: i})
+		}
+		advance(mask, n)
+
+		Label(name + "Floor")
+		for _, z := range z {
+			// Of a NaN and a number, VMAXPS returns its last source, Go's
+			// first: so a NaN in z stays.
+			VMAXPS(z, floor, z)
+		}
+		for _, p := range []struct {
+			to   GPVirtual
+			next string
+		}{{padded, name + "Plain"}, {plain, name + "Stored"}} {
+			unless(p.to, p.next)
+			for i, z := range z {
+				VMOVUPS(z, at(p.to, i))
+			}
+			advance(p.to, n*vector)
+			Label(p.next)
+		}
+	})
+	ADDQ(gap, padded)
+	DECQ(rows)
+	JNE(LabelRef("row"))
+	VZEROUPPER()
+	RET()
+}
+
+func maskPlane() {
+	TEXT("avx2MaskPlane", NOSPLIT, "func(dz, add *float32, mask *uint8, y, r, scale, shift, mean, rMean *float32, floor float32, area uintptr, sumG, sumGY, sumGR *float32)")
+	Doc("avx2MaskPlane computes dz = dz + add where the mask is set, else 0, and Σdz,",
+		"Σdz·(y-mean) and Σdz·(r-rMean), of even and of odd positions first, for one plane",
+		"of area positions; its reference is genericMaskGradient in batchnorm_ref.go.",
+		"add may be nil; rMean and sumGR are used unless r is nil. The mask is where",
+		"scale·y + shift > floor, where it is nil; else scale and shift are not used.")
+	Pragma("noescape")
+	dz, add, mask := load("dz"), load("add"), load("mask")
+	y, r, count := load("y"), load("r"), load("area")
+	mean, rMean := loadVector("mean"), YMM()
+	scale, shift, floor := YMM(), YMM(), broadcast("floor")
+	sumG, sumGY, sumGR := zeros(2), zeros(2), zeros(2)
+	pointer := GP64()
+	unless(r, "recompute")
+	Load(Param("rMean"), pointer)
+	VMOVUPS(Mem{Base: pointer}, rMean)
+
+	// With a mask, scale holds the bit of each lane.
+	Label("recompute")
+	TESTQ(mask, mask)
+	JNE(LabelRef("bits"))
+	Load(Param("scale"), pointer)
+	VMOVUPS(Mem{Base: pointer}, scale)
+	Load(Param("shift"), pointer)
+	VMOVUPS(Mem{Base: pointer}, shift)
+	JMP(LabelRef("start"))
+	Label("bits")
+	bits := GLOBL("laneBits", RODATA|NOPTR)
+	for i := range width {
+		DATA(i*4, U32(1<<i))
+	}
+	VMOVUPS(bits, scale)
+	Label("start")
+
+	grouped("positions", count, []int{2, 1}, func(n int, name string) {
+		zs, t := []VecVirtual{YMM(), YMM()}[:n], YMM()
+		for i := range zs {
+			VMOVUPS(at(dz, i), zs[i])
+		}
+		unless(add, name+"Mask")
+		for i, z := range zs {
+			VADDPS(at(add, i), z, z)
+		}
+		advance(add, n*vector)
+
+		Label(name + "Mask")
+		unless(mask, name+"Recompute")
+		for i, z := range zs {
+			VPBROADCASTB(Mem{Base: mask, Disp: i}, t)
+			VPAND(scale, t, t)
+			VPCMPEQD(scale, t, t)
+			VANDPS(t, z, z)
+		}
+		advance(mask, n)
+		JMP(LabelRef(name + "Sums"))
+
+		Label(name + "Recompute")
+		for i, z := range zs {
+			VMOVUPS(at(y, i), t)
+			VFMADD213PS(shift, scale, t)
+			VCMPPS(Imm(greater), floor, t, t)
+			VANDPS(t, z, z)
+		}
+
+		Label(name + "Sums")
+		for i, z := range zs {
+			VMOVUPS(z, at(dz, i))
+			VADDPS(z, sumG[i], sumG[i])
+			VMOVUPS(at(y, i), t)
+			VSUBPS(mean, t, t)
+			VFMADD231PS(t, z, sumGY[i])
+		}
+		advance(dz, n*vector)
+		advance(y, n*vector)
+		unless(r, name+"Next")
+		for i, z := range zs {
+			VMOVUPS(at(r, i), t)
+			VSUBPS(rMean, t, t)
+			VFMADD231PS(t, z, sumGR[i])
+		}
+		advance(r, n*vector)
+		Label(name + "Next")
+	})
+
+	Load(Param("sumG"), pointer)
+	VMOVUPS(sum(sumG), Mem{Base: pointer})
+	Load(Param("sumGY"), pointer)
+	VMOVUPS(sum(sumGY), Mem{Base: pointer})
+	unless(r, "done")
+	Load(Param("sumGR"), pointer)
+	VMOVUPS(sum(sumGR), Mem{Base: pointer})
+	Label("done")
+	VZEROUPPER()
+	RET()
+}
+
+func momentsPlane() {
+	TEXT("avx2MomentsPlane", NOSPLIT, "func(sum, m2, y *float32, area uintptr)")
+	Doc("avx2MomentsPlane writes each channel's sum over one plane of area positions, of",
+		"every eighth position first, and, unless m2 is nil, the squared deviations from",
+		"its mean, of every fourth first; its references are genericPlaneSums and",
+		"genericMoments in batchnorm_ref.go.")
+	Pragma("noescape")
+	y, count := load("y"), load("area")
+	sums := zeros(8)
+	grouped("sum", count, []int{8, 1}, func(n int, _ string) {
+		for i := range n {
+			VADDPS(at(y, i), sums[i], sums[i])
+		}
+		advance(y, n*vector)
+	})
+	total, to := sum(sums), load("sum")
+	VMOVUPS(total, Mem{Base: to})
+	Load(Param("m2"), to)
+	unless(to, "done")
+
+	area, mean := YMM(), YMM()
+	Load(Param("area"), count)
+	VXORPS(area, area, area)
+	VCVTSI2SSQ(count, area.AsX(), area.AsX())
+	VBROADCASTSS(area.AsX(), area)
+	VDIVPS(area, total, mean)
+	Load(Param("y"), y)
+	squares := zeros(4)
+	grouped("square", count, []int{4, 1}, func(n int, _ string) {
+		for i := range n {
+			d := YMM()
+			VMOVUPS(at(y, i), d)
+			VSUBPS(mean, d, d)
+			VFMADD231PS(d, d, squares[i])
+		}
+		advance(y, n*vector)
+	})
+	VMOVUPS(sum(squares), Mem{Base: to})
+	Label("done")
+	VZEROUPPER()
+	RET()
+}
+
+// doubles is the float64 in a YMM register: half a block's channels.
+const doubles = 4
+
+// double returns a new register with the i-th four float32 from base on.
+func double(base GPVirtual, i int) VecVirtual {
+	v := YMM()
+	VCVTPS2PD(Mem{Base: base, Disp: i * doubles * 4}, v)
+	return v
+}
+
+// eachImage emits body for n images, with pointers to the image's rows: the
+// first image's are rows, and the next image's lie stride bytes on.
+func eachImage(name string, n, stride GPVirtual, rows []GPVirtual, body func(rows []GPVirtual)) {
+	left, current := GP64(), make([]GPVirtual, len(rows))
+	MOVQ(n, left)
+	for i := range current {
+		current[i] = GP64()
+		MOVQ(rows[i], current[i])
+	}
+	grouped(name+"Image", left, []int{1}, func(int, string) {
+		body(current)
+		for _, row := range current {
+			ADDQ(stride, row)
+		}
+	})
+}
+
+func totals() {
+	TEXT("avx2Totals", NOSPLIT, "func(total []float64, rows []float32, n uintptr)")
+	Doc("avx2Totals adds up n rows of total's length, a multiple of 8, in order; its",
+		"reference is genericTotals in batchnorm_ref.go.")
+	Pragma("noescape")
+	total, count := Load(Param("total").Base(), GP64()).(GPVirtual), Load(Param("total").Len(), GP64()).(GPVirtual)
+	rows, n, stride := Load(Param("rows").Base(), GP64()).(GPVirtual), load("n"), GP64()
+	MOVQ(count, stride)
+	SHLQ(Imm(2), stride)
+	// Sums stay in registers while all images pass by.
+	grouped("channels", count, []int{2 * width, width}, func(channels int, name string) {
+		sums := zeros(channels / doubles)
+		eachImage(name, n, stride, []GPVirtual{rows}, func(rows []GPVirtual) {
+			for i, s := range sums {
+				VADDPD(double(rows[0], i), s, s)
+			}
+		})
+		for i, s := range sums {
+			VMOVUPD(s, at(total, i))
+		}
+		advance(total, channels*8)
+		advance(rows, channels*4)
+	})
+	VZEROUPPER()
+	RET()
+}
+
+func totalSquares() {
+	TEXT("avx2TotalSquares", NOSPLIT, "func(total, mean []float64, sums, squares []float32, n uintptr, share, area float64)")
+	Doc("avx2TotalSquares adds up squares + (sums·share - mean)²·area over n rows of total's",
+		"length, a multiple of 8, in order; its reference is genericTotalSquares in",
+		"batchnorm_ref.go.")
+	Pragma("noescape")
+	total, count := Load(Param("total").Base(), GP64()).(GPVirtual), Load(Param("total").Len(), GP64()).(GPVirtual)
+	mean := Load(Param("mean").Base(), GP64()).(GPVirtual)
+	sums, squares := Load(Param("sums").Base(), GP64()).(GPVirtual), Load(Param("squares").Base(), GP64()).(GPVirtual)
+	n, share, area, stride := load("n"), broadcastDouble("share"), broadcastDouble("area"), GP64()
+	MOVQ(count, stride)
+	SHLQ(Imm(2), stride)
+	grouped("channels", count, []int{2 * width, width}, func(channels int, name string) {
+		totals, means := zeros(channels/doubles), make([]VecVirtual, channels/doubles)
+		for i := range means {
+			means[i] = YMM()
+			VMOVUPD(at(mean, i), means[i])
+		}
+		eachImage(name, n, stride, []GPVirtual{sums, squares}, func(rows []GPVirtual) {
+			for i, t := range totals {
+				// Products are rounded, as in Go: a multiply-add would give
+				// other bits.
+				d := double(rows[0], i)
+				VMULPD(share, d, d)
+				VSUBPD(means[i], d, d)
+				VMULPD(d, d, d)
+				VMULPD(area, d, d)
+				VADDPD(double(rows[1], i), d, d)
+				VADDPD(d, t, t)
+			}
+		})
+		for i, t := range totals {
+			VMOVUPD(t, at(total, i))
+		}
+		advance(total, channels*8)
+		advance(mean, channels*8)
+		advance(sums, channels*4)
+		advance(squares, channels*4)
+	})
+	VZEROUPPER()
+	RET()
+}
