@@ -5,8 +5,8 @@ package kernel
 import "math"
 
 // The functions here slice each buffer to what assembly reads or writes of it,
-// so that one that is too short panics. Of an image, assembly takes the planes
-// one by one.
+// so that one that is too short panics. Most assembly takes the planes of an
+// image one by one.
 
 // avx2Ones and avx2Zeros are the coefficients of a residual that has none.
 var avx2Ones, avx2Zeros = [lanes]float32{1, 1, 1, 1, 1, 1, 1, 1}, [lanes]float32{}
@@ -86,15 +86,13 @@ func avx2MaskGradient(m *Masking[float32]) {
 }
 
 func avx2Moments(sum, m2, y []float32, blocks, area int) {
-	for block := range blocks {
-		avx2MomentsPlane(avx2Channels(sum, block, nil), avx2Channels(m2, block, nil),
-			avx2Plane(y, block, area), uintptr(area))
-	}
+	channels := blocks * lanes
+	avx2MomentsPlanes(&sum[:channels][0], &m2[:channels][0], &y[:channels*area][0], uintptr(blocks), uintptr(area))
 }
 
 func avx2PlaneSums(sum, y []float32, blocks, area int) {
 	for block := range blocks {
-		avx2MomentsPlane(avx2Channels(sum, block, nil), nil, avx2Plane(y, block, area), uintptr(area))
+		avx2SumPlane(avx2Channels(sum, block, nil), avx2Plane(y, block, area), uintptr(area))
 	}
 }
 

@@ -306,11 +306,12 @@ DATA laneBits<>+24(SB)/4, $0x00000040
 DATA laneBits<>+28(SB)/4, $0x00000080
 GLOBL laneBits<>(SB), RODATA|NOPTR, $32
 
-// func avx2MomentsPlane(sum *float32, m2 *float32, y *float32, area uintptr)
-// Requires: AVX, AVX2, FMA3
-TEXT ·avx2MomentsPlane(SB), NOSPLIT, $0-32
-	MOVQ   y+16(FP), AX
-	MOVQ   area+24(FP), CX
+// func avx2SumPlane(sum *float32, y *float32, area uintptr)
+// Requires: AVX
+TEXT ·avx2SumPlane(SB), NOSPLIT, $0-24
+	MOVQ   y+8(FP), AX
+	MOVQ   area+16(FP), CX
+	MOVQ   sum+0(FP), DX
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -345,66 +346,194 @@ sumOne:
 	JMP    sumOne
 
 sumOneDone:
-	VADDPS       Y4, Y0, Y0
-	VADDPS       Y5, Y1, Y1
-	VADDPS       Y6, Y2, Y2
-	VADDPS       Y7, Y3, Y3
-	VADDPS       Y2, Y0, Y0
-	VADDPS       Y3, Y1, Y1
-	VADDPS       Y1, Y0, Y0
-	MOVQ         sum+0(FP), DX
-	VMOVUPS      Y0, (DX)
-	MOVQ         m2+8(FP), DX
-	TESTQ        DX, DX
-	JE           done
-	MOVQ         area+24(FP), CX
-	VXORPS       Y1, Y1, Y1
-	VCVTSI2SSQ   CX, X1, X1
-	VBROADCASTSS X1, Y1
-	VDIVPS       Y1, Y0, Y0
+	VADDPS  Y4, Y0, Y0
+	VADDPS  Y5, Y1, Y1
+	VADDPS  Y6, Y2, Y2
+	VADDPS  Y7, Y3, Y3
+	VADDPS  Y2, Y0, Y0
+	VADDPS  Y3, Y1, Y1
+	VADDPS  Y1, Y0, Y0
+	VMOVUPS Y0, (DX)
+	VZEROUPPER
+	RET
+
+// func avx2MomentsPlanes(sum *float32, m2 *float32, y *float32, blocks uintptr, area uintptr)
+// Requires: AVX, AVX2, FMA3
+TEXT ·avx2MomentsPlanes(SB), NOSPLIT, $0-40
 	MOVQ         y+16(FP), AX
-	VXORPS       Y1, Y1, Y1
+	MOVQ         y+16(FP), CX
+	MOVQ         blocks+24(FP), DX
+	MOVQ         area+32(FP), BX
+	MOVQ         sum+0(FP), SI
+	MOVQ         m2+8(FP), DI
+	VXORPS       Y0, Y0, Y0
+	VCVTSI2SSQ   BX, X0, X0
+	VBROADCASTSS X0, Y0
 	VXORPS       Y2, Y2, Y2
 	VXORPS       Y3, Y3, Y3
 	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	VXORPS       Y8, Y8, Y8
+	VXORPS       Y9, Y9, Y9
 
-squareFour:
-	CMPQ        CX, $0x04
-	JB          squareFourDone
-	VMOVUPS     (AX), Y5
-	VSUBPS      Y0, Y5, Y5
-	VFMADD231PS Y5, Y5, Y1
-	VMOVUPS     32(AX), Y5
-	VSUBPS      Y0, Y5, Y5
-	VFMADD231PS Y5, Y5, Y2
-	VMOVUPS     64(AX), Y5
-	VSUBPS      Y0, Y5, Y5
-	VFMADD231PS Y5, Y5, Y3
-	VMOVUPS     96(AX), Y5
-	VSUBPS      Y0, Y5, Y5
-	VFMADD231PS Y5, Y5, Y4
+sumEight:
+	CMPQ   BX, $0x08
+	JB     sumEightDone
+	VADDPS (CX), Y2, Y2
+	VADDPS 32(CX), Y3, Y3
+	VADDPS 64(CX), Y4, Y4
+	VADDPS 96(CX), Y5, Y5
+	VADDPS 128(CX), Y6, Y6
+	VADDPS 160(CX), Y7, Y7
+	VADDPS 192(CX), Y8, Y8
+	VADDPS 224(CX), Y9, Y9
+	ADDQ   $0x00000100, CX
+	SUBQ   $0x08, BX
+	JMP    sumEight
+
+sumEightDone:
+sumOne:
+	CMPQ   BX, $0x01
+	JB     sumOneDone
+	VADDPS (CX), Y2, Y2
+	ADDQ   $0x00000020, CX
+	SUBQ   $0x01, BX
+	JMP    sumOne
+
+sumOneDone:
+block:
+	VADDPS  Y6, Y2, Y2
+	VADDPS  Y7, Y3, Y3
+	VADDPS  Y8, Y4, Y4
+	VADDPS  Y9, Y5, Y5
+	VADDPS  Y4, Y2, Y2
+	VADDPS  Y5, Y3, Y3
+	VADDPS  Y3, Y2, Y2
+	VMOVUPS Y2, (SI)
+	ADDQ    $0x00000020, SI
+	VDIVPS  Y0, Y2, Y1
+	VXORPS  Y10, Y10, Y10
+	VXORPS  Y11, Y11, Y11
+	VXORPS  Y12, Y12, Y12
+	VXORPS  Y13, Y13, Y13
+	MOVQ    area+32(FP), BX
+	DECQ    DX
+	JE      last
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	VXORPS  Y9, Y9, Y9
+
+bothEight:
+	CMPQ        BX, $0x08
+	JB          bothEightDone
+	VSUBPS      (AX), Y1, Y14
+	VFMADD231PS Y14, Y14, Y10
+	VSUBPS      32(AX), Y1, Y14
+	VFMADD231PS Y14, Y14, Y11
+	VSUBPS      64(AX), Y1, Y14
+	VFMADD231PS Y14, Y14, Y12
+	VSUBPS      96(AX), Y1, Y14
+	VFMADD231PS Y14, Y14, Y13
+	VSUBPS      128(AX), Y1, Y14
+	VFMADD231PS Y14, Y14, Y10
+	VSUBPS      160(AX), Y1, Y14
+	VFMADD231PS Y14, Y14, Y11
+	VSUBPS      192(AX), Y1, Y14
+	VFMADD231PS Y14, Y14, Y12
+	VSUBPS      224(AX), Y1, Y14
+	VFMADD231PS Y14, Y14, Y13
+	ADDQ        $0x00000100, AX
+	VADDPS      (CX), Y2, Y2
+	VADDPS      32(CX), Y3, Y3
+	VADDPS      64(CX), Y4, Y4
+	VADDPS      96(CX), Y5, Y5
+	VADDPS      128(CX), Y6, Y6
+	VADDPS      160(CX), Y7, Y7
+	VADDPS      192(CX), Y8, Y8
+	VADDPS      224(CX), Y9, Y9
+	ADDQ        $0x00000100, CX
+	SUBQ        $0x08, BX
+	JMP         bothEight
+
+bothEightDone:
+bothFour:
+	CMPQ        BX, $0x04
+	JB          bothFourDone
+	VSUBPS      (AX), Y1, Y14
+	VFMADD231PS Y14, Y14, Y10
+	VSUBPS      32(AX), Y1, Y14
+	VFMADD231PS Y14, Y14, Y11
+	VSUBPS      64(AX), Y1, Y14
+	VFMADD231PS Y14, Y14, Y12
+	VSUBPS      96(AX), Y1, Y14
+	VFMADD231PS Y14, Y14, Y13
 	ADDQ        $0x00000080, AX
-	SUBQ        $0x04, CX
+	VADDPS      (CX), Y2, Y2
+	VADDPS      32(CX), Y2, Y2
+	VADDPS      64(CX), Y2, Y2
+	VADDPS      96(CX), Y2, Y2
+	ADDQ        $0x00000080, CX
+	SUBQ        $0x04, BX
+	JMP         bothFour
+
+bothFourDone:
+bothOne:
+	CMPQ        BX, $0x01
+	JB          bothOneDone
+	VSUBPS      (AX), Y1, Y14
+	VFMADD231PS Y14, Y14, Y10
+	ADDQ        $0x00000020, AX
+	VADDPS      (CX), Y2, Y2
+	ADDQ        $0x00000020, CX
+	SUBQ        $0x01, BX
+	JMP         bothOne
+
+bothOneDone:
+	VADDPS  Y12, Y10, Y10
+	VADDPS  Y13, Y11, Y11
+	VADDPS  Y11, Y10, Y10
+	VMOVUPS Y10, (DI)
+	ADDQ    $0x00000020, DI
+	JMP     block
+
+last:
+squareFour:
+	CMPQ        BX, $0x04
+	JB          squareFourDone
+	VSUBPS      (AX), Y1, Y0
+	VFMADD231PS Y0, Y0, Y10
+	VSUBPS      32(AX), Y1, Y0
+	VFMADD231PS Y0, Y0, Y11
+	VSUBPS      64(AX), Y1, Y0
+	VFMADD231PS Y0, Y0, Y12
+	VSUBPS      96(AX), Y1, Y0
+	VFMADD231PS Y0, Y0, Y13
+	ADDQ        $0x00000080, AX
+	SUBQ        $0x04, BX
 	JMP         squareFour
 
 squareFourDone:
 squareOne:
-	CMPQ        CX, $0x01
+	CMPQ        BX, $0x01
 	JB          squareOneDone
-	VMOVUPS     (AX), Y5
-	VSUBPS      Y0, Y5, Y5
-	VFMADD231PS Y5, Y5, Y1
+	VSUBPS      (AX), Y1, Y0
+	VFMADD231PS Y0, Y0, Y10
 	ADDQ        $0x00000020, AX
-	SUBQ        $0x01, CX
+	SUBQ        $0x01, BX
 	JMP         squareOne
 
 squareOneDone:
-	VADDPS  Y3, Y1, Y1
-	VADDPS  Y4, Y2, Y2
-	VADDPS  Y2, Y1, Y1
-	VMOVUPS Y1, (DX)
-
-done:
+	VADDPS  Y12, Y10, Y10
+	VADDPS  Y13, Y11, Y11
+	VADDPS  Y11, Y10, Y10
+	VMOVUPS Y10, (DI)
 	VZEROUPPER
 	RET
 

@@ -21,13 +21,20 @@ func avx2ActivatePlane(padded *float32, plain *float32, mask *uint8, y *float32,
 //go:noescape
 func avx2MaskPlane(dz *float32, add *float32, mask *uint8, y *float32, r *float32, scale *float32, shift *float32, mean *float32, rMean *float32, floor float32, area uintptr, sumG *float32, sumGY *float32, sumGR *float32)
 
-// avx2MomentsPlane writes each channel's sum over one plane of area positions, of
-// every eighth position first, and, unless m2 is nil, the squared deviations from
-// its mean, of every fourth first; its references are genericPlaneSums and
-// genericMoments in batchnorm_ref.go.
+// avx2SumPlane writes each channel's sum over one plane of area positions, of
+// every eighth position first; its reference is genericPlaneSums in
+// batchnorm_ref.go.
 //
 //go:noescape
-func avx2MomentsPlane(sum *float32, m2 *float32, y *float32, area uintptr)
+func avx2SumPlane(sum *float32, y *float32, area uintptr)
+
+// avx2MomentsPlanes writes each channel's sum, as avx2SumPlane, and the squared
+// deviations from its mean, of every fourth position first, over planes of area
+// positions that follow each other; its reference is genericMoments in
+// batchnorm_ref.go.
+//
+//go:noescape
+func avx2MomentsPlanes(sum *float32, m2 *float32, y *float32, blocks uintptr, area uintptr)
 
 // avx2Totals adds up n rows of total's length, a multiple of 8, in order; its
 // reference is genericTotals in batchnorm_ref.go.

@@ -162,56 +162,96 @@ func maskPlane() {
 	})
 
 	Load(Param("sumG"), pointer)
-	VMOVUPS(sum(sumG), Mem{Base: pointer})
+	VMOVUPS(addUp(sumG), Mem{Base: pointer})
 	Load(Param("sumGY"), pointer)
-	VMOVUPS(sum(sumGY), Mem{Base: pointer})
+	VMOVUPS(addUp(sumGY), Mem{Base: pointer})
 	unless(r, "done")
 	Load(Param("sumGR"), pointer)
-	VMOVUPS(sum(sumGR), Mem{Base: pointer})
+	VMOVUPS(addUp(sumGR), Mem{Base: pointer})
 	Label("done")
 	VZEROUPPER()
 	RET()
 }
 
-func momentsPlane() {
-	TEXT("avx2MomentsPlane", NOSPLIT, "func(sum, m2, y *float32, area uintptr)")
-	Doc("avx2MomentsPlane writes each channel's sum over one plane of area positions, of",
-		"every eighth position first, and, unless m2 is nil, the squared deviations from",
-		"its mean, of every fourth first; its references are genericPlaneSums and",
-		"genericMoments in batchnorm_ref.go.")
-	Pragma("noescape")
-	y, count := load("y"), load("area")
-	sums := zeros(8)
-	grouped("sum", count, []int{8, 1}, func(n int, _ string) {
-		for i := range n {
-			VADDPS(at(y, i), sums[i], sums[i])
+// addSums adds n positions of a plane: a whole group of eight each to the sum in
+// its place, and of less all to the first.
+func addSums(y GPVirtual, sums []VecVirtual, n int) {
+	for i := range n {
+		s := sums[0]
+		if n == len(sums) {
+			s = sums[i]
 		}
-		advance(y, n*vector)
-	})
-	total, to := sum(sums), load("sum")
-	VMOVUPS(total, Mem{Base: to})
-	Load(Param("m2"), to)
-	unless(to, "done")
+		VADDPS(at(y, i), s, s)
+	}
+	advance(y, n*vector)
+}
 
+// addSquares adds n positions' squared deviations: whole groups of four each to
+// the sum in its place, and a single one to the first.
+func addSquares(y GPVirtual, mean VecVirtual, squares []VecVirtual, n int) {
+	for i := range n {
+		d := YMM()
+		VSUBPS(at(y, i), mean, d)
+		VFMADD231PS(d, d, squares[i%len(squares)])
+	}
+	advance(y, n*vector)
+}
+
+func sumPlane() {
+	TEXT("avx2SumPlane", NOSPLIT, "func(sum, y *float32, area uintptr)")
+	Doc("avx2SumPlane writes each channel's sum over one plane of area positions, of",
+		"every eighth position first; its reference is genericPlaneSums in",
+		"batchnorm_ref.go.")
+	Pragma("noescape")
+	y, count, to := load("y"), load("area"), load("sum")
+	sums := zeros(8)
+	grouped("sum", count, []int{8, 1}, func(n int, _ string) { addSums(y, sums, n) })
+	VMOVUPS(addUp(sums), Mem{Base: to})
+	VZEROUPPER()
+	RET()
+}
+
+func moments() {
+	TEXT("avx2MomentsPlanes", NOSPLIT, "func(sum, m2, y *float32, blocks, area uintptr)")
+	Doc("avx2MomentsPlanes writes each channel's sum, as avx2SumPlane, and the squared",
+		"deviations from its mean, of every fourth position first, over planes of area",
+		"positions that follow each other; its reference is genericMoments in",
+		"batchnorm_ref.go.")
+	Pragma("noescape")
+	y, ahead, blocks, count := load("y"), load("y"), load("blocks"), load("area")
+	sum, m2 := load("sum"), load("m2")
 	area, mean := YMM(), YMM()
-	Load(Param("area"), count)
 	VXORPS(area, area, area)
 	VCVTSI2SSQ(count, area.AsX(), area.AsX())
 	VBROADCASTSS(area.AsX(), area)
+	sums := zeros(8)
+	grouped("sum", count, []int{8, 1}, func(n int, _ string) { addSums(ahead, sums, n) })
+
+	// The multiply-adds of a plane's second pass wait for each other: the first
+	// pass over the next plane goes on meanwhile.
+	Label("block")
+	total := addUp(sums)
+	VMOVUPS(total, Mem{Base: sum})
+	advance(sum, vector)
 	VDIVPS(area, total, mean)
-	Load(Param("y"), y)
 	squares := zeros(4)
-	grouped("square", count, []int{4, 1}, func(n int, _ string) {
-		for i := range n {
-			d := YMM()
-			VMOVUPS(at(y, i), d)
-			VSUBPS(mean, d, d)
-			VFMADD231PS(d, d, squares[i])
-		}
-		advance(y, n*vector)
+	Load(Param("area"), count)
+	DECQ(blocks)
+	JE(LabelRef("last"))
+	for _, s := range sums {
+		VXORPS(s, s, s)
+	}
+	grouped("both", count, []int{8, 4, 1}, func(n int, _ string) {
+		addSquares(y, mean, squares, n)
+		addSums(ahead, sums, n)
 	})
-	VMOVUPS(sum(squares), Mem{Base: to})
-	Label("done")
+	VMOVUPS(addUp(squares), Mem{Base: m2})
+	advance(m2, vector)
+	JMP(LabelRef("block"))
+
+	Label("last")
+	grouped("square", count, []int{4, 1}, func(n int, _ string) { addSquares(y, mean, squares, n) })
+	VMOVUPS(addUp(squares), Mem{Base: m2})
 	VZEROUPPER()
 	RET()
 }

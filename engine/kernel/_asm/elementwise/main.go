@@ -24,7 +24,8 @@ func main() {
 	ConstraintExpr("amd64,!noasm")
 	activatePlane()
 	maskPlane()
-	momentsPlane()
+	sumPlane()
+	moments()
 	totals()
 	totalSquares()
 	dot()
@@ -83,8 +84,8 @@ func zeros(n int) []VecVirtual {
 	return vs
 }
 
-// sum adds up vs in pairs, into the first.
-func sum(vs []VecVirtual) VecVirtual {
+// addUp adds up vs in pairs, into the first.
+func addUp(vs []VecVirtual) VecVirtual {
 	for n := len(vs); n > 1; n /= 2 {
 		for i := range n / 2 {
 			VADDPS(vs[n/2+i], vs[i], vs[i])

@@ -23,7 +23,7 @@ func dot() {
 		advance(a, n*4)
 		advance(b, n*4)
 	})
-	total, high := sum(sums), XMM()
+	total, high := addUp(sums), XMM()
 	VEXTRACTF128(Imm(1), total, high)
 	VADDPS(high, total.AsX(), total.AsX())
 	VMOVHLPS(total.AsX(), total.AsX(), high)
