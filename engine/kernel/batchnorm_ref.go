@@ -110,6 +110,32 @@ func genericMoments[T Float](sum, m2, y []T, blocks, area int) {
 	}
 }
 
+func genericTotals[T Float](total []float64, rows []T, n int) {
+	clear(total)
+	for image := range n {
+		row := rows[image*len(total):][:len(total)]
+		for c := range total {
+			total[c] += float64(row[c])
+		}
+	}
+}
+
+// genericTotalSquares rounds its products, so that every family gets the same
+// bits.
+func genericTotalSquares[T Float](total, mean []float64, sums, squares []T, n, area int) {
+	clear(total)
+	mean = mean[:len(total)]
+	count := float64(area)
+	share := 1 / count
+	for at := 0; at < n*len(total); at += len(total) {
+		sums, squares := sums[at:][:len(total)], squares[at:][:len(total)]
+		for c := range total {
+			d := float64(float64(sums[c])*share) - mean[c]
+			total[c] += float64(squares[c]) + float64(d*d*count)
+		}
+	}
+}
+
 // genericMaskGradient adds each sum's terms in the order of positions. A NaN
 // that Scale·Y + Shift comes to is not above Floor.
 func genericMaskGradient[T Float](m *Masking[T]) {

@@ -234,11 +234,23 @@ func testMoments[T Float](t *testing.T, f *Family[T], tolerance float64) {
 		y.unchanged(t, name+": y", x)
 		gotSum.check(t, name+": sum")
 		gotM2.check(t, name+": m2")
-		planeSum.check(t, name+": plane sum")
+		planeSum.unchanged(t, name+": plane sum", gotSum.x)
+		for block := range p.blocks {
+			checkPlane(t, f, fmt.Sprintf("%s, block %d", name, block), p, block, x, gotSum.x, gotM2.x)
+		}
 		compare(t, name+": sum", gotSum.x, sum, tolerance)
-		compare(t, name+": plane sum", planeSum.x, sum, tolerance)
 		compare(t, name+": m2", gotM2.x, m2, tolerance)
 	}
+}
+
+// checkPlane checks that a plane's moments are, bit for bit, what they are without
+// the other planes.
+func checkPlane[T Float](t *testing.T, f *Family[T], name string, p *pass, block int, y, sum, m2 []T) {
+	t.Helper()
+	gotSum, gotM2 := newBuffer[T](lanes, 0), newBuffer[T](lanes, 0)
+	f.Moments(gotSum.x, gotM2.x, bufferOf(y[block*p.area*lanes:][:p.area*lanes], 0).x, 1, p.area)
+	gotSum.unchanged(t, name+": sum", sum[block*lanes:][:lanes])
+	gotM2.unchanged(t, name+": m2", m2[block*lanes:][:lanes])
 }
 
 func TestMaskGradient(t *testing.T) {
@@ -447,7 +459,7 @@ func TestPassesAllocateNothing(t *testing.T) {
 		p := newPass([3]int{2, 9, 7})
 		image, mask, coefficients := convert[float32](p.image()), make([]uint8, p.blocks*p.area), convert[float32](p.coefficients())
 		out, padded := make([]float32, len(image)), make([]float32, p.layout.Len(lanes))
-		sums := make([]float32, p.channels)
+		sums, totals := make([]float32, p.channels), make([]float64, p.channels)
 		a := &Activation[float32]{Blocks: p.blocks, H: p.h, W: p.w, Y: image, Scale: coefficients, Shift: coefficients,
 			R: image, Padded: padded, Layout: p.layout, Plain: out, Mask: mask}
 		m := &Masking[float32]{Blocks: p.blocks, H: p.h, W: p.w, G: out, Add: image, Mask: mask, Y: image, Mean: coefficients,
@@ -461,6 +473,8 @@ func TestPassesAllocateNothing(t *testing.T) {
 			f.Moments(sums, sums, image, p.blocks, p.area)
 			f.PlaneSums(sums, image, p.blocks, p.area)
 			f.SubsampleGradient(out, image, p.blocks, p.h, p.w)
+			f.Totals(totals, sums, 1)
+			f.TotalSquares(totals, totals, sums, sums, 1, p.area)
 			f.Axpy(out, f.Dot(image, out), image)
 			f.SGD(out, image, image, 0.1, 0.9, 1e-4)
 		}); n != 0 {

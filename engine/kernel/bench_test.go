@@ -76,6 +76,31 @@ func BenchmarkPlaneSums(b *testing.B) {
 	})
 }
 
+// BenchmarkTotals adds up the sums of a batch's images, which the cache holds.
+func BenchmarkTotals(b *testing.B) {
+	const images = 128
+	for _, channels := range []int{16, 32, 64} {
+		rows, total, mean := make([]float32, images*channels), make([]float64, channels), make([]float64, channels)
+		for _, f := range families(b) {
+			for _, k := range []struct {
+				name   string
+				passes int
+				run    func()
+			}{
+				{"totals", 1, func() { f.Totals(total, rows, images) }},
+				{"squares", 2, func() { f.TotalSquares(total, mean, rows, rows, images, 64) }},
+			} {
+				b.Run(fmt.Sprintf("%s/%dx%d/%s", k.name, images, channels, f.Name), func(b *testing.B) {
+					b.SetBytes(int64(images * channels * 4 * k.passes))
+					for b.Loop() {
+						k.run()
+					}
+				})
+			}
+		}
+	}
+}
+
 // BenchmarkMaskGradient recomputes the mask.
 func BenchmarkMaskGradient(b *testing.B) {
 	sums := make([]float32, 64)

@@ -4,9 +4,9 @@ package kernel
 
 import "math"
 
-// The functions here hand the planes of an image to assembly one by one. They
-// slice each buffer to what is read or written of it, so that one that is too
-// short panics.
+// The functions here slice each buffer to what assembly reads or writes of it,
+// so that one that is too short panics. Most assembly takes the planes of an
+// image one by one.
 
 // avx2Ones and avx2Zeros are the coefficients of a residual that has none.
 var avx2Ones, avx2Zeros = [lanes]float32{1, 1, 1, 1, 1, 1, 1, 1}, [lanes]float32{}
@@ -86,15 +86,13 @@ func avx2MaskGradient(m *Masking[float32]) {
 }
 
 func avx2Moments(sum, m2, y []float32, blocks, area int) {
-	for block := range blocks {
-		avx2MomentsPlane(avx2Channels(sum, block, nil), avx2Channels(m2, block, nil),
-			avx2Plane(y, block, area), uintptr(area))
-	}
+	channels := blocks * lanes
+	avx2MomentsPlanes(&sum[:channels][0], &m2[:channels][0], &y[:channels*area][0], uintptr(blocks), uintptr(area))
 }
 
 func avx2PlaneSums(sum, y []float32, blocks, area int) {
 	for block := range blocks {
-		avx2MomentsPlane(avx2Channels(sum, block, nil), nil, avx2Plane(y, block, area), uintptr(area))
+		avx2SumPlane(avx2Channels(sum, block, nil), avx2Plane(y, block, area), uintptr(area))
 	}
 }
 
@@ -104,6 +102,15 @@ func avx2SubsampleGradient(dx, dy []float32, blocks, h, w int) {
 		avx2SubsampleGradientPlane(avx2Plane(dx, block, h*w), avx2Plane(dy, block, rows*cols),
 			uintptr(rows), uintptr(cols), uintptr((2*w-2*cols)*lanes*4))
 	}
+}
+
+func avx2CheckedTotals(total []float64, rows []float32, n int) {
+	avx2Totals(total, rows[:n*len(total)], uintptr(n))
+}
+
+func avx2CheckedTotalSquares(total, mean []float64, sums, squares []float32, n, area int) {
+	length := n * len(total)
+	avx2TotalSquares(total, mean[:len(total)], sums[:length], squares[:length], uintptr(n), 1/float64(area), float64(area))
 }
 
 // The vectors' assembly goes by the first length.

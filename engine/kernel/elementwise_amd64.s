@@ -306,108 +306,6 @@ DATA laneBits<>+24(SB)/4, $0x00000040
 DATA laneBits<>+28(SB)/4, $0x00000080
 GLOBL laneBits<>(SB), RODATA|NOPTR, $32
 
-// func avx2MomentsPlane(sum *float32, m2 *float32, y *float32, area uintptr)
-// Requires: AVX, AVX2, FMA3
-TEXT ·avx2MomentsPlane(SB), NOSPLIT, $0-32
-	MOVQ   y+16(FP), AX
-	MOVQ   area+24(FP), CX
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-
-sumEight:
-	CMPQ   CX, $0x08
-	JB     sumEightDone
-	VADDPS (AX), Y0, Y0
-	VADDPS 32(AX), Y1, Y1
-	VADDPS 64(AX), Y2, Y2
-	VADDPS 96(AX), Y3, Y3
-	VADDPS 128(AX), Y4, Y4
-	VADDPS 160(AX), Y5, Y5
-	VADDPS 192(AX), Y6, Y6
-	VADDPS 224(AX), Y7, Y7
-	ADDQ   $0x00000100, AX
-	SUBQ   $0x08, CX
-	JMP    sumEight
-
-sumEightDone:
-sumOne:
-	CMPQ   CX, $0x01
-	JB     sumOneDone
-	VADDPS (AX), Y0, Y0
-	ADDQ   $0x00000020, AX
-	SUBQ   $0x01, CX
-	JMP    sumOne
-
-sumOneDone:
-	VADDPS       Y4, Y0, Y0
-	VADDPS       Y5, Y1, Y1
-	VADDPS       Y6, Y2, Y2
-	VADDPS       Y7, Y3, Y3
-	VADDPS       Y2, Y0, Y0
-	VADDPS       Y3, Y1, Y1
-	VADDPS       Y1, Y0, Y0
-	MOVQ         sum+0(FP), DX
-	VMOVUPS      Y0, (DX)
-	MOVQ         m2+8(FP), DX
-	TESTQ        DX, DX
-	JE           done
-	MOVQ         area+24(FP), CX
-	VXORPS       Y1, Y1, Y1
-	VCVTSI2SSQ   CX, X1, X1
-	VBROADCASTSS X1, Y1
-	VDIVPS       Y1, Y0, Y0
-	MOVQ         y+16(FP), AX
-	VXORPS       Y1, Y1, Y1
-	VXORPS       Y2, Y2, Y2
-	VXORPS       Y3, Y3, Y3
-	VXORPS       Y4, Y4, Y4
-
-squareFour:
-	CMPQ        CX, $0x04
-	JB          squareFourDone
-	VMOVUPS     (AX), Y5
-	VSUBPS      Y0, Y5, Y5
-	VFMADD231PS Y5, Y5, Y1
-	VMOVUPS     32(AX), Y5
-	VSUBPS      Y0, Y5, Y5
-	VFMADD231PS Y5, Y5, Y2
-	VMOVUPS     64(AX), Y5
-	VSUBPS      Y0, Y5, Y5
-	VFMADD231PS Y5, Y5, Y3
-	VMOVUPS     96(AX), Y5
-	VSUBPS      Y0, Y5, Y5
-	VFMADD231PS Y5, Y5, Y4
-	ADDQ        $0x00000080, AX
-	SUBQ        $0x04, CX
-	JMP         squareFour
-
-squareFourDone:
-squareOne:
-	CMPQ        CX, $0x01
-	JB          squareOneDone
-	VMOVUPS     (AX), Y5
-	VSUBPS      Y0, Y5, Y5
-	VFMADD231PS Y5, Y5, Y1
-	ADDQ        $0x00000020, AX
-	SUBQ        $0x01, CX
-	JMP         squareOne
-
-squareOneDone:
-	VADDPS  Y3, Y1, Y1
-	VADDPS  Y4, Y2, Y2
-	VADDPS  Y2, Y1, Y1
-	VMOVUPS Y1, (DX)
-
-done:
-	VZEROUPPER
-	RET
-
 // func avx2SubsampleGradientPlane(dx *float32, dy *float32, rows uintptr, cols uintptr, gap uintptr)
 // Requires: AVX
 TEXT ·avx2SubsampleGradientPlane(SB), NOSPLIT, $0-40
@@ -455,6 +353,445 @@ positionsOneDone:
 	ADDQ BX, AX
 	DECQ DX
 	JNE  row
+	VZEROUPPER
+	RET
+
+// func avx2SumPlane(sum *float32, y *float32, area uintptr)
+// Requires: AVX
+TEXT ·avx2SumPlane(SB), NOSPLIT, $0-24
+	MOVQ   y+8(FP), AX
+	MOVQ   area+16(FP), CX
+	MOVQ   sum+0(FP), DX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+
+sumEight:
+	CMPQ   CX, $0x08
+	JB     sumEightDone
+	VADDPS (AX), Y0, Y0
+	VADDPS 32(AX), Y1, Y1
+	VADDPS 64(AX), Y2, Y2
+	VADDPS 96(AX), Y3, Y3
+	VADDPS 128(AX), Y4, Y4
+	VADDPS 160(AX), Y5, Y5
+	VADDPS 192(AX), Y6, Y6
+	VADDPS 224(AX), Y7, Y7
+	ADDQ   $0x00000100, AX
+	SUBQ   $0x08, CX
+	JMP    sumEight
+
+sumEightDone:
+sumOne:
+	CMPQ   CX, $0x01
+	JB     sumOneDone
+	VADDPS (AX), Y0, Y0
+	ADDQ   $0x00000020, AX
+	SUBQ   $0x01, CX
+	JMP    sumOne
+
+sumOneDone:
+	VADDPS  Y4, Y0, Y0
+	VADDPS  Y5, Y1, Y1
+	VADDPS  Y6, Y2, Y2
+	VADDPS  Y7, Y3, Y3
+	VADDPS  Y2, Y0, Y0
+	VADDPS  Y3, Y1, Y1
+	VADDPS  Y1, Y0, Y0
+	VMOVUPS Y0, (DX)
+	VZEROUPPER
+	RET
+
+// func avx2MomentsPlanes(sum *float32, m2 *float32, y *float32, blocks uintptr, area uintptr)
+// Requires: AVX, AVX2, FMA3
+TEXT ·avx2MomentsPlanes(SB), NOSPLIT, $0-40
+	MOVQ         y+16(FP), AX
+	MOVQ         y+16(FP), CX
+	MOVQ         blocks+24(FP), DX
+	MOVQ         area+32(FP), BX
+	MOVQ         sum+0(FP), SI
+	MOVQ         m2+8(FP), DI
+	VXORPS       Y0, Y0, Y0
+	VCVTSI2SSQ   BX, X0, X0
+	VBROADCASTSS X0, Y0
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	VXORPS       Y8, Y8, Y8
+	VXORPS       Y9, Y9, Y9
+
+sumEight:
+	CMPQ   BX, $0x08
+	JB     sumEightDone
+	VADDPS (CX), Y2, Y2
+	VADDPS 32(CX), Y3, Y3
+	VADDPS 64(CX), Y4, Y4
+	VADDPS 96(CX), Y5, Y5
+	VADDPS 128(CX), Y6, Y6
+	VADDPS 160(CX), Y7, Y7
+	VADDPS 192(CX), Y8, Y8
+	VADDPS 224(CX), Y9, Y9
+	ADDQ   $0x00000100, CX
+	SUBQ   $0x08, BX
+	JMP    sumEight
+
+sumEightDone:
+sumOne:
+	CMPQ   BX, $0x01
+	JB     sumOneDone
+	VADDPS (CX), Y2, Y2
+	ADDQ   $0x00000020, CX
+	SUBQ   $0x01, BX
+	JMP    sumOne
+
+sumOneDone:
+block:
+	VADDPS  Y6, Y2, Y2
+	VADDPS  Y7, Y3, Y3
+	VADDPS  Y8, Y4, Y4
+	VADDPS  Y9, Y5, Y5
+	VADDPS  Y4, Y2, Y2
+	VADDPS  Y5, Y3, Y3
+	VADDPS  Y3, Y2, Y2
+	VMOVUPS Y2, (SI)
+	ADDQ    $0x00000020, SI
+	VDIVPS  Y0, Y2, Y1
+	VXORPS  Y10, Y10, Y10
+	VXORPS  Y11, Y11, Y11
+	VXORPS  Y12, Y12, Y12
+	VXORPS  Y13, Y13, Y13
+	MOVQ    area+32(FP), BX
+	DECQ    DX
+	JE      last
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	VXORPS  Y9, Y9, Y9
+
+bothEight:
+	CMPQ        BX, $0x08
+	JB          bothEightDone
+	VSUBPS      (AX), Y1, Y14
+	VFMADD231PS Y14, Y14, Y10
+	VSUBPS      32(AX), Y1, Y14
+	VFMADD231PS Y14, Y14, Y11
+	VSUBPS      64(AX), Y1, Y14
+	VFMADD231PS Y14, Y14, Y12
+	VSUBPS      96(AX), Y1, Y14
+	VFMADD231PS Y14, Y14, Y13
+	VSUBPS      128(AX), Y1, Y14
+	VFMADD231PS Y14, Y14, Y10
+	VSUBPS      160(AX), Y1, Y14
+	VFMADD231PS Y14, Y14, Y11
+	VSUBPS      192(AX), Y1, Y14
+	VFMADD231PS Y14, Y14, Y12
+	VSUBPS      224(AX), Y1, Y14
+	VFMADD231PS Y14, Y14, Y13
+	ADDQ        $0x00000100, AX
+	VADDPS      (CX), Y2, Y2
+	VADDPS      32(CX), Y3, Y3
+	VADDPS      64(CX), Y4, Y4
+	VADDPS      96(CX), Y5, Y5
+	VADDPS      128(CX), Y6, Y6
+	VADDPS      160(CX), Y7, Y7
+	VADDPS      192(CX), Y8, Y8
+	VADDPS      224(CX), Y9, Y9
+	ADDQ        $0x00000100, CX
+	SUBQ        $0x08, BX
+	JMP         bothEight
+
+bothEightDone:
+bothFour:
+	CMPQ        BX, $0x04
+	JB          bothFourDone
+	VSUBPS      (AX), Y1, Y14
+	VFMADD231PS Y14, Y14, Y10
+	VSUBPS      32(AX), Y1, Y14
+	VFMADD231PS Y14, Y14, Y11
+	VSUBPS      64(AX), Y1, Y14
+	VFMADD231PS Y14, Y14, Y12
+	VSUBPS      96(AX), Y1, Y14
+	VFMADD231PS Y14, Y14, Y13
+	ADDQ        $0x00000080, AX
+	VADDPS      (CX), Y2, Y2
+	VADDPS      32(CX), Y2, Y2
+	VADDPS      64(CX), Y2, Y2
+	VADDPS      96(CX), Y2, Y2
+	ADDQ        $0x00000080, CX
+	SUBQ        $0x04, BX
+	JMP         bothFour
+
+bothFourDone:
+bothOne:
+	CMPQ        BX, $0x01
+	JB          bothOneDone
+	VSUBPS      (AX), Y1, Y14
+	VFMADD231PS Y14, Y14, Y10
+	ADDQ        $0x00000020, AX
+	VADDPS      (CX), Y2, Y2
+	ADDQ        $0x00000020, CX
+	SUBQ        $0x01, BX
+	JMP         bothOne
+
+bothOneDone:
+	VADDPS  Y12, Y10, Y10
+	VADDPS  Y13, Y11, Y11
+	VADDPS  Y11, Y10, Y10
+	VMOVUPS Y10, (DI)
+	ADDQ    $0x00000020, DI
+	JMP     block
+
+last:
+squareFour:
+	CMPQ        BX, $0x04
+	JB          squareFourDone
+	VSUBPS      (AX), Y1, Y0
+	VFMADD231PS Y0, Y0, Y10
+	VSUBPS      32(AX), Y1, Y0
+	VFMADD231PS Y0, Y0, Y11
+	VSUBPS      64(AX), Y1, Y0
+	VFMADD231PS Y0, Y0, Y12
+	VSUBPS      96(AX), Y1, Y0
+	VFMADD231PS Y0, Y0, Y13
+	ADDQ        $0x00000080, AX
+	SUBQ        $0x04, BX
+	JMP         squareFour
+
+squareFourDone:
+squareOne:
+	CMPQ        BX, $0x01
+	JB          squareOneDone
+	VSUBPS      (AX), Y1, Y0
+	VFMADD231PS Y0, Y0, Y10
+	ADDQ        $0x00000020, AX
+	SUBQ        $0x01, BX
+	JMP         squareOne
+
+squareOneDone:
+	VADDPS  Y12, Y10, Y10
+	VADDPS  Y13, Y11, Y11
+	VADDPS  Y11, Y10, Y10
+	VMOVUPS Y10, (DI)
+	VZEROUPPER
+	RET
+
+// func avx2Totals(total []float64, rows []float32, n uintptr)
+// Requires: AVX
+TEXT ·avx2Totals(SB), NOSPLIT, $0-56
+	MOVQ total_base+0(FP), AX
+	MOVQ total_len+8(FP), CX
+	MOVQ rows_base+24(FP), DX
+	MOVQ n+48(FP), BX
+	MOVQ CX, SI
+	SHLQ $0x02, SI
+
+channelsSixteen:
+	CMPQ   CX, $0x10
+	JB     channelsSixteenDone
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	MOVQ   BX, DI
+	MOVQ   DX, R8
+
+channelsSixteenImageOne:
+	CMPQ      DI, $0x01
+	JB        channelsSixteenImageOneDone
+	VCVTPS2PD (R8), Y4
+	VADDPD    Y4, Y0, Y0
+	VCVTPS2PD 16(R8), Y4
+	VADDPD    Y4, Y1, Y1
+	VCVTPS2PD 32(R8), Y4
+	VADDPD    Y4, Y2, Y2
+	VCVTPS2PD 48(R8), Y4
+	VADDPD    Y4, Y3, Y3
+	ADDQ      SI, R8
+	SUBQ      $0x01, DI
+	JMP       channelsSixteenImageOne
+
+channelsSixteenImageOneDone:
+	VMOVUPD Y0, (AX)
+	VMOVUPD Y1, 32(AX)
+	VMOVUPD Y2, 64(AX)
+	VMOVUPD Y3, 96(AX)
+	ADDQ    $0x00000080, AX
+	ADDQ    $0x00000040, DX
+	SUBQ    $0x10, CX
+	JMP     channelsSixteen
+
+channelsSixteenDone:
+channelsEight:
+	CMPQ   CX, $0x08
+	JB     channelsEightDone
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	MOVQ   BX, DI
+	MOVQ   DX, R8
+
+channelsEightImageOne:
+	CMPQ      DI, $0x01
+	JB        channelsEightImageOneDone
+	VCVTPS2PD (R8), Y2
+	VADDPD    Y2, Y0, Y0
+	VCVTPS2PD 16(R8), Y2
+	VADDPD    Y2, Y1, Y1
+	ADDQ      SI, R8
+	SUBQ      $0x01, DI
+	JMP       channelsEightImageOne
+
+channelsEightImageOneDone:
+	VMOVUPD Y0, (AX)
+	VMOVUPD Y1, 32(AX)
+	ADDQ    $0x00000040, AX
+	ADDQ    $0x00000020, DX
+	SUBQ    $0x08, CX
+	JMP     channelsEight
+
+channelsEightDone:
+	VZEROUPPER
+	RET
+
+// func avx2TotalSquares(total []float64, mean []float64, sums []float32, squares []float32, n uintptr, share float64, area float64)
+// Requires: AVX
+TEXT ·avx2TotalSquares(SB), NOSPLIT, $0-120
+	MOVQ         total_base+0(FP), AX
+	MOVQ         total_len+8(FP), CX
+	MOVQ         mean_base+24(FP), DX
+	MOVQ         sums_base+48(FP), BX
+	MOVQ         squares_base+72(FP), SI
+	MOVQ         n+96(FP), DI
+	VBROADCASTSD share+104(FP), Y0
+	VBROADCASTSD area+112(FP), Y1
+	MOVQ         CX, R8
+	SHLQ         $0x02, R8
+
+channelsSixteen:
+	CMPQ    CX, $0x10
+	JB      channelsSixteenDone
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VMOVUPD (DX), Y6
+	VMOVUPD 32(DX), Y7
+	VMOVUPD 64(DX), Y8
+	VMOVUPD 96(DX), Y9
+	MOVQ    DI, R9
+	MOVQ    BX, R10
+	MOVQ    SI, R11
+
+channelsSixteenImageOne:
+	CMPQ      R9, $0x01
+	JB        channelsSixteenImageOneDone
+	VCVTPS2PD (R10), Y10
+	VMULPD    Y0, Y10, Y10
+	VSUBPD    Y6, Y10, Y10
+	VMULPD    Y10, Y10, Y10
+	VMULPD    Y1, Y10, Y10
+	VCVTPS2PD (R11), Y11
+	VADDPD    Y11, Y10, Y10
+	VADDPD    Y10, Y2, Y2
+	VCVTPS2PD 16(R10), Y10
+	VMULPD    Y0, Y10, Y10
+	VSUBPD    Y7, Y10, Y10
+	VMULPD    Y10, Y10, Y10
+	VMULPD    Y1, Y10, Y10
+	VCVTPS2PD 16(R11), Y11
+	VADDPD    Y11, Y10, Y10
+	VADDPD    Y10, Y3, Y3
+	VCVTPS2PD 32(R10), Y10
+	VMULPD    Y0, Y10, Y10
+	VSUBPD    Y8, Y10, Y10
+	VMULPD    Y10, Y10, Y10
+	VMULPD    Y1, Y10, Y10
+	VCVTPS2PD 32(R11), Y11
+	VADDPD    Y11, Y10, Y10
+	VADDPD    Y10, Y4, Y4
+	VCVTPS2PD 48(R10), Y10
+	VMULPD    Y0, Y10, Y10
+	VSUBPD    Y9, Y10, Y10
+	VMULPD    Y10, Y10, Y10
+	VMULPD    Y1, Y10, Y10
+	VCVTPS2PD 48(R11), Y11
+	VADDPD    Y11, Y10, Y10
+	VADDPD    Y10, Y5, Y5
+	ADDQ      R8, R10
+	ADDQ      R8, R11
+	SUBQ      $0x01, R9
+	JMP       channelsSixteenImageOne
+
+channelsSixteenImageOneDone:
+	VMOVUPD Y2, (AX)
+	VMOVUPD Y3, 32(AX)
+	VMOVUPD Y4, 64(AX)
+	VMOVUPD Y5, 96(AX)
+	ADDQ    $0x00000080, AX
+	ADDQ    $0x00000080, DX
+	ADDQ    $0x00000040, BX
+	ADDQ    $0x00000040, SI
+	SUBQ    $0x10, CX
+	JMP     channelsSixteen
+
+channelsSixteenDone:
+channelsEight:
+	CMPQ    CX, $0x08
+	JB      channelsEightDone
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VMOVUPD (DX), Y4
+	VMOVUPD 32(DX), Y5
+	MOVQ    DI, R9
+	MOVQ    BX, R10
+	MOVQ    SI, R11
+
+channelsEightImageOne:
+	CMPQ      R9, $0x01
+	JB        channelsEightImageOneDone
+	VCVTPS2PD (R10), Y6
+	VMULPD    Y0, Y6, Y6
+	VSUBPD    Y4, Y6, Y6
+	VMULPD    Y6, Y6, Y6
+	VMULPD    Y1, Y6, Y6
+	VCVTPS2PD (R11), Y7
+	VADDPD    Y7, Y6, Y6
+	VADDPD    Y6, Y2, Y2
+	VCVTPS2PD 16(R10), Y6
+	VMULPD    Y0, Y6, Y6
+	VSUBPD    Y5, Y6, Y6
+	VMULPD    Y6, Y6, Y6
+	VMULPD    Y1, Y6, Y6
+	VCVTPS2PD 16(R11), Y7
+	VADDPD    Y7, Y6, Y6
+	VADDPD    Y6, Y3, Y3
+	ADDQ      R8, R10
+	ADDQ      R8, R11
+	SUBQ      $0x01, R9
+	JMP       channelsEightImageOne
+
+channelsEightImageOneDone:
+	VMOVUPD Y2, (AX)
+	VMOVUPD Y3, 32(AX)
+	ADDQ    $0x00000040, AX
+	ADDQ    $0x00000040, DX
+	ADDQ    $0x00000020, BX
+	ADDQ    $0x00000020, SI
+	SUBQ    $0x08, CX
+	JMP     channelsEight
+
+channelsEightDone:
 	VZEROUPPER
 	RET
 

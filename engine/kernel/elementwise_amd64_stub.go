@@ -21,14 +21,6 @@ func avx2ActivatePlane(padded *float32, plain *float32, mask *uint8, y *float32,
 //go:noescape
 func avx2MaskPlane(dz *float32, add *float32, mask *uint8, y *float32, r *float32, scale *float32, shift *float32, mean *float32, rMean *float32, floor float32, area uintptr, sumG *float32, sumGY *float32, sumGR *float32)
 
-// avx2MomentsPlane writes each channel's sum over one plane of area positions, of
-// every eighth position first, and, unless m2 is nil, the squared deviations from
-// its mean, of every fourth first; its references are genericPlaneSums and
-// genericMoments in batchnorm_ref.go.
-//
-//go:noescape
-func avx2MomentsPlane(sum *float32, m2 *float32, y *float32, area uintptr)
-
 // avx2SubsampleGradientPlane adds dy, rows by cols positions, to every second
 // position of every second row of dx's plane; its reference is
 // genericSubsampleGradient in batchnorm_ref.go. gap is the bytes from the position
@@ -36,6 +28,34 @@ func avx2MomentsPlane(sum *float32, m2 *float32, y *float32, area uintptr)
 //
 //go:noescape
 func avx2SubsampleGradientPlane(dx *float32, dy *float32, rows uintptr, cols uintptr, gap uintptr)
+
+// avx2SumPlane writes each channel's sum over one plane of area positions, of
+// every eighth position first; its reference is genericPlaneSums in
+// batchnorm_ref.go.
+//
+//go:noescape
+func avx2SumPlane(sum *float32, y *float32, area uintptr)
+
+// avx2MomentsPlanes writes each channel's sum, as avx2SumPlane, and the squared
+// deviations from its mean, of every fourth position first, over planes of area
+// positions that follow each other; its reference is genericMoments in
+// batchnorm_ref.go.
+//
+//go:noescape
+func avx2MomentsPlanes(sum *float32, m2 *float32, y *float32, blocks uintptr, area uintptr)
+
+// avx2Totals adds up n rows of total's length, a multiple of 8, in order; its
+// reference is genericTotals in batchnorm_ref.go.
+//
+//go:noescape
+func avx2Totals(total []float64, rows []float32, n uintptr)
+
+// avx2TotalSquares adds up squares + (sums·share - mean)²·area over n rows of total's
+// length, a multiple of 8, in order; its reference is genericTotalSquares in
+// batchnorm_ref.go.
+//
+//go:noescape
+func avx2TotalSquares(total []float64, mean []float64, sums []float32, squares []float32, n uintptr, share float64, area float64)
 
 // avx2Dot is Σ a[i]·b[i] over a's length, of every 32nd element first; its
 // reference is genericDot in vector_ref.go.

@@ -75,6 +75,8 @@ func amd64Family(name string, wide bool, peak func() float64) *Family[float32] {
 		BatchNormGradient: avx2BatchNormGradient,
 		PlaneSums:         avx2PlaneSums,
 		SubsampleGradient: avx2SubsampleGradient,
+		Totals:            avx2CheckedTotals,
+		TotalSquares:      avx2CheckedTotalSquares,
 
 		Dot:  avx2CheckedDot,
 		Axpy: avx2CheckedAxpy,

@@ -21,6 +21,8 @@ func Generic[T Float]() *Family[T] {
 		BatchNormGradient: genericBatchNormGradient[T],
 		PlaneSums:         genericPlaneSums[T],
 		SubsampleGradient: genericSubsampleGradient[T],
+		Totals:            genericTotals[T],
+		TotalSquares:      genericTotalSquares[T],
 
 		Dot:  genericDot[T],
 		Axpy: genericAxpy[T],

@@ -17,8 +17,8 @@
 // # Determinism
 //
 // Each call's result depends on its arguments alone, bit for bit. Sums over
-// images are the caller's: a call returns one image's sums, and the caller
-// adds them in a fixed order in float64.
+// images are the caller's: a call returns one image's sums, and the caller has
+// them added in order of the images, in float64 (Totals, TotalSquares).
 package kernel
 
 // Float is the element types: float32 computes, float64 checks it.
@@ -178,6 +178,15 @@ type Family[T Float] struct {
 	// PlaneSums writes each channel's sum over one image's planes,
 	// Blocks×Lanes.
 	PlaneSums func(sum, y []T, blocks, area int)
+
+	// Totals writes each channel's sum over rows, n×len(total), added in order
+	// of rows. The channels, len(total), fill blocks, here and in TotalSquares.
+	Totals func(total []float64, rows []T, n int)
+	// TotalSquares writes the squared deviations from mean, a channel each as
+	// total, of n images of area positions whose Moments are the rows of sums
+	// and squares, n×len(total): it adds squares + (sums/area - mean)²·area in
+	// order of rows.
+	TotalSquares func(total, mean []float64, sums, squares []T, n, area int)
 
 	// Dot is Σ a[i]·b[i].
 	Dot func(a, b []T) T

@@ -365,7 +365,7 @@ func (t *Training[T]) finishBatchNorm(i int, sumGY []T) {
 	b, u, bu := t.backward, &t.units[i], &t.backward.units[i]
 	channels, count := u.blocks*t.family.Lanes, float64(t.n*u.area)
 	gs, gys := t.totals[0][:channels], t.totals[1][:channels]
-	t.total(gs, b.sumG)
+	t.family.Totals(gs, b.sumG, t.n)
 	if u.BN == "" {
 		dbias := b.gradients.Of(i, arch.ConvBias)
 		for c := range dbias {
@@ -373,7 +373,7 @@ func (t *Training[T]) finishBatchNorm(i int, sumGY []T) {
 		}
 		return
 	}
-	t.total(gys, sumGY)
+	t.family.Totals(gys, sumGY, t.n)
 	gamma := t.params.Of(i, arch.Gamma)
 	dgamma, dbeta := b.gradients.Of(i, arch.Gamma), b.gradients.Of(i, arch.Beta)
 	for c := range u.OutShape.C {

@@ -292,21 +292,13 @@ func (t *Training[T]) finishStatistics(i int) {
 		return
 	}
 	bias := t.params.Of(i, arch.ConvBias)
-	channels, area, count := u.blocks*t.family.Lanes, float64(u.area), float64(t.n*u.area)
-	share := 1 / area
+	channels, count := u.blocks*t.family.Lanes, float64(t.n*u.area)
 	mean, m2 := t.totals[0][:channels], t.totals[1][:channels]
-	t.total(mean, t.sums)
+	t.family.Totals(mean, t.sums, t.n)
 	for c := range mean {
 		mean[c] /= count
 	}
-	clear(m2)
-	for at := 0; at < t.n*channels; at += channels {
-		sums, squares := t.sums[at:][:len(m2)], t.squares[at:][:len(m2)]
-		for c := range m2 {
-			d := float64(sums[c])*share - mean[c]
-			m2[c] += float64(squares[c]) + d*d*area
-		}
-	}
+	t.family.TotalSquares(m2, mean, t.sums, t.squares, t.n, u.area)
 	for c := range u.OutShape.C {
 		t.means[i][c], t.vars[i][c] = mean[c], m2[c]/count
 		t.statistics.Mean[i][c] = mean[c]
@@ -321,17 +313,6 @@ func (t *Training[T]) finishStatistics(i int) {
 	if t.o.Gradients.below() {
 		for c, mean := range t.means[i] {
 			t.backward.units[i].mean[c] = T(mean)
-		}
-	}
-}
-
-// total adds the images' sums, image × channel, of each channel in image order.
-func (t *Training[T]) total(total []float64, sums []T) {
-	clear(total)
-	for image := range t.n {
-		row := sums[image*len(total):][:len(total)]
-		for c := range total {
-			total[c] += float64(row[c])
 		}
 	}
 }

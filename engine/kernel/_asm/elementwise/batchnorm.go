@@ -1,0 +1,382 @@
+package main
+
+import (
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	. "github.com/mmcloughlin/avo/reg"
+)
+
+func activatePlane() {
+	TEXT("avx2ActivatePlane", NOSPLIT, "func(padded, plain *float32, mask *uint8, y, r, scale, shift, rScale, rShift *float32, floor float32, rows, cols, gap uintptr)")
+	Doc("avx2ActivatePlane computes z = max(scale·y + shift + (rScale·r + rShift), floor)",
+		"for one plane of rows by cols positions; its reference is genericActivate in",
+		"batchnorm_ref.go. padded, plain, mask and r may be nil; rScale and rShift are",
+		"read with r. gap is the bytes between two rows of padded.")
+	Pragma("noescape")
+	padded, plain, mask := load("padded"), load("plain"), load("mask")
+	y, r := load("y"), load("r")
+	scale, shift, floor := loadVector("scale"), loadVector("shift"), broadcast("floor")
+	rows, gap, count, bits := load("rows"), load("gap"), GP64(), GP32()
+	rScale, pointer := YMM(), GP64()
+	unless(r, "row")
+	Load(Param("rScale"), pointer)
+	VMOVUPS(Mem{Base: pointer}, rScale)
+	Load(Param("rShift"), pointer)
+	VADDPS(Mem{Base: pointer}, shift, shift)
+
+	Label("row")
+	Load(Param("cols"), count)
+	grouped("positions", count, []int{4, 1}, func(n int, name string) {
+		z := make([]VecVirtual, n)
+		for i := range z {
+			z[i] = YMM()
+			VMOVUPS(at(y, i), z[i])
+			VFMADD213PS(shift, scale, z[i])
+		}
+		advance(y, n*vector)
+
+		unless(r, name+"Mask")
+		for i, z := range z {
+			VFMADD231PS(at(r, i), rScale, z)
+		}
+		advance(r, n*vector)
+
+		Label(name + "Mask")
+		unless(mask, name+"Floor")
+		above := YMM()
+		for i, z := range z {
+			VCMPPS(Imm(greater), floor, z, above)
+			VMOVMSKPS(above, bits)
+			MOVB(bits.As8(), Mem{Base: mask, Disp: i})
+		}
+		advance(mask, n)
+
+		Label(name + "Floor")
+		for _, z := range z {
+			// Of a NaN and a number, VMAXPS returns its last source, Go's
+			// first: so a NaN in z stays.
+			VMAXPS(z, floor, z)
+		}
+		for _, p := range []struct {
+			to   GPVirtual
+			next string
+		}{{padded, name + "Plain"}, {plain, name + "Stored"}} {
+			unless(p.to, p.next)
+			for i, z := range z {
+				VMOVUPS(z, at(p.to, i))
+			}
+			advance(p.to, n*vector)
+			Label(p.next)
+		}
+	})
+	ADDQ(gap, padded)
+	DECQ(rows)
+	JNE(LabelRef("row"))
+	VZEROUPPER()
+	RET()
+}
+
+func maskPlane() {
+	TEXT("avx2MaskPlane", NOSPLIT, "func(dz, add *float32, mask *uint8, y, r, scale, shift, mean, rMean *float32, floor float32, area uintptr, sumG, sumGY, sumGR *float32)")
+	Doc("avx2MaskPlane computes dz = dz + add where the mask is set, else 0, and Σdz,",
+		"Σdz·(y-mean) and Σdz·(r-rMean), of even and of odd positions first, for one plane",
+		"of area positions; its reference is genericMaskGradient in batchnorm_ref.go.",
+		"add may be nil; rMean and sumGR are used unless r is nil. The mask is where",
+		"scale·y + shift > floor, where it is nil; else scale and shift are not used.")
+	Pragma("noescape")
+	dz, add, mask := load("dz"), load("add"), load("mask")
+	y, r, count := load("y"), load("r"), load("area")
+	mean, rMean := loadVector("mean"), YMM()
+	scale, shift, floor := YMM(), YMM(), broadcast("floor")
+	sumG, sumGY, sumGR := zeros(2), zeros(2), zeros(2)
+	pointer := GP64()
+	unless(r, "recompute")
+	Load(Param("rMean"), pointer)
+	VMOVUPS(Mem{Base: pointer}, rMean)
+
+	// With a mask, scale holds the bit of each lane.
+	Label("recompute")
+	TESTQ(mask, mask)
+	JNE(LabelRef("bits"))
+	Load(Param("scale"), pointer)
+	VMOVUPS(Mem{Base: pointer}, scale)
+	Load(Param("shift"), pointer)
+	VMOVUPS(Mem{Base: pointer}, shift)
+	JMP(LabelRef("start"))
+	Label("bits")
+	bits := GLOBL("laneBits", RODATA|NOPTR)
+	for i := range width {
+		DATA(i*4, U32(1<<i))
+	}
+	VMOVUPS(bits, scale)
+	Label("start")
+
+	grouped("positions", count, []int{2, 1}, func(n int, name string) {
+		zs, t := []VecVirtual{YMM(), YMM()}[:n], YMM()
+		for i := range zs {
+			VMOVUPS(at(dz, i), zs[i])
+		}
+		unless(add, name+"Mask")
+		for i, z := range zs {
+			VADDPS(at(add, i), z, z)
+		}
+		advance(add, n*vector)
+
+		Label(name + "Mask")
+		unless(mask, name+"Recompute")
+		for i, z := range zs {
+			VPBROADCASTB(Mem{Base: mask, Disp: i}, t)
+			VPAND(scale, t, t)
+			VPCMPEQD(scale, t, t)
+			VANDPS(t, z, z)
+		}
+		advance(mask, n)
+		JMP(LabelRef(name + "Sums"))
+
+		Label(name + "Recompute")
+		for i, z := range zs {
+			VMOVUPS(at(y, i), t)
+			VFMADD213PS(shift, scale, t)
+			VCMPPS(Imm(greater), floor, t, t)
+			VANDPS(t, z, z)
+		}
+
+		Label(name + "Sums")
+		for i, z := range zs {
+			VMOVUPS(z, at(dz, i))
+			VADDPS(z, sumG[i], sumG[i])
+			VMOVUPS(at(y, i), t)
+			VSUBPS(mean, t, t)
+			VFMADD231PS(t, z, sumGY[i])
+		}
+		advance(dz, n*vector)
+		advance(y, n*vector)
+		unless(r, name+"Next")
+		for i, z := range zs {
+			VMOVUPS(at(r, i), t)
+			VSUBPS(rMean, t, t)
+			VFMADD231PS(t, z, sumGR[i])
+		}
+		advance(r, n*vector)
+		Label(name + "Next")
+	})
+
+	Load(Param("sumG"), pointer)
+	VMOVUPS(addUp(sumG), Mem{Base: pointer})
+	Load(Param("sumGY"), pointer)
+	VMOVUPS(addUp(sumGY), Mem{Base: pointer})
+	unless(r, "done")
+	Load(Param("sumGR"), pointer)
+	VMOVUPS(addUp(sumGR), Mem{Base: pointer})
+	Label("done")
+	VZEROUPPER()
+	RET()
+}
+
+// addSums adds n positions of a plane: a whole group of eight each to the sum in
+// its place, and of less all to the first.
+func addSums(y GPVirtual, sums []VecVirtual, n int) {
+	for i := range n {
+		s := sums[0]
+		if n == len(sums) {
+			s = sums[i]
+		}
+		VADDPS(at(y, i), s, s)
+	}
+	advance(y, n*vector)
+}
+
+// addSquares adds n positions' squared deviations: whole groups of four each to
+// the sum in its place, and a single one to the first.
+func addSquares(y GPVirtual, mean VecVirtual, squares []VecVirtual, n int) {
+	for i := range n {
+		d := YMM()
+		VSUBPS(at(y, i), mean, d)
+		VFMADD231PS(d, d, squares[i%len(squares)])
+	}
+	advance(y, n*vector)
+}
+
+func sumPlane() {
+	TEXT("avx2SumPlane", NOSPLIT, "func(sum, y *float32, area uintptr)")
+	Doc("avx2SumPlane writes each channel's sum over one plane of area positions, of",
+		"every eighth position first; its reference is genericPlaneSums in",
+		"batchnorm_ref.go.")
+	Pragma("noescape")
+	y, count, to := load("y"), load("area"), load("sum")
+	sums := zeros(8)
+	grouped("sum", count, []int{8, 1}, func(n int, _ string) { addSums(y, sums, n) })
+	VMOVUPS(addUp(sums), Mem{Base: to})
+	VZEROUPPER()
+	RET()
+}
+
+func moments() {
+	TEXT("avx2MomentsPlanes", NOSPLIT, "func(sum, m2, y *float32, blocks, area uintptr)")
+	Doc("avx2MomentsPlanes writes each channel's sum, as avx2SumPlane, and the squared",
+		"deviations from its mean, of every fourth position first, over planes of area",
+		"positions that follow each other; its reference is genericMoments in",
+		"batchnorm_ref.go.")
+	Pragma("noescape")
+	y, ahead, blocks, count := load("y"), load("y"), load("blocks"), load("area")
+	sum, m2 := load("sum"), load("m2")
+	area, mean := YMM(), YMM()
+	VXORPS(area, area, area)
+	VCVTSI2SSQ(count, area.AsX(), area.AsX())
+	VBROADCASTSS(area.AsX(), area)
+	sums := zeros(8)
+	grouped("sum", count, []int{8, 1}, func(n int, _ string) { addSums(ahead, sums, n) })
+
+	// The multiply-adds of a plane's second pass wait for each other: the first
+	// pass over the next plane goes on meanwhile.
+	Label("block")
+	total := addUp(sums)
+	VMOVUPS(total, Mem{Base: sum})
+	advance(sum, vector)
+	VDIVPS(area, total, mean)
+	squares := zeros(4)
+	Load(Param("area"), count)
+	DECQ(blocks)
+	JE(LabelRef("last"))
+	for _, s := range sums {
+		VXORPS(s, s, s)
+	}
+	grouped("both", count, []int{8, 4, 1}, func(n int, _ string) {
+		addSquares(y, mean, squares, n)
+		addSums(ahead, sums, n)
+	})
+	VMOVUPS(addUp(squares), Mem{Base: m2})
+	advance(m2, vector)
+	JMP(LabelRef("block"))
+
+	Label("last")
+	grouped("square", count, []int{4, 1}, func(n int, _ string) { addSquares(y, mean, squares, n) })
+	VMOVUPS(addUp(squares), Mem{Base: m2})
+	VZEROUPPER()
+	RET()
+}
+
+// doubles is the float64 in a YMM register: half a block's channels.
+const doubles = 4
+
+// double returns a new register with the i-th four float32 from base on.
+func double(base GPVirtual, i int) VecVirtual {
+	v := YMM()
+	VCVTPS2PD(Mem{Base: base, Disp: i * doubles * 4}, v)
+	return v
+}
+
+// eachImage emits body for n images, with pointers to the image's rows: the
+// first image's are rows, and the next image's lie stride bytes on.
+func eachImage(name string, n, stride GPVirtual, rows []GPVirtual, body func(rows []GPVirtual)) {
+	left, current := GP64(), make([]GPVirtual, len(rows))
+	MOVQ(n, left)
+	for i := range current {
+		current[i] = GP64()
+		MOVQ(rows[i], current[i])
+	}
+	grouped(name+"Image", left, []int{1}, func(int, string) {
+		body(current)
+		for _, row := range current {
+			ADDQ(stride, row)
+		}
+	})
+}
+
+func totals() {
+	TEXT("avx2Totals", NOSPLIT, "func(total []float64, rows []float32, n uintptr)")
+	Doc("avx2Totals adds up n rows of total's length, a multiple of 8, in order; its",
+		"reference is genericTotals in batchnorm_ref.go.")
+	Pragma("noescape")
+	total, count := Load(Param("total").Base(), GP64()).(GPVirtual), Load(Param("total").Len(), GP64()).(GPVirtual)
+	rows, n, stride := Load(Param("rows").Base(), GP64()).(GPVirtual), load("n"), GP64()
+	MOVQ(count, stride)
+	SHLQ(Imm(2), stride)
+	// Sums stay in registers while all images pass by.
+	grouped("channels", count, []int{2 * width, width}, func(channels int, name string) {
+		sums := zeros(channels / doubles)
+		eachImage(name, n, stride, []GPVirtual{rows}, func(rows []GPVirtual) {
+			for i, s := range sums {
+				VADDPD(double(rows[0], i), s, s)
+			}
+		})
+		for i, s := range sums {
+			VMOVUPD(s, at(total, i))
+		}
+		advance(total, channels*8)
+		advance(rows, channels*4)
+	})
+	VZEROUPPER()
+	RET()
+}
+
+func totalSquares() {
+	TEXT("avx2TotalSquares", NOSPLIT, "func(total, mean []float64, sums, squares []float32, n uintptr, share, area float64)")
+	Doc("avx2TotalSquares adds up squares + (sums·share - mean)²·area over n rows of total's",
+		"length, a multiple of 8, in order; its reference is genericTotalSquares in",
+		"batchnorm_ref.go.")
+	Pragma("noescape")
+	total, count := Load(Param("total").Base(), GP64()).(GPVirtual), Load(Param("total").Len(), GP64()).(GPVirtual)
+	mean := Load(Param("mean").Base(), GP64()).(GPVirtual)
+	sums, squares := Load(Param("sums").Base(), GP64()).(GPVirtual), Load(Param("squares").Base(), GP64()).(GPVirtual)
+	n, share, area, stride := load("n"), broadcastDouble("share"), broadcastDouble("area"), GP64()
+	MOVQ(count, stride)
+	SHLQ(Imm(2), stride)
+	grouped("channels", count, []int{2 * width, width}, func(channels int, name string) {
+		totals, means := zeros(channels/doubles), make([]VecVirtual, channels/doubles)
+		for i := range means {
+			means[i] = YMM()
+			VMOVUPD(at(mean, i), means[i])
+		}
+		eachImage(name, n, stride, []GPVirtual{sums, squares}, func(rows []GPVirtual) {
+			for i, t := range totals {
+				// Products are rounded, as in Go: a multiply-add would give
+				// other bits.
+				d := double(rows[0], i)
+				VMULPD(share, d, d)
+				VSUBPD(means[i], d, d)
+				VMULPD(d, d, d)
+				VMULPD(area, d, d)
+				VADDPD(double(rows[1], i), d, d)
+				VADDPD(d, t, t)
+			}
+		})
+		for i, t := range totals {
+			VMOVUPD(t, at(total, i))
+		}
+		advance(total, channels*8)
+		advance(mean, channels*8)
+		advance(sums, channels*4)
+		advance(squares, channels*4)
+	})
+	VZEROUPPER()
+	RET()
+}
+
+func subsampleGradientPlane() {
+	TEXT("avx2SubsampleGradientPlane", NOSPLIT, "func(dx, dy *float32, rows, cols, gap uintptr)")
+	Doc("avx2SubsampleGradientPlane adds dy, rows by cols positions, to every second",
+		"position of every second row of dx's plane; its reference is",
+		"genericSubsampleGradient in batchnorm_ref.go. gap is the bytes from the position",
+		"after a row's last pair to the next row that is added to.")
+	Pragma("noescape")
+	dx, dy, rows, gap := load("dx"), load("dy"), load("rows"), load("gap")
+	count := GP64()
+	Label("row")
+	Load(Param("cols"), count)
+	grouped("positions", count, []int{4, 1}, func(n int, _ string) {
+		for i := range n {
+			v := YMM()
+			VMOVUPS(at(dy, i), v)
+			VADDPS(at(dx, 2*i), v, v)
+			VMOVUPS(v, at(dx, 2*i))
+		}
+		advance(dx, 2*n*vector)
+		advance(dy, n*vector)
+	})
+	ADDQ(gap, dx)
+	DECQ(rows)
+	JNE(LabelRef("row"))
+	VZEROUPPER()
+	RET()
+}
