@@ -20,119 +20,1075 @@ TEXT ·avx2ActivatePlane(SB), NOSPLIT, $0-104
 	MOVQ         rows+80(FP), DI
 	MOVQ         gap+96(FP), R8
 	TESTQ        SI, SI
-	JE           row
+	JE           case0
+	TESTQ        DX, DX
+	JE           case10
+	TESTQ        AX, AX
+	JE           case110
+	TESTQ        CX, CX
+	JE           case1110
 	MOVQ         rScale+56(FP), R9
 	VMOVUPS      (R9), Y3
 	MOVQ         rShift+64(FP), R9
 	VADDPS       (R9), Y1, Y1
 
-row:
+case1111Row:
 	MOVQ cols+88(FP), R9
+	CMPQ R9, $0x04
+	JB   case1111FourDone
 
-positionsFour:
-	CMPQ        R9, $0x04
-	JB          positionsFourDone
+case1111Four:
 	VMOVUPS     (BX), Y4
 	VFMADD213PS Y1, Y0, Y4
+	VFMADD231PS (SI), Y3, Y4
 	VMOVUPS     32(BX), Y5
 	VFMADD213PS Y1, Y0, Y5
+	VFMADD231PS 32(SI), Y3, Y5
 	VMOVUPS     64(BX), Y6
 	VFMADD213PS Y1, Y0, Y6
+	VFMADD231PS 64(SI), Y3, Y6
 	VMOVUPS     96(BX), Y7
 	VFMADD213PS Y1, Y0, Y7
-	ADDQ        $0x00000080, BX
-	TESTQ       SI, SI
-	JE          positionsFourMask
-	VFMADD231PS (SI), Y3, Y4
-	VFMADD231PS 32(SI), Y3, Y5
-	VFMADD231PS 64(SI), Y3, Y6
 	VFMADD231PS 96(SI), Y3, Y7
+	VCMPPS      $0x1e, Y2, Y4, Y8
+	VMOVMSKPS   Y8, R10
+	MOVB        R10, (DX)
+	VCMPPS      $0x1e, Y2, Y5, Y8
+	VMOVMSKPS   Y8, R10
+	MOVB        R10, 1(DX)
+	VCMPPS      $0x1e, Y2, Y6, Y8
+	VMOVMSKPS   Y8, R10
+	MOVB        R10, 2(DX)
+	VCMPPS      $0x1e, Y2, Y7, Y8
+	VMOVMSKPS   Y8, R10
+	MOVB        R10, 3(DX)
+	ADDQ        $0x00000004, DX
+	VMAXPS      Y4, Y2, Y4
+	VMAXPS      Y5, Y2, Y5
+	VMAXPS      Y6, Y2, Y6
+	VMAXPS      Y7, Y2, Y7
+	VMOVUPS     Y4, (AX)
+	VMOVUPS     Y5, 32(AX)
+	VMOVUPS     Y6, 64(AX)
+	VMOVUPS     Y7, 96(AX)
+	VMOVUPS     Y4, (CX)
+	VMOVUPS     Y5, 32(CX)
+	VMOVUPS     Y6, 64(CX)
+	VMOVUPS     Y7, 96(CX)
+	ADDQ        $0x00000080, BX
 	ADDQ        $0x00000080, SI
+	ADDQ        $0x00000080, AX
+	ADDQ        $0x00000080, CX
+	SUBQ        $0x04, R9
+	CMPQ        R9, $0x04
+	JAE         case1111Four
 
-positionsFourMask:
-	TESTQ     DX, DX
-	JE        positionsFourFloor
-	VCMPPS    $0x1e, Y2, Y4, Y8
-	VMOVMSKPS Y8, R10
-	MOVB      R10, (DX)
-	VCMPPS    $0x1e, Y2, Y5, Y8
-	VMOVMSKPS Y8, R10
-	MOVB      R10, 1(DX)
-	VCMPPS    $0x1e, Y2, Y6, Y8
-	VMOVMSKPS Y8, R10
-	MOVB      R10, 2(DX)
-	VCMPPS    $0x1e, Y2, Y7, Y8
-	VMOVMSKPS Y8, R10
-	MOVB      R10, 3(DX)
-	ADDQ      $0x00000004, DX
+case1111FourDone:
+	CMPQ R9, $0x01
+	JB   case1111OneDone
 
-positionsFourFloor:
-	VMAXPS  Y4, Y2, Y4
-	VMAXPS  Y5, Y2, Y5
-	VMAXPS  Y6, Y2, Y6
-	VMAXPS  Y7, Y2, Y7
-	TESTQ   AX, AX
-	JE      positionsFourPlain
-	VMOVUPS Y4, (AX)
-	VMOVUPS Y5, 32(AX)
-	VMOVUPS Y6, 64(AX)
-	VMOVUPS Y7, 96(AX)
-	ADDQ    $0x00000080, AX
-
-positionsFourPlain:
-	TESTQ   CX, CX
-	JE      positionsFourStored
-	VMOVUPS Y4, (CX)
-	VMOVUPS Y5, 32(CX)
-	VMOVUPS Y6, 64(CX)
-	VMOVUPS Y7, 96(CX)
-	ADDQ    $0x00000080, CX
-
-positionsFourStored:
-	SUBQ $0x04, R9
-	JMP  positionsFour
-
-positionsFourDone:
-positionsOne:
-	CMPQ        R9, $0x01
-	JB          positionsOneDone
+case1111One:
 	VMOVUPS     (BX), Y4
 	VFMADD213PS Y1, Y0, Y4
-	ADDQ        $0x00000020, BX
-	TESTQ       SI, SI
-	JE          positionsOneMask
 	VFMADD231PS (SI), Y3, Y4
+	VCMPPS      $0x1e, Y2, Y4, Y5
+	VMOVMSKPS   Y5, R10
+	MOVB        R10, (DX)
+	ADDQ        $0x00000001, DX
+	VMAXPS      Y4, Y2, Y4
+	VMOVUPS     Y4, (AX)
+	VMOVUPS     Y4, (CX)
+	ADDQ        $0x00000020, BX
 	ADDQ        $0x00000020, SI
+	ADDQ        $0x00000020, AX
+	ADDQ        $0x00000020, CX
+	SUBQ        $0x01, R9
+	CMPQ        R9, $0x01
+	JAE         case1111One
 
-positionsOneMask:
-	TESTQ     DX, DX
-	JE        positionsOneFloor
-	VCMPPS    $0x1e, Y2, Y4, Y5
-	VMOVMSKPS Y5, R10
-	MOVB      R10, (DX)
-	ADDQ      $0x00000001, DX
-
-positionsOneFloor:
-	VMAXPS  Y4, Y2, Y4
-	TESTQ   AX, AX
-	JE      positionsOnePlain
-	VMOVUPS Y4, (AX)
-	ADDQ    $0x00000020, AX
-
-positionsOnePlain:
-	TESTQ   CX, CX
-	JE      positionsOneStored
-	VMOVUPS Y4, (CX)
-	ADDQ    $0x00000020, CX
-
-positionsOneStored:
-	SUBQ $0x01, R9
-	JMP  positionsOne
-
-positionsOneDone:
+case1111OneDone:
 	ADDQ R8, AX
 	DECQ DI
-	JNE  row
+	JNE  case1111Row
+	VZEROUPPER
+	RET
+
+case1110:
+	MOVQ    rScale+56(FP), CX
+	VMOVUPS (CX), Y3
+	MOVQ    rShift+64(FP), CX
+	VADDPS  (CX), Y1, Y1
+
+case1110Row:
+	MOVQ cols+88(FP), R9
+	CMPQ R9, $0x04
+	JB   case1110FourDone
+
+case1110Four:
+	VMOVUPS     (BX), Y4
+	VFMADD213PS Y1, Y0, Y4
+	VFMADD231PS (SI), Y3, Y4
+	VMOVUPS     32(BX), Y5
+	VFMADD213PS Y1, Y0, Y5
+	VFMADD231PS 32(SI), Y3, Y5
+	VMOVUPS     64(BX), Y6
+	VFMADD213PS Y1, Y0, Y6
+	VFMADD231PS 64(SI), Y3, Y6
+	VMOVUPS     96(BX), Y7
+	VFMADD213PS Y1, Y0, Y7
+	VFMADD231PS 96(SI), Y3, Y7
+	VCMPPS      $0x1e, Y2, Y4, Y8
+	VMOVMSKPS   Y8, R10
+	MOVB        R10, (DX)
+	VCMPPS      $0x1e, Y2, Y5, Y8
+	VMOVMSKPS   Y8, R10
+	MOVB        R10, 1(DX)
+	VCMPPS      $0x1e, Y2, Y6, Y8
+	VMOVMSKPS   Y8, R10
+	MOVB        R10, 2(DX)
+	VCMPPS      $0x1e, Y2, Y7, Y8
+	VMOVMSKPS   Y8, R10
+	MOVB        R10, 3(DX)
+	ADDQ        $0x00000004, DX
+	VMAXPS      Y4, Y2, Y4
+	VMAXPS      Y5, Y2, Y5
+	VMAXPS      Y6, Y2, Y6
+	VMAXPS      Y7, Y2, Y7
+	VMOVUPS     Y4, (AX)
+	VMOVUPS     Y5, 32(AX)
+	VMOVUPS     Y6, 64(AX)
+	VMOVUPS     Y7, 96(AX)
+	ADDQ        $0x00000080, BX
+	ADDQ        $0x00000080, SI
+	ADDQ        $0x00000080, AX
+	SUBQ        $0x04, R9
+	CMPQ        R9, $0x04
+	JAE         case1110Four
+
+case1110FourDone:
+	CMPQ R9, $0x01
+	JB   case1110OneDone
+
+case1110One:
+	VMOVUPS     (BX), Y4
+	VFMADD213PS Y1, Y0, Y4
+	VFMADD231PS (SI), Y3, Y4
+	VCMPPS      $0x1e, Y2, Y4, Y5
+	VMOVMSKPS   Y5, R10
+	MOVB        R10, (DX)
+	ADDQ        $0x00000001, DX
+	VMAXPS      Y4, Y2, Y4
+	VMOVUPS     Y4, (AX)
+	ADDQ        $0x00000020, BX
+	ADDQ        $0x00000020, SI
+	ADDQ        $0x00000020, AX
+	SUBQ        $0x01, R9
+	CMPQ        R9, $0x01
+	JAE         case1110One
+
+case1110OneDone:
+	ADDQ R8, AX
+	DECQ DI
+	JNE  case1110Row
+	VZEROUPPER
+	RET
+
+case110:
+	TESTQ   CX, CX
+	JE      case1100
+	MOVQ    rScale+56(FP), AX
+	VMOVUPS (AX), Y3
+	MOVQ    rShift+64(FP), AX
+	VADDPS  (AX), Y1, Y1
+
+case1101Row:
+	MOVQ cols+88(FP), R9
+	CMPQ R9, $0x04
+	JB   case1101FourDone
+
+case1101Four:
+	VMOVUPS     (BX), Y4
+	VFMADD213PS Y1, Y0, Y4
+	VFMADD231PS (SI), Y3, Y4
+	VMOVUPS     32(BX), Y5
+	VFMADD213PS Y1, Y0, Y5
+	VFMADD231PS 32(SI), Y3, Y5
+	VMOVUPS     64(BX), Y6
+	VFMADD213PS Y1, Y0, Y6
+	VFMADD231PS 64(SI), Y3, Y6
+	VMOVUPS     96(BX), Y7
+	VFMADD213PS Y1, Y0, Y7
+	VFMADD231PS 96(SI), Y3, Y7
+	VCMPPS      $0x1e, Y2, Y4, Y8
+	VMOVMSKPS   Y8, R10
+	MOVB        R10, (DX)
+	VCMPPS      $0x1e, Y2, Y5, Y8
+	VMOVMSKPS   Y8, R10
+	MOVB        R10, 1(DX)
+	VCMPPS      $0x1e, Y2, Y6, Y8
+	VMOVMSKPS   Y8, R10
+	MOVB        R10, 2(DX)
+	VCMPPS      $0x1e, Y2, Y7, Y8
+	VMOVMSKPS   Y8, R10
+	MOVB        R10, 3(DX)
+	ADDQ        $0x00000004, DX
+	VMAXPS      Y4, Y2, Y4
+	VMAXPS      Y5, Y2, Y5
+	VMAXPS      Y6, Y2, Y6
+	VMAXPS      Y7, Y2, Y7
+	VMOVUPS     Y4, (CX)
+	VMOVUPS     Y5, 32(CX)
+	VMOVUPS     Y6, 64(CX)
+	VMOVUPS     Y7, 96(CX)
+	ADDQ        $0x00000080, BX
+	ADDQ        $0x00000080, SI
+	ADDQ        $0x00000080, CX
+	SUBQ        $0x04, R9
+	CMPQ        R9, $0x04
+	JAE         case1101Four
+
+case1101FourDone:
+	CMPQ R9, $0x01
+	JB   case1101OneDone
+
+case1101One:
+	VMOVUPS     (BX), Y4
+	VFMADD213PS Y1, Y0, Y4
+	VFMADD231PS (SI), Y3, Y4
+	VCMPPS      $0x1e, Y2, Y4, Y5
+	VMOVMSKPS   Y5, R10
+	MOVB        R10, (DX)
+	ADDQ        $0x00000001, DX
+	VMAXPS      Y4, Y2, Y4
+	VMOVUPS     Y4, (CX)
+	ADDQ        $0x00000020, BX
+	ADDQ        $0x00000020, SI
+	ADDQ        $0x00000020, CX
+	SUBQ        $0x01, R9
+	CMPQ        R9, $0x01
+	JAE         case1101One
+
+case1101OneDone:
+	DECQ DI
+	JNE  case1101Row
+	VZEROUPPER
+	RET
+
+case1100:
+	MOVQ    rScale+56(FP), AX
+	VMOVUPS (AX), Y3
+	MOVQ    rShift+64(FP), AX
+	VADDPS  (AX), Y1, Y1
+
+case1100Row:
+	MOVQ cols+88(FP), R9
+	CMPQ R9, $0x04
+	JB   case1100FourDone
+
+case1100Four:
+	VMOVUPS     (BX), Y4
+	VFMADD213PS Y1, Y0, Y4
+	VFMADD231PS (SI), Y3, Y4
+	VMOVUPS     32(BX), Y5
+	VFMADD213PS Y1, Y0, Y5
+	VFMADD231PS 32(SI), Y3, Y5
+	VMOVUPS     64(BX), Y6
+	VFMADD213PS Y1, Y0, Y6
+	VFMADD231PS 64(SI), Y3, Y6
+	VMOVUPS     96(BX), Y7
+	VFMADD213PS Y1, Y0, Y7
+	VFMADD231PS 96(SI), Y3, Y7
+	VCMPPS      $0x1e, Y2, Y4, Y8
+	VMOVMSKPS   Y8, R10
+	MOVB        R10, (DX)
+	VCMPPS      $0x1e, Y2, Y5, Y8
+	VMOVMSKPS   Y8, R10
+	MOVB        R10, 1(DX)
+	VCMPPS      $0x1e, Y2, Y6, Y8
+	VMOVMSKPS   Y8, R10
+	MOVB        R10, 2(DX)
+	VCMPPS      $0x1e, Y2, Y7, Y8
+	VMOVMSKPS   Y8, R10
+	MOVB        R10, 3(DX)
+	ADDQ        $0x00000004, DX
+	VMAXPS      Y4, Y2, Y4
+	VMAXPS      Y5, Y2, Y5
+	VMAXPS      Y6, Y2, Y6
+	VMAXPS      Y7, Y2, Y7
+	ADDQ        $0x00000080, BX
+	ADDQ        $0x00000080, SI
+	SUBQ        $0x04, R9
+	CMPQ        R9, $0x04
+	JAE         case1100Four
+
+case1100FourDone:
+	CMPQ R9, $0x01
+	JB   case1100OneDone
+
+case1100One:
+	VMOVUPS     (BX), Y4
+	VFMADD213PS Y1, Y0, Y4
+	VFMADD231PS (SI), Y3, Y4
+	VCMPPS      $0x1e, Y2, Y4, Y5
+	VMOVMSKPS   Y5, R10
+	MOVB        R10, (DX)
+	ADDQ        $0x00000001, DX
+	VMAXPS      Y4, Y2, Y4
+	ADDQ        $0x00000020, BX
+	ADDQ        $0x00000020, SI
+	SUBQ        $0x01, R9
+	CMPQ        R9, $0x01
+	JAE         case1100One
+
+case1100OneDone:
+	DECQ DI
+	JNE  case1100Row
+	VZEROUPPER
+	RET
+
+case10:
+	TESTQ   AX, AX
+	JE      case100
+	TESTQ   CX, CX
+	JE      case1010
+	MOVQ    rScale+56(FP), DX
+	VMOVUPS (DX), Y3
+	MOVQ    rShift+64(FP), DX
+	VADDPS  (DX), Y1, Y1
+
+case1011Row:
+	MOVQ cols+88(FP), R9
+	CMPQ R9, $0x04
+	JB   case1011FourDone
+
+case1011Four:
+	VMOVUPS     (BX), Y4
+	VFMADD213PS Y1, Y0, Y4
+	VFMADD231PS (SI), Y3, Y4
+	VMOVUPS     32(BX), Y5
+	VFMADD213PS Y1, Y0, Y5
+	VFMADD231PS 32(SI), Y3, Y5
+	VMOVUPS     64(BX), Y6
+	VFMADD213PS Y1, Y0, Y6
+	VFMADD231PS 64(SI), Y3, Y6
+	VMOVUPS     96(BX), Y7
+	VFMADD213PS Y1, Y0, Y7
+	VFMADD231PS 96(SI), Y3, Y7
+	VMAXPS      Y4, Y2, Y4
+	VMAXPS      Y5, Y2, Y5
+	VMAXPS      Y6, Y2, Y6
+	VMAXPS      Y7, Y2, Y7
+	VMOVUPS     Y4, (AX)
+	VMOVUPS     Y5, 32(AX)
+	VMOVUPS     Y6, 64(AX)
+	VMOVUPS     Y7, 96(AX)
+	VMOVUPS     Y4, (CX)
+	VMOVUPS     Y5, 32(CX)
+	VMOVUPS     Y6, 64(CX)
+	VMOVUPS     Y7, 96(CX)
+	ADDQ        $0x00000080, BX
+	ADDQ        $0x00000080, SI
+	ADDQ        $0x00000080, AX
+	ADDQ        $0x00000080, CX
+	SUBQ        $0x04, R9
+	CMPQ        R9, $0x04
+	JAE         case1011Four
+
+case1011FourDone:
+	CMPQ R9, $0x01
+	JB   case1011OneDone
+
+case1011One:
+	VMOVUPS     (BX), Y4
+	VFMADD213PS Y1, Y0, Y4
+	VFMADD231PS (SI), Y3, Y4
+	VMAXPS      Y4, Y2, Y4
+	VMOVUPS     Y4, (AX)
+	VMOVUPS     Y4, (CX)
+	ADDQ        $0x00000020, BX
+	ADDQ        $0x00000020, SI
+	ADDQ        $0x00000020, AX
+	ADDQ        $0x00000020, CX
+	SUBQ        $0x01, R9
+	CMPQ        R9, $0x01
+	JAE         case1011One
+
+case1011OneDone:
+	ADDQ R8, AX
+	DECQ DI
+	JNE  case1011Row
+	VZEROUPPER
+	RET
+
+case1010:
+	MOVQ    rScale+56(FP), CX
+	VMOVUPS (CX), Y3
+	MOVQ    rShift+64(FP), CX
+	VADDPS  (CX), Y1, Y1
+
+case1010Row:
+	MOVQ cols+88(FP), R9
+	CMPQ R9, $0x04
+	JB   case1010FourDone
+
+case1010Four:
+	VMOVUPS     (BX), Y4
+	VFMADD213PS Y1, Y0, Y4
+	VFMADD231PS (SI), Y3, Y4
+	VMOVUPS     32(BX), Y5
+	VFMADD213PS Y1, Y0, Y5
+	VFMADD231PS 32(SI), Y3, Y5
+	VMOVUPS     64(BX), Y6
+	VFMADD213PS Y1, Y0, Y6
+	VFMADD231PS 64(SI), Y3, Y6
+	VMOVUPS     96(BX), Y7
+	VFMADD213PS Y1, Y0, Y7
+	VFMADD231PS 96(SI), Y3, Y7
+	VMAXPS      Y4, Y2, Y4
+	VMAXPS      Y5, Y2, Y5
+	VMAXPS      Y6, Y2, Y6
+	VMAXPS      Y7, Y2, Y7
+	VMOVUPS     Y4, (AX)
+	VMOVUPS     Y5, 32(AX)
+	VMOVUPS     Y6, 64(AX)
+	VMOVUPS     Y7, 96(AX)
+	ADDQ        $0x00000080, BX
+	ADDQ        $0x00000080, SI
+	ADDQ        $0x00000080, AX
+	SUBQ        $0x04, R9
+	CMPQ        R9, $0x04
+	JAE         case1010Four
+
+case1010FourDone:
+	CMPQ R9, $0x01
+	JB   case1010OneDone
+
+case1010One:
+	VMOVUPS     (BX), Y4
+	VFMADD213PS Y1, Y0, Y4
+	VFMADD231PS (SI), Y3, Y4
+	VMAXPS      Y4, Y2, Y4
+	VMOVUPS     Y4, (AX)
+	ADDQ        $0x00000020, BX
+	ADDQ        $0x00000020, SI
+	ADDQ        $0x00000020, AX
+	SUBQ        $0x01, R9
+	CMPQ        R9, $0x01
+	JAE         case1010One
+
+case1010OneDone:
+	ADDQ R8, AX
+	DECQ DI
+	JNE  case1010Row
+	VZEROUPPER
+	RET
+
+case100:
+	TESTQ   CX, CX
+	JE      case1000
+	MOVQ    rScale+56(FP), AX
+	VMOVUPS (AX), Y3
+	MOVQ    rShift+64(FP), AX
+	VADDPS  (AX), Y1, Y1
+
+case1001Row:
+	MOVQ cols+88(FP), R9
+	CMPQ R9, $0x04
+	JB   case1001FourDone
+
+case1001Four:
+	VMOVUPS     (BX), Y4
+	VFMADD213PS Y1, Y0, Y4
+	VFMADD231PS (SI), Y3, Y4
+	VMOVUPS     32(BX), Y5
+	VFMADD213PS Y1, Y0, Y5
+	VFMADD231PS 32(SI), Y3, Y5
+	VMOVUPS     64(BX), Y6
+	VFMADD213PS Y1, Y0, Y6
+	VFMADD231PS 64(SI), Y3, Y6
+	VMOVUPS     96(BX), Y7
+	VFMADD213PS Y1, Y0, Y7
+	VFMADD231PS 96(SI), Y3, Y7
+	VMAXPS      Y4, Y2, Y4
+	VMAXPS      Y5, Y2, Y5
+	VMAXPS      Y6, Y2, Y6
+	VMAXPS      Y7, Y2, Y7
+	VMOVUPS     Y4, (CX)
+	VMOVUPS     Y5, 32(CX)
+	VMOVUPS     Y6, 64(CX)
+	VMOVUPS     Y7, 96(CX)
+	ADDQ        $0x00000080, BX
+	ADDQ        $0x00000080, SI
+	ADDQ        $0x00000080, CX
+	SUBQ        $0x04, R9
+	CMPQ        R9, $0x04
+	JAE         case1001Four
+
+case1001FourDone:
+	CMPQ R9, $0x01
+	JB   case1001OneDone
+
+case1001One:
+	VMOVUPS     (BX), Y4
+	VFMADD213PS Y1, Y0, Y4
+	VFMADD231PS (SI), Y3, Y4
+	VMAXPS      Y4, Y2, Y4
+	VMOVUPS     Y4, (CX)
+	ADDQ        $0x00000020, BX
+	ADDQ        $0x00000020, SI
+	ADDQ        $0x00000020, CX
+	SUBQ        $0x01, R9
+	CMPQ        R9, $0x01
+	JAE         case1001One
+
+case1001OneDone:
+	DECQ DI
+	JNE  case1001Row
+	VZEROUPPER
+	RET
+
+case1000:
+	MOVQ    rScale+56(FP), AX
+	VMOVUPS (AX), Y3
+	MOVQ    rShift+64(FP), AX
+	VADDPS  (AX), Y1, Y1
+
+case1000Row:
+	MOVQ cols+88(FP), R9
+	CMPQ R9, $0x04
+	JB   case1000FourDone
+
+case1000Four:
+	VMOVUPS     (BX), Y4
+	VFMADD213PS Y1, Y0, Y4
+	VFMADD231PS (SI), Y3, Y4
+	VMOVUPS     32(BX), Y5
+	VFMADD213PS Y1, Y0, Y5
+	VFMADD231PS 32(SI), Y3, Y5
+	VMOVUPS     64(BX), Y6
+	VFMADD213PS Y1, Y0, Y6
+	VFMADD231PS 64(SI), Y3, Y6
+	VMOVUPS     96(BX), Y7
+	VFMADD213PS Y1, Y0, Y7
+	VFMADD231PS 96(SI), Y3, Y7
+	VMAXPS      Y4, Y2, Y4
+	VMAXPS      Y5, Y2, Y5
+	VMAXPS      Y6, Y2, Y6
+	VMAXPS      Y7, Y2, Y7
+	ADDQ        $0x00000080, BX
+	ADDQ        $0x00000080, SI
+	SUBQ        $0x04, R9
+	CMPQ        R9, $0x04
+	JAE         case1000Four
+
+case1000FourDone:
+	CMPQ R9, $0x01
+	JB   case1000OneDone
+
+case1000One:
+	VMOVUPS     (BX), Y4
+	VFMADD213PS Y1, Y0, Y4
+	VFMADD231PS (SI), Y3, Y4
+	VMAXPS      Y4, Y2, Y4
+	ADDQ        $0x00000020, BX
+	ADDQ        $0x00000020, SI
+	SUBQ        $0x01, R9
+	CMPQ        R9, $0x01
+	JAE         case1000One
+
+case1000OneDone:
+	DECQ DI
+	JNE  case1000Row
+	VZEROUPPER
+	RET
+
+case0:
+	TESTQ DX, DX
+	JE    case00
+	TESTQ AX, AX
+	JE    case010
+	TESTQ CX, CX
+	JE    case0110
+
+case0111Row:
+	MOVQ cols+88(FP), R9
+	CMPQ R9, $0x04
+	JB   case0111FourDone
+
+case0111Four:
+	VMOVUPS     (BX), Y3
+	VFMADD213PS Y1, Y0, Y3
+	VMOVUPS     32(BX), Y4
+	VFMADD213PS Y1, Y0, Y4
+	VMOVUPS     64(BX), Y5
+	VFMADD213PS Y1, Y0, Y5
+	VMOVUPS     96(BX), Y6
+	VFMADD213PS Y1, Y0, Y6
+	VCMPPS      $0x1e, Y2, Y3, Y7
+	VMOVMSKPS   Y7, R10
+	MOVB        R10, (DX)
+	VCMPPS      $0x1e, Y2, Y4, Y7
+	VMOVMSKPS   Y7, R10
+	MOVB        R10, 1(DX)
+	VCMPPS      $0x1e, Y2, Y5, Y7
+	VMOVMSKPS   Y7, R10
+	MOVB        R10, 2(DX)
+	VCMPPS      $0x1e, Y2, Y6, Y7
+	VMOVMSKPS   Y7, R10
+	MOVB        R10, 3(DX)
+	ADDQ        $0x00000004, DX
+	VMAXPS      Y3, Y2, Y3
+	VMAXPS      Y4, Y2, Y4
+	VMAXPS      Y5, Y2, Y5
+	VMAXPS      Y6, Y2, Y6
+	VMOVUPS     Y3, (AX)
+	VMOVUPS     Y4, 32(AX)
+	VMOVUPS     Y5, 64(AX)
+	VMOVUPS     Y6, 96(AX)
+	VMOVUPS     Y3, (CX)
+	VMOVUPS     Y4, 32(CX)
+	VMOVUPS     Y5, 64(CX)
+	VMOVUPS     Y6, 96(CX)
+	ADDQ        $0x00000080, BX
+	ADDQ        $0x00000080, AX
+	ADDQ        $0x00000080, CX
+	SUBQ        $0x04, R9
+	CMPQ        R9, $0x04
+	JAE         case0111Four
+
+case0111FourDone:
+	CMPQ R9, $0x01
+	JB   case0111OneDone
+
+case0111One:
+	VMOVUPS     (BX), Y3
+	VFMADD213PS Y1, Y0, Y3
+	VCMPPS      $0x1e, Y2, Y3, Y4
+	VMOVMSKPS   Y4, R10
+	MOVB        R10, (DX)
+	ADDQ        $0x00000001, DX
+	VMAXPS      Y3, Y2, Y3
+	VMOVUPS     Y3, (AX)
+	VMOVUPS     Y3, (CX)
+	ADDQ        $0x00000020, BX
+	ADDQ        $0x00000020, AX
+	ADDQ        $0x00000020, CX
+	SUBQ        $0x01, R9
+	CMPQ        R9, $0x01
+	JAE         case0111One
+
+case0111OneDone:
+	ADDQ R8, AX
+	DECQ DI
+	JNE  case0111Row
+	VZEROUPPER
+	RET
+
+case0110:
+case0110Row:
+	MOVQ cols+88(FP), R9
+	CMPQ R9, $0x04
+	JB   case0110FourDone
+
+case0110Four:
+	VMOVUPS     (BX), Y3
+	VFMADD213PS Y1, Y0, Y3
+	VMOVUPS     32(BX), Y4
+	VFMADD213PS Y1, Y0, Y4
+	VMOVUPS     64(BX), Y5
+	VFMADD213PS Y1, Y0, Y5
+	VMOVUPS     96(BX), Y6
+	VFMADD213PS Y1, Y0, Y6
+	VCMPPS      $0x1e, Y2, Y3, Y7
+	VMOVMSKPS   Y7, R10
+	MOVB        R10, (DX)
+	VCMPPS      $0x1e, Y2, Y4, Y7
+	VMOVMSKPS   Y7, R10
+	MOVB        R10, 1(DX)
+	VCMPPS      $0x1e, Y2, Y5, Y7
+	VMOVMSKPS   Y7, R10
+	MOVB        R10, 2(DX)
+	VCMPPS      $0x1e, Y2, Y6, Y7
+	VMOVMSKPS   Y7, R10
+	MOVB        R10, 3(DX)
+	ADDQ        $0x00000004, DX
+	VMAXPS      Y3, Y2, Y3
+	VMAXPS      Y4, Y2, Y4
+	VMAXPS      Y5, Y2, Y5
+	VMAXPS      Y6, Y2, Y6
+	VMOVUPS     Y3, (AX)
+	VMOVUPS     Y4, 32(AX)
+	VMOVUPS     Y5, 64(AX)
+	VMOVUPS     Y6, 96(AX)
+	ADDQ        $0x00000080, BX
+	ADDQ        $0x00000080, AX
+	SUBQ        $0x04, R9
+	CMPQ        R9, $0x04
+	JAE         case0110Four
+
+case0110FourDone:
+	CMPQ R9, $0x01
+	JB   case0110OneDone
+
+case0110One:
+	VMOVUPS     (BX), Y3
+	VFMADD213PS Y1, Y0, Y3
+	VCMPPS      $0x1e, Y2, Y3, Y4
+	VMOVMSKPS   Y4, R10
+	MOVB        R10, (DX)
+	ADDQ        $0x00000001, DX
+	VMAXPS      Y3, Y2, Y3
+	VMOVUPS     Y3, (AX)
+	ADDQ        $0x00000020, BX
+	ADDQ        $0x00000020, AX
+	SUBQ        $0x01, R9
+	CMPQ        R9, $0x01
+	JAE         case0110One
+
+case0110OneDone:
+	ADDQ R8, AX
+	DECQ DI
+	JNE  case0110Row
+	VZEROUPPER
+	RET
+
+case010:
+	TESTQ CX, CX
+	JE    case0100
+
+case0101Row:
+	MOVQ cols+88(FP), R9
+	CMPQ R9, $0x04
+	JB   case0101FourDone
+
+case0101Four:
+	VMOVUPS     (BX), Y3
+	VFMADD213PS Y1, Y0, Y3
+	VMOVUPS     32(BX), Y4
+	VFMADD213PS Y1, Y0, Y4
+	VMOVUPS     64(BX), Y5
+	VFMADD213PS Y1, Y0, Y5
+	VMOVUPS     96(BX), Y6
+	VFMADD213PS Y1, Y0, Y6
+	VCMPPS      $0x1e, Y2, Y3, Y7
+	VMOVMSKPS   Y7, R10
+	MOVB        R10, (DX)
+	VCMPPS      $0x1e, Y2, Y4, Y7
+	VMOVMSKPS   Y7, R10
+	MOVB        R10, 1(DX)
+	VCMPPS      $0x1e, Y2, Y5, Y7
+	VMOVMSKPS   Y7, R10
+	MOVB        R10, 2(DX)
+	VCMPPS      $0x1e, Y2, Y6, Y7
+	VMOVMSKPS   Y7, R10
+	MOVB        R10, 3(DX)
+	ADDQ        $0x00000004, DX
+	VMAXPS      Y3, Y2, Y3
+	VMAXPS      Y4, Y2, Y4
+	VMAXPS      Y5, Y2, Y5
+	VMAXPS      Y6, Y2, Y6
+	VMOVUPS     Y3, (CX)
+	VMOVUPS     Y4, 32(CX)
+	VMOVUPS     Y5, 64(CX)
+	VMOVUPS     Y6, 96(CX)
+	ADDQ        $0x00000080, BX
+	ADDQ        $0x00000080, CX
+	SUBQ        $0x04, R9
+	CMPQ        R9, $0x04
+	JAE         case0101Four
+
+case0101FourDone:
+	CMPQ R9, $0x01
+	JB   case0101OneDone
+
+case0101One:
+	VMOVUPS     (BX), Y3
+	VFMADD213PS Y1, Y0, Y3
+	VCMPPS      $0x1e, Y2, Y3, Y4
+	VMOVMSKPS   Y4, R10
+	MOVB        R10, (DX)
+	ADDQ        $0x00000001, DX
+	VMAXPS      Y3, Y2, Y3
+	VMOVUPS     Y3, (CX)
+	ADDQ        $0x00000020, BX
+	ADDQ        $0x00000020, CX
+	SUBQ        $0x01, R9
+	CMPQ        R9, $0x01
+	JAE         case0101One
+
+case0101OneDone:
+	DECQ DI
+	JNE  case0101Row
+	VZEROUPPER
+	RET
+
+case0100:
+case0100Row:
+	MOVQ cols+88(FP), R9
+	CMPQ R9, $0x04
+	JB   case0100FourDone
+
+case0100Four:
+	VMOVUPS     (BX), Y3
+	VFMADD213PS Y1, Y0, Y3
+	VMOVUPS     32(BX), Y4
+	VFMADD213PS Y1, Y0, Y4
+	VMOVUPS     64(BX), Y5
+	VFMADD213PS Y1, Y0, Y5
+	VMOVUPS     96(BX), Y6
+	VFMADD213PS Y1, Y0, Y6
+	VCMPPS      $0x1e, Y2, Y3, Y7
+	VMOVMSKPS   Y7, R10
+	MOVB        R10, (DX)
+	VCMPPS      $0x1e, Y2, Y4, Y7
+	VMOVMSKPS   Y7, R10
+	MOVB        R10, 1(DX)
+	VCMPPS      $0x1e, Y2, Y5, Y7
+	VMOVMSKPS   Y7, R10
+	MOVB        R10, 2(DX)
+	VCMPPS      $0x1e, Y2, Y6, Y7
+	VMOVMSKPS   Y7, R10
+	MOVB        R10, 3(DX)
+	ADDQ        $0x00000004, DX
+	VMAXPS      Y3, Y2, Y3
+	VMAXPS      Y4, Y2, Y4
+	VMAXPS      Y5, Y2, Y5
+	VMAXPS      Y6, Y2, Y6
+	ADDQ        $0x00000080, BX
+	SUBQ        $0x04, R9
+	CMPQ        R9, $0x04
+	JAE         case0100Four
+
+case0100FourDone:
+	CMPQ R9, $0x01
+	JB   case0100OneDone
+
+case0100One:
+	VMOVUPS     (BX), Y3
+	VFMADD213PS Y1, Y0, Y3
+	VCMPPS      $0x1e, Y2, Y3, Y4
+	VMOVMSKPS   Y4, R10
+	MOVB        R10, (DX)
+	ADDQ        $0x00000001, DX
+	VMAXPS      Y3, Y2, Y3
+	ADDQ        $0x00000020, BX
+	SUBQ        $0x01, R9
+	CMPQ        R9, $0x01
+	JAE         case0100One
+
+case0100OneDone:
+	DECQ DI
+	JNE  case0100Row
+	VZEROUPPER
+	RET
+
+case00:
+	TESTQ AX, AX
+	JE    case000
+	TESTQ CX, CX
+	JE    case0010
+
+case0011Row:
+	MOVQ cols+88(FP), R9
+	CMPQ R9, $0x04
+	JB   case0011FourDone
+
+case0011Four:
+	VMOVUPS     (BX), Y3
+	VFMADD213PS Y1, Y0, Y3
+	VMOVUPS     32(BX), Y4
+	VFMADD213PS Y1, Y0, Y4
+	VMOVUPS     64(BX), Y5
+	VFMADD213PS Y1, Y0, Y5
+	VMOVUPS     96(BX), Y6
+	VFMADD213PS Y1, Y0, Y6
+	VMAXPS      Y3, Y2, Y3
+	VMAXPS      Y4, Y2, Y4
+	VMAXPS      Y5, Y2, Y5
+	VMAXPS      Y6, Y2, Y6
+	VMOVUPS     Y3, (AX)
+	VMOVUPS     Y4, 32(AX)
+	VMOVUPS     Y5, 64(AX)
+	VMOVUPS     Y6, 96(AX)
+	VMOVUPS     Y3, (CX)
+	VMOVUPS     Y4, 32(CX)
+	VMOVUPS     Y5, 64(CX)
+	VMOVUPS     Y6, 96(CX)
+	ADDQ        $0x00000080, BX
+	ADDQ        $0x00000080, AX
+	ADDQ        $0x00000080, CX
+	SUBQ        $0x04, R9
+	CMPQ        R9, $0x04
+	JAE         case0011Four
+
+case0011FourDone:
+	CMPQ R9, $0x01
+	JB   case0011OneDone
+
+case0011One:
+	VMOVUPS     (BX), Y3
+	VFMADD213PS Y1, Y0, Y3
+	VMAXPS      Y3, Y2, Y3
+	VMOVUPS     Y3, (AX)
+	VMOVUPS     Y3, (CX)
+	ADDQ        $0x00000020, BX
+	ADDQ        $0x00000020, AX
+	ADDQ        $0x00000020, CX
+	SUBQ        $0x01, R9
+	CMPQ        R9, $0x01
+	JAE         case0011One
+
+case0011OneDone:
+	ADDQ R8, AX
+	DECQ DI
+	JNE  case0011Row
+	VZEROUPPER
+	RET
+
+case0010:
+case0010Row:
+	MOVQ cols+88(FP), R9
+	CMPQ R9, $0x04
+	JB   case0010FourDone
+
+case0010Four:
+	VMOVUPS     (BX), Y3
+	VFMADD213PS Y1, Y0, Y3
+	VMOVUPS     32(BX), Y4
+	VFMADD213PS Y1, Y0, Y4
+	VMOVUPS     64(BX), Y5
+	VFMADD213PS Y1, Y0, Y5
+	VMOVUPS     96(BX), Y6
+	VFMADD213PS Y1, Y0, Y6
+	VMAXPS      Y3, Y2, Y3
+	VMAXPS      Y4, Y2, Y4
+	VMAXPS      Y5, Y2, Y5
+	VMAXPS      Y6, Y2, Y6
+	VMOVUPS     Y3, (AX)
+	VMOVUPS     Y4, 32(AX)
+	VMOVUPS     Y5, 64(AX)
+	VMOVUPS     Y6, 96(AX)
+	ADDQ        $0x00000080, BX
+	ADDQ        $0x00000080, AX
+	SUBQ        $0x04, R9
+	CMPQ        R9, $0x04
+	JAE         case0010Four
+
+case0010FourDone:
+	CMPQ R9, $0x01
+	JB   case0010OneDone
+
+case0010One:
+	VMOVUPS     (BX), Y3
+	VFMADD213PS Y1, Y0, Y3
+	VMAXPS      Y3, Y2, Y3
+	VMOVUPS     Y3, (AX)
+	ADDQ        $0x00000020, BX
+	ADDQ        $0x00000020, AX
+	SUBQ        $0x01, R9
+	CMPQ        R9, $0x01
+	JAE         case0010One
+
+case0010OneDone:
+	ADDQ R8, AX
+	DECQ DI
+	JNE  case0010Row
+	VZEROUPPER
+	RET
+
+case000:
+	TESTQ CX, CX
+	JE    case0000
+
+case0001Row:
+	MOVQ cols+88(FP), R9
+	CMPQ R9, $0x04
+	JB   case0001FourDone
+
+case0001Four:
+	VMOVUPS     (BX), Y3
+	VFMADD213PS Y1, Y0, Y3
+	VMOVUPS     32(BX), Y4
+	VFMADD213PS Y1, Y0, Y4
+	VMOVUPS     64(BX), Y5
+	VFMADD213PS Y1, Y0, Y5
+	VMOVUPS     96(BX), Y6
+	VFMADD213PS Y1, Y0, Y6
+	VMAXPS      Y3, Y2, Y3
+	VMAXPS      Y4, Y2, Y4
+	VMAXPS      Y5, Y2, Y5
+	VMAXPS      Y6, Y2, Y6
+	VMOVUPS     Y3, (CX)
+	VMOVUPS     Y4, 32(CX)
+	VMOVUPS     Y5, 64(CX)
+	VMOVUPS     Y6, 96(CX)
+	ADDQ        $0x00000080, BX
+	ADDQ        $0x00000080, CX
+	SUBQ        $0x04, R9
+	CMPQ        R9, $0x04
+	JAE         case0001Four
+
+case0001FourDone:
+	CMPQ R9, $0x01
+	JB   case0001OneDone
+
+case0001One:
+	VMOVUPS     (BX), Y3
+	VFMADD213PS Y1, Y0, Y3
+	VMAXPS      Y3, Y2, Y3
+	VMOVUPS     Y3, (CX)
+	ADDQ        $0x00000020, BX
+	ADDQ        $0x00000020, CX
+	SUBQ        $0x01, R9
+	CMPQ        R9, $0x01
+	JAE         case0001One
+
+case0001OneDone:
+	DECQ DI
+	JNE  case0001Row
+	VZEROUPPER
+	RET
+
+case0000:
+case0000Row:
+	MOVQ cols+88(FP), R9
+	CMPQ R9, $0x04
+	JB   case0000FourDone
+
+case0000Four:
+	VMOVUPS     (BX), Y3
+	VFMADD213PS Y1, Y0, Y3
+	VMOVUPS     32(BX), Y4
+	VFMADD213PS Y1, Y0, Y4
+	VMOVUPS     64(BX), Y5
+	VFMADD213PS Y1, Y0, Y5
+	VMOVUPS     96(BX), Y6
+	VFMADD213PS Y1, Y0, Y6
+	VMAXPS      Y3, Y2, Y3
+	VMAXPS      Y4, Y2, Y4
+	VMAXPS      Y5, Y2, Y5
+	VMAXPS      Y6, Y2, Y6
+	ADDQ        $0x00000080, BX
+	SUBQ        $0x04, R9
+	CMPQ        R9, $0x04
+	JAE         case0000Four
+
+case0000FourDone:
+	CMPQ R9, $0x01
+	JB   case0000OneDone
+
+case0000One:
+	VMOVUPS     (BX), Y3
+	VFMADD213PS Y1, Y0, Y3
+	VMAXPS      Y3, Y2, Y3
+	ADDQ        $0x00000020, BX
+	SUBQ        $0x01, R9
+	CMPQ        R9, $0x01
+	JAE         case0000One
+
+case0000OneDone:
+	DECQ DI
+	JNE  case0000Row
 	VZEROUPPER
 	RET
 
@@ -147,152 +1103,1121 @@ TEXT ·avx2MaskPlane(SB), NOSPLIT, $0-112
 	MOVQ         area+80(FP), DI
 	MOVQ         mean+56(FP), R8
 	VMOVUPS      (R8), Y0
-	VBROADCASTSS floor+72(FP), Y4
+	VBROADCASTSS floor+72(FP), Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
 	VXORPS       Y5, Y5, Y5
-	VXORPS       Y6, Y6, Y6
-	VXORPS       Y7, Y7, Y7
-	VXORPS       Y8, Y8, Y8
-	VXORPS       Y9, Y9, Y9
-	VXORPS       Y10, Y10, Y10
 	TESTQ        SI, SI
-	JE           recompute
+	JE           case0
+	TESTQ        DX, DX
+	JE           case10
+	TESTQ        CX, CX
+	JE           case110
 	MOVQ         rMean+64(FP), R8
 	VMOVUPS      (R8), Y1
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	VMOVUPS      laneBits<>+0(SB), Y8
+	CMPQ         DI, $0x04
+	JB           case111FourDone
 
-recompute:
-	TESTQ   DX, DX
-	JNE     bits
-	MOVQ    scale+40(FP), R8
-	VMOVUPS (R8), Y2
-	MOVQ    shift+48(FP), R8
-	VMOVUPS (R8), Y3
-	JMP     start
+case111Four:
+	VMOVUPS      (AX), Y9
+	VADDPS       (CX), Y9, Y9
+	VMOVUPS      (BX), Y10
+	VPBROADCASTB (DX), Y11
+	VPAND        Y8, Y11, Y11
+	VPCMPEQD     Y8, Y11, Y11
+	VANDPS       Y11, Y9, Y9
+	VMOVUPS      Y9, (AX)
+	VADDPS       Y9, Y2, Y2
+	VSUBPS       Y0, Y10, Y10
+	VFMADD231PS  Y10, Y9, Y4
+	VMOVUPS      (SI), Y11
+	VSUBPS       Y1, Y11, Y11
+	VFMADD231PS  Y11, Y9, Y6
+	VMOVUPS      32(AX), Y9
+	VADDPS       32(CX), Y9, Y9
+	VMOVUPS      32(BX), Y10
+	VPBROADCASTB 1(DX), Y11
+	VPAND        Y8, Y11, Y11
+	VPCMPEQD     Y8, Y11, Y11
+	VANDPS       Y11, Y9, Y9
+	VMOVUPS      Y9, 32(AX)
+	VADDPS       Y9, Y3, Y3
+	VSUBPS       Y0, Y10, Y10
+	VFMADD231PS  Y10, Y9, Y5
+	VMOVUPS      32(SI), Y11
+	VSUBPS       Y1, Y11, Y11
+	VFMADD231PS  Y11, Y9, Y7
+	VMOVUPS      64(AX), Y9
+	VADDPS       64(CX), Y9, Y9
+	VMOVUPS      64(BX), Y10
+	VPBROADCASTB 2(DX), Y11
+	VPAND        Y8, Y11, Y11
+	VPCMPEQD     Y8, Y11, Y11
+	VANDPS       Y11, Y9, Y9
+	VMOVUPS      Y9, 64(AX)
+	VADDPS       Y9, Y2, Y2
+	VSUBPS       Y0, Y10, Y10
+	VFMADD231PS  Y10, Y9, Y4
+	VMOVUPS      64(SI), Y11
+	VSUBPS       Y1, Y11, Y11
+	VFMADD231PS  Y11, Y9, Y6
+	VMOVUPS      96(AX), Y9
+	VADDPS       96(CX), Y9, Y9
+	VMOVUPS      96(BX), Y10
+	VPBROADCASTB 3(DX), Y11
+	VPAND        Y8, Y11, Y11
+	VPCMPEQD     Y8, Y11, Y11
+	VANDPS       Y11, Y9, Y9
+	VMOVUPS      Y9, 96(AX)
+	VADDPS       Y9, Y3, Y3
+	VSUBPS       Y0, Y10, Y10
+	VFMADD231PS  Y10, Y9, Y5
+	VMOVUPS      96(SI), Y11
+	VSUBPS       Y1, Y11, Y11
+	VFMADD231PS  Y11, Y9, Y7
+	ADDQ         $0x00000080, AX
+	ADDQ         $0x00000080, BX
+	ADDQ         $0x00000080, CX
+	ADDQ         $0x00000080, SI
+	ADDQ         $0x00000004, DX
+	SUBQ         $0x04, DI
+	CMPQ         DI, $0x04
+	JAE          case111Four
 
-bits:
-	VMOVUPS laneBits<>+0(SB), Y2
+case111FourDone:
+	CMPQ DI, $0x02
+	JB   case111TwoDone
 
-start:
-positionsTwo:
-	CMPQ    DI, $0x02
-	JB      positionsTwoDone
-	VMOVUPS (AX), Y11
-	VMOVUPS 32(AX), Y12
-	TESTQ   CX, CX
-	JE      positionsTwoMask
-	VADDPS  (CX), Y11, Y11
-	VADDPS  32(CX), Y12, Y12
-	ADDQ    $0x00000040, CX
-
-positionsTwoMask:
-	TESTQ        DX, DX
-	JE           positionsTwoRecompute
-	VPBROADCASTB (DX), Y13
-	VPAND        Y2, Y13, Y13
-	VPCMPEQD     Y2, Y13, Y13
-	VANDPS       Y13, Y11, Y11
-	VPBROADCASTB 1(DX), Y13
-	VPAND        Y2, Y13, Y13
-	VPCMPEQD     Y2, Y13, Y13
-	VANDPS       Y13, Y12, Y12
+case111Two:
+	VMOVUPS      (AX), Y9
+	VADDPS       (CX), Y9, Y9
+	VMOVUPS      (BX), Y10
+	VPBROADCASTB (DX), Y11
+	VPAND        Y8, Y11, Y11
+	VPCMPEQD     Y8, Y11, Y11
+	VANDPS       Y11, Y9, Y9
+	VMOVUPS      Y9, (AX)
+	VADDPS       Y9, Y2, Y2
+	VSUBPS       Y0, Y10, Y10
+	VFMADD231PS  Y10, Y9, Y4
+	VMOVUPS      (SI), Y11
+	VSUBPS       Y1, Y11, Y11
+	VFMADD231PS  Y11, Y9, Y6
+	VMOVUPS      32(AX), Y9
+	VADDPS       32(CX), Y9, Y9
+	VMOVUPS      32(BX), Y10
+	VPBROADCASTB 1(DX), Y11
+	VPAND        Y8, Y11, Y11
+	VPCMPEQD     Y8, Y11, Y11
+	VANDPS       Y11, Y9, Y9
+	VMOVUPS      Y9, 32(AX)
+	VADDPS       Y9, Y3, Y3
+	VSUBPS       Y0, Y10, Y10
+	VFMADD231PS  Y10, Y9, Y5
+	VMOVUPS      32(SI), Y11
+	VSUBPS       Y1, Y11, Y11
+	VFMADD231PS  Y11, Y9, Y7
+	ADDQ         $0x00000040, AX
+	ADDQ         $0x00000040, BX
+	ADDQ         $0x00000040, CX
+	ADDQ         $0x00000040, SI
 	ADDQ         $0x00000002, DX
-	JMP          positionsTwoSums
+	SUBQ         $0x02, DI
+	CMPQ         DI, $0x02
+	JAE          case111Two
 
-positionsTwoRecompute:
-	VMOVUPS     (BX), Y13
-	VFMADD213PS Y3, Y2, Y13
-	VCMPPS      $0x1e, Y4, Y13, Y13
+case111TwoDone:
+	CMPQ DI, $0x01
+	JB   case111OneDone
+
+case111One:
+	VMOVUPS      (AX), Y9
+	VADDPS       (CX), Y9, Y9
+	VMOVUPS      (BX), Y10
+	VPBROADCASTB (DX), Y11
+	VPAND        Y8, Y11, Y11
+	VPCMPEQD     Y8, Y11, Y11
+	VANDPS       Y11, Y9, Y9
+	VMOVUPS      Y9, (AX)
+	VADDPS       Y9, Y2, Y2
+	VSUBPS       Y0, Y10, Y10
+	VFMADD231PS  Y10, Y9, Y4
+	VMOVUPS      (SI), Y11
+	VSUBPS       Y1, Y11, Y11
+	VFMADD231PS  Y11, Y9, Y6
+	ADDQ         $0x00000020, AX
+	ADDQ         $0x00000020, BX
+	ADDQ         $0x00000020, CX
+	ADDQ         $0x00000020, SI
+	ADDQ         $0x00000001, DX
+	SUBQ         $0x01, DI
+	CMPQ         DI, $0x01
+	JAE          case111One
+
+case111OneDone:
+	VADDPS  Y3, Y2, Y2
+	MOVQ    sumG+88(FP), AX
+	VMOVUPS Y2, (AX)
+	VADDPS  Y5, Y4, Y4
+	MOVQ    sumGY+96(FP), AX
+	VMOVUPS Y4, (AX)
+	VADDPS  Y7, Y6, Y6
+	MOVQ    sumGR+104(FP), AX
+	VMOVUPS Y6, (AX)
+	VZEROUPPER
+	RET
+
+case110:
+	MOVQ    rMean+64(FP), CX
+	VMOVUPS (CX), Y1
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VMOVUPS laneBits<>+0(SB), Y8
+	CMPQ    DI, $0x04
+	JB      case110FourDone
+
+case110Four:
+	VMOVUPS      (AX), Y9
+	VMOVUPS      (BX), Y10
+	VPBROADCASTB (DX), Y11
+	VPAND        Y8, Y11, Y11
+	VPCMPEQD     Y8, Y11, Y11
+	VANDPS       Y11, Y9, Y9
+	VMOVUPS      Y9, (AX)
+	VADDPS       Y9, Y2, Y2
+	VSUBPS       Y0, Y10, Y10
+	VFMADD231PS  Y10, Y9, Y4
+	VMOVUPS      (SI), Y11
+	VSUBPS       Y1, Y11, Y11
+	VFMADD231PS  Y11, Y9, Y6
+	VMOVUPS      32(AX), Y9
+	VMOVUPS      32(BX), Y10
+	VPBROADCASTB 1(DX), Y11
+	VPAND        Y8, Y11, Y11
+	VPCMPEQD     Y8, Y11, Y11
+	VANDPS       Y11, Y9, Y9
+	VMOVUPS      Y9, 32(AX)
+	VADDPS       Y9, Y3, Y3
+	VSUBPS       Y0, Y10, Y10
+	VFMADD231PS  Y10, Y9, Y5
+	VMOVUPS      32(SI), Y11
+	VSUBPS       Y1, Y11, Y11
+	VFMADD231PS  Y11, Y9, Y7
+	VMOVUPS      64(AX), Y9
+	VMOVUPS      64(BX), Y10
+	VPBROADCASTB 2(DX), Y11
+	VPAND        Y8, Y11, Y11
+	VPCMPEQD     Y8, Y11, Y11
+	VANDPS       Y11, Y9, Y9
+	VMOVUPS      Y9, 64(AX)
+	VADDPS       Y9, Y2, Y2
+	VSUBPS       Y0, Y10, Y10
+	VFMADD231PS  Y10, Y9, Y4
+	VMOVUPS      64(SI), Y11
+	VSUBPS       Y1, Y11, Y11
+	VFMADD231PS  Y11, Y9, Y6
+	VMOVUPS      96(AX), Y9
+	VMOVUPS      96(BX), Y10
+	VPBROADCASTB 3(DX), Y11
+	VPAND        Y8, Y11, Y11
+	VPCMPEQD     Y8, Y11, Y11
+	VANDPS       Y11, Y9, Y9
+	VMOVUPS      Y9, 96(AX)
+	VADDPS       Y9, Y3, Y3
+	VSUBPS       Y0, Y10, Y10
+	VFMADD231PS  Y10, Y9, Y5
+	VMOVUPS      96(SI), Y11
+	VSUBPS       Y1, Y11, Y11
+	VFMADD231PS  Y11, Y9, Y7
+	ADDQ         $0x00000080, AX
+	ADDQ         $0x00000080, BX
+	ADDQ         $0x00000080, SI
+	ADDQ         $0x00000004, DX
+	SUBQ         $0x04, DI
+	CMPQ         DI, $0x04
+	JAE          case110Four
+
+case110FourDone:
+	CMPQ DI, $0x02
+	JB   case110TwoDone
+
+case110Two:
+	VMOVUPS      (AX), Y9
+	VMOVUPS      (BX), Y10
+	VPBROADCASTB (DX), Y11
+	VPAND        Y8, Y11, Y11
+	VPCMPEQD     Y8, Y11, Y11
+	VANDPS       Y11, Y9, Y9
+	VMOVUPS      Y9, (AX)
+	VADDPS       Y9, Y2, Y2
+	VSUBPS       Y0, Y10, Y10
+	VFMADD231PS  Y10, Y9, Y4
+	VMOVUPS      (SI), Y11
+	VSUBPS       Y1, Y11, Y11
+	VFMADD231PS  Y11, Y9, Y6
+	VMOVUPS      32(AX), Y9
+	VMOVUPS      32(BX), Y10
+	VPBROADCASTB 1(DX), Y11
+	VPAND        Y8, Y11, Y11
+	VPCMPEQD     Y8, Y11, Y11
+	VANDPS       Y11, Y9, Y9
+	VMOVUPS      Y9, 32(AX)
+	VADDPS       Y9, Y3, Y3
+	VSUBPS       Y0, Y10, Y10
+	VFMADD231PS  Y10, Y9, Y5
+	VMOVUPS      32(SI), Y11
+	VSUBPS       Y1, Y11, Y11
+	VFMADD231PS  Y11, Y9, Y7
+	ADDQ         $0x00000040, AX
+	ADDQ         $0x00000040, BX
+	ADDQ         $0x00000040, SI
+	ADDQ         $0x00000002, DX
+	SUBQ         $0x02, DI
+	CMPQ         DI, $0x02
+	JAE          case110Two
+
+case110TwoDone:
+	CMPQ DI, $0x01
+	JB   case110OneDone
+
+case110One:
+	VMOVUPS      (AX), Y9
+	VMOVUPS      (BX), Y10
+	VPBROADCASTB (DX), Y11
+	VPAND        Y8, Y11, Y11
+	VPCMPEQD     Y8, Y11, Y11
+	VANDPS       Y11, Y9, Y9
+	VMOVUPS      Y9, (AX)
+	VADDPS       Y9, Y2, Y2
+	VSUBPS       Y0, Y10, Y10
+	VFMADD231PS  Y10, Y9, Y4
+	VMOVUPS      (SI), Y11
+	VSUBPS       Y1, Y11, Y11
+	VFMADD231PS  Y11, Y9, Y6
+	ADDQ         $0x00000020, AX
+	ADDQ         $0x00000020, BX
+	ADDQ         $0x00000020, SI
+	ADDQ         $0x00000001, DX
+	SUBQ         $0x01, DI
+	CMPQ         DI, $0x01
+	JAE          case110One
+
+case110OneDone:
+	VADDPS  Y3, Y2, Y2
+	MOVQ    sumG+88(FP), AX
+	VMOVUPS Y2, (AX)
+	VADDPS  Y5, Y4, Y4
+	MOVQ    sumGY+96(FP), AX
+	VMOVUPS Y4, (AX)
+	VADDPS  Y7, Y6, Y6
+	MOVQ    sumGR+104(FP), AX
+	VMOVUPS Y6, (AX)
+	VZEROUPPER
+	RET
+
+case10:
+	TESTQ   CX, CX
+	JE      case100
+	MOVQ    rMean+64(FP), DX
+	VMOVUPS (DX), Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	MOVQ    scale+40(FP), DX
+	VMOVUPS (DX), Y9
+	MOVQ    shift+48(FP), DX
+	VMOVUPS (DX), Y10
+	CMPQ    DI, $0x04
+	JB      case101FourDone
+
+case101Four:
+	VMOVUPS     (AX), Y11
+	VADDPS      (CX), Y11, Y11
+	VMOVUPS     (BX), Y12
+	VMOVAPS     Y12, Y13
+	VFMADD213PS Y10, Y9, Y13
+	VCMPPS      $0x1e, Y1, Y13, Y13
 	VANDPS      Y13, Y11, Y11
-	VMOVUPS     32(BX), Y13
-	VFMADD213PS Y3, Y2, Y13
-	VCMPPS      $0x1e, Y4, Y13, Y13
-	VANDPS      Y13, Y12, Y12
-
-positionsTwoSums:
 	VMOVUPS     Y11, (AX)
-	VADDPS      Y11, Y5, Y5
-	VMOVUPS     (BX), Y13
-	VSUBPS      Y0, Y13, Y13
+	VADDPS      Y11, Y2, Y2
+	VSUBPS      Y0, Y12, Y12
+	VFMADD231PS Y12, Y11, Y4
+	VMOVUPS     (SI), Y13
+	VSUBPS      Y6, Y13, Y13
 	VFMADD231PS Y13, Y11, Y7
-	VMOVUPS     Y12, 32(AX)
-	VADDPS      Y12, Y6, Y6
-	VMOVUPS     32(BX), Y13
-	VSUBPS      Y0, Y13, Y13
-	VFMADD231PS Y13, Y12, Y8
+	VMOVUPS     32(AX), Y11
+	VADDPS      32(CX), Y11, Y11
+	VMOVUPS     32(BX), Y12
+	VMOVAPS     Y12, Y13
+	VFMADD213PS Y10, Y9, Y13
+	VCMPPS      $0x1e, Y1, Y13, Y13
+	VANDPS      Y13, Y11, Y11
+	VMOVUPS     Y11, 32(AX)
+	VADDPS      Y11, Y3, Y3
+	VSUBPS      Y0, Y12, Y12
+	VFMADD231PS Y12, Y11, Y5
+	VMOVUPS     32(SI), Y13
+	VSUBPS      Y6, Y13, Y13
+	VFMADD231PS Y13, Y11, Y8
+	VMOVUPS     64(AX), Y11
+	VADDPS      64(CX), Y11, Y11
+	VMOVUPS     64(BX), Y12
+	VMOVAPS     Y12, Y13
+	VFMADD213PS Y10, Y9, Y13
+	VCMPPS      $0x1e, Y1, Y13, Y13
+	VANDPS      Y13, Y11, Y11
+	VMOVUPS     Y11, 64(AX)
+	VADDPS      Y11, Y2, Y2
+	VSUBPS      Y0, Y12, Y12
+	VFMADD231PS Y12, Y11, Y4
+	VMOVUPS     64(SI), Y13
+	VSUBPS      Y6, Y13, Y13
+	VFMADD231PS Y13, Y11, Y7
+	VMOVUPS     96(AX), Y11
+	VADDPS      96(CX), Y11, Y11
+	VMOVUPS     96(BX), Y12
+	VMOVAPS     Y12, Y13
+	VFMADD213PS Y10, Y9, Y13
+	VCMPPS      $0x1e, Y1, Y13, Y13
+	VANDPS      Y13, Y11, Y11
+	VMOVUPS     Y11, 96(AX)
+	VADDPS      Y11, Y3, Y3
+	VSUBPS      Y0, Y12, Y12
+	VFMADD231PS Y12, Y11, Y5
+	VMOVUPS     96(SI), Y13
+	VSUBPS      Y6, Y13, Y13
+	VFMADD231PS Y13, Y11, Y8
+	ADDQ        $0x00000080, AX
+	ADDQ        $0x00000080, BX
+	ADDQ        $0x00000080, CX
+	ADDQ        $0x00000080, SI
+	SUBQ        $0x04, DI
+	CMPQ        DI, $0x04
+	JAE         case101Four
+
+case101FourDone:
+	CMPQ DI, $0x02
+	JB   case101TwoDone
+
+case101Two:
+	VMOVUPS     (AX), Y11
+	VADDPS      (CX), Y11, Y11
+	VMOVUPS     (BX), Y12
+	VMOVAPS     Y12, Y13
+	VFMADD213PS Y10, Y9, Y13
+	VCMPPS      $0x1e, Y1, Y13, Y13
+	VANDPS      Y13, Y11, Y11
+	VMOVUPS     Y11, (AX)
+	VADDPS      Y11, Y2, Y2
+	VSUBPS      Y0, Y12, Y12
+	VFMADD231PS Y12, Y11, Y4
+	VMOVUPS     (SI), Y13
+	VSUBPS      Y6, Y13, Y13
+	VFMADD231PS Y13, Y11, Y7
+	VMOVUPS     32(AX), Y11
+	VADDPS      32(CX), Y11, Y11
+	VMOVUPS     32(BX), Y12
+	VMOVAPS     Y12, Y13
+	VFMADD213PS Y10, Y9, Y13
+	VCMPPS      $0x1e, Y1, Y13, Y13
+	VANDPS      Y13, Y11, Y11
+	VMOVUPS     Y11, 32(AX)
+	VADDPS      Y11, Y3, Y3
+	VSUBPS      Y0, Y12, Y12
+	VFMADD231PS Y12, Y11, Y5
+	VMOVUPS     32(SI), Y13
+	VSUBPS      Y6, Y13, Y13
+	VFMADD231PS Y13, Y11, Y8
 	ADDQ        $0x00000040, AX
 	ADDQ        $0x00000040, BX
-	TESTQ       SI, SI
-	JE          positionsTwoNext
-	VMOVUPS     (SI), Y13
-	VSUBPS      Y1, Y13, Y13
-	VFMADD231PS Y13, Y11, Y9
-	VMOVUPS     32(SI), Y13
-	VSUBPS      Y1, Y13, Y13
-	VFMADD231PS Y13, Y12, Y10
+	ADDQ        $0x00000040, CX
 	ADDQ        $0x00000040, SI
+	SUBQ        $0x02, DI
+	CMPQ        DI, $0x02
+	JAE         case101Two
 
-positionsTwoNext:
-	SUBQ $0x02, DI
-	JMP  positionsTwo
+case101TwoDone:
+	CMPQ DI, $0x01
+	JB   case101OneDone
 
-positionsTwoDone:
-positionsOne:
-	CMPQ    DI, $0x01
-	JB      positionsOneDone
-	VMOVUPS (AX), Y11
-	TESTQ   CX, CX
-	JE      positionsOneMask
-	VADDPS  (CX), Y11, Y11
-	ADDQ    $0x00000020, CX
-
-positionsOneMask:
-	TESTQ        DX, DX
-	JE           positionsOneRecompute
-	VPBROADCASTB (DX), Y12
-	VPAND        Y2, Y12, Y12
-	VPCMPEQD     Y2, Y12, Y12
-	VANDPS       Y12, Y11, Y11
-	ADDQ         $0x00000001, DX
-	JMP          positionsOneSums
-
-positionsOneRecompute:
+case101One:
+	VMOVUPS     (AX), Y11
+	VADDPS      (CX), Y11, Y11
 	VMOVUPS     (BX), Y12
-	VFMADD213PS Y3, Y2, Y12
-	VCMPPS      $0x1e, Y4, Y12, Y12
-	VANDPS      Y12, Y11, Y11
-
-positionsOneSums:
+	VMOVAPS     Y12, Y13
+	VFMADD213PS Y10, Y9, Y13
+	VCMPPS      $0x1e, Y1, Y13, Y13
+	VANDPS      Y13, Y11, Y11
 	VMOVUPS     Y11, (AX)
-	VADDPS      Y11, Y5, Y5
-	VMOVUPS     (BX), Y12
+	VADDPS      Y11, Y2, Y2
 	VSUBPS      Y0, Y12, Y12
-	VFMADD231PS Y12, Y11, Y7
+	VFMADD231PS Y12, Y11, Y4
+	VMOVUPS     (SI), Y13
+	VSUBPS      Y6, Y13, Y13
+	VFMADD231PS Y13, Y11, Y7
 	ADDQ        $0x00000020, AX
 	ADDQ        $0x00000020, BX
-	TESTQ       SI, SI
-	JE          positionsOneNext
-	VMOVUPS     (SI), Y12
-	VSUBPS      Y1, Y12, Y12
-	VFMADD231PS Y12, Y11, Y9
+	ADDQ        $0x00000020, CX
 	ADDQ        $0x00000020, SI
+	SUBQ        $0x01, DI
+	CMPQ        DI, $0x01
+	JAE         case101One
 
-positionsOneNext:
-	SUBQ $0x01, DI
-	JMP  positionsOne
-
-positionsOneDone:
-	MOVQ    sumG+88(FP), R8
-	VADDPS  Y6, Y5, Y5
-	VMOVUPS Y5, (R8)
-	MOVQ    sumGY+96(FP), R8
+case101OneDone:
+	VADDPS  Y3, Y2, Y2
+	MOVQ    sumG+88(FP), AX
+	VMOVUPS Y2, (AX)
+	VADDPS  Y5, Y4, Y4
+	MOVQ    sumGY+96(FP), AX
+	VMOVUPS Y4, (AX)
 	VADDPS  Y8, Y7, Y7
-	VMOVUPS Y7, (R8)
-	TESTQ   SI, SI
-	JE      done
-	MOVQ    sumGR+104(FP), R8
-	VADDPS  Y10, Y9, Y9
-	VMOVUPS Y9, (R8)
+	MOVQ    sumGR+104(FP), AX
+	VMOVUPS Y7, (AX)
+	VZEROUPPER
+	RET
 
-done:
+case100:
+	MOVQ    rMean+64(FP), CX
+	VMOVUPS (CX), Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	MOVQ    scale+40(FP), CX
+	VMOVUPS (CX), Y9
+	MOVQ    shift+48(FP), CX
+	VMOVUPS (CX), Y10
+	CMPQ    DI, $0x04
+	JB      case100FourDone
+
+case100Four:
+	VMOVUPS     (AX), Y11
+	VMOVUPS     (BX), Y12
+	VMOVAPS     Y12, Y13
+	VFMADD213PS Y10, Y9, Y13
+	VCMPPS      $0x1e, Y1, Y13, Y13
+	VANDPS      Y13, Y11, Y11
+	VMOVUPS     Y11, (AX)
+	VADDPS      Y11, Y2, Y2
+	VSUBPS      Y0, Y12, Y12
+	VFMADD231PS Y12, Y11, Y4
+	VMOVUPS     (SI), Y13
+	VSUBPS      Y6, Y13, Y13
+	VFMADD231PS Y13, Y11, Y7
+	VMOVUPS     32(AX), Y11
+	VMOVUPS     32(BX), Y12
+	VMOVAPS     Y12, Y13
+	VFMADD213PS Y10, Y9, Y13
+	VCMPPS      $0x1e, Y1, Y13, Y13
+	VANDPS      Y13, Y11, Y11
+	VMOVUPS     Y11, 32(AX)
+	VADDPS      Y11, Y3, Y3
+	VSUBPS      Y0, Y12, Y12
+	VFMADD231PS Y12, Y11, Y5
+	VMOVUPS     32(SI), Y13
+	VSUBPS      Y6, Y13, Y13
+	VFMADD231PS Y13, Y11, Y8
+	VMOVUPS     64(AX), Y11
+	VMOVUPS     64(BX), Y12
+	VMOVAPS     Y12, Y13
+	VFMADD213PS Y10, Y9, Y13
+	VCMPPS      $0x1e, Y1, Y13, Y13
+	VANDPS      Y13, Y11, Y11
+	VMOVUPS     Y11, 64(AX)
+	VADDPS      Y11, Y2, Y2
+	VSUBPS      Y0, Y12, Y12
+	VFMADD231PS Y12, Y11, Y4
+	VMOVUPS     64(SI), Y13
+	VSUBPS      Y6, Y13, Y13
+	VFMADD231PS Y13, Y11, Y7
+	VMOVUPS     96(AX), Y11
+	VMOVUPS     96(BX), Y12
+	VMOVAPS     Y12, Y13
+	VFMADD213PS Y10, Y9, Y13
+	VCMPPS      $0x1e, Y1, Y13, Y13
+	VANDPS      Y13, Y11, Y11
+	VMOVUPS     Y11, 96(AX)
+	VADDPS      Y11, Y3, Y3
+	VSUBPS      Y0, Y12, Y12
+	VFMADD231PS Y12, Y11, Y5
+	VMOVUPS     96(SI), Y13
+	VSUBPS      Y6, Y13, Y13
+	VFMADD231PS Y13, Y11, Y8
+	ADDQ        $0x00000080, AX
+	ADDQ        $0x00000080, BX
+	ADDQ        $0x00000080, SI
+	SUBQ        $0x04, DI
+	CMPQ        DI, $0x04
+	JAE         case100Four
+
+case100FourDone:
+	CMPQ DI, $0x02
+	JB   case100TwoDone
+
+case100Two:
+	VMOVUPS     (AX), Y11
+	VMOVUPS     (BX), Y12
+	VMOVAPS     Y12, Y13
+	VFMADD213PS Y10, Y9, Y13
+	VCMPPS      $0x1e, Y1, Y13, Y13
+	VANDPS      Y13, Y11, Y11
+	VMOVUPS     Y11, (AX)
+	VADDPS      Y11, Y2, Y2
+	VSUBPS      Y0, Y12, Y12
+	VFMADD231PS Y12, Y11, Y4
+	VMOVUPS     (SI), Y13
+	VSUBPS      Y6, Y13, Y13
+	VFMADD231PS Y13, Y11, Y7
+	VMOVUPS     32(AX), Y11
+	VMOVUPS     32(BX), Y12
+	VMOVAPS     Y12, Y13
+	VFMADD213PS Y10, Y9, Y13
+	VCMPPS      $0x1e, Y1, Y13, Y13
+	VANDPS      Y13, Y11, Y11
+	VMOVUPS     Y11, 32(AX)
+	VADDPS      Y11, Y3, Y3
+	VSUBPS      Y0, Y12, Y12
+	VFMADD231PS Y12, Y11, Y5
+	VMOVUPS     32(SI), Y13
+	VSUBPS      Y6, Y13, Y13
+	VFMADD231PS Y13, Y11, Y8
+	ADDQ        $0x00000040, AX
+	ADDQ        $0x00000040, BX
+	ADDQ        $0x00000040, SI
+	SUBQ        $0x02, DI
+	CMPQ        DI, $0x02
+	JAE         case100Two
+
+case100TwoDone:
+	CMPQ DI, $0x01
+	JB   case100OneDone
+
+case100One:
+	VMOVUPS     (AX), Y11
+	VMOVUPS     (BX), Y12
+	VMOVAPS     Y12, Y13
+	VFMADD213PS Y10, Y9, Y13
+	VCMPPS      $0x1e, Y1, Y13, Y13
+	VANDPS      Y13, Y11, Y11
+	VMOVUPS     Y11, (AX)
+	VADDPS      Y11, Y2, Y2
+	VSUBPS      Y0, Y12, Y12
+	VFMADD231PS Y12, Y11, Y4
+	VMOVUPS     (SI), Y13
+	VSUBPS      Y6, Y13, Y13
+	VFMADD231PS Y13, Y11, Y7
+	ADDQ        $0x00000020, AX
+	ADDQ        $0x00000020, BX
+	ADDQ        $0x00000020, SI
+	SUBQ        $0x01, DI
+	CMPQ        DI, $0x01
+	JAE         case100One
+
+case100OneDone:
+	VADDPS  Y3, Y2, Y2
+	MOVQ    sumG+88(FP), AX
+	VMOVUPS Y2, (AX)
+	VADDPS  Y5, Y4, Y4
+	MOVQ    sumGY+96(FP), AX
+	VMOVUPS Y4, (AX)
+	VADDPS  Y8, Y7, Y7
+	MOVQ    sumGR+104(FP), AX
+	VMOVUPS Y7, (AX)
+	VZEROUPPER
+	RET
+
+case0:
+	TESTQ   DX, DX
+	JE      case00
+	TESTQ   CX, CX
+	JE      case010
+	VMOVUPS laneBits<>+0(SB), Y1
+	CMPQ    DI, $0x04
+	JB      case011FourDone
+
+case011Four:
+	VMOVUPS      (AX), Y6
+	VADDPS       (CX), Y6, Y6
+	VMOVUPS      (BX), Y7
+	VPBROADCASTB (DX), Y8
+	VPAND        Y1, Y8, Y8
+	VPCMPEQD     Y1, Y8, Y8
+	VANDPS       Y8, Y6, Y6
+	VMOVUPS      Y6, (AX)
+	VADDPS       Y6, Y2, Y2
+	VSUBPS       Y0, Y7, Y7
+	VFMADD231PS  Y7, Y6, Y4
+	VMOVUPS      32(AX), Y6
+	VADDPS       32(CX), Y6, Y6
+	VMOVUPS      32(BX), Y7
+	VPBROADCASTB 1(DX), Y8
+	VPAND        Y1, Y8, Y8
+	VPCMPEQD     Y1, Y8, Y8
+	VANDPS       Y8, Y6, Y6
+	VMOVUPS      Y6, 32(AX)
+	VADDPS       Y6, Y3, Y3
+	VSUBPS       Y0, Y7, Y7
+	VFMADD231PS  Y7, Y6, Y5
+	VMOVUPS      64(AX), Y6
+	VADDPS       64(CX), Y6, Y6
+	VMOVUPS      64(BX), Y7
+	VPBROADCASTB 2(DX), Y8
+	VPAND        Y1, Y8, Y8
+	VPCMPEQD     Y1, Y8, Y8
+	VANDPS       Y8, Y6, Y6
+	VMOVUPS      Y6, 64(AX)
+	VADDPS       Y6, Y2, Y2
+	VSUBPS       Y0, Y7, Y7
+	VFMADD231PS  Y7, Y6, Y4
+	VMOVUPS      96(AX), Y6
+	VADDPS       96(CX), Y6, Y6
+	VMOVUPS      96(BX), Y7
+	VPBROADCASTB 3(DX), Y8
+	VPAND        Y1, Y8, Y8
+	VPCMPEQD     Y1, Y8, Y8
+	VANDPS       Y8, Y6, Y6
+	VMOVUPS      Y6, 96(AX)
+	VADDPS       Y6, Y3, Y3
+	VSUBPS       Y0, Y7, Y7
+	VFMADD231PS  Y7, Y6, Y5
+	ADDQ         $0x00000080, AX
+	ADDQ         $0x00000080, BX
+	ADDQ         $0x00000080, CX
+	ADDQ         $0x00000004, DX
+	SUBQ         $0x04, DI
+	CMPQ         DI, $0x04
+	JAE          case011Four
+
+case011FourDone:
+	CMPQ DI, $0x02
+	JB   case011TwoDone
+
+case011Two:
+	VMOVUPS      (AX), Y6
+	VADDPS       (CX), Y6, Y6
+	VMOVUPS      (BX), Y7
+	VPBROADCASTB (DX), Y8
+	VPAND        Y1, Y8, Y8
+	VPCMPEQD     Y1, Y8, Y8
+	VANDPS       Y8, Y6, Y6
+	VMOVUPS      Y6, (AX)
+	VADDPS       Y6, Y2, Y2
+	VSUBPS       Y0, Y7, Y7
+	VFMADD231PS  Y7, Y6, Y4
+	VMOVUPS      32(AX), Y6
+	VADDPS       32(CX), Y6, Y6
+	VMOVUPS      32(BX), Y7
+	VPBROADCASTB 1(DX), Y8
+	VPAND        Y1, Y8, Y8
+	VPCMPEQD     Y1, Y8, Y8
+	VANDPS       Y8, Y6, Y6
+	VMOVUPS      Y6, 32(AX)
+	VADDPS       Y6, Y3, Y3
+	VSUBPS       Y0, Y7, Y7
+	VFMADD231PS  Y7, Y6, Y5
+	ADDQ         $0x00000040, AX
+	ADDQ         $0x00000040, BX
+	ADDQ         $0x00000040, CX
+	ADDQ         $0x00000002, DX
+	SUBQ         $0x02, DI
+	CMPQ         DI, $0x02
+	JAE          case011Two
+
+case011TwoDone:
+	CMPQ DI, $0x01
+	JB   case011OneDone
+
+case011One:
+	VMOVUPS      (AX), Y6
+	VADDPS       (CX), Y6, Y6
+	VMOVUPS      (BX), Y7
+	VPBROADCASTB (DX), Y8
+	VPAND        Y1, Y8, Y8
+	VPCMPEQD     Y1, Y8, Y8
+	VANDPS       Y8, Y6, Y6
+	VMOVUPS      Y6, (AX)
+	VADDPS       Y6, Y2, Y2
+	VSUBPS       Y0, Y7, Y7
+	VFMADD231PS  Y7, Y6, Y4
+	ADDQ         $0x00000020, AX
+	ADDQ         $0x00000020, BX
+	ADDQ         $0x00000020, CX
+	ADDQ         $0x00000001, DX
+	SUBQ         $0x01, DI
+	CMPQ         DI, $0x01
+	JAE          case011One
+
+case011OneDone:
+	VADDPS  Y3, Y2, Y2
+	MOVQ    sumG+88(FP), AX
+	VMOVUPS Y2, (AX)
+	VADDPS  Y5, Y4, Y4
+	MOVQ    sumGY+96(FP), AX
+	VMOVUPS Y4, (AX)
+	VZEROUPPER
+	RET
+
+case010:
+	VMOVUPS laneBits<>+0(SB), Y1
+	CMPQ    DI, $0x04
+	JB      case010FourDone
+
+case010Four:
+	VMOVUPS      (AX), Y6
+	VMOVUPS      (BX), Y7
+	VPBROADCASTB (DX), Y8
+	VPAND        Y1, Y8, Y8
+	VPCMPEQD     Y1, Y8, Y8
+	VANDPS       Y8, Y6, Y6
+	VMOVUPS      Y6, (AX)
+	VADDPS       Y6, Y2, Y2
+	VSUBPS       Y0, Y7, Y7
+	VFMADD231PS  Y7, Y6, Y4
+	VMOVUPS      32(AX), Y6
+	VMOVUPS      32(BX), Y7
+	VPBROADCASTB 1(DX), Y8
+	VPAND        Y1, Y8, Y8
+	VPCMPEQD     Y1, Y8, Y8
+	VANDPS       Y8, Y6, Y6
+	VMOVUPS      Y6, 32(AX)
+	VADDPS       Y6, Y3, Y3
+	VSUBPS       Y0, Y7, Y7
+	VFMADD231PS  Y7, Y6, Y5
+	VMOVUPS      64(AX), Y6
+	VMOVUPS      64(BX), Y7
+	VPBROADCASTB 2(DX), Y8
+	VPAND        Y1, Y8, Y8
+	VPCMPEQD     Y1, Y8, Y8
+	VANDPS       Y8, Y6, Y6
+	VMOVUPS      Y6, 64(AX)
+	VADDPS       Y6, Y2, Y2
+	VSUBPS       Y0, Y7, Y7
+	VFMADD231PS  Y7, Y6, Y4
+	VMOVUPS      96(AX), Y6
+	VMOVUPS      96(BX), Y7
+	VPBROADCASTB 3(DX), Y8
+	VPAND        Y1, Y8, Y8
+	VPCMPEQD     Y1, Y8, Y8
+	VANDPS       Y8, Y6, Y6
+	VMOVUPS      Y6, 96(AX)
+	VADDPS       Y6, Y3, Y3
+	VSUBPS       Y0, Y7, Y7
+	VFMADD231PS  Y7, Y6, Y5
+	ADDQ         $0x00000080, AX
+	ADDQ         $0x00000080, BX
+	ADDQ         $0x00000004, DX
+	SUBQ         $0x04, DI
+	CMPQ         DI, $0x04
+	JAE          case010Four
+
+case010FourDone:
+	CMPQ DI, $0x02
+	JB   case010TwoDone
+
+case010Two:
+	VMOVUPS      (AX), Y6
+	VMOVUPS      (BX), Y7
+	VPBROADCASTB (DX), Y8
+	VPAND        Y1, Y8, Y8
+	VPCMPEQD     Y1, Y8, Y8
+	VANDPS       Y8, Y6, Y6
+	VMOVUPS      Y6, (AX)
+	VADDPS       Y6, Y2, Y2
+	VSUBPS       Y0, Y7, Y7
+	VFMADD231PS  Y7, Y6, Y4
+	VMOVUPS      32(AX), Y6
+	VMOVUPS      32(BX), Y7
+	VPBROADCASTB 1(DX), Y8
+	VPAND        Y1, Y8, Y8
+	VPCMPEQD     Y1, Y8, Y8
+	VANDPS       Y8, Y6, Y6
+	VMOVUPS      Y6, 32(AX)
+	VADDPS       Y6, Y3, Y3
+	VSUBPS       Y0, Y7, Y7
+	VFMADD231PS  Y7, Y6, Y5
+	ADDQ         $0x00000040, AX
+	ADDQ         $0x00000040, BX
+	ADDQ         $0x00000002, DX
+	SUBQ         $0x02, DI
+	CMPQ         DI, $0x02
+	JAE          case010Two
+
+case010TwoDone:
+	CMPQ DI, $0x01
+	JB   case010OneDone
+
+case010One:
+	VMOVUPS      (AX), Y6
+	VMOVUPS      (BX), Y7
+	VPBROADCASTB (DX), Y8
+	VPAND        Y1, Y8, Y8
+	VPCMPEQD     Y1, Y8, Y8
+	VANDPS       Y8, Y6, Y6
+	VMOVUPS      Y6, (AX)
+	VADDPS       Y6, Y2, Y2
+	VSUBPS       Y0, Y7, Y7
+	VFMADD231PS  Y7, Y6, Y4
+	ADDQ         $0x00000020, AX
+	ADDQ         $0x00000020, BX
+	ADDQ         $0x00000001, DX
+	SUBQ         $0x01, DI
+	CMPQ         DI, $0x01
+	JAE          case010One
+
+case010OneDone:
+	VADDPS  Y3, Y2, Y2
+	MOVQ    sumG+88(FP), AX
+	VMOVUPS Y2, (AX)
+	VADDPS  Y5, Y4, Y4
+	MOVQ    sumGY+96(FP), AX
+	VMOVUPS Y4, (AX)
+	VZEROUPPER
+	RET
+
+case00:
+	TESTQ   CX, CX
+	JE      case000
+	MOVQ    scale+40(FP), DX
+	VMOVUPS (DX), Y6
+	MOVQ    shift+48(FP), DX
+	VMOVUPS (DX), Y7
+	CMPQ    DI, $0x04
+	JB      case001FourDone
+
+case001Four:
+	VMOVUPS     (AX), Y8
+	VADDPS      (CX), Y8, Y8
+	VMOVUPS     (BX), Y9
+	VMOVAPS     Y9, Y10
+	VFMADD213PS Y7, Y6, Y10
+	VCMPPS      $0x1e, Y1, Y10, Y10
+	VANDPS      Y10, Y8, Y8
+	VMOVUPS     Y8, (AX)
+	VADDPS      Y8, Y2, Y2
+	VSUBPS      Y0, Y9, Y9
+	VFMADD231PS Y9, Y8, Y4
+	VMOVUPS     32(AX), Y8
+	VADDPS      32(CX), Y8, Y8
+	VMOVUPS     32(BX), Y9
+	VMOVAPS     Y9, Y10
+	VFMADD213PS Y7, Y6, Y10
+	VCMPPS      $0x1e, Y1, Y10, Y10
+	VANDPS      Y10, Y8, Y8
+	VMOVUPS     Y8, 32(AX)
+	VADDPS      Y8, Y3, Y3
+	VSUBPS      Y0, Y9, Y9
+	VFMADD231PS Y9, Y8, Y5
+	VMOVUPS     64(AX), Y8
+	VADDPS      64(CX), Y8, Y8
+	VMOVUPS     64(BX), Y9
+	VMOVAPS     Y9, Y10
+	VFMADD213PS Y7, Y6, Y10
+	VCMPPS      $0x1e, Y1, Y10, Y10
+	VANDPS      Y10, Y8, Y8
+	VMOVUPS     Y8, 64(AX)
+	VADDPS      Y8, Y2, Y2
+	VSUBPS      Y0, Y9, Y9
+	VFMADD231PS Y9, Y8, Y4
+	VMOVUPS     96(AX), Y8
+	VADDPS      96(CX), Y8, Y8
+	VMOVUPS     96(BX), Y9
+	VMOVAPS     Y9, Y10
+	VFMADD213PS Y7, Y6, Y10
+	VCMPPS      $0x1e, Y1, Y10, Y10
+	VANDPS      Y10, Y8, Y8
+	VMOVUPS     Y8, 96(AX)
+	VADDPS      Y8, Y3, Y3
+	VSUBPS      Y0, Y9, Y9
+	VFMADD231PS Y9, Y8, Y5
+	ADDQ        $0x00000080, AX
+	ADDQ        $0x00000080, BX
+	ADDQ        $0x00000080, CX
+	SUBQ        $0x04, DI
+	CMPQ        DI, $0x04
+	JAE         case001Four
+
+case001FourDone:
+	CMPQ DI, $0x02
+	JB   case001TwoDone
+
+case001Two:
+	VMOVUPS     (AX), Y8
+	VADDPS      (CX), Y8, Y8
+	VMOVUPS     (BX), Y9
+	VMOVAPS     Y9, Y10
+	VFMADD213PS Y7, Y6, Y10
+	VCMPPS      $0x1e, Y1, Y10, Y10
+	VANDPS      Y10, Y8, Y8
+	VMOVUPS     Y8, (AX)
+	VADDPS      Y8, Y2, Y2
+	VSUBPS      Y0, Y9, Y9
+	VFMADD231PS Y9, Y8, Y4
+	VMOVUPS     32(AX), Y8
+	VADDPS      32(CX), Y8, Y8
+	VMOVUPS     32(BX), Y9
+	VMOVAPS     Y9, Y10
+	VFMADD213PS Y7, Y6, Y10
+	VCMPPS      $0x1e, Y1, Y10, Y10
+	VANDPS      Y10, Y8, Y8
+	VMOVUPS     Y8, 32(AX)
+	VADDPS      Y8, Y3, Y3
+	VSUBPS      Y0, Y9, Y9
+	VFMADD231PS Y9, Y8, Y5
+	ADDQ        $0x00000040, AX
+	ADDQ        $0x00000040, BX
+	ADDQ        $0x00000040, CX
+	SUBQ        $0x02, DI
+	CMPQ        DI, $0x02
+	JAE         case001Two
+
+case001TwoDone:
+	CMPQ DI, $0x01
+	JB   case001OneDone
+
+case001One:
+	VMOVUPS     (AX), Y8
+	VADDPS      (CX), Y8, Y8
+	VMOVUPS     (BX), Y9
+	VMOVAPS     Y9, Y10
+	VFMADD213PS Y7, Y6, Y10
+	VCMPPS      $0x1e, Y1, Y10, Y10
+	VANDPS      Y10, Y8, Y8
+	VMOVUPS     Y8, (AX)
+	VADDPS      Y8, Y2, Y2
+	VSUBPS      Y0, Y9, Y9
+	VFMADD231PS Y9, Y8, Y4
+	ADDQ        $0x00000020, AX
+	ADDQ        $0x00000020, BX
+	ADDQ        $0x00000020, CX
+	SUBQ        $0x01, DI
+	CMPQ        DI, $0x01
+	JAE         case001One
+
+case001OneDone:
+	VADDPS  Y3, Y2, Y2
+	MOVQ    sumG+88(FP), AX
+	VMOVUPS Y2, (AX)
+	VADDPS  Y5, Y4, Y4
+	MOVQ    sumGY+96(FP), AX
+	VMOVUPS Y4, (AX)
+	VZEROUPPER
+	RET
+
+case000:
+	MOVQ    scale+40(FP), CX
+	VMOVUPS (CX), Y6
+	MOVQ    shift+48(FP), CX
+	VMOVUPS (CX), Y7
+	CMPQ    DI, $0x04
+	JB      case000FourDone
+
+case000Four:
+	VMOVUPS     (AX), Y8
+	VMOVUPS     (BX), Y9
+	VMOVAPS     Y9, Y10
+	VFMADD213PS Y7, Y6, Y10
+	VCMPPS      $0x1e, Y1, Y10, Y10
+	VANDPS      Y10, Y8, Y8
+	VMOVUPS     Y8, (AX)
+	VADDPS      Y8, Y2, Y2
+	VSUBPS      Y0, Y9, Y9
+	VFMADD231PS Y9, Y8, Y4
+	VMOVUPS     32(AX), Y8
+	VMOVUPS     32(BX), Y9
+	VMOVAPS     Y9, Y10
+	VFMADD213PS Y7, Y6, Y10
+	VCMPPS      $0x1e, Y1, Y10, Y10
+	VANDPS      Y10, Y8, Y8
+	VMOVUPS     Y8, 32(AX)
+	VADDPS      Y8, Y3, Y3
+	VSUBPS      Y0, Y9, Y9
+	VFMADD231PS Y9, Y8, Y5
+	VMOVUPS     64(AX), Y8
+	VMOVUPS     64(BX), Y9
+	VMOVAPS     Y9, Y10
+	VFMADD213PS Y7, Y6, Y10
+	VCMPPS      $0x1e, Y1, Y10, Y10
+	VANDPS      Y10, Y8, Y8
+	VMOVUPS     Y8, 64(AX)
+	VADDPS      Y8, Y2, Y2
+	VSUBPS      Y0, Y9, Y9
+	VFMADD231PS Y9, Y8, Y4
+	VMOVUPS     96(AX), Y8
+	VMOVUPS     96(BX), Y9
+	VMOVAPS     Y9, Y10
+	VFMADD213PS Y7, Y6, Y10
+	VCMPPS      $0x1e, Y1, Y10, Y10
+	VANDPS      Y10, Y8, Y8
+	VMOVUPS     Y8, 96(AX)
+	VADDPS      Y8, Y3, Y3
+	VSUBPS      Y0, Y9, Y9
+	VFMADD231PS Y9, Y8, Y5
+	ADDQ        $0x00000080, AX
+	ADDQ        $0x00000080, BX
+	SUBQ        $0x04, DI
+	CMPQ        DI, $0x04
+	JAE         case000Four
+
+case000FourDone:
+	CMPQ DI, $0x02
+	JB   case000TwoDone
+
+case000Two:
+	VMOVUPS     (AX), Y8
+	VMOVUPS     (BX), Y9
+	VMOVAPS     Y9, Y10
+	VFMADD213PS Y7, Y6, Y10
+	VCMPPS      $0x1e, Y1, Y10, Y10
+	VANDPS      Y10, Y8, Y8
+	VMOVUPS     Y8, (AX)
+	VADDPS      Y8, Y2, Y2
+	VSUBPS      Y0, Y9, Y9
+	VFMADD231PS Y9, Y8, Y4
+	VMOVUPS     32(AX), Y8
+	VMOVUPS     32(BX), Y9
+	VMOVAPS     Y9, Y10
+	VFMADD213PS Y7, Y6, Y10
+	VCMPPS      $0x1e, Y1, Y10, Y10
+	VANDPS      Y10, Y8, Y8
+	VMOVUPS     Y8, 32(AX)
+	VADDPS      Y8, Y3, Y3
+	VSUBPS      Y0, Y9, Y9
+	VFMADD231PS Y9, Y8, Y5
+	ADDQ        $0x00000040, AX
+	ADDQ        $0x00000040, BX
+	SUBQ        $0x02, DI
+	CMPQ        DI, $0x02
+	JAE         case000Two
+
+case000TwoDone:
+	CMPQ DI, $0x01
+	JB   case000OneDone
+
+case000One:
+	VMOVUPS     (AX), Y8
+	VMOVUPS     (BX), Y9
+	VMOVAPS     Y9, Y10
+	VFMADD213PS Y7, Y6, Y10
+	VCMPPS      $0x1e, Y1, Y10, Y10
+	VANDPS      Y10, Y8, Y8
+	VMOVUPS     Y8, (AX)
+	VADDPS      Y8, Y2, Y2
+	VSUBPS      Y0, Y9, Y9
+	VFMADD231PS Y9, Y8, Y4
+	ADDQ        $0x00000020, AX
+	ADDQ        $0x00000020, BX
+	SUBQ        $0x01, DI
+	CMPQ        DI, $0x01
+	JAE         case000One
+
+case000OneDone:
+	VADDPS  Y3, Y2, Y2
+	MOVQ    sumG+88(FP), AX
+	VMOVUPS Y2, (AX)
+	VADDPS  Y5, Y4, Y4
+	MOVQ    sumGY+96(FP), AX
+	VMOVUPS Y4, (AX)
 	VZEROUPPER
 	RET
 
@@ -316,10 +2241,10 @@ TEXT ·avx2SubsampleGradientPlane(SB), NOSPLIT, $0-40
 
 row:
 	MOVQ cols+24(FP), SI
+	CMPQ SI, $0x04
+	JB   positionsFourDone
 
 positionsFour:
-	CMPQ    SI, $0x04
-	JB      positionsFourDone
 	VMOVUPS (CX), Y0
 	VADDPS  (AX), Y0, Y0
 	VMOVUPS Y0, (AX)
@@ -335,19 +2260,22 @@ positionsFour:
 	ADDQ    $0x00000100, AX
 	ADDQ    $0x00000080, CX
 	SUBQ    $0x04, SI
-	JMP     positionsFour
+	CMPQ    SI, $0x04
+	JAE     positionsFour
 
 positionsFourDone:
+	CMPQ SI, $0x01
+	JB   positionsOneDone
+
 positionsOne:
-	CMPQ    SI, $0x01
-	JB      positionsOneDone
 	VMOVUPS (CX), Y0
 	VADDPS  (AX), Y0, Y0
 	VMOVUPS Y0, (AX)
 	ADDQ    $0x00000040, AX
 	ADDQ    $0x00000020, CX
 	SUBQ    $0x01, SI
-	JMP     positionsOne
+	CMPQ    SI, $0x01
+	JAE     positionsOne
 
 positionsOneDone:
 	ADDQ BX, AX
@@ -370,10 +2298,10 @@ TEXT ·avx2SumPlane(SB), NOSPLIT, $0-24
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
-
-sumEight:
 	CMPQ   CX, $0x08
 	JB     sumEightDone
+
+sumEight:
 	VADDPS (AX), Y0, Y0
 	VADDPS 32(AX), Y1, Y1
 	VADDPS 64(AX), Y2, Y2
@@ -384,16 +2312,19 @@ sumEight:
 	VADDPS 224(AX), Y7, Y7
 	ADDQ   $0x00000100, AX
 	SUBQ   $0x08, CX
-	JMP    sumEight
+	CMPQ   CX, $0x08
+	JAE    sumEight
 
 sumEightDone:
+	CMPQ CX, $0x01
+	JB   sumOneDone
+
 sumOne:
-	CMPQ   CX, $0x01
-	JB     sumOneDone
 	VADDPS (AX), Y0, Y0
 	ADDQ   $0x00000020, AX
 	SUBQ   $0x01, CX
-	JMP    sumOne
+	CMPQ   CX, $0x01
+	JAE    sumOne
 
 sumOneDone:
 	VADDPS  Y4, Y0, Y0
@@ -427,10 +2358,10 @@ TEXT ·avx2MomentsPlanes(SB), NOSPLIT, $0-40
 	VXORPS       Y7, Y7, Y7
 	VXORPS       Y8, Y8, Y8
 	VXORPS       Y9, Y9, Y9
+	CMPQ         BX, $0x08
+	JB           sumEightDone
 
 sumEight:
-	CMPQ   BX, $0x08
-	JB     sumEightDone
 	VADDPS (CX), Y2, Y2
 	VADDPS 32(CX), Y3, Y3
 	VADDPS 64(CX), Y4, Y4
@@ -441,16 +2372,19 @@ sumEight:
 	VADDPS 224(CX), Y9, Y9
 	ADDQ   $0x00000100, CX
 	SUBQ   $0x08, BX
-	JMP    sumEight
+	CMPQ   BX, $0x08
+	JAE    sumEight
 
 sumEightDone:
+	CMPQ BX, $0x01
+	JB   sumOneDone
+
 sumOne:
-	CMPQ   BX, $0x01
-	JB     sumOneDone
 	VADDPS (CX), Y2, Y2
 	ADDQ   $0x00000020, CX
 	SUBQ   $0x01, BX
-	JMP    sumOne
+	CMPQ   BX, $0x01
+	JAE    sumOne
 
 sumOneDone:
 block:
@@ -479,10 +2413,10 @@ block:
 	VXORPS  Y7, Y7, Y7
 	VXORPS  Y8, Y8, Y8
 	VXORPS  Y9, Y9, Y9
+	CMPQ    BX, $0x08
+	JB      bothEightDone
 
 bothEight:
-	CMPQ        BX, $0x08
-	JB          bothEightDone
 	VSUBPS      (AX), Y1, Y14
 	VFMADD231PS Y14, Y14, Y10
 	VSUBPS      32(AX), Y1, Y14
@@ -510,12 +2444,14 @@ bothEight:
 	VADDPS      224(CX), Y9, Y9
 	ADDQ        $0x00000100, CX
 	SUBQ        $0x08, BX
-	JMP         bothEight
+	CMPQ        BX, $0x08
+	JAE         bothEight
 
 bothEightDone:
+	CMPQ BX, $0x04
+	JB   bothFourDone
+
 bothFour:
-	CMPQ        BX, $0x04
-	JB          bothFourDone
 	VSUBPS      (AX), Y1, Y14
 	VFMADD231PS Y14, Y14, Y10
 	VSUBPS      32(AX), Y1, Y14
@@ -531,19 +2467,22 @@ bothFour:
 	VADDPS      96(CX), Y2, Y2
 	ADDQ        $0x00000080, CX
 	SUBQ        $0x04, BX
-	JMP         bothFour
+	CMPQ        BX, $0x04
+	JAE         bothFour
 
 bothFourDone:
+	CMPQ BX, $0x01
+	JB   bothOneDone
+
 bothOne:
-	CMPQ        BX, $0x01
-	JB          bothOneDone
 	VSUBPS      (AX), Y1, Y14
 	VFMADD231PS Y14, Y14, Y10
 	ADDQ        $0x00000020, AX
 	VADDPS      (CX), Y2, Y2
 	ADDQ        $0x00000020, CX
 	SUBQ        $0x01, BX
-	JMP         bothOne
+	CMPQ        BX, $0x01
+	JAE         bothOne
 
 bothOneDone:
 	VADDPS  Y12, Y10, Y10
@@ -554,9 +2493,10 @@ bothOneDone:
 	JMP     block
 
 last:
+	CMPQ BX, $0x04
+	JB   squareFourDone
+
 squareFour:
-	CMPQ        BX, $0x04
-	JB          squareFourDone
 	VSUBPS      (AX), Y1, Y0
 	VFMADD231PS Y0, Y0, Y10
 	VSUBPS      32(AX), Y1, Y0
@@ -567,17 +2507,20 @@ squareFour:
 	VFMADD231PS Y0, Y0, Y13
 	ADDQ        $0x00000080, AX
 	SUBQ        $0x04, BX
-	JMP         squareFour
+	CMPQ        BX, $0x04
+	JAE         squareFour
 
 squareFourDone:
+	CMPQ BX, $0x01
+	JB   squareOneDone
+
 squareOne:
-	CMPQ        BX, $0x01
-	JB          squareOneDone
 	VSUBPS      (AX), Y1, Y0
 	VFMADD231PS Y0, Y0, Y10
 	ADDQ        $0x00000020, AX
 	SUBQ        $0x01, BX
-	JMP         squareOne
+	CMPQ        BX, $0x01
+	JAE         squareOne
 
 squareOneDone:
 	VADDPS  Y12, Y10, Y10
@@ -596,20 +2539,20 @@ TEXT ·avx2Totals(SB), NOSPLIT, $0-56
 	MOVQ n+48(FP), BX
 	MOVQ CX, SI
 	SHLQ $0x02, SI
+	CMPQ CX, $0x10
+	JB   channelsSixteenDone
 
 channelsSixteen:
-	CMPQ   CX, $0x10
-	JB     channelsSixteenDone
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	MOVQ   BX, DI
 	MOVQ   DX, R8
+	CMPQ   DI, $0x01
+	JB     channelsSixteenImageOneDone
 
 channelsSixteenImageOne:
-	CMPQ      DI, $0x01
-	JB        channelsSixteenImageOneDone
 	VCVTPS2PD (R8), Y4
 	VADDPD    Y4, Y0, Y0
 	VCVTPS2PD 16(R8), Y4
@@ -620,7 +2563,8 @@ channelsSixteenImageOne:
 	VADDPD    Y4, Y3, Y3
 	ADDQ      SI, R8
 	SUBQ      $0x01, DI
-	JMP       channelsSixteenImageOne
+	CMPQ      DI, $0x01
+	JAE       channelsSixteenImageOne
 
 channelsSixteenImageOneDone:
 	VMOVUPD Y0, (AX)
@@ -630,27 +2574,30 @@ channelsSixteenImageOneDone:
 	ADDQ    $0x00000080, AX
 	ADDQ    $0x00000040, DX
 	SUBQ    $0x10, CX
-	JMP     channelsSixteen
+	CMPQ    CX, $0x10
+	JAE     channelsSixteen
 
 channelsSixteenDone:
+	CMPQ CX, $0x08
+	JB   channelsEightDone
+
 channelsEight:
-	CMPQ   CX, $0x08
-	JB     channelsEightDone
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	MOVQ   BX, DI
 	MOVQ   DX, R8
+	CMPQ   DI, $0x01
+	JB     channelsEightImageOneDone
 
 channelsEightImageOne:
-	CMPQ      DI, $0x01
-	JB        channelsEightImageOneDone
 	VCVTPS2PD (R8), Y2
 	VADDPD    Y2, Y0, Y0
 	VCVTPS2PD 16(R8), Y2
 	VADDPD    Y2, Y1, Y1
 	ADDQ      SI, R8
 	SUBQ      $0x01, DI
-	JMP       channelsEightImageOne
+	CMPQ      DI, $0x01
+	JAE       channelsEightImageOne
 
 channelsEightImageOneDone:
 	VMOVUPD Y0, (AX)
@@ -658,7 +2605,8 @@ channelsEightImageOneDone:
 	ADDQ    $0x00000040, AX
 	ADDQ    $0x00000020, DX
 	SUBQ    $0x08, CX
-	JMP     channelsEight
+	CMPQ    CX, $0x08
+	JAE     channelsEight
 
 channelsEightDone:
 	VZEROUPPER
@@ -677,10 +2625,10 @@ TEXT ·avx2TotalSquares(SB), NOSPLIT, $0-120
 	VBROADCASTSD area+112(FP), Y1
 	MOVQ         CX, R8
 	SHLQ         $0x02, R8
+	CMPQ         CX, $0x10
+	JB           channelsSixteenDone
 
 channelsSixteen:
-	CMPQ    CX, $0x10
-	JB      channelsSixteenDone
 	VXORPS  Y2, Y2, Y2
 	VXORPS  Y3, Y3, Y3
 	VXORPS  Y4, Y4, Y4
@@ -692,10 +2640,10 @@ channelsSixteen:
 	MOVQ    DI, R9
 	MOVQ    BX, R10
 	MOVQ    SI, R11
+	CMPQ    R9, $0x01
+	JB      channelsSixteenImageOneDone
 
 channelsSixteenImageOne:
-	CMPQ      R9, $0x01
-	JB        channelsSixteenImageOneDone
 	VCVTPS2PD (R10), Y10
 	VMULPD    Y0, Y10, Y10
 	VSUBPD    Y6, Y10, Y10
@@ -731,7 +2679,8 @@ channelsSixteenImageOne:
 	ADDQ      R8, R10
 	ADDQ      R8, R11
 	SUBQ      $0x01, R9
-	JMP       channelsSixteenImageOne
+	CMPQ      R9, $0x01
+	JAE       channelsSixteenImageOne
 
 channelsSixteenImageOneDone:
 	VMOVUPD Y2, (AX)
@@ -743,12 +2692,14 @@ channelsSixteenImageOneDone:
 	ADDQ    $0x00000040, BX
 	ADDQ    $0x00000040, SI
 	SUBQ    $0x10, CX
-	JMP     channelsSixteen
+	CMPQ    CX, $0x10
+	JAE     channelsSixteen
 
 channelsSixteenDone:
+	CMPQ CX, $0x08
+	JB   channelsEightDone
+
 channelsEight:
-	CMPQ    CX, $0x08
-	JB      channelsEightDone
 	VXORPS  Y2, Y2, Y2
 	VXORPS  Y3, Y3, Y3
 	VMOVUPD (DX), Y4
@@ -756,10 +2707,10 @@ channelsEight:
 	MOVQ    DI, R9
 	MOVQ    BX, R10
 	MOVQ    SI, R11
+	CMPQ    R9, $0x01
+	JB      channelsEightImageOneDone
 
 channelsEightImageOne:
-	CMPQ      R9, $0x01
-	JB        channelsEightImageOneDone
 	VCVTPS2PD (R10), Y6
 	VMULPD    Y0, Y6, Y6
 	VSUBPD    Y4, Y6, Y6
@@ -779,7 +2730,8 @@ channelsEightImageOne:
 	ADDQ      R8, R10
 	ADDQ      R8, R11
 	SUBQ      $0x01, R9
-	JMP       channelsEightImageOne
+	CMPQ      R9, $0x01
+	JAE       channelsEightImageOne
 
 channelsEightImageOneDone:
 	VMOVUPD Y2, (AX)
@@ -789,7 +2741,8 @@ channelsEightImageOneDone:
 	ADDQ    $0x00000020, BX
 	ADDQ    $0x00000020, SI
 	SUBQ    $0x08, CX
-	JMP     channelsEight
+	CMPQ    CX, $0x08
+	JAE     channelsEight
 
 channelsEightDone:
 	VZEROUPPER
@@ -805,10 +2758,10 @@ TEXT ·avx2Dot(SB), NOSPLIT, $0-52
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
+	CMPQ   DX, $0x20
+	JB     vectorsThirtyTwoDone
 
 vectorsThirtyTwo:
-	CMPQ        DX, $0x20
-	JB          vectorsThirtyTwoDone
 	VMOVUPS     (AX), Y4
 	VFMADD231PS (CX), Y4, Y0
 	VMOVUPS     32(AX), Y4
@@ -820,18 +2773,21 @@ vectorsThirtyTwo:
 	ADDQ        $0x00000080, AX
 	ADDQ        $0x00000080, CX
 	SUBQ        $0x20, DX
-	JMP         vectorsThirtyTwo
+	CMPQ        DX, $0x20
+	JAE         vectorsThirtyTwo
 
 vectorsThirtyTwoDone:
+	CMPQ DX, $0x08
+	JB   vectorsEightDone
+
 vectorsEight:
-	CMPQ        DX, $0x08
-	JB          vectorsEightDone
 	VMOVUPS     (AX), Y4
 	VFMADD231PS (CX), Y4, Y0
 	ADDQ        $0x00000020, AX
 	ADDQ        $0x00000020, CX
 	SUBQ        $0x08, DX
-	JMP         vectorsEight
+	CMPQ        DX, $0x08
+	JAE         vectorsEight
 
 vectorsEightDone:
 	VADDPS       Y2, Y0, Y0
@@ -843,16 +2799,17 @@ vectorsEightDone:
 	VADDPS       X1, X0, X0
 	VMOVSHDUP    X0, X1
 	VADDSS       X1, X0, X0
+	CMPQ         DX, $0x01
+	JB           elementsOneDone
 
 elementsOne:
-	CMPQ        DX, $0x01
-	JB          elementsOneDone
 	VMOVSS      (AX), X1
 	VFMADD231SS (CX), X1, X0
 	ADDQ        $0x00000004, AX
 	ADDQ        $0x00000004, CX
 	SUBQ        $0x01, DX
-	JMP         elementsOne
+	CMPQ        DX, $0x01
+	JAE         elementsOne
 
 elementsOneDone:
 	VZEROUPPER
@@ -866,10 +2823,10 @@ TEXT ·avx2Axpy(SB), NOSPLIT, $0-56
 	MOVQ         x_base+32(FP), CX
 	MOVQ         y_len+8(FP), DX
 	VBROADCASTSS s+24(FP), Y0
+	CMPQ         DX, $0x20
+	JB           vectorsThirtyTwoDone
 
 vectorsThirtyTwo:
-	CMPQ        DX, $0x20
-	JB          vectorsThirtyTwoDone
 	VMOVUPS     (AX), Y1
 	VFMADD231PS (CX), Y0, Y1
 	VMOVUPS     Y1, (AX)
@@ -885,31 +2842,36 @@ vectorsThirtyTwo:
 	ADDQ        $0x00000080, AX
 	ADDQ        $0x00000080, CX
 	SUBQ        $0x20, DX
-	JMP         vectorsThirtyTwo
+	CMPQ        DX, $0x20
+	JAE         vectorsThirtyTwo
 
 vectorsThirtyTwoDone:
+	CMPQ DX, $0x08
+	JB   vectorsEightDone
+
 vectorsEight:
-	CMPQ        DX, $0x08
-	JB          vectorsEightDone
 	VMOVUPS     (AX), Y1
 	VFMADD231PS (CX), Y0, Y1
 	VMOVUPS     Y1, (AX)
 	ADDQ        $0x00000020, AX
 	ADDQ        $0x00000020, CX
 	SUBQ        $0x08, DX
-	JMP         vectorsEight
+	CMPQ        DX, $0x08
+	JAE         vectorsEight
 
 vectorsEightDone:
+	CMPQ DX, $0x01
+	JB   elementsOneDone
+
 elementsOne:
-	CMPQ        DX, $0x01
-	JB          elementsOneDone
 	VMOVSS      (AX), X1
 	VFMADD231SS (CX), X0, X1
 	VMOVSS      X1, (AX)
 	ADDQ        $0x00000004, AX
 	ADDQ        $0x00000004, CX
 	SUBQ        $0x01, DX
-	JMP         elementsOne
+	CMPQ        DX, $0x01
+	JAE         elementsOne
 
 elementsOneDone:
 	VZEROUPPER
@@ -925,10 +2887,10 @@ TEXT ·avx2SGD(SB), NOSPLIT, $0-84
 	VBROADCASTSS rate+72(FP), Y0
 	VBROADCASTSS momentum+76(FP), Y1
 	VBROADCASTSS decay+80(FP), Y2
-
-vectorsSixteen:
 	CMPQ         BX, $0x10
 	JB           vectorsSixteenDone
+
+vectorsSixteen:
 	VMOVUPS      (AX), Y3
 	VMOVUPS      (DX), Y4
 	VFMADD231PS  Y2, Y3, Y4
@@ -947,12 +2909,14 @@ vectorsSixteen:
 	ADDQ         $0x00000040, CX
 	ADDQ         $0x00000040, DX
 	SUBQ         $0x10, BX
-	JMP          vectorsSixteen
+	CMPQ         BX, $0x10
+	JAE          vectorsSixteen
 
 vectorsSixteenDone:
+	CMPQ BX, $0x08
+	JB   vectorsEightDone
+
 vectorsEight:
-	CMPQ         BX, $0x08
-	JB           vectorsEightDone
 	VMOVUPS      (AX), Y3
 	VMOVUPS      (DX), Y4
 	VFMADD231PS  Y2, Y3, Y4
@@ -964,12 +2928,14 @@ vectorsEight:
 	ADDQ         $0x00000020, CX
 	ADDQ         $0x00000020, DX
 	SUBQ         $0x08, BX
-	JMP          vectorsEight
+	CMPQ         BX, $0x08
+	JAE          vectorsEight
 
 vectorsEightDone:
+	CMPQ BX, $0x01
+	JB   elementsOneDone
+
 elementsOne:
-	CMPQ         BX, $0x01
-	JB           elementsOneDone
 	VMOVSS       (AX), X3
 	VMOVSS       (DX), X4
 	VFMADD231SS  X2, X3, X4
@@ -981,7 +2947,8 @@ elementsOne:
 	ADDQ         $0x00000004, CX
 	ADDQ         $0x00000004, DX
 	SUBQ         $0x01, BX
-	JMP          elementsOne
+	CMPQ         BX, $0x01
+	JAE          elementsOne
 
 elementsOneDone:
 	VZEROUPPER
@@ -997,10 +2964,10 @@ TEXT ·avx2RoundBF16(SB), NOSPLIT, $0-48
 	VPSRLD   $0x11, Y0, Y1
 	VPSRLD   $0x1f, Y0, Y0
 	VPSLLD   $0x06, Y0, Y2
+	CMPQ     DX, $0x20
+	JB       vectorsThirtyTwoDone
 
 vectorsThirtyTwo:
-	CMPQ      DX, $0x20
-	JB        vectorsThirtyTwoDone
 	VMOVUPS   (CX), Y3
 	VCMPPS    $0x03, Y3, Y3, Y6
 	VPSRLD    $0x10, Y3, Y4
@@ -1046,12 +3013,14 @@ vectorsThirtyTwo:
 	ADDQ      $0x00000080, CX
 	ADDQ      $0x00000040, AX
 	SUBQ      $0x20, DX
-	JMP       vectorsThirtyTwo
+	CMPQ      DX, $0x20
+	JAE       vectorsThirtyTwo
 
 vectorsThirtyTwoDone:
+	CMPQ DX, $0x10
+	JB   vectorsSixteenDone
+
 vectorsSixteen:
-	CMPQ      DX, $0x10
-	JB        vectorsSixteenDone
 	VMOVUPS   (CX), Y3
 	VCMPPS    $0x03, Y3, Y3, Y6
 	VPSRLD    $0x10, Y3, Y4
@@ -1076,12 +3045,14 @@ vectorsSixteen:
 	ADDQ      $0x00000040, CX
 	ADDQ      $0x00000020, AX
 	SUBQ      $0x10, DX
-	JMP       vectorsSixteen
+	CMPQ      DX, $0x10
+	JAE       vectorsSixteen
 
 vectorsSixteenDone:
+	CMPQ DX, $0x01
+	JB   elementsOneDone
+
 elementsOne:
-	CMPQ      DX, $0x01
-	JB        elementsOneDone
 	VMOVSS    (CX), X3
 	VCMPPS    $0x03, X3, X3, X6
 	VPSRLD    $0x10, X3, X4
@@ -1095,7 +3066,8 @@ elementsOne:
 	ADDQ      $0x00000004, CX
 	ADDQ      $0x00000002, AX
 	SUBQ      $0x01, DX
-	JMP       elementsOne
+	CMPQ      DX, $0x01
+	JAE       elementsOne
 
 elementsOneDone:
 	VZEROUPPER
@@ -1107,10 +3079,10 @@ TEXT ·avx2ExpandBF16(SB), NOSPLIT, $0-48
 	MOVQ dst_base+0(FP), AX
 	MOVQ x_base+24(FP), CX
 	MOVQ dst_len+8(FP), DX
+	CMPQ DX, $0x20
+	JB   vectorsThirtyTwoDone
 
 vectorsThirtyTwo:
-	CMPQ      DX, $0x20
-	JB        vectorsThirtyTwoDone
 	VPMOVZXWD (CX), Y0
 	VPSLLD    $0x10, Y0, Y0
 	VMOVDQU   Y0, (AX)
@@ -1126,31 +3098,36 @@ vectorsThirtyTwo:
 	ADDQ      $0x00000040, CX
 	ADDQ      $0x00000080, AX
 	SUBQ      $0x20, DX
-	JMP       vectorsThirtyTwo
+	CMPQ      DX, $0x20
+	JAE       vectorsThirtyTwo
 
 vectorsThirtyTwoDone:
+	CMPQ DX, $0x08
+	JB   vectorsEightDone
+
 vectorsEight:
-	CMPQ      DX, $0x08
-	JB        vectorsEightDone
 	VPMOVZXWD (CX), Y0
 	VPSLLD    $0x10, Y0, Y0
 	VMOVDQU   Y0, (AX)
 	ADDQ      $0x00000010, CX
 	ADDQ      $0x00000020, AX
 	SUBQ      $0x08, DX
-	JMP       vectorsEight
+	CMPQ      DX, $0x08
+	JAE       vectorsEight
 
 vectorsEightDone:
+	CMPQ DX, $0x01
+	JB   elementsOneDone
+
 elementsOne:
-	CMPQ    DX, $0x01
-	JB      elementsOneDone
 	MOVWLZX (CX), BX
 	SHLL    $0x10, BX
 	MOVL    BX, (AX)
 	ADDQ    $0x00000002, CX
 	ADDQ    $0x00000004, AX
 	SUBQ    $0x01, DX
-	JMP     elementsOne
+	CMPQ    DX, $0x01
+	JAE     elementsOne
 
 elementsOneDone:
 	VZEROUPPER

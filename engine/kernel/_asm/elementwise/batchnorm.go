@@ -17,63 +17,63 @@ func activatePlane() {
 	y, r := load("y"), load("r")
 	scale, shift, floor := loadVector("scale"), loadVector("shift"), broadcast("floor")
 	rows, gap, count, bits := load("rows"), load("gap"), GP64(), GP32()
-	rScale, pointer := YMM(), GP64()
-	unless(r, "row")
-	Load(Param("rScale"), pointer)
-	VMOVUPS(Mem{Base: pointer}, rScale)
-	Load(Param("rShift"), pointer)
-	VADDPS(Mem{Base: pointer}, shift, shift)
+	rScale := YMM()
 
-	Label("row")
-	Load(Param("cols"), count)
-	grouped("positions", count, []int{4, 1}, func(n int, name string) {
-		z := make([]VecVirtual, n)
-		for i := range z {
-			z[i] = YMM()
-			VMOVUPS(at(y, i), z[i])
-			VFMADD213PS(shift, scale, z[i])
+	cases("case", []GPVirtual{r, mask, padded, plain}, func(name string, is present) {
+		if is[r] {
+			pointer := GP64()
+			Load(Param("rScale"), pointer)
+			VMOVUPS(Mem{Base: pointer}, rScale)
+			Load(Param("rShift"), pointer)
+			VADDPS(Mem{Base: pointer}, shift, shift)
 		}
-		advance(y, n*vector)
-
-		unless(r, name+"Mask")
-		for i, z := range z {
-			VFMADD231PS(at(r, i), rScale, z)
-		}
-		advance(r, n*vector)
-
-		Label(name + "Mask")
-		unless(mask, name+"Floor")
-		above := YMM()
-		for i, z := range z {
-			VCMPPS(Imm(greater), floor, z, above)
-			VMOVMSKPS(above, bits)
-			MOVB(bits.As8(), Mem{Base: mask, Disp: i})
-		}
-		advance(mask, n)
-
-		Label(name + "Floor")
-		for _, z := range z {
-			// Of a NaN and a number, VMAXPS returns its last source, Go's
-			// first: so a NaN in z stays.
-			VMAXPS(z, floor, z)
-		}
-		for _, p := range []struct {
-			to   GPVirtual
-			next string
-		}{{padded, name + "Plain"}, {plain, name + "Stored"}} {
-			unless(p.to, p.next)
-			for i, z := range z {
-				VMOVUPS(z, at(p.to, i))
+		Label(name + "Row")
+		Load(Param("cols"), count)
+		grouped(name, count, []int{4, 1}, func(n int, _ string) {
+			z := make([]VecVirtual, n)
+			for i := range z {
+				z[i] = YMM()
+				VMOVUPS(at(y, i), z[i])
+				VFMADD213PS(shift, scale, z[i])
+				if is[r] {
+					VFMADD231PS(at(r, i), rScale, z[i])
+				}
 			}
-			advance(p.to, n*vector)
-			Label(p.next)
+			if is[mask] {
+				above := YMM()
+				for i, z := range z {
+					VCMPPS(Imm(greater), floor, z, above)
+					VMOVMSKPS(above, bits)
+					MOVB(bits.As8(), Mem{Base: mask, Disp: i})
+				}
+				advance(mask, n)
+			}
+			for _, z := range z {
+				// Of a NaN and a number, VMAXPS returns its last source, Go's
+				// first: so a NaN in z stays.
+				VMAXPS(z, floor, z)
+			}
+			for _, to := range []GPVirtual{padded, plain} {
+				if is[to] {
+					for i, z := range z {
+						VMOVUPS(z, at(to, i))
+					}
+				}
+			}
+			for _, p := range []GPVirtual{y, r, padded, plain} {
+				if p == y || is[p] {
+					advance(p, n*vector)
+				}
+			}
+		})
+		if is[padded] {
+			ADDQ(gap, padded)
 		}
+		DECQ(rows)
+		JNE(LabelRef(name + "Row"))
+		VZEROUPPER()
+		RET()
 	})
-	ADDQ(gap, padded)
-	DECQ(rows)
-	JNE(LabelRef("row"))
-	VZEROUPPER()
-	RET()
 }
 
 func maskPlane() {
@@ -86,91 +86,70 @@ func maskPlane() {
 	Pragma("noescape")
 	dz, add, mask := load("dz"), load("add"), load("mask")
 	y, r, count := load("y"), load("r"), load("area")
-	mean, rMean := loadVector("mean"), YMM()
-	scale, shift, floor := YMM(), YMM(), broadcast("floor")
-	sumG, sumGY, sumGR := zeros(2), zeros(2), zeros(2)
-	pointer := GP64()
-	unless(r, "recompute")
-	Load(Param("rMean"), pointer)
-	VMOVUPS(Mem{Base: pointer}, rMean)
-
-	// With a mask, scale holds the bit of each lane.
-	Label("recompute")
-	TESTQ(mask, mask)
-	JNE(LabelRef("bits"))
-	Load(Param("scale"), pointer)
-	VMOVUPS(Mem{Base: pointer}, scale)
-	Load(Param("shift"), pointer)
-	VMOVUPS(Mem{Base: pointer}, shift)
-	JMP(LabelRef("start"))
-	Label("bits")
-	bits := GLOBL("laneBits", RODATA|NOPTR)
+	mean, floor := loadVector("mean"), broadcast("floor")
+	sumG, sumGY := zeros(2), zeros(2)
+	laneBits := GLOBL("laneBits", RODATA|NOPTR)
 	for i := range width {
 		DATA(i*4, U32(1<<i))
 	}
-	VMOVUPS(bits, scale)
-	Label("start")
 
-	grouped("positions", count, []int{2, 1}, func(n int, name string) {
-		zs, t := []VecVirtual{YMM(), YMM()}[:n], YMM()
-		for i := range zs {
-			VMOVUPS(at(dz, i), zs[i])
+	cases("case", []GPVirtual{r, mask, add}, func(name string, is present) {
+		var rMean, scale, shift, bits VecVirtual
+		var sumGR []VecVirtual
+		if is[r] {
+			rMean, sumGR = loadVector("rMean"), zeros(2)
 		}
-		unless(add, name+"Mask")
-		for i, z := range zs {
-			VADDPS(at(add, i), z, z)
+		if is[mask] {
+			bits = YMM() // each lane's
+			VMOVUPS(laneBits, bits)
+		} else {
+			scale, shift = loadVector("scale"), loadVector("shift")
 		}
-		advance(add, n*vector)
-
-		Label(name + "Mask")
-		unless(mask, name+"Recompute")
-		for i, z := range zs {
-			VPBROADCASTB(Mem{Base: mask, Disp: i}, t)
-			VPAND(scale, t, t)
-			VPCMPEQD(scale, t, t)
-			VANDPS(t, z, z)
+		grouped(name, count, []int{4, 2, 1}, func(n int, _ string) {
+			for i := range n {
+				z, from, t := YMM(), YMM(), YMM()
+				VMOVUPS(at(dz, i), z)
+				if is[add] {
+					VADDPS(at(add, i), z, z)
+				}
+				VMOVUPS(at(y, i), from)
+				if is[mask] {
+					VPBROADCASTB(Mem{Base: mask, Disp: i}, t)
+					VPAND(bits, t, t)
+					VPCMPEQD(bits, t, t)
+				} else {
+					VMOVAPS(from, t)
+					VFMADD213PS(shift, scale, t)
+					VCMPPS(Imm(greater), floor, t, t)
+				}
+				VANDPS(t, z, z)
+				VMOVUPS(z, at(dz, i))
+				VADDPS(z, sumG[i%2], sumG[i%2])
+				VSUBPS(mean, from, from)
+				VFMADD231PS(from, z, sumGY[i%2])
+				if is[r] {
+					VMOVUPS(at(r, i), t)
+					VSUBPS(rMean, t, t)
+					VFMADD231PS(t, z, sumGR[i%2])
+				}
+			}
+			for _, p := range []GPVirtual{dz, y, add, r} {
+				if p == dz || p == y || is[p] {
+					advance(p, n*vector)
+				}
+			}
+			if is[mask] {
+				advance(mask, n)
+			}
+		})
+		VMOVUPS(addUp(sumG), Mem{Base: load("sumG")})
+		VMOVUPS(addUp(sumGY), Mem{Base: load("sumGY")})
+		if is[r] {
+			VMOVUPS(addUp(sumGR), Mem{Base: load("sumGR")})
 		}
-		advance(mask, n)
-		JMP(LabelRef(name + "Sums"))
-
-		Label(name + "Recompute")
-		for i, z := range zs {
-			VMOVUPS(at(y, i), t)
-			VFMADD213PS(shift, scale, t)
-			VCMPPS(Imm(greater), floor, t, t)
-			VANDPS(t, z, z)
-		}
-
-		Label(name + "Sums")
-		for i, z := range zs {
-			VMOVUPS(z, at(dz, i))
-			VADDPS(z, sumG[i], sumG[i])
-			VMOVUPS(at(y, i), t)
-			VSUBPS(mean, t, t)
-			VFMADD231PS(t, z, sumGY[i])
-		}
-		advance(dz, n*vector)
-		advance(y, n*vector)
-		unless(r, name+"Next")
-		for i, z := range zs {
-			VMOVUPS(at(r, i), t)
-			VSUBPS(rMean, t, t)
-			VFMADD231PS(t, z, sumGR[i])
-		}
-		advance(r, n*vector)
-		Label(name + "Next")
+		VZEROUPPER()
+		RET()
 	})
-
-	Load(Param("sumG"), pointer)
-	VMOVUPS(addUp(sumG), Mem{Base: pointer})
-	Load(Param("sumGY"), pointer)
-	VMOVUPS(addUp(sumGY), Mem{Base: pointer})
-	unless(r, "done")
-	Load(Param("sumGR"), pointer)
-	VMOVUPS(addUp(sumGR), Mem{Base: pointer})
-	Label("done")
-	VZEROUPPER()
-	RET()
 }
 
 // addSums adds n positions of a plane: a whole group of eight each to the sum in

@@ -95,10 +95,30 @@ func addUp(vs []VecVirtual) VecVirtual {
 	return vs[0]
 }
 
-// unless jumps to label where the pointer is nil.
-func unless(pointer GPVirtual, label string) {
-	TESTQ(pointer, pointer)
-	JE(LabelRef(label))
+// present tells which pointers are not nil.
+type present map[GPVirtual]bool
+
+// cases emits body for every choice of which pointers are nil, and the jumps to
+// the right one: a loop that looks at them again for each position is slower. name
+// begins the labels; each body returns.
+func cases(name string, pointers []GPVirtual, body func(name string, is present)) {
+	is := present{}
+	var emit func(name string, left []GPVirtual)
+	emit = func(name string, left []GPVirtual) {
+		if len(left) == 0 {
+			body(name, is)
+			return
+		}
+		without := name + "0"
+		TESTQ(left[0], left[0])
+		JE(LabelRef(without))
+		is[left[0]] = true
+		emit(name+"1", left[1:])
+		Label(without)
+		is[left[0]] = false
+		emit(without, left[1:])
+	}
+	emit(name, pointers)
 }
 
 // at addresses the i-th vector from base on.
@@ -112,12 +132,13 @@ func advance(pointer GPVirtual, n int) { ADDQ(U32(n), pointer) }
 func grouped(name string, count GPVirtual, sizes []int, body func(n int, name string)) {
 	for _, n := range sizes {
 		here := name + map[int]string{1: "One", 2: "Two", 4: "Four", 8: "Eight", 16: "Sixteen", 32: "ThirtyTwo"}[n]
-		Label(here)
 		CMPQ(count, Imm(uint64(n)))
 		JB(LabelRef(here + "Done"))
+		Label(here)
 		body(n, here)
 		SUBQ(Imm(uint64(n)), count)
-		JMP(LabelRef(here))
+		CMPQ(count, Imm(uint64(n)))
+		JAE(LabelRef(here))
 		Label(here + "Done")
 	}
 }
