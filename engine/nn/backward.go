@@ -313,7 +313,10 @@ func (t *Training[T]) runBackwardChunk(worker, item int) {
 		for i := range images {
 			t.inputGradient(w, t.stage, first+i, padded[i*length:][:length], bu.source, nil)
 		}
-		w.ahead = append(w.ahead[:0], dx)
+		w.ahead = w.ahead[:0]
+		if &bu.dx[0] != &bu.g[0] { // else it has just been read
+			w.ahead = append(w.ahead, dx)
+		}
 		if bu.completes {
 			w.ahead = append(w.ahead, t.buffers.yAhead(&t.units[u.In], first, images, t.n))
 			if from := &t.units[u.In]; from.residual == projection {
