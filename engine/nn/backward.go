@@ -57,7 +57,7 @@ func newBackward[T kernel.Float](t *Training[T]) *backward[T] {
 	}
 	b.units = make([]backwardUnit[T], len(t.units))
 	b.dpooled = make([]T, len(t.pooled))
-	b.sumG, b.sumGY, b.sumGR = make([]T, len(t.sums)), make([]T, len(t.sums)), make([]T, len(t.sums))
+	b.sumG, b.sumGY, b.sumGR = make([]T, len(t.sums[0])), make([]T, len(t.sums[0])), make([]T, len(t.sums[0]))
 	lanes, accumulator, dySize := t.family.Lanes, 0, 0
 	for i := range t.units {
 		u, bu := &t.units[i], &b.units[i]

@@ -91,13 +91,14 @@ type Training[T kernel.Float] struct {
 	buffers *buffers[T]
 
 	// of the step under way
-	x       []T
-	labels  []int32
-	n       int
-	stage   int
-	divided chunking // n, for the stage
+	x         []T
+	labels    []int32
+	n         int
+	stage     int // the first under way
+	stagesEnd int
+	divided   chunking // n, for these stages
 
-	sums, squares []T          // of one stage's outputs, image × channel
+	sums, squares [2][]T       // of a stage's outputs, an even one's and an odd one's, image × channel
 	totals        [2][]float64 // over images, by channel
 	means, vars   [][]float64
 	statistics    *Statistics
@@ -183,7 +184,9 @@ func NewTraining[T kernel.Float](net *arch.Network, family *kernel.Family[T], pa
 	for _, w := range t.workers {
 		w.plain, w.last = make([]T, largest), make([]T, t.units[len(t.units)-1].size)
 	}
-	t.sums, t.squares = make([]T, o.Batch*widest), make([]T, o.Batch*widest)
+	for i := range t.sums {
+		t.sums[i], t.squares[i] = make([]T, o.Batch*widest), make([]T, o.Batch*widest)
+	}
 	t.totals = [2][]float64{make([]float64, widest), make([]float64, widest)}
 	features := t.units[len(t.units)-1].blocks * family.Lanes
 	t.pooled = make([]T, o.Batch*features)
@@ -226,12 +229,18 @@ func (t *Training[T]) Forward(x []T, labels []int32) Loss {
 		panic(fmt.Sprintf("nn: %d values and %d labels for a batch of %d pictures of %v", len(x), len(labels), t.o.Batch, in))
 	}
 	t.x, t.labels, t.n = x, labels, len(labels)
-	for t.stage = range t.units {
+	for i := 0; i < len(t.units); i = t.stagesEnd {
 		begin := t.begin()
-		u := &t.units[t.stage]
-		t.runChunks(u.chunk, t.forwardChunk)
-		t.finishStatistics(t.stage)
-		t.end(begin, t.stage, Forward)
+		t.stage, t.stagesEnd = i, t.together(i)
+		most := t.units[i].chunk
+		for j := range t.units[i:t.stagesEnd] {
+			most = min(most, t.units[i+j].chunk)
+		}
+		t.runChunks(most, t.forwardChunk)
+		for j := i; j < t.stagesEnd; j++ {
+			t.finishStatistics(j)
+		}
+		t.end(begin, i, Forward)
 	}
 	begin := t.begin()
 	t.stage = len(t.units)
@@ -245,6 +254,19 @@ func (t *Training[T]) Forward(x []T, labels []int32) Loss {
 		}
 	}
 	return l
+}
+
+// together is the end of the stages from i on that run chunk by chunk beside each
+// other: i's alone, or with a next one that reads the same, as a shortcut does,
+// and finds it in the cache. They may share memory unless everything is kept, and
+// a timer takes them one by one.
+func (t *Training[T]) together(i int) int {
+	u := &t.units[i]
+	if next := i + 1; next < len(t.units) && t.units[next].In == u.In && u.In != arch.Picture &&
+		t.o.Gradients.below() && t.timer == nil {
+		return next + 1
+	}
+	return i + 1
 }
 
 // runChunks calls do for every chunk of the batch, of at most most images.
@@ -263,23 +285,35 @@ func (t *Training[T]) which(i, first, images int) []uint8 {
 	return t.backward.units[i].which[first*size:][:images*size]
 }
 
-// runForwardChunk convolves one chunk of images and takes their moments while
-// they are in the cache.
+// runForwardChunk takes one chunk of images through the stages under way.
 func (t *Training[T]) runForwardChunk(worker, item int) {
-	w, u := t.workers[worker], &t.units[t.stage]
+	w := t.workers[worker]
 	first, images := t.divided.chunk(item)
-	source := t.load(w, t.buffers, t.stage, first, images, t.x, u.source)
-	y := t.destination(w, t.stage, first, images)
-	w.ahead = t.loadAhead(append(w.ahead[:0], t.buffers.yAhead(u, first, images, t.n)), t.buffers, t.stage, first+images, images, t.n)
-	u.apply(y, source, images, w.work, t.which(t.stage, first, images), w.ahead...)
-	t.keep(y, t.stage, first, images)
+	for stage := t.stage; stage < t.stagesEnd; stage++ {
+		w.ahead = append(w.ahead[:0], t.buffers.yAhead(&t.units[stage], first, images, t.n))
+		if stage == t.stage {
+			w.ahead = t.loadAhead(w.ahead, t.buffers, stage, first+images, images, t.n)
+		}
+		t.forwardImages(w, stage, first, images)
+	}
+}
+
+// forwardImages convolves images and takes their moments while they are in the
+// cache.
+func (t *Training[T]) forwardImages(w *worker[T], stage, first, images int) {
+	u := &t.units[stage]
+	source := t.load(w, t.buffers, stage, first, images, t.x, u.source)
+	y := t.destination(w, stage, first, images)
+	u.apply(y, source, images, w.work, t.which(stage, first, images), w.ahead...)
+	t.keep(y, stage, first, images)
 	if u.BN == "" {
 		return
 	}
 	channels := u.blocks * t.family.Lanes
+	sums, squares := t.sums[stage%2], t.squares[stage%2]
 	for i := range images {
 		at := (first + i) * channels
-		t.family.Moments(t.sums[at:][:channels], t.squares[at:][:channels], y[i*u.size:][:u.size], u.blocks, u.area)
+		t.family.Moments(sums[at:][:channels], squares[at:][:channels], y[i*u.size:][:u.size], u.blocks, u.area)
 	}
 }
 
@@ -294,11 +328,12 @@ func (t *Training[T]) finishStatistics(i int) {
 	bias := t.params.Of(i, arch.ConvBias)
 	channels, count := u.blocks*t.family.Lanes, float64(t.n*u.area)
 	mean, m2 := t.totals[0][:channels], t.totals[1][:channels]
-	t.family.Totals(mean, t.sums, t.n)
+	sums, squares := t.sums[i%2], t.squares[i%2]
+	t.family.Totals(mean, sums, t.n)
 	for c := range mean {
 		mean[c] /= count
 	}
-	t.family.TotalSquares(m2, mean, t.sums, t.squares, t.n, u.area)
+	t.family.TotalSquares(m2, mean, sums, squares, t.n, u.area)
 	for c := range u.OutShape.C {
 		t.means[i][c], t.vars[i][c] = mean[c], m2[c]/count
 		t.statistics.Mean[i][c] = mean[c]
