@@ -94,8 +94,8 @@ type Training[T kernel.Float] struct {
 	x         []T
 	labels    []int32
 	n         int
-	stage     int // the first under way
-	stagesEnd int
+	stage     int      // the first of those under way
+	stagesEnd int      // the one after the last
 	divided   chunking // n, for these stages
 
 	sums, squares [2][]T       // of a stage's outputs, an even one's and an odd one's, image × channel
