@@ -25,7 +25,8 @@ effective_gflops (FLOPs that direct convolutions of the same work take, per
 second), fma_peak_gflops (multiply-adds that the same threads sustain without
 touching memory), peak_rss_bytes, allocs_per_step, kernel, and the settings.
 --layers adds layers: each phase of each layer with layer, phase, seconds (median)
-and effective_gflops, in the order of a step.`,
+and effective_gflops, in the order of a step; shortcuts, which otherwise run beside
+the convolution that reads the same, are then timed apart.`,
 		Example: `  bnkit bench
   bnkit bench --arch resnet-20 --trainable bn --batch 128 --threads 2 --steps 7 --json
   bnkit bench --arch wrn-14-4 --eval
