@@ -1258,9 +1258,9 @@ smallDone:
 	VZEROUPPER
 	RET
 
-// func directConvolve16Wide(dst *float32, src *float32, filters *float32, taps *int32, pixels *int32, blocks uintptr, singles uintptr, larges uintptr, smalls uintptr, plane uintptr, add uintptr, ahead *float32, aheadStep uintptr)
+// func directConvolve16AVX512(dst *float32, src *float32, filters *float32, taps *int32, pixels *int32, blocks uintptr, singles uintptr, larges uintptr, smalls uintptr, plane uintptr, add uintptr, ahead *float32, aheadStep uintptr)
 // Requires: AVX, AVX512DQ, AVX512F, MMX+
-TEXT ·directConvolve16Wide(SB), NOSPLIT, $24-104
+TEXT ·directConvolve16AVX512(SB), NOSPLIT, $24-104
 	MOVQ  pixels+32(FP), AX
 	MOVQ  ahead+88(FP), CX
 	MOVQ  CX, (SP)
@@ -1715,9 +1715,9 @@ smallDone:
 	VZEROUPPER
 	RET
 
-// func directGradient16Wide(acc *float32, x *float32, dy *float32, taps *int32, pixels *int32, count uintptr, larges uintptr, smalls uintptr, plane uintptr)
+// func directGradient16AVX512(acc *float32, x *float32, dy *float32, taps *int32, pixels *int32, count uintptr, larges uintptr, smalls uintptr, plane uintptr)
 // Requires: AVX, AVX512DQ, AVX512F
-TEXT ·directGradient16Wide(SB), NOSPLIT, $16-72
+TEXT ·directGradient16AVX512(SB), NOSPLIT, $16-72
 	MOVQ  acc+0(FP), AX
 	MOVQ  taps+24(FP), CX
 	MOVQ  larges+48(FP), DX
@@ -1921,9 +1921,9 @@ smallDone:
 	VZEROUPPER
 	RET
 
-// func directConvolve32Wide(dst *float32, src *float32, filters *float32, taps *int32, pixels *int32, blocks uintptr, singles uintptr, larges uintptr, smalls uintptr, plane uintptr, add uintptr, ahead *float32, aheadStep uintptr)
+// func directConvolve32AVX512(dst *float32, src *float32, filters *float32, taps *int32, pixels *int32, blocks uintptr, singles uintptr, larges uintptr, smalls uintptr, plane uintptr, add uintptr, ahead *float32, aheadStep uintptr)
 // Requires: AVX, AVX512DQ, AVX512F, MMX+
-TEXT ·directConvolve32Wide(SB), NOSPLIT, $24-104
+TEXT ·directConvolve32AVX512(SB), NOSPLIT, $24-104
 	MOVQ  pixels+32(FP), AX
 	MOVQ  ahead+88(FP), CX
 	MOVQ  CX, (SP)
@@ -2588,9 +2588,9 @@ smallDone:
 	VZEROUPPER
 	RET
 
-// func directGradient32Wide(acc *float32, x *float32, dy *float32, taps *int32, pixels *int32, count uintptr, larges uintptr, smalls uintptr, plane uintptr)
+// func directGradient32AVX512(acc *float32, x *float32, dy *float32, taps *int32, pixels *int32, count uintptr, larges uintptr, smalls uintptr, plane uintptr)
 // Requires: AVX, AVX512DQ, AVX512F
-TEXT ·directGradient32Wide(SB), NOSPLIT, $16-72
+TEXT ·directGradient32AVX512(SB), NOSPLIT, $16-72
 	MOVQ  acc+0(FP), AX
 	MOVQ  taps+24(FP), CX
 	MOVQ  larges+48(FP), DX

@@ -44,7 +44,7 @@ func directConvolve8(dst *float32, src *float32, filters *float32, taps *int32, 
 //go:noescape
 func directGradient8(acc *float32, x *float32, dy *float32, taps *int32, pixels *int32, count uintptr, larges uintptr, smalls uintptr, plane uintptr)
 
-// directConvolve16Wide writes to dst, for each pixel and 16 output channels, the sum over
+// directConvolve16AVX512 writes to dst, for each pixel and 16 output channels, the sum over
 // taps of src times filters; with add not 0 it adds that to dst. The first blocks
 // of taps are of the 8 channels of a block, the next singles of one channel each.
 // pixels holds offsets in src and dst of larges times 8 pixels and then smalls
@@ -53,18 +53,18 @@ func directGradient8(acc *float32, x *float32, dy *float32, taps *int32, pixels 
 // and moves that on by aheadStep bytes.
 //
 //go:noescape
-func directConvolve16Wide(dst *float32, src *float32, filters *float32, taps *int32, pixels *int32, blocks uintptr, singles uintptr, larges uintptr, smalls uintptr, plane uintptr, add uintptr, ahead *float32, aheadStep uintptr)
+func directConvolve16AVX512(dst *float32, src *float32, filters *float32, taps *int32, pixels *int32, blocks uintptr, singles uintptr, larges uintptr, smalls uintptr, plane uintptr, add uintptr, ahead *float32, aheadStep uintptr)
 
-// directGradient16Wide adds to acc, for each tap and 16 output channels, the sum over
+// directGradient16AVX512 adds to acc, for each tap and 16 output channels, the sum over
 // count pixels, at least 1, of x times dy. taps holds offsets in x of larges times
 // 8 taps and then smalls times 4, of one channel each; pixels offsets in x and,
 // not read, in dy, which holds them one after the other. plane is the bytes between
 // the blocks of dy.
 //
 //go:noescape
-func directGradient16Wide(acc *float32, x *float32, dy *float32, taps *int32, pixels *int32, count uintptr, larges uintptr, smalls uintptr, plane uintptr)
+func directGradient16AVX512(acc *float32, x *float32, dy *float32, taps *int32, pixels *int32, count uintptr, larges uintptr, smalls uintptr, plane uintptr)
 
-// directConvolve32Wide writes to dst, for each pixel and 32 output channels, the sum over
+// directConvolve32AVX512 writes to dst, for each pixel and 32 output channels, the sum over
 // taps of src times filters; with add not 0 it adds that to dst. The first blocks
 // of taps are of the 8 channels of a block, the next singles of one channel each.
 // pixels holds offsets in src and dst of larges times 6 pixels and then smalls
@@ -73,13 +73,13 @@ func directGradient16Wide(acc *float32, x *float32, dy *float32, taps *int32, pi
 // and moves that on by aheadStep bytes.
 //
 //go:noescape
-func directConvolve32Wide(dst *float32, src *float32, filters *float32, taps *int32, pixels *int32, blocks uintptr, singles uintptr, larges uintptr, smalls uintptr, plane uintptr, add uintptr, ahead *float32, aheadStep uintptr)
+func directConvolve32AVX512(dst *float32, src *float32, filters *float32, taps *int32, pixels *int32, blocks uintptr, singles uintptr, larges uintptr, smalls uintptr, plane uintptr, add uintptr, ahead *float32, aheadStep uintptr)
 
-// directGradient32Wide adds to acc, for each tap and 32 output channels, the sum over
+// directGradient32AVX512 adds to acc, for each tap and 32 output channels, the sum over
 // count pixels, at least 1, of x times dy. taps holds offsets in x of larges times
 // 6 taps and then smalls times 4, of one channel each; pixels offsets in x and,
 // not read, in dy, which holds them one after the other. plane is the bytes between
 // the blocks of dy.
 //
 //go:noescape
-func directGradient32Wide(acc *float32, x *float32, dy *float32, taps *int32, pixels *int32, count uintptr, larges uintptr, smalls uintptr, plane uintptr)
+func directGradient32AVX512(acc *float32, x *float32, dy *float32, taps *int32, pixels *int32, count uintptr, larges uintptr, smalls uintptr, plane uintptr)

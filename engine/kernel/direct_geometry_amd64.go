@@ -31,9 +31,9 @@ func directPanels(outputs int, wide bool) []directPanel {
 		var p directPanel
 		switch left := end - first; {
 		case left >= 32 && wide:
-			p = directPanel{first, 32, 6, directConvolve32Wide, directGradient32Wide}
+			p = directPanel{first, 32, 6, directConvolve32AVX512, directGradient32AVX512}
 		case left >= 16 && wide:
-			p = directPanel{first, 16, 8, directConvolve16Wide, directGradient16Wide}
+			p = directPanel{first, 16, 8, directConvolve16AVX512, directGradient16AVX512}
 		case left >= 16:
 			p = directPanel{first, 16, 6, directConvolve16, directGradient16}
 		default:

@@ -129,12 +129,12 @@ func avx2CheckedExpandBF16(dst []float32, x []uint16) { avx2ExpandBF16(dst[:len(
 
 func avx2Peak() (flops float64) {
 	const iterations = 10_000
-	avx2FMALoop(iterations)
+	fmaLoop(iterations)
 	return iterations * 12 * lanes * 2
 }
 
 func avx512Peak() (flops float64) {
 	const iterations = 10_000
-	avx512FMALoop(iterations)
+	fmaLoopAVX512(iterations)
 	return iterations * 12 * 2 * lanes * 2
 }

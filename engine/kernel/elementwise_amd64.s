@@ -3133,9 +3133,9 @@ elementsOneDone:
 	VZEROUPPER
 	RET
 
-// func avx2FMALoop(iterations uintptr)
+// func fmaLoop(iterations uintptr)
 // Requires: AVX, FMA3
-TEXT ·avx2FMALoop(SB), NOSPLIT, $0-8
+TEXT ·fmaLoop(SB), NOSPLIT, $0-8
 	MOVQ   iterations+0(FP), AX
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -3169,9 +3169,9 @@ loop:
 	VZEROUPPER
 	RET
 
-// func avx512FMALoop(iterations uintptr)
+// func fmaLoopAVX512(iterations uintptr)
 // Requires: AVX, AVX512DQ, AVX512F
-TEXT ·avx512FMALoop(SB), NOSPLIT, $0-8
+TEXT ·fmaLoopAVX512(SB), NOSPLIT, $0-8
 	MOVQ   iterations+0(FP), AX
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2

@@ -87,10 +87,10 @@ func avx2RoundBF16(dst []uint16, x []float32)
 //go:noescape
 func avx2ExpandBF16(dst []float32, x []uint16)
 
-// avx2FMALoop does 12 independent multiply-adds of 8 float32 in each iteration;
+// fmaLoop does 12 independent multiply-adds of 8 float32 in each iteration;
 // its reference is genericPeak in peak.go.
-func avx2FMALoop(iterations uintptr)
+func fmaLoop(iterations uintptr)
 
-// avx512FMALoop does 12 independent multiply-adds of 16 float32 in each iteration;
+// fmaLoopAVX512 does 12 independent multiply-adds of 16 float32 in each iteration;
 // its reference is genericPeak in peak.go.
-func avx512FMALoop(iterations uintptr)
+func fmaLoopAVX512(iterations uintptr)

@@ -274,7 +274,7 @@ func (t *winogradTiling) transformInput(v, src, strip []float32, first, tiles, c
 			r.row*winogradTile*row + r.col*winogradTile*lanes
 		pairs, blocks := t.pairs(blocksOf(channels))
 		if pairs > 0 {
-			winogradInput512(&v[done*t.vTile], &src[at], &strip[0],
+			winogradInputAVX512(&v[done*t.vTile], &src[at], &strip[0],
 				uintptr(r.tiles), uintptr(pairs),
 				uintptr(row*4), uintptr(plane*4), uintptr(t.vTile*4), uintptr(t.vPosition*4))
 		}
@@ -355,7 +355,7 @@ func (p winogradProduct) steps(wide bool) int {
 	return ceilDiv(p.rows, 6) * p.panels * p.depth
 }
 
-// is16 tells whether the product is one that winogradMultiply16 computes.
+// is16 tells whether the product is one that winogradMultiply16AVX512 computes.
 func (p winogradProduct) is16() bool {
 	return p.depth == 16 && p.vDepth == 1 && p.panels == 1 && p.uDepth == 16 && p.uPosition == 16*16 && !p.add
 }
@@ -367,14 +367,14 @@ func (p winogradProduct) run(wide bool, m, v, u []float32, positions int, fetch 
 		fetch, pace = &v[0], 0
 	}
 	if wide && p.is16() {
-		winogradMultiply16(&m[0], &v[0], &u[0], uintptr(positions), uintptr(p.rows),
+		winogradMultiply16AVX512(&m[0], &v[0], &u[0], uintptr(positions), uintptr(p.rows),
 			uintptr(p.mRow*4), uintptr(p.mPosition*4), uintptr(p.vRow*4), uintptr(p.vPosition*4),
 			fetch, uintptr(pace*4))
 		return
 	}
 	multiply := winogradMultiply
 	if wide {
-		multiply = winogradMultiply512
+		multiply = winogradMultiplyAVX512
 	}
 	add := uintptr(0)
 	if p.add {
@@ -398,7 +398,7 @@ func (g *winograd) transformOutput(dst, m, scratch []float32, first, tiles int) 
 		rows, columns := min(winogradTile, g.h-r.row*winogradTile), g.w-r.col*winogradTile
 		pairs, blocks := g.pairs(g.outBlocks)
 		if pairs > 0 {
-			winogradOutput512(&dst[at], &m[done*g.mTile], &scratch[0],
+			winogradOutputAVX512(&dst[at], &m[done*g.mTile], &scratch[0],
 				uintptr(r.tiles), uintptr(pairs), uintptr(rows), uintptr(columns),
 				uintptr(row*4), uintptr(plane*4), uintptr(g.mTile*4), uintptr(g.mPosition*4))
 		}

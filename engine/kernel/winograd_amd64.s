@@ -1170,19 +1170,20 @@ channel:
 	MOVQ outputs+32(FP), SI
 	MOVQ SI, DI
 	SHLQ $0x02, DI
+	LEAQ (DI)(DI*2), R8
 
 outputs:
-	MOVQ        position+40(FP), R8
-	LEAQ        (R8)(R8*2), R9
-	LEAQ        (R8)(R8*4), R10
-	LEAQ        (R8)(R10*1), R11
-	MOVQ        CX, R12
-	VMOVUPS     (R12), Y7
-	VMOVUPS     (R12)(R8*1), Y8
-	VMOVUPS     (R12)(R8*2), Y9
-	VMOVUPS     (R12)(R9*1), Y10
-	VMOVUPS     (R12)(R8*4), Y11
-	VMOVUPS     (R12)(R10*1), Y12
+	MOVQ        position+40(FP), R9
+	LEAQ        (R9)(R9*2), R10
+	LEAQ        (R9)(R9*4), R11
+	LEAQ        (R9)(R11*1), R12
+	MOVQ        CX, R13
+	VMOVUPS     (R13), Y7
+	VMOVUPS     (R13)(R9*1), Y8
+	VMOVUPS     (R13)(R9*2), Y9
+	VMOVUPS     (R13)(R10*1), Y10
+	VMOVUPS     (R13)(R9*4), Y11
+	VMOVUPS     (R13)(R11*1), Y12
 	VADDPS      Y9, Y8, Y13
 	VSUBPS      Y9, Y8, Y8
 	VADDPS      Y11, Y10, Y9
@@ -1197,13 +1198,13 @@ outputs:
 	VMOVUPS     Y7, (DX)
 	VMOVUPS     Y8, 192(DX)
 	VMOVUPS     Y12, 384(DX)
-	ADDQ        R11, R12
-	VMOVUPS     (R12), Y7
-	VMOVUPS     (R12)(R8*1), Y8
-	VMOVUPS     (R12)(R8*2), Y9
-	VMOVUPS     (R12)(R9*1), Y10
-	VMOVUPS     (R12)(R8*4), Y11
-	VMOVUPS     (R12)(R10*1), Y12
+	ADDQ        R12, R13
+	VMOVUPS     (R13), Y7
+	VMOVUPS     (R13)(R9*1), Y8
+	VMOVUPS     (R13)(R9*2), Y9
+	VMOVUPS     (R13)(R10*1), Y10
+	VMOVUPS     (R13)(R9*4), Y11
+	VMOVUPS     (R13)(R11*1), Y12
 	VADDPS      Y9, Y8, Y13
 	VSUBPS      Y9, Y8, Y8
 	VADDPS      Y11, Y10, Y9
@@ -1218,13 +1219,13 @@ outputs:
 	VMOVUPS     Y7, 32(DX)
 	VMOVUPS     Y8, 224(DX)
 	VMOVUPS     Y12, 416(DX)
-	ADDQ        R11, R12
-	VMOVUPS     (R12), Y7
-	VMOVUPS     (R12)(R8*1), Y8
-	VMOVUPS     (R12)(R8*2), Y9
-	VMOVUPS     (R12)(R9*1), Y10
-	VMOVUPS     (R12)(R8*4), Y11
-	VMOVUPS     (R12)(R10*1), Y12
+	ADDQ        R12, R13
+	VMOVUPS     (R13), Y7
+	VMOVUPS     (R13)(R9*1), Y8
+	VMOVUPS     (R13)(R9*2), Y9
+	VMOVUPS     (R13)(R10*1), Y10
+	VMOVUPS     (R13)(R9*4), Y11
+	VMOVUPS     (R13)(R11*1), Y12
 	VADDPS      Y9, Y8, Y13
 	VSUBPS      Y9, Y8, Y8
 	VADDPS      Y11, Y10, Y9
@@ -1239,13 +1240,13 @@ outputs:
 	VMOVUPS     Y7, 64(DX)
 	VMOVUPS     Y8, 256(DX)
 	VMOVUPS     Y12, 448(DX)
-	ADDQ        R11, R12
-	VMOVUPS     (R12), Y7
-	VMOVUPS     (R12)(R8*1), Y8
-	VMOVUPS     (R12)(R8*2), Y9
-	VMOVUPS     (R12)(R9*1), Y10
-	VMOVUPS     (R12)(R8*4), Y11
-	VMOVUPS     (R12)(R10*1), Y12
+	ADDQ        R12, R13
+	VMOVUPS     (R13), Y7
+	VMOVUPS     (R13)(R9*1), Y8
+	VMOVUPS     (R13)(R9*2), Y9
+	VMOVUPS     (R13)(R10*1), Y10
+	VMOVUPS     (R13)(R9*4), Y11
+	VMOVUPS     (R13)(R11*1), Y12
 	VADDPS      Y9, Y8, Y13
 	VSUBPS      Y9, Y8, Y8
 	VADDPS      Y11, Y10, Y9
@@ -1260,13 +1261,13 @@ outputs:
 	VMOVUPS     Y7, 96(DX)
 	VMOVUPS     Y8, 288(DX)
 	VMOVUPS     Y12, 480(DX)
-	ADDQ        R11, R12
-	VMOVUPS     (R12), Y7
-	VMOVUPS     (R12)(R8*1), Y8
-	VMOVUPS     (R12)(R8*2), Y9
-	VMOVUPS     (R12)(R9*1), Y10
-	VMOVUPS     (R12)(R8*4), Y11
-	VMOVUPS     (R12)(R10*1), Y12
+	ADDQ        R12, R13
+	VMOVUPS     (R13), Y7
+	VMOVUPS     (R13)(R9*1), Y8
+	VMOVUPS     (R13)(R9*2), Y9
+	VMOVUPS     (R13)(R10*1), Y10
+	VMOVUPS     (R13)(R9*4), Y11
+	VMOVUPS     (R13)(R11*1), Y12
 	VADDPS      Y9, Y8, Y13
 	VSUBPS      Y9, Y8, Y8
 	VADDPS      Y11, Y10, Y9
@@ -1281,13 +1282,13 @@ outputs:
 	VMOVUPS     Y7, 128(DX)
 	VMOVUPS     Y8, 320(DX)
 	VMOVUPS     Y12, 512(DX)
-	ADDQ        R11, R12
-	VMOVUPS     (R12), Y7
-	VMOVUPS     (R12)(R8*1), Y8
-	VMOVUPS     (R12)(R8*2), Y9
-	VMOVUPS     (R12)(R9*1), Y10
-	VMOVUPS     (R12)(R8*4), Y11
-	VMOVUPS     (R12)(R10*1), Y12
+	ADDQ        R12, R13
+	VMOVUPS     (R13), Y7
+	VMOVUPS     (R13)(R9*1), Y8
+	VMOVUPS     (R13)(R9*2), Y9
+	VMOVUPS     (R13)(R10*1), Y10
+	VMOVUPS     (R13)(R9*4), Y11
+	VMOVUPS     (R13)(R11*1), Y12
 	VADDPS      Y9, Y8, Y13
 	VSUBPS      Y9, Y8, Y8
 	VADDPS      Y11, Y10, Y9
@@ -1302,7 +1303,7 @@ outputs:
 	VMOVUPS     Y7, 160(DX)
 	VMOVUPS     Y8, 352(DX)
 	VMOVUPS     Y12, 544(DX)
-	MOVQ        AX, R8
+	MOVQ        AX, R9
 	VMOVUPS     (DX), Y7
 	VMOVUPS     32(DX), Y8
 	VMOVUPS     64(DX), Y9
@@ -1320,66 +1321,60 @@ outputs:
 	VFMADD231PS Y4, Y10, Y8
 	VFMADD231PS Y5, Y13, Y12
 	VFMADD231PS Y6, Y9, Y12
-	VMOVUPS     192(DX), Y9
-	VMOVUPS     224(DX), Y10
-	VMOVUPS     256(DX), Y11
-	VMOVUPS     288(DX), Y13
-	VMOVUPS     320(DX), Y14
-	VMOVUPS     352(DX), Y15
-	VADDPS      Y11, Y10, Y16
+	VADDPS      (R9), Y7, Y7
+	VMOVUPS     Y7, (R9)
+	VADDPS      (R9)(R8*1), Y8, Y8
+	VMOVUPS     Y8, (R9)(R8*1)
+	VADDPS      (R9)(R8*2), Y12, Y12
+	VMOVUPS     Y12, (R9)(R8*2)
+	ADDQ        DI, R9
+	VMOVUPS     192(DX), Y7
+	VMOVUPS     224(DX), Y8
+	VMOVUPS     256(DX), Y9
+	VMOVUPS     288(DX), Y10
+	VMOVUPS     320(DX), Y11
+	VMOVUPS     352(DX), Y12
+	VADDPS      Y9, Y8, Y13
+	VSUBPS      Y9, Y8, Y8
+	VADDPS      Y11, Y10, Y9
 	VSUBPS      Y11, Y10, Y10
-	VADDPS      Y14, Y13, Y11
-	VSUBPS      Y14, Y13, Y13
-	VMULPS      Y0, Y9, Y9
-	VFMADD231PS Y1, Y16, Y9
-	VFMADD231PS Y2, Y11, Y9
-	VMULPS      Y3, Y10, Y10
-	VFMADD231PS Y4, Y13, Y10
-	VFMADD231PS Y5, Y16, Y15
-	VFMADD231PS Y6, Y11, Y15
-	VMOVUPS     384(DX), Y11
-	VMOVUPS     416(DX), Y13
-	VMOVUPS     448(DX), Y14
-	VMOVUPS     480(DX), Y16
-	VMOVUPS     512(DX), Y17
-	VMOVUPS     544(DX), Y18
-	VADDPS      Y14, Y13, Y19
-	VSUBPS      Y14, Y13, Y13
-	VADDPS      Y17, Y16, Y14
-	VSUBPS      Y17, Y16, Y16
-	VMULPS      Y0, Y11, Y11
-	VFMADD231PS Y1, Y19, Y11
-	VFMADD231PS Y2, Y14, Y11
-	VMULPS      Y3, Y13, Y13
-	VFMADD231PS Y4, Y16, Y13
-	VFMADD231PS Y5, Y19, Y18
-	VFMADD231PS Y6, Y14, Y18
-	VADDPS      (R8), Y7, Y7
-	VMOVUPS     Y7, (R8)
-	ADDQ        DI, R8
-	VADDPS      (R8), Y9, Y9
-	VMOVUPS     Y9, (R8)
-	ADDQ        DI, R8
-	VADDPS      (R8), Y11, Y11
-	VMOVUPS     Y11, (R8)
-	ADDQ        DI, R8
-	VADDPS      (R8), Y8, Y8
-	VMOVUPS     Y8, (R8)
-	ADDQ        DI, R8
-	VADDPS      (R8), Y10, Y10
-	VMOVUPS     Y10, (R8)
-	ADDQ        DI, R8
-	VADDPS      (R8), Y13, Y13
-	VMOVUPS     Y13, (R8)
-	ADDQ        DI, R8
-	VADDPS      (R8), Y12, Y12
-	VMOVUPS     Y12, (R8)
-	ADDQ        DI, R8
-	VADDPS      (R8), Y15, Y15
-	VMOVUPS     Y15, (R8)
-	ADDQ        DI, R8
-	VADDPS      (R8), Y18, Y18
-	VMOVUPS     Y18, (R8)
+	VMULPS      Y0, Y7, Y7
+	VFMADD231PS Y1, Y13, Y7
+	VFMADD231PS Y2, Y9, Y7
+	VMULPS      Y3, Y8, Y8
+	VFMADD231PS Y4, Y10, Y8
+	VFMADD231PS Y5, Y13, Y12
+	VFMADD231PS Y6, Y9, Y12
+	VADDPS      (R9), Y7, Y7
+	VMOVUPS     Y7, (R9)
+	VADDPS      (R9)(R8*1), Y8, Y8
+	VMOVUPS     Y8, (R9)(R8*1)
+	VADDPS      (R9)(R8*2), Y12, Y12
+	VMOVUPS     Y12, (R9)(R8*2)
+	ADDQ        DI, R9
+	VMOVUPS     384(DX), Y7
+	VMOVUPS     416(DX), Y8
+	VMOVUPS     448(DX), Y9
+	VMOVUPS     480(DX), Y10
+	VMOVUPS     512(DX), Y11
+	VMOVUPS     544(DX), Y12
+	VADDPS      Y9, Y8, Y13
+	VSUBPS      Y9, Y8, Y8
+	VADDPS      Y11, Y10, Y9
+	VSUBPS      Y11, Y10, Y10
+	VMULPS      Y0, Y7, Y7
+	VFMADD231PS Y1, Y13, Y7
+	VFMADD231PS Y2, Y9, Y7
+	VMULPS      Y3, Y8, Y8
+	VFMADD231PS Y4, Y10, Y8
+	VFMADD231PS Y5, Y13, Y12
+	VFMADD231PS Y6, Y9, Y12
+	VADDPS      (R9), Y7, Y7
+	VMOVUPS     Y7, (R9)
+	VADDPS      (R9)(R8*1), Y8, Y8
+	VMOVUPS     Y8, (R9)(R8*1)
+	VADDPS      (R9)(R8*2), Y12, Y12
+	VMOVUPS     Y12, (R9)(R8*2)
 	ADDQ        $0x20, AX
 	ADDQ        $0x20, CX
 	SUBQ        $0x08, SI
@@ -1411,9 +1406,9 @@ GLOBL winogradFilterA2<>(SB), RODATA|NOPTR, $4
 DATA winogradFilterB2<>+0(SB)/4, $(0.26890758)
 GLOBL winogradFilterB2<>(SB), RODATA|NOPTR, $4
 
-// func winogradInput512(v *float32, src *float32, strip *float32, tiles uintptr, pairs uintptr, row uintptr, plane uintptr, tile uintptr, position uintptr)
+// func winogradInputAVX512(v *float32, src *float32, strip *float32, tiles uintptr, pairs uintptr, row uintptr, plane uintptr, tile uintptr, position uintptr)
 // Requires: AVX, AVX512DQ, AVX512F, MMX+
-TEXT ·winogradInput512(SB), NOSPLIT, $8-72
+TEXT ·winogradInputAVX512(SB), NOSPLIT, $8-72
 	VBROADCASTSS winogradInputA<>+0(SB), Z0
 	VBROADCASTSS winogradInputB<>+0(SB), Z1
 	VBROADCASTSS winogradInputA2<>+0(SB), Z2
@@ -1731,9 +1726,9 @@ tiles:
 	VZEROUPPER
 	RET
 
-// func winogradMultiply512(m *float32, v *float32, u *float32, positions uintptr, rows uintptr, panels uintptr, depth uintptr, mRow uintptr, mPosition uintptr, vRow uintptr, vPosition uintptr, vDepth uintptr, uPosition uintptr, uPanel uintptr, uDepth uintptr, add uintptr, ahead *float32, aheadStep uintptr)
+// func winogradMultiplyAVX512(m *float32, v *float32, u *float32, positions uintptr, rows uintptr, panels uintptr, depth uintptr, mRow uintptr, mPosition uintptr, vRow uintptr, vPosition uintptr, vDepth uintptr, uPosition uintptr, uPanel uintptr, uDepth uintptr, add uintptr, ahead *float32, aheadStep uintptr)
 // Requires: AVX, AVX512DQ, AVX512F, MMX+
-TEXT ·winogradMultiply512(SB), NOSPLIT, $88-144
+TEXT ·winogradMultiplyAVX512(SB), NOSPLIT, $88-144
 	MOVQ positions+24(FP), AX
 	MOVQ AX, (SP)
 	MOVQ m+0(FP), AX
@@ -2400,9 +2395,9 @@ panelsDone:
 	VZEROUPPER
 	RET
 
-// func winogradOutput512(dst *float32, m *float32, scratch *float32, tiles uintptr, pairs uintptr, rows uintptr, columns uintptr, row uintptr, plane uintptr, tile uintptr, position uintptr)
+// func winogradOutputAVX512(dst *float32, m *float32, scratch *float32, tiles uintptr, pairs uintptr, rows uintptr, columns uintptr, row uintptr, plane uintptr, tile uintptr, position uintptr)
 // Requires: AVX, AVX512DQ, AVX512F, MMX+
-TEXT ·winogradOutput512(SB), NOSPLIT, $8-88
+TEXT ·winogradOutputAVX512(SB), NOSPLIT, $8-88
 	VBROADCASTSS winogradOutputA<>+0(SB), Z0
 	VBROADCASTSS winogradOutputB<>+0(SB), Z1
 	VBROADCASTSS winogradOutputA2<>+0(SB), Z2
@@ -2750,9 +2745,9 @@ written:
 	VZEROUPPER
 	RET
 
-// func winogradOutputGradient512(d *float32, dy *float32, scratch *float32, tiles uintptr, pairs uintptr, row uintptr, plane uintptr, tile uintptr, position uintptr)
+// func winogradOutputGradientAVX512(d *float32, dy *float32, scratch *float32, tiles uintptr, pairs uintptr, row uintptr, plane uintptr, tile uintptr, position uintptr)
 // Requires: AVX, AVX512DQ, AVX512F
-TEXT ·winogradOutputGradient512(SB), NOSPLIT, $8-72
+TEXT ·winogradOutputGradientAVX512(SB), NOSPLIT, $8-72
 	VBROADCASTSS winogradOutputA<>+0(SB), Z0
 	VBROADCASTSS winogradOutputB<>+0(SB), Z1
 	VBROADCASTSS winogradOutputA2<>+0(SB), Z2
@@ -3036,9 +3031,9 @@ tile:
 	VZEROUPPER
 	RET
 
-// func winogradFilterGradient512(acc *float32, m *float32, scratch *float32, channels uintptr, outputs uintptr, position uintptr)
+// func winogradFilterGradientAVX512(acc *float32, m *float32, scratch *float32, channels uintptr, outputs uintptr, position uintptr)
 // Requires: AVX, AVX512F
-TEXT ·winogradFilterGradient512(SB), NOSPLIT, $0-48
+TEXT ·winogradFilterGradientAVX512(SB), NOSPLIT, $0-48
 	VBROADCASTSS winogradFilterScale0<>+0(SB), Z0
 	VBROADCASTSS winogradFilterScaleA<>+0(SB), Z1
 	VBROADCASTSS winogradFilterScaleB<>+0(SB), Z2
@@ -3055,19 +3050,20 @@ channel:
 	MOVQ outputs+32(FP), SI
 	MOVQ SI, DI
 	SHLQ $0x02, DI
+	LEAQ (DI)(DI*2), R8
 
 outputs:
-	MOVQ        position+40(FP), R8
-	LEAQ        (R8)(R8*2), R9
-	LEAQ        (R8)(R8*4), R10
-	LEAQ        (R8)(R10*1), R11
-	MOVQ        CX, R12
-	VMOVUPS     (R12), Z7
-	VMOVUPS     (R12)(R8*1), Z8
-	VMOVUPS     (R12)(R8*2), Z9
-	VMOVUPS     (R12)(R9*1), Z10
-	VMOVUPS     (R12)(R8*4), Z11
-	VMOVUPS     (R12)(R10*1), Z12
+	MOVQ        position+40(FP), R9
+	LEAQ        (R9)(R9*2), R10
+	LEAQ        (R9)(R9*4), R11
+	LEAQ        (R9)(R11*1), R12
+	MOVQ        CX, R13
+	VMOVUPS     (R13), Z7
+	VMOVUPS     (R13)(R9*1), Z8
+	VMOVUPS     (R13)(R9*2), Z9
+	VMOVUPS     (R13)(R10*1), Z10
+	VMOVUPS     (R13)(R9*4), Z11
+	VMOVUPS     (R13)(R11*1), Z12
 	VADDPS      Z9, Z8, Z13
 	VSUBPS      Z9, Z8, Z8
 	VADDPS      Z11, Z10, Z9
@@ -3082,13 +3078,13 @@ outputs:
 	VMOVUPS     Z7, (DX)
 	VMOVUPS     Z8, 384(DX)
 	VMOVUPS     Z12, 768(DX)
-	ADDQ        R11, R12
-	VMOVUPS     (R12), Z7
-	VMOVUPS     (R12)(R8*1), Z8
-	VMOVUPS     (R12)(R8*2), Z9
-	VMOVUPS     (R12)(R9*1), Z10
-	VMOVUPS     (R12)(R8*4), Z11
-	VMOVUPS     (R12)(R10*1), Z12
+	ADDQ        R12, R13
+	VMOVUPS     (R13), Z7
+	VMOVUPS     (R13)(R9*1), Z8
+	VMOVUPS     (R13)(R9*2), Z9
+	VMOVUPS     (R13)(R10*1), Z10
+	VMOVUPS     (R13)(R9*4), Z11
+	VMOVUPS     (R13)(R11*1), Z12
 	VADDPS      Z9, Z8, Z13
 	VSUBPS      Z9, Z8, Z8
 	VADDPS      Z11, Z10, Z9
@@ -3103,13 +3099,13 @@ outputs:
 	VMOVUPS     Z7, 64(DX)
 	VMOVUPS     Z8, 448(DX)
 	VMOVUPS     Z12, 832(DX)
-	ADDQ        R11, R12
-	VMOVUPS     (R12), Z7
-	VMOVUPS     (R12)(R8*1), Z8
-	VMOVUPS     (R12)(R8*2), Z9
-	VMOVUPS     (R12)(R9*1), Z10
-	VMOVUPS     (R12)(R8*4), Z11
-	VMOVUPS     (R12)(R10*1), Z12
+	ADDQ        R12, R13
+	VMOVUPS     (R13), Z7
+	VMOVUPS     (R13)(R9*1), Z8
+	VMOVUPS     (R13)(R9*2), Z9
+	VMOVUPS     (R13)(R10*1), Z10
+	VMOVUPS     (R13)(R9*4), Z11
+	VMOVUPS     (R13)(R11*1), Z12
 	VADDPS      Z9, Z8, Z13
 	VSUBPS      Z9, Z8, Z8
 	VADDPS      Z11, Z10, Z9
@@ -3124,13 +3120,13 @@ outputs:
 	VMOVUPS     Z7, 128(DX)
 	VMOVUPS     Z8, 512(DX)
 	VMOVUPS     Z12, 896(DX)
-	ADDQ        R11, R12
-	VMOVUPS     (R12), Z7
-	VMOVUPS     (R12)(R8*1), Z8
-	VMOVUPS     (R12)(R8*2), Z9
-	VMOVUPS     (R12)(R9*1), Z10
-	VMOVUPS     (R12)(R8*4), Z11
-	VMOVUPS     (R12)(R10*1), Z12
+	ADDQ        R12, R13
+	VMOVUPS     (R13), Z7
+	VMOVUPS     (R13)(R9*1), Z8
+	VMOVUPS     (R13)(R9*2), Z9
+	VMOVUPS     (R13)(R10*1), Z10
+	VMOVUPS     (R13)(R9*4), Z11
+	VMOVUPS     (R13)(R11*1), Z12
 	VADDPS      Z9, Z8, Z13
 	VSUBPS      Z9, Z8, Z8
 	VADDPS      Z11, Z10, Z9
@@ -3145,13 +3141,13 @@ outputs:
 	VMOVUPS     Z7, 192(DX)
 	VMOVUPS     Z8, 576(DX)
 	VMOVUPS     Z12, 960(DX)
-	ADDQ        R11, R12
-	VMOVUPS     (R12), Z7
-	VMOVUPS     (R12)(R8*1), Z8
-	VMOVUPS     (R12)(R8*2), Z9
-	VMOVUPS     (R12)(R9*1), Z10
-	VMOVUPS     (R12)(R8*4), Z11
-	VMOVUPS     (R12)(R10*1), Z12
+	ADDQ        R12, R13
+	VMOVUPS     (R13), Z7
+	VMOVUPS     (R13)(R9*1), Z8
+	VMOVUPS     (R13)(R9*2), Z9
+	VMOVUPS     (R13)(R10*1), Z10
+	VMOVUPS     (R13)(R9*4), Z11
+	VMOVUPS     (R13)(R11*1), Z12
 	VADDPS      Z9, Z8, Z13
 	VSUBPS      Z9, Z8, Z8
 	VADDPS      Z11, Z10, Z9
@@ -3166,13 +3162,13 @@ outputs:
 	VMOVUPS     Z7, 256(DX)
 	VMOVUPS     Z8, 640(DX)
 	VMOVUPS     Z12, 1024(DX)
-	ADDQ        R11, R12
-	VMOVUPS     (R12), Z7
-	VMOVUPS     (R12)(R8*1), Z8
-	VMOVUPS     (R12)(R8*2), Z9
-	VMOVUPS     (R12)(R9*1), Z10
-	VMOVUPS     (R12)(R8*4), Z11
-	VMOVUPS     (R12)(R10*1), Z12
+	ADDQ        R12, R13
+	VMOVUPS     (R13), Z7
+	VMOVUPS     (R13)(R9*1), Z8
+	VMOVUPS     (R13)(R9*2), Z9
+	VMOVUPS     (R13)(R10*1), Z10
+	VMOVUPS     (R13)(R9*4), Z11
+	VMOVUPS     (R13)(R11*1), Z12
 	VADDPS      Z9, Z8, Z13
 	VSUBPS      Z9, Z8, Z8
 	VADDPS      Z11, Z10, Z9
@@ -3187,7 +3183,7 @@ outputs:
 	VMOVUPS     Z7, 320(DX)
 	VMOVUPS     Z8, 704(DX)
 	VMOVUPS     Z12, 1088(DX)
-	MOVQ        AX, R8
+	MOVQ        AX, R9
 	VMOVUPS     (DX), Z7
 	VMOVUPS     64(DX), Z8
 	VMOVUPS     128(DX), Z9
@@ -3205,66 +3201,60 @@ outputs:
 	VFMADD231PS Z4, Z10, Z8
 	VFMADD231PS Z5, Z13, Z12
 	VFMADD231PS Z6, Z9, Z12
-	VMOVUPS     384(DX), Z9
-	VMOVUPS     448(DX), Z10
-	VMOVUPS     512(DX), Z11
-	VMOVUPS     576(DX), Z13
-	VMOVUPS     640(DX), Z14
-	VMOVUPS     704(DX), Z15
-	VADDPS      Z11, Z10, Z16
+	VADDPS      (R9), Z7, Z7
+	VMOVUPS     Z7, (R9)
+	VADDPS      (R9)(R8*1), Z8, Z8
+	VMOVUPS     Z8, (R9)(R8*1)
+	VADDPS      (R9)(R8*2), Z12, Z12
+	VMOVUPS     Z12, (R9)(R8*2)
+	ADDQ        DI, R9
+	VMOVUPS     384(DX), Z7
+	VMOVUPS     448(DX), Z8
+	VMOVUPS     512(DX), Z9
+	VMOVUPS     576(DX), Z10
+	VMOVUPS     640(DX), Z11
+	VMOVUPS     704(DX), Z12
+	VADDPS      Z9, Z8, Z13
+	VSUBPS      Z9, Z8, Z8
+	VADDPS      Z11, Z10, Z9
 	VSUBPS      Z11, Z10, Z10
-	VADDPS      Z14, Z13, Z11
-	VSUBPS      Z14, Z13, Z13
-	VMULPS      Z0, Z9, Z9
-	VFMADD231PS Z1, Z16, Z9
-	VFMADD231PS Z2, Z11, Z9
-	VMULPS      Z3, Z10, Z10
-	VFMADD231PS Z4, Z13, Z10
-	VFMADD231PS Z5, Z16, Z15
-	VFMADD231PS Z6, Z11, Z15
-	VMOVUPS     768(DX), Z11
-	VMOVUPS     832(DX), Z13
-	VMOVUPS     896(DX), Z14
-	VMOVUPS     960(DX), Z16
-	VMOVUPS     1024(DX), Z17
-	VMOVUPS     1088(DX), Z18
-	VADDPS      Z14, Z13, Z19
-	VSUBPS      Z14, Z13, Z13
-	VADDPS      Z17, Z16, Z14
-	VSUBPS      Z17, Z16, Z16
-	VMULPS      Z0, Z11, Z11
-	VFMADD231PS Z1, Z19, Z11
-	VFMADD231PS Z2, Z14, Z11
-	VMULPS      Z3, Z13, Z13
-	VFMADD231PS Z4, Z16, Z13
-	VFMADD231PS Z5, Z19, Z18
-	VFMADD231PS Z6, Z14, Z18
-	VADDPS      (R8), Z7, Z7
-	VMOVUPS     Z7, (R8)
-	ADDQ        DI, R8
-	VADDPS      (R8), Z9, Z9
-	VMOVUPS     Z9, (R8)
-	ADDQ        DI, R8
-	VADDPS      (R8), Z11, Z11
-	VMOVUPS     Z11, (R8)
-	ADDQ        DI, R8
-	VADDPS      (R8), Z8, Z8
-	VMOVUPS     Z8, (R8)
-	ADDQ        DI, R8
-	VADDPS      (R8), Z10, Z10
-	VMOVUPS     Z10, (R8)
-	ADDQ        DI, R8
-	VADDPS      (R8), Z13, Z13
-	VMOVUPS     Z13, (R8)
-	ADDQ        DI, R8
-	VADDPS      (R8), Z12, Z12
-	VMOVUPS     Z12, (R8)
-	ADDQ        DI, R8
-	VADDPS      (R8), Z15, Z15
-	VMOVUPS     Z15, (R8)
-	ADDQ        DI, R8
-	VADDPS      (R8), Z18, Z18
-	VMOVUPS     Z18, (R8)
+	VMULPS      Z0, Z7, Z7
+	VFMADD231PS Z1, Z13, Z7
+	VFMADD231PS Z2, Z9, Z7
+	VMULPS      Z3, Z8, Z8
+	VFMADD231PS Z4, Z10, Z8
+	VFMADD231PS Z5, Z13, Z12
+	VFMADD231PS Z6, Z9, Z12
+	VADDPS      (R9), Z7, Z7
+	VMOVUPS     Z7, (R9)
+	VADDPS      (R9)(R8*1), Z8, Z8
+	VMOVUPS     Z8, (R9)(R8*1)
+	VADDPS      (R9)(R8*2), Z12, Z12
+	VMOVUPS     Z12, (R9)(R8*2)
+	ADDQ        DI, R9
+	VMOVUPS     768(DX), Z7
+	VMOVUPS     832(DX), Z8
+	VMOVUPS     896(DX), Z9
+	VMOVUPS     960(DX), Z10
+	VMOVUPS     1024(DX), Z11
+	VMOVUPS     1088(DX), Z12
+	VADDPS      Z9, Z8, Z13
+	VSUBPS      Z9, Z8, Z8
+	VADDPS      Z11, Z10, Z9
+	VSUBPS      Z11, Z10, Z10
+	VMULPS      Z0, Z7, Z7
+	VFMADD231PS Z1, Z13, Z7
+	VFMADD231PS Z2, Z9, Z7
+	VMULPS      Z3, Z8, Z8
+	VFMADD231PS Z4, Z10, Z8
+	VFMADD231PS Z5, Z13, Z12
+	VFMADD231PS Z6, Z9, Z12
+	VADDPS      (R9), Z7, Z7
+	VMOVUPS     Z7, (R9)
+	VADDPS      (R9)(R8*1), Z8, Z8
+	VMOVUPS     Z8, (R9)(R8*1)
+	VADDPS      (R9)(R8*2), Z12, Z12
+	VMOVUPS     Z12, (R9)(R8*2)
 	ADDQ        $0x40, AX
 	ADDQ        $0x40, CX
 	SUBQ        $0x10, SI
@@ -3275,9 +3265,9 @@ outputs:
 	VZEROUPPER
 	RET
 
-// func winogradMultiply16(m *float32, v *float32, u *float32, positions uintptr, rows uintptr, mRow uintptr, mPosition uintptr, vRow uintptr, vPosition uintptr, ahead *float32, aheadStep uintptr)
+// func winogradMultiply16AVX512(m *float32, v *float32, u *float32, positions uintptr, rows uintptr, mRow uintptr, mPosition uintptr, vRow uintptr, vPosition uintptr, ahead *float32, aheadStep uintptr)
 // Requires: AVX, AVX512DQ, AVX512F, MMX+
-TEXT ·winogradMultiply16(SB), NOSPLIT, $48-88
+TEXT ·winogradMultiply16AVX512(SB), NOSPLIT, $48-88
 	MOVQ positions+24(FP), AX
 	MOVQ AX, (SP)
 	MOVQ m+0(FP), AX

@@ -46,15 +46,15 @@ func winogradOutputGradient(d *float32, dy *float32, scratch *float32, tiles uin
 //go:noescape
 func winogradFilterGradient(acc *float32, m *float32, scratch *float32, channels uintptr, outputs uintptr, position uintptr)
 
-// winogradInput512 writes BᵀdB of tiles horizontally neighbouring 6×6 tiles d, in
+// winogradInputAVX512 writes BᵀdB of tiles horizontally neighbouring 6×6 tiles d, in
 // each of pairs pairs of channel blocks. src is the first tile's upper left corner;
 // row and plane are the bytes between its rows and blocks; tile and position the
 // bytes between v's tiles and positions. strip holds (4·tiles+2)·96 elements.
 //
 //go:noescape
-func winogradInput512(v *float32, src *float32, strip *float32, tiles uintptr, pairs uintptr, row uintptr, plane uintptr, tile uintptr, position uintptr)
+func winogradInputAVX512(v *float32, src *float32, strip *float32, tiles uintptr, pairs uintptr, row uintptr, plane uintptr, tile uintptr, position uintptr)
 
-// winogradMultiply512 writes, at each of positions, the matrix product of v,
+// winogradMultiplyAVX512 writes, at each of positions, the matrix product of v,
 // rows×depth, and panels panels of u, depth×16 each, to m, rows×(16·panels); with
 // add not 0 it adds it to what m holds. All strides are in bytes. rows is rounded
 // up to a sum of 12, 8 and 4. At each step of depth of such a group by 2
@@ -62,34 +62,34 @@ func winogradInput512(v *float32, src *float32, strip *float32, tiles uintptr, p
 // aheadStep bytes.
 //
 //go:noescape
-func winogradMultiply512(m *float32, v *float32, u *float32, positions uintptr, rows uintptr, panels uintptr, depth uintptr, mRow uintptr, mPosition uintptr, vRow uintptr, vPosition uintptr, vDepth uintptr, uPosition uintptr, uPanel uintptr, uDepth uintptr, add uintptr, ahead *float32, aheadStep uintptr)
+func winogradMultiplyAVX512(m *float32, v *float32, u *float32, positions uintptr, rows uintptr, panels uintptr, depth uintptr, mRow uintptr, mPosition uintptr, vRow uintptr, vPosition uintptr, vDepth uintptr, uPosition uintptr, uPanel uintptr, uDepth uintptr, add uintptr, ahead *float32, aheadStep uintptr)
 
-// winogradOutput512 writes AᵀmA of tiles horizontally neighbouring tiles of products
+// winogradOutputAVX512 writes AᵀmA of tiles horizontally neighbouring tiles of products
 // m, in each of pairs pairs of channel blocks, to dst: rows (1 to 4) rows of columns
 // (4·tiles-3 to 4·tiles, or more) columns. row and plane are the bytes between
 // dst's rows and blocks; tile and position the bytes between m's tiles and
 // positions. scratch holds 384 elements.
 //
 //go:noescape
-func winogradOutput512(dst *float32, m *float32, scratch *float32, tiles uintptr, pairs uintptr, rows uintptr, columns uintptr, row uintptr, plane uintptr, tile uintptr, position uintptr)
+func winogradOutputAVX512(dst *float32, m *float32, scratch *float32, tiles uintptr, pairs uintptr, rows uintptr, columns uintptr, row uintptr, plane uintptr, tile uintptr, position uintptr)
 
-// winogradOutputGradient512 writes A·dy·Aᵀ of tiles horizontally neighbouring 4×4 tiles
+// winogradOutputGradientAVX512 writes A·dy·Aᵀ of tiles horizontally neighbouring 4×4 tiles
 // dy, in each of pairs pairs of channel blocks, to d: the adjoint of winogradOutput. row and
 // plane are the bytes between dy's rows and blocks; tile and position the bytes
 // between d's tiles and positions. scratch holds 384 elements.
 //
 //go:noescape
-func winogradOutputGradient512(d *float32, dy *float32, scratch *float32, tiles uintptr, pairs uintptr, row uintptr, plane uintptr, tile uintptr, position uintptr)
+func winogradOutputGradientAVX512(d *float32, dy *float32, scratch *float32, tiles uintptr, pairs uintptr, row uintptr, plane uintptr, tile uintptr, position uintptr)
 
-// winogradFilterGradient512 adds GᵀmG to acc, channels×3×3×outputs, of m,
+// winogradFilterGradientAVX512 adds GᵀmG to acc, channels×3×3×outputs, of m,
 // channels×outputs at each position, which lie position bytes apart. outputs is a
 // multiple of 16; scratch holds 288 elements.
 //
 //go:noescape
-func winogradFilterGradient512(acc *float32, m *float32, scratch *float32, channels uintptr, outputs uintptr, position uintptr)
+func winogradFilterGradientAVX512(acc *float32, m *float32, scratch *float32, channels uintptr, outputs uintptr, position uintptr)
 
-// winogradMultiply16 is winogradMultiply512 without adding, where depth is 16, one after the
+// winogradMultiply16AVX512 is winogradMultiplyAVX512 without adding, where depth is 16, one after the
 // other in v, and u one panel, whose positions follow each other.
 //
 //go:noescape
-func winogradMultiply16(m *float32, v *float32, u *float32, positions uintptr, rows uintptr, mRow uintptr, mPosition uintptr, vRow uintptr, vPosition uintptr, ahead *float32, aheadStep uintptr)
+func winogradMultiply16AVX512(m *float32, v *float32, u *float32, positions uintptr, rows uintptr, mRow uintptr, mPosition uintptr, vRow uintptr, vPosition uintptr, ahead *float32, aheadStep uintptr)

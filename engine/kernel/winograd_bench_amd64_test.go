@@ -75,3 +75,21 @@ func BenchmarkWinogradSteps(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkWinogradFilterGradient takes the sums of a call back to filters, the
+// step of a filter gradient that does not depend on how many images there are.
+func BenchmarkWinogradFilterGradient(b *testing.B) {
+	for _, channels := range []int{16, 32, 64} {
+		for _, c := range widths(b) {
+			g := c.winogradGradient(ConvShape{In: channels, Out: channels, H: 8, W: 8, Kernel: 3, Stride: 1, Pad: 1}).(*winogradGradient)
+			acc := make([]float32, g.Len())
+			strip, _, _, sums, _ := g.split(make([]float32, g.Workspace(1)))
+			b.Run(fmt.Sprintf("%d/%s", channels, c.name), func(b *testing.B) {
+				for b.Loop() {
+					g.takeBack(acc, sums, strip)
+				}
+				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*channels*channels), "ns/filter")
+			})
+		}
+	}
+}

@@ -80,11 +80,16 @@ func (g *winogradGradient) Accumulate(acc, x, dy []float32, images int, work []f
 			p.run(g.wide, sums[channel*g.mTile:], v, m, winogradPositions, nil, 0)
 		}
 	}
+	g.takeBack(acc, sums, strip)
+}
+
+// takeBack adds GᵀmG of the sums at each position to acc.
+func (g *winogradGradient) takeBack(acc, sums, scratch []float32) {
 	filterGradient := winogradFilterGradient
 	if g.wide {
-		filterGradient = winogradFilterGradient512
+		filterGradient = winogradFilterGradientAVX512
 	}
-	filterGradient(&acc[0], &sums[0], &strip[0], uintptr(g.inBlocks*lanes), uintptr(g.mTile), uintptr(g.sumsPosition()*4))
+	filterGradient(&acc[0], &sums[0], &scratch[0], uintptr(g.inBlocks*lanes), uintptr(g.mTile), uintptr(g.sumsPosition()*4))
 }
 
 // transformGradient writes A·dy·Aᵀ of a block of tiles to m.
@@ -101,7 +106,7 @@ func (g *winogradGradient) transformGradient(m, dy, scratch, whole []float32, fi
 		}
 		pairs, blocks := g.pairs(g.outBlocks)
 		if pairs > 0 {
-			winogradOutputGradient512(&m[done*g.mTile], &from[0], &scratch[0], uintptr(r.tiles), uintptr(pairs),
+			winogradOutputGradientAVX512(&m[done*g.mTile], &from[0], &scratch[0], uintptr(r.tiles), uintptr(pairs),
 				uintptr(row*4), uintptr(plane*4), uintptr(g.mTile*4), uintptr(g.mPosition*4))
 		}
 		if blocks > 0 {

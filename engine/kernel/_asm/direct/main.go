@@ -12,6 +12,8 @@ import (
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	. "github.com/mmcloughlin/avo/reg"
+
+	"bnkit/engine/kernel/_asm/family"
 )
 
 const (
@@ -38,8 +40,8 @@ type panel struct {
 var panels = []panel{
 	{suffix: "16", blocks: 2, large: 6},
 	{suffix: "8", blocks: 1, large: 8},
-	{suffix: "16Wide", blocks: 2, zmm: true, large: 8},
-	{suffix: "32Wide", blocks: 4, zmm: true, large: 6},
+	{suffix: "16AVX512", blocks: 2, zmm: true, large: 8},
+	{suffix: "32AVX512", blocks: 4, zmm: true, large: 6},
 }
 
 // registers that hold the panel.
@@ -67,7 +69,7 @@ func main() {
 		convolve(p)
 		gradient(p)
 	}
-	Generate()
+	family.Generate()
 }
 
 // load returns a new register with a pointer or size argument.

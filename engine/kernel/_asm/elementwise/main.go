@@ -10,6 +10,8 @@ import (
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	. "github.com/mmcloughlin/avo/reg"
+
+	"bnkit/engine/kernel/_asm/family"
 )
 
 const (
@@ -34,9 +36,9 @@ func main() {
 	sgd()
 	roundBF16()
 	expandBF16()
-	peak("avx2FMALoop", 8, YMM)
-	peak("avx512FMALoop", 16, ZMM)
-	Generate()
+	peak("fmaLoop", 8, YMM)
+	peak("fmaLoopAVX512", 16, ZMM)
+	family.Generate()
 }
 
 // load returns a new register with a pointer or size argument.

@@ -166,9 +166,10 @@ func filterGradient(w width) {
 
 	Label("channel")
 	outputs := load("outputs")
-	bytes := GP64()
+	bytes, bytes3 := GP64(), GP64()
 	MOVQ(outputs, bytes)
 	SHLQ(Imm(2), bytes)
+	LEAQ(Mem{Base: bytes, Index: bytes, Scale: 2}, bytes3)
 	Label("outputs")
 	{
 		positions := newStepped(load("position"))
@@ -185,20 +186,19 @@ func filterGradient(w width) {
 			}
 		}
 	}
+	// A column of taps at a time: with those of all three kept, they and the
+	// constants would not fit in the 16 registers that AVX2 has.
 	to := GP64()
 	MOVQ(acc, to)
-	var sums [taps][taps]VecVirtual // by column, then row
 	for j := range taps {
 		x := w.loadSix(func(i int) Mem { return Mem{Base: scratch, Disp: (j*points + i) * w.bytes()} })
-		sums[j] = transform.apply(x)
-	}
-	for i := range taps {
-		for j := range taps {
-			VADDPS(Mem{Base: to}, sums[j][i], sums[j][i])
-			VMOVUPS(sums[j][i], Mem{Base: to})
-			if i*taps+j < taps*taps-1 {
-				ADDQ(bytes, to)
-			}
+		for i, sum := range transform.apply(x) {
+			at := []Mem{{Base: to}, {Base: to, Index: bytes3, Scale: 1}, {Base: to, Index: bytes3, Scale: 2}}[i]
+			VADDPS(at, sum, sum)
+			VMOVUPS(sum, at)
+		}
+		if j < taps-1 {
+			ADDQ(bytes, to)
 		}
 	}
 	ADDQ(Imm(uint64(w.bytes())), acc)

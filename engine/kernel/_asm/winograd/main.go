@@ -7,6 +7,8 @@ import (
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	. "github.com/mmcloughlin/avo/reg"
+
+	"bnkit/engine/kernel/_asm/family"
 )
 
 const (
@@ -25,7 +27,7 @@ func main() {
 		filterGradient(w)
 	}
 	multiply16()
-	Generate()
+	family.Generate()
 }
 
 // load returns a new register with a pointer or size argument.

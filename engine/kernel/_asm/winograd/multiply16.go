@@ -14,9 +14,9 @@ const depth16 = 16
 // position's u stays in half of the registers for all rows, and half of the rows
 // load four channels at once, which shuffles then spread over a register.
 func multiply16() {
-	const name, w = "winogradMultiply16", zmm
+	const name, w = "winogradMultiply16AVX512", zmm
 	TEXT(name, NOSPLIT, "func(m, v, u *float32, positions, rows, mRow, mPosition, vRow, vPosition uintptr, ahead *float32, aheadStep uintptr)")
-	Doc(name+" is winogradMultiply512 without adding, where depth is 16, one after the",
+	Doc(name+" is winogradMultiplyAVX512 without adding, where depth is 16, one after the",
 		"other in v, and u one panel, whose positions follow each other.")
 	Pragma("noescape")
 	var l locals

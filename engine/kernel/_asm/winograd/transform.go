@@ -19,7 +19,7 @@ const (
 // name appends what tells a function of this width from the narrow one.
 func (w width) name(base string) string {
 	if w == zmm {
-		return base + "512"
+		return base + "AVX512"
 	}
 	return base
 }
