@@ -32,16 +32,17 @@ type BenchConfig struct {
 // BenchResult is what a benchmark measured. Times are medians over the
 // measured steps.
 type BenchResult struct {
-	Arch            string  `json:"arch"`
-	Trainable       string  `json:"trainable,omitempty"`   // missing for inference
-	Activations     string  `json:"activations,omitempty"` // missing for inference
-	Batch           int     `json:"batch"`
-	Threads         int     `json:"threads"`
-	Steps           int     `json:"steps"`
-	Eval            bool    `json:"eval"`
-	Kernel          string  `json:"kernel"` // the kernel family
-	ImagesPerSecond float64 `json:"images_per_second"`
-	StepSeconds     float64 `json:"step_seconds"`
+	Arch            string           `json:"arch"`
+	Trainable       string           `json:"trainable,omitempty"`   // missing for inference
+	Activations     string           `json:"activations,omitempty"` // missing for inference
+	Batch           int              `json:"batch"`
+	Threads         int              `json:"threads"`
+	Steps           int              `json:"steps"`
+	Eval            bool             `json:"eval"`
+	Kernel          string           `json:"kernel"` // the kernel family
+	Processor       kernel.Processor `json:"processor"`
+	ImagesPerSecond float64          `json:"images_per_second"`
+	StepSeconds     float64          `json:"step_seconds"`
 
 	// EffectiveGFLOPS is the rate in FLOPs that direct convolutions of the same
 	// work take (2 for a multiply-add): forward, in training also the input
@@ -113,6 +114,7 @@ func Bench(ctx context.Context, cfg BenchConfig) (BenchResult, error) {
 	r = BenchResult{
 		Arch: cfg.Arch, Batch: cfg.Batch, Threads: cfg.Threads, Steps: cfg.Steps, Eval: cfg.Eval,
 		Kernel:          kernel.Best().Name,
+		Processor:       kernel.CurrentProcessor(),
 		ImagesPerSecond: float64(cfg.Batch) / seconds,
 		StepSeconds:     seconds,
 		PeakRSSBytes:    peakRSS(),

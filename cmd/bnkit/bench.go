@@ -23,7 +23,7 @@ CIFAR's shape, and the machine's own limit in the same run.
 With --json: images_per_second and step_seconds (medians over the steps),
 effective_gflops (FLOPs that direct convolutions of the same work take, per
 second), fma_peak_gflops (multiply-adds that the same threads sustain without
-touching memory), peak_rss_bytes, allocs_per_step, kernel, and the settings.
+touching memory), peak_rss_bytes, allocs_per_step, kernel, processor, and the settings.
 --layers adds layers: each phase of each layer with layer, phase, seconds (median)
 and effective_gflops, in the order of a step; shortcuts, which otherwise run beside
 the convolution that reads the same, are then timed apart.`,
@@ -61,7 +61,8 @@ func printBench(w io.Writer, r engine.BenchResult) {
 	if r.Activations != "" && r.Activations != engine.Float32 {
 		work += ", activations in " + r.Activations
 	}
-	fmt.Fprintf(w, "%s, %s, batch %d, %d threads, %s kernels\n", r.Arch, work, r.Batch, r.Threads, r.Kernel)
+	fmt.Fprintf(w, "%s, %s, batch %d, %d threads\n", r.Arch, work, r.Batch, r.Threads)
+	printProcessor(w, r.Processor)
 	fmt.Fprintf(w, "%.0f images/s, %.1f ms a step (median of %d)\n", r.ImagesPerSecond, 1e3*r.StepSeconds, r.Steps)
 	fmt.Fprintf(w, "%.0f effective GFLOP/s, %.2f of the %.0f GFLOP/s that multiply-adds alone reach\n",
 		r.EffectiveGFLOPS, r.EffectiveGFLOPS/r.FMAPeakGFLOPS, r.FMAPeakGFLOPS)

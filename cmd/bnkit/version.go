@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"runtime"
 	"runtime/debug"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -14,10 +16,14 @@ import (
 func newVersionCommand(g *globalOptions) *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
-		Short: "Print the version and which kernels run on this machine",
-		Long: `Print the version, the Go release it was built with, and which kernels run on
-this machine: avx512 or avx2 (assembly) or generic (plain Go).
-BNKIT_KERNEL=generic in the environment forces the plain ones.`,
+		Short: "Print the version, the processor and which kernels run on it",
+		Long: `Print the version, the Go release it was built with, the processor with those of
+its features that matter, and which family of kernels runs on it: avx512 or avx2
+(assembly) or generic (plain Go), and why.
+
+BNKIT_KERNEL in the environment names another family. If bnkit ends with an
+illegal instruction, that is a bug: BNKIT_KERNEL=generic works around it, and
+what this command prints belongs in the report.`,
 		Example: `  bnkit version
   BNKIT_KERNEL=generic bnkit version --json`,
 		Args: cobra.NoArgs,
@@ -27,18 +33,35 @@ BNKIT_KERNEL=generic in the environment forces the plain ones.`,
 
 // versionResult is what version --json prints.
 type versionResult struct {
-	Version string `json:"version"`
-	Go      string `json:"go"`
-	Kernel  string `json:"kernel"`
-	CPUs    int    `json:"cpus"` // that the process may use
+	Version   string           `json:"version"`
+	Go        string           `json:"go"`
+	System    string           `json:"system"` // GOOS/GOARCH
+	Kernel    string           `json:"kernel"`
+	CPUs      int              `json:"cpus"` // that the process may use
+	Processor kernel.Processor `json:"processor"`
 }
 
 func runVersion(g *globalOptions) error {
-	v := versionResult{Version: "development", Go: runtime.Version(), Kernel: kernel.Best().Name, CPUs: runtime.GOMAXPROCS(0)}
+	processor := kernel.CurrentProcessor()
+	v := versionResult{
+		Version: "development", Go: runtime.Version(), System: runtime.GOOS + "/" + runtime.GOARCH,
+		Kernel: processor.Family, CPUs: runtime.GOMAXPROCS(0), Processor: processor,
+	}
 	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
 		v.Version = info.Main.Version
 	}
 	return g.print(v, func(w io.Writer) {
-		fmt.Fprintf(w, "bnkit %s, %s, %s kernels, %d CPUs\n", v.Version, v.Go, v.Kernel, v.CPUs)
+		fmt.Fprintf(w, "bnkit %s, %s, %s, %d CPUs\n", v.Version, v.Go, v.System, v.CPUs)
+		printProcessor(w, processor)
 	})
+}
+
+// printProcessor prints the lines that say what was computed on.
+func printProcessor(w io.Writer, p kernel.Processor) {
+	features := "none that kernels use"
+	if len(p.Features) > 0 {
+		features = strings.Join(p.Features, ", ")
+	}
+	fmt.Fprintf(w, "processor: %s (features: %s)\n", cmp.Or(p.Name, "unnamed"), features)
+	fmt.Fprintf(w, "kernels: %s (%s)\n", p.Family, p.Reason)
 }

@@ -68,9 +68,7 @@ func interior[T Float](t *testing.T, name string, p *pass, b *buffer[T]) []T {
 
 func TestActivate(t *testing.T) {
 	t.Run("generic float64", func(t *testing.T) { testActivate(t, Generic[float64](), 1e-15) })
-	for _, f := range families(t) {
-		t.Run(f.Name, func(t *testing.T) { testActivate(t, f, 1e-7) })
-	}
+	eachFamily(t, func(t *testing.T, f *Family[float32]) { testActivate(t, f, 1e-7) })
 }
 
 func testActivate[T Float](t *testing.T, f *Family[T], tolerance float64) {
@@ -175,9 +173,7 @@ func checkMask[T Float](t *testing.T, name string, mask []uint8, z []T, want []f
 // Floor, so that a run that diverged shows it.
 func TestActivateNaN(t *testing.T) {
 	t.Run("generic float64", func(t *testing.T) { testActivateNaN(t, Generic[float64]()) })
-	for _, f := range families(t) {
-		t.Run(f.Name, func(t *testing.T) { testActivateNaN(t, f) })
-	}
+	eachFamily(t, func(t *testing.T, f *Family[float32]) { testActivateNaN(t, f) })
 }
 
 func testActivateNaN[T Float](t *testing.T, f *Family[T]) {
@@ -206,9 +202,7 @@ func testActivateNaN[T Float](t *testing.T, f *Family[T]) {
 
 func TestMoments(t *testing.T) {
 	t.Run("generic float64", func(t *testing.T) { testMoments(t, Generic[float64](), 1e-13) })
-	for _, f := range families(t) {
-		t.Run(f.Name, func(t *testing.T) { testMoments(t, f, 1e-6) })
-	}
+	eachFamily(t, func(t *testing.T, f *Family[float32]) { testMoments(t, f, 1e-6) })
 }
 
 func testMoments[T Float](t *testing.T, f *Family[T], tolerance float64) {
@@ -255,9 +249,7 @@ func checkPlane[T Float](t *testing.T, f *Family[T], name string, p *pass, block
 
 func TestMaskGradient(t *testing.T) {
 	t.Run("generic float64", func(t *testing.T) { testMaskGradient(t, Generic[float64](), 1e-13) })
-	for _, f := range families(t) {
-		t.Run(f.Name, func(t *testing.T) { testMaskGradient(t, f, 1e-6) })
-	}
+	eachFamily(t, func(t *testing.T, f *Family[float32]) { testMaskGradient(t, f, 1e-6) })
 }
 
 func testMaskGradient[T Float](t *testing.T, f *Family[T], tolerance float64) {
@@ -343,9 +335,7 @@ func checkMaskGradient[T Float](t *testing.T, f *Family[T], p *pass, withAdd, wi
 // decides as Activate did, for values however close to Floor.
 func TestMaskAgrees(t *testing.T) {
 	t.Run("generic float64", func(t *testing.T) { testMaskAgrees(t, Generic[float64]()) })
-	for _, f := range families(t) {
-		t.Run(f.Name, func(t *testing.T) { testMaskAgrees(t, f) })
-	}
+	eachFamily(t, func(t *testing.T, f *Family[float32]) { testMaskAgrees(t, f) })
 }
 
 func testMaskAgrees[T Float](t *testing.T, f *Family[T]) {
@@ -380,9 +370,7 @@ func testMaskAgrees[T Float](t *testing.T, f *Family[T]) {
 
 func TestBatchNormGradient(t *testing.T) {
 	t.Run("generic float64", func(t *testing.T) { testBatchNormGradient(t, Generic[float64](), 1e-15) })
-	for _, f := range families(t) {
-		t.Run(f.Name, func(t *testing.T) { testBatchNormGradient(t, f, 1e-7) })
-	}
+	eachFamily(t, func(t *testing.T, f *Family[float32]) { testBatchNormGradient(t, f, 1e-7) })
 }
 
 func testBatchNormGradient[T Float](t *testing.T, f *Family[T], tolerance float64) {
@@ -427,9 +415,7 @@ func testBatchNormGradient[T Float](t *testing.T, f *Family[T], tolerance float6
 
 func TestSubsampleGradient(t *testing.T) {
 	t.Run("generic float64", func(t *testing.T) { testSubsampleGradient(t, Generic[float64]()) })
-	for _, f := range families(t) {
-		t.Run(f.Name, func(t *testing.T) { testSubsampleGradient(t, f) })
-	}
+	eachFamily(t, func(t *testing.T, f *Family[float32]) { testSubsampleGradient(t, f) })
 }
 
 func testSubsampleGradient[T Float](t *testing.T, f *Family[T]) {
@@ -455,7 +441,7 @@ func testSubsampleGradient[T Float](t *testing.T, f *Family[T]) {
 }
 
 func TestPassesAllocateNothing(t *testing.T) {
-	for _, f := range families(t) {
+	eachFamily(t, func(t *testing.T, f *Family[float32]) {
 		p := newPass([3]int{2, 9, 7})
 		image, mask, coefficients := convert[float32](p.image()), make([]uint8, p.blocks*p.area), convert[float32](p.coefficients())
 		out, padded := make([]float32, len(image)), make([]float32, p.layout.Len(lanes))
@@ -480,5 +466,5 @@ func TestPassesAllocateNothing(t *testing.T) {
 		}); n != 0 {
 			t.Errorf("%s: %v allocations", f.Name, n)
 		}
-	}
+	})
 }

@@ -27,7 +27,7 @@ func benchmarkPass(b *testing.B, passes int, run func(f *Family[float32], p *pas
 		}
 		coefficients := convert[float32](p.coefficients())
 		length, bits := p.channels*p.area, p.blocks*p.area
-		for _, f := range families(b) {
+		for _, f := range availableFamilies() {
 			b.Run(fmt.Sprintf("%dx%dx%d/%s", p.channels, p.h, p.w, f.Name), func(b *testing.B) {
 				b.SetBytes(int64(length * 4 * passes))
 				n := 0
@@ -81,7 +81,7 @@ func BenchmarkTotals(b *testing.B) {
 	const images = 128
 	for _, channels := range []int{16, 32, 64} {
 		rows, total, mean := make([]float32, images*channels), make([]float64, channels), make([]float64, channels)
-		for _, f := range families(b) {
+		for _, f := range availableFamilies() {
 			for _, k := range []struct {
 				name   string
 				passes int
@@ -138,7 +138,7 @@ func BenchmarkSubsampleGradient(b *testing.B) {
 func BenchmarkVectors(b *testing.B) {
 	for _, n := range []int{64, 9 * 64 * 64} {
 		x, y, z := make([]float32, n), make([]float32, n), make([]float32, n)
-		for _, f := range families(b) {
+		for _, f := range availableFamilies() {
 			for _, k := range []struct {
 				name   string
 				passes int
@@ -162,7 +162,7 @@ func BenchmarkVectors(b *testing.B) {
 func BenchmarkBF16(b *testing.B) {
 	const n = 16 * 32 * 32
 	x, half := make([]float32, n), make([]uint16, n)
-	for _, f := range families(b) {
+	for _, f := range availableFamilies() {
 		for _, k := range []struct {
 			name string
 			run  func()
@@ -194,7 +194,7 @@ func BenchmarkConv(b *testing.B) {
 		c := newConvCase(s, images)
 		in, out := unpadded(s.In, s.H, s.W), unpadded(s.Out, s.OutH(), s.OutW())
 		flops := 2 * float64(len(c.w)*s.OutH()*s.OutW()*images)
-		for _, f := range families(b) {
+		for _, f := range availableFamilies() {
 			forward, backward, gradient := f.NewForward(s), f.NewBackward(s), f.NewWeightGradient(s)
 			forward.SetFilters(convert[float32](c.w))
 			backward.SetFilters(convert[float32](c.w))
@@ -223,7 +223,7 @@ func BenchmarkConv(b *testing.B) {
 }
 
 func BenchmarkPeak(b *testing.B) {
-	for _, f := range families(b) {
+	for _, f := range availableFamilies() {
 		b.Run(f.Name, func(b *testing.B) {
 			var flops float64
 			for b.Loop() {

@@ -51,7 +51,7 @@ func TestRoundBF16(t *testing.T) {
 	for i, x := range xs {
 		want[i] = roundedBF16(x)
 	}
-	for _, f := range families(t) {
+	eachFamily(t, func(t *testing.T, f *Family[float32]) {
 		for shift := range 3 {
 			got := newBuffer[uint16](len(xs)-shift, shift)
 			f.RoundBF16(got.x, xs[shift:])
@@ -60,7 +60,7 @@ func TestRoundBF16(t *testing.T) {
 				t.Fatalf("%s: %#08x rounds to %#04x, want %#04x", f.Name, math.Float32bits(xs[shift+i]), got.x[i], want[shift+i])
 			}
 		}
-	}
+	})
 }
 
 // TestExpandBF16 checks every bfloat16, and that rounding gives it back.
@@ -69,7 +69,7 @@ func TestExpandBF16(t *testing.T) {
 	for i := range all {
 		all[i] = uint16(i)
 	}
-	for _, f := range families(t) {
+	eachFamily(t, func(t *testing.T, f *Family[float32]) {
 		wide := newBuffer[float32](len(all), 1)
 		f.ExpandBF16(wide.x, all)
 		wide.check(t, f.Name)
@@ -85,14 +85,14 @@ func TestExpandBF16(t *testing.T) {
 				t.Fatalf("%s: %#04x comes back as %#04x", f.Name, want, x)
 			}
 		}
-	}
+	})
 }
 
 // TestBF16Lengths checks each length around the unrolled groups', aligned and
 // not, against values and against guard words on both sides.
 func TestBF16Lengths(t *testing.T) {
 	special := bf16Inputs()
-	for _, f := range families(t) {
+	eachFamily(t, func(t *testing.T, f *Family[float32]) {
 		for _, n := range lengths() {
 			for shift := range 3 {
 				name := fmt.Sprintf("%s: %d elements, shifted by %d", f.Name, n, shift)
@@ -112,13 +112,13 @@ func TestBF16Lengths(t *testing.T) {
 				wide.unchanged(t, name+", expanded", exact)
 			}
 		}
-	}
+	})
 }
 
 // TestShortBF16Panics checks that nothing is written beyond a destination's
 // end.
 func TestShortBF16Panics(t *testing.T) {
-	for _, f := range families(t) {
+	eachFamily(t, func(t *testing.T, f *Family[float32]) {
 		for name, call := range map[string]func(){
 			"rounding":  func() { f.RoundBF16(make([]uint16, 8), make([]float32, 9)) },
 			"expanding": func() { f.ExpandBF16(make([]float32, 8), make([]uint16, 9)) },
@@ -132,5 +132,5 @@ func TestShortBF16Panics(t *testing.T) {
 				call()
 			}()
 		}
-	}
+	})
 }

@@ -270,16 +270,16 @@ func TestConv(t *testing.T) {
 			f64 := Generic[float64]()
 			testConv(t, "generic float64", f64.NewForward, f64.NewBackward, shapes, 1e-12)
 			testWeightGradient(t, "generic float64 weight gradient", f64.NewWeightGradient, shapes, 1e-12)
-			for _, f := range families(t) {
+			eachFamily(t, func(t *testing.T, f *Family[float32]) {
 				testConv(t, f.Name, f.NewForward, f.NewBackward, shapes, convTolerance[f.Name])
 				testWeightGradient(t, f.Name+" weight gradient", f.NewWeightGradient, shapes, convTolerance[f.Name])
-			}
+			})
 		})
 	}
 }
 
 func TestConvAllocatesNothing(t *testing.T) {
-	for _, f := range families(t) {
+	eachFamily(t, func(t *testing.T, f *Family[float32]) {
 		for _, k := range geometries[:4] {
 			s := ConvShape{In: 16, Out: 24, H: 9, W: 7, Kernel: k[0], Stride: k[1], Pad: k[2]}
 			forward, backward, gradient := f.NewForward(s), f.NewBackward(s), f.NewWeightGradient(s)
@@ -301,5 +301,5 @@ func TestConvAllocatesNothing(t *testing.T) {
 				t.Errorf("%s, %+v: %v allocations", f.Name, s, n)
 			}
 		}
-	}
+	})
 }

@@ -14,10 +14,10 @@ func testDirect(t *testing.T, geometries [][3]int, shapes func(kernel, stride, p
 	for _, k := range geometries {
 		name := fmt.Sprintf("%dx%d stride %d pad %d", k[0], k[0], k[1], k[2])
 		shapes := shapes(k[0], k[1], k[2])
-		for _, c := range widths(t) {
+		eachWidth(t, func(t *testing.T, c convolutions) {
 			testConv(t, name+" "+c.name, c.directForward, c.directBackward, shapes, tolerance)
 			testWeightGradient(t, name+" weight gradient "+c.name, c.directGradient, shapes, tolerance)
-		}
+		})
 	}
 }
 
@@ -74,7 +74,7 @@ func TestDirectNetworks(t *testing.T) {
 // bits however its images are split into calls.
 func TestDirectWeightGradientOfImages(t *testing.T) {
 	const images = 5
-	for _, width := range widths(t) {
+	eachWidth(t, func(t *testing.T, width convolutions) {
 		for _, s := range []ConvShape{
 			{In: 16, Out: 24, H: 13, W: 14, Kernel: 3, Stride: 1, Pad: 1},
 			{In: 3, Out: 16, H: 9, W: 8, Kernel: 3, Stride: 2, Pad: 1},
@@ -92,13 +92,13 @@ func TestDirectWeightGradientOfImages(t *testing.T) {
 				t.Errorf("%s %+v: accumulator differs at %d", width.name, s, i)
 			}
 		}
-	}
+	})
 }
 
 // TestDirectPartialBlock checks that channels beyond the last are not read: a
 // first layer's padding lanes cost nothing.
 func TestDirectPartialBlock(t *testing.T) {
-	for _, width := range widths(t) {
+	eachWidth(t, func(t *testing.T, width convolutions) {
 		for _, in := range []int{1, 3, 11} {
 			s := ConvShape{In: in, Out: 16, H: 8, W: 7, Kernel: 3, Stride: 1, Pad: 1}
 			c := newConvCase(s, 1)
@@ -121,11 +121,11 @@ func TestDirectPartialBlock(t *testing.T) {
 				t.Errorf("%s, %d input channels: what lies beyond them changes the result at %d", width.name, in, i)
 			}
 		}
-	}
+	})
 }
 
 func TestDirectAllocatesNothing(t *testing.T) {
-	for _, width := range widths(t) {
+	eachWidth(t, func(t *testing.T, width convolutions) {
 		for _, k := range geometries[:4] {
 			const images = 3
 			s := ConvShape{In: 20, Out: 40, H: 9, W: 9, Kernel: k[0], Stride: k[1], Pad: k[2]}
@@ -143,15 +143,15 @@ func TestDirectAllocatesNothing(t *testing.T) {
 				t.Errorf("%s %+v: %v allocations", width.name, s, n)
 			}
 		}
-	}
+	})
 }
 
 // TestWidthsAgree checks that every width of registers gives AVX2's bits, its own
 // a second time included, in every direction and for channels that fill pairs of
 // blocks and panels and that do not.
 func TestWidthsAgree(t *testing.T) {
-	for _, f := range families(t)[1:] {
-		t.Run(f.Name, func(t *testing.T) { testAgrees(t, AVX2(), f) })
+	for _, name := range []string{"avx2", "avx512"} {
+		t.Run(name, func(t *testing.T) { testAgrees(t, family(t, "avx2"), family(t, name)) })
 	}
 }
 

@@ -40,7 +40,7 @@ func BenchmarkDirect(b *testing.B) {
 			peak              func() float64
 		}
 		all := []implementation{{"reference", 2, reference.NewForward, reference.NewBackward, reference.NewWeightGradient, reference.peak}}
-		for _, c := range widths(b) {
+		for _, c := range availableWidths() {
 			all = append(all, implementation{c.name, 32, c.directForward, c.directBackward, c.directGradient, c.peak})
 		}
 		for _, f := range all {

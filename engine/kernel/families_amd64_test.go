@@ -2,27 +2,7 @@
 
 package kernel
 
-import (
-	"os"
-	"testing"
-)
-
-// families are the implementations in float32 that this machine runs.
-func families(t testing.TB) []*Family[float32] {
-	t.Helper()
-	all := []*Family[float32]{Generic[float32]()}
-	if hasAVX2 {
-		all = append(all, AVX2())
-		if hasAVX512 {
-			all = append(all, AVX512())
-		}
-		return all
-	}
-	if os.Getenv("CI") == "true" {
-		t.Fatal("no AVX2+FMA here, so nothing would test the assembly")
-	}
-	return all
-}
+import "testing"
 
 // convolutions are the constructors for one width of registers.
 type convolutions struct {
@@ -33,22 +13,33 @@ type convolutions struct {
 	peak                              func() float64
 }
 
-// widths are the widths of registers that this machine has.
-func widths(t testing.TB) []convolutions {
+// convolutionsOf are those in assembly of the family f.
+func convolutionsOf(f *Family[float32]) convolutions {
+	wide := f.Name == "avx512"
+	return convolutions{
+		name:             f.Name,
+		winogradForward:  func(s ConvShape) Conv[float32] { return newWinogradForward(s, wide) },
+		winogradBackward: func(s ConvShape) Conv[float32] { return newWinogradBackward(s, wide) },
+		directForward:    func(s ConvShape) Conv[float32] { return newDirectForward(s, wide) },
+		directBackward:   func(s ConvShape) Conv[float32] { return newDirectBackward(s, wide) },
+		directGradient:   func(s ConvShape) WeightGradient[float32] { return newDirectWeightGradient(s, wide) },
+		winogradGradient: func(s ConvShape) WeightGradient[float32] { return newWinogradGradient(s, wide) },
+		peak:             f.peak,
+	}
+}
+
+// eachWidth runs a subtest for each width of registers.
+func eachWidth(t *testing.T, test func(t *testing.T, c convolutions)) {
 	t.Helper()
-	var all []convolutions
-	for _, f := range families(t)[1:] {
-		wide := f.Name == "avx512"
-		all = append(all, convolutions{
-			name:             f.Name,
-			winogradForward:  func(s ConvShape) Conv[float32] { return newWinogradForward(s, wide) },
-			winogradBackward: func(s ConvShape) Conv[float32] { return newWinogradBackward(s, wide) },
-			directForward:    func(s ConvShape) Conv[float32] { return newDirectForward(s, wide) },
-			directBackward:   func(s ConvShape) Conv[float32] { return newDirectBackward(s, wide) },
-			directGradient:   func(s ConvShape) WeightGradient[float32] { return newDirectWeightGradient(s, wide) },
-			winogradGradient: func(s ConvShape) WeightGradient[float32] { return newWinogradGradient(s, wide) },
-			peak:             f.peak,
-		})
+	for _, name := range familyNames[1:] {
+		t.Run(name, func(t *testing.T) { test(t, convolutionsOf(family(t, name))) })
+	}
+}
+
+// availableWidths are the widths of registers that this machine has.
+func availableWidths() (all []convolutions) {
+	for _, f := range availableFamilies()[1:] {
+		all = append(all, convolutionsOf(f))
 	}
 	return all
 }

@@ -33,6 +33,12 @@ var configured = sync.OnceValues(func() (*Family[float32], error) {
 	return family, nil
 })
 
+// chosen reports whether the environment, not the machine, decides what Best returns.
+func chosen() bool {
+	_, err := Configured()
+	return err == nil && os.Getenv(Environment) != ""
+}
+
 // Select returns the family of that name, "avx512", "avx2" or "generic", or the
 // fastest where the name is empty. It fails where there is none, or this machine or
 // this build cannot run it.

@@ -18,6 +18,34 @@ func fastest() *Family[float32] {
 	return Generic[float32]()
 }
 
+// fastestReason says why fastest returns what it does.
+func fastestReason() string {
+	switch {
+	case hasAVX512:
+		return "the fastest that this processor and operating system support"
+	case hasAVX2:
+		return "this processor or operating system lacks AVX-512 (F, DQ, VL)"
+	}
+	return "this processor or operating system lacks AVX2 or FMA"
+}
+
+// features are those that families depend on and that can be used here.
+func features() []string {
+	usable := []string{}
+	for _, f := range []struct {
+		name string
+		has  bool
+	}{
+		{"AVX2", cpu.X86.HasAVX2}, {"FMA", cpu.X86.HasFMA},
+		{"AVX512F", cpu.X86.HasAVX512F}, {"AVX512DQ", cpu.X86.HasAVX512DQ}, {"AVX512VL", cpu.X86.HasAVX512VL},
+	} {
+		if f.has {
+			usable = append(usable, f.name)
+		}
+	}
+	return usable
+}
+
 func selectAVX2() (*Family[float32], error) {
 	if !hasAVX2 {
 		return nil, errors.New("this processor lacks AVX2 or FMA, which the kernel family avx2 needs: use generic")
@@ -32,6 +60,8 @@ func selectAVX512() (*Family[float32], error) {
 	return AVX512(), nil
 }
 
+// Package cpu reports a feature only where the operating system saves the
+// registers that come with it.
 var (
 	hasAVX2   = cpu.X86.HasAVX2 && cpu.X86.HasFMA
 	hasAVX512 = hasAVX2 && cpu.X86.HasAVX512F && cpu.X86.HasAVX512DQ && cpu.X86.HasAVX512VL

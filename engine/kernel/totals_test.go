@@ -8,9 +8,7 @@ import (
 
 func TestTotals(t *testing.T) {
 	t.Run("generic float64", func(t *testing.T) { testTotals(t, Generic[float64]()) })
-	for _, f := range families(t) {
-		t.Run(f.Name, func(t *testing.T) { testTotals(t, f) })
-	}
+	eachFamily(t, func(t *testing.T, f *Family[float32]) { testTotals(t, f) })
 }
 
 // testTotals takes every number of blocks around the groups that stay in
@@ -57,9 +55,7 @@ func testTotals[T Float](t *testing.T, f *Family[T]) {
 // TestMomentsOfImages checks that images' moments come to those of the batch.
 func TestMomentsOfImages(t *testing.T) {
 	t.Run("generic float64", func(t *testing.T) { testMomentsOfImages(t, Generic[float64](), 1e-13) })
-	for _, f := range families(t) {
-		t.Run(f.Name, func(t *testing.T) { testMomentsOfImages(t, f, 1e-6) })
-	}
+	eachFamily(t, func(t *testing.T, f *Family[float32]) { testMomentsOfImages(t, f, 1e-6) })
 }
 
 func testMomentsOfImages[T Float](t *testing.T, f *Family[T], tolerance float64) {
@@ -97,7 +93,7 @@ func testMomentsOfImages[T Float](t *testing.T, f *Family[T], tolerance float64)
 // not read beyond their end.
 func TestShortTotalsPanics(t *testing.T) {
 	total, long, short := make([]float64, 8), make([]float32, 16), make([]float32, 15)[:15:15]
-	for _, f := range families(t) {
+	eachFamily(t, func(t *testing.T, f *Family[float32]) {
 		for name, call := range map[string]func(){
 			"totals":                     func() { f.Totals(total, short, 2) },
 			"total squares of sums":      func() { f.TotalSquares(total, total, short, long, 2, 1) },
@@ -113,5 +109,5 @@ func TestShortTotalsPanics(t *testing.T) {
 				call()
 			}()
 		}
-	}
+	})
 }

@@ -17,9 +17,7 @@ func lengths() (ns []int) {
 
 func TestVectors(t *testing.T) {
 	t.Run("generic float64", func(t *testing.T) { testVectors(t, Generic[float64](), 1e-15) })
-	for _, f := range families(t) {
-		t.Run(f.Name, func(t *testing.T) { testVectors(t, f, 1e-6) })
-	}
+	eachFamily(t, func(t *testing.T, f *Family[float32]) { testVectors(t, f, 1e-6) })
 }
 
 func testVectors[T Float](t *testing.T, f *Family[T], tolerance float64) {
@@ -89,21 +87,21 @@ func checkSGD[T Float](t *testing.T, f *Family[T], name string, w, v, g []float6
 
 // TestSGDSteps checks two steps against numbers worked out by hand.
 func TestSGDSteps(t *testing.T) {
-	for _, f := range families(t) {
+	eachFamily(t, func(t *testing.T, f *Family[float32]) {
 		w, v := []float32{1}, []float32{0}
 		f.SGD(w, v, []float32{0.5}, 0.5, 0.5, 0.25) // v = 0.75, w = 0.625
 		f.SGD(w, v, []float32{1}, 0.5, 0.5, 0.25)   // v = 0.375 + 1.15625, w = 0.625 - 0.765625
 		if v[0] != 1.53125 || w[0] != -0.140625 {
 			t.Errorf("%s: v = %v, w = %v", f.Name, v[0], w[0])
 		}
-	}
+	})
 }
 
 // TestShortVectorPanics checks that a vector shorter than the first is not
 // read beyond its end.
 func TestShortVectorPanics(t *testing.T) {
 	long, short := make([]float32, 9), make([]float32, 8)
-	for _, f := range families(t) {
+	eachFamily(t, func(t *testing.T, f *Family[float32]) {
 		for name, call := range map[string]func(){
 			"dot":  func() { f.Dot(long, short) },
 			"axpy": func() { f.Axpy(long, 1, short) },
@@ -118,5 +116,5 @@ func TestShortVectorPanics(t *testing.T) {
 				call()
 			}()
 		}
-	}
+	})
 }

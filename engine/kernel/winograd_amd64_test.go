@@ -8,9 +8,7 @@ import (
 )
 
 func TestWinograd(t *testing.T) {
-	for _, c := range widths(t) {
-		t.Run(c.name, func(t *testing.T) { testWinograd(t, c) })
-	}
+	eachWidth(t, func(t *testing.T, c convolutions) { testWinograd(t, c) })
 }
 
 func testWinograd(t *testing.T, c convolutions) {

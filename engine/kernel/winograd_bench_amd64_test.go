@@ -22,7 +22,7 @@ func BenchmarkWinograd(b *testing.B) {
 			batch int
 		}
 		all := []convolution{{"generic", newGenericForward[float32](shape), 1}}
-		for _, c := range widths(b) {
+		for _, c := range availableWidths() {
 			all = append(all, convolution{c.name, c.winogradForward(shape), 128})
 		}
 		for _, k := range all {
@@ -52,7 +52,7 @@ func BenchmarkWinograd(b *testing.B) {
 func BenchmarkWinogradSteps(b *testing.B) {
 	for _, s := range [][2]int{{16, 32}, {32, 16}, {64, 8}, {128, 16}} {
 		const images = 6
-		for _, c := range widths(b) {
+		for _, c := range availableWidths() {
 			g := c.winogradForward(ConvShape{In: s[0], Out: s[0], H: s[1], W: s[1], Kernel: 3, Stride: 1, Pad: 1}).(*winograd)
 			src := make([]float32, images*g.Source().Len(lanes))
 			dst := make([]float32, images*s[0]*s[1]*s[1])
@@ -80,7 +80,7 @@ func BenchmarkWinogradSteps(b *testing.B) {
 // step of a filter gradient that does not depend on how many images there are.
 func BenchmarkWinogradFilterGradient(b *testing.B) {
 	for _, channels := range []int{16, 32, 64} {
-		for _, c := range widths(b) {
+		for _, c := range availableWidths() {
 			g := c.winogradGradient(ConvShape{In: channels, Out: channels, H: 8, W: 8, Kernel: 3, Stride: 1, Pad: 1}).(*winogradGradient)
 			acc := make([]float32, g.Len())
 			strip, _, _, sums, _ := g.split(make([]float32, g.Workspace(1)))
