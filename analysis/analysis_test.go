@@ -190,7 +190,7 @@ func TestSparsity(t *testing.T) {
 		}
 		want := ""
 		switch {
-		case u.ReLU && u.Add == arch.None:
+		case u.ReLU && u.Add.Kind == arch.NoResidual:
 			want = u.BN
 		case u.ReLU:
 			want = u.BN + " + residual"
@@ -368,8 +368,8 @@ func constantLoss(m *engine.Model, labels []uint8) float64 {
 		u := &m.Network.Units[i]
 		for c, b := range m.Params.Of(i, arch.Beta) {
 			v := float64(b)
-			if u.Add != arch.None {
-				v += out[u.Add][c]
+			if u.Add.Kind != arch.NoResidual {
+				v += out[u.Add.From][c]
 			}
 			if u.ReLU {
 				v = max(v, 0)

@@ -76,7 +76,7 @@ func relu(u *arch.Unit) string {
 	switch {
 	case !u.ReLU:
 		return ""
-	case u.Add != arch.None:
+	case u.Add.Kind != arch.NoResidual:
 		return u.BN + " + residual"
 	}
 	return u.BN

@@ -44,8 +44,8 @@ func forward(m *engine.Model, stats *nn.Statistics, data *dataset.Data) [][]floa
 		gamma, beta := m.Params.Of(i, arch.Gamma), m.Params.Of(i, arch.Beta)
 		var add []float64
 		var shape arch.Shape
-		if u.Add != arch.None {
-			add, shape = input(u.Add)
+		if u.Add.Kind != arch.NoResidual {
+			add, shape = input(u.Add.From)
 		}
 		for n := range split.Len() {
 			for c := range to.C {

@@ -34,7 +34,7 @@ func known(section string) bool {
 // Header is what a file says of itself. It can be read without the tensors.
 type Header struct {
 	Arch      string `json:"arch"`     // network name, e.g. "resnet-20"
-	Shortcut  string `json:"shortcut"` // "A" or "B"
+	Shortcut  string `json:"shortcut"` // "A", "A-centred" or "B"
 	Input     [3]int `json:"input"`    // a picture's channels, height, width
 	Classes   int    `json:"classes"`
 	Seed      uint64 `json:"seed"`      // of the tensors that are not stored

@@ -131,9 +131,6 @@ func fail(field, format string, args ...any) error {
 // *ConfigError. Whether a batch fits into the training split is known only
 // to Train.
 func (c *Config) Validate() error {
-	if s := arch.Shortcut(c.Shortcut); s != arch.OptionA && s != arch.OptionB {
-		return fail("shortcut", "%q is neither A nor B", c.Shortcut)
-	}
 	// Any possible picture will do: only the name and its variants are in question.
 	net, err := c.Network(arch.Shape{C: 3, H: 32, W: 32}, 10)
 	if err != nil {
@@ -182,6 +179,9 @@ func (c *Config) initialisers() nn.Initialisers {
 // Network builds the network for pictures of that shape; the error is a
 // *ConfigError.
 func (c *Config) Network(input arch.Shape, classes int) (*arch.Network, error) {
+	if s := arch.Shortcut(c.Shortcut); s != arch.OptionA && s != arch.OptionB {
+		return nil, fail("shortcut", "%q is neither A nor B", c.Shortcut)
+	}
 	if c.Width == 0 { // which arch.Options takes for 1
 		return nil, fail("width", "0; use a number above 0, e.g. 0.5")
 	}

@@ -14,11 +14,8 @@ type Shape struct{ C, H, W int }
 // String is the shape as C×H×W.
 func (s Shape) String() string { return fmt.Sprintf("%d×%d×%d", s.C, s.H, s.W) }
 
-// Values of Unit.In and Unit.Add that name no unit.
-const (
-	Picture = -1 // the network's input
-	None    = -2 // no residual is added
-)
+// Picture is the Unit.In of a unit that reads the network's input.
+const Picture = -1
 
 // Op is what a unit does to its input before BatchNorm.
 type Op int
@@ -47,11 +44,7 @@ type Unit struct {
 	// there are no such tensors.
 	NoScale, NoShift bool
 
-	// Add is the index of the unit whose output is added before the ReLU, or
-	// None. Where that output is larger in area and has fewer channels, every
-	// second row and column of it is added to the first channels (the
-	// parameter-free option-A shortcut of He et al. 2015, section 3.3).
-	Add int
+	Add Residual // what is added before the ReLU
 
 	Shortcut            bool // a convolution that carries a residual across a change of shape
 	ReLU                bool
@@ -71,17 +64,17 @@ func (u *Unit) MACs() int64 {
 // Network is a chain of units, then the global average of the last unit's
 // output, then a linear output layer with bias, named "fc".
 type Network struct {
-	Name     string // the name it was built by, e.g. "resnet-20"
-	Input    Shape
-	Classes  int
-	Shortcut Shortcut
-	Units    []Unit // in an order in which each unit follows those it reads
+	Name    string  // the name it was built by, e.g. "resnet-20"
+	Options Options // those it was built with; of no meaning where Build did not make it
+	Input   Shape
+	Classes int
+	Units   []Unit // in an order in which each unit follows those it reads
 }
 
 // Features is the number of channels that the output layer sees.
 func (n *Network) Features() int { return n.Units[len(n.Units)-1].OutShape.C }
 
-// HasBN says whether any unit has a BatchNorm.
+// HasBN reports whether any unit has a BatchNorm.
 func (n *Network) HasBN() bool {
 	return slices.ContainsFunc(n.Units, func(u Unit) bool { return u.BN != "" })
 }
@@ -99,17 +92,20 @@ func (n *Network) MACs() int64 {
 // Shortcut is how a residual crosses a change of shape.
 type Shortcut string
 
-// The shortcuts of He et al. 2015, section 3.3.
+// The shortcuts of He et al. 2015, section 3.3. Option A has no parameters: it
+// takes every second row and column and fills up with zero channels. The
+// centred one, common in PyTorch, has half of them before the others.
 const (
-	OptionA Shortcut = "A" // subsample and pad with zero channels; no parameters
-	OptionB Shortcut = "B" // 1×1 convolution with the block's stride, then BatchNorm
+	OptionA        Shortcut = "A"
+	OptionACentred Shortcut = "A-centred"
+	OptionB        Shortcut = "B" // 1×1 convolution with the block's stride, then BatchNorm
 )
 
 // Options are what a network's name leaves open.
 type Options struct {
 	Input    Shape    // 1 or 3 channels, 8×8 to 256×256
 	Classes  int      // at least 2
-	Shortcut Shortcut // OptionB when empty; OptionA for CIFAR ResNets alone
+	Shortcut Shortcut // OptionB when empty; the others for CIFAR ResNets alone
 	Stem     Stem     // of an ImageNet ResNet; ImageNetStem when empty
 
 	// Width multiplies the output channels of every convolution, rounded to a
@@ -144,8 +140,8 @@ func Build(name string, o Options) (*Network, error) {
 		o.Shortcut = OptionB
 	}
 	switch {
-	case o.Shortcut != OptionA && o.Shortcut != OptionB:
-		return nil, &Error{Name: name, Option: "shortcut", Reason: fmt.Sprintf("shortcut %q is neither A nor B", o.Shortcut)}
+	case o.Shortcut != OptionA && o.Shortcut != OptionACentred && o.Shortcut != OptionB:
+		return nil, &Error{Name: name, Option: "shortcut", Reason: fmt.Sprintf("shortcut %q is none of A, A-centred and B", o.Shortcut)}
 	case o.Classes < 2 || o.Classes > 100_000:
 		return nil, &Error{Name: name, Reason: fmt.Sprintf("%d classes; at least 2 and at most 100000 are possible", o.Classes)}
 	case o.Input.C != 1 && o.Input.C != 3:
@@ -153,7 +149,7 @@ func Build(name string, o Options) (*Network, error) {
 	case min(o.Input.H, o.Input.W) < 8 || max(o.Input.H, o.Input.W) > 256:
 		return nil, &Error{Name: name, Reason: fmt.Sprintf("pictures of %d×%d; 8×8 to 256×256 are possible", o.Input.H, o.Input.W)}
 	}
-	n := &Network{Name: name, Input: o.Input, Classes: o.Classes, Shortcut: o.Shortcut}
+	n := &Network{Name: name, Options: o, Input: o.Input, Classes: o.Classes}
 	if err := n.build(o); err != nil {
 		return nil, err
 	}
@@ -165,10 +161,10 @@ func Build(name string, o Options) (*Network, error) {
 	if err := n.vary(o); err != nil {
 		return nil, err
 	}
-	if err := n.check(); err != nil {
+	if err := n.checkPictures(); err != nil {
 		return nil, err
 	}
-	return n, nil
+	return n, n.Check()
 }
 
 // build appends the units of the network that n's name stands for.
@@ -197,7 +193,7 @@ func (n *Network) build(o Options) error {
 		}
 	}
 	switch {
-	case o.Shortcut == OptionA && !optionA:
+	case o.Shortcut != OptionB && !optionA:
 		return &Error{Name: n.Name, Option: "shortcut", Reason: "only CIFAR ResNets (resnet-N, wrn-N-K) have shortcuts of option A"}
 	case imageNet == nil && o.Stem != "":
 		return &Error{Name: n.Name, Option: "stem", Reason: "a stem can be chosen for ImageNet ResNets alone (resnet18, resnet50, ...)"}
@@ -207,16 +203,17 @@ func (n *Network) build(o Options) error {
 	return nil
 }
 
-// check refuses pictures that are too small for a network's strides and pools,
+// checkPictures refuses pictures that are too small for a network's strides and pools,
 // or of sizes that its shortcuts cannot cross.
-func (n *Network) check() error {
+func (n *Network) checkPictures() error {
 	for i := range n.Units {
 		u := &n.Units[i]
 		if min(u.InShape.H, u.InShape.W)+2*u.Pad < u.Kernel {
 			return &Error{Name: n.Name, Reason: fmt.Sprintf("pictures of %d×%d are too small: %s has %d×%d left", n.Input.H, n.Input.W, u.Name, u.InShape.H, u.InShape.W)}
 		}
-		if u.Add != None && n.Shortcut == OptionB && n.Units[u.Add].OutShape != u.OutShape {
-			return &Error{Name: n.Name, Reason: fmt.Sprintf("pictures of %d×%d: %s and %s come out unequal; use multiples of 8", n.Input.H, n.Input.W, u.Name, n.Units[u.Add].Name)}
+		plain := u.Add.Kind == Identity || u.Add.Kind == Projection
+		if plain && n.Units[u.Add.From].OutShape != u.OutShape {
+			return &Error{Name: n.Name, Reason: fmt.Sprintf("pictures of %d×%d: %s and %s come out unequal; use multiples of 8", n.Input.H, n.Input.W, u.Name, n.Units[u.Add.From].Name)}
 		}
 	}
 	return nil

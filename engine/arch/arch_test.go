@@ -81,7 +81,7 @@ func TestMACs(t *testing.T) {
 // consistent along every edge, for every size of picture allowed.
 func TestNamesAndShapes(t *testing.T) {
 	for _, in := range []Shape{{1, 8, 8}, {1, 28, 28}, {3, 32, 32}, {3, 33, 47}, {3, 64, 64}} {
-		for _, shortcut := range []Shortcut{OptionA, OptionB} {
+		for _, shortcut := range []Shortcut{OptionA, OptionACentred, OptionB} {
 			n, err := Build("resnet-20", Options{Input: in, Classes: 10, Shortcut: shortcut})
 			if err != nil {
 				t.Fatal(err)
@@ -102,13 +102,13 @@ func TestNamesAndShapes(t *testing.T) {
 				t.Errorf("shortcut %s: wrong shortcut tensors", shortcut)
 			}
 			for i, u := range n.Units {
-				if u.In >= i || u.Add >= i {
+				if u.In >= i || u.Add.Kind != NoResidual && u.Add.From >= i {
 					t.Errorf("unit %d reads a later one", i)
 				}
-				if u.Add == None {
+				if u.Add.Kind == NoResidual {
 					continue
 				}
-				from := n.Units[u.Add].OutShape
+				from := n.Units[u.Add.From].OutShape
 				if shortcut == OptionB && from != u.OutShape {
 					t.Errorf("%s adds %v to %v", u.Name, from, u.OutShape)
 				}
@@ -150,7 +150,7 @@ func TestBuildRefuses(t *testing.T) {
 		{"resnet-20", Options{Input: Shape{3, 7, 32}, Classes: 10}, "7×32"},
 		{"resnet-20", Options{Input: Shape{3, 32, 257}, Classes: 10}, "32×257"},
 		{"resnet-20", Options{Input: Shape{3, 32, 32}, Classes: 1}, "1 classes"},
-		{"resnet-20", Options{Input: Shape{3, 32, 32}, Classes: 10, Shortcut: "C"}, "neither A nor B"},
+		{"resnet-20", Options{Input: Shape{3, 32, 32}, Classes: 10, Shortcut: "C"}, "none of A, A-centred and B"},
 	} {
 		_, err := Build(c.name, c.o)
 		var e *Error

@@ -77,7 +77,7 @@ func imageNetHint(depth string) string {
 // channels wide, four times that where a bottleneck ends. Stride 2 is in the
 // 3×3 convolution, as in torchvision, whose tensor names these are.
 func (r *imageNetResNet) build(n *Network, stem Stem) {
-	first := Unit{Name: "conv1", BN: "bn1", In: Picture, Add: None, ReLU: true, Kernel: 7, Stride: 2, Pad: 3}
+	first := Unit{Name: "conv1", BN: "bn1", In: Picture, ReLU: true, Kernel: 7, Stride: 2, Pad: 3}
 	if stem == CIFARStem {
 		first.Kernel, first.Stride, first.Pad = 3, 1, 1
 	}
@@ -107,10 +107,10 @@ func (r *imageNetResNet) build(n *Network, stem Stem) {
 // with a BatchNorm.
 func (n *Network) addBottleneck(prefix, shortcut string, in, narrow, wide, stride int) int {
 	unit := func(i, in, kernel, stride, channels int) int {
-		return n.add(Unit{Name: fmt.Sprintf("%s.conv%d", prefix, i), BN: fmt.Sprintf("%s.bn%d", prefix, i), In: in, Add: None, ReLU: true,
+		return n.add(Unit{Name: fmt.Sprintf("%s.conv%d", prefix, i), BN: fmt.Sprintf("%s.bn%d", prefix, i), In: in, ReLU: true,
 			Kernel: kernel, Stride: stride, Pad: kernel / 2}, channels)
 	}
-	residual := in
+	residual := Residual{Kind: Identity, From: in}
 	x := unit(1, in, 1, 1, narrow)
 	x = unit(2, x, 3, stride, narrow)
 	if stride != 1 || n.Units[in].OutShape.C != wide {
@@ -128,7 +128,7 @@ func (n *Network) addBottleneck(prefix, shortcut string, in, narrow, wide, strid
 // another BatchNorm and ReLU at the end. Strided 3×3 convolutions are padded
 // by one pixel on each side here, on the far sides only in Keras.
 func buildBottleneck(n *Network, blocks int) {
-	last := n.add(Unit{Name: "conv", BN: "bn", In: Picture, Add: None, ReLU: true, Kernel: 3, Stride: 1, Pad: 1}, 16)
+	last := n.add(Unit{Name: "conv", BN: "bn", In: Picture, ReLU: true, Kernel: 3, Stride: 1, Pad: 1}, 16)
 	block := 0
 	for _, stage := range []struct{ narrow, wide, stride int }{{16, 64, 1}, {64, 128, 2}, {128, 256, 2}} {
 		for i := range blocks {

@@ -54,7 +54,7 @@ func parseResNet(name string) (depth, width int, bottleneck bool, err error) {
 // and 4·width channels wide, the second and third beginning with stride 2.
 // Tensor names are those of open_lth.
 func buildResNet(n *Network, depth, width int) {
-	last := n.add(Unit{Name: "conv", BN: "bn", In: Picture, Add: None, ReLU: true, Kernel: 3, Stride: 1, Pad: 1}, width)
+	last := n.add(Unit{Name: "conv", BN: "bn", In: Picture, ReLU: true, Kernel: 3, Stride: 1, Pad: 1}, width)
 	block := 0
 	for stage := range 3 {
 		channels := width << stage
@@ -72,22 +72,27 @@ func buildResNet(n *Network, depth, width int) {
 // addBasicBlock appends conv-BN-ReLU-conv-BN, the residual and ReLU, and
 // returns the index of the unit that ends the block.
 func (n *Network) addBasicBlock(prefix, shortcut string, in, channels, stride int) int {
-	residual := in
-	first := n.add(Unit{Name: prefix + ".conv1", BN: prefix + ".bn1", In: in, Add: None, ReLU: true, Kernel: 3, Stride: stride, Pad: 1}, channels)
-	if stride != 1 && n.Shortcut == OptionB {
+	residual := Residual{Kind: Identity, From: in}
+	first := n.add(Unit{Name: prefix + ".conv1", BN: prefix + ".bn1", In: in, ReLU: true, Kernel: 3, Stride: stride, Pad: 1}, channels)
+	switch {
+	case stride == 1:
+	case n.Options.Shortcut == OptionB:
 		residual = n.addProjection(prefix+"."+shortcut, in, stride, channels)
+	default:
+		residual.Kind, residual.Map = Mapped, n.Options.Shortcut.optionA(n.Units[in].OutShape.C, channels)
 	}
 	return n.add(Unit{Name: prefix + ".conv2", BN: prefix + ".bn2", In: first, Add: residual, ReLU: true, Kernel: 3, Stride: 1, Pad: 1}, channels)
 }
 
-// addProjection appends an option-B shortcut: a 1×1 convolution with BatchNorm.
-func (n *Network) addProjection(prefix string, in, stride, channels int) int {
-	return n.add(Unit{Name: prefix + ".0", BN: prefix + ".1", In: in, Add: None, Shortcut: true, Kernel: 1, Stride: stride}, channels)
+// addProjection appends an option-B shortcut, a 1×1 convolution with BatchNorm,
+// and returns it as a residual.
+func (n *Network) addProjection(prefix string, in, stride, channels int) Residual {
+	return Residual{Kind: Projection, From: n.add(Unit{Name: prefix + ".0", BN: prefix + ".1", In: in, Shortcut: true, Kernel: 1, Stride: stride}, channels)}
 }
 
 // addPool appends a pool, which keeps its input's channels.
 func (n *Network) addPool(name string, op Op, in, kernel, stride, pad int) int {
-	return n.add(Unit{Name: name, Op: op, In: in, Add: None, Kernel: kernel, Stride: stride, Pad: pad}, n.Units[in].OutShape.C)
+	return n.add(Unit{Name: name, Op: op, In: in, Kernel: kernel, Stride: stride, Pad: pad}, n.Units[in].OutShape.C)
 }
 
 // add appends u with the given number of output channels, derives its shapes
@@ -97,11 +102,7 @@ func (n *Network) add(u Unit, channels int) int {
 	if u.In != Picture {
 		u.InShape = n.Units[u.In].OutShape
 	}
-	u.OutShape = Shape{
-		C: channels,
-		H: (u.InShape.H+2*u.Pad-u.Kernel)/u.Stride + 1,
-		W: (u.InShape.W+2*u.Pad-u.Kernel)/u.Stride + 1,
-	}
+	u.OutShape = u.convolved(u.InShape, channels)
 	n.Units = append(n.Units, u)
 	return len(n.Units) - 1
 }

@@ -46,7 +46,7 @@ func buildPlain(n *Network, plan []int) {
 			last = n.addPool(name, MaxPool, last, 2, 2, 0)
 			continue
 		}
-		last = n.add(Unit{Name: name + ".conv", BN: name + ".bn", Bias: true, In: last, Add: None, ReLU: true, Kernel: 3, Stride: 1, Pad: 1}, channels)
+		last = n.add(Unit{Name: name + ".conv", BN: name + ".bn", Bias: true, In: last, ReLU: true, Kernel: 3, Stride: 1, Pad: 1}, channels)
 	}
 }
 
@@ -58,20 +58,20 @@ func buildPlain(n *Network, plan []int) {
 // here.
 func buildVGG38(n *Network) {
 	const width, stages, blocks = 32, 3, 5
-	unit := func(prefix string, i, in, add int) int {
+	unit := func(prefix string, i, in int, add Residual) int {
 		return n.add(Unit{Name: fmt.Sprintf("%s.conv_%d", prefix, i), BN: fmt.Sprintf("%s.bn_%d", prefix, i), In: in, Add: add, ReLU: true,
 			Kernel: 3, Stride: 1, Pad: 1}, width)
 	}
-	last := unit("input_conv", 0, Picture, None)
+	last := unit("input_conv", 0, Picture, Residual{})
 	for stage := range stages {
 		for block := range blocks {
 			prefix := fmt.Sprintf("block_%d_%d", stage, block)
-			last = unit(prefix, 1, unit(prefix, 0, last, None), last)
+			last = unit(prefix, 1, unit(prefix, 0, last, Residual{}), Residual{Kind: Identity, From: last})
 		}
 		prefix := fmt.Sprintf("reduction_block_%d", stage)
-		x := n.addPool(prefix+".pool", AveragePool, unit(prefix, 0, last, None), 2, 2, 0)
-		skip := n.add(Unit{Name: prefix + ".conv_1_skip", In: last, Add: None, Shortcut: true, Kernel: 1, Stride: 2}, width)
-		last = unit(prefix, 1, x, skip)
+		x := n.addPool(prefix+".pool", AveragePool, unit(prefix, 0, last, Residual{}), 2, 2, 0)
+		skip := n.add(Unit{Name: prefix + ".conv_1_skip", In: last, Shortcut: true, Kernel: 1, Stride: 2}, width)
+		last = unit(prefix, 1, x, Residual{Kind: Projection, From: skip})
 	}
 }
 

@@ -30,6 +30,9 @@ func (n *Network) widen(width float64) error {
 		} else {
 			u.OutShape.C = u.InShape.C
 		}
+		if u.Add.Kind == Mapped {
+			u.Add.Map = n.Options.Shortcut.optionA(n.Units[u.Add.From].OutShape.C, u.OutShape.C)
+		}
 	}
 	return nil
 }

@@ -103,8 +103,8 @@ func TestWidthOfEveryNetwork(t *testing.T) {
 				if c := float64(u.OutShape.C); u.InShape != from || c < 1 || c > 1 && math.Abs(c-exact) > 0.5 || c == 1 && exact >= 1.5 {
 					t.Errorf("%s of width %v: %s is %v to %v, of %v to %v", name, width, u.Name, u.InShape, u.OutShape, was.InShape, was.OutShape)
 				}
-				if u.Add != None && n.Units[u.Add].OutShape != u.OutShape {
-					t.Errorf("%s of width %v: %s adds %v to %v", name, width, u.Name, n.Units[u.Add].OutShape, u.OutShape)
+				if u.Add.Kind != NoResidual && n.Units[u.Add.From].OutShape != u.OutShape {
+					t.Errorf("%s of width %v: %s adds %v to %v", name, width, u.Name, n.Units[u.Add.From].OutShape, u.OutShape)
 				}
 				u.InShape.C, u.OutShape.C = was.InShape.C, was.OutShape.C
 				if u != was {

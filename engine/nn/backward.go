@@ -43,6 +43,7 @@ type backwardUnit[T kernel.Float] struct {
 	add       []T  // the other's share; nil for none
 	addSize   int  // its elements of an image
 	addSpread bool // it belongs to every second row and column
+	addMapped int  // it belongs where this unit's channel map says; -1 for none
 
 	// BatchNorm's input gradient as dy = cg·g + cy·y + c1, by channel; without
 	// BatchNorm dy = g
@@ -147,10 +148,12 @@ func (b *backward[T]) place(t *Training[T]) {
 	pending := make([]struct {
 		slot, size int // of what another already adds to a unit's output gradient; slot -1 for none
 		spread     bool
+		mapped     int // the unit whose channel map leads to it; -1 for none
 	}, n)
 	contributors := make([]int, n)
 	for i := range t.units {
-		pending[i].slot, dx[i], add[i] = -1, -1, -1
+		pending[i].slot, pending[i].mapped, dx[i], add[i] = -1, -1, -1, -1
+		b.units[i].addMapped = -1
 		if in := t.units[i].In; in != arch.Picture {
 			contributors[in]++
 		}
@@ -160,11 +163,14 @@ func (b *backward[T]) place(t *Training[T]) {
 		u, bu := &t.units[i], &b.units[i]
 		switch u.residual {
 		case projection:
-			g[u.Add] = g[i]
+			g[u.Add.From] = g[i]
 			s.share(g[i])
-		case identity, subsampledPad:
-			to := &pending[u.Add]
+		case identity, subsampledPad, mapped:
+			to := &pending[u.Add.From]
 			to.slot, to.size, to.spread = g[i], u.size, u.residual == subsampledPad
+			if u.residual == mapped {
+				to.mapped = i
+			}
 			s.share(g[i])
 		}
 		if u.In != arch.Picture {
@@ -186,7 +192,7 @@ func (b *backward[T]) place(t *Training[T]) {
 				bu.completes = true
 				g[in] = dx[i]
 				if other := pending[in]; other.slot >= 0 {
-					add[i], bu.addSize, bu.addSpread = other.slot, other.size, other.spread
+					add[i], bu.addSize, bu.addSpread, bu.addMapped = other.slot, other.size, other.spread, other.mapped
 					s.free(other.slot)
 				}
 			}
@@ -288,7 +294,7 @@ func (t *Training[T]) mask(w *worker[T], i, image int, g, add []T) {
 		m.Mask = mask[image*bytes:][:bytes]
 	}
 	if u.residual == projection {
-		m.R, m.RMean = t.output(t.buffers, u.Add, image, w.r), b.units[u.Add].mean
+		m.R, m.RMean = t.output(t.buffers, u.Add.From, image, w.r), b.units[u.Add.From].mean
 		m.SumGR = b.sumGR[at:][:channels]
 	}
 	t.family.MaskGradient(m)
@@ -320,7 +326,7 @@ func (t *Training[T]) runBackwardChunk(worker, item int) {
 		if bu.completes {
 			w.ahead = append(w.ahead, t.buffers.yAhead(&t.units[u.In], first, images, t.n))
 			if from := &t.units[u.In]; from.residual == projection {
-				w.ahead = append(w.ahead, t.buffers.yAhead(&t.units[from.Add], first, images, t.n))
+				w.ahead = append(w.ahead, t.buffers.yAhead(&t.units[from.Add.From], first, images, t.n))
 			}
 			if bu.add != nil {
 				w.ahead = append(w.ahead, part(bu.add, bu.addSize, first, images, t.n))
@@ -338,8 +344,13 @@ func (t *Training[T]) runBackwardChunk(worker, item int) {
 		if add != nil {
 			add = add[(first+i)*bu.addSize:][:bu.addSize]
 		}
-		if bu.addSpread {
+		switch {
+		case bu.addSpread:
 			t.family.SubsampleGradient(dx, add, in.blocks, in.OutShape.H, in.OutShape.W)
+			add = nil
+		case bu.addMapped >= 0:
+			m := &t.units[bu.addMapped]
+			mapGradient(dx, add, m.Add.Map, m.OutShape, in.OutShape, t.family.Lanes)
 			add = nil
 		}
 		t.mask(w, u.In, first+i, dx, add)
@@ -360,7 +371,7 @@ func (t *Training[T]) inputGradient(w *worker[T], i, image int, padded []T, l ke
 func (t *Training[T]) finishGradients(i int) {
 	t.finishBatchNorm(i, t.backward.sumGY)
 	if u := &t.units[i]; u.residual == projection {
-		t.finishBatchNorm(u.Add, t.backward.sumGR)
+		t.finishBatchNorm(u.Add.From, t.backward.sumGR)
 	}
 }
 

@@ -8,6 +8,9 @@ import (
 	"bnkit/engine/kernel"
 )
 
+// noUnit is an index that neither a unit nor arch.Picture has.
+const noUnit = -2
+
 // inferenceChunk is the number of images that a worker takes through the
 // whole network at once: without batch statistics nothing waits for the other
 // images, so a chunk's activations stay in the cache from layer to layer.
@@ -33,7 +36,7 @@ type Inference[T kernel.Float] struct {
 	seen    int64         // images
 	logits  []T
 	pooled  [][]T // by worker
-	wanted  int   // unit whose output is taken into maps, or arch.None
+	wanted  int   // unit whose output is taken into maps, or noUnit
 	maps    []T   // C×H×W
 
 	x        []T
@@ -77,7 +80,7 @@ func NewInference[T kernel.Float](net *arch.Network, family *kernel.Family[T], p
 		}
 	}
 	f.logits = make([]T, o.Batch*net.Classes)
-	f.runChunk, f.wanted = f.chunk, arch.None
+	f.runChunk, f.wanted = f.chunk, noUnit
 	f.pool = newPool(o.Threads)
 	f.pool.run(len(f.units), f.packForward)
 	f.Load(params, stats)
@@ -147,7 +150,7 @@ func (f *Inference[T]) FeatureMaps(x []T, unit int) []T {
 	}
 	f.wanted, f.maps = unit, make([]T, u.OutShape.C*u.area)
 	f.Run(x, 1)
-	f.wanted = arch.None
+	f.wanted = noUnit
 	return f.maps
 }
 

@@ -60,13 +60,13 @@ func naive(e *example[float64], stats *Statistics, eps float64) (outputs [][]flo
 			if beta != nil {
 				z += beta[c]
 			}
-			if u.Add != arch.None {
-				a := net.Units[u.Add].OutShape
-				switch {
-				case a == to:
-					z += outputs[u.Add][at]
-				case c < a.C:
-					z += outputs[u.Add][((image*a.C+c)*a.H+2*h)*a.W+2*w]
+			switch u.Add.Kind {
+			case arch.Identity, arch.Projection:
+				z += outputs[u.Add.From][at]
+			case arch.Mapped:
+				a := net.Units[u.Add.From].OutShape
+				if source, stride := u.Add.Map.Source[c], u.Add.Map.Stride; source != arch.NoSource {
+					z += outputs[u.Add.From][((image*a.C+source)*a.H+stride*h)*a.W+stride*w]
 				}
 			}
 			if u.ReLU {

@@ -1,6 +1,8 @@
 package nn
 
 import (
+	"errors"
+	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -15,7 +17,7 @@ import (
 // imageNetInMiniature is an ImageNet ResNet of three bottlenecks, narrower than
 // any that has a name.
 func imageNetInMiniature(in arch.Shape, classes int) *arch.Network {
-	n := &arch.Network{Name: "miniature", Input: in, Classes: classes, Shortcut: arch.OptionB}
+	n := &arch.Network{Name: "miniature", Input: in, Classes: classes}
 	add := func(u arch.Unit, channels int) int {
 		u.InShape = in
 		if u.In != arch.Picture {
@@ -26,23 +28,51 @@ func imageNetInMiniature(in arch.Shape, classes int) *arch.Network {
 		return len(n.Units) - 1
 	}
 	unit := func(name, bn string, in, kernel, stride, channels int) int {
-		return add(arch.Unit{Name: name, BN: bn, In: in, Add: arch.None, ReLU: true, Kernel: kernel, Stride: stride, Pad: kernel / 2}, channels)
+		return add(arch.Unit{Name: name, BN: bn, In: in, ReLU: true, Kernel: kernel, Stride: stride, Pad: kernel / 2}, channels)
 	}
 	last := unit("conv1", "bn1", arch.Picture, 7, 2, 8)
-	last = add(arch.Unit{Name: "maxpool", Op: arch.MaxPool, In: last, Add: arch.None, Kernel: 3, Stride: 2, Pad: 1}, 8)
+	last = add(arch.Unit{Name: "maxpool", Op: arch.MaxPool, In: last, Kernel: 3, Stride: 2, Pad: 1}, 8)
 	for _, b := range []struct {
 		name                 string
 		narrow, wide, stride int
 	}{{"layer1.0.", 4, 16, 1}, {"layer1.1.", 4, 16, 1}, {"layer2.0.", 8, 32, 2}} {
-		residual := last
+		residual := arch.Residual{Kind: arch.Identity, From: last}
 		x := unit(b.name+"conv1", b.name+"bn1", last, 1, 1, b.narrow)
 		x = unit(b.name+"conv2", b.name+"bn2", x, 3, b.stride, b.narrow)
 		if n.Units[last].OutShape.C != b.wide {
-			residual = unit(b.name+"downsample.0", b.name+"downsample.1", last, 1, b.stride, b.wide)
-			n.Units[residual].ReLU = false
+			residual = arch.Residual{Kind: arch.Projection, From: unit(b.name+"downsample.0", b.name+"downsample.1", last, 1, b.stride, b.wide)}
+			n.Units[residual.From].ReLU = false
 		}
 		last = unit(b.name+"conv3", b.name+"bn3", x, 1, 1, b.wide)
 		n.Units[last].Add = residual
+	}
+	return n
+}
+
+// mappedInMiniature is a network of three blocks with channel maps that no name
+// builds: of stride 1, 2 and 3, with channels out of order, taken twice, not
+// taken at all and not added to.
+func mappedInMiniature(in arch.Shape, classes int) *arch.Network {
+	const none = arch.NoSource
+	n := &arch.Network{Name: "mapped", Input: in, Classes: classes}
+	add := func(name string, from, stride, channels int, r arch.Residual) int {
+		u := arch.Unit{Name: name, BN: name + ".bn", In: from, Add: r, ReLU: true, Kernel: 3, Stride: stride, Pad: 1, InShape: in}
+		if from != arch.Picture {
+			u.InShape = n.Units[from].OutShape
+		}
+		u.OutShape = arch.Shape{C: channels, H: (u.InShape.H-1)/stride + 1, W: (u.InShape.W-1)/stride + 1}
+		n.Units = append(n.Units, u)
+		return len(n.Units) - 1
+	}
+	last := add("stem", arch.Picture, 1, 9, arch.Residual{})
+	for i, m := range []*arch.ChannelMap{
+		{Stride: 1, Source: []int{8, 7, none, 5, 4, 4, 2, none, 0, 0}},
+		{Stride: 2, Source: []int{none, none, none, none, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, none, none, none, none}},
+		{Stride: 3, Source: []int{17, none, 3, 16, 3}},
+	} {
+		name := fmt.Sprintf("block%d.conv", i)
+		x := add(name+"1", last, m.Stride, len(m.Source), arch.Residual{})
+		last = add(name+"2", x, 1, len(m.Source), arch.Residual{Kind: arch.Mapped, From: last, Map: m})
 	}
 	return n
 }
@@ -88,6 +118,7 @@ func smallExamples(t *testing.T) map[string]*example[float64] {
 		"convnet":              exampleOf[float64](build("convnet", arch.Shape{C: 1, H: 9, W: 11}), 3),
 		"vgg-38":               exampleOf[float64](build("vgg-38", arch.Shape{C: 1, H: 16, W: 8}), 3),
 		"resnet-11-bottleneck": exampleOf[float64](build("resnet-11-bottleneck", arch.Shape{C: 1, H: 8, W: 8}), 3),
+		"channel maps":         exampleOf[float64](mappedInMiniature(arch.Shape{C: 3, H: 10, W: 13}, 4), 3),
 		"biases":               exampleOf[float64](plain, 3),
 		"no scale, no shift":   exampleOf[float64](fixed, 3),
 	}
@@ -186,6 +217,67 @@ func TestWideNetwork(t *testing.T) {
 		t.Fatal(err)
 	}
 	compareStep(t, net)
+}
+
+// TestChannelMaps takes a step of every kernel family's with maps other than
+// option A's.
+func TestChannelMaps(t *testing.T) {
+	centred, err := arch.Build("resnet-14", arch.Options{Input: arch.Shape{C: 3, H: 9, W: 12}, Classes: 5, Shortcut: arch.OptionACentred})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, net := range []*arch.Network{centred, mappedInMiniature(arch.Shape{C: 3, H: 19, W: 16}, 5)} {
+		t.Run(net.Name, func(t *testing.T) { compareStep(t, net) })
+	}
+}
+
+// TestLeadingMap: option A's map, which subsample computes a block at a time,
+// gives the same bits channel by channel, forward and backward.
+func TestLeadingMap(t *testing.T) {
+	e := newExample[float32](t, "resnet-14", arch.Options{Input: arch.Shape{C: 3, H: 11, W: 14}, Classes: 5, Shortcut: arch.OptionA, Width: 0.3}, 5)
+	fast := e.training(t, kernel.Best(), TrainingOptions{Threads: 2, Gradients: AllGradients})
+	loss := fast.Forward(e.pictures, e.labels)
+	fast.Backward()
+	for i := range fast.units {
+		u := &fast.units[i]
+		if u.residual == mapped || u.Add.Kind == arch.Mapped && u.residual != subsampledPad {
+			t.Fatalf("%s has residual %d", u.Name, u.residual)
+		}
+	}
+	slow := e.training(t, kernel.Best(), TrainingOptions{Threads: 2, Gradients: AllGradients})
+	maps := 0
+	for i := range slow.units {
+		if slow.units[i].residual == subsampledPad {
+			slow.units[i].residual = mapped
+			maps++
+		}
+	}
+	slow.backward = newBackward(slow)
+	slow.pool.run(len(slow.units), slow.packBackward)
+	if got := slow.Forward(e.pictures, e.labels); got != loss || maps != 2 {
+		t.Errorf("%d maps: loss %v, want %v", maps, got, loss)
+	}
+	slow.Backward()
+	for i, g := range slow.Gradients().Values {
+		if !slices.Equal(g, fast.Gradients().Values[i]) {
+			t.Errorf("another gradient of %s", e.params.Tensors[i].Name)
+		}
+	}
+}
+
+// TestWrongNetworkIsRefused: what fits nowhere is an error before anything is
+// allocated.
+func TestWrongNetworkIsRefused(t *testing.T) {
+	net := mappedInMiniature(arch.Shape{C: 3, H: 16, W: 16}, 4)
+	params := NewParams[float32](net, nil)
+	net.Units[2].Add.Map.Source[0] = 9
+	var e *arch.Error
+	if _, err := NewInference(net, kernel.Best(), params, NewStatistics(net), InferenceOptions{Batch: 1, Threads: 1}); !errors.As(err, &e) {
+		t.Errorf("inference: %v, want an *arch.Error", err)
+	}
+	if _, err := NewTraining(net, kernel.Best(), params, TrainingOptions{Batch: 2, Threads: 1}); !errors.As(err, &e) {
+		t.Errorf("training: %v, want an *arch.Error", err)
+	}
 }
 
 // picturesOf are larger than those that a network needs at least, so that
@@ -354,14 +446,14 @@ func reluMask[T kernel.Float](t *Training[T], i int) []uint8 {
 	return mask
 }
 
-// TestPoolsInParallel: with pools and biases, too, a step allocates nothing and
+// TestPoolsInParallel: with pools, biases and channel maps, too, a step allocates nothing and
 // is the same bits for any number of threads.
 func TestPoolsInParallel(t *testing.T) {
 	net, err := arch.Build("convnet", arch.Options{Input: arch.Shape{C: 1, H: 14, W: 14}, Classes: 4, BNEvery: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, net := range []*arch.Network{net, imageNetInMiniature(arch.Shape{C: 3, H: 32, W: 32}, 4)} {
+	for _, net := range []*arch.Network{net, imageNetInMiniature(arch.Shape{C: 3, H: 32, W: 32}, 4), mappedInMiniature(arch.Shape{C: 3, H: 16, W: 13}, 4)} {
 		e := exampleOf[float32](net, 23)
 		var want [][]float32
 		for _, threads := range []int{1, 3} {

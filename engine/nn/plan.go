@@ -50,7 +50,7 @@ type unit[T kernel.Float] struct {
 	kept bool
 }
 
-// residual is where a unit's residual comes from.
+// residual is how a unit's residual is computed.
 type residual int
 
 const (
@@ -58,7 +58,24 @@ const (
 	identity               // another unit's kept output
 	projection             // another unit's convolution output through its BatchNorm alone
 	subsampledPad          // option A: every second row and column, missing channels zero
+	mapped                 // of any other channel map
 )
+
+// residualOf settles how what a unit adds is computed.
+func residualOf(net *arch.Network, add *arch.Residual) residual {
+	switch add.Kind {
+	case arch.Identity:
+		return identity
+	case arch.Projection:
+		return projection
+	case arch.Mapped:
+		if add.Map.Stride == 2 && add.Map.Leading(net.Units[add.From].OutShape.C) {
+			return subsampledPad
+		}
+		return mapped
+	}
+	return noResidual
+}
 
 // chunkElements bounds a call's padded source and its destination, so that
 // both and the workspace stay in a second-level cache, while small images still
@@ -67,6 +84,9 @@ const chunkElements = 64 << 10
 
 // compile leaves the filters to be packed.
 func compile[T kernel.Float](net *arch.Network, family *kernel.Family[T], params *Params[T], eps float64) (*plan[T], error) {
+	if err := net.Check(); err != nil {
+		return nil, err
+	}
 	if eps <= 0 {
 		eps = DefaultEps
 	}
@@ -130,43 +150,40 @@ func (p *plan[T]) link() error {
 			u.fresh = readers[u.In] == 0
 			readers[u.In]++
 		}
-		if u.Add == arch.None {
+		u.residual = residualOf(p.net, &u.Add)
+		if u.residual == noResidual {
 			continue
 		}
-		from := &p.units[u.Add]
-		switch {
-		case from.OutShape != u.OutShape:
-			u.residual = subsampledPad
-		case !from.ReLU && from.Add == arch.None && readers[u.Add] == 0:
-			u.residual = projection
-		default:
-			u.residual = identity
-		}
-		added[u.Add]++
-		if u.residual != projection && readers[u.Add] == 0 {
-			return fmt.Errorf("%s adds the output of %s before anything reads it", u.Name, from.Name)
+		added[u.Add.From]++
+		if u.residual != projection && readers[u.Add.From] == 0 {
+			return fmt.Errorf("%s adds the output of %s before anything reads it", u.Name, p.units[u.Add.From].Name)
 		}
 	}
 	for i := range p.units {
 		u := &p.units[i]
-		if u.residual == projection && readers[u.Add]+added[u.Add] > 1 {
-			return fmt.Errorf("%s adds the output of %s, which is read elsewhere, too", u.Name, p.units[u.Add].Name)
+		if u.residual == projection && readers[u.Add.From]+added[u.Add.From] > 1 {
+			return fmt.Errorf("%s adds the output of %s, which is read elsewhere, too", u.Name, p.units[u.Add.From].Name)
 		}
 	}
 	last := len(p.units) - 1
+	projected := make([]bool, len(p.units))
+	for i := range p.units {
+		if p.units[i].residual == projection {
+			projected[p.units[i].Add.From] = true
+		}
+	}
 	for i := range p.units {
 		u := &p.units[i]
 		pooled := 0
 		if i == last {
 			pooled = 1
 		}
-		projected := u.residual == noResidual && !u.ReLU && added[i] == 1 && readers[i] == 0
 		switch total := readers[i] + added[i] + pooled; {
 		case total == 0:
 			return fmt.Errorf("nothing reads the output of %s", u.Name)
 		case total > 2:
 			return fmt.Errorf("%d units read the output of %s; at most 2 are possible", total, u.Name)
-		case !projected:
+		case !projected[i]:
 			u.kept = total == 2
 		}
 	}
@@ -258,8 +275,8 @@ func (p *plan[T]) newBuffers(images int, l lifetimes) *buffers[T] {
 		}
 		if in := p.input(stage); in != arch.Picture && p.units[in].kept && p.fresh(stage) {
 			u := &p.units[in]
-			if l.inPlace && u.residual == identity && outUntil[u.Add] == stage && !l.keepOut {
-				outSlot[in] = outSlot[u.Add]
+			if l.inPlace && u.residual == identity && outUntil[u.Add.From] == stage && !l.keepOut {
+				outSlot[in] = outSlot[u.Add.From]
 				s.share(outSlot[in])
 			} else {
 				outSlot[in] = s.take(u.size)
@@ -321,9 +338,9 @@ func (p *plan[T]) lastReads() (y, out []int) {
 		y[in] = stage
 		switch u := &p.units[in]; u.residual {
 		case projection:
-			y[u.Add] = stage
-		case identity, subsampledPad:
-			out[u.Add] = max(out[u.Add], stage)
+			y[u.Add.From] = stage
+		case identity, subsampledPad, mapped:
+			out[u.Add.From] = max(out[u.Add.From], stage)
 		}
 	}
 	return y, out

@@ -94,9 +94,9 @@ func (p *plan[T]) loadAhead(ahead [][]T, b *buffers[T], stage, first, images, n 
 	ahead = append(ahead, b.yAhead(u, first, images, n))
 	switch u.residual {
 	case identity:
-		ahead = append(ahead, part(b.out[u.Add], u.size, first, images, n))
+		ahead = append(ahead, part(b.out[u.Add.From], u.size, first, images, n))
 	case projection:
-		ahead = append(ahead, b.yAhead(&p.units[u.Add], first, images, n))
+		ahead = append(ahead, b.yAhead(&p.units[u.Add.From], first, images, n))
 	}
 	if u.kept {
 		ahead = append(ahead, part(b.out[in], u.size, first, images, n))
@@ -127,14 +127,18 @@ func (p *plan[T]) activate(w *worker[T], b *buffers[T], i, image int, fresh bool
 	a.Y, a.Scale, a.Shift, a.Floor = p.output(b, i, image, w.y), u.scale, u.shift, u.floor
 	switch u.residual {
 	case identity:
-		a.R = b.out[u.Add][image*u.size:][:u.size]
+		a.R = b.out[u.Add.From][image*u.size:][:u.size]
 	case projection:
-		from := &p.units[u.Add]
-		a.R, a.RScale, a.RShift = p.output(b, u.Add, image, w.r), from.scale, from.shift
+		from := &p.units[u.Add.From]
+		a.R, a.RScale, a.RShift = p.output(b, u.Add.From, image, w.r), from.scale, from.shift
 	case subsampledPad:
-		from := &p.units[u.Add]
+		from := &p.units[u.Add.From]
 		a.R = w.plain[:u.size]
-		subsample(a.R, b.out[u.Add][image*from.size:][:from.size], u.OutShape, from.OutShape, p.family.Lanes)
+		subsample(a.R, b.out[u.Add.From][image*from.size:][:from.size], u.OutShape, from.OutShape, p.family.Lanes)
+	case mapped:
+		from := &p.units[u.Add.From]
+		a.R = w.plain[:u.size]
+		mapChannels(a.R, b.out[u.Add.From][image*from.size:][:from.size], u.Add.Map, u.OutShape, from.OutShape, p.family.Lanes)
 	}
 	if fresh && u.kept {
 		a.Plain = b.out[i][image*u.size:][:u.size]
