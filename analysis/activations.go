@@ -20,7 +20,7 @@ const mostlyOff = 0.99
 // measureSparsity counts the zeros of every ReLU over the test split.
 func (r *Report) measureSparsity(ctx context.Context, m *engine.Model, data *dataset.Data, stats *nn.Statistics, o *Options) error {
 	inference, err := nn.NewInference(m.Network, kernel.Best(), m.Params, stats, nn.InferenceOptions{
-		Batch: batchSize, Threads: o.Threads, Eps: m.Header.Normalisation.Eps, CountZeros: true,
+		Batch: batchSize, Threads: o.Threads, Eps: m.Preprocessing.Eps, CountZeros: true,
 	})
 	if err != nil {
 		return err

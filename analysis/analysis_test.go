@@ -234,7 +234,7 @@ func TestGradients(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer step.Close()
-	loader, err := dataset.NewLoader(data.Train, dataset.LoaderConfig{Batch: 128, Seed: m.Header.Statistics.Seed, Shuffle: true, DropLast: true, Mean: data.Mean, Std: data.Std})
+	loader, err := dataset.NewLoader(data.Train, dataset.LoaderConfig{Batch: 128, Seed: m.Estimation.Seed, Shuffle: true, DropLast: true, Mean: data.Mean, Std: data.Std})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -296,7 +296,7 @@ func TestSweep(t *testing.T) {
 	if len(r.Sweep) != 3 || *r.Sweep[0].TestLoss != want.TestLoss || r.Sweep[0].TestAccuracy != want.TestAccuracy || r.Sweep[0].Clamped != 0 {
 		t.Errorf("unclamped %+v, want %+v", r.Sweep[0], want)
 	}
-	if s := m.Header.Statistics; *r.Reestimated != (Scope{Split: "train", Examples: s.Batches * s.Batch, Batches: s.Batches, Statistics: "batch"}) {
+	if s := m.Estimation; *r.Reestimated != (Scope{Split: "train", Examples: s.Batches * s.Batch, Batches: s.Batches, Statistics: "batch"}) {
 		t.Errorf("statistics over %+v, want %+v", *r.Reestimated, s)
 	}
 	small := 0
@@ -317,7 +317,7 @@ func TestSweep(t *testing.T) {
 	if want := constantLoss(m, data.Test.Labels); math.Abs(*r.Sweep[2].TestLoss-want) > 1e-5*want {
 		t.Errorf("all clamped: loss %v, β alone gives %v", *r.Sweep[2].TestLoss, want)
 	}
-	if want := clampedLoss(t, m.Path, data, 0.3); *r.Sweep[1].TestLoss != want {
+	if want := clampedLoss(t, m.Source.Path, data, 0.3); *r.Sweep[1].TestLoss != want {
 		t.Errorf("below 0.3: loss %v, a model loaded and clamped by hand has %v", *r.Sweep[1].TestLoss, want)
 	}
 	stored, err := evaluator.Evaluate(context.Background(), m.Stored)

@@ -12,19 +12,19 @@ import (
 )
 
 // measureGradients averages absolute gradients over batches of the training
-// split, unaugmented, in the order drawn from the seed with which statistics
-// are re-estimated.
-func (r *Report) measureGradients(ctx context.Context, m *engine.Model, data *dataset.Data, o *Options) error {
+// split, unaugmented, in the order drawn from seed, by which statistics are
+// re-estimated.
+func (r *Report) measureGradients(ctx context.Context, m *engine.Model, data *dataset.Data, seed uint64, o *Options) error {
 	batch := min(batchSize, data.Train.Len())
 	training, err := nn.NewTraining(m.Network, kernel.Best(), m.Params, nn.TrainingOptions{
-		Batch: batch, Threads: o.Threads, Gradients: nn.AllGradients, Eps: m.Header.Normalisation.Eps,
+		Batch: batch, Threads: o.Threads, Gradients: nn.AllGradients, Eps: m.Preprocessing.Eps,
 	})
 	if err != nil {
 		return err
 	}
 	defer training.Close()
 	loader, err := dataset.NewLoader(data.Train, dataset.LoaderConfig{
-		Batch: batch, Seed: m.Header.Statistics.Seed, Shuffle: true, DropLast: true, Mean: data.Mean, Std: data.Std,
+		Batch: batch, Seed: seed, Shuffle: true, DropLast: true, Mean: data.Mean, Std: data.Std,
 	})
 	if err != nil {
 		return err

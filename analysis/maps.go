@@ -74,7 +74,7 @@ func FeatureMapsOf(ctx context.Context, m *engine.Model, data *dataset.Data, lay
 	if err != nil {
 		return nil, err
 	}
-	inference, err := nn.NewInference(m.Network, kernel.Best(), m.Params, stats, nn.InferenceOptions{Batch: 1, Threads: 1, Eps: m.Header.Normalisation.Eps})
+	inference, err := nn.NewInference(m.Network, kernel.Best(), m.Params, stats, nn.InferenceOptions{Batch: 1, Threads: 1, Eps: m.Preprocessing.Eps})
 	if err != nil {
 		return nil, err
 	}

@@ -64,7 +64,7 @@ func TestFeatureMapsOf(t *testing.T) {
 // TestFiltersOf finds a layer by both of its names.
 func TestFiltersOf(t *testing.T) {
 	m := trained(t, tiny(64, 32), false)
-	again, err := engine.LoadModel(m.Path)
+	again, err := engine.LoadModel(m.Source.Path)
 	if err != nil {
 		t.Fatal(err)
 	}

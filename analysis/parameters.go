@@ -17,7 +17,10 @@ const bins = 60
 
 // describe begins a report with the distributions of γ and β.
 func describe(m *engine.Model, thresholds []float64) *Report {
-	r := &Report{Arch: m.Header.Arch, Trainable: m.Header.Trainable, Data: m.Header.Data.Name, NearZero: thresholds}
+	r := &Report{Arch: m.Network.Name, Data: m.Data.Name, NearZero: thresholds}
+	if m.Origin != nil {
+		r.Trainable = string(m.Origin.Trainable)
+	}
 	var gammas, betas [][]float64
 	var units []*arch.Unit
 	for i := range m.Network.Units {
@@ -48,11 +51,11 @@ func describe(m *engine.Model, thresholds []float64) *Report {
 // γ or no β to describe.
 func analysable(m *engine.Model) error {
 	if !m.Network.HasBN() {
-		return &engine.ModelError{Path: m.Path, Reason: "it has no BatchNorm to analyze"}
+		return &engine.ModelError{Path: m.Source.Path, Reason: "it has no BatchNorm to analyze"}
 	}
 	for i := range m.Network.Units {
 		if u := &m.Network.Units[i]; u.NoScale || u.NoShift {
-			return &engine.ModelError{Path: m.Path, Reason: fmt.Sprintf("γ or β of %s is fixed: there is nothing to analyze", u.BN)}
+			return &engine.ModelError{Path: m.Source.Path, Reason: fmt.Sprintf("γ or β of %s is fixed: there is nothing to analyze", u.BN)}
 		}
 	}
 	return nil

@@ -8,8 +8,8 @@ package analysis
 // taken over stands beside it; what does not exist is missing (nil), never 0.
 type Report struct {
 	Arch      string `json:"arch"`
-	Trainable string `json:"trainable"`
-	Data      string `json:"data"`
+	Trainable string `json:"trainable,omitempty"` // what was trained; missing where it is not known
+	Data      string `json:"data,omitempty"`      // what it was trained on; missing where it is not known
 
 	// NearZero are the thresholds t of every NearZero list: shares of |γ| < t.
 	NearZero []float64 `json:"near_zero_thresholds"`

@@ -2,15 +2,16 @@ package analysis
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"runtime"
 	"slices"
 
 	"bnkit/engine"
-	"bnkit/engine/arch"
 	"bnkit/engine/dataset"
 	"bnkit/engine/nn"
+	"bnkit/prune"
 )
 
 // Options say how much is measured.
@@ -73,8 +74,8 @@ func (o *Options) complete() error {
 	return nil
 }
 
-// Run measures m on data, as m.OpenData returns it. m is as it was when Run
-// returns. The error is an *OptionError for options that cannot be used, or
+// Run measures m on data, as m.OpenData or m.Normalised returns it, and changes
+// nothing of m. The error is an *OptionError for options that cannot be used, or
 // ctx's, or engine's.
 func Run(ctx context.Context, m *engine.Model, data *dataset.Data, o Options) (*Report, error) {
 	if err := o.complete(); err != nil {
@@ -93,13 +94,13 @@ func Run(ctx context.Context, m *engine.Model, data *dataset.Data, o Options) (*
 	if err != nil {
 		return nil, err
 	}
-	r := describe(m, o.NearZero)
+	r, estimation := describe(m, o.NearZero), evaluator.Estimation()
 	r.Reestimated = &Scope{Split: "train", Statistics: "batch",
-		Batches: m.Header.Statistics.Batches, Examples: m.Header.Statistics.Batches * m.Header.Statistics.Batch}
+		Batches: estimation.Batches, Examples: estimation.Batches * estimation.Batch}
 	if err := r.measureSparsity(ctx, m, data, stats, &o); err != nil {
 		return nil, fmt.Errorf("measure activation sparsity: %w", err)
 	}
-	if err := r.measureGradients(ctx, m, data, &o); err != nil {
+	if err := r.measureGradients(ctx, m, data, estimation.Seed, &o); err != nil {
 		return nil, fmt.Errorf("measure gradients: %w", err)
 	}
 	if err := r.sweep(ctx, m, evaluator, stats, &o); err != nil {
@@ -120,52 +121,53 @@ func Describe(m *engine.Model) (*Report, error) {
 
 // sweep measures the accuracy with small γ clamped to zero.
 func (r *Report) sweep(ctx context.Context, m *engine.Model, evaluator *engine.Evaluator, stats *nn.Statistics, o *Options) error {
-	test, err := evaluator.Evaluate(ctx, stats)
+	test, err := evaluate(ctx, evaluator, stats)
 	if err != nil {
 		return err
 	}
 	r.Accuracy = &Scope{Split: "test", Examples: test.Examples, Statistics: test.Statistics}
 	r.Sweep = []Sweep{{Accuracy: accuracyOf(test)}}
 	if m.Stored != nil {
-		stored, err := evaluator.Evaluate(ctx, m.Stored)
+		stored, err := evaluate(ctx, evaluator, m.Stored)
 		if err != nil {
 			return err
 		}
 		a := accuracyOf(stored)
 		r.Stored = &a
 	}
-	gammas := make([][]float32, len(m.Network.Units))
-	for i := range gammas {
-		gammas[i] = slices.Clone(m.Params.Of(i, arch.Gamma))
-	}
-	defer func() {
-		for i := range gammas {
-			copy(m.Params.Of(i, arch.Gamma), gammas[i])
-		}
-	}()
 	for at, threshold := range o.Thresholds {
 		o.Progress("accuracy with γ clamped", at, len(o.Thresholds))
 		row := Sweep{Threshold: threshold}
-		for i := range gammas {
-			for c, g := range m.Params.Of(i, arch.Gamma) {
-				if math.Abs(float64(gammas[i][c])) < threshold {
-					row.Clamped++
-					g = 0
-				}
-				m.Params.Of(i, arch.Gamma)[c] = g
-			}
+		clamped, layers := prune.Clamp(m, threshold, false)
+		for _, l := range layers {
+			row.Clamped += l.Clamped
 		}
 		row.Share = float64(row.Clamped) / float64(r.Total.Channels)
-		if stats, err = evaluator.Reestimate(ctx); err != nil {
+		variant, err := evaluator.Of(clamped)
+		if err != nil {
 			return err
 		}
-		if test, err = evaluator.Evaluate(ctx, stats); err != nil {
+		if stats, err = variant.Reestimate(ctx); err != nil {
+			return err
+		}
+		if test, err = evaluate(ctx, variant, stats); err != nil {
 			return err
 		}
 		row.Accuracy = accuracyOf(test)
 		r.Sweep = append(r.Sweep, row)
 	}
 	return nil
+}
+
+// evaluate leaves a loss that is not finite to the report, where it is missing:
+// clamping may well bring a network to that.
+func evaluate(ctx context.Context, e *engine.Evaluator, stats *nn.Statistics) (engine.Evaluation, error) {
+	test, err := e.Evaluate(ctx, stats)
+	var loss *engine.LossError
+	if errors.As(err, &loss) {
+		err = nil
+	}
+	return test, err
 }
 
 func accuracyOf(e engine.Evaluation) Accuracy {

@@ -62,7 +62,7 @@ func forward(m *engine.Model, stats *nn.Statistics, data *dataset.Data) [][]floa
 								}
 							}
 						}
-						z := float64(gamma[c])*(sum-stats.Mean[i][c])/math.Sqrt(stats.Var[i][c]+m.Header.Normalisation.Eps) + float64(beta[c])
+						z := float64(gamma[c])*(sum-stats.Mean[i][c])/math.Sqrt(stats.Var[i][c]+m.Preprocessing.Eps) + float64(beta[c])
 						switch {
 						case add != nil && shape == to:
 							z += add[len(all[i])]

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"bnkit/checkpoint"
 	"bnkit/engine"
 	"bnkit/engine/arch"
 )
@@ -87,31 +86,15 @@ func Summarise(dir string) (*Summary, []engine.EpochMetrics, error) {
 
 // summariseModel reads a checkpoint's header.
 func summariseModel(path string) (*ModelSummary, error) {
-	info, err := checkpoint.ReadInfo(path)
+	info, err := engine.ReadModelInfo(path)
 	if err != nil {
 		return nil, err
 	}
-	h := &info.Header
-	net, err := engine.HeaderNetwork(h)
-	if err != nil {
-		return nil, &engine.ModelError{Path: path, Reason: err.Error()}
-	}
-	m := &ModelSummary{Data: h.Data.Name, Depth: depth(net), Width: net.Units[0].OutShape.C, FileBytes: info.FileSize}
-	m.Parameters = arch.All.Parameters(net)
-	m.BNParameters = arch.BN.Parameters(net)
-	for _, section := range info.Sections {
-		if section.Name == checkpoint.SectionStats {
-			continue
-		}
-		for _, t := range section.Tensors {
-			n := 1
-			for _, d := range t.Shape {
-				n *= d
-			}
-			m.Trained += n
-		}
-	}
-	return m, nil
+	net := info.Network
+	return &ModelSummary{
+		Data: info.Data.Name, Depth: depth(net), Width: net.Units[0].OutShape.C,
+		Parameters: arch.All.Parameters(net), BNParameters: arch.BN.Parameters(net), Trained: info.Trained, FileBytes: info.Bytes,
+	}, nil
 }
 
 // depth counts the convolutions on the way from the picture to the output

@@ -48,10 +48,11 @@ type Header struct {
 	NoScale string  `json:"no_scale,omitempty"`
 	NoShift string  `json:"no_shift,omitempty"`
 
-	Initialisers  Initialisers  `json:"initialisers"`
-	Data          DataSet       `json:"data"`
+	// Each of these is missing where it is not known.
+	Initialisers  Initialisers  `json:"initialisers,omitzero"` // known unless every tensor is stored
+	Data          DataSet       `json:"data,omitzero"`
 	Normalisation Normalisation `json:"normalisation"`
-	Statistics    Statistics    `json:"statistics"`
+	Statistics    Statistics    `json:"statistics,omitzero"`
 
 	// Provenance is what made the file, first to last. It holds no times, so
 	// that the same run gives the same bytes.
@@ -86,8 +87,8 @@ type DataSet struct {
 // Normalisation is how pictures become inputs, (pixel/255 - Mean)/Std, and
 // BatchNorm's eps.
 type Normalisation struct {
-	Mean []float32 `json:"mean"` // per channel, or per pixel (C×H×W)
-	Std  []float32 `json:"std"`  // per channel
+	Mean []float32 `json:"mean,omitempty"` // per channel, or per pixel (C×H×W)
+	Std  []float32 `json:"std,omitempty"`  // per channel
 	Eps  float64   `json:"bn_eps"`
 }
 
@@ -120,4 +121,8 @@ type Tensor struct {
 type File struct {
 	Header  Header
 	Tensors []Tensor
+
+	// Of the bytes that were decoded, to name the file by; Encode ignores them.
+	SHA256 string // of all of them, hex
+	Size   int64
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -20,9 +21,12 @@ func Decode(b []byte) (*File, error) {
 		return nil, err
 	}
 	body := len(b) - digestSize
-	if sha256.Sum256(b[:body]) != [digestSize]byte(b[body:]) {
+	sum := sha256.New()
+	sum.Write(b[:body])
+	if !bytes.Equal(sum.Sum(nil), b[body:]) {
 		return nil, corrupt(int64(body), "the SHA-256 of the file is wrong")
 	}
+	sum.Write(b[body:])
 	t, err := parseTable(b[preludeSize:][:p.headerStored], p)
 	if err != nil {
 		return nil, err
@@ -36,7 +40,7 @@ func Decode(b []byte) (*File, error) {
 		return nil, err
 	}
 	defer r.Close()
-	f := &File{Header: t.Header}
+	f := &File{Header: t.Header, SHA256: hex.EncodeToString(sum.Sum(nil)), Size: int64(len(b))}
 	for i := range t.Sections {
 		s := &t.Sections[i]
 		for j := range s.Tensors {

@@ -3,7 +3,6 @@ package engine
 import (
 	"errors"
 
-	"bnkit/checkpoint"
 	"bnkit/engine/dataset"
 )
 
@@ -47,28 +46,6 @@ func (c *Config) selection() dataset.Selection {
 	return dataset.Selection{
 		Seed: c.Seed, Validation: c.Validation, Subset: c.Subset, SubsetPerClass: c.SubsetPerClass, RandomLabels: c.RandomLabels,
 		ImageSize: c.ImageSize, Crop: dataset.Crop(c.Crop),
-	}
-}
-
-// newDataSet is what a run's files say of its data.
-func newDataSet(cfg *Config, data *dataset.Data) checkpoint.DataSet {
-	d := checkpoint.DataSet{
-		Name: data.Name, Digest: data.Digest,
-		Subset: cfg.Subset, SubsetPerClass: cfg.SubsetPerClass, Validation: cfg.Validation, RandomLabels: cfg.RandomLabels,
-		ImageSize: cfg.ImageSize,
-	}
-	if cfg.ImageSize > 0 {
-		d.Crop = cfg.Crop
-	}
-	return d
-}
-
-// selection is what newDataSet recorded of the training split.
-func selection(h *checkpoint.Header) dataset.Selection {
-	d := &h.Data
-	return dataset.Selection{
-		Seed: h.Seed, Validation: d.Validation, Subset: d.Subset, SubsetPerClass: d.SubsetPerClass, RandomLabels: d.RandomLabels,
-		ImageSize: d.ImageSize, Crop: dataset.Crop(d.Crop),
 	}
 }
 

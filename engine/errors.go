@@ -52,8 +52,28 @@ func (e *DivergedError) Error() string {
 // ModelError says why a checkpoint cannot be used as a model: its tensors are
 // not those of its network, or it belongs to other data.
 type ModelError struct {
-	Path   string
+	Path   string // of its file; "" where it has none
 	Reason string
 }
 
-func (e *ModelError) Error() string { return fmt.Sprintf("%s: %s", e.Path, e.Reason) }
+func (e *ModelError) Error() string { return modelName(e.Path) + ": " + e.Reason }
+
+// LossError says that a model's test loss is not finite, so that its accuracy
+// means nothing either.
+type LossError struct {
+	Path       string // of the model's file; "" where it has none
+	Evaluation Evaluation
+}
+
+func (e *LossError) Error() string {
+	return fmt.Sprintf("%s: its loss on the %d pictures of the test split is %v (%s statistics): it has diverged; train it again with a lower learning rate",
+		modelName(e.Path), e.Evaluation.Examples, e.Evaluation.TestLoss, e.Evaluation.Statistics)
+}
+
+// modelName is what errors call a model.
+func modelName(path string) string {
+	if path == "" {
+		return "the model"
+	}
+	return path
+}

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"runtime"
 
@@ -26,66 +25,84 @@ const inferenceBatch = 128
 
 // Evaluation is what a model reaches on a whole test split, in inference mode.
 type Evaluation struct {
-	TestAccuracy float64 // share from 0 to 1
-	TestLoss     float64 // mean cross-entropy, nats; may be NaN or infinite
-	Examples     int     // of the test split, all
-	Statistics   string  // StatisticsStored or StatisticsReestimated
+	TestAccuracy float64 `json:"test_accuracy"` // share from 0 to 1
+	TestLoss     float64 `json:"test_loss"`     // mean cross-entropy, nats
+	Examples     int     `json:"examples"`      // of the test split, all
+	Statistics   string  `json:"statistics"`    // StatisticsStored or StatisticsReestimated
 }
 
-// MarshalJSON leaves out a loss that is not finite.
-func (e Evaluation) MarshalJSON() ([]byte, error) {
-	row := struct {
-		TestAccuracy float64  `json:"test_accuracy"`
-		TestLoss     *float64 `json:"test_loss,omitempty"`
-		Examples     int      `json:"examples"`
-		Statistics   string   `json:"statistics"`
-	}{e.TestAccuracy, &e.TestLoss, e.Examples, e.Statistics}
-	if !isFinite(e.TestLoss) {
-		row.TestLoss = nil
-	}
-	return json.Marshal(row)
-}
-
-// Evaluator measures a model on its data. γ, β and the output layer of the
-// model's Params may change between calls, convolutions may not. It is not
-// safe for concurrent use.
+// Evaluator measures a model on its data, and the model's variants. It changes
+// no model, and is not safe for concurrent use.
 type Evaluator struct {
-	model      *Model
-	data       *dataset.Data
+	model *Model
+	*measurement
+}
+
+// measurement is what the evaluators of a model and its variants share: the
+// data, and the network compiled with the convolutions' weights.
+type measurement struct {
 	threads    int
 	testing    *dataset.Loader
 	estimating *dataset.Loader
+	estimation Estimation
 	inference  *nn.Inference[float32] // made by the first Evaluate
 	training   *nn.Training[float32]  // made by the first Reestimate
 }
 
-// Evaluator returns an evaluator on data, as OpenData returns it. Threads 0
-// stands for as many as there are processors.
+// Evaluator returns an evaluator on data, as OpenData or Normalised returns it.
+// Threads 0 stands for as many as there are processors. The error is a
+// *ModelError where the model does not take such data.
 func (m *Model) Evaluator(data *dataset.Data, threads int) (*Evaluator, error) {
 	in := arch.Shape{C: data.Train.Channels, H: data.Train.Height, W: data.Train.Width}
 	if in != m.Network.Input || len(data.Classes) != m.Network.Classes {
-		return nil, &ModelError{m.Path, fmt.Sprintf("it takes pictures of %v in %d classes, %s has %v in %d", m.Network.Input, m.Network.Classes, data.Name, in, len(data.Classes))}
+		return nil, m.fail("it takes pictures of %v in %d classes, %s has %v in %d", m.Network.Input, m.Network.Classes, data.Name, in, len(data.Classes))
 	}
 	if threads < 1 {
 		threads = runtime.GOMAXPROCS(0)
 	}
 	testing, err := newTestLoader(data, data.Test)
 	if err != nil {
-		return nil, err
+		return nil, m.fail("%v", err)
 	}
-	estimating, err := newEstimationLoader(data, m.Header.Statistics)
+	estimation := m.Estimation
+	if estimation == (Estimation{}) && data.Train.Len() > 0 {
+		estimation = newEstimation(m.seed(), data.Train.Len())
+	}
+	estimating, err := newEstimationLoader(data, estimation)
 	if err != nil {
-		return nil, &ModelError{m.Path, fmt.Sprintf("cannot re-estimate statistics as recorded: %v", err)}
+		return nil, m.fail("cannot re-estimate statistics as recorded: %v", err)
 	}
-	return &Evaluator{model: m, data: data, threads: threads, testing: testing, estimating: estimating}, nil
+	return &Evaluator{m, &measurement{threads: threads, testing: testing, estimating: estimating, estimation: estimation}}, nil
 }
 
+// Of returns an evaluator of a variant of the model. It shares all that e has
+// compiled, so that it costs nothing; Close ends both. A model whose network or
+// convolutions are not those of e's is refused.
+func (e *Evaluator) Of(variant *Model) (*Evaluator, error) {
+	shared := variant.Network == e.model.Network
+	for i := range variant.Params.Tensors {
+		if shared && variant.Params.Tensors[i].Kind == arch.ConvWeight {
+			shared = &variant.Params.Values[i][0] == &e.model.Params.Values[i][0]
+		}
+	}
+	if !shared {
+		return nil, variant.fail("it is no variant of the model that the evaluator was made for: its convolutions are others")
+	}
+	return &Evaluator{variant, e.measurement}, nil
+}
+
+// Estimation is how Reestimate takes statistics: as the model says, or as is
+// done for one that does not say.
+func (e *Evaluator) Estimation() Estimation { return e.estimation }
+
 // Evaluate measures the whole test split in inference mode with the given
-// statistics: the model's Stored ones or re-estimated ones.
+// statistics: the model's Stored ones or re-estimated ones. Where the loss is
+// not finite, the error is a *LossError, and the Evaluation is there all the
+// same.
 func (e *Evaluator) Evaluate(ctx context.Context, stats *nn.Statistics) (Evaluation, error) {
 	if e.inference == nil {
 		var err error
-		if e.inference, err = newInference(e.model.Network, e.model.Params, stats, e.threads, e.model.Header.Normalisation.Eps); err != nil {
+		if e.inference, err = newInference(e.model.Network, e.model.Params, stats, e.threads, e.model.Preprocessing.Eps); err != nil {
 			return Evaluation{}, err
 		}
 	}
@@ -98,10 +115,13 @@ func (e *Evaluator) Evaluate(ctx context.Context, stats *nn.Statistics) (Evaluat
 	if stats == e.model.Stored {
 		r.Statistics = StatisticsStored
 	}
+	if !isFinite(r.TestLoss) {
+		return r, &LossError{e.model.Source.Path, r}
+	}
 	return r, nil
 }
 
-// Close stops the evaluator's threads.
+// Close stops the evaluator's threads, and those of its variants' evaluators.
 func (e *Evaluator) Close() {
 	if e.inference != nil {
 		e.inference.Close()

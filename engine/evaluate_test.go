@@ -3,12 +3,10 @@ package engine
 import (
 	"encoding/json"
 	"errors"
-	"math"
 	"path/filepath"
 	"slices"
 	"testing"
 
-	"bnkit/checkpoint"
 	"bnkit/engine/arch"
 	"bnkit/engine/kernel"
 	"bnkit/engine/nn"
@@ -25,7 +23,7 @@ func TestFirstStatistics(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s := m.Header.Statistics; s.Seed != 1 || s.Batch != 128 || s.Batches != 1 {
+	if s := m.Estimation; s.Seed != 1 || s.Batch != 128 || s.Batches != 1 {
 		t.Fatalf("the header records %+v", s)
 	}
 	e, err := m.Evaluator(r.data, 2)
@@ -108,7 +106,7 @@ func TestReestimate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.Header.Statistics = checkpoint.Statistics{Seed: 5, Batch: 32, Batches: 3}
+	m.Estimation = Estimation{Seed: 5, Batch: 32, Batches: 3}
 	var all []*nn.Statistics
 	for _, threads := range []int{1, 3} {
 		e, err := m.Evaluator(r.data, threads)
@@ -137,7 +135,7 @@ func TestReestimate(t *testing.T) {
 			}
 		}
 	}
-	m.Header.Statistics.Batches = 5
+	m.Estimation.Batches = 5
 	var e *ModelError
 	if _, err := m.Evaluator(r.data, 1); !errors.As(err, &e) {
 		t.Errorf("5 batches of 32 from 150 pictures: %v, want a *ModelError", err)
@@ -188,7 +186,7 @@ func naiveStatistics(t *testing.T, m *Model, r *run, seed uint64, batch, batches
 }
 
 // TestEvaluate checks that an evaluation is that of the whole test split, says
-// which statistics it used, follows changes of γ, and can be written as JSON.
+// which statistics it used, follows a variant, and can be written as JSON.
 func TestEvaluate(t *testing.T) {
 	cfg := tinyConfig()
 	cfg.WithStats = true
@@ -220,21 +218,29 @@ func TestEvaluate(t *testing.T) {
 	}
 
 	// Without γ and β every picture has the same logits: the output layer's bias.
+	flat := m.Variant()
 	for u := range m.Network.Units {
-		clear(m.Params.Of(u, arch.Gamma))
-		clear(m.Params.Of(u, arch.Beta))
+		clear(flat.Params.Of(u, arch.Gamma))
+		clear(flat.Params.Of(u, arch.Beta))
+	}
+	of, err := e.Of(flat)
+	if err != nil {
+		t.Fatal(err)
 	}
 	bias := m.Params.Named("fc.bias")
 	loss := nn.Loss{}
 	for _, label := range r.data.Test.Labels {
 		loss.Add(nn.CrossEntropy(bias, []int32{int32(label)}, len(bias)))
 	}
-	if got, err = e.Evaluate(t.Context(), m.Stored); err != nil || !closeTo(got.TestLoss, loss.Mean(), 1e-12) || got.TestAccuracy != loss.Accuracy() {
+	if got, err = of.Evaluate(t.Context(), m.Stored); err != nil || !closeTo(got.TestLoss, loss.Mean(), 1e-12) || got.TestAccuracy != loss.Accuracy() {
 		t.Errorf("%+v, %v; want loss %v and accuracy %v", got, err, loss.Mean(), loss.Accuracy())
 	}
+	if got, err = e.Evaluate(t.Context(), m.Stored); err != nil || got != want {
+		t.Errorf("after its variant the model is measured as %+v, %v; want %+v", got, err, want)
+	}
 
-	b, err := json.Marshal(Evaluation{0.5, math.NaN(), 40, StatisticsStored})
-	if err != nil || string(b) != `{"test_accuracy":0.5,"examples":40,"statistics":"stored"}` {
+	b, err := json.Marshal(Evaluation{0.5, 1.25, 40, StatisticsStored})
+	if err != nil || string(b) != `{"test_accuracy":0.5,"test_loss":1.25,"examples":40,"statistics":"stored"}` {
 		t.Errorf("%s, %v", b, err)
 	}
 	other := *r.data

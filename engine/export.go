@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -62,9 +63,8 @@ func narrow(values []float64) []float32 {
 // ExportMetadata is what a user of the state dict must know: how to build the
 // network, and that a picture is fed to it as (pixel/255 - mean)/std per
 // channel, and BatchNorm's eps. Numbers are as short as they can be read back
-// exactly; a channel's are separated by commas.
+// exactly; a channel's are separated by commas. What is not known is missing.
 func (m *Model) ExportMetadata() map[string]string {
-	h := &m.Header
 	list := func(values []float32) string {
 		var s []string
 		for _, v := range values {
@@ -72,29 +72,34 @@ func (m *Model) ExportMetadata() map[string]string {
 		}
 		return strings.Join(s, ",")
 	}
+	double := func(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }
+	net, o := m.Network, &m.Network.Options
 	metadata := map[string]string{
-		"format":             "pt",
-		"arch":               h.Arch,
-		"shortcut":           h.Shortcut,
-		"input":              fmt.Sprintf("%d,%d,%d", h.Input[0], h.Input[1], h.Input[2]),
-		"classes":            strconv.Itoa(h.Classes),
-		"trainable":          h.Trainable,
-		"seed":               strconv.FormatUint(h.Seed, 10),
-		"data":               h.Data.Name,
-		"normalisation_mean": list(h.Normalisation.Mean),
-		"normalisation_std":  list(h.Normalisation.Std),
-		"bn_eps":             strconv.FormatFloat(h.Normalisation.Eps, 'g', -1, 64),
+		"format":  "pt",
+		"arch":    net.Name,
+		"input":   fmt.Sprintf("%d,%d,%d", net.Input.C, net.Input.H, net.Input.W),
+		"classes": strconv.Itoa(net.Classes),
+		"bn_eps":  double(cmp.Or(m.Preprocessing.Eps, nn.DefaultEps)),
 	}
-	for name, value := range map[string]string{"stem": h.Stem, "bn": h.BN, "no_scale": h.NoScale, "no_shift": h.NoShift} {
+	known := map[string]string{
+		"shortcut": string(o.Shortcut), "stem": string(o.Stem), "bn": o.BN, "no_scale": o.NoScale, "no_shift": o.NoShift,
+		"data":               m.Data.Name,
+		"normalisation_mean": list(m.Preprocessing.Mean),
+		"normalisation_std":  list(m.Preprocessing.Std),
+	}
+	if m.Origin != nil {
+		known["trainable"], known["seed"] = string(m.Origin.Trainable), strconv.FormatUint(m.Origin.Seed, 10)
+	}
+	if o.Width != 0 && o.Width != 1 {
+		known["width"] = double(o.Width)
+	}
+	if o.BNEvery != 0 {
+		known["bn_every"] = strconv.Itoa(o.BNEvery)
+	}
+	for name, value := range known {
 		if value != "" {
 			metadata[name] = value
 		}
-	}
-	if h.Width != 0 {
-		metadata["width"] = strconv.FormatFloat(h.Width, 'g', -1, 64)
-	}
-	if h.BNEvery != 0 {
-		metadata["bn_every"] = strconv.Itoa(h.BNEvery)
 	}
 	return metadata
 }

@@ -1,161 +1,121 @@
 package engine
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 
-	"bnkit/checkpoint"
 	"bnkit/engine/arch"
 	"bnkit/engine/dataset"
 	"bnkit/engine/nn"
 )
 
-// Model is a network with its weights: what was trained as a checkpoint
-// stores it, everything else regenerated from the seed.
+// Model is a network with its weights, and what is known of how to feed and
+// measure it. Network and Params are all that it needs, wherever they come
+// from; LoadModel makes one of a .bnz file. What else is zero is not known, and
+// the fields say what is then done.
 type Model struct {
 	Network *arch.Network
 	Params  *nn.Params[float32]
-	Stored  *nn.Statistics // the checkpoint's statistics; nil where it has none
-	Header  checkpoint.Header
-	Path    string // of the file it was loaded from
+	Stored  *nn.Statistics // of the activations; nil where they have to be re-estimated
+
+	Preprocessing Preprocessing
+	Estimation    Estimation
+	Data          DataSet
+
+	Origin  *Origin // nil where no tensor was drawn at random, or nobody knows how
+	History []Event // what made the model, first to last
+
+	Source Source // the file that holds the model as it is; zero where there is none
 }
 
-// LoadModel reads a checkpoint (or a resume state, whose running statistics
-// then are the Stored ones). Its tensors must be exactly those that the
-// network it names trains: the error is a *ModelError where they are not, and
-// one of checkpoint's where the file itself is damaged.
-func LoadModel(path string) (*Model, error) {
-	file, err := checkpoint.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	m, err := newModel(file, path)
-	if err != nil {
-		return nil, &ModelError{path, err.Error()}
-	}
-	return m, nil
+// Preprocessing is how pictures become inputs, (pixel/255 - Mean)/Std, and
+// BatchNorm's eps.
+type Preprocessing struct {
+	Mean []float32 // per channel or per pixel (C×H×W); nil for the data set's own Mean and Std
+	Std  []float32 // per channel
+	Eps  float64   // nn.DefaultEps where 0
 }
 
-func newModel(file *checkpoint.File, path string) (*Model, error) {
-	h := &file.Header
-	net, set, err := headerNetwork(h)
-	if err != nil {
-		return nil, err
-	}
-	in, err := drawnInitialisers(h)
-	if err != nil {
-		return nil, err
-	}
-	stored := newStoredTensors(file)
-	m := &Model{Network: net, Header: *h, Path: path}
-	// Every tensor is checked before the network's weights are allocated: a
-	// file asks for no more memory than its own tensors vouch for.
-	values, err := stored.trained(net, set)
-	if err != nil {
-		return nil, err
-	}
-	// A network without BatchNorm needs no statistics: it has them all.
-	if stored.has(checkpoint.SectionStats) || !net.HasBN() {
-		if m.Stored, err = stored.statistics(net); err != nil {
-			return nil, err
-		}
-	}
-	if h.State == nil {
-		if err := stored.end(); err != nil {
-			return nil, err
-		}
-	}
-	if err := vouched(net, set); err != nil {
-		return nil, err
-	}
-	m.Params = nn.NewParams[float32](net, nil)
-	m.Params.InitialiseBy(in, h.Seed)
-	trained := nn.NewTrained(net, m.Params, set, h.Seed)
-	for i, v := range values {
-		copy(trained.Values[i], v)
-	}
-	trained.Scatter()
-	return m, nil
+// Estimation is how statistics are re-estimated: over Batches batches of Batch
+// training pictures, in the order drawn from Seed. The zero value stands for
+// up to 50 batches of 128.
+type Estimation struct {
+	Seed           uint64
+	Batch, Batches int
 }
 
-// maxUnvouched bounds the parameters of a network that a file names without
-// storing a tensor of each of its units: 1 GB of them.
-const maxUnvouched = 1 << 28
-
-// vouched refuses a network that takes far more memory than a file whose
-// tensors, those that set trains, are all there can be trusted with.
-func vouched(net *arch.Network, set arch.TrainableSet) error {
-	drawn := make([]bool, len(net.Units)+1) // all of a unit's tensors
-	total := 0
-	for _, x := range net.Tensors() {
-		total += x.Len()
-		drawn[x.Unit] = true
-	}
-	for _, x := range net.Tensors() {
-		if set.Trains(&x) {
-			drawn[x.Unit] = false
-		}
-	}
-	if total > maxUnvouched && slices.Contains(drawn[:len(net.Units)], true) {
-		return fmt.Errorf("%s has %d parameters, of which it stores next to none (trainable set %s); at most %d are possible so", net.Name, total, set, maxUnvouched)
-	}
-	return nil
+// DataSet is what a model was trained on.
+type DataSet struct {
+	Name      string            // as dataset.Data has it; "" where it is not known
+	Digest    string            // of the data that was selected, as dataset.Data has it; "" where it is not known
+	Selection dataset.Selection // what was taken of it
 }
 
-// generator is what package rng draws with.
-const generator = "philox4x32-10"
-
-// headerInitialisers is how a header names initialisers.
-func headerInitialisers(in nn.Initialisers) checkpoint.Initialisers {
-	return checkpoint.Initialisers{Generator: generator, Weights: in.Weights, Gamma: in.Gamma, Beta: in.Beta}
+// Origin is how a model's tensors came to be: drawn at random, all of them, and
+// then some of them trained. A .bnz file stores these alone.
+type Origin struct {
+	Trainable    arch.TrainableSet // what was trained
+	Seed         uint64
+	Initialisers nn.Initialisers
+	Config       json.RawMessage // the run's settings, as config.json holds them; nil where they are not known
 }
 
-// drawnInitialisers are a header's, if this version can draw by them.
-func drawnInitialisers(h *checkpoint.Header) (nn.Initialisers, error) {
-	in := nn.Initialisers{Weights: h.Initialisers.Weights, Gamma: h.Initialisers.Gamma, Beta: h.Initialisers.Beta}
-	if h.Initialisers.Generator != generator {
-		return in, fmt.Errorf("its weights were drawn by %q, this version draws by %s", h.Initialisers.Generator, generator)
-	}
-	return in, in.Check()
+// Event is one step of a model's making.
+type Event struct {
+	Action     string          // e.g. "train", "prune"
+	Tool       string          // e.g. "bnkit"
+	Parameters json.RawMessage // of the action; may be nil
 }
 
-// headerNetwork builds the network that a header describes.
-func headerNetwork(h *checkpoint.Header) (*arch.Network, arch.TrainableSet, error) {
-	set, err := arch.ParseTrainableSet(h.Trainable)
-	if err != nil {
-		return nil, "", err
-	}
-	net, err := arch.Build(h.Arch, arch.Options{
-		Input: arch.Shape{C: h.Input[0], H: h.Input[1], W: h.Input[2]}, Classes: h.Classes, Shortcut: arch.Shortcut(h.Shortcut),
-		Stem: arch.Stem(h.Stem), Width: h.Width, BN: h.BN, BNEvery: h.BNEvery, NoScale: h.NoScale, NoShift: h.NoShift,
-	})
-	return net, set, err
+// Source is the file that a model was read from or written to.
+type Source struct {
+	Path   string
+	SHA256 string // of the whole file, hex
+	Bytes  int64
 }
 
-// File is the checkpoint that stores the model as it now is: its header,
-// copies of γ, β and whatever else was trained, and the Stored statistics
-// where there are any. Who changes γ or β takes care that Stored is set anew
-// or nil.
-func (m *Model) File() *checkpoint.File {
-	f := &checkpoint.File{Header: m.Header}
-	trained := nn.NewTrained(m.Network, m.Params, arch.TrainableSet(m.Header.Trainable), m.Header.Seed)
-	f.Tensors = trainedTensors(trained.Params)
-	if m.Stored != nil {
-		f.Tensors = append(f.Tensors, statisticsTensors(m.Network, m.Stored)...)
+// Variant returns a copy of m whose γ and β are its own, to be changed, while
+// all other weights are m's, not to be changed. Its statistics have to be
+// re-estimated, unless the network has no BatchNorm. Its Source is still m's, so
+// that errors name a file.
+func (m *Model) Variant() *Model {
+	v := *m
+	v.Params = m.Params.Share(func(t *arch.Tensor) bool { return t.Kind == arch.Gamma || t.Kind == arch.Beta })
+	if m.Network.HasBN() {
+		v.Stored = nil
 	}
-	return f
+	v.History = slices.Clone(m.History)
+	return &v
+}
+
+// seed is the model's own, 0 where it has none.
+func (m *Model) seed() uint64 {
+	if m.Origin == nil {
+		return 0
+	}
+	return m.Origin.Seed
+}
+
+// fail is a *ModelError.
+func (m *Model) fail(format string, args ...any) error {
+	return &ModelError{m.Source.Path, fmt.Sprintf(format, args...)}
 }
 
 // OpenData loads the data set that the model was trained on, as its training
-// selected it, to be normalised as it was then. Dir is as dataset.Open takes it; for data without a name of its
-// own it is the folder or archive itself. Pictures other than those trained on
-// are refused with a *ModelError.
+// selected it, to be normalised as it was then. Dir is as dataset.Open takes it;
+// for data without a name of its own it is the folder or archive itself.
+// Pictures other than those trained on are refused with a *ModelError, and so is
+// a model that does not say what it was trained on.
 func (m *Model) OpenData(dir string) (*dataset.Data, error) {
-	name := m.Header.Data.Name
+	name := m.Data.Name
+	if name == "" {
+		return nil, m.fail("it does not say what data it was trained on")
+	}
 	if !slices.Contains(dataset.Names(), name) {
 		if dir == "" {
-			return nil, &ModelError{m.Path, "it was trained on a data set of your own: name its folder with --data-dir"}
+			return nil, m.fail("it was trained on a data set of your own: name its folder with --data-dir")
 		}
 		name = dir
 	}
@@ -163,26 +123,27 @@ func (m *Model) OpenData(dir string) (*dataset.Data, error) {
 	if err != nil {
 		return nil, err
 	}
-	if data, err = selected(data, selection(&m.Header)); err != nil {
+	if data, err = selected(data, m.Data.Selection); err != nil {
 		var e *ConfigError
-		errors.As(err, &e)
-		return nil, &ModelError{m.Path, e.Reason}
+		if errors.As(err, &e) {
+			return nil, m.fail("%s", e.Reason)
+		}
+		return nil, err
 	}
-	if data.Digest != m.Header.Data.Digest {
-		return nil, &ModelError{m.Path, fmt.Sprintf("it was trained on other pictures than those found as %s (SHA-256 %.12s, not %.12s); name the right folder with --data-dir",
-			data.Name, data.Digest, m.Header.Data.Digest)}
+	if m.Data.Digest != "" && data.Digest != m.Data.Digest {
+		return nil, m.fail("it was trained on other pictures than those found as %s (SHA-256 %.12s, not %.12s); name the right folder with --data-dir",
+			data.Name, data.Digest, m.Data.Digest)
 	}
-	known := *data
-	known.Mean, known.Std = m.Header.Normalisation.Mean, m.Header.Normalisation.Std
-	if _, err := newTestLoader(&known, known.Test); err != nil {
-		return nil, &ModelError{m.Path, err.Error()}
-	}
-	return &known, nil
+	return m.Normalised(data), nil
 }
 
-// HeaderNetwork builds the network that a checkpoint's header describes,
-// without weights. The error says what in it this version cannot build.
-func HeaderNetwork(h *checkpoint.Header) (*arch.Network, error) {
-	net, _, err := headerNetwork(h)
-	return net, err
+// Normalised returns data, to be normalised as the model takes it: by its own
+// mean and standard deviation where it has them.
+func (m *Model) Normalised(data *dataset.Data) *dataset.Data {
+	if m.Preprocessing.Mean == nil {
+		return data
+	}
+	known := *data
+	known.Mean, known.Std = m.Preprocessing.Mean, m.Preprocessing.Std
+	return &known
 }

@@ -88,7 +88,11 @@ func checkLoads(t *testing.T, cfg Config) {
 		t.Errorf("%s: weights of hash %s, trained ones of %s", set, got, want)
 	}
 	stored := 0
-	for _, x := range m.File().Tensors {
+	file, err := m.File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range file.Tensors {
 		stored += len(x.Float32)
 	}
 	if want := r.trainer.set.Parameters(r.trainer.network); stored != want {
@@ -100,7 +104,7 @@ func checkLoads(t *testing.T, cfg Config) {
 
 	// What a model writes is what it was read from.
 	again := filepath.Join(t.TempDir(), "again.bnz")
-	if err := checkpoint.WriteFile(again, m.File()); err != nil {
+	if err := m.Save(again); err != nil {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(readFile(t, again), readFile(t, dir, CheckpointFile)) {
@@ -197,7 +201,10 @@ func TestLoadModelRefuses(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		f := m.File()
+		f, err := m.File()
+		if err != nil {
+			t.Fatal(err)
+		}
 		c.change(f)
 		bad := filepath.Join(t.TempDir(), "bad.bnz")
 		if err := checkpoint.WriteFile(bad, f); err != nil {
@@ -243,15 +250,15 @@ func TestOpenData(t *testing.T) {
 		t.Errorf("%d training pictures, want the subset of 20", found.Train.Len())
 	}
 	var e *ModelError
-	m.Header.Data.Subset = 21
+	m.Data.Selection.Subset = 21
 	if _, err := m.OpenData(""); !errors.As(err, &e) || !strings.Contains(err.Error(), "other pictures") {
 		t.Errorf("another subset: %v, want a *ModelError", err)
 	}
-	m.Header.Data.Subset = 1 << 40
+	m.Data.Selection.Subset = 1 << 40
 	if _, err := m.OpenData(""); !errors.As(err, &e) {
 		t.Errorf("a subset larger than the data: %v, want a *ModelError", err)
 	}
-	m.Header.Data.Name = "idx"
+	m.Data.Name = "idx"
 	if _, err := m.OpenData(""); !errors.As(err, &e) || !strings.Contains(err.Error(), "--data-dir") {
 		t.Errorf("a nameless data set: %v, want a *ModelError that says --data-dir", err)
 	}

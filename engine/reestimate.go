@@ -4,13 +4,12 @@ import (
 	"context"
 	"fmt"
 
-	"bnkit/checkpoint"
 	"bnkit/engine/dataset"
 	"bnkit/engine/kernel"
 	"bnkit/engine/nn"
 )
 
-// How a new checkpoint's statistics are re-estimated. 50 batches of 128 leave
+// How statistics are re-estimated where a model does not say. 50 batches of 128 leave
 // an error well below a point of accuracy and cost less than a test on
 // CIFAR-10; a smaller training split gives all its complete batches.
 const (
@@ -20,8 +19,8 @@ const (
 
 // Reestimate computes the statistics of the model's activations with its
 // current γ and β ("precise BN", Wu and Johnson 2021, section 3): in training
-// mode over the number of batches that the checkpoint records, of the training
-// split as it is, unaugmented, in the order drawn from the recorded seed. Each
+// mode over the batches that Estimation says, of the training split as it is,
+// unaugmented. Each
 // mean is the mean of the batches' means, each variance the mean of their
 // unbiased variances, in float64. The result is a new Statistics each time,
 // the same bits for any number of threads.
@@ -30,18 +29,19 @@ func (e *Evaluator) Reestimate(ctx context.Context) (*nn.Statistics, error) {
 	if e.training == nil {
 		var err error
 		e.training, err = nn.NewTraining(m.Network, kernel.Best(), m.Params, nn.TrainingOptions{
-			Batch: m.Header.Statistics.Batch, Threads: e.threads, Gradients: nn.NoGradients, Eps: m.Header.Normalisation.Eps,
+			Batch: e.estimation.Batch, Threads: e.threads, Gradients: nn.NoGradients, Eps: m.Preprocessing.Eps,
 		})
 		if err != nil {
 			return nil, fmt.Errorf("re-estimate statistics: %w", err)
 		}
 	}
+	e.training.Load(m.Params)
 	batches := e.estimating.Start(ctx, 0, 0)
 	defer batches.Close()
 	sum := nn.NewStatistics(m.Network)
 	each(sum.Mean, func(float64) float64 { return 0 })
 	each(sum.Var, func(float64) float64 { return 0 })
-	count := m.Header.Statistics.Batches
+	count := e.estimation.Batches
 	for range count {
 		b, ok := batches.Next()
 		if !ok {
@@ -72,7 +72,7 @@ func each(values [][]float64, f func(float64) float64) {
 }
 
 // newEstimationLoader loads the batches that statistics are re-estimated from.
-func newEstimationLoader(data *dataset.Data, s checkpoint.Statistics) (*dataset.Loader, error) {
+func newEstimationLoader(data *dataset.Data, s Estimation) (*dataset.Loader, error) {
 	l, err := dataset.NewLoader(data.Train, dataset.LoaderConfig{
 		Batch: s.Batch, Seed: s.Seed, Shuffle: true, DropLast: true, Mean: data.Mean, Std: data.Std,
 	})
@@ -85,9 +85,10 @@ func newEstimationLoader(data *dataset.Data, s checkpoint.Statistics) (*dataset.
 	return l, nil
 }
 
-// newEstimation is what a new checkpoint records.
-func newEstimation(seed uint64, examples int) checkpoint.Statistics {
-	s := checkpoint.Statistics{Seed: seed, Batch: min(estimationBatch, examples)}
+// newEstimation is how they are for a new checkpoint, and for a model that does
+// not say, from a training split of that many pictures, at least 1.
+func newEstimation(seed uint64, examples int) Estimation {
+	s := Estimation{Seed: seed, Batch: min(estimationBatch, examples)}
 	s.Batches = min(estimationBatches, examples/s.Batch)
 	return s
 }

@@ -8,8 +8,6 @@ import (
 	"os"
 
 	"bnkit/checkpoint"
-	"bnkit/engine/arch"
-	"bnkit/engine/dataset"
 )
 
 // resume.bnz alone says how far a run has come; the other files follow it.
@@ -23,35 +21,6 @@ import (
 // to those, trains the epochs after them again, to the same bits, and so
 // replaces ckpt.bnz by the same bytes. Without a resume.bnz the run has not
 // completed an epoch, and starts again from its config.json.
-
-// training is what a file's provenance says of its training.
-type training struct {
-	Epochs int `json:"epochs"` // complete; the run's settings may ask for more
-}
-
-// newHeader is what a run's checkpoint and state say of themselves after that
-// many epochs.
-func newHeader(cfg *Config, net *arch.Network, data *dataset.Data, epochs int) (checkpoint.Header, error) {
-	config, err := json.Marshal(cfg)
-	if err != nil {
-		return checkpoint.Header{}, err
-	}
-	width := cfg.Width
-	if width == 1 {
-		width = 0 // left out
-	}
-	parameters, err := json.Marshal(training{epochs})
-	return checkpoint.Header{
-		Arch: cfg.Arch, Shortcut: cfg.Shortcut, Input: [3]int{net.Input.C, net.Input.H, net.Input.W}, Classes: net.Classes,
-		Stem: cfg.Stem, Width: width, BN: cfg.BN, BNEvery: cfg.BNEvery, NoScale: cfg.NoScale, NoShift: cfg.NoShift,
-		Seed: cfg.Seed, Trainable: cfg.Trainable, Initialisers: headerInitialisers(cfg.initialisers()),
-		Data:          newDataSet(cfg, data),
-		Normalisation: checkpoint.Normalisation{Mean: data.Mean, Std: data.Std, Eps: cfg.BNEps},
-		Statistics:    newEstimation(cfg.Seed, data.Train.Len()),
-		Provenance:    []checkpoint.Event{{Action: "train", Tool: "bnkit", Parameters: parameters}},
-		Config:        config,
-	}, err
-}
 
 // save writes the files of an epoch that is complete.
 func (r *run) save(m *EpochMetrics) error {

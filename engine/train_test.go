@@ -133,7 +133,7 @@ func TestValidation(t *testing.T) {
 	if err != nil || got.TestLoss != r.Epochs[0].ValidationLoss || got.TestAccuracy != r.Epochs[0].ValidationAccuracy || got.Examples != 50 {
 		t.Errorf("%+v, %v; the run measured %+v", got, err, r.Epochs[0])
 	}
-	m.Header.Data.RandomLabels = false
+	m.Data.Selection.RandomLabels = false
 	var other *ModelError
 	if _, err := m.OpenData(""); !errors.As(err, &other) {
 		t.Errorf("true labels: %v, want a *ModelError", err)
@@ -161,8 +161,8 @@ func TestNormalisationIsStored(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(m.Header.Normalisation.Mean) != want || how == "none" && m.Header.Normalisation.Mean[0] != 0 {
-			t.Errorf("%s: mean %v", how, m.Header.Normalisation.Mean)
+		if len(m.Preprocessing.Mean) != want || how == "none" && m.Preprocessing.Mean[0] != 0 {
+			t.Errorf("%s: mean %v", how, m.Preprocessing.Mean)
 		}
 		found, err := m.OpenData("")
 		if err != nil {
@@ -176,9 +176,12 @@ func TestNormalisationIsStored(t *testing.T) {
 		if got, err := e.Evaluate(t.Context(), m.Stored); err != nil || got.TestLoss != r.Epochs[0].TestLoss {
 			t.Errorf("%s: %+v, %v; the run measured %v", how, got, err, r.Epochs[0].TestLoss)
 		}
-		m.Header.Normalisation.Mean = make([]float32, 5)
+		m.Preprocessing.Mean = make([]float32, 5)
 		var bad *ModelError
-		if _, err := m.OpenData(""); !errors.As(err, &bad) {
+		if found, err = m.OpenData(""); err == nil {
+			_, err = m.Evaluator(found, 1)
+		}
+		if !errors.As(err, &bad) {
 			t.Errorf("a mean of 5 values: %v, want a *ModelError", err)
 		}
 	}
@@ -243,8 +246,8 @@ func TestBatchNormSettings(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if m.Header.Normalisation.Eps != 0.25 {
-		t.Errorf("the checkpoint's eps is %v", m.Header.Normalisation.Eps)
+	if m.Preprocessing.Eps != 0.25 {
+		t.Errorf("the checkpoint's eps is %v", m.Preprocessing.Eps)
 	}
 	evaluate := func() Evaluation {
 		e, err := m.Evaluator(data, 1)
@@ -261,7 +264,7 @@ func TestBatchNormSettings(t *testing.T) {
 	if got, want := evaluate(), r.Epochs[0]; got.TestLoss != want.TestLoss || got.TestAccuracy != want.TestAccuracy {
 		t.Errorf("the model has %+v, the run had %+v", got, want)
 	}
-	m.Header.Normalisation.Eps = 1e-5
+	m.Preprocessing.Eps = 1e-5
 	if got := evaluate(); got.TestLoss == r.Epochs[0].TestLoss {
 		t.Error("eps changes nothing")
 	}
@@ -305,9 +308,13 @@ func TestLossSettings(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		m.Header.Config = nil
+		m.Origin.Config = nil
 		var b bytes.Buffer
-		if err := checkpoint.Encode(&b, m.File()); err != nil {
+		file, err := m.File()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := checkpoint.Encode(&b, file); err != nil {
 			t.Fatal(err)
 		}
 		return first, b.Bytes()

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"testing"
 
-	"bnkit/checkpoint"
 	"bnkit/engine"
 	"bnkit/engine/arch"
 	"bnkit/engine/dataset"
@@ -23,7 +22,7 @@ func prune(t *testing.T, m *engine.Model, data *dataset.Data, o Options) (*Resul
 		t.Fatal(err)
 	}
 	path := filepath.Join(t.TempDir(), "pruned.bnz")
-	if err := checkpoint.WriteFile(path, r.File); err != nil {
+	if err := r.Model.Save(path); err != nil {
 		t.Fatal(err)
 	}
 	return r, load(t, path)
@@ -53,7 +52,7 @@ func TestOnlySmallGammas(t *testing.T) {
 	copy(m.Params.Of(2, arch.Gamma), []float32{threshold, -threshold, math.Nextafter32(threshold, 0), -math.Nextafter32(threshold, 0), 0.6, -0.6})
 	copy(m.Params.Of(2, arch.Beta), []float32{1, 2, 3, 4, 5, 6})
 	source := filepath.Join(t.TempDir(), "source.bnz")
-	if err := checkpoint.WriteFile(source, m.File()); err != nil {
+	if err := m.Save(source); err != nil {
 		t.Fatal(err)
 	}
 	was, err := os.ReadFile(source)
@@ -141,11 +140,11 @@ func TestTwice(t *testing.T) {
 		t.Errorf("in two steps %+v, in one %+v", more.After, direct.After)
 	}
 
-	events := twice.Header.Provenance
-	if len(events) != 3 || len(m.Header.Provenance) != 1 || len(once.Header.Provenance) != 2 {
-		t.Fatalf("%d, %d and %d events", len(m.Header.Provenance), len(once.Header.Provenance), len(events))
+	events := twice.History
+	if len(events) != 3 || len(m.History) != 1 || len(once.History) != 2 {
+		t.Fatalf("%d, %d and %d events", len(m.History), len(once.History), len(events))
 	}
-	for i, was := range once.Header.Provenance {
+	for i, was := range once.History {
 		if events[i].Action != was.Action || !bytes.Equal(events[i].Parameters, was.Parameters) {
 			t.Errorf("event %d was %+v and is %+v", i, was, events[i])
 		}
@@ -154,9 +153,8 @@ func TestTwice(t *testing.T) {
 	if err := json.Unmarshal(events[2].Parameters, &e); err != nil {
 		t.Fatal(err)
 	}
-	sum, _, err := digest(once.Path)
-	if err != nil || events[2].Action != "prune" || e["threshold"] != 0.5 || e["beta"] != "zeroed" || e["source_sha256"] != sum {
-		t.Errorf("%s %v, %v", events[2].Action, e, err)
+	if events[2].Action != "prune" || e["threshold"] != 0.5 || e["beta"] != "zeroed" || e["source_sha256"] != once.Source.SHA256 {
+		t.Errorf("%s %v", events[2].Action, e)
 	}
 }
 

@@ -12,7 +12,6 @@ import (
 	"slices"
 	"testing"
 
-	"bnkit/checkpoint"
 	"bnkit/engine"
 	"bnkit/engine/arch"
 	"bnkit/engine/dataset"
@@ -61,11 +60,11 @@ func TestPrune(t *testing.T) {
 		for _, zeroBeta := range []bool{false, true} {
 			m := trained(t, data, withStats)
 			stored := m.Stored
-			before, err := os.ReadFile(m.Path)
+			before, err := os.ReadFile(m.Source.Path)
 			if err != nil {
 				t.Fatal(err)
 			}
-			source := load(t, m.Path)
+			source := load(t, m.Source.Path)
 			const threshold = 0.25
 			r, err := Prune(context.Background(), m, data, Options{Threshold: threshold, ZeroBeta: zeroBeta, Threads: 2})
 			if err != nil {
@@ -81,7 +80,7 @@ func TestPrune(t *testing.T) {
 			}
 
 			path := filepath.Join(t.TempDir(), "pruned.bnz")
-			if err := checkpoint.WriteFile(path, r.File); err != nil {
+			if err := r.Model.Save(path); err != nil {
 				t.Fatal(err)
 			}
 			pruned := load(t, path)
@@ -138,8 +137,8 @@ func TestPrune(t *testing.T) {
 			evaluator.Close()
 
 			checkProvenance(t, pruned, before, r)
-			if info, err := os.Stat(path); err != nil || int(info.Size()) != r.BytesAfter || len(before) != r.BytesBefore {
-				t.Errorf("%d and %d bytes, want %d and %v, %v", r.BytesBefore, r.BytesAfter, len(before), info, err)
+			if info, err := os.Stat(path); err != nil || info.Size() != r.Model.Source.Bytes || int64(len(before)) != r.BytesBefore {
+				t.Errorf("%d and %d bytes, want %d and %v, %v", r.BytesBefore, r.Model.Source.Bytes, len(before), info, err)
 			}
 		}
 	}
@@ -147,7 +146,7 @@ func TestPrune(t *testing.T) {
 
 func checkProvenance(t *testing.T, pruned *engine.Model, source []byte, r *Result) {
 	t.Helper()
-	p := pruned.Header.Provenance
+	p := pruned.History
 	if len(p) != 2 || p[0].Action != "train" || p[1].Action != "prune" {
 		t.Fatalf("provenance %+v", p)
 	}

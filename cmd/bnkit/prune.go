@@ -10,7 +10,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"bnkit/checkpoint"
 	"bnkit/prune"
 )
 
@@ -40,7 +39,7 @@ replaced by re-estimated ones.
 
 With --json: threshold, beta (kept or zeroed), clamped and channels, layers (name,
 channels, clamped), before and after (test_accuracy, test_loss, examples,
-statistics), bytes_before, bytes_after, out (missing in a dry run).`,
+statistics), bytes_before, and bytes_after and out, which are missing in a dry run.`,
 		Example: `  bnkit prune --threshold 0.01
   bnkit prune runs/first/ckpt.bnz --threshold 0.01 --out pruned.bnz
   bnkit prune --threshold 0.05 --zero-beta --dry-run`,
@@ -62,7 +61,8 @@ statistics), bytes_before, bytes_after, out (missing in a dry run).`,
 // pruneResult is what prune --json prints.
 type pruneResult struct {
 	*prune.Result
-	Out string `json:"out,omitempty"`
+	BytesAfter int64  `json:"bytes_after,omitempty"` // of the file that was written
+	Out        string `json:"out,omitempty"`
 }
 
 func runPrune(c *cobra.Command, g *globalOptions, o pruneOptions, args []string) error {
@@ -94,10 +94,10 @@ func runPrune(c *cobra.Command, g *globalOptions, o pruneOptions, args []string)
 	}
 	r := pruneResult{Result: result}
 	if !o.dryRun {
-		if err := checkpoint.WriteFile(o.out, result.File); err != nil {
+		if err := result.Model.Save(o.out); err != nil {
 			return err
 		}
-		r.Out = o.out
+		r.Out, r.BytesAfter = o.out, result.Model.Source.Bytes
 	}
 	return g.print(r, func(w io.Writer) { printPrune(w, r) })
 }
@@ -116,7 +116,9 @@ func printPrune(w io.Writer, r pruneResult) {
 	fmt.Fprintln(t, "\tbefore\tafter\tchange\t")
 	fmt.Fprintf(t, "test accuracy\t%s\t%s\t%+.2f points\t\n", share(r.Before.TestAccuracy), share(r.After.TestAccuracy), 100*(r.After.TestAccuracy-r.Before.TestAccuracy))
 	fmt.Fprintf(t, "test loss\t%.4f\t%.4f\t%+.4f\t\n", r.Before.TestLoss, r.After.TestLoss, r.After.TestLoss-r.Before.TestLoss)
-	fmt.Fprintf(t, "file, bytes\t%d\t%d\t%+d\t\n", r.BytesBefore, r.BytesAfter, r.BytesAfter-r.BytesBefore)
+	if r.Out != "" {
+		fmt.Fprintf(t, "file, bytes\t%d\t%d\t%+d\t\n", r.BytesBefore, r.BytesAfter, r.BytesAfter-r.BytesBefore)
+	}
 	t.Flush()
 	fmt.Fprintf(w, "(%d pictures of the test split; statistics re-estimated before and after)\n", r.After.Examples)
 	if r.Out == "" {

@@ -9,6 +9,8 @@
 package nn
 
 import (
+	"slices"
+
 	"bnkit/engine/arch"
 	"bnkit/engine/kernel"
 )
@@ -42,6 +44,19 @@ func NewParams[T kernel.Float](net *arch.Network, keep func(*arch.Tensor) bool) 
 		}
 	}
 	return p
+}
+
+// Share returns parameters that share p's values, but for the tensors for which
+// own returns true: of these they have copies.
+func (p *Params[T]) Share(own func(*arch.Tensor) bool) *Params[T] {
+	s := *p
+	s.Values = slices.Clone(p.Values)
+	for i := range s.Values {
+		if own(&s.Tensors[i]) {
+			s.Values[i] = slices.Clone(s.Values[i])
+		}
+	}
+	return &s
 }
 
 // Named returns the values of the tensor of that canonical name, nil where

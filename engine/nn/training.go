@@ -207,6 +207,10 @@ func NewTraining[T kernel.Float](net *arch.Network, family *kernel.Family[T], pa
 // Close ends the workers; the Training must not be used again.
 func (t *Training[T]) Close() { t.pool.close() }
 
+// Load takes over γ, β, biases and the output layer of params from the next step
+// on; the convolutions keep the filters that are packed until a Repack.
+func (t *Training[T]) Load(params *Params[T]) { t.params = params }
+
 // Repack packs filters again after the weights changed: those of the
 // convolutions whose weight gradients are computed, as no others are trained.
 func (t *Training[T]) Repack() {

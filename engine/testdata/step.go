@@ -60,7 +60,7 @@ func run(ckpt, folder, count, out string) error {
 		return batches.Err()
 	}
 	step, err := nn.NewTraining(m.Network, kernel.Best(), m.Params, nn.TrainingOptions{
-		Batch: n, Threads: runtime.GOMAXPROCS(0), Gradients: nn.AllGradients, Eps: m.Header.Normalisation.Eps,
+		Batch: n, Threads: runtime.GOMAXPROCS(0), Gradients: nn.AllGradients, Eps: m.Preprocessing.Eps,
 	})
 	if err != nil {
 		return err

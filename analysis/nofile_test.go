@@ -1,0 +1,67 @@
+package analysis
+
+import (
+	"context"
+	"encoding/json"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"bnkit/engine"
+	"bnkit/engine/arch"
+	"bnkit/engine/nn"
+	"bnkit/prune"
+)
+
+// TestModelWithoutFile analyses and prunes a model of nothing but a network and
+// parameters: no file, seed, data set or statistics of its own.
+func TestModelWithoutFile(t *testing.T) {
+	data := tiny(64, 32)
+	net, err := arch.Build("resnet-8", arch.Options{Input: arch.Shape{C: data.Train.Channels, H: data.Train.Height, W: data.Train.Width}, Classes: len(data.Classes)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &engine.Model{Network: net, Params: nn.NewParams[float32](net, nil)}
+	m.Params.Initialise(5)
+	was := snapshot(m)
+	r, err := Run(context.Background(), m, data, Options{Threads: 2, GradientBatches: 1, Thresholds: []float64{0.2, 1e9}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// 64 pictures give one batch of them all.
+	if *r.Reestimated != (Scope{Split: "train", Statistics: "batch", Batches: 1, Examples: 64}) || r.Accuracy.Examples != 32 {
+		t.Errorf("statistics over %+v, accuracy over %+v", *r.Reestimated, *r.Accuracy)
+	}
+	b, err := json.Marshal(r)
+	if err != nil || strings.Contains(string(b), `"trainable"`) || strings.Contains(string(b), `"data"`) || !strings.Contains(string(b), `"arch":"resnet-8"`) {
+		t.Errorf("what is not known is in the report, or its network is not: %.120s, %v", b, err)
+	}
+
+	pruned, err := prune.Prune(context.Background(), m, data, prune.Options{Threshold: 0.2, Threads: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if pruned.Clamped != r.Sweep[1].Clamped || pruned.Clamped == 0 || pruned.Before.TestLoss != *r.Sweep[0].TestLoss || pruned.After.TestLoss != *r.Sweep[1].TestLoss {
+		t.Errorf("pruned %+v, swept %+v", pruned, r.Sweep)
+	}
+	if b, err := json.Marshal(pruned); err != nil || strings.Contains(string(b), "bytes") {
+		t.Errorf("bytes of no file are in %s, %v", b, err)
+	}
+	unchanged(t, m, was)
+
+	path := filepath.Join(t.TempDir(), "pruned.bnz")
+	if err := pruned.Model.Save(path); err != nil {
+		t.Fatal(err)
+	}
+	read, err := engine.LoadModel(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := prune.Prune(context.Background(), read, data, prune.Options{Threshold: 0.2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again.Before != pruned.After || again.After != pruned.After || len(read.History) != 1 || strings.Contains(string(read.History[0].Parameters), "source") {
+		t.Errorf("read again as %+v, made by %s", again, read.History)
+	}
+}

@@ -1,0 +1,269 @@
+package engine
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"slices"
+
+	"bnkit/checkpoint"
+	"bnkit/engine/arch"
+	"bnkit/engine/dataset"
+	"bnkit/engine/nn"
+)
+
+// This file alone knows both models and the headers of .bnz files, and turns
+// either into the other.
+
+// LoadModel reads a checkpoint (or a resume state, whose running statistics
+// then are the Stored ones). Its tensors must be exactly those that the
+// network it names trains: the error is a *ModelError where they are not, and
+// one of checkpoint's where the file itself is damaged.
+func LoadModel(path string) (*Model, error) {
+	file, err := checkpoint.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	m, err := newModel(file)
+	if err != nil {
+		return nil, &ModelError{path, err.Error()}
+	}
+	m.Source = Source{path, file.SHA256, file.Size}
+	return m, nil
+}
+
+// newModel is what a file holds.
+func newModel(file *checkpoint.File) (*Model, error) {
+	h := &file.Header
+	m, set, err := describedModel(h)
+	if err != nil {
+		return nil, err
+	}
+	net, stored := m.Network, newStoredTensors(file)
+	// Every tensor is checked before the network's weights are allocated: a
+	// file asks for no more memory than its own tensors vouch for.
+	values, err := stored.trained(net, set)
+	if err != nil {
+		return nil, err
+	}
+	// A network without BatchNorm needs no statistics: it has them all.
+	if stored.has(checkpoint.SectionStats) || !net.HasBN() {
+		if m.Stored, err = stored.statistics(net); err != nil {
+			return nil, err
+		}
+	}
+	if h.State == nil {
+		if err := stored.end(); err != nil {
+			return nil, err
+		}
+	}
+	if err := vouched(net, set); err != nil {
+		return nil, err
+	}
+	m.Params = nn.NewParams[float32](net, nil)
+	if m.Origin != nil {
+		m.Params.InitialiseBy(m.Origin.Initialisers, m.Origin.Seed)
+	}
+	trained := nn.NewTrained(net, m.Params, set, h.Seed)
+	for i, v := range values {
+		copy(trained.Values[i], v)
+	}
+	trained.Scatter()
+	return m, nil
+}
+
+// describedModel is the model that a header describes, without its tensors, and
+// the set of those that its file stores.
+func describedModel(h *checkpoint.Header) (*Model, arch.TrainableSet, error) {
+	set, err := arch.ParseTrainableSet(h.Trainable)
+	if err != nil {
+		return nil, "", err
+	}
+	net, err := arch.Build(h.Arch, arch.Options{
+		Input: arch.Shape{C: h.Input[0], H: h.Input[1], W: h.Input[2]}, Classes: h.Classes, Shortcut: arch.Shortcut(h.Shortcut),
+		Stem: arch.Stem(h.Stem), Width: h.Width, BN: h.BN, BNEvery: h.BNEvery, NoScale: h.NoScale, NoShift: h.NoShift,
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	m := &Model{
+		Network:       net,
+		Preprocessing: Preprocessing(h.Normalisation),
+		Estimation:    Estimation(h.Statistics),
+	}
+	if d := &h.Data; d.Name != "" {
+		m.Data = DataSet{Name: d.Name, Digest: d.Digest, Selection: dataset.Selection{
+			Seed: h.Seed, Validation: d.Validation, Subset: d.Subset, SubsetPerClass: d.SubsetPerClass, RandomLabels: d.RandomLabels,
+			ImageSize: d.ImageSize, Crop: dataset.Crop(d.Crop),
+		}}
+	}
+	for _, e := range h.Provenance {
+		m.History = append(m.History, Event(e))
+	}
+	if set == arch.All && h.Initialisers == (checkpoint.Initialisers{}) {
+		return m, set, nil
+	}
+	if g := h.Initialisers.Generator; g != generator {
+		return nil, "", fmt.Errorf("its weights were drawn by %q, this version draws by %s", g, generator)
+	}
+	in := nn.Initialisers{Weights: h.Initialisers.Weights, Gamma: h.Initialisers.Gamma, Beta: h.Initialisers.Beta}
+	m.Origin = &Origin{Trainable: set, Seed: h.Seed, Initialisers: in, Config: h.Config}
+	return m, set, in.Check()
+}
+
+// generator is what package rng draws with.
+const generator = "philox4x32-10"
+
+// maxUnvouched bounds the parameters of a network that a file names without
+// storing a tensor of each of its units: 1 GB of them.
+const maxUnvouched = 1 << 28
+
+// vouched refuses a network that takes far more memory than a file whose
+// tensors, those that set trains, are all there can be trusted with.
+func vouched(net *arch.Network, set arch.TrainableSet) error {
+	drawn := make([]bool, len(net.Units)+1) // all of a unit's tensors
+	total := 0
+	for _, x := range net.Tensors() {
+		total += x.Len()
+		drawn[x.Unit] = true
+	}
+	for _, x := range net.Tensors() {
+		if set.Trains(&x) {
+			drawn[x.Unit] = false
+		}
+	}
+	if total > maxUnvouched && slices.Contains(drawn[:len(net.Units)], true) {
+		return fmt.Errorf("%s has %d parameters, of which it stores next to none (trainable set %s); at most %d are possible so", net.Name, total, set, maxUnvouched)
+	}
+	return nil
+}
+
+// Save writes the model to path as a .bnz file, atomically and durably, and
+// makes that file its Source. Errors are File's, or the file system's.
+func (m *Model) Save(path string) error {
+	f, err := m.File()
+	if err != nil {
+		return err
+	}
+	var b bytes.Buffer
+	if err := checkpoint.Encode(&b, f); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	if err := checkpoint.WriteFileAtomic(path, b.Bytes()); err != nil {
+		return err
+	}
+	sum := sha256.Sum256(b.Bytes())
+	m.Source = Source{path, hex.EncodeToString(sum[:]), int64(b.Len())}
+	return nil
+}
+
+// File is the .bnz file that stores the model: copies of what was trained, of
+// all parameters where the Origin is not known, and the Stored statistics where
+// there are any. The error is a *ModelError where the format cannot hold the
+// model, as when no name stands for its network.
+func (m *Model) File() (*checkpoint.File, error) {
+	net, set := m.Network, arch.All
+	if m.Origin != nil {
+		set = m.Origin.Trainable
+	}
+	named, err := arch.Build(net.Name, net.Options)
+	if err != nil || !reflect.DeepEqual(named.Units, net.Units) || named.Input != net.Input || named.Classes != net.Classes {
+		return nil, m.fail("no name stands for its network, so that a .bnz file cannot hold it")
+	}
+	if m.Origin != nil && m.Data.Name != "" && m.Data.Selection.Seed != m.Origin.Seed {
+		return nil, m.fail("its pictures were selected by seed %d, its weights drawn by %d; a .bnz file holds one seed", m.Data.Selection.Seed, m.Origin.Seed)
+	}
+	f := &checkpoint.File{Header: m.header()}
+	f.Tensors = trainedTensors(nn.NewTrained(net, m.Params, set, m.seed()).Params)
+	if m.Stored != nil {
+		f.Tensors = append(f.Tensors, statisticsTensors(net, m.Stored)...)
+	}
+	return f, nil
+}
+
+// header is what the model's file says of it.
+func (m *Model) header() checkpoint.Header {
+	net, o := m.Network, &m.Network.Options
+	width := o.Width
+	if width == 1 {
+		width = 0 // left out
+	}
+	sel := &m.Data.Selection
+	h := checkpoint.Header{
+		Arch: net.Name, Shortcut: string(o.Shortcut), Input: [3]int{net.Input.C, net.Input.H, net.Input.W}, Classes: net.Classes,
+		Stem: string(o.Stem), Width: width, BN: o.BN, BNEvery: o.BNEvery, NoScale: o.NoScale, NoShift: o.NoShift,
+		Seed: sel.Seed, Trainable: string(arch.All),
+		Data: checkpoint.DataSet{
+			Name: m.Data.Name, Digest: m.Data.Digest,
+			Subset: sel.Subset, SubsetPerClass: sel.SubsetPerClass, Validation: sel.Validation, RandomLabels: sel.RandomLabels,
+			ImageSize: sel.ImageSize,
+		},
+		Normalisation: checkpoint.Normalisation(m.Preprocessing),
+		Statistics:    checkpoint.Statistics(m.Estimation),
+	}
+	if sel.ImageSize > 0 {
+		h.Data.Crop = string(sel.Crop)
+	}
+	if origin := m.Origin; origin != nil {
+		in := origin.Initialisers
+		h.Seed, h.Trainable, h.Config = origin.Seed, string(origin.Trainable), origin.Config
+		h.Initialisers = checkpoint.Initialisers{Generator: generator, Weights: in.Weights, Gamma: in.Gamma, Beta: in.Beta}
+	}
+	for _, e := range m.History {
+		h.Provenance = append(h.Provenance, checkpoint.Event(e))
+	}
+	return h
+}
+
+// training is what a file's provenance says of its training.
+type training struct {
+	Epochs int `json:"epochs"` // complete; the run's settings may ask for more
+}
+
+// newHeader is what a run's checkpoint and state say of themselves after that
+// many epochs.
+func newHeader(cfg *Config, net *arch.Network, data *dataset.Data, epochs int) (checkpoint.Header, error) {
+	config, err := json.Marshal(cfg)
+	if err != nil {
+		return checkpoint.Header{}, err
+	}
+	parameters, err := json.Marshal(training{epochs})
+	if err != nil {
+		return checkpoint.Header{}, err
+	}
+	m := Model{
+		Network:       net,
+		Preprocessing: Preprocessing{Mean: data.Mean, Std: data.Std, Eps: cfg.BNEps},
+		Estimation:    newEstimation(cfg.Seed, data.Train.Len()),
+		Data:          DataSet{Name: data.Name, Digest: data.Digest, Selection: cfg.selection()},
+		Origin:        &Origin{Trainable: arch.TrainableSet(cfg.Trainable), Seed: cfg.Seed, Initialisers: cfg.initialisers(), Config: config},
+		History:       []Event{{Action: "train", Tool: "bnkit", Parameters: parameters}},
+	}
+	return m.header(), nil
+}
+
+// ModelInfo is what a .bnz file tells of its model without its tensors being
+// read.
+type ModelInfo struct {
+	Network *arch.Network
+	Data    DataSet
+	Trained int   // numbers that were trained
+	Bytes   int64 // of the file
+}
+
+// ReadModelInfo reads the header of the .bnz file at path; errors are as
+// LoadModel's.
+func ReadModelInfo(path string) (*ModelInfo, error) {
+	file, err := checkpoint.ReadInfo(path)
+	if err != nil {
+		return nil, err
+	}
+	m, set, err := describedModel(&file.Header)
+	if err != nil {
+		return nil, &ModelError{path, err.Error()}
+	}
+	return &ModelInfo{Network: m.Network, Data: m.Data, Trained: set.Parameters(m.Network), Bytes: file.FileSize}, nil
+}

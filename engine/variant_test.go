@@ -1,0 +1,185 @@
+package engine
+
+import (
+	"bytes"
+	"errors"
+	"math"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"testing"
+
+	"bnkit/engine/arch"
+	"bnkit/engine/nn"
+)
+
+// bareModel is a model of nothing but a network and parameters.
+func bareModel(t *testing.T, name string, shortcut arch.Shortcut) *Model {
+	t.Helper()
+	net, err := arch.Build(name, arch.Options{Input: arch.Shape{C: 3, H: 8, W: 8}, Classes: 4, Shortcut: shortcut})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &Model{Network: net, Params: nn.NewParams[float32](net, nil)}
+	m.Params.Initialise(3)
+	for i := range net.Units {
+		for c := range m.Params.Of(i, arch.Gamma) {
+			m.Params.Of(i, arch.Gamma)[c] += 0.5
+		}
+	}
+	return m
+}
+
+// TestVariant: γ and β are the variant's own, all else is shared and measured
+// with the filters that are packed.
+func TestVariant(t *testing.T) {
+	data := synthetic(64, 40)
+	m := bareModel(t, "resnet-8", arch.OptionB)
+	m.Stored = nn.NewStatistics(m.Network)
+	was := weightsHash(m.Params)
+	e, err := m.Evaluator(data, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	measure := func(e *Evaluator) Evaluation {
+		t.Helper()
+		stats, err := e.Reestimate(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := e.Evaluate(t.Context(), stats)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	first := measure(e)
+	v := m.Variant()
+	if v.Stored != nil {
+		t.Error("a variant's statistics are known")
+	}
+	for i, x := range v.Params.Tensors {
+		own := x.Kind == arch.Gamma || x.Kind == arch.Beta
+		if shared := &v.Params.Values[i][0] == &m.Params.Values[i][0]; shared == own {
+			t.Errorf("%s is shared: %v", x.Name, shared)
+		}
+	}
+	for i := range v.Network.Units {
+		for c := range v.Params.Of(i, arch.Gamma) {
+			v.Params.Of(i, arch.Gamma)[c] *= float32(c%3) - 0.5
+			v.Params.Of(i, arch.Beta)[c] += 0.25
+		}
+	}
+	of, err := e.Of(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := measure(of)
+	alone, err := v.Evaluator(data, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer alone.Close()
+	if want := measure(alone); changed != want || changed == first {
+		t.Errorf("as a variant %+v, alone %+v, the model %+v", changed, want, first)
+	}
+	if again := measure(e); again != first {
+		t.Errorf("the model measures %+v, after its variant %+v", first, again)
+	}
+	if weightsHash(m.Params) != was {
+		t.Error("the model has changed")
+	}
+
+	var refused *ModelError
+	if _, err := e.Of(bareModel(t, "resnet-8", arch.OptionB)); !errors.As(err, &refused) {
+		t.Errorf("another network: %v, want a *ModelError", err)
+	}
+	other := *m
+	other.Params = m.Params.Share(func(x *arch.Tensor) bool { return x.Name == "blocks.1.conv2.weight" })
+	if _, err := e.Of(&other); !errors.As(err, &refused) {
+		t.Errorf("another convolution: %v, want a *ModelError", err)
+	}
+}
+
+// TestSaveWithoutOrigin: a model none of whose tensors was drawn by a seed is
+// stored whole, and what is not known of it is not known to who reads it.
+func TestSaveWithoutOrigin(t *testing.T) {
+	for _, shortcut := range []arch.Shortcut{arch.OptionB, arch.OptionACentred} {
+		m := bareModel(t, "resnet-8", shortcut)
+		path := filepath.Join(t.TempDir(), "bare.bnz")
+		if err := m.Save(path); err != nil {
+			t.Fatal(err)
+		}
+		read, err := LoadModel(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m.Source != read.Source || m.Source.Bytes == 0 {
+			t.Errorf("written as %+v, read as %+v", m.Source, read.Source)
+		}
+		if weightsHash(read.Params) != weightsHash(m.Params) || !reflect.DeepEqual(read.Network, m.Network) {
+			t.Errorf("%s: another network was read", shortcut)
+		}
+		if read.Origin != nil || read.History != nil || read.Stored != nil || !reflect.DeepEqual(read.Preprocessing, Preprocessing{}) ||
+			read.Estimation != (Estimation{}) || read.Data != (DataSet{}) {
+			t.Errorf("%s: read as %+v", shortcut, read)
+		}
+		header := readFile(t, path)
+		again := filepath.Join(t.TempDir(), "again.bnz")
+		if err := read.Save(again); err != nil || !bytes.Equal(readFile(t, again), header) {
+			t.Errorf("written again as other bytes, %v", err)
+		}
+		var e *ModelError
+		if _, err := read.OpenData(""); !errors.As(err, &e) {
+			t.Errorf("its data: %v, want a *ModelError", err)
+		}
+		for _, key := range []string{"seed", "trainable", "data", "normalisation_mean"} {
+			if v, ok := read.ExportMetadata()[key]; ok {
+				t.Errorf("%s is exported as %q", key, v)
+			}
+		}
+	}
+}
+
+// TestSaveRefuses: a file holds only what can be read from it again.
+func TestSaveRefuses(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "m.bnz")
+	var e *ModelError
+	m := bareModel(t, "resnet-8", arch.OptionA)
+	net := *m.Network
+	net.Units = slices.Clone(net.Units)
+	net.Units[4].Add.Map = &arch.ChannelMap{Stride: 2, Source: slices.Clone(net.Units[4].Add.Map.Source)}
+	slices.Reverse(net.Units[4].Add.Map.Source)
+	m.Network = &net
+	if err := m.Save(path); !errors.As(err, &e) {
+		t.Errorf("a network without a name: %v, want a *ModelError", err)
+	}
+	m = bareModel(t, "resnet-8", arch.OptionA)
+	m.Origin = &Origin{Trainable: arch.BN, Seed: 3, Initialisers: nn.DefaultInitialisers}
+	m.Data.Name, m.Data.Selection.Seed = "sample", 4
+	if err := m.Save(path); !errors.As(err, &e) {
+		t.Errorf("two seeds: %v, want a *ModelError", err)
+	}
+	if m.Source != (Source{}) {
+		t.Errorf("the source is %+v of a file that was not written", m.Source)
+	}
+}
+
+// TestLossNotFinite: activations that overflow are an error, not a number.
+func TestLossNotFinite(t *testing.T) {
+	m := bareModel(t, "resnet-8", arch.OptionB)
+	for c := range m.Params.Of(0, arch.Gamma) {
+		m.Params.Of(0, arch.Gamma)[c] = math.MaxFloat32
+	}
+	e, err := m.Evaluator(synthetic(64, 40), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	r, err := e.Evaluate(t.Context(), nn.NewStatistics(m.Network))
+	var loss *LossError
+	if !errors.As(err, &loss) || loss.Evaluation.Examples != 40 || r.Examples != 40 || isFinite(r.TestLoss) {
+		t.Errorf("%+v, %v, want a *LossError over 40 pictures", r, err)
+	}
+}
