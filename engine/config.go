@@ -284,7 +284,8 @@ func (c *Config) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// ReadConfig reads a run's config.json.
+// ReadConfig reads a run's config.json. The error is an ErrNoRun where there is
+// none, and a *RunFileError where it is damaged.
 func ReadConfig(path string) (Config, error) {
 	var c Config
 	b, err := os.ReadFile(path)
@@ -294,11 +295,12 @@ func ReadConfig(path string) (Config, error) {
 		}
 		return c, err
 	}
-	if err := json.Unmarshal(b, &c); err != nil {
-		return c, fmt.Errorf("read %s: %w", path, err)
+	err = json.Unmarshal(b, &c)
+	if err == nil {
+		err = c.Validate()
 	}
-	if err := c.Validate(); err != nil {
-		return c, fmt.Errorf("read %s: %w", path, err)
+	if err != nil {
+		return c, &RunFileError{path, err}
 	}
 	return c, nil
 }

@@ -36,18 +36,29 @@ func (e *ResumeError) Error() string {
 	return fmt.Sprintf("resume %s: %s", e.Dir, e.Reason)
 }
 
-// DivergedError says that training stopped because a loss or a trained value
-// was no longer finite. Files of earlier epochs are as they were.
+// DivergedError says that training stopped because a loss, a trained value or a
+// running statistic was no longer finite. Files of earlier epochs are as they were.
 type DivergedError struct {
 	Epoch, Step  int     // from 1
 	LearningRate float64 // in use
-	What         string  // "the loss" or the name of a tensor
+	What         string  // "the loss", "the test loss", "the validation loss" or the name of a tensor
 }
 
 func (e *DivergedError) Error() string {
 	return fmt.Sprintf("training diverged: %s is not finite at epoch %d, step %d (learning rate %g); try --lr %g, a larger --batch or another --seed",
 		e.What, e.Epoch, e.Step, e.LearningRate, e.LearningRate/10)
 }
+
+// RunFileError says that a file of a run directory holds what no run writes.
+type RunFileError struct {
+	Path string
+	Err  error // what is wrong with it
+}
+
+func (e *RunFileError) Error() string {
+	return fmt.Sprintf("%s is damaged: %v; restore it from a copy, or leave this run out", e.Path, e.Err)
+}
+func (e *RunFileError) Unwrap() error { return e.Err }
 
 // ModelError says why a checkpoint cannot be used as a model: its tensors are
 // not those of its network, or it belongs to other data.

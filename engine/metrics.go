@@ -117,7 +117,8 @@ func (m *EpochMetrics) UnmarshalJSON(b []byte) error {
 func isFinite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
 
 // ReadMetrics reads a run's metrics.jsonl: a row for each epoch, in order. A
-// last line without its newline, as a killed run may leave, is no row.
+// last line without its newline, as a killed run may leave, is no row. The error
+// is a *RunFileError where the file is damaged.
 func ReadMetrics(path string) ([]EpochMetrics, error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
@@ -125,7 +126,7 @@ func ReadMetrics(path string) ([]EpochMetrics, error) {
 	}
 	rows, _, err := parseMetrics(b, maxEpochs)
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", path, err)
+		return nil, &RunFileError{path, err}
 	}
 	return rows, nil
 }

@@ -187,6 +187,12 @@ func (r *run) epoch(ctx context.Context) error {
 		}
 		return err
 	}
+	switch {
+	case !isFinite(test.Sum):
+		return &DivergedError{r.done.Epochs + 1, r.steps, rate, "the test loss"}
+	case !isFinite(validation.Sum):
+		return &DivergedError{r.done.Epochs + 1, r.steps, rate, "the validation loss"}
+	}
 	r.testingTime = time.Since(testing)
 	r.countTime()
 	m := r.measure(rate, test, validation)

@@ -206,6 +206,50 @@ func TestDivergence(t *testing.T) {
 	}
 }
 
+// TestTestLossDiverges: a run whose steps are finite, but whose network in
+// inference mode is not, has diverged, and keeps the last epoch's files.
+func TestTestLossDiverges(t *testing.T) {
+	data, cfg := synthetic(64, 20), tinyConfig()
+	cfg.Epochs, cfg.LRDrops = 1, nil
+	dir := t.TempDir()
+	mustTrain(t, cfg, data, TrainOptions{Dir: dir, Threads: 1})
+	want := map[string][]byte{}
+	for _, name := range []string{CheckpointFile, MetricsFile, ResumeFile} {
+		want[name] = readFile(t, dir, name)
+	}
+	cfg.Epochs = 2
+	for what, spoil := range map[string]func(r *run){
+		"the test loss":  func(r *run) { r.trainer.running.Mean[2][1] = -1e300 },
+		"bn.running_var": func(r *run) { r.trainer.running.Var[0][3] = math.NaN() },
+		"bn.running_mean": func(r *run) {
+			r.trainer.running.Mean[0][3] = math.Inf(-1)
+		},
+	} {
+		r, err := newRun(t.Context(), cfg, data, TrainOptions{Dir: dir, Threads: 1, Resume: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := r.resume(); err != nil {
+			t.Fatal(err)
+		}
+		r.options.Step = func(s StepReport) {
+			if s.Step == s.Steps {
+				spoil(r)
+			}
+		}
+		var e *DivergedError
+		if err := r.epoch(t.Context()); !errors.As(err, &e) || e.What != what || e.Epoch != 2 {
+			t.Errorf("%v, want a *DivergedError of %s in epoch 2", err, what)
+		}
+		r.trainer.close()
+		for name, b := range want {
+			if !bytes.Equal(readFile(t, dir, name), b) {
+				t.Errorf("%s: %s has changed", what, name)
+			}
+		}
+	}
+}
+
 // TestStepAllocatesNothing measures steps with their batches, as the loop
 // takes them, once the first ones have filled caches.
 func TestStepAllocatesNothing(t *testing.T) {

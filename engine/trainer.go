@@ -100,14 +100,23 @@ func (t *trainer) step(x []float32, labels []int32, rate float64) nn.Loss {
 	return loss
 }
 
-// notFinite names the first trained tensor that holds a value that is not
-// finite, "" where none does.
+// notFinite names the first trained tensor or running statistic that holds a
+// value that is not finite, "" where none does.
 func (t *trainer) notFinite() string {
 	for i, values := range t.trained.Values {
 		for _, v := range values {
 			if !isFinite(float64(v)) {
 				return t.trained.Tensors[i].Name
 			}
+		}
+	}
+	notFinite := func(v float64) bool { return !isFinite(v) }
+	for i := range t.network.Units {
+		switch bn := t.network.Units[i].BN; {
+		case slices.ContainsFunc(t.running.Mean[i], notFinite):
+			return bn + meanSuffix
+		case slices.ContainsFunc(t.running.Var[i], notFinite):
+			return bn + varianceSuffix
 		}
 	}
 	return ""

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"syscall"
 	"testing"
 
 	"bnkit/engine"
@@ -305,11 +306,28 @@ func TestExitCodes(t *testing.T) {
 	if err := os.WriteFile("edited/plots/analysis.json", []byte(`{"layers":`), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	for name, files := range map[string][2]string{
+		"torn":  {"config.json", "{\"arch\":"},
+		"wrong": {"config.json", `{"arch":"resnet-8","epochs":-1}`},
+		"mixed": {"metrics.jsonl", "{\"epoch\":1}\n{\"epoch\":1}\n"},
+	} {
+		if err := os.CopyFS(name, os.DirFS("edited")); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(name, files[0]), []byte(files[1]), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for _, c := range []struct {
 		args string
 		code int
 		says string
 	}{
+		{"compare edited torn", 3, filepath.Join("torn", "config.json")},
+		{"compare wrong", 3, "epochs: -1"},
+		{"train --resume --out wrong --data " + data, 3, "epochs: -1"},
+		{"compare mixed", 3, "line 2 is of epoch 1"},
+		{"plot mixed", 3, "line 2 is of epoch 1"},
 		{"trian", 2, "Did you mean this? train"},
 		{"train --epoch 3", 2, "unknown flag"},
 		{"train extra", 2, "--help"},
@@ -498,6 +516,62 @@ func TestHelp(t *testing.T) {
 		}
 		if out := ok(t, c.Name(), "--help"); !strings.Contains(out, "Usage:") {
 			t.Errorf("%s --help prints:\n%s", c.Name(), out)
+		}
+	}
+}
+
+// failingWriter takes so many bytes, then fails; or panics.
+type failingWriter struct {
+	room   int
+	panics bool
+}
+
+func (f *failingWriter) Write(b []byte) (int, error) {
+	if f.room -= len(b); f.room >= 0 {
+		return len(b), nil
+	}
+	if f.panics {
+		panic("the writer's mistake")
+	}
+	return 0, syscall.ENOSPC
+}
+
+// TestOutputCannotBeWritten: no command ends well whose output was lost, all of
+// it or its end, and every one says why in one line.
+func TestOutputCannotBeWritten(t *testing.T) {
+	data := writeIDX(t)
+	inDirectory(t)
+	ok(t, append([]string{"train", "--data", data, "--out", "r"}, small...)...)
+	for _, args := range []string{
+		"train --arch resnet-8 --epochs 1 --lr-drops 1 --batch 32 --quiet --data " + data, "analyze r/ckpt.bnz --batches 1 --thresholds 0.1 --data-dir " + data,
+		"prune r/ckpt.bnz --dry-run --data-dir " + data, "eval r/ckpt.bnz --data-dir " + data, "inspect r/ckpt.bnz", "inspect --arch resnet-8",
+		"plot r", "compare r", "export r/ckpt.bnz --force --out m.safetensors --data-dir " + data, "bench --arch resnet-8 --steps 1 --batch 2",
+		"data list", "version", "train --preset list", "", "help prune", "prune --help", "completion bash",
+	} {
+		for _, form := range []string{"", " --json"} {
+			line := args + form
+			if form != "" && (args == "" || strings.Contains(args, "help") || strings.Contains(args, "completion")) {
+				continue
+			}
+			for _, room := range []int{0, 3} {
+				var err bytes.Buffer
+				code := run(t.Context(), strings.Fields(line), &failingWriter{room: room}, &err)
+				_, complaint, _ := strings.Cut(err.String(), "bnkit: ")
+				if code != 1 || !strings.Contains(complaint, "no space left") || strings.Count(complaint, "\n") != 1 {
+					t.Errorf("bnkit %s, room for %d bytes: exit code %d, %q", line, room, code, err.String())
+				}
+			}
+		}
+	}
+}
+
+// TestCrashIsNoUsage: a panic is reported with its stack, and ends with 1.
+func TestCrashIsNoUsage(t *testing.T) {
+	var err bytes.Buffer
+	code := run(t.Context(), []string{"version"}, &failingWriter{panics: true}, &err)
+	for _, says := range []string{"crashed: the writer's mistake", "report it", "failingWriter"} {
+		if code != 1 || !strings.Contains(err.String(), says) {
+			t.Errorf("exit code %d, want 1 and %q in:\n%s", code, says, err.String())
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime/debug"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -27,18 +28,45 @@ type globalOptions struct {
 }
 
 // run executes one command line and returns the process's exit code.
-func run(ctx context.Context, args []string, out, err io.Writer) int {
-	g := &globalOptions{out: out, err: err}
-	root := newRootCommand(g)
+func run(ctx context.Context, args []string, out, err io.Writer) (code int) {
+	// The runtime would exit with 2, which stands for wrong usage. It still does
+	// where another goroutine panics, as a kernel's worker, and where it finds the
+	// process beyond repair (out of memory, say): nothing can recover from these.
+	defer func() {
+		if p := recover(); p != nil {
+			fmt.Fprintf(err, "bnkit: crashed: %v\nThis is a mistake in bnkit: please report it, with the command line and these lines.\n%s", p, debug.Stack())
+			code = 1
+		}
+	}()
+	written := &checkedWriter{w: out}
+	root := newRootCommand(&globalOptions{out: written, err: err})
 	root.SetArgs(args)
-	root.SetOut(out)
+	root.SetOut(written)
 	root.SetErr(err)
 	e := root.ExecuteContext(ctx)
-	code := exitCode(e)
+	if written.err != nil && (e == nil || errors.Is(e, written.err)) {
+		e = fmt.Errorf("not all of the output could be written: %w; make room, or send it elsewhere", written.err)
+	}
+	code = exitCode(e)
 	if e != nil {
 		fmt.Fprintln(err, "bnkit: "+message(e, code))
 	}
 	return code
+}
+
+// checkedWriter remembers the first error of writing to w, so that commands need
+// not look at each line's.
+type checkedWriter struct {
+	w   io.Writer
+	err error
+}
+
+func (c *checkedWriter) Write(b []byte) (int, error) {
+	n, err := c.w.Write(b)
+	if c.err == nil {
+		c.err = err
+	}
+	return n, err
 }
 
 func newRootCommand(g *globalOptions) *cobra.Command {
@@ -112,6 +140,7 @@ func exitCode(err error) int {
 		resume   *engine.ResumeError
 		noRun    *analysis.NoRunError
 		model    *engine.ModelError
+		runFile  *engine.RunFileError
 		report   *plots.ReportError
 		noData   *dataset.UnknownError
 		dataFile *dataset.FormatError
@@ -123,6 +152,9 @@ func exitCode(err error) int {
 		return 0
 	case errors.Is(err, engine.ErrInterrupted), errors.Is(err, context.Canceled):
 		return 130
+	// Before usage: what is wrong in it may be a setting, which nobody has typed.
+	case errors.As(err, &runFile):
+		return 3
 	case errors.As(err, &usage), errors.As(err, &config), errors.As(err, &exists), errors.As(err, &resume), errors.As(err, &noData), errors.As(err, &noRun),
 		errors.Is(err, engine.ErrNoCheckpoint), errors.Is(err, engine.ErrNoRun),
 		strings.HasPrefix(err.Error(), "unknown command"):
