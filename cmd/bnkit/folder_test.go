@@ -82,6 +82,13 @@ func TestImageFolderCommands(t *testing.T) {
 	if maps := ok(t, "plot", "r/ckpt.bnz", "--feature-maps", "conv", "--image", "7", "--data-dir", root, "--out", "layers", "-q"); maps != filepath.Join("layers", "feature_maps.png")+"\n" {
 		t.Errorf("plot: %s", maps)
 	}
+	if text := ok(t, "eval", "r/ckpt.bnz", "-q"); !strings.Contains(text, "15 pictures") {
+		t.Errorf("eval where the run found its pictures: %s", text)
+	}
+	// A run that does not say where its pictures are.
+	if err := os.Remove("r/data.json"); err != nil {
+		t.Fatal(err)
+	}
 	if code, _, err := bnkit(t, "train", "--resume", "--out", "r", "--epochs", "3"); code != 2 || !strings.Contains(err, "--data") {
 		t.Errorf("resume without the folder: exit code %d, %s", code, err)
 	}

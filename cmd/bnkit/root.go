@@ -17,6 +17,7 @@ import (
 	"bnkit/engine"
 	"bnkit/engine/dataset"
 	"bnkit/engine/kernel"
+	"bnkit/engine/rundir"
 	"bnkit/plots"
 )
 
@@ -108,7 +109,9 @@ func exitCode(err error) int {
 	var (
 		usage    *usageError
 		config   *engine.ConfigError
-		exists   *engine.RunExistsError
+		exists   *rundir.RunExistsError
+		locked   *rundir.LockedError
+		damaged  *rundir.DamagedError
 		resume   *engine.ResumeError
 		noRun    *analysis.NoRunError
 		model    *engine.ModelError
@@ -123,11 +126,11 @@ func exitCode(err error) int {
 		return 0
 	case errors.Is(err, engine.ErrInterrupted), errors.Is(err, context.Canceled):
 		return 130
-	case errors.As(err, &usage), errors.As(err, &config), errors.As(err, &exists), errors.As(err, &resume), errors.As(err, &noData), errors.As(err, &noRun),
-		errors.Is(err, engine.ErrNoCheckpoint), errors.Is(err, engine.ErrNoRun),
+	case errors.As(err, &usage), errors.As(err, &config), errors.As(err, &exists), errors.As(err, &locked), errors.As(err, &resume), errors.As(err, &noData), errors.As(err, &noRun),
+		errors.Is(err, rundir.ErrNoCheckpoint), errors.Is(err, rundir.ErrNoRun),
 		strings.HasPrefix(err.Error(), "unknown command"):
 		return 2
-	case errors.As(err, &model), errors.As(err, &report), errors.As(err, &dataFile), errors.As(err, &picture), errors.As(err, &digest),
+	case errors.As(err, &damaged), errors.As(err, &model), errors.As(err, &report), errors.As(err, &dataFile), errors.As(err, &picture), errors.As(err, &digest),
 		errors.Is(err, checkpoint.ErrCorrupt), errors.Is(err, checkpoint.ErrVersion), errors.Is(err, checkpoint.ErrUnsupported):
 		return 3
 	}
@@ -139,7 +142,12 @@ func message(err error, code int) string {
 	if code == 130 && !errors.Is(err, engine.ErrInterrupted) {
 		return "interrupted"
 	}
-	return strings.Join(strings.Fields(err.Error()), " ")
+	// Spaces within a line stay as they are: they may be part of a path.
+	lines := strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' || r == '\r' })
+	for i := range lines {
+		lines[i] = strings.TrimSpace(lines[i])
+	}
+	return strings.Join(lines, " ")
 }
 
 // print writes v as indented JSON with --json, else calls table.
