@@ -171,9 +171,9 @@ func (r *run) refuseLostState(epochs int) error {
 	case err != nil:
 		return fmt.Errorf("resume %s: %w", r.dir.Path(), err)
 	case done >= epochs:
-		return r.refuse("", "the run has finished its %d epochs, and there is no %s to go on from; replace the run to train it again", epochs, rundir.ResumeFile)
+		return r.refuse("", "the run has finished its %d epochs, and there is no %s to go on from; replace it with --force to train it again", epochs, rundir.ResumeFile)
 	case done > 1:
-		return r.refuse("", "%s has %d epochs of training, but there is no %s to go on from; replace the run to train it again", rundir.CheckpointFile, done, rundir.ResumeFile)
+		return r.refuse("", "%s has %d epochs of training, but there is no %s to go on from; replace it with --force to train it again", rundir.CheckpointFile, done, rundir.ResumeFile)
 	}
 	return nil
 }

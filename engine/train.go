@@ -134,22 +134,20 @@ func Train(ctx context.Context, cfg Config, data *dataset.Data, o TrainOptions) 
 	}, nil
 }
 
-// ownExisting takes ownership of the directory of a run that is there and is to
-// be resumed or replaced; of a run that is to be new it returns nil.
+// ownExisting takes ownership of a directory that holds a run, which is to be
+// resumed or replaced; a new run finds none there, and it returns nil.
 func ownExisting(o *TrainOptions) (*rundir.Dir, error) {
 	if o.Resume {
 		return rundir.Own(o.Dir)
 	}
-	holds, err := rundir.Holds(o.Dir)
-	switch {
-	case err != nil:
+	if holds, err := rundir.Holds(o.Dir); err != nil || !holds {
 		return nil, err
-	case holds && o.Force:
-		return rundir.Own(o.Dir)
-	case holds:
-		return nil, &rundir.RunExistsError{Dir: o.Dir}
 	}
-	return nil, nil
+	dir, err := rundir.Own(o.Dir)
+	if err == nil && !o.Force {
+		return nil, errors.Join(&rundir.RunExistsError{Dir: o.Dir}, dir.Release())
+	}
+	return dir, err
 }
 
 // create makes the directory of a new run where it is missing, and takes

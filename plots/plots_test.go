@@ -418,3 +418,24 @@ func TestTicks(t *testing.T) {
 		}
 	}
 }
+
+// TestMissingRows: a curve has a gap where a row is missing, and keeps its other
+// points.
+func TestMissingRows(t *testing.T) {
+	all := epochs(6)
+	rows := withGaps(append(slices.Clone(all[:2]), all[3:]...))
+	if len(rows) != 6 || rows[2].Epoch != 3 || !math.IsNaN(rows[2].TrainLoss) || !math.IsNaN(rows[2].TestAccuracy) {
+		t.Errorf("%+v", rows)
+	}
+	for i, m := range rows {
+		if i != 2 && m != all[i] {
+			t.Errorf("row %d is %+v, want %+v", i, m, all[i])
+		}
+	}
+	if n := len(withGaps([]rundir.EpochMetrics{{Epoch: 1}, {Epoch: 1_000_000_000}})); n != 3 {
+		t.Errorf("a long gap takes %d rows", n)
+	}
+	if _, err := Draw(t.TempDir(), []Run{{Name: "gap", Epochs: append(slices.Clone(all[:2]), all[3:]...)}}); err != nil {
+		t.Error(err)
+	}
+}

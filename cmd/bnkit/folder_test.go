@@ -92,7 +92,8 @@ func TestImageFolderCommands(t *testing.T) {
 	if code, _, err := bnkit(t, "train", "--resume", "--out", "r", "--epochs", "3"); code != 2 || !strings.Contains(err, "--data") {
 		t.Errorf("resume without the folder: exit code %d, %s", code, err)
 	}
-	ok(t, "train", "--resume", "--out", "r", "--epochs", "3", "--data", root, "-q")
+	ok(t, "train", "--resume", "--out", "r", "--epochs", "3", "--data-dir", root, "-q")
+	ok(t, "train", "--resume", "--out", "r", "--epochs", "4", "-q") // which kept it
 	broken := filepath.Join(root, "train", "class1", "3.png")
 	if err := os.WriteFile(broken, []byte("no picture"), 0o644); err != nil {
 		t.Fatal(err)

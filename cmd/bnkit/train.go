@@ -36,8 +36,8 @@ func newTrainCommand(g *globalOptions) *cobra.Command {
 		Use:   "train",
 		Short: "Train a network and write a run directory",
 		Long: `Train a network and write a run directory: config.json, metrics.jsonl (a row
-an epoch), ckpt.bnz (the model, after each epoch) and resume.bnz (the state to
-resume from). Without flags it trains a small ResNet's γ and β on the embedded
+an epoch), ckpt.bnz (the model, after each epoch), resume.bnz (the state to
+resume from) and data.json (where the data lies). Without flags it trains a small ResNet's γ and β on the embedded
 sample of Fashion-MNIST.
 
 Networks: with a hyphen, resnet-N is the CIFAR ResNet of N = 6D+2 layers
@@ -110,7 +110,12 @@ given win over either.
 
 Ctrl-C stops at the next step; --resume continues, with the same result as if
 nothing had happened. With --resume, flags that are not given are those of the
-run; --epochs may be larger than before, unless the schedule depends on it.
+run, and its data is looked for where it was; --epochs may be larger than before,
+unless the schedule depends on it. Only one process trains in a directory at a
+time; --resume without --out passes over runs that are being trained.
+
+--force leaves the run in --out as it is until the new one has completed its first
+epoch. Where that one is interrupted or diverges before, nothing of it is left.
 
 With --json: a row of metrics.jsonl for each epoch, then an object with dir,
 checkpoint, parameters (trained numbers) and config.`,
@@ -146,7 +151,7 @@ checkpoint, parameters (trained numbers) and config.`,
 	f.StringVar(&d.Activations, "activations", d.Activations, "how a step keeps convolutions' outputs: "+strings.Join(engine.Activations, ", "))
 	f.StringVar(&o.out, "out", "", "run directory (default: runs/ARCH-TRAINABLE-DATA-sSEED, and a number if that is taken)")
 	f.BoolVar(&o.resume, "resume", false, "continue the run in --out, by default the newest that is not finished")
-	f.BoolVar(&o.force, "force", false, "replace the run in --out")
+	f.BoolVar(&o.force, "force", false, "replace the run in --out, once the new one has completed an epoch")
 	f.BoolVar(&d.TrackGradients, "track-gradients", d.TrackGradients, "write each epoch's mean |gradient| by kind of parameter and layer to metrics.jsonl")
 	f.BoolVar(&d.WithStats, "with-stats", d.WithStats, "store running statistics in the checkpoint")
 	return c
@@ -203,7 +208,10 @@ func runTrain(c *cobra.Command, g *globalOptions, o *trainOptions) error {
 		Begin: func(dir string) {
 			g.note("training %s, %s, on %s in %s", o.config.Arch, trainedWords(o.config.Trainable), data.Name, dir)
 		},
-		Warn: func(err error) { g.note("warning: %s", message(err, 0)) },
+		Warn: func(err error) {
+			line.clear()
+			fmt.Fprintln(g.err, "bnkit: warning: "+message(err, 0))
+		},
 		Step: func(s engine.StepReport) {
 			line.update("epoch %d/%d, step %d/%d: loss %.3f, accuracy %s, %.0f images/s, %s left",
 				s.Epoch, s.Epochs, s.Step, s.Steps, s.Loss, share(s.Accuracy), s.ImagesPerSecond, left(s.Remaining))
@@ -326,13 +334,16 @@ func (o *trainOptions) ownRun() (err error) {
 // its data lies, it is where the run found it.
 func (o *trainOptions) settingsOfRun(c *cobra.Command) (engine.Config, error) {
 	base, err := engine.ReadConfig(o.owned.File(rundir.ConfigFile))
-	if err != nil || o.dataDir != "" || c.Flags().Changed("data") && !dataset.IsName(o.config.Data) {
+	if err != nil || c.Flags().Changed("data") && !dataset.IsName(o.config.Data) {
 		return base, err
 	}
-	place, err := rundir.ReadPlace(o.out)
+	place := o.dataDir
+	if place == "" {
+		if place, err = rundir.ReadPlace(o.out); err != nil {
+			return base, err
+		}
+	}
 	switch {
-	case err != nil:
-		return base, err
 	case dataset.IsName(base.Data):
 		o.dataDir = place
 	case place != "":
