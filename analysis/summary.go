@@ -5,10 +5,10 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 
 	"bnkit/engine"
 	"bnkit/engine/arch"
+	"bnkit/engine/rundir"
 )
 
 // Summary is what a run directory tells of its run without measuring anything.
@@ -19,7 +19,7 @@ type Summary struct {
 	Epochs int           `json:"epochs"` // done; Config.Epochs are to be done
 
 	Model  *ModelSummary `json:"model,omitempty"`  // missing without a checkpoint
-	Result *Result       `json:"result,omitempty"` // missing before the first epoch's end
+	Result *Result       `json:"result,omitempty"` // missing before the first epoch's end, and where the last one's row is lost
 }
 
 // ModelSummary is what a run's checkpoint tells.
@@ -34,7 +34,7 @@ type ModelSummary struct {
 }
 
 // Result is where a run has come to. Accuracies and GammaNearZero are shares
-// from 0 to 1, taken as engine.EpochMetrics says.
+// from 0 to 1, taken as rundir.EpochMetrics says.
 type Result struct {
 	TestAccuracy      float64  `json:"test_accuracy"`
 	TestLoss          *float64 `json:"test_loss,omitempty"` // mean cross-entropy, nats; missing where it is not finite
@@ -43,8 +43,8 @@ type Result struct {
 	TrainAccuracy     float64  `json:"train_accuracy"`
 	GeneralisationGap float64  `json:"generalisation_gap"`          // TrainAccuracy - TestAccuracy
 	GammaNearZero     *float64 `json:"gamma_near_zero,omitempty"`   // share of all γ with |γ| < 0.01; missing where there is no γ
-	Seconds           float64  `json:"seconds"`                     // training and testing, all epochs
-	ImagesPerSecond   *float64 `json:"images_per_second,omitempty"` // of the training steps, all epochs
+	Seconds           *float64 `json:"seconds,omitempty"`           // training and testing, all epochs; missing where an epoch's row is lost
+	ImagesPerSecond   *float64 `json:"images_per_second,omitempty"` // of the training steps, all epochs whose rows are there
 }
 
 // NoRunError says that a path is no run directory.
@@ -54,10 +54,10 @@ func (e *NoRunError) Error() string {
 	return fmt.Sprintf("%s is no run: %s; name a folder that bnkit train made", e.Dir, e.Reason)
 }
 
-// Summarise reads a run directory: its summary, and its metrics. The error is a
-// *NoRunError where there is none, and otherwise says which of its files cannot
-// be used.
-func Summarise(dir string) (*Summary, []engine.EpochMetrics, error) {
+// Summarise reads a run directory: its summary, and its metrics, in which rows
+// may be missing. The error is a *NoRunError where there is none, and otherwise
+// says which of its files cannot be used.
+func Summarise(dir string) (*Summary, []rundir.EpochMetrics, error) {
 	if info, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, &NoRunError{dir, "it does not exist"}
 	} else if err != nil {
@@ -67,17 +67,23 @@ func Summarise(dir string) (*Summary, []engine.EpochMetrics, error) {
 	}
 	s := &Summary{Dir: dir}
 	var err error
-	if s.Config, err = engine.ReadConfig(filepath.Join(dir, engine.ConfigFile)); errors.Is(err, engine.ErrNoRun) {
-		return nil, nil, &NoRunError{dir, "it has no " + engine.ConfigFile}
+	if s.Config, err = engine.ReadConfig(rundir.File(dir, rundir.ConfigFile)); errors.Is(err, rundir.ErrNoRun) {
+		return nil, nil, &NoRunError{dir, "it has no " + rundir.ConfigFile}
 	} else if err != nil {
 		return nil, nil, err
 	}
-	epochs, err := engine.ReadMetrics(filepath.Join(dir, engine.MetricsFile))
+	epochs, err := rundir.ReadMetrics(rundir.File(dir, rundir.MetricsFile))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, err
 	}
-	s.Epochs, s.Result = len(epochs), resultOf(epochs)
-	s.Model, err = summariseModel(filepath.Join(dir, engine.CheckpointFile))
+	// A run that is training or was killed may have a row that resume.bnz does
+	// not count yet; one that has lost its resume.bnz still has its rows.
+	s.Epochs, _ = rundir.Epochs(dir)
+	if len(epochs) > 0 {
+		s.Epochs = max(s.Epochs, epochs[len(epochs)-1].Epoch)
+	}
+	s.Result = resultOf(epochs, s.Epochs)
+	s.Model, err = summariseModel(rundir.File(dir, rundir.CheckpointFile))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, err
 	}
@@ -113,12 +119,13 @@ func depth(net *arch.Network) int {
 	return n
 }
 
-// resultOf is what the epochs come to; nil without any.
-func resultOf(epochs []engine.EpochMetrics) *Result {
-	if len(epochs) == 0 {
+// resultOf is what the rows of a run come to that has done so many epochs; nil
+// without the last one's.
+func resultOf(rows []rundir.EpochMetrics, done int) *Result {
+	if len(rows) == 0 || rows[len(rows)-1].Epoch != done {
 		return nil
 	}
-	last := &epochs[len(epochs)-1]
+	last := &rows[len(rows)-1]
 	r := &Result{
 		TestAccuracy: last.TestAccuracy, TestExamples: last.TestExamples, TestStatistics: last.TestStatistics,
 		TrainAccuracy: last.TrainAccuracy, GeneralisationGap: last.GeneralisationGap,
@@ -129,12 +136,16 @@ func resultOf(epochs []engine.EpochMetrics) *Result {
 	if finite(last.GammaNearZero) {
 		r.GammaNearZero = &last.GammaNearZero
 	}
+	total := 0.0
 	var images, seconds float64 // of training steps
-	for i := range epochs {
-		e := &epochs[i]
-		r.Seconds += e.Seconds
+	for i := range rows {
+		e := &rows[i]
+		total += e.Seconds
 		images += float64(e.TrainExamples)
 		seconds += float64(e.TrainExamples) / e.ImagesPerSecond
+	}
+	if len(rows) == done {
+		r.Seconds = &total
 	}
 	if rate := images / seconds; finite(rate) && rate > 0 {
 		r.ImagesPerSecond = &rate

@@ -1,18 +1,21 @@
 package analysis
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"bnkit/checkpoint"
 	"bnkit/engine"
 	"bnkit/engine/arch"
+	"bnkit/engine/rundir"
 )
 
 // TestSummarise reads a run: whole, before its first epoch, and with a broken
@@ -29,7 +32,7 @@ func TestSummarise(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	info, err := os.Stat(filepath.Join(dir, engine.CheckpointFile))
+	info, err := os.Stat(filepath.Join(dir, rundir.CheckpointFile))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,15 +49,31 @@ func TestSummarise(t *testing.T) {
 		r.TrainAccuracy != last.TrainAccuracy || r.GeneralisationGap != last.TrainAccuracy-last.TestAccuracy || *r.GammaNearZero != last.GammaNearZero {
 		t.Errorf("result %+v of %+v", r, last)
 	}
-	if want := epochs[0].Seconds + epochs[1].Seconds + epochs[2].Seconds; r.Seconds != want {
+	if want := epochs[0].Seconds + epochs[1].Seconds + epochs[2].Seconds; *r.Seconds != want {
 		t.Errorf("%v seconds, want %v", r.Seconds, want)
 	}
 
-	if err := os.Remove(filepath.Join(dir, engine.CheckpointFile)); err != nil {
+	// Rows that are lost: the first's is missed in the total, the last's is the
+	// result.
+	lines, err := os.ReadFile(filepath.Join(dir, rundir.MetricsFile))
+	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Remove(filepath.Join(dir, engine.MetricsFile)); err != nil {
-		t.Fatal(err)
+	rows := bytes.SplitAfter(lines, []byte("\n"))
+	for name, left := range map[string][]byte{"first": slices.Concat(rows[1], rows[2]), "last": slices.Concat(rows[0], rows[1])} {
+		if err := os.WriteFile(filepath.Join(dir, rundir.MetricsFile), left, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		s, epochs, err := Summarise(dir)
+		if err != nil || s.Epochs != 3 || len(epochs) != 2 || (s.Result == nil) != (name == "last") || s.Result != nil && s.Result.Seconds != nil {
+			t.Errorf("without the %s row: %+v, %v", name, s, err)
+		}
+	}
+
+	for _, name := range []string{rundir.CheckpointFile, rundir.MetricsFile, rundir.ResumeFile} {
+		if err := os.Remove(filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	s, epochs, err = Summarise(dir)
 	if err != nil || s.Model != nil || s.Result != nil || s.Epochs != 0 || epochs != nil {
@@ -64,11 +83,11 @@ func TestSummarise(t *testing.T) {
 		t.Errorf("what is missing is in %s, %v", b, err)
 	}
 
-	for name, contents := range map[string]string{engine.CheckpointFile: "no checkpoint", engine.MetricsFile: "{\n"} {
+	for name, contents := range map[string]string{rundir.CheckpointFile: "no checkpoint", rundir.MetricsFile: "{\n"} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(contents), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		if _, _, err := Summarise(dir); err == nil || !strings.Contains(err.Error(), name) || errors.Is(err, checkpoint.ErrCorrupt) != (name == engine.CheckpointFile) {
+		if _, _, err := Summarise(dir); err == nil || !strings.Contains(err.Error(), name) || errors.Is(err, checkpoint.ErrCorrupt) != (name == rundir.CheckpointFile) {
 			t.Errorf("a broken %s: %v", name, err)
 		}
 		if err := os.Remove(filepath.Join(dir, name)); err != nil {
@@ -108,15 +127,15 @@ func TestDepth(t *testing.T) {
 
 // TestResult checks what is averaged over epochs, and what is missing.
 func TestResult(t *testing.T) {
-	r := resultOf([]engine.EpochMetrics{
+	r := resultOf([]rundir.EpochMetrics{
 		{Epoch: 1, TrainExamples: 100, ImagesPerSecond: 50, Seconds: 3},
 		{Epoch: 2, TrainExamples: 100, ImagesPerSecond: 25, Seconds: 5, TestLoss: math.NaN()},
-	})
+	}, 2)
 	// 200 pictures in 2 and 4 seconds.
-	if r.ImagesPerSecond == nil || math.Abs(*r.ImagesPerSecond-200.0/6) > 1e-12 || r.Seconds != 8 || r.TestLoss != nil {
+	if r.ImagesPerSecond == nil || math.Abs(*r.ImagesPerSecond-200.0/6) > 1e-12 || *r.Seconds != 8 || r.TestLoss != nil {
 		t.Errorf("%+v", r)
 	}
-	if r := resultOf([]engine.EpochMetrics{{Epoch: 1, TrainExamples: 100}}); r.ImagesPerSecond != nil {
+	if r := resultOf([]rundir.EpochMetrics{{Epoch: 1, TrainExamples: 100}}, 1); r.ImagesPerSecond != nil {
 		t.Errorf("a speed of %v", *r.ImagesPerSecond)
 	}
 }

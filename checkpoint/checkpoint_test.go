@@ -208,7 +208,7 @@ func TestUnknownSections(t *testing.T) {
 			if err := encode(&b, &table, tensors); err != nil {
 				t.Fatal(err)
 			}
-			if err := WriteFileAtomic(c.path, b.Bytes()); err != nil {
+			if err := os.WriteFile(c.path, b.Bytes(), 0o666); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -2,7 +2,6 @@ package checkpoint
 
 import (
 	"bytes"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -10,7 +9,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"syscall"
+
+	"bnkit/checkpoint/durable"
 )
 
 // WriteFile writes f to path, atomically and durably.
@@ -19,7 +19,7 @@ func WriteFile(path string, f *File) error {
 	if err := Encode(&b, f); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
-	return WriteFileAtomic(path, b.Bytes())
+	return durable.WriteFile(path, b.Bytes())
 }
 
 // ReadFile reads and verifies the .bnz file at path; errors are the file
@@ -146,63 +146,4 @@ func readInfo(file *os.File) (*Info, error) {
 		info.Sections = append(info.Sections, section)
 	}
 	return info, nil
-}
-
-// WriteFileAtomic writes data to path: to a temporary file beside it, made
-// durable, that then takes path's place. Until it does, and after a failure
-// before that, path holds what it held; afterwards it holds all of data. An
-// error of the last step, the directory's sync, says only that a loss of power
-// might still undo it.
-func WriteFileAtomic(path string, data []byte) error {
-	if err := writeAtomic(path, data); err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	return nil
-}
-
-func writeAtomic(path string, data []byte) (err error) {
-	dir, base := filepath.Split(path)
-	if dir == "" {
-		dir = "."
-	}
-	// Not os.CreateTemp: its files are their user's alone, and what others may
-	// do with a result is for the umask to say.
-	temporary := filepath.Join(dir, "."+base+"."+rand.Text())
-	f, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			f.Close()
-			os.Remove(temporary)
-		}
-	}()
-	if _, err := f.Write(data); err != nil {
-		return err
-	}
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	if err := f.Close(); err != nil {
-		return err
-	}
-	if err := os.Rename(temporary, path); err != nil {
-		return err
-	}
-	return syncDir(dir)
-}
-
-// syncDir makes a rename in dir durable. Systems that cannot sync a directory
-// order it themselves.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	if err := d.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) && !errors.Is(err, os.ErrPermission) && !errors.Is(err, errors.ErrUnsupported) {
-		return err
-	}
-	return nil
 }

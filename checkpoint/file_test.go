@@ -14,37 +14,6 @@ import (
 	"testing"
 )
 
-// TestWriteFileAtomic checks content, and that a failure leaves what
-// was there and nothing beside it.
-func TestWriteFileAtomic(t *testing.T) {
-	dir := t.TempDir()
-	path := filepath.Join(dir, "f")
-	for _, content := range []string{"first", "second, longer", ""} {
-		if err := WriteFileAtomic(path, []byte(content)); err != nil {
-			t.Fatal(err)
-		}
-		got, err := os.ReadFile(path)
-		if err != nil || string(got) != content {
-			t.Errorf("%q, %v; want %q", got, err, content)
-		}
-	}
-	if err := WriteFileAtomic(filepath.Join(dir, "missing", "f"), nil); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("into a missing folder: %v", err)
-	}
-	// A folder that is not empty cannot be replaced by a file.
-	taken := filepath.Join(dir, "taken")
-	if err := os.MkdirAll(filepath.Join(taken, "inside"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := WriteFileAtomic(taken, []byte("x")); err == nil {
-		t.Error("a folder was replaced")
-	}
-	entries, err := os.ReadDir(dir)
-	if err != nil || len(entries) != 2 {
-		t.Errorf("left behind: %v, %v", entries, err)
-	}
-}
-
 // TestReadOtherFiles reads what is no .bnz file: the error names the path and
 // the trouble, and nothing of the file's size is allocated.
 func TestReadOtherFiles(t *testing.T) {

@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+
+	"bnkit/checkpoint/durable"
 )
 
 // WriteSafetensors writes float32 tensors to path in the safetensors format,
@@ -49,5 +51,5 @@ func WriteSafetensors(path string, tensors []Tensor, metadata map[string]string)
 	for i := range tensors {
 		b = append(b, tensors[i].bytes()...)
 	}
-	return WriteFileAtomic(path, b)
+	return durable.WriteFile(path, b)
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"bnkit/checkpoint"
+	"bnkit/checkpoint/durable"
 	"bnkit/engine/arch"
 	"bnkit/engine/dataset"
 	"bnkit/engine/nn"
@@ -152,7 +153,7 @@ func (m *Model) Save(path string) error {
 	if err := checkpoint.Encode(&b, f); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
-	if err := checkpoint.WriteFileAtomic(path, b.Bytes()); err != nil {
+	if err := durable.WriteFile(path, b.Bytes()); err != nil {
 		return err
 	}
 	sum := sha256.Sum256(b.Bytes())

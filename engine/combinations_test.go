@@ -85,7 +85,11 @@ func checkStep(t *testing.T, cfg Config, data *dataset.Data) {
 	for _, values := range params.Values {
 		was = append(was, slices.Clone(values))
 	}
-	if err := errors.Join(r.dir.begin(&cfg), r.trainSteps(t.Context())); err != nil {
+	if r.dir, err = create(&r.options); err != nil {
+		t.Fatal(err)
+	}
+	defer r.dir.Release()
+	if err := errors.Join(r.begin(), r.trainSteps(t.Context())); err != nil {
 		t.Errorf("%s: %v", cfg.Trainable, err)
 		return
 	}

@@ -17,6 +17,7 @@ import (
 	"bnkit/engine/arch"
 	"bnkit/engine/dataset"
 	"bnkit/engine/nn"
+	"bnkit/engine/rundir"
 )
 
 // Config is everything that decides a run's result, as config.json holds it.
@@ -284,26 +285,27 @@ func (c *Config) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// ReadConfig reads a run's config.json. The error is an ErrNoRun where there is
-// none, and a *RunFileError where it is damaged.
+// ReadConfig reads a run's config.json. The error is rundir.ErrNoRun where there
+// is none, and *rundir.DamagedError where it does not hold possible settings.
 func ReadConfig(path string) (Config, error) {
 	var c Config
 	b, err := os.ReadFile(path)
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
-			return c, fmt.Errorf("%w: there is no %s", ErrNoRun, path)
+			return c, fmt.Errorf("%w: there is no %s", rundir.ErrNoRun, path)
 		}
 		return c, err
 	}
-	err = json.Unmarshal(b, &c)
-	if err == nil {
-		err = c.Validate()
+	if err := json.Unmarshal(b, &c); err != nil {
+		return c, &rundir.DamagedError{Path: path, Reason: err.Error()}
 	}
-	if err != nil {
-		return c, &RunFileError{path, err}
+	if err := c.Validate(); err != nil {
+		return c, &rundir.DamagedError{Path: path, Reason: err.Error()}
 	}
 	return c, nil
 }
+
+func isFinite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
 
 // encode is config.json's content.
 func (c *Config) encode() ([]byte, error) {

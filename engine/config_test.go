@@ -9,6 +9,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"bnkit/engine/rundir"
 )
 
 func TestDefaultConfigIsValid(t *testing.T) {
@@ -187,7 +189,7 @@ func TestReadConfig(t *testing.T) {
 		t.Fatal(err)
 	}
 	path := filepath.Join(t.TempDir(), ConfigFile)
-	if _, err := ReadConfig(path); !errors.Is(err, ErrNoRun) {
+	if _, err := ReadConfig(path); !errors.Is(err, rundir.ErrNoRun) {
 		t.Errorf("no file: %v, want ErrNoRun", err)
 	}
 	if err := os.WriteFile(path, b, 0o666); err != nil {
@@ -200,52 +202,9 @@ func TestReadConfig(t *testing.T) {
 		if err := os.WriteFile(path, []byte(bad), 0o666); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := ReadConfig(path); err == nil || !strings.Contains(err.Error(), path) {
-			t.Errorf("%q: %v, want an error that names the file", bad, err)
-		}
-	}
-}
-
-func TestMetricsRow(t *testing.T) {
-	m := EpochMetrics{
-		Epoch: 1, LearningRate: 0.1, TrainLoss: 2.25, TrainAccuracy: 0.5, TrainExamples: 64, TestLoss: math.Inf(1), TestAccuracy: 0.25,
-		TestExamples: 32, TestStatistics: StatisticsRunning, GeneralisationGap: 0.25, GammaNearZero: 0.03, ImagesPerSecond: 10, Seconds: 2,
-	}
-	b, err := json.Marshal(m)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if strings.Contains(string(b), "test_loss") {
-		t.Errorf("an infinite loss is written: %s", b)
-	}
-	rows, size, err := parseMetrics(append(b, "\n{\"epoch\":2,\"tr"...), maxEpochs)
-	if err != nil || len(rows) != 1 || size != len(b)+1 {
-		t.Fatalf("%d rows of %d bytes, %v", len(rows), size, err)
-	}
-	if !math.IsNaN(rows[0].TestLoss) {
-		t.Errorf("a missing loss is read as %v", rows[0].TestLoss)
-	}
-	if strings.Contains(string(b), "validation") {
-		t.Errorf("a row without validation split speaks of one: %s", b)
-	}
-	m.TestLoss, rows[0].TestLoss = 0, 0
-	if rows[0] != m {
-		t.Errorf("read %+v, want %+v", rows[0], m)
-	}
-	m.ValidationLoss, m.ValidationAccuracy, m.ValidationExamples = 1.5, 0, 10
-	if b, err = json.Marshal(m); err != nil {
-		t.Fatal(err)
-	}
-	if rows, _, err := parseMetrics(append(b, '\n'), maxEpochs); err != nil || rows[0] != m || !strings.Contains(string(b), `"validation_accuracy":0,`) {
-		t.Errorf("%s read as %+v, %v", b, rows, err)
-	}
-	m.ValidationLoss = math.NaN()
-	if b, err = json.Marshal(m); err != nil || strings.Contains(string(b), "validation_loss") {
-		t.Errorf("%s, %v", b, err)
-	}
-	for _, bad := range []string{"x\n", "{\"epoch\":2}\n"} {
-		if _, _, err := parseMetrics([]byte(bad), maxEpochs); err == nil || !strings.Contains(err.Error(), "line 1") {
-			t.Errorf("%q: %v, want an error of line 1", bad, err)
+		var damaged *rundir.DamagedError
+		if _, err := ReadConfig(path); !errors.As(err, &damaged) || damaged.Path != path {
+			t.Errorf("%q: %v, want a *rundir.DamagedError of the file", bad, err)
 		}
 	}
 }

@@ -5,24 +5,36 @@ import (
 	"fmt"
 )
 
-var (
-	// ErrInterrupted says that training stopped because its context was
-	// cancelled; the run directory holds a state to resume from.
-	ErrInterrupted = errors.New("training was interrupted")
+// ErrInterrupted says that training stopped because its context was cancelled.
+// The error that Train returns then is an *InterruptedError.
+var ErrInterrupted = errors.New("training was interrupted")
 
-	// ErrNoRun says that a directory holds no run to resume.
-	ErrNoRun = errors.New("no run here to resume")
+// InterruptedError says where training was interrupted.
+type InterruptedError struct {
+	Dir           string
+	Epoch, Epochs int // from 1
+	Step, Steps   int // taken in that epoch
 
-	// ErrNoCheckpoint says that no checkpoint was named and none was found.
-	ErrNoCheckpoint = errors.New("no checkpoint found")
-)
+	// Resumable says that Dir holds the state from which a resume continues,
+	// bit for bit. It does not where the run was to replace another one and had
+	// not completed an epoch: then Dir holds the old run as it was, and nothing
+	// of the new one.
+	Resumable bool
 
-// RunExistsError says that a directory already holds a run.
-type RunExistsError struct{ Dir string }
-
-func (e *RunExistsError) Error() string {
-	return fmt.Sprintf("%s already holds a run: continue it with --resume, replace it with --force, or choose another --out", e.Dir)
+	cause error
 }
+
+func (e *InterruptedError) Error() string {
+	left := "it can be resumed"
+	if !e.Resumable {
+		left = "the run that was there is as before, nothing is left of the new one"
+	}
+	return fmt.Sprintf("%v in %s in epoch %d of %d after step %d of %d: %s (%v)",
+		ErrInterrupted, e.Dir, e.Epoch, e.Epochs, e.Step, e.Steps, left, e.cause)
+}
+
+// Unwrap returns ErrInterrupted and the cause that the context gives.
+func (e *InterruptedError) Unwrap() []error { return []error{ErrInterrupted, e.cause} }
 
 // ResumeError says why a run cannot be resumed: a setting differs from the one
 // it was started with, or its files do not fit together.
@@ -48,17 +60,6 @@ func (e *DivergedError) Error() string {
 	return fmt.Sprintf("training diverged: %s is not finite at epoch %d, step %d (learning rate %g); try --lr %g, a larger --batch or another --seed",
 		e.What, e.Epoch, e.Step, e.LearningRate, e.LearningRate/10)
 }
-
-// RunFileError says that a file of a run directory holds what no run writes.
-type RunFileError struct {
-	Path string
-	Err  error // what is wrong with it
-}
-
-func (e *RunFileError) Error() string {
-	return fmt.Sprintf("%s is damaged: %v; restore it from a copy, or leave this run out", e.Path, e.Err)
-}
-func (e *RunFileError) Unwrap() error { return e.Err }
 
 // ModelError says why a checkpoint cannot be used as a model: its tensors are
 // not those of its network, or it belongs to other data.

@@ -8,42 +8,11 @@ import (
 	"bnkit/checkpoint"
 	"bnkit/engine/arch"
 	"bnkit/engine/nn"
+	"bnkit/engine/rundir"
 )
 
-// EpochGradients are mean absolute gradients over an epoch, by kind of
-// parameter ("Yet Another Batch Norm Analysis", gradient magnitudes of
-// VGG-38): of the training loss, with its labels smoothed but without
-// penalties, clipping and weight decay. They are taken over the epoch's
-// complete batches, augmented if the run augments, each in training mode
-// before the step that it led to; a batch's gradient is that of its mean loss.
-type EpochGradients struct {
-	Batches    int    `json:"batches"`
-	Examples   int    `json:"examples"`
-	Statistics string `json:"statistics"` // "batch"
-	Augmented  bool   `json:"augmented"`
-
-	// A kind that the network does not have is missing, and so is one with a
-	// gradient that is not finite.
-	Kinds map[GradientKind]KindGradient `json:"kinds"`
-}
-
-// KindGradient is the mean absolute gradient of one kind of parameter. Means
-// are of float32, as gradients are; that keeps a row of metrics.jsonl short.
-type KindGradient struct {
-	Mean       float32 `json:"mean"`       // over batches and Parameters
-	Parameters int     `json:"parameters"` // numbers of that kind
-	Trained    int     `json:"trained"`    // of them; the gradients of the others are computed, and not used
-
-	// Layers are the means over each layer's numbers, by the layer's canonical
-	// name: "blocks.0.conv1", "blocks.0.bn1", "fc".
-	Layers map[string]float32 `json:"layers"`
-}
-
-// GradientKind is a kind of parameter as metrics.jsonl spells it.
-type GradientKind string
-
-// GradientKinds lists the kinds in the order of arch.Kind.
-var GradientKinds = []GradientKind{"convolution", "gamma", "beta", "output_weight", "output_bias", "convolution_bias"}
+// gradientKinds lists the kinds in the order of arch.Kind.
+var gradientKinds = []rundir.GradientKind{"convolution", "gamma", "beta", "output_weight", "output_bias", "convolution_bias"}
 
 // gradientSums adds up the absolute gradients of an epoch's batches, in
 // float64 and in the order of batches, tensors and elements, so that the sums
@@ -81,11 +50,11 @@ func (g *gradientSums) add(gradients *nn.Params[float32]) {
 func (g *gradientSums) clear() { clear(g.sums) }
 
 // means are the mean absolute gradients over that many batches.
-func (g *gradientSums) means(batches int) map[GradientKind]KindGradient {
-	kinds, totals := map[GradientKind]KindGradient{}, map[GradientKind]float64{}
+func (g *gradientSums) means(batches int) map[rundir.GradientKind]rundir.KindGradient {
+	kinds, totals := map[rundir.GradientKind]rundir.KindGradient{}, map[rundir.GradientKind]float64{}
 	for i := range g.tensors {
 		x := &g.tensors[i]
-		name := GradientKinds[x.Kind]
+		name := gradientKinds[x.Kind]
 		kind, known := kinds[name]
 		if !known {
 			kind.Layers = map[string]float32{}

@@ -13,6 +13,7 @@ import (
 	"bnkit/engine/arch"
 	"bnkit/engine/kernel"
 	"bnkit/engine/nn"
+	"bnkit/engine/rundir"
 )
 
 // TestGradientsAgainstFloat64 measures an epoch's gradients again, in float64
@@ -38,7 +39,11 @@ func TestGradientsAgainstFloat64(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer r.trainer.close()
-		if err := r.dir.begin(&cfg); err != nil {
+		if r.dir, err = create(&r.options); err != nil {
+			t.Fatal(err)
+		}
+		defer r.dir.Release()
+		if err := r.begin(); err != nil {
 			t.Fatal(err)
 		}
 		net, begins := r.trainer.network, [][][]float32{copied(r.trainer.params)}
@@ -88,10 +93,10 @@ func TestGradientsAgainstFloat64(t *testing.T) {
 			sum                 float64
 			parameters, trained int
 		}
-		totals, layers := map[GradientKind]total{}, map[GradientKind]int{}
+		totals, layers := map[rundir.GradientKind]total{}, map[rundir.GradientKind]int{}
 		trains := referenceTrains(net, cfg.Trainable, cfg.Seed)
 		for i, x := range params.Tensors {
-			kind := map[arch.Kind]GradientKind{arch.ConvWeight: "convolution", arch.ConvBias: "convolution_bias", arch.Gamma: "gamma", arch.Beta: "beta",
+			kind := map[arch.Kind]rundir.GradientKind{arch.ConvWeight: "convolution", arch.ConvBias: "convolution_bias", arch.Gamma: "gamma", arch.Beta: "beta",
 				arch.OutputWeight: "output_weight", arch.OutputBias: "output_bias"}[x.Kind]
 			layer := strings.TrimSuffix(strings.TrimSuffix(x.Name, ".weight"), ".bias")
 			n := len(params.Values[i])
@@ -153,13 +158,13 @@ func TestTrackingChangesNothing(t *testing.T) {
 		}
 		want := readFile(t, untracked, CheckpointFile)
 		cfg.TrackGradients = true
-		var first []EpochMetrics
+		var first []rundir.EpochMetrics
 		check := func(name, dir string) {
 			t.Helper()
 			if !bytes.Equal(readFile(t, dir, CheckpointFile), want) {
 				t.Errorf("%s, %s: ckpt.bnz differs from that without tracking", set, name)
 			}
-			rows, err := ReadMetrics(filepath.Join(dir, MetricsFile))
+			rows, err := rundir.ReadMetrics(filepath.Join(dir, MetricsFile))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -30,6 +30,10 @@ func trained(t *testing.T, cfg Config) (*run, string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(r.trainer.close)
+	if r.dir, err = ownExisting(&r.options); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { r.dir.Release() })
 	if err := r.resume(); err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"bnkit/engine/rundir"
 )
 
 //go:embed presets/*.yaml
@@ -94,7 +96,7 @@ const maxSettingsSize = 1 << 20
 func ReadSettings(path string) (Config, error) {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return Config{}, fmt.Errorf("%w; name a YAML file of settings or a run's %s", err, ConfigFile)
+		return Config{}, fmt.Errorf("%w; name a YAML file of settings or a run's %s", err, rundir.ConfigFile)
 	}
 	if err != nil {
 		return Config{}, err

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"bnkit/engine/rundir"
 )
 
 // sets are the trainable sets that tests of whole runs go over.
@@ -79,7 +81,7 @@ func TestResume(t *testing.T) {
 			if !bytes.Equal(readFile(t, dir, CheckpointFile), wantBytes) {
 				t.Errorf("%s, %s: ckpt.bnz differs from that of an uninterrupted run", set, name)
 			}
-			rows, err := ReadMetrics(filepath.Join(dir, MetricsFile))
+			rows, err := rundir.ReadMetrics(filepath.Join(dir, MetricsFile))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -106,7 +108,7 @@ func TestResume(t *testing.T) {
 }
 
 // sameMeasurements says whether two rows agree in all that a resume must keep.
-func sameMeasurements(a, b EpochMetrics) bool {
+func sameMeasurements(a, b rundir.EpochMetrics) bool {
 	a.Seconds, a.ImagesPerSecond, b.Seconds, b.ImagesPerSecond = 0, 0, 0, 0
 	return a == b
 }
@@ -140,7 +142,7 @@ func TestKilled(t *testing.T) {
 	names := []string{ConfigFile, MetricsFile, CheckpointFile, ResumeFile}
 	files := map[string][]byte{} // by epoch and name
 	whole := t.TempDir()
-	mustTrain(t, cfg, data, TrainOptions{Dir: whole, Threads: 2, Epoch: func(m EpochMetrics) {
+	mustTrain(t, cfg, data, TrainOptions{Dir: whole, Threads: 2, Epoch: func(m rundir.EpochMetrics) {
 		for _, name := range names {
 			files[fmt.Sprint(m.Epoch, name)] = readFile(t, whole, name)
 		}
@@ -166,7 +168,7 @@ func TestKilled(t *testing.T) {
 		if !bytes.Equal(readFile(t, dir, CheckpointFile), want) {
 			t.Errorf("killed %s: ckpt.bnz differs", name)
 		}
-		rows, err := ReadMetrics(filepath.Join(dir, MetricsFile))
+		rows, err := rundir.ReadMetrics(filepath.Join(dir, MetricsFile))
 		if err != nil || len(rows) != cfg.Epochs || !slices.EqualFunc(rows, got.Epochs, sameMeasurements) {
 			t.Errorf("killed %s: %d metrics rows, %v", name, len(rows), err)
 		}
@@ -178,7 +180,7 @@ func TestResumeRefuses(t *testing.T) {
 	cfg.Epochs = 2
 	dir := t.TempDir()
 	resume := TrainOptions{Dir: dir, Threads: 1, Resume: true}
-	if _, err := Train(t.Context(), cfg, data, resume); !errors.Is(err, ErrNoRun) {
+	if _, err := Train(t.Context(), cfg, data, resume); !errors.Is(err, rundir.ErrNoRun) {
 		t.Errorf("an empty directory: %v, want ErrNoRun", err)
 	}
 	mustTrain(t, cfg, data, TrainOptions{Dir: dir, Threads: 1})
@@ -222,8 +224,7 @@ func TestResumeRefuses(t *testing.T) {
 			return os.WriteFile(filepath.Join(dir, ResumeFile), b, 0o666)
 		},
 		func() error { return os.WriteFile(filepath.Join(dir, ResumeFile), before[CheckpointFile], 0o666) },
-		func() error { return os.Truncate(filepath.Join(dir, MetricsFile), 10) },
-		func() error { return os.Remove(filepath.Join(dir, MetricsFile)) },
+		func() error { return os.Remove(filepath.Join(dir, ResumeFile)) }, // with two epochs in ckpt.bnz
 	} {
 		if err := damage(); err != nil {
 			t.Fatal(err)
@@ -243,6 +244,52 @@ func TestResumeRefuses(t *testing.T) {
 	}
 }
 
+// TestResumeRepairsMetrics: whatever became of metrics.jsonl, a resume goes on
+// where resume.bnz stands, and leaves the rows that there are.
+func TestResumeRepairsMetrics(t *testing.T) {
+	data, cfg := synthetic(64, 20), tinyConfig()
+	cfg.Epochs = 3
+	source := t.TempDir()
+	mustTrain(t, cfg, data, TrainOptions{Dir: source, Threads: 1})
+	before := snapshot(t, source)
+	row := bytes.SplitAfter(before[MetricsFile], []byte("\n"))
+	cfg.Epochs = 4
+	whole := t.TempDir()
+	want := mustTrain(t, cfg, data, TrainOptions{Dir: whole, Threads: 1})
+	for name, c := range map[string]struct {
+		metrics []byte
+		lost    []int
+	}{
+		"torn":            {slices.Concat(row[0], row[1], row[2][:20]), []int{3}},
+		"torn inside":     {slices.Concat(row[0], row[1][:20], row[1], row[2]), []int{2}}, // the whole row is on the torn one's line
+		"repeated":        {slices.Concat(row[0], row[1], row[0], row[1], row[2]), nil},
+		"in disorder":     {slices.Concat(row[2], row[0], row[1]), nil},
+		"a missing row":   {slices.Concat(row[0], row[2]), []int{2}},
+		"not JSON":        {[]byte("\x00\x00\x00\n\n"), []int{1, 2, 3}},
+		"empty":           {nil, []int{1, 2, 3}},
+		"a later epoch's": {slices.Concat(before[MetricsFile], []byte("{\"epoch\":4}\n")), nil},
+	} {
+		dir := t.TempDir()
+		restore(t, dir, before)
+		if err := os.WriteFile(filepath.Join(dir, MetricsFile), c.metrics, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		var lost *rundir.LostRowsError
+		got := mustTrain(t, cfg, data, TrainOptions{Dir: dir, Threads: 1, Resume: true, Warn: func(err error) { errors.As(err, &lost) }})
+		if (lost == nil) != (c.lost == nil) || lost != nil && !slices.Equal(lost.Epochs, c.lost) {
+			t.Errorf("%s: %v, want a note of epochs %v", name, lost, c.lost)
+		}
+		left := slices.DeleteFunc(slices.Clone(want.Epochs), func(m rundir.EpochMetrics) bool { return slices.Contains(c.lost, m.Epoch) })
+		rows, err := rundir.ReadMetrics(filepath.Join(dir, MetricsFile))
+		if err != nil || !slices.EqualFunc(rows, left, sameMeasurements) || !slices.EqualFunc(got.Epochs, left, sameMeasurements) {
+			t.Errorf("%s: rows %+v, %v", name, rows, err)
+		}
+		if !bytes.Equal(readFile(t, dir, CheckpointFile), readFile(t, whole, CheckpointFile)) {
+			t.Errorf("%s: ckpt.bnz differs", name)
+		}
+	}
+}
+
 func TestOverwriting(t *testing.T) {
 	data, cfg := synthetic(64, 20), tinyConfig()
 	cfg.Epochs = 1
@@ -250,7 +297,7 @@ func TestOverwriting(t *testing.T) {
 	mustTrain(t, cfg, data, TrainOptions{Dir: dir, Threads: 1})
 	before := snapshot(t, dir)
 	cfg.Seed = 2
-	var e *RunExistsError
+	var e *rundir.RunExistsError
 	if _, err := Train(t.Context(), cfg, data, TrainOptions{Dir: dir, Threads: 1}); !errors.As(err, &e) ||
 		!strings.Contains(err.Error(), "--force") || !strings.Contains(err.Error(), "--resume") {
 		t.Errorf("%v, want a *RunExistsError that names --force and --resume", err)
@@ -274,7 +321,7 @@ func TestOverwriting(t *testing.T) {
 	if bytes.Equal(readFile(t, dir, CheckpointFile), before[CheckpointFile]) {
 		t.Error("a forced run left the old checkpoint")
 	}
-	if rows, err := ReadMetrics(filepath.Join(dir, MetricsFile)); err != nil || len(rows) != 1 {
+	if rows, err := rundir.ReadMetrics(filepath.Join(dir, MetricsFile)); err != nil || len(rows) != 1 {
 		t.Errorf("a forced run leaves %d metrics rows, %v", len(rows), err)
 	}
 }

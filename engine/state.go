@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 
 	"bnkit/checkpoint"
+	"bnkit/engine/rundir"
 )
 
 // resume.bnz alone says how far a run has come; the other files follow it.
@@ -20,17 +20,21 @@ import (
 // at least the epochs that resume.bnz holds. A resume cuts metrics.jsonl back
 // to those, trains the epochs after them again, to the same bits, and so
 // replaces ckpt.bnz by the same bytes. Without a resume.bnz the run has not
-// completed an epoch, and starts again from its config.json.
+// completed an epoch, and starts again from its config.json, unless ckpt.bnz
+// shows that a resume.bnz was there: then it is refused.
 
 // save writes the files of an epoch that is complete.
-func (r *run) save(m *EpochMetrics) error {
+func (r *run) save(m *rundir.EpochMetrics) error {
 	if err := r.saveModel(m.Epoch); err != nil {
 		return err
 	}
-	if err := r.dir.appendMetrics(m); err != nil {
+	if err := r.dir.AppendMetrics(m); err != nil {
 		return err
 	}
-	return r.saveState()
+	if err := r.saveState(); err != nil {
+		return err
+	}
+	return r.dir.Commit()
 }
 
 // saveModel writes ckpt.bnz after that many epochs.
@@ -45,7 +49,7 @@ func (r *run) saveModel(epochs int) error {
 	if r.cfg.WithStats {
 		file.Tensors = append(file.Tensors, statisticsTensors(r.trainer.network, r.trainer.running)...)
 	}
-	return checkpoint.WriteFile(r.dir.path(CheckpointFile), file)
+	return checkpoint.WriteFile(r.dir.File(rundir.CheckpointFile), file)
 }
 
 // saveState writes resume.bnz.
@@ -64,25 +68,28 @@ func (r *run) saveState() error {
 	if t.tracked != nil {
 		tensors = append(tensors, t.tracked.stored()...)
 	}
-	return checkpoint.WriteFile(r.dir.path(ResumeFile), &checkpoint.File{Header: header, Tensors: tensors})
+	return checkpoint.WriteFile(r.dir.File(rundir.ResumeFile), &checkpoint.File{Header: header, Tensors: tensors})
 }
 
 // resume takes up the run in the directory where its state leaves it. It
 // changes no file until everything is checked.
 func (r *run) resume() error {
-	file, err := checkpoint.ReadFile(r.dir.path(ResumeFile))
+	file, err := checkpoint.ReadFile(r.dir.File(rundir.ResumeFile))
 	var was Config
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		file = nil
-		if was, err = ReadConfig(r.dir.path(ConfigFile)); err != nil {
+		if was, err = ReadConfig(r.dir.File(rundir.ConfigFile)); err != nil {
+			return err
+		}
+		if err := r.refuseLostState(was.Epochs); err != nil {
 			return err
 		}
 	case err != nil:
-		return fmt.Errorf("resume %s: %w; if no copy of it is left, start the run again with --force", r.dir, err)
+		return fmt.Errorf("resume %s: %w; if no copy of it is left, start the run again with --force", r.dir.Path(), err)
 	default:
 		if err := json.Unmarshal(file.Header.Config, &was); err != nil {
-			return r.refuse("", "%s holds no configuration: %v", ResumeFile, err)
+			return r.refuse("", "%s holds no configuration: %v", rundir.ResumeFile, err)
 		}
 	}
 	if err := r.compare(&was); err != nil {
@@ -93,14 +100,55 @@ func (r *run) resume() error {
 			return err
 		}
 	}
-	if r.metrics, err = r.dir.cutMetrics(r.done.Epochs); err != nil {
+	var lost *rundir.LostRowsError
+	if r.metrics, lost, err = r.dir.RepairMetrics(r.done.Epochs); err != nil {
 		return err
 	}
-	return r.dir.writeConfig(&r.cfg)
+	if lost != nil {
+		r.options.warn(lost)
+	}
+	if r.options.Place != "" {
+		if err := r.dir.WritePlace(r.options.Place); err != nil {
+			return err
+		}
+	}
+	return r.writeConfig()
+}
+
+// begin writes the first files of a new run.
+func (r *run) begin() error {
+	config, err := r.cfg.encode()
+	if err != nil {
+		return err
+	}
+	return r.dir.Begin(config, r.options.Place)
+}
+
+func (r *run) writeConfig() error {
+	config, err := r.cfg.encode()
+	if err != nil {
+		return err
+	}
+	return r.dir.WriteConfig(config)
+}
+
+// refuseLostState refuses to train a run again from its beginning whose
+// ckpt.bnz holds more than a kill before the first resume.bnz can leave.
+func (r *run) refuseLostState(epochs int) error {
+	done, err := rundir.CheckpointEpochs(r.dir.Path())
+	switch {
+	case err != nil:
+		return fmt.Errorf("resume %s: %w", r.dir.Path(), err)
+	case done >= epochs:
+		return r.refuse("", "the run has finished its %d epochs, and there is no %s to go on from; replace it with --force to train it again", epochs, rundir.ResumeFile)
+	case done > 1:
+		return r.refuse("", "%s has %d epochs of training, but there is no %s to go on from; replace it with --force to train it again", rundir.CheckpointFile, done, rundir.ResumeFile)
+	}
+	return nil
 }
 
 func (r *run) refuse(field, format string, args ...any) error {
-	return &ResumeError{string(r.dir), field, fmt.Sprintf(format, args...)}
+	return &ResumeError{r.dir.Path(), field, fmt.Sprintf(format, args...)}
 }
 
 // compare refuses to continue a run with other settings than it began with.
@@ -125,15 +173,15 @@ func (r *run) restore(file *checkpoint.File) error {
 	}
 	var done progress
 	if err := json.Unmarshal(h.State, &done); err != nil {
-		return r.refuse("", "%s is no resume state: %v", ResumeFile, err)
+		return r.refuse("", "%s is no resume state: %v", rundir.ResumeFile, err)
 	}
 	if done.Epochs < 0 || done.Epochs > r.cfg.Epochs || done.Steps < 0 || done.Steps > r.steps ||
 		done.Epochs == r.cfg.Epochs && done.Steps > 0 || done.Sums.Examples != done.Steps*r.cfg.Batch {
 		return r.refuse("", "%s stands after %d epochs and %d steps, which this run of %d epochs of %d steps cannot",
-			ResumeFile, done.Epochs, done.Steps, r.cfg.Epochs, r.steps)
+			rundir.ResumeFile, done.Epochs, done.Steps, r.cfg.Epochs, r.steps)
 	}
 	if err := r.restoreTensors(file); err != nil {
-		return r.refuse("", "%s: %v", ResumeFile, err)
+		return r.refuse("", "%s: %v", rundir.ResumeFile, err)
 	}
 	if t.repack {
 		t.plan.Repack()
@@ -178,39 +226,4 @@ func (r *run) restoreTensors(file *checkpoint.File) error {
 	t.trained.Scatter()
 	t.running = running
 	return nil
-}
-
-// appendMetrics adds an epoch's row to metrics.jsonl, durably.
-func (d runDir) appendMetrics(m *EpochMetrics) error {
-	row, err := json.Marshal(m)
-	if err != nil {
-		return err
-	}
-	f, err := os.OpenFile(d.path(MetricsFile), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o666)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(append(row, '\n'))
-	return errors.Join(err, f.Sync(), f.Close())
-}
-
-// cutMetrics cuts metrics.jsonl back to its first epochs rows and returns
-// them.
-func (d runDir) cutMetrics(epochs int) ([]EpochMetrics, error) {
-	path := d.path(MetricsFile)
-	b, err := os.ReadFile(path)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	rows, size, err := parseMetrics(b, epochs)
-	if err != nil {
-		return nil, &ResumeError{string(d), "", fmt.Sprintf("%s: %v", MetricsFile, err)}
-	}
-	if len(rows) < epochs {
-		return nil, &ResumeError{string(d), "", fmt.Sprintf("%s holds %d of the %d epochs that %s holds", MetricsFile, len(rows), epochs, ResumeFile)}
-	}
-	if size < len(b) {
-		err = os.Truncate(path, int64(size))
-	}
-	return rows, err
 }

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"time"
@@ -9,18 +10,36 @@ import (
 	"bnkit/engine/arch"
 	"bnkit/engine/dataset"
 	"bnkit/engine/nn"
+	"bnkit/engine/rundir"
 )
 
 // TrainOptions say where and how a run is computed; none of them changes its
 // result.
 type TrainOptions struct {
-	Dir     string // run directory: config.json, metrics.jsonl, ckpt.bnz, resume.bnz
-	Threads int    // 0: as many as there are processors
-	Resume  bool   // continue the run in Dir; its other settings must be equal, Epochs may be larger
-	Force   bool   // replace the run in Dir
+	Dir      string // run directory, see package rundir
+	Numbered bool   // the run is a new one: Dir, or Dir-2, Dir-3 and so on where that is taken
+	Resume   bool   // continue the run in Dir; its other settings must be equal, Epochs may be larger
+	Force    bool   // replace the run in Dir once the new one has completed an epoch
+	Threads  int    // 0: as many as there are processors
 
-	Step  func(StepReport)   // called after each step; may be nil
-	Epoch func(EpochMetrics) // called after each epoch, when its files are written; may be nil
+	// Owned is Dir where the caller owns it already, to resume it; the caller
+	// releases it.
+	Owned *rundir.Dir
+
+	// Place is the folder or archive that holds the data, for whoever looks for
+	// it later; "" for the default place, or, of a resumed run, for the one it had.
+	Place string
+
+	Begin func(dir string)          // called before the first step with the run's directory; may be nil
+	Step  func(StepReport)          // called after each step; may be nil
+	Epoch func(rundir.EpochMetrics) // called after each epoch, when its files are written; may be nil
+	Warn  func(error)               // called with what does not stop a run: *rundir.LostRowsError, rundir.Dir.NotLocked; may be nil
+}
+
+func (o *TrainOptions) warn(err error) {
+	if o.Warn != nil {
+		o.Warn(err)
+	}
 }
 
 // StepReport is how far training has come.
@@ -39,44 +58,67 @@ type TrainResult struct {
 	Dir        string
 	Checkpoint string // path of ckpt.bnz
 	Config     Config
-	Parameters int            // trained numbers
-	Epochs     []EpochMetrics // every epoch, those before a resume included
+	Parameters int                   // trained numbers
+	Epochs     []rundir.EpochMetrics // of every epoch, those before a resume included; a row that was lost is missing
 }
 
 // Train trains cfg on data, of which it takes what cfg selects, and writes a run
-// directory. Each epoch ends with the files of that epoch complete on disk.
+// directory, which it owns meanwhile. Each epoch ends with the files of that
+// epoch complete on disk.
 //
 // When ctx is cancelled, it stops at the next step, leaves resume.bnz for a
-// resume to continue from, bit for bit, and returns an error that is both
-// ErrInterrupted and ctx's. Further errors: *ConfigError, *RunExistsError,
-// *ResumeError, ErrNoRun, *DivergedError.
-func Train(ctx context.Context, cfg Config, data *dataset.Data, o TrainOptions) (*TrainResult, error) {
+// resume to continue from, bit for bit, and returns an *InterruptedError, which
+// is both ErrInterrupted and ctx's. Further errors: *ConfigError,
+// *rundir.RunExistsError, *rundir.LockedError, *rundir.DamagedError,
+// *ResumeError, rundir.ErrNoRun, *DivergedError.
+//
+// A run that is to replace another one (Force) leaves that one untouched until
+// its first epoch is complete. Where it ends before, by an error or because ctx
+// is cancelled, nothing is left of it.
+func Train(ctx context.Context, cfg Config, data *dataset.Data, o TrainOptions) (_ *TrainResult, err error) {
 	if o.Resume && o.Force {
-		return nil, fmt.Errorf("--resume continues a run and --force replaces it: use one of them")
+		return nil, errors.New("a run is either resumed or replaced, not both")
 	}
 	cfg.Data = data.Name // however the caller spelt it
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	if !o.Resume && !o.Force {
-		if exists, err := runDir(o.Dir).holdsRun(); err != nil {
-			return nil, err
-		} else if exists {
-			return nil, &RunExistsError{o.Dir}
-		}
-	}
 	if o.Threads < 1 {
 		o.Threads = runtime.GOMAXPROCS(0)
+	}
+	dir := o.Owned
+	if !o.Numbered && dir == nil {
+		if dir, err = ownExisting(&o); err != nil {
+			return nil, err
+		}
+	}
+	release := func(d *rundir.Dir) { err = errors.Join(err, d.Release()) }
+	if dir != nil && o.Owned == nil {
+		defer release(dir)
 	}
 	r, err := newRun(ctx, cfg, data, o)
 	if err != nil {
 		return nil, err
 	}
 	defer r.trainer.close()
+	if dir == nil {
+		// Not before: a run that cannot begin leaves no directory.
+		if dir, err = create(&o); err != nil {
+			return nil, err
+		}
+		defer release(dir)
+	}
+	r.dir = dir
+	if dir.NotLocked != nil {
+		o.warn(dir.NotLocked)
+	}
+	if o.Begin != nil {
+		o.Begin(dir.Path())
+	}
 	if o.Resume {
 		err = r.resume()
 	} else {
-		err = r.dir.begin(&cfg)
+		err = r.begin()
 	}
 	if err != nil {
 		return nil, err
@@ -87,16 +129,53 @@ func Train(ctx context.Context, cfg Config, data *dataset.Data, o TrainOptions) 
 		}
 	}
 	return &TrainResult{
-		Dir: o.Dir, Checkpoint: r.dir.path(CheckpointFile), Config: cfg,
+		Dir: dir.Path(), Checkpoint: dir.File(rundir.CheckpointFile), Config: cfg,
 		Parameters: r.trainer.set.Parameters(r.trainer.network), Epochs: r.metrics,
 	}, nil
+}
+
+// ownExisting takes ownership of a directory that holds a run, which is to be
+// resumed or replaced; a new run finds none there, and it returns nil.
+func ownExisting(o *TrainOptions) (*rundir.Dir, error) {
+	if o.Resume {
+		return rundir.Own(o.Dir)
+	}
+	if holds, err := rundir.Holds(o.Dir); err != nil || !holds {
+		return nil, err
+	}
+	dir, err := rundir.Own(o.Dir)
+	if err == nil && !o.Force {
+		return nil, errors.Join(&rundir.RunExistsError{Dir: o.Dir}, dir.Release())
+	}
+	return dir, err
+}
+
+// create makes the directory of a new run where it is missing, and takes
+// ownership of it.
+func create(o *TrainOptions) (*rundir.Dir, error) {
+	if o.Numbered {
+		return rundir.CreateNumbered(o.Dir)
+	}
+	dir, err := rundir.Create(o.Dir)
+	if err != nil || o.Force {
+		return dir, err
+	}
+	// Another process may have been faster.
+	holds, err := dir.Holds()
+	if err == nil && holds {
+		err = &rundir.RunExistsError{Dir: o.Dir}
+	}
+	if err != nil {
+		return nil, errors.Join(err, dir.Release())
+	}
+	return dir, nil
 }
 
 // run is a training run in progress.
 type run struct {
 	cfg     Config
 	options TrainOptions
-	dir     runDir
+	dir     *rundir.Dir
 	data    *dataset.Data
 	trainer *trainer
 	loader  *dataset.Loader // of augmented training batches
@@ -104,7 +183,7 @@ type run struct {
 	holdout *dataset.Loader // of the validation split; nil where there is none
 	steps   int             // an epoch
 	done    progress
-	metrics []EpochMetrics
+	metrics []rundir.EpochMetrics
 
 	started     time.Time     // of this session's part of the epoch
 	stepsTaken  int           // in this session
@@ -141,7 +220,7 @@ func newRun(ctx context.Context, cfg Config, data *dataset.Data, o TrainOptions)
 	if err != nil {
 		return nil, err
 	}
-	r := &run{cfg: cfg, options: o, dir: runDir(o.Dir), data: data}
+	r := &run{cfg: cfg, options: o, data: data}
 	r.loader, err = dataset.NewLoader(data.Train, dataset.LoaderConfig{
 		Batch: cfg.Batch, Seed: cfg.Seed, Shuffle: true, Augment: cfg.Augment, DropLast: true,
 		Mean: data.Mean, Std: data.Std, Flip: data.Flip && !cfg.NoFlip, Brightness: cfg.Brightness, Threads: o.Threads,
@@ -265,14 +344,19 @@ func (r *run) test(ctx context.Context) (test, validation nn.Loss, err error) {
 	return test, validation, err
 }
 
-// interrupt leaves a state to resume from.
+// interrupt leaves a state to resume from, unless the run was to replace another
+// one and has not.
 func (r *run) interrupt(ctx context.Context) error {
 	r.countTime()
-	if err := r.saveState(); err != nil {
-		return err
+	if !r.dir.Replacing() {
+		if err := r.saveState(); err != nil {
+			return err
+		}
 	}
-	return fmt.Errorf("%w in epoch %d of %d after step %d of %d: continue with --resume --out %s (%w)",
-		ErrInterrupted, r.done.Epochs+1, r.cfg.Epochs, r.done.Steps, r.steps, r.dir, context.Cause(ctx))
+	return &InterruptedError{
+		Dir: r.dir.Path(), Epoch: r.done.Epochs + 1, Epochs: r.cfg.Epochs, Step: r.done.Steps, Steps: r.steps,
+		Resumable: !r.dir.Replacing(), cause: context.Cause(ctx),
+	}
 }
 
 // countTime adds this session's part of the epoch to the epoch's time.
@@ -281,9 +365,9 @@ func (r *run) countTime() {
 	r.started = time.Now()
 }
 
-func (r *run) measure(rate float64, test, validation nn.Loss) EpochMetrics {
+func (r *run) measure(rate float64, test, validation nn.Loss) rundir.EpochMetrics {
 	sums := r.done.Sums
-	m := EpochMetrics{
+	m := rundir.EpochMetrics{
 		Epoch: r.done.Epochs + 1, LearningRate: rate,
 		TrainLoss: sums.Mean(), TrainAccuracy: sums.Accuracy(), TrainExamples: sums.Examples,
 		TestLoss: test.Mean(), TestAccuracy: test.Accuracy(), TestExamples: test.Examples,
@@ -297,7 +381,7 @@ func (r *run) measure(rate float64, test, validation nn.Loss) EpochMetrics {
 		m.ValidationLoss, m.ValidationAccuracy, m.ValidationExamples = validation.Mean(), validation.Accuracy(), validation.Examples
 	}
 	if tracked := r.trainer.tracked; tracked != nil {
-		m.Gradients = &EpochGradients{
+		m.Gradients = &rundir.EpochGradients{
 			Batches: r.done.Steps, Examples: sums.Examples, Statistics: StatisticsBatch, Augmented: r.cfg.Augment,
 			Kinds: tracked.means(r.done.Steps),
 		}

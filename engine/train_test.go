@@ -13,6 +13,7 @@ import (
 
 	"bnkit/checkpoint"
 	"bnkit/engine/dataset"
+	"bnkit/engine/rundir"
 )
 
 // interruptAfter trains until that many steps are taken, and checks what an
@@ -46,16 +47,16 @@ func TestLearning(t *testing.T) {
 	for _, set := range sets {
 		cfg := tinyConfig()
 		cfg.Trainable, cfg.Epochs, cfg.LRDrops, cfg.Augment = set, 6, []int{5}, false
-		var epochs []EpochMetrics
+		var epochs []rundir.EpochMetrics
 		var steps []StepReport
 		dir := t.TempDir()
 		r := mustTrain(t, cfg, data, TrainOptions{Dir: dir, Threads: 2,
-			Step: func(s StepReport) { steps = append(steps, s) }, Epoch: func(m EpochMetrics) { epochs = append(epochs, m) }})
+			Step: func(s StepReport) { steps = append(steps, s) }, Epoch: func(m rundir.EpochMetrics) { epochs = append(epochs, m) }})
 		first, last := r.Epochs[0], r.Epochs[len(r.Epochs)-1]
 		if !(last.TrainLoss < 0.6*first.TrainLoss) || last.TestAccuracy < 0.8 {
 			t.Errorf("%s: loss %.3f to %.3f, test accuracy %.2f; chance is 0.25", set, first.TrainLoss, last.TrainLoss, last.TestAccuracy)
 		}
-		rows, err := ReadMetrics(filepath.Join(dir, MetricsFile))
+		rows, err := rundir.ReadMetrics(filepath.Join(dir, MetricsFile))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -229,6 +230,9 @@ func TestTestLossDiverges(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if r.dir, err = ownExisting(&r.options); err != nil {
+			t.Fatal(err)
+		}
 		if err := r.resume(); err != nil {
 			t.Fatal(err)
 		}
@@ -242,6 +246,7 @@ func TestTestLossDiverges(t *testing.T) {
 			t.Errorf("%v, want a *DivergedError of %s in epoch 2", err, what)
 		}
 		r.trainer.close()
+		r.dir.Release()
 		for name, b := range want {
 			if !bytes.Equal(readFile(t, dir, name), b) {
 				t.Errorf("%s: %s has changed", what, name)

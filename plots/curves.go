@@ -9,7 +9,7 @@ import (
 	"gonum.org/v1/plot"
 
 	"bnkit/analysis"
-	"bnkit/engine"
+	"bnkit/engine/rundir"
 )
 
 // threshold draws accuracy, and the share of γ, against the threshold below
@@ -83,17 +83,17 @@ func training(runs []Run) *figure {
 		if len(runs) == 1 {
 			train.color = colors[vermillion]
 		}
-		add := func(p *plot.Plot, m mark, of func(*engine.EpochMetrics) float64) {
+		add := func(p *plot.Plot, m mark, of func(*rundir.EpochMetrics) float64) {
 			s := series{mark: m}
 			for e := range run.Epochs {
 				s.x, s.y = append(s.x, float64(run.Epochs[e].Epoch)), append(s.y, of(&run.Epochs[e]))
 			}
 			p.Add(s)
 		}
-		add(accuracy, train, func(m *engine.EpochMetrics) float64 { return m.TrainAccuracy })
-		add(accuracy, test, func(m *engine.EpochMetrics) float64 { return m.TestAccuracy })
-		add(loss, train, func(m *engine.EpochMetrics) float64 { return m.TrainLoss })
-		add(loss, test, func(m *engine.EpochMetrics) float64 { return m.TestLoss })
+		add(accuracy, train, func(m *rundir.EpochMetrics) float64 { return m.TrainAccuracy })
+		add(accuracy, test, func(m *rundir.EpochMetrics) float64 { return m.TestAccuracy })
+		add(loss, train, func(m *rundir.EpochMetrics) float64 { return m.TrainLoss })
+		add(loss, test, func(m *rundir.EpochMetrics) float64 { return m.TestLoss })
 		if len(runs) > 1 {
 			f.legend = append(f.legend, entry{name: run.Name, mark: test})
 		} else {
@@ -101,8 +101,8 @@ func training(runs []Run) *figure {
 		}
 		// Beside other runs it would hide more than it tells.
 		if held(run.Epochs) > 0 && len(runs) == 1 {
-			add(accuracy, validation, func(m *engine.EpochMetrics) float64 { return ofValidation(m, m.ValidationAccuracy) })
-			add(loss, validation, func(m *engine.EpochMetrics) float64 { return ofValidation(m, m.ValidationLoss) })
+			add(accuracy, validation, func(m *rundir.EpochMetrics) float64 { return ofValidation(m, m.ValidationAccuracy) })
+			add(loss, validation, func(m *rundir.EpochMetrics) float64 { return ofValidation(m, m.ValidationLoss) })
 			f.legend = append(f.legend, entry{name: "validation", mark: validation})
 		}
 	}
@@ -125,8 +125,24 @@ func training(runs []Run) *figure {
 	return f
 }
 
+// withGaps returns a run's rows with one row of missing values wherever rows are
+// missing, so that no line joins the epochs before and after.
+func withGaps(epochs []rundir.EpochMetrics) []rundir.EpochMetrics {
+	var all []rundir.EpochMetrics
+	for i, m := range epochs {
+		if i > 0 && m.Epoch > epochs[i-1].Epoch+1 {
+			none := math.NaN()
+			all = append(all, rundir.EpochMetrics{
+				Epoch: epochs[i-1].Epoch + 1, LearningRate: none, TrainLoss: none, TrainAccuracy: none, TestLoss: none, TestAccuracy: none,
+			})
+		}
+		all = append(all, m)
+	}
+	return all
+}
+
 // ofValidation is a validation's x, missing where an epoch has none.
-func ofValidation(m *engine.EpochMetrics, x float64) float64 {
+func ofValidation(m *rundir.EpochMetrics, x float64) float64 {
 	if m.ValidationExamples == 0 {
 		return math.NaN()
 	}

@@ -10,7 +10,7 @@ import (
 	"unicode"
 
 	"bnkit/analysis"
-	"bnkit/engine"
+	"bnkit/engine/rundir"
 )
 
 // Run is one run's results. Any part may be missing; several runs are drawn
@@ -18,7 +18,7 @@ import (
 type Run struct {
 	Name    string
 	Report  *analysis.Report
-	Epochs  []engine.EpochMetrics
+	Epochs  []rundir.EpochMetrics
 	Summary *analysis.Summary
 }
 
@@ -101,7 +101,8 @@ func drawOne(path string, f *figure) (string, error) {
 	return path, nil
 }
 
-// distinct returns runs whose names differ and can be written in a legend.
+// distinct returns runs whose names differ and can be written in a legend, and
+// whose curves have gaps where rows are missing.
 func distinct(runs []Run) []Run {
 	const longest = 48
 	named := make([]Run, len(runs))
@@ -113,6 +114,7 @@ func distinct(runs []Run) []Run {
 		}
 		named[i] = r
 		named[i].Name = unused(string(name), "%s (%d)", taken)
+		named[i].Epochs = withGaps(r.Epochs)
 	}
 	return named
 }

@@ -12,7 +12,7 @@ import (
 	"gonum.org/v1/plot/vg/draw"
 	"gonum.org/v1/plot/vg/vgimg"
 
-	"bnkit/checkpoint"
+	"bnkit/checkpoint/durable"
 )
 
 // Every picture is 1600×1000 pixels, or higher where what stands above the
@@ -115,7 +115,7 @@ func (f *figure) save(path string) error {
 	if _, err := (vgimg.PngCanvas{Canvas: canvas}).WriteTo(&b); err != nil {
 		return err
 	}
-	return checkpoint.WriteFileAtomic(path, b.Bytes())
+	return durable.WriteFile(path, b.Bytes())
 }
 
 // newArea is what margins leave of a canvas.

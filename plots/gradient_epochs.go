@@ -5,13 +5,13 @@ import (
 	"math"
 	"strings"
 
-	"bnkit/engine"
+	"bnkit/engine/rundir"
 )
 
 // trackedKinds are the kinds of parameters whose gradients are tracked; those
 // of gradients.png come first and so have the same colours.
 var trackedKinds = []struct {
-	kind        engine.GradientKind
+	kind        rundir.GradientKind
 	name, label string // in a legend; beside a panel
 }{
 	{"gamma", "γ", "γ"}, {"beta", "β", "β"}, {"convolution", "convolution weights", "conv. W"},
@@ -125,7 +125,7 @@ func gradientEpochs(runs []Run) *figure {
 }
 
 // overGradients is what tracked gradients were taken over; "" where none were.
-func overGradients(epochs []engine.EpochMetrics) string {
+func overGradients(epochs []rundir.EpochMetrics) string {
 	for _, m := range epochs {
 		if g := m.Gradients; g != nil {
 			how := "not augmented"

@@ -8,17 +8,17 @@ import (
 	"strings"
 	"testing"
 
-	"bnkit/engine"
+	"bnkit/engine/rundir"
 )
 
 // tracked are epochs whose gradients of γ, β, convolutions and the output bias
 // are each a tenth of those before; convolutions are frozen, and so is β but for
 // one number.
-func tracked(n int, gamma float32) []engine.EpochMetrics {
+func tracked(n int, gamma float32) []rundir.EpochMetrics {
 	all := epochs(n)
 	for i := range all {
-		all[i].Gradients = &engine.EpochGradients{Batches: 4, Examples: 512, Statistics: "batch", Augmented: true,
-			Kinds: map[engine.GradientKind]engine.KindGradient{
+		all[i].Gradients = &rundir.EpochGradients{Batches: 4, Examples: 512, Statistics: "batch", Augmented: true,
+			Kinds: map[rundir.GradientKind]rundir.KindGradient{
 				"gamma":            {Mean: gamma, Parameters: 8, Trained: 8},
 				"beta":             {Mean: gamma / 10, Parameters: 8, Trained: 1},
 				"convolution":      {Mean: gamma / 100, Parameters: 100},

@@ -16,7 +16,7 @@ import (
 	"gonum.org/v1/plot"
 
 	"bnkit/analysis"
-	"bnkit/engine"
+	"bnkit/engine/rundir"
 )
 
 // report is a made-up report of that many layers, every third without a ReLU.
@@ -45,10 +45,10 @@ func report(layers int, level float64) *analysis.Report {
 	return r
 }
 
-func epochs(n int) []engine.EpochMetrics {
-	var all []engine.EpochMetrics
+func epochs(n int) []rundir.EpochMetrics {
+	var all []rundir.EpochMetrics
 	for i := range n {
-		all = append(all, engine.EpochMetrics{Epoch: i + 1, LearningRate: math.Pow(0.1, float64(i/2)),
+		all = append(all, rundir.EpochMetrics{Epoch: i + 1, LearningRate: math.Pow(0.1, float64(i/2)),
 			TrainLoss: 2 / float64(i+1), TestLoss: 2.2 / float64(i+1), TrainAccuracy: 0.3 + 0.05*float64(i), TestAccuracy: 0.28 + 0.05*float64(i)})
 	}
 	return all
@@ -275,7 +275,7 @@ func TestDrops(t *testing.T) {
 	run := func(rates ...float64) Run {
 		var r Run
 		for i, lr := range rates {
-			r.Epochs = append(r.Epochs, engine.EpochMetrics{Epoch: i + 1, LearningRate: lr})
+			r.Epochs = append(r.Epochs, rundir.EpochMetrics{Epoch: i + 1, LearningRate: lr})
 		}
 		return r
 	}
@@ -361,22 +361,22 @@ func TestReportError(t *testing.T) {
 
 // TestExtremes draws numbers that leave an axis no range, or hardly any.
 func TestExtremes(t *testing.T) {
-	for name, spoil := range map[string]func(r *analysis.Report, e []engine.EpochMetrics){
-		"huge": func(r *analysis.Report, e []engine.EpochMetrics) {
+	for name, spoil := range map[string]func(r *analysis.Report, e []rundir.EpochMetrics){
+		"huge": func(r *analysis.Report, e []rundir.EpochMetrics) {
 			r.Sweep[2].TestAccuracy, r.Layers[1].NearZero[2], r.GammaEdges[0] = math.MaxFloat64, math.MaxFloat64, -1e299
 			r.Layers[1].Gradient.Gamma, e[1].TestLoss, e[1].TrainAccuracy = math.MaxFloat64, math.MaxFloat64, -math.MaxFloat64
 		},
-		"tiny": func(r *analysis.Report, e []engine.EpochMetrics) {
+		"tiny": func(r *analysis.Report, e []rundir.EpochMetrics) {
 			r.Sweep[1].Threshold, r.Sweep[2].Threshold = 5e-324, 1e-323
 			r.Layers[1].Gradient.Gamma, e[1].TestLoss, e[1].LearningRate = 5e-324, 5e-324, 5e-324
 		},
-		"alike": func(r *analysis.Report, e []engine.EpochMetrics) {
+		"alike": func(r *analysis.Report, e []rundir.EpochMetrics) {
 			r.Sweep = r.Sweep[:2]
 			for i := range e {
 				e[i].TestLoss, e[i].TrainLoss = 1, 1
 			}
 		},
-		"no channels": func(r *analysis.Report, _ []engine.EpochMetrics) {
+		"no channels": func(r *analysis.Report, _ []rundir.EpochMetrics) {
 			r.Layers[1].Sparsity.Channels = 0
 			r.Layers[1].Gamma.Histogram = []int{0, 0, 0}
 		},
@@ -416,5 +416,26 @@ func TestTicks(t *testing.T) {
 		if !slices.Equal(labels, c.labels) {
 			t.Errorf("%+v from %v to %v: %q, want %q", c.t, c.low, c.high, labels, c.labels)
 		}
+	}
+}
+
+// TestMissingRows: a curve has a gap where a row is missing, and keeps its other
+// points.
+func TestMissingRows(t *testing.T) {
+	all := epochs(6)
+	rows := withGaps(append(slices.Clone(all[:2]), all[3:]...))
+	if len(rows) != 6 || rows[2].Epoch != 3 || !math.IsNaN(rows[2].TrainLoss) || !math.IsNaN(rows[2].TestAccuracy) {
+		t.Errorf("%+v", rows)
+	}
+	for i, m := range rows {
+		if i != 2 && m != all[i] {
+			t.Errorf("row %d is %+v, want %+v", i, m, all[i])
+		}
+	}
+	if n := len(withGaps([]rundir.EpochMetrics{{Epoch: 1}, {Epoch: 1_000_000_000}})); n != 3 {
+		t.Errorf("a long gap takes %d rows", n)
+	}
+	if _, err := Draw(t.TempDir(), []Run{{Name: "gap", Epochs: append(slices.Clone(all[:2]), all[3:]...)}}); err != nil {
+		t.Error(err)
 	}
 }

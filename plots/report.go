@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"bnkit/analysis"
-	"bnkit/engine"
+	"bnkit/engine/rundir"
 )
 
 // ReportError says which run's report cannot be drawn, since its parts do not
@@ -141,7 +141,7 @@ func over(runs []Run, of func(*analysis.Report) *analysis.Scope) string {
 }
 
 // overEpochs is what training curves were taken over.
-func overEpochs(epochs []engine.EpochMetrics) string {
+func overEpochs(epochs []rundir.EpochMetrics) string {
 	last := epochs[len(epochs)-1]
 	test := fmt.Sprintf("test: %d pictures", last.TestExamples)
 	if n := held(epochs); n > 0 {
@@ -152,4 +152,4 @@ func overEpochs(epochs []engine.EpochMetrics) string {
 }
 
 // held is the number of pictures held out for validation.
-func held(epochs []engine.EpochMetrics) int { return epochs[len(epochs)-1].ValidationExamples }
+func held(epochs []rundir.EpochMetrics) int { return epochs[len(epochs)-1].ValidationExamples }

@@ -13,8 +13,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"bnkit/analysis"
-	"bnkit/checkpoint"
-	"bnkit/engine"
+	"bnkit/checkpoint/durable"
+	"bnkit/engine/rundir"
 	"bnkit/plots"
 )
 
@@ -25,9 +25,6 @@ type analyzeOptions struct {
 	batches              int
 	out                  string
 }
-
-// reportFile is where analyze leaves its report, for plot to draw again.
-const reportFile = "analysis.json"
 
 func newAnalyzeCommand(g *globalOptions) *cobra.Command {
 	var o analyzeOptions
@@ -108,8 +105,8 @@ func runAnalyze(c *cobra.Command, g *globalOptions, o analyzeOptions, args []str
 	if err := g.print(report, func(w io.Writer) { printReport(w, report) }); err != nil {
 		return err
 	}
-	g.note("%d pictures and %s in %s", len(pictures), reportFile, o.out)
-	g.note("next, try: bnkit prune %s --threshold 0.01", path)
+	g.note("%d pictures and %s in %s", len(pictures), rundir.ReportFile, o.out)
+	g.note("next, try: bnkit prune %s --threshold 0.01", shellQuote(path))
 	return nil
 }
 
@@ -117,19 +114,19 @@ func runAnalyze(c *cobra.Command, g *globalOptions, o analyzeOptions, args []str
 // or, for a file of another name, a folder named after it.
 func plotsOf(ckpt string) string {
 	dir, base := filepath.Split(ckpt)
-	if base == engine.CheckpointFile {
-		return filepath.Join(dir, "plots")
+	if base == rundir.CheckpointFile {
+		return filepath.Join(dir, rundir.PlotsDir)
 	}
 	return filepath.Join(dir, strings.TrimSuffix(base, filepath.Ext(base))+"-plots")
 }
 
 // readEpochs reads the metrics of the run that a checkpoint is the result of;
 // there are none for a file of another name.
-func readEpochs(ckpt string) ([]engine.EpochMetrics, error) {
-	if filepath.Base(ckpt) != engine.CheckpointFile {
+func readEpochs(ckpt string) ([]rundir.EpochMetrics, error) {
+	if filepath.Base(ckpt) != rundir.CheckpointFile {
 		return nil, nil
 	}
-	epochs, err := engine.ReadMetrics(filepath.Join(filepath.Dir(ckpt), engine.MetricsFile))
+	epochs, err := rundir.ReadMetrics(rundir.File(filepath.Dir(ckpt), rundir.MetricsFile))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	}
@@ -145,7 +142,7 @@ func saveReport(dir, ckpt string, report *analysis.Report) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := checkpoint.WriteFileAtomic(filepath.Join(dir, reportFile), append(b, '\n')); err != nil {
+	if err := durable.WriteFile(filepath.Join(dir, rundir.ReportFile), append(b, '\n')); err != nil {
 		return nil, err
 	}
 	epochs, err := readEpochs(ckpt)
@@ -157,7 +154,7 @@ func saveReport(dir, ckpt string, report *analysis.Report) ([]string, error) {
 
 // runName is what pictures call a checkpoint: its run directory's name.
 func runName(ckpt string) string {
-	if dir := filepath.Base(filepath.Dir(ckpt)); filepath.Base(ckpt) == engine.CheckpointFile && dir != "." && dir != string(filepath.Separator) {
+	if dir := filepath.Base(filepath.Dir(ckpt)); filepath.Base(ckpt) == rundir.CheckpointFile && dir != "." && dir != string(filepath.Separator) {
 		return dir
 	}
 	return filepath.Base(ckpt)

@@ -3,11 +3,13 @@ package main
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
 	"bnkit/engine"
 	"bnkit/engine/dataset"
+	"bnkit/engine/rundir"
 )
 
 // modelFlags are what commands that measure a checkpoint on its data share.
@@ -17,7 +19,7 @@ type modelFlags struct {
 }
 
 func (m *modelFlags) add(c *cobra.Command) {
-	c.Flags().StringVar(&m.dataDir, "data-dir", "", "folder that holds the data set (default: the cache folder)")
+	c.Flags().StringVar(&m.dataDir, "data-dir", "", "folder that holds the data set (default: where the run found it, or the cache folder)")
 	c.Flags().IntVar(&m.threads, "threads", 0, "threads (default: as many as there are processors); does not change the result")
 }
 
@@ -30,7 +32,7 @@ func (g *globalOptions) checkpointArg(args []string) (string, error) {
 	if len(args) == 1 {
 		return args[0], nil
 	}
-	path, err := engine.FindCheckpoint(".")
+	path, err := rundir.FindCheckpoint(".")
 	if err != nil {
 		return "", err
 	}
@@ -48,11 +50,21 @@ func (m *modelFlags) open(path string) (*engine.Model, *dataset.Data, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	data, err := model.OpenData(m.dataDir)
-	if err != nil {
-		return nil, nil, err
+	data, err := m.openData(model)
+	return model, data, err
+}
+
+// openData loads the data that a model was trained on, from --data-dir, or else
+// from where the run beside the model's file found it.
+func (m *modelFlags) openData(model *engine.Model) (*dataset.Data, error) {
+	dir := m.dataDir
+	if dir == "" {
+		var err error
+		if dir, err = rundir.ReadPlace(filepath.Dir(model.Source.Path)); err != nil {
+			return nil, err
+		}
 	}
-	return model, data, nil
+	return model.OpenData(dir)
 }
 
 // fileSize is a file's size in bytes, 0 where it cannot be told.

@@ -119,7 +119,9 @@ func printComparison(w io.Writer, names []string, r comparison) {
 			if e.GammaNearZero != nil {
 				small = share(*e.GammaNearZero)
 			}
-			spent = left(time.Duration(e.Seconds * float64(time.Second)))
+			if e.Seconds != nil {
+				spent = left(time.Duration(*e.Seconds * float64(time.Second)))
+			}
 			if e.ImagesPerSecond != nil {
 				speed = fmt.Sprintf("%.0f", *e.ImagesPerSecond)
 			}
@@ -151,7 +153,7 @@ func printComparison(w io.Writer, names []string, r comparison) {
 		fmt.Fprintf(w, "test accuracy%s: after the last epoch, %s\n", where, scope)
 	}
 	fmt.Fprintln(w, "parameters: numbers that are trained. gap: training accuracy, of the last epoch's batches as trained on, minus test accuracy, in points")
-	fmt.Fprintln(w, "time: training and testing. images/s: of the training steps, over all epochs")
+	fmt.Fprintln(w, "time: training and testing. images/s: of the training steps, over all epochs in metrics.jsonl")
 	for _, p := range r.Pictures {
 		fmt.Fprintln(w, p)
 	}

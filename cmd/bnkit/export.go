@@ -78,7 +78,7 @@ func runExport(c *cobra.Command, g *globalOptions, o exportOptions, args []strin
 	stats, kind := model.Stored, engine.StatisticsStored
 	if stats == nil {
 		kind = engine.StatisticsReestimated
-		data, err := model.OpenData(o.dataDir)
+		data, err := o.openData(model)
 		if err != nil {
 			return err
 		}

@@ -82,10 +82,18 @@ func TestImageFolderCommands(t *testing.T) {
 	if maps := ok(t, "plot", "r/ckpt.bnz", "--feature-maps", "conv", "--image", "7", "--data-dir", root, "--out", "layers", "-q"); maps != filepath.Join("layers", "feature_maps.png")+"\n" {
 		t.Errorf("plot: %s", maps)
 	}
+	if text := ok(t, "eval", "r/ckpt.bnz", "-q"); !strings.Contains(text, "15 pictures") {
+		t.Errorf("eval where the run found its pictures: %s", text)
+	}
+	// A run that does not say where its pictures are.
+	if err := os.Remove("r/data.json"); err != nil {
+		t.Fatal(err)
+	}
 	if code, _, err := bnkit(t, "train", "--resume", "--out", "r", "--epochs", "3"); code != 2 || !strings.Contains(err, "--data") {
 		t.Errorf("resume without the folder: exit code %d, %s", code, err)
 	}
-	ok(t, "train", "--resume", "--out", "r", "--epochs", "3", "--data", root, "-q")
+	ok(t, "train", "--resume", "--out", "r", "--epochs", "3", "--data-dir", root, "-q")
+	ok(t, "train", "--resume", "--out", "r", "--epochs", "4", "-q") // which kept it
 	broken := filepath.Join(root, "train", "class1", "3.png")
 	if err := os.WriteFile(broken, []byte("no picture"), 0o644); err != nil {
 		t.Fatal(err)

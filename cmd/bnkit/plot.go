@@ -14,6 +14,7 @@ import (
 
 	"bnkit/analysis"
 	"bnkit/engine"
+	"bnkit/engine/rundir"
 	"bnkit/plots"
 )
 
@@ -63,9 +64,9 @@ func runPlot(c *cobra.Command, g *globalOptions, o plotOptions, args []string) e
 	var ckpts []string
 	for _, arg := range args {
 		if info, err := os.Stat(arg); err != nil {
-			return fmt.Errorf("%w; name a run's folder or its %s", err, engine.CheckpointFile)
+			return fmt.Errorf("%w; name a run's folder or its %s", err, rundir.CheckpointFile)
 		} else if info.IsDir() {
-			arg = filepath.Join(arg, engine.CheckpointFile)
+			arg = filepath.Join(arg, rundir.CheckpointFile)
 		}
 		ckpts = append(ckpts, arg)
 	}
@@ -130,7 +131,7 @@ func (o *plotOptions) drawLayers(ctx context.Context, ckpts []string) ([]string,
 			filters = append(filters, f)
 		}
 		if o.featureMaps != "" {
-			data, err := model.OpenData(o.dataDir)
+			data, err := o.openData(model)
 			if err != nil {
 				return nil, err
 			}
@@ -171,7 +172,7 @@ func readRun(ckpt string) (plots.Run, error) {
 	if run.Epochs, err = readEpochs(ckpt); err != nil {
 		return run, err
 	}
-	path := filepath.Join(plotsOf(ckpt), reportFile)
+	path := filepath.Join(plotsOf(ckpt), rundir.ReportFile)
 	b, err := os.ReadFile(path)
 	if err == nil {
 		run.Report = &analysis.Report{}

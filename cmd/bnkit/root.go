@@ -18,6 +18,7 @@ import (
 	"bnkit/engine"
 	"bnkit/engine/dataset"
 	"bnkit/engine/kernel"
+	"bnkit/engine/rundir"
 	"bnkit/plots"
 )
 
@@ -136,11 +137,12 @@ func exitCode(err error) int {
 	var (
 		usage    *usageError
 		config   *engine.ConfigError
-		exists   *engine.RunExistsError
+		exists   *rundir.RunExistsError
+		locked   *rundir.LockedError
+		damaged  *rundir.DamagedError
 		resume   *engine.ResumeError
 		noRun    *analysis.NoRunError
 		model    *engine.ModelError
-		runFile  *engine.RunFileError
 		report   *plots.ReportError
 		noData   *dataset.UnknownError
 		dataFile *dataset.FormatError
@@ -152,11 +154,12 @@ func exitCode(err error) int {
 		return 0
 	case errors.Is(err, engine.ErrInterrupted), errors.Is(err, context.Canceled):
 		return 130
-	// Before usage: what is wrong in it may be a setting, which nobody has typed.
-	case errors.As(err, &runFile):
+	// Before usage: what is wrong in a damaged file may be a setting, which nobody
+	// has typed.
+	case errors.As(err, &damaged):
 		return 3
-	case errors.As(err, &usage), errors.As(err, &config), errors.As(err, &exists), errors.As(err, &resume), errors.As(err, &noData), errors.As(err, &noRun),
-		errors.Is(err, engine.ErrNoCheckpoint), errors.Is(err, engine.ErrNoRun),
+	case errors.As(err, &usage), errors.As(err, &config), errors.As(err, &exists), errors.As(err, &locked), errors.As(err, &resume), errors.As(err, &noData), errors.As(err, &noRun),
+		errors.Is(err, rundir.ErrNoCheckpoint), errors.Is(err, rundir.ErrNoRun),
 		strings.HasPrefix(err.Error(), "unknown command"):
 		return 2
 	case errors.As(err, &model), errors.As(err, &report), errors.As(err, &dataFile), errors.As(err, &picture), errors.As(err, &digest),
@@ -171,7 +174,12 @@ func message(err error, code int) string {
 	if code == 130 && !errors.Is(err, engine.ErrInterrupted) {
 		return "interrupted"
 	}
-	return strings.Join(strings.Fields(err.Error()), " ")
+	// Spaces within a line stay as they are: they may be part of a path.
+	lines := strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' || r == '\r' })
+	for i := range lines {
+		lines[i] = strings.TrimSpace(lines[i])
+	}
+	return strings.Join(lines, " ")
 }
 
 // print writes v as indented JSON with --json, else calls table.

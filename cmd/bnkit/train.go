@@ -5,9 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -15,6 +13,7 @@ import (
 	"bnkit/engine"
 	"bnkit/engine/arch"
 	"bnkit/engine/dataset"
+	"bnkit/engine/rundir"
 )
 
 // trainOptions are the train command's flags.
@@ -27,6 +26,8 @@ type trainOptions struct {
 	threads int
 	resume  bool
 	force   bool
+
+	owned *rundir.Dir // the run to resume
 }
 
 func newTrainCommand(g *globalOptions) *cobra.Command {
@@ -35,8 +36,8 @@ func newTrainCommand(g *globalOptions) *cobra.Command {
 		Use:   "train",
 		Short: "Train a network and write a run directory",
 		Long: `Train a network and write a run directory: config.json, metrics.jsonl (a row
-an epoch), ckpt.bnz (the model, after each epoch) and resume.bnz (the state to
-resume from). Without flags it trains a small ResNet's γ and β on the embedded
+an epoch), ckpt.bnz (the model, after each epoch), resume.bnz (the state to
+resume from) and data.json (where the data lies). Without flags it trains a small ResNet's γ and β on the embedded
 sample of Fashion-MNIST.
 
 Networks: with a hyphen, resnet-N is the CIFAR ResNet of N = 6D+2 layers
@@ -109,7 +110,12 @@ given win over either.
 
 Ctrl-C stops at the next step; --resume continues, with the same result as if
 nothing had happened. With --resume, flags that are not given are those of the
-run; --epochs may be larger than before, unless the schedule depends on it.
+run, and its data is looked for where it was; --epochs may be larger than before,
+unless the schedule depends on it. Only one process trains in a directory at a
+time; --resume without --out passes over runs that are being trained.
+
+--force leaves the run in --out as it is until the new one has completed its first
+epoch. Where that one is interrupted or diverges before, nothing of it is left.
 
 With --json: a row of metrics.jsonl for each epoch, then an object with dir,
 checkpoint, parameters (trained numbers) and config.`,
@@ -140,12 +146,12 @@ checkpoint, parameters (trained numbers) and config.`,
 	addScheduleFlags(f, d)
 	addRegularisationFlags(f, d)
 	addDataFlags(f, d)
-	f.StringVar(&o.dataDir, "data-dir", "", "folder that holds the data set (default: the cache folder)")
+	f.StringVar(&o.dataDir, "data-dir", "", "folder that holds the data set (default: where the resumed run found it, or the cache folder)")
 	f.IntVar(&o.threads, "threads", 0, "threads (default: as many as there are processors); does not change the result")
 	f.StringVar(&d.Activations, "activations", d.Activations, "how a step keeps convolutions' outputs: "+strings.Join(engine.Activations, ", "))
 	f.StringVar(&o.out, "out", "", "run directory (default: runs/ARCH-TRAINABLE-DATA-sSEED, and a number if that is taken)")
 	f.BoolVar(&o.resume, "resume", false, "continue the run in --out, by default the newest that is not finished")
-	f.BoolVar(&o.force, "force", false, "replace the run in --out")
+	f.BoolVar(&o.force, "force", false, "replace the run in --out, once the new one has completed an epoch")
 	f.BoolVar(&d.TrackGradients, "track-gradients", d.TrackGradients, "write each epoch's mean |gradient| by kind of parameter and layer to metrics.jsonl")
 	f.BoolVar(&d.WithStats, "with-stats", d.WithStats, "store running statistics in the checkpoint")
 	return c
@@ -166,6 +172,12 @@ func runTrain(c *cobra.Command, g *globalOptions, o *trainOptions) error {
 	if o.preset == "list" {
 		return printPresets(g)
 	}
+	if o.resume {
+		if err := o.ownRun(); err != nil {
+			return err
+		}
+		defer o.owned.Release()
+	}
 	if err := takeSettings(c, o); err != nil {
 		return err
 	}
@@ -178,36 +190,62 @@ func runTrain(c *cobra.Command, g *globalOptions, o *trainOptions) error {
 	if err := checkUsed(c, &o.config); err != nil {
 		return err
 	}
-	data, err := dataset.Open(o.config.Data, o.dataDir)
+	place, err := o.place()
 	if err != nil {
 		return err
 	}
-	if o.out == "" {
-		if o.out, err = newRunDir(&o.config, data.Name); err != nil {
-			return err
-		}
+	data, err := dataset.Open(o.config.Data, place)
+	if err != nil {
+		return err
+	}
+	numbered := o.out == ""
+	if numbered {
+		o.out = filepath.Join("runs", fmt.Sprintf("%s-%s-%s-s%d", o.config.Arch, o.config.Trainable, data.Name, o.config.Seed))
 	}
 	line := g.newProgress()
-	g.note("training %s, %s, on %s in %s", o.config.Arch, trainedWords(o.config.Trainable), data.Name, o.out)
 	result, err := engine.Train(c.Context(), o.config, data, engine.TrainOptions{
-		Dir: o.out, Threads: o.threads, Resume: o.resume, Force: o.force,
+		Dir: o.out, Numbered: numbered, Owned: o.owned, Threads: o.threads, Resume: o.resume, Force: o.force, Place: place,
+		Begin: func(dir string) {
+			g.note("training %s, %s, on %s in %s", o.config.Arch, trainedWords(o.config.Trainable), data.Name, dir)
+		},
+		Warn: func(err error) {
+			line.clear()
+			fmt.Fprintln(g.err, "bnkit: warning: "+message(err, 0))
+		},
 		Step: func(s engine.StepReport) {
 			line.update("epoch %d/%d, step %d/%d: loss %.3f, accuracy %s, %.0f images/s, %s left",
 				s.Epoch, s.Epochs, s.Step, s.Steps, s.Loss, share(s.Accuracy), s.ImagesPerSecond, left(s.Remaining))
 		},
-		Epoch: func(m engine.EpochMetrics) {
+		Epoch: func(m rundir.EpochMetrics) {
 			line.clear()
 			printEpoch(g, m, o.config.Epochs)
 		},
 	})
 	line.clear()
-	if errors.Is(err, engine.ErrInterrupted) {
-		return fmt.Errorf("%w; continue with: bnkit train --resume --out %s", engine.ErrInterrupted, o.out)
-	}
-	if err != nil {
+	var stopped *engine.InterruptedError
+	switch {
+	case errors.As(err, &stopped) && stopped.Resumable:
+		return fmt.Errorf("%w; continue with: bnkit train --resume --out %s", engine.ErrInterrupted, shellQuote(stopped.Dir))
+	case stopped != nil:
+		return fmt.Errorf("%w before the new run's first epoch was complete: %s holds the run that was there, as before", engine.ErrInterrupted, stopped.Dir)
+	case err != nil:
 		return err
 	}
 	return finishTrain(g, result)
+}
+
+// place is where the data lies, as the flags say it or, of a run that is
+// resumed, as it was before; "" for the default place. A path that is given as
+// --data is the place itself.
+func (o *trainOptions) place() (string, error) {
+	dir := o.dataDir
+	if !dataset.IsName(o.config.Data) {
+		dir = o.config.Data
+	}
+	if dir == "" {
+		return "", nil
+	}
+	return filepath.Abs(dir)
 }
 
 // printPresets lists the presets.
@@ -233,7 +271,7 @@ func trainedWords(set string) string {
 
 // printEpoch writes an epoch's row: to people as progress, to machines as
 // metrics.jsonl has it.
-func printEpoch(g *globalOptions, m engine.EpochMetrics, epochs int) {
+func printEpoch(g *globalOptions, m rundir.EpochMetrics, epochs int) {
 	if g.json {
 		// A row that metrics.jsonl took can be marshalled here too.
 		if b, err := m.MarshalJSON(); err == nil {
@@ -257,13 +295,17 @@ func printEpoch(g *globalOptions, m engine.EpochMetrics, epochs int) {
 }
 
 func finishTrain(g *globalOptions, r *engine.TrainResult) error {
-	last := r.Epochs[len(r.Epochs)-1]
-	size := int64(0)
-	if info, err := os.Stat(r.Checkpoint); err == nil {
-		size = info.Size()
-	}
 	if g.json {
 		return g.printLine(trainResult{r.Dir, r.Checkpoint, r.Parameters, r.Config})
+	}
+	var last rundir.EpochMetrics
+	if n := len(r.Epochs); n > 0 {
+		last = r.Epochs[n-1]
+	}
+	if last.Epoch != r.Config.Epochs {
+		// The row of the last epoch is lost, and with it what was measured.
+		fmt.Fprintf(g.out, "checkpoint: %s (%s), %d parameters trained\n", r.Checkpoint, bytesText(fileSize(r.Checkpoint)), r.Parameters)
+		return nil
 	}
 	validation := ""
 	if last.ValidationExamples > 0 {
@@ -271,39 +313,50 @@ func finishTrain(g *globalOptions, r *engine.TrainResult) error {
 	}
 	fmt.Fprintf(g.out, "test accuracy %s on %d pictures (running statistics), %straining accuracy %s, %d parameters trained\n",
 		share(last.TestAccuracy), last.TestExamples, validation, share(last.TrainAccuracy), r.Parameters)
-	fmt.Fprintf(g.out, "checkpoint: %s (%s)\n", r.Checkpoint, bytesText(size))
+	fmt.Fprintf(g.out, "checkpoint: %s (%s)\n", r.Checkpoint, bytesText(fileSize(r.Checkpoint)))
 	if !math.IsNaN(last.GammaNearZero) {
-		g.note("next, try: bnkit analyze %s", r.Checkpoint)
+		g.note("next, try: bnkit analyze %s", shellQuote(r.Checkpoint))
 	}
 	return nil
 }
 
-// newRunDir names a run directory under runs that is not there yet.
-func newRunDir(c *engine.Config, data string) (string, error) {
-	base := filepath.Join("runs", fmt.Sprintf("%s-%s-%s-s%d", c.Arch, c.Trainable, data, c.Seed))
-	for i := 1; ; i++ {
-		dir := base
-		if i > 1 {
-			dir = fmt.Sprintf("%s-%d", base, i)
-		}
-		if _, err := os.Lstat(dir); errors.Is(err, os.ErrNotExist) {
-			return dir, nil
-		} else if err != nil {
-			return "", err
+// ownRun takes ownership of the run to resume, before anything of it is read.
+func (o *trainOptions) ownRun() (err error) {
+	if o.out != "" {
+		o.owned, err = rundir.Own(o.out)
+	} else if o.owned, err = rundir.OwnUnfinished("runs"); err == nil {
+		o.out = o.owned.Path()
+	}
+	return err
+}
+
+// settingsOfRun are those of the run to resume. Where the flags do not say where
+// its data lies, it is where the run found it.
+func (o *trainOptions) settingsOfRun(c *cobra.Command) (engine.Config, error) {
+	base, err := engine.ReadConfig(o.owned.File(rundir.ConfigFile))
+	if err != nil || c.Flags().Changed("data") && !dataset.IsName(o.config.Data) {
+		return base, err
+	}
+	place := o.dataDir
+	if place == "" {
+		if place, err = rundir.ReadPlace(o.out); err != nil {
+			return base, err
 		}
 	}
+	switch {
+	case dataset.IsName(base.Data):
+		o.dataDir = place
+	case place != "":
+		base.Data = place // of a data set without a name
+	case !c.Flags().Changed("data"):
+		return base, &usageError{c.CommandPath(), fmt.Errorf("the run in %s was trained on a data set of your own: name its path with --data", o.out)}
+	}
+	return base, nil
 }
 
 // takeSettings takes over the settings of the preset, the file, or the run to
 // resume, except for those that were given on the command line.
 func takeSettings(c *cobra.Command, o *trainOptions) error {
-	if o.resume && o.out == "" {
-		dir, err := engine.FindUnfinishedRun("runs")
-		if err != nil {
-			return err
-		}
-		o.out = dir
-	}
 	var base engine.Config
 	var err error
 	switch {
@@ -316,10 +369,7 @@ func takeSettings(c *cobra.Command, o *trainOptions) error {
 	case o.file != "":
 		base, err = engine.ReadSettings(o.file)
 	case o.resume:
-		base, err = engine.ReadConfig(filepath.Join(o.out, engine.ConfigFile))
-		if err == nil && !c.Flags().Changed("data") && !slices.Contains(dataset.Names(), base.Data) {
-			return &usageError{c.CommandPath(), fmt.Errorf("the run in %s was trained on a data set of your own: name its path with --data", o.out)}
-		}
+		base, err = o.settingsOfRun(c)
 	default:
 		return nil
 	}

@@ -233,6 +233,8 @@ func TestOpenPathOfArchive(t *testing.T) {
 	writeFile(t, compress(t, make([]byte, 2048)), file)
 	_, err := Open(file, "")
 	wantFormatError(t, err, file, 0, "none of their files")
+	_, err = Open("cifar10", file) // the archive of a named data set
+	wantFormatError(t, err, file, 0, "none of their files")
 }
 
 func TestFolderWithSeveralDataSets(t *testing.T) {

@@ -86,6 +86,11 @@ func Names() []string {
 	return names
 }
 
+// IsName reports whether [Open] takes name for one of [Names], and not for a path.
+func IsName(name string) bool {
+	return canonicalName(name) == sampleName || sourceByName(name) != nil
+}
+
 // Open loads a data set.
 //
 // name is one of [Names], with separators and case ignored ("CIFAR-10" is
@@ -95,8 +100,8 @@ func Names() []string {
 // wins over a path; write ./cifar10 for a folder called so.
 //
 // dir is the folder in which a named data set is looked for, as itself, in its
-// subfolder of that name, and in the subfolder its publisher's archive unpacks to;
-// "" means [CacheDir]. It is not used for the sample, which is built in, nor for a path.
+// subfolder of that name, and in the subfolder its publisher's archive unpacks to,
+// or that archive itself; "" means [CacheDir]. It is not used for the sample, which is built in, nor for a path.
 //
 // Errors: [*UnknownError], [*MissingError], [*FormatError], [*PictureError], or one of the file system.
 func Open(name, dir string) (*Data, error) {
@@ -109,6 +114,9 @@ func Open(name, dir string) (*Data, error) {
 			if dir, err = CacheDir(); err != nil {
 				return nil, err
 			}
+		}
+		if info, err := os.Stat(dir); err == nil && info.Mode().IsRegular() && src.cifar != nil {
+			return openArchive(dir, []*source{src})
 		}
 		found, err := src.locate(dir)
 		if err != nil {

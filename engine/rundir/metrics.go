@@ -1,11 +1,16 @@
-package engine
+package rundir
 
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"os"
+	"strings"
+
+	"bnkit/checkpoint/durable"
 )
 
 // EpochMetrics is one epoch's row of metrics.jsonl. Accuracies and
@@ -116,38 +121,104 @@ func (m *EpochMetrics) UnmarshalJSON(b []byte) error {
 
 func isFinite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
 
-// ReadMetrics reads a run's metrics.jsonl: a row for each epoch, in order. A
-// last line without its newline, as a killed run may leave, is no row. The error
-// is a *RunFileError where the file is damaged.
+// LostRowsError says that metrics.jsonl lacks rows of epochs that were trained.
+// It is a warning: they stay missing, and nothing else depends on them.
+type LostRowsError struct {
+	Path   string
+	Epochs []int // ascending, from 1
+}
+
+func (e *LostRowsError) Error() string {
+	var ranges []string
+	for i := 0; i < len(e.Epochs); i++ {
+		first := e.Epochs[i]
+		for i+1 < len(e.Epochs) && e.Epochs[i+1] == e.Epochs[i]+1 {
+			i++
+		}
+		if last := e.Epochs[i]; last > first {
+			ranges = append(ranges, fmt.Sprintf("%d-%d", first, last))
+		} else {
+			ranges = append(ranges, fmt.Sprint(first))
+		}
+	}
+	return fmt.Sprintf("%s has lost the rows of epochs %s; they stay missing, the model is whole", e.Path, strings.Join(ranges, ", "))
+}
+
+// ReadMetrics reads the metrics.jsonl at path: rows in the order of their
+// epochs, some of which may be missing. A last line without its newline, as a
+// killed run may leave, is not a row. The error is *DamagedError where the file
+// holds anything else; a resume repairs it.
 func ReadMetrics(path string) ([]EpochMetrics, error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
-	rows, _, err := parseMetrics(b, maxEpochs)
-	if err != nil {
-		return nil, &RunFileError{path, err}
+	var rows []EpochMetrics
+	before := 0 // epoch of the last row
+	for i, line := range wholeLines(b) {
+		var m EpochMetrics
+		if err := json.Unmarshal(line, &m); err != nil {
+			return nil, &DamagedError{path, fmt.Sprintf("line %d: %v; %s", i+1, err, howToRepair)}
+		}
+		if m.Epoch <= before {
+			return nil, &DamagedError{path, fmt.Sprintf("line %d is of epoch %d, and comes after epoch %d; %s", i+1, m.Epoch, before, howToRepair)}
+		}
+		rows, before = append(rows, m), m.Epoch
 	}
 	return rows, nil
 }
 
-// parseMetrics reads the first rows of a metrics.jsonl, at most limit of them,
-// and says how many bytes they take.
-func parseMetrics(b []byte, limit int) (rows []EpochMetrics, size int, err error) {
-	for len(rows) < limit {
-		end := bytes.IndexByte(b[size:], '\n')
-		if end < 0 {
-			break
-		}
+const howToRepair = "resuming the run repairs it"
+
+// wholeLines returns the lines that end in a newline, without it.
+func wholeLines(b []byte) [][]byte {
+	lines := bytes.Split(b, []byte{'\n'})
+	return lines[:len(lines)-1]
+}
+
+// AppendMetrics adds an epoch's row to metrics.jsonl.
+func (d *Dir) AppendMetrics(m *EpochMetrics) error {
+	row, err := json.Marshal(m)
+	if err != nil {
+		return err
+	}
+	return durable.Append(d.File(MetricsFile), append(row, '\n'))
+}
+
+// RepairMetrics leaves in metrics.jsonl one row for each of the first done
+// epochs, in their order, and returns them: it drops later epochs, which will
+// be trained again, and what is not a row. Of several rows of an epoch the last
+// one counts. Epochs whose rows are lost are missing in the file, in rows and
+// in no other place; lost says which, and is nil where none are.
+func (d *Dir) RepairMetrics(done int) (rows []EpochMetrics, lost *LostRowsError, err error) {
+	path := d.File(MetricsFile)
+	b, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, err
+	}
+	of := map[int]EpochMetrics{}
+	lines := map[int][]byte{}
+	for _, line := range wholeLines(b) {
 		var m EpochMetrics
-		if err := json.Unmarshal(b[size:size+end], &m); err != nil {
-			return nil, 0, fmt.Errorf("line %d: %w", len(rows)+1, err)
+		if json.Unmarshal(line, &m) == nil && m.Epoch >= 1 && m.Epoch <= done {
+			of[m.Epoch], lines[m.Epoch] = m, line
 		}
-		if m.Epoch != len(rows)+1 {
-			return nil, 0, fmt.Errorf("line %d is of epoch %d", len(rows)+1, m.Epoch)
+	}
+	var repaired []byte
+	for epoch := 1; epoch <= done; epoch++ {
+		m, there := of[epoch]
+		if !there {
+			if lost == nil {
+				lost = &LostRowsError{Path: path}
+			}
+			lost.Epochs = append(lost.Epochs, epoch)
+			continue
 		}
 		rows = append(rows, m)
-		size += end + 1
+		repaired = append(append(repaired, lines[epoch]...), '\n')
 	}
-	return rows, size, nil
+	if bytes.Equal(repaired, b) {
+		return rows, lost, nil
+	}
+	return rows, lost, durable.WriteFile(path, repaired)
 }

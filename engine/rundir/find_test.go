@@ -1,4 +1,4 @@
-package engine
+package rundir
 
 import (
 	"errors"
@@ -38,24 +38,5 @@ func TestFindCheckpoint(t *testing.T) {
 	here := put(9*time.Hour, CheckpointFile)
 	if got, err := FindCheckpoint(dir); err != nil || got != here {
 		t.Errorf("%s, %v; want %s", got, err, here)
-	}
-}
-
-func TestFindUnfinishedRun(t *testing.T) {
-	data, runs := synthetic(64, 20), filepath.Join(t.TempDir(), "runs")
-	if _, err := FindUnfinishedRun(runs); !errors.Is(err, ErrNoRun) {
-		t.Errorf("no runs: %v, want ErrNoRun", err)
-	}
-	cfg := tinyConfig()
-	cfg.Epochs = 2
-	interrupted := filepath.Join(runs, "interrupted")
-	interruptAfter(t, cfg, data, TrainOptions{Dir: interrupted, Threads: 1}, 5)
-	mustTrain(t, cfg, data, TrainOptions{Dir: filepath.Join(runs, "finished"), Threads: 1})
-	if got, err := FindUnfinishedRun(runs); err != nil || got != interrupted {
-		t.Errorf("%s, %v; want %s", got, err, interrupted)
-	}
-	mustTrain(t, cfg, data, TrainOptions{Dir: interrupted, Threads: 1, Resume: true})
-	if got, err := FindUnfinishedRun(runs); !errors.Is(err, ErrNoRun) {
-		t.Errorf("%s, %v; want ErrNoRun when all are finished", got, err)
 	}
 }

@@ -1,0 +1,217 @@
+// Package durable changes files and directories so that a change, once it is
+// reported as done, survives a crash and a loss of power, and so that a file
+// that is replaced holds at every moment either all of what it held or all of
+// what it is to hold.
+//
+// Directories are synced where the system can do that. Windows cannot; its file
+// systems order such changes themselves. Windows also refuses to replace or
+// rename a file that another process has open, and the error says so.
+package durable
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"syscall"
+)
+
+// intercept is asked before every operation; nil for nothing.
+var intercept atomic.Pointer[func(op, path string) error]
+
+// Intercept calls f before each operation that this package performs: a
+// create, write, sync, rename, remove or mkdir of path. An error of f takes the
+// place of the operation, which then does not happen. With it tests cut a
+// program short at any operation. The returned function ends the interception.
+func Intercept(f func(op, path string) error) (end func()) {
+	intercept.Store(&f)
+	return func() { intercept.Store(nil) }
+}
+
+// perform carries out one operation on path.
+func perform(op, path string, do func() error) error {
+	if f := intercept.Load(); f != nil {
+		if err := (*f)(op, path); err != nil {
+			return err
+		}
+	}
+	return do()
+}
+
+// WriteFile writes data to path: to a temporary file beside it, made durable,
+// that then takes path's place. Until it does, and after a failure before that,
+// path holds what it held; afterwards it holds all of data. An error of the
+// last step, the directory's sync, says only that a loss of power might still
+// undo it. A process that is killed may leave the temporary file, which
+// RemoveTemporaries removes.
+func WriteFile(path string, data []byte) error {
+	if err := writeFile(path, data); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return nil
+}
+
+func writeFile(path string, data []byte) (err error) {
+	dir, base := filepath.Split(path)
+	// Not os.CreateTemp: its files are their user's alone, and what others may
+	// do with a result is for the umask to say.
+	temporary := filepath.Join(dir, temporaryPrefix(base)+rand.Text())
+	f, err := open(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			f.Close()
+			perform("remove", temporary, func() error { return os.Remove(temporary) })
+		}
+	}()
+	if err := writeSynced(f, data); err != nil {
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	return Rename(temporary, path)
+}
+
+// Append adds data to the end of the file at path, which it creates where it is
+// missing. A failure may leave a part of data there.
+func Append(path string, data []byte) error {
+	f, err := open(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND)
+	if err != nil {
+		return err
+	}
+	info, err := f.Stat()
+	if err == nil {
+		err = writeSynced(f, data)
+	}
+	if err := errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	if info.Size() > 0 {
+		return nil
+	}
+	return syncDir(filepath.Dir(path)) // the file may be new
+}
+
+func open(path string, flag int) (f *os.File, err error) {
+	err = perform("create", path, func() error {
+		f, err = os.OpenFile(path, flag, 0o666)
+		return err
+	})
+	return f, err
+}
+
+func writeSynced(f *os.File, data []byte) error {
+	err := perform("write", f.Name(), func() error {
+		_, err := f.Write(data)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return perform("sync", f.Name(), f.Sync)
+}
+
+// Rename moves a file or directory to a path on the same file system, where it
+// takes the place of a file.
+func Rename(from, to string) error {
+	if err := perform("rename", to, func() error { return os.Rename(from, to) }); err != nil {
+		return err
+	}
+	if err := syncDir(filepath.Dir(to)); err != nil || filepath.Dir(from) == filepath.Dir(to) {
+		return err
+	}
+	return syncDir(filepath.Dir(from))
+}
+
+// RemoveAll removes path and, where it is a directory, everything in it. A path
+// that is missing is no error.
+func RemoveAll(path string) error {
+	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err := perform("remove", path, func() error { return os.RemoveAll(path) }); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+// Mkdir creates a directory. The error is fs.ErrExist where something has its
+// name already, so that of several callers exactly one succeeds.
+func Mkdir(path string) error {
+	if err := perform("mkdir", path, func() error { return os.Mkdir(path, 0o777) }); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+// MkdirAll creates a directory and those above it, as far as they are missing.
+func MkdirAll(path string) error {
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		return nil
+	}
+	if parent := filepath.Dir(path); parent != path {
+		if err := MkdirAll(parent); err != nil {
+			return err
+		}
+	}
+	err := Mkdir(path)
+	if info, statErr := os.Stat(path); errors.Is(err, fs.ErrExist) && statErr == nil && info.IsDir() {
+		return nil // another process was faster
+	}
+	return err
+}
+
+// temporaryPrefix is how the names of WriteFile's temporary files begin.
+func temporaryPrefix(base string) string { return "." + base + "." }
+
+// RemoveTemporaries removes from dir the temporary files that processes killed
+// while they wrote files of those names have left. No other process may be
+// writing one of them.
+func RemoveTemporaries(dir string, names ...string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		left := slices.ContainsFunc(names, func(name string) bool {
+			random, ours := strings.CutPrefix(e.Name(), temporaryPrefix(name))
+			return ours && len(random) == len(rand.Text()) && strings.Trim(random, base32) == ""
+		})
+		if left && e.Type().IsRegular() {
+			if err := RemoveAll(filepath.Join(dir, e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// base32 is what rand.Text takes its letters from.
+const base32 = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+
+// syncDir makes what changed in a directory durable, where the system can do
+// that and the user may.
+func syncDir(dir string) error {
+	return perform("sync", dir, func() error {
+		d, err := os.Open(dir)
+		if errors.Is(err, fs.ErrPermission) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		defer d.Close()
+		if err := d.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) && !errors.Is(err, fs.ErrPermission) && !errors.Is(err, errors.ErrUnsupported) {
+			return err
+		}
+		return nil
+	})
+}

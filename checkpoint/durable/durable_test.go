@@ -1,0 +1,161 @@
+package durable
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// TestWriteFile checks content, and that a failure leaves what
+// was there and nothing beside it.
+func TestWriteFile(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "f")
+	for _, content := range []string{"first", "second, longer", ""} {
+		if err := WriteFile(path, []byte(content)); err != nil {
+			t.Fatal(err)
+		}
+		got, err := os.ReadFile(path)
+		if err != nil || string(got) != content {
+			t.Errorf("%q, %v; want %q", got, err, content)
+		}
+	}
+	if err := WriteFile(filepath.Join(dir, "missing", "f"), nil); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("into a missing folder: %v", err)
+	}
+	// A folder that is not empty cannot be replaced by a file.
+	taken := filepath.Join(dir, "taken")
+	if err := os.MkdirAll(filepath.Join(taken, "inside"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := WriteFile(taken, []byte("x")); err == nil {
+		t.Error("a folder was replaced")
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) != 2 {
+		t.Errorf("left behind: %v, %v", entries, err)
+	}
+}
+
+var errCut = errors.New("cut")
+
+// TestCut cuts a replacement at each of its operations: the file holds the old
+// content or the new one, and what is left beside it RemoveTemporaries removes
+// and nothing else.
+func TestCut(t *testing.T) {
+	for at := 1; ; at++ {
+		dir := t.TempDir()
+		path := filepath.Join(dir, "f")
+		others := []string{".f.short", ".g." + strings.Repeat("A", 26), ".f." + strings.Repeat("a", 26)}
+		for _, name := range append([]string{"f"}, others...) {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte("old"), 0o666); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var ops []string
+		end := Intercept(func(op, _ string) error {
+			if ops = append(ops, op); len(ops) >= at {
+				return errCut
+			}
+			return nil
+		})
+		err := WriteFile(path, []byte("new"))
+		end()
+		if err == nil {
+			if got := strings.Join(ops, " "); got != "create write sync rename sync" {
+				t.Errorf("operations: %s", got)
+			}
+			return
+		}
+		want := "old"
+		if at == 5 { // after the rename
+			want = "new"
+		}
+		got, readErr := os.ReadFile(path)
+		if !errors.Is(err, errCut) || readErr != nil || string(got) != want {
+			t.Errorf("cut at operation %d: %v; the file holds %q, %v", at, err, got, readErr)
+		}
+		if err := RemoveTemporaries(dir, "f"); err != nil {
+			t.Fatal(err)
+		}
+		if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1+len(others) {
+			t.Errorf("cut at operation %d leaves %v, %v", at, entries, err)
+		}
+	}
+}
+
+// TestAppend grows a file, and syncs the directory that it is new in.
+func TestAppend(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "f")
+	var synced []string
+	defer Intercept(func(op, path string) error {
+		if op == "sync" {
+			synced = append(synced, path)
+		}
+		return nil
+	})()
+	for _, line := range []string{"one\n", "two\n"} {
+		if err := Append(path, []byte(line)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := os.ReadFile(path); err != nil || string(got) != "one\ntwo\n" {
+		t.Errorf("%q, %v", got, err)
+	}
+	if got := strings.Join(synced, " "); got != strings.Join([]string{path, dir, path}, " ") {
+		t.Errorf("synced: %s", got)
+	}
+}
+
+// TestMkdir: of several callers one creates a directory, and each new entry is
+// synced in the directory above it.
+func TestMkdir(t *testing.T) {
+	root := t.TempDir()
+	var mutex sync.Mutex
+	synced := map[string]bool{}
+	defer Intercept(func(op, path string) error {
+		mutex.Lock()
+		defer mutex.Unlock()
+		synced[path] = synced[path] || op == "sync"
+		return nil
+	})()
+	deep := filepath.Join(root, "a", "b")
+	if err := MkdirAll(deep); err != nil {
+		t.Fatal(err)
+	}
+	if !synced[root] || !synced[filepath.Join(root, "a")] {
+		t.Errorf("synced: %v", synced)
+	}
+	errs := make(chan error)
+	for range 8 {
+		go func() { errs <- Mkdir(filepath.Join(deep, "c")) }()
+	}
+	created := 0
+	for range 8 {
+		if err := <-errs; err == nil {
+			created++
+		} else if !errors.Is(err, fs.ErrExist) {
+			t.Error(err)
+		}
+	}
+	if created != 1 {
+		t.Errorf("%d of 8 created it", created)
+	}
+	if err := os.WriteFile(filepath.Join(root, "file"), nil, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if err := MkdirAll(filepath.Join(root, "file")); err == nil {
+		t.Error("a file was taken for a directory")
+	}
+	if err := RemoveAll(filepath.Join(root, "a")); err != nil {
+		t.Error(err)
+	}
+	if err := RemoveAll(filepath.Join(root, "a")); err != nil {
+		t.Errorf("of what is missing: %v", err)
+	}
+}

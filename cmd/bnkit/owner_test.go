@@ -1,0 +1,202 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+
+	"bnkit/engine/rundir"
+)
+
+// canceller cancels once something is written to it, as Ctrl-C after the first
+// epoch's line.
+type canceller struct{ cancel func() }
+
+func (c canceller) Write(b []byte) (int, error) {
+	c.cancel()
+	return len(b), nil
+}
+
+// interrupted runs a command line that is interrupted after its first epoch,
+// and returns what it says.
+func interrupted(t *testing.T, args ...string) string {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var e bytes.Buffer
+	if code := run(ctx, args, canceller{cancel}, &e); code != 130 {
+		t.Fatalf("exit code %d: %s", code, e.String())
+	}
+	return e.String()
+}
+
+// TestInterruptedHint types what an interrupted run prints, as it is printed,
+// and then measures the run without saying again where its data is.
+func TestInterruptedHint(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("the line is split by sh")
+	}
+	data, elsewhere := writeIDX(t), writeIDX(t)
+	train := append([]string{"train", "--no-augment"}, small...)
+	for name, flags := range map[string][]string{
+		"a folder of its own":     {"--data", "pictures"},
+		"named, with a directory": {"--data", "fashion-mnist", "--data-dir", "pictures"},
+	} {
+		dir := inDirectory(t)
+		if err := os.CopyFS("pictures", os.DirFS(data)); err != nil {
+			t.Fatal(err)
+		}
+		ok(t, append(append(train, flags...), "--out", "whole")...)
+		out := filepath.Join("it's  a", "$run")
+		said := interrupted(t, append(append(train, flags...), "--out", out)...)
+		_, hint, found := strings.Cut(strings.TrimSpace(said), "continue with: bnkit ")
+		if !found {
+			t.Fatalf("%s: %s", name, said)
+		}
+		words, err := exec.Command("sh", "-c", `set -- `+hint+`; printf '%s\n' "$@"`).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		args := strings.Split(strings.TrimSuffix(string(words), "\n"), "\n")
+		if !slices.Equal(args, []string{"train", "--resume", "--out", out}) {
+			t.Errorf("%s: %q is typed as %q", name, hint, args)
+		}
+		ok(t, args...)
+		whole, err := os.ReadFile(filepath.Join("whole", "ckpt.bnz"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := os.ReadFile(filepath.Join(out, "ckpt.bnz")); err != nil || !bytes.Equal(got, whole) {
+			t.Errorf("%s: the resumed run ends with another checkpoint, %v", name, err)
+		}
+		// From anywhere: the place is kept as an absolute path.
+		t.Chdir(t.TempDir())
+		ckpt := filepath.Join(dir, out, "ckpt.bnz")
+		ok(t, "eval", ckpt)
+		ok(t, "analyze", ckpt, "--batches", "1", "--thresholds", "0.1")
+		ok(t, "prune", ckpt, "--threshold", "0.1")
+		ok(t, "eval", filepath.Join(dir, out, "ckpt-pruned.bnz"))
+		ok(t, "plot", ckpt, "--feature-maps", "conv", "--out", "maps")
+		ok(t, "export", ckpt, "--out", "m.safetensors")
+		// A flag wins: other pictures are refused, and the same ones elsewhere are not.
+		if code, _, err := bnkit(t, "eval", ckpt, "--data-dir", t.TempDir()); code == 0 {
+			t.Errorf("%s: eval of an empty folder: %s", name, err)
+		}
+		ok(t, "eval", ckpt, "--data-dir", elsewhere)
+	}
+}
+
+// TestInterruptedForce: before its first epoch's end a replacement leaves the old
+// run, and says so instead of a line that would resume another run.
+func TestInterruptedForce(t *testing.T) {
+	data := writeIDX(t)
+	inDirectory(t)
+	ok(t, append([]string{"train", "--data", data, "--out", "r"}, small...)...)
+	before, err := os.ReadFile("r/ckpt.bnz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var o, e bytes.Buffer
+	cancel() // at the first step
+	code := run(ctx, append([]string{"train", "--data", data, "--out", "r", "--force", "--seed", "2", "--normalise", "none"}, small...), &o, &e)
+	if code != 130 || strings.Contains(e.String(), "--resume") || !strings.Contains(e.String(), "as before") {
+		t.Errorf("exit code %d: %s", code, e.String())
+	}
+	if after, err := os.ReadFile("r/ckpt.bnz"); err != nil || !bytes.Equal(after, before) {
+		t.Errorf("the old run's checkpoint has changed, %v", err)
+	}
+}
+
+// TestDirectoryInUse: what another process trains is left alone.
+func TestDirectoryInUse(t *testing.T) {
+	data := writeIDX(t)
+	inDirectory(t)
+	for _, dir := range []string{"runs/a", "runs/b"} {
+		interrupted(t, append([]string{"train", "--data", data, "--out", dir}, small...)...)
+	}
+	b, err := rundir.Own("runs/b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Release()
+	for _, how := range []string{"--resume", "--force"} {
+		code, _, err := bnkit(t, append([]string{"train", "--data", data, "--out", "runs/b", how}, small...)...)
+		if code != 2 || !strings.Contains(err, "runs/b is in use: process ") || strings.Count(err, "\n") != 1 {
+			t.Errorf("%s: exit code %d, %s", how, code, err)
+		}
+	}
+	if _, _, err := bnkit(t, "train", "--resume"); !strings.Contains(err, "in runs/a\n") {
+		t.Errorf("resume takes another run: %s", err)
+	}
+	if code, _, err := bnkit(t, "train", "--resume"); code != 2 || !strings.Contains(err, "being trained (1)") {
+		t.Errorf("resume with nothing left: exit code %d, %s", code, err)
+	}
+}
+
+// TestDamagedRun: files that cannot be read end with exit code 3; a resume says
+// which rows are lost, and the run can be compared and drawn without them.
+func TestDamagedRun(t *testing.T) {
+	data := writeIDX(t)
+	inDirectory(t)
+	ok(t, "train", "--data", data, "--out", "r", "--arch", "resnet-8", "--epochs", "3", "--lr-drops", "1", "--batch", "32")
+	metrics, err := os.ReadFile("r/metrics.jsonl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := strings.SplitAfter(string(metrics), "\n")
+	put := func(name, content string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join("r", name), []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("metrics.jsonl", rows[0]+rows[0]+rows[2])
+	for _, command := range []string{"compare", "plot"} {
+		if code, _, err := bnkit(t, command, "r"); code != 3 || !strings.Contains(err, "metrics.jsonl: line 2") {
+			t.Errorf("%s: exit code %d, %s", command, code, err)
+		}
+	}
+	code, _, said := bnkit(t, "train", "--resume", "--out", "r")
+	if code != 0 || !strings.Contains(said, "lost the rows of epochs 2;") {
+		t.Errorf("resume: exit code %d, %s", code, said)
+	}
+	ok(t, "plot", "r")
+	var c comparison
+	decode(t, ok(t, "compare", "r", "--json"), &c)
+	if c.Runs[0].Epochs != 3 || c.Runs[0].Result == nil || c.Runs[0].Result.Seconds != nil {
+		t.Errorf("%+v", c.Runs[0])
+	}
+
+	put("metrics.jsonl", rows[0])
+	if out := ok(t, "train", "--resume", "--out", "r"); strings.Contains(out, "test accuracy") || !strings.Contains(out, "checkpoint: r/ckpt.bnz") {
+		t.Errorf("a resume without the last row prints %s", out)
+	}
+	ok(t, "compare", "r")
+
+	put("config.json", `{"arch":"resnet-9"}`)
+	for _, args := range [][]string{{"compare", "r"}, {"train", "--resume", "--out", "r"}} {
+		if code, _, err := bnkit(t, args...); code != 3 || !strings.Contains(err, "config.json") {
+			t.Errorf("%v: exit code %d, %s", args, code, err)
+		}
+	}
+}
+
+func TestShellQuote(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("quotes for other shells")
+	}
+	for path, want := range map[string]string{
+		"runs/a-1.2": "runs/a-1.2", "/tmp/x y": "'/tmp/x y'", "it's": `'it'\''s'`, "-r": "./-r", "~/r": "'~/r'", "a;b": "'a;b'",
+	} {
+		if got := shellQuote(path); got != want {
+			t.Errorf("%s is quoted as %s, want %s", path, got, want)
+		}
+	}
+}

@@ -1,0 +1,23 @@
+package main
+
+import (
+	"runtime"
+	"strings"
+)
+
+// shellQuote writes a path so that it can be typed into a shell as printed: a
+// POSIX shell or, on Windows, cmd and PowerShell.
+func shellQuote(path string) string {
+	if strings.HasPrefix(path, "-") {
+		path = "./" + path // which is not a flag
+	}
+	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=.,:/@%"
+	windows := runtime.GOOS == "windows"
+	if path != "" && strings.Trim(path, plain) == "" || windows && strings.Trim(path, plain+`\~`) == "" {
+		return path
+	}
+	if windows {
+		return `"` + path + `"`
+	}
+	return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
+}

@@ -1,0 +1,199 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"bnkit/checkpoint/durable"
+	"bnkit/engine/rundir"
+)
+
+// TestForceCut cuts a replacement at each operation that changes a file or a
+// directory. Whoever comes next finds the old run or the new one, whole, and
+// can resume it; only past the first epoch is it the new one.
+func TestForceCut(t *testing.T) {
+	data, old := synthetic(32, 8), tinyConfig()
+	old.Epochs, old.LRDrops, old.Batch = 1, nil, 16
+	source := t.TempDir()
+	mustTrain(t, old, data, TrainOptions{Dir: source, Threads: 1})
+	oldFiles := snapshot(t, source)
+	replacement := old
+	replacement.Seed, replacement.Epochs = 2, 2
+	whole := t.TempDir()
+	mustTrain(t, replacement, data, TrainOptions{Dir: whole, Threads: 1, Place: whole})
+	newModel := readFile(t, whole, CheckpointFile)
+
+	errCut := errors.New("cut")
+	found := map[string]int{}
+	for at := 1; ; at++ {
+		dir := t.TempDir()
+		restore(t, dir, oldFiles)
+		report := filepath.Join(dir, rundir.PlotsDir, rundir.ReportFile)
+		if err := os.MkdirAll(filepath.Dir(report), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(report, nil, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		ops := 0
+		end := durable.Intercept(func(op, path string) error {
+			if ops++; ops >= at { // and nothing after it, as in a process that is killed
+				return errCut
+			}
+			return nil
+		})
+		_, err := Train(context.Background(), replacement, data, TrainOptions{Dir: dir, Threads: 1, Force: true, Place: whole})
+		end()
+		if err == nil {
+			t.Logf("cut at each of %d operations: %v", at-1, found)
+			if found["old"] == 0 || found["new"] == 0 {
+				t.Errorf("found %v, want old and new ones", found)
+			}
+			return
+		}
+		if !errors.Is(err, errCut) {
+			t.Fatalf("cut at operation %d: %v", at, err)
+		}
+
+		// A reader who owns nothing, then the next owner.
+		reader, err := ReadConfig(rundir.File(dir, ConfigFile))
+		if err != nil {
+			t.Fatalf("cut at operation %d: %v", at, err)
+		}
+		d, err := rundir.Own(dir)
+		if err != nil {
+			t.Fatalf("cut at operation %d: %v", at, err)
+		}
+		if err := d.Release(); err != nil {
+			t.Fatal(err)
+		}
+		cfg, err := ReadConfig(filepath.Join(dir, ConfigFile))
+		if err != nil || cfg.Seed != reader.Seed {
+			t.Fatalf("cut at operation %d: %v; a reader finds seed %d, the owner %d", at, err, reader.Seed, cfg.Seed)
+		}
+		var names []string
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			names = append(names, e.Name())
+		}
+		if want := append(slices.Collect(maps.Keys(oldFiles)), rundir.PlotsDir); len(names) != len(want) {
+			t.Errorf("cut at operation %d: the directory holds %v, want %v", at, names, want)
+		}
+		_, reportErr := os.Stat(report)
+		place, err := rundir.ReadPlace(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if cfg.Seed == old.Seed {
+			found["old"]++
+			for name, content := range oldFiles {
+				if name != ".lock" && !bytes.Equal(readFile(t, dir, name), content) {
+					t.Errorf("cut at operation %d: the old run's %s has changed", at, name)
+				}
+			}
+			if reportErr != nil || place != "" {
+				t.Errorf("cut at operation %d: the old run's report %v, its data in %q", at, reportErr, place)
+			}
+			continue
+		}
+		found["new"]++
+		if reportErr == nil || place != whole {
+			t.Errorf("cut at operation %d: the new run has the old one's report, or its data in %q", at, place)
+		}
+		if done, err := rundir.Epochs(dir); err != nil || done < 1 {
+			t.Errorf("cut at operation %d: the new run has done %d epochs, %v", at, done, err)
+		}
+		r := mustTrain(t, replacement, data, TrainOptions{Dir: dir, Threads: 1, Resume: true})
+		if len(r.Epochs) != 2 || !bytes.Equal(readFile(t, dir, CheckpointFile), newModel) {
+			t.Errorf("cut at operation %d: the new run resumes to another model, %d rows", at, len(r.Epochs))
+		}
+	}
+}
+
+// TestForceLeavesOldRun: a replacement that ends before its first epoch does
+// leaves the old run, whatever ends it.
+func TestForceLeavesOldRun(t *testing.T) {
+	data, cfg := synthetic(64, 20), tinyConfig()
+	cfg.Epochs = 1
+	dir := t.TempDir()
+	mustTrain(t, cfg, data, TrainOptions{Dir: dir, Threads: 1})
+	before := snapshot(t, dir)
+
+	diverging := cfg
+	diverging.Trainable, diverging.LR = "all", 1e38
+	var diverged *DivergedError
+	if _, err := Train(t.Context(), diverging, data, TrainOptions{Dir: dir, Threads: 1, Force: true}); !errors.As(err, &diverged) {
+		t.Errorf("%v, want a *DivergedError", err)
+	}
+	if !sameSnapshot(snapshot(t, dir), before) {
+		t.Error("a diverging replacement changed files")
+	}
+
+	other := cfg
+	other.Seed = 2
+	ctx, cancel := context.WithCancel(t.Context())
+	_, err := Train(ctx, other, data, TrainOptions{Dir: dir, Threads: 1, Force: true, Step: func(StepReport) { cancel() }})
+	var stopped *InterruptedError
+	if !errors.As(err, &stopped) || stopped.Resumable || !errors.Is(err, ErrInterrupted) || !errors.Is(err, context.Canceled) {
+		t.Errorf("%v, want an *InterruptedError that cannot be resumed", err)
+	}
+	if !sameSnapshot(snapshot(t, dir), before) {
+		t.Error("an interrupted replacement changed files")
+	}
+
+	// After its first epoch it is the directory's run, and can be resumed.
+	other.Epochs = 2
+	ctx, cancel = context.WithCancel(t.Context())
+	_, err = Train(ctx, other, data, TrainOptions{Dir: dir, Threads: 1, Force: true, Epoch: func(rundir.EpochMetrics) { cancel() }})
+	if !errors.As(err, &stopped) || !stopped.Resumable {
+		t.Errorf("%v, want an *InterruptedError that can be resumed", err)
+	}
+	mustTrain(t, other, data, TrainOptions{Dir: dir, Threads: 1, Resume: true})
+}
+
+// TestOwned: of a directory in which one run trains nobody else trains, and
+// what asks for a new directory gets another one.
+func TestOwned(t *testing.T) {
+	data, cfg := synthetic(64, 20), tinyConfig()
+	cfg.Epochs, cfg.LRDrops = 2, nil
+	base := filepath.Join(t.TempDir(), "runs", "a")
+	tried := false
+	first := mustTrain(t, cfg, data, TrainOptions{Dir: base, Numbered: true, Threads: 1, Step: func(s StepReport) {
+		if tried {
+			return
+		}
+		tried = true
+		for name, o := range map[string]TrainOptions{
+			"resume": {Dir: base, Resume: true}, "force": {Dir: base, Force: true}, "a new run": {Dir: base},
+		} {
+			var locked *rundir.LockedError
+			if _, err := Train(t.Context(), cfg, data, o); !errors.As(err, &locked) || !strings.Contains(err.Error(), fmt.Sprint(os.Getpid())) {
+				t.Errorf("%s: %v, want a *rundir.LockedError that names the process", name, err)
+			}
+		}
+		if _, err := rundir.OwnUnfinished(filepath.Dir(base)); !errors.Is(err, rundir.ErrNoRun) {
+			t.Errorf("%v, want ErrNoRun while the run is trained", err)
+		}
+		second := mustTrain(t, cfg, data, TrainOptions{Dir: base, Numbered: true, Threads: 1})
+		if second.Dir != base+"-2" {
+			t.Errorf("the second run is in %s", second.Dir)
+		}
+	}})
+	if first.Dir != base {
+		t.Errorf("the first run is in %s", first.Dir)
+	}
+	if !bytes.Equal(readFile(t, base, CheckpointFile), readFile(t, base+"-2", CheckpointFile)) {
+		t.Error("the runs differ")
+	}
+}

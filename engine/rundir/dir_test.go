@@ -1,0 +1,229 @@
+package rundir
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"bnkit/checkpoint"
+)
+
+// TestCreateNumbered: of many at once each gets a directory of its own, and
+// what has the name already is left alone.
+func TestCreateNumbered(t *testing.T) {
+	base := filepath.Join(t.TempDir(), "runs", "a")
+	if err := os.MkdirAll(base, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(base+"-3", nil, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	const n = 20
+	dirs := make(chan *Dir, n)
+	for range n {
+		go func() {
+			d, err := CreateNumbered(base)
+			if err != nil {
+				t.Error(err)
+			}
+			dirs <- d
+		}()
+	}
+	seen := map[string]bool{base: true, base + "-3": true}
+	for range n {
+		d := <-dirs
+		if seen[d.Path()] {
+			t.Errorf("%s was given twice, or was taken", d.Path())
+		}
+		seen[d.Path()] = true
+		defer d.Release()
+	}
+	if !seen[base+"-2"] || !seen[base+"-22"] {
+		t.Errorf("%v", seen)
+	}
+}
+
+// TestLock: a directory has one owner at a time, and the error names it.
+func TestLock(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a", "run")
+	if _, err := Own(path); !errors.Is(err, ErrNoRun) {
+		t.Errorf("%v, want ErrNoRun", err)
+	}
+	d, err := Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Own(path); !errors.Is(err, ErrNoRun) {
+		t.Errorf("an empty directory: %v, want ErrNoRun", err)
+	}
+	if err := d.Begin([]byte("{}\n"), ""); err != nil {
+		t.Fatal(err)
+	}
+	var locked *LockedError
+	if _, err := Create(path); !errors.As(err, &locked) || !strings.Contains(locked.Holder, "process ") || strings.Contains(err.Error(), "\n") {
+		t.Errorf("%v, want a *LockedError that names this process", err)
+	}
+	if err := d.Release(); err != nil {
+		t.Fatal(err)
+	}
+	if d, err = Own(path); err != nil {
+		t.Fatal(err)
+	}
+	defer d.Release()
+
+	// Without its lock file a directory is not locked, but the next owner gets
+	// a lock that holds.
+	if err := os.Remove(filepath.Join(path, lockFile)); err != nil {
+		t.Skip("the system keeps a file that is open") // Windows
+	}
+	again, err := Own(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Release()
+	if _, err := Own(path); !errors.As(err, &locked) {
+		t.Errorf("%v, want a *LockedError", err)
+	}
+}
+
+// TestCannotLock: a file system without locks is a warning.
+func TestCannotLock(t *testing.T) {
+	defer func() { tryLock = lock }()
+	tryLock = func(*os.File) error { return errCannotLock }
+	path := t.TempDir()
+	d, err := Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Release()
+	if !errors.Is(d.NotLocked, errCannotLock) || !strings.Contains(d.NotLocked.Error(), path) {
+		t.Errorf("%v, want what cannot be locked", d.NotLocked)
+	}
+	tryLock = func(*os.File) error { return os.ErrInvalid }
+	if _, err := Create(path); !errors.Is(err, os.ErrInvalid) {
+		t.Errorf("%v, want the system's error", err)
+	}
+}
+
+// TestTidy: an owner removes what others that were killed have left, and
+// nothing else.
+func TestTidy(t *testing.T) {
+	path := t.TempDir()
+	random := strings.Repeat("A2", 13)
+	left := []string{".ckpt.bnz." + random, ".metrics.jsonl." + random, filepath.Join(nextDir, ConfigFile)}
+	kept := []string{ConfigFile, CheckpointFile, ".mine", ".ckpt.bnz.old", ".ckpt-pruned.bnz." + random, filepath.Join(PlotsDir, ReportFile)}
+	for _, name := range append(left, kept...) {
+		file := filepath.Join(path, name)
+		if err := os.MkdirAll(filepath.Dir(file), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(name), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d, err := Own(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Release()
+	for _, name := range left {
+		if _, err := os.Lstat(filepath.Join(path, name)); err == nil {
+			t.Errorf("%s is still there", name)
+		}
+	}
+	for _, name := range kept {
+		if b, err := os.ReadFile(filepath.Join(path, name)); err != nil || string(b) != name {
+			t.Errorf("%s: %q, %v", name, b, err)
+		}
+	}
+}
+
+// TestPlace keeps where the data lies as an absolute path.
+func TestPlace(t *testing.T) {
+	path := t.TempDir()
+	if got, err := ReadPlace(path); got != "" || err != nil {
+		t.Errorf("of no run: %q, %v", got, err)
+	}
+	d, err := Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Release()
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for place, want := range map[string]string{"": "", "data": filepath.Join(here, "data"), path: path} {
+		if err := d.WritePlace(place); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := ReadPlace(path); got != want || err != nil {
+			t.Errorf("%q is read as %q, %v; want %q", place, got, err, want)
+		}
+	}
+	if err := os.WriteFile(d.File(dataFile), []byte("{"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	var damaged *DamagedError
+	if _, err := ReadPlace(path); !errors.As(err, &damaged) {
+		t.Errorf("%v, want a *DamagedError", err)
+	}
+}
+
+// TestOwnUnfinished: the run that was begun last, of those that have epochs to
+// do and no owner.
+func TestOwnUnfinished(t *testing.T) {
+	runs := filepath.Join(t.TempDir(), "runs")
+	if _, err := OwnUnfinished(runs); !errors.Is(err, ErrNoRun) {
+		t.Errorf("no runs: %v, want ErrNoRun", err)
+	}
+	now := time.Now()
+	put := func(name, config string, age time.Duration) string {
+		t.Helper()
+		dir := filepath.Join(runs, name)
+		if err := os.MkdirAll(dir, 0o777); err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(dir, ConfigFile)
+		if err := os.WriteFile(path, []byte(config), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(path, now.Add(-age), now.Add(-age)); err != nil {
+			t.Fatal(err)
+		}
+		return dir
+	}
+	write := func(dir, name string, h checkpoint.Header) {
+		t.Helper()
+		if err := checkpoint.WriteFile(filepath.Join(dir, name), &checkpoint.File{Header: h}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	state := func(json string) checkpoint.Header { return checkpoint.Header{State: []byte(json)} }
+	trained := checkpoint.Header{Provenance: []checkpoint.Event{{Action: "train", Parameters: json.RawMessage(`{"epochs":3}`)}}}
+	const config = `{"epochs":3}`
+	write(put("finished", config, 0), ResumeFile, state(`{"Epochs":3}`))
+	write(put("finished without state", config, 0), CheckpointFile, trained)
+	put("broken settings", "{", 0)
+	second := put("second", config, 2*time.Hour)
+	first := put("first", config, time.Hour)
+	write(first, ResumeFile, state(`{"Epochs":2}`))
+	third := put("third", config, 3*time.Hour)
+	if err := os.WriteFile(filepath.Join(third, ResumeFile), []byte("broken"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{first, second, third} {
+		d, err := OwnUnfinished(runs)
+		if err != nil || d.Path() != want {
+			t.Fatalf("%+v, %v; want %s", d, err, want)
+		}
+		defer d.Release() // the next call passes it over
+	}
+	if _, err := OwnUnfinished(runs); !errors.Is(err, ErrNoRun) || !strings.Contains(err.Error(), "being trained (3)") {
+		t.Errorf("%v, want ErrNoRun while all are trained", err)
+	}
+}

@@ -1,0 +1,150 @@
+package rundir
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"bnkit/checkpoint"
+)
+
+// FindCheckpoint returns the checkpoint that a command without a file takes:
+// dir/ckpt.bnz, or else the newest dir/runs/*/ckpt.bnz. The error is
+// ErrNoCheckpoint where there is neither.
+func FindCheckpoint(dir string) (string, error) {
+	here := filepath.Join(dir, CheckpointFile)
+	if info, err := os.Stat(here); err == nil && info.Mode().IsRegular() {
+		return here, nil
+	}
+	runs := filepath.Join(dir, "runs")
+	found, err := newestFirst(runs, CheckpointFile)
+	if err != nil {
+		return "", err
+	}
+	if len(found) == 0 {
+		return "", fmt.Errorf("%w: neither %s nor %s is there; name a file, or make one with: bnkit train", ErrNoCheckpoint, here, filepath.Join(runs, "*", CheckpointFile))
+	}
+	return filepath.Join(found[0], CheckpointFile), nil
+}
+
+// OwnUnfinished takes ownership, as Own does, of the run under runs whose
+// training was begun last, of those that have not done all their epochs and
+// that no other process owns. The error is ErrNoRun where there is none.
+func OwnUnfinished(runs string) (*Dir, error) {
+	dirs, err := newestFirst(runs, ConfigFile)
+	if err != nil {
+		return nil, err
+	}
+	running := 0
+	for _, dir := range dirs {
+		if !unfinished(dir) {
+			continue
+		}
+		d, err := Own(dir)
+		var locked *LockedError
+		if errors.As(err, &locked) {
+			running++
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if unfinished(dir) { // still
+			return d, nil
+		}
+		if err := d.Release(); err != nil {
+			return nil, err
+		}
+	}
+	if running > 0 {
+		return nil, fmt.Errorf("%w: every run under %s is finished or being trained (%d)", ErrNoRun, runs, running)
+	}
+	return nil, fmt.Errorf("%w: every run under %s is finished; name a run with --out, or a larger number of --epochs too", ErrNoRun, runs)
+}
+
+// newestFirst returns the directories under runs that hold a file of that name,
+// in the order in which it was written last.
+func newestFirst(runs, name string) ([]string, error) {
+	entries, err := os.ReadDir(runs)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	type found struct {
+		dir  string
+		when time.Time
+	}
+	var all []found
+	for _, e := range entries {
+		dir := filepath.Join(runs, e.Name())
+		if info, err := os.Stat(filepath.Join(dir, name)); err == nil && info.Mode().IsRegular() {
+			all = append(all, found{dir, info.ModTime()})
+		}
+	}
+	slices.SortStableFunc(all, func(a, b found) int { return b.when.Compare(a.when) })
+	dirs := make([]string, len(all))
+	for i, f := range all {
+		dirs[i] = f.dir
+	}
+	return dirs, nil
+}
+
+// unfinished reports whether the run in dir has not done all its epochs. A
+// resume.bnz that cannot be read counts as none done, so that the resume says
+// what is wrong with it.
+func unfinished(dir string) bool {
+	var config struct {
+		Epochs int `json:"epochs"`
+	}
+	b, err := os.ReadFile(File(dir, ConfigFile))
+	if err != nil || json.Unmarshal(b, &config) != nil {
+		return false
+	}
+	done, err := Epochs(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		done, _ = CheckpointEpochs(dir)
+	}
+	return done < config.Epochs
+}
+
+// Epochs returns how many epochs the run in dir has completed, as resume.bnz,
+// which alone counts them, says. The error is fs.ErrNotExist where the run has
+// not completed one, or checkpoint's.
+func Epochs(dir string) (int, error) {
+	info, err := checkpoint.ReadInfo(File(dir, ResumeFile))
+	if err != nil {
+		return 0, err
+	}
+	var state struct{ Epochs int }
+	if err := json.Unmarshal(info.Header.State, &state); err != nil {
+		return 0, &DamagedError{File(dir, ResumeFile), "it is not a resume state: " + err.Error()}
+	}
+	return state.Epochs, nil
+}
+
+// CheckpointEpochs returns how many epochs the model in dir was trained for;
+// 0 where there is none.
+func CheckpointEpochs(dir string) (int, error) {
+	info, err := checkpoint.ReadInfo(File(dir, CheckpointFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	epochs := 0
+	for _, event := range info.Header.Provenance {
+		var training struct {
+			Epochs int `json:"epochs"`
+		}
+		if event.Action == "train" && json.Unmarshal(event.Parameters, &training) == nil {
+			epochs = cmp.Or(training.Epochs, epochs)
+		}
+	}
+	return epochs, nil
+}

@@ -1,0 +1,84 @@
+package rundir
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+var (
+	// errHeld says that another process has locked the file.
+	errHeld = errors.New("another process has locked it")
+
+	// errCannotLock says that the file's system has no locks.
+	errCannotLock = errors.New("its file system has no locks")
+)
+
+// maxHolder bounds what is written and read of a lock's holder, in bytes.
+const maxHolder = 400
+
+// tryLock locks a file for this process without waiting, until the file is
+// closed or the process ends. Tests replace it.
+var tryLock = lock
+
+// acquire locks the directory at path. The error is *LockedError where another
+// process holds the lock; notLocked says why nobody can.
+//
+// The lock is the system's, so that it dies with its holder. Its file is never
+// removed, and what it says of its holder serves for messages alone.
+func acquire(path string) (f *os.File, notLocked, err error) {
+	name := filepath.Join(path, lockFile)
+	for {
+		if f, err = os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o666); err != nil {
+			return nil, nil, err
+		}
+		switch err := tryLock(f); {
+		case errors.Is(err, errHeld):
+			defer f.Close()
+			return nil, nil, &LockedError{path, readHolder(f)}
+		case errors.Is(err, errCannotLock):
+			notLocked = fmt.Errorf("lock %s: %w; take care that no other process trains there", path, err)
+		case err != nil:
+			f.Close()
+			return nil, nil, fmt.Errorf("lock %s: %w", path, err)
+		}
+		// A lock file that somebody removed all the same protects nothing.
+		ours, err := f.Stat()
+		if err != nil {
+			f.Close()
+			return nil, nil, err
+		}
+		if there, err := os.Stat(name); err == nil && os.SameFile(ours, there) {
+			break
+		}
+		f.Close()
+	}
+	writeHolder(f)
+	return f, notLocked, nil
+}
+
+// writeHolder says in the lock file who holds it. A failure takes the name from
+// a message and nothing else.
+func writeHolder(f *os.File) {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "an unknown host"
+	}
+	holder := fmt.Sprintf("process %d on %s (%s", os.Getpid(), host, strings.Join(os.Args, " "))
+	if len(holder) > maxHolder {
+		holder = holder[:maxHolder] + "..."
+	}
+	holder += ")\n"
+	if _, err := f.WriteAt([]byte(holder), 0); err == nil {
+		f.Truncate(int64(len(holder)))
+	}
+}
+
+// readHolder returns who holds a lock, on one line.
+func readHolder(f *os.File) string {
+	b := make([]byte, 2*maxHolder)
+	n, _ := f.ReadAt(b, 0)
+	return strings.Join(strings.Fields(strings.ToValidUTF8(string(b[:n]), "?")), " ")
+}

@@ -1,0 +1,82 @@
+package rundir
+
+import (
+	"encoding/json"
+	"errors"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// readRows reads what metrics.jsonl would hold.
+func readRows(t *testing.T, content string) ([]EpochMetrics, error) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), MetricsFile)
+	if err := os.WriteFile(path, []byte(content), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	return ReadMetrics(path)
+}
+
+func TestMetricsRow(t *testing.T) {
+	m := EpochMetrics{
+		Epoch: 1, LearningRate: 0.1, TrainLoss: 2.25, TrainAccuracy: 0.5, TrainExamples: 64, TestLoss: math.Inf(1), TestAccuracy: 0.25,
+		TestExamples: 32, TestStatistics: "running", GeneralisationGap: 0.25, GammaNearZero: 0.03, ImagesPerSecond: 10, Seconds: 2,
+	}
+	row := func() string {
+		t.Helper()
+		b, err := json.Marshal(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	if strings.Contains(row(), "test_loss") {
+		t.Errorf("an infinite loss is written: %s", row())
+	}
+	if strings.Contains(row(), "validation") {
+		t.Errorf("a row without validation split speaks of one: %s", row())
+	}
+	rows, err := readRows(t, row()+"\n{\"epoch\":2,\"tr")
+	if err != nil || len(rows) != 1 {
+		t.Fatalf("%d rows, %v", len(rows), err)
+	}
+	if !math.IsNaN(rows[0].TestLoss) {
+		t.Errorf("a missing loss is read as %v", rows[0].TestLoss)
+	}
+	m.TestLoss, rows[0].TestLoss = 0, 0
+	if rows[0] != m {
+		t.Errorf("read %+v, want %+v", rows[0], m)
+	}
+	m.ValidationLoss, m.ValidationAccuracy, m.ValidationExamples = 1.5, 0, 10
+	if rows, err := readRows(t, row()+"\n"); err != nil || rows[0] != m || !strings.Contains(row(), `"validation_accuracy":0,`) {
+		t.Errorf("%s read as %+v, %v", row(), rows, err)
+	}
+	m.ValidationLoss = math.NaN()
+	if strings.Contains(row(), "validation_loss") {
+		t.Errorf("%s", row())
+	}
+}
+
+// TestReadMetrics: a row may be missing, nothing else may be wrong.
+func TestReadMetrics(t *testing.T) {
+	rows, err := readRows(t, "{\"epoch\":1}\n{\"epoch\":4}\n{\"epoch\":5}\n")
+	if err != nil || len(rows) != 3 || rows[1].Epoch != 4 {
+		t.Errorf("%+v, %v", rows, err)
+	}
+	for _, bad := range []string{"x\n", "{\"epoch\":0}\n", "\n", "{\"epoch\":1}\n{\"epoch\":1}\n", "{\"epoch\":2}\n{\"epoch\":1}\n"} {
+		var damaged *DamagedError
+		if _, err := readRows(t, bad); !errors.As(err, &damaged) || !strings.Contains(err.Error(), "line ") {
+			t.Errorf("%q: %v, want a *DamagedError that names the line", bad, err)
+		}
+	}
+}
+
+func TestLostRows(t *testing.T) {
+	e := &LostRowsError{"m", []int{1, 3, 4, 5, 9, 10}}
+	if !strings.Contains(e.Error(), "epochs 1, 3-5, 9-10;") {
+		t.Errorf("%v", e)
+	}
+}
