@@ -194,7 +194,7 @@ func TestLoadModelRefuses(t *testing.T) {
 		{"missing", func(f *checkpoint.File) { f.Header.Trainable = "all" }},
 		{"xavier", func(f *checkpoint.File) { f.Header.Initialisers.Weights = "xavier" }},
 		{"constant:NaN", func(f *checkpoint.File) { f.Header.Initialisers.Gamma = "constant:NaN" }},
-		{"is no initialiser of beta", func(f *checkpoint.File) { f.Header.Initialisers.Beta = "" }},
+		{`unknown initialiser "" of beta`, func(f *checkpoint.File) { f.Header.Initialisers.Beta = "" }},
 		{"mt19937", func(f *checkpoint.File) { f.Header.Initialisers.Generator = "mt19937" }},
 		{"classes", func(f *checkpoint.File) { f.Header.Classes = 1 }},
 		{"parameters", func(f *checkpoint.File) { // no tensor vouches for the terabytes of its weights

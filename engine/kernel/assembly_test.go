@@ -11,12 +11,12 @@ import (
 	"testing"
 )
 
-// What assembly may consist of. An instruction that is missing here fails
-// TestAssemblyKeepsToItsFamily: whoever adds one looks up which extension its
-// encoding needs, and in which registers. The lists are written by hand from the
-// processors' manual, independently of the generator's own check.
+// The instructions that assembly may use. TestAssemblyKeepsToItsFamily fails for any
+// other: before you add one, look up which extension its encoding needs for which
+// registers. The lists are written by hand from the processors' manual, independently
+// of the generator's own check.
 var (
-	// scalarInstructions are those of every amd64 processor and of SSE2.
+	// scalarInstructions are those that every amd64 processor has, including SSE2.
 	scalarInstructions = strings.Fields(`ADDQ CMPQ DECQ IMUL3Q JAE JB JE JG JL JLE JMP JNE
 		LEAQ MOVB MOVL MOVLQSX MOVQ MOVSS MOVWLZX PREFETCHT0 PREFETCHT1 RET SHLL SHLQ SUBQ TESTQ`)
 
@@ -28,19 +28,19 @@ var (
 		VPSLLD VPSRLD VSUBPD VSUBPS VXORPS VZEROUPPER`)
 
 	// avx512Instructions have an EVEX encoding in AVX-512 F, DQ (the last line)
-	// or, for registers of 16 and 32 bytes, VL. VZEROUPPER is AVX's.
+	// or, for registers of 16 and 32 bytes, VL. VZEROUPPER belongs to AVX.
 	avx512Instructions = strings.Fields(`VADDPS VBROADCASTF32X4 VBROADCASTSS VFMADD213PS VFMADD231PS
 		VFNMADD231PS VMOVAPS VMOVUPS VMULPS VPERMILPS VSUBPS VZEROUPPER
 		VEXTRACTF32X8 VINSERTF32X8 VXORPS`)
 )
 
 // beyondAVX2 matches registers that only AVX-512 has: ZMM and mask registers, and
-// vector registers from 16 on.
+// vector registers 16 to 31.
 var beyondAVX2 = regexp.MustCompile(`\b(Z[0-9]+|K[0-7]|[XY](1[6-9]|2[0-9]|3[01]))\b`)
 
-// checkAssembly returns the functions of Go assembly that source holds, each with
-// what it does that the processors of its family need not have. A function whose
-// name ends in AVX512 is of the family avx512, every other of avx2.
+// checkAssembly returns the functions in a file of Go assembly, each with its faults:
+// instructions and registers that some processors of its family lack. A function whose
+// name ends in AVX512 belongs to the family avx512, every other to avx2.
 func checkAssembly(source string) map[string][]string {
 	faults := map[string][]string{}
 	var function string
@@ -81,9 +81,8 @@ func checkAssembly(source string) map[string][]string {
 	return faults
 }
 
-// TestAssemblyKeepsToItsFamily reads the assembly as it is committed, whoever
-// wrote it, so that it holds on any machine: what runs on this one says nothing
-// of one that lacks AVX-512.
+// TestAssemblyKeepsToItsFamily checks the committed assembly by its text. Running it
+// proves nothing about processors without AVX-512 if this one has it.
 func TestAssemblyKeepsToItsFamily(t *testing.T) {
 	files, err := filepath.Glob("*.s")
 	if err != nil || len(files) < 3 {

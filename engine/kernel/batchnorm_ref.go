@@ -1,7 +1,7 @@
 package kernel
 
-// genericActivate rounds after each operation. The greater of a NaN and Floor
-// is a NaN, as Go defines max, and is not above Floor.
+// genericActivate rounds after each operation. As Go defines max, the maximum of a NaN
+// and Floor is a NaN. It is not above Floor.
 func genericActivate[T Float](a *Activation[T]) {
 	for block := range a.Blocks {
 		scale, shift := (*[lanes]T)(a.Scale[block*lanes:]), (*[lanes]T)(a.Shift[block*lanes:])
@@ -33,11 +33,12 @@ func genericActivate[T Float](a *Activation[T]) {
 	}
 }
 
-// affine rounds its product, so that every caller gets the same bits.
+// affine returns scale·x + shift. It rounds the product, so that every caller gets the
+// same bits.
 func affine[T Float](x, scale, shift T) T { return T(scale*x) + shift }
 
-// above has a bit set for each lane that is above floor. It does not branch:
-// the signs of activations cannot be predicted.
+// above returns a mask with bit i set if lane i is above floor. It does not branch,
+// because the signs of activations are unpredictable.
 func above[T Float](z *[lanes]T, floor T) (mask uint8) {
 	for i, v := range z {
 		var bit uint8
@@ -49,11 +50,12 @@ func above[T Float](z *[lanes]T, floor T) (mask uint8) {
 	return mask
 }
 
-// interior is the first element of an interior position.
+// interior returns the index of the first element of an interior position.
 func (l *Layout) interior(block, h, w int) int {
 	return ((block*l.Rows+l.Top+h)*l.Cols + l.Left + w) * lanes
 }
 
+// addResidual adds a's residual at one position to z.
 func addResidual[T Float](z *[lanes]T, a *Activation[T], block, position int) {
 	r := (*[lanes]T)(a.R[position*lanes:])
 	if a.RScale == nil {
@@ -68,7 +70,7 @@ func addResidual[T Float](z *[lanes]T, a *Activation[T], block, position int) {
 	}
 }
 
-// genericPlaneSums adds a plane's positions in order.
+// genericPlaneSums adds the positions of a plane in order.
 func genericPlaneSums[T Float](sum, y []T, blocks, area int) {
 	for block := range blocks {
 		total := planeSum(y[block*area*lanes:][:area*lanes])
@@ -78,6 +80,7 @@ func genericPlaneSums[T Float](sum, y []T, blocks, area int) {
 	}
 }
 
+// planeSum returns the sum of each lane over a plane.
 func planeSum[T Float](plane []T) (sum [lanes]float64) {
 	for at := 0; at < len(plane); at += lanes {
 		for i, v := range (*[lanes]T)(plane[at:]) {
@@ -87,8 +90,8 @@ func planeSum[T Float](plane []T) (sum [lanes]float64) {
 	return sum
 }
 
-// genericMoments takes two passes over a plane: its mean, then the squared
-// deviations.
+// genericMoments makes two passes over a plane, one for its mean and one for the
+// squared deviations.
 func genericMoments[T Float](sum, m2, y []T, blocks, area int) {
 	for block := range blocks {
 		plane := y[block*area*lanes:][:area*lanes]
@@ -136,8 +139,8 @@ func genericTotalSquares[T Float](total, mean []float64, sums, squares []T, n, a
 	}
 }
 
-// genericMaskGradient adds each sum's terms in the order of positions. A NaN
-// that Scale·Y + Shift comes to is not above Floor.
+// genericMaskGradient adds the terms of each sum in the order of positions. If
+// Scale·Y + Shift is a NaN, it is not above Floor.
 func genericMaskGradient[T Float](m *Masking[T]) {
 	area := m.H * m.W
 	for block := range m.Blocks {
@@ -176,7 +179,7 @@ func genericMaskGradient[T Float](m *Masking[T]) {
 	}
 }
 
-// mask is a position's bits, as Activation's.
+// mask returns the mask of a position, as in Activation.Mask.
 func (m *Masking[T]) mask(block, position int, y *[lanes]T) uint8 {
 	if m.Mask != nil {
 		return m.Mask[position]

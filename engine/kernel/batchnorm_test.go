@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// planes are the sizes of images that the passes are tested with: all small
-// ones, and those of CIFAR networks.
+// planes are the sizes of images with which the passes are tested: all small ones, and
+// those of CIFAR networks.
 func planes() (sizes [][3]int) {
 	for h := 1; h <= 9; h++ {
 		for w := 1; w <= 9; w++ {
@@ -18,7 +18,7 @@ func planes() (sizes [][3]int) {
 	return append(sizes, [3]int{1, 1, 17}, [3]int{2, 32, 32}, [3]int{4, 16, 16}, [3]int{8, 8, 8}, [3]int{8, 7, 7}, [3]int{2, 33, 31})
 }
 
-// pass is one image with its coefficients, in float64.
+// pass holds the shape of one image, and makes random values for it.
 type pass struct {
 	blocks, h, w, channels, area int
 	layout                       Layout
@@ -35,20 +35,20 @@ func newPass(size [3]int) *pass {
 // image returns random values shaped as the image.
 func (p *pass) image() []float64 { return normal(p.r, p.channels*p.area) }
 
-// coefficients returns random values, one a channel.
+// coefficients returns random values, one for each channel.
 func (p *pass) coefficients() []float64 { return normal(p.r, p.channels) }
 
-// channel is the channel of the i-th element of an image.
+// channel returns the channel of element i of an image.
 func (p *pass) channel(i int) int { return i/(p.area*lanes)*lanes + i%lanes }
 
-// padded is where the i-th element of an image lies in its padded copy.
+// padded returns the index of element i of an image in its padded copy.
 func (p *pass) padded(i int) int {
 	l, lane, position, block := p.layout, i%lanes, i/lanes%p.area, i/lanes/p.area
 	return ((block*l.Rows+l.Top+position/p.w)*l.Cols+l.Left+position%p.w)*lanes + lane
 }
 
-// interior returns a padded copy's interior and fails where its halo, which
-// held guard words, was written.
+// interior returns the interior of a padded copy. It fails if the halo, which held guard
+// words, was written.
 func interior[T Float](t *testing.T, name string, p *pass, b *buffer[T]) []T {
 	t.Helper()
 	b.check(t, name)
@@ -83,8 +83,8 @@ func testActivate[T Float](t *testing.T, f *Family[T], tolerance float64) {
 	}
 }
 
-// checkActivate asks for those of padded, plain and mask whose bit is set in
-// outputs.
+// checkActivate checks Activate. The bits of outputs say which of padded, plain and mask
+// it asks for.
 func checkActivate[T Float](t *testing.T, f *Family[T], name string, p *pass, residual string, outputs int, floor T, shift int, tolerance float64) {
 	t.Helper()
 	y, r := p.image(), p.image()
@@ -154,8 +154,8 @@ func checkActivate[T Float](t *testing.T, f *Family[T], name string, p *pass, re
 	}
 }
 
-// checkMask checks the bits against z exactly, or, where it was not asked for,
-// against want where rounding cannot decide.
+// checkMask checks the mask exactly against z. Without z it checks against want, except
+// where rounding could decide.
 func checkMask[T Float](t *testing.T, name string, mask []uint8, z []T, want []float64, floor float64) {
 	t.Helper()
 	for i, v := range want {
@@ -169,8 +169,8 @@ func checkMask[T Float](t *testing.T, name string, mask []uint8, z []T, want []f
 	}
 }
 
-// TestActivateNaN checks that a NaN in any operand stays one, and is not above
-// Floor, so that a run that diverged shows it.
+// TestActivateNaN checks that a NaN in any operand gives a NaN that is not above Floor,
+// so that a diverged run shows in the loss.
 func TestActivateNaN(t *testing.T) {
 	t.Run("generic float64", func(t *testing.T) { testActivateNaN(t, Generic[float64]()) })
 	eachFamily(t, func(t *testing.T, f *Family[float32]) { testActivateNaN(t, f) })
@@ -212,7 +212,7 @@ func testMoments[T Float](t *testing.T, f *Family[T], tolerance float64) {
 		image, offset := p.image(), p.coefficients()
 		sum, m2 := make([]float64, p.channels), make([]float64, p.channels)
 		for i := range image {
-			// A mean that is large beside the deviation is what two passes are for.
+			// Two passes are needed if the mean is large compared with the deviation.
 			image[i] = float64(float32(image[i] + 10*offset[p.channel(i)]))
 			sum[p.channel(i)] += image[i]
 		}
@@ -237,8 +237,8 @@ func testMoments[T Float](t *testing.T, f *Family[T], tolerance float64) {
 	}
 }
 
-// checkPlane checks that a plane's moments are, bit for bit, what they are without
-// the other planes.
+// checkPlane checks that a plane's moments have the same bits as without the other
+// planes.
 func checkPlane[T Float](t *testing.T, f *Family[T], name string, p *pass, block int, y, sum, m2 []T) {
 	t.Helper()
 	gotSum, gotM2 := newBuffer[T](lanes, 0), newBuffer[T](lanes, 0)
@@ -331,8 +331,8 @@ func checkMaskGradient[T Float](t *testing.T, f *Family[T], p *pass, withAdd, wi
 	}
 }
 
-// TestMaskAgrees checks that MaskGradient, where it recomputes the mask,
-// decides as Activate did, for values however close to Floor.
+// TestMaskAgrees checks that MaskGradient recomputes the mask of Activate, for values
+// arbitrarily close to Floor.
 func TestMaskAgrees(t *testing.T) {
 	t.Run("generic float64", func(t *testing.T) { testMaskAgrees(t, Generic[float64]()) })
 	eachFamily(t, func(t *testing.T, f *Family[float32]) { testMaskAgrees(t, f) })

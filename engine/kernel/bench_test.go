@@ -8,9 +8,9 @@ import (
 // benchmarkImages are the blocks, rows and columns of a CIFAR ResNet's stages.
 var benchmarkImages = [][3]int{{2, 32, 32}, {4, 16, 16}, {8, 8, 8}}
 
-// benchmarkPass runs a pass over the same 32 images again and again, a few
-// megabytes as between two convolutions of a batch. passes is the times that
-// an image's elements are read or written.
+// benchmarkPass runs a pass over the same 32 images repeatedly, a few megabytes as
+// between two convolutions of a batch. passes is the number of times that the elements
+// of an image are read or written.
 func benchmarkPass(b *testing.B, passes int, run func(f *Family[float32], p *pass, images [4][]float32, mask []uint8, coefficients []float32)) {
 	const batch = 32
 	for _, size := range benchmarkImages {
@@ -44,7 +44,7 @@ func benchmarkPass(b *testing.B, passes int, run func(f *Family[float32], p *pas
 	}
 }
 
-// BenchmarkActivate is a residual unit's end: sum, ReLU, mask.
+// BenchmarkActivate runs the end of a residual unit: sum, ReLU, mask.
 func BenchmarkActivate(b *testing.B) {
 	padded := make([]float32, 1<<16)
 	benchmarkPass(b, 4, func(f *Family[float32], p *pass, images [4][]float32, mask []uint8, c []float32) {
@@ -53,7 +53,7 @@ func BenchmarkActivate(b *testing.B) {
 	})
 }
 
-// BenchmarkActivatePadded is a unit without residual, read by the next one.
+// BenchmarkActivatePadded runs the end of a unit without residual that the next one reads.
 func BenchmarkActivatePadded(b *testing.B) {
 	padded := make([]float32, 1<<16)
 	benchmarkPass(b, 2, func(f *Family[float32], p *pass, images [4][]float32, mask []uint8, c []float32) {
@@ -76,7 +76,7 @@ func BenchmarkPlaneSums(b *testing.B) {
 	})
 }
 
-// BenchmarkTotals adds up the sums of a batch's images, which the cache holds.
+// BenchmarkTotals adds the sums of a batch's images, which are in the cache.
 func BenchmarkTotals(b *testing.B) {
 	const images = 128
 	for _, channels := range []int{16, 32, 64} {
@@ -101,7 +101,7 @@ func BenchmarkTotals(b *testing.B) {
 	}
 }
 
-// BenchmarkMaskGradient recomputes the mask.
+// BenchmarkMaskGradient runs MaskGradient where it recomputes the mask.
 func BenchmarkMaskGradient(b *testing.B) {
 	sums := make([]float32, 64)
 	benchmarkPass(b, 3, func(f *Family[float32], p *pass, images [4][]float32, _ []uint8, c []float32) {
@@ -110,8 +110,8 @@ func BenchmarkMaskGradient(b *testing.B) {
 	})
 }
 
-// BenchmarkMaskGradientAdd is a residual unit's, with its mask. The gradients
-// that it adds are zero, since G collects them.
+// BenchmarkMaskGradientAdd runs MaskGradient of a residual unit, with a mask. The
+// gradients that it adds are zero, because G accumulates them over iterations.
 func BenchmarkMaskGradientAdd(b *testing.B) {
 	sums, zeros := make([]float32, 64), make([]float32, 1<<16)
 	benchmarkPass(b, 4, func(f *Family[float32], p *pass, images [4][]float32, mask []uint8, c []float32) {
@@ -180,8 +180,8 @@ func BenchmarkBF16(b *testing.B) {
 	}
 }
 
-// BenchmarkConv runs each direction of a ResNet's convolutions as the family
-// computes them, and reports the direct convolution's FLOPs over the time.
+// BenchmarkConv runs each direction of a ResNet's convolutions with the method that the
+// family chooses, and reports the direct convolution's FLOPs over the time.
 func BenchmarkConv(b *testing.B) {
 	const images = 4
 	for _, s := range []ConvShape{

@@ -5,10 +5,11 @@ import "math"
 // A bfloat16 is the upper half of a float32: its sign, its exponent and the
 // first 7 of its 23 bits.
 
-// genericRoundBF16 adds just less than half of the last bit that stays, or half
-// where that bit is set, which carries into it as rounding to nearest even
-// does, and from the largest numbers to infinity. A NaN could be carried away:
-// it is cut off instead, and its quiet bit set, as its others may be lost.
+// genericRoundBF16 rounds to nearest, ties to even. It adds just less than half of the
+// last bit that remains, or exactly half if that bit is set, so that the carry rounds
+// as it should, also from the largest numbers to infinity. The carry could turn a NaN
+// into another value, so a NaN is truncated instead. Its quiet bit is set because all
+// other bits of its payload may be lost.
 func genericRoundBF16(dst []uint16, x []float32) {
 	dst = dst[:len(x)]
 	for i, v := range x {

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// roundedBF16 finds the nearest bfloat16 by the distances to both neighbours.
+// roundedBF16 returns the nearest bfloat16, by the distances to both neighbours.
 func roundedBF16(x float32) uint16 {
 	bits := math.Float32bits(x)
 	down := uint16(bits >> 16) // towards zero
@@ -26,13 +26,13 @@ func roundedBF16(x float32) uint16 {
 	}
 	switch toDown, toUp := size-below, below+step-size; {
 	case toDown > toUp, toDown == toUp && down&1 == 1:
-		return down + 1 // past the largest lies infinity
+		return down + 1 // infinity follows the largest number
 	}
 	return down
 }
 
-// bf16Inputs are every bfloat16, with what lies around it: itself, the next
-// numbers, the tie halfway and its neighbours.
+// bf16Inputs returns every bfloat16 and float32 numbers around it: its neighbours, the
+// tie halfway to the next bfloat16, and the neighbours of the tie.
 func bf16Inputs() []float32 {
 	var xs []float32
 	for high := range uint32(1 << 16) {
@@ -43,8 +43,8 @@ func bf16Inputs() []float32 {
 	return xs
 }
 
-// TestRoundBF16 takes every sign and exponent, denormals, ties, infinities and
-// NaNs, quiet and signalling, through every position of a register.
+// TestRoundBF16 checks every sign and exponent, denormals, ties, infinities and NaNs,
+// quiet and signalling, at every position of a register.
 func TestRoundBF16(t *testing.T) {
 	xs := bf16Inputs()
 	want := make([]uint16, len(xs))
@@ -63,7 +63,7 @@ func TestRoundBF16(t *testing.T) {
 	})
 }
 
-// TestExpandBF16 checks every bfloat16, and that rounding gives it back.
+// TestExpandBF16 checks every bfloat16, and that rounding returns it.
 func TestExpandBF16(t *testing.T) {
 	all := make([]uint16, 1<<16)
 	for i := range all {
@@ -88,8 +88,8 @@ func TestExpandBF16(t *testing.T) {
 	})
 }
 
-// TestBF16Lengths checks each length around the unrolled groups', aligned and
-// not, against values and against guard words on both sides.
+// TestBF16Lengths checks lengths around those of unrolled groups, aligned and not: the
+// values, and the guard words on both sides.
 func TestBF16Lengths(t *testing.T) {
 	special := bf16Inputs()
 	eachFamily(t, func(t *testing.T, f *Family[float32]) {
@@ -115,8 +115,7 @@ func TestBF16Lengths(t *testing.T) {
 	})
 }
 
-// TestShortBF16Panics checks that nothing is written beyond a destination's
-// end.
+// TestShortBF16Panics checks that nothing is written beyond the end of a destination.
 func TestShortBF16Panics(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f *Family[float32]) {
 		for name, call := range map[string]func(){

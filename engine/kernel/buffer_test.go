@@ -6,22 +6,22 @@ import (
 	"testing"
 )
 
-// element is what kernels read and write.
+// element is the type of elements that kernels read and write.
 type element interface{ Float | uint8 | uint16 }
 
-// buffer is elements between guard words. The words are NaNs, so that what is
-// read beyond the elements spoils the result, and what is written shows.
+// buffer holds elements between guard words. Guard words are NaNs, so that a read beyond
+// the elements spoils the result and a write is noticed.
 type buffer[E element] struct {
 	all, x []E
 	before int
 }
 
-// margin is at least as far as a kernel that overruns by a few positions or
-// rows of a small image would reach.
+// margin is the number of guard words on each side, enough for a kernel that overruns by
+// a few positions or by rows of a small image.
 const margin = 64
 
-// newBuffer returns n elements, themselves guard words, that start shift
-// elements off an aligned address.
+// newBuffer returns n elements, all guard words, that begin shift elements after an
+// aligned address.
 func newBuffer[E element](n, shift int) *buffer[E] {
 	b := &buffer[E]{all: make([]E, margin+shift+n+margin), before: margin + shift}
 	for i := range b.all {
@@ -66,7 +66,7 @@ func bitsOf[E element](x E) uint64 {
 	panic("not an element")
 }
 
-// check fails where a guard word was written.
+// check fails if a guard word was written.
 func (b *buffer[E]) check(t *testing.T, name string) {
 	t.Helper()
 	word := bitsOf(guard[E]())
@@ -77,7 +77,7 @@ func (b *buffer[E]) check(t *testing.T, name string) {
 	}
 }
 
-// unchanged fails where an element or a guard word was written.
+// unchanged fails if an element or a guard word was changed.
 func (b *buffer[E]) unchanged(t *testing.T, name string, want []E) {
 	t.Helper()
 	b.check(t, name)
@@ -86,7 +86,7 @@ func (b *buffer[E]) unchanged(t *testing.T, name string, want []E) {
 	}
 }
 
-// firstDifference is the first index at which the bits differ, or -1.
+// firstDifference returns the first index at which the bits differ, or -1.
 func firstDifference[E element](a, b []E) int {
 	for i, v := range a {
 		if bitsOf(v) != bitsOf(b[i]) {
@@ -96,8 +96,8 @@ func firstDifference[E element](a, b []E) int {
 	return -1
 }
 
-// normal returns n standard normal deviates that are float32 values, so that
-// every implementation starts from the same numbers.
+// normal returns n standard normal deviates that are float32 values, so that every
+// implementation gets the same numbers.
 func normal(r *rand.Rand, n int) []float64 {
 	x := make([]float64, n)
 	for i := range x {

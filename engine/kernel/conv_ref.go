@@ -1,36 +1,36 @@
 package kernel
 
-// genericConv is either direction of a convolution as a sum that every
-// destination element gathers from the source. Along an axis, what an element
-// sums lies side by side in the source:
+// genericConv is either direction of a convolution, computed as a sum that every
+// destination element gathers from the source. Along each axis, an element reads
+// neighbouring rows of the source:
 //
-//   - Forward, row y of the destination reads Kernel rows from y·Stride on,
-//     with all rows of the filter.
-//   - Backward, row y of x's gradient reads those rows r of y's gradient where
-//     r·Stride + k - Pad = y for a row k of the filter: k has the remainder, or
-//     phase, of y + Pad by Stride, so that there are Stride sets of filter rows
-//     to choose from, and r falls as k rises.
+//   - Forward, row y of the destination reads Kernel rows from row y·Stride on, with
+//     all rows of the filter.
+//   - Backward, row y of x's gradient reads the rows r of y's gradient for which
+//     r·Stride + k - Pad = y for some row k of the filter. All such k have the same
+//     remainder on division by Stride as y + Pad, which is called the phase of y. So
+//     there are Stride sets of filter rows, one for each phase. r falls as k rises.
 //
-// The filters of each pair of phases are packed by themselves, in the order in
-// which they are read.
+// The filters of each pair of phases, of a row and of a column, are packed together
+// in the order in which they are read.
 type genericConv[T Float] struct {
 	shape    ConvShape
 	backward bool
 	source   Layout
 
 	outBlocks  int         // channel blocks of the destination
-	rows, cols []window    // of the destination
-	taps       []int       // filter rows, or columns, by phase
+	rows, cols []window    // by row and by column of the destination
+	taps       []int       // number of filter rows, and of columns, by phase
 	filters    [][]half[T] // [row phase][column phase], each [out block][in block][row][column][in lane][out half]
 }
 
-// half is half a block. What is computed of a block is written as two halves
-// because the Go compiler orders the loads of everything between two bounds
-// checks first: those of eight lanes, beside eight sums, spill registers.
+// half is half a block. Loops take a block in two halves because the Go compiler
+// moves all loads between two bounds checks to the front. The loads of eight lanes do
+// not fit the registers beside eight sums.
 type half[T Float] [lanes / 2]T
 
-// window is the rows, or columns, of the source that one destination row, or
-// column, reads: as many as its phase has taps, from first on.
+// window describes the rows of the source that one destination row reads, or likewise
+// the columns. It begins at first and has as many rows as its phase has taps.
 type window struct{ first, phase int }
 
 func newGenericForward[T Float](s ConvShape) Conv[T] {
@@ -52,7 +52,7 @@ func newGenericForward[T Float](s ConvShape) Conv[T] {
 	return c
 }
 
-// paddedInput is x with the padding that the convolution's definition asks for.
+// paddedInput returns the layout of x with the padding of the convolution's definition.
 func paddedInput(s ConvShape) Layout {
 	return Layout{
 		Blocks: blocksOf(s.In),
@@ -80,9 +80,9 @@ func newGenericBackward[T Float](s ConvShape) Conv[T] {
 	return c
 }
 
-// backwardWindows returns the windows of size rows of x's gradient, and the
-// padding before, and all rows of, a padded copy of outSize rows of y's
-// gradient that holds them.
+// backwardWindows returns the windows of size rows of x's gradient on a padded copy of
+// outSize rows of y's gradient. The copy begins with before rows of padding and has
+// padded rows in all.
 func (c *genericConv[T]) backwardWindows(size, outSize int) (windows []window, before, padded int) {
 	windows = make([]window, size)
 	low, high := 0, outSize
@@ -98,6 +98,7 @@ func (c *genericConv[T]) backwardWindows(size, outSize int) (windows []window, b
 	return windows, -low, high - low
 }
 
+// allocate makes room for the filters of every pair of phases.
 func (c *genericConv[T]) allocate(inBlocks int) {
 	for _, rows := range c.taps {
 		for _, cols := range c.taps {
@@ -108,7 +109,7 @@ func (c *genericConv[T]) allocate(inBlocks int) {
 
 func (c *genericConv[T]) Source() Layout { return c.source }
 
-// Workspace is none.
+// Workspace returns 0.
 func (c *genericConv[T]) Workspace(images int) int { return 0 }
 
 func (c *genericConv[T]) SetFilters(w []T) {
@@ -136,7 +137,7 @@ func (c *genericConv[T]) SetFilters(w []T) {
 	}
 }
 
-// tap is the filter's row, or column, that the i-th of a window meets.
+// tap returns the row of the filter, or the column, that multiplies row i of a window.
 func (c *genericConv[T]) tap(phase, i int) int {
 	if c.backward {
 		return phase + c.shape.Stride*(c.taps[phase]-1-i)
@@ -168,8 +169,8 @@ func (c *genericConv[T]) plane(dst, image []T, block int) {
 	}
 }
 
-// gather sums the products of filters and of the rows×cols positions of each
-// block of image from at on. The eight sums stay in registers throughout.
+// gather writes the sum of the products of filters with a window of image: rows×cols
+// positions of each block, from element at on. The eight sums stay in registers.
 func gather[T Float](dst *[lanes]T, image []T, filters []half[T], at int, l *Layout, rows, cols int) {
 	var s0, s1, s2, s3, s4, s5, s6, s7 T
 	for block := range l.Blocks {
@@ -193,9 +194,8 @@ func gather[T Float](dst *[lanes]T, image []T, filters []half[T], at int, l *Lay
 	*dst = [lanes]T{s0, s1, s2, s3, s4, s5, s6, s7}
 }
 
-// genericWeightGradient accumulates [out block][in block][row][column][in
-// lane][out lane]. An image's sum over positions is complete before it is
-// added.
+// genericWeightGradient has accumulators [out block][in block][row][column][in
+// lane][out lane]. It adds an image's sum over positions once that is complete.
 type genericWeightGradient[T Float] struct {
 	shape  ConvShape
 	source Layout
@@ -211,7 +211,7 @@ func (g *genericWeightGradient[T]) Len() int {
 	return blocksOf(g.shape.Out) * g.source.Blocks * g.shape.Kernel * g.shape.Kernel * lanes * lanes
 }
 
-// Workspace is none.
+// Workspace returns 0.
 func (g *genericWeightGradient[T]) Workspace(images int) int { return 0 }
 
 func (g *genericWeightGradient[T]) Accumulate(acc, x, dy []T, images int, _ []T) {
@@ -236,8 +236,8 @@ func (g *genericWeightGradient[T]) Accumulate(acc, x, dy []T, images int, _ []T)
 	}
 }
 
-// correlate adds to sum what one channel of x, as one tap of the filter sees
-// it, contributes with a plane of dy.
+// correlate adds to sum the products of a plane of dy with one channel of x, shifted
+// as one tap of the filter reads it.
 func (g *genericWeightGradient[T]) correlate(sum *[lanes]T, x, dy []T) {
 	var s0, s1, s2, s3, s4, s5, s6, s7 T
 	step := g.shape.Stride * lanes

@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// convShapes are the convolutions that every implementation is tested with:
-// all small sizes, with channels that fill their blocks and that do not, and,
-// for the filters that they have, those of ResNets.
+// convShapes returns the convolutions with which every implementation is tested: all
+// small sizes, with channels that fill their blocks and that do not, and for the
+// geometries of ResNets also their sizes.
 func convShapes(kernel, stride, pad int) []ConvShape {
 	channels := []int{1, 3, 8, 9, 16, 17, 24}
 	var shapes []ConvShape
@@ -41,8 +41,8 @@ func convShapes(kernel, stride, pad int) []ConvShape {
 	return shapes
 }
 
-// convCase is a convolution with random operands and the results that follow
-// from its definition, all N×C×H×W or Out×In×Kernel×Kernel in float64.
+// convCase is a convolution with random operands and its results by the definition, all
+// N×C×H×W or Out×In×Kernel×Kernel in float64.
 type convCase struct {
 	ConvShape
 	images    int
@@ -68,7 +68,7 @@ func newConvCase(s ConvShape, images int) *convCase {
 	return c
 }
 
-// convolve adds what one image, output and input channel contribute to the
+// convolve adds the contribution of one image, output channel and input channel to the
 // results.
 func (c *convCase) convolve(n, o, i int) {
 	outH, outW := c.OutH(), c.OutW()
@@ -106,13 +106,13 @@ func blocked[T Float](values []float64, images, channels int, l Layout) []T {
 	return x
 }
 
-// unpadded is the layout of images without padding.
+// unpadded returns the layout of images without padding.
 func unpadded(channels, h, w int) Layout {
 	return Layout{Blocks: blocksOf(channels), Rows: h, Cols: w, H: h, W: w}
 }
 
-// unblocked returns unpadded images as N×C×H×W and fails unless channels
-// beyond the last are zero.
+// unblocked returns unpadded images as N×C×H×W. It fails unless the unused channels of
+// the last block are zero.
 func unblocked[T Float](t *testing.T, name string, x []T, images, channels, h, w int) []T {
 	t.Helper()
 	area, blocks := h*w, blocksOf(channels)
@@ -128,9 +128,9 @@ func unblocked[T Float](t *testing.T, name string, x []T, images, channels, h, w
 	return values
 }
 
-// testConv checks both directions of a convolution against its definition and
-// against each other, and what Conv promises beside the numbers. tolerance
-// bounds the rms error relative to the result's rms.
+// testConv checks both directions of a convolution against its definition and against
+// each other, and the other guarantees of Conv. tolerance bounds the rms error relative
+// to the result's rms.
 func testConv[T Float](t *testing.T, name string, forward, backward func(ConvShape) Conv[T], shapes []ConvShape, tolerance float64) {
 	t.Run(name, func(t *testing.T) {
 		for i, s := range shapes {
@@ -210,8 +210,8 @@ func testDirection[T Float](t *testing.T, name string, conv Conv[T], c *convCase
 	return unblocked(t, name, dst, c.images, outC, outH, outW)
 }
 
-// testWeightGradient checks a filter gradient against its definition and that
-// it adds to what earlier calls accumulated.
+// testWeightGradient checks a filter gradient against its definition, and that it adds
+// to the result of earlier calls.
 func testWeightGradient[T Float](t *testing.T, name string, gradient func(ConvShape) WeightGradient[T], shapes []ConvShape, tolerance float64) {
 	t.Run(name, func(t *testing.T) {
 		for i, s := range shapes {
@@ -259,7 +259,7 @@ var geometries = [][3]int{
 	{5, 1, 2}, {5, 2, 2}, {7, 2, 3}, {2, 2, 0}, {4, 2, 1}, {3, 3, 1}, {3, 1, 0}, {3, 1, 2}, {1, 1, 1}, {1, 3, 0},
 }
 
-// convTolerance allows Winograd's transforms their rounding.
+// convTolerance leaves room for the rounding of Winograd's transforms.
 var convTolerance = map[string]float64{"generic": 1e-6, "avx2": 3e-6, "avx512": 3e-6}
 
 func TestConv(t *testing.T) {

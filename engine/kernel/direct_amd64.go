@@ -6,32 +6,32 @@ import "unsafe"
 
 const directFetch = 4 // cache lines that a kernel prefetches in a step
 
-// directTaps bounds how many blocks' taps are summed before the sum goes to
-// dst: their filters, 18 KB a panel, then stay in the L1 cache for all pixels.
+// directTaps limits how many taps of blocks are summed before the sum is stored to dst.
+// Their filters, 18 KB a panel, then stay in the L1 cache for all pixels.
 const directTaps = 36
 
-// direct is either direction of a convolution by its definition. A kernel takes
-// a panel of output channels of a few pixels and keeps their sums in registers over
-// input channels and taps. Where pixels and taps are comes from tables, a pair
-// for each phase: a backward convolution of stride 2 has four.
+// direct is either direction of a convolution, computed by its definition. A kernel
+// takes a panel of output channels at a few pixels and keeps their sums in registers
+// over input channels and taps. Tables say where pixels and taps lie. There is a pair of
+// tables for each phase; a backward convolution of stride 2 has four phases.
 type direct struct {
-	in, out  int // channels, of this direction
+	in, out  int // channels that this direction reads and writes
 	kernel   int
-	backward bool // filters come as in×out
+	backward bool // SetFilters gets in×out filters
 	panels   []directPanel
 	source   Layout
 	dstPlane int // elements of a plane of dst
 	phases   []directPhase
 }
 
-// directPhase is the pixels of the destination that sum the same products.
+// directPhase holds the pixels of the destination that sum the same products.
 type directPhase struct {
-	pixels   []directPixel // count, and on to whole groups
+	pixels   []directPixel // count pixels, padded to whole groups
 	count    int
 	products []directProduct
-	taps     []int32 // offsets: blocks of 8 products each, then singles
-	blocks   int
-	singles  int
+	taps     []int32   // offsets of blocks of 8 products each, then of single products
+	blocks   int       // number of blocks
+	singles  int       // number of single products
 	filters  []float32 // [panel][product][output]
 }
 
@@ -68,6 +68,7 @@ func newDirectBackward(s ConvShape, wide bool) Conv[float32] {
 	return d
 }
 
+// addPhase appends a phase with its tables.
 func (d *direct) addPhase(rows, cols directAxis, dstCols int) {
 	pixels := directPixels(rows, cols, d.source, dstCols)
 	products := directProducts(d.in, rows, cols, d.source, d.kernel)
@@ -91,12 +92,12 @@ func (d *direct) addPhase(rows, cols directAxis, dstCols int) {
 
 func (d *direct) Source() Layout { return d.source }
 
-// Workspace is none.
+// Workspace returns 0.
 func (d *direct) Workspace(images int) int { return 0 }
 
-// packedProducts is how many products of all of a panel's outputs are packed or
-// unpacked at a time: they stay in a first-level cache while each output's
-// weights, far apart from the next one's, are gone through in order.
+// packedProducts is the number of products that are packed or unpacked at a time for
+// all outputs of a panel. They stay in a first-level cache while the weights of each
+// output, which lie far from those of the next, are read in order.
 const packedProducts = 64
 
 func (d *direct) SetFilters(w []float32) {
@@ -142,7 +143,7 @@ func (d *direct) Run(dst, src []float32, images int, _ []float32, ahead ...[]flo
 	}
 }
 
-// steps is how often the kernels prefetch for an image: for each group of
+// steps returns how often the kernels prefetch for an image: once for each group of
 // pixels, panel and tap of a block.
 func (d *direct) steps() int {
 	steps := 0
@@ -156,8 +157,8 @@ func (d *direct) steps() int {
 	return steps
 }
 
-// convolve computes a phase's pixels of a panel. A phase without taps, as of a
-// 1×1 convolution of stride 2, is all zeros.
+// convolve computes the pixels of a phase for one panel. A phase without taps, which a
+// 1×1 convolution of stride 2 has, is all zeros.
 func (d *direct) convolve(dst, src []float32, p *directPhase, panel directPanel, ahead *prefetcher) {
 	larges, smalls := panel.groups(p.count)
 	filters := p.filters[panel.first*len(p.products):]

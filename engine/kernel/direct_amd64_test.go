@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// testDirect checks the three directions at shapes of each geometry.
+// testDirect checks the three directions for shapes of each geometry.
 func testDirect(t *testing.T, geometries [][3]int, shapes func(kernel, stride, pad int) []ConvShape) {
 	const tolerance = 2e-6
 	for _, k := range geometries {
@@ -25,7 +25,7 @@ func TestDirectShapes(t *testing.T) {
 	testDirect(t, geometries, convShapes)
 }
 
-// TestDirectSizes takes all small sizes, with panels of 16 and of 8 outputs.
+// TestDirectSizes checks all small sizes, with panels of 16 and of 8 outputs.
 func TestDirectSizes(t *testing.T) {
 	testDirect(t, geometries[:4], func(kernel, stride, pad int) (shapes []ConvShape) {
 		for h := 1; h <= 13; h++ {
@@ -39,8 +39,8 @@ func TestDirectSizes(t *testing.T) {
 	})
 }
 
-// TestDirectChannels takes numbers of channels whose products are summed in
-// several parts too.
+// TestDirectChannels checks many numbers of channels, including some whose products are
+// summed in several parts.
 func TestDirectChannels(t *testing.T) {
 	testDirect(t, geometries[:4], func(kernel, stride, pad int) (shapes []ConvShape) {
 		add := func(in, out int) {
@@ -60,7 +60,7 @@ func TestDirectChannels(t *testing.T) {
 	})
 }
 
-// TestDirectNetworks takes the sizes of networks for images of 28×28 and 32×32.
+// TestDirectNetworks checks the sizes of networks for images of 28×28 and 32×32.
 func TestDirectNetworks(t *testing.T) {
 	testDirect(t, geometries[:4], func(kernel, stride, pad int) (shapes []ConvShape) {
 		for _, s := range [][3]int{{1, 16, 28}, {16, 32, 28}, {16, 32, 32}, {32, 64, 14}, {32, 64, 16}, {8, 24, 33}} {
@@ -95,8 +95,8 @@ func TestDirectWeightGradientOfImages(t *testing.T) {
 	})
 }
 
-// TestDirectPartialBlock checks that channels beyond the last are not read: a
-// first layer's padding lanes cost nothing.
+// TestDirectPartialBlock checks that the unused channels of the last block are not read,
+// so that they cost nothing in a first layer.
 func TestDirectPartialBlock(t *testing.T) {
 	eachWidth(t, func(t *testing.T, width convolutions) {
 		for _, in := range []int{1, 3, 11} {
@@ -118,7 +118,7 @@ func TestDirectPartialBlock(t *testing.T) {
 				}
 			}
 			if i := firstDifference(run(x), want); i >= 0 {
-				t.Errorf("%s, %d input channels: what lies beyond them changes the result at %d", width.name, in, i)
+				t.Errorf("%s, %d input channels: an unused channel changes the result at %d", width.name, in, i)
 			}
 		}
 	})
@@ -146,9 +146,9 @@ func TestDirectAllocatesNothing(t *testing.T) {
 	})
 }
 
-// TestWidthsAgree checks that every width of registers gives AVX2's bits, its own
-// a second time included, in every direction and for channels that fill pairs of
-// blocks and panels and that do not.
+// TestWidthsAgree checks that every width of registers, including AVX2 itself, gives the
+// bits of AVX2. It covers every direction, and channels that fill pairs of blocks and
+// panels and that do not.
 func TestWidthsAgree(t *testing.T) {
 	for _, name := range []string{"avx2", "avx512"} {
 		t.Run(name, func(t *testing.T) { testAgrees(t, family(t, "avx2"), family(t, name)) })

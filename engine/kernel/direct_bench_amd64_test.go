@@ -9,8 +9,7 @@ import (
 	"time"
 )
 
-// directBenchmarks are the convolutions of ResNet-20 on 32×32 images, and one
-// wide one.
+// directBenchmarks are the convolutions of ResNet-20 on 32×32 images, and a wide one.
 var directBenchmarks = []ConvShape{
 	{In: 3, Out: 16, H: 32, W: 32, Kernel: 3, Stride: 1, Pad: 1},
 	{In: 16, Out: 16, H: 32, W: 32, Kernel: 3, Stride: 1, Pad: 1},
@@ -25,8 +24,8 @@ var directBenchmarks = []ConvShape{
 	{In: 8, Out: 8, H: 32, W: 32, Kernel: 3, Stride: 1, Pad: 1},
 }
 
-// BenchmarkDirect runs each direction over a batch on one thread, beside the
-// plain-Go reference over a few of its images.
+// BenchmarkDirect runs each direction over a batch on one thread, and the plain-Go
+// reference over a few images of the batch.
 func BenchmarkDirect(b *testing.B) {
 	reference := Generic[float32]()
 	for _, s := range directBenchmarks {
@@ -66,10 +65,10 @@ func BenchmarkDirect(b *testing.B) {
 	}
 }
 
-// benchmarkShare takes turns between run and multiply-adds without memory, and
-// reports medians, which on a shared machine say more than means: the
-// definition's FLOPs over run's time, those with padding included, and their
-// share of the multiply-adds'.
+// benchmarkShare alternates between run and multiply-adds without memory. It reports
+// the FLOPs of the definition over the time of run, including those with padding, and
+// their share of the multiply-adds' rate. It takes medians, which vary less than means
+// on a shared machine.
 func benchmarkShare(b *testing.B, s ConvShape, images int, peak func() float64, run func()) {
 	flops := 2 * float64(images*s.In*s.Out*s.Kernel*s.Kernel*s.OutH()*s.OutW())
 	var rates, peaks []float64

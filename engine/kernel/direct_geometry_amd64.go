@@ -14,17 +14,17 @@ const (
 	directElement = 4 // bytes
 )
 
-// directPanel is output channels that a kernel computes at once.
+// directPanel is a panel: the output channels that a kernel computes at once.
 type directPanel struct {
-	first, outputs int
+	first, outputs int // first channel, and number of channels
 	large          int // pixels, or taps, in a large group
 
 	convolve func(dst, src, filters *float32, taps, pixels *int32, blocks, singles, larges, smalls, plane, add uintptr, ahead *float32, aheadStep uintptr)
 	gradient func(acc, x, dy *float32, taps, pixels *int32, count, larges, smalls, plane uintptr)
 }
 
-// directPanels divides outputs, rounded up to whole blocks, into panels. Wide
-// ones give the same bits as others.
+// directPanels divides outputs, rounded up to whole blocks, into panels. If wide, they
+// use AVX-512, and give the same bits.
 func directPanels(outputs int, wide bool) []directPanel {
 	var panels []directPanel
 	for first, end := 0, blocksOf(outputs)*lanes; first < end; first += panels[len(panels)-1].outputs {
@@ -44,8 +44,8 @@ func directPanels(outputs int, wide bool) []directPanel {
 	return panels
 }
 
-// groups covers n by large and then small groups with the least work to
-// spare.
+// groups covers n pixels, or taps, by large and then small groups with the least
+// wasted work.
 func (p directPanel) groups(n int) (larges, smalls int) {
 	larges, smalls = n/p.large, ceilDiv(n%p.large, directSmall)
 	switch {
@@ -57,14 +57,14 @@ func (p directPanel) groups(n int) (larges, smalls int) {
 	return larges, smalls
 }
 
-// grouped is what those groups cover.
+// grouped returns how many those groups cover.
 func (p directPanel) grouped(n int) int {
 	larges, smalls := p.groups(n)
 	return larges*p.large + smalls*directSmall
 }
 
-// directPad repeats the last of x until any groups of n fit: what is computed
-// twice is stored twice.
+// directPad repeats the last element of x until it fills the groups of every kind of
+// panel. A result that is computed more than once is stored to the same place.
 func directPad[E any](x []E) []E {
 	n := len(x)
 	for n > 0 && len(x) < max(directPanel{large: 6}.grouped(n), directPanel{large: 8}.grouped(n)) {
@@ -73,24 +73,25 @@ func directPad[E any](x []E) []E {
 	return x
 }
 
-// directPixel is where a pixel of the destination is and where what its taps
-// add to is in the source, in bytes from the start of an image.
+// directPixel holds two offsets of a pixel in bytes from the start of an image: dst is
+// where it lies in the destination, and src plus a tap's offset is what that tap reads.
 type directPixel struct{ src, dst int32 }
 
-// directAxis is what the rows, or columns, of one phase have in common: row r
-// of them is the destination's row first + r·step, and tap k of the kernel
-// multiplies the source's row r·stride + k.offset.
+// directAxis describes the rows, or columns, of one phase. Row r of the phase is row
+// first + r·step of the destination, and tap k multiplies row r·stride + k.offset of
+// the source.
 type directAxis struct {
 	first, step, count int
 	stride             int
 	taps               []directTap
 }
 
-// directTap is a kernel's row, or column, and the source's that it multiplies.
+// directTap is a row, or column, of the kernel and the offset of the source's row that
+// it multiplies.
 type directTap struct{ kernel, offset int }
 
-// directForwardAxis is the only phase of an axis: all rows use all taps. The
-// offsets are from the start of padding.
+// directForwardAxis returns the only phase of an axis in the forward direction, in
+// which all rows use all taps. Offsets count from the start of the padding.
 func directForwardAxis(size int, s ConvShape) directAxis {
 	a := directAxis{step: 1, count: size, stride: s.Stride}
 	for k := range s.Kernel {
@@ -99,13 +100,13 @@ func directForwardAxis(size int, s ConvShape) directAxis {
 	return a
 }
 
-// directBackwardAxes splits the rows of x's gradient by their remainder on
-// division by the stride, so that each phase has its own taps and no tap meets
-// one of the zeros that a strided convolution's gradient would insert: y's row
-// r is in x's row i by tap k where i = r·stride + k - pad.
+// directBackwardAxes splits the rows of x's gradient into phases by their remainder on
+// division by the stride. Row r of y contributes to row i of x by tap k if
+// i = r·stride + k - pad, so each phase has its own taps, and no tap multiplies the
+// zeros that the gradient of a strided convolution would insert.
 //
-// It also returns the padding of y's gradient that the taps reach into, above,
-// and the rows with all padding.
+// It also returns the rows of padding above y's gradient that the taps reach, and the
+// number of rows with all padding.
 func directBackwardAxes(size, outSize int, s ConvShape) (axes []directAxis, before, padded int) {
 	low, high := 0, outSize-1
 	for phase := range min(s.Stride, size) {
@@ -126,8 +127,8 @@ func directBackwardAxes(size, outSize int, s ConvShape) (axes []directAxis, befo
 	return axes, -low, high - low + 1
 }
 
-// directPixels lists the pixels of a phase in row-major order, for a source as
-// l describes it and a destination of cols columns.
+// directPixels lists the pixels of a phase in row-major order, for a source with layout
+// l and a destination of dstCols columns.
 func directPixels(rows, cols directAxis, l Layout, dstCols int) []directPixel {
 	var pixels []directPixel
 	for r := range rows.count {
@@ -141,7 +142,8 @@ func directPixels(rows, cols directAxis, l Layout, dstCols int) []directPixel {
 	return pixels
 }
 
-// directOffset is the bytes of a number of blocks' lanes.
+// directOffset returns the number of bytes of n positions of a block. It panics if
+// they do not fit in an offset.
 func directOffset(n int) int32 {
 	bytes := n * lanes * directElement
 	if bytes > math.MaxInt32 {
@@ -150,15 +152,15 @@ func directOffset(n int) int32 {
 	return int32(bytes)
 }
 
-// directProduct is one product of a pixel's sum: a channel of the source by a
-// tap of the kernel (row·Kernel + column), and the source's offset in bytes.
+// directProduct is one product of a pixel's sum: a channel of the source times a tap of
+// the kernel (row·Kernel + column). offset is that of the source in bytes.
 type directProduct struct {
 	channel, tap int
 	offset       int32
 }
 
-// directProducts lists a phase's products: block by block, tap by tap, channel
-// by channel, without the channels that a partial block lacks.
+// directProducts lists the products of a phase by block, tap and channel. It leaves out
+// the unused channels of a partial block.
 func directProducts(channels int, rows, cols directAxis, l Layout, kernel int) []directProduct {
 	var products []directProduct
 	for channel := 0; channel < channels; channel += lanes {
@@ -178,8 +180,8 @@ func directProducts(channels int, rows, cols directAxis, l Layout, kernel int) [
 	return products
 }
 
-// directTable is the address of a table of offsets for a kernel, which does not
-// look at an empty one.
+// directTable returns the address of a table of offsets for a kernel. The kernel does
+// not read an empty table.
 func directTable[E int32 | directPixel](x []E) *int32 {
 	return (*int32)(unsafe.Pointer(unsafe.SliceData(x)))
 }

@@ -2,26 +2,26 @@
 
 package kernel
 
-// directGradientPixels bounds how many pixels are summed before the sum goes to
-// the accumulator: dy of a panel, 8 KB, then stays in the L1 cache for all taps.
+// directGradientPixels limits how many pixels are summed before the sum is added to the
+// accumulator. A panel's dy, 8 KB, then stays in the L1 cache for all taps.
 const directGradientPixels = 128
 
-// directGradient is a filter gradient by its definition. A kernel takes a
-// panel of output channels of a few products, an input channel by a tap each, and keeps
-// their sums in registers over pixels. The sums are added to the accumulator
+// directGradient is a filter gradient, computed by its definition. A kernel takes a
+// panel of output channels and a few products, each an input channel times a tap, and
+// keeps their sums over pixels in registers. The sums are added to the accumulator
 // image by image, in order.
 type directGradient struct {
 	shape    ConvShape
 	source   Layout
 	pixels   []directPixel
 	products []directProduct
-	taps     []int32 // offsets of products, and on to whole groups
+	taps     []int32 // offsets of products, padded to whole groups
 	panels   []directGradientPanel
 	length   int
 }
 
-// directGradientPanel is a panel's place in an accumulator: [product][outputs]
-// from start on, products on to whole groups.
+// directGradientPanel is a panel with its place in an accumulator, [product][output]
+// from start on, where products are padded to whole groups.
 type directGradientPanel struct {
 	directPanel
 	start          int
@@ -50,7 +50,7 @@ func (g *directGradient) Source() Layout { return g.source }
 
 func (g *directGradient) Len() int { return g.length }
 
-// Workspace is none.
+// Workspace returns 0.
 func (g *directGradient) Workspace(images int) int { return 0 }
 
 func (g *directGradient) Accumulate(acc, x, dy []float32, images int, _ []float32) {

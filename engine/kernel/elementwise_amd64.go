@@ -4,14 +4,14 @@ package kernel
 
 import "math"
 
-// The functions here slice each buffer to what assembly reads or writes of it,
-// so that one that is too short panics. Most assembly takes the planes of an
-// image one by one.
+// The functions here slice each buffer to the part that assembly reads or writes, so
+// that they panic if a buffer is too short. Most assembly takes one plane of an image
+// at a time.
 
-// avx2Ones and avx2Zeros are the coefficients of a residual that has none.
+// avx2Ones and avx2Zeros are the scale and shift of a residual without coefficients.
 var avx2Ones, avx2Zeros = [lanes]float32{1, 1, 1, 1, 1, 1, 1, 1}, [lanes]float32{}
 
-// avx2Plane is the first element of a block's plane, or nil of none.
+// avx2Plane returns the address of a block's plane, or nil if x is nil.
 func avx2Plane(x []float32, block, area int) *float32 {
 	if x == nil {
 		return nil
@@ -19,7 +19,8 @@ func avx2Plane(x []float32, block, area int) *float32 {
 	return &x[block*area*lanes:][:area*lanes][0]
 }
 
-// avx2Channels is a block's first coefficient, or, of none, the default's.
+// avx2Channels returns the address of a block's coefficients, or that of none if x is
+// nil.
 func avx2Channels(x []float32, block int, none *[lanes]float32) *float32 {
 	if x == nil {
 		return &none[0]
@@ -27,6 +28,7 @@ func avx2Channels(x []float32, block int, none *[lanes]float32) *float32 {
 	return &x[block*lanes:][:lanes][0]
 }
 
+// avx2Mask returns the address of a block's mask, or nil if mask is nil.
 func avx2Mask(mask []uint8, block, area int) *uint8 {
 	if mask == nil {
 		return nil
@@ -56,7 +58,8 @@ func avx2Activate(a *Activation[float32]) {
 
 var avx2NoFloor = float32(math.Inf(-1))
 
-// avx2BatchNormGradient is an activation of G with the residual Y.
+// avx2BatchNormGradient computes the input gradient as an activation of G with the
+// residual Y.
 func avx2BatchNormGradient(g *InputGradient[float32]) {
 	avx2Activate(&Activation[float32]{
 		Blocks: g.Blocks, H: g.H, W: g.W,
@@ -113,7 +116,7 @@ func avx2CheckedTotalSquares(total, mean []float64, sums, squares []float32, n, 
 	avx2TotalSquares(total, mean[:len(total)], sums[:length], squares[:length], uintptr(n), 1/float64(area), float64(area))
 }
 
-// The vectors' assembly goes by the first length.
+// The assembly for vectors takes the length of its first vector.
 
 func avx2CheckedDot(a, b []float32) float32 { return avx2Dot(a, b[:len(a)]) }
 

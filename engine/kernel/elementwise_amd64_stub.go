@@ -5,92 +5,94 @@
 package kernel
 
 // avx2ActivatePlane computes z = max(scale·y + shift + (rScale·r + rShift), floor)
-// for one plane of rows by cols positions; its reference is genericActivate in
-// batchnorm_ref.go. padded, plain, mask and r may be nil; rScale and rShift are
-// read with r. gap is the bytes between two rows of padded.
+// for one plane of rows by cols positions. padded, plain, mask and r may be nil. If r
+// is nil, rScale and rShift are not read. gap is the number of bytes between two rows
+// of padded. The reference is genericActivate in batchnorm_ref.go.
 //
 //go:noescape
 func avx2ActivatePlane(padded *float32, plain *float32, mask *uint8, y *float32, r *float32, scale *float32, shift *float32, rScale *float32, rShift *float32, floor float32, rows uintptr, cols uintptr, gap uintptr)
 
-// avx2MaskPlane computes dz = dz + add where the mask is set, else 0, and Σdz,
-// Σdz·(y-mean) and Σdz·(r-rMean), of even and of odd positions first, for one plane
-// of area positions; its reference is genericMaskGradient in batchnorm_ref.go.
-// add may be nil; rMean and sumGR are used unless r is nil. The mask is where
-// scale·y + shift > floor, where it is nil; else scale and shift are not used.
+// avx2MaskPlane computes dz = dz + add where the mask is set, else 0, and the sums
+// Σdz, Σdz·(y-mean) and Σdz·(r-rMean), for one plane of area positions. It adds even
+// and odd positions separately and then both sums. add may be nil. If r is nil, rMean
+// and sumGR are not used. If mask is nil, it is scale·y + shift > floor; otherwise
+// scale and shift are not used. The reference is genericMaskGradient in
+// batchnorm_ref.go.
 //
 //go:noescape
 func avx2MaskPlane(dz *float32, add *float32, mask *uint8, y *float32, r *float32, scale *float32, shift *float32, mean *float32, rMean *float32, floor float32, area uintptr, sumG *float32, sumGY *float32, sumGR *float32)
 
 // avx2SubsampleGradientPlane adds dy, rows by cols positions, to every second
-// position of every second row of dx's plane; its reference is
-// genericSubsampleGradient in batchnorm_ref.go. gap is the bytes from the position
-// after a row's last pair to the next row that is added to.
+// position of every second row of a plane dx. gap is the number of bytes from the end
+// of a row's last pair of positions to the next row that is added to. The reference
+// is genericSubsampleGradient in batchnorm_ref.go.
 //
 //go:noescape
 func avx2SubsampleGradientPlane(dx *float32, dy *float32, rows uintptr, cols uintptr, gap uintptr)
 
-// avx2SumPlane writes each channel's sum over one plane of area positions, of
-// every eighth position first; its reference is genericPlaneSums in
-// batchnorm_ref.go.
+// avx2SumPlane writes each channel's sum over one plane of area positions. It adds
+// every eighth position to the same one of eight sums, and then the sums. The
+// reference is genericPlaneSums in batchnorm_ref.go.
 //
 //go:noescape
 func avx2SumPlane(sum *float32, y *float32, area uintptr)
 
-// avx2MomentsPlanes writes each channel's sum, as avx2SumPlane, and the squared
-// deviations from its mean, of every fourth position first, over planes of area
-// positions that follow each other; its reference is genericMoments in
-// batchnorm_ref.go.
+// avx2MomentsPlanes writes each channel's sum, as avx2SumPlane does, and its squared
+// deviations from the mean, for blocks adjacent planes of area positions. It adds the
+// squares of every fourth position to the same one of four sums, and then the sums.
+// The reference is genericMoments in batchnorm_ref.go.
 //
 //go:noescape
 func avx2MomentsPlanes(sum *float32, m2 *float32, y *float32, blocks uintptr, area uintptr)
 
-// avx2Totals adds up n rows of total's length, a multiple of 8, in order; its
+// avx2Totals adds n rows of len(total) elements, a multiple of 8, in order. The
 // reference is genericTotals in batchnorm_ref.go.
 //
 //go:noescape
 func avx2Totals(total []float64, rows []float32, n uintptr)
 
-// avx2TotalSquares adds up squares + (sums·share - mean)²·area over n rows of total's
-// length, a multiple of 8, in order; its reference is genericTotalSquares in
+// avx2TotalSquares adds squares + (sums·share - mean)²·area over n rows of len(total)
+// elements, a multiple of 8, in order. The reference is genericTotalSquares in
 // batchnorm_ref.go.
 //
 //go:noescape
 func avx2TotalSquares(total []float64, mean []float64, sums []float32, squares []float32, n uintptr, share float64, area float64)
 
-// avx2Dot is Σ a[i]·b[i] over a's length, of every 32nd element first; its
-// reference is genericDot in vector_ref.go.
+// avx2Dot returns Σ a[i]·b[i] over len(a) elements. It adds every 32nd product to the
+// same one of 32 sums, and then the sums. The reference is genericDot in
+// vector_ref.go.
 //
 //go:noescape
 func avx2Dot(a []float32, b []float32) float32
 
-// avx2Axpy adds s·x to y over y's length; its reference is genericAxpy in
+// avx2Axpy adds s·x to y over len(y) elements. The reference is genericAxpy in
 // vector_ref.go.
 //
 //go:noescape
 func avx2Axpy(y []float32, s float32, x []float32)
 
-// avx2SGD computes v = momentum·v + (g + decay·w), w -= rate·v over w's length;
-// its reference is genericSGD in vector_ref.go.
+// avx2SGD computes v = momentum·v + (g + decay·w), w -= rate·v over len(w) elements.
+// The reference is genericSGD in vector_ref.go.
 //
 //go:noescape
 func avx2SGD(w []float32, v []float32, g []float32, rate float32, momentum float32, decay float32)
 
-// avx2RoundBF16 rounds x to bfloat16, over dst's length; its reference is
+// avx2RoundBF16 rounds len(dst) elements of x to bfloat16. The reference is
 // genericRoundBF16 in bf16_ref.go.
 //
 //go:noescape
 func avx2RoundBF16(dst []uint16, x []float32)
 
-// avx2ExpandBF16 writes the float32 that bfloat16s stand for, over dst's length;
-// its reference is genericExpandBF16 in bf16_ref.go.
+// avx2ExpandBF16 writes len(dst) bfloat16s of x as float32 to dst. The reference is
+// genericExpandBF16 in bf16_ref.go.
 //
 //go:noescape
 func avx2ExpandBF16(dst []float32, x []uint16)
 
-// fmaLoop does 12 independent multiply-adds of 8 float32 in each iteration;
-// its reference is genericPeak in peak.go.
+// fmaLoop does 12 independent multiply-adds of 8 float32 in each iteration.
+// The reference is genericPeak in peak.go.
 func fmaLoop(iterations uintptr)
 
-// fmaLoopAVX512 does 12 independent multiply-adds of 16 float32 in each iteration;
-// its reference is genericPeak in peak.go.
+// fmaLoopAVX512 does 12 independent multiply-adds of 16 float32 in each iteration.
+// The reference is genericPeak in peak.go.
 func fmaLoopAVX512(iterations uintptr)

@@ -4,7 +4,7 @@ package kernel
 
 import "testing"
 
-// convolutions are the constructors for one width of registers.
+// convolutions holds the constructors of convolutions for one width of registers.
 type convolutions struct {
 	name                              string
 	winogradForward, winogradBackward func(ConvShape) Conv[float32]
@@ -13,7 +13,7 @@ type convolutions struct {
 	peak                              func() float64
 }
 
-// convolutionsOf are those in assembly of the family f.
+// convolutionsOf returns the constructors of family f's assembly.
 func convolutionsOf(f *Family[float32]) convolutions {
 	wide := f.Name == "avx512"
 	return convolutions{
@@ -36,7 +36,7 @@ func eachWidth(t *testing.T, test func(t *testing.T, c convolutions)) {
 	}
 }
 
-// availableWidths are the widths of registers that this machine has.
+// availableWidths returns the widths of registers that this machine has.
 func availableWidths() (all []convolutions) {
 	for _, f := range availableFamilies()[1:] {
 		all = append(all, convolutionsOf(f))

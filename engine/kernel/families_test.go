@@ -7,15 +7,15 @@ import (
 	"testing"
 )
 
-// testEnvironment is the variable that lists, separated by commas, the families
-// that tests must cover: where this processor or build lacks one of them, tests
-// fail rather than skip it.
+// testEnvironment is the environment variable that lists, separated by commas, the
+// families that tests must cover. If this processor or build lacks one of them, tests
+// fail instead of skipping it.
 const testEnvironment = "BNKIT_TEST_FAMILIES"
 
 var familyNames = []string{"generic", "avx2", "avx512"}
 
-// family returns the family of that name. Where it cannot run here, family skips
-// the test, or fails it if the environment says that the family must be covered.
+// family returns the family of that name. If this machine cannot run it, family skips
+// the test, or fails it if the environment requires the family.
 func family(t testing.TB, name string) *Family[float32] {
 	t.Helper()
 	f, err := Select(name)
@@ -37,7 +37,8 @@ func eachFamily(t *testing.T, test func(t *testing.T, f *Family[float32])) {
 	}
 }
 
-// availableFamilies are the families in float32 that run here, the fastest last.
+// availableFamilies returns the families in float32 that this machine runs, with the
+// fastest last.
 func availableFamilies() (all []*Family[float32]) {
 	for _, name := range familyNames {
 		if f, err := Select(name); err == nil {
@@ -47,12 +48,12 @@ func availableFamilies() (all []*Family[float32]) {
 	return all
 }
 
-// TestFamiliesAreKnown refuses a misspelt name in the environment, which would
-// require nothing.
+// TestFamiliesAreKnown rejects a misspelt name in the environment, which would otherwise
+// have no effect.
 func TestFamiliesAreKnown(t *testing.T) {
 	for _, name := range strings.Split(os.Getenv(testEnvironment), ",") {
 		if name != "" && !slices.Contains(familyNames, name) {
-			t.Errorf("%s: there is no family %q; want some of %v", testEnvironment, name, familyNames)
+			t.Errorf("%s: unknown family %q; want some of %v", testEnvironment, name, familyNames)
 		}
 	}
 }

@@ -6,13 +6,12 @@ import (
 	"sync"
 )
 
-// Environment is the variable that names the family to compute with, instead
-// of the fastest that the machine runs.
+// Environment is the environment variable that names the family to use instead of the
+// fastest one.
 const Environment = "BNKIT_KERNEL"
 
-// Best is the family that this machine computes with, chosen once: the one
-// that BNKIT_KERNEL names, else the fastest. Where Configured reports an
-// error, it is the fastest.
+// Best returns the family that this process uses, chosen once: the one that
+// BNKIT_KERNEL names, or the fastest if it names none or Configured fails.
 func Best() *Family[float32] {
 	family, err := Configured()
 	if err != nil {
@@ -21,8 +20,8 @@ func Best() *Family[float32] {
 	return family
 }
 
-// Configured is Select of the environment's BNKIT_KERNEL, read once. A program
-// calls it before it computes anything, to tell its user of a mistake in it.
+// Configured returns Select of BNKIT_KERNEL, which it reads once. A program calls it
+// before it computes anything, so that it can report a wrong value to its user.
 func Configured() (*Family[float32], error) { return configured() }
 
 var configured = sync.OnceValues(func() (*Family[float32], error) {
@@ -33,15 +32,15 @@ var configured = sync.OnceValues(func() (*Family[float32], error) {
 	return family, nil
 })
 
-// chosen reports whether the environment, not the machine, decides what Best returns.
+// chosen reports whether the environment decides what Best returns.
 func chosen() bool {
 	_, err := Configured()
 	return err == nil && os.Getenv(Environment) != ""
 }
 
 // Select returns the family of that name, "avx512", "avx2" or "generic", or the
-// fastest where the name is empty. It fails where there is none, or this machine or
-// this build cannot run it.
+// fastest if the name is empty. It fails if the name is unknown or this machine or
+// build cannot run the family.
 func Select(name string) (*Family[float32], error) {
 	switch name {
 	case "":
@@ -53,5 +52,5 @@ func Select(name string) (*Family[float32], error) {
 	case "avx512":
 		return selectAVX512()
 	}
-	return nil, fmt.Errorf("there is no kernel family %q: use avx512, avx2 or generic", name)
+	return nil, fmt.Errorf("unknown kernel family %q: use avx512, avx2 or generic", name)
 }

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/cpu"
 )
 
+// fastest returns the fastest family that this processor runs.
 func fastest() *Family[float32] {
 	if hasAVX512 {
 		return AVX512()
@@ -29,7 +30,7 @@ func fastestReason() string {
 	return "this processor or operating system lacks AVX2 or FMA"
 }
 
-// features are those that families depend on and that can be used here.
+// features returns the processor features that families use and this machine has.
 func features() []string {
 	usable := []string{}
 	for _, f := range []struct {
@@ -60,19 +61,19 @@ func selectAVX512() (*Family[float32], error) {
 	return AVX512(), nil
 }
 
-// Package cpu reports a feature only where the operating system saves the
-// registers that come with it.
+// Package cpu reports a feature only if the operating system saves its registers.
 var (
 	hasAVX2   = cpu.X86.HasAVX2 && cpu.X86.HasFMA
 	hasAVX512 = hasAVX2 && cpu.X86.HasAVX512F && cpu.X86.HasAVX512DQ && cpu.X86.HasAVX512VL
 )
 
-// AVX2 is the family in AVX2+FMA assembly. It runs only on a machine that has
-// both; Best and Select check.
+// AVX2 returns the family in AVX2+FMA assembly. It runs only on a machine that has
+// both, which Best and Select check.
 func AVX2() *Family[float32] { return amd64Family("avx2", false, avx2Peak) }
 
-// AVX512 is AVX2 with convolutions that compute 16 floats at a time. It has the
-// same layout, and gives the same bits.
+// AVX512 returns the AVX2 family with convolutions that compute 16 floats at a time. It
+// has the same layout and gives the same bits. It runs only on a machine with AVX-512
+// F, DQ and VL, which Best and Select check.
 func AVX512() *Family[float32] { return amd64Family("avx512", true, avx512Peak) }
 
 func amd64Family(name string, wide bool, peak func() float64) *Family[float32] {
@@ -119,16 +120,17 @@ func amd64Family(name string, wide bool, peak func() float64) *Family[float32] {
 	}
 }
 
-// winogradIsFaster tells so of a direction that reads so many channels, as
-// measured: its transforms pay off from 2 on, and on more than the 2×2 pixels
-// for which it multiplies no less often.
+// winogradIsFaster reports whether Winograd beats direct convolution for a direction
+// that reads that many channels. By measurement its transforms pay off from 2 channels
+// on. On 2×2 pixels or fewer it saves no multiplications.
 func winogradIsFaster(s ConvShape, channels int) bool {
 	return s.Kernel == 3 && s.Stride == 1 && s.Pad == 1 && channels > 1 && max(s.H, s.W) > 2
 }
 
-// winogradGradientIsFaster tells so of a filter gradient, as measured: it
-// transforms all channels of a block, and the sums at 36 positions go through
-// memory once a call, which has too few tiles for that where filters are many.
+// winogradGradientIsFaster reports whether Winograd beats direct convolution for a
+// filter gradient, by measurement. Winograd transforms all channels of a block, even
+// if few are used. Its sums at 36 positions pass through memory once in every call;
+// with many filters, the tiles of one call are too few to make up for that.
 func winogradGradientIsFaster(s ConvShape) bool {
 	return winogradIsFaster(s, s.In) && s.In >= lanes && winogradPositions*s.In*s.Out <= winogradManyFilters
 }

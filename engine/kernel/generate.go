@@ -1,7 +1,7 @@
 package kernel
 
-// The assembly's generators are a module of their own, in _asm. What they
-// write is committed and the same, byte for byte, whenever they run.
+// The generators of the assembly are a separate module in _asm. Their output is
+// committed, and is the same byte for byte whenever they run.
 
 //go:generate go run -C _asm ./elementwise -out ../elementwise_amd64.s -stubs ../elementwise_amd64_stub.go -pkg kernel
 //go:generate go run -C _asm ./winograd -out ../winograd_amd64.s -stubs ../winograd_amd64_stub.go -pkg kernel

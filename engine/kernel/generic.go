@@ -1,11 +1,10 @@
 package kernel
 
-// lanes is the channels in a block, of both families.
+// lanes is the number of channels in a block, in all families.
 const lanes = 8
 
-// Generic is the family in plain Go: what machines without AVX2 compute with,
-// and the reference that assembly is tested against. Its sums over positions
-// are taken in float64.
+// Generic returns the family in plain Go. Machines without AVX2 use it, and tests
+// compare assembly with it. It takes sums over positions in float64.
 func Generic[T Float]() *Family[T] {
 	f := &Family[T]{
 		Name:  "generic",
@@ -36,5 +35,5 @@ func Generic[T Float]() *Family[T] {
 	return f
 }
 
-// blocksOf is the channel blocks that so many channels fill.
+// blocksOf returns the number of blocks that hold that many channels.
 func blocksOf(channels int) int { return (channels + lanes - 1) / lanes }

@@ -1,148 +1,148 @@
-// Package kernel holds the arithmetic of the engine: convolutions, BatchNorm,
-// ReLU and residual passes, the output layer's and the optimizer's loops, as
-// plain Go for any machine and as AVX2+FMA or AVX-512 assembly for amd64.
+// Package kernel holds the arithmetic of the engine: convolutions, BatchNorm, ReLU
+// and residual passes, and the loops of the output layer and the optimizers. It has
+// them as plain Go for any machine and as AVX2+FMA or AVX-512 assembly for amd64.
+// SIMD.md explains the assembly.
 //
 // # Layout
 //
-// Activations are kept in channel blocks ("nChw8c" where Lanes is 8): image n,
-// then block c/Lanes, row h, column w, and innermost the Lanes channels of the
-// block. A tensor whose channels do not fill the last block holds zeros there.
-// A plane is one block of one image: H×W×Lanes elements.
+// Activations are stored in blocks of Lanes channels ("nChw8c" if Lanes is 8):
+// outermost the image n, then the block c/Lanes, row h, column w, and innermost the
+// channels of the block. If the channels do not fill the last block, the rest of it
+// is zero. A plane is one block of one image: H×W×Lanes elements.
 //
-// A convolution reads its images from a padded copy (Layout) whose halo is
-// zero and is written by nobody: the pass that fills the interior is BatchNorm
-// with ReLU (Activate) or BatchNorm's input gradient (BatchNormGradient), so that
-// both cost no trip to memory of their own.
+// A convolution reads its images from a padded copy (Layout) with a halo of zeros.
+// Activate (BatchNorm with ReLU) or BatchNormGradient (BatchNorm's input gradient)
+// fills the interior of that copy, and nothing writes the halo. Both passes thus cost
+// no extra trip to memory.
 //
 // # Determinism
 //
-// Each call's result depends on its arguments alone, bit for bit. Sums over
-// images are the caller's: a call returns one image's sums, and the caller has
-// them added in order of the images, in float64 (Totals, TotalSquares).
+// The result of each call depends on its arguments only, bit for bit. A call returns
+// the sums of one image. The caller adds them in image order, in float64 (Totals,
+// TotalSquares).
 package kernel
 
-// Float is the element types: float32 computes, float64 checks it.
+// Float is an element type: float32, or float64 to check it.
 type Float interface{ float32 | float64 }
 
-// ConvShape is a convolution's shape for one image: In×H×W to
-// Out×OutH×OutW, square filters, zero padding, no bias.
+// ConvShape is the shape of a convolution of one image, from In×H×W to
+// Out×OutH×OutW, with square filters and zero padding and without bias.
 type ConvShape struct {
 	In, Out             int // channels
 	H, W                int // input rows and columns, without padding
 	Kernel, Stride, Pad int
 }
 
-// OutH is the number of output rows.
+// OutH returns the number of output rows.
 func (s ConvShape) OutH() int { return (s.H+2*s.Pad-s.Kernel)/s.Stride + 1 }
 
-// OutW is the number of output columns.
+// OutW returns the number of output columns.
 func (s ConvShape) OutW() int { return (s.W+2*s.Pad-s.Kernel)/s.Stride + 1 }
 
-// Layout says where the interior of one image lies within a padded copy of
-// Blocks×Rows×Cols×Lanes elements: at row Top and column Left, H×W of it.
+// Layout describes a padded copy of one image: Blocks×Rows×Cols×Lanes elements, in
+// which the H×W interior begins at row Top and column Left.
 type Layout struct {
 	Blocks, Rows, Cols int
 	Top, Left          int
 	H, W               int
 }
 
-// Len is the number of elements of one padded image.
+// Len returns the number of elements of one padded image.
 func (l Layout) Len(lanes int) int { return l.Blocks * l.Rows * l.Cols * lanes }
 
-// Padded tells whether the copy has more than the image's own rows and columns.
+// Padded reports whether the copy has more rows or columns than the image.
 func (l Layout) Padded() bool { return l.Rows > l.H || l.Cols > l.W }
 
-// Conv is one direction of one convolution, filters packed for it. Forward
-// computes y (Out×OutH×OutW) from x; backward computes x's gradient (In×H×W)
-// from y's. Run may be called from several goroutines at once, each with its
-// own work; SetFilters must not run beside it.
+// Conv is one direction of a convolution, with its packed filters. The forward
+// direction computes y, Out×OutH×OutW, from x. The backward direction computes the
+// gradient of x, In×H×W, from that of y. Several goroutines may call Run at once, each
+// with its own work; nothing may call SetFilters at the same time.
 type Conv[T Float] interface {
-	// Source is how Run wants the images it reads to be padded.
+	// Source returns the padding of the images that Run reads.
 	Source() Layout
-	// Workspace is the number of elements of work that Run needs for that
+	// Workspace returns the number of elements of work that Run needs for that
 	// many images.
 	Workspace(images int) int
-	// SetFilters packs w, Out×In×Kernel×Kernel in row-major order (the forward
-	// filters, in both directions).
+	// SetFilters packs w, the forward filters in both directions:
+	// Out×In×Kernel×Kernel in row-major order.
 	SetFilters(w []T)
-	// Run reads images padded copies from src and writes as many unpadded
-	// images to dst; channels beyond the last are written as zero. ahead lists
-	// memory that the caller touches next, dst included where it is not in the
-	// cache: a kernel that is short of other loads fetches it meanwhile.
+	// Run reads that many padded images from src and writes unpadded images to
+	// dst. The unused channels of the last block are written as zero. ahead lists
+	// memory that the caller touches next, including dst if it is not in the
+	// cache; a kernel whose computation leaves memory idle prefetches it.
 	Run(dst, src []T, images int, work []T, ahead ...[]T)
 }
 
 // WeightGradient sums a convolution's filter gradient over images.
 type WeightGradient[T Float] interface {
-	// Source is how Accumulate wants x to be padded.
+	// Source returns the padding of x in Accumulate.
 	Source() Layout
-	// Len is the number of elements of an accumulator.
+	// Len returns the number of elements of an accumulator.
 	Len() int
-	// Workspace is the number of elements of work that Accumulate needs.
+	// Workspace returns the number of elements of work that Accumulate needs for
+	// that many images.
 	Workspace(images int) int
-	// Accumulate adds the gradient of images images to acc: x is padded as
-	// Source says, dy is unpadded, Out×OutH×OutW.
+	// Accumulate adds the gradient of that many images to acc. x is padded as
+	// Source says; dy is unpadded, Out×OutH×OutW.
 	Accumulate(acc, x, dy []T, images int, work []T)
-	// Unpack writes an accumulator as dw, Out×In×Kernel×Kernel row-major.
+	// Unpack writes an accumulator to dw, Out×In×Kernel×Kernel in row-major order.
 	Unpack(dw, acc []T)
 }
 
-// Activation is one image's BatchNorm, residual and ReLU:
+// Activation is BatchNorm, residual and ReLU of one image:
 //
 //	z = max(Scale·Y + Shift + residual, Floor)
 //
-// with residual = 0, R, or RScale·R + RShift. Where that sum is a NaN, z is one
-// and its mask bit is clear: a diverged run shows in the loss.
+// where the residual is 0, R, or RScale·R + RShift. If the sum is a NaN, z is a NaN
+// and its mask bit is clear, so that a diverged run shows in the loss.
 type Activation[T Float] struct {
 	Blocks, H, W int
 	Y            []T // Blocks×H×W×Lanes
-	Scale, Shift []T // a channel each, Blocks×Lanes
+	Scale, Shift []T // by channel, Blocks×Lanes
 	R            []T // the residual, shaped as Y; nil for none
-	RScale       []T // nil: R is added as it is
+	RScale       []T // by channel; nil to add R unchanged
 	RShift       []T
 	Floor        T // 0 for ReLU, -Inf for none
 
-	// Padded, where not nil, receives z at Layout's interior.
+	// Padded, unless nil, receives z at Layout's interior.
 	Padded []T
 	Layout Layout
-	// Plain, where not nil, receives z shaped as Y.
+	// Plain, unless nil, receives z shaped as Y.
 	Plain []T
-	// Mask, where not nil, receives a byte for each Lanes elements of Y:
-	// bit i is set where z of lane i is above Floor.
+	// Mask, unless nil, receives a byte for each Lanes elements of Y. Bit i is set
+	// if z of lane i is above Floor.
 	Mask []uint8
 }
 
-// Masking is one image's gradient through residual sum and ReLU, with the sums
-// that BatchNorm's gradient needs:
+// Masking takes one image's gradient back through the residual sum and the ReLU, and
+// computes the sums that BatchNorm's gradient needs:
 //
 //	G = (G + Add) where z was above Floor, else 0
 //	SumG[c] = ΣG,  SumGY[c] = ΣG·(Y - Mean[c]),  SumGR[c] = ΣG·(R - RMean[c])
 //
-// Whether z was above Floor is read from Mask, or, where that is nil,
-// recomputed as Scale·Y + Shift > Floor.
+// Mask tells where z was above Floor. If it is nil, that is recomputed as
+// Scale·Y + Shift > Floor.
 type Masking[T Float] struct {
 	Blocks, H, W int
-	G            []T // in and out, Blocks×H×W×Lanes
+	G            []T // read and written, Blocks×H×W×Lanes
 	Add          []T // nil for none
 	Mask         []uint8
 	Scale, Shift []T
 	Floor        T
 	Y            []T
 	Mean         []T
-	R            []T // a projection shortcut's convolution output; nil for none
+	R            []T // convolution output of a projection shortcut; nil for none
 	RMean        []T
-	SumG         []T // Blocks×Lanes, written, not added to
+	SumG         []T // Blocks×Lanes; the sums are written, not added to
 	SumGY        []T
 	SumGR        []T
 }
 
-// InputGradient is one image's gradient through BatchNorm to the
-// convolution's output, an affine function of G and Y once the batch's sums
-// are known (Ioffe and Szegedy 2015, section 3):
+// InputGradient takes one image's gradient back through BatchNorm to the
+// convolution's output. Once the batch's sums are known, it is an affine function of G
+// and Y with coefficients for each channel (Ioffe and Szegedy 2015, section 3):
 //
 //	dy = CG·G + CY·Y + C1
-//
-// a coefficient of each for every channel.
 type InputGradient[T Float] struct {
 	Blocks, H, W int
 	G, Y         []T
@@ -152,8 +152,8 @@ type InputGradient[T Float] struct {
 	Plain        []T // nil for none; receives dy shaped as Y
 }
 
-// Family is a set of kernels that share a layout. Its functions allocate
-// nothing, except the New ones.
+// Family is a set of kernels that share a layout. Except for the New functions, they
+// allocate nothing.
 type Family[T Float] struct {
 	Name  string // "avx512", "avx2" or "generic"
 	Lanes int    // channels in a block
@@ -162,46 +162,48 @@ type Family[T Float] struct {
 	NewBackward       func(s ConvShape) Conv[T]
 	NewWeightGradient func(s ConvShape) WeightGradient[T]
 
-	// Activate computes one image's a.
+	// Activate computes the activation a of one image.
 	Activate func(a *Activation[T])
-	// Moments writes each channel's sum over one image's y (blocks planes of
-	// area positions) and the sum of squared deviations from the image's own
-	// mean, Blocks×Lanes each.
+	// Moments writes the sum over one image's y (blocks planes of area positions)
+	// and the sum of squared deviations from that image's mean, both by channel,
+	// blocks×Lanes.
 	Moments func(sum, m2, y []T, blocks, area int)
-	// MaskGradient computes one image's m.
+	// MaskGradient computes the masking m of one image.
 	MaskGradient func(m *Masking[T])
-	// BatchNormGradient computes one image's g.
+	// BatchNormGradient computes the input gradient g of one image.
 	BatchNormGradient func(g *InputGradient[T])
 	// SubsampleGradient adds dy, blocks×⌈h/2⌉×⌈w/2⌉×Lanes, to every second row and
-	// column of dx, blocks×h×w×Lanes, from the first on.
+	// column of dx, blocks×h×w×Lanes, beginning with the first.
 	SubsampleGradient func(dx, dy []T, blocks, h, w int)
-	// PlaneSums writes each channel's sum over one image's planes,
-	// Blocks×Lanes.
+	// PlaneSums writes the sum over one image's y (blocks planes of area positions)
+	// by channel, blocks×Lanes.
 	PlaneSums func(sum, y []T, blocks, area int)
 
-	// Totals writes each channel's sum over rows, n×len(total), added in order
-	// of rows. The channels, len(total), fill blocks, here and in TotalSquares.
+	// Totals writes the sums of the columns of rows, n×len(total), adding rows in
+	// order. len(total) is a multiple of Lanes.
 	Totals func(total []float64, rows []T, n int)
-	// TotalSquares writes the squared deviations from mean, a channel each as
-	// total, of n images of area positions whose Moments are the rows of sums
-	// and squares, n×len(total): it adds squares + (sums/area - mean)²·area in
-	// order of rows.
+	// TotalSquares writes, by channel, the squared deviations from mean of n images
+	// of area positions. The images' Moments are the rows of sums and squares,
+	// n×len(total). It adds squares + (sums/area - mean)²·area in row order.
+	// len(total) is a multiple of Lanes.
 	TotalSquares func(total, mean []float64, sums, squares []T, n, area int)
 
-	// Dot is Σ a[i]·b[i].
+	// Dot returns Σ a[i]·b[i].
 	Dot func(a, b []T) T
 	// Axpy adds s·x to y.
 	Axpy func(y []T, s T, x []T)
-	// SGD is a step of stochastic gradient descent with momentum and weight
-	// decay, as PyTorch's: v = momentum·v + (g + decay·w), w -= rate·v.
+	// SGD does a step of stochastic gradient descent with momentum and weight decay
+	// as PyTorch does: v = momentum·v + (g + decay·w), w -= rate·v.
 	SGD func(w, v, g []T, rate, momentum, decay T)
 
-	// RoundBF16 writes x, rounded to bfloat16, to dst: to nearest, ties to even,
-	// a NaN to a quiet one of its sign. It and ExpandBF16, which writes the
-	// float32 that bfloat16s stand for, are nil in a family of float64.
-	RoundBF16  func(dst []uint16, x []T)
+	// RoundBF16 writes x, rounded to bfloat16, to dst. It rounds to nearest, ties to
+	// even, and turns a NaN into a quiet NaN of the same sign. It is nil in a family
+	// of float64.
+	RoundBF16 func(dst []uint16, x []T)
+	// ExpandBF16 writes x as float32 to dst. It is nil in a family of float64.
 	ExpandBF16 func(dst []T, x []uint16)
 
-	// peak does a fixed number of multiply-adds, as fast as they go.
+	// peak does multiply-adds as fast as possible and returns their number of
+	// floating-point operations.
 	peak func() (flops float64)
 }

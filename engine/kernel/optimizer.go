@@ -2,12 +2,12 @@ package kernel
 
 import "math"
 
-// The optimizers that are rarely a step's cost are plain Go for every family;
-// explicit conversions keep products from being fused into sums, so that all
-// platforms round alike.
+// These optimizers are plain Go in every family, because they rarely take much of a
+// step's time. Explicit conversions keep the compiler from fusing products into sums,
+// so that all platforms round alike.
 
-// Nesterov is a step of stochastic gradient descent with Nesterov's momentum
-// and weight decay, as PyTorch's: with d = g + decay·w,
+// Nesterov does a step of stochastic gradient descent with Nesterov's momentum and
+// weight decay as PyTorch does. With d = g + decay·w,
 //
 //	v = momentum·v + d
 //	w = w - rate·(d + momentum·v)
@@ -20,20 +20,19 @@ func Nesterov[T Float](w, v, g []T, rate, momentum, decay T) {
 	}
 }
 
-// AdamStep are the factors of one step of Adam or AdamW; k counts steps from
-// 1.
+// AdamStep holds the factors of step k of Adam or AdamW, counted from 1.
 type AdamStep[T Float] struct {
 	Rate                 T // learning rate / (1 - β₁ᵏ)
 	Beta1, OneMinusBeta1 T
 	Beta2, OneMinusBeta2 T
 	Root                 T // √(1 - β₂ᵏ)
 	Eps                  T
-	Decay                T // weight decay in the gradient: Adam's; else 0
-	Keep                 T // 1 - rate·weight decay: AdamW's; else 1
+	Decay                T // Adam's weight decay, which it adds to the gradient; 0 for AdamW
+	Keep                 T // 1 - rate·weight decay for AdamW; 1 for Adam
 }
 
-// Adam is a step of Adam (Kingma and Ba 2015) or AdamW (Loshchilov and Hutter
-// 2019), as PyTorch's: with d = g + Decay·w,
+// Adam does a step of Adam (Kingma and Ba 2015) or AdamW (Loshchilov and Hutter 2019)
+// as PyTorch does. With d = g + Decay·w,
 //
 //	m = β₁·m + (1-β₁)·d
 //	v = β₂·v + (1-β₂)·d²

@@ -11,10 +11,10 @@ const (
 	peakWindow  = 20 * time.Millisecond
 )
 
-// PeakGFLOPS measures how many billion floating-point operations a second so
-// many threads do in Best's multiply-adds at most, where none waits for another
-// or for memory: the median of 7 windows of 20 ms. A multiply-add counts as
-// two.
+// PeakGFLOPS measures the peak rate of Best's multiply-adds on that many threads, in
+// billions of floating-point operations a second. The multiply-adds wait neither for
+// each other nor for memory, and count as two operations. The result is the median of
+// 7 windows of 20 ms.
 func PeakGFLOPS(threads int) float64 {
 	work := Best().peak
 	rates := make([]float64, peakWindows)
@@ -25,7 +25,7 @@ func PeakGFLOPS(threads int) float64 {
 	return rates[peakWindows/2] / 1e9
 }
 
-// peakRate is the sum of the threads' FLOP/s over one window.
+// peakRate returns the sum of the threads' FLOP/s over one window.
 func peakRate(threads int, work func() (flops float64)) float64 {
 	perThread := make([]float64, threads)
 	var running sync.WaitGroup
@@ -47,9 +47,9 @@ func peakRate(threads int, work func() (flops float64)) float64 {
 	return rate
 }
 
-// genericPeak runs the plain convolution's own innermost loop over operands in
-// the L1 cache: a scalar multiply-add at a time, in eight sums, is what the
-// compiler makes of any loop.
+// genericPeak runs the innermost loop of the plain convolution on operands in the L1
+// cache. The compiler turns any such loop into scalar multiply-adds, here into eight
+// sums.
 func genericPeak[T Float]() (flops float64) {
 	const positions, times = 16, 64
 	var image [positions * lanes]T

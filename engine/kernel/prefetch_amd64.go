@@ -4,16 +4,16 @@ package kernel
 
 const cacheLine = 16 // elements in a cache line
 
-// prefetcher hands out the memory that a convolution fetches for its caller
-// while it computes: evenly, since in bursts the computation would wait for it.
+// prefetcher hands out the memory that a convolution prefetches for its caller. It
+// spreads the memory evenly over the computation, which would have to wait for bursts.
 type prefetcher struct {
 	ranges [][]float32
 	done   int // elements of the first range
-	pace   int // elements to fetch in each step
+	pace   int // elements to prefetch in each step
 }
 
-// newPrefetcher divides ranges among so many steps of a kernel, of which each
-// fetches so many elements at most.
+// newPrefetcher divides ranges among steps steps of a kernel, each of which prefetches
+// at most most elements.
 func newPrefetcher(ranges [][]float32, steps, most int) prefetcher {
 	all := 0
 	for _, r := range ranges {
@@ -22,8 +22,8 @@ func newPrefetcher(ranges [][]float32, steps, most int) prefetcher {
 	return prefetcher{ranges: ranges, pace: min(ceilDiv(all, max(steps, 1)), most)}
 }
 
-// take returns how many of items, which have so many steps each, to compute while
-// fetching from where; from is nil where nothing is left.
+// take returns how many of the next items to compute, steps steps each, while
+// prefetching from from on. from is nil if nothing is left to prefetch.
 func (p *prefetcher) take(items, steps int) (n int, from *float32) {
 	for len(p.ranges) > 0 && p.done >= len(p.ranges[0]) {
 		p.ranges, p.done = p.ranges[1:], 0

@@ -4,22 +4,22 @@ import (
 	"github.com/klauspost/cpuid/v2"
 )
 
-// Processor describes what this process computes on, so that a table of speeds or
-// a report of an error can say so.
+// Processor describes the processor that this process computes on, for tables of
+// speeds and bug reports.
 type Processor struct {
-	// Name is the processor's own name for itself; "" where it does not say.
+	// Name is the name that the processor reports, or "" if it reports none.
 	Name string `json:"name,omitempty"`
-	// Features are those of AVX2, FMA, AVX512F, AVX512DQ and AVX512VL that both
-	// the processor and the operating system, which saves their registers,
-	// support.
+	// Features lists those of AVX2, FMA, AVX512F, AVX512DQ and AVX512VL that the
+	// processor and the operating system support.
 	Features []string `json:"features"`
-	// Family is the name of the family that Best returns, and Reason why.
+	// Family is the name of the family that Best returns.
 	Family string `json:"family"`
+	// Reason says why Best returns it.
 	Reason string `json:"reason"`
 }
 
-// CurrentProcessor describes the processor that this process runs on. An emulated
-// processor describes itself, not its host.
+// CurrentProcessor returns a description of the processor that this process runs on.
+// On an emulated processor, it is not that of the host.
 func CurrentProcessor() Processor {
 	p := Processor{Name: cpuid.CPU.BrandName, Features: features(), Family: Best().Name}
 	p.Reason = fastestReason()

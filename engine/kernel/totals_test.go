@@ -11,8 +11,8 @@ func TestTotals(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f *Family[float32]) { testTotals(t, f) })
 }
 
-// testTotals takes every number of blocks around the groups that stay in
-// registers. All families give the bits of Generic.
+// testTotals checks numbers of blocks around those that stay in registers. All families
+// must give the bits of Generic.
 func testTotals[T Float](t *testing.T, f *Family[T]) {
 	for blocks := 1; blocks <= 13; blocks++ {
 		for _, n := range []int{0, 1, 2, 3, 7, 128} {
@@ -52,7 +52,7 @@ func testTotals[T Float](t *testing.T, f *Family[T]) {
 	}
 }
 
-// TestMomentsOfImages checks that images' moments come to those of the batch.
+// TestMomentsOfImages checks that the moments of images combine to those of the batch.
 func TestMomentsOfImages(t *testing.T) {
 	t.Run("generic float64", func(t *testing.T) { testMomentsOfImages(t, Generic[float64](), 1e-13) })
 	eachFamily(t, func(t *testing.T, f *Family[float32]) { testMomentsOfImages(t, f, 1e-6) })
@@ -89,8 +89,8 @@ func testMomentsOfImages[T Float](t *testing.T, f *Family[T], tolerance float64)
 	compare(t, "squares", m2, want, tolerance)
 }
 
-// TestShortTotalsPanics checks that rows that are fewer than the images are
-// not read beyond their end.
+// TestShortTotalsPanics checks that nothing is read beyond the end of rows that are too
+// few.
 func TestShortTotalsPanics(t *testing.T) {
 	total, long, short := make([]float64, 8), make([]float32, 16), make([]float32, 15)[:15:15]
 	eachFamily(t, func(t *testing.T, f *Family[float32]) {

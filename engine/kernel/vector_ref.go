@@ -1,6 +1,6 @@
 package kernel
 
-// genericDot sums in float64, in order.
+// genericDot adds the products in order, in float64.
 func genericDot[T Float](a, b []T) T {
 	b = b[:len(a)]
 	var sum float64

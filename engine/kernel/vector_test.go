@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// lengths are those around every unrolled group's, and a large one.
+// lengths are the lengths around those of unrolled groups, and a large one.
 func lengths() (ns []int) {
 	for n := range 140 {
 		ns = append(ns, n)
@@ -33,8 +33,8 @@ func testVectors[T Float](t *testing.T, f *Family[T], tolerance float64) {
 	}
 }
 
-// checkDot bounds the error by the terms' magnitudes, since their sum may be
-// near zero.
+// checkDot bounds the error by the magnitudes of the terms, because their sum may be near
+// zero.
 func checkDot[T Float](t *testing.T, f *Family[T], name string, a, b []float64, shift int, tolerance float64) {
 	t.Helper()
 	var want, size float64
@@ -85,7 +85,7 @@ func checkSGD[T Float](t *testing.T, f *Family[T], name string, w, v, g []float6
 	compare(t, name+", weight", bufferW.x, wantW, tolerance)
 }
 
-// TestSGDSteps checks two steps against numbers worked out by hand.
+// TestSGDSteps checks two steps against values computed by hand.
 func TestSGDSteps(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f *Family[float32]) {
 		w, v := []float32{1}, []float32{0}
@@ -97,8 +97,8 @@ func TestSGDSteps(t *testing.T) {
 	})
 }
 
-// TestShortVectorPanics checks that a vector shorter than the first is not
-// read beyond its end.
+// TestShortVectorPanics checks that nothing is read beyond the end of a vector that is
+// shorter than the first.
 func TestShortVectorPanics(t *testing.T) {
 	long, short := make([]float32, 9), make([]float32, 8)
 	eachFamily(t, func(t *testing.T, f *Family[float32]) {

@@ -10,14 +10,14 @@ const (
 	winogradPositions = winogradPoints * winogradPoints
 	winogradPanel     = 16 // outputs that winogradMultiply computes at once
 
-	// winogradChannels bounds how many input channels are transformed before
-	// they are multiplied: a panel of their filters, 8 KB, then stays in the
-	// L1 cache for all tiles of a block.
+	// winogradChannels limits how many input channels are transformed before they
+	// are multiplied. A panel of their filters, 8 KB, then stays in the L1 cache for
+	// all tiles of a block.
 	winogradChannels = 128
-	// A block's transformed input, 432 KB at most, should stay in an L2 cache
-	// of 512 KB. Of few channels, an image of 32×32 is one block. Filters that no
-	// cache holds are read from memory for every block, which then costs more
-	// than a block beyond the L2 cache.
+	// The transformed input of a block of tiles, at most 432 KB, should stay in an
+	// L2 cache of 512 KB. With few channels, an image of 32×32 is one block. Filters
+	// that are too large for any cache are read from memory once a block. That costs
+	// more than a block that exceeds the L2 cache, so those blocks are larger.
 	winogradTiles       = 24
 	winogradFewChannels = 16
 	winogradImageTiles  = 64
@@ -25,12 +25,12 @@ const (
 	winogradManyTiles   = 60
 )
 
-// winogradTiling is how the images of a 3×3 convolution of stride 1 and padding
-// 1 fall into tiles, and where those lie once they are transformed.
+// winogradTiling describes how the images of a 3×3 convolution of stride 1 and padding
+// 1 are divided into tiles, and where transformed tiles lie.
 type winogradTiling struct {
-	in, out int  // channels, of this direction
+	in, out int  // channels that this direction reads and writes
 	h, w    int  // rows and columns of one image, the same on both sides
-	wide    bool // computed 16 floats at a time
+	wide    bool // compute 16 floats at a time
 
 	tileRows, tileCols int // tiles of one image
 	tiles              int // tiles in a block, a multiple of 4
@@ -70,24 +70,23 @@ func newWinogradTiling(in, out int, s ConvShape, wide bool) winogradTiling {
 	return t
 }
 
-// winograd is a 3×3 convolution of stride 1 and padding 1 by Winograd's minimal
-// filtering F(4×4, 3×3) (Lavin and Gray 2015, "Fast Algorithms for
-// Convolutional Neural Networks"), at the points 0, ±5/8, ±3/2 and ∞: with d a
-// 6×6 tile of the input that overlaps its neighbours by 2, and g a filter,
+// winograd is a 3×3 convolution of stride 1 and padding 1, computed by Winograd's
+// minimal filtering F(4×4, 3×3) (Lavin and Gray 2015, "Fast Algorithms for
+// Convolutional Neural Networks") at the points 0, ±5/8, ±3/2 and ∞. Let d be a 6×6
+// tile of the input, which overlaps its neighbours by 2, and g a filter. Then
 //
 //	y = Aᵀ[ Σ over input channels (GgGᵀ) ⊙ (BᵀdB) ]A
 //
-// The sum, at each of 36 positions, is a matrix product of tiles × channels by
-// channels × outputs. It runs over a block of tiles at a time, of one or more
-// images, so that what passes between the three steps stays in cache. What is
-// computed for a tile does not depend on the block it falls in, nor on the width
-// of registers.
+// At each of 36 positions, the sum is a matrix product of tiles × channels by
+// channels × outputs. It is computed for a block of tiles at a time, which may span
+// several images, so that data between the three steps stays in cache. The result for
+// a tile depends neither on its block nor on the width of registers.
 type winograd struct {
 	winogradTiling
-	backward bool // filters come as in×out, to be rotated by 180°
+	backward bool // SetFilters gets in×out filters, and rotates them by 180°
 
-	// filters is [channels/128][36][panels][128][16], fewer than 128 in the
-	// last.
+	// filters is [channels/128][36][panels][128][16], with fewer than 128 in the
+	// last group of channels.
 	filters []float32
 }
 
@@ -95,8 +94,9 @@ func newWinogradForward(s ConvShape, wide bool) Conv[float32] {
 	return newWinograd(newWinogradTiling(s.In, s.Out, s, wide), false)
 }
 
-// newWinogradBackward uses that the gradient of a convolution of stride 1 is a
-// convolution too, of filters with rows, columns and channels swapped.
+// newWinogradBackward returns the backward direction: the gradient of a convolution of
+// stride 1 is a convolution whose filters are rotated by 180° and have input and output
+// channels swapped.
 func newWinogradBackward(s ConvShape, wide bool) Conv[float32] {
 	return newWinograd(newWinogradTiling(s.Out, s.In, s, wide), true)
 }
@@ -113,26 +113,26 @@ func newWinograd(t winogradTiling, backward bool) *winograd {
 	return g
 }
 
-// inPlace tells whether a block's products take the memory of the channels that
-// they are products of. They cannot where more channels are to be added.
+// inPlace reports whether the products of a block overwrite the transformed channels
+// from which they are computed. They cannot if further channels are added to them.
 func (g *winograd) inPlace() bool { return g.in <= winogradChannels }
 
+// ceilDiv returns a/b, rounded up.
 func ceilDiv(a, b int) int { return (a + b - 1) / b }
 
-// winogradStride rounds n elements up to an odd number of cache lines: with a
-// power of two, all 36 positions of a tile would fall into one set of the L1
-// cache.
+// winogradStride rounds n elements up to an odd number of cache lines. With a power of
+// two, all 36 positions of a tile would fall into the same set of the L1 cache.
 func winogradStride(n int) int {
 	return (ceilDiv(n, cacheLine) | 1) * cacheLine
 }
 
-// winogradAlign returns x from the first cache line that starts in it.
+// winogradAlign returns x from the first cache line that begins in it.
 func winogradAlign(x []float32) []float32 {
 	past := int(uintptr(unsafe.Pointer(unsafe.SliceData(x))) / 4 % cacheLine)
 	return x[(cacheLine-past)%cacheLine:]
 }
 
-// Source pads by 1, and on to whole tiles at the right and below.
+// Source returns a padding of 1 that extends to whole tiles at the right and bottom.
 func (t *winogradTiling) Source() Layout {
 	return Layout{
 		Blocks: t.inBlocks,
@@ -143,13 +143,14 @@ func (t *winogradTiling) Source() Layout {
 	}
 }
 
-// stripLen is the elements that the transforms keep between their two passes.
+// stripLen returns the number of elements that the transforms keep between their two
+// passes.
 func (t *winogradTiling) stripLen() int {
-	const blocks = 2 // at once, where wide
+	const blocks = 2 // transformed at once with AVX-512
 	return winogradStride((t.tileCols*winogradTile + 2) * winogradPoints * lanes * blocks)
 }
 
-// Workspace does not depend on images: it is one block's.
+// Workspace returns the elements of one block, for any number of images.
 func (g *winograd) Workspace(images int) int {
 	positions := 2 * winogradPositions
 	if g.inPlace() {
@@ -158,8 +159,8 @@ func (g *winograd) Workspace(images int) int {
 	return cacheLine + g.stripLen() + positions*max(g.vPosition, g.mPosition)
 }
 
-// split returns the parts of a workspace. In place, the products of a position
-// go where the channels of the one before were, which have been read.
+// split returns the parts of a workspace. In place, the products of a position go where
+// the channels of the previous position were, which are no longer needed.
 func (g *winograd) split(work []float32) (strip, v, m []float32) {
 	work = winogradAlign(work)
 	strip, work = work[:g.stripLen()], work[g.stripLen():]
@@ -192,8 +193,8 @@ func (g *winograd) SetFilters(w []float32) {
 	}
 }
 
-// winogradFilter writes GgGᵀ to one lane of u, in float64 until the last
-// rounding, with g rotated by 180° where rotate is set.
+// winogradFilter writes GgGᵀ to one lane of u. It computes in float64 and rounds at the
+// end. If rotate is set, it rotates g by 180° first.
 func winogradFilter(u *[winogradPositions][winogradPanel]float32, lane int, g *[9]float32, rotate bool) {
 	var x [9]float64
 	for i, v := range g {
@@ -215,10 +216,10 @@ func winogradFilter(u *[winogradPositions][winogradPanel]float32, lane int, g *[
 	}
 }
 
-// winogradFilterPoints is Gg: g as a polynomial at 0, a, -a, b, -b and ∞, each
-// over the product of the point's differences from the other finite ones. The
-// conversions keep the compiler from fusing, so that every build has the same
-// bits.
+// winogradFilterPoints returns Gg: the values of the polynomial g at 0, a, -a, b, -b
+// and ∞, each divided by the product of the point's differences from the other finite
+// points. The conversions keep the compiler from fusing operations, so that every build
+// gives the same bits.
 func winogradFilterPoints(g0, g1, g2 float64) (zero, plusA, minusA, plusB, minusB, infinity float64) {
 	const (
 		a, b   = 5.0 / 8, 3.0 / 2
@@ -248,13 +249,13 @@ func (g *winograd) Run(dst, src []float32, images int, work []float32, ahead ...
 	}
 }
 
-// winogradRun is horizontally neighbouring tiles of one image.
+// winogradRun is a run of horizontally neighbouring tiles of one image.
 type winogradRun struct {
 	image, row, col int // row and col of the first tile, in tiles
 	tiles           int
 }
 
-// run returns the longest run from a tile on, of at most tiles.
+// run returns the longest run of at most tiles tiles that begins at tile.
 func (t *winogradTiling) run(tile, tiles int) winogradRun {
 	row, col := tile/t.tileCols, tile%t.tileCols
 	return winogradRun{
@@ -263,7 +264,7 @@ func (t *winogradTiling) run(tile, tiles int) winogradRun {
 	}
 }
 
-// transformInput writes BᵀdB of a block of tiles to v.
+// transformInput writes BᵀdB of a block of tiles to v, for some of the channels.
 func (t *winogradTiling) transformInput(v, src, strip []float32, first, tiles, channel, channels int) {
 	l := t.Source()
 	row := l.Cols * lanes
@@ -287,8 +288,8 @@ func (t *winogradTiling) transformInput(v, src, strip []float32, first, tiles, c
 	}
 }
 
-// pairs divides channel blocks into pairs and single ones, as the transforms
-// take them.
+// pairs divides channel blocks into pairs, which AVX-512 transforms take, and single
+// blocks.
 func (t *winogradTiling) pairs(blocks int) (pairs, singles int) {
 	if !t.wide {
 		return 0, blocks
@@ -296,7 +297,7 @@ func (t *winogradTiling) pairs(blocks int) (pairs, singles int) {
 	return blocks / 2, blocks % 2
 }
 
-// steps is how many steps the multiplication of so many tiles has.
+// steps returns the number of steps of the multiplication of all tiles.
 func (g *winograd) steps(all int) int {
 	steps := all / g.tiles * g.product(g.tiles, g.in).steps(g.wide)
 	if rest := all % g.tiles; rest > 0 {
@@ -305,7 +306,7 @@ func (g *winograd) steps(all int) int {
 	return steps * winogradPositions
 }
 
-// product is that of so many tiles and channels.
+// product returns the product of that many tiles and channels.
 func (g *winograd) product(tiles, channels int) winogradProduct {
 	return winogradProduct{
 		rows: tiles, panels: g.panels, depth: channels,
@@ -315,8 +316,8 @@ func (g *winograd) product(tiles, channels int) winogradProduct {
 	}
 }
 
-// multiply writes, or past the first channels adds, the products of a block, and
-// fetches of ahead what it has time for.
+// multiply writes the products of a block to m, or adds them if channel is not the
+// first. Meanwhile it prefetches part of ahead.
 func (g *winograd) multiply(m, v []float32, tiles, channel, channels int, ahead *prefetcher) {
 	p := g.product(tiles, channels)
 	p.add = channel > 0
@@ -328,8 +329,8 @@ func (g *winograd) multiply(m, v []float32, tiles, channel, channels int, ahead 
 	}
 }
 
-// winogradProduct is the matrix product m = v·u, or m += v·u, at some
-// positions: rows×depth by depth×(16·panels), strides in elements.
+// winogradProduct describes the matrix product m = v·u, or m += v·u, of rows×depth by
+// depth×(16·panels) at each of several positions. The strides are in elements.
 type winogradProduct struct {
 	rows, panels, depth       int
 	mRow, mPosition           int
@@ -338,7 +339,7 @@ type winogradProduct struct {
 	add                       bool
 }
 
-// prefetched is the elements that the kernel prefetches in a step.
+// prefetched returns the number of elements that the kernel prefetches in a step.
 func prefetched(wide bool) int {
 	if wide {
 		return 2 * cacheLine
@@ -346,8 +347,8 @@ func prefetched(wide bool) int {
 	return cacheLine
 }
 
-// steps is how often the kernel prefetches at a position of the product: for
-// each group of rows and panels and depth.
+// steps returns how often the kernel prefetches at a position of the product: once for
+// each group of rows and panels and each step of depth.
 func (p winogradProduct) steps(wide bool) int {
 	if wide {
 		return ceilDiv(p.rows, 12) * ceilDiv(p.panels, 2) * p.depth
@@ -355,13 +356,13 @@ func (p winogradProduct) steps(wide bool) int {
 	return ceilDiv(p.rows, 6) * p.panels * p.depth
 }
 
-// is16 tells whether the product is one that winogradMultiply16AVX512 computes.
+// is16 reports whether winogradMultiply16AVX512 can compute the product.
 func (p winogradProduct) is16() bool {
 	return p.depth == 16 && p.vDepth == 1 && p.panels == 1 && p.uDepth == 16 && p.uPosition == 16*16 && !p.add
 }
 
-// run computes the product at so many positions; unless fetch is nil, it
-// prefetches from there on, pace elements a step.
+// run computes the product at that many positions. Unless fetch is nil, it prefetches
+// from fetch on, pace elements a step.
 func (p winogradProduct) run(wide bool, m, v, u []float32, positions int, fetch *float32, pace int) {
 	if fetch == nil {
 		fetch, pace = &v[0], 0
@@ -387,7 +388,8 @@ func (p winogradProduct) run(wide bool, m, v, u []float32, positions int, fetch 
 		add, fetch, uintptr(pace*4))
 }
 
-// transformOutput writes AᵀmA of a block of tiles to dst.
+// transformOutput writes AᵀmA of a block of tiles to dst, without what lies beyond the
+// edges of an image.
 func (g *winograd) transformOutput(dst, m, scratch []float32, first, tiles int) {
 	row := g.w * lanes
 	plane := g.h * row

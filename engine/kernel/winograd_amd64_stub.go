@@ -5,91 +5,93 @@
 package kernel
 
 // winogradInput writes BᵀdB of tiles horizontally neighbouring 6×6 tiles d, in
-// each of blocks channel blocks. src is the first tile's upper left corner;
-// row and plane are the bytes between its rows and blocks; tile and position the
-// bytes between v's tiles and positions. strip holds (4·tiles+2)·48 elements.
+// each of blocks channel blocks, to v. src points to the first tile's upper left
+// corner. row and plane are the numbers of bytes between the rows and blocks of src,
+// tile and position those between the tiles and positions of v. strip holds
+// (4·tiles+2)·48 elements.
 //
 //go:noescape
 func winogradInput(v *float32, src *float32, strip *float32, tiles uintptr, blocks uintptr, row uintptr, plane uintptr, tile uintptr, position uintptr)
 
-// winogradMultiply writes, at each of positions, the matrix product of v,
-// rows×depth, and panels panels of u, depth×16 each, to m, rows×(16·panels); with
-// add not 0 it adds it to what m holds. All strides are in bytes. rows is rounded
-// up to a sum of 6 and 4. At each step of depth of such a group by 1
-// panels at most, it prefetches a cache line at ahead, and moves that on by
-// aheadStep bytes.
+// winogradMultiply writes the matrix product of v, rows×depth, and panels
+// panels of u, depth×16 each, to m, rows×(16·panels), at each of positions positions.
+// Unless add is 0, it adds the product to m. All strides are in bytes. rows is rounded
+// up to a sum of 6 and 4. At each step of depth of a group of rows and at most 1
+// panels, it prefetches a cache line at ahead and advances ahead by aheadStep
+// bytes.
 //
 //go:noescape
 func winogradMultiply(m *float32, v *float32, u *float32, positions uintptr, rows uintptr, panels uintptr, depth uintptr, mRow uintptr, mPosition uintptr, vRow uintptr, vPosition uintptr, vDepth uintptr, uPosition uintptr, uPanel uintptr, uDepth uintptr, add uintptr, ahead *float32, aheadStep uintptr)
 
-// winogradOutput writes AᵀmA of tiles horizontally neighbouring tiles of products
-// m, in each of blocks channel blocks, to dst: rows (1 to 4) rows of columns
-// (4·tiles-3 to 4·tiles, or more) columns. row and plane are the bytes between
-// dst's rows and blocks; tile and position the bytes between m's tiles and
-// positions. scratch holds 192 elements.
+// winogradOutput writes AᵀmA of tiles horizontally neighbouring tiles of
+// products m, in each of blocks channel blocks, to dst. It writes rows rows, 1 to 4,
+// and at most columns columns, which is at least 4·tiles-3. row and plane are the
+// numbers of bytes between the rows and blocks of dst, tile and position those between
+// the tiles and positions of m. scratch holds 192 elements.
 //
 //go:noescape
 func winogradOutput(dst *float32, m *float32, scratch *float32, tiles uintptr, blocks uintptr, rows uintptr, columns uintptr, row uintptr, plane uintptr, tile uintptr, position uintptr)
 
-// winogradOutputGradient writes A·dy·Aᵀ of tiles horizontally neighbouring 4×4 tiles
-// dy, in each of blocks channel blocks, to d: the adjoint of winogradOutput. row and
-// plane are the bytes between dy's rows and blocks; tile and position the bytes
-// between d's tiles and positions. scratch holds 192 elements.
+// winogradOutputGradient, the adjoint of winogradOutput, writes A·dy·Aᵀ of tiles
+// horizontally neighbouring 4×4 tiles dy, in each of blocks channel blocks, to d.
+// row and plane are the numbers of bytes between the rows and blocks of dy, tile and
+// position those between the tiles and positions of d. scratch holds 192 elements.
 //
 //go:noescape
 func winogradOutputGradient(d *float32, dy *float32, scratch *float32, tiles uintptr, blocks uintptr, row uintptr, plane uintptr, tile uintptr, position uintptr)
 
-// winogradFilterGradient adds GᵀmG to acc, channels×3×3×outputs, of m,
-// channels×outputs at each position, which lie position bytes apart. outputs is a
-// multiple of 16; scratch holds 144 elements.
+// winogradFilterGradient adds GᵀmG to acc, channels×3×3×outputs. m holds
+// channels×outputs at each position; positions lie position bytes apart. outputs is
+// a multiple of 16. scratch holds 144 elements.
 //
 //go:noescape
 func winogradFilterGradient(acc *float32, m *float32, scratch *float32, channels uintptr, outputs uintptr, position uintptr)
 
 // winogradInputAVX512 writes BᵀdB of tiles horizontally neighbouring 6×6 tiles d, in
-// each of pairs pairs of channel blocks. src is the first tile's upper left corner;
-// row and plane are the bytes between its rows and blocks; tile and position the
-// bytes between v's tiles and positions. strip holds (4·tiles+2)·96 elements.
+// each of pairs pairs of channel blocks, to v. src points to the first tile's upper left
+// corner. row and plane are the numbers of bytes between the rows and blocks of src,
+// tile and position those between the tiles and positions of v. strip holds
+// (4·tiles+2)·96 elements.
 //
 //go:noescape
 func winogradInputAVX512(v *float32, src *float32, strip *float32, tiles uintptr, pairs uintptr, row uintptr, plane uintptr, tile uintptr, position uintptr)
 
-// winogradMultiplyAVX512 writes, at each of positions, the matrix product of v,
-// rows×depth, and panels panels of u, depth×16 each, to m, rows×(16·panels); with
-// add not 0 it adds it to what m holds. All strides are in bytes. rows is rounded
-// up to a sum of 12, 8 and 4. At each step of depth of such a group by 2
-// panels at most, it prefetches two cache lines at ahead, and moves that on by
-// aheadStep bytes.
+// winogradMultiplyAVX512 writes the matrix product of v, rows×depth, and panels
+// panels of u, depth×16 each, to m, rows×(16·panels), at each of positions positions.
+// Unless add is 0, it adds the product to m. All strides are in bytes. rows is rounded
+// up to a sum of 12, 8 and 4. At each step of depth of a group of rows and at most 2
+// panels, it prefetches two cache lines at ahead and advances ahead by aheadStep
+// bytes.
 //
 //go:noescape
 func winogradMultiplyAVX512(m *float32, v *float32, u *float32, positions uintptr, rows uintptr, panels uintptr, depth uintptr, mRow uintptr, mPosition uintptr, vRow uintptr, vPosition uintptr, vDepth uintptr, uPosition uintptr, uPanel uintptr, uDepth uintptr, add uintptr, ahead *float32, aheadStep uintptr)
 
-// winogradOutputAVX512 writes AᵀmA of tiles horizontally neighbouring tiles of products
-// m, in each of pairs pairs of channel blocks, to dst: rows (1 to 4) rows of columns
-// (4·tiles-3 to 4·tiles, or more) columns. row and plane are the bytes between
-// dst's rows and blocks; tile and position the bytes between m's tiles and
-// positions. scratch holds 384 elements.
+// winogradOutputAVX512 writes AᵀmA of tiles horizontally neighbouring tiles of
+// products m, in each of pairs pairs of channel blocks, to dst. It writes rows rows, 1 to 4,
+// and at most columns columns, which is at least 4·tiles-3. row and plane are the
+// numbers of bytes between the rows and blocks of dst, tile and position those between
+// the tiles and positions of m. scratch holds 384 elements.
 //
 //go:noescape
 func winogradOutputAVX512(dst *float32, m *float32, scratch *float32, tiles uintptr, pairs uintptr, rows uintptr, columns uintptr, row uintptr, plane uintptr, tile uintptr, position uintptr)
 
-// winogradOutputGradientAVX512 writes A·dy·Aᵀ of tiles horizontally neighbouring 4×4 tiles
-// dy, in each of pairs pairs of channel blocks, to d: the adjoint of winogradOutput. row and
-// plane are the bytes between dy's rows and blocks; tile and position the bytes
-// between d's tiles and positions. scratch holds 384 elements.
+// winogradOutputGradientAVX512, the adjoint of winogradOutput, writes A·dy·Aᵀ of tiles
+// horizontally neighbouring 4×4 tiles dy, in each of pairs pairs of channel blocks, to d.
+// row and plane are the numbers of bytes between the rows and blocks of dy, tile and
+// position those between the tiles and positions of d. scratch holds 384 elements.
 //
 //go:noescape
 func winogradOutputGradientAVX512(d *float32, dy *float32, scratch *float32, tiles uintptr, pairs uintptr, row uintptr, plane uintptr, tile uintptr, position uintptr)
 
-// winogradFilterGradientAVX512 adds GᵀmG to acc, channels×3×3×outputs, of m,
-// channels×outputs at each position, which lie position bytes apart. outputs is a
-// multiple of 16; scratch holds 288 elements.
+// winogradFilterGradientAVX512 adds GᵀmG to acc, channels×3×3×outputs. m holds
+// channels×outputs at each position; positions lie position bytes apart. outputs is
+// a multiple of 16. scratch holds 288 elements.
 //
 //go:noescape
 func winogradFilterGradientAVX512(acc *float32, m *float32, scratch *float32, channels uintptr, outputs uintptr, position uintptr)
 
-// winogradMultiply16AVX512 is winogradMultiplyAVX512 without adding, where depth is 16, one after the
-// other in v, and u one panel, whose positions follow each other.
+// winogradMultiply16AVX512 is winogradMultiplyAVX512 for a depth of 16 that is
+// contiguous in v, and one panel of u with contiguous positions, without adding.
 //
 //go:noescape
 func winogradMultiply16AVX512(m *float32, v *float32, u *float32, positions uintptr, rows uintptr, mRow uintptr, mPosition uintptr, vRow uintptr, vPosition uintptr, ahead *float32, aheadStep uintptr)

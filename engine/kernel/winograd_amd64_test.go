@@ -36,14 +36,14 @@ func testWinograd(t *testing.T, c convolutions) {
 	}
 	test("channels", channels, 2e-6)
 
-	// Past winogradChannels products are summed in several parts, and past
-	// winogradManyFilters blocks are larger.
+	// Above winogradChannels, products are summed in several parts. Above
+	// winogradManyFilters, blocks are larger.
 	test("many channels", []ConvShape{
 		shape(128, 8, 5, 4), shape(129, 5, 7, 5), shape(5, 129, 4, 9), shape(256, 40, 7, 7),
 		shape(1024, 16, 3, 6), shape(16, 1024, 6, 3), shape(400, 336, 9, 9),
 	}, 2e-6)
 
-	// The sizes of ResNets are held to the error that SIMD.md states.
+	// The sizes of ResNets must have at most the error that SIMD.md states.
 	test("networks", []ConvShape{
 		shape(3, 16, 32, 32), shape(16, 16, 32, 32), shape(32, 32, 16, 16), shape(64, 64, 8, 8),
 		shape(1, 16, 28, 28), shape(16, 16, 28, 28), shape(32, 32, 14, 14), shape(64, 64, 7, 7),
@@ -52,8 +52,8 @@ func testWinograd(t *testing.T, c convolutions) {
 	t.Run("images", func(t *testing.T) { testWinogradImages(t, c) })
 }
 
-// testWinogradImages checks that an image has the same bits wherever it falls
-// in blocks of tiles, which hold many images or part of one.
+// testWinogradImages checks that an image gives the same bits wherever it falls in
+// blocks of tiles, which hold many images or part of one.
 func testWinogradImages(t *testing.T, c convolutions) {
 	const images = 21
 	for _, s := range []ConvShape{

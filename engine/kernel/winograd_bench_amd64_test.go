@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// BenchmarkWinograd convolves 128 images on one thread, in calls of as many
-// images as SIMD.md advises, beside the plain-Go convolution on a few. Its
-// GFLOP/s are the direct convolution's FLOPs over the time.
+// BenchmarkWinograd convolves 128 images on one thread, in calls of as many images as
+// SIMD.md recommends. It also runs the plain-Go convolution on a few images. GFLOP/s are
+// the direct convolution's FLOPs over the time.
 func BenchmarkWinograd(b *testing.B) {
 	for _, s := range []struct{ channels, size, images int }{
 		{16, 32, 8}, {32, 16, 12}, {64, 8, 24}, {16, 28, 8}, {64, 7, 24},
@@ -76,8 +76,8 @@ func BenchmarkWinogradSteps(b *testing.B) {
 	}
 }
 
-// BenchmarkWinogradFilterGradient takes the sums of a call back to filters, the
-// step of a filter gradient that does not depend on how many images there are.
+// BenchmarkWinogradFilterGradient transforms the sums of a call back to filters, the
+// step of a filter gradient whose time does not depend on the number of images.
 func BenchmarkWinogradFilterGradient(b *testing.B) {
 	for _, channels := range []int{16, 32, 64} {
 		for _, c := range availableWidths() {

@@ -2,18 +2,18 @@
 
 package kernel
 
-// winogradGradient is the filter gradient of a 3×3 convolution of stride 1 and
-// padding 1 by the adjoint of winograd's steps: with d a tile of the input and
-// dy the gradient of its tile of the output,
+// winogradGradient is the filter gradient of a 3×3 convolution of stride 1 and padding
+// 1, computed by the adjoint of winograd's steps. Let d be a tile of the input and dy
+// the gradient of the same tile of the output. Then
 //
 //	dg = Gᵀ[ Σ over tiles (A·dy·Aᵀ) ⊙ (BᵀdB) ]G
 //
-// The sum, at each of 36 positions, is a matrix product of channels × tiles by
-// tiles × outputs. It runs over the images of a call; what goes to the accumulator
-// is filters.
+// At each of 36 positions, the sum is a matrix product of channels × tiles by
+// tiles × outputs. It runs over the images of a call; the transform by G then adds
+// filters to the accumulator.
 type winogradGradient struct {
 	winogradTiling
-	partial bool // some tiles reach beyond dy
+	partial bool // some tiles extend beyond dy
 }
 
 func newWinogradGradient(s ConvShape, wide bool) WeightGradient[float32] {
@@ -23,11 +23,13 @@ func newWinogradGradient(s ConvShape, wide bool) WeightGradient[float32] {
 	}
 }
 
-// Len is [channels][3·3][panels·16], channels on to whole blocks.
+// Len returns the length of [channels][3·3][panels·16], where channels are rounded up to
+// whole blocks.
 func (g *winogradGradient) Len() int { return g.inBlocks * lanes * 9 * g.mTile }
 
-// Workspace does not depend on images: it is one block's, with the sums of a
-// call, [36][channels][panels·16], and a row of whole tiles of dy.
+// Workspace returns the elements of one block, of the sums of a call,
+// [36][channels][panels·16], and of a row of whole tiles of dy. It does not depend on
+// images.
 func (g *winogradGradient) Workspace(images int) int {
 	return cacheLine + g.stripLen() + winogradPositions*(g.vPosition+g.mPosition+g.sumsPosition()) + g.rowLen()
 }
@@ -44,12 +46,12 @@ func (g *winogradGradient) split(work []float32) (strip, v, m, sums, row []float
 		part(winogradPositions * g.sumsPosition()), part(g.rowLen())
 }
 
-// sumsPosition is the elements between positions of the sums.
+// sumsPosition returns the number of elements between positions of the sums.
 func (g *winogradGradient) sumsPosition() int {
 	return winogradStride(g.inBlocks * lanes * g.mTile)
 }
 
-// rowLen is the elements of a row of whole tiles of dy, of all blocks.
+// rowLen returns the number of elements of a row of whole tiles of dy, in all blocks.
 func (g *winogradGradient) rowLen() int {
 	return g.outBlocks * winogradTile * g.tileCols * winogradTile * lanes
 }
@@ -60,7 +62,7 @@ func (g *winogradGradient) Accumulate(acc, x, dy []float32, images int, work []f
 	dy = dy[:images*g.outBlocks*g.h*g.w*lanes]
 	strip, v, m, sums, whole := g.split(work[:g.Workspace(images)])
 	if g.mTile > g.outBlocks*lanes {
-		clear(m) // nobody writes the panel's last block
+		clear(m) // nothing writes the last block of the last panel
 	}
 
 	all := images * g.tileRows * g.tileCols
@@ -83,7 +85,7 @@ func (g *winogradGradient) Accumulate(acc, x, dy []float32, images int, work []f
 	g.takeBack(acc, sums, strip)
 }
 
-// takeBack adds GᵀmG of the sums at each position to acc.
+// takeBack adds GᵀmG of the sums m to acc.
 func (g *winogradGradient) takeBack(acc, sums, scratch []float32) {
 	filterGradient := winogradFilterGradient
 	if g.wide {
@@ -117,8 +119,8 @@ func (g *winogradGradient) transformGradient(m, dy, scratch, whole []float32, fi
 	}
 }
 
-// complete copies a run's tiles of dy, which start at from, to whole, with zeros
-// for what lies beyond dy's edges.
+// complete copies a run's tiles of dy, which begin at from, to whole, and fills whole
+// with zeros beyond the edges of dy.
 func (g *winogradGradient) complete(whole, from []float32, r winogradRun) {
 	rows := min(winogradTile, g.h-r.row*winogradTile)
 	cols := min(r.tiles*winogradTile, g.w-r.col*winogradTile) * lanes

@@ -8,7 +8,7 @@ import (
 	"bnkit/engine/kernel"
 )
 
-// BenchmarkStep measures whole steps at batch 128 on two threads.
+// BenchmarkStep measures whole training steps at batch 128 on two threads.
 func BenchmarkStep(b *testing.B) {
 	for _, c := range []struct {
 		name      string

@@ -11,8 +11,8 @@ import (
 	"bnkit/engine/kernel"
 )
 
-// bf16Examples have projections, kept and subsampled residuals, pools and
-// biases.
+// bf16Examples returns networks that have projections, kept and subsampled residuals,
+// pools and biases.
 func bf16Examples(t *testing.T) map[string]*example[float32] {
 	all := map[string]*example[float32]{"miniature": exampleOf[float32](imageNetInMiniature(arch.Shape{C: 3, H: 20, W: 20}, 5), 7)}
 	for _, c := range []struct {
@@ -28,9 +28,9 @@ func bf16Examples(t *testing.T) map[string]*example[float32] {
 	return all
 }
 
-// TestBF16IsFloat32Rounded takes a float32 step stage by stage, rounds what
-// each operation wrote and takes the statistics again: logits, statistics and
-// gradients must be the bits of a bfloat16 step.
+// TestBF16IsFloat32Rounded runs a float32 step stage by stage, rounds what each
+// operation wrote and takes the statistics again. Logits, statistics and gradients
+// must have the same bits as those of a bfloat16 step.
 func TestBF16IsFloat32Rounded(t *testing.T) {
 	for name, e := range bf16Examples(t) {
 		for _, gradients := range []Gradients{AllGradients, BNGradients} {
@@ -48,7 +48,7 @@ func TestBF16IsFloat32Rounded(t *testing.T) {
 				half := make([]uint16, len(y))
 				want.family.RoundBF16(half, y)
 				if !slices.Equal(half, step.buffers.half(&step.units[i], 0, step.n)) {
-					t.Fatalf("%s: %s keeps something else than its output, rounded", name, u.Name)
+					t.Fatalf("%s: %s does not store its output, rounded", name, u.Name)
 				}
 				want.family.ExpandBF16(y, half)
 				channels := u.blocks * want.family.Lanes
@@ -62,7 +62,7 @@ func TestBF16IsFloat32Rounded(t *testing.T) {
 			want.Backward()
 
 			if !slices.Equal(step.Logits(), want.Logits()) {
-				t.Errorf("%s: other logits than of rounded outputs", name)
+				t.Errorf("%s: logits differ from those of rounded outputs", name)
 			}
 			for i := range want.units {
 				if !slices.Equal(step.BatchStatistics().Mean[i], want.BatchStatistics().Mean[i]) ||
@@ -75,18 +75,20 @@ func TestBF16IsFloat32Rounded(t *testing.T) {
 	}
 }
 
+// sameGradients checks that all gradients have the same bits.
 func sameGradients(t *testing.T, name string, got, want *Params[float32]) {
 	t.Helper()
 	for i := range want.Values {
 		if !slices.Equal(got.Values[i], want.Values[i]) {
-			t.Errorf("%s: other gradient of %s", name, want.Tensors[i].Name)
+			t.Errorf("%s: gradients of %s differ", name, want.Tensors[i].Name)
 		}
 	}
 }
 
-// TestBF16Statistics: the statistics are those of what is kept, so that
-// backward differentiates what forward normalised. Those of what was rounded
-// would be off by about 2⁻⁸ of a deviation over the root of the positions.
+// TestBF16Statistics checks that the statistics are those of the rounded outputs, so
+// that Backward differentiates what Forward normalised. The statistics of the outputs
+// before rounding would be off by about 2⁻⁸ of a deviation over the root of the
+// positions.
 func TestBF16Statistics(t *testing.T) {
 	e := newExample[float32](t, "resnet-8", arch.Options{Input: arch.Shape{C: 3, H: 16, W: 16}, Classes: 10}, 6)
 	step := e.training(t, kernel.Best(), TrainingOptions{Threads: 1, Gradients: BNGradients, BF16: true})
@@ -118,14 +120,14 @@ func TestBF16Statistics(t *testing.T) {
 	}
 }
 
-// TestBF16Error bounds how far rounding takes a step's gradients from
-// float32's. Rounding to 8 significant bits is off by at most u = 2⁻⁸ of a
-// value. Over L layers, each of which BatchNorm brings back to scale, errors of
-// at most u·|y| add up to at most L·u of a ReLU's input z, by its standard
-// deviation. Of nearly normal z a share of at most 2·φ(0)·L·u ≈ 0.8·L·u then lie so
-// close to zero that their ReLU may decide otherwise: that share of the
-// gradient's squares comes or goes at each, the rest is off by L·u. The norm of
-// the difference is at most √(0.8·L·u) + L·u of the gradient's.
+// TestBF16Error bounds how far rounding moves a step's gradients from those of
+// float32. Rounding to 8 significant bits changes a value by at most u = 2⁻⁸ of it.
+// BatchNorm restores the scale at each of L layers, so the errors of at most u·|y| add
+// up to at most L·u standard deviations of a ReLU's input z. If z is nearly normal, a
+// share of at most 2·φ(0)·L·u ≈ 0.8·L·u of it lies so close to zero that its ReLU may
+// decide differently. That share of the gradient's squares may appear or vanish, and
+// the rest is off by L·u, so the norm of the difference is at most √(0.8·L·u) + L·u of
+// the gradient's.
 func TestBF16Error(t *testing.T) {
 	for name, e := range bf16Examples(t) {
 		exact := e.training(t, kernel.Best(), TrainingOptions{Threads: 2, Gradients: AllGradients})
@@ -152,8 +154,8 @@ func TestBF16Error(t *testing.T) {
 	}
 }
 
-// TestBF16SameBits: neither the number of threads nor which gradients are
-// computed changes a bit.
+// TestBF16SameBits checks that neither the number of threads nor the choice of
+// gradients changes a bit.
 func TestBF16SameBits(t *testing.T) {
 	for name, e := range bf16Examples(t) {
 		first := e.training(t, kernel.Best(), TrainingOptions{Threads: 1, Gradients: AllGradients, BF16: true})
@@ -180,9 +182,8 @@ func TestBF16SameBits(t *testing.T) {
 	}
 }
 
-// TestBF16Memory: a step with bfloat16 takes half the bytes of all outputs
-// less, but for a worker's scratch and for memory that outputs of another size
-// could share.
+// TestBF16Memory checks that bfloat16 saves half the bytes of all outputs, apart from
+// a worker's scratch and from memory that outputs of another size could share.
 func TestBF16Memory(t *testing.T) {
 	const batch = 32
 	e := newExample[float32](t, "resnet-20", arch.Options{Input: arch.Shape{C: 3, H: 32, W: 32}, Classes: 10}, batch)

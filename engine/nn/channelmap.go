@@ -5,9 +5,23 @@ import (
 	"bnkit/engine/kernel"
 )
 
-// mapChannels writes one image's src, shaped from, to dst, shaped to, as a
-// channel map says. It is a plain loop over channels: only option A's map, which
-// subsample does a block of channels at a time, is common.
+// subsample writes every second row and column of src, shaped from, to dst, shaped
+// to. Channels that src lacks become zero.
+func subsample[T kernel.Float](dst, src []T, to, from arch.Shape, lanes int) {
+	clear(dst)
+	for block := range (from.C + lanes - 1) / lanes {
+		for h := range to.H {
+			for w := range to.W {
+				copy(dst[((block*to.H+h)*to.W+w)*lanes:][:lanes],
+					src[((block*from.H+2*h)*from.W+2*w)*lanes:][:lanes])
+			}
+		}
+	}
+}
+
+// mapChannels applies a channel map to one image: src, shaped from, to dst, shaped
+// to. A plain loop over channels is fast enough, because the only common map, option
+// A's, is done by subsample.
 func mapChannels[T kernel.Float](dst, src []T, m *arch.ChannelMap, to, from arch.Shape, lanes int) {
 	clear(dst)
 	for c, source := range m.Source {
@@ -23,9 +37,8 @@ func mapChannels[T kernel.Float](dst, src []T, m *arch.ChannelMap, to, from arch
 	}
 }
 
-// mapGradient adds the gradient g of what mapChannels wrote to that of its
-// source, dx. Where several channels come from one source, their gradients are
-// added in the channels' order.
+// mapGradient adds g, the gradient of mapChannels' dst, to dx, the gradient of its
+// src. Gradients of channels with the same source are added in channel order.
 func mapGradient[T kernel.Float](dx, g []T, m *arch.ChannelMap, to, from arch.Shape, lanes int) {
 	for c, source := range m.Source {
 		if source == arch.NoSource {
@@ -40,8 +53,8 @@ func mapGradient[T kernel.Float](dx, g []T, m *arch.ChannelMap, to, from arch.Sh
 	}
 }
 
-// element is where a channel's row h begins in an image whose channels are in
-// blocks of lanes.
+// element returns the index of channel c's first element of row h in an image whose
+// channels lie in blocks of lanes.
 func element(s arch.Shape, c, h, lanes int) int {
 	return (c/lanes*s.H+h)*s.W*lanes + c%lanes
 }

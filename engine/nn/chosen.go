@@ -8,10 +8,10 @@ import (
 	"bnkit/engine/rng"
 )
 
-// Chosen returns which weights of t a random-K set trains, k = min(K, fan-in)
-// for each output channel: O×k indices into the row-major tensor. A channel's
-// are the first k of a random permutation of its weights, drawn from a stream
-// of the channel's own, so a larger K adds to the choice of a smaller.
+// Chosen returns the weights of t that a random-K set trains, as O×k indices into the
+// row-major tensor, where k = min(K, fan-in). Each output channel has its own random
+// stream, from which a permutation of its weights is drawn; the first k are chosen.
+// So a larger K chooses everything that a smaller one does.
 func Chosen(t *arch.Tensor, set arch.TrainableSet, seed uint64) []int32 {
 	channels, k := t.Shape[0], set.TrainedShape(t)[1]
 	positions := make([]int32, 0, channels*k)
@@ -25,17 +25,17 @@ func Chosen(t *arch.Tensor, set arch.TrainableSet, seed uint64) []int32 {
 	return positions
 }
 
-// Trained is what a set trains of a network's parameters (or of their
-// gradients): whole tensors, which share their memory, and copies of the
-// chosen weights of others, to be taken by Gather and put back by Scatter.
+// Trained holds the part of a network's parameters, or of their gradients, that a set
+// trains. Tensors that are trained whole share memory with the network's. Of others
+// it has copies of the chosen weights, which Gather reads and Scatter writes back.
 type Trained[T kernel.Float] struct {
-	*Params[T] // Tensors have the set's TrainedShape; Values of what is not trained are nil
+	*Params[T] // Tensors have the set's TrainedShape; Values of tensors not trained are nil
 
 	whole     *Params[T]
-	positions [][]int32 // by tensor, as Chosen gives them; nil for whole tensors
+	positions [][]int32 // by tensor, as Chosen returns them; nil for whole tensors
 }
 
-// NewTrained returns what set trains of params, for the choice of that seed.
+// NewTrained returns the part of params that set trains. Weights are chosen by seed.
 func NewTrained[T kernel.Float](net *arch.Network, params *Params[T], set arch.TrainableSet, seed uint64) *Trained[T] {
 	t := &Trained[T]{Params: NewTrainedParams[T](net, set), whole: params, positions: make([][]int32, len(params.Tensors))}
 	for i := range t.Tensors {
@@ -52,8 +52,8 @@ func NewTrained[T kernel.Float](net *arch.Network, params *Params[T], set arch.T
 	return t
 }
 
-// NewTrainedParams returns zeros in the shape of what set trains; the Values
-// of other tensors are nil.
+// NewTrainedParams returns zeros in the shape of the parameters that set trains.
+// Values of other tensors are nil.
 func NewTrainedParams[T kernel.Float](net *arch.Network, set arch.TrainableSet) *Params[T] {
 	p := NewParams[T](net, func(*arch.Tensor) bool { return false })
 	for i := range p.Tensors {

@@ -7,8 +7,8 @@ import (
 	"bnkit/engine/arch"
 )
 
-// TestChosen: distinct weights of each channel, spread evenly over its
-// weights, to which a larger K adds.
+// TestChosen checks that each channel's chosen weights are distinct and evenly
+// distributed, and that a larger K chooses everything that a smaller one does.
 func TestChosen(t *testing.T) {
 	x := &arch.Tensor{Name: "conv", Kind: arch.ConvWeight, Shape: []int{20_000, 3, 2, 2}, FanIn: 12}
 	var smaller []int32
@@ -25,10 +25,10 @@ func TestChosen(t *testing.T) {
 				counts[at]++
 			}
 			if k > 1 && !slices.Equal(of[:k-1], smaller[channel*(k-1):][:k-1]) {
-				t.Fatalf("%s, channel %d: %v adds nothing to %v", set, channel, of, smaller[channel*(k-1):][:k-1])
+				t.Fatalf("%s, channel %d: %v does not begin with %v", set, channel, of, smaller[channel*(k-1):][:k-1])
 			}
 		}
-		// Binomial: a mean of 20,000·k/12, five standard deviations either way.
+		// The counts are binomial with mean 20,000·k/12; allow five standard deviations.
 		p := float64(k) / 12
 		for at, n := range counts {
 			if d := float64(n) - 20_000*p; d*d > 25*20_000*p*(1-p) {
@@ -38,7 +38,7 @@ func TestChosen(t *testing.T) {
 		smaller = chosen
 	}
 	if got := Chosen(x, "random-99", 5); len(got) != x.Len() || !slices.Equal(slices.Sorted(slices.Values(got)), slices.Sorted(slices.Values(Chosen(x, "random-12", 5)))) {
-		t.Errorf("%d of %d weights are chosen where all are wanted", len(got), x.Len())
+		t.Errorf("%d of %d weights are chosen, want all", len(got), x.Len())
 	}
 	if slices.Equal(Chosen(x, "random-2", 5), Chosen(x, "random-2", 6)) {
 		t.Error("the choice does not depend on the seed")

@@ -27,7 +27,7 @@ func hashed(name string, n int) []float32 {
 	return u
 }
 
-// golden is what golden.py wrote: tensors by name.
+// golden returns the tensors that golden.py wrote, by name.
 func golden(t *testing.T, path string) map[string][]float32 {
 	t.Helper()
 	raw, err := os.ReadFile(path)
@@ -51,8 +51,8 @@ func golden(t *testing.T, path string) map[string][]float32 {
 	return tensors
 }
 
-// distance is the normalised error of got: its root-mean-square distance from
-// want, over want's root mean square.
+// distance returns the normalised error of got: its root-mean-square distance from
+// want over want's root mean square.
 func distance[T, U kernel.Float](got []T, want []U) float64 {
 	if len(got) != len(want) || len(got) == 0 {
 		return math.Inf(1)
@@ -65,7 +65,8 @@ func distance[T, U kernel.Float](got []T, want []U) float64 {
 	return math.Sqrt(d / w)
 }
 
-// sampled is golden.py's: a tensor's root mean square and 32 elements of it.
+// sampled returns what golden.py stores of a large tensor: its root mean square and
+// 32 of its elements.
 func sampled[T kernel.Float](values []T) []T {
 	squares := 0.0
 	for _, v := range values {
@@ -103,9 +104,9 @@ func TestGolden(t *testing.T) {
 		t.Run(c.name+", generic float32", func(t *testing.T) { testGolden(t, c.net, kernel.Generic[float32](), want, c.bound) })
 		t.Run(c.name+", best", func(t *testing.T) { testGolden(t, c.net, kernel.Best(), want, 10*c.bound) })
 	}
-	// So deep a network has inputs of ReLUs nearer to 0 than float32 resolves,
-	// among others: TestEveryNetwork compares float32 with float64, with the
-	// same masks.
+	// Only float64: some inputs of ReLUs in a network this deep are closer to 0 than
+	// float32 resolves. TestEveryNetwork compares float32 with float64 using the same
+	// masks.
 	t.Run("resnet50, generic float64", func(t *testing.T) {
 		net := build("resnet50", arch.Options{Input: arch.Shape{C: 3, H: 64, W: 64}})
 		testGolden(t, net, kernel.Generic[float64](), golden(t, "testdata/resnet50.safetensors"), 1e-6)

@@ -8,15 +8,15 @@ import (
 	"bnkit/engine/kernel"
 )
 
-// noUnit is an index that neither a unit nor arch.Picture has.
+// noUnit is an index that differs from every unit's and from arch.Picture.
 const noUnit = -2
 
-// inferenceChunk is the number of images that a worker takes through the
-// whole network at once: without batch statistics nothing waits for the other
-// images, so a chunk's activations stay in the cache from layer to layer.
+// inferenceChunk is the number of images that a worker takes through the whole
+// network at once. Without batch statistics no stage needs the other images, so a
+// chunk's activations stay in the cache from layer to layer.
 const inferenceChunk = 4
 
-// InferenceOptions are an Inference's sizes.
+// InferenceOptions are the sizes and choices of an Inference.
 type InferenceOptions struct {
 	Batch      int // the most examples that a Run takes
 	Threads    int
@@ -31,12 +31,12 @@ type Inference[T kernel.Float] struct {
 	o       InferenceOptions
 	pool    *pool
 	workers []*worker[T]
-	buffers []*buffers[T] // by worker, a chunk each
+	buffers []*buffers[T] // by worker, for one chunk each
 	zeros   [][][]int64   // by worker, unit and channel
-	seen    int64         // images
+	seen    int64         // images counted in zeros
 	logits  []T
 	pooled  [][]T // by worker
-	wanted  int   // unit whose output is taken into maps, or noUnit
+	wanted  int   // unit whose output is copied to maps, or noUnit
 	maps    []T   // C×H×W
 
 	x        []T
@@ -44,11 +44,12 @@ type Inference[T kernel.Float] struct {
 	runChunk func(worker, item int)
 }
 
-// NewInference compiles net for runs of up to o.Batch examples with params'
-// weights and stats.
+// NewInference compiles net for runs of up to o.Batch examples with the weights of
+// params and the statistics stats. It fails if net is invalid or params lacks
+// weights.
 func NewInference[T kernel.Float](net *arch.Network, family *kernel.Family[T], params *Params[T], stats *Statistics, o InferenceOptions) (*Inference[T], error) {
 	if o.Batch < 1 || o.Threads < 1 {
-		return nil, fmt.Errorf("a batch of %d on %d threads: both must be at least 1", o.Batch, o.Threads)
+		return nil, fmt.Errorf("batch size %d and %d threads must both be at least 1", o.Batch, o.Threads)
 	}
 	p, err := compile(net, family, params, o.Eps)
 	if err != nil {
@@ -87,11 +88,11 @@ func NewInference[T kernel.Float](net *arch.Network, family *kernel.Family[T], p
 	return f, nil
 }
 
-// Close ends the workers; the Inference must not be used again.
+// Close stops the workers. The Inference must not be used afterwards.
 func (f *Inference[T]) Close() { f.pool.close() }
 
-// Load takes over γ, β and the output layer of params, and stats; the
-// convolutions keep the filters they were compiled with.
+// Load makes later runs use γ, β, biases and the output layer of params, and stats.
+// The convolutions keep the filters they were compiled with.
 func (f *Inference[T]) Load(params *Params[T], stats *Statistics) {
 	f.params = params
 	for i := range f.units {
@@ -106,8 +107,8 @@ func (f *Inference[T]) Load(params *Params[T], stats *Statistics) {
 	}
 }
 
-// Run returns the logits, n×classes, of x, n×C×H×W with n at most the batch;
-// they are valid until the next Run.
+// Run returns the logits, n×classes, of the pictures x, n×C×H×W, with n at most the
+// batch. They are valid until the next Run.
 func (f *Inference[T]) Run(x []T, n int) []T {
 	in := f.net.Input
 	if n < 1 || n > f.o.Batch || len(x) < n*in.C*in.H*in.W {
@@ -141,8 +142,9 @@ func (f *Inference[T]) chunk(worker, item int) {
 	}
 }
 
-// FeatureMaps returns what the ReLU that ends a unit puts out for one picture:
-// C×H×W, of x, C×H×W; nil for a unit without a ReLU. It takes a Run of its own.
+// FeatureMaps returns the output, C×H×W, of the ReLU that ends a unit for one
+// picture x, C×H×W. It returns nil for a unit without a ReLU. It calls Run, so it
+// invalidates earlier logits.
 func (f *Inference[T]) FeatureMaps(x []T, unit int) []T {
 	u := &f.units[unit]
 	if !u.ReLU {
@@ -154,9 +156,9 @@ func (f *Inference[T]) FeatureMaps(x []T, unit int) []T {
 	return f.maps
 }
 
-// inspectInput takes the feature maps that are wanted from, and counts the
-// zeros in, what a stage reads, if it is the first to read it. It computes that
-// output once more, so counting costs time.
+// inspectInput counts the zeros in the input of a stage, and copies it to maps if it
+// is wanted. It does so only at the first stage that reads it. The input is computed
+// once more for that, so counting costs time.
 func (f *Inference[T]) inspectInput(worker, stage, images int) {
 	in := f.input(stage)
 	if !f.o.CountZeros && in != f.wanted || in == arch.Picture || !f.fresh(stage) || !f.units[in].ReLU {
@@ -191,15 +193,15 @@ func (f *Inference[T]) inspectInput(worker, stage, images int) {
 	}
 }
 
-// Zeros tells how often a ReLU's outputs were zero.
+// Zeros counts how often a ReLU's outputs were zero.
 type Zeros struct {
 	Unit       int     // index of the unit that ends in the ReLU
 	PerChannel []int64 // outputs that were zero, by channel
-	Positions  int64   // outputs seen of each channel: pictures × height × width
+	Positions  int64   // outputs of each channel: pictures × height × width
 }
 
-// Zeros are the counts since the start or the last ResetZeros, a row for each
-// ReLU; nil without InferenceOptions.CountZeros.
+// Zeros returns the counts since the start or the last ResetZeros, one element for
+// each ReLU. It returns nil without InferenceOptions.CountZeros.
 func (f *Inference[T]) Zeros() []Zeros {
 	if !f.o.CountZeros {
 		return nil
@@ -221,7 +223,7 @@ func (f *Inference[T]) Zeros() []Zeros {
 	return all
 }
 
-// ResetZeros starts the counts again.
+// ResetZeros sets the counts to zero.
 func (f *Inference[T]) ResetZeros() {
 	f.seen = 0
 	for _, counts := range f.zeros {

@@ -9,8 +9,8 @@ import (
 	"bnkit/engine/kernel"
 )
 
-// naive is a network's outputs in inference mode by plain loops over N×C×H×W:
-// each unit's output, and the logits.
+// naive returns each unit's output and the logits in inference mode, computed by plain
+// loops over N×C×H×W.
 func naive(e *example[float64], stats *Statistics, eps float64) (outputs [][]float64, logits []float64) {
 	net, n := e.net, len(e.labels)
 	for i := range net.Units {
@@ -166,15 +166,15 @@ func TestInference(t *testing.T) {
 			}
 			f.ResetZeros()
 			if z := f.Zeros()[0]; z.Positions != 0 || slices.Max(z.PerChannel) != 0 {
-				t.Error("counts are left after a reset")
+				t.Error("counts are not zero after a reset")
 			}
 			f.Close()
 		}
 	}
 }
 
-// TestInferenceMatchesTraining uses that batch statistics given as stored
-// ones give the same logits, up to the unbiased variance.
+// TestInferenceMatchesTraining checks that Inference with a batch's statistics, made
+// biased, gives Training's logits of that batch.
 func TestInferenceMatchesTraining(t *testing.T) {
 	e := newExample[float32](t, "resnet-20", arch.Options{Input: arch.Shape{C: 3, H: 32, W: 32}, Classes: 10}, 10)
 	train := e.training(t, kernel.Best(), TrainingOptions{Threads: 2})

@@ -13,46 +13,45 @@ import (
 	"bnkit/engine/rng"
 )
 
-// Initialisers name how initial values are drawn; checkpoint/FORMAT.md
-// specifies each to the bit. Biases are uniform in ±1/√fan-in whatever they
-// are, as PyTorch's.
+// Initialisers names how initial values are drawn; checkpoint/FORMAT.md specifies
+// each to the bit. Biases are always uniform in ±1/√fan-in, as in PyTorch.
 type Initialisers struct {
 	Weights string // of convolutions and the output layer: one of WeightInitialisers
 	Gamma   string // "uniform", "one", "uniform-symmetric", "normal" or "constant:X"
 	Beta    string // "zero", "one" or "constant:X"
 }
 
-// DefaultInitialisers are He normal weights, γ uniform in [0,1) and β zero
-// (Frankle et al. 2021, section 3).
+// DefaultInitialisers draws He normal weights and γ uniformly from [0,1), and sets β
+// to zero (Frankle et al. 2021, section 3).
 var DefaultInitialisers = Initialisers{"he-normal", "uniform", "zero"}
 
-// WeightInitialisers lists how weights can be drawn: normal with standard
-// deviation √(2/fan-in) or uniform with the same (He et al. 2015, "Delving Deep
-// into Rectifiers"), orthonormal rows or columns (Saxe et al. 2014), or ± that
-// standard deviation.
+// WeightInitialisers lists how weights can be drawn: from a normal or a uniform
+// distribution with standard deviation √(2/fan-in) (He et al. 2015, "Delving Deep
+// into Rectifiers"), with orthonormal rows or columns (Saxe et al. 2014), or as plus
+// or minus √(2/fan-in).
 var WeightInitialisers = []string{"he-normal", "he-uniform", "orthogonal", "binary"}
 
-// GammaInitialisers and BetaInitialisers list how γ and β can be drawn, beside
-// constantPrefix and a number.
+// GammaInitialisers and BetaInitialisers list how γ and β can be drawn. Both can also
+// be "constant:" followed by a number.
 var (
 	GammaInitialisers = []string{"uniform", "one", "uniform-symmetric", "normal"}
 	BetaInitialisers  = []string{"zero", "one"}
 )
 
-// constantPrefix begins the initialiser of γ or β that ends in its value.
+// constantPrefix is followed by the value in an initialiser that is constant.
 const constantPrefix = "constant:"
 
-// InitialiserError says which initialiser is unknown.
+// InitialiserError reports an unknown initialiser.
 type InitialiserError struct {
 	Of, Name string // Of is "weights", "gamma" or "beta"
 	Possible string // in words
 }
 
 func (e *InitialiserError) Error() string {
-	return fmt.Sprintf("%q is no initialiser of %s; use %s", e.Name, e.Of, e.Possible)
+	return fmt.Sprintf("unknown initialiser %q of %s: use %s", e.Name, e.Of, e.Possible)
 }
 
-// Check returns an *InitialiserError for a name that is none.
+// Check returns an *InitialiserError if a name is unknown.
 func (in Initialisers) Check() error {
 	if !slices.Contains(WeightInitialisers, in.Weights) {
 		return &InitialiserError{"weights", in.Weights, "one of: " + strings.Join(WeightInitialisers, ", ")}
@@ -68,20 +67,20 @@ func (in Initialisers) Check() error {
 	return nil
 }
 
-// constant is the number of "constant:X", rounded to float32.
+// constant returns X of the initialiser "constant:X", rounded to float32, and reports
+// whether name is one with a finite X.
 func constant(name string) (float32, bool) {
 	digits, ok := strings.CutPrefix(name, constantPrefix)
 	v, err := strconv.ParseFloat(digits, 32)
 	return float32(v), ok && err == nil && !math.IsNaN(v) && !math.IsInf(v, 0)
 }
 
-// Initialise gives every tensor its random initial value of that seed by the
-// DefaultInitialisers.
+// Initialise draws every tensor's initial value from seed by the DefaultInitialisers.
 func (p *Params[T]) Initialise(seed uint64) { p.InitialiseBy(DefaultInitialisers, seed) }
 
-// InitialiseBy gives every tensor its random initial value; a tensor's value
-// depends on initialisers, seed, name and shape alone, so that all processors
-// draw. The initialisers are ones that pass Check.
+// InitialiseBy draws every tensor's initial value. A tensor's value depends only on
+// initialisers, seed, name and shape, so tensors are drawn in parallel. The
+// initialisers must pass Check.
 func (p *Params[T]) InitialiseBy(in Initialisers, seed uint64) {
 	pool := newPool(runtime.GOMAXPROCS(0))
 	defer pool.close()
@@ -104,8 +103,8 @@ func initialise[T kernel.Float](dst []T, in Initialisers, t *arch.Tensor, seed u
 	}
 }
 
-// Draw writes a tensor's random initial value to dst, drawn from the stream of
-// the tensor's name.
+// Draw writes a tensor's initial value to dst, drawn from the stream of the tensor's
+// name.
 func (in Initialisers) Draw(dst []float32, t *arch.Tensor, seed uint64) {
 	stream := rng.NewStream(seed, t.Name)
 	switch t.Kind {
@@ -178,15 +177,15 @@ func drawAffine(dst []float32, initialiser string, stream rng.Stream) {
 	}
 }
 
-// symmetric spreads uniform numbers in [0,1) over [-1,1), without rounding:
-// they have 24 bits.
+// symmetric maps uniform numbers from [0,1) to [-1,1). They have 24 bits, so nothing
+// is rounded.
 func symmetric(dst []float32) {
 	for i, u := range dst {
 		dst[i] = 2*u - 1
 	}
 }
 
-// scale multiplies by factor, rounded to float32 first.
+// scale multiplies dst by factor, which is first rounded to float32.
 func scale(dst []float32, factor float64) {
 	f := float32(factor)
 	for i := range dst {

@@ -8,7 +8,7 @@ import (
 	"bnkit/engine/arch"
 )
 
-// moments are the mean, the variance, and the least and largest value.
+// moments returns the mean, the variance, and the least and largest value.
 func moments(values []float32) (mean, variance, least, largest float64) {
 	least, largest = math.Inf(1), math.Inf(-1)
 	for _, v := range values {
@@ -64,7 +64,7 @@ func TestInitialMoments(t *testing.T) {
 	}
 }
 
-// TestBinary: nothing but two values.
+// TestBinary checks that binary weights have only two values.
 func TestBinary(t *testing.T) {
 	x := &arch.Tensor{Name: "w", Kind: arch.OutputWeight, Shape: []int{10, 64}, FanIn: 64}
 	values := make([]float32, x.Len())
@@ -76,8 +76,8 @@ func TestBinary(t *testing.T) {
 	}
 }
 
-// TestOrthogonal multiplies the matrix with its transpose, for matrices with
-// more columns, more rows, as many, and one of either.
+// TestOrthogonal multiplies the matrix with its transpose, for matrices with more
+// columns than rows, more rows than columns, equally many, and a single row or column.
 func TestOrthogonal(t *testing.T) {
 	for _, shape := range [][2]int{{16, 27}, {16, 9}, {64, 576}, {64, 32}, {48, 48}, {10, 64}, {1, 9}, {7, 1}} {
 		rows, cols := shape[0], shape[1]
@@ -105,8 +105,8 @@ func TestOrthogonal(t *testing.T) {
 				}
 			}
 		}
-		// Uniform over all such matrices: entries have mean square 1/length, and
-		// R's positive diagonal leaves no sign preferred.
+		// If the matrix is uniformly distributed, its entries have mean square
+		// 1/length, and neither sign is preferred.
 		if mean, variance, _, _ := moments(m); n > 1 && math.Abs(mean) > 5/math.Sqrt(float64(len(m)*length)) || math.Abs(variance+mean*mean-1/float64(length)) > 1e-6 {
 			t.Errorf("%d×%d: mean %v, variance %v", rows, cols, mean, variance)
 		}

@@ -6,27 +6,27 @@ import (
 	"bnkit/engine/kernel"
 )
 
-// Loss is a cross-entropy and a number of right answers over some examples.
+// Loss is the total cross-entropy and the number of right answers over some examples.
 type Loss struct {
 	Sum      float64 // of the examples' cross-entropies, in nats
 	Correct  int     // examples whose largest logit is the label's
 	Examples int
 }
 
-// Add adds what o was taken over.
+// Add adds the loss o of other examples.
 func (l *Loss) Add(o Loss) {
 	l.Sum += o.Sum
 	l.Correct += o.Correct
 	l.Examples += o.Examples
 }
 
-// Mean is the mean cross-entropy, NaN over no examples.
+// Mean returns the mean cross-entropy in nats, or NaN over no examples.
 func (l Loss) Mean() float64 { return l.Sum / float64(l.Examples) }
 
-// Accuracy is the share of right answers, NaN over no examples.
+// Accuracy returns the share of right answers, from 0 to 1, or NaN over no examples.
 func (l Loss) Accuracy() float64 { return float64(l.Correct) / float64(l.Examples) }
 
-// CrossEntropy is the loss of logits, N×classes, for N labels.
+// CrossEntropy returns the loss of logits, N×classes, for N labels.
 func CrossEntropy[T kernel.Float](logits []T, labels []int32, classes int) Loss {
 	l := Loss{Examples: len(labels)}
 	for i, label := range labels {
@@ -39,11 +39,10 @@ func CrossEntropy[T kernel.Float](logits []T, labels []int32, classes int) Loss 
 	return l
 }
 
-// crossEntropy is one example's loss; where gradient is not nil it becomes
-// scale times the gradient, with respect to the logits, of the loss of the
-// smoothed label: probability 1-smoothing, and smoothing spread evenly over
-// all classes, the label's included (Szegedy et al. 2016, section 7; PyTorch's
-// label_smoothing).
+// crossEntropy returns one example's loss. If gradient is not nil, it receives scale
+// times the gradient, with respect to the logits, of the loss of the smoothed label,
+// which has probability 1-smoothing and smoothing spread evenly over all classes,
+// including its own (Szegedy et al. 2016, section 7; PyTorch's label_smoothing).
 func crossEntropy[T kernel.Float](logits []T, label int, gradient []T, scale, smoothing float64) (loss float64, correct bool) {
 	best, largest := 0, math.Inf(-1)
 	for k, z := range logits {
@@ -63,6 +62,6 @@ func crossEntropy[T kernel.Float](logits []T, label int, gradient []T, scale, sm
 		g -= smoothing / float64(len(logits))
 		gradient[k] = T(g * scale)
 	}
-	// A NaN among the logits makes the sum, and so the loss, NaN.
+	// A NaN among the logits makes the sum NaN, and with it the loss.
 	return math.Log(sum) + largest - float64(logits[label]), best == label
 }

@@ -14,8 +14,8 @@ import (
 	"bnkit/engine/rng"
 )
 
-// imageNetInMiniature is an ImageNet ResNet of three bottlenecks, narrower than
-// any that has a name.
+// imageNetInMiniature returns an ImageNet ResNet of three bottlenecks, narrower than
+// any named network.
 func imageNetInMiniature(in arch.Shape, classes int) *arch.Network {
 	n := &arch.Network{Name: "miniature", Input: in, Classes: classes}
 	add := func(u arch.Unit, channels int) int {
@@ -49,9 +49,9 @@ func imageNetInMiniature(in arch.Shape, classes int) *arch.Network {
 	return n
 }
 
-// mappedInMiniature is a network of three blocks with channel maps that no name
-// builds: of stride 1, 2 and 3, with channels out of order, taken twice, not
-// taken at all and not added to.
+// mappedInMiniature returns a network of three blocks with channel maps that no named
+// network has. Their strides are 1, 2 and 3; channels are out of order, used twice,
+// unused, and without a source.
 func mappedInMiniature(in arch.Shape, classes int) *arch.Network {
 	const none = arch.NoSource
 	n := &arch.Network{Name: "mapped", Input: in, Classes: classes}
@@ -77,7 +77,7 @@ func mappedInMiniature(in arch.Shape, classes int) *arch.Network {
 	return n
 }
 
-// exampleOf is an example of any network.
+// exampleOf returns an example of any network.
 func exampleOf[T kernel.Float](net *arch.Network, batch int) *example[T] {
 	e := &example[T]{net: net, params: NewParams[T](net, nil)}
 	e.params.Initialise(7)
@@ -85,8 +85,8 @@ func exampleOf[T kernel.Float](net *arch.Network, batch int) *example[T] {
 	return e
 }
 
-// smallExamples are networks small enough for float64 loops that have pools,
-// biases and BatchNorms after sums.
+// smallExamples returns networks that are small enough for float64 loops and have
+// pools, biases and fixed γ and β.
 func smallExamples(t *testing.T) map[string]*example[float64] {
 	build := func(name string, in arch.Shape) *arch.Network {
 		net, err := arch.Build(name, arch.Options{Input: in, Classes: 4})
@@ -95,7 +95,7 @@ func smallExamples(t *testing.T) map[string]*example[float64] {
 		}
 		return net
 	}
-	// Without BatchNorm: units, and a projection, that end in their biases.
+	// Some units and a projection have biases instead of BatchNorm.
 	plain := build("resnet-8", arch.Shape{C: 3, H: 9, W: 8})
 	for i := range plain.Units {
 		if i%2 == 1 || plain.Units[i].Kernel == 1 {
@@ -129,13 +129,13 @@ func smallExamples(t *testing.T) map[string]*example[float64] {
 func TestNetworkGradients(t *testing.T) {
 	for name, e := range smallExamples(t) {
 		if len(e.net.Units) > 30 {
-			continue // so many ReLUs that a difference crosses one's kink
+			continue // with so many ReLUs, a finite difference crosses the kink of one
 		}
 		t.Run(name, func(t *testing.T) { checkGradients(t, e) })
 	}
 }
 
-// TestNetworkInference compares with plain loops.
+// TestNetworkInference compares logits with those of plain loops.
 func TestNetworkInference(t *testing.T) {
 	for name, e := range smallExamples(t) {
 		train := e.training(t, kernel.Generic[float64](), TrainingOptions{Threads: 1})
@@ -156,8 +156,8 @@ func TestNetworkInference(t *testing.T) {
 	}
 }
 
-// TestMaxPoolOfNaN checks that a NaN goes through a pool, and that its gradient
-// does not go outside the picture.
+// TestMaxPoolOfNaN checks that a NaN passes through a pool, and that its gradient does
+// not fall outside the picture.
 func TestMaxPoolOfNaN(t *testing.T) {
 	e := exampleOf[float32](imageNetInMiniature(arch.Shape{C: 3, H: 16, W: 16}, 4), 2)
 	e.pictures[100] = float32(math.NaN())
@@ -165,10 +165,10 @@ func TestMaxPoolOfNaN(t *testing.T) {
 	if loss := step.Forward(e.pictures, e.labels); !math.IsNaN(loss.Sum) {
 		t.Errorf("loss %v", loss.Sum)
 	}
-	step.Backward() // whatever comes of it, to places that there are
+	step.Backward() // must not index outside the gradients
 }
 
-// variants are the ways to take BatchNorm from a network, by what they change.
+// variants are the ways to remove BatchNorm, γ or β from a network.
 var variants = []struct {
 	name string
 	set  func(*arch.Options)
@@ -184,7 +184,7 @@ var variants = []struct {
 
 // TestEveryNetwork takes a step of every network in every variant with every
 // trainable set, and compares what the set trains with plain loops in float64.
-// Wide networks are narrowed to an eighth; TestWideNetwork takes one as it is.
+// Wide networks are narrowed to an eighth; TestWideNetwork runs one at full width.
 func TestEveryNetwork(t *testing.T) {
 	for _, n := range archtest.Networks(t, 1.0/8) {
 		for _, v := range variants {
@@ -210,7 +210,8 @@ func TestEveryNetwork(t *testing.T) {
 	}
 }
 
-// TestWideNetwork: kernels see as many channels in networks of full width alone.
+// TestWideNetwork runs the kernels on as many channels as only a network of full width
+// has.
 func TestWideNetwork(t *testing.T) {
 	net, err := arch.Build("resnet18", arch.Options{Input: arch.Shape{C: 3, H: 33, W: 40}, Classes: 5})
 	if err != nil {
@@ -219,8 +220,7 @@ func TestWideNetwork(t *testing.T) {
 	compareStep(t, net)
 }
 
-// TestChannelMaps takes a step of every kernel family's with maps other than
-// option A's.
+// TestChannelMaps compares steps of networks with channel maps other than option A's.
 func TestChannelMaps(t *testing.T) {
 	centred, err := arch.Build("resnet-14", arch.Options{Input: arch.Shape{C: 3, H: 9, W: 12}, Classes: 5, Shortcut: arch.OptionACentred})
 	if err != nil {
@@ -231,8 +231,8 @@ func TestChannelMaps(t *testing.T) {
 	}
 }
 
-// TestLeadingMap: option A's map, which subsample computes a block at a time,
-// gives the same bits channel by channel, forward and backward.
+// TestLeadingMap checks that option A's map, which subsample computes a block at a time,
+// gives the same bits as mapChannels, forward and backward.
 func TestLeadingMap(t *testing.T) {
 	e := newExample[float32](t, "resnet-14", arch.Options{Input: arch.Shape{C: 3, H: 11, W: 14}, Classes: 5, Shortcut: arch.OptionA, Width: 0.3}, 5)
 	fast := e.training(t, kernel.Best(), TrainingOptions{Threads: 2, Gradients: AllGradients})
@@ -260,13 +260,12 @@ func TestLeadingMap(t *testing.T) {
 	slow.Backward()
 	for i, g := range slow.Gradients().Values {
 		if !slices.Equal(g, fast.Gradients().Values[i]) {
-			t.Errorf("another gradient of %s", e.params.Tensors[i].Name)
+			t.Errorf("gradients of %s differ", e.params.Tensors[i].Name)
 		}
 	}
 }
 
-// TestWrongNetworkIsRefused: what fits nowhere is an error before anything is
-// allocated.
+// TestWrongNetworkIsRefused checks that an invalid network is an *arch.Error.
 func TestWrongNetworkIsRefused(t *testing.T) {
 	net := mappedInMiniature(arch.Shape{C: 3, H: 16, W: 16}, 4)
 	params := NewParams[float32](net, nil)
@@ -280,9 +279,9 @@ func TestWrongNetworkIsRefused(t *testing.T) {
 	}
 }
 
-// picturesOf are larger than those that a network needs at least, so that
-// BatchNorm normalises over more than the batch in the last stage too, and not
-// square where it can cross that.
+// picturesOf returns a shape of pictures for a network. It is larger than the smallest
+// possible one, so that BatchNorm normalises over more than the batch in the last
+// stage too, and not square where the network allows it.
 func picturesOf(n *archtest.Network) arch.Shape {
 	switch {
 	case n.Name == "convnet":
@@ -299,7 +298,8 @@ func picturesOf(n *archtest.Network) arch.Shape {
 	return arch.Shape{C: 3, H: 12, W: 12}
 }
 
-// compareStep compares float32 with float64, once for each set.
+// compareStep compares the gradients of float32 with those of float64, for every
+// trainable set.
 func compareStep(t *testing.T, net *arch.Network) {
 	e, exact, moved := exampleOf[float32](net, 6), exampleOf[float64](net, 6), exampleOf[float64](net, 6)
 	moved.perturb()
@@ -323,7 +323,7 @@ func compareStep(t *testing.T, net *arch.Network) {
 	}
 	all := take(AllGradients)
 	if changed, of := takeMasks(want, all); float64(changed) > 1+tolerance/10*float64(of) {
-		t.Errorf("%d of %d ReLUs let through in float32 what they do not in float64, or the other way", changed, of)
+		t.Errorf("%d of %d ReLUs decide differently in float32 and float64", changed, of)
 	}
 	takeMasks(other, all)
 	want.Backward()
@@ -358,16 +358,16 @@ func compareStep(t *testing.T, net *arch.Network) {
 	}
 }
 
-// bound is how far float32 may be from float64: a little, or where the network
-// itself amplifies roundings, as depth makes it, 20 times the change that comes
-// of perturb, which rounds once where a convolution rounds in each of its sums.
-// Errors come to 1 to 7 times that change in networks of 100 to 200 layers.
+// bound returns how far float32 may be from float64. It is little or, where a deep
+// network amplifies rounding errors, 20 times the change that perturb causes. perturb
+// rounds each value once, while a convolution rounds at each term of its sums: errors
+// are 1 to 7 times that change in networks of 100 to 200 layers.
 func bound(little, change float64) float64 {
 	return math.Min(math.Max(little, 20*change), 0.05)
 }
 
-// perturb changes every picture and parameter by as much as float32 would round
-// it.
+// perturb changes every element of the pictures and parameters by as much as rounding
+// to float32 would.
 func (e *example[T]) perturb() {
 	stream, index := rng.NewStream(7, "roundings"), uint64(0)
 	for _, values := range append(slices.Clone(e.params.Values), e.pictures) {
@@ -378,8 +378,8 @@ func (e *example[T]) perturb() {
 	}
 }
 
-// furthest is the largest normalised error of a tensor, and its name. Gradients
-// that BatchNorm makes zero are left out.
+// furthest returns the largest normalised error of a tensor, and the tensor's name. It
+// leaves out gradients that BatchNorm makes zero.
 func furthest[T kernel.Float](net *arch.Network, got [][]T, want [][]float64) (worst float64, name string) {
 	for i, x := range net.Tensors() {
 		if got[i] == nil || x.Kind == arch.ConvBias && net.Units[x.Unit].BN != "" {
@@ -392,14 +392,14 @@ func furthest[T kernel.Float](net *arch.Network, got [][]T, want [][]float64) (w
 	return worst, name
 }
 
-// takeMasks has exact go backward through the ReLUs and max pools as got does:
-// an input of a ReLU that is nearer to 0 than float32 resolves may come out on
-// either side, and either gradient is right. It returns how many of how many
-// ReLUs that concerns.
+// takeMasks makes exact use got's decisions of ReLUs and max pools in Backward. An
+// input of a ReLU that is closer to 0 than float32 resolves may fall on either side,
+// and both gradients are correct. It returns the number of outputs of ReLUs, of, and
+// how many of them it changed.
 func takeMasks(exact *Training[float64], got *Training[float32]) (changed, of int) {
 	for i := range exact.units {
 		u := &exact.units[i]
-		copy(exact.backward.units[i].which, got.backward.units[i].which)
+		copy(exact.backward.units[i].argmax, got.backward.units[i].argmax)
 		if !u.ReLU {
 			continue
 		}
@@ -415,7 +415,7 @@ func takeMasks(exact *Training[float64], got *Training[float32]) (changed, of in
 				if exact.buffers.mask[i] != nil {
 					continue
 				}
-				// The mask is taken from y again.
+				// Backward recomputes this mask from y, so change y.
 				c := position/u.area%u.blocks*lanes + lane
 				y := &exact.buffers.y[i][position*lanes+lane]
 				z := math.Max(math.Abs(u.scale[c]**y+u.shift[c]), 1e-12)
@@ -430,8 +430,8 @@ func takeMasks(exact *Training[float64], got *Training[float32]) (changed, of in
 	return changed, of
 }
 
-// reluMask is where unit i's ReLU let through in the last Forward, a byte for
-// each position of a block.
+// reluMask returns where the sum before unit i's ReLU was above 0 in the last Forward,
+// one byte for each position of a block.
 func reluMask[T kernel.Float](t *Training[T], i int) []uint8 {
 	if mask := t.buffers.mask[i]; mask != nil {
 		return mask
@@ -446,8 +446,8 @@ func reluMask[T kernel.Float](t *Training[T], i int) []uint8 {
 	return mask
 }
 
-// TestPoolsInParallel: with pools, biases and channel maps, too, a step allocates nothing and
-// is the same bits for any number of threads.
+// TestPoolsInParallel checks that a step with pools, biases and channel maps allocates
+// nothing and gives the same bits for any number of threads.
 func TestPoolsInParallel(t *testing.T) {
 	net, err := arch.Build("convnet", arch.Options{Input: arch.Shape{C: 1, H: 14, W: 14}, Classes: 4, BNEvery: 2})
 	if err != nil {
@@ -469,7 +469,7 @@ func TestPoolsInParallel(t *testing.T) {
 				if threads == 1 {
 					want = append(want, slices.Clone(g))
 				} else if !slices.Equal(g, want[i]) {
-					t.Errorf("%s: %d threads: another gradient of %s", net.Name, threads, e.params.Tensors[i].Name)
+					t.Errorf("%s: %d threads: gradients of %s differ", net.Name, threads, e.params.Tensors[i].Name)
 				}
 			}
 		}

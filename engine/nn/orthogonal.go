@@ -2,13 +2,14 @@ package nn
 
 import "math"
 
-// orthonormalise makes the rows of a matrix orthonormal, or its columns where
-// it has fewer of those, by the modified Gram–Schmidt process: from normal
-// deviates, a matrix drawn uniformly from all such (as QR gives it when R's
-// diagonal is positive). m is row-major, cols wide.
+// orthonormalise makes the rows of a matrix orthonormal, or its columns if it has
+// fewer columns than rows, by the modified Gram–Schmidt process. If m holds normal
+// deviates, the result is uniformly distributed over all such matrices, like the Q of
+// a QR decomposition whose R has a positive diagonal. m is row-major with cols
+// columns.
 //
-// All arithmetic is float64, in a fixed order, and no product is fused with a
-// sum: the bits are those of checkpoint/FORMAT.md on every machine.
+// All arithmetic is float64 in a fixed order, and no product is fused with a sum, so
+// the bits are those of checkpoint/FORMAT.md on every machine.
 func orthonormalise(m []float32, cols int) {
 	rows := len(m) / cols
 	n, length, step, stride := rows, cols, cols, 1 // vector i's element j is m[i·step + j·stride]
@@ -43,8 +44,8 @@ func orthonormalise(m []float32, cols int) {
 	}
 }
 
-// dotInOrder adds every fourth product to the same one of four sums, and then
-// those as (0+1)+(2+3).
+// dotInOrder returns Σ a[i]·b[i]. Product i is added to sum i mod 4, and the four
+// sums are added as (0+1)+(2+3).
 func dotInOrder(a, b []float64) float64 {
 	var s0, s1, s2, s3 float64
 	b = b[:len(a)]

@@ -1,11 +1,3 @@
-// Package nn compiles a network description into an execution plan and runs
-// it: forward and backward with batch statistics (Training), forward with
-// given statistics (Inference).
-//
-// A plan's buffers, workers and packed filters are made once; a step
-// allocates nothing. Work is split by image into chunks whose size depends on
-// the network alone, and sums over images are taken in image order, so
-// results are the same bits for any number of threads.
 package nn
 
 import (
@@ -15,17 +7,17 @@ import (
 	"bnkit/engine/kernel"
 )
 
-// Params holds a value for every element of every tensor of a network:
-// parameters, their gradients, or an optimizer's velocities.
+// Params holds a value for every element of every tensor of a network: parameters,
+// their gradients, or an optimizer's velocities.
 type Params[T kernel.Float] struct {
 	Tensors []arch.Tensor // as arch.Network.Tensors lists them
-	Values  [][]T         // the same order; each row-major
+	Values  [][]T         // in the same order, each row-major; nil for tensors without values
 	byName  map[string]int
 	byUnit  [][arch.ConvBias + 1]int // index into Tensors, -1 for none, by unit and kind
 }
 
-// NewParams returns zeros for every tensor of net that keep returns true for
-// (nil keeps all); the others' Values are nil.
+// NewParams returns zeros for every tensor of net for which keep returns true. Values
+// of the others are nil. A nil keep keeps all.
 func NewParams[T kernel.Float](net *arch.Network, keep func(*arch.Tensor) bool) *Params[T] {
 	p := &Params[T]{Tensors: net.Tensors(), byName: map[string]int{}}
 	p.Values = make([][]T, len(p.Tensors))
@@ -46,8 +38,8 @@ func NewParams[T kernel.Float](net *arch.Network, keep func(*arch.Tensor) bool) 
 	return p
 }
 
-// Share returns parameters that share p's values, but for the tensors for which
-// own returns true: of these they have copies.
+// Share returns parameters that share p's values, except those of tensors for which
+// own returns true, which it copies.
 func (p *Params[T]) Share(own func(*arch.Tensor) bool) *Params[T] {
 	s := *p
 	s.Values = slices.Clone(p.Values)
@@ -59,8 +51,8 @@ func (p *Params[T]) Share(own func(*arch.Tensor) bool) *Params[T] {
 	return &s
 }
 
-// Named returns the values of the tensor of that canonical name, nil where
-// there is none.
+// Named returns the values of the tensor with that canonical name, or nil if there is
+// none.
 func (p *Params[T]) Named(name string) []T {
 	i, ok := p.byName[name]
 	if !ok {
@@ -69,8 +61,8 @@ func (p *Params[T]) Named(name string) []T {
 	return p.Values[i]
 }
 
-// Of returns the values of the unit's tensor of that kind, nil where it has
-// none; for the output layer, unit is the number of units.
+// Of returns the values of a unit's tensor of that kind, or nil if it has none. The
+// output layer counts as the unit after the last.
 func (p *Params[T]) Of(unit int, kind arch.Kind) []T {
 	i := p.byUnit[unit][kind]
 	if i < 0 {
@@ -79,13 +71,13 @@ func (p *Params[T]) Of(unit int, kind arch.Kind) []T {
 	return p.Values[i]
 }
 
-// Statistics holds a mean and a variance for every channel of every unit's
-// BatchNorm. The mean is of what it normalises, a convolution's bias included.
+// Statistics holds a mean and a variance for every channel of every BatchNorm. They
+// are those of BatchNorm's input, which includes a convolution's bias.
 type Statistics struct {
-	Mean, Var [][]float64 // by unit, then channel, nil where there is no BatchNorm; Var is unbiased
+	Mean, Var [][]float64 // by unit and channel, nil where there is no BatchNorm; Var is unbiased
 }
 
-// NewStatistics returns mean 0 and variance 1 for net's BatchNorms.
+// NewStatistics returns mean 0 and variance 1 for every BatchNorm of net.
 func NewStatistics(net *arch.Network) *Statistics {
 	s := &Statistics{Mean: make([][]float64, len(net.Units)), Var: make([][]float64, len(net.Units))}
 	for i := range net.Units {

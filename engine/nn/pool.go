@@ -6,24 +6,23 @@ import (
 	"sync/atomic"
 )
 
-// pool runs numbered items on a fixed set of goroutines, the caller's among
-// them. Each worker goes through a range of its own, so that an item is mostly
-// followed by the next, and helps with the others' when it is done. Which
-// worker gets which item is left to chance; results must not depend on it.
+// pool runs numbered items on a fixed set of goroutines, including the caller's.
+// Each worker goes through its own range of items, so it mostly takes neighbouring
+// items, and then takes what is left of other ranges. Which worker runs which item
+// depends on timing; results must not.
 //
-// To wake a sleeping thread takes up to 0.1 ms on a virtual machine, as long as
-// some runs take, so that workers look out for the next run for a while before
-// they go to sleep.
+// Waking a sleeping thread takes up to 0.1 ms on a virtual machine, which is as long
+// as some runs. So workers spin for a while before they go to sleep.
 type pool struct {
-	helpers []helper    // each worker but the first, which is the caller
-	ranges  []itemRange // by worker
-	begun   atomic.Int64
-	running atomic.Int64 // helpers that have not finished the run under way
+	helpers []helper     // every worker except worker 0, which is the caller
+	ranges  []itemRange  // by worker
+	begun   atomic.Int64 // runs that have begun
+	running atomic.Int64 // helpers that have not finished the current run
 	done    sync.WaitGroup
 	closed  atomic.Bool
 
-	// of the run under way
-	active int // workers
+	// The current run.
+	active int // workers that take part
 	do     func(worker, item int)
 }
 
@@ -33,24 +32,24 @@ type helper struct {
 	wake   chan struct{}
 }
 
-// itemRange is a worker's items that nobody has begun.
+// itemRange holds a worker's items that have not begun.
 type itemRange struct {
 	next atomic.Int64
 	end  int64
-	_    [48]byte // a cache line each: workers do not slow each other
+	_    [48]byte // fills a cache line, which no two workers share
 }
 
 func newPool(workers int) *pool {
 	p := &pool{ranges: make([]itemRange, workers), helpers: make([]helper, workers-1)}
 	for i := range p.helpers {
 		p.helpers[i].wake = make(chan struct{}, 1)
-		go p.help(i + 1)
+		go p.workerLoop(i + 1)
 	}
 	return p
 }
 
-// run calls do for every item from 0 to items-1 and returns when all are
-// done. It allocates nothing as long as do is not made anew for each call.
+// run calls do for every item from 0 to items-1 and returns when all are done. It
+// allocates nothing; callers create do once and reuse it.
 func (p *pool) run(items int, do func(worker, item int)) {
 	p.do, p.active = do, max(min(len(p.ranges), items), 1)
 	for w := range p.active {
@@ -59,31 +58,31 @@ func (p *pool) run(items int, do func(worker, item int)) {
 	}
 	p.running.Store(int64(len(p.helpers)))
 	p.done.Add(len(p.helpers))
-	p.begin()
+	p.wakeHelpers()
 	p.work(0)
-	lookOut(func() bool { return p.running.Load() == 0 })
+	spin(func() bool { return p.running.Load() == 0 })
 	p.done.Wait()
 }
 
-// chunking divides images into chunks that follow each other, of sizes that
-// differ by one at most.
+// chunking is a division of images into consecutive chunks whose sizes differ by at
+// most one.
 type chunking struct{ images, chunks int }
 
-// divide makes chunks of at most most images, as many for each worker.
+// divide returns chunks of at most most images, the same number for every worker.
 func (p *pool) divide(images, most int) chunking {
 	workers := len(p.ranges)
 	each := (images + most*workers - 1) / (most * workers)
 	return chunking{images, min(each*workers, images)}
 }
 
-// chunk is where a chunk's images begin, and how many they are.
+// chunk returns the first image of chunk i and the number of its images.
 func (c chunking) chunk(i int) (first, images int) {
 	first = i * c.images / c.chunks
 	return first, (i+1)*c.images/c.chunks - first
 }
 
-// begin has every helper see that there is something to do.
-func (p *pool) begin() {
+// wakeHelpers starts a run on every helper, and wakes those that sleep.
+func (p *pool) wakeHelpers() {
 	p.begun.Add(1)
 	for i := range p.helpers {
 		if h := &p.helpers[i]; h.asleep.CompareAndSwap(true, false) {
@@ -92,15 +91,16 @@ func (p *pool) begin() {
 	}
 }
 
-// help is a helper's life.
-func (p *pool) help(worker int) {
+// workerLoop takes part in every run until the pool is closed.
+func (p *pool) workerLoop(worker int) {
 	h := &p.helpers[worker-1]
 	for seen := int64(0); ; seen++ {
-		for !lookOut(func() bool { return p.begun.Load() != seen }) {
+		for !spin(func() bool { return p.begun.Load() != seen }) {
 			h.asleep.Store(true)
-			// A run that began in between may not have seen it asleep. If it
-			// has, it wakes the helper, perhaps only when the helper has done
-			// its part and sleeps again: then there is nothing new.
+			// A run that began before asleep was set sends no wake-up, so look at
+			// begun once more. A run that began after it does send one. If the
+			// helper takes part in that run without waiting for the wake-up, it
+			// receives it during a later sleep, and finds nothing new.
 			if p.begun.Load() == seen || !h.asleep.CompareAndSwap(true, false) {
 				<-h.wake
 			}
@@ -116,11 +116,11 @@ func (p *pool) help(worker int) {
 	}
 }
 
-// lookOut waits for about 0.1 ms for what is to come and says whether it has.
-func lookOut(come func() bool) bool {
+// spin polls cond for about 0.1 ms and reports whether it became true.
+func spin(cond func() bool) bool {
 	for range 500 {
 		for range 100 {
-			if come() {
+			if cond() {
 				return true
 			}
 		}
@@ -129,6 +129,7 @@ func lookOut(come func() bool) bool {
 	return false
 }
 
+// work runs items of the current run: the worker's own, then those of others.
 func (p *pool) work(worker int) {
 	for i := range p.active {
 		r := &p.ranges[(worker+i)%p.active]
@@ -142,8 +143,8 @@ func (p *pool) work(worker int) {
 	}
 }
 
-// close ends the goroutines; the pool must not run again.
+// close ends the goroutines. The pool must not be used afterwards.
 func (p *pool) close() {
 	p.closed.Store(true)
-	p.begin()
+	p.wakeHelpers()
 }

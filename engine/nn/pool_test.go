@@ -7,10 +7,9 @@ import (
 	"time"
 )
 
-// TestPool counts how often each item is done, over runs that follow at once,
-// and runs that find the workers asleep or falling asleep. Several pools beside
-// each other, with more goroutines than processors, stop each other at any
-// point.
+// TestPool counts how often each item is done, in runs that follow immediately and in
+// runs that find the workers asleep or falling asleep. Several pools run at once with
+// more goroutines than processors, so that they are preempted at any point.
 func TestPool(t *testing.T) {
 	var testing sync.WaitGroup
 	for _, workers := range []int{1, 2, 3, 7, 2, 2, 3, 4} {
@@ -51,8 +50,8 @@ func testPool(t *testing.T, workers int) {
 	}
 }
 
-// TestPoolWokenLate: a helper that is woken without a run goes back to sleep, and
-// wakes for the next.
+// TestPoolWokenLate checks that a helper that is woken without a run goes back to
+// sleep, and wakes for the next run.
 func TestPoolWokenLate(t *testing.T) {
 	p := newPool(2)
 	defer p.close()
@@ -74,7 +73,7 @@ func TestPoolWokenLate(t *testing.T) {
 	}
 }
 
-// BenchmarkPool is what a run costs beside its work.
+// BenchmarkPool measures what a run costs besides its work.
 func BenchmarkPool(b *testing.B) {
 	p := newPool(2)
 	defer p.close()
@@ -84,8 +83,8 @@ func BenchmarkPool(b *testing.B) {
 	}
 }
 
-// TestDivide: chunks hold every image once and in order, none is empty or too
-// large, and where workers can have as many images each, they do.
+// TestDivide checks that chunks hold every image once and in order, that none is empty
+// or too large, and that workers get the same number of images where that is possible.
 func TestDivide(t *testing.T) {
 	for _, workers := range []int{1, 2, 3, 16} {
 		p := newPool(workers)

@@ -7,11 +7,11 @@ import (
 	"bnkit/engine/kernel"
 )
 
-// pooling is a max or average pool of one shape. Pools take a small part of a
-// step's time, so plain loops do.
+// pooling is a max or average pool of one shape. Plain loops are fast enough,
+// because pools take a small part of a step's time.
 type pooling[T kernel.Float] struct {
 	*arch.Unit
-	source kernel.Layout // as a convolution's: a halo of Pad around the input
+	source kernel.Layout // a halo of Pad around the input, as for a convolution
 	lanes  int
 }
 
@@ -24,8 +24,8 @@ func newPooling[T kernel.Float](u *arch.Unit, lanes int) *pooling[T] {
 	}}
 }
 
-// clip is the part of window number at, along an axis of size inputs, that
-// lies on inputs: elements first to end-1 of it, of which the first is input
+// clip returns the part of a window that lies on the input, along one axis of size
+// inputs: elements first to end-1 of window number at. Element first lies on input
 // number from.
 func (p *pooling[T]) clip(at, size int) (first, end, from int) {
 	start := at*p.Stride - p.Pad
@@ -36,11 +36,11 @@ func (p *pooling[T]) clip(at, size int) (first, end, from int) {
 // maxLanes is at least any kernel family's Lanes.
 const maxLanes = 16
 
-// run pools images padded copies from src to dst. A max pool notes in which,
-// where that is not nil, the element of its window (row·Kernel + column) that
-// each maximum is: the first of equals, as in PyTorch. A NaN is a maximum; which element it is
-// noted as is left open.
-func (p *pooling[T]) run(dst, src []T, images int, which []uint8) {
+// run pools that many padded images from src to dst. A max pool writes to argmax,
+// unless that is nil, the element of its window (row·Kernel + column) that each
+// maximum is, the first among equals as in PyTorch. A NaN counts as a maximum, but
+// its element is unspecified.
+func (p *pooling[T]) run(dst, src []T, images int, argmax []uint8) {
 	l, out, at := &p.source, p.OutShape, 0
 	plane := l.Rows * l.Cols * p.lanes
 	begin := T(0)
@@ -65,16 +65,16 @@ func (p *pooling[T]) run(dst, src []T, images int, which []uint8) {
 						switch {
 						case p.Op == arch.AveragePool:
 							addShare(z, x, 1/T(p.Kernel*p.Kernel))
-						case which == nil:
+						case argmax == nil:
 							takeMax(z, x)
 						default:
 							noteMax(z, x, elements[:p.lanes], uint32(r*p.Kernel+c))
 						}
 					}
 				}
-				if which != nil {
+				if argmax != nil {
 					for i, element := range elements[:p.lanes] {
-						which[at+i] = uint8(element)
+						argmax[at+i] = uint8(element)
 					}
 				}
 				at += p.lanes
@@ -83,22 +83,23 @@ func (p *pooling[T]) run(dst, src []T, images int, which []uint8) {
 	}
 }
 
-// addShare adds a share of x to z.
+// addShare adds share·x to z.
 func addShare[T kernel.Float](z, x []T, share T) {
 	for i, v := range x[:len(z)] {
 		z[i] += T(v * share)
 	}
 }
 
-// takeMax makes z the greater of z and x.
+// takeMax sets z to the greater of z and x.
 func takeMax[T kernel.Float](z, x []T) {
 	for i, v := range x[:len(z)] {
 		z[i] = max(z[i], v)
 	}
 }
 
-// noteMax also notes where x is greater. It does not branch, as nobody can
-// predict which is: 32 bits can be moved on a condition, 8 cannot.
+// noteMax is takeMax that also sets elements to element where x is greater. Elements
+// have 32 bits so that the compiler uses a conditional move, which 8 bits do not
+// have: a branch would be unpredictable.
 func noteMax[T kernel.Float](z, x []T, elements []uint32, element uint32) {
 	elements = elements[:len(z)]
 	for i, v := range x[:len(z)] {
@@ -111,9 +112,9 @@ func noteMax[T kernel.Float](z, x []T, elements []uint32, element uint32) {
 	}
 }
 
-// gradient computes images inputs' gradients dx from their outputs' dy,
-// neither padded, and what run noted.
-func (p *pooling[T]) gradient(dx, dy []T, images int, which []uint8) {
+// gradient computes the gradient dx of that many images' inputs from the gradient dy
+// of their outputs, neither of them padded, and the argmax that run wrote.
+func (p *pooling[T]) gradient(dx, dy []T, images int, argmax []uint8) {
 	in, out, at := p.InShape, p.OutShape, 0
 	plane := in.H * in.W * p.lanes
 	share := 1 / T(p.Kernel*p.Kernel)
@@ -126,7 +127,7 @@ func (p *pooling[T]) gradient(dx, dy []T, images int, which []uint8) {
 				firstCol, endCol, col := p.clip(w, in.W)
 				g := dy[at:][:p.lanes]
 				if p.Op == arch.MaxPool {
-					for i, element := range which[at:][:p.lanes] {
+					for i, element := range argmax[at:][:p.lanes] {
 						r, c := int(element)/p.Kernel, int(element)%p.Kernel
 						to[((row+r-firstRow)*in.W+col+c-firstCol)*p.lanes+i] += g[i]
 					}

@@ -29,7 +29,7 @@ func newExample[T kernel.Float](t testing.TB, name string, o arch.Options, batch
 	return exampleOf[T](net, batch)
 }
 
-// draw makes a batch of pictures and labels.
+// draw adds a random batch of pictures and labels.
 func (e *example[T]) draw(batch int) {
 	in := e.net.Input
 	stream := rng.NewStream(7, "pictures")
@@ -43,6 +43,7 @@ func (e *example[T]) draw(batch int) {
 	}
 }
 
+// training compiles the example for steps of all its pictures.
 func (e *example[T]) training(t testing.TB, family *kernel.Family[T], o TrainingOptions) *Training[T] {
 	t.Helper()
 	o.Batch = len(e.labels)
@@ -91,7 +92,7 @@ func checkGradients(t *testing.T, e *example[float64]) {
 		norm = math.Sqrt(norm)
 		x := &gradients.Tensors[i]
 		if x.Kind == arch.ConvBias && e.net.Units[x.Unit].BN != "" {
-			// BatchNorm takes it away again.
+			// BatchNorm cancels the bias.
 			if norm != 0 {
 				t.Errorf("the gradient of %s is not zero", x.Name)
 			}
@@ -133,8 +134,8 @@ func checkGradients(t *testing.T, e *example[float64]) {
 	}
 }
 
-// TestSameBitsForAnyThreads runs a step on different numbers of threads, with
-// a batch that fills no whole number of chunks.
+// TestSameBitsForAnyThreads runs a step on different numbers of threads, with a batch
+// that is not a whole number of chunks.
 func TestSameBitsForAnyThreads(t *testing.T) {
 	for _, o := range []arch.Options{
 		{Input: arch.Shape{C: 3, H: 16, W: 16}, Classes: 10, Shortcut: arch.OptionB},
@@ -156,11 +157,11 @@ func TestSameBitsForAnyThreads(t *testing.T) {
 					}
 				}
 				if !slices.Equal(logits, step.Logits()) {
-					t.Errorf("%d threads: other logits", threads)
+					t.Errorf("%d threads: logits differ", threads)
 				}
 				for i := range want.Values {
 					if !slices.Equal(want.Values[i], step.Gradients().Values[i]) {
-						t.Errorf("%d threads: other gradient of %s", threads, want.Tensors[i].Name)
+						t.Errorf("%d threads: gradients of %s differ", threads, want.Tensors[i].Name)
 					}
 				}
 			}
@@ -168,8 +169,8 @@ func TestSameBitsForAnyThreads(t *testing.T) {
 	}
 }
 
-// TestGradientChoices checks that computing fewer gradients changes none, and
-// that Forward alone gives the same loss and statistics.
+// TestGradientChoices checks that computing fewer gradients does not change those that
+// remain, and that Forward alone gives the same loss and statistics.
 func TestGradientChoices(t *testing.T) {
 	input := arch.Shape{C: 3, H: 16, W: 16}
 	for _, c := range []struct {
@@ -209,12 +210,12 @@ func TestGradientChoices(t *testing.T) {
 			for i := range e.net.Units {
 				if !slices.Equal(step.BatchStatistics().Mean[i], all.BatchStatistics().Mean[i]) ||
 					!slices.Equal(step.BatchStatistics().Var[i], all.BatchStatistics().Var[i]) {
-					t.Errorf("%s: gradients %d: other statistics of %s", c.name, choice, e.net.Units[i].BN)
+					t.Errorf("%s: gradients %d: statistics of %s differ", c.name, choice, e.net.Units[i].BN)
 				}
 			}
 			if keeps == nil {
 				if step.Gradients() != nil {
-					t.Error("gradients where none were asked for")
+					t.Error("Gradients is not nil with NoGradients")
 				}
 				continue
 			}
@@ -223,17 +224,17 @@ func TestGradientChoices(t *testing.T) {
 				switch got := step.Gradients().Values[i]; {
 				case !keeps(x):
 					if got != nil {
-						t.Errorf("%s: gradients %d: one of %s", c.name, choice, x.Name)
+						t.Errorf("%s: gradients %d: unexpected gradient of %s", c.name, choice, x.Name)
 					}
 				case !slices.Equal(got, all.Gradients().Values[i]):
-					t.Errorf("%s: gradients %d: another one of %s", c.name, choice, x.Name)
+					t.Errorf("%s: gradients %d: gradient of %s differs from that with all", c.name, choice, x.Name)
 				}
 			}
 		}
 	}
 }
 
-// TestStepAllocatesNothing also holds for a step that packs filters again.
+// TestStepAllocatesNothing checks steps that also pack filters again.
 func TestStepAllocatesNothing(t *testing.T) {
 	e := newExample[float32](t, "resnet-8", arch.Options{Input: arch.Shape{C: 3, H: 8, W: 8}, Classes: 10}, 16)
 	for _, o := range []TrainingOptions{
@@ -252,12 +253,12 @@ func TestStepAllocatesNothing(t *testing.T) {
 	}
 }
 
-// TestNaNShows checks that a diverged parameter is seen in the loss.
+// TestNaNShows checks that a NaN parameter makes the loss NaN.
 func TestNaNShows(t *testing.T) {
 	e := newExample[float32](t, "resnet-8", arch.Options{Input: arch.Shape{C: 3, H: 8, W: 8}, Classes: 10}, 4)
 	e.params.Named("blocks.0.bn1.weight")[3] = float32(math.NaN())
 	step := e.training(t, kernel.Best(), TrainingOptions{Threads: 1})
 	if loss := step.Forward(e.pictures, e.labels); !math.IsNaN(loss.Sum) {
-		t.Errorf("loss %v with a γ that is no number", loss.Sum)
+		t.Errorf("loss %v with a γ that is NaN", loss.Sum)
 	}
 }

@@ -1,9 +1,9 @@
-// Command direct generates the AVX2+FMA and AVX-512 kernels of the direct
-// convolution: directConvolve for a convolution's sums over channels and taps,
-// and directGradient for its filter gradient's sums over pixels. Both multiply a
-// few numbers, each broadcast, by a panel of 8 or 16 output channels: where the
-// numbers lie is read from tables of offsets, so that the same loops serve every
-// kernel size, stride, padding and direction.
+// Command direct generates the AVX2+FMA and AVX-512 kernels of the direct convolution:
+// directConvolve for a convolution's sums over channels and taps, and directGradient
+// for its filter gradient's sums over pixels. Both broadcast a few numbers and multiply
+// each by a panel of 8, 16 or 32 output channels. Tables of offsets say where the
+// numbers lie, so that the same loops serve every kernel size, stride, padding and
+// direction.
 package main
 
 import (
@@ -26,14 +26,14 @@ const (
 	fetch  = 4     // cache lines that each tap of a block prefetches
 )
 
-// panel is the output channels that a kernel computes at once, in blocks of 8:
-// a block in a YMM register each, or two in a ZMM.
+// panel describes the output channels that a kernel computes at once, in blocks of 8.
+// A YMM register holds one block, a ZMM register two.
 type panel struct {
 	suffix string
 	blocks int
 	zmm    bool
-	// A large group of numbers is what fills the accumulators that two FMA
-	// units need to hide their latency, at two loads a cycle.
+	// large is the size of a large group of numbers. It fills the accumulators that
+	// two FMA units need to hide their latency, at two loads a cycle.
 	large int
 }
 
@@ -44,7 +44,7 @@ var panels = []panel{
 	{suffix: "32AVX512", blocks: 4, zmm: true, large: 6},
 }
 
-// registers that hold the panel.
+// registers returns the number of registers that hold the panel.
 func (p panel) registers() int {
 	if p.zmm {
 		return p.blocks / 2
@@ -52,10 +52,10 @@ func (p panel) registers() int {
 	return p.blocks
 }
 
-// bytes in a register.
+// bytes returns the number of bytes in a register.
 func (p panel) bytes() int { return p.blocks * vector / p.registers() }
 
-// register returns a new one.
+// register returns a new register.
 func (p panel) register() VecVirtual {
 	if p.zmm {
 		return ZMM()
@@ -82,7 +82,7 @@ func copyTo(local Mem, name string) {
 	MOVQ(load(name), local)
 }
 
-// sums is a group of accumulators: numbers × registers of a panel.
+// sums is a group of accumulators: numbers × registers of the panel.
 type sums struct {
 	panel
 	acc [][]VecVirtual
@@ -115,10 +115,9 @@ func (s sums) multiplyAdd(number func(i int) Mem, factors []VecVirtual) {
 	}
 }
 
-// multiplyAddBlock is multiplyAdd of the channels of a block, for a panel of a
-// single ZMM register. There each FMA needs a load, and loads would bind them;
-// instead half of the numbers are loaded four channels at once, which shuffles
-// spread.
+// multiplyAddBlock is multiplyAdd for all channels of a block and a panel of a single
+// ZMM register. With such a panel every FMA needs a load, and loads would limit the
+// speed. So half of the numbers are loaded four channels at once and spread by shuffles.
 func (s sums) multiplyAddBlock(filters GPVirtual, number func(i, channel int) Mem) {
 	const four = 4
 	half := len(s.acc) / 2
@@ -132,8 +131,8 @@ func (s sums) multiplyAddBlock(filters GPVirtual, number func(i, channel int) Me
 			for i, acc := range s.acc[:half] {
 				VFMADD231PS_BCST(number(i, first+c), factor, acc[0])
 			}
-			// The other half's numbers are shared out among the channels, so that
-			// loads and shuffles alternate.
+			// Each channel takes a part of the other half's numbers, so that loads and
+			// shuffles alternate.
 			for i := half + c*half/four; i < half+(c+1)*half/four; i++ {
 				channels := ZMM()
 				VBROADCASTF32X4(number(i, first), channels)
@@ -147,7 +146,7 @@ func (s sums) multiplyAddBlock(filters GPVirtual, number func(i, channel int) Me
 	}
 }
 
-// loadBlocks loads a vector of each block.
+// loadBlocks loads a vector of each block at the given addresses.
 func (p panel) loadBlocks(at []GPVirtual) []VecVirtual {
 	factors := make([]VecVirtual, p.registers())
 	for i := range factors {
@@ -176,7 +175,7 @@ func (s sums) storeBlock(block int, at func(i int) Mem) {
 	}
 }
 
-// addBlock adds what is stored to the sums of one of the panel's blocks.
+// addBlock adds stored values to the sums of one of the panel's blocks.
 func (s sums) addBlock(block int, at func(i int) Mem) {
 	for i, acc := range s.acc {
 		if !s.zmm {
@@ -196,8 +195,8 @@ func (s sums) addBlock(block int, at func(i int) Mem) {
 	}
 }
 
-// groups emits body for large groups and then small ones, as often as the
-// arguments larges and smalls say.
+// groups emits a loop of body over large groups and one over small groups. The
+// arguments larges and smalls are the numbers of iterations.
 func groups(p panel, body func(name string, numbers int)) {
 	for _, g := range []struct {
 		name, count string
@@ -216,8 +215,8 @@ func groups(p panel, body func(name string, numbers int)) {
 	}
 }
 
-// pointers returns an argument plus each of n offsets at table, stride bytes
-// apart.
+// pointers returns n pointers: a pointer argument plus each of n offsets, which lie
+// stride bytes apart at table.
 func pointers(n int, name string, table GPVirtual, stride int) []GPVirtual {
 	base, err := Param(name).Resolve()
 	if err != nil {
@@ -232,16 +231,17 @@ func pointers(n int, name string, table GPVirtual, stride int) []GPVirtual {
 	return p
 }
 
+// convolve generates directConvolve for one panel.
 func convolve(p panel) {
 	name := "directConvolve" + p.suffix
 	TEXT(name, NOSPLIT, "func(dst, src, filters *float32, taps, pixels *int32, blocks, singles, larges, smalls, plane, add uintptr, ahead *float32, aheadStep uintptr)")
 	Doc(fmt.Sprintf("%s writes to dst, for each pixel and %d output channels, the sum over", name, p.blocks*lanes),
-		"taps of src times filters; with add not 0 it adds that to dst. The first blocks",
-		"of taps are of the 8 channels of a block, the next singles of one channel each.",
-		fmt.Sprintf("pixels holds offsets in src and dst of larges times %d pixels and then smalls", p.large),
-		fmt.Sprintf("times %d; taps offsets in src. plane is the bytes between the blocks of dst.", small),
-		fmt.Sprintf("For each group of pixels and block's tap it prefetches %d cache lines at ahead,", fetch),
-		"and moves that on by aheadStep bytes.")
+		"taps of src times filters; unless add is 0, it adds the sum to dst. The first",
+		"blocks taps are for the 8 channels of a block each, the next singles taps for one",
+		"channel each. taps holds offsets in src. pixels holds offsets in src and dst of",
+		fmt.Sprintf("larges groups of %d pixels, then of smalls groups of %d. plane is the number of", p.large, small),
+		"bytes between the blocks of dst. For each group of pixels and each tap of a block,",
+		fmt.Sprintf("it prefetches %d cache lines at ahead and advances ahead by aheadStep bytes.", fetch))
 	Pragma("noescape")
 	pixels, ahead := load("pixels"), AllocLocal(8)
 	copyTo(ahead, "ahead")
@@ -318,14 +318,15 @@ func convolve(p panel) {
 	RET()
 }
 
+// gradient generates directGradient for one panel.
 func gradient(p panel) {
 	name := "directGradient" + p.suffix
 	TEXT(name, NOSPLIT, "func(acc, x, dy *float32, taps, pixels *int32, count, larges, smalls, plane uintptr)")
 	Doc(fmt.Sprintf("%s adds to acc, for each tap and %d output channels, the sum over", name, p.blocks*lanes),
-		"count pixels, at least 1, of x times dy. taps holds offsets in x of larges times",
-		fmt.Sprintf("%d taps and then smalls times %d, of one channel each; pixels offsets in x and,", p.large, small),
-		"not read, in dy, which holds them one after the other. plane is the bytes between",
-		"the blocks of dy.")
+		"count pixels, at least 1, of x times dy. taps holds offsets in x of larges groups",
+		fmt.Sprintf("of %d taps, then of smalls groups of %d, each tap for one channel. pixels holds", p.large, small),
+		"offsets in x and in dy; those in dy are not read, because its pixels are adjacent.",
+		"plane is the number of bytes between the blocks of dy.")
 	Pragma("noescape")
 	sum, taps := load("acc"), load("taps")
 

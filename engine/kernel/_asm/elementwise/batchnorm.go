@@ -6,12 +6,13 @@ import (
 	. "github.com/mmcloughlin/avo/reg"
 )
 
+// activatePlane generates BatchNorm with residual and ReLU of one plane.
 func activatePlane() {
 	TEXT("avx2ActivatePlane", NOSPLIT, "func(padded, plain *float32, mask *uint8, y, r, scale, shift, rScale, rShift *float32, floor float32, rows, cols, gap uintptr)")
 	Doc("avx2ActivatePlane computes z = max(scale·y + shift + (rScale·r + rShift), floor)",
-		"for one plane of rows by cols positions; its reference is genericActivate in",
-		"batchnorm_ref.go. padded, plain, mask and r may be nil; rScale and rShift are",
-		"read with r. gap is the bytes between two rows of padded.")
+		"for one plane of rows by cols positions. padded, plain, mask and r may be nil. If r",
+		"is nil, rScale and rShift are not read. gap is the number of bytes between two rows",
+		"of padded. The reference is genericActivate in batchnorm_ref.go.")
 	Pragma("noescape")
 	padded, plain, mask := load("padded"), load("plain"), load("mask")
 	y, r := load("y"), load("r")
@@ -49,8 +50,8 @@ func activatePlane() {
 				advance(mask, n)
 			}
 			for _, z := range z {
-				// Of a NaN and a number, VMAXPS returns its last source, Go's
-				// first: so a NaN in z stays.
+				// If an operand is a NaN, VMAXPS returns its second source, which
+				// avo's operand order writes first. So a NaN in z remains.
 				VMAXPS(z, floor, z)
 			}
 			for _, to := range []GPVirtual{padded, plain} {
@@ -76,13 +77,15 @@ func activatePlane() {
 	})
 }
 
+// maskPlane generates a ReLU's gradient of one plane with its sums.
 func maskPlane() {
 	TEXT("avx2MaskPlane", NOSPLIT, "func(dz, add *float32, mask *uint8, y, r, scale, shift, mean, rMean *float32, floor float32, area uintptr, sumG, sumGY, sumGR *float32)")
-	Doc("avx2MaskPlane computes dz = dz + add where the mask is set, else 0, and Σdz,",
-		"Σdz·(y-mean) and Σdz·(r-rMean), of even and of odd positions first, for one plane",
-		"of area positions; its reference is genericMaskGradient in batchnorm_ref.go.",
-		"add may be nil; rMean and sumGR are used unless r is nil. The mask is where",
-		"scale·y + shift > floor, where it is nil; else scale and shift are not used.")
+	Doc("avx2MaskPlane computes dz = dz + add where the mask is set, else 0, and the sums",
+		"Σdz, Σdz·(y-mean) and Σdz·(r-rMean), for one plane of area positions. It adds even",
+		"and odd positions separately and then both sums. add may be nil. If r is nil, rMean",
+		"and sumGR are not used. If mask is nil, it is scale·y + shift > floor; otherwise",
+		"scale and shift are not used. The reference is genericMaskGradient in",
+		"batchnorm_ref.go.")
 	Pragma("noescape")
 	dz, add, mask := load("dz"), load("add"), load("mask")
 	y, r, count := load("y"), load("r"), load("area")
@@ -100,7 +103,7 @@ func maskPlane() {
 			rMean, sumGR = loadVector("rMean"), zeros(2)
 		}
 		if is[mask] {
-			bits = YMM() // each lane's
+			bits = YMM() // lane i holds bit i
 			VMOVUPS(laneBits, bits)
 		} else {
 			scale, shift = loadVector("scale"), loadVector("shift")
@@ -152,8 +155,8 @@ func maskPlane() {
 	})
 }
 
-// addSums adds n positions of a plane: a whole group of eight each to the sum in
-// its place, and of less all to the first.
+// addSums adds n positions of a plane to sums. A group of eight adds position i to sum
+// i; a smaller group adds all positions to the first sum.
 func addSums(y GPVirtual, sums []VecVirtual, n int) {
 	for i := range n {
 		s := sums[0]
@@ -165,8 +168,8 @@ func addSums(y GPVirtual, sums []VecVirtual, n int) {
 	advance(y, n*vector)
 }
 
-// addSquares adds n positions' squared deviations: whole groups of four each to
-// the sum in its place, and a single one to the first.
+// addSquares adds the squared deviations of n positions to squares: position i to
+// square i mod 4.
 func addSquares(y GPVirtual, mean VecVirtual, squares []VecVirtual, n int) {
 	for i := range n {
 		d := YMM()
@@ -176,11 +179,12 @@ func addSquares(y GPVirtual, mean VecVirtual, squares []VecVirtual, n int) {
 	advance(y, n*vector)
 }
 
+// sumPlane generates the sums over one plane.
 func sumPlane() {
 	TEXT("avx2SumPlane", NOSPLIT, "func(sum, y *float32, area uintptr)")
-	Doc("avx2SumPlane writes each channel's sum over one plane of area positions, of",
-		"every eighth position first; its reference is genericPlaneSums in",
-		"batchnorm_ref.go.")
+	Doc("avx2SumPlane writes each channel's sum over one plane of area positions. It adds",
+		"every eighth position to the same one of eight sums, and then the sums. The",
+		"reference is genericPlaneSums in batchnorm_ref.go.")
 	Pragma("noescape")
 	y, count, to := load("y"), load("area"), load("sum")
 	sums := zeros(8)
@@ -190,12 +194,13 @@ func sumPlane() {
 	RET()
 }
 
+// moments generates the sums and squared deviations over planes.
 func moments() {
 	TEXT("avx2MomentsPlanes", NOSPLIT, "func(sum, m2, y *float32, blocks, area uintptr)")
-	Doc("avx2MomentsPlanes writes each channel's sum, as avx2SumPlane, and the squared",
-		"deviations from its mean, of every fourth position first, over planes of area",
-		"positions that follow each other; its reference is genericMoments in",
-		"batchnorm_ref.go.")
+	Doc("avx2MomentsPlanes writes each channel's sum, as avx2SumPlane does, and its squared",
+		"deviations from the mean, for blocks adjacent planes of area positions. It adds the",
+		"squares of every fourth position to the same one of four sums, and then the sums.",
+		"The reference is genericMoments in batchnorm_ref.go.")
 	Pragma("noescape")
 	y, ahead, blocks, count := load("y"), load("y"), load("blocks"), load("area")
 	sum, m2 := load("sum"), load("m2")
@@ -206,8 +211,8 @@ func moments() {
 	sums := zeros(8)
 	grouped("sum", count, []int{8, 1}, func(n int, _ string) { addSums(ahead, sums, n) })
 
-	// The multiply-adds of a plane's second pass wait for each other: the first
-	// pass over the next plane goes on meanwhile.
+	// The multiply-adds of a plane's second pass wait for each other, so the first pass
+	// over the next plane runs at the same time.
 	Label("block")
 	total := addUp(sums)
 	VMOVUPS(total, Mem{Base: sum})
@@ -235,18 +240,19 @@ func moments() {
 	RET()
 }
 
-// doubles is the float64 in a YMM register: half a block's channels.
+// doubles is the number of float64 in a YMM register: half the channels of a block.
 const doubles = 4
 
-// double returns a new register with the i-th four float32 from base on.
+// double returns a new register with four float32 from base + 16·i on, as float64.
 func double(base GPVirtual, i int) VecVirtual {
 	v := YMM()
 	VCVTPS2PD(Mem{Base: base, Disp: i * doubles * 4}, v)
 	return v
 }
 
-// eachImage emits body for n images, with pointers to the image's rows: the
-// first image's are rows, and the next image's lie stride bytes on.
+// eachImage emits a loop of body over n images, with pointers to the rows of an image.
+// rows points to those of the first image; the rows of the next image lie stride bytes
+// further.
 func eachImage(name string, n, stride GPVirtual, rows []GPVirtual, body func(rows []GPVirtual)) {
 	left, current := GP64(), make([]GPVirtual, len(rows))
 	MOVQ(n, left)
@@ -262,16 +268,17 @@ func eachImage(name string, n, stride GPVirtual, rows []GPVirtual, body func(row
 	})
 }
 
+// totals generates the sums over images.
 func totals() {
 	TEXT("avx2Totals", NOSPLIT, "func(total []float64, rows []float32, n uintptr)")
-	Doc("avx2Totals adds up n rows of total's length, a multiple of 8, in order; its",
+	Doc("avx2Totals adds n rows of len(total) elements, a multiple of 8, in order. The",
 		"reference is genericTotals in batchnorm_ref.go.")
 	Pragma("noescape")
 	total, count := Load(Param("total").Base(), GP64()).(GPVirtual), Load(Param("total").Len(), GP64()).(GPVirtual)
 	rows, n, stride := Load(Param("rows").Base(), GP64()).(GPVirtual), load("n"), GP64()
 	MOVQ(count, stride)
 	SHLQ(Imm(2), stride)
-	// Sums stay in registers while all images pass by.
+	// The sums stay in registers over all images.
 	grouped("channels", count, []int{2 * width, width}, func(channels int, name string) {
 		sums := zeros(channels / doubles)
 		eachImage(name, n, stride, []GPVirtual{rows}, func(rows []GPVirtual) {
@@ -289,10 +296,11 @@ func totals() {
 	RET()
 }
 
+// totalSquares generates the squared deviations over images.
 func totalSquares() {
 	TEXT("avx2TotalSquares", NOSPLIT, "func(total, mean []float64, sums, squares []float32, n uintptr, share, area float64)")
-	Doc("avx2TotalSquares adds up squares + (sums·share - mean)²·area over n rows of total's",
-		"length, a multiple of 8, in order; its reference is genericTotalSquares in",
+	Doc("avx2TotalSquares adds squares + (sums·share - mean)²·area over n rows of len(total)",
+		"elements, a multiple of 8, in order. The reference is genericTotalSquares in",
 		"batchnorm_ref.go.")
 	Pragma("noescape")
 	total, count := Load(Param("total").Base(), GP64()).(GPVirtual), Load(Param("total").Len(), GP64()).(GPVirtual)
@@ -309,8 +317,8 @@ func totalSquares() {
 		}
 		eachImage(name, n, stride, []GPVirtual{sums, squares}, func(rows []GPVirtual) {
 			for i, t := range totals {
-				// Products are rounded, as in Go: a multiply-add would give
-				// other bits.
+				// Round the products, as the reference does: a fused multiply-add
+				// would give other bits.
 				d := double(rows[0], i)
 				VMULPD(share, d, d)
 				VSUBPD(means[i], d, d)
@@ -332,12 +340,13 @@ func totalSquares() {
 	RET()
 }
 
+// subsampleGradientPlane generates the addition of a subsampled gradient.
 func subsampleGradientPlane() {
 	TEXT("avx2SubsampleGradientPlane", NOSPLIT, "func(dx, dy *float32, rows, cols, gap uintptr)")
 	Doc("avx2SubsampleGradientPlane adds dy, rows by cols positions, to every second",
-		"position of every second row of dx's plane; its reference is",
-		"genericSubsampleGradient in batchnorm_ref.go. gap is the bytes from the position",
-		"after a row's last pair to the next row that is added to.")
+		"position of every second row of a plane dx. gap is the number of bytes from the end",
+		"of a row's last pair of positions to the next row that is added to. The reference",
+		"is genericSubsampleGradient in batchnorm_ref.go.")
 	Pragma("noescape")
 	dx, dy, rows, gap := load("dx"), load("dy"), load("rows"), load("gap")
 	count := GP64()

@@ -1,7 +1,7 @@
-// Command elementwise generates the AVX2+FMA kernels that pass over
-// activations, vectors and parameters once: BatchNorm with ReLU and residual,
-// its gradient, moments, their totals over images, dot product, axpy, SGD and
-// bfloat16; and the loop that measures the processor's peak.
+// Command elementwise generates the AVX2+FMA kernels that pass over activations,
+// vectors and parameters once: BatchNorm with ReLU and residual, its gradient, moments,
+// their totals over images, dot product, axpy, SGD and bfloat16. It also generates the
+// loops that measure the processor's peak.
 package main
 
 import (
@@ -16,7 +16,7 @@ import (
 
 const (
 	vector = 32 // bytes in a YMM register: one position of a channel block
-	width  = 8  // float32 in it
+	width  = 8  // float32 in a YMM register
 
 	greater   = 0x1e // VCMPPS: greater than, false for NaN, quiet
 	unordered = 0x03 // VCMPPS: either is a NaN, quiet
@@ -46,8 +46,7 @@ func load(name string) GPVirtual {
 	return Load(Param(name), GP64()).(GPVirtual)
 }
 
-// loadVector returns a new register with the eight elements that a pointer
-// argument points to.
+// loadVector returns a new register with the eight elements at a pointer argument.
 func loadVector(name string) VecVirtual {
 	p, v := load(name), YMM()
 	VMOVUPS(Mem{Base: p}, v)
@@ -68,7 +67,7 @@ func broadcastDouble(name string) VecVirtual {
 	return v
 }
 
-// argument is where an argument lies.
+// argument returns the address of an argument.
 func argument(name string) Mem {
 	scalar, err := Param(name).Resolve()
 	if err != nil {
@@ -87,7 +86,7 @@ func zeros(n int) []VecVirtual {
 	return vs
 }
 
-// addUp adds up vs in pairs, into the first.
+// addUp adds vs in pairs into the first, and returns it.
 func addUp(vs []VecVirtual) VecVirtual {
 	for n := len(vs); n > 1; n /= 2 {
 		for i := range n / 2 {
@@ -97,12 +96,12 @@ func addUp(vs []VecVirtual) VecVirtual {
 	return vs[0]
 }
 
-// present tells which pointers are not nil.
+// present says which pointers are not nil.
 type present map[GPVirtual]bool
 
-// cases emits body for every choice of which pointers are nil, and the jumps to
-// the right one: a loop that looks at them again for each position is slower. name
-// begins the labels; each body returns.
+// cases emits body for every combination of nil and non-nil pointers, and the jumps to
+// the right one. A single loop that tests the pointers at each position is slower. name
+// is the prefix of the labels. Each body ends with a return.
 func cases(name string, pointers []GPVirtual, body func(name string, is present)) {
 	is := present{}
 	var emit func(name string, left []GPVirtual)
@@ -123,14 +122,14 @@ func cases(name string, pointers []GPVirtual, body func(name string, is present)
 	emit(name, pointers)
 }
 
-// at addresses the i-th vector from base on.
+// at returns the address of vector i from base on.
 func at(base GPVirtual, i int) Mem { return Mem{Base: base, Disp: i * vector} }
 
-// advance moves a pointer on by n bytes.
+// advance emits the advance of a pointer by n bytes.
 func advance(pointer GPVirtual, n int) { ADDQ(U32(n), pointer) }
 
-// grouped emits body for n elements at a time while count has so many, then for
-// the next smaller n, and so on. It leaves in count what the last does not fill.
+// grouped emits a loop of body for each n in sizes, which takes n elements at a time
+// while count is at least n. What remains is left in count.
 func grouped(name string, count GPVirtual, sizes []int, body func(n int, name string)) {
 	for _, n := range sizes {
 		here := name + map[int]string{1: "One", 2: "Two", 4: "Four", 8: "Eight", 16: "Sixteen", 32: "ThirtyTwo"}[n]
@@ -145,11 +144,11 @@ func grouped(name string, count GPVirtual, sizes []int, body func(n int, name st
 	}
 }
 
-// peak uses enough registers that no multiply-add waits for another.
+// peak generates a loop with enough accumulators that no multiply-add waits for another.
 func peak(name string, lanes int, register func() VecVirtual) {
 	TEXT(name, NOSPLIT, "func(iterations uintptr)")
-	Doc(fmt.Sprintf("%s does 12 independent multiply-adds of %d float32 in each iteration;", name, lanes),
-		"its reference is genericPeak in peak.go.")
+	Doc(fmt.Sprintf("%s does 12 independent multiply-adds of %d float32 in each iteration.", name, lanes),
+		"The reference is genericPeak in peak.go.")
 	count := load("iterations")
 	registers, factor := make([]VecVirtual, 12), register()
 	for i := range registers {

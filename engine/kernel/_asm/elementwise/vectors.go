@@ -6,10 +6,12 @@ import (
 	. "github.com/mmcloughlin/avo/reg"
 )
 
+// dot generates the dot product.
 func dot() {
 	TEXT("avx2Dot", NOSPLIT, "func(a, b []float32) float32")
-	Doc("avx2Dot is Σ a[i]·b[i] over a's length, of every 32nd element first; its",
-		"reference is genericDot in vector_ref.go.")
+	Doc("avx2Dot returns Σ a[i]·b[i] over len(a) elements. It adds every 32nd product to the",
+		"same one of 32 sums, and then the sums. The reference is genericDot in",
+		"vector_ref.go.")
 	Pragma("noescape")
 	a, b := Load(Param("a").Base(), GP64()).(GPVirtual), Load(Param("b").Base(), GP64()).(GPVirtual)
 	count := Load(Param("a").Len(), GP64()).(GPVirtual)
@@ -42,9 +44,10 @@ func dot() {
 	RET()
 }
 
+// axpy generates y += s·x.
 func axpy() {
 	TEXT("avx2Axpy", NOSPLIT, "func(y []float32, s float32, x []float32)")
-	Doc("avx2Axpy adds s·x to y over y's length; its reference is genericAxpy in",
+	Doc("avx2Axpy adds s·x to y over len(y) elements. The reference is genericAxpy in",
 		"vector_ref.go.")
 	Pragma("noescape")
 	y, x := Load(Param("y").Base(), GP64()).(GPVirtual), Load(Param("x").Base(), GP64()).(GPVirtual)
@@ -72,10 +75,11 @@ func axpy() {
 	RET()
 }
 
+// sgd generates a step of stochastic gradient descent.
 func sgd() {
 	TEXT("avx2SGD", NOSPLIT, "func(w, v, g []float32, rate, momentum, decay float32)")
-	Doc("avx2SGD computes v = momentum·v + (g + decay·w), w -= rate·v over w's length;",
-		"its reference is genericSGD in vector_ref.go.")
+	Doc("avx2SGD computes v = momentum·v + (g + decay·w), w -= rate·v over len(w) elements.",
+		"The reference is genericSGD in vector_ref.go.")
 	Pragma("noescape")
 	w, v := Load(Param("w").Base(), GP64()).(GPVirtual), Load(Param("v").Base(), GP64()).(GPVirtual)
 	g, count := Load(Param("g").Base(), GP64()).(GPVirtual), Load(Param("w").Len(), GP64()).(GPVirtual)
@@ -112,9 +116,10 @@ func sgd() {
 	RET()
 }
 
+// roundBF16 generates the rounding to bfloat16.
 func roundBF16() {
 	TEXT("avx2RoundBF16", NOSPLIT, "func(dst []uint16, x []float32)")
-	Doc("avx2RoundBF16 rounds x to bfloat16, over dst's length; its reference is",
+	Doc("avx2RoundBF16 rounds len(dst) elements of x to bfloat16. The reference is",
 		"genericRoundBF16 in bf16_ref.go.")
 	Pragma("noescape")
 	dst, x := Load(Param("dst").Base(), GP64()).(GPVirtual), Load(Param("x").Base(), GP64()).(GPVirtual)
@@ -132,7 +137,7 @@ func roundBF16() {
 			roundHalf(words[i], one, below, quiet, YMM(), YMM(), YMM())
 		}
 		for i := 0; i < len(words); i += 2 {
-			// VPACKUSDW packs within halves of its registers.
+			// VPACKUSDW packs each half of its registers separately.
 			VPACKUSDW(words[i+1], words[i], words[i])
 			VPERMQ(Imm(0xd8), words[i], words[i])
 			VMOVDQU(words[i], at(dst, i/2))
@@ -152,9 +157,8 @@ func roundBF16() {
 	RET()
 }
 
-// roundHalf turns each lane of v into the bfloat16 that it rounds to. Each lane of
-// one, below and quiet holds 1, 0x7fff and the bit of a quiet NaN; the others
-// are room.
+// roundHalf rounds each lane of v to bfloat16. Each lane of one holds 1, of below
+// 0x7fff, and of quiet the bit of a quiet NaN. cut, odd and nan are scratch.
 func roundHalf(v, one, below, quiet, cut, odd, nan Op) {
 	VCMPPS(Imm(unordered), v, v, nan)
 	VPSRLD(Imm(16), v, cut)
@@ -166,10 +170,11 @@ func roundHalf(v, one, below, quiet, cut, odd, nan Op) {
 	VPBLENDVB(nan, cut, v, v)
 }
 
+// expandBF16 generates the expansion of bfloat16.
 func expandBF16() {
 	TEXT("avx2ExpandBF16", NOSPLIT, "func(dst []float32, x []uint16)")
-	Doc("avx2ExpandBF16 writes the float32 that bfloat16s stand for, over dst's length;",
-		"its reference is genericExpandBF16 in bf16_ref.go.")
+	Doc("avx2ExpandBF16 writes len(dst) bfloat16s of x as float32 to dst. The reference is",
+		"genericExpandBF16 in bf16_ref.go.")
 	Pragma("noescape")
 	dst, x := Load(Param("dst").Base(), GP64()).(GPVirtual), Load(Param("x").Base(), GP64()).(GPVirtual)
 	count := Load(Param("dst").Len(), GP64()).(GPVirtual)

@@ -1,10 +1,9 @@
-// Package family keeps generated functions within the instructions and registers
-// of the kernel family that they belong to.
+// Package family checks that generated functions use only the instructions and
+// registers of their kernel family.
 //
-// avo takes any instruction and register of the machine language. Where a function
-// needs more than 16 vector registers, it silently takes those from 16 on, which
-// only processors with AVX-512 have: such a function runs wherever there is
-// AVX-512 and is an illegal instruction everywhere else.
+// avo accepts every instruction and register. If a function needs more than 16 vector
+// registers, avo silently uses register 16 and above, which only AVX-512 has. Such a
+// function runs on processors with AVX-512 and is an illegal instruction on all others.
 package family
 
 import (
@@ -19,30 +18,29 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// SuffixAVX512 ends the name of every function of the AVX-512 family. All other
-// functions are of the AVX2 family.
+// SuffixAVX512 is the suffix of the names of all functions of the AVX-512 family. All
+// other functions belong to the AVX2 family.
 const SuffixAVX512 = "AVX512"
 
-// vectorRegisters is how many vector registers a processor without AVX-512 has.
+// vectorRegisters is the number of vector registers without AVX-512.
 const vectorRegisters = 16
 
-// The instruction sets that each family may use, as avo names them. MMX+ is the
-// prefetches.
+// The instruction sets that each family may use, as avo names them. MMX+ holds the
+// prefetch instructions.
 var (
 	avx2   = []string{"SSE", "SSE2", "MMX+", "AVX", "AVX2", "FMA3"}
 	avx512 = append([]string{"AVX512F", "AVX512DQ", "AVX512VL"}, avx2...)
 )
 
-// Generate is build.Generate with Check as the last step before anything is
-// written: a function that breaks its family's rules ends the generator with an
-// error that names it.
+// Generate is build.Generate with Check as the last step before anything is written. If
+// a function breaks its family's rules, the generator fails with an error that names it.
 func Generate() {
 	pass.Compile = pass.Concat(pass.Compile, pass.FunctionPass(Check))
 	build.Generate()
 }
 
-// Check returns an error if a compiled function uses an instruction set or, in the
-// AVX2 family, a register that the family's processors need not have.
+// Check returns an error if a compiled function uses an instruction set, or in the AVX2
+// family a register, that some processors of its family lack.
 func Check(f *ir.Function) error {
 	sets, wide := avx2, strings.HasSuffix(f.Name, SuffixAVX512)
 	if wide {
@@ -69,8 +67,8 @@ func Check(f *ir.Function) error {
 	return nil
 }
 
-// needsAVX512 reports whether r is a vector register from 16 on, a ZMM or a mask
-// register.
+// needsAVX512 reports whether r is a vector register with a number of 16 or above, a ZMM
+// register or a mask register.
 func needsAVX512(r reg.Register) bool {
 	if r.Kind() == reg.KindOpmask {
 		return true

@@ -8,7 +8,7 @@ import (
 
 const taps = 3 // a filter is taps×taps
 
-// outputAdjoint is the one-dimensional A·d, the adjoint of outputTransform.
+// adjoint emits the one-dimensional A·d, the adjoint of apply.
 func (t outputTransform) adjoint(d [output]VecVirtual) [points]VecVirtual {
 	evenA, evenB := t.clone(d[0]), t.clone(d[0])
 	VFMADD231PS(t.a2, d[2], evenA)
@@ -26,8 +26,8 @@ func (t outputTransform) adjoint(d [output]VecVirtual) [points]VecVirtual {
 	return [points]VecVirtual{d[0], evenA, minusA, evenB, minusB, d[3]}
 }
 
-// filterTransform is the one-dimensional Gᵀm, the adjoint of a filter's
-// transform: with s over the point's differences from the other finite ones,
+// filterTransform is the one-dimensional Gᵀm, the adjoint of a filter's transform.
+// Each s is 1 over the product of a point's differences from the other finite points:
 //
 //	| s0  sA    sA    sB    sB   0 |
 //	| 0   a·sA -a·sA  b·sB -b·sB 0 |
@@ -55,7 +55,7 @@ func newFilterTransform(w width) filterTransform {
 	}
 }
 
-// apply overwrites m.
+// apply emits the transform of m, whose registers it overwrites.
 func (t filterTransform) apply(m [points]VecVirtual) [taps]VecVirtual {
 	sumA, sumB, first := t.register(), t.register(), t.register()
 	VADDPS(m[2], m[1], sumA)
@@ -72,17 +72,18 @@ func (t filterTransform) apply(m [points]VecVirtual) [taps]VecVirtual {
 	return [taps]VecVirtual{first, m[1], m[5]}
 }
 
-// outputGradient transforms the gradient of a run of neighbouring tiles.
+// outputGradient generates the transform of the gradient of a run of neighbouring
+// tiles.
 func outputGradient(w width) {
 	name, blocks, size := w.name("winogradOutputGradient"), "blocks channel blocks", "192"
 	if w == zmm {
 		blocks, size = "pairs pairs of channel blocks", "384"
 	}
 	TEXT(name, NOSPLIT, "func(d, dy, scratch *float32, tiles, "+counts[w]+", row, plane, tile, position uintptr)")
-	Doc(name+" writes A·dy·Aᵀ of tiles horizontally neighbouring 4×4 tiles",
-		"dy, in each of "+blocks+", to d: the adjoint of winogradOutput. row and",
-		"plane are the bytes between dy's rows and blocks; tile and position the bytes",
-		"between d's tiles and positions. scratch holds "+size+" elements.")
+	Doc(name+", the adjoint of winogradOutput, writes A·dy·Aᵀ of tiles",
+		"horizontally neighbouring 4×4 tiles dy, in each of "+blocks+", to d.",
+		"row and plane are the numbers of bytes between the rows and blocks of dy, tile and",
+		"position those between the tiles and positions of d. scratch holds "+size+" elements.")
 	Pragma("noescape")
 	transform := newOutputTransform(w)
 	dy, d, scratch, left := load("dy"), load("d"), load("scratch"), AllocLocal(8)
@@ -95,7 +96,7 @@ func outputGradient(w width) {
 	Label("tile")
 	{
 		rows := newStepped(load("row"))
-		var next GPVirtual // in the pair's second block
+		var next GPVirtual // the same position in the pair's second block
 		if w == zmm {
 			next = load("plane")
 			ADDQ(at, next)
@@ -146,20 +147,20 @@ func outputGradient(w width) {
 	RET()
 }
 
-// shifted is m, disp bytes further.
+// shifted returns the address disp bytes after m.
 func shifted(m Mem, disp int) Mem {
 	m.Disp += disp
 	return m
 }
 
-// filterGradient takes products back to filters.
+// filterGradient generates the transform of products back to filters.
 func filterGradient(w width) {
 	name := w.name("winogradFilterGradient")
 	size := map[width]string{ymm: "144", zmm: "288"}[w]
 	TEXT(name, NOSPLIT, "func(acc, m, scratch *float32, channels, outputs, position uintptr)")
-	Doc(name+" adds GᵀmG to acc, channels×3×3×outputs, of m,",
-		"channels×outputs at each position, which lie position bytes apart. outputs is a",
-		"multiple of 16; scratch holds "+size+" elements.")
+	Doc(name+" adds GᵀmG to acc, channels×3×3×outputs. m holds",
+		"channels×outputs at each position; positions lie position bytes apart. outputs is",
+		"a multiple of 16. scratch holds "+size+" elements.")
 	Pragma("noescape")
 	transform := newFilterTransform(w)
 	acc, m, scratch, channels := load("acc"), load("m"), load("scratch"), load("channels")
@@ -186,8 +187,8 @@ func filterGradient(w width) {
 			}
 		}
 	}
-	// A column of taps at a time: with those of all three kept, they and the
-	// constants would not fit in the 16 registers that AVX2 has.
+	// Take one column of taps at a time: all three columns and the constants do not
+	// fit in the 16 registers of AVX2.
 	to := GP64()
 	MOVQ(acc, to)
 	for j := range taps {
@@ -206,7 +207,7 @@ func filterGradient(w width) {
 	SUBQ(Imm(uint64(w.bytes()/4)), outputs)
 	JNE(LabelRef("outputs"))
 
-	// acc has passed the first of nine taps.
+	// acc has advanced past the first of nine taps; skip the others.
 	LEAQ(Mem{Base: acc, Index: bytes, Scale: 8}, acc)
 	DECQ(channels)
 	JNE(LabelRef("channel"))

@@ -1,6 +1,6 @@
-// Command winograd generates the AVX2+FMA and AVX-512 kernels of the Winograd convolution
-// F(4×4, 3×3): the transforms of input and output tiles and the products in
-// between. The package's SIMD.md explains how they work together.
+// Command winograd generates the AVX2+FMA and AVX-512 kernels of the Winograd
+// convolution F(4×4, 3×3): the transforms of input and output tiles and the products
+// between them. SIMD.md in package kernel explains how they work together.
 package main
 
 import (
@@ -38,7 +38,7 @@ func load(name string) GPVirtual {
 // stepped addresses base, base+step, ... base+5·step.
 type stepped struct{ step, step3, step5 GPVirtual }
 
-// newStepped derives the multiples that an address cannot scale by.
+// newStepped computes the multiples of step that an address cannot scale by.
 func newStepped(step GPVirtual) stepped {
 	s := stepped{step, GP64(), GP64()}
 	LEAQ(Mem{Base: step, Index: step, Scale: 2}, s.step3)
@@ -46,6 +46,7 @@ func newStepped(step GPVirtual) stepped {
 	return s
 }
 
+// at returns the address base + i·step.
 func (s stepped) at(base GPVirtual, i int) Mem {
 	switch i {
 	case 0:

@@ -8,16 +8,16 @@ import (
 	. "github.com/mmcloughlin/avo/reg"
 )
 
-// panel is the columns of u that multiply takes at once, in bytes: 16 floats.
+// panel is the size in bytes of the columns of u that multiply takes at once: 16 floats.
 const panel = 2 * vector
 
-// groups are the numbers of rows, in descending order, and the most panels that
-// are multiplied at once. A large group fills the accumulators that two FMA units
-// need to hide their latency, at two loads a cycle; a small one keeps a number
-// of rows that the large one does not divide from being rounded up by much.
+// groups holds the numbers of rows and of panels that are multiplied at once, both in
+// descending order. A large group fills the accumulators that two FMA units need to hide
+// their latency, at two loads a cycle. A small group wastes less where a large one does
+// not divide the number of rows.
 var groups = map[width]struct {
 	rows   []int
-	except map[int]int // numbers of rows left to begin with a smaller group
+	except map[int]int // by number of rows left: a smaller group to begin with
 	panels []int
 	fetch  int // cache lines that each step prefetches
 }{
@@ -25,18 +25,18 @@ var groups = map[width]struct {
 	zmm: {rows: []int{12, 8, 4}, except: map[int]int{16: 8}, panels: []int{2, 1}, fetch: 2},
 }
 
-// multiply is the matrix product at each position.
+// multiply generates the matrix product at each position.
 func multiply(w width) {
 	name := w.name("winogradMultiply")
 	TEXT(name, NOSPLIT, "func(m, v, u *float32, positions, rows, panels, depth, mRow, mPosition, vRow, vPosition, vDepth, uPosition, uPanel, uDepth, add uintptr, ahead *float32, aheadStep uintptr)")
 	g := groups[w]
 	lines := map[int]string{1: "a cache line", 2: "two cache lines"}[g.fetch]
-	Doc(name+" writes, at each of positions, the matrix product of v,",
-		"rows×depth, and panels panels of u, depth×16 each, to m, rows×(16·panels); with",
-		"add not 0 it adds it to what m holds. All strides are in bytes. rows is rounded",
-		fmt.Sprintf("up to a sum of %s. At each step of depth of such a group by %d", join(g.rows), g.panels[0]),
-		"panels at most, it prefetches "+lines+" at ahead, and moves that on by",
-		"aheadStep bytes.")
+	Doc(name+" writes the matrix product of v, rows×depth, and panels",
+		"panels of u, depth×16 each, to m, rows×(16·panels), at each of positions positions.",
+		"Unless add is 0, it adds the product to m. All strides are in bytes. rows is rounded",
+		fmt.Sprintf("up to a sum of %s. At each step of depth of a group of rows and at most %d", join(g.rows), g.panels[0]),
+		"panels, it prefetches "+lines+" at ahead and advances ahead by aheadStep",
+		"bytes.")
 	Pragma("noescape")
 	var l locals
 	for _, local := range []*Mem{&l.positions, &l.panels, &l.rows, &l.mAt, &l.vAt, &l.uAt, &l.mPanel, &l.uPanel, &l.to, &l.from, &l.ahead} {
@@ -87,7 +87,7 @@ func multiply(w width) {
 	RET()
 }
 
-// join is numbers as text.
+// join returns numbers as text.
 func join(numbers []int) string {
 	text := ""
 	for i, n := range numbers {
@@ -103,8 +103,8 @@ func join(numbers []int) string {
 	return text
 }
 
-// locals are what stays on the stack: the products left to do, and where the
-// position, panels and group under way begin.
+// locals are the variables on the stack: the numbers of products that are left, and
+// where the current position, panels and group begin.
 type locals struct {
 	positions, panels, rows       Mem
 	mAt, vAt, uAt, mPanel, uPanel Mem
@@ -119,7 +119,8 @@ func move(from, to Mem) {
 	MOVQ(r, to)
 }
 
-// allRows emits multiply for the groups that rows fall into, from l.vAt on.
+// allRows emits a loop that divides the argument rows into groups and calls multiply to
+// emit the code for each size of group. It begins at l.vAt.
 func (w width) allRows(name string, l locals, multiply func(name string, rows int)) {
 	rows := groups[w].rows
 	move(l.vAt, l.from)
@@ -147,13 +148,14 @@ func (w width) allRows(name string, l locals, multiply func(name string, rows in
 	Label(name + "Done")
 }
 
-// rowsAt addresses rows from base on that are stride apart, through a pointer
-// to every third of them.
+// rowsAt addresses rows that lie stride bytes apart, through a pointer to every third
+// row.
 type rowsAt struct {
 	every3 []GPVirtual
 	stride GPVirtual
 }
 
+// newRowsAt computes the pointers to every third of the rows from base on.
 func newRowsAt(base Mem, stride GPVirtual, rows int) rowsAt {
 	r := rowsAt{stride: stride}
 	stride3 := GP64()
@@ -170,6 +172,7 @@ func newRowsAt(base Mem, stride GPVirtual, rows int) rowsAt {
 	return r
 }
 
+// at returns the address of byte disp of row i.
 func (r rowsAt) at(i, disp int) Mem {
 	m := Mem{Base: r.every3[i/3], Disp: disp}
 	if i%3 > 0 {
@@ -178,8 +181,8 @@ func (r rowsAt) at(i, disp int) Mem {
 	return m
 }
 
-// group multiplies n rows by a number of panels, writes the products, and moves
-// on by n rows.
+// group emits the multiplication of n rows by a number of panels, writes the products,
+// and advances by n rows.
 func (w width) group(name string, n, panels int, l locals) {
 	v := newRowsAt(l.from, load("vRow"), n)
 	u, nextPanel, vDepth, uDepth, count := GP64(), load("uPanel"), load("vDepth"), load("uDepth"), load("depth")
@@ -246,7 +249,7 @@ func (w width) group(name string, n, panels int, l locals) {
 	l.advance(n)
 }
 
-// advance moves on by n rows.
+// advance emits the advance of l.from and l.to by n rows.
 func (l locals) advance(n int) {
 	for _, on := range []struct {
 		at     Mem

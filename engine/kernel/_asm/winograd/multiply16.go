@@ -6,18 +6,19 @@ import (
 	. "github.com/mmcloughlin/avo/reg"
 )
 
-// depth16 is the depth of multiply16, and its columns.
+// depth16 is the depth of multiply16 and the number of its columns.
 const depth16 = 16
 
-// multiply16 is the matrix product at each position of 16 channels by 16 outputs.
-// multiply needs a load for each of its FMAs there, and loads bind it; here a
-// position's u stays in half of the registers for all rows, and half of the rows
-// load four channels at once, which shuffles then spread over a register.
+// multiply16 generates the matrix product of 16 channels by 16 outputs at each
+// position. For that shape, multiply needs a load for each FMA, and loads limit its
+// speed. multiply16 keeps u of a position in half of the registers for all rows. For
+// half of the rows it loads four channels at once, which shuffles spread over a
+// register.
 func multiply16() {
 	const name, w = "winogradMultiply16AVX512", zmm
 	TEXT(name, NOSPLIT, "func(m, v, u *float32, positions, rows, mRow, mPosition, vRow, vPosition uintptr, ahead *float32, aheadStep uintptr)")
-	Doc(name+" is winogradMultiplyAVX512 without adding, where depth is 16, one after the",
-		"other in v, and u one panel, whose positions follow each other.")
+	Doc(name+" is winogradMultiplyAVX512 for a depth of 16 that is",
+		"contiguous in v, and one panel of u with contiguous positions, without adding.")
 	Pragma("noescape")
 	var l locals
 	for _, local := range []*Mem{&l.positions, &l.rows, &l.mAt, &l.vAt, &l.to, &l.from} {
@@ -49,7 +50,8 @@ func multiply16() {
 	RET()
 }
 
-// group16 multiplies n rows, writes the products, and moves on by n rows.
+// group16 emits the multiplication of n rows, writes the products, and advances by n
+// rows.
 func group16(n int, filters [depth16]VecVirtual, ahead GPVirtual, l locals) {
 	v, aheadStep := newRowsAt(l.from, load("vRow"), n), load("aheadStep")
 	acc := make([]VecVirtual, n)
@@ -64,8 +66,8 @@ func group16(n int, filters [depth16]VecVirtual, ahead GPVirtual, l locals) {
 			for i, a := range acc[:half] {
 				VFMADD231PS_BCST(v.at(i, (k+lane)*4), filters[k+lane], a)
 			}
-			// The other half's rows are shared out among the lanes, so that loads
-			// and shuffles alternate.
+			// Each lane takes a part of the other half's rows, so that loads and
+			// shuffles alternate.
 			for i := half + lane*half/four; i < half+(lane+1)*half/four; i++ {
 				channels := ZMM()
 				VBROADCASTF32X4(v.at(i, k*4), channels)

@@ -6,9 +6,9 @@ import (
 	. "github.com/mmcloughlin/avo/reg"
 )
 
-// width is how many channel blocks a transform keeps in a register: one in a
-// YMM, or two in a ZMM, which lie a plane apart in an image and side by side in
-// transformed tiles.
+// width is the number of channel blocks that a transform keeps in a register: one in a
+// YMM register, two in a ZMM register. Two blocks lie a plane apart in an image and side
+// by side in transformed tiles.
 type width int
 
 const (
@@ -16,7 +16,7 @@ const (
 	zmm width = 2
 )
 
-// name appends what tells a function of this width from the narrow one.
+// name returns the name of the function of this width.
 func (w width) name(base string) string {
 	if w == zmm {
 		return base + "AVX512"
@@ -24,7 +24,7 @@ func (w width) name(base string) string {
 	return base
 }
 
-// bytes in a register.
+// bytes returns the number of bytes in a register.
 func (w width) bytes() int { return int(w) * vector }
 
 // register returns a new register.
@@ -35,7 +35,7 @@ func (w width) register() VecVirtual {
 	return YMM()
 }
 
-// constants are the read-only data by name.
+// constants holds the read-only data by name.
 var constants = map[string]Mem{}
 
 // constant returns a register with x in every lane.
@@ -51,7 +51,7 @@ func (w width) constant(name string, x float32) VecVirtual {
 	return y
 }
 
-// clone returns a new register that holds what x holds.
+// clone returns a new register with a copy of x.
 func (w width) clone(x VecVirtual) VecVirtual {
 	y := w.register()
 	VMOVAPS(x, y)
@@ -67,8 +67,8 @@ func (w width) loadSix(at func(i int) Mem) (d [points]VecVirtual) {
 	return d
 }
 
-// loadBlock loads a position of an image, and of the next block's plane where
-// the register has room for it.
+// loadBlock loads the position of an image at at. If the register holds two blocks, it
+// also loads the position of the next block's plane.
 func (w width) loadBlock(at Mem, next func() Mem) VecVirtual {
 	x := w.register()
 	if w == ymm {
@@ -80,8 +80,8 @@ func (w width) loadBlock(at Mem, next func() Mem) VecVirtual {
 	return x
 }
 
-// The finite points beside 0 are ±a and ±b. The constants that the transforms
-// make of them are exact in float32.
+// The finite points other than 0 are ±a and ±b. The transforms' constants, which are
+// derived from them, are exact in float32.
 const (
 	a = 5.0 / 8
 	b = 3.0 / 2
@@ -112,7 +112,7 @@ func newInputTransform(w width) inputTransform {
 	}
 }
 
-// apply overwrites d.
+// apply emits the transform of d, whose registers it overwrites.
 func (t inputTransform) apply(d [points]VecVirtual) [points]VecVirtual {
 	zero := t.clone(d[4])
 	VFNMADD231PS(t.sum, d[2], zero)
@@ -157,7 +157,7 @@ func newOutputTransform(w width) outputTransform {
 	}
 }
 
-// apply overwrites m.
+// apply emits the transform of m, whose registers it overwrites.
 func (t outputTransform) apply(m [points]VecVirtual) [output]VecVirtual {
 	sumA, sumB := t.register(), t.register()
 	VADDPS(m[2], m[1], sumA)
@@ -176,8 +176,9 @@ func (t outputTransform) apply(m [points]VecVirtual) [output]VecVirtual {
 	return [output]VecVirtual{m[0], m[1], sumA, m[5]}
 }
 
-// input transforms a run of neighbouring tiles: vertically into strip, where
-// tiles share the two columns that they overlap by, then horizontally into v.
+// input generates the transform of a run of neighbouring tiles: vertically into strip,
+// where neighbouring tiles share the two columns in which they overlap, then
+// horizontally into v.
 func input(w width) {
 	name, blocks, size := w.name("winogradInput"), "blocks channel blocks", "48"
 	if w == zmm {
@@ -185,9 +186,10 @@ func input(w width) {
 	}
 	TEXT(name, NOSPLIT, "func(v, src, strip *float32, tiles, "+counts[w]+", row, plane, tile, position uintptr)")
 	Doc(name+" writes BᵀdB of tiles horizontally neighbouring 6×6 tiles d, in",
-		"each of "+blocks+". src is the first tile's upper left corner;",
-		"row and plane are the bytes between its rows and blocks; tile and position the",
-		"bytes between v's tiles and positions. strip holds (4·tiles+2)·"+size+" elements.")
+		"each of "+blocks+", to v. src points to the first tile's upper left",
+		"corner. row and plane are the numbers of bytes between the rows and blocks of src,",
+		"tile and position those between the tiles and positions of v. strip holds",
+		"(4·tiles+2)·"+size+" elements.")
 	Pragma("noescape")
 	column := points * w.bytes() // of the strip between the two passes
 	transform := newInputTransform(w)
@@ -200,10 +202,10 @@ func input(w width) {
 		at, strip, columns := GP64(), load("strip"), load("tiles")
 		MOVQ(src, at)
 		LEAQ(Mem{Base: columns, Index: columns, Scale: 1, Disp: 1}, columns) // pairs of columns
-		// The next run below shares two rows with this one.
+		// The run of tiles below shares two rows with this one.
 		below := GP64()
 		LEAQ(Mem{Base: at, Index: rows.step3, Scale: 2}, below)
-		var next, nextBelow GPVirtual // in the pair's second block
+		var next, nextBelow GPVirtual // the same positions in the pair's second block
 		if w == zmm {
 			next, nextBelow = load("plane"), load("plane")
 			ADDQ(at, next)
@@ -271,23 +273,22 @@ func input(w width) {
 	RET()
 }
 
-// counts is the argument that says how many registers' worth of channel blocks
-// there are.
+// counts is the name of the argument that counts channel blocks or pairs of them.
 var counts = map[width]string{ymm: "blocks", zmm: "pairs"}
 
-// inverse transforms the products of a run of neighbouring tiles into dst,
-// leaving out what lies beyond its edges.
+// inverse generates the transform of the products of a run of neighbouring tiles into
+// dst, without what lies beyond the edges of dst.
 func inverse(w width) {
 	name, blocks, size := w.name("winogradOutput"), "blocks channel blocks", "192"
 	if w == zmm {
 		blocks, size = "pairs pairs of channel blocks", "384"
 	}
 	TEXT(name, NOSPLIT, "func(dst, m, scratch *float32, tiles, "+counts[w]+", rows, columns, row, plane, tile, position uintptr)")
-	Doc(name+" writes AᵀmA of tiles horizontally neighbouring tiles of products",
-		"m, in each of "+blocks+", to dst: rows (1 to 4) rows of columns",
-		"(4·tiles-3 to 4·tiles, or more) columns. row and plane are the bytes between",
-		"dst's rows and blocks; tile and position the bytes between m's tiles and",
-		"positions. scratch holds "+size+" elements.")
+	Doc(name+" writes AᵀmA of tiles horizontally neighbouring tiles of",
+		"products m, in each of "+blocks+", to dst. It writes rows rows, 1 to 4,",
+		"and at most columns columns, which is at least 4·tiles-3. row and plane are the",
+		"numbers of bytes between the rows and blocks of dst, tile and position those between",
+		"the tiles and positions of m. scratch holds "+size+" elements.")
 	Pragma("noescape")
 	transform := newOutputTransform(w)
 	dst, m, scratch, left := load("dst"), load("m"), load("scratch"), AllocLocal(8)

@@ -1,0 +1,60 @@
+package nn
+
+import "bnkit/engine/arch"
+
+// Gradients says which tensors' gradients Training.Backward computes. It is a
+// union of the choices below.
+type Gradients int
+
+// The choices of gradients.
+const (
+	BNGradients       Gradients = 1 << iota // γ and β of every BatchNorm
+	OutputGradients                         // the output layer
+	ShortcutGradients                       // the weights of shortcuts' convolutions
+	ConvGradients                           // the weights of every convolution
+
+	NoGradients  Gradients = 0 // Forward only, in less memory
+	AllGradients           = BNGradients | OutputGradients | ConvGradients
+)
+
+// GradientsOf returns the smallest choice that computes a gradient for everything
+// that set trains.
+func GradientsOf(net *arch.Network, set arch.TrainableSet) Gradients {
+	gradients := NoGradients
+	tensors := net.Tensors()
+	for i := range tensors {
+		switch x := &tensors[i]; {
+		case !set.Trains(x):
+		case x.Kind == arch.Gamma || x.Kind == arch.Beta:
+			gradients |= BNGradients
+		case x.Kind == arch.OutputWeight || x.Kind == arch.OutputBias:
+			gradients |= OutputGradients
+		case x.Shortcut:
+			gradients |= ShortcutGradients
+		default:
+			gradients |= ConvGradients
+		}
+	}
+	return gradients
+}
+
+// includes reports whether the gradient of a tensor is computed.
+func (g Gradients) includes(t *arch.Tensor) bool {
+	switch t.Kind {
+	case arch.Gamma, arch.Beta:
+		return g&BNGradients != 0
+	case arch.OutputWeight, arch.OutputBias:
+		return g&OutputGradients != 0
+	}
+	return g.weights(t.Shortcut)
+}
+
+// weights reports whether the weight gradient of a convolution is computed, which
+// may be a shortcut's.
+func (g Gradients) weights(shortcut bool) bool {
+	return g&ConvGradients != 0 || shortcut && g&ShortcutGradients != 0
+}
+
+// belowOutput reports whether anything but the output layer gets a gradient, so
+// that the gradient must be taken back through the units.
+func (g Gradients) belowOutput() bool { return g&^OutputGradients != 0 }
