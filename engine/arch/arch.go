@@ -1,6 +1,6 @@
-// Package arch describes networks by name: which convolutions follow which,
-// with what shapes, and which tensors they hold. A description has no weights
-// and computes nothing; engine/nn compiles it into an execution plan.
+// Package arch describes networks by name: the order of their convolutions, their
+// shapes, and the tensors that they hold. A description has no weights and computes
+// nothing; engine/nn compiles it into an execution plan.
 package arch
 
 import (
@@ -8,21 +8,21 @@ import (
 	"slices"
 )
 
-// Shape is the shape of one picture's activations: channels, height, width.
+// Shape is the shape of the activations of one picture: channels, height, width.
 type Shape struct{ C, H, W int }
 
-// String is the shape as C×H×W.
+// String returns the shape as C×H×W.
 func (s Shape) String() string { return fmt.Sprintf("%d×%d×%d", s.C, s.H, s.W) }
 
 // Picture is the Unit.In of a unit that reads the network's input.
 const Picture = -1
 
-// Op is what a unit does to its input before BatchNorm.
+// Op is the operation of a unit before BatchNorm.
 type Op int
 
-// The operations. A pool keeps its channels and has no parameters; padding
-// never is a maximum, and averages have none. An AveragePool of 1×1 is the
-// identity: it puts a BatchNorm behind a ReLU or a sum.
+// The operations. A pool keeps the number of channels and has no parameters. A MaxPool
+// ignores padding; an AveragePool has none. An AveragePool of 1×1 is the identity, which
+// is used to put a BatchNorm after a ReLU or a sum.
 const (
 	Convolution Op = iota
 	MaxPool
@@ -37,23 +37,23 @@ type Unit struct {
 	Name string // canonical name of the operation, e.g. "blocks.0.conv1"
 	BN   string // canonical name of its BatchNorm, e.g. "blocks.0.bn1"; "" for none
 	Op   Op
-	Bias bool // a convolution adds a bias to each channel, as PyTorch's do by default
+	Bias bool // the convolution adds a bias to each channel, as in PyTorch by default
 	In   int  // index of the unit whose output is read, or Picture
 
-	// NoScale and NoShift say that BatchNorm's γ is fixed at 1, its β at 0:
-	// there are no such tensors.
+	// NoScale fixes BatchNorm's γ at 1 and NoShift fixes its β at 0. The network then
+	// has no tensor for it.
 	NoScale, NoShift bool
 
 	Add Residual // what is added before the ReLU
 
-	Shortcut            bool // a convolution that carries a residual across a change of shape
+	Shortcut            bool // the convolution is that of a shortcut, which changes a residual's shape
 	ReLU                bool
-	Kernel, Stride, Pad int // of a convolution or of a pool's window
+	Kernel, Stride, Pad int // of the convolution or of the pool's window
 	InShape, OutShape   Shape
 }
 
-// MACs counts the multiply-accumulates of the direct convolution of one
-// picture; a pool has none.
+// MACs returns the number of multiply-accumulates of the direct convolution of one
+// picture. A pool has none.
 func (u *Unit) MACs() int64 {
 	if u.Op != Convolution {
 		return 0
@@ -61,17 +61,17 @@ func (u *Unit) MACs() int64 {
 	return int64(u.InShape.C) * int64(u.OutShape.C) * int64(u.OutShape.H) * int64(u.OutShape.W) * int64(u.Kernel*u.Kernel)
 }
 
-// Network is a chain of units, then the global average of the last unit's
-// output, then a linear output layer with bias, named "fc".
+// Network is a sequence of units, followed by the global average of the last unit's
+// output and a linear output layer with bias, named "fc".
 type Network struct {
 	Name    string  // the name it was built by, e.g. "resnet-20"
-	Options Options // those it was built with; of no meaning where Build did not make it
+	Options Options // the options that Build got; meaningless if Build did not make the network
 	Input   Shape
 	Classes int
-	Units   []Unit // in an order in which each unit follows those it reads
+	Units   []Unit // each unit follows those that it reads
 }
 
-// Features is the number of channels that the output layer sees.
+// Features returns the number of channels that the output layer reads.
 func (n *Network) Features() int { return n.Units[len(n.Units)-1].OutShape.C }
 
 // HasBN reports whether any unit has a BatchNorm.
@@ -79,7 +79,7 @@ func (n *Network) HasBN() bool {
 	return slices.ContainsFunc(n.Units, func(u Unit) bool { return u.BN != "" })
 }
 
-// MACs counts the multiply-accumulates of one picture's forward pass:
+// MACs returns the number of multiply-accumulates of one picture's forward pass, by
 // direct convolutions and the output layer.
 func (n *Network) MACs() int64 {
 	total := int64(n.Features()) * int64(n.Classes)
@@ -89,65 +89,65 @@ func (n *Network) MACs() int64 {
 	return total
 }
 
-// Shortcut is how a residual crosses a change of shape.
+// Shortcut says how a residual's shape is changed where a block changes it.
 type Shortcut string
 
-// The shortcuts of He et al. 2015, section 3.3. Option A has no parameters: it
-// takes every second row and column and fills up with zero channels. The
-// centred one, common in PyTorch, has half of them before the others.
+// The shortcuts of He et al. 2015, section 3.3. Option A has no parameters: it takes
+// every second row and column and adds channels of zeros. The centred variant, common in
+// PyTorch, has half of these before the other channels.
 const (
 	OptionA        Shortcut = "A"
 	OptionACentred Shortcut = "A-centred"
 	OptionB        Shortcut = "B" // 1×1 convolution with the block's stride, then BatchNorm
 )
 
-// Options are what a network's name leaves open.
+// Options are the choices that a network's name leaves open.
 type Options struct {
 	Input    Shape    // 1 or 3 channels, 8×8 to 256×256
 	Classes  int      // at least 2
-	Shortcut Shortcut // OptionB when empty; the others for CIFAR ResNets alone
-	Stem     Stem     // of an ImageNet ResNet; ImageNetStem when empty
+	Shortcut Shortcut // OptionB if empty; only CIFAR ResNets have the others
+	Stem     Stem     // of an ImageNet ResNet; ImageNetStem if empty
 
 	// Width multiplies the output channels of every convolution, rounded to a
-	// whole number (halves up) and at least 1; 0 is as 1. No unit may come to
-	// more than 4096 channels.
+	// whole number (halves up) that is at least 1. 0 means 1. No unit may get more
+	// than 4096 channels.
 	Width float64
 
-	// BN is NoBN for no BatchNorm at all, and else empty. With BNEvery K above
-	// 1, the network's first convolution keeps its BatchNorm, of those after it
-	// the first of every K, and shortcuts keep theirs. Where one goes, the
-	// convolution has a bias instead.
-	BN      string
+	// BN is NoBN for a network without BatchNorm, and empty otherwise.
+	BN string
+	// BNEvery, if above 1, removes BatchNorms. The first convolution keeps its
+	// BatchNorm, as do the first of every BNEvery convolutions after it, and all
+	// shortcuts. A convolution without BatchNorm has a bias.
 	BNEvery int
-	// NoScale and NoShift name the BatchNorms whose γ is fixed at 1, whose β at
-	// 0: names ("blocks.0.bn1") and patterns of path.Match ("blocks.*.bn2", "*"
-	// for all), separated by commas.
+	// NoScale names the BatchNorms whose γ is fixed at 1, and NoShift those whose β is
+	// fixed at 0. Both are lists, separated by commas, of names ("blocks.0.bn1") and
+	// patterns of path.Match ("blocks.*.bn2", or "*" for all).
 	NoScale, NoShift string
 }
 
 // Error says why a network cannot be built.
 type Error struct {
-	Name   string // the network asked for
-	Reason string // what is wrong and what would be right
-	Option string // the one of Options that is wrong, as config.json names it; "" for the name itself
+	Name   string // the requested network
+	Reason string // what is wrong and what to use instead
+	Option string // the wrong field of Options, as config.json names it; "" for the name itself
 }
 
 func (e *Error) Error() string { return fmt.Sprintf("network %q: %s", e.Name, e.Reason) }
 
-// Build returns the network of that name; the error is an *Error.
+// Build returns the network of that name. An error is an *Error.
 func Build(name string, o Options) (*Network, error) {
 	if o.Shortcut == "" {
 		o.Shortcut = OptionB
 	}
 	switch {
 	case o.Shortcut != OptionA && o.Shortcut != OptionACentred && o.Shortcut != OptionB:
-		return nil, &Error{Name: name, Option: "shortcut", Reason: fmt.Sprintf("shortcut %q is none of A, A-centred and B", o.Shortcut)}
+		return nil, &Error{Name: name, Option: "shortcut", Reason: fmt.Sprintf("unknown shortcut %q; use A, A-centred or B", o.Shortcut)}
 	case o.Classes < 2 || o.Classes > 100_000:
-		return nil, &Error{Name: name, Reason: fmt.Sprintf("%d classes; at least 2 and at most 100000 are possible", o.Classes)}
+		return nil, &Error{Name: name, Reason: fmt.Sprintf("%d classes are not supported; use 2 to 100000", o.Classes)}
 	case o.Input.C != 1 && o.Input.C != 3:
-		return nil, &Error{Name: name, Reason: fmt.Sprintf("pictures of %d channels; 1 or 3 are possible", o.Input.C)}
+		return nil, &Error{Name: name, Reason: fmt.Sprintf("pictures of %d channels are not supported; use 1 or 3", o.Input.C)}
 	case min(o.Input.H, o.Input.W) < 8 || max(o.Input.H, o.Input.W) > 256:
-		return nil, &Error{Name: name, Reason: fmt.Sprintf("pictures of %d×%d; 8×8 to 256×256 are possible", o.Input.H, o.Input.W)}
+		return nil, &Error{Name: name, Reason: fmt.Sprintf("pictures of %d×%d are not supported; use 8×8 to 256×256", o.Input.H, o.Input.W)}
 	}
 	n := &Network{Name: name, Options: o, Input: o.Input, Classes: o.Classes}
 	if err := n.build(o); err != nil {
@@ -167,7 +167,7 @@ func Build(name string, o Options) (*Network, error) {
 	return n, n.Check()
 }
 
-// build appends the units of the network that n's name stands for.
+// build appends the units of the network that n.Name names.
 func (n *Network) build(o Options) error {
 	imageNet, err := findImageNetResNet(n.Name)
 	plan, optionA := findPlain(n.Name), false
@@ -196,24 +196,24 @@ func (n *Network) build(o Options) error {
 	case o.Shortcut != OptionB && !optionA:
 		return &Error{Name: n.Name, Option: "shortcut", Reason: "only CIFAR ResNets (resnet-N, wrn-N-K) have shortcuts of option A"}
 	case imageNet == nil && o.Stem != "":
-		return &Error{Name: n.Name, Option: "stem", Reason: "a stem can be chosen for ImageNet ResNets alone (resnet18, resnet50, ...)"}
+		return &Error{Name: n.Name, Option: "stem", Reason: "only ImageNet ResNets (resnet18, resnet50, ...) have a choice of stem"}
 	case o.Stem != "" && o.Stem != ImageNetStem && o.Stem != CIFARStem:
-		return &Error{Name: n.Name, Option: "stem", Reason: fmt.Sprintf("stem %q is neither imagenet nor cifar", o.Stem)}
+		return &Error{Name: n.Name, Option: "stem", Reason: fmt.Sprintf("unknown stem %q; use imagenet or cifar", o.Stem)}
 	}
 	return nil
 }
 
-// checkPictures refuses pictures that are too small for a network's strides and pools,
-// or of sizes that its shortcuts cannot cross.
+// checkPictures returns an error if pictures are too small for the network's strides and
+// pools, or if its residuals get different sizes.
 func (n *Network) checkPictures() error {
 	for i := range n.Units {
 		u := &n.Units[i]
 		if min(u.InShape.H, u.InShape.W)+2*u.Pad < u.Kernel {
-			return &Error{Name: n.Name, Reason: fmt.Sprintf("pictures of %d×%d are too small: %s has %d×%d left", n.Input.H, n.Input.W, u.Name, u.InShape.H, u.InShape.W)}
+			return &Error{Name: n.Name, Reason: fmt.Sprintf("pictures of %d×%d are too small: the input of %s would be %d×%d", n.Input.H, n.Input.W, u.Name, u.InShape.H, u.InShape.W)}
 		}
 		plain := u.Add.Kind == Identity || u.Add.Kind == Projection
 		if plain && n.Units[u.Add.From].OutShape != u.OutShape {
-			return &Error{Name: n.Name, Reason: fmt.Sprintf("pictures of %d×%d: %s and %s come out unequal; use multiples of 8", n.Input.H, n.Input.W, u.Name, n.Units[u.Add.From].Name)}
+			return &Error{Name: n.Name, Reason: fmt.Sprintf("pictures of %d×%d give %s and %s outputs of different sizes; use multiples of 8", n.Input.H, n.Input.W, u.Name, n.Units[u.Add.From].Name)}
 		}
 	}
 	return nil

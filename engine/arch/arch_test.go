@@ -8,8 +8,7 @@ import (
 
 var cifar = Options{Input: Shape{3, 32, 32}, Classes: 10}
 
-// TestParameterCounts compares with the counts that Frankle et al. and the
-// YABA report print.
+// TestParameterCounts compares with the counts in Frankle et al. and the YABA report.
 func TestParameterCounts(t *testing.T) {
 	for _, c := range []struct {
 		name      string
@@ -41,8 +40,7 @@ func TestParameterCounts(t *testing.T) {
 	}
 }
 
-// TestSetSizes compares with the counts that Frankle et al. print for
-// ResNet-110.
+// TestSetSizes compares with the counts in Frankle et al. for ResNet-110.
 func TestSetSizes(t *testing.T) {
 	n, err := Build("resnet-110", cifar)
 	if err != nil {
@@ -52,7 +50,7 @@ func TestSetSizes(t *testing.T) {
 		BN: 8_288, All: 1_730_714, Output: 650, BNOutput: 8_288 + 650, BNShortcut: 8_288 + 2_560,
 		GammaOnly: 8_288 / 2, BetaOnly: 8_288 / 2, Nothing: 0,
 		"random-1": 8_288 / 2, "random-2": 8_288, "bn+random-2": 2 * 8_288,
-		// All that there are: 27 a channel in the first convolution, 16 and 32 in the shortcuts'.
+		// K exceeds the fan-in of 27 in the first convolution, and 16 and 32 in the shortcuts'.
 		"random-40": 16*27 + 32*16 + 64*32 + 40*(36*16+36*32+36*64-16+16),
 	} {
 		if got := set.Parameters(n); got != want {
@@ -77,8 +75,8 @@ func TestMACs(t *testing.T) {
 	}
 }
 
-// TestNamesAndShapes walks a network: names unique and open_lth's, shapes
-// consistent along every edge, for every size of picture allowed.
+// TestNamesAndShapes checks that names are unique and those of open_lth, and that shapes
+// are consistent along every edge, for every allowed size of picture.
 func TestNamesAndShapes(t *testing.T) {
 	for _, in := range []Shape{{1, 8, 8}, {1, 28, 28}, {3, 32, 32}, {3, 33, 47}, {3, 64, 64}} {
 		for _, shortcut := range []Shortcut{OptionA, OptionACentred, OptionB} {
@@ -89,7 +87,7 @@ func TestNamesAndShapes(t *testing.T) {
 			seen := map[string]bool{}
 			for _, x := range n.Tensors() {
 				if seen[x.Name] {
-					t.Errorf("%s stands twice", x.Name)
+					t.Errorf("the name %s occurs twice", x.Name)
 				}
 				seen[x.Name] = true
 			}
@@ -128,7 +126,7 @@ func TestBuildRefuses(t *testing.T) {
 	}{
 		{"resnet-21", cifar, "nearest are 20 and 26"},
 		{"resnet-2", cifar, "depth 2"},
-		{"resnet-99999999999999999999", cifar, "no depth"},
+		{"resnet-99999999999999999999", cifar, "not a number in range"},
 		{"resnet-600002", cifar, "depth 600002"},
 		{"resnet", cifar, "resnet-N"},
 		{"wrn-14", cifar, "resnet-N"},
@@ -136,13 +134,13 @@ func TestBuildRefuses(t *testing.T) {
 		{"wrn-14-65", cifar, "width factor"},
 		{"vgg", cifar, "unknown; use one of: resnet-N, wrn-N-K, resnet-N-bottleneck, vgg-11"},
 		{"resnet-18", cifar, "not 6D+2; the nearest are 14 and 20; resnet18, without a hyphen, is the ImageNet network"},
-		{"resnet2-0-2-2", cifar, "0 blocks in a stage; 1 to 250"},
+		{"resnet2-0-2-2", cifar, "0 blocks in a stage is out of range; use 1 to 250"},
 		{"resnet2-2-2-999999999999999999999", cifar, "999999999999999999999 blocks in a stage"},
 		{"resnet2-2-2", cifar, "unknown"},
-		{"resnet18", Options{Input: cifar.Input, Classes: 10, Stem: "7x7"}, "neither imagenet nor cifar"},
+		{"resnet18", Options{Input: cifar.Input, Classes: 10, Stem: "7x7"}, "use imagenet or cifar"},
 		{"resnet18", Options{Input: cifar.Input, Classes: 10, Shortcut: OptionA}, "only CIFAR ResNets"},
 		{"vgg-16", Options{Input: cifar.Input, Classes: 10, Shortcut: OptionA}, "only CIFAR ResNets"},
-		{"resnet-20", Options{Input: cifar.Input, Classes: 10, Stem: CIFARStem}, "ImageNet ResNets alone"},
+		{"resnet-20", Options{Input: cifar.Input, Classes: 10, Stem: CIFARStem}, "only ImageNet ResNets"},
 		{"resnet-50-bottleneck", cifar, "not 9D+2; the nearest are 47 and 56"},
 		{"vgg-16", Options{Input: Shape{3, 12, 12}, Classes: 10}, "too small"},
 		{"vgg-38", Options{Input: Shape{1, 28, 28}, Classes: 10}, "multiples of 8"},
@@ -150,7 +148,7 @@ func TestBuildRefuses(t *testing.T) {
 		{"resnet-20", Options{Input: Shape{3, 7, 32}, Classes: 10}, "7×32"},
 		{"resnet-20", Options{Input: Shape{3, 32, 257}, Classes: 10}, "32×257"},
 		{"resnet-20", Options{Input: Shape{3, 32, 32}, Classes: 1}, "1 classes"},
-		{"resnet-20", Options{Input: Shape{3, 32, 32}, Classes: 10, Shortcut: "C"}, "none of A, A-centred and B"},
+		{"resnet-20", Options{Input: Shape{3, 32, 32}, Classes: 10, Shortcut: "C"}, "use A, A-centred or B"},
 	} {
 		_, err := Build(c.name, c.o)
 		var e *Error
@@ -166,7 +164,7 @@ func TestTrainableSets(t *testing.T) {
 			t.Errorf("%s: %v, %v", s, got, err)
 		}
 		if s.Meaning() == "" {
-			t.Errorf("%s says nothing of what it trains", s)
+			t.Errorf("%s has no meaning", s)
 		}
 	}
 	for _, name := range []string{"random-1", "random-2", "bn+random-2", "random-1024"} {
@@ -177,7 +175,7 @@ func TestTrainableSets(t *testing.T) {
 	for _, name := range []string{"random", "random-", "random-0", "random-02", "random-+2", "random--2", "random-1025", "random-99999999999999999999",
 		"bn+random-0", "bn+bn+random-2", "output+random-2", "random-2+bn", "", "bn+"} {
 		if got, err := ParseTrainableSet(name); err == nil {
-			t.Errorf("%q is taken for %s", name, got)
+			t.Errorf("%q is parsed as %s, want an error", name, got)
 		}
 	}
 	if _, err := ParseTrainableSet("gama"); err == nil || !strings.Contains(err.Error(), "bn, all") {

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// Stem is how an ImageNet ResNet begins.
+// Stem is the beginning of an ImageNet ResNet.
 type Stem string
 
 // The stems of ImageNet ResNets.
@@ -20,13 +20,13 @@ const (
 // imageNetResNet is a ResNet of He et al. 2015, section 4.1.
 type imageNetResNet struct {
 	name       string
-	blocks     [4]int // a stage
+	blocks     [4]int // by stage
 	bottleneck bool
 }
 
-// imageNetResNets are torchvision's, and the 200 layers of He et al. 2016
-// ("Identity Mappings"), post-activation as in open_lth. Depth counts
-// convolutions and the output layer, shortcuts left out.
+// imageNetResNets are the networks of torchvision, and the one with 200 layers of He et
+// al. 2016 ("Identity Mappings"), post-activation as in open_lth. The depth counts
+// convolutions and the output layer but not shortcuts.
 var imageNetResNets = []imageNetResNet{
 	{"resnet18", [4]int{2, 2, 2, 2}, false},
 	{"resnet34", [4]int{3, 4, 6, 3}, false},
@@ -36,15 +36,14 @@ var imageNetResNets = []imageNetResNet{
 	{"resnet200", [4]int{3, 24, 36, 3}, true},
 }
 
-// maxStageBlocks keeps a mistyped or hostile name from asking for a network that
-// no machine could hold.
+// maxStageBlocks rejects a mistyped or hostile name of a network that no machine can hold.
 const maxStageBlocks = 250
 
-// stages are the names of ImageNet ResNets of any numbers of blocks.
+// stages matches the names of ImageNet ResNets with any numbers of blocks.
 var stages = regexp.MustCompile(`^resnet(\d+)-(\d+)-(\d+)-(\d+)(-bottleneck)?$`)
 
-// findImageNetResNet returns the network of that name, or of the blocks that it
-// names, nil where it is no ImageNet ResNet's.
+// findImageNetResNet returns the network of that name, which may list numbers of blocks.
+// It returns nil if the name is not that of an ImageNet ResNet.
 func findImageNetResNet(name string) (*imageNetResNet, error) {
 	i := slices.IndexFunc(imageNetResNets, func(r imageNetResNet) bool { return r.name == name })
 	if i >= 0 {
@@ -58,14 +57,15 @@ func findImageNetResNet(name string) (*imageNetResNet, error) {
 	for stage := range r.blocks {
 		n, err := strconv.Atoi(parts[1+stage])
 		if err != nil || n < 1 || n > maxStageBlocks {
-			return nil, &Error{Name: name, Reason: fmt.Sprintf("%s blocks in a stage; 1 to %d are possible", parts[1+stage], maxStageBlocks)}
+			return nil, &Error{Name: name, Reason: fmt.Sprintf("%s blocks in a stage is out of range; use 1 to %d", parts[1+stage], maxStageBlocks)}
 		}
 		r.blocks[stage] = n
 	}
 	return r, nil
 }
 
-// imageNetHint tells who asked for a CIFAR ResNet of this depth of the ImageNet one.
+// imageNetHint returns an addition to the error for a CIFAR ResNet of a wrong depth, if
+// there is an ImageNet ResNet of that depth.
 func imageNetHint(depth string) string {
 	if r, _ := findImageNetResNet("resnet" + depth); r != nil {
 		return fmt.Sprintf("; %s, without a hyphen, is the ImageNet network", r.name)
@@ -73,9 +73,9 @@ func imageNetHint(depth string) string {
 	return ""
 }
 
-// build appends the network, four stages of blocks 64, 128, 256 and 512
-// channels wide, four times that where a bottleneck ends. Stride 2 is in the
-// 3×3 convolution, as in torchvision, whose tensor names these are.
+// build appends the network: four stages of blocks with 64, 128, 256 and 512 channels,
+// and four times as many at the end of a bottleneck. Stride 2 is in the 3×3 convolution,
+// as in torchvision. Tensor names are those of torchvision.
 func (r *imageNetResNet) build(n *Network, stem Stem) {
 	first := Unit{Name: "conv1", BN: "bn1", In: Picture, ReLU: true, Kernel: 7, Stride: 2, Pad: 3}
 	if stem == CIFARStem {
@@ -101,10 +101,9 @@ func (r *imageNetResNet) build(n *Network, stem Stem) {
 	}
 }
 
-// addBottleneck appends a block of 1×1, 3×3 and 1×1 convolutions with their
-// BatchNorms, the residual and ReLU, and returns the index of the unit that
-// ends the block. Where the shape changes, the residual is a 1×1 convolution
-// with a BatchNorm.
+// addBottleneck appends a block of 1×1, 3×3 and 1×1 convolutions with their BatchNorms,
+// the residual and ReLU. If the shape changes, the residual is a 1×1 convolution with a
+// BatchNorm. It returns the index of the last unit of the block.
 func (n *Network) addBottleneck(prefix, shortcut string, in, narrow, wide, stride int) int {
 	unit := func(i, in, kernel, stride, channels int) int {
 		return n.add(Unit{Name: fmt.Sprintf("%s.conv%d", prefix, i), BN: fmt.Sprintf("%s.bn%d", prefix, i), In: in, ReLU: true,
@@ -121,12 +120,12 @@ func (n *Network) addBottleneck(prefix, shortcut string, in, narrow, wide, strid
 	return x
 }
 
-// buildBottleneck appends the network of Paul's report on BatchNorm-only
-// training, a CIFAR ResNet of depth 9n+2 that the Keras Idiomatic Programmer
-// gives: three stages of n bottlenecks, 16→64, 64→128 and 128→256 channels
-// wide, whose convolutions have biases and whose shortcuts no BatchNorm, and
-// another BatchNorm and ReLU at the end. Strided 3×3 convolutions are padded
-// by one pixel on each side here, on the far sides only in Keras.
+// buildBottleneck appends the network of Paul's report on BatchNorm-only training, a
+// CIFAR ResNet of depth 9n+2 from the Keras Idiomatic Programmer. It has three stages of
+// n bottlenecks with 16→64, 64→128 and 128→256 channels, and a BatchNorm and ReLU at the
+// end. Convolutions have biases, and shortcuts have no BatchNorm. Strided 3×3
+// convolutions are padded by one pixel on each side here; Keras pads the bottom and right
+// only.
 func buildBottleneck(n *Network, blocks int) {
 	last := n.add(Unit{Name: "conv", BN: "bn", In: Picture, ReLU: true, Kernel: 3, Stride: 1, Pad: 1}, 16)
 	block := 0

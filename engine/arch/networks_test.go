@@ -7,12 +7,11 @@ import (
 	"testing"
 )
 
-// TestPublishedParameterCounts compares with what torchvision and Keras print
-// of these networks. ResNet-200 is ResNet-152 with 16 more blocks in its
-// second stage.
+// TestPublishedParameterCounts compares with the counts that torchvision and Keras print.
+// ResNet-200 is ResNet-152 with 16 more blocks in its second stage.
 func TestPublishedParameterCounts(t *testing.T) {
-	// torchvision's VGGs end in three linear layers with so many parameters,
-	// these in one.
+	// The VGGs of torchvision end in three linear layers with this many parameters;
+	// these end in one.
 	const classifier = 123_642_856
 	const block = 512*128 + 128*128*9 + 128*512 + 2*(128+128+512)
 	imageNet := Options{Input: Shape{3, 224, 224}, Classes: 1000}
@@ -60,7 +59,8 @@ func TestPublishedMACs(t *testing.T) {
 	}
 }
 
-// TestStages: an ImageNet ResNet is what its stages' blocks make it.
+// TestStages checks that an ImageNet ResNet is the same by name and by its numbers of
+// blocks.
 func TestStages(t *testing.T) {
 	o := Options{Input: Shape{3, 64, 64}, Classes: 7}
 	for name, same := range map[string]string{"resnet2-2-2-2": "resnet18", "resnet3-4-6-3-bottleneck": "resnet50", "resnet3-24-36-3-bottleneck": "resnet200"} {
@@ -76,7 +76,7 @@ func TestStages(t *testing.T) {
 			t.Errorf("%s is not %s", name, same)
 		}
 	}
-	// 25, 76 and 100 convolutions beside the shortcuts, of which there is one a stage.
+	// 25, 76 and 100 convolutions, not counting one shortcut in each stage.
 	for name, want := range map[string]int{"resnet2-2-2-2-bottleneck": 25, "resnet2-4-17-2-bottleneck": 76, "resnet2-12-17-2-bottleneck": 100} {
 		n, err := Build(name, o)
 		if err != nil {
@@ -98,7 +98,7 @@ func TestStages(t *testing.T) {
 	}
 }
 
-// TestNetworks checks names, depths and the shape that is averaged at the end.
+// TestNetworks checks names, depths and the shape of the last unit.
 func TestNetworks(t *testing.T) {
 	for _, c := range []struct {
 		name   string
@@ -132,12 +132,12 @@ func TestNetworks(t *testing.T) {
 		seen := map[string][]int{}
 		for _, x := range n.Tensors() {
 			if seen[x.Name] != nil {
-				t.Errorf("%s: %s stands twice", c.name, x.Name)
+				t.Errorf("%s: the name %s occurs twice", c.name, x.Name)
 			}
 			seen[x.Name] = x.Shape
 		}
 		if !slices.Equal(seen[c.tensor], c.shape) {
-			t.Errorf("%s: %s is of shape %v, want %v", c.name, c.tensor, seen[c.tensor], c.shape)
+			t.Errorf("%s: %s has shape %v, want %v", c.name, c.tensor, seen[c.tensor], c.shape)
 		}
 	}
 }

@@ -2,38 +2,38 @@ package arch
 
 import "fmt"
 
-// Residual is what a unit adds before its ReLU: another unit's output, in one
-// of the ways that Kind names. The zero value adds nothing.
+// Residual is what a unit adds before its ReLU: the output of another unit, in the way
+// that Kind says. The zero value adds nothing.
 type Residual struct {
 	Kind ResidualKind
 	From int         // index of the unit whose output is added
-	Map  *ChannelMap // of a Mapped residual; nil for the others
+	Map  *ChannelMap // for a Mapped residual; nil otherwise
 }
 
-// ResidualKind is how another unit's output comes to be added.
+// ResidualKind says how another unit's output is added.
 type ResidualKind int
 
 // The kinds of residuals.
 const (
 	NoResidual ResidualKind = iota
-	Identity                // as it is: both outputs have the same shape
-	Projection              // as it is, from a unit without ReLU and residual that nothing else reads
-	Mapped                  // channel by channel, as a ChannelMap says
+	Identity                // unchanged; both outputs have the same shape
+	Projection              // unchanged, from a unit without ReLU and residual that nothing else reads
+	Mapped                  // channel by channel, by a ChannelMap
 )
 
-// ChannelMap is a residual without parameters. To output channel c it adds
-// channel Source[c] of every Stride-th row and column, beginning with the
-// first, or zero where Source[c] is NoSource.
+// ChannelMap is a residual without parameters. To output channel c it adds every
+// Stride-th row and column of channel Source[c], beginning with the first. It adds
+// nothing if Source[c] is NoSource.
 type ChannelMap struct {
 	Source []int // by output channel: a source channel or NoSource
-	Stride int   // at least 1; of h rows there remain ⌈h/Stride⌉
+	Stride int   // at least 1; ⌈h/Stride⌉ of h rows are read
 }
 
 // NoSource is the ChannelMap.Source of a channel to which nothing is added.
 const NoSource = -1
 
-// Leading reports whether the output's first channels take the n source
-// channels in their order, and the others nothing.
+// Leading reports whether the first n output channels take the n source channels in
+// order, and the others take none.
 func (m *ChannelMap) Leading(n int) bool {
 	for c, source := range m.Source {
 		if c < n && source != c || c >= n && source != NoSource {
@@ -43,8 +43,8 @@ func (m *ChannelMap) Leading(n int) bool {
 	return len(m.Source) >= n
 }
 
-// placed maps from channels to channels from first on, of to channels, at
-// stride 2.
+// placed returns the map of stride 2 that adds from source channels to output channels
+// first to first+from-1 of to.
 func placed(from, to, first int) *ChannelMap {
 	m := &ChannelMap{Source: make([]int, to), Stride: 2}
 	for c := range m.Source {
@@ -56,8 +56,8 @@ func placed(from, to, first int) *ChannelMap {
 	return m
 }
 
-// optionA is the map of a shortcut without parameters from one number of
-// channels to another.
+// optionA returns the map of a shortcut of option A between the given numbers of
+// channels.
 func (s Shortcut) optionA(from, to int) *ChannelMap {
 	if s == OptionACentred {
 		return placed(from, to, (to-from)/2)
@@ -65,7 +65,7 @@ func (s Shortcut) optionA(from, to int) *ChannelMap {
 	return placed(from, to, 0)
 }
 
-// checkResidual says what is wrong with what unit i adds, "" if nothing is.
+// checkResidual returns what is wrong with unit i's residual, or "".
 func (n *Network) checkResidual(i int) string {
 	u := &n.Units[i]
 	r := &u.Add
@@ -73,16 +73,16 @@ func (n *Network) checkResidual(i int) string {
 		return ""
 	}
 	if r.From < 0 || r.From >= i {
-		return fmt.Sprintf("it adds the output of unit %d; units 0 to %d stand before it", r.From, i-1)
+		return fmt.Sprintf("it adds the output of unit %d, which is not an earlier unit", r.From)
 	}
 	from := &n.Units[r.From]
 	if (r.Kind == Mapped) != (r.Map != nil) {
-		return "it has a channel map if and only if its residual is mapped"
+		return "it must have a channel map if and only if its residual is mapped"
 	}
 	switch r.Kind {
 	case Projection:
 		if from.ReLU || from.Add.Kind != NoResidual {
-			return fmt.Sprintf("it adds %s as a projection, which has a ReLU or a residual", from.Name)
+			return fmt.Sprintf("it adds the projection %s, which has a ReLU or a residual", from.Name)
 		}
 		fallthrough
 	case Identity:
@@ -92,18 +92,18 @@ func (n *Network) checkResidual(i int) string {
 	case Mapped:
 		return r.Map.check(from.OutShape, u.OutShape)
 	default:
-		return fmt.Sprintf("its residual is of the unknown kind %d", r.Kind)
+		return fmt.Sprintf("its residual has the unknown kind %d", r.Kind)
 	}
 	return ""
 }
 
-// check says why the map cannot lead from one shape to another, "" if it can.
+// check returns why the map cannot lead from one shape to the other, or "".
 func (m *ChannelMap) check(from, to Shape) string {
 	if m.Stride < 1 {
-		return fmt.Sprintf("its channel map has stride %d; at least 1 is needed", m.Stride)
+		return fmt.Sprintf("its channel map has stride %d, which must be at least 1", m.Stride)
 	}
 	if rows, cols := (from.H-1)/m.Stride+1, (from.W-1)/m.Stride+1; len(m.Source) != to.C || rows != to.H || cols != to.W {
-		return fmt.Sprintf("its channel map of %d channels and stride %d makes %d×%d×%d of %v, not %v", len(m.Source), m.Stride, len(m.Source), rows, cols, from, to)
+		return fmt.Sprintf("its channel map of %d channels and stride %d makes %d×%d×%d of %v, but should make %v", len(m.Source), m.Stride, len(m.Source), rows, cols, from, to)
 	}
 	for c, source := range m.Source {
 		if source != NoSource && (source < 0 || source >= from.C) {

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// TestResidualKinds: a network says of each residual what it is.
+// TestResidualKinds checks the kinds of residuals in several networks.
 func TestResidualKinds(t *testing.T) {
 	for _, c := range []struct {
 		name     string
@@ -41,8 +41,8 @@ func TestResidualKinds(t *testing.T) {
 	}
 }
 
-// TestOptionAMaps: where the source channels go. Centred, as many channels as a
-// quarter of the output's stand on each side, as PyTorch users pad.
+// TestOptionAMaps checks where option A puts the source channels. If centred, a quarter of
+// the output's channels lie on each side, as PyTorch users pad.
 func TestOptionAMaps(t *testing.T) {
 	const none = NoSource
 	for _, c := range []struct {
@@ -73,7 +73,7 @@ func TestOptionAMaps(t *testing.T) {
 	}
 }
 
-// TestCheckRefuses breaks a network in every way that Check looks for.
+// TestCheckRefuses breaks a network in every way that Check detects.
 func TestCheckRefuses(t *testing.T) {
 	o := cifar
 	o.Shortcut = OptionA
@@ -89,10 +89,10 @@ func TestCheckRefuses(t *testing.T) {
 		{"stride 0", func(n *Network) { n.Units[1].Stride = 0 }},
 		{"operation 7", func(n *Network) { n.Units[1].Op = 7 }},
 		{"does not fit", func(n *Network) { n.Units[0].Kernel = 40 }},
-		{"takes 3×32×32 and reads 16×32×32", func(n *Network) { n.Units[1].InShape.C = 3 }},
-		{"puts out 16×31×32", func(n *Network) { n.Units[0].OutShape.H = 31 }},
-		{"puts out 0×32×32", func(n *Network) { n.Units[0].OutShape.C = 0 }},
-		{"a pool of 16 channels has 32", func(n *Network) { n.Units[3].Op = MaxPool }},
+		{"is 3×32×32, but it reads 16×32×32", func(n *Network) { n.Units[1].InShape.C = 3 }},
+		{"output shape is 16×31×32", func(n *Network) { n.Units[0].OutShape.H = 31 }},
+		{"output shape is 0×32×32", func(n *Network) { n.Units[0].OutShape.C = 0 }},
+		{"a pool with 16 input and 32 output channels", func(n *Network) { n.Units[3].Op = MaxPool }},
 		{"adds the output of unit 2", func(n *Network) { n.Units[2].Add.From = 2 }},
 		{"adds the output of unit -1", func(n *Network) { n.Units[2].Add.From = -1 }},
 		{"unknown kind 9", func(n *Network) { n.Units[2].Add.Kind = 9 }},

@@ -6,21 +6,20 @@ import (
 	"strings"
 )
 
-// Limits that keep a mistyped or hostile name from asking for a network that
-// no machine could hold.
+// These limits reject a mistyped or hostile name of a network that no machine can hold.
 const (
 	maxDepth = 6*1000 + 2
 	maxWidth = 16 * 64
 )
 
-// baseWidth is the first stage's number of channels in a CIFAR ResNet (He et
-// al. 2015, section 4.2).
+// baseWidth is the number of channels in the first stage of a CIFAR ResNet (He et al.
+// 2015, section 4.2).
 const baseWidth = 16
 
-// parseResNet reads "resnet-N" and "wrn-N-K": N = 6D+2 layers, the first
-// stage 16·K channels wide; and "resnet-N-bottleneck": N = 9D+2 layers.
+// parseResNet parses "resnet-N" and "wrn-N-K", with N = 6D+2 layers and 16·K channels in
+// the first stage, and "resnet-N-bottleneck", with N = 9D+2 layers.
 func parseResNet(name string) (depth, width int, bottleneck bool, err error) {
-	const want = "use resnet-N with N = 6D+2 (resnet-14, resnet-20, resnet-110, ...), wrn-N-K, K times as wide (wrn-14-4), or resnet-N-bottleneck with N = 9D+2"
+	const want = "use resnet-N with N = 6D+2 (resnet-14, resnet-20, resnet-110, ...), wrn-N-K for K times the width (wrn-14-4), or resnet-N-bottleneck with N = 9D+2"
 	parts := strings.Split(name, "-")
 	factor, each := 1, 6
 	refuse := func(reason string) (int, int, bool, error) { return 0, 0, false, &Error{Name: name, Reason: reason} }
@@ -31,7 +30,7 @@ func parseResNet(name string) (depth, width int, bottleneck bool, err error) {
 	case len(parts) == 3 && parts[0] == "wrn":
 		factor, err = strconv.Atoi(parts[2])
 		if err != nil || factor < 1 || factor*baseWidth > maxWidth {
-			return refuse(fmt.Sprintf("%q is no width factor from 1 to %d", parts[2], maxWidth/baseWidth))
+			return refuse(fmt.Sprintf("width factor %q must be a number from 1 to %d", parts[2], maxWidth/baseWidth))
 		}
 	default:
 		return refuse("unknown; use one of: " + listNames() + "; " + want)
@@ -39,9 +38,9 @@ func parseResNet(name string) (depth, width int, bottleneck bool, err error) {
 	depth, err = strconv.Atoi(parts[1])
 	switch {
 	case err != nil:
-		return refuse(fmt.Sprintf("%q is no depth; %s", parts[1], want))
+		return refuse(fmt.Sprintf("depth %q is not a number in range; %s", parts[1], want))
 	case depth < each+2 || depth > maxDepth:
-		return refuse(fmt.Sprintf("depth %d; %d to %d are possible", depth, each+2, maxDepth))
+		return refuse(fmt.Sprintf("depth %d is out of range; use %d to %d", depth, each+2, maxDepth))
 	case depth%each != 2:
 		below := (depth-2)/each*each + 2
 		return refuse(fmt.Sprintf("depth %d is not %dD+2; the nearest are %d and %d%s", depth, each, below, below+each, imageNetHint(parts[1])))
@@ -50,9 +49,9 @@ func parseResNet(name string) (depth, width int, bottleneck bool, err error) {
 }
 
 // buildResNet appends the CIFAR ResNet of He et al. 2015, section 4.2: a 3×3
-// convolution, then three stages of (depth-2)/6 basic blocks, width, 2·width
-// and 4·width channels wide, the second and third beginning with stride 2.
-// Tensor names are those of open_lth.
+// convolution, then three stages of (depth-2)/6 basic blocks with width, 2·width and
+// 4·width channels. The second and third stage begin with stride 2. Tensor names are
+// those of open_lth.
 func buildResNet(n *Network, depth, width int) {
 	last := n.add(Unit{Name: "conv", BN: "bn", In: Picture, ReLU: true, Kernel: 3, Stride: 1, Pad: 1}, width)
 	block := 0
@@ -69,8 +68,8 @@ func buildResNet(n *Network, depth, width int) {
 	}
 }
 
-// addBasicBlock appends conv-BN-ReLU-conv-BN, the residual and ReLU, and
-// returns the index of the unit that ends the block.
+// addBasicBlock appends conv-BN-ReLU-conv-BN, the residual and ReLU. It returns the index
+// of the last unit of the block.
 func (n *Network) addBasicBlock(prefix, shortcut string, in, channels, stride int) int {
 	residual := Residual{Kind: Identity, From: in}
 	first := n.add(Unit{Name: prefix + ".conv1", BN: prefix + ".bn1", In: in, ReLU: true, Kernel: 3, Stride: stride, Pad: 1}, channels)
@@ -84,19 +83,19 @@ func (n *Network) addBasicBlock(prefix, shortcut string, in, channels, stride in
 	return n.add(Unit{Name: prefix + ".conv2", BN: prefix + ".bn2", In: first, Add: residual, ReLU: true, Kernel: 3, Stride: 1, Pad: 1}, channels)
 }
 
-// addProjection appends an option-B shortcut, a 1×1 convolution with BatchNorm,
-// and returns it as a residual.
+// addProjection appends a shortcut of option B, a 1×1 convolution with BatchNorm, and
+// returns it as a residual.
 func (n *Network) addProjection(prefix string, in, stride, channels int) Residual {
 	return Residual{Kind: Projection, From: n.add(Unit{Name: prefix + ".0", BN: prefix + ".1", In: in, Shortcut: true, Kernel: 1, Stride: stride}, channels)}
 }
 
-// addPool appends a pool, which keeps its input's channels.
+// addPool appends a pool, which keeps the number of channels, and returns its index.
 func (n *Network) addPool(name string, op Op, in, kernel, stride, pad int) int {
 	return n.add(Unit{Name: name, Op: op, In: in, Kernel: kernel, Stride: stride, Pad: pad}, n.Units[in].OutShape.C)
 }
 
-// add appends u with the given number of output channels, derives its shapes
-// and returns its index.
+// add appends u with the given number of output channels, derives its shapes, and
+// returns its index.
 func (n *Network) add(u Unit, channels int) int {
 	u.InShape = n.Input
 	if u.In != Picture {

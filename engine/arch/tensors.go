@@ -1,6 +1,6 @@
 package arch
 
-// Kind is what a tensor does.
+// Kind is the role of a tensor.
 type Kind int
 
 // The kinds of trainable tensors.
@@ -13,7 +13,7 @@ const (
 	ConvBias                 // a convolution's bias, O
 )
 
-// String is the kind's name as tables and plots show it.
+// String returns the name of the kind for tables and plots.
 func (k Kind) String() string {
 	return [...]string{"convolution", "γ", "β", "output weight", "output bias", "convolution bias"}[k]
 }
@@ -25,10 +25,10 @@ type Tensor struct {
 	Shape    []int
 	FanIn    int  // inputs that one output of its layer sums over; 0 for γ and β
 	Unit     int  // index into Network.Units; len(Units) for the output layer
-	Shortcut bool // of a shortcut's convolution, see Unit.Shortcut
+	Shortcut bool // the tensor belongs to a shortcut's convolution; see Unit.Shortcut
 }
 
-// Len is the number of elements.
+// Len returns the number of elements.
 func (t *Tensor) Len() int {
 	n := 1
 	for _, d := range t.Shape {
@@ -37,9 +37,8 @@ func (t *Tensor) Len() int {
 	return n
 }
 
-// Tensors lists every trainable tensor: for each unit those it has of its
-// convolution's weight and bias, γ and β, then the output layer's weight and
-// bias.
+// Tensors lists every trainable tensor: for each unit its convolution's weight and bias,
+// γ and β, as far as it has them, and then the output layer's weight and bias.
 func (n *Network) Tensors() []Tensor {
 	var ts []Tensor
 	for i := range n.Units {

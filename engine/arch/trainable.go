@@ -7,9 +7,8 @@ import (
 	"strings"
 )
 
-// TrainableSet names which tensors a run trains; all others keep their random
-// initial values. In every set BatchNorm normalises with the batch's
-// statistics.
+// TrainableSet names the tensors that a run trains. All others keep their random initial
+// values. In every set, BatchNorm normalises with the batch's statistics.
 type TrainableSet string
 
 // The trainable sets (Frankle et al. 2021, section 3, and γ or β alone).
@@ -24,19 +23,19 @@ const (
 	Nothing    TrainableSet = "none"
 )
 
-// Sets of K randomly chosen weights of each output channel of every
-// convolution, K from 1 to maxRandom; with K = 2 they are as many as γ and β
-// (Frankle et al. 2021, section 4). Their names end in K, e.g. "random-2".
+// A random-K set trains K randomly chosen weights of each output channel of every
+// convolution, where K is 1 to maxRandom. With K = 2, these are as many as γ and β
+// (Frankle et al. 2021, section 4). The names end in K, e.g. "random-2".
 const (
-	randomPrefix   = "random-"    // and nothing else
-	bnRandomPrefix = "bn+random-" // and γ and β
+	randomPrefix   = "random-"    // trains nothing else
+	bnRandomPrefix = "bn+random-" // also trains γ and β
 	maxRandom      = 1024
 )
 
 // TrainableSets lists the sets in the order in which help texts show them.
 var TrainableSets = []TrainableSet{BN, All, Output, BNOutput, BNShortcut, GammaOnly, BetaOnly, Nothing}
 
-// TrainableNames lists the sets for help texts.
+// TrainableNames returns the names of the sets, separated by commas, for help texts.
 func TrainableNames() string {
 	var names []string
 	for _, s := range TrainableSets {
@@ -52,12 +51,12 @@ func ParseTrainableSet(name string) (TrainableSet, error) {
 		return s, nil
 	}
 	if strings.HasPrefix(name, randomPrefix) || strings.HasPrefix(name, bnRandomPrefix) {
-		return "", fmt.Errorf("trainable set %q names no number of weights from 1 to %d; use e.g. random-2", name, maxRandom)
+		return "", fmt.Errorf("trainable set %q does not end in a number of weights from 1 to %d; use e.g. random-2", name, maxRandom)
 	}
-	return "", fmt.Errorf("trainable set %q is unknown; use one of: %s", name, TrainableNames())
+	return "", fmt.Errorf("unknown trainable set %q; use one of: %s", name, TrainableNames())
 }
 
-// random is the K of a random set, 0 for other sets.
+// random returns the K of a random set, or 0 for other sets.
 func (s TrainableSet) random() int {
 	digits, ok := strings.CutPrefix(strings.TrimPrefix(string(s), "bn+"), randomPrefix)
 	k, err := strconv.Atoi(digits)
@@ -67,12 +66,12 @@ func (s TrainableSet) random() int {
 	return k
 }
 
-// Chooses says whether the set trains some of t's elements only.
+// Chooses reports whether the set trains only some of t's elements.
 func (s TrainableSet) Chooses(t *Tensor) bool { return t.Kind == ConvWeight && s.random() > 0 }
 
-// TrainedShape is the shape of what the set trains of a tensor that it trains:
-// the tensor's own, or O×k of a convolution of which it chooses k = min(K,
-// fan-in) weights for each output channel.
+// TrainedShape returns the shape of the part of t that the set trains. That is the shape
+// of t, or O×k if the set chooses k = min(K, fan-in) weights for each of the O output
+// channels.
 func (s TrainableSet) TrainedShape(t *Tensor) []int {
 	if !s.Chooses(t) {
 		return t.Shape
@@ -80,7 +79,7 @@ func (s TrainableSet) TrainedShape(t *Tensor) []int {
 	return []int{t.Shape[0], min(s.random(), t.FanIn)}
 }
 
-// Trains says whether the set trains t, or elements of it.
+// Trains reports whether the set trains t or some of its elements.
 func (s TrainableSet) Trains(t *Tensor) bool {
 	bn := t.Kind == Gamma || t.Kind == Beta
 	output := t.Kind == OutputWeight || t.Kind == OutputBias
@@ -103,7 +102,7 @@ func (s TrainableSet) Trains(t *Tensor) bool {
 	return s.Chooses(t) || bn && strings.HasPrefix(string(s), bnRandomPrefix)
 }
 
-// Parameters counts the numbers that the set trains in n.
+// Parameters returns the number of parameters that the set trains in n.
 func (s TrainableSet) Parameters(n *Network) int {
 	total := 0
 	for _, t := range n.Tensors() {
@@ -115,7 +114,7 @@ func (s TrainableSet) Parameters(n *Network) int {
 	return total
 }
 
-// Meaning says in words what the set trains.
+// Meaning describes in words what the set trains.
 func (s TrainableSet) Meaning() string {
 	switch s {
 	case BN:

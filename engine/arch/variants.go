@@ -10,18 +10,18 @@ import (
 // NoBN is the Options.BN of a network without BatchNorm.
 const NoBN = "none"
 
-// vary takes BatchNorms, scales and shifts away from a network that is built
-// with all of them. A convolution that loses its BatchNorm has a bias.
+// vary removes BatchNorms, scales and shifts from a network that was built with all of
+// them. A convolution that loses its BatchNorm gets a bias.
 func (n *Network) vary(o Options) error {
 	switch {
 	case o.BN != "" && o.BN != NoBN:
-		return &Error{Name: n.Name, Option: "bn", Reason: fmt.Sprintf("%q is not possible; use none, or leave it out for a BatchNorm after each convolution", o.BN)}
+		return &Error{Name: n.Name, Option: "bn", Reason: fmt.Sprintf("%q is unknown; use none, or leave it out for a BatchNorm after each convolution", o.BN)}
 	case o.BNEvery < 0:
-		return &Error{Name: n.Name, Option: "bn_every", Reason: fmt.Sprintf("%d; use a number of convolutions, e.g. 2", o.BNEvery)}
+		return &Error{Name: n.Name, Option: "bn_every", Reason: fmt.Sprintf("%d is negative; use a number of convolutions, e.g. 2", o.BNEvery)}
 	case o.BN == NoBN && o.BNEvery > 0:
-		return &Error{Name: n.Name, Option: "bn_every", Reason: fmt.Sprintf("%d has no meaning without BatchNorm", o.BNEvery)}
+		return &Error{Name: n.Name, Option: "bn_every", Reason: fmt.Sprintf("%d has no effect without BatchNorm", o.BNEvery)}
 	}
-	convolutions := 0 // but the first, and those of shortcuts
+	convolutions := 0 // excluding the first, and those of shortcuts
 	for i := range n.Units {
 		u := &n.Units[i]
 		drop := o.BN == NoBN
@@ -39,8 +39,8 @@ func (n *Network) vary(o Options) error {
 	return n.fix("no_shift", o.NoShift, func(u *Unit) { u.NoShift = true })
 }
 
-// fix calls do for the BatchNorms that a comma-separated list of patterns
-// names.
+// fix calls do for the BatchNorms that match a comma-separated list of patterns. It
+// fails if a pattern matches none.
 func (n *Network) fix(option, patterns string, do func(*Unit)) error {
 	if patterns == "" {
 		return nil

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestPlainVGGs compares VGGs without BatchNorm with torchvision's, whose
-// three linear layers have so many parameters more.
+// TestPlainVGGs compares VGGs without BatchNorm with those of torchvision, whose three
+// linear layers have more parameters.
 func TestPlainVGGs(t *testing.T) {
 	const classifier = 123_642_856
 	for name, want := range map[string]int{"vgg-11": 132_863_336, "vgg-13": 133_047_848, "vgg-16": 138_357_544, "vgg-19": 143_667_240} {
@@ -27,12 +27,12 @@ func TestPlainVGGs(t *testing.T) {
 	}
 }
 
-// TestVariants checks which BatchNorms are left, with γ and with β.
+// TestVariants checks which BatchNorms remain, and which of them have γ and β.
 func TestVariants(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		change func(*Options)
-		bns    string // left, "-" for one without γ, "_" for one without β
+		bns    string // BatchNorms that remain, with "-" if without γ and "_" if without β
 	}{
 		{"resnet-8", func(*Options) {}, "bn blocks.0.bn1 blocks.0.bn2 blocks.1.bn1 blocks.1.shortcut.1 blocks.1.bn2 blocks.2.bn1 blocks.2.shortcut.1 blocks.2.bn2"},
 		{"resnet-8", func(o *Options) { o.BNEvery = 1 }, "bn blocks.0.bn1 blocks.0.bn2 blocks.1.bn1 blocks.1.shortcut.1 blocks.1.bn2 blocks.2.bn1 blocks.2.shortcut.1 blocks.2.bn2"},

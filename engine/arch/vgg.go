@@ -6,16 +6,15 @@ import (
 	"strings"
 )
 
-// pool stands for a max pool of 2×2 in a plan; other numbers are channels.
+// pool stands for a max pool of 2×2 in a plan. All other numbers are channels.
 const pool = 0
 
-// plainNets are chains of 3×3 convolutions with bias, BatchNorm and ReLU, and
-// of max pools.
+// plainNets are sequences of 3×3 convolutions with bias, BatchNorm and ReLU, and of max
+// pools.
 //
-// vgg-N are the networks of Simonyan and Zisserman 2015 in the form that
-// open_lth gives them for CIFAR: their convolutions, four max pools, the mean
-// over what is left, and a single linear layer. convnet is a small one for
-// MNIST.
+// vgg-N are the networks of Simonyan and Zisserman 2015 as open_lth adapts them to CIFAR:
+// the convolutions, four max pools, the global average, and a single linear layer.
+// convnet is a small network for MNIST.
 var plainNets = []struct {
 	name string
 	plan []int
@@ -27,7 +26,7 @@ var plainNets = []struct {
 	{"convnet", []int{16, pool, 32, pool, 64}},
 }
 
-// findPlain returns that plain network's plan, nil where there is none.
+// findPlain returns the plan of the plain network of that name, or nil if there is none.
 func findPlain(name string) []int {
 	for _, p := range plainNets {
 		if p.name == name {
@@ -37,7 +36,7 @@ func findPlain(name string) []int {
 	return nil
 }
 
-// buildPlain appends a plan's layers, numbered as in open_lth.
+// buildPlain appends the layers of a plan, numbered as in open_lth.
 func buildPlain(n *Network, plan []int) {
 	last := Picture
 	for i, channels := range plan {
@@ -50,12 +49,11 @@ func buildPlain(n *Network, plan []int) {
 	}
 }
 
-// buildVGG38 appends the residual VGG-38 of the YABA report: a 3×3
-// convolution, then three stages of five blocks of two and one block that
-// halves the picture, 32 channels wide throughout. That block averages 2×2
-// pixels between its convolutions, and its shortcut is a 1×1 convolution of
-// stride 2 without BatchNorm. The report's leaky ReLU (slope 0.01) is ReLU
-// here.
+// buildVGG38 appends the residual VGG-38 of the YABA report: a 3×3 convolution, then
+// three stages, each of five blocks of two convolutions and one block that halves the
+// picture. All have 32 channels. The halving block averages 2×2 pixels between its
+// convolutions, and its shortcut is a 1×1 convolution of stride 2 without BatchNorm. The
+// report uses leaky ReLU (slope 0.01) instead of ReLU.
 func buildVGG38(n *Network) {
 	const width, stages, blocks = 32, 3, 5
 	unit := func(prefix string, i, in int, add Residual) int {
@@ -75,8 +73,7 @@ func buildVGG38(n *Network) {
 	}
 }
 
-// Names are the networks that have a name of their own, and the patterns of
-// the others.
+// Names returns the names of networks, and patterns for those whose names have numbers.
 func Names() []string {
 	names := []string{"resnet-N", "wrn-N-K", "resnet-N-bottleneck"}
 	for _, p := range plainNets {
@@ -89,4 +86,5 @@ func Names() []string {
 	return append(names, "resnetA-B-C-D", "resnetA-B-C-D-bottleneck")
 }
 
+// listNames returns Names separated by commas.
 func listNames() string { return strings.Join(Names(), ", ") }

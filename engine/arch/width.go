@@ -5,20 +5,20 @@ import (
 	"math"
 )
 
-// maxChannels is the most that a unit can have: what the widest network that
-// has a name ends in.
+// maxChannels is the largest number of channels of a unit: that of the last stage of the
+// widest named network.
 const maxChannels = 4 * maxWidth
 
-// widen multiplies the channels of every convolution, rounded, by a width
-// (MobileNets' multiplier: Howard et al. 2017, section 3.3). All that read a
-// unit see what comes of it; which units there are stays the same.
+// widen multiplies the output channels of every convolution by a width and rounds them
+// (the multiplier of MobileNets: Howard et al. 2017, section 3.3). It adapts the shapes
+// of all readers, and neither adds nor removes units.
 func (n *Network) widen(width float64) error {
 	widest := 0
 	for i := range n.Units {
 		widest = max(widest, n.Units[i].OutShape.C)
 	}
 	if !(width > 0) || math.Round(width*float64(widest)) > maxChannels {
-		return &Error{Name: n.Name, Option: "width", Reason: fmt.Sprintf("width %v; numbers above 0 and up to %.4g are possible", width, maxChannels/float64(widest))}
+		return &Error{Name: n.Name, Option: "width", Reason: fmt.Sprintf("width %v is out of range; use a number above 0 and up to %.4g", width, maxChannels/float64(widest))}
 	}
 	for i := range n.Units {
 		u := &n.Units[i]

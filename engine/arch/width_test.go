@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// resNet50Parameters is the sum over ResNet-50's layers where its first
-// convolution is c channels wide.
+// resNet50Parameters returns the sum over the layers of a ResNet-50 whose first
+// convolution has c channels.
 func resNet50Parameters(c, classes int) int {
 	total, in := 3*49*c+2*c, c
 	for stage, blocks := range []int{3, 4, 6, 3} {
@@ -23,8 +23,8 @@ func resNet50Parameters(c, classes int) int {
 	return total + in*classes + classes
 }
 
-// TestWidthOfResNet50 compares with the sum over layers, which at full width is
-// torchvision's count.
+// TestWidthOfResNet50 compares with the sum over layers, which is torchvision's count at
+// full width.
 func TestWidthOfResNet50(t *testing.T) {
 	if got := resNet50Parameters(64, 1000); got != 25_557_032 {
 		t.Fatalf("the sum over layers is %d, torchvision counts 25557032", got)
@@ -40,8 +40,8 @@ func TestWidthOfResNet50(t *testing.T) {
 	}
 }
 
-// TestWideResNets: K times as wide is what wrn-N-K is, whose counts are
-// published.
+// TestWideResNets checks that a ResNet with K times its width is wrn-N-K, whose parameter
+// counts are published.
 func TestWideResNets(t *testing.T) {
 	for _, c := range []struct {
 		name, wide string
@@ -68,8 +68,8 @@ func TestWideResNets(t *testing.T) {
 	}
 }
 
-// TestWidthOfEveryNetwork: a width changes nothing but channels, which are
-// consistent along every edge; even where all are 1.
+// TestWidthOfEveryNetwork checks that a width changes only channels, and that these are
+// consistent along every edge, even if all are 1.
 func TestWidthOfEveryNetwork(t *testing.T) {
 	names := []string{"resnet-20", "wrn-14-4", "resnet-20-bottleneck", "resnet1-3-2-1", "resnet2-1-1-3-bottleneck"}
 	for _, name := range Names() {
@@ -115,8 +115,8 @@ func TestWidthOfEveryNetwork(t *testing.T) {
 	}
 }
 
-// TestWidthRounds: to the nearest, halves up, at least 1, with shortcuts of
-// option A too.
+// TestWidthRounds checks that channels are rounded to the nearest number, halves up, and
+// are at least 1, also with shortcuts of option A.
 func TestWidthRounds(t *testing.T) {
 	for _, c := range []struct {
 		name  string
@@ -153,14 +153,14 @@ func TestWidthRefused(t *testing.T) {
 		width float64
 		says  string
 	}{
-		{"resnet-20", math.NaN(), "width NaN; numbers above 0 and up to 64 are possible"},
-		{"resnet-20", -0.5, "width -0.5; numbers above 0 and up to 64 are possible"},
-		{"resnet-20", math.Inf(1), "width +Inf; numbers above 0 and up to 64 are possible"},
-		{"resnet-20", math.Inf(-1), "width -Inf; numbers above 0 and up to 64 are possible"},
-		{"resnet-20", math.MaxFloat64, "width 1.7976931348623157e+308; numbers above 0 and up to 64 are possible"},
-		{"resnet50", 2.001, "width 2.001; numbers above 0 and up to 2 are possible"},
-		{"wrn-14-3", 22, "width 22; numbers above 0 and up to 21.33 are possible"},
-		{"vgg-16", 9, "width 9; numbers above 0 and up to 8 are possible"},
+		{"resnet-20", math.NaN(), "width NaN is out of range; use a number above 0 and up to 64"},
+		{"resnet-20", -0.5, "width -0.5 is out of range; use a number above 0 and up to 64"},
+		{"resnet-20", math.Inf(1), "width +Inf is out of range; use a number above 0 and up to 64"},
+		{"resnet-20", math.Inf(-1), "width -Inf is out of range; use a number above 0 and up to 64"},
+		{"resnet-20", math.MaxFloat64, "width 1.7976931348623157e+308 is out of range; use a number above 0 and up to 64"},
+		{"resnet50", 2.001, "width 2.001 is out of range; use a number above 0 and up to 2"},
+		{"wrn-14-3", 22, "width 22 is out of range; use a number above 0 and up to 21.33"},
+		{"vgg-16", 9, "width 9 is out of range; use a number above 0 and up to 8"},
 	} {
 		o := cifar
 		o.Width = c.width

@@ -24,7 +24,7 @@ func BenchmarkUniforms(b *testing.B) {
 	reportRate(b, len(dst))
 }
 
-// BenchmarkPermutation shuffles as many samples as CIFAR-10 trains on.
+// BenchmarkPermutation shuffles as many samples as CIFAR-10 has for training.
 func BenchmarkPermutation(b *testing.B) {
 	s := NewStream(1, "shuffle")
 	dst := make([]int32, 50000)

@@ -2,10 +2,10 @@ package rng
 
 import "math"
 
-// Normals sets dst[j] to standard normal number first+j of the stream: normals
-// 2p and 2p+1 are the Box–Muller transform of words 2p and 2p+1, so every first
-// and every length give the same bits. Values reach ±6.76. first+len(dst) must
-// not exceed 2^64.
+// Normals sets dst[j] to standard normal number first+j of the stream. Normals 2p and
+// 2p+1 are the Box–Muller transform of words 2p and 2p+1, so a number has the same bits
+// for every first and length. The largest values are ±6.76. first+len(dst) must not
+// exceed 2^64.
 func (s Stream) Normals(dst []float32, first uint64) {
 	i := first / 4
 	if skip := first % 4; skip != 0 {
@@ -47,16 +47,16 @@ const (
 //
 //	√(−2 ln u) · cos 2πv  and  √(−2 ln u) · sin 2πv
 //
-// with u = (w0+½)·2^-32 and v = (w1+½)·2^-32 (Box and Muller 1958). The half keeps
-// both away from 0 and 1, and makes the distribution exactly symmetric.
+// with u = (w0+½)·2^-32 and v = (w1+½)·2^-32 (Box and Muller 1958). The ½ keeps both away
+// from 0 and 1, and makes the distribution exactly symmetric.
 //
-// All arithmetic is float64, without a branch, table or loop that depends on the
-// data, so that lanes of a vector can do the same. Each product that feeds a sum
-// is converted explicitly: the language forbids fusing it then, and the bits are
-// those of SPEC.md on every machine. (A fused one would show in about one deviate
-// in 10^8 once rounded to float32, so tests look at the float64 result.)
-// Truncating the series costs less than 2e-12 of the result, far below float32's
-// rounding.
+// All arithmetic is float64, without branches, tables or loops that depend on the data,
+// so that the lanes of a vector could compute it. Each product that is added to something
+// is converted explicitly, which forbids the compiler to fuse it, so that the bits are
+// those of SPEC.md on every machine. (A fused product would change about one deviate in
+// 10^8 after rounding to float32, so tests check the float64 result.) Truncating the
+// series changes the result by less than 2e-12 of its value, far less than rounding to
+// float32 does.
 func boxMuller(w0, w1 uint32) (z0, z1 float64) {
 	// u = m·2^k with m in [√½, √2).
 	u := (float64(w0) + 0.5) * 0x1p-32

@@ -6,15 +6,15 @@ import (
 	"testing"
 )
 
-// exactBoxMuller is the transform's definition in float64 with package math. The
-// angle is reduced in integers first, where math.Cos of 2πv would lose the digits
-// of small results.
+// exactBoxMuller computes the transform by its definition in float64 with package math. It
+// reduces the angle in integers first, because math.Cos of 2πv would lose the digits of
+// small results.
 func exactBoxMuller(w0, w1 uint32) (z0, z1 float64) {
 	u := (float64(w0) + 0.5) / (1 << 32)
 	r := math.Sqrt(-2 * math.Log(u))
 	eighth := w1 >> 29
 	rest := w1 & (1<<29 - 1)
-	if eighth&1 == 1 { // measured back from the eighth's end
+	if eighth&1 == 1 { // measure from the end of the eighth
 		rest = 1<<29 - 1 - rest
 	}
 	s, c := math.Sincos((float64(rest) + 0.5) * (2 * math.Pi / (1 << 32)))
@@ -38,8 +38,8 @@ func exactBoxMuller(w0, w1 uint32) (z0, z1 float64) {
 	}
 }
 
-// TestBoxMullerAccuracy demands 2e-12 of the value, which leaves all but about one
-// float32 deviate in ten thousand correctly rounded.
+// TestBoxMullerAccuracy checks that the error is at most 2e-12 of the value. At that
+// accuracy all but about one float32 deviate in ten thousand are correctly rounded.
 func TestBoxMullerAccuracy(t *testing.T) {
 	check := func(w0, w1 uint32) {
 		t.Helper()
@@ -74,8 +74,8 @@ func TestBoxMullerAccuracy(t *testing.T) {
 	}
 }
 
-// TestRadiusDistribution counts, by bisection over all 2^32 words, how many give
-// a radius above ρ: the share must be exp(−ρ²/2), out to the tails.
+// TestRadiusDistribution finds, by bisection over all 2^32 words, how many give a radius
+// above ρ. Their share must be exp(−ρ²/2), including the tails.
 func TestRadiusDistribution(t *testing.T) {
 	radius := func(w uint32) float64 {
 		x, y := boxMuller(w, 1<<29)
@@ -109,8 +109,8 @@ func TestNormalsChunks(t *testing.T) {
 	})
 }
 
-// TestNormalsDistribution compares moments, tails and 1,000 equally likely bins
-// of ten million deviates with the normal distribution's, each within five
+// TestNormalsDistribution compares moments, tails and 1,000 equally likely bins of ten
+// million deviates with those of the normal distribution. Each must be within five
 // standard errors.
 func TestNormalsDistribution(t *testing.T) {
 	total := scale(10_000_000)
@@ -144,7 +144,7 @@ func TestNormalsDistribution(t *testing.T) {
 	}
 	n := float64(total)
 
-	// The k-th moment's standard error is √((m_2k − m_k²)/n), m_2k = (2k−1)!!.
+	// The standard error of moment k is √((m_2k − m_k²)/n), where m_2k = (2k−1)!!.
 	moments := []struct {
 		k              int
 		want, variance float64

@@ -2,8 +2,8 @@ package rng
 
 import "math/bits"
 
-// The multipliers and key increments of Philox4x32 as the authors published them
-// in Random123. The increments are the fractions of the golden ratio and of √3.
+// The multipliers and key increments of Philox4x32, as its authors published them in
+// Random123. The increments are the fractional parts of the golden ratio and of √3.
 const (
 	philoxM0     = 0xD2511F53
 	philoxM1     = 0xCD9E8D57
@@ -12,15 +12,15 @@ const (
 	philoxRounds = 10
 )
 
-// Philox4x32 is the bijection Philox4x32-10 of a 128-bit counter under a 64-bit
-// key, word 0 being the lowest.
+// Philox4x32 returns the bijection Philox4x32-10 of a 128-bit counter with a 64-bit key.
+// Word 0 is the lowest.
 func Philox4x32(counter [4]uint32, key [2]uint32) [4]uint32 {
 	w0, w1, w2, w3 := philox(counter[0], counter[1], counter[2], counter[3], key[0], key[1])
 	return [4]uint32{w0, w1, w2, w3}
 }
 
-// philox is Philox4x32 on single words, which the compiler keeps in registers as
-// it does not for arrays.
+// philox is Philox4x32 for single words, which the compiler keeps in registers, unlike
+// arrays.
 func philox(c0, c1, c2, c3, k0, k1 uint32) (w0, w1, w2, w3 uint32) {
 	for range philoxRounds {
 		hi0, lo0 := bits.Mul32(philoxM0, c0)

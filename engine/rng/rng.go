@@ -1,12 +1,12 @@
-// Package rng draws random numbers that are a pure function of (seed, stream
-// name, index): weights, shuffles and augmentations can be regenerated one at a
-// time, in any order, on any number of threads, and come out with the same bits
-// on every platform. The generator is Philox4x32-10 of Salmon, Moraes, Dror and
-// Shaw, "Parallel Random Numbers: As Easy as 1, 2, 3" (SC 2011).
+// Package rng draws random numbers that are a pure function of seed, stream name and
+// index. Weights, shuffles and augmentations can thus be regenerated one at a time, in
+// any order, on any number of threads, with the same bits on every platform. The
+// generator is Philox4x32-10 of Salmon, Moraes, Dror and Shaw, "Parallel Random Numbers:
+// As Easy as 1, 2, 3" (SC 2011).
 //
-// SPEC.md in this folder defines every bit, with test vectors, so that the same
-// numbers can be made in another language. What it defines never changes:
-// checkpoints store a seed in place of the weights it stands for.
+// SPEC.md in this folder defines every bit and has test vectors, so that other languages
+// can generate the same numbers. The definition never changes, because checkpoints store
+// a seed instead of weights.
 package rng
 
 import (
@@ -15,20 +15,19 @@ import (
 	"math/bits"
 )
 
-// Stream is one sequence of random 32-bit words, addressed by index. It is a
-// value without state: copies and concurrent use are free, and asking twice for
-// the same index gives the same number.
+// Stream is a sequence of random 32-bit words, addressed by index. It has no state, so it
+// may be copied and used concurrently, and the same index always gives the same number.
 //
-// Uniforms, Normals and Permutation all read the same words, so a stream should
-// serve one purpose only.
+// Uniforms, Normals and Permutation read the same words, so a stream should serve only
+// one purpose.
 type Stream struct {
 	key [2]uint32 // seed, low word first
 	id  [2]uint32 // stream id, low word first
 }
 
-// NewStream returns the stream of that name under that seed. Streams whose names
-// differ are independent. The stream id is the first 8 bytes, little-endian, of
-// the SHA-256 of name's bytes.
+// NewStream returns the stream of that name for that seed. Streams with different names
+// are independent. The stream id is the first 8 bytes, little-endian, of the SHA-256 of
+// name.
 func NewStream(seed uint64, name string) Stream {
 	sum := sha256.Sum256([]byte(name))
 	id := binary.LittleEndian.Uint64(sum[:8])
@@ -38,15 +37,15 @@ func NewStream(seed uint64, name string) Stream {
 	}
 }
 
-// Block returns words 4i to 4i+3 of the stream: Philox4x32-10 of the counter
-// (i low, i high, stream id low, stream id high) under the seed as key. Blocks
-// from 2^62 on are beyond what the other methods reach.
+// Block returns words 4i to 4i+3 of the stream: Philox4x32-10 of the counter (i low,
+// i high, stream id low, stream id high) with the seed as key. The other methods reach
+// only blocks below 2^62.
 func (s Stream) Block(i uint64) [4]uint32 {
 	w0, w1, w2, w3 := s.block(i)
 	return [4]uint32{w0, w1, w2, w3}
 }
 
-// block is Block with its words in registers.
+// block returns the words of Block in registers.
 func (s Stream) block(i uint64) (w0, w1, w2, w3 uint32) {
 	return philox(uint32(i), uint32(i>>32), s.id[0], s.id[1], s.key[0], s.key[1])
 }
@@ -57,8 +56,8 @@ func (s Stream) Uint32(i uint64) uint32 {
 	return b[i%4]
 }
 
-// Uniforms sets dst[j] to the top 24 bits of word first+j, times 2^-24: uniform
-// in [0, 1), every value exact. first+len(dst) must not exceed 2^64.
+// Uniforms sets dst[j] to the top 24 bits of word first+j, times 2^-24. That is uniform in
+// [0, 1) and exact. first+len(dst) must not exceed 2^64.
 func (s Stream) Uniforms(dst []float32, first uint64) {
 	i := first / 4
 	if skip := first % 4; skip != 0 {
@@ -91,9 +90,9 @@ func uniform(word uint32) float32 {
 	return float32(word>>8) * 0x1p-24
 }
 
-// Bounded maps a uniform word to 0..n-1 by the high half of word × n (0 for
-// n = 0). For n that is not a power of two, a value's probability is off from
-// 1/n by less than 2^-32.
+// Bounded maps a uniform word to 0..n-1, as the high half of word × n. For n = 0 it
+// returns 0. If n is not a power of two, the probability of a value differs from 1/n by
+// less than 2^-32.
 func Bounded(word, n uint32) uint32 {
 	hi, _ := bits.Mul32(word, n)
 	return hi

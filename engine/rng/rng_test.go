@@ -8,8 +8,7 @@ import (
 	"testing"
 )
 
-// scale returns n, or a number that an emulated CPU can do in a few seconds when
-// the tests run with -short.
+// scale returns n or, with -short, a number that takes an emulated CPU a few seconds.
 func scale(n int) int {
 	if testing.Short() {
 		return n / 50
@@ -17,8 +16,8 @@ func scale(n int) int {
 	return n
 }
 
-// starts are first indices worth trying: every place within a block, the carries
-// of the counter's low word and the last index there is.
+// starts are first indices to test: every position in a block, the carries of the
+// counter's low word, and the last index.
 var starts = []uint64{0, 1, 2, 3, 4, 1<<32 - 3, 1<<34 - 3, 1<<34 - 2, 1 << 40, math.MaxUint64 - 40}
 
 func TestBlockCounterLayout(t *testing.T) {
@@ -46,8 +45,8 @@ func TestUint32ReadsBlocks(t *testing.T) {
 	}
 }
 
-// checkChunks demands that fill gives single(i) at index i for any first index
-// and length, and writes nothing else.
+// checkChunks checks that fill gives single(i) at index i for any first index and length,
+// and writes nothing else.
 func checkChunks(t *testing.T, fill func(dst []float32, first uint64), single func(i uint64) float32) {
 	t.Helper()
 	const guard = 12345
@@ -138,8 +137,8 @@ func TestBounded(t *testing.T) {
 	checkUniformCounts(t, "0..8", counts)
 }
 
-// TestStreamsIndependent correlates streams that differ as little as streams can,
-// and a stream with itself a few numbers on.
+// TestStreamsIndependent correlates streams that differ as little as possible, and a
+// stream with itself at a lag of a few numbers.
 func TestStreamsIndependent(t *testing.T) {
 	n := scale(1_000_000)
 	const name = "blocks.0.conv1.weight"
@@ -192,8 +191,8 @@ func checkNear(t *testing.T, what string, got, want, tolerance float64) {
 	}
 }
 
-// checkUniformCounts makes a χ² test of counts against equal probabilities, at
-// five standard deviations of the statistic.
+// checkUniformCounts does a χ² test of counts against equal probabilities, at five
+// standard deviations of the statistic.
 func checkUniformCounts(t *testing.T, what string, counts []int) {
 	t.Helper()
 	total := 0

@@ -25,7 +25,7 @@ func readSpec(t *testing.T) []string {
 
 // TestSpecVectors recomputes every test vector in SPEC.md.
 func TestSpecVectors(t *testing.T) {
-	// How many vectors of each kind the file must hold at least.
+	// The least number of vectors of each kind that the file must hold.
 	missing := map[string]int{
 		"philox": 3, "stream-id": 5, "words": 4, "uniforms": 4, "bounded": 4, "box-muller": 16, "box-muller-sha256": 1,
 		"normals": 4, "normals-sha256": 2, "permutation": 4, "permutation-sha256": 1,
@@ -138,7 +138,7 @@ func computeVector(kind string, fields []string) (string, error) {
 	return result, args.err
 }
 
-// arguments takes a vector's fields one after the other and keeps the first error.
+// arguments reads the fields of a vector in order and keeps the first error.
 type arguments struct {
 	fields []string
 	err    error
@@ -219,7 +219,7 @@ func specConstants(t *testing.T) map[string]float64 {
 		if !ok {
 			fraction, ok := new(big.Rat).SetString(value)
 			if !ok {
-				t.Fatalf("SPEC.md:%d: no fraction: %q", number+1, value)
+				t.Fatalf("SPEC.md:%d: %q is not a fraction", number+1, value)
 			}
 			want, _ = fraction.Float64()
 		}
@@ -231,10 +231,10 @@ func specConstants(t *testing.T) map[string]float64 {
 	return constants
 }
 
-// TestBoxMullerFollowsSpec runs section 5 of SPEC.md step by step, in
-// arbitrary-precision arithmetic rounded to 53 bits after each operation, so that
-// nothing can be fused, with the constants as printed there. It compares deviates
-// before their rounding to float32, which would hide a fused operation.
+// TestBoxMullerFollowsSpec runs section 5 of SPEC.md step by step with the constants
+// printed there. It uses arbitrary-precision arithmetic, rounded to 53 bits after each
+// operation, so that nothing can be fused. It compares deviates before they are rounded to
+// float32, which would hide a fused operation.
 func TestBoxMullerFollowsSpec(t *testing.T) {
 	constants := specConstants(t)
 	number := func(x float64) *big.Float { return new(big.Float).SetPrec(53).SetFloat64(x) }
@@ -257,7 +257,7 @@ func TestBoxMullerFollowsSpec(t *testing.T) {
 		return add(mul(sum, x), one)
 	}
 	spec := func(w0, w1 uint32) (z0, z1 float64) {
-		// big.Float's mantissa is in [½, 1); the spec wants it in [√½, √2).
+		// The mantissa of a big.Float is in [½, 1); SPEC.md needs it in [√½, √2).
 		m := zero()
 		k := add(number(float64(w0)), half).MantExp(m) - 32
 		if m.Cmp(constant("SQRTHALF")) < 0 {

@@ -1,4 +1,4 @@
-// Package archtest lists the networks for tests that go over all there are.
+// Package archtest lists the networks of package arch for tests that cover all of them.
 package archtest
 
 import (
@@ -8,13 +8,13 @@ import (
 	"bnkit/engine/arch"
 )
 
-// Network is one that arch.Build builds.
+// Network is a network that arch.Build builds.
 type Network struct {
 	Name    string
 	Options arch.Options // for 10 classes
 }
 
-// String is a name for a subtest.
+// String returns a name for a subtest.
 func (n *Network) String() string {
 	words := []string{n.Name}
 	if n.Options.Width != 0 {
@@ -29,19 +29,19 @@ func (n *Network) String() string {
 	return strings.Join(words, ", ")
 }
 
-// smallest stands for a pattern of arch.Names.
+// smallest holds the smallest network of each pattern of arch.Names.
 var smallest = map[string]string{
 	"resnet-N": "resnet-8", "wrn-N-K": "wrn-8-2", "resnet-N-bottleneck": "resnet-11-bottleneck",
 	"resnetA-B-C-D": "resnet1-1-2-1", "resnetA-B-C-D-bottleneck": "resnet1-2-1-1-bottleneck",
 }
 
-// manyParameters is how many a network has at most at its full width.
+// manyParameters is the largest number of parameters of a network at its full width.
 const manyParameters = 1 << 20
 
-// Networks lists, of every one of arch.Names, or the smallest network of a
-// pattern, each stem and each shortcut that it can have: narrow times as wide
-// where it has many parameters, on the smallest square of colour pictures that
-// its pools leave something of.
+// Networks lists every network of arch.Names, and the smallest network of each pattern,
+// with each stem and each shortcut that it can have. Its pictures are the smallest colour
+// squares that the network accepts. A network with many parameters has narrow times its
+// width.
 func Networks(t *testing.T, narrow float64) []Network {
 	var all []Network
 	for _, name := range arch.Names() {
@@ -67,7 +67,7 @@ func Networks(t *testing.T, narrow float64) []Network {
 			}
 		}
 		if len(all) == before {
-			t.Fatalf("%s is one of arch.Names, but nothing can be built of it; a pattern needs an example", name)
+			t.Fatalf("%s of arch.Names cannot be built; a pattern needs an example in smallest", name)
 		}
 	}
 	return all
