@@ -185,7 +185,7 @@ func benchStep(net *arch.Network, cfg BenchConfig, x []float32, labels []int32) 
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	return func() { t.step(x, labels, 0.1) }, t.plan, t.close, nil
+	return func() { t.step(x, labels, 0.1) }, t.training, t.close, nil
 }
 
 // measureSteps returns each step's time and heap allocations.

@@ -333,7 +333,7 @@ func TestBatchNormSettings(t *testing.T) {
 		}
 		again.trainer.step(b.Images, b.Labels, 0.1)
 	}
-	if batch := again.trainer.plan.BatchStatistics(); !slices.EqualFunc(again.trainer.running.Mean, batch.Mean, slices.Equal) ||
+	if batch := again.trainer.training.BatchStatistics(); !slices.EqualFunc(again.trainer.running.Mean, batch.Mean, slices.Equal) ||
 		!slices.EqualFunc(again.trainer.running.Var, batch.Var, slices.Equal) {
 		t.Error("a momentum of 1 keeps something of earlier batches")
 	}

@@ -33,7 +33,7 @@ type trainer struct {
 	params    *nn.Params[float32]
 	optimizer *optimizer
 	running   *nn.Statistics
-	plan      *nn.Training[float32]
+	training  *nn.Training[float32]
 
 	// what the optimizer moves, and by which gradients (nil where none are
 	// computed)
@@ -61,7 +61,7 @@ func newTrainer(net *arch.Network, cfg *Config, threads int) (*trainer, error) {
 		gradients, t.tracked = nn.AllGradients, newGradientSums(net, set)
 	}
 	var err error
-	t.plan, err = nn.NewTraining(net, family, t.params, nn.TrainingOptions{
+	t.training, err = nn.NewTraining(net, family, t.params, nn.TrainingOptions{
 		Batch: cfg.Batch, Threads: threads, Gradients: gradients, Eps: cfg.BNEps, LabelSmoothing: cfg.LabelSmoothing,
 		BF16: cfg.Activations == BF16,
 	})
@@ -69,34 +69,34 @@ func newTrainer(net *arch.Network, cfg *Config, threads int) (*trainer, error) {
 		return nil, err
 	}
 	t.trained = nn.NewTrained(net, t.params, set, cfg.Seed)
-	if g := t.plan.Gradients(); g != nil {
+	if g := t.training.Gradients(); g != nil {
 		t.gradients = nn.NewTrained(net, g, set, cfg.Seed)
 	}
 	return t, nil
 }
 
-func (t *trainer) close() { t.plan.Close() }
+func (t *trainer) close() { t.training.Close() }
 
 // step trains on a batch of x, N×C×H×W, and reports the loss before the step.
 // Where that is not finite, nothing has changed. It allocates nothing.
 func (t *trainer) step(x []float32, labels []int32, rate float64) nn.Loss {
-	loss := t.plan.Forward(x, labels)
+	loss := t.training.Forward(x, labels)
 	if !isFinite(loss.Sum) {
 		return loss
 	}
 	if t.gradients != nil {
-		t.plan.Backward()
+		t.training.Backward()
 		if t.tracked != nil {
-			t.tracked.add(t.plan.Gradients()) // before the optimizer changes them
+			t.tracked.add(t.training.Gradients()) // before the optimizer changes them
 		}
 		t.gradients.Gather()
 		t.optimizer.step(t.trained.Params, t.gradients.Params, rate)
 		t.trained.Scatter()
 	}
 	if t.repack {
-		t.plan.Repack()
+		t.training.Repack()
 	}
-	updateRunning(t.running, t.plan.BatchStatistics(), t.optimizer.cfg.BNMomentum)
+	updateRunning(t.running, t.training.BatchStatistics(), t.optimizer.cfg.BNMomentum)
 	return loss
 }
 
