@@ -5,8 +5,8 @@
 // # Activations are computed where they are read
 //
 // A unit is a convolution (or pool), a BatchNorm, an optional residual sum and an
-// optional ReLU. Only the convolution's output y is written to memory. Once y is
-// complete, the batch's statistics are known, and BatchNorm becomes scale·y +
+// optional ReLU. A unit writes only the output y of its convolution to memory. Once
+// y is complete, the batch's statistics are known, and BatchNorm becomes scale·y +
 // shift for each channel. The next unit applies that, the residual sum and the
 // ReLU while it loads its input into the padded copy that its convolution reads.
 // Backward works the same way: BatchNorm's input gradient is an affine function of
@@ -25,9 +25,12 @@
 // The plan runs in stages. Stage i is unit i; the stage after the last unit is the
 // head: average over the area, output layer and loss. Each stage runs over the
 // whole batch before the next begins, because BatchNorm needs the sums over all
-// images. Take three units, each of which reads the one before, where unit 2 also
-// adds the output of unit 0. Unit 0 is then kept. With aᵢ for the output of unit i
-// and BNᵢ for scaleᵢ·yᵢ + shiftᵢ, Forward does this:
+// images. Only a shortcut, which reads the same input as the stage before it, runs
+// together with that stage (fusedEnd).
+//
+// Take three units, each of which reads the one before, where unit 2 also adds the
+// output of unit 0. Unit 0 is then kept. Let aᵢ be the output of unit i, and BNᵢ be
+// scaleᵢ·yᵢ + shiftᵢ. Forward does this:
 //
 //	stage  reads     computes                                     writes
 //	0      x         y₀ = conv₀(x)                                y₀, its moments
@@ -39,7 +42,7 @@
 // (finishStatistics). Let gᵢ be the gradient of the loss with respect to unit i's
 // sum before its ReLU. Backward does this:
 //
-//	stage  reads              computes                                     writes
+//	stage  reads               computes                                     writes
 //	head   dlogits, mask₂, y₂  g₂, spread over the area, where mask₂        g₂, Σg₂, Σg₂·(y₂-mean)
 //	2      g₂, y₂, y₁          dy₂ = BN₂'(g₂, y₂), dx₂ = conv₂ᵀ(dy₂),
 //	                           g₁ = dx₂ where a₁ > 0                        g₁, Σg₁, Σg₁·(y₁-mean)
@@ -49,8 +52,9 @@
 //
 // The mask of a ReLU without a residual is recomputed from y. Between two stages
 // the sums become the gradients of γ and β and the coefficients of BN'
-// (finishGradients). With ConvGradients a stage first loads its convolution's input
-// again and accumulates the gradient of the weights from it and dy.
+// (finishGradients). With OutputGradients the head also computes the gradients of the
+// output layer. With ConvGradients a stage first loads its convolution's input again
+// and accumulates the gradient of the weights from it and dy.
 //
 // # Chunks, workers, determinism
 //

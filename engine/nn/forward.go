@@ -11,7 +11,7 @@ import (
 // This file is one stage's way forward, from top to bottom: split the batch into
 // chunks, load the input (which computes the last unit's activation), convolve,
 // take moments, turn them into BatchNorm's scale and shift; then the head.
-// Inference uses load, activate, apply, setAffine and head, too.
+// Inference also uses load, activate, apply, setAffine and head.
 
 // Forward computes the logits and the loss of x, N×C×H×W with N = len(labels)
 // at most the batch, normalising with the batch's own statistics. x must not

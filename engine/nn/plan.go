@@ -8,7 +8,7 @@ import (
 	"bnkit/engine/kernel"
 )
 
-// DefaultEps is what BatchNorm adds to a variance, as PyTorch does.
+// DefaultEps is the number that BatchNorm adds to a variance, as in PyTorch.
 const DefaultEps = 1e-5
 
 // plan is a compiled network, as Training and Inference share it: the units with
