@@ -97,10 +97,11 @@ func (p *pool) workerLoop(worker int) {
 	for seen := int64(0); ; seen++ {
 		for !spin(func() bool { return p.begun.Load() != seen }) {
 			h.asleep.Store(true)
-			// A run that began before asleep was set sends no wake-up, so look at
-			// begun once more. A run that began after it does send one. If the
-			// helper takes part in that run without waiting for the wake-up, it
-			// receives it during a later sleep, and finds nothing new.
+			// A run that has begun in the meantime may not have seen the helper
+			// asleep, so look at begun once more. If the run has seen it, its wake-up
+			// is on the way and must be received. A wake-up may even arrive after the
+			// helper has done its part of the run and sleeps again; the helper then
+			// finds nothing new.
 			if p.begun.Load() == seen || !h.asleep.CompareAndSwap(true, false) {
 				<-h.wake
 			}
