@@ -79,7 +79,7 @@ func checkStep(t *testing.T, cfg Config, data *dataset.Data) {
 		t.Errorf("%s: %v", cfg.Trainable, err)
 		return
 	}
-	defer r.trainer.close()
+	defer r.trainer.Close()
 	params := r.trainer.params
 	var was [][]float32
 	for _, values := range params.Values {

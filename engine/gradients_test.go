@@ -38,7 +38,7 @@ func TestGradientsAgainstFloat64(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer r.trainer.close()
+		defer r.trainer.Close()
 		if r.dir, err = create(&r.options); err != nil {
 			t.Fatal(err)
 		}

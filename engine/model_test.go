@@ -29,7 +29,7 @@ func trained(t *testing.T, cfg Config) (*run, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(r.trainer.close)
+	t.Cleanup(r.trainer.Close)
 	if r.dir, err = ownExisting(&r.options); err != nil {
 		t.Fatal(err)
 	}

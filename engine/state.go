@@ -184,7 +184,7 @@ func (r *run) restore(file *checkpoint.File) error {
 		return r.refuse("", "%s: %v", rundir.ResumeFile, err)
 	}
 	if t.repack {
-		t.plan.Repack()
+		t.passes.Repack()
 	}
 	t.optimizer.steps = done.Epochs*r.steps + done.Steps
 	r.done = done

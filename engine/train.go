@@ -100,7 +100,7 @@ func Train(ctx context.Context, cfg Config, data *dataset.Data, o TrainOptions) 
 	if err != nil {
 		return nil, err
 	}
-	defer r.trainer.close()
+	defer r.trainer.Close()
 	if dir == nil {
 		// Not before: a run that cannot begin leaves no directory.
 		if dir, err = create(&o); err != nil {
@@ -177,7 +177,7 @@ type run struct {
 	options TrainOptions
 	dir     *rundir.Dir
 	data    *dataset.Data
-	trainer *trainer
+	trainer *Trainer
 	loader  *dataset.Loader // of augmented training batches
 	testing *dataset.Loader
 	holdout *dataset.Loader // of the validation split; nil where there is none
@@ -238,7 +238,7 @@ func newRun(ctx context.Context, cfg Config, data *dataset.Data, o TrainOptions)
 		}
 	}
 	r.steps = r.loader.Batches()
-	r.trainer, err = newTrainer(net, &r.cfg, o.Threads)
+	r.trainer, err = NewTrainer(net, &r.cfg, o.Threads)
 	return r, err
 }
 
@@ -303,7 +303,7 @@ func (r *run) trainSteps(ctx context.Context) error {
 			return fmt.Errorf("epoch %d after step %d: %w", r.done.Epochs+1, r.done.Steps, batches.Err())
 		}
 		rate := r.rate()
-		loss := r.trainer.step(b.Images, b.Labels, rate)
+		loss := r.trainer.Step(b.Images, b.Labels, rate)
 		if !isFinite(loss.Sum) {
 			return &DivergedError{r.done.Epochs + 1, r.done.Steps + 1, rate, "the loss"}
 		}

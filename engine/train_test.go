@@ -245,7 +245,7 @@ func TestTestLossDiverges(t *testing.T) {
 		if err := r.epoch(t.Context()); !errors.As(err, &e) || e.What != what || e.Epoch != 2 {
 			t.Errorf("%v, want a *DivergedError of %s in epoch 2", err, what)
 		}
-		r.trainer.close()
+		r.trainer.Close()
 		r.dir.Release()
 		for name, b := range want {
 			if !bytes.Equal(readFile(t, dir, name), b) {
@@ -272,7 +272,7 @@ func TestStepAllocatesNothing(t *testing.T) {
 			if !ok {
 				t.Fatal("out of batches")
 			}
-			if loss := r.trainer.step(b.Images, b.Labels, 0.1); math.IsNaN(loss.Sum) {
+			if loss := r.trainer.Step(b.Images, b.Labels, 0.1); math.IsNaN(loss.Sum) {
 				t.Fatal("diverged")
 			}
 		})
@@ -280,7 +280,7 @@ func TestStepAllocatesNothing(t *testing.T) {
 			t.Errorf("%s: %v allocations a step", set, allocations)
 		}
 		batches.Close()
-		r.trainer.close()
+		r.trainer.Close()
 	}
 }
 
@@ -323,7 +323,7 @@ func TestBatchNormSettings(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer again.trainer.close()
+	defer again.trainer.Close()
 	batches := again.loader.Start(t.Context(), 0, 0)
 	defer batches.Close()
 	for range 2 {
@@ -331,9 +331,9 @@ func TestBatchNormSettings(t *testing.T) {
 		if !ok {
 			t.Fatal("out of batches")
 		}
-		again.trainer.step(b.Images, b.Labels, 0.1)
+		again.trainer.Step(b.Images, b.Labels, 0.1)
 	}
-	if batch := again.trainer.plan.BatchStatistics(); !slices.EqualFunc(again.trainer.running.Mean, batch.Mean, slices.Equal) ||
+	if batch := again.trainer.passes.BatchStatistics(); !slices.EqualFunc(again.trainer.running.Mean, batch.Mean, slices.Equal) ||
 		!slices.EqualFunc(again.trainer.running.Var, batch.Var, slices.Equal) {
 		t.Error("a momentum of 1 keeps something of earlier batches")
 	}

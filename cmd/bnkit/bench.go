@@ -10,10 +10,11 @@ import (
 
 	"bnkit/engine"
 	"bnkit/engine/arch"
+	"bnkit/engine/bench"
 )
 
 func newBenchCommand(g *globalOptions) *cobra.Command {
-	o := engine.BenchConfig{Arch: "resnet-20", Trainable: "bn", Batch: 128, Steps: 7, Activations: engine.Float32}
+	o := bench.Config{Arch: "resnet-20", Trainable: "bn", Batch: 128, Steps: 7, Activations: engine.Float32}
 	c := &cobra.Command{
 		Use:   "bench",
 		Short: "Measure the speed of training or inference on this machine",
@@ -34,7 +35,7 @@ the convolution that reads the same, are then timed apart.`,
   bnkit bench --layers`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			r, err := engine.Bench(c.Context(), o)
+			r, err := bench.Run(c.Context(), o)
 			if err != nil {
 				return err
 			}
@@ -53,7 +54,7 @@ the convolution that reads the same, are then timed apart.`,
 	return c
 }
 
-func printBench(w io.Writer, r engine.BenchResult) {
+func printBench(w io.Writer, r bench.Result) {
 	work := "training " + r.Trainable
 	if r.Eval {
 		work = "inference"

@@ -131,10 +131,14 @@ type usageError struct {
 func (e *usageError) Error() string { return fmt.Sprintf("%v (see %s --help)", e.err, e.command) }
 func (e *usageError) Unwrap() error { return e.err }
 
+// wrongUsage is an error that knows whether the caller asked for what does not exist.
+type wrongUsage interface{ WrongUsage() bool }
+
 // exitCode is the process's exit code for a command's error: 0 ok, 1 failure,
 // 2 wrong usage, 3 bad or corrupt input, 130 interrupted.
 func exitCode(err error) int {
 	var (
+		wrong    wrongUsage
 		usage    *usageError
 		config   *engine.ConfigError
 		exists   *rundir.RunExistsError
@@ -158,7 +162,7 @@ func exitCode(err error) int {
 	// has typed.
 	case errors.As(err, &damaged):
 		return 3
-	case errors.As(err, &usage), errors.As(err, &config), errors.As(err, &exists), errors.As(err, &locked), errors.As(err, &resume), errors.As(err, &noData), errors.As(err, &noRun),
+	case errors.As(err, &wrong) && wrong.WrongUsage(), errors.As(err, &usage), errors.As(err, &config), errors.As(err, &exists), errors.As(err, &locked), errors.As(err, &resume), errors.As(err, &noData), errors.As(err, &noRun),
 		errors.Is(err, rundir.ErrNoCheckpoint), errors.Is(err, rundir.ErrNoRun),
 		strings.HasPrefix(err.Error(), "unknown command"):
 		return 2
