@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"bnkit/engine/dataset"
+	"bnkit/engine/dataset/fetch"
 )
 
 // dataOptions are the flags of the data commands.
@@ -96,7 +97,7 @@ type dataResult struct {
 
 func runDataFetch(c *cobra.Command, g *globalOptions, o dataOptions, name string) error {
 	progress := &fetchProgress{line: g.newProgress()}
-	_, err := dataset.Fetch(c.Context(), name, dataset.FetchOptions{Dir: o.dataDir, Mirror: o.mirror, Progress: progress.update})
+	_, err := fetch.Fetch(c.Context(), name, fetch.Options{Dir: o.dataDir, Mirror: o.mirror, Progress: progress.update})
 	progress.line.clear()
 	var unknown *dataset.UnknownError
 	switch {

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"bnkit/engine/dataset"
+	"bnkit/engine/dataset/fetch"
 )
 
 // runData executes "bnkit data" with arguments.
@@ -86,7 +87,7 @@ func TestDataFetch(t *testing.T) {
 	if _, _, err := runData(context.Background(), false, "fetch", "imagenet"); !errors.As(err, &usage) || !strings.Contains(err.Error(), "cifar100") {
 		t.Errorf("unknown name: got %v", err)
 	}
-	var status *dataset.StatusError
+	var status *fetch.StatusError
 	if _, _, err := runData(context.Background(), false, "fetch", "cifar10", "--mirror", server.URL, "--data-dir", dir); !errors.As(err, &status) || status.URL != server.URL+"/cifar-10-binary.tar.gz" {
 		t.Errorf("mirror without the file: got %v", err)
 	}

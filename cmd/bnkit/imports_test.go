@@ -16,6 +16,7 @@ var mayImport = map[string][]string{
 	"bnkit/checkpoint":           {"bnkit/checkpoint/durable"},
 	"bnkit/checkpoint/durable":   {},
 	"bnkit/engine/dataset":       {"bnkit/engine/rng"},
+	"bnkit/engine/dataset/fetch": {"bnkit/checkpoint/durable", "bnkit/engine/dataset"},
 	"bnkit/engine/nn":            {"bnkit/engine/arch", "bnkit/engine/kernel", "bnkit/engine/rng"},
 	"bnkit/engine": {"bnkit/checkpoint", "bnkit/checkpoint/durable", "bnkit/engine/arch", "bnkit/engine/dataset", "bnkit/engine/kernel",
 		"bnkit/engine/nn", "bnkit/engine/rng", "bnkit/engine/rundir"},
@@ -25,7 +26,7 @@ var mayImport = map[string][]string{
 	"bnkit/prune":         {"bnkit/engine", "bnkit/engine/arch", "bnkit/engine/dataset"},
 	"bnkit/plots":         {"bnkit/analysis", "bnkit/checkpoint/durable", "bnkit/engine/rundir"},
 	"bnkit/cmd/bnkit": {"bnkit/analysis", "bnkit/checkpoint", "bnkit/checkpoint/durable", "bnkit/engine", "bnkit/engine/arch", "bnkit/engine/bench",
-		"bnkit/engine/dataset", "bnkit/engine/kernel", "bnkit/engine/rundir", "bnkit/plots", "bnkit/prune"},
+		"bnkit/engine/dataset", "bnkit/engine/dataset/fetch", "bnkit/engine/kernel", "bnkit/engine/rundir", "bnkit/plots", "bnkit/prune"},
 }
 
 func TestImportsPointOneWay(t *testing.T) {

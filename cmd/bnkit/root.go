@@ -134,11 +134,15 @@ func (e *usageError) Unwrap() error { return e.err }
 // wrongUsage is an error that knows whether the caller asked for what does not exist.
 type wrongUsage interface{ WrongUsage() bool }
 
+// badInput is an error that knows whether a file is at fault.
+type badInput interface{ BadInput() bool }
+
 // exitCode is the process's exit code for a command's error: 0 ok, 1 failure,
 // 2 wrong usage, 3 bad or corrupt input, 130 interrupted.
 func exitCode(err error) int {
 	var (
 		wrong    wrongUsage
+		bad      badInput
 		usage    *usageError
 		config   *engine.ConfigError
 		exists   *rundir.RunExistsError
@@ -151,7 +155,6 @@ func exitCode(err error) int {
 		noData   *dataset.UnknownError
 		dataFile *dataset.FormatError
 		picture  *dataset.PictureError
-		digest   *dataset.DigestError
 	)
 	switch {
 	case err == nil:
@@ -166,7 +169,7 @@ func exitCode(err error) int {
 		errors.Is(err, rundir.ErrNoCheckpoint), errors.Is(err, rundir.ErrNoRun),
 		strings.HasPrefix(err.Error(), "unknown command"):
 		return 2
-	case errors.As(err, &model), errors.As(err, &report), errors.As(err, &dataFile), errors.As(err, &picture), errors.As(err, &digest),
+	case errors.As(err, &model), errors.As(err, &report), errors.As(err, &dataFile), errors.As(err, &picture), errors.As(err, &bad) && bad.BadInput(),
 		errors.Is(err, checkpoint.ErrCorrupt), errors.Is(err, checkpoint.ErrVersion), errors.Is(err, checkpoint.ErrUnsupported):
 		return 3
 	}

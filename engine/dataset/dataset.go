@@ -3,7 +3,7 @@
 //
 // [Open] loads a data set by its name (the embedded sample, CIFAR-10, CIFAR-100,
 // MNIST, Fashion-MNIST) or from a folder or archive recognised by its content;
-// [Fetch] downloads one from its publisher. A [Loader] yields an epoch's batches in
+// Package dataset/fetch downloads one from its publisher. A [Loader] yields an epoch's batches in
 // an order and with augmentation that are functions of (seed, epoch, sample) alone.
 package dataset
 
