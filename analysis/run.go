@@ -35,10 +35,13 @@ var (
 // DefaultGradientBatches is how many batches gradients are averaged over.
 const DefaultGradientBatches = 10
 
-// OptionError says which option cannot be used.
+// OptionError reports an option that cannot be used.
 type OptionError struct{ Reason string }
 
 func (e *OptionError) Error() string { return e.Reason }
+
+// WrongUsage reports that the option is at fault.
+func (e *OptionError) WrongUsage() bool { return true }
 
 func (o *Options) complete() error {
 	if o.Threads < 1 {

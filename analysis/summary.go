@@ -47,12 +47,15 @@ type Result struct {
 	ImagesPerSecond   *float64 `json:"images_per_second,omitempty"` // of the training steps, all epochs whose rows are there
 }
 
-// NoRunError says that a path is no run directory.
+// NoRunError reports a path that is not a run directory.
 type NoRunError struct{ Dir, Reason string }
 
 func (e *NoRunError) Error() string {
-	return fmt.Sprintf("%s is no run: %s; name a folder that bnkit train made", e.Dir, e.Reason)
+	return fmt.Sprintf("%s is not a run: %s", e.Dir, e.Reason)
 }
+
+// WrongUsage reports that the choice of the path is at fault.
+func (e *NoRunError) WrongUsage() bool { return true }
 
 // Summarise reads a run directory: its summary, and its metrics, in which rows
 // may be missing. The error is a *NoRunError where there is none, and otherwise

@@ -22,9 +22,9 @@ func WriteFile(path string, f *File) error {
 	return durable.WriteFile(path, b.Bytes())
 }
 
-// ReadFile reads and verifies the .bnz file at path; errors are the file
-// system's or Decode's, with the path. What is no .bnz file is refused before
-// it is read whole.
+// ReadFile reads and verifies the .bnz file at path. It refuses a file of another
+// format before it has read the whole file. The error names the path and wraps one
+// of the file system or of Decode.
 func ReadFile(path string) (*File, error) {
 	file, err := open(path)
 	if err != nil {
@@ -38,11 +38,11 @@ func ReadFile(path string) (*File, error) {
 	return f, nil
 }
 
-// open opens a file to read, and says what to do where there is none.
+// open opens a file for reading. If there is none, its error says what to do.
 func open(path string) (*os.File, error) {
 	file, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%w; name a checkpoint that bnkit train wrote, such as ckpt.bnz in its folder", err)
+		return nil, fmt.Errorf("%w; name a checkpoint, such as the ckpt.bnz of a run", err)
 	}
 	if err != nil {
 		return nil, err

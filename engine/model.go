@@ -103,11 +103,12 @@ func (m *Model) fail(format string, args ...any) error {
 	return &ModelError{m.Source.Path, fmt.Sprintf(format, args...)}
 }
 
-// OpenData loads the data set that the model was trained on, as its training
-// selected it, to be normalised as it was then. Dir is as dataset.Open takes it;
-// for data without a name of its own it is the folder or archive itself.
-// Pictures other than those trained on are refused with a *ModelError, and so is
-// a model that does not say what it was trained on.
+// OpenData loads the data set that the model was trained on, with the selection and
+// the normalisation of its training. Dir is as dataset.Open takes it; for data
+// without a name of its own it is the folder or archive itself. The error is a
+// *DataError if the pictures are not those that the model was trained on, a
+// *ModelError if the model does not say what it was trained on, or one of
+// dataset.Open.
 func (m *Model) OpenData(dir string) (*dataset.Data, error) {
 	name := m.Data.Name
 	if name == "" {
@@ -115,7 +116,7 @@ func (m *Model) OpenData(dir string) (*dataset.Data, error) {
 	}
 	if !slices.Contains(dataset.Names(), name) {
 		if dir == "" {
-			return nil, m.fail("it was trained on a data set of your own: name its folder with --data-dir")
+			return nil, &DataError{m.Source.Path, "it was trained on a data set of your own, whose folder must be named"}
 		}
 		name = dir
 	}
@@ -126,13 +127,13 @@ func (m *Model) OpenData(dir string) (*dataset.Data, error) {
 	if data, err = selected(data, m.Data.Selection); err != nil {
 		var e *ConfigError
 		if errors.As(err, &e) {
-			return nil, m.fail("%s", e.Reason)
+			return nil, &DataError{m.Source.Path, e.Reason}
 		}
 		return nil, err
 	}
 	if m.Data.Digest != "" && data.Digest != m.Data.Digest {
-		return nil, m.fail("it was trained on other pictures than those found as %s (SHA-256 %.12s, not %.12s); name the right folder with --data-dir",
-			data.Name, data.Digest, m.Data.Digest)
+		return nil, &DataError{m.Source.Path, fmt.Sprintf("it was trained on other pictures than those found as %s (SHA-256 %.12s, not %.12s)",
+			data.Name, data.Digest, m.Data.Digest)}
 	}
 	return m.Normalised(data), nil
 }

@@ -298,9 +298,8 @@ func TestOverwriting(t *testing.T) {
 	before := snapshot(t, dir)
 	cfg.Seed = 2
 	var e *rundir.RunExistsError
-	if _, err := Train(t.Context(), cfg, data, TrainOptions{Dir: dir, Threads: 1}); !errors.As(err, &e) ||
-		!strings.Contains(err.Error(), "--force") || !strings.Contains(err.Error(), "--resume") {
-		t.Errorf("%v, want a *RunExistsError that names --force and --resume", err)
+	if _, err := Train(t.Context(), cfg, data, TrainOptions{Dir: dir, Threads: 1}); !errors.As(err, &e) {
+		t.Errorf("%v, want a *RunExistsError", err)
 	}
 	if !sameSnapshot(snapshot(t, dir), before) {
 		t.Error("the refused run changed files")

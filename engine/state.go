@@ -86,7 +86,7 @@ func (r *run) resume() error {
 			return err
 		}
 	case err != nil:
-		return fmt.Errorf("resume %s: %w; if no copy of it is left, start the run again with --force", r.dir.Path(), err)
+		return &ResumeError{Dir: r.dir.Path(), Reason: err.Error(), MustReplace: true, Err: err}
 	default:
 		if err := json.Unmarshal(file.Header.Config, &was); err != nil {
 			return r.refuse("", "%s holds no configuration: %v", rundir.ResumeFile, err)
@@ -140,15 +140,19 @@ func (r *run) refuseLostState(epochs int) error {
 	case err != nil:
 		return fmt.Errorf("resume %s: %w", r.dir.Path(), err)
 	case done >= epochs:
-		return r.refuse("", "the run has finished its %d epochs, and there is no %s to go on from; replace it with --force to train it again", epochs, rundir.ResumeFile)
+		return r.mustReplace("the run has finished its %d epochs, and there is no %s to go on from", epochs, rundir.ResumeFile)
 	case done > 1:
-		return r.refuse("", "%s has %d epochs of training, but there is no %s to go on from; replace it with --force to train it again", rundir.CheckpointFile, done, rundir.ResumeFile)
+		return r.mustReplace("%s has %d epochs of training, but there is no %s to go on from", rundir.CheckpointFile, done, rundir.ResumeFile)
 	}
 	return nil
 }
 
 func (r *run) refuse(field, format string, args ...any) error {
-	return &ResumeError{r.dir.Path(), field, fmt.Sprintf(format, args...)}
+	return &ResumeError{Dir: r.dir.Path(), Field: field, Reason: fmt.Sprintf(format, args...)}
+}
+
+func (r *run) mustReplace(format string, args ...any) error {
+	return &ResumeError{Dir: r.dir.Path(), Reason: fmt.Sprintf(format, args...), MustReplace: true}
 }
 
 // compare refuses to continue a run with other settings than it began with.

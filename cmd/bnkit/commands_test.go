@@ -375,7 +375,7 @@ func TestExitCodes(t *testing.T) {
 		{"plot", 2, "--help"},
 		{"plot edited", 3, "analyze the checkpoint again"},
 		{"compare", 2, "--help"},
-		{"compare missing", 2, "missing is no run"},
+		{"compare missing", 2, "missing is not a run"},
 		{"compare broken.bnz", 2, "it is a file"},
 		{"compare taken", 2, "config.json"},
 	} {

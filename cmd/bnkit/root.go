@@ -13,13 +13,8 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"bnkit/analysis"
-	"bnkit/checkpoint"
 	"bnkit/engine"
-	"bnkit/engine/dataset"
 	"bnkit/engine/kernel"
-	"bnkit/engine/rundir"
-	"bnkit/plots"
 )
 
 // globalOptions are the flags that every command has, and where it writes.
@@ -128,34 +123,22 @@ type usageError struct {
 	err     error
 }
 
-func (e *usageError) Error() string { return fmt.Sprintf("%v (see %s --help)", e.err, e.command) }
-func (e *usageError) Unwrap() error { return e.err }
+func (e *usageError) Error() string    { return fmt.Sprintf("%v (see %s --help)", e.err, e.command) }
+func (e *usageError) Unwrap() error    { return e.err }
+func (e *usageError) WrongUsage() bool { return true }
 
-// wrongUsage is an error that knows whether the caller asked for what does not exist.
-type wrongUsage interface{ WrongUsage() bool }
+// Errors of all packages say by these methods what is at fault. An error with
+// neither method is a plain failure.
+type (
+	wrongUsage interface{ WrongUsage() bool } // the command line or the settings
+	badInput   interface{ BadInput() bool }   // a file
+)
 
-// badInput is an error that knows whether a file is at fault.
-type badInput interface{ BadInput() bool }
-
-// exitCode is the process's exit code for a command's error: 0 ok, 1 failure,
+// exitCode returns the process's exit code for a command's error: 0 ok, 1 failure,
 // 2 wrong usage, 3 bad or corrupt input, 130 interrupted.
 func exitCode(err error) int {
-	var (
-		wrong    wrongUsage
-		bad      badInput
-		usage    *usageError
-		config   *engine.ConfigError
-		exists   *rundir.RunExistsError
-		locked   *rundir.LockedError
-		damaged  *rundir.DamagedError
-		resume   *engine.ResumeError
-		noRun    *analysis.NoRunError
-		model    *engine.ModelError
-		report   *plots.ReportError
-		noData   *dataset.UnknownError
-		dataFile *dataset.FormatError
-		picture  *dataset.PictureError
-	)
+	var usage wrongUsage
+	var input badInput
 	switch {
 	case err == nil:
 		return 0
@@ -163,26 +146,25 @@ func exitCode(err error) int {
 		return 130
 	// Before usage: what is wrong in a damaged file may be a setting, which nobody
 	// has typed.
-	case errors.As(err, &damaged):
+	case errors.As(err, &input) && input.BadInput():
 		return 3
-	case errors.As(err, &wrong) && wrong.WrongUsage(), errors.As(err, &usage), errors.As(err, &config), errors.As(err, &exists), errors.As(err, &locked), errors.As(err, &resume), errors.As(err, &noData), errors.As(err, &noRun),
-		errors.Is(err, rundir.ErrNoCheckpoint), errors.Is(err, rundir.ErrNoRun),
-		strings.HasPrefix(err.Error(), "unknown command"):
+	case errors.As(err, &usage) && usage.WrongUsage(), strings.HasPrefix(err.Error(), "unknown command"):
 		return 2
-	case errors.As(err, &model), errors.As(err, &report), errors.As(err, &dataFile), errors.As(err, &picture), errors.As(err, &bad) && bad.BadInput(),
-		errors.Is(err, checkpoint.ErrCorrupt), errors.Is(err, checkpoint.ErrVersion), errors.Is(err, checkpoint.ErrUnsupported):
-		return 3
 	}
 	return 1
 }
 
-// message is an error as one line.
+// message returns an error, and what to do about it, as one line.
 func message(err error, code int) string {
 	if code == 130 && !errors.Is(err, engine.ErrInterrupted) {
 		return "interrupted"
 	}
+	text := err.Error()
+	if todo := advice(err); todo != "" {
+		text += "; " + todo
+	}
 	// Spaces within a line stay as they are: they may be part of a path.
-	lines := strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' || r == '\r' })
+	lines := strings.FieldsFunc(text, func(r rune) bool { return r == '\n' || r == '\r' })
 	for i := range lines {
 		lines[i] = strings.TrimSpace(lines[i])
 	}

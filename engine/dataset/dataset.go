@@ -103,7 +103,8 @@ func IsName(name string) bool {
 // subfolder of that name, and in the subfolder its publisher's archive unpacks to,
 // or that archive itself; "" means [CacheDir]. It is not used for the sample, which is built in, nor for a path.
 //
-// Errors: [*UnknownError], [*MissingError], [*FormatError], [*PictureError], or one of the file system.
+// Errors: [*UnknownError], [*MissingError], [*FormatError], [*PictureError],
+// [*AmbiguousError], or one of the file system.
 func Open(name, dir string) (*Data, error) {
 	if canonicalName(name) == sampleName {
 		return openSample()
@@ -167,7 +168,7 @@ func openPath(path string) (*Data, error) {
 		}
 		return loc.open()
 	}
-	return nil, fmt.Errorf("%s holds several data sets: name the one to open, and this folder with --data-dir", path)
+	return nil, &AmbiguousError{path}
 }
 
 // newData completes a data set with what follows from its pictures.

@@ -18,7 +18,7 @@ func CacheDir() (string, error) {
 	}
 	dir, err := os.UserCacheDir()
 	if err != nil {
-		return "", fmt.Errorf("find the cache folder (set BNKIT_DATA, or name one with --data-dir): %w", err)
+		return "", fmt.Errorf("find the cache folder (set BNKIT_DATA, or name a folder): %w", err)
 	}
 	return filepath.Join(dir, "bnkit"), nil
 }

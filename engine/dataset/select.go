@@ -35,7 +35,7 @@ type Selection struct {
 	Crop      Crop
 }
 
-// SelectionError says which part of a selection a data set cannot give.
+// SelectionError reports which part of a selection a data set cannot give.
 type SelectionError struct {
 	// Setting is the part's name in a run's settings, e.g. "subset_per_class".
 	Setting string
@@ -44,6 +44,9 @@ type SelectionError struct {
 }
 
 func (e *SelectionError) Error() string { return e.Setting + ": " + e.Reason }
+
+// WrongUsage reports that the selection is at fault.
+func (e *SelectionError) WrongUsage() bool { return true }
 
 // Select returns the data set with the training pictures of a selection, in their old
 // order. Mean, Std and Digest are those of the selection; the test split stays whole

@@ -42,15 +42,18 @@ var (
 // constantPrefix begins the initialiser of γ or β that ends in its value.
 const constantPrefix = "constant:"
 
-// InitialiserError says which initialiser is unknown.
+// InitialiserError reports an initialiser that is unknown.
 type InitialiserError struct {
 	Of, Name string // Of is "weights", "gamma" or "beta"
 	Possible string // in words
 }
 
 func (e *InitialiserError) Error() string {
-	return fmt.Sprintf("%q is no initialiser of %s; use %s", e.Name, e.Of, e.Possible)
+	return fmt.Sprintf("%q is not an initialiser of %s; use %s", e.Name, e.Of, e.Possible)
 }
+
+// WrongUsage reports that the name is at fault.
+func (e *InitialiserError) WrongUsage() bool { return true }
 
 // Check returns an *InitialiserError for a name that is none.
 func (in Initialisers) Check() error {

@@ -19,7 +19,7 @@ type place struct {
 // ReadPlace returns the folder or archive in which the run in dir found its
 // data; "" where that was the default place, or dir holds no run.
 func ReadPlace(dir string) (string, error) {
-	path := File(dir, dataFile)
+	path := File(dir, DataFile)
 	b, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil
@@ -29,7 +29,7 @@ func ReadPlace(dir string) (string, error) {
 	}
 	var p place
 	if err := json.Unmarshal(b, &p); err != nil {
-		return "", &DamagedError{path, err.Error() + "; remove it, and name the data's folder with --data-dir"}
+		return "", &DamagedError{path, err.Error() + "; remove the file, and name the folder of the data again"}
 	}
 	return p.Path, nil
 }
@@ -47,5 +47,5 @@ func (d *Dir) WritePlace(path string) error {
 	if err != nil {
 		return err
 	}
-	return durable.WriteFile(d.File(dataFile), append(b, '\n'))
+	return durable.WriteFile(d.File(DataFile), append(b, '\n'))
 }

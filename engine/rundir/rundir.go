@@ -40,39 +40,75 @@ const (
 	MetricsFile    = "metrics.jsonl"
 	CheckpointFile = "ckpt.bnz"
 	ResumeFile     = "resume.bnz"
-	PlotsDir       = "plots"         // of pictures and ReportFile
+	DataFile       = "data.json"     // where the run's data lies
+	PlotsDir       = "plots"         // holds pictures and ReportFile
 	ReportFile     = "analysis.json" // what analyze measured
 
-	dataFile = "data.json"
 	lockFile = ".lock"
-	nextDir  = ".next" // of a run that replaces another one, before its first epoch's end
-	swapDir  = ".swap" // of a run that has replaced another one: what has not moved yet
+	nextDir  = ".next" // holds a run that is to replace another one, until its first epoch is complete
+	swapDir  = ".swap" // holds the files of such a run that have not been moved yet
 )
 
 // runFiles are the files of a run, each of which a run that has completed an
 // epoch has. Commit moves them in this order.
-var runFiles = []string{CheckpointFile, ResumeFile, MetricsFile, ConfigFile, dataFile}
+var runFiles = []string{CheckpointFile, ResumeFile, MetricsFile, ConfigFile, DataFile}
 
 var (
-	// ErrNoRun says that a directory holds no run.
-	ErrNoRun = errors.New("no run here to resume")
+	// ErrNoRun reports that a directory does not hold a run.
+	ErrNoRun error = missingError("no run here to resume")
 
-	// ErrNoCheckpoint says that no checkpoint was named and none was found.
-	ErrNoCheckpoint = errors.New("no checkpoint found")
+	// ErrNoCheckpoint reports that no checkpoint was named and none was found.
+	ErrNoCheckpoint error = missingError("no checkpoint found")
 )
 
-// RunExistsError says that a directory already holds a run.
+// missingError reports that what the caller asked for does not exist.
+type missingError string
+
+func (e missingError) Error() string { return string(e) }
+
+// WrongUsage reports that the caller's choice is at fault.
+func (e missingError) WrongUsage() bool { return true }
+
+// NoneUnfinishedError reports that no run in a directory of runs can be continued.
+// It wraps ErrNoRun.
+type NoneUnfinishedError struct {
+	Runs     string // the directory
+	Finished int    // runs in it that have done all their epochs
+	Training int    // runs in it that other processes are training
+}
+
+func (e *NoneUnfinishedError) Error() string {
+	switch {
+	case e.Finished+e.Training == 0:
+		return fmt.Sprintf("%v: there are no runs under %s", ErrNoRun, e.Runs)
+	case e.Training > 0:
+		return fmt.Sprintf("%v: every run under %s is finished or being trained (%d)", ErrNoRun, e.Runs, e.Training)
+	}
+	return fmt.Sprintf("%v: every run under %s is finished", ErrNoRun, e.Runs)
+}
+
+// Unwrap returns ErrNoRun.
+func (e *NoneUnfinishedError) Unwrap() error { return ErrNoRun }
+
+// WrongUsage reports that the caller's choice is at fault.
+func (e *NoneUnfinishedError) WrongUsage() bool { return true }
+
+// RunExistsError reports that a directory already holds a run.
 type RunExistsError struct{ Dir string }
 
-func (e *RunExistsError) Error() string {
-	return fmt.Sprintf("%s already holds a run: continue it with --resume, replace it with --force, or choose another --out", e.Dir)
-}
+func (e *RunExistsError) Error() string { return e.Dir + " already holds a run" }
 
-// LockedError says that another process owns a run directory.
+// WrongUsage reports that the choice of the directory is at fault.
+func (e *RunExistsError) WrongUsage() bool { return true }
+
+// LockedError reports that another process owns a run directory.
 type LockedError struct {
 	Dir    string
-	Holder string // who it is, as the lock file says; may be ""
+	Holder string // the process, as the lock file describes it; may be ""
 }
+
+// WrongUsage reports that the choice of the directory is at fault.
+func (e *LockedError) WrongUsage() bool { return true }
 
 func (e *LockedError) Error() string {
 	holder := e.Holder
@@ -82,11 +118,14 @@ func (e *LockedError) Error() string {
 	return fmt.Sprintf("%s is in use: %s is training there; wait until it ends, or choose another directory", e.Dir, holder)
 }
 
-// DamagedError says that a run's file cannot be read as what it is.
+// DamagedError reports that a file of a run does not hold what it should.
 type DamagedError struct {
 	Path   string
 	Reason string // what is wrong, and what to do
 }
+
+// BadInput reports that the file is at fault.
+func (e *DamagedError) BadInput() bool { return true }
 
 func (e *DamagedError) Error() string { return fmt.Sprintf("read %s: %s", e.Path, e.Reason) }
 
