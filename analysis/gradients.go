@@ -31,7 +31,7 @@ func (r *Report) measureGradients(ctx context.Context, m *engine.Model, data *da
 	}
 	batches := loader.Start(ctx, 0, 0)
 	defer batches.Close()
-	r.Gradients = &Scope{Split: "train", Statistics: "batch"}
+	r.Gradients = &Scope{Split: "train", Statistics: engine.StatisticsBatch}
 	gradients := training.Gradients()
 	sums := make([]float64, len(gradients.Tensors)) // of absolute values, over elements and batches
 	count := min(o.GradientBatches, loader.Batches())

@@ -98,7 +98,7 @@ func Run(ctx context.Context, m *engine.Model, data *dataset.Data, o Options) (*
 		return nil, err
 	}
 	r, estimation := describe(m, o.NearZero), evaluator.Estimation()
-	r.Reestimated = &Scope{Split: "train", Statistics: "batch",
+	r.Reestimated = &Scope{Split: "train", Statistics: engine.StatisticsBatch,
 		Batches: estimation.Batches, Examples: estimation.Batches * estimation.Batch}
 	if err := r.measureSparsity(ctx, m, data, stats, &o); err != nil {
 		return nil, fmt.Errorf("measure activation sparsity: %w", err)

@@ -17,6 +17,7 @@ import (
 	"bnkit/engine/arch"
 	"bnkit/engine/dataset"
 	"bnkit/engine/nn"
+	"bnkit/engine/rundir"
 )
 
 // trained is a small run's result: the trainer at its end, and the directory.
@@ -84,7 +85,7 @@ func checkLoads(t *testing.T, cfg Config) {
 	t.Helper()
 	set := cfg.Arch + ", " + cfg.Trainable
 	r, dir := trained(t, cfg)
-	m, err := LoadModel(filepath.Join(dir, CheckpointFile))
+	m, err := LoadModel(filepath.Join(dir, rundir.CheckpointFile))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,12 +112,12 @@ func checkLoads(t *testing.T, cfg Config) {
 	if err := m.Save(again); err != nil {
 		t.Fatal(err)
 	}
-	if !bytes.Equal(readFile(t, again), readFile(t, dir, CheckpointFile)) {
+	if !bytes.Equal(readFile(t, again), readFile(t, dir, rundir.CheckpointFile)) {
 		t.Errorf("%s: a loaded model is written differently", set)
 	}
 
 	// A resume state is a model too: that of its last step.
-	s, err := LoadModel(filepath.Join(dir, ResumeFile))
+	s, err := LoadModel(filepath.Join(dir, rundir.ResumeFile))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,7 +154,7 @@ func TestInitialisersAreStored(t *testing.T) {
 		cfg.Trainable, cfg.Epochs = []string{"bn", "none", "random-2", "output"}[i], 1
 		cfg.Init, cfg.GammaInit, cfg.BetaInit = in.Weights, in.Gamma, in.Beta
 		r, dir := trained(t, cfg)
-		for _, name := range []string{CheckpointFile, ResumeFile} {
+		for _, name := range []string{rundir.CheckpointFile, rundir.ResumeFile} {
 			m, err := LoadModel(filepath.Join(dir, name))
 			if err != nil {
 				t.Fatal(err)
@@ -169,7 +170,7 @@ func TestLoadModelRefuses(t *testing.T) {
 	cfg := tinyConfig()
 	cfg.Epochs = 1
 	_, dir := trained(t, cfg)
-	path := filepath.Join(dir, CheckpointFile)
+	path := filepath.Join(dir, rundir.CheckpointFile)
 	gamma := func(f *checkpoint.File) *checkpoint.Tensor {
 		return &f.Tensors[slices.IndexFunc(f.Tensors, func(x checkpoint.Tensor) bool { return x.Name == "bn.weight" })]
 	}
@@ -242,7 +243,7 @@ func TestOpenData(t *testing.T) {
 	cfg.Subset, cfg.Epochs, cfg.Batch = 20, 1, 20
 	dir := t.TempDir()
 	mustTrain(t, cfg, data, TrainOptions{Dir: dir, Threads: 2})
-	m, err := LoadModel(filepath.Join(dir, CheckpointFile))
+	m, err := LoadModel(filepath.Join(dir, rundir.CheckpointFile))
 	if err != nil {
 		t.Fatal(err)
 	}
