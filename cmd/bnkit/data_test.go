@@ -28,7 +28,7 @@ func runData(ctx context.Context, asJSON bool, args ...string) (out, notes strin
 	return o.String(), e.String(), err
 }
 
-// emptyCIFAR10 puts an archive of 5 bytes where CIFAR-10's is looked for.
+// emptyCIFAR10 puts a file of 5 bytes where CIFAR-10's archive is looked for.
 func emptyCIFAR10(t *testing.T, dir string) string {
 	t.Helper()
 	path := filepath.Join(dir, "cifar10", "cifar-10-binary.tar.gz")
