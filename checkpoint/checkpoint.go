@@ -19,7 +19,7 @@ const (
 	SectionGradients = "gradients" // sums of absolute gradients, in such a state; readers may skip them
 )
 
-// required says whether a reader that does not know a section must refuse the
+// required reports whether a reader that does not know a section must refuse the
 // file.
 func required(section string) bool { return section != SectionStats && section != SectionGradients }
 

@@ -107,7 +107,7 @@ func TestResume(t *testing.T) {
 	}
 }
 
-// sameMeasurements says whether two rows agree in all that a resume must keep.
+// sameMeasurements reports whether two rows agree in all that a resume must keep.
 func sameMeasurements(a, b rundir.EpochMetrics) bool {
 	a.Seconds, a.ImagesPerSecond, b.Seconds, b.ImagesPerSecond = 0, 0, 0, 0
 	return a == b
@@ -217,13 +217,17 @@ func TestResumeRefuses(t *testing.T) {
 	longer := cfg
 	longer.Epochs = 3
 	for i, damage := range []func() error{
-		func() error { return os.Truncate(filepath.Join(dir, rundir.ResumeFile), int64(len(before[rundir.ResumeFile])-1)) },
+		func() error {
+			return os.Truncate(filepath.Join(dir, rundir.ResumeFile), int64(len(before[rundir.ResumeFile])-1))
+		},
 		func() error {
 			b := bytes.Clone(before[rundir.ResumeFile])
 			b[len(b)/2] ^= 1
 			return os.WriteFile(filepath.Join(dir, rundir.ResumeFile), b, 0o666)
 		},
-		func() error { return os.WriteFile(filepath.Join(dir, rundir.ResumeFile), before[rundir.CheckpointFile], 0o666) },
+		func() error {
+			return os.WriteFile(filepath.Join(dir, rundir.ResumeFile), before[rundir.CheckpointFile], 0o666)
+		},
 		func() error { return os.Remove(filepath.Join(dir, rundir.ResumeFile)) }, // with two epochs in ckpt.bnz
 	} {
 		if err := damage(); err != nil {

@@ -85,7 +85,7 @@ func newStoredTensors(f *checkpoint.File) storedTensors {
 	return s
 }
 
-// has says whether any tensor of that section is left.
+// has reports whether any tensor of that section is left.
 func (s storedTensors) has(section string) bool {
 	for key := range s {
 		if key.section == section {

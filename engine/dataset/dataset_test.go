@@ -63,7 +63,8 @@ func sha256Hex(b []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// The digest's layout is a promise to checkpoints: it is spelled out here once more.
+// TestDigest spells out the layout of the digest again, because checkpoints record
+// digests.
 func TestDigest(t *testing.T) {
 	train, test := syntheticSplit(3, 2, 4, 5, 3), syntheticSplit(2, 2, 4, 5, 3)
 	var b []byte

@@ -62,9 +62,8 @@ func writeFile(t testing.TB, content []byte, path ...string) {
 	}
 }
 
-// publisher serves files properly, except for what misbehave does first: it is
-// called with the number of the request for big.bin, from 1, and returns whether it
-// has answered.
+// publisher serves files, but calls misbehave first for each request for big.bin, with
+// the number of the request, from 1; misbehave reports whether it has answered.
 type publisher struct {
 	*httptest.Server
 	mu        sync.Mutex
