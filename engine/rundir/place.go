@@ -10,14 +10,14 @@ import (
 	"bnkit/checkpoint/durable"
 )
 
-// place is data.json. It is a file of its own because config.json, which says
-// what was trained and not where, becomes a part of ckpt.bnz.
+// place is the content of data.json. It is not a part of config.json because that becomes
+// a part of ckpt.bnz, which must not depend on where a run took place.
 type place struct {
 	Path string `json:"path,omitempty"` // absolute; missing for the default
 }
 
-// ReadPlace returns the folder or archive in which the run in dir found its
-// data; "" where that was the default place, or dir holds no run.
+// ReadPlace returns the folder or archive in which the run in dir found its data, or "" if
+// that was the default place or dir does not hold a run.
 func ReadPlace(dir string) (string, error) {
 	path := File(dir, DataFile)
 	b, err := os.ReadFile(path)
@@ -34,8 +34,8 @@ func ReadPlace(dir string) (string, error) {
 	return p.Path, nil
 }
 
-// WritePlace keeps the folder or archive that holds the run's data; "" for the
-// default place.
+// WritePlace records the folder or archive that holds the run's data, "" for the default
+// place.
 func (d *Dir) WritePlace(path string) error {
 	if path != "" {
 		var err error

@@ -1,29 +1,28 @@
-// Package rundir knows a run directory: what its files are called, who may write
-// them, and how they are found and read.
+// Package rundir manages run directories: the names of their files, who may write them, and
+// how to find and read them.
 //
 // A run directory holds
 //
 //	config.json    the run's settings
-//	data.json      where its data lies
+//	data.json      the location of its data
 //	metrics.jsonl  a row for each epoch
 //	ckpt.bnz       the model after the last epoch
 //	resume.bnz     the state that training continues from
-//	plots/         what was measured of the model, and pictures
+//	plots/         measurements of the model, and pictures
 //	.lock          locked by the process that trains there; never removed
 //
-// Whoever trains owns the directory: a [Dir] holds its lock. What only reads
-// needs no lock, because each file is replaced in one step or grows by a line.
-// What measures a finished model and adds files of its own (analyze, prune)
-// needs none either: it never touches the files above.
+// A process that trains owns the directory: its [Dir] holds the lock. Readers do not need
+// the lock, because each file is replaced in one step or grows by a line. Nor do programs
+// that measure a finished model and add files of their own (analyze, prune), because they
+// never change the files above.
 //
-// A run that replaces another one is written to the hidden directory .next
-// until its first epoch is complete, so that the old run stays whole until
-// then. One rename, of .next to .swap, makes the new run the directory's; its
-// files then move out of .swap one by one. A process that is cut before that
-// rename leaves the old run, one that is cut after it the new run: the next
-// owner finishes the moves. Both directories are inside the run directory and
-// not beside it, because a rename needs a single file system and a run
-// directory may be a mount point or a link to another one.
+// A run that replaces another one is written to the hidden directory .next until its first
+// epoch is complete, so that the old run stays intact until then. Renaming .next to .swap
+// replaces the old run in one step; the files are then moved out of .swap one by one. A
+// process that is killed before the rename leaves the old run, and one that is killed after
+// it leaves the new run, whose files the next owner finishes moving. Both directories are
+// inside the run directory, because a rename needs a single file system and the run
+// directory may be a mount point or a link.
 package rundir
 
 import (
@@ -49,8 +48,8 @@ const (
 	swapDir  = ".swap" // holds the files of such a run that have not been moved yet
 )
 
-// runFiles are the files of a run, each of which a run that has completed an
-// epoch has. Commit moves them in this order.
+// runFiles are the files that every run has once it has completed an epoch. Commit moves
+// them in this order.
 var runFiles = []string{CheckpointFile, ResumeFile, MetricsFile, ConfigFile, DataFile}
 
 var (
@@ -129,7 +128,7 @@ func (e *DamagedError) BadInput() bool { return true }
 
 func (e *DamagedError) Error() string { return fmt.Sprintf("read %s: %s", e.Path, e.Reason) }
 
-// Holds reports whether any file of a run is in dir.
+// Holds reports whether dir holds any file of a run.
 func Holds(dir string) (bool, error) {
 	for _, name := range []string{ConfigFile, MetricsFile, CheckpointFile, ResumeFile} {
 		_, err := os.Lstat(filepath.Join(dir, name))
@@ -143,9 +142,8 @@ func Holds(dir string) (bool, error) {
 	return false, nil
 }
 
-// File returns the path at which a reader finds a file of the run in dir. That
-// is not always dir itself: after a replacement that was cut, the new run's
-// file may still be in .swap.
+// File returns the path at which a reader finds a file of the run in dir. The file may still
+// be in .swap if a replacement was interrupted.
 func File(dir, name string) string {
 	if path := filepath.Join(dir, swapDir, name); isFile(path) {
 		return path
