@@ -10,8 +10,8 @@ import (
 	"bnkit/engine/nn"
 )
 
-// How a training step keeps the outputs of convolutions and pools, before
-// BatchNorm. Everything is computed in float32.
+// The formats in which a training step stores the outputs of convolutions and pools, before
+// BatchNorm. All computation is in float32.
 const (
 	Float32 = "float32"
 	BF16    = "bf16" // rounded to bfloat16 (8 significant bits), in half the memory
