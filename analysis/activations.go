@@ -9,8 +9,8 @@ import (
 	"bnkit/engine/nn"
 )
 
-// batchSize is how many pictures are measured at a time. Gradients depend on
-// it, since each is of a batch's mean loss.
+// batchSize is the number of pictures in a batch. Gradients depend on it, because each is
+// the gradient of the mean loss of a batch.
 const batchSize = 128
 
 // mostlyOff is the share of zero outputs above which a channel counts as off

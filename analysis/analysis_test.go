@@ -220,7 +220,7 @@ func TestGradients(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if *r.Gradients != (Scope{Split: "train", Examples: 256, Batches: 2, Statistics: "batch"}) {
+	if *r.Gradients != (Scope{Split: "train", Examples: 256, Batches: 2, Statistics: engine.StatisticsBatch}) {
 		t.Errorf("over %+v", *r.Gradients)
 	}
 	params := nn.NewParams[float64](m.Network, nil)
@@ -296,7 +296,7 @@ func TestSweep(t *testing.T) {
 	if len(r.Sweep) != 3 || *r.Sweep[0].TestLoss != want.TestLoss || r.Sweep[0].TestAccuracy != want.TestAccuracy || r.Sweep[0].Clamped != 0 {
 		t.Errorf("unclamped %+v, want %+v", r.Sweep[0], want)
 	}
-	if s := m.Estimation; *r.Reestimated != (Scope{Split: "train", Examples: s.Batches * s.Batch, Batches: s.Batches, Statistics: "batch"}) {
+	if s := m.Estimation; *r.Reestimated != (Scope{Split: "train", Examples: s.Batches * s.Batch, Batches: s.Batches, Statistics: engine.StatisticsBatch}) {
 		t.Errorf("statistics over %+v, want %+v", *r.Reestimated, s)
 	}
 	small := 0

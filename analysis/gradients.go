@@ -11,9 +11,8 @@ import (
 	"bnkit/engine/nn"
 )
 
-// measureGradients averages absolute gradients over batches of the training
-// split, unaugmented, in the order drawn from seed, by which statistics are
-// re-estimated.
+// measureGradients averages absolute gradients over batches of the unaugmented training
+// split, in the order drawn from seed, as for re-estimated statistics.
 func (r *Report) measureGradients(ctx context.Context, m *engine.Model, data *dataset.Data, seed uint64, o *Options) error {
 	batch := min(batchSize, data.Train.Len())
 	training, err := nn.NewTraining(m.Network, kernel.Best(), m.Params, nn.TrainingOptions{
@@ -31,7 +30,7 @@ func (r *Report) measureGradients(ctx context.Context, m *engine.Model, data *da
 	}
 	batches := loader.Start(ctx, 0, 0)
 	defer batches.Close()
-	r.Gradients = &Scope{Split: "train", Statistics: "batch"}
+	r.Gradients = &Scope{Split: "train", Statistics: engine.StatisticsBatch}
 	gradients := training.Gradients()
 	sums := make([]float64, len(gradients.Tensors)) // of absolute values, over elements and batches
 	count := min(o.GradientBatches, loader.Batches())
@@ -56,7 +55,7 @@ func (r *Report) measureGradients(ctx context.Context, m *engine.Model, data *da
 	for i := range gradients.Tensors {
 		x := &gradients.Tensors[i]
 		if x.Unit == len(layer) {
-			continue // the output layer belongs to no BatchNorm
+			continue // the output layer has no BatchNorm
 		}
 		n := float64(x.Len()) * float64(count)
 		total[x.Kind] += sums[i]
@@ -76,7 +75,7 @@ func (r *Report) measureGradients(ctx context.Context, m *engine.Model, data *da
 	return nil
 }
 
-// known is m, or nil where it is not finite.
+// known returns m, or nil if it is not finite.
 func (m *Magnitude) known() *Magnitude {
 	if !finite(m.Gamma) || !finite(m.Beta) || !finite(m.Convolution) {
 		return nil

@@ -13,30 +13,29 @@ import (
 	"bnkit/engine/nn"
 )
 
-// Filters are a convolution's weights, Out×In×Size×Size.
+// Filters holds the weights of a convolution, Out×In×Size×Size.
 type Filters struct {
 	Layer         string // the convolution's name
 	Out, In, Size int
 	Values        []float32
 }
 
-// FeatureMaps are what the ReLU that ends a layer puts out for one picture of
-// the test split, in inference mode with re-estimated statistics.
+// FeatureMaps holds the outputs of the ReLU that ends a layer for one picture of the test
+// split, in inference mode with re-estimated statistics.
 type FeatureMaps struct {
-	ReLU                    string // what the ReLU is taken of, as Layer.ReLU
+	ReLU                    string // the input of the ReLU, as in Layer.ReLU
 	Channels, Height, Width int
 	Values                  []float32 // Channels×Height×Width
 	Image                   int       // index of the picture
 	Class                   string    // the picture's
 
-	// Picture is the picture itself, pixels from 0 to 255, C×H×W of that shape.
+	// Picture is the picture itself, C×H×W pixels from 0 to 255.
 	Picture                                      []uint8
 	PictureChannels, PictureHeight, PictureWidth int
 }
 
-// FiltersOf returns the filters of the convolution of that name, or of the
-// convolution before the BatchNorm of that name; the error is an *OptionError
-// where there is none.
+// FiltersOf returns the filters of the convolution that layer names, or of the convolution
+// before the BatchNorm that it names. The error is an *OptionError if there is none.
 func FiltersOf(m *engine.Model, layer string) (*Filters, error) {
 	unit, err := unitOf(m.Network, layer)
 	if err != nil {
@@ -50,9 +49,9 @@ func FiltersOf(m *engine.Model, layer string) (*Filters, error) {
 	return &Filters{Layer: u.Name, Out: u.OutShape.C, In: u.InShape.C, Size: u.Kernel, Values: weight}, nil
 }
 
-// FeatureMapsOf runs picture image of the test split through m; layer is as in
-// FiltersOf. The error is an *OptionError for a picture or a layer that is not
-// there or has no ReLU, ctx's, or engine's.
+// FeatureMapsOf returns the feature maps of a layer, named as for FiltersOf, for picture
+// number image of the test split. The error is an *OptionError if the picture or the layer
+// does not exist or the layer has no ReLU, ctx's, or one of package engine.
 func FeatureMapsOf(ctx context.Context, m *engine.Model, data *dataset.Data, layer string, image, threads int) (*FeatureMaps, error) {
 	unit, err := unitOf(m.Network, layer)
 	if err != nil {
@@ -100,7 +99,7 @@ func FeatureMapsOf(ctx context.Context, m *engine.Model, data *dataset.Data, lay
 	}, nil
 }
 
-// unitOf finds a unit by its convolution's or its BatchNorm's name.
+// unitOf returns the unit whose convolution or BatchNorm has the given name.
 func unitOf(net *arch.Network, layer string) (int, error) {
 	named := func(u arch.Unit) bool { return layer != "" && (u.Name == layer || u.BN == layer) }
 	if i := slices.IndexFunc(net.Units, named); i >= 0 {

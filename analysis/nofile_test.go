@@ -29,7 +29,7 @@ func TestModelWithoutFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	// 64 pictures give one batch of them all.
-	if *r.Reestimated != (Scope{Split: "train", Statistics: "batch", Batches: 1, Examples: 64}) || r.Accuracy.Examples != 32 {
+	if *r.Reestimated != (Scope{Split: "train", Statistics: engine.StatisticsBatch, Batches: 1, Examples: 64}) || r.Accuracy.Examples != 32 {
 		t.Errorf("statistics over %+v, accuracy over %+v", *r.Reestimated, *r.Accuracy)
 	}
 	b, err := json.Marshal(r)

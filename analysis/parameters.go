@@ -47,8 +47,7 @@ func describe(m *engine.Model, thresholds []float64) *Report {
 	return r
 }
 
-// analysable refuses a network without BatchNorm, or whose BatchNorms have no
-// γ or no β to describe.
+// analysable returns an error if the network has no BatchNorm, or one with a fixed γ or β.
 func analysable(m *engine.Model) error {
 	if !m.Network.HasBN() {
 		return &engine.ModelError{Path: m.Source.Path, Reason: "it has no BatchNorm to analyze"}
@@ -61,7 +60,7 @@ func analysable(m *engine.Model) error {
 	return nil
 }
 
-// layerOf is each unit's index into Report.Layers, -1 without BatchNorm.
+// layerOf returns, for each unit, its index in Report.Layers, or -1 without BatchNorm.
 func layerOf(net *arch.Network) []int {
 	layer, next := make([]int, len(net.Units)), 0
 	for i := range layer {
@@ -74,7 +73,7 @@ func layerOf(net *arch.Network) []int {
 	return layer
 }
 
-// relu is Layer.ReLU.
+// relu returns Layer.ReLU of a unit.
 func relu(u *arch.Unit) string {
 	switch {
 	case !u.ReLU:
@@ -94,13 +93,13 @@ func sorted(values []float32) []float64 {
 	return s
 }
 
-// edges divide the range of all values into equal bins of a round width, zero
-// being an edge: a bin never mixes signs.
+// edges divides the range of all values into equal bins of a round width. Zero is an edge,
+// so that no bin mixes signs.
 func edges(values []float64) []float64 {
 	low, high := min(values[0], 0), max(values[len(values)-1], 0)
 	digit, power := roundUp((high - low) / bins)
-	// Multiples of a width below 1 are quotients: 3/10 is nearer to 0.3 than
-	// 3 × 0.1 is.
+	// Multiples of a width below 1 are computed as quotients, because 3/10 is nearer
+	// to 0.3 than 3 × 0.1 is.
 	edge := func(i float64) float64 {
 		if power < 0 {
 			return i * digit / math.Pow10(-power)
@@ -116,12 +115,12 @@ func edges(values []float64) []float64 {
 	for i := range e {
 		e[i] = edge(first + float64(i))
 	}
-	// A quotient may round onto an edge that the extreme value lies beyond.
+	// A quotient may be rounded to an edge although the extreme value is beyond it.
 	e[0], e[len(e)-1] = min(e[0], low), max(e[len(e)-1], high)
 	return e
 }
 
-// roundUp is the least number digit × 10^power that is at least x, digit being
+// roundUp returns the smallest number digit × 10^power that is at least x, where digit is
 // 1, 2 or 5.
 func roundUp(x float64) (digit float64, power int) {
 	if x <= 0 {
@@ -143,7 +142,7 @@ func distribution(values, edges []float64) Distribution {
 		d.Quantiles = append(d.Quantiles, stat.Quantile(p, stat.Empirical, values, nil))
 	}
 	for _, v := range values {
-		// Within finds no bin for the last edge, which belongs to the last bin.
+		// The last edge belongs to the last bin.
 		bin := floats.Within(edges, v)
 		if bin < 0 {
 			bin = len(d.Histogram) - 1
@@ -153,7 +152,7 @@ func distribution(values, edges []float64) Distribution {
 	return d
 }
 
-// nearZero is the share of values below each threshold in magnitude.
+// nearZero returns the share of values whose magnitude is below each threshold.
 func nearZero(values, thresholds []float64) []float64 {
 	shares := make([]float64, len(thresholds))
 	for i, t := range thresholds {

@@ -14,31 +14,33 @@ import (
 	"bnkit/prune"
 )
 
-// Options say how much is measured.
+// Options says what Run measures.
 type Options struct {
-	Threads         int       // 0: as many as there are processors; changes no number
-	NearZero        []float64 // thresholds for |γ|; DefaultNearZero where empty
-	Thresholds      []float64 // of the clamping sweep, which always begins with 0; DefaultThresholds where empty
-	GradientBatches int       // that gradients are averaged over; DefaultGradientBatches where 0
+	Threads         int       // 0: as many as there are processors; does not change results
+	NearZero        []float64 // thresholds for |γ|; DefaultNearZero if empty
+	Thresholds      []float64 // of the clamping sweep, which also measures 0; DefaultThresholds if empty
+	GradientBatches int       // over which gradients are averaged; DefaultGradientBatches if 0
 
-	// Progress is called as work goes on, with what is being measured; may be
-	// nil.
+	// Progress, if not nil, is called from time to time with what is being measured.
 	Progress func(what string, done, total int)
 }
 
-// What Options leave open.
+// Defaults of Options.
 var (
 	DefaultNearZero   = []float64{0.001, 0.01, 0.1}
 	DefaultThresholds = []float64{0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1}
 )
 
-// DefaultGradientBatches is how many batches gradients are averaged over.
+// DefaultGradientBatches is the default number of batches for gradients.
 const DefaultGradientBatches = 10
 
-// OptionError says which option cannot be used.
+// OptionError reports an option that cannot be used.
 type OptionError struct{ Reason string }
 
 func (e *OptionError) Error() string { return e.Reason }
+
+// WrongUsage reports that the option is at fault.
+func (e *OptionError) WrongUsage() bool { return true }
 
 func (o *Options) complete() error {
 	if o.Threads < 1 {
@@ -59,7 +61,7 @@ func (o *Options) complete() error {
 	if o.GradientBatches < 0 {
 		return &OptionError{fmt.Sprintf("gradients over %d batches; at least 1 is needed", o.GradientBatches)}
 	}
-	// The sweep measures the unclamped network, threshold 0, in any case.
+	// The sweep always measures the unclamped network, so threshold 0 is removed here.
 	o.Thresholds = slices.DeleteFunc(slices.Clone(o.Thresholds), func(t float64) bool { return t == 0 })
 	for _, list := range []*[]float64{&o.NearZero, &o.Thresholds} {
 		for _, t := range *list {
@@ -74,9 +76,9 @@ func (o *Options) complete() error {
 	return nil
 }
 
-// Run measures m on data, as m.OpenData or m.Normalised returns it, and changes
-// nothing of m. The error is an *OptionError for options that cannot be used, or
-// ctx's, or engine's.
+// Run measures m on data, which m.OpenData or m.Normalised returns. It does not change m.
+// The error is an *OptionError if the options cannot be used, ctx's, or one of package
+// engine.
 func Run(ctx context.Context, m *engine.Model, data *dataset.Data, o Options) (*Report, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
@@ -95,7 +97,7 @@ func Run(ctx context.Context, m *engine.Model, data *dataset.Data, o Options) (*
 		return nil, err
 	}
 	r, estimation := describe(m, o.NearZero), evaluator.Estimation()
-	r.Reestimated = &Scope{Split: "train", Statistics: "batch",
+	r.Reestimated = &Scope{Split: "train", Statistics: engine.StatisticsBatch,
 		Batches: estimation.Batches, Examples: estimation.Batches * estimation.Batch}
 	if err := r.measureSparsity(ctx, m, data, stats, &o); err != nil {
 		return nil, fmt.Errorf("measure activation sparsity: %w", err)
@@ -109,9 +111,8 @@ func Run(ctx context.Context, m *engine.Model, data *dataset.Data, o Options) (*
 	return r, nil
 }
 
-// Describe reports what a checkpoint alone tells: the distributions of γ and
-// β. Everything that needs data is missing. The error is engine's, for a
-// network that has no γ and β.
+// Describe reports the distributions of γ and β, which need no data. All other values are
+// missing. The error is an *engine.ModelError if the network has no γ and β.
 func Describe(m *engine.Model) (*Report, error) {
 	if err := analysable(m); err != nil {
 		return nil, err
@@ -159,8 +160,8 @@ func (r *Report) sweep(ctx context.Context, m *engine.Model, evaluator *engine.E
 	return nil
 }
 
-// evaluate leaves a loss that is not finite to the report, where it is missing:
-// clamping may well bring a network to that.
+// evaluate accepts a loss that is not finite, which clamping may cause; it is then missing in
+// the report.
 func evaluate(ctx context.Context, e *engine.Evaluator, stats *nn.Statistics) (engine.Evaluation, error) {
 	test, err := e.Evaluate(ctx, stats)
 	var loss *engine.LossError

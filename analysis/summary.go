@@ -11,52 +11,55 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// Summary is what a run directory tells of its run without measuring anything.
-// What is not known yet is missing (nil).
+// Summary describes a run by the files in its directory, without measuring anything. Values
+// that are not known yet are missing (nil).
 type Summary struct {
 	Dir    string        `json:"dir"`
 	Config engine.Config `json:"config"`
-	Epochs int           `json:"epochs"` // done; Config.Epochs are to be done
+	Epochs int           `json:"epochs"` // completed, of Config.Epochs
 
 	Model  *ModelSummary `json:"model,omitempty"`  // missing without a checkpoint
-	Result *Result       `json:"result,omitempty"` // missing before the first epoch's end, and where the last one's row is lost
+	Result *Result       `json:"result,omitempty"` // missing before the end of the first epoch, and if the row of the last epoch is lost
 }
 
-// ModelSummary is what a run's checkpoint tells.
+// ModelSummary describes the checkpoint of a run.
 type ModelSummary struct {
 	Data         string `json:"data"`          // data set's name
-	Depth        int    `json:"depth"`         // layers with weights from input to output, shortcuts not counted
+	Depth        int    `json:"depth"`         // layers with weights from input to output, without shortcuts
 	Width        int    `json:"width"`         // channels of the first convolution
 	Parameters   int    `json:"parameters"`    // of the network
 	BNParameters int    `json:"bn_parameters"` // γ and β among them
-	Trained      int    `json:"trained"`       // of the parameters
+	Trained      int    `json:"trained"`       // parameters that were trained
 	FileBytes    int64  `json:"file_bytes"`    // the checkpoint's size
 }
 
-// Result is where a run has come to. Accuracies and GammaNearZero are shares
-// from 0 to 1, taken as rundir.EpochMetrics says.
+// Result is the result of a run so far. Accuracies and GammaNearZero are shares from 0 to 1,
+// measured as described for rundir.EpochMetrics.
 type Result struct {
 	TestAccuracy      float64  `json:"test_accuracy"`
-	TestLoss          *float64 `json:"test_loss,omitempty"` // mean cross-entropy, nats; missing where it is not finite
+	TestLoss          *float64 `json:"test_loss,omitempty"` // mean cross-entropy, nats; missing if it is not finite
 	TestExamples      int      `json:"test_examples"`
 	TestStatistics    string   `json:"test_statistics"` // BatchNorm's
 	TrainAccuracy     float64  `json:"train_accuracy"`
 	GeneralisationGap float64  `json:"generalisation_gap"`          // TrainAccuracy - TestAccuracy
-	GammaNearZero     *float64 `json:"gamma_near_zero,omitempty"`   // share of all γ with |γ| < 0.01; missing where there is no γ
-	Seconds           *float64 `json:"seconds,omitempty"`           // training and testing, all epochs; missing where an epoch's row is lost
-	ImagesPerSecond   *float64 `json:"images_per_second,omitempty"` // of the training steps, all epochs whose rows are there
+	GammaNearZero     *float64 `json:"gamma_near_zero,omitempty"`   // share of all γ with |γ| < 0.01; missing if there is no γ
+	Seconds           *float64 `json:"seconds,omitempty"`           // training and testing, all epochs; missing if the row of an epoch is lost
+	ImagesPerSecond   *float64 `json:"images_per_second,omitempty"` // of the training steps, over all epochs whose rows are not lost
 }
 
-// NoRunError says that a path is no run directory.
+// NoRunError reports a path that is not a run directory.
 type NoRunError struct{ Dir, Reason string }
 
 func (e *NoRunError) Error() string {
-	return fmt.Sprintf("%s is no run: %s; name a folder that bnkit train made", e.Dir, e.Reason)
+	return fmt.Sprintf("%s is not a run: %s", e.Dir, e.Reason)
 }
 
-// Summarise reads a run directory: its summary, and its metrics, in which rows
-// may be missing. The error is a *NoRunError where there is none, and otherwise
-// says which of its files cannot be used.
+// WrongUsage reports that the choice of the path is at fault.
+func (e *NoRunError) WrongUsage() bool { return true }
+
+// Summarise reads a run directory and returns its summary and its metrics, in which rows may
+// be missing. The error is a *NoRunError if the path is not a run directory; other errors
+// name the file that cannot be used.
 func Summarise(dir string) (*Summary, []rundir.EpochMetrics, error) {
 	if info, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, &NoRunError{dir, "it does not exist"}
@@ -76,8 +79,8 @@ func Summarise(dir string) (*Summary, []rundir.EpochMetrics, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, err
 	}
-	// A run that is training or was killed may have a row that resume.bnz does
-	// not count yet; one that has lost its resume.bnz still has its rows.
+	// If the run is being trained or was killed, resume.bnz may not count the last row
+	// yet. If resume.bnz is lost, the rows still exist.
 	s.Epochs, _ = rundir.Epochs(dir)
 	if len(epochs) > 0 {
 		s.Epochs = max(s.Epochs, epochs[len(epochs)-1].Epoch)
@@ -103,8 +106,8 @@ func summariseModel(path string) (*ModelSummary, error) {
 	}, nil
 }
 
-// depth counts the convolutions on the way from the picture to the output
-// layer, and that layer.
+// depth returns the number of convolutions on the way from the picture to the output layer,
+// plus one for that layer.
 func depth(net *arch.Network) int {
 	convolution := make([]bool, len(net.Units)+1)
 	for _, t := range net.Tensors() {
@@ -119,8 +122,8 @@ func depth(net *arch.Network) int {
 	return n
 }
 
-// resultOf is what the rows of a run come to that has done so many epochs; nil
-// without the last one's.
+// resultOf returns the result of a run that has completed the given number of epochs, or nil
+// if the row of the last one is missing.
 func resultOf(rows []rundir.EpochMetrics, done int) *Result {
 	if len(rows) == 0 || rows[len(rows)-1].Epoch != done {
 		return nil

@@ -1,10 +1,10 @@
-// Package checkpoint reads and writes .bnz files: a network as its name, its
-// seed and the few tensors that were trained. FORMAT.md specifies the format;
-// everything not stored is regenerated from the seed.
+// Package checkpoint reads and writes .bnz files, which hold the name of a network, its
+// seed and the tensors that were trained. All other tensors are regenerated from the
+// seed. FORMAT.md specifies the format.
 //
-// A file is read only as a whole that is exactly what was written: lengths are
-// checked before anything is allocated, every tensor has a CRC-32C and the
-// file a SHA-256. Writing is atomic and durable.
+// Reading verifies that a file is exactly what was written: it checks lengths before
+// it allocates, a CRC-32C for every tensor, and a SHA-256 for the file. Writing is
+// atomic and durable.
 package checkpoint
 
 import "encoding/json"
@@ -19,8 +19,7 @@ const (
 	SectionGradients = "gradients" // sums of absolute gradients, in such a state; readers may skip them
 )
 
-// required says whether a reader that does not know a section must refuse the
-// file.
+// required reports whether a reader that does not know the section must refuse the file.
 func required(section string) bool { return section != SectionStats && section != SectionGradients }
 
 func known(section string) bool {
@@ -31,7 +30,7 @@ func known(section string) bool {
 	return false
 }
 
-// Header is what a file says of itself. It can be read without the tensors.
+// Header describes a file and its network. It can be read without the tensors.
 type Header struct {
 	Arch      string `json:"arch"`     // network name, e.g. "resnet-20"
 	Shortcut  string `json:"shortcut"` // "A", "A-centred" or "B"
@@ -40,7 +39,7 @@ type Header struct {
 	Seed      uint64 `json:"seed"`      // of the tensors that are not stored
 	Trainable string `json:"trainable"` // trainable set: which tensors are stored
 
-	// Variants of the network; each is missing where it is as its name says.
+	// Variants of the network. A variant is missing if it is the default of Arch.
 	Stem    string  `json:"stem,omitempty"`
 	Width   float64 `json:"width,omitempty"`
 	BN      string  `json:"bn,omitempty"`
@@ -48,21 +47,21 @@ type Header struct {
 	NoScale string  `json:"no_scale,omitempty"`
 	NoShift string  `json:"no_shift,omitempty"`
 
-	// Each of these is missing where it is not known.
+	// Each of these is missing if it is not known.
 	Initialisers  Initialisers  `json:"initialisers,omitzero"` // known unless every tensor is stored
 	Data          DataSet       `json:"data,omitzero"`
 	Normalisation Normalisation `json:"normalisation"`
 	Statistics    Statistics    `json:"statistics,omitzero"`
 
-	// Provenance is what made the file, first to last. It holds no times, so
+	// Provenance lists what made the file, first to last. It does not hold times, so
 	// that the same run gives the same bytes.
 	Provenance []Event `json:"provenance,omitempty"`
 
 	Config json.RawMessage `json:"config,omitempty"` // the run's settings, as config.json holds them
-	State  json.RawMessage `json:"state,omitempty"`  // how far a run to be resumed has come; none in a model
+	State  json.RawMessage `json:"state,omitempty"`  // the progress of a run that can be resumed; nil in a model
 }
 
-// Initialisers name how tensors that are not stored are drawn.
+// Initialisers names the distributions from which tensors that are not stored are drawn.
 type Initialisers struct {
 	Generator string `json:"generator"` // "philox4x32-10"
 	Weights   string `json:"weights"`   // e.g. "he-normal"
@@ -70,7 +69,7 @@ type Initialisers struct {
 	Beta      string `json:"beta"`      // e.g. "zero"
 }
 
-// DataSet names what a network was trained on.
+// DataSet describes the data that a network was trained on.
 type DataSet struct {
 	Name   string `json:"name"`
 	Digest string `json:"digest"` // hex SHA-256 of its pictures and labels, or of its files' names, sizes and labels
@@ -80,11 +79,11 @@ type DataSet struct {
 	Validation     int  `json:"validation,omitempty"`       // training pictures held out
 	RandomLabels   bool `json:"random_labels,omitempty"`    // training labels were drawn at random
 
-	ImageSize int    `json:"image_size,omitempty"` // side to which the pictures of a folder are brought; 0 for other data
+	ImageSize int    `json:"image_size,omitempty"` // side to which the pictures of a folder are resized; 0 for other data
 	Crop      string `json:"crop,omitempty"`       // how: "random-resized" or "centre"
 }
 
-// Normalisation is how pictures become inputs, (pixel/255 - Mean)/Std, and
+// Normalisation says how pictures become inputs, (pixel/255 - Mean)/Std, and holds
 // BatchNorm's eps.
 type Normalisation struct {
 	Mean []float32 `json:"mean,omitempty"` // per channel, or per pixel (C×H×W)
@@ -92,23 +91,23 @@ type Normalisation struct {
 	Eps  float64   `json:"bn_eps"`
 }
 
-// Statistics is how running statistics are re-estimated: over Batches batches
-// of Batch training pictures, in the order drawn from Seed.
+// Statistics says how running statistics are re-estimated: over Batches batches of Batch
+// training pictures, in an order drawn from Seed.
 type Statistics struct {
 	Seed    uint64 `json:"seed"`
 	Batch   int    `json:"batch"`
 	Batches int    `json:"batches"`
 }
 
-// Event is one step of a file's making.
+// Event is one of the actions that made a file.
 type Event struct {
 	Action     string          `json:"action"` // e.g. "train", "prune"
 	Tool       string          `json:"tool"`   // e.g. "bnkit"
 	Parameters json.RawMessage `json:"parameters,omitempty"`
 }
 
-// Tensor is a named tensor in row-major order (convolutions O×I×H×W), of
-// float32 or of float64: the other slice is nil. Infinities and NaNs are kept.
+// Tensor is a named tensor in row-major order (convolutions O×I×H×W). Its elements are
+// either float32 or float64; the other slice is nil. Infinities and NaNs are allowed.
 type Tensor struct {
 	Section string
 	Name    string
@@ -117,12 +116,12 @@ type Tensor struct {
 	Float64 []float64
 }
 
-// File is a .bnz file's content. Names are unique within a section.
+// File is the content of a .bnz file. Names are unique within a section.
 type File struct {
 	Header  Header
 	Tensors []Tensor
 
-	// Of the bytes that were decoded, to name the file by; Encode ignores them.
+	// SHA256 and Size describe the bytes that were decoded. Encode ignores them.
 	SHA256 string // of all of them, hex
 	Size   int64
 }

@@ -20,7 +20,7 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files again")
 
-// sample is a small file with every kind of content.
+// sample returns a small file with every kind of content.
 func sample() *File {
 	return &File{
 		Header: Header{
@@ -49,7 +49,7 @@ func encoded(t testing.TB, f *File) []byte {
 	return b.Bytes()
 }
 
-// same compares files bit by bit: NaNs equal themselves.
+// same reports whether two files are equal bit by bit, so that NaNs equal themselves.
 func same(a, b *File) bool {
 	x, errX := json.Marshal(a.Header)
 	y, errY := json.Marshal(b.Header)
@@ -81,7 +81,7 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
-// TestEncodeRefuses checks that what could not be read is not written.
+// TestEncodeRefuses checks that Encode does not write what Decode could not read.
 func TestEncodeRefuses(t *testing.T) {
 	for name, change := range map[string]func(*File){
 		"too few elements":   func(f *File) { f.Tensors[0].Float32 = f.Tensors[0].Float32[:3] },
@@ -90,8 +90,8 @@ func TestEncodeRefuses(t *testing.T) {
 		"negative dimension": func(f *File) { f.Tensors[0].Shape = []int{-2, -2} },
 		"two of a name":      func(f *File) { f.Tensors[1].Name = "bn.weight" },
 		"unknown section":    func(f *File) { f.Tensors[0].Section = "future" },
-		"name no UTF-8":      func(f *File) { f.Tensors[0].Name = "\xff" },
-		"section no UTF-8":   func(f *File) { f.Tensors[0].Section = "bn\xff" },
+		"invalid name":       func(f *File) { f.Tensors[0].Name = "\xff" },
+		"invalid section":    func(f *File) { f.Tensors[0].Section = "bn\xff" },
 		"header too costly":  func(f *File) { f.Header.Config = json.RawMessage("[" + strings.Repeat("0,", maxParts) + "0]") },
 		"header too long":    func(f *File) { f.Header.Arch = strings.Repeat("x", maxHeader) },
 		"zeros beyond ratio": func(f *File) { f.Tensors = zeros(300) },
@@ -113,7 +113,7 @@ func TestVersion(t *testing.T) {
 	}
 }
 
-// golden holds the file that every later version must still read.
+// golden is a file that every later version must be able to read.
 const golden = "testdata/golden-v1.bnz"
 
 func TestGolden(t *testing.T) {
@@ -158,7 +158,7 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// zeros are n tensors of a megabyte of zeros, the same.
+// zeros returns n tensors that share a megabyte of zeros.
 func zeros(n int) []Tensor {
 	megabyte := make([]float32, 1<<18)
 	tensors := make([]Tensor, n)
@@ -168,7 +168,7 @@ func zeros(n int) []Tensor {
 	return tensors
 }
 
-// hexDump shows bytes as FORMAT.md does: 16 a line, indented.
+// hexDump formats bytes as FORMAT.md does: 16 to a line, indented.
 func hexDump(b []byte) string {
 	var s strings.Builder
 	for i, v := range b {
@@ -188,8 +188,8 @@ func hexDump(b []byte) string {
 	return s.String()
 }
 
-// TestUnknownSections reads files of a later writer: an optional section is
-// skipped, a required one refused, and both are listed.
+// TestUnknownSections reads files of a later version: an unknown optional section is
+// skipped, a required one is refused, and both are listed.
 func TestUnknownSections(t *testing.T) {
 	for _, c := range []struct {
 		path string
@@ -204,7 +204,7 @@ func TestUnknownSections(t *testing.T) {
 			}
 			table.Sections[len(table.Sections)-1].Required = c.must
 			var b bytes.Buffer
-			// encode, for Encode writes no section that it does not know.
+			// Encode refuses sections that it does not know; encode does not.
 			if err := encode(&b, &table, tensors); err != nil {
 				t.Fatal(err)
 			}
@@ -226,7 +226,7 @@ func TestUnknownSections(t *testing.T) {
 	}
 }
 
-// TestReadInfo lists a file whose tensor bytes are destroyed.
+// TestReadInfo lists the header of a file whose tensor bytes are destroyed.
 func TestReadInfo(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.bnz")
 	b := encoded(t, sample())

@@ -13,8 +13,8 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// TestDamage gives every byte every other value, and cuts at every length:
-// each is noticed.
+// TestDamage checks that changing any byte to any other value, and cutting the file at any
+// length, is noticed.
 func TestDamage(t *testing.T) {
 	b := encoded(t, sample())
 	bad := bytes.Clone(b)
@@ -35,9 +35,9 @@ func TestDamage(t *testing.T) {
 	}
 }
 
-// TestDamageBehindDigest flips every bit of the stored tensors and makes the
-// SHA-256 right again: the tensors' own checksums notice, or the flip was of a
-// bit that zstd does not use and nothing is read differently.
+// TestDamageBehindDigest flips every bit of the stored tensors and corrects the SHA-256.
+// The checksums of the tensors notice it, unless zstd does not use the bit and the file
+// reads the same.
 func TestDamageBehindDigest(t *testing.T) {
 	b := encoded(t, sample())
 	noticed := 0
@@ -55,14 +55,14 @@ func TestDamageBehindDigest(t *testing.T) {
 			}
 		}
 	}
-	// All but a few bits of the frame's head carry content.
+	// Only a few bits of the frame's header do not carry content.
 	if all := 8 * (len(b) - digestSize - begin); noticed < all-8 {
 		t.Errorf("%d of %d flips noticed", noticed, all)
 	}
 }
 
-// fix makes every checksum of a file of at least a prelude and a digest right,
-// and its two stored lengths fit, so that what lies behind them is reached.
+// fix corrects every checksum and the two stored lengths of a file of at least a prelude
+// and a digest, so that a reader gets past them.
 func fix(b []byte) {
 	stored := len(b) - preludeSize - digestSize
 	header := min(int(binary.LittleEndian.Uint32(b[12:])), stored)
@@ -74,14 +74,14 @@ func fix(b []byte) {
 	fixChecksums(b)
 }
 
-// fixChecksums makes the prelude's CRC and the SHA-256 right.
+// fixChecksums corrects the CRC of the prelude and the SHA-256.
 func fixChecksums(b []byte) {
 	binary.LittleEndian.PutUint32(b[40:], crc32.Checksum(b[:40], castagnoli))
 	sum := sha256.Sum256(b[:len(b)-digestSize])
 	copy(b[len(b)-digestSize:], sum[:])
 }
 
-// packer compresses at zstd's fastest: what is read does not depend on how.
+// packer compresses at zstd's fastest level; reading does not depend on the level.
 var packer = func() *zstd.Encoder {
 	c, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderCRC(false),
 		zstd.WithZeroFrames(true), zstd.WithWindowSize(maxWindow))
@@ -93,7 +93,7 @@ var packer = func() *zstd.Encoder {
 
 func pack(raw []byte) []byte { return packer.EncodeAll(raw, nil) }
 
-// assemble is a file of these two stored parts, all checksums right.
+// assemble returns a file of the two stored parts with correct checksums.
 func assemble(stored, packed []byte, headerSize uint32, dataSize uint64) []byte {
 	p := prelude{headerStored: uint32(len(stored)), headerSize: headerSize, dataStored: uint64(len(packed)), dataSize: dataSize}
 	b := append(append(p.append(nil), stored...), packed...)
@@ -102,21 +102,21 @@ func assemble(stored, packed []byte, headerSize uint32, dataSize uint64) []byte 
 	return b
 }
 
-// withTable is a file whose header is the given JSON and whose tensor bytes
-// are data, all checksums right.
+// withTable returns a file with the given JSON as its header and data as its tensor
+// bytes, with correct checksums.
 func withTable(header string, data []byte, dataSize uint64) []byte {
 	return assemble(pack([]byte(header)), pack(data), uint32(len(header)), dataSize)
 }
 
-// tensorsOf is a header of one section of those tensors.
+// tensorsOf returns a header of one section with those tensors.
 func tensorsOf(section, entries string) string {
 	return `{"sections":[{"name":"` + section + `","required":true,"tensors":[` + entries + `]}]}`
 }
 
-// affordable is what refusing a file may allocate.
+// affordable is how many bytes the refusal of a file may allocate.
 const affordable = 32 << 20
 
-// refuse decodes b, which must give that error and allocate no more than that.
+// refuse checks that decoding b gives that error and allocates at most that much.
 func refuse(t *testing.T, name string, b []byte, want error, affordable uint64) {
 	t.Helper()
 	var before, after runtime.MemStats
@@ -131,8 +131,8 @@ func refuse(t *testing.T, name string, b []byte, want error, affordable uint64) 
 	}
 }
 
-// TestLies gives headers that promise what the file does not hold. None may
-// cost more memory than a few megabytes.
+// TestLies reads headers that claim what the file does not hold. None may cost more than a
+// few megabytes of memory.
 func TestLies(t *testing.T) {
 	for _, c := range []struct {
 		name, header string
@@ -170,15 +170,15 @@ func TestLies(t *testing.T) {
 	} {
 		refuse(t, c.name, withTable(c.header, c.data, c.size), c.want, affordable)
 	}
-	// What differs from the case of the wrong checksum in that alone is read.
+	// With the right checksum, the file of the wrong-checksum case can be read.
 	right := withTable(tensorsOf("bn", `{"name":"a","type":"f32","shape":[1],"crc32c":1214729159}`), make([]byte, 4), 4)
 	if f, err := Decode(right); err != nil || len(f.Tensors) != 1 || f.Tensors[0].Float32[0] != 0 {
 		t.Errorf("the right checksum: %+v, %v", f, err)
 	}
 }
 
-// TestCostliestHeader gives the lists that take most memory for their text, just
-// within the limits.
+// TestCostliestHeader reads the lists that take the most memory for their text, just within
+// the limits.
 func TestCostliestHeader(t *testing.T) {
 	const n = maxParts - 8
 	for name, header := range map[string]string{
@@ -190,7 +190,7 @@ func TestCostliestHeader(t *testing.T) {
 	}
 }
 
-// TestLyingPrelude gives lengths that are not the file's, checksums right.
+// TestLyingPrelude reads files with wrong lengths and correct checksums.
 func TestLyingPrelude(t *testing.T) {
 	whole := encoded(t, sample())
 	headerSize := binary.LittleEndian.Uint32(whole[16:])
@@ -223,7 +223,7 @@ func TestLyingPrelude(t *testing.T) {
 	}
 }
 
-// TestSizeLimits checks the limits on both their sides.
+// TestSizeLimits checks sizes just within and just beyond the limits.
 func TestSizeLimits(t *testing.T) {
 	for _, c := range []struct {
 		p  prelude
@@ -246,14 +246,14 @@ func TestSizeLimits(t *testing.T) {
 	}
 }
 
-// headerCRC is the CRC-32C of as much of the stored header as is there.
+// headerCRC returns the CRC-32C of the part of the stored header that exists.
 func headerCRC(b []byte) uint32 {
 	end := min(preludeSize+int(binary.LittleEndian.Uint32(b[12:])), len(b))
 	return crc32.Checksum(b[preludeSize:end], castagnoli)
 }
 
-// TestLyingFrames gives zstd frames that claim windows and contents of
-// gigabytes, or that unpack to more than is listed, as header and as tensors.
+// TestLyingFrames reads zstd frames, as header and as tensors, that claim windows and
+// contents of gigabytes or that unpack to more than is listed.
 func TestLyingFrames(t *testing.T) {
 	header := `{"sections":[]}`
 	for name, frame := range map[string][]byte{

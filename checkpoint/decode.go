@@ -12,9 +12,9 @@ import (
 	"math"
 )
 
-// Decode reads a .bnz file from memory and verifies all of it. Optional
-// sections that this version does not know are left out. Errors are
-// ErrCorrupt, ErrVersion or ErrUnsupported.
+// Decode reads a .bnz file from memory and verifies all of it. It skips optional sections
+// that this version does not know. The error is ErrCorrupt, ErrVersion or
+// ErrUnsupported.
 func Decode(b []byte) (*File, error) {
 	p, err := parsePrelude(b, int64(len(b)))
 	if err != nil {
@@ -62,12 +62,12 @@ func Decode(b []byte) (*File, error) {
 	return f, nil
 }
 
-// pieceSize is how many bytes are decompressed before more memory is asked
-// for: a header that lies about a tensor's size costs no more than this
-// beyond what the file really holds.
+// pieceSize is the number of bytes that are decompressed before more memory is allocated.
+// A header that claims too large a tensor costs at most this much more memory than the
+// file really holds.
 const pieceSize = 1 << 20
 
-// readTensor reads an entry's bytes and checks them.
+// readTensor reads the bytes of an entry and verifies them.
 func readTensor(r io.Reader, section string, e *tensorEntry) (*Tensor, error) {
 	_, size, err := e.length(maxData)
 	if err != nil {

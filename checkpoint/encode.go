@@ -13,8 +13,8 @@ import (
 	"unicode/utf8"
 )
 
-// Encode writes f as a .bnz file. The bytes depend on f alone; tensors of one
-// section are kept together, in the order of each section's first tensor.
+// Encode writes f as a .bnz file. The bytes depend on f alone. Tensors are grouped by
+// section; sections are in the order of their first tensors.
 func Encode(w io.Writer, f *File) error {
 	t := table{Header: f.Header}
 	ordered, err := t.enter(f.Tensors)
@@ -27,13 +27,13 @@ func Encode(w io.Writer, f *File) error {
 	return encode(w, &t, ordered)
 }
 
-// enter lists tensors in the table, without their checksums, and returns them
-// in the table's order.
+// enter adds tensors to the table, without their checksums, and returns them in the order
+// of the table.
 func (t *table) enter(tensors []Tensor) ([]*Tensor, error) {
 	bySection := map[string][]*Tensor{}
 	for i := range tensors {
 		x := &tensors[i]
-		// JSON would replace what is no UTF-8: other names would be read.
+		// JSON would replace invalid UTF-8, so that reading would give other names.
 		if !utf8.ValidString(x.Name) || !utf8.ValidString(x.Section) {
 			return nil, fmt.Errorf("tensor %q of section %q: names are UTF-8", x.Name, x.Section)
 		}
@@ -61,7 +61,7 @@ func (t *table) enter(tensors []Tensor) ([]*Tensor, error) {
 	return ordered, nil
 }
 
-// entry is the tensor's row of the table, without its checksum.
+// entry returns the tensor's row of the table, without the checksum.
 func (x *Tensor) entry() tensorEntry {
 	e := tensorEntry{Name: x.Name, Type: "f32", Shape: slices.Clone(x.Shape)}
 	if x.Float64 != nil {
@@ -70,7 +70,7 @@ func (x *Tensor) entry() tensorEntry {
 	return e
 }
 
-// encode writes the container: t lists tensors in their order.
+// encode writes the container. t lists the tensors in their order.
 func encode(w io.Writer, t *table, tensors []*Tensor) error {
 	size := 0
 	for _, x := range tensors {
@@ -134,7 +134,7 @@ func encode(w io.Writer, t *table, tensors []*Tensor) error {
 	return err
 }
 
-// bytes are the tensor's elements, little-endian.
+// bytes returns the tensor's elements, little-endian.
 func (x *Tensor) bytes() []byte {
 	b := make([]byte, 0, 4*len(x.Float32)+8*len(x.Float64))
 	for _, v := range x.Float32 {

@@ -1,22 +1,27 @@
 package checkpoint
 
-import (
-	"errors"
-	"fmt"
-)
+import "fmt"
 
 var (
-	// ErrCorrupt says that a file is no .bnz file, or damaged.
-	ErrCorrupt = errors.New("not an intact .bnz file")
-	// ErrVersion says that a file is of a version that this reader does not know.
-	ErrVersion = errors.New("unknown .bnz version")
-	// ErrUnsupported says that a file needs something that this reader lacks.
-	ErrUnsupported = errors.New("the file needs a newer bnkit")
+	// ErrCorrupt reports that a file is damaged, or is not a .bnz file.
+	ErrCorrupt error = fileError("not an intact .bnz file")
+	// ErrVersion reports that a file has a version that this reader does not know.
+	ErrVersion error = fileError("unknown .bnz version")
+	// ErrUnsupported reports that a file needs something that this reader lacks.
+	ErrUnsupported error = fileError("the file needs a newer bnkit")
 )
 
-// FormatError says what is wrong with a file, and where. It is an ErrCorrupt.
+// fileError reports that a file cannot be read.
+type fileError string
+
+func (e fileError) Error() string { return string(e) }
+
+// BadInput reports that the file is at fault.
+func (e fileError) BadInput() bool { return true }
+
+// FormatError reports what is wrong with a file, and where. It is an ErrCorrupt.
 type FormatError struct {
-	Offset int64  // byte of the file from which the trouble was seen
+	Offset int64  // position in bytes at which the damage was noticed
 	Reason string // what was found and what was expected
 }
 
@@ -24,8 +29,11 @@ func (e *FormatError) Error() string {
 	return fmt.Sprintf("%v: at byte %d: %s; copy or make it again", ErrCorrupt, e.Offset, e.Reason)
 }
 
-// Is makes a FormatError an ErrCorrupt.
+// Is reports whether target is ErrCorrupt.
 func (e *FormatError) Is(target error) bool { return target == ErrCorrupt }
+
+// BadInput reports that the file is at fault.
+func (e *FormatError) BadInput() bool { return true }
 
 func corrupt(offset int64, format string, args ...any) error {
 	return &FormatError{offset, fmt.Sprintf(format, args...)}

@@ -22,9 +22,9 @@ func WriteFile(path string, f *File) error {
 	return durable.WriteFile(path, b.Bytes())
 }
 
-// ReadFile reads and verifies the .bnz file at path; errors are the file
-// system's or Decode's, with the path. What is no .bnz file is refused before
-// it is read whole.
+// ReadFile reads and verifies the .bnz file at path. It refuses a file of another
+// format before it has read the whole file. The error names the path and wraps one
+// of the file system or of Decode.
 func ReadFile(path string) (*File, error) {
 	file, err := open(path)
 	if err != nil {
@@ -38,11 +38,11 @@ func ReadFile(path string) (*File, error) {
 	return f, nil
 }
 
-// open opens a file to read, and says what to do where there is none.
+// open opens a file for reading. If there is none, its error says what to do.
 func open(path string) (*os.File, error) {
 	file, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%w; name a checkpoint that bnkit train wrote, such as ckpt.bnz in its folder", err)
+		return nil, fmt.Errorf("%w; name a checkpoint, such as the ckpt.bnz of a run", err)
 	}
 	if err != nil {
 		return nil, err
@@ -66,7 +66,7 @@ func readFile(file *os.File) (*File, error) {
 	return Decode(b)
 }
 
-// readPrelude reads the prelude, and the file's size.
+// readPrelude reads the prelude, and returns it and the size of the file.
 func readPrelude(file *os.File) (prelude, int64, error) {
 	stat, err := file.Stat()
 	if err != nil {
@@ -81,7 +81,7 @@ func readPrelude(file *os.File) (prelude, int64, error) {
 	return p, stat.Size(), err
 }
 
-// Info is what a file's header lists.
+// Info is what the header of a file lists.
 type Info struct {
 	Header   Header        `json:"header"`
 	Sections []SectionInfo `json:"sections"`
@@ -90,7 +90,7 @@ type Info struct {
 	Stored   int64         `json:"stored_bytes"` // of all tensors, compressed
 }
 
-// SectionInfo lists a section's tensors.
+// SectionInfo lists the tensors of a section.
 type SectionInfo struct {
 	Name     string       `json:"name"`
 	Required bool         `json:"required"`
@@ -105,9 +105,9 @@ type TensorInfo struct {
 	CRC32C string `json:"crc32c"` // hex, of the tensor's bytes
 }
 
-// ReadInfo reads the header of the .bnz file at path, and verifies it, without
-// reading the tensors' bytes. Sections that this version does not know are
-// listed, required or not.
+// ReadInfo reads and verifies the header of the .bnz file at path, without reading the
+// bytes of the tensors. It lists all sections, including those that this version does
+// not know. Errors are as ReadFile's.
 func ReadInfo(path string) (*Info, error) {
 	file, err := open(path)
 	if err != nil {

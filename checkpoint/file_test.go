@@ -14,8 +14,8 @@ import (
 	"testing"
 )
 
-// TestReadOtherFiles reads what is no .bnz file: the error names the path and
-// the trouble, and nothing of the file's size is allocated.
+// TestReadOtherFiles reads files that are not .bnz files. The error names the path and the
+// reason, and the reader does not allocate memory of the size of the file.
 func TestReadOtherFiles(t *testing.T) {
 	dir := t.TempDir()
 	if _, err := ReadFile(filepath.Join(dir, "missing")); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "ckpt.bnz") {
@@ -59,7 +59,7 @@ func TestReadOtherFiles(t *testing.T) {
 
 func second[T any](_ T, err error) error { return err }
 
-// TestWriteSafetensors reads the file back as the safetensors format says.
+// TestWriteSafetensors reads the file back according to the safetensors format.
 func TestWriteSafetensors(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "m.safetensors")
 	tensors := []Tensor{
@@ -109,7 +109,7 @@ func TestWriteSafetensors(t *testing.T) {
 		t.Errorf("%d bytes, want %d", len(b), 8+int(n)+end)
 	}
 
-	// A __metadata__ of null is no valid safetensors.
+	// A __metadata__ of null would not be valid.
 	if err := WriteSafetensors(path, tensors, nil); err != nil {
 		t.Fatal(err)
 	}

@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// TestWriteFailsHalfway lets the system refuse a file's second half, as a full
-// disk does: what was there stays, and nothing is left beside it.
+// TestWriteFailsHalfway makes the system refuse the second half of a file, like a full
+// disk. The old file stays, and no other file is left.
 func TestWriteFailsHalfway(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "ckpt.bnz")
@@ -38,13 +38,13 @@ func TestWriteFailsHalfway(t *testing.T) {
 		t.Errorf("left behind: %v, %v", entries, err)
 	}
 
-	// The same write without the limit shows that it was what failed.
+	// The same write succeeds without the limit, so the limit made it fail.
 	if err := WriteFile(path, larger); err != nil {
 		t.Error(err)
 	}
 }
 
-// limitFileSize calls f while no file of the process can grow past size bytes.
+// limitFileSize calls f while files of the process cannot grow beyond size bytes.
 func limitFileSize(t *testing.T, size int, f func()) {
 	t.Helper()
 	var old syscall.Rlimit

@@ -15,8 +15,8 @@ import (
 	"bnkit/engine/nn"
 )
 
-// TestFormatVectors draws the tensors that FORMAT.md gives as vectors: what a
-// file does not store is drawn as the specification says, for good.
+// TestFormatVectors draws the tensors that FORMAT.md gives as test vectors. Tensors that a
+// file does not store must always be drawn as specified.
 func TestFormatVectors(t *testing.T) {
 	format, err := os.ReadFile("FORMAT.md")
 	if err != nil {

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// maxFuzz keeps inputs small: size is no path through the code.
+// maxFuzz bounds inputs: larger ones do not reach other code.
 const maxFuzz = 1 << 16
 
 func addSeeds(f *testing.F) {
@@ -21,7 +21,8 @@ func addSeeds(f *testing.F) {
 	f.Add(withTable(`{"sections":[{"name":"bn","tensors":[{"name":"a","type":"f64","shape":[1]}]}]}`, make([]byte, 8), 8))
 }
 
-// FuzzDecode reads anything: what is accepted is written and read as the same.
+// FuzzDecode reads any bytes. A file that is accepted can be written and read again
+// without change.
 func FuzzDecode(f *testing.F) {
 	addSeeds(f)
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -31,8 +32,8 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// FuzzDecodeFixed makes checksums and lengths right first, so that damage
-// reaches zstd's frames.
+// FuzzDecodeFixed corrects checksums and lengths first, so that damage reaches zstd's
+// frames.
 func FuzzDecodeFixed(f *testing.F) {
 	addSeeds(f)
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -43,8 +44,8 @@ func FuzzDecodeFixed(f *testing.F) {
 	})
 }
 
-// FuzzHeader puts any JSON and any tensor bytes into an intact container, so
-// that what the header says is all that can be wrong.
+// FuzzHeader puts any JSON and any tensor bytes into an intact container, so that only
+// their content can be wrong.
 func FuzzHeader(f *testing.F) {
 	data := make([]byte, 24)
 	for _, header := range []string{

@@ -6,10 +6,10 @@ import (
 	"hash/crc32"
 )
 
-// The container: a prelude of fixed size, the compressed header, the
-// compressed tensor bytes, and a SHA-256 of all before it.
+// The container consists of a prelude of fixed size, the compressed header, the compressed
+// tensor bytes, and a SHA-256 of everything before it.
 const (
-	magic       = "\x89BNZ\r\n\x1a\n" // as PNG's: shows a file mangled as text
+	magic       = "\x89BNZ\r\n\x1a\n" // like PNG's, it shows whether a file was altered as text
 	version     = 1
 	preludeSize = 44
 	digestSize  = 32
@@ -17,15 +17,16 @@ const (
 	maxHeader = 8 << 20 // uncompressed bytes; a state of ResNet-6002 with all trained has 4 MB
 	maxData   = 8 << 30 // uncompressed bytes
 
-	// Above freeData a file has at most maxRatio uncompressed bytes for each
-	// that it stores, as trained tensors do: no small file fills the memory.
+	// Above freeData, a file may have at most maxRatio uncompressed bytes for each
+	// stored byte, so that a small file cannot fill the memory. Trained tensors stay
+	// well below.
 	freeData = 256 << 20
 	maxRatio = 1024
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// prelude is the container's fixed part.
+// prelude is the fixed part of the container.
 type prelude struct {
 	headerStored, headerSize uint32 // compressed, uncompressed
 	dataStored, dataSize     uint64 // compressed, uncompressed
@@ -43,8 +44,8 @@ func (p *prelude) append(b []byte) []byte {
 	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 }
 
-// parsePrelude reads the prelude of a file of that many bytes. The lengths it
-// returns are those of the file, and within the limits.
+// parsePrelude parses the prelude of a file of the given size. The lengths that it returns
+// add up to that size and are within the limits.
 func parsePrelude(b []byte, fileSize int64) (prelude, error) {
 	var p prelude
 	if len(b) < len(magic) || string(b[:len(magic)]) != magic {
@@ -73,8 +74,8 @@ func parsePrelude(b []byte, fileSize int64) (prelude, error) {
 	return p, nil
 }
 
-// checkSizes holds the lengths against the limits. zstd adds little to bytes
-// that do not shrink: twice as many stored are never right.
+// checkSizes checks the lengths against the limits. zstd adds little to bytes that it
+// cannot compress, so that twice as many stored bytes are always wrong.
 func (p *prelude) checkSizes() error {
 	switch {
 	case p.headerSize > maxHeader || p.headerStored > 2*maxHeader:

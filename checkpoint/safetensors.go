@@ -9,9 +9,9 @@ import (
 	"bnkit/checkpoint/durable"
 )
 
-// WriteSafetensors writes float32 tensors to path in the safetensors format,
-// in the given order, atomically. Sections play no part; names must be unique.
-// Metadata becomes the file's __metadata__; without any there is none.
+// WriteSafetensors writes float32 tensors to path in the safetensors format, in the given
+// order, atomically. Sections are ignored; names must be unique. Metadata becomes the
+// file's __metadata__, which is left out if metadata is empty.
 func WriteSafetensors(path string, tensors []Tensor, metadata map[string]string) error {
 	type entry struct {
 		Type    string    `json:"dtype"`
@@ -44,7 +44,7 @@ func WriteSafetensors(path string, tensors []Tensor, metadata map[string]string)
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
-	// The tensors begin at a multiple of 8 bytes; spaces fill up.
+	// The tensors begin at a multiple of 8 bytes, after spaces.
 	raw = append(raw, bytes.Repeat([]byte(" "), (8-len(raw)%8)%8)...)
 	b := binary.LittleEndian.AppendUint64(nil, uint64(len(raw)))
 	b = append(b, raw...)

@@ -10,9 +10,9 @@ import (
 	"testing"
 )
 
-// resNetTensors are the tensors of a CIFAR ResNet of that depth with option-B
-// shortcuts, filled with noise: BatchNorms only, or a state to resume from
-// with everything trained. Nothing but a lean format keeps noise small; it
+// resNetTensors returns the tensors of a CIFAR ResNet of that depth with option-B
+// shortcuts, filled with noise: the BatchNorms only, or a state to resume from with
+// everything trained. Noise does not compress, so a small file shows a lean format. It
 // repeats itself only after the 64,736 parameters of ResNet-866.
 func resNetTensors(depth int, all bool) []Tensor {
 	r := rand.New(rand.NewPCG(1, uint64(depth)))
@@ -76,9 +76,8 @@ func resNetTensors(depth int, all bool) []Tensor {
 	return tensors
 }
 
-// TestSizes holds the whole files of BN-only networks against the sizes that
-// the format is made for, and checks that their bytes do not depend on how
-// many threads there are.
+// TestSizes compares the files of BN-only networks with the sizes that the format is
+// designed for, and checks that their bytes do not depend on the number of threads.
 func TestSizes(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
 	for _, c := range []struct{ depth, parameters, limit int }{{20, 1_568, 8_000}, {866, 64_736, 300_000}} {
@@ -106,9 +105,9 @@ func TestSizes(t *testing.T) {
 	}
 }
 
-// TestDeepestHeader checks that the largest table that the project's networks
-// ask for, a state of ResNet-6002 with everything trained, is well within the
-// limits: half as much again would be.
+// TestDeepestHeader checks that the largest table of the project's networks, a state of
+// ResNet-6002 with everything trained, is well within the limits: one that is half as
+// large again would still be.
 func TestDeepestHeader(t *testing.T) {
 	const sections = 5
 	tensors := resNetTensors(6002, true)

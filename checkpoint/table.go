@@ -9,8 +9,8 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// table is the JSON header as it is stored: Header's fields and what tensors
-// follow, in the order of their bytes.
+// table is the JSON header as it is stored: the fields of Header, and the tensors that
+// follow in the order of their bytes.
 type table struct {
 	Header
 	Sections []sectionEntry `json:"sections"`
@@ -29,11 +29,11 @@ type tensorEntry struct {
 	CRC   uint32 `json:"crc32c"` // of the tensor's bytes
 }
 
-// maxDims is the most dimensions that a tensor has.
+// maxDims is the largest number of dimensions of a tensor.
 const maxDims = 8
 
-// length is the number of elements and of bytes; it fails where they, or
-// their product, are more than limit bytes.
+// length returns the number of elements and of bytes. It fails if a dimension is invalid
+// or the tensor takes more than limit bytes.
 func (e *tensorEntry) length(limit uint64) (elements, size uint64, err error) {
 	width := uint64(4)
 	switch e.Type {
@@ -59,7 +59,7 @@ func (e *tensorEntry) length(limit uint64) (elements, size uint64, err error) {
 	return elements, elements * width, nil
 }
 
-// check verifies the table against the number of tensor bytes that follow.
+// check checks the table against the number of tensor bytes that follow.
 func (t *table) check(dataSize uint64) error {
 	sections, left := map[string]bool{}, dataSize
 	for i := range t.Sections {
@@ -88,7 +88,7 @@ func (t *table) check(dataSize uint64) error {
 	return nil
 }
 
-// supported refuses required sections that this version does not know.
+// supported returns ErrUnsupported for a required section that this version does not know.
 func (t *table) supported() error {
 	for _, s := range t.Sections {
 		if s.Required && !known(s.Name) {
@@ -98,12 +98,11 @@ func (t *table) supported() error {
 	return nil
 }
 
-// maxParts bounds what a header costs to decode: a list of nulls would take 13
-// times the memory of its text. A state of ResNet-6002 with all trained has
-// 320,000 parts.
+// maxParts bounds the memory for decoding a header: a list of nulls would take 13 times the
+// memory of its text. A state of ResNet-6002 with all tensors trained has 320,000 parts.
 const maxParts = 1 << 19
 
-// checkHeader holds a header's JSON against the limits, before it is decoded.
+// checkHeader checks the JSON of a header against the limits before it is decoded.
 func checkHeader(raw []byte) error {
 	if len(raw) > maxHeader {
 		return fmt.Errorf("a header of %d bytes; at most %d are possible", len(raw), maxHeader)
@@ -139,22 +138,22 @@ func parseTable(stored []byte, p prelude) (*table, error) {
 	return t, t.check(p.dataSize)
 }
 
-// maxWindow bounds the memory that decompressing takes.
+// maxWindow bounds the memory for decompression.
 const maxWindow = 8 << 20
 
-// newDecompressor reads one zstd frame or several; what they give together is
-// for the caller to bound.
+// newDecompressor returns a reader of one or several zstd frames. The caller must bound
+// the size of their content.
 func newDecompressor(r io.Reader) (*zstd.Decoder, error) {
 	return zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderLowmem(true))
 }
 
-// largeData is the size of tensors in bytes above which nearly all of them are
-// weights. They barely compress: zstd's best level takes forty times as long
-// as the next one, for the same size.
+// largeData is the size of all tensors, in bytes, above which nearly all of them are
+// weights. Weights hardly compress: zstd's best level takes forty times as long as the
+// next one, for the same size.
 const largeData = 1 << 20
 
-// newCompressor writes one zstd frame of size bytes: on one thread, because the
-// bytes must not depend on how many there are.
+// newCompressor returns a writer of one zstd frame of size bytes. It uses one thread,
+// because the bytes must not depend on the number of threads.
 func newCompressor(w io.Writer, size int) (*zstd.Encoder, error) {
 	level := zstd.SpeedBestCompression
 	if size > largeData {

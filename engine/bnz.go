@@ -16,13 +16,12 @@ import (
 	"bnkit/engine/nn"
 )
 
-// This file alone knows both models and the headers of .bnz files, and turns
-// either into the other.
+// Only this file knows both models and the headers of .bnz files. It converts each into
+// the other.
 
-// LoadModel reads a checkpoint (or a resume state, whose running statistics
-// then are the Stored ones). Its tensors must be exactly those that the
-// network it names trains: the error is a *ModelError where they are not, and
-// one of checkpoint's where the file itself is damaged.
+// LoadModel reads a checkpoint, or a resume state, whose running statistics become the
+// model's Stored ones. The error is a *ModelError if the tensors are not exactly those
+// that the named network trains, or one of package checkpoint if the file is damaged.
 func LoadModel(path string) (*Model, error) {
 	file, err := checkpoint.ReadFile(path)
 	if err != nil {
@@ -36,7 +35,7 @@ func LoadModel(path string) (*Model, error) {
 	return m, nil
 }
 
-// newModel is what a file holds.
+// newModel returns the model that a file holds.
 func newModel(file *checkpoint.File) (*Model, error) {
 	h := &file.Header
 	m, set, err := describedModel(h)
@@ -44,13 +43,13 @@ func newModel(file *checkpoint.File) (*Model, error) {
 		return nil, err
 	}
 	net, stored := m.Network, newStoredTensors(file)
-	// Every tensor is checked before the network's weights are allocated: a
-	// file asks for no more memory than its own tensors vouch for.
+	// All tensors are checked before the weights of the network are allocated, so
+	// that the memory is in proportion to the file.
 	values, err := stored.trained(net, set)
 	if err != nil {
 		return nil, err
 	}
-	// A network without BatchNorm needs no statistics: it has them all.
+	// A network without BatchNorm has no statistics to store.
 	if stored.has(checkpoint.SectionStats) || !net.HasBN() {
 		if m.Stored, err = stored.statistics(net); err != nil {
 			return nil, err
@@ -61,7 +60,7 @@ func newModel(file *checkpoint.File) (*Model, error) {
 			return nil, err
 		}
 	}
-	if err := vouched(net, set); err != nil {
+	if err := checkMemory(net, set); err != nil {
 		return nil, err
 	}
 	m.Params = nn.NewParams[float32](net, nil)
@@ -76,8 +75,8 @@ func newModel(file *checkpoint.File) (*Model, error) {
 	return m, nil
 }
 
-// describedModel is the model that a header describes, without its tensors, and
-// the set of those that its file stores.
+// describedModel returns the model that a header describes, without its tensors, and the
+// set of tensors that the file stores.
 func describedModel(h *checkpoint.Header) (*Model, arch.TrainableSet, error) {
 	set, err := arch.ParseTrainableSet(h.Trainable)
 	if err != nil {
@@ -108,24 +107,24 @@ func describedModel(h *checkpoint.Header) (*Model, arch.TrainableSet, error) {
 		return m, set, nil
 	}
 	if g := h.Initialisers.Generator; g != generator {
-		return nil, "", fmt.Errorf("its weights were drawn by %q, this version draws by %s", g, generator)
+		return nil, "", fmt.Errorf("its weights were drawn by %q, but this version can only draw by %s", g, generator)
 	}
 	in := nn.Initialisers{Weights: h.Initialisers.Weights, Gamma: h.Initialisers.Gamma, Beta: h.Initialisers.Beta}
 	m.Origin = &Origin{Trainable: set, Seed: h.Seed, Initialisers: in, Config: h.Config}
 	return m, set, in.Check()
 }
 
-// generator is what package rng draws with.
+// generator is the name of package rng's generator.
 const generator = "philox4x32-10"
 
-// maxUnvouched bounds the parameters of a network that a file names without
-// storing a tensor of each of its units: 1 GB of them.
-const maxUnvouched = 1 << 28
+// maxUnstored bounds the number of parameters of a network if the file does not store a
+// tensor of every unit: 1 GB.
+const maxUnstored = 1 << 28
 
-// vouched refuses a network that takes far more memory than a file whose
-// tensors, those that set trains, are all there can be trusted with.
-func vouched(net *arch.Network, set arch.TrainableSet) error {
-	drawn := make([]bool, len(net.Units)+1) // all of a unit's tensors
+// checkMemory rejects networks far larger than the file justifies, which stores the
+// tensors that set trains.
+func checkMemory(net *arch.Network, set arch.TrainableSet) error {
+	drawn := make([]bool, len(net.Units)+1) // whether all tensors of a unit are drawn
 	total := 0
 	for _, x := range net.Tensors() {
 		total += x.Len()
@@ -136,14 +135,14 @@ func vouched(net *arch.Network, set arch.TrainableSet) error {
 			drawn[x.Unit] = false
 		}
 	}
-	if total > maxUnvouched && slices.Contains(drawn[:len(net.Units)], true) {
-		return fmt.Errorf("%s has %d parameters, of which it stores next to none (trainable set %s); at most %d are possible so", net.Name, total, set, maxUnvouched)
+	if total > maxUnstored && slices.Contains(drawn[:len(net.Units)], true) {
+		return fmt.Errorf("%s has %d parameters, of which the file stores hardly any (trainable set %s); at most %d are possible then", net.Name, total, set, maxUnstored)
 	}
 	return nil
 }
 
-// Save writes the model to path as a .bnz file, atomically and durably, and
-// makes that file its Source. Errors are File's, or the file system's.
+// Save writes the model to path as a .bnz file, atomically and durably, and sets Source to
+// that file. The error is one of File or of the file system.
 func (m *Model) Save(path string) error {
 	f, err := m.File()
 	if err != nil {
@@ -161,10 +160,10 @@ func (m *Model) Save(path string) error {
 	return nil
 }
 
-// File is the .bnz file that stores the model: copies of what was trained, of
-// all parameters where the Origin is not known, and the Stored statistics where
-// there are any. The error is a *ModelError where the format cannot hold the
-// model, as when no name stands for its network.
+// File returns the content of a .bnz file that stores the model: copies of the trained
+// tensors (of all parameters if the Origin is not known), and the Stored statistics if
+// there are any. The error is a *ModelError if the format cannot hold the model, for
+// example because its network has no name.
 func (m *Model) File() (*checkpoint.File, error) {
 	net, set := m.Network, arch.All
 	if m.Origin != nil {
@@ -172,10 +171,10 @@ func (m *Model) File() (*checkpoint.File, error) {
 	}
 	named, err := arch.Build(net.Name, net.Options)
 	if err != nil || !reflect.DeepEqual(named.Units, net.Units) || named.Input != net.Input || named.Classes != net.Classes {
-		return nil, m.fail("no name stands for its network, so that a .bnz file cannot hold it")
+		return nil, m.fail("its network has no name, so that a .bnz file cannot hold it")
 	}
 	if m.Origin != nil && m.Data.Name != "" && m.Data.Selection.Seed != m.Origin.Seed {
-		return nil, m.fail("its pictures were selected by seed %d, its weights drawn by %d; a .bnz file holds one seed", m.Data.Selection.Seed, m.Origin.Seed)
+		return nil, m.fail("its pictures were selected by seed %d and its weights drawn by seed %d, but a .bnz file can only hold one seed", m.Data.Selection.Seed, m.Origin.Seed)
 	}
 	f := &checkpoint.File{Header: m.header()}
 	f.Tensors = trainedTensors(nn.NewTrained(net, m.Params, set, m.seed()).Params)
@@ -185,7 +184,7 @@ func (m *Model) File() (*checkpoint.File, error) {
 	return f, nil
 }
 
-// header is what the model's file says of it.
+// header returns the header of the model's file.
 func (m *Model) header() checkpoint.Header {
 	net, o := m.Network, &m.Network.Options
 	width := o.Width
@@ -219,13 +218,12 @@ func (m *Model) header() checkpoint.Header {
 	return h
 }
 
-// training is what a file's provenance says of its training.
+// training is the parameters of the event "train" in a file's provenance.
 type training struct {
 	Epochs int `json:"epochs"` // complete; the run's settings may ask for more
 }
 
-// newHeader is what a run's checkpoint and state say of themselves after that
-// many epochs.
+// newHeader returns the header of a run's checkpoint and state after that many epochs.
 func newHeader(cfg *Config, net *arch.Network, data *dataset.Data, epochs int) (checkpoint.Header, error) {
 	config, err := json.Marshal(cfg)
 	if err != nil {
@@ -246,17 +244,15 @@ func newHeader(cfg *Config, net *arch.Network, data *dataset.Data, epochs int) (
 	return m.header(), nil
 }
 
-// ModelInfo is what a .bnz file tells of its model without its tensors being
-// read.
+// ModelInfo describes the model of a .bnz file by the file's header.
 type ModelInfo struct {
 	Network *arch.Network
 	Data    DataSet
-	Trained int   // numbers that were trained
+	Trained int   // number of parameters that were trained
 	Bytes   int64 // of the file
 }
 
-// ReadModelInfo reads the header of the .bnz file at path; errors are as
-// LoadModel's.
+// ReadModelInfo reads the header of the .bnz file at path. Errors are as LoadModel's.
 func ReadModelInfo(path string) (*ModelInfo, error) {
 	file, err := checkpoint.ReadInfo(path)
 	if err != nil {

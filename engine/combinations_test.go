@@ -11,6 +11,7 @@ import (
 	"bnkit/engine/arch"
 	"bnkit/engine/arch/archtest"
 	"bnkit/engine/dataset"
+	"bnkit/engine/rundir"
 )
 
 // TestEveryCombination takes a step of every network with every trainable set
@@ -79,7 +80,7 @@ func checkStep(t *testing.T, cfg Config, data *dataset.Data) {
 		t.Errorf("%s: %v", cfg.Trainable, err)
 		return
 	}
-	defer r.trainer.close()
+	defer r.trainer.Close()
 	params := r.trainer.params
 	var was [][]float32
 	for _, values := range params.Values {
@@ -108,7 +109,7 @@ func checkStep(t *testing.T, cfg Config, data *dataset.Data) {
 	if err := r.saveModel(1); err != nil {
 		t.Fatal(err)
 	}
-	m, err := LoadModel(filepath.Join(r.options.Dir, CheckpointFile))
+	m, err := LoadModel(filepath.Join(r.options.Dir, rundir.CheckpointFile))
 	if err != nil {
 		t.Errorf("%s: %v", cfg.Trainable, err)
 		return

@@ -188,7 +188,7 @@ func TestReadConfig(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(t.TempDir(), ConfigFile)
+	path := filepath.Join(t.TempDir(), rundir.ConfigFile)
 	if _, err := ReadConfig(path); !errors.Is(err, rundir.ErrNoRun) {
 		t.Errorf("no file: %v, want ErrNoRun", err)
 	}

@@ -41,7 +41,7 @@ func (c *Config) validateData() error {
 	return nil
 }
 
-// selection is what the settings say of the training split.
+// selection returns the selection of training pictures that the settings ask for.
 func (c *Config) selection() dataset.Selection {
 	return dataset.Selection{
 		Seed: c.Seed, Validation: c.Validation, Subset: c.Subset, SubsetPerClass: c.SubsetPerClass, RandomLabels: c.RandomLabels,
@@ -49,8 +49,8 @@ func (c *Config) selection() dataset.Selection {
 	}
 }
 
-// selected is what a selection takes of data; the error is a *ConfigError where
-// the data cannot give it.
+// selected returns the selection from data. The error is a *ConfigError if the data does not
+// have what it asks for.
 func selected(data *dataset.Data, sel dataset.Selection) (*dataset.Data, error) {
 	data, err := data.Select(sel)
 	var e *dataset.SelectionError

@@ -1,12 +1,33 @@
-// Package engine trains, loads and evaluates networks.
+// Package engine trains networks, loads them from checkpoints and evaluates them.
 //
-// [Train] runs a [Config] on a data set and writes a run directory. [LoadModel]
-// brings a checkpoint back to life, its frozen weights regenerated from the
-// seed; a [Model] may as well be put together of any network and parameters. An
-// [Evaluator] measures it and its variants in inference mode, with the statistics
-// that it stores or with re-estimated ones.
+// # Training
 //
-// One rule runs through it: a result depends on the Config and the data
-// alone, never on the number of threads, the time, the path, or how often a
-// run was interrupted.
+// [Train] runs a [Config] on a data set, which [dataset.Open] loads, and writes a run
+// directory: the settings, a row of measurements for each epoch, the model (ckpt.bnz)
+// and the state from which an interrupted run is resumed. Start from [DefaultConfig]
+// and change what differs. [TrainOptions] says where the run goes and who hears of its
+// progress. Cancel the context to stop; a later call with TrainOptions.Resume set
+// continues, to the same bytes.
+//
+// A program with a training loop of its own uses a [Trainer], which takes one step at
+// a time.
+//
+// # Models
+//
+// A [Model] is a network with its parameters and whatever is known about its data.
+// [LoadModel] reads one from a checkpoint and regenerates the weights that the file
+// does not store from their seed. A model needs no file: any network of package arch
+// and parameters of package nn will do. [Model.Save] writes a checkpoint.
+//
+// # Evaluation
+//
+// An [Evaluator] measures a model, and variants of it with other γ and β, on a test
+// split in BatchNorm's inference mode. It uses the running statistics that the model
+// stores or re-estimates them from the training split. [Model.OpenData] finds the data
+// that a model was trained on; [Model.Normalised] prepares other data for it.
+//
+// # Determinism
+//
+// Results depend on the Config and the data alone, never on the number of threads, the
+// time, the path, or how often a run was interrupted.
 package engine

@@ -5,20 +5,20 @@ import (
 	"fmt"
 )
 
-// ErrInterrupted says that training stopped because its context was cancelled.
-// The error that Train returns then is an *InterruptedError.
+// ErrInterrupted reports that training stopped because its context was cancelled.
+// Train then returns an [*InterruptedError], which wraps it.
 var ErrInterrupted = errors.New("training was interrupted")
 
-// InterruptedError says where training was interrupted.
+// InterruptedError reports where training was interrupted.
 type InterruptedError struct {
 	Dir           string
-	Epoch, Epochs int // from 1
-	Step, Steps   int // taken in that epoch
+	Epoch, Epochs int // the epoch, from 1, and their number
+	Step, Steps   int // steps taken in that epoch, and their number
 
-	// Resumable says that Dir holds the state from which a resume continues,
-	// bit for bit. It does not where the run was to replace another one and had
-	// not completed an epoch: then Dir holds the old run as it was, and nothing
-	// of the new one.
+	// Resumable reports whether Dir holds the state from which a resume continues,
+	// bit for bit. It is false if the run was to replace another one and had not
+	// completed an epoch: Dir then holds the old run unchanged, and nothing of the
+	// new one.
 	Resumable bool
 
 	cause error
@@ -27,7 +27,7 @@ type InterruptedError struct {
 func (e *InterruptedError) Error() string {
 	left := "it can be resumed"
 	if !e.Resumable {
-		left = "the run that was there is as before, nothing is left of the new one"
+		left = "the run that was there is unchanged, nothing is left of the new one"
 	}
 	return fmt.Sprintf("%v in %s in epoch %d of %d after step %d of %d: %s (%v)",
 		ErrInterrupted, e.Dir, e.Epoch, e.Epochs, e.Step, e.Steps, left, e.cause)
@@ -36,56 +36,87 @@ func (e *InterruptedError) Error() string {
 // Unwrap returns ErrInterrupted and the cause that the context gives.
 func (e *InterruptedError) Unwrap() []error { return []error{ErrInterrupted, e.cause} }
 
-// ResumeError says why a run cannot be resumed: a setting differs from the one
-// it was started with, or its files do not fit together.
+// ResumeError reports why a run cannot be resumed: a setting differs from the one
+// that the run was started with, or its files do not belong together or cannot be
+// read.
 type ResumeError struct {
 	Dir    string
-	Field  string // the setting that differs, as config.json names it; "" where it is none
+	Field  string // the setting that differs, as config.json names it; "" if none does
 	Reason string
+
+	// MustReplace reports that no settings make a resume possible: without another
+	// copy of its files, the run can only be replaced.
+	MustReplace bool
+
+	Err error // why the state cannot be read; nil if that is not the reason
 }
 
 func (e *ResumeError) Error() string {
 	return fmt.Sprintf("resume %s: %s", e.Dir, e.Reason)
 }
 
-// DivergedError says that training stopped because a loss, a trained value or a
-// running statistic was no longer finite. Files of earlier epochs are as they were.
+// Unwrap returns Err.
+func (e *ResumeError) Unwrap() error { return e.Err }
+
+// WrongUsage reports whether the settings or the choice of the run are at fault, and
+// not the file system.
+func (e *ResumeError) WrongUsage() bool { return e.Err == nil }
+
+// DivergedError reports that training stopped because a loss, a trained value or a
+// running statistic was no longer finite. The files of earlier epochs are unchanged.
 type DivergedError struct {
 	Epoch, Step  int     // from 1
-	LearningRate float64 // in use
+	LearningRate float64 // at that step
 	What         string  // "the loss", "the test loss", "the validation loss" or the name of a tensor
 }
 
 func (e *DivergedError) Error() string {
-	return fmt.Sprintf("training diverged: %s is not finite at epoch %d, step %d (learning rate %g); try --lr %g, a larger --batch or another --seed",
-		e.What, e.Epoch, e.Step, e.LearningRate, e.LearningRate/10)
+	return fmt.Sprintf("training diverged: %s is not finite at epoch %d, step %d (learning rate %g)",
+		e.What, e.Epoch, e.Step, e.LearningRate)
 }
 
-// ModelError says why a checkpoint cannot be used as a model: its tensors are
-// not those of its network, or it belongs to other data.
+// ModelError reports why a model cannot be used, or why a checkpoint does not hold
+// one: for example, its tensors do not fit its network.
 type ModelError struct {
-	Path   string // of its file; "" where it has none
+	Path   string // the model's file; "" if it has none
 	Reason string
 }
 
 func (e *ModelError) Error() string { return modelName(e.Path) + ": " + e.Reason }
 
-// LossError says that a model's test loss is not finite, so that its accuracy
-// means nothing either.
+// BadInput reports that the model is at fault.
+func (e *ModelError) BadInput() bool { return true }
+
+// DataError reports that a model was trained on other data than that found.
+type DataError struct {
+	Path   string // the model's file; "" if it has none
+	Reason string
+}
+
+func (e *DataError) Error() string { return modelName(e.Path) + ": " + e.Reason }
+
+// BadInput reports that the data, or the model's description of it, is at fault.
+func (e *DataError) BadInput() bool { return true }
+
+// LossError reports that a model's test loss is not finite, so that its accuracy
+// does not mean anything either.
 type LossError struct {
-	Path       string // of the model's file; "" where it has none
+	Path       string // the model's file; "" if it has none
 	Evaluation Evaluation
 }
 
 func (e *LossError) Error() string {
-	return fmt.Sprintf("%s: its loss on the %d pictures of the test split is %v (%s statistics): it has diverged; train it again with a lower learning rate",
+	return fmt.Sprintf("%s: its loss on the %d pictures of the test split is %v (%s statistics): the model has diverged; train it again with a lower learning rate",
 		modelName(e.Path), e.Evaluation.Examples, e.Evaluation.TestLoss, e.Evaluation.Statistics)
 }
 
-// modelName is what errors call a model.
+// modelName returns what errors call the model of a file.
 func modelName(path string) string {
 	if path == "" {
 		return "the model"
 	}
 	return path
 }
+
+// WrongUsage reports that a setting, and not a file, is at fault.
+func (e *ConfigError) WrongUsage() bool { return true }

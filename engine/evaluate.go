@@ -11,7 +11,7 @@ import (
 	"bnkit/engine/nn"
 )
 
-// What the statistics of a measurement are, as reports name it.
+// The kinds of BatchNorm statistics that a measurement can use, as reports name them.
 const (
 	StatisticsBatch       = "batch"        // the batch's own, as in training mode
 	StatisticsRunning     = "running"      // averaged with momentum while training
@@ -19,27 +19,27 @@ const (
 	StatisticsReestimated = "re-estimated" // averaged over batches of the training split
 )
 
-// inferenceBatch is how many pictures an inference takes at a time. Results do
-// not depend on it.
+// inferenceBatch is the number of pictures in a batch of an inference. Results do not depend
+// on it.
 const inferenceBatch = 128
 
-// Evaluation is what a model reaches on a whole test split, in inference mode.
+// Evaluation is the result of a model on a whole test split, in inference mode.
 type Evaluation struct {
 	TestAccuracy float64 `json:"test_accuracy"` // share from 0 to 1
 	TestLoss     float64 `json:"test_loss"`     // mean cross-entropy, nats
-	Examples     int     `json:"examples"`      // of the test split, all
+	Examples     int     `json:"examples"`      // pictures of the test split, all of them
 	Statistics   string  `json:"statistics"`    // StatisticsStored or StatisticsReestimated
 }
 
-// Evaluator measures a model on its data, and the model's variants. It changes
-// no model, and is not safe for concurrent use.
+// Evaluator measures a model and its variants on data. It does not change the models. It is
+// not safe for concurrent use.
 type Evaluator struct {
 	model *Model
 	*measurement
 }
 
-// measurement is what the evaluators of a model and its variants share: the
-// data, and the network compiled with the convolutions' weights.
+// measurement holds what the evaluators of a model and its variants share: the data, and
+// the network compiled with the weights of its convolutions.
 type measurement struct {
 	threads    int
 	testing    *dataset.Loader
@@ -49,13 +49,13 @@ type measurement struct {
 	training   *nn.Training[float32]  // made by the first Reestimate
 }
 
-// Evaluator returns an evaluator on data, as OpenData or Normalised returns it.
-// Threads 0 stands for as many as there are processors. The error is a
-// *ModelError where the model does not take such data.
+// Evaluator returns an evaluator of the model on data, which OpenData or Normalised returns.
+// 0 threads stands for as many as there are processors. The error is a *ModelError if the
+// model cannot be used on such data. The caller must call Close.
 func (m *Model) Evaluator(data *dataset.Data, threads int) (*Evaluator, error) {
 	in := arch.Shape{C: data.Train.Channels, H: data.Train.Height, W: data.Train.Width}
 	if in != m.Network.Input || len(data.Classes) != m.Network.Classes {
-		return nil, m.fail("it takes pictures of %v in %d classes, %s has %v in %d", m.Network.Input, m.Network.Classes, data.Name, in, len(data.Classes))
+		return nil, m.fail("its network is for pictures of %v in %d classes, but %s has %v in %d", m.Network.Input, m.Network.Classes, data.Name, in, len(data.Classes))
 	}
 	if threads < 1 {
 		threads = runtime.GOMAXPROCS(0)
@@ -75,9 +75,9 @@ func (m *Model) Evaluator(data *dataset.Data, threads int) (*Evaluator, error) {
 	return &Evaluator{m, &measurement{threads: threads, testing: testing, estimating: estimating, estimation: estimation}}, nil
 }
 
-// Of returns an evaluator of a variant of the model. It shares all that e has
-// compiled, so that it costs nothing; Close ends both. A model whose network or
-// convolutions are not those of e's is refused.
+// Of returns an evaluator of a variant of the model. It shares everything that e has
+// compiled, so that it costs nothing; closing one of the two closes both. The error is a
+// *ModelError if the variant does not share its network and convolutions with e's model.
 func (e *Evaluator) Of(variant *Model) (*Evaluator, error) {
 	shared := variant.Network == e.model.Network
 	for i := range variant.Params.Tensors {
@@ -86,19 +86,18 @@ func (e *Evaluator) Of(variant *Model) (*Evaluator, error) {
 		}
 	}
 	if !shared {
-		return nil, variant.fail("it is no variant of the model that the evaluator was made for: its convolutions are others")
+		return nil, variant.fail("it is not a variant of the evaluator's model: its convolutions differ")
 	}
 	return &Evaluator{variant, e.measurement}, nil
 }
 
-// Estimation is how Reestimate takes statistics: as the model says, or as is
-// done for one that does not say.
+// Estimation returns how Reestimate takes statistics: as the model specifies, or else the
+// default.
 func (e *Evaluator) Estimation() Estimation { return e.estimation }
 
-// Evaluate measures the whole test split in inference mode with the given
-// statistics: the model's Stored ones or re-estimated ones. Where the loss is
-// not finite, the error is a *LossError, and the Evaluation is there all the
-// same.
+// Evaluate measures the whole test split in inference mode with the given statistics: the
+// model's Stored ones or re-estimated ones. If the loss is not finite, it returns the
+// Evaluation and a *LossError.
 func (e *Evaluator) Evaluate(ctx context.Context, stats *nn.Statistics) (Evaluation, error) {
 	if e.inference == nil {
 		var err error
@@ -135,12 +134,12 @@ func newInference(net *arch.Network, params *nn.Params[float32], stats *nn.Stati
 	return nn.NewInference(net, kernel.Best(), params, stats, nn.InferenceOptions{Batch: inferenceBatch, Threads: threads, Eps: eps})
 }
 
-// newTestLoader loads a whole split of data, in its order and as it is.
+// newTestLoader returns a loader of a whole split, in its order and without augmentation.
 func newTestLoader(data *dataset.Data, s *dataset.Split) (*dataset.Loader, error) {
 	return dataset.NewLoader(s, dataset.LoaderConfig{Batch: inferenceBatch, Mean: data.Mean, Std: data.Std})
 }
 
-// testLoss is the loss over all of a loader's pictures.
+// testLoss returns the loss over all pictures of a loader.
 func testLoss(ctx context.Context, inference *nn.Inference[float32], classes int, loader *dataset.Loader) (nn.Loss, error) {
 	batches := loader.Start(ctx, 0, 0)
 	defer batches.Close()

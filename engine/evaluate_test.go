@@ -11,6 +11,7 @@ import (
 	"bnkit/engine/kernel"
 	"bnkit/engine/nn"
 	"bnkit/engine/rng"
+	"bnkit/engine/rundir"
 )
 
 // TestFirstStatistics follows the first convolution by plain loops in float64:
@@ -19,7 +20,7 @@ func TestFirstStatistics(t *testing.T) {
 	cfg := tinyConfig()
 	cfg.Epochs, cfg.Batch, cfg.Augment, cfg.WithStats = 1, 75, false, true
 	r, dir := trained(t, cfg) // 2 steps
-	m, err := LoadModel(filepath.Join(dir, CheckpointFile))
+	m, err := LoadModel(filepath.Join(dir, rundir.CheckpointFile))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,7 +103,7 @@ func TestReestimate(t *testing.T) {
 	cfg := tinyConfig()
 	cfg.Epochs = 1
 	r, dir := trained(t, cfg)
-	m, err := LoadModel(filepath.Join(dir, CheckpointFile))
+	m, err := LoadModel(filepath.Join(dir, rundir.CheckpointFile))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -191,7 +192,7 @@ func TestEvaluate(t *testing.T) {
 	cfg := tinyConfig()
 	cfg.WithStats = true
 	r, dir := trained(t, cfg)
-	m, err := LoadModel(filepath.Join(dir, CheckpointFile))
+	m, err := LoadModel(filepath.Join(dir, rundir.CheckpointFile))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,12 +12,11 @@ import (
 	"bnkit/engine/nn"
 )
 
-// StateDict is the whole network as a PyTorch state dict of open_lth's or
-// torchvision's names: every weight and bias (conv.weight,
-// blocks.0.conv1.weight, ..., fc.weight, fc.bias; convolutions O×I×H×W), every
-// γ and β (bn.weight, bn.bias, ...; 1 and 0 where they are fixed) and every
-// statistic of stats (bn.running_mean, bn.running_var, ...; the variance
-// unbiased, as PyTorch keeps it), all float32, in the network's order.
+// StateDict returns the whole network as a PyTorch state dict with the names of open_lth or
+// torchvision: every weight and bias (conv.weight, blocks.0.conv1.weight, ..., fc.weight,
+// fc.bias; convolutions O×I×H×W), every γ and β (bn.weight, bn.bias, ...; 1 and 0 if they
+// are fixed) and every statistic of stats (bn.running_mean, bn.running_var, ...; the
+// variance is unbiased, as in PyTorch). All are float32, in the order of the network.
 func (m *Model) StateDict(stats *nn.Statistics) []checkpoint.Tensor {
 	var ts []checkpoint.Tensor
 	add := func(name string, shape []int, values []float32) {
@@ -60,10 +59,10 @@ func narrow(values []float64) []float32 {
 	return n
 }
 
-// ExportMetadata is what a user of the state dict must know: how to build the
-// network, and that a picture is fed to it as (pixel/255 - mean)/std per
-// channel, and BatchNorm's eps. Numbers are as short as they can be read back
-// exactly; a channel's are separated by commas. What is not known is missing.
+// ExportMetadata returns what a user of the state dict must know: how to build the network,
+// the mean and standard deviation that normalise pictures, (pixel/255 - mean)/std, and
+// BatchNorm's eps. Numbers have the fewest digits that identify them exactly; lists are
+// separated by commas. Values that are not known are missing.
 func (m *Model) ExportMetadata() map[string]string {
 	list := func(values []float32) string {
 		var s []string

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"bnkit/engine/arch"
+	"bnkit/engine/rundir"
 )
 
 // TestStateDict checks names, shapes and values of the export.
@@ -14,7 +15,7 @@ func TestStateDict(t *testing.T) {
 	cfg := tinyConfig()
 	cfg.Epochs, cfg.WithStats = 1, true
 	_, dir := trained(t, cfg)
-	m, err := LoadModel(filepath.Join(dir, CheckpointFile))
+	m, err := LoadModel(filepath.Join(dir, rundir.CheckpointFile))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +75,7 @@ func TestStateDictOfVariants(t *testing.T) {
 	cfg.Arch, cfg.Epochs, cfg.LRDrops, cfg.WithStats = "convnet", 1, nil, true
 	cfg.NoScale, cfg.NoShift, cfg.BNEvery = "layers.0.bn", "*", 3
 	_, dir := trained(t, cfg)
-	m, err := LoadModel(filepath.Join(dir, CheckpointFile))
+	m, err := LoadModel(filepath.Join(dir, rundir.CheckpointFile))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"bnkit/engine/dataset"
+	"bnkit/engine/rundir"
 )
 
 // writeFolder writes the pictures of a data set as PNG files, and returns it with the
@@ -65,7 +66,7 @@ func TestImageFolder(t *testing.T) {
 	cfg.ImageSize, cfg.Crop = 8, string(dataset.CentreCrop)
 	dir := t.TempDir()
 	r := mustTrain(t, cfg, folder, TrainOptions{Dir: dir, Threads: 2})
-	m, err := LoadModel(filepath.Join(dir, ResumeFile))
+	m, err := LoadModel(filepath.Join(dir, rundir.ResumeFile))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +101,7 @@ func TestImageFolder(t *testing.T) {
 	cut := t.TempDir()
 	interruptAfter(t, cfg, folder, TrainOptions{Dir: cut, Threads: 3}, 4)
 	mustTrain(t, cfg, folder, TrainOptions{Dir: cut, Threads: 1, Resume: true})
-	if !slices.Equal(readFile(t, cut, CheckpointFile), readFile(t, dir, CheckpointFile)) {
+	if !slices.Equal(readFile(t, cut, rundir.CheckpointFile), readFile(t, dir, rundir.CheckpointFile)) {
 		t.Error("a resumed run gives another checkpoint")
 	}
 

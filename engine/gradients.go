@@ -14,9 +14,9 @@ import (
 // gradientKinds lists the kinds in the order of arch.Kind.
 var gradientKinds = []rundir.GradientKind{"convolution", "gamma", "beta", "output_weight", "output_bias", "convolution_bias"}
 
-// gradientSums adds up the absolute gradients of an epoch's batches, in
-// float64 and in the order of batches, tensors and elements, so that the sums
-// are the same bits for any number of threads.
+// gradientSums sums the absolute gradients of an epoch's batches, in float64 and in the
+// order of batches, tensors and elements, so that the sums are the same bits for any
+// number of threads.
 type gradientSums struct {
 	tensors []arch.Tensor
 	trained []int     // elements of each that are trained
@@ -35,7 +35,7 @@ func newGradientSums(net *arch.Network, set arch.TrainableSet) *gradientSums {
 	return g
 }
 
-// add adds a batch's gradients of every tensor.
+// add adds the gradients of a batch.
 func (g *gradientSums) add(gradients *nn.Params[float32]) {
 	for i, values := range gradients.Values {
 		sum := 0.0
@@ -46,10 +46,10 @@ func (g *gradientSums) add(gradients *nn.Params[float32]) {
 	}
 }
 
-// clear begins an epoch.
+// clear resets the sums for a new epoch.
 func (g *gradientSums) clear() { clear(g.sums) }
 
-// means are the mean absolute gradients over that many batches.
+// means returns the mean absolute gradients over that many batches.
 func (g *gradientSums) means(batches int) map[rundir.GradientKind]rundir.KindGradient {
 	kinds, totals := map[rundir.GradientKind]rundir.KindGradient{}, map[rundir.GradientKind]float64{}
 	for i := range g.tensors {
@@ -76,8 +76,8 @@ func (g *gradientSums) means(batches int) map[rundir.GradientKind]rundir.KindGra
 	return kinds
 }
 
-// stored are the sums as a state to resume from holds them: a number under
-// each tensor's name.
+// stored returns the sums as tensors for a resume state: one number for each tensor, under
+// its name.
 func (g *gradientSums) stored() []checkpoint.Tensor {
 	var ts []checkpoint.Tensor
 	for i, sum := range g.sums {
@@ -86,8 +86,8 @@ func (g *gradientSums) stored() []checkpoint.Tensor {
 	return ts
 }
 
-// restore takes the sums from a state. They may be infinite or NaN: a frozen
-// tensor's gradient stops no run.
+// restore reads the sums from a state. They may be infinite or NaN, because the gradient of a
+// frozen tensor does not stop a run.
 func (g *gradientSums) restore(s storedTensors) error {
 	for i := range g.sums {
 		t, err := s.take(checkpoint.SectionGradients, g.tensors[i].Name, nil)
@@ -95,7 +95,7 @@ func (g *gradientSums) restore(s storedTensors) error {
 			return err
 		}
 		if t.Float64 == nil || t.Float64[0] < 0 {
-			return fmt.Errorf("tensor %s of section %s is no sum of absolute values in float64", t.Name, t.Section)
+			return fmt.Errorf("tensor %s of section %s is not a sum of absolute values in float64", t.Name, t.Section)
 		}
 		g.sums[i] = t.Float64[0]
 	}

@@ -38,7 +38,7 @@ func TestGradientsAgainstFloat64(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer r.trainer.close()
+		defer r.trainer.Close()
 		if r.dir, err = create(&r.options); err != nil {
 			t.Fatal(err)
 		}
@@ -153,18 +153,18 @@ func TestTrackingChangesNothing(t *testing.T) {
 		cfg.Trainable, cfg.Epochs, cfg.WithStats = set, 2, true
 		untracked := t.TempDir()
 		if r := mustTrain(t, cfg, data, TrainOptions{Dir: untracked, Threads: 2}); r.Epochs[0].Gradients != nil ||
-			bytes.Contains(readFile(t, untracked, MetricsFile), []byte("gradients")) {
+			bytes.Contains(readFile(t, untracked, rundir.MetricsFile), []byte("gradients")) {
 			t.Errorf("%s: gradients of an untracked run: %+v", set, r.Epochs[0].Gradients)
 		}
-		want := readFile(t, untracked, CheckpointFile)
+		want := readFile(t, untracked, rundir.CheckpointFile)
 		cfg.TrackGradients = true
 		var first []rundir.EpochMetrics
 		check := func(name, dir string) {
 			t.Helper()
-			if !bytes.Equal(readFile(t, dir, CheckpointFile), want) {
+			if !bytes.Equal(readFile(t, dir, rundir.CheckpointFile), want) {
 				t.Errorf("%s, %s: ckpt.bnz differs from that without tracking", set, name)
 			}
-			rows, err := rundir.ReadMetrics(filepath.Join(dir, MetricsFile))
+			rows, err := rundir.ReadMetrics(filepath.Join(dir, rundir.MetricsFile))
 			if err != nil {
 				t.Fatal(err)
 			}

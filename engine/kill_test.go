@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"bnkit/engine/dataset"
+	"bnkit/engine/rundir"
 )
 
 // killedDir names the directory in which this binary, started again by
@@ -23,7 +24,7 @@ func TestMain(m *testing.M) {
 		os.Exit(m.Run())
 	}
 	cfg, data := killRun()
-	_, err := os.Stat(filepath.Join(dir, ConfigFile))
+	_, err := os.Stat(filepath.Join(dir, rundir.ConfigFile))
 	_, err = Train(context.Background(), cfg, data, TrainOptions{Dir: dir, Threads: 2, Resume: err == nil,
 		Step: func(s StepReport) { fmt.Println(s.Epoch, s.Step) }})
 	if err != nil {
@@ -77,7 +78,7 @@ func TestKill(t *testing.T) {
 		}
 	}
 	mustTrain(t, cfg, data, TrainOptions{Dir: dir, Threads: 1, Resume: true})
-	if !bytes.Equal(readFile(t, dir, CheckpointFile), readFile(t, whole, CheckpointFile)) {
+	if !bytes.Equal(readFile(t, dir, rundir.CheckpointFile), readFile(t, whole, rundir.CheckpointFile)) {
 		t.Error("ckpt.bnz differs from that of a run left alone")
 	}
 }

@@ -11,58 +11,59 @@ import (
 	"bnkit/engine/nn"
 )
 
-// Model is a network with its weights, and what is known of how to feed and
-// measure it. Network and Params are all that it needs, wherever they come
-// from; LoadModel makes one of a .bnz file. What else is zero is not known, and
-// the fields say what is then done.
+// Model is a network with its parameters, and what is known about how to feed and measure
+// it. It needs only Network and Params, from any source; LoadModel reads one from a .bnz
+// file. Other fields are zero if their values are not known, and say what happens then.
+//
+// Callers that change γ or β must refresh Stored, or set it to nil.
 type Model struct {
 	Network *arch.Network
 	Params  *nn.Params[float32]
-	Stored  *nn.Statistics // of the activations; nil where they have to be re-estimated
+	Stored  *nn.Statistics // running statistics; nil if they have to be re-estimated
 
 	Preprocessing Preprocessing
 	Estimation    Estimation
 	Data          DataSet
 
-	Origin  *Origin // nil where no tensor was drawn at random, or nobody knows how
+	Origin  *Origin // nil if no tensor was drawn at random, or it is not known how
 	History []Event // what made the model, first to last
 
-	Source Source // the file that holds the model as it is; zero where there is none
+	Source Source // the file that holds the model; zero if there is none
 }
 
-// Preprocessing is how pictures become inputs, (pixel/255 - Mean)/Std, and
+// Preprocessing says how pictures become inputs, (pixel/255 - Mean)/Std, and holds
 // BatchNorm's eps.
 type Preprocessing struct {
 	Mean []float32 // per channel or per pixel (C×H×W); nil for the data set's own Mean and Std
 	Std  []float32 // per channel
-	Eps  float64   // nn.DefaultEps where 0
+	Eps  float64   // 0 for nn.DefaultEps
 }
 
-// Estimation is how statistics are re-estimated: over Batches batches of Batch
-// training pictures, in the order drawn from Seed. The zero value stands for
-// up to 50 batches of 128.
+// Estimation says how statistics are re-estimated: over Batches batches of Batch training
+// pictures, in an order drawn from Seed. The zero value stands for up to 50 batches of
+// 128.
 type Estimation struct {
 	Seed           uint64
 	Batch, Batches int
 }
 
-// DataSet is what a model was trained on.
+// DataSet describes the data that a model was trained on.
 type DataSet struct {
-	Name      string            // as dataset.Data has it; "" where it is not known
-	Digest    string            // of the data that was selected, as dataset.Data has it; "" where it is not known
-	Selection dataset.Selection // what was taken of it
+	Name      string            // as in dataset.Data; "" if it is not known
+	Digest    string            // of the selected data, as in dataset.Data; "" if it is not known
+	Selection dataset.Selection // which pictures were used
 }
 
-// Origin is how a model's tensors came to be: drawn at random, all of them, and
-// then some of them trained. A .bnz file stores these alone.
+// Origin describes how a model was made: all its tensors were drawn at random, and then
+// some were trained. A .bnz file stores only those.
 type Origin struct {
 	Trainable    arch.TrainableSet // what was trained
 	Seed         uint64
 	Initialisers nn.Initialisers
-	Config       json.RawMessage // the run's settings, as config.json holds them; nil where they are not known
+	Config       json.RawMessage // the run's settings, as in config.json; nil if they are not known
 }
 
-// Event is one step of a model's making.
+// Event is one of the actions that made a model.
 type Event struct {
 	Action     string          // e.g. "train", "prune"
 	Tool       string          // e.g. "bnkit"
@@ -76,10 +77,10 @@ type Source struct {
 	Bytes  int64
 }
 
-// Variant returns a copy of m whose γ and β are its own, to be changed, while
-// all other weights are m's, not to be changed. Its statistics have to be
-// re-estimated, unless the network has no BatchNorm. Its Source is still m's, so
-// that errors name a file.
+// Variant returns a copy of m with its own γ and β, which the caller may change. All other
+// weights are shared with m and must not be changed. The copy has no Stored statistics
+// unless the network has no BatchNorm. Its Source is that of m, so that errors name a
+// file.
 func (m *Model) Variant() *Model {
 	v := *m
 	v.Params = m.Params.Share(func(t *arch.Tensor) bool { return t.Kind == arch.Gamma || t.Kind == arch.Beta })
@@ -90,7 +91,7 @@ func (m *Model) Variant() *Model {
 	return &v
 }
 
-// seed is the model's own, 0 where it has none.
+// seed returns the seed of the model's Origin, or 0 if that is not known.
 func (m *Model) seed() uint64 {
 	if m.Origin == nil {
 		return 0
@@ -98,16 +99,17 @@ func (m *Model) seed() uint64 {
 	return m.Origin.Seed
 }
 
-// fail is a *ModelError.
+// fail returns a *ModelError.
 func (m *Model) fail(format string, args ...any) error {
 	return &ModelError{m.Source.Path, fmt.Sprintf(format, args...)}
 }
 
-// OpenData loads the data set that the model was trained on, as its training
-// selected it, to be normalised as it was then. Dir is as dataset.Open takes it;
-// for data without a name of its own it is the folder or archive itself.
-// Pictures other than those trained on are refused with a *ModelError, and so is
-// a model that does not say what it was trained on.
+// OpenData loads the data set that the model was trained on, with the selection and
+// the normalisation of its training. Dir is as dataset.Open takes it; for data
+// without a name of its own it is the folder or archive itself. The error is a
+// *DataError if the pictures are not those that the model was trained on, a
+// *ModelError if the model does not say what it was trained on, or one of
+// dataset.Open.
 func (m *Model) OpenData(dir string) (*dataset.Data, error) {
 	name := m.Data.Name
 	if name == "" {
@@ -115,7 +117,7 @@ func (m *Model) OpenData(dir string) (*dataset.Data, error) {
 	}
 	if !slices.Contains(dataset.Names(), name) {
 		if dir == "" {
-			return nil, m.fail("it was trained on a data set of your own: name its folder with --data-dir")
+			return nil, &DataError{m.Source.Path, "it was trained on a data set of your own, whose folder must be named"}
 		}
 		name = dir
 	}
@@ -126,19 +128,19 @@ func (m *Model) OpenData(dir string) (*dataset.Data, error) {
 	if data, err = selected(data, m.Data.Selection); err != nil {
 		var e *ConfigError
 		if errors.As(err, &e) {
-			return nil, m.fail("%s", e.Reason)
+			return nil, &DataError{m.Source.Path, e.Reason}
 		}
 		return nil, err
 	}
 	if m.Data.Digest != "" && data.Digest != m.Data.Digest {
-		return nil, m.fail("it was trained on other pictures than those found as %s (SHA-256 %.12s, not %.12s); name the right folder with --data-dir",
-			data.Name, data.Digest, m.Data.Digest)
+		return nil, &DataError{m.Source.Path, fmt.Sprintf("it was trained on other pictures than those found as %s (SHA-256 %.12s, not %.12s)",
+			data.Name, data.Digest, m.Data.Digest)}
 	}
 	return m.Normalised(data), nil
 }
 
-// Normalised returns data, to be normalised as the model takes it: by its own
-// mean and standard deviation where it has them.
+// Normalised returns data with the mean and standard deviation that the model's
+// preprocessing uses, or data itself if the model does not have its own.
 func (m *Model) Normalised(data *dataset.Data) *dataset.Data {
 	if m.Preprocessing.Mean == nil {
 		return data

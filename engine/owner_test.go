@@ -29,7 +29,7 @@ func TestForceCut(t *testing.T) {
 	replacement.Seed, replacement.Epochs = 2, 2
 	whole := t.TempDir()
 	mustTrain(t, replacement, data, TrainOptions{Dir: whole, Threads: 1, Place: whole})
-	newModel := readFile(t, whole, CheckpointFile)
+	newModel := readFile(t, whole, rundir.CheckpointFile)
 
 	errCut := errors.New("cut")
 	found := map[string]int{}
@@ -64,7 +64,7 @@ func TestForceCut(t *testing.T) {
 		}
 
 		// A reader who owns nothing, then the next owner.
-		reader, err := ReadConfig(rundir.File(dir, ConfigFile))
+		reader, err := ReadConfig(rundir.File(dir, rundir.ConfigFile))
 		if err != nil {
 			t.Fatalf("cut at operation %d: %v", at, err)
 		}
@@ -75,7 +75,7 @@ func TestForceCut(t *testing.T) {
 		if err := d.Release(); err != nil {
 			t.Fatal(err)
 		}
-		cfg, err := ReadConfig(filepath.Join(dir, ConfigFile))
+		cfg, err := ReadConfig(filepath.Join(dir, rundir.ConfigFile))
 		if err != nil || cfg.Seed != reader.Seed {
 			t.Fatalf("cut at operation %d: %v; a reader finds seed %d, the owner %d", at, err, reader.Seed, cfg.Seed)
 		}
@@ -115,7 +115,7 @@ func TestForceCut(t *testing.T) {
 			t.Errorf("cut at operation %d: the new run has done %d epochs, %v", at, done, err)
 		}
 		r := mustTrain(t, replacement, data, TrainOptions{Dir: dir, Threads: 1, Resume: true})
-		if len(r.Epochs) != 2 || !bytes.Equal(readFile(t, dir, CheckpointFile), newModel) {
+		if len(r.Epochs) != 2 || !bytes.Equal(readFile(t, dir, rundir.CheckpointFile), newModel) {
 			t.Errorf("cut at operation %d: the new run resumes to another model, %d rows", at, len(r.Epochs))
 		}
 	}
@@ -193,7 +193,7 @@ func TestOwned(t *testing.T) {
 	if first.Dir != base {
 		t.Errorf("the first run is in %s", first.Dir)
 	}
-	if !bytes.Equal(readFile(t, base, CheckpointFile), readFile(t, base+"-2", CheckpointFile)) {
+	if !bytes.Equal(readFile(t, base, rundir.CheckpointFile), readFile(t, base+"-2", rundir.CheckpointFile)) {
 		t.Error("the runs differ")
 	}
 }

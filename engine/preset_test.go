@@ -51,7 +51,7 @@ func TestPresets(t *testing.T) {
 			if !ok {
 				t.Fatal("out of batches")
 			}
-			if loss := r.trainer.step(b.Images, b.Labels, r.rate()); !isFinite(loss.Sum) {
+			if loss := r.trainer.Step(b.Images, b.Labels, r.rate()); !isFinite(loss.Sum) {
 				t.Errorf("%s: loss %v", p.Name, loss.Sum)
 			}
 		}
@@ -76,7 +76,7 @@ func TestPresets(t *testing.T) {
 			t.Errorf("%s: two steps moved %v, want %v", p.Name, kinds, want)
 		}
 		batches.Close()
-		r.trainer.close()
+		r.trainer.Close()
 	}
 	var e *ConfigError
 	for _, name := range []string{"", "frankle", "../preset", "list"} {

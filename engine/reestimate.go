@@ -9,21 +9,19 @@ import (
 	"bnkit/engine/nn"
 )
 
-// How statistics are re-estimated where a model does not say. 50 batches of 128 leave
-// an error well below a point of accuracy and cost less than a test on
-// CIFAR-10; a smaller training split gives all its complete batches.
+// The default for re-estimating statistics. 50 batches of 128 leave an error well below a
+// point of accuracy and cost less than a test on CIFAR-10. If the training split has fewer
+// complete batches, all of them are used.
 const (
 	estimationBatch   = 128
 	estimationBatches = 50
 )
 
-// Reestimate computes the statistics of the model's activations with its
-// current γ and β ("precise BN", Wu and Johnson 2021, section 3): in training
-// mode over the batches that Estimation says, of the training split as it is,
-// unaugmented. Each
-// mean is the mean of the batches' means, each variance the mean of their
-// unbiased variances, in float64. The result is a new Statistics each time,
-// the same bits for any number of threads.
+// Reestimate computes the statistics of the model's activations with its current γ and β
+// ("precise BN", Wu and Johnson 2021, section 3): in training mode, over the batches of the
+// unaugmented training split that Estimation specifies. Each mean is the mean of the
+// batches' means, and each variance the mean of their unbiased variances, in float64. Each
+// call returns a new Statistics, with the same bits for any number of threads.
 func (e *Evaluator) Reestimate(ctx context.Context) (*nn.Statistics, error) {
 	m := e.model
 	if e.training == nil {
@@ -71,7 +69,7 @@ func each(values [][]float64, f func(float64) float64) {
 	}
 }
 
-// newEstimationLoader loads the batches that statistics are re-estimated from.
+// newEstimationLoader returns a loader of the batches for re-estimating statistics.
 func newEstimationLoader(data *dataset.Data, s Estimation) (*dataset.Loader, error) {
 	l, err := dataset.NewLoader(data.Train, dataset.LoaderConfig{
 		Batch: s.Batch, Seed: s.Seed, Shuffle: true, DropLast: true, Mean: data.Mean, Std: data.Std,
@@ -80,13 +78,13 @@ func newEstimationLoader(data *dataset.Data, s Estimation) (*dataset.Loader, err
 		return nil, err
 	}
 	if s.Batches < 1 || s.Batches > l.Batches() {
-		return nil, fmt.Errorf("%d batches of %d, where the training split has %d", s.Batches, s.Batch, l.Batches())
+		return nil, fmt.Errorf("%d batches of %d are needed, but the training split has %d", s.Batches, s.Batch, l.Batches())
 	}
 	return l, nil
 }
 
-// newEstimation is how they are for a new checkpoint, and for a model that does
-// not say, from a training split of that many pictures, at least 1.
+// newEstimation returns the default Estimation for a training split of that many pictures,
+// at least 1.
 func newEstimation(seed uint64, examples int) Estimation {
 	s := Estimation{Seed: seed, Batch: min(estimationBatch, examples)}
 	s.Batches = min(estimationBatches, examples/s.Batch)

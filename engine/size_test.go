@@ -9,6 +9,7 @@ import (
 	"bnkit/engine/arch"
 	"bnkit/engine/nn"
 	"bnkit/engine/rng"
+	"bnkit/engine/rundir"
 )
 
 // TestCheckpointSizes writes BN-only checkpoints whose γ and β are noise, so
@@ -32,7 +33,7 @@ func TestCheckpointSizes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		path := filepath.Join(t.TempDir(), CheckpointFile)
+		path := filepath.Join(t.TempDir(), rundir.CheckpointFile)
 		if err := checkpoint.WriteFile(path, &checkpoint.File{Header: header, Tensors: trainedTensors(params)}); err != nil {
 			t.Fatal(err)
 		}

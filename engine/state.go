@@ -86,10 +86,10 @@ func (r *run) resume() error {
 			return err
 		}
 	case err != nil:
-		return fmt.Errorf("resume %s: %w; if no copy of it is left, start the run again with --force", r.dir.Path(), err)
+		return &ResumeError{Dir: r.dir.Path(), Reason: err.Error(), MustReplace: true, Err: err}
 	default:
 		if err := json.Unmarshal(file.Header.Config, &was); err != nil {
-			return r.refuse("", "%s holds no configuration: %v", rundir.ResumeFile, err)
+			return r.refuse("", "%s does not hold settings: %v", rundir.ResumeFile, err)
 		}
 	}
 	if err := r.compare(&was); err != nil {
@@ -132,26 +132,31 @@ func (r *run) writeConfig() error {
 	return r.dir.WriteConfig(config)
 }
 
-// refuseLostState refuses to train a run again from its beginning whose
-// ckpt.bnz holds more than a kill before the first resume.bnz can leave.
+// refuseLostState returns an error if resume.bnz is missing but ckpt.bnz shows that more
+// epochs were trained than a kill before the first resume.bnz can explain. Training from
+// the beginning would then lose them.
 func (r *run) refuseLostState(epochs int) error {
 	done, err := rundir.CheckpointEpochs(r.dir.Path())
 	switch {
 	case err != nil:
 		return fmt.Errorf("resume %s: %w", r.dir.Path(), err)
 	case done >= epochs:
-		return r.refuse("", "the run has finished its %d epochs, and there is no %s to go on from; replace it with --force to train it again", epochs, rundir.ResumeFile)
+		return r.mustReplace("the run has finished its %d epochs, and there is no %s to continue from", epochs, rundir.ResumeFile)
 	case done > 1:
-		return r.refuse("", "%s has %d epochs of training, but there is no %s to go on from; replace it with --force to train it again", rundir.CheckpointFile, done, rundir.ResumeFile)
+		return r.mustReplace("%s has %d epochs of training, but there is no %s to continue from", rundir.CheckpointFile, done, rundir.ResumeFile)
 	}
 	return nil
 }
 
 func (r *run) refuse(field, format string, args ...any) error {
-	return &ResumeError{r.dir.Path(), field, fmt.Sprintf(format, args...)}
+	return &ResumeError{Dir: r.dir.Path(), Field: field, Reason: fmt.Sprintf(format, args...)}
 }
 
-// compare refuses to continue a run with other settings than it began with.
+func (r *run) mustReplace(format string, args ...any) error {
+	return &ResumeError{Dir: r.dir.Path(), Reason: fmt.Sprintf(format, args...), MustReplace: true}
+}
+
+// compare returns an error if the settings differ from those that the run began with.
 func (r *run) compare(was *Config) error {
 	if field, before, now := was.difference(&r.cfg); field != "" {
 		return r.refuse(field, "the run was started with %s %v, not %v; only epochs may change", field, before, now)
@@ -173,11 +178,11 @@ func (r *run) restore(file *checkpoint.File) error {
 	}
 	var done progress
 	if err := json.Unmarshal(h.State, &done); err != nil {
-		return r.refuse("", "%s is no resume state: %v", rundir.ResumeFile, err)
+		return r.refuse("", "%s is not a resume state: %v", rundir.ResumeFile, err)
 	}
 	if done.Epochs < 0 || done.Epochs > r.cfg.Epochs || done.Steps < 0 || done.Steps > r.steps ||
 		done.Epochs == r.cfg.Epochs && done.Steps > 0 || done.Sums.Examples != done.Steps*r.cfg.Batch {
-		return r.refuse("", "%s stands after %d epochs and %d steps, which this run of %d epochs of %d steps cannot",
+		return r.refuse("", "%s was written after %d epochs and %d steps, which is impossible for this run of %d epochs of %d steps",
 			rundir.ResumeFile, done.Epochs, done.Steps, r.cfg.Epochs, r.steps)
 	}
 	if err := r.restoreTensors(file); err != nil {

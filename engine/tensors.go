@@ -10,7 +10,7 @@ import (
 	"bnkit/engine/nn"
 )
 
-// section is where a checkpoint keeps a trained tensor of that kind.
+// section returns the section of a checkpoint for trained tensors of a kind.
 func section(k arch.Kind) string {
 	switch k {
 	case arch.ConvWeight, arch.ConvBias:
@@ -21,7 +21,7 @@ func section(k arch.Kind) string {
 	return checkpoint.SectionBN
 }
 
-// trainedTensors are copies of what is trained, as nn.Trained holds it.
+// trainedTensors returns copies of the trained tensors, as nn.Trained holds them.
 func trainedTensors(trained *nn.Params[float32]) []checkpoint.Tensor {
 	var ts []checkpoint.Tensor
 	for i, v := range trained.Values {
@@ -33,8 +33,8 @@ func trainedTensors(trained *nn.Params[float32]) []checkpoint.Tensor {
 	return ts
 }
 
-// momentTensors are copies of an optimizer's moments, under the names of the
-// tensors that they move and the moment's suffix.
+// momentTensors returns copies of an optimizer's moments. Their names are those of the
+// tensors that they belong to, followed by the suffix of the moment.
 func momentTensors(moments []moment) []checkpoint.Tensor {
 	var ts []checkpoint.Tensor
 	for _, m := range moments {
@@ -54,7 +54,7 @@ const (
 	varianceSuffix = ".running_var"
 )
 
-// statisticsTensors are copies of statistics: float64, so that nothing is lost.
+// statisticsTensors returns copies of statistics, in float64 so that no bits are lost.
 func statisticsTensors(net *arch.Network, stats *nn.Statistics) []checkpoint.Tensor {
 	var ts []checkpoint.Tensor
 	for i := range net.Units {
@@ -70,10 +70,10 @@ func statisticsTensors(net *arch.Network, stats *nn.Statistics) []checkpoint.Ten
 	return ts
 }
 
-// tensorKey is what tells a file's tensors apart.
+// tensorKey identifies a tensor in a file.
 type tensorKey struct{ section, name string }
 
-// storedTensors are a file's tensors that nothing has taken yet.
+// storedTensors holds the tensors of a file that have not been taken yet.
 type storedTensors map[tensorKey]*checkpoint.Tensor
 
 func newStoredTensors(f *checkpoint.File) storedTensors {
@@ -85,7 +85,7 @@ func newStoredTensors(f *checkpoint.File) storedTensors {
 	return s
 }
 
-// has says whether any tensor of that section is left.
+// has reports whether any tensor of that section is left.
 func (s storedTensors) has(section string) bool {
 	for key := range s {
 		if key.section == section {
@@ -95,7 +95,8 @@ func (s storedTensors) has(section string) bool {
 	return false
 }
 
-// take removes and returns a tensor that must be there, in that shape.
+// take removes and returns a tensor. It is an error if the tensor is missing or has another
+// shape.
 func (s storedTensors) take(section, name string, shape []int) (*checkpoint.Tensor, error) {
 	key := tensorKey{section, name}
 	t := s[key]
@@ -158,8 +159,8 @@ func (s storedTensors) statistics(net *arch.Network) (*nn.Statistics, error) {
 	return stats, nil
 }
 
-// trained takes what set trains of every tensor, by index into the network's
-// tensors.
+// trained takes the trained part of every tensor that set trains, by index into the
+// network's tensors.
 func (s storedTensors) trained(net *arch.Network, set arch.TrainableSet) (map[int][]float32, error) {
 	values := map[int][]float32{}
 	tensors := net.Tensors()
@@ -177,7 +178,7 @@ func (s storedTensors) trained(net *arch.Network, set arch.TrainableSet) (map[in
 	return values, nil
 }
 
-// end fails where a tensor is left that the network does not have.
+// end returns an error if any tensor is left.
 func (s storedTensors) end() error {
 	var left []string
 	for key := range s {

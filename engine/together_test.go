@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"bnkit/engine/dataset"
+	"bnkit/engine/rundir"
 )
 
 // TestSettingsTogether: settings of network, initial values, optimizer,
@@ -29,11 +30,11 @@ func TestSettingsTogether(t *testing.T) {
 		last := mustTrain(t, cfg, data, TrainOptions{Dir: whole, Threads: 2}).Epochs[1]
 		interruptAfter(t, cfg, data, TrainOptions{Dir: parts, Threads: 1}, 4)
 		mustTrain(t, cfg, data, TrainOptions{Dir: parts, Threads: 2, Resume: true})
-		if !bytes.Equal(readFile(t, parts, CheckpointFile), readFile(t, whole, CheckpointFile)) {
+		if !bytes.Equal(readFile(t, parts, rundir.CheckpointFile), readFile(t, whole, rundir.CheckpointFile)) {
 			t.Errorf("%s, %s: a resumed run gives another checkpoint", optimizer, set)
 		}
 
-		m, err := LoadModel(filepath.Join(whole, ResumeFile)) // it stores statistics
+		m, err := LoadModel(filepath.Join(whole, rundir.ResumeFile)) // it stores statistics
 		if err != nil {
 			t.Fatal(err)
 		}

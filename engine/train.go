@@ -13,27 +13,26 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// TrainOptions say where and how a run is computed; none of them changes its
-// result.
+// TrainOptions say where and how a run is computed. They do not change its result.
 type TrainOptions struct {
 	Dir      string // run directory, see package rundir
-	Numbered bool   // the run is a new one: Dir, or Dir-2, Dir-3 and so on where that is taken
+	Numbered bool   // use a new directory: Dir or, if that exists, Dir-2, Dir-3 and so on
 	Resume   bool   // continue the run in Dir; its other settings must be equal, Epochs may be larger
 	Force    bool   // replace the run in Dir once the new one has completed an epoch
 	Threads  int    // 0: as many as there are processors
 
-	// Owned is Dir where the caller owns it already, to resume it; the caller
+	// Owned is Dir if the caller already owns it, in order to resume the run. The caller
 	// releases it.
 	Owned *rundir.Dir
 
-	// Place is the folder or archive that holds the data, for whoever looks for
-	// it later; "" for the default place, or, of a resumed run, for the one it had.
+	// Place is the folder or archive that holds the data, which the run records. "" is
+	// the default place or, for a resumed run, the recorded one.
 	Place string
 
 	Begin func(dir string)          // called before the first step with the run's directory; may be nil
 	Step  func(StepReport)          // called after each step; may be nil
 	Epoch func(rundir.EpochMetrics) // called after each epoch, when its files are written; may be nil
-	Warn  func(error)               // called with what does not stop a run: *rundir.LostRowsError, rundir.Dir.NotLocked; may be nil
+	Warn  func(error)               // called with errors that do not stop the run (*rundir.LostRowsError, rundir.Dir.NotLocked); may be nil
 }
 
 func (o *TrainOptions) warn(err error) {
@@ -42,44 +41,44 @@ func (o *TrainOptions) warn(err error) {
 	}
 }
 
-// StepReport is how far training has come.
+// StepReport is the progress of training.
 type StepReport struct {
 	Epoch, Epochs  int     // from 1
 	Step, Steps    int     // within the epoch, from 1
 	Loss, Accuracy float64 // over the epoch's examples so far, in training mode
-	// ImagesPerSecond is over the epoch's steps so far, Remaining an estimate
-	// for the rest of the run.
+	// ImagesPerSecond is the rate over the epoch's steps so far. Remaining estimates
+	// the time for the rest of the run.
 	ImagesPerSecond float64
 	Remaining       time.Duration
 }
 
-// TrainResult is a finished run.
+// TrainResult is the result of a finished run.
 type TrainResult struct {
 	Dir        string
 	Checkpoint string // path of ckpt.bnz
 	Config     Config
 	Parameters int                   // trained numbers
-	Epochs     []rundir.EpochMetrics // of every epoch, those before a resume included; a row that was lost is missing
+	Epochs     []rundir.EpochMetrics // of all epochs, including those before a resume; rows that were lost are missing
 }
 
-// Train trains cfg on data, of which it takes what cfg selects, and writes a run
-// directory, which it owns meanwhile. Each epoch ends with the files of that
-// epoch complete on disk.
+// Train trains a network with the settings of cfg on data, of which it uses what cfg selects,
+// and writes a run directory, which it owns while it runs. At the end of each epoch the
+// files of that epoch are complete on disk.
 //
-// When ctx is cancelled, it stops at the next step, leaves resume.bnz for a
-// resume to continue from, bit for bit, and returns an *InterruptedError, which
-// is both ErrInterrupted and ctx's. Further errors: *ConfigError,
-// *rundir.RunExistsError, *rundir.LockedError, *rundir.DamagedError,
-// *ResumeError, rundir.ErrNoRun, *DivergedError.
+// If ctx is cancelled, Train stops at the next step, writes resume.bnz, from which a resume
+// continues to the same bits, and returns an *InterruptedError, which wraps ErrInterrupted
+// and ctx's error. Other errors are *ConfigError, *rundir.RunExistsError,
+// *rundir.LockedError, *rundir.DamagedError, *ResumeError, rundir.ErrNoRun and
+// *DivergedError.
 //
-// A run that is to replace another one (Force) leaves that one untouched until
-// its first epoch is complete. Where it ends before, by an error or because ctx
-// is cancelled, nothing is left of it.
+// A run that replaces another one (Force) does not touch the old run until its own first
+// epoch is complete. If it ends before, by an error or because ctx is cancelled, it leaves
+// nothing behind.
 func Train(ctx context.Context, cfg Config, data *dataset.Data, o TrainOptions) (_ *TrainResult, err error) {
 	if o.Resume && o.Force {
 		return nil, errors.New("a run is either resumed or replaced, not both")
 	}
-	cfg.Data = data.Name // however the caller spelt it
+	cfg.Data = data.Name // the caller may have used another spelling
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
@@ -100,9 +99,10 @@ func Train(ctx context.Context, cfg Config, data *dataset.Data, o TrainOptions) 
 	if err != nil {
 		return nil, err
 	}
-	defer r.trainer.close()
+	defer r.trainer.Close()
 	if dir == nil {
-		// Not before: a run that cannot begin leaves no directory.
+		// The directory is created only now, so that a run that cannot begin does not
+		// leave one.
 		if dir, err = create(&o); err != nil {
 			return nil, err
 		}
@@ -134,8 +134,8 @@ func Train(ctx context.Context, cfg Config, data *dataset.Data, o TrainOptions) 
 	}, nil
 }
 
-// ownExisting takes ownership of a directory that holds a run, which is to be
-// resumed or replaced; a new run finds none there, and it returns nil.
+// ownExisting takes ownership of a directory that holds a run, to resume or replace it. It
+// returns nil if the run is new and the directory does not hold one.
 func ownExisting(o *TrainOptions) (*rundir.Dir, error) {
 	if o.Resume {
 		return rundir.Own(o.Dir)
@@ -150,8 +150,7 @@ func ownExisting(o *TrainOptions) (*rundir.Dir, error) {
 	return dir, err
 }
 
-// create makes the directory of a new run where it is missing, and takes
-// ownership of it.
+// create creates the directory of a new run if it does not exist, and takes ownership of it.
 func create(o *TrainOptions) (*rundir.Dir, error) {
 	if o.Numbered {
 		return rundir.CreateNumbered(o.Dir)
@@ -177,30 +176,30 @@ type run struct {
 	options TrainOptions
 	dir     *rundir.Dir
 	data    *dataset.Data
-	trainer *trainer
+	trainer *Trainer
 	loader  *dataset.Loader // of augmented training batches
 	testing *dataset.Loader
-	holdout *dataset.Loader // of the validation split; nil where there is none
-	steps   int             // an epoch
+	holdout *dataset.Loader // of the validation split; nil if there is none
+	steps   int             // in an epoch
 	done    progress
 	metrics []rundir.EpochMetrics
 
-	started     time.Time     // of this session's part of the epoch
+	started     time.Time     // when this session's part of the epoch began
 	stepsTaken  int           // in this session
 	stepsTime   time.Duration // that they took
-	testingTime time.Duration // of the last epoch's test
+	testingTime time.Duration // of the test of the last epoch
 }
 
-// progress is how far a run has come: what a resume needs beside tensors.
+// progress is the progress of a run. A resume needs it besides the tensors.
 type progress struct {
 	Epochs int     // complete
-	Steps  int     // of the epoch begun
+	Steps  int     // taken in the current epoch
 	Sums   nn.Loss // over those steps
-	// Seconds of the epoch begun: in steps, and in all.
+	// StepSeconds is the time of those steps, Seconds all time of the current epoch.
 	StepSeconds, Seconds float64
 }
 
-// newRun makes a run at its very beginning, and touches no file.
+// newRun returns a run before its first step. It does not touch files.
 func newRun(ctx context.Context, cfg Config, data *dataset.Data, o TrainOptions) (*run, error) {
 	data, err := selected(data, cfg.selection())
 	if err != nil {
@@ -238,17 +237,17 @@ func newRun(ctx context.Context, cfg Config, data *dataset.Data, o TrainOptions)
 		}
 	}
 	r.steps = r.loader.Batches()
-	r.trainer, err = newTrainer(net, &r.cfg, o.Threads)
+	r.trainer, err = NewTrainer(net, &r.cfg, o.Threads)
 	return r, err
 }
 
-// buildNetwork is cfg's network for data's pictures and classes.
+// buildNetwork returns the network of cfg for the pictures and classes of data.
 func buildNetwork(cfg *Config, data *dataset.Data) (*arch.Network, error) {
 	s := data.Train
 	return cfg.Network(arch.Shape{C: s.Channels, H: s.Height, W: s.Width}, len(data.Classes))
 }
 
-// epoch trains the rest of an epoch, tests, and writes the epoch's files.
+// epoch trains the rest of an epoch, tests the network, and writes the files of the epoch.
 func (r *run) epoch(ctx context.Context) error {
 	r.started = time.Now()
 	rate := r.cfg.learningRate(float64(r.done.Epochs))
@@ -289,7 +288,7 @@ func (r *run) epoch(ctx context.Context) error {
 	return nil
 }
 
-// trainSteps takes the epoch's remaining steps.
+// trainSteps takes the remaining steps of the epoch.
 func (r *run) trainSteps(ctx context.Context) error {
 	batches := r.loader.Start(ctx, r.done.Epochs, r.done.Steps)
 	defer batches.Close()
@@ -303,7 +302,7 @@ func (r *run) trainSteps(ctx context.Context) error {
 			return fmt.Errorf("epoch %d after step %d: %w", r.done.Epochs+1, r.done.Steps, batches.Err())
 		}
 		rate := r.rate()
-		loss := r.trainer.step(b.Images, b.Labels, rate)
+		loss := r.trainer.Step(b.Images, b.Labels, rate)
 		if !isFinite(loss.Sum) {
 			return &DivergedError{r.done.Epochs + 1, r.done.Steps + 1, rate, "the loss"}
 		}
@@ -320,7 +319,7 @@ func (r *run) trainSteps(ctx context.Context) error {
 	return nil
 }
 
-// rate is the next step's learning rate.
+// rate returns the learning rate of the next step.
 func (r *run) rate() float64 {
 	epoch := float64(r.done.Epochs)
 	if r.cfg.LRPerStep {
@@ -329,8 +328,8 @@ func (r *run) rate() float64 {
 	return r.cfg.learningRate(epoch)
 }
 
-// test measures the whole test split, and the validation split where there is
-// one, with the running statistics.
+// test measures the whole test split, and the validation split if there is one, with the
+// running statistics.
 func (r *run) test(ctx context.Context) (test, validation nn.Loss, err error) {
 	inference, err := newInference(r.trainer.network, r.trainer.params, r.trainer.running, r.options.Threads, r.cfg.BNEps)
 	if err != nil {
@@ -344,8 +343,8 @@ func (r *run) test(ctx context.Context) (test, validation nn.Loss, err error) {
 	return test, validation, err
 }
 
-// interrupt leaves a state to resume from, unless the run was to replace another
-// one and has not.
+// interrupt writes a state to resume from, unless the run was to replace another one and has
+// not done so. It returns an *InterruptedError.
 func (r *run) interrupt(ctx context.Context) error {
 	r.countTime()
 	if !r.dir.Replacing() {
@@ -359,7 +358,7 @@ func (r *run) interrupt(ctx context.Context) error {
 	}
 }
 
-// countTime adds this session's part of the epoch to the epoch's time.
+// countTime adds the time of this session's part of the epoch to that of the epoch.
 func (r *run) countTime() {
 	r.done.Seconds += time.Since(r.started).Seconds()
 	r.started = time.Now()

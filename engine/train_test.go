@@ -35,7 +35,7 @@ func interruptAfter(t *testing.T, cfg Config, data *dataset.Data, o TrainOptions
 	if taken != steps {
 		t.Errorf("%d steps, want a stop after %d", taken, steps)
 	}
-	if _, err := os.Stat(filepath.Join(o.Dir, ResumeFile)); err != nil {
+	if _, err := os.Stat(filepath.Join(o.Dir, rundir.ResumeFile)); err != nil {
 		t.Error(err)
 	}
 }
@@ -56,7 +56,7 @@ func TestLearning(t *testing.T) {
 		if !(last.TrainLoss < 0.6*first.TrainLoss) || last.TestAccuracy < 0.8 {
 			t.Errorf("%s: loss %.3f to %.3f, test accuracy %.2f; chance is 0.25", set, first.TrainLoss, last.TrainLoss, last.TestAccuracy)
 		}
-		rows, err := rundir.ReadMetrics(filepath.Join(dir, MetricsFile))
+		rows, err := rundir.ReadMetrics(filepath.Join(dir, rundir.MetricsFile))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -88,7 +88,7 @@ func TestLearning(t *testing.T) {
 		if want := map[string]int{"bn": 672, "all": 77_652}[set]; r.Parameters != want {
 			t.Errorf("%d trained parameters, want %d", r.Parameters, want)
 		}
-		if cfg2, err := ReadConfig(filepath.Join(dir, ConfigFile)); err != nil {
+		if cfg2, err := ReadConfig(filepath.Join(dir, rundir.ConfigFile)); err != nil {
 			t.Error(err)
 		} else if field, _, _ := cfg.difference(&cfg2); field != "" || cfg2.Epochs != cfg.Epochs {
 			t.Errorf("config.json differs in %q", field)
@@ -110,7 +110,7 @@ func TestValidation(t *testing.T) {
 	if m := r.Epochs[0]; m.ValidationExamples != 50 || m.TrainExamples != 16 || m.TestExamples != 1000 || !(m.ValidationLoss > 0) {
 		t.Errorf("%+v", m)
 	}
-	m, err := LoadModel(filepath.Join(dir, CheckpointFile))
+	m, err := LoadModel(filepath.Join(dir, rundir.CheckpointFile))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,7 +119,7 @@ func TestValidation(t *testing.T) {
 		t.Fatal(err)
 	}
 	// The split that was held out, measured as a test split: the same numbers.
-	state, err := LoadModel(filepath.Join(dir, ResumeFile))
+	state, err := LoadModel(filepath.Join(dir, rundir.ResumeFile))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,7 +158,7 @@ func TestNormalisationIsStored(t *testing.T) {
 		cfg.Epochs, cfg.LRDrops, cfg.Subset, cfg.Normalise, cfg.Brightness = 1, nil, 32, how, 0.25
 		dir := t.TempDir()
 		r := mustTrain(t, cfg, data, TrainOptions{Dir: dir, Threads: 2})
-		m, err := LoadModel(filepath.Join(dir, ResumeFile))
+		m, err := LoadModel(filepath.Join(dir, rundir.ResumeFile))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -202,7 +202,7 @@ func TestDivergence(t *testing.T) {
 	if !errors.As(err, &e) || e.Epoch != 1 || e.Step < 1 || e.LearningRate != 1e38 {
 		t.Fatalf("%v, want a *DivergedError of epoch 1", err)
 	}
-	if _, err := os.Stat(filepath.Join(other, CheckpointFile)); err == nil {
+	if _, err := os.Stat(filepath.Join(other, rundir.CheckpointFile)); err == nil {
 		t.Error("a diverged first epoch left a checkpoint")
 	}
 }
@@ -215,7 +215,7 @@ func TestTestLossDiverges(t *testing.T) {
 	dir := t.TempDir()
 	mustTrain(t, cfg, data, TrainOptions{Dir: dir, Threads: 1})
 	want := map[string][]byte{}
-	for _, name := range []string{CheckpointFile, MetricsFile, ResumeFile} {
+	for _, name := range []string{rundir.CheckpointFile, rundir.MetricsFile, rundir.ResumeFile} {
 		want[name] = readFile(t, dir, name)
 	}
 	cfg.Epochs = 2
@@ -245,7 +245,7 @@ func TestTestLossDiverges(t *testing.T) {
 		if err := r.epoch(t.Context()); !errors.As(err, &e) || e.What != what || e.Epoch != 2 {
 			t.Errorf("%v, want a *DivergedError of %s in epoch 2", err, what)
 		}
-		r.trainer.close()
+		r.trainer.Close()
 		r.dir.Release()
 		for name, b := range want {
 			if !bytes.Equal(readFile(t, dir, name), b) {
@@ -272,7 +272,7 @@ func TestStepAllocatesNothing(t *testing.T) {
 			if !ok {
 				t.Fatal("out of batches")
 			}
-			if loss := r.trainer.step(b.Images, b.Labels, 0.1); math.IsNaN(loss.Sum) {
+			if loss := r.trainer.Step(b.Images, b.Labels, 0.1); math.IsNaN(loss.Sum) {
 				t.Fatal("diverged")
 			}
 		})
@@ -280,7 +280,7 @@ func TestStepAllocatesNothing(t *testing.T) {
 			t.Errorf("%s: %v allocations a step", set, allocations)
 		}
 		batches.Close()
-		r.trainer.close()
+		r.trainer.Close()
 	}
 }
 
@@ -323,7 +323,7 @@ func TestBatchNormSettings(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer again.trainer.close()
+	defer again.trainer.Close()
 	batches := again.loader.Start(t.Context(), 0, 0)
 	defer batches.Close()
 	for range 2 {
@@ -331,7 +331,7 @@ func TestBatchNormSettings(t *testing.T) {
 		if !ok {
 			t.Fatal("out of batches")
 		}
-		again.trainer.step(b.Images, b.Labels, 0.1)
+		again.trainer.Step(b.Images, b.Labels, 0.1)
 	}
 	if batch := again.trainer.training.BatchStatistics(); !slices.EqualFunc(again.trainer.running.Mean, batch.Mean, slices.Equal) ||
 		!slices.EqualFunc(again.trainer.running.Var, batch.Var, slices.Equal) {
@@ -353,7 +353,7 @@ func TestLossSettings(t *testing.T) {
 				first = s.Loss
 			}
 		}})
-		m, err := LoadModel(filepath.Join(dir, CheckpointFile))
+		m, err := LoadModel(filepath.Join(dir, rundir.CheckpointFile))
 		if err != nil {
 			t.Fatal(err)
 		}

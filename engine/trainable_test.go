@@ -35,7 +35,7 @@ func TestStepAgainstFloat64(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer r.trainer.close()
+		defer r.trainer.Close()
 		net := r.trainer.network
 		before := nn.NewParams[float32](net, nil)
 		want, velocity := nn.NewParams[float64](net, nil), nn.NewParams[float64](net, nil)
@@ -74,7 +74,7 @@ func TestStepAgainstFloat64(t *testing.T) {
 				}
 			}
 			plan.Repack()
-			r.trainer.step(b.Images, b.Labels, cfg.LR)
+			r.trainer.Step(b.Images, b.Labels, cfg.LR)
 		}
 		for i := range want.Tensors {
 			var moved, off float64

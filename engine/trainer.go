@@ -3,14 +3,15 @@ package engine
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"bnkit/engine/arch"
 	"bnkit/engine/kernel"
 	"bnkit/engine/nn"
 )
 
-// How a training step keeps the outputs of convolutions and pools, before
-// BatchNorm. Everything is computed in float32.
+// The formats in which a training step stores the outputs of convolutions and pools, before
+// BatchNorm. All computation is in float32.
 const (
 	Float32 = "float32"
 	BF16    = "bf16" // rounded to bfloat16 (8 significant bits), in half the memory
@@ -26,8 +27,11 @@ func validateActivations(name string) error {
 	return nil
 }
 
-// trainer is a network in training: everything that a step changes.
-type trainer struct {
+// Trainer takes training steps: it holds everything that a step changes, which is
+// the parameters, the optimizer's moments and the running statistics. [Train]
+// drives one over the epochs of a run; a program with a loop of its own may use
+// it directly.
+type Trainer struct {
 	network   *arch.Network
 	set       arch.TrainableSet
 	params    *nn.Params[float32]
@@ -35,20 +39,23 @@ type trainer struct {
 	running   *nn.Statistics
 	training  *nn.Training[float32]
 
-	// what the optimizer moves, and by which gradients (nil where none are
-	// computed)
+	// The tensors that the optimizer changes, and their gradients (nil where
+	// none are computed).
 	trained, gradients *nn.Trained[float32]
 
 	tracked *gradientSums // of every tensor, trained or not; nil where gradients are not tracked
 
-	repack bool // convolutions are trained, so their filters change
+	repack bool // whether convolutions are trained, so that their filters change
 }
 
-// newTrainer starts from the seed's initial weights, running mean 0 and
-// running variance 1. Close stops its threads.
-func newTrainer(net *arch.Network, cfg *Config, threads int) (*trainer, error) {
+// NewTrainer returns a trainer of net with the settings of cfg that a step depends
+// on: what is trained, initial values, batch size, optimizer, BatchNorm and
+// activations. Parameters start from the seed, running means at 0 and running
+// variances at 1. It uses that many threads, which Close stops; their number does
+// not change any result.
+func NewTrainer(net *arch.Network, cfg *Config, threads int) (*Trainer, error) {
 	family, set := kernel.Best(), arch.TrainableSet(cfg.Trainable)
-	t := &trainer{
+	t := &Trainer{
 		network: net, set: set,
 		params:    nn.NewParams[float32](net, nil),
 		optimizer: newOptimizer(net, family, set, cfg),
@@ -75,11 +82,13 @@ func newTrainer(net *arch.Network, cfg *Config, threads int) (*trainer, error) {
 	return t, nil
 }
 
-func (t *trainer) close() { t.training.Close() }
+// Close stops the trainer's threads.
+func (t *Trainer) Close() { t.training.Close() }
 
-// step trains on a batch of x, N×C×H×W, and reports the loss before the step.
-// Where that is not finite, nothing has changed. It allocates nothing.
-func (t *trainer) step(x []float32, labels []int32, rate float64) nn.Loss {
+// Step trains on a batch of pictures x, N×C×H×W, and their N labels, at the given
+// learning rate, and returns the loss before the step. If the loss is not finite,
+// Step changes nothing. It does not allocate.
+func (t *Trainer) Step(x []float32, labels []int32, rate float64) nn.Loss {
 	loss := t.training.Forward(x, labels)
 	if !isFinite(loss.Sum) {
 		return loss
@@ -100,9 +109,15 @@ func (t *trainer) step(x []float32, labels []int32, rate float64) nn.Loss {
 	return loss
 }
 
-// notFinite names the first trained tensor or running statistic that holds a
-// value that is not finite, "" where none does.
-func (t *trainer) notFinite() string {
+// SetTimer makes each later step call f with every phase of every unit and the time
+// that it took; nil ends that. See [nn.Training.SetTimer].
+func (t *Trainer) SetTimer(f func(unit int, phase nn.Phase, took time.Duration)) {
+	t.training.SetTimer(f)
+}
+
+// notFinite returns the name of the first trained tensor or running statistic that
+// holds a value that is not finite, or "".
+func (t *Trainer) notFinite() string {
 	for i, values := range t.trained.Values {
 		for _, v := range values {
 			if !isFinite(float64(v)) {

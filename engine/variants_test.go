@@ -7,6 +7,7 @@ import (
 
 	"bnkit/engine/arch"
 	"bnkit/engine/nn"
+	"bnkit/engine/rundir"
 )
 
 // variants are networks without some BatchNorms, scales and shifts, with pools
@@ -60,7 +61,7 @@ func TestResumeVariants(t *testing.T) {
 		mustTrain(t, cfg, data, TrainOptions{Dir: whole, Threads: 2})
 		interruptAfter(t, cfg, data, TrainOptions{Dir: parts, Threads: 1}, 6)
 		mustTrain(t, cfg, data, TrainOptions{Dir: parts, Threads: 2, Resume: true})
-		if !bytes.Equal(readFile(t, parts, CheckpointFile), readFile(t, whole, CheckpointFile)) {
+		if !bytes.Equal(readFile(t, parts, rundir.CheckpointFile), readFile(t, whole, rundir.CheckpointFile)) {
 			t.Errorf("%+v: a resumed run gives another checkpoint", cfg)
 		}
 	}

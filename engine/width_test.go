@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"bnkit/checkpoint"
+	"bnkit/engine/rundir"
 )
 
 // TestWidth: a file says how wide its network is, and is refused where its
@@ -17,7 +18,7 @@ func TestWidth(t *testing.T) {
 		cfg := tinyConfig()
 		cfg.Width, cfg.Epochs, cfg.LRDrops = width, 1, nil
 		_, dir := trained(t, cfg)
-		for _, name := range []string{CheckpointFile, ResumeFile} {
+		for _, name := range []string{rundir.CheckpointFile, rundir.ResumeFile} {
 			path := filepath.Join(dir, name)
 			m, err := LoadModel(path)
 			if err != nil {
@@ -34,11 +35,11 @@ func TestWidth(t *testing.T) {
 				t.Errorf("%s of width %v says %v, and of its settings %s", name, width, m.Network.Options.Width, m.Origin.Config)
 			}
 		}
-		if got := strings.Contains(string(readFile(t, dir, ConfigFile)), `"width": `+text); got != (text != "") {
+		if got := strings.Contains(string(readFile(t, dir, rundir.ConfigFile)), `"width": `+text); got != (text != "") {
 			t.Errorf("width %v stands in config.json: %v", width, got)
 		}
 
-		file, err := checkpoint.ReadFile(filepath.Join(dir, CheckpointFile))
+		file, err := checkpoint.ReadFile(filepath.Join(dir, rundir.CheckpointFile))
 		if err != nil {
 			t.Fatal(err)
 		}

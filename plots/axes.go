@@ -152,6 +152,6 @@ func sameX(panels []panel) {
 	}
 }
 
-// finite says whether v has a place on an axis: beyond 1e300 the axis's range
+// finite reports whether v has a place on an axis: beyond 1e300 the axis's range
 // would overflow.
 func finite(v float64) bool { return math.Abs(v) < 1e300 }

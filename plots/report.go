@@ -10,13 +10,16 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// ReportError says which run's report cannot be drawn, since its parts do not
-// fit each other, as in a file that was edited.
+// ReportError reports a run whose report cannot be drawn because its parts contradict
+// each other, as in a file that was edited.
 type ReportError struct{ Run, Reason string }
 
 func (e *ReportError) Error() string {
 	return fmt.Sprintf("report of %q: %s; analyze the checkpoint again", e.Run, e.Reason)
 }
+
+// BadInput reports that the report is at fault.
+func (e *ReportError) BadInput() bool { return true }
 
 // check says what in r, which may be nil, would lead out of a list's bounds.
 func check(r *analysis.Report) error {

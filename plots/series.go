@@ -63,7 +63,7 @@ type series struct {
 	mark mark
 }
 
-// any says whether there is something to draw.
+// any reports whether there is something to draw.
 func (s series) any() bool {
 	low, _, _, _ := s.DataRange()
 	return finite(low)

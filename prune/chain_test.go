@@ -28,7 +28,7 @@ func prune(t *testing.T, m *engine.Model, data *dataset.Data, o Options) (*Resul
 	return r, load(t, path)
 }
 
-// changed are the elements, by tensor, in which two models differ.
+// changed returns the elements, by tensor, in which two models differ.
 func changed(a, b *engine.Model) map[string][]int {
 	d := map[string][]int{}
 	for i, values := range a.Params.Values {
@@ -42,12 +42,12 @@ func changed(a, b *engine.Model) map[string][]int {
 	return d
 }
 
-// TestOnlySmallGammas finds every element of every tensor, convolutions and
-// output layer too, that differs from the source's.
+// TestOnlySmallGammas compares every element of every tensor with the source, including
+// convolutions and the output layer.
 func TestOnlySmallGammas(t *testing.T) {
 	data := tiny()
 	m := trained(t, data, false)
-	// On both sides of the threshold, and on it: below means below.
+	// Values on both sides of the threshold and equal to it, which is not below it.
 	const threshold = 0.25
 	copy(m.Params.Of(2, arch.Gamma), []float32{threshold, -threshold, math.Nextafter32(threshold, 0), -math.Nextafter32(threshold, 0), 0.6, -0.6})
 	copy(m.Params.Of(2, arch.Beta), []float32{1, 2, 3, 4, 5, 6})
@@ -119,7 +119,7 @@ func TestBefore(t *testing.T) {
 	}
 }
 
-// TestTwice prunes what was pruned.
+// TestTwice prunes a network twice.
 func TestTwice(t *testing.T) {
 	data := tiny()
 	m := trained(t, data, true)
@@ -158,8 +158,7 @@ func TestTwice(t *testing.T) {
 	}
 }
 
-// TestWhollyTrained prunes a network whose convolutions were trained too, and
-// every channel of it.
+// TestWhollyTrained prunes every channel of a network whose convolutions were trained too.
 func TestWhollyTrained(t *testing.T) {
 	data := tiny()
 	cfg := engine.DefaultConfig()
@@ -175,7 +174,8 @@ func TestWhollyTrained(t *testing.T) {
 			t.Errorf("%s was changed", name)
 		}
 	}
-	// With every γ zero all pictures look alike: one class's third is right.
+	// With every γ zero the output is the same for all pictures, so that the accuracy
+	// is the share of one class, a third.
 	if r.Clamped != r.Channels || r.After.TestAccuracy != 1.0/3 {
 		t.Errorf("%d of %d clamped, accuracy %v", r.Clamped, r.Channels, r.After.TestAccuracy)
 	}

@@ -7,16 +7,16 @@ import (
 	"bnkit/engine/arch"
 )
 
-// Layer is what happened to one BatchNorm.
+// Layer says how many channels of a BatchNorm were clamped.
 type Layer struct {
 	Name     string `json:"name"`
 	Channels int    `json:"channels"`
 	Clamped  int    `json:"clamped"`
 }
 
-// Clamp returns a variant of m in which every γ with |γ| below the threshold is
-// 0, and so is β of those channels with zeroBeta, and what that did to each
-// BatchNorm that has γ, in the network's order. m stays as it is.
+// Clamp returns a variant of m in which every γ with |γ| below the threshold is 0, and with
+// zeroBeta also β of those channels. It also returns the result for each BatchNorm that has
+// γ, in the order of the network. It does not change m.
 func Clamp(m *engine.Model, threshold float64, zeroBeta bool) (*engine.Model, []Layer) {
 	clamped := m.Variant()
 	var layers []Layer

@@ -1,5 +1,5 @@
-// Package prune removes what a network does not need: so far by clamping
-// small γ to zero, so that a channel passes on nothing but its β.
+// Package prune removes what a network does not need. It clamps small γ to zero, so that the
+// BatchNorm output of a channel is only its β.
 package prune
 
 import (
@@ -14,53 +14,51 @@ import (
 	"bnkit/engine/dataset"
 )
 
-// Options say what is pruned.
+// Options says what is pruned.
 type Options struct {
-	Threshold float64 // γ with |γ| below it become 0
+	Threshold float64 // every γ with |γ| below it becomes 0
 	ZeroBeta  bool    // β of those channels becomes 0 too; otherwise it is kept, as in Frankle et al. 2021, section 5
-	Threads   int     // 0: as many as there are processors; changes no result
+	Threads   int     // 0: as many as there are processors; does not change results
 }
 
-// OptionError says which option cannot be used.
+// OptionError reports an option that cannot be used.
 type OptionError struct{ Reason string }
 
 func (e *OptionError) Error() string { return e.Reason }
 
-// Result is what a pruning did and what it cost. Accuracies are over the
-// whole test split, in inference mode with statistics re-estimated for the
-// network before and after.
+// Result is the effect and the cost of pruning. Accuracies are over the whole test split, in
+// inference mode, with statistics that are re-estimated before and after.
 type Result struct {
 	Threshold float64           `json:"threshold"`
 	Beta      string            `json:"beta"` // of clamped channels: "kept" or "zeroed"
 	Clamped   int               `json:"clamped"`
 	Channels  int               `json:"channels"`
-	Layers    []Layer           `json:"layers"` // a BatchNorm each, in the network's order
+	Layers    []Layer           `json:"layers"` // one for each BatchNorm, in the order of the network
 	Before    engine.Evaluation `json:"before"`
 	After     engine.Evaluation `json:"after"`
 
-	// BytesBefore is the size of the file that was pruned; missing where there
-	// was none.
+	// BytesBefore is the size of the file that was pruned; missing if there is none.
 	BytesBefore int64 `json:"bytes_before,omitempty"`
 
-	// Model is the pruned network, ready to be saved: clamped γ are stored as
-	// zeros, which compress. Running statistics that the source stored are
-	// replaced by re-estimated ones.
+	// Model is the pruned network, ready to be saved. Clamped γ are stored as zeros,
+	// which compress. If the source stored running statistics, it has re-estimated
+	// ones.
 	Model *engine.Model `json:"-"`
 }
 
-// event is what a pruned file's provenance says of it.
+// event is the parameters of the event "prune" in a file's provenance.
 type event struct {
 	Threshold float64 `json:"threshold"`
 	Beta      string  `json:"beta"`
 	Clamped   int     `json:"clamped"`
-	Source    string  `json:"source_sha256,omitempty"` // of the file that was pruned; missing where there was none
+	Source    string  `json:"source_sha256,omitempty"` // of the file that was pruned; missing if there is none
 }
 
-// Prune clamps small γ of m, and measures it before and after on data, as
-// m.OpenData or m.Normalised returns it. It writes nothing, and changes nothing
-// of m. The error is an *OptionError for a threshold that cannot be used, and for
-// a model whose file would not store what is clamped, as its run did not train
-// it, and an *engine.LossError where a loss is not finite.
+// Prune clamps small γ of m, and measures the network before and after on data, which
+// m.OpenData or m.Normalised returns. It does not write files or change m. The error is an
+// *OptionError if the threshold cannot be used, or if a file of the model would not store
+// what is clamped because the run did not train it, and an *engine.LossError if a loss is
+// not finite.
 func Prune(ctx context.Context, m *engine.Model, data *dataset.Data, o Options) (*Result, error) {
 	if !(o.Threshold > 0) || math.IsInf(o.Threshold, 0) {
 		return nil, &OptionError{fmt.Sprintf("threshold %v; use a positive number, e.g. 0.01", o.Threshold)}
@@ -114,7 +112,7 @@ func Prune(ctx context.Context, m *engine.Model, data *dataset.Data, o Options) 
 	return r, nil
 }
 
-// storable refuses to clamp what the model's file does not store.
+// storable returns an error if a file of the model would not store what is clamped.
 func (o *Options) storable(m *engine.Model) error {
 	if m.Origin == nil {
 		return nil // it stores everything

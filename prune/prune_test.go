@@ -17,7 +17,7 @@ import (
 	"bnkit/engine/dataset"
 )
 
-// tiny is a data set of 8×8 grey pictures, brighter for higher classes.
+// tiny returns a data set of 8×8 grey pictures that are brighter for higher classes.
 func tiny() *dataset.Data {
 	split := func(n int) *dataset.Split {
 		s := &dataset.Split{Channels: 1, Height: 8, Width: 8}
@@ -176,9 +176,9 @@ func TestRefuses(t *testing.T) {
 	}
 }
 
-// TestRefusesUntrained: a file that stores no γ, or no β, cannot keep what
-// clamping makes of them. Where they can, the model is left as it was, also
-// where only some weights of a tensor are stored.
+// TestRefusesUntrained checks that Prune refuses a model whose file does not store γ, or β
+// if that is clamped, and that it does not change a model that it accepts, even if only
+// some weights of a tensor are stored.
 func TestRefusesUntrained(t *testing.T) {
 	data := tiny()
 	for set, accepts := range map[string]struct{ kept, zeroed bool }{

@@ -24,7 +24,7 @@ func variant(t *testing.T, data *dataset.Data, change func(*engine.Config)) *eng
 	return load(t, r.Checkpoint)
 }
 
-// TestPruneVariant clamps the γ that there are, and leaves fixed ones alone.
+// TestPruneVariant checks that Prune clamps the γ that exist and skips fixed ones.
 func TestPruneVariant(t *testing.T) {
 	data := tiny()
 	m := variant(t, data, func(c *engine.Config) { c.BNEvery, c.NoScale, c.NoShift = 2, "bn", "blocks.0.bn1" })

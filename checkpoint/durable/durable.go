@@ -1,11 +1,11 @@
-// Package durable changes files and directories so that a change, once it is
-// reported as done, survives a crash and a loss of power, and so that a file
-// that is replaced holds at every moment either all of what it held or all of
-// what it is to hold.
+// Package durable changes files and directories durably and atomically: once a function
+// has returned without an error, its change survives a crash and a loss of power, and a
+// file that is replaced holds at any time either all of its old or all of its new
+// content.
 //
-// Directories are synced where the system can do that. Windows cannot; its file
-// systems order such changes themselves. Windows also refuses to replace or
-// rename a file that another process has open, and the error says so.
+// Directories are synced if the system can do that. Windows cannot, but its file systems
+// order such changes themselves. Windows also refuses to replace or rename a file that
+// another process has open, and the error says so.
 package durable
 
 import (
@@ -21,13 +21,13 @@ import (
 	"syscall"
 )
 
-// intercept is asked before every operation; nil for nothing.
+// intercept, if not nil, is called before every operation.
 var intercept atomic.Pointer[func(op, path string) error]
 
-// Intercept calls f before each operation that this package performs: a
-// create, write, sync, rename, remove or mkdir of path. An error of f takes the
-// place of the operation, which then does not happen. With it tests cut a
-// program short at any operation. The returned function ends the interception.
+// Intercept makes the package call f before each operation that it performs: a create,
+// write, sync, rename, remove or mkdir of path. If f returns an error, the operation
+// does not happen and fails with that error, so that tests can stop a program at any
+// operation. The returned function ends the interception.
 func Intercept(f func(op, path string) error) (end func()) {
 	intercept.Store(&f)
 	return func() { intercept.Store(nil) }
@@ -43,12 +43,11 @@ func perform(op, path string, do func() error) error {
 	return do()
 }
 
-// WriteFile writes data to path: to a temporary file beside it, made durable,
-// that then takes path's place. Until it does, and after a failure before that,
-// path holds what it held; afterwards it holds all of data. An error of the
-// last step, the directory's sync, says only that a loss of power might still
-// undo it. A process that is killed may leave the temporary file, which
-// RemoveTemporaries removes.
+// WriteFile writes data to a temporary file in the same directory, syncs it, and renames
+// it to path. Until the rename, and after a failure before it, path has its old content;
+// afterwards it has all of data. If only the last step fails, which syncs the directory,
+// a loss of power may still undo the change. A process that is killed may leave the
+// temporary file, which RemoveTemporaries removes.
 func WriteFile(path string, data []byte) error {
 	if err := writeFile(path, data); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
@@ -58,8 +57,8 @@ func WriteFile(path string, data []byte) error {
 
 func writeFile(path string, data []byte) (err error) {
 	dir, base := filepath.Split(path)
-	// Not os.CreateTemp: its files are their user's alone, and what others may
-	// do with a result is for the umask to say.
+	// os.CreateTemp would create a file that only its user can read; here the umask
+	// decides.
 	temporary := filepath.Join(dir, temporaryPrefix(base)+rand.Text())
 	f, err := open(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL)
 	if err != nil {
@@ -80,8 +79,8 @@ func writeFile(path string, data []byte) (err error) {
 	return Rename(temporary, path)
 }
 
-// Append adds data to the end of the file at path, which it creates where it is
-// missing. A failure may leave a part of data there.
+// Append appends data to the file at path, which it creates if necessary. A failure may
+// leave a part of data in the file.
 func Append(path string, data []byte) error {
 	f, err := open(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND)
 	if err != nil {
@@ -119,8 +118,8 @@ func writeSynced(f *os.File, data []byte) error {
 	return perform("sync", f.Name(), f.Sync)
 }
 
-// Rename moves a file or directory to a path on the same file system, where it
-// takes the place of a file.
+// Rename moves a file or directory to a path on the same file system. It replaces a file
+// at that path.
 func Rename(from, to string) error {
 	if err := perform("rename", to, func() error { return os.Rename(from, to) }); err != nil {
 		return err
@@ -131,8 +130,8 @@ func Rename(from, to string) error {
 	return syncDir(filepath.Dir(from))
 }
 
-// RemoveAll removes path and, where it is a directory, everything in it. A path
-// that is missing is no error.
+// RemoveAll removes path and, if it is a directory, everything in it. It returns nil if
+// path does not exist.
 func RemoveAll(path string) error {
 	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -143,8 +142,8 @@ func RemoveAll(path string) error {
 	return syncDir(filepath.Dir(path))
 }
 
-// Mkdir creates a directory. The error is fs.ErrExist where something has its
-// name already, so that of several callers exactly one succeeds.
+// Mkdir creates a directory. The error is fs.ErrExist if path exists, so that exactly one
+// of several callers succeeds.
 func Mkdir(path string) error {
 	if err := perform("mkdir", path, func() error { return os.Mkdir(path, 0o777) }); err != nil {
 		return err
@@ -152,7 +151,7 @@ func Mkdir(path string) error {
 	return syncDir(filepath.Dir(path))
 }
 
-// MkdirAll creates a directory and those above it, as far as they are missing.
+// MkdirAll creates a directory and any parents that do not exist.
 func MkdirAll(path string) error {
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
 		return nil
@@ -169,12 +168,12 @@ func MkdirAll(path string) error {
 	return err
 }
 
-// temporaryPrefix is how the names of WriteFile's temporary files begin.
+// temporaryPrefix returns the beginning of the names of WriteFile's temporary files.
 func temporaryPrefix(base string) string { return "." + base + "." }
 
-// RemoveTemporaries removes from dir the temporary files that processes killed
-// while they wrote files of those names have left. No other process may be
-// writing one of them.
+// RemoveTemporaries removes from dir the temporary files of WriteFile for files of those
+// names, which processes that were killed have left. No other process may be writing
+// these files at the same time.
 func RemoveTemporaries(dir string, names ...string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -194,11 +193,11 @@ func RemoveTemporaries(dir string, names ...string) error {
 	return nil
 }
 
-// base32 is what rand.Text takes its letters from.
+// base32 is the alphabet of rand.Text.
 const base32 = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 
-// syncDir makes what changed in a directory durable, where the system can do
-// that and the user may.
+// syncDir makes changes in a directory durable, if the system supports it and the user may
+// open the directory.
 func syncDir(dir string) error {
 	return perform("sync", dir, func() error {
 		d, err := os.Open(dir)

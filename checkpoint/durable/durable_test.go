@@ -10,8 +10,7 @@ import (
 	"testing"
 )
 
-// TestWriteFile checks content, and that a failure leaves what
-// was there and nothing beside it.
+// TestWriteFile checks the content, and that a failure leaves the old file and no other.
 func TestWriteFile(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "f")
@@ -43,9 +42,8 @@ func TestWriteFile(t *testing.T) {
 
 var errCut = errors.New("cut")
 
-// TestCut cuts a replacement at each of its operations: the file holds the old
-// content or the new one, and what is left beside it RemoveTemporaries removes
-// and nothing else.
+// TestCut stops a replacement at each of its operations. The file has the old content or
+// the new one, and RemoveTemporaries removes what is left and nothing else.
 func TestCut(t *testing.T) {
 	for at := 1; ; at++ {
 		dir := t.TempDir()
@@ -88,7 +86,7 @@ func TestCut(t *testing.T) {
 	}
 }
 
-// TestAppend grows a file, and syncs the directory that it is new in.
+// TestAppend appends to a file, and checks that the directory of a new file is synced.
 func TestAppend(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "f")
@@ -112,8 +110,8 @@ func TestAppend(t *testing.T) {
 	}
 }
 
-// TestMkdir: of several callers one creates a directory, and each new entry is
-// synced in the directory above it.
+// TestMkdir checks that one of several callers creates a directory, and that the parent of
+// each new directory is synced.
 func TestMkdir(t *testing.T) {
 	root := t.TempDir()
 	var mutex sync.Mutex

@@ -37,24 +37,24 @@ func newAnalyzeCommand(g *globalOptions) *cobra.Command {
   activation sparsity share of ReLU outputs that are zero over the test split;
                       channels zero for more than 99% of their outputs (off)
                       and never zero (on). A unit that ends a residual block
-                      has its ReLU after the sum; a shortcut has none.
-  gradients           mean |gradient| of γ, β and convolution weights, frozen
-                      ones too, over --batches batches of 128 of the
-                      unaugmented training split, batch statistics
-  accuracy            on the test split with |γ| below each of --thresholds
-                      clamped to zero, β kept, statistics re-estimated
+                      has its ReLU after the sum; a shortcut has no ReLU.
+  gradients           mean |gradient| of γ, β and convolution weights, including
+                      frozen ones, over --batches batches of 128 from the
+                      unaugmented training split, with batch statistics
+  accuracy            on the test split, with every γ below each of --thresholds
+                      clamped to zero, β kept and statistics re-estimated
 
-` + withoutFile + ` The pictures and analysis.json, which bnkit plot draws
-again, go to --out.
+` + withoutFile + ` The pictures and analysis.json go to
+--out; bnkit plot can draw the pictures again.
 
-With --json the report that goes to analysis.json: arch, trainable, data;
+--json prints the report that is written to analysis.json: arch, trainable, data;
 near_zero_thresholds, gamma_edges and beta_edges (bins of all histograms);
 layers (name, convolution, channels, gamma and beta with quantiles at 0, 5, 25,
 50, 75, 95 and 100% and histogram, near_zero, relu, sparsity, gradient); total,
 the same over all layers; reestimated_over, sparsity_over, gradients_over,
 accuracy_over (split, examples, batches, statistics); sweep (threshold, clamped,
-share, test_accuracy, test_loss); stored_statistics. What does not exist or is
-not finite is missing.`,
+share, test_accuracy, test_loss); stored_statistics. Values that do not exist or are
+not finite are left out.`,
 		Example: `  bnkit analyze
   bnkit analyze runs/first/ckpt.bnz --near-zero 0.001,0.01 --out plots
   bnkit analyze ckpt.bnz --json > report.json`,
@@ -64,8 +64,8 @@ not finite is missing.`,
 	o.add(c)
 	f := c.Flags()
 	f.Float64SliceVar(&o.nearZero, "near-zero", analysis.DefaultNearZero, "count |γ| below these")
-	f.Float64SliceVar(&o.thresholds, "thresholds", analysis.DefaultThresholds, "measure accuracy with |γ| below these clamped")
-	f.IntVar(&o.batches, "batches", analysis.DefaultGradientBatches, "batches that gradients are averaged over")
+	f.Float64SliceVar(&o.thresholds, "thresholds", analysis.DefaultThresholds, "measure accuracy with every |γ| below each of these clamped")
+	f.IntVar(&o.batches, "batches", analysis.DefaultGradientBatches, "number of batches over which gradients are averaged")
 	f.StringVar(&o.out, "out", "", "folder for pictures and analysis.json (default: plots beside the checkpoint)")
 	return c
 }
@@ -110,8 +110,8 @@ func runAnalyze(c *cobra.Command, g *globalOptions, o analyzeOptions, args []str
 	return nil
 }
 
-// plotsOf is the folder of a checkpoint's pictures: a run directory's plots,
-// or, for a file of another name, a folder named after it.
+// plotsOf returns the folder for a checkpoint's pictures: the run directory's plots
+// or, for a file that is not called ckpt.bnz, a folder named after it.
 func plotsOf(ckpt string) string {
 	dir, base := filepath.Split(ckpt)
 	if base == rundir.CheckpointFile {
@@ -120,8 +120,8 @@ func plotsOf(ckpt string) string {
 	return filepath.Join(dir, strings.TrimSuffix(base, filepath.Ext(base))+"-plots")
 }
 
-// readEpochs reads the metrics of the run that a checkpoint is the result of;
-// there are none for a file of another name.
+// readEpochs reads the metrics of the run that a checkpoint belongs to. It returns
+// none for a file that is not called ckpt.bnz.
 func readEpochs(ckpt string) ([]rundir.EpochMetrics, error) {
 	if filepath.Base(ckpt) != rundir.CheckpointFile {
 		return nil, nil
@@ -152,7 +152,7 @@ func saveReport(dir, ckpt string, report *analysis.Report) ([]string, error) {
 	return plots.Draw(dir, []plots.Run{{Name: runName(ckpt), Report: report, Epochs: epochs}})
 }
 
-// runName is what pictures call a checkpoint: its run directory's name.
+// runName returns the name of a checkpoint in pictures: its run directory's name.
 func runName(ckpt string) string {
 	if dir := filepath.Base(filepath.Dir(ckpt)); filepath.Base(ckpt) == rundir.CheckpointFile && dir != "." && dir != string(filepath.Separator) {
 		return dir
@@ -173,7 +173,7 @@ func printReport(w io.Writer, r *analysis.Report) {
 	}
 	printRow(t, "all", r.Total.Channels, &r.Total.Gamma, &r.Total.Beta, r.Total.NearZero, r.Total.Sparsity, r.Total.Gradient)
 	t.Flush()
-	fmt.Fprintf(w, "zeros, off, on: share of ReLU outputs that are zero, channels zero for more than 99%% of outputs, channels never zero; %d pictures of the %s split, %s statistics\n",
+	fmt.Fprintf(w, "zeros: share of ReLU outputs that are zero; off: channels that are zero for more than 99%% of outputs; on: channels that are never zero (%d pictures of the %s split, %s statistics)\n",
 		r.Sparsity.Examples, r.Sparsity.Split, r.Sparsity.Statistics)
 	fmt.Fprintf(w, "grad: mean |gradient| over %d batches, %d pictures of the %s split, %s statistics\n\n",
 		r.Gradients.Batches, r.Gradients.Examples, r.Gradients.Split, r.Gradients.Statistics)
@@ -212,7 +212,7 @@ func printRow(w io.Writer, name string, channels int, gamma, beta *analysis.Dist
 	fmt.Fprintf(w, "%.2e\t%.2e\t%.2e\t\n", grad.Gamma, grad.Beta, grad.Convolution)
 }
 
-// lossText is a loss for people, "-" where it is not finite.
+// lossText formats a loss for people; a missing one is "-".
 func lossText(v *float64) string {
 	if v == nil {
 		return "-"

@@ -10,23 +10,26 @@ import (
 
 	"bnkit/engine"
 	"bnkit/engine/arch"
+	"bnkit/engine/bench"
 )
 
 func newBenchCommand(g *globalOptions) *cobra.Command {
-	o := engine.BenchConfig{Arch: "resnet-20", Trainable: "bn", Batch: 128, Steps: 7, Activations: engine.Float32}
+	o := bench.Config{Arch: "resnet-20", Trainable: "bn", Batch: 128, Steps: 7, Activations: engine.Float32}
 	c := &cobra.Command{
 		Use:   "bench",
 		Short: "Measure the speed of training or inference on this machine",
 		Long: `Measure training steps (or inference, with --eval) on random pictures of
-CIFAR's shape, and the machine's own limit in the same run.
+CIFAR's shape, and the limit of this machine in the same run.
 
-With --json: images_per_second and step_seconds (medians over the steps),
-effective_gflops (FLOPs that direct convolutions of the same work take, per
-second), fma_peak_gflops (multiply-adds that the same threads sustain without
-touching memory), peak_rss_bytes, allocs_per_step, kernel, processor, and the settings.
---layers adds layers: each phase of each layer with layer, phase, seconds (median)
-and effective_gflops, in the order of a step; shortcuts, which otherwise run beside
-the convolution that reads the same, are then timed apart.`,
+--layers times each phase of each layer. Shortcuts, which otherwise run beside the
+convolution that reads the same input, are then timed apart.
+
+--json prints images_per_second and step_seconds (medians over the steps),
+effective_gflops (the FLOPs that direct convolutions would take for the same work,
+per second), fma_peak_gflops (the multiply-adds that the same threads sustain
+without touching memory), peak_rss_bytes, allocs_per_step, kernel, processor and
+the settings. --layers adds layers, in the order of a step: layer, phase, seconds
+(median) and effective_gflops.`,
 		Example: `  bnkit bench
   bnkit bench --arch resnet-20 --trainable bn --batch 128 --threads 2 --steps 7 --json
   bnkit bench --arch wrn-14-4 --eval
@@ -34,7 +37,7 @@ the convolution that reads the same, are then timed apart.`,
   bnkit bench --layers`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			r, err := engine.Bench(c.Context(), o)
+			r, err := bench.Run(c.Context(), o)
 			if err != nil {
 				return err
 			}
@@ -46,14 +49,14 @@ the convolution that reads the same, are then timed apart.`,
 	f.StringVar(&o.Trainable, "trainable", o.Trainable, "what is trained: "+arch.TrainableNames())
 	f.IntVar(&o.Batch, "batch", o.Batch, "pictures a step")
 	f.IntVar(&o.Threads, "threads", 0, "threads (default: as many as there are processors)")
-	f.IntVar(&o.Steps, "steps", o.Steps, "steps to measure, after 2 that are not")
+	f.IntVar(&o.Steps, "steps", o.Steps, "steps to measure, after 2 that are not measured")
 	f.BoolVar(&o.Eval, "eval", false, "measure inference instead of training")
-	f.StringVar(&o.Activations, "activations", o.Activations, "how training keeps convolutions' outputs: "+strings.Join(engine.Activations, ", "))
+	f.StringVar(&o.Activations, "activations", o.Activations, "how training keeps the outputs of convolutions: "+strings.Join(engine.Activations, ", "))
 	f.BoolVar(&o.Layers, "layers", false, "also time each layer and phase of training")
 	return c
 }
 
-func printBench(w io.Writer, r engine.BenchResult) {
+func printBench(w io.Writer, r bench.Result) {
 	work := "training " + r.Trainable
 	if r.Eval {
 		work = "inference"
@@ -64,7 +67,7 @@ func printBench(w io.Writer, r engine.BenchResult) {
 	fmt.Fprintf(w, "%s, %s, batch %d, %d threads\n", r.Arch, work, r.Batch, r.Threads)
 	printProcessor(w, r.Processor)
 	fmt.Fprintf(w, "%.0f images/s, %.1f ms a step (median of %d)\n", r.ImagesPerSecond, 1e3*r.StepSeconds, r.Steps)
-	fmt.Fprintf(w, "%.0f effective GFLOP/s, %.2f of the %.0f GFLOP/s that multiply-adds alone reach\n",
+	fmt.Fprintf(w, "%.0f effective GFLOP/s, %.2f times the %.0f GFLOP/s of multiply-adds alone\n",
 		r.EffectiveGFLOPS, r.EffectiveGFLOPS/r.FMAPeakGFLOPS, r.FMAPeakGFLOPS)
 	if r.PeakRSSBytes > 0 {
 		fmt.Fprintf(w, "%s peak memory, ", bytesText(r.PeakRSSBytes))
@@ -74,7 +77,7 @@ func printBench(w io.Writer, r engine.BenchResult) {
 		return
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "\nlayer\tphase\tms\tshare\tGFLOP/s\tof peak\t")
+	fmt.Fprintln(t, "\nlayer\tphase\tms\tshare\tGFLOP/s\ttimes peak\t")
 	total := 0.0
 	for _, l := range r.Layers {
 		total += l.Seconds

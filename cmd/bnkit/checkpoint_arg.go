@@ -12,7 +12,7 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// modelFlags are what commands that measure a checkpoint on its data share.
+// modelFlags are the flags of every command that measures a checkpoint on its data.
 type modelFlags struct {
 	dataDir string
 	threads int
@@ -23,11 +23,12 @@ func (m *modelFlags) add(c *cobra.Command) {
 	c.Flags().IntVar(&m.threads, "threads", 0, "threads (default: as many as there are processors); does not change the result")
 }
 
-// withoutFile is what the help of each command that takes a checkpoint says.
-const withoutFile = "Without a file it takes ./ckpt.bnz, or else the newest run under ./runs, and says which."
+// withoutFile is a sentence for the help of each command that takes a checkpoint.
+const withoutFile = "Without a file it uses ./ckpt.bnz, or else the newest run under ./runs, and says which."
 
-// checkpointArg is the checkpoint that a command works on: its argument, or
-// ./ckpt.bnz, or the newest run's. The first line of output says which.
+// checkpointArg returns the checkpoint that a command works on: its argument, or else
+// ./ckpt.bnz, or else the newest run's. If it is not the argument, the first line of
+// output names it.
 func (g *globalOptions) checkpointArg(args []string) (string, error) {
 	if len(args) == 1 {
 		return args[0], nil
@@ -54,8 +55,8 @@ func (m *modelFlags) open(path string) (*engine.Model, *dataset.Data, error) {
 	return model, data, err
 }
 
-// openData loads the data that a model was trained on, from --data-dir, or else
-// from where the run beside the model's file found it.
+// openData loads the data that a model was trained on, from --data-dir or else from
+// where the run found it whose directory holds the model's file.
 func (m *modelFlags) openData(model *engine.Model) (*dataset.Data, error) {
 	dir := m.dataDir
 	if dir == "" {
@@ -67,7 +68,7 @@ func (m *modelFlags) openData(model *engine.Model) (*dataset.Data, error) {
 	return model.OpenData(dir)
 }
 
-// fileSize is a file's size in bytes, 0 where it cannot be told.
+// fileSize returns a file's size in bytes, or 0 if it cannot be read.
 func fileSize(path string) int64 {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -76,7 +77,7 @@ func fileSize(path string) int64 {
 	return info.Size()
 }
 
-// bytesText is a number of bytes for people.
+// bytesText formats a number of bytes for people.
 func bytesText(n int64) string {
 	switch {
 	case n >= 1<<20:

@@ -16,8 +16,8 @@ import (
 	"bnkit/engine"
 )
 
-// writeIDX makes a data set of 8×8 pictures in which bright rows tell the
-// class, so that a few steps learn something.
+// writeIDX makes a data set of 8×8 pictures whose bright rows depend on the class, so
+// that a few training steps learn something.
 func writeIDX(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -65,8 +65,7 @@ func ok(t *testing.T, args ...string) string {
 	return out
 }
 
-// inDirectory makes an empty directory current, so that runs/ is the test's
-// own.
+// inDirectory changes to an empty directory, so that the test has its own runs/.
 func inDirectory(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -76,8 +75,7 @@ func inDirectory(t *testing.T) string {
 
 var small = []string{"--arch", "resnet-8", "--epochs", "2", "--lr-drops", "1", "--batch", "32"}
 
-// TestTrainAnalyzePrune types the commands one after the other, without
-// naming a file.
+// TestTrainAnalyzePrune runs the commands one after the other, without naming a file.
 func TestTrainAnalyzePrune(t *testing.T) {
 	data := writeIDX(t)
 	inDirectory(t)
@@ -144,7 +142,7 @@ func decode(t *testing.T, text string, v any) {
 	}
 }
 
-// TestTrainJSON checks that every line is an object, the last one the run's.
+// TestTrainJSON checks that every line is an object, and the last one that of the run.
 func TestTrainJSON(t *testing.T) {
 	data := writeIDX(t)
 	inDirectory(t)
@@ -164,8 +162,8 @@ func TestTrainJSON(t *testing.T) {
 	}
 }
 
-// TestResume trains one run at once and another in two parts: the files agree
-// byte for byte.
+// TestResume trains one run at once and another in two parts, and checks that the
+// files are equal.
 func TestResume(t *testing.T) {
 	data := writeIDX(t)
 	inDirectory(t)
@@ -185,8 +183,8 @@ func TestResume(t *testing.T) {
 	}
 }
 
-// TestResumeTakesFlags: what a resume's flags do not say is as the run began,
-// whatever kind of flag said it.
+// TestResumeTakesFlags checks that settings that a resume's flags do not give are those
+// that the run began with, for every kind of flag.
 func TestResumeTakesFlags(t *testing.T) {
 	data := writeIDX(t)
 	inDirectory(t)
@@ -206,7 +204,7 @@ func TestResumeTakesFlags(t *testing.T) {
 	}
 }
 
-// TestSettingsFiles: presets and files set what flags do not.
+// TestSettingsFiles checks that presets and files set what flags do not.
 func TestSettingsFiles(t *testing.T) {
 	data := writeIDX(t)
 	inDirectory(t)
@@ -265,7 +263,7 @@ func TestSettingsFiles(t *testing.T) {
 	}
 }
 
-// TestFlagForEverySetting: a file's keys are the flags' names with _ for -.
+// TestFlagForEverySetting checks that a file's keys are the flags' names with _ for -.
 func TestFlagForEverySetting(t *testing.T) {
 	flags := newTrainCommand(&globalOptions{}).Flags()
 	config := reflect.TypeFor[engine.Config]()
@@ -281,8 +279,7 @@ func TestFlagForEverySetting(t *testing.T) {
 	}
 }
 
-// TestExitCodes checks each way to fail: its code, and one line that says
-// what to do.
+// TestExitCodes checks the code of each way to fail, and that one line says what to do.
 func TestExitCodes(t *testing.T) {
 	data := writeIDX(t)
 	inDirectory(t)
@@ -339,7 +336,7 @@ func TestExitCodes(t *testing.T) {
 		{"train --arch vgg-16 --batch 32 --data " + data, 2, "too small"},
 		{"train --width 0 --data missing", 2, "width: 0; use a number above 0"},
 		{"train --width nan --data missing", 2, "width: resnet-14: width NaN; numbers above 0 and up to 64"},
-		{"train --arch resnet50 --width 4 --data missing", 2, "up to 2 are"},
+		{"train --arch resnet50 --width 4 --data missing", 2, "up to 2"},
 		{"train --width half", 2, "half"},
 		{"train --lr -1", 2, "lr"},
 		{"train --optimizer rmsprop", 2, "sgd, adam, adamw"},
@@ -366,7 +363,7 @@ func TestExitCodes(t *testing.T) {
 		{"inspect --shortcut A", 2, "--arch"},
 		{"inspect --bn none", 2, "--arch"},
 		{"inspect --width 2", 2, "--width belongs to --arch"},
-		{"inspect --arch resnet-20 --width -2", 2, "numbers above 0"},
+		{"inspect --arch resnet-20 --width -2", 2, "number above 0"},
 		{"train --arch vgg-16 --bn none --trainable gamma", 2, "trains nothing"},
 		{"train --trainable random-0", 2, "random-2"},
 		{"train --init xavier", 2, "he-normal"},
@@ -375,12 +372,12 @@ func TestExitCodes(t *testing.T) {
 		{"plot", 2, "--help"},
 		{"plot edited", 3, "analyze the checkpoint again"},
 		{"compare", 2, "--help"},
-		{"compare missing", 2, "missing is no run"},
+		{"compare missing", 2, "missing is not a run"},
 		{"compare broken.bnz", 2, "it is a file"},
 		{"compare taken", 2, "config.json"},
 	} {
 		code, _, err := bnkit(t, strings.Fields(c.args)...)
-		// What train is about to do may stand before the complaint.
+		// The error may follow the line that announces the training.
 		_, complaint, _ := strings.Cut(err, "bnkit: ")
 		if code != c.code || !strings.Contains(complaint, c.says) || strings.Count(complaint, "\n") != 1 {
 			t.Errorf("bnkit %s: exit code %d, %q; want %d and one line with %q", c.args, code, err, c.code, c.says)
@@ -388,8 +385,8 @@ func TestExitCodes(t *testing.T) {
 	}
 }
 
-// TestInitialisers: what the flags say is what the file records, and a resume
-// without them goes on with the run's.
+// TestInitialisers checks that the file records the initialisers that flags give, and
+// that a resume without the flags keeps them.
 func TestInitialisers(t *testing.T) {
 	data := writeIDX(t)
 	inDirectory(t)
@@ -443,7 +440,7 @@ func TestWidth(t *testing.T) {
 	}
 	var r comparison
 	decode(t, ok(t, "compare", "narrow", "usual", "--json"), &r)
-	// 20 convolutions, shortcuts among them, of 4, 8, 16 and 32 channels.
+	// There are 20 convolutions, including shortcuts, of 4, 8, 16 and 32 channels.
 	if got := r.Runs[0].Model; got.Width != 4 || got.Trained != 2*(5*4+5*8+5*16+5*32) {
 		t.Errorf("compare: %+v", got)
 	}
@@ -452,8 +449,8 @@ func TestWidth(t *testing.T) {
 	}
 }
 
-// TestInspectNetwork compares with the counts that Frankle et al. print for
-// ResNet-110, with the shortcuts of either kind.
+// TestInspectNetwork compares with the counts that Frankle et al. give for ResNet-110,
+// with either kind of shortcut.
 func TestInspectNetwork(t *testing.T) {
 	inDirectory(t)
 	for _, c := range []struct {
@@ -480,7 +477,7 @@ func TestInspectNetwork(t *testing.T) {
 	if fixed.NoScale != "*" || fixed.Sets[0].Name != "bn" || fixed.Sets[0].Parameters != 8_288/2 {
 		t.Errorf("without γ: %+v", fixed)
 	}
-	// As many as they count for WRN-14-4 and ResNet-14.
+	// These are their counts for WRN-14-4 and ResNet-14.
 	var wide, alone networkSets
 	decode(t, ok(t, "inspect", "--arch", "resnet-14", "--width", "4", "--json"), &wide)
 	decode(t, ok(t, "inspect", "--arch", "resnet-14", "--width", "1", "--json"), &alone)
@@ -508,7 +505,7 @@ func TestInterrupt(t *testing.T) {
 	ok(t, "train", "--resume", "--out", "r", "--data", data)
 }
 
-// TestHelp checks that every command has a text, an example and its exit.
+// TestHelp checks that every command has a help text and an example.
 func TestHelp(t *testing.T) {
 	for _, c := range newRootCommand(&globalOptions{}).Commands() {
 		if c.Long == "" || !(c.HasExample() || c.HasSubCommands()) {
@@ -520,7 +517,7 @@ func TestHelp(t *testing.T) {
 	}
 }
 
-// failingWriter takes so many bytes, then fails; or panics.
+// failingWriter accepts a number of bytes and then fails, or panics.
 type failingWriter struct {
 	room   int
 	panics bool
@@ -536,8 +533,8 @@ func (f *failingWriter) Write(b []byte) (int, error) {
 	return 0, syscall.ENOSPC
 }
 
-// TestOutputCannotBeWritten: no command ends well whose output was lost, all of
-// it or its end, and every one says why in one line.
+// TestOutputCannotBeWritten checks that every command fails, with a reason in one line,
+// if all of its output or the end of it cannot be written.
 func TestOutputCannotBeWritten(t *testing.T) {
 	data := writeIDX(t)
 	inDirectory(t)
@@ -565,8 +562,8 @@ func TestOutputCannotBeWritten(t *testing.T) {
 	}
 }
 
-// TestCrashIsNoUsage: a panic is reported with its stack, and ends with 1.
-func TestCrashIsNoUsage(t *testing.T) {
+// TestCrashIsNotUsage checks that a panic is reported with its stack, and exits with 1.
+func TestCrashIsNotUsage(t *testing.T) {
 	var err bytes.Buffer
 	code := run(t.Context(), []string{"version"}, &failingWriter{panics: true}, &err)
 	for _, says := range []string{"crashed: the writer's mistake", "report it", "failingWriter"} {

@@ -23,23 +23,21 @@ func newCompareCommand(g *globalOptions) *cobra.Command {
 	var o compareOptions
 	c := &cobra.Command{
 		Use:   "compare RUN_DIR...",
-		Short: "Put runs beside each other: results, cost, curves",
-		Long: `Put runs beside each other in a table: network, trainable set, parameters
-trained, epochs, every setting in which they differ, test accuracy,
-generalisation gap, γ near zero, time, speed and checkpoint size. Nothing is
-measured: the numbers are those of the runs' last epochs. What a run does not
-have yet is blank.
+		Short: "Compare runs: results, cost, curves",
+		Long: `Compare runs in a table: network, trainable set, parameters trained, epochs,
+every setting in which the runs differ, test accuracy, generalisation gap, γ near
+zero, time, speed and checkpoint size. The command measures nothing: the numbers
+are those of the runs' last epochs. Cells are blank if a run has no value yet.
 
-Pictures go to --out: training.png, all curves over each other;
-gradient_epochs.png, where gradients were tracked; and, where networks differ in
-depth or width, depth_width.png, accuracy against the number of BatchNorm
-parameters.
+Pictures go to --out: training.png (the curves of all runs), gradient_epochs.png
+if gradients were tracked, and, if networks differ in depth or width,
+depth_width.png (accuracy against the number of BatchNorm parameters).
 
-With --json: runs (dir, config, epochs done; model: data, depth, width,
+--json prints runs (dir, config, epochs done; model: data, depth, width,
 parameters, bn_parameters, trained, file_bytes; result: test_accuracy,
 test_loss, test_examples, test_statistics, train_accuracy, generalisation_gap,
-gamma_near_zero, seconds, images_per_second) and pictures, their paths. What
-does not exist is missing.`,
+gamma_near_zero, seconds, images_per_second) and pictures (their paths).
+Values that do not exist are left out.`,
 		Example: `  bnkit compare runs/*
   bnkit compare runs/resnet-14 runs/resnet-32 runs/wrn-14-2 --out deep-or-wide
   bnkit compare runs/* --json | jq '.runs[] | [.dir, .result.test_accuracy]'`,
@@ -79,14 +77,14 @@ func runCompare(g *globalOptions, o compareOptions, args []string) error {
 	return g.print(r, func(w io.Writer) { printComparison(w, names, r) })
 }
 
-// runNames are the directories' own names, or their paths where two have the
-// same name.
+// runNames returns the directories' own names, or their paths if two have the same
+// name.
 func runNames(dirs []string) []string {
 	names := make([]string, len(dirs))
 	for i, dir := range dirs {
 		names[i] = filepath.Base(dir)
 		if abs, err := filepath.Abs(dir); err == nil {
-			names[i] = filepath.Base(abs) // of ".", too
+			names[i] = filepath.Base(abs) // also of "."
 		}
 	}
 	if unique := slices.Compact(slices.Sorted(slices.Values(names))); len(unique) < len(names) {
@@ -152,14 +150,14 @@ func printComparison(w io.Writer, names []string, r comparison) {
 		}
 		fmt.Fprintf(w, "test accuracy%s: after the last epoch, %s\n", where, scope)
 	}
-	fmt.Fprintln(w, "parameters: numbers that are trained. gap: training accuracy, of the last epoch's batches as trained on, minus test accuracy, in points")
+	fmt.Fprintln(w, "parameters: numbers that are trained. gap: training accuracy (over the last epoch's augmented batches) minus test accuracy, in points")
 	fmt.Fprintln(w, "time: training and testing. images/s: of the training steps, over all epochs in metrics.jsonl")
 	for _, p := range r.Pictures {
 		fmt.Fprintln(w, p)
 	}
 }
 
-// dataName is what a run's data set is called.
+// dataName returns the name of a run's data set.
 func dataName(s *analysis.Summary) string {
 	if s.Model != nil {
 		return s.Model.Data
@@ -173,8 +171,8 @@ type setting struct {
 	values []string
 }
 
-// differences are the settings in which runs, one at least, differ, but for
-// those that the table shows anyway.
+// differences returns the settings in which at least two runs differ, except those
+// that the table always shows.
 func differences(runs []*analysis.Summary) []setting {
 	var all []setting
 	for name := range runs[0].Config.All() {

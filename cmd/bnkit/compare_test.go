@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// TestCompare puts runs beside each other, one of them not begun.
+// TestCompare compares runs, one of which has not begun.
 func TestCompare(t *testing.T) {
 	data := writeIDX(t)
 	inDirectory(t)
@@ -26,7 +26,7 @@ func TestCompare(t *testing.T) {
 	}
 	table := ok(t, "compare", "runs/a", "runs/b", "other/b", "--out", "beside")
 	lines := strings.Split(table, "\n")
-	// The table's columns end where their headers do.
+	// Columns are aligned with their headings on the right.
 	cell := func(line, header string) string {
 		end := strings.Index(lines[0], "  "+header+"  ") + 2 + len(header)
 		return strings.TrimSpace(string([]rune(line)[max(0, end-len(header)-2):end]))
@@ -37,7 +37,7 @@ func TestCompare(t *testing.T) {
 	for header, want := range map[string][]string{
 		"network": {"resnet-8", "resnet-14", "resnet-14"}, "trained": {"bn", "all", "all"}, "epochs": {"2", "1", "0 of 1"}, "lr": {"0.05", "0.1", "0.1"},
 		"schedule": {"step", "cosine", "cosine"}, // a default, which config.json leaves out
-		// 175,258 of ResNet-14 on CIFAR-10, less two input channels and six classes.
+		// ResNet-14 has 175,258 on CIFAR-10; this one has two input channels and six classes less.
 		"parameters": {"672", "174580", ""},
 	} {
 		for i, w := range want {
@@ -65,7 +65,7 @@ func TestCompare(t *testing.T) {
 	}
 }
 
-// TestCompareWithoutGamma: what a run has no γ for is missing.
+// TestCompareWithoutGamma checks that values of γ are missing for a run without γ.
 func TestCompareWithoutGamma(t *testing.T) {
 	data := writeIDX(t)
 	inDirectory(t)

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"bnkit/engine/dataset"
+	"bnkit/engine/dataset/fetch"
 )
 
 // dataOptions are the flags of the data commands.
@@ -24,20 +25,21 @@ func newDataCommand(g *globalOptions) *cobra.Command {
 	var o dataOptions
 	c := &cobra.Command{
 		Use:   "data",
-		Short: "Download data sets and list those that are here",
-		Long: `Download data sets and list those that are here.
+		Short: "Download and list data sets",
+		Long: `Download data sets, and list them with their location and size on disk.
 
 A data set is named (` + strings.Join(dataset.Names(), ", ") + `)
 or given as a path: a folder that holds CIFAR binary files or IDX files (gzipped
 or not), a CIFAR .tar.gz as published, or a folder of pictures: PNG or JPEG files
-in train/CLASS and in test/CLASS or val/CLASS. Where both test and val are there,
-val is the validation split. The pictures of a folder, of any size, are read while
-training, and become squares of bnkit train --image-size. The sample, a part of Fashion-MNIST,
-is built in and needs no download.
+in train/CLASS and in test/CLASS or val/CLASS. If there are both test and val, val
+is the validation split. The pictures of a folder can have any size; they are read
+while training and become squares of bnkit train --image-size. The sample, a part
+of Fashion-MNIST, is built in and needs no download.
 
-Named data sets are looked for in --data-dir, else in $BNKIT_DATA, else in
-bnkit in the user's cache folder: there, in a subfolder of their name, and in
-the subfolder their archive unpacks to.`,
+Named data sets are looked for in --data-dir, or else in $BNKIT_DATA, or else in
+the folder bnkit of the user's cache folder: in that folder itself, in its
+subfolder named after the data set, and in the subfolder that the data set's
+archive unpacks to.`,
 		Example: `  bnkit data list
   bnkit data fetch cifar10
   bnkit train --data cifar10
@@ -56,10 +58,10 @@ func newDataFetchCommand(g *globalOptions, o *dataOptions) *cobra.Command {
 		Short: "Download a data set",
 		Long: `Download a data set from its publisher, or from a mirror that has the same files
 under the same names. Each file is checked against its published digest: SHA-256,
-for CIFAR the MD5 that its page lists. What is there already is kept; an
-interrupted download is resumed by the same command.
+for CIFAR the MD5 that its page lists. Files that are already there are kept. The
+same command resumes an interrupted download.
 
-With --json: name, path (folder or archive; not for the sample), bytes.`,
+--json prints name, path (folder or archive; not for the sample) and bytes.`,
 		Example: `  bnkit data fetch cifar10
   bnkit data fetch fashion-mnist --data-dir ~/data
   bnkit data fetch mnist --mirror https://ossci-datasets.s3.amazonaws.com/mnist`,
@@ -74,12 +76,11 @@ With --json: name, path (folder or archive; not for the sample), bytes.`,
 func newDataListCommand(g *globalOptions, o *dataOptions) *cobra.Command {
 	return &cobra.Command{
 		Use:   "list",
-		Short: "List the data sets, where they are and their size",
-		Long: `List the data sets that can be named, where those that are here are, and the size
-of their files, compressed or not, as they are.
+		Short: "List data sets, their location and size on disk",
+		Long: `List the data sets that can be named, their location and size on disk.
 
-With --json: an array of objects with name, present, and where present path
-(folder or archive; not for the sample) and bytes.`,
+--json prints an array of objects with name, present and, if present, path (folder
+or archive; not for the sample) and bytes.`,
 		Example: `  bnkit data list
   bnkit data list --data-dir ~/data --json`,
 		Args: cobra.NoArgs,
@@ -87,7 +88,7 @@ With --json: an array of objects with name, present, and where present path
 	}
 }
 
-// dataResult is a data set as fetch --json prints it.
+// dataResult is what fetch --json prints about a data set.
 type dataResult struct {
 	Name  string `json:"name"`
 	Path  string `json:"path,omitempty"`
@@ -96,7 +97,7 @@ type dataResult struct {
 
 func runDataFetch(c *cobra.Command, g *globalOptions, o dataOptions, name string) error {
 	progress := &fetchProgress{line: g.newProgress()}
-	_, err := dataset.Fetch(c.Context(), name, dataset.FetchOptions{Dir: o.dataDir, Mirror: o.mirror, Progress: progress.update})
+	_, err := fetch.Fetch(c.Context(), name, fetch.Options{Dir: o.dataDir, Mirror: o.mirror, Progress: progress.update})
 	progress.line.clear()
 	var unknown *dataset.UnknownError
 	switch {
@@ -121,12 +122,12 @@ func runDataFetch(c *cobra.Command, g *globalOptions, o dataOptions, name string
 	})
 }
 
-// fetchProgress shows how far a download is, its rate and the time it has left.
+// fetchProgress shows the progress of a download, its rate and the time left.
 type fetchProgress struct {
 	line  *progressLine
 	file  string
 	start time.Time // when the first bytes of file were reported
-	first int64     // how many those were: what an earlier run left
+	first int64     // their number: what an earlier run left
 }
 
 func (p *fetchProgress) update(file string, done, total int64) {
@@ -142,7 +143,7 @@ func (p *fetchProgress) update(file string, done, total int64) {
 	p.line.update("%s", text)
 }
 
-// dataEntry is a data set as list --json prints it.
+// dataEntry is what list --json prints about a data set.
 type dataEntry struct {
 	Name    string `json:"name"`
 	Present bool   `json:"present"`
@@ -167,7 +168,7 @@ func runDataList(g *globalOptions, o dataOptions) error {
 			size, where := bytesText(e.Bytes), e.Path
 			switch {
 			case !e.Present:
-				size, where = "-", "not here: bnkit data fetch "+e.Name
+				size, where = "-", "missing; to download: bnkit data fetch "+e.Name
 			case e.Path == "":
 				where = "built in"
 			}

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"bnkit/engine/dataset"
+	"bnkit/engine/dataset/fetch"
 )
 
 // runData executes "bnkit data" with arguments.
@@ -27,7 +28,7 @@ func runData(ctx context.Context, asJSON bool, args ...string) (out, notes strin
 	return o.String(), e.String(), err
 }
 
-// emptyCIFAR10 puts an archive of 5 bytes where CIFAR-10's is looked for.
+// emptyCIFAR10 puts a file of 5 bytes where CIFAR-10's archive is looked for.
 func emptyCIFAR10(t *testing.T, dir string) string {
 	t.Helper()
 	path := filepath.Join(dir, "cifar10", "cifar-10-binary.tar.gz")
@@ -86,7 +87,7 @@ func TestDataFetch(t *testing.T) {
 	if _, _, err := runData(context.Background(), false, "fetch", "imagenet"); !errors.As(err, &usage) || !strings.Contains(err.Error(), "cifar100") {
 		t.Errorf("unknown name: got %v", err)
 	}
-	var status *dataset.StatusError
+	var status *fetch.StatusError
 	if _, _, err := runData(context.Background(), false, "fetch", "cifar10", "--mirror", server.URL, "--data-dir", dir); !errors.As(err, &status) || status.URL != server.URL+"/cifar-10-binary.tar.gz" {
 		t.Errorf("mirror without the file: got %v", err)
 	}

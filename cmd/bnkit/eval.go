@@ -24,12 +24,12 @@ func newEvalCommand(g *globalOptions) *cobra.Command {
 		Long: `Measure a checkpoint's accuracy and loss on the whole test split, in BatchNorm's
 inference mode. ` + withoutFile + `
 
-The statistics are those stored in the file (bnkit train --with-stats), or else
-re-estimated: averaged over a fixed number of batches of the unaugmented
-training split, the same every time. --statistics chooses.
+BatchNorm's statistics are those stored in the file (bnkit train --with-stats) or
+else re-estimated: averaged over a fixed number of batches of the unaugmented
+training split, the same every time. --statistics chooses one of the two.
 
-With --json: test_accuracy (share from 0 to 1), test_loss (mean cross-entropy,
-nats), examples, statistics (stored or re-estimated).`,
+--json prints test_accuracy (share from 0 to 1), test_loss (mean cross-entropy,
+nats), examples and statistics (stored or re-estimated).`,
 		Example: `  bnkit eval
   bnkit eval runs/first/ckpt.bnz --json
   bnkit eval ckpt.bnz --statistics re-estimated --data-dir ~/cifar-10-batches-bin`,
@@ -37,13 +37,13 @@ nats), examples, statistics (stored or re-estimated).`,
 		RunE: func(c *cobra.Command, args []string) error { return runEval(c, g, o, args) },
 	}
 	o.add(c)
-	c.Flags().StringVar(&o.statistics, "statistics", "", "stored or re-estimated (default: stored if the file has them)")
+	c.Flags().StringVar(&o.statistics, "statistics", "", "BatchNorm statistics: stored or re-estimated (default: stored if the file has them)")
 	return c
 }
 
 func runEval(c *cobra.Command, g *globalOptions, o evalOptions, args []string) error {
 	if s := o.statistics; s != "" && s != engine.StatisticsStored && s != engine.StatisticsReestimated {
-		return &usageError{c.CommandPath(), fmt.Errorf("statistics %q are neither %s nor %s", s, engine.StatisticsStored, engine.StatisticsReestimated)}
+		return &usageError{c.CommandPath(), fmt.Errorf("statistics %q is unknown: use %s or %s", s, engine.StatisticsStored, engine.StatisticsReestimated)}
 	}
 	path, err := g.checkpointArg(args)
 	if err != nil {

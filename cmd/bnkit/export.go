@@ -24,18 +24,19 @@ func newExportCommand(g *globalOptions) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "export [CKPT.bnz]",
 		Short: "Write a checkpoint's whole network as safetensors",
-		Long: `Write the whole network of a checkpoint, every weight regenerated from its seed,
-as a PyTorch state dict in a safetensors file: float32, convolutions as O×I×H×W,
-named as open_lth names them (conv.weight, bn.weight, bn.running_mean,
-blocks.0.conv1.weight, ..., blocks.3.shortcut.0.weight, fc.weight, fc.bias), or
-torchvision for resnet18 and the like (layer1.0.conv1.weight). A γ or β that is
-fixed is written as 1 or 0.
-The file's metadata say how pictures are normalised. ` + withoutFile + `
+		Long: `Write the whole network of a checkpoint as a PyTorch state dict in a safetensors
+file. Weights that the checkpoint does not store are regenerated from its seed.
+Tensors are float32, convolutions O×I×H×W, and have the names that open_lth uses
+(conv.weight, bn.weight, bn.running_mean, blocks.0.conv1.weight, ...,
+blocks.3.shortcut.0.weight, fc.weight, fc.bias) or, for ImageNet ResNets such as
+resnet18, those of torchvision (layer1.0.conv1.weight). A fixed γ is written as 1, a
+fixed β as 0. The file's metadata say how to normalise pictures.
+` + withoutFile + `
 
 Running statistics are those stored in the checkpoint, or else re-estimated from
-the training split, which must be there for it.
+the training split, which is needed for that.
 
-With --json: out, format, tensors, parameters, bytes, statistics.`,
+--json prints out, format, tensors, parameters, bytes and statistics.`,
 		Example: `  bnkit export runs/first/ckpt.bnz --format safetensors --out m.safetensors`,
 		Args:    cobra.MaximumNArgs(1),
 		RunE:    func(c *cobra.Command, args []string) error { return runExport(c, g, o, args) },
@@ -43,7 +44,7 @@ With --json: out, format, tensors, parameters, bytes, statistics.`,
 	o.add(c)
 	c.Flags().StringVar(&o.format, "format", "safetensors", "file format: safetensors")
 	c.Flags().StringVar(&o.out, "out", "", "file to write (required)")
-	c.Flags().BoolVar(&o.force, "force", false, "replace the file if it is there")
+	c.Flags().BoolVar(&o.force, "force", false, "replace the file if it exists")
 	return c
 }
 
@@ -52,7 +53,7 @@ type exportResult struct {
 	Out        string `json:"out"`
 	Format     string `json:"format"`
 	Tensors    int    `json:"tensors"`
-	Parameters int    `json:"parameters"` // elements, running statistics left out
+	Parameters int    `json:"parameters"` // elements, without running statistics
 	Bytes      int64  `json:"bytes"`
 	Statistics string `json:"statistics"` // stored or re-estimated
 }
@@ -60,7 +61,7 @@ type exportResult struct {
 func runExport(c *cobra.Command, g *globalOptions, o exportOptions, args []string) error {
 	switch {
 	case o.format != "safetensors":
-		return &usageError{c.CommandPath(), fmt.Errorf("format %q is unknown; safetensors is possible", o.format)}
+		return &usageError{c.CommandPath(), fmt.Errorf("format %q is unknown; use safetensors", o.format)}
 	case o.out == "":
 		return &usageError{c.CommandPath(), errors.New("name the file to write with --out")}
 	}
@@ -104,10 +105,10 @@ func runExport(c *cobra.Command, g *globalOptions, o exportOptions, args []strin
 	})
 }
 
-// mayWrite refuses a path where something is already, unless force is given.
+// mayWrite returns an error if path exists, unless force is set.
 func mayWrite(c *cobra.Command, path string, force bool) error {
 	if _, err := os.Lstat(path); err == nil && !force {
-		return &usageError{c.CommandPath(), fmt.Errorf("%s is there already: use --force to replace it, or another --out", path)}
+		return &usageError{c.CommandPath(), fmt.Errorf("%s already exists: use --force to replace it, or another --out", path)}
 	}
 	return nil
 }

@@ -71,7 +71,7 @@ func TestImageFolderCommands(t *testing.T) {
 		t.Errorf("%s: %v", line, err)
 	}
 	text := ok(t, "inspect", "r/ckpt.bnz")
-	for _, want := range []string{"image-folder", "all training pictures, 6 held out, random labels, brought to 16×16 (random-resized)", "mean picture of 768 pixels"} {
+	for _, want := range []string{"image-folder", "all training pictures, 6 held out, random labels, resized to 16×16 (random-resized)", "mean picture of 768 pixels"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("inspect does not say %q:\n%s", want, text)
 		}
@@ -85,7 +85,7 @@ func TestImageFolderCommands(t *testing.T) {
 	if text := ok(t, "eval", "r/ckpt.bnz", "-q"); !strings.Contains(text, "15 pictures") {
 		t.Errorf("eval where the run found its pictures: %s", text)
 	}
-	// A run that does not say where its pictures are.
+	// This run does not record where its pictures are.
 	if err := os.Remove("r/data.json"); err != nil {
 		t.Fatal(err)
 	}
@@ -103,9 +103,9 @@ func TestImageFolderCommands(t *testing.T) {
 	}
 }
 
-// TestImageNetNetwork trains ResNet-50 on pictures larger than what it takes, PNG and
-// JPEG ones, and measures what was stored. Its parameters are as many as torchvision's with four
-// classes.
+// TestImageNetNetwork trains ResNet-50 on PNG and JPEG pictures larger than its input,
+// and measures the checkpoint. The number of its parameters is that of torchvision's
+// network with four classes.
 func TestImageNetNetwork(t *testing.T) {
 	root := t.TempDir()
 	if out, err := exec.Command("go", "run", "../../engine/testdata/pictures.go", root, "2", "1").CombinedOutput(); err != nil {

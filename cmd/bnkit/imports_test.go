@@ -2,59 +2,97 @@ package main
 
 import (
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 )
 
-// mayImport says which packages of the project each one may import: imports
-// point one way, from what users see down to what computes.
-var mayImport = map[string][]string{
-	"bnkit/engine/arch":          {},
-	"bnkit/engine/arch/archtest": {"bnkit/engine/arch"},
-	"bnkit/engine/kernel":        {},
-	"bnkit/engine/rng":           {},
-	"bnkit/checkpoint":           {"bnkit/checkpoint/durable"},
-	"bnkit/checkpoint/durable":   {},
-	"bnkit/engine/dataset":       {"bnkit/engine/rng"},
-	"bnkit/engine/nn":            {"bnkit/engine/arch", "bnkit/engine/kernel", "bnkit/engine/rng"},
-	"bnkit/engine": {"bnkit/checkpoint", "bnkit/checkpoint/durable", "bnkit/engine/arch", "bnkit/engine/dataset", "bnkit/engine/kernel",
-		"bnkit/engine/nn", "bnkit/engine/rng", "bnkit/engine/rundir"},
-	"bnkit/engine/rundir": {"bnkit/checkpoint", "bnkit/checkpoint/durable"},
-	"bnkit/analysis":      {"bnkit/engine", "bnkit/engine/arch", "bnkit/engine/dataset", "bnkit/engine/kernel", "bnkit/engine/nn", "bnkit/engine/rundir", "bnkit/prune"},
-	"bnkit/prune":         {"bnkit/engine", "bnkit/engine/arch", "bnkit/engine/dataset"},
-	"bnkit/plots":         {"bnkit/analysis", "bnkit/checkpoint/durable", "bnkit/engine/rundir"},
-	"bnkit/cmd/bnkit": {"bnkit/analysis", "bnkit/checkpoint", "bnkit/checkpoint/durable", "bnkit/engine", "bnkit/engine/arch", "bnkit/engine/dataset",
-		"bnkit/engine/kernel", "bnkit/engine/rundir", "bnkit/plots", "bnkit/prune"},
+// layer is a package and those that it may import.
+type layer struct {
+	name    string
+	imports []string
 }
 
-func TestImportsPointOneWay(t *testing.T) {
-	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}}{{range .Imports}} {{.}}{{end}}`, "bnkit/...").Output()
+// mayImport lists which packages of the project each one may import, without the
+// prefix bnkit/. Imports point one way, from what users see down to what computes, so
+// a package imports only packages that stand below it here.
+var mayImport = []layer{
+	{"cmd/bnkit", []string{"plots", "analysis", "prune", "engine", "engine/bench", "engine/rundir", "engine/dataset", "engine/dataset/fetch",
+		"engine/arch", "engine/kernel", "checkpoint", "checkpoint/durable"}},
+
+	// Plots are drawn from results; they measure nothing, so they do not need engine.
+	{"plots", []string{"analysis", "engine/rundir", "checkpoint/durable"}},
+	{"analysis", []string{"prune", "engine", "engine/rundir", "engine/dataset", "engine/nn", "engine/arch", "engine/kernel"}},
+	{"prune", []string{"engine", "engine/dataset", "engine/arch"}},
+	{"engine/bench", []string{"engine", "engine/nn", "engine/arch", "engine/kernel", "engine/rng"}},
+
+	{"engine", []string{"engine/rundir", "engine/dataset", "engine/nn", "engine/arch", "engine/kernel", "checkpoint", "checkpoint/durable"}},
+
+	// Fetching is for cmd alone: it brings in net/http.
+	{"engine/dataset/fetch", []string{"engine/dataset", "checkpoint/durable"}},
+	{"engine/rundir", []string{"checkpoint", "checkpoint/durable"}},
+	{"engine/dataset", []string{"engine/rng"}},
+	{"engine/nn", []string{"engine/arch", "engine/kernel", "engine/rng"}},
+	{"checkpoint", []string{"checkpoint/durable"}},
+
+	{"engine/arch/archtest", []string{"engine/arch"}},
+	{"engine/arch", nil},
+	{"engine/kernel", nil},
+	{"engine/rng", nil},
+	{"checkpoint/durable", nil},
+}
+
+// goList returns the lines that go list prints.
+func goList(t *testing.T, args ...string) []string {
+	t.Helper()
+	out, err := exec.Command("go", append([]string{"list"}, args...)...).Output()
 	if err != nil {
 		t.Fatalf("go list: %v", err)
 	}
+	return strings.Split(strings.TrimSpace(string(out)), "\n")
+}
+
+func TestImportsPointOneWay(t *testing.T) {
+	allowed := map[string][]string{}
+	for at, p := range mayImport {
+		allowed[p.name] = p.imports
+		for _, other := range p.imports {
+			if !slices.ContainsFunc(mayImport[at+1:], func(below layer) bool { return below.name == other }) {
+				t.Errorf("%s is not listed below %s, which may import it", other, p.name)
+			}
+		}
+	}
 	seen := 0
-	for line := range strings.Lines(string(out)) {
+	for _, line := range goList(t, "-f", `{{.ImportPath}}{{range .Imports}} {{.}}{{end}}`, "bnkit/...") {
 		fields := strings.Fields(line)
-		allowed, known := mayImport[fields[0]]
+		name := strings.TrimPrefix(fields[0], "bnkit/")
+		imports, known := allowed[name]
 		if !known {
-			t.Errorf("%s is no part of the layout: add it to this test, or move its content", fields[0])
+			t.Errorf("%s is not in the layout: add it to this test, or move its content", name)
 			continue
 		}
 		seen++
 		for _, imported := range fields[1:] {
-			if !strings.HasPrefix(imported, "bnkit/") {
-				continue
-			}
-			found := false
-			for _, a := range allowed {
-				found = found || a == imported
-			}
-			if !found {
-				t.Errorf("%s imports %s", fields[0], imported)
+			if other, ours := strings.CutPrefix(imported, "bnkit/"); ours && !slices.Contains(imports, other) {
+				t.Errorf("%s imports %s", name, other)
 			}
 		}
 	}
 	if seen != len(mayImport) {
 		t.Errorf("%d packages, want %d", seen, len(mayImport))
+	}
+}
+
+// TestEngineStaysSmall checks what a program that trains or evaluates by package engine
+// does not link.
+func TestEngineStaysSmall(t *testing.T) {
+	deps := goList(t, "-deps", "bnkit/engine")
+	if !slices.Contains(deps, "bnkit/engine/nn") {
+		t.Fatalf("engine depends on %v", deps)
+	}
+	for _, unwanted := range []string{"net/http", "gonum.org/v1/plot", "github.com/spf13/cobra"} {
+		if slices.Contains(deps, unwanted) {
+			t.Errorf("engine depends on %s", unwanted)
+		}
 	}
 }

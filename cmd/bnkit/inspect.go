@@ -21,17 +21,17 @@ func newInspectCommand(g *globalOptions) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "inspect [CKPT.bnz]",
 		Short: "List a checkpoint's header and tensors, or a network's trainable sets",
-		Long: `List what a .bnz file says of itself and which tensors it stores, without
-reading their data. ` + withoutFile + `
+		Long: `List the header of a .bnz file and the tensors it stores, without reading their
+data. ` + withoutFile + `
 
-With --arch, and variants as in bnkit train: list what each trainable set trains
-in that network, on pictures of 3×32×32 in 10 classes, and how many numbers that
-are.
+--arch lists instead what each trainable set trains in that network, for pictures
+of 3×32×32 in 10 classes, and the number of those parameters. Flags for variants
+are those of bnkit train.
 
-With --json: header, sections (name, required, tensors: name, type, shape,
-crc32c), file_bytes, tensor_bytes (uncompressed), stored_bytes (compressed);
-with --arch: arch, shortcut and other variants, input, classes, parameters (all) and sets (name,
-trains, parameters).`,
+--json prints header, sections (name, required, tensors: name, type, shape,
+crc32c), file_bytes, tensor_bytes (uncompressed) and stored_bytes (compressed);
+with --arch it prints arch, shortcut and other variants, input, classes, parameters
+(all) and sets (name, trains, parameters).`,
 		Example: `  bnkit inspect
   bnkit inspect runs/first/ckpt.bnz --json
   bnkit inspect --arch resnet-110 --shortcut A
@@ -49,7 +49,7 @@ trains, parameters).`,
 				return runInspect(g, args)
 			}
 			if len(args) > 0 {
-				return &usageError{c.CommandPath(), errors.New("inspect a file or, with --arch, a network, not both")}
+				return &usageError{c.CommandPath(), errors.New("inspect either a file or a network (--arch), not both")}
 			}
 			return inspectNetwork(g, &net)
 		},
@@ -58,7 +58,7 @@ trains, parameters).`,
 	return c
 }
 
-// networkSets is what inspect --arch says.
+// networkSets is what inspect --arch --json prints.
 type networkSets struct {
 	Arch       string   `json:"arch"`
 	Shortcut   string   `json:"shortcut"`
@@ -170,7 +170,7 @@ func printInfo(w io.Writer, info *checkpoint.Info) {
 	}
 }
 
-// selectionText says which pictures were trained on, and how they were changed.
+// selectionText describes which pictures were trained on, and how they were changed.
 func selectionText(d *checkpoint.DataSet) string {
 	text := "all training pictures"
 	switch {
@@ -186,7 +186,7 @@ func selectionText(d *checkpoint.DataSet) string {
 		text += ", random labels"
 	}
 	if d.ImageSize > 0 {
-		text += fmt.Sprintf(", brought to %d×%d (%s)", d.ImageSize, d.ImageSize, d.Crop)
+		text += fmt.Sprintf(", resized to %d×%d (%s)", d.ImageSize, d.ImageSize, d.Crop)
 	}
 	return text
 }

@@ -1,5 +1,5 @@
-// Command bnkit trains CNNs whose convolutions stay at their random
-// initialisation, keeps them as a few kilobytes, and analyzes and prunes them.
+// Command bnkit trains CNNs whose convolutions stay at their random initialisation,
+// stores them in a few kilobytes, and analyzes and prunes them.
 package main
 
 import (
@@ -10,8 +10,8 @@ import (
 )
 
 func main() {
-	// The first signal asks the command to stop in order; after it the default
-	// applies again, so that a second one ends the process at once.
+	// The first signal asks the command to stop. After it the default applies again,
+	// so that a second one ends the process at once.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))

@@ -14,8 +14,8 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// canceller cancels once something is written to it, as Ctrl-C after the first
-// epoch's line.
+// canceller cancels when something is written to it, like Ctrl-C after the line of the
+// first epoch.
 type canceller struct{ cancel func() }
 
 func (c canceller) Write(b []byte) (int, error) {
@@ -23,8 +23,8 @@ func (c canceller) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// interrupted runs a command line that is interrupted after its first epoch,
-// and returns what it says.
+// interrupted runs a command line, interrupts it after its first epoch, and returns
+// what it prints.
 func interrupted(t *testing.T, args ...string) string {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -36,8 +36,8 @@ func interrupted(t *testing.T, args ...string) string {
 	return e.String()
 }
 
-// TestInterruptedHint types what an interrupted run prints, as it is printed,
-// and then measures the run without saying again where its data is.
+// TestInterruptedHint runs the command that an interrupted run prints, and then
+// measures the run without naming its data again.
 func TestInterruptedHint(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("the line is split by sh")
@@ -75,7 +75,7 @@ func TestInterruptedHint(t *testing.T) {
 		if got, err := os.ReadFile(filepath.Join(out, "ckpt.bnz")); err != nil || !bytes.Equal(got, whole) {
 			t.Errorf("%s: the resumed run ends with another checkpoint, %v", name, err)
 		}
-		// From anywhere: the place is kept as an absolute path.
+		// The location is kept as an absolute path, so that it is found from anywhere.
 		t.Chdir(t.TempDir())
 		ckpt := filepath.Join(dir, out, "ckpt.bnz")
 		ok(t, "eval", ckpt)
@@ -84,7 +84,7 @@ func TestInterruptedHint(t *testing.T) {
 		ok(t, "eval", filepath.Join(dir, out, "ckpt-pruned.bnz"))
 		ok(t, "plot", ckpt, "--feature-maps", "conv", "--out", "maps")
 		ok(t, "export", ckpt, "--out", "m.safetensors")
-		// A flag wins: other pictures are refused, and the same ones elsewhere are not.
+		// A flag wins: other pictures are refused, the same ones elsewhere are accepted.
 		if code, _, err := bnkit(t, "eval", ckpt, "--data-dir", t.TempDir()); code == 0 {
 			t.Errorf("%s: eval of an empty folder: %s", name, err)
 		}
@@ -92,8 +92,8 @@ func TestInterruptedHint(t *testing.T) {
 	}
 }
 
-// TestInterruptedForce: before its first epoch's end a replacement leaves the old
-// run, and says so instead of a line that would resume another run.
+// TestInterruptedForce checks that a replacement that is interrupted in its first epoch
+// leaves the old run, and says so instead of printing how to resume.
 func TestInterruptedForce(t *testing.T) {
 	data := writeIDX(t)
 	inDirectory(t)
@@ -106,7 +106,7 @@ func TestInterruptedForce(t *testing.T) {
 	var o, e bytes.Buffer
 	cancel() // at the first step
 	code := run(ctx, append([]string{"train", "--data", data, "--out", "r", "--force", "--seed", "2", "--normalise", "none"}, small...), &o, &e)
-	if code != 130 || strings.Contains(e.String(), "--resume") || !strings.Contains(e.String(), "as before") {
+	if code != 130 || strings.Contains(e.String(), "--resume") || !strings.Contains(e.String(), "unchanged") {
 		t.Errorf("exit code %d: %s", code, e.String())
 	}
 	if after, err := os.ReadFile("r/ckpt.bnz"); err != nil || !bytes.Equal(after, before) {
@@ -114,7 +114,7 @@ func TestInterruptedForce(t *testing.T) {
 	}
 }
 
-// TestDirectoryInUse: what another process trains is left alone.
+// TestDirectoryInUse checks that a run that another process trains is not touched.
 func TestDirectoryInUse(t *testing.T) {
 	data := writeIDX(t)
 	inDirectory(t)
@@ -140,8 +140,9 @@ func TestDirectoryInUse(t *testing.T) {
 	}
 }
 
-// TestDamagedRun: files that cannot be read end with exit code 3; a resume says
-// which rows are lost, and the run can be compared and drawn without them.
+// TestDamagedRun checks that files that cannot be read lead to exit code 3, that a resume
+// names the rows that are lost, and that the run can be compared and drawn without
+// them.
 func TestDamagedRun(t *testing.T) {
 	data := writeIDX(t)
 	inDirectory(t)

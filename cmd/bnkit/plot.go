@@ -31,19 +31,19 @@ func newPlotCommand(g *globalOptions) *cobra.Command {
 	var o plotOptions
 	c := &cobra.Command{
 		Use:   "plot RUN_DIR_OR_CKPT...",
-		Short: "Draw runs again, several of them over each other",
+		Short: "Draw the pictures of runs and checkpoints",
 		Long: `Draw the training curves of run directories, the gradients that bnkit train
---track-gradients measured over the epochs, and what bnkit analyze measured of
-their checkpoints; several runs are drawn over each other. Nothing is measured:
-of a checkpoint that was not analyzed, only γ can be drawn.
+--track-gradients recorded, and what bnkit analyze measured of their checkpoints.
+Several runs are drawn in the same pictures. The command measures nothing: of a
+checkpoint that was not analyzed, it can only draw γ.
 
---filters and --feature-maps draw one layer of each checkpoint instead, beside
-each other: its convolution's weights, regenerated from the seed where they are
-frozen, or what the ReLU after it puts out for picture --image of the test split
+--filters and --feature-maps draw one layer of each checkpoint instead, side by
+side: the weights of its convolution (regenerated from the seed if they are
+frozen), or the outputs of its ReLU for picture --image of the test split
 (inference mode, statistics re-estimated). Layers are named as in bnkit analyze:
 conv, blocks.0.conv1 or blocks.0.bn1.
 
-With --json: the paths of the pictures.`,
+--json prints the paths of the pictures.`,
 		Example: `  bnkit plot runs/first
   bnkit plot runs/first runs/second --out comparison
   bnkit plot runs/bn runs/all --filters conv
@@ -55,7 +55,7 @@ With --json: the paths of the pictures.`,
 	f.StringVar(&o.out, "out", "", "folder for the pictures (default: the run's plots, or plots for several runs)")
 	f.StringVar(&o.filters, "filters", "", "draw this layer's filters")
 	f.StringVar(&o.featureMaps, "feature-maps", "", "draw this layer's feature maps")
-	f.IntVar(&o.image, "image", 0, "picture of the test split, counted from 0, that feature maps are of")
+	f.IntVar(&o.image, "image", 0, "picture of the test split whose feature maps are drawn, counted from 0")
 	o.add(c)
 	return c
 }
@@ -96,7 +96,7 @@ func runPlot(c *cobra.Command, g *globalOptions, o plotOptions, args []string) e
 	})
 }
 
-// drawRuns draws what there is of each checkpoint's run and report.
+// drawRuns draws what the run and the report of each checkpoint hold.
 func drawRuns(out string, ckpts []string) ([]string, error) {
 	var runs []plots.Run
 	for _, ckpt := range ckpts {
@@ -165,7 +165,8 @@ func (o *plotOptions) drawLayers(ctx context.Context, ckpts []string) ([]string,
 	return pictures, nil
 }
 
-// readRun reads what there is to draw of a checkpoint and its run.
+// readRun reads the run and the report of a checkpoint, or describes the checkpoint
+// if it was not analyzed.
 func readRun(ckpt string) (plots.Run, error) {
 	run := plots.Run{Name: runName(ckpt)}
 	var err error
@@ -188,7 +189,7 @@ func readRun(ckpt string) (plots.Run, error) {
 	if err != nil {
 		return run, err
 	}
-	// Without γ and β there are learning curves to draw all the same.
+	// A network without γ and β still has learning curves to draw.
 	run.Report, err = analysis.Describe(model)
 	var none *engine.ModelError
 	if errors.As(err, &none) && len(run.Epochs) > 0 {

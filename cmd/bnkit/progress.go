@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// progressLine shows where long work stands: on a terminal as one line that is
-// overwritten, elsewhere as a plain line now and then.
+// progressLine shows the progress of long work: on a terminal in one line that it
+// overwrites, elsewhere in a plain line from time to time.
 type progressLine struct {
 	g        *globalOptions
 	terminal bool
@@ -19,13 +19,13 @@ func (g *globalOptions) newProgress() *progressLine {
 	return &progressLine{g: g, terminal: g.onTerminal(), last: time.Now()}
 }
 
-// Seconds between lines.
+// Times between lines.
 const (
 	terminalEvery = 100 * time.Millisecond
 	plainEvery    = 10 * time.Second
 )
 
-// update shows a state, unless one was shown just before.
+// update shows a text, unless it has just shown one.
 func (p *progressLine) update(format string, args ...any) {
 	every := plainEvery
 	if p.terminal {
@@ -45,7 +45,7 @@ func (p *progressLine) update(format string, args ...any) {
 	p.width = width
 }
 
-// clear removes the overwritten line, so that other output can follow.
+// clear erases the line on the terminal, so that other output can follow.
 func (p *progressLine) clear() {
 	if p.width > 0 {
 		fmt.Fprint(p.g.err, "\r", strings.Repeat(" ", p.width), "\r")
@@ -53,10 +53,10 @@ func (p *progressLine) clear() {
 	}
 }
 
-// share is a share from 0 to 1 as a percentage.
+// share formats a share from 0 to 1 as a percentage.
 func share(v float64) string { return fmt.Sprintf("%.2f%%", 100*v) }
 
-// left is a time that is left, for people.
+// left formats the time left for people.
 func left(d time.Duration) string {
 	if d < time.Minute {
 		return fmt.Sprintf("%d s", int(d.Seconds()+0.5))

@@ -26,20 +26,20 @@ func newPruneCommand(g *globalOptions) *cobra.Command {
 	var o pruneOptions
 	c := &cobra.Command{
 		Use:   "prune [CKPT.bnz]",
-		Short: "Clamp small γ to zero and measure what that costs",
+		Short: "Clamp small γ to zero and measure the cost",
 		Long: `Clamp every γ with |γ| below the threshold to zero, re-estimate statistics, and
 measure the network before and after on the whole test split. ` + withoutFile + `
 
-A channel whose γ is zero no longer depends on its convolution: it puts out its
+A channel whose γ is zero no longer depends on its convolution: its output is its
 β. β is kept (--keep-beta, as in the literature) or zeroed too (--zero-beta).
 
-The pruned network is written to --out, by default the source's name with
+The pruned network is written to --out, by default the name of the source with
 -pruned; --dry-run writes nothing. Running statistics that the source stores are
 replaced by re-estimated ones.
 
-With --json: threshold, beta (kept or zeroed), clamped and channels, layers (name,
+--json prints threshold, beta (kept or zeroed), clamped and channels, layers (name,
 channels, clamped), before and after (test_accuracy, test_loss, examples,
-statistics), bytes_before, and bytes_after and out, which are missing in a dry run.`,
+statistics), bytes_before, and, unless it is a dry run, bytes_after and out.`,
 		Example: `  bnkit prune --threshold 0.01
   bnkit prune runs/first/ckpt.bnz --threshold 0.01 --out pruned.bnz
   bnkit prune --threshold 0.05 --zero-beta --dry-run`,
@@ -48,12 +48,12 @@ statistics), bytes_before, and bytes_after and out, which are missing in a dry r
 	}
 	o.add(c)
 	f := c.Flags()
-	f.Float64Var(&o.threshold, "threshold", 0.01, "clamp γ with |γ| below this")
+	f.Float64Var(&o.threshold, "threshold", 0.01, "clamp every γ with |γ| below this")
 	f.BoolVar(&o.keepBeta, "keep-beta", true, "keep β of clamped channels")
 	f.BoolVar(&o.zeroBeta, "zero-beta", false, "zero β of clamped channels")
-	f.StringVar(&o.out, "out", "", "file to write (default: the source's name with -pruned)")
+	f.StringVar(&o.out, "out", "", "file to write (default: the name of the source with -pruned)")
 	f.BoolVar(&o.dryRun, "dry-run", false, "measure, but write nothing")
-	f.BoolVar(&o.force, "force", false, "replace the file if it is there")
+	f.BoolVar(&o.force, "force", false, "replace the file if it exists")
 	c.MarkFlagsMutuallyExclusive("keep-beta", "zero-beta")
 	return c
 }

@@ -5,11 +5,11 @@ import (
 	"strings"
 )
 
-// shellQuote writes a path so that it can be typed into a shell as printed: a
-// POSIX shell or, on Windows, cmd and PowerShell.
+// shellQuote quotes a path so that it can be pasted into a shell: a POSIX shell or, on
+// Windows, cmd and PowerShell.
 func shellQuote(path string) string {
 	if strings.HasPrefix(path, "-") {
-		path = "./" + path // which is not a flag
+		path = "./" + path // or it would be taken for a flag
 	}
 	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=.,:/@%"
 	windows := runtime.GOOS == "windows"

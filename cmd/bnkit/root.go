@@ -13,13 +13,8 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"bnkit/analysis"
-	"bnkit/checkpoint"
 	"bnkit/engine"
-	"bnkit/engine/dataset"
 	"bnkit/engine/kernel"
-	"bnkit/engine/rundir"
-	"bnkit/plots"
 )
 
 // globalOptions are the flags that every command has, and where it writes.
@@ -30,12 +25,12 @@ type globalOptions struct {
 
 // run executes one command line and returns the process's exit code.
 func run(ctx context.Context, args []string, out, err io.Writer) (code int) {
-	// The runtime would exit with 2, which stands for wrong usage. It still does
-	// where another goroutine panics, as a kernel's worker, and where it finds the
-	// process beyond repair (out of memory, say): nothing can recover from these.
+	// After a panic the runtime exits with 2, which stands for wrong usage here. It
+	// still does so if another goroutine panics, such as a kernel's worker, and after
+	// a fatal error such as lack of memory: nothing can recover from these.
 	defer func() {
 		if p := recover(); p != nil {
-			fmt.Fprintf(err, "bnkit: crashed: %v\nThis is a mistake in bnkit: please report it, with the command line and these lines.\n%s", p, debug.Stack())
+			fmt.Fprintf(err, "bnkit: crashed: %v\nThis is a bug in bnkit: please report it with the command line and these lines.\n%s", p, debug.Stack())
 			code = 1
 		}
 	}()
@@ -46,7 +41,7 @@ func run(ctx context.Context, args []string, out, err io.Writer) (code int) {
 	root.SetErr(err)
 	e := root.ExecuteContext(ctx)
 	if written.err != nil && (e == nil || errors.Is(e, written.err)) {
-		e = fmt.Errorf("not all of the output could be written: %w; make room, or send it elsewhere", written.err)
+		e = fmt.Errorf("the output could not be written completely: %w; make room, or send it elsewhere", written.err)
 	}
 	code = exitCode(e)
 	if e != nil {
@@ -55,8 +50,8 @@ func run(ctx context.Context, args []string, out, err io.Writer) (code int) {
 	return code
 }
 
-// checkedWriter remembers the first error of writing to w, so that commands need
-// not look at each line's.
+// checkedWriter remembers the first error of writing to w, so that commands need not
+// check each line.
 type checkedWriter struct {
 	w   io.Writer
 	err error
@@ -76,14 +71,14 @@ func newRootCommand(g *globalOptions) *cobra.Command {
 		Short: "Train, analyze and prune CNNs that learn by BatchNorm alone",
 		Long: `bnkit trains ResNets whose convolutions stay frozen at their random
 initialisation, so that only BatchNorm's γ and β learn. A trained network is a
-file of a few kilobytes: the seed, γ and β. From it bnkit regenerates the
+file of a few kilobytes: the seed, γ and β. From such a file bnkit regenerates the
 weights, measures what γ and β do, and prunes.
 
 Exit codes: 0 ok, 1 failure, 2 wrong usage, 3 bad or corrupt input,
 130 interrupted.`,
 		Example: `  bnkit train                     # a small ResNet on the embedded sample, under two minutes
   bnkit analyze                   # γ, sparsity and gradients of the newest run
-  bnkit prune --threshold 0.01    # clamp small γ, see what it costs`,
+  bnkit prune --threshold 0.01    # clamp small γ, measure the cost`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
@@ -94,7 +89,7 @@ Exit codes: 0 ok, 1 failure, 2 wrong usage, 3 bad or corrupt input,
 			return nil
 		},
 	}
-	root.PersistentFlags().BoolVar(&g.json, "json", false, "print results as JSON, for machines")
+	root.PersistentFlags().BoolVar(&g.json, "json", false, "print results as JSON")
 	root.PersistentFlags().BoolVarP(&g.quiet, "quiet", "q", false, "print results only, no progress")
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return &usageError{c.CommandPath(), err} })
 	root.AddCommand(
@@ -106,8 +101,8 @@ Exit codes: 0 ok, 1 failure, 2 wrong usage, 3 bad or corrupt input,
 	return root
 }
 
-// checkArgs makes a command's complaint about its arguments, and those of the
-// commands below it, a usage error.
+// checkArgs makes errors about the arguments of a command and its subcommands usage
+// errors.
 func checkArgs(c *cobra.Command) {
 	if check := c.Args; check != nil {
 		c.Args = func(c *cobra.Command, args []string) error {
@@ -122,33 +117,28 @@ func checkArgs(c *cobra.Command) {
 	}
 }
 
-// usageError is a command line that asks for something that does not exist.
+// usageError reports a command line that cannot be carried out as given.
 type usageError struct {
 	command string
 	err     error
 }
 
-func (e *usageError) Error() string { return fmt.Sprintf("%v (see %s --help)", e.err, e.command) }
-func (e *usageError) Unwrap() error { return e.err }
+func (e *usageError) Error() string    { return fmt.Sprintf("%v (see %s --help)", e.err, e.command) }
+func (e *usageError) Unwrap() error    { return e.err }
+func (e *usageError) WrongUsage() bool { return true }
 
-// exitCode is the process's exit code for a command's error: 0 ok, 1 failure,
+// Errors of all packages say by these methods what is at fault. An error with
+// neither method is a plain failure.
+type (
+	wrongUsage interface{ WrongUsage() bool } // the command line or the settings
+	badInput   interface{ BadInput() bool }   // a file
+)
+
+// exitCode returns the process's exit code for a command's error: 0 ok, 1 failure,
 // 2 wrong usage, 3 bad or corrupt input, 130 interrupted.
 func exitCode(err error) int {
-	var (
-		usage    *usageError
-		config   *engine.ConfigError
-		exists   *rundir.RunExistsError
-		locked   *rundir.LockedError
-		damaged  *rundir.DamagedError
-		resume   *engine.ResumeError
-		noRun    *analysis.NoRunError
-		model    *engine.ModelError
-		report   *plots.ReportError
-		noData   *dataset.UnknownError
-		dataFile *dataset.FormatError
-		picture  *dataset.PictureError
-		digest   *dataset.DigestError
-	)
+	var usage wrongUsage
+	var input badInput
 	switch {
 	case err == nil:
 		return 0
@@ -156,26 +146,25 @@ func exitCode(err error) int {
 		return 130
 	// Before usage: what is wrong in a damaged file may be a setting, which nobody
 	// has typed.
-	case errors.As(err, &damaged):
+	case errors.As(err, &input) && input.BadInput():
 		return 3
-	case errors.As(err, &usage), errors.As(err, &config), errors.As(err, &exists), errors.As(err, &locked), errors.As(err, &resume), errors.As(err, &noData), errors.As(err, &noRun),
-		errors.Is(err, rundir.ErrNoCheckpoint), errors.Is(err, rundir.ErrNoRun),
-		strings.HasPrefix(err.Error(), "unknown command"):
+	case errors.As(err, &usage) && usage.WrongUsage(), strings.HasPrefix(err.Error(), "unknown command"):
 		return 2
-	case errors.As(err, &model), errors.As(err, &report), errors.As(err, &dataFile), errors.As(err, &picture), errors.As(err, &digest),
-		errors.Is(err, checkpoint.ErrCorrupt), errors.Is(err, checkpoint.ErrVersion), errors.Is(err, checkpoint.ErrUnsupported):
-		return 3
 	}
 	return 1
 }
 
-// message is an error as one line.
+// message returns an error, and what to do about it, as one line.
 func message(err error, code int) string {
 	if code == 130 && !errors.Is(err, engine.ErrInterrupted) {
 		return "interrupted"
 	}
+	text := err.Error()
+	if todo := advice(err); todo != "" {
+		text += "; " + todo
+	}
 	// Spaces within a line stay as they are: they may be part of a path.
-	lines := strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' || r == '\r' })
+	lines := strings.FieldsFunc(text, func(r rune) bool { return r == '\n' || r == '\r' })
 	for i := range lines {
 		lines[i] = strings.TrimSpace(lines[i])
 	}
@@ -201,14 +190,14 @@ func (g *globalOptions) printLine(v any) error {
 	return e.Encode(v)
 }
 
-// note tells people what is going on; machines and --quiet get nothing.
+// note prints a line to standard error, unless --quiet is given.
 func (g *globalOptions) note(format string, args ...any) {
 	if !g.quiet {
 		fmt.Fprintf(g.err, format+"\n", args...)
 	}
 }
 
-// onTerminal says whether progress can overwrite its line.
+// onTerminal reports whether progress can overwrite its line.
 func (g *globalOptions) onTerminal() bool {
 	f, ok := g.err.(*os.File)
 	return ok && !g.quiet && term.IsTerminal(int(f.Fd()))

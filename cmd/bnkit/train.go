@@ -35,90 +35,90 @@ func newTrainCommand(g *globalOptions) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "train",
 		Short: "Train a network and write a run directory",
-		Long: `Train a network and write a run directory: config.json, metrics.jsonl (a row
-an epoch), ckpt.bnz (the model, after each epoch), resume.bnz (the state to
-resume from) and data.json (where the data lies). Without flags it trains a small ResNet's γ and β on the embedded
-sample of Fashion-MNIST.
+		Long: `Train a network and write a run directory: config.json (the settings),
+metrics.jsonl (one row for each epoch), ckpt.bnz (the model, after each epoch),
+resume.bnz (the state to resume from) and data.json (the location of the data).
+Without flags it trains γ and β of a small ResNet on the embedded sample of
+Fashion-MNIST.
 
 Networks: with a hyphen, resnet-N is the CIFAR ResNet of N = 6D+2 layers
 (resnet-14, resnet-20, resnet-110, ...), wrn-N-K is K times as wide (wrn-14-4),
 and resnet-N-bottleneck has N = 9D+2 layers in bottlenecks, 16 to 256 channels
-wide (resnet-20-bottleneck); without one, resnet18, resnet34, resnet50,
+wide (resnet-20-bottleneck). Without a hyphen, resnet18, resnet34, resnet50,
 resnet101, resnet152 and resnet200 are the ImageNet ResNets, and resnetA-B-C-D
-and resnetA-B-C-D-bottleneck those of as many blocks in each stage
+and resnetA-B-C-D-bottleneck have that many blocks in each stage
 (resnet2-2-2-2-bottleneck). vgg-11, vgg-13, vgg-16 and vgg-19 end in one linear
 layer; vgg-38 is residual; convnet is a small network for MNIST. --width
 multiplies the channels of any of them.
 
 Trainable sets: bn (γ and β), all, output (the output layer), bn+output,
 bn+shortcut (with the shortcuts' convolutions), gamma, beta, none, random-K (K
-random weights of each output channel of every convolution), bn+random-K. All
-else keeps its initial value, drawn from the seed by --init, --gamma-init and
---beta-init; BatchNorm normalises with the batch's statistics in every set.
-bnkit inspect --arch NETWORK counts what each trains.
+random weights of each output channel of every convolution), bn+random-K. Other
+parameters keep their initial values, drawn from the seed by --init, --gamma-init
+and --beta-init. While training, BatchNorm always normalises with the batch's
+statistics. bnkit inspect --arch NETWORK shows the size of each set.
 
 Optimizers are PyTorch's. Penalties on γ and β are added to the gradient first,
-then gradients are clipped to --clip-norm, then the optimizer adds weight decay,
-on everything that is trained or, with --bn-weight-decay=false, on all of it but
-γ and β.
+then gradients are clipped to --clip-norm, then the optimizer applies weight decay
+to everything that is trained, or, with --bn-weight-decay=false, to everything
+except γ and β.
 
-Schedules of the learning rate, whose rate holds for an epoch unless
---lr-per-step is given:
+Schedules of the learning rate (which changes each epoch, or each step with
+--lr-per-step):
   constant          --lr
   step              --lr, divided by 10 at the start of each epoch of --lr-drops,
                     counted from 0
-  cosine            half a wave from --lr towards --lr-min
-  cosine-restarts   the same over --lr-period epochs, again and again
+  cosine            half a cosine wave from --lr towards --lr-min
+  cosine-restarts   the same over --lr-period epochs, repeatedly
   linear-cosine     TensorFlow's linear_cosine_decay
-  ramp-exponential  linearly from --lr-start to --lr over --lr-ramp epochs, --lr
-                    for --lr-sustain more, then times --lr-decay each epoch
-                    towards --lr-min
-Any of them can begin after --lr-warmup epochs, which climb to its first rate.
+  ramp-exponential  linear from --lr-start to --lr over --lr-ramp epochs, then
+                    --lr for --lr-sustain epochs, then multiplied by --lr-decay
+                    each epoch, towards --lr-min
+--lr-warmup adds epochs before the schedule that rise linearly to its first rate.
 
 Data: ` + strings.Join(dataset.Names(), ", ") + `, or the path of a folder or
 archive; see bnkit data --help. The pictures of an image folder (train/CLASS/*.png
-or *.jpg, and test or val) become squares of --image-size: with --crop
-random-resized, training sees random parts of 8 to 100% of a picture, and tests
-its centre; with --crop centre both see the centre, and training shifts it as
+or *.jpg, and test or val) become squares of --image-size. With --crop
+random-resized, training uses random parts of 8 to 100% of each picture, and tests
+use its centre. With --crop centre both use the centre, and training shifts it as
 with other data.
 
---activations bf16 keeps what leaves the convolutions and pools of a batch
-rounded to bfloat16, in half the memory; it computes all in float32. Tests and
-re-estimated statistics round nothing.
+--activations bf16 stores the outputs of convolutions and pools as bfloat16, in
+half the memory. All computation is in float32. Tests and re-estimated statistics
+are not rounded.
 
-Losses are shown without penalties and label smoothing. Training accuracy is
-taken over the augmented batches as they were trained on; test accuracy over the
-whole test split with running statistics, and so is that of the training
-pictures that --validation holds out. --random-labels trains on labels drawn
-uniformly; test and validation keep theirs.
+Losses are shown without penalties and label smoothing. Training accuracy is taken
+over the augmented batches during training; test and validation accuracy over the
+whole test split, and all training pictures that --validation holds out, with
+running statistics. --random-labels trains on labels drawn uniformly; the test and
+validation splits keep their labels.
 
 --track-gradients adds gradients to each row of metrics.jsonl, which bnkit plot
-draws: the mean |gradient| of the loss, without penalties and weight decay, for
-each kind of parameter (kinds: convolution, convolution_bias, gamma, beta,
-output_weight, output_bias) and each of its layers, over all batches of the
-epoch as they were trained on, in training mode. Those of frozen parameters are
-computed for it, so that a step takes as long and as much memory as with
---trainable all; what is trained, and ckpt.bnz, stay the same to the last bit.
+draws: the mean |gradient| of the loss, without penalties and weight decay, over
+all training batches of the epoch, for each kind of parameter (convolution,
+convolution_bias, gamma, beta, output_weight, output_bias) and each of its layers.
+This includes frozen parameters, so each step costs as much as with --trainable
+all; results do not change.
 
---preset takes the settings of a published experiment, and --preset list says
-what each reproduces: frankle-… of Frankle et al. 2021 (depth, width and controls
-on CIFAR-10, and ImageNet, whose folder --data names), g42-… of "Yet Another
-Batch Norm Analysis", sayak-… of Sayak Paul's notebooks. --config takes those of
-a file: YAML lines such as "lr: 0.1" with the keys of config.json (the flags'
-names with _ for -, and augment: false), or a run's config.json. Flags that are
-given win over either.
+--preset uses the settings of a published experiment; --preset list shows what each
+reproduces: frankle-… Frankle et al. 2021 (depth, width and controls on CIFAR-10,
+and ImageNet, whose folder --data names), g42-… "Yet Another Batch Norm Analysis",
+sayak-… Sayak Paul's notebooks. --config reads settings from a file: a run's
+config.json, or YAML lines such as "lr: 0.1" with the keys of config.json (the names
+of the flags with _ for -, and augment: false). Flags override both.
 
-Ctrl-C stops at the next step; --resume continues, with the same result as if
-nothing had happened. With --resume, flags that are not given are those of the
-run, and its data is looked for where it was; --epochs may be larger than before,
-unless the schedule depends on it. Only one process trains in a directory at a
-time; --resume without --out passes over runs that are being trained.
+Ctrl-C stops at the next step, and --resume continues with the same result as an
+uninterrupted run. With --resume, settings that no flag gives are those of the run,
+and so is the location of its data. No setting may differ but --epochs, which may be
+larger unless the schedule depends on it. Only one process can train in a directory at
+a time; --resume without --out skips runs that are being trained.
 
---force leaves the run in --out as it is until the new one has completed its first
-epoch. Where that one is interrupted or diverges before, nothing of it is left.
+--force replaces the run in --out once the new run has completed its first epoch. If
+the new run is interrupted or diverges before that, the old run stays unchanged and
+nothing of the new one is left.
 
-With --json: a row of metrics.jsonl for each epoch, then an object with dir,
-checkpoint, parameters (trained numbers) and config.`,
+--json prints a row of metrics.jsonl for each epoch, then an object with dir,
+checkpoint, parameters (the number that are trained) and config.`,
 		Example: `  bnkit train
   bnkit train --arch resnet-20 --data cifar10 --epochs 30 --lr-drops 15,25
   bnkit train --preset frankle-resnet-14-bn --seed 2
@@ -138,8 +138,8 @@ checkpoint, parameters (trained numbers) and config.`,
 	}
 	f, d := c.Flags(), &o.config
 	f.SortFlags = false // help shows them in groups
-	f.StringVar(&o.preset, "preset", "", "settings by name, those of a published experiment; list shows them")
-	f.StringVar(&o.file, "config", "", "file of settings: YAML, or a run's config.json")
+	f.StringVar(&o.preset, "preset", "", "settings of a published experiment; list shows their names")
+	f.StringVar(&o.file, "config", "", "file with settings: YAML, or a run's config.json")
 	addNetworkFlags(f, d)
 	addTrainableFlags(f, d)
 	addOptimizerFlags(f, d)
@@ -148,10 +148,10 @@ checkpoint, parameters (trained numbers) and config.`,
 	addDataFlags(f, d)
 	f.StringVar(&o.dataDir, "data-dir", "", "folder that holds the data set (default: where the resumed run found it, or the cache folder)")
 	f.IntVar(&o.threads, "threads", 0, "threads (default: as many as there are processors); does not change the result")
-	f.StringVar(&d.Activations, "activations", d.Activations, "how a step keeps convolutions' outputs: "+strings.Join(engine.Activations, ", "))
-	f.StringVar(&o.out, "out", "", "run directory (default: runs/ARCH-TRAINABLE-DATA-sSEED, and a number if that is taken)")
-	f.BoolVar(&o.resume, "resume", false, "continue the run in --out, by default the newest that is not finished")
-	f.BoolVar(&o.force, "force", false, "replace the run in --out, once the new one has completed an epoch")
+	f.StringVar(&d.Activations, "activations", d.Activations, "how training keeps the outputs of convolutions: "+strings.Join(engine.Activations, ", "))
+	f.StringVar(&o.out, "out", "", "run directory (default: runs/ARCH-TRAINABLE-DATA-sSEED, with a number if that exists)")
+	f.BoolVar(&o.resume, "resume", false, "continue the run in --out (default: the newest unfinished run)")
+	f.BoolVar(&o.force, "force", false, "replace the run in --out once the new one has completed an epoch")
 	f.BoolVar(&d.TrackGradients, "track-gradients", d.TrackGradients, "write each epoch's mean |gradient| by kind of parameter and layer to metrics.jsonl")
 	f.BoolVar(&d.WithStats, "with-stats", d.WithStats, "store running statistics in the checkpoint")
 	return c
@@ -227,16 +227,16 @@ func runTrain(c *cobra.Command, g *globalOptions, o *trainOptions) error {
 	case errors.As(err, &stopped) && stopped.Resumable:
 		return fmt.Errorf("%w; continue with: bnkit train --resume --out %s", engine.ErrInterrupted, shellQuote(stopped.Dir))
 	case stopped != nil:
-		return fmt.Errorf("%w before the new run's first epoch was complete: %s holds the run that was there, as before", engine.ErrInterrupted, stopped.Dir)
+		return fmt.Errorf("%w before the first epoch of the new run was complete: the old run in %s is unchanged", engine.ErrInterrupted, stopped.Dir)
 	case err != nil:
 		return err
 	}
 	return finishTrain(g, result)
 }
 
-// place is where the data lies, as the flags say it or, of a run that is
-// resumed, as it was before; "" for the default place. A path that is given as
-// --data is the place itself.
+// place returns the location of the data, by the flags or, for a run that is resumed,
+// as the run recorded it; "" is the default. A path given as --data is the location
+// itself.
 func (o *trainOptions) place() (string, error) {
 	dir := o.dataDir
 	if !dataset.IsName(o.config.Data) {
@@ -269,11 +269,11 @@ func trainedWords(set string) string {
 	return arch.TrainableSet(set).Meaning()
 }
 
-// printEpoch writes an epoch's row: to people as progress, to machines as
-// metrics.jsonl has it.
+// printEpoch prints an epoch's row: as a line for people or, with --json, as in
+// metrics.jsonl.
 func printEpoch(g *globalOptions, m rundir.EpochMetrics, epochs int) {
 	if g.json {
-		// A row that metrics.jsonl took can be marshalled here too.
+		// The row was marshalled for metrics.jsonl, so this cannot fail.
 		if b, err := m.MarshalJSON(); err == nil {
 			fmt.Fprintln(g.out, string(b))
 		}
@@ -303,7 +303,7 @@ func finishTrain(g *globalOptions, r *engine.TrainResult) error {
 		last = r.Epochs[n-1]
 	}
 	if last.Epoch != r.Config.Epochs {
-		// The row of the last epoch is lost, and with it what was measured.
+		// The row of the last epoch is lost, and its measurements with it.
 		fmt.Fprintf(g.out, "checkpoint: %s (%s), %d parameters trained\n", r.Checkpoint, bytesText(fileSize(r.Checkpoint)), r.Parameters)
 		return nil
 	}
@@ -320,7 +320,7 @@ func finishTrain(g *globalOptions, r *engine.TrainResult) error {
 	return nil
 }
 
-// ownRun takes ownership of the run to resume, before anything of it is read.
+// ownRun takes ownership of the run to resume. No file of it may be read before.
 func (o *trainOptions) ownRun() (err error) {
 	if o.out != "" {
 		o.owned, err = rundir.Own(o.out)
@@ -330,8 +330,8 @@ func (o *trainOptions) ownRun() (err error) {
 	return err
 }
 
-// settingsOfRun are those of the run to resume. Where the flags do not say where
-// its data lies, it is where the run found it.
+// settingsOfRun reads the settings of the run to resume. Unless the flags say where
+// its data is, it also takes over the location that the run recorded.
 func (o *trainOptions) settingsOfRun(c *cobra.Command) (engine.Config, error) {
 	base, err := engine.ReadConfig(o.owned.File(rundir.ConfigFile))
 	if err != nil || c.Flags().Changed("data") && !dataset.IsName(o.config.Data) {
@@ -347,15 +347,15 @@ func (o *trainOptions) settingsOfRun(c *cobra.Command) (engine.Config, error) {
 	case dataset.IsName(base.Data):
 		o.dataDir = place
 	case place != "":
-		base.Data = place // of a data set without a name
+		base.Data = place // the data set has no name
 	case !c.Flags().Changed("data"):
 		return base, &usageError{c.CommandPath(), fmt.Errorf("the run in %s was trained on a data set of your own: name its path with --data", o.out)}
 	}
 	return base, nil
 }
 
-// takeSettings takes over the settings of the preset, the file, or the run to
-// resume, except for those that were given on the command line.
+// takeSettings takes over the settings of the preset, the file or the run to resume,
+// except those given on the command line.
 func takeSettings(c *cobra.Command, o *trainOptions) error {
 	var base engine.Config
 	var err error

@@ -16,14 +16,14 @@ import (
 func newVersionCommand(g *globalOptions) *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
-		Short: "Print the version, the processor and which kernels run on it",
-		Long: `Print the version, the Go release it was built with, the processor with those of
-its features that matter, and which family of kernels runs on it: avx512 or avx2
-(assembly) or generic (plain Go), and why.
+		Short: "Print the version, the processor and the kernels in use",
+		Long: `Print the version, the Go release that built it, the processor and those of its
+features that kernels can use, and the family of kernels in use and why: avx512 or
+avx2 (assembly) or generic (plain Go).
 
-BNKIT_KERNEL in the environment names another family. If bnkit ends with an
-illegal instruction, that is a bug: BNKIT_KERNEL=generic works around it, and
-what this command prints belongs in the report.`,
+The environment variable BNKIT_KERNEL selects another family. If bnkit ends with an
+illegal instruction, that is a bug: BNKIT_KERNEL=generic works around it. Please
+report it with the output of this command.`,
 		Example: `  bnkit version
   BNKIT_KERNEL=generic bnkit version --json`,
 		Args: cobra.NoArgs,
@@ -56,9 +56,9 @@ func runVersion(g *globalOptions) error {
 	})
 }
 
-// printProcessor prints the lines that say what was computed on.
+// printProcessor prints the processor and the kernels in use.
 func printProcessor(w io.Writer, p kernel.Processor) {
-	features := "none that kernels use"
+	features := "none that kernels can use"
 	if len(p.Features) > 0 {
 		features = strings.Join(p.Features, ", ")
 	}

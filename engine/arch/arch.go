@@ -125,7 +125,7 @@ type Options struct {
 	NoScale, NoShift string
 }
 
-// Error says why a network cannot be built.
+// Error reports why a network cannot be built.
 type Error struct {
 	Name   string // the requested network
 	Reason string // what is wrong and what to use instead
@@ -133,6 +133,9 @@ type Error struct {
 }
 
 func (e *Error) Error() string { return fmt.Sprintf("network %q: %s", e.Name, e.Reason) }
+
+// WrongUsage reports that the name or an option is at fault.
+func (e *Error) WrongUsage() bool { return true }
 
 // Build returns the network of that name. An error is an *Error.
 func Build(name string, o Options) (*Network, error) {

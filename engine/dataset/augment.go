@@ -7,9 +7,9 @@ import (
 // maxShift is the largest shift by augmentation, in pixels and either direction.
 const maxShift = 4
 
-// transform is what augmentation does to one picture: add brightness to pixel/255 and
-// cut off what leaves 0 to 1; normalise; mirror it horizontally; then move its content
-// down by −dy and right by −dx pixels, zeros coming in.
+// transform is what augmentation does to one picture, in this order: add brightness to
+// pixel/255 and clip to [0, 1]; normalise; mirror horizontally; move the content down
+// by −dy and right by −dx pixels and fill with zeros.
 type transform struct {
 	flip       bool
 	dy, dx     int
@@ -33,12 +33,12 @@ func (c *LoaderConfig) drawTransform(stream rng.Stream, sample int) transform {
 	}
 }
 
-// normaliser turns pixels into a network's input.
+// normaliser turns pixels into the input of a network.
 type normaliser struct {
 	channels, height, width int
 	mean, std               []float32
-	// table[c][v] is the normalised value of pixel v of channel c; nil where the
-	// mean is per pixel.
+	// table[c][v] is the normalised value of pixel v of channel c; nil if the mean is
+	// per pixel.
 	table [][256]float32
 	// level[v] is v/255.
 	level [256]float64
@@ -55,7 +55,8 @@ func newNormaliser(s *Split, mean, std []float32) *normaliser {
 	return n
 }
 
-// levels are what bytes stand for, from 0 to 1, in a picture made brighter.
+// levels returns the values, from 0 to 1, that bytes stand for in a picture made
+// brighter.
 func levels(brightness float64) (level [256]float64) {
 	for v := range level {
 		level[v] = min(max(float64(v)/255+brightness, 0), 1)
@@ -116,8 +117,8 @@ func (n *normaliser) apply(dst []float32, src []uint8, t transform) {
 	}
 }
 
-// pixels are one channel of a picture and how it is normalised: by a table where the
-// mean is the channel's, else by level, mean and std.
+// pixels is one channel of a picture and how it is normalised: by a table if the mean is
+// the channel's, otherwise by level, mean and std.
 type pixels struct {
 	bytes []uint8
 	table *[256]float32

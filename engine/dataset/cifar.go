@@ -84,7 +84,8 @@ func newCIFARSplit(n int) *Split {
 	}
 }
 
-// read fills images and labels from as many records, and demands that nothing follows.
+// read fills images and labels from as many records as fit, and returns an error if
+// anything follows.
 func (l *cifarLayout) read(r io.Reader, file string, images, labels []uint8) error {
 	br := bufio.NewReaderSize(r, 1<<16)
 	head := make([]byte, len(l.labels))
@@ -121,7 +122,7 @@ func openCIFAR(src *source, dir string) (*Data, error) {
 	return parts.data(), nil
 }
 
-// addFile reads file i from a path. The size is checked before memory is taken.
+// addFile reads file i from a path. It checks the size before it allocates.
 func (p *cifarParts) addFile(i int, file string) error {
 	f, err := os.Open(file)
 	if err != nil {
@@ -138,7 +139,7 @@ func (p *cifarParts) addFile(i int, file string) error {
 	return p.add(i, f, file)
 }
 
-// checkSize demands the size that the layout gives file i.
+// checkSize returns an error unless size is that of file i in the layout.
 func (p *cifarParts) checkSize(i int, file string, size int64) error {
 	n, record := p.src.cifar.records(i), p.src.cifar.record()
 	if want := int64(n) * int64(record); size != want {
@@ -159,8 +160,8 @@ func openArchive(file string, candidates []*source) (*Data, error) {
 	return readArchive(f, file, candidates)
 }
 
-// readArchive reads the data set whose files the archive holds, in whatever folder;
-// the first file that belongs to a candidate settles which it is.
+// readArchive reads the data set whose files the archive holds, in any folder. The
+// first file that belongs to a candidate decides which data set it is.
 func readArchive(r io.Reader, file string, candidates []*source) (*Data, error) {
 	plain, err := decompress(r, file)
 	if err != nil {
@@ -198,7 +199,8 @@ func readArchive(r io.Reader, file string, candidates []*source) (*Data, error) 
 			return nil, err
 		}
 	}
-	// tar stops at its own end mark; reading on to the end verifies gzip's checksum.
+	// tar stops at its own end mark. Reading to the end of the file verifies gzip's
+	// checksum.
 	if _, err := io.Copy(io.Discard, counted); err != nil {
 		return nil, truncated(err, file, counted.n, "the end of the archive")
 	}
@@ -225,7 +227,7 @@ func memberOf(candidates []*source, name string) (*source, int) {
 	return nil, 0
 }
 
-// archiveError is truncated for the errors of a tar reader.
+// archiveError turns an error of a tar reader into one of truncated's.
 func archiveError(err error, file string, offset int64) error {
 	if errors.Is(err, tar.ErrHeader) || errors.Is(err, tar.ErrFieldTooLong) {
 		return &FormatError{File: file, Offset: offset, Want: "a tar header", Got: "something else (" + err.Error() + ")"}

@@ -11,7 +11,8 @@ import (
 	"testing"
 )
 
-// smallCIFAR returns CIFAR-10's and CIFAR-100's descriptions with few records a file.
+// smallCIFAR returns descriptions of CIFAR-10 and CIFAR-100 with few records in each
+// file.
 func smallCIFAR() []*source {
 	var list []*source
 	for _, src := range archiveSources() {
@@ -128,7 +129,7 @@ func TestOpenCIFAR(t *testing.T) {
 	}
 }
 
-// Open with the published sizes, on files of zeros that take no space on disk.
+// Open is tested with the published sizes, on sparse files of zeros.
 func TestOpenPublishedCIFAR10Folder(t *testing.T) {
 	dir := t.TempDir()
 	for _, name := range sourceByName("cifar10").cifar.names() {

@@ -3,7 +3,7 @@
 //
 // [Open] loads a data set by its name (the embedded sample, CIFAR-10, CIFAR-100,
 // MNIST, Fashion-MNIST) or from a folder or archive recognised by its content;
-// [Fetch] downloads one from its publisher. A [Loader] yields an epoch's batches in
+// Package dataset/fetch downloads one from its publisher. A [Loader] yields an epoch's batches in
 // an order and with augmentation that are functions of (seed, epoch, sample) alone.
 package dataset
 
@@ -15,20 +15,20 @@ import (
 	"slices"
 )
 
-// Split is one split of a data set: its pictures in memory, or in files that are read
+// Split is one split of a data set. Its pictures are in memory, or in files that are read
 // when a batch needs them.
 type Split struct {
 	// Images holds N×C×H×W pixels as published, 0 to 255.
 	Images []uint8
 	// Labels holds N class indices.
 	Labels []uint8
-	// Channels, Height and Width are the shape of one picture. Files have none until
-	// [Data.Select] chooses it.
+	// Channels, Height and Width are the shape of one picture. Height and Width are 0
+	// for files until [Data.Select] sets them.
 	Channels, Height, Width int
 
 	// Files names the pictures of an image folder; Images and Labels are nil then.
 	Files []File
-	dir   string // that the files' names are below
+	dir   string // the folder to which the names of Files are relative
 	crop  Crop
 }
 
@@ -43,7 +43,8 @@ func (s *Split) Label(i int) int {
 	return int(s.Labels[i])
 }
 
-// Image returns the C×H×W pixels of picture i of a split in memory, which it shares.
+// Image returns the C×H×W pixels of picture i of a split in memory; they are shared with
+// the split.
 func (s *Split) Image(i int) []uint8 {
 	size := s.imageSize()
 	return s.Images[i*size : (i+1)*size : (i+1)*size]
@@ -61,19 +62,20 @@ type Data struct {
 	Classes []string
 	// Train and Test are the published splits, or what [Data.Select] left of them.
 	Train, Test *Split
-	// Validation is what Select held out of the training split; nil if nothing.
+	// Validation is held out of the training split by Select, or is the folder val of
+	// an image folder; nil if there is none.
 	Validation *Split
-	// Mean and Std normalise pixel/255: the mean and the (population) standard
-	// deviation, per channel, over the training split, Std being 1 for a constant
-	// channel; or what [Data.Normalise] makes of them, before which an image folder
-	// has none.
+	// Mean and Std normalise pixel/255. They are the mean and the (population)
+	// standard deviation of each channel over the training split, with a Std of 1
+	// for a constant channel, or what [Data.Normalise] sets. For an image folder
+	// they are nil before Normalise.
 	Mean, Std []float32
-	// Flip says that mirroring a picture horizontally keeps its meaning; it does
-	// not for digits.
+	// Flip reports whether a picture means the same when it is mirrored horizontally;
+	// digits do not.
 	Flip bool
-	// Digest is the hex SHA-256 of all splits' shapes, labels and pixels (of files,
-	// their names and sizes), by which
-	// a checkpoint can verify that it meets the data it was trained on.
+	// Digest is the hex SHA-256 of all splits' shapes, labels and pixels or, for files,
+	// of their labels, names and sizes. A checkpoint records it, to recognise the data
+	// that it was trained on.
 	Digest string
 }
 
@@ -86,7 +88,7 @@ func Names() []string {
 	return names
 }
 
-// IsName reports whether [Open] takes name for one of [Names], and not for a path.
+// IsName reports whether [Open] takes name as one of [Names] and not as a path.
 func IsName(name string) bool {
 	return canonicalName(name) == sampleName || sourceByName(name) != nil
 }
@@ -96,14 +98,16 @@ func IsName(name string) bool {
 // name is one of [Names], with separators and case ignored ("CIFAR-10" is
 // "cifar10"), or a path: a folder holding CIFAR binary files, a CIFAR .tar.gz or the
 // four IDX files, such an archive itself, or a folder of pictures (train/CLASS/*.png
-// or .jpg, and test or val), recognised by content. A known name
-// wins over a path; write ./cifar10 for a folder called so.
+// or .jpg, and test or val), recognised by content. A known name takes precedence
+// over a path; write ./cifar10 for a folder of that name.
 //
-// dir is the folder in which a named data set is looked for, as itself, in its
-// subfolder of that name, and in the subfolder its publisher's archive unpacks to,
-// or that archive itself; "" means [CacheDir]. It is not used for the sample, which is built in, nor for a path.
+// dir is where a named data set is looked for: a folder, its subfolder named after the
+// data set, or the subfolder that the published archive unpacks to; or that archive
+// itself. "" means [CacheDir]. dir is ignored for the sample, which is built in, and
+// for a path.
 //
-// Errors: [*UnknownError], [*MissingError], [*FormatError], [*PictureError], or one of the file system.
+// Errors: [*UnknownError], [*MissingError], [*FormatError], [*PictureError],
+// [*AmbiguousError], or one of the file system.
 func Open(name, dir string) (*Data, error) {
 	if canonicalName(name) == sampleName {
 		return openSample()
@@ -148,8 +152,8 @@ func openPath(path string) (*Data, error) {
 		if err != nil {
 			return nil, err
 		}
-		// The MNIST family shares its file names: one folder is one find, and
-		// reading it tells which it is.
+		// The data sets of the MNIST family have the same file names. Their files
+		// count once here; reading them tells which data set they are.
 		if loc != nil && !slices.ContainsFunc(found, loc.sameFiles) {
 			found = append(found, loc)
 		}
@@ -167,17 +171,17 @@ func openPath(path string) (*Data, error) {
 		}
 		return loc.open()
 	}
-	return nil, fmt.Errorf("%s holds several data sets: name the one to open, and this folder with --data-dir", path)
+	return nil, &AmbiguousError{path}
 }
 
-// newData completes a data set with what follows from its pictures.
+// newData returns a data set with the values that follow from its pictures.
 func newData(src *source, train, test *Split) *Data {
 	d := &Data{Name: src.name, Classes: src.classes, Train: train, Test: test, Flip: src.flip}
 	d.complete()
 	return d
 }
 
-// complete sets Mean, Std and Digest to those of the splits. It reads no files.
+// complete sets Mean, Std and Digest to those of the splits. It does not read files.
 func (d *Data) complete() {
 	if d.Train.Files == nil {
 		d.Mean, d.Std = channelStats(d.Train)

@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// folderName is the name of data sets that are folders of pictures.
+// folderName is the name of every data set that is a folder of pictures.
 const folderName = "image-folder"
 
 // File is a picture of an image folder.
@@ -23,16 +23,16 @@ type File struct {
 	Label int32
 }
 
-// isImageFolder says whether a folder has a training split of pictures.
+// isImageFolder reports whether a folder has a training split of pictures.
 func isImageFolder(root string) bool {
 	info, err := os.Stat(filepath.Join(root, "train"))
 	return err == nil && info.IsDir()
 }
 
-// openImageFolder lists a folder of pictures without reading any: PNG and JPEG files
-// in train/CLASS and in test/CLASS or val/CLASS, at any depth; where there are both,
-// val is the validation split. Classes are train's subfolders in the order of their
-// names. Files of other kinds and names that begin with a dot are passed over.
+// openImageFolder lists a folder of pictures without reading them: PNG and JPEG files in
+// train/CLASS and in test/CLASS or val/CLASS, at any depth. If there are both test and
+// val, val is the validation split. Classes are the subfolders of train, ordered by
+// name. Other files, and names that begin with a dot, are skipped.
 func openImageFolder(root string) (*Data, error) {
 	d := &Data{Name: folderName, Flip: true}
 	var err error
@@ -82,7 +82,8 @@ func subfolders(dir string) ([]string, error) {
 	return names, nil
 }
 
-// listSplit lists the pictures of a split, class by class; nil where it has no folder.
+// listSplit lists the pictures of a split, class by class; it returns nil if the split
+// has no folder.
 func listSplit(root, split string, classes []string) (*Split, error) {
 	dir := filepath.Join(root, split)
 	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
@@ -114,7 +115,7 @@ func listSplit(root, split string, classes []string) (*Split, error) {
 
 // listClass appends the pictures below a folder, in the order of their paths.
 func listClass(files []File, root, folder string, label int32) ([]File, error) {
-	// DirFS, unlike filepath.WalkDir, follows a folder that is a link.
+	// Unlike filepath.WalkDir, DirFS follows a folder that is a link.
 	below := os.DirFS(filepath.Join(root, filepath.FromSlash(folder)))
 	err := fs.WalkDir(below, ".", func(name string, e fs.DirEntry, err error) error {
 		switch {
@@ -146,7 +147,7 @@ func listClass(files []File, root, folder string, label int32) ([]File, error) {
 
 func hidden(name string) bool { return strings.HasPrefix(name, ".") }
 
-// isPicture says whether a name ends like a PNG's or a JPEG's.
+// isPicture reports whether a name has an extension of PNG or JPEG files.
 func isPicture(name string) bool {
 	switch strings.ToLower(path.Ext(name)) {
 	case ".png", ".jpg", ".jpeg":

@@ -30,8 +30,8 @@ func pngOf(t testing.TB, s *Split, i int) []byte {
 	return b.Bytes()
 }
 
-// writePictures writes a split as PNG files of the folder root/name, and returns it in
-// the order in which a listing has it.
+// writePictures writes a split as PNG files into the folder root/name, and returns it in
+// the order in which the folder is listed.
 func writePictures(t testing.TB, root, name string, s *Split, classes int) *Split {
 	t.Helper()
 	sorted := &Split{Channels: s.Channels, Height: s.Height, Width: s.Width}
@@ -64,8 +64,8 @@ func openSized(t testing.TB, root string, sel Selection) *Data {
 	return d
 }
 
-// TestImageFolderEqualsMemory: pictures that need no resizing give the batches that the
-// same pixels in memory give, whatever the number of threads.
+// TestImageFolderEqualsMemory checks that pictures that need no resizing give the same
+// batches as the same pixels in memory, for any number of threads.
 func TestImageFolderEqualsMemory(t *testing.T) {
 	root := t.TempDir()
 	train := writePictures(t, root, "train", syntheticSplit(50, 3, 8, 8, 4), 4)
@@ -127,7 +127,7 @@ func TestSelectOfImageFolder(t *testing.T) {
 	for i := range s.Labels {
 		s.Labels[i] = 0
 	}
-	for i := range 300 { // more classes than a byte tells apart
+	for i := range 300 { // more classes than a byte can number
 		writeFile(t, pngOf(t, s, i), root, "train", fmt.Sprintf("c%03d", i), "a.png")
 		writeFile(t, pngOf(t, s, i+300), root, "train", fmt.Sprintf("c%03d", i), "b.png")
 	}
@@ -260,8 +260,8 @@ func TestImageFolderLayout(t *testing.T) {
 	}
 }
 
-// TestBrokenPicture: the first broken file of a batch is named, whatever the number of
-// threads, and nothing is left running.
+// TestBrokenPicture checks that the error names the first broken file of a batch, for any
+// number of threads, and that no goroutine is left.
 func TestBrokenPicture(t *testing.T) {
 	root := t.TempDir()
 	writePictures(t, root, "train", syntheticSplit(40, 3, 8, 8, 2), 2)

@@ -16,22 +16,23 @@ import (
 
 const (
 	idxTypeUint8 = 8
-	// maxSide bounds a picture's height and width, maxElements a file's content:
-	// far beyond any data set of this kind, and small enough to multiply safely.
+	// maxSide bounds the height and width of a picture, maxElements the content of a
+	// file. Both are far above any data set of this kind, and small enough to
+	// multiply without overflow.
 	maxSide     = 1024
 	maxElements = 1 << 30
 )
 
-// idxNames are the four files of an IDX data set without a .gz ending: training
-// images and labels, test images and labels; as published, and as some copies of
-// MNIST spell them.
+// idxNames are the names, without .gz, of the four files of an IDX data set (training
+// images and labels, test images and labels): as published, and as in some copies of
+// MNIST.
 var idxNames = [][4]string{
 	{"train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"},
 	{"train-images.idx3-ubyte", "train-labels.idx1-ubyte", "t10k-images.idx3-ubyte", "t10k-labels.idx1-ubyte"},
 }
 
-// openIDX loads the four files and settles which data set they are: src is what was
-// asked for, idxSource if anything is welcome.
+// openIDX loads the four files and finds out which data set they are. src is the one
+// that was asked for, or idxSource for any.
 func openIDX(src *source, files []string) (*Data, error) {
 	train, err := readIDXSplit(files[0], files[1])
 	if err != nil {
@@ -110,8 +111,8 @@ func readIDXFile(path string, rank int) (dims []int, data []uint8, err error) {
 	return readIDX(r, path, rank)
 }
 
-// readIDX reads unsigned bytes in IDX format with the given number of dimensions,
-// and demands that nothing follows them. file names the input in errors.
+// readIDX reads unsigned bytes in IDX format with the given number of dimensions. It
+// returns an error if anything follows them. file names the input in errors.
 func readIDX(r io.Reader, file string, rank int) (dims []int, data []uint8, err error) {
 	head := make([]byte, 4+4*rank)
 	if n, err := io.ReadFull(r, head); err != nil {

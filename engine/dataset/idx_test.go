@@ -185,7 +185,7 @@ func wantFormatError(t *testing.T, err error, file string, offset int64, say str
 	}
 }
 
-// A header's claim must not cost memory that the content does not fill.
+// A header must not cause an allocation that the content does not fill.
 func TestIDXClaimTakesNoMemory(t *testing.T) {
 	content := encodeIDX(make([]byte, 100), 1<<20, 32, 32)
 	var before, after runtime.MemStats
@@ -260,7 +260,7 @@ func FuzzIDX(f *testing.F) {
 		if len(data) != dims[0]*dims[1]*dims[2] {
 			t.Fatalf("dimensions %v but %d bytes", dims, len(data))
 		}
-		// What was read, written again, is what was there.
+		// Writing what was read gives the same bytes.
 		again := encodeIDX(data, dims...)
 		plain, err := decompress(bytes.NewReader(content), "fuzz")
 		if err != nil {

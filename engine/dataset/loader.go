@@ -13,7 +13,7 @@ import (
 
 // Batch holds pictures ready for the network.
 type Batch struct {
-	// Images is N×C×H×W: (pixel/255 − mean) / std, and 0 where a shift left nothing.
+	// Images is N×C×H×W: (pixel/255 − mean) / std, and 0 where a shift left a gap.
 	Images []float32
 	// Labels holds N class indices.
 	Labels []int32
@@ -30,10 +30,11 @@ type LoaderConfig struct {
 	// of the stream "shuffle/epoch/E". Otherwise they come in the split's order.
 	Shuffle bool
 	// Augment shifts each picture by up to 4 pixels in both directions, after
-	// normalisation, zeros coming in; with Flip it first mirrors every second one.
-	// Pictures of which random parts are taken ([RandomResized]) are not shifted.
+	// normalisation, and fills the gap with zeros; with Flip it first mirrors a
+	// random half of the pictures. Random parts of pictures ([RandomResized]) are not
+	// shifted.
 	Augment bool
-	// DropLast leaves out a last batch that would be smaller than the others.
+	// DropLast omits the last batch if it would be smaller than the others.
 	DropLast bool
 	// Mean and Std normalise; they are those of [Data]: Mean per channel or per
 	// pixel (C×H×W), Std per channel.
@@ -44,12 +45,12 @@ type LoaderConfig struct {
 	// Flip allows augmentation to mirror; it is that of [Data].
 	Flip bool
 	// Threads is how many goroutines read files; 0 for as many as there are
-	// processors. It changes no batch.
+	// processors. Batches do not depend on it.
 	Threads int
 }
 
-// ring is the number of batches in circulation: one in the caller's hands, the others
-// being prepared ahead.
+// ring is the number of batches in circulation: the caller holds one, while the others
+// are prepared.
 const ring = 3
 
 // Loader makes batches from a split. It may serve several iterators at once.
@@ -62,14 +63,14 @@ type Loader struct {
 	spare []*buffers
 }
 
-// buffers is the memory an iterator works in, kept by the loader from epoch to epoch.
+// buffers is the memory of an iterator. The loader keeps it from epoch to epoch.
 type buffers struct {
 	order    []int32
 	batches  [ring]Batch
-	decoders []*decoder // one a goroutine that reads files
+	decoders []*decoder // one for each goroutine that reads files
 }
 
-// NewLoader returns a loader over a split, which must not change meanwhile.
+// NewLoader returns a loader over a split, which must not change while it is used.
 func NewLoader(s *Split, cfg LoaderConfig) (*Loader, error) {
 	switch {
 	case cfg.Batch < 1:
@@ -107,9 +108,9 @@ func (l *Loader) Batches() int {
 	return (l.split.Len() + l.cfg.Batch - 1) / l.cfg.Batch
 }
 
-// Start begins an epoch (counted from 0) at a batch from 0 to Batches(): the batches
-// from there on are the same whatever the first one is. They are prepared in the
-// background until the epoch ends, the context is cancelled or the iterator closed.
+// Start begins an epoch (counted from 0) at a batch from 0 to Batches(). A batch is the
+// same whichever batch the iterator began with. Batches are prepared in the background
+// until the epoch ends, the context is cancelled or the iterator is closed.
 func (l *Loader) Start(ctx context.Context, epoch, firstBatch int) *Iterator {
 	it := &Iterator{
 		ctx:   ctx,
@@ -160,8 +161,8 @@ func (l *Loader) prefetch(it *Iterator, buf *buffers, epoch, firstBatch int) {
 // draws are the streams of an epoch's augmentation.
 type draws struct{ augment, crop rng.Stream }
 
-// fill prepares batch number b. Where pictures are in memory it cannot fail, and
-// allocates nothing.
+// fill prepares batch number b. If pictures are in memory, it cannot fail and does not
+// allocate.
 func (l *Loader) fill(batch *Batch, buf *buffers, b int, d *draws) error {
 	size := l.split.imageSize()
 	first := b * l.cfg.Batch
@@ -204,7 +205,7 @@ func (l *Loader) fillFromFile(dst []float32, dec *decoder, sample int, d *draws)
 	return err
 }
 
-// sample is the picture at a position of the epoch.
+// sample returns the index of the picture at a position of the epoch.
 func (l *Loader) sample(buf *buffers, position int) int {
 	if l.cfg.Shuffle {
 		return int(buf.order[position])
@@ -256,9 +257,9 @@ type Iterator struct {
 	failure     error // of the preparation; set before ready is closed
 }
 
-// Next returns the next batch, or false after the last one, after Close, or when the
-// context is cancelled, which [Iterator.Err] tells apart. The batch is the caller's to
-// read until the following Next or Close.
+// Next returns the next batch. It returns false after the last one, after Close, after an
+// error and when the context is cancelled; [Iterator.Err] tells these apart. The batch
+// is valid until the following Next or Close.
 func (it *Iterator) Next() (*Batch, bool) {
 	if it.current != nil {
 		it.free <- it.current
@@ -282,14 +283,13 @@ func (it *Iterator) Next() (*Batch, bool) {
 	return batch, true
 }
 
-// Err returns why Next ended the epoch early: the context's error, that of Start's
-// arguments, or that of a file, a [*PictureError] or one of the file system; nil if it
-// did not.
+// Err returns the error that ended the epoch early, or nil: the context's, one about the
+// arguments of Start, a [*PictureError], or one of the file system.
 func (it *Iterator) Err() error { return it.err }
 
-// Close stops the preparation of further batches and returns when it has ended. It
-// may be called more than once, and should be called for every iterator, so that the
-// next epoch reuses its memory.
+// Close stops the preparation of further batches and waits for its end. It may be called
+// more than once. Every iterator should be closed, so that the next epoch reuses its
+// memory.
 func (it *Iterator) Close() {
 	if it.closed {
 		return

@@ -13,7 +13,7 @@ import (
 	"bnkit/engine/rng"
 )
 
-// syntheticSplit has pixels and labels without pattern or repetition.
+// syntheticSplit returns a split of random pixels.
 func syntheticSplit(n, channels, height, width, classes int) *Split {
 	s := &Split{Channels: channels, Height: height, Width: width}
 	stream := rng.NewStream(11, "test/pixels")
@@ -36,7 +36,7 @@ func newTestLoader(t testing.TB, s *Split, cfg LoaderConfig) *Loader {
 	return l
 }
 
-// collect copies the batches from first on; pause is called between them.
+// collect copies the batches from first on, and calls pause between them.
 func collect(t testing.TB, l *Loader, epoch, first int, pause func()) []Batch {
 	t.Helper()
 	it := l.Start(context.Background(), epoch, first)
@@ -67,8 +67,8 @@ func sameBatches(t *testing.T, got, want []Batch) {
 	}
 }
 
-// plainPicture is augmentation as the literature words it: normalise, mirror, pad by
-// 4 zeros on each side, crop at (top, left).
+// plainPicture augments as the literature describes it: normalise, mirror, pad by 4 zeros
+// on each side, crop at (top, left).
 func plainPicture(s *Split, mean, std []float32, sample int, mirror bool, top, left int) []float32 {
 	var out []float32
 	for c := range s.Channels {
@@ -199,7 +199,7 @@ func TestBatchesDependOnSeedEpochAndSampleAlone(t *testing.T) {
 	for first := range len(want) + 1 {
 		sameBatches(t, collect(t, l, 2, first, func() {}), want[first:])
 	}
-	// Two epochs side by side do not disturb each other.
+	// Two epochs at the same time do not disturb each other.
 	other := l.Start(context.Background(), 7, 0)
 	defer other.Close()
 	other.Next()
@@ -247,7 +247,7 @@ func TestChannelStats(t *testing.T) {
 	}
 }
 
-// waitForGoroutines fails unless the number of goroutines comes back to base.
+// waitForGoroutines fails the test unless the number of goroutines returns to base.
 func waitForGoroutines(t *testing.T, base int) {
 	t.Helper()
 	for range 1000 {

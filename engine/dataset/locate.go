@@ -10,15 +10,15 @@ import (
 	"syscall"
 )
 
-// CacheDir returns the folder data sets are fetched to and looked for in: $BNKIT_DATA,
-// else bnkit in the user's cache folder ([os.UserCacheDir]).
+// CacheDir returns the default folder of data sets: $BNKIT_DATA, or else bnkit in the
+// user's cache folder ([os.UserCacheDir]).
 func CacheDir() (string, error) {
 	if dir := os.Getenv("BNKIT_DATA"); dir != "" {
 		return dir, nil
 	}
 	dir, err := os.UserCacheDir()
 	if err != nil {
-		return "", fmt.Errorf("find the cache folder (set BNKIT_DATA, or name one with --data-dir): %w", err)
+		return "", fmt.Errorf("find the cache folder (set BNKIT_DATA, or name a folder): %w", err)
 	}
 	return filepath.Join(dir, "bnkit"), nil
 }
@@ -79,7 +79,7 @@ type location struct {
 	archive bool
 }
 
-// sameFiles says whether both are the same files.
+// sameFiles reports whether both locations have the same files.
 func (l *location) sameFiles(other *location) bool { return slices.Equal(l.files, other.files) }
 
 // open loads the data set.
@@ -93,8 +93,8 @@ func (l *location) open() (*Data, error) {
 	return openIDX(l.src, l.files)
 }
 
-// locate looks for the source's files in dir and the subfolders they are published
-// in. It returns nil if they are in none.
+// locate looks for the source's files in dir and in the subfolders in which they are
+// published. It returns nil if it does not find them.
 func (s *source) locate(dir string) (*location, error) {
 	for _, sub := range s.folders {
 		dir := filepath.Join(dir, filepath.FromSlash(sub))
@@ -111,7 +111,7 @@ func (s *source) locate(dir string) (*location, error) {
 	return nil, nil
 }
 
-// fileSets returns the sets of files any of which makes the data set; each file may
+// fileSets returns alternative sets of files that make up the data set. Each file may
 // have several spellings.
 func (s *source) fileSets() [][][]string {
 	if s.cifar != nil {

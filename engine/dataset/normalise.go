@@ -5,17 +5,17 @@ import (
 	"fmt"
 )
 
-// Normalisation is how pixel/255 becomes a network's input.
+// Normalisation says how pixel/255 becomes the input of a network.
 type Normalisation string
 
 // The normalisations. All statistics are those of the training split.
 const (
 	// PerChannel subtracts each channel's mean and divides by its standard deviation.
 	PerChannel Normalisation = "channel"
-	// PerPixel subtracts the mean picture, and divides by nothing (Krizhevsky,
-	// Sutskever and Hinton 2012, section 2).
+	// PerPixel subtracts the mean picture and does not divide (Krizhevsky, Sutskever
+	// and Hinton 2012, section 2).
 	PerPixel Normalisation = "pixel"
-	// Unnormalised leaves values from 0 to 1.
+	// Unnormalised keeps values from 0 to 1.
 	Unnormalised Normalisation = "none"
 )
 
@@ -28,9 +28,9 @@ func ParseNormalisation(name string) (Normalisation, error) {
 	return "", fmt.Errorf("%q is none of %s, %s and %s", name, PerChannel, PerPixel, Unnormalised)
 }
 
-// Normalise returns the data set with the Mean and Std of a normalisation. They are
-// those of PerChannel before; an image folder, which has none before, is read for
-// them. The error is a [*PictureError], or one of the file system, or ctx's.
+// Normalise returns the data set with the Mean and Std of a normalisation. Data in memory
+// has those of PerChannel already; the pictures of an image folder are read to compute
+// them. The error is a [*PictureError], one of the file system, or ctx's.
 func (d *Data) Normalise(ctx context.Context, how Normalisation) (*Data, error) {
 	if how == PerChannel && d.Mean != nil {
 		return d, nil
@@ -58,7 +58,7 @@ func (d *Data) Normalise(ctx context.Context, how Normalisation) (*Data, error) 
 	return &out, nil
 }
 
-// statistics are those of a split as it is, unaugmented.
+// statistics returns the statistics of a split without augmentation.
 func (s *Split) statistics(ctx context.Context) (*statistics, error) {
 	if s.Files != nil {
 		return fileStatistics(ctx, s)

@@ -18,8 +18,8 @@ func normalise(t *testing.T, d *Data, how Normalisation) *Data {
 	return n
 }
 
-// TestNormalisedBatches compares augmented batches of every normalisation, brightness
-// included, with augmentation in words: brighten, normalise, mirror, pad by 4, crop.
+// TestNormalisedBatches compares augmented batches of every normalisation, with
+// brightness, with a plain implementation: brighten, normalise, mirror, pad by 4, crop.
 func TestNormalisedBatches(t *testing.T) {
 	const c, h, w = 3, 9, 7
 	s := syntheticSplit(60, c, h, w, 10)
@@ -116,7 +116,8 @@ func TestNormalise(t *testing.T) {
 	}
 }
 
-// TestAugmentationAllocatesNothing: brightness and mean pictures cost no memory.
+// TestAugmentationAllocatesNothing checks that brightness and mean pictures cost no
+// memory.
 func TestAugmentationAllocatesNothing(t *testing.T) {
 	s := syntheticSplit(8, 3, 16, 16, 4)
 	d := newData(&source{name: "x", classes: make([]string, 4)}, s, s)

@@ -5,9 +5,9 @@ import (
 	"sync/atomic"
 )
 
-// parallel calls work for 0 to n-1 in about that order, on up to threads goroutines,
-// each known by its number, until a call fails. It returns the failure with the lowest
-// number, which is the same for any number of goroutines.
+// parallel calls work(goroutine, i) for i from 0 to n-1, in about that order, on up to
+// threads goroutines, until a call fails. It returns the error of the lowest i that
+// fails, which is the same for any number of goroutines.
 func parallel(n, threads int, work func(worker, i int) error) error {
 	var (
 		next   atomic.Int64
@@ -19,7 +19,8 @@ func parallel(n, threads int, work func(worker, i int) error) error {
 	)
 	for worker := range min(threads, n) {
 		group.Go(func() {
-			// Whoever is given a number does it, so that none below a failure is left out.
+			// A number that is taken is always worked on, so that none below a
+			// failure is left out.
 			for !failed.Load() {
 				i := int(next.Add(1)) - 1
 				if i >= n {

@@ -17,7 +17,8 @@ import (
 	"bnkit/engine/rng"
 )
 
-// Crop is how the pictures of an image folder, which have any size, become squares.
+// Crop says how the pictures of an image folder, which can have any size, become
+// squares.
 type Crop string
 
 // The crops. Pictures are resized with an antialiased triangle filter.
@@ -27,9 +28,9 @@ const (
 	// 2015, section 6). Without augmentation the shorter side is resized to 8/7 of
 	// the square's, and the centre cut out: 256 and 224 for ImageNet.
 	RandomResized Crop = "random-resized"
-	// CentreCrop resizes the shorter side to the square's and cuts the centre out, in
-	// training too: for small pictures, which are then shifted as those of other data
-	// sets are.
+	// CentreCrop resizes the shorter side to the square's and cuts out the centre, also
+	// in training. It is for small pictures, which augmentation then shifts like those
+	// of other data sets.
 	CentreCrop Crop = "centre"
 )
 
@@ -42,9 +43,9 @@ func ParseCrop(name string) (Crop, error) {
 	return "", fmt.Errorf("%q is neither %s nor %s", name, RandomResized, CentreCrop)
 }
 
-// Limits of a picture in a file, so that a damaged one cannot ask for any amount of
-// memory: well above what ImageNet holds, and above the 8,256 pixels a byte that a
-// PNG of one colour, the most compressible picture, reaches.
+// Limits of a picture in a file, so that a damaged file cannot demand an arbitrary amount
+// of memory. They are well above ImageNet's pictures, and above the 8,256 pixels for
+// each byte of a PNG of one colour, the most compressible picture.
 const (
 	maxPicturePixels = 1 << 26
 	maxPixelsPerByte = 1 << 14
@@ -61,9 +62,9 @@ func newDecoder(s *Split) *decoder {
 	return &decoder{split: s, out: image.NewRGBA(image.Rect(0, 0, s.Width, s.Height)), bytes: make([]uint8, s.imageSize())}
 }
 
-// Picture returns the C×H×W pixels of picture i as it is tested on: shared with a
-// split in memory, or read from its file. The error is a [*PictureError], or one of the
-// file system.
+// Picture returns the C×H×W pixels of picture i as tests use them: without augmentation,
+// shared with a split in memory or else read from the file. The error is a
+// [*PictureError], or one of the file system.
 func (s *Split) Picture(i int) ([]uint8, error) {
 	if s.Files == nil {
 		return s.Image(i), nil
@@ -71,10 +72,11 @@ func (s *Split) Picture(i int) ([]uint8, error) {
 	return newDecoder(s).picture(i, nil)
 }
 
-// picture returns the C×H×W pixels of picture i until the next call: of its centre, or
-// of a part that block 16·i and those after it of the stream decide, if there is one.
-// Grey becomes three equal channels; 16 bits their upper 8; CMYK is multiplied out;
-// what is transparent lies on black. Orientation marks of cameras are ignored.
+// picture returns the C×H×W pixels of picture i, valid until the next call. They show its
+// centre or, if a stream is given, a part drawn from block 16·i of the stream and those
+// after it. Grey becomes three equal channels, 16 bits become their upper 8, CMYK is
+// multiplied out, and transparency is drawn on black. Orientation marks of cameras are
+// ignored.
 func (d *decoder) picture(i int, random *rng.Stream) ([]uint8, error) {
 	s := d.split
 	file := filepath.Join(s.dir, filepath.FromSlash(s.Files[i].Name))
@@ -112,8 +114,8 @@ func (d *decoder) picture(i int, random *rng.Stream) ([]uint8, error) {
 	return d.bytes, nil
 }
 
-// middle is a picture that is at most four times as long as it is wide: what a centre
-// crop does not show would take memory to resize.
+// middle returns the middle of a picture, at most four times as long as it is wide. The
+// rest would cost memory to resize, and a centre crop does not show it.
 func middle(r image.Rectangle) image.Rectangle {
 	w, h := r.Dx(), r.Dy()
 	if w > 4*h {
@@ -127,8 +129,8 @@ func middle(r image.Rectangle) image.Rectangle {
 	return r
 }
 
-// centred is where a picture of w×h lies around a square of that size when its shorter
-// side is resized to shorter.
+// centred returns where a picture of w×h lies relative to a square of the given size, if
+// its shorter side is resized to shorter and both have the same centre.
 func centred(w, h, size, shorter int) image.Rectangle {
 	dw, dh := shorter, shorter
 	if w > h {
@@ -140,9 +142,9 @@ func centred(w, h, size, shorter int) image.Rectangle {
 	return image.Rect(-left, -top, dw-left, dh-top)
 }
 
-// drawCrop draws a part of a picture of w×h: up to ten times an area and an aspect
-// ratio, uniform in its logarithm, and the place of the first that fits; the largest
-// centred part of a permitted ratio if none does.
+// drawCrop draws a part of a picture of w×h. It draws an area and an aspect ratio
+// (uniform in its logarithm), up to ten times, until a part fits, and then its place. If
+// none fits, it returns the largest centred part of a permitted ratio.
 func drawCrop(stream rng.Stream, sample, w, h int) image.Rectangle {
 	for try := range 10 {
 		word := stream.Block(16*uint64(sample) + uint64(try))
@@ -166,9 +168,9 @@ func drawCrop(stream rng.Stream, sample, w, h int) image.Rectangle {
 	return image.Rect(left, top, left+cw, top+ch)
 }
 
-// cropRatio is ¾·(16/9)^u for the top 24 bits of a word as u in [0, 1): from 3:4 to
-// 4:3, uniform in its logarithm. Square roots, unlike a logarithm, have the same bits on
-// every platform.
+// cropRatio returns ¾·(16/9)^u, where u in [0, 1) is made of the top 24 bits of a word:
+// a ratio from 3:4 to 4:3, uniform in its logarithm. It uses square roots because, unlike
+// exponentials, they have the same bits on every platform.
 func cropRatio(word uint32) float64 {
 	ratio, factor := 0.75, 16.0/9
 	for bit := uint32(1 << 31); bit >= 1<<8; bit >>= 1 {
@@ -180,8 +182,8 @@ func cropRatio(word uint32) float64 {
 	return ratio
 }
 
-// decodePicture reads a PNG or JPEG of that many bytes, if its header asks for a
-// sensible size. file names the input in errors.
+// decodePicture reads a PNG or JPEG of the given number of bytes. It refuses a header
+// that claims more pixels than the limits allow. file names the input in errors.
 func decodePicture(r io.ReadSeeker, file string, bytes int64) (image.Image, error) {
 	head, format, err := image.DecodeConfig(r)
 	if err == nil && format != "png" && format != "jpeg" {

@@ -28,7 +28,7 @@ func encodePNG(t testing.TB, m image.Image) []byte {
 	return b.Bytes()
 }
 
-// fileSplit is a split of files of that content.
+// fileSplit returns a split of files with the given content.
 func fileSplit(t testing.TB, side int, crop Crop, files ...[]byte) *Split {
 	t.Helper()
 	s := &Split{Channels: 3, Height: side, Width: side, dir: t.TempDir(), crop: crop}
@@ -40,9 +40,9 @@ func fileSplit(t testing.TB, side int, crop Crop, files ...[]byte) *Split {
 	return s
 }
 
-// ramp is a picture whose red rises by 2 a column and whose green rises by 3 a row, so
-// that the colours of a resized part tell where it is from: a filter that is even and
-// sums to 1 keeps a ramp as it is, except near the edges.
+// ramp returns a picture whose red rises by 2 from column to column and whose green by 3
+// from row to row, so that the colours of a resized part show where it comes from. An even
+// filter that sums to 1 does not change a ramp, except near the edges.
 func ramp(w, h int) image.Image {
 	m := image.NewNRGBA(image.Rect(0, 0, w, h))
 	for y := range h {
@@ -94,7 +94,7 @@ func TestCentreCrops(t *testing.T) {
 				t.Fatal(err)
 			}
 			scale := float64(min(w, h)) / float64(shorter)
-			// The longer side is rounded to pixels, and so is where the centre begins.
+			// The longer side and the origin of the centre are rounded to pixels.
 			dw, dh := math.Round(float64(w)/scale), math.Round(float64(h)/scale)
 			dx, dy := float64(w)/dw, float64(h)/dh
 			checkRamp(t, picture, side, math.Floor((dw-side)/2)*dx, math.Floor((dh-side)/2)*dy, dx, dy, w, h)
@@ -113,8 +113,8 @@ func TestRandomCrops(t *testing.T) {
 	r := drawCrop(stream, 0, w, h)
 	checkRamp(t, picture, side, float64(r.Min.X), float64(r.Min.Y), float64(r.Dx())/side, float64(r.Dy())/side, w, h)
 
-	// The uniform area from 0.08 to 1 is cut down where a part must fit; the ratio is
-	// centred in its logarithm, and places reach every edge.
+	// The area is uniform from 0.08 to 1 except that parts must fit, the logarithm of
+	// the ratio is centred, and places reach every edge.
 	const n = 4000
 	var area, logs float64
 	smallest, edges := 1.0, [4]bool{}
@@ -152,9 +152,9 @@ func TestCropRatio(t *testing.T) {
 	}
 }
 
-// cmykJPEG is a baseline JPEG of 16×16 pixels of one colour, inverted and marked as
-// Adobe's programs do it (ITU-T T.81; Adobe Technical Note 5116), which package
-// image/jpeg does not write.
+// cmykJPEG returns a baseline JPEG of 16×16 pixels of one colour, inverted and marked as
+// Adobe's programs do (ITU-T T.81; Adobe Technical Note 5116). Package image/jpeg cannot
+// write such files.
 func cmykJPEG(cmyk ...int) []byte {
 	b := []byte{0xff, 0xd8, 0xff, 0xee, 0, 14, 'A', 'd', 'o', 'b', 'e', 0, 100, 0, 0, 0, 0, 0}
 	b = append(b, 0xff, 0xdb, 0, 67, 0) // every quantiser is 8, so that DC is value − 128
@@ -194,7 +194,7 @@ func cmykJPEG(cmyk ...int) []byte {
 	return append(b, 0xff, 0xd9)
 }
 
-// TestPictureKinds: whatever a file's colours are, they become RGB of 8 bits.
+// TestPictureKinds checks that every kind of colour becomes RGB of 8 bits.
 func TestPictureKinds(t *testing.T) {
 	fill := func(m interface {
 		image.Image
@@ -244,7 +244,7 @@ func TestPictureKinds(t *testing.T) {
 	}
 }
 
-// pngHeader is a PNG of 33 bytes that says it is of that size.
+// pngHeader returns the header of a PNG that claims the given size, 33 bytes.
 func pngHeader(w, h uint32) []byte {
 	b := []byte("\x89PNG\r\n\x1a\n\x00\x00\x00\x0dIHDR")
 	b = binary.BigEndian.AppendUint32(b, w)
@@ -281,7 +281,7 @@ func TestDecodeRefuses(t *testing.T) {
 	}
 }
 
-// TestLongPictures: thin pictures cost no more than their middle.
+// TestLongPictures checks that thin pictures cost no more memory than their middle.
 func TestLongPictures(t *testing.T) {
 	for _, size := range [][2]int{{4000, 1}, {1, 4000}, {3000, 20}} {
 		m := image.NewGray(image.Rect(0, 0, size[0], size[1]))
@@ -297,8 +297,8 @@ func TestLongPictures(t *testing.T) {
 	}
 }
 
-// FuzzDecodePicture: no input makes a decoder panic or return another size than its
-// header's, and whatever is refused is refused as a picture.
+// FuzzDecodePicture checks that no input makes a decoder panic or return another size
+// than that of its header, and that every refusal is a PictureError.
 func FuzzDecodePicture(f *testing.F) {
 	var photo bytes.Buffer
 	if err := jpeg.Encode(&photo, ramp(9, 7), nil); err != nil {
@@ -323,7 +323,7 @@ func FuzzDecodePicture(f *testing.F) {
 	})
 }
 
-// BenchmarkPicture reads a photograph of ImageNet's usual size.
+// BenchmarkPicture reads a photograph of a size that is usual in ImageNet.
 func BenchmarkPicture(b *testing.B) {
 	var photo bytes.Buffer
 	m := image.NewRGBA(image.Rect(0, 0, 500, 375))

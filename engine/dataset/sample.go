@@ -5,8 +5,8 @@ import (
 	"fmt"
 )
 
-// sampleName is the data set that is built in: 6,000 training and 1,000 test
-// pictures of Fashion-MNIST, the first of each class.
+// sampleName is the name of the built-in data set: the first 600 training and 100 test
+// pictures of each class of Fashion-MNIST.
 const sampleName = "sample"
 
 // sample/make.go writes the files.

@@ -8,34 +8,34 @@ import (
 	"bnkit/engine/rng"
 )
 
-// Selection says which of a data set's training pictures are trained on, with what
-// labels, and what size the pictures of an image folder get. The zero value stands for
-// the whole training split as published.
+// Selection says which pictures of the training split are used, their labels, and the
+// size of the pictures of an image folder. The zero value stands for the whole training
+// split as published.
 type Selection struct {
 	// Seed decides which pictures are held out, and random labels.
 	Seed uint64
-	// Validation is the number of training pictures that are held out, to be
-	// measured beside the test split: the first of the permutation of the stream
-	// "validation". They are chosen before any subset, so that they are the same
-	// whatever the subset is.
+	// Validation is the number of training pictures that are held out and measured
+	// like the test split. They are the first of a permutation drawn from the stream
+	// "validation". They are chosen before any subset, so that they do not depend on
+	// it.
 	Validation int
-	// Subset is the number of training pictures that are kept of the others, 0 for
-	// all: the first ones of each class, in equal numbers as far as it and the
-	// classes allow (the remainder goes to the lowest labels).
+	// Subset is the number of the remaining training pictures that are kept, 0 for all.
+	// They are the first ones of each class, in numbers as equal as possible (the
+	// remainder goes to the lowest labels).
 	Subset int
-	// SubsetPerClass keeps that many of every class, the first ones; 0 for all.
+	// SubsetPerClass keeps the first pictures of every class, that many; 0 for all.
 	SubsetPerClass int
-	// RandomLabels replaces the labels of the training pictures, but not those held
-	// out, by ones drawn uniformly: word i of the stream "labels" bounded by the
-	// number of classes for picture i of the published split.
+	// RandomLabels replaces the labels of the training pictures (but not of those held
+	// out) by labels drawn uniformly: picture i of the published split gets word i of
+	// the stream "labels", bounded by the number of classes.
 	RandomLabels bool
-	// ImageSize is the side in pixels of the square that the pictures of an image
-	// folder become, by Crop, RandomResized where there is none; 0 for other data sets.
+	// ImageSize is the side in pixels of the squares that the pictures of an image
+	// folder become, by Crop ("" for RandomResized); 0 for other data sets.
 	ImageSize int
 	Crop      Crop
 }
 
-// SelectionError says which part of a selection a data set cannot give.
+// SelectionError reports which part of a selection a data set cannot give.
 type SelectionError struct {
 	// Setting is the part's name in a run's settings, e.g. "subset_per_class".
 	Setting string
@@ -45,9 +45,12 @@ type SelectionError struct {
 
 func (e *SelectionError) Error() string { return e.Setting + ": " + e.Reason }
 
-// Select returns the data set with the training pictures of a selection, in their old
-// order. Mean, Std and Digest are those of the selection; the test split stays whole
-// and is shared. The error is a [*SelectionError].
+// WrongUsage reports that the selection is at fault.
+func (e *SelectionError) WrongUsage() bool { return true }
+
+// Select returns the data set with only the selected training pictures, in their
+// original order. Mean, Std and Digest are those of the selection. The test split is
+// complete and shared. The error is a [*SelectionError].
 func (d *Data) Select(sel Selection) (*Data, error) {
 	sized, err := d.resize(sel.ImageSize, sel.Crop)
 	if err != nil {
@@ -58,10 +61,10 @@ func (d *Data) Select(sel Selection) (*Data, error) {
 		return d, nil
 	}
 	if sel.Validation != 0 && d.Validation != nil {
-		return nil, &SelectionError{"validation", "the folder has a validation split of its own, val"}
+		return nil, &SelectionError{"validation", "the folder already has a validation split, val"}
 	}
 	if sel.Subset != 0 && sel.SubsetPerClass != 0 {
-		return nil, &SelectionError{"subset_per_class", "a subset is given in all or per class, not both"}
+		return nil, &SelectionError{"subset_per_class", "give a subset either in all or per class, not both"}
 	}
 	held, rest, err := holdOut(d.Train, sel.Seed, sel.Validation)
 	if err != nil {
@@ -93,8 +96,8 @@ func (d *Data) Select(sel Selection) (*Data, error) {
 	return &out, nil
 }
 
-// resize returns an image folder whose pictures have a size, and any other data set as
-// it is.
+// resize returns an image folder whose pictures have the given size, and any other data
+// set unchanged.
 func (d *Data) resize(side int, crop Crop) (*Data, error) {
 	switch {
 	case d.Train.Files == nil && side != 0:
@@ -129,7 +132,7 @@ func (s *Split) setLabel(i, label int) {
 	}
 }
 
-// holdOut parts the positions of a split into n that are held out and the rest, each
+// holdOut divides the positions of a split into n that are held out and the rest, each
 // in ascending order.
 func holdOut(s *Split, seed uint64, n int) (held, rest []int, err error) {
 	if n < 0 || n >= s.Len() {
@@ -153,7 +156,7 @@ func holdOut(s *Split, seed uint64, n int) (held, rest []int, err error) {
 	return held, rest, nil
 }
 
-// byClass sorts positions by their label.
+// byClass groups positions by label.
 func byClass(s *Split, from []int) [][]int {
 	var classes [][]int
 	for _, i := range from {
@@ -166,8 +169,8 @@ func byClass(s *Split, from []int) [][]int {
 	return classes
 }
 
-// balanced picks n of the positions in rounds that take the next picture of every class
-// that has one left, and returns them in ascending order. n is at most len(from).
+// balanced picks n of the positions and returns them in ascending order. Each round takes
+// the next picture of every class that has one left. n is at most len(from).
 func balanced(s *Split, from []int, n int) []int {
 	classes := byClass(s, from)
 	picks := make([]int, 0, n)

@@ -24,7 +24,8 @@ func TestSubset(t *testing.T) {
 		t.Fatal(err)
 	}
 	sub := selectFrom(t, d, Selection{Subset: 1003})
-	// Independently: walk the pictures and keep one while its class wants more.
+	// An independent way: walk through the pictures and keep one while its class needs
+	// more.
 	var counts [10]int
 	at := 0
 	for i, label := range d.Train.Labels {
@@ -57,7 +58,7 @@ func TestSubset(t *testing.T) {
 }
 
 func TestSubsetOfUnbalancedClasses(t *testing.T) {
-	// Class 2 has one picture: the others fill up, the lowest label first.
+	// Class 2 has one picture, so the other classes fill up, the lowest label first.
 	s := &Split{Labels: []uint8{1, 1, 1, 1, 0, 0, 0, 2}}
 	got := balanced(s, []int{0, 1, 2, 3, 4, 5, 6, 7}, 6)
 	if want := []int{0, 1, 4, 5, 6, 7}; !slices.Equal(got, want) {
@@ -65,8 +66,8 @@ func TestSubsetOfUnbalancedClasses(t *testing.T) {
 	}
 }
 
-// numbered is a data set whose picture i shows i, so that a selection can be read
-// from its pixels.
+// numbered returns a data set whose picture i shows i, so that the pixels of a selection
+// tell which pictures it has.
 func numbered(n, classes int) *Data {
 	split := func(n int) *Split {
 		s := &Split{Channels: 1, Height: 1, Width: 2}
@@ -79,7 +80,7 @@ func numbered(n, classes int) *Data {
 	return newData(&source{name: "numbered", classes: make([]string, classes)}, split(n), split(10))
 }
 
-// numbers are the positions in the published split that a selection's pictures show.
+// numbers returns the positions in the published split of a selection's pictures.
 func numbers(s *Split) []int {
 	var list []int
 	for i := range s.Len() {

@@ -1,6 +1,9 @@
 package dataset
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // source describes a data set: how it is published and how it is read.
 type source struct {
@@ -10,23 +13,43 @@ type source struct {
 
 	// cifar is the layout of CIFAR binary files; nil means IDX files.
 	cifar *cifarLayout
-	// opening holds the first training labels, by which IDX files with the same
-	// names are told apart.
+	// opening holds the first training labels, which tell IDX files with the same
+	// names apart.
 	opening []uint8
 	// folders are the subfolders of a data folder in which the files may be.
 	folders []string
 
 	// base is the publisher's address of files.
 	base  string
-	files []remoteFile
+	files []PublishedFile
 }
 
-// remoteFile is one published file.
-type remoteFile struct {
-	name string
-	size int64
-	// sha256 or md5 is the published digest in hex; exactly one is set.
-	sha256, md5 string
+// Publication says where a data set's files are published and how to verify them.
+type Publication struct {
+	Name  string // canonical name of the data set
+	Base  string // address of the folder that holds the files; "" for the sample
+	Files []PublishedFile
+}
+
+// PublishedFile is a file as its publisher offers it.
+type PublishedFile struct {
+	Name string
+	Size int64 // bytes
+	// SHA256 or MD5 is the published digest in hex; the other is "".
+	SHA256, MD5 string
+}
+
+// Published returns the publication of a named data set. The sample, which is built
+// in, has no files. The error is an [*UnknownError].
+func Published(name string) (Publication, error) {
+	if canonicalName(name) == sampleName {
+		return Publication{Name: sampleName}, nil
+	}
+	src := sourceByName(name)
+	if src == nil {
+		return Publication{}, &UnknownError{Name: name}
+	}
+	return Publication{Name: src.name, Base: src.base, Files: slices.Clone(src.files)}, nil
 }
 
 // sources are the known data sets that have files, in the order of [Names].
@@ -46,8 +69,8 @@ var sources = []*source{
 		},
 		folders: []string{"cifar10", "cifar10/cifar-10-batches-bin", "cifar-10-batches-bin", "."},
 		base:    "https://www.cs.toronto.edu/~kriz",
-		files: []remoteFile{
-			{name: "cifar-10-binary.tar.gz", size: 170052171, md5: "c32a1d4ab5d03f1284b67883e8d87530"},
+		files: []PublishedFile{
+			{Name: "cifar-10-binary.tar.gz", Size: 170052171, MD5: "c32a1d4ab5d03f1284b67883e8d87530"},
 		},
 	},
 	{
@@ -63,8 +86,8 @@ var sources = []*source{
 		},
 		folders: []string{"cifar100", "cifar100/cifar-100-binary", "cifar-100-binary", "."},
 		base:    "https://www.cs.toronto.edu/~kriz",
-		files: []remoteFile{
-			{name: "cifar-100-binary.tar.gz", size: 168513733, md5: "03b5dce01913d631647c71ecec9e9cb8"},
+		files: []PublishedFile{
+			{Name: "cifar-100-binary.tar.gz", Size: 168513733, MD5: "03b5dce01913d631647c71ecec9e9cb8"},
 		},
 	},
 	{
@@ -73,11 +96,11 @@ var sources = []*source{
 		opening: []uint8{5, 0, 4, 1, 9, 2, 1, 3, 1, 4, 3, 5, 3, 6, 1, 7, 2, 8, 6, 9},
 		folders: []string{"mnist", "MNIST/raw", "."},
 		base:    "https://storage.googleapis.com/cvdf-datasets/mnist",
-		files: []remoteFile{
-			{name: "train-images-idx3-ubyte.gz", size: 9912422, sha256: "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"},
-			{name: "train-labels-idx1-ubyte.gz", size: 28881, sha256: "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c"},
-			{name: "t10k-images-idx3-ubyte.gz", size: 1648877, sha256: "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6"},
-			{name: "t10k-labels-idx1-ubyte.gz", size: 4542, sha256: "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"},
+		files: []PublishedFile{
+			{Name: "train-images-idx3-ubyte.gz", Size: 9912422, SHA256: "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"},
+			{Name: "train-labels-idx1-ubyte.gz", Size: 28881, SHA256: "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c"},
+			{Name: "t10k-images-idx3-ubyte.gz", Size: 1648877, SHA256: "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6"},
+			{Name: "t10k-labels-idx1-ubyte.gz", Size: 4542, SHA256: "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"},
 		},
 	},
 	{
@@ -87,17 +110,17 @@ var sources = []*source{
 		opening: []uint8{9, 0, 0, 3, 0, 2, 7, 2, 5, 5, 0, 9, 5, 5, 7, 9, 1, 0, 6, 4},
 		folders: []string{"fashion-mnist", "FashionMNIST/raw", "."},
 		base:    "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com",
-		files: []remoteFile{
-			{name: "train-images-idx3-ubyte.gz", size: 26421880, sha256: "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84"},
-			{name: "train-labels-idx1-ubyte.gz", size: 29515, sha256: "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845"},
-			{name: "t10k-images-idx3-ubyte.gz", size: 4422102, sha256: "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073"},
-			{name: "t10k-labels-idx1-ubyte.gz", size: 5148, sha256: "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5"},
+		files: []PublishedFile{
+			{Name: "train-images-idx3-ubyte.gz", Size: 26421880, SHA256: "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84"},
+			{Name: "train-labels-idx1-ubyte.gz", Size: 29515, SHA256: "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845"},
+			{Name: "t10k-images-idx3-ubyte.gz", Size: 4422102, SHA256: "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073"},
+			{Name: "t10k-labels-idx1-ubyte.gz", Size: 5148, SHA256: "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5"},
 		},
 	},
 }
 
-// idxSource stands for IDX files that are none of the known data sets. Its classes
-// are counted from the labels, and as they may be digits, pictures are not flipped.
+// idxSource stands for IDX files of an unknown data set. Its classes are counted from
+// the labels. Pictures are not flipped, because they may be digits.
 var idxSource = &source{name: "idx", folders: []string{"."}}
 
 // fashionClasses are the classes of Fashion-MNIST, as its README names them.

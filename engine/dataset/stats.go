@@ -11,8 +11,8 @@ import (
 	"runtime"
 )
 
-// statistics gathers what normalisation needs. Its sums are exact integers, so that
-// every platform and every order of pictures finds the same bits.
+// statistics collects what normalisation needs. Its sums are exact integers, so that the
+// results are the same bits on every platform and in any order of pictures.
 type statistics struct {
 	counts   [][256]uint64 // by channel and pixel value
 	sums     []uint64      // by position, C×H×W
@@ -23,7 +23,7 @@ func newStatistics(s *Split) *statistics {
 	return &statistics{counts: make([][256]uint64, s.Channels), sums: make([]uint64, s.imageSize())}
 }
 
-// add takes a picture, C×H×W, into account.
+// add adds a picture, C×H×W.
 func (t *statistics) add(picture []uint8) {
 	plane := len(picture) / len(t.counts)
 	for c := range t.counts {
@@ -36,7 +36,7 @@ func (t *statistics) add(picture []uint8) {
 	t.pictures++
 }
 
-// merge takes into account what other has.
+// merge adds the pictures of other.
 func (t *statistics) merge(other *statistics) {
 	for c := range t.counts {
 		for v, k := range other.counts[c] {
@@ -85,7 +85,7 @@ func (t *statistics) pixels() []float32 {
 	return mean
 }
 
-// memoryStatistics are those of a split in memory.
+// memoryStatistics returns the statistics of a split in memory.
 func memoryStatistics(s *Split) *statistics {
 	t := newStatistics(s)
 	for i := range s.Len() {
@@ -97,12 +97,12 @@ func memoryStatistics(s *Split) *statistics {
 // channelStats returns the mean and standard deviation per channel of a split in memory.
 func channelStats(s *Split) (mean, std []float32) { return memoryStatistics(s).channels() }
 
-// statisticsFiles is how many files statistics are taken from at most: enough for a
-// mean within a few thousandths, without reading a large folder twice.
+// statisticsFiles is the largest number of files from which statistics are taken. It is
+// enough for a mean within a few thousandths, without reading all of a large folder.
 const statisticsFiles = 4096
 
-// fileStatistics are those of a split in files, unaugmented: of all of them, or of
-// statisticsFiles at equal distances.
+// fileStatistics returns the statistics of a split in files, without augmentation: of all
+// its files, or of statisticsFiles at equal distances.
 func fileStatistics(ctx context.Context, s *Split) (*statistics, error) {
 	n := min(s.Len(), statisticsFiles)
 	threads := min(runtime.GOMAXPROCS(0), n)
@@ -129,10 +129,10 @@ func fileStatistics(ctx context.Context, s *Split) (*statistics, error) {
 	return parts[0], nil
 }
 
-// digest returns the hex SHA-256 over the splits in turn: N, C, H, W as
-// little-endian uint64, then the N labels, then the N×C×H×W pixels; or, in place of
-// labels and pixels, for each file its label, its size and its name's length as
-// little-endian uint64, then its name.
+// digest returns the hex SHA-256 of the splits in turn. For each split it covers N, C, H
+// and W as little-endian uint64, then the N labels and the N×C×H×W pixels. For files,
+// instead of labels and pixels, it covers the label, the size and the length of the name
+// of each file as little-endian uint64, followed by the name.
 func digest(splits ...*Split) string {
 	h := sha256.New()
 	for _, s := range splits {

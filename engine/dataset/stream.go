@@ -10,12 +10,12 @@ import (
 	"io"
 )
 
-// maxDecompressed bounds what a compressed file may unfold to: an IDX file's largest
-// content and its header, well above the 184 MB of a CIFAR archive.
+// maxDecompressed is the largest size of a file after decompression: the largest content
+// of an IDX file and its header. It is well above the 184 MB of a CIFAR archive.
 const maxDecompressed = maxElements + 1<<20
 
-// decompress returns r's content, through gzip when it begins with gzip's magic
-// number, and fails with a FormatError beyond maxDecompressed bytes.
+// decompress returns a reader of r's content, decompressed if it begins with gzip's magic
+// number. The reader fails with a FormatError beyond maxDecompressed bytes.
 func decompress(r io.Reader, file string) (io.Reader, error) {
 	br := bufio.NewReaderSize(r, 1<<18)
 	magic, err := br.Peek(2)
@@ -32,7 +32,7 @@ func decompress(r io.Reader, file string) (io.Reader, error) {
 	return &cappedReader{r: zr, file: file}, nil
 }
 
-// cappedReader fails once more than maxDecompressed bytes were read.
+// cappedReader fails when more than maxDecompressed bytes have been read.
 type cappedReader struct {
 	r    io.Reader
 	file string
@@ -48,8 +48,9 @@ func (c *cappedReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// readExactly reads n bytes and then the end of the input; offset is where in the
-// file they begin. Memory grows with what has been read, not with what a header claims.
+// readExactly reads n bytes, which must be followed by the end of the input. offset is
+// their position in the file. Memory grows with what has been read, not with what a
+// header claims.
 func readExactly(r io.Reader, file string, offset int64, n int) ([]uint8, error) {
 	data := make([]uint8, 0, min(n, 1<<20))
 	for len(data) < n {
@@ -67,7 +68,8 @@ func readExactly(r io.Reader, file string, offset int64, n int) ([]uint8, error)
 	return data, expectEnd(r, file, offset+int64(n))
 }
 
-// expectEnd demands that the input ends here, which also verifies gzip's checksum.
+// expectEnd returns an error unless the input ends here. It also verifies gzip's
+// checksum.
 func expectEnd(r io.Reader, file string, offset int64) error {
 	var b [1]byte
 	switch n, err := io.ReadFull(r, b[:]); {
@@ -80,8 +82,8 @@ func expectEnd(r io.Reader, file string, offset int64) error {
 	}
 }
 
-// truncated turns a reader's error at an offset into a FormatError when the content
-// is at fault, and wraps it when the file system is.
+// truncated turns a reader's error at an offset into a FormatError if the content is at
+// fault, and wraps it if the file system is.
 func truncated(err error, file string, offset int64, want string) error {
 	var format *FormatError
 	var corrupt flate.CorruptInputError

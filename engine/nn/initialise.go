@@ -48,8 +48,11 @@ type InitialiserError struct {
 }
 
 func (e *InitialiserError) Error() string {
-	return fmt.Sprintf("unknown initialiser %q of %s: use %s", e.Name, e.Of, e.Possible)
+	return fmt.Sprintf("%q is not an initialiser of %s; use %s", e.Name, e.Of, e.Possible)
 }
+
+// WrongUsage reports that the name is at fault.
+func (e *InitialiserError) WrongUsage() bool { return true }
 
 // Check returns an *InitialiserError if a name is unknown.
 func (in Initialisers) Check() error {

@@ -10,23 +10,22 @@ import (
 	"bnkit/checkpoint/durable"
 )
 
-// Dir is a run directory that this process owns: no other process writes the
-// run's files until Release.
+// Dir is a run directory that this process owns: no other process writes the files of the
+// run until Release.
 type Dir struct {
 	path  string
 	files string // the directory that the run's files are written to: path, or its .next
 	lock  *os.File
 
-	// NotLocked says why the file system could not lock the directory, so that
-	// another process may write there too; nil where it is locked.
+	// NotLocked is the reason if the file system cannot lock the directory, so that
+	// another process may write there too; nil if the directory is locked.
 	NotLocked error
 }
 
-// Own takes ownership of a directory that holds a run. It first finishes what
-// an earlier owner that was killed has left: it completes a replacement that
-// had begun to move files, drops one that had not, and removes temporary files.
-// The error is ErrNoRun where there is no run, *LockedError where another
-// process owns it.
+// Own takes ownership of a directory that holds a run. It first cleans up after an earlier
+// owner that was killed: it completes a replacement that had begun to move files, discards
+// one that had not, and removes temporary files. The error is ErrNoRun if there is no run,
+// or a *LockedError if another process owns the directory.
 func Own(path string) (*Dir, error) {
 	holds, err := Holds(path)
 	if err != nil {
@@ -38,7 +37,7 @@ func Own(path string) (*Dir, error) {
 	return own(path)
 }
 
-// Create makes a directory where it is missing and takes ownership as Own does,
+// Create creates the directory if it does not exist and takes ownership as Own does,
 // whether it holds a run or not.
 func Create(path string) (*Dir, error) {
 	if err := durable.MkdirAll(path); err != nil {
@@ -47,9 +46,9 @@ func Create(path string) (*Dir, error) {
 	return own(path)
 }
 
-// CreateNumbered makes a new directory called path or, where something is there
-// already, path-2, path-3 and so on, and takes ownership of it. Processes that
-// do so at the same time get a directory each.
+// CreateNumbered creates a new directory and takes ownership of it. The directory is path
+// or, if that exists, path-2, path-3 and so on. Processes that do so at the same time get
+// different directories.
 func CreateNumbered(path string) (*Dir, error) {
 	if err := durable.MkdirAll(filepath.Dir(path)); err != nil {
 		return nil, err
@@ -69,7 +68,7 @@ func CreateNumbered(path string) (*Dir, error) {
 		d, err := own(numbered)
 		var locked *LockedError
 		if errors.As(err, &locked) {
-			continue // a process that was told this name was faster
+			continue // another process that uses this path was faster
 		}
 		if err != nil {
 			return nil, err
@@ -78,7 +77,7 @@ func CreateNumbered(path string) (*Dir, error) {
 			if err = errors.Join(err, d.Release()); err != nil {
 				return nil, err
 			}
-			continue // and has finished by now
+			continue // another process used it and has finished
 		}
 		return d, nil
 	}
@@ -96,7 +95,7 @@ func own(path string) (*Dir, error) {
 	return d, nil
 }
 
-// tidy finishes what earlier owners have left.
+// tidy cleans up after earlier owners that were killed.
 func (d *Dir) tidy() error {
 	if err := d.finishSwap(); err != nil {
 		return fmt.Errorf("finish the replacement of the run in %s: %w", d.path, err)
@@ -107,8 +106,7 @@ func (d *Dir) tidy() error {
 	return durable.RemoveTemporaries(d.path, runFiles...)
 }
 
-// Release ends the ownership. A replacement without a complete epoch is
-// dropped.
+// Release ends the ownership. It discards a replacement that has not completed an epoch.
 func (d *Dir) Release() error {
 	var err error
 	if d.Replacing() {
@@ -126,10 +124,9 @@ func (d *Dir) Holds() (bool, error) { return Holds(d.path) }
 // File returns the path at which the owner reads and writes a file of the run.
 func (d *Dir) File(name string) string { return filepath.Join(d.files, name) }
 
-// Begin writes the first files of a new run: its settings, as config.json holds
-// them, and where its data lies, as WritePlace takes it. Where the directory
-// holds a run already, the new one is written to a hidden directory in it until
-// Commit.
+// Begin writes the first files of a new run: config, the content of config.json, and the
+// location of its data, as for WritePlace. If the directory already holds a run, the new
+// one is written to a hidden subdirectory until Commit.
 func (d *Dir) Begin(config []byte, place string) error {
 	holds, err := d.Holds()
 	if err != nil {
@@ -153,13 +150,12 @@ func (d *Dir) WriteConfig(config []byte) error {
 	return durable.WriteFile(d.File(ConfigFile), config)
 }
 
-// Replacing reports whether Begin found a run in the directory that Commit has
-// not replaced yet.
+// Replacing reports whether Begin found a run in the directory, and Commit has not replaced
+// it yet.
 func (d *Dir) Replacing() bool { return d.files != d.path }
 
-// Commit lets a run that has completed an epoch take the place of the one that
-// was in the directory when it began. It does nothing where there was none or
-// it has happened.
+// Commit replaces the run that Begin found in the directory by the new one, which must have
+// completed an epoch. It does nothing if there was no run or it is already replaced.
 func (d *Dir) Commit() error {
 	if !d.Replacing() {
 		return nil
@@ -174,9 +170,9 @@ func (d *Dir) Commit() error {
 	return nil
 }
 
-// finishSwap moves the files of a run that has replaced another one to their
-// places. It may be cut and repeated at any point: a file that is no longer in
-// .swap is in its place already, because the run had them all.
+// finishSwap moves the files of a run that has replaced another one to their final places.
+// It can be interrupted at any point and repeated: because the run had all files, a file
+// that is not in .swap has been moved already.
 func (d *Dir) finishSwap() error {
 	swap := filepath.Join(d.path, swapDir)
 	if _, err := os.Lstat(swap); errors.Is(err, fs.ErrNotExist) {
@@ -184,7 +180,7 @@ func (d *Dir) finishSwap() error {
 	} else if err != nil {
 		return err
 	}
-	// What was measured of the old run must not be taken for the new one's.
+	// Measurements of the old run must not be mistaken for those of the new one.
 	if err := durable.RemoveAll(filepath.Join(d.path, PlotsDir, ReportFile)); err != nil {
 		return err
 	}

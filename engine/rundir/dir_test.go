@@ -165,7 +165,7 @@ func TestPlace(t *testing.T) {
 			t.Errorf("%q is read as %q, %v; want %q", place, got, err, want)
 		}
 	}
-	if err := os.WriteFile(d.File(dataFile), []byte("{"), 0o666); err != nil {
+	if err := os.WriteFile(d.File(DataFile), []byte("{"), 0o666); err != nil {
 		t.Fatal(err)
 	}
 	var damaged *DamagedError

@@ -14,9 +14,9 @@ import (
 	"bnkit/checkpoint"
 )
 
-// FindCheckpoint returns the checkpoint that a command without a file takes:
-// dir/ckpt.bnz, or else the newest dir/runs/*/ckpt.bnz. The error is
-// ErrNoCheckpoint where there is neither.
+// FindCheckpoint returns the checkpoint to use if none is named: dir/ckpt.bnz, or
+// else the newest dir/runs/*/ckpt.bnz. The error is ErrNoCheckpoint if neither
+// exists.
 func FindCheckpoint(dir string) (string, error) {
 	here := filepath.Join(dir, CheckpointFile)
 	if info, err := os.Stat(here); err == nil && info.Mode().IsRegular() {
@@ -28,14 +28,14 @@ func FindCheckpoint(dir string) (string, error) {
 		return "", err
 	}
 	if len(found) == 0 {
-		return "", fmt.Errorf("%w: neither %s nor %s is there; name a file, or make one with: bnkit train", ErrNoCheckpoint, here, filepath.Join(runs, "*", CheckpointFile))
+		return "", fmt.Errorf("%w: neither %s nor %s exists", ErrNoCheckpoint, here, filepath.Join(runs, "*", CheckpointFile))
 	}
 	return filepath.Join(found[0], CheckpointFile), nil
 }
 
-// OwnUnfinished takes ownership, as Own does, of the run under runs whose
-// training was begun last, of those that have not done all their epochs and
-// that no other process owns. The error is ErrNoRun where there is none.
+// OwnUnfinished takes ownership, as Own does, of the newest run under runs that has
+// not done all its epochs and that no other process owns. The error is a
+// *NoneUnfinishedError if there is none.
 func OwnUnfinished(runs string) (*Dir, error) {
 	dirs, err := newestFirst(runs, ConfigFile)
 	if err != nil {
@@ -62,14 +62,11 @@ func OwnUnfinished(runs string) (*Dir, error) {
 			return nil, err
 		}
 	}
-	if running > 0 {
-		return nil, fmt.Errorf("%w: every run under %s is finished or being trained (%d)", ErrNoRun, runs, running)
-	}
-	return nil, fmt.Errorf("%w: every run under %s is finished; name a run with --out, or a larger number of --epochs too", ErrNoRun, runs)
+	return nil, &NoneUnfinishedError{Runs: runs, Finished: len(dirs) - running, Training: running}
 }
 
 // newestFirst returns the directories under runs that hold a file of that name,
-// in the order in which it was written last.
+// the one whose file was written last first.
 func newestFirst(runs, name string) ([]string, error) {
 	entries, err := os.ReadDir(runs)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -94,9 +91,9 @@ func newestFirst(runs, name string) ([]string, error) {
 	return dirs, nil
 }
 
-// unfinished reports whether the run in dir has not done all its epochs. A
-// resume.bnz that cannot be read counts as none done, so that the resume says
-// what is wrong with it.
+// unfinished reports whether the run in dir has not done all its epochs. If its
+// resume.bnz cannot be read, it counts as unfinished, so that resuming it reports
+// what is wrong.
 func unfinished(dir string) bool {
 	var config struct {
 		Epochs int `json:"epochs"`
@@ -112,9 +109,9 @@ func unfinished(dir string) bool {
 	return done < config.Epochs
 }
 
-// Epochs returns how many epochs the run in dir has completed, as resume.bnz,
-// which alone counts them, says. The error is fs.ErrNotExist where the run has
-// not completed one, or checkpoint's.
+// Epochs returns how many epochs the run in dir has completed, according to
+// resume.bnz, the only file that counts them. The error is fs.ErrNotExist if the run
+// has not completed one, a *DamagedError, or one of package checkpoint.
 func Epochs(dir string) (int, error) {
 	info, err := checkpoint.ReadInfo(File(dir, ResumeFile))
 	if err != nil {
@@ -127,8 +124,8 @@ func Epochs(dir string) (int, error) {
 	return state.Epochs, nil
 }
 
-// CheckpointEpochs returns how many epochs the model in dir was trained for;
-// 0 where there is none.
+// CheckpointEpochs returns how many epochs the model in dir was trained for, 0 if
+// there is no model.
 func CheckpointEpochs(dir string) (int, error) {
 	info, err := checkpoint.ReadInfo(File(dir, CheckpointFile))
 	if errors.Is(err, fs.ErrNotExist) {

@@ -9,25 +9,25 @@ import (
 )
 
 var (
-	// errHeld says that another process has locked the file.
+	// errHeld reports that another process has locked the file.
 	errHeld = errors.New("another process has locked it")
 
-	// errCannotLock says that the file's system has no locks.
+	// errCannotLock reports that the file system does not support locks.
 	errCannotLock = errors.New("its file system has no locks")
 )
 
-// maxHolder bounds what is written and read of a lock's holder, in bytes.
+// maxHolder bounds the description of a lock's holder, in bytes.
 const maxHolder = 400
 
-// tryLock locks a file for this process without waiting, until the file is
-// closed or the process ends. Tests replace it.
+// tryLock locks a file for this process until the file is closed or the process ends. It
+// does not wait. Tests replace it.
 var tryLock = lock
 
-// acquire locks the directory at path. The error is *LockedError where another
-// process holds the lock; notLocked says why nobody can.
+// acquire locks the directory at path. The error is a *LockedError if another process holds
+// the lock. notLocked is the reason if the file system does not support locks.
 //
-// The lock is the system's, so that it dies with its holder. Its file is never
-// removed, and what it says of its holder serves for messages alone.
+// The operating system holds the lock, so that it ends with its holder. The lock file is
+// never removed. Its description of the holder is only used in messages.
 func acquire(path string) (f *os.File, notLocked, err error) {
 	name := filepath.Join(path, lockFile)
 	for {
@@ -44,7 +44,7 @@ func acquire(path string) (f *os.File, notLocked, err error) {
 			f.Close()
 			return nil, nil, fmt.Errorf("lock %s: %w", path, err)
 		}
-		// A lock file that somebody removed all the same protects nothing.
+		// If someone removed the lock file meanwhile, the lock does not protect anything.
 		ours, err := f.Stat()
 		if err != nil {
 			f.Close()
@@ -59,8 +59,8 @@ func acquire(path string) (f *os.File, notLocked, err error) {
 	return f, notLocked, nil
 }
 
-// writeHolder says in the lock file who holds it. A failure takes the name from
-// a message and nothing else.
+// writeHolder writes a description of this process to the lock file. If that fails, a
+// message lacks the description.
 func writeHolder(f *os.File) {
 	host, err := os.Hostname()
 	if err != nil {
@@ -76,7 +76,7 @@ func writeHolder(f *os.File) {
 	}
 }
 
-// readHolder returns who holds a lock, on one line.
+// readHolder returns the description of a lock's holder, on one line.
 func readHolder(f *os.File) string {
 	b := make([]byte, 2*maxHolder)
 	n, _ := f.ReadAt(b, 0)

@@ -17,7 +17,7 @@ func lock(f *os.File) error {
 			continue
 		case errors.Is(err, syscall.EWOULDBLOCK):
 			return errHeld
-		// Network file systems without a lock service, and some in user space.
+		// Some network file systems and file systems in user space do not support locks.
 		case errors.Is(err, syscall.ENOLCK), errors.Is(err, errors.ErrUnsupported):
 			return fmt.Errorf("%w (%v)", errCannotLock, err)
 		}

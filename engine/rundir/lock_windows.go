@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// lock locks one byte far behind what the file says of its holder, because
-// Windows lets nobody read what is locked.
+// lock locks one byte far behind the description of the holder, because other processes
+// cannot read bytes that are locked on Windows.
 func lock(f *os.File) error {
 	place := windows.Overlapped{OffsetHigh: 1 << 30}
 	err := windows.LockFileEx(windows.Handle(f.Fd()), windows.LOCKFILE_EXCLUSIVE_LOCK|windows.LOCKFILE_FAIL_IMMEDIATELY, 0, 1, 0, &place)

@@ -17,33 +17,32 @@ import (
 // GammaNearZero are shares from 0 to 1.
 type EpochMetrics struct {
 	Epoch        int     // from 1
-	LearningRate float64 // of this epoch; of its first step, where every step has its own
+	LearningRate float64 // of this epoch, or of its first step if it changes each step
 
-	// Cross-entropy (of the labels as they are, smoothed or not, and without
-	// penalties) and accuracy over the epoch's complete batches, augmented
-	// if the run augments, each taken in training mode before the step that it
-	// led to.
+	// TrainLoss is the cross-entropy, with unsmoothed labels and without penalties.
+	// It and TrainAccuracy are taken over the epoch's complete batches, in training
+	// mode, augmented if the run augments, before each step.
 	TrainLoss, TrainAccuracy float64
 	TrainExamples            int
 
-	// Cross-entropy and accuracy over the whole test split after the epoch, in
-	// inference mode with TestStatistics. TestLoss is NaN, and missing in the
-	// row, where it is not finite.
+	// TestLoss (cross-entropy) and TestAccuracy are taken over the whole test split
+	// after the epoch, in inference mode with TestStatistics. A TestLoss that is not
+	// finite is missing in the row, and reads as NaN.
 	TestLoss, TestAccuracy float64
 	TestExamples           int
 	TestStatistics         string // "running"
 
-	// The same over the whole validation split, where one is held out of
-	// training; 0, and missing in the row, where none is.
+	// ValidationLoss and ValidationAccuracy are the same over the whole validation
+	// split. They are 0, and missing in the row, if there is none.
 	ValidationLoss, ValidationAccuracy float64
 	ValidationExamples                 int
 
 	GeneralisationGap float64 // TrainAccuracy - TestAccuracy
-	GammaNearZero     float64 // share of all γ with |γ| < 0.01 after the epoch; NaN, and missing in the row, where there is no γ
+	GammaNearZero     float64 // share of all γ with |γ| < 0.01 after the epoch; NaN, and missing in the row, if there is no γ
 	ImagesPerSecond   float64 // of the training steps
 	Seconds           float64 // training and testing
 
-	Gradients *EpochGradients // nil, and missing in the row, where they are not tracked
+	Gradients *EpochGradients // nil, and missing in the row, if they are not tracked
 }
 
 // metricsRow is EpochMetrics as metrics.jsonl spells it.
@@ -69,8 +68,7 @@ type metricsRow struct {
 	Gradients *EpochGradients `json:"gradients,omitempty"`
 }
 
-// MarshalJSON writes a row of metrics.jsonl; a test or validation loss that is
-// not finite, and a share of no γ, are left out.
+// MarshalJSON returns a row of metrics.jsonl, without values that are not finite.
 func (m EpochMetrics) MarshalJSON() ([]byte, error) {
 	row := metricsRow{
 		m.Epoch, m.LearningRate, m.TrainLoss, m.TrainAccuracy, m.TrainExamples, &m.TestLoss, m.TestAccuracy, m.TestExamples,
@@ -121,8 +119,8 @@ func (m *EpochMetrics) UnmarshalJSON(b []byte) error {
 
 func isFinite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
 
-// LostRowsError says that metrics.jsonl lacks rows of epochs that were trained.
-// It is a warning: they stay missing, and nothing else depends on them.
+// LostRowsError reports that metrics.jsonl lacks rows of epochs that were trained. It is a
+// warning: the rows stay missing, but nothing else depends on them.
 type LostRowsError struct {
 	Path   string
 	Epochs []int // ascending, from 1
@@ -141,13 +139,13 @@ func (e *LostRowsError) Error() string {
 			ranges = append(ranges, fmt.Sprint(first))
 		}
 	}
-	return fmt.Sprintf("%s has lost the rows of epochs %s; they stay missing, the model is whole", e.Path, strings.Join(ranges, ", "))
+	return fmt.Sprintf("%s has lost the rows of epochs %s; they stay missing, but the model is complete", e.Path, strings.Join(ranges, ", "))
 }
 
-// ReadMetrics reads the metrics.jsonl at path: rows in the order of their
-// epochs, some of which may be missing. A last line without its newline, as a
-// killed run may leave, is not a row. The error is *DamagedError where the file
-// holds anything else; a resume repairs it.
+// ReadMetrics reads the metrics.jsonl at path and returns its rows, ordered by epoch. Rows
+// of some epochs may be missing. It ignores a last line without a newline, which a run that
+// is killed may leave. The error is a *DamagedError if the file holds anything else, which
+// a resume repairs.
 func ReadMetrics(path string) ([]EpochMetrics, error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
@@ -161,7 +159,7 @@ func ReadMetrics(path string) ([]EpochMetrics, error) {
 			return nil, &DamagedError{path, fmt.Sprintf("line %d: %v; %s", i+1, err, howToRepair)}
 		}
 		if m.Epoch <= before {
-			return nil, &DamagedError{path, fmt.Sprintf("line %d is of epoch %d, and comes after epoch %d; %s", i+1, m.Epoch, before, howToRepair)}
+			return nil, &DamagedError{path, fmt.Sprintf("line %d is of epoch %d, but follows epoch %d; %s", i+1, m.Epoch, before, howToRepair)}
 		}
 		rows, before = append(rows, m), m.Epoch
 	}
@@ -170,7 +168,7 @@ func ReadMetrics(path string) ([]EpochMetrics, error) {
 
 const howToRepair = "resuming the run repairs it"
 
-// wholeLines returns the lines that end in a newline, without it.
+// wholeLines returns the lines that end in a newline, without the newlines.
 func wholeLines(b []byte) [][]byte {
 	lines := bytes.Split(b, []byte{'\n'})
 	return lines[:len(lines)-1]
@@ -185,11 +183,10 @@ func (d *Dir) AppendMetrics(m *EpochMetrics) error {
 	return durable.Append(d.File(MetricsFile), append(row, '\n'))
 }
 
-// RepairMetrics leaves in metrics.jsonl one row for each of the first done
-// epochs, in their order, and returns them: it drops later epochs, which will
-// be trained again, and what is not a row. Of several rows of an epoch the last
-// one counts. Epochs whose rows are lost are missing in the file, in rows and
-// in no other place; lost says which, and is nil where none are.
+// RepairMetrics reduces metrics.jsonl to one row for each of the first done epochs, in their
+// order, and returns these rows. It removes rows of later epochs, which will be trained
+// again, lines that are not rows, and all but the last of several rows of an epoch. Rows
+// that are lost stay missing; lost lists their epochs and is nil if there are none.
 func (d *Dir) RepairMetrics(done int) (rows []EpochMetrics, lost *LostRowsError, err error) {
 	path := d.File(MetricsFile)
 	b, err := os.ReadFile(path)

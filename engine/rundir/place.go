@@ -10,16 +10,16 @@ import (
 	"bnkit/checkpoint/durable"
 )
 
-// place is data.json. It is a file of its own because config.json, which says
-// what was trained and not where, becomes a part of ckpt.bnz.
+// place is the content of data.json. It is not a part of config.json because that becomes
+// a part of ckpt.bnz, which must not depend on where a run took place.
 type place struct {
 	Path string `json:"path,omitempty"` // absolute; missing for the default
 }
 
-// ReadPlace returns the folder or archive in which the run in dir found its
-// data; "" where that was the default place, or dir holds no run.
+// ReadPlace returns the folder or archive in which the run in dir found its data, or "" if
+// that was the default place or dir does not hold a run.
 func ReadPlace(dir string) (string, error) {
-	path := File(dir, dataFile)
+	path := File(dir, DataFile)
 	b, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil
@@ -29,13 +29,13 @@ func ReadPlace(dir string) (string, error) {
 	}
 	var p place
 	if err := json.Unmarshal(b, &p); err != nil {
-		return "", &DamagedError{path, err.Error() + "; remove it, and name the data's folder with --data-dir"}
+		return "", &DamagedError{path, err.Error() + "; remove the file, and name the folder of the data again"}
 	}
 	return p.Path, nil
 }
 
-// WritePlace keeps the folder or archive that holds the run's data; "" for the
-// default place.
+// WritePlace records the folder or archive that holds the run's data, "" for the default
+// place.
 func (d *Dir) WritePlace(path string) error {
 	if path != "" {
 		var err error
@@ -47,5 +47,5 @@ func (d *Dir) WritePlace(path string) error {
 	if err != nil {
 		return err
 	}
-	return durable.WriteFile(d.File(dataFile), append(b, '\n'))
+	return durable.WriteFile(d.File(DataFile), append(b, '\n'))
 }

@@ -1,29 +1,28 @@
-// Package rundir knows a run directory: what its files are called, who may write
-// them, and how they are found and read.
+// Package rundir manages run directories: the names of their files, who may write them, and
+// how to find and read them.
 //
 // A run directory holds
 //
 //	config.json    the run's settings
-//	data.json      where its data lies
+//	data.json      the location of its data
 //	metrics.jsonl  a row for each epoch
 //	ckpt.bnz       the model after the last epoch
 //	resume.bnz     the state that training continues from
-//	plots/         what was measured of the model, and pictures
+//	plots/         measurements of the model, and pictures
 //	.lock          locked by the process that trains there; never removed
 //
-// Whoever trains owns the directory: a [Dir] holds its lock. What only reads
-// needs no lock, because each file is replaced in one step or grows by a line.
-// What measures a finished model and adds files of its own (analyze, prune)
-// needs none either: it never touches the files above.
+// A process that trains owns the directory: its [Dir] holds the lock. Readers do not need
+// the lock, because each file is replaced in one step or grows by a line. Nor do programs
+// that measure a finished model and add files of their own (analyze, prune), because they
+// never change the files above.
 //
-// A run that replaces another one is written to the hidden directory .next
-// until its first epoch is complete, so that the old run stays whole until
-// then. One rename, of .next to .swap, makes the new run the directory's; its
-// files then move out of .swap one by one. A process that is cut before that
-// rename leaves the old run, one that is cut after it the new run: the next
-// owner finishes the moves. Both directories are inside the run directory and
-// not beside it, because a rename needs a single file system and a run
-// directory may be a mount point or a link to another one.
+// A run that replaces another one is written to the hidden directory .next until its first
+// epoch is complete, so that the old run stays intact until then. Renaming .next to .swap
+// replaces the old run in one step; the files are then moved out of .swap one by one. A
+// process that is killed before the rename leaves the old run, and one that is killed after
+// it leaves the new run, whose files the next owner finishes moving. Both directories are
+// inside the run directory, because a rename needs a single file system and the run
+// directory may be a mount point or a link.
 package rundir
 
 import (
@@ -40,39 +39,75 @@ const (
 	MetricsFile    = "metrics.jsonl"
 	CheckpointFile = "ckpt.bnz"
 	ResumeFile     = "resume.bnz"
-	PlotsDir       = "plots"         // of pictures and ReportFile
+	DataFile       = "data.json"     // where the run's data lies
+	PlotsDir       = "plots"         // holds pictures and ReportFile
 	ReportFile     = "analysis.json" // what analyze measured
 
-	dataFile = "data.json"
 	lockFile = ".lock"
-	nextDir  = ".next" // of a run that replaces another one, before its first epoch's end
-	swapDir  = ".swap" // of a run that has replaced another one: what has not moved yet
+	nextDir  = ".next" // holds a run that is to replace another one, until its first epoch is complete
+	swapDir  = ".swap" // holds the files of such a run that have not been moved yet
 )
 
-// runFiles are the files of a run, each of which a run that has completed an
-// epoch has. Commit moves them in this order.
-var runFiles = []string{CheckpointFile, ResumeFile, MetricsFile, ConfigFile, dataFile}
+// runFiles are the files that every run has once it has completed an epoch. Commit moves
+// them in this order.
+var runFiles = []string{CheckpointFile, ResumeFile, MetricsFile, ConfigFile, DataFile}
 
 var (
-	// ErrNoRun says that a directory holds no run.
-	ErrNoRun = errors.New("no run here to resume")
+	// ErrNoRun reports that a directory does not hold a run.
+	ErrNoRun error = missingError("no run here to resume")
 
-	// ErrNoCheckpoint says that no checkpoint was named and none was found.
-	ErrNoCheckpoint = errors.New("no checkpoint found")
+	// ErrNoCheckpoint reports that no checkpoint was named and none was found.
+	ErrNoCheckpoint error = missingError("no checkpoint found")
 )
 
-// RunExistsError says that a directory already holds a run.
+// missingError reports that what the caller asked for does not exist.
+type missingError string
+
+func (e missingError) Error() string { return string(e) }
+
+// WrongUsage reports that the caller's choice is at fault.
+func (e missingError) WrongUsage() bool { return true }
+
+// NoneUnfinishedError reports that no run in a directory of runs can be continued.
+// It wraps ErrNoRun.
+type NoneUnfinishedError struct {
+	Runs     string // the directory
+	Finished int    // runs in it that have done all their epochs
+	Training int    // runs in it that other processes are training
+}
+
+func (e *NoneUnfinishedError) Error() string {
+	switch {
+	case e.Finished+e.Training == 0:
+		return fmt.Sprintf("%v: there are no runs under %s", ErrNoRun, e.Runs)
+	case e.Training > 0:
+		return fmt.Sprintf("%v: every run under %s is finished or being trained (%d)", ErrNoRun, e.Runs, e.Training)
+	}
+	return fmt.Sprintf("%v: every run under %s is finished", ErrNoRun, e.Runs)
+}
+
+// Unwrap returns ErrNoRun.
+func (e *NoneUnfinishedError) Unwrap() error { return ErrNoRun }
+
+// WrongUsage reports that the caller's choice is at fault.
+func (e *NoneUnfinishedError) WrongUsage() bool { return true }
+
+// RunExistsError reports that a directory already holds a run.
 type RunExistsError struct{ Dir string }
 
-func (e *RunExistsError) Error() string {
-	return fmt.Sprintf("%s already holds a run: continue it with --resume, replace it with --force, or choose another --out", e.Dir)
-}
+func (e *RunExistsError) Error() string { return e.Dir + " already holds a run" }
 
-// LockedError says that another process owns a run directory.
+// WrongUsage reports that the choice of the directory is at fault.
+func (e *RunExistsError) WrongUsage() bool { return true }
+
+// LockedError reports that another process owns a run directory.
 type LockedError struct {
 	Dir    string
-	Holder string // who it is, as the lock file says; may be ""
+	Holder string // the process, as the lock file describes it; may be ""
 }
+
+// WrongUsage reports that the choice of the directory is at fault.
+func (e *LockedError) WrongUsage() bool { return true }
 
 func (e *LockedError) Error() string {
 	holder := e.Holder
@@ -82,15 +117,18 @@ func (e *LockedError) Error() string {
 	return fmt.Sprintf("%s is in use: %s is training there; wait until it ends, or choose another directory", e.Dir, holder)
 }
 
-// DamagedError says that a run's file cannot be read as what it is.
+// DamagedError reports that a file of a run does not hold what it should.
 type DamagedError struct {
 	Path   string
 	Reason string // what is wrong, and what to do
 }
 
+// BadInput reports that the file is at fault.
+func (e *DamagedError) BadInput() bool { return true }
+
 func (e *DamagedError) Error() string { return fmt.Sprintf("read %s: %s", e.Path, e.Reason) }
 
-// Holds reports whether any file of a run is in dir.
+// Holds reports whether dir holds any file of a run.
 func Holds(dir string) (bool, error) {
 	for _, name := range []string{ConfigFile, MetricsFile, CheckpointFile, ResumeFile} {
 		_, err := os.Lstat(filepath.Join(dir, name))
@@ -104,9 +142,8 @@ func Holds(dir string) (bool, error) {
 	return false, nil
 }
 
-// File returns the path at which a reader finds a file of the run in dir. That
-// is not always dir itself: after a replacement that was cut, the new run's
-// file may still be in .swap.
+// File returns the path at which a reader finds a file of the run in dir. The file may still
+// be in .swap if a replacement was interrupted.
 func File(dir, name string) string {
 	if path := filepath.Join(dir, swapDir, name); isFile(path) {
 		return path

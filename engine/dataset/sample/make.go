@@ -6,8 +6,8 @@
 //
 //	go run ./engine/dataset/sample/make.go DIR
 //
-// DIR holds train-images-idx3-ubyte.gz and its three companions, as "bnkit data fetch
-// fashion-mnist" leaves them; the sample is written beside this file.
+// DIR holds train-images-idx3-ubyte.gz and the three other files that "bnkit data fetch
+// fashion-mnist" downloads. The sample is written to the directory of this file.
 package main
 
 import (

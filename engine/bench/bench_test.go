@@ -1,12 +1,14 @@
-package engine
+package bench
 
 import (
 	"context"
 	"encoding/json"
 	"errors"
+	"math"
 	"slices"
 	"testing"
 
+	"bnkit/engine"
 	"bnkit/engine/arch"
 )
 
@@ -37,14 +39,14 @@ func TestFLOPs(t *testing.T) {
 	}
 }
 
-func TestBench(t *testing.T) {
-	for _, cfg := range []BenchConfig{
+func TestRun(t *testing.T) {
+	for _, cfg := range []Config{
 		{Arch: "resnet-8", Trainable: "bn", Batch: 4, Threads: 2, Steps: 9},
 		{Arch: "resnet-8", Trainable: "all", Batch: 4, Threads: 1, Steps: 9},
-		{Arch: "resnet-8", Trainable: "bn", Batch: 4, Threads: 2, Steps: 9, Activations: BF16},
+		{Arch: "resnet-8", Trainable: "bn", Batch: 4, Threads: 2, Steps: 9, Activations: engine.BF16},
 		{Arch: "resnet-8", Batch: 4, Threads: 2, Steps: 9, Eval: true},
 	} {
-		r, err := Bench(t.Context(), cfg)
+		r, err := Run(t.Context(), cfg)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -70,38 +72,38 @@ func TestBench(t *testing.T) {
 	}
 }
 
-func TestBenchRefuses(t *testing.T) {
-	good := BenchConfig{Arch: "resnet-8", Trainable: "bn", Batch: 2, Threads: 1, Steps: 1}
-	for field, change := range map[string]func(*BenchConfig){
-		"arch":        func(c *BenchConfig) { c.Arch = "resnet-9" },
-		"trainable":   func(c *BenchConfig) { c.Trainable = "" },
-		"batch":       func(c *BenchConfig) { c.Batch = 0 },
-		"steps":       func(c *BenchConfig) { c.Steps = 0 },
-		"activations": func(c *BenchConfig) { c.Activations, c.Eval = BF16, true },
+func TestRunRefuses(t *testing.T) {
+	good := Config{Arch: "resnet-8", Trainable: "bn", Batch: 2, Threads: 1, Steps: 1}
+	for field, change := range map[string]func(*Config){
+		"arch":        func(c *Config) { c.Arch = "resnet-9" },
+		"trainable":   func(c *Config) { c.Trainable = "" },
+		"batch":       func(c *Config) { c.Batch = 0 },
+		"steps":       func(c *Config) { c.Steps = 0 },
+		"activations": func(c *Config) { c.Activations, c.Eval = engine.BF16, true },
 	} {
 		cfg := good
 		change(&cfg)
-		var e *ConfigError
-		if _, err := Bench(t.Context(), cfg); !errors.As(err, &e) || e.Field != field {
-			t.Errorf("%+v: %v, want a *ConfigError of %s", cfg, err, field)
+		var e *OptionError
+		if _, err := Run(t.Context(), cfg); !errors.As(err, &e) || e.Option != field {
+			t.Errorf("%+v: %v, want an *OptionError of %s", cfg, err, field)
 		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := Bench(ctx, good); !errors.Is(err, context.Canceled) {
+	if _, err := Run(ctx, good); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
 }
 
-// TestBenchLayers expects every phase of a step once, in order, each with a
+// TestRunLayers expects every phase of a step once, in order, each with a
 // time and, for convolutions, a rate that fits it.
-func TestBenchLayers(t *testing.T) {
+func TestRunLayers(t *testing.T) {
 	net, err := arch.Build("resnet-8", arch.Options{Input: arch.Shape{C: 3, H: 32, W: 32}, Classes: 10})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, set := range []string{"bn", "all"} {
-		r, err := Bench(t.Context(), BenchConfig{Arch: "resnet-8", Trainable: set, Batch: 4, Threads: 2, Steps: 2, Layers: true})
+		r, err := Run(t.Context(), Config{Arch: "resnet-8", Trainable: set, Batch: 4, Threads: 2, Steps: 2, Layers: true})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -132,8 +134,11 @@ func TestBenchLayers(t *testing.T) {
 			t.Errorf("%s: %v, want %v", set, got, want)
 		}
 	}
-	var bad *ConfigError
-	if _, err := Bench(t.Context(), BenchConfig{Arch: "resnet-8", Batch: 4, Steps: 1, Eval: true, Layers: true}); !errors.As(err, &bad) {
+	var bad *OptionError
+	if _, err := Run(t.Context(), Config{Arch: "resnet-8", Batch: 4, Steps: 1, Eval: true, Layers: true}); !errors.As(err, &bad) {
 		t.Errorf("layers of inference: %v", err)
 	}
 }
+
+// closeTo reports whether a and b differ by at most a share of b.
+func closeTo(a, b, share float64) bool { return math.Abs(a-b) <= share*math.Abs(b) }

@@ -1,13 +1,13 @@
 //go:build unix
 
-package engine
+package bench
 
 import (
 	"runtime"
 	"syscall"
 )
 
-// peakRSS is the most memory the process has held, in bytes.
+// peakRSS returns the most memory that the process has held, in bytes, or 0 if unknown.
 func peakRSS() int64 {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {

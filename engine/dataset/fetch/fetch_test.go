@@ -1,9 +1,10 @@
-package dataset
+package fetch
 
 import (
 	"bytes"
 	"context"
 	"crypto/md5"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -15,21 +16,54 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"bnkit/engine/dataset"
+	"bnkit/engine/rng"
 )
 
-// published is a data set of two files, one with each kind of digest.
-func published() (*source, map[string][]byte) {
-	files := map[string][]byte{"big.bin": syntheticSplit(100, 1, 40, 50, 10).Images, "small.bin": []byte("small")}
+// published returns a data set of two files, one with each kind of digest.
+func published() (dataset.Publication, map[string][]byte) {
+	files := map[string][]byte{"big.bin": noise(200_000), "small.bin": []byte("small")}
 	sum := md5.Sum(files["small.bin"])
-	return &source{name: "test-set", base: "http://publisher.invalid/", files: []remoteFile{
-		{name: "big.bin", size: int64(len(files["big.bin"])), sha256: sha256Hex(files["big.bin"])},
-		{name: "small.bin", size: int64(len(files["small.bin"])), md5: hex.EncodeToString(sum[:])},
+	return dataset.Publication{Name: "test-set", Base: "http://publisher.invalid/", Files: []dataset.PublishedFile{
+		{Name: "big.bin", Size: int64(len(files["big.bin"])), SHA256: sha256Hex(files["big.bin"])},
+		{Name: "small.bin", Size: int64(len(files["small.bin"])), MD5: hex.EncodeToString(sum[:])},
 	}}, files
 }
 
-// publisher serves files properly, except for what misbehave does first: it is
-// called with the number of the request for big.bin, from 1, and returns whether it
-// has answered.
+// noise returns n random bytes, the same each time.
+func noise(n int) []byte {
+	stream := rng.NewStream(11, "test/bytes")
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = byte(stream.Uint32(uint64(i)))
+	}
+	return b
+}
+
+func sha256Hex(b []byte) string {
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
+}
+
+// flipByte returns a copy of b in which byte i is another one.
+func flipByte(b []byte, i int) []byte {
+	b = bytes.Clone(b)
+	b[i] ^= 0xff
+	return b
+}
+
+// writeFile writes a file and the folders above it.
+func writeFile(t testing.TB, content []byte, path ...string) {
+	t.Helper()
+	file := filepath.Join(path...)
+	if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, content, 0o644)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// publisher serves files, but calls misbehave first for each request for big.bin, with
+// the number of the request, from 1; misbehave reports whether it has answered.
 type publisher struct {
 	*httptest.Server
 	mu        sync.Mutex
@@ -62,8 +96,8 @@ func newPublisher(t *testing.T, files map[string][]byte) *publisher {
 	return p
 }
 
-func (p *publisher) options(dir string) FetchOptions {
-	return FetchOptions{Dir: dir, Mirror: p.URL + "/data", StallTimeout: 10 * time.Second, Attempts: 3, Backoff: time.Millisecond}
+func (p *publisher) options(dir string) Options {
+	return Options{Dir: dir, Mirror: p.URL + "/data", StallTimeout: 10 * time.Second, Attempts: 3, Backoff: time.Millisecond}
 }
 
 // breakOff ends the connection in the middle of a response.
@@ -114,7 +148,7 @@ func TestFetch(t *testing.T) {
 		last[file] = done
 	}
 	for range 2 { // the second time everything is there
-		got, err := src.fetch(context.Background(), opts)
+		got, err := fetch(context.Background(), src, opts)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -138,7 +172,7 @@ func TestFetchReplacesDamagedFile(t *testing.T) {
 	p := newPublisher(t, files)
 	dir := t.TempDir()
 	writeFile(t, flipByte(files["big.bin"], 5), dir, "test-set", "big.bin")
-	got, err := src.fetch(context.Background(), p.options(dir))
+	got, err := fetch(context.Background(), src, p.options(dir))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -222,7 +256,7 @@ func TestFetchSurvives(t *testing.T) {
 			if c.partial != nil {
 				writeFile(t, c.partial, dir, "test-set", "big.bin.part")
 			}
-			got, err := src.fetch(context.Background(), p.options(dir))
+			got, err := fetch(context.Background(), src, p.options(dir))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -251,7 +285,7 @@ func TestFetchSurvivesStall(t *testing.T) {
 	}
 	opts := p.options(t.TempDir())
 	opts.StallTimeout = time.Second
-	got, err := src.fetch(context.Background(), opts)
+	got, err := fetch(context.Background(), src, opts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -295,7 +329,7 @@ func TestFetchGivesUp(t *testing.T) {
 		{"404", func(n int, w http.ResponseWriter, r *http.Request, content []byte) bool {
 			http.NotFound(w, r)
 			return true
-		}, "404 Not Found; try another place with --mirror", 1, true, func(err error) bool { return errors.As(err, new(*StatusError)) }},
+		}, "404 Not Found", 1, true, func(err error) bool { return errors.As(err, new(*StatusError)) }},
 		{"500", func(n int, w http.ResponseWriter, r *http.Request, content []byte) bool {
 			w.WriteHeader(500)
 			return true
@@ -305,7 +339,7 @@ func TestFetchGivesUp(t *testing.T) {
 			p := newPublisher(t, files)
 			p.misbehave = c.misbehave
 			dir := t.TempDir()
-			_, err := src.fetch(context.Background(), p.options(dir))
+			_, err := fetch(context.Background(), src, p.options(dir))
 			if err == nil || !strings.Contains(err.Error(), c.say) || c.check != nil && !c.check(err) {
 				t.Errorf("got %v, want %q", err, c.say)
 			}
@@ -337,11 +371,11 @@ func TestFetchCancelledKeepsPart(t *testing.T) {
 			cancel()
 		}
 	}
-	if _, err := src.fetch(ctx, opts); !errors.Is(err, context.Canceled) {
+	if _, err := fetch(ctx, src, opts); !errors.Is(err, context.Canceled) {
 		t.Fatalf("got %v", err)
 	}
 	wantAbsent(t, dir, true)
-	got, err := src.fetch(context.Background(), p.options(dir))
+	got, err := fetch(context.Background(), src, p.options(dir))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -352,32 +386,16 @@ func TestFetchCancelledKeepsPart(t *testing.T) {
 }
 
 func TestFetchRefuses(t *testing.T) {
-	if _, err := Fetch(context.Background(), "imagenet", FetchOptions{}); !errors.As(err, new(*UnknownError)) {
+	if _, err := Fetch(context.Background(), "imagenet", Options{}); !errors.As(err, new(*dataset.UnknownError)) {
 		t.Errorf("unknown name: got %v", err)
 	}
 	for _, mirror := range []string{"ftp://host/x", "not an address", "/folder", "http://%zz"} {
-		if _, err := Fetch(context.Background(), "mnist", FetchOptions{Dir: t.TempDir(), Mirror: mirror}); err == nil || !strings.Contains(err.Error(), "mirror") {
+		if _, err := Fetch(context.Background(), "mnist", Options{Dir: t.TempDir(), Mirror: mirror}); err == nil || !strings.Contains(err.Error(), "mirror") {
 			t.Errorf("mirror %q: got %v", mirror, err)
 		}
 	}
-	if _, err := Fetch(context.Background(), "sample", FetchOptions{}); err != nil {
+	if _, err := Fetch(context.Background(), "sample", Options{}); err != nil {
 		t.Errorf("the sample needs no download: %v", err)
-	}
-}
-
-// What Fetch leaves, Open finds, and the paths agree with the published names.
-func TestPublishedFilesAreWhereOpenLooks(t *testing.T) {
-	for _, src := range sources {
-		dir := t.TempDir()
-		for _, file := range src.files {
-			writeFile(t, nil, dir, src.name, file.name)
-			if len(file.sha256) != 64 && len(file.md5) != 32 || file.size < 1000 {
-				t.Errorf("%s: digest or size of %s is not set", src.name, file.name)
-			}
-		}
-		if loc, err := src.locate(dir); err != nil || loc == nil {
-			t.Errorf("%s: not found after fetch (%v)", src.name, err)
-		}
 	}
 }
 
@@ -386,7 +404,7 @@ func TestFetchReportsUnwritableFolder(t *testing.T) {
 	p := newPublisher(t, files)
 	dir := t.TempDir()
 	writeFile(t, nil, dir, "test-set") // a file where the folder should be
-	if _, err := src.fetch(context.Background(), p.options(dir)); err == nil || !strings.Contains(err.Error(), "fetch test-set") {
+	if _, err := fetch(context.Background(), src, p.options(dir)); err == nil || !strings.Contains(err.Error(), "fetch test-set") {
 		t.Errorf("got %v", err)
 	}
 	if p.requests != 0 {

@@ -1,4 +1,6 @@
-package engine
+// Package bench measures the speed of training steps and of inference on this
+// machine, beside the rate of multiply-adds that its processor sustains.
+package bench
 
 import (
 	"cmp"
@@ -6,32 +8,50 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
+	"bnkit/engine"
 	"bnkit/engine/arch"
 	"bnkit/engine/kernel"
 	"bnkit/engine/nn"
 	"bnkit/engine/rng"
 )
 
-// BenchConfig says which work is measured: training steps, or inference with
-// Eval, on random pictures of CIFAR's shape (3×32×32, 10 classes).
-type BenchConfig struct {
+// Config says which work is measured: training steps, or inference if Eval is set,
+// on random pictures of CIFAR's shape (3×32×32, 10 classes).
+type Config struct {
 	Arch      string
-	Trainable string // trainable set; plays no part with Eval
-	Batch     int
-	Threads   int // 0: as many as there are processors
-	Steps     int // measured, after 2 that are not
-	Eval      bool
-	Layers    bool // also time each layer's phases, in as many further steps; not with Eval
+	Trainable string // trainable set; ignored for inference
+	Batch     int    // pictures a step
+	Threads   int    // 0: as many as there are processors
+	Steps     int    // that are measured, after 2 that are not
+	Eval      bool   // measure inference instead of training
+	Layers    bool   // also time each layer's phases, in as many further steps; only for training
 
-	Activations string // as Config's; Float32 where it is "", and with Eval
+	Activations string // how training keeps them, one of engine.Activations; "" for engine.Float32
 }
 
-// BenchResult is what a benchmark measured. Times are medians over the
-// measured steps.
-type BenchResult struct {
+// OptionError reports a field of [Config] that cannot be used.
+type OptionError struct {
+	Option string // the field's name in lower case, e.g. "batch"
+	Reason string // what is wrong and what would be right
+}
+
+func (e *OptionError) Error() string { return e.Option + ": " + e.Reason }
+
+// WrongUsage reports that the caller asked for what does not exist.
+func (e *OptionError) WrongUsage() bool { return true }
+
+// Limits that keep the size of a batch and the number of measurements sensible.
+const (
+	maxBatch = 65_536
+	maxSteps = 1_000_000
+)
+
+// Result is what a benchmark measured. Times are medians over the measured steps.
+type Result struct {
 	Arch            string           `json:"arch"`
 	Trainable       string           `json:"trainable,omitempty"`   // missing for inference
 	Activations     string           `json:"activations,omitempty"` // missing for inference
@@ -44,22 +64,25 @@ type BenchResult struct {
 	ImagesPerSecond float64          `json:"images_per_second"`
 	StepSeconds     float64          `json:"step_seconds"`
 
-	// EffectiveGFLOPS is the rate in FLOPs that direct convolutions of the same
-	// work take (2 for a multiply-add): forward, in training also the input
-	// gradient of every convolution but the first, unless nothing below the
-	// output layer is trained, and the weight gradients of those trained. A fast algorithm can exceed FMAPeakGFLOPS, the multiply-adds
-	// that the same threads sustain without touching memory, measured in the
-	// same run.
+	// EffectiveGFLOPS is the number of FLOPs (2 for a multiply-add) that direct
+	// convolutions would take for the same work, per second. It counts the forward
+	// pass and, in training, the input gradient of every convolution but the first
+	// (unless nothing below the output layer is trained) and the weight gradients
+	// of the convolutions that are trained.
+	//
+	// FMAPeakGFLOPS is what the same threads sustain in multiply-adds that do not
+	// touch memory, measured in the same run. Fast convolution algorithms can make
+	// EffectiveGFLOPS exceed it.
 	EffectiveGFLOPS float64 `json:"effective_gflops"`
 	FMAPeakGFLOPS   float64 `json:"fma_peak_gflops"`
 
-	PeakRSSBytes  int64   `json:"peak_rss_bytes,omitempty"` // of the process; missing where the system does not say
+	PeakRSSBytes  int64   `json:"peak_rss_bytes,omitempty"` // of the process; missing if the system does not say
 	AllocsPerStep float64 `json:"allocs_per_step"`          // heap allocations, median over the steps
 
-	Layers []LayerTime `json:"layers,omitempty"` // with BenchConfig.Layers, in the order of a step
+	Layers []LayerTime `json:"layers,omitempty"` // if Config.Layers is set, in the order of a step
 }
 
-// LayerTime is one phase of one layer.
+// LayerTime is the time of one phase of one layer.
 type LayerTime struct {
 	Layer           string  `json:"layer"`                      // the convolution's name, or "fc" for pooling and output layer
 	Phase           string  `json:"phase"`                      // "forward", "input gradient" or "weight gradient"
@@ -67,41 +90,41 @@ type LayerTime struct {
 	EffectiveGFLOPS float64 `json:"effective_gflops,omitempty"` // of the direct convolution; missing for fc
 }
 
-// warmUpSteps are not measured: they meet cold caches and fresh memory.
+// warmUpSteps is the number of steps that are not measured, because they run with
+// cold caches and fresh memory.
 const warmUpSteps = 2
 
-// Bench measures a training step or an inference; the error is a *ConfigError
-// for settings that cannot be used, or ctx's.
-func Bench(ctx context.Context, cfg BenchConfig) (BenchResult, error) {
-	var r BenchResult
+// Run measures training steps or inference. The error is an [*OptionError] if cfg
+// cannot be used, or ctx's.
+func Run(ctx context.Context, cfg Config) (Result, error) {
+	var r Result
 	net, err := arch.Build(cfg.Arch, arch.Options{Input: arch.Shape{C: 3, H: 32, W: 32}, Classes: 10})
 	if err != nil {
-		return r, &ConfigError{"arch", err.Error()}
+		return r, &OptionError{"arch", err.Error()}
 	}
 	set, err := arch.ParseTrainableSet(cfg.Trainable)
 	if err != nil && !cfg.Eval {
-		return r, &ConfigError{"trainable", err.Error()}
+		return r, &OptionError{"trainable", err.Error()}
 	}
-	cfg.Activations = cmp.Or(cfg.Activations, Float32)
-	if err := validateActivations(cfg.Activations); err != nil {
-		return r, err
-	}
+	cfg.Activations = cmp.Or(cfg.Activations, engine.Float32)
 	switch {
-	case cfg.Activations != Float32 && cfg.Eval:
-		return r, &ConfigError{"activations", "inference keeps none: leave out " + cfg.Activations}
+	case !slices.Contains(engine.Activations, cfg.Activations):
+		return r, &OptionError{"activations", fmt.Sprintf("%q is unknown; use one of: %s", cfg.Activations, strings.Join(engine.Activations, ", "))}
+	case cfg.Activations != engine.Float32 && cfg.Eval:
+		return r, &OptionError{"activations", "inference does not keep activations: leave out " + cfg.Activations}
 	case cfg.Batch < 1 || cfg.Batch > maxBatch:
-		return r, &ConfigError{"batch", fmt.Sprintf("%d; 1 to %d are possible", cfg.Batch, maxBatch)}
-	case cfg.Steps < 1 || cfg.Steps > maxEpochs:
-		return r, &ConfigError{"steps", fmt.Sprintf("%d; 1 to %d are possible", cfg.Steps, maxEpochs)}
+		return r, &OptionError{"batch", fmt.Sprintf("%d; 1 to %d are possible", cfg.Batch, maxBatch)}
+	case cfg.Steps < 1 || cfg.Steps > maxSteps:
+		return r, &OptionError{"steps", fmt.Sprintf("%d; 1 to %d are possible", cfg.Steps, maxSteps)}
 	}
 	if cfg.Threads < 1 {
 		cfg.Threads = runtime.GOMAXPROCS(0)
 	}
 	if cfg.Layers && cfg.Eval {
-		return r, &ConfigError{"layers", "inference takes each picture through all layers at once: there is no time of a layer"}
+		return r, &OptionError{"layers", "inference takes each picture through all layers at once, so that layers cannot be timed"}
 	}
 	x, labels := randomBatch(net, cfg.Batch)
-	step, plan, stop, err := benchStep(net, cfg, x, labels)
+	step, setTimer, stop, err := prepareStep(net, cfg, x, labels)
 	if err != nil {
 		return r, err
 	}
@@ -111,7 +134,7 @@ func Bench(ctx context.Context, cfg BenchConfig) (BenchResult, error) {
 		return r, err
 	}
 	seconds := median(times)
-	r = BenchResult{
+	r = Result{
 		Arch: cfg.Arch, Batch: cfg.Batch, Threads: cfg.Threads, Steps: cfg.Steps, Eval: cfg.Eval,
 		Kernel:          kernel.Best().Name,
 		Processor:       kernel.CurrentProcessor(),
@@ -129,17 +152,20 @@ func Bench(ctx context.Context, cfg BenchConfig) (BenchResult, error) {
 	r.EffectiveGFLOPS = float64(flops) * r.ImagesPerSecond / 1e9
 	r.FMAPeakGFLOPS = kernel.PeakGFLOPS(cfg.Threads)
 	if cfg.Layers {
-		r.Layers, err = measureLayers(ctx, net, cfg, step, plan)
+		r.Layers, err = measureLayers(ctx, net, cfg, step, setTimer)
 	}
 	return r, err
 }
 
+// timerSetter is [engine.Trainer.SetTimer].
+type timerSetter func(func(unit int, phase nn.Phase, took time.Duration))
+
 // measureLayers times the phases of further steps.
-func measureLayers(ctx context.Context, net *arch.Network, cfg BenchConfig, step func(), plan *nn.Training[float32]) ([]LayerTime, error) {
+func measureLayers(ctx context.Context, net *arch.Network, cfg Config, step func(), setTimer timerSetter) ([]LayerTime, error) {
 	var rows []LayerTime
 	var times [][]float64 // by row, then step
 	at := 0
-	plan.SetTimer(func(unit int, phase nn.Phase, took time.Duration) {
+	setTimer(func(unit int, phase nn.Phase, took time.Duration) {
 		if at == len(rows) {
 			row := LayerTime{Layer: "fc", Phase: string(phase)}
 			if unit < len(net.Units) {
@@ -151,7 +177,7 @@ func measureLayers(ctx context.Context, net *arch.Network, cfg BenchConfig, step
 		times[at] = append(times[at], took.Seconds())
 		at++
 	})
-	defer plan.SetTimer(nil)
+	defer setTimer(nil)
 	for range cfg.Steps {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -166,9 +192,9 @@ func measureLayers(ctx context.Context, net *arch.Network, cfg BenchConfig, step
 	return rows, nil
 }
 
-// benchStep returns the work to measure, its training plan if it is training,
-// and what ends it.
-func benchStep(net *arch.Network, cfg BenchConfig, x []float32, labels []int32) (step func(), plan *nn.Training[float32], stop func(), err error) {
+// prepareStep returns the work to measure, what sets the timer of its phases (nil
+// for inference), and what ends it.
+func prepareStep(net *arch.Network, cfg Config, x []float32, labels []int32) (step func(), setTimer timerSetter, stop func(), err error) {
 	if cfg.Eval {
 		params := nn.NewParams[float32](net, nil)
 		params.Initialise(1)
@@ -179,18 +205,18 @@ func benchStep(net *arch.Network, cfg BenchConfig, x []float32, labels []int32) 
 		}
 		return func() { f.Run(x, cfg.Batch) }, nil, f.Close, nil
 	}
-	training := DefaultConfig()
+	training := engine.DefaultConfig()
 	training.Trainable, training.Batch, training.Activations = cfg.Trainable, cfg.Batch, cfg.Activations
-	t, err := newTrainer(net, &training, cfg.Threads)
+	t, err := engine.NewTrainer(net, &training, cfg.Threads)
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	return func() { t.step(x, labels, 0.1) }, t.training, t.close, nil
+	return func() { t.Step(x, labels, 0.1) }, t.SetTimer, t.Close, nil
 }
 
 // measureSteps returns each step's time and heap allocations.
 func measureSteps(ctx context.Context, steps int, step func()) (seconds, allocs []float64, err error) {
-	stockWaitRecords()
+	preallocateWaitRecords()
 	var before, after runtime.MemStats
 	for i := range warmUpSteps + steps {
 		if err := ctx.Err(); err != nil {
@@ -209,29 +235,29 @@ func measureSteps(ctx context.Context, steps int, step func()) (seconds, allocs 
 	return seconds, allocs, nil
 }
 
-// stockWaitRecords has the runtime stock the records that it keeps of waiting
-// goroutines and recycles, so that it need not allocate them in a step.
-func stockWaitRecords() {
-	const more = 512 // than the processors' own stocks hold
+// preallocateWaitRecords makes the runtime allocate the records of waiting
+// goroutines, which it recycles, so that it need not allocate any in a step.
+func preallocateWaitRecords() {
+	const goroutines = 512 // more than the records that each processor keeps
 	var waiting sync.WaitGroup
 	release := make(chan struct{})
-	for range more {
+	for range goroutines {
 		waiting.Go(func() { <-release })
 	}
-	for range more {
-		runtime.Gosched() // let them come to wait
+	for range goroutines {
+		runtime.Gosched() // let them begin to wait
 	}
 	close(release)
 	waiting.Wait()
 }
 
-// median of at least one value; it sorts them.
+// median returns the median of at least one value, and sorts the values.
 func median(values []float64) float64 {
 	slices.Sort(values)
 	return (values[(len(values)-1)/2] + values[len(values)/2]) / 2
 }
 
-// randomBatch is n pictures of normal noise and their labels.
+// randomBatch returns n pictures of normal noise and their labels.
 func randomBatch(net *arch.Network, n int) ([]float32, []int32) {
 	x := make([]float32, n*net.Input.C*net.Input.H*net.Input.W)
 	stream := rng.NewStream(1, "bench")
@@ -243,7 +269,7 @@ func randomBatch(net *arch.Network, n int) ([]float32, []int32) {
 	return x, labels
 }
 
-// inferenceFLOPs counts one picture's direct convolutions.
+// inferenceFLOPs returns the FLOPs of one picture's direct convolutions.
 func inferenceFLOPs(net *arch.Network) int64 {
 	var macs int64
 	for i := range net.Units {
@@ -252,9 +278,10 @@ func inferenceFLOPs(net *arch.Network) int64 {
 	return 2 * macs
 }
 
-// trainingFLOPs counts one picture's direct convolutions in a training step:
-// forward, the input gradient where there is a layer below and something but
-// the output layer is trained, and the weight gradients of what is.
+// trainingFLOPs returns the FLOPs of one picture's direct convolutions in a training
+// step: forward, the input gradients (of convolutions that have a layer below, if
+// anything but the output layer is trained), and the weight gradients of the
+// convolutions that are trained.
 func trainingFLOPs(net *arch.Network, set arch.TrainableSet) int64 {
 	total := inferenceFLOPs(net)
 	below := false

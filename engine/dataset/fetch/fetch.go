@@ -1,4 +1,6 @@
-package dataset
+// Package fetch downloads data sets from their publishers, or from mirrors. It is
+// apart from package dataset so that reading data does not need net/http.
+package fetch
 
 import (
 	"context"
@@ -13,34 +15,37 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"time"
+
+	"bnkit/checkpoint/durable"
+	"bnkit/engine/dataset"
 )
 
-// FetchOptions says where to download from and to. The zero value downloads from the
-// publisher to [CacheDir].
-type FetchOptions struct {
+// Options says where to download from and to. The zero value downloads from the
+// publisher to [dataset.CacheDir].
+type Options struct {
 	// Dir is the data folder; the files go to its subfolder named after the data set.
 	Dir string
 	// Mirror is the address of a folder that holds the published files under their
-	// published names.
+	// published names; "" for the publisher's.
 	Mirror string
-	// Progress, if set, is called as a file arrives, with the bytes of it that are there.
+	// Progress, if not nil, is called as a file arrives, with the number of its bytes
+	// on disk and their number in all.
 	Progress func(file string, done, total int64)
 	// StallTimeout is how long a server may send nothing before the attempt is given
 	// up; 0 means 30 seconds.
 	StallTimeout time.Duration
-	// Attempts is the number of requests for a file in a row that bring nothing more
-	// before Fetch gives up; 0 means 5.
+	// Attempts is the number of consecutive requests for a file that bring nothing
+	// more before Fetch gives up; 0 means 5.
 	Attempts int
 	// Backoff is the wait before the second of those, doubled for each further one; 0
 	// means 1 second.
 	Backoff time.Duration
 }
 
-// DigestError reports a downloaded file that is not the published one. It has been
-// deleted.
+// DigestError reports a downloaded file that is not the published one. The download
+// has been deleted.
 type DigestError struct {
 	// File is the address it came from.
 	File string
@@ -49,8 +54,21 @@ type DigestError struct {
 }
 
 func (e *DigestError) Error() string {
-	return fmt.Sprintf("%s: want %s %s, got %s: deleted the download; fetch again, or from another place with --mirror",
-		e.File, e.Algorithm, e.Want, e.Got)
+	return fmt.Sprintf("%s: want %s %s, got %s: the download was deleted", e.File, e.Algorithm, e.Want, e.Got)
+}
+
+// BadInput reports that the file, not the caller, is at fault.
+func (e *DigestError) BadInput() bool { return true }
+
+// SizeError reports a server whose file does not have the published size.
+type SizeError struct {
+	URL  string
+	Want int64  // bytes
+	Got  string // what the server announces or sends
+}
+
+func (e *SizeError) Error() string {
+	return fmt.Sprintf("%s: want a file of %d bytes, server %s", e.URL, e.Want, e.Got)
 }
 
 // StatusError reports an HTTP status that brings no data, such as "404 Not Found".
@@ -63,31 +81,29 @@ func (e *StatusError) Error() string {
 }
 
 // Fetch downloads a data set's published files and returns the folder they are in.
-// What is there already is kept if it has the published digest (SHA-256; for CIFAR
-// the MD5 its page lists) and a partial download is resumed. A file appears under its name only
-// when it is whole, verified and on disk. For the sample it does nothing.
+// It keeps a file that is there already if it has the published digest (SHA-256; for
+// CIFAR the MD5 on its page), and resumes a partial download. A file appears under its
+// name only once it is whole, verified and on disk. The sample needs no download: Fetch
+// does nothing for it.
 //
-// Errors: [*UnknownError], [*StatusError], [*DigestError], the context's, or one of the
-// network or file system.
-func Fetch(ctx context.Context, name string, opts FetchOptions) (dir string, err error) {
-	if canonicalName(name) == sampleName {
-		return "", nil
-	}
-	src := sourceByName(name)
-	if src == nil {
-		return "", &UnknownError{Name: name}
+// The error is a [*dataset.UnknownError], a [*StatusError], a [*SizeError], a
+// [*DigestError], ctx's, or one of the network or the file system.
+func Fetch(ctx context.Context, name string, opts Options) (dir string, err error) {
+	p, err := dataset.Published(name)
+	if err != nil || len(p.Files) == 0 {
+		return "", err
 	}
 	if opts.Dir == "" {
-		if opts.Dir, err = CacheDir(); err != nil {
+		if opts.Dir, err = dataset.CacheDir(); err != nil {
 			return "", err
 		}
 	}
-	return src.fetch(ctx, opts)
+	return fetch(ctx, p, opts)
 }
 
-// fetch downloads the source's files that are not there. opts.Dir is set.
-func (s *source) fetch(ctx context.Context, opts FetchOptions) (dir string, err error) {
-	base := s.base
+// fetch downloads those of p's files that are missing. opts.Dir is set.
+func fetch(ctx context.Context, p dataset.Publication, opts Options) (dir string, err error) {
+	base := p.Base
 	if opts.Mirror != "" {
 		base = opts.Mirror
 	}
@@ -107,19 +123,19 @@ func (s *source) fetch(ctx context.Context, opts FetchOptions) (dir string, err 
 	if opts.Progress == nil {
 		opts.Progress = func(string, int64, int64) {}
 	}
-	dir = filepath.Join(opts.Dir, s.name)
+	dir = filepath.Join(opts.Dir, p.Name)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return "", fmt.Errorf("fetch %s: %w", s.name, err)
+		return "", fmt.Errorf("fetch %s: %w", p.Name, err)
 	}
-	for _, file := range s.files {
+	for _, file := range p.Files {
 		d := &download{
 			remote: file,
-			url:    address.JoinPath(file.name).String(),
-			path:   filepath.Join(dir, file.name),
+			url:    address.JoinPath(file.Name).String(),
+			path:   filepath.Join(dir, file.Name),
 			opts:   opts,
 		}
 		if err := d.run(ctx); err != nil {
-			return "", fmt.Errorf("fetch %s: %w", s.name, err)
+			return "", fmt.Errorf("fetch %s: %w", p.Name, err)
 		}
 	}
 	return dir, nil
@@ -127,13 +143,14 @@ func (s *source) fetch(ctx context.Context, opts FetchOptions) (dir string, err 
 
 // download is the download of one file.
 type download struct {
-	remote remoteFile
+	remote dataset.PublishedFile
 	url    string
 	path   string
-	opts   FetchOptions
+	opts   Options
 }
 
-// partial is where the file grows, in the same folder, so that a rename completes it.
+// partial returns the path at which the file grows, in the same folder, so that a
+// rename completes it.
 func (d *download) partial() string { return d.path + ".part" }
 
 // permanentError marks an error that another attempt would meet again.
@@ -143,15 +160,15 @@ func (e permanentError) Unwrap() error { return e.error }
 
 // run makes attempts until the file is whole, verifies it and moves it into place.
 func (d *download) run(ctx context.Context) error {
-	switch err := d.remote.verify(d.path); {
+	switch err := verify(d.remote, d.path); {
 	case err == nil:
-		d.opts.Progress(d.remote.name, d.remote.size, d.remote.size)
+		d.opts.Progress(d.remote.Name, d.remote.Size, d.remote.Size)
 		return nil
 	case !errors.Is(err, os.ErrNotExist) && !errors.As(err, new(*DigestError)):
 		return err
 	}
-	// Only more than was ever there counts as progress, so that a server that ignores
-	// ranges and keeps breaking off is given up.
+	// Only bytes beyond the longest download so far count as progress, so that Fetch
+	// gives up on a server that ignores ranges and keeps breaking off.
 	most := d.have()
 	wait := d.opts.Backoff
 	for fruitless := 0; ; {
@@ -169,7 +186,7 @@ func (d *download) run(ctx context.Context) error {
 		if have := d.have(); have > most {
 			most, fruitless, wait = have, 0, d.opts.Backoff
 		} else if fruitless++; fruitless >= d.opts.Attempts {
-			return fmt.Errorf("%d attempts brought nothing more: %w; type the command again to resume", fruitless, err)
+			return fmt.Errorf("%d attempts brought nothing more: %w; fetch again to resume", fruitless, err)
 		}
 		select {
 		case <-ctx.Done():
@@ -178,7 +195,7 @@ func (d *download) run(ctx context.Context) error {
 		}
 		wait *= 2
 	}
-	if err := d.remote.verify(d.partial()); err != nil {
+	if err := verify(d.remote, d.partial()); err != nil {
 		var wrong *DigestError
 		if errors.As(err, &wrong) {
 			wrong.File = d.url
@@ -214,13 +231,13 @@ func (d *download) attempt(parent context.Context) (err error) {
 	if err != nil {
 		return permanentError{err}
 	}
-	if have > d.remote.size {
+	if have > d.remote.Size {
 		if have, err = restart(f); err != nil {
 			return err
 		}
 	}
-	d.opts.Progress(d.remote.name, have, d.remote.size)
-	if have == d.remote.size {
+	d.opts.Progress(d.remote.Name, have, d.remote.Size)
+	if have == d.remote.Size {
 		return nil
 	}
 
@@ -248,7 +265,7 @@ func (d *download) request(ctx context.Context, f *os.File, have int64) (io.Read
 	if err != nil {
 		return nil, 0, permanentError{err}
 	}
-	// The digest is that of the bytes as published: no compression on the way.
+	// The digest is of the bytes as published, so the server must not compress them.
 	req.Header.Set("Accept-Encoding", "identity")
 	if have > 0 {
 		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", have))
@@ -261,9 +278,9 @@ func (d *download) request(ctx context.Context, f *os.File, have int64) (io.Read
 		resp.Body.Close()
 		return nil, 0, err
 	}
-	if n := resp.ContentLength; n >= 0 && have+n != d.remote.size {
+	if n := resp.ContentLength; n >= 0 && have+n != d.remote.Size {
 		resp.Body.Close()
-		return nil, 0, permanentError{fmt.Errorf("%s: want a file of %d bytes, server announces %d; try another place with --mirror", d.url, d.remote.size, have+n)}
+		return nil, 0, permanentError{&SizeError{d.url, d.remote.Size, fmt.Sprintf("announces %d", have+n)}}
 	}
 	return resp.Body, have, nil
 }
@@ -280,7 +297,7 @@ func (d *download) accept(resp *http.Response, f *os.File, have int64) (int64, e
 		}
 		return restart(f) // the server ignores ranges
 	case status == http.StatusPartialContent, status == http.StatusRequestedRangeNotSatisfiable:
-		// Not the range asked for, or none that the server's file has.
+		// Another range than asked for, or one that the server's file does not have.
 		if _, err := restart(f); err != nil {
 			return 0, err
 		}
@@ -288,7 +305,7 @@ func (d *download) accept(resp *http.Response, f *os.File, have int64) (int64, e
 	case status >= 500, status == http.StatusRequestTimeout, status == http.StatusTooManyRequests:
 		return 0, &StatusError{URL: d.url, Status: resp.Status}
 	}
-	return 0, permanentError{fmt.Errorf("%w; try another place with --mirror", &StatusError{URL: d.url, Status: resp.Status})}
+	return 0, permanentError{&StatusError{URL: d.url, Status: resp.Status}}
 }
 
 // receive appends the body to the file, calling alive at each arrival.
@@ -298,25 +315,25 @@ func (d *download) receive(body io.Reader, f *os.File, have int64, alive func())
 		n, err := body.Read(buf)
 		if n > 0 {
 			alive()
-			if have+int64(n) > d.remote.size {
+			if have+int64(n) > d.remote.Size {
 				if _, err := restart(f); err != nil {
 					return err
 				}
-				return permanentError{fmt.Errorf("%s: want a file of %d bytes, server sends more; try another place with --mirror", d.url, d.remote.size)}
+				return permanentError{&SizeError{d.url, d.remote.Size, "sends more"}}
 			}
 			if _, err := f.Write(buf[:n]); err != nil {
 				return permanentError{err}
 			}
 			have += int64(n)
-			d.opts.Progress(d.remote.name, have, d.remote.size)
+			d.opts.Progress(d.remote.Name, have, d.remote.Size)
 		}
 		switch {
-		case err == io.EOF && have < d.remote.size:
-			return fmt.Errorf("%s: connection ended after %d of %d bytes", d.url, have, d.remote.size)
+		case err == io.EOF && have < d.remote.Size:
+			return fmt.Errorf("%s: connection ended after %d of %d bytes", d.url, have, d.remote.Size)
 		case err == io.EOF:
 			return nil
 		case err != nil:
-			return fmt.Errorf("%s: after %d of %d bytes: %w", d.url, have, d.remote.size, err)
+			return fmt.Errorf("%s: after %d of %d bytes: %w", d.url, have, d.remote.Size, err)
 		}
 	}
 }
@@ -341,30 +358,20 @@ func (d *download) place() error {
 	if err := errors.Join(f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	if err := os.Rename(d.partial(), d.path); err != nil {
-		return err
-	}
-	if runtime.GOOS == "windows" {
-		return nil // a folder cannot be opened to be synced
-	}
-	dir, err := os.Open(filepath.Dir(d.path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return durable.Rename(d.partial(), d.path)
 }
 
 // verify returns a DigestError unless the file at path has the published digest.
-func (r remoteFile) verify(path string) error {
+func verify(r dataset.PublishedFile, path string) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
 	var h hash.Hash = sha256.New()
-	algorithm, want := "SHA-256", r.sha256
-	if r.md5 != "" {
-		h, algorithm, want = md5.New(), "MD5", r.md5
+	algorithm, want := "SHA-256", r.SHA256
+	if r.MD5 != "" {
+		h, algorithm, want = md5.New(), "MD5", r.MD5
 	}
 	if _, err := io.Copy(h, f); err != nil {
 		return err

@@ -1,0 +1,59 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"bnkit/analysis"
+	"bnkit/engine"
+	"bnkit/engine/dataset"
+	"bnkit/engine/dataset/fetch"
+	"bnkit/engine/rundir"
+)
+
+// advice returns what to type after an error of a library package, which names the
+// thing that is wrong but not the flags of this program; "" if its text says enough.
+func advice(err error) string {
+	var (
+		exists     *rundir.RunExistsError
+		finished   *rundir.NoneUnfinishedError
+		damaged    *rundir.DamagedError
+		resume     *engine.ResumeError
+		diverged   *engine.DivergedError
+		otherData  *engine.DataError
+		missing    *dataset.MissingError
+		ambiguous  *dataset.AmbiguousError
+		badDigest  *fetch.DigestError
+		badSize    *fetch.SizeError
+		badStatus  *fetch.StatusError
+		notARunDir *analysis.NoRunError
+	)
+	switch {
+	case errors.As(err, &exists):
+		return "continue it with --resume, replace it with --force, or choose another --out"
+	case errors.As(err, &finished) && finished.Finished > 0 && finished.Training == 0:
+		return "name a run with --out, and a larger number of --epochs to train it further"
+	case errors.As(err, &damaged) && filepath.Base(damaged.Path) == rundir.DataFile:
+		return "--data-dir names it"
+	case errors.As(err, &resume) && resume.Err != nil:
+		return "if you have no other copy of it, start the run again with --force"
+	case errors.As(err, &resume) && resume.MustReplace:
+		return "replace it with --force to train it again"
+	case errors.As(err, &diverged):
+		return fmt.Sprintf("try --lr %g, a larger --batch or another --seed", diverged.LearningRate/10)
+	case errors.As(err, &otherData):
+		return "name the right folder with --data-dir"
+	case errors.As(err, &missing) && missing.Name != "":
+		return fmt.Sprintf("type \"bnkit data fetch %s\", or name the folder that holds it with --data-dir", missing.Name)
+	case errors.As(err, &ambiguous):
+		return "name it with --data, and this folder with --data-dir"
+	case errors.As(err, &badDigest), errors.As(err, &badSize), errors.As(err, &badStatus):
+		return "try another place with --mirror"
+	case errors.As(err, &notARunDir):
+		return "name a folder that bnkit train made"
+	case errors.Is(err, rundir.ErrNoCheckpoint):
+		return "name a file, or make one with: bnkit train"
+	}
+	return ""
+}

@@ -1,0 +1,216 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/spf13/pflag"
+
+	"bnkit/analysis"
+	"bnkit/checkpoint"
+	"bnkit/engine"
+	"bnkit/engine/dataset"
+	"bnkit/engine/dataset/fetch"
+	"bnkit/engine/rundir"
+)
+
+// plainFailures are the error types that exit with 1: neither the command line nor a
+// file is at fault.
+var plainFailures = []string{
+	"engine.DivergedError",
+	"engine.LossError",
+	"dataset.MissingError",
+	"fetch.SizeError",
+	"fetch.StatusError",
+	"rundir.LostRowsError", // a warning
+}
+
+// otherwiseClassified are the error types that exitCode knows by other means.
+var otherwiseClassified = []string{
+	"engine.InterruptedError", // wraps ErrInterrupted
+	"prune.OptionError",       // the prune command makes it a usageError
+}
+
+// TestEveryErrorIsClassified parses the source of all packages: each exported error
+// type says what is at fault, or is listed above.
+func TestEveryErrorIsClassified(t *testing.T) {
+	kinds := map[string][]string{} // by type, the names of its methods that classify it
+	files := token.NewFileSet()
+	err := filepath.WalkDir("../..", func(path string, e fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case e.IsDir() && (e.Name() == "testdata" || strings.HasPrefix(e.Name(), "_") || len(e.Name()) > 2 && e.Name()[0] == '.'):
+			return fs.SkipDir
+		case !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go"):
+			return nil
+		}
+		file, err := parser.ParseFile(files, path, nil, parser.SkipObjectResolution)
+		if err != nil {
+			return err
+		}
+		for _, d := range file.Decls {
+			f, ok := d.(*ast.FuncDecl)
+			if !ok || f.Recv == nil {
+				continue
+			}
+			receiver := f.Recv.List[0].Type
+			if star, ok := receiver.(*ast.StarExpr); ok {
+				receiver = star.X
+			}
+			id, ok := receiver.(*ast.Ident)
+			if !ok || !id.IsExported() {
+				continue
+			}
+			name := file.Name.Name + "." + id.Name
+			switch f.Name.Name {
+			case "Error":
+				kinds[name] = append(kinds[name], "")
+			case "WrongUsage", "BadInput":
+				kinds[name] = append(kinds[name], f.Name.Name)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range slices.Sorted(maps.Keys(kinds)) {
+		methods := slices.DeleteFunc(kinds[name], func(m string) bool { return m == "" })
+		listed := slices.Contains(plainFailures, name) || slices.Contains(otherwiseClassified, name)
+		switch {
+		case listed && len(methods) > 0:
+			t.Errorf("%s has %v and is listed as having none", name, methods)
+		case !listed && len(methods) != 1:
+			t.Errorf("%s has %d of the methods WrongUsage and BadInput; give it one, or list it as a plain failure", name, len(methods))
+		}
+	}
+	for _, name := range slices.Concat(plainFailures, otherwiseClassified) {
+		if _, ok := kinds[name]; !ok {
+			t.Errorf("%s is listed, but there is no such error type", name)
+		}
+	}
+	if len(kinds) < 20 {
+		t.Errorf("only %d error types were found", len(kinds))
+	}
+}
+
+// TestExitCodesOfErrors checks sentinels, and errors in which one kind wraps another.
+func TestExitCodesOfErrors(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		code int
+	}{
+		{nil, 0},
+		{errors.New("disk full"), 1},
+		{&dataset.MissingError{Name: "mnist"}, 1},
+		{&engine.ResumeError{Err: fs.ErrPermission}, 1},
+		{&engine.ResumeError{}, 2},
+		{rundir.ErrNoRun, 2},
+		{rundir.ErrNoCheckpoint, 2},
+		{&rundir.NoneUnfinishedError{}, 2},
+		{errors.Join(&rundir.RunExistsError{}, errors.New("cannot unlock")), 2},
+		{&usageError{"bnkit", errors.New("wrong")}, 2},
+		{&engine.ResumeError{Err: fmt.Errorf("read x: %w", checkpoint.ErrCorrupt)}, 3},
+		{checkpoint.ErrCorrupt, 3},
+		{checkpoint.ErrVersion, 3},
+		{checkpoint.ErrUnsupported, 3},
+		{&checkpoint.FormatError{}, 3},
+		{&usageError{"bnkit", &rundir.DamagedError{}}, 3},
+		{engine.ErrInterrupted, 130},
+		{&engine.InterruptedError{}, 130},
+		{context.Canceled, 130},
+	} {
+		err := c.err
+		if err != nil {
+			err = fmt.Errorf("command: %w", err)
+		}
+		if code := exitCode(err); code != c.code {
+			t.Errorf("%v: exit code %d, want %d", c.err, code, c.code)
+		}
+	}
+}
+
+// TestAdvice checks that messages end in what to type.
+func TestAdvice(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		says []string
+	}{
+		{&rundir.RunExistsError{Dir: "r"}, []string{"r already holds a run", "--resume", "--force", "--out"}},
+		{&rundir.NoneUnfinishedError{Runs: "runs", Finished: 2}, []string{"every run under runs is finished", "--out", "--epochs"}},
+		{&rundir.DamagedError{Path: "r/" + rundir.DataFile, Reason: "bad"}, []string{"--data-dir"}},
+		{&engine.ResumeError{Dir: "r", Reason: "bad", MustReplace: true, Err: checkpoint.ErrCorrupt}, []string{"other copy", "--force"}},
+		{&engine.ResumeError{Dir: "r", Reason: "finished", MustReplace: true}, []string{"--force"}},
+		{&engine.DivergedError{What: "the loss", LearningRate: 0.5}, []string{"--lr 0.05", "--batch", "--seed"}},
+		{&engine.DataError{Reason: "other pictures"}, []string{"the model: other pictures", "--data-dir"}},
+		{&dataset.MissingError{Name: "cifar10", Dir: "d"}, []string{"bnkit data fetch cifar10", "--data-dir"}},
+		{&dataset.AmbiguousError{Path: "d"}, []string{"--data", "--data-dir"}},
+		{&fetch.DigestError{}, []string{"deleted", "--mirror"}},
+		{&fetch.SizeError{}, []string{"--mirror"}},
+		{&fetch.StatusError{Status: "404 Not Found"}, []string{"404 Not Found", "--mirror"}},
+		{&analysis.NoRunError{Dir: "d", Reason: "it is a file"}, []string{"bnkit train"}},
+		{rundir.ErrNoCheckpoint, []string{"bnkit train"}},
+	} {
+		text := message(fmt.Errorf("command: %w", c.err), exitCode(c.err))
+		for _, want := range c.says {
+			if !strings.Contains(text, want) {
+				t.Errorf("%q does not say %q", text, want)
+			}
+		}
+	}
+	for _, err := range []error{&rundir.LockedError{Dir: "r"}, &rundir.DamagedError{Path: "r/metrics.jsonl"}, &engine.ResumeError{Field: "lr"},
+		&rundir.NoneUnfinishedError{}, &rundir.NoneUnfinishedError{Finished: 1, Training: 1}, &dataset.MissingError{Dir: "d"}} {
+		if text := advice(err); text != "" {
+			t.Errorf("%v: advice %q", err, text)
+		}
+	}
+}
+
+// TestLibraryErrorsNameNoFlags looks for flags in the string literals of the packages
+// below the command.
+func TestLibraryErrorsNameNoFlags(t *testing.T) {
+	flags := map[string]bool{}
+	for _, c := range newRootCommand(&globalOptions{}).Commands() {
+		c.Flags().VisitAll(func(f *pflag.Flag) { flags["--"+f.Name] = true })
+	}
+	if !flags["--resume"] || !flags["--data-dir"] {
+		t.Fatalf("flags: %v", flags)
+	}
+	files := token.NewFileSet()
+	for _, root := range []string{"../../engine", "../../checkpoint", "../../analysis", "../../plots"} {
+		err := filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
+			if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") || strings.Contains(path, "_asm") || filepath.Base(path) == "preset.go" {
+				return err
+			}
+			file, err := parser.ParseFile(files, path, nil, parser.SkipObjectResolution)
+			if err != nil {
+				return err
+			}
+			ast.Inspect(file, func(n ast.Node) bool {
+				if l, ok := n.(*ast.BasicLit); ok && l.Kind == token.STRING {
+					for word := range strings.FieldsSeq(strings.Trim(l.Value, "\"`")) {
+						if flags[strings.TrimRight(word, ",;.:")] {
+							t.Errorf("%s: %s names the flag %s; advice.go is the place for it", files.Position(l.Pos()), l.Value, word)
+						}
+					}
+				}
+				return true
+			})
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,6 @@
+//go:build !unix
+
+package bench
+
+// peakRSS returns 0: it is unknown on this system.
+func peakRSS() int64 { return 0 }

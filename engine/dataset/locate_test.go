@@ -1,0 +1,20 @@
+package dataset
+
+import "testing"
+
+// TestPublishedFilesAreWhereOpenLooks checks that files under their published names, in
+// the subfolder of the data set's name, are found.
+func TestPublishedFilesAreWhereOpenLooks(t *testing.T) {
+	for _, src := range sources {
+		dir := t.TempDir()
+		for _, file := range src.files {
+			writeFile(t, nil, dir, src.name, file.Name)
+			if len(file.SHA256) != 64 && len(file.MD5) != 32 || file.Size < 1000 {
+				t.Errorf("%s: digest or size of %s is not set", src.name, file.Name)
+			}
+		}
+		if loc, err := src.locate(dir); err != nil || loc == nil {
+			t.Errorf("%s: not found after fetch (%v)", src.name, err)
+		}
+	}
+}
