@@ -8,6 +8,7 @@ import (
 
 	"bnkit/engine"
 	"bnkit/engine/arch"
+	"bnkit/engine/config"
 	"bnkit/engine/rundir"
 )
 
@@ -15,7 +16,7 @@ import (
 // What is not known yet is missing (nil).
 type Summary struct {
 	Dir    string        `json:"dir"`
-	Config engine.Config `json:"config"`
+	Config config.Config `json:"config"`
 	Epochs int           `json:"epochs"` // done; Config.Epochs are to be done
 
 	Model  *ModelSummary `json:"model,omitempty"`  // missing without a checkpoint

@@ -40,13 +40,7 @@ type Header struct {
 	Seed      uint64 `json:"seed"`      // of the tensors that are not stored
 	Trainable string `json:"trainable"` // trainable set: which tensors are stored
 
-	// Variants of the network; each is missing where it is as its name says.
-	Stem    string  `json:"stem,omitempty"`
-	Width   float64 `json:"width,omitempty"`
-	BN      string  `json:"bn,omitempty"`
-	BNEvery int     `json:"bn_every,omitempty"`
-	NoScale string  `json:"no_scale,omitempty"`
-	NoShift string  `json:"no_shift,omitempty"`
+	Variants
 
 	// Each of these is missing where it is not known.
 	Initialisers  Initialisers  `json:"initialisers,omitzero"` // known unless every tensor is stored
@@ -60,6 +54,17 @@ type Header struct {
 
 	Config json.RawMessage `json:"config,omitempty"` // the run's settings, as config.json holds them
 	State  json.RawMessage `json:"state,omitempty"`  // how far a run to be resumed has come; none in a model
+}
+
+// Variants say how a network differs from what its name stands for. Each is
+// missing where it does not.
+type Variants struct {
+	Stem    string  `json:"stem,omitempty"`
+	Width   float64 `json:"width,omitempty"`
+	BN      string  `json:"bn,omitempty"`
+	BNEvery int     `json:"bn_every,omitempty"`
+	NoScale string  `json:"no_scale,omitempty"`
+	NoShift string  `json:"no_shift,omitempty"`
 }
 
 // Initialisers name how tensors that are not stored are drawn.

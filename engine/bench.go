@@ -10,9 +10,16 @@ import (
 	"time"
 
 	"bnkit/engine/arch"
+	"bnkit/engine/config"
 	"bnkit/engine/kernel"
 	"bnkit/engine/nn"
 	"bnkit/engine/rng"
+)
+
+// Limits that keep a benchmark's memory and its counts within an int.
+const (
+	maxBatch = 65_536
+	maxSteps = 1_000_000
 )
 
 // BenchConfig says which work is measured: training steps, or inference with
@@ -26,7 +33,7 @@ type BenchConfig struct {
 	Eval      bool
 	Layers    bool // also time each layer's phases, in as many further steps; not with Eval
 
-	Activations string // as Config's; Float32 where it is "", and with Eval
+	Activations string // as config.Config's; config.Float32 where it is "", and with Eval
 }
 
 // BenchResult is what a benchmark measured. Times are medians over the
@@ -70,35 +77,35 @@ type LayerTime struct {
 // warmUpSteps are not measured: they meet cold caches and fresh memory.
 const warmUpSteps = 2
 
-// Bench measures a training step or an inference; the error is a *ConfigError
+// Bench measures a training step or an inference; the error is a *config.Error
 // for settings that cannot be used, or ctx's.
 func Bench(ctx context.Context, cfg BenchConfig) (BenchResult, error) {
 	var r BenchResult
 	net, err := arch.Build(cfg.Arch, arch.Options{Input: arch.Shape{C: 3, H: 32, W: 32}, Classes: 10})
 	if err != nil {
-		return r, &ConfigError{"arch", err.Error()}
+		return r, &config.Error{Key: "arch", Reason: err.Error()}
 	}
 	set, err := arch.ParseTrainableSet(cfg.Trainable)
 	if err != nil && !cfg.Eval {
-		return r, &ConfigError{"trainable", err.Error()}
+		return r, &config.Error{Key: "trainable", Reason: err.Error()}
 	}
-	cfg.Activations = cmp.Or(cfg.Activations, Float32)
-	if err := validateActivations(cfg.Activations); err != nil {
+	cfg.Activations = cmp.Or(cfg.Activations, config.Float32)
+	if err := config.Find("activations").Check(&config.Config{Activations: cfg.Activations}); err != nil {
 		return r, err
 	}
 	switch {
-	case cfg.Activations != Float32 && cfg.Eval:
-		return r, &ConfigError{"activations", "inference keeps none: leave out " + cfg.Activations}
+	case cfg.Activations != config.Float32 && cfg.Eval:
+		return r, &config.Error{Key: "activations", Reason: "inference keeps none: leave out " + cfg.Activations}
 	case cfg.Batch < 1 || cfg.Batch > maxBatch:
-		return r, &ConfigError{"batch", fmt.Sprintf("%d; 1 to %d are possible", cfg.Batch, maxBatch)}
-	case cfg.Steps < 1 || cfg.Steps > maxEpochs:
-		return r, &ConfigError{"steps", fmt.Sprintf("%d; 1 to %d are possible", cfg.Steps, maxEpochs)}
+		return r, &config.Error{Key: "batch", Reason: fmt.Sprintf("%d; 1 to %d are possible", cfg.Batch, maxBatch)}
+	case cfg.Steps < 1 || cfg.Steps > maxSteps:
+		return r, &config.Error{Key: "steps", Reason: fmt.Sprintf("%d; 1 to %d are possible", cfg.Steps, maxSteps)}
 	}
 	if cfg.Threads < 1 {
 		cfg.Threads = runtime.GOMAXPROCS(0)
 	}
 	if cfg.Layers && cfg.Eval {
-		return r, &ConfigError{"layers", "inference takes each picture through all layers at once: there is no time of a layer"}
+		return r, &config.Error{Key: "layers", Reason: "inference takes each picture through all layers at once: there is no time of a layer"}
 	}
 	x, labels := randomBatch(net, cfg.Batch)
 	step, plan, stop, err := benchStep(net, cfg, x, labels)
@@ -179,7 +186,7 @@ func benchStep(net *arch.Network, cfg BenchConfig, x []float32, labels []int32) 
 		}
 		return func() { f.Run(x, cfg.Batch) }, nil, f.Close, nil
 	}
-	training := DefaultConfig()
+	training := config.Default()
 	training.Trainable, training.Batch, training.Activations = cfg.Trainable, cfg.Batch, cfg.Activations
 	t, err := newTrainer(net, &training, cfg.Threads)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"bnkit/engine/arch"
+	"bnkit/engine/config"
 )
 
 // TestFLOPs counts resnet-8's work on 3×32×32 by hand.
@@ -41,7 +42,7 @@ func TestBench(t *testing.T) {
 	for _, cfg := range []BenchConfig{
 		{Arch: "resnet-8", Trainable: "bn", Batch: 4, Threads: 2, Steps: 9},
 		{Arch: "resnet-8", Trainable: "all", Batch: 4, Threads: 1, Steps: 9},
-		{Arch: "resnet-8", Trainable: "bn", Batch: 4, Threads: 2, Steps: 9, Activations: BF16},
+		{Arch: "resnet-8", Trainable: "bn", Batch: 4, Threads: 2, Steps: 9, Activations: config.BF16},
 		{Arch: "resnet-8", Batch: 4, Threads: 2, Steps: 9, Eval: true},
 	} {
 		r, err := Bench(t.Context(), cfg)
@@ -77,13 +78,13 @@ func TestBenchRefuses(t *testing.T) {
 		"trainable":   func(c *BenchConfig) { c.Trainable = "" },
 		"batch":       func(c *BenchConfig) { c.Batch = 0 },
 		"steps":       func(c *BenchConfig) { c.Steps = 0 },
-		"activations": func(c *BenchConfig) { c.Activations, c.Eval = BF16, true },
+		"activations": func(c *BenchConfig) { c.Activations, c.Eval = config.BF16, true },
 	} {
 		cfg := good
 		change(&cfg)
-		var e *ConfigError
-		if _, err := Bench(t.Context(), cfg); !errors.As(err, &e) || e.Field != field {
-			t.Errorf("%+v: %v, want a *ConfigError of %s", cfg, err, field)
+		var e *config.Error
+		if _, err := Bench(t.Context(), cfg); !errors.As(err, &e) || e.Key != field {
+			t.Errorf("%+v: %v, want a *config.Error of %s", cfg, err, field)
 		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -132,7 +133,7 @@ func TestBenchLayers(t *testing.T) {
 			t.Errorf("%s: %v, want %v", set, got, want)
 		}
 	}
-	var bad *ConfigError
+	var bad *config.Error
 	if _, err := Bench(t.Context(), BenchConfig{Arch: "resnet-8", Batch: 4, Steps: 1, Eval: true, Layers: true}); !errors.As(err, &bad) {
 		t.Errorf("layers of inference: %v", err)
 	}

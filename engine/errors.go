@@ -40,7 +40,7 @@ func (e *InterruptedError) Unwrap() []error { return []error{ErrInterrupted, e.c
 // it was started with, or its files do not fit together.
 type ResumeError struct {
 	Dir    string
-	Field  string // the setting that differs, as config.json names it; "" where it is none
+	Key    string // of the setting that differs, as config.json names it; "" where it is none
 	Reason string
 }
 

@@ -8,6 +8,7 @@ import (
 	"bnkit/checkpoint"
 	"bnkit/engine/arch"
 	"bnkit/engine/nn"
+	"bnkit/engine/optim"
 )
 
 // section is where a checkpoint keeps a trained tensor of that kind.
@@ -33,15 +34,15 @@ func trainedTensors(trained *nn.Params[float32]) []checkpoint.Tensor {
 	return ts
 }
 
-// momentTensors are copies of an optimizer's moments, under the names of the
+// momentTensors returns copies of an optimizer's moments, under the names of the
 // tensors that they move and the moment's suffix.
-func momentTensors(moments []moment) []checkpoint.Tensor {
+func momentTensors(moments []optim.Moment) []checkpoint.Tensor {
 	var ts []checkpoint.Tensor
 	for _, m := range moments {
 		for i, v := range m.Values {
 			if v != nil {
 				x := &m.Tensors[i]
-				ts = append(ts, checkpoint.Tensor{Section: checkpoint.SectionOptimizer, Name: x.Name + m.suffix, Shape: x.Shape, Float32: slices.Clone(v)})
+				ts = append(ts, checkpoint.Tensor{Section: checkpoint.SectionOptimizer, Name: x.Name + m.Suffix, Shape: x.Shape, Float32: slices.Clone(v)})
 			}
 		}
 	}

@@ -8,8 +8,10 @@ import (
 	"time"
 
 	"bnkit/engine/arch"
+	"bnkit/engine/config"
 	"bnkit/engine/dataset"
 	"bnkit/engine/nn"
+	"bnkit/engine/optim"
 	"bnkit/engine/rundir"
 )
 
@@ -57,7 +59,7 @@ type StepReport struct {
 type TrainResult struct {
 	Dir        string
 	Checkpoint string // path of ckpt.bnz
-	Config     Config
+	Config     config.Config
 	Parameters int                   // trained numbers
 	Epochs     []rundir.EpochMetrics // of every epoch, those before a resume included; a row that was lost is missing
 }
@@ -68,18 +70,21 @@ type TrainResult struct {
 //
 // When ctx is cancelled, it stops at the next step, leaves resume.bnz for a
 // resume to continue from, bit for bit, and returns an *InterruptedError, which
-// is both ErrInterrupted and ctx's. Further errors: *ConfigError,
+// is both ErrInterrupted and ctx's. Further errors: *config.Error,
 // *rundir.RunExistsError, *rundir.LockedError, *rundir.DamagedError,
 // *ResumeError, rundir.ErrNoRun, *DivergedError.
 //
 // A run that is to replace another one (Force) leaves that one untouched until
 // its first epoch is complete. Where it ends before, by an error or because ctx
 // is cancelled, nothing is left of it.
-func Train(ctx context.Context, cfg Config, data *dataset.Data, o TrainOptions) (_ *TrainResult, err error) {
+func Train(ctx context.Context, cfg config.Config, data *dataset.Data, o TrainOptions) (_ *TrainResult, err error) {
 	if o.Resume && o.Force {
 		return nil, errors.New("a run is either resumed or replaced, not both")
 	}
 	cfg.Data = data.Name // however the caller spelt it
+	if !o.Resume {       // which keeps the run's rate drops
+		cfg.Resolve()
+	}
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
@@ -129,7 +134,7 @@ func Train(ctx context.Context, cfg Config, data *dataset.Data, o TrainOptions) 
 		}
 	}
 	return &TrainResult{
-		Dir: dir.Path(), Checkpoint: dir.File(rundir.CheckpointFile), Config: cfg,
+		Dir: dir.Path(), Checkpoint: dir.File(rundir.CheckpointFile), Config: r.cfg,
 		Parameters: r.trainer.set.Parameters(r.trainer.network), Epochs: r.metrics,
 	}, nil
 }
@@ -173,7 +178,7 @@ func create(o *TrainOptions) (*rundir.Dir, error) {
 
 // run is a training run in progress.
 type run struct {
-	cfg     Config
+	cfg     config.Config
 	options TrainOptions
 	dir     *rundir.Dir
 	data    *dataset.Data
@@ -182,6 +187,9 @@ type run struct {
 	testing *dataset.Loader
 	holdout *dataset.Loader // of the validation split; nil where there is none
 	steps   int             // an epoch
+
+	schedule optim.Schedule // of the learning rate
+
 	done    progress
 	metrics []rundir.EpochMetrics
 
@@ -201,26 +209,26 @@ type progress struct {
 }
 
 // newRun makes a run at its very beginning, and touches no file.
-func newRun(ctx context.Context, cfg Config, data *dataset.Data, o TrainOptions) (*run, error) {
-	data, err := selected(data, cfg.selection())
+func newRun(ctx context.Context, cfg config.Config, data *dataset.Data, o TrainOptions) (*run, error) {
+	data, err := selected(data, cfg.Selection())
 	if err != nil {
 		return nil, err
 	}
 	how, err := dataset.ParseNormalisation(cfg.Normalise)
 	if err != nil {
-		return nil, &ConfigError{"normalise", err.Error()}
+		return nil, &config.Error{Key: "normalise", Reason: err.Error()}
 	}
 	if data, err = data.Normalise(ctx, how); err != nil {
 		return nil, err
 	}
 	if cfg.Batch > data.Train.Len() {
-		return nil, &ConfigError{"batch", fmt.Sprintf("%d is more than the %d examples of the training split", cfg.Batch, data.Train.Len())}
+		return nil, &config.Error{Key: "batch", Reason: fmt.Sprintf("%d is more than the %d examples of the training split", cfg.Batch, data.Train.Len())}
 	}
 	net, err := buildNetwork(&cfg, data)
 	if err != nil {
 		return nil, err
 	}
-	r := &run{cfg: cfg, options: o, data: data}
+	r := &run{cfg: cfg, options: o, data: data, schedule: cfg.LearningRate()}
 	r.loader, err = dataset.NewLoader(data.Train, dataset.LoaderConfig{
 		Batch: cfg.Batch, Seed: cfg.Seed, Shuffle: true, Augment: cfg.Augment, DropLast: true,
 		Mean: data.Mean, Std: data.Std, Flip: data.Flip && !cfg.NoFlip, Brightness: cfg.Brightness, Threads: o.Threads,
@@ -243,7 +251,7 @@ func newRun(ctx context.Context, cfg Config, data *dataset.Data, o TrainOptions)
 }
 
 // buildNetwork is cfg's network for data's pictures and classes.
-func buildNetwork(cfg *Config, data *dataset.Data) (*arch.Network, error) {
+func buildNetwork(cfg *config.Config, data *dataset.Data) (*arch.Network, error) {
 	s := data.Train
 	return cfg.Network(arch.Shape{C: s.Channels, H: s.Height, W: s.Width}, len(data.Classes))
 }
@@ -251,7 +259,7 @@ func buildNetwork(cfg *Config, data *dataset.Data) (*arch.Network, error) {
 // epoch trains the rest of an epoch, tests, and writes the epoch's files.
 func (r *run) epoch(ctx context.Context) error {
 	r.started = time.Now()
-	rate := r.cfg.learningRate(float64(r.done.Epochs))
+	rate := r.schedule.Rate(float64(r.done.Epochs))
 	if err := r.trainSteps(ctx); err != nil {
 		return err
 	}
@@ -326,7 +334,7 @@ func (r *run) rate() float64 {
 	if r.cfg.LRPerStep {
 		epoch += float64(r.done.Steps) / float64(r.steps)
 	}
-	return r.cfg.learningRate(epoch)
+	return r.schedule.Rate(epoch)
 }
 
 // test measures the whole test split, and the validation split where there is

@@ -10,10 +10,11 @@ import (
 
 	"bnkit/engine"
 	"bnkit/engine/arch"
+	"bnkit/engine/config"
 )
 
 func newBenchCommand(g *globalOptions) *cobra.Command {
-	o := engine.BenchConfig{Arch: "resnet-20", Trainable: "bn", Batch: 128, Steps: 7, Activations: engine.Float32}
+	o := engine.BenchConfig{Arch: "resnet-20", Trainable: "bn", Batch: 128, Steps: 7, Activations: config.Float32}
 	c := &cobra.Command{
 		Use:   "bench",
 		Short: "Measure the speed of training or inference on this machine",
@@ -48,7 +49,7 @@ the convolution that reads the same, are then timed apart.`,
 	f.IntVar(&o.Threads, "threads", 0, "threads (default: as many as there are processors)")
 	f.IntVar(&o.Steps, "steps", o.Steps, "steps to measure, after 2 that are not")
 	f.BoolVar(&o.Eval, "eval", false, "measure inference instead of training")
-	f.StringVar(&o.Activations, "activations", o.Activations, "how training keeps convolutions' outputs: "+strings.Join(engine.Activations, ", "))
+	f.StringVar(&o.Activations, "activations", o.Activations, "how training keeps convolutions' outputs: "+strings.Join(config.Find("activations").Values, ", "))
 	f.BoolVar(&o.Layers, "layers", false, "also time each layer and phase of training")
 	return c
 }
@@ -58,7 +59,7 @@ func printBench(w io.Writer, r engine.BenchResult) {
 	if r.Eval {
 		work = "inference"
 	}
-	if r.Activations != "" && r.Activations != engine.Float32 {
+	if r.Activations != "" && r.Activations != config.Float32 {
 		work += ", activations in " + r.Activations
 	}
 	fmt.Fprintf(w, "%s, %s, batch %d, %d threads\n", r.Arch, work, r.Batch, r.Threads)

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"bnkit/analysis"
+	"bnkit/engine/config"
 	"bnkit/plots"
 )
 
@@ -173,19 +174,16 @@ type setting struct {
 	values []string
 }
 
-// differences are the settings in which runs, one at least, differ, but for
+// differences returns the settings in which any of the runs differ, except for
 // those that the table shows anyway.
 func differences(runs []*analysis.Summary) []setting {
 	var all []setting
-	for name := range runs[0].Config.All() {
-		all = append(all, setting{name: name})
-	}
-	for _, s := range runs {
-		i := 0
-		for _, value := range s.Config.All() {
-			all[i].values = append(all[i].values, fmt.Sprint(value))
-			i++
+	for i := range config.Settings {
+		s := setting{name: config.Settings[i].Key}
+		for _, r := range runs {
+			s.values = append(s.values, config.Settings[i].Text(&r.Config))
 		}
+		all = append(all, s)
 	}
 	return slices.DeleteFunc(all, func(s setting) bool {
 		shown := slices.Contains([]string{"arch", "trainable", "epochs"}, s.name)

@@ -17,14 +17,17 @@ var mayImport = map[string][]string{
 	"bnkit/checkpoint/durable":   {},
 	"bnkit/engine/dataset":       {"bnkit/engine/rng"},
 	"bnkit/engine/nn":            {"bnkit/engine/arch", "bnkit/engine/kernel", "bnkit/engine/rng"},
-	"bnkit/engine": {"bnkit/checkpoint", "bnkit/checkpoint/durable", "bnkit/engine/arch", "bnkit/engine/dataset", "bnkit/engine/kernel",
-		"bnkit/engine/nn", "bnkit/engine/rng", "bnkit/engine/rundir"},
+	"bnkit/engine/optim":         {"bnkit/engine/arch", "bnkit/engine/kernel", "bnkit/engine/nn"},
+	"bnkit/engine/config":        {"bnkit/engine/arch", "bnkit/engine/dataset", "bnkit/engine/nn", "bnkit/engine/optim"},
+	"bnkit/engine/presets":       {"bnkit/engine/config"},
+	"bnkit/engine": {"bnkit/checkpoint", "bnkit/checkpoint/durable", "bnkit/engine/arch", "bnkit/engine/config", "bnkit/engine/dataset", "bnkit/engine/kernel",
+		"bnkit/engine/nn", "bnkit/engine/optim", "bnkit/engine/rng", "bnkit/engine/rundir"},
 	"bnkit/engine/rundir": {"bnkit/checkpoint", "bnkit/checkpoint/durable"},
-	"bnkit/analysis":      {"bnkit/engine", "bnkit/engine/arch", "bnkit/engine/dataset", "bnkit/engine/kernel", "bnkit/engine/nn", "bnkit/engine/rundir", "bnkit/prune"},
+	"bnkit/analysis":      {"bnkit/engine", "bnkit/engine/arch", "bnkit/engine/config", "bnkit/engine/dataset", "bnkit/engine/kernel", "bnkit/engine/nn", "bnkit/engine/rundir", "bnkit/prune"},
 	"bnkit/prune":         {"bnkit/engine", "bnkit/engine/arch", "bnkit/engine/dataset"},
 	"bnkit/plots":         {"bnkit/analysis", "bnkit/checkpoint/durable", "bnkit/engine/rundir"},
-	"bnkit/cmd/bnkit": {"bnkit/analysis", "bnkit/checkpoint", "bnkit/checkpoint/durable", "bnkit/engine", "bnkit/engine/arch", "bnkit/engine/dataset",
-		"bnkit/engine/kernel", "bnkit/engine/rundir", "bnkit/plots", "bnkit/prune"},
+	"bnkit/cmd/bnkit": {"bnkit/analysis", "bnkit/checkpoint", "bnkit/checkpoint/durable", "bnkit/engine", "bnkit/engine/arch", "bnkit/engine/config", "bnkit/engine/dataset",
+		"bnkit/engine/kernel", "bnkit/engine/presets", "bnkit/engine/rundir", "bnkit/plots", "bnkit/prune"},
 }
 
 func TestImportsPointOneWay(t *testing.T) {

@@ -16,6 +16,7 @@ import (
 	"bnkit/analysis"
 	"bnkit/checkpoint"
 	"bnkit/engine"
+	"bnkit/engine/config"
 	"bnkit/engine/dataset"
 	"bnkit/engine/kernel"
 	"bnkit/engine/rundir"
@@ -136,7 +137,7 @@ func (e *usageError) Unwrap() error { return e.err }
 func exitCode(err error) int {
 	var (
 		usage    *usageError
-		config   *engine.ConfigError
+		settings *config.Error
 		exists   *rundir.RunExistsError
 		locked   *rundir.LockedError
 		damaged  *rundir.DamagedError
@@ -158,7 +159,7 @@ func exitCode(err error) int {
 	// has typed.
 	case errors.As(err, &damaged):
 		return 3
-	case errors.As(err, &usage), errors.As(err, &config), errors.As(err, &exists), errors.As(err, &locked), errors.As(err, &resume), errors.As(err, &noData), errors.As(err, &noRun),
+	case errors.As(err, &usage), errors.As(err, &settings), errors.As(err, &exists), errors.As(err, &locked), errors.As(err, &resume), errors.As(err, &noData), errors.As(err, &noRun),
 		errors.Is(err, rundir.ErrNoCheckpoint), errors.Is(err, rundir.ErrNoRun),
 		strings.HasPrefix(err.Error(), "unknown command"):
 		return 2

@@ -12,7 +12,9 @@ import (
 
 	"bnkit/engine"
 	"bnkit/engine/arch"
+	"bnkit/engine/config"
 	"bnkit/engine/dataset"
+	"bnkit/engine/presets"
 	"bnkit/engine/rundir"
 )
 
@@ -20,7 +22,7 @@ import (
 type trainOptions struct {
 	preset  string
 	file    string // of settings
-	config  engine.Config
+	config  config.Config
 	dataDir string
 	out     string
 	threads int
@@ -31,14 +33,14 @@ type trainOptions struct {
 }
 
 func newTrainCommand(g *globalOptions) *cobra.Command {
-	o := &trainOptions{config: engine.DefaultConfig()}
+	o := &trainOptions{config: config.Default()}
 	c := &cobra.Command{
 		Use:   "train",
 		Short: "Train a network and write a run directory",
 		Long: `Train a network and write a run directory: config.json, metrics.jsonl (a row
 an epoch), ckpt.bnz (the model, after each epoch), resume.bnz (the state to
-resume from) and data.json (where the data lies). Without flags it trains a small ResNet's γ and β on the embedded
-sample of Fashion-MNIST.
+resume from) and data.json (where the data lies). Without flags it trains γ and
+β of a small ResNet on the embedded sample of Fashion-MNIST.
 
 Networks: with a hyphen, resnet-N is the CIFAR ResNet of N = 6D+2 layers
 (resnet-14, resnet-20, resnet-110, ...), wrn-N-K is K times as wide (wrn-14-4),
@@ -57,23 +59,22 @@ else keeps its initial value, drawn from the seed by --init, --gamma-init and
 --beta-init; BatchNorm normalises with the batch's statistics in every set.
 bnkit inspect --arch NETWORK counts what each trains.
 
-Optimizers are PyTorch's. Penalties on γ and β are added to the gradient first,
-then gradients are clipped to --clip-norm, then the optimizer adds weight decay,
-on everything that is trained or, with --bn-weight-decay=false, on all of it but
-γ and β.
+Optimizers are PyTorch's. A step first adds the penalties on γ and β to the
+gradient, then clips it to --clip-norm, then applies weight decay to everything
+that is trained, except γ and β with --bn-weight-decay=false.
 
-Schedules of the learning rate, whose rate holds for an epoch unless
---lr-per-step is given:
+Schedules of the learning rate, which changes each epoch or, with --lr-per-step,
+each step:
   constant          --lr
-  step              --lr, divided by 10 at the start of each epoch of --lr-drops,
-                    counted from 0
+  step              --lr, divided by 10 at the start of each epoch in --lr-drops:
+                    at two thirds and thirteen fifteenths of --epochs by default
   cosine            half a wave from --lr towards --lr-min
   cosine-restarts   the same over --lr-period epochs, again and again
   linear-cosine     TensorFlow's linear_cosine_decay
   ramp-exponential  linearly from --lr-start to --lr over --lr-ramp epochs, --lr
                     for --lr-sustain more, then times --lr-decay each epoch
                     towards --lr-min
-Any of them can begin after --lr-warmup epochs, which climb to its first rate.
+A schedule may follow --lr-warmup epochs that climb to its first rate.
 
 Data: ` + strings.Join(dataset.Names(), ", ") + `, or the path of a folder or
 archive; see bnkit data --help. The pictures of an image folder (train/CLASS/*.png
@@ -82,8 +83,8 @@ random-resized, training sees random parts of 8 to 100% of a picture, and tests
 its centre; with --crop centre both see the centre, and training shifts it as
 with other data.
 
---activations bf16 keeps what leaves the convolutions and pools of a batch
-rounded to bfloat16, in half the memory; it computes all in float32. Tests and
+--activations bf16 keeps the outputs of convolutions and pools rounded to
+bfloat16, in half the memory. Everything is computed in float32; tests and
 re-estimated statistics round nothing.
 
 Losses are shown without penalties and label smoothing. Training accuracy is
@@ -96,22 +97,19 @@ uniformly; test and validation keep theirs.
 draws: the mean |gradient| of the loss, without penalties and weight decay, for
 each kind of parameter (kinds: convolution, convolution_bias, gamma, beta,
 output_weight, output_bias) and each of its layers, over all batches of the
-epoch as they were trained on, in training mode. Those of frozen parameters are
-computed for it, so that a step takes as long and as much memory as with
---trainable all; what is trained, and ckpt.bnz, stay the same to the last bit.
+epoch as they were trained on, in training mode. Frozen parameters are included:
+each step costs as much as with --trainable all; results do not change.
 
 --preset takes the settings of a published experiment, and --preset list says
 what each reproduces: frankle-… of Frankle et al. 2021 (depth, width and controls
 on CIFAR-10, and ImageNet, whose folder --data names), g42-… of "Yet Another
 Batch Norm Analysis", sayak-… of Sayak Paul's notebooks. --config takes those of
-a file: YAML lines such as "lr: 0.1" with the keys of config.json (the flags'
-names with _ for -, and augment: false), or a run's config.json. Flags that are
-given win over either.
+a file: YAML lines such as "lr: 0.1" with the keys of config.json, or a run's
+config.json. Flags win over either.
 
 Ctrl-C stops at the next step; --resume continues, with the same result as if
-nothing had happened. With --resume, flags that are not given are those of the
-run, and its data is looked for where it was; --epochs may be larger than before,
-unless the schedule depends on it. Only one process trains in a directory at a
+nothing had happened. A resumed run keeps its settings, its rate drops included;
+--epochs may be larger than before, unless the schedule depends on it. Only one process trains in a directory at a
 time; --resume without --out passes over runs that are being trained.
 
 --force leaves the run in --out as it is until the new one has completed its first
@@ -136,24 +134,16 @@ checkpoint, parameters (trained numbers) and config.`,
 			return runTrain(c, g, o)
 		},
 	}
-	f, d := c.Flags(), &o.config
+	f := c.Flags()
 	f.SortFlags = false // help shows them in groups
-	f.StringVar(&o.preset, "preset", "", "settings by name, those of a published experiment; list shows them")
+	f.StringVar(&o.preset, "preset", "", "settings of a published experiment; list shows them")
 	f.StringVar(&o.file, "config", "", "file of settings: YAML, or a run's config.json")
-	addNetworkFlags(f, d)
-	addTrainableFlags(f, d)
-	addOptimizerFlags(f, d)
-	addScheduleFlags(f, d)
-	addRegularisationFlags(f, d)
-	addDataFlags(f, d)
+	addSettings(c, &o.config)
 	f.StringVar(&o.dataDir, "data-dir", "", "folder that holds the data set (default: where the resumed run found it, or the cache folder)")
 	f.IntVar(&o.threads, "threads", 0, "threads (default: as many as there are processors); does not change the result")
-	f.StringVar(&d.Activations, "activations", d.Activations, "how a step keeps convolutions' outputs: "+strings.Join(engine.Activations, ", "))
 	f.StringVar(&o.out, "out", "", "run directory (default: runs/ARCH-TRAINABLE-DATA-sSEED, and a number if that is taken)")
 	f.BoolVar(&o.resume, "resume", false, "continue the run in --out, by default the newest that is not finished")
 	f.BoolVar(&o.force, "force", false, "replace the run in --out, once the new one has completed an epoch")
-	f.BoolVar(&d.TrackGradients, "track-gradients", d.TrackGradients, "write each epoch's mean |gradient| by kind of parameter and layer to metrics.jsonl")
-	f.BoolVar(&d.WithStats, "with-stats", d.WithStats, "store running statistics in the checkpoint")
 	return c
 }
 
@@ -162,7 +152,7 @@ type trainResult struct {
 	Dir        string        `json:"dir"`
 	Checkpoint string        `json:"checkpoint"`
 	Parameters int           `json:"parameters"`
-	Config     engine.Config `json:"config"`
+	Config     config.Config `json:"config"`
 }
 
 func runTrain(c *cobra.Command, g *globalOptions, o *trainOptions) error {
@@ -181,14 +171,11 @@ func runTrain(c *cobra.Command, g *globalOptions, o *trainOptions) error {
 	if err := takeSettings(c, o); err != nil {
 		return err
 	}
-	if name, ok := map[string]string{"0": "zero", "1": "one"}[o.config.BetaInit]; ok {
-		o.config.BetaInit = name
+	if err := checkEffect(c, &o.config); err != nil {
+		return err
 	}
 	if err := o.config.Validate(); err != nil {
-		return err
-	}
-	if err := checkUsed(c, &o.config); err != nil {
-		return err
+		return flagError(c, err)
 	}
 	place, err := o.place()
 	if err != nil {
@@ -229,7 +216,7 @@ func runTrain(c *cobra.Command, g *globalOptions, o *trainOptions) error {
 	case stopped != nil:
 		return fmt.Errorf("%w before the new run's first epoch was complete: %s holds the run that was there, as before", engine.ErrInterrupted, stopped.Dir)
 	case err != nil:
-		return err
+		return flagError(c, err)
 	}
 	return finishTrain(g, result)
 }
@@ -250,13 +237,13 @@ func (o *trainOptions) place() (string, error) {
 
 // printPresets lists the presets.
 func printPresets(g *globalOptions) error {
-	presets := engine.Presets()
-	return g.print(presets, func(w io.Writer) {
+	list := presets.All()
+	return g.print(list, func(w io.Writer) {
 		width := 0
-		for _, p := range presets {
+		for _, p := range list {
 			width = max(width, len(p.Name))
 		}
-		for _, p := range presets {
+		for _, p := range list {
 			fmt.Fprintf(w, "%-*s  %s\n", width, p.Name, p.Reproduces)
 		}
 	})
@@ -332,7 +319,7 @@ func (o *trainOptions) ownRun() (err error) {
 
 // settingsOfRun are those of the run to resume. Where the flags do not say where
 // its data lies, it is where the run found it.
-func (o *trainOptions) settingsOfRun(c *cobra.Command) (engine.Config, error) {
+func (o *trainOptions) settingsOfRun(c *cobra.Command) (config.Config, error) {
 	base, err := engine.ReadConfig(o.owned.File(rundir.ConfigFile))
 	if err != nil || c.Flags().Changed("data") && !dataset.IsName(o.config.Data) {
 		return base, err
@@ -357,17 +344,19 @@ func (o *trainOptions) settingsOfRun(c *cobra.Command) (engine.Config, error) {
 // takeSettings takes over the settings of the preset, the file, or the run to
 // resume, except for those that were given on the command line.
 func takeSettings(c *cobra.Command, o *trainOptions) error {
-	var base engine.Config
+	var base config.Config
 	var err error
 	switch {
 	case o.preset != "" && o.file != "":
 		return &usageError{c.CommandPath(), errors.New("--preset and --config both name settings: use one of them")}
 	case o.preset != "":
-		var p engine.Preset
-		p, err = engine.FindPreset(o.preset)
+		var p presets.Preset
+		if p, err = presets.Find(o.preset); err != nil {
+			err = fmt.Errorf("%w; --preset list shows all", err)
+		}
 		base = p.Config
 	case o.file != "":
-		base, err = engine.ReadSettings(o.file)
+		base, err = presets.ReadFile(o.file)
 	case o.resume:
 		base, err = o.settingsOfRun(c)
 	default:
@@ -376,6 +365,6 @@ func takeSettings(c *cobra.Command, o *trainOptions) error {
 	if err != nil {
 		return err
 	}
-	changeSettings(c.Flags(), &o.config, base)
+	fillSettings(c.Flags(), &o.config, base)
 	return nil
 }

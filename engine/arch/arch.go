@@ -106,23 +106,7 @@ type Options struct {
 	Input    Shape    // 1 or 3 channels, 8×8 to 256×256
 	Classes  int      // at least 2
 	Shortcut Shortcut // OptionB when empty; the others for CIFAR ResNets alone
-	Stem     Stem     // of an ImageNet ResNet; ImageNetStem when empty
-
-	// Width multiplies the output channels of every convolution, rounded to a
-	// whole number (halves up) and at least 1; 0 is as 1. No unit may come to
-	// more than 4096 channels.
-	Width float64
-
-	// BN is NoBN for no BatchNorm at all, and else empty. With BNEvery K above
-	// 1, the network's first convolution keeps its BatchNorm, of those after it
-	// the first of every K, and shortcuts keep theirs. Where one goes, the
-	// convolution has a bias instead.
-	BN      string
-	BNEvery int
-	// NoScale and NoShift name the BatchNorms whose γ is fixed at 1, whose β at
-	// 0: names ("blocks.0.bn1") and patterns of path.Match ("blocks.*.bn2", "*"
-	// for all), separated by commas.
-	NoScale, NoShift string
+	Variants
 }
 
 // Error says why a network cannot be built.
@@ -148,6 +132,9 @@ func Build(name string, o Options) (*Network, error) {
 		return nil, &Error{Name: name, Reason: fmt.Sprintf("pictures of %d channels; 1 or 3 are possible", o.Input.C)}
 	case min(o.Input.H, o.Input.W) < 8 || max(o.Input.H, o.Input.W) > 256:
 		return nil, &Error{Name: name, Reason: fmt.Sprintf("pictures of %d×%d; 8×8 to 256×256 are possible", o.Input.H, o.Input.W)}
+	}
+	if o.Width == 1 {
+		o.Width = 0
 	}
 	n := &Network{Name: name, Options: o, Input: o.Input, Classes: o.Classes}
 	if err := n.build(o); err != nil {
