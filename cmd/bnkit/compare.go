@@ -178,12 +178,12 @@ type setting struct {
 // those that the table shows anyway.
 func differences(runs []*analysis.Summary) []setting {
 	var all []setting
-	for i := range config.Settings {
-		s := setting{name: config.Settings[i].Key}
+	for _, s := range config.Settings {
+		of := setting{name: s.Key}
 		for _, r := range runs {
-			s.values = append(s.values, config.Settings[i].Text(&r.Config))
+			of.values = append(of.values, s.Text(&r.Config))
 		}
-		all = append(all, s)
+		all = append(all, of)
 	}
 	return slices.DeleteFunc(all, func(s setting) bool {
 		shown := slices.Contains([]string{"arch", "trainable", "epochs"}, s.name)

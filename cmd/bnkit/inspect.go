@@ -41,8 +41,8 @@ trains, parameters).`,
 		RunE: func(c *cobra.Command, args []string) error {
 			flags := c.Flags()
 			if !flags.Changed("arch") {
-				for i := range config.Settings {
-					if name := config.Settings[i].FlagName(); flags.Changed(name) {
+				for _, s := range config.Settings {
+					if name := s.FlagName(); flags.Changed(name) {
 						return &usageError{c.CommandPath(), fmt.Errorf("--%s belongs to --arch", name)}
 					}
 				}

@@ -16,8 +16,7 @@ import (
 // addSettings gives a command a flag for each setting of some groups, or for every
 // setting where no group is named. The flags set settings.
 func addSettings(c *cobra.Command, settings *config.Config, groups ...config.Group) {
-	for i := range config.Settings {
-		s := &config.Settings[i]
+	for _, s := range config.Settings {
 		if len(groups) > 0 && !slices.Contains(groups, s.Group) {
 			continue
 		}
@@ -69,7 +68,7 @@ func (f settingFlag) Type() string {
 		return ""
 	}
 	return map[config.Kind]string{
-		config.Text: "string", config.Bool: "bool", config.Number: "float", config.Whole: "int", config.Wholes: "ints",
+		config.Text: "string", config.Bool: "bool", config.Number: "float", config.Whole: "int", config.Unsigned: "int", config.Wholes: "ints",
 	}[f.Kind()]
 }
 
@@ -97,8 +96,8 @@ func (f settingFlag) Set(text string) error {
 
 // fillSettings sets the settings whose flags were not given to those of base.
 func fillSettings(flags *pflag.FlagSet, settings *config.Config, base config.Config) {
-	for i := range config.Settings {
-		if s := &config.Settings[i]; !flags.Changed(s.FlagName()) {
+	for _, s := range config.Settings {
+		if !flags.Changed(s.FlagName()) {
 			s.Copy(settings, &base)
 		}
 	}
@@ -108,8 +107,7 @@ func fillSettings(flags *pflag.FlagSet, settings *config.Config, base config.Con
 // which Validate accepts: whoever types a flag expects something of it. Where the
 // setting that it needs is itself impossible, Validate says more.
 func checkEffect(c *cobra.Command, settings *config.Config) error {
-	for i := range config.Settings {
-		s := &config.Settings[i]
+	for _, s := range config.Settings {
 		needs := config.Find(s.Needs.Key)
 		if !c.Flags().Changed(s.FlagName()) || s.Effective(settings) || needs.Check(settings) != nil {
 			continue
@@ -126,14 +124,17 @@ func checkEffect(c *cobra.Command, settings *config.Config) error {
 	return nil
 }
 
-// flagError returns an error of a setting that was given on the command line with
-// the name of its flag instead of its key, and any other error as it is.
+// flagError returns an error of a setting with the name of its flag instead of its
+// key, unless the setting comes from a file, a preset or another run. Any other
+// error stays as it is.
 func flagError(c *cobra.Command, err error) error {
 	var e *config.Error
 	if !errors.As(err, &e) {
 		return err
 	}
-	if s := config.Find(e.Key); s != nil && c.Flags().Changed(s.FlagName()) {
+	flags := c.Flags()
+	read := flags.Changed("config") || flags.Changed("preset") || flags.Changed("resume")
+	if s := config.Find(e.Key); s != nil && (flags.Changed(s.FlagName()) || !read) {
 		return &config.Error{Key: "--" + s.FlagName(), Reason: e.Reason}
 	}
 	return err

@@ -12,8 +12,8 @@ import (
 
 // Network builds the network for pictures of that shape; the error is an *Error.
 func (c *Config) Network(input arch.Shape, classes int) (*arch.Network, error) {
-	for i := range Settings {
-		if s := &Settings[i]; s.Group == Network {
+	for _, s := range Settings {
+		if s.Group == Network {
 			if err := s.Check(c); err != nil {
 				return nil, err
 			}

@@ -83,8 +83,8 @@ type Config struct {
 // cores.
 func Default() Config {
 	var c Config
-	for i := range Settings {
-		Settings[i].reset(&c)
+	for _, s := range Settings {
+		s.reset(&c)
 	}
 	return c
 }
@@ -113,8 +113,7 @@ func (c *Config) Resolve() {
 // Difference names the first setting in which c and d differ, Epochs aside, and
 // both values as text; key is "" where none does.
 func (c *Config) Difference(d *Config) (key, was, now string) {
-	for i := range Settings {
-		s := &Settings[i]
+	for _, s := range Settings {
 		if was, now := s.Text(c), s.Text(d); s.Key != "epochs" && was != now {
 			return s.Key, was, now
 		}

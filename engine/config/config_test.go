@@ -151,8 +151,7 @@ func TestSettingsAreFields(t *testing.T) {
 	}
 	keys, flags, places := map[string]bool{}, map[string]bool{}, map[any]bool{}
 	var c Config
-	for i := range Settings {
-		s := &Settings[i]
+	for _, s := range Settings {
 		if s.Meaning == "" || s.Group == "" {
 			t.Errorf("%s has no meaning or no group", s.Key)
 		}
@@ -182,8 +181,7 @@ func TestSettingsAreFields(t *testing.T) {
 // TestEverySettingIsComparedAndWritten changes each setting in turn: the
 // comparison that guards a resume sees it, and files and flags keep it.
 func TestEverySettingIsComparedAndWritten(t *testing.T) {
-	for i := range Settings {
-		s := &Settings[i]
+	for _, s := range Settings {
 		c, d := Default(), changed(t, s)
 		want := s.Key
 		if want == "epochs" {

@@ -27,8 +27,8 @@ func (c *Config) written() []*Setting {
 			list = append(list, Find(key))
 		}
 	}
-	for i := range Settings {
-		if s := &Settings[i]; !slices.Contains(fileOrder, s.Key) && !s.isDefault(c) {
+	for _, s := range Settings {
+		if !slices.Contains(fileOrder, s.Key) && !s.isDefault(c) {
 			list = append(list, s)
 		}
 	}

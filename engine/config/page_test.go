@@ -43,8 +43,7 @@ without effect, such as lr_min with schedule step, is an error.
 This page is generated from the table in engine/config/settings.go.
 `)
 	var group Group
-	for i := range Settings {
-		s := &Settings[i]
+	for _, s := range Settings {
 		if s.Group != group {
 			group = s.Group
 			title := strings.ToUpper(string(group[:1])) + string(group[1:])

@@ -110,8 +110,8 @@ func number(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
 
 // Find returns the setting of that key, nil where there is none.
 func Find(key string) *Setting {
-	if i := slices.IndexFunc(Settings, func(s Setting) bool { return s.Key == key }); i >= 0 {
-		return &Settings[i]
+	if i := slices.IndexFunc(Settings, func(s *Setting) bool { return s.Key == key }); i >= 0 {
+		return Settings[i]
 	}
 	return nil
 }
@@ -132,11 +132,12 @@ type Kind string
 
 // The kinds, as errors and reference call them.
 const (
-	Text   Kind = "text"
-	Bool   Kind = "true or false"
-	Number Kind = "a number"
-	Whole  Kind = "a whole number"
-	Wholes Kind = "a list of whole numbers, e.g. 80,120"
+	Text     Kind = "text"
+	Bool     Kind = "true or false"
+	Number   Kind = "a number"
+	Whole    Kind = "a whole number"
+	Unsigned Kind = "a whole number of at least 0"
+	Wholes   Kind = "a list of whole numbers, e.g. 80,120"
 )
 
 // Kind returns what the setting's values are.
@@ -148,6 +149,8 @@ func (s *Setting) Kind() Kind {
 		return Bool
 	case *float64:
 		return Number
+	case *uint64:
+		return Unsigned
 	case *[]int:
 		return Wholes
 	}
@@ -227,7 +230,7 @@ func (s *Setting) Check(c *Config) error {
 	switch v := s.value(c).(type) {
 	case string:
 		if s.Values != nil && s.Form == "" && !slices.Contains(s.Values, v) && !s.isDefault(c) {
-			return fail(s.Key, "%q is unknown; use one of: %s", v, strings.Join(s.Values, ", "))
+			return fail(s.Key, "%q is unknown; use %s", v, choice(s.Values))
 		}
 	case float64:
 		if !s.Range.contains(v) {
@@ -242,6 +245,14 @@ func (s *Setting) Check(c *Config) error {
 		return fail(s.Key, "%s", s.NoEffect(c))
 	}
 	return nil
+}
+
+// choice lists values to choose from.
+func choice(values []string) string {
+	if len(values) == 1 {
+		return values[0] + ", or leave it out"
+	}
+	return "one of: " + strings.Join(values, ", ")
 }
 
 func (s *Setting) example() string {

@@ -47,7 +47,7 @@ var (
 
 // Settings declares every setting, in the order in which help and reference show
 // them. A new one is an entry here, its field in Config, and its use.
-var Settings = []Setting{
+var Settings = []*Setting{
 	{Key: "arch", Group: Network, Field: func(c *Config) any { return &c.Arch },
 		Default: "resnet-14", Values: networks(), Form: "resnet-N, wrn-N-K, resnet-N-bottleneck, resnetA-B-C-D, resnetA-B-C-D-bottleneck",
 		Meaning: "network"},

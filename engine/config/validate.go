@@ -12,8 +12,8 @@ import (
 // Validate checks the settings before any data is read; the error is an *Error.
 // Only Train knows whether a batch fits into the training split.
 func (c *Config) Validate() error {
-	for i := range Settings {
-		if err := Settings[i].Check(c); err != nil {
+	for _, s := range Settings {
+		if err := s.Check(c); err != nil {
 			return err
 		}
 	}
