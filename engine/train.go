@@ -74,6 +74,9 @@ type TrainResult struct {
 // *rundir.RunExistsError, *rundir.LockedError, *rundir.DamagedError,
 // *ResumeError, rundir.ErrNoRun, *DivergedError.
 //
+// Rate drops that cfg leaves open are those of the run to resume or, of a new run,
+// the default ones.
+//
 // A run that is to replace another one (Force) leaves that one untouched until
 // its first epoch is complete. Where it ends before, by an error or because ctx
 // is cancelled, nothing is left of it.

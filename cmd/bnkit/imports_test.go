@@ -61,3 +61,14 @@ func TestImportsPointOneWay(t *testing.T) {
 		t.Errorf("%d packages, want %d", seen, len(mayImport))
 	}
 }
+
+// TestEngineWithoutYAML: a program that imports engine links no YAML parser.
+func TestEngineWithoutYAML(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", "bnkit/engine").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	if deps := string(out); strings.Contains(deps, "yaml") || !strings.Contains(deps, "bnkit/engine/config\n") {
+		t.Errorf("engine depends on:\n%s", deps)
+	}
+}

@@ -221,9 +221,9 @@ func runTrain(c *cobra.Command, g *globalOptions, o *trainOptions) error {
 	return finishTrain(g, result)
 }
 
-// place is where the data lies, as the flags say it or, of a run that is
-// resumed, as it was before; "" for the default place. A path that is given as
-// --data is the place itself.
+// place returns where the data lies: where the flags say or, for a resumed run,
+// where it was before; "" for the default place. A path given as --data is the
+// place itself.
 func (o *trainOptions) place() (string, error) {
 	dir := o.dataDir
 	if !dataset.IsName(o.config.Data) {
@@ -317,8 +317,8 @@ func (o *trainOptions) ownRun() (err error) {
 	return err
 }
 
-// settingsOfRun are those of the run to resume. Where the flags do not say where
-// its data lies, it is where the run found it.
+// settingsOfRun returns the settings of the run to resume. Unless the flags say
+// where its data lies, it is looked for where the run found it.
 func (o *trainOptions) settingsOfRun(c *cobra.Command) (config.Config, error) {
 	base, err := engine.ReadConfig(o.owned.File(rundir.ConfigFile))
 	if err != nil || c.Flags().Changed("data") && !dataset.IsName(o.config.Data) {
@@ -341,8 +341,8 @@ func (o *trainOptions) settingsOfRun(c *cobra.Command) (config.Config, error) {
 	return base, nil
 }
 
-// takeSettings takes over the settings of the preset, the file, or the run to
-// resume, except for those that were given on the command line.
+// takeSettings takes the settings that were not given on the command line from the
+// preset, the file or the run to resume.
 func takeSettings(c *cobra.Command, o *trainOptions) error {
 	var base config.Config
 	var err error

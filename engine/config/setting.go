@@ -242,7 +242,7 @@ func (s *Setting) Check(c *Config) error {
 		}
 	}
 	if !s.MayIdle && !s.isDefault(c) && !s.Effective(c) {
-		return fail(s.Key, "%s", s.NoEffect(c))
+		return fail(s.Key, "%s", s.noEffect(c))
 	}
 	return nil
 }
@@ -262,8 +262,8 @@ func (s *Setting) example() string {
 	return ", e.g. " + s.Range.Example
 }
 
-// NoEffect says why the setting has no effect in c, where it is not Effective.
-func (s *Setting) NoEffect(c *Config) string {
+// noEffect says why the setting has no effect in c, where it is not Effective.
+func (s *Setting) noEffect(c *Config) string {
 	other := Find(s.Needs.Key)
 	if s.Needs.Values == nil {
 		return fmt.Sprintf("it does nothing without %s; give that too, or leave it out", other.Key)
