@@ -14,6 +14,7 @@ import (
 
 	"bnkit/engine"
 	"bnkit/engine/arch"
+	"bnkit/engine/config"
 	"bnkit/engine/dataset"
 	"bnkit/engine/kernel"
 	"bnkit/engine/nn"
@@ -43,7 +44,7 @@ func tiny(train, test int) *dataset.Data {
 // trained trains ResNet-8 for a few steps and loads it from its file.
 func trained(t *testing.T, data *dataset.Data, withStats bool) *engine.Model {
 	t.Helper()
-	cfg := engine.DefaultConfig()
+	cfg := config.Default()
 	cfg.Arch, cfg.Epochs, cfg.Batch, cfg.LRDrops, cfg.WithStats = "resnet-8", 3, 16, []int{2}, withStats
 	r, err := engine.Train(context.Background(), cfg, data, engine.TrainOptions{Dir: filepath.Join(t.TempDir(), "run"), Threads: 2})
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 
 	"bnkit/engine"
 	"bnkit/engine/arch"
+	"bnkit/engine/config"
 	"bnkit/engine/rundir"
 )
 
@@ -15,7 +16,7 @@ import (
 // that are not known yet are missing (nil).
 type Summary struct {
 	Dir    string        `json:"dir"`
-	Config engine.Config `json:"config"`
+	Config config.Config `json:"config"`
 	Epochs int           `json:"epochs"` // completed, of Config.Epochs
 
 	Model  *ModelSummary `json:"model,omitempty"`  // missing without a checkpoint

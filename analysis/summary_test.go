@@ -15,6 +15,7 @@ import (
 	"bnkit/checkpoint"
 	"bnkit/engine"
 	"bnkit/engine/arch"
+	"bnkit/engine/config"
 	"bnkit/engine/rundir"
 )
 
@@ -22,7 +23,7 @@ import (
 // file.
 func TestSummarise(t *testing.T) {
 	data := tiny(64, 32)
-	cfg := engine.DefaultConfig()
+	cfg := config.Default()
 	cfg.Arch, cfg.Epochs, cfg.Batch, cfg.LRDrops = "resnet-8", 3, 16, []int{2}
 	dir := filepath.Join(t.TempDir(), "run")
 	if _, err := engine.Train(context.Background(), cfg, data, engine.TrainOptions{Dir: dir, Threads: 2}); err != nil {
@@ -98,7 +99,7 @@ func TestSummarise(t *testing.T) {
 
 // TestTrained trains everything: all parameters are counted, no statistics.
 func TestTrained(t *testing.T) {
-	cfg := engine.DefaultConfig()
+	cfg := config.Default()
 	cfg.Arch, cfg.Epochs, cfg.Batch, cfg.LRDrops, cfg.Trainable, cfg.WithStats = "resnet-8", 1, 16, nil, string(arch.All), true
 	dir := filepath.Join(t.TempDir(), "run")
 	if _, err := engine.Train(context.Background(), cfg, tiny(64, 32), engine.TrainOptions{Dir: dir, Threads: 2}); err != nil {

@@ -9,13 +9,14 @@ import (
 
 	"bnkit/engine"
 	"bnkit/engine/arch"
+	"bnkit/engine/config"
 	"bnkit/engine/dataset"
 )
 
 // variant trains a network that lacks some of ResNet-8's BatchNorms.
-func variant(t *testing.T, data *dataset.Data, change func(*engine.Config)) *engine.Model {
+func variant(t *testing.T, data *dataset.Data, change func(*config.Config)) *engine.Model {
 	t.Helper()
-	cfg := engine.DefaultConfig()
+	cfg := config.Default()
 	cfg.Arch, cfg.Epochs, cfg.Batch, cfg.LRDrops = "resnet-8", 1, 16, nil
 	change(&cfg)
 	r, err := engine.Train(context.Background(), cfg, data, engine.TrainOptions{Dir: filepath.Join(t.TempDir(), "run"), Threads: 2})
@@ -33,7 +34,7 @@ func variant(t *testing.T, data *dataset.Data, change func(*engine.Config)) *eng
 // own ReLU's sparsity and gradients.
 func TestFewerBatchNorms(t *testing.T) {
 	data := tiny(64, 32)
-	m := variant(t, data, func(c *engine.Config) { c.BNEvery = 2 })
+	m := variant(t, data, func(c *config.Config) { c.BNEvery = 2 })
 	// relu(β) everywhere: off.
 	off := -1
 	for i := range m.Network.Units {
@@ -80,10 +81,10 @@ func TestFewerBatchNorms(t *testing.T) {
 
 func TestNothingToAnalyze(t *testing.T) {
 	data := tiny(64, 32)
-	for says, change := range map[string]func(*engine.Config){
-		"no BatchNorm":   func(c *engine.Config) { c.BN, c.Trainable, c.LR = arch.NoBN, "all", 0.01 },
-		"of bn is fixed": func(c *engine.Config) { c.NoScale = "bn" },
-		"blocks.0.bn2":   func(c *engine.Config) { c.NoShift = "*.0.bn2" },
+	for says, change := range map[string]func(*config.Config){
+		"no BatchNorm":   func(c *config.Config) { c.BN, c.Trainable, c.LR = arch.NoBN, "all", 0.01 },
+		"of bn is fixed": func(c *config.Config) { c.NoScale = "bn" },
+		"blocks.0.bn2":   func(c *config.Config) { c.NoShift = "*.0.bn2" },
 	} {
 		m := variant(t, data, change)
 		var e *engine.ModelError

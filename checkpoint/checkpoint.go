@@ -39,13 +39,7 @@ type Header struct {
 	Seed      uint64 `json:"seed"`      // of the tensors that are not stored
 	Trainable string `json:"trainable"` // trainable set: which tensors are stored
 
-	// Variants of the network. A variant is missing if it is the default of Arch.
-	Stem    string  `json:"stem,omitempty"`
-	Width   float64 `json:"width,omitempty"`
-	BN      string  `json:"bn,omitempty"`
-	BNEvery int     `json:"bn_every,omitempty"`
-	NoScale string  `json:"no_scale,omitempty"`
-	NoShift string  `json:"no_shift,omitempty"`
+	Variants
 
 	// Each of these is missing if it is not known.
 	Initialisers  Initialisers  `json:"initialisers,omitzero"` // known unless every tensor is stored
@@ -59,6 +53,17 @@ type Header struct {
 
 	Config json.RawMessage `json:"config,omitempty"` // the run's settings, as config.json holds them
 	State  json.RawMessage `json:"state,omitempty"`  // the progress of a run that can be resumed; nil in a model
+}
+
+// Variants say how a network differs from the one that its name stands for. A variant is
+// missing if it is the default of Arch.
+type Variants struct {
+	Stem    string  `json:"stem,omitempty"`
+	Width   float64 `json:"width,omitempty"`
+	BN      string  `json:"bn,omitempty"`
+	BNEvery int     `json:"bn_every,omitempty"`
+	NoScale string  `json:"no_scale,omitempty"`
+	NoShift string  `json:"no_shift,omitempty"`
 }
 
 // Initialisers names the distributions from which tensors that are not stored are drawn.

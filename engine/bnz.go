@@ -12,6 +12,7 @@ import (
 	"bnkit/checkpoint"
 	"bnkit/checkpoint/durable"
 	"bnkit/engine/arch"
+	"bnkit/engine/config"
 	"bnkit/engine/dataset"
 	"bnkit/engine/nn"
 )
@@ -84,7 +85,7 @@ func describedModel(h *checkpoint.Header) (*Model, arch.TrainableSet, error) {
 	}
 	net, err := arch.Build(h.Arch, arch.Options{
 		Input: arch.Shape{C: h.Input[0], H: h.Input[1], W: h.Input[2]}, Classes: h.Classes, Shortcut: arch.Shortcut(h.Shortcut),
-		Stem: arch.Stem(h.Stem), Width: h.Width, BN: h.BN, BNEvery: h.BNEvery, NoScale: h.NoScale, NoShift: h.NoShift,
+		Variants: arch.Variants(h.Variants),
 	})
 	if err != nil {
 		return nil, "", err
@@ -187,15 +188,11 @@ func (m *Model) File() (*checkpoint.File, error) {
 // header returns the header of the model's file.
 func (m *Model) header() checkpoint.Header {
 	net, o := m.Network, &m.Network.Options
-	width := o.Width
-	if width == 1 {
-		width = 0 // left out
-	}
 	sel := &m.Data.Selection
 	h := checkpoint.Header{
 		Arch: net.Name, Shortcut: string(o.Shortcut), Input: [3]int{net.Input.C, net.Input.H, net.Input.W}, Classes: net.Classes,
-		Stem: string(o.Stem), Width: width, BN: o.BN, BNEvery: o.BNEvery, NoScale: o.NoScale, NoShift: o.NoShift,
-		Seed: sel.Seed, Trainable: string(arch.All),
+		Variants: checkpoint.Variants(o.Variants),
+		Seed:     sel.Seed, Trainable: string(arch.All),
 		Data: checkpoint.DataSet{
 			Name: m.Data.Name, Digest: m.Data.Digest,
 			Subset: sel.Subset, SubsetPerClass: sel.SubsetPerClass, Validation: sel.Validation, RandomLabels: sel.RandomLabels,
@@ -224,8 +221,8 @@ type training struct {
 }
 
 // newHeader returns the header of a run's checkpoint and state after that many epochs.
-func newHeader(cfg *Config, net *arch.Network, data *dataset.Data, epochs int) (checkpoint.Header, error) {
-	config, err := json.Marshal(cfg)
+func newHeader(cfg *config.Config, net *arch.Network, data *dataset.Data, epochs int) (checkpoint.Header, error) {
+	settings, err := json.Marshal(cfg)
 	if err != nil {
 		return checkpoint.Header{}, err
 	}
@@ -237,8 +234,8 @@ func newHeader(cfg *Config, net *arch.Network, data *dataset.Data, epochs int) (
 		Network:       net,
 		Preprocessing: Preprocessing{Mean: data.Mean, Std: data.Std, Eps: cfg.BNEps},
 		Estimation:    newEstimation(cfg.Seed, data.Train.Len()),
-		Data:          DataSet{Name: data.Name, Digest: data.Digest, Selection: cfg.selection()},
-		Origin:        &Origin{Trainable: arch.TrainableSet(cfg.Trainable), Seed: cfg.Seed, Initialisers: cfg.initialisers(), Config: config},
+		Data:          DataSet{Name: data.Name, Digest: data.Digest, Selection: cfg.Selection()},
+		Origin:        &Origin{Trainable: arch.TrainableSet(cfg.Trainable), Seed: cfg.Seed, Initialisers: cfg.Initialisers(), Config: settings},
 		History:       []Event{{Action: "train", Tool: "bnkit", Parameters: parameters}},
 	}
 	return m.header(), nil

@@ -10,6 +10,7 @@ import (
 
 	"bnkit/engine/arch"
 	"bnkit/engine/arch/archtest"
+	"bnkit/engine/config"
 	"bnkit/engine/dataset"
 	"bnkit/engine/rundir"
 )
@@ -22,15 +23,15 @@ import (
 func TestEveryCombination(t *testing.T) {
 	variants := []struct {
 		name    string
-		set     func(*Config)
+		set     func(*config.Config)
 		refused string // sets that train nothing
 	}{
-		{"BatchNorm", func(c *Config) {}, ""},
-		{"no BatchNorm", func(c *Config) { c.BN = arch.NoBN }, "bn gamma beta"},
-		{"every second", func(c *Config) { c.BNEvery = 2 }, ""},
-		{"no scale", func(c *Config) { c.NoScale = "*" }, "gamma"},
-		{"no shift", func(c *Config) { c.NoShift = "*" }, "beta"},
-		{"neither", func(c *Config) { c.NoScale, c.NoShift = "*", "*" }, "bn gamma beta"},
+		{"BatchNorm", func(c *config.Config) {}, ""},
+		{"no BatchNorm", func(c *config.Config) { c.BN = arch.NoBN }, "bn gamma beta"},
+		{"every second", func(c *config.Config) { c.BNEvery = 2 }, ""},
+		{"no scale", func(c *config.Config) { c.NoScale = "*" }, "gamma"},
+		{"no shift", func(c *config.Config) { c.NoShift = "*" }, "beta"},
+		{"neither", func(c *config.Config) { c.NoScale, c.NoShift = "*", "*" }, "bn gamma beta"},
 	}
 	for _, n := range archtest.Networks(t, 1.0/16) {
 		data := syntheticOf(n.Options.Input.H, 16, 8)
@@ -64,16 +65,16 @@ func TestEveryCombination(t *testing.T) {
 }
 
 // checkRefused trains without data, which would panic.
-func checkRefused(t *testing.T, cfg Config) {
+func checkRefused(t *testing.T, cfg config.Config) {
 	t.Helper()
 	_, err := Train(t.Context(), cfg, &dataset.Data{}, TrainOptions{Dir: t.TempDir()})
-	var e *ConfigError
-	if !errors.As(err, &e) || e.Field != "trainable" || strings.Contains(err.Error(), "\n") {
-		t.Errorf("%s: %v, want a *ConfigError of a line", cfg.Trainable, err)
+	var e *config.Error
+	if !errors.As(err, &e) || e.Key != "trainable" || strings.Contains(err.Error(), "\n") {
+		t.Errorf("%s: %v, want a *config.Error of a line", cfg.Trainable, err)
 	}
 }
 
-func checkStep(t *testing.T, cfg Config, data *dataset.Data) {
+func checkStep(t *testing.T, cfg config.Config, data *dataset.Data) {
 	t.Helper()
 	r, err := newRun(t.Context(), cfg, data, TrainOptions{Dir: t.TempDir(), Threads: 1})
 	if err != nil {

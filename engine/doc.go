@@ -2,9 +2,9 @@
 //
 // # Training
 //
-// [Train] runs a [Config] on a data set, which [dataset.Open] loads, and writes a run
+// [Train] runs a [config.Config] on a data set, which [dataset.Open] loads, and writes a run
 // directory: the settings, a row of measurements for each epoch, the model (ckpt.bnz)
-// and the state from which an interrupted run is resumed. Start from [DefaultConfig]
+// and the state from which an interrupted run is resumed. Start from [config.Default]
 // and change what differs. [TrainOptions] says where the run goes and who hears of its
 // progress. Cancel the context to stop; a later call with TrainOptions.Resume set
 // continues, to the same bytes.
@@ -28,6 +28,6 @@
 //
 // # Determinism
 //
-// Results depend on the Config and the data alone, never on the number of threads, the
+// Results depend on the settings and the data alone, never on the number of threads, the
 // time, the path, or how often a run was interrupted.
 package engine

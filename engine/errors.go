@@ -41,7 +41,7 @@ func (e *InterruptedError) Unwrap() []error { return []error{ErrInterrupted, e.c
 // read.
 type ResumeError struct {
 	Dir    string
-	Field  string // the setting that differs, as config.json names it; "" if none does
+	Key    string // of the setting that differs, as config.json names it; "" if none does
 	Reason string
 
 	// MustReplace reports that no settings make a resume possible: without another
@@ -117,6 +117,3 @@ func modelName(path string) string {
 	}
 	return path
 }
-
-// WrongUsage reports that a setting, and not a file, is at fault.
-func (e *ConfigError) WrongUsage() bool { return true }

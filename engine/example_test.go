@@ -9,6 +9,7 @@ import (
 
 	"bnkit/engine"
 	"bnkit/engine/arch"
+	"bnkit/engine/config"
 	"bnkit/engine/dataset"
 	"bnkit/engine/nn"
 	"bnkit/engine/rundir"
@@ -21,7 +22,7 @@ func tinyRun(dir string) string {
 	if err != nil {
 		log.Fatal(err)
 	}
-	cfg := engine.DefaultConfig()
+	cfg := config.Default()
 	cfg.Arch, cfg.Epochs, cfg.LRDrops, cfg.Batch, cfg.Subset = "resnet-8", 1, nil, 64, 128
 	result, err := engine.Train(context.Background(), cfg, data, engine.TrainOptions{Dir: dir})
 	if err != nil {
@@ -36,7 +37,7 @@ func ExampleTrain() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	cfg := engine.DefaultConfig()
+	cfg := config.Default()
 	cfg.Arch = "resnet-8"
 	cfg.Subset = 128 // of 6,000 training pictures
 	cfg.Batch = 64

@@ -3,6 +3,7 @@ package engine
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -71,17 +72,16 @@ func (m *Model) ExportMetadata() map[string]string {
 		}
 		return strings.Join(s, ",")
 	}
-	double := func(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }
 	net, o := m.Network, &m.Network.Options
 	metadata := map[string]string{
 		"format":  "pt",
 		"arch":    net.Name,
 		"input":   fmt.Sprintf("%d,%d,%d", net.Input.C, net.Input.H, net.Input.W),
 		"classes": strconv.Itoa(net.Classes),
-		"bn_eps":  double(cmp.Or(m.Preprocessing.Eps, nn.DefaultEps)),
+		"bn_eps":  strconv.FormatFloat(cmp.Or(m.Preprocessing.Eps, nn.DefaultEps), 'g', -1, 64),
 	}
 	known := map[string]string{
-		"shortcut": string(o.Shortcut), "stem": string(o.Stem), "bn": o.BN, "no_scale": o.NoScale, "no_shift": o.NoShift,
+		"shortcut":           string(o.Shortcut),
 		"data":               m.Data.Name,
 		"normalisation_mean": list(m.Preprocessing.Mean),
 		"normalisation_std":  list(m.Preprocessing.Std),
@@ -89,12 +89,7 @@ func (m *Model) ExportMetadata() map[string]string {
 	if m.Origin != nil {
 		known["trainable"], known["seed"] = string(m.Origin.Trainable), strconv.FormatUint(m.Origin.Seed, 10)
 	}
-	if o.Width != 0 && o.Width != 1 {
-		known["width"] = double(o.Width)
-	}
-	if o.BNEvery != 0 {
-		known["bn_every"] = strconv.Itoa(o.BNEvery)
-	}
+	maps.Insert(known, o.Variants.All())
 	for name, value := range known {
 		if value != "" {
 			metadata[name] = value

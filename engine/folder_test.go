@@ -11,6 +11,7 @@ import (
 	"slices"
 	"testing"
 
+	"bnkit/engine/config"
 	"bnkit/engine/dataset"
 	"bnkit/engine/rundir"
 )
@@ -105,9 +106,9 @@ func TestImageFolder(t *testing.T) {
 		t.Error("a resumed run gives another checkpoint")
 	}
 
-	var bad *ConfigError
+	var bad *config.Error
 	cfg.ImageSize, cfg.Crop = 0, string(dataset.RandomResized)
-	if _, err := Train(t.Context(), cfg, folder, TrainOptions{Dir: t.TempDir()}); !errors.As(err, &bad) || bad.Field != "image_size" {
+	if _, err := Train(t.Context(), cfg, folder, TrainOptions{Dir: t.TempDir()}); !errors.As(err, &bad) || bad.Key != "image_size" {
 		t.Errorf("no size: %v", err)
 	}
 	cfg.ImageSize = 8

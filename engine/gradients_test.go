@@ -11,6 +11,7 @@ import (
 
 	"bnkit/checkpoint"
 	"bnkit/engine/arch"
+	"bnkit/engine/config"
 	"bnkit/engine/kernel"
 	"bnkit/engine/nn"
 	"bnkit/engine/rundir"
@@ -22,14 +23,14 @@ import (
 // is measured.
 func TestGradientsAgainstFloat64(t *testing.T) {
 	data := synthetic(70, 20) // 4 batches of 16, and 6 pictures left out
-	for name, change := range map[string]func(*Config){
-		"bn":       func(c *Config) { c.GammaL1, c.BetaL2, c.ClipNorm, c.LabelSmoothing = 1e-2, 1e-2, 0.5, 0.1 },
-		"all":      func(c *Config) { c.Trainable, c.Augment = "all", false },
-		"none":     func(c *Config) { c.Trainable = "none" },
-		"output":   func(c *Config) { c.Trainable = "output" },
-		"random-2": func(c *Config) { c.Trainable = "random-2" },
-		"shortcut": func(c *Config) { c.Trainable = "bn+shortcut" },
-		"biases":   func(c *Config) { c.Arch, c.BNEvery, c.NoShift, c.Trainable = "convnet", 2, "*", "all" },
+	for name, change := range map[string]func(*config.Config){
+		"bn":       func(c *config.Config) { c.GammaL1, c.BetaL2, c.ClipNorm, c.LabelSmoothing = 1e-2, 1e-2, 0.5, 0.1 },
+		"all":      func(c *config.Config) { c.Trainable, c.Augment = "all", false },
+		"none":     func(c *config.Config) { c.Trainable = "none" },
+		"output":   func(c *config.Config) { c.Trainable = "output" },
+		"random-2": func(c *config.Config) { c.Trainable = "random-2" },
+		"shortcut": func(c *config.Config) { c.Trainable = "bn+shortcut" },
+		"biases":   func(c *config.Config) { c.Arch, c.BNEvery, c.NoShift, c.Trainable = "convnet", 2, "*", "all" },
 	} {
 		cfg := tinyConfig()
 		cfg.TrackGradients = true

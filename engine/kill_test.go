@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"bnkit/engine/config"
 	"bnkit/engine/dataset"
 	"bnkit/engine/rundir"
 )
@@ -33,7 +34,7 @@ func TestMain(m *testing.M) {
 	}
 }
 
-func killRun() (Config, *dataset.Data) {
+func killRun() (config.Config, *dataset.Data) {
 	cfg := tinyConfig()
 	cfg.Epochs = 6
 	return cfg, synthetic(64, 20)

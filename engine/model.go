@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"bnkit/engine/arch"
+	"bnkit/engine/config"
 	"bnkit/engine/dataset"
 	"bnkit/engine/nn"
 )
@@ -126,7 +127,7 @@ func (m *Model) OpenData(dir string) (*dataset.Data, error) {
 		return nil, err
 	}
 	if data, err = selected(data, m.Data.Selection); err != nil {
-		var e *ConfigError
+		var e *config.Error
 		if errors.As(err, &e) {
 			return nil, &DataError{m.Source.Path, e.Reason}
 		}

@@ -15,13 +15,14 @@ import (
 
 	"bnkit/checkpoint"
 	"bnkit/engine/arch"
+	"bnkit/engine/config"
 	"bnkit/engine/dataset"
 	"bnkit/engine/nn"
 	"bnkit/engine/rundir"
 )
 
 // trained is a small run's result: the trainer at its end, and the directory.
-func trained(t *testing.T, cfg Config) (*run, string) {
+func trained(t *testing.T, cfg config.Config) (*run, string) {
 	t.Helper()
 	data := synthetic(150, 40)
 	dir := t.TempDir()
@@ -81,7 +82,7 @@ func TestLoadModel(t *testing.T) {
 
 // checkLoads trains cfg and compares the trained network with what its files
 // load as.
-func checkLoads(t *testing.T, cfg Config) {
+func checkLoads(t *testing.T, cfg config.Config) {
 	t.Helper()
 	set := cfg.Arch + ", " + cfg.Trainable
 	r, dir := trained(t, cfg)

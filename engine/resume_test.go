@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"bnkit/engine/config"
 	"bnkit/engine/rundir"
 )
 
@@ -23,7 +24,7 @@ func TestThreads(t *testing.T) {
 	data := synthetic(96, 40)
 	for _, set := range sets {
 		losses := map[string]float64{}
-		for _, activations := range Activations {
+		for _, activations := range config.Find("activations").Values {
 			cfg := tinyConfig()
 			cfg.Trainable, cfg.Epochs, cfg.WithStats, cfg.Activations = set, 2, true, activations
 			var want []byte
@@ -39,30 +40,30 @@ func TestThreads(t *testing.T) {
 				}
 			}
 		}
-		if d := math.Abs(losses[BF16]/losses[Float32] - 1); d == 0 || d > 0.05 {
-			t.Errorf("%s: training loss %v with %s, %v with %s", set, losses[BF16], BF16, losses[Float32], Float32)
+		if d := math.Abs(losses[config.BF16]/losses[config.Float32] - 1); d == 0 || d > 0.05 {
+			t.Errorf("%s: training loss %v with %s, %v with %s", set, losses[config.BF16], config.BF16, losses[config.Float32], config.Float32)
 		}
 	}
 }
 
 // resumable are the settings that the resume tests run over: every optimizer
 // with every kind of trainable set.
-var resumable = func() map[string]func(*Config) {
-	all := map[string]func(*Config){}
-	for name, optimize := range map[string]func(*Config){
-		"sgd":      func(*Config) {},
-		"nesterov": func(c *Config) { c.Nesterov = true },
-		"adam":     func(c *Config) { c.Optimizer, c.LR, c.ClipNorm, c.GammaL1 = Adam, 0.01, 1, 1e-4 },
-		"adamw":    func(c *Config) { c.Optimizer, c.LR, c.BNWeightDecay = AdamW, 0.01, false },
+var resumable = func() map[string]func(*config.Config) {
+	all := map[string]func(*config.Config){}
+	for name, optimize := range map[string]func(*config.Config){
+		"sgd":      func(*config.Config) {},
+		"nesterov": func(c *config.Config) { c.Nesterov = true },
+		"adam":     func(c *config.Config) { c.Optimizer, c.LR, c.ClipNorm, c.GammaL1 = config.Adam, 0.01, 1, 1e-4 },
+		"adamw":    func(c *config.Config) { c.Optimizer, c.LR, c.BNWeightDecay = config.AdamW, 0.01, false },
 	} {
 		for _, set := range []string{"bn", "all", "bn+shortcut", "none", "random-2", "bn+random-2"} {
-			all[name+", "+set] = func(c *Config) {
+			all[name+", "+set] = func(c *config.Config) {
 				optimize(c)
 				c.Trainable = set
 			}
 		}
 	}
-	all["bf16"] = func(c *Config) { c.Activations = BF16 }
+	all["bf16"] = func(c *config.Config) { c.Activations = config.BF16 }
 	return all
 }()
 
@@ -117,14 +118,14 @@ func sameMeasurements(a, b rundir.EpochMetrics) bool {
 // bytes, and to no other number of epochs.
 func TestResumeSchedule(t *testing.T) {
 	data, cfg := synthetic(64, 20), tinyConfig()
-	cfg.Schedule, cfg.LRPerStep, cfg.LRWarmup, cfg.LRMin = Cosine, true, 1, 0.001
+	cfg.Schedule, cfg.LRPerStep, cfg.LRWarmup, cfg.LRMin = config.Cosine, true, 1, 0.001
 	whole, parts := t.TempDir(), t.TempDir()
 	mustTrain(t, cfg, data, TrainOptions{Dir: whole, Threads: 2})
 	interruptAfter(t, cfg, data, TrainOptions{Dir: parts, Threads: 2}, 6)
 	longer := cfg
 	longer.Epochs++
 	var e *ResumeError
-	if _, err := Train(t.Context(), longer, data, TrainOptions{Dir: parts, Threads: 2, Resume: true}); !errors.As(err, &e) || e.Field != "epochs" {
+	if _, err := Train(t.Context(), longer, data, TrainOptions{Dir: parts, Threads: 2, Resume: true}); !errors.As(err, &e) || e.Key != "epochs" {
 		t.Errorf("one more epoch: %v, want a *ResumeError of epochs", err)
 	}
 	mustTrain(t, cfg, data, TrainOptions{Dir: parts, Threads: 2, Resume: true})
@@ -188,30 +189,30 @@ func TestResumeRefuses(t *testing.T) {
 
 	for _, c := range []struct {
 		field  string
-		change func(*Config)
+		change func(*config.Config)
 	}{
-		{"lr", func(c *Config) { c.LR = 0.05 }},
-		{"seed", func(c *Config) { c.Seed = 2 }},
-		{"trainable", func(c *Config) { c.Trainable = "all" }},
-		{"lr_drops", func(c *Config) { c.LRDrops = nil }},
-		{"init", func(c *Config) { c.Init = "orthogonal" }},
-		{"optimizer", func(c *Config) { c.Optimizer = Adam }},
-		{"track_gradients", func(c *Config) { c.TrackGradients = true }},
-		{"arch", func(c *Config) { c.Arch = "resnet-14" }},
-		{"epochs", func(c *Config) { c.Epochs = 1 }},
+		{"lr", func(c *config.Config) { c.LR = 0.05 }},
+		{"seed", func(c *config.Config) { c.Seed = 2 }},
+		{"trainable", func(c *config.Config) { c.Trainable = "all" }},
+		{"lr_drops", func(c *config.Config) { c.LRDrops = []int{} }},
+		{"init", func(c *config.Config) { c.Init = "orthogonal" }},
+		{"optimizer", func(c *config.Config) { c.Optimizer = config.Adam }},
+		{"track_gradients", func(c *config.Config) { c.TrackGradients = true }},
+		{"arch", func(c *config.Config) { c.Arch = "resnet-14" }},
+		{"epochs", func(c *config.Config) { c.Epochs = 1 }},
 	} {
 		other := cfg
 		c.change(&other)
 		_, err := Train(t.Context(), other, data, resume)
 		var e *ResumeError
-		if !errors.As(err, &e) || e.Field != c.field {
+		if !errors.As(err, &e) || e.Key != c.field {
 			t.Errorf("%s changed: %v, want a *ResumeError that names it", c.field, err)
 		}
 	}
 	other := *data
 	other.Digest = "other"
 	var e *ResumeError
-	if _, err := Train(t.Context(), cfg, &other, resume); !errors.As(err, &e) || e.Field != "data" {
+	if _, err := Train(t.Context(), cfg, &other, resume); !errors.As(err, &e) || e.Key != "data" {
 		t.Errorf("other pictures: %v, want a *ResumeError of data", err)
 	}
 	longer := cfg
@@ -313,8 +314,8 @@ func TestOverwriting(t *testing.T) {
 	}
 	bad := cfg
 	bad.Batch = 65
-	var ce *ConfigError
-	if _, err := Train(t.Context(), bad, data, TrainOptions{Dir: dir, Threads: 1, Force: true}); !errors.As(err, &ce) || ce.Field != "batch" {
+	var ce *config.Error
+	if _, err := Train(t.Context(), bad, data, TrainOptions{Dir: dir, Threads: 1, Force: true}); !errors.As(err, &ce) || ce.Key != "batch" {
 		t.Errorf("a batch of 65 from 64 pictures: %v", err)
 	}
 	if !sameSnapshot(snapshot(t, dir), before) {
@@ -361,5 +362,23 @@ func restore(t *testing.T, dir string, files map[string][]byte) {
 		if err := os.WriteFile(filepath.Join(dir, name), content, 0o666); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// TestResumeKeepsDrops: a run that is resumed for more epochs without rate drops
+// of its own keeps those that it began with.
+func TestResumeKeepsDrops(t *testing.T) {
+	data, cfg := synthetic(64, 20), tinyConfig()
+	cfg.Epochs, cfg.LRDrops = 3, nil
+	dir := t.TempDir()
+	mustTrain(t, cfg, data, TrainOptions{Dir: dir, Threads: 1})
+	cfg.Epochs = 6
+	r := mustTrain(t, cfg, data, TrainOptions{Dir: dir, Threads: 1, Resume: true})
+	var rates []float64
+	for _, e := range r.Epochs {
+		rates = append(rates, e.LearningRate)
+	}
+	if want := []float64{0.1, 0.1, 0.01, 0.01, 0.01, 0.01}; !slices.Equal(rates, want) || !slices.Equal(r.Config.LRDrops, []int{2}) {
+		t.Errorf("rates %v with drops %v, want %v with drops [2]", rates, r.Config.LRDrops, want)
 	}
 }

@@ -7,6 +7,7 @@ import (
 
 	"bnkit/checkpoint"
 	"bnkit/engine/arch"
+	"bnkit/engine/config"
 	"bnkit/engine/nn"
 	"bnkit/engine/rng"
 	"bnkit/engine/rundir"
@@ -18,7 +19,7 @@ func TestCheckpointSizes(t *testing.T) {
 	data := synthetic(8, 8)
 	data.Digest = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 	for name, limit := range map[string]int64{"resnet-20": 8_000, "resnet-866": 300_000} {
-		cfg := DefaultConfig()
+		cfg := config.Default()
 		cfg.Arch = name
 		net, err := buildNetwork(&cfg, data)
 		if err != nil {

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 
 	"bnkit/checkpoint"
+	"bnkit/engine/config"
 	"bnkit/engine/rundir"
 )
 
@@ -63,7 +65,7 @@ func (r *run) saveState() error {
 	}
 	t := r.trainer
 	tensors := trainedTensors(t.trained.Params)
-	tensors = append(tensors, momentTensors(t.optimizer.moments)...)
+	tensors = append(tensors, momentTensors(t.optimizer.Moments)...)
 	tensors = append(tensors, statisticsTensors(t.network, t.running)...)
 	if t.tracked != nil {
 		tensors = append(tensors, t.tracked.stored()...)
@@ -75,7 +77,7 @@ func (r *run) saveState() error {
 // changes no file until everything is checked.
 func (r *run) resume() error {
 	file, err := checkpoint.ReadFile(r.dir.File(rundir.ResumeFile))
-	var was Config
+	var was config.Config
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		file = nil
@@ -91,6 +93,11 @@ func (r *run) resume() error {
 		if err := json.Unmarshal(file.Header.Config, &was); err != nil {
 			return r.refuse("", "%s does not hold settings: %v", rundir.ResumeFile, err)
 		}
+	}
+	was.Resolve()
+	if r.cfg.LRDrops == nil {
+		r.cfg.LRDrops = was.LRDrops
+		r.schedule = r.cfg.LearningRate()
 	}
 	if err := r.compare(&was); err != nil {
 		return err
@@ -117,19 +124,19 @@ func (r *run) resume() error {
 
 // begin writes the first files of a new run.
 func (r *run) begin() error {
-	config, err := r.cfg.encode()
+	settings, err := r.cfg.Encode()
 	if err != nil {
 		return err
 	}
-	return r.dir.Begin(config, r.options.Place)
+	return r.dir.Begin(settings, r.options.Place)
 }
 
 func (r *run) writeConfig() error {
-	config, err := r.cfg.encode()
+	settings, err := r.cfg.Encode()
 	if err != nil {
 		return err
 	}
-	return r.dir.WriteConfig(config)
+	return r.dir.WriteConfig(settings)
 }
 
 // refuseLostState returns an error if resume.bnz is missing but ckpt.bnz shows that more
@@ -148,8 +155,8 @@ func (r *run) refuseLostState(epochs int) error {
 	return nil
 }
 
-func (r *run) refuse(field, format string, args ...any) error {
-	return &ResumeError{Dir: r.dir.Path(), Field: field, Reason: fmt.Sprintf(format, args...)}
+func (r *run) refuse(key, format string, args ...any) error {
+	return &ResumeError{Dir: r.dir.Path(), Key: key, Reason: fmt.Sprintf(format, args...)}
 }
 
 func (r *run) mustReplace(format string, args ...any) error {
@@ -157,11 +164,11 @@ func (r *run) mustReplace(format string, args ...any) error {
 }
 
 // compare returns an error if the settings differ from those that the run began with.
-func (r *run) compare(was *Config) error {
-	if field, before, now := was.difference(&r.cfg); field != "" {
-		return r.refuse(field, "the run was started with %s %v, not %v; only epochs may change", field, before, now)
+func (r *run) compare(was *config.Config) error {
+	if key, before, now := was.Difference(&r.cfg); key != "" {
+		return r.refuse(key, "the run was started with %s %s, not %s; only epochs may change", key, before, now)
 	}
-	if r.cfg.Epochs != was.Epochs && was.needsEpochs() {
+	if r.cfg.Epochs != was.Epochs && was.NeedsEpochs() {
 		return r.refuse("epochs", "the run was started with %d epochs, not %d, and the rates of schedule %s depend on them", was.Epochs, r.cfg.Epochs, was.Schedule)
 	}
 	if r.cfg.Epochs < was.Epochs {
@@ -191,7 +198,7 @@ func (r *run) restore(file *checkpoint.File) error {
 	if t.repack {
 		t.training.Repack()
 	}
-	t.optimizer.steps = done.Epochs*r.steps + done.Steps
+	t.optimizer.Steps = done.Epochs*r.steps + done.Steps
 	r.done = done
 	return nil
 }
@@ -203,10 +210,10 @@ func (r *run) restoreTensors(file *checkpoint.File) error {
 	if err != nil {
 		return err
 	}
-	for _, m := range t.optimizer.moments {
+	for _, m := range t.optimizer.Moments {
 		for i := range values {
 			x := &m.Tensors[i]
-			v, err := stored.float32s(checkpoint.SectionOptimizer, x.Name+m.suffix, x.Shape)
+			v, err := stored.float32s(checkpoint.SectionOptimizer, x.Name+m.Suffix, x.Shape)
 			if err != nil {
 				return err
 			}
@@ -231,4 +238,24 @@ func (r *run) restoreTensors(file *checkpoint.File) error {
 	t.trained.Scatter()
 	t.running = running
 	return nil
+}
+
+// ReadConfig reads a run's config.json. The error is rundir.ErrNoRun where there
+// is none, and *rundir.DamagedError where it does not hold possible settings.
+func ReadConfig(path string) (config.Config, error) {
+	var c config.Config
+	b, err := os.ReadFile(path)
+	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return c, fmt.Errorf("%w: there is no %s", rundir.ErrNoRun, path)
+		}
+		return c, err
+	}
+	if err := json.Unmarshal(b, &c); err != nil {
+		return c, &rundir.DamagedError{Path: path, Reason: err.Error()}
+	}
+	if err := c.Validate(); err != nil {
+		return c, &rundir.DamagedError{Path: path, Reason: err.Error()}
+	}
+	return c, nil
 }

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"bnkit/engine/config"
 	"bnkit/engine/dataset"
 	"bnkit/engine/rng"
 )
@@ -55,14 +56,14 @@ func syntheticSplit(name string, n, side int) *dataset.Split {
 }
 
 // tinyConfig trains the smallest network for a few steps an epoch.
-func tinyConfig() Config {
-	c := DefaultConfig()
+func tinyConfig() config.Config {
+	c := config.Default()
 	c.Arch, c.Epochs, c.Batch, c.LRDrops = "resnet-8", 4, 16, []int{2}
 	return c
 }
 
 // mustTrain trains without interruption.
-func mustTrain(t *testing.T, cfg Config, data *dataset.Data, o TrainOptions) *TrainResult {
+func mustTrain(t *testing.T, cfg config.Config, data *dataset.Data, o TrainOptions) *TrainResult {
 	t.Helper()
 	r, err := Train(context.Background(), cfg, data, o)
 	if err != nil {

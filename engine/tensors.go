@@ -8,6 +8,7 @@ import (
 	"bnkit/checkpoint"
 	"bnkit/engine/arch"
 	"bnkit/engine/nn"
+	"bnkit/engine/optim"
 )
 
 // section returns the section of a checkpoint for trained tensors of a kind.
@@ -35,13 +36,13 @@ func trainedTensors(trained *nn.Params[float32]) []checkpoint.Tensor {
 
 // momentTensors returns copies of an optimizer's moments. Their names are those of the
 // tensors that they belong to, followed by the suffix of the moment.
-func momentTensors(moments []moment) []checkpoint.Tensor {
+func momentTensors(moments []optim.Moment) []checkpoint.Tensor {
 	var ts []checkpoint.Tensor
 	for _, m := range moments {
 		for i, v := range m.Values {
 			if v != nil {
 				x := &m.Tensors[i]
-				ts = append(ts, checkpoint.Tensor{Section: checkpoint.SectionOptimizer, Name: x.Name + m.suffix, Shape: x.Shape, Float32: slices.Clone(v)})
+				ts = append(ts, checkpoint.Tensor{Section: checkpoint.SectionOptimizer, Name: x.Name + m.Suffix, Shape: x.Shape, Float32: slices.Clone(v)})
 			}
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"bnkit/engine/config"
 	"bnkit/engine/dataset"
 	"bnkit/engine/rundir"
 )
@@ -21,10 +22,10 @@ func TestSettingsTogether(t *testing.T) {
 	cfg := tinyConfig()
 	cfg.Epochs, cfg.LRDrops, cfg.Seed = 2, nil, 5
 	cfg.Init, cfg.GammaInit, cfg.BetaInit = "orthogonal", "uniform-symmetric", "constant:0.1"
-	cfg.Schedule, cfg.LRPerStep, cfg.LRWarmup = Cosine, true, 1
+	cfg.Schedule, cfg.LRPerStep, cfg.LRWarmup = config.Cosine, true, 1
 	cfg.BNEps, cfg.BNMomentum, cfg.LabelSmoothing, cfg.GammaL1 = 1e-3, 0.5, 0.1, 1e-4
 	cfg.SubsetPerClass, cfg.Validation, cfg.RandomLabels, cfg.Normalise, cfg.Brightness = 5, 40, true, string(dataset.PerPixel), 0.2
-	for optimizer, set := range map[string]string{SGD: "bn+random-2", Adam: "random-2", AdamW: "bn+output"} {
+	for optimizer, set := range map[string]string{config.SGD: "bn+random-2", config.Adam: "random-2", config.AdamW: "bn+output"} {
 		cfg.Optimizer, cfg.Trainable = optimizer, set
 		whole, parts := t.TempDir(), t.TempDir()
 		last := mustTrain(t, cfg, data, TrainOptions{Dir: whole, Threads: 2}).Epochs[1]

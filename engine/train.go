@@ -8,8 +8,10 @@ import (
 	"time"
 
 	"bnkit/engine/arch"
+	"bnkit/engine/config"
 	"bnkit/engine/dataset"
 	"bnkit/engine/nn"
+	"bnkit/engine/optim"
 	"bnkit/engine/rundir"
 )
 
@@ -56,7 +58,7 @@ type StepReport struct {
 type TrainResult struct {
 	Dir        string
 	Checkpoint string // path of ckpt.bnz
-	Config     Config
+	Config     config.Config
 	Parameters int                   // trained numbers
 	Epochs     []rundir.EpochMetrics // of all epochs, including those before a resume; rows that were lost are missing
 }
@@ -67,18 +69,24 @@ type TrainResult struct {
 //
 // If ctx is cancelled, Train stops at the next step, writes resume.bnz, from which a resume
 // continues to the same bits, and returns an *InterruptedError, which wraps ErrInterrupted
-// and ctx's error. Other errors are *ConfigError, *rundir.RunExistsError,
+// and ctx's error. Other errors are *config.Error, *rundir.RunExistsError,
 // *rundir.LockedError, *rundir.DamagedError, *ResumeError, rundir.ErrNoRun and
 // *DivergedError.
+//
+// Rate drops that cfg leaves open are those of the run to resume or, for a new run, the
+// default ones.
 //
 // A run that replaces another one (Force) does not touch the old run until its own first
 // epoch is complete. If it ends before, by an error or because ctx is cancelled, it leaves
 // nothing behind.
-func Train(ctx context.Context, cfg Config, data *dataset.Data, o TrainOptions) (_ *TrainResult, err error) {
+func Train(ctx context.Context, cfg config.Config, data *dataset.Data, o TrainOptions) (_ *TrainResult, err error) {
 	if o.Resume && o.Force {
 		return nil, errors.New("a run is either resumed or replaced, not both")
 	}
 	cfg.Data = data.Name // the caller may have used another spelling
+	if !o.Resume {       // a resumed run keeps its rate drops
+		cfg.Resolve()
+	}
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
@@ -129,7 +137,7 @@ func Train(ctx context.Context, cfg Config, data *dataset.Data, o TrainOptions) 
 		}
 	}
 	return &TrainResult{
-		Dir: dir.Path(), Checkpoint: dir.File(rundir.CheckpointFile), Config: cfg,
+		Dir: dir.Path(), Checkpoint: dir.File(rundir.CheckpointFile), Config: r.cfg,
 		Parameters: r.trainer.set.Parameters(r.trainer.network), Epochs: r.metrics,
 	}, nil
 }
@@ -172,7 +180,7 @@ func create(o *TrainOptions) (*rundir.Dir, error) {
 
 // run is a training run in progress.
 type run struct {
-	cfg     Config
+	cfg     config.Config
 	options TrainOptions
 	dir     *rundir.Dir
 	data    *dataset.Data
@@ -181,6 +189,9 @@ type run struct {
 	testing *dataset.Loader
 	holdout *dataset.Loader // of the validation split; nil if there is none
 	steps   int             // in an epoch
+
+	schedule optim.Schedule // of the learning rate
+
 	done    progress
 	metrics []rundir.EpochMetrics
 
@@ -200,26 +211,26 @@ type progress struct {
 }
 
 // newRun returns a run before its first step. It does not touch files.
-func newRun(ctx context.Context, cfg Config, data *dataset.Data, o TrainOptions) (*run, error) {
-	data, err := selected(data, cfg.selection())
+func newRun(ctx context.Context, cfg config.Config, data *dataset.Data, o TrainOptions) (*run, error) {
+	data, err := selected(data, cfg.Selection())
 	if err != nil {
 		return nil, err
 	}
 	how, err := dataset.ParseNormalisation(cfg.Normalise)
 	if err != nil {
-		return nil, &ConfigError{"normalise", err.Error()}
+		return nil, &config.Error{Key: "normalise", Reason: err.Error()}
 	}
 	if data, err = data.Normalise(ctx, how); err != nil {
 		return nil, err
 	}
 	if cfg.Batch > data.Train.Len() {
-		return nil, &ConfigError{"batch", fmt.Sprintf("%d is more than the %d examples of the training split", cfg.Batch, data.Train.Len())}
+		return nil, &config.Error{Key: "batch", Reason: fmt.Sprintf("%d is more than the %d examples of the training split", cfg.Batch, data.Train.Len())}
 	}
 	net, err := buildNetwork(&cfg, data)
 	if err != nil {
 		return nil, err
 	}
-	r := &run{cfg: cfg, options: o, data: data}
+	r := &run{cfg: cfg, options: o, data: data, schedule: cfg.LearningRate()}
 	r.loader, err = dataset.NewLoader(data.Train, dataset.LoaderConfig{
 		Batch: cfg.Batch, Seed: cfg.Seed, Shuffle: true, Augment: cfg.Augment, DropLast: true,
 		Mean: data.Mean, Std: data.Std, Flip: data.Flip && !cfg.NoFlip, Brightness: cfg.Brightness, Threads: o.Threads,
@@ -242,7 +253,7 @@ func newRun(ctx context.Context, cfg Config, data *dataset.Data, o TrainOptions)
 }
 
 // buildNetwork returns the network of cfg for the pictures and classes of data.
-func buildNetwork(cfg *Config, data *dataset.Data) (*arch.Network, error) {
+func buildNetwork(cfg *config.Config, data *dataset.Data) (*arch.Network, error) {
 	s := data.Train
 	return cfg.Network(arch.Shape{C: s.Channels, H: s.Height, W: s.Width}, len(data.Classes))
 }
@@ -250,7 +261,7 @@ func buildNetwork(cfg *Config, data *dataset.Data) (*arch.Network, error) {
 // epoch trains the rest of an epoch, tests the network, and writes the files of the epoch.
 func (r *run) epoch(ctx context.Context) error {
 	r.started = time.Now()
-	rate := r.cfg.learningRate(float64(r.done.Epochs))
+	rate := r.schedule.Rate(float64(r.done.Epochs))
 	if err := r.trainSteps(ctx); err != nil {
 		return err
 	}
@@ -325,7 +336,7 @@ func (r *run) rate() float64 {
 	if r.cfg.LRPerStep {
 		epoch += float64(r.done.Steps) / float64(r.steps)
 	}
-	return r.cfg.learningRate(epoch)
+	return r.schedule.Rate(epoch)
 }
 
 // test measures the whole test split, and the validation split if there is one, with the

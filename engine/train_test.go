@@ -12,13 +12,14 @@ import (
 	"time"
 
 	"bnkit/checkpoint"
+	"bnkit/engine/config"
 	"bnkit/engine/dataset"
 	"bnkit/engine/rundir"
 )
 
 // interruptAfter trains until that many steps are taken, and checks what an
 // interruption promises.
-func interruptAfter(t *testing.T, cfg Config, data *dataset.Data, o TrainOptions, steps int) {
+func interruptAfter(t *testing.T, cfg config.Config, data *dataset.Data, o TrainOptions, steps int) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -90,7 +91,7 @@ func TestLearning(t *testing.T) {
 		}
 		if cfg2, err := ReadConfig(filepath.Join(dir, rundir.ConfigFile)); err != nil {
 			t.Error(err)
-		} else if field, _, _ := cfg.difference(&cfg2); field != "" || cfg2.Epochs != cfg.Epochs {
+		} else if field, _, _ := cfg.Difference(&cfg2); field != "" || cfg2.Epochs != cfg.Epochs {
 			t.Errorf("config.json differs in %q", field)
 		}
 	}
@@ -140,8 +141,8 @@ func TestValidation(t *testing.T) {
 		t.Errorf("true labels: %v, want a *ModelError", err)
 	}
 	cfg.Validation = 6000
-	var bad *ConfigError
-	if _, err := Train(t.Context(), cfg, data, TrainOptions{Dir: t.TempDir()}); !errors.As(err, &bad) || bad.Field != "validation" {
+	var bad *config.Error
+	if _, err := Train(t.Context(), cfg, data, TrainOptions{Dir: t.TempDir()}); !errors.As(err, &bad) || bad.Key != "validation" {
 		t.Errorf("everything held out: %v", err)
 	}
 }
@@ -343,7 +344,7 @@ func TestBatchNormSettings(t *testing.T) {
 // learns, the reported loss of its first step excepted.
 func TestLossSettings(t *testing.T) {
 	data := synthetic(32, 20)
-	train := func(change func(*Config)) (first float64, ckpt []byte) {
+	train := func(change func(*config.Config)) (first float64, ckpt []byte) {
 		cfg := tinyConfig()
 		cfg.Epochs, cfg.LRDrops = 1, nil
 		change(&cfg)
@@ -368,13 +369,13 @@ func TestLossSettings(t *testing.T) {
 		}
 		return first, b.Bytes()
 	}
-	wantLoss, plain := train(func(*Config) {})
-	for name, change := range map[string]func(*Config){
-		"label_smoothing": func(c *Config) { c.LabelSmoothing = 0.1 },
-		"clip_norm":       func(c *Config) { c.ClipNorm = 0.1 },
-		"bn_weight_decay": func(c *Config) { c.BNWeightDecay = false },
-		"gamma_l1":        func(c *Config) { c.GammaL1 = 1e-3 },
-		"beta_l2":         func(c *Config) { c.BetaL2 = 1e-3 },
+	wantLoss, plain := train(func(*config.Config) {})
+	for name, change := range map[string]func(*config.Config){
+		"label_smoothing": func(c *config.Config) { c.LabelSmoothing = 0.1 },
+		"clip_norm":       func(c *config.Config) { c.ClipNorm = 0.1 },
+		"bn_weight_decay": func(c *config.Config) { c.BNWeightDecay = false },
+		"gamma_l1":        func(c *config.Config) { c.GammaL1 = 1e-3 },
+		"beta_l2":         func(c *config.Config) { c.BetaL2 = 1e-3 },
 	} {
 		loss, got := train(change)
 		if loss != wantLoss {

@@ -22,7 +22,7 @@ func everySet() []string {
 }
 
 // TestStepAgainstFloat64 takes two steps with each set and compares them with
-// steps of plain SGD in float64 on the plain-Go kernels, with the gradients of
+// steps of plain config.SGD in float64 on the plain-Go kernels, with the gradients of
 // every tensor: what a set trains moves alike, all else keeps its bits. The
 // seed is one with which no ReLU's input is so near 0 that float32 takes the
 // other side.

@@ -1,31 +1,16 @@
 package engine
 
 import (
+	"math"
 	"slices"
-	"strings"
 	"time"
 
 	"bnkit/engine/arch"
+	"bnkit/engine/config"
 	"bnkit/engine/kernel"
 	"bnkit/engine/nn"
+	"bnkit/engine/optim"
 )
-
-// The formats in which a training step stores the outputs of convolutions and pools, before
-// BatchNorm. All computation is in float32.
-const (
-	Float32 = "float32"
-	BF16    = "bf16" // rounded to bfloat16 (8 significant bits), in half the memory
-)
-
-// Activations lists them.
-var Activations = []string{Float32, BF16}
-
-func validateActivations(name string) error {
-	if !slices.Contains(Activations, name) {
-		return fail("activations", "%q is unknown; use one of: %s", name, strings.Join(Activations, ", "))
-	}
-	return nil
-}
 
 // Trainer takes training steps: it holds everything that a step changes, which is
 // the parameters, the optimizer's moments and the running statistics. [Train]
@@ -35,9 +20,11 @@ type Trainer struct {
 	network   *arch.Network
 	set       arch.TrainableSet
 	params    *nn.Params[float32]
-	optimizer *optimizer
+	optimizer *optim.Optimizer
 	running   *nn.Statistics
 	training  *nn.Training[float32]
+
+	bnMomentum float64 // weight of a batch's statistics in running
 
 	// The tensors that the optimizer changes, and their gradients (nil where
 	// none are computed).
@@ -53,15 +40,15 @@ type Trainer struct {
 // activations. Parameters start from the seed, running means at 0 and running
 // variances at 1. It uses that many threads, which Close stops; their number does
 // not change any result.
-func NewTrainer(net *arch.Network, cfg *Config, threads int) (*Trainer, error) {
+func NewTrainer(net *arch.Network, cfg *config.Config, threads int) (*Trainer, error) {
 	family, set := kernel.Best(), arch.TrainableSet(cfg.Trainable)
 	t := &Trainer{
 		network: net, set: set,
 		params:    nn.NewParams[float32](net, nil),
-		optimizer: newOptimizer(net, family, set, cfg),
-		running:   nn.NewStatistics(net),
+		optimizer: optim.New(net, family, set, cfg.Method(), cfg.Regularisation()),
+		running:   nn.NewStatistics(net), bnMomentum: cfg.BNMomentum,
 	}
-	t.params.InitialiseBy(cfg.initialisers(), cfg.Seed)
+	t.params.InitialiseBy(cfg.Initialisers(), cfg.Seed)
 	gradients := nn.GradientsOf(net, set)
 	t.repack = gradients&(nn.ConvGradients|nn.ShortcutGradients) != 0
 	if cfg.TrackGradients {
@@ -70,7 +57,7 @@ func NewTrainer(net *arch.Network, cfg *Config, threads int) (*Trainer, error) {
 	var err error
 	t.training, err = nn.NewTraining(net, family, t.params, nn.TrainingOptions{
 		Batch: cfg.Batch, Threads: threads, Gradients: gradients, Eps: cfg.BNEps, LabelSmoothing: cfg.LabelSmoothing,
-		BF16: cfg.Activations == BF16,
+		BF16: cfg.Activations == config.BF16,
 	})
 	if err != nil {
 		return nil, err
@@ -99,13 +86,13 @@ func (t *Trainer) Step(x []float32, labels []int32, rate float64) nn.Loss {
 			t.tracked.add(t.training.Gradients()) // before the optimizer changes them
 		}
 		t.gradients.Gather()
-		t.optimizer.step(t.trained.Params, t.gradients.Params, rate)
+		t.optimizer.Step(t.trained.Params, t.gradients.Params, rate)
 		t.trained.Scatter()
 	}
 	if t.repack {
 		t.training.Repack()
 	}
-	updateRunning(t.running, t.training.BatchStatistics(), t.optimizer.cfg.BNMomentum)
+	updateRunning(t.running, t.training.BatchStatistics(), t.bnMomentum)
 	return loss
 }
 
@@ -136,3 +123,47 @@ func (t *Trainer) notFinite() string {
 	}
 	return ""
 }
+
+func isFinite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
+
+// updateRunning moves running statistics towards those of a batch, as
+// PyTorch's BatchNorm2d does in training mode:
+//
+//	running = (1-momentum)·running + momentum·batch
+//
+// with the batch's unbiased variance.
+func updateRunning(running, batch *nn.Statistics, momentum float64) {
+	for u := range running.Mean {
+		moveTowards(running.Mean[u], batch.Mean[u], momentum)
+		moveTowards(running.Var[u], batch.Var[u], momentum)
+	}
+}
+
+func moveTowards(running, batch []float64, momentum float64) {
+	for c, b := range batch {
+		// The conversions forbid fusing: the same bits on every platform.
+		running[c] = float64((1-momentum)*running[c]) + float64(momentum*b)
+	}
+}
+
+// gammaNearZero returns the share of all γ with |γ| < NearZero, NaN where there
+// are none.
+func gammaNearZero(params *nn.Params[float32]) float64 {
+	near, all := 0, 0
+	for i := range params.Tensors {
+		if params.Tensors[i].Kind != arch.Gamma {
+			continue
+		}
+		for _, g := range params.Values[i] {
+			if math.Abs(float64(g)) < NearZero {
+				near++
+			}
+		}
+		all += len(params.Values[i])
+	}
+	return float64(near) / float64(all)
+}
+
+// NearZero is the size below which training reports count a γ as near zero
+// (Frankle et al. 2021, section 4).
+const NearZero = 0.01

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"bnkit/engine/arch"
+	"bnkit/engine/config"
 	"bnkit/engine/nn"
 	"bnkit/engine/rundir"
 )
@@ -13,30 +14,32 @@ import (
 // variants are networks without some BatchNorms, scales and shifts, with pools
 // and biases, and what is trained of them, by each optimizer, from initial
 // values of each kind.
-var variants = []func(*Config){
-	func(c *Config) { c.BN, c.Trainable, c.LR = arch.NoBN, "all", 0.01 },
-	func(c *Config) { c.Arch, c.BN, c.Trainable, c.LR = "convnet", arch.NoBN, "all", 0.01 },
-	func(c *Config) { c.Arch = "convnet" },
-	func(c *Config) { c.Arch, c.Trainable = "convnet", "all" },
-	func(c *Config) {
-		c.Arch, c.BN, c.Trainable, c.Optimizer, c.LR = "convnet", arch.NoBN, "random-2", AdamW, 0.01
+var variants = []func(*config.Config){
+	func(c *config.Config) { c.BN, c.Trainable, c.LR = arch.NoBN, "all", 0.01 },
+	func(c *config.Config) { c.Arch, c.BN, c.Trainable, c.LR = "convnet", arch.NoBN, "all", 0.01 },
+	func(c *config.Config) { c.Arch = "convnet" },
+	func(c *config.Config) { c.Arch, c.Trainable = "convnet", "all" },
+	func(c *config.Config) {
+		c.Arch, c.BN, c.Trainable, c.Optimizer, c.LR = "convnet", arch.NoBN, "random-2", config.AdamW, 0.01
 	},
-	func(c *Config) { c.BNEvery, c.NoScale = 2, "bn" },
-	func(c *Config) { c.BNEvery, c.Trainable, c.Init, c.Nesterov = 3, "bn+output", "he-uniform", true },
-	func(c *Config) { c.NoShift, c.Trainable = "*", "all" },
-	func(c *Config) { c.NoScale, c.Trainable, c.BetaInit, c.BetaL2 = "*", "beta", "one", 1e-3 },
-	func(c *Config) { c.Arch, c.NoScale = "vgg-38", "block_0_?.*,input*" },
-	func(c *Config) {
-		c.Arch, c.Trainable, c.Init, c.Optimizer, c.LR = "vgg-38", "bn+shortcut", "binary", Adam, 0.01
+	func(c *config.Config) { c.BNEvery, c.NoScale = 2, "bn" },
+	func(c *config.Config) {
+		c.BNEvery, c.Trainable, c.Init, c.Nesterov = 3, "bn+output", "he-uniform", true
 	},
-	func(c *Config) { c.Arch, c.Trainable = "resnet-11-bottleneck", "all" },
-	func(c *Config) {
+	func(c *config.Config) { c.NoShift, c.Trainable = "*", "all" },
+	func(c *config.Config) { c.NoScale, c.Trainable, c.BetaInit, c.BetaL2 = "*", "beta", "one", 1e-3 },
+	func(c *config.Config) { c.Arch, c.NoScale = "vgg-38", "block_0_?.*,input*" },
+	func(c *config.Config) {
+		c.Arch, c.Trainable, c.Init, c.Optimizer, c.LR = "vgg-38", "bn+shortcut", "binary", config.Adam, 0.01
+	},
+	func(c *config.Config) { c.Arch, c.Trainable = "resnet-11-bottleneck", "all" },
+	func(c *config.Config) {
 		c.Arch, c.Trainable, c.Init, c.GammaInit = "resnet-11-bottleneck", "bn+shortcut", "orthogonal", "one"
 	},
-	func(c *Config) { c.Arch, c.Trainable, c.ClipNorm = "resnet-11-bottleneck", "bn+random-2", 1 },
-	func(c *Config) { c.Arch, c.Stem, c.Width = "resnet18", "cifar", 0.25 },
-	func(c *Config) { c.Shortcut, c.Width, c.Trainable = "A", 0.3, "all" },
-	func(c *Config) { c.Arch, c.Width, c.Trainable = "resnet50", 0.125, "bn+shortcut" },
+	func(c *config.Config) { c.Arch, c.Trainable, c.ClipNorm = "resnet-11-bottleneck", "bn+random-2", 1 },
+	func(c *config.Config) { c.Arch, c.Stem, c.Width = "resnet18", "cifar", 0.25 },
+	func(c *config.Config) { c.Shortcut, c.Width, c.Trainable = "A", 0.3, "all" },
+	func(c *config.Config) { c.Arch, c.Width, c.Trainable = "resnet50", 0.125, "bn+shortcut" },
 }
 
 // TestLoadVariants: variants load as they were trained, to the last logit.

@@ -8,14 +8,14 @@ import (
 	"testing"
 
 	"bnkit/analysis"
-	"bnkit/engine"
+	"bnkit/engine/config"
 )
 
 // sized is a run of a network of that size; parameters as in a ResNet without
 // shortcuts.
 func sized(trainable string, depth, width int, accuracy float64) Run {
 	return Run{Name: "r", Summary: &analysis.Summary{
-		Config: engine.Config{Trainable: trainable, Shortcut: "B"},
+		Config: config.Config{Trainable: trainable, Shortcut: "B"},
 		Model:  &analysis.ModelSummary{Data: "cifar10", Depth: depth, Width: width, BNParameters: 2 * depth * width},
 		Result: &analysis.Result{TestAccuracy: accuracy, TestExamples: 100, TestStatistics: "running"},
 	}}

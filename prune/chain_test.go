@@ -12,6 +12,7 @@ import (
 
 	"bnkit/engine"
 	"bnkit/engine/arch"
+	"bnkit/engine/config"
 	"bnkit/engine/dataset"
 )
 
@@ -161,7 +162,7 @@ func TestTwice(t *testing.T) {
 // TestWhollyTrained prunes every channel of a network whose convolutions were trained too.
 func TestWhollyTrained(t *testing.T) {
 	data := tiny()
-	cfg := engine.DefaultConfig()
+	cfg := config.Default()
 	cfg.Arch, cfg.Trainable, cfg.Epochs, cfg.Batch, cfg.LRDrops = "resnet-8", string(arch.All), 1, 16, nil
 	run, err := engine.Train(context.Background(), cfg, data, engine.TrainOptions{Dir: filepath.Join(t.TempDir(), "run"), Threads: 2})
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 
 	"bnkit/engine"
 	"bnkit/engine/arch"
+	"bnkit/engine/config"
 	"bnkit/engine/dataset"
 )
 
@@ -35,7 +36,7 @@ func tiny() *dataset.Data {
 
 func trained(t *testing.T, data *dataset.Data, withStats bool) *engine.Model {
 	t.Helper()
-	cfg := engine.DefaultConfig()
+	cfg := config.Default()
 	cfg.Arch, cfg.Epochs, cfg.Batch, cfg.LRDrops, cfg.WithStats = "resnet-8", 2, 16, nil, withStats
 	r, err := engine.Train(context.Background(), cfg, data, engine.TrainOptions{Dir: filepath.Join(t.TempDir(), "run"), Threads: 2})
 	if err != nil {
@@ -184,7 +185,7 @@ func TestRefusesUntrained(t *testing.T) {
 	for set, accepts := range map[string]struct{ kept, zeroed bool }{
 		"output": {}, "beta": {}, "random-2": {}, "gamma": {kept: true}, "bn+random-2": {kept: true, zeroed: true},
 	} {
-		cfg := engine.DefaultConfig()
+		cfg := config.Default()
 		cfg.Arch, cfg.Epochs, cfg.Batch, cfg.LRDrops, cfg.Trainable = "resnet-8", 1, 16, nil, set
 		r, err := engine.Train(context.Background(), cfg, data, engine.TrainOptions{Dir: filepath.Join(t.TempDir(), "run"), Threads: 2})
 		if err != nil {

@@ -9,12 +9,13 @@ import (
 
 	"bnkit/engine"
 	"bnkit/engine/arch"
+	"bnkit/engine/config"
 	"bnkit/engine/dataset"
 )
 
-func variant(t *testing.T, data *dataset.Data, change func(*engine.Config)) *engine.Model {
+func variant(t *testing.T, data *dataset.Data, change func(*config.Config)) *engine.Model {
 	t.Helper()
-	cfg := engine.DefaultConfig()
+	cfg := config.Default()
 	cfg.Arch, cfg.Epochs, cfg.Batch, cfg.LRDrops = "resnet-8", 1, 16, nil
 	change(&cfg)
 	r, err := engine.Train(context.Background(), cfg, data, engine.TrainOptions{Dir: filepath.Join(t.TempDir(), "run"), Threads: 2})
@@ -27,7 +28,7 @@ func variant(t *testing.T, data *dataset.Data, change func(*engine.Config)) *eng
 // TestPruneVariant checks that Prune clamps the γ that exist and skips fixed ones.
 func TestPruneVariant(t *testing.T) {
 	data := tiny()
-	m := variant(t, data, func(c *engine.Config) { c.BNEvery, c.NoScale, c.NoShift = 2, "bn", "blocks.0.bn1" })
+	m := variant(t, data, func(c *config.Config) { c.BNEvery, c.NoScale, c.NoShift = 2, "bn", "blocks.0.bn1" })
 	small, channels := 0, 0
 	for i := range m.Network.Units {
 		for _, g := range m.Params.Of(i, arch.Gamma) {
@@ -51,7 +52,7 @@ func TestPruneVariant(t *testing.T) {
 
 func TestNothingToPrune(t *testing.T) {
 	data := tiny()
-	m := variant(t, data, func(c *engine.Config) { c.NoScale = "*" })
+	m := variant(t, data, func(c *config.Config) { c.NoScale = "*" })
 	var e *engine.ModelError
 	if _, err := Prune(context.Background(), m, data, Options{Threshold: 0.1}); !errors.As(err, &e) {
 		t.Errorf("%v, want a *ModelError", err)

@@ -8,13 +8,13 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"bnkit/engine"
 	"bnkit/engine/arch"
 	"bnkit/engine/bench"
+	"bnkit/engine/config"
 )
 
 func newBenchCommand(g *globalOptions) *cobra.Command {
-	o := bench.Config{Arch: "resnet-20", Trainable: "bn", Batch: 128, Steps: 7, Activations: engine.Float32}
+	o := bench.Config{Arch: "resnet-20", Trainable: "bn", Batch: 128, Steps: 7, Activations: config.Float32}
 	c := &cobra.Command{
 		Use:   "bench",
 		Short: "Measure the speed of training or inference on this machine",
@@ -51,7 +51,7 @@ the settings. --layers adds layers, in the order of a step: layer, phase, second
 	f.IntVar(&o.Threads, "threads", 0, "threads (default: as many as there are processors)")
 	f.IntVar(&o.Steps, "steps", o.Steps, "steps to measure, after 2 that are not measured")
 	f.BoolVar(&o.Eval, "eval", false, "measure inference instead of training")
-	f.StringVar(&o.Activations, "activations", o.Activations, "how training keeps the outputs of convolutions: "+strings.Join(engine.Activations, ", "))
+	f.StringVar(&o.Activations, "activations", o.Activations, "how training keeps the outputs of convolutions: "+strings.Join(config.Find("activations").Values, ", "))
 	f.BoolVar(&o.Layers, "layers", false, "also time each layer and phase of training")
 	return c
 }
@@ -61,7 +61,7 @@ func printBench(w io.Writer, r bench.Result) {
 	if r.Eval {
 		work = "inference"
 	}
-	if r.Activations != "" && r.Activations != engine.Float32 {
+	if r.Activations != "" && r.Activations != config.Float32 {
 		work += ", activations in " + r.Activations
 	}
 	fmt.Fprintf(w, "%s, %s, batch %d, %d threads\n", r.Arch, work, r.Batch, r.Threads)

@@ -9,11 +9,14 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 
 	"bnkit/engine"
+	"bnkit/engine/config"
+	"bnkit/engine/presets"
 )
 
 // writeIDX makes a data set of 8×8 pictures whose bright rows depend on the class, so
@@ -211,10 +214,10 @@ func TestSettingsFiles(t *testing.T) {
 	if out := ok(t, "train", "--preset", "list"); !strings.Contains(out, "frankle-resnet-110-bn") || !strings.Contains(out, "69.5%") {
 		t.Errorf("presets:\n%s", out)
 	}
-	var presets []engine.Preset
-	decode(t, ok(t, "train", "--preset", "list", "--json"), &presets)
-	if len(presets) != len(engine.Presets()) || presets[0].Config.Epochs != 160 {
-		t.Errorf("%d presets, the first %+v", len(presets), presets[0])
+	var list []presets.Preset
+	decode(t, ok(t, "train", "--preset", "list", "--json"), &list)
+	if len(list) != len(presets.All()) || list[0].Config.Epochs != 160 {
+		t.Errorf("%d presets, the first %+v", len(list), list[0])
 	}
 	if err := os.WriteFile("my.yaml", []byte("arch: resnet-8\nepochs: 2\nlr_drops: [1]\nbatch: 32\naugment: false\nschedule: cosine\nadam_eps: 1e-4\noptimizer: adam\n"), 0o644); err != nil {
 		t.Fatal(err)
@@ -222,7 +225,7 @@ func TestSettingsFiles(t *testing.T) {
 	if err := os.WriteFile("bad.yaml", []byte("arch: resnet-8\nlerning_rate: 1\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	config := func(dir string) engine.Config {
+	settings := func(dir string) config.Config {
 		c, err := engine.ReadConfig(filepath.Join(dir, "config.json"))
 		if err != nil {
 			t.Fatal(err)
@@ -231,29 +234,29 @@ func TestSettingsFiles(t *testing.T) {
 		return c
 	}
 	ok(t, "train", "--data", data, "--config", "my.yaml", "--lr", "0.01", "--no-augment=false", "--out", "a")
-	want := engine.DefaultConfig()
+	want := config.Default()
 	want.Data, want.Arch, want.Epochs, want.LRDrops, want.Batch = "", "resnet-8", 2, []int{1}, 32
 	want.Schedule, want.Optimizer, want.AdamEps, want.LR = "cosine", "adam", 1e-4, 0.01
-	if got := config("a"); !reflect.DeepEqual(got, want) {
+	if got := settings("a"); !reflect.DeepEqual(got, want) {
 		t.Errorf("trained with %+v, want %+v", got, want)
 	}
 	ok(t, "train", "--data", data, "--config", "a/config.json", "--seed", "5", "--out", "b")
 	want.Seed = 5
-	if got := config("b"); !reflect.DeepEqual(got, want) {
+	if got := settings("b"); !reflect.DeepEqual(got, want) {
 		t.Errorf("trained with %+v, want %+v", got, want)
 	}
 	ok(t, "train", "--data", data, "--preset", "frankle-resnet-14-bn", "--epochs", "1", "--lr-drops", "7,9", "--batch", "32", "--arch", "resnet-8", "--out", "c")
-	want = engine.DefaultConfig()
+	want = config.Default()
 	want.Data, want.Arch, want.Epochs, want.LRDrops, want.Batch = "", "resnet-8", 1, []int{7, 9}, 32
-	if got := config("c"); !reflect.DeepEqual(got, want) {
+	if got := settings("c"); !reflect.DeepEqual(got, want) {
 		t.Errorf("trained with %+v, want %+v", got, want)
 	}
 	for _, c := range []struct{ args, says string }{
 		{"--config bad.yaml", "bad.yaml: lerning_rate: line 2"},
 		{"--config my.yaml --preset frankle-resnet-14-bn", "one of them"},
 		{"--preset frankle", "--preset list"},
-		{"--config my.yaml --lr-period 3", "lr_period"},
-		{"--config my.yaml --resume --out b", "lr"},
+		{"--config my.yaml --lr-period 3", "--lr-period does nothing with --schedule cosine"},
+		{"--config my.yaml --resume --out b", "started with seed 5, not 1"},
 	} {
 		code, _, err := bnkit(t, append([]string{"train", "--data", data}, strings.Fields(c.args)...)...)
 		_, complaint, _ := strings.Cut(err, "bnkit: ")
@@ -263,18 +266,40 @@ func TestSettingsFiles(t *testing.T) {
 	}
 }
 
-// TestFlagForEverySetting checks that a file's keys are the flags' names with _ for -.
-func TestFlagForEverySetting(t *testing.T) {
-	flags := newTrainCommand(&globalOptions{}).Flags()
-	config := reflect.TypeFor[engine.Config]()
-	for i := range config.NumField() {
-		key, _, _ := strings.Cut(config.Field(i).Tag.Get("json"), ",")
-		name := strings.ReplaceAll(key, "_", "-")
-		if key == "augment" {
-			name = "no-augment"
+// TestRateDrops: drops follow the epochs unless the command line gives some, or
+// none, and a run that is resumed keeps its own.
+func TestRateDrops(t *testing.T) {
+	data := writeIDX(t)
+	inDirectory(t)
+	train := func(args ...string) {
+		t.Helper()
+		ok(t, append([]string{"train", "--data", data, "--arch", "resnet-8", "--batch", "32", "--out", "r"}, args...)...)
+	}
+	for _, c := range []struct {
+		args []string
+		want []int
+	}{
+		{[]string{"--epochs", "5"}, []int{3, 4}},
+		{[]string{"--resume", "--epochs", "8"}, []int{3, 4}},
+		{[]string{"--epochs", "2", "--force"}, []int{1}},
+		{[]string{"--epochs", "2", "--force", "--lr-drops", ""}, []int{}},
+		{[]string{"--resume", "--epochs", "3"}, []int{}},
+		{[]string{"--epochs", "2", "--force", "--lr-drops", "none"}, []int{}},
+		{[]string{"--epochs", "2", "--force", "--lr-drops", "4"}, []int{4}},
+	} {
+		train(c.args...)
+		if cfg, err := engine.ReadConfig("r/config.json"); err != nil || !slices.Equal(cfg.LRDrops, c.want) || cfg.LRDrops == nil {
+			t.Errorf("%s: drops %v, %v; want %v", c.args, cfg.LRDrops, err, c.want)
 		}
-		if flags.Lookup(name) == nil {
-			t.Errorf("setting %s has no flag --%s", key, name)
+	}
+}
+
+// TestCompletion: the shell is offered a setting's values.
+func TestCompletion(t *testing.T) {
+	for args, want := range map[string]string{"--optimizer a": "sgd\nadam\nadamw\n", "--crop c": "random-resized\ncentre\n", "--lr 0": ""} {
+		out := ok(t, append([]string{"__complete", "train"}, strings.Fields(args)...)...)
+		if got, _, _ := strings.Cut(out, ":"); got != want {
+			t.Errorf("train %s is offered %q, want %q", args, got, want)
 		}
 	}
 }
@@ -335,14 +360,22 @@ func TestExitCodes(t *testing.T) {
 		{"train --no-scale x --data missing", 2, "no BatchNorm is named"},
 		{"train --arch vgg-16 --batch 32 --data " + data, 2, "too small"},
 		{"train --width 0 --data missing", 2, "width: 0; use a number above 0"},
-		{"train --width nan --data missing", 2, "width: resnet-14: width NaN; numbers above 0 and up to 64"},
+		{"train --width nan --data missing", 2, "--width: NaN; use a number above 0"},
 		{"train --arch resnet50 --width 4 --data missing", 2, "up to 2"},
 		{"train --width half", 2, "half"},
 		{"train --lr -1", 2, "lr"},
 		{"train --optimizer rmsprop", 2, "sgd, adam, adamw"},
+		{"train --optimizer rmsprop --momentum 0.5", 2, "--optimizer: \"rmsprop\" is unknown"},
 		{"train --optimizer adamw --momentum 0.5", 2, "--momentum does nothing"},
 		{"train --schedule cosine --lr-drops 5", 2, "--lr-drops does nothing"},
 		{"train --schedule cosine --lr-ramp 5", 2, "ramp-exponential"},
+		{"train --no-augment --brightness 0.1", 2, "--brightness does nothing with --no-augment"},
+		{"train --schedule cosine-restarts", 2, "--lr-period: cosine-restarts needs"},
+		{"train --seed -1", 2, "\"-1\" is not a whole number of at least 0"},
+		{"train --bn some", 2, "--bn: \"some\" is unknown; use none, or leave it out"},
+		{"train --crop centre", 2, "--crop does nothing without --image-size"},
+		{"train --lr-drops 5,x", 2, "--lr-drops\" flag: \"5,x\" is not a list"},
+		{"train --lr-drops 5,4 --data missing", 2, "--lr-drops: epoch 4 follows 5"},
 		{"train --optimizer adam --nesterov", 2, "nesterov"},
 		{"train --data imagenot", 2, "imagenot"},
 		{"train --data " + data + " --out taken", 2, "--force"},
@@ -363,7 +396,7 @@ func TestExitCodes(t *testing.T) {
 		{"inspect --shortcut A", 2, "--arch"},
 		{"inspect --bn none", 2, "--arch"},
 		{"inspect --width 2", 2, "--width belongs to --arch"},
-		{"inspect --arch resnet-20 --width -2", 2, "number above 0"},
+		{"inspect --arch resnet-20 --width -2", 2, "--width: -2; use a number above 0"},
 		{"train --arch vgg-16 --bn none --trainable gamma", 2, "trains nothing"},
 		{"train --trainable random-0", 2, "random-2"},
 		{"train --init xavier", 2, "he-normal"},
@@ -432,7 +465,7 @@ func TestWidth(t *testing.T) {
 	} {
 		ok(t, args...)
 	}
-	if out := ok(t, "inspect", "pruned.bnz"); !strings.Contains(out, "width          0.0625 times the channels\n") {
+	if out := ok(t, "inspect", "pruned.bnz"); !strings.Contains(out, "width          0.0625\n") {
 		t.Errorf("inspect prints:\n%s", out)
 	}
 	if out := ok(t, "inspect", "usual/ckpt.bnz"); strings.Contains(out, "width") {

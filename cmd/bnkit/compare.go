@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"bnkit/analysis"
+	"bnkit/engine/config"
 	"bnkit/plots"
 )
 
@@ -175,15 +176,12 @@ type setting struct {
 // that the table always shows.
 func differences(runs []*analysis.Summary) []setting {
 	var all []setting
-	for name := range runs[0].Config.All() {
-		all = append(all, setting{name: name})
-	}
-	for _, s := range runs {
-		i := 0
-		for _, value := range s.Config.All() {
-			all[i].values = append(all[i].values, fmt.Sprint(value))
-			i++
+	for _, s := range config.Settings {
+		of := setting{name: s.Key}
+		for _, r := range runs {
+			of.values = append(of.values, s.Text(&r.Config))
 		}
+		all = append(all, of)
 	}
 	return slices.DeleteFunc(all, func(s setting) bool {
 		shown := slices.Contains([]string{"arch", "trainable", "epochs"}, s.name)

@@ -169,7 +169,7 @@ func TestAdvice(t *testing.T) {
 			}
 		}
 	}
-	for _, err := range []error{&rundir.LockedError{Dir: "r"}, &rundir.DamagedError{Path: "r/metrics.jsonl"}, &engine.ResumeError{Field: "lr"},
+	for _, err := range []error{&rundir.LockedError{Dir: "r"}, &rundir.DamagedError{Path: "r/metrics.jsonl"}, &engine.ResumeError{Key: "lr"},
 		&rundir.NoneUnfinishedError{}, &rundir.NoneUnfinishedError{Finished: 1, Training: 1}, &dataset.MissingError{Dir: "d"}} {
 		if text := advice(err); text != "" {
 			t.Errorf("%v: advice %q", err, text)

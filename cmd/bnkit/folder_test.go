@@ -56,7 +56,7 @@ func TestImageFolderCommands(t *testing.T) {
 	inDirectory(t)
 	root := writePictures(t)
 	train := []string{"train", "--data", root, "--arch", "resnet-8", "--batch", "8", "--epochs", "2", "--lr-drops", "1", "--json", "-q", "--out", "r"}
-	if code, _, err := bnkit(t, train...); code != 2 || !strings.Contains(err, "image_size") {
+	if code, _, err := bnkit(t, train...); code != 2 || !strings.Contains(err, "--image-size") {
 		t.Errorf("without a size: exit code %d, %s", code, err)
 	}
 	out := ok(t, append(train, "--image-size", "16", "--validation", "6", "--random-labels", "--normalise", "pixel", "--brightness", "0.1")...)

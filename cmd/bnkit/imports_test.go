@@ -17,16 +17,21 @@ type layer struct {
 // prefix bnkit/. Imports point one way, from what users see down to what computes, so
 // a package imports only packages that stand below it here.
 var mayImport = []layer{
-	{"cmd/bnkit", []string{"plots", "analysis", "prune", "engine", "engine/bench", "engine/rundir", "engine/dataset", "engine/dataset/fetch",
+	{"cmd/bnkit", []string{"plots", "analysis", "prune", "engine", "engine/bench", "engine/presets", "engine/config", "engine/rundir", "engine/dataset", "engine/dataset/fetch",
 		"engine/arch", "engine/kernel", "checkpoint", "checkpoint/durable"}},
 
 	// Plots are drawn from results; they measure nothing, so they do not need engine.
 	{"plots", []string{"analysis", "engine/rundir", "checkpoint/durable"}},
-	{"analysis", []string{"prune", "engine", "engine/rundir", "engine/dataset", "engine/nn", "engine/arch", "engine/kernel"}},
+	{"analysis", []string{"prune", "engine", "engine/config", "engine/rundir", "engine/dataset", "engine/nn", "engine/arch", "engine/kernel"}},
 	{"prune", []string{"engine", "engine/dataset", "engine/arch"}},
-	{"engine/bench", []string{"engine", "engine/nn", "engine/arch", "engine/kernel", "engine/rng"}},
+	{"engine/bench", []string{"engine", "engine/config", "engine/nn", "engine/arch", "engine/kernel", "engine/rng"}},
 
-	{"engine", []string{"engine/rundir", "engine/dataset", "engine/nn", "engine/arch", "engine/kernel", "checkpoint", "checkpoint/durable"}},
+	{"engine", []string{"engine/rundir", "engine/config", "engine/optim", "engine/dataset", "engine/nn", "engine/arch", "engine/kernel", "checkpoint", "checkpoint/durable"}},
+
+	// Presets are for cmd alone: they bring in YAML.
+	{"engine/presets", []string{"engine/config"}},
+	{"engine/config", []string{"engine/optim", "engine/dataset", "engine/nn", "engine/arch"}},
+	{"engine/optim", []string{"engine/nn", "engine/arch", "engine/kernel"}},
 
 	// Fetching is for cmd alone: it brings in net/http.
 	{"engine/dataset/fetch", []string{"engine/dataset", "checkpoint/durable"}},
@@ -90,7 +95,7 @@ func TestEngineStaysSmall(t *testing.T) {
 	if !slices.Contains(deps, "bnkit/engine/nn") {
 		t.Fatalf("engine depends on %v", deps)
 	}
-	for _, unwanted := range []string{"net/http", "gonum.org/v1/plot", "github.com/spf13/cobra"} {
+	for _, unwanted := range []string{"net/http", "go.yaml.in/yaml/v3", "gonum.org/v1/plot", "github.com/spf13/cobra"} {
 		if slices.Contains(deps, unwanted) {
 			t.Errorf("engine depends on %s", unwanted)
 		}

@@ -11,12 +11,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"bnkit/checkpoint"
-	"bnkit/engine"
 	"bnkit/engine/arch"
+	"bnkit/engine/config"
 )
 
 func newInspectCommand(g *globalOptions) *cobra.Command {
-	net := engine.DefaultConfig()
+	net := config.Default()
 	net.Arch = ""
 	c := &cobra.Command{
 		Use:   "inspect [CKPT.bnz]",
@@ -41,9 +41,9 @@ with --arch it prints arch, shortcut and other variants, input, classes, paramet
 		RunE: func(c *cobra.Command, args []string) error {
 			flags := c.Flags()
 			if !flags.Changed("arch") {
-				for _, variant := range []string{"shortcut", "stem", "width", "bn", "bn-every", "no-scale", "no-shift"} {
-					if flags.Changed(variant) {
-						return &usageError{c.CommandPath(), fmt.Errorf("--%s belongs to --arch", variant)}
+				for _, s := range config.Settings {
+					if name := s.FlagName(); flags.Changed(name) {
+						return &usageError{c.CommandPath(), fmt.Errorf("--%s belongs to --arch", name)}
 					}
 				}
 				return runInspect(g, args)
@@ -51,23 +51,18 @@ with --arch it prints arch, shortcut and other variants, input, classes, paramet
 			if len(args) > 0 {
 				return &usageError{c.CommandPath(), errors.New("inspect either a file or a network (--arch), not both")}
 			}
-			return inspectNetwork(g, &net)
+			return flagError(c, inspectNetwork(g, &net))
 		},
 	}
-	addNetworkFlags(c.Flags(), &net)
+	addSettings(c, &net, config.Network)
 	return c
 }
 
 // networkSets is what inspect --arch --json prints.
 type networkSets struct {
-	Arch       string   `json:"arch"`
-	Shortcut   string   `json:"shortcut"`
-	Stem       string   `json:"stem,omitempty"`
-	Width      float64  `json:"width,omitempty"`
-	BN         string   `json:"bn,omitempty"`
-	BNEvery    int      `json:"bn_every,omitempty"`
-	NoScale    string   `json:"no_scale,omitempty"`
-	NoShift    string   `json:"no_shift,omitempty"`
+	Arch     string `json:"arch"`
+	Shortcut string `json:"shortcut"`
+	arch.Variants
 	Input      [3]int   `json:"input"` // channels, height, width
 	Classes    int      `json:"classes"`
 	Parameters int      `json:"parameters"`
@@ -80,17 +75,14 @@ type setRow struct {
 	Parameters int    `json:"parameters"`
 }
 
-func inspectNetwork(g *globalOptions, cfg *engine.Config) error {
+func inspectNetwork(g *globalOptions, cfg *config.Config) error {
 	net, err := cfg.Network(arch.Shape{C: 3, H: 32, W: 32}, 10)
 	if err != nil {
 		return err
 	}
 	r := networkSets{
-		Arch: cfg.Arch, Shortcut: cfg.Shortcut, Stem: cfg.Stem, BN: cfg.BN, BNEvery: cfg.BNEvery, NoScale: cfg.NoScale, NoShift: cfg.NoShift,
+		Arch: cfg.Arch, Shortcut: cfg.Shortcut, Variants: net.Options.Variants,
 		Input: [3]int{net.Input.C, net.Input.H, net.Input.W}, Classes: net.Classes, Parameters: arch.All.Parameters(net),
-	}
-	if cfg.Width != 1 {
-		r.Width = cfg.Width
 	}
 	for _, s := range append(slices.Clone(arch.TrainableSets), "random-2", "bn+random-2") {
 		r.Sets = append(r.Sets, setRow{string(s), s.Meaning(), s.Parameters(net)})
@@ -124,16 +116,8 @@ func printInfo(w io.Writer, info *checkpoint.Info) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	row := func(name, format string, args ...any) { fmt.Fprintf(t, "%s\t%s\n", name, fmt.Sprintf(format, args...)) }
 	row("network", "%s, shortcut %s, pictures of %d×%d×%d, %d classes", h.Arch, h.Shortcut, h.Input[0], h.Input[1], h.Input[2], h.Classes)
-	for _, v := range []struct{ name, value string }{{"stem", h.Stem}, {"bn", h.BN}, {"no scale", h.NoScale}, {"no shift", h.NoShift}} {
-		if v.value != "" {
-			row(v.name, "%s", v.value)
-		}
-	}
-	if h.Width != 0 {
-		row("width", "%v times the channels", h.Width)
-	}
-	if h.BNEvery != 0 {
-		row("bn every", "%d convolutions", h.BNEvery)
+	for name, value := range arch.Variants(h.Variants).All() {
+		row(strings.ReplaceAll(name, "_", " "), "%s", value)
 	}
 	row("trained", "%s", h.Trainable)
 	row("seed", "%d (%s; weights %s, γ %s, β %s)", h.Seed, h.Initialisers.Generator, h.Initialisers.Weights, h.Initialisers.Gamma, h.Initialisers.Beta)

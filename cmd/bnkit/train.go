@@ -12,7 +12,9 @@ import (
 
 	"bnkit/engine"
 	"bnkit/engine/arch"
+	"bnkit/engine/config"
 	"bnkit/engine/dataset"
+	"bnkit/engine/presets"
 	"bnkit/engine/rundir"
 )
 
@@ -20,7 +22,7 @@ import (
 type trainOptions struct {
 	preset  string
 	file    string // of settings
-	config  engine.Config
+	config  config.Config
 	dataDir string
 	out     string
 	threads int
@@ -31,7 +33,7 @@ type trainOptions struct {
 }
 
 func newTrainCommand(g *globalOptions) *cobra.Command {
-	o := &trainOptions{config: engine.DefaultConfig()}
+	o := &trainOptions{config: config.Default()}
 	c := &cobra.Command{
 		Use:   "train",
 		Short: "Train a network and write a run directory",
@@ -58,23 +60,22 @@ parameters keep their initial values, drawn from the seed by --init, --gamma-ini
 and --beta-init. While training, BatchNorm always normalises with the batch's
 statistics. bnkit inspect --arch NETWORK shows the size of each set.
 
-Optimizers are PyTorch's. Penalties on γ and β are added to the gradient first,
-then gradients are clipped to --clip-norm, then the optimizer applies weight decay
-to everything that is trained, or, with --bn-weight-decay=false, to everything
-except γ and β.
+Optimizers are PyTorch's. A step first adds the penalties on γ and β to the
+gradient, then clips it to --clip-norm, then applies weight decay to everything
+that is trained, except γ and β with --bn-weight-decay=false.
 
-Schedules of the learning rate (which changes each epoch, or each step with
---lr-per-step):
+Schedules of the learning rate, which changes each epoch or, with --lr-per-step,
+each step:
   constant          --lr
-  step              --lr, divided by 10 at the start of each epoch of --lr-drops,
-                    counted from 0
-  cosine            half a cosine wave from --lr towards --lr-min
-  cosine-restarts   the same over --lr-period epochs, repeatedly
+  step              --lr, divided by 10 at the start of each epoch in --lr-drops:
+                    at two thirds and thirteen fifteenths of --epochs by default
+  cosine            half a wave from --lr towards --lr-min
+  cosine-restarts   the same over --lr-period epochs, again and again
   linear-cosine     TensorFlow's linear_cosine_decay
-  ramp-exponential  linear from --lr-start to --lr over --lr-ramp epochs, then
-                    --lr for --lr-sustain epochs, then multiplied by --lr-decay
-                    each epoch, towards --lr-min
---lr-warmup adds epochs before the schedule that rise linearly to its first rate.
+  ramp-exponential  linearly from --lr-start to --lr over --lr-ramp epochs, --lr
+                    for --lr-sustain more, then times --lr-decay each epoch
+                    towards --lr-min
+A schedule may follow --lr-warmup epochs that climb to its first rate.
 
 Data: ` + strings.Join(dataset.Names(), ", ") + `, or the path of a folder or
 archive; see bnkit data --help. The pictures of an image folder (train/CLASS/*.png
@@ -136,24 +137,16 @@ checkpoint, parameters (the number that are trained) and config.`,
 			return runTrain(c, g, o)
 		},
 	}
-	f, d := c.Flags(), &o.config
+	f := c.Flags()
 	f.SortFlags = false // help shows them in groups
-	f.StringVar(&o.preset, "preset", "", "settings of a published experiment; list shows their names")
-	f.StringVar(&o.file, "config", "", "file with settings: YAML, or a run's config.json")
-	addNetworkFlags(f, d)
-	addTrainableFlags(f, d)
-	addOptimizerFlags(f, d)
-	addScheduleFlags(f, d)
-	addRegularisationFlags(f, d)
-	addDataFlags(f, d)
+	f.StringVar(&o.preset, "preset", "", "settings of a published experiment; list shows them")
+	f.StringVar(&o.file, "config", "", "file of settings: YAML, or a run's config.json")
+	addSettings(c, &o.config)
 	f.StringVar(&o.dataDir, "data-dir", "", "folder that holds the data set (default: where the resumed run found it, or the cache folder)")
 	f.IntVar(&o.threads, "threads", 0, "threads (default: as many as there are processors); does not change the result")
-	f.StringVar(&d.Activations, "activations", d.Activations, "how training keeps the outputs of convolutions: "+strings.Join(engine.Activations, ", "))
-	f.StringVar(&o.out, "out", "", "run directory (default: runs/ARCH-TRAINABLE-DATA-sSEED, with a number if that exists)")
-	f.BoolVar(&o.resume, "resume", false, "continue the run in --out (default: the newest unfinished run)")
-	f.BoolVar(&o.force, "force", false, "replace the run in --out once the new one has completed an epoch")
-	f.BoolVar(&d.TrackGradients, "track-gradients", d.TrackGradients, "write each epoch's mean |gradient| by kind of parameter and layer to metrics.jsonl")
-	f.BoolVar(&d.WithStats, "with-stats", d.WithStats, "store running statistics in the checkpoint")
+	f.StringVar(&o.out, "out", "", "run directory (default: runs/ARCH-TRAINABLE-DATA-sSEED, and a number if that is taken)")
+	f.BoolVar(&o.resume, "resume", false, "continue the run in --out, by default the newest that is not finished")
+	f.BoolVar(&o.force, "force", false, "replace the run in --out, once the new one has completed an epoch")
 	return c
 }
 
@@ -162,7 +155,7 @@ type trainResult struct {
 	Dir        string        `json:"dir"`
 	Checkpoint string        `json:"checkpoint"`
 	Parameters int           `json:"parameters"`
-	Config     engine.Config `json:"config"`
+	Config     config.Config `json:"config"`
 }
 
 func runTrain(c *cobra.Command, g *globalOptions, o *trainOptions) error {
@@ -181,14 +174,11 @@ func runTrain(c *cobra.Command, g *globalOptions, o *trainOptions) error {
 	if err := takeSettings(c, o); err != nil {
 		return err
 	}
-	if name, ok := map[string]string{"0": "zero", "1": "one"}[o.config.BetaInit]; ok {
-		o.config.BetaInit = name
+	if err := checkEffect(c, &o.config); err != nil {
+		return err
 	}
 	if err := o.config.Validate(); err != nil {
-		return err
-	}
-	if err := checkUsed(c, &o.config); err != nil {
-		return err
+		return flagError(c, err)
 	}
 	place, err := o.place()
 	if err != nil {
@@ -229,7 +219,7 @@ func runTrain(c *cobra.Command, g *globalOptions, o *trainOptions) error {
 	case stopped != nil:
 		return fmt.Errorf("%w before the first epoch of the new run was complete: the old run in %s is unchanged", engine.ErrInterrupted, stopped.Dir)
 	case err != nil:
-		return err
+		return flagError(c, err)
 	}
 	return finishTrain(g, result)
 }
@@ -250,13 +240,13 @@ func (o *trainOptions) place() (string, error) {
 
 // printPresets lists the presets.
 func printPresets(g *globalOptions) error {
-	presets := engine.Presets()
-	return g.print(presets, func(w io.Writer) {
+	list := presets.All()
+	return g.print(list, func(w io.Writer) {
 		width := 0
-		for _, p := range presets {
+		for _, p := range list {
 			width = max(width, len(p.Name))
 		}
-		for _, p := range presets {
+		for _, p := range list {
 			fmt.Fprintf(w, "%-*s  %s\n", width, p.Name, p.Reproduces)
 		}
 	})
@@ -332,7 +322,7 @@ func (o *trainOptions) ownRun() (err error) {
 
 // settingsOfRun reads the settings of the run to resume. Unless the flags say where
 // its data is, it also takes over the location that the run recorded.
-func (o *trainOptions) settingsOfRun(c *cobra.Command) (engine.Config, error) {
+func (o *trainOptions) settingsOfRun(c *cobra.Command) (config.Config, error) {
 	base, err := engine.ReadConfig(o.owned.File(rundir.ConfigFile))
 	if err != nil || c.Flags().Changed("data") && !dataset.IsName(o.config.Data) {
 		return base, err
@@ -357,17 +347,19 @@ func (o *trainOptions) settingsOfRun(c *cobra.Command) (engine.Config, error) {
 // takeSettings takes over the settings of the preset, the file or the run to resume,
 // except those given on the command line.
 func takeSettings(c *cobra.Command, o *trainOptions) error {
-	var base engine.Config
+	var base config.Config
 	var err error
 	switch {
 	case o.preset != "" && o.file != "":
 		return &usageError{c.CommandPath(), errors.New("--preset and --config both name settings: use one of them")}
 	case o.preset != "":
-		var p engine.Preset
-		p, err = engine.FindPreset(o.preset)
+		var p presets.Preset
+		if p, err = presets.Find(o.preset); err != nil {
+			err = fmt.Errorf("%w; --preset list shows all", err)
+		}
 		base = p.Config
 	case o.file != "":
-		base, err = engine.ReadSettings(o.file)
+		base, err = presets.ReadFile(o.file)
 	case o.resume:
 		base, err = o.settingsOfRun(c)
 	default:
@@ -376,6 +368,6 @@ func takeSettings(c *cobra.Command, o *trainOptions) error {
 	if err != nil {
 		return err
 	}
-	changeSettings(c.Flags(), &o.config, base)
+	fillSettings(c.Flags(), &o.config, base)
 	return nil
 }

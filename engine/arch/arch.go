@@ -106,23 +106,7 @@ type Options struct {
 	Input    Shape    // 1 or 3 channels, 8×8 to 256×256
 	Classes  int      // at least 2
 	Shortcut Shortcut // OptionB if empty; only CIFAR ResNets have the others
-	Stem     Stem     // of an ImageNet ResNet; ImageNetStem if empty
-
-	// Width multiplies the output channels of every convolution, rounded to a
-	// whole number (halves up) that is at least 1. 0 means 1. No unit may get more
-	// than 4096 channels.
-	Width float64
-
-	// BN is NoBN for a network without BatchNorm, and empty otherwise.
-	BN string
-	// BNEvery, if above 1, removes BatchNorms. The first convolution keeps its
-	// BatchNorm, as do the first of every BNEvery convolutions after it, and all
-	// shortcuts. A convolution without BatchNorm has a bias.
-	BNEvery int
-	// NoScale names the BatchNorms whose γ is fixed at 1, and NoShift those whose β is
-	// fixed at 0. Both are lists, separated by commas, of names ("blocks.0.bn1") and
-	// patterns of path.Match ("blocks.*.bn2", or "*" for all).
-	NoScale, NoShift string
+	Variants
 }
 
 // Error reports why a network cannot be built.
@@ -151,6 +135,9 @@ func Build(name string, o Options) (*Network, error) {
 		return nil, &Error{Name: name, Reason: fmt.Sprintf("pictures of %d channels are not supported; use 1 or 3", o.Input.C)}
 	case min(o.Input.H, o.Input.W) < 8 || max(o.Input.H, o.Input.W) > 256:
 		return nil, &Error{Name: name, Reason: fmt.Sprintf("pictures of %d×%d are not supported; use 8×8 to 256×256", o.Input.H, o.Input.W)}
+	}
+	if o.Width == 1 {
+		o.Width = 0
 	}
 	n := &Network{Name: name, Options: o, Input: o.Input, Classes: o.Classes}
 	if err := n.build(o); err != nil {

@@ -8,13 +8,10 @@ import (
 	"strings"
 )
 
-// Stem is the beginning of an ImageNet ResNet.
-type Stem string
-
-// The stems of ImageNet ResNets.
+// The stems of ImageNet ResNets, which say how they begin.
 const (
-	ImageNetStem Stem = "imagenet" // 7×7 convolution of stride 2, max pool 3×3 of stride 2
-	CIFARStem    Stem = "cifar"    // 3×3 convolution of stride 1, for small pictures
+	ImageNetStem = "imagenet" // 7×7 convolution of stride 2, max pool 3×3 of stride 2
+	CIFARStem    = "cifar"    // 3×3 convolution of stride 1, for small pictures
 )
 
 // imageNetResNet is a ResNet of He et al. 2015, section 4.1.
@@ -76,7 +73,7 @@ func imageNetHint(depth string) string {
 // build appends the network: four stages of blocks with 64, 128, 256 and 512 channels,
 // and four times as many at the end of a bottleneck. Stride 2 is in the 3×3 convolution,
 // as in torchvision. Tensor names are those of torchvision.
-func (r *imageNetResNet) build(n *Network, stem Stem) {
+func (r *imageNetResNet) build(n *Network, stem string) {
 	first := Unit{Name: "conv1", BN: "bn1", In: Picture, ReLU: true, Kernel: 7, Stride: 2, Pad: 3}
 	if stem == CIFARStem {
 		first.Kernel, first.Stride, first.Pad = 3, 1, 1

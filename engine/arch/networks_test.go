@@ -110,7 +110,7 @@ func TestNetworks(t *testing.T) {
 	}{
 		{"resnet50", Options{Input: Shape{3, 224, 224}, Classes: 1000}, 53, Shape{2048, 7, 7}, "layer2.0.downsample.0.weight", []int{512, 256, 1, 1}},
 		{"resnet200", Options{Input: Shape{3, 224, 224}, Classes: 1000}, 203, Shape{2048, 7, 7}, "layer3.35.conv2.weight", []int{256, 256, 3, 3}},
-		{"resnet18", Options{Input: Shape{3, 32, 32}, Classes: 10, Stem: CIFARStem}, 20, Shape{512, 4, 4}, "conv1.weight", []int{64, 3, 3, 3}},
+		{"resnet18", Options{Input: Shape{3, 32, 32}, Classes: 10, Variants: Variants{Stem: CIFARStem}}, 20, Shape{512, 4, 4}, "conv1.weight", []int{64, 3, 3, 3}},
 		{"vgg-16", cifar, 13, Shape{512, 2, 2}, "layers.16.bn.weight", []int{512}},
 		{"vgg-38", cifar, 40, Shape{32, 4, 4}, "reduction_block_2.conv_1_skip.weight", []int{32, 32, 1, 1}},
 		{"convnet", Options{Input: Shape{1, 28, 28}, Classes: 10}, 3, Shape{64, 7, 7}, "layers.2.conv.bias", []int{32}},

@@ -2,12 +2,53 @@ package arch
 
 import (
 	"fmt"
+	"iter"
 	"path"
+	"reflect"
 	"slices"
 	"strings"
 )
 
-// NoBN is the Options.BN of a network without BatchNorm.
+// Variants are the ways in which a network may differ from what its name stands
+// for. The zero value is the network of that name.
+type Variants struct {
+	// Stem is ImageNetStem, CIFARStem or, for ImageNetStem, "". Only ImageNet
+	// ResNets have one.
+	Stem string `json:"stem,omitempty"`
+
+	// Width multiplies the output channels of every convolution, rounded to a
+	// whole number (halves up) and at least 1; 0 stands for 1. No unit may come to
+	// more than 4096 channels.
+	Width float64 `json:"width,omitempty"`
+
+	// BN is NoBN for no BatchNorm at all, and else empty. With BNEvery K above
+	// 1, BatchNorm follows the first convolution and one in every K after it, and
+	// shortcuts keep theirs. A convolution without BatchNorm has a bias instead.
+	BN      string `json:"bn,omitempty"`
+	BNEvery int    `json:"bn_every,omitempty"`
+
+	// NoScale and NoShift name the BatchNorms whose γ is fixed at 1 and whose β
+	// is fixed at 0: names ("blocks.0.bn1") and patterns of path.Match
+	// ("blocks.*.bn2", "*" for all), separated by commas.
+	NoScale string `json:"no_scale,omitempty"`
+	NoShift string `json:"no_shift,omitempty"`
+}
+
+// All goes over the variants that are not zero, in their order: each one's name in
+// files ("bn_every") and its value.
+func (v Variants) All() iter.Seq2[string, string] {
+	return func(yield func(name, value string) bool) {
+		fields := reflect.ValueOf(v)
+		for i := range fields.NumField() {
+			name, _, _ := strings.Cut(fields.Type().Field(i).Tag.Get("json"), ",")
+			if f := fields.Field(i); !f.IsZero() && !yield(name, fmt.Sprint(f)) {
+				return
+			}
+		}
+	}
+}
+
+// NoBN is the Variants.BN of a network without BatchNorm.
 const NoBN = "none"
 
 // vary removes BatchNorms, scales and shifts from a network that was built with all of

@@ -30,7 +30,7 @@ func TestWidthOfResNet50(t *testing.T) {
 		t.Fatalf("the sum over layers is %d, torchvision counts 25557032", got)
 	}
 	for _, eighths := range []int{1, 2, 4, 8, 12, 16} {
-		n, err := Build("resnet50", Options{Input: Shape{3, 224, 224}, Classes: 1000, Width: float64(eighths) / 8})
+		n, err := Build("resnet50", Options{Input: Shape{3, 224, 224}, Classes: 1000, Variants: Variants{Width: float64(eighths) / 8}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -14,6 +14,7 @@ import (
 
 	"bnkit/engine"
 	"bnkit/engine/arch"
+	"bnkit/engine/config"
 	"bnkit/engine/kernel"
 	"bnkit/engine/nn"
 	"bnkit/engine/rng"
@@ -30,7 +31,7 @@ type Config struct {
 	Eval      bool   // measure inference instead of training
 	Layers    bool   // also time each layer's phases, in as many further steps; only for training
 
-	Activations string // how training keeps them, one of engine.Activations; "" for engine.Float32
+	Activations string // how training keeps them, one of the values of the setting activations; "" for config.Float32
 }
 
 // OptionError reports a field of [Config] that cannot be used.
@@ -106,11 +107,12 @@ func Run(ctx context.Context, cfg Config) (Result, error) {
 	if err != nil && !cfg.Eval {
 		return r, &OptionError{"trainable", err.Error()}
 	}
-	cfg.Activations = cmp.Or(cfg.Activations, engine.Float32)
+	cfg.Activations = cmp.Or(cfg.Activations, config.Float32)
+	activations := config.Find("activations").Values
 	switch {
-	case !slices.Contains(engine.Activations, cfg.Activations):
-		return r, &OptionError{"activations", fmt.Sprintf("%q is unknown; use one of: %s", cfg.Activations, strings.Join(engine.Activations, ", "))}
-	case cfg.Activations != engine.Float32 && cfg.Eval:
+	case !slices.Contains(activations, cfg.Activations):
+		return r, &OptionError{"activations", fmt.Sprintf("%q is unknown; use one of: %s", cfg.Activations, strings.Join(activations, ", "))}
+	case cfg.Activations != config.Float32 && cfg.Eval:
 		return r, &OptionError{"activations", "inference does not keep activations: leave out " + cfg.Activations}
 	case cfg.Batch < 1 || cfg.Batch > maxBatch:
 		return r, &OptionError{"batch", fmt.Sprintf("%d; 1 to %d are possible", cfg.Batch, maxBatch)}
@@ -205,7 +207,7 @@ func prepareStep(net *arch.Network, cfg Config, x []float32, labels []int32) (st
 		}
 		return func() { f.Run(x, cfg.Batch) }, nil, f.Close, nil
 	}
-	training := engine.DefaultConfig()
+	training := config.Default()
 	training.Trainable, training.Batch, training.Activations = cfg.Trainable, cfg.Batch, cfg.Activations
 	t, err := engine.NewTrainer(net, &training, cfg.Threads)
 	if err != nil {

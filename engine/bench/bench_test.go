@@ -8,8 +8,8 @@ import (
 	"slices"
 	"testing"
 
-	"bnkit/engine"
 	"bnkit/engine/arch"
+	"bnkit/engine/config"
 )
 
 // TestFLOPs counts resnet-8's work on 3×32×32 by hand.
@@ -43,7 +43,7 @@ func TestRun(t *testing.T) {
 	for _, cfg := range []Config{
 		{Arch: "resnet-8", Trainable: "bn", Batch: 4, Threads: 2, Steps: 9},
 		{Arch: "resnet-8", Trainable: "all", Batch: 4, Threads: 1, Steps: 9},
-		{Arch: "resnet-8", Trainable: "bn", Batch: 4, Threads: 2, Steps: 9, Activations: engine.BF16},
+		{Arch: "resnet-8", Trainable: "bn", Batch: 4, Threads: 2, Steps: 9, Activations: config.BF16},
 		{Arch: "resnet-8", Batch: 4, Threads: 2, Steps: 9, Eval: true},
 	} {
 		r, err := Run(t.Context(), cfg)
@@ -79,7 +79,7 @@ func TestRunRefuses(t *testing.T) {
 		"trainable":   func(c *Config) { c.Trainable = "" },
 		"batch":       func(c *Config) { c.Batch = 0 },
 		"steps":       func(c *Config) { c.Steps = 0 },
-		"activations": func(c *Config) { c.Activations, c.Eval = engine.BF16, true },
+		"activations": func(c *Config) { c.Activations, c.Eval = config.BF16, true },
 	} {
 		cfg := good
 		change(&cfg)

@@ -20,7 +20,7 @@ func bf16Examples(t *testing.T) map[string]*example[float32] {
 		o    arch.Options
 	}{
 		{"resnet-8", arch.Options{Shortcut: arch.OptionA}}, {"resnet-8", arch.Options{Shortcut: arch.OptionB}},
-		{"resnet-8", arch.Options{BN: arch.NoBN}}, {"vgg-38", arch.Options{}},
+		{"resnet-8", arch.Options{Variants: arch.Variants{BN: arch.NoBN}}}, {"vgg-38", arch.Options{}},
 	} {
 		c.o.Input, c.o.Classes = arch.Shape{C: 3, H: 16, W: 16}, 5
 		all[fmt.Sprint(c)] = newExample[float32](t, c.name, c.o, 7)

@@ -97,7 +97,7 @@ func TestGolden(t *testing.T) {
 		{"resnet8", build("resnet-8", arch.Options{Input: arch.Shape{C: 3, H: 32, W: 32}}), 1e-5},
 		// The gradients of its first BatchNorm nearly cancel.
 		{"imagenet", imageNetInMiniature(arch.Shape{C: 3, H: 64, W: 64}, 10), 1e-4},
-		{"plain", build("convnet", arch.Options{Input: arch.Shape{C: 1, H: 28, W: 28}, BN: arch.NoBN}), 1e-5},
+		{"plain", build("convnet", arch.Options{Input: arch.Shape{C: 1, H: 28, W: 28}, Variants: arch.Variants{BN: arch.NoBN}}), 1e-5},
 	} {
 		want := golden(t, "testdata/"+c.name+".safetensors")
 		t.Run(c.name+", generic float64", func(t *testing.T) { testGolden(t, c.net, kernel.Generic[float64](), want, 1e-6) })

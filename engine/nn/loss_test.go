@@ -13,7 +13,7 @@ import (
 // TestSmoothedLabels compares loss and gradient with PyTorch's. The loss is that of
 // the label without smoothing.
 func TestSmoothedLabels(t *testing.T) {
-	b, err := os.ReadFile("../testdata/training.json")
+	b, err := os.ReadFile("../optim/testdata/training.json")
 	if err != nil {
 		t.Fatal(err)
 	}

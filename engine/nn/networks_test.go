@@ -234,7 +234,7 @@ func TestChannelMaps(t *testing.T) {
 // TestLeadingMap checks that option A's map, which subsample computes a block at a time,
 // gives the same bits as mapChannels, forward and backward.
 func TestLeadingMap(t *testing.T) {
-	e := newExample[float32](t, "resnet-14", arch.Options{Input: arch.Shape{C: 3, H: 11, W: 14}, Classes: 5, Shortcut: arch.OptionA, Width: 0.3}, 5)
+	e := newExample[float32](t, "resnet-14", arch.Options{Input: arch.Shape{C: 3, H: 11, W: 14}, Classes: 5, Shortcut: arch.OptionA, Variants: arch.Variants{Width: 0.3}}, 5)
 	fast := e.training(t, kernel.Best(), TrainingOptions{Threads: 2, Gradients: AllGradients})
 	loss := fast.Forward(e.pictures, e.labels)
 	fast.Backward()
@@ -449,7 +449,7 @@ func reluMask[T kernel.Float](t *Training[T], i int) []uint8 {
 // TestPoolsInParallel checks that a step with pools, biases and channel maps allocates
 // nothing and gives the same bits for any number of threads.
 func TestPoolsInParallel(t *testing.T) {
-	net, err := arch.Build("convnet", arch.Options{Input: arch.Shape{C: 1, H: 14, W: 14}, Classes: 4, BNEvery: 2})
+	net, err := arch.Build("convnet", arch.Options{Input: arch.Shape{C: 1, H: 14, W: 14}, Classes: 4, Variants: arch.Variants{BNEvery: 2}})
 	if err != nil {
 		t.Fatal(err)
 	}

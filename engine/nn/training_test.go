@@ -178,8 +178,8 @@ func TestGradientChoices(t *testing.T) {
 		o    arch.Options
 	}{
 		{"resnet-14", arch.Options{Shortcut: arch.OptionA}}, {"resnet-14", arch.Options{Shortcut: arch.OptionB}},
-		{"resnet-14", arch.Options{BNEvery: 2, NoScale: "bn"}}, {"resnet-8", arch.Options{BN: arch.NoBN}},
-		{"resnet-11-bottleneck", arch.Options{}}, {"vgg-38", arch.Options{}}, {"convnet", arch.Options{NoShift: "*"}},
+		{"resnet-14", arch.Options{Variants: arch.Variants{BNEvery: 2, NoScale: "bn"}}}, {"resnet-8", arch.Options{Variants: arch.Variants{BN: arch.NoBN}}},
+		{"resnet-11-bottleneck", arch.Options{}}, {"vgg-38", arch.Options{}}, {"convnet", arch.Options{Variants: arch.Variants{NoShift: "*"}}},
 		{"resnet18", arch.Options{}},
 	} {
 		c.o.Input, c.o.Classes = input, 10

@@ -21,7 +21,7 @@ func (n *Network) String() string {
 		words = append(words, "narrow")
 	}
 	if n.Options.Stem != "" {
-		words = append(words, "stem "+string(n.Options.Stem))
+		words = append(words, "stem "+n.Options.Stem)
 	}
 	if n.Options.Shortcut != "" {
 		words = append(words, "option "+string(n.Options.Shortcut))
@@ -49,9 +49,9 @@ func Networks(t *testing.T, narrow float64) []Network {
 			name = s
 		}
 		before := len(all)
-		for _, stem := range []arch.Stem{"", arch.CIFARStem} {
+		for _, stem := range []string{"", arch.CIFARStem} {
 			for _, shortcut := range []arch.Shortcut{"", arch.OptionA} {
-				o := arch.Options{Classes: 10, Stem: stem, Shortcut: shortcut}
+				o := arch.Options{Classes: 10, Shortcut: shortcut, Variants: arch.Variants{Stem: stem}}
 				for _, side := range []int{8, 16, 32} {
 					o.Input = arch.Shape{C: 3, H: side, W: side}
 					net, err := arch.Build(name, o)

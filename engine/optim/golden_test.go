@@ -1,13 +1,16 @@
-package engine
+package optim_test
 
 import (
 	"encoding/json"
 	"math"
+	"os"
 	"testing"
 
 	"bnkit/engine/arch"
+	"bnkit/engine/config"
 	"bnkit/engine/kernel"
 	"bnkit/engine/nn"
+	"bnkit/engine/optim"
 )
 
 // golden is testdata/training.json, by golden_training.py with PyTorch.
@@ -16,11 +19,11 @@ type golden struct {
 		Start, Curvature, Target []float64
 	}
 	Optimizers []struct {
-		Config Config
+		Config config.Config
 		Steps  []map[string][]float64 // the tensors after each
 	}
 	Schedules []struct {
-		Config Config
+		Config config.Config
 		Rates  []float64 // of each epoch; of each quarter of one with LRPerStep
 	}
 }
@@ -28,7 +31,11 @@ type golden struct {
 func readGolden(t *testing.T) *golden {
 	t.Helper()
 	var g golden
-	if err := json.Unmarshal(readFile(t, "testdata", "training.json"), &g); err != nil {
+	b, err := os.ReadFile("testdata/training.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(b, &g); err != nil {
 		t.Fatal(err)
 	}
 	return &g
@@ -51,7 +58,7 @@ func TestOptimizersLikePyTorch(t *testing.T) {
 				params.Named(name)[i] = float32(v)
 			}
 		}
-		o := newOptimizer(net, kernel.Best(), arch.All, &c.Config)
+		o := optim.New(net, kernel.Best(), arch.All, c.Config.Method(), c.Config.Regularisation())
 		for step, want := range c.Steps {
 			for name, p := range golden.Problem {
 				w, g := params.Named(name), gradients.Named(name)
@@ -59,7 +66,7 @@ func TestOptimizersLikePyTorch(t *testing.T) {
 					g[i] = float32(p.Curvature[i] * (float64(w[i]) - p.Target[i]))
 				}
 			}
-			o.step(params, gradients, c.Config.LR)
+			o.Step(params, gradients, c.Config.LR)
 			for name, values := range want {
 				for i, v := range values {
 					if got := float64(params.Named(name)[i]); !closeTo(got, v, tolerance) {
@@ -95,35 +102,18 @@ func TestSchedulesLikePyTorch(t *testing.T) {
 		if len(c.Rates) != steps*c.Config.Epochs {
 			t.Fatalf("%+v: %d rates", c.Config, len(c.Rates))
 		}
-		r := run{cfg: c.Config, steps: steps}
+		schedule := c.Config.LearningRate()
 		for i, want := range c.Rates {
-			r.done = progress{Epochs: i / steps, Steps: i % steps}
 			// The rates differ by orders of magnitude.
-			if got := r.rate(); math.Abs(got-want) > 1e-8*want+1e-17 {
+			if got := schedule.Rate(float64(i) / float64(steps)); math.Abs(got-want) > 1e-8*want+1e-17 {
 				t.Errorf("schedule %s, warm-up %d: rate %d is %v, want %v", c.Config.Schedule, c.Config.LRWarmup, i, got, want)
 			}
 		}
 		covered[c.Config.Schedule] = true
 	}
-	for _, s := range Schedules {
+	for _, s := range config.Find("schedule").Values {
 		if !covered[s] {
 			t.Errorf("no golden rates of schedule %s", s)
-		}
-	}
-}
-
-// TestRateChangesPerEpoch: without LRPerStep all steps of an epoch have one
-// rate.
-func TestRateChangesPerEpoch(t *testing.T) {
-	cfg := DefaultConfig()
-	cfg.Schedule, cfg.LRWarmup, cfg.LRDrops = Cosine, 2, nil
-	r := run{cfg: cfg, steps: 10}
-	for epoch := range cfg.Epochs {
-		r.done = progress{Epochs: epoch}
-		first := r.rate()
-		r.done.Steps = 9
-		if r.rate() != first {
-			t.Errorf("epoch %d: rate %v, then %v", epoch, first, r.rate())
 		}
 	}
 }

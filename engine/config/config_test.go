@@ -1,28 +1,26 @@
-package engine
+package config
 
 import (
 	"encoding/json"
 	"errors"
 	"math"
-	"os"
-	"path/filepath"
 	"reflect"
-	"strings"
+	"slices"
 	"testing"
 
-	"bnkit/engine/rundir"
+	"bnkit/engine/arch"
 )
 
 func TestDefaultConfigIsValid(t *testing.T) {
-	c := DefaultConfig()
+	c := Default()
 	if err := c.Validate(); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func TestValidateNamesTheField(t *testing.T) {
+func TestValidateNamesTheSetting(t *testing.T) {
 	for _, c := range []struct {
-		field  string
+		key    string
 		change func(*Config)
 	}{
 		{"arch", func(c *Config) { c.Arch = "resnet-21" }},
@@ -64,7 +62,7 @@ func TestValidateNamesTheField(t *testing.T) {
 		{"beta_init", func(c *Config) { c.BetaInit = "uniform" }},
 		{"beta_init", func(c *Config) { c.BetaInit = "0.5" }},
 		{"optimizer", func(c *Config) { c.Optimizer = "rmsprop" }},
-		{"optimizer", func(c *Config) { c.AdamBeta1 = 0.8 }},
+		{"adam_beta1", func(c *Config) { c.AdamBeta1 = 0.8 }},
 		{"nesterov", func(c *Config) { c.Nesterov, c.Momentum = true, 0 }},
 		{"nesterov", func(c *Config) { c.Nesterov, c.Optimizer = true, Adam }},
 		{"adam_beta1", func(c *Config) { c.Optimizer, c.AdamBeta1 = Adam, 1 }},
@@ -106,49 +104,91 @@ func TestValidateNamesTheField(t *testing.T) {
 		{"image_size", func(c *Config) { c.ImageSize = 1 << 40 }},
 		{"crop", func(c *Config) { c.Crop = "left" }},
 		{"crop", func(c *Config) { c.Crop = "centre" }},
-		{"augment", func(c *Config) { c.Augment, c.Brightness = false, 0.1 }},
-		{"augment", func(c *Config) { c.Augment, c.NoFlip = false, true }},
+		{"brightness", func(c *Config) { c.Augment, c.Brightness = false, 0.1 }},
+		{"no_flip", func(c *Config) { c.Augment, c.NoFlip = false, true }},
 		{"lr_drops", func(c *Config) { c.LRDrops = []int{0} }},
 		{"lr_drops", func(c *Config) { c.LRDrops = []int{5, 5} }},
 		{"lr_drops", func(c *Config) { c.LRDrops = []int{8, 5} }},
 	} {
-		cfg := DefaultConfig()
+		cfg := Default()
 		c.change(&cfg)
-		var e *ConfigError
-		if err := cfg.Validate(); !errors.As(err, &e) || e.Field != c.field {
-			t.Errorf("%+v: %v, want a *ConfigError of %s", cfg, err, c.field)
+		var e *Error
+		if err := cfg.Validate(); !errors.As(err, &e) || e.Key != c.key {
+			t.Errorf("%+v: %v, want a *Error of %s", cfg, err, c.key)
 		}
 	}
 }
 
-// TestDifferenceCoversEverySetting changes each field of Config in turn, so
-// that a new one cannot be left out of the comparison that guards a resume.
-func TestDifferenceCoversEverySetting(t *testing.T) {
-	typ := reflect.TypeFor[Config]()
-	for i := range typ.NumField() {
-		c, d := DefaultConfig(), DefaultConfig()
-		switch f := reflect.ValueOf(&d).Elem().Field(i); f.Kind() {
-		case reflect.String:
-			f.SetString(f.String() + "x")
-		case reflect.Int:
-			f.SetInt(f.Int() + 1)
-		case reflect.Uint64:
-			f.SetUint(f.Uint() + 1)
-		case reflect.Float64:
-			f.SetFloat(f.Float() + 1)
-		case reflect.Bool:
-			f.SetBool(!f.Bool())
-		case reflect.Slice:
-			f.Set(reflect.ValueOf([]int{99}))
-		default:
-			t.Fatalf("%s is of a kind this test cannot change", typ.Field(i).Name)
+// changed returns the default settings with one of them changed.
+func changed(t *testing.T, s *Setting) Config {
+	t.Helper()
+	c := Default()
+	switch field := s.Field(&c).(type) {
+	case *string:
+		*field += "x"
+	case *int:
+		*field++
+	case *uint64:
+		*field++
+	case *float64:
+		*field++
+	case *bool:
+		*field = !*field
+	case *[]int:
+		*field = []int{99}
+	default:
+		t.Fatalf("%s is of a kind this test cannot change", s.Key)
+	}
+	return c
+}
+
+// TestSettingsAreFields: each entry of the table has a field of its own, and each
+// field of Config an entry.
+func TestSettingsAreFields(t *testing.T) {
+	fields := reflect.TypeFor[Config]().NumField() - 1 + reflect.TypeFor[arch.Variants]().NumField()
+	if len(Settings) != fields {
+		t.Errorf("%d settings, %d fields", len(Settings), fields)
+	}
+	keys, flags, places := map[string]bool{}, map[string]bool{}, map[any]bool{}
+	var c Config
+	for _, s := range Settings {
+		if s.Meaning == "" || s.Group == "" {
+			t.Errorf("%s has no meaning or no group", s.Key)
 		}
-		want, _, _ := strings.Cut(typ.Field(i).Tag.Get("json"), ",")
+		keys[s.Key], flags[s.FlagName()], places[s.Field(&c)] = true, true, true
+		if need := Find(s.Needs.Key); s.Needs.Key != "" {
+			if need == nil || !keys[need.Key] {
+				t.Fatalf("%s needs %q, which does not stand before it and so is not checked before it", s.Key, s.Needs.Key)
+			}
+			for _, v := range s.Needs.Values {
+				if d := Default(); need.Set(&d, v) != nil || need.Kind() == Text && !slices.Contains(need.Values, v) {
+					t.Errorf("%s needs %s %s", s.Key, need.Key, v)
+				}
+			}
+		}
+		if s.Range.Example != "" {
+			d := Default()
+			if err := s.Set(&d, s.Range.Example); err != nil || !s.Range.contains(reflect.ValueOf(s.value(&d)).Convert(reflect.TypeFor[float64]()).Float()) {
+				t.Errorf("%s: the example %s is impossible, %v", s.Key, s.Range.Example, err)
+			}
+		}
+	}
+	if len(keys) != len(Settings) || len(flags) != len(Settings) || len(places) != len(Settings) {
+		t.Errorf("%d settings have %d keys, %d flags, %d fields", len(Settings), len(keys), len(flags), len(places))
+	}
+}
+
+// TestEverySettingIsComparedAndWritten changes each setting in turn: the
+// comparison that guards a resume sees it, and files and flags keep it.
+func TestEverySettingIsComparedAndWritten(t *testing.T) {
+	for _, s := range Settings {
+		c, d := Default(), changed(t, s)
+		want := s.Key
 		if want == "epochs" {
 			want = "" // may grow
 		}
-		if got, _, _ := c.difference(&d); got != want {
-			t.Errorf("%s changed: difference in %q, want %q", typ.Field(i).Name, got, want)
+		if got, _, _ := c.Difference(&d); got != want {
+			t.Errorf("%s changed: difference in %q, want %q", s.Key, got, want)
 		}
 		b, err := json.Marshal(d)
 		if err != nil {
@@ -156,22 +196,57 @@ func TestDifferenceCoversEverySetting(t *testing.T) {
 		}
 		var read Config
 		if err := json.Unmarshal(b, &read); err != nil || !reflect.DeepEqual(read, d) {
-			t.Errorf("%s changed: written as %s and read as %+v, %v", typ.Field(i).Name, b, read, err)
+			t.Errorf("%s changed: written as %s and read as %+v, %v", s.Key, b, read, err)
+		}
+		if err := s.Set(&c, s.Text(&d)); err != nil || !reflect.DeepEqual(c, d) {
+			t.Errorf("%s changed: %q is parsed as %+v, %v", s.Key, s.Text(&d), c, err)
 		}
 	}
 }
 
-// TestOldConfig: what earlier versions wrote means what it meant, and is
-// written again as it was.
-func TestOldConfig(t *testing.T) {
-	const old = `{"arch":"resnet-20","shortcut":"A","data":"cifar10","trainable":"all","epochs":160,"batch":64,"lr":0.05,"lr_drops":null,` +
+// TestRateDrops: drops that are not given follow the epochs; an empty list stays
+// empty.
+func TestRateDrops(t *testing.T) {
+	for epochs, want := range map[int][]int{
+		1: {}, 2: {1}, 3: {2}, 4: {3}, 5: {3, 4}, 6: {4, 5}, 10: {7, 9}, 15: {10, 13}, 30: {20, 26}, 160: {107, 139}, maxEpochs: {666_667, 866_667},
+	} {
+		c := Default()
+		c.Epochs = epochs
+		c.Resolve()
+		if !slices.Equal(c.LRDrops, want) || c.LRDrops == nil {
+			t.Errorf("%d epochs: drops %v, want %v", epochs, c.LRDrops, want)
+		}
+		if err := c.Validate(); err != nil {
+			t.Errorf("%d epochs: %v", epochs, err)
+		}
+	}
+	c := Default()
+	for _, text := range []string{"", "none"} {
+		if err := Find("lr_drops").Set(&c, text); err != nil || c.LRDrops == nil || len(c.LRDrops) > 0 {
+			t.Errorf("%q: %#v, %v", text, c.LRDrops, err)
+		}
+		if c.Resolve(); len(c.LRDrops) > 0 {
+			t.Errorf("%q: resolved to %v", text, c.LRDrops)
+		}
+	}
+	c = Default()
+	c.Schedule = Cosine
+	if c.Resolve(); c.LRDrops == nil || len(c.LRDrops) > 0 {
+		t.Errorf("cosine: drops %v", c.LRDrops)
+	}
+}
+
+// TestLeavesOutDefaults: a file that does not mention a setting means its
+// default, and is written again as it was.
+func TestLeavesOutDefaults(t *testing.T) {
+	const old = `{"arch":"resnet-20","shortcut":"A","data":"cifar10","trainable":"all","epochs":160,"batch":64,"lr":0.05,"lr_drops":[],` +
 		`"momentum":0.8,"weight_decay":0,"seed":7,"subset":100,"augment":false,"with_stats":true}`
 	var got Config
 	if err := json.Unmarshal([]byte(old), &got); err != nil {
 		t.Fatal(err)
 	}
-	want := DefaultConfig()
-	want.Arch, want.Shortcut, want.Data, want.Trainable, want.Epochs, want.Batch, want.LR, want.LRDrops = "resnet-20", "A", "cifar10", "all", 160, 64, 0.05, nil
+	want := Default()
+	want.Arch, want.Shortcut, want.Data, want.Trainable, want.Epochs, want.Batch, want.LR, want.LRDrops = "resnet-20", "A", "cifar10", "all", 160, 64, 0.05, []int{}
 	want.Momentum, want.WeightDecay, want.Seed, want.Subset, want.Augment, want.WithStats = 0.8, 0, 7, 100, false, true
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("read as %+v, want %+v", got, want)
@@ -181,30 +256,10 @@ func TestOldConfig(t *testing.T) {
 	}
 }
 
-func TestReadConfig(t *testing.T) {
-	want := DefaultConfig()
-	want.Seed = math.MaxUint64 // no float64 holds it
-	b, err := want.encode()
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(t.TempDir(), rundir.ConfigFile)
-	if _, err := ReadConfig(path); !errors.Is(err, rundir.ErrNoRun) {
-		t.Errorf("no file: %v, want ErrNoRun", err)
-	}
-	if err := os.WriteFile(path, b, 0o666); err != nil {
-		t.Fatal(err)
-	}
-	if got, err := ReadConfig(path); err != nil || !reflect.DeepEqual(got, want) {
-		t.Errorf("read %+v, %v; want %+v", got, err, want)
-	}
-	for _, bad := range []string{"", "{", `{"arch":"resnet-14","lerning_rate":1}`, strings.Replace(string(b), "resnet-14", "resnet-15", 1)} {
-		if err := os.WriteFile(path, []byte(bad), 0o666); err != nil {
-			t.Fatal(err)
-		}
-		var damaged *rundir.DamagedError
-		if _, err := ReadConfig(path); !errors.As(err, &damaged) || damaged.Path != path {
-			t.Errorf("%q: %v, want a *rundir.DamagedError of the file", bad, err)
-		}
+// TestNullDrops: earlier versions wrote an empty list as null.
+func TestNullDrops(t *testing.T) {
+	var c Config
+	if err := json.Unmarshal([]byte(`{"lr_drops":null}`), &c); err != nil || c.LRDrops == nil || len(c.LRDrops) > 0 {
+		t.Errorf("read as %#v, %v", c.LRDrops, err)
 	}
 }

@@ -1,4 +1,4 @@
-package engine
+package optim_test
 
 import (
 	"math"
@@ -7,6 +7,7 @@ import (
 	"bnkit/engine/arch"
 	"bnkit/engine/kernel"
 	"bnkit/engine/nn"
+	"bnkit/engine/optim"
 )
 
 func tinyNetwork(t *testing.T) *arch.Network {
@@ -38,11 +39,9 @@ func TestSGDClosedForms(t *testing.T) {
 				v[i] = float32(g)
 			}
 		}
-		cfg := DefaultConfig()
-		cfg.Momentum, cfg.WeightDecay = momentum, decay
-		s := newOptimizer(net, kernel.Best(), set, &cfg)
+		s := optim.New(net, kernel.Best(), set, optim.SGD{Momentum: momentum}, optim.Regularisation{WeightDecay: decay})
 		for range steps {
-			s.step(after, gradients, rate)
+			s.Step(after, gradients, rate)
 		}
 		return before, after
 	}
@@ -72,50 +71,5 @@ func TestSGDClosedForms(t *testing.T) {
 				t.Fatalf("decay: %s is %v, want %v", before.Tensors[i].Name, got, want)
 			}
 		}
-	}
-}
-
-// TestRunningClosedForm: from mean 0 and variance 1, k batches of equal
-// statistics leave mean (1-0.9^k)·m and variance 0.9^k + (1-0.9^k)·v.
-func TestRunningClosedForm(t *testing.T) {
-	net := tinyNetwork(t)
-	running, batch := nn.NewStatistics(net), nn.NewStatistics(net)
-	each(batch.Mean, func(float64) float64 { return 3 })
-	each(batch.Var, func(float64) float64 { return 5 })
-	for range 12 {
-		updateRunning(running, batch, 0.1)
-	}
-	left := math.Pow(0.9, 12)
-	for u := range running.Mean {
-		for c := range running.Mean[u] {
-			if !closeTo(running.Mean[u][c], 3*(1-left), 1e-12) || !closeTo(running.Var[u][c], left+5*(1-left), 1e-12) {
-				t.Fatalf("unit %d: mean %v, variance %v", u, running.Mean[u][c], running.Var[u][c])
-			}
-		}
-	}
-}
-
-func TestGammaNearZero(t *testing.T) {
-	net := tinyNetwork(t)
-	p := nn.NewParams[float32](net, nil)
-	all, near := 0, 0
-	for i := range p.Tensors {
-		for j := range p.Values[i] {
-			// β and weights are zero throughout and must not count.
-			if p.Tensors[i].Kind != arch.Gamma {
-				continue
-			}
-			all++
-			switch p.Values[i][j] = 1; j % 4 {
-			case 0:
-				p.Values[i][j] = -0.0099
-				near++
-			case 1:
-				p.Values[i][j] = 0.0101
-			}
-		}
-	}
-	if got, want := gammaNearZero(p), float64(near)/float64(all); got != want {
-		t.Errorf("%v, want %v", got, want)
 	}
 }

@@ -1,0 +1,137 @@
+// Package config holds the settings of a run: what they are, which values are
+// possible, and how files write them.
+//
+// [Settings] is the table that declares them, one entry each. Defaults,
+// validation, the keys of files, the command line's flags and their help, and
+// docs/settings.md all come from it.
+package config
+
+import (
+	"fmt"
+
+	"bnkit/engine/arch"
+)
+
+// Config is everything that decides a run's result, as config.json holds it.
+// The number of threads and the place of files are not part of it. [Settings]
+// describes each field.
+type Config struct {
+	Arch     string
+	Shortcut string
+	arch.Variants
+
+	Trainable string
+	Seed      uint64
+	Init      string
+	GammaInit string
+	BetaInit  string
+
+	Epochs      int
+	Batch       int
+	Optimizer   string
+	Nesterov    bool
+	Momentum    float64
+	AdamBeta1   float64
+	AdamBeta2   float64
+	AdamEps     float64
+	WeightDecay float64
+
+	LabelSmoothing float64
+	ClipNorm       float64
+	BNWeightDecay  bool
+	GammaL1        float64
+	GammaL2        float64
+	BetaL1         float64
+	BetaL2         float64
+	BNMomentum     float64
+	BNEps          float64
+
+	LR             float64
+	Schedule       string
+	LRDrops        []int // nil for the default, see Resolve; empty for none
+	LRPerStep      bool
+	LRWarmup       int
+	LRMin          float64
+	LRPeriod       int
+	LRPeriodGrowth int
+	LRAlpha        float64
+	LRBeta         float64
+	LRWaves        float64
+	LRStart        float64
+	LRRamp         int
+	LRSustain      int
+	LRDecay        float64
+
+	Data           string
+	Subset         int
+	SubsetPerClass int
+	Validation     int
+	RandomLabels   bool
+	Normalise      string
+	Augment        bool
+	Brightness     float64
+	NoFlip         bool
+	ImageSize      int
+	Crop           string
+
+	Activations    string
+	TrackGradients bool
+	WithStats      bool
+}
+
+// Default trains a small ResNet on the embedded sample: under two minutes on two
+// cores.
+func Default() Config {
+	var c Config
+	for _, s := range Settings {
+		s.reset(&c)
+	}
+	return c
+}
+
+// Resolve replaces rate drops that are not given by the default ones: two thirds
+// and thirteen fifteenths of the epochs, rounded, with schedule "step", and none
+// with the others.
+func (c *Config) Resolve() {
+	if c.LRDrops != nil {
+		return
+	}
+	c.LRDrops = []int{}
+	if c.Schedule != Step {
+		return
+	}
+	last := 0
+	for _, fifteenths := range []int{10, 13} {
+		drop := (2*fifteenths*c.Epochs + 15) / 30
+		if drop > last && drop < c.Epochs {
+			c.LRDrops = append(c.LRDrops, drop)
+			last = drop
+		}
+	}
+}
+
+// Difference names the first setting in which c and d differ, Epochs aside, and
+// both values as text; key is "" where none does.
+func (c *Config) Difference(d *Config) (key, was, now string) {
+	for _, s := range Settings {
+		if was, now := s.Text(c), s.Text(d); s.Key != "epochs" && was != now {
+			return s.Key, was, now
+		}
+	}
+	return "", "", ""
+}
+
+// Error says which setting cannot be used.
+type Error struct {
+	Key    string // of the setting, e.g. "lr_drops"
+	Reason string // what is wrong and what would be right
+}
+
+func (e *Error) Error() string { return e.Key + ": " + e.Reason }
+
+// WrongUsage reports that a setting, and not a file, is at fault.
+func (e *Error) WrongUsage() bool { return true }
+
+func fail(key, format string, args ...any) error {
+	return &Error{key, fmt.Sprintf(format, args...)}
+}

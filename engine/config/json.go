@@ -1,0 +1,83 @@
+package config
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+)
+
+// fileOrder is the keys with which config.json begins; the others follow in the
+// order of Settings. Those before track_gradients are always there, all others
+// only where they do not have their default, so that a run that does not use a
+// setting is written as if there were no such setting.
+var fileOrder = []string{
+	"arch", "shortcut", "data", "trainable", "epochs", "batch", "lr", "lr_drops", "momentum", "weight_decay", "seed", "subset", "augment",
+	"with_stats", "track_gradients",
+}
+
+// written returns the settings that c's file holds, in the file's order.
+func (c *Config) written() []*Setting {
+	var list []*Setting
+	for _, key := range fileOrder {
+		// Rate drops that are still to be resolved are the reader's default too.
+		unresolved := key == "lr_drops" && c.LRDrops == nil
+		if !unresolved && (key != "track_gradients" || c.TrackGradients) {
+			list = append(list, Find(key))
+		}
+	}
+	for _, s := range Settings {
+		if !slices.Contains(fileOrder, s.Key) && !s.isDefault(c) {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
+// MarshalJSON writes config.json's object.
+func (c Config) MarshalJSON() ([]byte, error) {
+	b := []byte{'{'}
+	for i, s := range c.written() {
+		value, err := json.Marshal(s.Field(&c))
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", s.Key, err)
+		}
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(strconv.AppendQuote(b, s.Key), ':')
+		b = append(b, value...)
+	}
+	return append(b, '}'), nil
+}
+
+// UnmarshalJSON reads config.json's object. A setting that it leaves out has its
+// default. A key that is not a setting is an error.
+func (c *Config) UnmarshalJSON(b []byte) error {
+	var values map[string]json.RawMessage
+	if err := json.Unmarshal(b, &values); err != nil {
+		return err
+	}
+	read := Default()
+	for _, key := range slices.Sorted(maps.Keys(values)) {
+		s := Find(key)
+		if s == nil {
+			return fmt.Errorf("%q is not a setting", key)
+		}
+		if err := json.Unmarshal(values[key], s.Field(&read)); err != nil {
+			return fmt.Errorf("%s: %w", key, err)
+		}
+		if key == "lr_drops" && read.LRDrops == nil {
+			read.LRDrops = []int{} // null is an empty list
+		}
+	}
+	*c = read
+	return nil
+}
+
+// Encode returns config.json's content.
+func (c *Config) Encode() ([]byte, error) {
+	b, err := json.MarshalIndent(c, "", "  ")
+	return append(b, '\n'), err
+}

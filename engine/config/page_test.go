@@ -1,0 +1,93 @@
+package config
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "write docs/settings.md")
+
+const page = "../../docs/settings.md"
+
+// TestPage: docs/settings.md says what the table says. After a change of the
+// table: go test ./engine/config -run TestPage -update
+func TestPage(t *testing.T) {
+	want := reference()
+	if *update {
+		if err := os.WriteFile(page, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(got) != want {
+		t.Error("docs/settings.md differs from the table of settings; write it anew: go test ./engine/config -run TestPage -update")
+	}
+}
+
+// reference returns the page.
+func reference() string {
+	var b strings.Builder
+	b.WriteString(`# Settings
+
+What decides a run's result. Each setting is a flag of ` + "`bnkit train`" + `, a key of
+a YAML file for ` + "`--config`" + `, and a key of a run's ` + "`config.json`" + `. A flag wins over a
+file or preset; a setting that neither gives has its default. A setting
+without effect, such as lr_min with schedule step, is an error.
+
+This page is generated from the table in engine/config/settings.go.
+`)
+	var group Group
+	for _, s := range Settings {
+		if s.Group != group {
+			group = s.Group
+			title := strings.ToUpper(string(group[:1])) + string(group[1:])
+			fmt.Fprintf(&b, "\n## %s\n\n| key | flag | default | values | meaning |\n|---|---|---|---|---|\n", title)
+		}
+		fmt.Fprintf(&b, "| `%s` | `--%s` | %s | %s | %s |\n", s.Key, s.FlagName(), defaultText(s), escaped(valuesText(s)), escaped(s.Meaning+needsText(s)))
+	}
+	return b.String()
+}
+
+func defaultText(s *Setting) string {
+	d := Default()
+	if text := s.Text(&d); text != "" {
+		return "`" + text + "`"
+	}
+	return ""
+}
+
+func valuesText(s *Setting) string {
+	var parts []string
+	for _, v := range s.Values {
+		parts = append(parts, "`"+v+"`")
+	}
+	switch text := strings.Join(parts, ", "); {
+	case text != "" && s.Form != "":
+		return text + ", or " + s.Form
+	case text+s.Form != "":
+		return text + s.Form
+	}
+	if s.Range.bounded {
+		return string(s.Kind()) + " " + s.Range.String()
+	}
+	return string(s.Kind())
+}
+
+func needsText(s *Setting) string {
+	switch {
+	case s.Needs.Key == "":
+		return ""
+	case s.Needs.Values == nil:
+		return "; only with `" + s.Needs.Key + "`"
+	}
+	return "; only with `" + s.Needs.Key + "` " + strings.Join(s.Needs.Values, ", ")
+}
+
+// escaped keeps a | from ending a cell of the table.
+func escaped(text string) string { return strings.ReplaceAll(text, "|", `\|`) }

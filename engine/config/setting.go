@@ -1,0 +1,291 @@
+package config
+
+import (
+	"fmt"
+	"math"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Setting declares one setting.
+type Setting struct {
+	Key     string // in files, e.g. "lr_drops"
+	Flag    string // on the command line; where it is "", Key with - for _, see FlagName
+	Group   Group
+	Field   func(c *Config) any // points to the setting's value in c
+	Default any                 // nil for the zero value
+	Meaning string              // a phrase for help and reference
+
+	Range  Range    // of a number
+	Values []string // of a text: the possible values or, with Form, some of them
+	Form   string   // of a text: what else it may be, e.g. "constant:X"; Validate's code checks it
+
+	Needs Need // what the setting needs to have an effect
+
+	// MayIdle says that Validate accepts a value without effect, such as the rate
+	// drops of a preset whose schedule the user replaces.
+	MayIdle bool
+
+	Aliases map[string]string // other words that Set takes for a value
+}
+
+// Group is a part of the settings.
+type Group string
+
+// The groups, in the order in which help and reference show them.
+const (
+	Network        Group = "network"
+	Trainable      Group = "what is trained"
+	Optimization   Group = "optimizer"
+	Regularisation Group = "regularisation"
+	LearningRate   Group = "learning rate"
+	Data           Group = "data"
+	Run            Group = "run"
+)
+
+// Need is a condition on another setting. The zero value always holds.
+type Need struct {
+	Key    string
+	Values []string // of which the other setting has one; nil for any but its default
+}
+
+// Range is the numbers that a setting may be. The zero value allows all.
+type Range struct {
+	Min, Max           float64 // Max may be infinite
+	AboveMin, BelowMax bool    // Min itself, Max itself is not possible
+	Example            string  // a sensible value, for errors
+	bounded            bool
+}
+
+func atLeast(min float64) Range { return Range{Min: min, Max: math.Inf(1), bounded: true} }
+func above(min float64) Range {
+	return Range{Min: min, Max: math.Inf(1), AboveMin: true, bounded: true}
+}
+func between(min, max float64) Range { return Range{Min: min, Max: max, bounded: true} }
+
+// below excludes the range's end.
+func (r Range) below() Range {
+	r.BelowMax = true
+	return r
+}
+
+// above excludes the range's beginning.
+func (r Range) above() Range {
+	r.AboveMin = true
+	return r
+}
+
+func (r Range) eg(example string) Range {
+	r.Example = example
+	return r
+}
+
+func (r Range) contains(v float64) bool {
+	return !r.bounded || !math.IsInf(v, 0) && (v > r.Min || v == r.Min && !r.AboveMin) && (v < r.Max || v == r.Max && !r.BelowMax)
+}
+
+// String describes the range, e.g. "from 0 to 1".
+func (r Range) String() string {
+	switch min, max := number(r.Min), number(r.Max); {
+	case !r.bounded:
+		return ""
+	case math.IsInf(r.Max, 1) && r.AboveMin:
+		return "above " + min
+	case math.IsInf(r.Max, 1):
+		return "of at least " + min
+	case r.AboveMin && r.BelowMax:
+		return "above " + min + " and below " + max
+	case r.AboveMin:
+		return "above " + min + " and up to " + max
+	case r.BelowMax:
+		return "of at least " + min + " and below " + max
+	default:
+		return "from " + min + " to " + max
+	}
+}
+
+func number(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
+
+// Find returns the setting of that key, nil where there is none.
+func Find(key string) *Setting {
+	if i := slices.IndexFunc(Settings, func(s *Setting) bool { return s.Key == key }); i >= 0 {
+		return Settings[i]
+	}
+	return nil
+}
+
+// FlagName returns the name of the setting's flag, without dashes.
+func (s *Setting) FlagName() string {
+	if s.Flag != "" {
+		return s.Flag
+	}
+	return strings.ReplaceAll(s.Key, "_", "-")
+}
+
+// Inverted reports whether the setting's flag switches it off: --no-augment.
+func (s *Setting) Inverted() bool { return s.Flag == "no-"+s.Key }
+
+// Kind is what a setting's values are.
+type Kind string
+
+// The kinds, as errors and reference call them.
+const (
+	Text     Kind = "text"
+	Bool     Kind = "true or false"
+	Number   Kind = "a number"
+	Whole    Kind = "a whole number"
+	Unsigned Kind = "a whole number of at least 0"
+	Wholes   Kind = "a list of whole numbers, e.g. 80,120"
+)
+
+// Kind returns what the setting's values are.
+func (s *Setting) Kind() Kind {
+	switch s.Field(new(Config)).(type) {
+	case *string:
+		return Text
+	case *bool:
+		return Bool
+	case *float64:
+		return Number
+	case *uint64:
+		return Unsigned
+	case *[]int:
+		return Wholes
+	}
+	return Whole
+}
+
+// Text returns the setting's value as Set takes it.
+func (s *Setting) Text(c *Config) string {
+	if list, ok := s.Field(c).(*[]int); ok {
+		return strings.Trim(strings.ReplaceAll(fmt.Sprint(*list), " ", ","), "[]")
+	}
+	return fmt.Sprint(s.value(c))
+}
+
+// Set parses the setting's value. A list may be "" or "none". The error does not
+// name the setting.
+func (s *Setting) Set(c *Config, text string) error {
+	if value, ok := s.Aliases[text]; ok {
+		text = value
+	}
+	var err error
+	switch field := s.Field(c).(type) {
+	case *string:
+		*field = text
+	case *bool:
+		*field, err = strconv.ParseBool(text)
+	case *float64:
+		*field, err = strconv.ParseFloat(text, 64)
+	case *int:
+		*field, err = strconv.Atoi(text)
+	case *uint64:
+		*field, err = strconv.ParseUint(text, 10, 64)
+	case *[]int:
+		*field, err = parseList(text)
+	}
+	if err != nil {
+		return fmt.Errorf("%q is not %s", text, s.Kind())
+	}
+	return nil
+}
+
+func parseList(text string) ([]int, error) {
+	list := []int{}
+	if text == "" || text == "none" {
+		return list, nil
+	}
+	for _, word := range strings.Split(text, ",") {
+		n, err := strconv.Atoi(strings.TrimSpace(word))
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, n)
+	}
+	return list, nil
+}
+
+// Copy sets the setting's value in to to that in from.
+func (s *Setting) Copy(to, from *Config) {
+	reflect.ValueOf(s.Field(to)).Elem().Set(reflect.ValueOf(s.Field(from)).Elem())
+}
+
+// Effective reports whether the setting has an effect in c.
+func (s *Setting) Effective(c *Config) bool {
+	if s.Needs.Key == "" {
+		return true
+	}
+	other := Find(s.Needs.Key)
+	if s.Needs.Values == nil {
+		return !other.isDefault(c)
+	}
+	return slices.Contains(s.Needs.Values, other.Text(c))
+}
+
+// Check returns an *Error where the setting's value is impossible, whatever the
+// other settings are, or has no effect with them.
+func (s *Setting) Check(c *Config) error {
+	switch v := s.value(c).(type) {
+	case string:
+		if s.Values != nil && s.Form == "" && !slices.Contains(s.Values, v) && !s.isDefault(c) {
+			return fail(s.Key, "%q is unknown; use %s", v, choice(s.Values))
+		}
+	case float64:
+		if !s.Range.contains(v) {
+			return fail(s.Key, "%v; use a number %s%s", v, s.Range, s.example())
+		}
+	case int:
+		if !s.Range.contains(float64(v)) {
+			return fail(s.Key, "%d; use a whole number %s%s", v, s.Range, s.example())
+		}
+	}
+	if !s.MayIdle && !s.isDefault(c) && !s.Effective(c) {
+		return fail(s.Key, "%s", s.noEffect(c))
+	}
+	return nil
+}
+
+// choice lists values to choose from.
+func choice(values []string) string {
+	if len(values) == 1 {
+		return values[0] + ", or leave it out"
+	}
+	return "one of: " + strings.Join(values, ", ")
+}
+
+func (s *Setting) example() string {
+	if s.Range.Example == "" {
+		return ""
+	}
+	return ", e.g. " + s.Range.Example
+}
+
+// noEffect says why the setting has no effect in c, where it is not Effective.
+func (s *Setting) noEffect(c *Config) string {
+	other := Find(s.Needs.Key)
+	if s.Needs.Values == nil {
+		return fmt.Sprintf("it does nothing without %s; give that too, or leave it out", other.Key)
+	}
+	return fmt.Sprintf("it does nothing with %s %s, only with %s", other.Key, other.Text(c), strings.Join(s.Needs.Values, ", "))
+}
+
+func (s *Setting) value(c *Config) any { return reflect.ValueOf(s.Field(c)).Elem().Interface() }
+
+// reset sets the setting to its default.
+func (s *Setting) reset(c *Config) {
+	field := reflect.ValueOf(s.Field(c)).Elem()
+	if s.Default == nil {
+		field.SetZero()
+		return
+	}
+	field.Set(reflect.ValueOf(s.Default).Convert(field.Type()))
+}
+
+// isDefault reports whether the setting has its default in c. NaN never is one.
+func (s *Setting) isDefault(c *Config) bool {
+	var d Config
+	s.reset(&d)
+	return reflect.DeepEqual(s.value(c), s.value(&d))
+}

@@ -1,0 +1,250 @@
+package config
+
+import (
+	"slices"
+	"strings"
+
+	"bnkit/engine/arch"
+	"bnkit/engine/dataset"
+	"bnkit/engine/nn"
+)
+
+// Optimizers, schedules of the learning rate and kinds of activations, as
+// settings name them.
+const (
+	SGD   = "sgd"
+	Adam  = "adam"
+	AdamW = "adamw"
+
+	Constant        = "constant"
+	Step            = "step"
+	Cosine          = "cosine"
+	CosineRestarts  = "cosine-restarts"
+	LinearCosine    = "linear-cosine"
+	RampExponential = "ramp-exponential"
+
+	Float32 = "float32"
+	BF16    = "bf16" // rounded to bfloat16 (8 significant bits), in half the memory
+)
+
+// Limits that no real run reaches and that keep every product of two settings
+// within an int.
+const (
+	maxEpochs    = 1_000_000
+	maxBatch     = 65_536
+	maxImageSize = 1024
+)
+
+// What some settings need to have an effect.
+var (
+	sgd      = Need{"optimizer", []string{SGD}}
+	adam     = Need{"optimizer", []string{Adam, AdamW}}
+	restarts = Need{"schedule", []string{CosineRestarts}}
+	linear   = Need{"schedule", []string{LinearCosine}}
+	ramp     = Need{"schedule", []string{RampExponential}}
+	augment  = Need{"augment", []string{"true"}}
+)
+
+// Settings declares every setting, in the order in which help and reference show
+// them. A new one is an entry here, its field in Config, and its use.
+var Settings = []*Setting{
+	{Key: "arch", Group: Network, Field: func(c *Config) any { return &c.Arch },
+		Default: "resnet-14", Values: networks(), Form: "resnet-N, wrn-N-K, resnet-N-bottleneck, resnetA-B-C-D, resnetA-B-C-D-bottleneck",
+		Meaning: "network"},
+	{Key: "shortcut", Group: Network, Field: func(c *Config) any { return &c.Shortcut },
+		Default: string(arch.OptionB), Values: []string{string(arch.OptionB), string(arch.OptionA)},
+		Meaning: "shortcut where the shape changes: B is a 1×1 convolution, A subsamples and pads with zero channels"},
+	{Key: "stem", Group: Network, Field: func(c *Config) any { return &c.Stem },
+		Values:  []string{arch.ImageNetStem, arch.CIFARStem},
+		Meaning: "how an ImageNet ResNet begins: a 7×7 convolution and a max pool (imagenet, the default) or a 3×3 convolution (cifar)"},
+	{Key: "width", Group: Network, Field: func(c *Config) any { return &c.Width },
+		Default: 1, Range: above(0).eg("0.5"),
+		Meaning: "factor on the channels of every convolution, rounded to at least 1 channel"},
+	{Key: "bn", Group: Network, Field: func(c *Config) any { return &c.BN },
+		Values:  []string{arch.NoBN},
+		Meaning: "with none, the network has no BatchNorm, and its convolutions have biases"},
+	{Key: "bn_every", Group: Network, Field: func(c *Config) any { return &c.BNEvery },
+		Range:   between(0, maxEpochs).eg("2"),
+		Meaning: "keep BatchNorm after the first convolution and after one in every K that follow"},
+	{Key: "no_scale", Group: Network, Field: func(c *Config) any { return &c.NoScale },
+		Form:    "names or patterns, separated by commas",
+		Meaning: "BatchNorms whose γ is fixed at 1, e.g. 'blocks.*.bn2', or '*' for all"},
+	{Key: "no_shift", Group: Network, Field: func(c *Config) any { return &c.NoShift },
+		Form:    "names or patterns, separated by commas",
+		Meaning: "BatchNorms whose β is fixed at 0"},
+
+	{Key: "trainable", Group: Trainable, Field: func(c *Config) any { return &c.Trainable },
+		Default: string(arch.BN), Values: trainableSets(), Form: "random-K, bn+random-K",
+		Meaning: "parameters that are trained"},
+	{Key: "seed", Group: Trainable, Field: func(c *Config) any { return &c.Seed },
+		Default: 1,
+		Meaning: "seed of initial values, shuffling and augmentation"},
+	{Key: "init", Group: Trainable, Field: func(c *Config) any { return &c.Init },
+		Default: nn.DefaultInitialisers.Weights, Values: nn.WeightInitialisers,
+		Meaning: "initial weights of convolutions and of the output layer"},
+	{Key: "gamma_init", Group: Trainable, Field: func(c *Config) any { return &c.GammaInit },
+		Default: nn.DefaultInitialisers.Gamma, Values: nn.GammaInitialisers, Form: "constant:X",
+		Meaning: "initial γ; uniform is from 0 to 1, uniform-symmetric from -1 to 1"},
+	{Key: "beta_init", Group: Trainable, Field: func(c *Config) any { return &c.BetaInit },
+		Default: nn.DefaultInitialisers.Beta, Values: nn.BetaInitialisers, Form: "constant:X",
+		Aliases: map[string]string{"0": "zero", "1": "one"},
+		Meaning: "initial β"},
+
+	{Key: "epochs", Group: Optimization, Field: func(c *Config) any { return &c.Epochs },
+		Default: 15, Range: between(1, maxEpochs),
+		Meaning: "passes over the training split"},
+	{Key: "batch", Group: Optimization, Field: func(c *Config) any { return &c.Batch },
+		Default: 128, Range: between(2, maxBatch),
+		Meaning: "pictures a step; an epoch leaves out an incomplete last batch"},
+	{Key: "optimizer", Group: Optimization, Field: func(c *Config) any { return &c.Optimizer },
+		Default: SGD, Values: []string{SGD, Adam, AdamW},
+		Meaning: "optimizer, as PyTorch defines it"},
+	{Key: "nesterov", Group: Optimization, Field: func(c *Config) any { return &c.Nesterov },
+		Needs:   sgd,
+		Meaning: "use Nesterov's momentum"},
+	{Key: "momentum", Group: Optimization, Field: func(c *Config) any { return &c.Momentum },
+		Default: 0.9, Range: between(0, 1).below().eg("0.9"), Needs: sgd, MayIdle: true,
+		Meaning: "momentum"},
+	{Key: "adam_beta1", Group: Optimization, Field: func(c *Config) any { return &c.AdamBeta1 },
+		Default: 0.9, Range: between(0, 1).below().eg("0.9"), Needs: adam,
+		Meaning: "decay of the mean gradient"},
+	{Key: "adam_beta2", Group: Optimization, Field: func(c *Config) any { return &c.AdamBeta2 },
+		Default: 0.999, Range: between(0, 1).below().eg("0.999"), Needs: adam,
+		Meaning: "decay of the mean squared gradient"},
+	{Key: "adam_eps", Group: Optimization, Field: func(c *Config) any { return &c.AdamEps },
+		Default: 1e-8, Range: between(0, 1).above().eg("1e-8"), Needs: adam,
+		Meaning: "what is added to the root of the mean squared gradient"},
+	{Key: "weight_decay", Group: Optimization, Field: func(c *Config) any { return &c.WeightDecay },
+		Default: 1e-4, Range: between(0, 1).eg("1e-4"),
+		Meaning: "weight decay of everything that is trained"},
+
+	{Key: "label_smoothing", Group: Regularisation, Field: func(c *Config) any { return &c.LabelSmoothing },
+		Range:   between(0, 1).eg("0.1"),
+		Meaning: "share of each label that is spread over all classes"},
+	{Key: "clip_norm", Group: Regularisation, Field: func(c *Config) any { return &c.ClipNorm },
+		Range:   atLeast(0).eg("1"),
+		Meaning: "largest norm of all gradients together; 0 for no limit"},
+	{Key: "bn_weight_decay", Group: Regularisation, Field: func(c *Config) any { return &c.BNWeightDecay },
+		Default: true,
+		Meaning: "weight decay acts on γ and β too"},
+	{Key: "gamma_l1", Group: Regularisation, Field: func(c *Config) any { return &c.GammaL1 },
+		Range:   between(0, 1).eg("1e-4"),
+		Meaning: "factor of Σ|γ| in the loss, the penalty of network slimming"},
+	{Key: "gamma_l2", Group: Regularisation, Field: func(c *Config) any { return &c.GammaL2 },
+		Range:   between(0, 1).eg("1e-4"),
+		Meaning: "factor of ½·Σγ² in the loss"},
+	{Key: "beta_l1", Group: Regularisation, Field: func(c *Config) any { return &c.BetaL1 },
+		Range:   between(0, 1).eg("1e-4"),
+		Meaning: "factor of Σ|β| in the loss"},
+	{Key: "beta_l2", Group: Regularisation, Field: func(c *Config) any { return &c.BetaL2 },
+		Range:   between(0, 1).eg("1e-4"),
+		Meaning: "factor of ½·Σβ² in the loss"},
+	{Key: "bn_momentum", Group: Regularisation, Field: func(c *Config) any { return &c.BNMomentum },
+		Default: 0.1, Range: between(0, 1).above().eg("0.1"),
+		Meaning: "weight of a batch's statistics in the running statistics"},
+	{Key: "bn_eps", Group: Regularisation, Field: func(c *Config) any { return &c.BNEps },
+		Default: nn.DefaultEps, Range: between(0, 1).above().eg("1e-5"),
+		Meaning: "what BatchNorm adds to a variance"},
+
+	{Key: "lr", Group: LearningRate, Field: func(c *Config) any { return &c.LR },
+		Default: 0.1, Range: above(0).eg("0.1"),
+		Meaning: "learning rate, the schedule's largest"},
+	{Key: "schedule", Group: LearningRate, Field: func(c *Config) any { return &c.Schedule },
+		Default: Step, Values: []string{Constant, Step, Cosine, CosineRestarts, LinearCosine, RampExponential},
+		Meaning: "schedule of the learning rate"},
+	{Key: "lr_drops", Group: LearningRate, Field: func(c *Config) any { return &c.LRDrops },
+		Needs: Need{"schedule", []string{Step}}, MayIdle: true,
+		Meaning: "epochs, counted from 0, at whose start the rate is divided by 10, or none; by default two thirds and thirteen fifteenths of the epochs"},
+	{Key: "lr_per_step", Group: LearningRate, Field: func(c *Config) any { return &c.LRPerStep },
+		Meaning: "change the rate each step, not each epoch"},
+	{Key: "lr_warmup", Group: LearningRate, Field: func(c *Config) any { return &c.LRWarmup },
+		Range:   between(0, maxEpochs),
+		Meaning: "epochs of linear warm-up before the schedule"},
+	{Key: "lr_min", Group: LearningRate, Field: func(c *Config) any { return &c.LRMin },
+		Range: atLeast(0), Needs: Need{"schedule", []string{Cosine, CosineRestarts, RampExponential}},
+		Meaning: "rate that the schedule falls to"},
+	{Key: "lr_period", Group: LearningRate, Field: func(c *Config) any { return &c.LRPeriod },
+		Range: between(0, maxEpochs), Needs: restarts,
+		Meaning: "epochs to the first restart"},
+	{Key: "lr_period_growth", Group: LearningRate, Field: func(c *Config) any { return &c.LRPeriodGrowth },
+		Default: 1, Range: between(1, maxEpochs), Needs: restarts,
+		Meaning: "factor from each period to the next"},
+	{Key: "lr_alpha", Group: LearningRate, Field: func(c *Config) any { return &c.LRAlpha },
+		Range: atLeast(0), Needs: linear,
+		Meaning: "alpha of TensorFlow's linear_cosine_decay"},
+	{Key: "lr_beta", Group: LearningRate, Field: func(c *Config) any { return &c.LRBeta },
+		Default: 0.001, Range: atLeast(0), Needs: linear,
+		Meaning: "beta of linear_cosine_decay"},
+	{Key: "lr_waves", Group: LearningRate, Field: func(c *Config) any { return &c.LRWaves },
+		Default: 0.5, Range: atLeast(0).eg("0.5"), Needs: linear,
+		Meaning: "num_periods of linear_cosine_decay: cosine waves in the run"},
+	{Key: "lr_start", Group: LearningRate, Field: func(c *Config) any { return &c.LRStart },
+		Range: atLeast(0), Needs: ramp,
+		Meaning: "first rate"},
+	{Key: "lr_ramp", Group: LearningRate, Field: func(c *Config) any { return &c.LRRamp },
+		Range: between(0, maxEpochs), Needs: ramp,
+		Meaning: "epochs in which the rate rises from lr_start to lr"},
+	{Key: "lr_sustain", Group: LearningRate, Field: func(c *Config) any { return &c.LRSustain },
+		Range: between(0, maxEpochs), Needs: ramp,
+		Meaning: "epochs for which the rate stays at lr"},
+	{Key: "lr_decay", Group: LearningRate, Field: func(c *Config) any { return &c.LRDecay },
+		Default: 0.8, Range: between(0, 1).above().eg("0.8"), Needs: ramp,
+		Meaning: "factor on the rate in each epoch after those"},
+
+	{Key: "data", Group: Data, Field: func(c *Config) any { return &c.Data },
+		Default: "sample", Values: dataset.Names(), Form: "the path of a folder or archive",
+		Meaning: "data set"},
+	{Key: "subset", Group: Data, Field: func(c *Config) any { return &c.Subset },
+		Range:   atLeast(0),
+		Meaning: "train on this many pictures, balanced over classes; 0 for all"},
+	{Key: "subset_per_class", Group: Data, Field: func(c *Config) any { return &c.SubsetPerClass },
+		Range:   atLeast(0),
+		Meaning: "train on this many pictures of each class; 0 for all"},
+	{Key: "validation", Group: Data, Field: func(c *Config) any { return &c.Validation },
+		Range:   atLeast(0),
+		Meaning: "hold this many training pictures out, drawn by the seed, and measure them each epoch beside the test split"},
+	{Key: "random_labels", Group: Data, Field: func(c *Config) any { return &c.RandomLabels },
+		Meaning: "train on labels drawn uniformly; test and validation keep theirs"},
+	{Key: "normalise", Group: Data, Field: func(c *Config) any { return &c.Normalise },
+		Default: string(dataset.PerChannel), Values: []string{string(dataset.PerChannel), string(dataset.PerPixel), string(dataset.Unnormalised)},
+		Meaning: "how pictures are normalised: by each channel's mean and standard deviation (channel), by the mean picture (pixel), or not (none)"},
+	{Key: "augment", Flag: "no-augment", Group: Data, Field: func(c *Config) any { return &c.Augment },
+		Default: true,
+		Meaning: "flip and shift training pictures, or crop them at random"},
+	{Key: "brightness", Group: Data, Field: func(c *Config) any { return &c.Brightness },
+		Range: between(0, 1).eg("0.25"), Needs: augment,
+		Meaning: "make training pictures brighter or darker by up to this much, of a range of 1"},
+	{Key: "no_flip", Group: Data, Field: func(c *Config) any { return &c.NoFlip },
+		Needs:   augment,
+		Meaning: "do not flip training pictures"},
+	{Key: "image_size", Group: Data, Field: func(c *Config) any { return &c.ImageSize },
+		Range:   between(0, maxImageSize),
+		Meaning: "side in pixels of the squares that an image folder's pictures become; 0 for other data"},
+	{Key: "crop", Group: Data, Field: func(c *Config) any { return &c.Crop },
+		Default: string(dataset.RandomResized), Values: []string{string(dataset.RandomResized), string(dataset.CentreCrop)}, Needs: Need{Key: "image_size"},
+		Meaning: "which part of an image folder's pictures is trained on"},
+
+	{Key: "activations", Group: Run, Field: func(c *Config) any { return &c.Activations },
+		Default: Float32, Values: []string{Float32, BF16},
+		Meaning: "how a step keeps the outputs of convolutions and pools; everything is computed in float32"},
+	{Key: "track_gradients", Group: Run, Field: func(c *Config) any { return &c.TrackGradients },
+		Meaning: "write each epoch's mean |gradient| by kind of parameter and layer to metrics.jsonl; each step costs as much as with trainable all, and results do not change"},
+	{Key: "with_stats", Group: Run, Field: func(c *Config) any { return &c.WithStats },
+		Meaning: "store running statistics in the checkpoint"},
+}
+
+// networks lists names for help and completion: common ones of CIFAR ResNets, and
+// those that are not patterns.
+func networks() []string {
+	patterns := func(name string) bool { return strings.ToLower(name) != name }
+	return append([]string{"resnet-14", "resnet-20", "resnet-56", "resnet-110", "wrn-14-4"}, slices.DeleteFunc(arch.Names(), patterns)...)
+}
+
+// trainableSets lists sets for help and completion.
+func trainableSets() []string {
+	var names []string
+	for _, s := range arch.TrainableSets {
+		names = append(names, string(s))
+	}
+	return append(names, "random-2", "bn+random-2")
+}

@@ -1,0 +1,89 @@
+package config
+
+import (
+	"cmp"
+	"errors"
+	"math"
+
+	"bnkit/engine/arch"
+	"bnkit/engine/nn"
+)
+
+// Validate checks the settings before any data is read; the error is an *Error.
+// Only Train knows whether a batch fits into the training split.
+func (c *Config) Validate() error {
+	for _, s := range Settings {
+		if err := s.Check(c); err != nil {
+			return err
+		}
+	}
+	return cmp.Or(c.checkTrainable(), c.checkInitialisers(), c.checkOptimizer(), c.checkSchedule(), c.checkData())
+}
+
+// checkTrainable checks that the network exists and that something of it is
+// trained.
+func (c *Config) checkTrainable() error {
+	// Any possible picture will do: only the name and its variants are in question.
+	net, err := c.Network(arch.Shape{C: 3, H: 32, W: 32}, 10)
+	if err != nil {
+		return err
+	}
+	set, err := arch.ParseTrainableSet(c.Trainable)
+	if err != nil {
+		return fail("trainable", "%v", err)
+	}
+	if set != arch.Nothing && set.Parameters(net) == 0 {
+		return fail("trainable", "%q trains nothing: this %s has no such parameters", c.Trainable, c.Arch)
+	}
+	return nil
+}
+
+func (c *Config) checkInitialisers() error {
+	var unknown *nn.InitialiserError
+	if err := c.Initialisers().Check(); errors.As(err, &unknown) {
+		return fail(map[string]string{"weights": "init", "gamma": "gamma_init", "beta": "beta_init"}[unknown.Of], "%v", err)
+	}
+	return nil
+}
+
+func (c *Config) checkOptimizer() error {
+	switch {
+	case c.LR > math.MaxFloat32:
+		return fail("lr", "%v; it exceeds the numbers that a step computes with", c.LR)
+	case c.Nesterov && c.Momentum == 0:
+		return fail("nesterov", "there is no momentum; use a momentum above 0, e.g. 0.9")
+	}
+	return nil
+}
+
+func (c *Config) checkSchedule() error {
+	for i, d := range c.LRDrops {
+		if d < 1 || d > maxEpochs {
+			return fail("lr_drops", "epoch %d; epochs from 1 on are possible", d)
+		}
+		if i > 0 && d <= c.LRDrops[i-1] {
+			return fail("lr_drops", "epoch %d follows %d; use ascending epochs, e.g. 80,120", d, c.LRDrops[i-1])
+		}
+	}
+	switch {
+	case c.LRMin > c.LR:
+		return fail("lr_min", "%v; use a rate from 0 to lr, which is %v", c.LRMin, c.LR)
+	case c.LRStart > c.LR:
+		return fail("lr_start", "%v; use a rate from 0 to lr, which is %v", c.LRStart, c.LR)
+	case c.LRWarmup >= c.Epochs:
+		return fail("lr_warmup", "%d; the run has %d epochs, and one at least must follow the warm-up", c.LRWarmup, c.Epochs)
+	case c.Schedule == CosineRestarts && c.LRPeriod == 0:
+		return fail("lr_period", "%s needs a number of epochs, e.g. 10", CosineRestarts)
+	}
+	return nil
+}
+
+func (c *Config) checkData() error {
+	switch {
+	case c.Data == "":
+		return fail("data", "no data set is named")
+	case c.Subset > 0 && c.SubsetPerClass > 0:
+		return fail("subset_per_class", "%d, and subset is %d; use one of them", c.SubsetPerClass, c.Subset)
+	}
+	return nil
+}

@@ -1,0 +1,120 @@
+// Package optim minimises a loss: optimizers, the schedules of their learning
+// rate, penalties on γ and β, and gradient clipping.
+package optim
+
+import (
+	"math"
+
+	"bnkit/engine/arch"
+	"bnkit/engine/kernel"
+	"bnkit/engine/nn"
+)
+
+// Method is how an optimizer turns a gradient into a step: [SGD], [Adam] or
+// [AdamW].
+type Method interface {
+	// suffixes name the moments that the method keeps of each tensor: what follows
+	// the tensor's name in a state to resume from.
+	suffixes() []string
+	// move takes a step of the optimizer with tensor i of params.
+	move(o *Optimizer, i int, params, gradients *nn.Params[float32], rate, decay float64)
+}
+
+// SGD is stochastic gradient descent with momentum, as PyTorch defines it.
+type SGD struct {
+	Momentum float64 // of at least 0 and below 1
+	Nesterov bool
+}
+
+// Adam is Kingma and Ba 2015, as PyTorch defines it: weight decay is added to
+// the gradient.
+type Adam struct {
+	Beta1, Beta2 float64 // decay of the mean gradient and of the mean squared gradient
+	Eps          float64 // added to the root of the latter
+}
+
+// AdamW is Loshchilov and Hutter 2019, as PyTorch defines it: weight decay is
+// kept apart from the gradient.
+type AdamW Adam
+
+// Moment is a running mean of gradients or of their squares. Values are nil for
+// what is not trained.
+type Moment struct {
+	Suffix string // follows the tensors' names in a state to resume from
+	*nn.Params[float32]
+}
+
+// Optimizer moves the tensors of a trainable set; every other tensor stays as it
+// is. Its memory of past steps is Moments and Steps.
+type Optimizer struct {
+	Moments []Moment
+	Steps   int // taken
+
+	method         Method
+	regularisation Regularisation
+	family         *kernel.Family[float32]
+}
+
+// New returns an optimizer that has taken no step.
+func New(net *arch.Network, family *kernel.Family[float32], set arch.TrainableSet, method Method, r Regularisation) *Optimizer {
+	o := &Optimizer{method: method, regularisation: r, family: family}
+	for _, s := range method.suffixes() {
+		o.Moments = append(o.Moments, Moment{s, nn.NewTrainedParams[float32](net, set)})
+	}
+	return o
+}
+
+// trains reports whether tensor i is trained.
+func (o *Optimizer) trains(i int) bool { return o.Moments[0].Values[i] != nil }
+
+// Step adds the penalties to the gradients, clips them, and moves the trained
+// tensors of params. It allocates nothing.
+func (o *Optimizer) Step(params, gradients *nn.Params[float32], rate float64) {
+	o.penalise(params, gradients)
+	o.clip(gradients)
+	o.Steps++
+	for i := range params.Values {
+		if o.trains(i) {
+			o.method.move(o, i, params, gradients, rate, o.regularisation.decay(&params.Tensors[i]))
+		}
+	}
+}
+
+func (SGD) suffixes() []string { return []string{""} }
+
+func (s SGD) move(o *Optimizer, i int, params, gradients *nn.Params[float32], rate, decay float64) {
+	w, v, g := params.Values[i], o.Moments[0].Values[i], gradients.Values[i]
+	if s.Nesterov {
+		kernel.Nesterov(w, v, g, float32(rate), float32(s.Momentum), float32(decay))
+	} else {
+		o.family.SGD(w, v, g, float32(rate), float32(s.Momentum), float32(decay))
+	}
+}
+
+func (Adam) suffixes() []string { return []string{".exp_avg", ".exp_avg_sq"} } // as in PyTorch's state
+
+func (a Adam) move(o *Optimizer, i int, params, gradients *nn.Params[float32], rate, decay float64) {
+	step := a.step(o.Steps, rate)
+	step.Decay = float32(decay)
+	kernel.Adam(params.Values[i], o.Moments[0].Values[i], o.Moments[1].Values[i], gradients.Values[i], step)
+}
+
+func (a AdamW) suffixes() []string { return Adam(a).suffixes() }
+
+func (a AdamW) move(o *Optimizer, i int, params, gradients *nn.Params[float32], rate, decay float64) {
+	step := Adam(a).step(o.Steps, rate)
+	step.Keep = float32(1 - rate*decay)
+	kernel.Adam(params.Values[i], o.Moments[0].Values[i], o.Moments[1].Values[i], gradients.Values[i], step)
+}
+
+// step returns the factors of the k-th step, without weight decay.
+func (a Adam) step(k int, rate float64) kernel.AdamStep[float32] {
+	return kernel.AdamStep[float32]{
+		Rate:  float32(rate / (1 - math.Pow(a.Beta1, float64(k)))),
+		Beta1: float32(a.Beta1), OneMinusBeta1: float32(1 - a.Beta1),
+		Beta2: float32(a.Beta2), OneMinusBeta2: float32(1 - a.Beta2),
+		Root: float32(math.Sqrt(1 - math.Pow(a.Beta2, float64(k)))),
+		Eps:  float32(a.Eps),
+		Keep: 1,
+	}
+}

@@ -1,0 +1,132 @@
+package optim
+
+import "math"
+
+// Schedule is the learning rate as a function of the epoch.
+type Schedule interface {
+	// Rate returns the learning rate at an epoch, counted from 0. Epochs may have
+	// a fraction: 2.5 is the middle of the third epoch.
+	Rate(epoch float64) float64
+}
+
+// Constant keeps the rate at LR.
+type Constant struct{ LR float64 }
+
+// Rate returns LR.
+func (s Constant) Rate(float64) float64 { return s.LR }
+
+// Step divides LR by 10 at the start of each epoch in Drops: PyTorch's
+// MultiStepLR.
+type Step struct {
+	LR    float64
+	Drops []int // ascending
+}
+
+// Rate returns the rate at an epoch.
+func (s Step) Rate(epoch float64) float64 {
+	rate := s.LR
+	for _, d := range s.Drops {
+		if epoch >= float64(d) {
+			rate /= 10
+		}
+	}
+	return rate
+}
+
+// Cosine falls from LR towards Min, which it would reach at epoch Epochs:
+//
+//	Min + (LR - Min)·(1 + cos(π·epoch/Epochs))/2
+//
+// It is PyTorch's CosineAnnealingLR (Loshchilov and Hutter 2017, without
+// restarts).
+type Cosine struct {
+	LR, Min float64
+	Epochs  int // above 0
+}
+
+// Rate returns the rate at an epoch.
+func (s Cosine) Rate(epoch float64) float64 { return anneal(s.LR, s.Min, epoch/float64(s.Epochs)) }
+
+// anneal is half a cosine wave from lr at 0 to min at 1.
+func anneal(lr, min, part float64) float64 {
+	return min + (lr-min)*(1+math.Cos(math.Pi*part))/2
+}
+
+// CosineRestarts is Cosine over Period epochs, then again from LR over Growth
+// times as many, and so on: PyTorch's CosineAnnealingWarmRestarts, which calls
+// the two T_0 and T_mult.
+type CosineRestarts struct {
+	LR, Min        float64
+	Period, Growth int // above 0
+}
+
+// Rate returns the rate at an epoch.
+func (s CosineRestarts) Rate(epoch float64) float64 {
+	period := float64(s.Period)
+	for epoch >= period {
+		epoch -= period
+		period *= float64(s.Growth)
+	}
+	return anneal(s.LR, s.Min, epoch/period)
+}
+
+// LinearCosine is TensorFlow's linear_cosine_decay (Bello et al. 2017), which
+// calls Waves num_periods:
+//
+//	LR·((Alpha + (Epochs-epoch)/Epochs)·(1 + cos(2π·Waves·epoch/Epochs))/2 + Beta)
+type LinearCosine struct {
+	LR, Alpha, Beta, Waves float64
+	Epochs                 int // above 0
+}
+
+// Rate returns the rate at an epoch.
+func (s LinearCosine) Rate(epoch float64) float64 {
+	total := float64(s.Epochs)
+	epoch = min(epoch, total)
+	wave := (1 + math.Cos(2*math.Pi*s.Waves*epoch/total)) / 2
+	return s.LR * ((s.Alpha+(total-epoch)/total)*wave + s.Beta)
+}
+
+// RampExponential rises linearly from Start to LR over Ramp epochs, stays there
+// for Sustain epochs, and then falls exponentially:
+//
+//	(LR - Min)·Decay^(epoch - Ramp - Sustain) + Min
+type RampExponential struct {
+	Start, LR, Min float64
+	Ramp, Sustain  int
+	Decay          float64
+}
+
+// Rate returns the rate at an epoch.
+func (s RampExponential) Rate(epoch float64) float64 {
+	ramp := float64(s.Ramp)
+	after := epoch - ramp - float64(s.Sustain)
+	switch {
+	case epoch < ramp:
+		return s.Start + (s.LR-s.Start)*epoch/ramp
+	case after < 0:
+		return s.LR
+	}
+	return (s.LR-s.Min)*math.Pow(s.Decay, after) + s.Min
+}
+
+// Warmup raises the rate linearly over its first Epochs epochs, of which the
+// first has 1/(Epochs+1) of Then's first rate, as PyTorch's LinearLR with
+// start_factor 1/(Epochs+1). Then follows, from its epoch 0.
+type Warmup struct {
+	Epochs int
+	Then   Schedule
+	Whole  bool // Then counts epochs from the beginning of the warm-up
+}
+
+// Rate returns the rate at an epoch.
+func (s Warmup) Rate(epoch float64) float64 {
+	w := float64(s.Epochs)
+	switch {
+	case epoch < w:
+		return s.Then.Rate(0) * (epoch + 1) / (w + 1)
+	case s.Whole:
+		return s.Then.Rate(epoch)
+	}
+	return s.Then.Rate(epoch - w)
+}

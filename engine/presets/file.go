@@ -1,0 +1,129 @@
+package presets
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"bnkit/engine/config"
+)
+
+// maxSize is more bytes than any file of settings has.
+const maxSize = 1 << 20
+
+// ReadFile reads a file of settings: YAML with the keys of config.json, or a
+// run's config.json itself. A setting that it leaves out has its default. An
+// error names the file, and is a *config.Error where a setting or the file's form
+// is wrong.
+func ReadFile(path string) (config.Config, error) {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return config.Config{}, fmt.Errorf("%w; name a YAML file of settings or a run's config.json", err)
+	}
+	if err != nil {
+		return config.Config{}, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxSize+1))
+	if err != nil {
+		return config.Config{}, err
+	}
+	c, _, err := parse(b)
+	if err != nil {
+		return c, fmt.Errorf("%s: %w", path, err)
+	}
+	return c, nil
+}
+
+// reproducesKey is not a setting: it says what a file's settings are for.
+const reproducesKey = "reproduces"
+
+func parse(b []byte) (c config.Config, reproduces string, err error) {
+	c = config.Default()
+	pairs, err := mapping(b)
+	if err != nil {
+		return c, "", err
+	}
+	seen := map[string]bool{}
+	for ; len(pairs) > 0; pairs = pairs[2:] {
+		key, value := pairs[0].Value, pairs[1]
+		if seen[key] {
+			return c, "", fail(key, "line %d: it is set twice", pairs[0].Line)
+		}
+		seen[key] = true
+		var field any = &reproduces
+		if s := config.Find(key); s != nil {
+			field = s.Field(&c)
+		} else if key != reproducesKey {
+			return c, "", fail(key, "line %d: there is no such setting", pairs[0].Line)
+		}
+		if err := decode(key, value, field); err != nil {
+			return c, "", err
+		}
+	}
+	return c, reproduces, c.Validate()
+}
+
+// mapping returns the keys and values of a document of one mapping, in turn.
+func mapping(b []byte) ([]*yaml.Node, error) {
+	if len(b) > maxSize {
+		return nil, fail("file", "it has more than %d bytes, which no settings need", maxSize)
+	}
+	var document, more yaml.Node
+	d := yaml.NewDecoder(bytes.NewReader(b))
+	if err := d.Decode(&document); err != nil && !errors.Is(err, io.EOF) {
+		return nil, fail("file", "neither YAML nor JSON: %s", strings.TrimPrefix(err.Error(), "yaml: "))
+	}
+	if document.Kind == 0 || document.Content[0].Kind != yaml.MappingNode {
+		return nil, fail("file", "it holds no settings; use lines such as: lr: 0.1")
+	}
+	if err := d.Decode(&more); !errors.Is(err, io.EOF) {
+		return nil, fail("file", "more than one YAML document")
+	}
+	return document.Content[0].Content, nil
+}
+
+// decode sets field to what a file says. YAML itself would round 1.5 to a whole
+// number and accept an empty value.
+func decode(key string, n *yaml.Node, field any) error {
+	if n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
+	tag := n.ShortTag()
+	var want string
+	var ok bool
+	switch field := field.(type) {
+	case *string:
+		want, ok = "text", tag == "!!str"
+	case *bool:
+		want, ok = "true or false", tag == "!!bool"
+	case *float64:
+		want, ok = "a number", tag == "!!float" || tag == "!!int"
+	case *[]int:
+		want, ok = "a list of whole numbers, e.g. [80, 120]", tag == "!!seq" || tag == "!!null"
+		for _, item := range n.Content {
+			ok = ok && item.ShortTag() == "!!int"
+		}
+		if tag == "!!null" { // as in a config.json: an empty list
+			*field = []int{}
+			return nil
+		}
+		*field = nil
+	default:
+		want, ok = "a whole number", tag == "!!int"
+	}
+	if !ok || n.Decode(field) != nil {
+		return fail(key, "line %d: its value must be %s", n.Line, want)
+	}
+	return nil
+}
+
+func fail(key, format string, args ...any) error {
+	return &config.Error{Key: key, Reason: fmt.Sprintf(format, args...)}
+}

@@ -1,0 +1,123 @@
+package presets
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"bnkit/engine/config"
+)
+
+func writeSettings(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "my.yaml")
+	if err := os.WriteFile(path, []byte(text), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestReadFile(t *testing.T) {
+	got, err := ReadFile(writeSettings(t, `
+# comments are for people
+reproduces: nothing
+arch: resnet-20
+trainable: "all"
+lr: 1
+schedule: cosine   # not step
+lr_min: 1e-3
+lr_drops: []
+seed: 18446744073709551615
+bn_weight_decay: false
+`))
+	want := config.Default()
+	want.Arch, want.Trainable, want.LR, want.Schedule, want.LRMin, want.LRDrops = "resnet-20", "all", 1, config.Cosine, 1e-3, []int{}
+	want.Seed, want.BNWeightDecay = 1<<64-1, false
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("read %+v, %v; want %+v", got, err, want)
+	}
+
+	// A run's config.json is read as well.
+	for _, drops := range [][]int{{}, {3, 5}} {
+		want.Data, want.LRDrops = `C:\data "<1>"`, drops
+		b, err := want.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := ReadFile(writeSettings(t, string(b))); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s read as %+v, %v", b, got, err)
+		}
+	}
+
+	for _, c := range []struct{ text, field, says string }{
+		{"", "file", "no settings"},
+		{"# nothing", "file", "no settings"},
+		{"[1, 2]", "file", "no settings"},
+		{"lr: [", "file", "line 1"},
+		{"lr: 0.1\n\tepochs: 3", "file", "line 2"},
+		{"lr: 0.1\n---\nlr: 0.2", "file", "more than one"},
+		{strings.Repeat("#", maxSize+1), "file", "bytes"},
+		{"lr: 0.1\nepoch: 3", "epoch", "line 2"},
+		{"lr: 0.1\nlr: 0.2", "lr", "twice"},
+		{"<<: {lr: 0.1}", "<<", "no such"},
+		{"epochs: 1.5", "epochs", "whole number"},
+		{"epochs:", "epochs", "whole number"},
+		{"epochs: 99999999999999999999", "epochs", "whole number"},
+		{"epochs: many", "epochs", "whole number"},
+		{"epochs: [3]", "epochs", "whole number"},
+		{"seed: -1", "seed", "whole number"},
+		{"lr: fast", "lr", "a number"},
+		{"lr: .nan", "lr", "above 0"},
+		{"lr: -1", "lr", "above 0"},
+		{"augment: 1", "augment", "true or false"},
+		{"arch: 20", "arch", "text"},
+		{"arch: resnet-21", "arch", "20 and 26"},
+		{"lr_drops: 80", "lr_drops", "list"},
+		{"lr_drops: [80, 120.5]", "lr_drops", "list"},
+		{"lr_drops: [120, 80]", "lr_drops", "ascending"},
+		{"optimizer: rmsprop", "optimizer", "adamw"},
+	} {
+		path := writeSettings(t, c.text)
+		_, err := ReadFile(path)
+		var e *config.Error
+		if !errors.As(err, &e) || e.Key != c.field || !strings.Contains(err.Error(), c.says) || !strings.HasPrefix(err.Error(), path+": "+c.field+": ") ||
+			strings.Contains(err.Error(), "\n") {
+			t.Errorf("%.40q: %v, want a line that names %s and says %q", c.text, err, c.field, c.says)
+		}
+	}
+	if _, err := ReadFile(filepath.Join(t.TempDir(), "none.yaml")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("no file: %v", err)
+	}
+}
+
+// FuzzSettings: whatever a file holds, it is refused or gives settings that
+// are valid and survive config.json.
+func FuzzSettings(f *testing.F) {
+	for _, s := range []string{"", "lr: 0.1", "a: &a [1]\nlr_drops: *a", `{"arch":"resnet-14","lr_drops":null}`, "lr: 0x10", "seed: 1_0", "? lr\n: 1", "!!binary x: y"} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		c, _, err := parse(b)
+		if err != nil {
+			return
+		}
+		if err := c.Validate(); err != nil {
+			t.Fatalf("%q: %v", b, err)
+		}
+		text, err := json.Marshal(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var again config.Config
+		if err := json.Unmarshal(text, &again); err != nil {
+			t.Fatalf("%s: %v", text, err)
+		}
+		if key, was, now := c.Difference(&again); key != "" {
+			t.Fatalf("%q: %s is %v, then %v", b, key, was, now)
+		}
+	})
+}

@@ -1,0 +1,42 @@
+package engine
+
+import (
+	"errors"
+	"math"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"bnkit/engine/config"
+	"bnkit/engine/rundir"
+)
+
+func TestReadConfig(t *testing.T) {
+	want := config.Default()
+	want.Seed = math.MaxUint64 // no float64 holds it
+	b, err := want.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), rundir.ConfigFile)
+	if _, err := ReadConfig(path); !errors.Is(err, rundir.ErrNoRun) {
+		t.Errorf("no file: %v, want ErrNoRun", err)
+	}
+	if err := os.WriteFile(path, b, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := ReadConfig(path); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("read %+v, %v; want %+v", got, err, want)
+	}
+	for _, bad := range []string{"", "{", `{"arch":"resnet-14","lerning_rate":1}`, strings.Replace(string(b), "resnet-14", "resnet-15", 1)} {
+		if err := os.WriteFile(path, []byte(bad), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		var damaged *rundir.DamagedError
+		if _, err := ReadConfig(path); !errors.As(err, &damaged) || damaged.Path != path {
+			t.Errorf("%q: %v, want a *rundir.DamagedError of the file", bad, err)
+		}
+	}
+}

@@ -1,0 +1,84 @@
+package engine
+
+import (
+	"math"
+	"testing"
+
+	"bnkit/engine/arch"
+	"bnkit/engine/config"
+	"bnkit/engine/nn"
+)
+
+func tinyNetwork(t *testing.T) *arch.Network {
+	t.Helper()
+	net, err := arch.Build("resnet-8", arch.Options{Input: arch.Shape{C: 3, H: 8, W: 8}, Classes: 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return net
+}
+
+func closeTo(a, b, tolerance float64) bool {
+	return math.Abs(a-b) <= tolerance*math.Max(1, math.Abs(b))
+}
+
+// TestRunningClosedForm: from mean 0 and variance 1, k batches of equal
+// statistics leave mean (1-0.9^k)·m and variance 0.9^k + (1-0.9^k)·v.
+func TestRunningClosedForm(t *testing.T) {
+	net := tinyNetwork(t)
+	running, batch := nn.NewStatistics(net), nn.NewStatistics(net)
+	each(batch.Mean, func(float64) float64 { return 3 })
+	each(batch.Var, func(float64) float64 { return 5 })
+	for range 12 {
+		updateRunning(running, batch, 0.1)
+	}
+	left := math.Pow(0.9, 12)
+	for u := range running.Mean {
+		for c := range running.Mean[u] {
+			if !closeTo(running.Mean[u][c], 3*(1-left), 1e-12) || !closeTo(running.Var[u][c], left+5*(1-left), 1e-12) {
+				t.Fatalf("unit %d: mean %v, variance %v", u, running.Mean[u][c], running.Var[u][c])
+			}
+		}
+	}
+}
+
+func TestGammaNearZero(t *testing.T) {
+	net := tinyNetwork(t)
+	p := nn.NewParams[float32](net, nil)
+	all, near := 0, 0
+	for i := range p.Tensors {
+		for j := range p.Values[i] {
+			// β and weights are zero throughout and must not count.
+			if p.Tensors[i].Kind != arch.Gamma {
+				continue
+			}
+			all++
+			switch p.Values[i][j] = 1; j % 4 {
+			case 0:
+				p.Values[i][j] = -0.0099
+				near++
+			case 1:
+				p.Values[i][j] = 0.0101
+			}
+		}
+	}
+	if got, want := gammaNearZero(p), float64(near)/float64(all); got != want {
+		t.Errorf("%v, want %v", got, want)
+	}
+}
+
+// TestRateChangesPerEpoch: without LRPerStep all steps of an epoch have one
+// rate.
+func TestRateChangesPerEpoch(t *testing.T) {
+	cfg := config.Default()
+	cfg.Schedule, cfg.LRWarmup, cfg.LRDrops = config.Cosine, 2, nil
+	r := run{cfg: cfg, steps: 10, schedule: cfg.LearningRate()}
+	for epoch := range cfg.Epochs {
+		r.done = progress{Epochs: epoch}
+		first := r.rate()
+		r.done.Steps = 9
+		if r.rate() != first {
+			t.Errorf("epoch %d: rate %v, then %v", epoch, first, r.rate())
+		}
+	}
+}
