@@ -8,20 +8,20 @@ import (
 	"gonum.org/v1/plot"
 )
 
-// ticks label an axis at a few round numbers.
+// ticks labels an axis at a few round numbers.
 type ticks struct {
 	percent bool // the axis is a share, shown in percent
 	whole   bool // only whole numbers make sense
-	most    int  // steps from end to end; 0 for 7
+	most    int  // largest number of steps; 0 for 7
 }
 
-// step is the distance of labels, in the unit that they show.
+// step returns the distance of labels, in the unit that they show.
 func (t ticks) step(low, high float64) float64 {
 	most := t.most
 	if most == 0 {
 		most = 7
 	}
-	// What a sum of binary fractions is off by must not double the step.
+	// A rounding error of the range must not double the step.
 	step := roundUp((high - low) * t.unit() / float64(most) * (1 - 1e-9))
 	if t.whole {
 		step = max(step, 1)
@@ -46,14 +46,14 @@ func (t ticks) Ticks(low, high float64) []plot.Tick {
 	first, last := math.Ceil(low*unit/step*(1-1e-12)), math.Floor(high*unit/step*(1+1e-12))
 	for i := 0.0; i <= last-first; i++ {
 		value := (first+i)*step + 0 // adding 0 turns -0 into 0
-		// %.6g drops what binary fractions add to 3 × 0.1.
+		// %.6g hides the rounding error of products such as 3 × 0.1.
 		marks = append(marks, plot.Tick{Value: value / unit, Label: fmt.Sprintf("%.6g%s", value, suffix)})
 	}
 	return marks
 }
 
-// shareAxis makes the vertical axis one of shares, from 0 to a labelled share
-// at or above the data, in about that many steps.
+// shareAxis makes the vertical axis show shares, from 0 to a labelled share at or above the
+// data, in about most steps.
 func shareAxis(p *plot.Plot, most int) {
 	t := ticks{percent: true, most: most}
 	high := 0.05
@@ -65,9 +65,10 @@ func shareAxis(p *plot.Plot, most int) {
 	p.Y.Tick.Marker = t
 }
 
-// logAxis makes an axis of exponents, log₁₀ of what it shows, from low to high,
-// which are positive, with at most that many labels but for powers of ten.
-// plot.LogScale would place the axis's label off its middle, and panic at 0.
+// logAxis makes an axis logarithmic, from low to high, which are positive. Its coordinates
+// are exponents, log₁₀ of the values that it shows. It has at most most labels, not
+// counting powers of ten. plot.LogScale is not used because it does not centre the label of
+// the axis, and panics at 0.
 func logAxis(a *plot.Axis, low, high float64, most int) {
 	a.Min, a.Max = math.Log10(low), math.Log10(high)
 	if a.Min == a.Max {
@@ -76,9 +77,8 @@ func logAxis(a *plot.Axis, low, high float64, most int) {
 	a.Tick.Marker = logTicks{most}
 }
 
-// logTicks label an axis of exponents at 1, 2 and 5 times powers of ten; where
-// these would be more than most, at powers of ten, or at every second, third
-// and so on.
+// logTicks labels an axis of exponents at 1, 2 and 5 times powers of ten or, if these would
+// be more than most, at powers of ten, or at every second or third power and so on.
 type logTicks struct{ most int }
 
 // Ticks implements plot.Ticker.
@@ -103,7 +103,7 @@ func (t logTicks) Ticks(low, high float64) []plot.Tick {
 	return marks
 }
 
-// unlabelled are the same ticks without their labels.
+// unlabelled returns the same ticks without labels.
 type unlabelled struct{ plot.Ticker }
 
 // Ticks implements plot.Ticker.
@@ -115,7 +115,7 @@ func (u unlabelled) Ticks(low, high float64) []plot.Tick {
 	return marks
 }
 
-// roundUp is the least 1, 2 or 5 times a power of ten that is at least x.
+// roundUp returns the smallest 1, 2 or 5 times a power of ten that is at least x.
 func roundUp(x float64) float64 {
 	if !(x > 0) || math.IsInf(x, 0) {
 		return 1
@@ -129,8 +129,8 @@ func roundUp(x float64) float64 {
 	return 10 * power
 }
 
-// roundDown is the greatest 1, 2 or 5 times a power of ten that is at most x,
-// which is positive.
+// roundDown returns the largest 1, 2 or 5 times a power of ten that is at most x, which must
+// be positive.
 func roundDown(x float64) float64 {
 	power := math.Pow(10, math.Floor(math.Log10(x)))
 	for _, step := range []float64{5, 2, 1} {
@@ -138,10 +138,10 @@ func roundDown(x float64) float64 {
 			return down
 		}
 	}
-	return x // nothing so small has a power of ten below it
+	return x // x is below the smallest power of ten
 }
 
-// sameX gives panels below each other the same horizontal range.
+// sameX gives panels the same horizontal range.
 func sameX(panels []panel) {
 	low, high := math.Inf(1), math.Inf(-1)
 	for _, p := range panels {
@@ -152,6 +152,6 @@ func sameX(panels []panel) {
 	}
 }
 
-// finite reports whether v has a place on an axis: beyond 1e300 the axis's range
-// would overflow.
+// finite reports whether v can be drawn on an axis. The range of the axis would overflow
+// beyond 1e300.
 func finite(v float64) bool { return math.Abs(v) < 1e300 }

@@ -12,8 +12,8 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// threshold draws accuracy, and the share of γ, against the threshold below
-// which γ are clamped.
+// threshold draws the accuracy and the share of clamped γ against the threshold below which
+// γ are clamped.
 func threshold(runs []Run) *figure {
 	f := &figure{
 		title: title("Accuracy when small γ are clamped to zero", runs),
@@ -60,8 +60,8 @@ func threshold(runs []Run) *figure {
 	return f
 }
 
-// training draws accuracy and loss over the epochs, of the training split
-// dashed, and of a single run those of a validation split.
+// training draws accuracy and loss over the epochs: of the test split solid, of the training
+// split dashed and, for a single run, of the validation split.
 func training(runs []Run) *figure {
 	f := &figure{
 		title: title("Accuracy and loss while training", runs),
@@ -99,7 +99,7 @@ func training(runs []Run) *figure {
 		} else {
 			f.legend = []entry{{name: "test", mark: test}, {name: "training", mark: train}}
 		}
-		// Beside other runs it would hide more than it tells.
+		// With several runs, a third curve for each would hide the others.
 		if held(run.Epochs) > 0 && len(runs) == 1 {
 			add(accuracy, validation, func(m *rundir.EpochMetrics) float64 { return ofValidation(m, m.ValidationAccuracy) })
 			add(loss, validation, func(m *rundir.EpochMetrics) float64 { return ofValidation(m, m.ValidationLoss) })
@@ -125,8 +125,8 @@ func training(runs []Run) *figure {
 	return f
 }
 
-// withGaps returns a run's rows with one row of missing values wherever rows are
-// missing, so that no line joins the epochs before and after.
+// withGaps returns the rows of a run with one row of missing values in each gap, so that no
+// line joins the epochs before and after it.
 func withGaps(epochs []rundir.EpochMetrics) []rundir.EpochMetrics {
 	var all []rundir.EpochMetrics
 	for i, m := range epochs {
@@ -141,7 +141,7 @@ func withGaps(epochs []rundir.EpochMetrics) []rundir.EpochMetrics {
 	return all
 }
 
-// ofValidation is a validation's x, missing where an epoch has none.
+// ofValidation returns x, a value of the validation split, or NaN if the epoch has none.
 func ofValidation(m *rundir.EpochMetrics, x float64) float64 {
 	if m.ValidationExamples == 0 {
 		return math.NaN()
@@ -149,11 +149,11 @@ func ofValidation(m *rundir.EpochMetrics, x float64) float64 {
 	return x
 }
 
-// rateDrops are the steps of learning rates that are otherwise constant, each
-// to half or less. A rate is written where it is the same for all runs that
-// drop there.
+// rateDrops returns the epochs at which otherwise constant learning rates drop to half or
+// less. A drop is labelled with the new rate if it is the same for all runs that drop
+// there.
 func rateDrops(runs []Run) drops {
-	labels := map[int]string{} // by the epoch that the lower rate is the first of
+	labels := map[int]string{} // by the first epoch with the lower rate
 	for _, run := range runs {
 		rate := func(e int) float64 {
 			if e < 0 || e >= len(run.Epochs) {
@@ -163,7 +163,7 @@ func rateDrops(runs []Run) drops {
 		}
 		for e := range run.Epochs {
 			step := rate(e) <= rate(e-1)/2
-			// A schedule that falls all the time has no steps.
+			// A schedule that falls continually has no steps.
 			if !step || rate(e-1) != rate(e-2) && rate(e) != rate(e+1) {
 				continue
 			}

@@ -13,10 +13,9 @@ import (
 	"gonum.org/v1/plot/vg/draw"
 )
 
-// depthWidth draws test accuracy against the number of BatchNorm parameters:
-// networks that differ in depth alone beside those that differ in width alone
-// (Frankle et al. 2021, section 4). There is nothing to draw where all are
-// equally deep and wide.
+// depthWidth draws test accuracy against the number of BatchNorm parameters, with one line for
+// networks that differ only in depth and one for those that differ only in width (Frankle
+// et al. 2021, section 4). It returns nil if all networks have the same depth and width.
 func depthWidth(runs []Run) *figure {
 	runs = slices.DeleteFunc(slices.Clone(runs), func(r Run) bool {
 		s := r.Summary
@@ -51,7 +50,7 @@ func depthWidth(runs []Run) *figure {
 	return f
 }
 
-// size is a network's size and what its runs came to.
+// size is the size of a network and the accuracies of its runs.
 type size struct {
 	depth, width, parameters int // parameters of BatchNorm
 	accuracies               []float64
@@ -65,7 +64,7 @@ func (s size) mean() float64 {
 	return sum / float64(len(s.accuracies))
 }
 
-// sizesOf are the runs' networks by rising number of parameters.
+// sizesOf returns the sizes of the runs' networks by rising number of parameters.
 func sizesOf(runs []Run) []size {
 	var sizes []size
 	for _, r := range runs {
@@ -83,18 +82,18 @@ func sizesOf(runs []Run) []size {
 	return sizes
 }
 
-// trend is a plotter of networks that differ in one way.
+// trend is a plotter of networks that differ in one way, depth or width.
 type trend struct {
 	name  string
 	sizes []size
 	mark  mark
 	label func(size) string
-	below bool // where labels are
+	below bool // whether labels are below the marks
 }
 
-// trendsOf are the runs' networks of each width by depth, and of each depth by
-// width; then those without a counterpart. Runs that differ in what is trained,
-// on what, or in their shortcuts are kept apart.
+// trendsOf returns the networks of each width by depth and those of each depth by width, and
+// then the networks that have no counterpart. It separates runs that differ in trainable
+// set, data or shortcuts.
 func trendsOf(runs []Run) []trend {
 	type family struct{ trainable, data, shortcut string }
 	var families []family
@@ -169,8 +168,8 @@ func (t trend) Plot(c draw.Canvas, p *plot.Plot) {
 		for _, a := range s.accuracies {
 			c.DrawGlyphNoClip(t.mark.glyph(1.2*markRadius), vg.Point{X: x(at), Y: y(a)})
 		}
-		// Accuracy rises with size: above on the left and below on the right are
-		// off the lines.
+		// Accuracy rises with size, so that labels above the left and below the right
+		// marks are clear of the lines.
 		beside := vg.Point{X: x(at) - vg.Points(3), Y: y(slices.Max(s.accuracies)) + vg.Points(12)}
 		style.XAlign = draw.XRight
 		if t.below {

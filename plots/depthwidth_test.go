@@ -11,7 +11,7 @@ import (
 	"bnkit/engine/config"
 )
 
-// sized is a run of a network of that size; parameters as in a ResNet without
+// sized returns a run of a network of that size, with as many parameters as a ResNet without
 // shortcuts.
 func sized(trainable string, depth, width int, accuracy float64) Run {
 	return Run{Name: "r", Summary: &analysis.Summary{
@@ -21,7 +21,7 @@ func sized(trainable string, depth, width int, accuracy float64) Run {
 	}}
 }
 
-// TestTrends groups networks by what they differ in.
+// TestTrends checks that networks are grouped by depth and width.
 func TestTrends(t *testing.T) {
 	runs := []Run{
 		sized("bn", 32, 16, 0.6), sized("bn", 14, 16, 0.4), sized("bn", 14, 16, 0.5), sized("bn", 14, 64, 0.7),
@@ -53,8 +53,8 @@ func TestTrends(t *testing.T) {
 	}
 }
 
-// TestDepthWidth finds marks where size puts them: 3200 parameters halfway
-// between 320 and 32000.
+// TestDepthWidth checks the places of marks: 3200 parameters are halfway between 320 and
+// 32000.
 func TestDepthWidth(t *testing.T) {
 	runs := []Run{sized("bn", 10, 16, 0.2), sized("bn", 100, 16, 0.4), sized("bn", 10, 1600, 0.4)}
 	picture := saved(t, depthWidth(runs))
@@ -85,7 +85,7 @@ func TestDepthWidth(t *testing.T) {
 	}
 }
 
-// TestNoDepthWidth: what is equally large, or not known, makes no picture.
+// TestNoDepthWidth checks that networks of equal or unknown size give no picture.
 func TestNoDepthWidth(t *testing.T) {
 	unknown := sized("bn", 20, 16, 0.5)
 	unknown.Summary.Result = nil

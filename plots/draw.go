@@ -1,5 +1,5 @@
-// Package plots draws what was measured as PNG pictures. It takes result
-// structs and measures nothing; the same results give the same bytes.
+// Package plots draws measurements as PNG pictures. It takes result structs and measures
+// nothing. The same results give the same bytes.
 package plots
 
 import (
@@ -13,8 +13,8 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// Run is one run's results. Any part may be missing; several runs are drawn
-// over each other, told apart by Name.
+// Run holds the results of one run. Any part may be missing. Name identifies the run in
+// pictures of several runs.
 type Run struct {
 	Name    string
 	Report  *analysis.Report
@@ -22,14 +22,13 @@ type Run struct {
 	Summary *analysis.Summary
 }
 
-// Draw writes every picture that the runs have results for into dir, which
-// must be there, and returns their paths: gamma_histogram.png (of several runs
-// gamma_histogram_NAME.png each), near_zero.png, sparsity.png, gradients.png,
-// threshold.png, training.png, gradient_epochs.png and, of networks that differ
-// in depth or width, depth_width.png. Each is 1600×1000 pixels, or higher where
-// many runs make a long legend or many panels. Runs of the same name are
-// numbered. The error is *ReportError for a report that contradicts itself, or
-// the file system's; pictures drawn before it stay.
+// Draw writes all pictures for which the runs have results into dir, which must exist, and
+// returns their paths: gamma_histogram.png (for several runs, gamma_histogram_NAME.png
+// each), near_zero.png, sparsity.png, gradients.png, threshold.png, training.png,
+// gradient_epochs.png and, for networks that differ in depth or width, depth_width.png. A
+// picture is 1600×1000 pixels, or higher if it has a long legend or many panels. Runs of
+// the same name are numbered. The error is a *ReportError if a report contradicts itself, or
+// one of the file system; pictures written before the error stay.
 func Draw(dir string, runs []Run) ([]string, error) {
 	if _, err := os.Stat(dir); err != nil {
 		return nil, fmt.Errorf("draw: %w", err)
@@ -80,16 +79,16 @@ func Draw(dir string, runs []Run) ([]string, error) {
 	return paths, nil
 }
 
-// DrawFilters writes filters.png into dir, which must be there, and returns its
-// path: the filters of one layer of each checkpoint, beside each other. There
-// is a name for each.
+// DrawFilters writes filters.png into dir, which must exist, and returns its path. It shows
+// the filters of one layer of each checkpoint, side by side. names has a name for each
+// checkpoint.
 func DrawFilters(dir string, names []string, all []*analysis.Filters) (string, error) {
 	return drawOne(filepath.Join(dir, "filters.png"), filters(names, all))
 }
 
-// DrawFeatureMaps writes feature_maps.png into dir, which must be there, and
-// returns its path: what one layer of each checkpoint makes of one picture,
-// beside each other. There is a name for each.
+// DrawFeatureMaps writes feature_maps.png into dir, which must exist, and returns its path. It
+// shows the feature maps of one layer of each checkpoint, side by side. names has a name for
+// each checkpoint.
 func DrawFeatureMaps(dir string, names []string, all []*analysis.FeatureMaps) (string, error) {
 	return drawOne(filepath.Join(dir, "feature_maps.png"), featureMaps(names, all))
 }
@@ -101,8 +100,8 @@ func drawOne(path string, f *figure) (string, error) {
 	return path, nil
 }
 
-// distinct returns runs whose names differ and can be written in a legend, and
-// whose curves have gaps where rows are missing.
+// distinct returns the runs with names that differ and can be drawn in a legend, and with
+// gaps in their curves where rows are missing.
 func distinct(runs []Run) []Run {
 	const longest = 48
 	named := make([]Run, len(runs))
@@ -119,8 +118,8 @@ func distinct(runs []Run) []Run {
 	return named
 }
 
-// unused is name, or name numbered by that format where it is taken; it then
-// is taken.
+// unused returns name or, if that is taken, name with a number in the given format. It marks
+// the result as taken.
 func unused(name, format string, taken map[string]bool) string {
 	free := name
 	for i := 2; taken[free]; i++ {
@@ -130,7 +129,7 @@ func unused(name, format string, taken map[string]bool) string {
 	return free
 }
 
-// fileName is a run's name as part of a file name.
+// fileName returns the name of a run as part of a file name.
 func fileName(name string) string {
 	return strings.Map(func(r rune) rune {
 		if strings.ContainsRune(`/\:*?"<>| `, r) {

@@ -15,8 +15,8 @@ import (
 	"bnkit/checkpoint/durable"
 )
 
-// Every picture is 1600×1000 pixels, or higher where what stands above the
-// panels would leave them less than panelsHeight, or each less than panelHeight.
+// A picture is 1600×1000 pixels, or higher if its header would leave less than panelsHeight
+// for all panels, or less than panelHeight for each.
 const (
 	width, height = 8 * vg.Inch, 5 * vg.Inch
 	panelsHeight  = 3.2 * vg.Inch
@@ -24,8 +24,8 @@ const (
 	dpi           = 200
 )
 
-// colors are Okabe and Ito's, which people with any colour vision can
-// tell apart; yellow is left out, because it is faint on white.
+// colors are those of Okabe and Ito, which people with any colour vision can distinguish,
+// without yellow, which is faint on white.
 var colors = []color.Color{
 	color.RGBA{0x00, 0x72, 0xb2, 0xff}, // blue
 	color.RGBA{0xd5, 0x5e, 0x00, 0xff}, // vermillion
@@ -48,9 +48,9 @@ var (
 	lightGrey = color.Gray{0xdd}
 )
 
-// figure is a picture: a title, what its numbers were taken over, a legend,
-// panels below each other whose axes are equally wide, and small print. The
-// legend has its own place, so that it never covers data.
+// figure is a picture: a title, what its numbers were taken over, a legend, panels below each
+// other with axes of equal width, and small print. The legend has its own place, so that it
+// never covers data.
 type figure struct {
 	title, scope string
 	legend       []entry
@@ -64,7 +64,7 @@ type panel struct {
 	share float64
 }
 
-// newPanel is a plot with axes, a grid of value lines and no data.
+// newPanel returns a plot with axes, a grid of horizontal lines and no data.
 func newPanel(x, y string) *plot.Plot {
 	p := plot.New()
 	p.X.Label.Text, p.Y.Label.Text = x, y
@@ -87,7 +87,7 @@ func sans(size vg.Length) font.Font {
 	return font.Font{Typeface: "Liberation", Variant: "Sans", Size: size}
 }
 
-// textStyle writes from an upper left corner.
+// textStyle returns a style for text that begins in an upper left corner.
 func textStyle(size vg.Length, c color.Color) draw.TextStyle {
 	style := plot.New().X.Label.TextStyle
 	style.Font, style.Color = sans(size), c
@@ -118,13 +118,12 @@ func (f *figure) save(path string) error {
 	return durable.WriteFile(path, b.Bytes())
 }
 
-// newArea is what margins leave of a canvas.
+// newArea returns the part of a canvas inside the margins.
 func newArea(c vg.CanvasSizer) draw.Canvas {
 	return draw.Crop(draw.New(c), vg.Points(10), -vg.Points(14), vg.Points(8), -vg.Points(8))
 }
 
-// drawHeader draws what stands above the panels at the top of area and returns
-// its height.
+// drawHeader draws title, scope and legend at the top of area and returns their height.
 func (f *figure) drawHeader(area draw.Canvas) vg.Length {
 	top := area.Max.Y
 	area.Max.Y -= paragraph(area, textStyle(12, color.Black), f.title)
@@ -133,9 +132,9 @@ func (f *figure) drawHeader(area draw.Canvas) vg.Length {
 	return top - area.Max.Y
 }
 
-// drawPanels divides area among the panels, which share the horizontal axis,
-// and aligns their vertical axes. Shares are of the height for data: only the
-// last panel's axis is labelled.
+// drawPanels divides area among the panels, which share the horizontal axis, and aligns their
+// vertical axes. The heights of panels are relative heights of their data areas, because
+// only the last panel has a labelled horizontal axis.
 func (f *figure) drawPanels(area draw.Canvas) {
 	const gap = 8 // points
 	var shares float64
@@ -143,7 +142,7 @@ func (f *figure) drawPanels(area draw.Canvas) {
 		shares += p.share
 	}
 	free := area.Max.Y - area.Min.Y - vg.Points(gap)*vg.Length(len(f.panels)-1)
-	around := make([]vg.Rectangle, len(f.panels)) // what axes take on each side
+	around := make([]vg.Rectangle, len(f.panels)) // the space that axes take on each side
 	var left, right vg.Length
 	for i, p := range f.panels {
 		if i < len(f.panels)-1 {
@@ -164,8 +163,8 @@ func (f *figure) drawPanels(area draw.Canvas) {
 
 func lineHeight(style draw.TextStyle) vg.Length { return style.Font.Size * 1.3 }
 
-// wrap breaks text into lines of at most that width; a longer word stands
-// alone.
+// wrap breaks text into lines of at most the given width. A longer word has a line of its
+// own.
 func wrap(style draw.TextStyle, text string, width vg.Length) []string {
 	var lines []string
 	for part := range strings.Lines(text) {
@@ -195,11 +194,11 @@ func paragraph(c draw.Canvas, style draw.TextStyle, text string) vg.Length {
 	return c.Max.Y - at
 }
 
-// entry is a line of the legend: a sample and its meaning.
+// entry is an entry of the legend: a sample and its meaning.
 type entry struct {
 	name  string
 	mark  mark
-	patch color.Color // instead of a mark: a patch of this colour
+	patch color.Color // if not nil, a patch of this colour is drawn instead of a mark
 	row   bool        // begins a row
 }
 
@@ -227,7 +226,7 @@ func drawLegend(c draw.Canvas, entries []entry) vg.Length {
 				c.DrawGlyph(e.mark.glyph(markRadius), vg.Point{X: (x + end) / 2, Y: y})
 			}
 		}
-		// A line of text is centred with its descenders, which most names lack.
+		// Text is centred including descenders, which most names do not have.
 		c.FillText(style, vg.Point{X: end + vg.Points(gap), Y: y + vg.Points(1)}, e.name)
 		x += w + vg.Points(between)
 	}

@@ -8,8 +8,8 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// trackedKinds are the kinds of parameters whose gradients are tracked; those
-// of gradients.png come first and so have the same colours.
+// trackedKinds lists the kinds of parameters whose gradients are tracked. Those of
+// gradients.png come first, so that they have the same colours.
 var trackedKinds = []struct {
 	kind        rundir.GradientKind
 	name, label string // in a legend; beside a panel
@@ -19,9 +19,9 @@ var trackedKinds = []struct {
 	{"convolution_bias", "convolution biases", "conv. b"},
 }
 
-// gradientEpochs draws the mean absolute gradient of each kind over the epochs,
-// frozen kinds dashed ("Yet Another Batch Norm Analysis", gradient magnitudes
-// of VGG-38): of one run in one panel, of several in a panel for each kind.
+// gradientEpochs draws the mean absolute gradient of each kind over the epochs ("Yet Another
+// Batch Norm Analysis", gradient magnitudes of VGG-38), frozen kinds dashed. One run has one
+// panel; several runs have a panel for each kind.
 func gradientEpochs(runs []Run) *figure {
 	f := &figure{
 		title: title("Mean gradient magnitude by kind of parameter over the epochs", runs),
@@ -54,7 +54,7 @@ func gradientEpochs(runs []Run) *figure {
 					}
 				}
 				y := math.NaN()
-				// A logarithmic axis has no place for a gradient of exactly zero.
+				// A logarithmic axis cannot show a gradient of exactly zero.
 				if mean > 0 && finite(mean) {
 					low, high, y = min(low, mean), max(high, mean), math.Log10(mean)
 				}
@@ -124,7 +124,7 @@ func gradientEpochs(runs []Run) *figure {
 	return f
 }
 
-// overGradients is what tracked gradients were taken over; "" where none were.
+// overGradients describes what tracked gradients were taken over; "" if there are none.
 func overGradients(epochs []rundir.EpochMetrics) string {
 	for _, m := range epochs {
 		if g := m.Gradients; g != nil {

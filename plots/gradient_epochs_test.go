@@ -11,9 +11,9 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// tracked are epochs whose gradients of γ, β, convolutions and the output bias
-// are each a tenth of those before; convolutions are frozen, and so is β but for
-// one number.
+// tracked returns epochs in which the gradients of γ, β, convolutions and the output bias are
+// each a tenth of the one before. Convolutions are frozen, and so is β except for one
+// parameter.
 func tracked(n int, gamma float32) []rundir.EpochMetrics {
 	all := epochs(n)
 	for i := range all {
@@ -29,8 +29,8 @@ func tracked(n int, gamma float32) []rundir.EpochMetrics {
 	return all
 }
 
-// TestGradientEpochs finds the kinds of one run on one axis: equal ratios are
-// equal distances, and only what is trained is a solid line.
+// TestGradientEpochs checks the kinds of one run on one axis: equal ratios have equal
+// distances, and only trained kinds have solid lines.
 func TestGradientEpochs(t *testing.T) {
 	f := gradientEpochs([]Run{{Epochs: tracked(9, 0.1)}})
 	var names []string
@@ -49,7 +49,7 @@ func TestGradientEpochs(t *testing.T) {
 		t.Errorf("scope %q, want %q", f.scope, want)
 	}
 	picture := saved(t, f)
-	var heights []float64 // of the level lines
+	var heights []float64 // of the horizontal lines
 	for _, k := range []int{0, 1, 2, 4} {
 		heights = append(heights, meanRow(picture, colors[k]))
 	}
@@ -70,7 +70,7 @@ func TestGradientEpochs(t *testing.T) {
 	}
 }
 
-// meanRow is the mean row of a colour's pixels below the legend.
+// meanRow returns the mean row of the pixels of a colour below the legend.
 func meanRow(p image.Image, c color.Color) float64 {
 	sum, n := 0.0, 0.0
 	for y := 140; y < p.Bounds().Dy(); y++ {
@@ -83,8 +83,8 @@ func meanRow(p image.Image, c color.Color) float64 {
 	return sum / n
 }
 
-// TestGradientEpochsOfRuns: several runs have a panel for each kind that any
-// of them has, all with the same range.
+// TestGradientEpochsOfRuns checks that several runs have a panel for each kind that any of
+// them has, all with the same range.
 func TestGradientEpochsOfRuns(t *testing.T) {
 	f := gradientEpochs([]Run{{Name: "a", Epochs: tracked(5, 0.1)}, {Name: "b", Epochs: epochs(7)}, {Name: "c", Epochs: tracked(3, 1)}})
 	var labels []string

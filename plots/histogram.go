@@ -12,8 +12,8 @@ import (
 	"bnkit/analysis"
 )
 
-// gammaHistogram draws every layer's histogram of γ as a column of shades, and
-// below it how many of the layer's γ are small.
+// gammaHistogram draws the histogram of γ of each layer as a column of shades, and below it the
+// share of the layer's γ that are small.
 func gammaHistogram(run Run) *figure {
 	r := run.Report
 	if r == nil || len(r.Layers) == 0 || len(r.GammaEdges) < 2 {
@@ -42,8 +42,8 @@ func gammaHistogram(run Run) *figure {
 	}
 	small := newPanel(d.label(), "share of γ")
 	at := headline(r)
-	// The next threshold, ten times as high by default, shows what is about to
-	// become small.
+	// The next threshold, ten times as high by default, shows which γ are nearly
+	// small.
 	next := min(at+1, len(r.NearZero)-1)
 	for i := next; i >= at; i-- {
 		b := bars{color: colors[orange]}
@@ -67,8 +67,8 @@ func gammaHistogram(run Run) *figure {
 	return f
 }
 
-// histogram is a plotter of a report's γ histograms: a column of shades for
-// each layer. A bin that holds no γ is not drawn.
+// histogram is a plotter of a report's γ histograms, with a column of shades for each layer.
+// Empty bins are not drawn.
 type histogram struct{ r *analysis.Report }
 
 func (h histogram) Plot(c draw.Canvas, p *plot.Plot) {
@@ -88,15 +88,14 @@ func (h histogram) Plot(c draw.Canvas, p *plot.Plot) {
 	}
 }
 
-// darkest is the share of a layer's γ in one bin from which on the histogram
-// is at its darkest.
+// darkest is the share of a layer's γ in one bin that has the darkest shade, as have larger
+// shares.
 const darkest = 0.3
 
-// shade is the colour of a share of a layer's γ, from nearly white to dark
-// blue.
+// shade returns the colour of a share of a layer's γ, from nearly white to dark blue.
 func shade(share float64) color.Color {
 	stops := []color.RGBA{{0xff, 0xff, 0xff, 0xff}, {0x9e, 0xca, 0xe9, 0xff}, {0x00, 0x72, 0xb2, 0xff}, {0x00, 0x1f, 0x3f, 0xff}}
-	// The root makes single channels visible beside crowded bins.
+	// The square root makes single channels visible next to full bins.
 	at := math.Sqrt(min(share/darkest, 1)) * float64(len(stops)-1)
 	k := min(int(at), len(stops)-2)
 	f := at - float64(k)
@@ -105,7 +104,7 @@ func shade(share float64) color.Color {
 	return color.RGBA{mix(a.R, b.R), mix(a.G, b.G), mix(a.B, b.B), 0xff}
 }
 
-// medians is a plotter of a short line across each layer's column.
+// medians is a plotter of a short line at the median in each layer's column.
 type medians struct{ series }
 
 func (m medians) Plot(c draw.Canvas, p *plot.Plot) {

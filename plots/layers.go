@@ -10,16 +10,16 @@ import (
 	"bnkit/analysis"
 )
 
-// depth is the horizontal axis of pictures by layer: the layer's number, or,
-// where networks of different depth are drawn over each other, how far down
-// its network the layer lies, so that like stages lie above each other.
+// depth is the horizontal axis of pictures by layer. It shows the number of the layer or, if
+// networks of different depth are drawn in one panel, its relative depth in the network, so
+// that corresponding stages have the same place.
 type depth struct {
 	layers   int // of the deepest network
 	relative bool
 }
 
-// depthOf is the axis for the runs that have what is to be drawn; false where
-// none has.
+// depthOf returns the axis for the runs that have the values to be drawn, or false if none
+// has.
 func depthOf(runs []Run, has func(*analysis.Report) bool) (d depth, ok bool) {
 	for _, r := range runs {
 		if r.Report == nil || len(r.Report.Layers) == 0 || !has(r.Report) {
@@ -32,7 +32,7 @@ func depthOf(runs []Run, has func(*analysis.Report) bool) (d depth, ok bool) {
 	return d, ok
 }
 
-// series is a value by layer; the value may be NaN for a gap.
+// series returns a value by layer; NaN is a gap.
 func (d depth) series(r *analysis.Report, m mark, value func(*analysis.Layer) float64) series {
 	s := series{mark: m}
 	for i := range r.Layers {
@@ -56,7 +56,7 @@ func (d depth) axis(p *plot.Plot) {
 	p.X.Tick.Marker = ticks{whole: true}
 }
 
-// label is the horizontal axis's.
+// label returns the label of the horizontal axis.
 func (d depth) label() string {
 	if d.relative {
 		return "BatchNorm layer, from each network's first (0%) to its last (100%)"
@@ -64,8 +64,8 @@ func (d depth) label() string {
 	return "BatchNorm layer, input to output"
 }
 
-// headline is the index of the threshold that shares near zero are told by:
-// 0.01, or else the middle one.
+// headline returns the index of the threshold by which several runs are compared: 0.01, or
+// else the middle one.
 func headline(r *analysis.Report) int {
 	if i := slices.Index(r.NearZero, 0.01); i >= 0 {
 		return i
@@ -73,8 +73,7 @@ func headline(r *analysis.Report) int {
 	return len(r.NearZero) / 2
 }
 
-// totalNearZero is the share of all γ below threshold i; NaN where it is
-// missing.
+// totalNearZero returns the share of all γ below threshold i, or NaN if it is missing.
 func totalNearZero(r *analysis.Report, i int) float64 {
 	if i >= len(r.Total.NearZero) {
 		return math.NaN()
@@ -82,8 +81,8 @@ func totalNearZero(r *analysis.Report, i int) float64 {
 	return r.Total.NearZero[i]
 }
 
-// nearZero draws the share of small γ by depth: of one run for each of its
-// thresholds, of several for one that they share.
+// nearZero draws the share of small γ by depth: for one run, for each of its thresholds; for
+// several runs, for one threshold that they share.
 func nearZero(runs []Run) *figure {
 	d, ok := depthOf(runs, func(r *analysis.Report) bool { return len(r.NearZero) > 0 })
 	if !ok {
@@ -182,7 +181,7 @@ func sparsity(runs []Run) *figure {
 	return f
 }
 
-// kinds of parameters that have gradients.
+// kinds lists the kinds of parameters that have gradients.
 var kinds = []struct {
 	name string
 	of   func(*analysis.Magnitude) float64
@@ -192,8 +191,8 @@ var kinds = []struct {
 	{"convolution weights", func(m *analysis.Magnitude) float64 { return m.Convolution }},
 }
 
-// gradients draws the mean absolute gradient of each kind by depth: of one run
-// in one panel, of several in a panel for each kind.
+// gradients draws the mean absolute gradient of each kind by depth. One run has one panel;
+// several runs have a panel for each kind.
 func gradients(runs []Run) *figure {
 	d, ok := depthOf(runs, func(r *analysis.Report) bool { return r.Gradients != nil })
 	if !ok {
@@ -221,7 +220,7 @@ func gradients(runs []Run) *figure {
 				look, name = markOf(k), kind.name
 			}
 			s := d.series(r, look.thin(), func(l *analysis.Layer) float64 {
-				// A logarithmic axis has no place for a gradient of exactly zero.
+				// A logarithmic axis cannot show a gradient of exactly zero.
 				if l.Gradient == nil || !(kind.of(l.Gradient) > 0) {
 					return math.NaN()
 				}

@@ -16,12 +16,12 @@ import (
 	"bnkit/analysis"
 )
 
-// mostTiles is how many rows and columns of filters are drawn.
+// mostTiles is the largest number of rows and columns of filters that are drawn.
 const mostTiles = 32
 
-// filters draws each checkpoint's filters beside the others'. Those that read
-// a picture are a tile each, in colour if it has three channels; otherwise a row
-// of tiles is an output channel's filter.
+// filters draws the filters of each checkpoint, side by side. A filter that reads a picture
+// is one tile, in colour if the picture has three channels. Otherwise each row of tiles is
+// the filter of one output channel.
 func filters(names []string, all []*analysis.Filters) *figure {
 	f := &figure{
 		title: "Filters of " + all[0].Layer,
@@ -79,8 +79,8 @@ func filters(names []string, all []*analysis.Filters) *figure {
 	return f
 }
 
-// featureMaps draws each checkpoint's feature maps of one picture beside the
-// others', after the picture itself.
+// featureMaps draws one picture and then the feature maps of each checkpoint for it, side by
+// side.
 func featureMaps(names []string, all []*analysis.FeatureMaps) *figure {
 	first := all[0]
 	off := color.RGBA{0xf5, 0xc9, 0xb3, 0xff}
@@ -119,7 +119,7 @@ func featureMaps(names []string, all []*analysis.FeatureMaps) *figure {
 	return f
 }
 
-// tile is the colour of each position, row by row.
+// tile holds the colour of each position, row by row.
 type tile func(position int) color.Color
 
 // block is a caption and, below it, rows of equally large tiles.
@@ -131,9 +131,9 @@ type block struct {
 
 const tileGap = 3 // pixels
 
-// fit returns how many tiles a row has and how many pixels a value is wide and
-// high, so that the block is at most so many pixels wide and high, gaps
-// included; below 1 where it must be reduced.
+// fit returns the number of tiles in a row and the side of a value in pixels, so that the
+// block, with its gaps, fits into the given width and height in pixels. The side is below 1
+// if the block must be reduced.
 func (b block) fit(width, height float64) (columns int, scale float64) {
 	of := func(columns int) float64 {
 		rows := (len(b.tiles) + columns - 1) / columns
@@ -151,7 +151,7 @@ func (b block) fit(width, height float64) (columns int, scale float64) {
 	return columns, of(columns)
 }
 
-// picture is the block with scale×scale pixels for each value.
+// picture returns the block as an image with scale×scale pixels for each value.
 func (b block) picture(columns, scale int) *image.RGBA {
 	rows := (len(b.tiles) + columns - 1) / columns
 	across, down := b.width*scale+tileGap, b.height*scale+tileGap
@@ -166,8 +166,8 @@ func (b block) picture(columns, scale int) *image.RGBA {
 	return p
 }
 
-// mosaic is a plotter of blocks beside each other. A block of a single tile
-// gets half the room of another.
+// mosaic is a plotter of blocks side by side. A block of a single tile gets half as much
+// space as another.
 type mosaic []block
 
 func (m mosaic) panel() panel {
@@ -212,7 +212,7 @@ func (m mosaic) Plot(c vgdraw.Canvas, _ *plot.Plot) {
 		if reduced := min(1, float64(room.Size().X/pixel)/w, float64(room.Size().Y/pixel)/h); reduced < 1 {
 			w, h = w*reduced, h*reduced
 		}
-		// In whole pixels the picture stays as sharp as it is.
+		// Aligned to whole pixels, the picture stays sharp.
 		x, y := math.Ceil(float64(room.Min.X/pixel)), math.Floor(float64(room.Max.Y/pixel))
 		c.DrawImage(vg.Rectangle{
 			Min: vg.Point{X: vg.Length(x) * pixel, Y: vg.Length(y-h) * pixel},
@@ -221,7 +221,7 @@ func (m mosaic) Plot(c vgdraw.Canvas, _ *plot.Plot) {
 	}
 }
 
-// largest is the largest finite magnitude.
+// largest returns the largest finite magnitude.
 func largest(values []float32) float64 {
 	var most float64
 	for _, v := range values {
@@ -232,7 +232,7 @@ func largest(values []float32) float64 {
 	return most
 }
 
-// relative is v as a share of most, from -1 to 1; 0 for what is no number.
+// relative returns v as a share of most, from -1 to 1, or 0 if v is NaN.
 func relative(v float32, most float64) float64 {
 	if math.IsNaN(float64(v)) || most == 0 {
 		return 0
@@ -240,7 +240,7 @@ func relative(v float32, most float64) float64 {
 	return max(-1, min(1, float64(v)/most))
 }
 
-// diverging is the colour of a number from -1 to 1: blue, white, vermillion.
+// diverging returns the colour of a number from -1 to 1: blue to white to vermillion.
 func diverging(v float64) color.Color {
 	end := colors[vermillion].(color.RGBA)
 	if v < 0 {

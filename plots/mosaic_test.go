@@ -25,8 +25,7 @@ func area(p image.Image, c color.Color) int {
 	return n
 }
 
-// TestFilters counts the pixels of weights: equally many for each weight, and
-// in exactly its colour.
+// TestFilters checks that each weight has the same number of pixels, of exactly its colour.
 func TestFilters(t *testing.T) {
 	// 2 filters of 4 channels, 2×2: one extreme weight, three that are half of it.
 	f := &analysis.Filters{Layer: "conv", Out: 2, In: 4, Size: 2, Values: make([]float32, 2*4*2*2)}
@@ -44,8 +43,7 @@ func TestFilters(t *testing.T) {
 	}
 }
 
-// TestFeatureMaps draws a channel that is off beside one that is not, and the
-// picture.
+// TestFeatureMaps draws a channel that is off, one that is not, and the picture.
 func TestFeatureMaps(t *testing.T) {
 	maps := &analysis.FeatureMaps{ReLU: "bn", Channels: 2, Height: 1, Width: 2, Values: []float32{0, 0, 4, 1}, Class: "cat",
 		Picture: []uint8{10, 200, 30, 40}, PictureChannels: 1, PictureHeight: 2, PictureWidth: 2}
@@ -59,7 +57,7 @@ func TestFeatureMaps(t *testing.T) {
 	}
 }
 
-// TestMosaicExtremes draws what is no number, all zero, or too much to fit.
+// TestMosaicExtremes draws NaNs, zeros only, and more tiles than fit.
 func TestMosaicExtremes(t *testing.T) {
 	nan, inf := float32(math.NaN()), float32(math.Inf(1))
 	large := &analysis.FeatureMaps{Channels: 100, Height: 56, Width: 56, Values: make([]float32, 100*56*56), Picture: make([]uint8, 3*224*224), PictureChannels: 3, PictureHeight: 224, PictureWidth: 224}

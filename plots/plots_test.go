@@ -19,7 +19,8 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// report is a made-up report of that many layers, every third without a ReLU.
+// report returns an invented report of the given number of layers, every third without a
+// ReLU.
 func report(layers int, level float64) *analysis.Report {
 	r := &analysis.Report{
 		NearZero: []float64{0.001, 0.01, 0.1}, GammaEdges: []float64{-0.5, 0, 0.5, 1},
@@ -101,7 +102,7 @@ func count(p image.Image, c color.Color) int {
 	return n
 }
 
-// TestWhatIsDrawn gives every mixture of results.
+// TestWhatIsDrawn checks which pictures are drawn for every mixture of results.
 func TestWhatIsDrawn(t *testing.T) {
 	measured := []string{"gamma_histogram.png", "near_zero.png", "sparsity.png", "gradients.png", "threshold.png"}
 	described := report(9, 0.6)
@@ -142,7 +143,7 @@ func TestWhatIsDrawn(t *testing.T) {
 	}
 }
 
-// TestMissing gives values that are no numbers: they are gaps.
+// TestMissing checks that NaNs are drawn as gaps.
 func TestMissing(t *testing.T) {
 	whole := epochs(9)
 	gap := slices.Clone(whole)
@@ -160,8 +161,8 @@ func TestMissing(t *testing.T) {
 	}
 }
 
-// TestValidation: of a single run, a validation split has curves of its own,
-// with gaps where it was not measured.
+// TestValidation checks that the validation split of a single run has its own curves, with
+// gaps where it was not measured.
 func TestValidation(t *testing.T) {
 	none, all := epochs(9), epochs(9)
 	for i := range all {
@@ -179,7 +180,7 @@ func TestValidation(t *testing.T) {
 	}
 }
 
-// rows are the first and last row of a colour in a column of a picture.
+// rows returns the first and last row of a colour in a column of a picture.
 func rows(t *testing.T, p image.Image, x int, c color.Color) (first, last int) {
 	t.Helper()
 	r, g, b, _ := c.RGBA()
@@ -198,7 +199,7 @@ func rows(t *testing.T, p image.Image, x int, c color.Color) (first, last int) {
 	return first, last
 }
 
-// saved is a figure as a picture.
+// saved returns a figure as a picture.
 func saved(t *testing.T, f *figure) image.Image {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "p.png")
@@ -208,8 +209,8 @@ func saved(t *testing.T, f *figure) image.Image {
 	return read(t, path)
 }
 
-// TestPosition finds level lines at the heights that their values have, in
-// each of two panels, the upper three times as high.
+// TestPosition checks that horizontal lines are at the heights of their values in two panels,
+// of which the upper is three times as high.
 func TestPosition(t *testing.T) {
 	values := []float64{0, 0.25, 1, 0, 0.25, 1}
 	f := &figure{title: "title", note: "note"}
@@ -237,8 +238,7 @@ func TestPosition(t *testing.T) {
 	}
 }
 
-// TestHistogramPosition finds the bins of γ at their values and in their
-// shades.
+// TestHistogramPosition checks the places and the shades of the bins of γ.
 func TestHistogramPosition(t *testing.T) {
 	r := report(1, 0.6)
 	r.Layers[0].Gamma.Histogram = []int{0, 15, 1} // of edges -0.5, 0, 0.5, 1
@@ -252,12 +252,12 @@ func TestHistogramPosition(t *testing.T) {
 	}
 	first, last := rows(t, picture, column, color.Black)
 	if middle := (upper + bottom) / 2; first > middle || last < middle {
-		// The axes are black, too: first is the median's line.
+		// The axes are black too; the line of the median comes first.
 		t.Errorf("the median lies in row %d, want %d", first, middle)
 	}
 }
 
-// TestManyRuns: the panels keep their height below a long legend.
+// TestManyRuns checks that the panels keep their height below a long legend.
 func TestManyRuns(t *testing.T) {
 	var runs []Run
 	for range 28 {
@@ -269,8 +269,8 @@ func TestManyRuns(t *testing.T) {
 	}
 }
 
-// TestDrops marks where a constant learning rate falls, once for all runs, and
-// not the fall of every epoch.
+// TestDrops checks that the drops of a constant learning rate are marked once for all runs,
+// and that a rate that falls every epoch is not marked.
 func TestDrops(t *testing.T) {
 	run := func(rates ...float64) Run {
 		var r Run
@@ -297,7 +297,7 @@ func TestDrops(t *testing.T) {
 	}
 }
 
-// TestSameBytes draws the same and other results.
+// TestSameBytes checks that the same results give the same bytes, and others do not.
 func TestSameBytes(t *testing.T) {
 	bytesOf := func(level float64) []byte {
 		dir := t.TempDir()
@@ -324,7 +324,7 @@ func TestNoFolder(t *testing.T) {
 	}
 }
 
-// TestReportError spoils one part of a report at a time: it is refused before
+// TestReportError spoils one part of a report at a time, and checks that it is refused before
 // anything is drawn.
 func TestReportError(t *testing.T) {
 	for says, spoil := range map[string]func(r *analysis.Report){
@@ -359,7 +359,7 @@ func TestReportError(t *testing.T) {
 	}
 }
 
-// TestExtremes draws numbers that leave an axis no range, or hardly any.
+// TestExtremes draws values that give an axis no range or hardly any.
 func TestExtremes(t *testing.T) {
 	for name, spoil := range map[string]func(r *analysis.Report, e []rundir.EpochMetrics){
 		"huge": func(r *analysis.Report, e []rundir.EpochMetrics) {
@@ -419,7 +419,7 @@ func TestTicks(t *testing.T) {
 	}
 }
 
-// TestMissingRows: a curve has a gap where a row is missing, and keeps its other
+// TestMissingRows checks that a curve has a gap where a row is missing, and all other
 // points.
 func TestMissingRows(t *testing.T) {
 	all := epochs(6)

@@ -21,7 +21,7 @@ func (e *ReportError) Error() string {
 // BadInput reports that the report is at fault.
 func (e *ReportError) BadInput() bool { return true }
 
-// check says what in r, which may be nil, would lead out of a list's bounds.
+// check returns an error if the lists of r, which may be nil, do not fit each other.
 func check(r *analysis.Report) error {
 	if r == nil {
 		return nil
@@ -53,7 +53,7 @@ func check(r *analysis.Report) error {
 		}
 	}
 	if len(r.Sweep) > 0 && r.Sweep[0].Threshold != 0 {
-		return errors.New("its accuracies do not begin with nothing clamped")
+		return errors.New("its first accuracy is not that of the unclamped network")
 	}
 	for i := 1; i < len(r.Sweep); i++ {
 		if t := r.Sweep[i].Threshold; !finite(t) || t <= r.Sweep[i-1].Threshold {
@@ -63,7 +63,7 @@ func check(r *analysis.Report) error {
 	return nil
 }
 
-// title names a picture's subject and, if there is only one, the run.
+// title returns a title with the subject of a picture and, if there is only one, the run.
 func title(subject string, runs []Run) string {
 	if len(runs) == 1 && runs[0].Name != "" {
 		return subject + " · " + runs[0].Name
@@ -71,8 +71,8 @@ func title(subject string, runs []Run) string {
 	return subject
 }
 
-// scope says what the runs' numbers were taken over, naming runs only where
-// they differ. A run whose text is "" has no part in it.
+// scope returns what the numbers of the runs were taken over. It names runs only if they
+// differ, and skips runs whose text is "".
 func scope(runs []Run, of func(Run) string) string {
 	var texts []string
 	names := map[string][]string{} // of the runs with a text
@@ -95,7 +95,7 @@ func scope(runs []Run, of func(Run) string) string {
 	return strings.Join(texts, "\n")
 }
 
-// network is what the only run is of; several are told apart by their names.
+// network describes the network of a single run; it is "" for several runs, which have names.
 func network(runs []Run) string {
 	if len(runs) != 1 || runs[0].Report == nil {
 		return ""
@@ -110,7 +110,7 @@ func network(runs []Run) string {
 	return strings.Join(parts, ", ")
 }
 
-// over is network and what measurements of the runs' reports were taken over.
+// over returns network and what the measurements of the reports were taken over.
 func over(runs []Run, of func(*analysis.Report) *analysis.Scope) string {
 	measured := scope(runs, func(run Run) string {
 		if run.Report == nil || of(run.Report) == nil {
@@ -143,7 +143,7 @@ func over(runs []Run, of func(*analysis.Report) *analysis.Scope) string {
 	return measured
 }
 
-// overEpochs is what training curves were taken over.
+// overEpochs describes what training curves were taken over.
 func overEpochs(epochs []rundir.EpochMetrics) string {
 	last := epochs[len(epochs)-1]
 	test := fmt.Sprintf("test: %d pictures", last.TestExamples)
@@ -154,5 +154,5 @@ func overEpochs(epochs []rundir.EpochMetrics) string {
 		last.TrainExamples, test, last.TestStatistics)
 }
 
-// held is the number of pictures held out for validation.
+// held returns the number of pictures held out for validation.
 func held(epochs []rundir.EpochMetrics) int { return epochs[len(epochs)-1].ValidationExamples }

@@ -9,8 +9,8 @@ import (
 	"gonum.org/v1/plot/vg/draw"
 )
 
-// mark is how a series looks: a colour, and for those who cannot go by colour
-// a shape and dashes.
+// mark is the style of a series: a colour and, for readers who cannot distinguish colours, a
+// shape and dashes.
 type mark struct {
 	color  color.Color
 	shape  draw.GlyphDrawer // nil for none
@@ -29,14 +29,12 @@ var dashes = [][]vg.Length{
 	{vg.Points(7), vg.Points(2), vg.Points(1.5), vg.Points(2)},
 }
 
-// markOf is how the i-th of several things looks, unlike every other of the
-// first 28.
+// markOf returns the style of series i. The first 28 styles differ.
 func markOf(i int) mark {
 	return mark{color: colors[i%len(colors)], shape: shapes[i%len(shapes)], dashes: dashes[i/len(colors)%len(dashes)]}
 }
 
-// thin is m with a fine line, for data whose points matter more than the way
-// from one to the next.
+// thin returns m with a thin line, for data whose points matter more than the line.
 func (m mark) thin() mark {
 	m.width = vg.Points(0.7)
 	return m
@@ -56,14 +54,13 @@ func (m mark) glyph(radius vg.Length) draw.GlyphStyle {
 
 const markRadius vg.Length = 2.4 // points
 
-// series is a plotter of a line through points, in order of x. What is no
-// number is missing: the line has a gap there.
+// series is a plotter of a line through points, in order of x. The line has a gap at a NaN.
 type series struct {
 	x, y []float64
 	mark mark
 }
 
-// any reports whether there is something to draw.
+// any reports whether there is anything to draw.
 func (s series) any() bool {
 	low, _, _, _ := s.DataRange()
 	return finite(low)
@@ -71,7 +68,7 @@ func (s series) any() bool {
 
 func (s series) Plot(c draw.Canvas, p *plot.Plot) {
 	x, y := p.Transforms(&c)
-	// Many points get smaller marks, down to a speck.
+	// The more points, the smaller the marks.
 	radius := min(markRadius, max(0.45*(c.Max.X-c.Min.X)/vg.Length(len(s.x)), 0.9))
 	var piece []vg.Point
 	flush := func() {
@@ -111,8 +108,8 @@ func (s series) DataRange() (xmin, xmax, ymin, ymax float64) {
 	return xmin, xmax, ymin, ymax
 }
 
-// horizontal draws a line across the panel at y; it has no say in the axes'
-// range.
+// horizontal is a plotter of a line across the panel at y. It does not affect the range of the
+// axes.
 type horizontal struct {
 	y     float64
 	style draw.LineStyle
@@ -125,8 +122,8 @@ func (h horizontal) Plot(c draw.Canvas, p *plot.Plot) {
 	}
 }
 
-// drops is a plotter of vertical lines at rising x, with labels at their feet
-// where there is room beside the label before.
+// drops is a plotter of vertical lines at rising x, with labels at the bottom, except where a
+// label would cover the one before.
 type drops struct {
 	x      []float64
 	labels []string
@@ -152,13 +149,12 @@ func (d drops) Plot(c draw.Canvas, p *plot.Plot) {
 	}
 }
 
-// reference is how a line looks that is no data.
+// reference returns the style of a line that is not data.
 func reference(c color.Color) draw.LineStyle {
 	return draw.LineStyle{Color: c, Width: vg.Points(0.9), Dashes: dashes[1]}
 }
 
-// bars is a plotter of a bar at 1, 2, 3 and so on, each from 0 to its value; a
-// value that is no number has none.
+// bars is a plotter of bars at 1, 2, 3 and so on, each from 0 to its value. NaNs have no bar.
 type bars struct {
 	values []float64
 	color  color.Color
