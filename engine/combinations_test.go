@@ -15,11 +15,10 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// TestEveryCombination takes a step of every network with every trainable set
-// and every variant of BatchNorm: its loss is finite, what the set trains moves
-// and nothing else, and the file of it loads as the same network. Combinations
-// that train nothing are refused before there is data. Package nn's
-// TestEveryNetwork compares the gradients of the same combinations with float64.
+// TestEveryCombination takes a step of every network with every trainable set and every variant
+// of BatchNorm. It checks that the loss is finite, that exactly what the set trains changes,
+// and that the file loads as the same network. Combinations that train nothing are refused
+// before data is read. Package nn's TestEveryNetwork compares the gradients of the same combinations with float64.
 func TestEveryCombination(t *testing.T) {
 	variants := []struct {
 		name    string
@@ -49,7 +48,7 @@ func TestEveryCombination(t *testing.T) {
 					cfg.Shortcut = cmp.Or(string(n.Options.Shortcut), cfg.Shortcut)
 					cfg.Width = cmp.Or(n.Options.Width, cfg.Width)
 					cfg.Trainable, cfg.Epochs, cfg.LR, cfg.WithStats = set, 1, 0.01, true
-					cfg.ClipNorm = 1 // a step of the deepest would end in NaN
+					cfg.ClipNorm = 1 // without it, a step of the deepest network ends in NaN
 					v.set(&cfg)
 					refused := slices.Contains(strings.Fields(v.refused), set) ||
 						set == string(arch.BNShortcut) && strings.Contains(v.refused, "bn") && !shortcuts
@@ -64,7 +63,7 @@ func TestEveryCombination(t *testing.T) {
 	}
 }
 
-// checkRefused trains without data, which would panic.
+// checkRefused trains without data, which would panic if the settings were accepted.
 func checkRefused(t *testing.T, cfg config.Config) {
 	t.Helper()
 	_, err := Train(t.Context(), cfg, &dataset.Data{}, TrainOptions{Dir: t.TempDir()})
@@ -100,7 +99,7 @@ func checkStep(t *testing.T, cfg config.Config, data *dataset.Data) {
 	}
 	for i := range params.Tensors {
 		x := &params.Tensors[i]
-		// BatchNorm takes away a bias before it.
+		// BatchNorm removes a bias before it.
 		still := x.Kind == arch.ConvBias && r.trainer.network.Units[x.Unit].BN != ""
 		moved := !slices.Equal(was[i], params.Values[i])
 		if trains := r.trainer.set.Trains(x); moved != trains && !still {

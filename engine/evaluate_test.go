@@ -14,8 +14,8 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// TestFirstStatistics follows the first convolution by plain loops in float64:
-// its batch statistics, re-estimated and running.
+// TestFirstStatistics computes the statistics of the first convolution by plain loops in
+// float64, and compares them with re-estimated and running ones.
 func TestFirstStatistics(t *testing.T) {
 	cfg := tinyConfig()
 	cfg.Epochs, cfg.Batch, cfg.Augment, cfg.WithStats = 1, 75, false, true
@@ -64,8 +64,8 @@ func compareFirst(t *testing.T, what string, m *Model, got *nn.Statistics, want 
 	}
 }
 
-// convolutionMoments is the mean and unbiased variance of channel k of the
-// stem's convolution over n pictures.
+// convolutionMoments returns the mean and unbiased variance of channel k of the first
+// convolution over n pictures.
 func convolutionMoments(m *Model, x []float32, n, k int) (mean, variance float64) {
 	in, w := m.Network.Input, m.Params.Named("conv.weight")
 	var values []float64
@@ -96,8 +96,8 @@ func convolutionMoments(m *Model, x []float32, n, k int) (mean, variance float64
 	return mean, variance
 }
 
-// TestReestimate compares every unit's statistics with those of the float64
-// reference network on batches put together here, and checks that threads and
+// TestReestimate compares the statistics of every unit with those of the float64 reference
+// network on batches that the test assembles, and checks that the number of threads and
 // repetition do not matter.
 func TestReestimate(t *testing.T) {
 	cfg := tinyConfig()
@@ -143,8 +143,8 @@ func TestReestimate(t *testing.T) {
 	}
 }
 
-// naiveStatistics averages float64 batch statistics over pictures in the order
-// of the permutation that the seed gives.
+// naiveStatistics averages float64 batch statistics over pictures in the order that the seed
+// draws.
 func naiveStatistics(t *testing.T, m *Model, r *run, seed uint64, batch, batches int) *nn.Statistics {
 	t.Helper()
 	params := nn.NewParams[float64](m.Network, nil)
@@ -186,8 +186,8 @@ func naiveStatistics(t *testing.T, m *Model, r *run, seed uint64, batch, batches
 	return mean
 }
 
-// TestEvaluate checks that an evaluation is that of the whole test split, says
-// which statistics it used, follows a variant, and can be written as JSON.
+// TestEvaluate checks that an evaluation covers the whole test split, names the statistics that
+// it used, works for a variant, and can be written as JSON.
 func TestEvaluate(t *testing.T) {
 	cfg := tinyConfig()
 	cfg.WithStats = true
@@ -218,7 +218,7 @@ func TestEvaluate(t *testing.T) {
 		t.Errorf("%+v, %v", got, err)
 	}
 
-	// Without γ and β every picture has the same logits: the output layer's bias.
+	// Without γ and β every picture has the same logits, the bias of the output layer.
 	flat := m.Variant()
 	for u := range m.Network.Units {
 		clear(flat.Params.Of(u, arch.Gamma))

@@ -68,8 +68,8 @@ func TestStateDict(t *testing.T) {
 	}
 }
 
-// TestStateDictOfVariants: PyTorch finds every tensor of a BatchNorm, fixed or
-// not, and none of one that is missing.
+// TestStateDictOfVariants checks that every tensor of a BatchNorm is exported, fixed or not,
+// and none of a BatchNorm that does not exist.
 func TestStateDictOfVariants(t *testing.T) {
 	cfg := tinyConfig()
 	cfg.Arch, cfg.Epochs, cfg.LRDrops, cfg.WithStats = "convnet", 1, nil, true

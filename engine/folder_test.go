@@ -53,8 +53,8 @@ func writeFolder(t *testing.T, root string, d *dataset.Data) *dataset.Data {
 	return &sorted
 }
 
-// TestImageFolder: a network is trained, measured and resumed on a folder of
-// pictures as on the same pictures in memory.
+// TestImageFolder checks that training, measuring and resuming on a folder of pictures give the
+// same results as on the same pictures in memory.
 func TestImageFolder(t *testing.T) {
 	root := t.TempDir()
 	memory := writeFolder(t, root, synthetic(64, 20))

@@ -17,10 +17,9 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// TestGradientsAgainstFloat64 measures an epoch's gradients again, in float64
-// on the plain-Go kernels: each batch at the parameters that its step began
-// with. Penalties, clipping and weight decay change the parameters, not what
-// is measured.
+// TestGradientsAgainstFloat64 compares the gradients of an epoch with those of float64 on the
+// plain-Go kernels, for each batch with the parameters before its step. Penalties, clipping
+// and weight decay change the parameters but not the measured gradients.
 func TestGradientsAgainstFloat64(t *testing.T) {
 	data := synthetic(70, 20) // 4 batches of 16, and 6 pictures left out
 	for name, change := range map[string]func(*config.Config){
@@ -128,7 +127,7 @@ func TestGradientsAgainstFloat64(t *testing.T) {
 	}
 }
 
-// referenceTrains is referenceMask, which knows a ResNet's names alone.
+// referenceTrains is like referenceMask, which only knows the names of a ResNet.
 func referenceTrains(net *arch.Network, set string, seed uint64) func(tensor, element int) bool {
 	if set == "all" {
 		return func(int, int) bool { return true }
@@ -144,9 +143,9 @@ func copied(p *nn.Params[float32]) [][]float32 {
 	return all
 }
 
-// TestTrackingChangesNothing: ckpt.bnz is the same bytes with tracking and
-// without, and what is tracked the same bits for any number of threads and for
-// a run interrupted within and between epochs.
+// TestTrackingChangesNothing checks that ckpt.bnz is the same with and without tracking, and
+// that the gradients are the same bits for any number of threads and for a run that is
+// interrupted within and between epochs.
 func TestTrackingChangesNothing(t *testing.T) {
 	data := synthetic(100, 40) // 6 batches of 16
 	for _, set := range everySet() {
@@ -192,7 +191,7 @@ func TestTrackingChangesNothing(t *testing.T) {
 			t.Errorf("%s: two epochs have the same gradients", set)
 		}
 		dir := t.TempDir()
-		for i, steps := range []int{1, 5, 3} { // step 6 meets the test
+		for i, steps := range []int{1, 5, 3} { // after step 6 the test is interrupted
 			interruptAfter(t, cfg, data, TrainOptions{Dir: dir, Threads: 2, Resume: i > 0}, steps)
 		}
 		mustTrain(t, cfg, data, TrainOptions{Dir: dir, Threads: 1, Resume: true})
@@ -200,8 +199,8 @@ func TestTrackingChangesNothing(t *testing.T) {
 	}
 }
 
-// TestGradientSums: a sum that is not finite survives a state, and leaves its
-// layer and kind out, nothing else; what is no sum is refused.
+// TestGradientSums checks that a state can hold a sum that is not finite, that only its layer
+// and kind are then missing, and that tensors that are not sums are refused.
 func TestGradientSums(t *testing.T) {
 	g := newGradientSums(tinyNetwork(t), arch.BN)
 	gradients := nn.NewParams[float32](tinyNetwork(t), nil)

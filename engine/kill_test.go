@@ -15,8 +15,8 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// killedDir names the directory in which this binary, started again by
-// TestKill, trains until it is killed.
+// killedDir is an environment variable. It names the directory in which this binary trains
+// until it is killed, when TestKill starts it again.
 const killedDir = "BNKIT_TEST_KILLED_DIR"
 
 func TestMain(m *testing.M) {
@@ -40,16 +40,15 @@ func killRun() (config.Config, *dataset.Data) {
 	return cfg, synthetic(64, 20)
 }
 
-// TestKill kills a training process (SIGKILL where there is one) again and
-// again, a few steps after it begins, and demands the checkpoint of a run that
-// was left alone.
+// TestKill kills a training process (by SIGKILL if possible) repeatedly, a few steps after it
+// begins, and checks that the final checkpoint is that of an uninterrupted run.
 func TestKill(t *testing.T) {
 	cfg, data := killRun()
 	whole := t.TempDir()
 	mustTrain(t, cfg, data, TrainOptions{Dir: whole, Threads: 2})
 	dir := t.TempDir()
-	// A killed process trains its epoch again, so each must see one end: of 4
-	// steps an epoch, 5 and more do.
+	// A process that is killed has to repeat its epoch, so each must complete one: with 4
+	// steps in an epoch, 5 or more steps do.
 	for _, steps := range []int{2, 5, 7, 6} {
 		self, err := os.Executable()
 		if err != nil {

@@ -21,7 +21,7 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// trained is a small run's result: the trainer at its end, and the directory.
+// trained trains a small run and returns the run at its end and its directory.
 func trained(t *testing.T, cfg config.Config) (*run, string) {
 	t.Helper()
 	data := synthetic(150, 40)
@@ -42,7 +42,7 @@ func trained(t *testing.T, cfg config.Config) (*run, string) {
 	return r, dir
 }
 
-// weightsHash is the SHA-256 of every tensor's bits, in order.
+// weightsHash returns the SHA-256 of the bits of all tensors, in order.
 func weightsHash(p *nn.Params[float32]) string {
 	h := sha256.New()
 	for _, values := range p.Values {
@@ -55,8 +55,8 @@ func weightsHash(p *nn.Params[float32]) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// TestInitialWeights pins the bits that a seed stands for: every checkpoint
-// that stores no weights depends on them.
+// TestInitialWeights pins the bits that a seed stands for. Every checkpoint that does not store
+// weights depends on them.
 func TestInitialWeights(t *testing.T) {
 	net, err := arch.Build("resnet-20", arch.Options{Input: arch.Shape{C: 3, H: 32, W: 32}, Classes: 10})
 	if err != nil {
@@ -70,8 +70,8 @@ func TestInitialWeights(t *testing.T) {
 	}
 }
 
-// TestLoadModel: a loaded model is the trained one, every bit and every
-// logit, though the checkpoint of a BN-only run stores no weight.
+// TestLoadModel checks that a loaded model equals the trained one in every bit and every logit,
+// although the checkpoint of a BN-only run does not store weights.
 func TestLoadModel(t *testing.T) {
 	for _, set := range everySet() {
 		cfg := tinyConfig()
@@ -80,8 +80,8 @@ func TestLoadModel(t *testing.T) {
 	}
 }
 
-// checkLoads trains cfg and compares the trained network with what its files
-// load as.
+// checkLoads trains cfg and compares the trained network with the models that its files load
+// as.
 func checkLoads(t *testing.T, cfg config.Config) {
 	t.Helper()
 	set := cfg.Arch + ", " + cfg.Trainable
@@ -108,7 +108,7 @@ func checkLoads(t *testing.T, cfg config.Config) {
 		t.Errorf("%s: the loaded model's logits differ", set)
 	}
 
-	// What a model writes is what it was read from.
+	// Saving a loaded model gives the same file.
 	again := filepath.Join(t.TempDir(), "again.bnz")
 	if err := m.Save(again); err != nil {
 		t.Fatal(err)
@@ -117,7 +117,7 @@ func checkLoads(t *testing.T, cfg config.Config) {
 		t.Errorf("%s: a loaded model is written differently", set)
 	}
 
-	// A resume state is a model too: that of its last step.
+	// A resume state can be loaded too, as the model after its last step.
 	s, err := LoadModel(filepath.Join(dir, rundir.ResumeFile))
 	if err != nil {
 		t.Fatal(err)
@@ -127,7 +127,7 @@ func checkLoads(t *testing.T, cfg config.Config) {
 	}
 }
 
-// logits are those of the run's test pictures, of its network with other
+// logits returns the logits of the run's test pictures, by its network with the given
 // parameters and statistics.
 func logits(t *testing.T, r *run, params *nn.Params[float32], stats *nn.Statistics) []float32 {
 	t.Helper()
@@ -142,8 +142,8 @@ func logits(t *testing.T, r *run, params *nn.Params[float32], stats *nn.Statisti
 	return slices.Clone(f.Run(b.Images, b.N))
 }
 
-// TestInitialisersAreStored: a file alone regenerates weights drawn otherwise
-// than by default.
+// TestInitialisersAreStored checks that a file is enough to regenerate weights that are not
+// drawn by the default.
 func TestInitialisersAreStored(t *testing.T) {
 	for i, in := range []nn.Initialisers{
 		{Weights: "he-uniform", Gamma: "one", Beta: "one"},
@@ -199,7 +199,7 @@ func TestLoadModelRefuses(t *testing.T) {
 		{"is not an initialiser of beta", func(f *checkpoint.File) { f.Header.Initialisers.Beta = "" }},
 		{"mt19937", func(f *checkpoint.File) { f.Header.Initialisers.Generator = "mt19937" }},
 		{"classes", func(f *checkpoint.File) { f.Header.Classes = 1 }},
-		{"parameters", func(f *checkpoint.File) { // no tensor vouches for the terabytes of its weights
+		{"parameters", func(f *checkpoint.File) { // the file does not justify terabytes of weights
 			f.Header.Arch, f.Header.Trainable, f.Tensors = "wrn-6002-64", "none", nil
 		}},
 	} {
@@ -233,8 +233,8 @@ func TestLoadModelRefuses(t *testing.T) {
 	}
 }
 
-// TestOpenData: the data set is found again by name and subset, and other
-// pictures are refused. The embedded sample is the data set.
+// TestOpenData checks that the data set is found by name and subset, and that other pictures are
+// refused. It uses the embedded sample.
 func TestOpenData(t *testing.T) {
 	data, err := dataset.Open("sample", "")
 	if err != nil {

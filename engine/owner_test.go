@@ -16,9 +16,9 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// TestForceCut cuts a replacement at each operation that changes a file or a
-// directory. Whoever comes next finds the old run or the new one, whole, and
-// can resume it; only past the first epoch is it the new one.
+// TestForceCut stops a replacement at each operation that changes a file or a directory. The
+// directory then holds the complete old run or the complete new one, which can be resumed;
+// it holds the new one only after its first epoch.
 func TestForceCut(t *testing.T) {
 	data, old := synthetic(32, 8), tinyConfig()
 	old.Epochs, old.LRDrops, old.Batch = 1, nil, 16
@@ -45,7 +45,7 @@ func TestForceCut(t *testing.T) {
 		}
 		ops := 0
 		end := durable.Intercept(func(op, path string) error {
-			if ops++; ops >= at { // and nothing after it, as in a process that is killed
+			if ops++; ops >= at { // and all later ones, as in a process that is killed
 				return errCut
 			}
 			return nil
@@ -63,7 +63,7 @@ func TestForceCut(t *testing.T) {
 			t.Fatalf("cut at operation %d: %v", at, err)
 		}
 
-		// A reader who owns nothing, then the next owner.
+		// First a reader without ownership, then the next owner.
 		reader, err := ReadConfig(rundir.File(dir, rundir.ConfigFile))
 		if err != nil {
 			t.Fatalf("cut at operation %d: %v", at, err)
@@ -121,8 +121,8 @@ func TestForceCut(t *testing.T) {
 	}
 }
 
-// TestForceLeavesOldRun: a replacement that ends before its first epoch does
-// leaves the old run, whatever ends it.
+// TestForceLeavesOldRun checks that a replacement that ends within its first epoch leaves the
+// old run, for every reason to end.
 func TestForceLeavesOldRun(t *testing.T) {
 	data, cfg := synthetic(64, 20), tinyConfig()
 	cfg.Epochs = 1
@@ -152,7 +152,7 @@ func TestForceLeavesOldRun(t *testing.T) {
 		t.Error("an interrupted replacement changed files")
 	}
 
-	// After its first epoch it is the directory's run, and can be resumed.
+	// After its first epoch the new run has replaced the old one and can be resumed.
 	other.Epochs = 2
 	ctx, cancel = context.WithCancel(t.Context())
 	_, err = Train(ctx, other, data, TrainOptions{Dir: dir, Threads: 1, Force: true, Epoch: func(rundir.EpochMetrics) { cancel() }})
@@ -162,8 +162,8 @@ func TestForceLeavesOldRun(t *testing.T) {
 	mustTrain(t, other, data, TrainOptions{Dir: dir, Threads: 1, Resume: true})
 }
 
-// TestOwned: of a directory in which one run trains nobody else trains, and
-// what asks for a new directory gets another one.
+// TestOwned checks that no other run can train in a directory in use, and that a run that asks
+// for a new directory gets another one.
 func TestOwned(t *testing.T) {
 	data, cfg := synthetic(64, 20), tinyConfig()
 	cfg.Epochs, cfg.LRDrops = 2, nil

@@ -15,11 +15,11 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// sets are the trainable sets that tests of whole runs go over.
+// sets are the trainable sets for tests of whole runs.
 var sets = []string{"bn", "all"}
 
-// TestThreads: a run's checkpoint is the same bytes for any number of threads
-// (and, as there is nothing else in common, for any directory and time).
+// TestThreads checks that the checkpoint of a run is the same for any number of threads, and for
+// any directory and time, which differ too.
 func TestThreads(t *testing.T) {
 	data := synthetic(96, 40)
 	for _, set := range sets {
@@ -46,8 +46,8 @@ func TestThreads(t *testing.T) {
 	}
 }
 
-// resumable are the settings that the resume tests run over: every optimizer
-// with every kind of trainable set.
+// resumable returns the settings for the resume tests: every optimizer with every kind of
+// trainable set.
 var resumable = func() map[string]func(*config.Config) {
 	all := map[string]func(*config.Config){}
 	for name, optimize := range map[string]func(*config.Config){
@@ -67,7 +67,7 @@ var resumable = func() map[string]func(*config.Config) {
 	return all
 }()
 
-// TestResume: 4 epochs at once, 2 and 2 more, and a run interrupted at every
+// TestResume checks that 4 epochs at once, 2 and 2 more, and a run that is interrupted at every
 // kind of moment give the same checkpoint and the same measurements.
 func TestResume(t *testing.T) {
 	data := synthetic(100, 40) // 6 batches of 16, and 4 pictures left out
@@ -98,8 +98,8 @@ func TestResume(t *testing.T) {
 		check("2 + 2 epochs", dir, mustTrain(t, cfg, data, TrainOptions{Dir: dir, Threads: 2, Resume: true}))
 		check("nothing left", dir, mustTrain(t, cfg, data, TrainOptions{Dir: dir, Threads: 2, Resume: true}))
 
-		// Steps 1 and 8 lie within epochs, 12 is the last of one: the
-		// interruption then meets the test.
+		// Steps 1 and 8 are within epochs. Step 12 is the last of an epoch, so that the
+		// test is interrupted.
 		dir = t.TempDir()
 		for i, steps := range []int{1, 7, 4} {
 			interruptAfter(t, cfg, data, TrainOptions{Dir: dir, Threads: 2, Resume: i > 0}, steps)
@@ -108,14 +108,14 @@ func TestResume(t *testing.T) {
 	}
 }
 
-// sameMeasurements reports whether two rows agree in all that a resume must keep.
+// sameMeasurements reports whether two rows agree in everything that a resume must preserve.
 func sameMeasurements(a, b rundir.EpochMetrics) bool {
 	a.Seconds, a.ImagesPerSecond, b.Seconds, b.ImagesPerSecond = 0, 0, 0, 0
 	return a == b
 }
 
-// TestResumeSchedule: a run whose rates depend on its epochs resumes to the same
-// bytes, and to no other number of epochs.
+// TestResumeSchedule checks that a run whose rates depend on the number of epochs resumes to the
+// same bytes, and refuses another number of epochs.
 func TestResumeSchedule(t *testing.T) {
 	data, cfg := synthetic(64, 20), tinyConfig()
 	cfg.Schedule, cfg.LRPerStep, cfg.LRWarmup, cfg.LRMin = config.Cosine, true, 1, 0.001
@@ -134,9 +134,8 @@ func TestResumeSchedule(t *testing.T) {
 	}
 }
 
-// TestKilled: whatever moment a kill -9 hits, the files it leaves can be
-// resumed to the same checkpoint. The files of each moment are put together
-// from copies taken at the ends of the epochs.
+// TestKilled checks that a run can be resumed to the same checkpoint after kill -9 at any
+// moment. The files of each moment are assembled from copies made at the ends of epochs.
 func TestKilled(t *testing.T) {
 	data, cfg := synthetic(64, 20), tinyConfig()
 	cfg.Epochs = 3
@@ -249,8 +248,8 @@ func TestResumeRefuses(t *testing.T) {
 	}
 }
 
-// TestResumeRepairsMetrics: whatever became of metrics.jsonl, a resume goes on
-// where resume.bnz stands, and leaves the rows that there are.
+// TestResumeRepairsMetrics checks that a resume continues from resume.bnz whatever happened to
+// metrics.jsonl, and keeps the rows that exist.
 func TestResumeRepairsMetrics(t *testing.T) {
 	data, cfg := synthetic(64, 20), tinyConfig()
 	cfg.Epochs = 3
@@ -330,7 +329,7 @@ func TestOverwriting(t *testing.T) {
 	}
 }
 
-// snapshot is the content of every file in a directory.
+// snapshot returns the content of every file in a directory.
 func snapshot(t *testing.T, dir string) map[string][]byte {
 	t.Helper()
 	files := map[string][]byte{}

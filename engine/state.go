@@ -12,20 +12,18 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// resume.bnz alone says how far a run has come; the other files follow it.
-// Each file is replaced in one atomic step, or grows by a line, and at the end
-// of an epoch they are made durable in the order
+// Only resume.bnz says how far a run has come. Each file is replaced in one atomic step, or
+// grows by a line, and at the end of an epoch they are made durable in the order
 //
 //	ckpt.bnz, metrics.jsonl, resume.bnz
 //
-// so that whatever moment a run is killed at, ckpt.bnz and metrics.jsonl hold
-// at least the epochs that resume.bnz holds. A resume cuts metrics.jsonl back
-// to those, trains the epochs after them again, to the same bits, and so
-// replaces ckpt.bnz by the same bytes. Without a resume.bnz the run has not
-// completed an epoch, and starts again from its config.json, unless ckpt.bnz
-// shows that a resume.bnz was there: then it is refused.
+// so that ckpt.bnz and metrics.jsonl hold at least the epochs that resume.bnz counts, at
+// whatever moment a run is killed. A resume removes later epochs from metrics.jsonl and
+// trains them again, to the same bits, so that ckpt.bnz gets the same bytes. Without a
+// resume.bnz the run has not completed an epoch and starts again from its config.json. If
+// ckpt.bnz shows that there was a resume.bnz, the resume is refused.
 
-// save writes the files of an epoch that is complete.
+// save writes the files of a complete epoch.
 func (r *run) save(m *rundir.EpochMetrics) error {
 	if err := r.saveModel(m.Epoch); err != nil {
 		return err
@@ -42,7 +40,7 @@ func (r *run) save(m *rundir.EpochMetrics) error {
 // saveModel writes ckpt.bnz after that many epochs.
 func (r *run) saveModel(epochs int) error {
 	cfg := r.cfg
-	cfg.TrackGradients = false // says nothing of the model
+	cfg.TrackGradients = false // does not affect the model
 	header, err := newHeader(&cfg, r.trainer.network, r.data, epochs)
 	if err != nil {
 		return err
@@ -73,8 +71,8 @@ func (r *run) saveState() error {
 	return checkpoint.WriteFile(r.dir.File(rundir.ResumeFile), &checkpoint.File{Header: header, Tensors: tensors})
 }
 
-// resume takes up the run in the directory where its state leaves it. It
-// changes no file until everything is checked.
+// resume restores the state of the run in the directory. It does not change files until
+// everything is checked.
 func (r *run) resume() error {
 	file, err := checkpoint.ReadFile(r.dir.File(rundir.ResumeFile))
 	var was config.Config

@@ -12,11 +12,11 @@ import (
 	"bnkit/engine/rng"
 )
 
-// synthetic is a data set of 8×8 colour pictures that a convolution tells
-// apart: noise with a bright row or column, whose place is the class's.
+// synthetic returns a data set of 8×8 colour pictures that a convolution can distinguish: noise
+// with a bright row or column whose place depends on the class.
 func synthetic(train, test int) *dataset.Data { return syntheticOf(8, train, test) }
 
-// syntheticOf is the same of larger pictures.
+// syntheticOf is like synthetic, with pictures of another size.
 func syntheticOf(side, train, test int) *dataset.Data {
 	d := &dataset.Data{
 		Name: "sample", Classes: []string{"top", "bottom", "left", "right"}, Digest: "synthetic",
@@ -62,7 +62,7 @@ func tinyConfig() config.Config {
 	return c
 }
 
-// mustTrain trains without interruption.
+// mustTrain trains a run, which must succeed.
 func mustTrain(t *testing.T, cfg config.Config, data *dataset.Data, o TrainOptions) *TrainResult {
 	t.Helper()
 	r, err := Train(context.Background(), cfg, data, o)

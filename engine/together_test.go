@@ -10,10 +10,9 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// TestSettingsTogether: settings of network, initial values, optimizer,
-// schedule, BatchNorm and data at once. An interrupted run resumes to the bytes
-// of an uninterrupted one, and its file alone finds the weights and the data
-// again and measures what the run measured.
+// TestSettingsTogether combines settings of network, initial values, optimizer, schedule,
+// BatchNorm and data. An interrupted run resumes to the bytes of an uninterrupted one, and
+// its file is enough to regenerate the weights, find the data and repeat the measurement.
 func TestSettingsTogether(t *testing.T) {
 	data, err := dataset.Open("sample", "")
 	if err != nil {

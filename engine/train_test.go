@@ -17,8 +17,8 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// interruptAfter trains until that many steps are taken, and checks what an
-// interruption promises.
+// interruptAfter trains until that many steps are taken, and checks the error and the files that
+// the interruption leaves.
 func interruptAfter(t *testing.T, cfg config.Config, data *dataset.Data, o TrainOptions, steps int) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -41,8 +41,8 @@ func interruptAfter(t *testing.T, cfg config.Config, data *dataset.Data, o Train
 	}
 }
 
-// TestLearning: both trainable sets learn the separable pictures, and what is
-// reported follows from what is trained.
+// TestLearning checks that both trainable sets learn the separable pictures, and that the
+// results fit the trained network.
 func TestLearning(t *testing.T) {
 	data := synthetic(256, 64)
 	for _, set := range sets {
@@ -97,8 +97,8 @@ func TestLearning(t *testing.T) {
 	}
 }
 
-// TestValidation: what is held out is measured each epoch as the test split is,
-// and the checkpoint finds its data again, random labels included.
+// TestValidation checks that held-out pictures are measured each epoch like the test split, and
+// that the data of the checkpoint can be found again, with random labels.
 func TestValidation(t *testing.T) {
 	data, err := dataset.Open("sample", "")
 	if err != nil {
@@ -119,7 +119,7 @@ func TestValidation(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The split that was held out, measured as a test split: the same numbers.
+	// Measured as a test split, the held-out split gives the same numbers.
 	state, err := LoadModel(filepath.Join(dir, rundir.ResumeFile))
 	if err != nil {
 		t.Fatal(err)
@@ -147,8 +147,8 @@ func TestValidation(t *testing.T) {
 	}
 }
 
-// TestNormalisationIsStored: a checkpoint alone says how pictures are normalised,
-// and is measured so.
+// TestNormalisationIsStored checks that a checkpoint records how pictures are normalised, and
+// that measurements use it.
 func TestNormalisationIsStored(t *testing.T) {
 	data, err := dataset.Open("sample", "")
 	if err != nil {
@@ -189,8 +189,8 @@ func TestNormalisationIsStored(t *testing.T) {
 	}
 }
 
-// TestDivergence: a rate far too large stops the run with a typed error, and
-// what earlier epochs left stays.
+// TestDivergence checks that a rate that is far too large stops the run with a typed error, and
+// that the files of earlier epochs stay.
 func TestDivergence(t *testing.T) {
 	data, cfg := synthetic(64, 20), tinyConfig()
 	cfg.Epochs, cfg.LRDrops = 1, nil
@@ -208,8 +208,8 @@ func TestDivergence(t *testing.T) {
 	}
 }
 
-// TestTestLossDiverges: a run whose steps are finite, but whose network in
-// inference mode is not, has diverged, and keeps the last epoch's files.
+// TestTestLossDiverges checks that a run has diverged if its steps are finite but its network in
+// inference mode is not, and that it keeps the files of the last epoch.
 func TestTestLossDiverges(t *testing.T) {
 	data, cfg := synthetic(64, 20), tinyConfig()
 	cfg.Epochs, cfg.LRDrops = 1, nil
@@ -256,8 +256,8 @@ func TestTestLossDiverges(t *testing.T) {
 	}
 }
 
-// TestStepAllocatesNothing measures steps with their batches, as the loop
-// takes them, once the first ones have filled caches.
+// TestStepAllocatesNothing checks that steps, including their batches, do not allocate after the
+// first ones.
 func TestStepAllocatesNothing(t *testing.T) {
 	data := synthetic(64*16, 20)
 	for set, change := range resumable {
@@ -285,8 +285,8 @@ func TestStepAllocatesNothing(t *testing.T) {
 	}
 }
 
-// TestBatchNormSettings: eps and momentum are those of training, of its test,
-// of the checkpoint and of whoever loads it.
+// TestBatchNormSettings checks that eps and momentum are used in training and in its test, and
+// that the checkpoint and the loaded model have that eps.
 func TestBatchNormSettings(t *testing.T) {
 	data, cfg := synthetic(64, 40), tinyConfig()
 	cfg.Epochs, cfg.WithStats, cfg.BNEps, cfg.BNMomentum = 1, true, 0.25, 1
@@ -319,7 +319,7 @@ func TestBatchNormSettings(t *testing.T) {
 		t.Error("eps changes nothing")
 	}
 
-	// A momentum of 1 leaves the last batch's statistics alone.
+	// With a momentum of 1, the running statistics are those of the last batch.
 	again, err := newRun(t.Context(), cfg, data, TrainOptions{Threads: 1})
 	if err != nil {
 		t.Fatal(err)
@@ -340,8 +340,8 @@ func TestBatchNormSettings(t *testing.T) {
 	}
 }
 
-// TestLossSettings: each setting of loss and gradients changes what a run
-// learns, the reported loss of its first step excepted.
+// TestLossSettings checks that each setting of loss and gradients changes what a run learns, but
+// not the reported loss of its first step.
 func TestLossSettings(t *testing.T) {
 	data := synthetic(32, 20)
 	train := func(change func(*config.Config)) (first float64, ckpt []byte) {

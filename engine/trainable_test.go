@@ -12,7 +12,7 @@ import (
 	"bnkit/engine/rng"
 )
 
-// everySet is the trainable sets that tests of single steps run over.
+// everySet lists the trainable sets for tests of single steps.
 func everySet() []string {
 	var names []string
 	for _, s := range arch.TrainableSets {
@@ -22,10 +22,9 @@ func everySet() []string {
 }
 
 // TestStepAgainstFloat64 takes two steps with each set and compares them with
-// steps of plain config.SGD in float64 on the plain-Go kernels, with the gradients of
-// every tensor: what a set trains moves alike, all else keeps its bits. The
-// seed is one with which no ReLU's input is so near 0 that float32 takes the
-// other side.
+// steps of plain SGD in float64 on the plain-Go kernels with the gradients of every tensor: what
+// the set trains changes equally, and all other values keep their bits. With this seed, no
+// input of a ReLU is so near 0 that float32 gives it the other sign.
 func TestStepAgainstFloat64(t *testing.T) {
 	data := synthetic(64, 20)
 	for _, set := range everySet() {
@@ -99,8 +98,7 @@ func TestStepAgainstFloat64(t *testing.T) {
 	}
 }
 
-// referenceMask says, by name alone, which elements of which tensor a set
-// trains.
+// referenceMask returns, by name alone, which elements of a tensor a set trains.
 func referenceMask(net *arch.Network, set string, seed uint64) func(tensor, element int) bool {
 	bn := map[string]bool{}
 	for _, u := range net.Units {
@@ -138,8 +136,8 @@ func referenceMask(net *arch.Network, set string, seed uint64) func(tensor, elem
 	}
 }
 
-// TestNothingTrained: without training, accuracy is chance and the loss stays,
-// while the running statistics settle.
+// TestNothingTrained checks that without training the accuracy is that of chance and the loss
+// does not change, while the running statistics converge.
 func TestNothingTrained(t *testing.T) {
 	data := synthetic(256, 64)
 	cfg := tinyConfig()
@@ -149,7 +147,7 @@ func TestNothingTrained(t *testing.T) {
 		t.Errorf("%d parameters trained", r.Parameters)
 	}
 	first, last := r.Epochs[0], r.Epochs[3]
-	// Batches are shuffled, and so are what BatchNorm normalises by.
+	// Batches are shuffled, so that the statistics that BatchNorm uses vary.
 	if math.Abs(first.TrainLoss-last.TrainLoss) > 0.05*first.TrainLoss || first.TestLoss == last.TestLoss {
 		t.Errorf("training loss %v to %v, test loss %v to %v", first.TrainLoss, last.TrainLoss, first.TestLoss, last.TestLoss)
 	}

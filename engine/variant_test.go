@@ -13,7 +13,7 @@ import (
 	"bnkit/engine/nn"
 )
 
-// bareModel is a model of nothing but a network and parameters.
+// bareModel returns a model that has only a network and parameters.
 func bareModel(t *testing.T, name string, shortcut arch.Shortcut) *Model {
 	t.Helper()
 	net, err := arch.Build(name, arch.Options{Input: arch.Shape{C: 3, H: 8, W: 8}, Classes: 4, Shortcut: shortcut})
@@ -30,8 +30,8 @@ func bareModel(t *testing.T, name string, shortcut arch.Shortcut) *Model {
 	return m
 }
 
-// TestVariant: γ and β are the variant's own, all else is shared and measured
-// with the filters that are packed.
+// TestVariant checks that a variant has its own γ and β, shares everything else, and is measured
+// with the filters that are already packed.
 func TestVariant(t *testing.T) {
 	data := synthetic(64, 40)
 	m := bareModel(t, "resnet-8", arch.OptionB)
@@ -102,8 +102,8 @@ func TestVariant(t *testing.T) {
 	}
 }
 
-// TestSaveWithoutOrigin: a model none of whose tensors was drawn by a seed is
-// stored whole, and what is not known of it is not known to who reads it.
+// TestSaveWithoutOrigin checks that a model without an Origin is stored with all its tensors,
+// and that values that are not known are not known after loading.
 func TestSaveWithoutOrigin(t *testing.T) {
 	for _, shortcut := range []arch.Shortcut{arch.OptionB, arch.OptionACentred} {
 		m := bareModel(t, "resnet-8", shortcut)
@@ -142,7 +142,7 @@ func TestSaveWithoutOrigin(t *testing.T) {
 	}
 }
 
-// TestSaveRefuses: a file holds only what can be read from it again.
+// TestSaveRefuses checks that Save refuses models that could not be loaded as they are.
 func TestSaveRefuses(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "m.bnz")
 	var e *ModelError
@@ -166,7 +166,7 @@ func TestSaveRefuses(t *testing.T) {
 	}
 }
 
-// TestLossNotFinite: activations that overflow are an error, not a number.
+// TestLossNotFinite checks that activations that overflow cause an error.
 func TestLossNotFinite(t *testing.T) {
 	m := bareModel(t, "resnet-8", arch.OptionB)
 	for c := range m.Params.Of(0, arch.Gamma) {

@@ -11,9 +11,8 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// variants are networks without some BatchNorms, scales and shifts, with pools
-// and biases, and what is trained of them, by each optimizer, from initial
-// values of each kind.
+// variants are settings with networks that lack some BatchNorms, scales and shifts, or have
+// pools and biases, with trainable sets, every optimizer and every kind of initial values.
 var variants = []func(*config.Config){
 	func(c *config.Config) { c.BN, c.Trainable, c.LR = arch.NoBN, "all", 0.01 },
 	func(c *config.Config) { c.Arch, c.BN, c.Trainable, c.LR = "convnet", arch.NoBN, "all", 0.01 },
@@ -42,7 +41,7 @@ var variants = []func(*config.Config){
 	func(c *config.Config) { c.Arch, c.Width, c.Trainable = "resnet50", 0.125, "bn+shortcut" },
 }
 
-// TestLoadVariants: variants load as they were trained, to the last logit.
+// TestLoadVariants checks that loaded variants equal the trained ones in every logit.
 func TestLoadVariants(t *testing.T) {
 	for _, change := range variants {
 		cfg := tinyConfig()
@@ -52,7 +51,7 @@ func TestLoadVariants(t *testing.T) {
 	}
 }
 
-// TestResumeVariants: an interrupted run of a variant resumes to the bytes of an
+// TestResumeVariants checks that an interrupted run of a variant resumes to the bytes of an
 // uninterrupted one.
 func TestResumeVariants(t *testing.T) {
 	data := synthetic(64, 20)
@@ -70,7 +69,7 @@ func TestResumeVariants(t *testing.T) {
 	}
 }
 
-// TestBiasesAreTrained: without BatchNorm, biases move and the loss falls.
+// TestBiasesAreTrained checks that biases change and the loss falls without BatchNorm.
 func TestBiasesAreTrained(t *testing.T) {
 	cfg := tinyConfig()
 	cfg.BN, cfg.Trainable, cfg.LR, cfg.Epochs = arch.NoBN, "all", 0.02, 3

@@ -10,9 +10,8 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// TestWidth: a file says how wide its network is, and is refused where its
-// tensors are of another width. A width of 1 is not said: files are as they
-// were before there were widths.
+// TestWidth checks that a file records the width of its network, that it is refused if its
+// tensors have another width, and that a width of 1 is left out.
 func TestWidth(t *testing.T) {
 	for width, text := range map[float64]string{0.3: "0.3", 1: ""} {
 		cfg := tinyConfig()

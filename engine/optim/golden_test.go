@@ -13,7 +13,7 @@ import (
 	"bnkit/engine/optim"
 )
 
-// golden is testdata/training.json, by golden_training.py with PyTorch.
+// golden is the content of testdata/training.json, which golden_training.py makes with PyTorch.
 type golden struct {
 	Problem map[string]struct { // by tensor: its loss is Σ ½·curvature·(w - target)²
 		Start, Curvature, Target []float64
@@ -41,8 +41,8 @@ func readGolden(t *testing.T) *golden {
 	return &g
 }
 
-// TestOptimizersLikePyTorch follows PyTorch's optimizers step by step. The
-// first elements of some tensors take part; all others are and stay zero.
+// TestOptimizersLikePyTorch compares with PyTorch's optimizers step by step. It uses the first
+// elements of some tensors; all others are zero and stay zero.
 func TestOptimizersLikePyTorch(t *testing.T) {
 	const tolerance = 2e-6
 	golden := readGolden(t)

@@ -12,8 +12,8 @@ import (
 	"bnkit/checkpoint"
 )
 
-// TestCreateNumbered: of many at once each gets a directory of its own, and
-// what has the name already is left alone.
+// TestCreateNumbered checks that concurrent callers get different directories, and that existing
+// files and directories are not touched.
 func TestCreateNumbered(t *testing.T) {
 	base := filepath.Join(t.TempDir(), "runs", "a")
 	if err := os.MkdirAll(base, 0o777); err != nil {
@@ -47,7 +47,7 @@ func TestCreateNumbered(t *testing.T) {
 	}
 }
 
-// TestLock: a directory has one owner at a time, and the error names it.
+// TestLock checks that a directory has one owner at a time, which the error names.
 func TestLock(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a", "run")
 	if _, err := Own(path); !errors.Is(err, ErrNoRun) {
@@ -75,10 +75,10 @@ func TestLock(t *testing.T) {
 	}
 	defer d.Release()
 
-	// Without its lock file a directory is not locked, but the next owner gets
-	// a lock that holds.
+	// If the lock file is removed, the directory is not locked any more, but the next
+	// owner's lock works.
 	if err := os.Remove(filepath.Join(path, lockFile)); err != nil {
-		t.Skip("the system keeps a file that is open") // Windows
+		t.Skip("the system does not remove open files") // Windows
 	}
 	again, err := Own(path)
 	if err != nil {
@@ -90,7 +90,7 @@ func TestLock(t *testing.T) {
 	}
 }
 
-// TestCannotLock: a file system without locks is a warning.
+// TestCannotLock checks that a file system without locks causes a warning.
 func TestCannotLock(t *testing.T) {
 	defer func() { tryLock = lock }()
 	tryLock = func(*os.File) error { return errCannotLock }
@@ -109,8 +109,8 @@ func TestCannotLock(t *testing.T) {
 	}
 }
 
-// TestTidy: an owner removes what others that were killed have left, and
-// nothing else.
+// TestTidy checks that an owner removes what owners that were killed have left, and nothing
+// else.
 func TestTidy(t *testing.T) {
 	path := t.TempDir()
 	random := strings.Repeat("A2", 13)
@@ -142,7 +142,7 @@ func TestTidy(t *testing.T) {
 	}
 }
 
-// TestPlace keeps where the data lies as an absolute path.
+// TestPlace checks that the location of the data is kept as an absolute path.
 func TestPlace(t *testing.T) {
 	path := t.TempDir()
 	if got, err := ReadPlace(path); got != "" || err != nil {
@@ -174,8 +174,8 @@ func TestPlace(t *testing.T) {
 	}
 }
 
-// TestOwnUnfinished: the run that was begun last, of those that have epochs to
-// do and no owner.
+// TestOwnUnfinished checks that OwnUnfinished takes the newest run that has epochs left and no
+// owner.
 func TestOwnUnfinished(t *testing.T) {
 	runs := filepath.Join(t.TempDir(), "runs")
 	if _, err := OwnUnfinished(runs); !errors.Is(err, ErrNoRun) {
@@ -221,7 +221,7 @@ func TestOwnUnfinished(t *testing.T) {
 		if err != nil || d.Path() != want {
 			t.Fatalf("%+v, %v; want %s", d, err, want)
 		}
-		defer d.Release() // the next call passes it over
+		defer d.Release() // the next call skips it
 	}
 	if _, err := OwnUnfinished(runs); !errors.Is(err, ErrNoRun) || !strings.Contains(err.Error(), "being trained (3)") {
 		t.Errorf("%v, want ErrNoRun while all are trained", err)

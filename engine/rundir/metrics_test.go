@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// readRows reads what metrics.jsonl would hold.
+// readRows reads text as the content of metrics.jsonl.
 func readRows(t *testing.T, content string) ([]EpochMetrics, error) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), MetricsFile)
@@ -60,7 +60,7 @@ func TestMetricsRow(t *testing.T) {
 	}
 }
 
-// TestReadMetrics: a row may be missing, nothing else may be wrong.
+// TestReadMetrics checks that rows may be missing, and that all other damage is an error.
 func TestReadMetrics(t *testing.T) {
 	rows, err := readRows(t, "{\"epoch\":1}\n{\"epoch\":4}\n{\"epoch\":5}\n")
 	if err != nil || len(rows) != 3 || rows[1].Epoch != 4 {
