@@ -337,7 +337,7 @@ func TestReportError(t *testing.T) {
 		"layer 2 (bn) has 4 bins of γ":        func(r *analysis.Report) { r.Layers[1].Gamma.Histogram = make([]int, 4) },
 		"layer 2 (bn) has a negative count":   func(r *analysis.Report) { r.Layers[1].Gamma.Histogram[1] = -12 },
 		"layer 1 (bn) has 0 quantiles of γ":   func(r *analysis.Report) { r.Layers[0].Gamma.Quantiles = nil },
-		"do not begin with nothing clamped":   func(r *analysis.Report) { r.Sweep = r.Sweep[1:] },
+		"not that of the unclamped network":   func(r *analysis.Report) { r.Sweep = r.Sweep[1:] },
 		"threshold 2 is 0.01, after 0.01":     func(r *analysis.Report) { r.Sweep[2].Threshold = 0.01 },
 		"threshold 1 is -1":                   func(r *analysis.Report) { r.Sweep[1].Threshold = -1 },
 		"threshold 2 is +Inf":                 func(r *analysis.Report) { r.Sweep[2].Threshold = math.Inf(1) },
