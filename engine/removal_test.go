@@ -3,8 +3,11 @@ package engine
 import (
 	"errors"
 	"path/filepath"
+	"reflect"
+	"strings"
 	"testing"
 
+	"bnkit/checkpoint"
 	"bnkit/engine/arch"
 	"bnkit/engine/nn"
 	"bnkit/engine/rundir"
@@ -118,5 +121,60 @@ func TestSpeeds(t *testing.T) {
 	}
 	if len(speeds) != 2 || !(speeds[0] > 0) || !(speeds[1] > speeds[0]) {
 		t.Errorf("%v pictures a second", speeds)
+	}
+}
+
+// TestPrunedFile: a file keeps which channels were pruned, as a field that a
+// reader may ignore.
+func TestPrunedFile(t *testing.T) {
+	m, _ := prunedModel(t)
+	m.Kept[3] = nil // nothing of this unit's
+	path := filepath.Join(t.TempDir(), "pruned.bnz")
+	if err := m.Save(path); err != nil {
+		t.Fatal(err)
+	}
+	read, err := LoadModel(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(read.Kept, m.Kept) {
+		t.Errorf("kept %v, want %v", read.Kept, m.Kept)
+	}
+	f, err := checkpoint.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, listed := f.Header.Pruned[m.Network.Units[3].BN]; listed || len(f.Header.Pruned) != len(m.Network.Units)-1 {
+		t.Errorf("the header lists %v", f.Header.Pruned)
+	}
+	f.Header.Pruned = nil
+	ignorant, err := newModel(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ignorant.Kept != nil || weightsHash(ignorant.Params) != weightsHash(read.Params) {
+		t.Error("a reader that ignores the field reads another network")
+	}
+
+	name := m.Network.Units[1].BN
+	for what, wrong := range map[string][]int{"out of range": {0, 99}, "descending": {5, 4}, "twice": {4, 4}, "negative": {-1}, "γ that is not 0": {14}} {
+		f.Header.Pruned = map[string][]int{name: wrong}
+		if _, err := newModel(f); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	f.Header.Pruned = map[string][]int{"elsewhere": {0}}
+	if _, err := newModel(f); err == nil {
+		t.Error("a BatchNorm that the network does not have: no error")
+	}
+	f.Header.Pruned = map[string][]int{"": {0}}
+	if _, err := newModel(f); err == nil {
+		t.Error("no name: no error")
+	}
+
+	m.Params.Of(1, arch.Gamma)[0] = 1
+	var bad *ModelError
+	if _, err := m.File(); !errors.As(err, &bad) {
+		t.Errorf("writing a pruned channel whose γ is 1: %v, want a *ModelError", err)
 	}
 }

@@ -73,6 +73,13 @@ func Compact[T kernel.Float](net *arch.Network, params *Params[T], kept [][]int)
 	return c, r.copyValues(c)
 }
 
+// CheckKept returns Compact's *RemovalError for kept channels that are not
+// possible.
+func CheckKept[T kernel.Float](net *arch.Network, params *Params[T], kept [][]int) error {
+	_, err := heldChannels(net, params, kept)
+	return err
+}
+
 // heldChannels says by unit and channel what kept leaves out, having checked it.
 func heldChannels[T kernel.Float](net *arch.Network, params *Params[T], kept [][]int) ([][]bool, error) {
 	if len(kept) != len(net.Units) {
