@@ -47,6 +47,11 @@ type Header struct {
 	Normalisation Normalisation `json:"normalisation"`
 	Statistics    Statistics    `json:"statistics,omitzero"`
 
+	// Pruned lists the channels of BatchNorms that are held constant, by the
+	// BatchNorm's name, ascending from 0. Their γ are 0: a reader may compile them
+	// away, and computes the same if it does not. Missing if there are none.
+	Pruned map[string][]int `json:"pruned,omitempty"`
+
 	// Provenance lists what made the file, first to last. It does not hold times, so
 	// that the same run gives the same bytes.
 	Provenance []Event `json:"provenance,omitempty"`

@@ -73,7 +73,65 @@ func newModel(file *checkpoint.File) (*Model, error) {
 		copy(trained.Values[i], v)
 	}
 	trained.Scatter()
+	if m.Kept, err = keptOf(h.Pruned, m); err != nil {
+		return nil, err
+	}
 	return m, nil
+}
+
+// keptOf is Model.Kept of a header's lists of pruned channels.
+func keptOf(pruned map[string][]int, m *Model) ([][]int, error) {
+	if len(pruned) == 0 {
+		return nil, nil
+	}
+	kept, found := make([][]int, len(m.Network.Units)), 0
+	for i := range m.Network.Units {
+		u := &m.Network.Units[i]
+		held, listed := pruned[u.BN]
+		if u.BN == "" || !listed {
+			continue
+		}
+		for at, c := range held {
+			if c < 0 || c >= u.OutShape.C || at > 0 && c <= held[at-1] {
+				return nil, fmt.Errorf("it lists channels %v of %s as pruned: they ascend, from 0 to %d", held, u.BN, u.OutShape.C-1)
+			}
+		}
+		kept[i] = without(u.OutShape.C, held)
+		found++
+	}
+	if found != len(pruned) {
+		return nil, fmt.Errorf("it lists pruned channels of %d BatchNorms, of which its network has %d", len(pruned), found)
+	}
+	return kept, nn.CheckKept(m.Network, m.Params, kept)
+}
+
+// pruned is Model.Kept as a header has it: nil where nothing was pruned.
+func (m *Model) pruned() map[string][]int {
+	var pruned map[string][]int
+	for i, kept := range m.Kept {
+		u := &m.Network.Units[i]
+		held := without(u.OutShape.C, kept)
+		if kept == nil || len(held) == 0 {
+			continue
+		}
+		if pruned == nil {
+			pruned = map[string][]int{}
+		}
+		pruned[u.BN] = held
+	}
+	return pruned
+}
+
+// without lists the numbers from 0 to n-1 that are not among those left out, which
+// ascend.
+func without(n int, out []int) []int {
+	rest := []int{}
+	for c := range n {
+		if _, found := slices.BinarySearch(out, c); !found {
+			rest = append(rest, c)
+		}
+	}
+	return rest
 }
 
 // describedModel returns the model that a header describes, without its tensors, and the
@@ -177,6 +235,11 @@ func (m *Model) File() (*checkpoint.File, error) {
 	if m.Origin != nil && m.Data.Name != "" && m.Data.Selection.Seed != m.Origin.Seed {
 		return nil, m.fail("its pictures were selected by seed %d and its weights drawn by seed %d, but a .bnz file can only hold one seed", m.Data.Selection.Seed, m.Origin.Seed)
 	}
+	if m.Kept != nil {
+		if err := nn.CheckKept(net, m.Params, m.Kept); err != nil {
+			return nil, m.fail("%v", err)
+		}
+	}
 	f := &checkpoint.File{Header: m.header()}
 	f.Tensors = trainedTensors(nn.NewTrained(net, m.Params, set, m.seed()).Params)
 	if m.Stored != nil {
@@ -200,6 +263,7 @@ func (m *Model) header() checkpoint.Header {
 		},
 		Normalisation: checkpoint.Normalisation(m.Preprocessing),
 		Statistics:    checkpoint.Statistics(m.Estimation),
+		Pruned:        m.pruned(),
 	}
 	if sel.ImageSize > 0 {
 		h.Data.Crop = string(sel.Crop)

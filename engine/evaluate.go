@@ -99,13 +99,9 @@ func (e *Evaluator) Estimation() Estimation { return e.estimation }
 // model's Stored ones or re-estimated ones. If the loss is not finite, it returns the
 // Evaluation and a *LossError.
 func (e *Evaluator) Evaluate(ctx context.Context, stats *nn.Statistics) (Evaluation, error) {
-	if e.inference == nil {
-		var err error
-		if e.inference, err = newInference(e.model.Network, e.model.Params, stats, e.threads, e.model.Preprocessing.Eps); err != nil {
-			return Evaluation{}, err
-		}
+	if err := e.load(stats); err != nil {
+		return Evaluation{}, err
 	}
-	e.inference.Load(e.model.Params, stats)
 	loss, err := testLoss(ctx, e.inference, e.model.Network.Classes, e.testing)
 	if err != nil {
 		return Evaluation{}, fmt.Errorf("evaluate: %w", err)
@@ -118,6 +114,18 @@ func (e *Evaluator) Evaluate(ctx context.Context, stats *nn.Statistics) (Evaluat
 		return r, &LossError{e.model.Source.Path, r}
 	}
 	return r, nil
+}
+
+// load readies the inference for the model with the given statistics.
+func (e *Evaluator) load(stats *nn.Statistics) error {
+	if e.inference == nil {
+		var err error
+		if e.inference, err = newInference(e.model.Network, e.model.Params, stats, e.threads, e.model.Preprocessing.Eps); err != nil {
+			return err
+		}
+	}
+	e.inference.Load(e.model.Params, stats)
+	return nil
 }
 
 // Close stops the evaluator's threads, and those of its variants' evaluators.

@@ -22,6 +22,11 @@ type Model struct {
 	Params  *nn.Params[float32]
 	Stored  *nn.Statistics // running statistics; nil if they have to be re-estimated
 
+	// Kept lists by unit the channels of its BatchNorm that stay variable, as
+	// nn.Compact takes it: the others were pruned, their γ is 0, and Compact
+	// removes them. It is nil where none was.
+	Kept [][]int
+
 	Preprocessing Preprocessing
 	Estimation    Estimation
 	Data          DataSet

@@ -1,5 +1,5 @@
-// Package prune removes what a network does not need. It clamps small γ to zero, so that the
-// BatchNorm output of a channel is only its β.
+// Package prune removes what a network does not need. A Plan says which channels;
+// they are clamped, so that each passes on nothing but its β, and compiled away.
 package prune
 
 import (
@@ -7,18 +7,25 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"math"
 
 	"bnkit/engine"
 	"bnkit/engine/arch"
 	"bnkit/engine/dataset"
+	"bnkit/engine/nn"
 )
 
-// Options says what is pruned.
+// Options says what is pruned: what the Plan says, or else what Threshold or Remove,
+// with Protect and MaxPerLayer, choose.
 type Options struct {
-	Threshold float64 // every γ with |γ| below it becomes 0
-	ZeroBeta  bool    // β of those channels becomes 0 too; otherwise it is kept, as in Frankle et al. 2021, section 5
-	Threads   int     // 0: as many as there are processors; does not change results
+	Threshold   float64  // channels with |γ| below it go
+	Remove      float64  // or this share of all channels, those of the smallest |γ| first
+	Protect     []string // names or patterns of layers that keep all
+	MaxPerLayer float64  // largest share of a layer's channels that goes; 0 for no limit
+	ZeroBeta    bool     // β of those channels becomes 0 too; otherwise it is kept, as in Frankle et al. 2021, section 5
+
+	Plan *Plan // in place of all of these; nil for none
+
+	Threads int // 0: as many as there are processors; changes no result but speeds
 }
 
 // OptionError reports an option that cannot be used.
@@ -29,13 +36,29 @@ func (e *OptionError) Error() string { return e.Reason }
 // Result is the effect and the cost of pruning. Accuracies are over the whole test split, in
 // inference mode, with statistics that are re-estimated before and after.
 type Result struct {
-	Threshold float64           `json:"threshold"`
-	Beta      string            `json:"beta"` // of clamped channels: "kept" or "zeroed"
-	Clamped   int               `json:"clamped"`
-	Channels  int               `json:"channels"`
-	Layers    []Layer           `json:"layers"` // one for each BatchNorm, in the order of the network
+	Threshold float64           `json:"threshold,omitempty"` // missing if it did not choose
+	Remove    float64           `json:"remove,omitempty"`    // missing if it did not choose
+	Beta      string            `json:"beta"`                // of clamped channels: BetaKept or BetaZeroed
+	Clamped   int               `json:"clamped"`             // channels held constant
+	Removed   int               `json:"removed"`             // of these, compiled away
+	Channels  int               `json:"channels"`            // of all BatchNorms that have γ
+	Layers    []Layer           `json:"layers"`              // one for each BatchNorm that has γ, in the order of the network
 	Before    engine.Evaluation `json:"before"`
-	After     engine.Evaluation `json:"after"`
+	After     engine.Evaluation `json:"after"` // clamped
+
+	// Of the network before and the one that is left. MACs are of one picture.
+	MACsBefore       int64 `json:"macs_before"`
+	MACsAfter        int64 `json:"macs_after"`
+	ParametersBefore int   `json:"parameters_before"`
+	ParametersAfter  int   `json:"parameters_after"`
+
+	// Speeds of inference, in batches of up to 128, measured in turn.
+	ImagesPerSecondBefore float64 `json:"images_per_second_before"`
+	ImagesPerSecondAfter  float64 `json:"images_per_second_after"`
+
+	// Agreement is the share of the test split to which the clamped network and
+	// the one that is left give the same class, with the same statistics.
+	Agreement float64 `json:"agreement"`
 
 	// BytesBefore is the size of the file that was pruned; missing if there is none.
 	BytesBefore int64 `json:"bytes_before,omitempty"`
@@ -48,25 +71,48 @@ type Result struct {
 
 // event is the parameters of the event "prune" in a file's provenance.
 type event struct {
-	Threshold float64 `json:"threshold"`
+	Threshold float64 `json:"threshold,omitempty"`
+	Remove    float64 `json:"remove,omitempty"`
 	Beta      string  `json:"beta"`
 	Clamped   int     `json:"clamped"`
 	Source    string  `json:"source_sha256,omitempty"` // of the file that was pruned; missing if there is none
 }
 
-// Prune clamps small γ of m, and measures the network before and after on data, which
-// m.OpenData or m.Normalised returns. It does not write files or change m. The error is an
-// *OptionError if the threshold cannot be used, or if a file of the model would not store
-// what is clamped because the run did not train it, and an *engine.LossError if a loss is
-// not finite.
-func Prune(ctx context.Context, m *engine.Model, data *dataset.Data, o Options) (*Result, error) {
-	if !(o.Threshold > 0) || math.IsInf(o.Threshold, 0) {
-		return nil, &OptionError{fmt.Sprintf("threshold %v; use a positive number, e.g. 0.01", o.Threshold)}
-	}
+// MakePlan returns the plan that the options stand for, for m. The error is an
+// *OptionError for options that cannot be used and for a model whose file would
+// not store what is clamped, as its run did not train it, and an
+// *engine.ModelError for one without γ.
+func MakePlan(m *engine.Model, o Options) (*Plan, error) {
 	if arch.GammaOnly.Parameters(m.Network) == 0 {
 		return nil, &engine.ModelError{Path: m.Source.Path, Reason: "it has no γ to clamp"}
 	}
-	if err := o.storable(m); err != nil {
+	if o.Plan != nil {
+		p := *o.Plan
+		if err := storable(m, p.Beta); err != nil {
+			return nil, err
+		}
+		clamped, err := p.Apply(m)
+		if err != nil {
+			return nil, err
+		}
+		return &p, p.describe(clamped)
+	}
+	beta := BetaKept
+	if o.ZeroBeta {
+		beta = BetaZeroed
+	}
+	if err := storable(m, beta); err != nil {
+		return nil, err
+	}
+	return NewPlan(m, Choice{Threshold: o.Threshold, Remove: o.Remove, Protect: o.Protect, MaxPerLayer: o.MaxPerLayer}, beta)
+}
+
+// Prune prunes m, and measures it before and after on data, as m.OpenData or
+// m.Normalised returns it. It writes nothing, and changes nothing of m. Errors are
+// MakePlan's, and an *engine.LossError where a loss is not finite.
+func Prune(ctx context.Context, m *engine.Model, data *dataset.Data, o Options) (*Result, error) {
+	p, err := MakePlan(m, o)
+	if err != nil {
 		return nil, err
 	}
 	evaluator, err := m.Evaluator(data, o.Threads)
@@ -74,9 +120,14 @@ func Prune(ctx context.Context, m *engine.Model, data *dataset.Data, o Options) 
 		return nil, err
 	}
 	defer evaluator.Close()
-	r := &Result{Threshold: o.Threshold, Beta: "kept", BytesBefore: m.Source.Bytes}
-	if o.ZeroBeta {
-		r.Beta = "zeroed"
+	r := &Result{
+		Beta:    p.Beta,
+		Clamped: p.Clamped, Removed: p.Removed, Channels: p.Channels,
+		MACsBefore: p.MACsBefore, MACsAfter: p.MACsAfter, ParametersBefore: p.ParametersBefore, ParametersAfter: p.ParametersAfter,
+		BytesBefore: m.Source.Bytes,
+	}
+	if o.Plan == nil { // which may have been edited, whatever it says of its choice
+		r.Threshold, r.Remove = o.Threshold, o.Remove
 	}
 	stats, err := evaluator.Reestimate(ctx)
 	if err != nil {
@@ -85,11 +136,8 @@ func Prune(ctx context.Context, m *engine.Model, data *dataset.Data, o Options) 
 	if r.Before, err = evaluator.Evaluate(ctx, stats); err != nil {
 		return nil, err
 	}
-
-	r.Model, r.Layers = Clamp(m, o.Threshold, o.ZeroBeta)
-	for _, l := range r.Layers {
-		r.Clamped += l.Clamped
-		r.Channels += l.Channels
+	if r.Model, err = p.Apply(m); err != nil {
+		return nil, err
 	}
 	if evaluator, err = evaluator.Of(r.Model); err != nil {
 		return nil, err
@@ -103,7 +151,10 @@ func Prune(ctx context.Context, m *engine.Model, data *dataset.Data, o Options) 
 	if m.Stored != nil {
 		r.Model.Stored = stats
 	}
-	parameters, err := json.Marshal(event{o.Threshold, r.Beta, r.Clamped, m.Source.SHA256})
+	if err := r.compare(ctx, evaluator, stats, data, o.Threads); err != nil {
+		return nil, err
+	}
+	parameters, err := json.Marshal(event{r.Threshold, r.Remove, r.Beta, r.Clamped, m.Source.SHA256})
 	if err != nil {
 		return nil, err
 	}
@@ -112,15 +163,50 @@ func Prune(ctx context.Context, m *engine.Model, data *dataset.Data, o Options) 
 	return r, nil
 }
 
+// compare measures what is left of the clamped network beside it.
+func (r *Result) compare(ctx context.Context, clamped *engine.Evaluator, stats *nn.Statistics, data *dataset.Data, threads int) error {
+	small, compacted, err := r.Model.Compact()
+	if err != nil {
+		return err
+	}
+	r.Layers = layersOf(r.Model, compacted.Origins)
+	left, err := small.Evaluator(data, threads)
+	if err != nil {
+		return err
+	}
+	defer left.Close()
+	want, err := clamped.Predictions(ctx, stats)
+	if err != nil {
+		return err
+	}
+	got, err := left.Predictions(ctx, compacted.Statistics(stats))
+	if err != nil {
+		return err
+	}
+	agreed := 0
+	for i := range want {
+		if got[i] == want[i] {
+			agreed++
+		}
+	}
+	r.Agreement = float64(agreed) / float64(len(want))
+	speeds, err := engine.Speeds(ctx, clamped, left)
+	if err != nil {
+		return err
+	}
+	r.ImagesPerSecondBefore, r.ImagesPerSecondAfter = speeds[0], speeds[1]
+	return nil
+}
+
 // storable returns an error if a file of the model would not store what is clamped.
-func (o *Options) storable(m *engine.Model) error {
+func storable(m *engine.Model, beta string) error {
 	if m.Origin == nil {
 		return nil // it stores everything
 	}
 	set := m.Origin.Trainable
 	for i := range m.Params.Tensors {
 		x := &m.Params.Tensors[i]
-		if (x.Kind == arch.Gamma || x.Kind == arch.Beta && o.ZeroBeta) && !set.Trains(x) {
+		if (x.Kind == arch.Gamma || x.Kind == arch.Beta && beta == BetaZeroed) && !set.Trains(x) {
 			return &OptionError{fmt.Sprintf("%s trained %s, so its file stores no %v that could be pruned; use one trained with --trainable bn", cmp.Or(m.Source.Path, "the model"), set.Meaning(), x.Kind)}
 		}
 	}

@@ -102,7 +102,7 @@ func TestPrune(t *testing.T) {
 						t.Errorf("%s[%d]: γ %v and β %v, want %v and %v", m.Network.Units[i].BN, c, g, b, wantGamma, wantBeta)
 					}
 				}
-				if want := (Layer{m.Network.Units[i].BN, len(gamma), layer}); r.Layers[i] != want {
+				if want := (Layer{m.Network.Units[i].BN, len(gamma), layer, r.Layers[i].Removed}); r.Layers[i] != want {
 					t.Errorf("%+v, want %+v", r.Layers[i], want)
 				}
 				clamped, channels = clamped+layer, channels+len(gamma)
@@ -156,7 +156,7 @@ func checkProvenance(t *testing.T, pruned *engine.Model, source []byte, r *Resul
 		t.Fatal(err)
 	}
 	sum := sha256.Sum256(source)
-	if want := (event{r.Threshold, r.Beta, r.Clamped, hex.EncodeToString(sum[:])}); e != want {
+	if want := (event{r.Threshold, r.Remove, r.Beta, r.Clamped, hex.EncodeToString(sum[:])}); e != want {
 		t.Errorf("%+v, want %+v", e, want)
 	}
 }

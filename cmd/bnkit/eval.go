@@ -22,7 +22,8 @@ func newEvalCommand(g *globalOptions) *cobra.Command {
 		Use:   "eval [CKPT.bnz]",
 		Short: "Measure a checkpoint's test accuracy",
 		Long: `Measure a checkpoint's accuracy and loss on the whole test split, in BatchNorm's
-inference mode. ` + withoutFile + `
+inference mode. ` + withoutFile + ` Of a pruned network,
+it runs what is left.
 
 BatchNorm's statistics are those stored in the file (bnkit train --with-stats) or
 else re-estimated: averaged over a fixed number of batches of the unaugmented
@@ -55,6 +56,11 @@ func runEval(c *cobra.Command, g *globalOptions, o evalOptions, args []string) e
 	}
 	if o.statistics == engine.StatisticsStored && model.Stored == nil {
 		return &usageError{c.CommandPath(), errors.New("the file stores no statistics: use --statistics re-estimated, or train with --with-stats")}
+	}
+	if model.Kept != nil {
+		if model, _, err = model.Compact(); err != nil {
+			return err
+		}
 	}
 	evaluator, err := model.Evaluator(data, o.threads)
 	if err != nil {

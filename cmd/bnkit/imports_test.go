@@ -23,7 +23,7 @@ var mayImport = []layer{
 	// Plots are drawn from results; they measure nothing, so they do not need engine.
 	{"plots", []string{"analysis", "engine/rundir", "checkpoint/durable"}},
 	{"analysis", []string{"prune", "engine", "engine/config", "engine/rundir", "engine/dataset", "engine/nn", "engine/arch", "engine/kernel"}},
-	{"prune", []string{"engine", "engine/dataset", "engine/arch"}},
+	{"prune", []string{"engine", "engine/dataset", "engine/nn", "engine/arch"}},
 	{"engine/bench", []string{"engine", "engine/config", "engine/nn", "engine/arch", "engine/kernel", "engine/rng"}},
 
 	{"engine", []string{"engine/rundir", "engine/config", "engine/optim", "engine/dataset", "engine/nn", "engine/arch", "engine/kernel", "checkpoint", "checkpoint/durable"}},

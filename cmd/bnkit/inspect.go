@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -119,6 +120,9 @@ func printInfo(w io.Writer, info *checkpoint.Info) {
 	for name, value := range arch.Variants(h.Variants).All() {
 		row(strings.ReplaceAll(name, "_", " "), "%s", value)
 	}
+	if len(h.Pruned) > 0 {
+		row("pruned", "%s", prunedText(h.Pruned))
+	}
 	row("trained", "%s", h.Trainable)
 	row("seed", "%d (%s; weights %s, γ %s, β %s)", h.Seed, h.Initialisers.Generator, h.Initialisers.Weights, h.Initialisers.Gamma, h.Initialisers.Beta)
 	row("data", "%s, %s, SHA-256 %.16s…", h.Data.Name, selectionText(&h.Data), h.Data.Digest)
@@ -152,6 +156,16 @@ func printInfo(w io.Writer, info *checkpoint.Info) {
 		}
 		t.Flush()
 	}
+}
+
+// prunedText says how many channels of which BatchNorms are held constant.
+func prunedText(pruned map[string][]int) string {
+	total, names := 0, slices.Sorted(maps.Keys(pruned))
+	for i, name := range names {
+		total += len(pruned[name])
+		names[i] = fmt.Sprintf("%s %d", name, len(pruned[name]))
+	}
+	return fmt.Sprintf("%d channels held constant: %s", total, strings.Join(names, ", "))
 }
 
 // selectionText describes which pictures were trained on, and how they were changed.

@@ -5,18 +5,24 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
+	"bnkit/checkpoint/durable"
+	"bnkit/engine"
 	"bnkit/prune"
 )
 
 // pruneOptions are the prune command's flags.
 type pruneOptions struct {
 	modelFlags
-	threshold          float64
+	threshold, remove  float64
+	protect            []string
+	maxPerLayer        float64
+	plan, planOut      string
 	keepBeta, zeroBeta bool
 	out                string
 	dryRun, force      bool
@@ -26,36 +32,79 @@ func newPruneCommand(g *globalOptions) *cobra.Command {
 	var o pruneOptions
 	c := &cobra.Command{
 		Use:   "prune [CKPT.bnz]",
-		Short: "Clamp small γ to zero and measure the cost",
-		Long: `Clamp every γ with |γ| below the threshold to zero, re-estimate statistics, and
-measure the network before and after on the whole test split. ` + withoutFile + `
+		Short: "Remove channels and measure what that costs and brings",
+		Long: `Choose channels of BatchNorms, clamp their γ to zero, and measure the network
+before and after on the whole test split, with statistics re-estimated for each.
+` + withoutFile + `
 
-A channel whose γ is zero no longer depends on its convolution: its output is its
-β. β is kept (--keep-beta, as in the literature) or zeroed too (--zero-beta).
+--threshold chooses the channels whose |γ| is below it. --remove chooses a share of
+all channels, those of the smallest |γ| first, but leaves each layer one. --protect
+names layers that keep all, --max-per-layer bounds the share of a layer that goes.
+--plan-out writes the choice to a file and does no more; the file can be edited, and
+--plan applies it.
+
+A channel whose γ is zero no longer depends on its convolution: its output is its β.
+β is kept (--keep-beta, as in the literature) or zeroed too (--zero-beta). Such
+channels are compiled away: the smaller network computes the same, which the
+agreement of the two on the test split shows. A channel to which residual blocks
+add goes only if all of them leave it constant.
 
 The pruned network is written to --out, by default the name of the source with
 -pruned; --dry-run writes nothing. Running statistics that the source stores are
 replaced by re-estimated ones.
 
---json prints threshold, beta (kept or zeroed), clamped and channels, layers (name,
-channels, clamped), before and after (test_accuracy, test_loss, examples,
-statistics), bytes_before, and, unless it is a dry run, bytes_after and out.`,
+--json prints threshold or remove, beta (kept or zeroed), channels, clamped and
+removed, layers (name, channels, clamped, removed), before and after (test_accuracy,
+test_loss, examples, statistics), macs_before and macs_after (of one picture),
+parameters_before and parameters_after, images_per_second_before and
+images_per_second_after (inference, measured in turn), agreement (share of the test
+split), bytes_before, and, unless it is a dry run, bytes_after and out. With
+--plan-out it prints the plan.`,
 		Example: `  bnkit prune --threshold 0.01
-  bnkit prune runs/first/ckpt.bnz --threshold 0.01 --out pruned.bnz
-  bnkit prune --threshold 0.05 --zero-beta --dry-run`,
+  bnkit prune --remove 0.3 --protect bn,'blocks.0.*' --max-per-layer 0.5
+  bnkit prune --remove 0.3 --plan-out plan.json
+  bnkit prune --plan plan.json --dry-run
+  bnkit prune runs/first/ckpt.bnz --threshold 0.05 --zero-beta --out pruned.bnz`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error { return runPrune(c, g, o, args) },
 	}
 	o.add(c)
 	f := c.Flags()
-	f.Float64Var(&o.threshold, "threshold", 0.01, "clamp every γ with |γ| below this")
-	f.BoolVar(&o.keepBeta, "keep-beta", true, "keep β of clamped channels")
-	f.BoolVar(&o.zeroBeta, "zero-beta", false, "zero β of clamped channels")
+	f.Float64Var(&o.threshold, "threshold", 0.01, "prune channels with |γ| below this")
+	f.Float64Var(&o.remove, "remove", 0, "prune this share of all channels, those of the smallest |γ| first")
+	f.StringSliceVar(&o.protect, "protect", nil, "names or patterns of layers that keep all channels, e.g. 'blocks.0.*'")
+	f.Float64Var(&o.maxPerLayer, "max-per-layer", 0, "largest share of a layer's channels to prune (default: no limit)")
+	f.StringVar(&o.plan, "plan", "", "file that says which channels to keep")
+	f.StringVar(&o.planOut, "plan-out", "", "write which channels to keep to this file, and do no more")
+	f.BoolVar(&o.keepBeta, "keep-beta", true, "keep β of pruned channels")
+	f.BoolVar(&o.zeroBeta, "zero-beta", false, "zero β of pruned channels")
 	f.StringVar(&o.out, "out", "", "file to write (default: the name of the source with -pruned)")
 	f.BoolVar(&o.dryRun, "dry-run", false, "measure, but write nothing")
 	f.BoolVar(&o.force, "force", false, "replace the file if it exists")
 	c.MarkFlagsMutuallyExclusive("keep-beta", "zero-beta")
+	for _, flag := range []string{"remove", "protect", "max-per-layer", "threshold", "keep-beta", "zero-beta", "plan-out"} {
+		c.MarkFlagsMutuallyExclusive("plan", flag)
+	}
+	c.MarkFlagsMutuallyExclusive("threshold", "remove")
+	c.MarkFlagsMutuallyExclusive("plan-out", "dry-run")
+	c.MarkFlagsMutuallyExclusive("plan-out", "out")
 	return c
+}
+
+// pruning is what the flags say to package prune.
+func (o *pruneOptions) pruning() (prune.Options, error) {
+	p := prune.Options{
+		Threshold: o.threshold, Remove: o.remove, Protect: o.protect, MaxPerLayer: o.maxPerLayer,
+		ZeroBeta: o.zeroBeta || !o.keepBeta, Threads: o.threads,
+	}
+	if o.remove != 0 {
+		p.Threshold = 0
+	}
+	var err error
+	if o.plan != "" {
+		p.Plan, err = prune.ReadPlan(o.plan)
+	}
+	return p, err
 }
 
 // pruneResult is what prune --json prints.
@@ -70,6 +119,13 @@ func runPrune(c *cobra.Command, g *globalOptions, o pruneOptions, args []string)
 	if err != nil {
 		return err
 	}
+	options, err := o.pruning()
+	if err != nil {
+		return pruneError(c, err)
+	}
+	if o.planOut != "" {
+		return planOnly(c, g, o, options, path)
+	}
 	if o.out == "" {
 		o.out = strings.TrimSuffix(path, filepath.Ext(path)) + "-pruned.bnz"
 	}
@@ -82,15 +138,9 @@ func runPrune(c *cobra.Command, g *globalOptions, o pruneOptions, args []string)
 	if err != nil {
 		return err
 	}
-	result, err := prune.Prune(c.Context(), model, data, prune.Options{
-		Threshold: o.threshold, ZeroBeta: o.zeroBeta || !o.keepBeta, Threads: o.threads,
-	})
-	var option *prune.OptionError
-	if errors.As(err, &option) {
-		return &usageError{c.CommandPath(), err}
-	}
+	result, err := prune.Prune(c.Context(), model, data, options)
 	if err != nil {
-		return err
+		return pruneError(c, err)
 	}
 	r := pruneResult{Result: result}
 	if !o.dryRun {
@@ -102,28 +152,91 @@ func runPrune(c *cobra.Command, g *globalOptions, o pruneOptions, args []string)
 	return g.print(r, func(w io.Writer) { printPrune(w, r) })
 }
 
+// pruneError makes options that cannot be used a usage error.
+func pruneError(c *cobra.Command, err error) error {
+	var option *prune.OptionError
+	if errors.As(err, &option) {
+		return &usageError{c.CommandPath(), err}
+	}
+	return err
+}
+
+// planOnly writes the plan and evaluates nothing.
+func planOnly(c *cobra.Command, g *globalOptions, o pruneOptions, options prune.Options, path string) error {
+	if err := mayWrite(c, o.planOut, o.force); err != nil {
+		return err
+	}
+	model, err := engine.LoadModel(path)
+	if err != nil {
+		return err
+	}
+	plan, err := prune.MakePlan(model, options)
+	if err != nil {
+		return pruneError(c, err)
+	}
+	b, err := plan.Encode()
+	if err != nil {
+		return err
+	}
+	if err := durable.WriteFile(o.planOut, b); err != nil {
+		return err
+	}
+	return g.print(plan, func(w io.Writer) {
+		fmt.Fprintf(w, "%d of %d channels held constant, %d of them removed; MACs %d → %d, parameters %d → %d\n",
+			plan.Clamped, plan.Channels, plan.Removed, plan.MACsBefore, plan.MACsAfter, plan.ParametersBefore, plan.ParametersAfter)
+		fmt.Fprintf(w, "plan: %s\nnext, try: bnkit prune --plan %s\n", o.planOut, o.planOut)
+	})
+}
+
 func printPrune(w io.Writer, r pruneResult) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "layer\tchannels\tclamped\tshare\t")
+	fmt.Fprintln(t, "layer\tchannels\tclamped\tremoved\tshare\t")
 	for _, l := range r.Layers {
-		fmt.Fprintf(t, "%s\t%d\t%d\t%s\t\n", l.Name, l.Channels, l.Clamped, share(float64(l.Clamped)/float64(l.Channels)))
+		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%s\t\n", l.Name, l.Channels, l.Clamped, l.Removed, share(float64(l.Clamped)/float64(l.Channels)))
 	}
-	fmt.Fprintf(t, "all\t%d\t%d\t%s\t\n", r.Channels, r.Clamped, share(float64(r.Clamped)/float64(r.Channels)))
+	fmt.Fprintf(t, "all\t%d\t%d\t%d\t%s\t\n", r.Channels, r.Clamped, r.Removed, share(float64(r.Clamped)/float64(r.Channels)))
 	t.Flush()
 
-	fmt.Fprintf(w, "\n|γ| < %g clamped to 0, β of those channels %s\n\n", r.Threshold, r.Beta)
+	choice := "γ as planned"
+	switch {
+	case r.Threshold > 0:
+		choice = fmt.Sprintf("|γ| < %g", r.Threshold)
+	case r.Remove > 0:
+		choice = fmt.Sprintf("the smallest |γ|, %s of all,", share(r.Remove))
+	}
+	fmt.Fprintf(w, "\n%s clamped to 0, β of those channels %s\n\n", choice, r.Beta)
 	t = tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(t, "\tbefore\tafter\tchange\t")
 	fmt.Fprintf(t, "test accuracy\t%s\t%s\t%+.2f points\t\n", share(r.Before.TestAccuracy), share(r.After.TestAccuracy), 100*(r.After.TestAccuracy-r.Before.TestAccuracy))
 	fmt.Fprintf(t, "test loss\t%.4f\t%.4f\t%+.4f\t\n", r.Before.TestLoss, r.After.TestLoss, r.After.TestLoss-r.Before.TestLoss)
+	fmt.Fprintf(t, "multiply-adds a picture\t%s\t%s\t%s\t\n", count(r.MACsBefore), count(r.MACsAfter), change(float64(r.MACsBefore), float64(r.MACsAfter)))
+	fmt.Fprintf(t, "parameters\t%s\t%s\t%s\t\n", count(int64(r.ParametersBefore)), count(int64(r.ParametersAfter)), change(float64(r.ParametersBefore), float64(r.ParametersAfter)))
+	fmt.Fprintf(t, "inference, images/s\t%.0f\t%.0f\t%s\t\n", r.ImagesPerSecondBefore, r.ImagesPerSecondAfter, change(r.ImagesPerSecondBefore, r.ImagesPerSecondAfter))
 	if r.Out != "" {
 		fmt.Fprintf(t, "file, bytes\t%d\t%d\t%+d\t\n", r.BytesBefore, r.BytesAfter, r.BytesAfter-r.BytesBefore)
 	}
 	t.Flush()
 	fmt.Fprintf(w, "(%d pictures of the test split; statistics re-estimated before and after)\n", r.After.Examples)
+	fmt.Fprintf(w, "without the removed channels it gives %s of them the same class as with them clamped\n", share(r.Agreement))
 	if r.Out == "" {
 		fmt.Fprintln(w, "dry run: nothing was written")
 		return
 	}
 	fmt.Fprintf(w, "pruned network: %s\n", r.Out)
 }
+
+// count is a large number for people, in thousands, millions or milliards.
+func count(n int64) string {
+	switch {
+	case n >= 1e9:
+		return fmt.Sprintf("%.2f G", float64(n)/1e9)
+	case n >= 1e6:
+		return fmt.Sprintf("%.2f M", float64(n)/1e6)
+	case n >= 1e4:
+		return fmt.Sprintf("%.1f k", float64(n)/1e3)
+	}
+	return strconv.FormatInt(n, 10)
+}
+
+// change is by what part a number grew or shrank.
+func change(before, after float64) string { return fmt.Sprintf("%+.1f%%", 100*(after/before-1)) }

@@ -1,0 +1,159 @@
+package nn
+
+import (
+	"fmt"
+	"slices"
+
+	"bnkit/engine/arch"
+)
+
+// origins lists by unit and new channel the old channel, or ConstantChannel.
+func (r *removal[T]) origins() [][]int {
+	origins := make([][]int, len(r.net.Units))
+	for i, kept := range r.kept {
+		if r.carries[i] {
+			origins[i] = append(origins[i], ConstantChannel)
+		}
+		for c, k := range kept {
+			if k {
+				origins[i] = append(origins[i], c)
+			}
+		}
+	}
+	return origins
+}
+
+// network returns the network of the channels that stay.
+func (r *removal[T]) network(origins [][]int) *arch.Network {
+	net := *r.net
+	net.Units = slices.Clone(net.Units)
+	for i := range net.Units {
+		u := &net.Units[i]
+		u.OutShape.C = len(origins[i])
+		if u.In != arch.Picture {
+			u.InShape.C = len(origins[u.In])
+		}
+		if u.Op == arch.Convolution && u.Kernel == 2*u.Pad+1 && !r.active(i) {
+			u.Kernel, u.Pad = 1, 0 // of zeros; the same positions
+		}
+		if u.Add.Kind == arch.Mapped {
+			u.Add.Map = r.channelMap(i, origins)
+		}
+	}
+	return &net
+}
+
+// channelMap returns unit i's channel map for the channels that stay. A source
+// that does not stay is 0, or nothing depends on it.
+func (r *removal[T]) channelMap(i int, origins [][]int) *arch.ChannelMap {
+	add := &r.net.Units[i].Add
+	m := &arch.ChannelMap{Stride: add.Map.Stride}
+	for _, c := range origins[i] {
+		source := ConstantChannel
+		if c != ConstantChannel {
+			source = add.Map.Source[c]
+			if source == arch.NoSource {
+				m.Source = append(m.Source, arch.NoSource)
+				continue
+			}
+		}
+		m.Source = append(m.Source, slices.Index(origins[add.From], source))
+	}
+	return m
+}
+
+// copyValues gives c's parameters their values.
+func (r *removal[T]) copyValues(c *Compacted[T]) error {
+	for n := range c.Params.Tensors {
+		x := &c.Params.Tensors[n]
+		old, values := r.params.Of(x.Unit, x.Kind), c.Params.Values[n]
+		if old == nil {
+			return fmt.Errorf("no values for %s", x.Name)
+		}
+		switch x.Kind {
+		case arch.ConvWeight:
+			r.copyFilters(values, old, x.Unit, c)
+		case arch.OutputWeight:
+			r.copyOutputWeight(values, old, c.Origins[x.Unit-1])
+		case arch.OutputBias:
+			r.copyOutputBias(values, old)
+		default:
+			for at, channel := range c.Origins[x.Unit] {
+				if channel != ConstantChannel {
+					values[at] = old[channel]
+				} else if x.Kind == arch.Beta || x.Kind == arch.ConvBias && r.net.Units[x.Unit].BN == "" {
+					values[at] = T(r.shift(x.Unit))
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// copyFilters copies unit i's filters from those of the whole network. What
+// computes nothing of use stays 0.
+func (r *removal[T]) copyFilters(filters, old []T, i int, c *Compacted[T]) {
+	u := &r.net.Units[i]
+	area, channels := u.Kernel*u.Kernel, u.InShape.C
+	inputs := c.Network.Units[i].InShape.C
+	for to, out := range c.Origins[i] {
+		if out == ConstantChannel || !r.computed(i, out) {
+			continue
+		}
+		for at := range inputs {
+			in := at
+			if u.In != arch.Picture {
+				in = c.Origins[u.In][at]
+			}
+			filter := filters[(to*inputs+at)*area:][:area]
+			if in == ConstantChannel {
+				r.carriedFilter(filter, old[out*channels*area:][:channels*area], u.In)
+			} else {
+				copy(filter, old[(out*channels+in)*area:][:area])
+			}
+		}
+	}
+}
+
+// carriedFilter makes filter the one for the channel in which unit in carries
+// constants, from an output channel's filters for all of its channels.
+func (r *removal[T]) carriedFilter(filter, old []T, in int) {
+	for position := range filter {
+		sum := 0.0
+		for c, kept := range r.kept[in] {
+			if !kept && r.value[in][c] != 0 {
+				sum += r.value[in][c] / r.level[in] * float64(old[c*len(filter)+position])
+			}
+		}
+		filter[position] = T(sum)
+	}
+}
+
+// copyOutputWeight copies the output layer's weight for the channels that stay.
+// That for a channel that carries constants is 0.
+func (r *removal[T]) copyOutputWeight(weight, old []T, origins []int) {
+	features := r.net.Features()
+	for k := range r.net.Classes {
+		for at, channel := range origins {
+			if channel != ConstantChannel {
+				weight[k*len(origins)+at] = old[k*features+channel]
+			}
+		}
+	}
+}
+
+// copyOutputBias adds to the output layer's bias what the removed channels
+// contribute to it.
+func (r *removal[T]) copyOutputBias(bias, old []T) {
+	last := len(r.net.Units) - 1
+	weight, features := r.params.Of(last+1, arch.OutputWeight), r.net.Features()
+	for k := range bias {
+		sum := float64(old[k])
+		for c, kept := range r.kept[last] {
+			if !kept {
+				sum += r.value[last][c] * float64(weight[k*features+c])
+			}
+		}
+		bias[k] = T(sum)
+	}
+}

@@ -1,0 +1,443 @@
+package nn
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"bnkit/engine/arch"
+	"bnkit/engine/arch/archtest"
+	"bnkit/engine/kernel"
+	"bnkit/engine/rng"
+)
+
+// clamps are ways to hold channels of a network constant: each reports whether it
+// holds channel c of unit i, for draws of a random number from 0 to 1.
+var clamps = []struct {
+	name string
+	hold func(net *arch.Network, i, c int, draw float64) bool
+}{
+	{"none", func(*arch.Network, int, int, float64) bool { return false }},
+	{"a third", func(_ *arch.Network, _, _ int, draw float64) bool { return draw < 1.0/3 }},
+	{"most", func(_ *arch.Network, _, _ int, draw float64) bool { return draw < 0.9 }},
+	{"the same channels everywhere", func(_ *arch.Network, _, c int, _ float64) bool { return c%3 == 1 }},
+	{"first layer", func(_ *arch.Network, i, _ int, _ float64) bool { return i == 0 }},
+	{"every other unit", func(_ *arch.Network, i, _ int, draw float64) bool { return i%2 == 1 || draw < 0.2 }},
+	{"branches", func(net *arch.Network, i, c int, draw float64) bool {
+		return net.Units[i].Add.Kind != arch.NoResidual && i%4 != 0 || c%3 == 1 || draw < 0.2
+	}},
+	{"shortcuts", func(net *arch.Network, i, _ int, draw float64) bool { return net.Units[i].Shortcut || draw < 0.2 }},
+	{"last unit", func(net *arch.Network, i, _ int, draw float64) bool { return i == len(net.Units)-1 || draw < 0.2 }},
+	{"all", func(*arch.Network, int, int, float64) bool { return true }},
+}
+
+// clamp holds channels of e's network and returns what stays, as Compact takes
+// it. Every β is random, but in zeroShifts that of every held channel is 0.
+func clamp(e *example[float64], hold func(net *arch.Network, i, c int, draw float64) bool, zeroShifts bool) (kept [][]int) {
+	stream, index := rng.NewStream(11, "clamp"), uint64(0)
+	draw := func() float64 {
+		index++
+		return float64(stream.Uint32(index)) / (1 << 32)
+	}
+	for i := range e.net.Units {
+		gamma, beta := e.params.Of(i, arch.Gamma), e.params.Of(i, arch.Beta)
+		for c := range beta {
+			beta[c] = draw() - 0.4
+		}
+		if gamma == nil {
+			kept = append(kept, nil)
+			continue
+		}
+		k := []int{}
+		for c := range gamma {
+			if !hold(e.net, i, c, draw()) {
+				k = append(k, c)
+				continue
+			}
+			gamma[c] = 0
+			if zeroShifts && beta != nil {
+				beta[c] = 0
+			}
+		}
+		kept = append(kept, k)
+	}
+	return kept
+}
+
+// compacted is e's network without what is held.
+func compacted(t *testing.T, e *example[float64], kept [][]int) (*Compacted[float64], *example[float64]) {
+	t.Helper()
+	c, err := Compact(e.net, e.params, kept)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c, &example[float64]{net: c.Network, params: c.Params, pictures: e.pictures, labels: e.labels}
+}
+
+// heldNetworks calls do for networks of every architecture and every variant that
+// has γ, each with some of the clamps; an architecture's variants take turns in
+// them.
+func heldNetworks(t *testing.T, do func(t *testing.T, e *example[float64], kept [][]int)) {
+	turn := 0
+	take := func(name string, net *arch.Network, takes int) {
+		for range takes {
+			turn++
+			c, zeroShifts := clamps[turn/2%len(clamps)], turn%2 == 0
+			t.Run(fmt.Sprintf("%s, %s held, their β zero %v", name, c.name, zeroShifts), func(t *testing.T) {
+				e := exampleOf[float64](net, 4)
+				do(t, e, clamp(e, c.hold, zeroShifts))
+			})
+		}
+	}
+	take("channel maps", mappedInMiniature(arch.Shape{C: 3, H: 10, W: 13}, 4), 2*len(clamps))
+	take("imagenet stem", imageNetInMiniature(arch.Shape{C: 3, H: 22, W: 19}, 4), 2*len(clamps))
+	take("average pools", averagesInMiniature(), 2*len(clamps))
+	for _, n := range archtest.Networks(t, 1.0/16) {
+		for _, v := range variants {
+			o := n.Options
+			o.Input, o.Classes = picturesOf(&n), 5
+			v.set(&o)
+			if v.name == "some fixed" {
+				o.NoScale, o.NoShift = "*1", "*0.*,*bn*"
+			}
+			net, err := arch.Build(n.Name, o)
+			switch {
+			case err != nil || arch.GammaOnly.Parameters(net) == 0:
+			case v.name == "bn":
+				take(n.String()+", "+v.name, net, 5)
+			case !testing.Short():
+				take(n.String()+", "+v.name, net, 2)
+			}
+		}
+	}
+}
+
+// averagesInMiniature is a network of average pools with BatchNorm, one of them
+// padded, and of max pools whose outputs are added.
+func averagesInMiniature() *arch.Network {
+	n := &arch.Network{Name: "averages", Input: arch.Shape{C: 1, H: 13, W: 8}, Classes: 4}
+	add := func(u arch.Unit, channels int) int {
+		u.InShape = n.Input
+		if u.In != arch.Picture {
+			u.InShape = n.Units[u.In].OutShape
+		}
+		u.OutShape = arch.Shape{C: channels, H: (u.InShape.H+2*u.Pad-u.Kernel)/u.Stride + 1, W: (u.InShape.W+2*u.Pad-u.Kernel)/u.Stride + 1}
+		n.Units = append(n.Units, u)
+		return len(n.Units) - 1
+	}
+	last := add(arch.Unit{Name: "stem", BN: "stem.bn", In: arch.Picture, ReLU: true, Kernel: 3, Stride: 1, Pad: 1}, 9)
+	last = add(arch.Unit{Name: "padded", Op: arch.AveragePool, BN: "padded.bn", In: last, ReLU: true, Kernel: 3, Stride: 2, Pad: 1}, 9)
+	pooled := add(arch.Unit{Name: "pool", Op: arch.MaxPool, In: last, Kernel: 3, Stride: 1, Pad: 1}, 9)
+	last = add(arch.Unit{Name: "conv", BN: "conv.bn", In: pooled, Kernel: 3, Stride: 1, Pad: 1, Add: arch.Residual{Kind: arch.Identity, From: last}, ReLU: true}, 9)
+	last = add(arch.Unit{Name: "average", Op: arch.AveragePool, BN: "average.bn", In: last, ReLU: true, Kernel: 2, Stride: 1}, 9)
+	add(arch.Unit{Name: "end", BN: "end.bn", In: last, ReLU: true, Kernel: 3, Stride: 1, Pad: 1}, 5)
+	return n
+}
+
+// TestCompact compares compacted networks with those whose channels are held, in
+// float64: logits with batch statistics and with given ones, the loss, and the
+// gradients of all that stays variable.
+func TestCompact(t *testing.T) {
+	smaller := 0
+	heldNetworks(t, func(t *testing.T, e *example[float64], kept [][]int) {
+		c, f := compacted(t, e, kept)
+		if c.Network.MACs() < e.net.MACs() {
+			smaller++
+		}
+		if err := compareCompacted(t, e, f, c, kept); err != nil {
+			t.Error(err)
+		}
+	})
+	if smaller == 0 {
+		t.Error("no network became smaller")
+	}
+}
+
+// compareCompacted says how the compacted network f differs from e.
+func compareCompacted(t *testing.T, e, f *example[float64], c *Compacted[float64], kept [][]int) error {
+	const tolerance = 1e-10
+	gradientTolerance := tolerance
+	if len(e.net.Units) > 40 {
+		gradientTolerance = 1e-8 // depth and variances near 0 multiply roundings
+	}
+	family, o := kernel.Generic[float64](), TrainingOptions{Threads: 1, Gradients: AllGradients}
+	whole, small := e.training(t, family, o), f.training(t, family, o)
+	want, got := whole.Forward(e.pictures, e.labels), small.Forward(f.pictures, f.labels)
+	if d := distance(small.Logits(), whole.Logits()); !(d < tolerance) {
+		return fmt.Errorf("normalised error of the logits %.2g", d)
+	}
+	if !(math.Abs(got.Sum-want.Sum) < tolerance*want.Sum) {
+		return fmt.Errorf("loss %v, want %v", got.Sum, want.Sum)
+	}
+	whole.Backward()
+	small.Backward()
+	for n := range f.params.Tensors {
+		x := &f.params.Tensors[n]
+		got, want := variable(e.net, c, x, small.Gradients().Values[n], whole.Gradients().Of(x.Unit, x.Kind), kept)
+		// A 1×1 convolution that reads constants alone puts out constants: what
+		// BatchNorm takes away, so that its gradient is 0 but for rounding, which
+		// a variance of 0 multiplies by 1/√ε.
+		if d := distance(got, want); !(d < gradientTolerance) && largest(append(got, want...)) > tolerance {
+			return fmt.Errorf("normalised error of the gradient of %s %.2g", x.Name, d)
+		}
+	}
+	return compareInference(e, f, whole.BatchStatistics(), c)
+}
+
+// largest is the largest magnitude.
+func largest(values []float64) float64 {
+	m := 0.0
+	for _, v := range values {
+		m = max(m, math.Abs(v))
+	}
+	return m
+}
+
+// compareInference says how f's logits with given statistics differ from e's.
+func compareInference(e, f *example[float64], stats *Statistics, c *Compacted[float64]) error {
+	var logits [2][]float64
+	for i, x := range []struct {
+		*example[float64]
+		stats *Statistics
+	}{{e, stats}, {f, c.Statistics(stats)}} {
+		inference, err := NewInference(x.net, kernel.Generic[float64](), x.params, x.stats, InferenceOptions{Batch: len(x.labels), Threads: 1})
+		if err != nil {
+			return err
+		}
+		logits[i] = slices.Clone(inference.Run(x.pictures, len(x.labels)))
+		inference.Close()
+	}
+	if d := distance(logits[1], logits[0]); !(d < 1e-10) {
+		return fmt.Errorf("given statistics: normalised error of the logits %.2g", d)
+	}
+	return nil
+}
+
+// variable picks from the gradients of a compacted network's tensor x, and from
+// those of the whole network's, what belongs to channels that stay variable.
+func variable(net *arch.Network, c *Compacted[float64], x *arch.Tensor, small, whole []float64, kept [][]int) (got, want []float64) {
+	varies := func(unit, channel int) bool {
+		return channel != ConstantChannel && (kept[unit] == nil || slices.Contains(kept[unit], channel))
+	}
+	switch x.Kind {
+	case arch.OutputBias:
+		return small, whole
+	case arch.ConvWeight, arch.OutputWeight:
+		in, all := len(net.Units)-1, net.Features()
+		if x.Kind == arch.ConvWeight {
+			in, all = net.Units[x.Unit].In, net.Units[x.Unit].InShape.C
+		}
+		area := 1
+		for _, d := range x.Shape[2:] {
+			area *= d
+		}
+		if x.Kind == arch.ConvWeight && area != net.Units[x.Unit].Kernel*net.Units[x.Unit].Kernel {
+			return nil, nil // it computes nothing of use
+		}
+		for to := range x.Shape[0] {
+			out := to
+			if x.Kind == arch.ConvWeight {
+				if out = c.Origins[x.Unit][to]; !varies(x.Unit, out) {
+					continue
+				}
+			}
+			for at := range x.Shape[1] {
+				from := at
+				if in != arch.Picture {
+					from = c.Origins[in][at]
+				}
+				if from != ConstantChannel {
+					got = append(got, small[(to*x.Shape[1]+at)*area:][:area]...)
+					want = append(want, whole[(out*all+from)*area:][:area]...)
+				}
+			}
+		}
+		return got, want
+	}
+	for at, channel := range c.Origins[x.Unit] {
+		if varies(x.Unit, channel) && (x.Kind != arch.ConvBias || net.Units[x.Unit].BN == "") {
+			got, want = append(got, small[at]), append(want, whole[channel])
+		}
+	}
+	return got, want
+}
+
+// TestCompactedShapes checks what goes, in networks small enough to say it.
+func TestCompactedShapes(t *testing.T) {
+	build := func(name string, o arch.Options) *arch.Network {
+		o.Input, o.Classes = arch.Shape{C: 3, H: 8, W: 8}, 4
+		net, err := arch.Build(name, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return net
+	}
+	named := func(net *arch.Network, name string) int {
+		return slices.IndexFunc(net.Units, func(u arch.Unit) bool { return u.Name == name })
+	}
+	has := func(part string) func(*arch.Network, int, int, float64) bool {
+		return func(net *arch.Network, i, c int, _ float64) bool {
+			return strings.HasPrefix(net.Units[i].Name, part) && c < 4
+		}
+	}
+	const constant = ConstantChannel
+	for _, c := range []struct {
+		what       string
+		net        *arch.Network
+		hold       func(*arch.Network, int, int, float64) bool
+		zeroShifts bool
+		want       map[string]int // channels, by unit; others stay
+		first      int            // Origins[unit][0] of the units in want
+	}{
+		{"inner channels", build("resnet-8", arch.Options{}), has("blocks.0.conv1"), false, map[string]int{"blocks.0.conv1": 16 - 4 + 1}, constant},
+		{"inner channels that are 0", build("resnet-8", arch.Options{}), has("blocks.0.conv1"), true, map[string]int{"blocks.0.conv1": 16 - 4}, 4},
+		{"one branch of a stream", build("resnet-8", arch.Options{}), has("conv"), false, map[string]int{"conv": 16}, 0},
+		{"a stream's start and only branch", build("resnet-8", arch.Options{}), func(net *arch.Network, i, c int, _ float64) bool {
+			return c < 4 && (net.Units[i].Name == "conv" || net.Units[i].Name == "blocks.0.conv2")
+		}, false, map[string]int{"conv": 13, "blocks.0.conv2": 13}, constant},
+		{"what only the output layer reads", build("resnet-8", arch.Options{}), func(net *arch.Network, i, c int, _ float64) bool {
+			return c < 4 && (net.Units[i].Name == "blocks.2.shortcut.0" || net.Units[i].Name == "blocks.2.conv2")
+		}, false, map[string]int{"blocks.2.shortcut.0": 60, "blocks.2.conv2": 60}, 4},
+		{"a whole branch", build("resnet-8", arch.Options{}), func(net *arch.Network, i, _ int, _ float64) bool {
+			return net.Units[i].Name == "blocks.0.conv2"
+		}, false, map[string]int{"blocks.0.conv1": 1, "blocks.0.conv2": 16}, 0},
+		{"through a pool", build("convnet", arch.Options{}), has("layers.0"), false, map[string]int{"layers.0.conv": 13, "layers.1": 13}, constant},
+		{"everything", build("convnet", arch.Options{}), func(*arch.Network, int, int, float64) bool { return true }, false,
+			map[string]int{"layers.0.conv": 1, "layers.1": 1, "layers.2.conv": 1, "layers.3": 1, "layers.4.conv": 1}, 0},
+	} {
+		e := exampleOf[float64](c.net, 2)
+		kept := clamp(e, c.hold, c.zeroShifts)
+		small, _ := compacted(t, e, kept)
+		for i := range c.net.Units {
+			u := &small.Network.Units[i]
+			want, changed := c.want[u.Name]
+			if !changed {
+				want = c.net.Units[i].OutShape.C
+			}
+			if u.OutShape.C != want || changed && small.Origins[i][0] != c.first {
+				t.Errorf("%s: %s has channels %v, want %d from %d on", c.what, u.Name, small.Origins[i], want, c.first)
+			}
+		}
+		if i := named(c.net, "blocks.0.conv2"); c.what == "a whole branch" && small.Network.Units[i].Kernel != 1 {
+			t.Errorf("%s: it is computed by a kernel of %d", c.what, small.Network.Units[i].Kernel)
+		}
+	}
+}
+
+// TestCompactRefuses checks what is said of kept channels that are not possible.
+func TestCompactRefuses(t *testing.T) {
+	net, err := arch.Build("resnet-8", arch.Options{Input: arch.Shape{C: 3, H: 8, W: 8}, Classes: 4, Variants: arch.Variants{NoScale: "blocks.1.bn1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := exampleOf[float64](net, 1)
+	fixed := slices.IndexFunc(net.Units, func(u arch.Unit) bool { return u.NoScale })
+	e.params.Of(1, arch.Gamma)[3] = 0
+	for _, c := range []struct {
+		what string
+		unit int
+		kept []int
+	}{
+		{"twice", 1, []int{0, 0, 1}},
+		{"descending", 1, []int{1, 0}},
+		{"out of range", 1, []int{0, 16}},
+		{"negative", 1, []int{-1}},
+		{"a γ that is not 0", 1, []int{0, 1, 2, 3, 4}},
+		{"no γ", fixed, []int{0}},
+	} {
+		kept := make([][]int, len(net.Units))
+		kept[c.unit] = c.kept
+		var refused *RemovalError
+		if _, err := Compact(net, e.params, kept); !errors.As(err, &refused) || refused.Unit != net.Units[c.unit].BN {
+			t.Errorf("%s: %v, want a *RemovalError of %s", c.what, err, net.Units[c.unit].BN)
+		}
+	}
+	var refused *RemovalError
+	if _, err := Compact(net, e.params, nil); !errors.As(err, &refused) {
+		t.Errorf("no units: %v, want a *RemovalError", err)
+	}
+}
+
+// TestCompactInFloat32 compares a step and inference in float32 with the network
+// whose channels are held in float64. The bound is that of TestEveryNetwork, 5e-3
+// of the gradient of γ and β taken together; where a convolution reads constants alone, a variance near 0 multiplies roundings by up
+// to 1/√ε = 316, in the compacted network as in the other: then it may be as far
+// off as 8 times the other.
+func TestCompactInFloat32(t *testing.T) {
+	heldNetworks(t, func(t *testing.T, e *example[float64], kept [][]int) {
+		e32 := inFloat32(e)
+		c32, err := Compact(e.net, e32.params, kept)
+		if err != nil {
+			t.Fatal(err)
+		}
+		small32 := &example[float32]{net: c32.Network, params: c32.Params, pictures: e32.pictures, labels: e32.labels}
+		_, small := compacted(t, e, kept)
+		_, moved := compacted(t, e, kept)
+		moved.pictures = slices.Clone(moved.pictures)
+		moved.perturb()
+
+		o := TrainingOptions{Threads: 2, Gradients: AllGradients}
+		family, best := kernel.Generic[float64](), kernel.Best()
+		whole64, whole32 := e.training(t, family, o), e32.training(t, best, o)
+		small64, step, other := small.training(t, family, o), small32.training(t, best, o), moved.training(t, family, o)
+		want := whole64.Forward(e.pictures, e.labels)
+		whole32.Forward(e32.pictures, e32.labels)
+		small64.Forward(small.pictures, small.labels)
+		got := step.Forward(small32.pictures, small32.labels)
+		other.Forward(moved.pictures, moved.labels)
+
+		tolerance := max(bound(1e-4, distance(other.Logits(), whole64.Logits())), 8*distance(whole32.Logits(), whole64.Logits()))
+		d := distance(step.Logits(), whole64.Logits())
+		t.Logf("normalised error of the logits %.2g of at most %.2g, in the whole network %.2g", d, tolerance, distance(whole32.Logits(), whole64.Logits()))
+		if !(d < tolerance) || !(math.Abs(got.Sum-want.Sum) < tolerance*want.Sum) {
+			t.Errorf("normalised error of the logits %.2g, more than %.2g; loss %v, want %v", d, tolerance, got.Sum, want.Sum)
+		}
+
+		takeMasks(whole64, whole32)
+		takeMasks(small64, step)
+		takeMasks(other, step)
+		for _, backward := range []func(){whole64.Backward, whole32.Backward, small64.Backward, step.Backward, other.Backward} {
+			backward()
+		}
+		exact := affine(small64.Gradients())
+		if len(exact) == 0 || largest(exact) < 1e-10 {
+			return
+		}
+		d = distance(affine(step.Gradients()), exact)
+		was := distance(affine(whole32.Gradients()), affine(whole64.Gradients()))
+		tolerance = max(bound(5e-3, distance(affine(other.Gradients()), exact)), 8*was)
+		t.Logf("of the gradient of γ and β %.2g of at most %.2g, in the whole network %.2g", d, tolerance, was)
+		if !(d < tolerance) {
+			t.Errorf("normalised error of the gradient of γ and β %.2g, more than %.2g", d, tolerance)
+		}
+	})
+}
+
+// inFloat32 rounds an example's values to float32, and returns a copy in it.
+func inFloat32(e *example[float64]) *example[float32] {
+	f := &example[float32]{net: e.net, params: NewParams[float32](e.net, nil), labels: e.labels}
+	for i, values := range e.params.Values {
+		for j, v := range values {
+			f.params.Values[i][j] = float32(v)
+			values[j] = float64(float32(v))
+		}
+	}
+	for _, v := range e.pictures { // drawn in float32
+		f.pictures = append(f.pictures, float32(v))
+	}
+	return f
+}
+
+// affine is all of γ and β, one after the other.
+func affine[T kernel.Float](p *Params[T]) []T {
+	var all []T
+	for i := range p.Tensors {
+		if kind := p.Tensors[i].Kind; kind == arch.Gamma || kind == arch.Beta {
+			all = append(all, p.Values[i]...)
+		}
+	}
+	return all
+}

@@ -1,0 +1,99 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"bnkit/engine/nn"
+)
+
+// Compact returns the model without the channels that m.Kept leaves out, and how
+// its channels relate to m's. It computes what m does; a model without Kept comes
+// back as a copy. No name stands for a compacted network, so that it cannot be
+// saved: m can. The error is a *ModelError where a channel that Kept leaves out
+// has a γ other than 0.
+func (m *Model) Compact() (*Model, *nn.Compacted[float32], error) {
+	kept := m.Kept
+	if kept == nil {
+		kept = make([][]int, len(m.Network.Units))
+	}
+	c, err := nn.Compact(m.Network, m.Params, kept)
+	if err != nil {
+		return nil, nil, m.fail("%v", err)
+	}
+	small := *m
+	small.Network, small.Params, small.Kept = c.Network, c.Params, nil
+	if m.Stored != nil {
+		small.Stored = c.Statistics(m.Stored)
+	}
+	return &small, c, nil
+}
+
+// Predictions returns the class that the model gives to each picture of the test
+// split, in its order, in inference mode with the given statistics.
+func (e *Evaluator) Predictions(ctx context.Context, stats *nn.Statistics) ([]int, error) {
+	if err := e.load(stats); err != nil {
+		return nil, err
+	}
+	classes := e.model.Network.Classes
+	batches := e.testing.Start(ctx, 0, 0)
+	defer batches.Close()
+	var all []int
+	for {
+		b, ok := batches.Next()
+		if !ok {
+			return all, batches.Err()
+		}
+		logits := e.inference.Run(b.Images, b.N)
+		for i := range b.N {
+			scores := logits[i*classes:][:classes]
+			all = append(all, slices.Index(scores, slices.Max(scores)))
+		}
+	}
+}
+
+// speedRounds is how often each model of Speeds runs, after a run that does not
+// count.
+const speedRounds = 9
+
+// Speeds returns how many pictures a second the models infer, on the evaluators'
+// threads. Each runs the first pictures of its test split, up to 128, in turn with
+// the others; the figures are medians.
+func Speeds(ctx context.Context, evaluators ...*Evaluator) ([]float64, error) {
+	runs := make([]func(), len(evaluators))
+	pictures := make([]float64, len(evaluators))
+	for i, e := range evaluators {
+		if err := e.load(nn.NewStatistics(e.model.Network)); err != nil {
+			return nil, err
+		}
+		batches := e.testing.Start(ctx, 0, 0)
+		b, ok := batches.Next()
+		if !ok {
+			return nil, fmt.Errorf("measure speed: %w", batches.Err())
+		}
+		images, n := slices.Clone(b.Images), b.N
+		batches.Close()
+		runs[i] = func() { e.inference.Run(images, n) }
+		pictures[i] = float64(n)
+	}
+	times := make([][]float64, len(runs))
+	for round := range 1 + speedRounds {
+		for i, run := range runs {
+			if err := ctx.Err(); err != nil {
+				return nil, err
+			}
+			begin := time.Now()
+			run()
+			if round > 0 {
+				times[i] = append(times[i], time.Since(begin).Seconds())
+			}
+		}
+	}
+	for i := range pictures {
+		slices.Sort(times[i])
+		pictures[i] /= times[i][speedRounds/2]
+	}
+	return pictures, nil
+}

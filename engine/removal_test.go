@@ -1,0 +1,180 @@
+package engine
+
+import (
+	"errors"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"bnkit/checkpoint"
+	"bnkit/engine/arch"
+	"bnkit/engine/nn"
+	"bnkit/engine/rundir"
+)
+
+// prunedModel is a trained model with stored statistics, of whose every layer the
+// first third is held constant.
+func prunedModel(t *testing.T) (*Model, *run) {
+	t.Helper()
+	cfg := tinyConfig()
+	cfg.WithStats = true
+	r, dir := trained(t, cfg)
+	m, err := LoadModel(filepath.Join(dir, rundir.CheckpointFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range m.Network.Units {
+		kept := []int{}
+		gamma := m.Params.Of(i, arch.Gamma)
+		for c := range gamma {
+			if c < len(gamma)/3 {
+				gamma[c] = 0
+			} else {
+				kept = append(kept, c)
+			}
+		}
+		m.Kept = append(m.Kept, kept)
+	}
+	return m, r
+}
+
+func evaluatorOf(t *testing.T, m *Model, r *run) *Evaluator {
+	t.Helper()
+	e, err := m.Evaluator(r.data, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(e.Close)
+	return e
+}
+
+// TestCompactModel: what is left evaluates to the same as what is clamped, with
+// the statistics that the model stores.
+func TestCompactModel(t *testing.T) {
+	m, r := prunedModel(t)
+	small, _, err := m.Compact()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if small.Network.MACs() >= m.Network.MACs() || small.Kept != nil {
+		t.Errorf("%d multiply-adds of %d are left, kept %v", small.Network.MACs(), m.Network.MACs(), small.Kept)
+	}
+	whole, left := evaluatorOf(t, m, r), evaluatorOf(t, small, r)
+	want, err := whole.Evaluate(t.Context(), m.Stored)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := left.Evaluate(t.Context(), small.Stored)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.TestAccuracy != want.TestAccuracy || !closeTo(got.TestLoss, want.TestLoss, 1e-5) || got.Statistics != StatisticsStored {
+		t.Errorf("left %+v, clamped %+v", got, want)
+	}
+
+	m.Params.Of(1, arch.Gamma)[0] = 1
+	var bad *ModelError
+	if _, _, err := m.Compact(); !errors.As(err, &bad) {
+		t.Errorf("a pruned channel whose γ is 1: %v, want a *ModelError", err)
+	}
+}
+
+// TestPredictions counts the right ones, as Evaluate does.
+func TestPredictions(t *testing.T) {
+	m, r := prunedModel(t)
+	e := evaluatorOf(t, m, r)
+	predicted, err := e.Predictions(t.Context(), m.Stored)
+	if err != nil {
+		t.Fatal(err)
+	}
+	right, classes := 0, map[int]bool{}
+	for i, label := range r.data.Test.Labels {
+		classes[predicted[i]] = true
+		if predicted[i] == int(label) {
+			right++
+		}
+	}
+	want, err := e.Evaluate(t.Context(), m.Stored)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if accuracy := float64(right) / float64(len(predicted)); accuracy != want.TestAccuracy || len(predicted) != want.Examples || len(classes) < 2 {
+		t.Errorf("%d of %d predictions are right, classes %v; want %+v", right, len(predicted), classes, want)
+	}
+}
+
+// TestSpeeds: a network of a tenth of the work is faster.
+func TestSpeeds(t *testing.T) {
+	m, r := prunedModel(t)
+	wide := *m
+	net, err := arch.Build("wrn-14-8", arch.Options{Input: m.Network.Input, Classes: m.Network.Classes})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wide.Network, wide.Params = net, nn.NewParams[float32](net, nil)
+	wide.Params.Initialise(1)
+	wide.Kept, wide.Stored = nil, nil
+	speeds, err := Speeds(t.Context(), evaluatorOf(t, &wide, r), evaluatorOf(t, m, r))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(speeds) != 2 || !(speeds[0] > 0) || !(speeds[1] > speeds[0]) {
+		t.Errorf("%v pictures a second", speeds)
+	}
+}
+
+// TestPrunedFile: a file keeps which channels were pruned, as a field that a
+// reader may ignore.
+func TestPrunedFile(t *testing.T) {
+	m, _ := prunedModel(t)
+	m.Kept[3] = nil // nothing of this unit's
+	path := filepath.Join(t.TempDir(), "pruned.bnz")
+	if err := m.Save(path); err != nil {
+		t.Fatal(err)
+	}
+	read, err := LoadModel(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(read.Kept, m.Kept) {
+		t.Errorf("kept %v, want %v", read.Kept, m.Kept)
+	}
+	f, err := checkpoint.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, listed := f.Header.Pruned[m.Network.Units[3].BN]; listed || len(f.Header.Pruned) != len(m.Network.Units)-1 {
+		t.Errorf("the header lists %v", f.Header.Pruned)
+	}
+	f.Header.Pruned = nil
+	ignorant, err := newModel(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ignorant.Kept != nil || weightsHash(ignorant.Params) != weightsHash(read.Params) {
+		t.Error("a reader that ignores the field reads another network")
+	}
+
+	name := m.Network.Units[1].BN
+	for what, wrong := range map[string][]int{"out of range": {0, 99}, "descending": {5, 4}, "twice": {4, 4}, "negative": {-1}, "γ that is not 0": {14}} {
+		f.Header.Pruned = map[string][]int{name: wrong}
+		if _, err := newModel(f); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	f.Header.Pruned = map[string][]int{"elsewhere": {0}}
+	if _, err := newModel(f); err == nil {
+		t.Error("a BatchNorm that the network does not have: no error")
+	}
+	f.Header.Pruned = map[string][]int{"": {0}}
+	if _, err := newModel(f); err == nil {
+		t.Error("no name: no error")
+	}
+
+	m.Params.Of(1, arch.Gamma)[0] = 1
+	var bad *ModelError
+	if _, err := m.File(); !errors.As(err, &bad) {
+		t.Errorf("writing a pruned channel whose γ is 1: %v, want a *ModelError", err)
+	}
+}

@@ -1,0 +1,285 @@
+package prune
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"math"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"bnkit/engine"
+	"bnkit/engine/arch"
+)
+
+// goneFrom lists what a plan leaves out, by layer.
+func goneFrom(p *Plan) map[string][]int {
+	gone := map[string][]int{}
+	for _, l := range p.Layers {
+		for c := range l.Channels {
+			if !slices.Contains(l.Kept, c) {
+				gone[l.Name] = append(gone[l.Name], c)
+			}
+		}
+	}
+	return gone
+}
+
+func count(gone map[string][]int) int {
+	n := 0
+	for _, channels := range gone {
+		n += len(channels)
+	}
+	return n
+}
+
+// TestShare: the smallest |γ| of all go, but for those of layers that are
+// protected, at their limit or down to one channel.
+func TestShare(t *testing.T) {
+	m := trained(t, tiny(), false)
+	for c := range m.Params.Of(2, arch.Gamma) { // a layer that would be emptied
+		m.Params.Of(2, arch.Gamma)[c] = float32(c) * -1e-6
+	}
+	layers := map[string][]float32{}
+	total := 0
+	for i := range m.Network.Units {
+		layers[m.Network.Units[i].BN] = m.Params.Of(i, arch.Gamma)
+		total += len(m.Params.Of(i, arch.Gamma))
+	}
+	emptied := m.Network.Units[2].BN
+	for _, c := range []struct {
+		choice Choice
+		limit  func(name string, channels int) int
+	}{
+		{Choice{Remove: 0.3}, func(_ string, channels int) int { return channels - 1 }},
+		{Choice{Remove: 0.3, Protect: []string{"blocks.1.*", emptied}}, func(name string, channels int) int {
+			if strings.HasPrefix(name, "blocks.1.") || name == emptied {
+				return 0
+			}
+			return channels - 1
+		}},
+		{Choice{Remove: 0.4, MaxPerLayer: 0.5}, func(_ string, channels int) int { return channels / 2 }},
+	} {
+		p, err := NewPlan(m, c.choice, BetaKept)
+		if err != nil {
+			t.Fatal(err)
+		}
+		gone := goneFrom(p)
+		if want := int(math.Round(c.choice.Remove * float64(total))); count(gone) != want || p.Clamped != want || p.Channels != total {
+			t.Errorf("%+v: %d of %d channels go (%d of %d), want %d", c.choice, p.Clamped, p.Channels, count(gone), total, want)
+		}
+		// Whatever stays of a layer below its limit is no smaller than anything that goes.
+		largest := 0.0
+		for name, channels := range gone {
+			if len(channels) > c.limit(name, len(layers[name])) {
+				t.Errorf("%+v: %d of %d channels of %s go", c.choice, len(channels), len(layers[name]), name)
+			}
+			for _, channel := range channels {
+				largest = max(largest, math.Abs(float64(layers[name][channel])))
+			}
+		}
+		for _, l := range p.Layers {
+			if len(gone[l.Name]) == c.limit(l.Name, l.Channels) {
+				continue
+			}
+			for _, channel := range l.Kept {
+				if g := math.Abs(float64(layers[l.Name][channel])); g < largest {
+					t.Errorf("%+v: %s keeps channel %d with |γ| %v, where one of %v goes", c.choice, l.Name, channel, g, largest)
+				}
+			}
+		}
+	}
+}
+
+// TestChoicesThatAreNotPossible checks that each is refused in one line.
+func TestChoicesThatAreNotPossible(t *testing.T) {
+	m := trained(t, tiny(), false)
+	for _, c := range []Choice{
+		{Remove: 1}, {Remove: -0.1}, {Remove: math.NaN()}, {Remove: 0.999}, {Remove: 0.6, MaxPerLayer: 0.5}, {Remove: 0.5, Threshold: 0.1}, {},
+		{Threshold: 0.1, MaxPerLayer: 2}, {Threshold: 0.1, MaxPerLayer: -1}, {Threshold: 0.1, Protect: []string{"none"}}, {Threshold: 0.1, Protect: []string{"["}},
+		{Remove: 0.1, Protect: []string{"*"}},
+	} {
+		var bad *OptionError
+		if _, err := NewPlan(m, c, BetaKept); !errors.As(err, &bad) || strings.Contains(bad.Reason, "\n") {
+			t.Errorf("%+v: %v, want an *OptionError of a line", c, err)
+		}
+	}
+}
+
+// write writes a plan's text to a file.
+func write(t *testing.T, text []byte) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "plan.json")
+	if err := os.WriteFile(path, text, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// TestPlanFile reads what was written, and applies what was edited.
+func TestPlanFile(t *testing.T) {
+	data := tiny()
+	m := trained(t, data, false)
+	p, err := MakePlan(m, Options{Remove: 0.3, Protect: []string{"bn"}, ZeroBeta: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := p.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	read, err := ReadPlan(write(t, text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(read, p) || p.Choice.Source != m.Source.SHA256 {
+		t.Errorf("read %+v, written %+v", read, p)
+	}
+	if lines := strings.Count(string(text), "\n"); lines > len(p.Layers)+30 || !strings.Contains(string(text), `{"name":"bn","channels":16,"kept":[0,1,`) {
+		t.Errorf("%d layers in %d lines:\n%s", len(p.Layers), lines, text)
+	}
+	direct, _ := prune(t, m, data, Options{Remove: 0.3, Protect: []string{"bn"}, ZeroBeta: true})
+	planned, _ := prune(t, m, data, Options{Plan: read})
+	if planned.After != direct.After || planned.MACsAfter != direct.MACsAfter || planned.Clamped != direct.Clamped || len(changed(planned.Model, direct.Model)) > 0 {
+		t.Errorf("by the plan %+v, directly %+v", planned, direct)
+	}
+
+	// Edited by hand: one layer keeps three channels, another is left out.
+	first := read.Layers[1].Name
+	read.Layers[1].Kept = []int{0, 5, 15}
+	left := read.Layers[2].Name
+	read.Layers = slices.Delete(read.Layers, 2, 3)
+	edited, model := prune(t, m, data, Options{Plan: read})
+	for _, l := range edited.Layers {
+		if l.Name == first && l.Clamped != 13 || l.Name == left && l.Clamped != 0 {
+			t.Errorf("edited: %+v", l)
+		}
+	}
+	if edited.Threshold != 0 || edited.Remove != 0 || edited.Beta != BetaZeroed {
+		t.Errorf("edited: %+v", edited)
+	}
+	if g := model.Params.Named(first + ".weight"); g[5] == 0 || g[6] != 0 {
+		t.Errorf("edited: γ %v", g)
+	}
+}
+
+// TestWrongPlans checks what is said of files that are not plans, or not for the
+// network.
+func TestWrongPlans(t *testing.T) {
+	m := trained(t, tiny(), false)
+	p, err := NewPlan(m, Choice{Threshold: 0.2}, BetaKept)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := p.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		what   string
+		change func(*Plan)
+		says   string
+	}{
+		{"another network", func(p *Plan) { p.Arch = "resnet-14" }, "resnet-14"},
+		{"another width", func(p *Plan) { p.Layers[0].Channels = 64 }, "16"},
+		{"out of range", func(p *Plan) { p.Layers[0].Kept = []int{0, 16} }, "0 to 15"},
+		{"negative", func(p *Plan) { p.Layers[0].Kept = []int{-1} }, "0 to 15"},
+		{"twice", func(p *Plan) { p.Layers[0].Kept = []int{3, 3} }, "once"},
+		{"an unknown layer", func(p *Plan) { p.Layers[0].Name = "conv" }, "conv"},
+		{"a layer twice", func(p *Plan) { p.Layers[1] = p.Layers[0] }, "twice"},
+		{"no name", func(p *Plan) { p.Layers[0].Name = "" }, "not a BatchNorm"},
+		{"everything removed", func(p *Plan) {
+			for i := range p.Layers {
+				p.Layers[i].Kept = []int{}
+			}
+		}, "keeps no channel"},
+		{"another β", func(p *Plan) { p.Beta = "gone" }, "gone"},
+	} {
+		var wrong Plan
+		if err := json.Unmarshal(text, &wrong); err != nil {
+			t.Fatal(err)
+		}
+		c.change(&wrong)
+		changed, err := wrong.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		read, err := ReadPlan(write(t, changed))
+		if err == nil {
+			_, err = MakePlan(m, Options{Plan: read})
+		}
+		var bad *OptionError
+		if !errors.As(err, &bad) || !strings.Contains(bad.Reason, c.says) {
+			t.Errorf("%s: %v, want an *OptionError that says %q", c.what, err, c.says)
+		}
+	}
+	for _, text := range []string{"", "[]", "{", string(text) + "{}", `{"threshold": 0.1}`, `{"arch": 5}`} {
+		var bad *OptionError
+		if _, err := ReadPlan(write(t, []byte(text))); !errors.As(err, &bad) {
+			t.Errorf("%q: %v, want an *OptionError", text, err)
+		}
+	}
+}
+
+// TestRemoved checks what pruning says of the network that is left against that
+// network.
+func TestRemoved(t *testing.T) {
+	data := tiny()
+	m := trained(t, data, true)
+	r, err := Prune(context.Background(), m, data, Options{Remove: 0.5, Threads: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Agreement != 1 {
+		t.Errorf("%v of the pictures are in the same class", r.Agreement)
+	}
+	if !(r.ImagesPerSecondBefore > 0) || !(r.ImagesPerSecondAfter > 0) {
+		t.Errorf("%v and %v images/s", r.ImagesPerSecondBefore, r.ImagesPerSecondAfter)
+	}
+	small, _, err := r.Model.Compact()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.MACsBefore != m.Network.MACs() || r.MACsAfter != small.Network.MACs() || r.MACsAfter >= r.MACsBefore {
+		t.Errorf("%d MACs before, %d after", r.MACsBefore, r.MACsAfter)
+	}
+	if r.ParametersBefore != arch.All.Parameters(m.Network) || r.ParametersAfter != arch.All.Parameters(small.Network) || r.ParametersAfter >= r.ParametersBefore {
+		t.Errorf("%d parameters before, %d after", r.ParametersBefore, r.ParametersAfter)
+	}
+	removed := 0
+	for i, l := range r.Layers {
+		removed += l.Removed
+		if l.Removed > l.Clamped {
+			t.Errorf("%+v", l)
+		}
+		// One of those left carries the constants of the others.
+		if left := small.Network.Units[i].OutShape.C; left != l.Channels-l.Removed && left != l.Channels-l.Removed+1 {
+			t.Errorf("%+v, but %d channels are left", l, left)
+		}
+	}
+	if removed != r.Removed || removed == 0 {
+		t.Errorf("%d channels removed, by layer %d", r.Removed, removed)
+	}
+	// What is left evaluates to the same with statistics estimated for itself.
+	evaluator, err := small.Evaluator(data, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer evaluator.Close()
+	stats, err := evaluator.Reestimate(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	after, err := evaluator.Evaluate(context.Background(), stats)
+	if err != nil || after.TestAccuracy != r.After.TestAccuracy || math.Abs(after.TestLoss-r.After.TestLoss) > 1e-4 {
+		t.Errorf("what is left evaluates to %+v, the clamped network to %+v; %v", after, r.After, err)
+	}
+	var unsaved *engine.ModelError
+	if err := small.Save(filepath.Join(t.TempDir(), "small.bnz")); !errors.As(err, &unsaved) {
+		t.Errorf("saving a network that no name stands for: %v", err)
+	}
+}

@@ -1,0 +1,69 @@
+package prune
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+)
+
+// maxPlanBytes bounds the file of a plan: that of the widest and deepest network
+// is far smaller.
+const maxPlanBytes = 64 << 20
+
+// Encode returns the plan as JSON, a line for each layer.
+func (p *Plan) Encode() ([]byte, error) {
+	head := *p
+	head.Layers = nil
+	b, err := json.MarshalIndent(head, "", "  ")
+	if err != nil {
+		return nil, err
+	}
+	out := bytes.NewBuffer(bytes.TrimSuffix(b, []byte("null\n}")))
+	out.WriteByte('[')
+	for i := range p.Layers {
+		line, err := json.Marshal(p.Layers[i])
+		if err != nil {
+			return nil, err
+		}
+		if i > 0 {
+			out.WriteByte(',')
+		}
+		out.WriteString("\n    ")
+		out.Write(line)
+	}
+	out.WriteString("\n  ]\n}\n")
+	return out.Bytes(), nil
+}
+
+// ReadPlan reads a plan that Encode wrote, perhaps edited. The error is an
+// *OptionError for a file that is not a plan, or one that keeps no channel.
+func ReadPlan(path string) (*Plan, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	d := json.NewDecoder(io.LimitReader(f, maxPlanBytes))
+	d.DisallowUnknownFields()
+	var p Plan
+	if err := d.Decode(&p); err != nil {
+		return nil, &OptionError{fmt.Sprintf("%s is not a plan: %v", path, err)}
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return nil, &OptionError{fmt.Sprintf("%s goes on after the plan", path)}
+	}
+	if p.Beta != BetaKept && p.Beta != BetaZeroed {
+		return nil, &OptionError{fmt.Sprintf("%s: beta is %q; use %q or %q", path, p.Beta, BetaKept, BetaZeroed)}
+	}
+	kept := 0
+	for _, l := range p.Layers {
+		kept += len(l.Kept)
+	}
+	if kept == 0 {
+		return nil, &OptionError{fmt.Sprintf("%s keeps no channel of any layer: list the channels that stay as \"kept\"", path)}
+	}
+	return &p, nil
+}
