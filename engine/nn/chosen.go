@@ -33,6 +33,10 @@ type Trained[T kernel.Float] struct {
 
 	whole     *Params[T]
 	positions [][]int32 // by tensor, as Chosen returns them; nil for whole tensors
+
+	// shifts is added to what Scatter copies, by tensor and position; nil for 0. See
+	// Compacted.Trained.
+	shifts [][]float64
 }
 
 // NewTrained returns the part of params that set trains. Weights are chosen by seed.
@@ -79,6 +83,11 @@ func (t *Trained[T]) Scatter() {
 	for i, positions := range t.positions {
 		for j, p := range positions {
 			t.whole.Values[i][p] = t.Values[i][j]
+		}
+	}
+	for i, shifts := range t.shifts {
+		for j, shift := range shifts {
+			t.whole.Values[i][t.positions[i][j]] = T(float64(t.Values[i][j]) + shift)
 		}
 	}
 }

@@ -30,7 +30,7 @@ type Compacted[T kernel.Float] struct {
 	Params  *Params[T]    // of that network
 	Origins [][]int       // by unit and channel: which of the unit's channels in the whole network it is, or ConstantChannel
 
-	levels []float64 // by unit: what its ConstantChannel puts out; 0 where it has none
+	removal *removal[T]
 }
 
 // RemovalError says which channels cannot be removed.
@@ -64,7 +64,7 @@ func Compact[T kernel.Float](net *arch.Network, params *Params[T], kept [][]int)
 		return nil, err
 	}
 	r := newRemoval(net, params, held)
-	c := &Compacted[T]{Origins: r.origins(), levels: r.level}
+	c := &Compacted[T]{Origins: r.origins(), removal: r}
 	c.Network = r.network(c.Origins)
 	if err := c.Network.Check(); err != nil {
 		return nil, err
@@ -135,7 +135,7 @@ func (c *Compacted[T]) Statistics(whole *Statistics) *Statistics {
 			if origin != ConstantChannel {
 				s.Mean[i][n], s.Var[i][n] = whole.Mean[i][origin], whole.Var[i][origin]
 			} else if u.Op != arch.Convolution {
-				s.Mean[i][n] = c.levels[u.In] // a convolution of zeros has mean 0
+				s.Mean[i][n] = c.removal.level[u.In] // a convolution of zeros has mean 0
 			}
 		}
 	}

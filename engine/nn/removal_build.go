@@ -145,15 +145,22 @@ func (r *removal[T]) copyOutputWeight(weight, old []T, origins []int) {
 // copyOutputBias adds to the output layer's bias what the removed channels
 // contribute to it.
 func (r *removal[T]) copyOutputBias(bias, old []T) {
-	last := len(r.net.Units) - 1
-	weight, features := r.params.Of(last+1, arch.OutputWeight), r.net.Features()
-	for k := range bias {
-		sum := float64(old[k])
+	for k, shift := range r.outputShifts() {
+		bias[k] = T(float64(old[k]) + shift)
+	}
+}
+
+// outputShifts are what the removed channels contribute to each class's logit.
+func (r *removal[T]) outputShifts() []float64 {
+	last, features := len(r.net.Units)-1, r.net.Features()
+	weight := r.params.Of(last+1, arch.OutputWeight)
+	shifts := make([]float64, r.net.Classes)
+	for k := range shifts {
 		for c, kept := range r.kept[last] {
 			if !kept {
-				sum += r.value[last][c] * float64(weight[k*features+c])
+				shifts[k] += r.value[last][c] * float64(weight[k*features+c])
 			}
 		}
-		bias[k] = T(sum)
 	}
+	return shifts
 }

@@ -1,0 +1,186 @@
+package nn
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"testing"
+
+	"bnkit/engine/arch"
+	"bnkit/engine/kernel"
+)
+
+// TestTrainingWhatIsLeft takes steps with momentum, weight decay and a limit on the
+// gradient's norm, with every trainable set, in the compacted network and in the whole
+// one, in which what belongs to removed channels is masked. Both must come to the
+// same; what is masked keeps its bits.
+func TestTrainingWhatIsLeft(t *testing.T) {
+	build := func(name string, shortcut arch.Shortcut) *arch.Network {
+		net, err := arch.Build(name, arch.Options{Input: arch.Shape{C: 1, H: 10, W: 10}, Classes: 4, Shortcut: shortcut})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return net
+	}
+	for _, net := range []*arch.Network{build("resnet-8", arch.OptionA), build("resnet-8", arch.OptionB), build("convnet", arch.OptionB),
+		imageNetInMiniature(arch.Shape{C: 3, H: 22, W: 19}, 4)} {
+		for _, clampName := range []string{"a third", "the same channels everywhere"} {
+			for _, set := range append(slices.Clone(arch.TrainableSets), "random-2", "bn+random-2") {
+				t.Run(fmt.Sprint(net.Name, net.Options.Shortcut, ", ", clampName, " held, ", set), func(t *testing.T) {
+					trainWhatIsLeft(t, net, clampName, set)
+				})
+			}
+		}
+	}
+}
+
+func trainWhatIsLeft(t *testing.T, net *arch.Network, clampName string, set arch.TrainableSet) {
+	const seed, steps = 7, 4
+	e := exampleOf[float64](net, 6)
+	hold := clamps[slices.IndexFunc(clamps, func(c struct {
+		name string
+		hold func(net *arch.Network, i, c int, draw float64) bool
+	}) bool {
+		return c.name == clampName
+	})].hold
+	kept := clamp(e, hold, false)
+	start := NewParams[float64](net, nil)
+	for i, values := range e.params.Values {
+		copy(start.Values[i], values)
+	}
+	c, f := compacted(t, e, kept)
+
+	o := TrainingOptions{Threads: 2, Gradients: GradientsOf(net, set)}
+	if o.Gradients == NoGradients {
+		return
+	}
+	family := kernel.Generic[float64]()
+	whole, small := e.training(t, family, o), f.training(t, family, o)
+	gradients := c.TrainedGradients(small.Gradients(), set, seed)
+	trained := c.Trained(e.params, set, seed)
+	expanded := NewParams[float64](net, nil)
+	for i, values := range start.Values {
+		copy(expanded.Values[i], values)
+	}
+
+	free := unmasked(net, c, kept, set, seed)
+	var reference, smallOptimizer momentum
+	for step := range steps {
+		want, got := whole.Forward(e.pictures, e.labels), small.Forward(f.pictures, f.labels)
+		if math.Abs(got.Sum-want.Sum) > 1e-9*want.Sum {
+			t.Fatalf("step %d: loss %v, want %v", step, got.Sum, want.Sum)
+		}
+		whole.Backward()
+		values, slopes := picked(e.params, free), picked(whole.Gradients(), free)
+		reference.step(values, slopes)
+		for i, positions := range free {
+			for j, p := range positions {
+				e.params.Values[i][p] = values[i][j]
+			}
+		}
+		small.Backward()
+		gradients.Gather()
+		smallOptimizer.step(trained.Values, gradients.Values)
+		trained.Scatter()
+		whole.Repack()
+		small.Repack()
+	}
+
+	c.Expand(expanded, trained, set, seed)
+	moved := 0
+	for i := range net.Tensors() {
+		x := &e.params.Tensors[i]
+		for j, v := range expanded.Values[i] {
+			was, want := start.Values[i][j], e.params.Values[i][j]
+			if !slices.Contains(free[i], int32(j)) && v != was {
+				t.Errorf("%s[%d] belongs to what was removed, and moved from %v to %v", x.Name, j, was, v)
+			}
+			if math.Abs(v-want) > 1e-8*(1+math.Abs(want)) {
+				t.Errorf("%s[%d] is %v, want %v", x.Name, j, v, want)
+			}
+			if v != was {
+				moved++
+			}
+		}
+	}
+	if moved == 0 {
+		t.Error("nothing moved")
+	}
+	// Compiling what was trained again gives what was trained.
+	again, err := Compact(net, expanded, kept)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, values := range again.Params.Values {
+		if !slices.Equal(values, c.Params.Values[i]) {
+			t.Errorf("compiled again, %s is another", again.Params.Tensors[i].Name)
+		}
+	}
+}
+
+// unmasked lists by tensor the elements that a set trains, but for those that belong
+// to channels that are held constant, or compute them, or read channels that are gone.
+func unmasked(net *arch.Network, c *Compacted[float64], kept [][]int, set arch.TrainableSet, seed uint64) [][]int32 {
+	var free [][]int32
+	for _, x := range net.Tensors() {
+		var positions []int32
+		if set.Chooses(&x) {
+			positions = Chosen(&x, set, seed)
+		} else if set.Trains(&x) {
+			for j := range x.Len() {
+				positions = append(positions, int32(j))
+			}
+		}
+		positions = slices.DeleteFunc(positions, func(p int32) bool {
+			out, in, reads := int(p), -1, arch.Picture
+			switch x.Kind {
+			case arch.OutputBias:
+				return false
+			case arch.OutputWeight:
+				return !slices.Contains(c.Origins[x.Unit-1], int(p)%x.Shape[1])
+			case arch.ConvWeight:
+				out, in, reads = int(p)/x.FanIn, int(p)%x.FanIn/(x.Shape[2]*x.Shape[3]), net.Units[x.Unit].In
+			}
+			held := kept[x.Unit] != nil && !slices.Contains(kept[x.Unit], out)
+			return held || reads != arch.Picture && !slices.Contains(c.Origins[reads], in)
+		})
+		free = append(free, positions)
+	}
+	return free
+}
+
+// picked copies the elements at those positions of each tensor.
+func picked(p *Params[float64], positions [][]int32) [][]float64 {
+	values := make([][]float64, len(positions))
+	for i := range positions {
+		for _, at := range positions[i] {
+			values[i] = append(values[i], p.Values[i][at])
+		}
+	}
+	return values
+}
+
+// momentum is SGD with momentum, weight decay and a limit on the gradients' norm, in
+// plain loops.
+type momentum struct{ velocity [][]float64 }
+
+func (m *momentum) step(values, gradients [][]float64) {
+	if m.velocity == nil {
+		for _, v := range values {
+			m.velocity = append(m.velocity, make([]float64, len(v)))
+		}
+	}
+	norm := 0.0
+	for _, g := range gradients {
+		for _, v := range g {
+			norm += v * v
+		}
+	}
+	scale := math.Min(0.5/math.Sqrt(norm), 1)
+	for i, g := range gradients {
+		for j := range g {
+			m.velocity[i][j] = 0.9*m.velocity[i][j] + scale*g[j] + 1e-2*values[i][j]
+			values[i][j] -= 0.1 * m.velocity[i][j]
+		}
+	}
+}
