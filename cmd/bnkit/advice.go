@@ -41,7 +41,7 @@ func advice(err error) string {
 	case errors.As(err, &resume) && resume.MustReplace:
 		return "replace it with --force to train it again"
 	case errors.As(err, &diverged):
-		return fmt.Sprintf("try --lr %g, a larger --batch or another --seed", diverged.LearningRate/10)
+		return fmt.Sprintf("try --lr %.3g, a larger --batch or another --seed", diverged.LearningRate/10)
 	case errors.As(err, &otherData):
 		return "name the right folder with --data-dir"
 	case errors.As(err, &missing) && missing.Name != "":

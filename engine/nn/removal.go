@@ -46,6 +46,9 @@ func (e *RemovalError) Error() string {
 	return e.Unit + ": " + e.Reason
 }
 
+// WrongUsage reports that the choice of channels is at fault.
+func (e *RemovalError) WrongUsage() bool { return true }
+
 // Compact returns net, which has the values of params, without the channels that
 // kept leaves out. By unit, kept lists the output channels of BatchNorm that stay
 // variable, in ascending order; nil stands for all of them. The γ of the others
