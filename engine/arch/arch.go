@@ -157,42 +157,6 @@ func Build(name string, o Options) (*Network, error) {
 	return n, n.Check()
 }
 
-// build appends the units of the network that n.Name names.
-func (n *Network) build(o Options) error {
-	imageNet, err := findImageNetResNet(n.Name)
-	plan, optionA := findPlain(n.Name), false
-	switch {
-	case err != nil:
-		return err
-	case imageNet != nil:
-		imageNet.build(n, o.Stem)
-	case plan != nil:
-		buildPlain(n, plan)
-	case n.Name == "vgg-38":
-		buildVGG38(n)
-	default:
-		depth, width, bottleneck, err := parseResNet(n.Name)
-		if err != nil {
-			return err
-		}
-		if bottleneck {
-			buildBottleneck(n, (depth-2)/9)
-		} else {
-			buildResNet(n, depth, width)
-			optionA = true
-		}
-	}
-	switch {
-	case o.Shortcut != OptionB && !optionA:
-		return &Error{Name: n.Name, Option: "shortcut", Reason: "only CIFAR ResNets (resnet-N, wrn-N-K) have shortcuts of option A"}
-	case imageNet == nil && o.Stem != "":
-		return &Error{Name: n.Name, Option: "stem", Reason: "only ImageNet ResNets (resnet18, resnet50, ...) have a choice of stem"}
-	case o.Stem != "" && o.Stem != ImageNetStem && o.Stem != CIFARStem:
-		return &Error{Name: n.Name, Option: "stem", Reason: fmt.Sprintf("unknown stem %q; use imagenet or cifar", o.Stem)}
-	}
-	return nil
-}
-
 // checkPictures returns an error if pictures are too small for the network's strides and
 // pools, or if its residuals get different sizes.
 func (n *Network) checkPictures() error {

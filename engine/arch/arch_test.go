@@ -132,7 +132,7 @@ func TestBuildRefuses(t *testing.T) {
 		{"wrn-14", cifar, "resnet-N"},
 		{"wrn-14-0", cifar, "width factor"},
 		{"wrn-14-65", cifar, "width factor"},
-		{"vgg", cifar, "unknown; use one of: resnet-N, wrn-N-K, resnet-N-bottleneck, vgg-11"},
+		{"vgg", cifar, "unknown; use one of: resnet-N, wrn-N-K, resnet-N-bottleneck, convnet, vgg-11"},
 		{"resnet-18", cifar, "not 6D+2; the nearest are 14 and 20; resnet18, without a hyphen, is the ImageNet network"},
 		{"resnet2-0-2-2", cifar, "0 blocks in a stage is out of range; use 1 to 250"},
 		{"resnet2-2-2-999999999999999999999", cifar, "999999999999999999999 blocks in a stage"},

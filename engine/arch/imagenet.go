@@ -21,16 +21,35 @@ type imageNetResNet struct {
 	bottleneck bool
 }
 
-// imageNetResNets are the networks of torchvision, and the one with 200 layers of He et
-// al. 2016 ("Identity Mappings"), post-activation as in open_lth. The depth counts
+// namedImageNetResNets are the networks of torchvision, and the one with 200 layers of He
+// et al. 2016 ("Identity Mappings"), post-activation as in open_lth. The depth counts
 // convolutions and the output layer but not shortcuts.
-var imageNetResNets = []imageNetResNet{
+var namedImageNetResNets = []imageNetResNet{
 	{"resnet18", [4]int{2, 2, 2, 2}, false},
 	{"resnet34", [4]int{3, 4, 6, 3}, false},
 	{"resnet50", [4]int{3, 4, 6, 3}, true},
 	{"resnet101", [4]int{3, 4, 23, 3}, true},
 	{"resnet152", [4]int{3, 8, 36, 3}, true},
 	{"resnet200", [4]int{3, 24, 36, 3}, true},
+}
+
+var imageNetResNets = family{
+	names: imageNetNames(),
+	build: func(n *Network) (choices, bool, error) {
+		r, err := findImageNetResNet(n.Name)
+		if r == nil {
+			return choices{}, false, err
+		}
+		r.build(n, n.Options.Stem)
+		return choices{stem: true}, true, nil
+	},
+}
+
+func imageNetNames() (names []string) {
+	for _, r := range namedImageNetResNets {
+		names = append(names, r.name)
+	}
+	return append(names, "resnetA-B-C-D", "resnetA-B-C-D-bottleneck")
 }
 
 // maxStageBlocks rejects a mistyped or hostile name of a network that no machine can hold.
@@ -42,9 +61,9 @@ var stages = regexp.MustCompile(`^resnet(\d+)-(\d+)-(\d+)-(\d+)(-bottleneck)?$`)
 // findImageNetResNet returns the network of that name, which may list numbers of blocks.
 // It returns nil if the name is not that of an ImageNet ResNet.
 func findImageNetResNet(name string) (*imageNetResNet, error) {
-	i := slices.IndexFunc(imageNetResNets, func(r imageNetResNet) bool { return r.name == name })
+	i := slices.IndexFunc(namedImageNetResNets, func(r imageNetResNet) bool { return r.name == name })
 	if i >= 0 {
-		return &imageNetResNets[i], nil
+		return &namedImageNetResNets[i], nil
 	}
 	parts := stages.FindStringSubmatch(name)
 	if parts == nil {

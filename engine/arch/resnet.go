@@ -16,36 +16,58 @@ const (
 // 2015, section 4.2).
 const baseWidth = 16
 
-// parseResNet parses "resnet-N" and "wrn-N-K", with N = 6D+2 layers and 16·K channels in
-// the first stage, and "resnet-N-bottleneck", with N = 9D+2 layers.
-func parseResNet(name string) (depth, width int, bottleneck bool, err error) {
-	const want = "use resnet-N with N = 6D+2 (resnet-14, resnet-20, resnet-110, ...), wrn-N-K for K times the width (wrn-14-4), or resnet-N-bottleneck with N = 9D+2"
-	parts := strings.Split(name, "-")
-	factor, each := 1, 6
-	refuse := func(reason string) (int, int, bool, error) { return 0, 0, false, &Error{Name: name, Reason: reason} }
-	switch {
-	case len(parts) == 2 && parts[0] == "resnet":
-	case len(parts) == 3 && parts[0] == "resnet" && parts[2] == "bottleneck":
-		each, bottleneck = 9, true
-	case len(parts) == 3 && parts[0] == "wrn":
-		factor, err = strconv.Atoi(parts[2])
-		if err != nil || factor < 1 || factor*baseWidth > maxWidth {
-			return refuse(fmt.Sprintf("width factor %q must be a number from 1 to %d", parts[2], maxWidth/baseWidth))
+// cifarForms says how to name a CIFAR ResNet.
+const cifarForms = "use resnet-N with N = 6D+2 (resnet-14, resnet-20, resnet-110, ...), wrn-N-K for K times the width (wrn-14-4), or resnet-N-bottleneck with N = 9D+2"
+
+var cifarResNets = family{
+	names: []string{"resnet-N", "wrn-N-K", "resnet-N-bottleneck"},
+	build: func(n *Network) (choices, bool, error) {
+		parts := strings.Split(n.Name, "-")
+		switch {
+		case len(parts) == 2 && parts[0] == "resnet":
+			return buildBasic(n, parts[1], 1)
+		case len(parts) == 3 && parts[0] == "wrn":
+			factor, err := strconv.Atoi(parts[2])
+			if err != nil || factor < 1 || factor > maxWidth/baseWidth {
+				return choices{}, true, &Error{Name: n.Name, Reason: fmt.Sprintf("width factor %q must be a number from 1 to %d", parts[2], maxWidth/baseWidth)}
+			}
+			return buildBasic(n, parts[1], factor)
+		case len(parts) == 3 && parts[0] == "resnet" && parts[2] == "bottleneck":
+			depth, err := parseDepth(n.Name, parts[1], 9)
+			if err == nil {
+				buildBottleneck(n, (depth-2)/9)
+			}
+			return choices{}, true, err
 		}
-	default:
-		return refuse("unknown; use one of: " + listNames() + "; " + want)
+		return choices{}, false, nil
+	},
+}
+
+// buildBasic appends a ResNet of basic blocks, which are factor times as wide as usual.
+func buildBasic(n *Network, depth string, factor int) (choices, bool, error) {
+	d, err := parseDepth(n.Name, depth, 6)
+	if err == nil {
+		buildResNet(n, d, factor*baseWidth)
 	}
-	depth, err = strconv.Atoi(parts[1])
+	return choices{optionA: true}, true, err
+}
+
+// parseDepth parses a number of layers, which must be a multiple of each, plus 2.
+func parseDepth(name, text string, each int) (int, error) {
+	depth, err := strconv.Atoi(text)
+	reason := ""
 	switch {
 	case err != nil:
-		return refuse(fmt.Sprintf("depth %q is not a number in range; %s", parts[1], want))
+		reason = fmt.Sprintf("depth %q is not a number in range; %s", text, cifarForms)
 	case depth < each+2 || depth > maxDepth:
-		return refuse(fmt.Sprintf("depth %d is out of range; use %d to %d", depth, each+2, maxDepth))
+		reason = fmt.Sprintf("depth %d is out of range; use %d to %d", depth, each+2, maxDepth)
 	case depth%each != 2:
 		below := (depth-2)/each*each + 2
-		return refuse(fmt.Sprintf("depth %d is not %dD+2; the nearest are %d and %d%s", depth, each, below, below+each, imageNetHint(parts[1])))
+		reason = fmt.Sprintf("depth %d is not %dD+2; the nearest are %d and %d%s", depth, each, below, below+each, imageNetHint(text))
+	default:
+		return depth, nil
 	}
-	return depth, factor * baseWidth, bottleneck, nil
+	return 0, &Error{Name: name, Reason: reason}
 }
 
 // buildResNet appends the CIFAR ResNet of He et al. 2015, section 4.2: a 3×3

@@ -2,38 +2,33 @@ package arch
 
 import (
 	"fmt"
+	"maps"
 	"slices"
-	"strings"
 )
 
 // pool stands for a max pool of 2×2 in a plan. All other numbers are channels.
 const pool = 0
 
-// plainNets are sequences of 3×3 convolutions with bias, BatchNorm and ReLU, and of max
-// pools.
+// plans are sequences of 3×3 convolutions with bias, BatchNorm and ReLU, and of max pools.
 //
 // vgg-N are the networks of Simonyan and Zisserman 2015 as open_lth adapts them to CIFAR:
 // the convolutions, four max pools, the global average, and a single linear layer.
 // convnet is a small network for MNIST.
-var plainNets = []struct {
-	name string
-	plan []int
-}{
-	{"vgg-11", []int{64, pool, 128, pool, 256, 256, pool, 512, 512, pool, 512, 512}},
-	{"vgg-13", []int{64, 64, pool, 128, 128, pool, 256, 256, pool, 512, 512, pool, 512, 512}},
-	{"vgg-16", []int{64, 64, pool, 128, 128, pool, 256, 256, 256, pool, 512, 512, 512, pool, 512, 512, 512}},
-	{"vgg-19", []int{64, 64, pool, 128, 128, pool, 256, 256, 256, 256, pool, 512, 512, 512, 512, pool, 512, 512, 512, 512}},
-	{"convnet", []int{16, pool, 32, pool, 64}},
+var plans = map[string][]int{
+	"vgg-11":  {64, pool, 128, pool, 256, 256, pool, 512, 512, pool, 512, 512},
+	"vgg-13":  {64, 64, pool, 128, 128, pool, 256, 256, pool, 512, 512, pool, 512, 512},
+	"vgg-16":  {64, 64, pool, 128, 128, pool, 256, 256, 256, pool, 512, 512, 512, pool, 512, 512, 512},
+	"vgg-19":  {64, 64, pool, 128, 128, pool, 256, 256, 256, 256, pool, 512, 512, 512, 512, pool, 512, 512, 512, 512},
+	"convnet": {16, pool, 32, pool, 64},
 }
 
-// findPlain returns the plan of the plain network of that name, or nil if there is none.
-func findPlain(name string) []int {
-	for _, p := range plainNets {
-		if p.name == name {
-			return p.plan
-		}
-	}
-	return nil
+var plainNetworks = family{
+	names: slices.Sorted(maps.Keys(plans)),
+	build: func(n *Network) (choices, bool, error) {
+		plan, known := plans[n.Name]
+		buildPlain(n, plan)
+		return choices{}, known, nil
+	},
 }
 
 // buildPlain appends the layers of a plan, numbered as in open_lth.
@@ -47,6 +42,17 @@ func buildPlain(n *Network, plan []int) {
 		}
 		last = n.add(Unit{Name: name + ".conv", BN: name + ".bn", Bias: true, In: last, ReLU: true, Kernel: 3, Stride: 1, Pad: 1}, channels)
 	}
+}
+
+var vgg38 = family{
+	names: []string{"vgg-38"},
+	build: func(n *Network) (choices, bool, error) {
+		if n.Name != "vgg-38" {
+			return choices{}, false, nil
+		}
+		buildVGG38(n)
+		return choices{}, true, nil
+	},
 }
 
 // buildVGG38 appends the residual VGG-38 of the YABA report: a 3×3 convolution, then
@@ -72,19 +78,3 @@ func buildVGG38(n *Network) {
 		last = unit(prefix, 1, x, Residual{Kind: Projection, From: skip})
 	}
 }
-
-// Names returns the names of networks, and patterns for those whose names have numbers.
-func Names() []string {
-	names := []string{"resnet-N", "wrn-N-K", "resnet-N-bottleneck"}
-	for _, p := range plainNets {
-		names = append(names, p.name)
-	}
-	names = slices.Insert(names, len(names)-1, "vgg-38")
-	for _, r := range imageNetResNets {
-		names = append(names, r.name)
-	}
-	return append(names, "resnetA-B-C-D", "resnetA-B-C-D-bottleneck")
-}
-
-// listNames returns Names separated by commas.
-func listNames() string { return strings.Join(Names(), ", ") }

@@ -1,0 +1,62 @@
+package arch
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// family is a kind of network. A new kind is a file with a family and a line in families.
+type family struct {
+	// names are those of the networks, and patterns for names that have numbers, as
+	// Names returns them.
+	names []string
+
+	// build appends the units of the network that n.Name names. It reports whether the
+	// family has that network, and which choices the network leaves.
+	build func(n *Network) (has choices, known bool, err error)
+}
+
+// choices are the options that only some networks have.
+type choices struct {
+	optionA bool // shortcuts without parameters
+	stem    bool
+}
+
+// families are in the order in which Names lists them. A name is looked up in the same
+// order.
+var families = []family{cifarResNets, plainNetworks, vgg38, imageNetResNets}
+
+// build appends the units of the network that n.Name names.
+func (n *Network) build(o Options) error {
+	has, err := n.buildByName()
+	switch {
+	case err != nil:
+		return err
+	case o.Shortcut != OptionB && !has.optionA:
+		return &Error{Name: n.Name, Option: "shortcut", Reason: "only CIFAR ResNets (resnet-N, wrn-N-K) have shortcuts of option A"}
+	case o.Stem != "" && !has.stem:
+		return &Error{Name: n.Name, Option: "stem", Reason: "only ImageNet ResNets (resnet18, resnet50, ...) have a choice of stem"}
+	case o.Stem != "" && o.Stem != ImageNetStem && o.Stem != CIFARStem:
+		return &Error{Name: n.Name, Option: "stem", Reason: fmt.Sprintf("unknown stem %q; use imagenet or cifar", o.Stem)}
+	}
+	return nil
+}
+
+func (n *Network) buildByName() (choices, error) {
+	for _, f := range families {
+		if has, known, err := f.build(n); known || err != nil {
+			return has, err
+		}
+	}
+	return choices{}, &Error{Name: n.Name, Reason: "unknown; use one of: " + strings.Join(Names(), ", ") + "; " + cifarForms}
+}
+
+// Names returns the names of networks, and patterns for those whose names have numbers.
+func Names() []string {
+	var names []string
+	for _, f := range families {
+		names = slices.Concat(names, f.names)
+	}
+	return names
+}
