@@ -120,8 +120,8 @@ func TestImageFolder(t *testing.T) {
 	if _, err := Train(t.Context(), cfg, folder, TrainOptions{Dir: t.TempDir()}); !errors.As(err, &picture) || picture.Path != broken {
 		t.Errorf("a broken picture: %v", err)
 	}
-	var other *ModelError
+	var other *DataError
 	if _, err := m.OpenData(root); !errors.As(err, &other) {
-		t.Errorf("another folder: %v, want a *ModelError", err)
+		t.Errorf("another folder: %v, want a *DataError", err)
 	}
 }

@@ -136,9 +136,9 @@ func TestValidation(t *testing.T) {
 		t.Errorf("%+v, %v; the run measured %+v", got, err, r.Epochs[0])
 	}
 	m.Data.Selection.RandomLabels = false
-	var other *ModelError
+	var other *DataError
 	if _, err := m.OpenData(""); !errors.As(err, &other) {
-		t.Errorf("true labels: %v, want a *ModelError", err)
+		t.Errorf("true labels: %v, want a *DataError", err)
 	}
 	cfg.Validation = 6000
 	var bad *config.Error
