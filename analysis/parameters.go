@@ -34,11 +34,13 @@ func describe(m *engine.Model, thresholds []float64) *Report {
 	slices.Sort(allGamma)
 	slices.Sort(allBeta)
 	r.GammaEdges, r.BetaEdges = edges(allGamma), edges(allBeta)
+	pruned := m.Pruned()
 	for i, u := range units {
+		r.Total.Pruned += len(pruned[u.BN])
 		r.Layers = append(r.Layers, Layer{
 			Name: u.BN, Convolution: u.Name, Channels: u.OutShape.C, ReLU: relu(u),
 			Gamma: distribution(gammas[i], r.GammaEdges), Beta: distribution(betas[i], r.BetaEdges),
-			NearZero: nearZero(gammas[i], r.NearZero),
+			NearZero: nearZero(gammas[i], r.NearZero), Pruned: pruned[u.BN],
 		})
 	}
 	r.Total.Channels = len(allGamma)

@@ -52,7 +52,8 @@ type Layer struct {
 	Channels    int          `json:"channels"`
 	Gamma       Distribution `json:"gamma"`
 	Beta        Distribution `json:"beta"`
-	NearZero    []float64    `json:"near_zero"` // share of |γ| below each of Report.NearZero
+	NearZero    []float64    `json:"near_zero"`        // share of |γ| below each of Report.NearZero
+	Pruned      []int        `json:"pruned,omitempty"` // channels that were pruned: their γ are 0 and count among the others
 
 	// ReLU names the input of the ReLU that ends this layer's unit: this BatchNorm
 	// ("blocks.0.bn1") or, at the end of a residual block, its sum with the block's
@@ -71,6 +72,7 @@ type Total struct {
 	Gamma    Distribution `json:"gamma"`
 	Beta     Distribution `json:"beta"`
 	NearZero []float64    `json:"near_zero"`
+	Pruned   int          `json:"pruned,omitempty"`   // number of channels; missing if nothing was pruned
 	Sparsity *Sparsity    `json:"sparsity,omitempty"` // over all ReLUs: the share of all outputs, and the sums of channels
 	Gradient *Magnitude   `json:"gradient,omitempty"` // over all elements of a kind
 }

@@ -105,8 +105,9 @@ func keptOf(pruned map[string][]int, m *Model) ([][]int, error) {
 	return kept, nn.CheckKept(m.Network, m.Params, kept)
 }
 
-// pruned is Model.Kept as a header has it: nil where nothing was pruned.
-func (m *Model) pruned() map[string][]int {
+// Pruned returns the channels that Kept leaves out, ascending, by the name of their
+// BatchNorm; nil if there are none.
+func (m *Model) Pruned() map[string][]int {
 	var pruned map[string][]int
 	for i, kept := range m.Kept {
 		u := &m.Network.Units[i]
@@ -263,7 +264,7 @@ func (m *Model) header() checkpoint.Header {
 		},
 		Normalisation: checkpoint.Normalisation(m.Preprocessing),
 		Statistics:    checkpoint.Statistics(m.Estimation),
-		Pruned:        m.pruned(),
+		Pruned:        m.Pruned(),
 	}
 	if sel.ImageSize > 0 {
 		h.Data.Crop = string(sel.Crop)

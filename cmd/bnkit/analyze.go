@@ -50,8 +50,8 @@ func newAnalyzeCommand(g *globalOptions) *cobra.Command {
 --json prints the report that is written to analysis.json: arch, trainable, data;
 near_zero_thresholds, gamma_edges and beta_edges (bins of all histograms);
 layers (name, convolution, channels, gamma and beta with quantiles at 0, 5, 25,
-50, 75, 95 and 100% and histogram, near_zero, relu, sparsity, gradient); total,
-the same over all layers; reestimated_over, sparsity_over, gradients_over,
+50, 75, 95 and 100% and histogram, near_zero, pruned (the channels that were), relu,
+sparsity, gradient); total, the same over all layers (pruned is their number); reestimated_over, sparsity_over, gradients_over,
 accuracy_over (split, examples, batches, statistics); sweep (threshold, clamped,
 share, test_accuracy, test_loss); stored_statistics. Values that do not exist or are
 not finite are left out.`,
@@ -173,6 +173,9 @@ func printReport(w io.Writer, r *analysis.Report) {
 	}
 	printRow(t, "all", r.Total.Channels, &r.Total.Gamma, &r.Total.Beta, r.Total.NearZero, r.Total.Sparsity, r.Total.Gradient)
 	t.Flush()
+	if r.Total.Pruned > 0 {
+		fmt.Fprintf(w, "pruned: %d of %d channels, whose γ are 0, %s\n", r.Total.Pruned, r.Total.Channels, prunedLayers(r))
+	}
 	fmt.Fprintf(w, "zeros: share of ReLU outputs that are zero; off: channels that are zero for more than 99%% of outputs; on: channels that are never zero (%d pictures of the %s split, %s statistics)\n",
 		r.Sparsity.Examples, r.Sparsity.Split, r.Sparsity.Statistics)
 	fmt.Fprintf(w, "grad: mean |gradient| over %d batches, %d pictures of the %s split, %s statistics\n\n",
@@ -192,6 +195,17 @@ func printReport(w io.Writer, r *analysis.Report) {
 	if r.Stored != nil {
 		fmt.Fprintf(w, "with the stored statistics: test accuracy %s, test loss %s\n", share(r.Stored.TestAccuracy), lossText(r.Stored.TestLoss))
 	}
+}
+
+// prunedLayers lists how many channels of which layers were pruned.
+func prunedLayers(r *analysis.Report) string {
+	var layers []string
+	for _, l := range r.Layers {
+		if len(l.Pruned) > 0 {
+			layers = append(layers, fmt.Sprintf("%s %d", l.Name, len(l.Pruned)))
+		}
+	}
+	return "by layer: " + strings.Join(layers, ", ")
 }
 
 func printRow(w io.Writer, name string, channels int, gamma, beta *analysis.Distribution, nearZero []float64, s *analysis.Sparsity, grad *analysis.Magnitude) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"math"
 	"os"
 	"strings"
 	"testing"
@@ -116,5 +117,60 @@ func TestPruneRefuses(t *testing.T) {
 	}
 	if _, err := os.Stat("r/ckpt-pruned.bnz"); err == nil {
 		t.Error("a network was written")
+	}
+}
+
+// TestPrunedIsSaid: analyze and inspect tell pruned channels from those whose γ is
+// near zero, and eval of the pruned file agrees with what prune measured.
+func TestPrunedIsSaid(t *testing.T) {
+	data := writeIDX(t)
+	inDirectory(t)
+	ok(t, append([]string{"train", "--data", data, "--out", "r"}, small...)...)
+	var result struct {
+		Clamped int `json:"clamped"`
+		Layers  []struct {
+			Name    string `json:"name"`
+			Clamped int    `json:"clamped"`
+		} `json:"layers"`
+		After struct {
+			Accuracy float64 `json:"test_accuracy"`
+			Loss     float64 `json:"test_loss"`
+		} `json:"after"`
+	}
+	decode(t, ok(t, "prune", "r/ckpt.bnz", "--remove", "0.25", "--data-dir", data, "--out", "p.bnz", "--json"), &result)
+	var report struct {
+		Layers []struct {
+			Name   string `json:"name"`
+			Pruned []int  `json:"pruned"`
+		} `json:"layers"`
+		Total struct {
+			Pruned int `json:"pruned"`
+		} `json:"total"`
+	}
+	decode(t, ok(t, "analyze", "p.bnz", "--data-dir", data, "--batches", "1", "--out", "plots", "--json"), &report)
+	if report.Total.Pruned != result.Clamped || result.Clamped == 0 {
+		t.Errorf("analyze counts %d pruned channels, prune %d", report.Total.Pruned, result.Clamped)
+	}
+	for i, l := range report.Layers {
+		if len(l.Pruned) != result.Layers[i].Clamped || l.Name != result.Layers[i].Name {
+			t.Errorf("%s: pruned %v, prune says %+v", l.Name, l.Pruned, result.Layers[i])
+		}
+	}
+	if out := ok(t, "analyze", "p.bnz", "--data-dir", data, "--batches", "1", "--out", "plots2"); !strings.Contains(out, "pruned: ") {
+		t.Errorf("analyze prints:\n%s", out)
+	}
+	if out := ok(t, "inspect", "p.bnz"); !strings.Contains(out, "channels held constant") {
+		t.Errorf("inspect prints:\n%s", out)
+	}
+	if out := ok(t, "inspect", "r/ckpt.bnz"); strings.Contains(out, "pruned") {
+		t.Errorf("inspect prints of a network that was not pruned:\n%s", out)
+	}
+	var eval struct {
+		Accuracy float64 `json:"test_accuracy"`
+		Loss     float64 `json:"test_loss"`
+	}
+	decode(t, ok(t, "eval", "p.bnz", "--data-dir", data, "--json"), &eval)
+	if eval.Accuracy != result.After.Accuracy || math.Abs(eval.Loss-result.After.Loss) > 1e-5*result.After.Loss {
+		t.Errorf("eval %+v, prune %+v", eval, result.After)
 	}
 }

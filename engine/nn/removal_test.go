@@ -115,8 +115,9 @@ func heldNetworks(t *testing.T, do func(t *testing.T, e *example[float64], kept 
 	}
 }
 
-// averagesInMiniature is a network of average pools with BatchNorm, one of them
-// padded, and of max pools whose outputs are added.
+// averagesInMiniature is a network of average pools with and without BatchNorm, two
+// of them padded, so that constants come out smaller at borders, and of a max pool in
+// a residual block.
 func averagesInMiniature() *arch.Network {
 	n := &arch.Network{Name: "averages", Input: arch.Shape{C: 1, H: 13, W: 8}, Classes: 4}
 	add := func(u arch.Unit, channels int) int {
@@ -133,7 +134,8 @@ func averagesInMiniature() *arch.Network {
 	pooled := add(arch.Unit{Name: "pool", Op: arch.MaxPool, In: last, Kernel: 3, Stride: 1, Pad: 1}, 9)
 	last = add(arch.Unit{Name: "conv", BN: "conv.bn", In: pooled, Kernel: 3, Stride: 1, Pad: 1, Add: arch.Residual{Kind: arch.Identity, From: last}, ReLU: true}, 9)
 	last = add(arch.Unit{Name: "average", Op: arch.AveragePool, BN: "average.bn", In: last, ReLU: true, Kernel: 2, Stride: 1}, 9)
-	add(arch.Unit{Name: "end", BN: "end.bn", In: last, ReLU: true, Kernel: 3, Stride: 1, Pad: 1}, 5)
+	last = add(arch.Unit{Name: "end", BN: "end.bn", In: last, ReLU: true, Kernel: 3, Stride: 1, Pad: 1}, 5)
+	add(arch.Unit{Name: "edge", Op: arch.AveragePool, In: last, Kernel: 3, Stride: 1, Pad: 1}, 5)
 	return n
 }
 
