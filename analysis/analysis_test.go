@@ -20,8 +20,8 @@ import (
 	"bnkit/engine/nn"
 )
 
-// tiny is a data set of 8×8 grey pictures with a bright half, whose place is
-// the class's.
+// tiny returns a data set of 8×8 grey pictures with a bright half, whose position
+// depends on the class.
 func tiny(train, test int) *dataset.Data {
 	split := func(n, shift int) *dataset.Split {
 		s := &dataset.Split{Channels: 1, Height: 8, Width: 8}
@@ -74,10 +74,10 @@ func unchanged(t *testing.T, m *engine.Model, was [][]float32) {
 	}
 }
 
-// TestParameters recounts what is said of γ and β.
+// TestParameters computes the numbers about γ and β in another way.
 func TestParameters(t *testing.T) {
 	m := trained(t, tiny(64, 32), false)
-	// One channel of each kind that a threshold tells apart.
+	// One channel of each kind that the thresholds distinguish.
 	copy(m.Params.Of(1, arch.Gamma), []float32{0.0005, -0.005, 0.05, -0.01, 0.01})
 	r, err := Describe(m)
 	if err != nil {
@@ -327,8 +327,7 @@ func TestSweep(t *testing.T) {
 	}
 }
 
-// clampedLoss is the test loss of a checkpoint loaded anew, its small γ
-// zeroed.
+// clampedLoss loads a checkpoint again, zeroes its small γ, and returns its test loss.
 func clampedLoss(t *testing.T, path string, data *dataset.Data, threshold float64) float64 {
 	t.Helper()
 	m, err := engine.LoadModel(path)
@@ -361,8 +360,8 @@ func clampedLoss(t *testing.T, path string, data *dataset.Data, threshold float6
 	return r.TestLoss
 }
 
-// constantLoss is the test loss of m with every γ zero: each unit then puts
-// out what β and its residual say, the same everywhere.
+// constantLoss returns the test loss of m with every γ zero. The output of each unit then
+// depends only on β and its residual, and is the same at every position.
 func constantLoss(m *engine.Model, labels []uint8) float64 {
 	out := make([][]float64, len(m.Network.Units))
 	for i := range m.Network.Units {
@@ -396,7 +395,7 @@ func constantLoss(m *engine.Model, labels []uint8) float64 {
 	return loss / float64(len(labels))
 }
 
-// TestThreads: how many threads measure changes no number.
+// TestThreads checks that the number of threads does not change any result.
 func TestThreads(t *testing.T) {
 	data := tiny(300, 32)
 	m := trained(t, data, true)
@@ -419,8 +418,8 @@ func TestThreads(t *testing.T) {
 	}
 }
 
-// TestKeys checks what a report's JSON keys look like, and that everything
-// measured has some.
+// TestKeys checks the form of a report's JSON keys, and that everything that is measured
+// has a key.
 func TestKeys(t *testing.T) {
 	data := tiny(64, 32)
 	r, err := Run(context.Background(), trained(t, data, true), data, Options{Threads: 2, GradientBatches: 1, Thresholds: []float64{0.2}})

@@ -13,8 +13,8 @@ import (
 	"bnkit/prune"
 )
 
-// TestModelWithoutFile analyses and prunes a model of nothing but a network and
-// parameters: no file, seed, data set or statistics of its own.
+// TestModelWithoutFile analyses and prunes a model that has only a network and
+// parameters, without a file, seed, data set or statistics.
 func TestModelWithoutFile(t *testing.T) {
 	data := tiny(64, 32)
 	net, err := arch.Build("resnet-8", arch.Options{Input: arch.Shape{C: data.Train.Channels, H: data.Train.Height, W: data.Train.Width}, Classes: len(data.Classes)})

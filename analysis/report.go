@@ -3,7 +3,7 @@
 // clamping small γ (Frankle, Schwab and Morcos 2021, sections 4 and 5).
 package analysis
 
-// Report holds everything that Run measures of one checkpoint. It says for each number what
+// Report holds everything that Run measures of one checkpoint. It records for each number what
 // it was taken over. Values that do not exist are missing (nil), never 0.
 type Report struct {
 	Arch      string `json:"arch"`
@@ -20,10 +20,10 @@ type Report struct {
 	Layers []Layer `json:"layers"` // one for each BatchNorm, in the order of the network
 	Total  Total   `json:"total"`
 
-	// Reestimated says what "re-estimated" statistics were averaged over. Sweep
+	// Reestimated describes what "re-estimated" statistics were averaged over. Sweep
 	// re-estimates them for each threshold, over the same batches.
 	Reestimated *Scope `json:"reestimated_over,omitempty"`
-	// Sparsity, Gradients and Accuracy say what activation sparsity, gradient
+	// Sparsity, Gradients and Accuracy describe what activation sparsity, gradient
 	// magnitudes and the accuracies of Sweep were taken over. They are missing if those
 	// were not measured.
 	Sparsity  *Scope  `json:"sparsity_over,omitempty"`
@@ -36,7 +36,7 @@ type Report struct {
 	Stored *Accuracy `json:"stored_statistics,omitempty"`
 }
 
-// Scope says what numbers were taken over.
+// Scope describes what numbers were taken over.
 type Scope struct {
 	Split      string `json:"split"`             // "train" or "test"
 	Examples   int    `json:"examples"`          // pictures
@@ -86,7 +86,7 @@ type Distribution struct {
 	Histogram []int     `json:"histogram"` // counts, by the report's edges
 }
 
-// Sparsity says how often the outputs of a ReLU are zero, over pictures, rows and columns.
+// Sparsity describes how often the outputs of a ReLU are zero, over pictures, rows and columns.
 type Sparsity struct {
 	Zero      float64 `json:"zero"`       // share of outputs that are zero
 	Channels  int     `json:"channels"`   // of the ReLU

@@ -14,7 +14,7 @@ import (
 	"bnkit/prune"
 )
 
-// Options says what Run measures.
+// Options selects what Run measures.
 type Options struct {
 	Threads         int       // 0: as many as there are processors; does not change results
 	NearZero        []float64 // thresholds for |γ|; DefaultNearZero if empty

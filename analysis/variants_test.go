@@ -30,8 +30,8 @@ func variant(t *testing.T, data *dataset.Data, change func(*config.Config)) *eng
 	return m
 }
 
-// TestFewerBatchNorms: each BatchNorm that is left has its own layer, and its
-// own ReLU's sparsity and gradients.
+// TestFewerBatchNorms checks that each BatchNorm that is left has its own layer, with
+// the gradients of its parameters and the sparsity of its ReLU.
 func TestFewerBatchNorms(t *testing.T) {
 	data := tiny(64, 32)
 	m := variant(t, data, func(c *config.Config) { c.BNEvery = 2 })

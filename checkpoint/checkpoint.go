@@ -2,9 +2,9 @@
 // seed and the tensors that were trained. All other tensors are regenerated from the
 // seed. FORMAT.md specifies the format.
 //
-// Reading verifies that a file is exactly what was written: it checks lengths before
-// it allocates, a CRC-32C for every tensor, and a SHA-256 for the file. Writing is
-// atomic and durable.
+// Reading verifies that a file is exactly what was written, by a CRC-32C for every
+// tensor and a SHA-256 for the file, and checks lengths before it allocates memory.
+// Writing is atomic and durable.
 package checkpoint
 
 import "encoding/json"
@@ -36,8 +36,8 @@ type Header struct {
 	Shortcut  string `json:"shortcut"` // "A", "A-centred" or "B"
 	Input     [3]int `json:"input"`    // a picture's channels, height, width
 	Classes   int    `json:"classes"`
-	Seed      uint64 `json:"seed"`      // of the tensors that are not stored
-	Trainable string `json:"trainable"` // trainable set: which tensors are stored
+	Seed      uint64 `json:"seed"`      // from which tensors that are not stored are drawn
+	Trainable string `json:"trainable"` // trainable set, whose tensors are stored
 
 	Variants
 
@@ -47,9 +47,10 @@ type Header struct {
 	Normalisation Normalisation `json:"normalisation"`
 	Statistics    Statistics    `json:"statistics,omitzero"`
 
-	// Pruned lists the channels of BatchNorms that are held constant, by the
-	// BatchNorm's name, ascending from 0. Their γ are 0: a reader may compile them
-	// away, and computes the same if it does not. Missing if there are none.
+	// Pruned lists, by the name of a BatchNorm, its channels that are held constant,
+	// in ascending order, counted from 0. Their γ are 0. A reader may compile such
+	// channels away, or ignore the list and compute the same. It is missing if there
+	// are none.
 	Pruned map[string][]int `json:"pruned,omitempty"`
 
 	// Provenance lists what made the file, first to last. It does not hold times, so
@@ -90,10 +91,10 @@ type DataSet struct {
 	RandomLabels   bool `json:"random_labels,omitempty"`    // training labels were drawn at random
 
 	ImageSize int    `json:"image_size,omitempty"` // side to which the pictures of a folder are resized; 0 for other data
-	Crop      string `json:"crop,omitempty"`       // how: "random-resized" or "centre"
+	Crop      string `json:"crop,omitempty"`       // how they are cropped: "random-resized" or "centre"
 }
 
-// Normalisation says how pictures become inputs, (pixel/255 - Mean)/Std, and holds
+// Normalisation describes how pictures become inputs, (pixel/255 - Mean)/Std, and holds
 // BatchNorm's eps.
 type Normalisation struct {
 	Mean []float32 `json:"mean,omitempty"` // per channel, or per pixel (C×H×W)
@@ -101,7 +102,7 @@ type Normalisation struct {
 	Eps  float64   `json:"bn_eps"`
 }
 
-// Statistics says how running statistics are re-estimated: over Batches batches of Batch
+// Statistics describes how running statistics are re-estimated: over Batches batches of Batch
 // training pictures, in an order drawn from Seed.
 type Statistics struct {
 	Seed    uint64 `json:"seed"`
@@ -132,6 +133,6 @@ type File struct {
 	Tensors []Tensor
 
 	// SHA256 and Size describe the bytes that were decoded. Encode ignores them.
-	SHA256 string // of all of them, hex
-	Size   int64
+	SHA256 string // of all bytes, hex
+	Size   int64  // number of bytes
 }

@@ -13,8 +13,8 @@ import (
 	"unicode/utf8"
 )
 
-// Encode writes f as a .bnz file. The bytes depend on f alone. Tensors are grouped by
-// section; sections are in the order of their first tensors.
+// Encode writes f to w in the .bnz format. The bytes depend on f alone. Tensors are
+// grouped by section, and sections come in the order of their first tensors.
 func Encode(w io.Writer, f *File) error {
 	t := table{Header: f.Header}
 	ordered, err := t.enter(f.Tensors)
@@ -33,9 +33,9 @@ func (t *table) enter(tensors []Tensor) ([]*Tensor, error) {
 	bySection := map[string][]*Tensor{}
 	for i := range tensors {
 		x := &tensors[i]
-		// JSON would replace invalid UTF-8, so that reading would give other names.
+		// JSON would replace invalid UTF-8, and the names that are read would differ.
 		if !utf8.ValidString(x.Name) || !utf8.ValidString(x.Section) {
-			return nil, fmt.Errorf("tensor %q of section %q: names are UTF-8", x.Name, x.Section)
+			return nil, fmt.Errorf("tensor %q of section %q: names must be UTF-8", x.Name, x.Section)
 		}
 		entry := x.entry()
 		elements, _, err := entry.length(maxData)
@@ -70,7 +70,8 @@ func (x *Tensor) entry() tensorEntry {
 	return e
 }
 
-// encode writes the container. t lists the tensors in their order.
+// encode writes the container. It sets the checksums in t, which lists the tensors in the
+// same order.
 func encode(w io.Writer, t *table, tensors []*Tensor) error {
 	size := 0
 	for _, x := range tensors {

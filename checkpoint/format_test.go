@@ -15,8 +15,8 @@ import (
 	"bnkit/engine/nn"
 )
 
-// TestFormatVectors draws the tensors that FORMAT.md gives as test vectors. Tensors that a
-// file does not store must always be drawn as specified.
+// TestFormatVectors draws the tensors for which FORMAT.md has test vectors. The values of
+// tensors that files do not store must never change.
 func TestFormatVectors(t *testing.T) {
 	format, err := os.ReadFile("FORMAT.md")
 	if err != nil {
@@ -50,8 +50,8 @@ func TestFormatVectors(t *testing.T) {
 	}
 }
 
-// TestInitialiserVectors draws the tensors that FORMAT.md gives for
-// initialisers other than the default ones.
+// TestInitialiserVectors draws the tensors for which FORMAT.md has test vectors of other
+// than the default initialisers.
 func TestInitialiserVectors(t *testing.T) {
 	format, err := os.ReadFile("FORMAT.md")
 	if err != nil {
@@ -108,7 +108,7 @@ func namedTensor(t *testing.T, network string, classes int, name string) *arch.T
 	return &tensors[i]
 }
 
-// TestChosenVectors draws the choices of weights that FORMAT.md gives.
+// TestChosenVectors draws the choices of weights for which FORMAT.md has test vectors.
 func TestChosenVectors(t *testing.T) {
 	format, err := os.ReadFile("FORMAT.md")
 	if err != nil {

@@ -44,7 +44,7 @@ func WriteSafetensors(path string, tensors []Tensor, metadata map[string]string)
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
-	// The tensors begin at a multiple of 8 bytes, after spaces.
+	// Spaces after the header align the tensors to 8 bytes.
 	raw = append(raw, bytes.Repeat([]byte(" "), (8-len(raw)%8)%8)...)
 	b := binary.LittleEndian.AppendUint64(nil, uint64(len(raw)))
 	b = append(b, raw...)

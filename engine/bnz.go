@@ -17,8 +17,10 @@ import (
 	"bnkit/engine/nn"
 )
 
-// Only this file knows both models and the headers of .bnz files. It converts each into
-// the other.
+// This file converts models to .bnz files and back: their headers here, their tensors by
+// tensors.go. A run writes ckpt.bnz and resume.bnz in state.go, with headers from
+// newHeader; resume.bnz also holds the run's progress, which only state.go and package
+// rundir read.
 
 // LoadModel reads a checkpoint, or a resume state, whose running statistics become the
 // model's Stored ones. The error is a *ModelError if the tensors are not exactly those
@@ -79,7 +81,7 @@ func newModel(file *checkpoint.File) (*Model, error) {
 	return m, nil
 }
 
-// keptOf is Model.Kept of a header's lists of pruned channels.
+// keptOf checks a header's lists of pruned channels and returns the Model.Kept for them.
 func keptOf(pruned map[string][]int, m *Model) ([][]int, error) {
 	if len(pruned) == 0 {
 		return nil, nil
@@ -93,7 +95,7 @@ func keptOf(pruned map[string][]int, m *Model) ([][]int, error) {
 		}
 		for at, c := range held {
 			if c < 0 || c >= u.OutShape.C || at > 0 && c <= held[at-1] {
-				return nil, fmt.Errorf("it lists channels %v of %s as pruned: they ascend, from 0 to %d", held, u.BN, u.OutShape.C-1)
+				return nil, fmt.Errorf("it lists channels %v of %s as pruned; they must ascend and be from 0 to %d", held, u.BN, u.OutShape.C-1)
 			}
 		}
 		kept[i] = without(u.OutShape.C, held)
@@ -105,8 +107,8 @@ func keptOf(pruned map[string][]int, m *Model) ([][]int, error) {
 	return kept, nn.CheckKept(m.Network, m.Params, kept)
 }
 
-// Pruned returns the channels that Kept leaves out, ascending, by the name of their
-// BatchNorm; nil if there are none.
+// Pruned returns the channels that Kept leaves out, in ascending order, by the name of
+// their BatchNorm. It is nil if there are none.
 func (m *Model) Pruned() map[string][]int {
 	var pruned map[string][]int
 	for i, kept := range m.Kept {
@@ -123,8 +125,7 @@ func (m *Model) Pruned() map[string][]int {
 	return pruned
 }
 
-// without lists the numbers from 0 to n-1 that are not among those left out, which
-// ascend.
+// without returns the numbers from 0 to n-1 that are not in out, which must ascend.
 func without(n int, out []int) []int {
 	rest := []int{}
 	for c := range n {
@@ -181,8 +182,8 @@ const generator = "philox4x32-10"
 // tensor of every unit: 1 GB.
 const maxUnstored = 1 << 28
 
-// checkMemory rejects networks far larger than the file justifies, which stores the
-// tensors that set trains.
+// checkMemory rejects a network that is far larger than a file that stores only the
+// tensors that set trains, so that a small file cannot fill the memory.
 func checkMemory(net *arch.Network, set arch.TrainableSet) error {
 	drawn := make([]bool, len(net.Units)+1) // whether all tensors of a unit are drawn
 	total := 0
@@ -285,7 +286,8 @@ type training struct {
 	Epochs int `json:"epochs"` // complete; the run's settings may ask for more
 }
 
-// newHeader returns the header of a run's checkpoint and state after that many epochs.
+// newHeader returns the header of a run's checkpoint or state after the given number of
+// epochs.
 func newHeader(cfg *config.Config, net *arch.Network, data *dataset.Data, epochs int) (checkpoint.Header, error) {
 	settings, err := json.Marshal(cfg)
 	if err != nil {

@@ -5,9 +5,9 @@
 // [Train] runs a [config.Config] on a data set, which [dataset.Open] loads, and writes a run
 // directory: the settings, a row of measurements for each epoch, the model (ckpt.bnz)
 // and the state from which an interrupted run is resumed. Start from [config.Default]
-// and change what differs. [TrainOptions] says where the run goes and who hears of its
-// progress. Cancel the context to stop; a later call with TrainOptions.Resume set
-// continues, to the same bytes.
+// and change what differs. [TrainOptions] holds the run directory and the functions to call
+// as training progresses. Cancel the context to stop; a later call with
+// TrainOptions.Resume set continues, to the same bytes.
 //
 // A program with a training loop of its own uses a [Trainer], which takes one step at
 // a time.

@@ -14,7 +14,8 @@ import (
 
 // Model is a network with its parameters, and what is known about how to feed and measure
 // it. It needs only Network and Params, from any source; LoadModel reads one from a .bnz
-// file. Other fields are zero if their values are not known, and say what happens then.
+// file. Other fields are zero if their values are not known; their comments describe what
+// is used then.
 //
 // Callers that change γ or β must refresh Stored, or set it to nil.
 type Model struct {
@@ -22,9 +23,9 @@ type Model struct {
 	Params  *nn.Params[float32]
 	Stored  *nn.Statistics // running statistics; nil if they have to be re-estimated
 
-	// Kept lists by unit the channels of its BatchNorm that stay variable, as
-	// nn.Compact takes it: the others were pruned, their γ is 0, and Compact
-	// removes them. It is nil where none was.
+	// Kept lists for each unit the channels of its BatchNorm that were not pruned, in
+	// the form that nn.Compact takes. Pruned channels have γ = 0, and Compact removes
+	// them. Kept is nil if no channel was pruned.
 	Kept [][]int
 
 	Preprocessing Preprocessing
@@ -37,7 +38,7 @@ type Model struct {
 	Source Source // the file that holds the model; zero if there is none
 }
 
-// Preprocessing says how pictures become inputs, (pixel/255 - Mean)/Std, and holds
+// Preprocessing describes how pictures become inputs, (pixel/255 - Mean)/Std, and holds
 // BatchNorm's eps.
 type Preprocessing struct {
 	Mean []float32 // per channel or per pixel (C×H×W); nil for the data set's own Mean and Std
@@ -45,7 +46,7 @@ type Preprocessing struct {
 	Eps  float64   // 0 for nn.DefaultEps
 }
 
-// Estimation says how statistics are re-estimated: over Batches batches of Batch training
+// Estimation describes how statistics are re-estimated: over Batches batches of Batch training
 // pictures, in an order drawn from Seed. The zero value stands for up to 50 batches of
 // 128.
 type Estimation struct {

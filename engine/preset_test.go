@@ -8,8 +8,8 @@ import (
 	"bnkit/engine/presets"
 )
 
-// TestPresets: every preset says what it reproduces, and trains what its
-// trainable set says.
+// TestPresets checks that every preset names what it reproduces, and trains the
+// parameters of its trainable set.
 func TestPresets(t *testing.T) {
 	list := presets.All()
 	if len(list) == 0 {

@@ -9,11 +9,11 @@ import (
 	"bnkit/engine/nn"
 )
 
-// Compact returns the model without the channels that m.Kept leaves out, and how
-// its channels relate to m's. It computes what m does; a model without Kept comes
-// back as a copy. No name stands for a compacted network, so that it cannot be
-// saved: m can. The error is a *ModelError where a channel that Kept leaves out
-// has a γ other than 0.
+// Compact returns a smaller model that computes the same as m, without the channels
+// that m.Kept leaves out, and the relation of its channels to those of m. If m.Kept is
+// nil, the model is a copy of m. The network of a smaller model has no name that package
+// arch could build it from, so it cannot be saved; save m instead. The error is a
+// *ModelError if a channel that Kept leaves out has a γ other than 0.
 func (m *Model) Compact() (*Model, *nn.Compacted[float32], error) {
 	kept := m.Kept
 	if kept == nil {
@@ -54,13 +54,13 @@ func (e *Evaluator) Predictions(ctx context.Context, stats *nn.Statistics) ([]in
 	}
 }
 
-// speedRounds is how often each model of Speeds runs, after a run that does not
-// count.
+// speedRounds is the number of timed runs of each model in Speeds. One run that is not
+// timed precedes them.
 const speedRounds = 9
 
-// Speeds returns how many pictures a second the models infer, on the evaluators'
-// threads. Each runs the first pictures of its test split, up to 128, in turn with
-// the others; the figures are medians.
+// Speeds returns the speed of inference of each evaluator's model, in pictures a
+// second. The models take turns; each run is one batch of the first pictures of the
+// test split, up to 128. The speeds are medians over the runs.
 func Speeds(ctx context.Context, evaluators ...*Evaluator) ([]float64, error) {
 	runs := make([]func(), len(evaluators))
 	pictures := make([]float64, len(evaluators))

@@ -14,8 +14,8 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// prunedModel is a trained model with stored statistics, of whose every layer the
-// first third is held constant.
+// prunedModel returns a trained model with stored statistics. The first third of every
+// layer's channels is held constant.
 func prunedModel(t *testing.T) (*Model, *run) {
 	t.Helper()
 	cfg := tinyConfig()
@@ -50,8 +50,8 @@ func evaluatorOf(t *testing.T, m *Model, r *run) *Evaluator {
 	return e
 }
 
-// TestCompactModel: what is left evaluates to the same as what is clamped, with
-// the statistics that the model stores.
+// TestCompactModel checks that the compacted model has the same accuracy and loss as the
+// clamped one, with the statistics that the model stores.
 func TestCompactModel(t *testing.T) {
 	m, r := prunedModel(t)
 	small, _, err := m.Compact()
@@ -81,7 +81,7 @@ func TestCompactModel(t *testing.T) {
 	}
 }
 
-// TestPredictions counts the right ones, as Evaluate does.
+// TestPredictions checks that as many predictions are right as Evaluate counts.
 func TestPredictions(t *testing.T) {
 	m, r := prunedModel(t)
 	e := evaluatorOf(t, m, r)
@@ -105,7 +105,7 @@ func TestPredictions(t *testing.T) {
 	}
 }
 
-// TestSpeeds: a network of a tenth of the work is faster.
+// TestSpeeds checks that a network that takes a tenth of the work is faster.
 func TestSpeeds(t *testing.T) {
 	m, r := prunedModel(t)
 	wide := *m
@@ -125,8 +125,8 @@ func TestSpeeds(t *testing.T) {
 	}
 }
 
-// TestPrunedFile: a file keeps which channels were pruned, as a field that a
-// reader may ignore.
+// TestPrunedFile checks that a file lists the pruned channels in a field that a reader may
+// ignore.
 func TestPrunedFile(t *testing.T) {
 	m, _ := prunedModel(t)
 	m.Kept[3] = nil // nothing of this unit's

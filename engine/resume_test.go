@@ -364,8 +364,8 @@ func restore(t *testing.T, dir string, files map[string][]byte) {
 	}
 }
 
-// TestResumeKeepsDrops: a run that is resumed for more epochs without rate drops
-// of its own keeps those that it began with.
+// TestResumeKeepsDrops checks that a run that is resumed for more epochs, without rate
+// drops on the command line, keeps the drops that it began with.
 func TestResumeKeepsDrops(t *testing.T) {
 	data, cfg := synthetic(64, 20), tinyConfig()
 	cfg.Epochs, cfg.LRDrops = 3, nil

@@ -12,7 +12,7 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// Only resume.bnz says how far a run has come. Each file is replaced in one atomic step, or
+// Only resume.bnz records how far a run has come. Each file is replaced in one atomic step, or
 // grows by a line, and at the end of an epoch they are made durable in the order
 //
 //	ckpt.bnz, metrics.jsonl, resume.bnz
@@ -37,7 +37,7 @@ func (r *run) save(m *rundir.EpochMetrics) error {
 	return r.dir.Commit()
 }
 
-// saveModel writes ckpt.bnz after that many epochs.
+// saveModel writes ckpt.bnz after the given number of complete epochs.
 func (r *run) saveModel(epochs int) error {
 	cfg := r.cfg
 	cfg.TrackGradients = false // does not affect the model
@@ -238,8 +238,8 @@ func (r *run) restoreTensors(file *checkpoint.File) error {
 	return nil
 }
 
-// ReadConfig reads a run's config.json. The error is rundir.ErrNoRun where there
-// is none, and *rundir.DamagedError where it does not hold possible settings.
+// ReadConfig reads a run's config.json at path. The error is rundir.ErrNoRun if there is
+// no such file, and a *rundir.DamagedError if it does not hold valid settings.
 func ReadConfig(path string) (config.Config, error) {
 	var c config.Config
 	b, err := os.ReadFile(path)

@@ -15,13 +15,14 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// TrainOptions say where and how a run is computed. They do not change its result.
+// TrainOptions are the run directory, the threads and the callbacks of a run. They do not
+// change its result.
 type TrainOptions struct {
 	Dir      string // run directory, see package rundir
 	Numbered bool   // use a new directory: Dir or, if that exists, Dir-2, Dir-3 and so on
 	Resume   bool   // continue the run in Dir; its other settings must be equal, Epochs may be larger
 	Force    bool   // replace the run in Dir once the new one has completed an epoch
-	Threads  int    // 0: as many as there are processors
+	Threads  int    // 0 for as many as there are processors
 
 	// Owned is Dir if the caller already owns it, in order to resume the run. The caller
 	// releases it.

@@ -38,8 +38,8 @@ type Trainer struct {
 // NewTrainer returns a trainer of net with the settings of cfg that a step depends
 // on: what is trained, initial values, batch size, optimizer, BatchNorm and
 // activations. Parameters start from the seed, running means at 0 and running
-// variances at 1. It uses that many threads, which Close stops; their number does
-// not change any result.
+// variances at 1. The trainer runs the given number of threads, which does not change
+// any result; Close stops them.
 func NewTrainer(net *arch.Network, cfg *config.Config, threads int) (*Trainer, error) {
 	family, set := kernel.Best(), arch.TrainableSet(cfg.Trainable)
 	t := &Trainer{

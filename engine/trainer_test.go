@@ -67,8 +67,8 @@ func TestGammaNearZero(t *testing.T) {
 	}
 }
 
-// TestRateChangesPerEpoch: without LRPerStep all steps of an epoch have one
-// rate.
+// TestRateChangesPerEpoch checks that without LRPerStep all steps of an epoch have the
+// same rate.
 func TestRateChangesPerEpoch(t *testing.T) {
 	cfg := config.Default()
 	cfg.Schedule, cfg.LRWarmup, cfg.LRDrops = config.Cosine, 2, nil

@@ -15,9 +15,10 @@ type Layer struct {
 	Removed  int    `json:"removed"` // of those clamped
 }
 
-// Clamp returns a variant of m in which every γ with |γ| below the threshold is
-// 0, and so is β of those channels with zeroBeta, and how many that are of each
-// BatchNorm that has γ, in the network's order. m stays as it is.
+// Clamp returns a variant of m in which every γ with |γ| below the threshold is 0. With
+// zeroBeta, β of the same channels is 0 too. It also returns the numbers of clamped
+// channels, a Layer for each BatchNorm that has γ, in the network's order. It does not
+// change m.
 func Clamp(m *engine.Model, threshold float64, zeroBeta bool) (*engine.Model, []Layer) {
 	beta := BetaKept
 	if zeroBeta {
@@ -26,13 +27,14 @@ func Clamp(m *engine.Model, threshold float64, zeroBeta bool) (*engine.Model, []
 	p, _, _ := choose(m, Choice{Threshold: threshold}, beta, make([]bool, len(m.Network.Units)))
 	clamped, err := p.Apply(m)
 	if err != nil {
-		panic(err) // a plan made of a network is for that network
+		panic(err) // cannot happen: the plan was made from the same network
 	}
 	return clamped, layersOf(clamped, nil)
 }
 
-// layersOf tells of each BatchNorm that has γ what is clamped, and what is not
-// among the origins that nn.Compacted has; nil counts nothing as removed.
+// layersOf counts the clamped and the removed channels of each BatchNorm that has γ.
+// origins is that of an nn.Compacted, in which removed channels are missing; if it is
+// nil, no channel counts as removed.
 func layersOf(clamped *engine.Model, origins [][]int) []Layer {
 	var layers []Layer
 	for i := range clamped.Network.Units {

@@ -11,33 +11,34 @@ import (
 	"bnkit/engine/arch"
 )
 
-// Plan says which channels of a network are pruned. It is data: made from a
-// model's γ or read from a file, perhaps edited, and then applied by Clamp.
+// Plan lists the channels of a network that are pruned. It is made from a model's γ or
+// read from a file, which may have been edited, and applied by Apply.
 type Plan struct {
 	Arch   string `json:"arch"`   // the network's name
 	Choice Choice `json:"choice"` // where the plan comes from
 	Beta   string `json:"beta"`   // of pruned channels: BetaKept or BetaZeroed
 
-	// What the plan makes of the network. Apply computes these numbers anew: a
-	// plan that was edited says what it was before.
+	// The effect of the plan on the network. MakePlan computes these numbers again,
+	// because those in an edited file describe the plan before the edit.
 	Channels         int   `json:"channels"` // of BatchNorms that have γ
 	Clamped          int   `json:"clamped"`  // of these, held constant
-	Removed          int   `json:"removed"`  // of these, gone; the others' places are needed by residual sums or shapes
+	Removed          int   `json:"removed"`  // of these, removed; residual sums or shapes need the others
 	MACsBefore       int64 `json:"macs_before"`
 	MACsAfter        int64 `json:"macs_after"`
 	ParametersBefore int   `json:"parameters_before"`
 	ParametersAfter  int   `json:"parameters_after"`
 
-	Layers []PlannedLayer `json:"layers"` // BatchNorms, in the network's order; those that are missing keep all
+	Layers []PlannedLayer `json:"layers"` // BatchNorms, in the network's order; one that is missing keeps all channels
 }
 
-// Choice is how a plan's channels were chosen. What played no part is missing.
+// Choice records how a plan's channels were chosen. Criteria that were not used are
+// missing.
 type Choice struct {
-	Threshold   float64  `json:"threshold,omitempty"`     // channels with |γ| below it go
-	Remove      float64  `json:"remove,omitempty"`        // this share of all channels goes, those of the smallest |γ| first
-	Protect     []string `json:"protect,omitempty"`       // names or patterns of layers that keep all
-	MaxPerLayer float64  `json:"max_per_layer,omitempty"` // largest share of a layer's channels that goes
-	Source      string   `json:"source_sha256,omitempty"` // of the file whose γ decided
+	Threshold   float64  `json:"threshold,omitempty"`     // channels with |γ| below this are pruned
+	Remove      float64  `json:"remove,omitempty"`        // this share of all channels is pruned, those of the smallest |γ| first
+	Protect     []string `json:"protect,omitempty"`       // names or patterns of layers that keep all channels
+	MaxPerLayer float64  `json:"max_per_layer,omitempty"` // largest share of a layer's channels that may be pruned
+	Source      string   `json:"source_sha256,omitempty"` // SHA-256 of the file whose γ were compared
 }
 
 // PlannedLayer is one BatchNorm of a plan.
@@ -59,9 +60,10 @@ type candidate struct {
 	size          float64 // |γ|
 }
 
-// NewPlan plans what c says of m's γ. With a threshold, all channels with smaller
-// |γ| go, be it a whole layer's; with a share, each layer keeps at least one. The
-// error is an *OptionError for a choice that is not possible.
+// NewPlan returns the plan for m that c describes. A threshold prunes all channels with
+// a smaller |γ|, even if they are a whole layer. With a share to remove, each layer
+// keeps at least one channel. The error is an *OptionError if the choice is not
+// possible.
 func NewPlan(m *engine.Model, c Choice, beta string) (*Plan, error) {
 	if err := c.check(); err != nil {
 		return nil, err
@@ -72,7 +74,7 @@ func NewPlan(m *engine.Model, c Choice, beta string) (*Plan, error) {
 	}
 	p, possible, goal := choose(m, c, beta, protected)
 	if possible < goal {
-		return nil, &OptionError{fmt.Sprintf("remove %v: that is %d channels, of which %d can go: every layer keeps one, and what is protected; use a share of at most %.4g",
+		return nil, &OptionError{fmt.Sprintf("remove %v: that is %d channels, but only %d can be pruned, because every layer keeps one channel or more, and protected layers keep all; use a share of at most %.4g",
 			c.Remove, goal, possible, math.Floor(1e4*c.Remove*float64(possible)/float64(goal))/1e4)}
 	}
 	clamped, err := p.Apply(m)
@@ -82,8 +84,8 @@ func NewPlan(m *engine.Model, c Choice, beta string) (*Plan, error) {
 	return p, p.describe(clamped)
 }
 
-// choose makes the plan without its numbers, and says how many channels it holds,
-// and how many of them it was to hold.
+// choose returns the plan without the numbers of its effect, the number of channels that
+// it prunes, and the number that c asks for, which may be larger.
 func choose(m *engine.Model, c Choice, beta string, protected []bool) (p *Plan, count, goal int) {
 	candidates, limits, total := c.candidates(m, protected)
 	slices.SortStableFunc(candidates, func(a, b candidate) int { return cmp.Compare(a.size, b.size) })
@@ -106,7 +108,7 @@ func choose(m *engine.Model, c Choice, beta string, protected []bool) (p *Plan, 
 		count++
 	}
 	if c.Remove == 0 {
-		goal = count // whatever is below the threshold
+		goal = count // a threshold asks for no particular number
 	}
 	p = &Plan{Arch: m.Network.Name, Choice: c, Beta: beta}
 	p.Choice.Source = m.Source.SHA256
@@ -126,7 +128,7 @@ func choose(m *engine.Model, c Choice, beta string, protected []bool) (p *Plan, 
 	return p, count, goal
 }
 
-// check refuses numbers that mean nothing.
+// check returns an error if a number is out of range, or two exclude each other.
 func (c *Choice) check() error {
 	switch {
 	case c.Threshold != 0 && c.Remove != 0:
@@ -136,13 +138,13 @@ func (c *Choice) check() error {
 	case c.Remove != 0 && !(c.Remove > 0 && c.Remove < 1):
 		return &OptionError{fmt.Sprintf("remove %v; use a share of all channels between 0 and 1, e.g. 0.3", c.Remove)}
 	case c.MaxPerLayer != 0 && !(c.MaxPerLayer > 0 && c.MaxPerLayer <= 1):
-		return &OptionError{fmt.Sprintf("%v of a layer at most; use a share above 0 and up to 1, e.g. 0.5", c.MaxPerLayer)}
+		return &OptionError{fmt.Sprintf("at most %v of a layer; use a share above 0 and up to 1, e.g. 0.5", c.MaxPerLayer)}
 	}
 	return nil
 }
 
-// candidates returns the channels that may go, by unit how many of them, and the
-// number of all channels.
+// candidates returns the channels that may be pruned, the largest number of them that
+// may be pruned in each unit, and the number of all channels.
 func (c *Choice) candidates(m *engine.Model, protected []bool) (all []candidate, limits []int, total int) {
 	limits = make([]int, len(m.Network.Units))
 	for i := range m.Network.Units {
@@ -167,7 +169,7 @@ func (c *Choice) candidates(m *engine.Model, protected []bool) (all []candidate,
 	return all, limits, total
 }
 
-// protected says by unit whether its BatchNorm keeps all channels.
+// protected returns for each unit whether its BatchNorm keeps all channels.
 func (c *Choice) protected(net *arch.Network) ([]bool, error) {
 	protected := make([]bool, len(net.Units))
 	for _, pattern := range c.Protect {
@@ -190,10 +192,10 @@ func (c *Choice) protected(net *arch.Network) ([]bool, error) {
 	return protected, nil
 }
 
-// Apply returns a variant of m in which the channels that the plan leaves out are
-// held constant: γ is 0, and so is β with BetaZeroed; Kept says which they are. m
-// stays as it is. The error is an *OptionError for a plan that is not for m's
-// network.
+// Apply returns a variant of m in which the channels that the plan does not keep are
+// held constant: their γ are 0, and with BetaZeroed also their β. Its Kept lists the
+// channels that stay. Apply does not change m. The error is an *OptionError if the plan
+// is not one for m's network.
 func (p *Plan) Apply(m *engine.Model) (*engine.Model, error) {
 	kept, err := p.kept(m.Network)
 	if err != nil {
@@ -222,8 +224,7 @@ func stays(kept []int, channel int) bool {
 	return found || kept == nil
 }
 
-// kept is the plan as engine.Model.Kept has it, having checked it against the
-// network.
+// kept checks the plan against the network and returns it as an engine.Model.Kept.
 func (p *Plan) kept(net *arch.Network) ([][]int, error) {
 	if p.Arch != net.Name {
 		return nil, &OptionError{fmt.Sprintf("the plan is for %s, the model is %s", p.Arch, net.Name)}
@@ -238,7 +239,7 @@ func (p *Plan) kept(net *arch.Network) ([][]int, error) {
 		case i < 0:
 			return nil, fail("is not a BatchNorm of %s", net.Name)
 		case kept[i] != nil:
-			return nil, fail("is there twice")
+			return nil, fail("is listed twice")
 		case net.Units[i].NoScale:
 			return nil, fail("has no γ: nothing of it can be pruned, leave it out")
 		case l.Channels != net.Units[i].OutShape.C:

@@ -16,7 +16,7 @@ import (
 	"bnkit/engine/arch"
 )
 
-// goneFrom lists what a plan leaves out, by layer.
+// goneFrom returns the channels that a plan leaves out, by layer.
 func goneFrom(p *Plan) map[string][]int {
 	gone := map[string][]int{}
 	for _, l := range p.Layers {
@@ -37,8 +37,8 @@ func count(gone map[string][]int) int {
 	return n
 }
 
-// TestShare: the smallest |γ| of all go, but for those of layers that are
-// protected, at their limit or down to one channel.
+// TestShare checks that the channels with the smallest |γ| are pruned, except in layers
+// that are protected, have reached their limit or have one channel left.
 func TestShare(t *testing.T) {
 	m := trained(t, tiny(), false)
 	for c := range m.Params.Of(2, arch.Gamma) { // a layer that would be emptied
@@ -72,7 +72,8 @@ func TestShare(t *testing.T) {
 		if want := int(math.Round(c.choice.Remove * float64(total))); count(gone) != want || p.Clamped != want || p.Channels != total {
 			t.Errorf("%+v: %d of %d channels go (%d of %d), want %d", c.choice, p.Clamped, p.Channels, count(gone), total, want)
 		}
-		// Whatever stays of a layer below its limit is no smaller than anything that goes.
+		// In a layer below its limit, no channel that stays has a smaller |γ| than any
+		// that is pruned.
 		largest := 0.0
 		for name, channels := range gone {
 			if len(channels) > c.limit(name, len(layers[name])) {
@@ -167,7 +168,7 @@ func TestPlanFile(t *testing.T) {
 	}
 }
 
-// TestWrongPlans checks what is said of files that are not plans, or not for the
+// TestWrongPlans checks the errors for files that are not plans, or are plans for another
 // network.
 func TestWrongPlans(t *testing.T) {
 	m := trained(t, tiny(), false)
@@ -225,8 +226,8 @@ func TestWrongPlans(t *testing.T) {
 	}
 }
 
-// TestRemoved checks what pruning says of the network that is left against that
-// network.
+// TestRemoved compares the numbers that pruning reports of the network that is left with
+// that network.
 func TestRemoved(t *testing.T) {
 	data := tiny()
 	m := trained(t, data, true)

@@ -9,8 +9,8 @@ import (
 	"os"
 )
 
-// maxPlanBytes bounds the file of a plan: that of the widest and deepest network
-// is far smaller.
+// maxPlanBytes bounds the file of a plan. The plan of the widest and deepest network is
+// far smaller.
 const maxPlanBytes = 64 << 20
 
 // Encode returns the plan as JSON, a line for each layer.
@@ -38,8 +38,8 @@ func (p *Plan) Encode() ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// ReadPlan reads a plan that Encode wrote, perhaps edited. The error is an
-// *OptionError for a file that is not a plan, or one that keeps no channel.
+// ReadPlan reads a plan that Encode wrote and a user may have edited. The error is an
+// *OptionError if the file is not a plan, or if the plan keeps no channel.
 func ReadPlan(path string) (*Plan, error) {
 	f, err := os.Open(path)
 	if err != nil {

@@ -1,5 +1,5 @@
-// Package prune removes what a network does not need. A Plan says which channels;
-// they are clamped, so that each passes on nothing but its β, and compiled away.
+// Package prune removes channels that a network does not need. A Plan lists them. Their
+// γ are clamped to 0, so that each outputs only its β, and then they are removed.
 package prune
 
 import (
@@ -14,16 +14,16 @@ import (
 	"bnkit/engine/nn"
 )
 
-// Options says what is pruned: what the Plan says, or else what Threshold or Remove,
-// with Protect and MaxPerLayer, choose.
+// Options chooses the channels to prune: those of Plan or, if it is nil, those that
+// Threshold or Remove selects within the limits of Protect and MaxPerLayer.
 type Options struct {
-	Threshold   float64  // channels with |γ| below it go
-	Remove      float64  // or this share of all channels, those of the smallest |γ| first
-	Protect     []string // names or patterns of layers that keep all
-	MaxPerLayer float64  // largest share of a layer's channels that goes; 0 for no limit
-	ZeroBeta    bool     // β of those channels becomes 0 too; otherwise it is kept, as in Frankle et al. 2021, section 5
+	Threshold   float64  // prune channels with |γ| below this
+	Remove      float64  // or prune this share of all channels, those of the smallest |γ| first
+	Protect     []string // names or patterns of layers that keep all channels
+	MaxPerLayer float64  // largest share of a layer's channels to prune; 0 for no limit
+	ZeroBeta    bool     // set β of pruned channels to 0 too; otherwise it is kept, as in Frankle et al. 2021, section 5
 
-	Plan *Plan // in place of all of these; nil for none
+	Plan *Plan // replaces all fields above; nil for no plan
 
 	Threads int // 0: as many as there are processors; changes no result but speeds
 }
@@ -40,7 +40,7 @@ type Result struct {
 	Remove    float64           `json:"remove,omitempty"`    // missing if it did not choose
 	Beta      string            `json:"beta"`                // of clamped channels: BetaKept or BetaZeroed
 	Clamped   int               `json:"clamped"`             // channels held constant
-	Removed   int               `json:"removed"`             // of these, compiled away
+	Removed   int               `json:"removed"`             // of these, removed
 	Channels  int               `json:"channels"`            // of all BatchNorms that have γ
 	Layers    []Layer           `json:"layers"`              // one for each BatchNorm that has γ, in the order of the network
 	Before    engine.Evaluation `json:"before"`
@@ -78,10 +78,10 @@ type event struct {
 	Source    string  `json:"source_sha256,omitempty"` // of the file that was pruned; missing if there is none
 }
 
-// MakePlan returns the plan that the options stand for, for m. The error is an
-// *OptionError for options that cannot be used and for a model whose file would
-// not store what is clamped, as its run did not train it, and an
-// *engine.ModelError for one without γ.
+// MakePlan returns the plan for m that the options describe. The error is an
+// *OptionError if the options cannot be used, or if m's file could not store the
+// clamped values because its run did not train them. It is an *engine.ModelError if m
+// has no γ.
 func MakePlan(m *engine.Model, o Options) (*Plan, error) {
 	if arch.GammaOnly.Parameters(m.Network) == 0 {
 		return nil, &engine.ModelError{Path: m.Source.Path, Reason: "it has no γ to clamp"}
@@ -107,9 +107,9 @@ func MakePlan(m *engine.Model, o Options) (*Plan, error) {
 	return NewPlan(m, Choice{Threshold: o.Threshold, Remove: o.Remove, Protect: o.Protect, MaxPerLayer: o.MaxPerLayer}, beta)
 }
 
-// Prune prunes m, and measures it before and after on data, as m.OpenData or
-// m.Normalised returns it. It writes nothing, and changes nothing of m. Errors are
-// MakePlan's, and an *engine.LossError where a loss is not finite.
+// Prune returns m pruned and measured before and after on data, which m.OpenData or
+// m.Normalised returns. It does not change m or write files. The error is one of
+// MakePlan, or an *engine.LossError if a loss is not finite.
 func Prune(ctx context.Context, m *engine.Model, data *dataset.Data, o Options) (*Result, error) {
 	p, err := MakePlan(m, o)
 	if err != nil {
@@ -126,7 +126,7 @@ func Prune(ctx context.Context, m *engine.Model, data *dataset.Data, o Options) 
 		MACsBefore: p.MACsBefore, MACsAfter: p.MACsAfter, ParametersBefore: p.ParametersBefore, ParametersAfter: p.ParametersAfter,
 		BytesBefore: m.Source.Bytes,
 	}
-	if o.Plan == nil { // which may have been edited, whatever it says of its choice
+	if o.Plan == nil { // a plan may have been edited, so that its choice no longer describes it
 		r.Threshold, r.Remove = o.Threshold, o.Remove
 	}
 	stats, err := evaluator.Reestimate(ctx)
@@ -163,7 +163,7 @@ func Prune(ctx context.Context, m *engine.Model, data *dataset.Data, o Options) 
 	return r, nil
 }
 
-// compare measures what is left of the clamped network beside it.
+// compare measures the network that is left against the clamped one.
 func (r *Result) compare(ctx context.Context, clamped *engine.Evaluator, stats *nn.Statistics, data *dataset.Data, threads int) error {
 	small, compacted, err := r.Model.Compact()
 	if err != nil {
@@ -198,7 +198,7 @@ func (r *Result) compare(ctx context.Context, clamped *engine.Evaluator, stats *
 	return nil
 }
 
-// storable returns an error if a file of the model would not store what is clamped.
+// storable returns an error if the model's file would not store the clamped values.
 func storable(m *engine.Model, beta string) error {
 	if m.Origin == nil {
 		return nil // it stores everything

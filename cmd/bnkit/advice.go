@@ -12,8 +12,8 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// advice returns what to type after an error of a library package, which names the
-// thing that is wrong but not the flags of this program; "" if its text says enough.
+// advice returns the flags or the command to try after an error of a library package,
+// whose text cannot name them. It returns "" if the text is enough.
 func advice(err error) string {
 	var (
 		exists     *rundir.RunExistsError

@@ -197,7 +197,7 @@ func printReport(w io.Writer, r *analysis.Report) {
 	}
 }
 
-// prunedLayers lists how many channels of which layers were pruned.
+// prunedLayers lists the layers that have pruned channels, with the number of these.
 func prunedLayers(r *analysis.Report) string {
 	var layers []string
 	for _, l := range r.Layers {

@@ -24,11 +24,11 @@ func (m *modelFlags) add(c *cobra.Command) {
 }
 
 // withoutFile is a sentence for the help of each command that takes a checkpoint.
-const withoutFile = "Without a file it uses ./ckpt.bnz, or else the newest run under ./runs, and says which."
+const withoutFile = "Without a file it uses ./ckpt.bnz, or else that of the newest run under ./runs,\nand prints which."
 
-// checkpointArg returns the checkpoint that a command works on: its argument, or else
-// ./ckpt.bnz, or else the newest run's. If it is not the argument, the first line of
-// output names it.
+// checkpointArg returns the path of the checkpoint that a command works on: its argument
+// or, without one, ./ckpt.bnz or, if that does not exist, the checkpoint of the newest
+// run. If it is not the argument, the first line of output names it.
 func (g *globalOptions) checkpointArg(args []string) (string, error) {
 	if len(args) == 1 {
 		return args[0], nil
@@ -55,8 +55,8 @@ func (m *modelFlags) open(path string) (*engine.Model, *dataset.Data, error) {
 	return model, data, err
 }
 
-// openData loads the data that a model was trained on, from --data-dir or else from
-// where the run found it whose directory holds the model's file.
+// openData loads the data that a model was trained on, from --data-dir or, without that
+// flag, from the location that data.json beside the model's file records.
 func (m *modelFlags) openData(model *engine.Model) (*dataset.Data, error) {
 	dir := m.dataDir
 	if dir == "" {

@@ -203,7 +203,8 @@ func TestResumeTakesFlags(t *testing.T) {
 	}
 }
 
-// TestExitCodes checks the code of each way to fail, and that one line says what to do.
+// TestExitCodes checks the exit code of each kind of failure, and that the message is one
+// line with advice.
 func TestExitCodes(t *testing.T) {
 	data := writeIDX(t)
 	inDirectory(t)

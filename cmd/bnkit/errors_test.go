@@ -24,8 +24,8 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// plainFailures are the error types that exit with 1: neither the command line nor a
-// file is at fault.
+// plainFailures are the error types for which bnkit exits with 1, because neither the
+// command line nor a file is at fault.
 var plainFailures = []string{
 	"engine.DivergedError",
 	"engine.LossError",
@@ -35,16 +35,17 @@ var plainFailures = []string{
 	"rundir.LostRowsError", // a warning
 }
 
-// otherwiseClassified are the error types that exitCode knows by other means.
+// otherwiseClassified are the error types whose exit codes do not depend on a method of
+// their own.
 var otherwiseClassified = []string{
 	"engine.InterruptedError", // wraps ErrInterrupted
 	"prune.OptionError",       // the prune command makes it a usageError
 }
 
-// TestEveryErrorIsClassified parses the source of all packages: each exported error
-// type says what is at fault, or is listed above.
+// TestEveryErrorIsClassified parses the source of all packages and checks that each
+// exported error type has a method that classifies it, or is listed above.
 func TestEveryErrorIsClassified(t *testing.T) {
-	kinds := map[string][]string{} // by type, the names of its methods that classify it
+	kinds := map[string][]string{} // by error type: "" for Error, and the names of classifying methods
 	files := token.NewFileSet()
 	err := filepath.WalkDir("../..", func(path string, e fs.DirEntry, err error) error {
 		switch {
@@ -105,7 +106,7 @@ func TestEveryErrorIsClassified(t *testing.T) {
 	}
 }
 
-// TestExitCodesOfErrors checks sentinels, and errors in which one kind wraps another.
+// TestExitCodesOfErrors checks sentinel errors, and errors that wrap one of another kind.
 func TestExitCodesOfErrors(t *testing.T) {
 	for _, c := range []struct {
 		err  error
@@ -141,7 +142,7 @@ func TestExitCodesOfErrors(t *testing.T) {
 	}
 }
 
-// TestAdvice checks that messages end in what to type.
+// TestAdvice checks that messages name the flags or commands to try next.
 func TestAdvice(t *testing.T) {
 	for _, c := range []struct {
 		err  error

@@ -22,8 +22,8 @@ func newEvalCommand(g *globalOptions) *cobra.Command {
 		Use:   "eval [CKPT.bnz]",
 		Short: "Measure a checkpoint's test accuracy",
 		Long: `Measure a checkpoint's accuracy and loss on the whole test split, in BatchNorm's
-inference mode. ` + withoutFile + ` Of a pruned network,
-it runs what is left.
+inference mode. The pruned channels of a pruned network are removed first.
+` + withoutFile + `
 
 BatchNorm's statistics are those stored in the file (bnkit train --with-stats) or
 else re-estimated: averaged over a fixed number of batches of the unaugmented

@@ -7,20 +7,20 @@ import (
 	"testing"
 )
 
-// layer is a package and those that it may import.
+// layer is a package and the packages that it may import.
 type layer struct {
 	name    string
 	imports []string
 }
 
-// mayImport lists which packages of the project each one may import, without the
-// prefix bnkit/. Imports point one way, from what users see down to what computes, so
-// a package imports only packages that stand below it here.
+// mayImport lists the packages of the project, without the prefix bnkit/, and those that
+// each may import. Imports point one way, from commands down to kernels and files: a
+// package may only import packages that are listed below it.
 var mayImport = []layer{
 	{"cmd/bnkit", []string{"plots", "analysis", "prune", "engine", "engine/bench", "engine/presets", "engine/config", "engine/rundir", "engine/dataset", "engine/dataset/fetch",
 		"engine/arch", "engine/kernel", "checkpoint", "checkpoint/durable"}},
 
-	// Plots are drawn from results; they measure nothing, so they do not need engine.
+	// Plots are drawn from results and measure nothing, so they do not need engine.
 	{"plots", []string{"analysis", "engine/rundir", "checkpoint/durable"}},
 	{"analysis", []string{"prune", "engine", "engine/config", "engine/rundir", "engine/dataset", "engine/nn", "engine/arch", "engine/kernel"}},
 	{"prune", []string{"engine", "engine/dataset", "engine/nn", "engine/arch"}},
@@ -28,12 +28,12 @@ var mayImport = []layer{
 
 	{"engine", []string{"engine/rundir", "engine/config", "engine/optim", "engine/dataset", "engine/nn", "engine/arch", "engine/kernel", "checkpoint", "checkpoint/durable"}},
 
-	// Presets are for cmd alone: they bring in YAML.
+	// Only cmd imports presets, because they bring in YAML.
 	{"engine/presets", []string{"engine/config"}},
 	{"engine/config", []string{"engine/optim", "engine/dataset", "engine/nn", "engine/arch"}},
 	{"engine/optim", []string{"engine/nn", "engine/arch", "engine/kernel"}},
 
-	// Fetching is for cmd alone: it brings in net/http.
+	// Only cmd imports fetch, because it brings in net/http.
 	{"engine/dataset/fetch", []string{"engine/dataset", "checkpoint/durable"}},
 	{"engine/rundir", []string{"checkpoint", "checkpoint/durable"}},
 	{"engine/dataset", []string{"engine/rng"}},
@@ -88,8 +88,8 @@ func TestImportsPointOneWay(t *testing.T) {
 	}
 }
 
-// TestEngineStaysSmall checks what a program that trains or evaluates by package engine
-// does not link.
+// TestEngineStaysSmall checks that a program that uses package engine does not link
+// packages that only the command needs.
 func TestEngineStaysSmall(t *testing.T) {
 	deps := goList(t, "-deps", "bnkit/engine")
 	if !slices.Contains(deps, "bnkit/engine/nn") {

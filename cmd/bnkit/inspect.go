@@ -158,7 +158,8 @@ func printInfo(w io.Writer, info *checkpoint.Info) {
 	}
 }
 
-// prunedText says how many channels of which BatchNorms are held constant.
+// prunedText describes the channels that are held constant: their number and their
+// BatchNorms.
 func prunedText(pruned map[string][]int) string {
 	total, names := 0, slices.Sorted(maps.Keys(pruned))
 	for i, name := range names {

@@ -84,7 +84,8 @@ func TestInterruptedHint(t *testing.T) {
 		ok(t, "eval", filepath.Join(dir, out, "ckpt-pruned.bnz"))
 		ok(t, "plot", ckpt, "--feature-maps", "conv", "--out", "maps")
 		ok(t, "export", ckpt, "--out", "m.safetensors")
-		// A flag wins: other pictures are refused, the same ones elsewhere are accepted.
+		// A flag overrides the location: a folder without pictures is refused, and a
+		// copy of the pictures is accepted.
 		if code, _, err := bnkit(t, "eval", ckpt, "--data-dir", t.TempDir()); code == 0 {
 			t.Errorf("%s: eval of an empty folder: %s", name, err)
 		}
@@ -93,7 +94,7 @@ func TestInterruptedHint(t *testing.T) {
 }
 
 // TestInterruptedForce checks that a replacement that is interrupted in its first epoch
-// leaves the old run, and says so instead of printing how to resume.
+// leaves the old run unchanged, and that the message says this instead of how to resume.
 func TestInterruptedForce(t *testing.T) {
 	data := writeIDX(t)
 	inDirectory(t)
@@ -140,9 +141,8 @@ func TestDirectoryInUse(t *testing.T) {
 	}
 }
 
-// TestDamagedRun checks that files that cannot be read lead to exit code 3, that a resume
-// names the rows that are lost, and that the run can be compared and drawn without
-// them.
+// TestDamagedRun checks that damaged files lead to exit code 3, that a resume names the
+// rows that are lost, and that the run can be compared and drawn without those rows.
 func TestDamagedRun(t *testing.T) {
 	data := writeIDX(t)
 	inDirectory(t)

@@ -32,22 +32,22 @@ func newPruneCommand(g *globalOptions) *cobra.Command {
 	var o pruneOptions
 	c := &cobra.Command{
 		Use:   "prune [CKPT.bnz]",
-		Short: "Remove channels and measure what that costs and brings",
+		Short: "Remove channels and measure the effect on accuracy and speed",
 		Long: `Choose channels of BatchNorms, clamp their γ to zero, and measure the network
 before and after on the whole test split, with statistics re-estimated for each.
 ` + withoutFile + `
 
 --threshold chooses the channels whose |γ| is below it. --remove chooses a share of
-all channels, those of the smallest |γ| first, but leaves each layer one. --protect
-names layers that keep all, --max-per-layer bounds the share of a layer that goes.
---plan-out writes the choice to a file and does no more; the file can be edited, and
---plan applies it.
+all channels, those of the smallest |γ| first, but keeps at least one channel of each
+layer. --protect names layers that keep all channels, and --max-per-layer limits the
+share of a layer's channels that are chosen. --plan-out only writes the choice to a
+file, which can be edited; --plan applies such a file.
 
 A channel whose γ is zero no longer depends on its convolution: its output is its β.
 β is kept (--keep-beta, as in the literature) or zeroed too (--zero-beta). Such
-channels are compiled away: the smaller network computes the same, which the
-agreement of the two on the test split shows. A channel to which residual blocks
-add goes only if all of them leave it constant.
+channels can be removed: the smaller network computes the same, and the output shows
+how often the two agree on the test split. A channel to which residual blocks add is
+removed only if all of them leave it constant.
 
 The pruned network is written to --out, by default the name of the source with
 -pruned; --dry-run writes nothing. Running statistics that the source stores are
@@ -74,8 +74,8 @@ split), bytes_before, and, unless it is a dry run, bytes_after and out. With
 	f.Float64Var(&o.remove, "remove", 0, "prune this share of all channels, those of the smallest |γ| first")
 	f.StringSliceVar(&o.protect, "protect", nil, "names or patterns of layers that keep all channels, e.g. 'blocks.0.*'")
 	f.Float64Var(&o.maxPerLayer, "max-per-layer", 0, "largest share of a layer's channels to prune (default: no limit)")
-	f.StringVar(&o.plan, "plan", "", "file that says which channels to keep")
-	f.StringVar(&o.planOut, "plan-out", "", "write which channels to keep to this file, and do no more")
+	f.StringVar(&o.plan, "plan", "", "file that lists the channels to keep")
+	f.StringVar(&o.planOut, "plan-out", "", "only write the list of channels to keep to this file")
 	f.BoolVar(&o.keepBeta, "keep-beta", true, "keep β of pruned channels")
 	f.BoolVar(&o.zeroBeta, "zero-beta", false, "zero β of pruned channels")
 	f.StringVar(&o.out, "out", "", "file to write (default: the name of the source with -pruned)")
@@ -91,7 +91,7 @@ split), bytes_before, and, unless it is a dry run, bytes_after and out. With
 	return c
 }
 
-// pruning is what the flags say to package prune.
+// pruning returns the options of package prune that the flags set.
 func (o *pruneOptions) pruning() (prune.Options, error) {
 	p := prune.Options{
 		Threshold: o.threshold, Remove: o.remove, Protect: o.protect, MaxPerLayer: o.maxPerLayer,
@@ -225,7 +225,7 @@ func printPrune(w io.Writer, r pruneResult) {
 	fmt.Fprintf(w, "pruned network: %s\n", r.Out)
 }
 
-// count is a large number for people, in thousands, millions or milliards.
+// count formats a large number for people, in thousands, millions or billions.
 func count(n int64) string {
 	switch {
 	case n >= 1e9:
@@ -238,5 +238,5 @@ func count(n int64) string {
 	return strconv.FormatInt(n, 10)
 }
 
-// change is by what part a number grew or shrank.
+// change formats the relative change of a number as a percentage.
 func change(before, after float64) string { return fmt.Sprintf("%+.1f%%", 100*(after/before-1)) }

@@ -120,8 +120,8 @@ func TestPruneRefuses(t *testing.T) {
 	}
 }
 
-// TestPrunedIsSaid: analyze and inspect tell pruned channels from those whose γ is
-// near zero, and eval of the pruned file agrees with what prune measured.
+// TestPrunedIsSaid checks that analyze and inspect distinguish pruned channels from those
+// whose γ is near zero, and that eval of the pruned file agrees with what prune measured.
 func TestPrunedIsSaid(t *testing.T) {
 	data := writeIDX(t)
 	inDirectory(t)

@@ -127,8 +127,8 @@ func (e *usageError) Error() string    { return fmt.Sprintf("%v (see %s --help)"
 func (e *usageError) Unwrap() error    { return e.err }
 func (e *usageError) WrongUsage() bool { return true }
 
-// Errors of all packages say by these methods what is at fault. An error with
-// neither method is a plain failure.
+// Error types of all packages have one of these methods if the user's input is at fault.
+// An error with neither method is a plain failure.
 type (
 	wrongUsage interface{ WrongUsage() bool } // the command line or the settings
 	badInput   interface{ BadInput() bool }   // a file
@@ -144,8 +144,8 @@ func exitCode(err error) int {
 		return 0
 	case errors.Is(err, engine.ErrInterrupted), errors.Is(err, context.Canceled):
 		return 130
-	// Before usage: what is wrong in a damaged file may be a setting, which nobody
-	// has typed.
+	// Input comes before usage: an error about a setting in a damaged file may wrap
+	// one of the usage errors, although the setting is not on the command line.
 	case errors.As(err, &input) && input.BadInput():
 		return 3
 	case errors.As(err, &usage) && usage.WrongUsage(), strings.HasPrefix(err.Error(), "unknown command"):

@@ -13,8 +13,8 @@ import (
 	"bnkit/engine/config"
 )
 
-// addSettings gives a command a flag for each setting of some groups, or for every
-// setting where no group is named. The flags set settings.
+// addSettings adds to a command a flag for each setting of the given groups or, if there
+// are none, for every setting. The flags set the fields of settings.
 func addSettings(c *cobra.Command, settings *config.Config, groups ...config.Group) {
 	for _, s := range config.Settings {
 		if len(groups) > 0 && !slices.Contains(groups, s.Group) {
@@ -103,9 +103,10 @@ func fillSettings(flags *pflag.FlagSet, settings *config.Config, base config.Con
 	}
 }
 
-// checkEffect refuses a flag that has no effect, even one that repeats a default,
-// which Validate accepts: whoever types a flag expects something of it. Where the
-// setting that it needs is itself impossible, Validate says more.
+// checkEffect returns an error for a flag on the command line that has no effect, even if
+// its value is the default, which Validate accepts: a user who types a flag expects an
+// effect. It skips a flag if the setting that it needs is invalid, because the error of
+// Validate is then more helpful.
 func checkEffect(c *cobra.Command, settings *config.Config) error {
 	for _, s := range config.Settings {
 		needs := config.Find(s.Needs.Key)

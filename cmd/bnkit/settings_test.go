@@ -72,8 +72,8 @@ func TestSettingsFiles(t *testing.T) {
 	}
 }
 
-// TestRateDrops: drops follow the epochs unless the command line gives some, or
-// none, and a run that is resumed keeps its own.
+// TestRateDrops checks that drops follow the epochs unless the command line gives drops
+// or none, and that a resumed run keeps its drops.
 func TestRateDrops(t *testing.T) {
 	data := writeIDX(t)
 	inDirectory(t)
@@ -100,7 +100,7 @@ func TestRateDrops(t *testing.T) {
 	}
 }
 
-// TestCompletion: the shell is offered a setting's values.
+// TestCompletion checks that the shell is offered a setting's values.
 func TestCompletion(t *testing.T) {
 	for args, want := range map[string]string{"--optimizer a": "sgd\nadam\nadamw\n", "--crop c": "random-resized\ncentre\n", "--lr 0": ""} {
 		out := ok(t, append([]string{"__complete", "train"}, strings.Fields(args)...)...)

@@ -224,9 +224,9 @@ func runTrain(c *cobra.Command, g *globalOptions, o *trainOptions) error {
 	return finishTrain(g, result)
 }
 
-// place returns the location of the data, by the flags or, for a run that is resumed,
-// as the run recorded it; "" is the default. A path given as --data is the location
-// itself.
+// place returns the location of the data: from the flags or, for a resumed run, the one
+// that the run recorded, which takeSettings has copied. "" stands for the default. If
+// --data is a path, that is the location.
 func (o *trainOptions) place() (string, error) {
 	dir := o.dataDir
 	if !dataset.IsName(o.config.Data) {
@@ -310,7 +310,8 @@ func finishTrain(g *globalOptions, r *engine.TrainResult) error {
 	return nil
 }
 
-// ownRun takes ownership of the run to resume. No file of it may be read before.
+// ownRun takes ownership of the run to resume. This must happen before any of its files
+// is read.
 func (o *trainOptions) ownRun() (err error) {
 	if o.out != "" {
 		o.owned, err = rundir.Own(o.out)

@@ -89,7 +89,7 @@ func (n *Network) MACs() int64 {
 	return total
 }
 
-// Shortcut says how a residual's shape is changed where a block changes it.
+// Shortcut is the way in which a residual's shape is changed if a block changes the shape.
 type Shortcut string
 
 // The shortcuts of He et al. 2015, section 3.3. Option A has no parameters: it takes

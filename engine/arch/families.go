@@ -12,8 +12,8 @@ type family struct {
 	// Names returns them.
 	names []string
 
-	// build appends the units of the network that n.Name names. It reports whether the
-	// family has that network, and which choices the network leaves.
+	// build appends the units of the network that n.Name names. It returns the choices
+	// that the network leaves open, and reports whether the family has the network.
 	build func(n *Network) (has choices, known bool, err error)
 }
 
@@ -23,8 +23,8 @@ type choices struct {
 	stem    bool
 }
 
-// families are in the order in which Names lists them. A name is looked up in the same
-// order.
+// families lists the families in the order in which Names lists their networks, and in
+// which a name is looked up.
 var families = []family{cifarResNets, plainNetworks, vgg38, imageNetResNets}
 
 // build appends the units of the network that n.Name names.

@@ -10,7 +10,7 @@ type Residual struct {
 	Map  *ChannelMap // for a Mapped residual; nil otherwise
 }
 
-// ResidualKind says how another unit's output is added.
+// ResidualKind is the way in which another unit's output is added.
 type ResidualKind int
 
 // The kinds of residuals.

@@ -16,7 +16,7 @@ const (
 // 2015, section 4.2).
 const baseWidth = 16
 
-// cifarForms says how to name a CIFAR ResNet.
+// cifarForms describes the names of CIFAR ResNets, for errors.
 const cifarForms = "use resnet-N with N = 6D+2 (resnet-14, resnet-20, resnet-110, ...), wrn-N-K for K times the width (wrn-14-4), or resnet-N-bottleneck with N = 9D+2"
 
 var cifarResNets = family{

@@ -21,9 +21,9 @@ type Variants struct {
 	// more than 4096 channels.
 	Width float64 `json:"width,omitempty"`
 
-	// BN is NoBN for no BatchNorm at all, and else empty. With BNEvery K above
-	// 1, BatchNorm follows the first convolution and one in every K after it, and
-	// shortcuts keep theirs. A convolution without BatchNorm has a bias instead.
+	// BN is NoBN for a network without BatchNorm, and "" otherwise. If BNEvery is
+	// K > 1, BatchNorm follows the first convolution and one in every K after it,
+	// and shortcuts keep theirs. A convolution without BatchNorm has a bias instead.
 	BN      string `json:"bn,omitempty"`
 	BNEvery int    `json:"bn_every,omitempty"`
 
@@ -34,8 +34,8 @@ type Variants struct {
 	NoShift string `json:"no_shift,omitempty"`
 }
 
-// All goes over the variants that are not zero, in their order: each one's name in
-// files ("bn_every") and its value.
+// All yields the name in files ("bn_every") and the value of each variant that is not
+// zero, in the order of the fields.
 func (v Variants) All() iter.Seq2[string, string] {
 	return func(yield func(name, value string) bool) {
 		fields := reflect.ValueOf(v)

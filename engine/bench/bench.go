@@ -20,7 +20,7 @@ import (
 	"bnkit/engine/rng"
 )
 
-// Config says which work is measured: training steps, or inference if Eval is set,
+// Config describes the work to measure: training steps, or inference if Eval is set,
 // on random pictures of CIFAR's shape (3×32×32, 10 classes).
 type Config struct {
 	Arch      string
@@ -42,7 +42,7 @@ type OptionError struct {
 
 func (e *OptionError) Error() string { return e.Option + ": " + e.Reason }
 
-// WrongUsage reports that the caller asked for what does not exist.
+// WrongUsage reports that the field is at fault.
 func (e *OptionError) WrongUsage() bool { return true }
 
 // Limits that keep the size of a batch and the number of measurements sensible.
@@ -194,8 +194,8 @@ func measureLayers(ctx context.Context, net *arch.Network, cfg Config, step func
 	return rows, nil
 }
 
-// prepareStep returns the work to measure, what sets the timer of its phases (nil
-// for inference), and what ends it.
+// prepareStep returns three functions: one does the work to measure, one sets the timer
+// of its phases (nil for inference), and one stops its threads.
 func prepareStep(net *arch.Network, cfg Config, x []float32, labels []int32) (step func(), setTimer timerSetter, stop func(), err error) {
 	if cfg.Eval {
 		params := nn.NewParams[float32](net, nil)

@@ -79,8 +79,8 @@ type Config struct {
 	WithStats      bool
 }
 
-// Default trains a small ResNet on the embedded sample: under two minutes on two
-// cores.
+// Default returns the default settings, which train a small ResNet on the embedded
+// sample in under two minutes on two cores.
 func Default() Config {
 	var c Config
 	for _, s := range Settings {
@@ -110,8 +110,8 @@ func (c *Config) Resolve() {
 	}
 }
 
-// Difference names the first setting in which c and d differ, Epochs aside, and
-// both values as text; key is "" where none does.
+// Difference returns the key of the first setting, other than Epochs, in which c and d
+// differ, and both values as text. key is "" if they do not differ.
 func (c *Config) Difference(d *Config) (key, was, now string) {
 	for _, s := range Settings {
 		if was, now := s.Text(c), s.Text(d); s.Key != "epochs" && was != now {
@@ -121,7 +121,7 @@ func (c *Config) Difference(d *Config) (key, was, now string) {
 	return "", "", ""
 }
 
-// Error says which setting cannot be used.
+// Error reports a setting that cannot be used.
 type Error struct {
 	Key    string // of the setting, e.g. "lr_drops"
 	Reason string // what is wrong and what would be right

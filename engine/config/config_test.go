@@ -142,8 +142,8 @@ func changed(t *testing.T, s *Setting) Config {
 	return c
 }
 
-// TestSettingsAreFields: each entry of the table has a field of its own, and each
-// field of Config an entry.
+// TestSettingsAreFields checks that each entry of the table has a field of its own, and
+// each field of Config an entry.
 func TestSettingsAreFields(t *testing.T) {
 	fields := reflect.TypeFor[Config]().NumField() - 1 + reflect.TypeFor[arch.Variants]().NumField()
 	if len(Settings) != fields {
@@ -204,8 +204,8 @@ func TestEverySettingIsComparedAndWritten(t *testing.T) {
 	}
 }
 
-// TestRateDrops: drops that are not given follow the epochs; an empty list stays
-// empty.
+// TestRateDrops checks that drops that are not given follow the epochs, and that an empty
+// list stays empty.
 func TestRateDrops(t *testing.T) {
 	for epochs, want := range map[int][]int{
 		1: {}, 2: {1}, 3: {2}, 4: {3}, 5: {3, 4}, 6: {4, 5}, 10: {7, 9}, 15: {10, 13}, 30: {20, 26}, 160: {107, 139}, maxEpochs: {666_667, 866_667},
@@ -236,8 +236,8 @@ func TestRateDrops(t *testing.T) {
 	}
 }
 
-// TestLeavesOutDefaults: a file that does not mention a setting means its
-// default, and is written again as it was.
+// TestLeavesOutDefaults checks that a setting that a file does not mention has its
+// default, and that the file is written again without it.
 func TestLeavesOutDefaults(t *testing.T) {
 	const old = `{"arch":"resnet-20","shortcut":"A","data":"cifar10","trainable":"all","epochs":160,"batch":64,"lr":0.05,"lr_drops":[],` +
 		`"momentum":0.8,"weight_decay":0,"seed":7,"subset":100,"augment":false,"with_stats":true}`
@@ -256,7 +256,7 @@ func TestLeavesOutDefaults(t *testing.T) {
 	}
 }
 
-// TestNullDrops: earlier versions wrote an empty list as null.
+// TestNullDrops checks that a null, which some files hold, is read as an empty list.
 func TestNullDrops(t *testing.T) {
 	var c Config
 	if err := json.Unmarshal([]byte(`{"lr_drops":null}`), &c); err != nil || c.LRDrops == nil || len(c.LRDrops) > 0 {

@@ -8,10 +8,10 @@ import (
 	"strconv"
 )
 
-// fileOrder is the keys with which config.json begins; the others follow in the
-// order of Settings. Those before track_gradients are always there, all others
-// only where they do not have their default, so that a run that does not use a
-// setting is written as if there were no such setting.
+// fileOrder lists the keys with which config.json begins; the others follow in the order
+// of Settings. Keys before track_gradients are always written. All others are written
+// only if they do not have their default, so that the files of runs that do not use a
+// setting do not depend on whether the setting exists.
 var fileOrder = []string{
 	"arch", "shortcut", "data", "trainable", "epochs", "batch", "lr", "lr_drops", "momentum", "weight_decay", "seed", "subset", "augment",
 	"with_stats", "track_gradients",

@@ -12,8 +12,8 @@ var update = flag.Bool("update", false, "write docs/settings.md")
 
 const page = "../../docs/settings.md"
 
-// TestPage: docs/settings.md says what the table says. After a change of the
-// table: go test ./engine/config -run TestPage -update
+// TestPage checks that docs/settings.md matches the table. After a change of the
+// table, run go test ./engine/config -run TestPage -update.
 func TestPage(t *testing.T) {
 	want := reference()
 	if *update {
@@ -35,10 +35,11 @@ func reference() string {
 	var b strings.Builder
 	b.WriteString(`# Settings
 
-What decides a run's result. Each setting is a flag of ` + "`bnkit train`" + `, a key of
-a YAML file for ` + "`--config`" + `, and a key of a run's ` + "`config.json`" + `. A flag wins over a
-file or preset; a setting that neither gives has its default. A setting
-without effect, such as lr_min with schedule step, is an error.
+The settings and the data determine a run's result. Each setting is a flag of
+` + "`bnkit train`" + `, a key of a YAML file for ` + "`--config`" + `, and a key of a run's
+` + "`config.json`" + `. A flag overrides a file or preset. A setting that is given nowhere
+has its default. A setting without effect, such as lr_min with schedule step, is
+an error.
 
 This page is generated from the table in engine/config/settings.go.
 `)

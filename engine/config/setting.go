@@ -12,7 +12,7 @@ import (
 // Setting declares one setting.
 type Setting struct {
 	Key     string // in files, e.g. "lr_drops"
-	Flag    string // on the command line; where it is "", Key with - for _, see FlagName
+	Flag    string // name of the flag; "" for Key with - in place of _, see FlagName
 	Group   Group
 	Field   func(c *Config) any // points to the setting's value in c
 	Default any                 // nil for the zero value
@@ -24,8 +24,8 @@ type Setting struct {
 
 	Needs Need // what the setting needs to have an effect
 
-	// MayIdle says that Validate accepts a value without effect, such as the rate
-	// drops of a preset whose schedule the user replaces.
+	// MayIdle makes Validate accept a value without effect, such as the rate drops of
+	// a preset whose schedule the user replaces.
 	MayIdle bool
 
 	Aliases map[string]string // other words that Set takes for a value
@@ -48,13 +48,13 @@ const (
 // Need is a condition on another setting. The zero value always holds.
 type Need struct {
 	Key    string
-	Values []string // of which the other setting has one; nil for any but its default
+	Values []string // the other setting must have one of these; nil for any value but its default
 }
 
-// Range is the numbers that a setting may be. The zero value allows all.
+// Range is the range of a setting's number. The zero value allows all numbers.
 type Range struct {
 	Min, Max           float64 // Max may be infinite
-	AboveMin, BelowMax bool    // Min itself, Max itself is not possible
+	AboveMin, BelowMax bool    // whether Min itself, or Max itself, is excluded
 	Example            string  // a sensible value, for errors
 	bounded            bool
 }
@@ -108,7 +108,7 @@ func (r Range) String() string {
 
 func number(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
 
-// Find returns the setting of that key, nil where there is none.
+// Find returns the setting with the given key, or nil if there is none.
 func Find(key string) *Setting {
 	if i := slices.IndexFunc(Settings, func(s *Setting) bool { return s.Key == key }); i >= 0 {
 		return Settings[i]
@@ -127,7 +127,7 @@ func (s *Setting) FlagName() string {
 // Inverted reports whether the setting's flag switches it off: --no-augment.
 func (s *Setting) Inverted() bool { return s.Flag == "no-"+s.Key }
 
-// Kind is what a setting's values are.
+// Kind is the type of a setting's values.
 type Kind string
 
 // The kinds, as errors and reference call them.
@@ -140,7 +140,7 @@ const (
 	Wholes   Kind = "a list of whole numbers, e.g. 80,120"
 )
 
-// Kind returns what the setting's values are.
+// Kind returns the type of the setting's values.
 func (s *Setting) Kind() Kind {
 	switch s.Field(new(Config)).(type) {
 	case *string:
@@ -207,7 +207,7 @@ func parseList(text string) ([]int, error) {
 	return list, nil
 }
 
-// Copy sets the setting's value in to to that in from.
+// Copy copies the setting's value from one configuration to another.
 func (s *Setting) Copy(to, from *Config) {
 	reflect.ValueOf(s.Field(to)).Elem().Set(reflect.ValueOf(s.Field(from)).Elem())
 }
@@ -224,8 +224,8 @@ func (s *Setting) Effective(c *Config) bool {
 	return slices.Contains(s.Needs.Values, other.Text(c))
 }
 
-// Check returns an *Error where the setting's value is impossible, whatever the
-// other settings are, or has no effect with them.
+// Check returns an *Error if the setting's value is impossible with any other
+// settings, or has no effect with those of c.
 func (s *Setting) Check(c *Config) error {
 	switch v := s.value(c).(type) {
 	case string:
@@ -262,7 +262,7 @@ func (s *Setting) example() string {
 	return ", e.g. " + s.Range.Example
 }
 
-// noEffect says why the setting has no effect in c, where it is not Effective.
+// noEffect returns why the setting, which is not Effective, has no effect in c.
 func (s *Setting) noEffect(c *Config) string {
 	other := Find(s.Needs.Key)
 	if s.Needs.Values == nil {
@@ -283,7 +283,7 @@ func (s *Setting) reset(c *Config) {
 	field.Set(reflect.ValueOf(s.Default).Convert(field.Type()))
 }
 
-// isDefault reports whether the setting has its default in c. NaN never is one.
+// isDefault reports whether the setting has its default in c. A NaN is never a default.
 func (s *Setting) isDefault(c *Config) bool {
 	var d Config
 	s.reset(&d)

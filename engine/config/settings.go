@@ -35,7 +35,7 @@ const (
 	maxImageSize = 1024
 )
 
-// What some settings need to have an effect.
+// Conditions under which some settings have an effect.
 var (
 	sgd      = Need{"optimizer", []string{SGD}}
 	adam     = Need{"optimizer", []string{Adam, AdamW}}
@@ -46,7 +46,7 @@ var (
 )
 
 // Settings declares every setting, in the order in which help and reference show
-// them. A new one is an entry here, its field in Config, and its use.
+// them. To add one, add an entry here and a field to Config, and use the field.
 var Settings = []*Setting{
 	{Key: "arch", Group: Network, Field: func(c *Config) any { return &c.Arch },
 		Default: "resnet-14", Values: networks(), Form: "resnet-N, wrn-N-K, resnet-N-bottleneck, resnetA-B-C-D, resnetA-B-C-D-bottleneck",
@@ -113,7 +113,7 @@ var Settings = []*Setting{
 		Meaning: "decay of the mean squared gradient"},
 	{Key: "adam_eps", Group: Optimization, Field: func(c *Config) any { return &c.AdamEps },
 		Default: 1e-8, Range: between(0, 1).above().eg("1e-8"), Needs: adam,
-		Meaning: "what is added to the root of the mean squared gradient"},
+		Meaning: "number that is added to the root of the mean squared gradient"},
 	{Key: "weight_decay", Group: Optimization, Field: func(c *Config) any { return &c.WeightDecay },
 		Default: 1e-4, Range: between(0, 1).eg("1e-4"),
 		Meaning: "weight decay of everything that is trained"},
@@ -144,17 +144,17 @@ var Settings = []*Setting{
 		Meaning: "weight of a batch's statistics in the running statistics"},
 	{Key: "bn_eps", Group: Regularisation, Field: func(c *Config) any { return &c.BNEps },
 		Default: nn.DefaultEps, Range: between(0, 1).above().eg("1e-5"),
-		Meaning: "what BatchNorm adds to a variance"},
+		Meaning: "number that BatchNorm adds to a variance"},
 
 	{Key: "lr", Group: LearningRate, Field: func(c *Config) any { return &c.LR },
 		Default: 0.1, Range: above(0).eg("0.1"),
-		Meaning: "learning rate, the schedule's largest"},
+		Meaning: "largest learning rate of the schedule"},
 	{Key: "schedule", Group: LearningRate, Field: func(c *Config) any { return &c.Schedule },
 		Default: Step, Values: []string{Constant, Step, Cosine, CosineRestarts, LinearCosine, RampExponential},
 		Meaning: "schedule of the learning rate"},
 	{Key: "lr_drops", Group: LearningRate, Field: func(c *Config) any { return &c.LRDrops },
 		Needs: Need{"schedule", []string{Step}}, MayIdle: true,
-		Meaning: "epochs, counted from 0, at whose start the rate is divided by 10, or none; by default two thirds and thirteen fifteenths of the epochs"},
+		Meaning: "epochs, counted from 0, at the start of which the rate is divided by 10, or none; by default at two thirds and thirteen fifteenths of the epochs"},
 	{Key: "lr_per_step", Group: LearningRate, Field: func(c *Config) any { return &c.LRPerStep },
 		Meaning: "change the rate each step, not each epoch"},
 	{Key: "lr_warmup", Group: LearningRate, Field: func(c *Config) any { return &c.LRWarmup },
@@ -189,7 +189,7 @@ var Settings = []*Setting{
 		Meaning: "epochs for which the rate stays at lr"},
 	{Key: "lr_decay", Group: LearningRate, Field: func(c *Config) any { return &c.LRDecay },
 		Default: 0.8, Range: between(0, 1).above().eg("0.8"), Needs: ramp,
-		Meaning: "factor on the rate in each epoch after those"},
+		Meaning: "factor on the rate in each epoch after lr_ramp and lr_sustain"},
 
 	{Key: "data", Group: Data, Field: func(c *Config) any { return &c.Data },
 		Default: "sample", Values: dataset.Names(), Form: "the path of a folder or archive",
@@ -202,7 +202,7 @@ var Settings = []*Setting{
 		Meaning: "train on this many pictures of each class; 0 for all"},
 	{Key: "validation", Group: Data, Field: func(c *Config) any { return &c.Validation },
 		Range:   atLeast(0),
-		Meaning: "hold this many training pictures out, drawn by the seed, and measure them each epoch beside the test split"},
+		Meaning: "hold out this many training pictures, drawn by the seed, and measure them each epoch as well as the test split"},
 	{Key: "random_labels", Group: Data, Field: func(c *Config) any { return &c.RandomLabels },
 		Meaning: "train on labels drawn uniformly; test and validation keep theirs"},
 	{Key: "normalise", Group: Data, Field: func(c *Config) any { return &c.Normalise },
@@ -213,7 +213,7 @@ var Settings = []*Setting{
 		Meaning: "flip and shift training pictures, or crop them at random"},
 	{Key: "brightness", Group: Data, Field: func(c *Config) any { return &c.Brightness },
 		Range: between(0, 1).eg("0.25"), Needs: augment,
-		Meaning: "make training pictures brighter or darker by up to this much, of a range of 1"},
+		Meaning: "make training pictures brighter or darker by up to this share of the range from black to white"},
 	{Key: "no_flip", Group: Data, Field: func(c *Config) any { return &c.NoFlip },
 		Needs:   augment,
 		Meaning: "do not flip training pictures"},
@@ -222,11 +222,11 @@ var Settings = []*Setting{
 		Meaning: "side in pixels of the squares that an image folder's pictures become; 0 for other data"},
 	{Key: "crop", Group: Data, Field: func(c *Config) any { return &c.Crop },
 		Default: string(dataset.RandomResized), Values: []string{string(dataset.RandomResized), string(dataset.CentreCrop)}, Needs: Need{Key: "image_size"},
-		Meaning: "which part of an image folder's pictures is trained on"},
+		Meaning: "part of an image folder's pictures that is trained on"},
 
 	{Key: "activations", Group: Run, Field: func(c *Config) any { return &c.Activations },
 		Default: Float32, Values: []string{Float32, BF16},
-		Meaning: "how a step keeps the outputs of convolutions and pools; everything is computed in float32"},
+		Meaning: "type in which a step stores the outputs of convolutions and pools; everything is computed in float32"},
 	{Key: "track_gradients", Group: Run, Field: func(c *Config) any { return &c.TrackGradients },
 		Meaning: "write each epoch's mean |gradient| by kind of parameter and layer to metrics.jsonl; each step costs as much as with trainable all, and results do not change"},
 	{Key: "with_stats", Group: Run, Field: func(c *Config) any { return &c.WithStats },

@@ -153,7 +153,7 @@ func openPath(path string) (*Data, error) {
 			return nil, err
 		}
 		// The data sets of the MNIST family have the same file names. Their files
-		// count once here; reading them tells which data set they are.
+		// count once here; open finds out which data set they are.
 		if loc != nil && !slices.ContainsFunc(found, loc.sameFiles) {
 			found = append(found, loc)
 		}

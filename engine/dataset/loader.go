@@ -20,13 +20,13 @@ type Batch struct {
 	N      int
 }
 
-// LoaderConfig says what batches to make of a split.
+// LoaderConfig describes the batches to make from a split.
 type LoaderConfig struct {
 	// Batch is the number of pictures in a batch.
 	Batch int
-	// Seed, with the epoch and a picture's index, decides every draw.
+	// Seed, the epoch and a picture's index determine every random draw.
 	Seed uint64
-	// Shuffle visits the pictures in an order drawn anew each epoch: the permutation
+	// Shuffle visits the pictures in an order drawn for each epoch: the permutation
 	// of the stream "shuffle/epoch/E". Otherwise they come in the split's order.
 	Shuffle bool
 	// Augment shifts each picture by up to 4 pixels in both directions, after

@@ -23,7 +23,7 @@ func CacheDir() (string, error) {
 	return filepath.Join(dir, "bnkit"), nil
 }
 
-// Location says where a data set's files are.
+// Location is the place of a data set's files.
 type Location struct {
 	// Name is the data set's canonical name.
 	Name string

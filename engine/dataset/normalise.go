@@ -5,7 +5,7 @@ import (
 	"fmt"
 )
 
-// Normalisation says how pixel/255 becomes the input of a network.
+// Normalisation describes how pixel/255 becomes the input of a network.
 type Normalisation string
 
 // The normalisations. All statistics are those of the training split.

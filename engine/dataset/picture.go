@@ -17,7 +17,7 @@ import (
 	"bnkit/engine/rng"
 )
 
-// Crop says how the pictures of an image folder, which can have any size, become
+// Crop describes how the pictures of an image folder, which can have any size, become
 // squares.
 type Crop string
 

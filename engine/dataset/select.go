@@ -8,7 +8,7 @@ import (
 	"bnkit/engine/rng"
 )
 
-// Selection says which pictures of the training split are used, their labels, and the
+// Selection describes which pictures of the training split are used, their labels, and the
 // size of the pictures of an image folder. The zero value stands for the whole training
 // split as published.
 type Selection struct {
@@ -23,7 +23,8 @@ type Selection struct {
 	// They are the first ones of each class, in numbers as equal as possible (the
 	// remainder goes to the lowest labels).
 	Subset int
-	// SubsetPerClass keeps the first pictures of every class, that many; 0 for all.
+	// SubsetPerClass is the number of pictures of every class that are kept, the first
+	// ones; 0 for all.
 	SubsetPerClass int
 	// RandomLabels replaces the labels of the training pictures (but not of those held
 	// out) by labels drawn uniformly: picture i of the published split gets word i of

@@ -24,7 +24,7 @@ type source struct {
 	files []PublishedFile
 }
 
-// Publication says where a data set's files are published and how to verify them.
+// Publication describes where a data set's files are published and how to verify them.
 type Publication struct {
 	Name  string // canonical name of the data set
 	Base  string // address of the folder that holds the files; "" for the sample

@@ -19,7 +19,7 @@ func fastest() *Family[float32] {
 	return Generic[float32]()
 }
 
-// fastestReason says why fastest returns what it does.
+// fastestReason returns the reason for the choice of fastest.
 func fastestReason() string {
 	switch {
 	case hasAVX512:

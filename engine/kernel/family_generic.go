@@ -7,7 +7,7 @@ import "errors"
 // fastest returns the fastest family of this build.
 func fastest() *Family[float32] { return Generic[float32]() }
 
-// fastestReason says why fastest returns what it does.
+// fastestReason returns the reason for the choice of fastest.
 func fastestReason() string { return "this build has no assembly" }
 
 // features returns the processor features that families use: none in this build.

@@ -35,5 +35,5 @@ func Generic[T Float]() *Family[T] {
 	return f
 }
 
-// blocksOf returns the number of blocks that hold that many channels.
+// blocksOf returns the number of blocks that the given number of channels takes.
 func blocksOf(channels int) int { return (channels + lanes - 1) / lanes }

@@ -120,7 +120,7 @@ type Activation[T Float] struct {
 //	G = (G + Add) where z was above Floor, else 0
 //	SumG[c] = ΣG,  SumGY[c] = ΣG·(Y - Mean[c]),  SumGR[c] = ΣG·(R - RMean[c])
 //
-// Mask tells where z was above Floor. If it is nil, that is recomputed as
+// Mask marks where z was above Floor. If it is nil, that is recomputed as
 // Scale·Y + Shift > Floor.
 type Masking[T Float] struct {
 	Blocks, H, W int

@@ -14,7 +14,7 @@ type Processor struct {
 	Features []string `json:"features"`
 	// Family is the name of the family that Best returns.
 	Family string `json:"family"`
-	// Reason says why Best returns it.
+	// Reason is the reason why Best returns it.
 	Reason string `json:"reason"`
 }
 

@@ -21,7 +21,7 @@ type buffers[T kernel.Float] struct {
 	mask [][]uint8 // where the sum before the ReLU was above 0, for units with a residual; nil where not needed
 }
 
-// lifetimes says which buffers must survive the forward pass, and how.
+// lifetimes selects the buffers that must survive the forward pass, and their form.
 type lifetimes struct {
 	keepY, keepOut, masks bool
 	bf16                  bool // y is stored as bfloat16

@@ -2,7 +2,7 @@ package nn
 
 import "bnkit/engine/arch"
 
-// Gradients says which tensors' gradients Training.Backward computes. It is a
+// Gradients selects the tensors whose gradients Training.Backward computes. It is a
 // union of the choices below.
 type Gradients int
 

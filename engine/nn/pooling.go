@@ -36,10 +36,10 @@ func (p *pooling[T]) clip(at, size int) (first, end, from int) {
 // maxLanes is at least any kernel family's Lanes.
 const maxLanes = 16
 
-// run pools that many padded images from src to dst. A max pool writes to argmax,
-// unless that is nil, the element of its window (row·Kernel + column) that each
-// maximum is, the first among equals as in PyTorch. A NaN counts as a maximum, but
-// its element is unspecified.
+// run pools the given number of padded images from src to dst. Unless argmax is nil, a
+// max pool writes to it where in its window (row·Kernel + column) each maximum is. The
+// first of several equal maxima counts, as in PyTorch. A NaN counts as a maximum, but
+// its place is unspecified.
 func (p *pooling[T]) run(dst, src []T, images int, argmax []uint8) {
 	l, out, at := &p.source, p.OutShape, 0
 	plane := l.Rows * l.Cols * p.lanes

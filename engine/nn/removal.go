@@ -7,35 +7,38 @@ import (
 	"bnkit/engine/kernel"
 )
 
-// ConstantChannel stands in Compacted.Origins for the channel that a unit has
-// in place of removed ones.
+// ConstantChannel is the entry in Compacted.Origins of the channel that a unit has
+// in place of its removed ones.
 const ConstantChannel = -1
 
-// Compacted is a network without channels that were removed from another, the
-// whole network. It computes the same and is an ordinary network: Training and
-// Inference run it as any other.
+// Compacted is what is left of a network, the whole network, when channels are
+// removed from it. It is an ordinary network, which Training and Inference run like
+// any other, and it computes the same as the whole network.
 //
-// A BatchNorm channel whose γ is 0 puts out its β. Such a channel is a constant,
-// which the convolution that reads it turns into another constant, except at
-// borders: there part of the window lies on the padding, which is 0. One channel
-// that is 1 on the picture and 0 on the padding carries all of a unit's removed
-// constants exactly, by the filter Σ v[c]·W[:, c] over the removed channels c,
-// v[c] being c's value where it is read, after the sum and the ReLU. It is channel
-// 0 of its unit: a BatchNorm channel with γ = 0 and zero filters, with β = 1 where
-// a residual stream begins and β = 0 in the branches that are added to it. A unit
-// whose removed channels are all 0, or are read by the output layer alone, whose
-// bias takes them up, has no such channel.
+// A BatchNorm channel whose γ is 0 outputs the constant β. A convolution that reads
+// a constant outputs another constant, except at the borders, where part of its
+// window lies on the padding, which is 0. So a constant cannot simply be added to
+// what the convolution outputs. Instead, one channel that is 1 on the picture and 0
+// on the padding carries all removed constants of a unit exactly. The convolution
+// reads it with the filter Σ v[c]·W[:, c] over the removed channels c, where v[c] is
+// the value of channel c after the residual sum and the ReLU.
+//
+// That channel is channel 0 of its unit. It is a BatchNorm channel with γ = 0 and
+// zero filters. Its β is 1 where a residual stream begins, and 0 in the branches
+// that are added to the stream. A unit does not need the channel if its removed
+// channels are all 0, or if only the output layer reads them: its bias then takes
+// up the constants.
 type Compacted[T kernel.Float] struct {
 	Network *arch.Network // the units of the whole network, with fewer channels
 	Params  *Params[T]    // of that network
-	Origins [][]int       // by unit and channel: which of the unit's channels in the whole network it is, or ConstantChannel
+	Origins [][]int       // by unit and channel: the same channel's index in the whole network, or ConstantChannel
 
 	removal *removal[T]
 }
 
-// RemovalError says which channels cannot be removed.
+// RemovalError reports channels that cannot be removed.
 type RemovalError struct {
-	Unit   string // the BatchNorm, or the unit where it has none; "" where it is none in particular
+	Unit   string // name of the BatchNorm, or of the unit if it has none; "" if no single unit is at fault
 	Reason string
 }
 
@@ -49,18 +52,18 @@ func (e *RemovalError) Error() string {
 // WrongUsage reports that the choice of channels is at fault.
 func (e *RemovalError) WrongUsage() bool { return true }
 
-// Compact returns net, which has the values of params, without the channels that
-// kept leaves out. By unit, kept lists the output channels of BatchNorm that stay
-// variable, in ascending order; nil stands for all of them. The γ of the others
-// are 0.
+// Compact removes channels from net, whose parameters are params. For each unit, kept
+// lists in ascending order the output channels of its BatchNorm that stay variable;
+// nil stands for all of them. The γ of all other channels must be 0.
 //
-// What is left out of kept is held constant, and is gone from the result wherever
-// that changes no shape that others rely on. A channel of a residual stream goes
-// if every branch that is added to it leaves it constant, from where the stream
-// begins to where it ends; otherwise it stays, with γ = 0 in the branches that
-// leave it constant. A pool has the channels of what it reads. A convolution that
-// nothing depends on shrinks to a 1×1 convolution of zeros. No unit loses its last
-// channel. Values that stay are copies; the error is a *RemovalError.
+// The channels that kept leaves out are constant. Compact removes them wherever other
+// units do not rely on them for their shape. It removes a channel of a residual
+// stream if the channel is constant from where the stream begins to where it ends, in
+// every branch that is added to it. Otherwise the channel stays, with γ = 0 in the
+// branches where it is constant. A pool keeps the same channels as the unit that it
+// reads. A convolution whose output nothing depends on becomes a 1×1 convolution of
+// zeros. Every unit keeps at least one channel. The result holds copies of the
+// values. The error is a *RemovalError.
 func Compact[T kernel.Float](net *arch.Network, params *Params[T], kept [][]int) (*Compacted[T], error) {
 	held, err := heldChannels(net, params, kept)
 	if err != nil {
@@ -76,14 +79,14 @@ func Compact[T kernel.Float](net *arch.Network, params *Params[T], kept [][]int)
 	return c, r.copyValues(c)
 }
 
-// CheckKept returns Compact's *RemovalError for kept channels that are not
-// possible.
+// CheckKept checks kept as Compact does, and returns the same *RemovalError.
 func CheckKept[T kernel.Float](net *arch.Network, params *Params[T], kept [][]int) error {
 	_, err := heldChannels(net, params, kept)
 	return err
 }
 
-// heldChannels says by unit and channel what kept leaves out, having checked it.
+// heldChannels checks kept and returns, by unit and channel, whether kept leaves the
+// channel out.
 func heldChannels[T kernel.Float](net *arch.Network, params *Params[T], kept [][]int) ([][]bool, error) {
 	if len(kept) != len(net.Units) {
 		return nil, &RemovalError{Reason: fmt.Sprintf("kept channels of %d units; %s has %d", len(kept), net.Name, len(net.Units))}
@@ -108,7 +111,7 @@ func heldChannels[T kernel.Float](net *arch.Network, params *Params[T], kept [][
 		previous := -1
 		for _, c := range kept[i] {
 			if c <= previous || c >= u.OutShape.C {
-				return nil, fail("channel %d follows %d among those that are kept; they ascend, from 0 to %d", c, previous, u.OutShape.C-1)
+				return nil, fail("channel %d follows %d in the list of kept channels, which must ascend and be from 0 to %d", c, previous, u.OutShape.C-1)
 			}
 			held[i][c], previous = false, c
 		}
@@ -117,7 +120,7 @@ func heldChannels[T kernel.Float](net *arch.Network, params *Params[T], kept [][
 			switch {
 			case !h:
 			case gamma == nil:
-				return nil, fail("no channel can be removed, as it has no γ")
+				return nil, fail("it has no γ, so no channel can be removed")
 			case gamma[c] != 0:
 				return nil, fail("channel %d cannot be removed: its γ is %v, not 0", c, gamma[c])
 			}
@@ -126,7 +129,8 @@ func heldChannels[T kernel.Float](net *arch.Network, params *Params[T], kept [][
 	return held, nil
 }
 
-// Statistics returns the whole network's statistics as the compacted network's.
+// Statistics returns the statistics of the compacted network, given those of the
+// whole network.
 func (c *Compacted[T]) Statistics(whole *Statistics) *Statistics {
 	s := NewStatistics(c.Network)
 	for i := range c.Network.Units {

@@ -7,7 +7,8 @@ import (
 	"bnkit/engine/arch"
 )
 
-// origins lists by unit and new channel the old channel, or ConstantChannel.
+// origins returns Compacted.Origins: by unit and new channel, the old channel or
+// ConstantChannel.
 func (r *removal[T]) origins() [][]int {
 	origins := make([][]int, len(r.net.Units))
 	for i, kept := range r.kept {
@@ -34,7 +35,7 @@ func (r *removal[T]) network(origins [][]int) *arch.Network {
 			u.InShape.C = len(origins[u.In])
 		}
 		if u.Op == arch.Convolution && u.Kernel == 2*u.Pad+1 && !r.active(i) {
-			u.Kernel, u.Pad = 1, 0 // of zeros; the same positions
+			u.Kernel, u.Pad = 1, 0 // its filters are zeros; the output's size is the same
 		}
 		if u.Add.Kind == arch.Mapped {
 			u.Add.Map = r.channelMap(i, origins)
@@ -43,8 +44,8 @@ func (r *removal[T]) network(origins [][]int) *arch.Network {
 	return &net
 }
 
-// channelMap returns unit i's channel map for the channels that stay. A source
-// that does not stay is 0, or nothing depends on it.
+// channelMap returns unit i's channel map for the channels that stay. A source that
+// does not stay becomes arch.NoSource: it is 0, or nothing depends on it.
 func (r *removal[T]) channelMap(i int, origins [][]int) *arch.ChannelMap {
 	add := &r.net.Units[i].Add
 	m := &arch.ChannelMap{Stride: add.Map.Stride}
@@ -62,7 +63,7 @@ func (r *removal[T]) channelMap(i int, origins [][]int) *arch.ChannelMap {
 	return m
 }
 
-// copyValues gives c's parameters their values.
+// copyValues sets the values of c's parameters.
 func (r *removal[T]) copyValues(c *Compacted[T]) error {
 	for n := range c.Params.Tensors {
 		x := &c.Params.Tensors[n]
@@ -90,8 +91,8 @@ func (r *removal[T]) copyValues(c *Compacted[T]) error {
 	return nil
 }
 
-// copyFilters copies unit i's filters from those of the whole network. What
-// computes nothing of use stays 0.
+// copyFilters copies unit i's filters from those of the whole network. Filters of
+// channels that need not be computed stay 0.
 func (r *removal[T]) copyFilters(filters, old []T, i int, c *Compacted[T]) {
 	u := &r.net.Units[i]
 	area, channels := u.Kernel*u.Kernel, u.InShape.C
@@ -115,8 +116,9 @@ func (r *removal[T]) copyFilters(filters, old []T, i int, c *Compacted[T]) {
 	}
 }
 
-// carriedFilter makes filter the one for the channel in which unit in carries
-// constants, from an output channel's filters for all of its channels.
+// carriedFilter sets filter to the filter that reads the channel in which unit in
+// carries constants. old holds the same output channel's filters for all channels of
+// unit in.
 func (r *removal[T]) carriedFilter(filter, old []T, in int) {
 	for position := range filter {
 		sum := 0.0
@@ -129,8 +131,8 @@ func (r *removal[T]) carriedFilter(filter, old []T, in int) {
 	}
 }
 
-// copyOutputWeight copies the output layer's weight for the channels that stay.
-// That for a channel that carries constants is 0.
+// copyOutputWeight copies the output layer's weights for the channels that stay. The
+// weights for a channel that carries constants stay 0.
 func (r *removal[T]) copyOutputWeight(weight, old []T, origins []int) {
 	features := r.net.Features()
 	for k := range r.net.Classes {
@@ -142,15 +144,15 @@ func (r *removal[T]) copyOutputWeight(weight, old []T, origins []int) {
 	}
 }
 
-// copyOutputBias adds to the output layer's bias what the removed channels
-// contribute to it.
+// copyOutputBias sets the output layer's bias to the old one plus the contributions of
+// the removed channels.
 func (r *removal[T]) copyOutputBias(bias, old []T) {
 	for k, shift := range r.outputShifts() {
 		bias[k] = T(float64(old[k]) + shift)
 	}
 }
 
-// outputShifts are what the removed channels contribute to each class's logit.
+// outputShifts returns what the removed channels contribute to each class's logit.
 func (r *removal[T]) outputShifts() []float64 {
 	last, features := len(r.net.Units)-1, r.net.Features()
 	weight := r.params.Of(last+1, arch.OutputWeight)

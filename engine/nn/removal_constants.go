@@ -8,23 +8,23 @@ import (
 	"bnkit/engine/kernel"
 )
 
-// removal settles which channels of a network stay where some are held constant.
-// All slices are by unit, most then by channel.
+// removal decides which channels of a network stay if some are held constant. All
+// slices are indexed by unit, and those of slices then by channel.
 type removal[T kernel.Float] struct {
 	net    *arch.Network
 	params *Params[T]
-	held   [][]bool // BatchNorm puts out β: γ is 0 and stays so
+	held   [][]bool // whether BatchNorm outputs β alone, because γ is 0 and stays 0
 
-	constant [][]bool    // the unit puts out the same value on every picture, everywhere
-	value    [][]float64 // that value; 0 for others
+	constant [][]bool    // whether the unit's output is the same at every position of every picture
+	value    [][]float64 // that output; 0 for other channels
 
-	live    [][]bool // the logits depend on it, and not as on a constant that another carries
-	kept    [][]bool // it stays: it is live, or a shape needs it
-	carries []bool   // the unit has a channel that carries constants
-	changed bool     // a rule has added to what stays
+	live    [][]bool // whether the logits depend on the channel other than as a constant that is carried for it
+	kept    [][]bool // whether the channel stays, because it is live or a shape needs it
+	carries []bool   // whether the unit has a channel that carries constants
+	changed bool     // whether a rule has added to what stays
 
-	// level is what the channel that carries constants puts out: 1, but 0 until a
-	// unit has a β to make it 1.
+	// level is the output of the channel that carries constants. It is 1, except
+	// that it is 0 before the first unit of a stream with a β that can make it 1.
 	level []float64
 }
 
@@ -49,7 +49,8 @@ func newRemoval[T kernel.Float](net *arch.Network, params *Params[T], held [][]b
 	return r
 }
 
-// findConstant settles whether unit i puts out a constant in channel c, and which.
+// findConstant determines whether channel c of unit i's output is a constant, and its
+// value.
 func (r *removal[T]) findConstant(i, c int) {
 	u := &r.net.Units[i]
 	z, constant := 0.0, r.held[i][c]
@@ -72,8 +73,8 @@ func (r *removal[T]) findConstant(i, c int) {
 	}
 }
 
-// added is the unit and channel that is added to channel c of unit i;
-// arch.NoSource for none.
+// added returns the unit and channel that are added to channel c of unit i. channel
+// is arch.NoSource if nothing is added.
 func (r *removal[T]) added(i, c int) (from, channel int) {
 	switch add := &r.net.Units[i].Add; add.Kind {
 	case arch.NoResidual:
@@ -85,8 +86,8 @@ func (r *removal[T]) added(i, c int) (from, channel int) {
 	}
 }
 
-// settle finds what stays. Its rules only ever add to what stays, and it applies
-// them until they add nothing.
+// settle finds the channels that stay. Its rules only add channels to those, and it
+// applies the rules until they add no more.
 func (r *removal[T]) settle() {
 	last := len(r.net.Units) - 1
 	for c, constant := range r.constant[last] {
@@ -101,7 +102,7 @@ func (r *removal[T]) settle() {
 	}
 }
 
-// apply applies a rule to all units until it adds nothing.
+// apply applies a rule to all units, again and again, until it adds nothing.
 func (r *removal[T]) apply(rule func(i int)) {
 	for r.changed = true; r.changed; {
 		r.changed = false
@@ -111,7 +112,8 @@ func (r *removal[T]) apply(rule func(i int)) {
 	}
 }
 
-// keep is the rule for the channels that unit i reads and adds.
+// keep is the rule for the channels that unit i reads, and for those that are added
+// to its output.
 func (r *removal[T]) keep(i int) {
 	u := &r.net.Units[i]
 	switch {
@@ -138,8 +140,9 @@ func (r *removal[T]) keep(i int) {
 		if r.live[i][c] && !r.constant[from][source] {
 			r.setLive(from, source)
 		}
-		// What is added as it is has the same channels; a channel map takes what
-		// there is, and must find a constant other than 0.
+		// An output that is added directly must have the same channels. A channel
+		// map can read any channels, but it needs those that are constants other
+		// than 0.
 		if u.Add.Kind != arch.Mapped {
 			r.tie(i, from, c)
 		} else if r.kept[i][c] && r.value[from][source] != 0 {
@@ -148,8 +151,8 @@ func (r *removal[T]) keep(i int) {
 	}
 }
 
-// carry is the rule for the channels that carry the constants that unit i reads
-// and adds.
+// carry is the rule for the channels that carry constants to unit i: those that it
+// reads, and those that are added to its output.
 func (r *removal[T]) carry(i int) {
 	u := &r.net.Units[i]
 	if u.In != arch.Picture && u.Op != arch.Convolution {
@@ -170,8 +173,8 @@ func (r *removal[T]) carry(i int) {
 	}
 }
 
-// fill keeps the first channel of a unit that has no other, and reports whether
-// there was one.
+// fill looks for a unit that no channel is left of and keeps its first channel. It
+// reports whether there was such a unit.
 func (r *removal[T]) fill() bool {
 	for i, kept := range r.kept {
 		if !r.carries[i] && !slices.Contains(kept, true) {
@@ -182,7 +185,7 @@ func (r *removal[T]) fill() bool {
 	return false
 }
 
-// active reports whether unit i's operation computes anything that is live.
+// active reports whether any channel of unit i's operation has to be computed.
 func (r *removal[T]) active(i int) bool {
 	for c := range r.live[i] {
 		if r.computed(i, c) {
@@ -192,7 +195,8 @@ func (r *removal[T]) active(i int) bool {
 	return false
 }
 
-// computed reports whether channel c of unit i's operation is of use.
+// computed reports whether channel c of unit i's operation has to be computed: its
+// output is live, and is not just β.
 func (r *removal[T]) computed(i, c int) bool { return r.live[i][c] && !r.held[i][c] }
 
 // set makes an element of a set true.
@@ -207,7 +211,7 @@ func (r *removal[T]) setLive(i, c int) {
 	r.set(r.kept[i], c)
 }
 
-// tie keeps channel c of both units if it is kept of one.
+// tie keeps channel c of both units if it is kept in either.
 func (r *removal[T]) tie(i, j, c int) {
 	if r.kept[i][c] || r.kept[j][c] {
 		r.set(r.kept[i], c)
@@ -215,7 +219,7 @@ func (r *removal[T]) tie(i, j, c int) {
 	}
 }
 
-// tieCarriers gives both units a channel for constants if one has it.
+// tieCarriers gives both units a channel that carries constants if either has one.
 func (r *removal[T]) tieCarriers(i, j int) {
 	if r.carries[i] || r.carries[j] {
 		r.set(r.carries, i)
@@ -232,8 +236,8 @@ func (r *removal[T]) hasShift(i int) bool {
 	return !u.NoShift
 }
 
-// shift is the β, or the bias in place of BatchNorm, of the channel in which unit
-// i carries constants.
+// shift returns β, or without BatchNorm the bias, of the channel in which unit i
+// carries constants.
 func (r *removal[T]) shift(i int) float64 {
 	if r.levelBefore(i) == 0 && r.hasShift(i) {
 		return 1
@@ -241,8 +245,8 @@ func (r *removal[T]) shift(i int) float64 {
 	return 0
 }
 
-// levelBefore is what reaches the sum of the channel in which unit i carries
-// constants without a shift.
+// levelBefore returns the output, before the shift is added, of the channel in which
+// unit i carries constants.
 func (r *removal[T]) levelBefore(i int) float64 {
 	u, level := &r.net.Units[i], 0.0
 	if u.Op != arch.Convolution && u.BN == "" && u.In != arch.Picture {
@@ -254,7 +258,8 @@ func (r *removal[T]) levelBefore(i int) float64 {
 	return level
 }
 
-// keepsConstants reports whether a pool passes constants on as they are.
+// keepsConstants reports whether a pool's output is the same constant as its input,
+// at borders too.
 func keepsConstants(u *arch.Unit) bool {
 	if u.Op == arch.MaxPool {
 		return u.Pad < u.Kernel

@@ -14,8 +14,8 @@ import (
 	"bnkit/engine/rng"
 )
 
-// clamps are ways to hold channels of a network constant: each reports whether it
-// holds channel c of unit i, for draws of a random number from 0 to 1.
+// clamps are ways to choose the channels that are held constant. Each function reports
+// whether channel c of unit i is held, given draw, a random number from 0 to 1.
 var clamps = []struct {
 	name string
 	hold func(net *arch.Network, i, c int, draw float64) bool
@@ -34,8 +34,9 @@ var clamps = []struct {
 	{"all", func(*arch.Network, int, int, float64) bool { return true }},
 }
 
-// clamp holds channels of e's network and returns what stays, as Compact takes
-// it. Every β is random, but in zeroShifts that of every held channel is 0.
+// clamp holds channels of e's network constant and returns the channels that stay, in the
+// form that Compact takes. Every β is random, except that in zeroShifts β of every held
+// channel is 0.
 func clamp(e *example[float64], hold func(net *arch.Network, i, c int, draw float64) bool, zeroShifts bool) (kept [][]int) {
 	stream, index := rng.NewStream(11, "clamp"), uint64(0)
 	draw := func() float64 {
@@ -67,7 +68,7 @@ func clamp(e *example[float64], hold func(net *arch.Network, i, c int, draw floa
 	return kept
 }
 
-// compacted is e's network without what is held.
+// compacted returns e's network without the channels that are held.
 func compacted(t *testing.T, e *example[float64], kept [][]int) (*Compacted[float64], *example[float64]) {
 	t.Helper()
 	c, err := Compact(e.net, e.params, kept)
@@ -77,9 +78,8 @@ func compacted(t *testing.T, e *example[float64], kept [][]int) (*Compacted[floa
 	return c, &example[float64]{net: c.Network, params: c.Params, pictures: e.pictures, labels: e.labels}
 }
 
-// heldNetworks calls do for networks of every architecture and every variant that
-// has γ, each with some of the clamps; an architecture's variants take turns in
-// them.
+// heldNetworks calls do for networks of every architecture and every variant that has γ.
+// Each is tried with some of the clamps, which the variants of an architecture share out.
 func heldNetworks(t *testing.T, do func(t *testing.T, e *example[float64], kept [][]int)) {
 	turn := 0
 	take := func(name string, net *arch.Network, takes int) {
@@ -115,9 +115,9 @@ func heldNetworks(t *testing.T, do func(t *testing.T, e *example[float64], kept 
 	}
 }
 
-// averagesInMiniature is a network of average pools with and without BatchNorm, two
-// of them padded, so that constants come out smaller at borders, and of a max pool in
-// a residual block.
+// averagesInMiniature returns a network of average pools with and without BatchNorm, two
+// of them padded, so that constants are smaller at borders, and of a max pool in a
+// residual block.
 func averagesInMiniature() *arch.Network {
 	n := &arch.Network{Name: "averages", Input: arch.Shape{C: 1, H: 13, W: 8}, Classes: 4}
 	add := func(u arch.Unit, channels int) int {
@@ -141,7 +141,7 @@ func averagesInMiniature() *arch.Network {
 
 // TestCompact compares compacted networks with those whose channels are held, in
 // float64: logits with batch statistics and with given ones, the loss, and the
-// gradients of all that stays variable.
+// gradients of everything that stays variable.
 func TestCompact(t *testing.T) {
 	smaller := 0
 	heldNetworks(t, func(t *testing.T, e *example[float64], kept [][]int) {
@@ -158,7 +158,7 @@ func TestCompact(t *testing.T) {
 	}
 }
 
-// compareCompacted says how the compacted network f differs from e.
+// compareCompacted compares the compacted network f with e.
 func compareCompacted(t *testing.T, e, f *example[float64], c *Compacted[float64], kept [][]int) error {
 	const tolerance = 1e-10
 	gradientTolerance := tolerance
@@ -193,7 +193,7 @@ func compareCompacted(t *testing.T, e, f *example[float64], c *Compacted[float64
 	return compareInference(e, f, whole.BatchStatistics(), c)
 }
 
-// largest is the largest magnitude.
+// largest returns the largest magnitude.
 func largest(values []float64) float64 {
 	m := 0.0
 	for _, v := range values {
@@ -202,7 +202,7 @@ func largest(values []float64) float64 {
 	return m
 }
 
-// compareInference says how f's logits with given statistics differ from e's.
+// compareInference compares the logits of f and e with given statistics.
 func compareInference(e, f *example[float64], stats *Statistics, c *Compacted[float64]) error {
 	var logits [2][]float64
 	for i, x := range []struct {
@@ -222,8 +222,8 @@ func compareInference(e, f *example[float64], stats *Statistics, c *Compacted[fl
 	return nil
 }
 
-// variable picks from the gradients of a compacted network's tensor x, and from
-// those of the whole network's, what belongs to channels that stay variable.
+// variable returns the gradients that belong to channels that stay variable, of a
+// compacted network's tensor x and of the same tensor of the whole network.
 func variable(net *arch.Network, c *Compacted[float64], x *arch.Tensor, small, whole []float64, kept [][]int) (got, want []float64) {
 	varies := func(unit, channel int) bool {
 		return channel != ConstantChannel && (kept[unit] == nil || slices.Contains(kept[unit], channel))
@@ -271,7 +271,8 @@ func variable(net *arch.Network, c *Compacted[float64], x *arch.Tensor, small, w
 	return got, want
 }
 
-// TestCompactedShapes checks what goes, in networks small enough to say it.
+// TestCompactedShapes checks which channels are removed, in networks small enough to list
+// them.
 func TestCompactedShapes(t *testing.T) {
 	build := func(name string, o arch.Options) *arch.Network {
 		o.Input, o.Classes = arch.Shape{C: 3, H: 8, W: 8}, 4
@@ -333,7 +334,7 @@ func TestCompactedShapes(t *testing.T) {
 	}
 }
 
-// TestCompactRefuses checks what is said of kept channels that are not possible.
+// TestCompactRefuses checks the errors for kept channels that are not possible.
 func TestCompactRefuses(t *testing.T) {
 	net, err := arch.Build("resnet-8", arch.Options{Input: arch.Shape{C: 3, H: 8, W: 8}, Classes: 4, Variants: arch.Variants{NoScale: "blocks.1.bn1"}})
 	if err != nil {
@@ -369,9 +370,9 @@ func TestCompactRefuses(t *testing.T) {
 
 // TestCompactInFloat32 compares a step and inference in float32 with the network
 // whose channels are held in float64. The bound is that of TestEveryNetwork, 5e-3
-// of the gradient of γ and β taken together; where a convolution reads constants alone, a variance near 0 multiplies roundings by up
-// to 1/√ε = 316, in the compacted network as in the other: then it may be as far
-// off as 8 times the other.
+// of the gradient of γ and β taken together. If a convolution reads only constants, a
+// variance near 0 multiplies rounding errors by up to 1/√ε = 316 in both networks. The
+// error of the compacted network may then be up to 8 times that of the other.
 func TestCompactInFloat32(t *testing.T) {
 	heldNetworks(t, func(t *testing.T, e *example[float64], kept [][]int) {
 		e32 := inFloat32(e)
@@ -422,7 +423,7 @@ func TestCompactInFloat32(t *testing.T) {
 	})
 }
 
-// inFloat32 rounds an example's values to float32, and returns a copy in it.
+// inFloat32 rounds an example's values to float32 and returns a copy in that type.
 func inFloat32(e *example[float64]) *example[float32] {
 	f := &example[float32]{net: e.net, params: NewParams[float32](e.net, nil), labels: e.labels}
 	for i, values := range e.params.Values {
@@ -437,7 +438,7 @@ func inFloat32(e *example[float64]) *example[float32] {
 	return f
 }
 
-// affine is all of γ and β, one after the other.
+// affine returns all γ and β, one after the other.
 func affine[T kernel.Float](p *Params[T]) []T {
 	var all []T
 	for i := range p.Tensors {

@@ -4,19 +4,18 @@ import (
 	"bnkit/engine/arch"
 )
 
-// Training what is left moves the compacted network's parameters and leaves alone
-// what belongs to removed channels: γ and β of all that is held constant, the weights
-// that compute it, and those that read a channel that is gone. They get no gradient,
-// no weight decay and no share of a gradient's norm, since the optimizer does not see
-// them. So the constants stay what they are, and with them the filters that carry
-// them.
+// Training a compacted network changes only parameters of channels that are computed.
+// γ and β of channels that are held constant, the weights that compute such channels,
+// and the weights that read a removed channel are hidden from the optimizer: they have
+// no gradient, no weight decay and no part in the gradient's norm. So the constants do
+// not change, and neither do the filters that carry them.
 
 // Trained returns the part of the compacted network's parameters that set trains.
-// Its values are the whole network's, from whole, so that saving and continuing
-// loses nothing: Scatter copies them to c.Params, the output layer's bias with what
-// the removed channels contribute to it. Of convolutions of which the set chooses
-// weights, it has those that it would choose in the whole network, by seed, if they
-// are left.
+// Its values are those of whole, the whole network's parameters, so that nothing is
+// lost when training is saved and continued. Scatter copies them to c.Params, and adds
+// the contributions of the removed channels to the output layer's bias. If set chooses
+// weights of convolutions, the choice, by seed, is that for the whole network; chosen
+// weights that were removed are left out.
 func (c *Compacted[T]) Trained(whole *Params[T], set arch.TrainableSet, seed uint64) *Trained[T] {
 	t, places := c.trained(c.Params, set, seed)
 	t.shifts = make([][]float64, len(t.Tensors))
@@ -31,15 +30,15 @@ func (c *Compacted[T]) Trained(whole *Params[T], set arch.TrainableSet, seed uin
 	return t
 }
 
-// TrainedGradients returns the gradients of what Trained returns, of the compacted
-// network's gradients. Its Values are those after Gather.
+// TrainedGradients returns the part of the compacted network's gradients that belongs
+// to the parameters that Trained returns. Gather sets its Values.
 func (c *Compacted[T]) TrainedGradients(gradients *Params[T], set arch.TrainableSet, seed uint64) *Trained[T] {
 	t, _ := c.trained(gradients, set, seed)
 	return t
 }
 
-// Expand copies what Trained returned, and training has moved, to the whole
-// network's parameters. It leaves all else as it is.
+// Expand copies t, which Trained returned and training has changed, to whole, the
+// whole network's parameters. It does not change other elements of whole.
 func (c *Compacted[T]) Expand(whole *Params[T], t *Trained[T], set arch.TrainableSet, seed uint64) {
 	for i := range t.Tensors {
 		_, places := c.elements(i, set, seed)
@@ -49,8 +48,8 @@ func (c *Compacted[T]) Expand(whole *Params[T], t *Trained[T], set arch.Trainabl
 	}
 }
 
-// trained returns a Trained of params, without values, and by tensor where its
-// elements are in the whole network's.
+// trained returns a Trained of params whose values are not set yet, and for each
+// tensor the positions of its elements in the whole network's tensor.
 func (c *Compacted[T]) trained(params *Params[T], set arch.TrainableSet, seed uint64) (t *Trained[T], places [][]int32) {
 	none := func(*arch.Tensor) bool { return false }
 	t = &Trained[T]{Params: NewParams[T](c.Network, none), whole: params, positions: make([][]int32, len(params.Tensors))}
@@ -65,8 +64,8 @@ func (c *Compacted[T]) trained(params *Params[T], set arch.TrainableSet, seed ui
 	return t, places
 }
 
-// elements lists what set trains of tensor i: where each element is in the
-// compacted network's tensor, and where in the whole network's.
+// elements lists the elements of tensor i that set trains: their positions in the
+// compacted network's tensor, and their places in the whole network's.
 func (c *Compacted[T]) elements(i int, set arch.TrainableSet, seed uint64) (positions, places []int32) {
 	x, whole := &c.Params.Tensors[i], &c.removal.params.Tensors[i]
 	positions, places = []int32{}, []int32{}
@@ -117,14 +116,14 @@ func (c *Compacted[T]) elements(i int, set arch.TrainableSet, seed uint64) (posi
 	return positions, places
 }
 
-// varies reports whether unit i computes channel c of the whole network.
+// varies reports whether unit i computes this channel of the whole network.
 func (c *Compacted[T]) varies(i, channel int) bool {
 	return channel != ConstantChannel && c.removal.computed(i, channel)
 }
 
-// inputPlaces lists, by channel of what unit i of the whole network reads, where it
-// is among those left, -1 if it is gone. The output layer counts as a unit after the
-// last.
+// inputPlaces returns, for each input channel of unit i of the whole network, its
+// index among the channels that are left, or -1 if it was removed. The output layer
+// counts as the unit after the last.
 func (c *Compacted[T]) inputPlaces(i, channels int) []int {
 	in := i - 1
 	if i < len(c.Network.Units) {
@@ -140,8 +139,8 @@ func (c *Compacted[T]) inputPlaces(i, channels int) []int {
 	return inverse(c.Origins[in], channels)
 }
 
-// inverse lists, by channel of the whole network, where it is in origins, -1 if it
-// is not.
+// inverse returns, for each channel of the whole network, its index in origins, or -1
+// if it is not there.
 func inverse(origins []int, channels int) []int {
 	places := make([]int, channels)
 	for c := range places {

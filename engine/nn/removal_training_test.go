@@ -12,8 +12,8 @@ import (
 
 // TestTrainingWhatIsLeft takes steps with momentum, weight decay and a limit on the
 // gradient's norm, with every trainable set, in the compacted network and in the whole
-// one, in which what belongs to removed channels is masked. Both must come to the
-// same; what is masked keeps its bits.
+// one. In the whole network, parameters that belong to removed channels are masked. Both
+// must give the same result, and masked parameters must keep their bits.
 func TestTrainingWhatIsLeft(t *testing.T) {
 	build := func(name string, shortcut arch.Shortcut) *arch.Network {
 		net, err := arch.Build(name, arch.Options{Input: arch.Shape{C: 1, H: 10, W: 10}, Classes: 4, Shortcut: shortcut})
@@ -118,8 +118,8 @@ func trainWhatIsLeft(t *testing.T, net *arch.Network, clampName string, set arch
 	}
 }
 
-// unmasked lists by tensor the elements that a set trains, but for those that belong
-// to channels that are held constant, or compute them, or read channels that are gone.
+// unmasked returns for each tensor the elements that a set trains, except those that
+// belong to channels that are held constant, compute such channels, or read removed ones.
 func unmasked(net *arch.Network, c *Compacted[float64], kept [][]int, set arch.TrainableSet, seed uint64) [][]int32 {
 	var free [][]int32
 	for _, x := range net.Tensors() {
@@ -149,7 +149,7 @@ func unmasked(net *arch.Network, c *Compacted[float64], kept [][]int, set arch.T
 	return free
 }
 
-// picked copies the elements at those positions of each tensor.
+// picked returns copies of the elements at the given positions of each tensor.
 func picked(p *Params[float64], positions [][]int32) [][]float64 {
 	values := make([][]float64, len(positions))
 	for i := range positions {

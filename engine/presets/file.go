@@ -14,13 +14,12 @@ import (
 	"bnkit/engine/config"
 )
 
-// maxSize is more bytes than any file of settings has.
+// maxSize bounds a file of settings, in bytes. It is far above any real file.
 const maxSize = 1 << 20
 
 // ReadFile reads a file of settings: YAML with the keys of config.json, or a
-// run's config.json itself. A setting that it leaves out has its default. An
-// error names the file, and is a *config.Error where a setting or the file's form
-// is wrong.
+// run's config.json itself. A setting that it leaves out has its default. An error
+// names the file, and is a *config.Error if a setting or the form of the file is wrong.
 func ReadFile(path string) (config.Config, error) {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -41,7 +40,8 @@ func ReadFile(path string) (config.Config, error) {
 	return c, nil
 }
 
-// reproducesKey is not a setting: it says what a file's settings are for.
+// reproducesKey is not a setting. Its value describes the experiment that a file's
+// settings reproduce.
 const reproducesKey = "reproduces"
 
 func parse(b []byte) (c config.Config, reproduces string, err error) {
@@ -89,7 +89,7 @@ func mapping(b []byte) ([]*yaml.Node, error) {
 	return document.Content[0].Content, nil
 }
 
-// decode sets field to what a file says. YAML itself would round 1.5 to a whole
+// decode sets field to the value in a file. YAML itself would round 1.5 to a whole
 // number and accept an empty value.
 func decode(key string, n *yaml.Node, field any) error {
 	if n.Kind == yaml.AliasNode {

@@ -94,8 +94,8 @@ bn_weight_decay: false
 	}
 }
 
-// FuzzSettings: whatever a file holds, it is refused or gives settings that
-// are valid and survive config.json.
+// FuzzSettings checks that any file is either refused or gives settings that are valid
+// and stay the same when they are written to config.json and read again.
 func FuzzSettings(f *testing.F) {
 	for _, s := range []string{"", "lr: 0.1", "a: &a [1]\nlr_drops: *a", `{"arch":"resnet-14","lr_drops":null}`, "lr: 0x10", "seed: 1_0", "? lr\n: 1", "!!binary x: y"} {
 		f.Add([]byte(s))

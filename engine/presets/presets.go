@@ -24,7 +24,7 @@ type Preset struct {
 	Config     config.Config `json:"config"`
 }
 
-// All lists the presets by name, numbers in names by their value.
+// All returns the presets, ordered by name; numbers in names are ordered by value.
 func All() []Preset {
 	entries, err := files.ReadDir(".")
 	if err != nil {
@@ -68,8 +68,8 @@ func digits(s string) int {
 	return len(s) - len(strings.TrimLeft(s, "0123456789"))
 }
 
-// Find returns the preset of that name. The error is a *config.Error where there
-// is none.
+// Find returns the preset with the given name. The error is a *config.Error if there is
+// none.
 func Find(name string) (Preset, error) {
 	p := Preset{Name: name}
 	b, err := files.ReadFile(name + extension)

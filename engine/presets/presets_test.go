@@ -12,7 +12,7 @@ import (
 	"bnkit/engine/config"
 )
 
-// TestPresetOrder: names are listed by the numbers in them.
+// TestPresetOrder checks that numbers in names are ordered by value.
 func TestPresetOrder(t *testing.T) {
 	want := []string{"a", "a-9", "a-09x", "a-14-b", "a-14-c", "a-110-b", "a-110-b+c", "a-b", "a18", "a101", "b"}
 	for i := range want {
@@ -31,9 +31,9 @@ func TestPresetOrder(t *testing.T) {
 	}
 }
 
-// TestPresetRecipe: the presets of ResNets have the recipe of Frankle et al.
-// 2021, for ImageNet as open_lth has it, and the network and trainable set that
-// their name says.
+// TestPresetRecipe checks that the presets of ResNets have the settings of Frankle et al.
+// 2021 (for ImageNet, those of open_lth), and the network and trainable set in their
+// names.
 func TestPresetRecipe(t *testing.T) {
 	cifar := regexp.MustCompile(`^(frankle|g42)-(resnet-\d+|wrn-\d+-\d+)-(.+)$`)
 	imageNet := regexp.MustCompile(`^(frankle)-(resnet\d+)-(.+)$`)

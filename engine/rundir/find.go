@@ -65,8 +65,8 @@ func OwnUnfinished(runs string) (*Dir, error) {
 	return nil, &NoneUnfinishedError{Runs: runs, Finished: len(dirs) - running, Training: running}
 }
 
-// newestFirst returns the directories under runs that hold a file of that name,
-// the one whose file was written last first.
+// newestFirst returns the directories under runs that hold a file of the given name,
+// ordered by the time at which the file was last written, newest first.
 func newestFirst(runs, name string) ([]string, error) {
 	entries, err := os.ReadDir(runs)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {

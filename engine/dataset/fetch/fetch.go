@@ -22,7 +22,7 @@ import (
 	"bnkit/engine/dataset"
 )
 
-// Options says where to download from and to. The zero value downloads from the
+// Options describes where to download from and to. The zero value downloads from the
 // publisher to [dataset.CacheDir].
 type Options struct {
 	// Dir is the data folder; the files go to its subfolder named after the data set.

@@ -96,7 +96,7 @@ func addUp(vs []VecVirtual) VecVirtual {
 	return vs[0]
 }
 
-// present says which pointers are not nil.
+// present records which pointers are not nil.
 type present map[GPVirtual]bool
 
 // cases emits body for every combination of nil and non-nil pointers, and the jumps to
