@@ -207,7 +207,7 @@ func storable(m *engine.Model, beta string) error {
 	for i := range m.Params.Tensors {
 		x := &m.Params.Tensors[i]
 		if (x.Kind == arch.Gamma || x.Kind == arch.Beta && beta == BetaZeroed) && !set.Trains(x) {
-			return &OptionError{fmt.Sprintf("%s trained %s, so its file stores no %v that could be pruned; use one trained with --trainable bn", cmp.Or(m.Source.Path, "the model"), set.Meaning(), x.Kind)}
+			return &OptionError{fmt.Sprintf("%s trained %s, so its file stores no %v that could be pruned; prune a model whose γ were trained", cmp.Or(m.Source.Path, "the model"), set.Meaning(), x.Kind)}
 		}
 	}
 	return nil

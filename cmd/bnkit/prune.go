@@ -217,7 +217,7 @@ func printPrune(w io.Writer, r pruneResult) {
 	}
 	t.Flush()
 	fmt.Fprintf(w, "(%d pictures of the test split; statistics re-estimated before and after)\n", r.After.Examples)
-	fmt.Fprintf(w, "without the removed channels it gives %s of them the same class as with them clamped\n", share(r.Agreement))
+	fmt.Fprintf(w, "the smaller network and the clamped one give %s of these pictures the same class\n", share(r.Agreement))
 	if r.Out == "" {
 		fmt.Fprintln(w, "dry run: nothing was written")
 		return
