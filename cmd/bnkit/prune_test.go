@@ -79,7 +79,7 @@ func TestPlanThenApply(t *testing.T) {
 	if result["clamped"] != float64(plan.Clamped+1) || result["out"] != "r/ckpt-pruned.bnz" {
 		t.Errorf("edited: %v clamped, %d before; written to %v", result["clamped"], plan.Clamped, result["out"])
 	}
-	if out := ok(t, "prune", ckpt, "--threshold", "0.1", "--data-dir", data, "--dry-run"); !strings.Contains(out, "100.00% of them the same class") || !strings.Contains(out, "multiply-adds") {
+	if out := ok(t, "prune", ckpt, "--threshold", "0.1", "--data-dir", data, "--dry-run"); !strings.Contains(out, "give 100.00% of these pictures the same class") || !strings.Contains(out, "multiply-adds") {
 		t.Errorf("prune prints:\n%s", out)
 	}
 }
