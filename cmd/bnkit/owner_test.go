@@ -40,7 +40,7 @@ func interrupted(t *testing.T, args ...string) string {
 // measures the run without naming its data again.
 func TestInterruptedHint(t *testing.T) {
 	if runtime.GOOS == "windows" {
-		t.Skip("the line is split by sh")
+		t.Skip("Windows has no sh to split the printed line")
 	}
 	data, elsewhere := writeIDX(t), writeIDX(t)
 	train := append([]string{"train", "--no-augment"}, small...)
@@ -191,7 +191,7 @@ func TestDamagedRun(t *testing.T) {
 
 func TestShellQuote(t *testing.T) {
 	if runtime.GOOS == "windows" {
-		t.Skip("quotes for other shells")
+		t.Skip("the shells of Windows quote in other ways")
 	}
 	for path, want := range map[string]string{
 		"runs/a-1.2": "runs/a-1.2", "/tmp/x y": "'/tmp/x y'", "it's": `'it'\''s'`, "-r": "./-r", "~/r": "'~/r'", "a;b": "'a;b'",

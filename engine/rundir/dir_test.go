@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -77,8 +78,11 @@ func TestLock(t *testing.T) {
 
 	// If the lock file is removed, the directory is not locked any more, but the next
 	// owner's lock works.
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows does not remove a file that is open")
+	}
 	if err := os.Remove(filepath.Join(path, lockFile)); err != nil {
-		t.Skip("the system does not remove open files") // Windows
+		t.Fatal(err)
 	}
 	again, err := Own(path)
 	if err != nil {
