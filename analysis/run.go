@@ -18,8 +18,8 @@ import (
 type Options struct {
 	Threads         int       // 0: as many as there are processors; does not change results
 	NearZero        []float64 // thresholds for |γ|; DefaultNearZero if empty
-	Thresholds      []float64 // of the clamping sweep, which also measures 0; DefaultThresholds if empty
-	GradientBatches int       // over which gradients are averaged; DefaultGradientBatches if 0
+	Thresholds      []float64 // thresholds of the clamping sweep, which also measures 0; DefaultThresholds if empty
+	GradientBatches int       // number of batches over which gradients are averaged; DefaultGradientBatches if 0
 
 	// Progress, if not nil, is called from time to time with what is being measured.
 	Progress func(what string, done, total int)
@@ -77,8 +77,8 @@ func (o *Options) complete() error {
 }
 
 // Run measures m on data, which m.OpenData or m.Normalised returns. It does not change m.
-// The error is an *OptionError if the options cannot be used, ctx's, or one of package
-// engine.
+// The error is an *OptionError if the options cannot be used; otherwise it is the error of
+// ctx or an error from package engine.
 func Run(ctx context.Context, m *engine.Model, data *dataset.Data, o Options) (*Report, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
@@ -160,8 +160,8 @@ func (r *Report) sweep(ctx context.Context, m *engine.Model, evaluator *engine.E
 	return nil
 }
 
-// evaluate accepts a loss that is not finite, which clamping may cause; it is then missing in
-// the report.
+// evaluate accepts a loss that is not finite, which clamping may cause. Such a loss is missing
+// from the report.
 func evaluate(ctx context.Context, e *engine.Evaluator, stats *nn.Statistics) (engine.Evaluation, error) {
 	test, err := e.Evaluate(ctx, stats)
 	var loss *engine.LossError

@@ -61,8 +61,8 @@ func TestDamageBehindDigest(t *testing.T) {
 	}
 }
 
-// fix corrects every checksum and the two stored lengths of a file of at least a prelude
-// and a digest, so that a reader gets past them.
+// fix corrects every checksum and the two stored lengths in b, so that a reader gets past
+// them. b must be long enough for a prelude and a digest.
 func fix(b []byte) {
 	stored := len(b) - preludeSize - digestSize
 	header := min(int(binary.LittleEndian.Uint32(b[12:])), stored)
@@ -108,7 +108,7 @@ func withTable(header string, data []byte, dataSize uint64) []byte {
 	return assemble(pack([]byte(header)), pack(data), uint32(len(header)), dataSize)
 }
 
-// tensorsOf returns a header of one section with those tensors.
+// tensorsOf returns a header with one section, whose list of tensors is entries.
 func tensorsOf(section, entries string) string {
 	return `{"sections":[{"name":"` + section + `","required":true,"tensors":[` + entries + `]}]}`
 }
@@ -116,7 +116,7 @@ func tensorsOf(section, entries string) string {
 // affordable is how many bytes the refusal of a file may allocate.
 const affordable = 32 << 20
 
-// refuse checks that decoding b gives that error and allocates at most that much.
+// refuse checks that decoding b fails with want and allocates at most affordable bytes.
 func refuse(t *testing.T, name string, b []byte, want error, affordable uint64) {
 	t.Helper()
 	var before, after runtime.MemStats
@@ -145,20 +145,20 @@ func TestLies(t *testing.T) {
 		{"product overflows", tensorsOf("bn", `{"name":"a","type":"f32","shape":[4294967296,4294967296],"crc32c":0}`), nil, 0, ErrCorrupt},
 		{"product overflows to 4 bytes", tensorsOf("bn", `{"name":"a","type":"f32","shape":[3,6148914691236517205,1],"crc32c":0}`), make([]byte, 4), 4, ErrCorrupt},
 		{"dimension overflows", tensorsOf("bn", `{"name":"a","type":"f32","shape":[9223372036854775807],"crc32c":0}`), nil, 16, ErrCorrupt},
-		{"no JSON number", tensorsOf("bn", `{"name":"a","type":"f32","shape":[1e99],"crc32c":0}`), nil, 4, ErrCorrupt},
+		{"dimension of 1e99", tensorsOf("bn", `{"name":"a","type":"f32","shape":[1e99],"crc32c":0}`), nil, 4, ErrCorrupt},
 		{"negative", tensorsOf("bn", `{"name":"a","type":"f32","shape":[-1],"crc32c":0}`), nil, 4, ErrCorrupt},
 		{"zero", tensorsOf("bn", `{"name":"a","type":"f32","shape":[0],"crc32c":0}`), nil, 0, ErrCorrupt},
 		{"nine dimensions", tensorsOf("bn", `{"name":"a","type":"f32","shape":[1,1,1,1,1,1,1,1,1],"crc32c":1214729159}`), make([]byte, 4), 4, ErrCorrupt},
 		{"unknown type", tensorsOf("bn", `{"name":"a","type":"f16","shape":[2],"crc32c":0}`), make([]byte, 4), 4, ErrCorrupt},
 		{"wrong checksum", tensorsOf("bn", `{"name":"a","type":"f32","shape":[1],"crc32c":1}`), make([]byte, 4), 4, ErrCorrupt},
-		{"bytes of no tensor", `{"sections":[]}`, make([]byte, 4), 4, ErrCorrupt},
+		{"bytes that belong to no tensor", `{"sections":[]}`, make([]byte, 4), 4, ErrCorrupt},
 		{"bytes past the last", `{"sections":[]}`, make([]byte, 4), 0, ErrCorrupt},
 		{"fewer bytes than listed", tensorsOf("bn", `{"name":"a","type":"f32","shape":[2],"crc32c":1214729159}`), make([]byte, 4), 8, ErrCorrupt},
 		{"64 MB where none are listed", `{"sections":[]}`, make([]byte, 64<<20), 0, ErrCorrupt},
-		{"two of a name", tensorsOf("bn", `{"name":"a","type":"f32","shape":[1]},{"name":"a","type":"f32","shape":[1]}`), make([]byte, 8), 8, ErrCorrupt},
-		{"two sections", `{"sections":[{"name":"bn"},{"name":"bn"}]}`, nil, 0, ErrCorrupt},
-		{"no object", `[]`, nil, 0, ErrCorrupt},
-		{"no JSON", `{`, nil, 0, ErrCorrupt},
+		{"two tensors with the same name", tensorsOf("bn", `{"name":"a","type":"f32","shape":[1]},{"name":"a","type":"f32","shape":[1]}`), make([]byte, 8), 8, ErrCorrupt},
+		{"two sections with the same name", `{"sections":[{"name":"bn"},{"name":"bn"}]}`, nil, 0, ErrCorrupt},
+		{"not an object", `[]`, nil, 0, ErrCorrupt},
+		{"not JSON", `{`, nil, 0, ErrCorrupt},
 		{"nothing", ``, nil, 0, ErrCorrupt},
 		{"deep", strings.Repeat("[", 1<<19) + strings.Repeat("]", 1<<19), nil, 0, ErrCorrupt},
 		{"a million tensors", tensorsOf("bn", strings.Repeat("{},", 1<<20)+"{}"), nil, 0, ErrCorrupt},
@@ -177,8 +177,8 @@ func TestLies(t *testing.T) {
 	}
 }
 
-// TestCostliestHeader reads the lists that take the most memory for their text, just within
-// the limits.
+// TestCostliestHeader reads lists just within the limits whose decoding takes the most memory
+// per byte of text.
 func TestCostliestHeader(t *testing.T) {
 	const n = maxParts - 8
 	for name, header := range map[string]string{
@@ -262,7 +262,7 @@ func TestLyingFrames(t *testing.T) {
 		"a content of 2^63":     {0x28, 0xb5, 0x2f, 0xfd, 0xe0, 0, 0, 0, 0, 0, 0, 0, 0x80, 0x01, 0x00, 0x00},
 		"a content of 64 MB":    {0x28, 0xb5, 0x2f, 0xfd, 0xa0, 0, 0, 0, 4, 0x01, 0x00, 0x00},
 		"an unknown dictionary": {0x28, 0xb5, 0x2f, 0xfd, 0x21, 7, 0, 0x01, 0x00, 0x00},
-		"no zstd":               []byte("neither header nor tensors"),
+		"not zstd":              []byte("neither header nor tensors"),
 		"256 MB of zeros":       pack(make([]byte, 256<<20)),
 	} {
 		refuse(t, name+" as tensors", assemble(pack([]byte(header)), frame, uint32(len(header)), 0), ErrCorrupt, affordable)

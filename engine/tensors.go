@@ -118,7 +118,7 @@ func (s storedTensors) float32s(section, name string, shape []int) ([]float32, e
 		return nil, err
 	}
 	if t.Float32 == nil {
-		return nil, fmt.Errorf("tensor %s of section %s is not of float32", name, section)
+		return nil, fmt.Errorf("tensor %s of section %s does not hold float32 values", name, section)
 	}
 	for i, v := range t.Float32 {
 		if !isFinite(float64(v)) {
@@ -147,7 +147,7 @@ func (s storedTensors) statistics(net *arch.Network) (*nn.Statistics, error) {
 				return nil, err
 			}
 			if t.Float64 == nil {
-				return nil, fmt.Errorf("tensor %s of section %s is not of float64", name, t.Section)
+				return nil, fmt.Errorf("tensor %s of section %s does not hold float64 values", name, t.Section)
 			}
 			for c, v := range t.Float64 {
 				if !isFinite(v) || v < part.least {
@@ -160,8 +160,8 @@ func (s storedTensors) statistics(net *arch.Network) (*nn.Statistics, error) {
 	return stats, nil
 }
 
-// trained takes the trained part of every tensor that set trains, by index into the
-// network's tensors.
+// trained takes the trained part of every tensor that set trains. The keys of the result
+// are indices into net.Tensors().
 func (s storedTensors) trained(net *arch.Network, set arch.TrainableSet) (map[int][]float32, error) {
 	values := map[int][]float32{}
 	tensors := net.Tensors()

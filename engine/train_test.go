@@ -17,8 +17,8 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// interruptAfter trains until that many steps are taken, and checks the error and the files that
-// the interruption leaves.
+// interruptAfter interrupts training after the given number of steps, and checks the error and
+// that the interruption leaves a file to resume from.
 func interruptAfter(t *testing.T, cfg config.Config, data *dataset.Data, o TrainOptions, steps int) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -208,8 +208,9 @@ func TestDivergence(t *testing.T) {
 	}
 }
 
-// TestTestLossDiverges checks that a run has diverged if its steps are finite but its network in
-// inference mode is not, and that it keeps the files of the last epoch.
+// TestTestLossDiverges checks that a run fails with a *DivergedError if the losses of its steps
+// are finite but its test loss or its running statistics are not, and that it keeps the files of
+// the last epoch.
 func TestTestLossDiverges(t *testing.T) {
 	data, cfg := synthetic(64, 20), tinyConfig()
 	cfg.Epochs, cfg.LRDrops = 1, nil
@@ -285,8 +286,8 @@ func TestStepAllocatesNothing(t *testing.T) {
 	}
 }
 
-// TestBatchNormSettings checks that eps and momentum are used in training and in its test, and
-// that the checkpoint and the loaded model have that eps.
+// TestBatchNormSettings checks that training and its measurements on the test split use the
+// configured eps and momentum, and that the checkpoint and the loaded model have the same eps.
 func TestBatchNormSettings(t *testing.T) {
 	data, cfg := synthetic(64, 40), tinyConfig()
 	cfg.Epochs, cfg.WithStats, cfg.BNEps, cfg.BNMomentum = 1, true, 0.25, 1
@@ -379,7 +380,7 @@ func TestLossSettings(t *testing.T) {
 	} {
 		loss, got := train(change)
 		if loss != wantLoss {
-			t.Errorf("%s: first loss %v, without it %v", name, loss, wantLoss)
+			t.Errorf("%s: first loss %v, want %v as without the setting", name, loss, wantLoss)
 		}
 		if bytes.Equal(got, plain) {
 			t.Errorf("%s changes nothing", name)

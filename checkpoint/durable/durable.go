@@ -1,7 +1,7 @@
 // Package durable changes files and directories durably and atomically: once a function
 // has returned without an error, its change survives a crash and a loss of power, and a
-// file that is replaced holds at any time either all of its old or all of its new
-// content.
+// file that is being replaced always holds either all of its old content or all of its
+// new content.
 //
 // Directories are synced if the system can do that. Windows cannot, but its file systems
 // order such changes themselves. Windows also refuses to replace or rename a file that
@@ -45,8 +45,8 @@ func perform(op, path string, do func() error) error {
 
 // WriteFile writes data to a temporary file in the same directory, syncs it, and renames
 // it to path. Until the rename, and after a failure before it, path has its old content;
-// afterwards it has all of data. If only the last step fails, which syncs the directory,
-// a loss of power may still undo the change. A process that is killed may leave the
+// afterwards it has all of data. The last step syncs the directory; if only that fails, a
+// loss of power may still undo the change. A process that is killed may leave the
 // temporary file, which RemoveTemporaries removes.
 func WriteFile(path string, data []byte) error {
 	if err := writeFile(path, data); err != nil {
@@ -171,9 +171,9 @@ func MkdirAll(path string) error {
 // temporaryPrefix returns the beginning of the names of WriteFile's temporary files.
 func temporaryPrefix(base string) string { return "." + base + "." }
 
-// RemoveTemporaries removes from dir the temporary files of WriteFile for files of those
-// names, which processes that were killed have left. No other process may be writing
-// these files at the same time.
+// RemoveTemporaries removes the temporary files that killed processes have left in dir
+// while they used WriteFile to write files with the given names. No other process may be
+// writing these files at the same time.
 func RemoveTemporaries(dir string, names ...string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {

@@ -18,7 +18,7 @@ import (
 // dataOptions are the flags of the data commands.
 type dataOptions struct {
 	dataDir string
-	mirror  string // of fetch
+	mirror  string // used only by fetch
 }
 
 func newDataCommand(g *globalOptions) *cobra.Command {
@@ -33,8 +33,8 @@ or given as a path: a folder that holds CIFAR binary files or IDX files (gzipped
 or not), a CIFAR .tar.gz as published, or a folder of pictures: PNG or JPEG files
 in train/CLASS and in test/CLASS or val/CLASS. If there are both test and val, val
 is the validation split. The pictures of a folder can have any size; they are read
-while training and become squares of bnkit train --image-size. The sample, a part
-of Fashion-MNIST, is built in and needs no download.
+during training and resized to squares, whose side bnkit train --image-size sets.
+The sample, a part of Fashion-MNIST, is built in and needs no download.
 
 Named data sets are looked for in --data-dir, or else in $BNKIT_DATA, or else in
 the folder bnkit of the user's cache folder: in that folder itself, in its
@@ -57,9 +57,9 @@ func newDataFetchCommand(g *globalOptions, o *dataOptions) *cobra.Command {
 		Use:   "fetch NAME",
 		Short: "Download a data set",
 		Long: `Download a data set from its publisher, or from a mirror that has the same files
-under the same names. Each file is checked against its published digest: SHA-256,
-for CIFAR the MD5 that its page lists. Files that are already there are kept. The
-same command resumes an interrupted download.
+under the same names. Each file is checked against its published digest: the MD5
+that the CIFAR page lists, or SHA-256 for the other data sets. Files that are
+already there are kept. The same command resumes an interrupted download.
 
 --json prints name, path (folder or archive; not for the sample) and bytes.`,
 		Example: `  bnkit data fetch cifar10
@@ -127,7 +127,7 @@ type fetchProgress struct {
 	line  *progressLine
 	file  string
 	start time.Time // when the first bytes of file were reported
-	first int64     // their number: what an earlier run left
+	first int64     // number of bytes of file that an earlier run had downloaded
 }
 
 func (p *fetchProgress) update(file string, done, total int64) {

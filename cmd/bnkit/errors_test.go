@@ -45,7 +45,9 @@ var otherwiseClassified = []string{
 // TestEveryErrorIsClassified parses the source of all packages and checks that each
 // exported error type has a method that classifies it, or is listed above.
 func TestEveryErrorIsClassified(t *testing.T) {
-	kinds := map[string][]string{} // by error type: "" for Error, and the names of classifying methods
+	// kinds maps each error type to the names of its classifying methods. The method Error
+	// is recorded as "", so that types without a classifying method are in the map too.
+	kinds := map[string][]string{}
 	files := token.NewFileSet()
 	err := filepath.WalkDir("../..", func(path string, e fs.DirEntry, err error) error {
 		switch {

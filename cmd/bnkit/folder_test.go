@@ -93,7 +93,7 @@ func TestImageFolderCommands(t *testing.T) {
 		t.Errorf("resume without the folder: exit code %d, %s", code, err)
 	}
 	ok(t, "train", "--resume", "--out", "r", "--epochs", "3", "--data-dir", root, "-q")
-	ok(t, "train", "--resume", "--out", "r", "--epochs", "4", "-q") // which kept it
+	ok(t, "train", "--resume", "--out", "r", "--epochs", "4", "-q") // finds the folder that the previous resume recorded
 	broken := filepath.Join(root, "train", "class1", "3.png")
 	if err := os.WriteFile(broken, []byte("no picture"), 0o644); err != nil {
 		t.Fatal(err)
