@@ -190,7 +190,7 @@ func TestLoadModelRefuses(t *testing.T) {
 		{"shape [8]", func(f *checkpoint.File) { x := gamma(f); x.Shape, x.Float32 = []int{8}, x.Float32[:8] }},
 		{"NaN", func(f *checkpoint.File) { gamma(f).Float32[3] = float32(math.NaN()) }},
 		{"resnet-9", func(f *checkpoint.File) { f.Header.Arch = "resnet-9" }},
-		{"network's is [16]", func(f *checkpoint.File) { f.Header.Arch = "resnet-6002" }},
+		{"the network has [16]", func(f *checkpoint.File) { f.Header.Arch = "resnet-6002" }},
 		{"[1024]", func(f *checkpoint.File) { f.Header.Arch = "wrn-6002-64" }}, // refused before terabytes are allocated
 		{"gama", func(f *checkpoint.File) { f.Header.Trainable = "gama" }},
 		{"missing", func(f *checkpoint.File) { f.Header.Trainable = "all" }},

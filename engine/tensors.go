@@ -105,7 +105,7 @@ func (s storedTensors) take(section, name string, shape []int) (*checkpoint.Tens
 		return nil, fmt.Errorf("tensor %s of section %s is missing", name, section)
 	}
 	if !slices.Equal(t.Shape, shape) {
-		return nil, fmt.Errorf("tensor %s of section %s has shape %v, the network's is %v", name, section, t.Shape, shape)
+		return nil, fmt.Errorf("tensor %s of section %s has shape %v; the network has %v", name, section, t.Shape, shape)
 	}
 	delete(s, key)
 	return t, nil

@@ -79,7 +79,7 @@ A schedule may follow --lr-warmup epochs that climb to its first rate.
 
 Data: ` + strings.Join(dataset.Names(), ", ") + `, or the path of a folder or
 archive; see bnkit data --help. The pictures of an image folder (train/CLASS/*.png
-or *.jpg, and test or val) become squares of --image-size. With --crop
+or *.jpg, and test or val) become squares with sides of --image-size. With --crop
 random-resized, training uses random parts of 8 to 100% of each picture, and tests
 use its centre. With --crop centre both use the centre, and training shifts it as
 with other data.
