@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"reflect"
 	"slices"
@@ -12,15 +11,13 @@ import (
 	"bnkit/checkpoint"
 	"bnkit/checkpoint/durable"
 	"bnkit/engine/arch"
-	"bnkit/engine/config"
 	"bnkit/engine/dataset"
 	"bnkit/engine/nn"
 )
 
 // This file converts models to .bnz files and back: their headers here, their tensors by
-// tensors.go. A run writes ckpt.bnz and resume.bnz in state.go, with headers from
-// newHeader; resume.bnz also holds the run's progress, which only state.go and package
-// rundir read.
+// tensors.go. state.go writes a run's ckpt.bnz and resume.bnz; resume.bnz also holds the
+// run's progress, which only state.go and package rundir read.
 
 // LoadModel reads a checkpoint, or a resume state, whose running statistics become the
 // model's Stored ones. The error is a *ModelError if the tensors are not exactly those
@@ -154,6 +151,7 @@ func describedModel(h *checkpoint.Header) (*Model, arch.TrainableSet, error) {
 		Network:       net,
 		Preprocessing: Preprocessing(h.Normalisation),
 		Estimation:    Estimation(h.Statistics),
+		Config:        h.Config,
 	}
 	if d := &h.Data; d.Name != "" {
 		m.Data = DataSet{Name: d.Name, Digest: d.Digest, Selection: dataset.Selection{
@@ -171,7 +169,7 @@ func describedModel(h *checkpoint.Header) (*Model, arch.TrainableSet, error) {
 		return nil, "", fmt.Errorf("its weights were drawn by %q, but this version can only draw by %s", g, generator)
 	}
 	in := nn.Initialisers{Weights: h.Initialisers.Weights, Gamma: h.Initialisers.Gamma, Beta: h.Initialisers.Beta}
-	m.Origin = &Origin{Trainable: set, Seed: h.Seed, Initialisers: in, Config: h.Config}
+	m.Origin = &Origin{Trainable: set, Seed: h.Seed, Initialisers: in}
 	return m, set, in.Check()
 }
 
@@ -266,13 +264,14 @@ func (m *Model) header() checkpoint.Header {
 		Normalisation: checkpoint.Normalisation(m.Preprocessing),
 		Statistics:    checkpoint.Statistics(m.Estimation),
 		Pruned:        m.Pruned(),
+		Config:        m.Config,
 	}
 	if sel.ImageSize > 0 {
 		h.Data.Crop = string(sel.Crop)
 	}
 	if origin := m.Origin; origin != nil {
 		in := origin.Initialisers
-		h.Seed, h.Trainable, h.Config = origin.Seed, string(origin.Trainable), origin.Config
+		h.Seed, h.Trainable = origin.Seed, string(origin.Trainable)
 		h.Initialisers = checkpoint.Initialisers{Generator: generator, Weights: in.Weights, Gamma: in.Gamma, Beta: in.Beta}
 	}
 	for _, e := range m.History {
@@ -281,31 +280,13 @@ func (m *Model) header() checkpoint.Header {
 	return h
 }
 
+// trainAction is the Event.Action of training; its parameters are a training.
+const trainAction = "train"
+
 // training is the parameters of the event "train" in a file's provenance.
 type training struct {
-	Epochs int `json:"epochs"` // complete; the run's settings may ask for more
-}
-
-// newHeader returns the header of a run's checkpoint or state after the given number of
-// epochs.
-func newHeader(cfg *config.Config, net *arch.Network, data *dataset.Data, epochs int) (checkpoint.Header, error) {
-	settings, err := json.Marshal(cfg)
-	if err != nil {
-		return checkpoint.Header{}, err
-	}
-	parameters, err := json.Marshal(training{epochs})
-	if err != nil {
-		return checkpoint.Header{}, err
-	}
-	m := Model{
-		Network:       net,
-		Preprocessing: Preprocessing{Mean: data.Mean, Std: data.Std, Eps: cfg.BNEps},
-		Estimation:    newEstimation(cfg.Seed, data.Train.Len()),
-		Data:          DataSet{Name: data.Name, Digest: data.Digest, Selection: cfg.Selection()},
-		Origin:        &Origin{Trainable: arch.TrainableSet(cfg.Trainable), Seed: cfg.Seed, Initialisers: cfg.Initialisers(), Config: settings},
-		History:       []Event{{Action: "train", Tool: "bnkit", Parameters: parameters}},
-	}
-	return m.header(), nil
+	Epochs int    `json:"epochs"`                // complete; the run's settings may ask for more
+	From   string `json:"from_sha256,omitempty"` // of the file that the run started from; missing for a new network
 }
 
 // ModelInfo describes the model of a .bnz file by the file's header.

@@ -75,7 +75,7 @@ func checkRefused(t *testing.T, cfg config.Config) {
 
 func checkStep(t *testing.T, cfg config.Config, data *dataset.Data) {
 	t.Helper()
-	r, err := newRun(t.Context(), cfg, data, TrainOptions{Dir: t.TempDir(), Threads: 1})
+	r, err := newRun(t.Context(), cfg, data, TrainOptions{Dir: t.TempDir(), Threads: 1}, nil)
 	if err != nil {
 		t.Errorf("%s: %v", cfg.Trainable, err)
 		return

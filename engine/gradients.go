@@ -23,14 +23,12 @@ type gradientSums struct {
 	sums    []float64 // of each
 }
 
-func newGradientSums(net *arch.Network, set arch.TrainableSet) *gradientSums {
+// newGradientSums returns sums of 0 for net, of which trained holds what is trained.
+func newGradientSums(net *arch.Network, trained *nn.Params[float32]) *gradientSums {
 	g := &gradientSums{tensors: net.Tensors()}
 	g.trained, g.sums = make([]int, len(g.tensors)), make([]float64, len(g.tensors))
-	for i := range g.tensors {
-		if x := g.tensors[i]; set.Trains(&x) {
-			x.Shape = set.TrainedShape(&x)
-			g.trained[i] = x.Len()
-		}
+	for i, values := range trained.Values {
+		g.trained[i] = len(values)
 	}
 	return g
 }

@@ -34,7 +34,7 @@ func TestGradientsAgainstFloat64(t *testing.T) {
 		cfg := tinyConfig()
 		cfg.TrackGradients = true
 		change(&cfg)
-		r, err := newRun(t.Context(), cfg, data, TrainOptions{Dir: t.TempDir(), Threads: 2})
+		r, err := newRun(t.Context(), cfg, data, TrainOptions{Dir: t.TempDir(), Threads: 2}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -202,7 +202,7 @@ func TestTrackingChangesNothing(t *testing.T) {
 // TestGradientSums checks that a state can hold a sum that is not finite, that only its layer
 // and kind are then missing, and that tensors that are not sums are refused.
 func TestGradientSums(t *testing.T) {
-	g := newGradientSums(tinyNetwork(t), arch.BN)
+	g := newGradientSums(tinyNetwork(t), nn.NewTrainedParams[float32](tinyNetwork(t), arch.BN))
 	gradients := nn.NewParams[float32](tinyNetwork(t), nil)
 	for _, v := range gradients.Values {
 		for i := range v {
@@ -214,7 +214,7 @@ func TestGradientSums(t *testing.T) {
 	for range 3 {
 		g.add(gradients)
 	}
-	again := newGradientSums(tinyNetwork(t), arch.BN)
+	again := newGradientSums(tinyNetwork(t), nn.NewTrainedParams[float32](tinyNetwork(t), arch.BN))
 	restore := func(change func([]checkpoint.Tensor)) error {
 		ts := g.stored()
 		change(ts)

@@ -32,8 +32,9 @@ type Model struct {
 	Estimation    Estimation
 	Data          DataSet
 
-	Origin  *Origin // nil if no tensor was drawn at random, or it is not known how
-	History []Event // what made the model, first to last
+	Origin  *Origin         // nil if no tensor was drawn at random, or it is not known how
+	Config  json.RawMessage // the settings of the run that trained it last, as in config.json; nil if they are not known
+	History []Event         // what made the model, first to last
 
 	Source Source // the file that holds the model; zero if there is none
 }
@@ -67,7 +68,6 @@ type Origin struct {
 	Trainable    arch.TrainableSet // what was trained
 	Seed         uint64
 	Initialisers nn.Initialisers
-	Config       json.RawMessage // the run's settings, as in config.json; nil if they are not known
 }
 
 // Event is one of the actions that made a model.

@@ -27,15 +27,17 @@ func trained(t *testing.T, cfg config.Config) (*run, string) {
 	data := synthetic(150, 40)
 	dir := t.TempDir()
 	mustTrain(t, cfg, data, TrainOptions{Dir: dir, Threads: 2})
-	r, err := newRun(t.Context(), cfg, data, TrainOptions{Dir: dir, Threads: 2, Resume: true})
+	o := TrainOptions{Dir: dir, Threads: 2, Resume: true}
+	owned, err := ownExisting(&o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { owned.Release() })
+	r, err := newRun(t.Context(), cfg, data, o, owned)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(r.trainer.Close)
-	if r.dir, err = ownExisting(&r.options); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { r.dir.Release() })
 	if err := r.resume(); err != nil {
 		t.Fatal(err)
 	}

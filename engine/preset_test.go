@@ -23,7 +23,7 @@ func TestPresets(t *testing.T) {
 		}
 		// Pictures in memory have their size.
 		cfg.Data, cfg.Batch, cfg.Validation, cfg.ImageSize = data.Name, 8, min(cfg.Validation, 4), 0
-		net, err := buildNetwork(&cfg, data)
+		net, err := networkFor(&cfg, data)
 		if err != nil {
 			t.Errorf("%s: %v", p.Name, err)
 			continue
@@ -31,7 +31,7 @@ func TestPresets(t *testing.T) {
 		if all := arch.All.Parameters(net); testing.Short() && all > 2_000_000 {
 			continue
 		}
-		r, err := newRun(t.Context(), cfg, data, TrainOptions{Threads: 2})
+		r, err := newRun(t.Context(), cfg, data, TrainOptions{Threads: 2}, nil)
 		if err != nil {
 			t.Errorf("%s: %v", p.Name, err)
 			continue

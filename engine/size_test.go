@@ -5,7 +5,6 @@ import (
 	"path/filepath"
 	"testing"
 
-	"bnkit/checkpoint"
 	"bnkit/engine/arch"
 	"bnkit/engine/config"
 	"bnkit/engine/nn"
@@ -21,7 +20,7 @@ func TestCheckpointSizes(t *testing.T) {
 	for name, limit := range map[string]int64{"resnet-20": 8_000, "resnet-866": 300_000} {
 		cfg := config.Default()
 		cfg.Arch = name
-		net, err := buildNetwork(&cfg, data)
+		net, err := networkFor(&cfg, data)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -30,12 +29,13 @@ func TestCheckpointSizes(t *testing.T) {
 			stream := rng.NewStream(9, params.Tensors[i].Name)
 			stream.Normals(params.Values[i], 0)
 		}
-		header, err := newHeader(&cfg, net, data, cfg.Epochs)
+		r := run{cfg: cfg, data: data, trainer: &Trainer{model: &Model{Network: net, Params: params}}}
+		m, err := r.model(&cfg, cfg.Epochs)
 		if err != nil {
 			t.Fatal(err)
 		}
 		path := filepath.Join(t.TempDir(), rundir.CheckpointFile)
-		if err := checkpoint.WriteFile(path, &checkpoint.File{Header: header, Tensors: trainedTensors(params)}); err != nil {
+		if err := m.Save(path); err != nil {
 			t.Fatal(err)
 		}
 		info, err := os.Stat(path)

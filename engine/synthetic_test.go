@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"bnkit/engine/arch"
 	"bnkit/engine/config"
 	"bnkit/engine/dataset"
 	"bnkit/engine/rng"
@@ -79,4 +80,10 @@ func readFile(t *testing.T, elem ...string) []byte {
 		t.Fatal(err)
 	}
 	return b
+}
+
+// networkFor returns the network of cfg for the pictures and classes of data.
+func networkFor(cfg *config.Config, data *dataset.Data) (*arch.Network, error) {
+	s := data.Train
+	return cfg.Network(arch.Shape{C: s.Channels, H: s.Height, W: s.Width}, len(data.Classes))
 }

@@ -40,7 +40,7 @@ func momentTensors(moments []optim.Moment) []checkpoint.Tensor {
 	var ts []checkpoint.Tensor
 	for _, m := range moments {
 		for i, v := range m.Values {
-			if v != nil {
+			if len(v) > 0 {
 				x := &m.Tensors[i]
 				ts = append(ts, checkpoint.Tensor{Section: checkpoint.SectionOptimizer, Name: x.Name + m.Suffix, Shape: x.Shape, Float32: slices.Clone(v)})
 			}

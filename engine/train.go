@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"time"
 
+	"bnkit/checkpoint"
 	"bnkit/engine/arch"
 	"bnkit/engine/config"
 	"bnkit/engine/dataset"
@@ -27,6 +28,12 @@ type TrainOptions struct {
 	// Owned is Dir if the caller already owns it, in order to resume the run. The caller
 	// releases it.
 	Owned *rundir.Dir
+
+	// From is the model that a new run starts from, with the network, the seed and the
+	// preprocessing of that model; see Inherit. It is not changed. Its pruned channels
+	// stay as they are. If From is nil, all parameters are drawn from the seed. A resumed
+	// run starts from its own state.
+	From *Model
 
 	// Place is the folder or archive that holds the data, which the run records. "" is
 	// the default place or, for a resumed run, the recorded one.
@@ -104,7 +111,7 @@ func Train(ctx context.Context, cfg config.Config, data *dataset.Data, o TrainOp
 	if dir != nil && o.Owned == nil {
 		defer release(dir)
 	}
-	r, err := newRun(ctx, cfg, data, o)
+	r, err := newRun(ctx, cfg, data, o, dir)
 	if err != nil {
 		return nil, err
 	}
@@ -139,7 +146,7 @@ func Train(ctx context.Context, cfg config.Config, data *dataset.Data, o TrainOp
 	}
 	return &TrainResult{
 		Dir: dir.Path(), Checkpoint: dir.File(rundir.CheckpointFile), Config: r.cfg,
-		Parameters: r.trainer.set.Parameters(r.trainer.network), Epochs: r.metrics,
+		Parameters: r.trainer.parameters(), Epochs: r.metrics,
 	}, nil
 }
 
@@ -193,6 +200,9 @@ type run struct {
 
 	schedule optim.Schedule // of the learning rate
 
+	from  *Model           // the model that the run starts from; nil for a new one
+	state *checkpoint.File // to resume from; nil if there is none
+
 	done    progress
 	metrics []rundir.EpochMetrics
 
@@ -211,52 +221,86 @@ type progress struct {
 	StepSeconds, Seconds float64
 }
 
-// newRun returns a run before its first step. It does not touch files.
-func newRun(ctx context.Context, cfg config.Config, data *dataset.Data, o TrainOptions) (*run, error) {
-	data, err := selected(data, cfg.Selection())
-	if err != nil {
-		return nil, err
-	}
-	how, err := dataset.ParseNormalisation(cfg.Normalise)
-	if err != nil {
-		return nil, &config.Error{Key: "normalise", Reason: err.Error()}
-	}
-	if data, err = data.Normalise(ctx, how); err != nil {
-		return nil, err
-	}
-	if cfg.Batch > data.Train.Len() {
-		return nil, &config.Error{Key: "batch", Reason: fmt.Sprintf("%d is more than the %d examples of the training split", cfg.Batch, data.Train.Len())}
-	}
-	net, err := buildNetwork(&cfg, data)
-	if err != nil {
-		return nil, err
-	}
-	r := &run{cfg: cfg, options: o, data: data, schedule: cfg.LearningRate()}
-	r.loader, err = dataset.NewLoader(data.Train, dataset.LoaderConfig{
-		Batch: cfg.Batch, Seed: cfg.Seed, Shuffle: true, Augment: cfg.Augment, DropLast: true,
-		Mean: data.Mean, Std: data.Std, Flip: data.Flip && !cfg.NoFlip, Brightness: cfg.Brightness, Threads: o.Threads,
-	})
-	if err != nil {
-		return nil, err
-	}
-	r.testing, err = newTestLoader(data, data.Test)
-	if err != nil {
-		return nil, err
-	}
-	if data.Validation != nil {
-		if r.holdout, err = newTestLoader(data, data.Validation); err != nil {
+// newRun returns a run before its first step. It reads the state of the run in dir if o asks
+// for a resume, and does not change files.
+func newRun(ctx context.Context, cfg config.Config, data *dataset.Data, o TrainOptions, dir *rundir.Dir) (*run, error) {
+	r := &run{cfg: cfg, options: o, dir: dir, from: o.From, schedule: cfg.LearningRate()}
+	if o.Resume {
+		if err := r.readState(); err != nil {
 			return nil, err
 		}
 	}
-	r.steps = r.loader.Batches()
-	r.trainer, err = NewTrainer(net, &r.cfg, o.Threads)
-	return r, err
+	return r, r.prepare(ctx, data)
 }
 
-// buildNetwork returns the network of cfg for the pictures and classes of data.
-func buildNetwork(cfg *config.Config, data *dataset.Data) (*arch.Network, error) {
-	s := data.Train
-	return cfg.Network(arch.Shape{C: s.Channels, H: s.Height, W: s.Width}, len(data.Classes))
+// prepare makes the loaders and the trainer.
+func (r *run) prepare(ctx context.Context, data *dataset.Data) error {
+	cfg := &r.cfg
+	data, err := selected(data, cfg.Selection())
+	if err != nil {
+		return err
+	}
+	if r.state != nil && r.state.Header.Data.Digest != data.Digest {
+		return r.refuse("data", "the run was started with other pictures than those now found as %s", data.Name)
+	}
+	if data, err = r.normalised(ctx, data); err != nil {
+		return err
+	}
+	if cfg.Batch > data.Train.Len() {
+		return &config.Error{Key: "batch", Reason: fmt.Sprintf("%d is more than the %d examples of the training split", cfg.Batch, data.Train.Len())}
+	}
+	r.data = data
+	r.loader, err = dataset.NewLoader(data.Train, dataset.LoaderConfig{
+		Batch: cfg.Batch, Seed: cfg.Seed, Shuffle: true, Augment: cfg.Augment, DropLast: true,
+		Mean: data.Mean, Std: data.Std, Flip: data.Flip && !cfg.NoFlip, Brightness: cfg.Brightness, Threads: r.options.Threads,
+	})
+	if err != nil {
+		return err
+	}
+	r.testing, err = newTestLoader(data, data.Test)
+	if err != nil {
+		return err
+	}
+	if data.Validation != nil {
+		if r.holdout, err = newTestLoader(data, data.Validation); err != nil {
+			return err
+		}
+	}
+	r.steps = r.loader.Batches()
+	r.trainer, err = r.newTrainer()
+	return err
+}
+
+// normalised returns data with the mean and standard deviation of the model that the run
+// starts from or, if that has none, those that the settings ask for.
+func (r *run) normalised(ctx context.Context, data *dataset.Data) (*dataset.Data, error) {
+	if r.from != nil && r.from.Preprocessing.Mean != nil {
+		return r.from.Normalised(data), nil
+	}
+	how, err := dataset.ParseNormalisation(r.cfg.Normalise)
+	if err != nil {
+		return nil, &config.Error{Key: "normalise", Reason: err.Error()}
+	}
+	return data.Normalise(ctx, how)
+}
+
+// newTrainer returns the run's trainer.
+func (r *run) newTrainer() (*Trainer, error) {
+	s := r.data.Train
+	input, classes := arch.Shape{C: s.Channels, H: s.Height, W: s.Width}, len(r.data.Classes)
+	if r.from == nil {
+		net, err := r.cfg.Network(input, classes)
+		if err != nil {
+			return nil, err
+		}
+		return NewTrainer(net, &r.cfg, r.options.Threads)
+	}
+	m := *r.from
+	if m.Network.Input != input || m.Network.Classes != classes {
+		return nil, m.fail("its network takes pictures of %v and tells %d classes apart; those of %s are %v with %d classes", m.Network.Input, m.Network.Classes, r.data.Name, input, classes)
+	}
+	m.Params = m.Params.Share(func(*arch.Tensor) bool { return true })
+	return newTrainerOf(&m, &r.cfg, r.options.Threads)
 }
 
 // epoch trains the rest of an epoch, tests the network, and writes the files of the epoch.
@@ -285,6 +329,7 @@ func (r *run) epoch(ctx context.Context) error {
 	}
 	r.testingTime = time.Since(testing)
 	r.countTime()
+	r.trainer.update()
 	m := r.measure(rate, test, validation)
 	r.metrics = append(r.metrics, m)
 	r.done = progress{Epochs: r.done.Epochs + 1}
@@ -383,7 +428,7 @@ func (r *run) measure(rate float64, test, validation nn.Loss) rundir.EpochMetric
 		TrainLoss: sums.Mean(), TrainAccuracy: sums.Accuracy(), TrainExamples: sums.Examples,
 		TestLoss: test.Mean(), TestAccuracy: test.Accuracy(), TestExamples: test.Examples,
 		TestStatistics:  StatisticsRunning,
-		GammaNearZero:   gammaNearZero(r.trainer.params),
+		GammaNearZero:   r.trainer.model.gammaNearZero(),
 		ImagesPerSecond: float64(sums.Examples) / r.done.StepSeconds,
 		Seconds:         r.done.Seconds,
 	}

@@ -228,11 +228,13 @@ func TestTestLossDiverges(t *testing.T) {
 			r.trainer.running.Mean[0][3] = math.Inf(-1)
 		},
 	} {
-		r, err := newRun(t.Context(), cfg, data, TrainOptions{Dir: dir, Threads: 1, Resume: true})
+		o := TrainOptions{Dir: dir, Threads: 1, Resume: true}
+		owned, err := ownExisting(&o)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if r.dir, err = ownExisting(&r.options); err != nil {
+		r, err := newRun(t.Context(), cfg, data, o, owned)
+		if err != nil {
 			t.Fatal(err)
 		}
 		if err := r.resume(); err != nil {
@@ -248,7 +250,7 @@ func TestTestLossDiverges(t *testing.T) {
 			t.Errorf("%v, want a *DivergedError of %s in epoch 2", err, what)
 		}
 		r.trainer.Close()
-		r.dir.Release()
+		owned.Release()
 		for name, b := range want {
 			if !bytes.Equal(readFile(t, dir, name), b) {
 				t.Errorf("%s: %s has changed", what, name)
@@ -264,7 +266,7 @@ func TestStepAllocatesNothing(t *testing.T) {
 	for set, change := range resumable {
 		cfg := tinyConfig()
 		change(&cfg)
-		r, err := newRun(t.Context(), cfg, data, TrainOptions{Threads: 2})
+		r, err := newRun(t.Context(), cfg, data, TrainOptions{Threads: 2}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -321,7 +323,7 @@ func TestBatchNormSettings(t *testing.T) {
 	}
 
 	// With a momentum of 1, the running statistics are those of the last batch.
-	again, err := newRun(t.Context(), cfg, data, TrainOptions{Threads: 1})
+	again, err := newRun(t.Context(), cfg, data, TrainOptions{Threads: 1}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -359,7 +361,7 @@ func TestLossSettings(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		m.Origin.Config = nil
+		m.Config = nil
 		var b bytes.Buffer
 		file, err := m.File()
 		if err != nil {

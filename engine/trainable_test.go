@@ -30,7 +30,7 @@ func TestStepAgainstFloat64(t *testing.T) {
 	for _, set := range everySet() {
 		cfg := tinyConfig()
 		cfg.Trainable, cfg.WeightDecay, cfg.Seed = set, 0.01, 3
-		r, err := newRun(t.Context(), cfg, data, TrainOptions{Threads: 2})
+		r, err := newRun(t.Context(), cfg, data, TrainOptions{Threads: 2}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -17,12 +17,16 @@ import (
 // drives one over the epochs of a run; a program with a loop of its own may use
 // it directly.
 type Trainer struct {
-	network   *arch.Network
+	network   *arch.Network // that a step runs: the model's, without its pruned channels
 	set       arch.TrainableSet
 	params    *nn.Params[float32]
 	optimizer *optim.Optimizer
 	running   *nn.Statistics
 	training  *nn.Training[float32]
+
+	model     *Model                 // that is trained
+	compacted *nn.Compacted[float32] // relates network to the model's; nil if no channel is pruned
+	seed      uint64                 // from which random-K sets choose
 
 	bnMomentum float64 // weight of a batch's statistics in running
 
@@ -41,32 +45,91 @@ type Trainer struct {
 // variances at 1. The trainer runs the given number of threads, which does not change
 // any result; Close stops them.
 func NewTrainer(net *arch.Network, cfg *config.Config, threads int) (*Trainer, error) {
-	family, set := kernel.Best(), arch.TrainableSet(cfg.Trainable)
+	m := &Model{Network: net, Params: nn.NewParams[float32](net, nil)}
+	m.Params.InitialiseBy(cfg.Initialisers(), cfg.Seed)
+	return newTrainerOf(m, cfg, threads)
+}
+
+// newTrainerOf returns a trainer that starts from the parameters of m, which it changes,
+// and from its Stored statistics if there are any. Pruned channels of m are left out, and
+// training changes nothing that belongs to them.
+func newTrainerOf(m *Model, cfg *config.Config, threads int) (*Trainer, error) {
 	t := &Trainer{
-		network: net, set: set,
-		params:    nn.NewParams[float32](net, nil),
-		optimizer: optim.New(net, family, set, cfg.Method(), cfg.Regularisation()),
-		running:   nn.NewStatistics(net), bnMomentum: cfg.BNMomentum,
+		network: m.Network, params: m.Params, running: m.Stored, model: m,
+		set: arch.TrainableSet(cfg.Trainable), seed: cfg.Seed, bnMomentum: cfg.BNMomentum,
 	}
-	t.params.InitialiseBy(cfg.Initialisers(), cfg.Seed)
-	gradients := nn.GradientsOf(net, set)
+	if m.Kept != nil {
+		small, compacted, err := m.Compact()
+		if err != nil {
+			return nil, err
+		}
+		t.network, t.params, t.running, t.compacted = small.Network, small.Params, small.Stored, compacted
+	}
+	if t.running == nil {
+		t.running = nn.NewStatistics(t.network)
+	}
+	gradients := nn.GradientsOf(t.network, t.set)
 	t.repack = gradients&(nn.ConvGradients|nn.ShortcutGradients) != 0
 	if cfg.TrackGradients {
-		gradients, t.tracked = nn.AllGradients, newGradientSums(net, set)
+		gradients = nn.AllGradients
 	}
+	family := kernel.Best()
 	var err error
-	t.training, err = nn.NewTraining(net, family, t.params, nn.TrainingOptions{
+	t.training, err = nn.NewTraining(t.network, family, t.params, nn.TrainingOptions{
 		Batch: cfg.Batch, Threads: threads, Gradients: gradients, Eps: cfg.BNEps, LabelSmoothing: cfg.LabelSmoothing,
 		BF16: cfg.Activations == config.BF16,
 	})
 	if err != nil {
 		return nil, err
 	}
-	t.trained = nn.NewTrained(net, t.params, set, cfg.Seed)
+	t.trained = t.part(t.params)
 	if g := t.training.Gradients(); g != nil {
-		t.gradients = nn.NewTrained(net, g, set, cfg.Seed)
+		t.gradients = t.part(g)
 	}
+	if cfg.TrackGradients {
+		t.tracked = newGradientSums(t.network, t.trained.Params)
+	}
+	t.optimizer = optim.New(t.trained.Params, family, cfg.Method(), cfg.Regularisation())
 	return t, nil
+}
+
+// part returns the part that is trained of the network's parameters or gradients.
+func (t *Trainer) part(p *nn.Params[float32]) *nn.Trained[float32] {
+	switch {
+	case t.compacted == nil:
+		return nn.NewTrained(t.network, p, t.set, t.seed)
+	case p == t.params:
+		return t.compacted.Trained(t.model.Params, t.set, t.seed)
+	}
+	return t.compacted.TrainedGradients(p, t.set, t.seed)
+}
+
+// parameters returns the number of parameters that are trained.
+func (t *Trainer) parameters() int {
+	n := 0
+	for _, values := range t.trained.Values {
+		n += len(values)
+	}
+	return n
+}
+
+// update brings the model's parameters up to date if they are not those that a step
+// changes.
+func (t *Trainer) update() {
+	if t.compacted != nil {
+		t.compacted.Expand(t.model.Params, t.trained, t.set, t.seed)
+	}
+}
+
+// statistics returns the running statistics of the model's network. Removed channels have
+// mean 0 and variance 1.
+func (t *Trainer) statistics() *nn.Statistics {
+	if t.compacted == nil {
+		return t.running
+	}
+	whole := nn.NewStatistics(t.model.Network)
+	t.compacted.ExpandStatistics(whole, t.running)
+	return whole
 }
 
 // Close stops the trainer's threads.
@@ -146,20 +209,20 @@ func moveTowards(running, batch []float64, momentum float64) {
 	}
 }
 
-// gammaNearZero returns the share of all γ with |γ| < NearZero, NaN where there
-// are none.
-func gammaNearZero(params *nn.Params[float32]) float64 {
+// gammaNearZero returns the share of all γ with |γ| < NearZero. Pruned channels do not
+// count. The share is NaN if there are no γ.
+func (m *Model) gammaNearZero() float64 {
 	near, all := 0, 0
-	for i := range params.Tensors {
-		if params.Tensors[i].Kind != arch.Gamma {
-			continue
-		}
-		for _, g := range params.Values[i] {
+	for i := range m.Network.Units {
+		for c, g := range m.Params.Of(i, arch.Gamma) {
+			if m.Kept != nil && m.Kept[i] != nil && !slices.Contains(m.Kept[i], c) {
+				continue
+			}
 			if math.Abs(float64(g)) < NearZero {
 				near++
 			}
+			all++
 		}
-		all += len(params.Values[i])
 	}
 	return float64(near) / float64(all)
 }

@@ -62,7 +62,7 @@ func TestGammaNearZero(t *testing.T) {
 			}
 		}
 	}
-	if got, want := gammaNearZero(p), float64(near)/float64(all); got != want {
+	if got, want := (&Model{Network: net, Params: p}).gammaNearZero(), float64(near)/float64(all); got != want {
 		t.Errorf("%v, want %v", got, want)
 	}
 }

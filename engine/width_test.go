@@ -30,8 +30,8 @@ func TestWidth(t *testing.T) {
 			if got := m.ExportMetadata()["width"]; got != text {
 				t.Errorf("%s of width %v is exported as of width %q", name, width, got)
 			}
-			if (m.Network.Options.Width != 0) != (text != "") || strings.Contains(string(m.Origin.Config), `"width"`) != (text != "") {
-				t.Errorf("%s of width %v says %v, and of its settings %s", name, width, m.Network.Options.Width, m.Origin.Config)
+			if (m.Network.Options.Width != 0) != (text != "") || strings.Contains(string(m.Config), `"width"`) != (text != "") {
+				t.Errorf("%s of width %v says %v, and of its settings %s", name, width, m.Network.Options.Width, m.Config)
 			}
 		}
 		if got := strings.Contains(string(readFile(t, dir, rundir.ConfigFile)), `"width": `+text); got != (text != "") {

@@ -102,6 +102,37 @@ func (s TrainableSet) Trains(t *Tensor) bool {
 	return s.Chooses(t) || bn && strings.HasPrefix(string(s), bnRandomPrefix)
 }
 
+// With returns the smallest set that trains everything that s or other trains.
+func (s TrainableSet) With(other TrainableSet) TrainableSet {
+	sets := []TrainableSet{Nothing, GammaOnly, BetaOnly, BN, Output, BNOutput, BNShortcut}
+	if k := max(s.random(), other.random()); k > 0 {
+		sets = append(sets, TrainableSet(fmt.Sprint(randomPrefix, k)), TrainableSet(fmt.Sprint(bnRandomPrefix, k)))
+	}
+	for _, set := range sets {
+		if set.includes(s) && set.includes(other) {
+			return set
+		}
+	}
+	return All
+}
+
+// includes reports whether s trains everything that other trains, in any network.
+func (s TrainableSet) includes(other TrainableSet) bool {
+	for kind := range ConvBias + 1 {
+		for _, shortcut := range []bool{false, true} {
+			x := &Tensor{Kind: kind, Shortcut: shortcut}
+			switch {
+			case !other.Trains(x):
+			case !s.Trains(x):
+				return false
+			case s.Chooses(x) && (!other.Chooses(x) || other.random() > s.random()):
+				return false // a larger K chooses everything that a smaller one does
+			}
+		}
+	}
+	return true
+}
+
 // Parameters returns the number of parameters that the set trains in n.
 func (s TrainableSet) Parameters(n *Network) int {
 	total := 0

@@ -51,6 +51,18 @@ func (p *Params[T]) Share(own func(*arch.Tensor) bool) *Params[T] {
 	return &s
 }
 
+// Zeros returns zeros for every tensor of which p has values.
+func (p *Params[T]) Zeros() *Params[T] {
+	z := *p
+	z.Values = make([][]T, len(p.Values))
+	for i, values := range p.Values {
+		if values != nil {
+			z.Values[i] = make([]T, len(values))
+		}
+	}
+	return &z
+}
+
 // Named returns the values of the tensor with that canonical name, or nil if there is
 // none.
 func (p *Params[T]) Named(name string) []T {

@@ -129,6 +129,18 @@ func heldChannels[T kernel.Float](net *arch.Network, params *Params[T], kept [][
 	return held, nil
 }
 
+// ExpandStatistics copies the compacted network's statistics to those of the whole
+// network. It does not change the statistics of removed channels.
+func (c *Compacted[T]) ExpandStatistics(whole, small *Statistics) {
+	for i := range small.Mean {
+		for n := range small.Mean[i] {
+			if origin := c.Origins[i][n]; origin != ConstantChannel {
+				whole.Mean[i][origin], whole.Var[i][origin] = small.Mean[i][n], small.Var[i][n]
+			}
+		}
+	}
+}
+
 // Statistics returns the statistics of the compacted network, given those of the
 // whole network.
 func (c *Compacted[T]) Statistics(whole *Statistics) *Statistics {

@@ -6,7 +6,6 @@ import (
 	"os"
 	"testing"
 
-	"bnkit/engine/arch"
 	"bnkit/engine/config"
 	"bnkit/engine/kernel"
 	"bnkit/engine/nn"
@@ -58,7 +57,7 @@ func TestOptimizersLikePyTorch(t *testing.T) {
 				params.Named(name)[i] = float32(v)
 			}
 		}
-		o := optim.New(net, kernel.Best(), arch.All, c.Config.Method(), c.Config.Regularisation())
+		o := optim.New(params, kernel.Best(), c.Config.Method(), c.Config.Regularisation())
 		for step, want := range c.Steps {
 			for name, p := range golden.Problem {
 				w, g := params.Named(name), gradients.Named(name)

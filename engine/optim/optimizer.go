@@ -5,7 +5,6 @@ package optim
 import (
 	"math"
 
-	"bnkit/engine/arch"
 	"bnkit/engine/kernel"
 	"bnkit/engine/nn"
 )
@@ -55,17 +54,18 @@ type Optimizer struct {
 	family         *kernel.Family[float32]
 }
 
-// New returns an optimizer that has taken no step.
-func New(net *arch.Network, family *kernel.Family[float32], set arch.TrainableSet, method Method, r Regularisation) *Optimizer {
+// New returns an optimizer that has taken no step. It moves the tensors of trained that
+// have values.
+func New(trained *nn.Params[float32], family *kernel.Family[float32], method Method, r Regularisation) *Optimizer {
 	o := &Optimizer{method: method, regularisation: r, family: family}
 	for _, s := range method.suffixes() {
-		o.Moments = append(o.Moments, Moment{s, nn.NewTrainedParams[float32](net, set)})
+		o.Moments = append(o.Moments, Moment{s, trained.Zeros()})
 	}
 	return o
 }
 
-// trains reports whether tensor i is trained.
-func (o *Optimizer) trains(i int) bool { return o.Moments[0].Values[i] != nil }
+// trains reports whether any element of tensor i is trained.
+func (o *Optimizer) trains(i int) bool { return len(o.Moments[0].Values[i]) > 0 }
 
 // Step adds the penalties to the gradients, clips them, and moves the trained
 // tensors of params. It allocates nothing.

@@ -39,7 +39,7 @@ func TestSGDClosedForms(t *testing.T) {
 				v[i] = float32(g)
 			}
 		}
-		s := optim.New(net, kernel.Best(), set, optim.SGD{Momentum: momentum}, optim.Regularisation{WeightDecay: decay})
+		s := optim.New(nn.NewTrainedParams[float32](net, set), kernel.Best(), optim.SGD{Momentum: momentum}, optim.Regularisation{WeightDecay: decay})
 		for range steps {
 			s.Step(after, gradients, rate)
 		}
