@@ -32,14 +32,18 @@ func known(section string) bool {
 
 // Header describes a file and its network. It can be read without the tensors.
 type Header struct {
-	Arch      string `json:"arch"`     // network name, e.g. "resnet-20"
-	Shortcut  string `json:"shortcut"` // "A", "A-centred" or "B"
+	Arch      string `json:"arch"`     // network name, e.g. "resnet-20"; "" if Network is there
+	Shortcut  string `json:"shortcut"` // "A", "A-centred" or "B"; "" if Network is there
 	Input     [3]int `json:"input"`    // a picture's channels, height, width
 	Classes   int    `json:"classes"`
 	Seed      uint64 `json:"seed"`      // from which tensors that are not stored are drawn
 	Trainable string `json:"trainable"` // trainable set, whose tensors are stored
 
 	Variants
+
+	// Network describes a network that Arch cannot name; nil for others. All its tensors
+	// are stored.
+	Network *Network `json:"network,omitempty"`
 
 	// Each of these is missing if it is not known.
 	Initialisers  Initialisers  `json:"initialisers,omitzero"` // known unless every tensor is stored
@@ -59,6 +63,17 @@ type Header struct {
 
 	Config json.RawMessage `json:"config,omitempty"` // the run's settings, as config.json holds them
 	State  json.RawMessage `json:"state,omitempty"`  // the progress of a run that can be resumed; nil in a model
+}
+
+// Network describes a network unit by unit.
+type Network struct {
+	Name  string          `json:"name"`  // for people, e.g. the name of the network that was pruned
+	Units json.RawMessage `json:"units"` // as FORMAT.md specifies
+
+	// Origins lists, by the name of a unit whose channels are not those of the network
+	// before it was pruned, which of those each channel was; -1 for a channel that
+	// carries constants.
+	Origins map[string][]int `json:"origins,omitempty"`
 }
 
 // Variants say how a network differs from the one that its name stands for. A variant is

@@ -140,10 +140,7 @@ func describedModel(h *checkpoint.Header) (*Model, arch.TrainableSet, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	net, err := arch.Build(h.Arch, arch.Options{
-		Input: arch.Shape{C: h.Input[0], H: h.Input[1], W: h.Input[2]}, Classes: h.Classes, Shortcut: arch.Shortcut(h.Shortcut),
-		Variants: arch.Variants(h.Variants),
-	})
+	net, err := describedNetwork(h, set)
 	if err != nil {
 		return nil, "", err
 	}
@@ -159,6 +156,9 @@ func describedModel(h *checkpoint.Header) (*Model, arch.TrainableSet, error) {
 			ImageSize: d.ImageSize, Crop: dataset.Crop(d.Crop),
 		}}
 	}
+	if h.Network != nil {
+		m.Origins = h.Network.Origins
+	}
 	for _, e := range h.Provenance {
 		m.History = append(m.History, Event(e))
 	}
@@ -171,6 +171,18 @@ func describedModel(h *checkpoint.Header) (*Model, arch.TrainableSet, error) {
 	in := nn.Initialisers{Weights: h.Initialisers.Weights, Gamma: h.Initialisers.Gamma, Beta: h.Initialisers.Beta}
 	m.Origin = &Origin{Trainable: set, Seed: h.Seed, Initialisers: in}
 	return m, set, in.Check()
+}
+
+// describedNetwork returns the network that a header names or describes.
+func describedNetwork(h *checkpoint.Header, set arch.TrainableSet) (*arch.Network, error) {
+	input := arch.Shape{C: h.Input[0], H: h.Input[1], W: h.Input[2]}
+	if h.Network == nil {
+		return arch.Build(h.Arch, arch.Options{Input: input, Classes: h.Classes, Shortcut: arch.Shortcut(h.Shortcut), Variants: arch.Variants(h.Variants)})
+	}
+	if h.Arch != "" || set != arch.All {
+		return nil, fmt.Errorf("it describes a network unit by unit, so it must store all tensors and name no other network, but its arch is %q and its trainable set %s", h.Arch, set)
+	}
+	return arch.ParseDescription(h.Network.Name, h.Network.Units, input, h.Classes)
 }
 
 // generator is the name of package rng's generator.
@@ -221,16 +233,36 @@ func (m *Model) Save(path string) error {
 
 // File returns the content of a .bnz file that stores the model: copies of the trained
 // tensors (of all parameters if the Origin is not known), and the Stored statistics if
-// there are any. The error is a *ModelError if the format cannot hold the model, for
-// example because its network has no name.
+// there are any. If no name stands for the network, the file describes it unit by unit.
+// If all parameters are stored, those of removed channels are left out: the file then
+// describes the network that Compact returns.
+// The error is a *ModelError if the format cannot hold the model, for example because
+// only some tensors of such a network were trained.
 func (m *Model) File() (*checkpoint.File, error) {
-	net, set := m.Network, arch.All
-	if m.Origin != nil {
-		set = m.Origin.Trainable
+	if m.Kept != nil && m.stored() == arch.All {
+		sliced, err := m.sliced()
+		if err != nil {
+			return nil, err
+		}
+		m = sliced
 	}
-	named, err := arch.Build(net.Name, net.Options)
-	if err != nil || !reflect.DeepEqual(named.Units, net.Units) || named.Input != net.Input || named.Classes != net.Classes {
-		return nil, m.fail("its network has no name, so that a .bnz file cannot hold it")
+	return m.file()
+}
+
+// stored returns the set of tensors that a file of the model stores.
+func (m *Model) stored() arch.TrainableSet {
+	if m.Origin == nil {
+		return arch.All
+	}
+	return m.Origin.Trainable
+}
+
+// file returns the content of a file that stores the model as it is.
+func (m *Model) file() (*checkpoint.File, error) {
+	net, set := m.Network, m.stored()
+	named := isNamed(net)
+	if !named && set != arch.All {
+		return nil, m.fail("no name stands for its network, so that a .bnz file must store all tensors, not only the trainable set %s", set)
 	}
 	if m.Origin != nil && m.Data.Name != "" && m.Data.Selection.Seed != m.Origin.Seed {
 		return nil, m.fail("its pictures were selected by seed %d and its weights drawn by seed %d, but a .bnz file can only hold one seed", m.Data.Selection.Seed, m.Origin.Seed)
@@ -241,6 +273,15 @@ func (m *Model) File() (*checkpoint.File, error) {
 		}
 	}
 	f := &checkpoint.File{Header: m.header()}
+	if !named {
+		units, err := net.Description()
+		if err != nil {
+			return nil, err
+		}
+		h := &f.Header
+		h.Network = &checkpoint.Network{Name: net.Name, Units: units, Origins: m.Origins}
+		h.Arch, h.Shortcut, h.Variants = "", "", checkpoint.Variants{}
+	}
 	f.Tensors = trainedTensors(nn.NewTrained(net, m.Params, set, m.seed()).Params)
 	if m.Stored != nil {
 		f.Tensors = append(f.Tensors, statisticsTensors(net, m.Stored)...)
@@ -248,7 +289,13 @@ func (m *Model) File() (*checkpoint.File, error) {
 	return f, nil
 }
 
-// header returns the header of the model's file.
+// isNamed reports whether arch.Build makes the network from its name and options.
+func isNamed(net *arch.Network) bool {
+	named, err := arch.Build(net.Name, net.Options)
+	return err == nil && reflect.DeepEqual(named.Units, net.Units) && named.Input == net.Input && named.Classes == net.Classes
+}
+
+// header returns the header of the model's file if its network has a name.
 func (m *Model) header() checkpoint.Header {
 	net, o := m.Network, &m.Network.Options
 	sel := &m.Data.Selection

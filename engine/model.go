@@ -28,6 +28,10 @@ type Model struct {
 	// them. Kept is nil if no channel was pruned.
 	Kept [][]int
 
+	// Origins lists, by the name of a unit from which channels were removed, the index
+	// that each channel had before, or nn.ConstantChannel. It is nil if none were.
+	Origins map[string][]int
+
 	Preprocessing Preprocessing
 	Estimation    Estimation
 	Data          DataSet

@@ -98,7 +98,7 @@ func (r *run) saveState() error {
 	if err != nil {
 		return err
 	}
-	file, err := m.File()
+	file, err := m.file()
 	if err != nil {
 		return err
 	}

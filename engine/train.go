@@ -29,10 +29,9 @@ type TrainOptions struct {
 	// releases it.
 	Owned *rundir.Dir
 
-	// From is the model that a new run starts from, with the network, the seed and the
-	// preprocessing of that model; see Inherit. It is not changed. Its pruned channels
-	// stay as they are. If From is nil, all parameters are drawn from the seed. A resumed
-	// run starts from its own state.
+	// From is the model whose file config.Config.Start names, if it names one; see
+	// Model.Settings. Train does not change it, and training changes nothing that
+	// belongs to its pruned channels. A resumed run does not need it.
 	From *Model
 
 	// Place is the folder or archive that holds the data, which the run records. "" is
@@ -224,11 +223,15 @@ type progress struct {
 // newRun returns a run before its first step. It reads the state of the run in dir if o asks
 // for a resume, and does not change files.
 func newRun(ctx context.Context, cfg config.Config, data *dataset.Data, o TrainOptions, dir *rundir.Dir) (*run, error) {
-	r := &run{cfg: cfg, options: o, dir: dir, from: o.From, schedule: cfg.LearningRate()}
+	r := &run{cfg: cfg, options: o, dir: dir, schedule: cfg.LearningRate()}
+	var err error
 	if o.Resume {
-		if err := r.readState(); err != nil {
-			return nil, err
-		}
+		err = r.readState()
+	} else {
+		r.from, err = startingModel(o.From, &cfg)
+	}
+	if err != nil {
+		return nil, err
 	}
 	return r, r.prepare(ctx, data)
 }

@@ -17,7 +17,7 @@ import (
 // are none, for every setting. The flags set the fields of settings.
 func addSettings(c *cobra.Command, settings *config.Config, groups ...config.Group) {
 	for _, s := range config.Settings {
-		if len(groups) > 0 && !slices.Contains(groups, s.Group) {
+		if s.NoFlag || len(groups) > 0 && !slices.Contains(groups, s.Group) {
 			continue
 		}
 		flag := c.Flags().VarPF(settingFlag{s, settings}, s.FlagName(), "", usage(s))

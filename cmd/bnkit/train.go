@@ -22,6 +22,8 @@ import (
 type trainOptions struct {
 	preset  string
 	file    string // of settings
+	from    string // file of the model to start from
+	like    string // file of the model whose pruned network is trained from scratch
 	config  config.Config
 	dataDir string
 	out     string
@@ -29,7 +31,8 @@ type trainOptions struct {
 	resume  bool
 	force   bool
 
-	owned *rundir.Dir // the run to resume
+	owned *rundir.Dir   // the run to resume
+	model *engine.Model // that from or like names
 }
 
 func newTrainCommand(g *globalOptions) *cobra.Command {
@@ -108,6 +111,12 @@ sayak-… Sayak Paul's notebooks. --config reads settings from a file: a run's
 config.json, or YAML lines such as "lr: 0.1" with the keys of config.json (the names
 of the flags with _ for -, and augment: false). Flags override both.
 
+--from FILE starts from the model in a .bnz file, with its network, seed and data, and
+trains γ and β by default. Pruned channels stay pruned: a step costs what the smaller
+network costs, and nothing that belongs to those channels changes. By default, --lr is
+0.01 and --schedule cosine. --like FILE trains the pruned network of a file from new
+parameters instead, with the usual defaults, as a control.
+
 Ctrl-C stops at the next step, and --resume continues with the same result as an
 uninterrupted run. With --resume, settings that no flag gives are those of the run,
 and so is the location of its data. No setting may differ but --epochs, which may be
@@ -131,6 +140,7 @@ checkpoint, parameters (the number that are trained) and config.`,
   bnkit train --arch vgg-16 --bn none --trainable all --data cifar10 --lr 0.01
   bnkit train --arch resnet50 --stem cifar --width 0.125 --data cifar10
   bnkit train --arch vgg-38 --data cifar10 --trainable all --track-gradients
+  bnkit train --from runs/first/ckpt-pruned.bnz --epochs 3
   bnkit train --resume --out runs/first`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -141,6 +151,8 @@ checkpoint, parameters (the number that are trained) and config.`,
 	f.SortFlags = false // help shows them in groups
 	f.StringVar(&o.preset, "preset", "", "settings of a published experiment; list shows them")
 	f.StringVar(&o.file, "config", "", "file of settings: YAML, or a run's config.json")
+	f.StringVar(&o.from, "from", "", "start from the model in this .bnz file; pruned channels stay pruned")
+	f.StringVar(&o.like, "like", "", "train the pruned network in this .bnz file from new parameters")
 	addSettings(c, &o.config)
 	f.StringVar(&o.dataDir, "data-dir", "", "folder that holds the data set (default: where the resumed run found it, or the cache folder)")
 	f.IntVar(&o.threads, "threads", 0, "threads (default: as many as there are processors); does not change the result")
@@ -190,11 +202,11 @@ func runTrain(c *cobra.Command, g *globalOptions, o *trainOptions) error {
 	}
 	numbered := o.out == ""
 	if numbered {
-		o.out = filepath.Join("runs", fmt.Sprintf("%s-%s-%s-s%d", o.config.Arch, o.config.Trainable, data.Name, o.config.Seed))
+		o.out = filepath.Join("runs", fmt.Sprintf("%s-%s-%s-s%d%s", o.config.Arch, o.config.Trainable, data.Name, o.config.Seed, o.started()))
 	}
 	line := g.newProgress()
 	result, err := engine.Train(c.Context(), o.config, data, engine.TrainOptions{
-		Dir: o.out, Numbered: numbered, Owned: o.owned, Threads: o.threads, Resume: o.resume, Force: o.force, Place: place,
+		Dir: o.out, Numbered: numbered, Owned: o.owned, Threads: o.threads, Resume: o.resume, Force: o.force, Place: place, From: o.model,
 		Begin: func(dir string) {
 			g.note("training %s, %s, on %s in %s", o.config.Arch, trainedWords(o.config.Trainable), data.Name, dir)
 		},
@@ -345,6 +357,61 @@ func (o *trainOptions) settingsOfRun(c *cobra.Command) (config.Config, error) {
 	return base, nil
 }
 
+// started returns what the name of a run's directory ends with if the run starts from a
+// model.
+func (o *trainOptions) started() string {
+	switch {
+	case o.from != "":
+		return "-from"
+	case o.like != "":
+		return "-like"
+	}
+	return ""
+}
+
+// settingsOfModel loads the model that --from or --like names and returns the settings of
+// a run that starts from it. Unless the flags say where its data is, it also takes over
+// the location that the model's run recorded.
+func (o *trainOptions) settingsOfModel(c *cobra.Command) (config.Config, error) {
+	fail := func(format string, args ...any) (config.Config, error) {
+		return config.Config{}, &usageError{c.CommandPath(), fmt.Errorf(format, args...)}
+	}
+	if o.from != "" && o.like != "" || o.resume || o.preset != "" || o.file != "" {
+		return fail("--from, --like, --resume, --preset and --config each say where a run's settings come from: use one of them")
+	}
+	var err error
+	if o.model, err = engine.LoadModel(o.from + o.like); err != nil {
+		return config.Config{}, err
+	}
+	base, err := o.model.Settings()
+	if err != nil {
+		return base, err
+	}
+	for _, s := range config.Settings {
+		fixed := s.Group == config.Network || o.from != "" && (s.Key == "seed" && o.model.Origin != nil || strings.HasSuffix(s.Key, "init"))
+		if fixed && c.Flags().Changed(s.FlagName()) {
+			return fail("--%s is that of the model: leave it out", s.FlagName())
+		}
+	}
+	if o.from != "" {
+		base.LR, base.Schedule = 0.01, config.Cosine
+	} else {
+		base.Start = config.StartLike + o.model.Source.SHA256
+	}
+	named := c.Flags().Changed("data")
+	if o.dataDir == "" && !named {
+		if o.dataDir, err = rundir.ReadPlace(filepath.Dir(o.model.Source.Path)); err != nil {
+			return base, err
+		}
+	}
+	if !dataset.IsName(base.Data) && !named {
+		if base.Data = o.dataDir; base.Data == "" {
+			return fail("the model was trained on a data set of your own: name its path with --data")
+		}
+	}
+	return base, nil
+}
+
 // takeSettings takes over the settings of the preset, the file or the run to resume,
 // except those given on the command line.
 func takeSettings(c *cobra.Command, o *trainOptions) error {
@@ -353,6 +420,8 @@ func takeSettings(c *cobra.Command, o *trainOptions) error {
 	switch {
 	case o.preset != "" && o.file != "":
 		return &usageError{c.CommandPath(), errors.New("--preset and --config both name settings: use one of them")}
+	case o.from != "" || o.like != "":
+		base, err = o.settingsOfModel(c)
 	case o.preset != "":
 		var p presets.Preset
 		if p, err = presets.Find(o.preset); err != nil {

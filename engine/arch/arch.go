@@ -126,15 +126,11 @@ func Build(name string, o Options) (*Network, error) {
 	if o.Shortcut == "" {
 		o.Shortcut = OptionB
 	}
-	switch {
-	case o.Shortcut != OptionA && o.Shortcut != OptionACentred && o.Shortcut != OptionB:
+	if o.Shortcut != OptionA && o.Shortcut != OptionACentred && o.Shortcut != OptionB {
 		return nil, &Error{Name: name, Option: "shortcut", Reason: fmt.Sprintf("unknown shortcut %q; use A, A-centred or B", o.Shortcut)}
-	case o.Classes < 2 || o.Classes > 100_000:
-		return nil, &Error{Name: name, Reason: fmt.Sprintf("%d classes are not supported; use 2 to 100000", o.Classes)}
-	case o.Input.C != 1 && o.Input.C != 3:
-		return nil, &Error{Name: name, Reason: fmt.Sprintf("pictures of %d channels are not supported; use 1 or 3", o.Input.C)}
-	case min(o.Input.H, o.Input.W) < 8 || max(o.Input.H, o.Input.W) > 256:
-		return nil, &Error{Name: name, Reason: fmt.Sprintf("pictures of %d×%d are not supported; use 8×8 to 256×256", o.Input.H, o.Input.W)}
+	}
+	if err := checkInput(name, o.Input, o.Classes); err != nil {
+		return nil, err
 	}
 	if o.Width == 1 {
 		o.Width = 0
@@ -155,6 +151,23 @@ func Build(name string, o Options) (*Network, error) {
 		return nil, err
 	}
 	return n, n.Check()
+}
+
+// checkInput returns an error if pictures of that shape, or that number of classes, is not
+// supported.
+func checkInput(name string, input Shape, classes int) error {
+	reason := ""
+	switch {
+	case classes < 2 || classes > 100_000:
+		reason = fmt.Sprintf("%d classes are not supported; use 2 to 100000", classes)
+	case input.C != 1 && input.C != 3:
+		reason = fmt.Sprintf("pictures of %d channels are not supported; use 1 or 3", input.C)
+	case min(input.H, input.W) < 8 || max(input.H, input.W) > 256:
+		reason = fmt.Sprintf("pictures of %d×%d are not supported; use 8×8 to 256×256", input.H, input.W)
+	default:
+		return nil
+	}
+	return &Error{Name: name, Reason: reason}
 }
 
 // checkPictures returns an error if pictures are too small for the network's strides and

@@ -19,6 +19,7 @@ type Config struct {
 	Arch     string
 	Shortcut string
 	arch.Variants
+	Start string // "" for new parameters of Arch; otherwise see StartFrom, StartLike
 
 	Trainable string
 	Seed      uint64

@@ -35,7 +35,7 @@ func reference() string {
 	var b strings.Builder
 	b.WriteString(`# Settings
 
-The settings and the data determine a run's result. Each setting is a flag of
+The settings and the data determine a run's result. Nearly every setting is a flag of
 ` + "`bnkit train`" + `, a key of a YAML file for ` + "`--config`" + `, and a key of a run's
 ` + "`config.json`" + `. A flag overrides a file or preset. A setting that is given nowhere
 has its default. A setting without effect, such as lr_min with schedule step, is
@@ -50,7 +50,11 @@ This page is generated from the table in engine/config/settings.go.
 			title := strings.ToUpper(string(group[:1])) + string(group[1:])
 			fmt.Fprintf(&b, "\n## %s\n\n| key | flag | default | values | meaning |\n|---|---|---|---|---|\n", title)
 		}
-		fmt.Fprintf(&b, "| `%s` | `--%s` | %s | %s | %s |\n", s.Key, s.FlagName(), defaultText(s), escaped(valuesText(s)), escaped(s.Meaning+needsText(s)))
+		flag := "`--" + s.FlagName() + "`"
+		if s.NoFlag {
+			flag = ""
+		}
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", s.Key, flag, defaultText(s), escaped(valuesText(s)), escaped(s.Meaning+needsText(s)))
 	}
 	return b.String()
 }

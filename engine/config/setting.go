@@ -13,6 +13,7 @@ import (
 type Setting struct {
 	Key     string // in files, e.g. "lr_drops"
 	Flag    string // name of the flag; "" for Key with - in place of _, see FlagName
+	NoFlag  bool   // the command line has no flag that takes the value
 	Group   Group
 	Field   func(c *Config) any // points to the setting's value in c
 	Default any                 // nil for the zero value

@@ -27,6 +27,15 @@ const (
 	BF16    = "bf16" // rounded to bfloat16 (8 significant bits), in half the memory
 )
 
+// StartFrom and StartLike begin a Config.Start, before the SHA-256 of a model's file. The
+// run starts from the model's parameters, or trains the model's network, without its
+// pruned channels, from new parameters. The network is the model's; the other settings of
+// the group Network describe it.
+const (
+	StartFrom = "from "
+	StartLike = "like "
+)
+
 // Limits that no real run reaches and that keep every product of two settings
 // within an int.
 const (
@@ -52,8 +61,8 @@ var Settings = []*Setting{
 		Default: "resnet-14", Values: networks(), Form: "resnet-N, wrn-N-K, resnet-N-bottleneck, resnetA-B-C-D, resnetA-B-C-D-bottleneck",
 		Meaning: "network"},
 	{Key: "shortcut", Group: Network, Field: func(c *Config) any { return &c.Shortcut },
-		Default: string(arch.OptionB), Values: []string{string(arch.OptionB), string(arch.OptionA)},
-		Meaning: "shortcut where the shape changes: B is a 1×1 convolution, A subsamples and pads with zero channels"},
+		Default: string(arch.OptionB), Values: []string{string(arch.OptionB), string(arch.OptionA), string(arch.OptionACentred)},
+		Meaning: "shortcut where the shape changes: B is a 1×1 convolution, A subsamples and adds zero channels after the others, A-centred half of them before"},
 	{Key: "stem", Group: Network, Field: func(c *Config) any { return &c.Stem },
 		Values:  []string{arch.ImageNetStem, arch.CIFARStem},
 		Meaning: "how an ImageNet ResNet begins: a 7×7 convolution and a max pool (imagenet, the default) or a 3×3 convolution (cifar)"},
@@ -72,6 +81,10 @@ var Settings = []*Setting{
 	{Key: "no_shift", Group: Network, Field: func(c *Config) any { return &c.NoShift },
 		Form:    "names or patterns, separated by commas",
 		Meaning: "BatchNorms whose β is fixed at 0"},
+
+	{Key: "start", NoFlag: true, Group: Network, Field: func(c *Config) any { return &c.Start },
+		Form:    "from or like, and a SHA-256",
+		Meaning: "file of the model that the run starts from (--from), or whose pruned network it trains from scratch (--like)"},
 
 	{Key: "trainable", Group: Trainable, Field: func(c *Config) any { return &c.Trainable },
 		Default: string(arch.BN), Values: trainableSets(), Form: "random-K, bn+random-K",

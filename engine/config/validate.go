@@ -2,8 +2,11 @@ package config
 
 import (
 	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"math"
+	"strings"
 
 	"bnkit/engine/arch"
 	"bnkit/engine/nn"
@@ -23,6 +26,9 @@ func (c *Config) Validate() error {
 // checkTrainable checks that the network exists and that something of it is
 // trained.
 func (c *Config) checkTrainable() error {
+	if c.Start != "" {
+		return c.checkStart()
+	}
 	// Any possible picture will do: only the name and its variants are in question.
 	net, err := c.Network(arch.Shape{C: 3, H: 32, W: 32}, 10)
 	if err != nil {
@@ -34,6 +40,25 @@ func (c *Config) checkTrainable() error {
 	}
 	if set != arch.Nothing && set.Parameters(net) == 0 {
 		return fail("trainable", "%q trains nothing: this %s has no such parameters", c.Trainable, c.Arch)
+	}
+	return nil
+}
+
+// checkStart checks the settings of a run that starts from a model, whose network is not
+// known here.
+func (c *Config) checkStart() error {
+	digest, from := strings.CutPrefix(c.Start, StartFrom)
+	if !from {
+		var like bool
+		if digest, like = strings.CutPrefix(c.Start, StartLike); !like {
+			return fail("start", "%q does not begin with %q or %q", c.Start, StartFrom, StartLike)
+		}
+	}
+	if sum, err := hex.DecodeString(digest); err != nil || len(sum) != sha256.Size {
+		return fail("start", "%q does not end with a SHA-256", c.Start)
+	}
+	if _, err := arch.ParseTrainableSet(c.Trainable); err != nil {
+		return fail("trainable", "%v", err)
 	}
 	return nil
 }
