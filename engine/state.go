@@ -15,14 +15,14 @@ import (
 )
 
 // Only resume.bnz records how far a run has come. Each file is replaced in one atomic step, or
-// grows by a line, and at the end of an epoch they are made durable in the order
+// grows by a line. At the end of an epoch, the files are made durable in the order
 //
 //	ckpt.bnz, metrics.jsonl, resume.bnz
 //
-// so that ckpt.bnz and metrics.jsonl hold at least the epochs that resume.bnz counts, at
-// whatever moment a run is killed. A resume removes later epochs from metrics.jsonl and
-// trains them again, to the same bits, so that ckpt.bnz gets the same bytes. Without a
-// resume.bnz the run has not completed an epoch and starts again from its config.json. If
+// so that ckpt.bnz and metrics.jsonl hold at least the epochs that resume.bnz counts,
+// whenever the run is killed. A resume removes later epochs from metrics.jsonl and trains
+// them again, to the same bits, so that ckpt.bnz gets the same bytes. If there is no
+// resume.bnz, the run has not completed an epoch and starts again from its config.json. If
 // ckpt.bnz shows that there was a resume.bnz, the resume is refused.
 
 // save writes the files of a complete epoch.
@@ -261,7 +261,7 @@ func (r *run) restore(file *checkpoint.File) error {
 	}
 	if done.Epochs < 0 || done.Epochs > r.cfg.Epochs || done.Steps < 0 || done.Steps > r.steps ||
 		done.Epochs == r.cfg.Epochs && done.Steps > 0 || done.Sums.Examples != done.Steps*r.cfg.Batch {
-		return r.refuse("", "%s was written after %d epochs and %d steps, which is impossible for this run of %d epochs of %d steps",
+		return r.refuse("", "%s was written after %d epochs and %d steps, but this run has %d epochs of %d steps",
 			rundir.ResumeFile, done.Epochs, done.Steps, r.cfg.Epochs, r.steps)
 	}
 	if err := r.restoreTensors(file); err != nil {

@@ -31,7 +31,7 @@ func interruptAfter(t *testing.T, cfg config.Config, data *dataset.Data, o Train
 	}
 	_, err := Train(ctx, cfg, data, o)
 	if !errors.Is(err, ErrInterrupted) || !errors.Is(err, context.Canceled) {
-		t.Fatalf("%v, want ErrInterrupted and context.Canceled", err)
+		t.Fatalf("%v, want an error that wraps ErrInterrupted and context.Canceled", err)
 	}
 	if taken != steps {
 		t.Errorf("%d steps, want a stop after %d", taken, steps)
@@ -42,7 +42,7 @@ func interruptAfter(t *testing.T, cfg config.Config, data *dataset.Data, o Train
 }
 
 // TestLearning checks that both trainable sets learn the separable pictures, and that the
-// results fit the trained network.
+// result, the metrics and the reports of steps agree.
 func TestLearning(t *testing.T) {
 	data := synthetic(256, 64)
 	for _, set := range sets {
@@ -143,7 +143,7 @@ func TestValidation(t *testing.T) {
 	cfg.Validation = 6000
 	var bad *config.Error
 	if _, err := Train(t.Context(), cfg, data, TrainOptions{Dir: t.TempDir()}); !errors.As(err, &bad) || bad.Key != "validation" {
-		t.Errorf("everything held out: %v", err)
+		t.Errorf("all pictures held out: %v, want a *config.Error of validation", err)
 	}
 }
 
@@ -189,8 +189,8 @@ func TestNormalisationIsStored(t *testing.T) {
 	}
 }
 
-// TestDivergence checks that a rate that is far too large stops the run with a typed error, and
-// that the files of earlier epochs stay.
+// TestDivergence checks that a rate that is far too large stops the run with a
+// *DivergedError, and that no checkpoint is written.
 func TestDivergence(t *testing.T) {
 	data, cfg := synthetic(64, 20), tinyConfig()
 	cfg.Epochs, cfg.LRDrops = 1, nil
@@ -315,11 +315,11 @@ func TestBatchNormSettings(t *testing.T) {
 		return got
 	}
 	if got, want := evaluate(), r.Epochs[0]; got.TestLoss != want.TestLoss || got.TestAccuracy != want.TestAccuracy {
-		t.Errorf("the model has %+v, the run had %+v", got, want)
+		t.Errorf("the model measures %+v, the run measured %+v", got, want)
 	}
 	m.Preprocessing.Eps = 1e-5
 	if got := evaluate(); got.TestLoss == r.Epochs[0].TestLoss {
-		t.Error("eps changes nothing")
+		t.Error("the test loss does not depend on eps")
 	}
 
 	// With a momentum of 1, the running statistics are those of the last batch.
@@ -339,7 +339,7 @@ func TestBatchNormSettings(t *testing.T) {
 	}
 	if batch := again.trainer.training.BatchStatistics(); !slices.EqualFunc(again.trainer.running.Mean, batch.Mean, slices.Equal) ||
 		!slices.EqualFunc(again.trainer.running.Var, batch.Var, slices.Equal) {
-		t.Error("a momentum of 1 keeps something of earlier batches")
+		t.Error("with a momentum of 1, the running statistics still depend on earlier batches")
 	}
 }
 
@@ -382,10 +382,10 @@ func TestLossSettings(t *testing.T) {
 	} {
 		loss, got := train(change)
 		if loss != wantLoss {
-			t.Errorf("%s: first loss %v, want %v as without the setting", name, loss, wantLoss)
+			t.Errorf("%s: first loss %v, want %v, the loss without the setting", name, loss, wantLoss)
 		}
 		if bytes.Equal(got, plain) {
-			t.Errorf("%s changes nothing", name)
+			t.Errorf("%s does not change the checkpoint", name)
 		}
 	}
 }

@@ -12,10 +12,10 @@ import (
 	"bnkit/engine/optim"
 )
 
-// Trainer takes training steps: it holds everything that a step changes, which is
-// the parameters, the optimizer's moments and the running statistics. [Train]
-// drives one over the epochs of a run; a program with a loop of its own may use
-// it directly.
+// Trainer takes training steps. It holds everything that a step changes: the
+// parameters, the optimizer's moments and the running statistics. [Train] uses a
+// Trainer for the epochs of a run; a program with its own training loop may use one
+// directly.
 type Trainer struct {
 	network   *arch.Network // that a step runs: the model's, without its pruned channels
 	set       arch.TrainableSet
@@ -30,11 +30,11 @@ type Trainer struct {
 
 	bnMomentum float64 // weight of a batch's statistics in running
 
-	// The tensors that the optimizer changes, and their gradients (nil where
-	// none are computed).
+	// The tensors that the optimizer changes, and their gradients (nil if no
+	// gradients are computed).
 	trained, gradients *nn.Trained[float32]
 
-	tracked *gradientSums // of every tensor, trained or not; nil where gradients are not tracked
+	tracked *gradientSums // of every tensor, trained or not; nil if gradients are not tracked
 
 	repack bool // whether convolutions are trained, so that their filters change
 }
@@ -159,8 +159,9 @@ func (t *Trainer) Step(x []float32, labels []int32, rate float64) nn.Loss {
 	return loss
 }
 
-// SetTimer makes each later step call f with every phase of every unit and the time
-// that it took; nil ends that. See [nn.Training.SetTimer].
+// SetTimer makes each later step call f at the end of every phase of every unit, with
+// the time that the phase took. If f is nil, steps are no longer timed. See
+// [nn.Training.SetTimer].
 func (t *Trainer) SetTimer(f func(unit int, phase nn.Phase, took time.Duration)) {
 	t.training.SetTimer(f)
 }
@@ -204,7 +205,8 @@ func updateRunning(running, batch *nn.Statistics, momentum float64) {
 
 func moveTowards(running, batch []float64, momentum float64) {
 	for c, b := range batch {
-		// The conversions forbid fusing: the same bits on every platform.
+		// The conversions prevent fused operations, so that the bits are the same on
+		// every platform.
 		running[c] = float64((1-momentum)*running[c]) + float64(momentum*b)
 	}
 }

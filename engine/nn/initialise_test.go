@@ -23,7 +23,7 @@ func moments(values []float32) (mean, variance, least, largest float64) {
 }
 
 // TestInitialMoments compares each initialiser's mean, variance and range with
-// those of its distribution, at five standard deviations of the estimates.
+// those of its distribution, within five standard deviations of the estimates.
 func TestInitialMoments(t *testing.T) {
 	const n, fanIn = 100_000, 50
 	weight := &arch.Tensor{Name: "w", Kind: arch.ConvWeight, Shape: []int{n / fanIn, 2, 5, 5}, FanIn: fanIn}
@@ -76,8 +76,8 @@ func TestBinary(t *testing.T) {
 	}
 }
 
-// TestOrthogonal multiplies the matrix with its transpose, for matrices with more
-// columns than rows, more rows than columns, equally many, and a single row or column.
+// TestOrthogonal multiplies matrices by their transposes. The matrices are wide, tall,
+// square, and a single row or column.
 func TestOrthogonal(t *testing.T) {
 	for _, shape := range [][2]int{{16, 27}, {16, 9}, {64, 576}, {64, 32}, {48, 48}, {10, 64}, {1, 9}, {7, 1}} {
 		rows, cols := shape[0], shape[1]

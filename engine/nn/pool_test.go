@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// TestPool counts how often each item is done, in runs that follow immediately and in
-// runs that find the workers asleep or falling asleep. Several pools run at once with
+// TestPool counts how often each item is done. Some runs follow each other immediately;
+// others find the workers asleep or falling asleep. Several pools run at once with
 // more goroutines than processors, so that they are preempted at any point.
 func TestPool(t *testing.T) {
 	var testing sync.WaitGroup
@@ -83,8 +83,8 @@ func BenchmarkPool(b *testing.B) {
 	}
 }
 
-// TestDivide checks that chunks hold every image once and in order, that none is empty
-// or too large, and that workers get the same number of images where that is possible.
+// TestDivide checks that the chunks contain every image once and in order, that none is
+// empty or too large, and that workers get the same number of images if possible.
 func TestDivide(t *testing.T) {
 	for _, workers := range []int{1, 2, 3, 16} {
 		p := newPool(workers)
@@ -96,12 +96,12 @@ func TestDivide(t *testing.T) {
 				for i := range c.chunks {
 					first, n := c.chunk(i)
 					if first != next || n < 1 || n > most {
-						t.Fatalf("%d workers, %d images, at most %d: chunk %d has %d from %d on", workers, images, most, i, n, first)
+						t.Fatalf("%d workers, %d images, at most %d: chunk %d has %d images from image %d on", workers, images, most, i, n, first)
 					}
 					next += n
 				}
 				if next != images {
-					t.Fatalf("%d workers: chunks of %d of %d images", workers, next, images)
+					t.Fatalf("%d workers: the chunks contain %d of %d images", workers, next, images)
 				}
 				if images%workers != 0 {
 					continue

@@ -201,7 +201,7 @@ func TestGradientChoices(t *testing.T) {
 			step := e.training(t, kernel.Best(), TrainingOptions{Threads: 2, Gradients: choice})
 			for range 2 {
 				if got := step.Forward(e.pictures, e.labels); got != want {
-					t.Errorf("%s: gradients %d: loss %v, with all %v", c.name, choice, got, want)
+					t.Errorf("%s: gradients %d: loss %v, with all gradients %v", c.name, choice, got, want)
 				}
 				if keeps != nil {
 					step.Backward()
@@ -227,7 +227,7 @@ func TestGradientChoices(t *testing.T) {
 						t.Errorf("%s: gradients %d: unexpected gradient of %s", c.name, choice, x.Name)
 					}
 				case !slices.Equal(got, all.Gradients().Values[i]):
-					t.Errorf("%s: gradients %d: gradient of %s differs from that with all", c.name, choice, x.Name)
+					t.Errorf("%s: gradients %d: gradient of %s differs from that with AllGradients", c.name, choice, x.Name)
 				}
 			}
 		}
