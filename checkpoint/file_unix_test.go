@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// TestWriteFailsHalfway makes the system refuse the second half of a file, like a full
-// disk. The old file stays, and no other file is left.
+// TestWriteFailsHalfway makes the system refuse the second half of a file, as a full disk
+// would. The old file must stay, and no other file may be left.
 func TestWriteFailsHalfway(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "ckpt.bnz")
@@ -31,7 +31,7 @@ func TestWriteFailsHalfway(t *testing.T) {
 	})
 	after, err := os.ReadFile(path)
 	if err != nil || !bytes.Equal(after, before) {
-		t.Errorf("%d bytes, %v; want the %d from before", len(after), err, len(before))
+		t.Errorf("the file has %d bytes, %v; want the %d bytes of the old file", len(after), err, len(before))
 	}
 	entries, err := os.ReadDir(dir)
 	if err != nil || len(entries) != 1 {

@@ -196,7 +196,7 @@ func checkMemory(net *arch.Network, set arch.TrainableSet) error {
 		}
 	}
 	if total > maxUnstored && slices.Contains(drawn[:len(net.Units)], true) {
-		return fmt.Errorf("%s has %d parameters, but the file stores only a few of them (trainable set %s); such a network can have at most %d", net.Name, total, set, maxUnstored)
+		return fmt.Errorf("%s has %d parameters, but the file stores hardly any of them (trainable set %s); such a network can have at most %d", net.Name, total, set, maxUnstored)
 	}
 	return nil
 }

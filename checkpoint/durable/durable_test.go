@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// TestWriteFile checks the content, and that a failure leaves the old file and no other.
+// TestWriteFile checks the content of the file, and that a failure leaves no temporary file.
 func TestWriteFile(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "f")
@@ -24,7 +24,7 @@ func TestWriteFile(t *testing.T) {
 		}
 	}
 	if err := WriteFile(filepath.Join(dir, "missing", "f"), nil); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("into a missing folder: %v", err)
+		t.Errorf("writing into a missing folder: %v, want fs.ErrNotExist", err)
 	}
 	// A folder that is not empty cannot be replaced by a file.
 	taken := filepath.Join(dir, "taken")
@@ -42,8 +42,9 @@ func TestWriteFile(t *testing.T) {
 
 var errCut = errors.New("cut")
 
-// TestCut stops a replacement at each of its operations. The file has the old content or
-// the new one, and RemoveTemporaries removes what is left and nothing else.
+// TestCut stops a replacement at each of its operations. The file must have either the old
+// or the new content, and RemoveTemporaries must remove the temporary file and nothing
+// else.
 func TestCut(t *testing.T) {
 	for at := 1; ; at++ {
 		dir := t.TempDir()
@@ -110,8 +111,8 @@ func TestAppend(t *testing.T) {
 	}
 }
 
-// TestMkdir checks that one of several callers creates a directory, and that the parent of
-// each new directory is synced.
+// TestMkdir checks that exactly one of several callers creates a directory, and that the
+// parent of each new directory is synced.
 func TestMkdir(t *testing.T) {
 	root := t.TempDir()
 	var mutex sync.Mutex
@@ -142,18 +143,18 @@ func TestMkdir(t *testing.T) {
 		}
 	}
 	if created != 1 {
-		t.Errorf("%d of 8 created it", created)
+		t.Errorf("%d of 8 callers created the directory, want 1", created)
 	}
 	if err := os.WriteFile(filepath.Join(root, "file"), nil, 0o666); err != nil {
 		t.Fatal(err)
 	}
 	if err := MkdirAll(filepath.Join(root, "file")); err == nil {
-		t.Error("a file was taken for a directory")
+		t.Error("MkdirAll succeeded although the path is a file")
 	}
 	if err := RemoveAll(filepath.Join(root, "a")); err != nil {
 		t.Error(err)
 	}
 	if err := RemoveAll(filepath.Join(root, "a")); err != nil {
-		t.Errorf("of what is missing: %v", err)
+		t.Errorf("RemoveAll of a missing path: %v", err)
 	}
 }
