@@ -46,7 +46,7 @@ func TestFormatVectors(t *testing.T) {
 		}
 	}
 	if vectors != 9 {
-		t.Errorf("FORMAT.md has %d vectors, which is not the expected number", vectors)
+		t.Errorf("FORMAT.md has %d vectors of initial values, want 9", vectors)
 	}
 }
 
@@ -132,6 +132,6 @@ func TestChosenVectors(t *testing.T) {
 		}
 	}
 	if vectors != 3 {
-		t.Errorf("FORMAT.md has %d vectors, which is not the expected number", vectors)
+		t.Errorf("FORMAT.md has %d vectors of chosen weights, want 3", vectors)
 	}
 }
