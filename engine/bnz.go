@@ -281,13 +281,13 @@ func (m *Model) header() checkpoint.Header {
 	return h
 }
 
-// trainAction is the Event.Action of training; its parameters are a training.
+// trainAction is the Event.Action of a run. The event's parameters are a training.
 const trainAction = "train"
 
 // training holds the parameters of the event "train" in a file's provenance.
 type training struct {
-	Epochs int    `json:"epochs"`                // complete; the run's settings may ask for more
-	From   string `json:"from_sha256,omitempty"` // of the file that the run started from; missing for a new network
+	Epochs int    `json:"epochs"`                // complete epochs; the run's settings may ask for more
+	From   string `json:"from_sha256,omitempty"` // SHA-256 of the file that the run started from; missing for a new network
 }
 
 // ModelInfo describes the model of a .bnz file by the file's header.

@@ -55,7 +55,7 @@ type measurement struct {
 func (m *Model) Evaluator(data *dataset.Data, threads int) (*Evaluator, error) {
 	in := arch.Shape{C: data.Train.Channels, H: data.Train.Height, W: data.Train.Width}
 	if in != m.Network.Input || len(data.Classes) != m.Network.Classes {
-		return nil, m.fail("its network is for pictures of %v in %d classes, but %s has %v in %d", m.Network.Input, m.Network.Classes, data.Name, in, len(data.Classes))
+		return nil, m.fail("its network is for pictures of %v in %d classes, but %s has pictures of %v in %d classes", m.Network.Input, m.Network.Classes, data.Name, in, len(data.Classes))
 	}
 	if threads < 1 {
 		threads = runtime.GOMAXPROCS(0)

@@ -23,7 +23,8 @@ type gradientSums struct {
 	sums    []float64 // of each tensor
 }
 
-// newGradientSums returns sums of 0 for net, of which trained holds what is trained.
+// newGradientSums returns sums of 0 for the tensors of net. trained holds the part of the
+// parameters that is trained.
 func newGradientSums(net *arch.Network, trained *nn.Params[float32]) *gradientSums {
 	g := &gradientSums{tensors: net.Tensors()}
 	g.trained, g.sums = make([]int, len(g.tensors)), make([]float64, len(g.tensors))

@@ -29,10 +29,10 @@ type TrainOptions struct {
 	// releases it.
 	Owned *rundir.Dir
 
-	// From is the model that a new run starts from, with the network, the seed and the
-	// preprocessing of that model; see Inherit. It is not changed. Its pruned channels
-	// stay as they are. If From is nil, all parameters are drawn from the seed. A resumed
-	// run starts from its own state.
+	// From is the model that a new run starts from. The run uses its network, seed and
+	// preprocessing; see Inherit. The model is not changed, and its pruned channels stay as
+	// they are. If From is nil, all parameters are drawn from the seed. A resumed run
+	// starts from its own state.
 	From *Model
 
 	// Place is the folder or archive that holds the data. The run records it. "" stands
@@ -221,8 +221,8 @@ type progress struct {
 	StepSeconds, Seconds float64
 }
 
-// newRun returns a run before its first step. It reads the state of the run in dir if o asks
-// for a resume, and does not change files.
+// newRun returns a run before its first step. If o.Resume is set, it reads the state of the
+// run in dir. It does not change files.
 func newRun(ctx context.Context, cfg config.Config, data *dataset.Data, o TrainOptions, dir *rundir.Dir) (*run, error) {
 	r := &run{cfg: cfg, options: o, dir: dir, from: o.From, schedule: cfg.LearningRate()}
 	if o.Resume {
@@ -241,7 +241,7 @@ func (r *run) prepare(ctx context.Context, data *dataset.Data) error {
 		return err
 	}
 	if r.state != nil && r.state.Header.Data.Digest != data.Digest {
-		return r.refuse("data", "the run was started with other pictures than those now found as %s", data.Name)
+		return r.refuse("data", "the run was started with pictures that differ from those now found as %s", data.Name)
 	}
 	if data, err = r.normalised(ctx, data); err != nil {
 		return err
@@ -271,8 +271,8 @@ func (r *run) prepare(ctx context.Context, data *dataset.Data) error {
 	return err
 }
 
-// normalised returns data with the mean and standard deviation of the model that the run
-// starts from or, if that has none, those that the settings ask for.
+// normalised returns data with a mean and a standard deviation: those of the model that the
+// run starts from or, if the model has none, those that the settings specify.
 func (r *run) normalised(ctx context.Context, data *dataset.Data) (*dataset.Data, error) {
 	if r.from != nil && r.from.Preprocessing.Mean != nil {
 		return r.from.Normalised(data), nil
@@ -297,7 +297,7 @@ func (r *run) newTrainer() (*Trainer, error) {
 	}
 	m := *r.from
 	if m.Network.Input != input || m.Network.Classes != classes {
-		return nil, m.fail("its network takes pictures of %v and tells %d classes apart; those of %s are %v with %d classes", m.Network.Input, m.Network.Classes, r.data.Name, input, classes)
+		return nil, m.fail("its network is for pictures of %v in %d classes, but %s has pictures of %v in %d classes", m.Network.Input, m.Network.Classes, r.data.Name, input, classes)
 	}
 	m.Params = m.Params.Share(func(*arch.Tensor) bool { return true })
 	return newTrainerOf(&m, &r.cfg, r.options.Threads)

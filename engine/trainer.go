@@ -17,16 +17,16 @@ import (
 // Trainer for the epochs of a run; a program with its own training loop may use one
 // directly.
 type Trainer struct {
-	network   *arch.Network // that a step runs: the model's, without its pruned channels
+	network   *arch.Network // what a step runs: the model's network without its pruned channels
 	set       arch.TrainableSet
 	params    *nn.Params[float32]
 	optimizer *optim.Optimizer
 	running   *nn.Statistics
 	training  *nn.Training[float32]
 
-	model     *Model                 // that is trained
-	compacted *nn.Compacted[float32] // relates network to the model's; nil if no channel is pruned
-	seed      uint64                 // from which random-K sets choose
+	model     *Model                 // the model that is trained
+	compacted *nn.Compacted[float32] // relates network to the model's network; nil if no channel is pruned
+	seed      uint64                 // random-K sets choose weights by it
 
 	bnMomentum float64 // weight of a batch's statistics in running
 
@@ -51,8 +51,8 @@ func NewTrainer(net *arch.Network, cfg *config.Config, threads int) (*Trainer, e
 }
 
 // newTrainerOf returns a trainer that starts from the parameters of m, which it changes,
-// and from its Stored statistics if there are any. Pruned channels of m are left out, and
-// training changes nothing that belongs to them.
+// and from the Stored statistics of m if there are any. It leaves out the pruned channels
+// of m, so training does not change their parameters.
 func newTrainerOf(m *Model, cfg *config.Config, threads int) (*Trainer, error) {
 	t := &Trainer{
 		network: m.Network, params: m.Params, running: m.Stored, model: m,
@@ -93,7 +93,7 @@ func newTrainerOf(m *Model, cfg *config.Config, threads int) (*Trainer, error) {
 	return t, nil
 }
 
-// part returns the part that is trained of the network's parameters or gradients.
+// part returns the trained part of p, which holds the network's parameters or gradients.
 func (t *Trainer) part(p *nn.Params[float32]) *nn.Trained[float32] {
 	switch {
 	case t.compacted == nil:
@@ -104,7 +104,7 @@ func (t *Trainer) part(p *nn.Params[float32]) *nn.Trained[float32] {
 	return t.compacted.TrainedGradients(p, t.set, t.seed)
 }
 
-// parameters returns the number of parameters that are trained.
+// parameters returns the number of trained parameters.
 func (t *Trainer) parameters() int {
 	n := 0
 	for _, values := range t.trained.Values {
@@ -113,8 +113,8 @@ func (t *Trainer) parameters() int {
 	return n
 }
 
-// update brings the model's parameters up to date if they are not those that a step
-// changes.
+// update brings the model's parameters up to date. It does nothing if steps change them
+// directly, which is so if no channel is pruned.
 func (t *Trainer) update() {
 	if t.compacted != nil {
 		t.compacted.Expand(t.model.Params, t.trained, t.set, t.seed)

@@ -130,8 +130,8 @@ func heldChannels[T kernel.Float](net *arch.Network, params *Params[T], kept [][
 	return held, nil
 }
 
-// ExpandStatistics copies the compacted network's statistics to those of the whole
-// network. It does not change the statistics of removed channels.
+// ExpandStatistics copies statistics of the compacted network to whole, the statistics of
+// the whole network. It does not change the statistics of removed channels.
 func (c *Compacted[T]) ExpandStatistics(whole, small *Statistics) {
 	for i := range small.Mean {
 		for n := range small.Mean[i] {
