@@ -2,7 +2,6 @@ package checkpoint
 
 import (
 	"bytes"
-
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -218,11 +217,11 @@ func TestUnknownSections(t *testing.T) {
 		case c.required && !errors.Is(err, ErrUnsupported):
 			t.Errorf("%s: %v, want ErrUnsupported", c.path, err)
 		case !c.required && (err != nil || !same(f, sample())):
-			t.Errorf("%s: %+v, %v", c.path, f, err)
+			t.Errorf("%s: read %+v, %v; want the content without the unknown section", c.path, f, err)
 		}
 		info, err := ReadInfo(c.path)
 		if err != nil || info.Sections[len(info.Sections)-1].Name != "future" {
-			t.Errorf("%s: %+v, %v", c.path, info, err)
+			t.Errorf("%s: the header lists %+v, %v; want the unknown section too", c.path, info, err)
 		}
 	}
 }
@@ -242,13 +241,13 @@ func TestReadInfo(t *testing.T) {
 		t.Fatal(err)
 	}
 	if info.FileSize != int64(len(b)) || info.DataSize != 4*6+8*2 || len(info.Sections) != 2 {
-		t.Errorf("%+v", info)
+		t.Errorf("unexpected info %+v", info)
 	}
 	first := info.Sections[0]
 	raw := sample().Tensors[0].bytes()
 	if first.Name != SectionBN || !first.Required || first.Tensors[0].Name != "bn.weight" || first.Tensors[0].Type != "f32" ||
 		!reflect.DeepEqual(first.Tensors[0].Shape, []int{4}) {
-		t.Errorf("%+v", first)
+		t.Errorf("unexpected first section %+v", first)
 	}
 	if want := crc32.Checksum(raw, castagnoli); first.Tensors[0].CRC32C != hexWord(want) {
 		t.Errorf("CRC-32C %s, want %s", first.Tensors[0].CRC32C, hexWord(want))

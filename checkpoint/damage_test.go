@@ -51,7 +51,7 @@ func TestDamageBehindDigest(t *testing.T) {
 			case errors.Is(err, ErrCorrupt):
 				noticed++
 			case err != nil || !same(f, sample()):
-				t.Fatalf("bit %d of byte %d: %+v, %v", bit, i, f, err)
+				t.Fatalf("bit %d of byte %d flipped: read %+v, %v", bit, i, f, err)
 			}
 		}
 	}
@@ -127,7 +127,7 @@ func refuse(t *testing.T, name string, b []byte, want error, limit uint64) {
 		t.Errorf("%s: %v, want %v", name, err, want)
 	}
 	if grown := after.TotalAlloc - before.TotalAlloc; grown > limit {
-		t.Errorf("%s: %d bytes allocated", name, grown)
+		t.Errorf("%s: %d bytes were allocated, want at most %d", name, grown, limit)
 	}
 }
 
@@ -173,7 +173,7 @@ func TestFalseHeaders(t *testing.T) {
 	// The file of the case "wrong checksum" can be read if its checksum is right.
 	right := withTable(tensorsOf("bn", `{"name":"a","type":"f32","shape":[1],"crc32c":1214729159}`), make([]byte, 4), 4)
 	if f, err := Decode(right); err != nil || len(f.Tensors) != 1 || f.Tensors[0].Float32[0] != 0 {
-		t.Errorf("the right checksum: %+v, %v", f, err)
+		t.Errorf("with the right checksum: read %+v, %v", f, err)
 	}
 }
 
@@ -241,7 +241,7 @@ func TestSizeLimits(t *testing.T) {
 		{prelude{dataSize: maxData, dataStored: 2*maxData + 1}, false},
 	} {
 		if err := c.p.checkSizes(); (err == nil) != c.ok {
-			t.Errorf("%+v: %v", c.p, err)
+			t.Errorf("%+v: %v, want it accepted: %v", c.p, err, c.ok)
 		}
 	}
 }

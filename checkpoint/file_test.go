@@ -47,12 +47,12 @@ func TestReadOtherFiles(t *testing.T) {
 		for reader, err := range map[string]error{"ReadFile": second(ReadFile(path)), "ReadInfo": second(ReadInfo(path))} {
 			var format *FormatError
 			if !errors.As(err, &format) || !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), path) {
-				t.Errorf("%s of %s: %v", reader, name, err)
+				t.Errorf("%s of file %q: %v, want a *FormatError and the path", reader, name, err)
 			}
 		}
 		runtime.ReadMemStats(&after)
 		if grown := after.TotalAlloc - before.TotalAlloc; grown > 1<<20 {
-			t.Errorf("%s: %d bytes allocated", name, grown)
+			t.Errorf("file %q: %d bytes were allocated", name, grown)
 		}
 	}
 }
@@ -82,7 +82,7 @@ func TestWriteSafetensors(t *testing.T) {
 		t.Fatal(err)
 	}
 	if string(header["__metadata__"]) != `{"arch":"resnet-8"}` || len(header) != 3 {
-		t.Errorf("header %s", b[8:8+n])
+		t.Errorf("unexpected header %s", b[8:8+n])
 	}
 	end := 0
 	for _, x := range tensors {
@@ -95,7 +95,7 @@ func TestWriteSafetensors(t *testing.T) {
 			t.Fatal(err)
 		}
 		if e.Dtype != "F32" || len(e.Shape) != len(x.Shape) || e.Offsets[0] != end {
-			t.Errorf("%s: %+v", x.Name, e)
+			t.Errorf("unexpected entry %+v of %s", e, x.Name)
 		}
 		end = e.Offsets[1]
 		for i, v := range x.Float32 {
@@ -106,7 +106,7 @@ func TestWriteSafetensors(t *testing.T) {
 		}
 	}
 	if len(b) != 8+int(n)+end {
-		t.Errorf("%d bytes, want %d", len(b), 8+int(n)+end)
+		t.Errorf("the file has %d bytes, want %d", len(b), 8+int(n)+end)
 	}
 
 	// A __metadata__ of null would not be valid.

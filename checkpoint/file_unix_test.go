@@ -26,7 +26,7 @@ func TestWriteFailsHalfway(t *testing.T) {
 
 	limitFileSize(t, len(before), func() {
 		if err := WriteFile(path, larger); err == nil {
-			t.Error("no error")
+			t.Error("writing beyond the limit: no error")
 		}
 	})
 	after, err := os.ReadFile(path)
@@ -35,7 +35,7 @@ func TestWriteFailsHalfway(t *testing.T) {
 	}
 	entries, err := os.ReadDir(dir)
 	if err != nil || len(entries) != 1 {
-		t.Errorf("left behind: %v, %v", entries, err)
+		t.Errorf("the directory holds %v, %v; want one file", entries, err)
 	}
 
 	// The same write succeeds without the limit, so the limit made it fail.

@@ -95,8 +95,8 @@ func (e *Evaluator) Of(variant *Model) (*Evaluator, error) {
 // model specifies, or else the default.
 func (e *Evaluator) Estimation() Estimation { return e.estimation }
 
-// Evaluate measures the whole test split in inference mode with the given statistics: the
-// model's Stored ones or re-estimated ones. If the loss is not finite, it returns the
+// Evaluate measures the whole test split in inference mode with the given statistics, which
+// are the model's Stored statistics or re-estimated. If the loss is not finite, it returns the
 // Evaluation and a *LossError.
 func (e *Evaluator) Evaluate(ctx context.Context, stats *nn.Statistics) (Evaluation, error) {
 	if err := e.load(stats); err != nil {

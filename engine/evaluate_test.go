@@ -25,7 +25,7 @@ func TestFirstStatistics(t *testing.T) {
 		t.Fatal(err)
 	}
 	if s := m.Estimation; s.Seed != 1 || s.Batch != 128 || s.Batches != 1 {
-		t.Fatalf("the header records %+v", s)
+		t.Fatalf("the header records estimation %+v, want seed 1 and one batch of 128", s)
 	}
 	e, err := m.Evaluator(r.data, 2)
 	if err != nil {
@@ -215,7 +215,7 @@ func TestEvaluate(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got, err = e.Evaluate(t.Context(), stats); err != nil || got.Statistics != StatisticsReestimated || got.TestLoss == want.TestLoss {
-		t.Errorf("%+v, %v", got, err)
+		t.Errorf("with re-estimated statistics: %+v, %v", got, err)
 	}
 
 	// Without γ and β every picture has the same logits, the bias of the output layer.
@@ -234,7 +234,7 @@ func TestEvaluate(t *testing.T) {
 		loss.Add(nn.CrossEntropy(bias, []int32{int32(label)}, len(bias)))
 	}
 	if got, err = flatEvaluator.Evaluate(t.Context(), m.Stored); err != nil || !closeTo(got.TestLoss, loss.Mean(), 1e-12) || got.TestAccuracy != loss.Accuracy() {
-		t.Errorf("%+v, %v; want loss %v and accuracy %v", got, err, loss.Mean(), loss.Accuracy())
+		t.Errorf("without γ and β: %+v, %v; want loss %v and accuracy %v", got, err, loss.Mean(), loss.Accuracy())
 	}
 	if got, err = e.Evaluate(t.Context(), m.Stored); err != nil || got != want {
 		t.Errorf("measuring the model after its variant gives %+v, %v; want %+v", got, err, want)
@@ -242,7 +242,7 @@ func TestEvaluate(t *testing.T) {
 
 	b, err := json.Marshal(Evaluation{0.5, 1.25, 40, StatisticsStored})
 	if err != nil || string(b) != `{"test_accuracy":0.5,"test_loss":1.25,"examples":40,"statistics":"stored"}` {
-		t.Errorf("%s, %v", b, err)
+		t.Errorf("an evaluation is encoded as %s, %v", b, err)
 	}
 	other := *r.data
 	other.Classes = other.Classes[:3]

@@ -79,7 +79,7 @@ func TestImageFolder(t *testing.T) {
 		b := same.Epochs[i]
 		a.Seconds, a.ImagesPerSecond, b.Seconds, b.ImagesPerSecond = 0, 0, 0, 0
 		if a != b {
-			t.Errorf("epoch %d: %+v, in memory %+v", i+1, a, b)
+			t.Errorf("epoch %d: %+v with the folder, %+v with the pictures in memory", i+1, a, b)
 		}
 	}
 
@@ -93,7 +93,7 @@ func TestImageFolder(t *testing.T) {
 	}
 	defer e.Close()
 	if got, err := e.Evaluate(t.Context(), m.Stored); err != nil || got.TestLoss != r.Epochs[1].TestLoss {
-		t.Errorf("%+v, %v; the run measured %v", got, err, r.Epochs[1].TestLoss)
+		t.Errorf("evaluation %+v, %v; the run measured loss %v", got, err, r.Epochs[1].TestLoss)
 	}
 	if _, err := e.Reestimate(t.Context()); err != nil {
 		t.Error(err)

@@ -226,7 +226,7 @@ func TestGradientSums(t *testing.T) {
 	}
 	kinds := again.means(3)
 	if len(kinds) != 3 || kinds["convolution"].Mean != 1 || kinds["gamma"].Layers["bn"] != 1 || kinds["output_weight"].Mean != 1 {
-		t.Errorf("%+v", kinds)
+		t.Errorf("unexpected mean gradients %+v", kinds)
 	}
 	for name, change := range map[string]func([]checkpoint.Tensor){
 		"a missing tensor": func(ts []checkpoint.Tensor) { ts[2].Name = "other" },

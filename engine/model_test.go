@@ -225,7 +225,7 @@ func TestLoadModelRefuses(t *testing.T) {
 		}
 	}
 	if _, err := LoadModel(filepath.Join(dir, "none.bnz")); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("a file that is not there: %v", err)
+		t.Errorf("a missing file: %v, want os.ErrNotExist", err)
 	}
 	if err := os.Truncate(path, 100); err != nil {
 		t.Fatal(err)

@@ -45,7 +45,7 @@ func TestForceCut(t *testing.T) {
 		}
 		ops := 0
 		end := durable.Intercept(func(op, path string) error {
-			if ops++; ops >= at { // and all later ones, as in a process that is killed
+			if ops++; ops >= at { // also stop all later operations, as in a process that is killed
 				return errCut
 			}
 			return nil

@@ -19,7 +19,7 @@ func TestPresets(t *testing.T) {
 	for _, p := range list {
 		cfg := p.Config
 		if p.Reproduces == "" || cfg.Data == "sample" {
-			t.Errorf("%s: %+v", p.Name, p)
+			t.Errorf("%s: the preset does not name what it reproduces, or uses the sample: %+v", p.Name, p)
 		}
 		// Pictures in memory have a fixed size, so image_size must be 0.
 		cfg.Data, cfg.Batch, cfg.Validation, cfg.ImageSize = data.Name, 8, min(cfg.Validation, 4), 0

@@ -122,7 +122,7 @@ func TestSpeeds(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(speeds) != 2 || !(speeds[0] > 0) || !(speeds[1] > speeds[0]) {
-		t.Errorf("%v pictures a second", speeds)
+		t.Errorf("speeds are %v pictures a second, want two and the second higher", speeds)
 	}
 }
 
@@ -147,7 +147,7 @@ func TestPrunedFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, listed := f.Header.Pruned[m.Network.Units[3].BN]; listed || len(f.Header.Pruned) != len(m.Network.Units)-1 {
-		t.Errorf("the header lists %v", f.Header.Pruned)
+		t.Errorf("the header lists pruned channels %v", f.Header.Pruned)
 	}
 	f.Header.Pruned = nil
 	unpruned, err := newModel(f)
@@ -194,7 +194,7 @@ func TestGoldenPrunedFile(t *testing.T) {
 		total += len(channels)
 	}
 	if total != 34 || !slices.Equal(pruned["blocks.1.bn1"], []int{0, 1, 5, 6}) {
-		t.Errorf("%d channels are pruned: %v", total, pruned)
+		t.Errorf("%d channels are pruned, want 34: %v", total, pruned)
 	}
 	small, _, err := m.Compact()
 	if err != nil {
@@ -218,6 +218,6 @@ func TestGoldenPrunedFile(t *testing.T) {
 	}
 	got, err := e.Evaluate(t.Context(), stats)
 	if err != nil || !closeTo(got.TestAccuracy, 0.12, 0.003) || !closeTo(got.TestLoss, 2.4391, 1e-4) {
-		t.Errorf("%+v, %v", got, err)
+		t.Errorf("evaluation %+v, %v; want accuracy 0.12 and loss 2.4391", got, err)
 	}
 }

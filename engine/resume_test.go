@@ -310,13 +310,13 @@ func TestOverwriting(t *testing.T) {
 		t.Error("the refused run changed files")
 	}
 	if _, err := Train(t.Context(), cfg, data, TrainOptions{Dir: dir, Threads: 1, Force: true, Resume: true}); err == nil {
-		t.Error("force and resume together are accepted")
+		t.Error("Train accepts Force and Resume together")
 	}
 	bad := cfg
 	bad.Batch = 65
 	var ce *config.Error
 	if _, err := Train(t.Context(), bad, data, TrainOptions{Dir: dir, Threads: 1, Force: true}); !errors.As(err, &ce) || ce.Key != "batch" {
-		t.Errorf("a batch of 65 from 64 pictures: %v", err)
+		t.Errorf("a batch of 65 from 64 pictures: %v, want a *config.Error of batch", err)
 	}
 	if !sameSnapshot(snapshot(t, dir), before) {
 		t.Error("a forced run that cannot start changed files")
@@ -326,7 +326,7 @@ func TestOverwriting(t *testing.T) {
 		t.Error("a forced run left the old checkpoint")
 	}
 	if rows, err := rundir.ReadMetrics(filepath.Join(dir, rundir.MetricsFile)); err != nil || len(rows) != 1 {
-		t.Errorf("a forced run leaves %d metrics rows, %v", len(rows), err)
+		t.Errorf("a forced run leaves %d metrics rows, want 1; error %v", len(rows), err)
 	}
 }
 

@@ -145,7 +145,7 @@ func TestNothingTrained(t *testing.T) {
 	cfg.Trainable, cfg.Epochs, cfg.Augment = "none", 4, false
 	r := mustTrain(t, cfg, data, TrainOptions{Dir: t.TempDir(), Threads: 2})
 	if r.Parameters != 0 {
-		t.Errorf("%d parameters trained", r.Parameters)
+		t.Errorf("%d parameters were trained, want 0", r.Parameters)
 	}
 	first, last := r.Epochs[0], r.Epochs[3]
 	// The training loss may vary a little, because batches are shuffled and BatchNorm uses

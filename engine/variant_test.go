@@ -62,7 +62,7 @@ func TestVariant(t *testing.T) {
 	for i, x := range v.Params.Tensors {
 		own := x.Kind == arch.Gamma || x.Kind == arch.Beta
 		if shared := &v.Params.Values[i][0] == &m.Params.Values[i][0]; shared == own {
-			t.Errorf("%s is shared: %v", x.Name, shared)
+			t.Errorf("%s is shared: %v, want %v", x.Name, shared, !own)
 		}
 	}
 	for i := range v.Network.Units {
@@ -136,7 +136,7 @@ func TestSaveWithoutOrigin(t *testing.T) {
 		}
 		for _, key := range []string{"seed", "trainable", "data", "normalisation_mean"} {
 			if v, ok := read.ExportMetadata()[key]; ok {
-				t.Errorf("%s is exported as %q", key, v)
+				t.Errorf("%s is not known, but is exported as %q", key, v)
 			}
 		}
 	}
@@ -180,6 +180,6 @@ func TestLossNotFinite(t *testing.T) {
 	r, err := e.Evaluate(t.Context(), nn.NewStatistics(m.Network))
 	var loss *LossError
 	if !errors.As(err, &loss) || loss.Evaluation.Examples != 40 || r.Examples != 40 || isFinite(r.TestLoss) {
-		t.Errorf("%+v, %v, want a *LossError over 40 pictures", r, err)
+		t.Errorf("evaluation %+v, %v; want a *LossError over 40 pictures", r, err)
 	}
 }

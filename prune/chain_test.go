@@ -78,7 +78,7 @@ func TestOnlySmallGammas(t *testing.T) {
 		got := changed(m, pruned)
 		for name, elements := range want {
 			if !slices.Equal(got[name], elements) {
-				t.Errorf("%s: changed at %v, want %v", name, got[name], elements)
+				t.Errorf("%s: elements %v changed, want %v", name, got[name], elements)
 			}
 			delete(got, name)
 		}
@@ -90,7 +90,7 @@ func TestOnlySmallGammas(t *testing.T) {
 		}
 		now, err := os.ReadFile(source)
 		if err != nil || !bytes.Equal(now, was) {
-			t.Errorf("the source file was changed, %v", err)
+			t.Errorf("the source file was changed, or cannot be read: %v", err)
 		}
 	}
 }
@@ -157,7 +157,7 @@ func TestTwice(t *testing.T) {
 		t.Fatal(err)
 	}
 	if events[2].Action != "prune" || e["threshold"] != 0.5 || e["beta"] != "zeroed" || e["source_sha256"] != once.Source.SHA256 {
-		t.Errorf("%s %v", events[2].Action, e)
+		t.Errorf("the last event is %s with parameters %v", events[2].Action, e)
 	}
 }
 
@@ -180,7 +180,7 @@ func TestWhollyTrained(t *testing.T) {
 	// If every γ is zero, the output is the same for all pictures, so the accuracy is the
 	// share of one class, a third.
 	if r.Clamped != r.Channels || r.After.TestAccuracy != 1.0/3 {
-		t.Errorf("%d of %d clamped, accuracy %v", r.Clamped, r.Channels, r.After.TestAccuracy)
+		t.Errorf("%d of %d channels are clamped and the accuracy is %v, want all and 1/3", r.Clamped, r.Channels, r.After.TestAccuracy)
 	}
 }
 

@@ -15,7 +15,7 @@ import (
 // read from a file, which may have been edited, and applied by Apply.
 type Plan struct {
 	Arch   string `json:"arch"`   // the network's name
-	Choice Choice `json:"choice"` // where the plan comes from
+	Choice Choice `json:"choice"` // how the channels were chosen
 	Beta   string `json:"beta"`   // what happens to β of pruned channels: BetaKept or BetaZeroed
 
 	// The effect of the plan on the network. MakePlan computes these numbers again,

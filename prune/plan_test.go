@@ -143,7 +143,7 @@ func TestPlanFile(t *testing.T) {
 		t.Errorf("read %+v, written %+v", read, p)
 	}
 	if lines := strings.Count(string(text), "\n"); lines > len(p.Layers)+30 || !strings.Contains(string(text), `{"name":"bn","channels":16,"kept":[0,1,`) {
-		t.Errorf("%d layers in %d lines:\n%s", len(p.Layers), lines, text)
+		t.Errorf("the plan has %d layers, but the file has %d lines:\n%s", len(p.Layers), lines, text)
 	}
 	direct, _ := prune(t, m, data, Options{Remove: 0.3, Protect: []string{"bn"}, ZeroBeta: true})
 	planned, _ := prune(t, m, data, Options{Plan: read})
@@ -240,27 +240,27 @@ func TestRemoved(t *testing.T) {
 		t.Errorf("agreement %v, want 1", r.Agreement)
 	}
 	if !(r.ImagesPerSecondBefore > 0) || !(r.ImagesPerSecondAfter > 0) {
-		t.Errorf("%v and %v images/s", r.ImagesPerSecondBefore, r.ImagesPerSecondAfter)
+		t.Errorf("speeds are %v and %v images/s, want positive numbers", r.ImagesPerSecondBefore, r.ImagesPerSecondAfter)
 	}
 	small, _, err := r.Model.Compact()
 	if err != nil {
 		t.Fatal(err)
 	}
 	if r.MACsBefore != m.Network.MACs() || r.MACsAfter != small.Network.MACs() || r.MACsAfter >= r.MACsBefore {
-		t.Errorf("%d MACs before, %d after", r.MACsBefore, r.MACsAfter)
+		t.Errorf("the result has %d MACs before and %d after pruning", r.MACsBefore, r.MACsAfter)
 	}
 	if r.ParametersBefore != arch.All.Parameters(m.Network) || r.ParametersAfter != arch.All.Parameters(small.Network) || r.ParametersAfter >= r.ParametersBefore {
-		t.Errorf("%d parameters before, %d after", r.ParametersBefore, r.ParametersAfter)
+		t.Errorf("the result has %d parameters before and %d after pruning", r.ParametersBefore, r.ParametersAfter)
 	}
 	removed := 0
 	for i, l := range r.Layers {
 		removed += l.Removed
 		if l.Removed > l.Clamped {
-			t.Errorf("%+v", l)
+			t.Errorf("layer %+v has more removed than clamped channels", l)
 		}
 		// A layer may have one more channel, which carries the constants of removed ones.
 		if left := small.Network.Units[i].OutShape.C; left != l.Channels-l.Removed && left != l.Channels-l.Removed+1 {
-			t.Errorf("%+v, but %d channels are left", l, left)
+			t.Errorf("the result has layer %+v, but the compacted network has %d channels", l, left)
 		}
 	}
 	if removed != r.Removed || removed == 0 {

@@ -103,15 +103,15 @@ func TestPrune(t *testing.T) {
 					}
 				}
 				if want := (Layer{m.Network.Units[i].BN, len(gamma), layer, r.Layers[i].Removed}); r.Layers[i] != want {
-					t.Errorf("%+v, want %+v", r.Layers[i], want)
+					t.Errorf("layer %+v, want %+v", r.Layers[i], want)
 				}
 				clamped, channels = clamped+layer, channels+len(gamma)
 			}
 			if r.Clamped != clamped || r.Channels != channels || clamped == 0 || clamped == channels {
-				t.Errorf("%d of %d clamped, want %d of %d", r.Clamped, r.Channels, clamped, channels)
+				t.Errorf("%d of %d channels are clamped, want %d of %d", r.Clamped, r.Channels, clamped, channels)
 			}
 			if r.Beta != map[bool]string{false: "kept", true: "zeroed"}[zeroBeta] {
-				t.Errorf("β %s", r.Beta)
+				t.Errorf("Beta is %q although zeroBeta is %v", r.Beta, zeroBeta)
 			}
 			if (pruned.Stored != nil) != withStats {
 				t.Errorf("the file stores statistics: %v, want %v", pruned.Stored != nil, withStats)
@@ -149,7 +149,7 @@ func checkProvenance(t *testing.T, pruned *engine.Model, source []byte, r *Resul
 	t.Helper()
 	p := pruned.History
 	if len(p) != 2 || p[0].Action != "train" || p[1].Action != "prune" {
-		t.Fatalf("provenance %+v", p)
+		t.Fatalf("provenance %+v, want the events train and prune", p)
 	}
 	var e event
 	if err := json.Unmarshal(p[1].Parameters, &e); err != nil {
@@ -157,7 +157,7 @@ func checkProvenance(t *testing.T, pruned *engine.Model, source []byte, r *Resul
 	}
 	sum := sha256.Sum256(source)
 	if want := (event{r.Threshold, r.Remove, r.Beta, r.Clamped, hex.EncodeToString(sum[:])}); e != want {
-		t.Errorf("%+v, want %+v", e, want)
+		t.Errorf("the event's parameters are %+v, want %+v", e, want)
 	}
 }
 

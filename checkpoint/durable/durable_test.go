@@ -20,7 +20,7 @@ func TestWriteFile(t *testing.T) {
 		}
 		got, err := os.ReadFile(path)
 		if err != nil || string(got) != content {
-			t.Errorf("%q, %v; want %q", got, err, content)
+			t.Errorf("the file holds %q, %v; want %q", got, err, content)
 		}
 	}
 	if err := WriteFile(filepath.Join(dir, "missing", "f"), nil); !errors.Is(err, fs.ErrNotExist) {
@@ -36,7 +36,7 @@ func TestWriteFile(t *testing.T) {
 	}
 	entries, err := os.ReadDir(dir)
 	if err != nil || len(entries) != 2 {
-		t.Errorf("left behind: %v, %v", entries, err)
+		t.Errorf("the directory holds %v, %v; want two entries", entries, err)
 	}
 }
 
@@ -66,7 +66,7 @@ func TestCut(t *testing.T) {
 		end()
 		if err == nil {
 			if got := strings.Join(ops, " "); got != "create write sync rename sync" {
-				t.Errorf("operations: %s", got)
+				t.Errorf("WriteFile performed the operations %s", got)
 			}
 			return
 		}
@@ -82,7 +82,7 @@ func TestCut(t *testing.T) {
 			t.Fatal(err)
 		}
 		if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1+len(others) {
-			t.Errorf("cut at operation %d leaves %v, %v", at, entries, err)
+			t.Errorf("cut at operation %d: RemoveTemporaries leaves %v, %v", at, entries, err)
 		}
 	}
 }
@@ -104,10 +104,10 @@ func TestAppend(t *testing.T) {
 		}
 	}
 	if got, err := os.ReadFile(path); err != nil || string(got) != "one\ntwo\n" {
-		t.Errorf("%q, %v", got, err)
+		t.Errorf("the file holds %q, %v; want both lines", got, err)
 	}
 	if got := strings.Join(synced, " "); got != strings.Join([]string{path, dir, path}, " ") {
-		t.Errorf("synced: %s", got)
+		t.Errorf("Append synced %s", got)
 	}
 }
 
@@ -128,7 +128,7 @@ func TestMkdir(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !synced[root] || !synced[filepath.Join(root, "a")] {
-		t.Errorf("synced: %v", synced)
+		t.Errorf("MkdirAll synced only %v", synced)
 	}
 	errs := make(chan error)
 	for range 8 {

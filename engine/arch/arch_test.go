@@ -166,7 +166,7 @@ func TestTrainableSets(t *testing.T) {
 			t.Errorf("%s: %v, %v", s, got, err)
 		}
 		if s.Meaning() == "" {
-			t.Errorf("%s has no meaning", s)
+			t.Errorf("the Meaning of %s is empty", s)
 		}
 	}
 	for _, name := range []string{"random-1", "random-2", "bn+random-2", "random-1024"} {

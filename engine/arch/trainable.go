@@ -126,7 +126,7 @@ func (s TrainableSet) includes(other TrainableSet) bool {
 			case !s.Trains(x):
 				return false
 			case s.Chooses(x) && (!other.Chooses(x) || other.random() > s.random()):
-				return false // a larger K chooses everything that a smaller one does
+				return false // other trains weights that s does not choose
 			}
 		}
 	}

@@ -22,7 +22,7 @@ func TestPlainVGGs(t *testing.T) {
 			t.Errorf("%s: %d parameters, want %d", name, got, want-classifier+5_130)
 		}
 		if got := BN.Parameters(n); got != 0 {
-			t.Errorf("%s: %d BN parameters", name, got)
+			t.Errorf("%s: %d BN parameters, want 0", name, got)
 		}
 	}
 }

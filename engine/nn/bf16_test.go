@@ -207,6 +207,6 @@ func TestBF16Memory(t *testing.T) {
 func TestBF16OfFloat64IsRefused(t *testing.T) {
 	e := newExample[float64](t, "resnet-8", arch.Options{Input: arch.Shape{C: 3, H: 8, W: 8}, Classes: 2}, 2)
 	if _, err := NewTraining(e.net, kernel.Generic[float64](), e.params, TrainingOptions{Batch: 2, Threads: 1, BF16: true}); err == nil {
-		t.Error("no error")
+		t.Error("BF16 with a float64 family: no error")
 	}
 }

@@ -28,8 +28,8 @@
 // images. Only a shortcut, which reads the same input as the stage before it, runs
 // together with that stage (fusedEnd).
 //
-// Take three units, each of which reads the one before, where unit 2 also adds the
-// output of unit 0. Unit 0 is then kept. Let aᵢ be the output of unit i, and BNᵢ be
+// Take three units. Each unit reads the unit before it, and unit 2 also adds the output
+// of unit 0, which is therefore kept. Let aᵢ be the output of unit i, and BNᵢ be
 // scaleᵢ·yᵢ + shiftᵢ. Forward does this:
 //
 //	stage  reads     computes                                     writes

@@ -71,7 +71,7 @@ func TestBinary(t *testing.T) {
 	Initialisers{Weights: "binary"}.Draw(values, x, 1)
 	for i, v := range values {
 		if math.Abs(float64(v)) != float64(float32(math.Sqrt(2.0/64))) {
-			t.Fatalf("element %d is %v", i, v)
+			t.Fatalf("element %d is %v, want ±√(2/64)", i, v)
 		}
 	}
 }
@@ -101,7 +101,7 @@ func TestOrthogonal(t *testing.T) {
 				// Rounding to float32 moves each of length elements of about
 				// 1/√length by a relative 2^-24 at most.
 				if math.Abs(product-want) > 1.5e-7 {
-					t.Fatalf("%d×%d: vectors %d and %d have product %v", rows, cols, i, k, product)
+					t.Fatalf("%d×%d: the inner product of vectors %d and %d is %v", rows, cols, i, k, product)
 				}
 			}
 		}

@@ -163,7 +163,7 @@ func TestMaxPoolOfNaN(t *testing.T) {
 	e.pictures[100] = float32(math.NaN())
 	step := e.training(t, kernel.Best(), TrainingOptions{Threads: 1, Gradients: BNGradients})
 	if loss := step.Forward(e.pictures, e.labels); !math.IsNaN(loss.Sum) {
-		t.Errorf("loss %v", loss.Sum)
+		t.Errorf("loss %v, want NaN", loss.Sum)
 	}
 	step.Backward() // must not index outside the gradients
 }
@@ -241,7 +241,7 @@ func TestLeadingMap(t *testing.T) {
 	for i := range fast.units {
 		u := &fast.units[i]
 		if u.residual == mapped || u.Add.Kind == arch.Mapped && u.residual != subsampledPad {
-			t.Fatalf("%s has residual %d", u.Name, u.residual)
+			t.Fatalf("the residual of %s has kind %d, want all maps to be subsampledPad", u.Name, u.residual)
 		}
 	}
 	slow := e.training(t, kernel.Best(), TrainingOptions{Threads: 2, Gradients: AllGradients})
@@ -430,8 +430,8 @@ func takeMasks(exact *Training[float64], got *Training[float32]) (changed, outpu
 	return changed, outputs
 }
 
-// reluMask returns where the sum before unit i's ReLU was above 0 in the last Forward,
-// one byte for each position of a block.
+// reluMask returns a mask of where the sum before unit i's ReLU was above 0 in the last
+// Forward. It has one byte for each position of a block.
 func reluMask[T kernel.Float](t *Training[T], i int) []uint8 {
 	if mask := t.buffers.mask[i]; mask != nil {
 		return mask
@@ -463,7 +463,7 @@ func TestPoolsInParallel(t *testing.T) {
 				step.Backward()
 				step.Repack()
 			}); n != 0 {
-				t.Errorf("%s: %v allocations in a step", net.Name, n)
+				t.Errorf("%s: %v allocations in a step, want 0", net.Name, n)
 			}
 			for i, g := range step.Gradients().Values {
 				if threads == 1 {

@@ -24,7 +24,7 @@ func testPool(t *testing.T, workers int) {
 	var done [100]atomic.Int32
 	do := func(worker, item int) {
 		if worker < 0 || worker >= workers {
-			t.Errorf("worker %d of %d", worker, workers)
+			t.Errorf("do was called with worker %d, but there are %d workers", worker, workers)
 		}
 		done[item].Add(1)
 	}
@@ -43,7 +43,7 @@ func testPool(t *testing.T, workers int) {
 				want = 1
 			}
 			if n := done[i].Load(); n != want {
-				t.Errorf("%d workers, run %d: item %d of %d done %d times", workers, run, i, items, n)
+				t.Errorf("%d workers, run %d: item %d of %d was done %d times", workers, run, i, items, n)
 				return
 			}
 		}
@@ -65,10 +65,10 @@ func TestPoolWokenLate(t *testing.T) {
 		h.wake <- struct{}{}
 		time.Sleep(5 * time.Millisecond)
 		if n := p.running.Load(); n != 0 {
-			t.Fatalf("%d helpers run between runs", n)
+			t.Fatalf("%d helpers are running although no run is in progress", n)
 		}
 		if p.run(10, do); done.Load() != 10*(run+1) {
-			t.Fatalf("run %d: %d items done", run, done.Load())
+			t.Fatalf("run %d: %d items are done in all", run, done.Load())
 		}
 	}
 }
@@ -107,7 +107,7 @@ func TestDivide(t *testing.T) {
 					continue
 				}
 				if first, _ := c.chunk(c.chunks / workers); c.chunks%workers != 0 || workers > 1 && first != images/workers {
-					t.Fatalf("%d workers, %d images, at most %d: the first worker has %d of them", workers, images, most, first)
+					t.Fatalf("%d workers, %d images, at most %d: the first worker has %d of the images", workers, images, most, first)
 				}
 			}
 		}

@@ -7,8 +7,8 @@ import (
 	"bnkit/engine/kernel"
 )
 
-// ConstantChannel is the entry in Compacted.Origins of the channel that a unit has
-// in place of its removed ones.
+// ConstantChannel is the entry in Compacted.Origins of the channel that replaces the
+// removed channels of a unit.
 const ConstantChannel = -1
 
 // Compacted is what is left of a network when channels are removed from it. The network

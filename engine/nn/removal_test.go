@@ -79,8 +79,8 @@ func compacted(t *testing.T, e *example[float64], kept [][]int) (*Compacted[floa
 }
 
 // heldNetworks calls do for networks of every architecture and every variant that has γ.
-// Each network is tried with a few of the clamps, and the next network with the ones that
-// follow in the list.
+// Each network is tried with a few of the clamps. The next network is tried with the clamps
+// that follow in the list.
 func heldNetworks(t *testing.T, do func(t *testing.T, e *example[float64], kept [][]int)) {
 	turn := 0
 	take := func(name string, net *arch.Network, takes int) {
@@ -326,7 +326,7 @@ func TestCompactedShapes(t *testing.T) {
 				want = c.net.Units[i].OutShape.C
 			}
 			if u.OutShape.C != want || changed && small.Origins[i][0] != c.first {
-				t.Errorf("%s: %s has channels %v, want %d from %d on", c.what, u.Name, small.Origins[i], want, c.first)
+				t.Errorf("%s: %s has channels %v, want %d channels, the first of them %d", c.what, u.Name, small.Origins[i], want, c.first)
 			}
 		}
 		if i := named(c.net, "blocks.0.conv2"); c.what == "a whole branch" && small.Network.Units[i].Kernel != 1 {
@@ -365,7 +365,7 @@ func TestCompactRefuses(t *testing.T) {
 	}
 	var refused *RemovalError
 	if _, err := Compact(net, e.params, nil); !errors.As(err, &refused) {
-		t.Errorf("no units: %v, want a *RemovalError", err)
+		t.Errorf("no lists of kept channels: %v, want a *RemovalError", err)
 	}
 }
 
