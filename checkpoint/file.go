@@ -23,7 +23,7 @@ func WriteFile(path string, f *File) error {
 }
 
 // ReadFile reads and verifies the .bnz file at path. It refuses a file of another
-// format before it has read the whole file. The error names the path and wraps one
+// format before it has read the whole file. The error names the path and wraps an error
 // of the file system or of Decode.
 func ReadFile(path string) (*File, error) {
 	file, err := open(path)
@@ -38,7 +38,8 @@ func ReadFile(path string) (*File, error) {
 	return f, nil
 }
 
-// open opens a file for reading. If there is none, its error says what to do.
+// open opens a file for reading. If the file does not exist or is a folder, the error says
+// what to do.
 func open(path string) (*os.File, error) {
 	file, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -61,7 +62,7 @@ func readFile(file *os.File) (*File, error) {
 	}
 	b := make([]byte, size)
 	if n, err := file.ReadAt(b, 0); err != nil {
-		return nil, corrupt(int64(n), "read on: %v", err)
+		return nil, corrupt(int64(n), "read the file: %v", err)
 	}
 	return Decode(b)
 }
@@ -107,7 +108,7 @@ type TensorInfo struct {
 
 // ReadInfo reads and verifies the header of the .bnz file at path, without reading the
 // bytes of the tensors. It lists all sections, including those that this version does
-// not know. Errors are as ReadFile's.
+// not know. It returns the same errors as ReadFile.
 func ReadInfo(path string) (*Info, error) {
 	file, err := open(path)
 	if err != nil {

@@ -14,26 +14,26 @@ import (
 	"testing"
 )
 
-// TestReadOtherFiles reads files that are not .bnz files. The error names the path and the
-// reason, and the reader does not allocate memory of the size of the file.
+// TestReadOtherFiles reads files that are not .bnz files. The error must name the path and
+// the reason, and the memory that is allocated must not grow with the size of the file.
 func TestReadOtherFiles(t *testing.T) {
 	dir := t.TempDir()
 	if _, err := ReadFile(filepath.Join(dir, "missing")); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "ckpt.bnz") {
-		t.Errorf("missing: %v", err)
+		t.Errorf("a missing file: %v, want an error that says what to name", err)
 	}
 	if _, err := ReadFile(dir); err == nil || !strings.Contains(err.Error(), filepath.Join(dir, "ckpt.bnz")) {
-		t.Errorf("a folder: %v", err)
+		t.Errorf("a folder: %v, want an error that says what to name", err)
 	}
 	whole := encoded(t, sample())
 	for name, c := range map[string]struct {
 		content []byte
-		size    int64 // the rest is a hole
+		size    int64 // of the file; the rest is a hole
 	}{
-		"empty":              {nil, 0},
-		"a zip":              {[]byte("PK\x03\x04"), 4},
-		"a magic alone":      {whole[:8], 8},
-		"64 GB of something": {[]byte("something"), 64 << 30},
-		"64 GB after a file": {whole, 64 << 30},
+		"empty":                 {nil, 0},
+		"a zip":                 {[]byte("PK\x03\x04"), 4},
+		"only the magic number": {whole[:8], 8},
+		"64 GB of something":    {[]byte("something"), 64 << 30},
+		"64 GB after a file":    {whole, 64 << 30},
 	} {
 		path := filepath.Join(dir, "x.bnz")
 		if err := os.WriteFile(path, c.content, 0o644); err != nil {
@@ -47,12 +47,12 @@ func TestReadOtherFiles(t *testing.T) {
 		for reader, err := range map[string]error{"ReadFile": second(ReadFile(path)), "ReadInfo": second(ReadInfo(path))} {
 			var format *FormatError
 			if !errors.As(err, &format) || !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), path) {
-				t.Errorf("%s of %s: %v", reader, name, err)
+				t.Errorf("%s of file %q: %v, want a *FormatError and the path", reader, name, err)
 			}
 		}
 		runtime.ReadMemStats(&after)
 		if grown := after.TotalAlloc - before.TotalAlloc; grown > 1<<20 {
-			t.Errorf("%s: %d bytes allocated", name, grown)
+			t.Errorf("file %q: %d bytes were allocated", name, grown)
 		}
 	}
 }
@@ -75,14 +75,14 @@ func TestWriteSafetensors(t *testing.T) {
 	}
 	n := binary.LittleEndian.Uint64(b)
 	if n%8 != 0 {
-		t.Errorf("the tensors begin at %d", 8+n)
+		t.Errorf("the tensors begin at byte %d, want a multiple of 8", 8+n)
 	}
 	var header map[string]json.RawMessage
 	if err := json.Unmarshal(b[8:8+n], &header); err != nil {
 		t.Fatal(err)
 	}
 	if string(header["__metadata__"]) != `{"arch":"resnet-8"}` || len(header) != 3 {
-		t.Errorf("header %s", b[8:8+n])
+		t.Errorf("unexpected header %s", b[8:8+n])
 	}
 	end := 0
 	for _, x := range tensors {
@@ -95,7 +95,7 @@ func TestWriteSafetensors(t *testing.T) {
 			t.Fatal(err)
 		}
 		if e.Dtype != "F32" || len(e.Shape) != len(x.Shape) || e.Offsets[0] != end {
-			t.Errorf("%s: %+v", x.Name, e)
+			t.Errorf("unexpected entry %+v of %s", e, x.Name)
 		}
 		end = e.Offsets[1]
 		for i, v := range x.Float32 {
@@ -106,7 +106,7 @@ func TestWriteSafetensors(t *testing.T) {
 		}
 	}
 	if len(b) != 8+int(n)+end {
-		t.Errorf("%d bytes, want %d", len(b), 8+int(n)+end)
+		t.Errorf("the file has %d bytes, want %d", len(b), 8+int(n)+end)
 	}
 
 	// A __metadata__ of null would not be valid.
@@ -118,10 +118,10 @@ func TestWriteSafetensors(t *testing.T) {
 	}
 
 	for name, bad := range map[string][]Tensor{
-		"metadata":      {{Name: "__metadata__", Shape: []int{1}, Float32: []float32{1}}},
-		"two of a name": {tensors[0], tensors[0]},
-		"float64":       {{Name: "x", Shape: []int{1}, Float64: []float64{1}}},
-		"shape":         {{Name: "x", Shape: []int{2}, Float32: []float32{1}}},
+		"reserved name":   {{Name: "__metadata__", Shape: []int{1}, Float32: []float32{1}}},
+		"duplicate names": {tensors[0], tensors[0]},
+		"float64":         {{Name: "x", Shape: []int{1}, Float64: []float64{1}}},
+		"wrong shape":     {{Name: "x", Shape: []int{2}, Float32: []float32{1}}},
 	} {
 		if err := WriteSafetensors(filepath.Join(t.TempDir(), "x"), bad, nil); err == nil {
 			t.Errorf("%s: no error", name)

@@ -9,9 +9,9 @@ import (
 	"bnkit/checkpoint/durable"
 )
 
-// WriteSafetensors writes float32 tensors to path in the safetensors format, in the given
-// order, atomically. Sections are ignored; names must be unique. Metadata becomes the
-// file's __metadata__, which is left out if metadata is empty.
+// WriteSafetensors atomically writes float32 tensors to path in the safetensors format, in
+// the given order. It ignores sections; names must be unique. metadata becomes the file's
+// __metadata__, which is left out if metadata is empty.
 func WriteSafetensors(path string, tensors []Tensor, metadata map[string]string) error {
 	type entry struct {
 		Type    string    `json:"dtype"`
@@ -31,7 +31,7 @@ func WriteSafetensors(path string, tensors []Tensor, metadata map[string]string)
 		case err != nil:
 			return fmt.Errorf("write %s: %w", path, err)
 		case int(elements) != len(x.Float32):
-			return fmt.Errorf("write %s: tensor %q of shape %v has %d float32", path, x.Name, x.Shape, len(x.Float32))
+			return fmt.Errorf("write %s: tensor %q of shape %v has %d float32 elements", path, x.Name, x.Shape, len(x.Float32))
 		case x.Name == "__metadata__":
 			return fmt.Errorf("write %s: a tensor cannot be named %q", path, x.Name)
 		case header[x.Name] != nil:

@@ -15,13 +15,14 @@ import (
 	"bnkit/engine/nn"
 )
 
-// This file converts models to .bnz files and back: their headers here, their tensors by
-// tensors.go. state.go writes a run's ckpt.bnz and resume.bnz; resume.bnz also holds the
-// run's progress, which only state.go and package rundir read.
+// This file converts models to .bnz files and back. It translates the headers, and
+// tensors.go the tensors. A run writes ckpt.bnz and resume.bnz in state.go. resume.bnz also
+// holds the run's progress, which only state.go and package rundir read.
 
-// LoadModel reads a checkpoint, or a resume state, whose running statistics become the
-// model's Stored ones. The error is a *ModelError if the tensors are not exactly those
-// that the named network trains, or one of package checkpoint if the file is damaged.
+// LoadModel reads a checkpoint or a resume state. The running statistics of a resume state
+// become the model's Stored statistics. The error is a *ModelError if the file does not
+// hold exactly the tensors that the named network trains, or one of package checkpoint if
+// the file is damaged.
 func LoadModel(path string) (*Model, error) {
 	file, err := checkpoint.ReadFile(path)
 	if err != nil {
@@ -99,7 +100,7 @@ func keptOf(pruned map[string][]int, m *Model) ([][]int, error) {
 		found++
 	}
 	if found != len(pruned) {
-		return nil, fmt.Errorf("it lists pruned channels of %d BatchNorms, of which its network has %d", len(pruned), found)
+		return nil, fmt.Errorf("it lists pruned channels of %d BatchNorms, but its network has only %d of them", len(pruned), found)
 	}
 	return kept, nn.CheckKept(m.Network, m.Params, kept)
 }
@@ -207,7 +208,7 @@ func checkMemory(net *arch.Network, set arch.TrainableSet) error {
 		}
 	}
 	if total > maxUnstored && slices.Contains(drawn[:len(net.Units)], true) {
-		return fmt.Errorf("%s has %d parameters, of which the file stores hardly any (trainable set %s); at most %d are possible then", net.Name, total, set, maxUnstored)
+		return fmt.Errorf("%s has %d parameters, but the file stores hardly any of them (trainable set %s); such a network can have at most %d", net.Name, total, set, maxUnstored)
 	}
 	return nil
 }
@@ -327,13 +328,13 @@ func (m *Model) header() checkpoint.Header {
 	return h
 }
 
-// trainAction is the Event.Action of training; its parameters are a training.
+// trainAction is the Event.Action of a run. The event's parameters are a training.
 const trainAction = "train"
 
-// training is the parameters of the event "train" in a file's provenance.
+// training holds the parameters of the event "train" in a file's provenance.
 type training struct {
-	Epochs int    `json:"epochs"`                // complete; the run's settings may ask for more
-	From   string `json:"from_sha256,omitempty"` // of the file that the run started from; missing for a new network
+	Epochs int    `json:"epochs"`                // complete epochs; the run's settings may ask for more
+	From   string `json:"from_sha256,omitempty"` // SHA-256 of the file that the run started from; missing for a new network
 }
 
 // ModelInfo describes the model of a .bnz file by the file's header.
@@ -344,7 +345,8 @@ type ModelInfo struct {
 	Bytes   int64 // of the file
 }
 
-// ReadModelInfo reads the header of the .bnz file at path. Errors are as LoadModel's.
+// ReadModelInfo reads the header of the .bnz file at path. It returns the same errors as
+// LoadModel.
 func ReadModelInfo(path string) (*ModelInfo, error) {
 	file, err := checkpoint.ReadInfo(path)
 	if err != nil {

@@ -27,10 +27,10 @@ func TestEveryCombination(t *testing.T) {
 	}{
 		{"BatchNorm", func(c *config.Config) {}, ""},
 		{"no BatchNorm", func(c *config.Config) { c.BN = arch.NoBN }, "bn gamma beta"},
-		{"every second", func(c *config.Config) { c.BNEvery = 2 }, ""},
+		{"every second BatchNorm", func(c *config.Config) { c.BNEvery = 2 }, ""},
 		{"no scale", func(c *config.Config) { c.NoScale = "*" }, "gamma"},
 		{"no shift", func(c *config.Config) { c.NoShift = "*" }, "beta"},
-		{"neither", func(c *config.Config) { c.NoScale, c.NoShift = "*", "*" }, "bn gamma beta"},
+		{"no scale, no shift", func(c *config.Config) { c.NoScale, c.NoShift = "*", "*" }, "bn gamma beta"},
 	}
 	for _, n := range archtest.Networks(t, 1.0/16) {
 		data := syntheticOf(n.Options.Input.H, 16, 8)
@@ -69,7 +69,7 @@ func checkRefused(t *testing.T, cfg config.Config) {
 	_, err := Train(t.Context(), cfg, &dataset.Data{}, TrainOptions{Dir: t.TempDir()})
 	var e *config.Error
 	if !errors.As(err, &e) || e.Key != "trainable" || strings.Contains(err.Error(), "\n") {
-		t.Errorf("%s: %v, want a *config.Error of a line", cfg.Trainable, err)
+		t.Errorf("%s: %v, want a *config.Error of a single line", cfg.Trainable, err)
 	}
 }
 
@@ -99,11 +99,11 @@ func checkStep(t *testing.T, cfg config.Config, data *dataset.Data) {
 	}
 	for i := range params.Tensors {
 		x := &params.Tensors[i]
-		// BatchNorm removes a bias before it.
-		still := x.Kind == arch.ConvBias && r.trainer.network.Units[x.Unit].BN != ""
-		moved := !slices.Equal(was[i], params.Values[i])
-		if trains := r.trainer.set.Trains(x); moved != trains && !still {
-			t.Errorf("%s: %s moved: %v, trained: %v", cfg.Trainable, x.Name, moved, trains)
+		// A bias before a BatchNorm has no effect, so its gradient is 0.
+		noGradient := x.Kind == arch.ConvBias && r.trainer.network.Units[x.Unit].BN != ""
+		changed := !slices.Equal(was[i], params.Values[i])
+		if trains := r.trainer.set.Trains(x); changed != trains && !noGradient {
+			t.Errorf("%s: %s changed: %v, want %v", cfg.Trainable, x.Name, changed, trains)
 		}
 	}
 	if err := r.saveModel(1); err != nil {
@@ -115,6 +115,6 @@ func checkStep(t *testing.T, cfg config.Config, data *dataset.Data) {
 		return
 	}
 	if !slices.Equal(logits(t, r, m.Params, m.Stored), logits(t, r, params, r.trainer.running)) {
-		t.Errorf("%s: the loaded network gives other logits", cfg.Trainable)
+		t.Errorf("%s: the loaded network computes different logits", cfg.Trainable)
 	}
 }

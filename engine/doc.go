@@ -6,8 +6,9 @@
 // directory: the settings, a row of measurements for each epoch, the model (ckpt.bnz)
 // and the state from which an interrupted run is resumed. Start from [config.Default]
 // and change what differs. [TrainOptions] holds the run directory and the functions to call
-// as training progresses. Cancel the context to stop; a later call with
-// TrainOptions.Resume set continues, to the same bytes.
+// as training progresses. Cancel the context to stop. A later call with
+// TrainOptions.Resume set continues the run and writes the same bytes as a run that was
+// not stopped.
 //
 // A program with a training loop of its own uses a [Trainer], which takes one step at
 // a time.

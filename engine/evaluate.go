@@ -19,8 +19,8 @@ const (
 	StatisticsReestimated = "re-estimated" // averaged over batches of the training split
 )
 
-// inferenceBatch is the number of pictures in a batch of an inference. Results do not depend
-// on it.
+// inferenceBatch is the number of pictures in a batch in inference mode. Results do not
+// depend on it.
 const inferenceBatch = 128
 
 // Evaluation is the result of a model on a whole test split, in inference mode.
@@ -50,12 +50,12 @@ type measurement struct {
 }
 
 // Evaluator returns an evaluator of the model on data, which OpenData or Normalised returns.
-// 0 threads stands for as many as there are processors. The error is a *ModelError if the
-// model cannot be used on such data. The caller must call Close.
+// If threads is 0, it uses as many as there are processors. The error is a *ModelError if
+// the model cannot be used on such data. The caller must call Close.
 func (m *Model) Evaluator(data *dataset.Data, threads int) (*Evaluator, error) {
 	in := arch.Shape{C: data.Train.Channels, H: data.Train.Height, W: data.Train.Width}
 	if in != m.Network.Input || len(data.Classes) != m.Network.Classes {
-		return nil, m.fail("its network is for pictures of %v in %d classes, but %s has %v in %d", m.Network.Input, m.Network.Classes, data.Name, in, len(data.Classes))
+		return nil, m.fail("its network is for pictures of %v in %d classes, but %s has pictures of %v in %d classes", m.Network.Input, m.Network.Classes, data.Name, in, len(data.Classes))
 	}
 	if threads < 1 {
 		threads = runtime.GOMAXPROCS(0)
@@ -76,7 +76,7 @@ func (m *Model) Evaluator(data *dataset.Data, threads int) (*Evaluator, error) {
 }
 
 // Of returns an evaluator of a variant of the model. It shares everything that e has
-// compiled, so that it costs nothing; closing one of the two closes both. The error is a
+// compiled, so it costs nothing. Closing one of the two closes both. The error is a
 // *ModelError if the variant does not share its network and convolutions with e's model.
 func (e *Evaluator) Of(variant *Model) (*Evaluator, error) {
 	shared := variant.Network == e.model.Network
@@ -91,12 +91,12 @@ func (e *Evaluator) Of(variant *Model) (*Evaluator, error) {
 	return &Evaluator{variant, e.measurement}, nil
 }
 
-// Estimation returns how Reestimate takes statistics: as the model specifies, or else the
-// default.
+// Estimation returns the batches over which Reestimate computes statistics: those that the
+// model specifies, or else the default.
 func (e *Evaluator) Estimation() Estimation { return e.estimation }
 
-// Evaluate measures the whole test split in inference mode with the given statistics: the
-// model's Stored ones or re-estimated ones. If the loss is not finite, it returns the
+// Evaluate measures the whole test split in inference mode with the given statistics, which
+// are the model's Stored statistics or re-estimated. If the loss is not finite, it returns the
 // Evaluation and a *LossError.
 func (e *Evaluator) Evaluate(ctx context.Context, stats *nn.Statistics) (Evaluation, error) {
 	if err := e.load(stats); err != nil {
@@ -116,7 +116,7 @@ func (e *Evaluator) Evaluate(ctx context.Context, stats *nn.Statistics) (Evaluat
 	return r, nil
 }
 
-// load readies the inference for the model with the given statistics.
+// load prepares the inference for the model with the given statistics.
 func (e *Evaluator) load(stats *nn.Statistics) error {
 	if e.inference == nil {
 		var err error

@@ -62,8 +62,8 @@ func narrow(values []float64) []float32 {
 
 // ExportMetadata returns what a user of the state dict must know: how to build the network,
 // the mean and standard deviation that normalise pictures, (pixel/255 - mean)/std, and
-// BatchNorm's eps. Numbers have the fewest digits that identify them exactly; lists are
-// separated by commas. Values that are not known are missing.
+// BatchNorm's eps. Numbers have the fewest digits that identify them exactly; the elements
+// of lists are separated by commas. Values that are not known are left out.
 func (m *Model) ExportMetadata() map[string]string {
 	list := func(values []float32) string {
 		var s []string

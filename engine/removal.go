@@ -10,9 +10,9 @@ import (
 	"bnkit/engine/nn"
 )
 
-// Compact returns a smaller model that computes the same as m, without the channels
-// that m.Kept leaves out, and the relation of its channels to those of m. If m.Kept is
-// nil, the model is a copy of m. Package arch cannot draw the weights of a smaller model
+// Compact returns a smaller model that computes the same as m without the channels that
+// m.Kept leaves out. It also returns the relation of the channels to those of m. If m.Kept
+// is nil, the model is a copy of m. Package arch cannot draw the weights of a smaller model
 // from its seed, so it can be saved only if all its tensors are stored; save m instead.
 // The error is a *ModelError if a channel that Kept leaves out has a γ other than 0.
 func (m *Model) Compact() (*Model, *nn.Compacted[float32], error) {
@@ -92,8 +92,8 @@ func (e *Evaluator) Predictions(ctx context.Context, stats *nn.Statistics) ([]in
 	}
 }
 
-// speedRounds is the number of timed runs of each model in Speeds. One run that is not
-// timed precedes them.
+// speedRounds is the number of timed runs of each model in Speeds. They follow one run
+// that is not timed.
 const speedRounds = 9
 
 // Speeds returns the speed of inference of each evaluator's model, in pictures a

@@ -15,14 +15,14 @@ import (
 )
 
 // Only resume.bnz records how far a run has come. Each file is replaced in one atomic step, or
-// grows by a line, and at the end of an epoch they are made durable in the order
+// grows by a line. At the end of an epoch, the files are made durable in the order
 //
 //	ckpt.bnz, metrics.jsonl, resume.bnz
 //
-// so that ckpt.bnz and metrics.jsonl hold at least the epochs that resume.bnz counts, at
-// whatever moment a run is killed. A resume removes later epochs from metrics.jsonl and
-// trains them again, to the same bits, so that ckpt.bnz gets the same bytes. Without a
-// resume.bnz the run has not completed an epoch and starts again from its config.json. If
+// so that ckpt.bnz and metrics.jsonl hold at least the epochs that resume.bnz counts,
+// whenever the run is killed. A resume removes later epochs from metrics.jsonl and trains
+// them again, to the same bits, so that ckpt.bnz gets the same bytes. If there is no
+// resume.bnz, the run has not completed an epoch and starts again from its config.json. If
 // ckpt.bnz shows that there was a resume.bnz, the resume is refused.
 
 // save writes the files of a complete epoch.
@@ -58,7 +58,8 @@ func (r *run) saveModel(epochs int) error {
 }
 
 // model returns the model after the given number of complete epochs, without running
-// statistics. It shares the trainer's parameters, as of the last Trainer.update.
+// statistics. It shares the trainer's parameters, which are as of the last call of
+// Trainer.update.
 func (r *run) model(cfg *config.Config, epochs int) (*Model, error) {
 	settings, err := json.Marshal(cfg)
 	if err != nil {
@@ -113,8 +114,9 @@ func (r *run) saveState() error {
 	return checkpoint.WriteFile(r.dir.File(rundir.ResumeFile), file)
 }
 
-// readState reads the state of the run in the directory, if it has one, and the model that
-// it continues to train. It checks that the settings are those of the run.
+// readState reads the state of the run in the directory, if there is one, and the model
+// that the run continues to train. It checks that the settings agree with those of the
+// run.
 func (r *run) readState() error {
 	file, err := checkpoint.ReadFile(r.dir.File(rundir.ResumeFile))
 	var was config.Config
@@ -150,8 +152,8 @@ func (r *run) readState() error {
 	return nil
 }
 
-// stateModel returns the model in a state, with the history and the source of the model
-// that the run started from.
+// stateModel returns the model that a state holds. It has the history and the source of the
+// model that the run started from.
 func stateModel(file *checkpoint.File) (*Model, error) {
 	m, err := newModel(file)
 	if err != nil {
@@ -169,8 +171,8 @@ func stateModel(file *checkpoint.File) (*Model, error) {
 	return m, nil
 }
 
-// resume continues the run in the directory from the state that was read. It does not
-// change files until everything is checked.
+// resume continues the run in the directory from the state that was read. It checks
+// everything before it changes a file.
 func (r *run) resume() error {
 	if r.state != nil {
 		if err := r.restore(r.state); err != nil {
@@ -193,8 +195,8 @@ func (r *run) resume() error {
 	return r.writeConfig()
 }
 
-// begin writes the first files of a new run. A run that starts from a model writes a
-// state, so that a resume does not need the model's file.
+// begin writes the first files of a new run. If the run starts from a model, these include
+// a state, so that a resume does not need the model's file.
 func (r *run) begin() error {
 	if err := r.dir.Begin(r.options.Place); err != nil {
 		return err
@@ -261,7 +263,7 @@ func (r *run) restore(file *checkpoint.File) error {
 	}
 	if done.Epochs < 0 || done.Epochs > r.cfg.Epochs || done.Steps < 0 || done.Steps > r.steps ||
 		done.Epochs == r.cfg.Epochs && done.Steps > 0 || done.Sums.Examples != done.Steps*r.cfg.Batch {
-		return r.refuse("", "%s was written after %d epochs and %d steps, which is impossible for this run of %d epochs of %d steps",
+		return r.refuse("", "%s was written after %d epochs and %d steps, but this run has %d epochs of %d steps",
 			rundir.ResumeFile, done.Epochs, done.Steps, r.cfg.Epochs, r.steps)
 	}
 	if err := r.restoreTensors(file); err != nil {
@@ -273,7 +275,7 @@ func (r *run) restore(file *checkpoint.File) error {
 }
 
 // restoreTensors sets the optimizer's moments and the sums of gradients. The trainer has
-// started from the state's model.
+// already started from the state's model.
 func (r *run) restoreTensors(file *checkpoint.File) error {
 	t := r.trainer
 	stored := newStoredTensors(file)

@@ -13,8 +13,8 @@ import (
 	"bnkit/engine/rng"
 )
 
-// synthetic returns a data set of 8×8 colour pictures that a convolution can distinguish: noise
-// with a bright row or column whose place depends on the class.
+// synthetic returns a data set of 8×8 colour pictures whose classes a convolution can
+// distinguish: noise with a bright row or column whose position depends on the class.
 func synthetic(train, test int) *dataset.Data { return syntheticOf(8, train, test) }
 
 // syntheticOf is like synthetic, with pictures of another size.
@@ -56,14 +56,14 @@ func syntheticSplit(name string, n, side int) *dataset.Split {
 	return s
 }
 
-// tinyConfig trains the smallest network for a few steps an epoch.
+// tinyConfig returns settings that train the smallest network for a few steps an epoch.
 func tinyConfig() config.Config {
 	c := config.Default()
 	c.Arch, c.Epochs, c.Batch, c.LRDrops = "resnet-8", 4, 16, []int{2}
 	return c
 }
 
-// mustTrain trains a run, which must succeed.
+// mustTrain trains a run and fails the test if that is not possible.
 func mustTrain(t *testing.T, cfg config.Config, data *dataset.Data, o TrainOptions) *TrainResult {
 	t.Helper()
 	r, err := Train(context.Background(), cfg, data, o)

@@ -25,7 +25,7 @@ type TrainOptions struct {
 	Force    bool   // replace the run in Dir once the new one has completed an epoch
 	Threads  int    // 0 for as many as there are processors
 
-	// Owned is Dir if the caller already owns it, in order to resume the run. The caller
+	// Owned is the directory of a run to resume, if the caller already owns it. The caller
 	// releases it.
 	Owned *rundir.Dir
 
@@ -34,8 +34,8 @@ type TrainOptions struct {
 	// belongs to its pruned channels. A resumed run does not need it.
 	From *Model
 
-	// Place is the folder or archive that holds the data, which the run records. "" is
-	// the default place or, for a resumed run, the recorded one.
+	// Place is the folder or archive that holds the data. The run records it. "" stands
+	// for the default place or, if the run is resumed, for the recorded one.
 	Place string
 
 	Begin func(dir string)          // called before the first step with the run's directory; may be nil
@@ -66,29 +66,29 @@ type TrainResult struct {
 	Dir        string
 	Checkpoint string // path of ckpt.bnz
 	Config     config.Config
-	Parameters int                   // trained numbers
-	Epochs     []rundir.EpochMetrics // of all epochs, including those before a resume; rows that were lost are missing
+	Parameters int                   // number of trained parameters
+	Epochs     []rundir.EpochMetrics // of all epochs, including those before a resume, except rows that were lost
 }
 
-// Train trains a network with the settings of cfg on data, of which it uses what cfg selects,
-// and writes a run directory, which it owns while it runs. At the end of each epoch the
-// files of that epoch are complete on disk.
+// Train trains a network with the settings of cfg on the part of data that cfg selects. It
+// writes a run directory, which it owns while it runs. At the end of each epoch the files
+// of that epoch are complete on disk.
 //
-// If ctx is cancelled, Train stops at the next step, writes resume.bnz, from which a resume
-// continues to the same bits, and returns an *InterruptedError, which wraps ErrInterrupted
-// and ctx's error. Other errors are *config.Error, *rundir.RunExistsError,
+// If ctx is cancelled, Train stops at the next step and writes resume.bnz, from which a
+// resume continues to the same bits. It then returns an *InterruptedError, which wraps
+// ErrInterrupted and ctx's error. Other errors are *config.Error, *rundir.RunExistsError,
 // *rundir.LockedError, *rundir.DamagedError, *ResumeError, rundir.ErrNoRun and
 // *DivergedError.
 //
-// Rate drops that cfg leaves open are those of the run to resume or, for a new run, the
-// default ones.
+// If cfg does not specify rate drops, Train uses those of the run to resume or, for a new
+// run, the default ones.
 //
 // A run that replaces another one (Force) does not touch the old run until its own first
-// epoch is complete. If it ends before, by an error or because ctx is cancelled, it leaves
-// nothing behind.
+// epoch is complete. If it ends before that, because of an error or because ctx is
+// cancelled, it leaves nothing behind.
 func Train(ctx context.Context, cfg config.Config, data *dataset.Data, o TrainOptions) (_ *TrainResult, err error) {
 	if o.Resume && o.Force {
-		return nil, errors.New("a run is either resumed or replaced, not both")
+		return nil, errors.New("Resume and Force cannot both be set: a run is either resumed or replaced")
 	}
 	cfg.Data = data.Name // the caller may have used another spelling
 	if !o.Resume {       // a resumed run keeps its rate drops
@@ -207,21 +207,21 @@ type run struct {
 
 	started     time.Time     // when this session's part of the epoch began
 	stepsTaken  int           // in this session
-	stepsTime   time.Duration // that they took
+	stepsTime   time.Duration // of those steps
 	testingTime time.Duration // of the test of the last epoch
 }
 
-// progress is the progress of a run. A resume needs it besides the tensors.
+// progress is how far a run has come. A resume needs it in addition to the tensors.
 type progress struct {
 	Epochs int     // complete
 	Steps  int     // taken in the current epoch
 	Sums   nn.Loss // over those steps
-	// StepSeconds is the time of those steps, Seconds all time of the current epoch.
+	// StepSeconds is the time of those steps. Seconds is the time of the current epoch.
 	StepSeconds, Seconds float64
 }
 
-// newRun returns a run before its first step. It reads the state of the run in dir if o asks
-// for a resume, and does not change files.
+// newRun returns a run before its first step. If o.Resume is set, it reads the state of the
+// run in dir. It does not change files.
 func newRun(ctx context.Context, cfg config.Config, data *dataset.Data, o TrainOptions, dir *rundir.Dir) (*run, error) {
 	r := &run{cfg: cfg, options: o, dir: dir, schedule: cfg.LearningRate()}
 	var err error
@@ -244,7 +244,7 @@ func (r *run) prepare(ctx context.Context, data *dataset.Data) error {
 		return err
 	}
 	if r.state != nil && r.state.Header.Data.Digest != data.Digest {
-		return r.refuse("data", "the run was started with other pictures than those now found as %s", data.Name)
+		return r.refuse("data", "the run was started with pictures that differ from those now found as %s", data.Name)
 	}
 	if data, err = r.normalised(ctx, data); err != nil {
 		return err
@@ -274,8 +274,8 @@ func (r *run) prepare(ctx context.Context, data *dataset.Data) error {
 	return err
 }
 
-// normalised returns data with the mean and standard deviation of the model that the run
-// starts from or, if that has none, those that the settings ask for.
+// normalised returns data with a mean and a standard deviation: those of the model that the
+// run starts from or, if the model has none, those that the settings specify.
 func (r *run) normalised(ctx context.Context, data *dataset.Data) (*dataset.Data, error) {
 	if r.from != nil && r.from.Preprocessing.Mean != nil {
 		return r.from.Normalised(data), nil
@@ -300,7 +300,7 @@ func (r *run) newTrainer() (*Trainer, error) {
 	}
 	m := *r.from
 	if m.Network.Input != input || m.Network.Classes != classes {
-		return nil, m.fail("its network takes pictures of %v and tells %d classes apart; those of %s are %v with %d classes", m.Network.Input, m.Network.Classes, r.data.Name, input, classes)
+		return nil, m.fail("its network is for pictures of %v in %d classes, but %s has pictures of %v in %d classes", m.Network.Input, m.Network.Classes, r.data.Name, input, classes)
 	}
 	m.Params = m.Params.Share(func(*arch.Tensor) bool { return true })
 	return newTrainerOf(&m, &r.cfg, r.options.Threads)
@@ -403,8 +403,8 @@ func (r *run) test(ctx context.Context) (test, validation nn.Loss, err error) {
 	return test, validation, err
 }
 
-// interrupt writes a state to resume from, unless the run was to replace another one and has
-// not done so. It returns an *InterruptedError.
+// interrupt writes a state to resume from, unless the run is to replace another one and has
+// not done so yet. It returns an *InterruptedError.
 func (r *run) interrupt(ctx context.Context) error {
 	r.countTime()
 	if !r.dir.Replacing() {
@@ -418,7 +418,7 @@ func (r *run) interrupt(ctx context.Context) error {
 	}
 }
 
-// countTime adds the time of this session's part of the epoch to that of the epoch.
+// countTime adds the time of this session's part of the epoch to the time of the epoch.
 func (r *run) countTime() {
 	r.done.Seconds += time.Since(r.started).Seconds()
 	r.started = time.Now()

@@ -12,29 +12,29 @@ import (
 	"bnkit/engine/optim"
 )
 
-// Trainer takes training steps: it holds everything that a step changes, which is
-// the parameters, the optimizer's moments and the running statistics. [Train]
-// drives one over the epochs of a run; a program with a loop of its own may use
-// it directly.
+// Trainer takes training steps. It holds everything that a step changes: the
+// parameters, the optimizer's moments and the running statistics. [Train] uses a
+// Trainer for the epochs of a run; a program with its own training loop may use one
+// directly.
 type Trainer struct {
-	network   *arch.Network // that a step runs: the model's, without its pruned channels
+	network   *arch.Network // what a step runs: the model's network without its pruned channels
 	set       arch.TrainableSet
 	params    *nn.Params[float32]
 	optimizer *optim.Optimizer
 	running   *nn.Statistics
 	training  *nn.Training[float32]
 
-	model     *Model                 // that is trained
-	compacted *nn.Compacted[float32] // relates network to the model's; nil if no channel is pruned
-	seed      uint64                 // from which random-K sets choose
+	model     *Model                 // the model that is trained
+	compacted *nn.Compacted[float32] // relates network to the model's network; nil if no channel is pruned
+	seed      uint64                 // random-K sets choose weights by it
 
 	bnMomentum float64 // weight of a batch's statistics in running
 
-	// The tensors that the optimizer changes, and their gradients (nil where
-	// none are computed).
+	// The tensors that the optimizer changes, and their gradients (nil if no
+	// gradients are computed).
 	trained, gradients *nn.Trained[float32]
 
-	tracked *gradientSums // of every tensor, trained or not; nil where gradients are not tracked
+	tracked *gradientSums // of every tensor, trained or not; nil if gradients are not tracked
 
 	repack bool // whether convolutions are trained, so that their filters change
 }
@@ -51,8 +51,8 @@ func NewTrainer(net *arch.Network, cfg *config.Config, threads int) (*Trainer, e
 }
 
 // newTrainerOf returns a trainer that starts from the parameters of m, which it changes,
-// and from its Stored statistics if there are any. Pruned channels of m are left out, and
-// training changes nothing that belongs to them.
+// and from the Stored statistics of m if there are any. It leaves out the pruned channels
+// of m, so training does not change their parameters.
 func newTrainerOf(m *Model, cfg *config.Config, threads int) (*Trainer, error) {
 	t := &Trainer{
 		network: m.Network, params: m.Params, running: m.Stored, model: m,
@@ -93,7 +93,7 @@ func newTrainerOf(m *Model, cfg *config.Config, threads int) (*Trainer, error) {
 	return t, nil
 }
 
-// part returns the part that is trained of the network's parameters or gradients.
+// part returns the trained part of p, which holds the network's parameters or gradients.
 func (t *Trainer) part(p *nn.Params[float32]) *nn.Trained[float32] {
 	switch {
 	case t.compacted == nil:
@@ -104,7 +104,7 @@ func (t *Trainer) part(p *nn.Params[float32]) *nn.Trained[float32] {
 	return t.compacted.TrainedGradients(p, t.set, t.seed)
 }
 
-// parameters returns the number of parameters that are trained.
+// parameters returns the number of trained parameters.
 func (t *Trainer) parameters() int {
 	n := 0
 	for _, values := range t.trained.Values {
@@ -113,8 +113,8 @@ func (t *Trainer) parameters() int {
 	return n
 }
 
-// update brings the model's parameters up to date if they are not those that a step
-// changes.
+// update brings the model's parameters up to date. It does nothing if steps change them
+// directly, which is so if no channel is pruned.
 func (t *Trainer) update() {
 	if t.compacted != nil {
 		t.compacted.Expand(t.model.Params, t.trained, t.set, t.seed)
@@ -159,8 +159,9 @@ func (t *Trainer) Step(x []float32, labels []int32, rate float64) nn.Loss {
 	return loss
 }
 
-// SetTimer makes each later step call f with every phase of every unit and the time
-// that it took; nil ends that. See [nn.Training.SetTimer].
+// SetTimer makes each later step call f at the end of every phase of every unit, with
+// the time that the phase took. If f is nil, steps are no longer timed. See
+// [nn.Training.SetTimer].
 func (t *Trainer) SetTimer(f func(unit int, phase nn.Phase, took time.Duration)) {
 	t.training.SetTimer(f)
 }
@@ -204,7 +205,8 @@ func updateRunning(running, batch *nn.Statistics, momentum float64) {
 
 func moveTowards(running, batch []float64, momentum float64) {
 	for c, b := range batch {
-		// The conversions forbid fusing: the same bits on every platform.
+		// The conversions prevent fused operations, so that the bits are the same on
+		// every platform.
 		running[c] = float64((1-momentum)*running[c]) + float64(momentum*b)
 	}
 }

@@ -9,11 +9,11 @@ import (
 	"os"
 )
 
-// maxPlanBytes bounds the file of a plan. The plan of the widest and deepest network is
-// far smaller.
+// maxPlanBytes bounds the size of a plan's file. The plan of the widest and deepest network
+// is far smaller.
 const maxPlanBytes = 64 << 20
 
-// Encode returns the plan as JSON, a line for each layer.
+// Encode returns the plan as JSON, with one line for each layer.
 func (p *Plan) Encode() ([]byte, error) {
 	head := *p
 	head.Layers = nil
@@ -53,7 +53,7 @@ func ReadPlan(path string) (*Plan, error) {
 		return nil, &OptionError{fmt.Sprintf("%s is not a plan: %v", path, err)}
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return nil, &OptionError{fmt.Sprintf("%s goes on after the plan", path)}
+		return nil, &OptionError{fmt.Sprintf("%s has more text after the plan", path)}
 	}
 	if p.Beta != BetaKept && p.Beta != BetaZeroed {
 		return nil, &OptionError{fmt.Sprintf("%s: beta is %q; use %q or %q", path, p.Beta, BetaKept, BetaZeroed)}
@@ -63,7 +63,7 @@ func ReadPlan(path string) (*Plan, error) {
 		kept += len(l.Kept)
 	}
 	if kept == 0 {
-		return nil, &OptionError{fmt.Sprintf("%s keeps no channel of any layer: list the channels that stay as \"kept\"", path)}
+		return nil, &OptionError{fmt.Sprintf("%s keeps no channel of any layer; list the channels that stay in \"kept\"", path)}
 	}
 	return &p, nil
 }

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// The stems of ImageNet ResNets, which say how they begin.
+// The stems of ImageNet ResNets. The stem is the beginning of the network.
 const (
 	ImageNetStem = "imagenet" // 7×7 convolution of stride 2, max pool 3×3 of stride 2
 	CIFARStem    = "cifar"    // 3×3 convolution of stride 1, for small pictures
@@ -52,14 +52,15 @@ func imageNetNames() (names []string) {
 	return append(names, "resnetA-B-C-D", "resnetA-B-C-D-bottleneck")
 }
 
-// maxStageBlocks rejects a mistyped or hostile name of a network that no machine can hold.
+// maxStageBlocks is the largest number of blocks in a stage. It rejects mistyped or hostile
+// names of networks that no machine can hold.
 const maxStageBlocks = 250
 
 // stages matches the names of ImageNet ResNets with any numbers of blocks.
 var stages = regexp.MustCompile(`^resnet(\d+)-(\d+)-(\d+)-(\d+)(-bottleneck)?$`)
 
-// findImageNetResNet returns the network of that name, which may list numbers of blocks.
-// It returns nil if the name is not that of an ImageNet ResNet.
+// findImageNetResNet returns the network with the given name, which may list numbers of
+// blocks. It returns nil if the name is not that of an ImageNet ResNet.
 func findImageNetResNet(name string) (*imageNetResNet, error) {
 	i := slices.IndexFunc(namedImageNetResNets, func(r imageNetResNet) bool { return r.name == name })
 	if i >= 0 {
@@ -89,9 +90,9 @@ func imageNetHint(depth string) string {
 	return ""
 }
 
-// build appends the network: four stages of blocks with 64, 128, 256 and 512 channels,
-// and four times as many at the end of a bottleneck. Stride 2 is in the 3×3 convolution,
-// as in torchvision. Tensor names are those of torchvision.
+// build appends the network. It has four stages of blocks with 64, 128, 256 and 512
+// channels, and four times as many channels at the end of a bottleneck. The 3×3
+// convolution has stride 2, as in torchvision. Tensor names are those of torchvision.
 func (r *imageNetResNet) build(n *Network, stem string) {
 	first := Unit{Name: "conv1", BN: "bn1", In: Picture, ReLU: true, Kernel: 7, Stride: 2, Pad: 3}
 	if stem == CIFARStem {

@@ -6,7 +6,8 @@ import (
 	"strings"
 )
 
-// These limits reject a mistyped or hostile name of a network that no machine can hold.
+// The largest depth and width. They reject mistyped or hostile names of networks that no
+// machine can hold.
 const (
 	maxDepth = 6*1000 + 2
 	maxWidth = 16 * 64
@@ -52,7 +53,7 @@ func buildBasic(n *Network, depth string, factor int) (choices, bool, error) {
 	return choices{optionA: true}, true, err
 }
 
-// parseDepth parses a number of layers, which must be a multiple of each, plus 2.
+// parseDepth parses a number of layers, which must be 2 more than a multiple of each.
 func parseDepth(name, text string, each int) (int, error) {
 	depth, err := strconv.Atoi(text)
 	reason := ""

@@ -24,7 +24,7 @@ const (
 )
 
 // A random-K set trains K randomly chosen weights of each output channel of every
-// convolution, where K is 1 to maxRandom. With K = 2, these are as many as γ and β
+// convolution, where K is 1 to maxRandom. With K = 2, their number is that of γ and β
 // (Frankle et al. 2021, section 4). The names end in K, e.g. "random-2".
 const (
 	randomPrefix   = "random-"    // trains nothing else
@@ -44,7 +44,7 @@ func TrainableNames() string {
 	return strings.Join(append(names, randomPrefix+"K", bnRandomPrefix+"K"), ", ")
 }
 
-// ParseTrainableSet returns the set of that name.
+// ParseTrainableSet returns the set with the given name.
 func ParseTrainableSet(name string) (TrainableSet, error) {
 	s := TrainableSet(name)
 	if slices.Contains(TrainableSets, s) || s.random() > 0 {
@@ -126,7 +126,7 @@ func (s TrainableSet) includes(other TrainableSet) bool {
 			case !s.Trains(x):
 				return false
 			case s.Chooses(x) && (!other.Chooses(x) || other.random() > s.random()):
-				return false // a larger K chooses everything that a smaller one does
+				return false // other trains weights that s does not choose
 			}
 		}
 	}

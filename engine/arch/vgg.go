@@ -6,12 +6,12 @@ import (
 	"slices"
 )
 
-// pool stands for a max pool of 2×2 in a plan. All other numbers are channels.
+// pool stands for a 2×2 max pool in a plan. All other numbers are numbers of channels.
 const pool = 0
 
 // plans are sequences of 3×3 convolutions with bias, BatchNorm and ReLU, and of max pools.
 //
-// vgg-N are the networks of Simonyan and Zisserman 2015 as open_lth adapts them to CIFAR:
+// vgg-N are the networks of Simonyan and Zisserman 2015 in open_lth's adaptation to CIFAR:
 // the convolutions, four max pools, the global average, and a single linear layer.
 // convnet is a small network for MNIST.
 var plans = map[string][]int{

@@ -5,13 +5,13 @@ import (
 	"math"
 )
 
-// maxChannels is the largest number of channels of a unit: that of the last stage of the
-// widest named network.
+// maxChannels is the largest number of channels of a unit. The last stage of the widest
+// named network has this number.
 const maxChannels = 4 * maxWidth
 
 // widen multiplies the output channels of every convolution by a width and rounds them
 // (the multiplier of MobileNets: Howard et al. 2017, section 3.3). It adapts the shapes
-// of all readers, and neither adds nor removes units.
+// of all units that read them, and neither adds nor removes units.
 func (n *Network) widen(width float64) error {
 	widest := 0
 	for i := range n.Units {

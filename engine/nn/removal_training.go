@@ -14,7 +14,7 @@ import (
 // Its values are those of whole, the whole network's parameters, so that nothing is
 // lost when training is saved and continued. Scatter copies them to c.Params, and adds
 // the contributions of the removed channels to the output layer's bias. If set chooses
-// weights of convolutions, the choice, by seed, is that for the whole network; chosen
+// weights of convolutions, they are chosen by seed as for the whole network; chosen
 // weights that were removed are left out.
 func (c *Compacted[T]) Trained(whole *Params[T], set arch.TrainableSet, seed uint64) *Trained[T] {
 	t, places := c.trained(c.Params, set, seed)

@@ -1,11 +1,11 @@
-// Step takes one training step of a checkpoint's network on pictures of its data, and
-// writes what step_torch.py needs to take it by PyTorch, and what came out.
+// Step takes one training step of a checkpoint's network on pictures of its data. It
+// writes the results, and what step_torch.py needs to take the same step with PyTorch.
 //
 //	go run ./engine/testdata/step.go CKPT.bnz FOLDER BATCH OUT.safetensors
 //
-// The pictures are drawn from the training split, neither flipped nor cropped at
-// random. OUT holds pictures, labels, logits, loss and the gradient of every tensor,
-// "gradient." and its name.
+// The pictures are drawn from the training split. They are neither flipped nor cropped
+// at random. OUT holds pictures, labels, logits, loss and, under "gradient." followed by
+// the tensor's name, the gradient of every tensor.
 package main
 
 import (
