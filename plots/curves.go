@@ -18,7 +18,7 @@ func threshold(runs []Run) *figure {
 	f := &figure{
 		title: title("Accuracy when small γ are clamped to zero", runs),
 		scope: over(runs, func(r *analysis.Report) *analysis.Scope { return r.Accuracy }),
-		note:  "Every γ with |γ| below the threshold becomes 0, its β stays. Dashed: nothing clamped.",
+		note:  "Every γ with |γ| below the threshold is set to 0. Dashed: accuracy without clamping.",
 	}
 	accuracy, clamped := newPanel("", "test accuracy"), newPanel("threshold for |γ|", "share of all γ clamped")
 	low, high := math.Inf(1), math.Inf(-1)
@@ -60,8 +60,8 @@ func threshold(runs []Run) *figure {
 	return f
 }
 
-// training draws accuracy and loss over the epochs: of the test split solid, of the training
-// split dashed and, for a single run, of the validation split.
+// training draws accuracy and loss over the epochs. Lines of the test split are solid, and
+// lines of the training split are dashed. The validation split is drawn for a single run only.
 func training(runs []Run) *figure {
 	f := &figure{
 		title: title("Accuracy and loss while training", runs),
@@ -149,9 +149,8 @@ func ofValidation(m *rundir.EpochMetrics, x float64) float64 {
 	return x
 }
 
-// rateDrops returns the epochs at which otherwise constant learning rates drop to half or
-// less. A drop is labelled with the new rate if it is the same for all runs that drop
-// there.
+// rateDrops returns the epochs at which an otherwise constant learning rate drops to half or
+// less. A drop is labelled with the new rate, unless runs drop to different rates there.
 func rateDrops(runs []Run) drops {
 	labels := map[int]string{} // by the first epoch with the lower rate
 	for _, run := range runs {
@@ -163,7 +162,7 @@ func rateDrops(runs []Run) drops {
 		}
 		for e := range run.Epochs {
 			step := rate(e) <= rate(e-1)/2
-			// A schedule that falls continually has no steps.
+			// A rate that falls in every epoch has no steps.
 			if !step || rate(e-1) != rate(e-2) && rate(e) != rate(e+1) {
 				continue
 			}

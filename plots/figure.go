@@ -15,7 +15,7 @@ import (
 	"bnkit/checkpoint/durable"
 )
 
-// A picture is 1600×1000 pixels, or higher if its header would leave less than panelsHeight
+// A picture is 1600×1000 pixels, or taller if its header would leave less than panelsHeight
 // for all panels, or less than panelHeight for each.
 const (
 	width, height = 8 * vg.Inch, 5 * vg.Inch
@@ -24,8 +24,8 @@ const (
 	dpi           = 200
 )
 
-// colors are those of Okabe and Ito, which people with any colour vision can distinguish,
-// without yellow, which is faint on white.
+// colors is the palette of Okabe and Ito, which people with any colour vision can distinguish.
+// Yellow is left out because it is faint on white.
 var colors = []color.Color{
 	color.RGBA{0x00, 0x72, 0xb2, 0xff}, // blue
 	color.RGBA{0xd5, 0x5e, 0x00, 0xff}, // vermillion
@@ -48,9 +48,9 @@ var (
 	lightGrey = color.Gray{0xdd}
 )
 
-// figure is a picture: a title, what its numbers were taken over, a legend, panels below each
-// other with axes of equal width, and small print. The legend has its own place, so that it
-// never covers data.
+// figure is a picture. It has a title, a line about what its numbers were taken over, a legend,
+// panels below each other with axes of equal width, and a note. The legend is above the panels
+// so that it never covers data.
 type figure struct {
 	title, scope string
 	legend       []entry
@@ -87,7 +87,7 @@ func sans(size vg.Length) font.Font {
 	return font.Font{Typeface: "Liberation", Variant: "Sans", Size: size}
 }
 
-// textStyle returns a style for text that begins in an upper left corner.
+// textStyle returns a style for text whose position is its upper left corner.
 func textStyle(size vg.Length, c color.Color) draw.TextStyle {
 	style := plot.New().X.Label.TextStyle
 	style.Font, style.Color = sans(size), c
@@ -133,8 +133,8 @@ func (f *figure) drawHeader(area draw.Canvas) vg.Length {
 }
 
 // drawPanels divides area among the panels, which share the horizontal axis, and aligns their
-// vertical axes. The heights of panels are relative heights of their data areas, because
-// only the last panel has a labelled horizontal axis.
+// vertical axes. panel.share applies to the data areas, because only the last panel has a
+// labelled horizontal axis.
 func (f *figure) drawPanels(area draw.Canvas) {
 	const gap = 8 // points
 	var shares float64
@@ -163,8 +163,8 @@ func (f *figure) drawPanels(area draw.Canvas) {
 
 func lineHeight(style draw.TextStyle) vg.Length { return style.Font.Size * 1.3 }
 
-// wrap breaks text into lines of at most the given width. A longer word has a line of its
-// own.
+// wrap breaks text into lines of at most the given width. A word that is longer gets its own
+// line.
 func wrap(style draw.TextStyle, text string, width vg.Length) []string {
 	var lines []string
 	for part := range strings.Lines(text) {
@@ -199,7 +199,7 @@ type entry struct {
 	name  string
 	mark  mark
 	patch color.Color // if not nil, a patch of this colour is drawn instead of a mark
-	row   bool        // begins a row
+	row   bool        // whether the entry begins a row
 }
 
 // drawLegend writes the entries in rows at the top of c and returns their
@@ -226,7 +226,7 @@ func drawLegend(c draw.Canvas, entries []entry) vg.Length {
 				c.DrawGlyph(e.mark.glyph(markRadius), vg.Point{X: (x + end) / 2, Y: y})
 			}
 		}
-		// Text is centred including descenders, which most names do not have.
+		// YCenter includes descenders, which most names do not have.
 		c.FillText(style, vg.Point{X: end + vg.Points(gap), Y: y + vg.Points(1)}, e.name)
 		x += w + vg.Points(between)
 	}

@@ -88,14 +88,13 @@ func (h histogram) Plot(c draw.Canvas, p *plot.Plot) {
 	}
 }
 
-// darkest is the share of a layer's γ in one bin that has the darkest shade, as have larger
-// shares.
+// darkest is the share of a layer's γ in one bin from which on the shade is the darkest.
 const darkest = 0.3
 
 // shade returns the colour of a share of a layer's γ, from nearly white to dark blue.
 func shade(share float64) color.Color {
 	stops := []color.RGBA{{0xff, 0xff, 0xff, 0xff}, {0x9e, 0xca, 0xe9, 0xff}, {0x00, 0x72, 0xb2, 0xff}, {0x00, 0x1f, 0x3f, 0xff}}
-	// The square root makes single channels visible next to full bins.
+	// The square root makes bins of one channel visible next to full bins.
 	at := math.Sqrt(min(share/darkest, 1)) * float64(len(stops)-1)
 	k := min(int(at), len(stops)-2)
 	f := at - float64(k)

@@ -13,9 +13,9 @@ import (
 // shape and dashes.
 type mark struct {
 	color  color.Color
-	shape  draw.GlyphDrawer // nil for none
+	shape  draw.GlyphDrawer // nil if points are not marked
 	dashes []vg.Length
-	width  vg.Length // of the line; 0 for that of a curve
+	width  vg.Length // of the line; 0 for the default
 }
 
 var shapes = []draw.GlyphDrawer{
@@ -108,7 +108,7 @@ func (s series) DataRange() (xmin, xmax, ymin, ymax float64) {
 	return xmin, xmax, ymin, ymax
 }
 
-// horizontal is a plotter of a line across the panel at y. It does not affect the range of the
+// horizontal is a plotter of a line across the panel at y. It does not change the range of the
 // axes.
 type horizontal struct {
 	y     float64
@@ -122,8 +122,8 @@ func (h horizontal) Plot(c draw.Canvas, p *plot.Plot) {
 	}
 }
 
-// drops is a plotter of vertical lines at rising x, with labels at the bottom, except where a
-// label would cover the one before.
+// drops is a plotter of vertical lines at rising x, with labels at the bottom. It leaves out a
+// label that would cover the one before.
 type drops struct {
 	x      []float64
 	labels []string
