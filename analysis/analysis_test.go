@@ -92,8 +92,12 @@ func TestParameters(t *testing.T) {
 	below, total := make([]int, len(r.NearZero)), 0
 	for i, l := range r.Layers {
 		gamma := m.Params.Of(i, arch.Gamma)
-		if l.Name != m.Network.Units[i].BN || l.Channels != len(gamma) {
-			t.Errorf("layer %d is %s with %d channels", i, l.Name, l.Channels)
+		u := &m.Network.Units[i]
+		if l.Name != u.BN || l.Channels != len(gamma) || l.Height != u.OutShape.H || l.Width != u.OutShape.W {
+			t.Errorf("layer %d is %s with outputs of %d×%d×%d", i, l.Name, l.Channels, l.Height, l.Width)
+		}
+		if l.Shortcut != strings.Contains(l.Name, "shortcut") {
+			t.Errorf("%s is a shortcut: %v", l.Name, l.Shortcut)
 		}
 		total += len(gamma)
 		for k, threshold := range r.NearZero {
@@ -115,6 +119,9 @@ func TestParameters(t *testing.T) {
 		}{{l.Gamma, gamma, r.GammaEdges}, {l.Beta, m.Params.Of(i, arch.Beta), r.BetaEdges}} {
 			checkDistribution(t, l.Name, part.d, part.values, part.edges)
 		}
+	}
+	if r.Classes != 4 {
+		t.Errorf("%d classes, want 4", r.Classes)
 	}
 	if r.Total.Channels != total {
 		t.Errorf("%d channels, want %d", r.Total.Channels, total)
@@ -454,7 +461,7 @@ func TestKeys(t *testing.T) {
 		}
 	}
 	walk(tree)
-	for _, k := range strings.Fields(`near_zero_thresholds gamma_edges beta_edges layers total relu zero mostly_off always_on
+	for _, k := range strings.Fields(`classes near_zero_thresholds gamma_edges beta_edges layers shortcut height width total relu zero mostly_off always_on
 		quantiles histogram convolution sweep threshold share test_accuracy test_loss stored_statistics
 		reestimated_over sparsity_over gradients_over accuracy_over split examples batches statistics augmented`) {
 		if !seen[k] {

@@ -17,7 +17,7 @@ const bins = 60
 
 // describe returns a report that holds only the distributions of γ and β.
 func describe(m *engine.Model, thresholds []float64) *Report {
-	r := &Report{Arch: m.Network.Name, Data: m.Data.Name, NearZero: thresholds}
+	r := &Report{Arch: m.Network.Name, Data: m.Data.Name, Classes: m.Network.Classes, NearZero: thresholds}
 	if m.Origin != nil {
 		r.Trainable = string(m.Origin.Trainable)
 	}
@@ -38,7 +38,8 @@ func describe(m *engine.Model, thresholds []float64) *Report {
 	for i, u := range units {
 		r.Total.Pruned += len(pruned[u.BN])
 		r.Layers = append(r.Layers, Layer{
-			Name: u.BN, Convolution: u.Name, Channels: u.OutShape.C, ReLU: relu(u),
+			Name: u.BN, Convolution: u.Name, Shortcut: u.Shortcut, ReLU: relu(u),
+			Channels: u.OutShape.C, Height: u.OutShape.H, Width: u.OutShape.W,
 			Gamma: distribution(gammas[i], r.GammaEdges), Beta: distribution(betas[i], r.BetaEdges),
 			NearZero: nearZero(gammas[i], r.NearZero), Pruned: pruned[u.BN],
 		})

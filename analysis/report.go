@@ -9,6 +9,7 @@ type Report struct {
 	Arch      string `json:"arch"`
 	Trainable string `json:"trainable,omitempty"` // trainable set; missing if it is not known
 	Data      string `json:"data,omitempty"`      // name of the data set; missing if it is not known
+	Classes   int    `json:"classes"`
 
 	// NearZero lists the thresholds t for the shares of |γ| < t in all NearZero lists.
 	NearZero []float64 `json:"near_zero_thresholds"`
@@ -47,9 +48,12 @@ type Scope struct {
 
 // Layer is one BatchNorm, its convolution, and the ReLU after it.
 type Layer struct {
-	Name        string       `json:"name"`        // of the BatchNorm, e.g. "blocks.0.bn1"
-	Convolution string       `json:"convolution"` // before it, e.g. "blocks.0.conv1"
+	Name        string       `json:"name"`               // of the BatchNorm, e.g. "blocks.0.bn1"
+	Convolution string       `json:"convolution"`        // before it, e.g. "blocks.0.conv1"
+	Shortcut    bool         `json:"shortcut,omitempty"` // whether the convolution is in a shortcut
 	Channels    int          `json:"channels"`
+	Height      int          `json:"height"` // of the outputs, in pixels
+	Width       int          `json:"width"`
 	Gamma       Distribution `json:"gamma"`
 	Beta        Distribution `json:"beta"`
 	NearZero    []float64    `json:"near_zero"`        // share of |γ| below each of Report.NearZero

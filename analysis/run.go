@@ -25,10 +25,11 @@ type Options struct {
 	Progress func(what string, done, total int)
 }
 
-// Defaults of Options.
+// Defaults of Options. Accuracy usually falls at thresholds between 0.1 and 1, so these are
+// the closest.
 var (
 	DefaultNearZero   = []float64{0.001, 0.01, 0.1}
-	DefaultThresholds = []float64{0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1}
+	DefaultThresholds = []float64{0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1}
 )
 
 // DefaultGradientBatches is the default number of batches for gradients.

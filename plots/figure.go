@@ -49,16 +49,16 @@ var (
 )
 
 // figure is a picture. It has a title, a line about what its numbers were taken over, a legend,
-// panels below each other with axes of equal width, and a note. The legend is above the panels
-// so that it never covers data.
+// panels in rows, and a note. The legend is above the panels so that it never covers data.
 type figure struct {
 	title, scope string
 	legend       []entry
 	panels       []panel
+	columns      int // number of panels in a row; 0 for one
 	note         string
 }
 
-// panel is a plot and its height, relative to the figure's other panels.
+// panel is a plot and its height, relative to the figure's other rows.
 type panel struct {
 	*plot.Plot
 	share float64
@@ -98,7 +98,8 @@ func textStyle(size vg.Length, c color.Color) draw.TextStyle {
 // save writes the figure as a PNG file.
 func (f *figure) save(path string) error {
 	measured := newArea(vgimg.New(width, height))
-	least := max(panelsHeight, panelHeight*vg.Length(len(f.panels)))
+	rows := (len(f.panels) + max(1, f.columns) - 1) / max(1, f.columns)
+	least := max(panelsHeight, panelHeight*vg.Length(rows))
 	extra := max(0, f.drawHeader(measured)+least-measured.Size().Y)
 	canvas := vgimg.NewWith(vgimg.UseWH(width, height+extra), vgimg.UseDPI(dpi), vgimg.UseBackgroundColor(color.White))
 	area := newArea(canvas)
@@ -132,33 +133,54 @@ func (f *figure) drawHeader(area draw.Canvas) vg.Length {
 	return top - area.Max.Y
 }
 
-// drawPanels divides area among the panels, which share the horizontal axis, and aligns their
-// vertical axes. panel.share applies to the data areas, because only the last panel has a
-// labelled horizontal axis.
+// drawPanels divides area among the panels and aligns their axes. Panels in a column have equally
+// wide data areas, and panels in a row equally high ones. A panel without a label at an axis
+// shares the axis of the panel below it or left of it, and has no numbers there.
 func (f *figure) drawPanels(area draw.Canvas) {
 	const gap = 8 // points
-	var shares float64
-	for _, p := range f.panels {
-		shares += p.share
-	}
-	free := area.Max.Y - area.Min.Y - vg.Points(gap)*vg.Length(len(f.panels)-1)
+	columns := max(1, f.columns)
+	rows := (len(f.panels) + columns - 1) / columns
+	free := area.Size().Sub(vg.Point{X: vg.Points(gap) * vg.Length(columns-1), Y: vg.Points(gap) * vg.Length(rows-1)})
+	rough := area
+	rough.Max.X = area.Min.X + free.X/vg.Length(columns)
 	around := make([]vg.Rectangle, len(f.panels)) // the space that axes take on each side
-	var left, right vg.Length
+	left, right := make([]vg.Length, columns), make([]vg.Length, columns)
+	bottom, top, share := make([]vg.Length, rows), make([]vg.Length, rows), make([]vg.Length, rows)
 	for i, p := range f.panels {
-		if i < len(f.panels)-1 {
+		row, column := i/columns, i%columns
+		if p.X.Label.Text == "" && i+columns < len(f.panels) {
 			p.X.Tick.Marker = unlabelled{p.X.Tick.Marker}
 		}
-		data := p.DataCanvas(area)
-		around[i].Min, around[i].Max = data.Min.Sub(area.Min), area.Max.Sub(data.Max)
-		left, right = max(left, around[i].Min.X), max(right, around[i].Max.X)
-		free -= around[i].Min.Y + around[i].Max.Y
+		if p.Y.Label.Text == "" && column > 0 {
+			p.Y.Tick.Marker = unlabelled{p.Y.Tick.Marker}
+		}
+		data := p.DataCanvas(rough)
+		around[i].Min, around[i].Max = data.Min.Sub(rough.Min), rough.Max.Sub(data.Max)
+		left[column], right[column] = max(left[column], around[i].Min.X), max(right[column], around[i].Max.X)
+		bottom[row], top[row] = max(bottom[row], around[i].Min.Y), max(top[row], around[i].Max.Y)
+		share[row] = max(share[row], vg.Length(p.share))
 	}
+	free.X -= sum(left) + sum(right)
+	free.Y -= sum(bottom) + sum(top)
 	cell := area
-	for i, p := range f.panels {
-		cell.Min.Y = cell.Max.Y - free*vg.Length(p.share/shares) - around[i].Min.Y - around[i].Max.Y
-		p.Draw(draw.Crop(cell, left-around[i].Min.X, around[i].Max.X-right, 0, 0))
+	for row := range rows {
+		cell.Min.X, cell.Min.Y = area.Min.X, cell.Max.Y-free.Y*share[row]/sum(share)-bottom[row]-top[row]
+		for column := range columns {
+			cell.Max.X = cell.Min.X + free.X/vg.Length(columns) + left[column] + right[column]
+			if i := row*columns + column; i < len(f.panels) {
+				f.panels[i].Draw(draw.Crop(cell, left[column]-around[i].Min.X, around[i].Max.X-right[column], bottom[row]-around[i].Min.Y, around[i].Max.Y-top[row]))
+			}
+			cell.Min.X = cell.Max.X + vg.Points(gap)
+		}
 		cell.Max.Y = cell.Min.Y - vg.Points(gap)
 	}
+}
+
+func sum(lengths []vg.Length) (all vg.Length) {
+	for _, l := range lengths {
+		all += l
+	}
+	return all
 }
 
 func lineHeight(style draw.TextStyle) vg.Length { return style.Font.Size * 1.3 }

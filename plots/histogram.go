@@ -22,7 +22,7 @@ func gammaHistogram(run Run) *figure {
 	f := &figure{title: title("Where γ ends up, layer by layer", []Run{run}), scope: network([]Run{run})}
 	d := depth{layers: len(r.Layers)}
 	p := newPanel("", "value of γ")
-	p.Add(histogram{r}, horizontal{0, draw.LineStyle{Color: colors[vermillion], Width: vg.Points(0.8)}})
+	p.Add(histogram{r}, horizontal{y: 0, style: draw.LineStyle{Color: colors[vermillion], Width: vg.Points(0.8)}})
 	p.Add(medians{d.series(r, mark{}, func(l *analysis.Layer) float64 { return l.Gamma.Quantiles[len(analysis.Levels)/2] })})
 	p.Y.Min, p.Y.Max = r.GammaEdges[0], r.GammaEdges[len(r.GammaEdges)-1]
 	d.axis(p)

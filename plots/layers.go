@@ -101,7 +101,7 @@ func nearZero(runs []Run) *figure {
 		}
 		p.Add(s)
 		if t := totalNearZero(r, at); finite(t) {
-			p.Add(horizontal{t, reference(m.color)})
+			p.Add(horizontal{y: t, style: reference(m.color)})
 			name += fmt.Sprintf(" (%.1f%% of all)", 100*t)
 		}
 		f.legend = append(f.legend, entry{name: name, mark: m})

@@ -108,17 +108,21 @@ func (s series) DataRange() (xmin, xmax, ymin, ymax float64) {
 	return xmin, xmax, ymin, ymax
 }
 
-// horizontal is a plotter of a line across the panel at y. It does not change the range of the
-// axes.
+// horizontal is a plotter of a line across the panel at y, with a label above its left end. It
+// does not change the range of the axes.
 type horizontal struct {
 	y     float64
 	style draw.LineStyle
+	label string
 }
 
 func (h horizontal) Plot(c draw.Canvas, p *plot.Plot) {
 	_, y := p.Transforms(&c)
 	if h.y >= p.Y.Min && h.y <= p.Y.Max {
 		c.StrokeLine2(h.style, c.Min.X, y(h.y), c.Max.X, y(h.y))
+		style := textStyle(8, darkGrey)
+		style.YAlign = draw.YBottom
+		c.FillText(style, vg.Point{X: c.Min.X + vg.Points(4), Y: y(h.y) + vg.Points(3.5)}, h.label)
 	}
 }
 

@@ -8,57 +8,8 @@ import (
 
 	"gonum.org/v1/plot"
 
-	"bnkit/analysis"
 	"bnkit/engine/rundir"
 )
-
-// threshold draws the accuracy and the share of clamped γ against the threshold below which
-// γ are clamped.
-func threshold(runs []Run) *figure {
-	f := &figure{
-		title: title("Accuracy when small γ are clamped to zero", runs),
-		scope: over(runs, func(r *analysis.Report) *analysis.Scope { return r.Accuracy }),
-		note:  "Every γ with |γ| below the threshold is set to 0. Dashed: accuracy without clamping.",
-	}
-	accuracy, clamped := newPanel("", "test accuracy"), newPanel("threshold for |γ|", "share of all γ clamped")
-	low, high := math.Inf(1), math.Inf(-1)
-	for i, run := range runs {
-		r := run.Report
-		if r == nil || len(r.Sweep) < 2 {
-			continue
-		}
-		m := markOf(i)
-		test, share := series{mark: m}, series{mark: m}
-		for _, row := range r.Sweep[1:] {
-			at := math.Log10(row.Threshold)
-			test.x, test.y = append(test.x, at), append(test.y, row.TestAccuracy)
-			share.x, share.y = append(share.x, at), append(share.y, row.Share)
-			low, high = min(low, row.Threshold), max(high, row.Threshold)
-		}
-		name := "clamped"
-		if len(runs) > 1 {
-			name = run.Name
-		}
-		f.legend = append(f.legend, entry{name: name, mark: m})
-		if unclamped := r.Sweep[0].TestAccuracy; finite(unclamped) {
-			accuracy.Add(horizontal{unclamped, reference(darkGrey)})
-			accuracy.Y.Max = max(accuracy.Y.Max, unclamped)
-			last := &f.legend[len(f.legend)-1]
-			last.name += fmt.Sprintf(" (unclamped: %.1f%%)", 100*unclamped)
-		}
-		accuracy.Add(test)
-		clamped.Add(share)
-	}
-	if len(f.legend) == 0 {
-		return nil
-	}
-	for _, p := range []*plot.Plot{accuracy, clamped} {
-		shareAxis(p, 5)
-		logAxis(&p.X, low, high, 12)
-		f.panels = append(f.panels, panel{p, 1})
-	}
-	return f
-}
 
 // training draws accuracy and loss over the epochs. Lines of the test split are solid, and
 // lines of the training split are dashed. The validation split is drawn for a single run only.
