@@ -13,9 +13,9 @@ import (
 	"gonum.org/v1/plot/vg/draw"
 )
 
-// depthWidth draws test accuracy against the number of BatchNorm parameters, with one line for
-// networks that differ only in depth and one for those that differ only in width (Frankle
-// et al. 2021, section 4). It returns nil if all networks have the same depth and width.
+// depthWidth draws test accuracy against the number of BatchNorm parameters. One line joins
+// networks that differ only in depth, and another joins networks that differ only in width
+// (Frankle et al. 2021, section 4). It returns nil if all networks have the same size.
 func depthWidth(runs []Run) *figure {
 	runs = slices.DeleteFunc(slices.Clone(runs), func(r Run) bool {
 		s := r.Summary
@@ -64,7 +64,7 @@ func (s size) mean() float64 {
 	return sum / float64(len(s.accuracies))
 }
 
-// sizesOf returns the sizes of the runs' networks by rising number of parameters.
+// sizesOf returns the sizes of the runs' networks, ordered by the number of parameters.
 func sizesOf(runs []Run) []size {
 	var sizes []size
 	for _, r := range runs {
@@ -82,7 +82,7 @@ func sizesOf(runs []Run) []size {
 	return sizes
 }
 
-// trend is a plotter of networks that differ in one way, depth or width.
+// trend is a plotter of networks that differ either in depth or in width.
 type trend struct {
 	name  string
 	sizes []size
@@ -91,9 +91,9 @@ type trend struct {
 	below bool // whether labels are below the marks
 }
 
-// trendsOf returns the networks of each width by depth and those of each depth by width, and
-// then the networks that have no counterpart. It separates runs that differ in trainable
-// set, data or shortcuts.
+// trendsOf returns a trend by depth for each width, a trend by width for each depth, and then
+// the networks that belong to no trend. It separates runs that differ in trainable set, data
+// or shortcuts.
 func trendsOf(runs []Run) []trend {
 	type family struct{ trainable, data, shortcut string }
 	var families []family
@@ -168,8 +168,8 @@ func (t trend) Plot(c draw.Canvas, p *plot.Plot) {
 		for _, a := range s.accuracies {
 			c.DrawGlyphNoClip(t.mark.glyph(1.2*markRadius), vg.Point{X: x(at), Y: y(a)})
 		}
-		// Accuracy rises with size, so that labels above the left and below the right
-		// marks are clear of the lines.
+		// Accuracy usually rises with size, so labels on the upper left and lower right of
+		// the marks do not cover the lines.
 		beside := vg.Point{X: x(at) - vg.Points(3), Y: y(slices.Max(s.accuracies)) + vg.Points(12)}
 		style.XAlign = draw.XRight
 		if t.below {

@@ -26,9 +26,9 @@ type Run struct {
 // returns their paths: gamma_histogram.png (for several runs, gamma_histogram_NAME.png
 // each), near_zero.png, sparsity.png, gradients.png, threshold.png, training.png,
 // gradient_epochs.png and, for networks that differ in depth or width, depth_width.png. A
-// picture is 1600×1000 pixels, or higher if it has a long legend or many panels. Runs of
+// picture is 1600×1000 pixels, or taller if it has a long legend or many panels. Runs of
 // the same name are numbered. The error is a *ReportError if a report contradicts itself, or
-// one of the file system; pictures written before the error stay.
+// an error of the file system. Pictures written before the error remain.
 func Draw(dir string, runs []Run) ([]string, error) {
 	if _, err := os.Stat(dir); err != nil {
 		return nil, fmt.Errorf("draw: %w", err)
@@ -100,8 +100,8 @@ func drawOne(path string, f *figure) (string, error) {
 	return path, nil
 }
 
-// distinct returns the runs with names that differ and can be drawn in a legend, and with
-// gaps in their curves where rows are missing.
+// distinct returns the runs with distinct names that fit into a legend, and with gaps in their
+// curves where rows are missing.
 func distinct(runs []Run) []Run {
 	const longest = 48
 	named := make([]Run, len(runs))
@@ -118,7 +118,7 @@ func distinct(runs []Run) []Run {
 	return named
 }
 
-// unused returns name or, if that is taken, name with a number in the given format. It marks
+// unused returns name, or name with a number in the given format if name is taken. It marks
 // the result as taken.
 func unused(name, format string, taken map[string]bool) string {
 	free := name

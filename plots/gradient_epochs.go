@@ -8,8 +8,8 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// trackedKinds lists the kinds of parameters whose gradients are tracked. Those of
-// gradients.png come first, so that they have the same colours.
+// trackedKinds lists the kinds of parameters whose gradients are tracked. The first three are
+// the kinds of gradients.png, so they have the same colours there.
 var trackedKinds = []struct {
 	kind        rundir.GradientKind
 	name, label string // in a legend; beside a panel
@@ -20,8 +20,8 @@ var trackedKinds = []struct {
 }
 
 // gradientEpochs draws the mean absolute gradient of each kind over the epochs ("Yet Another
-// Batch Norm Analysis", gradient magnitudes of VGG-38), frozen kinds dashed. One run has one
-// panel; several runs have a panel for each kind.
+// Batch Norm Analysis", gradient magnitudes of VGG-38). Lines of frozen kinds are dashed. A
+// single run has one panel, and several runs have one panel for each kind.
 func gradientEpochs(runs []Run) *figure {
 	f := &figure{
 		title: title("Mean gradient magnitude by kind of parameter over the epochs", runs),
@@ -99,10 +99,10 @@ func gradientEpochs(runs []Run) *figure {
 		f.note = "Mean |∂loss/∂parameter| of γ, β, weights W and biases b. "
 	}
 	if frozen {
-		f.note += "Dashed: frozen; such gradients are computed all the same. "
+		f.note += "Dashed: frozen parameters, whose gradients are only measured. "
 	}
 	if inPart {
-		f.note += "Dotted: trained in part. "
+		f.note += "Dotted: only some parameters of this kind are trained. "
 	}
 	if len(zero) > 0 {
 		f.note += "Zero in every epoch: " + strings.Join(zero, ", ") + ". "
@@ -124,7 +124,8 @@ func gradientEpochs(runs []Run) *figure {
 	return f
 }
 
-// overGradients describes what tracked gradients were taken over; "" if there are none.
+// overGradients describes what tracked gradients were taken over. It returns "" if there are
+// none.
 func overGradients(epochs []rundir.EpochMetrics) string {
 	for _, m := range epochs {
 		if g := m.Gradients; g != nil {

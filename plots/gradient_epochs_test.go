@@ -11,9 +11,9 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// tracked returns epochs in which the gradients of γ, β, convolutions and the output bias are
-// each a tenth of the one before. Convolutions are frozen, and so is β except for one
-// parameter.
+// tracked returns n epochs. The gradients of γ, β, convolutions and the output bias are gamma and
+// a tenth, a hundredth and a thousandth of it. Convolutions are frozen, and only one parameter
+// of β is trained.
 func tracked(n int, gamma float32) []rundir.EpochMetrics {
 	all := epochs(n)
 	for i := range all {
@@ -29,8 +29,8 @@ func tracked(n int, gamma float32) []rundir.EpochMetrics {
 	return all
 }
 
-// TestGradientEpochs checks the kinds of one run on one axis: equal ratios have equal
-// distances, and only trained kinds have solid lines.
+// TestGradientEpochs checks that equal ratios have equal distances on the axis, and that only
+// trained kinds have solid lines.
 func TestGradientEpochs(t *testing.T) {
 	f := gradientEpochs([]Run{{Epochs: tracked(9, 0.1)}})
 	var names []string
@@ -40,7 +40,7 @@ func TestGradientEpochs(t *testing.T) {
 	if want := []string{"γ", "β", "convolution weights (frozen)", "output bias"}; !slices.Equal(names, want) {
 		t.Errorf("legend %q, want %q", names, want)
 	}
-	for _, says := range []string{"Zero in every epoch: convolution biases.", "Dashed: frozen", "Dotted: trained in part"} {
+	for _, says := range []string{"Zero in every epoch: convolution biases.", "Dashed: frozen", "Dotted: only some parameters"} {
 		if !strings.Contains(f.note, says) {
 			t.Errorf("note %q does not say %q", f.note, says)
 		}
@@ -55,12 +55,12 @@ func TestGradientEpochs(t *testing.T) {
 	}
 	for i := 1; i < len(heights); i++ {
 		if step := heights[i] - heights[i-1]; math.Abs(step-(heights[1]-heights[0])) > 4 || step < 50 {
-			t.Errorf("kinds lie in rows %v", heights)
+			t.Errorf("the lines are in rows %v, which are not equally spaced", heights)
 		}
 	}
 	solid := count(picture, colors[0])
 	if dotted, dashed := count(picture, colors[1]), count(picture, colors[2]); dashed >= solid || dotted >= solid || dotted == dashed || dotted < 100 {
-		t.Errorf("%d pixels of a trained kind, %d of a frozen one, %d of one trained in part", solid, dashed, dotted)
+		t.Errorf("a trained kind has %d pixels, a frozen kind %d, a partly trained kind %d", solid, dashed, dotted)
 	}
 
 	gap := tracked(9, 0.1)
@@ -83,8 +83,8 @@ func meanRow(p image.Image, c color.Color) float64 {
 	return sum / n
 }
 
-// TestGradientEpochsOfRuns checks that several runs have a panel for each kind that any of
-// them has, all with the same range.
+// TestGradientEpochsOfRuns checks that there is a panel for each kind that any of several runs
+// has, and that all panels have the same range.
 func TestGradientEpochsOfRuns(t *testing.T) {
 	f := gradientEpochs([]Run{{Name: "a", Epochs: tracked(5, 0.1)}, {Name: "b", Epochs: epochs(7)}, {Name: "c", Epochs: tracked(3, 1)}})
 	var labels []string
@@ -105,6 +105,6 @@ func TestGradientEpochsOfRuns(t *testing.T) {
 	}
 	saved(t, f)
 	if f := gradientEpochs([]Run{{Epochs: epochs(5)}, {}}); f != nil {
-		t.Errorf("runs without gradients are drawn: %+v", f.legend)
+		t.Errorf("gradientEpochs draws runs without gradients: %+v", f.legend)
 	}
 }

@@ -22,7 +22,7 @@ func gammaHistogram(run Run) *figure {
 	f := &figure{title: title("Where γ ends up, layer by layer", []Run{run}), scope: network([]Run{run})}
 	d := depth{layers: len(r.Layers)}
 	p := newPanel("", "value of γ")
-	p.Add(histogram{r}, horizontal{0, draw.LineStyle{Color: colors[vermillion], Width: vg.Points(0.8)}})
+	p.Add(histogram{r}, horizontal{y: 0, style: draw.LineStyle{Color: colors[vermillion], Width: vg.Points(0.8)}})
 	p.Add(medians{d.series(r, mark{}, func(l *analysis.Layer) float64 { return l.Gamma.Quantiles[len(analysis.Levels)/2] })})
 	p.Y.Min, p.Y.Max = r.GammaEdges[0], r.GammaEdges[len(r.GammaEdges)-1]
 	d.axis(p)
@@ -88,14 +88,13 @@ func (h histogram) Plot(c draw.Canvas, p *plot.Plot) {
 	}
 }
 
-// darkest is the share of a layer's γ in one bin that has the darkest shade, as have larger
-// shares.
+// darkest is the share of a layer's γ in one bin from which on the shade is the darkest.
 const darkest = 0.3
 
 // shade returns the colour of a share of a layer's γ, from nearly white to dark blue.
 func shade(share float64) color.Color {
 	stops := []color.RGBA{{0xff, 0xff, 0xff, 0xff}, {0x9e, 0xca, 0xe9, 0xff}, {0x00, 0x72, 0xb2, 0xff}, {0x00, 0x1f, 0x3f, 0xff}}
-	// The square root makes single channels visible next to full bins.
+	// The square root makes bins of one channel visible next to full bins.
 	at := math.Sqrt(min(share/darkest, 1)) * float64(len(stops)-1)
 	k := min(int(at), len(stops)-2)
 	f := at - float64(k)

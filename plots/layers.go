@@ -10,16 +10,16 @@ import (
 	"bnkit/analysis"
 )
 
-// depth is the horizontal axis of pictures by layer. It shows the number of the layer or, if
-// networks of different depth are drawn in one panel, its relative depth in the network, so
-// that corresponding stages have the same place.
+// depth is the horizontal axis of pictures by layer. It shows the number of the layer. If
+// networks of different depth are drawn in one panel, it shows the relative depth instead,
+// so that corresponding stages are at the same position.
 type depth struct {
 	layers   int // of the deepest network
 	relative bool
 }
 
-// depthOf returns the axis for the runs that have the values to be drawn, or false if none
-// has.
+// depthOf returns the axis for the runs that have the values to be drawn. ok reports whether
+// there is such a run.
 func depthOf(runs []Run, has func(*analysis.Report) bool) (d depth, ok bool) {
 	for _, r := range runs {
 		if r.Report == nil || len(r.Report.Layers) == 0 || !has(r.Report) {
@@ -32,7 +32,7 @@ func depthOf(runs []Run, has func(*analysis.Report) bool) (d depth, ok bool) {
 	return d, ok
 }
 
-// series returns a value by layer; NaN is a gap.
+// series returns the line of a value over the layers. A NaN is a gap.
 func (d depth) series(r *analysis.Report, m mark, value func(*analysis.Layer) float64) series {
 	s := series{mark: m}
 	for i := range r.Layers {
@@ -64,8 +64,8 @@ func (d depth) label() string {
 	return "BatchNorm layer, input to output"
 }
 
-// headline returns the index of the threshold by which several runs are compared: 0.01, or
-// else the middle one.
+// headline returns the index of the threshold at which several runs are compared. It is 0.01
+// or, if that was not counted, the middle threshold.
 func headline(r *analysis.Report) int {
 	if i := slices.Index(r.NearZero, 0.01); i >= 0 {
 		return i
@@ -81,8 +81,8 @@ func totalNearZero(r *analysis.Report, i int) float64 {
 	return r.Total.NearZero[i]
 }
 
-// nearZero draws the share of small γ by depth: for one run, for each of its thresholds; for
-// several runs, for one threshold that they share.
+// nearZero draws the share of small γ by depth. It draws all thresholds of a single run, and
+// one common threshold of several runs.
 func nearZero(runs []Run) *figure {
 	d, ok := depthOf(runs, func(r *analysis.Report) bool { return len(r.NearZero) > 0 })
 	if !ok {
@@ -101,7 +101,7 @@ func nearZero(runs []Run) *figure {
 		}
 		p.Add(s)
 		if t := totalNearZero(r, at); finite(t) {
-			p.Add(horizontal{t, reference(m.color)})
+			p.Add(horizontal{y: t, style: reference(m.color)})
 			name += fmt.Sprintf(" (%.1f%% of all)", 100*t)
 		}
 		f.legend = append(f.legend, entry{name: name, mark: m})
@@ -138,7 +138,7 @@ func nearZero(runs []Run) *figure {
 	return f
 }
 
-// sparsity draws the share of zero activations and of dead channels by depth.
+// sparsity draws the share of zero activations and the share of dead channels by depth.
 func sparsity(runs []Run) *figure {
 	d, ok := depthOf(runs, func(r *analysis.Report) bool { return r.Sparsity != nil })
 	if !ok {
@@ -147,7 +147,7 @@ func sparsity(runs []Run) *figure {
 	f := &figure{
 		title: title("Activation sparsity, layer by layer", runs),
 		scope: over(runs, func(r *analysis.Report) *analysis.Scope { return r.Sparsity }),
-		note:  "A gap is a layer without a ReLU of its own, as a shortcut. A block's last ReLU comes after the residual sum.",
+		note:  "A gap is a layer without a ReLU, such as a shortcut. A block's last ReLU follows the residual sum.",
 	}
 	zero, off := newPanel("", "zero ReLU outputs"), newPanel(d.label(), "channels off > 99%")
 	for i, run := range runs {
@@ -191,8 +191,8 @@ var kinds = []struct {
 	{"convolution weights", func(m *analysis.Magnitude) float64 { return m.Convolution }},
 }
 
-// gradients draws the mean absolute gradient of each kind by depth. One run has one panel;
-// several runs have a panel for each kind.
+// gradients draws the mean absolute gradient of each kind by depth. A single run has one panel,
+// and several runs have one panel for each kind.
 func gradients(runs []Run) *figure {
 	d, ok := depthOf(runs, func(r *analysis.Report) bool { return r.Gradients != nil })
 	if !ok {
@@ -201,7 +201,7 @@ func gradients(runs []Run) *figure {
 	f := &figure{
 		title: title("Mean gradient magnitude by kind of parameter, layer by layer", runs),
 		scope: over(runs, func(r *analysis.Report) *analysis.Scope { return r.Gradients }),
-		note:  "Gradients of frozen parameters are computed all the same.",
+		note:  "Gradients of frozen parameters are measured too.",
 	}
 	single := len(runs) == 1
 	low, high := math.Inf(1), math.Inf(-1)

@@ -42,7 +42,7 @@ func filters(names []string, all []*analysis.Filters) *figure {
 			kinds = append(kinds, kind)
 		}
 	}
-	f.scope = strings.Join(kinds, " ") + " Every checkpoint by its own largest weight."
+	f.scope = strings.Join(kinds, " ") + " Colours are scaled to each checkpoint's largest weight."
 	var m mosaic
 	for i, filter := range all {
 		most, area := largest(filter.Values), filter.Size*filter.Size
@@ -86,10 +86,10 @@ func featureMaps(names []string, all []*analysis.FeatureMaps) *figure {
 	off := color.RGBA{0xf5, 0xc9, 0xb3, 0xff}
 	f := &figure{
 		title: fmt.Sprintf("Feature maps of relu(%s) · test picture %d, %s", first.ReLU, first.Image, first.Class),
-		scope: "Inference mode (re-estimated statistics). White is 0; every checkpoint by its own largest output.",
+		scope: "Inference mode (re-estimated statistics). White is 0. Shades are scaled to each checkpoint's largest output.",
 		legend: []entry{
 			{name: "a quarter of the largest output", patch: shade(darkest / 4)}, {name: "the largest output", patch: shade(darkest)},
-			{name: "channel that is off, 0 everywhere", patch: off},
+			{name: "channel that is 0 everywhere (off)", patch: off},
 		},
 	}
 	m := mosaic{{caption: "the picture", height: first.PictureHeight, width: first.PictureWidth, tiles: []tile{
@@ -119,7 +119,7 @@ func featureMaps(names []string, all []*analysis.FeatureMaps) *figure {
 	return f
 }
 
-// tile holds the colour of each position, row by row.
+// tile returns the colour of a position. Positions are counted row by row.
 type tile func(position int) color.Color
 
 // block is a caption and, below it, rows of equally large tiles.
@@ -212,7 +212,7 @@ func (m mosaic) Plot(c vgdraw.Canvas, _ *plot.Plot) {
 		if reduced := min(1, float64(room.Size().X/pixel)/w, float64(room.Size().Y/pixel)/h); reduced < 1 {
 			w, h = w*reduced, h*reduced
 		}
-		// Aligned to whole pixels, the picture stays sharp.
+		// The picture is aligned to whole pixels so that it is sharp.
 		x, y := math.Ceil(float64(room.Min.X/pixel)), math.Floor(float64(room.Max.Y/pixel))
 		c.DrawImage(vg.Rectangle{
 			Min: vg.Point{X: vg.Length(x) * pixel, Y: vg.Length(y-h) * pixel},

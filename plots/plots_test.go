@@ -19,7 +19,7 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// report returns an invented report of the given number of layers, every third without a
+// report returns a made-up report of the given number of layers. Every third layer has no
 // ReLU.
 func report(layers int, level float64) *analysis.Report {
 	r := &analysis.Report{
@@ -102,7 +102,7 @@ func count(p image.Image, c color.Color) int {
 	return n
 }
 
-// TestWhatIsDrawn checks which pictures are drawn for every mixture of results.
+// TestWhatIsDrawn checks which pictures are drawn for various combinations of results.
 func TestWhatIsDrawn(t *testing.T) {
 	measured := []string{"gamma_histogram.png", "near_zero.png", "sparsity.png", "gradients.png", "threshold.png"}
 	described := report(9, 0.6)
@@ -111,7 +111,7 @@ func TestWhatIsDrawn(t *testing.T) {
 		runs []Run
 		want []string
 	}{
-		"nothing":      {nil, nil},
+		"no runs":      {nil, nil},
 		"empty run":    {[]Run{{Name: "a"}}, nil},
 		"epochs":       {[]Run{{Name: "a", Epochs: epochs(5)}}, []string{"training.png"}},
 		"tracked":      {[]Run{{Name: "a", Epochs: tracked(5, 0.1)}}, []string{"training.png", "gradient_epochs.png"}},
@@ -129,7 +129,7 @@ func TestWhatIsDrawn(t *testing.T) {
 		for _, w := range c.want {
 			p := pictures[w]
 			if p == nil {
-				t.Errorf("%s: no %s", name, w)
+				t.Errorf("%s: %s is missing", name, w)
 				continue
 			}
 			data := colors[0]
@@ -137,7 +137,7 @@ func TestWhatIsDrawn(t *testing.T) {
 				data = colors[vermillion] // small γ
 			}
 			if n := count(p, data); n < 10 {
-				t.Errorf("%s: %d pixels of data in %s", name, n, w)
+				t.Errorf("%s: the data of %s has %d pixels", name, w, n)
 			}
 		}
 	}
@@ -173,7 +173,7 @@ func TestValidation(t *testing.T) {
 	pixels := func(runs ...Run) int { return count(drawn(t, runs)["training.png"], colors[green]) }
 	whole, gap := pixels(Run{Epochs: all}), pixels(Run{Epochs: some})
 	if n := pixels(Run{Epochs: none}); n != 0 || gap >= whole || gap == 0 {
-		t.Errorf("%d pixels of validation without one, %d with a gap, %d with one", n, gap, whole)
+		t.Errorf("the validation curve has %d pixels without a split, %d with a gap, %d without a gap", n, gap, whole)
 	}
 	if a, b := pixels(Run{Name: "a", Epochs: all}, Run{Name: "b", Epochs: all}), pixels(Run{Name: "a", Epochs: none}, Run{Name: "b", Epochs: none}); a != b {
 		t.Errorf("beside another run %d pixels, %d without a validation split", a, b)
@@ -209,8 +209,8 @@ func saved(t *testing.T, f *figure) image.Image {
 	return read(t, path)
 }
 
-// TestPosition checks that horizontal lines are at the heights of their values in two panels,
-// of which the upper is three times as high.
+// TestPosition checks the heights of horizontal lines in two panels. The upper panel is three
+// times as high as the lower one.
 func TestPosition(t *testing.T) {
 	values := []float64{0, 0.25, 1, 0, 0.25, 1}
 	f := &figure{title: "title", note: "note"}
@@ -230,15 +230,15 @@ func TestPosition(t *testing.T) {
 	for i := range f.panels {
 		low, high := middle(3*i), middle(3*i+2)
 		if got, want := middle(3*i+1), low+0.25*(high-low); math.Abs(got-want) > 2 {
-			t.Errorf("0.25 lies at row %v, want %v between %v and %v", got, want, low, high)
+			t.Errorf("0.25 is in row %v, want %v, between %v and %v", got, want, low, high)
 		}
 	}
 	if upper, lower := middle(0)-middle(2), middle(3)-middle(5); math.Abs(upper/lower-3) > 0.1 || middle(0) >= middle(5) {
-		t.Errorf("panels of %v and %v rows, the upper ends at %v, the lower begins at %v", upper, lower, middle(0), middle(5))
+		t.Errorf("the panels have %v and %v rows; the upper one ends at %v, the lower one begins at %v", upper, lower, middle(0), middle(5))
 	}
 }
 
-// TestHistogramPosition checks the places and the shades of the bins of γ.
+// TestHistogramPosition checks the positions and the shades of the bins of γ.
 func TestHistogramPosition(t *testing.T) {
 	r := report(1, 0.6)
 	r.Layers[0].Gamma.Histogram = []int{0, 15, 1} // of edges -0.5, 0, 0.5, 1
@@ -248,12 +248,12 @@ func TestHistogramPosition(t *testing.T) {
 	top, border := rows(t, picture, column, shade(1.0/16))
 	upper, bottom := rows(t, picture, column, shade(15.0/16))
 	if high, crowded := border-top, bottom-upper; math.Abs(float64(high-crowded)) > 4 || upper <= border || upper > border+3 {
-		t.Errorf("bins in rows %d to %d and %d to %d", top, border, upper, bottom)
+		t.Errorf("the bins are in rows %d to %d and %d to %d", top, border, upper, bottom)
 	}
 	first, last := rows(t, picture, column, color.Black)
 	if middle := (upper + bottom) / 2; first > middle || last < middle {
-		// The axes are black too; the line of the median comes first.
-		t.Errorf("the median lies in row %d, want %d", first, middle)
+		// The line of the median is the first black row; the axis below is black too.
+		t.Errorf("the median is in row %d, want %d", first, middle)
 	}
 }
 
@@ -265,12 +265,12 @@ func TestManyRuns(t *testing.T) {
 	}
 	few, many := saved(t, nearZero(distinct(runs[:2]))), saved(t, nearZero(distinct(runs)))
 	if few.Bounds().Dy() != 1000 || many.Bounds().Dy() <= 1000 || many.Bounds().Dx() != 1600 {
-		t.Errorf("two runs take %v, many %v", few.Bounds(), many.Bounds())
+		t.Errorf("the picture of two runs is %v, the picture of many is %v", few.Bounds(), many.Bounds())
 	}
 }
 
-// TestDrops checks that the drops of a constant learning rate are marked once for all runs,
-// and that a rate that falls every epoch is not marked.
+// TestDrops checks that a drop of the learning rate is marked once for all runs, and that a rate
+// that falls in every epoch is not marked.
 func TestDrops(t *testing.T) {
 	run := func(rates ...float64) Run {
 		var r Run
@@ -284,12 +284,12 @@ func TestDrops(t *testing.T) {
 		x      []float64
 		labels []string
 	}{
-		"none":        {[]Run{{}, run(1), run(1, 1, 0.9)}, nil, nil},
+		"no drops":    {[]Run{{}, run(1), run(1, 1, 0.9)}, nil, nil},
 		"steps":       {[]Run{run(1, 1, 0.1, 0.1, 0.05)}, []float64{2.5, 4.5}, []string{"lr 0.1", "lr 0.05"}},
 		"two epochs":  {[]Run{run(1, 0.1, 0.1)}, []float64{1.5}, []string{"lr 0.1"}},
-		"always":      {[]Run{run(1, 0.5, 0.25, 0.125)}, nil, nil},
-		"like runs":   {[]Run{run(1, 1, 0.1), run(1, 1, 0.1)}, []float64{2.5}, []string{"lr 0.1"}},
-		"unlike runs": {[]Run{run(1, 1, 0.1), run(1, 1, 0.2)}, []float64{2.5}, []string{""}},
+		"every epoch": {[]Run{run(1, 0.5, 0.25, 0.125)}, nil, nil},
+		"same rate":   {[]Run{run(1, 1, 0.1), run(1, 1, 0.1)}, []float64{2.5}, []string{"lr 0.1"}},
+		"other rates": {[]Run{run(1, 1, 0.1), run(1, 1, 0.2)}, []float64{2.5}, []string{""}},
 	} {
 		if d := rateDrops(c.runs); !slices.Equal(d.x, c.x) || !slices.Equal(d.labels, c.labels) {
 			t.Errorf("%s: %q at %v, want %q at %v", name, d.labels, d.x, c.labels, c.x)
@@ -297,7 +297,7 @@ func TestDrops(t *testing.T) {
 	}
 }
 
-// TestSameBytes checks that the same results give the same bytes, and others do not.
+// TestSameBytes checks that equal reports give equal bytes, and different reports do not.
 func TestSameBytes(t *testing.T) {
 	bytesOf := func(level float64) []byte {
 		dir := t.TempDir()
@@ -311,42 +311,42 @@ func TestSameBytes(t *testing.T) {
 		return b
 	}
 	if !bytes.Equal(bytesOf(0.5), bytesOf(0.5)) {
-		t.Error("the same report gives other bytes")
+		t.Error("equal reports give different bytes")
 	}
 	if bytes.Equal(bytesOf(0.5), bytesOf(0.4)) {
-		t.Error("another report gives the same bytes")
+		t.Error("different reports give equal bytes")
 	}
 }
 
 func TestNoFolder(t *testing.T) {
 	if _, err := Draw(filepath.Join(t.TempDir(), "missing"), []Run{{Epochs: epochs(2)}}); err == nil {
-		t.Error("drawn into a folder that is not there")
+		t.Error("Draw succeeds in a folder that does not exist")
 	}
 }
 
-// TestReportError spoils one part of a report at a time, and checks that it is refused before
-// anything is drawn.
+// TestReportError damages one part of a report at a time, and checks that Draw refuses the report
+// before it draws anything.
 func TestReportError(t *testing.T) {
-	for says, spoil := range map[string]func(r *analysis.Report){
-		"edge 2 of γ's bins is -0.5":          func(r *analysis.Report) { r.GammaEdges[1] = -0.5 },
-		"edge 4 of γ's bins is +Inf":          func(r *analysis.Report) { r.GammaEdges[3] = math.Inf(1) },
-		"threshold 2 for shares":              func(r *analysis.Report) { r.NearZero[1] = 0.001 },
-		"threshold 1 for shares":              func(r *analysis.Report) { r.NearZero[0] = 0 },
-		"2 shares near zero in total for 3":   func(r *analysis.Report) { r.Total.NearZero = r.Total.NearZero[:2] },
-		"layer 3 (bn) has 2 shares near zero": func(r *analysis.Report) { r.Layers[2].NearZero = r.Layers[2].NearZero[:2] },
-		"layer 2 (bn) has 4 bins of γ":        func(r *analysis.Report) { r.Layers[1].Gamma.Histogram = make([]int, 4) },
-		"layer 2 (bn) has a negative count":   func(r *analysis.Report) { r.Layers[1].Gamma.Histogram[1] = -12 },
-		"layer 1 (bn) has 0 quantiles of γ":   func(r *analysis.Report) { r.Layers[0].Gamma.Quantiles = nil },
-		"not that of the unclamped network":   func(r *analysis.Report) { r.Sweep = r.Sweep[1:] },
-		"threshold 2 is 0.01, after 0.01":     func(r *analysis.Report) { r.Sweep[2].Threshold = 0.01 },
-		"threshold 1 is -1":                   func(r *analysis.Report) { r.Sweep[1].Threshold = -1 },
-		"threshold 2 is +Inf":                 func(r *analysis.Report) { r.Sweep[2].Threshold = math.Inf(1) },
+	for says, damage := range map[string]func(r *analysis.Report){
+		"edge 2 of γ's bins is -0.5":           func(r *analysis.Report) { r.GammaEdges[1] = -0.5 },
+		"edge 4 of γ's bins is +Inf":           func(r *analysis.Report) { r.GammaEdges[3] = math.Inf(1) },
+		"threshold 2 for shares":               func(r *analysis.Report) { r.NearZero[1] = 0.001 },
+		"threshold 1 for shares":               func(r *analysis.Report) { r.NearZero[0] = 0 },
+		"2 shares near zero in total for 3":    func(r *analysis.Report) { r.Total.NearZero = r.Total.NearZero[:2] },
+		"layer 3 (bn) has 2 shares near zero":  func(r *analysis.Report) { r.Layers[2].NearZero = r.Layers[2].NearZero[:2] },
+		"layer 2 (bn) has 4 bins of γ":         func(r *analysis.Report) { r.Layers[1].Gamma.Histogram = make([]int, 4) },
+		"layer 2 (bn) has a negative count":    func(r *analysis.Report) { r.Layers[1].Gamma.Histogram[1] = -12 },
+		"layer 1 (bn) has 0 quantiles of γ":    func(r *analysis.Report) { r.Layers[0].Gamma.Quantiles = nil },
+		"first threshold of the sweep is 0.01": func(r *analysis.Report) { r.Sweep = r.Sweep[1:] },
+		"threshold 2 is 0.01, after 0.01":      func(r *analysis.Report) { r.Sweep[2].Threshold = 0.01 },
+		"threshold 1 is -1":                    func(r *analysis.Report) { r.Sweep[1].Threshold = -1 },
+		"threshold 2 is +Inf":                  func(r *analysis.Report) { r.Sweep[2].Threshold = math.Inf(1) },
 	} {
 		bad := report(4, 0.5)
 		for i := range bad.Layers {
 			bad.Layers[i].Name = "bn"
 		}
-		spoil(bad)
+		damage(bad)
 		dir := t.TempDir()
 		_, err := Draw(dir, []Run{{Name: "good", Report: report(4, 0.5)}, {Name: "bad", Report: bad}})
 		var refused *ReportError
@@ -354,14 +354,14 @@ func TestReportError(t *testing.T) {
 			t.Errorf("%v, want %q", err, says)
 		}
 		if files, _ := os.ReadDir(dir); len(files) > 0 {
-			t.Errorf("%s: %v is drawn all the same", says, files[0])
+			t.Errorf("%s: Draw still writes %v", says, files[0])
 		}
 	}
 }
 
-// TestExtremes draws values that give an axis no range or hardly any.
+// TestExtremes draws values that are very large, very small, all equal or missing.
 func TestExtremes(t *testing.T) {
-	for name, spoil := range map[string]func(r *analysis.Report, e []rundir.EpochMetrics){
+	for name, change := range map[string]func(r *analysis.Report, e []rundir.EpochMetrics){
 		"huge": func(r *analysis.Report, e []rundir.EpochMetrics) {
 			r.Sweep[2].TestAccuracy, r.Layers[1].NearZero[2], r.GammaEdges[0] = math.MaxFloat64, math.MaxFloat64, -1e299
 			r.Layers[1].Gradient.Gamma, e[1].TestLoss, e[1].TrainAccuracy = math.MaxFloat64, math.MaxFloat64, -math.MaxFloat64
@@ -370,7 +370,7 @@ func TestExtremes(t *testing.T) {
 			r.Sweep[1].Threshold, r.Sweep[2].Threshold = 5e-324, 1e-323
 			r.Layers[1].Gradient.Gamma, e[1].TestLoss, e[1].LearningRate = 5e-324, 5e-324, 5e-324
 		},
-		"alike": func(r *analysis.Report, e []rundir.EpochMetrics) {
+		"equal": func(r *analysis.Report, e []rundir.EpochMetrics) {
 			r.Sweep = r.Sweep[:2]
 			for i := range e {
 				e[i].TestLoss, e[i].TrainLoss = 1, 1
@@ -382,14 +382,14 @@ func TestExtremes(t *testing.T) {
 		},
 	} {
 		r, e := report(4, 0.5), epochs(4)
-		spoil(r, e)
+		change(r, e)
 		if pictures := drawn(t, []Run{{Name: name, Report: r, Epochs: e}}); len(pictures) != 6 {
 			t.Errorf("%s: %d pictures", name, len(pictures))
 		}
 	}
 }
 
-// TestTicks checks that labels are round, few, and within the axis.
+// TestTicks checks that labels are few round numbers within the axis.
 func TestTicks(t *testing.T) {
 	for _, c := range []struct {
 		t         plot.Ticker
@@ -410,7 +410,7 @@ func TestTicks(t *testing.T) {
 		for _, m := range c.t.Ticks(c.low, c.high) {
 			labels = append(labels, m.Label)
 			if m.Value < c.low-1e-9 || m.Value > c.high+1e-9 {
-				t.Errorf("%+v: %q at %v, not from %v to %v", c.t, m.Label, m.Value, c.low, c.high)
+				t.Errorf("%+v: label %q is at %v, not between %v and %v", c.t, m.Label, m.Value, c.low, c.high)
 			}
 		}
 		if !slices.Equal(labels, c.labels) {
@@ -419,8 +419,8 @@ func TestTicks(t *testing.T) {
 	}
 }
 
-// TestMissingRows checks that a curve has a gap where a row is missing, and all other
-// points.
+// TestMissingRows checks that a curve has a gap where a row is missing, and that no other row is
+// changed.
 func TestMissingRows(t *testing.T) {
 	all := epochs(6)
 	rows := withGaps(append(slices.Clone(all[:2]), all[3:]...))
@@ -433,7 +433,7 @@ func TestMissingRows(t *testing.T) {
 		}
 	}
 	if n := len(withGaps([]rundir.EpochMetrics{{Epoch: 1}, {Epoch: 1_000_000_000}})); n != 3 {
-		t.Errorf("a long gap takes %d rows", n)
+		t.Errorf("a long gap has %d rows, want 3", n)
 	}
 	if _, err := Draw(t.TempDir(), []Run{{Name: "gap", Epochs: append(slices.Clone(all[:2]), all[3:]...)}}); err != nil {
 		t.Error(err)

@@ -13,9 +13,9 @@ import (
 // shape and dashes.
 type mark struct {
 	color  color.Color
-	shape  draw.GlyphDrawer // nil for none
+	shape  draw.GlyphDrawer // nil if points are not marked
 	dashes []vg.Length
-	width  vg.Length // of the line; 0 for that of a curve
+	width  vg.Length // of the line; 0 for the default
 }
 
 var shapes = []draw.GlyphDrawer{
@@ -108,22 +108,26 @@ func (s series) DataRange() (xmin, xmax, ymin, ymax float64) {
 	return xmin, xmax, ymin, ymax
 }
 
-// horizontal is a plotter of a line across the panel at y. It does not affect the range of the
-// axes.
+// horizontal is a plotter of a line across the panel at y, with a label above its left end. It
+// does not change the range of the axes.
 type horizontal struct {
 	y     float64
 	style draw.LineStyle
+	label string
 }
 
 func (h horizontal) Plot(c draw.Canvas, p *plot.Plot) {
 	_, y := p.Transforms(&c)
 	if h.y >= p.Y.Min && h.y <= p.Y.Max {
 		c.StrokeLine2(h.style, c.Min.X, y(h.y), c.Max.X, y(h.y))
+		style := textStyle(8, darkGrey)
+		style.YAlign = draw.YBottom
+		c.FillText(style, vg.Point{X: c.Min.X + vg.Points(4), Y: y(h.y) + vg.Points(3.5)}, h.label)
 	}
 }
 
-// drops is a plotter of vertical lines at rising x, with labels at the bottom, except where a
-// label would cover the one before.
+// drops is a plotter of vertical lines at rising x, with labels at the bottom. It leaves out a
+// label that would cover the one before.
 type drops struct {
 	x      []float64
 	labels []string

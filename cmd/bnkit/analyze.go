@@ -47,9 +47,9 @@ func newAnalyzeCommand(g *globalOptions) *cobra.Command {
 ` + withoutFile + ` The pictures and analysis.json go to
 --out; bnkit plot can draw the pictures again.
 
---json prints the report that is written to analysis.json: arch, trainable, data;
+--json prints the report that is written to analysis.json: arch, trainable, data, classes;
 near_zero_thresholds, gamma_edges and beta_edges (bins of all histograms);
-layers (name, convolution, channels, gamma and beta with quantiles at 0, 5, 25,
+layers (name, convolution, shortcut, channels, height, width, gamma and beta with quantiles at 0, 5, 25,
 50, 75, 95 and 100% and histogram, near_zero, pruned (the channels that were), relu,
 sparsity, gradient); total, the same over all layers (pruned is their number); reestimated_over, sparsity_over, gradients_over,
 accuracy_over (split, examples, batches, statistics); sweep (threshold, clamped,

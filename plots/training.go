@@ -8,60 +8,11 @@ import (
 
 	"gonum.org/v1/plot"
 
-	"bnkit/analysis"
 	"bnkit/engine/rundir"
 )
 
-// threshold draws the accuracy and the share of clamped γ against the threshold below which
-// γ are clamped.
-func threshold(runs []Run) *figure {
-	f := &figure{
-		title: title("Accuracy when small γ are clamped to zero", runs),
-		scope: over(runs, func(r *analysis.Report) *analysis.Scope { return r.Accuracy }),
-		note:  "Every γ with |γ| below the threshold becomes 0, its β stays. Dashed: nothing clamped.",
-	}
-	accuracy, clamped := newPanel("", "test accuracy"), newPanel("threshold for |γ|", "share of all γ clamped")
-	low, high := math.Inf(1), math.Inf(-1)
-	for i, run := range runs {
-		r := run.Report
-		if r == nil || len(r.Sweep) < 2 {
-			continue
-		}
-		m := markOf(i)
-		test, share := series{mark: m}, series{mark: m}
-		for _, row := range r.Sweep[1:] {
-			at := math.Log10(row.Threshold)
-			test.x, test.y = append(test.x, at), append(test.y, row.TestAccuracy)
-			share.x, share.y = append(share.x, at), append(share.y, row.Share)
-			low, high = min(low, row.Threshold), max(high, row.Threshold)
-		}
-		name := "clamped"
-		if len(runs) > 1 {
-			name = run.Name
-		}
-		f.legend = append(f.legend, entry{name: name, mark: m})
-		if unclamped := r.Sweep[0].TestAccuracy; finite(unclamped) {
-			accuracy.Add(horizontal{unclamped, reference(darkGrey)})
-			accuracy.Y.Max = max(accuracy.Y.Max, unclamped)
-			last := &f.legend[len(f.legend)-1]
-			last.name += fmt.Sprintf(" (unclamped: %.1f%%)", 100*unclamped)
-		}
-		accuracy.Add(test)
-		clamped.Add(share)
-	}
-	if len(f.legend) == 0 {
-		return nil
-	}
-	for _, p := range []*plot.Plot{accuracy, clamped} {
-		shareAxis(p, 5)
-		logAxis(&p.X, low, high, 12)
-		f.panels = append(f.panels, panel{p, 1})
-	}
-	return f
-}
-
-// training draws accuracy and loss over the epochs: of the test split solid, of the training
-// split dashed and, for a single run, of the validation split.
+// training draws accuracy and loss over the epochs. Lines of the test split are solid, and
+// lines of the training split are dashed. The validation split is drawn for a single run only.
 func training(runs []Run) *figure {
 	f := &figure{
 		title: title("Accuracy and loss while training", runs),
@@ -149,9 +100,8 @@ func ofValidation(m *rundir.EpochMetrics, x float64) float64 {
 	return x
 }
 
-// rateDrops returns the epochs at which otherwise constant learning rates drop to half or
-// less. A drop is labelled with the new rate if it is the same for all runs that drop
-// there.
+// rateDrops returns the epochs at which an otherwise constant learning rate drops to half or
+// less. A drop is labelled with the new rate, unless runs drop to different rates there.
 func rateDrops(runs []Run) drops {
 	labels := map[int]string{} // by the first epoch with the lower rate
 	for _, run := range runs {
@@ -163,7 +113,7 @@ func rateDrops(runs []Run) drops {
 		}
 		for e := range run.Epochs {
 			step := rate(e) <= rate(e-1)/2
-			// A schedule that falls continually has no steps.
+			// A rate that falls in every epoch has no steps.
 			if !step || rate(e-1) != rate(e-2) && rate(e) != rate(e+1) {
 				continue
 			}
