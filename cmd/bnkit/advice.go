@@ -13,7 +13,7 @@ import (
 )
 
 // advice returns the flags or the command to try after an error of a library package,
-// whose text cannot name them. It returns "" if the text is enough.
+// because the library cannot name flags. It returns "" if the error's text is enough.
 func advice(err error) string {
 	var (
 		exists     *rundir.RunExistsError
@@ -33,7 +33,7 @@ func advice(err error) string {
 	case errors.As(err, &exists):
 		return "continue it with --resume, replace it with --force, or choose another --out"
 	case errors.As(err, &finished) && finished.Finished > 0 && finished.Training == 0:
-		return "name a run with --out, and a larger number of --epochs to train it further"
+		return "to train one further, name it with --out and give a larger number of --epochs"
 	case errors.As(err, &damaged) && filepath.Base(damaged.Path) == rundir.DataFile:
 		return "--data-dir names it"
 	case errors.As(err, &resume) && resume.Err != nil:
@@ -47,9 +47,9 @@ func advice(err error) string {
 	case errors.As(err, &missing) && missing.Name != "":
 		return fmt.Sprintf("type \"bnkit data fetch %s\", or name the folder that holds it with --data-dir", missing.Name)
 	case errors.As(err, &ambiguous):
-		return "name it with --data, and this folder with --data-dir"
+		return "name the data set with --data, and this folder with --data-dir"
 	case errors.As(err, &badDigest), errors.As(err, &badSize), errors.As(err, &badStatus):
-		return "try another place with --mirror"
+		return "try another address with --mirror"
 	case errors.As(err, &notARunDir):
 		return "name a folder that bnkit train made"
 	case errors.Is(err, rundir.ErrNoCheckpoint):

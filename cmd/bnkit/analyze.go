@@ -31,30 +31,31 @@ func newAnalyzeCommand(g *globalOptions) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "analyze [CKPT.bnz]",
 		Short: "Measure what a checkpoint's γ and β do",
-		Long: `Measure a checkpoint, per layer and in total, and draw it:
+		Long: `Measure each layer of a checkpoint and the whole network, and draw pictures:
 
-  γ and β             quantiles, histograms, share of |γ| below --near-zero
-  activation sparsity share of ReLU outputs that are zero over the test split;
-                      channels zero for more than 99% of their outputs (off)
-                      and never zero (on). A unit that ends a residual block
-                      has its ReLU after the sum; a shortcut has no ReLU.
-  gradients           mean |gradient| of γ, β and convolution weights, including
-                      frozen ones, over --batches batches of 128 from the
-                      unaugmented training split, with batch statistics
-  accuracy            on the test split, with every γ below each of --thresholds
-                      clamped to zero, β kept and statistics re-estimated
+  γ and β              quantiles, histograms, share of |γ| below --near-zero
+  activation sparsity  share of ReLU outputs that are zero over the test split;
+                       channels that are zero for more than 99% of their outputs
+                       (off), and channels that are never zero (on). A unit that
+                       ends a residual block has its ReLU after the sum; a
+                       shortcut has no ReLU.
+  gradients            mean |gradient| of γ, β and convolution weights, frozen
+                       ones too, over --batches batches of 128 pictures of the
+                       unaugmented training split, with batch statistics
+  accuracy             on the test split, with all |γ| below each of --thresholds
+                       clamped to zero, β kept and statistics re-estimated
 
 ` + withoutFile + ` The pictures and analysis.json go to
 --out; bnkit plot can draw the pictures again.
 
---json prints the report that is written to analysis.json: arch, trainable, data, classes;
-near_zero_thresholds, gamma_edges and beta_edges (bins of all histograms);
-layers (name, convolution, shortcut, channels, height, width, gamma and beta with quantiles at 0, 5, 25,
-50, 75, 95 and 100% and histogram, near_zero, pruned (the channels that were), relu,
-sparsity, gradient); total, the same over all layers (pruned is their number); reestimated_over, sparsity_over, gradients_over,
-accuracy_over (split, examples, batches, statistics); sweep (threshold, clamped,
-share, test_accuracy, test_loss); stored_statistics. Values that do not exist or are
-not finite are left out.`,
+--json prints the report that is also written to analysis.json: arch, trainable,
+data, classes; near_zero_thresholds; gamma_edges and beta_edges (the bins of all histograms);
+layers (name, convolution, shortcut, channels, height, width, gamma and beta with quantiles at 0, 5, 25, 50,
+75, 95 and 100% and histogram, near_zero, pruned (the pruned channels), relu,
+sparsity, gradient); total (the same over all layers; pruned is a number here);
+reestimated_over, sparsity_over, gradients_over and accuracy_over (split, examples,
+batches, statistics); sweep (threshold, clamped, share, test_accuracy, test_loss);
+stored_statistics. Values that do not exist or are not finite are left out.`,
 		Example: `  bnkit analyze
   bnkit analyze runs/first/ckpt.bnz --near-zero 0.001,0.01 --out plots
   bnkit analyze ckpt.bnz --json > report.json`,
@@ -64,8 +65,8 @@ not finite are left out.`,
 	o.add(c)
 	f := c.Flags()
 	f.Float64SliceVar(&o.nearZero, "near-zero", analysis.DefaultNearZero, "count |γ| below these")
-	f.Float64SliceVar(&o.thresholds, "thresholds", analysis.DefaultThresholds, "measure accuracy with every |γ| below each of these clamped")
-	f.IntVar(&o.batches, "batches", analysis.DefaultGradientBatches, "number of batches over which gradients are averaged")
+	f.Float64SliceVar(&o.thresholds, "thresholds", analysis.DefaultThresholds, "measure accuracy with all |γ| below each of these clamped to zero")
+	f.IntVar(&o.batches, "batches", analysis.DefaultGradientBatches, "number of batches to average gradients over")
 	f.StringVar(&o.out, "out", "", "folder for pictures and analysis.json (default: plots beside the checkpoint)")
 	return c
 }
@@ -76,7 +77,7 @@ func runAnalyze(c *cobra.Command, g *globalOptions, o analyzeOptions, args []str
 		return err
 	}
 	if o.batches < 1 {
-		return &usageError{c.CommandPath(), fmt.Errorf("gradients over %d batches; at least 1 is needed", o.batches)}
+		return &usageError{c.CommandPath(), fmt.Errorf("--batches: %d; use at least 1", o.batches)}
 	}
 	model, data, err := o.open(path)
 	if err != nil {
@@ -110,8 +111,8 @@ func runAnalyze(c *cobra.Command, g *globalOptions, o analyzeOptions, args []str
 	return nil
 }
 
-// plotsOf returns the folder for a checkpoint's pictures: the run directory's plots
-// or, for a file that is not called ckpt.bnz, a folder named after it.
+// plotsOf returns the folder for a checkpoint's pictures: the folder plots of the run
+// directory or, for a file that is not called ckpt.bnz, a folder named after the file.
 func plotsOf(ckpt string) string {
 	dir, base := filepath.Split(ckpt)
 	if base == rundir.CheckpointFile {
@@ -197,7 +198,7 @@ func printReport(w io.Writer, r *analysis.Report) {
 	}
 }
 
-// prunedLayers lists the layers that have pruned channels, with the number of these.
+// prunedLayers lists the layers that have pruned channels, and how many each has.
 func prunedLayers(r *analysis.Report) string {
 	var layers []string
 	for _, l := range r.Layers {

@@ -20,15 +20,15 @@ type modelFlags struct {
 
 func (m *modelFlags) add(c *cobra.Command) {
 	c.Flags().StringVar(&m.dataDir, "data-dir", "", "folder that holds the data set (default: where the run found it, or the cache folder)")
-	c.Flags().IntVar(&m.threads, "threads", 0, "threads (default: as many as there are processors); does not change the result")
+	c.Flags().IntVar(&m.threads, "threads", 0, "number of threads (default: one for each processor); does not change the result")
 }
 
 // withoutFile is a sentence for the help of each command that takes a checkpoint.
-const withoutFile = "Without a file it uses ./ckpt.bnz, or else that of the newest run under ./runs,\nand prints which."
+const withoutFile = "If no file is named, the command uses ./ckpt.bnz or, if that does not exist, the\nckpt.bnz of the newest run under ./runs, and prints its path."
 
-// checkpointArg returns the path of the checkpoint that a command works on: its argument
-// or, without one, ./ckpt.bnz or, if that does not exist, the checkpoint of the newest
-// run. If it is not the argument, the first line of output names it.
+// checkpointArg returns the path of the checkpoint that a command works on. This is the
+// argument or, if there is none, ./ckpt.bnz or, if that does not exist, the checkpoint of
+// the newest run. Unless it is the argument, the first line of output names it.
 func (g *globalOptions) checkpointArg(args []string) (string, error) {
 	if len(args) == 1 {
 		return args[0], nil

@@ -27,8 +27,8 @@ func newCompareCommand(g *globalOptions) *cobra.Command {
 		Short: "Compare runs: results, cost, curves",
 		Long: `Compare runs in a table: network, trainable set, parameters trained, epochs,
 every setting in which the runs differ, test accuracy, generalisation gap, γ near
-zero, time, speed and checkpoint size. The command measures nothing: the numbers
-are those of the runs' last epochs. Cells are blank if a run has no value yet.
+zero, time, speed and checkpoint size. Nothing is measured again: the numbers come
+from the last epoch of each run. A cell is blank if the run has no value yet.
 
 Pictures go to --out: training.png (the curves of all runs), gradient_epochs.png
 if gradients were tracked, and, if networks differ in depth or width,
@@ -78,14 +78,14 @@ func runCompare(g *globalOptions, o compareOptions, args []string) error {
 	return g.print(r, func(w io.Writer) { printComparison(w, names, r) })
 }
 
-// runNames returns the directories' own names, or their paths if two have the same
+// runNames returns the names of the directories, or their paths if two have the same
 // name.
 func runNames(dirs []string) []string {
 	names := make([]string, len(dirs))
 	for i, dir := range dirs {
 		names[i] = filepath.Base(dir)
 		if abs, err := filepath.Abs(dir); err == nil {
-			names[i] = filepath.Base(abs) // also of "."
+			names[i] = filepath.Base(abs) // works for "." too
 		}
 	}
 	if unique := slices.Compact(slices.Sorted(slices.Values(names))); len(unique) < len(names) {
@@ -151,8 +151,8 @@ func printComparison(w io.Writer, names []string, r comparison) {
 		}
 		fmt.Fprintf(w, "test accuracy%s: after the last epoch, %s\n", where, scope)
 	}
-	fmt.Fprintln(w, "parameters: numbers that are trained. gap: training accuracy (over the last epoch's augmented batches) minus test accuracy, in points")
-	fmt.Fprintln(w, "time: training and testing. images/s: of the training steps, over all epochs in metrics.jsonl")
+	fmt.Fprintln(w, "parameters: the number of trained parameters. gap: training accuracy (over the last epoch's augmented batches) minus test accuracy, in points")
+	fmt.Fprintln(w, "time: training and testing. images/s: speed of the training steps over all epochs in metrics.jsonl")
 	for _, p := range r.Pictures {
 		fmt.Fprintln(w, p)
 	}

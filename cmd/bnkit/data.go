@@ -28,18 +28,18 @@ func newDataCommand(g *globalOptions) *cobra.Command {
 		Short: "Download and list data sets",
 		Long: `Download data sets, and list them with their location and size on disk.
 
-A data set is named (` + strings.Join(dataset.Names(), ", ") + `)
-or given as a path: a folder that holds CIFAR binary files or IDX files (gzipped
-or not), a CIFAR .tar.gz as published, or a folder of pictures: PNG or JPEG files
-in train/CLASS and in test/CLASS or val/CLASS. If there are both test and val, val
-is the validation split. The pictures of a folder can have any size; they are read
-during training and resized to squares, whose side bnkit train --image-size sets.
-The sample, a part of Fashion-MNIST, is built in and needs no download.
+A data set is given by name (` + strings.Join(dataset.Names(), ", ") + `)
+or by path: a folder that holds CIFAR binary files or IDX files (gzipped or not), a
+CIFAR .tar.gz as published, or a folder of pictures: PNG or JPEG files in train/CLASS
+and in test/CLASS or val/CLASS. If there are both test and val, val is the validation
+split. The pictures of a folder can have any size; they are read during training and
+resized to squares, whose side bnkit train --image-size sets. The sample is a part of
+Fashion-MNIST. It is built in and needs no download.
 
-Named data sets are looked for in --data-dir, or else in $BNKIT_DATA, or else in
-the folder bnkit of the user's cache folder: in that folder itself, in its
-subfolder named after the data set, and in the subfolder that the data set's
-archive unpacks to.`,
+bnkit looks for a named data set in --data-dir or, without that flag, in $BNKIT_DATA
+or, if that is not set, in the folder bnkit of the user's cache folder. There it looks
+in the folder itself, in the subfolder named after the data set, and in the subfolder
+to which the archive of the data set unpacks.`,
 		Example: `  bnkit data list
   bnkit data fetch cifar10
   bnkit train --data cifar10
@@ -77,7 +77,7 @@ func newDataListCommand(g *globalOptions, o *dataOptions) *cobra.Command {
 	return &cobra.Command{
 		Use:   "list",
 		Short: "List data sets, their location and size on disk",
-		Long: `List the data sets that can be named, their location and size on disk.
+		Long: `List the data sets that have names, their location and size on disk.
 
 --json prints an array of objects with name, present and, if present, path (folder
 or archive; not for the sample) and bytes.`,
@@ -102,7 +102,7 @@ func runDataFetch(c *cobra.Command, g *globalOptions, o dataOptions, name string
 	var unknown *dataset.UnknownError
 	switch {
 	case errors.As(err, &unknown):
-		return &usageError{c.CommandPath(), fmt.Errorf("unknown data set %q: want one of %s", name, strings.Join(dataset.Names(), ", "))}
+		return &usageError{c.CommandPath(), fmt.Errorf("data set %q is unknown; use one of: %s", name, strings.Join(dataset.Names(), ", "))}
 	case errors.Is(err, context.Canceled):
 		g.note("the same command resumes the download")
 		return err

@@ -28,7 +28,8 @@ func runData(ctx context.Context, asJSON bool, args ...string) (out, notes strin
 	return o.String(), e.String(), err
 }
 
-// emptyCIFAR10 puts a file of 5 bytes where CIFAR-10's archive is looked for.
+// emptyCIFAR10 writes a file of 5 bytes in the place of CIFAR-10's archive and returns its
+// path.
 func emptyCIFAR10(t *testing.T, dir string) string {
 	t.Helper()
 	path := filepath.Join(dir, "cifar10", "cifar-10-binary.tar.gz")
@@ -67,8 +68,8 @@ func TestDataList(t *testing.T) {
 				t.Errorf("cifar10: %v, want path %s and 5 bytes", e, path)
 			}
 		default:
-			if len(e) != 2 {
-				t.Errorf("a missing data set has values: %v", e)
+			if len(e) != 2 { // name and present
+				t.Errorf("%s is missing, but the entry has a path or a size: %v", name, e)
 			}
 		}
 	}
@@ -89,12 +90,12 @@ func TestDataFetch(t *testing.T) {
 	}
 	var status *fetch.StatusError
 	if _, _, err := runData(context.Background(), false, "fetch", "cifar10", "--mirror", server.URL, "--data-dir", dir); !errors.As(err, &status) || status.URL != server.URL+"/cifar-10-binary.tar.gz" {
-		t.Errorf("mirror without the file: got %v", err)
+		t.Errorf("a mirror that does not have the file: got %v", err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	if _, notes, err := runData(ctx, false, "fetch", "cifar10", "--mirror", server.URL, "--data-dir", dir); !errors.Is(err, context.Canceled) || !strings.Contains(notes, "resumes") {
-		t.Errorf("cancelled: got %v, said %q", err, notes)
+		t.Errorf("cancelled: got %v and printed %q", err, notes)
 	}
 	if out, _, err := runData(context.Background(), false, "fetch", "sample"); err != nil || !strings.Contains(out, "built in") {
 		t.Errorf("sample: got %q, %v", out, err)

@@ -25,9 +25,10 @@ func newEvalCommand(g *globalOptions) *cobra.Command {
 inference mode. The pruned channels of a pruned network are removed first.
 ` + withoutFile + `
 
-BatchNorm's statistics are those stored in the file (bnkit train --with-stats) or
-else re-estimated: averaged over a fixed number of batches of the unaugmented
-training split, the same every time. --statistics chooses one of the two.
+If the file stores BatchNorm's statistics (bnkit train --with-stats), these are used.
+Otherwise they are re-estimated: averaged over a fixed number of batches of the
+unaugmented training split, which are the same every time. --statistics chooses one
+of the two.
 
 --json prints test_accuracy (share from 0 to 1), test_loss (mean cross-entropy,
 nats), examples and statistics (stored or re-estimated).`,

@@ -29,12 +29,12 @@ file. Weights that the checkpoint does not store are regenerated from its seed.
 Tensors are float32, convolutions O×I×H×W, and have the names that open_lth uses
 (conv.weight, bn.weight, bn.running_mean, blocks.0.conv1.weight, ...,
 blocks.3.shortcut.0.weight, fc.weight, fc.bias) or, for ImageNet ResNets such as
-resnet18, those of torchvision (layer1.0.conv1.weight). A fixed γ is written as 1, a
-fixed β as 0. The file's metadata say how to normalise pictures.
+resnet18, that torchvision uses (layer1.0.conv1.weight). A fixed γ is written as 1, a
+fixed β as 0. The metadata of the file describe how to normalise pictures.
 ` + withoutFile + `
 
-Running statistics are those stored in the checkpoint, or else re-estimated from
-the training split, which is needed for that.
+If the checkpoint stores running statistics, these are written. Otherwise they are
+re-estimated from the training split, which must then be present.
 
 --json prints out, format, tensors, parameters, bytes and statistics.`,
 		Example: `  bnkit export runs/first/ckpt.bnz --format safetensors --out m.safetensors`,

@@ -25,14 +25,14 @@ func newInspectCommand(g *globalOptions) *cobra.Command {
 		Long: `List the header of a .bnz file and the tensors it stores, without reading their
 data. ` + withoutFile + `
 
---arch lists instead what each trainable set trains in that network, for pictures
-of 3×32×32 in 10 classes, and the number of those parameters. Flags for variants
-are those of bnkit train.
+With --arch it lists the trainable sets of a network instead: what each set trains,
+and the number of its parameters, for pictures of 3×32×32 in 10 classes. The flags for
+variants of the network are the same as for bnkit train.
 
 --json prints header, sections (name, required, tensors: name, type, shape,
 crc32c), file_bytes, tensor_bytes (uncompressed) and stored_bytes (compressed);
 with --arch it prints arch, shortcut and other variants, input, classes, parameters
-(all) and sets (name, trains, parameters).`,
+(the number of all parameters) and sets (name, trains, parameters).`,
 		Example: `  bnkit inspect
   bnkit inspect runs/first/ckpt.bnz --json
   bnkit inspect --arch resnet-110 --shortcut A
@@ -44,7 +44,7 @@ with --arch it prints arch, shortcut and other variants, input, classes, paramet
 			if !flags.Changed("arch") {
 				for _, s := range config.Settings {
 					if name := s.FlagName(); flags.Changed(name) {
-						return &usageError{c.CommandPath(), fmt.Errorf("--%s belongs to --arch", name)}
+						return &usageError{c.CommandPath(), fmt.Errorf("--%s needs --arch", name)}
 					}
 				}
 				return runInspect(g, args)
@@ -169,7 +169,7 @@ func prunedText(pruned map[string][]int) string {
 	return fmt.Sprintf("%d channels held constant: %s", total, strings.Join(names, ", "))
 }
 
-// selectionText describes which pictures were trained on, and how they were changed.
+// selectionText describes the pictures that were trained on, and how they were resized.
 func selectionText(d *checkpoint.DataSet) string {
 	text := "all training pictures"
 	switch {

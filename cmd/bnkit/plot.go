@@ -34,14 +34,14 @@ func newPlotCommand(g *globalOptions) *cobra.Command {
 		Short: "Draw the pictures of runs and checkpoints",
 		Long: `Draw the training curves of run directories, the gradients that bnkit train
 --track-gradients recorded, and what bnkit analyze measured of their checkpoints.
-Several runs are drawn in the same pictures. The command measures nothing: of a
-checkpoint that was not analyzed, it can only draw γ.
+Several runs are drawn in the same pictures. Nothing is measured: if a checkpoint was
+not analyzed, only its γ are drawn.
 
 --filters and --feature-maps draw one layer of each checkpoint instead, side by
 side: the weights of its convolution (regenerated from the seed if they are
 frozen), or the outputs of its ReLU for picture --image of the test split
-(inference mode, statistics re-estimated). Layers are named as in bnkit analyze:
-conv, blocks.0.conv1 or blocks.0.bn1.
+(inference mode, statistics re-estimated). Layers have the same names as in bnkit
+analyze: conv, blocks.0.conv1 or blocks.0.bn1.
 
 --json prints the paths of the pictures.`,
 		Example: `  bnkit plot runs/first
@@ -96,7 +96,7 @@ func runPlot(c *cobra.Command, g *globalOptions, o plotOptions, args []string) e
 	})
 }
 
-// drawRuns draws what the run and the report of each checkpoint hold.
+// drawRuns draws the learning curves and the report of each checkpoint.
 func drawRuns(out string, ckpts []string) ([]string, error) {
 	var runs []plots.Run
 	for _, ckpt := range ckpts {
@@ -140,7 +140,7 @@ func (o *plotOptions) drawLayers(ctx context.Context, ckpts []string) ([]string,
 				return nil, err
 			}
 			if len(maps) > 0 && !bytes.Equal(m.Picture, maps[0].Picture) {
-				return nil, &analysis.OptionError{Reason: fmt.Sprintf("%s was trained on other pictures than %s; feature maps are compared on one picture", ckpt, ckpts[0])}
+				return nil, &analysis.OptionError{Reason: fmt.Sprintf("%s was trained on different pictures than %s; feature maps can only be compared on the same picture", ckpt, ckpts[0])}
 			}
 			maps = append(maps, m)
 		}

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// progressLine shows the progress of long work: on a terminal in one line that it
-// overwrites, elsewhere in a plain line from time to time.
+// progressLine shows the progress of long work. On a terminal it overwrites one line;
+// elsewhere it prints a line from time to time.
 type progressLine struct {
 	g        *globalOptions
 	terminal bool
@@ -19,13 +19,13 @@ func (g *globalOptions) newProgress() *progressLine {
 	return &progressLine{g: g, terminal: g.onTerminal(), last: time.Now()}
 }
 
-// Times between lines.
+// Shortest times between updates.
 const (
 	terminalEvery = 100 * time.Millisecond
 	plainEvery    = 10 * time.Second
 )
 
-// update shows a text, unless it has just shown one.
+// update shows a text, unless the last one was shown only a moment ago.
 func (p *progressLine) update(format string, args ...any) {
 	every := plainEvery
 	if p.terminal {

@@ -38,7 +38,7 @@ before and after on the whole test split, with statistics re-estimated for each.
 ` + withoutFile + `
 
 --threshold chooses the channels whose |γ| is below it. --remove chooses a share of
-all channels, those of the smallest |γ| first, but keeps at least one channel of each
+all channels, in order of |γ|, smallest first, but keeps at least one channel of each
 layer. --protect names layers that keep all channels, and --max-per-layer limits the
 share of a layer's channels that are chosen. --plan-out only writes the choice to a
 file, which can be edited; --plan applies such a file.
@@ -71,7 +71,7 @@ split), bytes_before, and, unless it is a dry run, bytes_after and out. With
 	o.add(c)
 	f := c.Flags()
 	f.Float64Var(&o.threshold, "threshold", 0.01, "prune channels with |γ| below this")
-	f.Float64Var(&o.remove, "remove", 0, "prune this share of all channels, those of the smallest |γ| first")
+	f.Float64Var(&o.remove, "remove", 0, "prune this share of all channels, in order of |γ|, smallest first")
 	f.StringSliceVar(&o.protect, "protect", nil, "names or patterns of layers that keep all channels, e.g. 'blocks.0.*'")
 	f.Float64Var(&o.maxPerLayer, "max-per-layer", 0, "largest share of a layer's channels to prune (default: no limit)")
 	f.StringVar(&o.plan, "plan", "", "file that lists the channels to keep")
@@ -152,7 +152,7 @@ func runPrune(c *cobra.Command, g *globalOptions, o pruneOptions, args []string)
 	return g.print(r, func(w io.Writer) { printPrune(w, r) })
 }
 
-// pruneError makes options that cannot be used a usage error.
+// pruneError turns the error of an option that cannot be used into a usage error.
 func pruneError(c *cobra.Command, err error) error {
 	var option *prune.OptionError
 	if errors.As(err, &option) {
@@ -161,7 +161,7 @@ func pruneError(c *cobra.Command, err error) error {
 	return err
 }
 
-// planOnly writes the plan and evaluates nothing.
+// planOnly writes the plan without measuring the network.
 func planOnly(c *cobra.Command, g *globalOptions, o pruneOptions, options prune.Options, path string) error {
 	if err := mayWrite(c, o.planOut, o.force); err != nil {
 		return err

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestPlanThenApply writes a plan, edits it, applies it, and looks at what is
-// printed for people and for machines.
+// TestPlanThenApply writes a plan, edits it, applies it, and checks the table and the JSON
+// that prune prints.
 func TestPlanThenApply(t *testing.T) {
 	data := writeIDX(t)
 	inDirectory(t)
@@ -45,14 +45,14 @@ func TestPlanThenApply(t *testing.T) {
 	}
 	for _, key := range []string{"threshold", "remove", "bytes_after", "out"} {
 		if v, found := result[key]; found {
-			t.Errorf("a dry run by a plan has %q: %v", key, v)
+			t.Errorf("prune --plan --dry-run --json has %q: %v", key, v)
 		}
 	}
 	if result["clamped"] != float64(plan.Clamped) || result["macs_after"] != float64(plan.MACsAfter) || result["agreement"] != 1.0 {
-		t.Errorf("the plan is %d channels and %d MACs, applied %v and %v, agreement %v", plan.Clamped, plan.MACsAfter, result["clamped"], result["macs_after"], result["agreement"])
+		t.Errorf("the plan has %d channels and %d MACs, the result %v and %v, with agreement %v", plan.Clamped, plan.MACsAfter, result["clamped"], result["macs_after"], result["agreement"])
 	}
 
-	// One more channel of a layer goes, by hand.
+	// Edit the plan to remove one more channel of a layer.
 	line := -1
 	for i, l := range plan.Layers {
 		if len(l.Kept) > 2 {
@@ -70,22 +70,21 @@ func TestPlanThenApply(t *testing.T) {
 	before := `{"name":"` + plan.Layers[line].Name + `","channels":64,"kept":`
 	edited := strings.Replace(string(text), before+string(kept), before+string(fewer), 1)
 	if edited == string(text) {
-		t.Fatalf("no layer %s%s in:\n%s", before, kept, text)
+		t.Fatalf("%s%s is not in the plan:\n%s", before, kept, text)
 	}
 	if err := os.WriteFile("plan.json", []byte(edited), 0o666); err != nil {
 		t.Fatal(err)
 	}
 	decode(t, ok(t, "prune", ckpt, "--plan", "plan.json", "--data-dir", data, "--json"), &result)
 	if result["clamped"] != float64(plan.Clamped+1) || result["out"] != "r/ckpt-pruned.bnz" {
-		t.Errorf("edited: %v clamped, %d before; written to %v", result["clamped"], plan.Clamped, result["out"])
+		t.Errorf("the edited plan clamps %v channels, the original %d; written to %v", result["clamped"], plan.Clamped, result["out"])
 	}
 	if out := ok(t, "prune", ckpt, "--threshold", "0.1", "--data-dir", data, "--dry-run"); !strings.Contains(out, "give 100.00% of these pictures the same class") || !strings.Contains(out, "multiply-adds") {
 		t.Errorf("prune prints:\n%s", out)
 	}
 }
 
-// TestPruneRefuses checks exit codes, and that the source and a plan stay as they
-// are.
+// TestPruneRefuses checks exit codes and messages, and that nothing is written.
 func TestPruneRefuses(t *testing.T) {
 	data := writeIDX(t)
 	inDirectory(t)
@@ -120,9 +119,9 @@ func TestPruneRefuses(t *testing.T) {
 	}
 }
 
-// TestPrunedIsSaid checks that analyze and inspect distinguish pruned channels from those
-// whose γ is near zero, and that eval of the pruned file agrees with what prune measured.
-func TestPrunedIsSaid(t *testing.T) {
+// TestPrunedIsReported checks that analyze and inspect report the pruned channels, and that
+// eval of the pruned file agrees with what prune measured.
+func TestPrunedIsReported(t *testing.T) {
 	data := writeIDX(t)
 	inDirectory(t)
 	ok(t, append([]string{"train", "--data", data, "--out", "r"}, small...)...)

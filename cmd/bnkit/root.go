@@ -25,9 +25,9 @@ type globalOptions struct {
 
 // run executes one command line and returns the process's exit code.
 func run(ctx context.Context, args []string, out, err io.Writer) (code int) {
-	// After a panic the runtime exits with 2, which stands for wrong usage here. It
-	// still does so if another goroutine panics, such as a kernel's worker, and after
-	// a fatal error such as lack of memory: nothing can recover from these.
+	// After a panic the runtime would exit with 2, which stands for wrong usage here. It
+	// still does so after a panic of another goroutine, such as a kernel's worker, and
+	// after a fatal error such as lack of memory, because these cannot be recovered.
 	defer func() {
 		if p := recover(); p != nil {
 			fmt.Fprintf(err, "bnkit: crashed: %v\nThis is a bug in bnkit: please report it with the command line and these lines.\n%s", p, debug.Stack())
@@ -41,7 +41,7 @@ func run(ctx context.Context, args []string, out, err io.Writer) (code int) {
 	root.SetErr(err)
 	e := root.ExecuteContext(ctx)
 	if written.err != nil && (e == nil || errors.Is(e, written.err)) {
-		e = fmt.Errorf("the output could not be written completely: %w; make room, or send it elsewhere", written.err)
+		e = fmt.Errorf("the output could not be written completely: %w; free some space, or write it elsewhere", written.err)
 	}
 	code = exitCode(e)
 	if e != nil {
@@ -50,7 +50,7 @@ func run(ctx context.Context, args []string, out, err io.Writer) (code int) {
 	return code
 }
 
-// checkedWriter remembers the first error of writing to w, so that commands need not
+// checkedWriter remembers the first error of writing to w, so that commands do not have to
 // check each line.
 type checkedWriter struct {
 	w   io.Writer
@@ -72,7 +72,7 @@ func newRootCommand(g *globalOptions) *cobra.Command {
 		Long: `bnkit trains ResNets whose convolutions stay frozen at their random
 initialisation, so that only BatchNorm's γ and β learn. A trained network is a
 file of a few kilobytes: the seed, γ and β. From such a file bnkit regenerates the
-weights, measures what γ and β do, and prunes.
+weights, measures what γ and β do, and prunes the network.
 
 Exit codes: 0 ok, 1 failure, 2 wrong usage, 3 bad or corrupt input,
 130 interrupted.`,
@@ -101,7 +101,7 @@ Exit codes: 0 ok, 1 failure, 2 wrong usage, 3 bad or corrupt input,
 	return root
 }
 
-// checkArgs makes errors about the arguments of a command and its subcommands usage
+// checkArgs turns errors about the arguments of a command and its subcommands into usage
 // errors.
 func checkArgs(c *cobra.Command) {
 	if check := c.Args; check != nil {
@@ -127,14 +127,14 @@ func (e *usageError) Error() string    { return fmt.Sprintf("%v (see %s --help)"
 func (e *usageError) Unwrap() error    { return e.err }
 func (e *usageError) WrongUsage() bool { return true }
 
-// Error types of all packages have one of these methods if the user's input is at fault.
-// An error with neither method is a plain failure.
+// The error types of all packages have one of these methods if the user's input is at
+// fault. An error without such a method is a plain failure.
 type (
 	wrongUsage interface{ WrongUsage() bool } // the command line or the settings
 	badInput   interface{ BadInput() bool }   // a file
 )
 
-// exitCode returns the process's exit code for a command's error: 0 ok, 1 failure,
+// exitCode returns the exit code of the process for an error of a command: 0 ok, 1 failure,
 // 2 wrong usage, 3 bad or corrupt input, 130 interrupted.
 func exitCode(err error) int {
 	var usage wrongUsage
@@ -171,7 +171,7 @@ func message(err error, code int) string {
 	return strings.Join(lines, " ")
 }
 
-// print writes v as indented JSON with --json, else calls table.
+// print writes v as indented JSON with --json, and calls table without it.
 func (g *globalOptions) print(v any, table func(w io.Writer)) error {
 	if !g.json {
 		table(g.out)

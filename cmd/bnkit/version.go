@@ -17,13 +17,13 @@ func newVersionCommand(g *globalOptions) *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Print the version, the processor and the kernels in use",
-		Long: `Print the version, the Go release that built it, the processor and those of its
-features that kernels can use, and the family of kernels in use and why: avx512 or
-avx2 (assembly) or generic (plain Go).
+		Long: `Print the version, the Go release that built it, the processor with the features that
+kernels can use, and the family of kernels in use with the reason for the choice:
+avx512 or avx2 (assembly) or generic (plain Go).
 
-The environment variable BNKIT_KERNEL selects another family. If bnkit ends with an
-illegal instruction, that is a bug: BNKIT_KERNEL=generic works around it. Please
-report it with the output of this command.`,
+The environment variable BNKIT_KERNEL selects another family. If bnkit stops with an
+illegal instruction, that is a bug. Please report it with the output of this command;
+BNKIT_KERNEL=generic works around it.`,
 		Example: `  bnkit version
   BNKIT_KERNEL=generic bnkit version --json`,
 		Args: cobra.NoArgs,
