@@ -55,7 +55,7 @@ func OwnUnfinished(runs string) (*Dir, error) {
 		if err != nil {
 			return nil, err
 		}
-		if unfinished(dir) { // still
+		if unfinished(dir) { // another process may have finished it before it was locked
 			return d, nil
 		}
 		if err := d.Release(); err != nil {
@@ -111,7 +111,7 @@ func unfinished(dir string) bool {
 
 // Epochs returns how many epochs the run in dir has completed, according to
 // resume.bnz, the only file that counts them. The error is fs.ErrNotExist if the run
-// has not completed one, a *DamagedError, or one of package checkpoint.
+// has not completed one, a *DamagedError, or an error of package checkpoint.
 func Epochs(dir string) (int, error) {
 	info, err := checkpoint.ReadInfo(File(dir, ResumeFile))
 	if err != nil {

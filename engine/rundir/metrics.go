@@ -33,7 +33,8 @@ type EpochMetrics struct {
 	TestStatistics         string // "running"
 
 	// ValidationLoss and ValidationAccuracy are the same over the whole validation
-	// split. They are 0, and missing in the row, if there is none.
+	// split. They are 0, and missing in the row, if there is no validation
+	// split.
 	ValidationLoss, ValidationAccuracy float64
 	ValidationExamples                 int
 
@@ -159,7 +160,7 @@ func ReadMetrics(path string) ([]EpochMetrics, error) {
 			return nil, &DamagedError{path, fmt.Sprintf("line %d: %v; %s", i+1, err, howToRepair)}
 		}
 		if m.Epoch <= before {
-			return nil, &DamagedError{path, fmt.Sprintf("line %d is of epoch %d, but follows epoch %d; %s", i+1, m.Epoch, before, howToRepair)}
+			return nil, &DamagedError{path, fmt.Sprintf("line %d has epoch %d, but follows a line with epoch %d; %s", i+1, m.Epoch, before, howToRepair)}
 		}
 		rows, before = append(rows, m), m.Epoch
 	}

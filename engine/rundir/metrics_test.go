@@ -37,7 +37,7 @@ func TestMetricsRow(t *testing.T) {
 		t.Errorf("an infinite loss is written: %s", row())
 	}
 	if strings.Contains(row(), "validation") {
-		t.Errorf("a row without validation split speaks of one: %s", row())
+		t.Errorf("a row without a validation split has validation fields: %s", row())
 	}
 	rows, err := readRows(t, row()+"\n{\"epoch\":2,\"tr")
 	if err != nil || len(rows) != 1 {

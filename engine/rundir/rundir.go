@@ -12,9 +12,9 @@
 //	.lock          locked by the process that trains there; never removed
 //
 // A process that trains owns the directory: its [Dir] holds the lock. Readers do not need
-// the lock, because each file is replaced in one step or grows by a line. Nor do programs
-// that measure a finished model and add files of their own (analyze, prune), because they
-// never change the files above.
+// the lock, because each file is replaced in one step or grows by a line. Programs that
+// measure a finished model and add files of their own (analyze, prune) do not need it
+// either, because they never change the files above.
 //
 // A run that replaces another one is written to the hidden directory .next until its first
 // epoch is complete, so that the old run stays intact until then. Renaming .next to .swap
@@ -39,7 +39,7 @@ const (
 	MetricsFile    = "metrics.jsonl"
 	CheckpointFile = "ckpt.bnz"
 	ResumeFile     = "resume.bnz"
-	DataFile       = "data.json"     // where the run's data lies
+	DataFile       = "data.json"     // the location of the run's data
 	PlotsDir       = "plots"         // holds pictures and ReportFile
 	ReportFile     = "analysis.json" // what analyze measured
 
