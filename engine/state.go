@@ -5,9 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 
 	"bnkit/checkpoint"
+	"bnkit/checkpoint/durable"
+	"bnkit/checkpoint/strictjson"
 	"bnkit/engine/config"
 	"bnkit/engine/rundir"
 )
@@ -182,7 +183,7 @@ func (r *run) restore(file *checkpoint.File) error {
 		return r.refuse("data", "the run was started with other pictures than those now found as %s", r.data.Name)
 	}
 	var done progress
-	if err := json.Unmarshal(h.State, &done); err != nil {
+	if err := strictjson.Unmarshal(h.State, &done); err != nil {
 		return r.refuse("", "%s is not a resume state: %v", rundir.ResumeFile, err)
 	}
 	if done.Epochs < 0 || done.Epochs > r.cfg.Epochs || done.Steps < 0 || done.Steps > r.steps ||
@@ -242,7 +243,7 @@ func (r *run) restoreTensors(file *checkpoint.File) error {
 // no such file, and a *rundir.DamagedError if it does not hold valid settings.
 func ReadConfig(path string) (config.Config, error) {
 	var c config.Config
-	b, err := os.ReadFile(path)
+	b, err := durable.ReadFile(path, rundir.MaxConfigBytes)
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			return c, fmt.Errorf("%w: there is no %s", rundir.ErrNoRun, path)

@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+
+	"bnkit/checkpoint/strictjson"
 )
 
 // fileOrder lists the keys with which config.json begins; the others follow in the order
@@ -56,7 +58,7 @@ func (c Config) MarshalJSON() ([]byte, error) {
 // default. A key that is not a setting is an error.
 func (c *Config) UnmarshalJSON(b []byte) error {
 	var values map[string]json.RawMessage
-	if err := json.Unmarshal(b, &values); err != nil {
+	if err := strictjson.Unmarshal(b, &values); err != nil {
 		return err
 	}
 	read := Default()

@@ -169,12 +169,14 @@ func TestPlace(t *testing.T) {
 			t.Errorf("%q is read as %q, %v; want %q", place, got, err, want)
 		}
 	}
-	if err := os.WriteFile(d.File(DataFile), []byte("{"), 0o666); err != nil {
-		t.Fatal(err)
-	}
-	var damaged *DamagedError
-	if _, err := ReadPlace(path); !errors.As(err, &damaged) {
-		t.Errorf("%v, want a *DamagedError", err)
+	for _, bad := range []string{"{", `{"path":"a","path":"b"}`, `{"PATH":"a"}`} {
+		if err := os.WriteFile(d.File(DataFile), []byte(bad), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		var damaged *DamagedError
+		if _, err := ReadPlace(path); !errors.As(err, &damaged) {
+			t.Errorf("%s: %v, want a *DamagedError", bad, err)
+		}
 	}
 }
 

@@ -2,7 +2,6 @@ package rundir
 
 import (
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,6 +11,8 @@ import (
 	"time"
 
 	"bnkit/checkpoint"
+	"bnkit/checkpoint/durable"
+	"bnkit/checkpoint/strictjson"
 )
 
 // FindCheckpoint returns the checkpoint to use if none is named: dir/ckpt.bnz, or
@@ -98,8 +99,8 @@ func unfinished(dir string) bool {
 	var config struct {
 		Epochs int `json:"epochs"`
 	}
-	b, err := os.ReadFile(File(dir, ConfigFile))
-	if err != nil || json.Unmarshal(b, &config) != nil {
+	b, err := durable.ReadFile(File(dir, ConfigFile), MaxConfigBytes)
+	if err != nil || strictjson.Unmarshal(b, &config) != nil {
 		return false
 	}
 	done, err := Epochs(dir)
@@ -118,7 +119,7 @@ func Epochs(dir string) (int, error) {
 		return 0, err
 	}
 	var state struct{ Epochs int }
-	if err := json.Unmarshal(info.Header.State, &state); err != nil {
+	if err := strictjson.Unmarshal(info.Header.State, &state); err != nil {
 		return 0, &DamagedError{File(dir, ResumeFile), "it is not a resume state: " + err.Error()}
 	}
 	return state.Epochs, nil
@@ -139,7 +140,7 @@ func CheckpointEpochs(dir string) (int, error) {
 		var training struct {
 			Epochs int `json:"epochs"`
 		}
-		if event.Action == "train" && json.Unmarshal(event.Parameters, &training) == nil {
+		if event.Action == "train" && strictjson.Unmarshal(event.Parameters, &training) == nil {
 			epochs = cmp.Or(training.Epochs, epochs)
 		}
 	}

@@ -7,10 +7,10 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
-	"os"
 	"strings"
 
 	"bnkit/checkpoint/durable"
+	"bnkit/checkpoint/strictjson"
 )
 
 // EpochMetrics is one epoch's row of metrics.jsonl. Accuracies and
@@ -93,7 +93,7 @@ func (m EpochMetrics) MarshalJSON() ([]byte, error) {
 // UnmarshalJSON reads a row of metrics.jsonl.
 func (m *EpochMetrics) UnmarshalJSON(b []byte) error {
 	var row metricsRow
-	if err := json.Unmarshal(b, &row); err != nil {
+	if err := strictjson.Unmarshal(b, &row); err != nil {
 		return err
 	}
 	*m = EpochMetrics{
@@ -148,7 +148,7 @@ func (e *LostRowsError) Error() string {
 // is killed may leave. The error is a *DamagedError if the file holds anything else, which
 // a resume repairs.
 func ReadMetrics(path string) ([]EpochMetrics, error) {
-	b, err := os.ReadFile(path)
+	b, err := durable.ReadFile(path, maxMetricsBytes)
 	if err != nil {
 		return nil, err
 	}
@@ -166,6 +166,10 @@ func ReadMetrics(path string) ([]EpochMetrics, error) {
 	}
 	return rows, nil
 }
+
+// maxMetricsBytes bounds metrics.jsonl. A row of the deepest network with tracked gradients
+// has less than a megabyte.
+const maxMetricsBytes = 1 << 30
 
 const howToRepair = "resuming the run repairs it"
 
@@ -190,7 +194,7 @@ func (d *Dir) AppendMetrics(m *EpochMetrics) error {
 // that are lost stay missing; lost lists their epochs and is nil if there are none.
 func (d *Dir) RepairMetrics(done int) (rows []EpochMetrics, lost *LostRowsError, err error) {
 	path := d.File(MetricsFile)
-	b, err := os.ReadFile(path)
+	b, err := durable.ReadFile(path, maxMetricsBytes)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, err
 	}

@@ -66,7 +66,8 @@ func TestReadMetrics(t *testing.T) {
 	if err != nil || len(rows) != 3 || rows[1].Epoch != 4 {
 		t.Errorf("%+v, %v", rows, err)
 	}
-	for _, bad := range []string{"x\n", "{\"epoch\":0}\n", "\n", "{\"epoch\":1}\n{\"epoch\":1}\n", "{\"epoch\":2}\n{\"epoch\":1}\n"} {
+	for _, bad := range []string{"x\n", "{\"epoch\":0}\n", "\n", "{\"epoch\":1}\n{\"epoch\":1}\n", "{\"epoch\":2}\n{\"epoch\":1}\n",
+		"{\"epoch\":1,\"epoch\":2}\n", "{\"epoch\":1,\"Epoch\":2}\n"} {
 		var damaged *DamagedError
 		if _, err := readRows(t, bad); !errors.As(err, &damaged) || !strings.Contains(err.Error(), "line ") {
 			t.Errorf("%q: %v, want a *DamagedError that names the line", bad, err)

@@ -48,6 +48,10 @@ const (
 	swapDir  = ".swap" // holds the files of such a run that have not been moved yet
 )
 
+// MaxConfigBytes is the largest size of config.json and data.json. It is far above any real
+// file.
+const MaxConfigBytes = 1 << 20
+
 // runFiles are the files that every run has once it has completed an epoch. Commit moves
 // them in this order.
 var runFiles = []string{CheckpointFile, ResumeFile, MetricsFile, ConfigFile, DataFile}
