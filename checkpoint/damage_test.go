@@ -167,6 +167,12 @@ func TestFalseHeaders(t *testing.T) {
 		{"a million dimensions", tensorsOf("bn", `{"shape":[`+strings.Repeat("1,", 1<<20)+`1]}`), nil, 0, ErrCorrupt},
 		{"a header above the limit", `{"arch":"` + strings.Repeat("x", maxHeader) + `"}`, nil, 0, ErrCorrupt},
 		{"unknown required section", tensorsOf("future", `{"name":"a","type":"f32","shape":[1],"crc32c":1214729159}`), make([]byte, 4), 4, ErrUnsupported},
+		{"two seeds", `{"seed":1,"sections":[],"seed":2}`, nil, 0, ErrCorrupt},
+		{"a seed in upper case", `{"seed":1,"sections":[],"SEED":2}`, nil, 0, ErrCorrupt},
+		{"a seed with a long s", `{"seed":1,"sections":[],"\u017feed":2}`, nil, 0, ErrCorrupt},
+		{"a shape in upper case", tensorsOf("bn", `{"name":"a","type":"f32","shape":[1],"Shape":[1],"crc32c":1214729159}`), make([]byte, 4), 4, ErrCorrupt},
+		{"two keys in the settings", `{"config":{"lr":1,"lr":2},"sections":[]}`, nil, 0, ErrCorrupt},
+		{"invalid UTF-8", "{\"arch\":\"\xff\",\"sections\":[]}", nil, 0, ErrCorrupt},
 	} {
 		refuse(t, c.name, withTable(c.header, c.data, c.size), c.want, maxAllocated)
 	}

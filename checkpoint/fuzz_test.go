@@ -53,6 +53,7 @@ func FuzzHeader(f *testing.F) {
 		tensorsOf("stats", `{"name":"a","type":"f64","shape":[3],"crc32c":2231102702}`),
 		tensorsOf("bn", `{"name":"a","type":"f32","shape":[1],"crc32c":1214729159},{"name":"b","type":"f32","shape":[5],"crc32c":3167049278}`),
 		`{"arch":"resnet-20","seed":18446744073709551615,"input":[3,32,32],"config":{"lr":0.1},"provenance":[{"action":"train"}],"sections":[]}`,
+		`{"seed":1,"sections":[],"SEED":2}`,
 		`{"sections":[{"name":"future","required":false,"tensors":[]},{"name":"bn"}]}`,
 	} {
 		f.Add([]byte(header), data)

@@ -2,11 +2,12 @@ package checkpoint
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"io"
 
 	"github.com/klauspost/compress/zstd"
+
+	"bnkit/checkpoint/strictjson"
 )
 
 // table is the JSON header as it is stored: the fields of Header, and the tensors that
@@ -133,7 +134,7 @@ func parseTable(stored []byte, p prelude) (*table, error) {
 		return nil, corrupt(preludeSize, "%v", err)
 	}
 	t := &table{}
-	if err := json.Unmarshal(raw, t); err != nil {
+	if err := strictjson.Unmarshal(raw, t); err != nil {
 		return nil, corrupt(preludeSize, "decode the header: %v", err)
 	}
 	return t, t.check(p.dataSize)

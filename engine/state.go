@@ -5,10 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"slices"
 
 	"bnkit/checkpoint"
+	"bnkit/checkpoint/durable"
+	"bnkit/checkpoint/strictjson"
 	"bnkit/engine/arch"
 	"bnkit/engine/config"
 	"bnkit/engine/rundir"
@@ -258,7 +259,7 @@ func (r *run) compare(was *config.Config) error {
 // restore sets the run's tensors and progress to those of a state.
 func (r *run) restore(file *checkpoint.File) error {
 	var done progress
-	if err := json.Unmarshal(file.Header.State, &done); err != nil {
+	if err := strictjson.Unmarshal(file.Header.State, &done); err != nil {
 		return r.refuse("", "%s is not a resume state: %v", rundir.ResumeFile, err)
 	}
 	if done.Epochs < 0 || done.Epochs > r.cfg.Epochs || done.Steps < 0 || done.Steps > r.steps ||
@@ -310,7 +311,7 @@ func (r *run) restoreTensors(file *checkpoint.File) error {
 // no such file, and a *rundir.DamagedError if it does not hold valid settings.
 func ReadConfig(path string) (config.Config, error) {
 	var c config.Config
-	b, err := os.ReadFile(path)
+	b, err := durable.ReadFile(path, rundir.MaxConfigBytes)
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			return c, fmt.Errorf("%w: there is no %s", rundir.ErrNoRun, path)

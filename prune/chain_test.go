@@ -172,10 +172,20 @@ func TestWhollyTrained(t *testing.T) {
 	}
 	m := load(t, run.Checkpoint)
 	r, pruned := prune(t, m, data, Options{Threshold: 1e9})
-	for name := range changed(m, pruned) {
+	for name := range changed(m, r.Model) {
 		if !isGamma(m, name) {
 			t.Errorf("%s was changed", name)
 		}
+	}
+	// Because weights are stored, the file holds the smaller network: one channel of each
+	// unit.
+	for i := range pruned.Network.Units {
+		if u := &pruned.Network.Units[i]; u.OutShape.C != 1 {
+			t.Errorf("%s of the file has %d channels, want 1", u.Name, u.OutShape.C)
+		}
+	}
+	if again, _ := prune(t, pruned, data, Options{Threshold: 1e9}); again.Before.TestAccuracy != r.After.TestAccuracy || math.Abs(again.Before.TestLoss-r.After.TestLoss) > 1e-6 {
+		t.Errorf("the file evaluates to %+v, the clamped network to %+v", again.Before, r.After)
 	}
 	// If every γ is zero, the output is the same for all pictures, so the accuracy is the
 	// share of one class, a third.

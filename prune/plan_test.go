@@ -220,7 +220,8 @@ func TestWrongPlans(t *testing.T) {
 			t.Errorf("%s: %v, want an *OptionError that contains %q", c.what, err, c.says)
 		}
 	}
-	for _, text := range []string{"", "[]", "{", string(text) + "{}", `{"threshold": 0.1}`, `{"arch": 5}`} {
+	for _, text := range []string{"", "[]", "{", string(text) + "{}", `{"threshold": 0.1}`, `{"arch": 5}`,
+		strings.Replace(string(text), `"beta"`, `"Beta"`, 1), strings.Replace(string(text), `"layers"`, `"arch": "x", "layers"`, 1)} {
 		var bad *OptionError
 		if _, err := ReadPlan(write(t, []byte(text))); !errors.As(err, &bad) {
 			t.Errorf("%q: %v, want an *OptionError", text, err)

@@ -3,10 +3,11 @@ package prune
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
+
+	"bnkit/checkpoint/strictjson"
 )
 
 // maxPlanBytes bounds the size of a plan's file. The plan of the widest and deepest network
@@ -46,14 +47,22 @@ func ReadPlan(path string) (*Plan, error) {
 		return nil, err
 	}
 	defer f.Close()
-	d := json.NewDecoder(io.LimitReader(f, maxPlanBytes))
-	d.DisallowUnknownFields()
-	var p Plan
-	if err := d.Decode(&p); err != nil {
-		return nil, &OptionError{fmt.Sprintf("%s is not a plan: %v", path, err)}
+	b, err := io.ReadAll(io.LimitReader(f, maxPlanBytes+1))
+	if err != nil {
+		return nil, err
 	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return nil, &OptionError{fmt.Sprintf("%s has more text after the plan", path)}
+	if len(b) > maxPlanBytes {
+		return nil, &OptionError{fmt.Sprintf("%s is not a plan: it has more than %d bytes", path, maxPlanBytes)}
+	}
+	var p Plan
+	err = strictjson.Check(b, &p)
+	if err == nil {
+		d := json.NewDecoder(bytes.NewReader(b))
+		d.DisallowUnknownFields()
+		err = d.Decode(&p)
+	}
+	if err != nil {
+		return nil, &OptionError{fmt.Sprintf("%s is not a plan: %v", path, err)}
 	}
 	if p.Beta != BetaKept && p.Beta != BetaZeroed {
 		return nil, &OptionError{fmt.Sprintf("%s: beta is %q; use %q or %q", path, p.Beta, BetaKept, BetaZeroed)}

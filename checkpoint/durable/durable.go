@@ -44,10 +44,14 @@ func perform(op, path string, do func() error) error {
 }
 
 // WriteFile writes data to a temporary file in the same directory, syncs it, and renames
-// it to path. Before the rename, or if an earlier step fails, path has its old content;
-// after the rename it has all of data. The last step syncs the directory. If only this
-// step fails, a loss of power may still undo the change. A process that is killed may
-// leave the temporary file, which RemoveTemporaries removes.
+// it to path. If path is a symbolic link, it writes the file to which the link leads. A
+// file that is replaced keeps its permissions, but not its owner. The error is a *FileError
+// if path is something else than a regular file, such as a device or a pipe.
+//
+// Before the rename, or if an earlier step fails, path has its old content; after the
+// rename it has all of data. The last step syncs the directory. If only this step fails, a
+// loss of power may still undo the change. A process that is killed may leave the temporary
+// file, which RemoveTemporaries removes.
 func WriteFile(path string, data []byte) error {
 	if err := writeFile(path, data); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
@@ -56,6 +60,10 @@ func WriteFile(path string, data []byte) error {
 }
 
 func writeFile(path string, data []byte) (err error) {
+	path, old, err := target(path)
+	if err != nil {
+		return err
+	}
 	dir, base := filepath.Split(path)
 	// os.CreateTemp would create a file that only its owner can read. This file gets
 	// the permissions that the umask allows.
@@ -70,6 +78,11 @@ func writeFile(path string, data []byte) (err error) {
 			perform("remove", temporary, func() error { return os.Remove(temporary) })
 		}
 	}()
+	if old != nil {
+		if err := f.Chmod(old.Mode().Perm()); err != nil {
+			return err
+		}
+	}
 	if err := writeSynced(f, data); err != nil {
 		return err
 	}
@@ -80,8 +93,13 @@ func writeFile(path string, data []byte) (err error) {
 }
 
 // Append appends data to the file at path, which it creates if necessary. A failure may
-// leave a part of data in the file.
+// leave a part of data in the file. The error is a *FileError if there is something else
+// than a regular file.
 func Append(path string, data []byte) error {
+	path, _, err := target(path)
+	if err != nil {
+		return err
+	}
 	f, err := open(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND)
 	if err != nil {
 		return err

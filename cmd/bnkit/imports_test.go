@@ -18,33 +18,34 @@ type layer struct {
 // files: a package may only import packages that are listed below it.
 var mayImport = []layer{
 	{"cmd/bnkit", []string{"plots", "analysis", "prune", "engine", "engine/bench", "engine/presets", "engine/config", "engine/rundir", "engine/dataset", "engine/dataset/fetch",
-		"engine/arch", "engine/kernel", "checkpoint", "checkpoint/durable"}},
+		"engine/arch", "engine/kernel", "checkpoint", "checkpoint/durable", "checkpoint/strictjson"}},
 
 	// Plots are drawn from results and measure nothing, so they do not need engine.
 	{"plots", []string{"analysis", "engine/rundir", "checkpoint/durable"}},
 	{"analysis", []string{"prune", "engine", "engine/config", "engine/rundir", "engine/dataset", "engine/nn", "engine/arch", "engine/kernel"}},
-	{"prune", []string{"engine", "engine/dataset", "engine/nn", "engine/arch"}},
+	{"prune", []string{"engine", "engine/dataset", "engine/nn", "engine/arch", "checkpoint/strictjson"}},
 	{"engine/bench", []string{"engine", "engine/config", "engine/nn", "engine/arch", "engine/kernel", "engine/rng"}},
 
-	{"engine", []string{"engine/rundir", "engine/config", "engine/optim", "engine/dataset", "engine/nn", "engine/arch", "engine/kernel", "checkpoint", "checkpoint/durable"}},
+	{"engine", []string{"engine/rundir", "engine/config", "engine/optim", "engine/dataset", "engine/nn", "engine/arch", "engine/kernel", "checkpoint", "checkpoint/durable", "checkpoint/strictjson"}},
 
 	// Only cmd imports presets, because they bring in YAML.
 	{"engine/presets", []string{"engine/config"}},
-	{"engine/config", []string{"engine/optim", "engine/dataset", "engine/nn", "engine/arch"}},
+	{"engine/config", []string{"engine/optim", "engine/dataset", "engine/nn", "engine/arch", "checkpoint/strictjson"}},
 	{"engine/optim", []string{"engine/nn", "engine/arch", "engine/kernel"}},
 
 	// Only cmd imports fetch, because it brings in net/http.
 	{"engine/dataset/fetch", []string{"engine/dataset", "checkpoint/durable"}},
-	{"engine/rundir", []string{"checkpoint", "checkpoint/durable"}},
+	{"engine/rundir", []string{"checkpoint", "checkpoint/durable", "checkpoint/strictjson"}},
 	{"engine/dataset", []string{"engine/rng"}},
 	{"engine/nn", []string{"engine/arch", "engine/kernel", "engine/rng"}},
-	{"checkpoint", []string{"checkpoint/durable"}},
+	{"checkpoint", []string{"checkpoint/durable", "checkpoint/strictjson"}},
 
 	{"engine/arch/archtest", []string{"engine/arch"}},
 	{"engine/arch", nil},
 	{"engine/kernel", nil},
 	{"engine/rng", nil},
 	{"checkpoint/durable", nil},
+	{"checkpoint/strictjson", nil},
 }
 
 // goList returns the lines that go list prints.

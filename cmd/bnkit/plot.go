@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +12,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"bnkit/analysis"
+	"bnkit/checkpoint/durable"
+	"bnkit/checkpoint/strictjson"
 	"bnkit/engine"
 	"bnkit/engine/rundir"
 	"bnkit/plots"
@@ -165,6 +166,9 @@ func (o *plotOptions) drawLayers(ctx context.Context, ckpts []string) ([]string,
 	return pictures, nil
 }
 
+// maxReportBytes bounds analysis.json. The report of the deepest network is far smaller.
+const maxReportBytes = 1 << 28
+
 // readRun reads the run and the report of a checkpoint, or describes the checkpoint
 // if it was not analyzed.
 func readRun(ckpt string) (plots.Run, error) {
@@ -174,10 +178,10 @@ func readRun(ckpt string) (plots.Run, error) {
 		return run, err
 	}
 	path := filepath.Join(plotsOf(ckpt), rundir.ReportFile)
-	b, err := os.ReadFile(path)
+	b, err := durable.ReadFile(path, maxReportBytes)
 	if err == nil {
 		run.Report = &analysis.Report{}
-		if err := json.Unmarshal(b, run.Report); err != nil {
+		if err := strictjson.Unmarshal(b, run.Report); err != nil {
 			return run, &plots.ReportError{Run: run.Name, Reason: fmt.Sprintf("%s: %v", path, err)}
 		}
 		return run, nil

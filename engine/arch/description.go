@@ -3,6 +3,8 @@ package arch
 import (
 	"encoding/json"
 	"fmt"
+	"reflect"
+	"strings"
 )
 
 // Limits of a described network, above those of every named one.
@@ -76,6 +78,9 @@ func ParseDescription(name string, description []byte, input Shape, classes int)
 	if err := json.Unmarshal(description, &units); err != nil {
 		return fail("%v", err)
 	}
+	if err := checkFields(description); err != nil {
+		return fail("%v", err)
+	}
 	if len(units) == 0 || len(units) > maxUnits {
 		return fail("it has %d units, which must be 1 to %d", len(units), maxUnits)
 	}
@@ -129,6 +134,41 @@ func ParseDescription(name string, description []byte, input Shape, classes int)
 		return fail("%v", err)
 	}
 	return n, nil
+}
+
+// checkFields returns an error if a unit has a field that describedUnit does not have.
+// Package json would match "IN" with "in".
+func checkFields(description []byte) error {
+	var units []map[string]json.RawMessage
+	if err := json.Unmarshal(description, &units); err != nil {
+		return err
+	}
+	for _, u := range units {
+		if err := checkKeys(u, reflect.TypeFor[describedUnit]()); err != nil {
+			return err
+		}
+		var add map[string]json.RawMessage
+		if raw, ok := u["add"]; ok && json.Unmarshal(raw, &add) == nil {
+			if err := checkKeys(add, reflect.TypeFor[describedResidual]()); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func checkKeys(values map[string]json.RawMessage, of reflect.Type) error {
+	for key := range values {
+		known := false
+		for i := range of.NumField() {
+			name, _, _ := strings.Cut(of.Field(i).Tag.Get("json"), ",")
+			known = known || name == key
+		}
+		if !known {
+			return fmt.Errorf("the field %q is unknown", key)
+		}
+	}
+	return nil
 }
 
 // keyOf returns the key with the given value.

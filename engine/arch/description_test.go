@@ -48,6 +48,7 @@ func TestWrongDescriptions(t *testing.T) {
 		"no name":             strings.Replace("["+unit+"]", `"conv"`, `""`, 1),
 		"reads itself":        strings.Replace("["+unit+"]", `"in":-1`, `"in":0`, 1),
 		"reads before":        strings.Replace("["+unit+"]", `"in":-1`, `"in":-2`, 1),
+		"a field in capitals": strings.Replace("["+unit+"]", `"in":-1`, `"in":-1,"IN":0`, 1),
 		"no channels":         strings.Replace("["+unit+"]", `"channels":4`, `"channels":0`, 1),
 		"too many channels":   strings.Replace("["+unit+"]", `"channels":4`, `"channels":9223372036854775807`, 1),
 		"no stride":           strings.Replace("["+unit+"]", `"stride":1`, `"stride":0`, 1),

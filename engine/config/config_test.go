@@ -256,6 +256,15 @@ func TestLeavesOutDefaults(t *testing.T) {
 	}
 }
 
+// TestKeysAreExact checks that a setting that is given twice, or in upper case, is refused.
+func TestKeysAreExact(t *testing.T) {
+	for _, text := range []string{`{"lr":1,"lr":2}`, `{"LR":1}`, `{"lr":1,"Lr":2}`} {
+		if err := json.Unmarshal([]byte(text), new(Config)); err == nil {
+			t.Errorf("%s is accepted", text)
+		}
+	}
+}
+
 // TestNullDrops checks that null, which some files contain, is read as an empty list.
 func TestNullDrops(t *testing.T) {
 	var c Config

@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+
+	"bnkit/checkpoint/strictjson"
 )
 
 // fileOrder lists the first keys of config.json. The others follow in the order of
@@ -56,7 +58,7 @@ func (c Config) MarshalJSON() ([]byte, error) {
 // key that is not a setting is an error.
 func (c *Config) UnmarshalJSON(b []byte) error {
 	var values map[string]json.RawMessage
-	if err := json.Unmarshal(b, &values); err != nil {
+	if err := strictjson.Unmarshal(b, &values); err != nil {
 		return err
 	}
 	read := Default()

@@ -4,7 +4,7 @@ import (
 	"bnkit/engine/rng"
 )
 
-// maxShift is the largest shift by augmentation, in pixels and either direction.
+// maxShift is the largest shift by augmentation, in pixels in either direction.
 const maxShift = 4
 
 // transform is what augmentation does to one picture, in this order: add brightness to
@@ -117,8 +117,8 @@ func (n *normaliser) apply(dst []float32, src []uint8, t transform) {
 	}
 }
 
-// pixels is one channel of a picture and how it is normalised: by a table if the mean is
-// the channel's, otherwise by level, mean and std.
+// pixels is one channel of a picture with its normalisation: a table if the channel has one
+// mean, otherwise level, mean and std.
 type pixels struct {
 	bytes []uint8
 	table *[256]float32

@@ -27,7 +27,8 @@ type cifarLayout struct {
 	train                     []string
 	test                      string
 	trainRecords, testRecords int // per file
-	// labels holds the number of classes of each label byte; the last is the one used.
+	// labels holds the number of classes of each label byte. The last byte is the label
+	// that is used.
 	labels []int
 }
 
@@ -227,7 +228,8 @@ func memberOf(candidates []*source, name string) (*source, int) {
 	return nil, 0
 }
 
-// archiveError turns an error of a tar reader into one of truncated's.
+// archiveError turns a tar reader's error at an offset into a FormatError if the archive is
+// at fault, and wraps it otherwise.
 func archiveError(err error, file string, offset int64) error {
 	if errors.Is(err, tar.ErrHeader) || errors.Is(err, tar.ErrFieldTooLong) {
 		return &FormatError{File: file, Offset: offset, Want: "a tar header", Got: "something else (" + err.Error() + ")"}

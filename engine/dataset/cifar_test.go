@@ -129,7 +129,7 @@ func TestOpenCIFAR(t *testing.T) {
 	}
 }
 
-// Open is tested with the published sizes, on sparse files of zeros.
+// TestOpenPublishedCIFAR10Folder opens files of the published sizes: sparse files of zeros.
 func TestOpenPublishedCIFAR10Folder(t *testing.T) {
 	dir := t.TempDir()
 	for _, name := range sourceByName("cifar10").cifar.names() {
@@ -166,7 +166,7 @@ func TestCIFARFolderErrors(t *testing.T) {
 			offset int
 			say    string
 		}{
-			{"cut", func(b []byte) []byte { return b[:len(b)-1] }, 4*record - 1, fmt.Sprintf("(4 records of %d)", record)},
+			{"truncated", func(b []byte) []byte { return b[:len(b)-1] }, 4*record - 1, fmt.Sprintf("(4 records of %d)", record)},
 			{"one record more", func(b []byte) []byte { return append(b, b[:record]...) }, 4 * record, fmt.Sprintf("(4 records of %d)", record)},
 			{"empty", func([]byte) []byte { return nil }, 0, "got 0"},
 			{"label", func(b []byte) []byte { b[2*record+labels-1] = 100; return b }, 2*record + labels - 1, "a label below"},
@@ -212,10 +212,10 @@ func TestArchiveErrors(t *testing.T) {
 		{"file missing", archiveOf(t, "d", names[1:], files), "a.tgz", -1, "cifar10's data_batch_1.bin"},
 		{"file twice", archiveOf(t, "d", append([]string{names[0]}, names...), files), "a.tgz:d/data_batch_1.bin", 0, "once"},
 		{"both data sets", archiveOf(t, "d", append(slices.Clone(names), "train.bin"), files), "a.tgz:d/train.bin", 0, "cifar10 once"},
-		{"file cut", with(names[2], files[names[2]][:5]), "a.tgz:d/data_batch_3.bin", 5, "4 records"},
+		{"truncated file", with(names[2], files[names[2]][:5]), "a.tgz:d/data_batch_3.bin", 5, "4 records"},
 		{"label", with(names[2], flipByte(files[names[2]], 3073)), "a.tgz:d/data_batch_3.bin", 3073, "a label below 10"},
-		{"archive cut in a file", good[:len(good)/2], "", -1, "the end of the file"},
-		{"archive cut in its trailer", good[:len(good)-1], "a.tgz", -1, "the end of the file"},
+		{"truncated in a file", good[:len(good)/2], "", -1, "the end of the file"},
+		{"truncated in the trailer", good[:len(good)-1], "a.tgz", -1, "the end of the file"},
 		{"checksum", flipByte(good, -8), "a.tgz", -1, "corrupt gzip"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -244,7 +244,7 @@ func TestFolderWithSeveralDataSets(t *testing.T) {
 	writeFile(t, nil, dir, "cifar-10-binary.tar.gz")
 	var format *FormatError
 	if _, err := Open(dir, ""); err == nil || errors.As(err, &format) {
-		t.Errorf("got %v, want an error asking which", err)
+		t.Errorf("got %v, want an *AmbiguousError", err)
 	}
 }
 
@@ -266,17 +266,17 @@ func FuzzCIFAR(f *testing.F) {
 		if err := src.cifar.read(bytes.NewReader(content), "fuzz", images, labels); err != nil {
 			var format *FormatError
 			if !errors.As(err, &format) || format.Offset > int64(len(content)) {
-				t.Fatalf("bad content gives %v", err)
+				t.Fatalf("got error %v, want a FormatError at an offset in the content", err)
 			}
 			return
 		}
 		if len(content) != 3*src.cifar.record() {
-			t.Fatalf("%d bytes are accepted", len(content))
+			t.Fatalf("%d bytes were accepted", len(content))
 		}
 		for i, label := range labels {
 			end := (i + 1) * src.cifar.record()
 			if int(label) >= len(src.classes) || !bytes.Equal(images[i*cifarPixels:(i+1)*cifarPixels], content[end-cifarPixels:end]) {
-				t.Fatalf("record %d is not what was there", i)
+				t.Fatalf("record %d differs from the content", i)
 			}
 		}
 	})
@@ -302,7 +302,7 @@ func FuzzArchive(f *testing.F) {
 		if err != nil {
 			var format *FormatError
 			if !errors.As(err, &format) {
-				t.Fatalf("bad content gives an error of another type: %v", err)
+				t.Fatalf("got error %v, want a FormatError", err)
 			}
 			return
 		}

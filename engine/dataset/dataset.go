@@ -2,9 +2,10 @@
 // normalised, augmented batches.
 //
 // [Open] loads a data set by its name (the embedded sample, CIFAR-10, CIFAR-100,
-// MNIST, Fashion-MNIST) or from a folder or archive recognised by its content;
-// Package dataset/fetch downloads one from its publisher. A [Loader] yields an epoch's batches in
-// an order and with augmentation that are functions of (seed, epoch, sample) alone.
+// MNIST, Fashion-MNIST) or from a folder or archive recognised by its content.
+// Package dataset/fetch downloads data sets from their publishers. A [Loader] yields the
+// batches of an epoch. Their order and augmentation depend only on the seed, the epoch and
+// the index of each picture.
 package dataset
 
 import (
@@ -55,23 +56,23 @@ func (s *Split) imageSize() int { return s.Channels * s.Height * s.Width }
 
 // Data is a data set ready to train on.
 type Data struct {
-	// Name is the canonical name: one of [Names], "idx" for a folder of IDX files
-	// that is none of the known data sets, or "image-folder".
+	// Name is the canonical name: one of [Names], "idx" for IDX files of an unknown
+	// data set, or "image-folder".
 	Name string
 	// Classes holds the classes' names; the index is the label.
 	Classes []string
-	// Train and Test are the published splits, or what [Data.Select] left of them.
+	// Train and Test are the published splits, or the pictures that [Data.Select] kept.
 	Train, Test *Split
 	// Validation is held out of the training split by Select, or is the folder val of
 	// an image folder; nil if there is none.
 	Validation *Split
 	// Mean and Std normalise pixel/255. They are the mean and the (population)
-	// standard deviation of each channel over the training split, with a Std of 1
-	// for a constant channel, or what [Data.Normalise] sets. For an image folder
-	// they are nil before Normalise.
+	// standard deviation of each channel over the training split, unless
+	// [Data.Normalise] sets others. Std is 1 for a constant channel. For an image
+	// folder both are nil before Normalise.
 	Mean, Std []float32
-	// Flip reports whether a picture means the same when it is mirrored horizontally;
-	// digits do not.
+	// Flip reports whether augmentation may mirror the pictures horizontally. It is
+	// false for digits, whose meaning would change.
 	Flip bool
 	// Digest is the hex SHA-256 of all splits' shapes, labels and pixels or, for files,
 	// of their labels, names and sizes. A checkpoint records it, to recognise the data
@@ -79,7 +80,7 @@ type Data struct {
 	Digest string
 }
 
-// Names returns the names [Open] knows, the embedded sample first.
+// Names returns the names that [Open] knows, the embedded sample first.
 func Names() []string {
 	names := []string{sampleName}
 	for _, src := range sources {
@@ -101,13 +102,13 @@ func IsName(name string) bool {
 // or .jpg, and test or val), recognised by content. A known name takes precedence
 // over a path; write ./cifar10 for a folder of that name.
 //
-// dir is where a named data set is looked for: a folder, its subfolder named after the
-// data set, or the subfolder that the published archive unpacks to; or that archive
-// itself. "" means [CacheDir]. dir is ignored for the sample, which is built in, and
-// for a path.
+// dir is the folder in which Open looks for the files of a named data set. They may also
+// be in its subfolder named after the data set, or in the subfolder that the published
+// archive unpacks to. dir may be that archive itself, and "" means [CacheDir]. dir is
+// ignored for the sample, which is built in, and for a path.
 //
-// Errors: [*UnknownError], [*MissingError], [*FormatError], [*PictureError],
-// [*AmbiguousError], or one of the file system.
+// The error is an [*UnknownError], a [*MissingError], a [*FormatError], a [*PictureError],
+// an [*AmbiguousError], or an error of the file system.
 func Open(name, dir string) (*Data, error) {
 	if canonicalName(name) == sampleName {
 		return openSample()
@@ -174,14 +175,14 @@ func openPath(path string) (*Data, error) {
 	return nil, &AmbiguousError{path}
 }
 
-// newData returns a data set with the values that follow from its pictures.
+// newData returns a data set of two splits, and computes its statistics and digest.
 func newData(src *source, train, test *Split) *Data {
 	d := &Data{Name: src.name, Classes: src.classes, Train: train, Test: test, Flip: src.flip}
 	d.complete()
 	return d
 }
 
-// complete sets Mean, Std and Digest to those of the splits. It does not read files.
+// complete computes Mean, Std and Digest from the splits. It does not read files.
 func (d *Data) complete() {
 	if d.Train.Files == nil {
 		d.Mean, d.Std = channelStats(d.Train)

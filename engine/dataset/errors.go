@@ -12,7 +12,7 @@ type FormatError struct {
 	File string
 	// Offset is the position in bytes of what is wrong, after decompression.
 	Offset int64
-	// Want and Got are what the format demands there and what was found.
+	// Want describes what the format demands at Offset. Got describes what was found.
 	Want, Got string
 }
 
@@ -27,7 +27,7 @@ func (e *FormatError) Error() string {
 type PictureError struct {
 	// Path is the file or folder.
 	Path string
-	// Reason is what is wrong and what would be right.
+	// Reason says what is wrong and what is expected.
 	Reason string
 }
 
@@ -38,7 +38,7 @@ func (e *PictureError) BadInput() bool { return true }
 
 // MissingError reports a data set whose files were not found.
 type MissingError struct {
-	// Name is the canonical name asked for; "" if a folder was opened by its path.
+	// Name is the canonical name of the data set; "" if a folder was opened by its path.
 	Name string
 	// Dir is the folder that was searched.
 	Dir string

@@ -97,7 +97,7 @@ func listSplit(root, split string, classes []string) (*Split, error) {
 	for _, name := range names {
 		label, known := slices.BinarySearch(classes, name)
 		if !known {
-			return nil, &PictureError{filepath.Join(dir, name), "want only classes that train has, got another folder"}
+			return nil, &PictureError{filepath.Join(dir, name), "want a class of the training split, got a folder of another name"}
 		}
 		before := len(s.Files)
 		if s.Files, err = listClass(s.Files, root, path.Join(split, name), int32(label)); err != nil {

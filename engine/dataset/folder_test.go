@@ -80,7 +80,7 @@ func TestImageFolderEqualsMemory(t *testing.T) {
 	}
 	pixel, err := d.Normalise(t.Context(), PerPixel)
 	if err != nil || !slices.Equal(pixel.Mean, memoryStatistics(train).pixels()) {
-		t.Errorf("another mean picture (%v)", err)
+		t.Errorf("the mean picture differs (%v)", err)
 	}
 	for _, threads := range []int{1, 2, 7} {
 		cfg := LoaderConfig{Batch: 8, Seed: 3, Shuffle: true, Augment: true, Flip: true, Brightness: 0.2, Mean: mean, Std: std, Threads: threads}
@@ -117,7 +117,7 @@ func TestRandomCropsDependOnSampleAlone(t *testing.T) {
 		sameBatches(t, collect(t, l, 1, 2, func() {}), want[2:])
 	}
 	if slices.Equal(collect(t, load(1, true), 2, 0, func() {})[0].Images, want[0].Images) || slices.Equal(collect(t, load(1, false), 1, 0, func() {})[0].Images, want[0].Images) {
-		t.Error("pictures are not cropped anew")
+		t.Error("pictures are cropped alike in two epochs")
 	}
 }
 
@@ -149,7 +149,7 @@ func TestSelectOfImageFolder(t *testing.T) {
 	}
 	for _, f := range held.Validation.Files {
 		if !strings.HasPrefix(f.Name, truth(f)) {
-			t.Fatalf("held out %s as class %d", f.Name, f.Label)
+			t.Fatalf("%s is held out as class %d", f.Name, f.Label)
 		}
 	}
 	if wrong < 480 {
@@ -164,7 +164,7 @@ func TestSelectOfImageFolder(t *testing.T) {
 	writeFile(t, append(pngOf(t, s, 0), 0), root, "test", "c299", "a.png")
 	seen[openSized(t, root, Selection{ImageSize: 2}).Digest] = true
 	if len(seen) != 6 {
-		t.Errorf("%d digests of 6 data sets", len(seen))
+		t.Errorf("6 data sets have %d different digests", len(seen))
 	}
 	plain, err := Open(root, "")
 	if err != nil {
@@ -181,10 +181,10 @@ func TestSelectOfImageFolder(t *testing.T) {
 	}
 	var e *SelectionError
 	if _, err := numbered(20, 2).Select(Selection{ImageSize: 8}); !errors.As(err, &e) || e.Setting != "image_size" {
-		t.Errorf("a size for pictures in memory: %v", err)
+		t.Errorf("image size for pictures in memory: got error %v", err)
 	}
 	if _, err := NewLoader(plain.Train, LoaderConfig{Batch: 1}); err == nil {
-		t.Error("pictures without size are loaded")
+		t.Error("NewLoader accepts pictures without a size")
 	}
 }
 
@@ -195,13 +195,13 @@ func TestImageFolderLayout(t *testing.T) {
 		train []string // names; nil if refused
 		at    string   // what the error names
 	}{
-		"as described": {[]string{"train/b/2.png", "train/a/1.JPG", "test/a/x.jpeg"}, []string{"train/a/1.JPG", "train/b/2.png"}, ""},
-		"deeper, with other files": {
+		"classes in both splits": {[]string{"train/b/2.png", "train/a/1.JPG", "test/a/x.jpeg"}, []string{"train/a/1.JPG", "train/b/2.png"}, ""},
+		"nested folders and other files": {
 			[]string{"train/a/images/1.png", "train/a/0.png", "train/b/1.png", "train/a/boxes.txt", "train/.cache/x.png", "train/b/.1.png", "train/words.txt", "val/b/1.png"},
 			[]string{"train/a/0.png", "train/a/images/1.png", "train/b/1.png"}, ""},
 		"no test":             {[]string{"train/a/1.png", "train/b/1.png"}, nil, ""},
 		"one class":           {[]string{"train/a/1.png", "test/a/1.png"}, nil, "train"},
-		"no class":            {[]string{"train/1.png", "test/a/1.png"}, nil, "train"},
+		"zero classes":        {[]string{"train/1.png", "test/a/1.png"}, nil, "train"},
 		"an empty class":      {[]string{"train/a/1.png", "train/b/readme.txt", "test/a/1.png"}, nil, "train/b"},
 		"an empty test":       {[]string{"train/a/1.png", "train/b/1.png", "test/1.png"}, nil, "test"},
 		"an unknown class":    {[]string{"train/a/1.png", "train/b/1.png", "test/c/1.png"}, nil, "test/c"},
@@ -216,7 +216,7 @@ func TestImageFolderLayout(t *testing.T) {
 			if c.train == nil {
 				var e *PictureError
 				if !errors.As(err, &e) || e.Path != filepath.Join(root, filepath.FromSlash(c.at)) {
-					t.Fatalf("got %v, want an error of %q", err, c.at)
+					t.Fatalf("got error %v, want one that names %q", err, c.at)
 				}
 				return
 			}
@@ -282,7 +282,7 @@ func TestBrokenPicture(t *testing.T) {
 		}
 		var e *PictureError
 		if err := it.Err(); batches != 1 || !errors.As(err, &e) || e.Path != filepath.Join(root, d.Train.Files[9].Name) {
-			t.Errorf("after %d batches: %v, want an error of %s", batches, err, d.Train.Files[9].Name)
+			t.Errorf("after %d batches: got error %v, want one that names %s", batches, err, d.Train.Files[9].Name)
 		}
 		it.Close()
 	}

@@ -31,8 +31,8 @@ var idxNames = [][4]string{
 	{"train-images.idx3-ubyte", "train-labels.idx1-ubyte", "t10k-images.idx3-ubyte", "t10k-labels.idx1-ubyte"},
 }
 
-// openIDX loads the four files and finds out which data set they are. src is the one
-// that was asked for, or idxSource for any.
+// openIDX loads the four files and finds out which data set they are. src is the data
+// set that the caller asked for, or idxSource if it may be any.
 func openIDX(src *source, files []string) (*Data, error) {
 	train, err := readIDXSplit(files[0], files[1])
 	if err != nil {
@@ -65,7 +65,7 @@ func openIDX(src *source, files []string) (*Data, error) {
 	case src == idxSource:
 		src = actual
 	case actual != idxSource && actual != src:
-		return nil, &FormatError{File: files[1], Offset: 8, Want: "the labels of " + src.name, Got: "those of " + actual.name}
+		return nil, &FormatError{File: files[1], Offset: 8, Want: "the labels of " + src.name, Got: "the labels of " + actual.name}
 	}
 	for i, s := range []*Split{train, test} {
 		for j, label := range s.Labels {
@@ -90,7 +90,7 @@ func readIDXSplit(imagesFile, labelsFile string) (*Split, error) {
 	if count[0] != dims[0] {
 		return nil, &FormatError{
 			File: labelsFile, Offset: 4,
-			Want: fmt.Sprintf("%d labels, one a picture of %s", dims[0], filepath.Base(imagesFile)),
+			Want: fmt.Sprintf("%d labels, one for each picture of %s", dims[0], filepath.Base(imagesFile)),
 			Got:  strconv.Itoa(count[0]),
 		}
 	}

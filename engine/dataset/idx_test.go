@@ -124,7 +124,7 @@ func TestOpenIDXRefusesTheOtherDataSet(t *testing.T) {
 	writeIDX(t, dir, "", train, test)
 	_, err := Open("mnist", dir)
 	var format *FormatError
-	if !errors.As(err, &format) || !strings.Contains(err.Error(), "those of fashion-mnist") {
+	if !errors.As(err, &format) || !strings.Contains(err.Error(), "the labels of fashion-mnist") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -138,21 +138,21 @@ func TestIDXFormatErrors(t *testing.T) {
 		say     string
 	}{
 		{"empty", nil, 0, "header of 16 bytes"},
-		{"header cut", images[:13], 13, "header of 16 bytes"},
+		{"truncated header", images[:13], 13, "header of 16 bytes"},
 		{"wrong type", slices.Concat([]byte{0, 0, 0x0d, 3}, images[4:]), 0, "0x00000d03"},
 		{"labels instead", encodeIDX([]uint8{1, 2, 3, 4, 5, 6, 7, 8}, 8), 0, "0x00000801"},
-		{"content cut", images[:len(images)-1], int64(len(images)) - 1, "272 bytes in all"},
+		{"truncated content", images[:len(images)-1], int64(len(images)) - 1, "272 bytes in all"},
 		{"content too long", append(slices.Clone(images), 0), 272, "the end of the file"},
-		{"no pictures", encodeIDX(nil, 0, 8, 8), 4, "dimension of 1"},
-		{"no width", encodeIDX(nil, 4, 8, 0), 12, "dimension of 1"},
+		{"zero pictures", encodeIDX(nil, 0, 8, 8), 4, "dimension of 1"},
+		{"zero width", encodeIDX(nil, 4, 8, 0), 12, "dimension of 1"},
 		{"too wide", encodeIDX(nil, 4, 8, 1025), 12, "1 to 1024"},
 		{"huge count", encodeIDX(nil, -1, 8, 8), 4, "dimension of 1"},
 		{"huge product", encodeIDX(nil, 1<<30, 1024, 1024), 8, "content"},
-		{"claims much, holds little", encodeIDX(nil, 1<<20, 32, 32), 16, "bytes in all"},
-		{"gzip cut", compress(t, images)[:20], -1, "header"},
-		{"gzip header cut", compress(t, images)[:5], 0, "gzip header"},
+		{"fewer bytes than claimed", encodeIDX(nil, 1<<20, 32, 32), 16, "bytes in all"},
+		{"truncated gzip", compress(t, images)[:20], -1, "header"},
+		{"truncated gzip header", compress(t, images)[:5], 0, "gzip header"},
 		{"gzip checksum", flipByte(compress(t, images), -8), 272, "corrupt gzip"},
-		{"gzip trailer cut", compress(t, images)[:len(compress(t, images))-1], 272, "the end of the file"},
+		{"truncated gzip trailer", compress(t, images)[:len(compress(t, images))-1], 272, "the end of the file"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "images")
@@ -253,12 +253,12 @@ func FuzzIDX(f *testing.F) {
 		if err != nil {
 			var format *FormatError
 			if !errors.As(err, &format) {
-				t.Fatalf("bad content gives an error of another type: %v", err)
+				t.Fatalf("got error %v, want a FormatError", err)
 			}
 			return
 		}
 		if len(data) != dims[0]*dims[1]*dims[2] {
-			t.Fatalf("dimensions %v but %d bytes", dims, len(data))
+			t.Fatalf("dimensions %v with %d bytes", dims, len(data))
 		}
 		// Writing what was read gives the same bytes.
 		again := encodeIDX(data, dims...)
@@ -267,7 +267,7 @@ func FuzzIDX(f *testing.F) {
 			t.Fatal(err)
 		}
 		if original, err := io.ReadAll(plain); err != nil || !bytes.Equal(original, again) {
-			t.Fatalf("read and written again differs (%v)", err)
+			t.Fatalf("the content differs after reading and writing it (%v)", err)
 		}
 	})
 }

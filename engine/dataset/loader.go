@@ -36,16 +36,16 @@ type LoaderConfig struct {
 	Augment bool
 	// DropLast omits the last batch if it would be smaller than the others.
 	DropLast bool
-	// Mean and Std normalise; they are those of [Data]: Mean per channel or per
-	// pixel (C×H×W), Std per channel.
+	// Mean and Std normalise pictures, with the values of [Data]: a mean for each
+	// channel or each pixel (C×H×W), and a standard deviation for each channel.
 	Mean, Std []float32
 	// Brightness is the largest change of brightness by augmentation, as a share of
 	// the range from black to white; 0 for none.
 	Brightness float64
-	// Flip allows augmentation to mirror; it is that of [Data].
+	// Flip allows augmentation to mirror pictures. It has the value of [Data].
 	Flip bool
-	// Threads is how many goroutines read files; 0 for as many as there are
-	// processors. Batches do not depend on it.
+	// Threads is the number of goroutines that read files; 0 means one for each
+	// processor. Batches do not depend on it.
 	Threads int
 }
 
@@ -76,14 +76,14 @@ func NewLoader(s *Split, cfg LoaderConfig) (*Loader, error) {
 	case cfg.Batch < 1:
 		return nil, fmt.Errorf("batch size: want at least 1, got %d", cfg.Batch)
 	case s.Len() == 0:
-		return nil, fmt.Errorf("split without pictures")
+		return nil, fmt.Errorf("the split has no pictures")
 	case s.imageSize() < 1:
-		return nil, fmt.Errorf("split of pictures without size: select one")
+		return nil, fmt.Errorf("the pictures of the split have no size: select one")
 	case s.Files == nil && len(s.Images) != s.Len()*s.imageSize():
 		return nil, fmt.Errorf("split of %d pictures of %d×%d×%d: want %d pixels, got %d",
 			s.Len(), s.Channels, s.Height, s.Width, s.Len()*s.imageSize(), len(s.Images))
 	case cfg.DropLast && s.Len() < cfg.Batch:
-		return nil, fmt.Errorf("batch size: %d pictures fill no batch of %d", s.Len(), cfg.Batch)
+		return nil, fmt.Errorf("batch size: %d pictures do not fill a batch of %d", s.Len(), cfg.Batch)
 	case len(cfg.Mean) != s.Channels && len(cfg.Mean) != s.imageSize() || len(cfg.Std) != s.Channels:
 		return nil, fmt.Errorf("normalisation: want a mean of %d channels or %d pixels and a std of %d channels, got %d and %d",
 			s.Channels, s.imageSize(), s.Channels, len(cfg.Mean), len(cfg.Std))
@@ -108,9 +108,8 @@ func (l *Loader) Batches() int {
 	return (l.split.Len() + l.cfg.Batch - 1) / l.cfg.Batch
 }
 
-// Start begins an epoch (counted from 0) at a batch from 0 to Batches(). A batch is the
-// same whichever batch the iterator began with. Batches are prepared in the background
-// until the epoch ends, the context is cancelled or the iterator is closed.
+// Start begins an epoch (counted from 0) at a batch from 0 to Batches(). A batch does
+// not depend on firstBatch. Batches are prepared in the background until the epoch ends, the context is cancelled or the iterator is closed.
 func (l *Loader) Start(ctx context.Context, epoch, firstBatch int) *Iterator {
 	it := &Iterator{
 		ctx:   ctx,
@@ -283,8 +282,8 @@ func (it *Iterator) Next() (*Batch, bool) {
 	return batch, true
 }
 
-// Err returns the error that ended the epoch early, or nil: the context's, one about the
-// arguments of Start, a [*PictureError], or one of the file system.
+// Err returns the error that ended the epoch early, or nil. It is the error of the context,
+// an error about the arguments of Start, a [*PictureError], or an error of the file system.
 func (it *Iterator) Err() error { return it.err }
 
 // Close stops the preparation of further batches and waits for its end. It may be called
@@ -297,7 +296,7 @@ func (it *Iterator) Close() {
 	it.closed = true
 	it.current = nil
 	close(it.stop)
-	for range it.ready { // closed by prefetch as its last act
+	for range it.ready { // prefetch closes ready when it returns
 	}
 	if it.release != nil {
 		it.release()

@@ -62,7 +62,7 @@ func sameBatches(t *testing.T, got, want []Batch) {
 			t.Fatalf("batch %d: got N %d and labels %v, want %d and %v", i, got[i].N, got[i].Labels, want[i].N, want[i].Labels)
 		}
 		if !slices.Equal(got[i].Images, want[i].Images) {
-			t.Fatalf("batch %d: other pixels", i)
+			t.Fatalf("batch %d: pixels differ", i)
 		}
 	}
 }
@@ -123,12 +123,12 @@ func TestBatchesEqualPlainAugmentation(t *testing.T) {
 					want = append(want, batch)
 				}
 				sameBatches(t, collect(t, newTestLoader(t, s, cfg), epoch, 0, func() {}), want)
-				// 200 fair draws lie within 100±40 and meet most of 81 places.
+				// Of 200 fair draws, 100±40 mirror the picture. They reach most of the 81 places.
 				if flip && (mirrored < 60 || mirrored > 140) || !flip && mirrored != 0 {
-					t.Errorf("mirrored %d of 200 pictures", mirrored)
+					t.Errorf("%d of 200 pictures were mirrored", mirrored)
 				}
 				if len(places) < 60 {
-					t.Errorf("met %d of 81 places", len(places))
+					t.Errorf("pictures were shifted to %d of 81 places", len(places))
 				}
 			})
 		}
@@ -176,7 +176,7 @@ func TestEpochVisitsEachPictureOnce(t *testing.T) {
 				seen[label] = true
 			}
 			if len(orders[epoch]) != want || len(seen) != want {
-				t.Errorf("DropLast %v, epoch %d: %d pictures, %d different ones, want %d", drop, epoch, len(orders[epoch]), len(seen), want)
+				t.Errorf("DropLast %v, epoch %d: %d pictures, %d of them different, want %d", drop, epoch, len(orders[epoch]), len(seen), want)
 			}
 		}
 		if slices.Equal(orders[0], orders[1]) {
@@ -309,7 +309,7 @@ func TestSteadyStateAllocatesNothing(t *testing.T) {
 			t.Fatal("epoch ended")
 		}
 	}); n != 0 {
-		t.Errorf("%v allocations a batch", n)
+		t.Errorf("%v allocations for each batch", n)
 	}
 }
 
@@ -338,8 +338,8 @@ func TestNewLoaderRefuses(t *testing.T) {
 		spoil func(*Split, *LoaderConfig)
 	}{
 		{"batch size", func(s *Split, cfg *LoaderConfig) { cfg.Batch = 0 }},
-		{"fill no batch", func(s *Split, cfg *LoaderConfig) { cfg.Batch, cfg.DropLast = 11, true }},
-		{"without pictures", func(s *Split, cfg *LoaderConfig) { s.Images, s.Labels = nil, nil }},
+		{"do not fill a batch", func(s *Split, cfg *LoaderConfig) { cfg.Batch, cfg.DropLast = 11, true }},
+		{"no pictures", func(s *Split, cfg *LoaderConfig) { s.Images, s.Labels = nil, nil }},
 		{"pixels", func(s *Split, cfg *LoaderConfig) { s.Images = s.Images[1:] }},
 		{"channels", func(s *Split, cfg *LoaderConfig) { cfg.Mean = nil }},
 		{"positive std", func(s *Split, cfg *LoaderConfig) { cfg.Std[0] = 0 }},

@@ -35,7 +35,8 @@ type Location struct {
 }
 
 // Locate finds the files of a named data set in dir ("" means [CacheDir]) without
-// reading them. Errors: [*UnknownError], [*MissingError], or one of the file system.
+// reading them. The error is an [*UnknownError], a [*MissingError], or an error of the
+// file system.
 func Locate(name, dir string) (Location, error) {
 	if canonicalName(name) == sampleName {
 		return sampleLocation()
@@ -132,8 +133,8 @@ func (s *source) fileSets() [][][]string {
 	return sets
 }
 
-// findAll returns the path of each file in its first spelling that exists, or nil
-// when any is missing.
+// findAll returns the path of each file in its first spelling that exists, or nil if a
+// file is missing.
 func findAll(dir string, files [][]string) ([]string, error) {
 	var paths []string
 	for _, spellings := range files {

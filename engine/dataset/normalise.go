@@ -25,12 +25,13 @@ func ParseNormalisation(name string) (Normalisation, error) {
 	case PerChannel, PerPixel, Unnormalised:
 		return n, nil
 	}
-	return "", fmt.Errorf("%q is none of %s, %s and %s", name, PerChannel, PerPixel, Unnormalised)
+	return "", fmt.Errorf("%q is not one of %s, %s and %s", name, PerChannel, PerPixel, Unnormalised)
 }
 
 // Normalise returns the data set with the Mean and Std of a normalisation. Data in memory
-// has those of PerChannel already; the pictures of an image folder are read to compute
-// them. The error is a [*PictureError], one of the file system, or ctx's.
+// already has the Mean and Std of PerChannel. Normalise reads the pictures of an image
+// folder to compute them. The error is a [*PictureError], an error of the file system, or
+// the error of ctx.
 func (d *Data) Normalise(ctx context.Context, how Normalisation) (*Data, error) {
 	if how == PerChannel && d.Mean != nil {
 		return d, nil

@@ -94,7 +94,7 @@ func TestNormalise(t *testing.T) {
 		t.Fatal(err)
 	}
 	if normalise(t, d, PerChannel) != d {
-		t.Error("normalising per channel changes a data set that is")
+		t.Error("PerChannel changes a data set in memory")
 	}
 	n := normalise(t, d, PerPixel)
 	mean := 0.0
@@ -116,8 +116,7 @@ func TestNormalise(t *testing.T) {
 	}
 }
 
-// TestAugmentationAllocatesNothing checks that brightness and mean pictures cost no
-// memory.
+// TestAugmentationAllocatesNothing checks augmentation with brightness and mean pictures.
 func TestAugmentationAllocatesNothing(t *testing.T) {
 	s := syntheticSplit(8, 3, 16, 16, 4)
 	d := newData(&source{name: "x", classes: make([]string, 4)}, s, s)
@@ -126,7 +125,7 @@ func TestAugmentationAllocatesNothing(t *testing.T) {
 		n := normalise(t, d, how)
 		norm := newNormaliser(s, n.Mean, n.Std)
 		if a := testing.AllocsPerRun(20, func() { norm.apply(dst, s.Image(3), transform{true, 1, -2, 0.25}) }); a != 0 {
-			t.Errorf("%s: %v allocations a picture", how, a)
+			t.Errorf("%s: %v allocations for each picture", how, a)
 		}
 	}
 }

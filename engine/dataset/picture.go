@@ -26,11 +26,11 @@ const (
 	// RandomResized trains on a random part of each picture, of 8 to 100% of its
 	// area and an aspect ratio of 3:4 to 4:3, resized to the square (Szegedy et al.
 	// 2015, section 6). Without augmentation the shorter side is resized to 8/7 of
-	// the square's, and the centre cut out: 256 and 224 for ImageNet.
+	// the square's side, and the centre is cut out: 256 and 224 pixels for ImageNet.
 	RandomResized Crop = "random-resized"
-	// CentreCrop resizes the shorter side to the square's and cuts out the centre, also
-	// in training. It is for small pictures, which augmentation then shifts like those
-	// of other data sets.
+	// CentreCrop resizes the shorter side to the square's side and cuts out the centre,
+	// in training too. It is meant for small pictures, which augmentation then shifts
+	// as in other data sets.
 	CentreCrop Crop = "centre"
 )
 
@@ -64,7 +64,7 @@ func newDecoder(s *Split) *decoder {
 
 // Picture returns the C×H×W pixels of picture i as tests use them: without augmentation,
 // shared with a split in memory or else read from the file. The error is a
-// [*PictureError], or one of the file system.
+// [*PictureError], or an error of the file system.
 func (s *Split) Picture(i int) ([]uint8, error) {
 	if s.Files == nil {
 		return s.Image(i), nil
@@ -102,7 +102,7 @@ func (d *decoder) picture(i int, random *rng.Stream) ([]uint8, error) {
 		to = centred(from.Dx(), from.Dy(), s.Width, s.Width)
 	}
 	if from.Size() == to.Size() {
-		draw.Draw(d.out, to, src, from.Min, draw.Src) // exactly
+		draw.Draw(d.out, to, src, from.Min, draw.Src) // an exact copy
 	} else {
 		draw.BiLinear.Scale(d.out, to, src, from, draw.Src, nil)
 	}
@@ -143,7 +143,7 @@ func centred(w, h, size, shorter int) image.Rectangle {
 }
 
 // drawCrop draws a part of a picture of w×h. It draws an area and an aspect ratio
-// (uniform in its logarithm), up to ten times, until a part fits, and then its place. If
+// (uniform in its logarithm), up to ten times, until a part fits, and then the position of this part. If
 // none fits, it returns the largest centred part of a permitted ratio.
 func drawCrop(stream rng.Stream, sample, w, h int) image.Rectangle {
 	for try := range 10 {
@@ -187,7 +187,7 @@ func cropRatio(word uint32) float64 {
 func decodePicture(r io.ReadSeeker, file string, bytes int64) (image.Image, error) {
 	head, format, err := image.DecodeConfig(r)
 	if err == nil && format != "png" && format != "jpeg" {
-		err = image.ErrFormat // that another package registered
+		err = image.ErrFormat // another package registered the format
 	}
 	if err != nil {
 		return nil, pictureError(file, err)
@@ -206,7 +206,8 @@ func decodePicture(r io.ReadSeeker, file string, bytes int64) (image.Image, erro
 	return src, nil
 }
 
-// pictureError wraps a decoder's error, or the file system's.
+// pictureError turns a decoder's error into a PictureError, and wraps an error of the file
+// system.
 func pictureError(file string, err error) error {
 	var system *fs.PathError
 	switch {

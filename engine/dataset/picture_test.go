@@ -262,17 +262,17 @@ func TestDecodeRefuses(t *testing.T) {
 	damaged := bytes.Clone(good)
 	damaged[len(damaged)/2] ^= 0x55
 	for name, content := range map[string][]byte{
-		"nothing":           {},
-		"text":              []byte("a picture"),
-		"a GIF":             animation.Bytes(),
-		"half a PNG":        good[:len(good)/2],
-		"a damaged PNG":     damaged,
-		"half a JPEG":       photo.Bytes()[:photo.Len()/2],
-		"a JPEG's header":   photo.Bytes()[:10],
-		"no rows":           pngHeader(5, 0),
-		"a vast header":     pngHeader(1<<31-1, 1<<31-1),
-		"much from little":  pngHeader(8000, 8000),
-		"a header, no more": pngHeader(8, 8),
+		"nothing":         {},
+		"text":            []byte("a picture"),
+		"a GIF":           animation.Bytes(),
+		"half a PNG":      good[:len(good)/2],
+		"a damaged PNG":   damaged,
+		"half a JPEG":     photo.Bytes()[:photo.Len()/2],
+		"a JPEG's header": photo.Bytes()[:10],
+		"zero rows":       pngHeader(5, 0),
+		"a huge size":     pngHeader(1<<31-1, 1<<31-1),
+		"too many pixels": pngHeader(8000, 8000),
+		"only a header":   pngHeader(8, 8),
 	} {
 		var e *PictureError
 		if _, err := decodePicture(bytes.NewReader(content), "x.png", int64(len(content))); !errors.As(err, &e) || e.Path != "x.png" {
@@ -281,7 +281,7 @@ func TestDecodeRefuses(t *testing.T) {
 	}
 }
 
-// TestLongPictures checks that thin pictures cost no more memory than their middle.
+// TestLongPictures checks pictures of which only the middle is resized.
 func TestLongPictures(t *testing.T) {
 	for _, size := range [][2]int{{4000, 1}, {1, 4000}, {3000, 20}} {
 		m := image.NewGray(image.Rect(0, 0, size[0], size[1]))
@@ -297,8 +297,8 @@ func TestLongPictures(t *testing.T) {
 	}
 }
 
-// FuzzDecodePicture checks that no input makes a decoder panic or return another size
-// than that of its header, and that every refusal is a PictureError.
+// FuzzDecodePicture checks that a decoder does not panic, that the size of a picture is the
+// size in its header, and that every error is a PictureError.
 func FuzzDecodePicture(f *testing.F) {
 	var photo bytes.Buffer
 	if err := jpeg.Encode(&photo, ramp(9, 7), nil); err != nil {
@@ -312,7 +312,7 @@ func FuzzDecodePicture(f *testing.F) {
 		var e *PictureError
 		if err != nil {
 			if !errors.As(err, &e) {
-				t.Fatalf("%v is no *PictureError", err)
+				t.Fatalf("got error %v, want a *PictureError", err)
 			}
 			return
 		}
@@ -323,7 +323,7 @@ func FuzzDecodePicture(f *testing.F) {
 	})
 }
 
-// BenchmarkPicture reads a photograph of a size that is usual in ImageNet.
+// BenchmarkPicture reads a photograph of a size that is common in ImageNet.
 func BenchmarkPicture(b *testing.B) {
 	var photo bytes.Buffer
 	m := image.NewRGBA(image.Rect(0, 0, 500, 375))

@@ -23,24 +23,25 @@ type Selection struct {
 	// They are the first ones of each class, in numbers as equal as possible (the
 	// remainder goes to the lowest labels).
 	Subset int
-	// SubsetPerClass is the number of pictures of every class that are kept, the first
-	// ones; 0 for all.
+	// SubsetPerClass is the number of pictures of every class that are kept; 0 for all.
+	// They are the first ones of each class.
 	SubsetPerClass int
-	// RandomLabels replaces the labels of the training pictures (but not of those held
-	// out) by labels drawn uniformly: picture i of the published split gets word i of
-	// the stream "labels", bounded by the number of classes.
+	// RandomLabels replaces the labels of the training pictures, except held-out ones,
+	// by labels drawn uniformly. Picture i of the published split gets word i of the
+	// stream "labels", bounded by the number of classes.
 	RandomLabels bool
-	// ImageSize is the side in pixels of the squares that the pictures of an image
-	// folder become, by Crop ("" for RandomResized); 0 for other data sets.
+	// ImageSize is the side, in pixels, of the squares that the pictures of an image
+	// folder become. It is 0 for other data sets.
 	ImageSize int
-	Crop      Crop
+	// Crop describes how they become squares; "" means RandomResized.
+	Crop Crop
 }
 
-// SelectionError reports which part of a selection a data set cannot give.
+// SelectionError reports a part of a selection that does not fit the data set.
 type SelectionError struct {
-	// Setting is the part's name in a run's settings, e.g. "subset_per_class".
+	// Setting is the name of the part in a run's settings, such as "subset_per_class".
 	Setting string
-	// Reason is what is wrong and what would be right.
+	// Reason says what is wrong and what is expected.
 	Reason string
 }
 
@@ -50,7 +51,7 @@ func (e *SelectionError) Error() string { return e.Setting + ": " + e.Reason }
 func (e *SelectionError) WrongUsage() bool { return true }
 
 // Select returns the data set with only the selected training pictures, in their
-// original order. Mean, Std and Digest are those of the selection. The test split is
+// original order. Mean, Std and Digest are computed from the selection. The test split is
 // complete and shared. The error is a [*SelectionError].
 func (d *Data) Select(sel Selection) (*Data, error) {
 	sized, err := d.resize(sel.ImageSize, sel.Crop)
@@ -65,7 +66,7 @@ func (d *Data) Select(sel Selection) (*Data, error) {
 		return nil, &SelectionError{"validation", "the folder already has a validation split, val"}
 	}
 	if sel.Subset != 0 && sel.SubsetPerClass != 0 {
-		return nil, &SelectionError{"subset_per_class", "give a subset either in all or per class, not both"}
+		return nil, &SelectionError{"subset_per_class", "it cannot be combined with subset"}
 	}
 	held, rest, err := holdOut(d.Train, sel.Seed, sel.Validation)
 	if err != nil {
@@ -74,7 +75,7 @@ func (d *Data) Select(sel Selection) (*Data, error) {
 	switch {
 	case sel.Subset != 0:
 		if sel.Subset < 0 || sel.Subset > len(rest) {
-			return nil, &SelectionError{"subset", fmt.Sprintf("%d; 1 to %d training pictures of %s are possible", sel.Subset, len(rest), d.Name)}
+			return nil, &SelectionError{"subset", fmt.Sprintf("%d; want 1 to %d, the number of training pictures of %s", sel.Subset, len(rest), d.Name)}
 		}
 		rest = balanced(d.Train, rest, sel.Subset)
 	case sel.SubsetPerClass != 0:
@@ -102,11 +103,11 @@ func (d *Data) Select(sel Selection) (*Data, error) {
 func (d *Data) resize(side int, crop Crop) (*Data, error) {
 	switch {
 	case d.Train.Files == nil && side != 0:
-		return nil, &SelectionError{"image_size", fmt.Sprintf("pictures of %s have their own size; leave image_size and crop out", d.Name)}
+		return nil, &SelectionError{"image_size", fmt.Sprintf("the pictures of %s have a fixed size; leave out image_size and crop", d.Name)}
 	case d.Train.Files == nil:
 		return d, nil
 	case side < 1 || side > maxSide:
-		return nil, &SelectionError{"image_size", fmt.Sprintf("%d; pictures of a folder need a side of 1 to %d pixels, e.g. 32", side, maxSide)}
+		return nil, &SelectionError{"image_size", fmt.Sprintf("%d; want a side of 1 to %d pixels, for example 32", side, maxSide)}
 	}
 	crop, err := ParseCrop(string(cmp.Or(crop, RandomResized)))
 	if err != nil {
@@ -137,7 +138,7 @@ func (s *Split) setLabel(i, label int) {
 // in ascending order.
 func holdOut(s *Split, seed uint64, n int) (held, rest []int, err error) {
 	if n < 0 || n >= s.Len() {
-		return nil, nil, &SelectionError{"validation", fmt.Sprintf("%d; 0 to %d of the %d training pictures can be held out", n, s.Len()-1, s.Len())}
+		return nil, nil, &SelectionError{"validation", fmt.Sprintf("%d; want 0 to %d, fewer than the %d training pictures", n, s.Len()-1, s.Len())}
 	}
 	out := make([]bool, s.Len())
 	if n > 0 {
@@ -196,7 +197,7 @@ func (d *Data) firstOfEachClass(from []int, n int) ([]int, error) {
 			has = len(classes[c])
 		}
 		if n < 1 || n > has {
-			return nil, &SelectionError{"subset_per_class", fmt.Sprintf("%d; class %s of %s has %d pictures to train on", n, name, d.Name, has)}
+			return nil, &SelectionError{"subset_per_class", fmt.Sprintf("%d; class %s of %s has %d training pictures", n, name, d.Name, has)}
 		}
 		picks = append(picks, classes[c][:n]...)
 	}

@@ -24,8 +24,8 @@ func TestSubset(t *testing.T) {
 		t.Fatal(err)
 	}
 	sub := selectFrom(t, d, Selection{Subset: 1003})
-	// An independent way: walk through the pictures and keep one while its class needs
-	// more.
+	// This loop selects the same pictures in another way: it keeps a picture if its class
+	// needs more.
 	var counts [10]int
 	at := 0
 	for i, label := range d.Train.Labels {
@@ -53,7 +53,7 @@ func TestSubset(t *testing.T) {
 		t.Error("the digest is not the subset's")
 	}
 	if whole := selectFrom(t, d, Selection{Subset: 6000, Seed: 4}); whole.Digest != d.Digest {
-		t.Error("a subset of all is another data set")
+		t.Error("a subset of all pictures has another digest")
 	}
 }
 
@@ -66,8 +66,8 @@ func TestSubsetOfUnbalancedClasses(t *testing.T) {
 	}
 }
 
-// numbered returns a data set whose picture i shows i, so that the pixels of a selection
-// tell which pictures it has.
+// numbered returns a data set whose pixels of picture i encode i, so that a test can tell
+// which pictures a selection has.
 func numbered(n, classes int) *Data {
 	split := func(n int) *Split {
 		s := &Split{Channels: 1, Height: 1, Width: 2}
@@ -114,10 +114,10 @@ func TestValidation(t *testing.T) {
 		}
 	}
 	if mean, _ := channelStats(out.Train); !slices.Equal(out.Mean, mean) {
-		t.Error("what is held out counts in the mean")
+		t.Error("held-out pictures are part of the mean")
 	}
 	if out.Digest != digest(out.Train, d.Test, out.Validation) {
-		t.Error("the digest leaves something out")
+		t.Error("the digest does not cover every split")
 	}
 	if again := selectFrom(t, d, Selection{Seed: 3, Validation: 200, Subset: 50}); !slices.Equal(numbers(again.Validation), held) || again.Train.Len() != 50 {
 		t.Error("a subset changes what is held out")
@@ -133,7 +133,7 @@ func TestSubsetPerClass(t *testing.T) {
 	// Label i·7 mod 10 repeats every 10 pictures: the first 4 of each are the first 40.
 	for at, i := range numbers(out.Train) {
 		if at != i {
-			t.Fatalf("picture %d is picture %d", at, i)
+			t.Fatalf("position %d holds picture %d", at, i)
 		}
 	}
 	if out.Train.Len() != 40 {
@@ -152,10 +152,10 @@ func TestRandomLabels(t *testing.T) {
 			same++
 		}
 	}
-	// 500 expected of each, with a standard deviation of 21.
+	// Each label is expected 500 times, with a standard deviation of 21.
 	for c, n := range append(counts[:], same) {
 		if n < 400 || n > 600 {
-			t.Errorf("label %d: %d of 5000", c, n)
+			t.Errorf("label %d occurs %d times in 5000", c, n)
 		}
 	}
 	if !slices.Equal(out.Train.Images, d.Train.Images) || out.Test != d.Test || d.Train.Labels[1] != 7 {
@@ -169,7 +169,7 @@ func TestRandomLabels(t *testing.T) {
 	}
 	for at, i := range numbers(sub.Validation) {
 		if sub.Validation.Labels[at] != d.Train.Labels[i] {
-			t.Fatal("a picture that is held out lost its label")
+			t.Fatal("a held-out picture has another label")
 		}
 	}
 	if other := selectFrom(t, d, Selection{Seed: 9, RandomLabels: true}); slices.Equal(other.Train.Labels, out.Train.Labels) {

@@ -17,8 +17,8 @@ type Dir struct {
 	files string // the directory that the run's files are written to: path, or its .next
 	lock  *os.File
 
-	// NotLocked is the reason if the file system cannot lock the directory, so that
-	// another process may write there too; nil if the directory is locked.
+	// NotLocked is nil if the directory is locked. Otherwise it says why the file system
+	// cannot lock it. Another process may then write there too.
 	NotLocked error
 }
 

@@ -38,7 +38,7 @@ func TestCreateNumbered(t *testing.T) {
 	for range n {
 		d := <-dirs
 		if seen[d.Path()] {
-			t.Errorf("%s was given twice, or was taken", d.Path())
+			t.Errorf("%s was returned twice, or existed before", d.Path())
 		}
 		seen[d.Path()] = true
 		defer d.Release()
@@ -108,7 +108,7 @@ func TestCannotLock(t *testing.T) {
 	}
 	defer d.Release()
 	if !errors.Is(d.NotLocked, errCannotLock) || !strings.Contains(d.NotLocked.Error(), path) {
-		t.Errorf("%v, want what cannot be locked", d.NotLocked)
+		t.Errorf("%v, want an error that names the directory", d.NotLocked)
 	}
 	tryLock = func(*os.File) error { return os.ErrInvalid }
 	if _, err := Create(path); !errors.Is(err, os.ErrInvalid) {
@@ -139,7 +139,7 @@ func TestTidy(t *testing.T) {
 	defer d.Release()
 	for _, name := range left {
 		if _, err := os.Lstat(filepath.Join(path, name)); err == nil {
-			t.Errorf("%s is still there", name)
+			t.Errorf("%s still exists", name)
 		}
 	}
 	for _, name := range kept {
@@ -153,7 +153,7 @@ func TestTidy(t *testing.T) {
 func TestPlace(t *testing.T) {
 	path := t.TempDir()
 	if got, err := ReadPlace(path); got != "" || err != nil {
-		t.Errorf("of no run: %q, %v", got, err)
+		t.Errorf("without a run: %q, %v", got, err)
 	}
 	d, err := Create(path)
 	if err != nil {
@@ -172,12 +172,14 @@ func TestPlace(t *testing.T) {
 			t.Errorf("%q is read as %q, %v; want %q", place, got, err, want)
 		}
 	}
-	if err := os.WriteFile(d.File(DataFile), []byte("{"), 0o666); err != nil {
-		t.Fatal(err)
-	}
-	var damaged *DamagedError
-	if _, err := ReadPlace(path); !errors.As(err, &damaged) {
-		t.Errorf("%v, want a *DamagedError", err)
+	for _, bad := range []string{"{", `{"path":"a","path":"b"}`, `{"PATH":"a"}`} {
+		if err := os.WriteFile(d.File(DataFile), []byte(bad), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		var damaged *DamagedError
+		if _, err := ReadPlace(path); !errors.As(err, &damaged) {
+			t.Errorf("%s: %v, want a *DamagedError", bad, err)
+		}
 	}
 }
 
@@ -186,7 +188,7 @@ func TestPlace(t *testing.T) {
 func TestOwnUnfinished(t *testing.T) {
 	runs := filepath.Join(t.TempDir(), "runs")
 	if _, err := OwnUnfinished(runs); !errors.Is(err, ErrNoRun) {
-		t.Errorf("no runs: %v, want ErrNoRun", err)
+		t.Errorf("without runs: %v, want ErrNoRun", err)
 	}
 	now := time.Now()
 	put := func(name, config string, age time.Duration) string {
@@ -231,6 +233,6 @@ func TestOwnUnfinished(t *testing.T) {
 		defer d.Release() // the next call skips it
 	}
 	if _, err := OwnUnfinished(runs); !errors.Is(err, ErrNoRun) || !strings.Contains(err.Error(), "being trained (3)") {
-		t.Errorf("%v, want ErrNoRun while all are trained", err)
+		t.Errorf("%v, want ErrNoRun while other processes train all runs", err)
 	}
 }

@@ -2,7 +2,6 @@ package rundir
 
 import (
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,6 +11,8 @@ import (
 	"time"
 
 	"bnkit/checkpoint"
+	"bnkit/checkpoint/durable"
+	"bnkit/checkpoint/strictjson"
 )
 
 // FindCheckpoint returns the checkpoint to use if none is named: dir/ckpt.bnz, or
@@ -55,7 +56,7 @@ func OwnUnfinished(runs string) (*Dir, error) {
 		if err != nil {
 			return nil, err
 		}
-		if unfinished(dir) { // still
+		if unfinished(dir) { // another process may have finished it before it was locked
 			return d, nil
 		}
 		if err := d.Release(); err != nil {
@@ -98,8 +99,8 @@ func unfinished(dir string) bool {
 	var config struct {
 		Epochs int `json:"epochs"`
 	}
-	b, err := os.ReadFile(File(dir, ConfigFile))
-	if err != nil || json.Unmarshal(b, &config) != nil {
+	b, err := durable.ReadFile(File(dir, ConfigFile), MaxConfigBytes)
+	if err != nil || strictjson.Unmarshal(b, &config) != nil {
 		return false
 	}
 	done, err := Epochs(dir)
@@ -111,14 +112,14 @@ func unfinished(dir string) bool {
 
 // Epochs returns how many epochs the run in dir has completed, according to
 // resume.bnz, the only file that counts them. The error is fs.ErrNotExist if the run
-// has not completed one, a *DamagedError, or one of package checkpoint.
+// has not completed one, a *DamagedError, or an error of package checkpoint.
 func Epochs(dir string) (int, error) {
 	info, err := checkpoint.ReadInfo(File(dir, ResumeFile))
 	if err != nil {
 		return 0, err
 	}
 	var state struct{ Epochs int }
-	if err := json.Unmarshal(info.Header.State, &state); err != nil {
+	if err := strictjson.Unmarshal(info.Header.State, &state); err != nil {
 		return 0, &DamagedError{File(dir, ResumeFile), "it is not a resume state: " + err.Error()}
 	}
 	return state.Epochs, nil
@@ -139,7 +140,7 @@ func CheckpointEpochs(dir string) (int, error) {
 		var training struct {
 			Epochs int `json:"epochs"`
 		}
-		if event.Action == "train" && json.Unmarshal(event.Parameters, &training) == nil {
+		if event.Action == "train" && strictjson.Unmarshal(event.Parameters, &training) == nil {
 			epochs = cmp.Or(training.Epochs, epochs)
 		}
 	}

@@ -13,7 +13,7 @@ var (
 	errHeld = errors.New("another process has locked it")
 
 	// errCannotLock reports that the file system does not support locks.
-	errCannotLock = errors.New("its file system has no locks")
+	errCannotLock = errors.New("its file system does not support locks")
 )
 
 // maxHolder bounds the description of a lock's holder, in bytes.
@@ -39,7 +39,7 @@ func acquire(path string) (f *os.File, notLocked, err error) {
 			defer f.Close()
 			return nil, nil, &LockedError{path, readHolder(f)}
 		case errors.Is(err, errCannotLock):
-			notLocked = fmt.Errorf("lock %s: %w; take care that no other process trains there", path, err)
+			notLocked = fmt.Errorf("lock %s: %w; make sure that no other process trains there", path, err)
 		case err != nil:
 			f.Close()
 			return nil, nil, fmt.Errorf("lock %s: %w", path, err)

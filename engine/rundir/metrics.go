@@ -7,10 +7,10 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
-	"os"
 	"strings"
 
 	"bnkit/checkpoint/durable"
+	"bnkit/checkpoint/strictjson"
 )
 
 // EpochMetrics is one epoch's row of metrics.jsonl. Accuracies and
@@ -33,7 +33,8 @@ type EpochMetrics struct {
 	TestStatistics         string // "running"
 
 	// ValidationLoss and ValidationAccuracy are the same over the whole validation
-	// split. They are 0, and missing in the row, if there is none.
+	// split. They are 0, and missing in the row, if there is no validation
+	// split.
 	ValidationLoss, ValidationAccuracy float64
 	ValidationExamples                 int
 
@@ -92,7 +93,7 @@ func (m EpochMetrics) MarshalJSON() ([]byte, error) {
 // UnmarshalJSON reads a row of metrics.jsonl.
 func (m *EpochMetrics) UnmarshalJSON(b []byte) error {
 	var row metricsRow
-	if err := json.Unmarshal(b, &row); err != nil {
+	if err := strictjson.Unmarshal(b, &row); err != nil {
 		return err
 	}
 	*m = EpochMetrics{
@@ -147,7 +148,7 @@ func (e *LostRowsError) Error() string {
 // is killed may leave. The error is a *DamagedError if the file holds anything else, which
 // a resume repairs.
 func ReadMetrics(path string) ([]EpochMetrics, error) {
-	b, err := os.ReadFile(path)
+	b, err := durable.ReadFile(path, maxMetricsBytes)
 	if err != nil {
 		return nil, err
 	}
@@ -159,12 +160,16 @@ func ReadMetrics(path string) ([]EpochMetrics, error) {
 			return nil, &DamagedError{path, fmt.Sprintf("line %d: %v; %s", i+1, err, howToRepair)}
 		}
 		if m.Epoch <= before {
-			return nil, &DamagedError{path, fmt.Sprintf("line %d is of epoch %d, but follows epoch %d; %s", i+1, m.Epoch, before, howToRepair)}
+			return nil, &DamagedError{path, fmt.Sprintf("line %d has epoch %d, but follows a line with epoch %d; %s", i+1, m.Epoch, before, howToRepair)}
 		}
 		rows, before = append(rows, m), m.Epoch
 	}
 	return rows, nil
 }
+
+// maxMetricsBytes bounds metrics.jsonl. A row of the deepest network with tracked gradients
+// has less than a megabyte.
+const maxMetricsBytes = 1 << 30
 
 const howToRepair = "resuming the run repairs it"
 
@@ -189,7 +194,7 @@ func (d *Dir) AppendMetrics(m *EpochMetrics) error {
 // that are lost stay missing; lost lists their epochs and is nil if there are none.
 func (d *Dir) RepairMetrics(done int) (rows []EpochMetrics, lost *LostRowsError, err error) {
 	path := d.File(MetricsFile)
-	b, err := os.ReadFile(path)
+	b, err := durable.ReadFile(path, maxMetricsBytes)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, err
 	}

@@ -37,7 +37,7 @@ func TestMetricsRow(t *testing.T) {
 		t.Errorf("an infinite loss is written: %s", row())
 	}
 	if strings.Contains(row(), "validation") {
-		t.Errorf("a row without validation split speaks of one: %s", row())
+		t.Errorf("a row without a validation split has validation fields: %s", row())
 	}
 	rows, err := readRows(t, row()+"\n{\"epoch\":2,\"tr")
 	if err != nil || len(rows) != 1 {
@@ -66,7 +66,8 @@ func TestReadMetrics(t *testing.T) {
 	if err != nil || len(rows) != 3 || rows[1].Epoch != 4 {
 		t.Errorf("%+v, %v", rows, err)
 	}
-	for _, bad := range []string{"x\n", "{\"epoch\":0}\n", "\n", "{\"epoch\":1}\n{\"epoch\":1}\n", "{\"epoch\":2}\n{\"epoch\":1}\n"} {
+	for _, bad := range []string{"x\n", "{\"epoch\":0}\n", "\n", "{\"epoch\":1}\n{\"epoch\":1}\n", "{\"epoch\":2}\n{\"epoch\":1}\n",
+		"{\"epoch\":1,\"epoch\":2}\n", "{\"epoch\":1,\"Epoch\":2}\n"} {
 		var damaged *DamagedError
 		if _, err := readRows(t, bad); !errors.As(err, &damaged) || !strings.Contains(err.Error(), "line ") {
 			t.Errorf("%q: %v, want a *DamagedError that names the line", bad, err)

@@ -4,10 +4,10 @@ import (
 	"encoding/json"
 	"errors"
 	"io/fs"
-	"os"
 	"path/filepath"
 
 	"bnkit/checkpoint/durable"
+	"bnkit/checkpoint/strictjson"
 )
 
 // place is the content of data.json. It is not a part of config.json because that becomes
@@ -20,7 +20,7 @@ type place struct {
 // that was the default place or dir does not hold a run.
 func ReadPlace(dir string) (string, error) {
 	path := File(dir, DataFile)
-	b, err := os.ReadFile(path)
+	b, err := durable.ReadFile(path, MaxConfigBytes)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil
 	}
@@ -28,7 +28,7 @@ func ReadPlace(dir string) (string, error) {
 		return "", err
 	}
 	var p place
-	if err := json.Unmarshal(b, &p); err != nil {
+	if err := strictjson.Unmarshal(b, &p); err != nil {
 		return "", &DamagedError{path, err.Error() + "; remove the file, and name the folder of the data again"}
 	}
 	return p.Path, nil

@@ -12,9 +12,9 @@
 //	.lock          locked by the process that trains there; never removed
 //
 // A process that trains owns the directory: its [Dir] holds the lock. Readers do not need
-// the lock, because each file is replaced in one step or grows by a line. Nor do programs
-// that measure a finished model and add files of their own (analyze, prune), because they
-// never change the files above.
+// the lock, because each file is replaced in one step or grows by a line. Programs that
+// measure a finished model and add files of their own (analyze, prune) do not need it
+// either, because they never change the files above.
 //
 // A run that replaces another one is written to the hidden directory .next until its first
 // epoch is complete, so that the old run stays intact until then. Renaming .next to .swap
@@ -39,7 +39,7 @@ const (
 	MetricsFile    = "metrics.jsonl"
 	CheckpointFile = "ckpt.bnz"
 	ResumeFile     = "resume.bnz"
-	DataFile       = "data.json"     // where the run's data lies
+	DataFile       = "data.json"     // the location of the run's data
 	PlotsDir       = "plots"         // holds pictures and ReportFile
 	ReportFile     = "analysis.json" // what analyze measured
 
@@ -47,6 +47,10 @@ const (
 	nextDir  = ".next" // holds a run that is to replace another one, until its first epoch is complete
 	swapDir  = ".swap" // holds the files of such a run that have not been moved yet
 )
+
+// MaxConfigBytes is the largest size of config.json and data.json. It is far above any real
+// file.
+const MaxConfigBytes = 1 << 20
 
 // runFiles are the files that every run has once it has completed an epoch. Commit moves
 // them in this order.

@@ -1,5 +1,5 @@
 // Package fetch downloads data sets from their publishers, or from mirrors. It is
-// apart from package dataset so that reading data does not need net/http.
+// a package of its own so that package dataset does not need net/http.
 package fetch
 
 import (
@@ -33,21 +33,21 @@ type Options struct {
 	// Progress, if not nil, is called as a file arrives, with the number of its bytes
 	// on disk and their number in all.
 	Progress func(file string, done, total int64)
-	// StallTimeout is how long a server may send nothing before the attempt is given
-	// up; 0 means 30 seconds.
+	// StallTimeout is the longest time that an attempt waits for data; 0 means 30
+	// seconds.
 	StallTimeout time.Duration
-	// Attempts is the number of consecutive requests for a file that bring nothing
-	// more before Fetch gives up; 0 means 5.
+	// Attempts is the number of consecutive requests for a file without new data after
+	// which Fetch gives up; 0 means 5.
 	Attempts int
-	// Backoff is the wait before the second of those, doubled for each further one; 0
-	// means 1 second.
+	// Backoff is the time to wait after the first request without new data. It doubles
+	// after each further one. 0 means 1 second.
 	Backoff time.Duration
 }
 
-// DigestError reports a downloaded file that is not the published one. The download
-// has been deleted.
+// DigestError reports a downloaded file whose digest differs from the published one. The
+// download has been deleted.
 type DigestError struct {
-	// File is the address it came from.
+	// File is the address of the file.
 	File string
 	// Algorithm is SHA-256 or MD5; Want and Got are in hex.
 	Algorithm, Want, Got string
@@ -68,10 +68,10 @@ type SizeError struct {
 }
 
 func (e *SizeError) Error() string {
-	return fmt.Sprintf("%s: want a file of %d bytes, server %s", e.URL, e.Want, e.Got)
+	return fmt.Sprintf("%s: want a file of %d bytes, but the server %s", e.URL, e.Want, e.Got)
 }
 
-// StatusError reports an HTTP status that brings no data, such as "404 Not Found".
+// StatusError reports an HTTP status without data, such as "404 Not Found".
 type StatusError struct {
 	URL, Status string
 }
@@ -80,14 +80,14 @@ func (e *StatusError) Error() string {
 	return fmt.Sprintf("%s: server answers %s", e.URL, e.Status)
 }
 
-// Fetch downloads a data set's published files and returns the folder they are in.
-// It keeps a file that is there already if it has the published digest (SHA-256; for
-// CIFAR the MD5 on its page), and resumes a partial download. A file appears under its
-// name only once it is whole, verified and on disk. The sample needs no download: Fetch
-// does nothing for it.
+// Fetch downloads a data set's published files and returns the folder that holds them. It
+// keeps existing files that have the published digest, and resumes a partial download. The
+// digest is SHA-256, or MD5 for CIFAR, because its page publishes no other. A file gets its
+// name only when it is complete, verified and on disk. Fetch does nothing for the sample,
+// which is built in.
 //
 // The error is a [*dataset.UnknownError], a [*StatusError], a [*SizeError], a
-// [*DigestError], ctx's, or one of the network or the file system.
+// [*DigestError], the error of ctx, or an error of the network or the file system.
 func Fetch(ctx context.Context, name string, opts Options) (dir string, err error) {
 	p, err := dataset.Published(name)
 	if err != nil || len(p.Files) == 0 {
@@ -101,7 +101,7 @@ func Fetch(ctx context.Context, name string, opts Options) (dir string, err erro
 	return fetch(ctx, p, opts)
 }
 
-// fetch downloads those of p's files that are missing. opts.Dir is set.
+// fetch downloads the files of p that are missing. opts.Dir is set.
 func fetch(ctx context.Context, p dataset.Publication, opts Options) (dir string, err error) {
 	base := p.Base
 	if opts.Mirror != "" {
@@ -153,7 +153,7 @@ type download struct {
 // rename completes it.
 func (d *download) partial() string { return d.path + ".part" }
 
-// permanentError marks an error that another attempt would meet again.
+// permanentError wraps an error that further attempts cannot avoid.
 type permanentError struct{ error }
 
 func (e permanentError) Unwrap() error { return e.error }
@@ -186,7 +186,7 @@ func (d *download) run(ctx context.Context) error {
 		if have := d.have(); have > most {
 			most, fruitless, wait = have, 0, d.opts.Backoff
 		} else if fruitless++; fruitless >= d.opts.Attempts {
-			return fmt.Errorf("%d attempts brought nothing more: %w; fetch again to resume", fruitless, err)
+			return fmt.Errorf("%d attempts brought no new data: %w; fetch again to resume", fruitless, err)
 		}
 		select {
 		case <-ctx.Done():
@@ -215,8 +215,8 @@ func (d *download) have() int64 {
 	return info.Size()
 }
 
-// attempt sends one request and appends what it brings to the partial file. It
-// returns nil when the file has its full size.
+// attempt sends one request and appends the response to the partial file. It returns nil
+// if the file has its full size.
 func (d *download) attempt(parent context.Context) (err error) {
 	f, err := os.OpenFile(d.partial(), os.O_CREATE|os.O_WRONLY, 0o644)
 	if err != nil {
@@ -258,8 +258,8 @@ func (d *download) attempt(parent context.Context) (err error) {
 	return err
 }
 
-// request asks for the bytes from have on, and returns the body and the offset at
-// which it begins, to which the file is set.
+// request asks for the bytes from have on. It returns the body and the offset at which the
+// body begins, which is also the position in f.
 func (d *download) request(ctx context.Context, f *os.File, have int64) (io.ReadCloser, int64, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, d.url, nil)
 	if err != nil {
@@ -285,8 +285,8 @@ func (d *download) request(ctx context.Context, f *os.File, have int64) (io.Read
 	return resp.Body, have, nil
 }
 
-// accept judges a response's status to a request from have on, and returns the
-// offset at which its body begins.
+// accept checks the status of the response to a request for the bytes from have on, and
+// returns the offset at which its body begins.
 func (d *download) accept(resp *http.Response, f *os.File, have int64) (int64, error) {
 	switch status := resp.StatusCode; {
 	case status == http.StatusPartialContent && strings.HasPrefix(resp.Header.Get("Content-Range"), fmt.Sprintf("bytes %d-", have)):
@@ -297,7 +297,7 @@ func (d *download) accept(resp *http.Response, f *os.File, have int64) (int64, e
 		}
 		return restart(f) // the server ignores ranges
 	case status == http.StatusPartialContent, status == http.StatusRequestedRangeNotSatisfiable:
-		// Another range than asked for, or one that the server's file does not have.
+		// The server sent another range, or its file does not have this one.
 		if _, err := restart(f); err != nil {
 			return 0, err
 		}
@@ -308,7 +308,7 @@ func (d *download) accept(resp *http.Response, f *os.File, have int64) (int64, e
 	return 0, permanentError{&StatusError{URL: d.url, Status: resp.Status}}
 }
 
-// receive appends the body to the file, calling alive at each arrival.
+// receive appends the body to the file and calls alive whenever data arrives.
 func (d *download) receive(body io.Reader, f *os.File, have int64, alive func()) error {
 	buf := make([]byte, 1<<16)
 	for {

@@ -31,7 +31,7 @@ func published() (dataset.Publication, map[string][]byte) {
 	}}, files
 }
 
-// noise returns n random bytes, the same each time.
+// noise returns n random bytes, the same ones in every call.
 func noise(n int) []byte {
 	stream := rng.NewStream(11, "test/bytes")
 	b := make([]byte, n)
@@ -46,7 +46,7 @@ func sha256Hex(b []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// flipByte returns a copy of b in which byte i is another one.
+// flipByte returns a copy of b with byte i inverted.
 func flipByte(b []byte, i int) []byte {
 	b = bytes.Clone(b)
 	b[i] ^= 0xff
@@ -123,15 +123,16 @@ func wantFetched(t *testing.T, dir string, files map[string][]byte) {
 	}
 }
 
-// wantAbsent checks that the file did not appear, and whether a part was kept.
+// wantAbsent checks that big.bin does not exist, and that partial says whether its partial
+// file exists.
 func wantAbsent(t *testing.T, dir string, partial bool) {
 	t.Helper()
 	if _, err := os.Stat(filepath.Join(dir, "test-set", "big.bin")); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("big.bin appeared (%v)", err)
+		t.Errorf("big.bin exists (%v)", err)
 	}
 	_, err := os.Stat(filepath.Join(dir, "test-set", "big.bin.part"))
 	if kept := err == nil; kept != partial {
-		t.Errorf("partial file kept: %v, want %v", kept, partial)
+		t.Errorf("partial file exists: %v, want %v", kept, partial)
 	}
 }
 
@@ -189,8 +190,8 @@ func TestFetchSurvives(t *testing.T) {
 		ranges    []string // what is asked for big.bin
 	}{
 		{"resume", files["big.bin"][:1000], nil, []string{"bytes=1000-"}},
-		{"part is whole", files["big.bin"], nil, nil},
-		{"part is too long", append(bytes.Clone(files["big.bin"]), 1), nil, []string{""}},
+		{"partial file is complete", files["big.bin"], nil, nil},
+		{"partial file is too long", append(bytes.Clone(files["big.bin"]), 1), nil, []string{""}},
 		{"truncated", nil, func(n int, w http.ResponseWriter, r *http.Request, content []byte) bool {
 			if n > 1 {
 				return false
@@ -314,7 +315,7 @@ func TestFetchGivesUp(t *testing.T) {
 			w.Header().Set("Content-Length", fmt.Sprint(size+5))
 			w.Write(content)
 			return true
-		}, fmt.Sprintf("want a file of %d bytes, server announces %d", size, size+5), 1, true, nil},
+		}, fmt.Sprintf("want a file of %d bytes, but the server announces %d", size, size+5), 1, true, nil},
 		{"sends more", func(n int, w http.ResponseWriter, r *http.Request, content []byte) bool {
 			w.(http.Flusher).Flush()
 			w.Write(append(bytes.Clone(content), "more"...))
@@ -408,6 +409,6 @@ func TestFetchReportsUnwritableFolder(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	if p.requests != 0 {
-		t.Errorf("%d requests were made all the same", p.requests)
+		t.Errorf("%d requests were made, want none", p.requests)
 	}
 }

@@ -38,11 +38,11 @@ func run(dir string) error {
 	if err != nil {
 		return err
 	}
-	train, err := full.Subset(6000)
+	train, err := full.Select(dataset.Selection{Subset: 6000})
 	if err != nil {
 		return err
 	}
-	test, err := (&dataset.Data{Name: "test split", Train: full.Test, Test: full.Test}).Subset(1000)
+	test, err := (&dataset.Data{Name: "test split", Train: full.Test, Test: full.Test}).Select(dataset.Selection{Subset: 1000})
 	if err != nil {
 		return err
 	}

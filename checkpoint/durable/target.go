@@ -1,0 +1,101 @@
+package durable
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// FileError reports a path that does not name a regular file, so that it cannot be read or
+// replaced, or a file that is too large.
+type FileError struct {
+	Path   string
+	Reason string // what is wrong, and what to do
+}
+
+func (e *FileError) Error() string { return e.Path + ": " + e.Reason }
+
+// BadInput reports that the file is at fault.
+func (e *FileError) BadInput() bool { return true }
+
+// maxLinks is the largest number of symbolic links that are followed, as on Linux.
+const maxLinks = 40
+
+// target returns the path at which path is to be written: that of the file to which it
+// leads if it is a symbolic link, even if that file does not exist yet. info is nil if it
+// does not. The error is a *FileError if the file is not a regular one.
+func target(path string) (to string, info fs.FileInfo, err error) {
+	for range maxLinks {
+		info, err = os.Lstat(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return path, nil, nil
+		}
+		if err != nil {
+			return "", nil, err
+		}
+		if info.Mode()&fs.ModeSymlink == 0 {
+			return path, info, checkRegular(path, info)
+		}
+		link, err := os.Readlink(path)
+		if err != nil {
+			return "", nil, err
+		}
+		dir, base := filepath.Split(link)
+		if !filepath.IsAbs(link) {
+			dir = filepath.Dir(path) + string(filepath.Separator) + dir
+		}
+		// Links in dir are followed before filepath.Join removes any "..".
+		if dir, err = filepath.EvalSymlinks(dir); err != nil {
+			return "", nil, err
+		}
+		path = filepath.Join(dir, base)
+	}
+	return "", nil, &FileError{path, fmt.Sprintf("it is behind more than %d symbolic links; choose another path", maxLinks)}
+}
+
+// checkRegular returns a *FileError unless info describes a regular file.
+func checkRegular(path string, info fs.FileInfo) error {
+	what := "something else"
+	switch mode := info.Mode(); {
+	case mode.IsRegular():
+		return nil
+	case mode.IsDir():
+		what = "a folder"
+	case mode&fs.ModeDevice != 0:
+		what = "a device"
+	case mode&fs.ModeNamedPipe != 0:
+		what = "a pipe"
+	case mode&fs.ModeSocket != 0:
+		what = "a socket"
+	}
+	return &FileError{path, fmt.Sprintf("it is %s, not a file; choose another path", what)}
+}
+
+// ReadFile reads the regular file at path, which may have at most limit bytes. The error is
+// a *FileError if it has more or is not a regular file, such as a pipe, whose reader might
+// wait for ever.
+func ReadFile(path string, limit int64) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkRegular(path, info); err != nil {
+		return nil, err
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(b)) > limit {
+		return nil, &FileError{path, fmt.Sprintf("it has more than %d bytes, the most that such a file may have", limit)}
+	}
+	return b, nil
+}

@@ -1,0 +1,123 @@
+//go:build linux || darwin
+
+package durable
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// TestWriteThroughLinks checks that a symbolic link stays a link and that the file to which
+// it leads is written, whether that file exists or not.
+func TestWriteThroughLinks(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(dir, "a", "b"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for link, to := range map[string]string{
+		"absolute": filepath.Join(dir, "one"), "relative": "two", "dangling": filepath.Join("a", "three"), "twice": "relative2", "relative2": "four",
+		"folder":  filepath.Join("a", "b"),                          // a link to a folder
+		"a/b/up":  filepath.Join("..", "five"),                      // from a/b to a/five
+		"upwards": "folder" + string(filepath.Separator) + "../six", // from a/b, where folder leads, to a/six
+	} {
+		if err := os.Symlink(to, filepath.Join(dir, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"one", "two"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("old"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for link, to := range map[string]string{
+		"absolute": "one", "relative": "two", "dangling": "a/three", "twice": "four", "folder/up": "a/five", "upwards": "a/six",
+	} {
+		path := filepath.Join(dir, link)
+		if err := WriteFile(path, []byte(link)); err != nil {
+			t.Errorf("%s: %v", link, err)
+			continue
+		}
+		if err := Append(path, []byte("+")); err != nil {
+			t.Errorf("%s: %v", link, err)
+		}
+		info, err := os.Lstat(path)
+		if err != nil || info.Mode()&os.ModeSymlink == 0 {
+			t.Errorf("%s is no longer a link: %v, %v", link, info, err)
+		}
+		if got, err := os.ReadFile(filepath.Join(dir, to)); err != nil || string(got) != link+"+" {
+			t.Errorf("%s: %s holds %q, %v", link, to, got, err)
+		}
+	}
+	if err := os.Symlink("loop", filepath.Join(dir, "loop")); err != nil {
+		t.Fatal(err)
+	}
+	if err := WriteFile(filepath.Join(dir, "loop"), nil); !errors.As(err, new(*FileError)) {
+		t.Errorf("a loop of links: %v, want a *FileError", err)
+	}
+}
+
+// TestSpecialFiles checks that pipes and devices are neither replaced nor waited for.
+func TestSpecialFiles(t *testing.T) {
+	dir := t.TempDir()
+	pipe := filepath.Join(dir, "pipe")
+	if err := syscall.Mkfifo(pipe, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	link := filepath.Join(dir, "link")
+	if err := os.Symlink(pipe, link); err != nil {
+		t.Fatal(err)
+	}
+	for path, what := range map[string]string{pipe: "a pipe", link: "a pipe", os.DevNull: "a device", dir: "a folder"} {
+		_, errRead := ReadFile(path, 10)
+		for of, err := range map[string]error{"WriteFile": WriteFile(path, []byte("x")), "Append": Append(path, []byte("x")), "ReadFile": errRead} {
+			if !errors.As(err, new(*FileError)) || !strings.Contains(err.Error(), what) {
+				t.Errorf("%s of %s: got error %v, want a *FileError that says %q", of, path, err, what)
+			}
+		}
+	}
+	if info, err := os.Lstat(pipe); err != nil || info.Mode()&os.ModeNamedPipe == 0 {
+		t.Errorf("the pipe was replaced: %v, %v", info, err)
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 2 {
+		t.Errorf("left behind: %v, %v", entries, err)
+	}
+}
+
+// TestPermissionsAreKept checks that a file that is replaced keeps its permissions.
+func TestPermissionsAreKept(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f")
+	if err := os.WriteFile(path, []byte("old"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, mode := range []os.FileMode{0o600, 0o640, 0o755, 0o666} {
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+		if err := WriteFile(path, []byte("new")); err != nil {
+			t.Fatal(err)
+		}
+		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != mode {
+			t.Errorf("mode %v, %v; want %v", info.Mode(), err, mode)
+		}
+	}
+}
+
+func TestReadFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f")
+	if err := os.WriteFile(path, []byte("12345"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := ReadFile(path, 5); err != nil || string(b) != "12345" {
+		t.Errorf("got %q, %v", b, err)
+	}
+	if _, err := ReadFile(path, 4); !errors.As(err, new(*FileError)) || !strings.Contains(err.Error(), "4 bytes") {
+		t.Errorf("got error %v, want a *FileError", err)
+	}
+	if _, err := ReadFile(path+"x", 4); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("got error %v, want os.ErrNotExist", err)
+	}
+}

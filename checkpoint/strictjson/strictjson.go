@@ -1,0 +1,214 @@
+// Package strictjson reads JSON that means the same to every parser.
+//
+// Package encoding/json takes the last of several equal keys, matches keys to the fields of
+// a struct without regard to case (so that "SEED" and "ſeed" set the field "seed"), and
+// replaces invalid UTF-8. Another parser may take the first key, ignore a key in upper case,
+// or fail. A file could then describe one network to this program and another one to
+// another program. This package refuses such files. Like encoding/json, it ignores keys
+// that are not those of a field.
+package strictjson
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"reflect"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// maxDepth is the largest number of arrays and objects inside each other.
+const maxDepth = 1000
+
+// Unmarshal reads the JSON value b into v, as json.Unmarshal does, and fails if Check does.
+func Unmarshal(b []byte, v any) error {
+	if err := Check(b, v); err != nil {
+		return err
+	}
+	return json.Unmarshal(b, v)
+}
+
+// Check returns an error unless b is one JSON value, in valid UTF-8, in which the keys of
+// each object are unique, and no key differs only in case from the key of a field of v that
+// it would set. v is only used for its type. Check does not look at the fields of types
+// with a method UnmarshalJSON, such as json.RawMessage.
+func Check(b []byte, v any) error {
+	if !utf8.Valid(b) {
+		return errors.New("the JSON is not valid UTF-8")
+	}
+	if at := loneSurrogate(b); at >= 0 {
+		return fmt.Errorf("the JSON has half of a surrogate pair at byte %d", at)
+	}
+	c := checker{d: json.NewDecoder(bytes.NewReader(b)), fields: map[reflect.Type]map[string]reflect.Type{}}
+	c.d.UseNumber()
+	if err := c.value(reflect.TypeOf(v), 0); err != nil {
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			return errors.New("the JSON ends too early")
+		}
+		return err
+	}
+	if _, err := c.d.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("the JSON goes on after its value")
+	}
+	return nil
+}
+
+// loneSurrogate returns the position of an escape \uD800 to \uDFFF that is not part of a
+// pair, or -1. In JSON, backslashes occur only in strings.
+func loneSurrogate(b []byte) int {
+	for i := 0; i < len(b); i++ {
+		if b[i] != '\\' {
+			continue
+		}
+		first, ok := escaped(b[i:])
+		if !ok {
+			i++ // another escape, such as \\
+			continue
+		}
+		at := i
+		i += 5
+		if first < 0xd800 || first > 0xdfff {
+			continue
+		}
+		second, ok := escaped(b[i+1:])
+		if first > 0xdbff || !ok || second < 0xdc00 || second > 0xdfff {
+			return at
+		}
+		i += 6
+	}
+	return -1
+}
+
+// escaped returns the value of the escape \uXXXX with which b begins, and reports whether it
+// begins with one.
+func escaped(b []byte) (uint64, bool) {
+	if len(b) < 6 || b[0] != '\\' || b[1] != 'u' {
+		return 0, false
+	}
+	v, err := strconv.ParseUint(string(b[2:6]), 16, 16)
+	return v, err == nil
+}
+
+// checker walks through the tokens of a JSON value and the type that it is read into.
+type checker struct {
+	d      *json.Decoder
+	fields map[reflect.Type]map[string]reflect.Type // of structs, by key
+	seen   []map[string]bool                        // keys of the objects that contain each other, by depth
+}
+
+// value checks the next value, which is read into type t; nil stands for any type.
+func (c *checker) value(t reflect.Type, depth int) error {
+	token, err := c.d.Token()
+	if err != nil {
+		return err
+	}
+	open, ok := token.(json.Delim)
+	if !ok {
+		return nil
+	}
+	if depth >= maxDepth {
+		return fmt.Errorf("the JSON has more than %d arrays and objects inside each other", maxDepth)
+	}
+	t = target(t)
+	if open == '[' {
+		var of reflect.Type
+		if t != nil && (t.Kind() == reflect.Slice || t.Kind() == reflect.Array) {
+			of = t.Elem()
+		}
+		for c.d.More() {
+			if err := c.value(of, depth+1); err != nil {
+				return err
+			}
+		}
+	} else if err := c.object(t, depth); err != nil {
+		return err
+	}
+	_, err = c.d.Token() // the closing bracket
+	return err
+}
+
+// object checks the keys and values of an object, without its brackets.
+func (c *checker) object(t reflect.Type, depth int) error {
+	for len(c.seen) <= depth {
+		c.seen = append(c.seen, map[string]bool{})
+	}
+	seen := c.seen[depth]
+	clear(seen)
+	fields := c.fieldsOf(t)
+	for c.d.More() {
+		token, err := c.d.Token()
+		if err != nil {
+			return err
+		}
+		key, ok := token.(string)
+		if !ok {
+			return fmt.Errorf("the JSON has %v as a key", token)
+		}
+		if seen[key] {
+			return fmt.Errorf("the JSON has two keys %.100q in one object", key)
+		}
+		seen[key] = true
+		field, known := fields[key]
+		switch {
+		case known:
+		case t != nil && t.Kind() == reflect.Map:
+			field = t.Elem()
+		default:
+			for name := range fields {
+				if strings.EqualFold(name, key) {
+					return fmt.Errorf("the JSON has the key %.100q, which must be spelled %q", key, name)
+				}
+			}
+		}
+		if err := c.value(field, depth+1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unmarshaler is the type of values that read themselves.
+var unmarshaler = reflect.TypeFor[json.Unmarshaler]()
+
+// target returns the type behind pointers that a value is read into, or nil if it is not
+// known.
+func target(t reflect.Type) reflect.Type {
+	for t != nil && t.Kind() == reflect.Pointer {
+		if t.Implements(unmarshaler) {
+			return nil
+		}
+		t = t.Elem()
+	}
+	if t == nil || t.Implements(unmarshaler) || reflect.PointerTo(t).Implements(unmarshaler) {
+		return nil
+	}
+	return t
+}
+
+// fieldsOf returns the types of the fields of struct t by their keys, and nil if t is not a
+// struct. Fields of embedded structs without a key of their own belong to t.
+func (c *checker) fieldsOf(t reflect.Type) map[string]reflect.Type {
+	if t == nil || t.Kind() != reflect.Struct {
+		return nil
+	}
+	fields, known := c.fields[t]
+	if known {
+		return fields
+	}
+	fields = map[string]reflect.Type{}
+	for _, f := range reflect.VisibleFields(t) {
+		key, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		if !f.IsExported() || key == "-" || f.Anonymous && key == "" {
+			continue
+		}
+		if key == "" {
+			key = f.Name
+		}
+		fields[key] = f.Type
+	}
+	c.fields[t] = fields
+	return fields
+}
