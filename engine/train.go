@@ -88,7 +88,7 @@ type TrainResult struct {
 // cancelled, it leaves nothing behind.
 func Train(ctx context.Context, cfg config.Config, data *dataset.Data, o TrainOptions) (_ *TrainResult, err error) {
 	if o.Resume && o.Force {
-		return nil, errors.New("Resume and Force cannot both be set: a run is either resumed or replaced")
+		return nil, errors.New("options Resume and Force cannot be combined: a run is either resumed or replaced")
 	}
 	cfg.Data = data.Name // the caller may have used another spelling
 	if !o.Resume {       // a resumed run keeps its rate drops
