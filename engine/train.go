@@ -16,8 +16,8 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// TrainOptions are the run directory, the threads and the callbacks of a run. They do not
-// change its result.
+// TrainOptions holds the run directory, the threads and the callbacks of a run, and the model
+// that it starts from. Only that model affects the result.
 type TrainOptions struct {
 	Dir      string // run directory, see package rundir
 	Numbered bool   // use a new directory: Dir or, if that exists, Dir-2, Dir-3 and so on
