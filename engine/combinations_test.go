@@ -17,8 +17,9 @@ import (
 
 // TestEveryCombination takes a step of every network with every trainable set and every variant
 // of BatchNorm. It checks that the loss is finite, that exactly what the set trains changes,
-// and that the file loads as the same network. Combinations that train nothing are refused
-// before data is read. Package nn's TestEveryNetwork compares the gradients of the same combinations with float64.
+// and that the file loads as the same network. Combinations that train nothing must be refused
+// before data is read. TestEveryNetwork of package nn compares the gradients of the same
+// combinations with float64.
 func TestEveryCombination(t *testing.T) {
 	variants := []struct {
 		name    string

@@ -63,7 +63,7 @@ func TestForceCut(t *testing.T) {
 			t.Fatalf("cut at operation %d: %v", at, err)
 		}
 
-		// First a reader without ownership, then the next owner.
+		// Read the directory first without ownership, and then as its next owner.
 		reader, err := ReadConfig(rundir.File(dir, rundir.ConfigFile))
 		if err != nil {
 			t.Fatalf("cut at operation %d: %v", at, err)

@@ -46,8 +46,8 @@ func TestThreads(t *testing.T) {
 	}
 }
 
-// resumable returns the settings for the resume tests: every optimizer with every kind of
-// trainable set.
+// resumable holds changes of settings for the resume tests, by name. They combine every
+// optimizer with every kind of trainable set.
 var resumable = func() map[string]func(*config.Config) {
 	all := map[string]func(*config.Config){}
 	for name, optimize := range map[string]func(*config.Config){

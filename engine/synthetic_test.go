@@ -17,7 +17,7 @@ import (
 // distinguish: noise with a bright row or column whose position depends on the class.
 func synthetic(train, test int) *dataset.Data { return syntheticOf(8, train, test) }
 
-// syntheticOf is like synthetic, with pictures of another size.
+// syntheticOf is like synthetic, but with pictures of the given size.
 func syntheticOf(side, train, test int) *dataset.Data {
 	d := &dataset.Data{
 		Name: "sample", Classes: []string{"top", "bottom", "left", "right"}, Digest: "synthetic",

@@ -34,8 +34,8 @@ func trainedTensors(trained *nn.Params[float32]) []checkpoint.Tensor {
 	return ts
 }
 
-// momentTensors returns copies of an optimizer's moments. Their names are those of the
-// tensors that they belong to, followed by the suffix of the moment.
+// momentTensors returns copies of an optimizer's moments. The name of a moment is the name
+// of the tensor that it belongs to, followed by the moment's suffix.
 func momentTensors(moments []optim.Moment) []checkpoint.Tensor {
 	var ts []checkpoint.Tensor
 	for _, m := range moments {

@@ -16,8 +16,8 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// TrainOptions are the run directory, the threads and the callbacks of a run. They do not
-// change its result.
+// TrainOptions holds the run directory, the threads and the callbacks of a run, and the model
+// that it starts from. Only that model affects the result.
 type TrainOptions struct {
 	Dir      string // run directory, see package rundir
 	Numbered bool   // use a new directory: Dir or, if that exists, Dir-2, Dir-3 and so on
@@ -88,7 +88,7 @@ type TrainResult struct {
 // cancelled, it leaves nothing behind.
 func Train(ctx context.Context, cfg config.Config, data *dataset.Data, o TrainOptions) (_ *TrainResult, err error) {
 	if o.Resume && o.Force {
-		return nil, errors.New("Resume and Force cannot both be set: a run is either resumed or replaced")
+		return nil, errors.New("options Resume and Force cannot be combined: a run is either resumed or replaced")
 	}
 	cfg.Data = data.Name // the caller may have used another spelling
 	if !o.Resume {       // a resumed run keeps its rate drops

@@ -84,8 +84,9 @@ func TestLearning(t *testing.T) {
 		if left := steps[len(steps)-1].Remaining; left < 0 || left > time.Minute {
 			t.Errorf("the report after the last step estimates that %v remain", left)
 		}
-		// By hand: 336 channels of BatchNorm; convolutions of 432, 2·2304,
-		// 4608+9216+512 and 18432+36864+2048 weights; 64·4+4 in the output layer.
+		// The network has 336 channels of BatchNorm, convolutions with 432, 2·2304,
+		// 4608+9216+512 and 18432+36864+2048 weights, and 64·4+4 parameters in the output
+		// layer.
 		if want := map[string]int{"bn": 672, "all": 77_652}[set]; r.Parameters != want {
 			t.Errorf("%d trained parameters, want %d", r.Parameters, want)
 		}
@@ -97,8 +98,8 @@ func TestLearning(t *testing.T) {
 	}
 }
 
-// TestValidation checks that held-out pictures are measured each epoch like the test split, and
-// that the data of the checkpoint can be found again, with random labels.
+// TestValidation checks that held-out pictures are measured in each epoch like the test split,
+// and that OpenData finds the data of the checkpoint again, including its random labels.
 func TestValidation(t *testing.T) {
 	data, err := dataset.Open("sample", "")
 	if err != nil {

@@ -41,9 +41,9 @@ type Trainer struct {
 
 // NewTrainer returns a trainer of net with the settings of cfg that a step depends
 // on: what is trained, initial values, batch size, optimizer, BatchNorm and
-// activations. Parameters start from the seed, running means at 0 and running
-// variances at 1. The trainer runs the given number of threads, which does not change
-// any result; Close stops them.
+// activations. Parameters are drawn from the seed. Running means start at 0 and running
+// variances at 1. The trainer uses the given number of threads, which does not change any
+// result; Close stops them.
 func NewTrainer(net *arch.Network, cfg *config.Config, threads int) (*Trainer, error) {
 	m := &Model{Network: net, Params: nn.NewParams[float32](net, nil)}
 	m.Params.InitialiseBy(cfg.Initialisers(), cfg.Seed)
@@ -52,7 +52,7 @@ func NewTrainer(net *arch.Network, cfg *config.Config, threads int) (*Trainer, e
 
 // newTrainerOf returns a trainer that starts from the parameters of m, which it changes,
 // and from the Stored statistics of m if there are any. It leaves out the pruned channels
-// of m, so training does not change their parameters.
+// of m, so training does not change parameters that belong to them.
 func newTrainerOf(m *Model, cfg *config.Config, threads int) (*Trainer, error) {
 	t := &Trainer{
 		network: m.Network, params: m.Params, running: m.Stored, model: m,

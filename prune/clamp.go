@@ -7,12 +7,12 @@ import (
 	"bnkit/engine/arch"
 )
 
-// Layer is what happened to one BatchNorm.
+// Layer counts the channels of one BatchNorm.
 type Layer struct {
 	Name     string `json:"name"`
 	Channels int    `json:"channels"`
 	Clamped  int    `json:"clamped"`
-	Removed  int    `json:"removed"` // of those clamped
+	Removed  int    `json:"removed"` // clamped channels that were removed
 }
 
 // Clamp returns a variant of m in which every γ with |γ| below the threshold is 0. With

@@ -100,7 +100,7 @@ func TestPruneRefuses(t *testing.T) {
 		{"--remove 0.999", 2, "share of at most"},
 		{"--remove 0.3 --protect blocks.9.bn1", 2, "blocks.9.bn1"},
 		{"--remove 0.3 --max-per-layer 2", 2, "up to 1"},
-		{"--plan plan.json", 2, "the plan is for resnet-14, the model is resnet-8"},
+		{"--plan plan.json", 2, "the plan is for resnet-14, but the model is resnet-8"},
 		{"--plan r/config.json", 2, "not a plan"},
 		{"--plan missing.json", 1, "missing.json"},
 		{"--remove 0.3 --plan-out plan.json", 2, "--force"},

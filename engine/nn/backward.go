@@ -189,7 +189,7 @@ func (t *Training[T]) finishBatchNorm(i int, sumGY []T) {
 	for c := range u.OutShape.C {
 		g, gy := gs[c], gys[c]
 		mean, inv := t.means[i][c], 1/math.Sqrt(t.vars[i][c]+t.eps)
-		// sumGY was taken around the rounded mean.
+		// sumGY was computed with the rounded mean.
 		gx := (gy + (float64(bu.mean[c])-mean)*g) * inv
 		if dgamma != nil {
 			dgamma[c] = T(gx)

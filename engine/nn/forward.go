@@ -104,8 +104,8 @@ func (t *Training[T]) forwardImages(w *worker[T], stage, first, images int) {
 	}
 }
 
-// input returns the unit whose output a stage reads: a unit's stage reads its In,
-// the head reads the last unit.
+// input returns the unit whose output a stage reads. The stage of a unit reads the unit's
+// In, and the head reads the last unit.
 func (p *plan[T]) input(stage int) int {
 	if stage == len(p.units) {
 		return stage - 1
@@ -343,8 +343,8 @@ func (t *Training[T]) finishStatistics(i int) {
 }
 
 // setAffine sets unit i's scale and shift from each channel's mean and biased
-// variance and the current γ and β. Without BatchNorm, the shift is the bias. mean
-// is that of y without the bias, because BatchNorm cancels a bias.
+// variance and the current γ and β. Without BatchNorm, the shift is the bias. mean is
+// the mean of y without the bias, because BatchNorm cancels a bias.
 func (p *plan[T]) setAffine(i int, mean, variance []float64) {
 	u := &p.units[i]
 	if u.BN == "" {

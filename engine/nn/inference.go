@@ -8,7 +8,7 @@ import (
 	"bnkit/engine/kernel"
 )
 
-// noUnit is an index that differs from every unit's and from arch.Picture.
+// noUnit is an index that differs from the indices of all units and from arch.Picture.
 const noUnit = -2
 
 // inferenceChunk is the number of images that a worker takes through the whole

@@ -8,7 +8,7 @@ import (
 
 // pool runs numbered items on a fixed set of goroutines, including the caller's.
 // Each worker goes through its own range of items, so it mostly takes neighbouring
-// items, and then takes what is left of other ranges. Which worker runs which item
+// items, and then takes the remaining items of other ranges. Which worker runs which item
 // depends on timing; results must not depend on it.
 //
 // Waking a sleeping thread takes up to 0.1 ms on a virtual machine, which is as long
@@ -82,7 +82,7 @@ func (c chunking) chunk(i int) (first, images int) {
 	return first, (i+1)*c.images/c.chunks - first
 }
 
-// wakeHelpers starts a run on every helper, and wakes those that sleep.
+// wakeHelpers starts a run on every helper, and wakes helpers that are asleep.
 func (p *pool) wakeHelpers() {
 	p.begun.Add(1)
 	for i := range p.helpers {
@@ -131,7 +131,7 @@ func spin(cond func() bool) bool {
 	return false
 }
 
-// work runs items of the current run: the worker's own, then those of others.
+// work runs the worker's own items of the current run, and then items of other workers.
 func (p *pool) work(worker int) {
 	for i := range p.active {
 		r := &p.ranges[(worker+i)%p.active]

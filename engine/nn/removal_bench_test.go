@@ -10,10 +10,10 @@ import (
 	"bnkit/engine/rng"
 )
 
-// BenchmarkRemoval measures networks before and after removal in alternation, on
-// two threads: inference of 128 pictures and of 1, and a step that trains γ and β.
-// It reports pictures a second, the ratio, and the whole network's
-// multiply-accumulates over the compacted one's.
+// BenchmarkRemoval measures networks before and after removal in alternation, on two
+// threads: inference of 128 pictures and of one picture, and a step that trains γ and β. It
+// reports pictures a second, the ratio of the times, and the ratio of the numbers of
+// multiply-accumulates.
 func BenchmarkRemoval(b *testing.B) {
 	inner := func(keep func(channels int) int) func(*arch.Network, int, int) bool {
 		return func(net *arch.Network, i, c int) bool {

@@ -116,9 +116,9 @@ func heldNetworks(t *testing.T, do func(t *testing.T, e *example[float64], kept 
 	}
 }
 
-// averagesInMiniature returns a network of average pools with and without BatchNorm, two
-// of them padded, so that constants are smaller at borders, and of a max pool in a
-// residual block.
+// averagesInMiniature returns a network that has average pools with and without BatchNorm,
+// and a max pool in a residual block. Two of the average pools are padded, so that
+// constants are smaller at borders.
 func averagesInMiniature() *arch.Network {
 	n := &arch.Network{Name: "averages", Input: arch.Shape{C: 1, H: 13, W: 8}, Classes: 4}
 	add := func(u arch.Unit, channels int) int {
@@ -140,9 +140,9 @@ func averagesInMiniature() *arch.Network {
 	return n
 }
 
-// TestCompact compares compacted networks with those whose channels are held, in
-// float64: logits with batch statistics and with given ones, the loss, and the
-// gradients of everything that stays variable.
+// TestCompact compares compacted networks with networks whose channels are held, in
+// float64. It compares the logits with batch statistics and with given statistics, the
+// loss, and the gradients of everything that stays variable.
 func TestCompact(t *testing.T) {
 	smaller := 0
 	heldNetworks(t, func(t *testing.T, e *example[float64], kept [][]int) {

@@ -64,8 +64,9 @@ func (c *Compacted[T]) trained(params *Params[T], set arch.TrainableSet, seed ui
 	return t, places
 }
 
-// elements lists the elements of tensor i that set trains: their positions in the
-// compacted network's tensor, and their places in the whole network's.
+// elements lists the elements of tensor i that set trains. positions are their indices in
+// the compacted network's tensor, and places are their indices in the whole network's
+// tensor.
 func (c *Compacted[T]) elements(i int, set arch.TrainableSet, seed uint64) (positions, places []int32) {
 	x, whole := &c.Params.Tensors[i], &c.removal.params.Tensors[i]
 	positions, places = []int32{}, []int32{}

@@ -11,8 +11,8 @@ import (
 )
 
 // TestTrainingCompacted takes steps with momentum, weight decay and a limit on the
-// gradient's norm, with every trainable set, in the compacted network and in the whole
-// one. In the whole network, parameters that belong to removed channels are masked. Both
+// gradient's norm, with every trainable set, in the compacted and in the whole network. In
+// the whole network, parameters that belong to removed channels are masked. Both networks
 // must give the same result, and masked parameters must keep their bits.
 func TestTrainingCompacted(t *testing.T) {
 	build := func(name string, shortcut arch.Shortcut) *arch.Network {
@@ -119,7 +119,8 @@ func trainCompacted(t *testing.T, net *arch.Network, clampName string, set arch.
 }
 
 // unmasked returns for each tensor the elements that a set trains, except those that
-// belong to channels that are held constant, compute such channels, or read removed ones.
+// belong to channels that are held constant, compute such channels, or read removed
+// channels.
 func unmasked(net *arch.Network, c *Compacted[float64], kept [][]int, set arch.TrainableSet, seed uint64) [][]int32 {
 	var free [][]int32
 	for _, x := range net.Tensors() {
