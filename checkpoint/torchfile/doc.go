@@ -1,0 +1,2 @@
+// Package torchfile reads the state dicts of files that PyTorch wrote.
+package torchfile
