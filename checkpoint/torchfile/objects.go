@@ -137,7 +137,8 @@ func (m *machine) call(f, args any) error {
 	// The capacity is cut, so that what is added does not go into the tuple.
 	o := &opaque{class: name, held: given[:len(given):len(given)], tensor: unreadable[name]}
 	switch name {
-	case "copy_reg._reconstructor", "copyreg._reconstructor", "copyreg.__newobj__", "copyreg.__newobj_ex__":
+	case "copy_reg._reconstructor", "copyreg._reconstructor", "copyreg.__newobj__", "copyreg.__newobj_ex__",
+		"numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct":
 		if len(given) > 0 {
 			o.class = callee(given[0])
 		}
