@@ -68,7 +68,8 @@ func readZip(r io.ReaderAt, size int64) (*File, error) {
 
 // openArchive reads the directory and finds the folder that holds data.pkl.
 func openArchive(r io.ReaderAt, size int64) (*archive, error) {
-	directory, err := zip.NewReader(r, size)
+	// A section turns offsets outside of the file into io.EOF, and so into the file's fault.
+	directory, err := zip.NewReader(io.NewSectionReader(r, 0, size), size)
 	if errors.Is(err, zip.ErrFormat) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, zip.ErrAlgorithm) {
 		return nil, refuse("the zip archive has no intact directory at its end; copy the file again")
 	}
