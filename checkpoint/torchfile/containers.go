@@ -1,10 +1,12 @@
 package torchfile
 
+var emptyTuple = &tuple{}
+
 // contain executes the opcodes of tuples, lists, sets and dicts.
 func (m *machine) contain(op byte) error {
 	switch op {
 	case opEmptyTuple:
-		return m.push(&tuple{}, 0)
+		return m.push(emptyTuple, 0)
 	case opTuple1:
 		v, err := m.pop()
 		if err != nil {

@@ -51,9 +51,9 @@
 // # Limits
 //
 // Every size is checked against the size of the file before memory is allocated. Reading
-// takes at most the bytes of the state dict's storages, 32 bytes for each byte of the
-// pickle, 16 for each byte of the zip directory, and 1 MiB, each at most doubled by the
-// growth of slices. Tensors can share storages and repeat
-// elements: all tensors together have at most two elements for each byte of the file, or
-// 65,536. Values may be nested without limit, and references may form cycles.
+// takes the bytes of the state dict's storages, at most 64 bytes for each byte of the
+// pickle and 16 for each byte of the zip directory, and 1 MiB; slices that grow can double
+// this. Tensors can share storages and repeat elements: all tensors together have at most
+// two elements for each byte of the file, or 65,536. Values may be nested without limit,
+// and references may form cycles.
 package torchfile

@@ -15,7 +15,7 @@ func allocated() uint64 {
 
 // mostAllocated bounds what reading a file allocates in total. Slices that grow leave
 // pieces behind, up to four times as large as what they hold in the end.
-func mostAllocated(size int) uint64 { return 8<<20 + 160*uint64(size) }
+func mostAllocated(size int) uint64 { return 8<<20 + 200*uint64(size) }
 
 // checkViews compares the values of small tensors with elements that are looked up one by
 // one, and checks that all tensors are not larger than the file allows.

@@ -121,18 +121,25 @@ write("attributes", {"weight": tagged, "bias": torch.randn(2)})
 # Numbers of numpy, and other values of Python beside the tensors.
 write("numpy", {
     "state_dict": {"w": torch.ones(2)}, "f64": np.float64(91.78), "f32": np.float32(0.5), "f16": np.float16(0.25), "i64": np.int64(-3),
-    "u8": np.uint8(200), "flag": np.bool_(True), "big": np.dtype(">i4").type(7), "array": np.arange(3),
+    "u8": np.uint8(200), "flag": np.bool_(True), "i8": np.int8(-8), "i16": np.int16(-300), "i32": np.int32(-70000), "u16": np.uint16(65535), "u32": np.uint32(4294967295),
+    "u64": np.uint64(7), "high": np.uint64(1 << 63), "complex": np.complex64(1), "text": np.str_("a"), "array": np.arange(3),
 }, path="state_dict", ignored=[
-    "f64 (float 91.78)", "f32 (float 0.5)", "f16 (float 0.25)", "i64 (int -3)", "u8 (int 200)", "flag (bool True)", "big (int 7)",
+    "f64 (float 91.78)", "f32 (float 0.5)", "f16 (float 0.25)", "i64 (int -3)", "u8 (int 200)", "flag (bool True)",
+    "i8 (int -8)", "i16 (int -300)", "i32 (int -70000)", "u16 (int 65535)", "u32 (int 4294967295)", "u64 (int 7)",
+    f"high ({np.float64.__reduce__(np.float64(1))[0].__module__}.scalar)", f"complex ({np.float64.__reduce__(np.float64(1))[0].__module__}.scalar)",
+    f"text ({np.float64.__reduce__(np.float64(1))[0].__module__}.scalar)",
     "array (numpy.ndarray)",
 ])
+loop = ([],)
+loop[0].append(loop)
 values = {
-    "none": None, "yes": True, "no": False, "small": -1, "wide": 1 << 40, "lowest": -(1 << 63), "huge": 1 << 100, "float": -1.5, "text": "γ\n",
+    "loop": loop, "none": None, "yes": True, "no": False, "small": -1, "wide": 1 << 40, "lowest": -(1 << 63), "huge": 1 << 100, "float": -1.5, "text": "γ\n",
     "bytes": b"\x00\xff", "empty": b"", "tuple": (1, 2, 3, 4), "list": [1, [2, [3]]], "set": {1, 2}, "frozenset": frozenset([1]), "dict": {1: 2, (1, 2): 3},
     "size": torch.Size([1, 2]), "device": torch.device("cuda", 1), "dtype": torch.float32,
     "function": os.path.join, "default": collections.defaultdict(list, a=[1]), "deque": collections.deque([1]), "ordered": collections.OrderedDict(a=1),
 }
 described = [
+    "loop (tuple)",
     "none (None)", "yes (bool True)", "no (bool False)", "small (int -1)", "wide (int 1099511627776)", "lowest (int -9223372036854775808)",
     "huge (int of more than 64 bits)", "float (float -1.5)", 'text (str "γ\\n")', "bytes (bytes)", "empty (bytes)",
     "tuple (tuple)", "list (list)", "set (set)", "frozenset (frozenset)", "dict (dict)", "size (tuple)", "device (torch.device)", "dtype (torch.float32)",
