@@ -66,6 +66,7 @@ func hostile(f form) []hostileCase {
 		{"a long of 2 GB", f.beside("\x8b\xff\xff\xff\x7f"), "cut off", ""},
 		{"a long of 4 GB", f.beside("\x8b\xff\xff\xff\xff"), "cut off", ""},
 		{"a long of 1,000 bytes", f.beside("\x8b" + u32(1000) + strings.Repeat("\x7f", 1000)), "", "x (int of more than 64 bits)"},
+		{"a string of 200 KB", f.beside(str(strings.Repeat("ab", 100000))), "", `x (str "` + strings.Repeat("ab", 20) + `…")`},
 		{"a string of 4 GB", f.beside("X\xff\xff\xff\xff"), "cut off", ""},
 		{"a string of 2^63 bytes", f.beside("\x8d" + u64(-1)), "a length of", ""},
 		{"bytes of 2^62 bytes", f.beside("\x8e" + u64(1<<62)), "cut off", ""},
