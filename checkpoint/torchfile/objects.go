@@ -110,13 +110,11 @@ var unreadable = map[string]string{
 // call pushes what a pickle builds by calling f: a value of ours if f is on the list
 // below, and else an opaque one. Nothing is looked up or executed.
 func (m *machine) call(f, args any) error {
-	var given []any
-	if t, ok := args.(*tuple); ok {
-		given = t.items
-	} else {
+	t, ok := args.(*tuple)
+	if !ok {
 		return m.damaged("%s is called with a value of type %s instead of a tuple", show(callee(f)), describe(args))
 	}
-	name := callee(f)
+	name, given := callee(f), t.items
 	if _, ok := f.(*class); ok {
 		// A tensor with attributes of its own: function, class, arguments, attributes.
 		if (name == "torch._tensor._rebuild_from_type_v2" || name == "torch._tensor._rebuild_from_type") && len(given) == 4 {
