@@ -83,6 +83,10 @@ func hostile(f form) []hostileCase {
 		{"an object in itself in the state dict", proto2 + "}(" + str("w") + f.weights() + str("x") + "cevil\nLoop\n)R" + "q\x00h\x00bu.", "", "x (evil.Loop)"},
 		{"copies of a long list", f.beside("]q\x00(" + strings.Repeat("]N\x86", 1000) + "e(" + strings.Repeat(ordered+"h\x00\x85R", 1000) + "t"), "too much memory", ""},
 		{"copies of a long string", f.beside(str(strings.Repeat("a", 60000)) + "q\x00(" + strings.Repeat("c_codecs\nencode\nh\x00"+str("latin1")+"\x86R", 1000) + "t"), "too much memory", ""},
+		// Go gives a slice of 17 values room for an 18th, which two objects must not share.
+		{"a tensor hidden by a second object of the same arguments", proto2 + "}(" + str("w") + f.weights() +
+			str("a") + "cevil\nA\n" + tup(strings.Repeat("N", 17)) + "q\x00R" + f.weights() + "b" +
+			str("b") + "cevil\nB\nh\x00RNbu.", "a is a pickled object, evil.A, with tensors in it", ""},
 		{"deep lists", f.beside(strings.Repeat("]", 100000) + strings.Repeat("a", 99999)), "", "x (list)"},
 		{"sets in sets", f.beside(strings.Repeat("\x8f", 200000)), "too much memory", ""},
 		{"deep tuples", f.beside("N" + strings.Repeat("\x85", 20000)), "", "x (tuple)"},
@@ -95,6 +99,7 @@ func hostile(f form) []hostileCase {
 		{"a value below a mark", proto2 + "N(\x85.", "missing on the stack", ""},
 		{"a key without a value", proto2 + "}(" + str("a") + "u.", "a key without a value", ""},
 		{"APPEND to a tuple", proto2 + ")Na.", "appends to a value of type tuple", ""},
+		{"ADDITEMS to a list", "\x80\x04](N\x90.", "appends to a value of type list as if it were a set", ""},
 		{"SETITEM of a list", proto2 + "]NNs.", "sets a key of a value of type list", ""},
 		{"BUILD of a class", proto2 + system + "}b.", "sets the state of a value of type os.system", ""},
 		{"no tuple of arguments", proto2 + system + command + "R.", "instead of a tuple", ""},

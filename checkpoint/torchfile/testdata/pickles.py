@@ -33,6 +33,8 @@ pickles += [
     b"\x80\x02c__builtin__\nset\n](K\x05e\x85R.",
     b"\x80\x02c__builtin__\nfrozenset\n](K\x05e\x85R.",
     b"\x80\x02c__builtin__\nset\n)R.",
+    # A set made of a list, and then an element more for each: the list is [1] * 17 + [100].
+    b"\x80\x04](" + b"K\x01" * 17 + b"eq\x00cbuiltins\nset\nh\x00\x85Rq\x010K\x64ah\x01(K\x63\x900.",
     b"\x80\x02c__builtin__\nbytes\n)R.",
     b"\x80\x02c_codecs\nencode\nX\x03\x00\x00\x00a\xc3\xbfX\x06\x00\x00\x00latin1\x86R.",
 ]
