@@ -17,7 +17,7 @@ type hostileCase struct {
 // that trusts them.
 func hostile(f form) []hostileCase {
 	const system = "cos\nsystem\n"
-	command := str("touch /tmp/owned")
+	command := str("touch owned")
 	state := "}" + str("command") + command + "s"
 	view := func(offset int, shape, strides []int) string {
 		return proto2 + "}" + str("w") + f.view(offset, shape, strides) + "s."
