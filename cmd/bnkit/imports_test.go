@@ -39,6 +39,7 @@ var mayImport = []layer{
 	{"engine/dataset", []string{"engine/rng"}},
 	{"engine/nn", []string{"engine/arch", "engine/kernel", "engine/rng"}},
 	{"checkpoint", []string{"checkpoint/durable", "checkpoint/strictjson"}},
+	{"checkpoint/torchfile", nil},
 
 	{"engine/arch/archtest", []string{"engine/arch"}},
 	{"engine/arch", nil},
