@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"bnkit/checkpoint"
+	"bnkit/checkpoint/safetensors"
 	"bnkit/engine"
 )
 
@@ -92,8 +92,11 @@ func runExport(c *cobra.Command, g *globalOptions, o exportOptions, args []strin
 			return err
 		}
 	}
-	tensors := model.StateDict(stats)
-	if err := checkpoint.WriteSafetensors(o.out, tensors, model.ExportMetadata()); err != nil {
+	var tensors []safetensors.Tensor
+	for _, x := range model.StateDict(stats) {
+		tensors = append(tensors, safetensors.New(x.Name, x.Shape, x.Float32))
+	}
+	if err := safetensors.Write(o.out, tensors, model.ExportMetadata()); err != nil {
 		return err
 	}
 	r := exportResult{Out: o.out, Format: o.format, Tensors: len(tensors), Bytes: fileSize(o.out), Statistics: kind}

@@ -18,7 +18,7 @@ type layer struct {
 // files: a package may only import packages that are listed below it.
 var mayImport = []layer{
 	{"cmd/bnkit", []string{"plots", "analysis", "prune", "engine", "engine/bench", "engine/presets", "engine/config", "engine/rundir", "engine/dataset", "engine/dataset/fetch",
-		"engine/arch", "engine/kernel", "checkpoint", "checkpoint/durable", "checkpoint/strictjson"}},
+		"engine/convert", "engine/arch", "engine/kernel", "checkpoint", "checkpoint/safetensors", "checkpoint/durable", "checkpoint/strictjson"}},
 
 	// Plots are drawn from results and measure nothing, so they do not need engine.
 	{"plots", []string{"analysis", "engine/rundir", "checkpoint/durable"}},
@@ -37,9 +37,11 @@ var mayImport = []layer{
 	{"engine/dataset/fetch", []string{"engine/dataset", "checkpoint/durable"}},
 	{"engine/rundir", []string{"checkpoint", "checkpoint/durable", "checkpoint/strictjson"}},
 	{"engine/dataset", []string{"engine/rng"}},
+	{"engine/convert", []string{"engine/nn", "engine/arch"}},
 	{"engine/nn", []string{"engine/arch", "engine/kernel", "engine/rng"}},
 	{"checkpoint", []string{"checkpoint/durable", "checkpoint/strictjson"}},
 	{"checkpoint/torchfile", nil},
+	{"checkpoint/safetensors", []string{"checkpoint/durable", "checkpoint/strictjson"}},
 
 	{"engine/arch/archtest", []string{"engine/arch"}},
 	{"engine/arch", nil},

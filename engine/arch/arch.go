@@ -71,6 +71,18 @@ type Network struct {
 	Units   []Unit // each unit follows those that it reads
 }
 
+// Append appends u with the given number of output channels, derives its shapes, and returns
+// its index.
+func (n *Network) Append(u Unit, channels int) int {
+	u.InShape = n.Input
+	if u.In != Picture {
+		u.InShape = n.Units[u.In].OutShape
+	}
+	u.OutShape = u.convolved(u.InShape, channels)
+	n.Units = append(n.Units, u)
+	return len(n.Units) - 1
+}
+
 // Features returns the number of channels that the output layer reads.
 func (n *Network) Features() int { return n.Units[len(n.Units)-1].OutShape.C }
 
@@ -129,7 +141,7 @@ func Build(name string, o Options) (*Network, error) {
 	if o.Shortcut != OptionA && o.Shortcut != OptionACentred && o.Shortcut != OptionB {
 		return nil, &Error{Name: name, Option: "shortcut", Reason: fmt.Sprintf("unknown shortcut %q; use A, A-centred or B", o.Shortcut)}
 	}
-	if err := checkInput(name, o.Input, o.Classes); err != nil {
+	if err := CheckInput(name, o.Input, o.Classes); err != nil {
 		return nil, err
 	}
 	if o.Width == 1 {
@@ -153,9 +165,9 @@ func Build(name string, o Options) (*Network, error) {
 	return n, n.Check()
 }
 
-// checkInput returns an error if pictures of that shape, or that number of classes, is not
-// supported.
-func checkInput(name string, input Shape, classes int) error {
+// CheckInput returns an *Error if pictures of that shape, or that number of classes, are not
+// supported. Name is that of the network, for the error.
+func CheckInput(name string, input Shape, classes int) error {
 	reason := ""
 	switch {
 	case classes < 2 || classes > 100_000:

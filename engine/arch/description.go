@@ -84,7 +84,7 @@ func ParseDescription(name string, description []byte, input Shape, classes int)
 	if len(units) == 0 || len(units) > maxUnits {
 		return fail("it has %d units, which must be 1 to %d", len(units), maxUnits)
 	}
-	if err := checkInput(name, input, classes); err != nil {
+	if err := CheckInput(name, input, classes); err != nil {
 		return nil, err
 	}
 	n := &Network{Name: name, Input: input, Classes: classes, Units: make([]Unit, len(units))}

@@ -98,7 +98,7 @@ func (r *imageNetResNet) build(n *Network, stem string) {
 	if stem == CIFARStem {
 		first.Kernel, first.Stride, first.Pad = 3, 1, 1
 	}
-	last := n.add(first, 64)
+	last := n.Append(first, 64)
 	if stem != CIFARStem {
 		last = n.addPool("maxpool", MaxPool, last, 3, 2, 1)
 	}
@@ -123,7 +123,7 @@ func (r *imageNetResNet) build(n *Network, stem string) {
 // BatchNorm. It returns the index of the last unit of the block.
 func (n *Network) addBottleneck(prefix, shortcut string, in, narrow, wide, stride int) int {
 	unit := func(i, in, kernel, stride, channels int) int {
-		return n.add(Unit{Name: fmt.Sprintf("%s.conv%d", prefix, i), BN: fmt.Sprintf("%s.bn%d", prefix, i), In: in, ReLU: true,
+		return n.Append(Unit{Name: fmt.Sprintf("%s.conv%d", prefix, i), BN: fmt.Sprintf("%s.bn%d", prefix, i), In: in, ReLU: true,
 			Kernel: kernel, Stride: stride, Pad: kernel / 2}, channels)
 	}
 	residual := Residual{Kind: Identity, From: in}
@@ -144,7 +144,7 @@ func (n *Network) addBottleneck(prefix, shortcut string, in, narrow, wide, strid
 // convolutions are padded by one pixel on each side here; Keras pads the bottom and right
 // only.
 func buildBottleneck(n *Network, blocks int) {
-	last := n.add(Unit{Name: "conv", BN: "bn", In: Picture, ReLU: true, Kernel: 3, Stride: 1, Pad: 1}, 16)
+	last := n.Append(Unit{Name: "conv", BN: "bn", In: Picture, ReLU: true, Kernel: 3, Stride: 1, Pad: 1}, 16)
 	block := 0
 	for _, stage := range []struct{ narrow, wide, stride int }{{16, 64, 1}, {64, 128, 2}, {128, 256, 2}} {
 		for i := range blocks {

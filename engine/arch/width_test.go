@@ -172,3 +172,52 @@ func TestWidthRefused(t *testing.T) {
 		}
 	}
 }
+
+// TestSetChannels makes the first convolution of each block narrower, and the second stage
+// wider. The shapes and the maps of option A must follow.
+func TestSetChannels(t *testing.T) {
+	for _, shortcut := range []Shortcut{OptionA, OptionACentred, OptionB} {
+		o := cifar
+		o.Shortcut = shortcut
+		n, err := Build("resnet-8", o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n.SetChannels(func(i int) int {
+			switch name := n.Units[i].Name; {
+			case strings.HasSuffix(name, ".conv1"):
+				return 5
+			case strings.HasPrefix(name, "blocks.1."):
+				return 40
+			}
+			return n.Units[i].OutShape.C
+		})
+		if err := n.Check(); err != nil {
+			t.Errorf("%s: %v", shortcut, err)
+		}
+		// Stem, shortcuts and output layer, and two convolutions of 3×3 in each block.
+		want := 16*27 + 64*10 + 9*(16*5+5*16+16*5+5*40+40*5+5*64)
+		if shortcut == OptionB {
+			want += 16*40 + 40*64
+		}
+		if got := n.weights(); got != want {
+			t.Errorf("%s: %d weights, want %d", shortcut, got, want)
+		}
+		if shortcut == OptionACentred {
+			if m := n.Units[4].Add.Map; m.Source[11] != NoSource || m.Source[12] != 0 || m.Source[27] != 15 || m.Source[28] != NoSource {
+				t.Errorf("16 channels are placed in 40 as %v", m.Source)
+			}
+		}
+	}
+}
+
+// weights returns the number of weights of all convolutions and the output layer.
+func (n *Network) weights() int {
+	total := 0
+	for _, x := range n.Tensors() {
+		if x.Kind == ConvWeight || x.Kind == OutputWeight {
+			total += x.Len()
+		}
+	}
+	return total
+}
