@@ -110,6 +110,9 @@ type Magnitude struct {
 type Accuracy struct {
 	TestAccuracy float64  `json:"test_accuracy"`       // share from 0 to 1
 	TestLoss     *float64 `json:"test_loss,omitempty"` // mean cross-entropy, nats; missing if it is not finite
+
+	// Interval is the 95% confidence interval of TestAccuracy, see [Wilson].
+	Interval [2]float64 `json:"test_accuracy_interval"`
 }
 
 // Sweep is the result of a network in which every γ with |γ| < Threshold is clamped to zero.

@@ -38,7 +38,7 @@ type TrainOptions struct {
 	// for the default place or, if the run is resumed, for the recorded one.
 	Place string
 
-	Begin func(dir string)          // called before the first step with the run's directory; may be nil
+	Begin func(dir string)          // called before the first step, when all settings are checked, with the run's directory; may be nil
 	Step  func(StepReport)          // called after each step; may be nil
 	Epoch func(rundir.EpochMetrics) // called after each epoch, when its files are written; may be nil
 	Warn  func(error)               // called with errors that do not stop the run (*rundir.LostRowsError, rundir.Dir.NotLocked); may be nil
@@ -127,9 +127,6 @@ func Train(ctx context.Context, cfg config.Config, data *dataset.Data, o TrainOp
 	if dir.NotLocked != nil {
 		o.warn(dir.NotLocked)
 	}
-	if o.Begin != nil {
-		o.Begin(dir.Path())
-	}
 	if o.Resume {
 		err = r.resume()
 	} else {
@@ -137,6 +134,9 @@ func Train(ctx context.Context, cfg config.Config, data *dataset.Data, o TrainOp
 	}
 	if err != nil {
 		return nil, err
+	}
+	if o.Begin != nil {
+		o.Begin(dir.Path())
 	}
 	for r.done.Epochs < cfg.Epochs {
 		if err := r.epoch(ctx); err != nil {

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net/url"
 	"path/filepath"
 
 	"bnkit/analysis"
@@ -24,6 +25,8 @@ func advice(err error) string {
 		otherData  *engine.DataError
 		missing    *dataset.MissingError
 		ambiguous  *dataset.AmbiguousError
+		unknown    *dataset.UnknownError
+		network    *url.Error
 		badDigest  *fetch.DigestError
 		badSize    *fetch.SizeError
 		badStatus  *fetch.StatusError
@@ -48,7 +51,11 @@ func advice(err error) string {
 		return fmt.Sprintf("type \"bnkit data fetch %s\", or name the folder that holds it with --data-dir", missing.Name)
 	case errors.As(err, &ambiguous):
 		return "name the data set with --data, and this folder with --data-dir"
-	case errors.As(err, &badDigest), errors.As(err, &badSize), errors.As(err, &badStatus):
+	case errors.As(err, &unknown):
+		if name := nearest(unknown.Name, dataset.Names()); name != "" {
+			return fmt.Sprintf("did you mean %s?", name)
+		}
+	case errors.As(err, &badDigest), errors.As(err, &badSize), errors.As(err, &badStatus), errors.As(err, &network):
 		return "try another address with --mirror"
 	case errors.As(err, &notARunDir):
 		return "name a folder that bnkit train made"

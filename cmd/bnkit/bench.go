@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -32,13 +33,17 @@ peak_rss_bytes, allocs_per_step, kernel, processor and the settings. With --laye
 also prints layers, in the order of a step: layer, phase, seconds (median) and
 effective_gflops.`,
 		Example: `  bnkit bench
-  bnkit bench --arch resnet-20 --trainable bn --batch 128 --threads 2 --steps 7 --json
+  bnkit bench --arch resnet-20 --trainable bn --batch 128 --threads 2 --json
   bnkit bench --arch wrn-14-4 --eval
   bnkit bench --arch resnet-110 --activations bf16
   bnkit bench --layers`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			r, err := bench.Run(c.Context(), o)
+			var option *bench.OptionError
+			if errors.As(err, &option) {
+				return badValue(option.Option, c.Flags().Lookup(option.Option).Value.String(), option.Reason)
+			}
 			if err != nil {
 				return err
 			}
@@ -49,11 +54,16 @@ effective_gflops.`,
 	f.StringVar(&o.Arch, "arch", o.Arch, "network")
 	f.StringVar(&o.Trainable, "trainable", o.Trainable, "parameters that are trained: "+arch.TrainableNames())
 	f.IntVar(&o.Batch, "batch", o.Batch, "pictures in each step")
-	f.IntVar(&o.Threads, "threads", 0, "number of threads (default: one for each processor)")
+	addThreads(c, &o.Threads, "")
 	f.IntVar(&o.Steps, "steps", o.Steps, "steps to measure, after 2 warm-up steps")
 	f.BoolVar(&o.Eval, "eval", false, "measure inference instead of training")
 	f.StringVar(&o.Activations, "activations", o.Activations, "type in which training stores the outputs of convolutions: "+strings.Join(config.Find("activations").Values, ", "))
 	f.BoolVar(&o.Layers, "layers", false, "also measure the time of each layer and phase of training")
+	for _, setting := range []string{"arch", "trainable", "activations"} {
+		completeFlag(c, setting, cobra.FixedCompletions(config.Find(setting).Values, cobra.ShellCompDirectiveNoFileComp))
+	}
+	completeFlag(c, "batch", completeNothing)
+	completeFlag(c, "steps", completeNothing)
 	return c
 }
 

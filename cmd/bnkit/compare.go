@@ -1,19 +1,20 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"bnkit/analysis"
 	"bnkit/engine/config"
+	"bnkit/engine/rundir"
 	"bnkit/plots"
 )
 
@@ -23,12 +24,14 @@ type compareOptions struct{ out string }
 func newCompareCommand(g *globalOptions) *cobra.Command {
 	var o compareOptions
 	c := &cobra.Command{
-		Use:   "compare RUN_DIR...",
+		Use:   "compare RUN...",
 		Short: "Compare runs: results, cost, curves",
 		Long: `Compare runs in a table: network, trainable set, parameters trained, epochs,
 every setting in which the runs differ, test accuracy, generalisation gap, γ near
 zero, time, speed and checkpoint size. Nothing is measured again: the numbers come
-from the last epoch of each run. A cell is blank if the run has no value yet.
+from the last epoch of each run. A cell is blank if the run has no value yet. A run
+is named by its directory or its ckpt.bnz; arguments that are not runs are skipped.
+The table has a row or a column for each run, whichever is narrower.
 
 Pictures go to --out: training.png (the curves of all runs), gradient_epochs.png
 if gradients were tracked, and, if networks differ in depth or width,
@@ -42,10 +45,11 @@ Values that do not exist are left out.`,
 		Example: `  bnkit compare runs/*
   bnkit compare runs/resnet-14 runs/resnet-32 runs/wrn-14-2 --out deep-or-wide
   bnkit compare runs/* --json | jq '.runs[] | [.dir, .result.test_accuracy]'`,
-		Args: cobra.MinimumNArgs(1),
+		Args: cobra.MinimumNArgs(1), ValidArgsFunction: completeRuns,
 		RunE: func(_ *cobra.Command, args []string) error { return runCompare(g, o, args) },
 	}
 	c.Flags().StringVar(&o.out, "out", "plots", "folder for the pictures")
+	completeFlag(c, "out", completeFolders)
 	return c
 }
 
@@ -57,15 +61,35 @@ type comparison struct {
 
 func runCompare(g *globalOptions, o compareOptions, args []string) error {
 	r := comparison{Pictures: []string{}}
-	names := runNames(args)
-	var runs []plots.Run
-	for i, dir := range args {
-		summary, epochs, err := analysis.Summarise(dir)
+	var dirs []string
+	var epochs [][]rundir.EpochMetrics
+	var skipped []error
+	for _, arg := range args {
+		dir := arg
+		if filepath.Base(arg) == rundir.CheckpointFile {
+			dir = filepath.Dir(arg)
+		}
+		summary, rows, err := analysis.Summarise(dir)
+		var other *analysis.NoRunError
+		if errors.As(err, &other) {
+			skipped = append(skipped, err)
+			continue
+		}
 		if err != nil {
 			return err
 		}
-		r.Runs = append(r.Runs, summary)
-		runs = append(runs, plots.Run{Name: names[i], Epochs: epochs, Summary: summary})
+		dirs, epochs, r.Runs = append(dirs, dir), append(epochs, rows), append(r.Runs, summary)
+	}
+	if len(dirs) == 0 {
+		return skipped[0]
+	}
+	for _, err := range skipped {
+		g.note("skipped: %v", err)
+	}
+	names := runNames(dirs)
+	var runs []plots.Run
+	for i, summary := range r.Runs {
+		runs = append(runs, plots.Run{Name: names[i], Epochs: epochs[i], Summary: summary})
 	}
 	if err := os.MkdirAll(o.out, 0o755); err != nil {
 		return err
@@ -96,15 +120,52 @@ func runNames(dirs []string) []string {
 	return names
 }
 
+// printComparison prints the table of runs, with a row or a column for each run, whichever
+// is narrower.
 func printComparison(w io.Writer, names []string, r comparison) {
-	settings := differences(r.Runs)
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprint(t, "run\tnetwork\ttrained\tparameters\tepochs\t")
-	for _, s := range settings {
-		fmt.Fprintf(t, "%s\t", s.name)
+	rows := comparisonTable(names, r.Runs)
+	if turned := transposed(rows); tableWidth(turned) < tableWidth(rows) {
+		rows = turned
 	}
-	fmt.Fprintln(t, "test accuracy\tgap\t|γ|<0.01\ttime\timages/s\tcheckpoint\t")
+	printTable(w, rows)
+
+	line := func(format string, args ...any) {
+		fmt.Fprintln(w, wrapText(visible(fmt.Sprintf(format, args...)), defaultColumns))
+	}
+	var scopes []string
+	of := map[string][]string{} // runs by scope
 	for i, s := range r.Runs {
+		if e := s.Result; e != nil {
+			scope := fmt.Sprintf("%d pictures of the test split of %s, %s statistics", e.TestExamples, dataName(s), e.TestStatistics)
+			if of[scope] == nil {
+				scopes = append(scopes, scope)
+			}
+			of[scope] = append(of[scope], names[i])
+		}
+	}
+	for _, scope := range scopes {
+		where := ""
+		if len(scopes) > 1 {
+			where = " of " + strings.Join(of[scope], ", ")
+		}
+		line("test accuracy%s: after the last epoch, %s", where, scope)
+	}
+	line("parameters: the number of trained parameters. gap: training accuracy (over the last epoch's augmented batches) minus test accuracy, in points")
+	line("time: training and testing. images/s: speed of the training steps over all epochs in metrics.jsonl")
+	for _, p := range r.Pictures {
+		fmt.Fprintln(w, p)
+	}
+}
+
+// comparisonTable returns the table of runs with a row for each run.
+func comparisonTable(names []string, runs []*analysis.Summary) [][]string {
+	settings := differences(runs)
+	heading := []string{"run", "network", "trained", "parameters", "epochs"}
+	for _, s := range settings {
+		heading = append(heading, s.name)
+	}
+	rows := [][]string{append(heading, "test accuracy", "gap", "|γ|<0.01", "time", "images/s", "checkpoint")}
+	for i, s := range runs {
 		epochs := fmt.Sprint(s.Epochs)
 		if s.Epochs < s.Config.Epochs {
 			epochs = fmt.Sprintf("%d of %d", s.Epochs, s.Config.Epochs)
@@ -125,37 +186,17 @@ func printComparison(w io.Writer, names []string, r comparison) {
 				speed = fmt.Sprintf("%.0f", *e.ImagesPerSecond)
 			}
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t", names[i], s.Config.Arch, s.Config.Trainable, parameters, epochs)
+		row := []string{names[i], s.Config.Arch, s.Config.Trainable, parameters, epochs}
 		for _, setting := range settings {
-			fmt.Fprintf(t, "%s\t", setting.values[i])
+			row = append(row, setting.values[i])
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t\n", accuracy, gap, small, spent, speed, size)
-	}
-	t.Flush()
-
-	var scopes []string
-	of := map[string][]string{} // runs by scope
-	for i, s := range r.Runs {
-		if e := s.Result; e != nil {
-			scope := fmt.Sprintf("%d pictures of the test split of %s, %s statistics", e.TestExamples, dataName(s), e.TestStatistics)
-			if of[scope] == nil {
-				scopes = append(scopes, scope)
-			}
-			of[scope] = append(of[scope], names[i])
+		row = append(row, accuracy, gap, small, spent, speed, size)
+		for i := range row {
+			row[i] = printable(row[i])
 		}
+		rows = append(rows, row)
 	}
-	for _, scope := range scopes {
-		where := ""
-		if len(scopes) > 1 {
-			where = " of " + strings.Join(of[scope], ", ")
-		}
-		fmt.Fprintf(w, "test accuracy%s: after the last epoch, %s\n", where, scope)
-	}
-	fmt.Fprintln(w, "parameters: the number of trained parameters. gap: training accuracy (over the last epoch's augmented batches) minus test accuracy, in points")
-	fmt.Fprintln(w, "time: training and testing. images/s: speed of the training steps over all epochs in metrics.jsonl")
-	for _, p := range r.Pictures {
-		fmt.Fprintln(w, p)
-	}
+	return rows
 }
 
 // dataName returns the name of a run's data set.

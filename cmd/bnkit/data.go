@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
+	"path/filepath"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -47,8 +49,10 @@ to which the archive of the data set unpacks.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.PersistentFlags().StringVar(&o.dataDir, "data-dir", "", "folder of data sets (default: $BNKIT_DATA, or bnkit in the cache folder)")
 	c.AddCommand(newDataFetchCommand(g, &o), newDataListCommand(g, &o))
+	for _, sub := range c.Commands() {
+		addDataDir(sub, &o.dataDir, "")
+	}
 	return c
 }
 
@@ -65,11 +69,13 @@ already there are kept. The same command resumes an interrupted download.
 		Example: `  bnkit data fetch cifar10
   bnkit data fetch fashion-mnist --data-dir ~/data
   bnkit data fetch mnist --mirror https://ossci-datasets.s3.amazonaws.com/mnist`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error { return runDataFetch(c, g, *o, args[0]) },
+
 		ValidArgs: dataset.Names(),
-		Args:      cobra.ExactArgs(1),
-		RunE:      func(c *cobra.Command, args []string) error { return runDataFetch(c, g, *o, args[0]) },
 	}
 	c.Flags().StringVar(&o.mirror, "mirror", "", "address of a folder with the published files")
+	completeFlag(c, "mirror", completeNothing)
 	return c
 }
 
@@ -97,7 +103,15 @@ type dataResult struct {
 
 func runDataFetch(c *cobra.Command, g *globalOptions, o dataOptions, name string) error {
 	progress := &fetchProgress{line: g.newProgress()}
-	_, err := fetch.Fetch(c.Context(), name, fetch.Options{Dir: o.dataDir, Mirror: o.mirror, Progress: progress.update})
+	hint := withoutNetwork(name, o.dataDir)
+	retry := func(err error) {
+		progress.line.clear()
+		if network := new(url.Error); errors.As(err, &network) && hint != "" {
+			g.note("%v; trying again. %s", err, hint)
+			hint = "" // once is enough
+		}
+	}
+	_, err := fetch.Fetch(c.Context(), name, fetch.Options{Dir: o.dataDir, Mirror: o.mirror, Progress: progress.update, Retry: retry})
 	progress.line.clear()
 	var unknown *dataset.UnknownError
 	switch {
@@ -120,6 +134,26 @@ func runDataFetch(c *cobra.Command, g *globalOptions, o dataOptions, name string
 		}
 		fmt.Fprintf(w, "%s is in %s (%s)\n", loc.Name, loc.Path, bytesText(loc.Bytes))
 	})
+}
+
+// withoutNetwork describes how to get a data set on a machine that cannot reach its
+// publisher. It returns "" if the name is unknown.
+func withoutNetwork(name, dir string) string {
+	published, err := dataset.Published(name)
+	if err != nil {
+		return ""
+	}
+	if dir == "" {
+		if dir, err = dataset.CacheDir(); err != nil {
+			return ""
+		}
+	}
+	var files []string
+	for _, f := range published.Files {
+		files = append(files, f.Name)
+	}
+	return fmt.Sprintf("Without a connection, use --mirror ADDRESS (of a folder with the published files), or copy %s to %s",
+		strings.Join(files, ", "), shellQuote(filepath.Join(dir, published.Name)))
 }
 
 // fetchProgress shows the progress of a download, its rate and the time left.

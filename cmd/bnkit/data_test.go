@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"bnkit/engine/dataset"
 	"bnkit/engine/dataset/fetch"
@@ -99,5 +100,23 @@ func TestDataFetch(t *testing.T) {
 	}
 	if out, _, err := runData(context.Background(), false, "fetch", "sample"); err != nil || !strings.Contains(out, "built in") {
 		t.Errorf("sample: got %q, %v", out, err)
+	}
+}
+
+// TestDataFetchOffline checks that the first refused connection is followed by advice, and
+// only the first.
+func TestDataFetchOffline(t *testing.T) {
+	server := httptest.NewServer(http.NotFoundHandler())
+	server.Close() // its port refuses connections
+	dir := t.TempDir()
+	ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond) // two attempts
+	defer cancel()
+	_, notes, err := runData(ctx, false, "fetch", "cifar10", "--mirror", server.URL, "--data-dir", dir)
+	if err == nil {
+		t.Error("a server that does not exist delivered a file")
+	}
+	want := "or copy cifar-10-binary.tar.gz to " + shellQuote(filepath.Join(dir, "cifar10"))
+	if strings.Count(notes, "--mirror ADDRESS") != 1 || !strings.Contains(notes, want) || !strings.Contains(notes, "refused") {
+		t.Errorf("printed %q, want %q once", notes, want)
 	}
 }

@@ -19,7 +19,7 @@ type evalOptions struct {
 func newEvalCommand(g *globalOptions) *cobra.Command {
 	var o evalOptions
 	c := &cobra.Command{
-		Use:   "eval [CKPT.bnz]",
+		Use:   "eval [RUN]",
 		Short: "Measure a checkpoint's test accuracy",
 		Long: `Measure a checkpoint's accuracy and loss on the whole test split, in BatchNorm's
 inference mode. The pruned channels of a pruned network are removed first.
@@ -30,16 +30,19 @@ Otherwise they are re-estimated: averaged over a fixed number of batches of the
 unaugmented training split, which are the same every time. --statistics chooses one
 of the two.
 
+` + intervalHelp + `
+
 --json prints test_accuracy (share from 0 to 1), test_loss (mean cross-entropy,
-nats), examples and statistics (stored or re-estimated).`,
+nats), examples, statistics (stored or re-estimated) and test_accuracy_interval.`,
 		Example: `  bnkit eval
   bnkit eval runs/first/ckpt.bnz --json
-  bnkit eval ckpt.bnz --statistics re-estimated --data-dir ~/cifar-10-batches-bin`,
-		Args: cobra.MaximumNArgs(1),
+  bnkit eval --statistics re-estimated --data-dir ~/cifar-10-batches-bin`,
+		Args: cobra.MaximumNArgs(1), ValidArgsFunction: completeRun,
 		RunE: func(c *cobra.Command, args []string) error { return runEval(c, g, o, args) },
 	}
 	o.add(c)
 	c.Flags().StringVar(&o.statistics, "statistics", "", "BatchNorm statistics: stored or re-estimated (default: stored if the file has them)")
+	completeFlag(c, "statistics", cobra.FixedCompletions([]string{engine.StatisticsStored, engine.StatisticsReestimated}, cobra.ShellCompDirectiveNoFileComp))
 	return c
 }
 
@@ -78,8 +81,9 @@ func runEval(c *cobra.Command, g *globalOptions, o evalOptions, args []string) e
 	if err != nil {
 		return err
 	}
-	return g.print(result, func(w io.Writer) {
+	r := withInterval(result)
+	return g.print(r, func(w io.Writer) {
 		fmt.Fprintf(w, "test accuracy %s, test loss %.4f on the %d pictures of %s's test split (%s statistics)\n",
-			share(result.TestAccuracy), result.TestLoss, result.Examples, data.Name, result.Statistics)
+			accuracyText(r.TestAccuracy, r.Interval), r.TestLoss, r.Examples, data.Name, r.Statistics)
 	})
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -22,7 +24,7 @@ type exportOptions struct {
 func newExportCommand(g *globalOptions) *cobra.Command {
 	var o exportOptions
 	c := &cobra.Command{
-		Use:   "export [CKPT.bnz]",
+		Use:   "export [RUN]",
 		Short: "Write a checkpoint's whole network as safetensors",
 		Long: `Write the whole network of a checkpoint as a PyTorch state dict in a safetensors
 file. Weights that the checkpoint does not store are regenerated from its seed.
@@ -38,13 +40,15 @@ re-estimated from the training split, which must then be present.
 
 --json prints out, format, tensors, parameters, bytes and statistics.`,
 		Example: `  bnkit export runs/first/ckpt.bnz --format safetensors --out m.safetensors`,
-		Args:    cobra.MaximumNArgs(1),
-		RunE:    func(c *cobra.Command, args []string) error { return runExport(c, g, o, args) },
+		Args:    cobra.MaximumNArgs(1), ValidArgsFunction: completeRun,
+		RunE: func(c *cobra.Command, args []string) error { return runExport(c, g, o, args) },
 	}
 	o.add(c)
 	c.Flags().StringVar(&o.format, "format", "safetensors", "file format: safetensors")
 	c.Flags().StringVar(&o.out, "out", "", "file to write (required)")
 	c.Flags().BoolVar(&o.force, "force", false, "replace the file if it exists")
+	completeFlag(c, "format", cobra.FixedCompletions([]string{"safetensors"}, cobra.ShellCompDirectiveNoFileComp))
+	completeFlag(c, "out", completeFiles("safetensors"))
 	return c
 }
 
@@ -64,6 +68,9 @@ func runExport(c *cobra.Command, g *globalOptions, o exportOptions, args []strin
 		return &usageError{c.CommandPath(), fmt.Errorf("format %q is unknown; use safetensors", o.format)}
 	case o.out == "":
 		return &usageError{c.CommandPath(), errors.New("name the file to write with --out")}
+	}
+	if extension := filepath.Ext(o.out); extension != "" && !strings.EqualFold(extension, ".safetensors") {
+		return &usageError{c.CommandPath(), fmt.Errorf("--out %s: the file is written in the format safetensors, which is not what %s stands for; use a name that ends in .safetensors", o.out, extension)}
 	}
 	if err := mayWrite(c, o.out, o.force); err != nil {
 		return err

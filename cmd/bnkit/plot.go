@@ -31,7 +31,7 @@ type plotOptions struct {
 func newPlotCommand(g *globalOptions) *cobra.Command {
 	var o plotOptions
 	c := &cobra.Command{
-		Use:   "plot RUN_DIR_OR_CKPT...",
+		Use:   "plot [RUN...]",
 		Short: "Draw the pictures of runs and checkpoints",
 		Long: `Draw the training curves of run directories, the gradients that bnkit train
 --track-gradients recorded, and what bnkit analyze measured of their checkpoints.
@@ -49,8 +49,8 @@ analyze: conv, blocks.0.conv1 or blocks.0.bn1.
   bnkit plot runs/first runs/second --out comparison
   bnkit plot runs/bn runs/all --filters conv
   bnkit plot runs/bn runs/all --feature-maps blocks.2.conv2 --image 7`,
-		Args: cobra.MinimumNArgs(1),
-		RunE: func(c *cobra.Command, args []string) error { return runPlot(c, g, o, args) },
+		ValidArgsFunction: completeRuns,
+		RunE:              func(c *cobra.Command, args []string) error { return runPlot(c, g, o, args) },
 	}
 	f := c.Flags()
 	f.StringVar(&o.out, "out", "", "folder for the pictures (default: the run's plots, or plots for several runs)")
@@ -58,18 +58,28 @@ analyze: conv, blocks.0.conv1 or blocks.0.bn1.
 	f.StringVar(&o.featureMaps, "feature-maps", "", "draw this layer's feature maps")
 	f.IntVar(&o.image, "image", 0, "picture of the test split whose feature maps are drawn, counted from 0")
 	o.add(c)
+	completeFlag(c, "out", completeFolders)
+	for _, flag := range []string{"filters", "feature-maps", "image"} {
+		completeFlag(c, flag, completeNothing)
+	}
 	return c
 }
 
 func runPlot(c *cobra.Command, g *globalOptions, o plotOptions, args []string) error {
+	if len(args) == 0 {
+		path, err := g.checkpointArg(nil)
+		if err != nil {
+			return err
+		}
+		args = []string{path}
+	}
 	var ckpts []string
 	for _, arg := range args {
-		if info, err := os.Stat(arg); err != nil {
-			return fmt.Errorf("%w; name a run's folder or its %s", err, rundir.CheckpointFile)
-		} else if info.IsDir() {
-			arg = filepath.Join(arg, rundir.CheckpointFile)
+		ckpt, err := checkpointIn(arg)
+		if err != nil {
+			return err
 		}
-		ckpts = append(ckpts, arg)
+		ckpts = append(ckpts, ckpt)
 	}
 	if o.out == "" && len(ckpts) > 1 {
 		o.out = "plots"

@@ -31,7 +31,7 @@ type pruneOptions struct {
 func newPruneCommand(g *globalOptions) *cobra.Command {
 	var o pruneOptions
 	c := &cobra.Command{
-		Use:   "prune [CKPT.bnz]",
+		Use:   "prune [RUN]",
 		Short: "Remove channels and measure the effect on accuracy and speed",
 		Long: `Choose channels of BatchNorms, clamp their γ to zero, and measure the network
 before and after on the whole test split, with statistics re-estimated for each.
@@ -49,13 +49,15 @@ channels can be removed: the smaller network computes the same, and the output s
 how often the two agree on the test split. A channel to which residual blocks add is
 removed only if all of them leave it constant.
 
+` + intervalHelp + `
+
 The pruned network is written to --out, by default the name of the source with
 -pruned; --dry-run writes nothing. Running statistics that the source stores are
 replaced by re-estimated ones.
 
 --json prints threshold or remove, beta (kept or zeroed), channels, clamped and
 removed, layers (name, channels, clamped, removed), before and after (test_accuracy,
-test_loss, examples, statistics), macs_before and macs_after (of one picture),
+test_loss, examples, statistics, test_accuracy_interval), macs_before and macs_after (of one picture),
 parameters_before and parameters_after, images_per_second_before and
 images_per_second_after (inference, measured in turn), agreement (share of the test
 split), bytes_before, and, unless it is a dry run, bytes_after and out. With
@@ -65,14 +67,14 @@ split), bytes_before, and, unless it is a dry run, bytes_after and out. With
   bnkit prune --remove 0.3 --plan-out plan.json
   bnkit prune --plan plan.json --dry-run
   bnkit prune runs/first/ckpt.bnz --threshold 0.05 --zero-beta --out pruned.bnz`,
-		Args: cobra.MaximumNArgs(1),
+		Args: cobra.MaximumNArgs(1), ValidArgsFunction: completeRun,
 		RunE: func(c *cobra.Command, args []string) error { return runPrune(c, g, o, args) },
 	}
 	o.add(c)
 	f := c.Flags()
 	f.Float64Var(&o.threshold, "threshold", 0.01, "prune channels with |γ| below this")
 	f.Float64Var(&o.remove, "remove", 0, "prune this share of all channels, in order of |γ|, smallest first")
-	f.StringSliceVar(&o.protect, "protect", nil, "names or patterns of layers that keep all channels, e.g. 'blocks.0.*'")
+	f.StringSliceVar(&o.protect, "protect", nil, "`names` or patterns of layers that keep all channels, e.g. 'blocks.0.*'")
 	f.Float64Var(&o.maxPerLayer, "max-per-layer", 0, "largest share of a layer's channels to prune (default: no limit)")
 	f.StringVar(&o.plan, "plan", "", "file that lists the channels to keep")
 	f.StringVar(&o.planOut, "plan-out", "", "only write the list of channels to keep to this file")
@@ -88,6 +90,12 @@ split), bytes_before, and, unless it is a dry run, bytes_after and out. With
 	c.MarkFlagsMutuallyExclusive("threshold", "remove")
 	c.MarkFlagsMutuallyExclusive("plan-out", "dry-run")
 	c.MarkFlagsMutuallyExclusive("plan-out", "out")
+	for _, flag := range []string{"threshold", "remove", "protect", "max-per-layer"} {
+		completeFlag(c, flag, completeNothing)
+	}
+	completeFlag(c, "plan", completeFiles("json"))
+	completeFlag(c, "plan-out", completeFiles("json"))
+	completeFlag(c, "out", completeFiles("bnz"))
 	return c
 }
 
@@ -110,8 +118,10 @@ func (o *pruneOptions) pruning() (prune.Options, error) {
 // pruneResult is what prune --json prints.
 type pruneResult struct {
 	*prune.Result
-	BytesAfter int64  `json:"bytes_after,omitempty"` // of the file that was written
-	Out        string `json:"out,omitempty"`
+	Before     evaluation `json:"before"`
+	After      evaluation `json:"after"`
+	BytesAfter int64      `json:"bytes_after,omitempty"` // of the file that was written
+	Out        string     `json:"out,omitempty"`
 }
 
 func runPrune(c *cobra.Command, g *globalOptions, o pruneOptions, args []string) error {
@@ -142,7 +152,7 @@ func runPrune(c *cobra.Command, g *globalOptions, o pruneOptions, args []string)
 	if err != nil {
 		return pruneError(c, err)
 	}
-	r := pruneResult{Result: result}
+	r := pruneResult{Result: result, Before: withInterval(result.Before), After: withInterval(result.After)}
 	if !o.dryRun {
 		if err := result.Model.Save(o.out); err != nil {
 			return err
@@ -207,7 +217,8 @@ func printPrune(w io.Writer, r pruneResult) {
 	fmt.Fprintf(w, "\n%s clamped to 0, β of those channels %s\n\n", choice, r.Beta)
 	t = tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(t, "\tbefore\tafter\tchange\t")
-	fmt.Fprintf(t, "test accuracy\t%s\t%s\t%+.2f points\t\n", share(r.Before.TestAccuracy), share(r.After.TestAccuracy), 100*(r.After.TestAccuracy-r.Before.TestAccuracy))
+	fmt.Fprintf(t, "test accuracy\t%s\t%s\t%+.2f points\t\n",
+		accuracyText(r.Before.TestAccuracy, r.Before.Interval), accuracyText(r.After.TestAccuracy, r.After.Interval), 100*(r.After.TestAccuracy-r.Before.TestAccuracy))
 	fmt.Fprintf(t, "test loss\t%.4f\t%.4f\t%+.4f\t\n", r.Before.TestLoss, r.After.TestLoss, r.After.TestLoss-r.Before.TestLoss)
 	fmt.Fprintf(t, "multiply-adds a picture\t%s\t%s\t%s\t\n", count(r.MACsBefore), count(r.MACsAfter), change(float64(r.MACsBefore), float64(r.MACsAfter)))
 	fmt.Fprintf(t, "parameters\t%s\t%s\t%s\t\n", count(int64(r.ParametersBefore)), count(int64(r.ParametersAfter)), change(float64(r.ParametersBefore), float64(r.ParametersAfter)))

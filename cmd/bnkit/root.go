@@ -6,12 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"runtime/debug"
 	"strings"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"bnkit/engine"
 	"bnkit/engine/kernel"
@@ -35,7 +33,9 @@ func run(ctx context.Context, args []string, out, err io.Writer) (code int) {
 		}
 	}()
 	written := &checkedWriter{w: out}
-	root := newRootCommand(&globalOptions{out: written, err: err})
+	g := &globalOptions{err: err}
+	g.out = safeWriter{written, &g.json}
+	root := newRootCommand(g)
 	root.SetArgs(args)
 	root.SetOut(written)
 	root.SetErr(err)
@@ -76,29 +76,61 @@ weights, measures what γ and β do, and prunes the network.
 
 Exit codes: 0 ok, 1 failure, 2 wrong usage, 3 bad or corrupt input,
 130 interrupted.`,
-		Example: `  bnkit train                     # a small ResNet on the embedded sample, under two minutes
-  bnkit analyze                   # γ, sparsity and gradients of the newest run
-  bnkit prune --threshold 0.01    # clamp small γ, measure the cost`,
+		Example: `  bnkit train                   # a small ResNet on the embedded sample
+  bnkit analyze                 # γ, sparsity and gradients of the newest run
+  bnkit prune --threshold 0.01  # clamp small γ, measure the cost`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
+		Version:       version(),
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 		PersistentPreRunE: func(c *cobra.Command, _ []string) error {
 			if _, err := kernel.Configured(); err != nil {
 				return &usageError{c.CommandPath(), err}
 			}
-			return nil
+			return checkExclusive(c)
 		},
 	}
+	root.SetVersionTemplate("bnkit {{.Version}}\n")
 	root.PersistentFlags().BoolVar(&g.json, "json", false, "print results as JSON")
 	root.PersistentFlags().BoolVarP(&g.quiet, "quiet", "q", false, "print results only, no progress")
-	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return &usageError{c.CommandPath(), err} })
-	root.AddCommand(
-		newTrainCommand(g), newAnalyzeCommand(g), newPruneCommand(g), newEvalCommand(g), newInspectCommand(g),
-		newPlotCommand(g), newCompareCommand(g), newExportCommand(g), newBenchCommand(g), newDataCommand(g), newVersionCommand(g))
-	for _, c := range root.Commands() {
-		checkArgs(c)
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return &usageError{c.CommandPath(), unknownFlag(c, err)}
+	})
+	root.SetHelpFunc(func(c *cobra.Command, _ []string) { printHelp(c.OutOrStdout(), c) })
+	root.AddGroup(commandGroups...)
+	for _, group := range []struct {
+		id       string
+		commands []*cobra.Command
+	}{
+		{"train", []*cobra.Command{newTrainCommand(g), newDataCommand(g)}},
+		{"model", []*cobra.Command{newAnalyzeCommand(g), newPruneCommand(g), newEvalCommand(g), newInspectCommand(g), newExportCommand(g)}},
+		{"runs", []*cobra.Command{newPlotCommand(g), newCompareCommand(g)}},
+		{"machine", []*cobra.Command{newBenchCommand(g), newVersionCommand(g)}},
+	} {
+		for _, c := range group.commands {
+			c.GroupID = group.id
+			checkArgs(c)
+			root.AddCommand(c)
+		}
 	}
+	root.SetHelpCommandGroupID("machine")
+	root.SetCompletionCommandGroupID("machine")
 	return root
+}
+
+// checkExclusive returns a usage error if flags were given that exclude each other.
+func checkExclusive(c *cobra.Command) error {
+	err := c.ValidateFlagGroups()
+	if err == nil {
+		return nil
+	}
+	// Cobra's text ends in "[keep-beta zero-beta] were all set".
+	text := err.Error()
+	if from, to := strings.LastIndex(text, "["), strings.LastIndex(text, "]"); from >= 0 && from < to {
+		flags := strings.Fields(text[from+1 : to])
+		err = fmt.Errorf("--%s cannot be used together: leave out all but one", strings.Join(flags, " and --"))
+	}
+	return &usageError{c.CommandPath(), err}
 }
 
 // checkArgs turns errors about the arguments of a command and its subcommands into usage
@@ -168,7 +200,7 @@ func message(err error, code int) string {
 	for i := range lines {
 		lines[i] = strings.TrimSpace(lines[i])
 	}
-	return strings.Join(lines, " ")
+	return visible(strings.Join(lines, " "))
 }
 
 // print writes v as indented JSON with --json, and calls table without it.
@@ -193,12 +225,6 @@ func (g *globalOptions) printLine(v any) error {
 // note prints a line to standard error, unless --quiet is given.
 func (g *globalOptions) note(format string, args ...any) {
 	if !g.quiet {
-		fmt.Fprintf(g.err, format+"\n", args...)
+		fmt.Fprintln(g.err, visible(fmt.Sprintf(format, args...)))
 	}
-}
-
-// onTerminal reports whether progress can overwrite its line.
-func (g *globalOptions) onTerminal() bool {
-	f, ok := g.err.(*os.File)
-	return ok && !g.quiet && term.IsTerminal(int(f.Fd()))
 }

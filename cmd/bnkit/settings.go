@@ -24,13 +24,15 @@ func addSettings(c *cobra.Command, settings *config.Config, groups ...config.Gro
 		if s.Kind() == config.Bool {
 			flag.NoOptDefVal = "true"
 		}
+		inGroup(c, s.Group, s.FlagName())
 		complete := cobra.FixedCompletions(s.Values, cobra.ShellCompDirectiveNoFileComp)
-		if s.Key == "data" {
-			complete = cobra.FixedCompletions(s.Values, cobra.ShellCompDirectiveDefault) // paths, too
+		switch {
+		case s.Key == "data":
+			complete = cobra.FixedCompletions(s.Values, cobra.ShellCompDirectiveDefault) // paths too
+		case s.Kind() == config.Bool:
+			complete = completeBool
 		}
-		if err := c.RegisterFlagCompletionFunc(s.FlagName(), complete); err != nil {
-			panic(err) // two settings have one flag
-		}
+		completeFlag(c, s.FlagName(), complete)
 	}
 }
 
@@ -136,7 +138,7 @@ func flagError(c *cobra.Command, err error) error {
 	flags := c.Flags()
 	read := flags.Changed("config") || flags.Changed("preset") || flags.Changed("resume")
 	if s := config.Find(e.Key); s != nil && (flags.Changed(s.FlagName()) || !read) {
-		return &config.Error{Key: "--" + s.FlagName(), Reason: e.Reason}
+		return badValue(s.FlagName(), flags.Lookup(s.FlagName()).Value.String(), e.Reason)
 	}
 	return err
 }

@@ -65,8 +65,7 @@ func TestSettingsFiles(t *testing.T) {
 		{"--config my.yaml --resume --out b", "started with seed 5, not 1"},
 	} {
 		code, _, err := bnkit(t, append([]string{"train", "--data", data}, strings.Fields(c.args)...)...)
-		_, complaint, _ := strings.Cut(err, "bnkit: ")
-		if code != 2 || !strings.Contains(complaint, c.says) || strings.Count(complaint, "\n") != 1 {
+		if code != 2 || !strings.Contains(err, c.says) || strings.Count(err, "\n") != 1 {
 			t.Errorf("train %s: exit code %d, %q", c.args, code, err)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -132,8 +133,8 @@ checkpoint, parameters (the number of trained parameters) and config.`,
 		Example: `  bnkit train
   bnkit train --arch resnet-20 --data cifar10 --epochs 30 --lr-drops 15,25
   bnkit train --preset frankle-resnet-14-bn --seed 2
-  bnkit train --preset frankle-resnet18-bn --data ~/imagenet --batch 256 --lr 0.1
-  bnkit train --config runs/first/config.json --optimizer adam --lr 0.01
+  bnkit train --preset frankle-resnet18-bn --data ~/imagenet --batch 256
+  bnkit train --config runs/first --optimizer adam --lr 0.01
   bnkit train --data cifar10 --data-dir ~/cifar-10-batches-bin --out runs/first
   bnkit train --data ~/pictures --image-size 32 --validation 500
   bnkit train --trainable random-2 --init orthogonal --gamma-init one
@@ -150,15 +151,21 @@ checkpoint, parameters (the number of trained parameters) and config.`,
 	f := c.Flags()
 	f.SortFlags = false // help shows them in the order of the settings
 	f.StringVar(&o.preset, "preset", "", "settings of a published experiment; list shows them")
-	f.StringVar(&o.file, "config", "", "file of settings: YAML, or a run's config.json")
-	f.StringVar(&o.from, "from", "", "start from the model in this .bnz file; pruned channels stay pruned")
-	f.StringVar(&o.like, "like", "", "train the pruned network in this .bnz file from new parameters")
+	f.StringVar(&o.file, "config", "", "file of settings: YAML, a run directory or its config.json")
+	f.StringVar(&o.from, "from", "", "start from the model in this file or run directory; pruned channels stay pruned")
+	f.StringVar(&o.like, "like", "", "train the pruned network in this file or run directory from new parameters")
 	addSettings(c, &o.config)
-	f.StringVar(&o.dataDir, "data-dir", "", "folder that holds the data set (default: where the resumed run found it, or the cache folder)")
-	f.IntVar(&o.threads, "threads", 0, "number of threads (default: one for each processor); does not change the result")
+	addDataDir(c, &o.dataDir, "where the resumed run found it, or ")
+	addThreads(c, &o.threads, "; does not change the result")
 	f.StringVar(&o.out, "out", "", "run directory (default: runs/ARCH-TRAINABLE-DATA-sSEED, and a number if that is taken)")
 	f.BoolVar(&o.resume, "resume", false, "continue the run in --out, by default the newest that is not finished")
 	f.BoolVar(&o.force, "force", false, "replace the run in --out once the new run has completed an epoch")
+	inGroup(c, "preset or file of settings", "preset", "config")
+	inGroup(c, config.Data, "data-dir")
+	inGroup(c, config.Run, "threads", "out", "resume", "force")
+	completeFlag(c, "preset", completePresets)
+	completeFlag(c, "config", completeFiles("yaml", "yml", "json"))
+	completeFlag(c, "out", completeRunDirs)
 	return c
 }
 
@@ -191,6 +198,9 @@ func runTrain(c *cobra.Command, g *globalOptions, o *trainOptions) error {
 	}
 	if err := o.config.Validate(); err != nil {
 		return flagError(c, err)
+	}
+	if flags := c.Flags(); flags.Changed("data") && flags.Changed("data-dir") && !dataset.IsName(o.config.Data) {
+		return dataTwice(o.config.Data)
 	}
 	place, err := o.place()
 	if err != nil {
@@ -425,10 +435,16 @@ func takeSettings(c *cobra.Command, o *trainOptions) error {
 	case o.preset != "":
 		var p presets.Preset
 		if p, err = presets.Find(o.preset); err != nil {
+			if name := nearestPreset(o.preset); name != "" {
+				err = fmt.Errorf("%w; did you mean %s?", err, name)
+			}
 			err = fmt.Errorf("%w; --preset list shows all", err)
 		}
 		base = p.Config
 	case o.file != "":
+		if info, e := os.Stat(o.file); e == nil && info.IsDir() {
+			o.file = filepath.Join(o.file, rundir.ConfigFile)
+		}
 		base, err = presets.ReadFile(o.file)
 	case o.resume:
 		base, err = o.settingsOfRun(c)

@@ -31,6 +31,15 @@ BNKIT_KERNEL=generic works around it.`,
 	}
 }
 
+// version returns the version of the program, or "development" if it was not built from a
+// version.
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
+		return info.Main.Version
+	}
+	return "development"
+}
+
 // versionResult is what version --json prints.
 type versionResult struct {
 	Version   string           `json:"version"`
@@ -44,11 +53,8 @@ type versionResult struct {
 func runVersion(g *globalOptions) error {
 	processor := kernel.CurrentProcessor()
 	v := versionResult{
-		Version: "development", Go: runtime.Version(), System: runtime.GOOS + "/" + runtime.GOARCH,
+		Version: version(), Go: runtime.Version(), System: runtime.GOOS + "/" + runtime.GOARCH,
 		Kernel: processor.Family, CPUs: runtime.GOMAXPROCS(0), Processor: processor,
-	}
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
-		v.Version = info.Main.Version
 	}
 	return g.print(v, func(w io.Writer) {
 		fmt.Fprintf(w, "bnkit %s, %s, %s, %d CPUs\n", v.Version, v.Go, v.System, v.CPUs)

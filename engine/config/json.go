@@ -30,7 +30,7 @@ func (c *Config) written() []*Setting {
 		}
 	}
 	for _, s := range Settings {
-		if !slices.Contains(fileOrder, s.Key) && !s.isDefault(c) {
+		if !slices.Contains(fileOrder, s.Key) && !s.IsDefault(c) {
 			list = append(list, s)
 		}
 	}

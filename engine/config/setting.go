@@ -220,7 +220,7 @@ func (s *Setting) Effective(c *Config) bool {
 	}
 	other := Find(s.Needs.Key)
 	if s.Needs.Values == nil {
-		return !other.isDefault(c)
+		return !other.IsDefault(c)
 	}
 	return slices.Contains(s.Needs.Values, other.Text(c))
 }
@@ -230,7 +230,7 @@ func (s *Setting) Effective(c *Config) bool {
 func (s *Setting) Check(c *Config) error {
 	switch v := s.value(c).(type) {
 	case string:
-		if s.Values != nil && s.Form == "" && !slices.Contains(s.Values, v) && !s.isDefault(c) {
+		if s.Values != nil && s.Form == "" && !slices.Contains(s.Values, v) && !s.IsDefault(c) {
 			return fail(s.Key, "%q is unknown; use %s", v, choice(s.Values))
 		}
 	case float64:
@@ -242,7 +242,7 @@ func (s *Setting) Check(c *Config) error {
 			return fail(s.Key, "%d; use a whole number %s%s", v, s.Range, s.example())
 		}
 	}
-	if !s.MayIdle && !s.isDefault(c) && !s.Effective(c) {
+	if !s.MayIdle && !s.IsDefault(c) && !s.Effective(c) {
 		return fail(s.Key, "%s", s.noEffect(c))
 	}
 	return nil
@@ -284,8 +284,8 @@ func (s *Setting) reset(c *Config) {
 	field.Set(reflect.ValueOf(s.Default).Convert(field.Type()))
 }
 
-// isDefault reports whether the setting has its default in c. A NaN is never a default.
-func (s *Setting) isDefault(c *Config) bool {
+// IsDefault reports whether the setting has its default in c. A NaN is never a default.
+func (s *Setting) IsDefault(c *Config) bool {
 	var d Config
 	s.reset(&d)
 	return reflect.DeepEqual(s.value(c), s.value(&d))

@@ -33,6 +33,9 @@ type Options struct {
 	// Progress, if not nil, is called as a file arrives, with the number of its bytes
 	// on disk and their number in all.
 	Progress func(file string, done, total int64)
+	// Retry, if not nil, is called with the error of a request that is going to be
+	// repeated.
+	Retry func(error)
 	// StallTimeout is the longest time that an attempt waits for data; 0 means 30
 	// seconds.
 	StallTimeout time.Duration
@@ -187,6 +190,9 @@ func (d *download) run(ctx context.Context) error {
 			most, fruitless, wait = have, 0, d.opts.Backoff
 		} else if fruitless++; fruitless >= d.opts.Attempts {
 			return fmt.Errorf("%d attempts brought no new data: %w; fetch again to resume", fruitless, err)
+		}
+		if d.opts.Retry != nil {
+			d.opts.Retry(err)
 		}
 		select {
 		case <-ctx.Done():
