@@ -13,25 +13,43 @@ func (t Tensor) Float32() ([]float32, error) {
 	if t.view == nil {
 		return nil, fmt.Errorf("tensor %s does not come from a file", show(t.Name))
 	}
-	v := t.view
-	values := make([]float32, v.numel)
+	values := make([]float32, t.view.numel)
+	convert := converters[t.view.dtype]
+	t.view.elements(func(i int, element []byte) { values[i] = convert(element) })
+	return values, nil
+}
+
+// Bytes returns the elements in row-major order, each as the file holds it, little-endian.
+// It fails for a tensor that does not come from Open or Read.
+func (t Tensor) Bytes() ([]byte, error) {
+	if t.view == nil {
+		return nil, fmt.Errorf("tensor %s does not come from a file", show(t.Name))
+	}
+	size := int(t.view.elem)
+	raw := make([]byte, int(t.view.numel)*size)
+	t.view.elements(func(i int, element []byte) { copy(raw[i*size:][:size], element) })
+	return raw, nil
+}
+
+// elements calls do with each element of v in row-major order: its index, and bytes that
+// begin with it.
+func (v *tensor) elements(do func(i int, element []byte)) {
 	if v.numel == 0 {
-		return values, nil
+		return
 	}
 	data := v.storage.block.data[v.storage.at:][:v.storage.size]
-	convert := converters[v.dtype]
 	if len(v.shape) == 0 {
-		values[0] = convert(data[v.offset*v.elem:])
-		return values, nil
+		do(0, data[v.offset*v.elem:])
+		return
 	}
 	// The innermost dimension is a loop, the others count like an odometer.
 	inner := len(v.shape) - 1
 	index := make([]int, inner)
 	row := v.offset
-	for at := 0; at < len(values); at += v.shape[inner] {
+	for at := 0; at < int(v.numel); at += v.shape[inner] {
 		from := row
 		for i := range v.shape[inner] {
-			values[at+i] = convert(data[from*v.elem:])
+			do(at+i, data[from*v.elem:])
 			from += v.strides[inner]
 		}
 		for d := inner - 1; d >= 0; d-- {
@@ -44,7 +62,6 @@ func (t Tensor) Float32() ([]float32, error) {
 			index[d] = 0
 		}
 	}
-	return values, nil
 }
 
 // Conversions of the first element of bytes, by the type of the elements.

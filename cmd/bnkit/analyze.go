@@ -87,7 +87,7 @@ func runAnalyze(c *cobra.Command, g *globalOptions, o analyzeOptions, args []str
 	if o.batches < 1 {
 		return &usageError{c.CommandPath(), fmt.Errorf("--batches: %d; use at least 1", o.batches)}
 	}
-	model, data, err := o.open(path)
+	model, data, err := o.open(g, path)
 	if err != nil {
 		return err
 	}

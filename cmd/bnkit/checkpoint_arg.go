@@ -21,6 +21,7 @@ type modelFlags struct {
 	data    string
 	dataDir string
 	threads int
+	foreign foreignFlags
 }
 
 func (m *modelFlags) add(c *cobra.Command) {
@@ -28,6 +29,7 @@ func (m *modelFlags) add(c *cobra.Command) {
 	completeFlag(c, "data", cobra.FixedCompletions(dataset.Names(), cobra.ShellCompDirectiveDefault))
 	addDataDir(c, &m.dataDir, "where the run found it, or ")
 	addThreads(c, &m.threads, "; does not change the result")
+	m.foreign.add(c)
 }
 
 // addDataDir adds the flag --data-dir to a command.
@@ -105,12 +107,15 @@ func checkpointIn(path string) (string, error) {
 }
 
 // open loads a command's checkpoint and the data it was trained on.
-func (m *modelFlags) open(path string) (*engine.Model, *dataset.Data, error) {
-	model, err := engine.LoadModel(path)
+func (m *modelFlags) open(g *globalOptions, path string) (*engine.Model, *dataset.Data, error) {
+	model, data, err := m.load(g, path)
 	if err != nil {
 		return nil, nil, err
 	}
-	data, err := m.openData(model)
+	if data != nil {
+		return model, model.Normalised(data), nil
+	}
+	data, err = m.openData(model)
 	return model, data, err
 }
 
@@ -119,6 +124,9 @@ func (m *modelFlags) open(path string) (*engine.Model, *dataset.Data, error) {
 // model's file records.
 func (m *modelFlags) openData(model *engine.Model) (*dataset.Data, error) {
 	dir := m.dataDir
+	if m.data == "" && model.Data.Name == "" {
+		return nil, &config.Error{Key: "--data", Reason: fmt.Sprintf("%s does not say what data it is for; name a data set", model.Source.Path)}
+	}
 	if m.data != "" && !dataset.IsName(m.data) {
 		if dir != "" {
 			return nil, dataTwice(m.data)

@@ -25,6 +25,8 @@ func newEvalCommand(g *globalOptions) *cobra.Command {
 inference mode. The pruned channels of a pruned network are removed first.
 ` + withoutFile + `
 
+` + foreignHelp + `
+
 If the file stores BatchNorm's statistics (bnkit train --with-stats), these are used.
 Otherwise they are re-estimated: averaged over a fixed number of batches of the
 unaugmented training split, which are the same every time. --statistics chooses one
@@ -36,6 +38,7 @@ of the two.
 nats), examples, statistics (stored or re-estimated) and test_accuracy_interval.`,
 		Example: `  bnkit eval
   bnkit eval runs/first/ckpt.bnz --json
+  bnkit eval resnet20.th --data cifar10 --normalise-mean imagenet
   bnkit eval --statistics re-estimated --data-dir ~/cifar-10-batches-bin`,
 		Args: cobra.MaximumNArgs(1), ValidArgsFunction: completeRun,
 		RunE: func(c *cobra.Command, args []string) error { return runEval(c, g, o, args) },
@@ -54,7 +57,7 @@ func runEval(c *cobra.Command, g *globalOptions, o evalOptions, args []string) e
 	if err != nil {
 		return err
 	}
-	model, data, err := o.open(path)
+	model, data, err := o.open(g, path)
 	if err != nil {
 		return err
 	}

@@ -79,17 +79,19 @@ func runExport(c *cobra.Command, g *globalOptions, o exportOptions, args []strin
 	if err != nil {
 		return err
 	}
-	model, err := engine.LoadModel(path)
+	model, data, err := o.load(g, path)
 	if err != nil {
 		return err
 	}
 	stats, kind := model.Stored, engine.StatisticsStored
 	if stats == nil {
 		kind = engine.StatisticsReestimated
-		data, err := o.openData(model)
-		if err != nil {
-			return err
+		if data == nil {
+			if data, err = o.openData(model); err != nil {
+				return err
+			}
 		}
+		data = model.Normalised(data)
 		evaluator, err := model.Evaluator(data, o.threads)
 		if err != nil {
 			return err

@@ -89,9 +89,9 @@ func runPlot(c *cobra.Command, g *globalOptions, o plotOptions, args []string) e
 	var pictures []string
 	var err error
 	if o.filters == "" && o.featureMaps == "" {
-		pictures, err = drawRuns(o.out, ckpts)
+		pictures, err = o.drawRuns(g, ckpts)
 	} else {
-		pictures, err = o.drawLayers(c.Context(), ckpts)
+		pictures, err = o.drawLayers(c.Context(), g, ckpts)
 	}
 	var option *analysis.OptionError
 	if errors.As(err, &option) {
@@ -108,29 +108,29 @@ func runPlot(c *cobra.Command, g *globalOptions, o plotOptions, args []string) e
 }
 
 // drawRuns draws the learning curves and the report of each checkpoint.
-func drawRuns(out string, ckpts []string) ([]string, error) {
+func (o *plotOptions) drawRuns(g *globalOptions, ckpts []string) ([]string, error) {
 	var runs []plots.Run
 	for _, ckpt := range ckpts {
-		run, err := readRun(ckpt)
+		run, err := o.readRun(g, ckpt)
 		if err != nil {
 			return nil, err
 		}
 		runs = append(runs, run)
 	}
-	if err := os.MkdirAll(out, 0o755); err != nil {
+	if err := os.MkdirAll(o.out, 0o755); err != nil {
 		return nil, err
 	}
-	return plots.Draw(out, runs)
+	return plots.Draw(o.out, runs)
 }
 
 // drawLayers draws the layers that --filters and --feature-maps name.
-func (o *plotOptions) drawLayers(ctx context.Context, ckpts []string) ([]string, error) {
+func (o *plotOptions) drawLayers(ctx context.Context, g *globalOptions, ckpts []string) ([]string, error) {
 	var names, pictures []string
 	var filters []*analysis.Filters
 	var maps []*analysis.FeatureMaps
 	for _, ckpt := range ckpts {
 		names = append(names, runName(ckpt))
-		model, err := engine.LoadModel(ckpt)
+		model, data, err := o.load(g, ckpt)
 		if err != nil {
 			return nil, err
 		}
@@ -142,11 +142,12 @@ func (o *plotOptions) drawLayers(ctx context.Context, ckpts []string) ([]string,
 			filters = append(filters, f)
 		}
 		if o.featureMaps != "" {
-			data, err := o.openData(model)
-			if err != nil {
-				return nil, err
+			if data == nil {
+				if data, err = o.openData(model); err != nil {
+					return nil, err
+				}
 			}
-			m, err := analysis.FeatureMapsOf(ctx, model, data, o.featureMaps, o.image, o.threads)
+			m, err := analysis.FeatureMapsOf(ctx, model, model.Normalised(data), o.featureMaps, o.image, o.threads)
 			if err != nil {
 				return nil, err
 			}
@@ -181,7 +182,7 @@ const maxReportBytes = 1 << 28
 
 // readRun reads the run and the report of a checkpoint, or describes the checkpoint
 // if it was not analyzed.
-func readRun(ckpt string) (plots.Run, error) {
+func (o *plotOptions) readRun(g *globalOptions, ckpt string) (plots.Run, error) {
 	run := plots.Run{Name: runName(ckpt)}
 	var err error
 	if run.Epochs, err = readEpochs(ckpt); err != nil {
@@ -199,7 +200,7 @@ func readRun(ckpt string) (plots.Run, error) {
 	if !errors.Is(err, os.ErrNotExist) {
 		return run, err
 	}
-	model, err := engine.LoadModel(ckpt)
+	model, _, err := o.load(g, ckpt)
 	if err != nil {
 		return run, err
 	}

@@ -12,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"bnkit/checkpoint/durable"
-	"bnkit/engine"
 	"bnkit/prune"
 )
 
@@ -144,7 +143,7 @@ func runPrune(c *cobra.Command, g *globalOptions, o pruneOptions, args []string)
 			return err
 		}
 	}
-	model, data, err := o.open(path)
+	model, data, err := o.open(g, path)
 	if err != nil {
 		return err
 	}
@@ -176,7 +175,7 @@ func planOnly(c *cobra.Command, g *globalOptions, o pruneOptions, options prune.
 	if err := mayWrite(c, o.planOut, o.force); err != nil {
 		return err
 	}
-	model, err := engine.LoadModel(path)
+	model, _, err := o.load(g, path)
 	if err != nil {
 		return err
 	}

@@ -19,8 +19,10 @@ import (
 // Tensor is a tensor of a state dict.
 type Tensor struct {
 	Name   string
+	DType  string                    // of the elements, as safetensors names it, e.g. "F16"; only people read it
 	Shape  []int                     // in PyTorch's order; convolutions O×I×H×W
-	Values func() ([]float32, error) // reads the elements, row-major; only Load calls it
+	Values func() ([]float32, error) // reads the elements, row-major; Recognise does not call it
+	Bytes  func() ([]byte, error)    // reads the elements as the file holds them, little-endian; may be nil
 }
 
 // Options say what the tensors leave open. The zero value recognises everything.
