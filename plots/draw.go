@@ -56,8 +56,16 @@ func Draw(dir string, runs []Run) ([]string, error) {
 		if len(runs) > 1 {
 			suffix = "_" + unused(fileName(r.Name), "%s_%d", taken)
 		}
-		if err := save("gamma_histogram"+suffix+".png", gammaHistogram(r)); err != nil {
-			return paths, err
+		for _, picture := range []struct {
+			name string
+			draw func(Run) *figure
+		}{
+			{"gamma_histogram", gammaHistogram},
+			{"gamma_layers", gammaLayers},
+		} {
+			if err := save(picture.name+suffix+".png", picture.draw(r)); err != nil {
+				return paths, err
+			}
 		}
 	}
 	for _, picture := range []struct {

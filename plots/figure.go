@@ -24,30 +24,6 @@ const (
 	dpi           = 200
 )
 
-// colors is the palette of Okabe and Ito, which people with any colour vision can distinguish.
-// Yellow is left out because it is faint on white.
-var colors = []color.Color{
-	color.RGBA{0x00, 0x72, 0xb2, 0xff}, // blue
-	color.RGBA{0xd5, 0x5e, 0x00, 0xff}, // vermillion
-	color.RGBA{0x00, 0x9e, 0x73, 0xff}, // green
-	color.RGBA{0xcc, 0x79, 0xa7, 0xff}, // purple
-	color.RGBA{0xe6, 0x9f, 0x00, 0xff}, // orange
-	color.RGBA{0x56, 0xb4, 0xe9, 0xff}, // sky blue
-	color.RGBA{0x00, 0x00, 0x00, 0xff},
-}
-
-const (
-	vermillion = 1 // indices of colors
-	green      = 2
-	orange     = 4
-)
-
-var (
-	darkGrey  = color.Gray{0x50}
-	grey      = color.Gray{0x90}
-	lightGrey = color.Gray{0xdd}
-)
-
 // figure is a picture. It has a title, a line about what its numbers were taken over, a legend,
 // panels in rows, and a note. The legend is above the panels so that it never covers data.
 type figure struct {
@@ -149,10 +125,10 @@ func (f *figure) drawPanels(area draw.Canvas) {
 	for i, p := range f.panels {
 		row, column := i/columns, i%columns
 		if p.X.Label.Text == "" && i+columns < len(f.panels) {
-			p.X.Tick.Marker = unlabelled{p.X.Tick.Marker}
+			p.X.Tick.Marker = relabelled{p.X.Tick.Marker, ""}
 		}
 		if p.Y.Label.Text == "" && column > 0 {
-			p.Y.Tick.Marker = unlabelled{p.Y.Tick.Marker}
+			p.Y.Tick.Marker = relabelled{p.Y.Tick.Marker, " "}
 		}
 		data := p.DataCanvas(rough)
 		around[i].Min, around[i].Max = data.Min.Sub(rough.Min), rough.Max.Sub(data.Max)

@@ -88,7 +88,7 @@ func featureMaps(names []string, all []*analysis.FeatureMaps) *figure {
 		title: fmt.Sprintf("Feature maps of relu(%s) · test picture %d, %s", first.ReLU, first.Image, first.Class),
 		scope: "Inference mode (re-estimated statistics). White is 0. Shades are scaled to each checkpoint's largest output.",
 		legend: []entry{
-			{name: "a quarter of the largest output", patch: shade(darkest / 4)}, {name: "the largest output", patch: shade(darkest)},
+			{name: "a quarter of the largest output", patch: shade(0.5)}, {name: "the largest output", patch: shade(1)},
 			{name: "channel that is 0 everywhere (off)", patch: off},
 		},
 	}
@@ -110,7 +110,7 @@ func featureMaps(names []string, all []*analysis.FeatureMaps) *figure {
 				b.tiles = append(b.tiles, func(int) color.Color { return off })
 				continue
 			}
-			b.tiles = append(b.tiles, func(position int) color.Color { return shade(darkest * relative(values[position], most)) })
+			b.tiles = append(b.tiles, func(position int) color.Color { return shade(math.Sqrt(relative(values[position], most))) })
 		}
 		b.caption = fmt.Sprintf("%s: %d channels, %d of them off, largest output %.3g", names[i], maps.Channels, dead, most)
 		m = append(m, b)
@@ -238,15 +238,4 @@ func relative(v float32, most float64) float64 {
 		return 0
 	}
 	return max(-1, min(1, float64(v)/most))
-}
-
-// diverging returns the colour of a number from -1 to 1: blue to white to vermillion.
-func diverging(v float64) color.Color {
-	end := colors[vermillion].(color.RGBA)
-	if v < 0 {
-		end = colors[0].(color.RGBA)
-	}
-	v = math.Abs(v)
-	mix := func(a uint8) uint8 { return uint8(255*(1-v) + float64(a)*v + 0.5) }
-	return color.RGBA{mix(end.R), mix(end.G), mix(end.B), 0xff}
 }

@@ -48,7 +48,7 @@ func TestFeatureMaps(t *testing.T) {
 	maps := &analysis.FeatureMaps{ReLU: "bn", Channels: 2, Height: 1, Width: 2, Values: []float32{0, 0, 4, 1}, Class: "cat",
 		Picture: []uint8{10, 200, 30, 40}, PictureChannels: 1, PictureHeight: 2, PictureWidth: 2}
 	picture := saved(t, featureMaps([]string{"a"}, []*analysis.FeatureMaps{maps}))
-	largest, quarter, off := area(picture, shade(darkest)), area(picture, shade(darkest/4)), area(picture, color.RGBA{0xf5, 0xc9, 0xb3, 0xff})
+	largest, quarter, off := area(picture, shade(1)), area(picture, shade(0.5)), area(picture, color.RGBA{0xf5, 0xc9, 0xb3, 0xff})
 	if largest < 1000 || quarter != largest || off != 2*largest {
 		t.Errorf("the largest output has %d pixels, a quarter of it %d, the channel that is off %d", largest, quarter, off)
 	}

@@ -3,6 +3,7 @@ package plots
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"image"
 	"image/color"
 	"image/png"
@@ -19,8 +20,8 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// report returns a made-up report of the given number of layers. Every third layer has no
-// ReLU.
+// report returns a made-up report of the given number of layers, in three stages and blocks of
+// two layers and a shortcut.
 func report(layers int, level float64) *analysis.Report {
 	r := &analysis.Report{
 		NearZero: []float64{0.001, 0.01, 0.1}, GammaEdges: []float64{-0.5, 0, 0.5, 1},
@@ -35,10 +36,14 @@ func report(layers int, level float64) *analysis.Report {
 	}
 	r.Total.NearZero = []float64{0, level / 2, level}
 	for i := range layers {
-		l := analysis.Layer{Channels: 16, NearZero: []float64{0, level * float64(i%5) / 5, level},
+		l := analysis.Layer{Channels: 16, Height: 32 >> (3 * i / layers), Width: 32 >> (3 * i / layers), Name: fmt.Sprintf("blocks.%d.bn%d", i/3, i%3+1), Shortcut: i%3 == 2, NearZero: []float64{0, level * float64(i%5) / 5, level},
 			Gamma:    analysis.Distribution{Quantiles: make([]float64, len(analysis.Levels)), Histogram: []int{2, 10, 4}},
 			Gradient: &analysis.Magnitude{Gamma: 0.1 * level, Beta: 0.01 * level, Convolution: 0.001 * level}}
 		if i%3 != 2 {
+			l.ReLU = l.Name
+			if i%3 == 1 {
+				l.ReLU += " + residual"
+			}
 			l.Sparsity = &analysis.Sparsity{Zero: level, Channels: 16, MostlyOff: i % 3}
 		}
 		r.Layers = append(r.Layers, l)
@@ -104,7 +109,7 @@ func count(p image.Image, c color.Color) int {
 
 // TestWhatIsDrawn checks which pictures are drawn for various combinations of results.
 func TestWhatIsDrawn(t *testing.T) {
-	measured := []string{"gamma_histogram.png", "near_zero.png", "sparsity.png", "gradients.png", "threshold.png"}
+	measured := []string{"gamma_histogram.png", "gamma_layers.png", "near_zero.png", "sparsity.png", "gradients.png", "threshold.png"}
 	described := report(9, 0.6)
 	described.Sparsity, described.Gradients, described.Accuracy, described.Sweep = nil, nil, nil, nil
 	for name, c := range map[string]struct {
@@ -116,11 +121,11 @@ func TestWhatIsDrawn(t *testing.T) {
 		"epochs":       {[]Run{{Name: "a", Epochs: epochs(5)}}, []string{"training.png"}},
 		"tracked":      {[]Run{{Name: "a", Epochs: tracked(5, 0.1)}}, []string{"training.png", "gradient_epochs.png"}},
 		"one epoch":    {[]Run{{Name: "a", Epochs: epochs(1)}}, []string{"training.png"}},
-		"described":    {[]Run{{Name: "a", Report: described}}, measured[:2]},
+		"described":    {[]Run{{Name: "a", Report: described}}, measured[:3]},
 		"measured":     {[]Run{{Name: "a", Report: report(9, 0.6)}}, measured},
 		"one layer":    {[]Run{{Name: "a", Report: report(1, 0.6)}}, measured},
 		"113 layers":   {[]Run{{Name: "a", Report: report(113, 0.6), Epochs: epochs(160)}}, append(slices.Clone(measured), "training.png")},
-		"several runs": {[]Run{{Name: "a/b c", Report: report(9, 0.6), Epochs: epochs(4)}, {Name: "d", Report: report(12, 0.4)}, {Name: "e", Epochs: epochs(7)}}, append([]string{"gamma_histogram_a_b_c.png", "gamma_histogram_d.png", "training.png"}, measured[1:]...)},
+		"several runs": {[]Run{{Name: "a/b c", Report: report(9, 0.6), Epochs: epochs(4)}, {Name: "d", Report: report(12, 0.4)}, {Name: "e", Epochs: epochs(7)}}, append([]string{"gamma_histogram_a_b_c.png", "gamma_layers_a_b_c.png", "gamma_histogram_d.png", "gamma_layers_d.png", "training.png"}, measured[2:]...)},
 	} {
 		pictures := drawn(t, c.runs)
 		if len(pictures) != len(c.want) {
@@ -132,11 +137,7 @@ func TestWhatIsDrawn(t *testing.T) {
 				t.Errorf("%s: %s is missing", name, w)
 				continue
 			}
-			data := colors[0]
-			if strings.HasPrefix(w, "gamma_histogram") {
-				data = colors[vermillion] // small γ
-			}
-			if n := count(p, data); n < 10 {
+			if n := count(p, colors[0]); n < 10 {
 				t.Errorf("%s: the data of %s has %d pixels", name, w, n)
 			}
 		}
@@ -235,25 +236,6 @@ func TestPosition(t *testing.T) {
 	}
 	if upper, lower := middle(0)-middle(2), middle(3)-middle(5); math.Abs(upper/lower-3) > 0.1 || middle(0) >= middle(5) {
 		t.Errorf("the panels have %v and %v rows; the upper one ends at %v, the lower one begins at %v", upper, lower, middle(0), middle(5))
-	}
-}
-
-// TestHistogramPosition checks the positions and the shades of the bins of γ.
-func TestHistogramPosition(t *testing.T) {
-	r := report(1, 0.6)
-	r.Layers[0].Gamma.Histogram = []int{0, 15, 1} // of edges -0.5, 0, 0.5, 1
-	r.Layers[0].Gamma.Quantiles[len(analysis.Levels)/2] = 0.25
-	picture := saved(t, gammaHistogram(Run{Report: r}))
-	const column = 800 // right of the legend's patches of these shades
-	top, border := rows(t, picture, column, shade(1.0/16))
-	upper, bottom := rows(t, picture, column, shade(15.0/16))
-	if high, crowded := border-top, bottom-upper; math.Abs(float64(high-crowded)) > 4 || upper <= border || upper > border+3 {
-		t.Errorf("the bins are in rows %d to %d and %d to %d", top, border, upper, bottom)
-	}
-	first, last := rows(t, picture, column, color.Black)
-	if middle := (upper + bottom) / 2; first > middle || last < middle {
-		// The line of the median is the first black row; the axis below is black too.
-		t.Errorf("the median is in row %d, want %d", first, middle)
 	}
 }
 
@@ -383,7 +365,7 @@ func TestExtremes(t *testing.T) {
 	} {
 		r, e := report(4, 0.5), epochs(4)
 		change(r, e)
-		if pictures := drawn(t, []Run{{Name: name, Report: r, Epochs: e}}); len(pictures) != 6 {
+		if pictures := drawn(t, []Run{{Name: name, Report: r, Epochs: e}}); len(pictures) != 7 {
 			t.Errorf("%s: %d pictures", name, len(pictures))
 		}
 	}
