@@ -77,6 +77,7 @@ func Draw(dir string, runs []Run) ([]string, error) {
 		{"gradients.png", gradients},
 		{"threshold.png", threshold},
 		{"training.png", training},
+		{"accuracy_time.png", accuracyByTime},
 		{"gradient_epochs.png", gradientEpochs},
 		{"depth_width.png", depthWidth},
 	} {

@@ -30,7 +30,8 @@ type figure struct {
 	title, scope string
 	legend       []entry
 	panels       []panel
-	columns      int // number of panels in a row; 0 for one
+	columns      int       // number of panels in a row; 0 for one
+	panelHeight  vg.Length // least height of a row; 0 for the default
 	note         string
 }
 
@@ -75,7 +76,7 @@ func textStyle(size vg.Length, c color.Color) draw.TextStyle {
 func (f *figure) save(path string) error {
 	measured := newArea(vgimg.New(width, height))
 	rows := (len(f.panels) + max(1, f.columns) - 1) / max(1, f.columns)
-	least := max(panelsHeight, panelHeight*vg.Length(rows))
+	least := max(panelsHeight, max(panelHeight, f.panelHeight)*vg.Length(rows))
 	extra := max(0, f.drawHeader(measured)+least-measured.Size().Y)
 	canvas := vgimg.NewWith(vgimg.UseWH(width, height+extra), vgimg.UseDPI(dpi), vgimg.UseBackgroundColor(color.White))
 	area := newArea(canvas)

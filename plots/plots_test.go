@@ -162,25 +162,6 @@ func TestMissing(t *testing.T) {
 	}
 }
 
-// TestValidation checks that the validation split of a single run has its own curves, with
-// gaps where it was not measured.
-func TestValidation(t *testing.T) {
-	none, all := epochs(9), epochs(9)
-	for i := range all {
-		all[i].ValidationLoss, all[i].ValidationAccuracy, all[i].ValidationExamples = all[i].TestLoss*1.1, all[i].TestAccuracy*0.9, 500
-	}
-	some := slices.Clone(all)
-	some[3].ValidationExamples = 0
-	pixels := func(runs ...Run) int { return count(drawn(t, runs)["training.png"], colors[green]) }
-	whole, gap := pixels(Run{Epochs: all}), pixels(Run{Epochs: some})
-	if n := pixels(Run{Epochs: none}); n != 0 || gap >= whole || gap == 0 {
-		t.Errorf("the validation curve has %d pixels without a split, %d with a gap, %d without a gap", n, gap, whole)
-	}
-	if a, b := pixels(Run{Name: "a", Epochs: all}, Run{Name: "b", Epochs: all}), pixels(Run{Name: "a", Epochs: none}, Run{Name: "b", Epochs: none}); a != b {
-		t.Errorf("beside another run %d pixels, %d without a validation split", a, b)
-	}
-}
-
 // rows returns the first and last row of a colour in a column of a picture.
 func rows(t *testing.T, p image.Image, x int, c color.Color) (first, last int) {
 	t.Helper()
@@ -248,34 +229,6 @@ func TestManyRuns(t *testing.T) {
 	few, many := saved(t, nearZero(distinct(runs[:2]))), saved(t, nearZero(distinct(runs)))
 	if few.Bounds().Dy() != 1000 || many.Bounds().Dy() <= 1000 || many.Bounds().Dx() != 1600 {
 		t.Errorf("the picture of two runs is %v, the picture of many is %v", few.Bounds(), many.Bounds())
-	}
-}
-
-// TestDrops checks that a drop of the learning rate is marked once for all runs, and that a rate
-// that falls in every epoch is not marked.
-func TestDrops(t *testing.T) {
-	run := func(rates ...float64) Run {
-		var r Run
-		for i, lr := range rates {
-			r.Epochs = append(r.Epochs, rundir.EpochMetrics{Epoch: i + 1, LearningRate: lr})
-		}
-		return r
-	}
-	for name, c := range map[string]struct {
-		runs   []Run
-		x      []float64
-		labels []string
-	}{
-		"no drops":    {[]Run{{}, run(1), run(1, 1, 0.9)}, nil, nil},
-		"steps":       {[]Run{run(1, 1, 0.1, 0.1, 0.05)}, []float64{2.5, 4.5}, []string{"lr 0.1", "lr 0.05"}},
-		"two epochs":  {[]Run{run(1, 0.1, 0.1)}, []float64{1.5}, []string{"lr 0.1"}},
-		"every epoch": {[]Run{run(1, 0.5, 0.25, 0.125)}, nil, nil},
-		"same rate":   {[]Run{run(1, 1, 0.1), run(1, 1, 0.1)}, []float64{2.5}, []string{"lr 0.1"}},
-		"other rates": {[]Run{run(1, 1, 0.1), run(1, 1, 0.2)}, []float64{2.5}, []string{""}},
-	} {
-		if d := rateDrops(c.runs); !slices.Equal(d.x, c.x) || !slices.Equal(d.labels, c.labels) {
-			t.Errorf("%s: %q at %v, want %q at %v", name, d.labels, d.x, c.labels, c.x)
-		}
 	}
 }
 
@@ -398,26 +351,5 @@ func TestTicks(t *testing.T) {
 		if !slices.Equal(labels, c.labels) {
 			t.Errorf("%+v from %v to %v: %q, want %q", c.t, c.low, c.high, labels, c.labels)
 		}
-	}
-}
-
-// TestMissingRows checks that a curve has a gap where a row is missing, and that no other row is
-// changed.
-func TestMissingRows(t *testing.T) {
-	all := epochs(6)
-	rows := withGaps(append(slices.Clone(all[:2]), all[3:]...))
-	if len(rows) != 6 || rows[2].Epoch != 3 || !math.IsNaN(rows[2].TrainLoss) || !math.IsNaN(rows[2].TestAccuracy) {
-		t.Errorf("%+v", rows)
-	}
-	for i, m := range rows {
-		if i != 2 && m != all[i] {
-			t.Errorf("row %d is %+v, want %+v", i, m, all[i])
-		}
-	}
-	if n := len(withGaps([]rundir.EpochMetrics{{Epoch: 1}, {Epoch: 1_000_000_000}})); n != 3 {
-		t.Errorf("a long gap has %d rows, want 3", n)
-	}
-	if _, err := Draw(t.TempDir(), []Run{{Name: "gap", Epochs: append(slices.Clone(all[:2]), all[3:]...)}}); err != nil {
-		t.Error(err)
 	}
 }
