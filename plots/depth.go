@@ -161,7 +161,7 @@ func (d depth) axis(p *plot.Plot, share float64, named bool) {
 	switch {
 	case d.same:
 		p.X.Min, p.X.Max = 0.5, float64(len(d.layers))+0.5
-		p.X.Tick.Marker = blockTicks(d.layers, vg.Length(share)*0.86*width)
+		p.X.Tick.Marker = blockTicks(d.layers, vg.Length(share)*0.86*width, textStyle(8.5, color.Black).Width)
 	case d.staged:
 		p.X.Min, p.X.Max = 0, float64(len(d.stages))
 		p.X.Tick.Marker = plot.ConstantTicks(nil)
@@ -188,8 +188,8 @@ func (d depth) label() string {
 }
 
 // blockTicks labels blocks at their middles. It labels every second, fifth or tenth block and so
-// on if there is not enough room for all.
-func blockTicks(layers []analysis.Layer, room vg.Length) plot.ConstantTicks {
+// on if an axis of length room is too short for labels of the given sizes.
+func blockTicks(layers []analysis.Layer, room vg.Length, size func(string) vg.Length) plot.ConstantTicks {
 	type block struct {
 		name   string
 		middle float64
@@ -202,14 +202,13 @@ func blockTicks(layers []analysis.Layer, room vg.Length) plot.ConstantTicks {
 		}
 		blocks = append(blocks, block{name, float64(first+i+1) / 2})
 	}
-	style := textStyle(8.5, color.Black)
 	of := func(every int) (marks plot.ConstantTicks, fits bool) {
 		fits = true
 		taken := vg.Length(-1e9)
 		numbered := 0
 		for i, b := range blocks {
 			mark := plot.Tick{Value: b.middle}
-			at, half := room*vg.Length(b.middle)/vg.Length(len(layers)), style.Width(b.name)/2+vg.Points(2)
+			at, half := room*vg.Length(b.middle)/vg.Length(len(layers)), size(b.name)/2+vg.Points(2)
 			isNumbered := strings.ContainsAny(b.name, "0123456789")
 			wanted := isNumbered && numbered%every == 0
 			if isNumbered {

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"testing"
 
+	"gonum.org/v1/plot/vg"
+
 	"bnkit/analysis"
 )
 
@@ -75,8 +77,9 @@ func TestRoles(t *testing.T) {
 // TestBlockTicks checks that labels do not overlap and are equally spaced.
 func TestBlockTicks(t *testing.T) {
 	r := report(3*60, 0.6)
+	size := func(string) vg.Length { return 40 }
 	labels := 0
-	for _, tick := range blockTicks(r.Layers, width) {
+	for _, tick := range blockTicks(r.Layers, width, size) {
 		if tick.Label != "" {
 			if every := math.Mod(tick.Value-2, 15); every != 0 {
 				t.Errorf("%s is at %v", tick.Label, tick.Value)
@@ -87,7 +90,7 @@ func TestBlockTicks(t *testing.T) {
 	if labels != 12 {
 		t.Errorf("%d of 60 blocks have labels, want every fifth", labels)
 	}
-	if ticks := blockTicks(report(9, 0.6).Layers, width); len(ticks) != 3 || ticks[0].Label != "blocks.0" || ticks[2].Label != "blocks.2" {
+	if ticks := blockTicks(report(9, 0.6).Layers, width, size); len(ticks) != 3 || ticks[0].Label != "blocks.0" || ticks[2].Label != "blocks.2" {
 		t.Errorf("ticks %+v", ticks)
 	}
 }

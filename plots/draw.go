@@ -62,6 +62,7 @@ func Draw(dir string, runs []Run) ([]string, error) {
 		}{
 			{"gamma_histogram", gammaHistogram},
 			{"gamma_layers", gammaLayers},
+			{"gradient_layers", gradientLayers},
 		} {
 			if err := save(picture.name+suffix+".png", picture.draw(r)); err != nil {
 				return paths, err

@@ -29,6 +29,7 @@ const (
 type figure struct {
 	title, scope string
 	legend       []entry
+	scale        *colorScale // nil if colours do not show numbers
 	panels       []panel
 	columns      int       // number of panels in a row; 0 for one
 	panelHeight  vg.Length // least height of a row; 0 for the default
@@ -106,7 +107,7 @@ func (f *figure) drawHeader(area draw.Canvas) vg.Length {
 	top := area.Max.Y
 	area.Max.Y -= paragraph(area, textStyle(12, color.Black), f.title)
 	area.Max.Y -= paragraph(area, textStyle(8.5, darkGrey), f.scope)
-	area.Max.Y -= drawLegend(area, f.legend) + vg.Points(6)
+	area.Max.Y -= drawLegend(area, f.legend) + drawScale(area, f.scale) + vg.Points(6)
 	return top - area.Max.Y
 }
 
