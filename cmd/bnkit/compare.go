@@ -13,7 +13,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"bnkit/analysis"
-	"bnkit/engine/config"
 	"bnkit/engine/rundir"
 	"bnkit/plots"
 )
@@ -162,7 +161,7 @@ func comparisonTable(names []string, runs []*analysis.Summary) [][]string {
 	settings := differences(runs)
 	heading := []string{"run", "network", "trained", "parameters", "epochs"}
 	for _, s := range settings {
-		heading = append(heading, s.name)
+		heading = append(heading, s.Name)
 	}
 	rows := [][]string{append(heading, "test accuracy", "gap", "|γ|<0.01", "time", "images/s", "checkpoint")}
 	for i, s := range runs {
@@ -188,7 +187,7 @@ func comparisonTable(names []string, runs []*analysis.Summary) [][]string {
 		}
 		row := []string{names[i], s.Config.Arch, s.Config.Trainable, parameters, epochs}
 		for _, setting := range settings {
-			row = append(row, setting.values[i])
+			row = append(row, setting.Values[i])
 		}
 		row = append(row, accuracy, gap, small, spent, speed, size)
 		for i := range row {
@@ -207,25 +206,10 @@ func dataName(s *analysis.Summary) string {
 	return s.Config.Data
 }
 
-// setting is a setting's value in each run.
-type setting struct {
-	name   string
-	values []string
-}
-
 // differences returns the settings in which at least two runs differ, except those
 // that the table always shows.
-func differences(runs []*analysis.Summary) []setting {
-	var all []setting
-	for _, s := range config.Settings {
-		of := setting{name: s.Key}
-		for _, r := range runs {
-			of.values = append(of.values, s.Text(&r.Config))
-		}
-		all = append(all, of)
-	}
-	return slices.DeleteFunc(all, func(s setting) bool {
-		shown := slices.Contains([]string{"arch", "trainable", "epochs"}, s.name)
-		return shown || len(slices.Compact(slices.Clone(s.values))) == 1
+func differences(runs []*analysis.Summary) []analysis.Setting {
+	return slices.DeleteFunc(analysis.Differences(runs), func(s analysis.Setting) bool {
+		return slices.Contains([]string{"arch", "trainable", "epochs"}, s.Name)
 	})
 }
