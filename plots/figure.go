@@ -1,7 +1,6 @@
 package plots
 
 import (
-	"bytes"
 	"image/color"
 	"strings"
 
@@ -73,14 +72,20 @@ func textStyle(size vg.Length, c color.Color) draw.TextStyle {
 	return style
 }
 
-// save writes the figure as a PNG file.
-func (f *figure) save(path string) error {
+// save writes the figure to a file of the given format.
+func (f *figure) save(path string, format Format) error {
 	measured := newArea(vgimg.New(width, height))
 	rows := (len(f.panels) + max(1, f.columns) - 1) / max(1, f.columns)
 	least := max(panelsHeight, max(panelHeight, f.panelHeight)*vg.Length(rows))
 	extra := max(0, f.drawHeader(measured)+least-measured.Size().Y)
-	canvas := vgimg.NewWith(vgimg.UseWH(width, height+extra), vgimg.UseDPI(dpi), vgimg.UseBackgroundColor(color.White))
-	area := newArea(canvas)
+	b, err := format.render(width, height+extra, func(c vg.CanvasSizer) { f.draw(newArea(c)) })
+	if err != nil {
+		return err
+	}
+	return durable.WriteFile(path, b)
+}
+
+func (f *figure) draw(area draw.Canvas) {
 	area.Max.Y -= f.drawHeader(area)
 	if small := textStyle(8.5, darkGrey); f.note != "" {
 		lines := wrap(small, f.note, area.Max.X-area.Min.X)
@@ -90,11 +95,6 @@ func (f *figure) save(path string) error {
 		area.Min.Y = below.Max.Y + vg.Points(4)
 	}
 	f.drawPanels(area)
-	var b bytes.Buffer
-	if _, err := (vgimg.PngCanvas{Canvas: canvas}).WriteTo(&b); err != nil {
-		return err
-	}
-	return durable.WriteFile(path, b.Bytes())
 }
 
 // newArea returns the part of a canvas inside the margins.

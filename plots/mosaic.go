@@ -23,13 +23,9 @@ const mostTiles = 32
 // is one tile, in colour if the picture has three channels. Otherwise each row of tiles is
 // the filter of one output channel.
 func filters(names []string, all []*analysis.Filters) *figure {
-	f := &figure{
-		title: "Filters of " + all[0].Layer,
-		legend: []entry{
-			{name: "most negative weight", patch: diverging(-1)}, {name: "most positive weight", patch: diverging(1)},
-		},
-	}
+	f := &figure{title: "Filters of " + all[0].Layer}
 	var kinds []string
+	rgb, other := false, false
 	for _, filter := range all {
 		kind := "Each row is an output channel, each column an input channel; white is 0."
 		switch filter.In {
@@ -38,11 +34,26 @@ func filters(names []string, all []*analysis.Filters) *figure {
 		case 3:
 			kind = "Each tile is an output channel's weights of red, green and blue; mid-grey is 0."
 		}
+		rgb, other = rgb || filter.In == 3, other || filter.In != 3
 		if !slices.Contains(kinds, kind) {
 			kinds = append(kinds, kind)
 		}
 	}
 	f.scope = strings.Join(kinds, " ") + " Colours are scaled to each checkpoint's largest weight."
+	if other {
+		f.legend = append(f.legend, entry{name: "most negative weight", patch: diverging(-1)}, entry{name: "most positive weight", patch: diverging(1)})
+	}
+	if rgb {
+		for in, name := range []string{"red", "green", "blue"} {
+			for _, sign := range []float64{1, -1} {
+				weights := [3]float64{}
+				weights[in] = sign
+				word := map[float64]string{1: "positive", -1: "negative"}[sign]
+				f.legend = append(f.legend, entry{name: word + " weight of " + name, patch: rgbColor(weights), row: sign == 1 && in == 0})
+			}
+		}
+		f.legend = append(f.legend, entry{name: "all 0", patch: rgbColor([3]float64{})})
+	}
 	var m mosaic
 	for i, filter := range all {
 		most, area := largest(filter.Values), filter.Size*filter.Size
@@ -54,8 +65,7 @@ func filters(names []string, all []*analysis.Filters) *figure {
 		if filter.In == 3 {
 			for out := range filter.Out {
 				b.tiles = append(b.tiles, func(position int) color.Color {
-					level := func(in int) uint8 { return uint8(127.5 + 127.5*at(out, in, position)) }
-					return color.RGBA{level(0), level(1), level(2), 0xff}
+					return rgbColor([3]float64{at(out, 0, position), at(out, 1, position), at(out, 2, position)})
 				})
 			}
 		} else {
@@ -77,6 +87,12 @@ func filters(names []string, all []*analysis.Filters) *figure {
 	}
 	f.panels = []panel{m.panel()}
 	return f
+}
+
+// rgbColor returns the colour of weights of red, green and blue from -1 to 1. Mid-grey is 0.
+func rgbColor(weights [3]float64) color.Color {
+	level := func(w float64) uint8 { return uint8(127.5 + 127.5*w) }
+	return color.RGBA{level(weights[0]), level(weights[1]), level(weights[2]), 0xff}
 }
 
 // featureMaps draws one picture and then the feature maps of each checkpoint for it, side by

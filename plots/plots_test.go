@@ -64,7 +64,7 @@ func epochs(n int) []rundir.EpochMetrics {
 func drawn(t *testing.T, runs []Run) map[string]image.Image {
 	t.Helper()
 	dir := t.TempDir()
-	paths, err := Draw(dir, runs)
+	paths, err := Draw(dir, runs, PNG)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -185,7 +185,7 @@ func rows(t *testing.T, p image.Image, x int, c color.Color) (first, last int) {
 func saved(t *testing.T, f *figure) image.Image {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "p.png")
-	if err := f.save(path); err != nil {
+	if err := f.save(path, PNG); err != nil {
 		t.Fatal(err)
 	}
 	return read(t, path)
@@ -236,7 +236,7 @@ func TestManyRuns(t *testing.T) {
 func TestSameBytes(t *testing.T) {
 	bytesOf := func(level float64) []byte {
 		dir := t.TempDir()
-		if _, err := Draw(dir, []Run{{Name: "a", Report: report(6, level)}}); err != nil {
+		if _, err := Draw(dir, []Run{{Name: "a", Report: report(6, level)}}, PNG); err != nil {
 			t.Fatal(err)
 		}
 		b, err := os.ReadFile(filepath.Join(dir, "near_zero.png"))
@@ -254,7 +254,7 @@ func TestSameBytes(t *testing.T) {
 }
 
 func TestNoFolder(t *testing.T) {
-	if _, err := Draw(filepath.Join(t.TempDir(), "missing"), []Run{{Epochs: epochs(2)}}); err == nil {
+	if _, err := Draw(filepath.Join(t.TempDir(), "missing"), []Run{{Epochs: epochs(2)}}, PNG); err == nil {
 		t.Error("Draw succeeds in a folder that does not exist")
 	}
 }
@@ -283,7 +283,7 @@ func TestReportError(t *testing.T) {
 		}
 		damage(bad)
 		dir := t.TempDir()
-		_, err := Draw(dir, []Run{{Name: "good", Report: report(4, 0.5)}, {Name: "bad", Report: bad}})
+		_, err := Draw(dir, []Run{{Name: "good", Report: report(4, 0.5)}, {Name: "bad", Report: bad}}, PNG)
 		var refused *ReportError
 		if !errors.As(err, &refused) || refused.Run != "bad" || !strings.Contains(err.Error(), says) {
 			t.Errorf("%v, want %q", err, says)

@@ -85,7 +85,7 @@ func TestMissingRows(t *testing.T) {
 	if n := len(withGaps([]rundir.EpochMetrics{{Epoch: 1}, {Epoch: 1_000_000_000}})); n != 3 {
 		t.Errorf("a long gap has %d rows, want 3", n)
 	}
-	if _, err := Draw(t.TempDir(), []Run{{Name: "gap", Epochs: append(slices.Clone(all[:2]), all[3:]...)}}); err != nil {
+	if _, err := Draw(t.TempDir(), []Run{{Name: "gap", Epochs: append(slices.Clone(all[:2]), all[3:]...)}}, PNG); err != nil {
 		t.Error(err)
 	}
 }

@@ -18,7 +18,7 @@ import (
 )
 
 // compareOptions are the compare command's flags.
-type compareOptions struct{ out string }
+type compareOptions struct{ out, format string }
 
 func newCompareCommand(g *globalOptions) *cobra.Command {
 	var o compareOptions
@@ -32,11 +32,12 @@ from the last epoch of each run. A cell is blank if the run has no value yet. A 
 is named by its directory or its ckpt.bnz; arguments that are not runs are skipped.
 The table has a row or a column for each run, whichever is narrower.
 
-Pictures go to --out: training.png (the curves of all runs), gradient_epochs.png
-if gradients were tracked, and, if networks differ in depth or width,
-depth_width.png (accuracy against the number of BatchNorm parameters).
+Pictures go to --out: training (the curves of all runs), accuracy_time (accuracy
+against time), gradient_epochs if gradients were tracked, and, if networks differ
+in depth or width, depth_width (accuracy against the number of BatchNorm
+parameters, with lines that join runs that differ only in depth or only in width).
 
---json prints runs (dir, config, epochs done; model: data, depth, width,
+--json prints runs (dir, config, epochs done; model: data, family, depth, width,
 parameters, bn_parameters, trained, file_bytes; result: test_accuracy,
 test_loss, test_examples, test_statistics, train_accuracy, generalisation_gap,
 gamma_near_zero, seconds, images_per_second) and pictures (their paths).
@@ -45,9 +46,10 @@ Values that do not exist are left out.`,
   bnkit compare runs/resnet-14 runs/resnet-32 runs/wrn-14-2 --out deep-or-wide
   bnkit compare runs/* --json | jq '.runs[] | [.dir, .result.test_accuracy]'`,
 		Args: cobra.MinimumNArgs(1), ValidArgsFunction: completeRuns,
-		RunE: func(_ *cobra.Command, args []string) error { return runCompare(g, o, args) },
+		RunE: func(c *cobra.Command, args []string) error { return runCompare(c, g, o, args) },
 	}
 	c.Flags().StringVar(&o.out, "out", "plots", "folder for the pictures")
+	formatFlag(c, &o.format)
 	completeFlag(c, "out", completeFolders)
 	return c
 }
@@ -58,7 +60,11 @@ type comparison struct {
 	Pictures []string            `json:"pictures"`
 }
 
-func runCompare(g *globalOptions, o compareOptions, args []string) error {
+func runCompare(c *cobra.Command, g *globalOptions, o compareOptions, args []string) error {
+	format, err := plots.ParseFormat(o.format)
+	if err != nil {
+		return &usageError{c.CommandPath(), err}
+	}
 	r := comparison{Pictures: []string{}}
 	var dirs []string
 	var epochs [][]rundir.EpochMetrics
@@ -93,7 +99,7 @@ func runCompare(g *globalOptions, o compareOptions, args []string) error {
 	if err := os.MkdirAll(o.out, 0o755); err != nil {
 		return err
 	}
-	pictures, err := plots.Draw(o.out, runs)
+	pictures, err := plots.Draw(o.out, runs, format)
 	if err != nil {
 		return err
 	}
