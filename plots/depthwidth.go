@@ -33,7 +33,7 @@ func depthWidth(runs []Run) *figure {
 			return fmt.Sprintf("%d pictures of the test split of %s after the last epoch, inference mode (%s statistics)",
 				r.Summary.Result.TestExamples, r.Summary.Model.Data, r.Summary.Result.TestStatistics)
 		}),
-		note: "Large marks: means of runs that differ only in their seeds; bars: ± one standard deviation; small marks: runs. Width: channels of the first convolution.",
+		note: "Large marks: means of runs that differ only in their seeds; bars: ± one standard deviation; small marks: runs. Numbers: depth or width (channels of the first convolution).",
 	}
 	p := newPanel("number of BatchNorm parameters, γ and β", "test accuracy")
 	low, high := math.Inf(1), 0.0
