@@ -19,12 +19,12 @@ import (
 type role int
 
 const (
-	inner    role = iota // its output is read by the next layer alone; also layers outside of blocks
+	inner    role = iota // only the next layer reads its output; the stem and networks without blocks have this role too
 	last                 // the residual is added to its output
 	shortcut             // its output is the residual
 )
 
-var roleNames = []string{"inside a block", "last in a block", "shortcut"}
+var roleNames = []string{"stem and inner layers", "last layers of blocks", "shortcuts"}
 
 func roleOf(l *analysis.Layer) role {
 	switch {

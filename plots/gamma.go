@@ -41,12 +41,12 @@ func gammaLayers(run Run) *figure {
 	for _, q := range all {
 		if q.role == shortcut && len(f.panels) > 0 {
 			f.panels[len(f.panels)-1].Add(q)
-			f.legend = append(f.legend, entry{name: "shortcut", patch: q.shade(halfShade)})
+			f.legend = append(f.legend, entry{name: roleNames[shortcut], patch: q.shade(halfShade)})
 			continue
 		}
 		name := "γ"
 		if inBlocks {
-			name += " " + roleNames[q.role]
+			name += ", " + roleNames[q.role]
 		}
 		p := newPanel("", name)
 		d.axis(p, 1, len(f.panels) == 0)

@@ -82,7 +82,7 @@ func (f *figure) byRun(d depth, runs []Run, rows [][]measure, names []string, lo
 			}
 			p := newPanel("", name)
 			if row == 0 && len(columns) > 1 {
-				p.Title.Text = "layers " + roleNames[which] + map[role]string{last: ", before the sum"}[which]
+				p.Title.Text = roleNames[which]
 				p.Title.TextStyle.Font = sans(9.5)
 			}
 			d.axis(p, 1/float64(len(columns)), row == 0)

@@ -144,7 +144,7 @@ func accuracyByTime(runs []Run) *figure {
 			last := r.Epochs[len(r.Epochs)-1]
 			return fmt.Sprintf("test: %d pictures, inference mode (%s statistics)", last.TestExamples, last.TestStatistics)
 		}),
-		note: "Each mark is an epoch. Time includes tests; its speed depends on the machine and its load.",
+		note: "The time includes tests. It depends on the machine and its load.",
 	}
 	var most float64
 	for _, r := range runs {
