@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"regexp"
+	"strings"
 
 	"bnkit/engine"
 	"bnkit/engine/arch"
@@ -26,6 +28,7 @@ type Summary struct {
 // ModelSummary describes the checkpoint of a run.
 type ModelSummary struct {
 	Data         string `json:"data"`          // name of the data set
+	Family       string `json:"family"`        // what networks that differ only in depth and width have in common, e.g. "resnet-N"
 	Depth        int    `json:"depth"`         // layers with weights from input to output, without shortcuts
 	Width        int    `json:"width"`         // channels of the first convolution
 	Parameters   int    `json:"parameters"`    // all parameters of the network
@@ -102,9 +105,30 @@ func summariseModel(path string) (*ModelSummary, error) {
 	}
 	net := info.Network
 	return &ModelSummary{
-		Data: info.Data.Name, Depth: depth(net), Width: net.Units[0].OutShape.C,
+		Data: info.Data.Name, Family: family(net), Depth: depth(net), Width: net.Units[0].OutShape.C,
 		Parameters: arch.All.Parameters(net), BNParameters: arch.BN.Parameters(net), Trained: info.Trained, FileBytes: info.Bytes,
 	}, nil
+}
+
+var numbers = regexp.MustCompile(`\d+(-\d+)*`)
+
+// family returns ModelSummary.Family: the name of the network with N for its numbers, and the kind
+// of its blocks if the name does not tell. wrn-D-K is a wider resnet-D.
+func family(net *arch.Network) string {
+	name := strings.Replace(numbers.ReplaceAllString(net.Name, "N"), "wrn-", "resnet-", 1)
+	bottlenecks, residuals := false, false
+	for i := range net.Units {
+		u := &net.Units[i]
+		bottlenecks = bottlenecks || u.Op == arch.Convolution && u.Kernel == 1 && !u.Shortcut
+		residuals = residuals || u.Add.Kind != arch.NoResidual
+	}
+	if bottlenecks && !strings.Contains(name, "bottleneck") {
+		name += "-bottleneck"
+	}
+	if residuals && !strings.HasPrefix(name, "resnet") {
+		name += "-residual"
+	}
+	return name
 }
 
 // depth returns the number of convolutions on the path from the picture to the output layer,

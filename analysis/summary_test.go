@@ -39,7 +39,7 @@ func TestSummarise(t *testing.T) {
 	}
 	// ResNet-8 has three BatchNorms of 16, three of 32 and three of 64 channels.
 	m := s.Model
-	if m == nil || m.Data != "sample" || m.Depth != 8 || m.Width != 16 || m.BNParameters != 2*3*(16+32+64) || m.Trained != m.BNParameters || m.FileBytes != info.Size() {
+	if m == nil || m.Data != "sample" || m.Family != "resnet-N" || m.Depth != 8 || m.Width != 16 || m.BNParameters != 2*3*(16+32+64) || m.Trained != m.BNParameters || m.FileBytes != info.Size() {
 		t.Errorf("the model is %+v", m)
 	}
 	if len(epochs) != 3 || s.Epochs != 3 || s.Config.Arch != "resnet-8" || s.Result == nil {
@@ -138,5 +138,34 @@ func TestResult(t *testing.T) {
 	}
 	if r := resultOf([]rundir.EpochMetrics{{Epoch: 1, TrainExamples: 100}}, 1); r.ImagesPerSecond != nil {
 		t.Errorf("the speed is %v, want none", *r.ImagesPerSecond)
+	}
+}
+
+// TestFamily checks which networks differ only in depth and width.
+func TestFamily(t *testing.T) {
+	for name, want := range map[string]string{
+		"resnet-14": "resnet-N", "resnet-110": "resnet-N", "wrn-14-2": "resnet-N", "resnet-20-bottleneck": "resnet-N-bottleneck",
+		"resnet18": "resnetN", "resnet2-2-2-2": "resnetN", "resnet50": "resnetN-bottleneck", "vgg-11": "vgg-N", "vgg-38": "vgg-N-residual",
+	} {
+		net, err := arch.Build(name, arch.Options{Input: arch.Shape{C: 3, H: 32, W: 32}, Classes: 10})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := family(net); got != want {
+			t.Errorf("%s is of the family %q, want %q", name, got, want)
+		}
+	}
+}
+
+// TestDifferences checks that settings are compared by their values.
+func TestDifferences(t *testing.T) {
+	a, b := &Summary{Config: config.Default()}, &Summary{Config: config.Default()}
+	if d := Differences([]*Summary{a, b}); d != nil {
+		t.Errorf("equal runs differ in %+v", d)
+	}
+	b.Config.Seed, b.Config.LRDrops = 7, []int{3, 4}
+	d := Differences([]*Summary{a, b, a})
+	if len(d) != 2 || d[0].Name != "seed" || !slices.Equal(d[0].Values, []string{"1", "7", "1"}) || d[1].Name != "lr_drops" || d[1].Values[1] != "3,4" {
+		t.Errorf("differences %+v", d)
 	}
 }

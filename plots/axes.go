@@ -102,14 +102,20 @@ func (t logTicks) Ticks(low, high float64) []plot.Tick {
 	return marks
 }
 
-// unlabelled returns the same ticks without labels.
-type unlabelled struct{ plot.Ticker }
+// relabelled returns the same ticks with another label. Ticks without a label are minor, and the
+// grid has no lines at them.
+type relabelled struct {
+	plot.Ticker
+	label string
+}
 
 // Ticks implements plot.Ticker.
-func (u unlabelled) Ticks(low, high float64) []plot.Tick {
-	marks := slices.Clone(u.Ticker.Ticks(low, high))
+func (r relabelled) Ticks(low, high float64) []plot.Tick {
+	marks := slices.Clone(r.Ticker.Ticks(low, high))
 	for i := range marks {
-		marks[i].Label = ""
+		if marks[i].Label != "" {
+			marks[i].Label = r.label
+		}
 	}
 	return marks
 }

@@ -16,7 +16,7 @@ import (
 func sized(trainable string, depth, width int, accuracy float64) Run {
 	return Run{Name: "r", Summary: &analysis.Summary{
 		Config: config.Config{Trainable: trainable, Shortcut: "B"},
-		Model:  &analysis.ModelSummary{Data: "cifar10", Depth: depth, Width: width, BNParameters: 2 * depth * width},
+		Model:  &analysis.ModelSummary{Data: "cifar10", Family: "resnet-N", Depth: depth, Width: width, BNParameters: 2 * depth * width},
 		Result: &analysis.Result{TestAccuracy: accuracy, TestExamples: 100, TestStatistics: "running"},
 	}}
 }
@@ -41,15 +41,49 @@ func TestTrends(t *testing.T) {
 		got = append(got, w)
 	}
 	wants := []want{
-		{"by depth, width 16, trained: bn", []string{"14", "32"}, []float64{0.45, 0.6}},
-		{"by width, depth 14, trained: bn", []string{"16", "64"}, []float64{0.45, 0.7}},
-		{"depth 20, width 128, trained: bn", []string{""}, []float64{0.6}},
-		{"depth 14, width 16, trained: all", []string{""}, []float64{0.9}},
+		{"by depth, width 16, trainable: bn", []string{"14", "32"}, []float64{0.45, 0.6}},
+		{"by width, depth 14, trainable: bn", []string{"16", "64"}, []float64{0.45, 0.7}},
+		{"depth 20, width 128, trainable: bn", []string{""}, []float64{0.6}},
+		{"depth 14, width 16, trainable: all", []string{""}, []float64{0.9}},
 	}
 	if !slices.EqualFunc(got, wants, func(a, b want) bool {
 		return a.name == b.name && slices.Equal(a.labels, b.labels) && slices.EqualFunc(a.means, b.means, func(x, y float64) bool { return math.Abs(x-y) < 1e-12 })
 	}) {
 		t.Errorf("%+v, want %+v", got, wants)
+	}
+}
+
+// TestComparableRuns checks that runs that differ in more than seed, depth and width are not
+// joined.
+func TestComparableRuns(t *testing.T) {
+	base, seed, tracked := sized("bn", 14, 16, 0.5), sized("bn", 14, 16, 0.6), sized("bn", 20, 16, 0.6)
+	seed.Summary.Config.Seed, tracked.Summary.Config.TrackGradients = 2, true
+	family, part, decayed := sized("bn", 38, 16, 0.7), sized("bn", 32, 16, 0.3), sized("bn", 8, 16, 0.4)
+	family.Summary.Model.Family = "vgg-N"
+	part.Summary.Epochs = -1 // of 0
+	decayed.Summary.Config.WeightDecay = 0.1
+	groups, texts := comparableRuns([]Run{base, family, seed, part, tracked, decayed})
+	var sizes []int
+	for _, g := range groups {
+		sizes = append(sizes, len(g))
+	}
+	wants := []string{
+		"network: resnet-N, done: all epochs, weight decay: 0", "network: vgg-N, done: all epochs, weight decay: 0",
+		"network: resnet-N, done: -1 epochs, weight decay: 0", "network: resnet-N, done: all epochs, weight decay: 0.1",
+	}
+	if !slices.Equal(sizes, []int{3, 1, 1, 1}) || !slices.Equal(texts, wants) {
+		t.Errorf("groups of %v runs: %q", sizes, texts)
+	}
+}
+
+// TestSpread checks the mean and the standard deviation over seeds.
+func TestSpread(t *testing.T) {
+	s := sizesOf([]Run{sized("bn", 14, 16, 0.4), sized("bn", 14, 16, 0.6), sized("bn", 14, 16, 0.5)})
+	if len(s) != 1 || math.Abs(s[0].mean()-0.5) > 1e-12 || math.Abs(s[0].spread()-0.1) > 1e-12 {
+		t.Errorf("%+v has mean %v and spread %v", s, s[0].mean(), s[0].spread())
+	}
+	if one := sizesOf([]Run{sized("bn", 14, 16, 0.4)})[0].spread(); one != 0 {
+		t.Errorf("one run has spread %v", one)
 	}
 }
 

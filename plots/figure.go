@@ -1,7 +1,6 @@
 package plots
 
 import (
-	"bytes"
 	"image/color"
 	"strings"
 
@@ -24,37 +23,15 @@ const (
 	dpi           = 200
 )
 
-// colors is the palette of Okabe and Ito, which people with any colour vision can distinguish.
-// Yellow is left out because it is faint on white.
-var colors = []color.Color{
-	color.RGBA{0x00, 0x72, 0xb2, 0xff}, // blue
-	color.RGBA{0xd5, 0x5e, 0x00, 0xff}, // vermillion
-	color.RGBA{0x00, 0x9e, 0x73, 0xff}, // green
-	color.RGBA{0xcc, 0x79, 0xa7, 0xff}, // purple
-	color.RGBA{0xe6, 0x9f, 0x00, 0xff}, // orange
-	color.RGBA{0x56, 0xb4, 0xe9, 0xff}, // sky blue
-	color.RGBA{0x00, 0x00, 0x00, 0xff},
-}
-
-const (
-	vermillion = 1 // indices of colors
-	green      = 2
-	orange     = 4
-)
-
-var (
-	darkGrey  = color.Gray{0x50}
-	grey      = color.Gray{0x90}
-	lightGrey = color.Gray{0xdd}
-)
-
 // figure is a picture. It has a title, a line about what its numbers were taken over, a legend,
 // panels in rows, and a note. The legend is above the panels so that it never covers data.
 type figure struct {
 	title, scope string
 	legend       []entry
+	scale        *colorScale // nil if colours do not show numbers
 	panels       []panel
-	columns      int // number of panels in a row; 0 for one
+	columns      int       // number of panels in a row; 0 for one
+	panelHeight  vg.Length // least height of a row; 0 for the default
 	note         string
 }
 
@@ -95,14 +72,20 @@ func textStyle(size vg.Length, c color.Color) draw.TextStyle {
 	return style
 }
 
-// save writes the figure as a PNG file.
-func (f *figure) save(path string) error {
+// save writes the figure to a file of the given format.
+func (f *figure) save(path string, format Format) error {
 	measured := newArea(vgimg.New(width, height))
 	rows := (len(f.panels) + max(1, f.columns) - 1) / max(1, f.columns)
-	least := max(panelsHeight, panelHeight*vg.Length(rows))
+	least := max(panelsHeight, max(panelHeight, f.panelHeight)*vg.Length(rows))
 	extra := max(0, f.drawHeader(measured)+least-measured.Size().Y)
-	canvas := vgimg.NewWith(vgimg.UseWH(width, height+extra), vgimg.UseDPI(dpi), vgimg.UseBackgroundColor(color.White))
-	area := newArea(canvas)
+	b, err := format.render(width, height+extra, func(c vg.CanvasSizer) { f.draw(newArea(c)) })
+	if err != nil {
+		return err
+	}
+	return durable.WriteFile(path, b)
+}
+
+func (f *figure) draw(area draw.Canvas) {
 	area.Max.Y -= f.drawHeader(area)
 	if small := textStyle(8.5, darkGrey); f.note != "" {
 		lines := wrap(small, f.note, area.Max.X-area.Min.X)
@@ -112,11 +95,6 @@ func (f *figure) save(path string) error {
 		area.Min.Y = below.Max.Y + vg.Points(4)
 	}
 	f.drawPanels(area)
-	var b bytes.Buffer
-	if _, err := (vgimg.PngCanvas{Canvas: canvas}).WriteTo(&b); err != nil {
-		return err
-	}
-	return durable.WriteFile(path, b.Bytes())
 }
 
 // newArea returns the part of a canvas inside the margins.
@@ -129,7 +107,7 @@ func (f *figure) drawHeader(area draw.Canvas) vg.Length {
 	top := area.Max.Y
 	area.Max.Y -= paragraph(area, textStyle(12, color.Black), f.title)
 	area.Max.Y -= paragraph(area, textStyle(8.5, darkGrey), f.scope)
-	area.Max.Y -= drawLegend(area, f.legend) + vg.Points(6)
+	area.Max.Y -= drawLegend(area, f.legend) + drawScale(area, f.scale) + vg.Points(6)
 	return top - area.Max.Y
 }
 
@@ -149,10 +127,10 @@ func (f *figure) drawPanels(area draw.Canvas) {
 	for i, p := range f.panels {
 		row, column := i/columns, i%columns
 		if p.X.Label.Text == "" && i+columns < len(f.panels) {
-			p.X.Tick.Marker = unlabelled{p.X.Tick.Marker}
+			p.X.Tick.Marker = relabelled{p.X.Tick.Marker, ""}
 		}
 		if p.Y.Label.Text == "" && column > 0 {
-			p.Y.Tick.Marker = unlabelled{p.Y.Tick.Marker}
+			p.Y.Tick.Marker = relabelled{p.Y.Tick.Marker, " "}
 		}
 		data := p.DataCanvas(rough)
 		around[i].Min, around[i].Max = data.Min.Sub(rough.Min), rough.Max.Sub(data.Max)

@@ -38,6 +38,9 @@ func TestFilters(t *testing.T) {
 	}
 
 	rgb := &analysis.Filters{Layer: "conv", Out: 1, In: 3, Size: 1, Values: []float32{1, -1, 0}}
+	if legend := filters([]string{"a"}, []*analysis.Filters{rgb}).legend; len(legend) != 7 || legend[0].name != "positive weight of red" || legend[0].patch != (color.RGBA{255, 127, 127, 255}) {
+		t.Errorf("the legend of a filter of red, green and blue is %+v", legend)
+	}
 	if n := area(saved(t, filters([]string{"a"}, []*analysis.Filters{rgb})), color.RGBA{255, 0, 127, 255}); n < 1000 {
 		t.Errorf("a filter of red, green and blue has %d pixels of the right colour", n)
 	}
@@ -48,7 +51,7 @@ func TestFeatureMaps(t *testing.T) {
 	maps := &analysis.FeatureMaps{ReLU: "bn", Channels: 2, Height: 1, Width: 2, Values: []float32{0, 0, 4, 1}, Class: "cat",
 		Picture: []uint8{10, 200, 30, 40}, PictureChannels: 1, PictureHeight: 2, PictureWidth: 2}
 	picture := saved(t, featureMaps([]string{"a"}, []*analysis.FeatureMaps{maps}))
-	largest, quarter, off := area(picture, shade(darkest)), area(picture, shade(darkest/4)), area(picture, color.RGBA{0xf5, 0xc9, 0xb3, 0xff})
+	largest, quarter, off := area(picture, shade(1)), area(picture, shade(0.5)), area(picture, color.RGBA{0xf5, 0xc9, 0xb3, 0xff})
 	if largest < 1000 || quarter != largest || off != 2*largest {
 		t.Errorf("the largest output has %d pixels, a quarter of it %d, the channel that is off %d", largest, quarter, off)
 	}
@@ -63,16 +66,16 @@ func TestMosaicExtremes(t *testing.T) {
 	large := &analysis.FeatureMaps{Channels: 100, Height: 56, Width: 56, Values: make([]float32, 100*56*56), Picture: make([]uint8, 3*224*224), PictureChannels: 3, PictureHeight: 224, PictureWidth: 224}
 	large.Values[0] = 1
 	dir := t.TempDir()
-	if _, err := DrawFeatureMaps(dir, []string{"a", "b", "c"}, []*analysis.FeatureMaps{large, large, large}); err != nil {
+	if _, err := DrawFeatureMaps(dir, []string{"a", "b", "c"}, []*analysis.FeatureMaps{large, large, large}, PNG); err != nil {
 		t.Error(err)
 	}
-	if p := read(t, filepath.Join(dir, "feature_maps.png")); p.Bounds().Size() != image.Pt(1600, 1000) {
+	if p := read(t, filepath.Join(dir, "feature_maps__0.png")); p.Bounds().Size() != image.Pt(1600, 1000) {
 		t.Errorf("%v", p.Bounds())
 	}
 	for _, values := range [][]float32{{0, 0, 0}, {nan, nan, nan}, {inf, -inf, 1}} {
 		for _, in := range []int{1, 3} {
 			f := &analysis.Filters{Out: 3 / in, In: in, Size: 1, Values: values}
-			path, err := DrawFilters(dir, []string{"a"}, []*analysis.Filters{f})
+			path, err := DrawFilters(dir, []string{"a"}, []*analysis.Filters{f}, PNG)
 			if err != nil {
 				t.Error(err)
 			}

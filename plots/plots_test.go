@@ -3,6 +3,7 @@ package plots
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"image"
 	"image/color"
 	"image/png"
@@ -19,8 +20,8 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// report returns a made-up report of the given number of layers. Every third layer has no
-// ReLU.
+// report returns a made-up report of the given number of layers, in three stages and blocks of
+// two layers and a shortcut.
 func report(layers int, level float64) *analysis.Report {
 	r := &analysis.Report{
 		NearZero: []float64{0.001, 0.01, 0.1}, GammaEdges: []float64{-0.5, 0, 0.5, 1},
@@ -35,10 +36,14 @@ func report(layers int, level float64) *analysis.Report {
 	}
 	r.Total.NearZero = []float64{0, level / 2, level}
 	for i := range layers {
-		l := analysis.Layer{Channels: 16, NearZero: []float64{0, level * float64(i%5) / 5, level},
+		l := analysis.Layer{Channels: 16, Height: 32 >> (3 * i / layers), Width: 32 >> (3 * i / layers), Name: fmt.Sprintf("blocks.%d.bn%d", i/3, i%3+1), Shortcut: i%3 == 2, NearZero: []float64{0, level * float64(i%5) / 5, level},
 			Gamma:    analysis.Distribution{Quantiles: make([]float64, len(analysis.Levels)), Histogram: []int{2, 10, 4}},
 			Gradient: &analysis.Magnitude{Gamma: 0.1 * level, Beta: 0.01 * level, Convolution: 0.001 * level}}
 		if i%3 != 2 {
+			l.ReLU = l.Name
+			if i%3 == 1 {
+				l.ReLU += " + residual"
+			}
 			l.Sparsity = &analysis.Sparsity{Zero: level, Channels: 16, MostlyOff: i % 3}
 		}
 		r.Layers = append(r.Layers, l)
@@ -59,7 +64,7 @@ func epochs(n int) []rundir.EpochMetrics {
 func drawn(t *testing.T, runs []Run) map[string]image.Image {
 	t.Helper()
 	dir := t.TempDir()
-	paths, err := Draw(dir, runs)
+	paths, err := Draw(dir, runs, PNG)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +109,7 @@ func count(p image.Image, c color.Color) int {
 
 // TestWhatIsDrawn checks which pictures are drawn for various combinations of results.
 func TestWhatIsDrawn(t *testing.T) {
-	measured := []string{"gamma_histogram.png", "near_zero.png", "sparsity.png", "gradients.png", "threshold.png"}
+	measured := []string{"gamma_histogram.png", "gamma_layers.png", "near_zero.png", "sparsity.png", "gradients.png", "threshold.png"}
 	described := report(9, 0.6)
 	described.Sparsity, described.Gradients, described.Accuracy, described.Sweep = nil, nil, nil, nil
 	for name, c := range map[string]struct {
@@ -116,11 +121,11 @@ func TestWhatIsDrawn(t *testing.T) {
 		"epochs":       {[]Run{{Name: "a", Epochs: epochs(5)}}, []string{"training.png"}},
 		"tracked":      {[]Run{{Name: "a", Epochs: tracked(5, 0.1)}}, []string{"training.png", "gradient_epochs.png"}},
 		"one epoch":    {[]Run{{Name: "a", Epochs: epochs(1)}}, []string{"training.png"}},
-		"described":    {[]Run{{Name: "a", Report: described}}, measured[:2]},
+		"described":    {[]Run{{Name: "a", Report: described}}, measured[:3]},
 		"measured":     {[]Run{{Name: "a", Report: report(9, 0.6)}}, measured},
 		"one layer":    {[]Run{{Name: "a", Report: report(1, 0.6)}}, measured},
 		"113 layers":   {[]Run{{Name: "a", Report: report(113, 0.6), Epochs: epochs(160)}}, append(slices.Clone(measured), "training.png")},
-		"several runs": {[]Run{{Name: "a/b c", Report: report(9, 0.6), Epochs: epochs(4)}, {Name: "d", Report: report(12, 0.4)}, {Name: "e", Epochs: epochs(7)}}, append([]string{"gamma_histogram_a_b_c.png", "gamma_histogram_d.png", "training.png"}, measured[1:]...)},
+		"several runs": {[]Run{{Name: "a/b c", Report: report(9, 0.6), Epochs: epochs(4)}, {Name: "d", Report: report(12, 0.4)}, {Name: "e", Epochs: epochs(7)}}, append([]string{"gamma_histogram_a_b_c.png", "gamma_layers_a_b_c.png", "gamma_histogram_d.png", "gamma_layers_d.png", "training.png"}, measured[2:]...)},
 	} {
 		pictures := drawn(t, c.runs)
 		if len(pictures) != len(c.want) {
@@ -132,11 +137,7 @@ func TestWhatIsDrawn(t *testing.T) {
 				t.Errorf("%s: %s is missing", name, w)
 				continue
 			}
-			data := colors[0]
-			if strings.HasPrefix(w, "gamma_histogram") {
-				data = colors[vermillion] // small γ
-			}
-			if n := count(p, data); n < 10 {
+			if n := count(p, colors[0]); n < 10 {
 				t.Errorf("%s: the data of %s has %d pixels", name, w, n)
 			}
 		}
@@ -158,25 +159,6 @@ func TestMissing(t *testing.T) {
 	c, d := drawn(t, []Run{{Report: report(6, 0.5)}})["gradients.png"], drawn(t, []Run{{Report: r}})["gradients.png"]
 	if n, m := count(c, colors[0]), count(d, colors[0]); m >= n {
 		t.Errorf("%d pixels with a gap, %d without", m, n)
-	}
-}
-
-// TestValidation checks that the validation split of a single run has its own curves, with
-// gaps where it was not measured.
-func TestValidation(t *testing.T) {
-	none, all := epochs(9), epochs(9)
-	for i := range all {
-		all[i].ValidationLoss, all[i].ValidationAccuracy, all[i].ValidationExamples = all[i].TestLoss*1.1, all[i].TestAccuracy*0.9, 500
-	}
-	some := slices.Clone(all)
-	some[3].ValidationExamples = 0
-	pixels := func(runs ...Run) int { return count(drawn(t, runs)["training.png"], colors[green]) }
-	whole, gap := pixels(Run{Epochs: all}), pixels(Run{Epochs: some})
-	if n := pixels(Run{Epochs: none}); n != 0 || gap >= whole || gap == 0 {
-		t.Errorf("the validation curve has %d pixels without a split, %d with a gap, %d without a gap", n, gap, whole)
-	}
-	if a, b := pixels(Run{Name: "a", Epochs: all}, Run{Name: "b", Epochs: all}), pixels(Run{Name: "a", Epochs: none}, Run{Name: "b", Epochs: none}); a != b {
-		t.Errorf("beside another run %d pixels, %d without a validation split", a, b)
 	}
 }
 
@@ -203,7 +185,7 @@ func rows(t *testing.T, p image.Image, x int, c color.Color) (first, last int) {
 func saved(t *testing.T, f *figure) image.Image {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "p.png")
-	if err := f.save(path); err != nil {
+	if err := f.save(path, PNG); err != nil {
 		t.Fatal(err)
 	}
 	return read(t, path)
@@ -238,25 +220,6 @@ func TestPosition(t *testing.T) {
 	}
 }
 
-// TestHistogramPosition checks the positions and the shades of the bins of γ.
-func TestHistogramPosition(t *testing.T) {
-	r := report(1, 0.6)
-	r.Layers[0].Gamma.Histogram = []int{0, 15, 1} // of edges -0.5, 0, 0.5, 1
-	r.Layers[0].Gamma.Quantiles[len(analysis.Levels)/2] = 0.25
-	picture := saved(t, gammaHistogram(Run{Report: r}))
-	const column = 800 // right of the legend's patches of these shades
-	top, border := rows(t, picture, column, shade(1.0/16))
-	upper, bottom := rows(t, picture, column, shade(15.0/16))
-	if high, crowded := border-top, bottom-upper; math.Abs(float64(high-crowded)) > 4 || upper <= border || upper > border+3 {
-		t.Errorf("the bins are in rows %d to %d and %d to %d", top, border, upper, bottom)
-	}
-	first, last := rows(t, picture, column, color.Black)
-	if middle := (upper + bottom) / 2; first > middle || last < middle {
-		// The line of the median is the first black row; the axis below is black too.
-		t.Errorf("the median is in row %d, want %d", first, middle)
-	}
-}
-
 // TestManyRuns checks that the panels keep their height below a long legend.
 func TestManyRuns(t *testing.T) {
 	var runs []Run
@@ -269,39 +232,11 @@ func TestManyRuns(t *testing.T) {
 	}
 }
 
-// TestDrops checks that a drop of the learning rate is marked once for all runs, and that a rate
-// that falls in every epoch is not marked.
-func TestDrops(t *testing.T) {
-	run := func(rates ...float64) Run {
-		var r Run
-		for i, lr := range rates {
-			r.Epochs = append(r.Epochs, rundir.EpochMetrics{Epoch: i + 1, LearningRate: lr})
-		}
-		return r
-	}
-	for name, c := range map[string]struct {
-		runs   []Run
-		x      []float64
-		labels []string
-	}{
-		"no drops":    {[]Run{{}, run(1), run(1, 1, 0.9)}, nil, nil},
-		"steps":       {[]Run{run(1, 1, 0.1, 0.1, 0.05)}, []float64{2.5, 4.5}, []string{"lr 0.1", "lr 0.05"}},
-		"two epochs":  {[]Run{run(1, 0.1, 0.1)}, []float64{1.5}, []string{"lr 0.1"}},
-		"every epoch": {[]Run{run(1, 0.5, 0.25, 0.125)}, nil, nil},
-		"same rate":   {[]Run{run(1, 1, 0.1), run(1, 1, 0.1)}, []float64{2.5}, []string{"lr 0.1"}},
-		"other rates": {[]Run{run(1, 1, 0.1), run(1, 1, 0.2)}, []float64{2.5}, []string{""}},
-	} {
-		if d := rateDrops(c.runs); !slices.Equal(d.x, c.x) || !slices.Equal(d.labels, c.labels) {
-			t.Errorf("%s: %q at %v, want %q at %v", name, d.labels, d.x, c.labels, c.x)
-		}
-	}
-}
-
 // TestSameBytes checks that equal reports give equal bytes, and different reports do not.
 func TestSameBytes(t *testing.T) {
 	bytesOf := func(level float64) []byte {
 		dir := t.TempDir()
-		if _, err := Draw(dir, []Run{{Name: "a", Report: report(6, level)}}); err != nil {
+		if _, err := Draw(dir, []Run{{Name: "a", Report: report(6, level)}}, PNG); err != nil {
 			t.Fatal(err)
 		}
 		b, err := os.ReadFile(filepath.Join(dir, "near_zero.png"))
@@ -319,7 +254,7 @@ func TestSameBytes(t *testing.T) {
 }
 
 func TestNoFolder(t *testing.T) {
-	if _, err := Draw(filepath.Join(t.TempDir(), "missing"), []Run{{Epochs: epochs(2)}}); err == nil {
+	if _, err := Draw(filepath.Join(t.TempDir(), "missing"), []Run{{Epochs: epochs(2)}}, PNG); err == nil {
 		t.Error("Draw succeeds in a folder that does not exist")
 	}
 }
@@ -348,7 +283,7 @@ func TestReportError(t *testing.T) {
 		}
 		damage(bad)
 		dir := t.TempDir()
-		_, err := Draw(dir, []Run{{Name: "good", Report: report(4, 0.5)}, {Name: "bad", Report: bad}})
+		_, err := Draw(dir, []Run{{Name: "good", Report: report(4, 0.5)}, {Name: "bad", Report: bad}}, PNG)
 		var refused *ReportError
 		if !errors.As(err, &refused) || refused.Run != "bad" || !strings.Contains(err.Error(), says) {
 			t.Errorf("%v, want %q", err, says)
@@ -383,7 +318,7 @@ func TestExtremes(t *testing.T) {
 	} {
 		r, e := report(4, 0.5), epochs(4)
 		change(r, e)
-		if pictures := drawn(t, []Run{{Name: name, Report: r, Epochs: e}}); len(pictures) != 6 {
+		if pictures := drawn(t, []Run{{Name: name, Report: r, Epochs: e}}); len(pictures) != 7 {
 			t.Errorf("%s: %d pictures", name, len(pictures))
 		}
 	}
@@ -416,26 +351,5 @@ func TestTicks(t *testing.T) {
 		if !slices.Equal(labels, c.labels) {
 			t.Errorf("%+v from %v to %v: %q, want %q", c.t, c.low, c.high, labels, c.labels)
 		}
-	}
-}
-
-// TestMissingRows checks that a curve has a gap where a row is missing, and that no other row is
-// changed.
-func TestMissingRows(t *testing.T) {
-	all := epochs(6)
-	rows := withGaps(append(slices.Clone(all[:2]), all[3:]...))
-	if len(rows) != 6 || rows[2].Epoch != 3 || !math.IsNaN(rows[2].TrainLoss) || !math.IsNaN(rows[2].TestAccuracy) {
-		t.Errorf("%+v", rows)
-	}
-	for i, m := range rows {
-		if i != 2 && m != all[i] {
-			t.Errorf("row %d is %+v, want %+v", i, m, all[i])
-		}
-	}
-	if n := len(withGaps([]rundir.EpochMetrics{{Epoch: 1}, {Epoch: 1_000_000_000}})); n != 3 {
-		t.Errorf("a long gap has %d rows, want 3", n)
-	}
-	if _, err := Draw(t.TempDir(), []Run{{Name: "gap", Epochs: append(slices.Clone(all[:2]), all[3:]...)}}); err != nil {
-		t.Error(err)
 	}
 }

@@ -143,15 +143,19 @@ func over(runs []Run, of func(*analysis.Report) *analysis.Scope) string {
 	return measured
 }
 
-// overEpochs describes what training curves were taken over.
-func overEpochs(epochs []rundir.EpochMetrics) string {
+// overEpochs describes what training curves were taken over. If train is false, the curves of the
+// training split are not drawn.
+func overEpochs(epochs []rundir.EpochMetrics, train bool) string {
 	last := epochs[len(epochs)-1]
-	test := fmt.Sprintf("test: %d pictures", last.TestExamples)
+	text := fmt.Sprintf("test: %d pictures", last.TestExamples)
 	if n := held(epochs); n > 0 {
-		test += fmt.Sprintf("; validation: %d", n)
+		text += fmt.Sprintf("; validation: %d", n)
 	}
-	return fmt.Sprintf("training: %d pictures an epoch, as trained on, training mode; %s, inference mode (%s statistics)",
-		last.TrainExamples, test, last.TestStatistics)
+	text += fmt.Sprintf(", inference mode (%s statistics)", last.TestStatistics)
+	if train {
+		text = fmt.Sprintf("training: %d pictures an epoch, as trained on, training mode; ", last.TrainExamples) + text
+	}
+	return text
 }
 
 // held returns the number of pictures held out for validation.

@@ -163,7 +163,7 @@ func saveReport(dir, ckpt string, report *analysis.Report) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return plots.Draw(dir, []plots.Run{{Name: runName(ckpt), Report: report, Epochs: epochs}})
+	return plots.Draw(dir, []plots.Run{{Name: runName(ckpt), Report: report, Epochs: epochs}}, plots.PNG)
 }
 
 // runName returns the name of a checkpoint in pictures: its run directory's name.

@@ -118,7 +118,10 @@ func TestTrainAnalyzePrune(t *testing.T) {
 	if err != nil || len(pictures) < 5 {
 		t.Errorf("pictures: %v, %v", pictures, err)
 	}
-	ok(t, "plot", filepath.Dir(ckpt), "--out", "overlay")
+	ok(t, "plot", filepath.Dir(ckpt), "--out", "overlay", "--format", "svg")
+	if drawings, err := filepath.Glob("overlay/*.svg"); err != nil || len(drawings) < 5 {
+		t.Errorf("SVG pictures: %v, %v", drawings, err)
+	}
 	// A run directory stands for its checkpoint, and --data for the location of the data.
 	for _, args := range [][]string{
 		{"eval", "--data", data}, {"analyze", "--data", data, "--batches", "2"}, {"prune", "--data", data, "--dry-run", "--remove", "0.1", "--json"}, {"inspect"},
@@ -129,10 +132,10 @@ func TestTrainAnalyzePrune(t *testing.T) {
 		}
 	}
 	layers := ok(t, "plot", ckpt, "pruned.bnz", "--filters", "conv", "--feature-maps", "blocks.0.bn2", "--image", "3", "--data-dir", data, "--out", "layers")
-	if want := filepath.Join("layers", "filters.png") + "\n" + filepath.Join("layers", "feature_maps.png") + "\n"; layers != want {
+	if want := filepath.Join("layers", "filters_conv.png") + "\n" + filepath.Join("layers", "feature_maps_blocks.0.bn2_3.png") + "\n"; layers != want {
 		t.Errorf("plot prints %q, want %q", layers, want)
 	}
-	for _, wrong := range []string{"--filters=conv9", "--feature-maps=conv9", "--feature-maps=conv --image=40"} {
+	for _, wrong := range []string{"--filters=conv9", "--feature-maps=conv9", "--feature-maps=conv --image=40", "--format=gif"} {
 		args := append([]string{"plot", ckpt, "--data-dir", data}, strings.Fields(wrong)...)
 		if code, _, err := bnkit(t, args...); code != 2 || strings.Count(err, "\n") != 1 {
 			t.Errorf("plot %s: exit code %d, %s", wrong, code, err)

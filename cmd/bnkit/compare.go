@@ -13,13 +13,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"bnkit/analysis"
-	"bnkit/engine/config"
 	"bnkit/engine/rundir"
 	"bnkit/plots"
 )
 
 // compareOptions are the compare command's flags.
-type compareOptions struct{ out string }
+type compareOptions struct{ out, format string }
 
 func newCompareCommand(g *globalOptions) *cobra.Command {
 	var o compareOptions
@@ -33,11 +32,12 @@ from the last epoch of each run. A cell is blank if the run has no value yet. A 
 is named by its directory or its ckpt.bnz; arguments that are not runs are skipped.
 The table has a row or a column for each run, whichever is narrower.
 
-Pictures go to --out: training.png (the curves of all runs), gradient_epochs.png
-if gradients were tracked, and, if networks differ in depth or width,
-depth_width.png (accuracy against the number of BatchNorm parameters).
+Pictures go to --out: training (the curves of all runs), accuracy_time (accuracy
+against time), gradient_epochs if gradients were tracked, and, if networks differ
+in depth or width, depth_width (accuracy against the number of BatchNorm
+parameters, with lines that join runs that differ only in depth or only in width).
 
---json prints runs (dir, config, epochs done; model: data, depth, width,
+--json prints runs (dir, config, epochs done; model: data, family, depth, width,
 parameters, bn_parameters, trained, file_bytes; result: test_accuracy,
 test_loss, test_examples, test_statistics, train_accuracy, generalisation_gap,
 gamma_near_zero, seconds, images_per_second) and pictures (their paths).
@@ -46,9 +46,10 @@ Values that do not exist are left out.`,
   bnkit compare runs/resnet-14 runs/resnet-32 runs/wrn-14-2 --out deep-or-wide
   bnkit compare runs/* --json | jq '.runs[] | [.dir, .result.test_accuracy]'`,
 		Args: cobra.MinimumNArgs(1), ValidArgsFunction: completeRuns,
-		RunE: func(_ *cobra.Command, args []string) error { return runCompare(g, o, args) },
+		RunE: func(c *cobra.Command, args []string) error { return runCompare(c, g, o, args) },
 	}
 	c.Flags().StringVar(&o.out, "out", "plots", "folder for the pictures")
+	formatFlag(c, &o.format)
 	completeFlag(c, "out", completeFolders)
 	return c
 }
@@ -59,7 +60,11 @@ type comparison struct {
 	Pictures []string            `json:"pictures"`
 }
 
-func runCompare(g *globalOptions, o compareOptions, args []string) error {
+func runCompare(c *cobra.Command, g *globalOptions, o compareOptions, args []string) error {
+	format, err := plots.ParseFormat(o.format)
+	if err != nil {
+		return &usageError{c.CommandPath(), err}
+	}
 	r := comparison{Pictures: []string{}}
 	var dirs []string
 	var epochs [][]rundir.EpochMetrics
@@ -94,7 +99,7 @@ func runCompare(g *globalOptions, o compareOptions, args []string) error {
 	if err := os.MkdirAll(o.out, 0o755); err != nil {
 		return err
 	}
-	pictures, err := plots.Draw(o.out, runs)
+	pictures, err := plots.Draw(o.out, runs, format)
 	if err != nil {
 		return err
 	}
@@ -162,7 +167,7 @@ func comparisonTable(names []string, runs []*analysis.Summary) [][]string {
 	settings := differences(runs)
 	heading := []string{"run", "network", "trained", "parameters", "epochs"}
 	for _, s := range settings {
-		heading = append(heading, s.name)
+		heading = append(heading, s.Name)
 	}
 	rows := [][]string{append(heading, "test accuracy", "gap", "|γ|<0.01", "time", "images/s", "checkpoint")}
 	for i, s := range runs {
@@ -188,7 +193,7 @@ func comparisonTable(names []string, runs []*analysis.Summary) [][]string {
 		}
 		row := []string{names[i], s.Config.Arch, s.Config.Trainable, parameters, epochs}
 		for _, setting := range settings {
-			row = append(row, setting.values[i])
+			row = append(row, setting.Values[i])
 		}
 		row = append(row, accuracy, gap, small, spent, speed, size)
 		for i := range row {
@@ -207,25 +212,10 @@ func dataName(s *analysis.Summary) string {
 	return s.Config.Data
 }
 
-// setting is a setting's value in each run.
-type setting struct {
-	name   string
-	values []string
-}
-
 // differences returns the settings in which at least two runs differ, except those
 // that the table always shows.
-func differences(runs []*analysis.Summary) []setting {
-	var all []setting
-	for _, s := range config.Settings {
-		of := setting{name: s.Key}
-		for _, r := range runs {
-			of.values = append(of.values, s.Text(&r.Config))
-		}
-		all = append(all, of)
-	}
-	return slices.DeleteFunc(all, func(s setting) bool {
-		shown := slices.Contains([]string{"arch", "trainable", "epochs"}, s.name)
-		return shown || len(slices.Compact(slices.Clone(s.values))) == 1
+func differences(runs []*analysis.Summary) []analysis.Setting {
+	return slices.DeleteFunc(analysis.Differences(runs), func(s analysis.Setting) bool {
+		return slices.Contains([]string{"arch", "trainable", "epochs"}, s.Name)
 	})
 }

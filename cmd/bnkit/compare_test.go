@@ -58,7 +58,7 @@ func TestCompare(t *testing.T) {
 	if len(r.Runs) != 3 || r.Runs[0].Epochs != 2 || r.Runs[1].Model.Trained != r.Runs[1].Model.Parameters || r.Runs[2].Result != nil || r.Runs[2].Model != nil {
 		t.Errorf("%+v", r.Runs)
 	}
-	if !slices.Equal(r.Pictures, []string{filepath.Join("beside", "training.png"), filepath.Join("beside", "depth_width.png")}) {
+	if !slices.Equal(r.Pictures, []string{filepath.Join("beside", "training.png"), filepath.Join("beside", "accuracy_time.png"), filepath.Join("beside", "depth_width.png")}) {
 		t.Errorf("pictures %v", r.Pictures)
 	}
 	for _, p := range r.Pictures {

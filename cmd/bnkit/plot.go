@@ -26,6 +26,7 @@ type plotOptions struct {
 	filters     string
 	featureMaps string
 	image       int
+	format      string
 }
 
 func newPlotCommand(g *globalOptions) *cobra.Command {
@@ -42,11 +43,12 @@ not analyzed, only its γ are drawn.
 side: the weights of its convolution (regenerated from the seed if they are
 frozen), or the outputs of its ReLU for picture --image of the test split
 (inference mode, statistics re-estimated). Layers have the same names as in bnkit
-analyze: conv, blocks.0.conv1 or blocks.0.bn1.
+analyze: conv, blocks.0.conv1 or blocks.0.bn1. The names of the files contain the
+layer, and for feature maps the number of the picture.
 
 --json prints the paths of the pictures.`,
 		Example: `  bnkit plot runs/first
-  bnkit plot runs/first runs/second --out comparison
+  bnkit plot runs/first runs/second --out comparison --format svg
   bnkit plot runs/bn runs/all --filters conv
   bnkit plot runs/bn runs/all --feature-maps blocks.2.conv2 --image 7`,
 		ValidArgsFunction: completeRuns,
@@ -58,6 +60,7 @@ analyze: conv, blocks.0.conv1 or blocks.0.bn1.
 	f.StringVar(&o.featureMaps, "feature-maps", "", "draw this layer's feature maps")
 	f.IntVar(&o.image, "image", 0, "picture of the test split whose feature maps are drawn, counted from 0")
 	o.add(c)
+	formatFlag(c, &o.format)
 	completeFlag(c, "out", completeFolders)
 	for _, flag := range []string{"filters", "feature-maps", "image"} {
 		completeFlag(c, flag, completeNothing)
@@ -65,7 +68,17 @@ analyze: conv, blocks.0.conv1 or blocks.0.bn1.
 	return c
 }
 
+// formatFlag adds the flag for the format of pictures.
+func formatFlag(c *cobra.Command, format *string) {
+	c.Flags().StringVar(format, "format", string(plots.PNG), "format of the pictures: png or svg")
+	completeFlag(c, "format", cobra.FixedCompletions([]string{string(plots.PNG), string(plots.SVG)}, cobra.ShellCompDirectiveNoFileComp))
+}
+
 func runPlot(c *cobra.Command, g *globalOptions, o plotOptions, args []string) error {
+	format, err := plots.ParseFormat(o.format)
+	if err != nil {
+		return &usageError{c.CommandPath(), err}
+	}
 	if len(args) == 0 {
 		path, err := g.checkpointArg(nil)
 		if err != nil {
@@ -87,11 +100,10 @@ func runPlot(c *cobra.Command, g *globalOptions, o plotOptions, args []string) e
 		o.out = plotsOf(ckpts[0])
 	}
 	var pictures []string
-	var err error
 	if o.filters == "" && o.featureMaps == "" {
-		pictures, err = o.drawRuns(g, ckpts)
+		pictures, err = o.drawRuns(g, ckpts, format)
 	} else {
-		pictures, err = o.drawLayers(c.Context(), g, ckpts)
+		pictures, err = o.drawLayers(c.Context(), g, ckpts, format)
 	}
 	var option *analysis.OptionError
 	if errors.As(err, &option) {
@@ -108,7 +120,7 @@ func runPlot(c *cobra.Command, g *globalOptions, o plotOptions, args []string) e
 }
 
 // drawRuns draws the learning curves and the report of each checkpoint.
-func (o *plotOptions) drawRuns(g *globalOptions, ckpts []string) ([]string, error) {
+func (o *plotOptions) drawRuns(g *globalOptions, ckpts []string, format plots.Format) ([]string, error) {
 	var runs []plots.Run
 	for _, ckpt := range ckpts {
 		run, err := o.readRun(g, ckpt)
@@ -120,11 +132,11 @@ func (o *plotOptions) drawRuns(g *globalOptions, ckpts []string) ([]string, erro
 	if err := os.MkdirAll(o.out, 0o755); err != nil {
 		return nil, err
 	}
-	return plots.Draw(o.out, runs)
+	return plots.Draw(o.out, runs, format)
 }
 
 // drawLayers draws the layers that --filters and --feature-maps name.
-func (o *plotOptions) drawLayers(ctx context.Context, g *globalOptions, ckpts []string) ([]string, error) {
+func (o *plotOptions) drawLayers(ctx context.Context, g *globalOptions, ckpts []string, format plots.Format) ([]string, error) {
 	var names, pictures []string
 	var filters []*analysis.Filters
 	var maps []*analysis.FeatureMaps
@@ -161,14 +173,14 @@ func (o *plotOptions) drawLayers(ctx context.Context, g *globalOptions, ckpts []
 		return nil, err
 	}
 	if filters != nil {
-		path, err := plots.DrawFilters(o.out, names, filters)
+		path, err := plots.DrawFilters(o.out, names, filters, format)
 		if err != nil {
 			return nil, err
 		}
 		pictures = append(pictures, path)
 	}
 	if maps != nil {
-		path, err := plots.DrawFeatureMaps(o.out, names, maps)
+		path, err := plots.DrawFeatureMaps(o.out, names, maps, format)
 		if err != nil {
 			return nil, err
 		}
