@@ -65,10 +65,7 @@ func runCompare(g *globalOptions, o compareOptions, args []string) error {
 	var epochs [][]rundir.EpochMetrics
 	var skipped []error
 	for _, arg := range args {
-		dir := arg
-		if filepath.Base(arg) == rundir.CheckpointFile {
-			dir = filepath.Dir(arg)
-		}
+		dir := runDir(arg)
 		summary, rows, err := analysis.Summarise(dir)
 		var other *analysis.NoRunError
 		if errors.As(err, &other) {

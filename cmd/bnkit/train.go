@@ -336,6 +336,7 @@ func finishTrain(g *globalOptions, r *engine.TrainResult) error {
 // run is read.
 func (o *trainOptions) ownRun() (err error) {
 	if o.out != "" {
+		o.out = runDir(o.out)
 		o.owned, err = rundir.Own(o.out)
 	} else if o.owned, err = rundir.OwnUnfinished("runs"); err == nil {
 		o.out = o.owned.Path()
