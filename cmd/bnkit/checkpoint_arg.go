@@ -106,6 +106,14 @@ func checkpointIn(path string) (string, error) {
 	return file, err
 }
 
+// runDir returns the run directory that is named by itself or by its checkpoint.
+func runDir(path string) string {
+	if filepath.Base(path) == rundir.CheckpointFile {
+		return filepath.Dir(path)
+	}
+	return path
+}
+
 // open loads a command's checkpoint and the data it was trained on.
 func (m *modelFlags) open(g *globalOptions, path string) (*engine.Model, *dataset.Data, error) {
 	model, data, err := m.load(g, path)

@@ -182,7 +182,7 @@ func TestResume(t *testing.T) {
 	inDirectory(t)
 	ok(t, "train", "--data", data, "--arch", "resnet-8", "--batch", "32", "--lr-drops", "3", "--epochs", "4", "--out", "once")
 	ok(t, "train", "--data", data, "--arch", "resnet-8", "--batch", "32", "--lr-drops", "3", "--epochs", "2", "--out", "twice", "--threads", "1")
-	ok(t, "train", "--data", data, "--resume", "--out", "twice", "--epochs", "4")
+	ok(t, "train", "--data", data, "--resume", "--out", "twice/ckpt.bnz", "--epochs", "4") // names the run, too
 	once, err := os.ReadFile("once/ckpt.bnz")
 	if err != nil {
 		t.Fatal(err)

@@ -70,10 +70,7 @@ func runCompare(c *cobra.Command, g *globalOptions, o compareOptions, args []str
 	var epochs [][]rundir.EpochMetrics
 	var skipped []error
 	for _, arg := range args {
-		dir := arg
-		if filepath.Base(arg) == rundir.CheckpointFile {
-			dir = filepath.Dir(arg)
-		}
+		dir := runDir(arg)
 		summary, rows, err := analysis.Summarise(dir)
 		var other *analysis.NoRunError
 		if errors.As(err, &other) {

@@ -16,7 +16,6 @@ var (
 	completeNothing = cobra.NoFileCompletions
 	completeBool    = cobra.FixedCompletions([]string{"true", "false"}, cobra.ShellCompDirectiveNoFileComp)
 	completeFolders = cobra.FixedCompletions(nil, cobra.ShellCompDirectiveFilterDirs)
-	completePaths   = cobra.FixedCompletions(nil, cobra.ShellCompDirectiveDefault)
 )
 
 // completeFlag registers the completion of a flag.

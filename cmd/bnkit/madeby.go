@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"bnkit/checkpoint"
+	"bnkit/engine"
 	"bnkit/engine/config"
 	"bnkit/engine/dataset"
 	"bnkit/engine/rundir"
@@ -32,7 +33,7 @@ func madeBy(path string, h *checkpoint.Header) []string {
 					last = last && later.Action != "train"
 				}
 				if last {
-					command = trainCommand(path, e.Parameters, h.Config)
+					command = trainCommand(path, h.Config)
 				}
 			case "prune":
 				command = pruneCommand(path, e.Parameters)
@@ -47,11 +48,10 @@ func madeBy(path string, h *checkpoint.Header) []string {
 }
 
 // trainCommand returns the command that trains with the settings of a file, or "" if the
-// file does not hold valid settings or if the run started from another file.
-func trainCommand(path string, parameters, settings json.RawMessage) string {
-	var event map[string]any
+// file does not hold valid settings, or if the model that the run started from is not found.
+func trainCommand(path string, settings json.RawMessage) string {
 	var c config.Config
-	if json.Unmarshal(parameters, &event) != nil || len(event) != 1 || json.Unmarshal(settings, &c) != nil || c.Validate() != nil {
+	if json.Unmarshal(settings, &c) != nil || c.Validate() != nil {
 		return ""
 	}
 	usual := c
@@ -59,9 +59,29 @@ func trainCommand(path string, parameters, settings json.RawMessage) string {
 	if usual.Resolve(); slices.Equal(usual.LRDrops, c.LRDrops) {
 		c.LRDrops = nil // the default for these epochs
 	}
-	words := []string{"bnkit train"}
+	words, base := []string{"bnkit train"}, config.Default()
+	if c.Start != "" {
+		digest, from := strings.CutPrefix(c.Start, config.StartFrom)
+		flag := "--from "
+		if !from {
+			digest, flag = strings.TrimPrefix(c.Start, config.StartLike), "--like "
+		}
+		source := withDigest(path, digest)
+		model, err := engine.LoadModel(source)
+		if err != nil {
+			return ""
+		}
+		if base, err = settingsFrom(model, !from); err != nil {
+			return ""
+		}
+		words = append(words, flag+shellQuote(source))
+	}
 	for _, s := range config.Settings {
-		if s.Key != "data" && !s.IsDefault(&c) {
+		same := s.Text(&c) == s.Text(&base)
+		if s.Key == "lr_drops" {
+			same = c.LRDrops == nil // an empty list has no text either
+		}
+		if s.Key != "data" && !s.NoFlag && !same {
 			words = append(words, flagText(s, &c))
 		}
 	}
@@ -74,7 +94,7 @@ func trainCommand(path string, parameters, settings json.RawMessage) string {
 		return ""
 	case !dataset.IsName(c.Data):
 		words = append(words, "--data "+shellQuote(place))
-	case c.Data != config.Default().Data:
+	case c.Data != base.Data || place != "":
 		words = append(words, "--data "+c.Data)
 		if place != "" {
 			words = append(words, "--data-dir "+shellQuote(place))
@@ -109,7 +129,7 @@ func pruneCommand(path string, parameters json.RawMessage) string {
 	if json.Unmarshal(parameters, &event) != nil || event.Threshold == 0 && event.Remove == 0 {
 		return ""
 	}
-	source := prunedFrom(path, event.Source)
+	source := withDigest(path, event.Source)
 	if source == "" {
 		source = fmt.Sprintf("SOURCE.bnz (the file with SHA-256 %.16s…)", event.Source)
 	} else {
@@ -125,21 +145,24 @@ func pruneCommand(path string, parameters json.RawMessage) string {
 	return fmt.Sprintf("bnkit prune %s %s", source, choice)
 }
 
-// prunedFrom returns the path of the checkpoint with a digest if it is beside a pruned
-// checkpoint or under ./runs, and "" otherwise.
-func prunedFrom(path, digest string) string {
-	extension := filepath.Ext(path)
-	candidates := []string{
-		strings.TrimSuffix(path, "-pruned"+extension) + extension,
-		filepath.Join(filepath.Dir(path), rundir.CheckpointFile),
-	}
-	for _, dir := range runDirs("") {
-		candidates = append(candidates, filepath.Join(dir, rundir.CheckpointFile))
-	}
-	for _, file := range candidates {
-		b, err := os.ReadFile(file)
-		if sum := sha256.Sum256(b); err == nil && hex.EncodeToString(sum[:]) == digest {
-			return file
+// withDigest returns the path of the checkpoint with a SHA-256 digest if it is in the folder
+// of another file, in the working directory or in a run directory under ./runs, and ""
+// otherwise.
+func withDigest(path, digest string) string {
+	for _, dir := range append([]string{filepath.Dir(path), "."}, runDirs("")...) {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			continue
+		}
+		for _, e := range entries {
+			if filepath.Ext(e.Name()) != ".bnz" || e.Name() == rundir.ResumeFile {
+				continue
+			}
+			file := filepath.Join(dir, e.Name())
+			b, err := os.ReadFile(file)
+			if sum := sha256.Sum256(b); err == nil && hex.EncodeToString(sum[:]) == digest {
+				return file
+			}
 		}
 	}
 	return ""

@@ -28,6 +28,10 @@ func TestMadeBy(t *testing.T) {
 		ok(t, "prune", dir, "--remove", "0.2", "--zero-beta")
 		again(t, filepath.Join(dir, "ckpt-pruned.bnz"), "bnkit prune ", "--out", "pruned"+string(rune('a'+i))+".bnz", "pruned"+string(rune('a'+i))+".bnz")
 	}
+	ok(t, "train", "--from", "prunedb.bnz", "--data", data, "--epochs", "1", "--batch", "32", "--out", "runs/more")
+	again(t, "runs/more/ckpt.bnz", "bnkit train --from", "--out", "runs/more2", "runs/more2/ckpt.bnz")
+	ok(t, "train", "--like", "prunedb.bnz", "--data", data, "--epochs", "1", "--batch", "32", "--out", "runs/like")
+	again(t, "runs/like/ckpt.bnz", "bnkit train --like", "--out", "runs/like2", "runs/like2/ckpt.bnz")
 	// A file that does not say enough is described as it is.
 	if err := os.Rename("it's/a/ckpt-pruned.bnz", "alone.bnz"); err != nil {
 		t.Fatal(err)

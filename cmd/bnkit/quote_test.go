@@ -20,10 +20,10 @@ const hostile = "a\x1b]0;x\x07b\u009b2Jc\rd\u202ee\nf"
 func TestVisible(t *testing.T) {
 	for text, want := range map[string]string{
 		"γ 1×1 “x” 日本 é \\ \"": "γ 1×1 “x” 日本 é \\ \"",
-		hostile:                  `a\x1b]0;x\ab\u009b2Jc\rd\u202ee\nf`,
-		"\xff\x9bA":              `\xff\x9bA`,
-		"\U000e0041":             `\U000e0041`,
-		"":                       "",
+		hostile:                `a\x1b]0;x\ab\u009b2Jc\rd\u202ee\nf`,
+		"\xff\x9bA":            `\xff\x9bA`,
+		"\U000e0041":           `\U000e0041`,
+		"":                     "",
 	} {
 		if got := visible(text); got != want {
 			t.Errorf("visible(%q) is %q, want %q", text, got, want)

@@ -336,6 +336,7 @@ func finishTrain(g *globalOptions, r *engine.TrainResult) error {
 // run is read.
 func (o *trainOptions) ownRun() (err error) {
 	if o.out != "" {
+		o.out = runDir(o.out)
 		o.owned, err = rundir.Own(o.out)
 	} else if o.owned, err = rundir.OwnUnfinished("runs"); err == nil {
 		o.out = o.owned.Path()
@@ -393,7 +394,7 @@ func (o *trainOptions) settingsOfModel(c *cobra.Command) (config.Config, error) 
 	if o.model, err = engine.LoadModel(o.from + o.like); err != nil {
 		return config.Config{}, err
 	}
-	base, err := o.model.Settings()
+	base, err := settingsFrom(o.model, o.like != "")
 	if err != nil {
 		return base, err
 	}
@@ -402,11 +403,6 @@ func (o *trainOptions) settingsOfModel(c *cobra.Command) (config.Config, error) 
 		if fixed && c.Flags().Changed(s.FlagName()) {
 			return fail("--%s is that of the model: leave it out", s.FlagName())
 		}
-	}
-	if o.from != "" {
-		base.LR, base.Schedule = 0.01, config.Cosine
-	} else {
-		base.Start = config.StartLike + o.model.Source.SHA256
 	}
 	named := c.Flags().Changed("data")
 	if o.dataDir == "" && !named {
@@ -420,6 +416,18 @@ func (o *trainOptions) settingsOfModel(c *cobra.Command) (config.Config, error) 
 		}
 	}
 	return base, nil
+}
+
+// settingsFrom returns the default settings of a run that starts from a model or, with like,
+// trains its network from new parameters.
+func settingsFrom(m *engine.Model, like bool) (config.Config, error) {
+	c, err := m.Settings()
+	if like {
+		c.Start = config.StartLike + m.Source.SHA256
+	} else {
+		c.LR, c.Schedule = 0.01, config.Cosine
+	}
+	return c, err
 }
 
 // takeSettings copies the settings of the preset, the file, the model or the run to
