@@ -111,7 +111,7 @@ type Accuracy struct {
 	TestAccuracy float64  `json:"test_accuracy"`       // share from 0 to 1
 	TestLoss     *float64 `json:"test_loss,omitempty"` // mean cross-entropy, nats; missing if it is not finite
 
-	// Interval is the 95% confidence interval of TestAccuracy, see [Wilson].
+	// Interval is the 95% confidence interval of TestAccuracy, see [engine.Wilson].
 	Interval [2]float64 `json:"test_accuracy_interval"`
 }
 

@@ -173,7 +173,7 @@ func evaluate(ctx context.Context, e *engine.Evaluator, stats *nn.Statistics) (e
 }
 
 func accuracyOf(e engine.Evaluation) Accuracy {
-	a := Accuracy{TestAccuracy: e.TestAccuracy, Interval: AccuracyInterval(e.TestAccuracy, e.Examples)}
+	a := Accuracy{TestAccuracy: e.TestAccuracy, Interval: e.Interval}
 	if finite(e.TestLoss) {
 		a.TestLoss = &e.TestLoss
 	}

@@ -25,10 +25,11 @@ const inferenceBatch = 128
 
 // Evaluation is the result of a model on a whole test split, in inference mode.
 type Evaluation struct {
-	TestAccuracy float64 `json:"test_accuracy"` // share from 0 to 1
-	TestLoss     float64 `json:"test_loss"`     // mean cross-entropy, nats
-	Examples     int     `json:"examples"`      // pictures of the test split, all of them
-	Statistics   string  `json:"statistics"`    // StatisticsStored or StatisticsReestimated
+	TestAccuracy float64    `json:"test_accuracy"`          // share from 0 to 1
+	Interval     [2]float64 `json:"test_accuracy_interval"` // its 95% confidence interval, see Wilson
+	TestLoss     float64    `json:"test_loss"`              // mean cross-entropy, nats
+	Examples     int        `json:"examples"`               // pictures of the test split, all of them
+	Statistics   string     `json:"statistics"`             // StatisticsStored or StatisticsReestimated
 }
 
 // Evaluator measures a model and its variants on data. It does not change the models. It is
@@ -106,7 +107,11 @@ func (e *Evaluator) Evaluate(ctx context.Context, stats *nn.Statistics) (Evaluat
 	if err != nil {
 		return Evaluation{}, fmt.Errorf("evaluate: %w", err)
 	}
-	r := Evaluation{TestAccuracy: loss.Accuracy(), TestLoss: loss.Mean(), Examples: loss.Examples, Statistics: StatisticsReestimated}
+	low, high := Wilson(loss.Correct, loss.Examples)
+	r := Evaluation{
+		TestAccuracy: loss.Accuracy(), Interval: [2]float64{low, high},
+		TestLoss: loss.Mean(), Examples: loss.Examples, Statistics: StatisticsReestimated,
+	}
 	if stats == e.model.Stored {
 		r.Statistics = StatisticsStored
 	}

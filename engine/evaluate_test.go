@@ -3,6 +3,7 @@ package engine
 import (
 	"encoding/json"
 	"errors"
+	"math"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -206,7 +207,8 @@ func TestEvaluate(t *testing.T) {
 		t.Fatal(err)
 	}
 	last := r.metrics[len(r.metrics)-1]
-	want := Evaluation{last.TestAccuracy, last.TestLoss, 40, StatisticsStored}
+	low, high := Wilson(int(math.Round(40*last.TestAccuracy)), 40)
+	want := Evaluation{last.TestAccuracy, [2]float64{low, high}, last.TestLoss, 40, StatisticsStored}
 	if got != want {
 		t.Errorf("evaluation %+v, but training measured %+v", got, want)
 	}
@@ -240,8 +242,8 @@ func TestEvaluate(t *testing.T) {
 		t.Errorf("measuring the model after its variant gives %+v, %v; want %+v", got, err, want)
 	}
 
-	b, err := json.Marshal(Evaluation{0.5, 1.25, 40, StatisticsStored})
-	if err != nil || string(b) != `{"test_accuracy":0.5,"test_loss":1.25,"examples":40,"statistics":"stored"}` {
+	b, err := json.Marshal(Evaluation{0.5, [2]float64{0.25, 0.75}, 1.25, 40, StatisticsStored})
+	if err != nil || string(b) != `{"test_accuracy":0.5,"test_accuracy_interval":[0.25,0.75],"test_loss":1.25,"examples":40,"statistics":"stored"}` {
 		t.Errorf("an evaluation is encoded as %s, %v", b, err)
 	}
 	other := *r.data

@@ -2,9 +2,7 @@ package engine
 
 import (
 	"context"
-	"fmt"
 	"slices"
-	"time"
 
 	"bnkit/engine/arch"
 	"bnkit/engine/nn"
@@ -90,48 +88,4 @@ func (e *Evaluator) Predictions(ctx context.Context, stats *nn.Statistics) ([]in
 			all = append(all, slices.Index(scores, slices.Max(scores)))
 		}
 	}
-}
-
-// speedRounds is the number of timed runs of each model in Speeds. They follow one run
-// that is not timed.
-const speedRounds = 9
-
-// Speeds returns the speed of inference of each evaluator's model, in pictures a
-// second. The models take turns; each run is one batch of the first pictures of the
-// test split, up to 128. The speeds are medians over the runs.
-func Speeds(ctx context.Context, evaluators ...*Evaluator) ([]float64, error) {
-	runs := make([]func(), len(evaluators))
-	pictures := make([]float64, len(evaluators))
-	for i, e := range evaluators {
-		if err := e.load(nn.NewStatistics(e.model.Network)); err != nil {
-			return nil, err
-		}
-		batches := e.testing.Start(ctx, 0, 0)
-		b, ok := batches.Next()
-		if !ok {
-			return nil, fmt.Errorf("measure speed: %w", batches.Err())
-		}
-		images, n := slices.Clone(b.Images), b.N
-		batches.Close()
-		runs[i] = func() { e.inference.Run(images, n) }
-		pictures[i] = float64(n)
-	}
-	times := make([][]float64, len(runs))
-	for round := range 1 + speedRounds {
-		for i, run := range runs {
-			if err := ctx.Err(); err != nil {
-				return nil, err
-			}
-			begin := time.Now()
-			run()
-			if round > 0 {
-				times[i] = append(times[i], time.Since(begin).Seconds())
-			}
-		}
-	}
-	for i := range pictures {
-		slices.Sort(times[i])
-		pictures[i] /= times[i][speedRounds/2]
-	}
-	return pictures, nil
 }

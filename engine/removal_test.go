@@ -10,7 +10,6 @@ import (
 
 	"bnkit/checkpoint"
 	"bnkit/engine/arch"
-	"bnkit/engine/nn"
 	"bnkit/engine/rundir"
 )
 
@@ -103,26 +102,6 @@ func TestPredictions(t *testing.T) {
 	}
 	if accuracy := float64(right) / float64(len(predicted)); accuracy != want.TestAccuracy || len(predicted) != want.Examples || len(classes) < 2 {
 		t.Errorf("%d of %d predictions are right, classes %v; want %+v", right, len(predicted), classes, want)
-	}
-}
-
-// TestSpeeds checks that a network with far fewer operations is faster.
-func TestSpeeds(t *testing.T) {
-	m, r := prunedModel(t)
-	wide := *m
-	net, err := arch.Build("wrn-14-8", arch.Options{Input: m.Network.Input, Classes: m.Network.Classes})
-	if err != nil {
-		t.Fatal(err)
-	}
-	wide.Network, wide.Params = net, nn.NewParams[float32](net, nil)
-	wide.Params.Initialise(1)
-	wide.Kept, wide.Stored = nil, nil
-	speeds, err := Speeds(t.Context(), evaluatorOf(t, &wide, r), evaluatorOf(t, m, r))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(speeds) != 2 || !(speeds[0] > 0) || !(speeds[1] > speeds[0]) {
-		t.Errorf("speeds are %v pictures a second, want two and the second higher", speeds)
 	}
 }
 

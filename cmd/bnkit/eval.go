@@ -80,11 +80,10 @@ func runEval(c *cobra.Command, g *globalOptions, o evalOptions, args []string) e
 			return err
 		}
 	}
-	result, err := evaluator.Evaluate(c.Context(), stats)
+	r, err := evaluator.Evaluate(c.Context(), stats)
 	if err != nil {
 		return err
 	}
-	r := withInterval(result)
 	return g.print(r, func(w io.Writer) {
 		fmt.Fprintf(w, "test accuracy %s, test loss %.4f on the %d pictures of %s's test split (%s statistics)\n",
 			accuracyText(r.TestAccuracy, r.Interval), r.TestLoss, r.Examples, data.Name, r.Statistics)

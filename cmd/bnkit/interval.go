@@ -1,21 +1,6 @@
 package main
 
-import (
-	"fmt"
-
-	"bnkit/analysis"
-	"bnkit/engine"
-)
-
-// evaluation is the JSON of a measured accuracy.
-type evaluation struct {
-	engine.Evaluation
-	Interval [2]float64 `json:"test_accuracy_interval"` // see analysis.Wilson
-}
-
-func withInterval(e engine.Evaluation) evaluation {
-	return evaluation{e, analysis.AccuracyInterval(e.TestAccuracy, e.Examples)}
-}
+import "fmt"
 
 // intervalHelp is a sentence for the help of each command that measures an accuracy.
 const intervalHelp = "Parentheses behind an accuracy hold its 95% confidence interval (Wilson's)."

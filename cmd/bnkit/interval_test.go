@@ -6,7 +6,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
-	"bnkit/analysis"
+	"bnkit/engine"
 )
 
 // TestIntervals checks that eval, analyze and prune report the interval of each accuracy in
@@ -21,7 +21,7 @@ func TestIntervals(t *testing.T) {
 	}
 	check := func(what string, m measured) {
 		t.Helper()
-		low, high := analysis.Wilson(int(math.Round(40*m.Accuracy)), 40)
+		low, high := engine.Wilson(int(math.Round(40*m.Accuracy)), 40)
 		if m.Interval == nil || *m.Interval != [2]float64{low, high} {
 			t.Errorf("%s: accuracy %v has the interval %v, want %v to %v", what, m.Accuracy, m.Interval, low, high)
 		}
@@ -54,7 +54,8 @@ func TestIntervals(t *testing.T) {
 			t.Errorf("%s does not print %s:\n%s", line, want, out)
 		}
 	}
-	if got, want := accuracyText(0.72, analysis.AccuracyInterval(0.72, 1000)), "72.00% (69.1–74.7)"; got != want {
+	low, high := engine.Wilson(720, 1000)
+	if got, want := accuracyText(0.72, [2]float64{low, high}), "72.00% (69.1–74.7)"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 // TestPlanThenApply writes a plan, edits it, applies it, and checks the table and the JSON
@@ -37,8 +38,11 @@ func TestPlanThenApply(t *testing.T) {
 	decode(t, string(text), &plan)
 	var result map[string]any
 	decode(t, ok(t, "prune", ckpt, "--plan", "plan.json", "--data-dir", data, "--dry-run", "--json"), &result)
-	for _, key := range []string{"beta", "clamped", "removed", "channels", "layers", "before", "after", "macs_before", "macs_after",
-		"parameters_before", "parameters_after", "images_per_second_before", "images_per_second_after", "agreement", "bytes_before"} {
+	for _, key := range []string{"beta", "clamped", "removed", "channels", "layers", "before", "after", "after_original_statistics",
+		"predictions_changed", "agreement", "macs_before", "macs_after", "parameters_before", "parameters_after", "trained_before", "trained_after",
+		"buffer_bytes_before", "buffer_bytes_after", "images_per_second_before", "images_per_second_after",
+		"images_per_second_single_before", "images_per_second_single_after", "images_per_second_training_before", "images_per_second_training_after",
+		"inference_batch", "training_batch", "bytes_before"} {
 		if _, found := result[key]; !found {
 			t.Errorf("prune --json has no %q", key)
 		}
@@ -79,8 +83,14 @@ func TestPlanThenApply(t *testing.T) {
 	if result["clamped"] != float64(plan.Clamped+1) || result["out"] != "r/ckpt-pruned.bnz" {
 		t.Errorf("the edited plan clamps %v channels, the original %d; written to %v", result["clamped"], plan.Clamped, result["out"])
 	}
-	if out := ok(t, "prune", ckpt, "--threshold", "0.1", "--data-dir", data, "--dry-run"); !strings.Contains(out, "give 100.00% of these pictures the same class") || !strings.Contains(out, "multiply-adds") {
+	out = ok(t, "prune", ckpt, "--threshold", "0.1", "--data-dir", data, "--dry-run")
+	if !strings.Contains(out, "give 100.00% of them the same class") || !strings.Contains(out, "multiply-adds") {
 		t.Errorf("prune prints:\n%s", out)
+	}
+	for line := range strings.Lines(out) {
+		if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > 80 {
+			t.Errorf("%d columns: %s", n, line)
+		}
 	}
 }
 

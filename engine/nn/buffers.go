@@ -19,6 +19,8 @@ type buffers[T kernel.Float] struct {
 	bf16 bool      // y holds bfloat16s, two in each element
 	out  [][]T     // kept outputs, by unit
 	mask [][]uint8 // where the sum before the ReLU was above 0, for units with a residual; nil if not needed
+
+	planned int // elements of memory that y and out share
 }
 
 // lifetimes selects the buffers that must survive the forward pass, and their form.
@@ -63,6 +65,7 @@ func (p *plan[T]) newBuffers(images int, l lifetimes) *buffers[T] {
 	memory := make([][]T, len(s.sizes))
 	for i, size := range s.sizes {
 		memory[i] = make([]T, size*images)
+		b.planned += size * images
 	}
 	for i := range p.units {
 		u := &p.units[i]

@@ -3,6 +3,7 @@ package nn
 import (
 	"fmt"
 	"slices"
+	"unsafe"
 
 	"bnkit/engine/arch"
 	"bnkit/engine/kernel"
@@ -90,6 +91,13 @@ func NewInference[T kernel.Float](net *arch.Network, family *kernel.Family[T], p
 
 // Close stops the workers. The Inference must not be used afterwards.
 func (f *Inference[T]) Close() { f.pool.close() }
+
+// BufferBytes returns the size of the activations that each thread keeps. These are the
+// outputs of the units for a few pictures. Outputs that are not needed at the same time
+// share memory.
+func (f *Inference[T]) BufferBytes() int64 {
+	return int64(f.buffers[0].planned) * int64(unsafe.Sizeof(*new(T)))
+}
 
 // Load makes later runs use stats and the γ, β, biases and output layer of params. The
 // convolutions keep the filters that they were compiled with.

@@ -1,4 +1,4 @@
-package analysis
+package engine
 
 import "math"
 
@@ -27,11 +27,4 @@ func Wilson(correct, n int) (low, high float64) {
 		high = 1
 	}
 	return low, high
-}
-
-// AccuracyInterval is Wilson for an accuracy (a share from 0 to 1) over a number of examples.
-// It returns the bounds as reports hold them.
-func AccuracyInterval(accuracy float64, examples int) [2]float64 {
-	low, high := Wilson(int(math.Round(accuracy*float64(examples))), examples)
-	return [2]float64{low, high}
 }
