@@ -164,4 +164,3 @@ func assumeNormalisation(g *globalOptions, m *engine.Model) {
 	m.Preprocessing.Mean, m.Preprocessing.Std = n.Mean, n.Std
 	g.note("bnkit: warning: %s does not say how pixels were normalised; assuming --normalise-mean %s, which is a guess", m.Source.Path, name)
 }
-
