@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"bnkit/checkpoint"
+	"bnkit/engine"
 	"bnkit/engine/arch"
 	"bnkit/engine/config"
 )
@@ -106,6 +107,11 @@ func runInspect(g *globalOptions, args []string) error {
 	path, err := g.checkpointArg(args)
 	if err != nil {
 		return err
+	}
+	if foreign, err := engine.IsForeign(path); err != nil {
+		return err
+	} else if foreign {
+		return inspectForeign(g, path)
 	}
 	info, err := checkpoint.ReadInfo(path)
 	if err != nil {
