@@ -10,6 +10,7 @@ import (
 
 	"bnkit/engine"
 	"bnkit/engine/arch"
+	"bnkit/engine/convert"
 )
 
 // bins is the number of bins of a histogram.
@@ -22,32 +23,64 @@ func describe(m *engine.Model, thresholds []float64) *Report {
 		r.Trainable = string(m.Origin.Trainable)
 	}
 	pruned := m.Pruned()
-	var gammas, betas [][]float64 // of the channels that are not pruned
-	var units []*arch.Unit
+	var gammas, betas [][]float64
 	for i := range m.Network.Units {
-		if u := &m.Network.Units[i]; u.BN != "" {
-			units = append(units, u)
-			gammas = append(gammas, sorted(without(m.Params.Of(i, arch.Gamma), pruned[u.BN])))
-			betas = append(betas, sorted(without(m.Params.Of(i, arch.Beta), pruned[u.BN])))
+		u := &m.Network.Units[i]
+		if u.BN == "" {
+			continue
 		}
-	}
-	allGamma, allBeta := slices.Concat(gammas...), slices.Concat(betas...)
-	slices.Sort(allGamma)
-	slices.Sort(allBeta)
-	r.GammaEdges, r.BetaEdges = edges(allGamma), edges(allBeta)
-	for i, u := range units {
-		r.Total.Channels += u.OutShape.C
-		r.Total.Pruned += len(pruned[u.BN])
 		r.Layers = append(r.Layers, Layer{
 			Name: u.BN, Convolution: u.Name, Shortcut: u.Shortcut, ReLU: relu(u),
-			Channels: u.OutShape.C, Height: u.OutShape.H, Width: u.OutShape.W,
-			Gamma: distribution(gammas[i], r.GammaEdges), Beta: distribution(betas[i], r.BetaEdges),
-			NearZero: nearZero(gammas[i], r.NearZero), Pruned: pruned[u.BN],
+			Height: u.OutShape.H, Width: u.OutShape.W, Pruned: pruned[u.BN],
 		})
+		r.Total.Pruned += len(pruned[u.BN])
+		gammas = append(gammas, widen(without(m.Params.Of(i, arch.Gamma), pruned[u.BN])))
+		betas = append(betas, widen(without(m.Params.Of(i, arch.Beta), pruned[u.BN])))
 	}
-	r.Total.Gamma, r.Total.Beta = distribution(allGamma, r.GammaEdges), distribution(allBeta, r.BetaEdges)
-	r.Total.NearZero = nearZero(allGamma, r.NearZero)
+	r.distribute(gammas, betas)
 	return r
+}
+
+// distribute describes the values of γ and of β of each layer, and of all. Pruned channels
+// are not among the values.
+func (r *Report) distribute(gammas, betas [][]float64) {
+	allGamma, allBeta := slices.Concat(gammas...), slices.Concat(betas...)
+	r.GammaEdges, r.BetaEdges = edges(allGamma), edges(allBeta)
+	r.Total.Channels = len(allGamma) + r.Total.Pruned
+	r.Total.Gamma, r.Total.Beta = distribution(allGamma, r.GammaEdges), distribution(allBeta, r.BetaEdges)
+	r.Total.NearZero, r.Total.BetaNearZero, r.Total.BothNearZero = nearZero(allGamma, allBeta, r.NearZero)
+	for i := range r.Layers {
+		l, gamma, beta := &r.Layers[i], gammas[i], betas[i]
+		l.Channels = len(gamma) + len(l.Pruned)
+		l.Gamma, l.Beta = distribution(gamma, r.GammaEdges), distribution(beta, r.BetaEdges)
+		l.NearZero, l.BetaNearZero, l.BothNearZero = nearZero(gamma, beta, r.NearZero)
+	}
+}
+
+// DescribeBatchNorms reports the distributions of γ and β of the BatchNorms of a network that
+// is not known. All other values are missing, and unmeasured says why. thresholds are those of
+// Options.NearZero. The error is an *OptionError for a threshold that cannot be used, a
+// *convert.Error if there is no BatchNorm or a value is not finite, or one of reading values.
+func DescribeBatchNorms(norms []convert.BatchNorm, thresholds []float64, unmeasured string) (*Report, error) {
+	o := Options{NearZero: thresholds}
+	if err := o.complete(); err != nil {
+		return nil, err
+	}
+	if len(norms) == 0 {
+		return nil, &convert.Error{Reason: "it has no BatchNorm to analyze"}
+	}
+	r := &Report{NearZero: o.NearZero, Unmeasured: unmeasured}
+	var gammas, betas [][]float64
+	for i := range norms {
+		gamma, beta, err := norms[i].Load()
+		if err != nil {
+			return nil, err
+		}
+		gammas, betas = append(gammas, gamma), append(betas, beta)
+		r.Layers = append(r.Layers, Layer{Name: norms[i].Name})
+	}
+	r.distribute(gammas, betas)
+	return r, nil
 }
 
 // analysable returns an error if the network has no BatchNorm, or one with a fixed γ or β.
@@ -98,21 +131,20 @@ func without(values []float32, out []int) []float32 {
 	return rest
 }
 
-func sorted(values []float32) []float64 {
-	s := make([]float64, len(values))
+func widen(values []float32) []float64 {
+	w := make([]float64, len(values))
 	for i, v := range values {
-		s[i] = float64(v)
+		w[i] = float64(v)
 	}
-	slices.Sort(s)
-	return s
+	return w
 }
 
 // edges divides the range of all values into equal bins of a round width. Zero is an edge,
 // so that no bin mixes signs.
 func edges(values []float64) []float64 {
 	low, high := 0.0, 0.0
-	if len(values) > 0 {
-		low, high = min(values[0], 0), max(values[len(values)-1], 0)
+	for _, v := range values {
+		low, high = min(low, v), max(high, v)
 	}
 	digit, power := roundUp((high - low) / bins)
 	// Multiples of a width below 1 are computed as quotients, because 3/10 is nearer
@@ -152,8 +184,9 @@ func roundUp(x float64) (digit float64, power int) {
 	return 1, power + 1
 }
 
-// distribution describes sorted values.
+// distribution describes values.
 func distribution(values, edges []float64) Distribution {
+	values = slices.Sorted(slices.Values(values))
 	d := Distribution{Histogram: make([]int, len(edges)-1)}
 	if len(values) == 0 {
 		return d
@@ -172,21 +205,28 @@ func distribution(values, edges []float64) Distribution {
 	return d
 }
 
-// nearZero returns the share of values whose magnitude is below each threshold, or nil
-// without values.
-func nearZero(values, thresholds []float64) []float64 {
-	if len(values) == 0 {
-		return nil
+// nearZero returns the shares of channels of which |γ|, |β|, and both are below each
+// threshold, or nil without channels.
+func nearZero(gamma, beta, thresholds []float64) (gammas, betas, both []float64) {
+	if len(gamma) == 0 {
+		return nil, nil, nil
 	}
-	shares := make([]float64, len(thresholds))
-	for i, t := range thresholds {
-		below := 0
-		for _, v := range values {
-			if math.Abs(v) < t {
-				below++
+	for _, t := range thresholds {
+		var g, b, two float64
+		for i := range gamma {
+			smallGamma, smallBeta := math.Abs(gamma[i]) < t, math.Abs(beta[i]) < t
+			if smallGamma {
+				g++
+			}
+			if smallBeta {
+				b++
+			}
+			if smallGamma && smallBeta {
+				two++
 			}
 		}
-		shares[i] = float64(below) / float64(len(values))
+		n := float64(len(gamma))
+		gammas, betas, both = append(gammas, g/n), append(betas, b/n), append(both, two/n)
 	}
-	return shares
+	return gammas, betas, both
 }

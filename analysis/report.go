@@ -6,12 +6,17 @@ package analysis
 // Report holds everything that Run measures of one checkpoint, and what each number was taken
 // over. Values that do not exist are missing (nil) rather than 0.
 type Report struct {
-	Arch      string `json:"arch"`
+	Arch      string `json:"arch,omitempty"`      // missing if the network is not known
 	Trainable string `json:"trainable,omitempty"` // trainable set; missing if it is not known
 	Data      string `json:"data,omitempty"`      // name of the data set; missing if it is not known
-	Classes   int    `json:"classes"`
+	Classes   int    `json:"classes,omitempty"`   // missing if the network is not known
 
-	// NearZero lists the thresholds t for the shares of |γ| < t in all NearZero lists.
+	// Unmeasured says why only the distributions of γ and β were measured; missing if
+	// everything was, or if nothing else was asked for.
+	Unmeasured string `json:"unmeasured,omitempty"`
+
+	// NearZero lists the thresholds t for the shares of |γ| < t in all NearZero lists, and of
+	// |β| < t and of both in all BetaNearZero and BothNearZero lists.
 	NearZero []float64 `json:"near_zero_thresholds"`
 	// GammaEdges and BetaEdges are the edges of the bins of all histograms of γ and β:
 	// bin i holds edges[i] ≤ x < edges[i+1]. The last bin includes its upper edge.
@@ -48,16 +53,20 @@ type Scope struct {
 
 // Layer is one BatchNorm, its convolution, and the ReLU after it.
 type Layer struct {
-	Name        string       `json:"name"`               // of the BatchNorm, e.g. "blocks.0.bn1"
-	Convolution string       `json:"convolution"`        // before it, e.g. "blocks.0.conv1"
-	Shortcut    bool         `json:"shortcut,omitempty"` // whether the convolution is in a shortcut
+	Name        string       `json:"name"`                  // of the BatchNorm, e.g. "blocks.0.bn1"
+	Convolution string       `json:"convolution,omitempty"` // before it, e.g. "blocks.0.conv1"; missing if the network is not known
+	Shortcut    bool         `json:"shortcut,omitempty"`    // whether the convolution is in a shortcut
 	Channels    int          `json:"channels"`
-	Height      int          `json:"height"` // of the outputs, in pixels
-	Width       int          `json:"width"`
+	Height      int          `json:"height,omitempty"` // of the outputs, in pixels; missing if the network is not known
+	Width       int          `json:"width,omitempty"`
 	Gamma       Distribution `json:"gamma"`
 	Beta        Distribution `json:"beta"`
-	NearZero    []float64    `json:"near_zero"`        // share of |γ| below each of Report.NearZero
-	Pruned      []int        `json:"pruned,omitempty"` // channels that were pruned; γ, β and NearZero leave them out
+	NearZero    []float64    `json:"near_zero"` // share of |γ| below each of Report.NearZero
+
+	BetaNearZero []float64 `json:"beta_near_zero,omitempty"` // share of |β| below each of them
+	BothNearZero []float64 `json:"both_near_zero,omitempty"` // share of channels of which |γ| and |β| are below each of them
+
+	Pruned []int `json:"pruned,omitempty"` // channels that were pruned; all fields above but Channels leave them out
 
 	// ReLU names the input of the ReLU that ends this layer's unit: this BatchNorm
 	// ("blocks.0.bn1") or, at the end of a residual block, its sum with the block's
@@ -76,9 +85,13 @@ type Total struct {
 	Gamma    Distribution `json:"gamma"`
 	Beta     Distribution `json:"beta"`
 	NearZero []float64    `json:"near_zero"`
-	Pruned   int          `json:"pruned,omitempty"`   // number of pruned channels, which the fields above but Channels leave out; missing if there are none
-	Sparsity *Sparsity    `json:"sparsity,omitempty"` // over all ReLUs; numbers of channels are sums
-	Gradient *Magnitude   `json:"gradient,omitempty"` // over all elements of a kind
+
+	BetaNearZero []float64 `json:"beta_near_zero,omitempty"`
+	BothNearZero []float64 `json:"both_near_zero,omitempty"`
+
+	Pruned   int        `json:"pruned,omitempty"`   // number of pruned channels, which all fields above but Channels leave out; missing if there are none
+	Sparsity *Sparsity  `json:"sparsity,omitempty"` // over all ReLUs; numbers of channels are sums
+	Gradient *Magnitude `json:"gradient,omitempty"` // over all elements of a kind
 }
 
 // Levels are the probabilities of Distribution.Quantiles.

@@ -86,6 +86,20 @@ func (e *ModelError) Error() string { return modelName(e.Path) + ": " + e.Reason
 // BadInput reports that the model is at fault.
 func (e *ModelError) BadInput() bool { return true }
 
+// UnknownNetworkError reports that the network of another program's file is not one that
+// bnkit can run.
+type UnknownNetworkError struct {
+	Path   string
+	Reason string // for example, which tensor does not fit
+}
+
+func (e *UnknownNetworkError) Error() string {
+	return e.Path + ": its network is not recognised: " + e.Reason
+}
+
+// BadInput reports that the file is at fault.
+func (e *UnknownNetworkError) BadInput() bool { return true }
+
 // DataError reports that a model was trained on other data than that found.
 type DataError struct {
 	Path   string // the model's file; "" if it has none

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -39,8 +40,10 @@ const importAction = "import"
 // Import reads a model from a safetensors file or one that PyTorch wrote. Its network is
 // recognised by the names and shapes of the tensors, and all its tensors are stored ones, so
 // that Origin is nil. What o leaves open is taken from the metadata of a file that bnkit
-// exported, if it is there. The error is a *ModelError if the network is not supported, or
-// one of convert.Open.
+// exported, if it is there. The error is an *UnknownNetworkError if the network is not
+// recognised, a *ModelError if the file does not hold the network that o names or has values
+// that no network can have, an *arch.Error if o names a network that cannot be built, or one
+// of convert.Open.
 func Import(path string, o ImportOptions) (*Imported, error) {
 	file, err := convert.Open(path)
 	if err != nil {
@@ -69,7 +72,13 @@ func Import(path string, o ImportOptions) (*Imported, error) {
 		return fail(err)
 	}
 	r, err := convert.Recognise(file.Tensors, known)
-	if err != nil {
+	var wrong *arch.Error
+	switch {
+	case errors.As(err, &wrong) && known.Arch == o.Arch: // the caller is at fault, not the metadata
+		return nil, fmt.Errorf("%s: %w", path, err)
+	case err != nil && o.Arch == "":
+		return nil, &UnknownNetworkError{path, err.Error()}
+	case err != nil:
 		return fail(err)
 	}
 	m := &Model{Network: r.Network, Preprocessing: o.Preprocessing, Data: o.Data, Source: source}

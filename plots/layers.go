@@ -154,7 +154,9 @@ func nearZero(runs []Run) *figure {
 				f.note += fmt.Sprintf(" %s was not counted at %g.", r.Name, t)
 			}
 		}
-		m := measure{value: func(r *analysis.Report, l *analysis.Layer) float64 { return shareNearZero(l, slices.Index(r.NearZero, t)) }}
+		m := measure{value: func(r *analysis.Report, l *analysis.Layer) float64 {
+			return shareNearZero(l, slices.Index(r.NearZero, t))
+		}}
 		f.byRun(d, counted, [][]measure{{m}}, []string{"share of the layer's γ"}, func(run, _ int) mark { return markOf(run) })
 		for i, r := range counted {
 			name := r.Name

@@ -31,6 +31,7 @@ func advice(err error) string {
 		badSize    *fetch.SizeError
 		badStatus  *fetch.StatusError
 		notARunDir *analysis.NoRunError
+		unknownNet *engine.UnknownNetworkError
 	)
 	switch {
 	case errors.As(err, &exists):
@@ -57,6 +58,8 @@ func advice(err error) string {
 		}
 	case errors.As(err, &badDigest), errors.As(err, &badSize), errors.As(err, &badStatus), errors.As(err, &network):
 		return "try another address with --mirror"
+	case errors.As(err, &unknownNet):
+		return fmt.Sprintf("\"bnkit analyze %s\" shows its γ and β", shellQuote(unknownNet.Path))
 	case errors.As(err, &notARunDir):
 		return "name a folder that bnkit train made"
 	case errors.Is(err, rundir.ErrNoCheckpoint):

@@ -14,6 +14,7 @@ import (
 
 	"bnkit/analysis"
 	"bnkit/checkpoint/durable"
+	"bnkit/engine"
 	"bnkit/engine/rundir"
 	"bnkit/plots"
 )
@@ -87,12 +88,16 @@ func runAnalyze(c *cobra.Command, g *globalOptions, o analyzeOptions, args []str
 	if o.batches < 1 {
 		return &usageError{c.CommandPath(), fmt.Errorf("--batches: %d; use at least 1", o.batches)}
 	}
-	model, data, err := o.open(g, path)
-	if err != nil {
-		return err
-	}
 	if o.out == "" {
 		o.out = plotsOf(path)
+	}
+	model, data, err := o.open(g, path)
+	var unknown *engine.UnknownNetworkError
+	if errors.As(err, &unknown) {
+		return analyzeUnknown(c, g, &o, unknown)
+	}
+	if err != nil {
+		return err
 	}
 	line := g.newProgress()
 	report, err := analysis.Run(c.Context(), model, data, analysis.Options{
@@ -127,11 +132,10 @@ func listText(values []float64) string {
 // plotsOf returns the folder for a checkpoint's pictures: the folder plots of the run
 // directory or, for a file that is not called ckpt.bnz, a folder named after the file.
 func plotsOf(ckpt string) string {
-	dir, base := filepath.Split(ckpt)
-	if base == rundir.CheckpointFile {
+	if dir, base := filepath.Split(ckpt); base == rundir.CheckpointFile {
 		return filepath.Join(dir, rundir.PlotsDir)
 	}
-	return filepath.Join(dir, strings.TrimSuffix(base, filepath.Ext(base))+"-plots")
+	return outputName(ckpt) + "-plots"
 }
 
 // readEpochs reads the metrics of the run that a checkpoint belongs to. It returns

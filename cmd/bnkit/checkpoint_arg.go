@@ -133,7 +133,7 @@ func (m *modelFlags) open(g *globalOptions, path string) (*engine.Model, *datase
 func (m *modelFlags) openData(model *engine.Model) (*dataset.Data, error) {
 	dir := m.dataDir
 	if m.data == "" && model.Data.Name == "" {
-		return nil, &config.Error{Key: "--data", Reason: fmt.Sprintf("%s does not say what data it is for; name a data set", model.Source.Path)}
+		return nil, errNoData(model.Source.Path)
 	}
 	if m.data != "" && !dataset.IsName(m.data) {
 		if dir != "" {
@@ -157,6 +157,12 @@ func (m *modelFlags) openData(model *engine.Model) (*dataset.Data, error) {
 		}
 	}
 	return model.OpenData(dir)
+}
+
+// errNoData returns the error of a command line that does not name the data of a file that
+// does not either.
+func errNoData(path string) error {
+	return &config.Error{Key: "--data", Reason: fmt.Sprintf("%s does not say what data it is for; name a data set", path)}
 }
 
 // dataTwice returns the error of a command line that gives the location of its data twice.

@@ -29,7 +29,8 @@ func newCompareCommand(g *globalOptions) *cobra.Command {
 every setting in which the runs differ, test accuracy, generalisation gap, γ near
 zero, time, speed and checkpoint size. Nothing is measured again: the numbers come
 from the last epoch of each run. A cell is blank if the run has no value yet. A run
-is named by its directory or its ckpt.bnz; arguments that are not runs are skipped.
+is named by its directory or its ckpt.bnz. Another .bnz file, or a file of another
+program, has a row with its network, γ near zero and size. Other arguments are skipped.
 The table has a row or a column for each run, whichever is narrower.
 
 Pictures go to --out: training (the curves of all runs), accuracy_time (accuracy
@@ -40,7 +41,8 @@ parameters, with lines that join runs that differ only in depth or only in width
 --json prints runs (dir, config, epochs done; model: data, family, depth, width,
 parameters, bn_parameters, trained, file_bytes; result: test_accuracy,
 test_loss, test_examples, test_statistics, train_accuracy, generalisation_gap,
-gamma_near_zero, seconds, images_per_second) and pictures (their paths).
+gamma_near_zero, seconds, images_per_second), files (file, arch, data, parameters,
+gamma_near_zero, file_bytes) and pictures (their paths).
 Values that do not exist are left out.`,
 		Example: `  bnkit compare runs/*
   bnkit compare runs/resnet-14 runs/resnet-32 runs/wrn-14-2 --out deep-or-wide
@@ -57,6 +59,7 @@ Values that do not exist are left out.`,
 // comparison is what compare --json prints.
 type comparison struct {
 	Runs     []*analysis.Summary `json:"runs"`
+	Files    []*fileSummary      `json:"files,omitempty"` // files that belong to no run
 	Pictures []string            `json:"pictures"`
 }
 
@@ -65,7 +68,7 @@ func runCompare(c *cobra.Command, g *globalOptions, o compareOptions, args []str
 	if err != nil {
 		return &usageError{c.CommandPath(), err}
 	}
-	r := comparison{Pictures: []string{}}
+	r := comparison{Runs: []*analysis.Summary{}, Pictures: []string{}}
 	var dirs []string
 	var epochs [][]rundir.EpochMetrics
 	var skipped []error
@@ -74,7 +77,15 @@ func runCompare(c *cobra.Command, g *globalOptions, o compareOptions, args []str
 		summary, rows, err := analysis.Summarise(dir)
 		var other *analysis.NoRunError
 		if errors.As(err, &other) {
-			skipped = append(skipped, err)
+			file, e := summariseFile(g, arg)
+			switch {
+			case e != nil:
+				return e
+			case file != nil:
+				r.Files = append(r.Files, file)
+			default:
+				skipped = append(skipped, err)
+			}
 			continue
 		}
 		if err != nil {
@@ -82,7 +93,7 @@ func runCompare(c *cobra.Command, g *globalOptions, o compareOptions, args []str
 		}
 		dirs, epochs, r.Runs = append(dirs, dir), append(epochs, rows), append(r.Runs, summary)
 	}
-	if len(dirs) == 0 {
+	if len(dirs)+len(r.Files) == 0 {
 		return skipped[0]
 	}
 	for _, err := range skipped {
@@ -93,14 +104,16 @@ func runCompare(c *cobra.Command, g *globalOptions, o compareOptions, args []str
 	for i, summary := range r.Runs {
 		runs = append(runs, plots.Run{Name: names[i], Epochs: epochs[i], Summary: summary})
 	}
-	if err := os.MkdirAll(o.out, 0o755); err != nil {
-		return err
+	if len(runs) > 0 {
+		if err := os.MkdirAll(o.out, 0o755); err != nil {
+			return err
+		}
+		pictures, err := plots.Draw(o.out, runs, format)
+		if err != nil {
+			return err
+		}
+		r.Pictures = append(r.Pictures, pictures...)
 	}
-	pictures, err := plots.Draw(o.out, runs, format)
-	if err != nil {
-		return err
-	}
-	r.Pictures = append(r.Pictures, pictures...)
 	return g.print(r, func(w io.Writer) { printComparison(w, names, r) })
 }
 
@@ -126,6 +139,9 @@ func runNames(dirs []string) []string {
 // is narrower.
 func printComparison(w io.Writer, names []string, r comparison) {
 	rows := comparisonTable(names, r.Runs)
+	for _, file := range r.Files {
+		rows = append(rows, file.cells(rows[0]))
+	}
 	if turned := transposed(rows); tableWidth(turned) < tableWidth(rows) {
 		rows = turned
 	}
@@ -151,6 +167,9 @@ func printComparison(w io.Writer, names []string, r comparison) {
 			where = " of " + strings.Join(of[scope], ", ")
 		}
 		line("test accuracy%s: after the last epoch, %s", where, scope)
+	}
+	if len(r.Runs) == 0 {
+		return
 	}
 	line("parameters: the number of trained parameters. gap: training accuracy (over the last epoch's augmented batches) minus test accuracy, in points")
 	line("time: training and testing. images/s: speed of the training steps over all epochs in metrics.jsonl")

@@ -22,11 +22,11 @@ var mayImport = []layer{
 
 	// Plots are drawn from results and measure nothing, so they do not need engine.
 	{"plots", []string{"analysis", "engine/rundir", "checkpoint/durable"}},
-	{"analysis", []string{"prune", "engine", "engine/config", "engine/rundir", "engine/dataset", "engine/nn", "engine/arch", "engine/kernel"}},
-	{"prune", []string{"engine", "engine/dataset", "engine/nn", "engine/arch", "checkpoint/strictjson"}},
+	{"analysis", []string{"prune", "engine", "engine/config", "engine/rundir", "engine/dataset", "engine/convert", "engine/nn", "engine/arch", "engine/kernel"}},
+	{"prune", []string{"engine", "engine/dataset", "engine/convert", "engine/nn", "engine/arch", "checkpoint/safetensors", "checkpoint/strictjson"}},
 	{"engine/bench", []string{"engine", "engine/config", "engine/nn", "engine/arch", "engine/kernel", "engine/rng"}},
 
-	{"engine", []string{"engine/convert", "engine/rundir", "engine/config", "engine/optim", "engine/dataset", "engine/nn", "engine/arch", "engine/kernel", "checkpoint", "checkpoint/durable", "checkpoint/strictjson"}},
+	{"engine", []string{"engine/rundir", "engine/config", "engine/optim", "engine/dataset", "engine/convert", "engine/nn", "engine/arch", "engine/kernel", "checkpoint", "checkpoint/durable", "checkpoint/strictjson"}},
 
 	// Only cmd imports presets, because they bring in YAML.
 	{"engine/presets", []string{"engine/config"}},

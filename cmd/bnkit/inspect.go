@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"bnkit/checkpoint"
+	"bnkit/engine"
 	"bnkit/engine/arch"
 	"bnkit/engine/config"
 )
@@ -107,6 +108,11 @@ func runInspect(g *globalOptions, args []string) error {
 	if err != nil {
 		return err
 	}
+	if foreign, err := engine.IsForeign(path); err != nil {
+		return err
+	} else if foreign {
+		return inspectForeign(g, path)
+	}
 	info, err := checkpoint.ReadInfo(path)
 	if err != nil {
 		return err
@@ -120,7 +126,11 @@ func printInfo(w io.Writer, path string, info *checkpoint.Info) {
 	row := func(name, format string, args ...any) {
 		fmt.Fprintf(t, "%s\t%s\n", name, visible(fmt.Sprintf(format, args...)))
 	}
-	row("network", "%s, shortcut %s, pictures of %d×%d×%d, %d classes", printable(h.Arch), printable(h.Shortcut), h.Input[0], h.Input[1], h.Input[2], h.Classes)
+	if h.Network != nil {
+		describedRows(row, h)
+	} else {
+		row("network", "%s, shortcut %s, pictures of %d×%d×%d, %d classes", printable(h.Arch), printable(h.Shortcut), h.Input[0], h.Input[1], h.Input[2], h.Classes)
+	}
 	for name, value := range arch.Variants(h.Variants).All() {
 		row(strings.ReplaceAll(name, "_", " "), "%s", printable(value))
 	}

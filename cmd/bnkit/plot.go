@@ -213,6 +213,11 @@ func (o *plotOptions) readRun(g *globalOptions, ckpt string) (plots.Run, error) 
 		return run, err
 	}
 	model, _, err := o.load(g, ckpt)
+	var unknown *engine.UnknownNetworkError
+	if errors.As(err, &unknown) {
+		run.Report, err = describeUnknown(unknown, nil)
+		return run, err
+	}
 	if err != nil {
 		return run, err
 	}

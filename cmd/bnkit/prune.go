@@ -4,9 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path/filepath"
 	"strconv"
-	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -137,11 +135,14 @@ func runPrune(c *cobra.Command, g *globalOptions, o pruneOptions, args []string)
 	if err != nil {
 		return pruneError(c, err)
 	}
+	if done, err := o.clampCopy(c, g, path); done || err != nil {
+		return err
+	}
 	if o.planOut != "" {
 		return planOnly(c, g, o, options, path)
 	}
 	if o.out == "" {
-		o.out = strings.TrimSuffix(path, filepath.Ext(path)) + "-pruned.bnz"
+		o.out = outputName(path) + "-pruned.bnz"
 	}
 	if !o.dryRun {
 		if err := mayWrite(c, o.out, o.force); err != nil {

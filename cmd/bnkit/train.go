@@ -34,6 +34,8 @@ type trainOptions struct {
 
 	owned *rundir.Dir   // the run to resume
 	model *engine.Model // that from or like names
+
+	foreign foreignFlags // for from and like
 }
 
 func newTrainCommand(g *globalOptions) *cobra.Command {
@@ -116,7 +118,8 @@ of the flags with _ for -, and augment: false). Flags override both.
 trains γ and β by default. Pruned channels stay pruned: a step costs what the smaller
 network costs, and nothing that belongs to those channels changes. By default, --lr is
 0.01 and --schedule cosine. --like FILE trains the pruned network of a file from new
-parameters instead, with the usual defaults, as a control.
+parameters instead, with the usual defaults, as a control. FILE may also be another program's
+file (bnkit eval --help), with --data, --normalise-mean and --normalise-std.
 
 Ctrl-C stops at the next step, and --resume continues with the same result as an
 uninterrupted run. --resume takes the settings and the location of the data from
@@ -142,6 +145,7 @@ checkpoint, parameters (the number of trained parameters) and config.`,
   bnkit train --arch resnet50 --stem cifar --width 0.125 --data cifar10
   bnkit train --arch vgg-38 --data cifar10 --trainable all --track-gradients
   bnkit train --from runs/first/ckpt-pruned.bnz --epochs 3
+  bnkit train --from resnet56.th --data cifar10 --normalise-mean imagenet --epochs 3
   bnkit train --resume --out runs/first`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -155,13 +159,14 @@ checkpoint, parameters (the number of trained parameters) and config.`,
 	f.StringVar(&o.from, "from", "", "start from the model in this file or run directory; pruned channels stay pruned")
 	f.StringVar(&o.like, "like", "", "train the pruned network in this file or run directory from new parameters")
 	addSettings(c, &o.config)
+	o.foreign.addNormalisation(c)
 	addDataDir(c, &o.dataDir, "where the resumed run found it, or ")
 	addThreads(c, &o.threads, "; does not change the result")
 	f.StringVar(&o.out, "out", "", "run directory (default: runs/ARCH-TRAINABLE-DATA-sSEED, and a number if that is taken)")
 	f.BoolVar(&o.resume, "resume", false, "continue the run in --out, by default the newest that is not finished")
 	f.BoolVar(&o.force, "force", false, "replace the run in --out once the new run has completed an epoch")
 	inGroup(c, "preset or file of settings", "preset", "config")
-	inGroup(c, config.Data, "data-dir")
+	inGroup(c, config.Data, "data-dir", "normalise-mean", "normalise-std")
 	inGroup(c, config.Run, "threads", "out", "resume", "force")
 	completeFlag(c, "preset", completePresets)
 	completeFlag(c, "config", completeFiles("yaml", "yml", "json"))
@@ -190,7 +195,7 @@ func runTrain(c *cobra.Command, g *globalOptions, o *trainOptions) error {
 		}
 		defer o.owned.Release()
 	}
-	if err := takeSettings(c, o); err != nil {
+	if err := takeSettings(c, g, o); err != nil {
 		return err
 	}
 	if err := checkEffect(c, &o.config); err != nil {
@@ -383,15 +388,18 @@ func (o *trainOptions) started() string {
 // settingsOfModel loads the model that --from or --like names and returns the settings of
 // a run that starts from it. Unless the flags say where its data is, it also takes over
 // the location that the model's run recorded.
-func (o *trainOptions) settingsOfModel(c *cobra.Command) (config.Config, error) {
+func (o *trainOptions) settingsOfModel(c *cobra.Command, g *globalOptions) (config.Config, error) {
 	fail := func(format string, args ...any) (config.Config, error) {
 		return config.Config{}, &usageError{c.CommandPath(), fmt.Errorf(format, args...)}
 	}
 	if o.from != "" && o.like != "" || o.resume || o.preset != "" || o.file != "" {
 		return fail("--from, --like, --resume, --preset and --config each say where a run's settings come from: use one of them")
 	}
-	var err error
-	if o.model, err = engine.LoadModel(o.from + o.like); err != nil {
+	path, err := checkpointIn(o.from + o.like)
+	if err != nil {
+		return config.Config{}, err
+	}
+	if o.model, err = o.loadStart(c, g, path); err != nil {
 		return config.Config{}, err
 	}
 	base, err := settingsFrom(o.model, o.like != "")
@@ -418,6 +426,30 @@ func (o *trainOptions) settingsOfModel(c *cobra.Command) (config.Config, error) 
 	return base, nil
 }
 
+// loadStart loads the model that --from or --like names. For another program's file, the
+// flags for settings say what pictures it takes.
+func (o *trainOptions) loadStart(c *cobra.Command, g *globalOptions, path string) (*engine.Model, error) {
+	m := modelFlags{foreign: o.foreign}
+	foreign, err := engine.IsForeign(path)
+	if err != nil {
+		return nil, err
+	}
+	if foreign {
+		m.dataDir = o.dataDir
+		if c.Flags().Changed("data") {
+			m.data = o.config.Data
+		}
+		if c.Flags().Changed("image-size") {
+			m.foreign.imageSize = o.config.ImageSize
+		}
+	}
+	model, _, err := m.load(g, path)
+	if err == nil && foreign && m.data == "" && model.Data.Name == "" {
+		err = errNoData(path)
+	}
+	return model, err
+}
+
 // settingsFrom returns the default settings of a run that starts from a model or, with like,
 // trains its network from new parameters.
 func settingsFrom(m *engine.Model, like bool) (config.Config, error) {
@@ -432,14 +464,17 @@ func settingsFrom(m *engine.Model, like bool) (config.Config, error) {
 
 // takeSettings copies the settings of the preset, the file, the model or the run to
 // resume, except the settings that flags give.
-func takeSettings(c *cobra.Command, o *trainOptions) error {
+func takeSettings(c *cobra.Command, g *globalOptions, o *trainOptions) error {
 	var base config.Config
 	var err error
+	if o.from == "" && o.like == "" && o.foreign != (foreignFlags{}) {
+		return &usageError{c.CommandPath(), errors.New("--normalise-mean and --normalise-std describe another program's file, which --from or --like names; a new run has --normalise")}
+	}
 	switch {
 	case o.preset != "" && o.file != "":
 		return &usageError{c.CommandPath(), errors.New("--preset and --config both name settings: use one of them")}
 	case o.from != "" || o.like != "":
-		base, err = o.settingsOfModel(c)
+		base, err = o.settingsOfModel(c, g)
 	case o.preset != "":
 		var p presets.Preset
 		if p, err = presets.Find(o.preset); err != nil {

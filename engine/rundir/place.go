@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io/fs"
+	"os"
 	"path/filepath"
 
 	"bnkit/checkpoint/durable"
@@ -36,7 +37,9 @@ func ReadPlace(dir string) (string, error) {
 
 // WritePlace records the folder or archive that holds the run's data, "" for the default
 // place.
-func (d *Dir) WritePlace(path string) error {
+func (d *Dir) WritePlace(path string) error { return writePlace(d.File(DataFile), path) }
+
+func writePlace(file, path string) error {
 	if path != "" {
 		var err error
 		if path, err = filepath.Abs(path); err != nil {
@@ -47,5 +50,35 @@ func (d *Dir) WritePlace(path string) error {
 	if err != nil {
 		return err
 	}
-	return durable.WriteFile(d.File(DataFile), append(b, '\n'))
+	return durable.WriteFile(file, append(b, '\n'))
+}
+
+// RecordPlace records the folder or archive that holds the data of a checkpoint outside of a
+// run, for ReadPlace of the checkpoint's folder. It reports whether the place is recorded. It
+// writes nothing if the folder holds a run, another place or other checkpoints, because the
+// place would count for them too.
+func RecordPlace(ckpt, path string) (recorded bool, err error) {
+	dir := filepath.Dir(ckpt)
+	path, err = filepath.Abs(path)
+	if err != nil {
+		return false, err
+	}
+	if holds, err := Holds(dir); holds || err != nil {
+		return false, err
+	}
+	file := filepath.Join(dir, DataFile)
+	if _, err := os.Lstat(file); err == nil {
+		was, err := ReadPlace(dir)
+		return err == nil && was == path, nil
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return false, err
+	}
+	for _, e := range entries {
+		if filepath.Ext(e.Name()) == filepath.Ext(CheckpointFile) && e.Name() != filepath.Base(ckpt) {
+			return false, nil
+		}
+	}
+	return true, writePlace(file, path)
 }

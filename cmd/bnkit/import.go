@@ -1,0 +1,152 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"bnkit/engine"
+	"bnkit/engine/arch"
+	"bnkit/engine/dataset"
+	"bnkit/engine/rundir"
+)
+
+// importOptions are the import command's flags.
+type importOptions struct {
+	modelFlags
+	out   string
+	force bool
+}
+
+func newImportCommand(g *globalOptions) *cobra.Command {
+	var o importOptions
+	c := &cobra.Command{
+		Use:   "import FILE",
+		Short: "Make a .bnz file of another program's file",
+		Long: `Make a .bnz file of a state dict in a safetensors file or in a .pt, .pth or .th file
+that PyTorch wrote. No code in it is run. The .bnz file holds all weights and running
+statistics, what pictures the network takes and how they are normalised, so that
+other commands need no flags for it.
+
+The network is recognised by the names and shapes of its tensors (bnkit inspect FILE
+shows how). --data names the data set, --normalise-mean and --normalise-std say how
+pixels were normalised. A file that bnkit exported says all this itself.
+
+A location of the data that the flags give is recorded in data.json beside --out, as
+a run does it, unless that folder holds a run, other .bnz files, or another data.json.
+
+--json prints out, arch, input, classes, parameters, statistics (whether the
+file stores running statistics), data, normalisation_mean, normalisation_std, bytes
+and data_dir (the recorded location, if there is one).`,
+		Example: `  bnkit import resnet56.th --data cifar10 --normalise-mean imagenet
+  bnkit import resnet18.pth --data photos --normalise-mean imagenet --out m.bnz`,
+		Args: cobra.ExactArgs(1), ValidArgsFunction: completeFiles("safetensors", "pt", "pth", "th"),
+		RunE: func(c *cobra.Command, args []string) error { return runImport(c, g, o, args[0]) },
+	}
+	o.add(c)
+	c.Flags().StringVar(&o.out, "out", "", "file to write (default: the name of FILE with .bnz, in the current folder)")
+	c.Flags().BoolVar(&o.force, "force", false, "replace the file if it exists")
+	completeFlag(c, "out", completeFiles("bnz"))
+	return c
+}
+
+// importResult is what import --json prints.
+type importResult struct {
+	Out        string    `json:"out"`
+	Arch       string    `json:"arch"`
+	Input      [3]int    `json:"input"` // channels, height, width
+	Classes    int       `json:"classes"`
+	Parameters int       `json:"parameters"`
+	Statistics bool      `json:"statistics"` // whether the file stores running statistics
+	Data       string    `json:"data"`
+	Mean       []float32 `json:"normalisation_mean"`
+	Std        []float32 `json:"normalisation_std"`
+	Bytes      int64     `json:"bytes"`
+	DataDir    string    `json:"data_dir,omitempty"` // recorded beside Out
+}
+
+func runImport(c *cobra.Command, g *globalOptions, o importOptions, path string) error {
+	usage := func(format string, args ...any) error {
+		return &usageError{c.CommandPath(), fmt.Errorf(format, args...)}
+	}
+	foreign, err := engine.IsForeign(path)
+	if err != nil {
+		return err
+	}
+	if !foreign {
+		return usage("%s is not a safetensors file or one that torch.save wrote", path)
+	}
+	if o.out == "" {
+		o.out = outputName(path) + ".bnz"
+	}
+	if filepath.Ext(o.out) != ".bnz" {
+		return usage("--out %s: use a name that ends in .bnz", o.out)
+	}
+	if err := mayWrite(c, o.out, o.force); err != nil {
+		return err
+	}
+	model, data, err := o.open(g, path)
+	if err != nil {
+		return err
+	}
+	// An evaluator checks that the network is for such pictures.
+	evaluator, err := model.Evaluator(data, o.threads)
+	if err != nil {
+		return err
+	}
+	evaluator.Close()
+	model.Data.Digest = data.Digest
+	model.Preprocessing.Mean, model.Preprocessing.Std = data.Mean, data.Std
+	if err := model.Save(o.out); err != nil {
+		return err
+	}
+	net := model.Network
+	r := importResult{
+		Out: o.out, Arch: net.Name, Input: [3]int{net.Input.C, net.Input.H, net.Input.W}, Classes: net.Classes,
+		Parameters: arch.All.Parameters(net), Statistics: model.Stored != nil, Data: data.Name,
+		Mean: data.Mean, Std: data.Std, Bytes: model.Source.Bytes,
+	}
+	place, recorded, err := o.recordPlace()
+	if err != nil {
+		return err
+	}
+	if recorded {
+		r.DataDir = place
+	}
+	err = g.print(r, func(w io.Writer) {
+		statistics := "with running statistics"
+		if !r.Statistics {
+			statistics = "without running statistics"
+		}
+		fmt.Fprintf(w, "%s: %s, %d parameters %s, %s\n", r.Out, printable(r.Arch), r.Parameters, statistics, bytesText(r.Bytes))
+		fmt.Fprintf(w, "data: %s, normalised by mean %v, std %v of pixel/255\n", printable(r.Data), r.Mean, r.Std)
+	})
+	if place != "" && !recorded {
+		flag := "--data-dir"
+		if !dataset.IsName(o.data) {
+			flag = "--data"
+		}
+		g.note("the location of the data is not recorded, because data.json in the folder of %s would count for other files too: give other commands %s %s", o.out, flag, shellQuote(place))
+	}
+	g.note("next, try: bnkit analyze %s", shellQuote(o.out))
+	return err
+}
+
+// recordPlace records the location of the data that the flags give, and returns it. recorded
+// is false if that cannot be done without changing what counts for other files.
+func (o *importOptions) recordPlace() (place string, recorded bool, err error) {
+	place = o.dataDir
+	if o.data != "" && !dataset.IsName(o.data) {
+		place = o.data
+	}
+	if place == "" {
+		return "", false, nil
+	}
+	if place, err = filepath.Abs(place); err != nil {
+		return "", false, err
+	}
+	recorded, err = rundir.RecordPlace(o.out, place)
+	return place, recorded, err
+}

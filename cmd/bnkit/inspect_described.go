@@ -1,0 +1,110 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"bnkit/checkpoint"
+	"bnkit/engine/arch"
+)
+
+// describedRows prints the rows of a header that describes its network unit by unit.
+func describedRows(row func(name, format string, args ...any), h *checkpoint.Header) {
+	pictures := fmt.Sprintf("pictures of %d×%d×%d, %d classes", h.Input[0], h.Input[1], h.Input[2], h.Classes)
+	input := arch.Shape{C: h.Input[0], H: h.Input[1], W: h.Input[2]}
+	net, err := arch.ParseDescription(h.Network.Name, h.Network.Units, input, h.Classes)
+	if err != nil {
+		row("network", "%s, described unit by unit, %s", printable(h.Network.Name), pictures)
+		row("units", "%s", printable(err.Error()))
+		return
+	}
+	row("network", "%s, described unit by unit: %d units, %s", printable(h.Network.Name), len(net.Units), pictures)
+	row("widths", "%s", widthsText(net))
+	if len(h.Network.Origins) > 0 {
+		row("removed", "%s", removedText(net, h.Network.Origins))
+	}
+}
+
+// widthsText lists the numbers of channels of the convolutions. A number is followed by how
+// often it is repeated.
+func widthsText(net *arch.Network) string {
+	var widths []string
+	last, repeats := 0, 0
+	end := func() {
+		if repeats > 1 {
+			widths = append(widths, fmt.Sprintf("%d (%d times)", last, repeats))
+		} else if repeats == 1 {
+			widths = append(widths, fmt.Sprint(last))
+		}
+	}
+	for i := range net.Units {
+		u := &net.Units[i]
+		if u.Op != arch.Convolution {
+			continue
+		}
+		if u.OutShape.C != last {
+			end()
+			last, repeats = u.OutShape.C, 0
+		}
+		repeats++
+	}
+	end()
+	return strings.Join(widths, ", ")
+}
+
+// removedText says how many channels were removed from which units.
+func removedText(net *arch.Network, origins map[string][]int) string {
+	before, exact := widthsBefore(net, origins)
+	total, changed := 0, 0
+	for name, from := range origins {
+		left := 0
+		for _, index := range from {
+			if index >= 0 {
+				left++
+			}
+		}
+		if n := before[name] - left; n > 0 {
+			total += n
+			changed++
+		}
+	}
+	if exact {
+		return fmt.Sprintf("%d channels of %d units", total, changed)
+	}
+	return fmt.Sprintf("at least %d channels of %d units", total, changed)
+}
+
+// widthsBefore returns the numbers of channels that units had before channels were removed.
+// They are those of the network of that name if all other units of the two agree. Otherwise
+// exact is false, and they are the smallest numbers that the origins allow.
+func widthsBefore(net *arch.Network, origins map[string][]int) (before map[string]int, exact bool) {
+	before = map[string]int{}
+	for name, from := range origins {
+		before[name] = slices.Max(append([]int{-1}, from...)) + 1
+	}
+	whole, err := arch.Build(net.Name, arch.Options{Input: net.Input, Classes: net.Classes})
+	if err != nil {
+		return before, false
+	}
+	named := map[string]int{}
+	for i := range whole.Units {
+		named[whole.Units[i].Name] = whole.Units[i].OutShape.C
+	}
+	for name, width := range before {
+		if named[name] < width {
+			return before, false
+		}
+	}
+	for i := range net.Units {
+		u := &net.Units[i]
+		if _, removed := origins[u.Name]; !removed && named[u.Name] != u.OutShape.C && !u.Shortcut {
+			return before, false
+		}
+	}
+	for _, name := range slices.Collect(maps.Keys(before)) {
+		before[name] = named[name]
+	}
+	return before, true
+}

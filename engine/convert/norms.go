@@ -1,0 +1,98 @@
+package convert
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+)
+
+// BatchNorm is a BatchNorm with γ and β in a state dict of any network.
+type BatchNorm struct {
+	Name        string // in the state dict, e.g. "module.layer1.0.bn1"
+	Gamma, Beta Tensor // one value for each channel
+}
+
+// BatchNorms returns the BatchNorms among tensors, in the tensors' order. A BatchNorm X has
+// the tensors X.weight, X.bias and X.running_mean of one dimension and the same length. The
+// network need not be a supported one.
+func BatchNorms(tensors []Tensor) []BatchNorm {
+	byName := make(map[string]Tensor, len(tensors))
+	for _, x := range tensors {
+		byName[x.Name] = x
+	}
+	var norms []BatchNorm
+	for _, gamma := range tensors {
+		name, is := strings.CutSuffix(gamma.Name, ".weight")
+		if !is || len(gamma.Shape) != 1 || gamma.Shape[0] < 1 {
+			continue
+		}
+		beta, mean := byName[name+".bias"], byName[name+meanSuffix]
+		if slices.Equal(beta.Shape, gamma.Shape) && slices.Equal(mean.Shape, gamma.Shape) {
+			norms = append(norms, BatchNorm{name, gamma, beta})
+		}
+	}
+	return norms
+}
+
+// Load reads γ and β. The error is an *Error if a value is not finite, or one of a Tensor's
+// Values.
+func (b *BatchNorm) Load() (gamma, beta []float64, err error) {
+	if gamma, err = b.Gamma.finite(); err != nil {
+		return nil, nil, err
+	}
+	beta, err = b.Beta.finite()
+	return gamma, beta, err
+}
+
+// finite reads the values of a tensor exactly, and checks that they are finite.
+func (t *Tensor) finite() ([]float64, error) {
+	values, err := t.exact()
+	if err != nil {
+		return nil, err
+	}
+	if i := slices.IndexFunc(values, func(v float64) bool { return math.IsNaN(v) || math.IsInf(v, 0) }); i >= 0 {
+		return nil, &Error{t.Name, fmt.Sprintf("holds %v at %d", values[i], i)}
+	}
+	return values, nil
+}
+
+// exact reads the values of a tensor without rounding those of type F64.
+func (t *Tensor) exact() ([]float64, error) {
+	if t.DType != "F64" {
+		values, err := t.Values()
+		return widen(values), err
+	}
+	raw, err := t.Bytes()
+	if err != nil {
+		return nil, err
+	}
+	values := make([]float64, len(raw)/8)
+	for i := range values {
+		values[i] = math.Float64frombits(binary.LittleEndian.Uint64(raw[8*i:]))
+	}
+	return values, nil
+}
+
+// floatSizes holds the size in bytes of an element of each type in which Zeroed can write a
+// zero.
+var floatSizes = map[string]int{"F16": 2, "BF16": 2, "F32": 4, "F64": 8}
+
+// Zeroed returns the bytes of the tensor in which the elements at the given indices are +0
+// and all others are as in the file. The error is an *Error if the elements are not numbers
+// of type F16, BF16, F32 or F64, or one of the Tensor's Bytes.
+func (t *Tensor) Zeroed(indices []int) ([]byte, error) {
+	size := floatSizes[t.DType]
+	if size == 0 {
+		return nil, &Error{t.Name, fmt.Sprintf("has elements of type %s, of which none can be set to zero; save it as float32", t.DType)}
+	}
+	raw, err := t.Bytes()
+	if err != nil {
+		return nil, err
+	}
+	for _, i := range indices {
+		clear(raw[i*size : (i+1)*size])
+	}
+	return raw, nil
+}
