@@ -151,11 +151,11 @@ func TestNetworks(t *testing.T) {
 		{"torchvision_resnet50_pruned", "resnet50", false, 0, arch.OptionB,
 			[]string{"50 layers", "blocks have other widths inside"}, nil, 53},
 		{"chenyaofo_vgg11_bn", "vgg11", false, 0, "",
-			[]string{"8 convolutions of 3×3, and 5 max pools", "2 hidden linear layers with ReLU, as convolutions of 1×1"},
+			[]string{"8 convolutions of 3×3, and 5 max pools", "hidden linear layers with a ReLU: 2; the first is a convolution of 1×1"},
 			map[string]string{"features.1.weight": "features.1.weight", "classifier.3.weight": "classifier.3.weight", "fc.weight": "classifier.6.weight"}, 8},
 		{"kuangliu_vgg11", "vgg11", false, 0, "", []string{"5 max pools", "pictures of 3×32×32"}, map[string]string{"fc.weight": "module.classifier.weight"}, 8},
-		{"torchvision_vgg11", "vgg11", false, 0, "", []string{"7×7", "pictures of 3×224×224"}, nil, 0},
-		{"torchvision_vgg11_bn", "vgg11", false, 0, "", []string{"7×7", "pictures of 3×224×224"}, nil, 8},
+		{"torchvision_vgg11", "vgg11", false, 0, "", []string{"the first is a convolution of 7×7", "pictures of 3×224×224"}, nil, 0},
+		{"torchvision_vgg11_bn", "vgg11", false, 0, "", []string{"the first is a convolution of 7×7", "pictures of 3×224×224"}, nil, 8},
 	} {
 		t.Run(c.file, func(t *testing.T) {
 			f := load(t, c.file)

@@ -45,7 +45,7 @@ func (d *dict) matchVGG(o Options) (*match, error) {
 	if len(hidden) > 0 {
 		kernel = d.mapSide(hidden[0], d.dim(last, 0))
 		side = kernel << min(pools, 16)
-		m.says = append(m.says, fmt.Sprintf("%d hidden linear layers with ReLU, as convolutions of %d×%d and 1×1", len(hidden), kernel, kernel))
+		m.says = append(m.says, fmt.Sprintf("hidden linear layers with a ReLU: %d; the first is a convolution of %d×%d, any others of 1×1", len(hidden), kernel, kernel))
 	}
 	net.Input = arch.Shape{C: d.dim(vggLayer(plan[0]), 1), H: side, W: side}
 	if o.Pictures != [2]int{} {
