@@ -37,6 +37,8 @@ type Options struct {
 	Shortcut arch.Shortcut // "" for option B if its tensors are there, or else what is usual for the names
 	Pictures [2]int        // their height and width; zero for what is usual for the network
 	arch.Variants
+
+	exported bool // by bnkit, which centres zeros between any numbers of channels
 }
 
 // Recognised is a network that was recognised, and how its tensors are called in the state
@@ -82,7 +84,8 @@ func Recognise(tensors []Tensor, o Options) (*Recognised, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := d.adapt(m); err != nil {
+	m.convolveMaps(d)
+	if err := d.adapt(m, o.exported); err != nil {
 		return nil, err
 	}
 	r := &Recognised{Network: m.net, Names: map[string]string{}, Ignored: d.ignored, tensors: map[string]Tensor{}}

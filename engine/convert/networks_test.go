@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"bnkit/engine"
 	"bnkit/engine/arch"
 	"bnkit/engine/convert"
 	"bnkit/engine/kernel"
@@ -236,8 +237,8 @@ func TestStandardSizes(t *testing.T) {
 	}
 }
 
-// TestRemoval removes channels of recognised networks, which must not change the logits. The
-// networks have what no network of package arch has: linear layers after a pool, and inner
+// TestRemoval removes channels of recognised networks, which must not change the logits, and
+// reads the smaller networks back after bnkit exported them. The networks have what no network of package arch has: linear layers after a pool, and inner
 // widths that differ.
 func TestRemoval(t *testing.T) {
 	for _, file := range []string{"akamaster_resnet20_pruned", "chenyaofo_vgg11_bn", "torchvision_vgg11_bn", "torchvision_resnet50_pruned"} {
@@ -277,7 +278,31 @@ func TestRemoval(t *testing.T) {
 		if !(worst <= 1e-4*max(largest, 1)) {
 			t.Errorf("%s: logits up to %g change by up to %g", file, largest, worst)
 		}
+		m := &engine.Model{Network: small.Network, Params: small.Params}
+		e, err := m.Export(small.Statistics(stats))
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkLogits(t, reimported(t, e), x, want)
 	}
+}
+
+// reimported recognises what bnkit exported.
+func reimported(t *testing.T, e *engine.Exported) *convert.Recognised {
+	t.Helper()
+	o, err := convert.OptionsFrom(e.Metadata)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var tensors []convert.Tensor
+	for _, x := range e.Tensors {
+		tensors = append(tensors, convert.Tensor{Name: x.Name, Shape: x.Shape, Values: func() ([]float32, error) { return x.Float32, nil }})
+	}
+	r, err := convert.Recognise(tensors, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
 }
 
 // run returns the logits of pictures.
