@@ -1,9 +1,15 @@
 // Package convert turns the state dicts of other people's networks into networks of package
 // arch, with parameters and statistics. It recognises the architecture by the names and shapes
-// of the tensors, and says by which. The supported names are those of torchvision's and timm's
-// ResNets, of CIFAR ResNets with layers in three stages (akamaster/pytorch_resnet_cifar10,
-// chenyaofo/pytorch-cifar-models), of VGGs (torchvision, chenyaofo), and of open_lth, which
-// are those that bnkit exports. Layers may have other widths than usual.
+// of the tensors, and says what it was recognised by. These networks are supported:
+//
+//   - ResNets with the names of torchvision and timm, also with a first convolution of 3×3
+//   - CIFAR ResNets with three stages (akamaster/pytorch_resnet_cifar10,
+//     chenyaofo/pytorch-cifar-models), and kuangliu/pytorch-cifar's with four
+//   - VGGs (torchvision, chenyaofo, kuangliu); hidden linear layers become convolutions
+//   - networks with the names of open_lth, which are those that bnkit exports
+//
+// Layers may have other widths than usual, as after pruning. A BatchNorm's eps is not in a
+// state dict; PyTorch's default is nn.DefaultEps.
 package convert
 
 import (
@@ -31,6 +37,8 @@ type Options struct {
 	Shortcut arch.Shortcut // "" for option B if its tensors are there, or else what is usual for the names
 	Pictures [2]int        // their height and width; zero for what is usual for the network
 	arch.Variants
+
+	exported bool // by bnkit, which centres zeros between any numbers of channels
 }
 
 // Recognised is a network that was recognised, and how its tensors are called in the state
@@ -40,7 +48,7 @@ type Recognised struct {
 	Network *arch.Network
 	Named   bool // arch.Build makes the network from its Name and Options
 
-	Evidence []string          // why it is this network, one sentence each
+	Evidence []string          // why it is this network, one reason each
 	Names    map[string]string // by canonical name (also bn1.running_mean, ...): the name in the state dict
 	Ignored  []string          // names of tensors that the network does not need
 
@@ -76,7 +84,8 @@ func Recognise(tensors []Tensor, o Options) (*Recognised, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := d.adapt(m); err != nil {
+	m.convolveMaps(d)
+	if err := d.adapt(m, o.exported); err != nil {
 		return nil, err
 	}
 	r := &Recognised{Network: m.net, Names: map[string]string{}, Ignored: d.ignored, tensors: map[string]Tensor{}}

@@ -83,8 +83,8 @@ func (d *dict) dim(layer string, i int) int {
 }
 
 // adapt gives the network the widths of the tensors, and takes away the biases, γ and β that
-// it would have without a tensor.
-func (d *dict) adapt(m *match) error {
+// it would have without a tensor. Exported says that bnkit wrote the state dict.
+func (d *dict) adapt(m *match, exported bool) error {
 	net := m.net
 	net.SetChannels(func(i int) int {
 		u := &net.Units[i]
@@ -97,10 +97,18 @@ func (d *dict) adapt(m *match) error {
 		}
 		return u.OutShape.C
 	})
+	pointwise := 0
 	for i := range net.Units {
 		u := &net.Units[i]
 		if u.Op == arch.Convolution {
-			u.Bias = d.has(m.theirs(u.Name) + ".bias")
+			layer := m.theirs(u.Name)
+			u.Bias = d.has(layer + ".bias")
+			// Where only one pixel is read, the output has the same size without padding.
+			// What pruning leaves of a convolution without effect is such a one.
+			if u.Pad > 0 && u.Kernel == 2*u.Pad+1 && d.dim(layer, 2) == 1 && d.dim(layer, 3) == 1 {
+				u.Kernel, u.Pad = 1, 0
+				pointwise++
+			}
 		}
 		if norm := m.theirs(u.BN); u.BN != "" && d.has(norm+meanSuffix) && !d.has(norm+".weight") && !d.has(norm+".bias") {
 			u.NoScale, u.NoShift = true, true
@@ -108,10 +116,14 @@ func (d *dict) adapt(m *match) error {
 		if u.Add.Kind != arch.Mapped {
 			continue
 		}
-		// For other widths it is not known where the shortcut puts the channels.
-		if from, to := net.Units[u.Add.From].OutShape.C, u.OutShape.C; to != 2*from && net.Options.Width == 0 {
+		// In other programs, a shortcut without weights doubles the number of channels.
+		from, to := net.Units[u.Add.From].OutShape.C, u.OutShape.C
+		if to < from || to != 2*from && !exported {
 			return &Error{d.name(m.theirs(u.Name) + ".weight"), fmt.Sprintf("has %d output channels, but a shortcut without weights makes %d of %d", to, 2*from, from)}
 		}
+	}
+	if pointwise > 0 {
+		m.says = append(m.says, fmt.Sprintf("convolutions of 1×1 without padding where the network usually has larger ones: %d", pointwise))
 	}
 	return nil
 }

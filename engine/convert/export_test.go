@@ -73,6 +73,60 @@ func TestExports(t *testing.T) {
 	}
 }
 
+// TestExportsOfPruned reads what bnkit exports after it has removed channels, and compares
+// the logits with those of the network before.
+func TestExportsOfPruned(t *testing.T) {
+	convolved, pointwise := 0, 0 // shortcuts in place of channel maps, and convolutions of zeros
+	for _, shortcut := range []arch.Shortcut{arch.OptionA, arch.OptionACentred, arch.OptionB} {
+		for _, held := range []func(net *arch.Network, i, c int) bool{
+			func(_ *arch.Network, i, c int) bool { return (7*i+c)%3 == 0 },
+			func(_ *arch.Network, i, c int) bool { return c%3 == 1 },                           // the same in each stream
+			func(net *arch.Network, i, c int) bool { return 4*c >= 3*net.Units[i].OutShape.C }, // the last of each stream
+			func(_ *arch.Network, i, c int) bool { return i%2 == 1 || c%5 == 2 },               // whole layers
+		} {
+			net, err := arch.Build("resnet-14", arch.Options{Input: arch.Shape{C: 3, H: 16, W: 16}, Classes: 10, Shortcut: shortcut})
+			if err != nil {
+				t.Fatal(err)
+			}
+			m := &engine.Model{Network: net, Params: nn.NewParams[float32](net, nil), Stored: nn.NewStatistics(net)}
+			m.Params.InitialiseBy(nn.Initialisers{Weights: "he-normal", Gamma: "one", Beta: "constant:0.25"}, 3)
+			for i := range net.Units {
+				kept := []int{}
+				for c, gamma := 0, m.Params.Of(i, arch.Gamma); c < len(gamma); c++ {
+					if held(net, i, c) {
+						gamma[c] = 0
+					} else {
+						kept = append(kept, c)
+					}
+				}
+				m.Kept = append(m.Kept, kept)
+			}
+			small, _, err := m.Compact()
+			if err != nil {
+				t.Fatal(err)
+			}
+			e, err := small.Export(small.Stored)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := reimported(t, e)
+			checkDescription(t, r.Network)
+			x := pictures([4]int{2, 3, 16, 16})
+			checkLogits(t, r, x, run(t, net, m.Params, m.Stored, x))
+			for _, u := range r.Network.Units {
+				if u.Shortcut && u.BN == "" {
+					convolved++
+				} else if !u.Shortcut && u.Op == arch.Convolution && u.Kernel == 1 {
+					pointwise++
+				}
+			}
+		}
+	}
+	if convolved == 0 || pointwise == 0 {
+		t.Errorf("%d shortcuts without BatchNorm and %d convolutions of 1×1; the cases must have both", convolved, pointwise)
+	}
+}
+
 // TestExportsWithoutMetadata recognises the networks whose tensors tell all.
 func TestExportsWithoutMetadata(t *testing.T) {
 	for _, n := range archtest.Networks(t, 0.0625) {

@@ -128,8 +128,8 @@ func (d *dict) matchCanonical(o Options, name string, without arch.Shortcut) (*m
 // is in the names of a shortcut's tensors. Without is the kind of shortcuts without tensors.
 func (d *dict) shortcut(m *match, word string, without arch.Shortcut) arch.Shortcut {
 	for name := range d.tensors {
-		if strings.HasSuffix(name, "."+word+".0.weight") {
-			m.says = append(m.says, fmt.Sprintf("option-B shortcuts (1×1 convolutions), since there are %s weights", word))
+		if strings.HasSuffix(name, "."+word+".1.weight") {
+			m.says = append(m.says, fmt.Sprintf("option-B shortcuts (1×1 convolutions and BatchNorms), since there are %s weights", word))
 			return arch.OptionB
 		}
 	}

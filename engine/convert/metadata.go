@@ -15,6 +15,7 @@ func OptionsFrom(metadata map[string]string) (Options, error) {
 	if o.Arch = metadata["arch"]; o.Arch == "" {
 		return o, nil
 	}
+	o.exported = true
 	o.Shortcut = arch.Shortcut(metadata["shortcut"])
 	o.Variants = arch.Variants{Stem: metadata["stem"], BN: metadata["bn"], NoScale: metadata["no_scale"], NoShift: metadata["no_shift"]}
 	var channels int

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"bnkit/engine"
 	"bnkit/engine/arch"
 	"bnkit/engine/convert"
 	"bnkit/engine/kernel"
@@ -151,11 +152,11 @@ func TestNetworks(t *testing.T) {
 		{"torchvision_resnet50_pruned", "resnet50", false, 0, arch.OptionB,
 			[]string{"50 layers", "blocks have other widths inside"}, nil, 53},
 		{"chenyaofo_vgg11_bn", "vgg11", false, 0, "",
-			[]string{"8 convolutions of 3×3, and 5 max pools", "2 hidden linear layers with ReLU, as convolutions of 1×1"},
+			[]string{"8 convolutions of 3×3, and 5 max pools", "hidden linear layers with a ReLU: 2; the first is a convolution of 1×1"},
 			map[string]string{"features.1.weight": "features.1.weight", "classifier.3.weight": "classifier.3.weight", "fc.weight": "classifier.6.weight"}, 8},
 		{"kuangliu_vgg11", "vgg11", false, 0, "", []string{"5 max pools", "pictures of 3×32×32"}, map[string]string{"fc.weight": "module.classifier.weight"}, 8},
-		{"torchvision_vgg11", "vgg11", false, 0, "", []string{"7×7", "pictures of 3×224×224"}, nil, 0},
-		{"torchvision_vgg11_bn", "vgg11", false, 0, "", []string{"7×7", "pictures of 3×224×224"}, nil, 8},
+		{"torchvision_vgg11", "vgg11", false, 0, "", []string{"the first is a convolution of 7×7", "pictures of 3×224×224"}, nil, 0},
+		{"torchvision_vgg11_bn", "vgg11", false, 0, "", []string{"the first is a convolution of 7×7", "pictures of 3×224×224"}, nil, 8},
 	} {
 		t.Run(c.file, func(t *testing.T) {
 			f := load(t, c.file)
@@ -236,8 +237,8 @@ func TestStandardSizes(t *testing.T) {
 	}
 }
 
-// TestRemoval removes channels of recognised networks, which must not change the logits. The
-// networks have what no network of package arch has: linear layers after a pool, and inner
+// TestRemoval removes channels of recognised networks, which must not change the logits, and
+// reads the smaller networks back after bnkit exported them. The networks have what no network of package arch has: linear layers after a pool, and inner
 // widths that differ.
 func TestRemoval(t *testing.T) {
 	for _, file := range []string{"akamaster_resnet20_pruned", "chenyaofo_vgg11_bn", "torchvision_vgg11_bn", "torchvision_resnet50_pruned"} {
@@ -277,7 +278,31 @@ func TestRemoval(t *testing.T) {
 		if !(worst <= 1e-4*max(largest, 1)) {
 			t.Errorf("%s: logits up to %g change by up to %g", file, largest, worst)
 		}
+		m := &engine.Model{Network: small.Network, Params: small.Params}
+		e, err := m.Export(small.Statistics(stats))
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkLogits(t, reimported(t, e), x, want)
 	}
+}
+
+// reimported recognises what bnkit exported.
+func reimported(t *testing.T, e *engine.Exported) *convert.Recognised {
+	t.Helper()
+	o, err := convert.OptionsFrom(e.Metadata)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var tensors []convert.Tensor
+	for _, x := range e.Tensors {
+		tensors = append(tensors, convert.Tensor{Name: x.Name, Shape: x.Shape, Values: func() ([]float32, error) { return x.Float32, nil }})
+	}
+	r, err := convert.Recognise(tensors, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
 }
 
 // run returns the logits of pictures.

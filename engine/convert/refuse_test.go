@@ -91,7 +91,7 @@ func TestNamed(t *testing.T) {
 		{akamaster, convert.Options{Arch: "resnet-20", Shortcut: arch.OptionA}, "", false},
 		{chenyaofo, convert.Options{Arch: "resnet-26"}, "layer1.3.conv1.weight is missing; resnet-26 needs it", false},
 		{chenyaofo, convert.Options{Arch: "resnet-14"}, "layer1.2.bn1.bias (16) belongs to no layer of resnet-14", false},
-		{chenyaofo, convert.Options{Shortcut: arch.OptionA}, "layer2.0.downsample.0.weight (32×16×1×1) belongs to no layer", false},
+		{chenyaofo, convert.Options{Shortcut: arch.OptionA}, "layer2.0.downsample.1.bias (32) belongs to no layer", false},
 		{akamaster, convert.Options{Shortcut: arch.OptionB}, "layer2.0.downsample.0.weight is missing", false},
 		{chenyaofo, convert.Options{Arch: "resnet-21"}, `network "resnet-21"`, true},
 		{chenyaofo, convert.Options{Pictures: [2]int{300, 300}}, `network "resnet-20": pictures of 300×300`, true},

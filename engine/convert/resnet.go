@@ -100,6 +100,29 @@ func imageNetName(blocks []int, bottleneck bool) string {
 	return listed
 }
 
+// convolveMaps replaces the shortcuts without weights by convolutions without BatchNorm where
+// the state dict has these. That is how bnkit exports a shortcut from whose stream channels
+// were removed.
+func (m *match) convolveMaps(d *dict) {
+	old := m.net.Units
+	m.net.Units = nil
+	places := make([]int, len(old)) // of the old units
+	for i, u := range old {
+		if u.In != arch.Picture {
+			u.In = places[u.In]
+		}
+		if u.Add.Kind != arch.NoResidual {
+			u.Add.From = places[u.Add.From]
+		}
+		shortcut := u.Name[:strings.LastIndexByte(u.Name, '.')+1] + "shortcut.0"
+		if u.Add.Kind == arch.Mapped && d.has(m.theirs(shortcut)+".weight") {
+			at := m.net.Append(arch.Unit{Name: shortcut, In: u.Add.From, Shortcut: true, Kernel: 1, Stride: u.Add.Map.Stride}, u.OutShape.C)
+			u.Add = arch.Residual{Kind: arch.Projection, From: at}
+		}
+		places[i] = m.net.Append(u, u.OutShape.C)
+	}
+}
+
 // countBlocks returns the number of residual blocks.
 func countBlocks(net *arch.Network) int {
 	n := 0

@@ -17,7 +17,7 @@ const vggPool = -1
 // last have a ReLU. The first of these is a convolution over its whole input, and the others
 // are 1×1 convolutions.
 func (d *dict) matchVGG(o Options) (*match, error) {
-	if o.Arch != "" {
+	if o.Arch != "" && !o.exported {
 		return nil, &arch.Error{Name: o.Arch, Reason: "layers called features.N and classifier.N are those of a VGG, which is built from their shapes; do not name a network"}
 	}
 	plan, err := d.vggPlan()
@@ -45,7 +45,7 @@ func (d *dict) matchVGG(o Options) (*match, error) {
 	if len(hidden) > 0 {
 		kernel = d.mapSide(hidden[0], d.dim(last, 0))
 		side = kernel << min(pools, 16)
-		m.says = append(m.says, fmt.Sprintf("%d hidden linear layers with ReLU, as convolutions of %d×%d and 1×1", len(hidden), kernel, kernel))
+		m.says = append(m.says, fmt.Sprintf("hidden linear layers with a ReLU: %d; the first is a convolution of %d×%d, any others of 1×1", len(hidden), kernel, kernel))
 	}
 	net.Input = arch.Shape{C: d.dim(vggLayer(plan[0]), 1), H: side, W: side}
 	if o.Pictures != [2]int{} {
@@ -81,7 +81,7 @@ func (d *dict) appendVGG(m *match, plan []int, hidden []string, kernel int) {
 	}
 	for _, layer := range hidden {
 		last = m.net.Append(arch.Unit{Name: layer, In: last, ReLU: true, Kernel: kernel, Stride: 1}, max(d.dim(layer, 0), 1))
-		m.linear[last] = true
+		m.linear[last] = len(d.tensors[layer+".weight"].Shape) == 2 // bnkit exports convolutions
 		kernel = 1
 	}
 }
@@ -123,6 +123,10 @@ func (d *dict) vggClassifier() (hidden []string, head string, err error) {
 	for _, n := range numbers {
 		hidden = append(hidden, fmt.Sprintf("classifier.%d", n))
 	}
+	if d.has("fc.weight") { // as bnkit exports it
+		head, err = d.output("fc")
+		return hidden, head, err
+	}
 	head, err = d.output(hidden[len(hidden)-1])
 	return hidden[:len(hidden)-1], head, err
 }
@@ -141,15 +145,15 @@ func (d *dict) numbered(prefix string) []int {
 	return numbers
 }
 
-// maxMapSide bounds the side of the map that a linear layer reads.
+// maxMapSide bounds the side of the map that a hidden layer reads.
 const maxMapSide = 16
 
-// mapSide returns the side of the square map that a linear layer reads, which has the given
+// mapSide returns the side of the square map that a hidden layer reads, which has the given
 // number of channels. It returns 1 if there is no such side.
 func (d *dict) mapSide(layer string, channels int) int {
 	shape := d.tensors[layer+".weight"].Shape
 	for side := 1; side <= maxMapSide; side++ {
-		if len(shape) == 2 && shape[1] == channels*side*side {
+		if len(shape) == 2 && shape[1] == channels*side*side || len(shape) == 4 && shape[2] == side {
 			return side
 		}
 	}
