@@ -158,6 +158,8 @@ checkpoint, parameters (the number of trained parameters) and config.`,
 	f.StringVar(&o.file, "config", "", "file of settings: YAML, a run directory or its config.json")
 	f.StringVar(&o.from, "from", "", "start from the model in this file or run directory; pruned channels stay pruned")
 	f.StringVar(&o.like, "like", "", "train the pruned network in this file or run directory from new parameters")
+	completeFlag(c, "from", completeRuns)
+	completeFlag(c, "like", completeRuns)
 	addSettings(c, &o.config)
 	o.foreign.addNormalisation(c)
 	addDataDir(c, &o.dataDir, "where the resumed run found it, or ")
