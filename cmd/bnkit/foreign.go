@@ -35,6 +35,8 @@ func (o *foreignFlags) add(c *cobra.Command) {
 	f.StringVar(&o.mean, "normalise-mean", "", "mean of pixel/255 for each channel, e.g. 0.485,0.456,0.406, or "+strings.Join(normalisations(), ", ")+"; for a file of another program")
 	f.StringVar(&o.std, "normalise-std", "", "standard deviation of pixel/255 for each channel, or as --normalise-mean")
 	f.IntVar(&o.imageSize, "image-size", 0, "side to which the pictures of a folder are resized, for a file of another program (default: what is usual for the network)")
+	completeFlag(c, "arch", cobra.FixedCompletions(config.Find("arch").Values, cobra.ShellCompDirectiveNoFileComp))
+	completeFlag(c, "image-size", completeNothing)
 	for _, flag := range []string{"normalise-mean", "normalise-std"} {
 		completeFlag(c, flag, cobra.FixedCompletions(normalisations(), cobra.ShellCompDirectiveNoFileComp))
 	}

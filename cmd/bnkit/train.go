@@ -112,10 +112,11 @@ sayak-… Sayak Paul's notebooks. --config reads settings from a file: a run's
 config.json, or YAML lines such as "lr: 0.1" with the keys of config.json (the names
 of the flags with _ for -, and augment: false). Flags override both.
 
---from FILE starts from the model in a .bnz file, with its network, seed and data, and
+--from RUN starts from the model of a run or .bnz file, with its network, seed and data,
+and
 trains γ and β by default. Pruned channels stay pruned: a step costs what the smaller
 network costs, and nothing that belongs to those channels changes. By default, --lr is
-0.01 and --schedule cosine. --like FILE trains the pruned network of a file from new
+0.01 and --schedule cosine. --like RUN trains the pruned network of a file from new
 parameters instead, with the usual defaults, as a control.
 
 Ctrl-C stops at the next step, and --resume continues with the same result as an
@@ -160,11 +161,13 @@ checkpoint, parameters (the number of trained parameters) and config.`,
 	f.StringVar(&o.out, "out", "", "run directory (default: runs/ARCH-TRAINABLE-DATA-sSEED, and a number if that is taken)")
 	f.BoolVar(&o.resume, "resume", false, "continue the run in --out, by default the newest that is not finished")
 	f.BoolVar(&o.force, "force", false, "replace the run in --out once the new run has completed an epoch")
-	inGroup(c, "preset or file of settings", "preset", "config")
+	inGroup(c, "settings or model to start from", "preset", "config", "from", "like")
 	inGroup(c, config.Data, "data-dir")
 	inGroup(c, config.Run, "threads", "out", "resume", "force")
 	completeFlag(c, "preset", completePresets)
 	completeFlag(c, "config", completeFiles("yaml", "yml", "json"))
+	completeFlag(c, "from", completeRuns)
+	completeFlag(c, "like", completeRuns)
 	completeFlag(c, "out", completeRunDirs)
 	return c
 }
@@ -390,8 +393,11 @@ func (o *trainOptions) settingsOfModel(c *cobra.Command) (config.Config, error) 
 	if o.from != "" && o.like != "" || o.resume || o.preset != "" || o.file != "" {
 		return fail("--from, --like, --resume, --preset and --config each say where a run's settings come from: use one of them")
 	}
-	var err error
-	if o.model, err = engine.LoadModel(o.from + o.like); err != nil {
+	path, err := checkpointIn(o.from + o.like)
+	if err != nil {
+		return config.Config{}, err
+	}
+	if o.model, err = engine.LoadModel(path); err != nil {
 		return config.Config{}, err
 	}
 	base, err := settingsFrom(o.model, o.like != "")
