@@ -144,7 +144,7 @@ checkpoint, parameters (the number of trained parameters) and config.`,
   bnkit train --arch vgg-38 --data cifar10 --trainable all --track-gradients
   bnkit train --from runs/first/ckpt-pruned.bnz --epochs 3
   bnkit train --resume --out runs/first`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return runTrain(c, g, o)
 		},
@@ -449,10 +449,10 @@ func takeSettings(c *cobra.Command, o *trainOptions) error {
 	case o.preset != "":
 		var p presets.Preset
 		if p, err = presets.Find(o.preset); err != nil {
+			err = fmt.Errorf("%w; --preset list shows all", err)
 			if name := nearestPreset(o.preset); name != "" {
 				err = fmt.Errorf("%w; did you mean %s?", err, name)
 			}
-			err = fmt.Errorf("%w; --preset list shows all", err)
 		}
 		base = p.Config
 	case o.file != "":
