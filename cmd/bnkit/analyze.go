@@ -206,7 +206,7 @@ func printReport(w io.Writer, r *analysis.Report, wide bool) {
 		rows = append(rows, []string{name, fmt.Sprint(s.Clamped), share(s.Share), accuracyText(s.TestAccuracy, s.Interval), lossText(s.TestLoss)})
 	}
 	printTable(w, rows)
-	line("%d pictures of the %s split, %s statistics, β kept; in parentheses the 95%% confidence interval", r.Accuracy.Examples, r.Accuracy.Split, r.Accuracy.Statistics)
+	line("%d pictures of the %s split, %s statistics, β kept; the numbers in parentheses are 95%% confidence intervals", r.Accuracy.Examples, r.Accuracy.Split, r.Accuracy.Statistics)
 	if r.Stored != nil {
 		line("with the stored statistics: test accuracy %s, test loss %s", accuracyText(r.Stored.TestAccuracy, r.Stored.Interval), lossText(r.Stored.TestLoss))
 	}
