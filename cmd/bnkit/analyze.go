@@ -189,7 +189,7 @@ func printReport(w io.Writer, r *analysis.Report, wide bool) {
 		fmt.Fprintln(w, wrapText(fmt.Sprintf(format, args...), defaultColumns))
 	}
 	if r.Total.Pruned > 0 {
-		line("%d of %d channels are pruned and not counted above: %s", r.Total.Pruned, r.Total.Channels, prunedLayers(r))
+		line("%d of %d channels are pruned and not counted above, %s", r.Total.Pruned, r.Total.Channels, prunedLayers(r))
 	}
 	line("zeros: share of ReLU outputs that are zero; off: channels that are zero for more than 99%% of outputs; on: channels that are never zero (%d pictures of the %s split, %s statistics)",
 		r.Sparsity.Examples, r.Sparsity.Split, r.Sparsity.Statistics)
