@@ -193,7 +193,7 @@ func printReport(w io.Writer, r *analysis.Report, wide bool) {
 		fmt.Fprintln(w, wrapText(fmt.Sprintf(format, args...), defaultColumns))
 	}
 	if r.Total.Pruned > 0 {
-		line("%d of %d channels are pruned and not counted above: %s", r.Total.Pruned, r.Total.Channels, prunedLayers(r))
+		line("%d of %d channels are pruned and not counted above, %s", r.Total.Pruned, r.Total.Channels, prunedLayers(r))
 	}
 	line("zeros: share of ReLU outputs that are zero; off: channels that are zero for more than 99%% of outputs; on: channels that are never zero (%d pictures of the %s split, %s statistics)",
 		r.Sparsity.Examples, r.Sparsity.Split, r.Sparsity.Statistics)
@@ -210,7 +210,7 @@ func printReport(w io.Writer, r *analysis.Report, wide bool) {
 		rows = append(rows, []string{name, fmt.Sprint(s.Clamped), share(s.Share), accuracyText(s.TestAccuracy, s.Interval), lossText(s.TestLoss)})
 	}
 	printTable(w, rows)
-	line("%d pictures of the %s split, %s statistics, β kept; in parentheses the 95%% confidence interval", r.Accuracy.Examples, r.Accuracy.Split, r.Accuracy.Statistics)
+	line("%d pictures of the %s split, %s statistics, β kept; the numbers in parentheses are 95%% confidence intervals", r.Accuracy.Examples, r.Accuracy.Split, r.Accuracy.Statistics)
 	if r.Stored != nil {
 		line("with the stored statistics: test accuracy %s, test loss %s", accuracyText(r.Stored.TestAccuracy, r.Stored.Interval), lossText(r.Stored.TestLoss))
 	}

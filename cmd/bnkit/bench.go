@@ -37,7 +37,7 @@ effective_gflops.`,
   bnkit bench --arch wrn-14-4 --eval
   bnkit bench --arch resnet-110 --activations bf16
   bnkit bench --layers`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			r, err := bench.Run(c.Context(), o)
 			var option *bench.OptionError

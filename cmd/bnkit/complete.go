@@ -47,9 +47,12 @@ func completeRun(c *cobra.Command, args []string, typed string) ([]cobra.Complet
 	return completeRuns(c, args, typed)
 }
 
+// modelFiles are the extensions of files that hold a model.
+var modelFiles = []cobra.Completion{"bnz", "safetensors", "pt", "pth", "th"}
+
 // completeRuns completes run directories under ./runs, and checkpoints in a directory whose
 // name is typed. If nothing there begins with what was typed, it completes folders and
-// .bnz files.
+// files that hold a model.
 func completeRuns(_ *cobra.Command, _ []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	found := runDirs(typed)
 	for _, dir := range runDirs("") {
@@ -68,7 +71,7 @@ func completeRuns(_ *cobra.Command, _ []string, typed string) ([]cobra.Completio
 		}
 	}
 	if len(found) == 0 {
-		return []cobra.Completion{"bnz"}, cobra.ShellCompDirectiveFilterFileExt
+		return modelFiles, cobra.ShellCompDirectiveFilterFileExt
 	}
 	return found, cobra.ShellCompDirectiveNoFileComp
 }

@@ -56,7 +56,7 @@ func TestCompletions(t *testing.T) {
 		"analyze --data-dir ":        {nil, folders},
 		"analyze ":                   {[]string{"runs/a", "runs/b"}, noFiles},
 		"analyze runs/a":             {[]string{"runs/a", "runs/a/ckpt-pruned.bnz", "runs/a/ckpt.bnz"}, noFiles},
-		"analyze elsewhere/":         {[]string{"bnz"}, byExtension},
+		"analyze elsewhere/":         {[]string{"bnz", "safetensors", "pt", "pth", "th"}, byExtension},
 		"analyze runs/a ":            {nil, noFiles},
 		"compare runs/a runs/":       {[]string{"runs/a", "runs/b"}, noFiles},
 		"train --resume --out runs/": {[]string{"runs/a", "runs/b"}, noFiles},

@@ -46,7 +46,7 @@ to which the archive of the data set unpacks.`,
   bnkit data fetch cifar10
   bnkit train --data cifar10
   bnkit train --data ~/pictures --image-size 32`,
-		Args: cobra.NoArgs,
+		Args: unknownCommand,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(newDataFetchCommand(g, &o), newDataListCommand(g, &o))
@@ -89,7 +89,7 @@ func newDataListCommand(g *globalOptions, o *dataOptions) *cobra.Command {
 or archive; not for the sample) and bytes.`,
 		Example: `  bnkit data list
   bnkit data list --data-dir ~/data --json`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(*cobra.Command, []string) error { return runDataList(g, *o) },
 	}
 }

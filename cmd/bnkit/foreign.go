@@ -33,6 +33,8 @@ func (o *foreignFlags) add(c *cobra.Command) {
 	f := c.Flags()
 	f.StringVar(&o.arch, "arch", "", "network of a file of another program (default: recognised by its tensors)")
 	f.IntVar(&o.imageSize, "image-size", 0, "side to which the pictures of a folder are resized, for a file of another program (default: what is usual for the network)")
+	completeFlag(c, "arch", cobra.FixedCompletions(config.Find("arch").Values, cobra.ShellCompDirectiveNoFileComp))
+	completeFlag(c, "image-size", completeNothing)
 	o.addNormalisation(c)
 }
 

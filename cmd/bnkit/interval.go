@@ -3,7 +3,7 @@ package main
 import "fmt"
 
 // intervalHelp is a sentence for the help of each command that measures an accuracy.
-const intervalHelp = "Parentheses behind an accuracy hold its 95% confidence interval (Wilson's)."
+const intervalHelp = "The numbers in parentheses after an accuracy are its 95% confidence interval\n(Wilson's)."
 
 // accuracyText formats an accuracy and its interval, e.g. "72.00% (69.1–74.7)".
 func accuracyText(accuracy float64, interval [2]float64) string {

@@ -165,7 +165,7 @@ func TestPrunedIsReported(t *testing.T) {
 			t.Errorf("%s: pruned %v, prune says %+v", l.Name, l.Pruned, result.Layers[i])
 		}
 	}
-	if out := ok(t, "analyze", "p.bnz", "--data-dir", data, "--batches", "1", "--out", "plots2"); !strings.Contains(out, "channels are pruned and not counted above") {
+	if out := ok(t, "analyze", "p.bnz", "--data-dir", data, "--batches", "1", "--out", "plots2"); !strings.Contains(out, "channels are pruned and not counted above, by layer: ") {
 		t.Errorf("analyze prints:\n%s", out)
 	}
 	if out := ok(t, "inspect", "p.bnz"); !strings.Contains(out, "channels held constant") {

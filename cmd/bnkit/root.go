@@ -90,6 +90,7 @@ Exit codes: 0 ok, 1 failure, 2 wrong usage, 3 bad or corrupt input,
 			return checkExclusive(c)
 		},
 	}
+	root.Args = unknownCommand
 	root.SetVersionTemplate("bnkit {{.Version}}\n")
 	root.PersistentFlags().BoolVar(&g.json, "json", false, "print results as JSON")
 	root.PersistentFlags().BoolVarP(&g.quiet, "quiet", "q", false, "print results only, no progress")
@@ -109,12 +110,12 @@ Exit codes: 0 ok, 1 failure, 2 wrong usage, 3 bad or corrupt input,
 	} {
 		for _, c := range group.commands {
 			c.GroupID = group.id
-			checkArgs(c)
 			root.AddCommand(c)
 		}
 	}
 	root.SetHelpCommandGroupID("machine")
 	root.SetCompletionCommandGroupID("machine")
+	checkArgs(root)
 	return root
 }
 
@@ -131,6 +132,14 @@ func checkExclusive(c *cobra.Command) error {
 		err = fmt.Errorf("--%s cannot be used together: leave out all but one", strings.Join(flags, " and --"))
 	}
 	return &usageError{c.CommandPath(), err}
+}
+
+// noArguments is cobra.NoArgs with an error that does not take the argument for a command.
+func noArguments(_ *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return fmt.Errorf("unexpected argument %q", args[0])
+	}
+	return nil
 }
 
 // checkArgs turns errors about the arguments of a command and its subcommands into usage
@@ -180,7 +189,7 @@ func exitCode(err error) int {
 	// one of the usage errors, although the setting is not on the command line.
 	case errors.As(err, &input) && input.BadInput():
 		return 3
-	case errors.As(err, &usage) && usage.WrongUsage(), strings.HasPrefix(err.Error(), "unknown command"):
+	case errors.As(err, &usage) && usage.WrongUsage():
 		return 2
 	}
 	return 1

@@ -54,6 +54,25 @@ func distance(a, b string) int {
 	return d[len(a)][len(b)]
 }
 
+// unknownCommand returns an error if a command that has subcommands gets an argument,
+// which then is not the name of a subcommand.
+func unknownCommand(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	err := fmt.Errorf("unknown command %q", args[0])
+	var names []string
+	for _, sub := range c.Commands() {
+		if sub.IsAvailableCommand() {
+			names = append(names, sub.Name())
+		}
+	}
+	if name := nearest(args[0], names); name != "" {
+		err = fmt.Errorf("%w; did you mean %s?", err, name)
+	}
+	return err
+}
+
 // unknownFlag adds the most similar flag to the error of a flag that does not exist.
 func unknownFlag(c *cobra.Command, err error) error {
 	var unknown *pflag.NotExistError

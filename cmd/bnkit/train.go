@@ -114,12 +114,13 @@ sayak-… Sayak Paul's notebooks. --config reads settings from a file: a run's
 config.json, or YAML lines such as "lr: 0.1" with the keys of config.json (the names
 of the flags with _ for -, and augment: false). Flags override both.
 
---from FILE starts from the model in a .bnz file, with its network, seed and data, and
-trains γ and β by default. Pruned channels stay pruned: a step costs what the smaller
-network costs, and nothing that belongs to those channels changes. By default, --lr is
-0.01 and --schedule cosine. --like FILE trains the pruned network of a file from new
-parameters instead, with the usual defaults, as a control. FILE may also be another program's
-file (bnkit eval --help), with --data, --normalise-mean and --normalise-std.
+--from RUN starts from the model of a run, a .bnz file or another program's file, with
+its network, seed and data, and trains γ and β by default. Pruned channels stay pruned:
+a step costs what the smaller network costs, and nothing that belongs to those channels
+changes. By default, --lr is 0.01 and --schedule cosine. --like RUN trains the pruned
+network from new parameters instead, with the usual defaults, as a control. Another
+program's file (see bnkit eval --help) needs --data, and --normalise-mean and
+--normalise-std.
 
 Ctrl-C stops at the next step, and --resume continues with the same result as an
 uninterrupted run. --resume takes the settings and the location of the data from
@@ -147,7 +148,7 @@ checkpoint, parameters (the number of trained parameters) and config.`,
   bnkit train --from runs/first/ckpt-pruned.bnz --epochs 3
   bnkit train --from resnet56.th --data cifar10 --normalise-mean imagenet --epochs 3
   bnkit train --resume --out runs/first`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return runTrain(c, g, o)
 		},
@@ -158,8 +159,6 @@ checkpoint, parameters (the number of trained parameters) and config.`,
 	f.StringVar(&o.file, "config", "", "file of settings: YAML, a run directory or its config.json")
 	f.StringVar(&o.from, "from", "", "start from the model in this file or run directory; pruned channels stay pruned")
 	f.StringVar(&o.like, "like", "", "train the pruned network in this file or run directory from new parameters")
-	completeFlag(c, "from", completeRuns)
-	completeFlag(c, "like", completeRuns)
 	addSettings(c, &o.config)
 	o.foreign.addNormalisation(c)
 	addDataDir(c, &o.dataDir, "where the resumed run found it, or ")
@@ -167,11 +166,13 @@ checkpoint, parameters (the number of trained parameters) and config.`,
 	f.StringVar(&o.out, "out", "", "run directory (default: runs/ARCH-TRAINABLE-DATA-sSEED, and a number if that is taken)")
 	f.BoolVar(&o.resume, "resume", false, "continue the run in --out, by default the newest that is not finished")
 	f.BoolVar(&o.force, "force", false, "replace the run in --out once the new run has completed an epoch")
-	inGroup(c, "preset or file of settings", "preset", "config")
+	inGroup(c, "settings or model to start from", "preset", "config", "from", "like")
 	inGroup(c, config.Data, "data-dir", "normalise-mean", "normalise-std")
 	inGroup(c, config.Run, "threads", "out", "resume", "force")
 	completeFlag(c, "preset", completePresets)
 	completeFlag(c, "config", completeFiles("yaml", "yml", "json"))
+	completeFlag(c, "from", completeRuns)
+	completeFlag(c, "like", completeRuns)
 	completeFlag(c, "out", completeRunDirs)
 	return c
 }
@@ -480,10 +481,10 @@ func takeSettings(c *cobra.Command, g *globalOptions, o *trainOptions) error {
 	case o.preset != "":
 		var p presets.Preset
 		if p, err = presets.Find(o.preset); err != nil {
+			err = fmt.Errorf("%w; --preset list shows all", err)
 			if name := nearestPreset(o.preset); name != "" {
 				err = fmt.Errorf("%w; did you mean %s?", err, name)
 			}
-			err = fmt.Errorf("%w; --preset list shows all", err)
 		}
 		base = p.Config
 	case o.file != "":

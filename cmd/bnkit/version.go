@@ -26,7 +26,7 @@ illegal instruction, that is a bug. Please report it with the output of this com
 BNKIT_KERNEL=generic works around it.`,
 		Example: `  bnkit version
   BNKIT_KERNEL=generic bnkit version --json`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(*cobra.Command, []string) error { return runVersion(g) },
 	}
 }
