@@ -13,8 +13,8 @@ import (
 
 // These are the instructions that assembly may use. TestAssemblyKeepsToItsFamily fails
 // for any other instruction. Before you add one, look up which extension its encoding
-// needs for which registers. The lists are written by hand from the processors' manual, independently
-// of the generator's own check.
+// needs for which registers. The lists are written by hand from the processors' manual,
+// independently of the generator's own check.
 var (
 	// scalarInstructions exist on every amd64 processor. They include SSE2.
 	scalarInstructions = strings.Fields(`ADDQ CMPQ DECQ IMUL3Q JAE JB JE JG JL JLE JMP JNE

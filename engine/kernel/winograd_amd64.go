@@ -311,7 +311,7 @@ func (g *winograd) steps(all int) int {
 // product returns the product for the given numbers of tiles and channels.
 func (g *winograd) product(tiles, channels int) winogradProduct {
 	return winogradProduct{
-		rows: tiles, panels: g.panels, depth: channels,
+		rows: tiles, blocks: g.outBlocks, depth: channels,
 		mRow: g.mTile, mPosition: g.mPosition,
 		vRow: g.vTile, vPosition: g.vPosition, vDepth: 1,
 		uPosition: channels * g.mTile, uPanel: channels * winogradPanel, uDepth: winogradPanel,
@@ -332,9 +332,10 @@ func (g *winograd) multiply(m, v []float32, tiles, channel, channels int, ahead 
 }
 
 // winogradProduct describes the matrix product m = v·u, or m += v·u, of rows×depth by
-// depth×(16·panels) at each of several positions. The strides are in elements.
+// depth×(8·blocks) at each of several positions. u is in panels of two blocks; the second
+// block of the last panel is not read if blocks is odd. The strides are in elements.
 type winogradProduct struct {
-	rows, panels, depth       int
+	rows, blocks, depth       int
 	mRow, mPosition           int
 	vRow, vPosition, vDepth   int
 	uPosition, uPanel, uDepth int
@@ -350,17 +351,18 @@ func prefetched(wide bool) int {
 }
 
 // steps returns how often the kernel prefetches at a position of the product: once for
-// each group of rows and panels and each step of depth.
+// each group of rows and blocks and each step of depth.
 func (p winogradProduct) steps(wide bool) int {
 	if wide {
-		return ceilDiv(p.rows, 12) * ceilDiv(p.panels, 2) * p.depth
+		return ceilDiv(p.rows, 12) * ceilDiv(p.blocks, 4) * p.depth
 	}
-	return ceilDiv(p.rows, 6) * p.panels * p.depth
+	return (p.blocks/2*ceilDiv(p.rows, 6) + p.blocks%2*ceilDiv(p.rows, 12)) * p.depth
 }
 
-// is16 reports whether winogradMultiply16AVX512 can compute the product.
+// is16 reports whether winogradMultiply16AVX512 or winogradMultiply16x8AVX512 can compute
+// the product.
 func (p winogradProduct) is16() bool {
-	return p.depth == 16 && p.vDepth == 1 && p.panels == 1 && p.uDepth == 16 && p.uPosition == 16*16 && !p.add
+	return p.depth == 16 && p.vDepth == 1 && p.blocks <= 2 && p.uDepth == 16 && p.uPosition == 16*16 && !p.add
 }
 
 // run computes the product at the given number of positions. If fetch is not nil, it
@@ -370,7 +372,11 @@ func (p winogradProduct) run(wide bool, m, v, u []float32, positions int, fetch 
 		fetch, pace = &v[0], 0
 	}
 	if wide && p.is16() {
-		winogradMultiply16AVX512(&m[0], &v[0], &u[0], uintptr(positions), uintptr(p.rows),
+		multiply := winogradMultiply16AVX512
+		if p.blocks == 1 {
+			multiply = winogradMultiply16x8AVX512
+		}
+		multiply(&m[0], &v[0], &u[0], uintptr(positions), uintptr(p.rows),
 			uintptr(p.mRow*4), uintptr(p.mPosition*4), uintptr(p.vRow*4), uintptr(p.vPosition*4),
 			fetch, uintptr(pace*4))
 		return
@@ -383,7 +389,7 @@ func (p winogradProduct) run(wide bool, m, v, u []float32, positions int, fetch 
 	if p.add {
 		add = 1
 	}
-	multiply(&m[0], &v[0], &u[0], uintptr(positions), uintptr(p.rows), uintptr(p.panels), uintptr(p.depth),
+	multiply(&m[0], &v[0], &u[0], uintptr(positions), uintptr(p.rows), uintptr(p.blocks), uintptr(p.depth),
 		uintptr(p.mRow*4), uintptr(p.mPosition*4),
 		uintptr(p.vRow*4), uintptr(p.vPosition*4), uintptr(p.vDepth*4),
 		uintptr(p.uPosition*4), uintptr(p.uPanel*4), uintptr(p.uDepth*4),

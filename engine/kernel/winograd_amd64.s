@@ -318,7 +318,7 @@ GLOBL winogradInputSum<>(SB), RODATA|NOPTR, $4
 DATA winogradInputProduct<>+0(SB)/4, $(0.87890625)
 GLOBL winogradInputProduct<>(SB), RODATA|NOPTR, $4
 
-// func winogradMultiply(m *float32, v *float32, u *float32, positions uintptr, rows uintptr, panels uintptr, depth uintptr, mRow uintptr, mPosition uintptr, vRow uintptr, vPosition uintptr, vDepth uintptr, uPosition uintptr, uPanel uintptr, uDepth uintptr, add uintptr, ahead *float32, aheadStep uintptr)
+// func winogradMultiply(m *float32, v *float32, u *float32, positions uintptr, rows uintptr, blocks uintptr, depth uintptr, mRow uintptr, mPosition uintptr, vRow uintptr, vPosition uintptr, vDepth uintptr, uPosition uintptr, uPanel uintptr, uDepth uintptr, add uintptr, ahead *float32, aheadStep uintptr)
 // Requires: AVX, FMA3, MMX+
 TEXT ·winogradMultiply(SB), NOSPLIT, $88-144
 	MOVQ positions+24(FP), AX
@@ -333,7 +333,7 @@ TEXT ·winogradMultiply(SB), NOSPLIT, $88-144
 	MOVQ AX, 80(SP)
 
 position:
-	MOVQ panels+40(FP), AX
+	MOVQ blocks+40(FP), AX
 	MOVQ AX, 8(SP)
 	MOVQ 24(SP), AX
 	MOVQ AX, 48(SP)
@@ -341,6 +341,8 @@ position:
 	MOVQ AX, 56(SP)
 
 panel:
+	CMPQ 8(SP), $0x02
+	JL   blocks1
 	MOVQ 48(SP), AX
 	MOVQ AX, 64(SP)
 	MOVQ 32(SP), AX
@@ -348,13 +350,13 @@ panel:
 	MOVQ rows+32(FP), AX
 	MOVQ AX, 16(SP)
 
-panels1Rows:
+blocks2Rows:
 	CMPQ 16(SP), $0x08
-	JE   panels1Rows4
+	JE   blocks2Rows4
 	CMPQ 16(SP), $0x04
-	JG   panels1Rows6
+	JG   blocks2Rows6
 
-panels1Rows4:
+blocks2Rows4:
 	MOVQ   vRow+72(FP), AX
 	LEAQ   (AX)(AX*2), CX
 	MOVQ   72(SP), DX
@@ -375,7 +377,7 @@ panels1Rows4:
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
 
-panels1Rows4Depth:
+blocks2Rows4Depth:
 	VMOVUPS      (BX), Y8
 	VMOVUPS      32(BX), Y9
 	VBROADCASTSS (DX), Y10
@@ -396,7 +398,7 @@ panels1Rows4Depth:
 	PREFETCHT1   (R9)
 	ADDQ         R10, R9
 	DECQ         R8
-	JNE          panels1Rows4Depth
+	JNE          blocks2Rows4Depth
 	MOVQ         R9, 80(SP)
 	MOVQ         mRow+56(FP), AX
 	LEAQ         (AX)(AX*2), CX
@@ -404,7 +406,7 @@ panels1Rows4Depth:
 	LEAQ         (DX)(CX*1), CX
 	MOVQ         add+120(FP), BX
 	TESTQ        BX, BX
-	JE           panels1Rows4Store
+	JE           blocks2Rows4Store
 	VADDPS       (DX), Y0, Y0
 	VADDPS       32(DX), Y1, Y1
 	VADDPS       (DX)(AX*1), Y2, Y2
@@ -414,7 +416,7 @@ panels1Rows4Depth:
 	VADDPS       (CX), Y6, Y6
 	VADDPS       32(CX), Y7, Y7
 
-panels1Rows4Store:
+blocks2Rows4Store:
 	VMOVUPS Y0, (DX)
 	VMOVUPS Y1, 32(DX)
 	VMOVUPS Y2, (DX)(AX*1)
@@ -430,10 +432,10 @@ panels1Rows4Store:
 	IMUL3Q  $0x04, AX, AX
 	ADDQ    AX, 64(SP)
 	SUBQ    $0x04, 16(SP)
-	JG      panels1Rows
-	JMP     panels1Done
+	JG      blocks2Rows
+	JMP     blocks2Done
 
-panels1Rows6:
+blocks2Rows6:
 	MOVQ   vRow+72(FP), AX
 	LEAQ   (AX)(AX*2), CX
 	MOVQ   72(SP), DX
@@ -458,7 +460,7 @@ panels1Rows6:
 	VXORPS Y10, Y10, Y10
 	VXORPS Y11, Y11, Y11
 
-panels1Rows6Depth:
+blocks2Rows6Depth:
 	VMOVUPS      (BX), Y12
 	VMOVUPS      32(BX), Y13
 	VBROADCASTSS (DX), Y14
@@ -485,7 +487,7 @@ panels1Rows6Depth:
 	PREFETCHT1   (R9)
 	ADDQ         R10, R9
 	DECQ         R8
-	JNE          panels1Rows6Depth
+	JNE          blocks2Rows6Depth
 	MOVQ         R9, 80(SP)
 	MOVQ         mRow+56(FP), AX
 	LEAQ         (AX)(AX*2), CX
@@ -493,7 +495,7 @@ panels1Rows6Depth:
 	LEAQ         (DX)(CX*1), CX
 	MOVQ         add+120(FP), BX
 	TESTQ        BX, BX
-	JE           panels1Rows6Store
+	JE           blocks2Rows6Store
 	VADDPS       (DX), Y0, Y0
 	VADDPS       32(DX), Y1, Y1
 	VADDPS       (DX)(AX*1), Y2, Y2
@@ -507,7 +509,7 @@ panels1Rows6Depth:
 	VADDPS       (CX)(AX*2), Y10, Y10
 	VADDPS       32(CX)(AX*2), Y11, Y11
 
-panels1Rows6Store:
+blocks2Rows6Store:
 	VMOVUPS Y0, (DX)
 	VMOVUPS Y1, 32(DX)
 	VMOVUPS Y2, (DX)(AX*1)
@@ -527,14 +529,286 @@ panels1Rows6Store:
 	IMUL3Q  $0x06, AX, AX
 	ADDQ    AX, 64(SP)
 	SUBQ    $0x06, 16(SP)
-	JG      panels1Rows
+	JG      blocks2Rows
 
-panels1Done:
+blocks2Done:
 	ADDQ $0x00000040, 48(SP)
 	MOVQ uPanel+104(FP), AX
 	ADDQ AX, 56(SP)
-	SUBQ $0x01, 8(SP)
+	SUBQ $0x02, 8(SP)
 	JNE  panel
+	JMP  panelsDone
+
+blocks1:
+	MOVQ 48(SP), AX
+	MOVQ AX, 64(SP)
+	MOVQ 32(SP), AX
+	MOVQ AX, 72(SP)
+	MOVQ rows+32(FP), AX
+	MOVQ AX, 16(SP)
+
+blocks1Rows:
+	CMPQ   16(SP), $0x10
+	JE     blocks1Rows8
+	CMPQ   16(SP), $0x08
+	JG     blocks1Rows12
+	CMPQ   16(SP), $0x04
+	JG     blocks1Rows8
+	MOVQ   vRow+72(FP), AX
+	LEAQ   (AX)(AX*2), CX
+	MOVQ   72(SP), DX
+	LEAQ   (DX)(CX*1), CX
+	MOVQ   uPanel+104(FP), BX
+	MOVQ   vDepth+88(FP), SI
+	MOVQ   uDepth+112(FP), DI
+	MOVQ   depth+48(FP), R8
+	MOVQ   56(SP), BX
+	MOVQ   aheadStep+136(FP), R10
+	MOVQ   80(SP), R9
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+
+blocks1Rows4Depth:
+	VMOVUPS      (BX), Y4
+	VBROADCASTSS (DX), Y5
+	VFMADD231PS  Y4, Y5, Y0
+	VBROADCASTSS (DX)(AX*1), Y5
+	VFMADD231PS  Y4, Y5, Y1
+	VBROADCASTSS (DX)(AX*2), Y5
+	VFMADD231PS  Y4, Y5, Y2
+	VBROADCASTSS (CX), Y5
+	VFMADD231PS  Y4, Y5, Y3
+	ADDQ         SI, DX
+	ADDQ         SI, CX
+	ADDQ         DI, BX
+	PREFETCHT1   (R9)
+	ADDQ         R10, R9
+	DECQ         R8
+	JNE          blocks1Rows4Depth
+	MOVQ         R9, 80(SP)
+	MOVQ         mRow+56(FP), AX
+	LEAQ         (AX)(AX*2), CX
+	MOVQ         64(SP), DX
+	LEAQ         (DX)(CX*1), CX
+	MOVQ         add+120(FP), BX
+	TESTQ        BX, BX
+	JE           blocks1Rows4Store
+	VADDPS       (DX), Y0, Y0
+	VADDPS       (DX)(AX*1), Y1, Y1
+	VADDPS       (DX)(AX*2), Y2, Y2
+	VADDPS       (CX), Y3, Y3
+
+blocks1Rows4Store:
+	VMOVUPS Y0, (DX)
+	VMOVUPS Y1, (DX)(AX*1)
+	VMOVUPS Y2, (DX)(AX*2)
+	VMOVUPS Y3, (CX)
+	MOVQ    vRow+72(FP), AX
+	IMUL3Q  $0x04, AX, AX
+	ADDQ    AX, 72(SP)
+	MOVQ    mRow+56(FP), AX
+	IMUL3Q  $0x04, AX, AX
+	ADDQ    AX, 64(SP)
+	SUBQ    $0x04, 16(SP)
+	JG      blocks1Rows
+	JMP     blocks1Done
+
+blocks1Rows8:
+	MOVQ   vRow+72(FP), AX
+	LEAQ   (AX)(AX*2), CX
+	MOVQ   72(SP), DX
+	LEAQ   (DX)(CX*1), BX
+	LEAQ   (BX)(CX*1), CX
+	MOVQ   uPanel+104(FP), SI
+	MOVQ   vDepth+88(FP), DI
+	MOVQ   uDepth+112(FP), R8
+	MOVQ   depth+48(FP), R9
+	MOVQ   56(SP), SI
+	MOVQ   aheadStep+136(FP), R11
+	MOVQ   80(SP), R10
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+
+blocks1Rows8Depth:
+	VMOVUPS      (SI), Y8
+	VBROADCASTSS (DX), Y9
+	VFMADD231PS  Y8, Y9, Y0
+	VBROADCASTSS (DX)(AX*1), Y9
+	VFMADD231PS  Y8, Y9, Y1
+	VBROADCASTSS (DX)(AX*2), Y9
+	VFMADD231PS  Y8, Y9, Y2
+	VBROADCASTSS (BX), Y9
+	VFMADD231PS  Y8, Y9, Y3
+	VBROADCASTSS (BX)(AX*1), Y9
+	VFMADD231PS  Y8, Y9, Y4
+	VBROADCASTSS (BX)(AX*2), Y9
+	VFMADD231PS  Y8, Y9, Y5
+	VBROADCASTSS (CX), Y9
+	VFMADD231PS  Y8, Y9, Y6
+	VBROADCASTSS (CX)(AX*1), Y9
+	VFMADD231PS  Y8, Y9, Y7
+	ADDQ         DI, DX
+	ADDQ         DI, BX
+	ADDQ         DI, CX
+	ADDQ         R8, SI
+	PREFETCHT1   (R10)
+	ADDQ         R11, R10
+	DECQ         R9
+	JNE          blocks1Rows8Depth
+	MOVQ         R10, 80(SP)
+	MOVQ         mRow+56(FP), AX
+	LEAQ         (AX)(AX*2), CX
+	MOVQ         64(SP), DX
+	LEAQ         (DX)(CX*1), BX
+	LEAQ         (BX)(CX*1), CX
+	MOVQ         add+120(FP), SI
+	TESTQ        SI, SI
+	JE           blocks1Rows8Store
+	VADDPS       (DX), Y0, Y0
+	VADDPS       (DX)(AX*1), Y1, Y1
+	VADDPS       (DX)(AX*2), Y2, Y2
+	VADDPS       (BX), Y3, Y3
+	VADDPS       (BX)(AX*1), Y4, Y4
+	VADDPS       (BX)(AX*2), Y5, Y5
+	VADDPS       (CX), Y6, Y6
+	VADDPS       (CX)(AX*1), Y7, Y7
+
+blocks1Rows8Store:
+	VMOVUPS Y0, (DX)
+	VMOVUPS Y1, (DX)(AX*1)
+	VMOVUPS Y2, (DX)(AX*2)
+	VMOVUPS Y3, (BX)
+	VMOVUPS Y4, (BX)(AX*1)
+	VMOVUPS Y5, (BX)(AX*2)
+	VMOVUPS Y6, (CX)
+	VMOVUPS Y7, (CX)(AX*1)
+	MOVQ    vRow+72(FP), AX
+	IMUL3Q  $0x08, AX, AX
+	ADDQ    AX, 72(SP)
+	MOVQ    mRow+56(FP), AX
+	IMUL3Q  $0x08, AX, AX
+	ADDQ    AX, 64(SP)
+	SUBQ    $0x08, 16(SP)
+	JG      blocks1Rows
+	JMP     blocks1Done
+
+blocks1Rows12:
+	MOVQ   vRow+72(FP), AX
+	LEAQ   (AX)(AX*2), CX
+	MOVQ   72(SP), DX
+	LEAQ   (DX)(CX*1), BX
+	LEAQ   (BX)(CX*1), SI
+	LEAQ   (SI)(CX*1), CX
+	MOVQ   uPanel+104(FP), DI
+	MOVQ   vDepth+88(FP), R8
+	MOVQ   uDepth+112(FP), R9
+	MOVQ   depth+48(FP), R10
+	MOVQ   56(SP), DI
+	MOVQ   aheadStep+136(FP), R12
+	MOVQ   80(SP), R11
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	VXORPS Y11, Y11, Y11
+
+blocks1Rows12Depth:
+	VMOVUPS      (DI), Y12
+	VBROADCASTSS (DX), Y13
+	VFMADD231PS  Y12, Y13, Y0
+	VBROADCASTSS (DX)(AX*1), Y13
+	VFMADD231PS  Y12, Y13, Y1
+	VBROADCASTSS (DX)(AX*2), Y13
+	VFMADD231PS  Y12, Y13, Y2
+	VBROADCASTSS (BX), Y13
+	VFMADD231PS  Y12, Y13, Y3
+	VBROADCASTSS (BX)(AX*1), Y13
+	VFMADD231PS  Y12, Y13, Y4
+	VBROADCASTSS (BX)(AX*2), Y13
+	VFMADD231PS  Y12, Y13, Y5
+	VBROADCASTSS (SI), Y13
+	VFMADD231PS  Y12, Y13, Y6
+	VBROADCASTSS (SI)(AX*1), Y13
+	VFMADD231PS  Y12, Y13, Y7
+	VBROADCASTSS (SI)(AX*2), Y13
+	VFMADD231PS  Y12, Y13, Y8
+	VBROADCASTSS (CX), Y13
+	VFMADD231PS  Y12, Y13, Y9
+	VBROADCASTSS (CX)(AX*1), Y13
+	VFMADD231PS  Y12, Y13, Y10
+	VBROADCASTSS (CX)(AX*2), Y13
+	VFMADD231PS  Y12, Y13, Y11
+	ADDQ         R8, DX
+	ADDQ         R8, BX
+	ADDQ         R8, SI
+	ADDQ         R8, CX
+	ADDQ         R9, DI
+	PREFETCHT1   (R11)
+	ADDQ         R12, R11
+	DECQ         R10
+	JNE          blocks1Rows12Depth
+	MOVQ         R11, 80(SP)
+	MOVQ         mRow+56(FP), AX
+	LEAQ         (AX)(AX*2), CX
+	MOVQ         64(SP), DX
+	LEAQ         (DX)(CX*1), BX
+	LEAQ         (BX)(CX*1), SI
+	LEAQ         (SI)(CX*1), CX
+	MOVQ         add+120(FP), DI
+	TESTQ        DI, DI
+	JE           blocks1Rows12Store
+	VADDPS       (DX), Y0, Y0
+	VADDPS       (DX)(AX*1), Y1, Y1
+	VADDPS       (DX)(AX*2), Y2, Y2
+	VADDPS       (BX), Y3, Y3
+	VADDPS       (BX)(AX*1), Y4, Y4
+	VADDPS       (BX)(AX*2), Y5, Y5
+	VADDPS       (SI), Y6, Y6
+	VADDPS       (SI)(AX*1), Y7, Y7
+	VADDPS       (SI)(AX*2), Y8, Y8
+	VADDPS       (CX), Y9, Y9
+	VADDPS       (CX)(AX*1), Y10, Y10
+	VADDPS       (CX)(AX*2), Y11, Y11
+
+blocks1Rows12Store:
+	VMOVUPS Y0, (DX)
+	VMOVUPS Y1, (DX)(AX*1)
+	VMOVUPS Y2, (DX)(AX*2)
+	VMOVUPS Y3, (BX)
+	VMOVUPS Y4, (BX)(AX*1)
+	VMOVUPS Y5, (BX)(AX*2)
+	VMOVUPS Y6, (SI)
+	VMOVUPS Y7, (SI)(AX*1)
+	VMOVUPS Y8, (SI)(AX*2)
+	VMOVUPS Y9, (CX)
+	VMOVUPS Y10, (CX)(AX*1)
+	VMOVUPS Y11, (CX)(AX*2)
+	MOVQ    vRow+72(FP), AX
+	IMUL3Q  $0x0c, AX, AX
+	ADDQ    AX, 72(SP)
+	MOVQ    mRow+56(FP), AX
+	IMUL3Q  $0x0c, AX, AX
+	ADDQ    AX, 64(SP)
+	SUBQ    $0x0c, 16(SP)
+	JG      blocks1Rows
+
+blocks1Done:
+panelsDone:
 	MOVQ mPosition+64(FP), AX
 	ADDQ AX, 24(SP)
 	MOVQ vPosition+80(FP), AX
@@ -1726,8 +2000,8 @@ tiles:
 	VZEROUPPER
 	RET
 
-// func winogradMultiplyAVX512(m *float32, v *float32, u *float32, positions uintptr, rows uintptr, panels uintptr, depth uintptr, mRow uintptr, mPosition uintptr, vRow uintptr, vPosition uintptr, vDepth uintptr, uPosition uintptr, uPanel uintptr, uDepth uintptr, add uintptr, ahead *float32, aheadStep uintptr)
-// Requires: AVX, AVX512DQ, AVX512F, MMX+
+// func winogradMultiplyAVX512(m *float32, v *float32, u *float32, positions uintptr, rows uintptr, blocks uintptr, depth uintptr, mRow uintptr, mPosition uintptr, vRow uintptr, vPosition uintptr, vDepth uintptr, uPosition uintptr, uPanel uintptr, uDepth uintptr, add uintptr, ahead *float32, aheadStep uintptr)
+// Requires: AVX, AVX512DQ, AVX512F, AVX512VL, FMA3, MMX+
 TEXT ·winogradMultiplyAVX512(SB), NOSPLIT, $88-144
 	MOVQ positions+24(FP), AX
 	MOVQ AX, (SP)
@@ -1741,7 +2015,7 @@ TEXT ·winogradMultiplyAVX512(SB), NOSPLIT, $88-144
 	MOVQ AX, 80(SP)
 
 position:
-	MOVQ panels+40(FP), AX
+	MOVQ blocks+40(FP), AX
 	MOVQ AX, 8(SP)
 	MOVQ 24(SP), AX
 	MOVQ AX, 48(SP)
@@ -1749,8 +2023,8 @@ position:
 	MOVQ AX, 56(SP)
 
 panel:
-	CMPQ 8(SP), $0x02
-	JL   panels1
+	CMPQ 8(SP), $0x04
+	JL   blocks3
 	MOVQ 48(SP), AX
 	MOVQ AX, 64(SP)
 	MOVQ 32(SP), AX
@@ -1758,13 +2032,13 @@ panel:
 	MOVQ rows+32(FP), AX
 	MOVQ AX, 16(SP)
 
-panels2Rows:
+blocks4Rows:
 	CMPQ   16(SP), $0x10
-	JE     panels2Rows8
+	JE     blocks4Rows8
 	CMPQ   16(SP), $0x08
-	JG     panels2Rows12
+	JG     blocks4Rows12
 	CMPQ   16(SP), $0x04
-	JG     panels2Rows8
+	JG     blocks4Rows8
 	MOVQ   vRow+72(FP), AX
 	LEAQ   (AX)(AX*2), CX
 	MOVQ   72(SP), DX
@@ -1785,7 +2059,7 @@ panels2Rows:
 	VXORPS Z6, Z6, Z6
 	VXORPS Z7, Z7, Z7
 
-panels2Rows4Depth:
+blocks4Rows4Depth:
 	VMOVUPS      (BX), Z8
 	VMOVUPS      (BX)(SI*1), Z9
 	VBROADCASTSS (DX), Z10
@@ -1807,7 +2081,7 @@ panels2Rows4Depth:
 	PREFETCHT1   64(R10)
 	ADDQ         R11, R10
 	DECQ         R9
-	JNE          panels2Rows4Depth
+	JNE          blocks4Rows4Depth
 	MOVQ         R10, 80(SP)
 	MOVQ         mRow+56(FP), AX
 	LEAQ         (AX)(AX*2), CX
@@ -1815,7 +2089,7 @@ panels2Rows4Depth:
 	LEAQ         (DX)(CX*1), CX
 	MOVQ         add+120(FP), BX
 	TESTQ        BX, BX
-	JE           panels2Rows4Store
+	JE           blocks4Rows4Store
 	VADDPS       (DX), Z0, Z0
 	VADDPS       64(DX), Z1, Z1
 	VADDPS       (DX)(AX*1), Z2, Z2
@@ -1825,7 +2099,7 @@ panels2Rows4Depth:
 	VADDPS       (CX), Z6, Z6
 	VADDPS       64(CX), Z7, Z7
 
-panels2Rows4Store:
+blocks4Rows4Store:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, 64(DX)
 	VMOVUPS Z2, (DX)(AX*1)
@@ -1841,10 +2115,10 @@ panels2Rows4Store:
 	IMUL3Q  $0x04, AX, AX
 	ADDQ    AX, 64(SP)
 	SUBQ    $0x04, 16(SP)
-	JG      panels2Rows
-	JMP     panels2Done
+	JG      blocks4Rows
+	JMP     blocks4Done
 
-panels2Rows8:
+blocks4Rows8:
 	MOVQ   vRow+72(FP), AX
 	LEAQ   (AX)(AX*2), CX
 	MOVQ   72(SP), DX
@@ -1874,7 +2148,7 @@ panels2Rows8:
 	VXORPS Z14, Z14, Z14
 	VXORPS Z15, Z15, Z15
 
-panels2Rows8Depth:
+blocks4Rows8Depth:
 	VMOVUPS      (SI), Z16
 	VMOVUPS      (SI)(DI*1), Z17
 	VBROADCASTSS (DX), Z18
@@ -1909,7 +2183,7 @@ panels2Rows8Depth:
 	PREFETCHT1   64(R11)
 	ADDQ         R12, R11
 	DECQ         R10
-	JNE          panels2Rows8Depth
+	JNE          blocks4Rows8Depth
 	MOVQ         R11, 80(SP)
 	MOVQ         mRow+56(FP), AX
 	LEAQ         (AX)(AX*2), CX
@@ -1918,7 +2192,7 @@ panels2Rows8Depth:
 	LEAQ         (BX)(CX*1), CX
 	MOVQ         add+120(FP), SI
 	TESTQ        SI, SI
-	JE           panels2Rows8Store
+	JE           blocks4Rows8Store
 	VADDPS       (DX), Z0, Z0
 	VADDPS       64(DX), Z1, Z1
 	VADDPS       (DX)(AX*1), Z2, Z2
@@ -1936,7 +2210,7 @@ panels2Rows8Depth:
 	VADDPS       (CX)(AX*1), Z14, Z14
 	VADDPS       64(CX)(AX*1), Z15, Z15
 
-panels2Rows8Store:
+blocks4Rows8Store:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, 64(DX)
 	VMOVUPS Z2, (DX)(AX*1)
@@ -1960,10 +2234,10 @@ panels2Rows8Store:
 	IMUL3Q  $0x08, AX, AX
 	ADDQ    AX, 64(SP)
 	SUBQ    $0x08, 16(SP)
-	JG      panels2Rows
-	JMP     panels2Done
+	JG      blocks4Rows
+	JMP     blocks4Done
 
-panels2Rows12:
+blocks4Rows12:
 	MOVQ   vRow+72(FP), AX
 	LEAQ   (AX)(AX*2), CX
 	MOVQ   72(SP), DX
@@ -2002,7 +2276,7 @@ panels2Rows12:
 	VXORPS Z22, Z22, Z22
 	VXORPS Z23, Z23, Z23
 
-panels2Rows12Depth:
+blocks4Rows12Depth:
 	VMOVUPS      (DI), Z24
 	VMOVUPS      (DI)(R8*1), Z25
 	VBROADCASTSS (DX), Z26
@@ -2050,7 +2324,7 @@ panels2Rows12Depth:
 	PREFETCHT1   64(R12)
 	ADDQ         R13, R12
 	DECQ         R11
-	JNE          panels2Rows12Depth
+	JNE          blocks4Rows12Depth
 	MOVQ         R12, 80(SP)
 	MOVQ         mRow+56(FP), AX
 	LEAQ         (AX)(AX*2), CX
@@ -2060,7 +2334,7 @@ panels2Rows12Depth:
 	LEAQ         (SI)(CX*1), CX
 	MOVQ         add+120(FP), DI
 	TESTQ        DI, DI
-	JE           panels2Rows12Store
+	JE           blocks4Rows12Store
 	VADDPS       (DX), Z0, Z0
 	VADDPS       64(DX), Z1, Z1
 	VADDPS       (DX)(AX*1), Z2, Z2
@@ -2086,7 +2360,7 @@ panels2Rows12Depth:
 	VADDPS       (CX)(AX*2), Z22, Z22
 	VADDPS       64(CX)(AX*2), Z23, Z23
 
-panels2Rows12Store:
+blocks4Rows12Store:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, 64(DX)
 	VMOVUPS Z2, (DX)(AX*1)
@@ -2118,18 +2392,20 @@ panels2Rows12Store:
 	IMUL3Q  $0x0c, AX, AX
 	ADDQ    AX, 64(SP)
 	SUBQ    $0x0c, 16(SP)
-	JG      panels2Rows
+	JG      blocks4Rows
 
-panels2Done:
+blocks4Done:
 	ADDQ $0x00000080, 48(SP)
 	MOVQ uPanel+104(FP), AX
 	ADDQ AX, 56(SP)
 	ADDQ AX, 56(SP)
-	SUBQ $0x02, 8(SP)
+	SUBQ $0x04, 8(SP)
 	JNE  panel
 	JMP  panelsDone
 
-panels1:
+blocks3:
+	CMPQ 8(SP), $0x03
+	JL   blocks2
 	MOVQ 48(SP), AX
 	MOVQ AX, 64(SP)
 	MOVQ 32(SP), AX
@@ -2137,13 +2413,388 @@ panels1:
 	MOVQ rows+32(FP), AX
 	MOVQ AX, 16(SP)
 
-panels1Rows:
+blocks3Rows:
 	CMPQ   16(SP), $0x10
-	JE     panels1Rows8
+	JE     blocks3Rows8
 	CMPQ   16(SP), $0x08
-	JG     panels1Rows12
+	JG     blocks3Rows12
 	CMPQ   16(SP), $0x04
-	JG     panels1Rows8
+	JG     blocks3Rows8
+	MOVQ   vRow+72(FP), AX
+	LEAQ   (AX)(AX*2), CX
+	MOVQ   72(SP), DX
+	LEAQ   (DX)(CX*1), CX
+	MOVQ   uPanel+104(FP), SI
+	MOVQ   vDepth+88(FP), DI
+	MOVQ   uDepth+112(FP), R8
+	MOVQ   depth+48(FP), R9
+	MOVQ   56(SP), BX
+	MOVQ   aheadStep+136(FP), R11
+	MOVQ   80(SP), R10
+	VXORPS Z0, Z0, Z0
+	VXORPS Y1, Y1, Y1
+	VXORPS Z2, Z2, Z2
+	VXORPS Y3, Y3, Y3
+	VXORPS Z4, Z4, Z4
+	VXORPS Y5, Y5, Y5
+	VXORPS Z6, Z6, Z6
+	VXORPS Y7, Y7, Y7
+
+blocks3Rows4Depth:
+	VMOVUPS      (BX), Z8
+	VMOVUPS      (BX)(SI*1), Y9
+	VBROADCASTSS (DX), Z10
+	VFMADD231PS  Z8, Z10, Z0
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS (DX)(AX*1), Z10
+	VFMADD231PS  Z8, Z10, Z2
+	VFMADD231PS  Y9, Y10, Y3
+	VBROADCASTSS (DX)(AX*2), Z10
+	VFMADD231PS  Z8, Z10, Z4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS (CX), Z10
+	VFMADD231PS  Z8, Z10, Z6
+	VFMADD231PS  Y9, Y10, Y7
+	ADDQ         DI, DX
+	ADDQ         DI, CX
+	ADDQ         R8, BX
+	PREFETCHT1   (R10)
+	PREFETCHT1   64(R10)
+	ADDQ         R11, R10
+	DECQ         R9
+	JNE          blocks3Rows4Depth
+	MOVQ         R10, 80(SP)
+	MOVQ         mRow+56(FP), AX
+	LEAQ         (AX)(AX*2), CX
+	MOVQ         64(SP), DX
+	LEAQ         (DX)(CX*1), CX
+	MOVQ         add+120(FP), BX
+	TESTQ        BX, BX
+	JE           blocks3Rows4Store
+	VADDPS       (DX), Z0, Z0
+	VADDPS       64(DX), Y1, Y1
+	VADDPS       (DX)(AX*1), Z2, Z2
+	VADDPS       64(DX)(AX*1), Y3, Y3
+	VADDPS       (DX)(AX*2), Z4, Z4
+	VADDPS       64(DX)(AX*2), Y5, Y5
+	VADDPS       (CX), Z6, Z6
+	VADDPS       64(CX), Y7, Y7
+
+blocks3Rows4Store:
+	VMOVUPS Z0, (DX)
+	VMOVUPS Y1, 64(DX)
+	VMOVUPS Z2, (DX)(AX*1)
+	VMOVUPS Y3, 64(DX)(AX*1)
+	VMOVUPS Z4, (DX)(AX*2)
+	VMOVUPS Y5, 64(DX)(AX*2)
+	VMOVUPS Z6, (CX)
+	VMOVUPS Y7, 64(CX)
+	MOVQ    vRow+72(FP), AX
+	IMUL3Q  $0x04, AX, AX
+	ADDQ    AX, 72(SP)
+	MOVQ    mRow+56(FP), AX
+	IMUL3Q  $0x04, AX, AX
+	ADDQ    AX, 64(SP)
+	SUBQ    $0x04, 16(SP)
+	JG      blocks3Rows
+	JMP     blocks3Done
+
+blocks3Rows8:
+	MOVQ   vRow+72(FP), AX
+	LEAQ   (AX)(AX*2), CX
+	MOVQ   72(SP), DX
+	LEAQ   (DX)(CX*1), BX
+	LEAQ   (BX)(CX*1), CX
+	MOVQ   uPanel+104(FP), DI
+	MOVQ   vDepth+88(FP), R8
+	MOVQ   uDepth+112(FP), R9
+	MOVQ   depth+48(FP), R10
+	MOVQ   56(SP), SI
+	MOVQ   aheadStep+136(FP), R12
+	MOVQ   80(SP), R11
+	VXORPS Z0, Z0, Z0
+	VXORPS Y1, Y1, Y1
+	VXORPS Z2, Z2, Z2
+	VXORPS Y3, Y3, Y3
+	VXORPS Z4, Z4, Z4
+	VXORPS Y5, Y5, Y5
+	VXORPS Z6, Z6, Z6
+	VXORPS Y7, Y7, Y7
+	VXORPS Z8, Z8, Z8
+	VXORPS Y9, Y9, Y9
+	VXORPS Z10, Z10, Z10
+	VXORPS Y11, Y11, Y11
+	VXORPS Z12, Z12, Z12
+	VXORPS Y13, Y13, Y13
+	VXORPS Z14, Z14, Z14
+	VXORPS Y15, Y15, Y15
+
+blocks3Rows8Depth:
+	VMOVUPS      (SI), Z16
+	VMOVUPS      (SI)(DI*1), Y17
+	VBROADCASTSS (DX), Z18
+	VFMADD231PS  Z16, Z18, Z0
+	VFMADD231PS  Y17, Y18, Y1
+	VBROADCASTSS (DX)(AX*1), Z18
+	VFMADD231PS  Z16, Z18, Z2
+	VFMADD231PS  Y17, Y18, Y3
+	VBROADCASTSS (DX)(AX*2), Z18
+	VFMADD231PS  Z16, Z18, Z4
+	VFMADD231PS  Y17, Y18, Y5
+	VBROADCASTSS (BX), Z18
+	VFMADD231PS  Z16, Z18, Z6
+	VFMADD231PS  Y17, Y18, Y7
+	VBROADCASTSS (BX)(AX*1), Z18
+	VFMADD231PS  Z16, Z18, Z8
+	VFMADD231PS  Y17, Y18, Y9
+	VBROADCASTSS (BX)(AX*2), Z18
+	VFMADD231PS  Z16, Z18, Z10
+	VFMADD231PS  Y17, Y18, Y11
+	VBROADCASTSS (CX), Z18
+	VFMADD231PS  Z16, Z18, Z12
+	VFMADD231PS  Y17, Y18, Y13
+	VBROADCASTSS (CX)(AX*1), Z18
+	VFMADD231PS  Z16, Z18, Z14
+	VFMADD231PS  Y17, Y18, Y15
+	ADDQ         R8, DX
+	ADDQ         R8, BX
+	ADDQ         R8, CX
+	ADDQ         R9, SI
+	PREFETCHT1   (R11)
+	PREFETCHT1   64(R11)
+	ADDQ         R12, R11
+	DECQ         R10
+	JNE          blocks3Rows8Depth
+	MOVQ         R11, 80(SP)
+	MOVQ         mRow+56(FP), AX
+	LEAQ         (AX)(AX*2), CX
+	MOVQ         64(SP), DX
+	LEAQ         (DX)(CX*1), BX
+	LEAQ         (BX)(CX*1), CX
+	MOVQ         add+120(FP), SI
+	TESTQ        SI, SI
+	JE           blocks3Rows8Store
+	VADDPS       (DX), Z0, Z0
+	VADDPS       64(DX), Y1, Y1
+	VADDPS       (DX)(AX*1), Z2, Z2
+	VADDPS       64(DX)(AX*1), Y3, Y3
+	VADDPS       (DX)(AX*2), Z4, Z4
+	VADDPS       64(DX)(AX*2), Y5, Y5
+	VADDPS       (BX), Z6, Z6
+	VADDPS       64(BX), Y7, Y7
+	VADDPS       (BX)(AX*1), Z8, Z8
+	VADDPS       64(BX)(AX*1), Y9, Y9
+	VADDPS       (BX)(AX*2), Z10, Z10
+	VADDPS       64(BX)(AX*2), Y11, Y11
+	VADDPS       (CX), Z12, Z12
+	VADDPS       64(CX), Y13, Y13
+	VADDPS       (CX)(AX*1), Z14, Z14
+	VADDPS       64(CX)(AX*1), Y15, Y15
+
+blocks3Rows8Store:
+	VMOVUPS Z0, (DX)
+	VMOVUPS Y1, 64(DX)
+	VMOVUPS Z2, (DX)(AX*1)
+	VMOVUPS Y3, 64(DX)(AX*1)
+	VMOVUPS Z4, (DX)(AX*2)
+	VMOVUPS Y5, 64(DX)(AX*2)
+	VMOVUPS Z6, (BX)
+	VMOVUPS Y7, 64(BX)
+	VMOVUPS Z8, (BX)(AX*1)
+	VMOVUPS Y9, 64(BX)(AX*1)
+	VMOVUPS Z10, (BX)(AX*2)
+	VMOVUPS Y11, 64(BX)(AX*2)
+	VMOVUPS Z12, (CX)
+	VMOVUPS Y13, 64(CX)
+	VMOVUPS Z14, (CX)(AX*1)
+	VMOVUPS Y15, 64(CX)(AX*1)
+	MOVQ    vRow+72(FP), AX
+	IMUL3Q  $0x08, AX, AX
+	ADDQ    AX, 72(SP)
+	MOVQ    mRow+56(FP), AX
+	IMUL3Q  $0x08, AX, AX
+	ADDQ    AX, 64(SP)
+	SUBQ    $0x08, 16(SP)
+	JG      blocks3Rows
+	JMP     blocks3Done
+
+blocks3Rows12:
+	MOVQ   vRow+72(FP), AX
+	LEAQ   (AX)(AX*2), CX
+	MOVQ   72(SP), DX
+	LEAQ   (DX)(CX*1), BX
+	LEAQ   (BX)(CX*1), SI
+	LEAQ   (SI)(CX*1), CX
+	MOVQ   uPanel+104(FP), R8
+	MOVQ   vDepth+88(FP), R9
+	MOVQ   uDepth+112(FP), R10
+	MOVQ   depth+48(FP), R11
+	MOVQ   56(SP), DI
+	MOVQ   aheadStep+136(FP), R13
+	MOVQ   80(SP), R12
+	VXORPS Z0, Z0, Z0
+	VXORPS Y1, Y1, Y1
+	VXORPS Z2, Z2, Z2
+	VXORPS Y3, Y3, Y3
+	VXORPS Z4, Z4, Z4
+	VXORPS Y5, Y5, Y5
+	VXORPS Z6, Z6, Z6
+	VXORPS Y7, Y7, Y7
+	VXORPS Z8, Z8, Z8
+	VXORPS Y9, Y9, Y9
+	VXORPS Z10, Z10, Z10
+	VXORPS Y11, Y11, Y11
+	VXORPS Z12, Z12, Z12
+	VXORPS Y13, Y13, Y13
+	VXORPS Z14, Z14, Z14
+	VXORPS Y15, Y15, Y15
+	VXORPS Z16, Z16, Z16
+	VXORPS Y17, Y17, Y17
+	VXORPS Z18, Z18, Z18
+	VXORPS Y19, Y19, Y19
+	VXORPS Z20, Z20, Z20
+	VXORPS Y21, Y21, Y21
+	VXORPS Z22, Z22, Z22
+	VXORPS Y23, Y23, Y23
+
+blocks3Rows12Depth:
+	VMOVUPS      (DI), Z24
+	VMOVUPS      (DI)(R8*1), Y25
+	VBROADCASTSS (DX), Z26
+	VFMADD231PS  Z24, Z26, Z0
+	VFMADD231PS  Y25, Y26, Y1
+	VBROADCASTSS (DX)(AX*1), Z26
+	VFMADD231PS  Z24, Z26, Z2
+	VFMADD231PS  Y25, Y26, Y3
+	VBROADCASTSS (DX)(AX*2), Z26
+	VFMADD231PS  Z24, Z26, Z4
+	VFMADD231PS  Y25, Y26, Y5
+	VBROADCASTSS (BX), Z26
+	VFMADD231PS  Z24, Z26, Z6
+	VFMADD231PS  Y25, Y26, Y7
+	VBROADCASTSS (BX)(AX*1), Z26
+	VFMADD231PS  Z24, Z26, Z8
+	VFMADD231PS  Y25, Y26, Y9
+	VBROADCASTSS (BX)(AX*2), Z26
+	VFMADD231PS  Z24, Z26, Z10
+	VFMADD231PS  Y25, Y26, Y11
+	VBROADCASTSS (SI), Z26
+	VFMADD231PS  Z24, Z26, Z12
+	VFMADD231PS  Y25, Y26, Y13
+	VBROADCASTSS (SI)(AX*1), Z26
+	VFMADD231PS  Z24, Z26, Z14
+	VFMADD231PS  Y25, Y26, Y15
+	VBROADCASTSS (SI)(AX*2), Z26
+	VFMADD231PS  Z24, Z26, Z16
+	VFMADD231PS  Y25, Y26, Y17
+	VBROADCASTSS (CX), Z26
+	VFMADD231PS  Z24, Z26, Z18
+	VFMADD231PS  Y25, Y26, Y19
+	VBROADCASTSS (CX)(AX*1), Z26
+	VFMADD231PS  Z24, Z26, Z20
+	VFMADD231PS  Y25, Y26, Y21
+	VBROADCASTSS (CX)(AX*2), Z26
+	VFMADD231PS  Z24, Z26, Z22
+	VFMADD231PS  Y25, Y26, Y23
+	ADDQ         R9, DX
+	ADDQ         R9, BX
+	ADDQ         R9, SI
+	ADDQ         R9, CX
+	ADDQ         R10, DI
+	PREFETCHT1   (R12)
+	PREFETCHT1   64(R12)
+	ADDQ         R13, R12
+	DECQ         R11
+	JNE          blocks3Rows12Depth
+	MOVQ         R12, 80(SP)
+	MOVQ         mRow+56(FP), AX
+	LEAQ         (AX)(AX*2), CX
+	MOVQ         64(SP), DX
+	LEAQ         (DX)(CX*1), BX
+	LEAQ         (BX)(CX*1), SI
+	LEAQ         (SI)(CX*1), CX
+	MOVQ         add+120(FP), DI
+	TESTQ        DI, DI
+	JE           blocks3Rows12Store
+	VADDPS       (DX), Z0, Z0
+	VADDPS       64(DX), Y1, Y1
+	VADDPS       (DX)(AX*1), Z2, Z2
+	VADDPS       64(DX)(AX*1), Y3, Y3
+	VADDPS       (DX)(AX*2), Z4, Z4
+	VADDPS       64(DX)(AX*2), Y5, Y5
+	VADDPS       (BX), Z6, Z6
+	VADDPS       64(BX), Y7, Y7
+	VADDPS       (BX)(AX*1), Z8, Z8
+	VADDPS       64(BX)(AX*1), Y9, Y9
+	VADDPS       (BX)(AX*2), Z10, Z10
+	VADDPS       64(BX)(AX*2), Y11, Y11
+	VADDPS       (SI), Z12, Z12
+	VADDPS       64(SI), Y13, Y13
+	VADDPS       (SI)(AX*1), Z14, Z14
+	VADDPS       64(SI)(AX*1), Y15, Y15
+	VADDPS       (SI)(AX*2), Z16, Z16
+	VADDPS       64(SI)(AX*2), Y17, Y17
+	VADDPS       (CX), Z18, Z18
+	VADDPS       64(CX), Y19, Y19
+	VADDPS       (CX)(AX*1), Z20, Z20
+	VADDPS       64(CX)(AX*1), Y21, Y21
+	VADDPS       (CX)(AX*2), Z22, Z22
+	VADDPS       64(CX)(AX*2), Y23, Y23
+
+blocks3Rows12Store:
+	VMOVUPS Z0, (DX)
+	VMOVUPS Y1, 64(DX)
+	VMOVUPS Z2, (DX)(AX*1)
+	VMOVUPS Y3, 64(DX)(AX*1)
+	VMOVUPS Z4, (DX)(AX*2)
+	VMOVUPS Y5, 64(DX)(AX*2)
+	VMOVUPS Z6, (BX)
+	VMOVUPS Y7, 64(BX)
+	VMOVUPS Z8, (BX)(AX*1)
+	VMOVUPS Y9, 64(BX)(AX*1)
+	VMOVUPS Z10, (BX)(AX*2)
+	VMOVUPS Y11, 64(BX)(AX*2)
+	VMOVUPS Z12, (SI)
+	VMOVUPS Y13, 64(SI)
+	VMOVUPS Z14, (SI)(AX*1)
+	VMOVUPS Y15, 64(SI)(AX*1)
+	VMOVUPS Z16, (SI)(AX*2)
+	VMOVUPS Y17, 64(SI)(AX*2)
+	VMOVUPS Z18, (CX)
+	VMOVUPS Y19, 64(CX)
+	VMOVUPS Z20, (CX)(AX*1)
+	VMOVUPS Y21, 64(CX)(AX*1)
+	VMOVUPS Z22, (CX)(AX*2)
+	VMOVUPS Y23, 64(CX)(AX*2)
+	MOVQ    vRow+72(FP), AX
+	IMUL3Q  $0x0c, AX, AX
+	ADDQ    AX, 72(SP)
+	MOVQ    mRow+56(FP), AX
+	IMUL3Q  $0x0c, AX, AX
+	ADDQ    AX, 64(SP)
+	SUBQ    $0x0c, 16(SP)
+	JG      blocks3Rows
+
+blocks3Done:
+	JMP panelsDone
+
+blocks2:
+	CMPQ 8(SP), $0x02
+	JL   blocks1
+	MOVQ 48(SP), AX
+	MOVQ AX, 64(SP)
+	MOVQ 32(SP), AX
+	MOVQ AX, 72(SP)
+	MOVQ rows+32(FP), AX
+	MOVQ AX, 16(SP)
+
+blocks2Rows:
+	CMPQ   16(SP), $0x10
+	JE     blocks2Rows8
+	CMPQ   16(SP), $0x08
+	JG     blocks2Rows12
+	CMPQ   16(SP), $0x04
+	JG     blocks2Rows8
 	MOVQ   vRow+72(FP), AX
 	LEAQ   (AX)(AX*2), CX
 	MOVQ   72(SP), DX
@@ -2160,7 +2811,7 @@ panels1Rows:
 	VXORPS Z2, Z2, Z2
 	VXORPS Z3, Z3, Z3
 
-panels1Rows4Depth:
+blocks2Rows4Depth:
 	VMOVUPS          (BX), Z4
 	VFMADD231PS.BCST (DX), Z4, Z0
 	VFMADD231PS.BCST (DX)(AX*1), Z4, Z1
@@ -2173,7 +2824,7 @@ panels1Rows4Depth:
 	PREFETCHT1       64(R9)
 	ADDQ             R10, R9
 	DECQ             R8
-	JNE              panels1Rows4Depth
+	JNE              blocks2Rows4Depth
 	MOVQ             R9, 80(SP)
 	MOVQ             mRow+56(FP), AX
 	LEAQ             (AX)(AX*2), CX
@@ -2181,13 +2832,13 @@ panels1Rows4Depth:
 	LEAQ             (DX)(CX*1), CX
 	MOVQ             add+120(FP), BX
 	TESTQ            BX, BX
-	JE               panels1Rows4Store
+	JE               blocks2Rows4Store
 	VADDPS           (DX), Z0, Z0
 	VADDPS           (DX)(AX*1), Z1, Z1
 	VADDPS           (DX)(AX*2), Z2, Z2
 	VADDPS           (CX), Z3, Z3
 
-panels1Rows4Store:
+blocks2Rows4Store:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, (DX)(AX*1)
 	VMOVUPS Z2, (DX)(AX*2)
@@ -2199,10 +2850,10 @@ panels1Rows4Store:
 	IMUL3Q  $0x04, AX, AX
 	ADDQ    AX, 64(SP)
 	SUBQ    $0x04, 16(SP)
-	JG      panels1Rows
-	JMP     panels1Done
+	JG      blocks2Rows
+	JMP     blocks2Done
 
-panels1Rows8:
+blocks2Rows8:
 	MOVQ   vRow+72(FP), AX
 	LEAQ   (AX)(AX*2), CX
 	MOVQ   72(SP), DX
@@ -2224,7 +2875,7 @@ panels1Rows8:
 	VXORPS Z6, Z6, Z6
 	VXORPS Z7, Z7, Z7
 
-panels1Rows8Depth:
+blocks2Rows8Depth:
 	VMOVUPS          (SI), Z8
 	VFMADD231PS.BCST (DX), Z8, Z0
 	VFMADD231PS.BCST (DX)(AX*1), Z8, Z1
@@ -2242,7 +2893,7 @@ panels1Rows8Depth:
 	PREFETCHT1       64(R10)
 	ADDQ             R11, R10
 	DECQ             R9
-	JNE              panels1Rows8Depth
+	JNE              blocks2Rows8Depth
 	MOVQ             R10, 80(SP)
 	MOVQ             mRow+56(FP), AX
 	LEAQ             (AX)(AX*2), CX
@@ -2251,7 +2902,7 @@ panels1Rows8Depth:
 	LEAQ             (BX)(CX*1), CX
 	MOVQ             add+120(FP), SI
 	TESTQ            SI, SI
-	JE               panels1Rows8Store
+	JE               blocks2Rows8Store
 	VADDPS           (DX), Z0, Z0
 	VADDPS           (DX)(AX*1), Z1, Z1
 	VADDPS           (DX)(AX*2), Z2, Z2
@@ -2261,7 +2912,7 @@ panels1Rows8Depth:
 	VADDPS           (CX), Z6, Z6
 	VADDPS           (CX)(AX*1), Z7, Z7
 
-panels1Rows8Store:
+blocks2Rows8Store:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, (DX)(AX*1)
 	VMOVUPS Z2, (DX)(AX*2)
@@ -2277,10 +2928,10 @@ panels1Rows8Store:
 	IMUL3Q  $0x08, AX, AX
 	ADDQ    AX, 64(SP)
 	SUBQ    $0x08, 16(SP)
-	JG      panels1Rows
-	JMP     panels1Done
+	JG      blocks2Rows
+	JMP     blocks2Done
 
-panels1Rows12:
+blocks2Rows12:
 	MOVQ   vRow+72(FP), AX
 	LEAQ   (AX)(AX*2), CX
 	MOVQ   72(SP), DX
@@ -2307,7 +2958,7 @@ panels1Rows12:
 	VXORPS Z10, Z10, Z10
 	VXORPS Z11, Z11, Z11
 
-panels1Rows12Depth:
+blocks2Rows12Depth:
 	VMOVUPS          (DI), Z12
 	VFMADD231PS.BCST (DX), Z12, Z0
 	VFMADD231PS.BCST (DX)(AX*1), Z12, Z1
@@ -2330,7 +2981,7 @@ panels1Rows12Depth:
 	PREFETCHT1       64(R11)
 	ADDQ             R12, R11
 	DECQ             R10
-	JNE              panels1Rows12Depth
+	JNE              blocks2Rows12Depth
 	MOVQ             R11, 80(SP)
 	MOVQ             mRow+56(FP), AX
 	LEAQ             (AX)(AX*2), CX
@@ -2340,7 +2991,7 @@ panels1Rows12Depth:
 	LEAQ             (SI)(CX*1), CX
 	MOVQ             add+120(FP), DI
 	TESTQ            DI, DI
-	JE               panels1Rows12Store
+	JE               blocks2Rows12Store
 	VADDPS           (DX), Z0, Z0
 	VADDPS           (DX)(AX*1), Z1, Z1
 	VADDPS           (DX)(AX*2), Z2, Z2
@@ -2354,7 +3005,7 @@ panels1Rows12Depth:
 	VADDPS           (CX)(AX*1), Z10, Z10
 	VADDPS           (CX)(AX*2), Z11, Z11
 
-panels1Rows12Store:
+blocks2Rows12Store:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, (DX)(AX*1)
 	VMOVUPS Z2, (DX)(AX*2)
@@ -2374,15 +3025,264 @@ panels1Rows12Store:
 	IMUL3Q  $0x0c, AX, AX
 	ADDQ    AX, 64(SP)
 	SUBQ    $0x0c, 16(SP)
-	JG      panels1Rows
+	JG      blocks2Rows
 
-panels1Done:
+blocks2Done:
 	ADDQ $0x00000040, 48(SP)
 	MOVQ uPanel+104(FP), AX
 	ADDQ AX, 56(SP)
-	SUBQ $0x01, 8(SP)
+	SUBQ $0x02, 8(SP)
 	JNE  panel
+	JMP  panelsDone
 
+blocks1:
+	MOVQ 48(SP), AX
+	MOVQ AX, 64(SP)
+	MOVQ 32(SP), AX
+	MOVQ AX, 72(SP)
+	MOVQ rows+32(FP), AX
+	MOVQ AX, 16(SP)
+
+blocks1Rows:
+	CMPQ   16(SP), $0x10
+	JE     blocks1Rows8
+	CMPQ   16(SP), $0x08
+	JG     blocks1Rows12
+	CMPQ   16(SP), $0x04
+	JG     blocks1Rows8
+	MOVQ   vRow+72(FP), AX
+	LEAQ   (AX)(AX*2), CX
+	MOVQ   72(SP), DX
+	LEAQ   (DX)(CX*1), CX
+	MOVQ   uPanel+104(FP), BX
+	MOVQ   vDepth+88(FP), SI
+	MOVQ   uDepth+112(FP), DI
+	MOVQ   depth+48(FP), R8
+	MOVQ   56(SP), BX
+	MOVQ   aheadStep+136(FP), R10
+	MOVQ   80(SP), R9
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+
+blocks1Rows4Depth:
+	VMOVUPS          (BX), Y4
+	VFMADD231PS.BCST (DX), Y4, Y0
+	VFMADD231PS.BCST (DX)(AX*1), Y4, Y1
+	VFMADD231PS.BCST (DX)(AX*2), Y4, Y2
+	VFMADD231PS.BCST (CX), Y4, Y3
+	ADDQ             SI, DX
+	ADDQ             SI, CX
+	ADDQ             DI, BX
+	PREFETCHT1       (R9)
+	PREFETCHT1       64(R9)
+	ADDQ             R10, R9
+	DECQ             R8
+	JNE              blocks1Rows4Depth
+	MOVQ             R9, 80(SP)
+	MOVQ             mRow+56(FP), AX
+	LEAQ             (AX)(AX*2), CX
+	MOVQ             64(SP), DX
+	LEAQ             (DX)(CX*1), CX
+	MOVQ             add+120(FP), BX
+	TESTQ            BX, BX
+	JE               blocks1Rows4Store
+	VADDPS           (DX), Y0, Y0
+	VADDPS           (DX)(AX*1), Y1, Y1
+	VADDPS           (DX)(AX*2), Y2, Y2
+	VADDPS           (CX), Y3, Y3
+
+blocks1Rows4Store:
+	VMOVUPS Y0, (DX)
+	VMOVUPS Y1, (DX)(AX*1)
+	VMOVUPS Y2, (DX)(AX*2)
+	VMOVUPS Y3, (CX)
+	MOVQ    vRow+72(FP), AX
+	IMUL3Q  $0x04, AX, AX
+	ADDQ    AX, 72(SP)
+	MOVQ    mRow+56(FP), AX
+	IMUL3Q  $0x04, AX, AX
+	ADDQ    AX, 64(SP)
+	SUBQ    $0x04, 16(SP)
+	JG      blocks1Rows
+	JMP     blocks1Done
+
+blocks1Rows8:
+	MOVQ   vRow+72(FP), AX
+	LEAQ   (AX)(AX*2), CX
+	MOVQ   72(SP), DX
+	LEAQ   (DX)(CX*1), BX
+	LEAQ   (BX)(CX*1), CX
+	MOVQ   uPanel+104(FP), SI
+	MOVQ   vDepth+88(FP), DI
+	MOVQ   uDepth+112(FP), R8
+	MOVQ   depth+48(FP), R9
+	MOVQ   56(SP), SI
+	MOVQ   aheadStep+136(FP), R11
+	MOVQ   80(SP), R10
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+
+blocks1Rows8Depth:
+	VMOVUPS          (SI), Y8
+	VFMADD231PS.BCST (DX), Y8, Y0
+	VFMADD231PS.BCST (DX)(AX*1), Y8, Y1
+	VFMADD231PS.BCST (DX)(AX*2), Y8, Y2
+	VFMADD231PS.BCST (BX), Y8, Y3
+	VFMADD231PS.BCST (BX)(AX*1), Y8, Y4
+	VFMADD231PS.BCST (BX)(AX*2), Y8, Y5
+	VFMADD231PS.BCST (CX), Y8, Y6
+	VFMADD231PS.BCST (CX)(AX*1), Y8, Y7
+	ADDQ             DI, DX
+	ADDQ             DI, BX
+	ADDQ             DI, CX
+	ADDQ             R8, SI
+	PREFETCHT1       (R10)
+	PREFETCHT1       64(R10)
+	ADDQ             R11, R10
+	DECQ             R9
+	JNE              blocks1Rows8Depth
+	MOVQ             R10, 80(SP)
+	MOVQ             mRow+56(FP), AX
+	LEAQ             (AX)(AX*2), CX
+	MOVQ             64(SP), DX
+	LEAQ             (DX)(CX*1), BX
+	LEAQ             (BX)(CX*1), CX
+	MOVQ             add+120(FP), SI
+	TESTQ            SI, SI
+	JE               blocks1Rows8Store
+	VADDPS           (DX), Y0, Y0
+	VADDPS           (DX)(AX*1), Y1, Y1
+	VADDPS           (DX)(AX*2), Y2, Y2
+	VADDPS           (BX), Y3, Y3
+	VADDPS           (BX)(AX*1), Y4, Y4
+	VADDPS           (BX)(AX*2), Y5, Y5
+	VADDPS           (CX), Y6, Y6
+	VADDPS           (CX)(AX*1), Y7, Y7
+
+blocks1Rows8Store:
+	VMOVUPS Y0, (DX)
+	VMOVUPS Y1, (DX)(AX*1)
+	VMOVUPS Y2, (DX)(AX*2)
+	VMOVUPS Y3, (BX)
+	VMOVUPS Y4, (BX)(AX*1)
+	VMOVUPS Y5, (BX)(AX*2)
+	VMOVUPS Y6, (CX)
+	VMOVUPS Y7, (CX)(AX*1)
+	MOVQ    vRow+72(FP), AX
+	IMUL3Q  $0x08, AX, AX
+	ADDQ    AX, 72(SP)
+	MOVQ    mRow+56(FP), AX
+	IMUL3Q  $0x08, AX, AX
+	ADDQ    AX, 64(SP)
+	SUBQ    $0x08, 16(SP)
+	JG      blocks1Rows
+	JMP     blocks1Done
+
+blocks1Rows12:
+	MOVQ   vRow+72(FP), AX
+	LEAQ   (AX)(AX*2), CX
+	MOVQ   72(SP), DX
+	LEAQ   (DX)(CX*1), BX
+	LEAQ   (BX)(CX*1), SI
+	LEAQ   (SI)(CX*1), CX
+	MOVQ   uPanel+104(FP), DI
+	MOVQ   vDepth+88(FP), R8
+	MOVQ   uDepth+112(FP), R9
+	MOVQ   depth+48(FP), R10
+	MOVQ   56(SP), DI
+	MOVQ   aheadStep+136(FP), R12
+	MOVQ   80(SP), R11
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	VXORPS Y11, Y11, Y11
+
+blocks1Rows12Depth:
+	VMOVUPS          (DI), Y12
+	VFMADD231PS.BCST (DX), Y12, Y0
+	VFMADD231PS.BCST (DX)(AX*1), Y12, Y1
+	VFMADD231PS.BCST (DX)(AX*2), Y12, Y2
+	VFMADD231PS.BCST (BX), Y12, Y3
+	VFMADD231PS.BCST (BX)(AX*1), Y12, Y4
+	VFMADD231PS.BCST (BX)(AX*2), Y12, Y5
+	VFMADD231PS.BCST (SI), Y12, Y6
+	VFMADD231PS.BCST (SI)(AX*1), Y12, Y7
+	VFMADD231PS.BCST (SI)(AX*2), Y12, Y8
+	VFMADD231PS.BCST (CX), Y12, Y9
+	VFMADD231PS.BCST (CX)(AX*1), Y12, Y10
+	VFMADD231PS.BCST (CX)(AX*2), Y12, Y11
+	ADDQ             R8, DX
+	ADDQ             R8, BX
+	ADDQ             R8, SI
+	ADDQ             R8, CX
+	ADDQ             R9, DI
+	PREFETCHT1       (R11)
+	PREFETCHT1       64(R11)
+	ADDQ             R12, R11
+	DECQ             R10
+	JNE              blocks1Rows12Depth
+	MOVQ             R11, 80(SP)
+	MOVQ             mRow+56(FP), AX
+	LEAQ             (AX)(AX*2), CX
+	MOVQ             64(SP), DX
+	LEAQ             (DX)(CX*1), BX
+	LEAQ             (BX)(CX*1), SI
+	LEAQ             (SI)(CX*1), CX
+	MOVQ             add+120(FP), DI
+	TESTQ            DI, DI
+	JE               blocks1Rows12Store
+	VADDPS           (DX), Y0, Y0
+	VADDPS           (DX)(AX*1), Y1, Y1
+	VADDPS           (DX)(AX*2), Y2, Y2
+	VADDPS           (BX), Y3, Y3
+	VADDPS           (BX)(AX*1), Y4, Y4
+	VADDPS           (BX)(AX*2), Y5, Y5
+	VADDPS           (SI), Y6, Y6
+	VADDPS           (SI)(AX*1), Y7, Y7
+	VADDPS           (SI)(AX*2), Y8, Y8
+	VADDPS           (CX), Y9, Y9
+	VADDPS           (CX)(AX*1), Y10, Y10
+	VADDPS           (CX)(AX*2), Y11, Y11
+
+blocks1Rows12Store:
+	VMOVUPS Y0, (DX)
+	VMOVUPS Y1, (DX)(AX*1)
+	VMOVUPS Y2, (DX)(AX*2)
+	VMOVUPS Y3, (BX)
+	VMOVUPS Y4, (BX)(AX*1)
+	VMOVUPS Y5, (BX)(AX*2)
+	VMOVUPS Y6, (SI)
+	VMOVUPS Y7, (SI)(AX*1)
+	VMOVUPS Y8, (SI)(AX*2)
+	VMOVUPS Y9, (CX)
+	VMOVUPS Y10, (CX)(AX*1)
+	VMOVUPS Y11, (CX)(AX*2)
+	MOVQ    vRow+72(FP), AX
+	IMUL3Q  $0x0c, AX, AX
+	ADDQ    AX, 72(SP)
+	MOVQ    mRow+56(FP), AX
+	IMUL3Q  $0x0c, AX, AX
+	ADDQ    AX, 64(SP)
+	SUBQ    $0x0c, 16(SP)
+	JG      blocks1Rows
+
+blocks1Done:
 panelsDone:
 	MOVQ mPosition+64(FP), AX
 	ADDQ AX, 24(SP)
@@ -4180,6 +5080,940 @@ Rows12:
 	VMOVUPS          Z25, (BX)
 	VMOVUPS          Z26, (BX)(DX*1)
 	VMOVUPS          Z27, (BX)(DX*2)
+	MOVQ             vRow+56(FP), DX
+	IMUL3Q           $0x0c, DX, DX
+	ADDQ             DX, 40(SP)
+	MOVQ             mRow+40(FP), DX
+	IMUL3Q           $0x0c, DX, DX
+	ADDQ             DX, 32(SP)
+	SUBQ             $0x0c, 8(SP)
+	JG               Rows
+
+Done:
+	MOVQ mPosition+48(FP), DX
+	ADDQ DX, 16(SP)
+	MOVQ vPosition+64(FP), DX
+	ADDQ DX, 24(SP)
+	DECQ (SP)
+	JNE  position
+	VZEROUPPER
+	RET
+
+// func winogradMultiply16x8AVX512(m *float32, v *float32, u *float32, positions uintptr, rows uintptr, mRow uintptr, mPosition uintptr, vRow uintptr, vPosition uintptr, ahead *float32, aheadStep uintptr)
+// Requires: AVX, AVX512F, AVX512VL, FMA3, MMX+
+TEXT ·winogradMultiply16x8AVX512(SB), NOSPLIT, $48-88
+	MOVQ positions+24(FP), AX
+	MOVQ AX, (SP)
+	MOVQ m+0(FP), AX
+	MOVQ AX, 16(SP)
+	MOVQ v+8(FP), AX
+	MOVQ AX, 24(SP)
+	MOVQ u+16(FP), AX
+	MOVQ ahead+72(FP), CX
+
+position:
+	VMOVUPS (AX), Y0
+	VMOVUPS 64(AX), Y1
+	VMOVUPS 128(AX), Y2
+	VMOVUPS 192(AX), Y3
+	VMOVUPS 256(AX), Y4
+	VMOVUPS 320(AX), Y5
+	VMOVUPS 384(AX), Y6
+	VMOVUPS 448(AX), Y7
+	VMOVUPS 512(AX), Y8
+	VMOVUPS 576(AX), Y9
+	VMOVUPS 640(AX), Y10
+	VMOVUPS 704(AX), Y11
+	VMOVUPS 768(AX), Y12
+	VMOVUPS 832(AX), Y13
+	VMOVUPS 896(AX), Y14
+	VMOVUPS 960(AX), Y15
+	ADDQ    $0x00000400, AX
+	MOVQ    16(SP), DX
+	MOVQ    DX, 32(SP)
+	MOVQ    24(SP), DX
+	MOVQ    DX, 40(SP)
+	MOVQ    rows+32(FP), DX
+	MOVQ    DX, 8(SP)
+
+Rows:
+	CMPQ             8(SP), $0x10
+	JE               Rows8
+	CMPQ             8(SP), $0x08
+	JG               Rows12
+	CMPQ             8(SP), $0x04
+	JG               Rows8
+	MOVQ             vRow+56(FP), DX
+	LEAQ             (DX)(DX*2), BX
+	MOVQ             40(SP), SI
+	LEAQ             (SI)(BX*1), BX
+	MOVQ             aheadStep+80(FP), DI
+	VXORPS           Y16, Y16, Y16
+	VXORPS           Y17, Y17, Y17
+	VXORPS           Y18, Y18, Y18
+	VXORPS           Y19, Y19, Y19
+	VFMADD231PS.BCST (SI), Y0, Y16
+	VFMADD231PS.BCST (SI)(DX*1), Y0, Y17
+	PREFETCHT1       (CX)
+	PREFETCHT1       64(CX)
+	ADDQ             DI, CX
+	VFMADD231PS.BCST 4(SI), Y1, Y16
+	VFMADD231PS.BCST 4(SI)(DX*1), Y1, Y17
+	VBROADCASTF32X4  (SI)(DX*2), Y20
+	VPERMILPS        $0x00, Y20, Y21
+	VFMADD231PS      Y21, Y0, Y18
+	VPERMILPS        $0x55, Y20, Y21
+	VFMADD231PS      Y21, Y1, Y18
+	VPERMILPS        $0xaa, Y20, Y21
+	VFMADD231PS      Y21, Y2, Y18
+	VPERMILPS        $0xff, Y20, Y20
+	VFMADD231PS      Y20, Y3, Y18
+	PREFETCHT1       (CX)
+	PREFETCHT1       64(CX)
+	ADDQ             DI, CX
+	VFMADD231PS.BCST 8(SI), Y2, Y16
+	VFMADD231PS.BCST 8(SI)(DX*1), Y2, Y17
+	PREFETCHT1       (CX)
+	PREFETCHT1       64(CX)
+	ADDQ             DI, CX
+	VFMADD231PS.BCST 12(SI), Y3, Y16
+	VFMADD231PS.BCST 12(SI)(DX*1), Y3, Y17
+	VBROADCASTF32X4  (BX), Y20
+	VPERMILPS        $0x00, Y20, Y21
+	VFMADD231PS      Y21, Y0, Y19
+	VPERMILPS        $0x55, Y20, Y21
+	VFMADD231PS      Y21, Y1, Y19
+	VPERMILPS        $0xaa, Y20, Y21
+	VFMADD231PS      Y21, Y2, Y19
+	VPERMILPS        $0xff, Y20, Y20
+	VFMADD231PS      Y20, Y3, Y19
+	PREFETCHT1       (CX)
+	PREFETCHT1       64(CX)
+	ADDQ             DI, CX
+	VFMADD231PS.BCST 16(SI), Y4, Y16
+	VFMADD231PS.BCST 16(SI)(DX*1), Y4, Y17
+	PREFETCHT1       (CX)
+	PREFETCHT1       64(CX)
+	ADDQ             DI, CX
+	VFMADD231PS.BCST 20(SI), Y5, Y16
+	VFMADD231PS.BCST 20(SI)(DX*1), Y5, Y17
+	VBROADCASTF32X4  16(SI)(DX*2), Y20
+	VPERMILPS        $0x00, Y20, Y21
+	VFMADD231PS      Y21, Y4, Y18
+	VPERMILPS        $0x55, Y20, Y21
+	VFMADD231PS      Y21, Y5, Y18
+	VPERMILPS        $0xaa, Y20, Y21
+	VFMADD231PS      Y21, Y6, Y18
+	VPERMILPS        $0xff, Y20, Y20
+	VFMADD231PS      Y20, Y7, Y18
+	PREFETCHT1       (CX)
+	PREFETCHT1       64(CX)
+	ADDQ             DI, CX
+	VFMADD231PS.BCST 24(SI), Y6, Y16
+	VFMADD231PS.BCST 24(SI)(DX*1), Y6, Y17
+	PREFETCHT1       (CX)
+	PREFETCHT1       64(CX)
+	ADDQ             DI, CX
+	VFMADD231PS.BCST 28(SI), Y7, Y16
+	VFMADD231PS.BCST 28(SI)(DX*1), Y7, Y17
+	VBROADCASTF32X4  16(BX), Y20
+	VPERMILPS        $0x00, Y20, Y21
+	VFMADD231PS      Y21, Y4, Y19
+	VPERMILPS        $0x55, Y20, Y21
+	VFMADD231PS      Y21, Y5, Y19
+	VPERMILPS        $0xaa, Y20, Y21
+	VFMADD231PS      Y21, Y6, Y19
+	VPERMILPS        $0xff, Y20, Y20
+	VFMADD231PS      Y20, Y7, Y19
+	PREFETCHT1       (CX)
+	PREFETCHT1       64(CX)
+	ADDQ             DI, CX
+	VFMADD231PS.BCST 32(SI), Y8, Y16
+	VFMADD231PS.BCST 32(SI)(DX*1), Y8, Y17
+	PREFETCHT1       (CX)
+	PREFETCHT1       64(CX)
+	ADDQ             DI, CX
+	VFMADD231PS.BCST 36(SI), Y9, Y16
+	VFMADD231PS.BCST 36(SI)(DX*1), Y9, Y17
+	VBROADCASTF32X4  32(SI)(DX*2), Y20
+	VPERMILPS        $0x00, Y20, Y21
+	VFMADD231PS      Y21, Y8, Y18
+	VPERMILPS        $0x55, Y20, Y21
+	VFMADD231PS      Y21, Y9, Y18
+	VPERMILPS        $0xaa, Y20, Y21
+	VFMADD231PS      Y21, Y10, Y18
+	VPERMILPS        $0xff, Y20, Y20
+	VFMADD231PS      Y20, Y11, Y18
+	PREFETCHT1       (CX)
+	PREFETCHT1       64(CX)
+	ADDQ             DI, CX
+	VFMADD231PS.BCST 40(SI), Y10, Y16
+	VFMADD231PS.BCST 40(SI)(DX*1), Y10, Y17
+	PREFETCHT1       (CX)
+	PREFETCHT1       64(CX)
+	ADDQ             DI, CX
+	VFMADD231PS.BCST 44(SI), Y11, Y16
+	VFMADD231PS.BCST 44(SI)(DX*1), Y11, Y17
+	VBROADCASTF32X4  32(BX), Y20
+	VPERMILPS        $0x00, Y20, Y21
+	VFMADD231PS      Y21, Y8, Y19
+	VPERMILPS        $0x55, Y20, Y21
+	VFMADD231PS      Y21, Y9, Y19
+	VPERMILPS        $0xaa, Y20, Y21
+	VFMADD231PS      Y21, Y10, Y19
+	VPERMILPS        $0xff, Y20, Y20
+	VFMADD231PS      Y20, Y11, Y19
+	PREFETCHT1       (CX)
+	PREFETCHT1       64(CX)
+	ADDQ             DI, CX
+	VFMADD231PS.BCST 48(SI), Y12, Y16
+	VFMADD231PS.BCST 48(SI)(DX*1), Y12, Y17
+	PREFETCHT1       (CX)
+	PREFETCHT1       64(CX)
+	ADDQ             DI, CX
+	VFMADD231PS.BCST 52(SI), Y13, Y16
+	VFMADD231PS.BCST 52(SI)(DX*1), Y13, Y17
+	VBROADCASTF32X4  48(SI)(DX*2), Y20
+	VPERMILPS        $0x00, Y20, Y21
+	VFMADD231PS      Y21, Y12, Y18
+	VPERMILPS        $0x55, Y20, Y21
+	VFMADD231PS      Y21, Y13, Y18
+	VPERMILPS        $0xaa, Y20, Y21
+	VFMADD231PS      Y21, Y14, Y18
+	VPERMILPS        $0xff, Y20, Y20
+	VFMADD231PS      Y20, Y15, Y18
+	PREFETCHT1       (CX)
+	PREFETCHT1       64(CX)
+	ADDQ             DI, CX
+	VFMADD231PS.BCST 56(SI), Y14, Y16
+	VFMADD231PS.BCST 56(SI)(DX*1), Y14, Y17
+	PREFETCHT1       (CX)
+	PREFETCHT1       64(CX)
+	ADDQ             DI, CX
+	VFMADD231PS.BCST 60(SI), Y15, Y16
+	VFMADD231PS.BCST 60(SI)(DX*1), Y15, Y17
+	VBROADCASTF32X4  48(BX), Y20
+	VPERMILPS        $0x00, Y20, Y21
+	VFMADD231PS      Y21, Y12, Y19
+	VPERMILPS        $0x55, Y20, Y21
+	VFMADD231PS      Y21, Y13, Y19
+	VPERMILPS        $0xaa, Y20, Y21
+	VFMADD231PS      Y21, Y14, Y19
+	VPERMILPS        $0xff, Y20, Y20
+	VFMADD231PS      Y20, Y15, Y19
+	PREFETCHT1       (CX)
+	PREFETCHT1       64(CX)
+	ADDQ             DI, CX
+	MOVQ             mRow+40(FP), DX
+	LEAQ             (DX)(DX*2), BX
+	MOVQ             32(SP), SI
+	LEAQ             (SI)(BX*1), BX
+	VMOVUPS          Y16, (SI)
+	VMOVUPS          Y17, (SI)(DX*1)
+	VMOVUPS          Y18, (SI)(DX*2)
+	VMOVUPS          Y19, (BX)
+	MOVQ             vRow+56(FP), DX
+	IMUL3Q           $0x04, DX, DX
+	ADDQ             DX, 40(SP)
+	MOVQ             mRow+40(FP), DX
+	IMUL3Q           $0x04, DX, DX
+	ADDQ             DX, 32(SP)
+	SUBQ             $0x04, 8(SP)
+	JG               Rows
+	JMP              Done
+
+Rows8:
+	MOVQ             vRow+56(FP), DX
+	LEAQ             (DX)(DX*2), BX
+	MOVQ             40(SP), SI
+	LEAQ             (SI)(BX*1), DI
+	LEAQ             (DI)(BX*1), BX
+	MOVQ             aheadStep+80(FP), R8
+	VXORPS           Y16, Y16, Y16
+	VXORPS           Y17, Y17, Y17
+	VXORPS           Y18, Y18, Y18
+	VXORPS           Y19, Y19, Y19
+	VXORPS           Y20, Y20, Y20
+	VXORPS           Y21, Y21, Y21
+	VXORPS           Y22, Y22, Y22
+	VXORPS           Y23, Y23, Y23
+	VFMADD231PS.BCST (SI), Y0, Y16
+	VFMADD231PS.BCST (SI)(DX*1), Y0, Y17
+	VFMADD231PS.BCST (SI)(DX*2), Y0, Y18
+	VFMADD231PS.BCST (DI), Y0, Y19
+	VBROADCASTF32X4  (DI)(DX*1), Y24
+	VPERMILPS        $0x00, Y24, Y25
+	VFMADD231PS      Y25, Y0, Y20
+	VPERMILPS        $0x55, Y24, Y25
+	VFMADD231PS      Y25, Y1, Y20
+	VPERMILPS        $0xaa, Y24, Y25
+	VFMADD231PS      Y25, Y2, Y20
+	VPERMILPS        $0xff, Y24, Y24
+	VFMADD231PS      Y24, Y3, Y20
+	PREFETCHT1       (CX)
+	PREFETCHT1       64(CX)
+	ADDQ             R8, CX
+	VFMADD231PS.BCST 4(SI), Y1, Y16
+	VFMADD231PS.BCST 4(SI)(DX*1), Y1, Y17
+	VFMADD231PS.BCST 4(SI)(DX*2), Y1, Y18
+	VFMADD231PS.BCST 4(DI), Y1, Y19
+	VBROADCASTF32X4  (DI)(DX*2), Y24
+	VPERMILPS        $0x00, Y24, Y25
+	VFMADD231PS      Y25, Y0, Y21
+	VPERMILPS        $0x55, Y24, Y25
+	VFMADD231PS      Y25, Y1, Y21
+	VPERMILPS        $0xaa, Y24, Y25
+	VFMADD231PS      Y25, Y2, Y21
+	VPERMILPS        $0xff, Y24, Y24
+	VFMADD231PS      Y24, Y3, Y21
+	PREFETCHT1       (CX)
+	PREFETCHT1       64(CX)
+	ADDQ             R8, CX
+	VFMADD231PS.BCST 8(SI), Y2, Y16
+	VFMADD231PS.BCST 8(SI)(DX*1), Y2, Y17
+	VFMADD231PS.BCST 8(SI)(DX*2), Y2, Y18
+	VFMADD231PS.BCST 8(DI), Y2, Y19
+	VBROADCASTF32X4  (BX), Y24
+	VPERMILPS        $0x00, Y24, Y25
+	VFMADD231PS      Y25, Y0, Y22
+	VPERMILPS        $0x55, Y24, Y25
+	VFMADD231PS      Y25, Y1, Y22
+	VPERMILPS        $0xaa, Y24, Y25
+	VFMADD231PS      Y25, Y2, Y22
+	VPERMILPS        $0xff, Y24, Y24
+	VFMADD231PS      Y24, Y3, Y22
+	PREFETCHT1       (CX)
+	PREFETCHT1       64(CX)
+	ADDQ             R8, CX
+	VFMADD231PS.BCST 12(SI), Y3, Y16
+	VFMADD231PS.BCST 12(SI)(DX*1), Y3, Y17
+	VFMADD231PS.BCST 12(SI)(DX*2), Y3, Y18
+	VFMADD231PS.BCST 12(DI), Y3, Y19
+	VBROADCASTF32X4  (BX)(DX*1), Y24
+	VPERMILPS        $0x00, Y24, Y25
+	VFMADD231PS      Y25, Y0, Y23
+	VPERMILPS        $0x55, Y24, Y25
+	VFMADD231PS      Y25, Y1, Y23
+	VPERMILPS        $0xaa, Y24, Y25
+	VFMADD231PS      Y25, Y2, Y23
+	VPERMILPS        $0xff, Y24, Y24
+	VFMADD231PS      Y24, Y3, Y23
+	PREFETCHT1       (CX)
+	PREFETCHT1       64(CX)
+	ADDQ             R8, CX
+	VFMADD231PS.BCST 16(SI), Y4, Y16
+	VFMADD231PS.BCST 16(SI)(DX*1), Y4, Y17
+	VFMADD231PS.BCST 16(SI)(DX*2), Y4, Y18
+	VFMADD231PS.BCST 16(DI), Y4, Y19
+	VBROADCASTF32X4  16(DI)(DX*1), Y24
+	VPERMILPS        $0x00, Y24, Y25
+	VFMADD231PS      Y25, Y4, Y20
+	VPERMILPS        $0x55, Y24, Y25
+	VFMADD231PS      Y25, Y5, Y20
+	VPERMILPS        $0xaa, Y24, Y25
+	VFMADD231PS      Y25, Y6, Y20
+	VPERMILPS        $0xff, Y24, Y24
+	VFMADD231PS      Y24, Y7, Y20
+	PREFETCHT1       (CX)
+	PREFETCHT1       64(CX)
+	ADDQ             R8, CX
+	VFMADD231PS.BCST 20(SI), Y5, Y16
+	VFMADD231PS.BCST 20(SI)(DX*1), Y5, Y17
+	VFMADD231PS.BCST 20(SI)(DX*2), Y5, Y18
+	VFMADD231PS.BCST 20(DI), Y5, Y19
+	VBROADCASTF32X4  16(DI)(DX*2), Y24
+	VPERMILPS        $0x00, Y24, Y25
+	VFMADD231PS      Y25, Y4, Y21
+	VPERMILPS        $0x55, Y24, Y25
+	VFMADD231PS      Y25, Y5, Y21
+	VPERMILPS        $0xaa, Y24, Y25
+	VFMADD231PS      Y25, Y6, Y21
+	VPERMILPS        $0xff, Y24, Y24
+	VFMADD231PS      Y24, Y7, Y21
+	PREFETCHT1       (CX)
+	PREFETCHT1       64(CX)
+	ADDQ             R8, CX
+	VFMADD231PS.BCST 24(SI), Y6, Y16
+	VFMADD231PS.BCST 24(SI)(DX*1), Y6, Y17
+	VFMADD231PS.BCST 24(SI)(DX*2), Y6, Y18
+	VFMADD231PS.BCST 24(DI), Y6, Y19
+	VBROADCASTF32X4  16(BX), Y24
+	VPERMILPS        $0x00, Y24, Y25
+	VFMADD231PS      Y25, Y4, Y22
+	VPERMILPS        $0x55, Y24, Y25
+	VFMADD231PS      Y25, Y5, Y22
+	VPERMILPS        $0xaa, Y24, Y25
+	VFMADD231PS      Y25, Y6, Y22
+	VPERMILPS        $0xff, Y24, Y24
+	VFMADD231PS      Y24, Y7, Y22
+	PREFETCHT1       (CX)
+	PREFETCHT1       64(CX)
+	ADDQ             R8, CX
+	VFMADD231PS.BCST 28(SI), Y7, Y16
+	VFMADD231PS.BCST 28(SI)(DX*1), Y7, Y17
+	VFMADD231PS.BCST 28(SI)(DX*2), Y7, Y18
+	VFMADD231PS.BCST 28(DI), Y7, Y19
+	VBROADCASTF32X4  16(BX)(DX*1), Y24
+	VPERMILPS        $0x00, Y24, Y25
+	VFMADD231PS      Y25, Y4, Y23
+	VPERMILPS        $0x55, Y24, Y25
+	VFMADD231PS      Y25, Y5, Y23
+	VPERMILPS        $0xaa, Y24, Y25
+	VFMADD231PS      Y25, Y6, Y23
+	VPERMILPS        $0xff, Y24, Y24
+	VFMADD231PS      Y24, Y7, Y23
+	PREFETCHT1       (CX)
+	PREFETCHT1       64(CX)
+	ADDQ             R8, CX
+	VFMADD231PS.BCST 32(SI), Y8, Y16
+	VFMADD231PS.BCST 32(SI)(DX*1), Y8, Y17
+	VFMADD231PS.BCST 32(SI)(DX*2), Y8, Y18
+	VFMADD231PS.BCST 32(DI), Y8, Y19
+	VBROADCASTF32X4  32(DI)(DX*1), Y24
+	VPERMILPS        $0x00, Y24, Y25
+	VFMADD231PS      Y25, Y8, Y20
+	VPERMILPS        $0x55, Y24, Y25
+	VFMADD231PS      Y25, Y9, Y20
+	VPERMILPS        $0xaa, Y24, Y25
+	VFMADD231PS      Y25, Y10, Y20
+	VPERMILPS        $0xff, Y24, Y24
+	VFMADD231PS      Y24, Y11, Y20
+	PREFETCHT1       (CX)
+	PREFETCHT1       64(CX)
+	ADDQ             R8, CX
+	VFMADD231PS.BCST 36(SI), Y9, Y16
+	VFMADD231PS.BCST 36(SI)(DX*1), Y9, Y17
+	VFMADD231PS.BCST 36(SI)(DX*2), Y9, Y18
+	VFMADD231PS.BCST 36(DI), Y9, Y19
+	VBROADCASTF32X4  32(DI)(DX*2), Y24
+	VPERMILPS        $0x00, Y24, Y25
+	VFMADD231PS      Y25, Y8, Y21
+	VPERMILPS        $0x55, Y24, Y25
+	VFMADD231PS      Y25, Y9, Y21
+	VPERMILPS        $0xaa, Y24, Y25
+	VFMADD231PS      Y25, Y10, Y21
+	VPERMILPS        $0xff, Y24, Y24
+	VFMADD231PS      Y24, Y11, Y21
+	PREFETCHT1       (CX)
+	PREFETCHT1       64(CX)
+	ADDQ             R8, CX
+	VFMADD231PS.BCST 40(SI), Y10, Y16
+	VFMADD231PS.BCST 40(SI)(DX*1), Y10, Y17
+	VFMADD231PS.BCST 40(SI)(DX*2), Y10, Y18
+	VFMADD231PS.BCST 40(DI), Y10, Y19
+	VBROADCASTF32X4  32(BX), Y24
+	VPERMILPS        $0x00, Y24, Y25
+	VFMADD231PS      Y25, Y8, Y22
+	VPERMILPS        $0x55, Y24, Y25
+	VFMADD231PS      Y25, Y9, Y22
+	VPERMILPS        $0xaa, Y24, Y25
+	VFMADD231PS      Y25, Y10, Y22
+	VPERMILPS        $0xff, Y24, Y24
+	VFMADD231PS      Y24, Y11, Y22
+	PREFETCHT1       (CX)
+	PREFETCHT1       64(CX)
+	ADDQ             R8, CX
+	VFMADD231PS.BCST 44(SI), Y11, Y16
+	VFMADD231PS.BCST 44(SI)(DX*1), Y11, Y17
+	VFMADD231PS.BCST 44(SI)(DX*2), Y11, Y18
+	VFMADD231PS.BCST 44(DI), Y11, Y19
+	VBROADCASTF32X4  32(BX)(DX*1), Y24
+	VPERMILPS        $0x00, Y24, Y25
+	VFMADD231PS      Y25, Y8, Y23
+	VPERMILPS        $0x55, Y24, Y25
+	VFMADD231PS      Y25, Y9, Y23
+	VPERMILPS        $0xaa, Y24, Y25
+	VFMADD231PS      Y25, Y10, Y23
+	VPERMILPS        $0xff, Y24, Y24
+	VFMADD231PS      Y24, Y11, Y23
+	PREFETCHT1       (CX)
+	PREFETCHT1       64(CX)
+	ADDQ             R8, CX
+	VFMADD231PS.BCST 48(SI), Y12, Y16
+	VFMADD231PS.BCST 48(SI)(DX*1), Y12, Y17
+	VFMADD231PS.BCST 48(SI)(DX*2), Y12, Y18
+	VFMADD231PS.BCST 48(DI), Y12, Y19
+	VBROADCASTF32X4  48(DI)(DX*1), Y24
+	VPERMILPS        $0x00, Y24, Y25
+	VFMADD231PS      Y25, Y12, Y20
+	VPERMILPS        $0x55, Y24, Y25
+	VFMADD231PS      Y25, Y13, Y20
+	VPERMILPS        $0xaa, Y24, Y25
+	VFMADD231PS      Y25, Y14, Y20
+	VPERMILPS        $0xff, Y24, Y24
+	VFMADD231PS      Y24, Y15, Y20
+	PREFETCHT1       (CX)
+	PREFETCHT1       64(CX)
+	ADDQ             R8, CX
+	VFMADD231PS.BCST 52(SI), Y13, Y16
+	VFMADD231PS.BCST 52(SI)(DX*1), Y13, Y17
+	VFMADD231PS.BCST 52(SI)(DX*2), Y13, Y18
+	VFMADD231PS.BCST 52(DI), Y13, Y19
+	VBROADCASTF32X4  48(DI)(DX*2), Y24
+	VPERMILPS        $0x00, Y24, Y25
+	VFMADD231PS      Y25, Y12, Y21
+	VPERMILPS        $0x55, Y24, Y25
+	VFMADD231PS      Y25, Y13, Y21
+	VPERMILPS        $0xaa, Y24, Y25
+	VFMADD231PS      Y25, Y14, Y21
+	VPERMILPS        $0xff, Y24, Y24
+	VFMADD231PS      Y24, Y15, Y21
+	PREFETCHT1       (CX)
+	PREFETCHT1       64(CX)
+	ADDQ             R8, CX
+	VFMADD231PS.BCST 56(SI), Y14, Y16
+	VFMADD231PS.BCST 56(SI)(DX*1), Y14, Y17
+	VFMADD231PS.BCST 56(SI)(DX*2), Y14, Y18
+	VFMADD231PS.BCST 56(DI), Y14, Y19
+	VBROADCASTF32X4  48(BX), Y24
+	VPERMILPS        $0x00, Y24, Y25
+	VFMADD231PS      Y25, Y12, Y22
+	VPERMILPS        $0x55, Y24, Y25
+	VFMADD231PS      Y25, Y13, Y22
+	VPERMILPS        $0xaa, Y24, Y25
+	VFMADD231PS      Y25, Y14, Y22
+	VPERMILPS        $0xff, Y24, Y24
+	VFMADD231PS      Y24, Y15, Y22
+	PREFETCHT1       (CX)
+	PREFETCHT1       64(CX)
+	ADDQ             R8, CX
+	VFMADD231PS.BCST 60(SI), Y15, Y16
+	VFMADD231PS.BCST 60(SI)(DX*1), Y15, Y17
+	VFMADD231PS.BCST 60(SI)(DX*2), Y15, Y18
+	VFMADD231PS.BCST 60(DI), Y15, Y19
+	VBROADCASTF32X4  48(BX)(DX*1), Y24
+	VPERMILPS        $0x00, Y24, Y25
+	VFMADD231PS      Y25, Y12, Y23
+	VPERMILPS        $0x55, Y24, Y25
+	VFMADD231PS      Y25, Y13, Y23
+	VPERMILPS        $0xaa, Y24, Y25
+	VFMADD231PS      Y25, Y14, Y23
+	VPERMILPS        $0xff, Y24, Y24
+	VFMADD231PS      Y24, Y15, Y23
+	PREFETCHT1       (CX)
+	PREFETCHT1       64(CX)
+	ADDQ             R8, CX
+	MOVQ             mRow+40(FP), DX
+	LEAQ             (DX)(DX*2), BX
+	MOVQ             32(SP), SI
+	LEAQ             (SI)(BX*1), DI
+	LEAQ             (DI)(BX*1), BX
+	VMOVUPS          Y16, (SI)
+	VMOVUPS          Y17, (SI)(DX*1)
+	VMOVUPS          Y18, (SI)(DX*2)
+	VMOVUPS          Y19, (DI)
+	VMOVUPS          Y20, (DI)(DX*1)
+	VMOVUPS          Y21, (DI)(DX*2)
+	VMOVUPS          Y22, (BX)
+	VMOVUPS          Y23, (BX)(DX*1)
+	MOVQ             vRow+56(FP), DX
+	IMUL3Q           $0x08, DX, DX
+	ADDQ             DX, 40(SP)
+	MOVQ             mRow+40(FP), DX
+	IMUL3Q           $0x08, DX, DX
+	ADDQ             DX, 32(SP)
+	SUBQ             $0x08, 8(SP)
+	JG               Rows
+	JMP              Done
+
+Rows12:
+	MOVQ             vRow+56(FP), DX
+	LEAQ             (DX)(DX*2), BX
+	MOVQ             40(SP), SI
+	LEAQ             (SI)(BX*1), DI
+	LEAQ             (DI)(BX*1), R8
+	LEAQ             (R8)(BX*1), BX
+	MOVQ             aheadStep+80(FP), R9
+	VXORPS           Y16, Y16, Y16
+	VXORPS           Y17, Y17, Y17
+	VXORPS           Y18, Y18, Y18
+	VXORPS           Y19, Y19, Y19
+	VXORPS           Y20, Y20, Y20
+	VXORPS           Y21, Y21, Y21
+	VXORPS           Y22, Y22, Y22
+	VXORPS           Y23, Y23, Y23
+	VXORPS           Y24, Y24, Y24
+	VXORPS           Y25, Y25, Y25
+	VXORPS           Y26, Y26, Y26
+	VXORPS           Y27, Y27, Y27
+	VFMADD231PS.BCST (SI), Y0, Y16
+	VFMADD231PS.BCST (SI)(DX*1), Y0, Y17
+	VFMADD231PS.BCST (SI)(DX*2), Y0, Y18
+	VFMADD231PS.BCST (DI), Y0, Y19
+	VFMADD231PS.BCST (DI)(DX*1), Y0, Y20
+	VFMADD231PS.BCST (DI)(DX*2), Y0, Y21
+	VBROADCASTF32X4  (R8), Y28
+	VPERMILPS        $0x00, Y28, Y29
+	VFMADD231PS      Y29, Y0, Y22
+	VPERMILPS        $0x55, Y28, Y29
+	VFMADD231PS      Y29, Y1, Y22
+	VPERMILPS        $0xaa, Y28, Y29
+	VFMADD231PS      Y29, Y2, Y22
+	VPERMILPS        $0xff, Y28, Y28
+	VFMADD231PS      Y28, Y3, Y22
+	PREFETCHT1       (CX)
+	PREFETCHT1       64(CX)
+	ADDQ             R9, CX
+	VFMADD231PS.BCST 4(SI), Y1, Y16
+	VFMADD231PS.BCST 4(SI)(DX*1), Y1, Y17
+	VFMADD231PS.BCST 4(SI)(DX*2), Y1, Y18
+	VFMADD231PS.BCST 4(DI), Y1, Y19
+	VFMADD231PS.BCST 4(DI)(DX*1), Y1, Y20
+	VFMADD231PS.BCST 4(DI)(DX*2), Y1, Y21
+	VBROADCASTF32X4  (R8)(DX*1), Y28
+	VPERMILPS        $0x00, Y28, Y29
+	VFMADD231PS      Y29, Y0, Y23
+	VPERMILPS        $0x55, Y28, Y29
+	VFMADD231PS      Y29, Y1, Y23
+	VPERMILPS        $0xaa, Y28, Y29
+	VFMADD231PS      Y29, Y2, Y23
+	VPERMILPS        $0xff, Y28, Y28
+	VFMADD231PS      Y28, Y3, Y23
+	VBROADCASTF32X4  (R8)(DX*2), Y28
+	VPERMILPS        $0x00, Y28, Y29
+	VFMADD231PS      Y29, Y0, Y24
+	VPERMILPS        $0x55, Y28, Y29
+	VFMADD231PS      Y29, Y1, Y24
+	VPERMILPS        $0xaa, Y28, Y29
+	VFMADD231PS      Y29, Y2, Y24
+	VPERMILPS        $0xff, Y28, Y28
+	VFMADD231PS      Y28, Y3, Y24
+	PREFETCHT1       (CX)
+	PREFETCHT1       64(CX)
+	ADDQ             R9, CX
+	VFMADD231PS.BCST 8(SI), Y2, Y16
+	VFMADD231PS.BCST 8(SI)(DX*1), Y2, Y17
+	VFMADD231PS.BCST 8(SI)(DX*2), Y2, Y18
+	VFMADD231PS.BCST 8(DI), Y2, Y19
+	VFMADD231PS.BCST 8(DI)(DX*1), Y2, Y20
+	VFMADD231PS.BCST 8(DI)(DX*2), Y2, Y21
+	VBROADCASTF32X4  (BX), Y28
+	VPERMILPS        $0x00, Y28, Y29
+	VFMADD231PS      Y29, Y0, Y25
+	VPERMILPS        $0x55, Y28, Y29
+	VFMADD231PS      Y29, Y1, Y25
+	VPERMILPS        $0xaa, Y28, Y29
+	VFMADD231PS      Y29, Y2, Y25
+	VPERMILPS        $0xff, Y28, Y28
+	VFMADD231PS      Y28, Y3, Y25
+	PREFETCHT1       (CX)
+	PREFETCHT1       64(CX)
+	ADDQ             R9, CX
+	VFMADD231PS.BCST 12(SI), Y3, Y16
+	VFMADD231PS.BCST 12(SI)(DX*1), Y3, Y17
+	VFMADD231PS.BCST 12(SI)(DX*2), Y3, Y18
+	VFMADD231PS.BCST 12(DI), Y3, Y19
+	VFMADD231PS.BCST 12(DI)(DX*1), Y3, Y20
+	VFMADD231PS.BCST 12(DI)(DX*2), Y3, Y21
+	VBROADCASTF32X4  (BX)(DX*1), Y28
+	VPERMILPS        $0x00, Y28, Y29
+	VFMADD231PS      Y29, Y0, Y26
+	VPERMILPS        $0x55, Y28, Y29
+	VFMADD231PS      Y29, Y1, Y26
+	VPERMILPS        $0xaa, Y28, Y29
+	VFMADD231PS      Y29, Y2, Y26
+	VPERMILPS        $0xff, Y28, Y28
+	VFMADD231PS      Y28, Y3, Y26
+	VBROADCASTF32X4  (BX)(DX*2), Y28
+	VPERMILPS        $0x00, Y28, Y29
+	VFMADD231PS      Y29, Y0, Y27
+	VPERMILPS        $0x55, Y28, Y29
+	VFMADD231PS      Y29, Y1, Y27
+	VPERMILPS        $0xaa, Y28, Y29
+	VFMADD231PS      Y29, Y2, Y27
+	VPERMILPS        $0xff, Y28, Y28
+	VFMADD231PS      Y28, Y3, Y27
+	PREFETCHT1       (CX)
+	PREFETCHT1       64(CX)
+	ADDQ             R9, CX
+	VFMADD231PS.BCST 16(SI), Y4, Y16
+	VFMADD231PS.BCST 16(SI)(DX*1), Y4, Y17
+	VFMADD231PS.BCST 16(SI)(DX*2), Y4, Y18
+	VFMADD231PS.BCST 16(DI), Y4, Y19
+	VFMADD231PS.BCST 16(DI)(DX*1), Y4, Y20
+	VFMADD231PS.BCST 16(DI)(DX*2), Y4, Y21
+	VBROADCASTF32X4  16(R8), Y28
+	VPERMILPS        $0x00, Y28, Y29
+	VFMADD231PS      Y29, Y4, Y22
+	VPERMILPS        $0x55, Y28, Y29
+	VFMADD231PS      Y29, Y5, Y22
+	VPERMILPS        $0xaa, Y28, Y29
+	VFMADD231PS      Y29, Y6, Y22
+	VPERMILPS        $0xff, Y28, Y28
+	VFMADD231PS      Y28, Y7, Y22
+	PREFETCHT1       (CX)
+	PREFETCHT1       64(CX)
+	ADDQ             R9, CX
+	VFMADD231PS.BCST 20(SI), Y5, Y16
+	VFMADD231PS.BCST 20(SI)(DX*1), Y5, Y17
+	VFMADD231PS.BCST 20(SI)(DX*2), Y5, Y18
+	VFMADD231PS.BCST 20(DI), Y5, Y19
+	VFMADD231PS.BCST 20(DI)(DX*1), Y5, Y20
+	VFMADD231PS.BCST 20(DI)(DX*2), Y5, Y21
+	VBROADCASTF32X4  16(R8)(DX*1), Y28
+	VPERMILPS        $0x00, Y28, Y29
+	VFMADD231PS      Y29, Y4, Y23
+	VPERMILPS        $0x55, Y28, Y29
+	VFMADD231PS      Y29, Y5, Y23
+	VPERMILPS        $0xaa, Y28, Y29
+	VFMADD231PS      Y29, Y6, Y23
+	VPERMILPS        $0xff, Y28, Y28
+	VFMADD231PS      Y28, Y7, Y23
+	VBROADCASTF32X4  16(R8)(DX*2), Y28
+	VPERMILPS        $0x00, Y28, Y29
+	VFMADD231PS      Y29, Y4, Y24
+	VPERMILPS        $0x55, Y28, Y29
+	VFMADD231PS      Y29, Y5, Y24
+	VPERMILPS        $0xaa, Y28, Y29
+	VFMADD231PS      Y29, Y6, Y24
+	VPERMILPS        $0xff, Y28, Y28
+	VFMADD231PS      Y28, Y7, Y24
+	PREFETCHT1       (CX)
+	PREFETCHT1       64(CX)
+	ADDQ             R9, CX
+	VFMADD231PS.BCST 24(SI), Y6, Y16
+	VFMADD231PS.BCST 24(SI)(DX*1), Y6, Y17
+	VFMADD231PS.BCST 24(SI)(DX*2), Y6, Y18
+	VFMADD231PS.BCST 24(DI), Y6, Y19
+	VFMADD231PS.BCST 24(DI)(DX*1), Y6, Y20
+	VFMADD231PS.BCST 24(DI)(DX*2), Y6, Y21
+	VBROADCASTF32X4  16(BX), Y28
+	VPERMILPS        $0x00, Y28, Y29
+	VFMADD231PS      Y29, Y4, Y25
+	VPERMILPS        $0x55, Y28, Y29
+	VFMADD231PS      Y29, Y5, Y25
+	VPERMILPS        $0xaa, Y28, Y29
+	VFMADD231PS      Y29, Y6, Y25
+	VPERMILPS        $0xff, Y28, Y28
+	VFMADD231PS      Y28, Y7, Y25
+	PREFETCHT1       (CX)
+	PREFETCHT1       64(CX)
+	ADDQ             R9, CX
+	VFMADD231PS.BCST 28(SI), Y7, Y16
+	VFMADD231PS.BCST 28(SI)(DX*1), Y7, Y17
+	VFMADD231PS.BCST 28(SI)(DX*2), Y7, Y18
+	VFMADD231PS.BCST 28(DI), Y7, Y19
+	VFMADD231PS.BCST 28(DI)(DX*1), Y7, Y20
+	VFMADD231PS.BCST 28(DI)(DX*2), Y7, Y21
+	VBROADCASTF32X4  16(BX)(DX*1), Y28
+	VPERMILPS        $0x00, Y28, Y29
+	VFMADD231PS      Y29, Y4, Y26
+	VPERMILPS        $0x55, Y28, Y29
+	VFMADD231PS      Y29, Y5, Y26
+	VPERMILPS        $0xaa, Y28, Y29
+	VFMADD231PS      Y29, Y6, Y26
+	VPERMILPS        $0xff, Y28, Y28
+	VFMADD231PS      Y28, Y7, Y26
+	VBROADCASTF32X4  16(BX)(DX*2), Y28
+	VPERMILPS        $0x00, Y28, Y29
+	VFMADD231PS      Y29, Y4, Y27
+	VPERMILPS        $0x55, Y28, Y29
+	VFMADD231PS      Y29, Y5, Y27
+	VPERMILPS        $0xaa, Y28, Y29
+	VFMADD231PS      Y29, Y6, Y27
+	VPERMILPS        $0xff, Y28, Y28
+	VFMADD231PS      Y28, Y7, Y27
+	PREFETCHT1       (CX)
+	PREFETCHT1       64(CX)
+	ADDQ             R9, CX
+	VFMADD231PS.BCST 32(SI), Y8, Y16
+	VFMADD231PS.BCST 32(SI)(DX*1), Y8, Y17
+	VFMADD231PS.BCST 32(SI)(DX*2), Y8, Y18
+	VFMADD231PS.BCST 32(DI), Y8, Y19
+	VFMADD231PS.BCST 32(DI)(DX*1), Y8, Y20
+	VFMADD231PS.BCST 32(DI)(DX*2), Y8, Y21
+	VBROADCASTF32X4  32(R8), Y28
+	VPERMILPS        $0x00, Y28, Y29
+	VFMADD231PS      Y29, Y8, Y22
+	VPERMILPS        $0x55, Y28, Y29
+	VFMADD231PS      Y29, Y9, Y22
+	VPERMILPS        $0xaa, Y28, Y29
+	VFMADD231PS      Y29, Y10, Y22
+	VPERMILPS        $0xff, Y28, Y28
+	VFMADD231PS      Y28, Y11, Y22
+	PREFETCHT1       (CX)
+	PREFETCHT1       64(CX)
+	ADDQ             R9, CX
+	VFMADD231PS.BCST 36(SI), Y9, Y16
+	VFMADD231PS.BCST 36(SI)(DX*1), Y9, Y17
+	VFMADD231PS.BCST 36(SI)(DX*2), Y9, Y18
+	VFMADD231PS.BCST 36(DI), Y9, Y19
+	VFMADD231PS.BCST 36(DI)(DX*1), Y9, Y20
+	VFMADD231PS.BCST 36(DI)(DX*2), Y9, Y21
+	VBROADCASTF32X4  32(R8)(DX*1), Y28
+	VPERMILPS        $0x00, Y28, Y29
+	VFMADD231PS      Y29, Y8, Y23
+	VPERMILPS        $0x55, Y28, Y29
+	VFMADD231PS      Y29, Y9, Y23
+	VPERMILPS        $0xaa, Y28, Y29
+	VFMADD231PS      Y29, Y10, Y23
+	VPERMILPS        $0xff, Y28, Y28
+	VFMADD231PS      Y28, Y11, Y23
+	VBROADCASTF32X4  32(R8)(DX*2), Y28
+	VPERMILPS        $0x00, Y28, Y29
+	VFMADD231PS      Y29, Y8, Y24
+	VPERMILPS        $0x55, Y28, Y29
+	VFMADD231PS      Y29, Y9, Y24
+	VPERMILPS        $0xaa, Y28, Y29
+	VFMADD231PS      Y29, Y10, Y24
+	VPERMILPS        $0xff, Y28, Y28
+	VFMADD231PS      Y28, Y11, Y24
+	PREFETCHT1       (CX)
+	PREFETCHT1       64(CX)
+	ADDQ             R9, CX
+	VFMADD231PS.BCST 40(SI), Y10, Y16
+	VFMADD231PS.BCST 40(SI)(DX*1), Y10, Y17
+	VFMADD231PS.BCST 40(SI)(DX*2), Y10, Y18
+	VFMADD231PS.BCST 40(DI), Y10, Y19
+	VFMADD231PS.BCST 40(DI)(DX*1), Y10, Y20
+	VFMADD231PS.BCST 40(DI)(DX*2), Y10, Y21
+	VBROADCASTF32X4  32(BX), Y28
+	VPERMILPS        $0x00, Y28, Y29
+	VFMADD231PS      Y29, Y8, Y25
+	VPERMILPS        $0x55, Y28, Y29
+	VFMADD231PS      Y29, Y9, Y25
+	VPERMILPS        $0xaa, Y28, Y29
+	VFMADD231PS      Y29, Y10, Y25
+	VPERMILPS        $0xff, Y28, Y28
+	VFMADD231PS      Y28, Y11, Y25
+	PREFETCHT1       (CX)
+	PREFETCHT1       64(CX)
+	ADDQ             R9, CX
+	VFMADD231PS.BCST 44(SI), Y11, Y16
+	VFMADD231PS.BCST 44(SI)(DX*1), Y11, Y17
+	VFMADD231PS.BCST 44(SI)(DX*2), Y11, Y18
+	VFMADD231PS.BCST 44(DI), Y11, Y19
+	VFMADD231PS.BCST 44(DI)(DX*1), Y11, Y20
+	VFMADD231PS.BCST 44(DI)(DX*2), Y11, Y21
+	VBROADCASTF32X4  32(BX)(DX*1), Y28
+	VPERMILPS        $0x00, Y28, Y29
+	VFMADD231PS      Y29, Y8, Y26
+	VPERMILPS        $0x55, Y28, Y29
+	VFMADD231PS      Y29, Y9, Y26
+	VPERMILPS        $0xaa, Y28, Y29
+	VFMADD231PS      Y29, Y10, Y26
+	VPERMILPS        $0xff, Y28, Y28
+	VFMADD231PS      Y28, Y11, Y26
+	VBROADCASTF32X4  32(BX)(DX*2), Y28
+	VPERMILPS        $0x00, Y28, Y29
+	VFMADD231PS      Y29, Y8, Y27
+	VPERMILPS        $0x55, Y28, Y29
+	VFMADD231PS      Y29, Y9, Y27
+	VPERMILPS        $0xaa, Y28, Y29
+	VFMADD231PS      Y29, Y10, Y27
+	VPERMILPS        $0xff, Y28, Y28
+	VFMADD231PS      Y28, Y11, Y27
+	PREFETCHT1       (CX)
+	PREFETCHT1       64(CX)
+	ADDQ             R9, CX
+	VFMADD231PS.BCST 48(SI), Y12, Y16
+	VFMADD231PS.BCST 48(SI)(DX*1), Y12, Y17
+	VFMADD231PS.BCST 48(SI)(DX*2), Y12, Y18
+	VFMADD231PS.BCST 48(DI), Y12, Y19
+	VFMADD231PS.BCST 48(DI)(DX*1), Y12, Y20
+	VFMADD231PS.BCST 48(DI)(DX*2), Y12, Y21
+	VBROADCASTF32X4  48(R8), Y28
+	VPERMILPS        $0x00, Y28, Y29
+	VFMADD231PS      Y29, Y12, Y22
+	VPERMILPS        $0x55, Y28, Y29
+	VFMADD231PS      Y29, Y13, Y22
+	VPERMILPS        $0xaa, Y28, Y29
+	VFMADD231PS      Y29, Y14, Y22
+	VPERMILPS        $0xff, Y28, Y28
+	VFMADD231PS      Y28, Y15, Y22
+	PREFETCHT1       (CX)
+	PREFETCHT1       64(CX)
+	ADDQ             R9, CX
+	VFMADD231PS.BCST 52(SI), Y13, Y16
+	VFMADD231PS.BCST 52(SI)(DX*1), Y13, Y17
+	VFMADD231PS.BCST 52(SI)(DX*2), Y13, Y18
+	VFMADD231PS.BCST 52(DI), Y13, Y19
+	VFMADD231PS.BCST 52(DI)(DX*1), Y13, Y20
+	VFMADD231PS.BCST 52(DI)(DX*2), Y13, Y21
+	VBROADCASTF32X4  48(R8)(DX*1), Y28
+	VPERMILPS        $0x00, Y28, Y29
+	VFMADD231PS      Y29, Y12, Y23
+	VPERMILPS        $0x55, Y28, Y29
+	VFMADD231PS      Y29, Y13, Y23
+	VPERMILPS        $0xaa, Y28, Y29
+	VFMADD231PS      Y29, Y14, Y23
+	VPERMILPS        $0xff, Y28, Y28
+	VFMADD231PS      Y28, Y15, Y23
+	VBROADCASTF32X4  48(R8)(DX*2), Y28
+	VPERMILPS        $0x00, Y28, Y29
+	VFMADD231PS      Y29, Y12, Y24
+	VPERMILPS        $0x55, Y28, Y29
+	VFMADD231PS      Y29, Y13, Y24
+	VPERMILPS        $0xaa, Y28, Y29
+	VFMADD231PS      Y29, Y14, Y24
+	VPERMILPS        $0xff, Y28, Y28
+	VFMADD231PS      Y28, Y15, Y24
+	PREFETCHT1       (CX)
+	PREFETCHT1       64(CX)
+	ADDQ             R9, CX
+	VFMADD231PS.BCST 56(SI), Y14, Y16
+	VFMADD231PS.BCST 56(SI)(DX*1), Y14, Y17
+	VFMADD231PS.BCST 56(SI)(DX*2), Y14, Y18
+	VFMADD231PS.BCST 56(DI), Y14, Y19
+	VFMADD231PS.BCST 56(DI)(DX*1), Y14, Y20
+	VFMADD231PS.BCST 56(DI)(DX*2), Y14, Y21
+	VBROADCASTF32X4  48(BX), Y28
+	VPERMILPS        $0x00, Y28, Y29
+	VFMADD231PS      Y29, Y12, Y25
+	VPERMILPS        $0x55, Y28, Y29
+	VFMADD231PS      Y29, Y13, Y25
+	VPERMILPS        $0xaa, Y28, Y29
+	VFMADD231PS      Y29, Y14, Y25
+	VPERMILPS        $0xff, Y28, Y28
+	VFMADD231PS      Y28, Y15, Y25
+	PREFETCHT1       (CX)
+	PREFETCHT1       64(CX)
+	ADDQ             R9, CX
+	VFMADD231PS.BCST 60(SI), Y15, Y16
+	VFMADD231PS.BCST 60(SI)(DX*1), Y15, Y17
+	VFMADD231PS.BCST 60(SI)(DX*2), Y15, Y18
+	VFMADD231PS.BCST 60(DI), Y15, Y19
+	VFMADD231PS.BCST 60(DI)(DX*1), Y15, Y20
+	VFMADD231PS.BCST 60(DI)(DX*2), Y15, Y21
+	VBROADCASTF32X4  48(BX)(DX*1), Y28
+	VPERMILPS        $0x00, Y28, Y29
+	VFMADD231PS      Y29, Y12, Y26
+	VPERMILPS        $0x55, Y28, Y29
+	VFMADD231PS      Y29, Y13, Y26
+	VPERMILPS        $0xaa, Y28, Y29
+	VFMADD231PS      Y29, Y14, Y26
+	VPERMILPS        $0xff, Y28, Y28
+	VFMADD231PS      Y28, Y15, Y26
+	VBROADCASTF32X4  48(BX)(DX*2), Y28
+	VPERMILPS        $0x00, Y28, Y29
+	VFMADD231PS      Y29, Y12, Y27
+	VPERMILPS        $0x55, Y28, Y29
+	VFMADD231PS      Y29, Y13, Y27
+	VPERMILPS        $0xaa, Y28, Y29
+	VFMADD231PS      Y29, Y14, Y27
+	VPERMILPS        $0xff, Y28, Y28
+	VFMADD231PS      Y28, Y15, Y27
+	PREFETCHT1       (CX)
+	PREFETCHT1       64(CX)
+	ADDQ             R9, CX
+	MOVQ             mRow+40(FP), DX
+	LEAQ             (DX)(DX*2), BX
+	MOVQ             32(SP), SI
+	LEAQ             (SI)(BX*1), DI
+	LEAQ             (DI)(BX*1), R8
+	LEAQ             (R8)(BX*1), BX
+	VMOVUPS          Y16, (SI)
+	VMOVUPS          Y17, (SI)(DX*1)
+	VMOVUPS          Y18, (SI)(DX*2)
+	VMOVUPS          Y19, (DI)
+	VMOVUPS          Y20, (DI)(DX*1)
+	VMOVUPS          Y21, (DI)(DX*2)
+	VMOVUPS          Y22, (R8)
+	VMOVUPS          Y23, (R8)(DX*1)
+	VMOVUPS          Y24, (R8)(DX*2)
+	VMOVUPS          Y25, (BX)
+	VMOVUPS          Y26, (BX)(DX*1)
+	VMOVUPS          Y27, (BX)(DX*2)
 	MOVQ             vRow+56(FP), DX
 	IMUL3Q           $0x0c, DX, DX
 	ADDQ             DX, 40(SP)

@@ -13,15 +13,16 @@ package kernel
 //go:noescape
 func winogradInput(v *float32, src *float32, strip *float32, tiles uintptr, blocks uintptr, row uintptr, plane uintptr, tile uintptr, position uintptr)
 
-// winogradMultiply writes the matrix product of v, rows×depth, and panels
-// panels of u, depth×16 each, to m, rows×(16·panels), at each of positions positions.
-// If add is not 0, it adds the product to m. All strides are in bytes. rows is rounded
-// up to a sum of 6 and 4. At each step of depth of a group of rows and at most 1
-// panels, it prefetches a cache line at ahead and advances ahead by aheadStep
-// bytes.
+// winogradMultiply writes the matrix product of v, rows×depth, and blocks
+// blocks of u, depth×8 each, to m, rows×(8·blocks), at each of positions positions. Two
+// neighbouring blocks of u are a panel, depth×16. If add is not 0, it adds the product
+// to m. All strides are in bytes. rows is rounded up to a sum of
+// 6 and 4, or of 12, 8 and 4 for an odd last block.
+// At each step of depth of a group of rows and at most 2 blocks, it prefetches
+// a cache line at ahead and advances ahead by aheadStep bytes.
 //
 //go:noescape
-func winogradMultiply(m *float32, v *float32, u *float32, positions uintptr, rows uintptr, panels uintptr, depth uintptr, mRow uintptr, mPosition uintptr, vRow uintptr, vPosition uintptr, vDepth uintptr, uPosition uintptr, uPanel uintptr, uDepth uintptr, add uintptr, ahead *float32, aheadStep uintptr)
+func winogradMultiply(m *float32, v *float32, u *float32, positions uintptr, rows uintptr, blocks uintptr, depth uintptr, mRow uintptr, mPosition uintptr, vRow uintptr, vPosition uintptr, vDepth uintptr, uPosition uintptr, uPanel uintptr, uDepth uintptr, add uintptr, ahead *float32, aheadStep uintptr)
 
 // winogradOutput writes AᵀmA of tiles horizontally neighbouring tiles of
 // products m, in each of blocks channel blocks, to dst. It writes rows rows, 1 to 4,
@@ -57,15 +58,16 @@ func winogradFilterGradient(acc *float32, m *float32, scratch *float32, channels
 //go:noescape
 func winogradInputAVX512(v *float32, src *float32, strip *float32, tiles uintptr, pairs uintptr, row uintptr, plane uintptr, tile uintptr, position uintptr)
 
-// winogradMultiplyAVX512 writes the matrix product of v, rows×depth, and panels
-// panels of u, depth×16 each, to m, rows×(16·panels), at each of positions positions.
-// If add is not 0, it adds the product to m. All strides are in bytes. rows is rounded
-// up to a sum of 12, 8 and 4. At each step of depth of a group of rows and at most 2
-// panels, it prefetches two cache lines at ahead and advances ahead by aheadStep
-// bytes.
+// winogradMultiplyAVX512 writes the matrix product of v, rows×depth, and blocks
+// blocks of u, depth×8 each, to m, rows×(8·blocks), at each of positions positions. Two
+// neighbouring blocks of u are a panel, depth×16. If add is not 0, it adds the product
+// to m. All strides are in bytes. rows is rounded up to a sum of
+// 12, 8 and 4.
+// At each step of depth of a group of rows and at most 4 blocks, it prefetches
+// two cache lines at ahead and advances ahead by aheadStep bytes.
 //
 //go:noescape
-func winogradMultiplyAVX512(m *float32, v *float32, u *float32, positions uintptr, rows uintptr, panels uintptr, depth uintptr, mRow uintptr, mPosition uintptr, vRow uintptr, vPosition uintptr, vDepth uintptr, uPosition uintptr, uPanel uintptr, uDepth uintptr, add uintptr, ahead *float32, aheadStep uintptr)
+func winogradMultiplyAVX512(m *float32, v *float32, u *float32, positions uintptr, rows uintptr, blocks uintptr, depth uintptr, mRow uintptr, mPosition uintptr, vRow uintptr, vPosition uintptr, vDepth uintptr, uPosition uintptr, uPanel uintptr, uDepth uintptr, add uintptr, ahead *float32, aheadStep uintptr)
 
 // winogradOutputAVX512 writes AᵀmA of tiles horizontally neighbouring tiles of
 // products m, in each of pairs pairs of channel blocks, to dst. It writes rows rows, 1 to 4,
@@ -97,3 +99,9 @@ func winogradFilterGradientAVX512(acc *float32, m *float32, scratch *float32, ch
 //
 //go:noescape
 func winogradMultiply16AVX512(m *float32, v *float32, u *float32, positions uintptr, rows uintptr, mRow uintptr, mPosition uintptr, vRow uintptr, vPosition uintptr, ahead *float32, aheadStep uintptr)
+
+// winogradMultiply16x8AVX512 is winogradMultiplyAVX512 for a depth of 16 that is
+// contiguous in v, and half a panel of u with contiguous positions, without adding.
+//
+//go:noescape
+func winogradMultiply16x8AVX512(m *float32, v *float32, u *float32, positions uintptr, rows uintptr, mRow uintptr, mPosition uintptr, vRow uintptr, vPosition uintptr, ahead *float32, aheadStep uintptr)

@@ -50,12 +50,14 @@ func BenchmarkWinograd(b *testing.B) {
 
 // BenchmarkWinogradSteps times each step alone, on one block of tiles.
 func BenchmarkWinogradSteps(b *testing.B) {
-	for _, s := range [][2]int{{16, 32}, {32, 16}, {64, 8}, {128, 16}} {
+	for _, s := range [][3]int{
+		{16, 16, 32}, {16, 8, 32}, {8, 16, 32}, {32, 32, 16}, {32, 24, 16}, {64, 64, 8}, {64, 40, 8}, {128, 128, 16},
+	} {
 		const images = 6
 		for _, c := range availableWidths() {
-			g := c.winogradForward(ConvShape{In: s[0], Out: s[0], H: s[1], W: s[1], Kernel: 3, Stride: 1, Pad: 1}).(*winograd)
+			g := c.winogradForward(ConvShape{In: s[0], Out: s[1], H: s[2], W: s[2], Kernel: 3, Stride: 1, Pad: 1}).(*winograd)
 			src := make([]float32, images*g.Source().Len(lanes))
-			dst := make([]float32, images*s[0]*s[1]*s[1])
+			dst := make([]float32, images*s[1]*s[2]*s[2])
 			strip, v, m := g.split(make([]float32, g.Workspace(images)))
 			for _, step := range []struct {
 				name string
@@ -65,7 +67,7 @@ func BenchmarkWinogradSteps(b *testing.B) {
 				{"multiply", func() { g.multiply(m, v, g.tiles, 0, g.in, new(prefetcher)) }},
 				{"output", func() { g.transformOutput(dst, m, strip, 0, g.tiles) }},
 			} {
-				b.Run(fmt.Sprintf("%dx%dx%d/%s/%s", s[0], s[1], s[1], step.name, c.name), func(b *testing.B) {
+				b.Run(fmt.Sprintf("%dto%dx%dx%d/%s/%s", s[0], s[1], s[2], s[2], step.name, c.name), func(b *testing.B) {
 					for b.Loop() {
 						step.run()
 					}

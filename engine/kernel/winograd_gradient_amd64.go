@@ -73,7 +73,7 @@ func (g *winogradGradient) Accumulate(acc, x, dy []float32, images int, work []f
 			channels := min(winogradChannels, g.in-channel)
 			g.transformInput(v, x, strip, first, tiles, channel, channels)
 			p := winogradProduct{
-				rows: blocksOf(channels) * lanes, panels: g.panels, depth: tiles,
+				rows: blocksOf(channels) * lanes, blocks: 2 * g.panels, depth: tiles,
 				mRow: g.mTile, mPosition: g.sumsPosition(),
 				vRow: 1, vPosition: g.vPosition, vDepth: g.vTile,
 				uPosition: g.mPosition, uPanel: winogradPanel, uDepth: g.mTile,

@@ -26,7 +26,8 @@ func main() {
 		outputGradient(w)
 		filterGradient(w)
 	}
-	multiply16()
+	multiply16(2)
+	multiply16(1)
 	family.Generate()
 }
 

@@ -11,35 +11,71 @@ import (
 // panel is the size in bytes of the columns of u that multiply takes at once: 16 floats.
 const panel = 2 * vector
 
-// groups holds the numbers of rows and of panels that are multiplied at once, both in
-// descending order. A large group fills the accumulators that two FMA units need to hide
-// their latency, at two loads a cycle. A small group wastes less where a large one does
-// not divide the number of rows.
-var groups = map[width]struct {
+// rowGroups holds the numbers of rows that are multiplied at once, in descending order. A
+// large group fills the accumulators that two FMA units need to hide their latency, at
+// two loads a cycle. A small group wastes less where a large one does not divide the
+// number of rows.
+type rowGroups struct {
 	rows   []int
 	except map[int]int // by number of rows left: a smaller group to begin with
-	panels []int
-	fetch  int // cache lines that each step prefetches
+}
+
+var (
+	sixes   = rowGroups{rows: []int{6, 4}, except: map[int]int{8: 4}}
+	twelves = rowGroups{rows: []int{12, 8, 4}, except: map[int]int{16: 8}}
+)
+
+// columns is a number of blocks of 8 columns that are multiplied at once, by groups of
+// rows.
+type columns struct {
+	blocks int
+	rows   rowGroups
+}
+
+// groups holds the groups of columns in descending order. Two blocks are a panel. An odd
+// number of blocks ends with half a panel.
+var groups = map[width]struct {
+	columns []columns
+	fetch   int // cache lines that each step prefetches
 }{
-	ymm: {rows: []int{6, 4}, except: map[int]int{8: 4}, panels: []int{1}, fetch: 1},
-	zmm: {rows: []int{12, 8, 4}, except: map[int]int{16: 8}, panels: []int{2, 1}, fetch: 2},
+	ymm: {columns: []columns{{2, sixes}, {1, twelves}}, fetch: 1},
+	zmm: {columns: []columns{{4, twelves}, {3, twelves}, {2, twelves}, {1, twelves}}, fetch: 2},
+}
+
+// registers returns new registers for some blocks of columns: of this width, and a YMM
+// register for half a panel that is left over.
+func (w width) registers(blocks int) []VecVirtual {
+	var rs []VecVirtual
+	for left := blocks * vector; left > 0; left -= w.bytes() {
+		if left < w.bytes() {
+			rs = append(rs, YMM())
+		} else {
+			rs = append(rs, w.register())
+		}
+	}
+	return rs
 }
 
 // multiply generates the matrix product at each position.
 func multiply(w width) {
 	name := w.name("winogradMultiply")
-	TEXT(name, NOSPLIT, "func(m, v, u *float32, positions, rows, panels, depth, mRow, mPosition, vRow, vPosition, vDepth, uPosition, uPanel, uDepth, add uintptr, ahead *float32, aheadStep uintptr)")
+	TEXT(name, NOSPLIT, "func(m, v, u *float32, positions, rows, blocks, depth, mRow, mPosition, vRow, vPosition, vDepth, uPosition, uPanel, uDepth, add uintptr, ahead *float32, aheadStep uintptr)")
 	g := groups[w]
 	lines := map[int]string{1: "a cache line", 2: "two cache lines"}[g.fetch]
-	Doc(name+" writes the matrix product of v, rows×depth, and panels",
-		"panels of u, depth×16 each, to m, rows×(16·panels), at each of positions positions.",
-		"If add is not 0, it adds the product to m. All strides are in bytes. rows is rounded",
-		fmt.Sprintf("up to a sum of %s. At each step of depth of a group of rows and at most %d", join(g.rows), g.panels[0]),
-		"panels, it prefetches "+lines+" at ahead and advances ahead by aheadStep",
-		"bytes.")
+	rounding := join(sixes.rows) + ", or of " + join(twelves.rows) + " for an odd last block"
+	if w == zmm {
+		rounding = join(twelves.rows)
+	}
+	Doc(name+" writes the matrix product of v, rows×depth, and blocks",
+		"blocks of u, depth×8 each, to m, rows×(8·blocks), at each of positions positions. Two",
+		"neighbouring blocks of u are a panel, depth×16. If add is not 0, it adds the product",
+		"to m. All strides are in bytes. rows is rounded up to a sum of",
+		rounding+".",
+		fmt.Sprintf("At each step of depth of a group of rows and at most %d blocks, it prefetches", g.columns[0].blocks),
+		lines+" at ahead and advances ahead by aheadStep bytes.")
 	Pragma("noescape")
 	var l locals
-	for _, local := range []*Mem{&l.positions, &l.panels, &l.rows, &l.mAt, &l.vAt, &l.uAt, &l.mPanel, &l.uPanel, &l.to, &l.from, &l.ahead} {
+	for _, local := range []*Mem{&l.positions, &l.blocks, &l.rows, &l.mAt, &l.vAt, &l.uAt, &l.mPanel, &l.uPanel, &l.to, &l.from, &l.ahead} {
 		*local = AllocLocal(8)
 	}
 	copyTo(l.positions, "positions")
@@ -49,28 +85,30 @@ func multiply(w width) {
 	copyTo(l.ahead, "ahead")
 
 	Label("position")
-	copyTo(l.panels, "panels")
+	copyTo(l.blocks, "blocks")
 	move(l.mAt, l.mPanel)
 	move(l.uAt, l.uPanel)
 
 	Label("panel")
-	for i, n := range g.panels {
-		here := fmt.Sprintf("panels%d", n)
-		if i+1 < len(g.panels) {
-			CMPQ(l.panels, Imm(uint64(n)))
-			JL(LabelRef(fmt.Sprintf("panels%d", g.panels[i+1])))
+	for i, c := range g.columns {
+		here := func(c columns) string { return fmt.Sprintf("blocks%d", c.blocks) }
+		Label(here(c))
+		if i+1 < len(g.columns) {
+			CMPQ(l.blocks, Imm(uint64(c.blocks)))
+			JL(LabelRef(here(g.columns[i+1])))
 		}
-		Label(here)
 		move(l.mPanel, l.to)
-		w.allRows(here, l, func(name string, rows int) { w.group(name, rows, n, l) })
-		ADDQ(U32(n*panel), l.mPanel)
-		step := load("uPanel")
-		for range n {
-			ADDQ(step, l.uPanel)
+		c.rows.each(here(c), l, func(name string, rows int) { w.group(name, rows, c.blocks, l) })
+		if c.blocks%2 == 0 {
+			ADDQ(U32(c.blocks*vector), l.mPanel)
+			step := load("uPanel")
+			for range c.blocks / 2 {
+				ADDQ(step, l.uPanel)
+			}
+			SUBQ(Imm(uint64(c.blocks)), l.blocks)
+			JNE(LabelRef("panel"))
 		}
-		SUBQ(Imm(uint64(n)), l.panels)
-		JNE(LabelRef("panel"))
-		if i+1 < len(g.panels) {
+		if i+1 < len(g.columns) {
 			JMP(LabelRef("panelsDone"))
 		}
 	}
@@ -106,7 +144,7 @@ func join(numbers []int) string {
 // locals are the variables on the stack: the numbers of products that are left, and
 // where the current position, panels and group begin.
 type locals struct {
-	positions, panels, rows       Mem
+	positions, blocks, rows       Mem
 	mAt, vAt, uAt, mPanel, uPanel Mem
 	to, from                      Mem
 	ahead                         Mem
@@ -119,15 +157,15 @@ func move(from, to Mem) {
 	MOVQ(r, to)
 }
 
-// allRows emits a loop that divides the argument rows into groups and calls multiply to
-// emit the code for each size of group. It begins at l.vAt.
-func (w width) allRows(name string, l locals, multiply func(name string, rows int)) {
-	rows := groups[w].rows
+// each emits a loop that divides the argument rows into groups and calls multiply to emit
+// the code for each size of group. It begins at l.vAt.
+func (g rowGroups) each(name string, l locals, multiply func(name string, rows int)) {
+	rows := g.rows
 	move(l.vAt, l.from)
 	copyTo(l.rows, "rows")
 	here := func(n int) string { return fmt.Sprintf("%sRows%d", name, n) }
 	Label(name + "Rows")
-	for left, n := range groups[w].except {
+	for left, n := range g.except {
 		CMPQ(l.rows, Imm(uint64(left)))
 		JE(LabelRef(here(n)))
 	}
@@ -181,42 +219,39 @@ func (r rowsAt) at(i, disp int) Mem {
 	return m
 }
 
-// group emits the multiplication of n rows by a number of panels, writes the products,
+// group emits the multiplication of n rows by a number of blocks, writes the products,
 // and advances by n rows.
-func (w width) group(name string, n, panels int, l locals) {
+func (w width) group(name string, n, blocks int, l locals) {
 	v := newRowsAt(l.from, load("vRow"), n)
 	u, nextPanel, vDepth, uDepth, count := GP64(), load("uPanel"), load("vDepth"), load("uDepth"), load("depth")
 	MOVQ(l.uPanel, u)
 	ahead, aheadStep := GP64(), load("aheadStep")
 	MOVQ(l.ahead, ahead)
-	registers := panels * panel / w.bytes() // of one row
 	acc := make([][]VecVirtual, n)
 	for i := range acc {
-		for range registers {
-			a := w.register()
+		acc[i] = w.registers(blocks)
+		for _, a := range acc[i] {
 			VXORPS(a, a, a)
-			acc[i] = append(acc[i], a)
 		}
 	}
 	Label(name + "Depth")
-	factors := make([]VecVirtual, registers)
-	for r := range factors {
-		factors[r] = w.register()
+	factors := w.registers(blocks)
+	for r, f := range factors {
 		from := Mem{Base: u, Disp: r * w.bytes() % panel}
 		if r*w.bytes() >= panel {
 			from.Index, from.Scale = nextPanel, 1
 		}
-		VMOVUPS(from, factors[r])
+		VMOVUPS(from, f)
 	}
 	for i, a := range acc {
-		if registers == 1 {
+		if w == zmm && len(factors) == 1 {
 			VFMADD231PS_BCST(v.at(i, 0), factors[0], a[0])
 			continue
 		}
 		x := w.register()
 		VBROADCASTSS(v.at(i, 0), x)
 		for r, f := range factors {
-			VFMADD231PS(f, x, a[r])
+			VFMADD231PS(f, sized(x, f), a[r])
 		}
 	}
 	for _, p := range v.every3 {
@@ -247,6 +282,14 @@ func (w width) group(name string, n, panels int, l locals) {
 		}
 	}
 	l.advance(n)
+}
+
+// sized returns the part of x that is as large as like.
+func sized(x, like VecVirtual) Op {
+	if like.Size() < x.Size() {
+		return x.AsY()
+	}
+	return x
 }
 
 // advance emits the advance of l.from and l.to by n rows.

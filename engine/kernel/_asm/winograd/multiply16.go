@@ -6,19 +6,22 @@ import (
 	. "github.com/mmcloughlin/avo/reg"
 )
 
-// depth16 is the depth of multiply16 and the number of its columns.
+// depth16 is the depth of multiply16.
 const depth16 = 16
 
-// multiply16 generates the matrix product of 16 channels by 16 outputs at each
-// position. For that shape, multiply needs a load for each FMA, and loads limit its
-// speed. multiply16 keeps u of a position in half of the registers for all rows. For
-// half of the rows it loads four channels at once, which shuffles spread over a
+// multiply16 generates the matrix product of 16 channels by a panel, or half a panel, of
+// outputs at each position. For that shape, multiply needs a load for each FMA, and loads
+// limit its speed. multiply16 keeps u of a position in half of the registers for all
+// rows. For half of the rows it loads four channels at once, which shuffles spread over a
 // register.
-func multiply16() {
-	const name, w = "winogradMultiply16AVX512", zmm
+func multiply16(blocks int) {
+	name, w, what := "winogradMultiply16AVX512", zmm, "one panel"
+	if blocks == 1 {
+		name, w, what = "winogradMultiply16x8AVX512", ymm, "half a panel"
+	}
 	TEXT(name, NOSPLIT, "func(m, v, u *float32, positions, rows, mRow, mPosition, vRow, vPosition uintptr, ahead *float32, aheadStep uintptr)")
 	Doc(name+" is winogradMultiplyAVX512 for a depth of 16 that is",
-		"contiguous in v, and one panel of u with contiguous positions, without adding.")
+		"contiguous in v, and "+what+" of u with contiguous positions, without adding.")
 	Pragma("noescape")
 	var l locals
 	for _, local := range []*Mem{&l.positions, &l.rows, &l.mAt, &l.vAt, &l.to, &l.from} {
@@ -37,7 +40,7 @@ func multiply16() {
 	}
 	ADDQ(U32(depth16*panel), u)
 	move(l.mAt, l.to)
-	w.allRows("", l, func(_ string, rows int) { group16(rows, filters, ahead, l) })
+	twelves.each("", l, func(_ string, rows int) { w.group16(rows, filters, ahead, l) })
 	for _, p := range []struct {
 		at   Mem
 		step string
@@ -52,11 +55,11 @@ func multiply16() {
 
 // group16 emits the multiplication of n rows, writes the products, and advances by n
 // rows.
-func group16(n int, filters [depth16]VecVirtual, ahead GPVirtual, l locals) {
+func (w width) group16(n int, filters [depth16]VecVirtual, ahead GPVirtual, l locals) {
 	v, aheadStep := newRowsAt(l.from, load("vRow"), n), load("aheadStep")
 	acc := make([]VecVirtual, n)
 	for i := range acc {
-		acc[i] = ZMM()
+		acc[i] = w.register()
 		VXORPS(acc[i], acc[i], acc[i])
 	}
 	const four = 4
@@ -69,10 +72,10 @@ func group16(n int, filters [depth16]VecVirtual, ahead GPVirtual, l locals) {
 			// Each lane takes a part of the other half's rows, so that loads and
 			// shuffles alternate.
 			for i := half + lane*half/four; i < half+(lane+1)*half/four; i++ {
-				channels := ZMM()
+				channels := w.register()
 				VBROADCASTF32X4(v.at(i, k*4), channels)
 				for j := range four {
-					x := ZMM()
+					x := w.register()
 					VPERMILPS(Imm(uint64(j*0b01010101)), channels, x)
 					VFMADD231PS(x, filters[k+j], acc[i])
 				}
