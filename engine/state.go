@@ -75,7 +75,7 @@ func (r *run) saveState() error {
 // resume restores the state of the run in the directory. It does not change files until
 // everything is checked.
 func (r *run) resume() error {
-	file, err := checkpoint.ReadFile(r.dir.File(rundir.ResumeFile))
+	file, err := r.readState()
 	var was config.Config
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -119,6 +119,27 @@ func (r *run) resume() error {
 		}
 	}
 	return r.writeConfig()
+}
+
+// readState reads resume.bnz.
+func (r *run) readState() (*checkpoint.File, error) {
+	path := r.dir.File(rundir.ResumeFile)
+	state, err := checkpoint.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer state.Close()
+	m, set, err := describedModel(&state.Info.Header)
+	if err == nil {
+		err = checkListed(state.Info, m.Network, set)
+	}
+	if err != nil {
+		return nil, &ModelError{path, err.Error()}
+	}
+	if err := checkMemory(path, float64(state.Info.FileSize)+float64(state.Info.DataSize), r.options.MaxMemory); err != nil {
+		return nil, err
+	}
+	return state.Read()
 }
 
 // begin writes the first files of a new run.

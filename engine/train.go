@@ -24,6 +24,10 @@ type TrainOptions struct {
 	Force    bool   // replace the run in Dir once the new one has completed an epoch
 	Threads  int    // 0 for as many as there are processors
 
+	// MaxMemory limits the memory, in bytes, that training may take besides the data; 0
+	// stands for DefaultMaxMemory. Train returns a *MemoryError above it.
+	MaxMemory int64
+
 	// Owned is Dir if the caller already owns it, in order to resume the run. The caller
 	// releases it.
 	Owned *rundir.Dir
@@ -229,6 +233,9 @@ func newRun(ctx context.Context, cfg config.Config, data *dataset.Data, o TrainO
 	}
 	net, err := buildNetwork(&cfg, data)
 	if err != nil {
+		return nil, err
+	}
+	if err := checkRunMemory(net, &cfg, &o); err != nil {
 		return nil, err
 	}
 	r := &run{cfg: cfg, options: o, data: data, schedule: cfg.LearningRate()}

@@ -28,6 +28,7 @@ func advice(err error) string {
 		badSize    *fetch.SizeError
 		badStatus  *fetch.StatusError
 		notARunDir *analysis.NoRunError
+		memory     *engine.MemoryError
 	)
 	switch {
 	case errors.As(err, &exists):
@@ -52,6 +53,8 @@ func advice(err error) string {
 		return "try another place with --mirror"
 	case errors.As(err, &notARunDir):
 		return "name a folder that bnkit train made"
+	case errors.As(err, &memory):
+		return "allow more with --max-memory if the machine has it"
 	case errors.Is(err, rundir.ErrNoCheckpoint):
 		return "name a file, or make one with: bnkit train"
 	}

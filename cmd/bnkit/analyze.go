@@ -78,7 +78,7 @@ func runAnalyze(c *cobra.Command, g *globalOptions, o analyzeOptions, args []str
 	if o.batches < 1 {
 		return &usageError{c.CommandPath(), fmt.Errorf("gradients over %d batches; at least 1 is needed", o.batches)}
 	}
-	model, data, err := o.open(path)
+	model, data, err := o.open(c.Context(), g, path)
 	if err != nil {
 		return err
 	}

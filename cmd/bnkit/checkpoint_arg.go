@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -46,13 +47,18 @@ func (g *globalOptions) checkpointArg(args []string) (string, error) {
 }
 
 // open loads a command's checkpoint and the data it was trained on.
-func (m *modelFlags) open(path string) (*engine.Model, *dataset.Data, error) {
-	model, err := engine.LoadModel(path)
+func (m *modelFlags) open(ctx context.Context, g *globalOptions, path string) (*engine.Model, *dataset.Data, error) {
+	model, err := g.load(ctx, path)
 	if err != nil {
 		return nil, nil, err
 	}
 	data, err := m.openData(model)
 	return model, data, err
+}
+
+// load reads a checkpoint, within the memory that --max-memory allows.
+func (g *globalOptions) load(ctx context.Context, path string) (*engine.Model, error) {
+	return engine.LoadModelContext(ctx, path, int64(g.maxMemory))
 }
 
 // openData loads the data that a model was trained on, from --data-dir or, without that

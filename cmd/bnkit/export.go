@@ -72,7 +72,7 @@ func runExport(c *cobra.Command, g *globalOptions, o exportOptions, args []strin
 	if err != nil {
 		return err
 	}
-	model, err := engine.LoadModel(path)
+	model, err := g.load(c.Context(), path)
 	if err != nil {
 		return err
 	}

@@ -79,9 +79,9 @@ func runPlot(c *cobra.Command, g *globalOptions, o plotOptions, args []string) e
 	var pictures []string
 	var err error
 	if o.filters == "" && o.featureMaps == "" {
-		pictures, err = drawRuns(o.out, ckpts)
+		pictures, err = drawRuns(c.Context(), g, o.out, ckpts)
 	} else {
-		pictures, err = o.drawLayers(c.Context(), ckpts)
+		pictures, err = o.drawLayers(c.Context(), g, ckpts)
 	}
 	var option *analysis.OptionError
 	if errors.As(err, &option) {
@@ -98,10 +98,10 @@ func runPlot(c *cobra.Command, g *globalOptions, o plotOptions, args []string) e
 }
 
 // drawRuns draws what the run and the report of each checkpoint hold.
-func drawRuns(out string, ckpts []string) ([]string, error) {
+func drawRuns(ctx context.Context, g *globalOptions, out string, ckpts []string) ([]string, error) {
 	var runs []plots.Run
 	for _, ckpt := range ckpts {
-		run, err := readRun(ckpt)
+		run, err := readRun(ctx, g, ckpt)
 		if err != nil {
 			return nil, err
 		}
@@ -114,13 +114,13 @@ func drawRuns(out string, ckpts []string) ([]string, error) {
 }
 
 // drawLayers draws the layers that --filters and --feature-maps name.
-func (o *plotOptions) drawLayers(ctx context.Context, ckpts []string) ([]string, error) {
+func (o *plotOptions) drawLayers(ctx context.Context, g *globalOptions, ckpts []string) ([]string, error) {
 	var names, pictures []string
 	var filters []*analysis.Filters
 	var maps []*analysis.FeatureMaps
 	for _, ckpt := range ckpts {
 		names = append(names, runName(ckpt))
-		model, err := engine.LoadModel(ckpt)
+		model, err := g.load(ctx, ckpt)
 		if err != nil {
 			return nil, err
 		}
@@ -171,7 +171,7 @@ const maxReportBytes = 1 << 28
 
 // readRun reads the run and the report of a checkpoint, or describes the checkpoint
 // if it was not analyzed.
-func readRun(ckpt string) (plots.Run, error) {
+func readRun(ctx context.Context, g *globalOptions, ckpt string) (plots.Run, error) {
 	run := plots.Run{Name: runName(ckpt)}
 	var err error
 	if run.Epochs, err = readEpochs(ckpt); err != nil {
@@ -189,7 +189,7 @@ func readRun(ckpt string) (plots.Run, error) {
 	if !errors.Is(err, os.ErrNotExist) {
 		return run, err
 	}
-	model, err := engine.LoadModel(ckpt)
+	model, err := g.load(ctx, ckpt)
 	if err != nil {
 		return run, err
 	}

@@ -12,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"bnkit/checkpoint/durable"
-	"bnkit/engine"
 	"bnkit/prune"
 )
 
@@ -134,7 +133,7 @@ func runPrune(c *cobra.Command, g *globalOptions, o pruneOptions, args []string)
 			return err
 		}
 	}
-	model, data, err := o.open(path)
+	model, data, err := o.open(c.Context(), g, path)
 	if err != nil {
 		return err
 	}
@@ -166,7 +165,7 @@ func planOnly(c *cobra.Command, g *globalOptions, o pruneOptions, options prune.
 	if err := mayWrite(c, o.planOut, o.force); err != nil {
 		return err
 	}
-	model, err := engine.LoadModel(path)
+	model, err := g.load(c.Context(), path)
 	if err != nil {
 		return err
 	}

@@ -195,6 +195,7 @@ func runTrain(c *cobra.Command, g *globalOptions, o *trainOptions) error {
 	line := g.newProgress()
 	result, err := engine.Train(c.Context(), o.config, data, engine.TrainOptions{
 		Dir: o.out, Numbered: numbered, Owned: o.owned, Threads: o.threads, Resume: o.resume, Force: o.force, Place: place,
+		MaxMemory: int64(g.maxMemory),
 		Begin: func(dir string) {
 			g.note("training %s, %s, on %s in %s", o.config.Arch, trainedWords(o.config.Trainable), data.Name, dir)
 		},

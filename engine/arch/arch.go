@@ -121,14 +121,19 @@ func (e *Error) Error() string { return fmt.Sprintf("network %q: %s", e.Name, e.
 // WrongUsage reports that the name or an option is at fault.
 func (e *Error) WrongUsage() bool { return true }
 
+// maxName is the largest length of the name of a network, in bytes.
+const maxName = 100
+
 // Build returns the network of that name. An error is an *Error.
 func Build(name string, o Options) (*Network, error) {
 	if o.Shortcut == "" {
 		o.Shortcut = OptionB
 	}
 	switch {
+	case len(name) > maxName:
+		return nil, &Error{Name: name[:maxName] + "...", Reason: fmt.Sprintf("it has more than %d bytes, more than the name of any network", maxName)}
 	case o.Shortcut != OptionA && o.Shortcut != OptionACentred && o.Shortcut != OptionB:
-		return nil, &Error{Name: name, Option: "shortcut", Reason: fmt.Sprintf("unknown shortcut %q; use A, A-centred or B", o.Shortcut)}
+		return nil, &Error{Name: name, Option: "shortcut", Reason: fmt.Sprintf("unknown shortcut %.40q; use A, A-centred or B", o.Shortcut)}
 	case o.Classes < 2 || o.Classes > 100_000:
 		return nil, &Error{Name: name, Reason: fmt.Sprintf("%d classes are not supported; use 2 to 100000", o.Classes)}
 	case o.Input.C != 1 && o.Input.C != 3:
