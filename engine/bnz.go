@@ -200,6 +200,9 @@ func describedModel(h *checkpoint.Header) (*Model, arch.TrainableSet, error) {
 	if err != nil {
 		return nil, "", err
 	}
+	if err := checkNormalisation(&h.Normalisation, net.Input); err != nil {
+		return nil, "", err
+	}
 	m := &Model{
 		Network:       net,
 		Preprocessing: Preprocessing(h.Normalisation),

@@ -65,18 +65,22 @@ func (in Initialisers) Check() error {
 		names    []string
 	}{{"gamma", in.Gamma, GammaInitialisers}, {"beta", in.Beta, BetaInitialisers}} {
 		if _, ok := constant(c.name); !ok && !slices.Contains(c.names, c.name) {
-			return &InitialiserError{c.of, c.name, "one of: " + strings.Join(c.names, ", ") + ", or constant:X with a finite number, e.g. constant:0.5"}
+			return &InitialiserError{c.of, c.name, "one of: " + strings.Join(c.names, ", ") + ", or constant:X with a number of at most 1e15 in size, e.g. constant:0.5"}
 		}
 	}
 	return nil
 }
 
+// maxConstant bounds the value of such an initialiser, like that of a trained number in a
+// file.
+const maxConstant = 1e15
+
 // constant returns X of the initialiser "constant:X", rounded to float32, and reports
-// whether name is one with a finite X.
+// whether name is one with an X of at most maxConstant in size.
 func constant(name string) (float32, bool) {
 	digits, ok := strings.CutPrefix(name, constantPrefix)
 	v, err := strconv.ParseFloat(digits, 32)
-	return float32(v), ok && err == nil && !math.IsNaN(v) && !math.IsInf(v, 0)
+	return float32(v), ok && err == nil && math.Abs(v) <= maxConstant
 }
 
 // Initialise draws every tensor's initial value from seed by the DefaultInitialisers.
