@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -49,8 +50,8 @@ func LoadModelContext(ctx context.Context, path string, maxMemory int64) (*Model
 		return nil, &ModelError{path, err.Error()}
 	}
 	m.MaxMemory = maxMemory
-	need := float64(r.Info.FileSize) + float64(r.Info.DataSize) + loadingBytes(m.Network, r.Info.Header.Initialisers.Weights)
-	if err := checkMemory("the network of "+path, need, maxMemory); err != nil {
+	stored := float64(r.Info.FileSize) + float64(r.Info.DataSize)
+	if err := checkMemory("reading "+path, stored, maxMemory); err != nil {
 		return nil, err
 	}
 	file, err := r.Read()
@@ -58,8 +59,9 @@ func LoadModelContext(ctx context.Context, path string, maxMemory int64) (*Model
 		return nil, err
 	}
 	if err := m.fill(ctx, file, set); err != nil {
-		if ctx.Err() != nil {
-			return nil, err
+		var memory *MemoryError
+		if ctx.Err() != nil || errors.As(err, &memory) {
+			return nil, fmt.Errorf("load %s: %w", path, err)
 		}
 		return nil, &ModelError{path, err.Error()}
 	}
@@ -115,6 +117,10 @@ func (m *Model) fill(ctx context.Context, file *checkpoint.File, set arch.Traina
 		if err := stored.end(); err != nil {
 			return err
 		}
+	}
+	need := float64(file.Size) + loadingBytes(net, h.Initialisers.Weights)
+	if err := checkMemory("the network "+net.Name, need, m.MaxMemory); err != nil {
+		return err
 	}
 	m.Params = nn.NewParams[float32](net, nil)
 	if m.Origin != nil {
