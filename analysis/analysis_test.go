@@ -20,8 +20,8 @@ import (
 	"bnkit/engine/nn"
 )
 
-// tiny returns a data set of 8×8 grey pictures with a bright half, whose position
-// depends on the class.
+// tiny returns a data set of 8×8 grey pictures. One half of each picture is bright; the class
+// determines which.
 func tiny(train, test int) *dataset.Data {
 	split := func(n, shift int) *dataset.Split {
 		s := &dataset.Split{Channels: 1, Height: 8, Width: 8}
@@ -69,22 +69,22 @@ func unchanged(t *testing.T, m *engine.Model, was [][]float32) {
 	t.Helper()
 	for i, v := range m.Params.Values {
 		if !slices.Equal(v, was[i]) {
-			t.Errorf("%s was changed", m.Params.Tensors[i].Name)
+			t.Errorf("%s has changed", m.Params.Tensors[i].Name)
 		}
 	}
 }
 
-// TestParameters computes the numbers about γ and β in another way.
+// TestParameters compares the numbers about γ and β with a second computation.
 func TestParameters(t *testing.T) {
 	m := trained(t, tiny(64, 32), false)
-	// One channel of each kind that the thresholds distinguish.
+	// These values cover all cases that the thresholds distinguish.
 	copy(m.Params.Of(1, arch.Gamma), []float32{0.0005, -0.005, 0.05, -0.01, 0.01})
 	r, err := Describe(m)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if r.Sparsity != nil || r.Gradients != nil || r.Accuracy != nil || r.Sweep != nil || r.Layers[0].Gradient != nil {
-		t.Error("a report without data has parts that need it")
+		t.Error("the report has parts that cannot be measured without data")
 	}
 	if len(r.Layers) != len(m.Network.Units) {
 		t.Fatalf("%d layers", len(r.Layers))
@@ -92,8 +92,12 @@ func TestParameters(t *testing.T) {
 	below, total := make([]int, len(r.NearZero)), 0
 	for i, l := range r.Layers {
 		gamma := m.Params.Of(i, arch.Gamma)
-		if l.Name != m.Network.Units[i].BN || l.Channels != len(gamma) {
-			t.Errorf("layer %d: %s of %d channels", i, l.Name, l.Channels)
+		u := &m.Network.Units[i]
+		if l.Name != u.BN || l.Channels != len(gamma) || l.Height != u.OutShape.H || l.Width != u.OutShape.W {
+			t.Errorf("layer %d is %s with outputs of %d×%d×%d", i, l.Name, l.Channels, l.Height, l.Width)
+		}
+		if l.Shortcut != strings.Contains(l.Name, "shortcut") {
+			t.Errorf("%s is a shortcut: %v", l.Name, l.Shortcut)
 		}
 		total += len(gamma)
 		for k, threshold := range r.NearZero {
@@ -105,7 +109,7 @@ func TestParameters(t *testing.T) {
 			}
 			below[k] += n
 			if l.NearZero[k] != float64(n)/float64(len(gamma)) {
-				t.Errorf("%s: share %v below %v, want %d of %d", l.Name, l.NearZero[k], threshold, n, len(gamma))
+				t.Errorf("%s: the share below %v is %v, want %d of %d", l.Name, threshold, l.NearZero[k], n, len(gamma))
 			}
 		}
 		for _, part := range []struct {
@@ -116,12 +120,15 @@ func TestParameters(t *testing.T) {
 			checkDistribution(t, l.Name, part.d, part.values, part.edges)
 		}
 	}
+	if r.Classes != 4 {
+		t.Errorf("%d classes, want 4", r.Classes)
+	}
 	if r.Total.Channels != total {
 		t.Errorf("%d channels, want %d", r.Total.Channels, total)
 	}
 	for k := range below {
 		if r.Total.NearZero[k] != float64(below[k])/float64(total) {
-			t.Errorf("share %v below %v of all, want %d of %d", r.Total.NearZero[k], r.NearZero[k], below[k], total)
+			t.Errorf("the share of all γ below %v is %v, want %d of %d", r.NearZero[k], r.Total.NearZero[k], below[k], total)
 		}
 	}
 }
@@ -140,7 +147,8 @@ func checkDistribution(t *testing.T, name string, d Distribution, values []float
 	}
 	sort.Float64s(sorted)
 	for i, p := range Levels {
-		// The least value that at least a share p of all values does not exceed.
+		// The quantile is the smallest value v such that a share p or more of all values
+		// is at most v.
 		at := max(int(math.Ceil(p*float64(len(sorted))))-1, 0)
 		if d.Quantiles[i] != sorted[at] {
 			t.Errorf("%s: quantile %v is %v, want %v", name, p, d.Quantiles[i], sorted[at])
@@ -155,14 +163,13 @@ func TestEdges(t *testing.T) {
 			t.Errorf("edges of %v: %v", values, e)
 		}
 	}
-	// Edges are the round numbers themselves, not sums of binary fractions.
+	// Edges are exactly the round numbers, without rounding errors.
 	if e := edges([]float64{-0.3, 0.93}); e[0] != -0.3 || e[3] != -0.15 || e[6] != 0 || e[7] != 0.05 {
 		t.Errorf("edges %v", e)
 	}
 }
 
-// TestSparsity uses channels whose outputs are known: with γ = 0 they are
-// relu(β) everywhere.
+// TestSparsity sets γ of some channels to 0, so that their outputs are relu(β) everywhere.
 func TestSparsity(t *testing.T) {
 	data := tiny(64, 32)
 	m := trained(t, data, false)
@@ -181,7 +188,7 @@ func TestSparsity(t *testing.T) {
 		t.Errorf("%+v, want 3 channels off and 13 on", s)
 	}
 	if *r.Sparsity != (Scope{Split: "test", Examples: 32, Batches: 1, Statistics: "re-estimated"}) {
-		t.Errorf("over %+v", *r.Sparsity)
+		t.Errorf("sparsity was taken over %+v", *r.Sparsity)
 	}
 	var zeros, outputs float64
 	for i, l := range r.Layers {
@@ -197,7 +204,7 @@ func TestSparsity(t *testing.T) {
 			want = u.BN + " + residual"
 		}
 		if l.ReLU != want {
-			t.Errorf("%s: ReLU of %q, want %q", l.Name, l.ReLU, want)
+			t.Errorf("%s: the ReLU's input is %q, want %q", l.Name, l.ReLU, want)
 		}
 		if l.Sparsity != nil {
 			n := float64(u.OutShape.C * u.OutShape.H * u.OutShape.W)
@@ -205,15 +212,15 @@ func TestSparsity(t *testing.T) {
 		}
 	}
 	if math.Abs(r.Total.Sparsity.Zero-zeros/outputs) > 1e-12 {
-		t.Errorf("share of zeros %v, the layers' give %v", r.Total.Sparsity.Zero, zeros/outputs)
+		t.Errorf("the share of all zeros is %v, but the layers give %v", r.Total.Sparsity.Zero, zeros/outputs)
 	}
 	b, err := json.Marshal(r.Layers[slices.IndexFunc(r.Layers, func(l Layer) bool { return l.Sparsity == nil })])
 	if err != nil || strings.Contains(string(b), "sparsity") {
-		t.Errorf("a shortcut's sparsity is in %s, %v", b, err)
+		t.Errorf("the JSON of a shortcut has a sparsity: %s, %v", b, err)
 	}
 }
 
-// TestGradients compares with plain float64 kernels over the same batches.
+// TestGradients compares gradients with plain float64 kernels over the same batches.
 func TestGradients(t *testing.T) {
 	data := tiny(300, 16)
 	m := trained(t, data, false)
@@ -222,7 +229,7 @@ func TestGradients(t *testing.T) {
 		t.Fatal(err)
 	}
 	if *r.Gradients != (Scope{Split: "train", Examples: 256, Batches: 2, Statistics: engine.StatisticsBatch}) {
-		t.Errorf("over %+v", *r.Gradients)
+		t.Errorf("gradients were taken over %+v", *r.Gradients)
 	}
 	params := nn.NewParams[float64](m.Network, nil)
 	for i, values := range m.Params.Values {
@@ -267,11 +274,11 @@ func TestGradients(t *testing.T) {
 		}
 	}
 	if g := r.Total.Gradient; g.Gamma <= 0 || g.Beta <= 0 || g.Convolution <= 0 {
-		t.Errorf("in total %+v", g)
+		t.Errorf("total gradients are %+v", g)
 	}
 }
 
-// TestSweep checks the ends of the sweep, and that the model survives it.
+// TestSweep checks the results of a sweep, and that it does not change the model.
 func TestSweep(t *testing.T) {
 	data := tiny(64, 32)
 	m := trained(t, data, true)
@@ -295,10 +302,10 @@ func TestSweep(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(r.Sweep) != 3 || *r.Sweep[0].TestLoss != want.TestLoss || r.Sweep[0].TestAccuracy != want.TestAccuracy || r.Sweep[0].Clamped != 0 {
-		t.Errorf("unclamped %+v, want %+v", r.Sweep[0], want)
+		t.Errorf("the unclamped row is %+v, want %+v", r.Sweep[0], want)
 	}
 	if s := m.Estimation; *r.Reestimated != (Scope{Split: "train", Examples: s.Batches * s.Batch, Batches: s.Batches, Statistics: engine.StatisticsBatch}) {
-		t.Errorf("statistics over %+v, want %+v", *r.Reestimated, s)
+		t.Errorf("statistics were taken over %+v, want %+v", *r.Reestimated, s)
 	}
 	small := 0
 	for i := range m.Network.Units {
@@ -309,25 +316,26 @@ func TestSweep(t *testing.T) {
 		}
 	}
 	if r.Sweep[1].Threshold != 0.3 || r.Sweep[1].Clamped != small || *r.Sweep[1].TestLoss == *r.Sweep[0].TestLoss {
-		t.Errorf("below 0.3: %+v, want %d clamped", r.Sweep[1], small)
+		t.Errorf("the row of 0.3 is %+v, want %d clamped γ", r.Sweep[1], small)
 	}
-	// With every γ zero all pictures look alike: one class's share is right.
+	// If every γ is 0, the network gives all pictures the same class, which is right for a
+	// quarter of them.
 	if r.Sweep[2].Share != 1 || r.Sweep[2].TestAccuracy != 0.25 {
-		t.Errorf("all clamped: %+v", r.Sweep[2])
+		t.Errorf("the row with every γ clamped is %+v", r.Sweep[2])
 	}
 	if want := constantLoss(m, data.Test.Labels); math.Abs(*r.Sweep[2].TestLoss-want) > 1e-5*want {
-		t.Errorf("all clamped: loss %v, β alone gives %v", *r.Sweep[2].TestLoss, want)
+		t.Errorf("the loss with every γ clamped is %v, want %v", *r.Sweep[2].TestLoss, want)
 	}
 	if want := clampedLoss(t, m.Source.Path, data, 0.3); *r.Sweep[1].TestLoss != want {
-		t.Errorf("below 0.3: loss %v, a model loaded and clamped by hand has %v", *r.Sweep[1].TestLoss, want)
+		t.Errorf("the loss at 0.3 is %v, but the same model clamped by hand has %v", *r.Sweep[1].TestLoss, want)
 	}
 	stored, err := evaluator.Evaluate(context.Background(), m.Stored)
 	if err != nil || r.Stored == nil || *r.Stored.TestLoss != stored.TestLoss {
-		t.Errorf("stored statistics: %+v, want %+v, %v", r.Stored, stored, err)
+		t.Errorf("stored statistics give %+v, want %+v, %v", r.Stored, stored, err)
 	}
 }
 
-// clampedLoss loads a checkpoint again, zeroes its small γ, and returns its test loss.
+// clampedLoss loads a checkpoint again, sets its small γ to 0, and returns its test loss.
 func clampedLoss(t *testing.T, path string, data *dataset.Data, threshold float64) float64 {
 	t.Helper()
 	m, err := engine.LoadModel(path)
@@ -360,8 +368,8 @@ func clampedLoss(t *testing.T, path string, data *dataset.Data, threshold float6
 	return r.TestLoss
 }
 
-// constantLoss returns the test loss of m with every γ zero. The output of each unit then
-// depends only on β and its residual, and is the same at every position.
+// constantLoss returns the test loss of m with every γ set to 0. The output of each unit then
+// depends only on β and the residual, and is the same at every position.
 func constantLoss(m *engine.Model, labels []uint8) float64 {
 	out := make([][]float64, len(m.Network.Units))
 	for i := range m.Network.Units {
@@ -413,13 +421,13 @@ func TestThreads(t *testing.T) {
 			first = b
 		}
 		if !bytes.Equal(b, first) {
-			t.Errorf("%d threads measure other numbers than one", threads)
+			t.Errorf("%d threads give a different report than one thread", threads)
 		}
 	}
 }
 
-// TestKeys checks the form of a report's JSON keys, and that everything that is measured
-// has a key.
+// TestKeys checks that the JSON keys of a report are in snake case, and that everything that is
+// measured has a key.
 func TestKeys(t *testing.T) {
 	data := tiny(64, 32)
 	r, err := Run(context.Background(), trained(t, data, true), data, Options{Threads: 2, GradientBatches: 1, Thresholds: []float64{0.2}})
@@ -453,11 +461,11 @@ func TestKeys(t *testing.T) {
 		}
 	}
 	walk(tree)
-	for _, k := range strings.Fields(`near_zero_thresholds gamma_edges beta_edges layers total relu zero mostly_off always_on
+	for _, k := range strings.Fields(`classes near_zero_thresholds gamma_edges beta_edges layers shortcut height width total relu zero mostly_off always_on
 		quantiles histogram convolution sweep threshold share test_accuracy test_loss stored_statistics
 		reestimated_over sparsity_over gradients_over accuracy_over split examples batches statistics augmented`) {
 		if !seen[k] {
-			t.Errorf("no key %q", k)
+			t.Errorf("key %q is missing", k)
 		}
 	}
 }
@@ -479,7 +487,7 @@ func TestRefuses(t *testing.T) {
 		}
 	}})
 	if !errors.Is(err, context.Canceled) {
-		t.Errorf("cancelled: %v", err)
+		t.Errorf("the error after cancelling is %v", err)
 	}
 	unchanged(t, m, was)
 }

@@ -12,7 +12,8 @@ import (
 )
 
 // measureGradients averages absolute gradients over batches of the unaugmented training
-// split, in the order drawn from seed, as for re-estimated statistics.
+// split. seed determines the order of the pictures, which is the order that re-estimated
+// statistics use.
 func (r *Report) measureGradients(ctx context.Context, m *engine.Model, data *dataset.Data, seed uint64, o *Options) error {
 	batch := min(batchSize, data.Train.Len())
 	options := nn.TrainingOptions{Batch: batch, Threads: o.Threads, Gradients: nn.AllGradients, Eps: m.Preprocessing.Eps}
@@ -77,7 +78,7 @@ func (r *Report) measureGradients(ctx context.Context, m *engine.Model, data *da
 	return nil
 }
 
-// known returns m, or nil if it is not finite.
+// known returns m, or nil if a value of m is not finite.
 func (m *Magnitude) known() *Magnitude {
 	if !finite(m.Gamma) || !finite(m.Beta) || !finite(m.Convolution) {
 		return nil

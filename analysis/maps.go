@@ -23,19 +23,19 @@ type Filters struct {
 // FeatureMaps holds the outputs of the ReLU that ends a layer for one picture of the test
 // split, in inference mode with re-estimated statistics.
 type FeatureMaps struct {
-	ReLU                    string // the input of the ReLU, as in Layer.ReLU
+	ReLU                    string // name of the ReLU's input, as in Layer.ReLU
 	Channels, Height, Width int
 	Values                  []float32 // Channels×Height×Width
 	Image                   int       // index of the picture
-	Class                   string    // the picture's
+	Class                   string    // class of the picture
 
 	// Picture is the picture itself, C×H×W pixels from 0 to 255.
 	Picture                                      []uint8
 	PictureChannels, PictureHeight, PictureWidth int
 }
 
-// FiltersOf returns the filters of the convolution that layer names, or of the convolution
-// before the BatchNorm that it names. The error is an *OptionError if there is none.
+// FiltersOf returns the filters of a convolution. layer is the name of the convolution or of
+// the BatchNorm after it. The error is an *OptionError if there is no such convolution.
 func FiltersOf(m *engine.Model, layer string) (*Filters, error) {
 	unit, err := unitOf(m.Network, layer)
 	if err != nil {
@@ -49,9 +49,10 @@ func FiltersOf(m *engine.Model, layer string) (*Filters, error) {
 	return &Filters{Layer: u.Name, Out: u.OutShape.C, In: u.InShape.C, Size: u.Kernel, Values: weight}, nil
 }
 
-// FeatureMapsOf returns the feature maps of a layer, named as for FiltersOf, for picture
-// number image of the test split. The error is an *OptionError if the picture or the layer
-// does not exist or the layer has no ReLU, ctx's, or one of package engine.
+// FeatureMapsOf returns the feature maps of a layer for picture number image of the test
+// split. layer is a name as for FiltersOf. The error is an *OptionError if the picture or the
+// layer does not exist or the layer has no ReLU. Otherwise it is the error of ctx or an error
+// from package engine.
 func FeatureMapsOf(ctx context.Context, m *engine.Model, data *dataset.Data, layer string, image, threads int) (*FeatureMaps, error) {
 	unit, err := unitOf(m.Network, layer)
 	if err != nil {
@@ -59,10 +60,10 @@ func FeatureMapsOf(ctx context.Context, m *engine.Model, data *dataset.Data, lay
 	}
 	u, split := &m.Network.Units[unit], data.Test
 	if !u.ReLU {
-		return nil, &OptionError{fmt.Sprintf("no ReLU follows layer %s; its sum with the residual is in the block's last layer", layer)}
+		return nil, &OptionError{fmt.Sprintf("layer %s has no ReLU; use the last layer of its block, whose ReLU follows the sum", layer)}
 	}
 	if image < 0 || image >= split.Len() {
-		return nil, &OptionError{fmt.Sprintf("picture %d; the test split of %s has pictures 0 to %d", image, data.Name, split.Len()-1)}
+		return nil, &OptionError{fmt.Sprintf("picture %d does not exist; the test split of %s has pictures 0 to %d", image, data.Name, split.Len()-1)}
 	}
 	evaluator, err := m.Evaluator(data, threads)
 	if err != nil {

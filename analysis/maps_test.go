@@ -11,8 +11,7 @@ import (
 	"bnkit/engine/arch"
 )
 
-// TestFeatureMapsOf compares every layer's maps of a picture with float64
-// loops.
+// TestFeatureMapsOf compares the feature maps of every layer with float64 loops.
 func TestFeatureMapsOf(t *testing.T) {
 	data := tiny(64, 24)
 	m := trained(t, data, false)
@@ -32,7 +31,7 @@ func TestFeatureMapsOf(t *testing.T) {
 		if !u.ReLU {
 			var bad *OptionError
 			if !errors.As(err, &bad) {
-				t.Errorf("%s: feature maps without a ReLU: %v", u.BN, err)
+				t.Errorf("%s has no ReLU, but the error is %v", u.BN, err)
 			}
 			continue
 		}
@@ -61,7 +60,8 @@ func TestFeatureMapsOf(t *testing.T) {
 	}
 }
 
-// TestFiltersOf finds a layer by both of its names.
+// TestFiltersOf finds each layer by the name of its convolution and by the name of its
+// BatchNorm.
 func TestFiltersOf(t *testing.T) {
 	m := trained(t, tiny(64, 32), false)
 	again, err := engine.LoadModel(m.Source.Path)
@@ -79,6 +79,6 @@ func TestFiltersOf(t *testing.T) {
 	}
 	var bad *OptionError
 	if _, err := FiltersOf(m, "conv3"); !errors.As(err, &bad) {
-		t.Errorf("an unknown layer: %v", err)
+		t.Errorf("the error for an unknown layer is %v", err)
 	}
 }

@@ -13,8 +13,8 @@ import (
 	"bnkit/prune"
 )
 
-// TestModelWithoutFile analyses and prunes a model that has only a network and
-// parameters, without a file, seed, data set or statistics.
+// TestModelWithoutFile analyses and prunes a model that has a network and parameters, but no
+// file, seed, data set or statistics.
 func TestModelWithoutFile(t *testing.T) {
 	data := tiny(64, 32)
 	net, err := arch.Build("resnet-8", arch.Options{Input: arch.Shape{C: data.Train.Channels, H: data.Train.Height, W: data.Train.Width}, Classes: len(data.Classes)})
@@ -28,13 +28,13 @@ func TestModelWithoutFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// 64 pictures give one batch of them all.
+	// All 64 pictures fit into one batch.
 	if *r.Reestimated != (Scope{Split: "train", Statistics: engine.StatisticsBatch, Batches: 1, Examples: 64}) || r.Accuracy.Examples != 32 {
-		t.Errorf("statistics over %+v, accuracy over %+v", *r.Reestimated, *r.Accuracy)
+		t.Errorf("statistics were taken over %+v, and accuracy over %+v", *r.Reestimated, *r.Accuracy)
 	}
 	b, err := json.Marshal(r)
 	if err != nil || strings.Contains(string(b), `"trainable"`) || strings.Contains(string(b), `"data"`) || !strings.Contains(string(b), `"arch":"resnet-8"`) {
-		t.Errorf("what is not known is in the report, or its network is not: %.120s, %v", b, err)
+		t.Errorf("the report holds unknown values or lacks the network: %.120s, %v", b, err)
 	}
 
 	pruned, err := prune.Prune(context.Background(), m, data, prune.Options{Threshold: 0.2, Threads: 2})
@@ -42,10 +42,10 @@ func TestModelWithoutFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	if pruned.Clamped != r.Sweep[1].Clamped || pruned.Clamped == 0 || pruned.Before.TestLoss != *r.Sweep[0].TestLoss || pruned.After.TestLoss != *r.Sweep[1].TestLoss {
-		t.Errorf("pruned %+v, swept %+v", pruned, r.Sweep)
+		t.Errorf("pruning gives %+v, but the sweep gives %+v", pruned, r.Sweep)
 	}
 	if b, err := json.Marshal(pruned); err != nil || strings.Contains(string(b), "bytes") {
-		t.Errorf("bytes of no file are in %s, %v", b, err)
+		t.Errorf("the JSON has the size of a file that does not exist: %s, %v", b, err)
 	}
 	unchanged(t, m, was)
 
@@ -62,6 +62,6 @@ func TestModelWithoutFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	if again.Before != pruned.After || again.After != pruned.After || len(read.History) != 1 || strings.Contains(string(read.History[0].Parameters), "source") {
-		t.Errorf("read again as %+v, made by %s", again, read.History)
+		t.Errorf("pruning the saved model gives %+v; its history is %s", again, read.History)
 	}
 }

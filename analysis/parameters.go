@@ -15,9 +15,9 @@ import (
 // bins is the number of bins of a histogram.
 const bins = 60
 
-// describe begins a report with the distributions of γ and β.
+// describe returns a report that holds only the distributions of γ and β.
 func describe(m *engine.Model, thresholds []float64) *Report {
-	r := &Report{Arch: m.Network.Name, Data: m.Data.Name, NearZero: thresholds}
+	r := &Report{Arch: m.Network.Name, Data: m.Data.Name, Classes: m.Network.Classes, NearZero: thresholds}
 	if m.Origin != nil {
 		r.Trainable = string(m.Origin.Trainable)
 	}
@@ -38,7 +38,8 @@ func describe(m *engine.Model, thresholds []float64) *Report {
 	for i, u := range units {
 		r.Total.Pruned += len(pruned[u.BN])
 		r.Layers = append(r.Layers, Layer{
-			Name: u.BN, Convolution: u.Name, Channels: u.OutShape.C, ReLU: relu(u),
+			Name: u.BN, Convolution: u.Name, Shortcut: u.Shortcut, ReLU: relu(u),
+			Channels: u.OutShape.C, Height: u.OutShape.H, Width: u.OutShape.W,
 			Gamma: distribution(gammas[i], r.GammaEdges), Beta: distribution(betas[i], r.BetaEdges),
 			NearZero: nearZero(gammas[i], r.NearZero), Pruned: pruned[u.BN],
 		})
@@ -56,13 +57,13 @@ func analysable(m *engine.Model) error {
 	}
 	for i := range m.Network.Units {
 		if u := &m.Network.Units[i]; u.NoScale || u.NoShift {
-			return &engine.ModelError{Path: m.Source.Path, Reason: fmt.Sprintf("γ or β of %s is fixed: there is nothing to analyze", u.BN)}
+			return &engine.ModelError{Path: m.Source.Path, Reason: fmt.Sprintf("γ or β of %s is fixed; only networks whose γ and β are all variable can be analyzed", u.BN)}
 		}
 	}
 	return nil
 }
 
-// layerOf returns, for each unit, its index in Report.Layers, or -1 without BatchNorm.
+// layerOf returns the index of each unit in Report.Layers, or -1 if it has no BatchNorm.
 func layerOf(net *arch.Network) []int {
 	layer, next := make([]int, len(net.Units)), 0
 	for i := range layer {
@@ -75,7 +76,7 @@ func layerOf(net *arch.Network) []int {
 	return layer
 }
 
-// relu returns Layer.ReLU of a unit.
+// relu returns the value of Layer.ReLU for a unit.
 func relu(u *arch.Unit) string {
 	switch {
 	case !u.ReLU:

@@ -3,17 +3,18 @@
 // clamping small γ (Frankle, Schwab and Morcos 2021, sections 4 and 5).
 package analysis
 
-// Report holds everything that Run measures of one checkpoint. It records for each number what
-// it was taken over. Values that do not exist are missing (nil), never 0.
+// Report holds everything that Run measures of one checkpoint, and what each number was taken
+// over. Values that do not exist are missing (nil) rather than 0.
 type Report struct {
 	Arch      string `json:"arch"`
 	Trainable string `json:"trainable,omitempty"` // trainable set; missing if it is not known
 	Data      string `json:"data,omitempty"`      // name of the data set; missing if it is not known
+	Classes   int    `json:"classes"`
 
 	// NearZero lists the thresholds t for the shares of |γ| < t in all NearZero lists.
 	NearZero []float64 `json:"near_zero_thresholds"`
 	// GammaEdges and BetaEdges are the edges of the bins of all histograms of γ and β:
-	// bin i holds edges[i] ≤ x < edges[i+1], and the last bin also its upper edge.
+	// bin i holds edges[i] ≤ x < edges[i+1]. The last bin includes its upper edge.
 	GammaEdges []float64 `json:"gamma_edges"`
 	BetaEdges  []float64 `json:"beta_edges"`
 
@@ -31,8 +32,8 @@ type Report struct {
 	Accuracy  *Scope  `json:"accuracy_over,omitempty"`
 	Sweep     []Sweep `json:"sweep,omitempty"` // by rising threshold; the first is the unclamped network
 
-	// Stored is the accuracy with the running statistics that the checkpoint stores;
-	// missing if it stores none.
+	// Stored is the accuracy with the running statistics that the checkpoint stores. It
+	// is missing if the checkpoint stores none.
 	Stored *Accuracy `json:"stored_statistics,omitempty"`
 }
 
@@ -41,26 +42,29 @@ type Scope struct {
 	Split      string `json:"split"`             // "train" or "test"
 	Examples   int    `json:"examples"`          // pictures
 	Batches    int    `json:"batches,omitempty"` // of those pictures; missing if they do not matter
-	Statistics string `json:"statistics"`        // BatchNorm's: "batch", "re-estimated" or "stored"
+	Statistics string `json:"statistics"`        // which statistics BatchNorm used: "batch", "re-estimated" or "stored"
 	Augmented  bool   `json:"augmented"`
 }
 
 // Layer is one BatchNorm, its convolution, and the ReLU after it.
 type Layer struct {
-	Name        string       `json:"name"`        // of the BatchNorm, e.g. "blocks.0.bn1"
-	Convolution string       `json:"convolution"` // before it, e.g. "blocks.0.conv1"
+	Name        string       `json:"name"`               // of the BatchNorm, e.g. "blocks.0.bn1"
+	Convolution string       `json:"convolution"`        // before it, e.g. "blocks.0.conv1"
+	Shortcut    bool         `json:"shortcut,omitempty"` // whether the convolution is in a shortcut
 	Channels    int          `json:"channels"`
+	Height      int          `json:"height"` // of the outputs, in pixels
+	Width       int          `json:"width"`
 	Gamma       Distribution `json:"gamma"`
 	Beta        Distribution `json:"beta"`
 	NearZero    []float64    `json:"near_zero"`        // share of |γ| below each of Report.NearZero
-	Pruned      []int        `json:"pruned,omitempty"` // channels that were pruned: their γ are 0 and count among the others
+	Pruned      []int        `json:"pruned,omitempty"` // channels that were pruned; all other fields include them, with γ = 0
 
 	// ReLU names the input of the ReLU that ends this layer's unit: this BatchNorm
 	// ("blocks.0.bn1") or, at the end of a residual block, its sum with the block's
-	// residual ("blocks.0.bn2 + residual"). It is missing if no ReLU follows, as in a
-	// shortcut.
+	// residual ("blocks.0.bn2 + residual"). It is missing if the unit has no ReLU, such as
+	// a shortcut.
 	ReLU string `json:"relu,omitempty"`
-	// Sparsity describes the outputs of that ReLU; missing without a ReLU.
+	// Sparsity describes the outputs of that ReLU. It is missing if there is no ReLU.
 	Sparsity *Sparsity `json:"sparsity,omitempty"`
 	// Gradient is missing if it was not measured or is not finite.
 	Gradient *Magnitude `json:"gradient,omitempty"`
@@ -72,8 +76,8 @@ type Total struct {
 	Gamma    Distribution `json:"gamma"`
 	Beta     Distribution `json:"beta"`
 	NearZero []float64    `json:"near_zero"`
-	Pruned   int          `json:"pruned,omitempty"`   // number of channels; missing if nothing was pruned
-	Sparsity *Sparsity    `json:"sparsity,omitempty"` // over all ReLUs: the share of all outputs, and the sums of channels
+	Pruned   int          `json:"pruned,omitempty"`   // number of pruned channels; missing if nothing was pruned
+	Sparsity *Sparsity    `json:"sparsity,omitempty"` // over all ReLUs; numbers of channels are sums
 	Gradient *Magnitude   `json:"gradient,omitempty"` // over all elements of a kind
 }
 
@@ -82,7 +86,7 @@ var Levels = []float64{0, 0.05, 0.25, 0.5, 0.75, 0.95, 1}
 
 // Distribution describes the values of γ or of β.
 type Distribution struct {
-	Quantiles []float64 `json:"quantiles"` // at Levels; each is a value that occurs
+	Quantiles []float64 `json:"quantiles"` // at Levels; each is one of the values
 	Histogram []int     `json:"histogram"` // counts, by the report's edges
 }
 
@@ -106,6 +110,9 @@ type Magnitude struct {
 type Accuracy struct {
 	TestAccuracy float64  `json:"test_accuracy"`       // share from 0 to 1
 	TestLoss     *float64 `json:"test_loss,omitempty"` // mean cross-entropy, nats; missing if it is not finite
+
+	// Interval is the 95% confidence interval of TestAccuracy, see [engine.Wilson].
+	Interval [2]float64 `json:"test_accuracy_interval"`
 }
 
 // Sweep is the result of a network in which every γ with |γ| < Threshold is clamped to zero.

@@ -11,8 +11,8 @@ import (
 	"bnkit/engine/arch"
 )
 
-// TestJSON writes and reads reports: with everything, of a checkpoint alone,
-// and of a network whose numbers overflow.
+// TestJSON writes and reads three reports: a complete one, one that was made without data, and
+// one of a network whose numbers overflow.
 func TestJSON(t *testing.T) {
 	data := tiny(64, 32)
 	m := trained(t, data, true)
@@ -36,10 +36,10 @@ func TestJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	if loss := overflowing.Sweep[0].TestLoss; loss != nil {
-		t.Errorf("a loss of %v", *loss)
+		t.Errorf("the loss is %v, want none", *loss)
 	}
 	if overflowing.Total.Gradient != nil {
-		t.Errorf("gradients of %+v", *overflowing.Total.Gradient)
+		t.Errorf("the gradients are %+v, want none", *overflowing.Total.Gradient)
 	}
 
 	for name, r := range map[string]*Report{"whole": whole, "described": described, "overflowing": overflowing} {
@@ -49,17 +49,17 @@ func TestJSON(t *testing.T) {
 			continue
 		}
 		if strings.Contains(string(b), "null") {
-			t.Errorf("%s: what is missing is written as null: %s", name, b)
+			t.Errorf("%s: missing values are written as null: %s", name, b)
 		}
 		var again Report
 		if err := json.Unmarshal(b, &again); err != nil {
 			t.Errorf("%s: %v", name, err)
 		} else if !reflect.DeepEqual(&again, r) {
-			t.Errorf("%s: read back as %+v", name, again)
+			t.Errorf("%s: the report reads back as %+v", name, again)
 		}
 		for _, key := range []string{"sparsity", "gradient", "sweep", "stored_statistics", "accuracy"} {
 			if has := strings.Contains(string(b), `"`+key); has != (name != "described") && !(name == "overflowing" && key == "gradient") {
-				t.Errorf("%s: %q is there: %v", name, key, has)
+				t.Errorf("%s: the JSON has the key %q: %v, want %v", name, key, has, !has)
 			}
 		}
 	}

@@ -18,17 +18,18 @@ import (
 type Options struct {
 	Threads         int       // 0: as many as there are processors; does not change results
 	NearZero        []float64 // thresholds for |γ|; DefaultNearZero if empty
-	Thresholds      []float64 // thresholds of the clamping sweep, which also measures 0; DefaultThresholds if empty
+	Thresholds      []float64 // thresholds of the clamping sweep, which measures 0 too; DefaultThresholds if empty
 	GradientBatches int       // number of batches over which gradients are averaged; DefaultGradientBatches if 0
 
 	// Progress, if not nil, is called from time to time with what is being measured.
 	Progress func(what string, done, total int)
 }
 
-// Defaults of Options.
+// Defaults of Options. Accuracy usually falls at thresholds between 0.1 and 1, so these are
+// the closest.
 var (
 	DefaultNearZero   = []float64{0.001, 0.01, 0.1}
-	DefaultThresholds = []float64{0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1}
+	DefaultThresholds = []float64{0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1}
 )
 
 // DefaultGradientBatches is the default number of batches for gradients.
@@ -59,14 +60,14 @@ func (o *Options) complete() error {
 		o.Progress = func(string, int, int) {}
 	}
 	if o.GradientBatches < 0 {
-		return &OptionError{fmt.Sprintf("gradients over %d batches; at least 1 is needed", o.GradientBatches)}
+		return &OptionError{fmt.Sprintf("gradients cannot be averaged over %d batches; use at least 1", o.GradientBatches)}
 	}
 	// The sweep always measures the unclamped network, so threshold 0 is removed here.
 	o.Thresholds = slices.DeleteFunc(slices.Clone(o.Thresholds), func(t float64) bool { return t == 0 })
 	for _, list := range []*[]float64{&o.NearZero, &o.Thresholds} {
 		for _, t := range *list {
 			if !(t > 0) || math.IsInf(t, 0) {
-				return &OptionError{fmt.Sprintf("threshold %v; use positive numbers, e.g. 0.01", t)}
+				return &OptionError{fmt.Sprintf("threshold %v is not a positive number; use, for example, 0.01", t)}
 			}
 		}
 		*list = slices.Clone(*list)
@@ -120,7 +121,7 @@ func Describe(m *engine.Model) (*Report, error) {
 	return describe(m, DefaultNearZero), nil
 }
 
-// sweep measures the accuracy with small γ clamped to zero.
+// sweep measures the accuracy of networks whose small γ are clamped to zero.
 func (r *Report) sweep(ctx context.Context, m *engine.Model, evaluator *engine.Evaluator, stats *nn.Statistics, o *Options) error {
 	test, err := evaluate(ctx, evaluator, stats)
 	if err != nil {
@@ -160,8 +161,8 @@ func (r *Report) sweep(ctx context.Context, m *engine.Model, evaluator *engine.E
 	return nil
 }
 
-// evaluate accepts a loss that is not finite, which clamping may cause. Such a loss is missing
-// from the report.
+// evaluate ignores the error that the loss is not finite, which clamping may cause. The report
+// leaves such a loss out.
 func evaluate(ctx context.Context, e *engine.Evaluator, stats *nn.Statistics) (engine.Evaluation, error) {
 	test, err := e.Evaluate(ctx, stats)
 	var loss *engine.LossError
@@ -172,7 +173,7 @@ func evaluate(ctx context.Context, e *engine.Evaluator, stats *nn.Statistics) (e
 }
 
 func accuracyOf(e engine.Evaluation) Accuracy {
-	a := Accuracy{TestAccuracy: e.TestAccuracy}
+	a := Accuracy{TestAccuracy: e.TestAccuracy, Interval: e.Interval}
 	if finite(e.TestLoss) {
 		a.TestLoss = &e.TestLoss
 	}

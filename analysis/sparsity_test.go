@@ -12,8 +12,8 @@ import (
 	"bnkit/engine/nn"
 )
 
-// forward is the network in inference mode by plain loops in float64: every
-// unit's outputs, N×C×H×W, before the ReLU where it has one.
+// forward computes the network in inference mode with plain float64 loops. It returns the
+// outputs of every unit, N×C×H×W, before the ReLU.
 func forward(m *engine.Model, stats *nn.Statistics, data *dataset.Data) [][]float64 {
 	split := data.Test
 	var pictures []float64
@@ -78,8 +78,8 @@ func forward(m *engine.Model, stats *nn.Statistics, data *dataset.Data) [][]floa
 	return all
 }
 
-// TestSparsityOfEveryLayer recounts the zeros of a trained network. What lies
-// within rounding of zero may be counted either way.
+// TestSparsityOfEveryLayer counts the zeros of a trained network again. Outputs whose distance
+// from zero is within the rounding error may be counted as zero or not.
 func TestSparsityOfEveryLayer(t *testing.T) {
 	data := tiny(64, 24)
 	m := trained(t, data, false)
@@ -92,8 +92,8 @@ func TestSparsityOfEveryLayer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Channels around the borders of being off and on: as many of their outputs
-	// are zero.
+	// β is chosen so that the first channels have these numbers of zero outputs, which
+	// are just below and above the limits for channels that are off or on.
 	const unit = 3
 	gamma, beta := m.Params.Of(unit, arch.Gamma), m.Params.Of(unit, arch.Beta)
 	for c := range gamma {
@@ -112,7 +112,7 @@ func TestSparsityOfEveryLayer(t *testing.T) {
 		values = slices.Concat([]float64{values[0] - 1}, values, []float64{values[positions-1] + 1})
 		beta[c] = float32(-(values[zeros] + values[zeros+1]) / 2)
 	}
-	// What follows the changed unit has other statistics now.
+	// The statistics of later units have changed.
 	if stats, err = evaluator.Reestimate(context.Background()); err != nil {
 		t.Fatal(err)
 	}
@@ -155,23 +155,23 @@ func TestSparsityOfEveryLayer(t *testing.T) {
 		within := func(what string, got float64, bounds [2]int) {
 			t.Helper()
 			if got < float64(bounds[0]) || got > float64(bounds[1]) {
-				t.Errorf("%s: %v %s, want %v", u.BN, got, what, bounds)
+				t.Errorf("%s has %v %s, want a number in %v", u.BN, got, what, bounds)
 			}
 		}
 		within("zeros", math.Round(s.Zero*float64(len(z))), zero)
 		within("channels off", float64(s.MostlyOff), off)
 		within("channels on", float64(s.AlwaysOn), on)
 		if s.Channels != u.OutShape.C {
-			t.Errorf("%s: %d channels, want %d", u.BN, s.Channels, u.OutShape.C)
+			t.Errorf("%s has %d channels, want %d", u.BN, s.Channels, u.OutShape.C)
 		}
 		channels, mostlyOff, alwaysOn = channels+s.Channels, mostlyOff+s.MostlyOff, alwaysOn+s.AlwaysOn
 		unsure, outputs = unsure+zero[1]-zero[0], outputs+len(z)
 	}
 	if unsure*100 > outputs {
-		t.Errorf("%d of %d outputs are too near zero to tell", unsure, outputs)
+		t.Errorf("%d of %d outputs are too near zero to compare", unsure, outputs)
 	}
 	total := report.Total.Sparsity
 	if total.Channels != channels || total.MostlyOff != mostlyOff || total.AlwaysOn != alwaysOn || mostlyOff == 0 || alwaysOn == 0 {
-		t.Errorf("in total %+v, the layers have %d channels, %d off, %d on", total, channels, mostlyOff, alwaysOn)
+		t.Errorf("the total is %+v, but the layers have %d channels, %d off, %d on", total, channels, mostlyOff, alwaysOn)
 	}
 }

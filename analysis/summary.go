@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"regexp"
+	"strings"
 
 	"bnkit/engine"
 	"bnkit/engine/arch"
@@ -17,7 +19,7 @@ import (
 type Summary struct {
 	Dir    string        `json:"dir"`
 	Config config.Config `json:"config"`
-	Epochs int           `json:"epochs"` // completed, of Config.Epochs
+	Epochs int           `json:"epochs"` // number of completed epochs
 
 	Model  *ModelSummary `json:"model,omitempty"`  // missing without a checkpoint
 	Result *Result       `json:"result,omitempty"` // missing before the end of the first epoch, and if the row of the last epoch is lost
@@ -25,13 +27,14 @@ type Summary struct {
 
 // ModelSummary describes the checkpoint of a run.
 type ModelSummary struct {
-	Data         string `json:"data"`          // data set's name
+	Data         string `json:"data"`          // name of the data set
+	Family       string `json:"family"`        // what networks that differ only in depth and width have in common, e.g. "resnet-N"
 	Depth        int    `json:"depth"`         // layers with weights from input to output, without shortcuts
 	Width        int    `json:"width"`         // channels of the first convolution
-	Parameters   int    `json:"parameters"`    // of the network
-	BNParameters int    `json:"bn_parameters"` // γ and β among them
+	Parameters   int    `json:"parameters"`    // all parameters of the network
+	BNParameters int    `json:"bn_parameters"` // number of γ and β
 	Trained      int    `json:"trained"`       // parameters that were trained
-	FileBytes    int64  `json:"file_bytes"`    // the checkpoint's size
+	FileBytes    int64  `json:"file_bytes"`    // size of the checkpoint
 }
 
 // Result is the result of a run so far. Accuracies and GammaNearZero are shares from 0 to 1,
@@ -40,7 +43,7 @@ type Result struct {
 	TestAccuracy      float64  `json:"test_accuracy"`
 	TestLoss          *float64 `json:"test_loss,omitempty"` // mean cross-entropy, nats; missing if it is not finite
 	TestExamples      int      `json:"test_examples"`
-	TestStatistics    string   `json:"test_statistics"` // BatchNorm's
+	TestStatistics    string   `json:"test_statistics"` // which statistics BatchNorm used
 	TrainAccuracy     float64  `json:"train_accuracy"`
 	GeneralisationGap float64  `json:"generalisation_gap"`          // TrainAccuracy - TestAccuracy
 	GammaNearZero     *float64 `json:"gamma_near_zero,omitempty"`   // share of all γ with |γ| < 0.01; missing if there is no γ
@@ -102,13 +105,34 @@ func summariseModel(path string) (*ModelSummary, error) {
 	}
 	net := info.Network
 	return &ModelSummary{
-		Data: info.Data.Name, Depth: depth(net), Width: net.Units[0].OutShape.C,
+		Data: info.Data.Name, Family: family(net), Depth: depth(net), Width: net.Units[0].OutShape.C,
 		Parameters: arch.All.Parameters(net), BNParameters: arch.BN.Parameters(net), Trained: info.Trained, FileBytes: info.Bytes,
 	}, nil
 }
 
-// depth returns the number of convolutions on the way from the picture to the output layer,
-// plus one for that layer.
+var numbers = regexp.MustCompile(`\d+(-\d+)*`)
+
+// family returns ModelSummary.Family: the name of the network with N for its numbers, and the kind
+// of its blocks if the name does not tell. wrn-D-K is a wider resnet-D.
+func family(net *arch.Network) string {
+	name := strings.Replace(numbers.ReplaceAllString(net.Name, "N"), "wrn-", "resnet-", 1)
+	bottlenecks, residuals := false, false
+	for i := range net.Units {
+		u := &net.Units[i]
+		bottlenecks = bottlenecks || u.Op == arch.Convolution && u.Kernel == 1 && !u.Shortcut
+		residuals = residuals || u.Add.Kind != arch.NoResidual
+	}
+	if bottlenecks && !strings.Contains(name, "bottleneck") {
+		name += "-bottleneck"
+	}
+	if residuals && !strings.HasPrefix(name, "resnet") {
+		name += "-residual"
+	}
+	return name
+}
+
+// depth returns the number of convolutions on the path from the picture to the output layer,
+// plus one for the output layer.
 func depth(net *arch.Network) int {
 	convolution := make([]bool, len(net.Units)+1)
 	for _, t := range net.Tensors() {
@@ -123,8 +147,8 @@ func depth(net *arch.Network) int {
 	return n
 }
 
-// resultOf returns the result of a run that has completed the given number of epochs, or nil
-// if the row of the last one is missing.
+// resultOf returns the result of a run that has completed done epochs, or nil if the row of
+// the last epoch is missing.
 func resultOf(rows []rundir.EpochMetrics, done int) *Result {
 	if len(rows) == 0 || rows[len(rows)-1].Epoch != done {
 		return nil

@@ -19,8 +19,8 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// TestSummarise reads a run: whole, before its first epoch, and with a broken
-// file.
+// TestSummarise reads a complete run, runs with missing rows, a run before its first epoch, and
+// runs with a damaged file.
 func TestSummarise(t *testing.T) {
 	data := tiny(64, 32)
 	cfg := config.Default()
@@ -37,10 +37,10 @@ func TestSummarise(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// ResNet-8: BatchNorms of 3×16, 3×32 and 3×64 channels.
+	// ResNet-8 has three BatchNorms of 16, three of 32 and three of 64 channels.
 	m := s.Model
-	if m == nil || m.Data != "sample" || m.Depth != 8 || m.Width != 16 || m.BNParameters != 2*3*(16+32+64) || m.Trained != m.BNParameters || m.FileBytes != info.Size() {
-		t.Errorf("model %+v", m)
+	if m == nil || m.Data != "sample" || m.Family != "resnet-N" || m.Depth != 8 || m.Width != 16 || m.BNParameters != 2*3*(16+32+64) || m.Trained != m.BNParameters || m.FileBytes != info.Size() {
+		t.Errorf("the model is %+v", m)
 	}
 	if len(epochs) != 3 || s.Epochs != 3 || s.Config.Arch != "resnet-8" || s.Result == nil {
 		t.Fatalf("%d epochs, %+v", len(epochs), s)
@@ -48,13 +48,13 @@ func TestSummarise(t *testing.T) {
 	last, r := epochs[2], s.Result
 	if r.TestAccuracy != last.TestAccuracy || *r.TestLoss != last.TestLoss || r.TestExamples != 32 || r.TestStatistics != "running" ||
 		r.TrainAccuracy != last.TrainAccuracy || r.GeneralisationGap != last.TrainAccuracy-last.TestAccuracy || *r.GammaNearZero != last.GammaNearZero {
-		t.Errorf("result %+v of %+v", r, last)
+		t.Errorf("the result is %+v, but the last row is %+v", r, last)
 	}
 	if want := epochs[0].Seconds + epochs[1].Seconds + epochs[2].Seconds; *r.Seconds != want {
 		t.Errorf("%v seconds, want %v", r.Seconds, want)
 	}
 
-	// Rows that are lost: the first's is missed in the total, the last's is the
+	// Without the first row there is no total time; without the last row there is no
 	// result.
 	lines, err := os.ReadFile(filepath.Join(dir, rundir.MetricsFile))
 	if err != nil {
@@ -78,18 +78,18 @@ func TestSummarise(t *testing.T) {
 	}
 	s, epochs, err = Summarise(dir)
 	if err != nil || s.Model != nil || s.Result != nil || s.Epochs != 0 || epochs != nil {
-		t.Errorf("a run that has not begun: %+v, %v, %v", s, epochs, err)
+		t.Errorf("a run before its first epoch: %+v, %v, %v", s, epochs, err)
 	}
 	if b, err := json.Marshal(s); err != nil || strings.Contains(string(b), "model") || strings.Contains(string(b), "result") {
-		t.Errorf("what is missing is in %s, %v", b, err)
+		t.Errorf("the JSON has missing values: %s, %v", b, err)
 	}
 
-	for name, contents := range map[string]string{rundir.CheckpointFile: "no checkpoint", rundir.MetricsFile: "{\n"} {
+	for name, contents := range map[string]string{rundir.CheckpointFile: "not a checkpoint", rundir.MetricsFile: "{\n"} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(contents), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		if _, _, err := Summarise(dir); err == nil || !strings.Contains(err.Error(), name) || errors.Is(err, checkpoint.ErrCorrupt) != (name == rundir.CheckpointFile) {
-			t.Errorf("a broken %s: %v", name, err)
+			t.Errorf("the error for a damaged %s is %v", name, err)
 		}
 		if err := os.Remove(filepath.Join(dir, name)); err != nil {
 			t.Fatal(err)
@@ -97,7 +97,7 @@ func TestSummarise(t *testing.T) {
 	}
 }
 
-// TestTrained trains everything: all parameters are counted, no statistics.
+// TestTrained trains all parameters, and checks that Trained counts them without statistics.
 func TestTrained(t *testing.T) {
 	cfg := config.Default()
 	cfg.Arch, cfg.Epochs, cfg.Batch, cfg.LRDrops, cfg.Trainable, cfg.WithStats = "resnet-8", 1, 16, nil, string(arch.All), true
@@ -111,7 +111,7 @@ func TestTrained(t *testing.T) {
 	}
 }
 
-// TestDepth counts what networks are named after.
+// TestDepth compares depths with the numbers in the names of networks.
 func TestDepth(t *testing.T) {
 	for name, want := range map[string]int{"resnet-8": 8, "resnet-14": 14, "resnet-110": 110, "wrn-14-4": 14} {
 		for _, shortcut := range []arch.Shortcut{arch.OptionA, arch.OptionB} {
@@ -120,23 +120,52 @@ func TestDepth(t *testing.T) {
 				t.Fatal(err)
 			}
 			if got := depth(net); got != want {
-				t.Errorf("%s, shortcut %s: depth %d", name, shortcut, got)
+				t.Errorf("the depth of %s with shortcut %s is %d", name, shortcut, got)
 			}
 		}
 	}
 }
 
-// TestResult checks what is averaged over epochs, and what is missing.
+// TestResult checks totals over epochs, and values that are missing.
 func TestResult(t *testing.T) {
 	r := resultOf([]rundir.EpochMetrics{
 		{Epoch: 1, TrainExamples: 100, ImagesPerSecond: 50, Seconds: 3},
 		{Epoch: 2, TrainExamples: 100, ImagesPerSecond: 25, Seconds: 5, TestLoss: math.NaN()},
 	}, 2)
-	// 200 pictures in 2 and 4 seconds.
+	// The epochs take 2 and 4 seconds for 200 pictures in all.
 	if r.ImagesPerSecond == nil || math.Abs(*r.ImagesPerSecond-200.0/6) > 1e-12 || *r.Seconds != 8 || r.TestLoss != nil {
 		t.Errorf("%+v", r)
 	}
 	if r := resultOf([]rundir.EpochMetrics{{Epoch: 1, TrainExamples: 100}}, 1); r.ImagesPerSecond != nil {
-		t.Errorf("a speed of %v", *r.ImagesPerSecond)
+		t.Errorf("the speed is %v, want none", *r.ImagesPerSecond)
+	}
+}
+
+// TestFamily checks which networks differ only in depth and width.
+func TestFamily(t *testing.T) {
+	for name, want := range map[string]string{
+		"resnet-14": "resnet-N", "resnet-110": "resnet-N", "wrn-14-2": "resnet-N", "resnet-20-bottleneck": "resnet-N-bottleneck",
+		"resnet18": "resnetN", "resnet2-2-2-2": "resnetN", "resnet50": "resnetN-bottleneck", "vgg-11": "vgg-N", "vgg-38": "vgg-N-residual",
+	} {
+		net, err := arch.Build(name, arch.Options{Input: arch.Shape{C: 3, H: 32, W: 32}, Classes: 10})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := family(net); got != want {
+			t.Errorf("%s is of the family %q, want %q", name, got, want)
+		}
+	}
+}
+
+// TestDifferences checks that settings are compared by their values.
+func TestDifferences(t *testing.T) {
+	a, b := &Summary{Config: config.Default()}, &Summary{Config: config.Default()}
+	if d := Differences([]*Summary{a, b}); d != nil {
+		t.Errorf("equal runs differ in %+v", d)
+	}
+	b.Config.Seed, b.Config.LRDrops = 7, []int{3, 4}
+	d := Differences([]*Summary{a, b, a})
+	if len(d) != 2 || d[0].Name != "seed" || !slices.Equal(d[0].Values, []string{"1", "7", "1"}) || d[1].Name != "lr_drops" || d[1].Values[1] != "3,4" {
+		t.Errorf("differences %+v", d)
 	}
 }

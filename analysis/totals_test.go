@@ -9,11 +9,11 @@ import (
 	"bnkit/engine/arch"
 )
 
-// TestTotals combines the layers' numbers, each weighted by what it is over.
+// TestTotals checks that the totals follow from the numbers of the layers.
 func TestTotals(t *testing.T) {
 	data := tiny(64, 32)
 	m := trained(t, data, false)
-	copy(m.Params.Of(2, arch.Gamma), []float32{0.25, -0.25, 0.2499, -0.2499}) // on the threshold is not below it
+	copy(m.Params.Of(2, arch.Gamma), []float32{0.25, -0.25, 0.2499, -0.2499}) // a γ equal to the threshold is not clamped
 	was := snapshot(m)
 	r, err := Run(context.Background(), m, data, Options{Threads: 2, GradientBatches: 1, Thresholds: []float64{0.25}})
 	if err != nil {
@@ -41,11 +41,11 @@ func TestTotals(t *testing.T) {
 		"convolutions": {r.Total.Gradient.Convolution, gradient.Convolution / weights[arch.ConvWeight]},
 	} {
 		if math.Abs(pair[0]-pair[1]) > 1e-12*pair[1] || pair[1] == 0 {
-			t.Errorf("gradient of %s %v in total, the layers' give %v", what, pair[0], pair[1])
+			t.Errorf("the total gradient of %s is %v, but the layers give %v", what, pair[0], pair[1])
 		}
 	}
 	if !slices.Equal(gamma, r.Total.Gamma.Histogram) || !slices.Equal(beta, r.Total.Beta.Histogram) {
-		t.Errorf("histograms %v and %v in total, the layers' give %v and %v", r.Total.Gamma.Histogram, r.Total.Beta.Histogram, gamma, beta)
+		t.Errorf("the total histograms are %v and %v, but the layers give %v and %v", r.Total.Gamma.Histogram, r.Total.Beta.Histogram, gamma, beta)
 	}
 
 	var all []float32
@@ -59,7 +59,7 @@ func TestTotals(t *testing.T) {
 		}
 	}
 	if s := r.Sweep[1]; s.Clamped != small || s.Share != float64(small)/float64(len(all)) {
-		t.Errorf("%d clamped, a share of %v, want %d of %d", s.Clamped, s.Share, small, len(all))
+		t.Errorf("%d γ are clamped, a share of %v; want %d of %d", s.Clamped, s.Share, small, len(all))
 	}
 	checkDistribution(t, "all γ", r.Total.Gamma, all, r.GammaEdges)
 	all = all[:0]
@@ -79,9 +79,8 @@ func plus(a, b []int) []int {
 	return a
 }
 
-// TestDyadicEdges takes values whose quotient by a bin's width is whole but
-// for rounding: none may fall out of the histogram, or into the bin of another
-// sign.
+// TestDyadicEdges uses values that lie on or next to an edge after rounding. Every value must be
+// in a bin whose edges enclose it.
 func TestDyadicEdges(t *testing.T) {
 	for exponent := -20; exponent < 20; exponent++ {
 		for mantissa := 1; mantissa < 128; mantissa += 2 {
@@ -94,12 +93,12 @@ func TestDyadicEdges(t *testing.T) {
 					sum += n
 					for _, x := range values {
 						if e[bin] <= x && x < e[bin+1] && n == 0 {
-							t.Fatalf("%v of %v lies in the empty bin from %v to %v", x, values, e[bin], e[bin+1])
+							t.Fatalf("the bin from %v to %v is empty, but holds %v of %v", e[bin], e[bin+1], x, values)
 						}
 					}
 				}
 				if sum != len(values) || e[0] > values[0] || e[len(e)-1] < values[len(values)-1] || !slices.Contains(e, 0) {
-					t.Fatalf("%v: %v in bins by %v", values, d.Histogram, e)
+					t.Fatalf("%v: the histogram is %v for the edges %v", values, d.Histogram, e)
 				}
 			}
 		}

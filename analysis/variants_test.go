@@ -30,12 +30,12 @@ func variant(t *testing.T, data *dataset.Data, change func(*config.Config)) *eng
 	return m
 }
 
-// TestFewerBatchNorms checks that each BatchNorm that is left has its own layer, with
-// the gradients of its parameters and the sparsity of its ReLU.
+// TestFewerBatchNorms checks that each remaining BatchNorm has a layer with the gradients of its
+// parameters and the sparsity of its ReLU.
 func TestFewerBatchNorms(t *testing.T) {
 	data := tiny(64, 32)
 	m := variant(t, data, func(c *config.Config) { c.BNEvery = 2 })
-	// relu(β) everywhere: off.
+	// With γ = 0 and β = -1 all channels of this unit are off.
 	off := -1
 	for i := range m.Network.Units {
 		if m.Network.Units[i].BN == "blocks.2.bn1" {
@@ -59,7 +59,7 @@ func TestFewerBatchNorms(t *testing.T) {
 		if s := l.Sparsity; s != nil && (s.Zero == 1) != (l.Name == "blocks.2.bn1") {
 			t.Errorf("%s: share %v of zeros", l.Name, s.Zero)
 		}
-		// No gradient passes a ReLU that is off.
+		// A ReLU that is off passes no gradient.
 		if (l.Gradient.Gamma == 0) != (l.Name == "blocks.2.bn1") {
 			t.Errorf("%s: gradient of γ %v", l.Name, l.Gradient.Gamma)
 		}
@@ -67,7 +67,7 @@ func TestFewerBatchNorms(t *testing.T) {
 	if got := strings.Join(names, " "); got != "bn blocks.0.bn1 blocks.1.bn1 blocks.1.shortcut.1 blocks.2.bn1 blocks.2.shortcut.1" {
 		t.Errorf("layers %s", got)
 	}
-	// Every ReLU counts, whatever stands before it.
+	// The total includes ReLUs that follow no BatchNorm.
 	channels := 0
 	for _, u := range m.Network.Units {
 		if u.ReLU {
@@ -75,7 +75,7 @@ func TestFewerBatchNorms(t *testing.T) {
 		}
 	}
 	if r.Total.Sparsity.Channels != channels {
-		t.Errorf("%d channels of ReLUs, want %d", r.Total.Sparsity.Channels, channels)
+		t.Errorf("the ReLUs have %d channels, want %d", r.Total.Sparsity.Channels, channels)
 	}
 }
 
@@ -89,10 +89,10 @@ func TestNothingToAnalyze(t *testing.T) {
 		m := variant(t, data, change)
 		var e *engine.ModelError
 		if _, err := Run(context.Background(), m, data, Options{}); !errors.As(err, &e) || !strings.Contains(e.Reason, says) {
-			t.Errorf("%v, want a *ModelError saying %q", err, says)
+			t.Errorf("the error is %v, want a *ModelError with %q", err, says)
 		}
 		if r, err := Describe(m); r != nil || !errors.As(err, &e) {
-			t.Errorf("described: %v, %v", r, err)
+			t.Errorf("Describe returns %v, %v", r, err)
 		}
 	}
 }

@@ -15,8 +15,8 @@ const (
 	SectionStats     = "stats"     // running means and variances; readers may skip them
 	SectionWeights   = "weights"   // convolution weights
 	SectionOutput    = "output"    // the output layer
-	SectionOptimizer = "optimizer" // velocities, in a state to resume from
-	SectionGradients = "gradients" // sums of absolute gradients, in such a state; readers may skip them
+	SectionOptimizer = "optimizer" // the optimizer's moments, in a resume state
+	SectionGradients = "gradients" // sums of absolute gradients, in a resume state; readers may skip them
 )
 
 // required reports whether a reader that does not know the section must refuse the file.
@@ -32,25 +32,29 @@ func known(section string) bool {
 
 // Header describes a file and its network. It can be read without the tensors.
 type Header struct {
-	Arch      string `json:"arch"`     // network name, e.g. "resnet-20"
-	Shortcut  string `json:"shortcut"` // "A", "A-centred" or "B"
+	Arch      string `json:"arch"`     // network name, e.g. "resnet-20"; "" if Network is there
+	Shortcut  string `json:"shortcut"` // "A", "A-centred" or "B"; "" if Network is there
 	Input     [3]int `json:"input"`    // a picture's channels, height, width
 	Classes   int    `json:"classes"`
-	Seed      uint64 `json:"seed"`      // from which tensors that are not stored are drawn
-	Trainable string `json:"trainable"` // trainable set, whose tensors are stored
+	Seed      uint64 `json:"seed"`      // the tensors that are not stored are drawn from it
+	Trainable string `json:"trainable"` // the trainable set; its tensors are stored
 
 	Variants
 
-	// Each of these is missing if it is not known.
+	// Network describes a network that Arch cannot name; nil for others. All its tensors
+	// are stored.
+	Network *Network `json:"network,omitempty"`
+
+	// Each of the following is missing if it is not known.
 	Initialisers  Initialisers  `json:"initialisers,omitzero"` // known unless every tensor is stored
 	Data          DataSet       `json:"data,omitzero"`
 	Normalisation Normalisation `json:"normalisation"`
 	Statistics    Statistics    `json:"statistics,omitzero"`
 
-	// Pruned lists, by the name of a BatchNorm, its channels that are held constant,
-	// in ascending order, counted from 0. Their γ are 0. A reader may compile such
-	// channels away, or ignore the list and compute the same. It is missing if there
-	// are none.
+	// Pruned lists the channels that are held constant, by the name of their BatchNorm,
+	// in ascending order, counted from 0. Their γ are 0. A reader may remove these
+	// channels, or ignore the list and compute the same. The field is missing if there
+	// are no such channels.
 	Pruned map[string][]int `json:"pruned,omitempty"`
 
 	// Provenance lists what made the file, first to last. It does not hold times, so
@@ -61,8 +65,19 @@ type Header struct {
 	State  json.RawMessage `json:"state,omitempty"`  // the progress of a run that can be resumed; nil in a model
 }
 
-// Variants say how a network differs from the one that its name stands for. A variant is
-// missing if it is the default of Arch.
+// Network describes a network unit by unit.
+type Network struct {
+	Name  string          `json:"name"`  // for people, e.g. the name of the network that was pruned
+	Units json.RawMessage `json:"units"` // as FORMAT.md specifies
+
+	// Origins lists, by the name of a unit whose channels are not those of the network
+	// before it was pruned, which of those each channel was; -1 for a channel that
+	// carries constants.
+	Origins map[string][]int `json:"origins,omitempty"`
+}
+
+// Variants describes how a network differs from the network of the same name. A field is
+// missing if it has the default value for Arch.
 type Variants struct {
 	Stem    string  `json:"stem,omitempty"`
 	Width   float64 `json:"width,omitempty"`
@@ -94,8 +109,8 @@ type DataSet struct {
 	Crop      string `json:"crop,omitempty"`       // how they are cropped: "random-resized" or "centre"
 }
 
-// Normalisation describes how pictures become inputs, (pixel/255 - Mean)/Std, and holds
-// BatchNorm's eps.
+// Normalisation describes how pictures become inputs, which is (pixel/255 - Mean)/Std. It
+// also holds BatchNorm's eps.
 type Normalisation struct {
 	Mean []float32 `json:"mean,omitempty"` // per channel, or per pixel (C×H×W)
 	Std  []float32 `json:"std,omitempty"`  // per channel

@@ -2,7 +2,6 @@ package checkpoint
 
 import (
 	"bytes"
-
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -49,7 +48,7 @@ func encoded(t testing.TB, f *File) []byte {
 	return b.Bytes()
 }
 
-// same reports whether two files are equal bit by bit, so that NaNs equal themselves.
+// same reports whether two files are equal bit by bit. Equal NaNs count as equal.
 func same(a, b *File) bool {
 	x, errX := json.Marshal(a.Header)
 	y, errY := json.Marshal(b.Header)
@@ -76,7 +75,7 @@ func TestRoundTrip(t *testing.T) {
 			t.Errorf("%s: decoded %+v, want %+v", name, got, f)
 		}
 		if !bytes.Equal(encoded(t, got), b) {
-			t.Errorf("%s: other bytes when encoded again", name)
+			t.Errorf("%s: encoding the decoded file gives different bytes", name)
 		}
 	}
 }
@@ -84,18 +83,18 @@ func TestRoundTrip(t *testing.T) {
 // TestEncodeRefuses checks that Encode does not write what Decode could not read.
 func TestEncodeRefuses(t *testing.T) {
 	for name, change := range map[string]func(*File){
-		"too few elements":   func(f *File) { f.Tensors[0].Float32 = f.Tensors[0].Float32[:3] },
-		"no elements":        func(f *File) { f.Tensors[0].Float32 = nil },
-		"both types":         func(f *File) { f.Tensors[0].Float64 = make([]float64, 4) },
-		"negative dimension": func(f *File) { f.Tensors[0].Shape = []int{-2, -2} },
-		"two of a name":      func(f *File) { f.Tensors[1].Name = "bn.weight" },
-		"unknown section":    func(f *File) { f.Tensors[0].Section = "future" },
-		"invalid name":       func(f *File) { f.Tensors[0].Name = "\xff" },
-		"invalid section":    func(f *File) { f.Tensors[0].Section = "bn\xff" },
-		"header too costly":  func(f *File) { f.Header.Config = json.RawMessage("[" + strings.Repeat("0,", maxParts) + "0]") },
-		"header too long":    func(f *File) { f.Header.Arch = strings.Repeat("x", maxHeader) },
-		"zeros beyond ratio": func(f *File) { f.Tensors = zeros(300) },
-		"bad JSON":           func(f *File) { f.Header.Config = json.RawMessage("{") },
+		"too few elements":     func(f *File) { f.Tensors[0].Float32 = f.Tensors[0].Float32[:3] },
+		"no elements":          func(f *File) { f.Tensors[0].Float32 = nil },
+		"both types":           func(f *File) { f.Tensors[0].Float64 = make([]float64, 4) },
+		"negative dimension":   func(f *File) { f.Tensors[0].Shape = []int{-2, -2} },
+		"duplicate names":      func(f *File) { f.Tensors[1].Name = "bn.weight" },
+		"unknown section":      func(f *File) { f.Tensors[0].Section = "future" },
+		"invalid name":         func(f *File) { f.Tensors[0].Name = "\xff" },
+		"invalid section":      func(f *File) { f.Tensors[0].Section = "bn\xff" },
+		"header too costly":    func(f *File) { f.Header.Config = json.RawMessage("[" + strings.Repeat("0,", maxParts) + "0]") },
+		"header too long":      func(f *File) { f.Header.Arch = strings.Repeat("x", maxHeader) },
+		"too much compression": func(f *File) { f.Tensors = zeros(300) },
+		"bad JSON":             func(f *File) { f.Header.Config = json.RawMessage("{") },
 	} {
 		f := sample()
 		change(f)
@@ -109,7 +108,7 @@ func TestVersion(t *testing.T) {
 	b := encoded(t, sample())
 	b[8] = 2
 	if _, err := Decode(b); !errors.Is(err, ErrVersion) || !strings.Contains(err.Error(), "2") {
-		t.Errorf("version 2: %v", err)
+		t.Errorf("version 2: %v, want ErrVersion and the version", err)
 	}
 }
 
@@ -127,7 +126,7 @@ func TestGolden(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !same(got, sample()) {
-		t.Errorf("%s reads as %+v", golden, got)
+		t.Errorf("%s: read %+v, want %+v", golden, got, sample())
 	}
 	// FORMAT.md shows the file's first bytes and its header.
 	b, err := os.ReadFile(golden)
@@ -154,7 +153,7 @@ func TestGolden(t *testing.T) {
 	defer unpacker.Close()
 	header, err := io.ReadAll(unpacker)
 	if err != nil || !bytes.Equal(compact.Bytes(), header) {
-		t.Errorf("FORMAT.md shows the header\n%s, it is\n%s, %v", compact.Bytes(), header, err)
+		t.Errorf("FORMAT.md shows the header\n%s, but the header is\n%s; error %v", compact.Bytes(), header, err)
 	}
 }
 
@@ -188,12 +187,13 @@ func hexDump(b []byte) string {
 	return s.String()
 }
 
-// TestUnknownSections reads files of a later version: an unknown optional section is
-// skipped, a required one is refused, and both are listed.
+// TestUnknownSections reads files with a section that this version does not know. An
+// optional section must be skipped, a required one must be refused, and both must be
+// listed.
 func TestUnknownSections(t *testing.T) {
 	for _, c := range []struct {
-		path string
-		must bool
+		path     string
+		required bool
 	}{{"testdata/golden-unknown-optional.bnz", false}, {"testdata/golden-unknown-required.bnz", true}} {
 		if *update {
 			f := sample()
@@ -202,7 +202,7 @@ func TestUnknownSections(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			table.Sections[len(table.Sections)-1].Required = c.must
+			table.Sections[len(table.Sections)-1].Required = c.required
 			var b bytes.Buffer
 			// Encode refuses sections that it does not know; encode does not.
 			if err := encode(&b, &table, tensors); err != nil {
@@ -214,19 +214,20 @@ func TestUnknownSections(t *testing.T) {
 		}
 		f, err := ReadFile(c.path)
 		switch {
-		case c.must && !errors.Is(err, ErrUnsupported):
-			t.Errorf("%s: %v", c.path, err)
-		case !c.must && (err != nil || !same(f, sample())):
-			t.Errorf("%s: %+v, %v", c.path, f, err)
+		case c.required && !errors.Is(err, ErrUnsupported):
+			t.Errorf("%s: %v, want ErrUnsupported", c.path, err)
+		case !c.required && (err != nil || !same(f, sample())):
+			t.Errorf("%s: read %+v, %v; want the content without the unknown section", c.path, f, err)
 		}
 		info, err := ReadInfo(c.path)
 		if err != nil || info.Sections[len(info.Sections)-1].Name != "future" {
-			t.Errorf("%s: %+v, %v", c.path, info, err)
+			t.Errorf("%s: the header lists %+v, %v; want the unknown section too", c.path, info, err)
 		}
 	}
 }
 
-// TestReadInfo lists the header of a file whose tensor bytes are destroyed.
+// TestReadInfo checks that the header of a file can be read if the tensor bytes are
+// destroyed, and that damage to the header is noticed.
 func TestReadInfo(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.bnz")
 	b := encoded(t, sample())
@@ -240,13 +241,13 @@ func TestReadInfo(t *testing.T) {
 		t.Fatal(err)
 	}
 	if info.FileSize != int64(len(b)) || info.DataSize != 4*6+8*2 || len(info.Sections) != 2 {
-		t.Errorf("%+v", info)
+		t.Errorf("unexpected info %+v", info)
 	}
 	first := info.Sections[0]
 	raw := sample().Tensors[0].bytes()
 	if first.Name != SectionBN || !first.Required || first.Tensors[0].Name != "bn.weight" || first.Tensors[0].Type != "f32" ||
 		!reflect.DeepEqual(first.Tensors[0].Shape, []int{4}) {
-		t.Errorf("%+v", first)
+		t.Errorf("unexpected first section %+v", first)
 	}
 	if want := crc32.Checksum(raw, castagnoli); first.Tensors[0].CRC32C != hexWord(want) {
 		t.Errorf("CRC-32C %s, want %s", first.Tensors[0].CRC32C, hexWord(want))
@@ -258,7 +259,7 @@ func TestReadInfo(t *testing.T) {
 			t.Fatal(err)
 		}
 		if _, err := ReadInfo(path); !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrVersion) {
-			t.Fatalf("byte %d of the header changed: %v", i, err)
+			t.Fatalf("byte %d of the header was changed: %v, want ErrCorrupt or ErrVersion", i, err)
 		}
 	}
 }

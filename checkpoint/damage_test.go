@@ -14,8 +14,8 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// TestDamage checks that changing any byte to any other value, and cutting the file at any
-// length, is noticed.
+// TestDamage checks that Decode notices if any byte is changed to any other value, and if the
+// file is cut at any length.
 func TestDamage(t *testing.T) {
 	b := encoded(t, sample())
 	bad := bytes.Clone(b)
@@ -23,22 +23,22 @@ func TestDamage(t *testing.T) {
 		for flip := 1; flip < 256; flip++ {
 			bad[i] = b[i] ^ byte(flip)
 			if _, err := Decode(bad); !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrVersion) {
-				t.Fatalf("byte %d changed by %#x: %v", i, flip, err)
+				t.Fatalf("byte %d changed by %#x: %v, want ErrCorrupt or ErrVersion", i, flip, err)
 			}
 		}
 		bad[i] = b[i]
 		if _, err := Decode(b[:i]); !errors.Is(err, ErrCorrupt) {
-			t.Fatalf("cut to %d bytes: %v", i, err)
+			t.Fatalf("cut to %d bytes: %v, want ErrCorrupt", i, err)
 		}
 	}
 	if _, err := Decode(append(bytes.Clone(b), 0)); !errors.Is(err, ErrCorrupt) {
-		t.Errorf("a byte too many: %v", err)
+		t.Errorf("one more byte at the end: %v, want ErrCorrupt", err)
 	}
 }
 
 // TestDamageBehindDigest flips every bit of the stored tensors and corrects the SHA-256.
-// The checksums of the tensors notice it, unless zstd does not use the bit and the file
-// reads the same.
+// The checksums of the tensors must detect each change, except where zstd does not use the
+// bit, so that the content is the same.
 func TestDamageBehindDigest(t *testing.T) {
 	b := encoded(t, sample())
 	noticed := 0
@@ -52,13 +52,13 @@ func TestDamageBehindDigest(t *testing.T) {
 			case errors.Is(err, ErrCorrupt):
 				noticed++
 			case err != nil || !same(f, sample()):
-				t.Fatalf("bit %d of byte %d: %+v, %v", bit, i, f, err)
+				t.Fatalf("bit %d of byte %d flipped: read %+v, %v", bit, i, f, err)
 			}
 		}
 	}
-	// Only a few bits of the frame's header do not carry content.
+	// Only a few bits of the frame's header do not affect the content.
 	if all := 8 * (len(b) - digestSize - begin); noticed < all-8 {
-		t.Errorf("%d of %d flips noticed", noticed, all)
+		t.Errorf("%d of %d flipped bits are noticed", noticed, all)
 	}
 }
 
@@ -114,11 +114,11 @@ func tensorsOf(section, entries string) string {
 	return `{"sections":[{"name":"` + section + `","required":true,"tensors":[` + entries + `]}]}`
 }
 
-// affordable is how many bytes the refusal of a file may allocate.
-const affordable = 32 << 20
+// maxAllocated is the number of bytes that Decode may allocate before it refuses a file.
+const maxAllocated = 32 << 20
 
-// refuse checks that decoding b fails with want and allocates at most affordable bytes.
-func refuse(t *testing.T, name string, b []byte, want error, affordable uint64) {
+// refuse checks that decoding b fails with want and allocates at most limit bytes.
+func refuse(t *testing.T, name string, b []byte, want error, limit uint64) {
 	t.Helper()
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -127,14 +127,14 @@ func refuse(t *testing.T, name string, b []byte, want error, affordable uint64) 
 	if !errors.Is(err, want) {
 		t.Errorf("%s: %v, want %v", name, err, want)
 	}
-	if grown := after.TotalAlloc - before.TotalAlloc; grown > affordable {
-		t.Errorf("%s: %d bytes allocated", name, grown)
+	if grown := after.TotalAlloc - before.TotalAlloc; grown > limit {
+		t.Errorf("%s: %d bytes were allocated, want at most %d", name, grown, limit)
 	}
 }
 
-// TestLies reads headers that claim what the file does not hold. None may cost more than a
-// few megabytes of memory.
-func TestLies(t *testing.T) {
+// TestFalseHeaders reads headers that claim what the file does not hold. Refusing them must
+// take only a few megabytes of memory.
+func TestFalseHeaders(t *testing.T) {
 	for _, c := range []struct {
 		name, header string
 		data         []byte
@@ -147,45 +147,45 @@ func TestLies(t *testing.T) {
 		{"product overflows to 4 bytes", tensorsOf("bn", `{"name":"a","type":"f32","shape":[3,6148914691236517205,1],"crc32c":0}`), make([]byte, 4), 4, ErrCorrupt},
 		{"dimension overflows", tensorsOf("bn", `{"name":"a","type":"f32","shape":[9223372036854775807],"crc32c":0}`), nil, 16, ErrCorrupt},
 		{"dimension of 1e99", tensorsOf("bn", `{"name":"a","type":"f32","shape":[1e99],"crc32c":0}`), nil, 4, ErrCorrupt},
-		{"negative", tensorsOf("bn", `{"name":"a","type":"f32","shape":[-1],"crc32c":0}`), nil, 4, ErrCorrupt},
-		{"zero", tensorsOf("bn", `{"name":"a","type":"f32","shape":[0],"crc32c":0}`), nil, 0, ErrCorrupt},
+		{"negative dimension", tensorsOf("bn", `{"name":"a","type":"f32","shape":[-1],"crc32c":0}`), nil, 4, ErrCorrupt},
+		{"dimension of zero", tensorsOf("bn", `{"name":"a","type":"f32","shape":[0],"crc32c":0}`), nil, 0, ErrCorrupt},
 		{"nine dimensions", tensorsOf("bn", `{"name":"a","type":"f32","shape":[1,1,1,1,1,1,1,1,1],"crc32c":1214729159}`), make([]byte, 4), 4, ErrCorrupt},
 		{"unknown type", tensorsOf("bn", `{"name":"a","type":"f16","shape":[2],"crc32c":0}`), make([]byte, 4), 4, ErrCorrupt},
 		{"wrong checksum", tensorsOf("bn", `{"name":"a","type":"f32","shape":[1],"crc32c":1}`), make([]byte, 4), 4, ErrCorrupt},
 		{"bytes that belong to no tensor", `{"sections":[]}`, make([]byte, 4), 4, ErrCorrupt},
-		{"bytes past the last", `{"sections":[]}`, make([]byte, 4), 0, ErrCorrupt},
+		{"bytes after the last tensor", `{"sections":[]}`, make([]byte, 4), 0, ErrCorrupt},
 		{"fewer bytes than listed", tensorsOf("bn", `{"name":"a","type":"f32","shape":[2],"crc32c":1214729159}`), make([]byte, 4), 8, ErrCorrupt},
-		{"64 MB where none are listed", `{"sections":[]}`, make([]byte, 64<<20), 0, ErrCorrupt},
+		{"64 MB of tensor bytes although none are listed", `{"sections":[]}`, make([]byte, 64<<20), 0, ErrCorrupt},
 		{"two tensors with the same name", tensorsOf("bn", `{"name":"a","type":"f32","shape":[1]},{"name":"a","type":"f32","shape":[1]}`), make([]byte, 8), 8, ErrCorrupt},
 		{"two sections with the same name", `{"sections":[{"name":"bn"},{"name":"bn"}]}`, nil, 0, ErrCorrupt},
 		{"not an object", `[]`, nil, 0, ErrCorrupt},
 		{"not JSON", `{`, nil, 0, ErrCorrupt},
-		{"nothing", ``, nil, 0, ErrCorrupt},
-		{"deep", strings.Repeat("[", 1<<19) + strings.Repeat("]", 1<<19), nil, 0, ErrCorrupt},
+		{"empty header", ``, nil, 0, ErrCorrupt},
+		{"deeply nested", strings.Repeat("[", 1<<19) + strings.Repeat("]", 1<<19), nil, 0, ErrCorrupt},
 		{"a million tensors", tensorsOf("bn", strings.Repeat("{},", 1<<20)+"{}"), nil, 0, ErrCorrupt},
 		{"a million sections", `{"sections":[` + strings.Repeat("{},", 1<<20) + `{}]}`, nil, 0, ErrCorrupt},
 		{"a million events", `{"provenance":[` + strings.Repeat("{},", 1<<20) + `{}]}`, nil, 0, ErrCorrupt},
 		{"a million dimensions", tensorsOf("bn", `{"shape":[`+strings.Repeat("1,", 1<<20)+`1]}`), nil, 0, ErrCorrupt},
 		{"a header above the limit", `{"arch":"` + strings.Repeat("x", maxHeader) + `"}`, nil, 0, ErrCorrupt},
+		{"unknown required section", tensorsOf("future", `{"name":"a","type":"f32","shape":[1],"crc32c":1214729159}`), make([]byte, 4), 4, ErrUnsupported},
 		{"two seeds", `{"seed":1,"sections":[],"seed":2}`, nil, 0, ErrCorrupt},
 		{"a seed in upper case", `{"seed":1,"sections":[],"SEED":2}`, nil, 0, ErrCorrupt},
 		{"a seed with a long s", `{"seed":1,"sections":[],"\u017feed":2}`, nil, 0, ErrCorrupt},
 		{"a shape in upper case", tensorsOf("bn", `{"name":"a","type":"f32","shape":[1],"Shape":[1],"crc32c":1214729159}`), make([]byte, 4), 4, ErrCorrupt},
 		{"two keys in the settings", `{"config":{"lr":1,"lr":2},"sections":[]}`, nil, 0, ErrCorrupt},
 		{"invalid UTF-8", "{\"arch\":\"\xff\",\"sections\":[]}", nil, 0, ErrCorrupt},
-		{"unknown and required", tensorsOf("future", `{"name":"a","type":"f32","shape":[1],"crc32c":1214729159}`), make([]byte, 4), 4, ErrUnsupported},
 	} {
-		refuse(t, c.name, withTable(c.header, c.data, c.size), c.want, affordable)
+		refuse(t, c.name, withTable(c.header, c.data, c.size), c.want, maxAllocated)
 	}
-	// With the right checksum, the file of the wrong-checksum case can be read.
+	// The file of the case "wrong checksum" can be read if its checksum is right.
 	right := withTable(tensorsOf("bn", `{"name":"a","type":"f32","shape":[1],"crc32c":1214729159}`), make([]byte, 4), 4)
 	if f, err := Decode(right); err != nil || len(f.Tensors) != 1 || f.Tensors[0].Float32[0] != 0 {
-		t.Errorf("the right checksum: %+v, %v", f, err)
+		t.Errorf("with the right checksum: read %+v, %v", f, err)
 	}
 }
 
-// TestCostliestHeader reads lists just within the limits whose decoding takes the most memory
-// per byte of text.
+// TestCostliestHeader reads headers that are just within the limits and take the most memory
+// per byte of text to decode.
 func TestCostliestHeader(t *testing.T) {
 	const n = maxParts - 8
 	for name, header := range map[string]string{
@@ -197,8 +197,8 @@ func TestCostliestHeader(t *testing.T) {
 	}
 }
 
-// TestLyingPrelude reads files with wrong lengths and correct checksums.
-func TestLyingPrelude(t *testing.T) {
+// TestFalsePrelude reads files with wrong lengths and correct checksums.
+func TestFalsePrelude(t *testing.T) {
 	whole := encoded(t, sample())
 	headerSize := binary.LittleEndian.Uint32(whole[16:])
 	for _, c := range []struct {
@@ -208,14 +208,14 @@ func TestLyingPrelude(t *testing.T) {
 		{"stored header of 4 GB", func(b []byte) { binary.LittleEndian.PutUint32(b[12:], 1<<32-1) }},
 		{"stored header of 0", func(b []byte) { binary.LittleEndian.PutUint32(b[12:], 0) }},
 		{"header of 4 GB", func(b []byte) { binary.LittleEndian.PutUint32(b[16:], 1<<32-1) }},
-		{"header of the limit", func(b []byte) { binary.LittleEndian.PutUint32(b[16:], maxHeader) }},
+		{"header of the largest allowed size", func(b []byte) { binary.LittleEndian.PutUint32(b[16:], maxHeader) }},
 		{"header a byte longer", func(b []byte) { binary.LittleEndian.PutUint32(b[16:], headerSize+1) }},
 		{"header a byte shorter", func(b []byte) { binary.LittleEndian.PutUint32(b[16:], headerSize-1) }},
 		{"stored tensors of 2^64-1", func(b []byte) { binary.LittleEndian.PutUint64(b[24:], 1<<64-1) }},
 		{"stored tensors of 2^63", func(b []byte) { binary.LittleEndian.PutUint64(b[24:], 1<<63) }},
 		{"stored tensors a byte longer", func(b []byte) { b[24]++ }},
 		{"stored tensors a byte shorter", func(b []byte) { b[24]-- }},
-		{"a byte from one to the other", func(b []byte) { b[12]++; b[24]-- }},
+		{"a byte moved from the tensors to the header", func(b []byte) { b[12]++; b[24]-- }},
 		{"tensors of 2^64-1", func(b []byte) { binary.LittleEndian.PutUint64(b[32:], 1<<64-1) }},
 		{"tensors of 8 GB", func(b []byte) { binary.LittleEndian.PutUint64(b[32:], 8<<30) }},
 		{"tensors of 256 MB", func(b []byte) { binary.LittleEndian.PutUint64(b[32:], 256<<20) }},
@@ -226,7 +226,7 @@ func TestLyingPrelude(t *testing.T) {
 		c.change(b)
 		binary.LittleEndian.PutUint32(b[20:], headerCRC(b))
 		fixChecksums(b)
-		refuse(t, c.name, b, ErrCorrupt, affordable)
+		refuse(t, c.name, b, ErrCorrupt, maxAllocated)
 	}
 }
 
@@ -248,7 +248,7 @@ func TestSizeLimits(t *testing.T) {
 		{prelude{dataSize: maxData, dataStored: 2*maxData + 1}, false},
 	} {
 		if err := c.p.checkSizes(); (err == nil) != c.ok {
-			t.Errorf("%+v: %v", c.p, err)
+			t.Errorf("%+v: %v, want it accepted: %v", c.p, err, c.ok)
 		}
 	}
 }
@@ -259,9 +259,9 @@ func headerCRC(b []byte) uint32 {
 	return crc32.Checksum(b[preludeSize:end], castagnoli)
 }
 
-// TestLyingFrames reads zstd frames, as header and as tensors, that claim windows and
+// TestFalseFrames reads zstd frames, as header and as tensors, that claim windows and
 // contents of gigabytes or that unpack to more than is listed.
-func TestLyingFrames(t *testing.T) {
+func TestFalseFrames(t *testing.T) {
 	header := `{"sections":[]}`
 	for name, frame := range map[string][]byte{
 		"a window of 1.8 TB":    {0x28, 0xb5, 0x2f, 0xfd, 0x00, 0xff, 0x01, 0x00, 0x00},
@@ -278,8 +278,8 @@ func TestLyingFrames(t *testing.T) {
 		"a block that is cut":   {0x28, 0xb5, 0x2f, 0xfd, 0x20, 0, 0x09, 0, 0},
 		"a reserved block":      {0x28, 0xb5, 0x2f, 0xfd, 0x20, 0, 0x07, 0, 0},
 	} {
-		refuse(t, name+" as tensors", assemble(pack([]byte(header)), frame, uint32(len(header)), 0), ErrCorrupt, affordable)
-		refuse(t, name+" as header", assemble(frame, pack(nil), 0, 0), ErrCorrupt, affordable)
+		refuse(t, name+" as tensors", assemble(pack([]byte(header)), frame, uint32(len(header)), 0), ErrCorrupt, maxAllocated)
+		refuse(t, name+" as header", assemble(frame, pack(nil), 0, 0), ErrCorrupt, maxAllocated)
 	}
 }
 
@@ -299,8 +299,8 @@ func TestOneFrame(t *testing.T) {
 		"an empty frame after":     func(frame []byte) []byte { return append(bytes.Clone(frame), pack(nil)...) },
 		"a byte after":             func(frame []byte) []byte { return append(bytes.Clone(frame), 0) },
 	} {
-		refuse(t, name+" the header", assemble(around(pack([]byte(header))), pack(data), uint32(len(header)), 4), ErrCorrupt, affordable)
-		refuse(t, name+" the tensors", assemble(pack([]byte(header)), around(pack(data)), uint32(len(header)), 4), ErrCorrupt, affordable)
+		refuse(t, name+" the header", assemble(around(pack([]byte(header))), pack(data), uint32(len(header)), 4), ErrCorrupt, maxAllocated)
+		refuse(t, name+" the tensors", assemble(pack([]byte(header)), around(pack(data)), uint32(len(header)), 4), ErrCorrupt, maxAllocated)
 	}
 }
 
@@ -318,7 +318,7 @@ func TestUnknownTensorsTakeNoMemory(t *testing.T) {
 	if err != nil || len(f.Tensors) != 0 {
 		t.Errorf("read as %+v, %v", f, err)
 	}
-	if grown := after.TotalAlloc - before.TotalAlloc; grown > affordable {
+	if grown := after.TotalAlloc - before.TotalAlloc; grown > maxAllocated {
 		t.Errorf("%d bytes allocated", grown)
 	}
 }

@@ -75,16 +75,16 @@ func decodeTensors(t *table, p prelude, digest string, packed []byte) (*File, er
 	}
 	switch n, err := io.ReadFull(r, make([]byte, 1)); {
 	case n != 0:
-		return nil, corrupt(dataAt, "more bytes of tensors than the header lists")
+		return nil, corrupt(dataAt, "the file has more tensor bytes than the header lists")
 	case !errors.Is(err, io.EOF):
 		return nil, corrupt(dataAt, "decompress the tensors: %v", err)
 	}
 	return f, nil
 }
 
-// pieceSize is the number of bytes that are decompressed before more memory is allocated.
-// A header that claims too large a tensor costs at most this much more memory than the
-// file really holds.
+// pieceSize is the number of bytes that are decompressed at a time. If a header claims that
+// a tensor is larger than its content, reading it allocates at most this much more memory
+// than the content needs.
 const pieceSize = 1 << 20
 
 // readTensor reads the bytes of an entry and verifies them. It returns nil for an entry of a

@@ -33,7 +33,7 @@ func (t *table) enter(tensors []Tensor) ([]*Tensor, error) {
 	bySection := map[string][]*Tensor{}
 	for i := range tensors {
 		x := &tensors[i]
-		// JSON would replace invalid UTF-8, and the names that are read would differ.
+		// JSON would replace invalid UTF-8, so a reader would get different names.
 		if !utf8.ValidString(x.Name) || !utf8.ValidString(x.Section) {
 			return nil, fmt.Errorf("tensor %q of section %q: names must be UTF-8", x.Name, x.Section)
 		}
@@ -43,7 +43,7 @@ func (t *table) enter(tensors []Tensor) ([]*Tensor, error) {
 			return nil, err
 		}
 		if (x.Float32 == nil) == (x.Float64 == nil) || int(elements) != len(x.Float32)+len(x.Float64) {
-			return nil, fmt.Errorf("tensor %q of shape %v has %d float32 and %d float64", x.Name, x.Shape, len(x.Float32), len(x.Float64))
+			return nil, fmt.Errorf("tensor %q of shape %v has %d float32 and %d float64 elements", x.Name, x.Shape, len(x.Float32), len(x.Float64))
 		}
 		if bySection[x.Section] == nil {
 			t.Sections = append(t.Sections, sectionEntry{Name: x.Section, Required: required(x.Section)})
@@ -70,8 +70,8 @@ func (x *Tensor) entry() tensorEntry {
 	return e
 }
 
-// encode writes the container. It sets the checksums in t, which lists the tensors in the
-// same order.
+// encode writes the container. t must list the tensors in the order of the slice; encode
+// sets their checksums in t.
 func encode(w io.Writer, t *table, tensors []*Tensor) error {
 	size := 0
 	for _, x := range tensors {

@@ -19,14 +19,14 @@ func (e fileError) Error() string { return string(e) }
 // BadInput reports that the file is at fault.
 func (e fileError) BadInput() bool { return true }
 
-// FormatError reports what is wrong with a file, and where. It is an ErrCorrupt.
+// FormatError reports what is wrong with a file, and where. It matches ErrCorrupt.
 type FormatError struct {
 	Offset int64  // position in bytes at which the damage was noticed
 	Reason string // what was found and what was expected
 }
 
 func (e *FormatError) Error() string {
-	return fmt.Sprintf("%v: at byte %d: %s; copy or make it again", ErrCorrupt, e.Offset, e.Reason)
+	return fmt.Sprintf("%v: at byte %d: %s; copy the file again or recreate it", ErrCorrupt, e.Offset, e.Reason)
 }
 
 // Is reports whether target is ErrCorrupt.

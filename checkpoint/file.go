@@ -158,7 +158,7 @@ type TensorInfo struct {
 
 // ReadInfo reads and verifies the header of the .bnz file at path, without reading the
 // bytes of the tensors. It lists all sections, including those that this version does
-// not know. Errors are as ReadFile's.
+// not know. It returns the same errors as ReadFile.
 func ReadInfo(path string) (*Info, error) {
 	r, err := Open(path)
 	if err != nil {

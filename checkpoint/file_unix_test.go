@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// TestWriteFailsHalfway makes the system refuse the second half of a file, like a full
-// disk. The old file stays, and no other file is left.
+// TestWriteFailsHalfway makes the system refuse the second half of a file, as a full disk
+// would. The old file must stay, and no other file may be left.
 func TestWriteFailsHalfway(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "ckpt.bnz")
@@ -26,16 +26,16 @@ func TestWriteFailsHalfway(t *testing.T) {
 
 	limitFileSize(t, len(before), func() {
 		if err := WriteFile(path, larger); err == nil {
-			t.Error("no error")
+			t.Error("writing beyond the limit: no error")
 		}
 	})
 	after, err := os.ReadFile(path)
 	if err != nil || !bytes.Equal(after, before) {
-		t.Errorf("%d bytes, %v; want the %d from before", len(after), err, len(before))
+		t.Errorf("the file has %d bytes, %v; want the %d bytes of the old file", len(after), err, len(before))
 	}
 	entries, err := os.ReadDir(dir)
 	if err != nil || len(entries) != 1 {
-		t.Errorf("left behind: %v, %v", entries, err)
+		t.Errorf("the directory holds %v, %v; want one file", entries, err)
 	}
 
 	// The same write succeeds without the limit, so the limit made it fail.

@@ -46,12 +46,12 @@ func TestFormatVectors(t *testing.T) {
 		}
 	}
 	if vectors != 9 {
-		t.Errorf("%d vectors", vectors)
+		t.Errorf("FORMAT.md has %d vectors of initial values, want 9", vectors)
 	}
 }
 
-// TestInitialiserVectors draws the tensors for which FORMAT.md has test vectors of other
-// than the default initialisers.
+// TestInitialiserVectors draws the tensors for which FORMAT.md has test vectors of
+// initialisers other than the default.
 func TestInitialiserVectors(t *testing.T) {
 	format, err := os.ReadFile("FORMAT.md")
 	if err != nil {
@@ -84,12 +84,12 @@ func TestInitialiserVectors(t *testing.T) {
 			}
 		}
 		if got := hex.EncodeToString(all.Sum(nil)); got != want {
-			t.Errorf("SHA-256 %s: %s", got, line)
+			t.Errorf("the SHA-256 is %s: %s", got, line)
 		}
 	}
 	for _, by := range []string{"he-uniform", "orthogonal", "binary", "uniform-symmetric", "normal", "one", "constant:0.1"} {
 		if !drawn[by] {
-			t.Errorf("no vector of %s", by)
+			t.Errorf("FORMAT.md has no vector of initialiser %s", by)
 		}
 	}
 }
@@ -128,10 +128,10 @@ func TestChosenVectors(t *testing.T) {
 			t.Fatalf("%s: %v", line, err)
 		}
 		if got := nn.Chosen(namedTensor(t, network, 10, name), arch.TrainableSet(set), seed)[:4]; !slices.Equal(got, want) {
-			t.Errorf("%v: %s", got, line)
+			t.Errorf("the first choices are %v: %s", got, line)
 		}
 	}
 	if vectors != 3 {
-		t.Errorf("%d vectors", vectors)
+		t.Errorf("FORMAT.md has %d vectors of chosen weights, want 3", vectors)
 	}
 }

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// maxFuzz bounds inputs: larger ones do not reach other code.
+// maxFuzz bounds the size of inputs. Larger inputs do not reach other code.
 const maxFuzz = 1 << 16
 
 func addSeeds(f *testing.F) {
@@ -21,8 +21,8 @@ func addSeeds(f *testing.F) {
 	f.Add(withTable(`{"sections":[{"name":"bn","tensors":[{"name":"a","type":"f64","shape":[1]}]}]}`, make([]byte, 8), 8))
 }
 
-// FuzzDecode reads any bytes. A file that is accepted can be written and read again
-// without change.
+// FuzzDecode decodes arbitrary bytes. A file that is accepted must stay the same when it is
+// written and read again.
 func FuzzDecode(f *testing.F) {
 	addSeeds(f)
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -32,8 +32,8 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// FuzzDecodeFixed corrects checksums and lengths first, so that damage reaches zstd's
-// frames.
+// FuzzDecodeFixed corrects checksums and lengths first, so that damaged zstd frames are
+// decompressed.
 func FuzzDecodeFixed(f *testing.F) {
 	addSeeds(f)
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -44,8 +44,8 @@ func FuzzDecodeFixed(f *testing.F) {
 	})
 }
 
-// FuzzHeader puts any JSON and any tensor bytes into an intact container, so that only
-// their content can be wrong.
+// FuzzHeader puts arbitrary JSON and arbitrary tensor bytes into an intact container, so
+// that only their content can be wrong.
 func FuzzHeader(f *testing.F) {
 	data := make([]byte, 24)
 	for _, header := range []string{
@@ -73,6 +73,6 @@ func decodeAgain(t *testing.T, b []byte) {
 	}
 	again, err := Decode(encoded(t, file))
 	if err != nil || !same(again, file) {
-		t.Errorf("read as %+v, then as %+v, %v", file, again, err)
+		t.Errorf("first read as %+v, then as %+v, %v", file, again, err)
 	}
 }

@@ -9,17 +9,17 @@ import (
 // The container consists of a prelude of fixed size, the compressed header, the compressed
 // tensor bytes, and a SHA-256 of everything before it.
 const (
-	magic       = "\x89BNZ\r\n\x1a\n" // like PNG's, it shows whether a file was altered as text
+	magic       = "\x89BNZ\r\n\x1a\n" // like PNG's, it reveals whether a transfer as text altered the file
 	version     = 1
 	preludeSize = 44
 	digestSize  = 32
 
-	maxHeader = 8 << 20 // uncompressed bytes; a state of ResNet-6002 with all trained has 4 MB
+	maxHeader = 8 << 20 // uncompressed bytes; the header of a resume state of ResNet-6002 with all tensors trained has 4 MB
 	maxData   = 8 << 30 // uncompressed bytes
 
 	// Above freeData, a file may have at most maxRatio uncompressed bytes for each
-	// stored byte, so that a small file cannot fill the memory. Trained tensors stay
-	// well below.
+	// stored byte, so that a small file cannot fill the memory. Trained tensors compress
+	// far less than that.
 	freeData = 256 << 20
 	maxRatio = 1024
 )
@@ -49,7 +49,7 @@ func (p *prelude) append(b []byte) []byte {
 func parsePrelude(b []byte, fileSize int64) (prelude, error) {
 	var p prelude
 	if len(b) < len(magic) || string(b[:len(magic)]) != magic {
-		return p, corrupt(0, "it does not begin with .bnz's magic number")
+		return p, corrupt(0, "it does not begin with the magic number of .bnz files")
 	}
 	if len(b) < preludeSize {
 		return p, corrupt(int64(len(b)), "the file ends within its first %d bytes", preludeSize)
@@ -69,21 +69,21 @@ func parsePrelude(b []byte, fileSize int64) (prelude, error) {
 		return p, corrupt(12, "%v", err)
 	}
 	if int64(p.headerStored)+int64(p.dataStored)+preludeSize+digestSize != fileSize {
-		return p, corrupt(12, "lengths of %d and %d bytes, in a file of %d", p.headerStored, p.dataStored, fileSize)
+		return p, corrupt(12, "the header takes %d bytes and the tensors %d, which does not fit a file of %d bytes", p.headerStored, p.dataStored, fileSize)
 	}
 	return p, nil
 }
 
 // checkSizes checks the lengths against the limits. zstd adds little to bytes that it
-// cannot compress, so that twice as many stored bytes are always wrong.
+// cannot compress, so it is always wrong if twice as many bytes are stored.
 func (p *prelude) checkSizes() error {
 	switch {
 	case p.headerSize > maxHeader || p.headerStored > 2*maxHeader:
-		return fmt.Errorf("a header of %d bytes stored as %d; at most %d are possible", p.headerSize, p.headerStored, maxHeader)
+		return fmt.Errorf("the header has %d bytes, stored as %d; the limit is %d bytes", p.headerSize, p.headerStored, maxHeader)
 	case p.dataSize > maxData || p.dataStored > 2*maxData:
-		return fmt.Errorf("%d bytes of tensors stored as %d; at most %d are possible", p.dataSize, p.dataStored, int64(maxData))
+		return fmt.Errorf("the tensors have %d bytes, stored as %d; the limit is %d bytes", p.dataSize, p.dataStored, int64(maxData))
 	case p.dataSize > freeData+maxRatio*p.dataStored:
-		return fmt.Errorf("%d bytes of tensors stored as %d; at most %d and %d times those stored are possible",
+		return fmt.Errorf("the tensors have %d bytes, stored as %d; the limit is %d bytes plus %d times the stored bytes",
 			p.dataSize, p.dataStored, freeData, maxRatio)
 	}
 	return nil

@@ -10,10 +10,11 @@ import (
 	"testing"
 )
 
-// resNetTensors returns the tensors of a CIFAR ResNet of that depth with option-B
-// shortcuts, filled with noise: the BatchNorms only, or a state to resume from with
-// everything trained. Noise does not compress, so a small file shows a lean format. It
-// repeats itself only after the 64,736 parameters of ResNet-866.
+// resNetTensors returns tensors of a CIFAR ResNet of the given depth with option-B
+// shortcuts, filled with noise. They are those of the BatchNorms or, if all is set, those
+// of a resume state with everything trained. Noise does not compress, so the size of the
+// file depends on the format alone. The noise repeats only after more numbers than
+// ResNet-866 has parameters, 64,736.
 func resNetTensors(depth int, all bool) []Tensor {
 	r := rand.New(rand.NewPCG(1, uint64(depth)))
 	noise := make([]float32, 1<<16)
@@ -93,21 +94,21 @@ func TestSizes(t *testing.T) {
 		b := encoded(t, f)
 		runtime.GOMAXPROCS(4)
 		if !bytes.Equal(encoded(t, f), b) {
-			t.Errorf("resnet-%d: other bytes with other threads", c.depth)
+			t.Errorf("resnet-%d: the bytes depend on the number of threads", c.depth)
 		}
 		t.Logf("resnet-%d: %d tensors, %d bytes, %d of them parameters", c.depth, len(f.Tensors), len(b), 4*parameters)
 		if len(b) >= c.limit {
 			t.Errorf("resnet-%d: %d bytes, want below %d", c.depth, len(b), c.limit)
 		}
 		if got, err := Decode(b); err != nil || !same(got, f) {
-			t.Errorf("resnet-%d: reads as another, %v", c.depth, err)
+			t.Errorf("resnet-%d: the decoded file differs; error %v", c.depth, err)
 		}
 	}
 }
 
-// TestDeepestHeader checks that the largest table of the project's networks, a state of
-// ResNet-6002 with everything trained, is well within the limits: one that is half as
-// large again would still be.
+// TestDeepestHeader checks that the largest header of the project's networks, that of a
+// resume state of ResNet-6002 with everything trained, is well within the limits: a header
+// that is half as large again is accepted too.
 func TestDeepestHeader(t *testing.T) {
 	const sections = 5
 	tensors := resNetTensors(6002, true)
@@ -128,7 +129,7 @@ func TestDeepestHeader(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("%d tensors, a header of %d bytes", len(tensors), len(raw))
+	t.Logf("the header of %d tensors has %d bytes", len(tensors), len(raw))
 	if err := checkHeader(append(raw, raw[:len(raw)/2]...)); err != nil {
 		t.Error(err)
 	}

@@ -42,20 +42,20 @@ func (e *tensorEntry) length(limit uint64) (elements, size uint64, err error) {
 	case "f64":
 		width = 8
 	default:
-		return 0, 0, fmt.Errorf("tensor %q is of type %q; f32 and f64 are possible", e.Name, e.Type)
+		return 0, 0, fmt.Errorf("tensor %q has type %q; want f32 or f64", e.Name, e.Type)
 	}
 	if len(e.Shape) > maxDims {
-		return 0, 0, fmt.Errorf("tensor %q has %d dimensions; at most %d are possible", e.Name, len(e.Shape), maxDims)
+		return 0, 0, fmt.Errorf("tensor %q has %d dimensions; the limit is %d", e.Name, len(e.Shape), maxDims)
 	}
 	elements = 1
 	for _, d := range e.Shape {
 		if d < 1 || uint64(d) > limit/width/elements {
-			return 0, 0, fmt.Errorf("tensor %q has shape %v, more than the %d bytes that are left, or a dimension below 1", e.Name, e.Shape, limit)
+			return 0, 0, fmt.Errorf("tensor %q has shape %v: a dimension is below 1, or the tensor takes more than the remaining %d bytes", e.Name, e.Shape, limit)
 		}
 		elements *= uint64(d)
 	}
 	if elements*width > limit {
-		return 0, 0, fmt.Errorf("tensor %q has shape %v, more than the %d bytes that are left", e.Name, e.Shape, limit)
+		return 0, 0, fmt.Errorf("tensor %q has shape %v and takes more than the remaining %d bytes", e.Name, e.Shape, limit)
 	}
 	return elements, elements * width, nil
 }
@@ -66,14 +66,14 @@ func (t *table) check(dataSize uint64) error {
 	for i := range t.Sections {
 		s := &t.Sections[i]
 		if sections[s.Name] {
-			return corrupt(preludeSize, "section %q stands twice", s.Name)
+			return corrupt(preludeSize, "section %q is listed twice", s.Name)
 		}
 		sections[s.Name] = true
 		names := map[string]bool{}
 		for j := range s.Tensors {
 			e := &s.Tensors[j]
 			if names[e.Name] {
-				return corrupt(preludeSize, "tensor %q stands twice in section %q", e.Name, s.Name)
+				return corrupt(preludeSize, "tensor %q is listed twice in section %q", e.Name, s.Name)
 			}
 			names[e.Name] = true
 			_, size, err := e.length(left)
@@ -84,7 +84,7 @@ func (t *table) check(dataSize uint64) error {
 		}
 	}
 	if left != 0 {
-		return corrupt(preludeSize, "%d bytes of tensors belong to none", left)
+		return corrupt(preludeSize, "%d tensor bytes do not belong to any tensor", left)
 	}
 	return nil
 }
@@ -93,24 +93,25 @@ func (t *table) check(dataSize uint64) error {
 func (t *table) supported() error {
 	for _, s := range t.Sections {
 		if s.Required && !known(s.Name) {
-			return fmt.Errorf("%w: section %q is unknown to this one", ErrUnsupported, s.Name)
+			return fmt.Errorf("%w: this version does not know section %q", ErrUnsupported, s.Name)
 		}
 	}
 	return nil
 }
 
-// maxParts bounds the memory for decoding a header: a list of nulls would take 13 times the
-// memory of its text. A state of ResNet-6002 with all tensors trained has 320,000 parts.
+// maxParts bounds the number of commas and opening brackets in a header, and with it the
+// memory for decoding: a list of nulls takes 13 times the memory of its text. The header of
+// a resume state of ResNet-6002 with all tensors trained has 320,000 of them.
 const maxParts = 1 << 19
 
 // checkHeader checks the JSON of a header against the limits before it is decoded.
 func checkHeader(raw []byte) error {
 	if len(raw) > maxHeader {
-		return fmt.Errorf("a header of %d bytes; at most %d are possible", len(raw), maxHeader)
+		return fmt.Errorf("the header has %d bytes; the limit is %d", len(raw), maxHeader)
 	}
 	n := bytes.Count(raw, []byte(",")) + bytes.Count(raw, []byte("[")) + bytes.Count(raw, []byte("{"))
 	if n > maxParts {
-		return fmt.Errorf("a header of %d commas and opening brackets; at most %d are possible", n, maxParts)
+		return fmt.Errorf("the header has %d commas and opening brackets; the limit is %d", n, maxParts)
 	}
 	return nil
 }
@@ -130,7 +131,7 @@ func parseTable(stored []byte, p prelude) (*table, error) {
 		return nil, corrupt(preludeSize, "decompress the header: %v", err)
 	}
 	if len(raw) != int(p.headerSize) {
-		return nil, corrupt(preludeSize, "the header has another length than the %d bytes that it should have", p.headerSize)
+		return nil, corrupt(preludeSize, "the decompressed header does not have the expected %d bytes", p.headerSize)
 	}
 	if err := checkHeader(raw); err != nil {
 		return nil, corrupt(preludeSize, "%v", err)
@@ -151,9 +152,9 @@ func newDecompressor(r io.Reader) (*zstd.Decoder, error) {
 	return zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderLowmem(true))
 }
 
-// largeData is the size of all tensors, in bytes, above which nearly all of them are
-// weights. Weights hardly compress: zstd's best level takes forty times as long as the
-// next one, for the same size.
+// largeData is the size of all tensors, in bytes, above which newCompressor uses a faster
+// level. Nearly all of so many bytes are weights, which hardly compress: zstd's best level
+// takes forty times as long as the next one and reaches the same size.
 const largeData = 1 << 20
 
 // newCompressor returns a writer of one zstd frame of size bytes. It uses one thread,

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"reflect"
@@ -14,15 +13,13 @@ import (
 	"bnkit/checkpoint"
 	"bnkit/checkpoint/durable"
 	"bnkit/engine/arch"
-	"bnkit/engine/config"
 	"bnkit/engine/dataset"
 	"bnkit/engine/nn"
 )
 
-// This file converts models to .bnz files and back: their headers here, their tensors by
-// tensors.go. A run writes ckpt.bnz and resume.bnz in state.go, with headers from
-// newHeader; resume.bnz also holds the run's progress, which only state.go and package
-// rundir read.
+// This file converts models to .bnz files and back. It translates the headers, and
+// tensors.go the tensors. A run writes ckpt.bnz and resume.bnz in state.go. resume.bnz also
+// holds the run's progress, which only state.go and package rundir read.
 
 // LoadModel reads a checkpoint, or a resume state, whose running statistics become the
 // model's Stored ones. The error is a *ModelError if the tensors are not exactly those that
@@ -67,6 +64,15 @@ func LoadModelContext(ctx context.Context, path string, maxMemory int64) (*Model
 	}
 	m.Source = Source{path, file.SHA256, file.Size}
 	return m, nil
+}
+
+// newModel returns the model that a file holds.
+func newModel(file *checkpoint.File) (*Model, error) {
+	m, set, err := describedModel(&file.Header)
+	if err != nil {
+		return nil, err
+	}
+	return m, m.fill(context.Background(), file, set)
 }
 
 // listedSlack is how many more bytes of tensors than its network has a file may list. It
@@ -158,7 +164,7 @@ func keptOf(pruned map[string][]int, m *Model) ([][]int, error) {
 		found++
 	}
 	if found != len(pruned) {
-		return nil, fmt.Errorf("it lists pruned channels of %d BatchNorms, of which its network has %d", len(pruned), found)
+		return nil, fmt.Errorf("it lists pruned channels of %d BatchNorms, but its network has only %d of them", len(pruned), found)
 	}
 	return kept, nn.CheckKept(m.Network, m.Params, kept)
 }
@@ -199,10 +205,7 @@ func describedModel(h *checkpoint.Header) (*Model, arch.TrainableSet, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	net, err := arch.Build(h.Arch, arch.Options{
-		Input: arch.Shape{C: h.Input[0], H: h.Input[1], W: h.Input[2]}, Classes: h.Classes, Shortcut: arch.Shortcut(h.Shortcut),
-		Variants: arch.Variants(h.Variants),
-	})
+	net, err := describedNetwork(h, set)
 	if err != nil {
 		return nil, "", err
 	}
@@ -213,12 +216,16 @@ func describedModel(h *checkpoint.Header) (*Model, arch.TrainableSet, error) {
 		Network:       net,
 		Preprocessing: Preprocessing(h.Normalisation),
 		Estimation:    Estimation(h.Statistics),
+		Config:        h.Config,
 	}
 	if d := &h.Data; d.Name != "" {
 		m.Data = DataSet{Name: d.Name, Digest: d.Digest, Selection: dataset.Selection{
 			Seed: h.Seed, Validation: d.Validation, Subset: d.Subset, SubsetPerClass: d.SubsetPerClass, RandomLabels: d.RandomLabels,
 			ImageSize: d.ImageSize, Crop: dataset.Crop(d.Crop),
 		}}
+	}
+	if h.Network != nil {
+		m.Origins = h.Network.Origins
 	}
 	for _, e := range h.Provenance {
 		m.History = append(m.History, Event(e))
@@ -230,8 +237,20 @@ func describedModel(h *checkpoint.Header) (*Model, arch.TrainableSet, error) {
 		return nil, "", fmt.Errorf("its weights were drawn by %q, but this version can only draw by %s", g, generator)
 	}
 	in := nn.Initialisers{Weights: h.Initialisers.Weights, Gamma: h.Initialisers.Gamma, Beta: h.Initialisers.Beta}
-	m.Origin = &Origin{Trainable: set, Seed: h.Seed, Initialisers: in, Config: h.Config}
+	m.Origin = &Origin{Trainable: set, Seed: h.Seed, Initialisers: in}
 	return m, set, in.Check()
+}
+
+// describedNetwork returns the network that a header names or describes.
+func describedNetwork(h *checkpoint.Header, set arch.TrainableSet) (*arch.Network, error) {
+	input := arch.Shape{C: h.Input[0], H: h.Input[1], W: h.Input[2]}
+	if h.Network == nil {
+		return arch.Build(h.Arch, arch.Options{Input: input, Classes: h.Classes, Shortcut: arch.Shortcut(h.Shortcut), Variants: arch.Variants(h.Variants)})
+	}
+	if h.Arch != "" || set != arch.All {
+		return nil, fmt.Errorf("it describes a network unit by unit, so it must store all tensors and name no other network, but its arch is %q and its trainable set %s", h.Arch, set)
+	}
+	return arch.ParseDescription(h.Network.Name, h.Network.Units, input, h.Classes)
 }
 
 // generator is the name of package rng's generator.
@@ -256,7 +275,7 @@ func checkUnstored(net *arch.Network, set arch.TrainableSet) error {
 		}
 	}
 	if total > maxUnstored && slices.Contains(drawn[:len(net.Units)], true) {
-		return fmt.Errorf("%s has %d parameters, of which the file stores hardly any (trainable set %s); at most %d are possible then", net.Name, total, set, maxUnstored)
+		return fmt.Errorf("%s has %d parameters, but the file stores hardly any of them (trainable set %s); such a network can have at most %d", net.Name, total, set, maxUnstored)
 	}
 	return nil
 }
@@ -282,16 +301,36 @@ func (m *Model) Save(path string) error {
 
 // File returns the content of a .bnz file that stores the model: copies of the trained
 // tensors (of all parameters if the Origin is not known), and the Stored statistics if
-// there are any. The error is a *ModelError if the format cannot hold the model, for
-// example because its network has no name.
+// there are any. If no name stands for the network, the file describes it unit by unit.
+// If all parameters are stored, those of removed channels are left out: the file then
+// describes the network that Compact returns.
+// The error is a *ModelError if the format cannot hold the model, for example because
+// only some tensors of such a network were trained.
 func (m *Model) File() (*checkpoint.File, error) {
-	net, set := m.Network, arch.All
-	if m.Origin != nil {
-		set = m.Origin.Trainable
+	if m.Kept != nil && m.stored() == arch.All {
+		sliced, err := m.sliced()
+		if err != nil {
+			return nil, err
+		}
+		m = sliced
 	}
-	named, err := arch.Build(net.Name, net.Options)
-	if err != nil || !reflect.DeepEqual(named.Units, net.Units) || named.Input != net.Input || named.Classes != net.Classes {
-		return nil, m.fail("its network has no name, so that a .bnz file cannot hold it")
+	return m.file()
+}
+
+// stored returns the set of tensors that a file of the model stores.
+func (m *Model) stored() arch.TrainableSet {
+	if m.Origin == nil {
+		return arch.All
+	}
+	return m.Origin.Trainable
+}
+
+// file returns the content of a file that stores the model as it is.
+func (m *Model) file() (*checkpoint.File, error) {
+	net, set := m.Network, m.stored()
+	named := isNamed(net)
+	if !named && set != arch.All {
+		return nil, m.fail("no name stands for its network, so that a .bnz file must store all tensors, not only the trainable set %s", set)
 	}
 	if m.Origin != nil && m.Data.Name != "" && m.Data.Selection.Seed != m.Origin.Seed {
 		return nil, m.fail("its pictures were selected by seed %d and its weights drawn by seed %d, but a .bnz file can only hold one seed", m.Data.Selection.Seed, m.Origin.Seed)
@@ -302,6 +341,15 @@ func (m *Model) File() (*checkpoint.File, error) {
 		}
 	}
 	f := &checkpoint.File{Header: m.header()}
+	if !named {
+		units, err := net.Description()
+		if err != nil {
+			return nil, err
+		}
+		h := &f.Header
+		h.Network = &checkpoint.Network{Name: net.Name, Units: units, Origins: m.Origins}
+		h.Arch, h.Shortcut, h.Variants = "", "", checkpoint.Variants{}
+	}
 	f.Tensors = trainedTensors(nn.NewTrained(net, m.Params, set, m.seed()).Params)
 	if m.Stored != nil {
 		f.Tensors = append(f.Tensors, statisticsTensors(net, m.Stored)...)
@@ -309,7 +357,13 @@ func (m *Model) File() (*checkpoint.File, error) {
 	return f, nil
 }
 
-// header returns the header of the model's file.
+// isNamed reports whether arch.Build makes the network from its name and options.
+func isNamed(net *arch.Network) bool {
+	named, err := arch.Build(net.Name, net.Options)
+	return err == nil && reflect.DeepEqual(named.Units, net.Units) && named.Input == net.Input && named.Classes == net.Classes
+}
+
+// header returns the header of the model's file if its network has a name.
 func (m *Model) header() checkpoint.Header {
 	net, o := m.Network, &m.Network.Options
 	sel := &m.Data.Selection
@@ -325,13 +379,14 @@ func (m *Model) header() checkpoint.Header {
 		Normalisation: checkpoint.Normalisation(m.Preprocessing),
 		Statistics:    checkpoint.Statistics(m.Estimation),
 		Pruned:        m.Pruned(),
+		Config:        m.Config,
 	}
 	if sel.ImageSize > 0 {
 		h.Data.Crop = string(sel.Crop)
 	}
 	if origin := m.Origin; origin != nil {
 		in := origin.Initialisers
-		h.Seed, h.Trainable, h.Config = origin.Seed, string(origin.Trainable), origin.Config
+		h.Seed, h.Trainable = origin.Seed, string(origin.Trainable)
 		h.Initialisers = checkpoint.Initialisers{Generator: generator, Weights: in.Weights, Gamma: in.Gamma, Beta: in.Beta}
 	}
 	for _, e := range m.History {
@@ -340,31 +395,13 @@ func (m *Model) header() checkpoint.Header {
 	return h
 }
 
-// training is the parameters of the event "train" in a file's provenance.
-type training struct {
-	Epochs int `json:"epochs"` // complete; the run's settings may ask for more
-}
+// trainAction is the Event.Action of a run. The event's parameters are a training.
+const trainAction = "train"
 
-// newHeader returns the header of a run's checkpoint or state after the given number of
-// epochs.
-func newHeader(cfg *config.Config, net *arch.Network, data *dataset.Data, epochs int) (checkpoint.Header, error) {
-	settings, err := json.Marshal(cfg)
-	if err != nil {
-		return checkpoint.Header{}, err
-	}
-	parameters, err := json.Marshal(training{epochs})
-	if err != nil {
-		return checkpoint.Header{}, err
-	}
-	m := Model{
-		Network:       net,
-		Preprocessing: Preprocessing{Mean: data.Mean, Std: data.Std, Eps: cfg.BNEps},
-		Estimation:    newEstimation(cfg.Seed, data.Train.Len()),
-		Data:          DataSet{Name: data.Name, Digest: data.Digest, Selection: cfg.Selection()},
-		Origin:        &Origin{Trainable: arch.TrainableSet(cfg.Trainable), Seed: cfg.Seed, Initialisers: cfg.Initialisers(), Config: settings},
-		History:       []Event{{Action: "train", Tool: "bnkit", Parameters: parameters}},
-	}
-	return m.header(), nil
+// training holds the parameters of the event "train" in a file's provenance.
+type training struct {
+	Epochs int    `json:"epochs"`                // complete epochs; the run's settings may ask for more
+	From   string `json:"from_sha256,omitempty"` // SHA-256 of the file that the run started from; missing for a new network
 }
 
 // ModelInfo describes the model of a .bnz file by the file's header.
@@ -375,7 +412,8 @@ type ModelInfo struct {
 	Bytes   int64 // of the file
 }
 
-// ReadModelInfo reads the header of the .bnz file at path. Errors are as LoadModel's.
+// ReadModelInfo reads the header of the .bnz file at path. It returns the same errors as
+// LoadModel.
 func ReadModelInfo(path string) (*ModelInfo, error) {
 	file, err := checkpoint.ReadInfo(path)
 	if err != nil {

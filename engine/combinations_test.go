@@ -17,8 +17,9 @@ import (
 
 // TestEveryCombination takes a step of every network with every trainable set and every variant
 // of BatchNorm. It checks that the loss is finite, that exactly what the set trains changes,
-// and that the file loads as the same network. Combinations that train nothing are refused
-// before data is read. Package nn's TestEveryNetwork compares the gradients of the same combinations with float64.
+// and that the file loads as the same network. Combinations that train nothing must be refused
+// before data is read. TestEveryNetwork of package nn compares the gradients of the same
+// combinations with float64.
 func TestEveryCombination(t *testing.T) {
 	variants := []struct {
 		name    string
@@ -27,10 +28,10 @@ func TestEveryCombination(t *testing.T) {
 	}{
 		{"BatchNorm", func(c *config.Config) {}, ""},
 		{"no BatchNorm", func(c *config.Config) { c.BN = arch.NoBN }, "bn gamma beta"},
-		{"every second", func(c *config.Config) { c.BNEvery = 2 }, ""},
+		{"every second BatchNorm", func(c *config.Config) { c.BNEvery = 2 }, ""},
 		{"no scale", func(c *config.Config) { c.NoScale = "*" }, "gamma"},
 		{"no shift", func(c *config.Config) { c.NoShift = "*" }, "beta"},
-		{"neither", func(c *config.Config) { c.NoScale, c.NoShift = "*", "*" }, "bn gamma beta"},
+		{"no scale, no shift", func(c *config.Config) { c.NoScale, c.NoShift = "*", "*" }, "bn gamma beta"},
 	}
 	for _, n := range archtest.Networks(t, 1.0/16) {
 		data := syntheticOf(n.Options.Input.H, 16, 8)
@@ -69,13 +70,13 @@ func checkRefused(t *testing.T, cfg config.Config) {
 	_, err := Train(t.Context(), cfg, &dataset.Data{}, TrainOptions{Dir: t.TempDir()})
 	var e *config.Error
 	if !errors.As(err, &e) || e.Key != "trainable" || strings.Contains(err.Error(), "\n") {
-		t.Errorf("%s: %v, want a *config.Error of a line", cfg.Trainable, err)
+		t.Errorf("%s: %v, want a *config.Error of a single line", cfg.Trainable, err)
 	}
 }
 
 func checkStep(t *testing.T, cfg config.Config, data *dataset.Data) {
 	t.Helper()
-	r, err := newRun(t.Context(), cfg, data, TrainOptions{Dir: t.TempDir(), Threads: 1})
+	r, err := newRun(t.Context(), cfg, data, TrainOptions{Dir: t.TempDir(), Threads: 1}, nil)
 	if err != nil {
 		t.Errorf("%s: %v", cfg.Trainable, err)
 		return
@@ -99,11 +100,11 @@ func checkStep(t *testing.T, cfg config.Config, data *dataset.Data) {
 	}
 	for i := range params.Tensors {
 		x := &params.Tensors[i]
-		// BatchNorm removes a bias before it.
-		still := x.Kind == arch.ConvBias && r.trainer.network.Units[x.Unit].BN != ""
-		moved := !slices.Equal(was[i], params.Values[i])
-		if trains := r.trainer.set.Trains(x); moved != trains && !still {
-			t.Errorf("%s: %s moved: %v, trained: %v", cfg.Trainable, x.Name, moved, trains)
+		// A bias before a BatchNorm has no effect, so its gradient is 0.
+		noGradient := x.Kind == arch.ConvBias && r.trainer.network.Units[x.Unit].BN != ""
+		changed := !slices.Equal(was[i], params.Values[i])
+		if trains := r.trainer.set.Trains(x); changed != trains && !noGradient {
+			t.Errorf("%s: %s changed: %v, want %v", cfg.Trainable, x.Name, changed, trains)
 		}
 	}
 	if err := r.saveModel(1); err != nil {
@@ -115,6 +116,6 @@ func checkStep(t *testing.T, cfg config.Config, data *dataset.Data) {
 		return
 	}
 	if !slices.Equal(logits(t, r, m.Params, m.Stored), logits(t, r, params, r.trainer.running)) {
-		t.Errorf("%s: the loaded network gives other logits", cfg.Trainable)
+		t.Errorf("%s: the loaded network computes different logits", cfg.Trainable)
 	}
 }

@@ -7,8 +7,8 @@ import (
 	"bnkit/engine/dataset"
 )
 
-// selected returns the selection from data. The error is a *config.Error if the data does
-// not have what it asks for.
+// selected returns the selection from data. The error is a *config.Error if data does not
+// have what the selection asks for.
 func selected(data *dataset.Data, sel dataset.Selection) (*dataset.Data, error) {
 	data, err := data.Select(sel)
 	var e *dataset.SelectionError

@@ -6,18 +6,18 @@
 // directory: the settings, a row of measurements for each epoch, the model (ckpt.bnz)
 // and the state from which an interrupted run is resumed. Start from [config.Default]
 // and change what differs. [TrainOptions] holds the run directory and the functions to call
-// as training progresses. Cancel the context to stop; a later call with
-// TrainOptions.Resume set continues, to the same bytes.
+// as training progresses. Cancel the context to stop. A later call with
+// TrainOptions.Resume set continues the run and writes the same bytes as a run that was
+// not stopped.
 //
-// A program with a training loop of its own uses a [Trainer], which takes one step at
-// a time.
+// A program with its own training loop uses a [Trainer], which takes one step at a time.
 //
 // # Models
 //
 // A [Model] is a network with its parameters and whatever is known about its data.
 // [LoadModel] reads one from a checkpoint and regenerates the weights that the file
-// does not store from their seed. A model needs no file: any network of package arch
-// and parameters of package nn will do. [Model.Save] writes a checkpoint.
+// does not store from their seed. A model does not need a file: a network of package
+// arch and parameters of package nn are enough. [Model.Save] writes a checkpoint.
 //
 // # Evaluation
 //

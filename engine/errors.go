@@ -12,13 +12,12 @@ var ErrInterrupted = errors.New("training was interrupted")
 // InterruptedError reports where training was interrupted.
 type InterruptedError struct {
 	Dir           string
-	Epoch, Epochs int // the epoch, from 1, and their number
-	Step, Steps   int // steps taken in that epoch, and their number
+	Epoch, Epochs int // the epoch, from 1, and the number of epochs
+	Step, Steps   int // the steps taken in that epoch, and the number of steps in an epoch
 
-	// Resumable reports whether Dir holds the state from which a resume continues,
-	// bit for bit. It is false if the run was to replace another one and had not
-	// completed an epoch: Dir then holds the old run unchanged, and nothing of the
-	// new one.
+	// Resumable reports whether Dir holds a state from which a resume continues, bit
+	// for bit. It is false if the run was to replace another one and had not completed
+	// an epoch. Dir then holds the old run unchanged, and nothing of the new run.
 	Resumable bool
 
 	cause error
@@ -27,7 +26,7 @@ type InterruptedError struct {
 func (e *InterruptedError) Error() string {
 	left := "it can be resumed"
 	if !e.Resumable {
-		left = "the run that was there is unchanged, nothing is left of the new one"
+		left = "the old run is unchanged, and nothing of the new run was kept"
 	}
 	return fmt.Sprintf("%v in %s in epoch %d of %d after step %d of %d: %s (%v)",
 		ErrInterrupted, e.Dir, e.Epoch, e.Epochs, e.Step, e.Steps, left, e.cause)
@@ -48,7 +47,7 @@ type ResumeError struct {
 	// copy of its files, the run can only be replaced.
 	MustReplace bool
 
-	Err error // why the state cannot be read; nil if that is not the reason
+	Err error // why the state cannot be read; nil if the resume failed for another reason
 }
 
 func (e *ResumeError) Error() string {

@@ -19,16 +19,17 @@ const (
 	StatisticsReestimated = "re-estimated" // averaged over batches of the training split
 )
 
-// inferenceBatch is the number of pictures in a batch of an inference. Results do not depend
-// on it.
+// inferenceBatch is the number of pictures in a batch in inference mode. Results do not
+// depend on it.
 const inferenceBatch = 128
 
 // Evaluation is the result of a model on a whole test split, in inference mode.
 type Evaluation struct {
-	TestAccuracy float64 `json:"test_accuracy"` // share from 0 to 1
-	TestLoss     float64 `json:"test_loss"`     // mean cross-entropy, nats
-	Examples     int     `json:"examples"`      // pictures of the test split, all of them
-	Statistics   string  `json:"statistics"`    // StatisticsStored or StatisticsReestimated
+	TestAccuracy float64    `json:"test_accuracy"`          // share from 0 to 1
+	Interval     [2]float64 `json:"test_accuracy_interval"` // its 95% confidence interval, see Wilson
+	TestLoss     float64    `json:"test_loss"`              // mean cross-entropy, nats
+	Examples     int        `json:"examples"`               // pictures of the test split, all of them
+	Statistics   string     `json:"statistics"`             // StatisticsStored or StatisticsReestimated
 }
 
 // Evaluator measures a model and its variants on data. It does not change the models. It is
@@ -50,12 +51,12 @@ type measurement struct {
 }
 
 // Evaluator returns an evaluator of the model on data, which OpenData or Normalised returns.
-// 0 threads stands for as many as there are processors. The error is a *ModelError if the
-// model cannot be used on such data. The caller must call Close.
+// If threads is 0, it uses as many as there are processors. The error is a *ModelError if
+// the model cannot be used on such data. The caller must call Close.
 func (m *Model) Evaluator(data *dataset.Data, threads int) (*Evaluator, error) {
 	in := arch.Shape{C: data.Train.Channels, H: data.Train.Height, W: data.Train.Width}
 	if in != m.Network.Input || len(data.Classes) != m.Network.Classes {
-		return nil, m.fail("its network is for pictures of %v in %d classes, but %s has %v in %d", m.Network.Input, m.Network.Classes, data.Name, in, len(data.Classes))
+		return nil, m.fail("its network is for pictures of %v in %d classes, but %s has pictures of %v in %d classes", m.Network.Input, m.Network.Classes, data.Name, in, len(data.Classes))
 	}
 	if threads < 1 {
 		threads = runtime.GOMAXPROCS(0)
@@ -76,7 +77,7 @@ func (m *Model) Evaluator(data *dataset.Data, threads int) (*Evaluator, error) {
 }
 
 // Of returns an evaluator of a variant of the model. It shares everything that e has
-// compiled, so that it costs nothing; closing one of the two closes both. The error is a
+// compiled, so it costs nothing. Closing one of the two closes both. The error is a
 // *ModelError if the variant does not share its network and convolutions with e's model.
 func (e *Evaluator) Of(variant *Model) (*Evaluator, error) {
 	shared := variant.Network == e.model.Network
@@ -91,12 +92,12 @@ func (e *Evaluator) Of(variant *Model) (*Evaluator, error) {
 	return &Evaluator{variant, e.measurement}, nil
 }
 
-// Estimation returns how Reestimate takes statistics: as the model specifies, or else the
-// default.
+// Estimation returns the batches over which Reestimate computes statistics: those that the
+// model specifies, or else the default.
 func (e *Evaluator) Estimation() Estimation { return e.estimation }
 
-// Evaluate measures the whole test split in inference mode with the given statistics: the
-// model's Stored ones or re-estimated ones. If the loss is not finite, it returns the
+// Evaluate measures the whole test split in inference mode with the given statistics, which
+// are the model's Stored statistics or re-estimated. If the loss is not finite, it returns the
 // Evaluation and a *LossError.
 func (e *Evaluator) Evaluate(ctx context.Context, stats *nn.Statistics) (Evaluation, error) {
 	if err := e.load(stats); err != nil {
@@ -106,7 +107,11 @@ func (e *Evaluator) Evaluate(ctx context.Context, stats *nn.Statistics) (Evaluat
 	if err != nil {
 		return Evaluation{}, fmt.Errorf("evaluate: %w", err)
 	}
-	r := Evaluation{TestAccuracy: loss.Accuracy(), TestLoss: loss.Mean(), Examples: loss.Examples, Statistics: StatisticsReestimated}
+	low, high := Wilson(loss.Correct, loss.Examples)
+	r := Evaluation{
+		TestAccuracy: loss.Accuracy(), Interval: [2]float64{low, high},
+		TestLoss: loss.Mean(), Examples: loss.Examples, Statistics: StatisticsReestimated,
+	}
 	if stats == e.model.Stored {
 		r.Statistics = StatisticsStored
 	}
@@ -116,7 +121,7 @@ func (e *Evaluator) Evaluate(ctx context.Context, stats *nn.Statistics) (Evaluat
 	return r, nil
 }
 
-// load readies the inference for the model with the given statistics.
+// load prepares the inference for the model with the given statistics.
 func (e *Evaluator) load(stats *nn.Statistics) error {
 	if e.inference == nil {
 		need := parameterBytes(e.model.Network) + inferenceBytes(e.model.Network, e.threads)

@@ -3,6 +3,7 @@ package engine
 import (
 	"encoding/json"
 	"errors"
+	"math"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -15,7 +16,7 @@ import (
 )
 
 // TestFirstStatistics computes the statistics of the first convolution by plain loops in
-// float64, and compares them with re-estimated and running ones.
+// float64, and compares the re-estimated and the running statistics with them.
 func TestFirstStatistics(t *testing.T) {
 	cfg := tinyConfig()
 	cfg.Epochs, cfg.Batch, cfg.Augment, cfg.WithStats = 1, 75, false, true
@@ -25,7 +26,7 @@ func TestFirstStatistics(t *testing.T) {
 		t.Fatal(err)
 	}
 	if s := m.Estimation; s.Seed != 1 || s.Batch != 128 || s.Batches != 1 {
-		t.Fatalf("the header records %+v", s)
+		t.Fatalf("the header records estimation %+v, want seed 1 and one batch of 128", s)
 	}
 	e, err := m.Evaluator(r.data, 2)
 	if err != nil {
@@ -206,16 +207,17 @@ func TestEvaluate(t *testing.T) {
 		t.Fatal(err)
 	}
 	last := r.metrics[len(r.metrics)-1]
-	want := Evaluation{last.TestAccuracy, last.TestLoss, 40, StatisticsStored}
+	low, high := Wilson(int(math.Round(40*last.TestAccuracy)), 40)
+	want := Evaluation{last.TestAccuracy, [2]float64{low, high}, last.TestLoss, 40, StatisticsStored}
 	if got != want {
-		t.Errorf("%+v, training measured %+v", got, want)
+		t.Errorf("evaluation %+v, but training measured %+v", got, want)
 	}
 	stats, err := e.Reestimate(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got, err = e.Evaluate(t.Context(), stats); err != nil || got.Statistics != StatisticsReestimated || got.TestLoss == want.TestLoss {
-		t.Errorf("%+v, %v", got, err)
+		t.Errorf("with re-estimated statistics: %+v, %v", got, err)
 	}
 
 	// Without γ and β every picture has the same logits, the bias of the output layer.
@@ -224,7 +226,7 @@ func TestEvaluate(t *testing.T) {
 		clear(flat.Params.Of(u, arch.Gamma))
 		clear(flat.Params.Of(u, arch.Beta))
 	}
-	of, err := e.Of(flat)
+	flatEvaluator, err := e.Of(flat)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -233,16 +235,16 @@ func TestEvaluate(t *testing.T) {
 	for _, label := range r.data.Test.Labels {
 		loss.Add(nn.CrossEntropy(bias, []int32{int32(label)}, len(bias)))
 	}
-	if got, err = of.Evaluate(t.Context(), m.Stored); err != nil || !closeTo(got.TestLoss, loss.Mean(), 1e-12) || got.TestAccuracy != loss.Accuracy() {
-		t.Errorf("%+v, %v; want loss %v and accuracy %v", got, err, loss.Mean(), loss.Accuracy())
+	if got, err = flatEvaluator.Evaluate(t.Context(), m.Stored); err != nil || !closeTo(got.TestLoss, loss.Mean(), 1e-12) || got.TestAccuracy != loss.Accuracy() {
+		t.Errorf("without γ and β: %+v, %v; want loss %v and accuracy %v", got, err, loss.Mean(), loss.Accuracy())
 	}
 	if got, err = e.Evaluate(t.Context(), m.Stored); err != nil || got != want {
-		t.Errorf("after its variant the model is measured as %+v, %v; want %+v", got, err, want)
+		t.Errorf("measuring the model after its variant gives %+v, %v; want %+v", got, err, want)
 	}
 
-	b, err := json.Marshal(Evaluation{0.5, 1.25, 40, StatisticsStored})
-	if err != nil || string(b) != `{"test_accuracy":0.5,"test_loss":1.25,"examples":40,"statistics":"stored"}` {
-		t.Errorf("%s, %v", b, err)
+	b, err := json.Marshal(Evaluation{0.5, [2]float64{0.25, 0.75}, 1.25, 40, StatisticsStored})
+	if err != nil || string(b) != `{"test_accuracy":0.5,"test_accuracy_interval":[0.25,0.75],"test_loss":1.25,"examples":40,"statistics":"stored"}` {
+		t.Errorf("an evaluation is encoded as %s, %v", b, err)
 	}
 	other := *r.data
 	other.Classes = other.Classes[:3]

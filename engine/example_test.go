@@ -78,7 +78,7 @@ func ExampleLoadModel() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	data, err := model.OpenData("") // "": where named data sets are looked for
+	data, err := model.OpenData("") // "": the default directory of named data sets
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -122,7 +122,7 @@ func ExampleModel() {
 		log.Fatal(err)
 	}
 	params := nn.NewParams[float32](network, nil)
-	params.Initialise(1) // by seed 1; or fill params.Values with weights of your own
+	params.Initialise(1) // from seed 1; or fill params.Values with your own weights
 	model := &engine.Model{Network: network, Params: params}
 
 	evaluator, err := model.Evaluator(data, 0)

@@ -13,6 +13,35 @@ import (
 	"bnkit/engine/nn"
 )
 
+// Exported is a network in the form in which other programs read it.
+type Exported struct {
+	Tensors    []checkpoint.Tensor // as StateDict returns them
+	Metadata   map[string]string   // as ExportMetadata returns it
+	Parameters int                 // elements of the tensors, without running statistics
+
+	model *Model // whose state dict this is
+}
+
+// Export returns m with stats, its BatchNorm statistics, for other programs. Its layers are
+// those that every framework has: a residual that is a channel map becomes a 1×1
+// convolution of zeros and ones with the map's stride, unless it is option A of the
+// network's shortcut. The convolution is named like the shortcut of a CIFAR ResNet, e.g.
+// blocks.1.shortcut.0. A BatchNorm channel with γ = 0 outputs β whatever its statistics
+// are; if its variance is not a positive number, it gets mean 0 and variance 1.
+func (m *Model) Export(stats *nn.Statistics) (*Exported, error) {
+	standard, stats, err := m.standardForm(stats)
+	if err != nil {
+		return nil, err
+	}
+	e := &Exported{Tensors: standard.StateDict(stats), Metadata: standard.ExportMetadata(), model: standard}
+	for i := range e.Tensors {
+		if x := &e.Tensors[i]; !strings.HasSuffix(x.Name, meanSuffix) && !strings.HasSuffix(x.Name, varianceSuffix) {
+			e.Parameters += len(x.Float32)
+		}
+	}
+	return e, nil
+}
+
 // StateDict returns the whole network as a PyTorch state dict with the names of open_lth or
 // torchvision: every weight and bias (conv.weight, blocks.0.conv1.weight, ..., fc.weight,
 // fc.bias; convolutions O×I×H×W), every γ and β (bn.weight, bn.bias, ...; 1 and 0 if they
@@ -62,8 +91,10 @@ func narrow(values []float64) []float32 {
 
 // ExportMetadata returns what a user of the state dict must know: how to build the network,
 // the mean and standard deviation that normalise pictures, (pixel/255 - mean)/std, and
-// BatchNorm's eps. Numbers have the fewest digits that identify them exactly; lists are
-// separated by commas. Values that are not known are missing.
+// BatchNorm's eps. The widths are the output channels of every convolution in the order of
+// the network, e.g. conv=16,blocks.0.conv1=15. Numbers have the fewest digits that identify
+// them exactly; the elements of lists are separated by commas. Values that are not known are
+// left out.
 func (m *Model) ExportMetadata() map[string]string {
 	list := func(values []float32) string {
 		var s []string
@@ -73,11 +104,18 @@ func (m *Model) ExportMetadata() map[string]string {
 		return strings.Join(s, ",")
 	}
 	net, o := m.Network, &m.Network.Options
+	var widths []string
+	for i := range net.Units {
+		if u := &net.Units[i]; u.Op == arch.Convolution {
+			widths = append(widths, fmt.Sprintf("%s=%d", u.Name, u.OutShape.C))
+		}
+	}
 	metadata := map[string]string{
 		"format":  "pt",
 		"arch":    net.Name,
 		"input":   fmt.Sprintf("%d,%d,%d", net.Input.C, net.Input.H, net.Input.W),
 		"classes": strconv.Itoa(net.Classes),
+		"widths":  strings.Join(widths, ","),
 		"bn_eps":  strconv.FormatFloat(cmp.Or(m.Preprocessing.Eps, nn.DefaultEps), 'g', -1, 64),
 	}
 	known := map[string]string{

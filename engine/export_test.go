@@ -32,7 +32,7 @@ func TestStateDict(t *testing.T) {
 		switch x.Name {
 		case "conv.weight":
 			if !slices.Equal(x.Shape, []int{16, 3, 3, 3}) || !slices.Equal(x.Float32, m.Params.Named(x.Name)) {
-				t.Errorf("%s: shape %v, or other values than the model's", x.Name, x.Shape)
+				t.Errorf("%s has shape %v, or its values differ from the model's", x.Name, x.Shape)
 			}
 		case "blocks.1.shortcut.1.running_var":
 			unit := slices.IndexFunc(m.Network.Units, func(u arch.Unit) bool { return u.BN == "blocks.1.shortcut.1" })
@@ -68,8 +68,8 @@ func TestStateDict(t *testing.T) {
 	}
 }
 
-// TestStateDictOfVariants checks that every tensor of a BatchNorm is exported, fixed or not,
-// and none of a BatchNorm that does not exist.
+// TestStateDictOfVariants checks that every tensor of every BatchNorm is exported, even if
+// it is fixed, and that a unit without BatchNorm exports none.
 func TestStateDictOfVariants(t *testing.T) {
 	cfg := tinyConfig()
 	cfg.Arch, cfg.Epochs, cfg.LRDrops, cfg.WithStats = "convnet", 1, nil, true

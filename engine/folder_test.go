@@ -79,7 +79,7 @@ func TestImageFolder(t *testing.T) {
 		b := same.Epochs[i]
 		a.Seconds, a.ImagesPerSecond, b.Seconds, b.ImagesPerSecond = 0, 0, 0, 0
 		if a != b {
-			t.Errorf("epoch %d: %+v, in memory %+v", i+1, a, b)
+			t.Errorf("epoch %d: %+v with the folder, %+v with the pictures in memory", i+1, a, b)
 		}
 	}
 
@@ -93,7 +93,7 @@ func TestImageFolder(t *testing.T) {
 	}
 	defer e.Close()
 	if got, err := e.Evaluate(t.Context(), m.Stored); err != nil || got.TestLoss != r.Epochs[1].TestLoss {
-		t.Errorf("%+v, %v; the run measured %v", got, err, r.Epochs[1].TestLoss)
+		t.Errorf("evaluation %+v, %v; the run measured loss %v", got, err, r.Epochs[1].TestLoss)
 	}
 	if _, err := e.Reestimate(t.Context()); err != nil {
 		t.Error(err)
@@ -103,13 +103,13 @@ func TestImageFolder(t *testing.T) {
 	interruptAfter(t, cfg, folder, TrainOptions{Dir: cut, Threads: 3}, 4)
 	mustTrain(t, cfg, folder, TrainOptions{Dir: cut, Threads: 1, Resume: true})
 	if !slices.Equal(readFile(t, cut, rundir.CheckpointFile), readFile(t, dir, rundir.CheckpointFile)) {
-		t.Error("a resumed run gives another checkpoint")
+		t.Error("the resumed run wrote a different checkpoint")
 	}
 
 	var bad *config.Error
 	cfg.ImageSize, cfg.Crop = 0, string(dataset.RandomResized)
 	if _, err := Train(t.Context(), cfg, folder, TrainOptions{Dir: t.TempDir()}); !errors.As(err, &bad) || bad.Key != "image_size" {
-		t.Errorf("no size: %v", err)
+		t.Errorf("no image size: %v, want a *config.Error of image_size", err)
 	}
 	cfg.ImageSize = 8
 	broken := filepath.Join(root, "train", "1", "0001.png")
@@ -118,7 +118,7 @@ func TestImageFolder(t *testing.T) {
 	}
 	var picture *dataset.PictureError
 	if _, err := Train(t.Context(), cfg, folder, TrainOptions{Dir: t.TempDir()}); !errors.As(err, &picture) || picture.Path != broken {
-		t.Errorf("a broken picture: %v", err)
+		t.Errorf("a broken picture: %v, want a *dataset.PictureError that names the file", err)
 	}
 	var other *DataError
 	if _, err := m.OpenData(root); !errors.As(err, &other) {

@@ -15,22 +15,21 @@ import (
 var gradientKinds = []rundir.GradientKind{"convolution", "gamma", "beta", "output_weight", "output_bias", "convolution_bias"}
 
 // gradientSums sums the absolute gradients of an epoch's batches, in float64 and in the
-// order of batches, tensors and elements, so that the sums are the same bits for any
+// order of batches, tensors and elements, so that the sums have the same bits for any
 // number of threads.
 type gradientSums struct {
 	tensors []arch.Tensor
-	trained []int     // elements of each that are trained
-	sums    []float64 // of each
+	trained []int     // number of trained elements of each tensor
+	sums    []float64 // of each tensor
 }
 
-func newGradientSums(net *arch.Network, set arch.TrainableSet) *gradientSums {
+// newGradientSums returns sums of 0 for the tensors of net. trained holds the part of the
+// parameters that is trained.
+func newGradientSums(net *arch.Network, trained *nn.Params[float32]) *gradientSums {
 	g := &gradientSums{tensors: net.Tensors()}
 	g.trained, g.sums = make([]int, len(g.tensors)), make([]float64, len(g.tensors))
-	for i := range g.tensors {
-		if x := g.tensors[i]; set.Trains(&x) {
-			x.Shape = set.TrainedShape(&x)
-			g.trained[i] = x.Len()
-		}
+	for i, values := range trained.Values {
+		g.trained[i] = len(values)
 	}
 	return g
 }
@@ -49,7 +48,7 @@ func (g *gradientSums) add(gradients *nn.Params[float32]) {
 // clear resets the sums for a new epoch.
 func (g *gradientSums) clear() { clear(g.sums) }
 
-// means returns the mean absolute gradients over that many batches.
+// means returns the mean absolute gradients over the given number of batches.
 func (g *gradientSums) means(batches int) map[rundir.GradientKind]rundir.KindGradient {
 	kinds, totals := map[rundir.GradientKind]rundir.KindGradient{}, map[rundir.GradientKind]float64{}
 	for i := range g.tensors {

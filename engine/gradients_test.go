@@ -34,7 +34,7 @@ func TestGradientsAgainstFloat64(t *testing.T) {
 		cfg := tinyConfig()
 		cfg.TrackGradients = true
 		change(&cfg)
-		r, err := newRun(t.Context(), cfg, data, TrainOptions{Dir: t.TempDir(), Threads: 2})
+		r, err := newRun(t.Context(), cfg, data, TrainOptions{Dir: t.TempDir(), Threads: 2}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -53,7 +53,7 @@ func TestGradientsAgainstFloat64(t *testing.T) {
 		}
 		got := r.metrics[0].Gradients
 		if got.Batches != 4 || got.Examples != 64 || got.Statistics != "batch" || got.Augmented != cfg.Augment {
-			t.Errorf("%s: taken over %+v", name, got)
+			t.Errorf("%s: gradients were measured over %+v", name, got)
 		}
 
 		params := nn.NewParams[float64](net, nil)
@@ -122,12 +122,13 @@ func TestGradientsAgainstFloat64(t *testing.T) {
 			}
 		}
 		if len(got.Kinds) != len(totals) {
-			t.Errorf("%s: kinds %v, want %v", name, got.Kinds, totals)
+			t.Errorf("%s: kinds of gradients %v, want %v", name, got.Kinds, totals)
 		}
 	}
 }
 
-// referenceTrains is like referenceMask, which only knows the names of a ResNet.
+// referenceTrains is like referenceMask, but also works for set "all" of networks other
+// than ResNets.
 func referenceTrains(net *arch.Network, set string, seed uint64) func(tensor, element int) bool {
 	if set == "all" {
 		return func(int, int) bool { return true }
@@ -144,7 +145,7 @@ func copied(p *nn.Params[float32]) [][]float32 {
 }
 
 // TestTrackingChangesNothing checks that ckpt.bnz is the same with and without tracking, and
-// that the gradients are the same bits for any number of threads and for a run that is
+// that the gradients have the same bits for any number of threads and for a run that is
 // interrupted within and between epochs.
 func TestTrackingChangesNothing(t *testing.T) {
 	data := synthetic(100, 40) // 6 batches of 16
@@ -177,13 +178,13 @@ func TestTrackingChangesNothing(t *testing.T) {
 				}
 			}
 		}
-		for threads, name := range []string{1: "a thread", "two threads", "three threads"} {
+		for threads, name := range []string{1: "one thread", "two threads", "three threads"} {
 			if threads > 0 {
 				dir := t.TempDir()
 				r := mustTrain(t, cfg, data, TrainOptions{Dir: dir, Threads: threads})
 				check(name, dir)
 				if !reflect.DeepEqual(r.Epochs[1].Gradients, first[1].Gradients) {
-					t.Errorf("%s, %s: the row differs from the result", set, name)
+					t.Errorf("%s, %s: the row in metrics.jsonl differs from the result", set, name)
 				}
 			}
 		}
@@ -191,18 +192,18 @@ func TestTrackingChangesNothing(t *testing.T) {
 			t.Errorf("%s: two epochs have the same gradients", set)
 		}
 		dir := t.TempDir()
-		for i, steps := range []int{1, 5, 3} { // after step 6 the test is interrupted
+		for i, steps := range []int{1, 5, 3} { // step 6 ends the epoch, so the test is interrupted
 			interruptAfter(t, cfg, data, TrainOptions{Dir: dir, Threads: 2, Resume: i > 0}, steps)
 		}
 		mustTrain(t, cfg, data, TrainOptions{Dir: dir, Threads: 1, Resume: true})
-		check("interrupted thrice", dir)
+		check("interrupted three times", dir)
 	}
 }
 
-// TestGradientSums checks that a state can hold a sum that is not finite, that only its layer
-// and kind are then missing, and that tensors that are not sums are refused.
+// TestGradientSums checks that a state can hold a sum that is not finite, that then only the
+// layer and kind of that sum are missing, and that tensors that are not sums are refused.
 func TestGradientSums(t *testing.T) {
-	g := newGradientSums(tinyNetwork(t), arch.BN)
+	g := newGradientSums(tinyNetwork(t), nn.NewTrainedParams[float32](tinyNetwork(t), arch.BN))
 	gradients := nn.NewParams[float32](tinyNetwork(t), nil)
 	for _, v := range gradients.Values {
 		for i := range v {
@@ -214,7 +215,7 @@ func TestGradientSums(t *testing.T) {
 	for range 3 {
 		g.add(gradients)
 	}
-	again := newGradientSums(tinyNetwork(t), arch.BN)
+	again := newGradientSums(tinyNetwork(t), nn.NewTrainedParams[float32](tinyNetwork(t), arch.BN))
 	restore := func(change func([]checkpoint.Tensor)) error {
 		ts := g.stored()
 		change(ts)
@@ -225,16 +226,16 @@ func TestGradientSums(t *testing.T) {
 	}
 	kinds := again.means(3)
 	if len(kinds) != 3 || kinds["convolution"].Mean != 1 || kinds["gamma"].Layers["bn"] != 1 || kinds["output_weight"].Mean != 1 {
-		t.Errorf("%+v", kinds)
+		t.Errorf("unexpected mean gradients %+v", kinds)
 	}
 	for name, change := range map[string]func([]checkpoint.Tensor){
-		"missing":  func(ts []checkpoint.Tensor) { ts[2].Name = "other" },
-		"negative": func(ts []checkpoint.Tensor) { ts[2].Float64[0] = -1 },
-		"float32":  func(ts []checkpoint.Tensor) { ts[2].Float32, ts[2].Float64 = []float32{1}, nil },
-		"several":  func(ts []checkpoint.Tensor) { ts[2].Shape = []int{1} },
+		"a missing tensor": func(ts []checkpoint.Tensor) { ts[2].Name = "other" },
+		"a negative sum":   func(ts []checkpoint.Tensor) { ts[2].Float64[0] = -1 },
+		"a sum in float32": func(ts []checkpoint.Tensor) { ts[2].Float32, ts[2].Float64 = []float32{1}, nil },
+		"an array of sums": func(ts []checkpoint.Tensor) { ts[2].Shape = []int{1} },
 	} {
 		if restore(change) == nil {
-			t.Errorf("%s: a state is taken", name)
+			t.Errorf("%s: restore accepted the state", name)
 		}
 	}
 }

@@ -15,8 +15,8 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// killedDir is an environment variable. It names the directory in which this binary trains
-// until it is killed, when TestKill starts it again.
+// killedDir is an environment variable. TestKill sets it when it starts this binary as
+// another process. It names the directory in which that process trains until it is killed.
 const killedDir = "BNKIT_TEST_KILLED_DIR"
 
 func TestMain(m *testing.M) {
@@ -47,8 +47,8 @@ func TestKill(t *testing.T) {
 	whole := t.TempDir()
 	mustTrain(t, cfg, data, TrainOptions{Dir: whole, Threads: 2})
 	dir := t.TempDir()
-	// A process that is killed has to repeat its epoch, so each must complete one: with 4
-	// steps in an epoch, 5 or more steps do.
+	// A killed process loses the steps of its unfinished epoch. An epoch has 4 steps, so a
+	// process that takes at least 5 completes one.
 	for _, steps := range []int{2, 5, 7, 6} {
 		self, err := os.Executable()
 		if err != nil {
@@ -79,6 +79,6 @@ func TestKill(t *testing.T) {
 	}
 	mustTrain(t, cfg, data, TrainOptions{Dir: dir, Threads: 1, Resume: true})
 	if !bytes.Equal(readFile(t, dir, rundir.CheckpointFile), readFile(t, whole, rundir.CheckpointFile)) {
-		t.Error("ckpt.bnz differs from that of a run left alone")
+		t.Error("ckpt.bnz differs from that of an uninterrupted run")
 	}
 }

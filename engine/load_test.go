@@ -13,15 +13,6 @@ import (
 	"bnkit/engine/nn"
 )
 
-// newModel returns the model that a file holds.
-func newModel(file *checkpoint.File) (*Model, error) {
-	m, set, err := describedModel(&file.Header)
-	if err != nil {
-		return nil, err
-	}
-	return m, m.fill(context.Background(), file, set)
-}
-
 // untrained returns the file of a network with its initial γ and β, and with statistics.
 func untrained(t *testing.T, name string) *checkpoint.File {
 	t.Helper()

@@ -13,9 +13,9 @@ import (
 )
 
 // Model is a network with its parameters, and what is known about how to feed and measure
-// it. It needs only Network and Params, from any source; LoadModel reads one from a .bnz
-// file. Other fields are zero if their values are not known; their comments describe what
-// is used then.
+// it. It needs only Network and Params, from any source; LoadModel reads a model from a
+// .bnz file. Other fields are zero if their values are not known; their comments describe
+// what is used in that case.
 //
 // Callers that change γ or β must refresh Stored, or set it to nil.
 type Model struct {
@@ -28,12 +28,17 @@ type Model struct {
 	// them. Kept is nil if no channel was pruned.
 	Kept [][]int
 
+	// Origins lists, by the name of a unit from which channels were removed, the index
+	// that each channel had before, or nn.ConstantChannel. It is nil if none were.
+	Origins map[string][]int
+
 	Preprocessing Preprocessing
 	Estimation    Estimation
 	Data          DataSet
 
-	Origin  *Origin // nil if no tensor was drawn at random, or it is not known how
-	History []Event // what made the model, first to last
+	Origin  *Origin         // nil if it is not known, or if no tensor was drawn at random
+	Config  json.RawMessage // settings of the last run that trained the model, as in config.json; nil if not known
+	History []Event         // what made the model, first to last
 
 	Source Source // the file that holds the model; zero if there is none
 
@@ -42,8 +47,8 @@ type Model struct {
 	MaxMemory int64
 }
 
-// Preprocessing describes how pictures become inputs, (pixel/255 - Mean)/Std, and holds
-// BatchNorm's eps.
+// Preprocessing describes how pictures become inputs, which is (pixel/255 - Mean)/Std. It
+// also holds BatchNorm's eps.
 type Preprocessing struct {
 	Mean []float32 // per channel or per pixel (C×H×W); nil for the data set's own Mean and Std
 	Std  []float32 // per channel
@@ -71,7 +76,6 @@ type Origin struct {
 	Trainable    arch.TrainableSet // what was trained
 	Seed         uint64
 	Initialisers nn.Initialisers
-	Config       json.RawMessage // the run's settings, as in config.json; nil if they are not known
 }
 
 // Event is one of the actions that made a model.
@@ -90,8 +94,8 @@ type Source struct {
 
 // Variant returns a copy of m with its own γ and β, which the caller may change. All other
 // weights are shared with m and must not be changed. The copy has no Stored statistics
-// unless the network has no BatchNorm. Its Source is that of m, so that errors name a
-// file.
+// unless the network has no BatchNorm. It has the same Source as m, so that errors name
+// a file.
 func (m *Model) Variant() *Model {
 	v := *m
 	v.Params = m.Params.Share(func(t *arch.Tensor) bool { return t.Kind == arch.Gamma || t.Kind == arch.Beta })
@@ -115,20 +119,19 @@ func (m *Model) fail(format string, args ...any) error {
 	return &ModelError{m.Source.Path, fmt.Sprintf(format, args...)}
 }
 
-// OpenData loads the data set that the model was trained on, with the selection and
-// the normalisation of its training. Dir is as dataset.Open takes it; for data
-// without a name of its own it is the folder or archive itself. The error is a
-// *DataError if the pictures are not those that the model was trained on, a
-// *ModelError if the model does not say what it was trained on, or one of
-// dataset.Open.
+// OpenData loads the data set that the model was trained on, and selects and normalises
+// it as in training. The argument dir is that of dataset.Open; for a data set that
+// dataset.Open does not know by name, it is the folder or archive itself. The error is a
+// *DataError if the pictures are not those that the model was trained on, a *ModelError
+// if the model does not record what it was trained on, or one of dataset.Open.
 func (m *Model) OpenData(dir string) (*dataset.Data, error) {
 	name := m.Data.Name
 	if name == "" {
-		return nil, m.fail("it does not say what data it was trained on")
+		return nil, m.fail("it does not record what data it was trained on")
 	}
 	if !slices.Contains(dataset.Names(), name) {
 		if dir == "" {
-			return nil, &DataError{m.Source.Path, "it was trained on a data set of your own, whose folder must be named"}
+			return nil, &DataError{m.Source.Path, "it was trained on a data set of your own; name the folder that holds it"}
 		}
 		name = dir
 	}

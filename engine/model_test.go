@@ -27,15 +27,17 @@ func trained(t *testing.T, cfg config.Config) (*run, string) {
 	data := synthetic(150, 40)
 	dir := t.TempDir()
 	mustTrain(t, cfg, data, TrainOptions{Dir: dir, Threads: 2})
-	r, err := newRun(t.Context(), cfg, data, TrainOptions{Dir: dir, Threads: 2, Resume: true})
+	o := TrainOptions{Dir: dir, Threads: 2, Resume: true}
+	owned, err := ownExisting(&o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { owned.Release() })
+	r, err := newRun(t.Context(), cfg, data, o, owned)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(r.trainer.Close)
-	if r.dir, err = ownExisting(&r.options); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { r.dir.Release() })
 	if err := r.resume(); err != nil {
 		t.Fatal(err)
 	}
@@ -80,8 +82,8 @@ func TestLoadModel(t *testing.T) {
 	}
 }
 
-// checkLoads trains cfg and compares the trained network with the models that its files load
-// as.
+// checkLoads trains cfg and compares the trained network with the models loaded from its
+// files.
 func checkLoads(t *testing.T, cfg config.Config) {
 	t.Helper()
 	set := cfg.Arch + ", " + cfg.Trainable
@@ -91,7 +93,7 @@ func checkLoads(t *testing.T, cfg config.Config) {
 		t.Fatal(err)
 	}
 	if got, want := weightsHash(m.Params), weightsHash(r.trainer.params); got != want {
-		t.Errorf("%s: weights of hash %s, trained ones of %s", set, got, want)
+		t.Errorf("%s: the loaded weights have hash %s, the trained ones %s", set, got, want)
 	}
 	stored := 0
 	file, err := m.File()
@@ -114,7 +116,7 @@ func checkLoads(t *testing.T, cfg config.Config) {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(readFile(t, again), readFile(t, dir, rundir.CheckpointFile)) {
-		t.Errorf("%s: a loaded model is written differently", set)
+		t.Errorf("%s: saving the loaded model gives a different file", set)
 	}
 
 	// A resume state can be loaded too, as the model after its last step.
@@ -123,7 +125,7 @@ func checkLoads(t *testing.T, cfg config.Config) {
 		t.Fatal(err)
 	}
 	if weightsHash(s.Params) != weightsHash(m.Params) || s.Stored == nil {
-		t.Errorf("%s: the resume state loads as another model", set)
+		t.Errorf("%s: the resume state loads as a different model", set)
 	}
 }
 
@@ -142,8 +144,8 @@ func logits(t *testing.T, r *run, params *nn.Params[float32], stats *nn.Statisti
 	return slices.Clone(f.Run(b.Images, b.N))
 }
 
-// TestInitialisersAreStored checks that a file is enough to regenerate weights that are not
-// drawn by the default.
+// TestInitialisersAreStored checks that weights can be regenerated from a file if they were
+// not drawn by the default initialisers.
 func TestInitialisersAreStored(t *testing.T) {
 	for i, in := range []nn.Initialisers{
 		{Weights: "he-uniform", Gamma: "one", Beta: "one"},
@@ -161,7 +163,7 @@ func TestInitialisersAreStored(t *testing.T) {
 				t.Fatal(err)
 			}
 			if weightsHash(m.Params) != weightsHash(r.trainer.params) {
-				t.Errorf("%+v: %s regenerates other weights", in, name)
+				t.Errorf("%+v: the weights regenerated from %s differ", in, name)
 			}
 		}
 	}
@@ -190,7 +192,7 @@ func TestLoadModelRefuses(t *testing.T) {
 		{"shape [8]", func(f *checkpoint.File) { x := gamma(f); x.Shape, x.Float32 = []int{8}, x.Float32[:8] }},
 		{"NaN", func(f *checkpoint.File) { gamma(f).Float32[3] = float32(math.NaN()) }},
 		{"resnet-9", func(f *checkpoint.File) { f.Header.Arch = "resnet-9" }},
-		{"the network has [16]", func(f *checkpoint.File) { f.Header.Arch = "resnet-6002" }},
+		{"in the network it has shape [16]", func(f *checkpoint.File) { f.Header.Arch = "resnet-6002" }},
 		{"[1024]", func(f *checkpoint.File) { f.Header.Arch = "wrn-6002-64" }}, // refused before terabytes are allocated
 		{"gama", func(f *checkpoint.File) { f.Header.Trainable = "gama" }},
 		{"missing", func(f *checkpoint.File) { f.Header.Trainable = "all" }},
@@ -199,7 +201,7 @@ func TestLoadModelRefuses(t *testing.T) {
 		{"is not an initialiser of beta", func(f *checkpoint.File) { f.Header.Initialisers.Beta = "" }},
 		{"mt19937", func(f *checkpoint.File) { f.Header.Initialisers.Generator = "mt19937" }},
 		{"classes", func(f *checkpoint.File) { f.Header.Classes = 1 }},
-		{"parameters", func(f *checkpoint.File) { // the file does not justify terabytes of weights
+		{"parameters", func(f *checkpoint.File) { // refused because so small a file cannot need terabytes of weights
 			f.Header.Arch, f.Header.Trainable, f.Tensors = "wrn-6002-64", "none", nil
 		}},
 	} {
@@ -223,7 +225,7 @@ func TestLoadModelRefuses(t *testing.T) {
 		}
 	}
 	if _, err := LoadModel(filepath.Join(dir, "none.bnz")); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("a file that is not there: %v", err)
+		t.Errorf("a missing file: %v, want os.ErrNotExist", err)
 	}
 	if err := os.Truncate(path, 100); err != nil {
 		t.Fatal(err)
@@ -266,6 +268,6 @@ func TestOpenData(t *testing.T) {
 	}
 	m.Data.Name = "idx"
 	if _, err := m.OpenData(""); !errors.As(err, &e) {
-		t.Errorf("a nameless data set: %v, want a *DataError", err)
+		t.Errorf("a data set without a name: %v, want a *DataError", err)
 	}
 }

@@ -17,8 +17,8 @@ import (
 )
 
 // TestForceCut stops a replacement at each operation that changes a file or a directory. The
-// directory then holds the complete old run or the complete new one, which can be resumed;
-// it holds the new one only after its first epoch.
+// directory must then hold either the complete old run or, after the first epoch of the new
+// run, the complete new run, which can be resumed.
 func TestForceCut(t *testing.T) {
 	data, old := synthetic(32, 8), tinyConfig()
 	old.Epochs, old.LRDrops, old.Batch = 1, nil, 16
@@ -45,7 +45,7 @@ func TestForceCut(t *testing.T) {
 		}
 		ops := 0
 		end := durable.Intercept(func(op, path string) error {
-			if ops++; ops >= at { // and all later ones, as in a process that is killed
+			if ops++; ops >= at { // also stop all later operations, as in a process that is killed
 				return errCut
 			}
 			return nil
@@ -53,9 +53,9 @@ func TestForceCut(t *testing.T) {
 		_, err := Train(context.Background(), replacement, data, TrainOptions{Dir: dir, Threads: 1, Force: true, Place: whole})
 		end()
 		if err == nil {
-			t.Logf("cut at each of %d operations: %v", at-1, found)
+			t.Logf("cut at each of %d operations; runs found: %v", at-1, found)
 			if found["old"] == 0 || found["new"] == 0 {
-				t.Errorf("found %v, want old and new ones", found)
+				t.Errorf("found %v, want some old and some new runs", found)
 			}
 			return
 		}
@@ -63,7 +63,7 @@ func TestForceCut(t *testing.T) {
 			t.Fatalf("cut at operation %d: %v", at, err)
 		}
 
-		// First a reader without ownership, then the next owner.
+		// Read the directory first without ownership, and then as its next owner.
 		reader, err := ReadConfig(rundir.File(dir, rundir.ConfigFile))
 		if err != nil {
 			t.Fatalf("cut at operation %d: %v", at, err)
@@ -77,7 +77,7 @@ func TestForceCut(t *testing.T) {
 		}
 		cfg, err := ReadConfig(filepath.Join(dir, rundir.ConfigFile))
 		if err != nil || cfg.Seed != reader.Seed {
-			t.Fatalf("cut at operation %d: %v; a reader finds seed %d, the owner %d", at, err, reader.Seed, cfg.Seed)
+			t.Fatalf("cut at operation %d: %v; a reader finds seed %d, but the owner finds seed %d", at, err, reader.Seed, cfg.Seed)
 		}
 		var names []string
 		entries, err := os.ReadDir(dir)
@@ -103,26 +103,26 @@ func TestForceCut(t *testing.T) {
 				}
 			}
 			if reportErr != nil || place != "" {
-				t.Errorf("cut at operation %d: the old run's report %v, its data in %q", at, reportErr, place)
+				t.Errorf("cut at operation %d: the old run's report: %v, want no error; its data is in %q", at, reportErr, place)
 			}
 			continue
 		}
 		found["new"]++
 		if reportErr == nil || place != whole {
-			t.Errorf("cut at operation %d: the new run has the old one's report, or its data in %q", at, place)
+			t.Errorf("cut at operation %d: the new run has the old run's report, or its data is in %q", at, place)
 		}
 		if done, err := rundir.Epochs(dir); err != nil || done < 1 {
 			t.Errorf("cut at operation %d: the new run has done %d epochs, %v", at, done, err)
 		}
 		r := mustTrain(t, replacement, data, TrainOptions{Dir: dir, Threads: 1, Resume: true})
 		if len(r.Epochs) != 2 || !bytes.Equal(readFile(t, dir, rundir.CheckpointFile), newModel) {
-			t.Errorf("cut at operation %d: the new run resumes to another model, %d rows", at, len(r.Epochs))
+			t.Errorf("cut at operation %d: resuming the new run gives a different model, or %d rows", at, len(r.Epochs))
 		}
 	}
 }
 
 // TestForceLeavesOldRun checks that a replacement that ends within its first epoch leaves the
-// old run, for every reason to end.
+// old run unchanged, whatever the reason.
 func TestForceLeavesOldRun(t *testing.T) {
 	data, cfg := synthetic(64, 20), tinyConfig()
 	cfg.Epochs = 1
@@ -163,7 +163,7 @@ func TestForceLeavesOldRun(t *testing.T) {
 }
 
 // TestOwned checks that no other run can train in a directory in use, and that a run that asks
-// for a new directory gets another one.
+// for a numbered directory gets the next one.
 func TestOwned(t *testing.T) {
 	data, cfg := synthetic(64, 20), tinyConfig()
 	cfg.Epochs, cfg.LRDrops = 2, nil
@@ -194,6 +194,6 @@ func TestOwned(t *testing.T) {
 		t.Errorf("the first run is in %s", first.Dir)
 	}
 	if !bytes.Equal(readFile(t, base, rundir.CheckpointFile), readFile(t, base+"-2", rundir.CheckpointFile)) {
-		t.Error("the runs differ")
+		t.Error("the checkpoints of the two runs differ")
 	}
 }

@@ -13,17 +13,17 @@ import (
 func TestPresets(t *testing.T) {
 	list := presets.All()
 	if len(list) == 0 {
-		t.Fatal("no preset")
+		t.Fatal("there are no presets")
 	}
 	data := synthetic(20, 4)
 	for _, p := range list {
 		cfg := p.Config
 		if p.Reproduces == "" || cfg.Data == "sample" {
-			t.Errorf("%s: %+v", p.Name, p)
+			t.Errorf("%s: the preset does not name what it reproduces, or uses the sample: %+v", p.Name, p)
 		}
-		// Pictures in memory have their size.
+		// Pictures in memory have a fixed size, so image_size must be 0.
 		cfg.Data, cfg.Batch, cfg.Validation, cfg.ImageSize = data.Name, 8, min(cfg.Validation, 4), 0
-		net, err := buildNetwork(&cfg, data)
+		net, err := networkFor(&cfg, data)
 		if err != nil {
 			t.Errorf("%s: %v", p.Name, err)
 			continue
@@ -31,7 +31,7 @@ func TestPresets(t *testing.T) {
 		if all := arch.All.Parameters(net); testing.Short() && all > 2_000_000 {
 			continue
 		}
-		r, err := newRun(t.Context(), cfg, data, TrainOptions{Threads: 2})
+		r, err := newRun(t.Context(), cfg, data, TrainOptions{Threads: 2}, nil)
 		if err != nil {
 			t.Errorf("%s: %v", p.Name, err)
 			continue
@@ -47,10 +47,10 @@ func TestPresets(t *testing.T) {
 				t.Errorf("%s: loss %v", p.Name, loss.Sum)
 			}
 		}
-		kinds := map[arch.Kind]bool{} // that moved
+		changed := map[arch.Kind]bool{}
 		for i, values := range r.trainer.trained.Values {
 			if !slices.Equal(values, before[i]) {
-				kinds[r.trainer.trained.Tensors[i].Kind] = true
+				changed[r.trainer.trained.Tensors[i].Kind] = true
 			}
 		}
 		want := map[string][]arch.Kind{
@@ -59,13 +59,13 @@ func TestPresets(t *testing.T) {
 			"bn+shortcut": {arch.ConvWeight, arch.Gamma, arch.Beta}, "random-2": {arch.ConvWeight},
 		}[cfg.Trainable]
 		for _, k := range want {
-			if !kinds[k] {
-				t.Errorf("%s: two steps moved no %v", p.Name, k)
+			if !changed[k] {
+				t.Errorf("%s: two steps changed no tensor of kind %v", p.Name, k)
 			}
 		}
-		delete(kinds, arch.ConvBias) // of some networks, trained with all
-		if want == nil || len(kinds) != len(want) {
-			t.Errorf("%s: two steps moved %v, want %v", p.Name, kinds, want)
+		delete(changed, arch.ConvBias) // only some networks have these; "all" trains them
+		if want == nil || len(changed) != len(want) {
+			t.Errorf("%s: two steps changed tensors of kinds %v, want %v", p.Name, changed, want)
 		}
 		batches.Close()
 		r.trainer.Close()

@@ -2,18 +2,17 @@ package engine
 
 import (
 	"context"
-	"fmt"
 	"slices"
-	"time"
 
+	"bnkit/engine/arch"
 	"bnkit/engine/nn"
 )
 
-// Compact returns a smaller model that computes the same as m, without the channels
-// that m.Kept leaves out, and the relation of its channels to those of m. If m.Kept is
-// nil, the model is a copy of m. The network of a smaller model has no name that package
-// arch could build it from, so it cannot be saved; save m instead. The error is a
-// *ModelError if a channel that Kept leaves out has a γ other than 0.
+// Compact returns a smaller model that computes the same as m without the channels that
+// m.Kept leaves out. It also returns the relation of the channels to those of m. If m.Kept
+// is nil, the model is a copy of m. Package arch cannot draw the weights of a smaller model
+// from its seed, so it can be saved only if all its tensors are stored; save m instead.
+// The error is a *ModelError if a channel that Kept leaves out has a γ other than 0.
 func (m *Model) Compact() (*Model, *nn.Compacted[float32], error) {
 	kept := m.Kept
 	if kept == nil {
@@ -29,6 +28,43 @@ func (m *Model) Compact() (*Model, *nn.Compacted[float32], error) {
 		small.Stored = c.Statistics(m.Stored)
 	}
 	return &small, c, nil
+}
+
+// sliced returns the model that Compact returns in a form that a file can hold: its tensors
+// are all known by their values, and those of its channels that are still constant are
+// listed as pruned, so that it compacts to itself.
+func (m *Model) sliced() (*Model, error) {
+	small, c, err := m.Compact()
+	if err != nil {
+		return nil, err
+	}
+	small.Origin, small.Origins = nil, map[string][]int{}
+	small.Kept = make([][]int, len(small.Network.Units))
+	for i, origins := range c.Origins {
+		before := m.Origins[m.Network.Units[i].Name]
+		known := make([]int, len(origins)) // index in the network before any channel was removed
+		for at, origin := range origins {
+			if known[at] = origin; before != nil && origin != nn.ConstantChannel {
+				known[at] = before[origin]
+			}
+		}
+		if len(origins) != m.Network.Units[i].OutShape.C || before != nil || slices.Contains(origins, nn.ConstantChannel) {
+			small.Origins[m.Network.Units[i].Name] = known
+		}
+		if small.Params.Of(i, arch.Gamma) == nil {
+			continue
+		}
+		kept := []int{}
+		for at, origin := range origins {
+			if origin != nn.ConstantChannel && (m.Kept[i] == nil || slices.Contains(m.Kept[i], origin)) {
+				kept = append(kept, at)
+			}
+		}
+		if len(kept) < len(origins) {
+			small.Kept[i] = kept
+		}
+	}
+	return small, nil
 }
 
 // Predictions returns the class that the model gives to each picture of the test
@@ -52,48 +88,4 @@ func (e *Evaluator) Predictions(ctx context.Context, stats *nn.Statistics) ([]in
 			all = append(all, slices.Index(scores, slices.Max(scores)))
 		}
 	}
-}
-
-// speedRounds is the number of timed runs of each model in Speeds. One run that is not
-// timed precedes them.
-const speedRounds = 9
-
-// Speeds returns the speed of inference of each evaluator's model, in pictures a
-// second. The models take turns; each run is one batch of the first pictures of the
-// test split, up to 128. The speeds are medians over the runs.
-func Speeds(ctx context.Context, evaluators ...*Evaluator) ([]float64, error) {
-	runs := make([]func(), len(evaluators))
-	pictures := make([]float64, len(evaluators))
-	for i, e := range evaluators {
-		if err := e.load(nn.NewStatistics(e.model.Network)); err != nil {
-			return nil, err
-		}
-		batches := e.testing.Start(ctx, 0, 0)
-		b, ok := batches.Next()
-		if !ok {
-			return nil, fmt.Errorf("measure speed: %w", batches.Err())
-		}
-		images, n := slices.Clone(b.Images), b.N
-		batches.Close()
-		runs[i] = func() { e.inference.Run(images, n) }
-		pictures[i] = float64(n)
-	}
-	times := make([][]float64, len(runs))
-	for round := range 1 + speedRounds {
-		for i, run := range runs {
-			if err := ctx.Err(); err != nil {
-				return nil, err
-			}
-			begin := time.Now()
-			run()
-			if round > 0 {
-				times[i] = append(times[i], time.Since(begin).Seconds())
-			}
-		}
-	}
-	for i := range pictures {
-		slices.Sort(times[i])
-		pictures[i] /= times[i][speedRounds/2]
-	}
-	return pictures, nil
 }

@@ -10,7 +10,6 @@ import (
 
 	"bnkit/checkpoint"
 	"bnkit/engine/arch"
-	"bnkit/engine/nn"
 	"bnkit/engine/rundir"
 )
 
@@ -59,19 +58,19 @@ func TestCompactModel(t *testing.T) {
 		t.Fatal(err)
 	}
 	if small.Network.MACs() >= m.Network.MACs() || small.Kept != nil {
-		t.Errorf("%d multiply-adds of %d are left, kept %v", small.Network.MACs(), m.Network.MACs(), small.Kept)
+		t.Errorf("%d of %d multiply-accumulates are left; Kept is %v, want nil", small.Network.MACs(), m.Network.MACs(), small.Kept)
 	}
-	whole, left := evaluatorOf(t, m, r), evaluatorOf(t, small, r)
+	whole, compacted := evaluatorOf(t, m, r), evaluatorOf(t, small, r)
 	want, err := whole.Evaluate(t.Context(), m.Stored)
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := left.Evaluate(t.Context(), small.Stored)
+	got, err := compacted.Evaluate(t.Context(), small.Stored)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got.TestAccuracy != want.TestAccuracy || !closeTo(got.TestLoss, want.TestLoss, 1e-5) || got.Statistics != StatisticsStored {
-		t.Errorf("left %+v, clamped %+v", got, want)
+		t.Errorf("the compacted model has %+v, the clamped one %+v", got, want)
 	}
 
 	m.Params.Of(1, arch.Gamma)[0] = 1
@@ -81,7 +80,8 @@ func TestCompactModel(t *testing.T) {
 	}
 }
 
-// TestPredictions checks that as many predictions are right as Evaluate counts.
+// TestPredictions checks that the number of right predictions is the one that Evaluate
+// counts.
 func TestPredictions(t *testing.T) {
 	m, r := prunedModel(t)
 	e := evaluatorOf(t, m, r)
@@ -105,31 +105,11 @@ func TestPredictions(t *testing.T) {
 	}
 }
 
-// TestSpeeds checks that a network that takes a tenth of the work is faster.
-func TestSpeeds(t *testing.T) {
-	m, r := prunedModel(t)
-	wide := *m
-	net, err := arch.Build("wrn-14-8", arch.Options{Input: m.Network.Input, Classes: m.Network.Classes})
-	if err != nil {
-		t.Fatal(err)
-	}
-	wide.Network, wide.Params = net, nn.NewParams[float32](net, nil)
-	wide.Params.Initialise(1)
-	wide.Kept, wide.Stored = nil, nil
-	speeds, err := Speeds(t.Context(), evaluatorOf(t, &wide, r), evaluatorOf(t, m, r))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(speeds) != 2 || !(speeds[0] > 0) || !(speeds[1] > speeds[0]) {
-		t.Errorf("%v pictures a second", speeds)
-	}
-}
-
 // TestPrunedFile checks that a file lists the pruned channels in a field that a reader may
 // ignore.
 func TestPrunedFile(t *testing.T) {
 	m, _ := prunedModel(t)
-	m.Kept[3] = nil // nothing of this unit's
+	m.Kept[3] = nil // no channel of this unit is pruned
 	path := filepath.Join(t.TempDir(), "pruned.bnz")
 	if err := m.Save(path); err != nil {
 		t.Fatal(err)
@@ -146,22 +126,22 @@ func TestPrunedFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, listed := f.Header.Pruned[m.Network.Units[3].BN]; listed || len(f.Header.Pruned) != len(m.Network.Units)-1 {
-		t.Errorf("the header lists %v", f.Header.Pruned)
+		t.Errorf("the header lists pruned channels %v", f.Header.Pruned)
 	}
 	f.Header.Pruned = nil
-	ignorant, err := newModel(f)
+	unpruned, err := newModel(f)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if ignorant.Kept != nil || weightsHash(ignorant.Params) != weightsHash(read.Params) {
-		t.Error("a reader that ignores the field reads another network")
+	if unpruned.Kept != nil || weightsHash(unpruned.Params) != weightsHash(read.Params) {
+		t.Error("a reader that ignores the field reads different parameters")
 	}
 
 	name := m.Network.Units[1].BN
-	for what, wrong := range map[string][]int{"out of range": {0, 99}, "descending": {5, 4}, "twice": {4, 4}, "negative": {-1}, "γ that is not 0": {14}} {
+	for what, wrong := range map[string][]int{"out of range": {0, 99}, "descending": {5, 4}, "the same channel twice": {4, 4}, "negative": {-1}, "a γ that is not 0": {14}} {
 		f.Header.Pruned = map[string][]int{name: wrong}
 		if _, err := newModel(f); err == nil || !strings.Contains(err.Error(), name) {
-			t.Errorf("%s: %v", what, err)
+			t.Errorf("%s: %v, want an error that names %s", what, err, name)
 		}
 	}
 	f.Header.Pruned = map[string][]int{"elsewhere": {0}}
@@ -170,7 +150,7 @@ func TestPrunedFile(t *testing.T) {
 	}
 	f.Header.Pruned = map[string][]int{"": {0}}
 	if _, err := newModel(f); err == nil {
-		t.Error("no name: no error")
+		t.Error("an empty name of a BatchNorm: no error")
 	}
 
 	m.Params.Of(1, arch.Gamma)[0] = 1
@@ -180,9 +160,9 @@ func TestPrunedFile(t *testing.T) {
 	}
 }
 
-// TestGoldenPrunedFile reads a file that every later version must read: a resnet-8 of
-// a quarter of the width, trained for an epoch on 500 pictures of the sample, of which
-// prune --remove 0.4 held 34 of 84 channels.
+// TestGoldenPrunedFile reads a file that every later version must read. It holds a
+// resnet-8 of a quarter of the width, trained for one epoch on 500 pictures of the sample.
+// prune --remove 0.4 pruned 34 of its 84 channels.
 func TestGoldenPrunedFile(t *testing.T) {
 	m, err := LoadModel("testdata/pruned.bnz")
 	if err != nil {
@@ -193,7 +173,7 @@ func TestGoldenPrunedFile(t *testing.T) {
 		total += len(channels)
 	}
 	if total != 34 || !slices.Equal(pruned["blocks.1.bn1"], []int{0, 1, 5, 6}) {
-		t.Errorf("%d channels are pruned: %v", total, pruned)
+		t.Errorf("%d channels are pruned, want 34: %v", total, pruned)
 	}
 	small, _, err := m.Compact()
 	if err != nil {
@@ -217,6 +197,6 @@ func TestGoldenPrunedFile(t *testing.T) {
 	}
 	got, err := e.Evaluate(t.Context(), stats)
 	if err != nil || !closeTo(got.TestAccuracy, 0.12, 0.003) || !closeTo(got.TestLoss, 2.4391, 1e-4) {
-		t.Errorf("%+v, %v", got, err)
+		t.Errorf("evaluation %+v, %v; want accuracy 0.12 and loss 2.4391", got, err)
 	}
 }

@@ -18,8 +18,8 @@ import (
 // sets are the trainable sets for tests of whole runs.
 var sets = []string{"bn", "all"}
 
-// TestThreads checks that the checkpoint of a run is the same for any number of threads, and for
-// any directory and time, which differ too.
+// TestThreads checks that the checkpoint of a run is the same for any number of threads. The
+// directory and the time of the runs differ too.
 func TestThreads(t *testing.T) {
 	data := synthetic(96, 40)
 	for _, set := range sets {
@@ -46,8 +46,8 @@ func TestThreads(t *testing.T) {
 	}
 }
 
-// resumable returns the settings for the resume tests: every optimizer with every kind of
-// trainable set.
+// resumable holds changes of settings for the resume tests, by name. They combine every
+// optimizer with every kind of trainable set.
 var resumable = func() map[string]func(*config.Config) {
 	all := map[string]func(*config.Config){}
 	for name, optimize := range map[string]func(*config.Config){
@@ -67,8 +67,9 @@ var resumable = func() map[string]func(*config.Config) {
 	return all
 }()
 
-// TestResume checks that 4 epochs at once, 2 and 2 more, and a run that is interrupted at every
-// kind of moment give the same checkpoint and the same measurements.
+// TestResume checks that three runs give the same checkpoint and the same measurements: one
+// of 4 epochs, one of 2 epochs that is resumed for 2 more, and one that is interrupted at
+// every kind of moment.
 func TestResume(t *testing.T) {
 	data := synthetic(100, 40) // 6 batches of 16, and 4 pictures left out
 	for set, change := range resumable {
@@ -98,13 +99,13 @@ func TestResume(t *testing.T) {
 		check("2 + 2 epochs", dir, mustTrain(t, cfg, data, TrainOptions{Dir: dir, Threads: 2, Resume: true}))
 		check("nothing left", dir, mustTrain(t, cfg, data, TrainOptions{Dir: dir, Threads: 2, Resume: true}))
 
-		// Steps 1 and 8 are within epochs. Step 12 is the last of an epoch, so that the
-		// test is interrupted.
+		// Steps 1 and 8 are within epochs. Step 12 is the last of an epoch, so the test
+		// after it is interrupted.
 		dir = t.TempDir()
 		for i, steps := range []int{1, 7, 4} {
 			interruptAfter(t, cfg, data, TrainOptions{Dir: dir, Threads: 2, Resume: i > 0}, steps)
 		}
-		check("interrupted thrice", dir, mustTrain(t, cfg, data, TrainOptions{Dir: dir, Threads: 2, Resume: true}))
+		check("interrupted three times", dir, mustTrain(t, cfg, data, TrainOptions{Dir: dir, Threads: 2, Resume: true}))
 	}
 }
 
@@ -115,7 +116,7 @@ func sameMeasurements(a, b rundir.EpochMetrics) bool {
 }
 
 // TestResumeSchedule checks that a run whose rates depend on the number of epochs resumes to the
-// same bytes, and refuses another number of epochs.
+// same bytes, and refuses a different number of epochs.
 func TestResumeSchedule(t *testing.T) {
 	data, cfg := synthetic(64, 20), tinyConfig()
 	cfg.Schedule, cfg.LRPerStep, cfg.LRWarmup, cfg.LRMin = config.Cosine, true, 1, 0.001
@@ -126,7 +127,7 @@ func TestResumeSchedule(t *testing.T) {
 	longer.Epochs++
 	var e *ResumeError
 	if _, err := Train(t.Context(), longer, data, TrainOptions{Dir: parts, Threads: 2, Resume: true}); !errors.As(err, &e) || e.Key != "epochs" {
-		t.Errorf("one more epoch: %v, want a *ResumeError of epochs", err)
+		t.Errorf("one more epoch: %v, want a *ResumeError that names epochs", err)
 	}
 	mustTrain(t, cfg, data, TrainOptions{Dir: parts, Threads: 2, Resume: true})
 	if !bytes.Equal(readFile(t, parts, rundir.CheckpointFile), readFile(t, whole, rundir.CheckpointFile)) {
@@ -212,7 +213,7 @@ func TestResumeRefuses(t *testing.T) {
 	other.Digest = "other"
 	var e *ResumeError
 	if _, err := Train(t.Context(), cfg, &other, resume); !errors.As(err, &e) || e.Key != "data" {
-		t.Errorf("other pictures: %v, want a *ResumeError of data", err)
+		t.Errorf("other pictures: %v, want a *ResumeError that names data", err)
 	}
 	longer := cfg
 	longer.Epochs = 3
@@ -228,7 +229,7 @@ func TestResumeRefuses(t *testing.T) {
 		func() error {
 			return os.WriteFile(filepath.Join(dir, rundir.ResumeFile), before[rundir.CheckpointFile], 0o666)
 		},
-		func() error { return os.Remove(filepath.Join(dir, rundir.ResumeFile)) }, // with two epochs in ckpt.bnz
+		func() error { return os.Remove(filepath.Join(dir, rundir.ResumeFile)) }, // ckpt.bnz still holds two epochs
 	} {
 		if err := damage(); err != nil {
 			t.Fatal(err)
@@ -248,8 +249,8 @@ func TestResumeRefuses(t *testing.T) {
 	}
 }
 
-// TestResumeRepairsMetrics checks that a resume continues from resume.bnz whatever happened to
-// metrics.jsonl, and keeps the rows that exist.
+// TestResumeRepairsMetrics checks that a resume continues from resume.bnz even if metrics.jsonl
+// is damaged, and keeps the rows that can be read.
 func TestResumeRepairsMetrics(t *testing.T) {
 	data, cfg := synthetic(64, 20), tinyConfig()
 	cfg.Epochs = 3
@@ -264,14 +265,14 @@ func TestResumeRepairsMetrics(t *testing.T) {
 		metrics []byte
 		lost    []int
 	}{
-		"torn":            {slices.Concat(row[0], row[1], row[2][:20]), []int{3}},
-		"torn inside":     {slices.Concat(row[0], row[1][:20], row[1], row[2]), []int{2}}, // the whole row is on the torn one's line
-		"repeated":        {slices.Concat(row[0], row[1], row[0], row[1], row[2]), nil},
-		"in disorder":     {slices.Concat(row[2], row[0], row[1]), nil},
-		"a missing row":   {slices.Concat(row[0], row[2]), []int{2}},
-		"not JSON":        {[]byte("\x00\x00\x00\n\n"), []int{1, 2, 3}},
-		"empty":           {nil, []int{1, 2, 3}},
-		"a later epoch's": {slices.Concat(before[rundir.MetricsFile], []byte("{\"epoch\":4}\n")), nil},
+		"last row cut off":       {slices.Concat(row[0], row[1], row[2][:20]), []int{3}},
+		"middle row cut off":     {slices.Concat(row[0], row[1][:20], row[1], row[2]), []int{2}}, // the complete row follows on the same line
+		"repeated rows":          {slices.Concat(row[0], row[1], row[0], row[1], row[2]), nil},
+		"rows out of order":      {slices.Concat(row[2], row[0], row[1]), nil},
+		"a missing row":          {slices.Concat(row[0], row[2]), []int{2}},
+		"not JSON":               {[]byte("\x00\x00\x00\n\n"), []int{1, 2, 3}},
+		"an empty file":          {nil, []int{1, 2, 3}},
+		"a row of a later epoch": {slices.Concat(before[rundir.MetricsFile], []byte("{\"epoch\":4}\n")), nil},
 	} {
 		dir := t.TempDir()
 		restore(t, dir, before)
@@ -281,7 +282,7 @@ func TestResumeRepairsMetrics(t *testing.T) {
 		var lost *rundir.LostRowsError
 		got := mustTrain(t, cfg, data, TrainOptions{Dir: dir, Threads: 1, Resume: true, Warn: func(err error) { errors.As(err, &lost) }})
 		if (lost == nil) != (c.lost == nil) || lost != nil && !slices.Equal(lost.Epochs, c.lost) {
-			t.Errorf("%s: %v, want a note of epochs %v", name, lost, c.lost)
+			t.Errorf("%s: warning %v, want one about epochs %v", name, lost, c.lost)
 		}
 		left := slices.DeleteFunc(slices.Clone(want.Epochs), func(m rundir.EpochMetrics) bool { return slices.Contains(c.lost, m.Epoch) })
 		rows, err := rundir.ReadMetrics(filepath.Join(dir, rundir.MetricsFile))
@@ -309,13 +310,13 @@ func TestOverwriting(t *testing.T) {
 		t.Error("the refused run changed files")
 	}
 	if _, err := Train(t.Context(), cfg, data, TrainOptions{Dir: dir, Threads: 1, Force: true, Resume: true}); err == nil {
-		t.Error("force and resume together are accepted")
+		t.Error("Train accepts Force and Resume together")
 	}
 	bad := cfg
 	bad.Batch = 65
 	var ce *config.Error
 	if _, err := Train(t.Context(), bad, data, TrainOptions{Dir: dir, Threads: 1, Force: true}); !errors.As(err, &ce) || ce.Key != "batch" {
-		t.Errorf("a batch of 65 from 64 pictures: %v", err)
+		t.Errorf("a batch of 65 from 64 pictures: %v, want a *config.Error of batch", err)
 	}
 	if !sameSnapshot(snapshot(t, dir), before) {
 		t.Error("a forced run that cannot start changed files")
@@ -325,7 +326,7 @@ func TestOverwriting(t *testing.T) {
 		t.Error("a forced run left the old checkpoint")
 	}
 	if rows, err := rundir.ReadMetrics(filepath.Join(dir, rundir.MetricsFile)); err != nil || len(rows) != 1 {
-		t.Errorf("a forced run leaves %d metrics rows, %v", len(rows), err)
+		t.Errorf("a forced run leaves %d metrics rows, want 1; error %v", len(rows), err)
 	}
 }
 
@@ -364,8 +365,8 @@ func restore(t *testing.T, dir string, files map[string][]byte) {
 	}
 }
 
-// TestResumeKeepsDrops checks that a run that is resumed for more epochs, without rate
-// drops on the command line, keeps the drops that it began with.
+// TestResumeKeepsDrops checks that a run that is resumed for more epochs, with settings that
+// have no rate drops, keeps the drops that it began with.
 func TestResumeKeepsDrops(t *testing.T) {
 	data, cfg := synthetic(64, 20), tinyConfig()
 	cfg.Epochs, cfg.LRDrops = 3, nil

@@ -5,7 +5,6 @@ import (
 	"path/filepath"
 	"testing"
 
-	"bnkit/checkpoint"
 	"bnkit/engine/arch"
 	"bnkit/engine/config"
 	"bnkit/engine/nn"
@@ -13,15 +12,15 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// TestCheckpointSizes checks the size of BN-only checkpoints whose γ and β are noise, which does
-// not compress.
+// TestCheckpointSizes checks the sizes of BN-only checkpoints whose γ and β are noise, which
+// does not compress.
 func TestCheckpointSizes(t *testing.T) {
 	data := synthetic(8, 8)
 	data.Digest = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 	for name, limit := range map[string]int64{"resnet-20": 8_000, "resnet-866": 300_000} {
 		cfg := config.Default()
 		cfg.Arch = name
-		net, err := buildNetwork(&cfg, data)
+		net, err := networkFor(&cfg, data)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -30,12 +29,13 @@ func TestCheckpointSizes(t *testing.T) {
 			stream := rng.NewStream(9, params.Tensors[i].Name)
 			stream.Normals(params.Values[i], 0)
 		}
-		header, err := newHeader(&cfg, net, data, cfg.Epochs)
+		r := run{cfg: cfg, data: data, trainer: &Trainer{model: &Model{Network: net, Params: params}}}
+		m, err := r.model(&cfg, cfg.Epochs)
 		if err != nil {
 			t.Fatal(err)
 		}
 		path := filepath.Join(t.TempDir(), rundir.CheckpointFile)
-		if err := checkpoint.WriteFile(path, &checkpoint.File{Header: header, Tensors: trainedTensors(params)}); err != nil {
+		if err := m.Save(path); err != nil {
 			t.Fatal(err)
 		}
 		info, err := os.Stat(path)

@@ -5,23 +5,25 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 
 	"bnkit/checkpoint"
 	"bnkit/checkpoint/durable"
 	"bnkit/checkpoint/strictjson"
+	"bnkit/engine/arch"
 	"bnkit/engine/config"
 	"bnkit/engine/rundir"
 )
 
 // Only resume.bnz records how far a run has come. Each file is replaced in one atomic step, or
-// grows by a line, and at the end of an epoch they are made durable in the order
+// grows by a line. At the end of an epoch, the files are made durable in the order
 //
 //	ckpt.bnz, metrics.jsonl, resume.bnz
 //
-// so that ckpt.bnz and metrics.jsonl hold at least the epochs that resume.bnz counts, at
-// whatever moment a run is killed. A resume removes later epochs from metrics.jsonl and
-// trains them again, to the same bits, so that ckpt.bnz gets the same bytes. Without a
-// resume.bnz the run has not completed an epoch and starts again from its config.json. If
+// so that ckpt.bnz and metrics.jsonl hold at least the epochs that resume.bnz counts,
+// whenever the run is killed. A resume removes later epochs from metrics.jsonl and trains
+// them again, to the same bits, so that ckpt.bnz gets the same bytes. If there is no
+// resume.bnz, the run has not completed an epoch and starts again from its config.json. If
 // ckpt.bnz shows that there was a resume.bnz, the resume is refused.
 
 // save writes the files of a complete epoch.
@@ -42,40 +44,82 @@ func (r *run) save(m *rundir.EpochMetrics) error {
 func (r *run) saveModel(epochs int) error {
 	cfg := r.cfg
 	cfg.TrackGradients = false // does not affect the model
-	header, err := newHeader(&cfg, r.trainer.network, r.data, epochs)
+	m, err := r.model(&cfg, epochs)
 	if err != nil {
 		return err
 	}
-	file := &checkpoint.File{Header: header, Tensors: trainedTensors(r.trainer.trained.Params)}
 	if r.cfg.WithStats {
-		file.Tensors = append(file.Tensors, statisticsTensors(r.trainer.network, r.trainer.running)...)
+		m.Stored = r.trainer.statistics()
+	}
+	file, err := m.File()
+	if err != nil {
+		return err
 	}
 	return checkpoint.WriteFile(r.dir.File(rundir.CheckpointFile), file)
 }
 
+// model returns the model after the given number of complete epochs, without running
+// statistics. It shares the trainer's parameters, which are as of the last call of
+// Trainer.update.
+func (r *run) model(cfg *config.Config, epochs int) (*Model, error) {
+	settings, err := json.Marshal(cfg)
+	if err != nil {
+		return nil, err
+	}
+	event := training{Epochs: epochs}
+	m := Model{
+		Network: r.trainer.model.Network, Params: r.trainer.model.Params, Kept: r.trainer.model.Kept,
+		Preprocessing: Preprocessing{Mean: r.data.Mean, Std: r.data.Std, Eps: cfg.BNEps},
+		Estimation:    newEstimation(cfg.Seed, r.data.Train.Len()),
+		Data:          DataSet{Name: r.data.Name, Digest: r.data.Digest, Selection: cfg.Selection()},
+		Origin:        &Origin{Trainable: arch.TrainableSet(cfg.Trainable), Seed: cfg.Seed, Initialisers: cfg.Initialisers()},
+		Config:        settings,
+	}
+	if from := r.from; from != nil {
+		m.History, event.From = slices.Clone(from.History), from.Source.SHA256
+		m.Origin = from.Origin
+		if from.Origin != nil {
+			origin := *from.Origin
+			origin.Trainable = origin.Trainable.With(arch.TrainableSet(cfg.Trainable))
+			m.Origin = &origin
+		}
+	}
+	parameters, err := json.Marshal(event)
+	if err != nil {
+		return nil, err
+	}
+	m.History = append(m.History, Event{Action: trainAction, Tool: "bnkit", Parameters: parameters})
+	return &m, nil
+}
+
 // saveState writes resume.bnz.
 func (r *run) saveState() error {
-	header, err := newHeader(&r.cfg, r.trainer.network, r.data, r.done.Epochs)
+	t := r.trainer
+	t.update()
+	m, err := r.model(&r.cfg, r.done.Epochs)
 	if err != nil {
 		return err
 	}
-	if header.State, err = json.Marshal(r.done); err != nil {
+	file, err := m.file()
+	if err != nil {
 		return err
 	}
-	t := r.trainer
-	tensors := trainedTensors(t.trained.Params)
-	tensors = append(tensors, momentTensors(t.optimizer.Moments)...)
-	tensors = append(tensors, statisticsTensors(t.network, t.running)...)
-	if t.tracked != nil {
-		tensors = append(tensors, t.tracked.stored()...)
+	if file.Header.State, err = json.Marshal(r.done); err != nil {
+		return err
 	}
-	return checkpoint.WriteFile(r.dir.File(rundir.ResumeFile), &checkpoint.File{Header: header, Tensors: tensors})
+	file.Tensors = append(file.Tensors, momentTensors(t.optimizer.Moments)...)
+	file.Tensors = append(file.Tensors, statisticsTensors(t.model.Network, t.statistics())...)
+	if t.tracked != nil {
+		file.Tensors = append(file.Tensors, t.tracked.stored()...)
+	}
+	return checkpoint.WriteFile(r.dir.File(rundir.ResumeFile), file)
 }
 
-// resume restores the state of the run in the directory. It does not change files until
-// everything is checked.
-func (r *run) resume() error {
-	file, err := r.readState()
+// readState reads the state of the run in the directory, if there is one, and the model
+// that the run continues to train. It checks that the settings agree with those of the
+// run.
+func (r *run) readState() error {
+	file, err := r.readStateFile()
 	var was config.Config
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -101,11 +145,42 @@ func (r *run) resume() error {
 	if err := r.compare(&was); err != nil {
 		return err
 	}
-	if file != nil {
-		if err := r.restore(file); err != nil {
+	if r.state = file; file != nil {
+		if r.from, err = stateModel(file); err != nil {
+			return r.refuse("", "%s: %v", rundir.ResumeFile, err)
+		}
+	}
+	return nil
+}
+
+// stateModel returns the model that a state holds. It has the history and the source of the
+// model that the run started from.
+func stateModel(file *checkpoint.File) (*Model, error) {
+	m, err := newModel(file)
+	if err != nil {
+		return nil, err
+	}
+	if m.Network.HasBN() && m.Stored == nil {
+		return nil, errors.New("it has no running statistics")
+	}
+	last := len(m.History) - 1
+	var event training
+	if last < 0 || m.History[last].Action != trainAction || json.Unmarshal(m.History[last].Parameters, &event) != nil {
+		return nil, errors.New("its history does not end with training")
+	}
+	m.History, m.Source.SHA256 = m.History[:last], event.From
+	return m, nil
+}
+
+// resume continues the run in the directory from the state that was read. It checks
+// everything before it changes a file.
+func (r *run) resume() error {
+	if r.state != nil {
+		if err := r.restore(r.state); err != nil {
 			return err
 		}
 	}
+	var err error
 	var lost *rundir.LostRowsError
 	if r.metrics, lost, err = r.dir.RepairMetrics(r.done.Epochs); err != nil {
 		return err
@@ -121,8 +196,8 @@ func (r *run) resume() error {
 	return r.writeConfig()
 }
 
-// readState reads resume.bnz.
-func (r *run) readState() (*checkpoint.File, error) {
+// readStateFile reads resume.bnz.
+func (r *run) readStateFile() (*checkpoint.File, error) {
 	path := r.dir.File(rundir.ResumeFile)
 	state, err := checkpoint.Open(path)
 	if err != nil {
@@ -136,19 +211,24 @@ func (r *run) readState() (*checkpoint.File, error) {
 	if err != nil {
 		return nil, &ModelError{path, err.Error()}
 	}
-	if err := checkMemory(path, float64(state.Info.FileSize)+float64(state.Info.DataSize), r.options.MaxMemory); err != nil {
+	if err := checkMemory("reading "+path, float64(state.Info.FileSize)+float64(state.Info.DataSize), r.options.MaxMemory); err != nil {
 		return nil, err
 	}
 	return state.Read()
 }
 
-// begin writes the first files of a new run.
+// begin writes the first files of a new run. If the run starts from a model, these include
+// a state, so that a resume does not need the model's file.
 func (r *run) begin() error {
-	settings, err := r.cfg.Encode()
-	if err != nil {
+	if err := r.dir.Begin(r.options.Place); err != nil {
 		return err
 	}
-	return r.dir.Begin(settings, r.options.Place)
+	if r.from != nil {
+		if err := r.saveState(); err != nil {
+			return err
+		}
+	}
+	return r.writeConfig()
 }
 
 func (r *run) writeConfig() error {
@@ -199,65 +279,53 @@ func (r *run) compare(was *config.Config) error {
 
 // restore sets the run's tensors and progress to those of a state.
 func (r *run) restore(file *checkpoint.File) error {
-	h, t := &file.Header, r.trainer
-	if h.Data.Digest != r.data.Digest {
-		return r.refuse("data", "the run was started with other pictures than those now found as %s", r.data.Name)
-	}
 	var done progress
-	if err := strictjson.Unmarshal(h.State, &done); err != nil {
+	if err := strictjson.Unmarshal(file.Header.State, &done); err != nil {
 		return r.refuse("", "%s is not a resume state: %v", rundir.ResumeFile, err)
 	}
 	if done.Epochs < 0 || done.Epochs > r.cfg.Epochs || done.Steps < 0 || done.Steps > r.steps ||
 		done.Epochs == r.cfg.Epochs && done.Steps > 0 || done.Sums.Examples != done.Steps*r.cfg.Batch {
-		return r.refuse("", "%s was written after %d epochs and %d steps, which is impossible for this run of %d epochs of %d steps",
+		return r.refuse("", "%s was written after %d epochs and %d steps, but this run has %d epochs of %d steps",
 			rundir.ResumeFile, done.Epochs, done.Steps, r.cfg.Epochs, r.steps)
 	}
 	if err := r.restoreTensors(file); err != nil {
 		return r.refuse("", "%s: %v", rundir.ResumeFile, err)
 	}
-	if t.repack {
-		t.training.Repack()
-	}
-	t.optimizer.Steps = done.Epochs*r.steps + done.Steps
+	r.trainer.optimizer.Steps = done.Epochs*r.steps + done.Steps
 	r.done = done
 	return nil
 }
 
+// restoreTensors sets the optimizer's moments and the sums of gradients. The trainer has
+// already started from the state's model.
 func (r *run) restoreTensors(file *checkpoint.File) error {
 	t := r.trainer
 	stored := newStoredTensors(file)
-	values, err := stored.trained(t.network, t.set)
-	if err != nil {
+	if _, err := stored.trained(t.model.Network, arch.TrainableSet(file.Header.Trainable)); err != nil {
+		return err
+	}
+	if _, err := stored.statistics(t.model.Network); err != nil {
 		return err
 	}
 	for _, m := range t.optimizer.Moments {
-		for i := range values {
+		for i, values := range m.Values {
+			if len(values) == 0 {
+				continue
+			}
 			x := &m.Tensors[i]
 			v, err := stored.float32s(checkpoint.SectionOptimizer, x.Name+m.Suffix, x.Shape)
 			if err != nil {
 				return err
 			}
-			copy(m.Values[i], v)
+			copy(values, v)
 		}
-	}
-	running, err := stored.statistics(t.network)
-	if err != nil {
-		return err
 	}
 	if t.tracked != nil {
 		if err := t.tracked.restore(stored); err != nil {
 			return err
 		}
 	}
-	if err := stored.end(); err != nil {
-		return err
-	}
-	for i, v := range values {
-		copy(t.trained.Values[i], v)
-	}
-	t.trained.Scatter()
-	t.running = running
-	return nil
+	return stored.end()
 }
 
 // ReadConfig reads a run's config.json at path. The error is rundir.ErrNoRun if there is

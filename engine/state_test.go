@@ -36,7 +36,7 @@ func TestReadConfig(t *testing.T) {
 		}
 		var damaged *rundir.DamagedError
 		if _, err := ReadConfig(path); !errors.As(err, &damaged) || damaged.Path != path {
-			t.Errorf("%q: %v, want a *rundir.DamagedError of the file", bad, err)
+			t.Errorf("%q: %v, want a *rundir.DamagedError that names the file", bad, err)
 		}
 	}
 }

@@ -7,16 +7,17 @@ import (
 	"path/filepath"
 	"testing"
 
+	"bnkit/engine/arch"
 	"bnkit/engine/config"
 	"bnkit/engine/dataset"
 	"bnkit/engine/rng"
 )
 
-// synthetic returns a data set of 8×8 colour pictures that a convolution can distinguish: noise
-// with a bright row or column whose place depends on the class.
+// synthetic returns a data set of 8×8 colour pictures whose classes a convolution can
+// distinguish: noise with a bright row or column whose position depends on the class.
 func synthetic(train, test int) *dataset.Data { return syntheticOf(8, train, test) }
 
-// syntheticOf is like synthetic, with pictures of another size.
+// syntheticOf is like synthetic, but with pictures of the given size.
 func syntheticOf(side, train, test int) *dataset.Data {
 	d := &dataset.Data{
 		Name: "sample", Classes: []string{"top", "bottom", "left", "right"}, Digest: "synthetic",
@@ -55,14 +56,14 @@ func syntheticSplit(name string, n, side int) *dataset.Split {
 	return s
 }
 
-// tinyConfig trains the smallest network for a few steps an epoch.
+// tinyConfig returns settings that train the smallest network for a few steps an epoch.
 func tinyConfig() config.Config {
 	c := config.Default()
 	c.Arch, c.Epochs, c.Batch, c.LRDrops = "resnet-8", 4, 16, []int{2}
 	return c
 }
 
-// mustTrain trains a run, which must succeed.
+// mustTrain trains a run and fails the test if that is not possible.
 func mustTrain(t *testing.T, cfg config.Config, data *dataset.Data, o TrainOptions) *TrainResult {
 	t.Helper()
 	r, err := Train(context.Background(), cfg, data, o)
@@ -79,4 +80,10 @@ func readFile(t *testing.T, elem ...string) []byte {
 		t.Fatal(err)
 	}
 	return b
+}
+
+// networkFor returns the network of cfg for the pictures and classes of data.
+func networkFor(cfg *config.Config, data *dataset.Data) (*arch.Network, error) {
+	s := data.Train
+	return cfg.Network(arch.Shape{C: s.Channels, H: s.Height, W: s.Width}, len(data.Classes))
 }

@@ -34,13 +34,13 @@ func trainedTensors(trained *nn.Params[float32]) []checkpoint.Tensor {
 	return ts
 }
 
-// momentTensors returns copies of an optimizer's moments. Their names are those of the
-// tensors that they belong to, followed by the suffix of the moment.
+// momentTensors returns copies of an optimizer's moments. The name of a moment is the name
+// of the tensor that it belongs to, followed by the moment's suffix.
 func momentTensors(moments []optim.Moment) []checkpoint.Tensor {
 	var ts []checkpoint.Tensor
 	for _, m := range moments {
 		for i, v := range m.Values {
-			if v != nil {
+			if len(v) > 0 {
 				x := &m.Tensors[i]
 				ts = append(ts, checkpoint.Tensor{Section: checkpoint.SectionOptimizer, Name: x.Name + m.Suffix, Shape: x.Shape, Float32: slices.Clone(v)})
 			}
@@ -86,7 +86,7 @@ func newStoredTensors(f *checkpoint.File) storedTensors {
 	return s
 }
 
-// has reports whether any tensor of that section is left.
+// has reports whether any tensor of the section is left.
 func (s storedTensors) has(section string) bool {
 	for key := range s {
 		if key.section == section {
@@ -96,8 +96,8 @@ func (s storedTensors) has(section string) bool {
 	return false
 }
 
-// take removes and returns a tensor. It is an error if the tensor is missing or has another
-// shape.
+// take removes and returns a tensor. It returns an error if the tensor is missing or has a
+// different shape.
 func (s storedTensors) take(section, name string, shape []int) (*checkpoint.Tensor, error) {
 	key := tensorKey{section, name}
 	t := s[key]
@@ -105,7 +105,7 @@ func (s storedTensors) take(section, name string, shape []int) (*checkpoint.Tens
 		return nil, fmt.Errorf("tensor %s of section %s is missing", name, section)
 	}
 	if !slices.Equal(t.Shape, shape) {
-		return nil, fmt.Errorf("tensor %s of section %s has shape %v; the network has %v", name, section, t.Shape, shape)
+		return nil, fmt.Errorf("tensor %s of section %s has shape %v, but in the network it has shape %v", name, section, t.Shape, shape)
 	}
 	delete(s, key)
 	return t, nil
@@ -122,7 +122,7 @@ func (s storedTensors) float32s(section, name string, shape []int) ([]float32, e
 	}
 	for i, v := range t.Float32 {
 		if !isFinite(float64(v)) {
-			return nil, fmt.Errorf("tensor %s of section %s holds %v at %d", name, section, v, i)
+			return nil, fmt.Errorf("tensor %s of section %s holds %v at index %d", name, section, v, i)
 		}
 	}
 	return t.Float32, nil
@@ -152,7 +152,7 @@ func (s storedTensors) statistics(net *arch.Network) (*nn.Statistics, error) {
 			}
 			for c, v := range t.Float64 {
 				if !(v >= part.least && v <= part.most) {
-					return nil, fmt.Errorf("tensor %s of section %s holds %v at %d", name, t.Section, v, c)
+					return nil, fmt.Errorf("tensor %s of section %s holds %v at index %d", name, t.Section, v, c)
 				}
 			}
 			*part.to = t.Float64

@@ -11,8 +11,9 @@ import (
 )
 
 // TestSettingsTogether combines settings of network, initial values, optimizer, schedule,
-// BatchNorm and data. An interrupted run resumes to the bytes of an uninterrupted one, and
-// its file is enough to regenerate the weights, find the data and repeat the measurement.
+// BatchNorm and data. An interrupted run must resume to the same bytes as an uninterrupted
+// one, and its file must be enough to regenerate the weights, find the data and repeat the
+// measurement.
 func TestSettingsTogether(t *testing.T) {
 	data, err := dataset.Open("sample", "")
 	if err != nil {
@@ -31,7 +32,7 @@ func TestSettingsTogether(t *testing.T) {
 		interruptAfter(t, cfg, data, TrainOptions{Dir: parts, Threads: 1}, 4)
 		mustTrain(t, cfg, data, TrainOptions{Dir: parts, Threads: 2, Resume: true})
 		if !bytes.Equal(readFile(t, parts, rundir.CheckpointFile), readFile(t, whole, rundir.CheckpointFile)) {
-			t.Errorf("%s, %s: a resumed run gives another checkpoint", optimizer, set)
+			t.Errorf("%s, %s: the resumed run wrote a different checkpoint", optimizer, set)
 		}
 
 		m, err := LoadModel(filepath.Join(whole, rundir.ResumeFile)) // it stores statistics

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"time"
 
+	"bnkit/checkpoint"
 	"bnkit/engine/arch"
 	"bnkit/engine/config"
 	"bnkit/engine/dataset"
@@ -15,8 +16,8 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// TrainOptions are the run directory, the threads and the callbacks of a run. They do not
-// change its result.
+// TrainOptions holds the run directory, the threads and the callbacks of a run, and the model
+// that it starts from. Only that model affects the result.
 type TrainOptions struct {
 	Dir      string // run directory, see package rundir
 	Numbered bool   // use a new directory: Dir or, if that exists, Dir-2, Dir-3 and so on
@@ -28,15 +29,20 @@ type TrainOptions struct {
 	// stands for DefaultMaxMemory. Train returns a *MemoryError above it.
 	MaxMemory int64
 
-	// Owned is Dir if the caller already owns it, in order to resume the run. The caller
+	// Owned is the directory of a run to resume, if the caller already owns it. The caller
 	// releases it.
 	Owned *rundir.Dir
 
-	// Place is the folder or archive that holds the data, which the run records. "" is
-	// the default place or, for a resumed run, the recorded one.
+	// From is the model whose file config.Config.Start names, if it names one; see
+	// Model.Settings. Train does not change it, and training changes nothing that
+	// belongs to its pruned channels. A resumed run does not need it.
+	From *Model
+
+	// Place is the folder or archive that holds the data. The run records it. "" stands
+	// for the default place or, if the run is resumed, for the recorded one.
 	Place string
 
-	Begin func(dir string)          // called before the first step with the run's directory; may be nil
+	Begin func(dir string)          // called before the first step, when all settings are checked, with the run's directory; may be nil
 	Step  func(StepReport)          // called after each step; may be nil
 	Epoch func(rundir.EpochMetrics) // called after each epoch, when its files are written; may be nil
 	Warn  func(error)               // called with errors that do not stop the run (*rundir.LostRowsError, rundir.Dir.NotLocked); may be nil
@@ -64,29 +70,29 @@ type TrainResult struct {
 	Dir        string
 	Checkpoint string // path of ckpt.bnz
 	Config     config.Config
-	Parameters int                   // trained numbers
-	Epochs     []rundir.EpochMetrics // of all epochs, including those before a resume; rows that were lost are missing
+	Parameters int                   // number of trained parameters
+	Epochs     []rundir.EpochMetrics // of all epochs, including those before a resume, except rows that were lost
 }
 
-// Train trains a network with the settings of cfg on data, of which it uses what cfg selects,
-// and writes a run directory, which it owns while it runs. At the end of each epoch the
-// files of that epoch are complete on disk.
+// Train trains a network with the settings of cfg on the part of data that cfg selects. It
+// writes a run directory, which it owns while it runs. At the end of each epoch the files
+// of that epoch are complete on disk.
 //
-// If ctx is cancelled, Train stops at the next step, writes resume.bnz, from which a resume
-// continues to the same bits, and returns an *InterruptedError, which wraps ErrInterrupted
-// and ctx's error. Other errors are *config.Error, *rundir.RunExistsError,
+// If ctx is cancelled, Train stops at the next step and writes resume.bnz, from which a
+// resume continues to the same bits. It then returns an *InterruptedError, which wraps
+// ErrInterrupted and ctx's error. Other errors are *config.Error, *rundir.RunExistsError,
 // *rundir.LockedError, *rundir.DamagedError, *ResumeError, rundir.ErrNoRun and
 // *DivergedError.
 //
-// Rate drops that cfg leaves open are those of the run to resume or, for a new run, the
-// default ones.
+// If cfg does not specify rate drops, Train uses those of the run to resume or, for a new
+// run, the default ones.
 //
 // A run that replaces another one (Force) does not touch the old run until its own first
-// epoch is complete. If it ends before, by an error or because ctx is cancelled, it leaves
-// nothing behind.
+// epoch is complete. If it ends before that, because of an error or because ctx is
+// cancelled, it leaves nothing behind.
 func Train(ctx context.Context, cfg config.Config, data *dataset.Data, o TrainOptions) (_ *TrainResult, err error) {
 	if o.Resume && o.Force {
-		return nil, errors.New("a run is either resumed or replaced, not both")
+		return nil, errors.New("options Resume and Force cannot be combined: a run is either resumed or replaced")
 	}
 	cfg.Data = data.Name // the caller may have used another spelling
 	if !o.Resume {       // a resumed run keeps its rate drops
@@ -108,7 +114,7 @@ func Train(ctx context.Context, cfg config.Config, data *dataset.Data, o TrainOp
 	if dir != nil && o.Owned == nil {
 		defer release(dir)
 	}
-	r, err := newRun(ctx, cfg, data, o)
+	r, err := newRun(ctx, cfg, data, o, dir)
 	if err != nil {
 		return nil, err
 	}
@@ -125,9 +131,6 @@ func Train(ctx context.Context, cfg config.Config, data *dataset.Data, o TrainOp
 	if dir.NotLocked != nil {
 		o.warn(dir.NotLocked)
 	}
-	if o.Begin != nil {
-		o.Begin(dir.Path())
-	}
 	if o.Resume {
 		err = r.resume()
 	} else {
@@ -136,6 +139,9 @@ func Train(ctx context.Context, cfg config.Config, data *dataset.Data, o TrainOp
 	if err != nil {
 		return nil, err
 	}
+	if o.Begin != nil {
+		o.Begin(dir.Path())
+	}
 	for r.done.Epochs < cfg.Epochs {
 		if err := r.epoch(ctx); err != nil {
 			return nil, err
@@ -143,7 +149,7 @@ func Train(ctx context.Context, cfg config.Config, data *dataset.Data, o TrainOp
 	}
 	return &TrainResult{
 		Dir: dir.Path(), Checkpoint: dir.File(rundir.CheckpointFile), Config: r.cfg,
-		Parameters: r.trainer.set.Parameters(r.trainer.network), Epochs: r.metrics,
+		Parameters: r.trainer.parameters(), Epochs: r.metrics,
 	}, nil
 }
 
@@ -197,73 +203,117 @@ type run struct {
 
 	schedule optim.Schedule // of the learning rate
 
+	from  *Model           // the model that the run starts from; nil for a new one
+	state *checkpoint.File // to resume from; nil if there is none
+
 	done    progress
 	metrics []rundir.EpochMetrics
 
 	started     time.Time     // when this session's part of the epoch began
 	stepsTaken  int           // in this session
-	stepsTime   time.Duration // that they took
+	stepsTime   time.Duration // of those steps
 	testingTime time.Duration // of the test of the last epoch
 }
 
-// progress is the progress of a run. A resume needs it besides the tensors.
+// progress is how far a run has come. A resume needs it in addition to the tensors.
 type progress struct {
 	Epochs int     // complete
 	Steps  int     // taken in the current epoch
 	Sums   nn.Loss // over those steps
-	// StepSeconds is the time of those steps, Seconds all time of the current epoch.
+	// StepSeconds is the time of those steps. Seconds is the time of the current epoch.
 	StepSeconds, Seconds float64
 }
 
-// newRun returns a run before its first step. It does not touch files.
-func newRun(ctx context.Context, cfg config.Config, data *dataset.Data, o TrainOptions) (*run, error) {
+// newRun returns a run before its first step. If o.Resume is set, it reads the state of the
+// run in dir. It does not change files.
+func newRun(ctx context.Context, cfg config.Config, data *dataset.Data, o TrainOptions, dir *rundir.Dir) (*run, error) {
+	r := &run{cfg: cfg, options: o, dir: dir, schedule: cfg.LearningRate()}
+	var err error
+	if o.Resume {
+		err = r.readState()
+	} else {
+		r.from, err = startingModel(o.From, &cfg)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return r, r.prepare(ctx, data)
+}
+
+// prepare makes the loaders and the trainer.
+func (r *run) prepare(ctx context.Context, data *dataset.Data) error {
+	cfg := &r.cfg
 	data, err := selected(data, cfg.Selection())
 	if err != nil {
-		return nil, err
+		return err
 	}
-	how, err := dataset.ParseNormalisation(cfg.Normalise)
-	if err != nil {
-		return nil, &config.Error{Key: "normalise", Reason: err.Error()}
+	if r.state != nil && r.state.Header.Data.Digest != data.Digest {
+		return r.refuse("data", "the run was started with pictures that differ from those now found as %s", data.Name)
 	}
-	if data, err = data.Normalise(ctx, how); err != nil {
-		return nil, err
+	if data, err = r.normalised(ctx, data); err != nil {
+		return err
 	}
 	if cfg.Batch > data.Train.Len() {
-		return nil, &config.Error{Key: "batch", Reason: fmt.Sprintf("%d is more than the %d examples of the training split", cfg.Batch, data.Train.Len())}
+		return &config.Error{Key: "batch", Reason: fmt.Sprintf("%d is more than the %d examples of the training split", cfg.Batch, data.Train.Len())}
 	}
-	net, err := buildNetwork(&cfg, data)
-	if err != nil {
-		return nil, err
-	}
-	if err := checkRunMemory(net, &cfg, &o); err != nil {
-		return nil, err
-	}
-	r := &run{cfg: cfg, options: o, data: data, schedule: cfg.LearningRate()}
+	r.data = data
 	r.loader, err = dataset.NewLoader(data.Train, dataset.LoaderConfig{
 		Batch: cfg.Batch, Seed: cfg.Seed, Shuffle: true, Augment: cfg.Augment, DropLast: true,
-		Mean: data.Mean, Std: data.Std, Flip: data.Flip && !cfg.NoFlip, Brightness: cfg.Brightness, Threads: o.Threads,
+		Mean: data.Mean, Std: data.Std, Flip: data.Flip && !cfg.NoFlip, Brightness: cfg.Brightness, Threads: r.options.Threads,
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	r.testing, err = newTestLoader(data, data.Test)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if data.Validation != nil {
 		if r.holdout, err = newTestLoader(data, data.Validation); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	r.steps = r.loader.Batches()
-	r.trainer, err = NewTrainer(net, &r.cfg, o.Threads)
-	return r, err
+	r.trainer, err = r.newTrainer()
+	return err
 }
 
-// buildNetwork returns the network of cfg for the pictures and classes of data.
-func buildNetwork(cfg *config.Config, data *dataset.Data) (*arch.Network, error) {
-	s := data.Train
-	return cfg.Network(arch.Shape{C: s.Channels, H: s.Height, W: s.Width}, len(data.Classes))
+// normalised returns data with a mean and a standard deviation: those of the model that the
+// run starts from or, if the model has none, those that the settings specify.
+func (r *run) normalised(ctx context.Context, data *dataset.Data) (*dataset.Data, error) {
+	if r.from != nil && r.from.Preprocessing.Mean != nil {
+		return r.from.Normalised(data), nil
+	}
+	how, err := dataset.ParseNormalisation(r.cfg.Normalise)
+	if err != nil {
+		return nil, &config.Error{Key: "normalise", Reason: err.Error()}
+	}
+	return data.Normalise(ctx, how)
+}
+
+// newTrainer returns the run's trainer.
+func (r *run) newTrainer() (*Trainer, error) {
+	s := r.data.Train
+	input, classes := arch.Shape{C: s.Channels, H: s.Height, W: s.Width}, len(r.data.Classes)
+	if r.from == nil {
+		net, err := r.cfg.Network(input, classes)
+		if err != nil {
+			return nil, err
+		}
+		if err := checkRunMemory(net, &r.cfg, &r.options); err != nil {
+			return nil, err
+		}
+		return NewTrainer(net, &r.cfg, r.options.Threads)
+	}
+	m := *r.from
+	if m.Network.Input != input || m.Network.Classes != classes {
+		return nil, m.fail("its network is for pictures of %v in %d classes, but %s has pictures of %v in %d classes", m.Network.Input, m.Network.Classes, r.data.Name, input, classes)
+	}
+	if err := checkRunMemory(m.Network, &r.cfg, &r.options); err != nil {
+		return nil, err
+	}
+	m.Params = m.Params.Share(func(*arch.Tensor) bool { return true })
+	return newTrainerOf(&m, &r.cfg, r.options.Threads)
 }
 
 // epoch trains the rest of an epoch, tests the network, and writes the files of the epoch.
@@ -292,6 +342,7 @@ func (r *run) epoch(ctx context.Context) error {
 	}
 	r.testingTime = time.Since(testing)
 	r.countTime()
+	r.trainer.update()
 	m := r.measure(rate, test, validation)
 	r.metrics = append(r.metrics, m)
 	r.done = progress{Epochs: r.done.Epochs + 1}
@@ -362,8 +413,8 @@ func (r *run) test(ctx context.Context) (test, validation nn.Loss, err error) {
 	return test, validation, err
 }
 
-// interrupt writes a state to resume from, unless the run was to replace another one and has
-// not done so. It returns an *InterruptedError.
+// interrupt writes a state to resume from, unless the run is to replace another one and has
+// not done so yet. It returns an *InterruptedError.
 func (r *run) interrupt(ctx context.Context) error {
 	r.countTime()
 	if !r.dir.Replacing() {
@@ -377,7 +428,7 @@ func (r *run) interrupt(ctx context.Context) error {
 	}
 }
 
-// countTime adds the time of this session's part of the epoch to that of the epoch.
+// countTime adds the time of this session's part of the epoch to the time of the epoch.
 func (r *run) countTime() {
 	r.done.Seconds += time.Since(r.started).Seconds()
 	r.started = time.Now()
@@ -390,7 +441,7 @@ func (r *run) measure(rate float64, test, validation nn.Loss) rundir.EpochMetric
 		TrainLoss: sums.Mean(), TrainAccuracy: sums.Accuracy(), TrainExamples: sums.Examples,
 		TestLoss: test.Mean(), TestAccuracy: test.Accuracy(), TestExamples: test.Examples,
 		TestStatistics:  StatisticsRunning,
-		GammaNearZero:   gammaNearZero(r.trainer.params),
+		GammaNearZero:   r.trainer.model.gammaNearZero(),
 		ImagesPerSecond: float64(sums.Examples) / r.done.StepSeconds,
 		Seconds:         r.done.Seconds,
 	}

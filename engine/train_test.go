@@ -31,10 +31,10 @@ func interruptAfter(t *testing.T, cfg config.Config, data *dataset.Data, o Train
 	}
 	_, err := Train(ctx, cfg, data, o)
 	if !errors.Is(err, ErrInterrupted) || !errors.Is(err, context.Canceled) {
-		t.Fatalf("%v, want ErrInterrupted and context.Canceled", err)
+		t.Fatalf("%v, want an error that wraps ErrInterrupted and context.Canceled", err)
 	}
 	if taken != steps {
-		t.Errorf("%d steps, want a stop after %d", taken, steps)
+		t.Errorf("training took %d steps, want it to stop after %d", taken, steps)
 	}
 	if _, err := os.Stat(filepath.Join(o.Dir, rundir.ResumeFile)); err != nil {
 		t.Error(err)
@@ -42,7 +42,7 @@ func interruptAfter(t *testing.T, cfg config.Config, data *dataset.Data, o Train
 }
 
 // TestLearning checks that both trainable sets learn the separable pictures, and that the
-// results fit the trained network.
+// result, the metrics and the reports of steps agree.
 func TestLearning(t *testing.T) {
 	data := synthetic(256, 64)
 	for _, set := range sets {
@@ -74,7 +74,7 @@ func TestLearning(t *testing.T) {
 			}
 			if m.Epoch != i+1 || m.LearningRate != wantRate || m.TrainExamples != 256 || m.TestExamples != 64 || m.TestStatistics != StatisticsRunning ||
 				m.GeneralisationGap != m.TrainAccuracy-m.TestAccuracy || !(m.Seconds > 0) || !(m.ImagesPerSecond > 0) {
-				t.Errorf("row %+v", m)
+				t.Errorf("unexpected row %+v", m)
 			}
 			s := steps[16*i+15]
 			if s.Loss != m.TrainLoss || s.Accuracy != m.TrainAccuracy || s.Epoch != i+1 || s.Epochs != 6 || s.Step != 16 || s.Steps != 16 {
@@ -82,10 +82,11 @@ func TestLearning(t *testing.T) {
 			}
 		}
 		if left := steps[len(steps)-1].Remaining; left < 0 || left > time.Minute {
-			t.Errorf("%v left after the last step", left)
+			t.Errorf("the report after the last step estimates that %v remain", left)
 		}
-		// By hand: 336 channels of BatchNorm; convolutions of 432, 2·2304,
-		// 4608+9216+512 and 18432+36864+2048 weights; 64·4+4 in the output layer.
+		// The network has 336 channels of BatchNorm, convolutions with 432, 2·2304,
+		// 4608+9216+512 and 18432+36864+2048 weights, and 64·4+4 parameters in the output
+		// layer.
 		if want := map[string]int{"bn": 672, "all": 77_652}[set]; r.Parameters != want {
 			t.Errorf("%d trained parameters, want %d", r.Parameters, want)
 		}
@@ -97,8 +98,8 @@ func TestLearning(t *testing.T) {
 	}
 }
 
-// TestValidation checks that held-out pictures are measured each epoch like the test split, and
-// that the data of the checkpoint can be found again, with random labels.
+// TestValidation checks that held-out pictures are measured in each epoch like the test split,
+// and that OpenData finds the data of the checkpoint again, including its random labels.
 func TestValidation(t *testing.T) {
 	data, err := dataset.Open("sample", "")
 	if err != nil {
@@ -109,7 +110,7 @@ func TestValidation(t *testing.T) {
 	dir := t.TempDir()
 	r := mustTrain(t, cfg, data, TrainOptions{Dir: dir, Threads: 2})
 	if m := r.Epochs[0]; m.ValidationExamples != 50 || m.TrainExamples != 16 || m.TestExamples != 1000 || !(m.ValidationLoss > 0) {
-		t.Errorf("%+v", m)
+		t.Errorf("unexpected row %+v", m)
 	}
 	m, err := LoadModel(filepath.Join(dir, rundir.CheckpointFile))
 	if err != nil {
@@ -143,7 +144,7 @@ func TestValidation(t *testing.T) {
 	cfg.Validation = 6000
 	var bad *config.Error
 	if _, err := Train(t.Context(), cfg, data, TrainOptions{Dir: t.TempDir()}); !errors.As(err, &bad) || bad.Key != "validation" {
-		t.Errorf("everything held out: %v", err)
+		t.Errorf("all pictures held out: %v, want a *config.Error of validation", err)
 	}
 }
 
@@ -164,7 +165,7 @@ func TestNormalisationIsStored(t *testing.T) {
 			t.Fatal(err)
 		}
 		if len(m.Preprocessing.Mean) != want || how == "none" && m.Preprocessing.Mean[0] != 0 {
-			t.Errorf("%s: mean %v", how, m.Preprocessing.Mean)
+			t.Errorf("%s: the model's mean is %v", how, m.Preprocessing.Mean)
 		}
 		found, err := m.OpenData("")
 		if err != nil {
@@ -189,8 +190,8 @@ func TestNormalisationIsStored(t *testing.T) {
 	}
 }
 
-// TestDivergence checks that a rate that is far too large stops the run with a typed error, and
-// that the files of earlier epochs stay.
+// TestDivergence checks that a rate that is far too large stops the run with a
+// *DivergedError, and that no checkpoint is written.
 func TestDivergence(t *testing.T) {
 	data, cfg := synthetic(64, 20), tinyConfig()
 	cfg.Epochs, cfg.LRDrops = 1, nil
@@ -201,7 +202,7 @@ func TestDivergence(t *testing.T) {
 	other := t.TempDir()
 	_, err := Train(t.Context(), cfg, data, TrainOptions{Dir: other, Threads: 1})
 	if !errors.As(err, &e) || e.Epoch != 1 || e.Step < 1 || e.LearningRate != 1e38 {
-		t.Fatalf("%v, want a *DivergedError of epoch 1", err)
+		t.Fatalf("%v, want a *DivergedError that names epoch 1", err)
 	}
 	if _, err := os.Stat(filepath.Join(other, rundir.CheckpointFile)); err == nil {
 		t.Error("a diverged first epoch left a checkpoint")
@@ -228,11 +229,13 @@ func TestTestLossDiverges(t *testing.T) {
 			r.trainer.running.Mean[0][3] = math.Inf(-1)
 		},
 	} {
-		r, err := newRun(t.Context(), cfg, data, TrainOptions{Dir: dir, Threads: 1, Resume: true})
+		o := TrainOptions{Dir: dir, Threads: 1, Resume: true}
+		owned, err := ownExisting(&o)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if r.dir, err = ownExisting(&r.options); err != nil {
+		r, err := newRun(t.Context(), cfg, data, o, owned)
+		if err != nil {
 			t.Fatal(err)
 		}
 		if err := r.resume(); err != nil {
@@ -245,10 +248,10 @@ func TestTestLossDiverges(t *testing.T) {
 		}
 		var e *DivergedError
 		if err := r.epoch(t.Context()); !errors.As(err, &e) || e.What != what || e.Epoch != 2 {
-			t.Errorf("%v, want a *DivergedError of %s in epoch 2", err, what)
+			t.Errorf("%v, want a *DivergedError that names %s and epoch 2", err, what)
 		}
 		r.trainer.Close()
-		r.dir.Release()
+		owned.Release()
 		for name, b := range want {
 			if !bytes.Equal(readFile(t, dir, name), b) {
 				t.Errorf("%s: %s has changed", what, name)
@@ -257,14 +260,14 @@ func TestTestLossDiverges(t *testing.T) {
 	}
 }
 
-// TestStepAllocatesNothing checks that steps, including their batches, do not allocate after the
-// first ones.
+// TestStepAllocatesNothing checks that steps and the preparation of their batches do not
+// allocate after the first few steps.
 func TestStepAllocatesNothing(t *testing.T) {
 	data := synthetic(64*16, 20)
 	for set, change := range resumable {
 		cfg := tinyConfig()
 		change(&cfg)
-		r, err := newRun(t.Context(), cfg, data, TrainOptions{Threads: 2})
+		r, err := newRun(t.Context(), cfg, data, TrainOptions{Threads: 2}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -279,7 +282,7 @@ func TestStepAllocatesNothing(t *testing.T) {
 			}
 		})
 		if allocations != 0 {
-			t.Errorf("%s: %v allocations a step", set, allocations)
+			t.Errorf("%s: %v allocations in a step, want 0", set, allocations)
 		}
 		batches.Close()
 		r.trainer.Close()
@@ -298,7 +301,7 @@ func TestBatchNormSettings(t *testing.T) {
 		t.Fatal(err)
 	}
 	if m.Preprocessing.Eps != 0.25 {
-		t.Errorf("the checkpoint's eps is %v", m.Preprocessing.Eps)
+		t.Errorf("the checkpoint's eps is %v, want 0.25", m.Preprocessing.Eps)
 	}
 	evaluate := func() Evaluation {
 		e, err := m.Evaluator(data, 1)
@@ -313,15 +316,15 @@ func TestBatchNormSettings(t *testing.T) {
 		return got
 	}
 	if got, want := evaluate(), r.Epochs[0]; got.TestLoss != want.TestLoss || got.TestAccuracy != want.TestAccuracy {
-		t.Errorf("the model has %+v, the run had %+v", got, want)
+		t.Errorf("the model measures %+v, the run measured %+v", got, want)
 	}
 	m.Preprocessing.Eps = 1e-5
 	if got := evaluate(); got.TestLoss == r.Epochs[0].TestLoss {
-		t.Error("eps changes nothing")
+		t.Error("the test loss does not depend on eps")
 	}
 
 	// With a momentum of 1, the running statistics are those of the last batch.
-	again, err := newRun(t.Context(), cfg, data, TrainOptions{Threads: 1})
+	again, err := newRun(t.Context(), cfg, data, TrainOptions{Threads: 1}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -337,7 +340,7 @@ func TestBatchNormSettings(t *testing.T) {
 	}
 	if batch := again.trainer.training.BatchStatistics(); !slices.EqualFunc(again.trainer.running.Mean, batch.Mean, slices.Equal) ||
 		!slices.EqualFunc(again.trainer.running.Var, batch.Var, slices.Equal) {
-		t.Error("a momentum of 1 keeps something of earlier batches")
+		t.Error("with a momentum of 1, the running statistics still depend on earlier batches")
 	}
 }
 
@@ -359,7 +362,7 @@ func TestLossSettings(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		m.Origin.Config = nil
+		m.Config = nil
 		var b bytes.Buffer
 		file, err := m.File()
 		if err != nil {
@@ -380,10 +383,10 @@ func TestLossSettings(t *testing.T) {
 	} {
 		loss, got := train(change)
 		if loss != wantLoss {
-			t.Errorf("%s: first loss %v, want %v as without the setting", name, loss, wantLoss)
+			t.Errorf("%s: first loss %v, want %v, the loss without the setting", name, loss, wantLoss)
 		}
 		if bytes.Equal(got, plain) {
-			t.Errorf("%s changes nothing", name)
+			t.Errorf("%s does not change the checkpoint", name)
 		}
 	}
 }

@@ -21,16 +21,16 @@ func everySet() []string {
 	return append(names, "random-1", "random-2", "bn+random-12")
 }
 
-// TestStepAgainstFloat64 takes two steps with each set and compares them with
-// steps of plain SGD in float64 on the plain-Go kernels with the gradients of every tensor: what
-// the set trains changes equally, and all other values keep their bits. With this seed, no
-// input of a ReLU is so near 0 that float32 gives it the other sign.
+// TestStepAgainstFloat64 takes two steps with each set. It compares them with steps of SGD in
+// float64, which use the plain-Go kernels and compute the gradients of every tensor. What the
+// set trains must change equally, and all other values must keep their bits. With this seed,
+// no input of a ReLU is so near 0 that its sign differs in float32.
 func TestStepAgainstFloat64(t *testing.T) {
 	data := synthetic(64, 20)
 	for _, set := range everySet() {
 		cfg := tinyConfig()
 		cfg.Trainable, cfg.WeightDecay, cfg.Seed = set, 0.01, 3
-		r, err := newRun(t.Context(), cfg, data, TrainOptions{Threads: 2})
+		r, err := newRun(t.Context(), cfg, data, TrainOptions{Threads: 2}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -76,29 +76,30 @@ func TestStepAgainstFloat64(t *testing.T) {
 			r.trainer.Step(b.Images, b.Labels, cfg.LR)
 		}
 		for i := range want.Tensors {
-			var moved, off float64
+			var change, difference float64
 			for j, got := range r.trainer.params.Values[i] {
 				if !trains(i, j) {
 					if math.Float32bits(got) != math.Float32bits(before.Values[i][j]) {
-						t.Fatalf("%s: %s[%d] is not trained but moved", set, want.Tensors[i].Name, j)
+						t.Fatalf("%s: %s[%d] is not trained, but changed", set, want.Tensors[i].Name, j)
 					}
 					continue
 				}
 				start := float64(before.Values[i][j])
-				moved += (want.Values[i][j] - start) * (want.Values[i][j] - start)
-				off += (want.Values[i][j] - float64(got)) * (want.Values[i][j] - float64(got))
+				change += (want.Values[i][j] - start) * (want.Values[i][j] - start)
+				difference += (want.Values[i][j] - float64(got)) * (want.Values[i][j] - float64(got))
 				if want.Values[i][j] == start {
-					t.Errorf("%s: %s[%d] is trained but does not move", set, want.Tensors[i].Name, j)
+					t.Errorf("%s: %s[%d] is trained, but does not change", set, want.Tensors[i].Name, j)
 				}
 			}
-			if !(math.Sqrt(off) <= 1e-3*math.Sqrt(moved)) {
-				t.Errorf("%s: %s is off by %.2g of the way it moved", set, want.Tensors[i].Name, math.Sqrt(off/moved))
+			if !(math.Sqrt(difference) <= 1e-3*math.Sqrt(change)) {
+				t.Errorf("%s: %s is off by %.2g times its change", set, want.Tensors[i].Name, math.Sqrt(difference/change))
 			}
 		}
 	}
 }
 
-// referenceMask returns, by name alone, which elements of a tensor a set trains.
+// referenceMask returns a function that reports whether a set trains an element of a tensor,
+// determined from the tensor's name alone.
 func referenceMask(net *arch.Network, set string, seed uint64) func(tensor, element int) bool {
 	bn := map[string]bool{}
 	for _, u := range net.Units {
@@ -136,18 +137,19 @@ func referenceMask(net *arch.Network, set string, seed uint64) func(tensor, elem
 	}
 }
 
-// TestNothingTrained checks that without training the accuracy is that of chance and the loss
-// does not change, while the running statistics converge.
+// TestNothingTrained checks that without training the accuracy stays near chance and the loss
+// hardly changes, while the running statistics converge.
 func TestNothingTrained(t *testing.T) {
 	data := synthetic(256, 64)
 	cfg := tinyConfig()
 	cfg.Trainable, cfg.Epochs, cfg.Augment = "none", 4, false
 	r := mustTrain(t, cfg, data, TrainOptions{Dir: t.TempDir(), Threads: 2})
 	if r.Parameters != 0 {
-		t.Errorf("%d parameters trained", r.Parameters)
+		t.Errorf("%d parameters were trained, want 0", r.Parameters)
 	}
 	first, last := r.Epochs[0], r.Epochs[3]
-	// Batches are shuffled, so that the statistics that BatchNorm uses vary.
+	// The training loss may vary a little, because batches are shuffled and BatchNorm uses
+	// their statistics.
 	if math.Abs(first.TrainLoss-last.TrainLoss) > 0.05*first.TrainLoss || first.TestLoss == last.TestLoss {
 		t.Errorf("training loss %v to %v, test loss %v to %v", first.TrainLoss, last.TrainLoss, first.TestLoss, last.TestLoss)
 	}

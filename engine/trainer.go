@@ -12,61 +12,124 @@ import (
 	"bnkit/engine/optim"
 )
 
-// Trainer takes training steps: it holds everything that a step changes, which is
-// the parameters, the optimizer's moments and the running statistics. [Train]
-// drives one over the epochs of a run; a program with a loop of its own may use
-// it directly.
+// Trainer takes training steps. It holds everything that a step changes: the
+// parameters, the optimizer's moments and the running statistics. [Train] uses a
+// Trainer for the epochs of a run; a program with its own training loop may use one
+// directly.
 type Trainer struct {
-	network   *arch.Network
+	network   *arch.Network // what a step runs: the model's network without its pruned channels
 	set       arch.TrainableSet
 	params    *nn.Params[float32]
 	optimizer *optim.Optimizer
 	running   *nn.Statistics
 	training  *nn.Training[float32]
 
+	model     *Model                 // the model that is trained
+	compacted *nn.Compacted[float32] // relates network to the model's network; nil if no channel is pruned
+	seed      uint64                 // random-K sets choose weights by it
+
 	bnMomentum float64 // weight of a batch's statistics in running
 
-	// The tensors that the optimizer changes, and their gradients (nil where
-	// none are computed).
+	// The tensors that the optimizer changes, and their gradients (nil if no
+	// gradients are computed).
 	trained, gradients *nn.Trained[float32]
 
-	tracked *gradientSums // of every tensor, trained or not; nil where gradients are not tracked
+	tracked *gradientSums // of every tensor, trained or not; nil if gradients are not tracked
 
 	repack bool // whether convolutions are trained, so that their filters change
 }
 
 // NewTrainer returns a trainer of net with the settings of cfg that a step depends
 // on: what is trained, initial values, batch size, optimizer, BatchNorm and
-// activations. Parameters start from the seed, running means at 0 and running
-// variances at 1. The trainer runs the given number of threads, which does not change
-// any result; Close stops them.
+// activations. Parameters are drawn from the seed. Running means start at 0 and running
+// variances at 1. The trainer uses the given number of threads, which does not change any
+// result; Close stops them.
 func NewTrainer(net *arch.Network, cfg *config.Config, threads int) (*Trainer, error) {
-	family, set := kernel.Best(), arch.TrainableSet(cfg.Trainable)
+	m := &Model{Network: net, Params: nn.NewParams[float32](net, nil)}
+	m.Params.InitialiseBy(cfg.Initialisers(), cfg.Seed)
+	return newTrainerOf(m, cfg, threads)
+}
+
+// newTrainerOf returns a trainer that starts from the parameters of m, which it changes,
+// and from the Stored statistics of m if there are any. It leaves out the pruned channels
+// of m, so training does not change parameters that belong to them.
+func newTrainerOf(m *Model, cfg *config.Config, threads int) (*Trainer, error) {
 	t := &Trainer{
-		network: net, set: set,
-		params:    nn.NewParams[float32](net, nil),
-		optimizer: optim.New(net, family, set, cfg.Method(), cfg.Regularisation()),
-		running:   nn.NewStatistics(net), bnMomentum: cfg.BNMomentum,
+		network: m.Network, params: m.Params, running: m.Stored, model: m,
+		set: arch.TrainableSet(cfg.Trainable), seed: cfg.Seed, bnMomentum: cfg.BNMomentum,
 	}
-	t.params.InitialiseBy(cfg.Initialisers(), cfg.Seed)
-	gradients := nn.GradientsOf(net, set)
+	if m.Kept != nil {
+		small, compacted, err := m.Compact()
+		if err != nil {
+			return nil, err
+		}
+		t.network, t.params, t.running, t.compacted = small.Network, small.Params, small.Stored, compacted
+	}
+	if t.running == nil {
+		t.running = nn.NewStatistics(t.network)
+	}
+	gradients := nn.GradientsOf(t.network, t.set)
 	t.repack = gradients&(nn.ConvGradients|nn.ShortcutGradients) != 0
 	if cfg.TrackGradients {
-		gradients, t.tracked = nn.AllGradients, newGradientSums(net, set)
+		gradients = nn.AllGradients
 	}
+	family := kernel.Best()
 	var err error
-	t.training, err = nn.NewTraining(net, family, t.params, nn.TrainingOptions{
+	t.training, err = nn.NewTraining(t.network, family, t.params, nn.TrainingOptions{
 		Batch: cfg.Batch, Threads: threads, Gradients: gradients, Eps: cfg.BNEps, LabelSmoothing: cfg.LabelSmoothing,
 		BF16: cfg.Activations == config.BF16,
 	})
 	if err != nil {
 		return nil, err
 	}
-	t.trained = nn.NewTrained(net, t.params, set, cfg.Seed)
+	t.trained = t.part(t.params)
 	if g := t.training.Gradients(); g != nil {
-		t.gradients = nn.NewTrained(net, g, set, cfg.Seed)
+		t.gradients = t.part(g)
 	}
+	if cfg.TrackGradients {
+		t.tracked = newGradientSums(t.network, t.trained.Params)
+	}
+	t.optimizer = optim.New(t.trained.Params, family, cfg.Method(), cfg.Regularisation())
 	return t, nil
+}
+
+// part returns the trained part of p, which holds the network's parameters or gradients.
+func (t *Trainer) part(p *nn.Params[float32]) *nn.Trained[float32] {
+	switch {
+	case t.compacted == nil:
+		return nn.NewTrained(t.network, p, t.set, t.seed)
+	case p == t.params:
+		return t.compacted.Trained(t.model.Params, t.set, t.seed)
+	}
+	return t.compacted.TrainedGradients(p, t.set, t.seed)
+}
+
+// parameters returns the number of trained parameters.
+func (t *Trainer) parameters() int {
+	n := 0
+	for _, values := range t.trained.Values {
+		n += len(values)
+	}
+	return n
+}
+
+// update brings the model's parameters up to date. It does nothing if steps change them
+// directly, which is so if no channel is pruned.
+func (t *Trainer) update() {
+	if t.compacted != nil {
+		t.compacted.Expand(t.model.Params, t.trained, t.set, t.seed)
+	}
+}
+
+// statistics returns the running statistics of the model's network. Removed channels have
+// mean 0 and variance 1.
+func (t *Trainer) statistics() *nn.Statistics {
+	if t.compacted == nil {
+		return t.running
+	}
+	whole := nn.NewStatistics(t.model.Network)
+	t.compacted.ExpandStatistics(whole, t.running)
+	return whole
 }
 
 // Close stops the trainer's threads.
@@ -96,8 +159,9 @@ func (t *Trainer) Step(x []float32, labels []int32, rate float64) nn.Loss {
 	return loss
 }
 
-// SetTimer makes each later step call f with every phase of every unit and the time
-// that it took; nil ends that. See [nn.Training.SetTimer].
+// SetTimer makes each later step call f at the end of every phase of every unit, with
+// the time that the phase took. If f is nil, steps are no longer timed. See
+// [nn.Training.SetTimer].
 func (t *Trainer) SetTimer(f func(unit int, phase nn.Phase, took time.Duration)) {
 	t.training.SetTimer(f)
 }
@@ -141,25 +205,26 @@ func updateRunning(running, batch *nn.Statistics, momentum float64) {
 
 func moveTowards(running, batch []float64, momentum float64) {
 	for c, b := range batch {
-		// The conversions forbid fusing: the same bits on every platform.
+		// The conversions prevent fused operations, so that the bits are the same on
+		// every platform.
 		running[c] = float64((1-momentum)*running[c]) + float64(momentum*b)
 	}
 }
 
-// gammaNearZero returns the share of all γ with |γ| < NearZero, NaN where there
-// are none.
-func gammaNearZero(params *nn.Params[float32]) float64 {
+// gammaNearZero returns the share of all γ with |γ| < NearZero. Pruned channels do not
+// count. The share is NaN if there are no γ.
+func (m *Model) gammaNearZero() float64 {
 	near, all := 0, 0
-	for i := range params.Tensors {
-		if params.Tensors[i].Kind != arch.Gamma {
-			continue
-		}
-		for _, g := range params.Values[i] {
+	for i := range m.Network.Units {
+		for c, g := range m.Params.Of(i, arch.Gamma) {
+			if m.Kept != nil && m.Kept[i] != nil && !slices.Contains(m.Kept[i], c) {
+				continue
+			}
 			if math.Abs(float64(g)) < NearZero {
 				near++
 			}
+			all++
 		}
-		all += len(params.Values[i])
 	}
 	return float64(near) / float64(all)
 }

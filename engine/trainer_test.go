@@ -22,8 +22,9 @@ func closeTo(a, b, tolerance float64) bool {
 	return math.Abs(a-b) <= tolerance*math.Max(1, math.Abs(b))
 }
 
-// TestRunningClosedForm: from mean 0 and variance 1, k batches of equal
-// statistics leave mean (1-0.9^k)·m and variance 0.9^k + (1-0.9^k)·v.
+// TestRunningClosedForm checks the closed form of the running statistics: if they
+// start from mean 0 and variance 1, k batches of mean m and variance v change them to
+// mean (1-0.9^k)·m and variance 0.9^k + (1-0.9^k)·v.
 func TestRunningClosedForm(t *testing.T) {
 	net := tinyNetwork(t)
 	running, batch := nn.NewStatistics(net), nn.NewStatistics(net)
@@ -48,7 +49,7 @@ func TestGammaNearZero(t *testing.T) {
 	all, near := 0, 0
 	for i := range p.Tensors {
 		for j := range p.Values[i] {
-			// β and weights are zero throughout and must not count.
+			// β and weights are all zero and must not be counted.
 			if p.Tensors[i].Kind != arch.Gamma {
 				continue
 			}
@@ -62,7 +63,7 @@ func TestGammaNearZero(t *testing.T) {
 			}
 		}
 	}
-	if got, want := gammaNearZero(p), float64(near)/float64(all); got != want {
+	if got, want := (&Model{Network: net, Params: p}).gammaNearZero(), float64(near)/float64(all); got != want {
 		t.Errorf("%v, want %v", got, want)
 	}
 }

@@ -57,12 +57,12 @@ func TestVariant(t *testing.T) {
 	first := measure(e)
 	v := m.Variant()
 	if v.Stored != nil {
-		t.Error("a variant's statistics are known")
+		t.Error("the variant has Stored statistics")
 	}
 	for i, x := range v.Params.Tensors {
 		own := x.Kind == arch.Gamma || x.Kind == arch.Beta
 		if shared := &v.Params.Values[i][0] == &m.Params.Values[i][0]; shared == own {
-			t.Errorf("%s is shared: %v", x.Name, shared)
+			t.Errorf("%s is shared: %v, want %v", x.Name, shared, !own)
 		}
 	}
 	for i := range v.Network.Units {
@@ -71,21 +71,21 @@ func TestVariant(t *testing.T) {
 			v.Params.Of(i, arch.Beta)[c] += 0.25
 		}
 	}
-	of, err := e.Of(v)
+	variantEvaluator, err := e.Of(v)
 	if err != nil {
 		t.Fatal(err)
 	}
-	changed := measure(of)
+	changed := measure(variantEvaluator)
 	alone, err := v.Evaluator(data, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer alone.Close()
 	if want := measure(alone); changed != want || changed == first {
-		t.Errorf("as a variant %+v, alone %+v, the model %+v", changed, want, first)
+		t.Errorf("the variant measures %+v by Of and %+v by its own evaluator; the model measures %+v", changed, want, first)
 	}
 	if again := measure(e); again != first {
-		t.Errorf("the model measures %+v, after its variant %+v", first, again)
+		t.Errorf("the model measures %+v before its variant, and %+v after it", first, again)
 	}
 	if weightsHash(m.Params) != was {
 		t.Error("the model has changed")
@@ -103,7 +103,7 @@ func TestVariant(t *testing.T) {
 }
 
 // TestSaveWithoutOrigin checks that a model without an Origin is stored with all its tensors,
-// and that values that are not known are not known after loading.
+// and that values that are not known stay unknown after loading.
 func TestSaveWithoutOrigin(t *testing.T) {
 	for _, shortcut := range []arch.Shortcut{arch.OptionB, arch.OptionACentred} {
 		m := bareModel(t, "resnet-8", shortcut)
@@ -119,30 +119,30 @@ func TestSaveWithoutOrigin(t *testing.T) {
 			t.Errorf("written as %+v, read as %+v", m.Source, read.Source)
 		}
 		if weightsHash(read.Params) != weightsHash(m.Params) || !reflect.DeepEqual(read.Network, m.Network) {
-			t.Errorf("%s: another network was read", shortcut)
+			t.Errorf("%s: the loaded network differs", shortcut)
 		}
 		if read.Origin != nil || read.History != nil || read.Stored != nil || !reflect.DeepEqual(read.Preprocessing, Preprocessing{}) ||
 			read.Estimation != (Estimation{}) || read.Data != (DataSet{}) {
 			t.Errorf("%s: read as %+v", shortcut, read)
 		}
-		header := readFile(t, path)
+		content := readFile(t, path)
 		again := filepath.Join(t.TempDir(), "again.bnz")
-		if err := read.Save(again); err != nil || !bytes.Equal(readFile(t, again), header) {
-			t.Errorf("written again as other bytes, %v", err)
+		if err := read.Save(again); err != nil || !bytes.Equal(readFile(t, again), content) {
+			t.Errorf("%s: saving the loaded model gives different bytes; error %v", shortcut, err)
 		}
 		var e *ModelError
 		if _, err := read.OpenData(""); !errors.As(err, &e) {
-			t.Errorf("its data: %v, want a *ModelError", err)
+			t.Errorf("OpenData: %v, want a *ModelError", err)
 		}
 		for _, key := range []string{"seed", "trainable", "data", "normalisation_mean"} {
 			if v, ok := read.ExportMetadata()[key]; ok {
-				t.Errorf("%s is exported as %q", key, v)
+				t.Errorf("%s is not known, but is exported as %q", key, v)
 			}
 		}
 	}
 }
 
-// TestSaveRefuses checks that Save refuses models that could not be loaded as they are.
+// TestSaveRefuses checks that Save refuses models that a file cannot represent.
 func TestSaveRefuses(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "m.bnz")
 	var e *ModelError
@@ -162,7 +162,7 @@ func TestSaveRefuses(t *testing.T) {
 		t.Errorf("two seeds: %v, want a *ModelError", err)
 	}
 	if m.Source != (Source{}) {
-		t.Errorf("the source is %+v of a file that was not written", m.Source)
+		t.Errorf("no file was written, but the source is %+v", m.Source)
 	}
 }
 
@@ -180,6 +180,6 @@ func TestLossNotFinite(t *testing.T) {
 	r, err := e.Evaluate(t.Context(), nn.NewStatistics(m.Network))
 	var loss *LossError
 	if !errors.As(err, &loss) || loss.Evaluation.Examples != 40 || r.Examples != 40 || isFinite(r.TestLoss) {
-		t.Errorf("%+v, %v, want a *LossError over 40 pictures", r, err)
+		t.Errorf("evaluation %+v, %v; want a *LossError over 40 pictures", r, err)
 	}
 }

@@ -11,8 +11,8 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// variants are settings with networks that lack some BatchNorms, scales and shifts, or have
-// pools and biases, with trainable sets, every optimizer and every kind of initial values.
+// variants change settings. Their networks lack some BatchNorms, scales and shifts, or have
+// pools and biases. They use different trainable sets, optimizers and initialisers.
 var variants = []func(*config.Config){
 	func(c *config.Config) { c.BN, c.Trainable, c.LR = arch.NoBN, "all", 0.01 },
 	func(c *config.Config) { c.Arch, c.BN, c.Trainable, c.LR = "convnet", arch.NoBN, "all", 0.01 },
@@ -41,7 +41,7 @@ var variants = []func(*config.Config){
 	func(c *config.Config) { c.Arch, c.Width, c.Trainable = "resnet50", 0.125, "bn+shortcut" },
 }
 
-// TestLoadVariants checks that loaded variants equal the trained ones in every logit.
+// TestLoadVariants checks that loaded variants have the same logits as the trained ones.
 func TestLoadVariants(t *testing.T) {
 	for _, change := range variants {
 		cfg := tinyConfig()
@@ -51,8 +51,8 @@ func TestLoadVariants(t *testing.T) {
 	}
 }
 
-// TestResumeVariants checks that an interrupted run of a variant resumes to the bytes of an
-// uninterrupted one.
+// TestResumeVariants checks that an interrupted run of a variant resumes to the same bytes as
+// an uninterrupted one.
 func TestResumeVariants(t *testing.T) {
 	data := synthetic(64, 20)
 	for _, change := range variants {
@@ -64,7 +64,7 @@ func TestResumeVariants(t *testing.T) {
 		interruptAfter(t, cfg, data, TrainOptions{Dir: parts, Threads: 1}, 6)
 		mustTrain(t, cfg, data, TrainOptions{Dir: parts, Threads: 2, Resume: true})
 		if !bytes.Equal(readFile(t, parts, rundir.CheckpointFile), readFile(t, whole, rundir.CheckpointFile)) {
-			t.Errorf("%+v: a resumed run gives another checkpoint", cfg)
+			t.Errorf("%+v: the resumed run wrote a different checkpoint", cfg)
 		}
 	}
 }

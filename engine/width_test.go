@@ -28,14 +28,14 @@ func TestWidth(t *testing.T) {
 				t.Errorf("%s of width %v: %d channels, want %d", name, width, got, want)
 			}
 			if got := m.ExportMetadata()["width"]; got != text {
-				t.Errorf("%s of width %v is exported as of width %q", name, width, got)
+				t.Errorf("%s of width %v: the exported width is %q, want %q", name, width, got, text)
 			}
-			if (m.Network.Options.Width != 0) != (text != "") || strings.Contains(string(m.Origin.Config), `"width"`) != (text != "") {
-				t.Errorf("%s of width %v says %v, and of its settings %s", name, width, m.Network.Options.Width, m.Origin.Config)
+			if (m.Network.Options.Width != 0) != (text != "") || strings.Contains(string(m.Config), `"width"`) != (text != "") {
+				t.Errorf("%s of width %v: the header has width %v, and the settings are %s", name, width, m.Network.Options.Width, m.Config)
 			}
 		}
 		if got := strings.Contains(string(readFile(t, dir, rundir.ConfigFile)), `"width": `+text); got != (text != "") {
-			t.Errorf("width %v stands in config.json: %v", width, got)
+			t.Errorf("config.json contains width %v: %v", width, got)
 		}
 
 		file, err := checkpoint.ReadFile(filepath.Join(dir, rundir.CheckpointFile))
@@ -53,7 +53,7 @@ func TestWidth(t *testing.T) {
 			_, err := LoadModel(path)
 			var e *ModelError
 			if !errors.As(err, &e) || !strings.Contains(e.Reason, says) {
-				t.Errorf("tensors of width %v in a network of %v: %v, want a *ModelError saying %q", width, other, err, says)
+				t.Errorf("tensors of width %v in a network of %v: %v, want a *ModelError that contains %q", width, other, err, says)
 			}
 		}
 	}

@@ -65,10 +65,9 @@ func shareAxis(p *plot.Plot, most int) {
 	p.Y.Tick.Marker = t
 }
 
-// logAxis makes an axis logarithmic, from low to high, which are positive. Its coordinates
-// are exponents, log₁₀ of the values that it shows. It has at most most labels, not
-// counting powers of ten. plot.LogScale is not used because it does not centre the label of
-// the axis, and panics at 0.
+// logAxis makes an axis logarithmic from low to high, which must be positive. Its coordinates
+// are exponents, log₁₀ of the values that it shows. most is the limit of logTicks.
+// plot.LogScale is not used because it does not centre the label of the axis and panics at 0.
 func logAxis(a *plot.Axis, low, high float64, most int) {
 	a.Min, a.Max = math.Log10(low), math.Log10(high)
 	if a.Min == a.Max {
@@ -77,8 +76,8 @@ func logAxis(a *plot.Axis, low, high float64, most int) {
 	a.Tick.Marker = logTicks{most}
 }
 
-// logTicks labels an axis of exponents at 1, 2 and 5 times powers of ten or, if these would
-// be more than most, at powers of ten, or at every second or third power and so on.
+// logTicks labels an axis of exponents at 1, 2 and 5 times each power of ten. If there
+// would be more than most labels, it labels only powers of ten, or only some of them.
 type logTicks struct{ most int }
 
 // Ticks implements plot.Ticker.
@@ -103,14 +102,20 @@ func (t logTicks) Ticks(low, high float64) []plot.Tick {
 	return marks
 }
 
-// unlabelled returns the same ticks without labels.
-type unlabelled struct{ plot.Ticker }
+// relabelled returns the same ticks with another label. Ticks without a label are minor, and the
+// grid has no lines at them.
+type relabelled struct {
+	plot.Ticker
+	label string
+}
 
 // Ticks implements plot.Ticker.
-func (u unlabelled) Ticks(low, high float64) []plot.Tick {
-	marks := slices.Clone(u.Ticker.Ticks(low, high))
+func (r relabelled) Ticks(low, high float64) []plot.Tick {
+	marks := slices.Clone(r.Ticker.Ticks(low, high))
 	for i := range marks {
-		marks[i].Label = ""
+		if marks[i].Label != "" {
+			marks[i].Label = r.label
+		}
 	}
 	return marks
 }
@@ -129,8 +134,8 @@ func roundUp(x float64) float64 {
 	return 10 * power
 }
 
-// roundDown returns the largest 1, 2 or 5 times a power of ten that is at most x, which must
-// be positive.
+// roundDown returns the largest 1, 2 or 5 times a power of ten that is at most x. x must be
+// positive.
 func roundDown(x float64) float64 {
 	power := math.Pow(10, math.Floor(math.Log10(x)))
 	for _, step := range []float64{5, 2, 1} {

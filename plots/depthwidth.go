@@ -8,14 +8,17 @@ import (
 	"slices"
 	"strings"
 
+	"gonum.org/v1/gonum/stat"
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
+
+	"bnkit/analysis"
 )
 
-// depthWidth draws test accuracy against the number of BatchNorm parameters, with one line for
-// networks that differ only in depth and one for those that differ only in width (Frankle
-// et al. 2021, section 4). It returns nil if all networks have the same depth and width.
+// depthWidth draws test accuracy against the number of BatchNorm parameters. One line joins
+// networks that differ only in depth, and another joins networks that differ only in width
+// (Frankle et al. 2021, section 4). It returns nil if all networks have the same size.
 func depthWidth(runs []Run) *figure {
 	runs = slices.DeleteFunc(slices.Clone(runs), func(r Run) bool {
 		s := r.Summary
@@ -30,7 +33,7 @@ func depthWidth(runs []Run) *figure {
 			return fmt.Sprintf("%d pictures of the test split of %s after the last epoch, inference mode (%s statistics)",
 				r.Summary.Result.TestExamples, r.Summary.Model.Data, r.Summary.Result.TestStatistics)
 		}),
-		note: "Each mark is a run; lines join the means of each network's runs. Width: channels of the first convolution.",
+		note: "Large marks: means of runs that differ only in their seeds; bars: ± one standard deviation; small marks: runs. Numbers: depth or width (channels of the first convolution).",
 	}
 	p := newPanel("number of BatchNorm parameters, γ and β", "test accuracy")
 	low, high := math.Inf(1), 0.0
@@ -42,7 +45,11 @@ func depthWidth(runs []Run) *figure {
 		}
 		f.legend = append(f.legend, entry{name: t.name, mark: t.mark})
 	}
-	shareAxis(p, 7)
+	// Differences would be invisible on an axis that begins at 0.
+	shares := ticks{percent: true, most: 7}
+	step := shares.step(p.Y.Min, p.Y.Max) / 100
+	p.Y.Min, p.Y.Max = max(0, math.Floor(p.Y.Min/step-0.4)*step), math.Ceil(p.Y.Max/step+0.4)*step
+	p.Y.Tick.Marker = shares
 	logAxis(&p.X, roundDown(low), roundUp(high), 12)
 	margin := 0.03 * (p.X.Max - p.X.Min) // for labels at the ends
 	p.X.Min, p.X.Max = p.X.Min-margin, p.X.Max+margin
@@ -56,15 +63,17 @@ type size struct {
 	accuracies               []float64
 }
 
-func (s size) mean() float64 {
-	var sum float64
-	for _, a := range s.accuracies {
-		sum += a
+func (s size) mean() float64 { return stat.Mean(s.accuracies, nil) }
+
+// spread returns the standard deviation over the runs, or 0 for a single run.
+func (s size) spread() float64 {
+	if len(s.accuracies) < 2 {
+		return 0
 	}
-	return sum / float64(len(s.accuracies))
+	return stat.StdDev(s.accuracies, nil)
 }
 
-// sizesOf returns the sizes of the runs' networks by rising number of parameters.
+// sizesOf returns the sizes of the runs' networks, ordered by the number of parameters.
 func sizesOf(runs []Run) []size {
 	var sizes []size
 	for _, r := range runs {
@@ -82,7 +91,7 @@ func sizesOf(runs []Run) []size {
 	return sizes
 }
 
-// trend is a plotter of networks that differ in one way, depth or width.
+// trend is a plotter of networks that differ either in depth or in width.
 type trend struct {
 	name  string
 	sizes []size
@@ -91,38 +100,58 @@ type trend struct {
 	below bool // whether labels are below the marks
 }
 
-// trendsOf returns the networks of each width by depth and those of each depth by width, and
-// then the networks that have no counterpart. It separates runs that differ in trainable
-// set, data or shortcuts.
-func trendsOf(runs []Run) []trend {
-	type family struct{ trainable, data, shortcut string }
-	var families []family
-	members := map[family][]Run{}
-	for _, r := range runs {
-		c := &r.Summary.Config
-		key := family{c.Trainable, r.Summary.Model.Data, c.Shortcut}
-		if members[key] == nil {
-			families = append(families, key)
-		}
-		members[key] = append(members[key], r)
+// comparableRuns returns the runs in groups that differ in nothing but seed, depth and width, and for
+// each group a text with the properties in which the groups differ.
+func comparableRuns(runs []Run) (groups [][]Run, texts []string) {
+	summaries := make([]*analysis.Summary, len(runs))
+	for i, r := range runs {
+		summaries[i] = r.Summary
 	}
-	var trends []trend
-	for _, key := range families {
-		parts := []string{""}
-		for _, part := range []struct {
-			format string
-			of     func(family) string
-		}{
-			{"trained: %s", func(f family) string { return f.trainable }},
-			{"data: %s", func(f family) string { return f.data }},
-			{"shortcut %s", func(f family) string { return f.shortcut }},
-		} {
-			if slices.ContainsFunc(families, func(f family) bool { return part.of(f) != part.of(key) }) {
-				parts = append(parts, fmt.Sprintf(part.format, part.of(key)))
+	properties := []analysis.Setting{{Name: "network"}, {Name: "done"}}
+	for _, r := range runs {
+		properties[0].Values = append(properties[0].Values, r.Summary.Model.Family)
+		done := "all epochs"
+		if s := r.Summary; s.Epochs < s.Config.Epochs {
+			done = fmt.Sprintf("%d epochs", s.Epochs)
+		}
+		properties[1].Values = append(properties[1].Values, done)
+	}
+	for _, s := range analysis.Differences(summaries) {
+		// The last two settings do not change results.
+		if !slices.Contains([]string{"seed", "arch", "width", "track_gradients", "with_stats"}, s.Name) {
+			s.Name = strings.ReplaceAll(s.Name, "_", " ")
+			properties = append(properties, s)
+		}
+	}
+	for i, r := range runs {
+		var parts []string
+		for _, p := range properties {
+			if len(slices.Compact(slices.Clone(p.Values))) > 1 {
+				parts = append(parts, p.Name+": "+cmp.Or(p.Values[i], "default"))
 			}
 		}
-		suffix := strings.Join(parts, ", ")
-		sizes := sizesOf(members[key])
+		text := strings.Join(parts, ", ")
+		at := slices.Index(texts, text)
+		if at < 0 {
+			at = len(texts)
+			groups, texts = append(groups, nil), append(texts, text)
+		}
+		groups[at] = append(groups[at], r)
+	}
+	return groups, texts
+}
+
+// trendsOf returns a trend by depth for each width, a trend by width for each depth, and then
+// the networks that belong to no trend, of each group of comparable runs.
+func trendsOf(runs []Run) []trend {
+	var trends []trend
+	groups, texts := comparableRuns(runs)
+	for g, members := range groups {
+		suffix := ""
+		if texts[g] != "" {
+			suffix = ", " + texts[g]
+		}
+		sizes := sizesOf(members)
 		compared := make([]bool, len(sizes))
 		for _, way := range []struct {
 			format string
@@ -132,16 +161,16 @@ func trendsOf(runs []Run) []trend {
 			{"by depth, width %d", func(s size) int { return s.width }, func(s size) string { return fmt.Sprint(s.depth) }},
 			{"by width, depth %d", func(s size) int { return s.depth }, func(s size) string { return fmt.Sprint(s.width) }},
 		} {
-			groups := map[int][]int{} // indices of sizes
+			same := map[int][]int{} // indices of sizes
 			for i, s := range sizes {
-				groups[way.fixed(s)] = append(groups[way.fixed(s)], i)
+				same[way.fixed(s)] = append(same[way.fixed(s)], i)
 			}
-			for _, fixed := range slices.Sorted(maps.Keys(groups)) {
-				if len(groups[fixed]) < 2 {
+			for _, fixed := range slices.Sorted(maps.Keys(same)) {
+				if len(same[fixed]) < 2 {
 					continue
 				}
 				t := trend{name: fmt.Sprintf(way.format, fixed) + suffix, label: way.label, below: strings.HasPrefix(way.format, "by width")}
-				for _, i := range groups[fixed] {
+				for _, i := range same[fixed] {
 					t.sizes, compared[i] = append(t.sizes, sizes[i]), true
 				}
 				trends = append(trends, t)
@@ -165,15 +194,26 @@ func (t trend) Plot(c draw.Canvas, p *plot.Plot) {
 	for _, s := range t.sizes {
 		at := math.Log10(float64(s.parameters))
 		line.x, line.y = append(line.x, at), append(line.y, s.mean())
-		for _, a := range s.accuracies {
-			c.DrawGlyphNoClip(t.mark.glyph(1.2*markRadius), vg.Point{X: x(at), Y: y(a)})
+		if len(s.accuracies) > 1 {
+			for _, a := range s.accuracies {
+				small := draw.GlyphStyle{Color: t.mark.color, Radius: 0.6 * markRadius, Shape: draw.RingGlyph{}}
+				c.DrawGlyphNoClip(small, vg.Point{X: x(at), Y: y(a)})
+			}
 		}
-		// Accuracy rises with size, so that labels above the left and below the right
-		// marks are clear of the lines.
-		beside := vg.Point{X: x(at) - vg.Points(3), Y: y(slices.Max(s.accuracies)) + vg.Points(12)}
+		bar := draw.LineStyle{Color: t.mark.color, Width: vg.Points(0.9)}
+		top, bottom := y(s.mean()+s.spread()), y(s.mean()-s.spread())
+		c.StrokeLine2(bar, x(at), bottom, x(at), top)
+		for _, end := range []vg.Length{top, bottom} {
+			if top > bottom {
+				c.StrokeLine2(bar, x(at)-vg.Points(3), end, x(at)+vg.Points(3), end)
+			}
+		}
+		// Accuracy usually rises with size, so labels on the upper left and lower right of
+		// the marks do not cover the lines.
+		beside := vg.Point{X: x(at) - vg.Points(5), Y: y(s.mean()) + vg.Points(11)}
 		style.XAlign = draw.XRight
 		if t.below {
-			beside = vg.Point{X: x(at) + vg.Points(3), Y: y(slices.Min(s.accuracies)) - vg.Points(3)}
+			beside = vg.Point{X: x(at) + vg.Points(5), Y: y(s.mean()) - vg.Points(2)}
 			style.XAlign = draw.XLeft
 		}
 		c.FillText(style, beside, t.label(s))
@@ -181,14 +221,18 @@ func (t trend) Plot(c draw.Canvas, p *plot.Plot) {
 	if len(line.x) > 1 {
 		line.Plot(c, p)
 	}
+	for i := range line.x {
+		c.DrawGlyphNoClip(t.mark.glyph(1.2*markRadius), vg.Point{X: x(line.x[i]), Y: y(line.y[i])})
+	}
 }
 
 // DataRange implements plot.DataRanger.
 func (t trend) DataRange() (xmin, xmax, ymin, ymax float64) {
 	var s series
 	for _, size := range t.sizes {
-		for _, a := range size.accuracies {
-			s.x, s.y = append(s.x, math.Log10(float64(size.parameters))), append(s.y, a)
+		at := math.Log10(float64(size.parameters))
+		for _, a := range append([]float64{size.mean() - size.spread(), size.mean() + size.spread()}, size.accuracies...) {
+			s.x, s.y = append(s.x, at), append(s.y, a)
 		}
 	}
 	return s.DataRange()

@@ -11,12 +11,12 @@ import (
 	"bnkit/engine/config"
 )
 
-// sized returns a run of a network of that size, with as many parameters as a ResNet without
-// shortcuts.
+// sized returns a run of a network with the given depth and width, and with 2 × depth × width
+// BatchNorm parameters.
 func sized(trainable string, depth, width int, accuracy float64) Run {
 	return Run{Name: "r", Summary: &analysis.Summary{
 		Config: config.Config{Trainable: trainable, Shortcut: "B"},
-		Model:  &analysis.ModelSummary{Data: "cifar10", Depth: depth, Width: width, BNParameters: 2 * depth * width},
+		Model:  &analysis.ModelSummary{Data: "cifar10", Family: "resnet-N", Depth: depth, Width: width, BNParameters: 2 * depth * width},
 		Result: &analysis.Result{TestAccuracy: accuracy, TestExamples: 100, TestStatistics: "running"},
 	}}
 }
@@ -41,10 +41,10 @@ func TestTrends(t *testing.T) {
 		got = append(got, w)
 	}
 	wants := []want{
-		{"by depth, width 16, trained: bn", []string{"14", "32"}, []float64{0.45, 0.6}},
-		{"by width, depth 14, trained: bn", []string{"16", "64"}, []float64{0.45, 0.7}},
-		{"depth 20, width 128, trained: bn", []string{""}, []float64{0.6}},
-		{"depth 14, width 16, trained: all", []string{""}, []float64{0.9}},
+		{"by depth, width 16, trainable: bn", []string{"14", "32"}, []float64{0.45, 0.6}},
+		{"by width, depth 14, trainable: bn", []string{"16", "64"}, []float64{0.45, 0.7}},
+		{"depth 20, width 128, trainable: bn", []string{""}, []float64{0.6}},
+		{"depth 14, width 16, trainable: all", []string{""}, []float64{0.9}},
 	}
 	if !slices.EqualFunc(got, wants, func(a, b want) bool {
 		return a.name == b.name && slices.Equal(a.labels, b.labels) && slices.EqualFunc(a.means, b.means, func(x, y float64) bool { return math.Abs(x-y) < 1e-12 })
@@ -53,12 +53,46 @@ func TestTrends(t *testing.T) {
 	}
 }
 
-// TestDepthWidth checks the places of marks: 3200 parameters are halfway between 320 and
-// 32000.
+// TestComparableRuns checks that runs that differ in more than seed, depth and width are not
+// joined.
+func TestComparableRuns(t *testing.T) {
+	base, seed, tracked := sized("bn", 14, 16, 0.5), sized("bn", 14, 16, 0.6), sized("bn", 20, 16, 0.6)
+	seed.Summary.Config.Seed, tracked.Summary.Config.TrackGradients = 2, true
+	family, part, decayed := sized("bn", 38, 16, 0.7), sized("bn", 32, 16, 0.3), sized("bn", 8, 16, 0.4)
+	family.Summary.Model.Family = "vgg-N"
+	part.Summary.Epochs = -1 // of 0
+	decayed.Summary.Config.WeightDecay = 0.1
+	groups, texts := comparableRuns([]Run{base, family, seed, part, tracked, decayed})
+	var sizes []int
+	for _, g := range groups {
+		sizes = append(sizes, len(g))
+	}
+	wants := []string{
+		"network: resnet-N, done: all epochs, weight decay: 0", "network: vgg-N, done: all epochs, weight decay: 0",
+		"network: resnet-N, done: -1 epochs, weight decay: 0", "network: resnet-N, done: all epochs, weight decay: 0.1",
+	}
+	if !slices.Equal(sizes, []int{3, 1, 1, 1}) || !slices.Equal(texts, wants) {
+		t.Errorf("groups of %v runs: %q", sizes, texts)
+	}
+}
+
+// TestSpread checks the mean and the standard deviation over seeds.
+func TestSpread(t *testing.T) {
+	s := sizesOf([]Run{sized("bn", 14, 16, 0.4), sized("bn", 14, 16, 0.6), sized("bn", 14, 16, 0.5)})
+	if len(s) != 1 || math.Abs(s[0].mean()-0.5) > 1e-12 || math.Abs(s[0].spread()-0.1) > 1e-12 {
+		t.Errorf("%+v has mean %v and spread %v", s, s[0].mean(), s[0].spread())
+	}
+	if one := sizesOf([]Run{sized("bn", 14, 16, 0.4)})[0].spread(); one != 0 {
+		t.Errorf("one run has spread %v", one)
+	}
+}
+
+// TestDepthWidth checks the positions of marks. The axis is logarithmic, so 3200 parameters are
+// halfway between 320 and 32000.
 func TestDepthWidth(t *testing.T) {
 	runs := []Run{sized("bn", 10, 16, 0.2), sized("bn", 100, 16, 0.4), sized("bn", 10, 1600, 0.4)}
 	picture := saved(t, depthWidth(runs))
-	// The outermost pixels of a colour below the legend, in some rows.
+	// ends returns the leftmost and rightmost pixels of a colour in a range of rows.
 	ends := func(c color.Color, from, to int) (left, right image.Point) {
 		r, g, b, _ := c.RGBA()
 		left.X = math.MaxInt
@@ -77,27 +111,28 @@ func TestDepthWidth(t *testing.T) {
 		return left, right
 	}
 	_, deepest := ends(colors[0], 145, 900)
-	thinnest, _ := ends(colors[1], 145, 900)
-	_, widest := ends(colors[1], deepest.Y, deepest.Y+1) // in the row of the same accuracy
+	narrowest, _ := ends(colors[1], 145, 900)
+	_, widest := ends(colors[1], deepest.Y, deepest.Y+1) // in the row of the deepest, which has the same accuracy
 	radius := 1.2 * float64(markRadius) * dpi / 72
-	if got, want := float64(deepest.X)-radius, float64(thinnest.X+widest.X)/2; math.Abs(got-want) > 3 || thinnest.Y < deepest.Y+300 {
-		t.Errorf("the deepest lies at %v, want %v, between %v and %v", got, want, thinnest, widest)
+	if got, want := float64(deepest.X)-radius, float64(narrowest.X+widest.X)/2; math.Abs(got-want) > 3 || narrowest.Y < deepest.Y+300 {
+		t.Errorf("the deepest network is drawn at x = %v, want %v, halfway between %v and %v", got, want, narrowest, widest)
 	}
 }
 
-// TestNoDepthWidth checks that networks of equal or unknown size give no picture.
+// TestNoDepthWidth checks that nothing is drawn if all networks have the same size or an unknown
+// size.
 func TestNoDepthWidth(t *testing.T) {
 	unknown := sized("bn", 20, 16, 0.5)
 	unknown.Summary.Result = nil
 	for name, runs := range map[string][]Run{
-		"nothing": nil, "one": {sized("bn", 14, 16, 0.5)}, "alike": {sized("bn", 14, 16, 0.5), sized("all", 14, 16, 0.9)},
-		"unknown": {sized("bn", 14, 16, 0.5), unknown, {Name: "no summary"}},
+		"no runs": nil, "one run": {sized("bn", 14, 16, 0.5)}, "same size": {sized("bn", 14, 16, 0.5), sized("all", 14, 16, 0.9)},
+		"unknown size": {sized("bn", 14, 16, 0.5), unknown, {Name: "no summary"}},
 	} {
 		if depthWidth(runs) != nil {
-			t.Errorf("%s: a picture", name)
+			t.Errorf("%s: depthWidth draws a picture", name)
 		}
 	}
 	if pictures := drawn(t, []Run{sized("bn", 14, 16, 0.5), sized("bn", 20, 16, 0.5)}); len(pictures) != 1 || pictures["depth_width.png"] == nil {
-		t.Errorf("two depths: %d pictures", len(pictures))
+		t.Errorf("two depths: %d pictures, want depth_width.png alone", len(pictures))
 	}
 }

@@ -1,4 +1,4 @@
-// Package plots draws measurements as PNG pictures. It takes result structs and measures
+// Package plots draws measurements as PNG or SVG pictures. It takes result structs and measures
 // nothing. The same results give the same bytes.
 package plots
 
@@ -23,13 +23,14 @@ type Run struct {
 }
 
 // Draw writes all pictures for which the runs have results into dir, which must exist, and
-// returns their paths: gamma_histogram.png (for several runs, gamma_histogram_NAME.png
-// each), near_zero.png, sparsity.png, gradients.png, threshold.png, training.png,
-// gradient_epochs.png and, for networks that differ in depth or width, depth_width.png. A
-// picture is 1600×1000 pixels, or higher if it has a long legend or many panels. Runs of
+// returns their paths. One picture shows all runs: near_zero, sparsity, gradients, threshold,
+// training, accuracy_time, gradient_epochs and, for networks that differ in depth or width,
+// depth_width. Each run has its own gamma_histogram, gamma_layers and gradient_layers, whose
+// file names end in the name of the run if there are several. A picture is 8 inches wide and
+// 5 inches high (1600×1000 pixels), or higher if it has a long legend or many panels. Runs of
 // the same name are numbered. The error is a *ReportError if a report contradicts itself, or
-// one of the file system; pictures written before the error stay.
-func Draw(dir string, runs []Run) ([]string, error) {
+// an error of the file system. Pictures written before the error remain.
+func Draw(dir string, runs []Run, format Format) ([]string, error) {
 	if _, err := os.Stat(dir); err != nil {
 		return nil, fmt.Errorf("draw: %w", err)
 	}
@@ -44,7 +45,7 @@ func Draw(dir string, runs []Run) ([]string, error) {
 		if f == nil {
 			return nil
 		}
-		path, err := drawOne(filepath.Join(dir, name), f)
+		path, err := drawOne(dir, name, f, format)
 		if err == nil {
 			paths = append(paths, path)
 		}
@@ -56,21 +57,31 @@ func Draw(dir string, runs []Run) ([]string, error) {
 		if len(runs) > 1 {
 			suffix = "_" + unused(fileName(r.Name), "%s_%d", taken)
 		}
-		if err := save("gamma_histogram"+suffix+".png", gammaHistogram(r)); err != nil {
-			return paths, err
+		for _, picture := range []struct {
+			name string
+			draw func(Run) *figure
+		}{
+			{"gamma_histogram", gammaHistogram},
+			{"gamma_layers", gammaLayers},
+			{"gradient_layers", gradientLayers},
+		} {
+			if err := save(picture.name+suffix, picture.draw(r)); err != nil {
+				return paths, err
+			}
 		}
 	}
 	for _, picture := range []struct {
 		name string
 		draw func([]Run) *figure
 	}{
-		{"near_zero.png", nearZero},
-		{"sparsity.png", sparsity},
-		{"gradients.png", gradients},
-		{"threshold.png", threshold},
-		{"training.png", training},
-		{"gradient_epochs.png", gradientEpochs},
-		{"depth_width.png", depthWidth},
+		{"near_zero", nearZero},
+		{"sparsity", sparsity},
+		{"gradients", gradients},
+		{"threshold", threshold},
+		{"training", training},
+		{"accuracy_time", accuracyByTime},
+		{"gradient_epochs", gradientEpochs},
+		{"depth_width", depthWidth},
 	} {
 		if err := save(picture.name, picture.draw(runs)); err != nil {
 			return paths, err
@@ -79,29 +90,31 @@ func Draw(dir string, runs []Run) ([]string, error) {
 	return paths, nil
 }
 
-// DrawFilters writes filters.png into dir, which must exist, and returns its path. It shows
+// DrawFilters writes filters_LAYER into dir, which must exist, and returns its path. It shows
 // the filters of one layer of each checkpoint, side by side. names has a name for each
 // checkpoint.
-func DrawFilters(dir string, names []string, all []*analysis.Filters) (string, error) {
-	return drawOne(filepath.Join(dir, "filters.png"), filters(names, all))
+func DrawFilters(dir string, names []string, all []*analysis.Filters, format Format) (string, error) {
+	return drawOne(dir, "filters_"+fileName(all[0].Layer), filters(names, all), format)
 }
 
-// DrawFeatureMaps writes feature_maps.png into dir, which must exist, and returns its path. It
-// shows the feature maps of one layer of each checkpoint, side by side. names has a name for
-// each checkpoint.
-func DrawFeatureMaps(dir string, names []string, all []*analysis.FeatureMaps) (string, error) {
-	return drawOne(filepath.Join(dir, "feature_maps.png"), featureMaps(names, all))
+// DrawFeatureMaps writes feature_maps_LAYER_IMAGE into dir, which must exist, and returns its
+// path. It shows the feature maps of one layer of each checkpoint for one picture of the test
+// split, side by side. names has a name for each checkpoint.
+func DrawFeatureMaps(dir string, names []string, all []*analysis.FeatureMaps, format Format) (string, error) {
+	layer, _, _ := strings.Cut(all[0].ReLU, " ") // without what is added
+	return drawOne(dir, fmt.Sprintf("feature_maps_%s_%d", fileName(layer), all[0].Image), featureMaps(names, all), format)
 }
 
-func drawOne(path string, f *figure) (string, error) {
-	if err := f.save(path); err != nil {
+func drawOne(dir, name string, f *figure, format Format) (string, error) {
+	path := filepath.Join(dir, name+"."+string(format))
+	if err := f.save(path, format); err != nil {
 		return "", fmt.Errorf("draw %s: %w", path, err)
 	}
 	return path, nil
 }
 
-// distinct returns the runs with names that differ and can be drawn in a legend, and with
-// gaps in their curves where rows are missing.
+// distinct returns the runs with distinct names that fit into a legend, and with gaps in their
+// curves where rows are missing.
 func distinct(runs []Run) []Run {
 	const longest = 48
 	named := make([]Run, len(runs))
@@ -118,7 +131,7 @@ func distinct(runs []Run) []Run {
 	return named
 }
 
-// unused returns name or, if that is taken, name with a number in the given format. It marks
+// unused returns name, or name with a number in the given format if name is taken. It marks
 // the result as taken.
 func unused(name, format string, taken map[string]bool) string {
 	free := name

@@ -1,7 +1,6 @@
 package plots
 
 import (
-	"bytes"
 	"image/color"
 	"strings"
 
@@ -15,7 +14,7 @@ import (
 	"bnkit/checkpoint/durable"
 )
 
-// A picture is 1600×1000 pixels, or higher if its header would leave less than panelsHeight
+// A picture is 1600×1000 pixels, or taller if its header would leave less than panelsHeight
 // for all panels, or less than panelHeight for each.
 const (
 	width, height = 8 * vg.Inch, 5 * vg.Inch
@@ -24,41 +23,19 @@ const (
 	dpi           = 200
 )
 
-// colors are those of Okabe and Ito, which people with any colour vision can distinguish,
-// without yellow, which is faint on white.
-var colors = []color.Color{
-	color.RGBA{0x00, 0x72, 0xb2, 0xff}, // blue
-	color.RGBA{0xd5, 0x5e, 0x00, 0xff}, // vermillion
-	color.RGBA{0x00, 0x9e, 0x73, 0xff}, // green
-	color.RGBA{0xcc, 0x79, 0xa7, 0xff}, // purple
-	color.RGBA{0xe6, 0x9f, 0x00, 0xff}, // orange
-	color.RGBA{0x56, 0xb4, 0xe9, 0xff}, // sky blue
-	color.RGBA{0x00, 0x00, 0x00, 0xff},
-}
-
-const (
-	vermillion = 1 // indices of colors
-	green      = 2
-	orange     = 4
-)
-
-var (
-	darkGrey  = color.Gray{0x50}
-	grey      = color.Gray{0x90}
-	lightGrey = color.Gray{0xdd}
-)
-
-// figure is a picture: a title, what its numbers were taken over, a legend, panels below each
-// other with axes of equal width, and small print. The legend has its own place, so that it
-// never covers data.
+// figure is a picture. It has a title, a line about what its numbers were taken over, a legend,
+// panels in rows, and a note. The legend is above the panels so that it never covers data.
 type figure struct {
 	title, scope string
 	legend       []entry
+	scale        *colorScale // nil if colours do not show numbers
 	panels       []panel
+	columns      int       // number of panels in a row; 0 for one
+	panelHeight  vg.Length // least height of a row; 0 for the default
 	note         string
 }
 
-// panel is a plot and its height, relative to the figure's other panels.
+// panel is a plot and its height, relative to the figure's other rows.
 type panel struct {
 	*plot.Plot
 	share float64
@@ -87,7 +64,7 @@ func sans(size vg.Length) font.Font {
 	return font.Font{Typeface: "Liberation", Variant: "Sans", Size: size}
 }
 
-// textStyle returns a style for text that begins in an upper left corner.
+// textStyle returns a style for text whose position is its upper left corner.
 func textStyle(size vg.Length, c color.Color) draw.TextStyle {
 	style := plot.New().X.Label.TextStyle
 	style.Font, style.Color = sans(size), c
@@ -95,13 +72,20 @@ func textStyle(size vg.Length, c color.Color) draw.TextStyle {
 	return style
 }
 
-// save writes the figure as a PNG file.
-func (f *figure) save(path string) error {
+// save writes the figure to a file of the given format.
+func (f *figure) save(path string, format Format) error {
 	measured := newArea(vgimg.New(width, height))
-	least := max(panelsHeight, panelHeight*vg.Length(len(f.panels)))
+	rows := (len(f.panels) + max(1, f.columns) - 1) / max(1, f.columns)
+	least := max(panelsHeight, max(panelHeight, f.panelHeight)*vg.Length(rows))
 	extra := max(0, f.drawHeader(measured)+least-measured.Size().Y)
-	canvas := vgimg.NewWith(vgimg.UseWH(width, height+extra), vgimg.UseDPI(dpi), vgimg.UseBackgroundColor(color.White))
-	area := newArea(canvas)
+	b, err := format.render(width, height+extra, func(c vg.CanvasSizer) { f.draw(newArea(c)) })
+	if err != nil {
+		return err
+	}
+	return durable.WriteFile(path, b)
+}
+
+func (f *figure) draw(area draw.Canvas) {
 	area.Max.Y -= f.drawHeader(area)
 	if small := textStyle(8.5, darkGrey); f.note != "" {
 		lines := wrap(small, f.note, area.Max.X-area.Min.X)
@@ -111,11 +95,6 @@ func (f *figure) save(path string) error {
 		area.Min.Y = below.Max.Y + vg.Points(4)
 	}
 	f.drawPanels(area)
-	var b bytes.Buffer
-	if _, err := (vgimg.PngCanvas{Canvas: canvas}).WriteTo(&b); err != nil {
-		return err
-	}
-	return durable.WriteFile(path, b.Bytes())
 }
 
 // newArea returns the part of a canvas inside the margins.
@@ -128,43 +107,64 @@ func (f *figure) drawHeader(area draw.Canvas) vg.Length {
 	top := area.Max.Y
 	area.Max.Y -= paragraph(area, textStyle(12, color.Black), f.title)
 	area.Max.Y -= paragraph(area, textStyle(8.5, darkGrey), f.scope)
-	area.Max.Y -= drawLegend(area, f.legend) + vg.Points(6)
+	area.Max.Y -= drawLegend(area, f.legend) + drawScale(area, f.scale) + vg.Points(6)
 	return top - area.Max.Y
 }
 
-// drawPanels divides area among the panels, which share the horizontal axis, and aligns their
-// vertical axes. The heights of panels are relative heights of their data areas, because
-// only the last panel has a labelled horizontal axis.
+// drawPanels divides area among the panels and aligns their axes. Panels in a column have equally
+// wide data areas, and panels in a row equally high ones. A panel without a label at an axis
+// shares the axis of the panel below it or left of it, and has no numbers there.
 func (f *figure) drawPanels(area draw.Canvas) {
 	const gap = 8 // points
-	var shares float64
-	for _, p := range f.panels {
-		shares += p.share
-	}
-	free := area.Max.Y - area.Min.Y - vg.Points(gap)*vg.Length(len(f.panels)-1)
+	columns := max(1, f.columns)
+	rows := (len(f.panels) + columns - 1) / columns
+	free := area.Size().Sub(vg.Point{X: vg.Points(gap) * vg.Length(columns-1), Y: vg.Points(gap) * vg.Length(rows-1)})
+	rough := area
+	rough.Max.X = area.Min.X + free.X/vg.Length(columns)
 	around := make([]vg.Rectangle, len(f.panels)) // the space that axes take on each side
-	var left, right vg.Length
+	left, right := make([]vg.Length, columns), make([]vg.Length, columns)
+	bottom, top, share := make([]vg.Length, rows), make([]vg.Length, rows), make([]vg.Length, rows)
 	for i, p := range f.panels {
-		if i < len(f.panels)-1 {
-			p.X.Tick.Marker = unlabelled{p.X.Tick.Marker}
+		row, column := i/columns, i%columns
+		if p.X.Label.Text == "" && i+columns < len(f.panels) {
+			p.X.Tick.Marker = relabelled{p.X.Tick.Marker, ""}
 		}
-		data := p.DataCanvas(area)
-		around[i].Min, around[i].Max = data.Min.Sub(area.Min), area.Max.Sub(data.Max)
-		left, right = max(left, around[i].Min.X), max(right, around[i].Max.X)
-		free -= around[i].Min.Y + around[i].Max.Y
+		if p.Y.Label.Text == "" && column > 0 {
+			p.Y.Tick.Marker = relabelled{p.Y.Tick.Marker, " "}
+		}
+		data := p.DataCanvas(rough)
+		around[i].Min, around[i].Max = data.Min.Sub(rough.Min), rough.Max.Sub(data.Max)
+		left[column], right[column] = max(left[column], around[i].Min.X), max(right[column], around[i].Max.X)
+		bottom[row], top[row] = max(bottom[row], around[i].Min.Y), max(top[row], around[i].Max.Y)
+		share[row] = max(share[row], vg.Length(p.share))
 	}
+	free.X -= sum(left) + sum(right)
+	free.Y -= sum(bottom) + sum(top)
 	cell := area
-	for i, p := range f.panels {
-		cell.Min.Y = cell.Max.Y - free*vg.Length(p.share/shares) - around[i].Min.Y - around[i].Max.Y
-		p.Draw(draw.Crop(cell, left-around[i].Min.X, around[i].Max.X-right, 0, 0))
+	for row := range rows {
+		cell.Min.X, cell.Min.Y = area.Min.X, cell.Max.Y-free.Y*share[row]/sum(share)-bottom[row]-top[row]
+		for column := range columns {
+			cell.Max.X = cell.Min.X + free.X/vg.Length(columns) + left[column] + right[column]
+			if i := row*columns + column; i < len(f.panels) {
+				f.panels[i].Draw(draw.Crop(cell, left[column]-around[i].Min.X, around[i].Max.X-right[column], bottom[row]-around[i].Min.Y, around[i].Max.Y-top[row]))
+			}
+			cell.Min.X = cell.Max.X + vg.Points(gap)
+		}
 		cell.Max.Y = cell.Min.Y - vg.Points(gap)
 	}
 }
 
+func sum(lengths []vg.Length) (all vg.Length) {
+	for _, l := range lengths {
+		all += l
+	}
+	return all
+}
+
 func lineHeight(style draw.TextStyle) vg.Length { return style.Font.Size * 1.3 }
 
-// wrap breaks text into lines of at most the given width. A longer word has a line of its
-// own.
+// wrap breaks text into lines of at most the given width. A word that is longer gets its own
+// line.
 func wrap(style draw.TextStyle, text string, width vg.Length) []string {
 	var lines []string
 	for part := range strings.Lines(text) {
@@ -199,7 +199,7 @@ type entry struct {
 	name  string
 	mark  mark
 	patch color.Color // if not nil, a patch of this colour is drawn instead of a mark
-	row   bool        // begins a row
+	row   bool        // whether the entry begins a row
 }
 
 // drawLegend writes the entries in rows at the top of c and returns their
@@ -226,7 +226,7 @@ func drawLegend(c draw.Canvas, entries []entry) vg.Length {
 				c.DrawGlyph(e.mark.glyph(markRadius), vg.Point{X: (x + end) / 2, Y: y})
 			}
 		}
-		// Text is centred including descenders, which most names do not have.
+		// YCenter includes descenders, which most names do not have.
 		c.FillText(style, vg.Point{X: end + vg.Points(gap), Y: y + vg.Points(1)}, e.name)
 		x += w + vg.Points(between)
 	}

@@ -3,13 +3,14 @@ package plots
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"bnkit/engine/rundir"
 )
 
-// trackedKinds lists the kinds of parameters whose gradients are tracked. Those of
-// gradients.png come first, so that they have the same colours.
+// trackedKinds lists the kinds of parameters whose gradients are tracked. The first three are
+// the kinds of gradients.png, so they have the same colours there.
 var trackedKinds = []struct {
 	kind        rundir.GradientKind
 	name, label string // in a legend; beside a panel
@@ -19,90 +20,50 @@ var trackedKinds = []struct {
 	{"convolution_bias", "convolution biases", "conv. b"},
 }
 
+// trackedCurve is the line of the gradients of one kind in one run. Its vertical coordinates are
+// logarithms.
+type trackedCurve struct {
+	series
+	measured            bool
+	parameters, trained int
+}
+
+// trackedOf returns the line of a kind over the epochs.
+func trackedOf(epochs []rundir.EpochMetrics, kind rundir.GradientKind, m mark) trackedCurve {
+	c := trackedCurve{series: series{mark: m}}
+	for _, e := range epochs {
+		y := math.NaN()
+		if e.Gradients != nil {
+			if g, has := e.Gradients.Kinds[kind]; has {
+				c.measured, c.parameters, c.trained = true, g.Parameters, g.Trained
+				// A logarithmic axis cannot show a gradient of exactly zero.
+				if g.Mean > 0 && finite(float64(g.Mean)) {
+					y = math.Log10(float64(g.Mean))
+				}
+			}
+		}
+		c.x, c.y = append(c.x, float64(e.Epoch)), append(c.y, y)
+	}
+	return c
+}
+
 // gradientEpochs draws the mean absolute gradient of each kind over the epochs ("Yet Another
-// Batch Norm Analysis", gradient magnitudes of VGG-38), frozen kinds dashed. One run has one
-// panel; several runs have a panel for each kind.
+// Batch Norm Analysis", gradient magnitudes of VGG-38). A single run has one panel, in which
+// lines of frozen kinds are dashed. Several runs have one panel for each kind.
 func gradientEpochs(runs []Run) *figure {
+	runs = slices.DeleteFunc(slices.Clone(runs), func(r Run) bool { return overGradients(r.Epochs) == "" })
 	f := &figure{
 		title: title("Mean gradient magnitude by kind of parameter over the epochs", runs),
 		scope: scope(runs, func(r Run) string { return overGradients(r.Epochs) }),
 	}
-	single := len(runs) == 1
-	low, high := math.Inf(1), math.Inf(-1)
 	var zero []string
-	frozen, inPart := false, false
-	named := make([]bool, len(runs)) // in the legend
-	for k, kind := range trackedKinds {
-		p := newPanel("", kind.label)
-		if single && len(f.panels) > 0 {
-			p = f.panels[0].Plot
-		}
-		drawn := false
-		for i, run := range runs {
-			look, name := markOf(i), run.Name
-			if single {
-				look, name = markOf(k), kind.name
-			}
-			plain := look
-			s := series{}
-			measured, parameters, trained := false, 0, 0
-			for _, m := range run.Epochs {
-				mean := math.NaN()
-				if m.Gradients != nil {
-					if g, has := m.Gradients.Kinds[kind.kind]; has {
-						mean, measured, parameters, trained = float64(g.Mean), true, g.Parameters, g.Trained
-					}
-				}
-				y := math.NaN()
-				// A logarithmic axis cannot show a gradient of exactly zero.
-				if mean > 0 && finite(mean) {
-					low, high, y = min(low, mean), max(high, mean), math.Log10(mean)
-				}
-				s.x, s.y = append(s.x, float64(m.Epoch)), append(s.y, y)
-			}
-			if measured && !s.any() {
-				zero = append(zero, kind.name)
-				if !single {
-					zero[len(zero)-1] += " of " + run.Name
-				}
-			}
-			if !s.any() {
-				continue
-			}
-			switch {
-			case trained == 0:
-				look.dashes, frozen = dashes[1], true
-			case trained < parameters:
-				look.dashes, inPart = dashes[2], true
-			}
-			s.mark, drawn = look, true
-			p.Add(s)
-			switch {
-			case single && trained == 0:
-				f.legend = append(f.legend, entry{name: name + " (frozen)", mark: look})
-			case single:
-				f.legend = append(f.legend, entry{name: name, mark: look})
-			case !named[i]:
-				f.legend, named[i] = append(f.legend, entry{name: name, mark: plain}), true
-			}
-		}
-		if drawn && (!single || len(f.panels) == 0) {
-			f.panels = append(f.panels, panel{p, 1})
-		}
+	if len(runs) == 1 {
+		zero = f.gradientsOfRun(runs[0])
+	} else {
+		zero = f.gradientsOfRuns(runs)
 	}
 	if len(f.panels) == 0 {
 		return nil
-	}
-	if single {
-		f.panels[0].Y.Label.Text = "mean |∂loss/∂parameter|"
-	} else {
-		f.note = "Mean |∂loss/∂parameter| of γ, β, weights W and biases b. "
-	}
-	if frozen {
-		f.note += "Dashed: frozen; such gradients are computed all the same. "
-	}
-	if inPart {
-		f.note += "Dotted: trained in part. "
 	}
 	if len(zero) > 0 {
 		f.note += "Zero in every epoch: " + strings.Join(zero, ", ") + ". "
@@ -113,18 +74,102 @@ func gradientEpochs(runs []Run) *figure {
 	}
 	sameX(f.panels)
 	for i, p := range f.panels {
-		logAxis(&p.Y, roundDown(low), roundUp(high), max(10/len(f.panels), 3))
 		p.X.Tick.Marker = ticks{whole: true}
 		if i > 0 {
 			d.labels = make([]string, len(d.x))
 		}
 		p.Add(d)
+		if i >= len(f.panels)-max(1, f.columns) {
+			p.X.Label.Text = "epoch"
+		}
 	}
-	f.panels[len(f.panels)-1].X.Label.Text = "epoch"
 	return f
 }
 
-// overGradients describes what tracked gradients were taken over; "" if there are none.
+// gradientsOfRun draws one run, and returns the kinds whose gradients are zero.
+func (f *figure) gradientsOfRun(run Run) (zero []string) {
+	p := newPanel("", "mean |∂loss/∂parameter|")
+	frozen, inPart := false, false
+	for k, kind := range trackedKinds {
+		c, name := trackedOf(run.Epochs, kind.kind, markOf(k)), kind.name
+		switch {
+		case !c.any() && c.measured:
+			zero = append(zero, kind.name)
+			continue
+		case !c.any():
+			continue
+		case c.trained == 0:
+			name += " (frozen)"
+			c.mark.dashes, frozen = dashes[1], true
+		case c.trained < c.parameters:
+			c.mark.dashes, inPart = dashes[2], true
+		}
+		p.Add(c)
+		f.legend = append(f.legend, entry{name: name, mark: c.mark})
+	}
+	if len(f.legend) == 0 {
+		return nil
+	}
+	if frozen {
+		f.note += "Dashed: frozen parameters, whose gradients are only measured. "
+	}
+	if inPart {
+		f.note += "Dotted: only some parameters of this kind are trained. "
+	}
+	low, high := roundDown(math.Pow(10, p.Y.Min)), roundUp(math.Pow(10, p.Y.Max))
+	logAxis(&p.Y, low, high, 10)
+	f.panels = []panel{{p, 1}}
+	return zero
+}
+
+// gradientsOfRuns draws a panel for each kind, with lines that are named at their ends, and
+// returns the kinds whose gradients are zero. Panels have axes of their own but equal scales, so
+// that equal ratios have equal heights.
+func (f *figure) gradientsOfRuns(runs []Run) (zero []string) {
+	span := 0.0
+	frozen := false
+	for _, kind := range trackedKinds {
+		p := newPanel("", kind.label)
+		var lines []namedLine
+		for i, run := range runs {
+			c, result := trackedOf(run.Epochs, kind.kind, markOf(i)), ""
+			if c.measured && !c.any() {
+				zero = append(zero, kind.name+" of "+run.Name)
+			}
+			if !c.any() {
+				continue
+			}
+			if c.trained == 0 {
+				result, frozen = " *", true
+			}
+			p.Add(c)
+			lines = append(lines, namedLine{run.Name, result, c.series})
+		}
+		if len(lines) > 0 {
+			f.label(p, lines)
+			f.panels = append(f.panels, panel{p, 1})
+			span = max(span, p.Y.Max-p.Y.Min)
+		}
+	}
+	if len(f.panels) > 2 {
+		f.columns = 2
+	}
+	span = max(1.15*span, 0.5)
+	for _, p := range f.panels {
+		middle := (p.Y.Min + p.Y.Max) / 2
+		p.Y.Min, p.Y.Max = middle-span/2, middle+span/2
+		p.Y.Tick.Marker = logTicks{6}
+		p.Y.Label.Text = "|∂loss/∂" + strings.Replace(p.Y.Label.Text, ". ", " ", 1) + "|"
+	}
+	f.note = "Means over the parameters of a kind; W: weights, b: biases. All panels have the same scale, so equal ratios have equal heights. "
+	if frozen {
+		f.note += "*: the run does not train these parameters; their gradients are only measured. "
+	}
+	return zero
+}
+
+// overGradients describes what tracked gradients were taken over. It returns "" if there are
+// none.
 func overGradients(epochs []rundir.EpochMetrics) string {
 	for _, m := range epochs {
 		if g := m.Gradients; g != nil {

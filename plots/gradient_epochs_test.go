@@ -11,9 +11,9 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// tracked returns epochs in which the gradients of γ, β, convolutions and the output bias are
-// each a tenth of the one before. Convolutions are frozen, and so is β except for one
-// parameter.
+// tracked returns n epochs. The gradients of γ, β, convolutions and the output bias are gamma and
+// a tenth, a hundredth and a thousandth of it. Convolutions are frozen, and only one parameter
+// of β is trained.
 func tracked(n int, gamma float32) []rundir.EpochMetrics {
 	all := epochs(n)
 	for i := range all {
@@ -29,8 +29,8 @@ func tracked(n int, gamma float32) []rundir.EpochMetrics {
 	return all
 }
 
-// TestGradientEpochs checks the kinds of one run on one axis: equal ratios have equal
-// distances, and only trained kinds have solid lines.
+// TestGradientEpochs checks that equal ratios have equal distances on the axis, and that only
+// trained kinds have solid lines.
 func TestGradientEpochs(t *testing.T) {
 	f := gradientEpochs([]Run{{Epochs: tracked(9, 0.1)}})
 	var names []string
@@ -40,7 +40,7 @@ func TestGradientEpochs(t *testing.T) {
 	if want := []string{"γ", "β", "convolution weights (frozen)", "output bias"}; !slices.Equal(names, want) {
 		t.Errorf("legend %q, want %q", names, want)
 	}
-	for _, says := range []string{"Zero in every epoch: convolution biases.", "Dashed: frozen", "Dotted: trained in part"} {
+	for _, says := range []string{"Zero in every epoch: convolution biases.", "Dashed: frozen", "Dotted: only some parameters"} {
 		if !strings.Contains(f.note, says) {
 			t.Errorf("note %q does not say %q", f.note, says)
 		}
@@ -55,12 +55,12 @@ func TestGradientEpochs(t *testing.T) {
 	}
 	for i := 1; i < len(heights); i++ {
 		if step := heights[i] - heights[i-1]; math.Abs(step-(heights[1]-heights[0])) > 4 || step < 50 {
-			t.Errorf("kinds lie in rows %v", heights)
+			t.Errorf("the lines are in rows %v, which are not equally spaced", heights)
 		}
 	}
 	solid := count(picture, colors[0])
 	if dotted, dashed := count(picture, colors[1]), count(picture, colors[2]); dashed >= solid || dotted >= solid || dotted == dashed || dotted < 100 {
-		t.Errorf("%d pixels of a trained kind, %d of a frozen one, %d of one trained in part", solid, dashed, dotted)
+		t.Errorf("a trained kind has %d pixels, a frozen kind %d, a partly trained kind %d", solid, dashed, dotted)
 	}
 
 	gap := tracked(9, 0.1)
@@ -83,28 +83,26 @@ func meanRow(p image.Image, c color.Color) float64 {
 	return sum / n
 }
 
-// TestGradientEpochsOfRuns checks that several runs have a panel for each kind that any of
-// them has, all with the same range.
+// TestGradientEpochsOfRuns checks that there is a panel for each kind that any of several runs
+// has, and that equal ratios have equal heights in all panels.
 func TestGradientEpochsOfRuns(t *testing.T) {
 	f := gradientEpochs([]Run{{Name: "a", Epochs: tracked(5, 0.1)}, {Name: "b", Epochs: epochs(7)}, {Name: "c", Epochs: tracked(3, 1)}})
 	var labels []string
-	for _, p := range f.panels {
+	for i, p := range f.panels {
 		labels = append(labels, p.Y.Label.Text)
-		if math.Abs(p.Y.Min+4) > 1e-9 || p.Y.Max != 0 || p.X.Min != 1 || p.X.Max != 5 {
+		// Means are 0.1 and 1 times a power of ten in each panel.
+		if middle := -0.5 - float64([]int{0, 1, 2, 3}[i]); math.Abs((p.Y.Min+p.Y.Max)/2-middle) > 1e-6 || math.Abs(p.Y.Max-p.Y.Min-1.15) > 1e-6 || p.X.Min != 1 || p.X.Max != 5 {
 			t.Errorf("%s: epochs %v to %v, exponents %v to %v", p.Y.Label.Text, p.X.Min, p.X.Max, p.Y.Min, p.Y.Max)
 		}
 	}
-	if want := []string{"γ", "β", "conv. W", "output b"}; !slices.Equal(labels, want) {
+	if want := []string{"|∂loss/∂γ|", "|∂loss/∂β|", "|∂loss/∂conv W|", "|∂loss/∂output b|"}; !slices.Equal(labels, want) {
 		t.Errorf("panels %q, want %q", labels, want)
-	}
-	if len(f.legend) != 2 || f.legend[0].name != "a" || f.legend[1].name != "c" || f.legend[1].mark.dashes != nil {
-		t.Errorf("legend %+v", f.legend)
 	}
 	if !strings.Contains(f.note, "convolution biases of a, convolution biases of c") {
 		t.Errorf("note %q", f.note)
 	}
 	saved(t, f)
 	if f := gradientEpochs([]Run{{Epochs: epochs(5)}, {}}); f != nil {
-		t.Errorf("runs without gradients are drawn: %+v", f.legend)
+		t.Errorf("gradientEpochs draws runs without gradients: %+v", f.legend)
 	}
 }

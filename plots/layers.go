@@ -5,67 +5,11 @@ import (
 	"math"
 	"slices"
 
-	"gonum.org/v1/plot"
-
 	"bnkit/analysis"
 )
 
-// depth is the horizontal axis of pictures by layer. It shows the number of the layer or, if
-// networks of different depth are drawn in one panel, its relative depth in the network, so
-// that corresponding stages have the same place.
-type depth struct {
-	layers   int // of the deepest network
-	relative bool
-}
-
-// depthOf returns the axis for the runs that have the values to be drawn, or false if none
-// has.
-func depthOf(runs []Run, has func(*analysis.Report) bool) (d depth, ok bool) {
-	for _, r := range runs {
-		if r.Report == nil || len(r.Report.Layers) == 0 || !has(r.Report) {
-			continue
-		}
-		n := len(r.Report.Layers)
-		d.relative = d.relative || ok && n != d.layers
-		d.layers, ok = max(d.layers, n), true
-	}
-	return d, ok
-}
-
-// series returns a value by layer; NaN is a gap.
-func (d depth) series(r *analysis.Report, m mark, value func(*analysis.Layer) float64) series {
-	s := series{mark: m}
-	for i := range r.Layers {
-		x := float64(i + 1)
-		if d.relative {
-			x = float64(i) / float64(max(len(r.Layers)-1, 1))
-		}
-		s.x, s.y = append(s.x, x), append(s.y, value(&r.Layers[i]))
-	}
-	return s
-}
-
-// axis sets the panel's horizontal axis.
-func (d depth) axis(p *plot.Plot) {
-	if d.relative {
-		p.X.Min, p.X.Max = -0.01, 1.01
-		p.X.Tick.Marker = ticks{percent: true}
-		return
-	}
-	p.X.Min, p.X.Max = 0.5, float64(d.layers)+0.5
-	p.X.Tick.Marker = ticks{whole: true}
-}
-
-// label returns the label of the horizontal axis.
-func (d depth) label() string {
-	if d.relative {
-		return "BatchNorm layer, from each network's first (0%) to its last (100%)"
-	}
-	return "BatchNorm layer, input to output"
-}
-
-// headline returns the index of the threshold by which several runs are compared: 0.01, or
-// else the middle one.
+// headline returns the index of the threshold at which several runs are compared. It is 0.01
+// or, if that was not counted, the middle threshold.
 func headline(r *analysis.Report) int {
 	if i := slices.Index(r.NearZero, 0.01); i >= 0 {
 		return i
@@ -81,171 +25,266 @@ func totalNearZero(r *analysis.Report, i int) float64 {
 	return r.Total.NearZero[i]
 }
 
-// nearZero draws the share of small γ by depth: for one run, for each of its thresholds; for
-// several runs, for one threshold that they share.
+// measure is a measurement of layers.
+type measure struct {
+	name  string
+	value func(*analysis.Report, *analysis.Layer) float64 // NaN if it is missing
+	total func(*analysis.Report) float64                  // over all layers; NaN if it is missing
+}
+
+// byRole draws measures of a single run, with a panel for each measure and a series for each
+// role.
+func (f *figure) byRole(d depth, run Run, measures []measure) {
+	var used [shortcut + 1]bool
+	for i, m := range measures {
+		p := newPanel("", m.name)
+		d.axis(p, 1, i == 0)
+		for which := range used {
+			s := d.series(run.Report, role(which), roleMark(role(which)), func(l *analysis.Layer) float64 { return m.value(run.Report, l) })
+			if s.any() {
+				p.Add(s)
+				used[which] = true
+			}
+		}
+		if m.total != nil && finite(m.total(run.Report)) {
+			t := m.total(run.Report)
+			p.Add(horizontal{y: t, style: reference(darkGrey)})
+			p.Y.Max = max(p.Y.Max, t)
+		}
+		f.panels = append(f.panels, panel{p, 1})
+	}
+	for which, is := range used {
+		if is && used != [shortcut + 1]bool{true} {
+			f.legend = append(f.legend, entry{name: roleNames[which], mark: roleMark(role(which))})
+		}
+	}
+	f.panels[len(f.panels)-1].X.Label.Text = d.label()
+}
+
+// byRun draws measures of several runs or of several kinds. There is a row of panels for each
+// measure, and a column for layers inside and one for layers at the end of blocks. Shortcuts are
+// in the second column.
+func (f *figure) byRun(d depth, runs []Run, rows [][]measure, names []string, look func(run, k int) mark) {
+	columns := []role{inner}
+	for _, r := range runs {
+		if slices.ContainsFunc(r.Report.Layers, func(l analysis.Layer) bool { return roleOf(&l) == last }) {
+			columns = []role{inner, last}
+		}
+	}
+	f.columns = len(columns)
+	shortcuts := false
+	for row, measures := range rows {
+		first := len(f.panels)
+		for column, which := range columns {
+			name := ""
+			if column == 0 {
+				name = names[row]
+			}
+			p := newPanel("", name)
+			if row == 0 && len(columns) > 1 {
+				p.Title.Text = roleNames[which]
+				p.Title.TextStyle.Font = sans(9.5)
+			}
+			d.axis(p, 1/float64(len(columns)), row == 0)
+			if row == len(rows)-1 {
+				p.X.Label.Text = d.label()
+				if len(columns) > 1 {
+					p.X.Label.Text = "layer, input to output"
+				}
+			}
+			for i, run := range runs {
+				for k, m := range measures {
+					value := func(l *analysis.Layer) float64 { return m.value(run.Report, l) }
+					p.Add(d.series(run.Report, which, look(i, k).thin(), value))
+					if which == last {
+						s := d.series(run.Report, shortcut, look(i, k), value)
+						s.mark.shape, s.mark.unjoined = diamondGlyph{}, true
+						shortcuts = shortcuts || s.any()
+						p.Add(s)
+					}
+				}
+			}
+			f.panels = append(f.panels, panel{p, 1})
+		}
+		sameY(f.panels[first:])
+	}
+	if shortcuts {
+		f.note += " Diamonds: shortcuts."
+	}
+}
+
+// nearZero draws the share of small γ by depth. It draws all thresholds of a single run, and
+// one common threshold of several runs.
 func nearZero(runs []Run) *figure {
-	d, ok := depthOf(runs, func(r *analysis.Report) bool { return len(r.NearZero) > 0 })
+	runs = measured(runs, func(r *analysis.Report) bool { return len(r.NearZero) > 0 })
+	d, ok := depthOf(runs, func(r *analysis.Report) bool { return true })
 	if !ok {
 		return nil
 	}
-	f := &figure{
-		title: title("Share of γ near zero, layer by layer", runs),
-		scope: network(runs),
-		note:  "Dashed: the share over all layers.",
-	}
-	p := newPanel(d.label(), "share of the layer's γ")
-	add := func(r *analysis.Report, m mark, at int, name string) {
-		s := d.series(r, m.thin(), func(l *analysis.Layer) float64 { return l.NearZero[at] })
-		if !s.any() {
-			return
+	f := &figure{title: title("Share of γ near zero, layer by layer", runs), scope: network(runs)}
+	of := func(at int) measure {
+		return measure{
+			name:  fmt.Sprintf("|γ| < %g", runs[0].Report.NearZero[at]),
+			value: func(_ *analysis.Report, l *analysis.Layer) float64 { return l.NearZero[at] },
+			total: func(r *analysis.Report) float64 { return totalNearZero(r, at) },
 		}
-		p.Add(s)
-		if t := totalNearZero(r, at); finite(t) {
-			p.Add(horizontal{t, reference(m.color)})
-			name += fmt.Sprintf(" (%.1f%% of all)", 100*t)
-		}
-		f.legend = append(f.legend, entry{name: name, mark: m})
 	}
 	if len(runs) == 1 {
-		r := runs[0].Report
-		for at, t := range r.NearZero {
-			add(r, markOf(at), at, fmt.Sprintf("|γ| < %g", t))
+		var measures []measure
+		for at := range runs[0].Report.NearZero {
+			measures = append(measures, of(at))
 		}
+		f.byRole(d, runs[0], measures)
+		f.note = "Share of the layer's γ. Dashed: the share over all layers."
 	} else {
-		t := 0.0
-		for i, run := range runs {
-			r := run.Report
-			if r == nil || len(r.NearZero) == 0 {
-				continue
-			}
-			if t == 0 {
-				t = r.NearZero[headline(r)]
-				f.title = fmt.Sprintf("Share of γ near zero (|γ| < %g), layer by layer", t)
-			}
-			if at := slices.Index(r.NearZero, t); at >= 0 {
-				add(r, markOf(i), at, run.Name)
-			} else {
-				f.note += fmt.Sprintf(" %s was not counted at %g.", run.Name, t)
+		t := runs[0].Report.NearZero[headline(runs[0].Report)]
+		f.title = fmt.Sprintf("Share of γ near zero (|γ| < %g), layer by layer", t)
+		counted := slices.DeleteFunc(slices.Clone(runs), func(r Run) bool { return !slices.Contains(r.Report.NearZero, t) })
+		for _, r := range runs {
+			if !slices.Contains(r.Report.NearZero, t) {
+				f.note += fmt.Sprintf(" %s was not counted at %g.", r.Name, t)
 			}
 		}
+		m := measure{value: func(r *analysis.Report, l *analysis.Layer) float64 { return l.NearZero[slices.Index(r.NearZero, t)] }}
+		f.byRun(d, counted, [][]measure{{m}}, []string{"share of the layer's γ"}, func(run, _ int) mark { return markOf(run) })
+		for i, r := range counted {
+			name := r.Name
+			if all := totalNearZero(r.Report, slices.Index(r.Report.NearZero, t)); finite(all) {
+				name += fmt.Sprintf(" (%.1f%% of all)", 100*all)
+			}
+			f.legend = append(f.legend, entry{name: name, mark: markOf(i)})
+		}
 	}
-	if len(f.legend) == 0 {
-		return nil
+	for _, p := range f.panels {
+		shareAxis(p.Plot, max(3, 8-len(f.panels)))
 	}
-	shareAxis(p, 7)
-	d.axis(p)
-	f.panels = []panel{{p, 1}}
 	return f
 }
 
-// sparsity draws the share of zero activations and of dead channels by depth.
+// measured returns the runs that have the values to be drawn.
+func measured(runs []Run, has func(*analysis.Report) bool) []Run {
+	return slices.DeleteFunc(slices.Clone(runs), func(r Run) bool { return r.Report == nil || len(r.Report.Layers) == 0 || !has(r.Report) })
+}
+
+// sparsity draws the share of zero activations and the share of dead channels by depth.
 func sparsity(runs []Run) *figure {
-	d, ok := depthOf(runs, func(r *analysis.Report) bool { return r.Sparsity != nil })
+	runs = measured(runs, func(r *analysis.Report) bool { return r.Sparsity != nil })
+	d, ok := depthOf(runs, func(r *analysis.Report) bool { return true })
 	if !ok {
 		return nil
 	}
 	f := &figure{
 		title: title("Activation sparsity, layer by layer", runs),
 		scope: over(runs, func(r *analysis.Report) *analysis.Scope { return r.Sparsity }),
-		note:  "A gap is a layer without a ReLU of its own, as a shortcut. A block's last ReLU comes after the residual sum.",
+		note:  "The ReLU of the last layer in a block follows the residual sum. A shortcut has no ReLU.",
 	}
-	zero, off := newPanel("", "zero ReLU outputs"), newPanel(d.label(), "channels off > 99%")
-	for i, run := range runs {
-		r := run.Report
-		if r == nil || r.Sparsity == nil {
-			continue
-		}
-		part := func(of func(*analysis.Sparsity) float64) series {
-			return d.series(r, markOf(i).thin(), func(l *analysis.Layer) float64 {
+	of := func(value func(*analysis.Sparsity) float64) measure {
+		return measure{
+			value: func(_ *analysis.Report, l *analysis.Layer) float64 {
 				if l.Sparsity == nil {
 					return math.NaN()
 				}
-				return of(l.Sparsity)
-			})
+				return value(l.Sparsity)
+			},
+			total: func(r *analysis.Report) float64 {
+				if r.Total.Sparsity == nil {
+					return math.NaN()
+				}
+				return value(r.Total.Sparsity)
+			},
 		}
-		zero.Add(part(func(s *analysis.Sparsity) float64 { return s.Zero }))
-		off.Add(part(func(s *analysis.Sparsity) float64 { return float64(s.MostlyOff) / float64(s.Channels) }))
-		if len(runs) > 1 {
-			name := run.Name
-			if t := r.Total.Sparsity; t != nil {
-				name += fmt.Sprintf(" (%.0f%% of all outputs are zero)", 100*t.Zero)
+	}
+	zero := of(func(s *analysis.Sparsity) float64 { return s.Zero })
+	off := of(func(s *analysis.Sparsity) float64 { return float64(s.MostlyOff) / float64(s.Channels) })
+	zero.name, off.name = "zero ReLU outputs", "channels off > 99%"
+	if len(runs) == 1 {
+		f.byRole(d, runs[0], []measure{zero, off})
+		f.note += " Dashed: over all layers."
+	} else {
+		f.byRun(d, runs, [][]measure{{zero}, {off}}, []string{zero.name, off.name}, func(run, _ int) mark { return markOf(run) })
+		for i, r := range runs {
+			name := r.Name
+			if t := zero.total(r.Report); finite(t) {
+				name += fmt.Sprintf(" (%.0f%% of all outputs are zero)", 100*t)
 			}
 			f.legend = append(f.legend, entry{name: name, mark: markOf(i)})
 		}
 	}
-	for _, p := range []*plot.Plot{zero, off} {
-		shareAxis(p, 5)
-		d.axis(p)
-		f.panels = append(f.panels, panel{p, 1})
+	for _, p := range f.panels {
+		shareAxis(p.Plot, 5)
 	}
 	return f
 }
 
 // kinds lists the kinds of parameters that have gradients.
 var kinds = []struct {
-	name string
-	of   func(*analysis.Magnitude) float64
+	name, label string
+	of          func(*analysis.Magnitude) float64
 }{
-	{"γ", func(m *analysis.Magnitude) float64 { return m.Gamma }},
-	{"β", func(m *analysis.Magnitude) float64 { return m.Beta }},
-	{"convolution weights", func(m *analysis.Magnitude) float64 { return m.Convolution }},
+	{"γ", "|∂loss/∂γ|", func(m *analysis.Magnitude) float64 { return m.Gamma }},
+	{"β", "|∂loss/∂β|", func(m *analysis.Magnitude) float64 { return m.Beta }},
+	{"convolution weights w", "|∂loss/∂w|", func(m *analysis.Magnitude) float64 { return m.Convolution }},
 }
 
-// gradients draws the mean absolute gradient of each kind by depth. One run has one panel;
-// several runs have a panel for each kind.
+// gradients draws the mean absolute gradient of each kind by depth. A single run has one row of
+// panels, and several runs have one row for each kind.
 func gradients(runs []Run) *figure {
-	d, ok := depthOf(runs, func(r *analysis.Report) bool { return r.Gradients != nil })
+	runs = measured(runs, func(r *analysis.Report) bool { return r.Gradients != nil })
+	d, ok := depthOf(runs, func(r *analysis.Report) bool { return true })
 	if !ok {
 		return nil
 	}
 	f := &figure{
 		title: title("Mean gradient magnitude by kind of parameter, layer by layer", runs),
 		scope: over(runs, func(r *analysis.Report) *analysis.Scope { return r.Gradients }),
-		note:  "Gradients of frozen parameters are computed all the same.",
+		note:  "Gradients of frozen parameters are measured too.",
 	}
-	single := len(runs) == 1
 	low, high := math.Inf(1), math.Inf(-1)
+	var rows [][]measure
+	var names []string
 	for k, kind := range kinds {
-		if k == 0 || !single {
-			f.panels = append(f.panels, panel{newPanel("", "|∂loss/∂"+kind.name+"|"), 1})
+		m := measure{value: func(_ *analysis.Report, l *analysis.Layer) float64 {
+			// A logarithmic axis cannot show a gradient of exactly zero.
+			if l.Gradient == nil || !(kind.of(l.Gradient) > 0) {
+				return math.NaN()
+			}
+			low, high = min(low, kind.of(l.Gradient)), max(high, kind.of(l.Gradient))
+			return math.Log10(kind.of(l.Gradient))
+		}}
+		if len(runs) > 1 || k == 0 {
+			rows, names = append(rows, nil), append(names, kind.label)
 		}
-		p := f.panels[len(f.panels)-1]
-		for i, run := range runs {
-			r := run.Report
-			if r == nil || r.Gradients == nil {
-				continue
-			}
-			look, name := markOf(i), run.Name
-			if single {
-				look, name = markOf(k), kind.name
-			}
-			s := d.series(r, look.thin(), func(l *analysis.Layer) float64 {
-				// A logarithmic axis cannot show a gradient of exactly zero.
-				if l.Gradient == nil || !(kind.of(l.Gradient) > 0) {
-					return math.NaN()
-				}
-				low, high = min(low, kind.of(l.Gradient)), max(high, kind.of(l.Gradient))
-				return math.Log10(kind.of(l.Gradient))
-			})
-			p.Add(s)
-			if single || k == 0 {
-				f.legend = append(f.legend, entry{name: name, mark: look})
-			}
+		rows[len(rows)-1] = append(rows[len(rows)-1], m)
+	}
+	if len(runs) == 1 {
+		names[0] = "mean |∂loss/∂parameter|"
+		f.byRun(d, runs, rows, names, func(_, k int) mark { return markOf(k) })
+		for k, kind := range kinds {
+			f.legend = append(f.legend, entry{name: kind.name, mark: markOf(k)})
 		}
+	} else {
+		f.byRun(d, runs, rows, names, func(run, _ int) mark { return markOf(run) })
+		for i, r := range runs {
+			f.legend = append(f.legend, entry{name: r.Name, mark: markOf(i)})
+		}
+		f.note = "w: weights of convolutions. " + f.note
 	}
 	if !finite(low) {
 		return nil
 	}
-	if single {
-		f.panels[0].Y.Label.Text = "mean |∂loss/∂parameter|"
-	} else {
-		f.panels[len(kinds)-1].Y.Label.Text = "|∂loss/∂w|"
-		f.note = "γ, β and the convolutions' weights w. " + f.note
-	}
-	f.panels[len(f.panels)-1].X.Label.Text = d.label()
 	for _, p := range f.panels {
-		d.axis(p.Plot)
-		logAxis(&p.Y, roundDown(low), roundUp(high), 10/len(f.panels))
+		logAxis(&p.Y, roundDown(low), roundUp(high), 10/len(rows))
 	}
 	return f
+}
+
+// sameY gives panels the same vertical range.
+func sameY(panels []panel) {
+	low, high := math.Inf(1), math.Inf(-1)
+	for _, p := range panels {
+		low, high = min(low, p.Y.Min), max(high, p.Y.Max)
+	}
+	for _, p := range panels {
+		p.Y.Min, p.Y.Max = low, high
+	}
 }

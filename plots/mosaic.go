@@ -23,13 +23,9 @@ const mostTiles = 32
 // is one tile, in colour if the picture has three channels. Otherwise each row of tiles is
 // the filter of one output channel.
 func filters(names []string, all []*analysis.Filters) *figure {
-	f := &figure{
-		title: "Filters of " + all[0].Layer,
-		legend: []entry{
-			{name: "most negative weight", patch: diverging(-1)}, {name: "most positive weight", patch: diverging(1)},
-		},
-	}
+	f := &figure{title: "Filters of " + all[0].Layer}
 	var kinds []string
+	rgb, other := false, false
 	for _, filter := range all {
 		kind := "Each row is an output channel, each column an input channel; white is 0."
 		switch filter.In {
@@ -38,11 +34,26 @@ func filters(names []string, all []*analysis.Filters) *figure {
 		case 3:
 			kind = "Each tile is an output channel's weights of red, green and blue; mid-grey is 0."
 		}
+		rgb, other = rgb || filter.In == 3, other || filter.In != 3
 		if !slices.Contains(kinds, kind) {
 			kinds = append(kinds, kind)
 		}
 	}
-	f.scope = strings.Join(kinds, " ") + " Every checkpoint by its own largest weight."
+	f.scope = strings.Join(kinds, " ") + " Colours are scaled to each checkpoint's largest weight."
+	if other {
+		f.legend = append(f.legend, entry{name: "most negative weight", patch: diverging(-1)}, entry{name: "most positive weight", patch: diverging(1)})
+	}
+	if rgb {
+		for in, name := range []string{"red", "green", "blue"} {
+			for _, sign := range []float64{1, -1} {
+				weights := [3]float64{}
+				weights[in] = sign
+				word := map[float64]string{1: "positive", -1: "negative"}[sign]
+				f.legend = append(f.legend, entry{name: word + " weight of " + name, patch: rgbColor(weights), row: sign == 1 && in == 0})
+			}
+		}
+		f.legend = append(f.legend, entry{name: "all 0", patch: rgbColor([3]float64{})})
+	}
 	var m mosaic
 	for i, filter := range all {
 		most, area := largest(filter.Values), filter.Size*filter.Size
@@ -54,8 +65,7 @@ func filters(names []string, all []*analysis.Filters) *figure {
 		if filter.In == 3 {
 			for out := range filter.Out {
 				b.tiles = append(b.tiles, func(position int) color.Color {
-					level := func(in int) uint8 { return uint8(127.5 + 127.5*at(out, in, position)) }
-					return color.RGBA{level(0), level(1), level(2), 0xff}
+					return rgbColor([3]float64{at(out, 0, position), at(out, 1, position), at(out, 2, position)})
 				})
 			}
 		} else {
@@ -79,6 +89,12 @@ func filters(names []string, all []*analysis.Filters) *figure {
 	return f
 }
 
+// rgbColor returns the colour of weights of red, green and blue from -1 to 1. Mid-grey is 0.
+func rgbColor(weights [3]float64) color.Color {
+	level := func(w float64) uint8 { return uint8(127.5 + 127.5*w) }
+	return color.RGBA{level(weights[0]), level(weights[1]), level(weights[2]), 0xff}
+}
+
 // featureMaps draws one picture and then the feature maps of each checkpoint for it, side by
 // side.
 func featureMaps(names []string, all []*analysis.FeatureMaps) *figure {
@@ -86,10 +102,10 @@ func featureMaps(names []string, all []*analysis.FeatureMaps) *figure {
 	off := color.RGBA{0xf5, 0xc9, 0xb3, 0xff}
 	f := &figure{
 		title: fmt.Sprintf("Feature maps of relu(%s) · test picture %d, %s", first.ReLU, first.Image, first.Class),
-		scope: "Inference mode (re-estimated statistics). White is 0; every checkpoint by its own largest output.",
+		scope: "Inference mode (re-estimated statistics). White is 0. Shades are scaled to each checkpoint's largest output.",
 		legend: []entry{
-			{name: "a quarter of the largest output", patch: shade(darkest / 4)}, {name: "the largest output", patch: shade(darkest)},
-			{name: "channel that is off, 0 everywhere", patch: off},
+			{name: "a quarter of the largest output", patch: shade(0.5)}, {name: "the largest output", patch: shade(1)},
+			{name: "channel that is 0 everywhere (off)", patch: off},
 		},
 	}
 	m := mosaic{{caption: "the picture", height: first.PictureHeight, width: first.PictureWidth, tiles: []tile{
@@ -110,7 +126,7 @@ func featureMaps(names []string, all []*analysis.FeatureMaps) *figure {
 				b.tiles = append(b.tiles, func(int) color.Color { return off })
 				continue
 			}
-			b.tiles = append(b.tiles, func(position int) color.Color { return shade(darkest * relative(values[position], most)) })
+			b.tiles = append(b.tiles, func(position int) color.Color { return shade(math.Sqrt(relative(values[position], most))) })
 		}
 		b.caption = fmt.Sprintf("%s: %d channels, %d of them off, largest output %.3g", names[i], maps.Channels, dead, most)
 		m = append(m, b)
@@ -119,7 +135,7 @@ func featureMaps(names []string, all []*analysis.FeatureMaps) *figure {
 	return f
 }
 
-// tile holds the colour of each position, row by row.
+// tile returns the colour of a position. Positions are counted row by row.
 type tile func(position int) color.Color
 
 // block is a caption and, below it, rows of equally large tiles.
@@ -212,7 +228,7 @@ func (m mosaic) Plot(c vgdraw.Canvas, _ *plot.Plot) {
 		if reduced := min(1, float64(room.Size().X/pixel)/w, float64(room.Size().Y/pixel)/h); reduced < 1 {
 			w, h = w*reduced, h*reduced
 		}
-		// Aligned to whole pixels, the picture stays sharp.
+		// The picture is aligned to whole pixels so that it is sharp.
 		x, y := math.Ceil(float64(room.Min.X/pixel)), math.Floor(float64(room.Max.Y/pixel))
 		c.DrawImage(vg.Rectangle{
 			Min: vg.Point{X: vg.Length(x) * pixel, Y: vg.Length(y-h) * pixel},
@@ -238,15 +254,4 @@ func relative(v float32, most float64) float64 {
 		return 0
 	}
 	return max(-1, min(1, float64(v)/most))
-}
-
-// diverging returns the colour of a number from -1 to 1: blue to white to vermillion.
-func diverging(v float64) color.Color {
-	end := colors[vermillion].(color.RGBA)
-	if v < 0 {
-		end = colors[0].(color.RGBA)
-	}
-	v = math.Abs(v)
-	mix := func(a uint8) uint8 { return uint8(255*(1-v) + float64(a)*v + 0.5) }
-	return color.RGBA{mix(end.R), mix(end.G), mix(end.B), 0xff}
 }

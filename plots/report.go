@@ -1,7 +1,6 @@
 package plots
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -10,8 +9,8 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// ReportError reports a run whose report cannot be drawn because its parts contradict
-// each other, as in a file that was edited.
+// ReportError reports that the report of a run cannot be drawn because its parts contradict
+// each other. This happens if its file was edited.
 type ReportError struct{ Run, Reason string }
 
 func (e *ReportError) Error() string {
@@ -21,7 +20,7 @@ func (e *ReportError) Error() string {
 // BadInput reports that the report is at fault.
 func (e *ReportError) BadInput() bool { return true }
 
-// check returns an error if the lists of r, which may be nil, do not fit each other.
+// check returns an error if the lists of r do not fit each other. r may be nil.
 func check(r *analysis.Report) error {
 	if r == nil {
 		return nil
@@ -53,7 +52,7 @@ func check(r *analysis.Report) error {
 		}
 	}
 	if len(r.Sweep) > 0 && r.Sweep[0].Threshold != 0 {
-		return errors.New("its first accuracy is not that of the unclamped network")
+		return fmt.Errorf("the first threshold of the sweep is %v, not 0", r.Sweep[0].Threshold)
 	}
 	for i := 1; i < len(r.Sweep); i++ {
 		if t := r.Sweep[i].Threshold; !finite(t) || t <= r.Sweep[i-1].Threshold {
@@ -63,7 +62,7 @@ func check(r *analysis.Report) error {
 	return nil
 }
 
-// title returns a title with the subject of a picture and, if there is only one, the run.
+// title returns a title with the subject of a picture and, if there is only one run, its name.
 func title(subject string, runs []Run) string {
 	if len(runs) == 1 && runs[0].Name != "" {
 		return subject + " · " + runs[0].Name
@@ -95,7 +94,8 @@ func scope(runs []Run, of func(Run) string) string {
 	return strings.Join(texts, "\n")
 }
 
-// network describes the network of a single run; it is "" for several runs, which have names.
+// network describes the network of a single run. It returns "" for several runs, which are
+// described by their names.
 func network(runs []Run) string {
 	if len(runs) != 1 || runs[0].Report == nil {
 		return ""
@@ -110,7 +110,7 @@ func network(runs []Run) string {
 	return strings.Join(parts, ", ")
 }
 
-// over returns network and what the measurements of the reports were taken over.
+// over describes the network, and what the measurements of the reports were taken over.
 func over(runs []Run, of func(*analysis.Report) *analysis.Scope) string {
 	measured := scope(runs, func(run Run) string {
 		if run.Report == nil || of(run.Report) == nil {
@@ -143,15 +143,19 @@ func over(runs []Run, of func(*analysis.Report) *analysis.Scope) string {
 	return measured
 }
 
-// overEpochs describes what training curves were taken over.
-func overEpochs(epochs []rundir.EpochMetrics) string {
+// overEpochs describes what training curves were taken over. If train is false, the curves of the
+// training split are not drawn.
+func overEpochs(epochs []rundir.EpochMetrics, train bool) string {
 	last := epochs[len(epochs)-1]
-	test := fmt.Sprintf("test: %d pictures", last.TestExamples)
+	text := fmt.Sprintf("test: %d pictures", last.TestExamples)
 	if n := held(epochs); n > 0 {
-		test += fmt.Sprintf("; validation: %d", n)
+		text += fmt.Sprintf("; validation: %d", n)
 	}
-	return fmt.Sprintf("training: %d pictures an epoch, as trained on, training mode; %s, inference mode (%s statistics)",
-		last.TrainExamples, test, last.TestStatistics)
+	text += fmt.Sprintf(", inference mode (%s statistics)", last.TestStatistics)
+	if train {
+		text = fmt.Sprintf("training: %d pictures an epoch, as trained on, training mode; ", last.TrainExamples) + text
+	}
+	return text
 }
 
 // held returns the number of pictures held out for validation.

@@ -13,9 +13,11 @@ import (
 // shape and dashes.
 type mark struct {
 	color  color.Color
-	shape  draw.GlyphDrawer // nil for none
+	shape  draw.GlyphDrawer // nil if points are not marked
 	dashes []vg.Length
-	width  vg.Length // of the line; 0 for that of a curve
+	width  vg.Length // of the line; 0 for the default
+
+	unjoined bool // there is no line
 }
 
 var shapes = []draw.GlyphDrawer{
@@ -68,15 +70,23 @@ func (s series) any() bool {
 
 func (s series) Plot(c draw.Canvas, p *plot.Plot) {
 	x, y := p.Transforms(&c)
-	// The more points, the smaller the marks.
-	radius := min(markRadius, max(0.45*(c.Max.X-c.Min.X)/vg.Length(len(s.x)), 0.9))
+	// Marks that are close together would hide the line. Where the points matter more than
+	// the line, marks become smaller instead.
+	radius, distance := markRadius, (c.Max.X-c.Min.X)/vg.Length(len(s.x))
+	if s.mark.width > 0 {
+		radius = min(markRadius, max(0.45*distance, 0.9))
+	}
+	crowded := s.mark.width == 0 && !s.mark.unjoined && distance < 3*markRadius
 	var piece []vg.Point
 	flush := func() {
-		if len(piece) > 1 {
+		if len(piece) > 1 && !s.mark.unjoined {
 			c.StrokeLines(s.mark.line(), piece)
 		}
 		glyph := s.mark.glyph(radius)
-		if glyph.Shape == nil && len(piece) == 1 {
+		if crowded && len(piece) > 1 {
+			glyph.Shape = nil
+		}
+		if (glyph.Shape == nil || crowded) && len(piece) == 1 {
 			glyph.Shape = draw.CircleGlyph{} // a lone point has no line
 		}
 		if glyph.Shape != nil {
@@ -108,22 +118,26 @@ func (s series) DataRange() (xmin, xmax, ymin, ymax float64) {
 	return xmin, xmax, ymin, ymax
 }
 
-// horizontal is a plotter of a line across the panel at y. It does not affect the range of the
-// axes.
+// horizontal is a plotter of a line across the panel at y, with a label above its left end. It
+// does not change the range of the axes.
 type horizontal struct {
 	y     float64
 	style draw.LineStyle
+	label string
 }
 
 func (h horizontal) Plot(c draw.Canvas, p *plot.Plot) {
 	_, y := p.Transforms(&c)
 	if h.y >= p.Y.Min && h.y <= p.Y.Max {
 		c.StrokeLine2(h.style, c.Min.X, y(h.y), c.Max.X, y(h.y))
+		style := textStyle(8, darkGrey)
+		style.YAlign = draw.YBottom
+		c.FillText(style, vg.Point{X: c.Min.X + vg.Points(4), Y: y(h.y) + vg.Points(3.5)}, h.label)
 	}
 }
 
-// drops is a plotter of vertical lines at rising x, with labels at the bottom, except where a
-// label would cover the one before.
+// drops is a plotter of vertical lines at rising x, with labels at the bottom. It leaves out a
+// label that would cover the one before.
 type drops struct {
 	x      []float64
 	labels []string
@@ -152,31 +166,4 @@ func (d drops) Plot(c draw.Canvas, p *plot.Plot) {
 // reference returns the style of a line that is not data.
 func reference(c color.Color) draw.LineStyle {
 	return draw.LineStyle{Color: c, Width: vg.Points(0.9), Dashes: dashes[1]}
-}
-
-// bars is a plotter of bars at 1, 2, 3 and so on, each from 0 to its value. NaNs have no bar.
-type bars struct {
-	values []float64
-	color  color.Color
-}
-
-func (b bars) Plot(c draw.Canvas, p *plot.Plot) {
-	x, y := p.Transforms(&c)
-	for i, v := range b.values {
-		if finite(v) {
-			at := float64(i + 1)
-			fill(&c, b.color, x(at-0.4), y(0), x(at+0.4), y(v))
-		}
-	}
-}
-
-// DataRange implements plot.DataRanger.
-func (b bars) DataRange() (xmin, xmax, ymin, ymax float64) {
-	xmin, xmax = 0.5, float64(len(b.values))+0.5
-	for _, v := range b.values {
-		if finite(v) {
-			ymax = max(ymax, v)
-		}
-	}
-	return xmin, xmax, 0, ymax
 }

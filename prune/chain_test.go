@@ -29,7 +29,7 @@ func prune(t *testing.T, m *engine.Model, data *dataset.Data, o Options) (*Resul
 	return r, load(t, path)
 }
 
-// changed returns the elements, by tensor, in which two models differ.
+// changed returns the indices of the elements that differ between two models, by tensor.
 func changed(a, b *engine.Model) map[string][]int {
 	d := map[string][]int{}
 	for i, values := range a.Params.Values {
@@ -43,12 +43,13 @@ func changed(a, b *engine.Model) map[string][]int {
 	return d
 }
 
-// TestOnlySmallGammas compares every element of every tensor with the source, including
-// convolutions and the output layer.
+// TestOnlySmallGammas checks that Prune changes only γ below the threshold and, if asked to,
+// their β. It compares every element of every tensor with the source.
 func TestOnlySmallGammas(t *testing.T) {
 	data := tiny()
 	m := trained(t, data, false)
-	// Values on both sides of the threshold and equal to it, which is not below it.
+	// These γ are equal to the threshold in size, just below it, and well above it. Only
+	// those below it must be clamped.
 	const threshold = 0.25
 	copy(m.Params.Of(2, arch.Gamma), []float32{threshold, -threshold, math.Nextafter32(threshold, 0), -math.Nextafter32(threshold, 0), 0.6, -0.6})
 	copy(m.Params.Of(2, arch.Beta), []float32{1, 2, 3, 4, 5, 6})
@@ -77,24 +78,24 @@ func TestOnlySmallGammas(t *testing.T) {
 		got := changed(m, pruned)
 		for name, elements := range want {
 			if !slices.Equal(got[name], elements) {
-				t.Errorf("%s: changed at %v, want %v", name, got[name], elements)
+				t.Errorf("%s: elements %v changed, want %v", name, got[name], elements)
 			}
 			delete(got, name)
 		}
 		if len(got) > 0 {
-			t.Errorf("changed too: %v", got)
+			t.Errorf("other elements changed: %v", got)
 		}
 		if g := pruned.Params.Of(2, arch.Gamma)[:4]; !slices.Equal(g, []float32{threshold, -threshold, 0, 0}) {
-			t.Errorf("around the threshold: %v", g)
+			t.Errorf("γ around the threshold became %v", g)
 		}
 		now, err := os.ReadFile(source)
 		if err != nil || !bytes.Equal(now, was) {
-			t.Errorf("the source file was changed, %v", err)
+			t.Errorf("the source file was changed, or cannot be read: %v", err)
 		}
 	}
 }
 
-// TestBefore compares with an evaluation of the source.
+// TestBefore checks that Result.Before is an evaluation of the source.
 func TestBefore(t *testing.T) {
 	data := tiny()
 	m := trained(t, data, true)
@@ -116,34 +117,35 @@ func TestBefore(t *testing.T) {
 		t.Errorf("before: %+v, want %+v", r.Before, want)
 	}
 	if r.After == r.Before {
-		t.Errorf("clamping %d of %d γ changed nothing", r.Clamped, r.Channels)
+		t.Errorf("clamping %d of %d γ did not change the evaluation", r.Clamped, r.Channels)
 	}
 }
 
-// TestTwice prunes a network twice.
+// TestTwice prunes a network that is already pruned, with the same threshold and with a
+// larger one.
 func TestTwice(t *testing.T) {
 	data := tiny()
 	m := trained(t, data, true)
 	first, once := prune(t, m, data, Options{Threshold: 0.2})
 	again, same := prune(t, once, data, Options{Threshold: 0.2})
 	if again.Clamped != first.Clamped || again.Before != first.After || again.After != first.After {
-		t.Errorf("the same again: %+v then %+v", first, again)
+		t.Errorf("pruning with the same threshold twice gives %+v, then %+v", first, again)
 	}
 	if d := changed(once, same); len(d) > 0 {
-		t.Errorf("pruning the same again changed %v", d)
+		t.Errorf("pruning with the same threshold again changed %v", d)
 	}
 	more, twice := prune(t, once, data, Options{Threshold: 0.5, ZeroBeta: true})
 	if more.Clamped <= first.Clamped {
-		t.Errorf("%d clamped below 0.5, %d below 0.2", more.Clamped, first.Clamped)
+		t.Errorf("%d channels are clamped below 0.5, but %d below 0.2", more.Clamped, first.Clamped)
 	}
 	direct, _ := prune(t, m, data, Options{Threshold: 0.5, ZeroBeta: true})
 	if more.After != direct.After || more.Clamped != direct.Clamped {
-		t.Errorf("in two steps %+v, in one %+v", more.After, direct.After)
+		t.Errorf("pruning in two steps gives %+v, in one step %+v", more.After, direct.After)
 	}
 
 	events := twice.History
 	if len(events) != 3 || len(m.History) != 1 || len(once.History) != 2 {
-		t.Fatalf("%d, %d and %d events", len(m.History), len(once.History), len(events))
+		t.Fatalf("histories of %d, %d and %d events, want 1, 2 and 3", len(m.History), len(once.History), len(events))
 	}
 	for i, was := range once.History {
 		if events[i].Action != was.Action || !bytes.Equal(events[i].Parameters, was.Parameters) {
@@ -155,11 +157,11 @@ func TestTwice(t *testing.T) {
 		t.Fatal(err)
 	}
 	if events[2].Action != "prune" || e["threshold"] != 0.5 || e["beta"] != "zeroed" || e["source_sha256"] != once.Source.SHA256 {
-		t.Errorf("%s %v", events[2].Action, e)
+		t.Errorf("the last event is %s with parameters %v", events[2].Action, e)
 	}
 }
 
-// TestWhollyTrained prunes every channel of a network whose convolutions were trained too.
+// TestWhollyTrained prunes every channel of a network of which all tensors were trained.
 func TestWhollyTrained(t *testing.T) {
 	data := tiny()
 	cfg := config.Default()
@@ -170,15 +172,25 @@ func TestWhollyTrained(t *testing.T) {
 	}
 	m := load(t, run.Checkpoint)
 	r, pruned := prune(t, m, data, Options{Threshold: 1e9})
-	for name := range changed(m, pruned) {
+	for name := range changed(m, r.Model) {
 		if !isGamma(m, name) {
 			t.Errorf("%s was changed", name)
 		}
 	}
-	// With every γ zero the output is the same for all pictures, so that the accuracy
-	// is the share of one class, a third.
+	// Because weights are stored, the file holds the smaller network: one channel of each
+	// unit.
+	for i := range pruned.Network.Units {
+		if u := &pruned.Network.Units[i]; u.OutShape.C != 1 {
+			t.Errorf("%s of the file has %d channels, want 1", u.Name, u.OutShape.C)
+		}
+	}
+	if again, _ := prune(t, pruned, data, Options{Threshold: 1e9}); again.Before.TestAccuracy != r.After.TestAccuracy || math.Abs(again.Before.TestLoss-r.After.TestLoss) > 1e-6 {
+		t.Errorf("the file evaluates to %+v, the clamped network to %+v", again.Before, r.After)
+	}
+	// If every γ is zero, the output is the same for all pictures, so the accuracy is the
+	// share of one class, a third.
 	if r.Clamped != r.Channels || r.After.TestAccuracy != 1.0/3 {
-		t.Errorf("%d of %d clamped, accuracy %v", r.Clamped, r.Channels, r.After.TestAccuracy)
+		t.Errorf("%d of %d channels are clamped and the accuracy is %v, want all and 1/3", r.Clamped, r.Channels, r.After.TestAccuracy)
 	}
 }
 

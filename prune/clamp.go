@@ -7,18 +7,18 @@ import (
 	"bnkit/engine/arch"
 )
 
-// Layer is what happened to one BatchNorm.
+// Layer counts the channels of one BatchNorm.
 type Layer struct {
 	Name     string `json:"name"`
 	Channels int    `json:"channels"`
 	Clamped  int    `json:"clamped"`
-	Removed  int    `json:"removed"` // of those clamped
+	Removed  int    `json:"removed"` // clamped channels that were removed
 }
 
 // Clamp returns a variant of m in which every γ with |γ| below the threshold is 0. With
 // zeroBeta, β of the same channels is 0 too. It also returns the numbers of clamped
-// channels, a Layer for each BatchNorm that has γ, in the network's order. It does not
-// change m.
+// channels, as one Layer for each BatchNorm that has γ, in the network's order. Clamp does
+// not change m.
 func Clamp(m *engine.Model, threshold float64, zeroBeta bool) (*engine.Model, []Layer) {
 	beta := BetaKept
 	if zeroBeta {
@@ -33,8 +33,8 @@ func Clamp(m *engine.Model, threshold float64, zeroBeta bool) (*engine.Model, []
 }
 
 // layersOf counts the clamped and the removed channels of each BatchNorm that has γ.
-// origins is that of an nn.Compacted, in which removed channels are missing; if it is
-// nil, no channel counts as removed.
+// Removed channels are those that are missing in origins, the Origins of an nn.Compacted.
+// If origins is nil, no channel counts as removed.
 func layersOf(clamped *engine.Model, origins [][]int) []Layer {
 	var layers []Layer
 	for i := range clamped.Network.Units {

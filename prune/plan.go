@@ -15,27 +15,27 @@ import (
 // read from a file, which may have been edited, and applied by Apply.
 type Plan struct {
 	Arch   string `json:"arch"`   // the network's name
-	Choice Choice `json:"choice"` // where the plan comes from
-	Beta   string `json:"beta"`   // of pruned channels: BetaKept or BetaZeroed
+	Choice Choice `json:"choice"` // how the channels were chosen
+	Beta   string `json:"beta"`   // what happens to β of pruned channels: BetaKept or BetaZeroed
 
 	// The effect of the plan on the network. MakePlan computes these numbers again,
 	// because those in an edited file describe the plan before the edit.
-	Channels         int   `json:"channels"` // of BatchNorms that have γ
-	Clamped          int   `json:"clamped"`  // of these, held constant
-	Removed          int   `json:"removed"`  // of these, removed; residual sums or shapes need the others
+	Channels         int   `json:"channels"` // channels of BatchNorms that have γ
+	Clamped          int   `json:"clamped"`  // those of them that are held constant
+	Removed          int   `json:"removed"`  // clamped channels that are removed; residual sums or shapes need the others
 	MACsBefore       int64 `json:"macs_before"`
 	MACsAfter        int64 `json:"macs_after"`
 	ParametersBefore int   `json:"parameters_before"`
 	ParametersAfter  int   `json:"parameters_after"`
 
-	Layers []PlannedLayer `json:"layers"` // BatchNorms, in the network's order; one that is missing keeps all channels
+	Layers []PlannedLayer `json:"layers"` // BatchNorms, in the network's order; a BatchNorm that is missing keeps all channels
 }
 
 // Choice records how a plan's channels were chosen. Criteria that were not used are
 // missing.
 type Choice struct {
 	Threshold   float64  `json:"threshold,omitempty"`     // channels with |γ| below this are pruned
-	Remove      float64  `json:"remove,omitempty"`        // this share of all channels is pruned, those of the smallest |γ| first
+	Remove      float64  `json:"remove,omitempty"`        // this share of all channels is pruned, beginning with the smallest |γ|
 	Protect     []string `json:"protect,omitempty"`       // names or patterns of layers that keep all channels
 	MaxPerLayer float64  `json:"max_per_layer,omitempty"` // largest share of a layer's channels that may be pruned
 	Source      string   `json:"source_sha256,omitempty"` // SHA-256 of the file whose γ were compared
@@ -48,7 +48,7 @@ type PlannedLayer struct {
 	Kept     []int  `json:"kept"` // indices from 0, ascending
 }
 
-// What becomes of the β of pruned channels.
+// The values of Plan.Beta: β of pruned channels is kept or set to 0.
 const (
 	BetaKept   = "kept"
 	BetaZeroed = "zeroed"
@@ -61,9 +61,8 @@ type candidate struct {
 }
 
 // NewPlan returns the plan for m that c describes. A threshold prunes all channels with
-// a smaller |γ|, even if they are a whole layer. With a share to remove, each layer
-// keeps at least one channel. The error is an *OptionError if the choice is not
-// possible.
+// a smaller |γ|, even if that is a whole layer. With a share to remove, each layer keeps
+// at least one channel. The error is an *OptionError if the choice cannot be satisfied.
 func NewPlan(m *engine.Model, c Choice, beta string) (*Plan, error) {
 	if err := c.check(); err != nil {
 		return nil, err
@@ -74,7 +73,7 @@ func NewPlan(m *engine.Model, c Choice, beta string) (*Plan, error) {
 	}
 	p, possible, goal := choose(m, c, beta, protected)
 	if possible < goal {
-		return nil, &OptionError{fmt.Sprintf("remove %v: that is %d channels, but only %d can be pruned, because every layer keeps one channel or more, and protected layers keep all; use a share of at most %.4g",
+		return nil, &OptionError{fmt.Sprintf("remove %v: this share is %d channels, but only %d can be pruned, because every layer keeps at least one channel and protected layers keep all; use a share of at most %.4g",
 			c.Remove, goal, possible, math.Floor(1e4*c.Remove*float64(possible)/float64(goal))/1e4)}
 	}
 	clamped, err := p.Apply(m)
@@ -84,8 +83,8 @@ func NewPlan(m *engine.Model, c Choice, beta string) (*Plan, error) {
 	return p, p.describe(clamped)
 }
 
-// choose returns the plan without the numbers of its effect, the number of channels that
-// it prunes, and the number that c asks for, which may be larger.
+// choose returns the plan without its effect on the network, the number of channels that
+// the plan prunes, and the number that c asks for, which may be larger.
 func choose(m *engine.Model, c Choice, beta string, protected []bool) (p *Plan, count, goal int) {
 	candidates, limits, total := c.candidates(m, protected)
 	slices.SortStableFunc(candidates, func(a, b candidate) int { return cmp.Compare(a.size, b.size) })
@@ -108,7 +107,7 @@ func choose(m *engine.Model, c Choice, beta string, protected []bool) (p *Plan, 
 		count++
 	}
 	if c.Remove == 0 {
-		goal = count // a threshold asks for no particular number
+		goal = count // a threshold does not ask for a certain number
 	}
 	p = &Plan{Arch: m.Network.Name, Choice: c, Beta: beta}
 	p.Choice.Source = m.Source.SHA256
@@ -128,17 +127,18 @@ func choose(m *engine.Model, c Choice, beta string, protected []bool) (p *Plan, 
 	return p, count, goal
 }
 
-// check returns an error if a number is out of range, or two exclude each other.
+// check returns an error if a number is out of range, or if both a threshold and a share
+// are set.
 func (c *Choice) check() error {
 	switch {
 	case c.Threshold != 0 && c.Remove != 0:
-		return &OptionError{"a threshold and a share to remove exclude each other: use one of them"}
+		return &OptionError{"a threshold and a share to remove cannot be combined; use one of them"}
 	case c.Remove == 0 && (!(c.Threshold > 0) || math.IsInf(c.Threshold, 0)):
-		return &OptionError{fmt.Sprintf("threshold %v; use a positive number, e.g. 0.01", c.Threshold)}
+		return &OptionError{fmt.Sprintf("threshold %v is out of range; use a positive number, e.g. 0.01", c.Threshold)}
 	case c.Remove != 0 && !(c.Remove > 0 && c.Remove < 1):
-		return &OptionError{fmt.Sprintf("remove %v; use a share of all channels between 0 and 1, e.g. 0.3", c.Remove)}
+		return &OptionError{fmt.Sprintf("remove %v is out of range; use a share of all channels between 0 and 1, e.g. 0.3", c.Remove)}
 	case c.MaxPerLayer != 0 && !(c.MaxPerLayer > 0 && c.MaxPerLayer <= 1):
-		return &OptionError{fmt.Sprintf("at most %v of a layer; use a share above 0 and up to 1, e.g. 0.5", c.MaxPerLayer)}
+		return &OptionError{fmt.Sprintf("a limit of %v of each layer is out of range; use a share above 0 and up to 1, e.g. 0.5", c.MaxPerLayer)}
 	}
 	return nil
 }
@@ -169,7 +169,7 @@ func (c *Choice) candidates(m *engine.Model, protected []bool) (all []candidate,
 	return all, limits, total
 }
 
-// protected returns for each unit whether its BatchNorm keeps all channels.
+// protected returns, for each unit, whether its BatchNorm must keep all channels.
 func (c *Choice) protected(net *arch.Network) ([]bool, error) {
 	protected := make([]bool, len(net.Units))
 	for _, pattern := range c.Protect {
@@ -193,9 +193,9 @@ func (c *Choice) protected(net *arch.Network) ([]bool, error) {
 }
 
 // Apply returns a variant of m in which the channels that the plan does not keep are
-// held constant: their γ are 0, and with BetaZeroed also their β. Its Kept lists the
-// channels that stay. Apply does not change m. The error is an *OptionError if the plan
-// is not one for m's network.
+// held constant: their γ are 0, and with BetaZeroed also their β. The variant's Kept lists
+// the channels that stay. Apply does not change m. The error is an *OptionError if the
+// plan does not fit m's network.
 func (p *Plan) Apply(m *engine.Model) (*engine.Model, error) {
 	kept, err := p.kept(m.Network)
 	if err != nil {
@@ -218,7 +218,8 @@ func (p *Plan) Apply(m *engine.Model) (*engine.Model, error) {
 	return clamped, nil
 }
 
-// stays reports whether a unit's channel is one of those kept; nil keeps all.
+// stays reports whether kept contains a unit's channel. A nil kept stands for all
+// channels.
 func stays(kept []int, channel int) bool {
 	_, found := slices.BinarySearch(kept, channel)
 	return found || kept == nil
@@ -227,7 +228,7 @@ func stays(kept []int, channel int) bool {
 // kept checks the plan against the network and returns it as an engine.Model.Kept.
 func (p *Plan) kept(net *arch.Network) ([][]int, error) {
 	if p.Arch != net.Name {
-		return nil, &OptionError{fmt.Sprintf("the plan is for %s, the model is %s", p.Arch, net.Name)}
+		return nil, &OptionError{fmt.Sprintf("the plan is for %s, but the model is %s", p.Arch, net.Name)}
 	}
 	kept := make([][]int, len(net.Units))
 	for _, l := range p.Layers {
@@ -241,9 +242,9 @@ func (p *Plan) kept(net *arch.Network) ([][]int, error) {
 		case kept[i] != nil:
 			return nil, fail("is listed twice")
 		case net.Units[i].NoScale:
-			return nil, fail("has no γ: nothing of it can be pruned, leave it out")
+			return nil, fail("has no γ, so it cannot be pruned; leave it out")
 		case l.Channels != net.Units[i].OutShape.C:
-			return nil, fail("has %d channels, in the network it has %d", l.Channels, net.Units[i].OutShape.C)
+			return nil, fail("has %d channels, but in the network it has %d", l.Channels, net.Units[i].OutShape.C)
 		}
 		previous := -1
 		for _, c := range l.Kept {

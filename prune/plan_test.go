@@ -41,7 +41,7 @@ func count(gone map[string][]int) int {
 // that are protected, have reached their limit or have one channel left.
 func TestShare(t *testing.T) {
 	m := trained(t, tiny(), false)
-	for c := range m.Params.Of(2, arch.Gamma) { // a layer that would be emptied
+	for c := range m.Params.Of(2, arch.Gamma) { // a layer whose γ are all among the smallest
 		m.Params.Of(2, arch.Gamma)[c] = float32(c) * -1e-6
 	}
 	layers := map[string][]float32{}
@@ -70,14 +70,14 @@ func TestShare(t *testing.T) {
 		}
 		gone := goneFrom(p)
 		if want := int(math.Round(c.choice.Remove * float64(total))); count(gone) != want || p.Clamped != want || p.Channels != total {
-			t.Errorf("%+v: %d of %d channels go (%d of %d), want %d", c.choice, p.Clamped, p.Channels, count(gone), total, want)
+			t.Errorf("%+v: the plan counts %d of %d pruned channels and lists %d of %d, want %d", c.choice, p.Clamped, p.Channels, count(gone), total, want)
 		}
 		// In a layer below its limit, no channel that stays has a smaller |γ| than any
 		// that is pruned.
 		largest := 0.0
 		for name, channels := range gone {
 			if len(channels) > c.limit(name, len(layers[name])) {
-				t.Errorf("%+v: %d of %d channels of %s go", c.choice, len(channels), len(layers[name]), name)
+				t.Errorf("%+v: %d of %d channels of %s are pruned", c.choice, len(channels), len(layers[name]), name)
 			}
 			for _, channel := range channels {
 				largest = max(largest, math.Abs(float64(layers[name][channel])))
@@ -89,15 +89,16 @@ func TestShare(t *testing.T) {
 			}
 			for _, channel := range l.Kept {
 				if g := math.Abs(float64(layers[l.Name][channel])); g < largest {
-					t.Errorf("%+v: %s keeps channel %d with |γ| %v, where one of %v goes", c.choice, l.Name, channel, g, largest)
+					t.Errorf("%+v: %s keeps channel %d with |γ| %v, but a channel with |γ| %v is pruned", c.choice, l.Name, channel, g, largest)
 				}
 			}
 		}
 	}
 }
 
-// TestChoicesThatAreNotPossible checks that each is refused in one line.
-func TestChoicesThatAreNotPossible(t *testing.T) {
+// TestImpossibleChoices checks that choices that cannot be satisfied cause an error of one
+// line.
+func TestImpossibleChoices(t *testing.T) {
 	m := trained(t, tiny(), false)
 	for _, c := range []Choice{
 		{Remove: 1}, {Remove: -0.1}, {Remove: math.NaN()}, {Remove: 0.999}, {Remove: 0.6, MaxPerLayer: 0.5}, {Remove: 0.5, Threshold: 0.1}, {},
@@ -106,7 +107,7 @@ func TestChoicesThatAreNotPossible(t *testing.T) {
 	} {
 		var bad *OptionError
 		if _, err := NewPlan(m, c, BetaKept); !errors.As(err, &bad) || strings.Contains(bad.Reason, "\n") {
-			t.Errorf("%+v: %v, want an *OptionError of a line", c, err)
+			t.Errorf("%+v: %v, want an *OptionError of one line", c, err)
 		}
 	}
 }
@@ -121,7 +122,8 @@ func write(t *testing.T, text []byte) string {
 	return path
 }
 
-// TestPlanFile reads what was written, and applies what was edited.
+// TestPlanFile checks that a plan can be written and read again, and that an edited plan is
+// applied as edited.
 func TestPlanFile(t *testing.T) {
 	data := tiny()
 	m := trained(t, data, false)
@@ -141,30 +143,30 @@ func TestPlanFile(t *testing.T) {
 		t.Errorf("read %+v, written %+v", read, p)
 	}
 	if lines := strings.Count(string(text), "\n"); lines > len(p.Layers)+30 || !strings.Contains(string(text), `{"name":"bn","channels":16,"kept":[0,1,`) {
-		t.Errorf("%d layers in %d lines:\n%s", len(p.Layers), lines, text)
+		t.Errorf("the plan has %d layers, but the file has %d lines:\n%s", len(p.Layers), lines, text)
 	}
 	direct, _ := prune(t, m, data, Options{Remove: 0.3, Protect: []string{"bn"}, ZeroBeta: true})
 	planned, _ := prune(t, m, data, Options{Plan: read})
 	if planned.After != direct.After || planned.MACsAfter != direct.MACsAfter || planned.Clamped != direct.Clamped || len(changed(planned.Model, direct.Model)) > 0 {
-		t.Errorf("by the plan %+v, directly %+v", planned, direct)
+		t.Errorf("applying the plan gives %+v, pruning directly %+v", planned, direct)
 	}
 
 	// Edited by hand: one layer keeps three channels, another is left out.
 	first := read.Layers[1].Name
 	read.Layers[1].Kept = []int{0, 5, 15}
-	left := read.Layers[2].Name
+	omitted := read.Layers[2].Name
 	read.Layers = slices.Delete(read.Layers, 2, 3)
 	edited, model := prune(t, m, data, Options{Plan: read})
 	for _, l := range edited.Layers {
-		if l.Name == first && l.Clamped != 13 || l.Name == left && l.Clamped != 0 {
-			t.Errorf("edited: %+v", l)
+		if l.Name == first && l.Clamped != 13 || l.Name == omitted && l.Clamped != 0 {
+			t.Errorf("the edited plan gives layer %+v", l)
 		}
 	}
 	if edited.Threshold != 0 || edited.Remove != 0 || edited.Beta != BetaZeroed {
-		t.Errorf("edited: %+v", edited)
+		t.Errorf("the edited plan gives %+v", edited)
 	}
 	if g := model.Params.Named(first + ".weight"); g[5] == 0 || g[6] != 0 {
-		t.Errorf("edited: γ %v", g)
+		t.Errorf("the edited plan gives γ %v", g)
 	}
 }
 
@@ -187,18 +189,18 @@ func TestWrongPlans(t *testing.T) {
 	}{
 		{"another network", func(p *Plan) { p.Arch = "resnet-14" }, "resnet-14"},
 		{"another width", func(p *Plan) { p.Layers[0].Channels = 64 }, "16"},
-		{"out of range", func(p *Plan) { p.Layers[0].Kept = []int{0, 16} }, "0 to 15"},
-		{"negative", func(p *Plan) { p.Layers[0].Kept = []int{-1} }, "0 to 15"},
-		{"twice", func(p *Plan) { p.Layers[0].Kept = []int{3, 3} }, "once"},
+		{"a channel out of range", func(p *Plan) { p.Layers[0].Kept = []int{0, 16} }, "0 to 15"},
+		{"a negative channel", func(p *Plan) { p.Layers[0].Kept = []int{-1} }, "0 to 15"},
+		{"a channel twice", func(p *Plan) { p.Layers[0].Kept = []int{3, 3} }, "once"},
 		{"an unknown layer", func(p *Plan) { p.Layers[0].Name = "conv" }, "conv"},
 		{"a layer twice", func(p *Plan) { p.Layers[1] = p.Layers[0] }, "twice"},
-		{"no name", func(p *Plan) { p.Layers[0].Name = "" }, "not a BatchNorm"},
+		{"a layer without a name", func(p *Plan) { p.Layers[0].Name = "" }, "not a BatchNorm"},
 		{"everything removed", func(p *Plan) {
 			for i := range p.Layers {
 				p.Layers[i].Kept = []int{}
 			}
 		}, "keeps no channel"},
-		{"another β", func(p *Plan) { p.Beta = "gone" }, "gone"},
+		{"an unknown value of beta", func(p *Plan) { p.Beta = "gone" }, "gone"},
 	} {
 		var wrong Plan
 		if err := json.Unmarshal(text, &wrong); err != nil {
@@ -215,7 +217,7 @@ func TestWrongPlans(t *testing.T) {
 		}
 		var bad *OptionError
 		if !errors.As(err, &bad) || !strings.Contains(bad.Reason, c.says) {
-			t.Errorf("%s: %v, want an *OptionError that says %q", c.what, err, c.says)
+			t.Errorf("%s: %v, want an *OptionError that contains %q", c.what, err, c.says)
 		}
 	}
 	for _, text := range []string{"", "[]", "{", string(text) + "{}", `{"threshold": 0.1}`, `{"arch": 5}`,
@@ -227,8 +229,7 @@ func TestWrongPlans(t *testing.T) {
 	}
 }
 
-// TestRemoved compares the numbers that pruning reports of the network that is left with
-// that network.
+// TestRemoved checks the numbers that pruning reports about the compacted network.
 func TestRemoved(t *testing.T) {
 	data := tiny()
 	m := trained(t, data, true)
@@ -237,36 +238,36 @@ func TestRemoved(t *testing.T) {
 		t.Fatal(err)
 	}
 	if r.Agreement != 1 {
-		t.Errorf("%v of the pictures are in the same class", r.Agreement)
+		t.Errorf("agreement %v, want 1", r.Agreement)
 	}
 	if !(r.ImagesPerSecondBefore > 0) || !(r.ImagesPerSecondAfter > 0) {
-		t.Errorf("%v and %v images/s", r.ImagesPerSecondBefore, r.ImagesPerSecondAfter)
+		t.Errorf("speeds are %v and %v images/s, want positive numbers", r.ImagesPerSecondBefore, r.ImagesPerSecondAfter)
 	}
 	small, _, err := r.Model.Compact()
 	if err != nil {
 		t.Fatal(err)
 	}
 	if r.MACsBefore != m.Network.MACs() || r.MACsAfter != small.Network.MACs() || r.MACsAfter >= r.MACsBefore {
-		t.Errorf("%d MACs before, %d after", r.MACsBefore, r.MACsAfter)
+		t.Errorf("the result has %d MACs before and %d after pruning", r.MACsBefore, r.MACsAfter)
 	}
 	if r.ParametersBefore != arch.All.Parameters(m.Network) || r.ParametersAfter != arch.All.Parameters(small.Network) || r.ParametersAfter >= r.ParametersBefore {
-		t.Errorf("%d parameters before, %d after", r.ParametersBefore, r.ParametersAfter)
+		t.Errorf("the result has %d parameters before and %d after pruning", r.ParametersBefore, r.ParametersAfter)
 	}
 	removed := 0
 	for i, l := range r.Layers {
 		removed += l.Removed
 		if l.Removed > l.Clamped {
-			t.Errorf("%+v", l)
+			t.Errorf("layer %+v has more removed than clamped channels", l)
 		}
-		// One of those left carries the constants of the others.
+		// A layer may have one more channel, which carries the constants of removed ones.
 		if left := small.Network.Units[i].OutShape.C; left != l.Channels-l.Removed && left != l.Channels-l.Removed+1 {
-			t.Errorf("%+v, but %d channels are left", l, left)
+			t.Errorf("the result has layer %+v, but the compacted network has %d channels", l, left)
 		}
 	}
 	if removed != r.Removed || removed == 0 {
-		t.Errorf("%d channels removed, by layer %d", r.Removed, removed)
+		t.Errorf("%d channels are removed in all, but the layers add up to %d", r.Removed, removed)
 	}
-	// What is left evaluates to the same with statistics estimated for itself.
+	// The compacted network must give the same result with its own statistics.
 	evaluator, err := small.Evaluator(data, 2)
 	if err != nil {
 		t.Fatal(err)
@@ -278,10 +279,10 @@ func TestRemoved(t *testing.T) {
 	}
 	after, err := evaluator.Evaluate(context.Background(), stats)
 	if err != nil || after.TestAccuracy != r.After.TestAccuracy || math.Abs(after.TestLoss-r.After.TestLoss) > 1e-4 {
-		t.Errorf("what is left evaluates to %+v, the clamped network to %+v; %v", after, r.After, err)
+		t.Errorf("the compacted network evaluates to %+v, the clamped network to %+v; error %v", after, r.After, err)
 	}
 	var unsaved *engine.ModelError
 	if err := small.Save(filepath.Join(t.TempDir(), "small.bnz")); !errors.As(err, &unsaved) {
-		t.Errorf("saving a network that no name stands for: %v", err)
+		t.Errorf("saving a network without a name: %v, want a *ModelError", err)
 	}
 }

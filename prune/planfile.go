@@ -10,11 +10,11 @@ import (
 	"bnkit/checkpoint/strictjson"
 )
 
-// maxPlanBytes bounds the file of a plan. The plan of the widest and deepest network is
-// far smaller.
+// maxPlanBytes bounds the size of a plan's file. The plan of the widest and deepest network
+// is far smaller.
 const maxPlanBytes = 64 << 20
 
-// Encode returns the plan as JSON, a line for each layer.
+// Encode returns the plan as JSON, with one line for each layer.
 func (p *Plan) Encode() ([]byte, error) {
 	head := *p
 	head.Layers = nil
@@ -72,7 +72,7 @@ func ReadPlan(path string) (*Plan, error) {
 		kept += len(l.Kept)
 	}
 	if kept == 0 {
-		return nil, &OptionError{fmt.Sprintf("%s keeps no channel of any layer: list the channels that stay as \"kept\"", path)}
+		return nil, &OptionError{fmt.Sprintf("%s keeps no channel of any layer; list the channels that stay in \"kept\"", path)}
 	}
 	return &p, nil
 }

@@ -18,14 +18,14 @@ import (
 // Threshold or Remove selects within the limits of Protect and MaxPerLayer.
 type Options struct {
 	Threshold   float64  // prune channels with |γ| below this
-	Remove      float64  // or prune this share of all channels, those of the smallest |γ| first
+	Remove      float64  // or prune this share of all channels, beginning with the smallest |γ|
 	Protect     []string // names or patterns of layers that keep all channels
 	MaxPerLayer float64  // largest share of a layer's channels to prune; 0 for no limit
 	ZeroBeta    bool     // set β of pruned channels to 0 too; otherwise it is kept, as in Frankle et al. 2021, section 5
 
 	Plan *Plan // replaces all fields above; nil for no plan
 
-	Threads int // 0: as many as there are processors; changes no result but speeds
+	Threads int // 0 for as many as there are processors; only speeds depend on it
 }
 
 // OptionError reports an option that cannot be used.
@@ -34,42 +34,65 @@ type OptionError struct{ Reason string }
 func (e *OptionError) Error() string { return e.Reason }
 
 // Result is the effect and the cost of pruning. Accuracies are over the whole test split, in
-// inference mode, with statistics that are re-estimated before and after.
+// inference mode. Before and After have statistics that are re-estimated for each.
 type Result struct {
-	Threshold float64           `json:"threshold,omitempty"` // missing if it did not choose
-	Remove    float64           `json:"remove,omitempty"`    // missing if it did not choose
-	Beta      string            `json:"beta"`                // of clamped channels: BetaKept or BetaZeroed
+	Threshold float64           `json:"threshold,omitempty"` // missing if it was not used
+	Remove    float64           `json:"remove,omitempty"`    // missing if it was not used
+	Beta      string            `json:"beta"`                // what happened to β of clamped channels: BetaKept or BetaZeroed
 	Clamped   int               `json:"clamped"`             // channels held constant
-	Removed   int               `json:"removed"`             // of these, removed
-	Channels  int               `json:"channels"`            // of all BatchNorms that have γ
+	Removed   int               `json:"removed"`             // clamped channels that were removed
+	Channels  int               `json:"channels"`            // channels of all BatchNorms that have γ
 	Layers    []Layer           `json:"layers"`              // one for each BatchNorm that has γ, in the order of the network
 	Before    engine.Evaluation `json:"before"`
-	After     engine.Evaluation `json:"after"` // clamped
+	After     engine.Evaluation `json:"after"` // of the clamped network
 
-	// Of the network before and the one that is left. MACs are of one picture.
-	MACsBefore       int64 `json:"macs_before"`
-	MACsAfter        int64 `json:"macs_after"`
-	ParametersBefore int   `json:"parameters_before"`
-	ParametersAfter  int   `json:"parameters_after"`
+	// AfterOriginalStatistics is the evaluation of the clamped network with the
+	// statistics of Before. Re-estimation makes the difference from After.
+	AfterOriginalStatistics engine.Evaluation `json:"after_original_statistics"`
 
-	// Speeds of inference, in batches of up to 128, measured in turn.
-	ImagesPerSecondBefore float64 `json:"images_per_second_before"`
-	ImagesPerSecondAfter  float64 `json:"images_per_second_after"`
+	// PredictionsChanged is the number of pictures of the test split for which the
+	// networks of Before and After predict different classes. Agreement is the share of
+	// the test split for which the clamped network and the compacted network predict
+	// the same class, with the same statistics.
+	PredictionsChanged int     `json:"predictions_changed"`
+	Agreement          float64 `json:"agreement"`
 
-	// Agreement is the share of the test split to which the clamped network and
-	// the one that is left give the same class, with the same statistics.
-	Agreement float64 `json:"agreement"`
+	// Sizes of the network before pruning and of the compacted network. MACs are those
+	// of one picture. TrainedBefore counts the parameters that the run trained;
+	// TrainedAfter counts those of them that training of the compacted network changes.
+	// Both are missing if it is not known what was trained. Buffers hold the activations
+	// of inference, for one thread.
+	MACsBefore        int64 `json:"macs_before"`
+	MACsAfter         int64 `json:"macs_after"`
+	ParametersBefore  int   `json:"parameters_before"`
+	ParametersAfter   int   `json:"parameters_after"`
+	TrainedBefore     *int  `json:"trained_before,omitempty"`
+	TrainedAfter      *int  `json:"trained_after,omitempty"`
+	BufferBytesBefore int64 `json:"buffer_bytes_before"`
+	BufferBytesAfter  int64 `json:"buffer_bytes_after"`
+
+	// Speeds of the same two networks, which are measured in turn: inference in batches
+	// of InferenceBatch, inference of single pictures, and steps that train γ and β in
+	// batches of TrainingBatch.
+	ImagesPerSecondBefore         float64 `json:"images_per_second_before"`
+	ImagesPerSecondAfter          float64 `json:"images_per_second_after"`
+	ImagesPerSecondSingleBefore   float64 `json:"images_per_second_single_before"`
+	ImagesPerSecondSingleAfter    float64 `json:"images_per_second_single_after"`
+	ImagesPerSecondTrainingBefore float64 `json:"images_per_second_training_before"`
+	ImagesPerSecondTrainingAfter  float64 `json:"images_per_second_training_after"`
+	InferenceBatch                int     `json:"inference_batch"`
+	TrainingBatch                 int     `json:"training_batch"`
 
 	// BytesBefore is the size of the file that was pruned; missing if there is none.
 	BytesBefore int64 `json:"bytes_before,omitempty"`
 
 	// Model is the pruned network, ready to be saved. Clamped γ are stored as zeros,
-	// which compress. If the source stored running statistics, it has re-estimated
-	// ones.
+	// which compress well. If the source stored running statistics, Model stores
+	// re-estimated ones.
 	Model *engine.Model `json:"-"`
 }
 
-// event is the parameters of the event "prune" in a file's provenance.
+// event holds the parameters of the event "prune" in a file's provenance.
 type event struct {
 	Threshold float64 `json:"threshold,omitempty"`
 	Remove    float64 `json:"remove,omitempty"`
@@ -107,8 +130,8 @@ func MakePlan(m *engine.Model, o Options) (*Plan, error) {
 	return NewPlan(m, Choice{Threshold: o.Threshold, Remove: o.Remove, Protect: o.Protect, MaxPerLayer: o.MaxPerLayer}, beta)
 }
 
-// Prune returns m pruned and measured before and after on data, which m.OpenData or
-// m.Normalised returns. It does not change m or write files. The error is one of
+// Prune prunes a variant of m, and measures it before and after on data, which m.OpenData
+// or m.Normalised returns. It does not change m or write files. The error is one of
 // MakePlan, or an *engine.LossError if a loss is not finite.
 func Prune(ctx context.Context, m *engine.Model, data *dataset.Data, o Options) (*Result, error) {
 	p, err := MakePlan(m, o)
@@ -126,7 +149,7 @@ func Prune(ctx context.Context, m *engine.Model, data *dataset.Data, o Options) 
 		MACsBefore: p.MACsBefore, MACsAfter: p.MACsAfter, ParametersBefore: p.ParametersBefore, ParametersAfter: p.ParametersAfter,
 		BytesBefore: m.Source.Bytes,
 	}
-	if o.Plan == nil { // a plan may have been edited, so that its choice no longer describes it
+	if o.Plan == nil { // a plan may have been edited, so its choice need not describe it
 		r.Threshold, r.Remove = o.Threshold, o.Remove
 	}
 	stats, err := evaluator.Reestimate(ctx)
@@ -136,10 +159,17 @@ func Prune(ctx context.Context, m *engine.Model, data *dataset.Data, o Options) 
 	if r.Before, err = evaluator.Evaluate(ctx, stats); err != nil {
 		return nil, err
 	}
+	before, err := evaluator.Predictions(ctx, stats)
+	if err != nil {
+		return nil, err
+	}
 	if r.Model, err = p.Apply(m); err != nil {
 		return nil, err
 	}
 	if evaluator, err = evaluator.Of(r.Model); err != nil {
+		return nil, err
+	}
+	if r.AfterOriginalStatistics, err = evaluator.Evaluate(ctx, stats); err != nil {
 		return nil, err
 	}
 	if stats, err = evaluator.Reestimate(ctx); err != nil {
@@ -151,7 +181,7 @@ func Prune(ctx context.Context, m *engine.Model, data *dataset.Data, o Options) 
 	if m.Stored != nil {
 		r.Model.Stored = stats
 	}
-	if err := r.compare(ctx, evaluator, stats, data, o.Threads); err != nil {
+	if err := r.compare(ctx, evaluator, stats, before, data, o.Threads); err != nil {
 		return nil, err
 	}
 	parameters, err := json.Marshal(event{r.Threshold, r.Remove, r.Beta, r.Clamped, m.Source.SHA256})
@@ -163,45 +193,79 @@ func Prune(ctx context.Context, m *engine.Model, data *dataset.Data, o Options) 
 	return r, nil
 }
 
-// compare measures the network that is left against the clamped one.
-func (r *Result) compare(ctx context.Context, clamped *engine.Evaluator, stats *nn.Statistics, data *dataset.Data, threads int) error {
+// compare measures the compacted network against the clamped one. stats are those of the
+// clamped network, and before holds what the network predicted before pruning.
+func (r *Result) compare(ctx context.Context, clamped *engine.Evaluator, stats *nn.Statistics, before []int, data *dataset.Data, threads int) error {
 	small, compacted, err := r.Model.Compact()
 	if err != nil {
 		return err
 	}
 	r.Layers = layersOf(r.Model, compacted.Origins)
-	left, err := small.Evaluator(data, threads)
+	compact, err := small.Evaluator(data, threads)
 	if err != nil {
 		return err
 	}
-	defer left.Close()
+	defer compact.Close()
 	want, err := clamped.Predictions(ctx, stats)
 	if err != nil {
 		return err
 	}
-	got, err := left.Predictions(ctx, compacted.Statistics(stats))
+	got, err := compact.Predictions(ctx, compacted.Statistics(stats))
 	if err != nil {
 		return err
 	}
-	agreed := 0
-	for i := range want {
-		if got[i] == want[i] {
-			agreed++
+	r.PredictionsChanged = differing(before, want)
+	r.Agreement = float64(len(want)-differing(got, want)) / float64(len(want))
+	r.countTrained(compacted)
+	return r.measureSpeeds(ctx, clamped, compact)
+}
+
+// differing returns the number of elements in which two slices of the same length differ.
+func differing(a, b []int) int {
+	n := 0
+	for i := range a {
+		if a[i] != b[i] {
+			n++
 		}
 	}
-	r.Agreement = float64(agreed) / float64(len(want))
-	speeds, err := engine.Speeds(ctx, clamped, left)
+	return n
+}
+
+// countTrained counts trained parameters, if it is known what was trained.
+func (r *Result) countTrained(compacted *nn.Compacted[float32]) {
+	origin := r.Model.Origin
+	if origin == nil {
+		return
+	}
+	before, after := origin.Trainable.Parameters(r.Model.Network), 0
+	for _, values := range compacted.Trained(r.Model.Params, origin.Trainable, origin.Seed).Values {
+		after += len(values)
+	}
+	r.TrainedBefore, r.TrainedAfter = &before, &after
+}
+
+// measureSpeeds measures speed and memory of the network before and the compacted one.
+func (r *Result) measureSpeeds(ctx context.Context, before, compact *engine.Evaluator) error {
+	speeds, err := engine.MeasureSpeeds(ctx, before, compact)
 	if err != nil {
 		return err
 	}
-	r.ImagesPerSecondBefore, r.ImagesPerSecondAfter = speeds[0], speeds[1]
-	return nil
+	was, is := speeds.Models[0], speeds.Models[1]
+	r.ImagesPerSecondBefore, r.ImagesPerSecondAfter = was.Inference, is.Inference
+	r.ImagesPerSecondSingleBefore, r.ImagesPerSecondSingleAfter = was.Single, is.Single
+	r.ImagesPerSecondTrainingBefore, r.ImagesPerSecondTrainingAfter = was.Training, is.Training
+	r.InferenceBatch, r.TrainingBatch = speeds.InferenceBatch, speeds.TrainingBatch
+	if r.BufferBytesBefore, err = before.BufferBytes(); err != nil {
+		return err
+	}
+	r.BufferBytesAfter, err = compact.BufferBytes()
+	return err
 }
 
 // storable returns an error if the model's file would not store the clamped values.
 func storable(m *engine.Model, beta string) error {
 	if m.Origin == nil {
-		return nil // it stores everything
+		return nil // the file stores every tensor
 	}
 	set := m.Origin.Trainable
 	for i := range m.Params.Tensors {

@@ -54,7 +54,7 @@ func load(t *testing.T, path string) *engine.Model {
 	return m
 }
 
-// TestPrune prunes, writes, loads, and compares every value with the source's.
+// TestPrune prunes a model, saves and loads it, and compares every γ and β with the source.
 func TestPrune(t *testing.T) {
 	data := tiny()
 	for _, withStats := range []bool{false, true} {
@@ -103,18 +103,18 @@ func TestPrune(t *testing.T) {
 					}
 				}
 				if want := (Layer{m.Network.Units[i].BN, len(gamma), layer, r.Layers[i].Removed}); r.Layers[i] != want {
-					t.Errorf("%+v, want %+v", r.Layers[i], want)
+					t.Errorf("layer %+v, want %+v", r.Layers[i], want)
 				}
 				clamped, channels = clamped+layer, channels+len(gamma)
 			}
 			if r.Clamped != clamped || r.Channels != channels || clamped == 0 || clamped == channels {
-				t.Errorf("%d of %d clamped, want %d of %d", r.Clamped, r.Channels, clamped, channels)
+				t.Errorf("%d of %d channels are clamped, want %d of %d", r.Clamped, r.Channels, clamped, channels)
 			}
 			if r.Beta != map[bool]string{false: "kept", true: "zeroed"}[zeroBeta] {
-				t.Errorf("β %s", r.Beta)
+				t.Errorf("Beta is %q although zeroBeta is %v", r.Beta, zeroBeta)
 			}
 			if (pruned.Stored != nil) != withStats {
-				t.Errorf("stored statistics: %v", pruned.Stored != nil)
+				t.Errorf("the file stores statistics: %v, want %v", pruned.Stored != nil, withStats)
 			}
 
 			evaluator, err := pruned.Evaluator(data, 1)
@@ -130,7 +130,7 @@ func TestPrune(t *testing.T) {
 				t.Fatal(err)
 			}
 			if after != r.After || r.After.Examples != 30 {
-				t.Errorf("the file evaluates to %+v, the result says %+v", after, r.After)
+				t.Errorf("the file evaluates to %+v, but the result is %+v", after, r.After)
 			}
 			if withStats && !slices.EqualFunc(pruned.Stored.Mean, stats.Mean, slices.Equal[[]float64]) {
 				t.Error("the stored statistics are not those re-estimated after pruning")
@@ -139,7 +139,7 @@ func TestPrune(t *testing.T) {
 
 			checkProvenance(t, pruned, before, r)
 			if info, err := os.Stat(path); err != nil || info.Size() != r.Model.Source.Bytes || int64(len(before)) != r.BytesBefore {
-				t.Errorf("%d and %d bytes, want %d and %v, %v", r.BytesBefore, r.Model.Source.Bytes, len(before), info, err)
+				t.Errorf("sizes are %d and %d bytes, want %d and the size of %v; error %v", r.BytesBefore, r.Model.Source.Bytes, len(before), info, err)
 			}
 		}
 	}
@@ -149,7 +149,7 @@ func checkProvenance(t *testing.T, pruned *engine.Model, source []byte, r *Resul
 	t.Helper()
 	p := pruned.History
 	if len(p) != 2 || p[0].Action != "train" || p[1].Action != "prune" {
-		t.Fatalf("provenance %+v", p)
+		t.Fatalf("provenance %+v, want the events train and prune", p)
 	}
 	var e event
 	if err := json.Unmarshal(p[1].Parameters, &e); err != nil {
@@ -157,7 +157,7 @@ func checkProvenance(t *testing.T, pruned *engine.Model, source []byte, r *Resul
 	}
 	sum := sha256.Sum256(source)
 	if want := (event{r.Threshold, r.Remove, r.Beta, r.Clamped, hex.EncodeToString(sum[:])}); e != want {
-		t.Errorf("%+v, want %+v", e, want)
+		t.Errorf("the event's parameters are %+v, want %+v", e, want)
 	}
 }
 
@@ -167,13 +167,13 @@ func TestRefuses(t *testing.T) {
 	for _, threshold := range []float64{0, -1, math.NaN(), math.Inf(1)} {
 		var bad *OptionError
 		if _, err := Prune(context.Background(), m, data, Options{Threshold: threshold}); !errors.As(err, &bad) {
-			t.Errorf("threshold %v: %v", threshold, err)
+			t.Errorf("threshold %v: %v, want an *OptionError", threshold, err)
 		}
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	if _, err := Prune(ctx, m, data, Options{Threshold: 0.1}); !errors.Is(err, context.Canceled) {
-		t.Errorf("cancelled: %v", err)
+		t.Errorf("cancelled: %v, want context.Canceled", err)
 	}
 }
 
@@ -200,7 +200,7 @@ func TestRefusesUntrained(t *testing.T) {
 			}
 			var e *OptionError
 			if accepted && err != nil || !accepted && !errors.As(err, &e) {
-				t.Errorf("%s, β zeroed %v: %v", set, zeroBeta, err)
+				t.Errorf("%s, zeroBeta %v: %v, want it accepted: %v", set, zeroBeta, err, accepted)
 			}
 			for i, v := range m.Params.Values {
 				if !slices.Equal(v, source.Params.Values[i]) {

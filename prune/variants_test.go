@@ -25,7 +25,7 @@ func variant(t *testing.T, data *dataset.Data, change func(*config.Config)) *eng
 	return load(t, r.Checkpoint)
 }
 
-// TestPruneVariant checks that Prune clamps the γ that exist and skips fixed ones.
+// TestPruneVariant checks that Prune clamps the γ of a network in which some γ are fixed.
 func TestPruneVariant(t *testing.T) {
 	data := tiny()
 	m := variant(t, data, func(c *config.Config) { c.BNEvery, c.NoScale, c.NoShift = 2, "bn", "blocks.0.bn1" })
@@ -43,10 +43,10 @@ func TestPruneVariant(t *testing.T) {
 		t.Fatal(err)
 	}
 	if small == 0 || r.Clamped != small || r.Channels != channels {
-		t.Errorf("%d of %d clamped, want %d of %d", r.Clamped, r.Channels, small, channels)
+		t.Errorf("%d of %d channels are clamped, want %d of %d", r.Clamped, r.Channels, small, channels)
 	}
 	if r.Layers[0].Name != "blocks.0.bn1" || len(r.Layers) != 5 {
-		t.Errorf("layers %+v", r.Layers)
+		t.Errorf("unexpected layers %+v", r.Layers)
 	}
 }
 

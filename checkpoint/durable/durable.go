@@ -24,10 +24,10 @@ import (
 // intercept, if not nil, is called before every operation.
 var intercept atomic.Pointer[func(op, path string) error]
 
-// Intercept makes the package call f before each operation that it performs: a create,
-// write, sync, rename, remove or mkdir of path. If f returns an error, the operation
-// does not happen and fails with that error, so that tests can stop a program at any
-// operation. The returned function ends the interception.
+// Intercept makes the package call f before each operation that it performs. op is
+// "create", "write", "sync", "rename", "remove" or "mkdir". If f returns an error, the
+// operation is not performed and fails with that error, so that tests can stop a program
+// at any operation. The returned function ends the interception.
 func Intercept(f func(op, path string) error) (end func()) {
 	intercept.Store(&f)
 	return func() { intercept.Store(nil) }
@@ -44,12 +44,14 @@ func perform(op, path string, do func() error) error {
 }
 
 // WriteFile writes data to a temporary file in the same directory, syncs it, and renames
-// it to path. If path is a symbolic link, the file to which it leads is written instead. A
+// it to path. If path is a symbolic link, it writes the file to which the link leads. A
 // file that is replaced keeps its permissions, but not its owner. The error is a *FileError
-// if there is something else than a regular file, such as a device or a pipe. Until the rename, and after a failure before it, path has its old content;
-// afterwards it has all of data. The last step syncs the directory; if only that fails, a
-// loss of power may still undo the change. A process that is killed may leave the
-// temporary file, which RemoveTemporaries removes.
+// if path is something else than a regular file, such as a device or a pipe.
+//
+// Before the rename, or if an earlier step fails, path has its old content; after the
+// rename it has all of data. The last step syncs the directory. If only this step fails, a
+// loss of power may still undo the change. A process that is killed may leave the temporary
+// file, which RemoveTemporaries removes.
 func WriteFile(path string, data []byte) error {
 	if err := writeFile(path, data); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
@@ -63,8 +65,8 @@ func writeFile(path string, data []byte) (err error) {
 		return err
 	}
 	dir, base := filepath.Split(path)
-	// os.CreateTemp would create a file that only its user can read; here the umask
-	// decides.
+	// os.CreateTemp would create a file that only its owner can read. This file gets
+	// the permissions that the umask allows.
 	temporary := filepath.Join(dir, temporaryPrefix(base)+rand.Text())
 	f, err := open(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL)
 	if err != nil {
@@ -212,8 +214,8 @@ func RemoveTemporaries(dir string, names ...string) error {
 // base32 is the alphabet of rand.Text.
 const base32 = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 
-// syncDir makes changes in a directory durable, if the system supports it and the user may
-// open the directory.
+// syncDir makes changes in a directory durable, if the system supports that and the user
+// may open the directory.
 func syncDir(dir string) error {
 	return perform("sync", dir, func() error {
 		d, err := os.Open(dir)

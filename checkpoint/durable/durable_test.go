@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// TestWriteFile checks the content, and that a failure leaves the old file and no other.
+// TestWriteFile checks the content of the file, and that a failure leaves no temporary file.
 func TestWriteFile(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "f")
@@ -20,11 +20,11 @@ func TestWriteFile(t *testing.T) {
 		}
 		got, err := os.ReadFile(path)
 		if err != nil || string(got) != content {
-			t.Errorf("%q, %v; want %q", got, err, content)
+			t.Errorf("the file holds %q, %v; want %q", got, err, content)
 		}
 	}
 	if err := WriteFile(filepath.Join(dir, "missing", "f"), nil); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("into a missing folder: %v", err)
+		t.Errorf("writing into a missing folder: %v, want fs.ErrNotExist", err)
 	}
 	// A folder that is not empty cannot be replaced by a file.
 	taken := filepath.Join(dir, "taken")
@@ -36,14 +36,15 @@ func TestWriteFile(t *testing.T) {
 	}
 	entries, err := os.ReadDir(dir)
 	if err != nil || len(entries) != 2 {
-		t.Errorf("left behind: %v, %v", entries, err)
+		t.Errorf("the directory holds %v, %v; want two entries", entries, err)
 	}
 }
 
 var errCut = errors.New("cut")
 
-// TestCut stops a replacement at each of its operations. The file has the old content or
-// the new one, and RemoveTemporaries removes what is left and nothing else.
+// TestCut stops a replacement at each of its operations. The file must have either the old
+// or the new content, and RemoveTemporaries must remove the temporary file and nothing
+// else.
 func TestCut(t *testing.T) {
 	for at := 1; ; at++ {
 		dir := t.TempDir()
@@ -65,7 +66,7 @@ func TestCut(t *testing.T) {
 		end()
 		if err == nil {
 			if got := strings.Join(ops, " "); got != "create write sync rename sync" {
-				t.Errorf("operations: %s", got)
+				t.Errorf("WriteFile performed the operations %s", got)
 			}
 			return
 		}
@@ -81,7 +82,7 @@ func TestCut(t *testing.T) {
 			t.Fatal(err)
 		}
 		if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1+len(others) {
-			t.Errorf("cut at operation %d leaves %v, %v", at, entries, err)
+			t.Errorf("cut at operation %d: RemoveTemporaries leaves %v, %v", at, entries, err)
 		}
 	}
 }
@@ -103,15 +104,15 @@ func TestAppend(t *testing.T) {
 		}
 	}
 	if got, err := os.ReadFile(path); err != nil || string(got) != "one\ntwo\n" {
-		t.Errorf("%q, %v", got, err)
+		t.Errorf("the file holds %q, %v; want both lines", got, err)
 	}
 	if got := strings.Join(synced, " "); got != strings.Join([]string{path, dir, path}, " ") {
-		t.Errorf("synced: %s", got)
+		t.Errorf("Append synced %s", got)
 	}
 }
 
-// TestMkdir checks that one of several callers creates a directory, and that the parent of
-// each new directory is synced.
+// TestMkdir checks that exactly one of several callers creates a directory, and that the
+// parent of each new directory is synced.
 func TestMkdir(t *testing.T) {
 	root := t.TempDir()
 	var mutex sync.Mutex
@@ -127,7 +128,7 @@ func TestMkdir(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !synced[root] || !synced[filepath.Join(root, "a")] {
-		t.Errorf("synced: %v", synced)
+		t.Errorf("MkdirAll synced only %v", synced)
 	}
 	errs := make(chan error)
 	for range 8 {
@@ -142,18 +143,18 @@ func TestMkdir(t *testing.T) {
 		}
 	}
 	if created != 1 {
-		t.Errorf("%d of 8 created it", created)
+		t.Errorf("%d of 8 callers created the directory, want 1", created)
 	}
 	if err := os.WriteFile(filepath.Join(root, "file"), nil, 0o666); err != nil {
 		t.Fatal(err)
 	}
 	if err := MkdirAll(filepath.Join(root, "file")); err == nil {
-		t.Error("a file was taken for a directory")
+		t.Error("MkdirAll succeeded although the path is a file")
 	}
 	if err := RemoveAll(filepath.Join(root, "a")); err != nil {
 		t.Error(err)
 	}
 	if err := RemoveAll(filepath.Join(root, "a")); err != nil {
-		t.Errorf("of what is missing: %v", err)
+		t.Errorf("RemoveAll of a missing path: %v", err)
 	}
 }

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// TestFileModeFollowsUmask checks that the umask decides who may read a file.
+// TestFileModeFollowsUmask checks that the umask determines the permissions of a file.
 func TestFileModeFollowsUmask(t *testing.T) {
 	for _, umask := range []int{0o022, 0o077} {
 		path := filepath.Join(t.TempDir(), "f")

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net/url"
 	"path/filepath"
 
 	"bnkit/analysis"
@@ -13,7 +14,7 @@ import (
 )
 
 // advice returns the flags or the command to try after an error of a library package,
-// whose text cannot name them. It returns "" if the text is enough.
+// because the library cannot name flags. It returns "" if the error's text is enough.
 func advice(err error) string {
 	var (
 		exists     *rundir.RunExistsError
@@ -24,6 +25,8 @@ func advice(err error) string {
 		otherData  *engine.DataError
 		missing    *dataset.MissingError
 		ambiguous  *dataset.AmbiguousError
+		unknown    *dataset.UnknownError
+		network    *url.Error
 		badDigest  *fetch.DigestError
 		badSize    *fetch.SizeError
 		badStatus  *fetch.StatusError
@@ -34,7 +37,7 @@ func advice(err error) string {
 	case errors.As(err, &exists):
 		return "continue it with --resume, replace it with --force, or choose another --out"
 	case errors.As(err, &finished) && finished.Finished > 0 && finished.Training == 0:
-		return "name a run with --out, and a larger number of --epochs to train it further"
+		return "to train one further, name it with --out and give a larger number of --epochs"
 	case errors.As(err, &damaged) && filepath.Base(damaged.Path) == rundir.DataFile:
 		return "--data-dir names it"
 	case errors.As(err, &resume) && resume.Err != nil:
@@ -48,9 +51,13 @@ func advice(err error) string {
 	case errors.As(err, &missing) && missing.Name != "":
 		return fmt.Sprintf("type \"bnkit data fetch %s\", or name the folder that holds it with --data-dir", missing.Name)
 	case errors.As(err, &ambiguous):
-		return "name it with --data, and this folder with --data-dir"
-	case errors.As(err, &badDigest), errors.As(err, &badSize), errors.As(err, &badStatus):
-		return "try another place with --mirror"
+		return "name the data set with --data, and this folder with --data-dir"
+	case errors.As(err, &unknown):
+		if name := nearest(unknown.Name, dataset.Names()); name != "" {
+			return fmt.Sprintf("did you mean %s?", name)
+		}
+	case errors.As(err, &badDigest), errors.As(err, &badSize), errors.As(err, &badStatus), errors.As(err, &network):
+		return "try another address with --mirror"
 	case errors.As(err, &notARunDir):
 		return "name a folder that bnkit train made"
 	case errors.As(err, &memory):

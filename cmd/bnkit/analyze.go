@@ -7,8 +7,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -24,49 +24,58 @@ type analyzeOptions struct {
 	nearZero, thresholds []float64
 	batches              int
 	out                  string
+	wide                 bool
 }
 
 func newAnalyzeCommand(g *globalOptions) *cobra.Command {
 	var o analyzeOptions
 	c := &cobra.Command{
-		Use:   "analyze [CKPT.bnz]",
+		Use:   "analyze [RUN]",
 		Short: "Measure what a checkpoint's γ and β do",
-		Long: `Measure a checkpoint, per layer and in total, and draw it:
+		Long: `Measure each layer of a checkpoint and the whole network, and draw pictures:
 
-  γ and β             quantiles, histograms, share of |γ| below --near-zero
-  activation sparsity share of ReLU outputs that are zero over the test split;
-                      channels zero for more than 99% of their outputs (off)
-                      and never zero (on). A unit that ends a residual block
-                      has its ReLU after the sum; a shortcut has no ReLU.
-  gradients           mean |gradient| of γ, β and convolution weights, including
-                      frozen ones, over --batches batches of 128 from the
-                      unaugmented training split, with batch statistics
-  accuracy            on the test split, with every γ below each of --thresholds
-                      clamped to zero, β kept and statistics re-estimated
+  γ and β              quantiles, histograms, share of |γ| below --near-zero
+  activation sparsity  share of ReLU outputs that are zero over the test split;
+                       channels that are zero for more than 99% of their outputs
+                       (off), and channels that are never zero (on). A unit that
+                       ends a residual block has its ReLU after the sum; a
+                       shortcut has no ReLU.
+  gradients            mean |gradient| of γ, β and convolution weights, frozen
+                       ones too, over --batches batches of 128 pictures of the
+                       unaugmented training split, with batch statistics
+  accuracy             on the test split, with all |γ| below each of --thresholds
+                       clamped to zero, β kept and statistics re-estimated
 
-` + withoutFile + ` The pictures and analysis.json go to
---out; bnkit plot can draw the pictures again.
+` + intervalHelp + ` ` + withoutFile + ` The
+pictures and analysis.json go to --out; bnkit plot can draw the pictures again.
 
---json prints the report that is written to analysis.json: arch, trainable, data;
-near_zero_thresholds, gamma_edges and beta_edges (bins of all histograms);
-layers (name, convolution, channels, gamma and beta with quantiles at 0, 5, 25,
-50, 75, 95 and 100% and histogram, near_zero, pruned (the channels that were), relu,
-sparsity, gradient); total, the same over all layers (pruned is their number); reestimated_over, sparsity_over, gradients_over,
-accuracy_over (split, examples, batches, statistics); sweep (threshold, clamped,
-share, test_accuracy, test_loss); stored_statistics. Values that do not exist or are
-not finite are left out.`,
+--json prints the report that is also written to analysis.json: arch, trainable,
+data, classes; near_zero_thresholds; gamma_edges and beta_edges (the bins of all histograms);
+layers (name, convolution, shortcut, channels, height, width, gamma and beta with quantiles at 0, 5, 25, 50,
+75, 95 and 100% and histogram, near_zero, pruned (the pruned channels), relu,
+sparsity, gradient); total (the same over all layers; pruned is a number here);
+reestimated_over, sparsity_over, gradients_over and accuracy_over (split, examples,
+batches, statistics); sweep (threshold, clamped, share, test_accuracy, test_loss,
+test_accuracy_interval); stored_statistics (the last three of these). Values that do not exist or are not finite are left out.`,
 		Example: `  bnkit analyze
   bnkit analyze runs/first/ckpt.bnz --near-zero 0.001,0.01 --out plots
   bnkit analyze ckpt.bnz --json > report.json`,
-		Args: cobra.MaximumNArgs(1),
+		Args: cobra.MaximumNArgs(1), ValidArgsFunction: completeRun,
 		RunE: func(c *cobra.Command, args []string) error { return runAnalyze(c, g, o, args) },
 	}
 	o.add(c)
 	f := c.Flags()
-	f.Float64SliceVar(&o.nearZero, "near-zero", analysis.DefaultNearZero, "count |γ| below these")
-	f.Float64SliceVar(&o.thresholds, "thresholds", analysis.DefaultThresholds, "measure accuracy with every |γ| below each of these clamped")
-	f.IntVar(&o.batches, "batches", analysis.DefaultGradientBatches, "number of batches over which gradients are averaged")
+	f.Float64SliceVar(&o.nearZero, "near-zero", analysis.DefaultNearZero, "count |γ| below these `numbers`")
+	f.Float64SliceVar(&o.thresholds, "thresholds", analysis.DefaultThresholds, "measure accuracy with all |γ| below each of these `numbers` clamped to zero")
+	f.IntVar(&o.batches, "batches", analysis.DefaultGradientBatches, "number of batches to average gradients over")
 	f.StringVar(&o.out, "out", "", "folder for pictures and analysis.json (default: plots beside the checkpoint)")
+	f.BoolVar(&o.wide, "wide", false, "show all columns, also if they do not fit into 80 characters")
+	f.Lookup("near-zero").DefValue = listText(analysis.DefaultNearZero)
+	f.Lookup("thresholds").DefValue = listText(analysis.DefaultThresholds)
+	for _, flag := range []string{"near-zero", "thresholds", "batches"} {
+		completeFlag(c, flag, completeNothing)
+	}
+	completeFlag(c, "out", completeFolders)
 	return c
 }
 
@@ -76,7 +85,7 @@ func runAnalyze(c *cobra.Command, g *globalOptions, o analyzeOptions, args []str
 		return err
 	}
 	if o.batches < 1 {
-		return &usageError{c.CommandPath(), fmt.Errorf("gradients over %d batches; at least 1 is needed", o.batches)}
+		return &usageError{c.CommandPath(), fmt.Errorf("--batches: %d; use at least 1", o.batches)}
 	}
 	model, data, err := o.open(c.Context(), g, path)
 	if err != nil {
@@ -102,7 +111,7 @@ func runAnalyze(c *cobra.Command, g *globalOptions, o analyzeOptions, args []str
 	if err != nil {
 		return err
 	}
-	if err := g.print(report, func(w io.Writer) { printReport(w, report) }); err != nil {
+	if err := g.print(report, func(w io.Writer) { printReport(w, report, o.wide) }); err != nil {
 		return err
 	}
 	g.note("%d pictures and %s in %s", len(pictures), rundir.ReportFile, o.out)
@@ -110,8 +119,13 @@ func runAnalyze(c *cobra.Command, g *globalOptions, o analyzeOptions, args []str
 	return nil
 }
 
-// plotsOf returns the folder for a checkpoint's pictures: the run directory's plots
-// or, for a file that is not called ckpt.bnz, a folder named after it.
+// listText formats a list of numbers for the help.
+func listText(values []float64) string {
+	return strings.ReplaceAll(strings.Trim(fmt.Sprint(values), "[]"), " ", ", ")
+}
+
+// plotsOf returns the folder for a checkpoint's pictures: the folder plots of the run
+// directory or, for a file that is not called ckpt.bnz, a folder named after the file.
 func plotsOf(ckpt string) string {
 	dir, base := filepath.Split(ckpt)
 	if base == rundir.CheckpointFile {
@@ -149,7 +163,7 @@ func saveReport(dir, ckpt string, report *analysis.Report) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return plots.Draw(dir, []plots.Run{{Name: runName(ckpt), Report: report, Epochs: epochs}})
+	return plots.Draw(dir, []plots.Run{{Name: runName(ckpt), Report: report, Epochs: epochs}}, plots.PNG)
 }
 
 // runName returns the name of a checkpoint in pictures: its run directory's name.
@@ -160,44 +174,91 @@ func runName(ckpt string) string {
 	return filepath.Base(ckpt)
 }
 
-func printReport(w io.Writer, r *analysis.Report) {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprint(t, "layer\tchannels\tγ median\tβ median\t")
-	for _, z := range r.NearZero {
-		fmt.Fprintf(t, "|γ|<%g\t", z)
+// printReport prints a report as tables. Unless wide is set, the table of layers has only
+// as many columns as fit into a terminal of defaultColumns.
+func printReport(w io.Writer, r *analysis.Report, wide bool) {
+	rows, ranks := layerTable(r)
+	if !wide {
+		rows = fitting(rows, ranks, defaultColumns)
 	}
-	fmt.Fprintln(t, "zeros\toff\ton\tgrad γ\tgrad β\tgrad conv\t")
-	for i := range r.Layers {
-		l := &r.Layers[i]
-		printRow(t, l.Name, l.Channels, &l.Gamma, &l.Beta, l.NearZero, l.Sparsity, l.Gradient)
+	printTable(w, rows)
+	if len(rows[0]) < len(ranks) {
+		fmt.Fprintln(w, "--wide shows more columns")
 	}
-	printRow(t, "all", r.Total.Channels, &r.Total.Gamma, &r.Total.Beta, r.Total.NearZero, r.Total.Sparsity, r.Total.Gradient)
-	t.Flush()
+	line := func(format string, args ...any) {
+		fmt.Fprintln(w, wrapText(fmt.Sprintf(format, args...), defaultColumns))
+	}
 	if r.Total.Pruned > 0 {
-		fmt.Fprintf(w, "pruned: %d of %d channels, whose γ are 0, %s\n", r.Total.Pruned, r.Total.Channels, prunedLayers(r))
+		line("pruned: %d of %d channels, whose γ are 0, %s", r.Total.Pruned, r.Total.Channels, prunedLayers(r))
 	}
-	fmt.Fprintf(w, "zeros: share of ReLU outputs that are zero; off: channels that are zero for more than 99%% of outputs; on: channels that are never zero (%d pictures of the %s split, %s statistics)\n",
+	line("zeros: share of ReLU outputs that are zero; off: channels that are zero for more than 99%% of outputs; on: channels that are never zero (%d pictures of the %s split, %s statistics)",
 		r.Sparsity.Examples, r.Sparsity.Split, r.Sparsity.Statistics)
-	fmt.Fprintf(w, "grad: mean |gradient| over %d batches, %d pictures of the %s split, %s statistics\n\n",
+	line("grad: mean |gradient| over %d batches, %d pictures of the %s split, %s statistics",
 		r.Gradients.Batches, r.Gradients.Examples, r.Gradients.Split, r.Gradients.Statistics)
+	fmt.Fprintln(w)
 
-	t = tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "clamped below\tγ clamped\tshare\ttest accuracy\ttest loss\t")
+	rows = [][]string{{"clamped below", "γ clamped", "share", "test accuracy", "test loss"}}
 	for _, s := range r.Sweep {
 		name := "nothing"
 		if s.Threshold > 0 {
 			name = fmt.Sprint(s.Threshold)
 		}
-		fmt.Fprintf(t, "%s\t%d\t%s\t%s\t%s\t\n", name, s.Clamped, share(s.Share), share(s.TestAccuracy), lossText(s.TestLoss))
+		rows = append(rows, []string{name, fmt.Sprint(s.Clamped), share(s.Share), accuracyText(s.TestAccuracy, s.Interval), lossText(s.TestLoss)})
 	}
-	t.Flush()
-	fmt.Fprintf(w, "%d pictures of the %s split, %s statistics, β kept\n", r.Accuracy.Examples, r.Accuracy.Split, r.Accuracy.Statistics)
+	printTable(w, rows)
+	line("%d pictures of the %s split, %s statistics, β kept; in parentheses the 95%% confidence interval", r.Accuracy.Examples, r.Accuracy.Split, r.Accuracy.Statistics)
 	if r.Stored != nil {
-		fmt.Fprintf(w, "with the stored statistics: test accuracy %s, test loss %s\n", share(r.Stored.TestAccuracy), lossText(r.Stored.TestLoss))
+		line("with the stored statistics: test accuracy %s, test loss %s", accuracyText(r.Stored.TestAccuracy, r.Stored.Interval), lossText(r.Stored.TestLoss))
 	}
 }
 
-// prunedLayers lists the layers that have pruned channels, with the number of these.
+// layerTable returns the table of layers, and the rank of each column for fitting.
+func layerTable(r *analysis.Report) (rows [][]string, ranks []int) {
+	heading := []string{"layer", "channels", "γ median", "β median"}
+	ranks = []int{0, 1, 2, 8}
+	// The first share of small γ to show is that below 0.01, which other commands use.
+	first := max(0, slices.Index(r.NearZero, 0.01))
+	further := 9
+	for i, z := range r.NearZero {
+		heading = append(heading, fmt.Sprintf("|γ|<%g", z))
+		if i == first {
+			ranks = append(ranks, 3)
+			continue
+		}
+		ranks = append(ranks, further)
+		further++
+	}
+	heading = append(heading, "zeros", "off", "on", "grad γ", "grad β", "grad conv")
+	ranks = append(ranks, 4, 5, 6, 7, further, further+1)
+	rows = append(rows, heading)
+	for i := range r.Layers {
+		l := &r.Layers[i]
+		rows = append(rows, layerRow(l.Name, l.Channels, &l.Gamma, &l.Beta, l.NearZero, l.Sparsity, l.Gradient))
+	}
+	return append(rows, layerRow("all", r.Total.Channels, &r.Total.Gamma, &r.Total.Beta, r.Total.NearZero, r.Total.Sparsity, r.Total.Gradient)), ranks
+}
+
+func layerRow(name string, channels int, gamma, beta *analysis.Distribution, nearZero []float64, s *analysis.Sparsity, grad *analysis.Magnitude) []string {
+	median := len(analysis.Levels) / 2
+	row := []string{name, fmt.Sprint(channels), fmt.Sprintf("%.3f", gamma.Quantiles[median]), fmt.Sprintf("%.3f", beta.Quantiles[median])}
+	for _, z := range nearZero {
+		row = append(row, share(z))
+	}
+	if s == nil {
+		row = append(row, "-", "-", "-")
+	} else {
+		row = append(row, share(s.Zero), fmt.Sprint(s.MostlyOff), fmt.Sprint(s.AlwaysOn))
+	}
+	if grad == nil {
+		return append(row, "-", "-", "-")
+	}
+	for _, g := range []float64{grad.Gamma, grad.Beta, grad.Convolution} {
+		row = append(row, fmt.Sprintf("%.2e", g))
+	}
+	return row
+}
+
+// prunedLayers lists the layers that have pruned channels, and how many each has.
 func prunedLayers(r *analysis.Report) string {
 	var layers []string
 	for _, l := range r.Layers {
@@ -206,24 +267,6 @@ func prunedLayers(r *analysis.Report) string {
 		}
 	}
 	return "by layer: " + strings.Join(layers, ", ")
-}
-
-func printRow(w io.Writer, name string, channels int, gamma, beta *analysis.Distribution, nearZero []float64, s *analysis.Sparsity, grad *analysis.Magnitude) {
-	median := len(analysis.Levels) / 2
-	fmt.Fprintf(w, "%s\t%d\t%.3f\t%.3f\t", name, channels, gamma.Quantiles[median], beta.Quantiles[median])
-	for _, z := range nearZero {
-		fmt.Fprintf(w, "%s\t", share(z))
-	}
-	if s == nil {
-		fmt.Fprint(w, "-\t-\t-\t")
-	} else {
-		fmt.Fprintf(w, "%s\t%d\t%d\t", share(s.Zero), s.MostlyOff, s.AlwaysOn)
-	}
-	if grad == nil {
-		fmt.Fprint(w, "-\t-\t-\t\n")
-		return
-	}
-	fmt.Fprintf(w, "%.2e\t%.2e\t%.2e\t\n", grad.Gamma, grad.Beta, grad.Convolution)
 }
 
 // lossText formats a loss for people; a missing one is "-".

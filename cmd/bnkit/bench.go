@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -18,26 +19,31 @@ func newBenchCommand(g *globalOptions) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "bench",
 		Short: "Measure the speed of training or inference on this machine",
-		Long: `Measure training steps (or inference, with --eval) on random pictures of
-CIFAR's shape, and the limit of this machine in the same run.
+		Long: `Measure the speed of training steps, or of inference with --eval, on random pictures
+of CIFAR's shape, and the highest speed that this machine can reach.
 
---layers times each phase of each layer. Shortcuts, which otherwise run beside the
-convolution that reads the same input, are then timed apart.
+--layers also measures the time of each phase of each layer. Shortcuts are then timed
+separately; without --layers, they run together with the convolution that reads the
+same input.
 
 --json prints images_per_second and step_seconds (medians over the steps),
-effective_gflops (the FLOPs that direct convolutions would take for the same work,
-per second), fma_peak_gflops (the multiply-adds that the same threads sustain
-without touching memory), peak_rss_bytes, allocs_per_step, kernel, processor and
-the settings. --layers adds layers, in the order of a step: layer, phase, seconds
-(median) and effective_gflops.`,
+effective_gflops (the FLOPs of direct convolutions for the same work, per second),
+fma_peak_gflops (the same threads' speed in multiply-adds that do not access memory),
+peak_rss_bytes, allocs_per_step, kernel, processor and the settings. With --layers it
+also prints layers, in the order of a step: layer, phase, seconds (median) and
+effective_gflops.`,
 		Example: `  bnkit bench
-  bnkit bench --arch resnet-20 --trainable bn --batch 128 --threads 2 --steps 7 --json
+  bnkit bench --arch resnet-20 --trainable bn --batch 128 --threads 2 --json
   bnkit bench --arch wrn-14-4 --eval
   bnkit bench --arch resnet-110 --activations bf16
   bnkit bench --layers`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			r, err := bench.Run(c.Context(), o)
+			var option *bench.OptionError
+			if errors.As(err, &option) {
+				return badValue(option.Option, c.Flags().Lookup(option.Option).Value.String(), option.Reason)
+			}
 			if err != nil {
 				return err
 			}
@@ -46,13 +52,18 @@ the settings. --layers adds layers, in the order of a step: layer, phase, second
 	}
 	f := c.Flags()
 	f.StringVar(&o.Arch, "arch", o.Arch, "network")
-	f.StringVar(&o.Trainable, "trainable", o.Trainable, "what is trained: "+arch.TrainableNames())
-	f.IntVar(&o.Batch, "batch", o.Batch, "pictures a step")
-	f.IntVar(&o.Threads, "threads", 0, "threads (default: as many as there are processors)")
-	f.IntVar(&o.Steps, "steps", o.Steps, "steps to measure, after 2 that are not measured")
+	f.StringVar(&o.Trainable, "trainable", o.Trainable, "parameters that are trained: "+arch.TrainableNames())
+	f.IntVar(&o.Batch, "batch", o.Batch, "pictures in each step")
+	addThreads(c, &o.Threads, "")
+	f.IntVar(&o.Steps, "steps", o.Steps, "steps to measure, after 2 warm-up steps")
 	f.BoolVar(&o.Eval, "eval", false, "measure inference instead of training")
-	f.StringVar(&o.Activations, "activations", o.Activations, "how training keeps the outputs of convolutions: "+strings.Join(config.Find("activations").Values, ", "))
-	f.BoolVar(&o.Layers, "layers", false, "also time each layer and phase of training")
+	f.StringVar(&o.Activations, "activations", o.Activations, "type in which training stores the outputs of convolutions: "+strings.Join(config.Find("activations").Values, ", "))
+	f.BoolVar(&o.Layers, "layers", false, "also measure the time of each layer and phase of training")
+	for _, setting := range []string{"arch", "trainable", "activations"} {
+		completeFlag(c, setting, cobra.FixedCompletions(config.Find(setting).Values, cobra.ShellCompDirectiveNoFileComp))
+	}
+	completeFlag(c, "batch", completeNothing)
+	completeFlag(c, "steps", completeNothing)
 	return c
 }
 

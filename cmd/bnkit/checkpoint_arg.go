@@ -2,69 +2,155 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 
 	"github.com/spf13/cobra"
 
 	"bnkit/engine"
+	"bnkit/engine/config"
 	"bnkit/engine/dataset"
 	"bnkit/engine/rundir"
 )
 
 // modelFlags are the flags of every command that measures a checkpoint on its data.
 type modelFlags struct {
+	data    string
 	dataDir string
 	threads int
+	foreign foreignFlags
 }
 
 func (m *modelFlags) add(c *cobra.Command) {
-	c.Flags().StringVar(&m.dataDir, "data-dir", "", "folder that holds the data set (default: where the run found it, or the cache folder)")
-	c.Flags().IntVar(&m.threads, "threads", 0, "threads (default: as many as there are processors); does not change the result")
+	c.Flags().StringVar(&m.data, "data", "", "data set: a name, or the path of a folder or archive (default: the data that the run was trained on)")
+	completeFlag(c, "data", cobra.FixedCompletions(dataset.Names(), cobra.ShellCompDirectiveDefault))
+	addDataDir(c, &m.dataDir, "where the run found it, or ")
+	addThreads(c, &m.threads, "; does not change the result")
+	m.foreign.add(c)
+}
+
+// addDataDir adds the flag --data-dir to a command.
+func addDataDir(c *cobra.Command, dir *string, before string) {
+	c.Flags().StringVar(dir, "data-dir", "", "folder that holds the data set (default: "+before+"$BNKIT_DATA, or bnkit in the cache folder)")
+	completeFlag(c, "data-dir", completeFolders)
+}
+
+// maxThreads is far above the number of processors of any machine.
+const maxThreads = 4096
+
+// threadsFlag is a number of threads: pflag's Value.
+type threadsFlag struct{ n *int }
+
+func (f threadsFlag) Type() string { return "int" }
+
+func (f threadsFlag) String() string {
+	if f.n == nil { // pflag also calls it on a zero value
+		return "0"
+	}
+	return strconv.Itoa(*f.n)
+}
+
+func (f threadsFlag) Set(text string) error {
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 0 || n > maxThreads {
+		return fmt.Errorf("use a whole number from 1 to %d, or 0 for one thread for each processor", maxThreads)
+	}
+	*f.n = n
+	return nil
+}
+
+// addThreads adds the flag --threads to a command.
+func addThreads(c *cobra.Command, n *int, note string) {
+	c.Flags().Var(threadsFlag{n}, "threads", "number of threads (default: one for each processor)"+note)
+	completeFlag(c, "threads", completeNothing)
 }
 
 // withoutFile is a sentence for the help of each command that takes a checkpoint.
-const withoutFile = "Without a file it uses ./ckpt.bnz, or else that of the newest run under ./runs,\nand prints which."
+const withoutFile = "The argument is a .bnz file or a run directory. Without it, the command uses\n./ckpt.bnz or, if that does not exist, the newest run under ./runs, and prints the path."
 
-// checkpointArg returns the path of the checkpoint that a command works on: its argument
-// or, without one, ./ckpt.bnz or, if that does not exist, the checkpoint of the newest
-// run. If it is not the argument, the first line of output names it.
+// checkpointArg returns the path of the checkpoint that a command works on. This is the
+// argument or, if there is none, ./ckpt.bnz or, if that does not exist, the checkpoint of
+// the newest run. Unless it is the argument, the first line of output names it.
 func (g *globalOptions) checkpointArg(args []string) (string, error) {
 	if len(args) == 1 {
-		return args[0], nil
+		return checkpointIn(args[0])
 	}
 	path, err := rundir.FindCheckpoint(".")
 	if err != nil {
 		return "", err
 	}
 	if g.json {
-		fmt.Fprintf(g.err, "checkpoint: %s\n", path)
+		fmt.Fprintf(g.err, "checkpoint: %s\n", visible(path))
 	} else {
 		fmt.Fprintf(g.out, "checkpoint: %s\n", path)
 	}
 	return path, nil
 }
 
+// checkpointIn returns the path of a checkpoint that is named by itself or by its run
+// directory.
+func checkpointIn(path string) (string, error) {
+	if info, err := os.Stat(path); err != nil {
+		return "", fmt.Errorf("%w; name a .bnz file or a run directory", err)
+	} else if !info.IsDir() {
+		return path, nil
+	}
+	file := filepath.Join(path, rundir.CheckpointFile)
+	_, err := os.Stat(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("%w: %s has no %s", rundir.ErrNoCheckpoint, path, rundir.CheckpointFile)
+	}
+	return file, err
+}
+
+// runDir returns the run directory that is named by itself or by its checkpoint.
+func runDir(path string) string {
+	if filepath.Base(path) == rundir.CheckpointFile {
+		return filepath.Dir(path)
+	}
+	return path
+}
+
 // open loads a command's checkpoint and the data it was trained on.
 func (m *modelFlags) open(ctx context.Context, g *globalOptions, path string) (*engine.Model, *dataset.Data, error) {
-	model, err := g.load(ctx, path)
+	model, data, err := m.load(ctx, g, path)
 	if err != nil {
 		return nil, nil, err
 	}
-	data, err := m.openData(model)
+	if data != nil {
+		return model, model.Normalised(data), nil
+	}
+	data, err = m.openData(model)
 	return model, data, err
 }
 
-// load reads a checkpoint, within the memory that --max-memory allows.
-func (g *globalOptions) load(ctx context.Context, path string) (*engine.Model, error) {
-	return engine.LoadModelContext(ctx, path, int64(g.maxMemory))
-}
-
-// openData loads the data that a model was trained on, from --data-dir or, without that
-// flag, from the location that data.json beside the model's file records.
+// openData loads the data that a model was trained on, from the location that --data or
+// --data-dir gives or, without these flags, from the location that data.json beside the
+// model's file records.
 func (m *modelFlags) openData(model *engine.Model) (*dataset.Data, error) {
 	dir := m.dataDir
+	if m.data == "" && model.Data.Name == "" {
+		return nil, &config.Error{Key: "--data", Reason: fmt.Sprintf("%s does not say what data it is for; name a data set", model.Source.Path)}
+	}
+	if m.data != "" && !dataset.IsName(m.data) {
+		if dir != "" {
+			return nil, dataTwice(m.data)
+		}
+		return model.OpenData(m.data)
+	}
+	if m.data != "" {
+		named, err := dataset.Published(m.data)
+		if err != nil {
+			return nil, err
+		}
+		if named.Name != model.Data.Name {
+			return nil, &config.Error{Key: "--data", Reason: fmt.Sprintf("%s was trained on %s, not on %s", model.Source.Path, model.Data.Name, named.Name)}
+		}
+	}
 	if dir == "" {
 		var err error
 		if dir, err = rundir.ReadPlace(filepath.Dir(model.Source.Path)); err != nil {
@@ -72,6 +158,11 @@ func (m *modelFlags) openData(model *engine.Model) (*dataset.Data, error) {
 		}
 	}
 	return model.OpenData(dir)
+}
+
+// dataTwice returns the error of a command line that gives the location of its data twice.
+func dataTwice(path string) error {
+	return &config.Error{Key: "--data-dir", Reason: fmt.Sprintf("--data %s already gives the location of the data; use one of them", shellQuote(path))}
 }
 
 // fileSize returns a file's size in bytes, or 0 if it cannot be read.

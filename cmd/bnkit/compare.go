@@ -1,40 +1,43 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"bnkit/analysis"
-	"bnkit/engine/config"
+	"bnkit/engine/rundir"
 	"bnkit/plots"
 )
 
 // compareOptions are the compare command's flags.
-type compareOptions struct{ out string }
+type compareOptions struct{ out, format string }
 
 func newCompareCommand(g *globalOptions) *cobra.Command {
 	var o compareOptions
 	c := &cobra.Command{
-		Use:   "compare RUN_DIR...",
+		Use:   "compare RUN...",
 		Short: "Compare runs: results, cost, curves",
 		Long: `Compare runs in a table: network, trainable set, parameters trained, epochs,
 every setting in which the runs differ, test accuracy, generalisation gap, γ near
-zero, time, speed and checkpoint size. The command measures nothing: the numbers
-are those of the runs' last epochs. Cells are blank if a run has no value yet.
+zero, time, speed and checkpoint size. Nothing is measured again: the numbers come
+from the last epoch of each run. A cell is blank if the run has no value yet. A run
+is named by its directory or its ckpt.bnz; arguments that are not runs are skipped.
+The table has a row or a column for each run, whichever is narrower.
 
-Pictures go to --out: training.png (the curves of all runs), gradient_epochs.png
-if gradients were tracked, and, if networks differ in depth or width,
-depth_width.png (accuracy against the number of BatchNorm parameters).
+Pictures go to --out: training (the curves of all runs), accuracy_time (accuracy
+against time), gradient_epochs if gradients were tracked, and, if networks differ
+in depth or width, depth_width (accuracy against the number of BatchNorm
+parameters, with lines that join runs that differ only in depth or only in width).
 
---json prints runs (dir, config, epochs done; model: data, depth, width,
+--json prints runs (dir, config, epochs done; model: data, family, depth, width,
 parameters, bn_parameters, trained, file_bytes; result: test_accuracy,
 test_loss, test_examples, test_statistics, train_accuracy, generalisation_gap,
 gamma_near_zero, seconds, images_per_second) and pictures (their paths).
@@ -42,10 +45,12 @@ Values that do not exist are left out.`,
 		Example: `  bnkit compare runs/*
   bnkit compare runs/resnet-14 runs/resnet-32 runs/wrn-14-2 --out deep-or-wide
   bnkit compare runs/* --json | jq '.runs[] | [.dir, .result.test_accuracy]'`,
-		Args: cobra.MinimumNArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error { return runCompare(g, o, args) },
+		Args: cobra.MinimumNArgs(1), ValidArgsFunction: completeRuns,
+		RunE: func(c *cobra.Command, args []string) error { return runCompare(c, g, o, args) },
 	}
 	c.Flags().StringVar(&o.out, "out", "plots", "folder for the pictures")
+	formatFlag(c, &o.format)
+	completeFlag(c, "out", completeFolders)
 	return c
 }
 
@@ -55,22 +60,43 @@ type comparison struct {
 	Pictures []string            `json:"pictures"`
 }
 
-func runCompare(g *globalOptions, o compareOptions, args []string) error {
+func runCompare(c *cobra.Command, g *globalOptions, o compareOptions, args []string) error {
+	format, err := plots.ParseFormat(o.format)
+	if err != nil {
+		return &usageError{c.CommandPath(), err}
+	}
 	r := comparison{Pictures: []string{}}
-	names := runNames(args)
-	var runs []plots.Run
-	for i, dir := range args {
-		summary, epochs, err := analysis.Summarise(dir)
+	var dirs []string
+	var epochs [][]rundir.EpochMetrics
+	var skipped []error
+	for _, arg := range args {
+		dir := runDir(arg)
+		summary, rows, err := analysis.Summarise(dir)
+		var other *analysis.NoRunError
+		if errors.As(err, &other) {
+			skipped = append(skipped, err)
+			continue
+		}
 		if err != nil {
 			return err
 		}
-		r.Runs = append(r.Runs, summary)
-		runs = append(runs, plots.Run{Name: names[i], Epochs: epochs, Summary: summary})
+		dirs, epochs, r.Runs = append(dirs, dir), append(epochs, rows), append(r.Runs, summary)
+	}
+	if len(dirs) == 0 {
+		return skipped[0]
+	}
+	for _, err := range skipped {
+		g.note("skipped: %v", err)
+	}
+	names := runNames(dirs)
+	var runs []plots.Run
+	for i, summary := range r.Runs {
+		runs = append(runs, plots.Run{Name: names[i], Epochs: epochs[i], Summary: summary})
 	}
 	if err := os.MkdirAll(o.out, 0o755); err != nil {
 		return err
 	}
-	pictures, err := plots.Draw(o.out, runs)
+	pictures, err := plots.Draw(o.out, runs, format)
 	if err != nil {
 		return err
 	}
@@ -78,14 +104,14 @@ func runCompare(g *globalOptions, o compareOptions, args []string) error {
 	return g.print(r, func(w io.Writer) { printComparison(w, names, r) })
 }
 
-// runNames returns the directories' own names, or their paths if two have the same
+// runNames returns the names of the directories, or their paths if two have the same
 // name.
 func runNames(dirs []string) []string {
 	names := make([]string, len(dirs))
 	for i, dir := range dirs {
 		names[i] = filepath.Base(dir)
 		if abs, err := filepath.Abs(dir); err == nil {
-			names[i] = filepath.Base(abs) // also of "."
+			names[i] = filepath.Base(abs) // works for "." too
 		}
 	}
 	if unique := slices.Compact(slices.Sorted(slices.Values(names))); len(unique) < len(names) {
@@ -96,15 +122,52 @@ func runNames(dirs []string) []string {
 	return names
 }
 
+// printComparison prints the table of runs, with a row or a column for each run, whichever
+// is narrower.
 func printComparison(w io.Writer, names []string, r comparison) {
-	settings := differences(r.Runs)
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprint(t, "run\tnetwork\ttrained\tparameters\tepochs\t")
-	for _, s := range settings {
-		fmt.Fprintf(t, "%s\t", s.name)
+	rows := comparisonTable(names, r.Runs)
+	if turned := transposed(rows); tableWidth(turned) < tableWidth(rows) {
+		rows = turned
 	}
-	fmt.Fprintln(t, "test accuracy\tgap\t|γ|<0.01\ttime\timages/s\tcheckpoint\t")
+	printTable(w, rows)
+
+	line := func(format string, args ...any) {
+		fmt.Fprintln(w, wrapText(visible(fmt.Sprintf(format, args...)), defaultColumns))
+	}
+	var scopes []string
+	of := map[string][]string{} // runs by scope
 	for i, s := range r.Runs {
+		if e := s.Result; e != nil {
+			scope := fmt.Sprintf("%d pictures of the test split of %s, %s statistics", e.TestExamples, dataName(s), e.TestStatistics)
+			if of[scope] == nil {
+				scopes = append(scopes, scope)
+			}
+			of[scope] = append(of[scope], names[i])
+		}
+	}
+	for _, scope := range scopes {
+		where := ""
+		if len(scopes) > 1 {
+			where = " of " + strings.Join(of[scope], ", ")
+		}
+		line("test accuracy%s: after the last epoch, %s", where, scope)
+	}
+	line("parameters: the number of trained parameters. gap: training accuracy (over the last epoch's augmented batches) minus test accuracy, in points")
+	line("time: training and testing. images/s: speed of the training steps over all epochs in metrics.jsonl")
+	for _, p := range r.Pictures {
+		fmt.Fprintln(w, p)
+	}
+}
+
+// comparisonTable returns the table of runs with a row for each run.
+func comparisonTable(names []string, runs []*analysis.Summary) [][]string {
+	settings := differences(runs)
+	heading := []string{"run", "network", "trained", "parameters", "epochs"}
+	for _, s := range settings {
+		heading = append(heading, s.Name)
+	}
+	rows := [][]string{append(heading, "test accuracy", "gap", "|γ|<0.01", "time", "images/s", "checkpoint")}
+	for i, s := range runs {
 		epochs := fmt.Sprint(s.Epochs)
 		if s.Epochs < s.Config.Epochs {
 			epochs = fmt.Sprintf("%d of %d", s.Epochs, s.Config.Epochs)
@@ -125,37 +188,17 @@ func printComparison(w io.Writer, names []string, r comparison) {
 				speed = fmt.Sprintf("%.0f", *e.ImagesPerSecond)
 			}
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t", names[i], s.Config.Arch, s.Config.Trainable, parameters, epochs)
+		row := []string{names[i], s.Config.Arch, s.Config.Trainable, parameters, epochs}
 		for _, setting := range settings {
-			fmt.Fprintf(t, "%s\t", setting.values[i])
+			row = append(row, setting.Values[i])
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t\n", accuracy, gap, small, spent, speed, size)
-	}
-	t.Flush()
-
-	var scopes []string
-	of := map[string][]string{} // runs by scope
-	for i, s := range r.Runs {
-		if e := s.Result; e != nil {
-			scope := fmt.Sprintf("%d pictures of the test split of %s, %s statistics", e.TestExamples, dataName(s), e.TestStatistics)
-			if of[scope] == nil {
-				scopes = append(scopes, scope)
-			}
-			of[scope] = append(of[scope], names[i])
+		row = append(row, accuracy, gap, small, spent, speed, size)
+		for i := range row {
+			row[i] = printable(row[i])
 		}
+		rows = append(rows, row)
 	}
-	for _, scope := range scopes {
-		where := ""
-		if len(scopes) > 1 {
-			where = " of " + strings.Join(of[scope], ", ")
-		}
-		fmt.Fprintf(w, "test accuracy%s: after the last epoch, %s\n", where, scope)
-	}
-	fmt.Fprintln(w, "parameters: numbers that are trained. gap: training accuracy (over the last epoch's augmented batches) minus test accuracy, in points")
-	fmt.Fprintln(w, "time: training and testing. images/s: of the training steps, over all epochs in metrics.jsonl")
-	for _, p := range r.Pictures {
-		fmt.Fprintln(w, p)
-	}
+	return rows
 }
 
 // dataName returns the name of a run's data set.
@@ -166,25 +209,10 @@ func dataName(s *analysis.Summary) string {
 	return s.Config.Data
 }
 
-// setting is a setting's value in each run.
-type setting struct {
-	name   string
-	values []string
-}
-
 // differences returns the settings in which at least two runs differ, except those
 // that the table always shows.
-func differences(runs []*analysis.Summary) []setting {
-	var all []setting
-	for _, s := range config.Settings {
-		of := setting{name: s.Key}
-		for _, r := range runs {
-			of.values = append(of.values, s.Text(&r.Config))
-		}
-		all = append(all, of)
-	}
-	return slices.DeleteFunc(all, func(s setting) bool {
-		shown := slices.Contains([]string{"arch", "trainable", "epochs"}, s.name)
-		return shown || len(slices.Compact(slices.Clone(s.values))) == 1
+func differences(runs []*analysis.Summary) []analysis.Setting {
+	return slices.DeleteFunc(analysis.Differences(runs), func(s analysis.Setting) bool {
+		return slices.Contains([]string{"arch", "trainable", "epochs"}, s.Name)
 	})
 }

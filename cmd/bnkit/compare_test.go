@@ -1,11 +1,16 @@
 package main
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"bnkit/analysis"
+	"bnkit/engine/config"
 )
 
 // TestCompare compares runs, one of which has not begun.
@@ -14,39 +19,37 @@ func TestCompare(t *testing.T) {
 	inDirectory(t)
 	ok(t, append([]string{"train", "--data", data, "--out", "runs/a", "--lr", "0.05"}, small...)...)
 	ok(t, "train", "--data", data, "--out", "runs/b", "--arch", "resnet-14", "--trainable", "all", "--epochs", "1", "--schedule", "cosine", "--batch", "32")
-	config, err := os.ReadFile("runs/b/config.json")
+	settings, err := os.ReadFile("runs/b/config.json")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := os.MkdirAll("other/b", 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile("other/b/config.json", config, 0o644); err != nil {
+	if err := os.WriteFile("other/b/config.json", settings, 0o644); err != nil {
 		t.Fatal(err)
 	}
 	table := ok(t, "compare", "runs/a", "runs/b", "other/b", "--out", "beside")
-	lines := strings.Split(table, "\n")
-	// Columns are aligned with their headings on the right.
-	cell := func(line, header string) string {
-		end := strings.Index(lines[0], "  "+header+"  ") + 2 + len(header)
-		return strings.TrimSpace(string([]rune(line)[max(0, end-len(header)-2):end]))
-	}
-	if !strings.HasPrefix(strings.TrimSpace(lines[1]), filepath.Join("runs", "a")) {
-		t.Errorf("the table:\n%s", table)
-	}
-	for header, want := range map[string][]string{
-		"network": {"resnet-8", "resnet-14", "resnet-14"}, "trained": {"bn", "all", "all"}, "epochs": {"2", "1", "0 of 1"}, "lr": {"0.05", "0.1", "0.1"},
-		"schedule": {"step", "cosine", "cosine"}, // a default, which config.json leaves out
-		// ResNet-14 has 175,258 on CIFAR-10; this one has two input channels and six classes less.
-		"parameters": {"672", "174580", ""},
-	} {
-		for i, w := range want {
-			if got := cell(lines[i+1], header); got != w {
-				t.Errorf("%s of run %d: %q, want %q in\n%s", header, i+1, got, w, table)
-			}
+	// The table is narrower with a column for each run.
+	rows := map[string][]string{} // by heading
+	body, _, _ := strings.Cut(table, "test accuracy:")
+	for line := range strings.SplitSeq(body, "\n") {
+		if cells := strings.Fields(line); len(cells) > 1 {
+			rows[cells[0]] = cells[1:]
 		}
 	}
-	if strings.Contains(lines[0], "momentum") || !strings.Contains(table, "40 pictures of the test split") {
+	for heading, want := range map[string][]string{
+		"run": {filepath.Join("runs", "a"), filepath.Join("runs", "b"), filepath.Join("other", "b")}, "network": {"resnet-8", "resnet-14", "resnet-14"},
+		"trained": {"bn", "all", "all"}, "epochs": {"2", "1", "0", "of", "1"}, "lr": {"0.05", "0.1", "0.1"},
+		"schedule": {"step", "cosine", "cosine"}, // a default, which config.json leaves out
+		// ResNet-14 has 175,258 on CIFAR-10; this one has two input channels and six classes less.
+		"parameters": {"672", "174580"},
+	} {
+		if got := rows[heading]; !slices.Equal(got, want) {
+			t.Errorf("%s: %q, want %q in\n%s", heading, got, want, table)
+		}
+	}
+	if rows["momentum"] != nil || !strings.Contains(table, "40 pictures of the test split") {
 		t.Errorf("the table:\n%s", table)
 	}
 
@@ -55,13 +58,52 @@ func TestCompare(t *testing.T) {
 	if len(r.Runs) != 3 || r.Runs[0].Epochs != 2 || r.Runs[1].Model.Trained != r.Runs[1].Model.Parameters || r.Runs[2].Result != nil || r.Runs[2].Model != nil {
 		t.Errorf("%+v", r.Runs)
 	}
-	if !slices.Equal(r.Pictures, []string{filepath.Join("beside", "training.png"), filepath.Join("beside", "depth_width.png")}) {
+	if !slices.Equal(r.Pictures, []string{filepath.Join("beside", "training.png"), filepath.Join("beside", "accuracy_time.png"), filepath.Join("beside", "depth_width.png")}) {
 		t.Errorf("pictures %v", r.Pictures)
 	}
 	for _, p := range r.Pictures {
 		if info, err := os.Stat(p); err != nil || info.Size() == 0 {
 			t.Errorf("%s: %v", p, err)
 		}
+	}
+}
+
+// TestCompareLayout checks that many runs have a row each, and that the cells are the same in
+// both layouts.
+func TestCompareLayout(t *testing.T) {
+	var names []string
+	var runs []*analysis.Summary
+	for i := range 30 {
+		c := config.Default()
+		c.Seed = uint64(i)
+		names = append(names, fmt.Sprint("run", i))
+		runs = append(runs, &analysis.Summary{Config: c})
+	}
+	for _, n := range []int{2, 30} {
+		var b strings.Builder
+		printComparison(&b, names[:n], comparison{Runs: runs[:n]})
+		first, _, _ := strings.Cut(b.String(), "\n")
+		if got, want := strings.Contains(first, "network"), n == 30; got != want {
+			t.Errorf("%d runs: the first line is %q", n, first)
+		}
+	}
+}
+
+// TestCompareSkips checks that arguments that are not runs are skipped with a note.
+func TestCompareSkips(t *testing.T) {
+	data := writeIDX(t)
+	inDirectory(t)
+	ok(t, append([]string{"train", "--data", data, "--out", "runs/a"}, small...)...)
+	if err := errors.Join(os.Mkdir("runs/empty", 0o755), os.WriteFile("runs/notes.txt", nil, 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	code, out, said := bnkit(t, "compare", "runs/a/ckpt.bnz", "runs/empty", "runs/notes.txt")
+	if code != 0 || !strings.Contains(out, "resnet-8") || strings.Count(said, "\n") != 2 ||
+		!strings.Contains(said, "skipped: runs/empty is not a run: it has no config.json") || !strings.Contains(said, "runs/notes.txt") {
+		t.Errorf("exit code %d, %q, %q", code, out, said)
+	}
+	if code, _, said := bnkit(t, "compare", "runs/empty", "runs/notes.txt"); code != 2 || strings.Count(said, "\n") != 1 {
+		t.Errorf("no run: exit code %d, %q", code, said)
 	}
 }
 

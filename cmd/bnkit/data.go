@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
+	"path/filepath"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -28,18 +30,18 @@ func newDataCommand(g *globalOptions) *cobra.Command {
 		Short: "Download and list data sets",
 		Long: `Download data sets, and list them with their location and size on disk.
 
-A data set is named (` + strings.Join(dataset.Names(), ", ") + `)
-or given as a path: a folder that holds CIFAR binary files or IDX files (gzipped
-or not), a CIFAR .tar.gz as published, or a folder of pictures: PNG or JPEG files
-in train/CLASS and in test/CLASS or val/CLASS. If there are both test and val, val
-is the validation split. The pictures of a folder can have any size; they are read
-during training and resized to squares, whose side bnkit train --image-size sets.
-The sample, a part of Fashion-MNIST, is built in and needs no download.
+A data set is given by name (` + strings.Join(dataset.Names(), ", ") + `)
+or by path: a folder that holds CIFAR binary files or IDX files (gzipped or not), a
+CIFAR .tar.gz as published, or a folder of pictures: PNG or JPEG files in train/CLASS
+and in test/CLASS or val/CLASS. If there are both test and val, val is the validation
+split. The pictures of a folder can have any size; they are read during training and
+resized to squares, whose side bnkit train --image-size sets. The sample is a part of
+Fashion-MNIST. It is built in and needs no download.
 
-Named data sets are looked for in --data-dir, or else in $BNKIT_DATA, or else in
-the folder bnkit of the user's cache folder: in that folder itself, in its
-subfolder named after the data set, and in the subfolder that the data set's
-archive unpacks to.`,
+bnkit looks for a named data set in --data-dir or, without that flag, in $BNKIT_DATA
+or, if that is not set, in the folder bnkit of the user's cache folder. There it looks
+in the folder itself, in the subfolder named after the data set, and in the subfolder
+to which the archive of the data set unpacks.`,
 		Example: `  bnkit data list
   bnkit data fetch cifar10
   bnkit train --data cifar10
@@ -47,8 +49,10 @@ archive unpacks to.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.PersistentFlags().StringVar(&o.dataDir, "data-dir", "", "folder of data sets (default: $BNKIT_DATA, or bnkit in the cache folder)")
 	c.AddCommand(newDataFetchCommand(g, &o), newDataListCommand(g, &o))
+	for _, sub := range c.Commands() {
+		addDataDir(sub, &o.dataDir, "")
+	}
 	return c
 }
 
@@ -65,11 +69,13 @@ already there are kept. The same command resumes an interrupted download.
 		Example: `  bnkit data fetch cifar10
   bnkit data fetch fashion-mnist --data-dir ~/data
   bnkit data fetch mnist --mirror https://ossci-datasets.s3.amazonaws.com/mnist`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error { return runDataFetch(c, g, *o, args[0]) },
+
 		ValidArgs: dataset.Names(),
-		Args:      cobra.ExactArgs(1),
-		RunE:      func(c *cobra.Command, args []string) error { return runDataFetch(c, g, *o, args[0]) },
 	}
 	c.Flags().StringVar(&o.mirror, "mirror", "", "address of a folder with the published files")
+	completeFlag(c, "mirror", completeNothing)
 	return c
 }
 
@@ -77,7 +83,7 @@ func newDataListCommand(g *globalOptions, o *dataOptions) *cobra.Command {
 	return &cobra.Command{
 		Use:   "list",
 		Short: "List data sets, their location and size on disk",
-		Long: `List the data sets that can be named, their location and size on disk.
+		Long: `List the data sets that have names, their location and size on disk.
 
 --json prints an array of objects with name, present and, if present, path (folder
 or archive; not for the sample) and bytes.`,
@@ -97,12 +103,20 @@ type dataResult struct {
 
 func runDataFetch(c *cobra.Command, g *globalOptions, o dataOptions, name string) error {
 	progress := &fetchProgress{line: g.newProgress()}
-	_, err := fetch.Fetch(c.Context(), name, fetch.Options{Dir: o.dataDir, Mirror: o.mirror, Progress: progress.update})
+	hint := withoutNetwork(name, o.dataDir)
+	retry := func(err error) {
+		progress.line.clear()
+		if network := new(url.Error); errors.As(err, &network) && hint != "" {
+			g.note("%v; trying again. %s", err, hint)
+			hint = "" // once is enough
+		}
+	}
+	_, err := fetch.Fetch(c.Context(), name, fetch.Options{Dir: o.dataDir, Mirror: o.mirror, Progress: progress.update, Retry: retry})
 	progress.line.clear()
 	var unknown *dataset.UnknownError
 	switch {
 	case errors.As(err, &unknown):
-		return &usageError{c.CommandPath(), fmt.Errorf("unknown data set %q: want one of %s", name, strings.Join(dataset.Names(), ", "))}
+		return &usageError{c.CommandPath(), fmt.Errorf("data set %q is unknown; use one of: %s", name, strings.Join(dataset.Names(), ", "))}
 	case errors.Is(err, context.Canceled):
 		g.note("the same command resumes the download")
 		return err
@@ -120,6 +134,26 @@ func runDataFetch(c *cobra.Command, g *globalOptions, o dataOptions, name string
 		}
 		fmt.Fprintf(w, "%s is in %s (%s)\n", loc.Name, loc.Path, bytesText(loc.Bytes))
 	})
+}
+
+// withoutNetwork describes how to get a data set on a machine that cannot reach its
+// publisher. It returns "" if the name is unknown.
+func withoutNetwork(name, dir string) string {
+	published, err := dataset.Published(name)
+	if err != nil {
+		return ""
+	}
+	if dir == "" {
+		if dir, err = dataset.CacheDir(); err != nil {
+			return ""
+		}
+	}
+	var files []string
+	for _, f := range published.Files {
+		files = append(files, f.Name)
+	}
+	return fmt.Sprintf("Without a connection, use --mirror ADDRESS (of a folder with the published files), or copy %s to %s",
+		strings.Join(files, ", "), shellQuote(filepath.Join(dir, published.Name)))
 }
 
 // fetchProgress shows the progress of a download, its rate and the time left.

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"bnkit/engine/dataset"
 	"bnkit/engine/dataset/fetch"
@@ -28,7 +29,8 @@ func runData(ctx context.Context, asJSON bool, args ...string) (out, notes strin
 	return o.String(), e.String(), err
 }
 
-// emptyCIFAR10 puts a file of 5 bytes where CIFAR-10's archive is looked for.
+// emptyCIFAR10 writes a file of 5 bytes in the place of CIFAR-10's archive and returns its
+// path.
 func emptyCIFAR10(t *testing.T, dir string) string {
 	t.Helper()
 	path := filepath.Join(dir, "cifar10", "cifar-10-binary.tar.gz")
@@ -67,8 +69,8 @@ func TestDataList(t *testing.T) {
 				t.Errorf("cifar10: %v, want path %s and 5 bytes", e, path)
 			}
 		default:
-			if len(e) != 2 {
-				t.Errorf("a missing data set has values: %v", e)
+			if len(e) != 2 { // name and present
+				t.Errorf("%s is missing, but the entry has a path or a size: %v", name, e)
 			}
 		}
 	}
@@ -89,14 +91,32 @@ func TestDataFetch(t *testing.T) {
 	}
 	var status *fetch.StatusError
 	if _, _, err := runData(context.Background(), false, "fetch", "cifar10", "--mirror", server.URL, "--data-dir", dir); !errors.As(err, &status) || status.URL != server.URL+"/cifar-10-binary.tar.gz" {
-		t.Errorf("mirror without the file: got %v", err)
+		t.Errorf("a mirror that does not have the file: got %v", err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	if _, notes, err := runData(ctx, false, "fetch", "cifar10", "--mirror", server.URL, "--data-dir", dir); !errors.Is(err, context.Canceled) || !strings.Contains(notes, "resumes") {
-		t.Errorf("cancelled: got %v, said %q", err, notes)
+		t.Errorf("cancelled: got %v and printed %q", err, notes)
 	}
 	if out, _, err := runData(context.Background(), false, "fetch", "sample"); err != nil || !strings.Contains(out, "built in") {
 		t.Errorf("sample: got %q, %v", out, err)
+	}
+}
+
+// TestDataFetchOffline checks that the first refused connection is followed by advice, and
+// only the first.
+func TestDataFetchOffline(t *testing.T) {
+	server := httptest.NewServer(http.NotFoundHandler())
+	server.Close() // its port refuses connections
+	dir := t.TempDir()
+	ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond) // two attempts
+	defer cancel()
+	_, notes, err := runData(ctx, false, "fetch", "cifar10", "--mirror", server.URL, "--data-dir", dir)
+	if err == nil {
+		t.Error("a server that does not exist delivered a file")
+	}
+	want := "or copy cifar-10-binary.tar.gz to " + shellQuote(filepath.Join(dir, "cifar10"))
+	if strings.Count(notes, "--mirror ADDRESS") != 1 || !strings.Contains(notes, want) || !strings.Contains(notes, "refused") {
+		t.Errorf("printed %q, want %q once", notes, want)
 	}
 }

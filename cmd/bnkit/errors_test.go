@@ -24,8 +24,8 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// plainFailures are the error types for which bnkit exits with 1, because neither the
-// command line nor a file is at fault.
+// plainFailures are the error types for which bnkit exits with 1, because the cause is
+// not the command line or a file.
 var plainFailures = []string{
 	"engine.DivergedError",
 	"engine.LossError",
@@ -93,14 +93,14 @@ func TestEveryErrorIsClassified(t *testing.T) {
 		listed := slices.Contains(plainFailures, name) || slices.Contains(otherwiseClassified, name)
 		switch {
 		case listed && len(methods) > 0:
-			t.Errorf("%s has %v and is listed as having none", name, methods)
+			t.Errorf("%s has %v, but is listed as an error without such a method", name, methods)
 		case !listed && len(methods) != 1:
 			t.Errorf("%s has %d of the methods WrongUsage and BadInput; give it one, or list it as a plain failure", name, len(methods))
 		}
 	}
 	for _, name := range slices.Concat(plainFailures, otherwiseClassified) {
 		if _, ok := kinds[name]; !ok {
-			t.Errorf("%s is listed, but there is no such error type", name)
+			t.Errorf("%s is listed, but does not exist", name)
 		}
 	}
 	if len(kinds) < 20 {
@@ -108,7 +108,8 @@ func TestEveryErrorIsClassified(t *testing.T) {
 	}
 }
 
-// TestExitCodesOfErrors checks sentinel errors, and errors that wrap one of another kind.
+// TestExitCodesOfErrors checks sentinel errors, and errors that wrap an error of another
+// kind.
 func TestExitCodesOfErrors(t *testing.T) {
 	for _, c := range []struct {
 		err  error
@@ -175,7 +176,7 @@ func TestAdvice(t *testing.T) {
 	for _, err := range []error{&rundir.LockedError{Dir: "r"}, &rundir.DamagedError{Path: "r/metrics.jsonl"}, &engine.ResumeError{Key: "lr"},
 		&rundir.NoneUnfinishedError{}, &rundir.NoneUnfinishedError{Finished: 1, Training: 1}, &dataset.MissingError{Dir: "d"}} {
 		if text := advice(err); text != "" {
-			t.Errorf("%v: advice %q", err, text)
+			t.Errorf("%v: got advice %q, want none", err, text)
 		}
 	}
 }

@@ -19,26 +19,33 @@ type evalOptions struct {
 func newEvalCommand(g *globalOptions) *cobra.Command {
 	var o evalOptions
 	c := &cobra.Command{
-		Use:   "eval [CKPT.bnz]",
+		Use:   "eval [RUN]",
 		Short: "Measure a checkpoint's test accuracy",
 		Long: `Measure a checkpoint's accuracy and loss on the whole test split, in BatchNorm's
 inference mode. The pruned channels of a pruned network are removed first.
 ` + withoutFile + `
 
-BatchNorm's statistics are those stored in the file (bnkit train --with-stats) or
-else re-estimated: averaged over a fixed number of batches of the unaugmented
-training split, the same every time. --statistics chooses one of the two.
+` + foreignHelp + `
+
+If the file stores BatchNorm's statistics (bnkit train --with-stats), these are used.
+Otherwise they are re-estimated: averaged over a fixed number of batches of the
+unaugmented training split, which are the same every time. --statistics chooses one
+of the two.
+
+` + intervalHelp + `
 
 --json prints test_accuracy (share from 0 to 1), test_loss (mean cross-entropy,
-nats), examples and statistics (stored or re-estimated).`,
+nats), examples, statistics (stored or re-estimated) and test_accuracy_interval.`,
 		Example: `  bnkit eval
   bnkit eval runs/first/ckpt.bnz --json
-  bnkit eval ckpt.bnz --statistics re-estimated --data-dir ~/cifar-10-batches-bin`,
-		Args: cobra.MaximumNArgs(1),
+  bnkit eval resnet20.th --data cifar10 --normalise-mean imagenet
+  bnkit eval --statistics re-estimated --data-dir ~/cifar-10-batches-bin`,
+		Args: cobra.MaximumNArgs(1), ValidArgsFunction: completeRun,
 		RunE: func(c *cobra.Command, args []string) error { return runEval(c, g, o, args) },
 	}
 	o.add(c)
 	c.Flags().StringVar(&o.statistics, "statistics", "", "BatchNorm statistics: stored or re-estimated (default: stored if the file has them)")
+	completeFlag(c, "statistics", cobra.FixedCompletions([]string{engine.StatisticsStored, engine.StatisticsReestimated}, cobra.ShellCompDirectiveNoFileComp))
 	return c
 }
 
@@ -73,12 +80,12 @@ func runEval(c *cobra.Command, g *globalOptions, o evalOptions, args []string) e
 			return err
 		}
 	}
-	result, err := evaluator.Evaluate(c.Context(), stats)
+	r, err := evaluator.Evaluate(c.Context(), stats)
 	if err != nil {
 		return err
 	}
-	return g.print(result, func(w io.Writer) {
+	return g.print(r, func(w io.Writer) {
 		fmt.Fprintf(w, "test accuracy %s, test loss %.4f on the %d pictures of %s's test split (%s statistics)\n",
-			share(result.TestAccuracy), result.TestLoss, result.Examples, data.Name, result.Statistics)
+			accuracyText(r.TestAccuracy, r.Interval), r.TestLoss, r.Examples, data.Name, r.Statistics)
 	})
 }

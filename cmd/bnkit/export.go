@@ -5,52 +5,75 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
-	"bnkit/checkpoint"
+	"bnkit/checkpoint/durable"
+	"bnkit/checkpoint/safetensors"
 	"bnkit/engine"
 )
 
 // exportOptions are the export command's flags.
 type exportOptions struct {
 	modelFlags
-	format, out string
-	force       bool
+	format, out             string
+	full, withPython, force bool
 }
 
 func newExportCommand(g *globalOptions) *cobra.Command {
 	var o exportOptions
 	c := &cobra.Command{
-		Use:   "export [CKPT.bnz]",
-		Short: "Write a checkpoint's whole network as safetensors",
-		Long: `Write the whole network of a checkpoint as a PyTorch state dict in a safetensors
-file. Weights that the checkpoint does not store are regenerated from its seed.
-Tensors are float32, convolutions O×I×H×W, and have the names that open_lth uses
+		Use:   "export [RUN]",
+		Short: "Write a checkpoint's network as safetensors, for PyTorch",
+		Long: `Write the network of a checkpoint as a PyTorch state dict in a safetensors file.
+Weights that the checkpoint does not store are regenerated from its seed. Tensors
+are float32, convolutions O×I×H×W, and have the names that open_lth uses
 (conv.weight, bn.weight, bn.running_mean, blocks.0.conv1.weight, ...,
 blocks.3.shortcut.0.weight, fc.weight, fc.bias) or, for ImageNet ResNets such as
-resnet18, those of torchvision (layer1.0.conv1.weight). A fixed γ is written as 1, a
-fixed β as 0. The file's metadata say how to normalise pictures.
+resnet18, that torchvision uses (layer1.0.conv1.weight). A fixed γ is written as 1, a
+fixed β as 0. The metadata of the file describe how to normalise pictures, and how
+many channels each convolution has.
 ` + withoutFile + `
 
-Running statistics are those stored in the checkpoint, or else re-estimated from
-the training split, which is needed for that.
+Of a pruned network, the file holds the smaller network that computes the same or,
+with --full, the whole network with γ of pruned channels at 0. --with-python also
+writes a Python module, which builds the network in PyTorch and loads the file. It
+has the name of the file with the ending .py.
 
---json prints out, format, tensors, parameters, bytes and statistics.`,
-		Example: `  bnkit export runs/first/ckpt.bnz --format safetensors --out m.safetensors`,
-		Args:    cobra.MaximumNArgs(1),
-		RunE:    func(c *cobra.Command, args []string) error { return runExport(c, g, o, args) },
+If the checkpoint stores running statistics, these are written. Otherwise they are
+re-estimated from the training split, which must then be present.
+
+--json prints out, python (the module, if one was written), format, tensors,
+parameters (elements of the tensors, without running statistics), bytes and
+statistics.`,
+		Example: `  bnkit export runs/first/ckpt.bnz --out m.safetensors
+  bnkit export runs/first/ckpt-pruned.bnz --out small.safetensors --with-python
+  python3 small.py`,
+		Args: cobra.MaximumNArgs(1), ValidArgsFunction: completeRun,
+		RunE: func(c *cobra.Command, args []string) error { return runExport(c, g, o, args) },
 	}
 	o.add(c)
 	c.Flags().StringVar(&o.format, "format", "safetensors", "file format: safetensors")
 	c.Flags().StringVar(&o.out, "out", "", "file to write (required)")
-	c.Flags().BoolVar(&o.force, "force", false, "replace the file if it exists")
+	c.Flags().BoolVar(&o.withPython, "with-python", false, "also write a Python module that loads the file in PyTorch")
+	c.Flags().BoolVar(&o.full, "full", false, "keep the pruned channels of a pruned network")
+	c.Flags().BoolVar(&o.force, "force", false, "replace files that exist")
+	completeFlag(c, "format", cobra.FixedCompletions([]string{"safetensors"}, cobra.ShellCompDirectiveNoFileComp))
+	completeFlag(c, "out", completeFiles("safetensors"))
 	return c
+}
+
+// module returns the path of the Python module.
+func (o *exportOptions) module() string {
+	return strings.TrimSuffix(o.out, filepath.Ext(o.out)) + ".py"
 }
 
 // exportResult is what export --json prints.
 type exportResult struct {
 	Out        string `json:"out"`
+	Python     string `json:"python,omitempty"`
 	Format     string `json:"format"`
 	Tensors    int    `json:"tensors"`
 	Parameters int    `json:"parameters"` // elements, without running statistics
@@ -65,44 +88,88 @@ func runExport(c *cobra.Command, g *globalOptions, o exportOptions, args []strin
 	case o.out == "":
 		return &usageError{c.CommandPath(), errors.New("name the file to write with --out")}
 	}
+	if extension := filepath.Ext(o.out); extension != "" && !strings.EqualFold(extension, ".safetensors") {
+		return &usageError{c.CommandPath(), fmt.Errorf("--out %s: the file is written in the format safetensors, which is not what %s stands for; use a name that ends in .safetensors", o.out, extension)}
+	}
 	if err := mayWrite(c, o.out, o.force); err != nil {
 		return err
+	}
+	if o.withPython {
+		if o.module() == o.out {
+			return &usageError{c.CommandPath(), fmt.Errorf("%s is the name of the Python module: use another --out, e.g. %s", o.out, strings.TrimSuffix(o.out, ".py")+".safetensors")}
+		}
+		if err := mayWrite(c, o.module(), o.force); err != nil {
+			return err
+		}
 	}
 	path, err := g.checkpointArg(args)
 	if err != nil {
 		return err
 	}
-	model, err := g.load(c.Context(), path)
+	exported, statistics, err := o.read(c, g, path)
 	if err != nil {
 		return err
 	}
-	stats, kind := model.Stored, engine.StatisticsStored
-	if stats == nil {
-		kind = engine.StatisticsReestimated
-		data, err := o.openData(model)
-		if err != nil {
-			return err
-		}
-		evaluator, err := model.Evaluator(data, o.threads)
-		if err != nil {
-			return err
-		}
-		defer evaluator.Close()
-		if stats, err = evaluator.Reestimate(c.Context()); err != nil {
+	r := exportResult{Out: o.out, Format: o.format, Tensors: len(exported.Tensors), Parameters: exported.Parameters, Statistics: statistics}
+	var text []byte
+	if o.withPython {
+		r.Python = o.module()
+		if text, err = exported.PythonModule(filepath.Base(r.Python), filepath.Base(o.out)); err != nil {
 			return err
 		}
 	}
-	tensors := model.StateDict(stats)
-	if err := checkpoint.WriteSafetensors(o.out, tensors, model.ExportMetadata()); err != nil {
+	var tensors []safetensors.Tensor
+	for _, x := range exported.Tensors {
+		tensors = append(tensors, safetensors.New(x.Name, x.Shape, x.Float32))
+	}
+	if err := safetensors.Write(o.out, tensors, exported.Metadata); err != nil {
 		return err
 	}
-	r := exportResult{Out: o.out, Format: o.format, Tensors: len(tensors), Bytes: fileSize(o.out), Statistics: kind}
-	for i := range model.Params.Tensors {
-		r.Parameters += model.Params.Tensors[i].Len()
+	r.Bytes = fileSize(o.out)
+	if o.withPython {
+		if err := durable.WriteFile(r.Python, text); err != nil {
+			return err
+		}
 	}
 	return g.print(r, func(w io.Writer) {
 		fmt.Fprintf(w, "%s: %d tensors, %d parameters and running statistics (%s), %s\n", r.Out, r.Tensors, r.Parameters, r.Statistics, bytesText(r.Bytes))
+		if r.Python != "" {
+			fmt.Fprintf(w, "next, try: python3 %s\n", r.Python)
+		}
 	})
+}
+
+// read returns the network that is written, and the kind of its statistics.
+func (o *exportOptions) read(c *cobra.Command, g *globalOptions, path string) (*engine.Exported, string, error) {
+	model, data, err := o.load(c.Context(), g, path)
+	if err != nil {
+		return nil, "", err
+	}
+	if !o.full && model.Kept != nil {
+		if model, _, err = model.Compact(); err != nil {
+			return nil, "", err
+		}
+	}
+	if model.Stored != nil {
+		exported, err := model.Export(model.Stored)
+		return exported, engine.StatisticsStored, err
+	}
+	if data == nil {
+		if data, err = o.openData(model); err != nil {
+			return nil, "", err
+		}
+	}
+	evaluator, err := model.Evaluator(model.Normalised(data), o.threads)
+	if err != nil {
+		return nil, "", err
+	}
+	defer evaluator.Close()
+	stats, err := evaluator.Reestimate(c.Context())
+	if err != nil {
+		return nil, "", err
+	}
+	exported, err := model.Export(stats)
+	return exported, engine.StatisticsReestimated, err
 }
 
 // mayWrite returns an error if path exists, unless force is set.

@@ -14,8 +14,8 @@ import (
 	"testing"
 )
 
-// writePictures makes an image folder of 3 classes, told apart by colour, in pictures
-// of different sizes.
+// writePictures makes an image folder of 3 classes of different colours, with pictures of
+// different sizes.
 func writePictures(t *testing.T) string {
 	t.Helper()
 	root := t.TempDir()
@@ -50,14 +50,14 @@ func writePictures(t *testing.T) string {
 	return root
 }
 
-// TestImageFolderCommands trains on a folder and takes its checkpoint through the other
-// commands.
+// TestImageFolderCommands trains on an image folder and runs the other commands on the
+// checkpoint.
 func TestImageFolderCommands(t *testing.T) {
 	inDirectory(t)
 	root := writePictures(t)
 	train := []string{"train", "--data", root, "--arch", "resnet-8", "--batch", "8", "--epochs", "2", "--lr-drops", "1", "--json", "-q", "--out", "r"}
 	if code, _, err := bnkit(t, train...); code != 2 || !strings.Contains(err, "--image-size") {
-		t.Errorf("without a size: exit code %d, %s", code, err)
+		t.Errorf("train without --image-size: exit code %d, %s", code, err)
 	}
 	out := ok(t, append(train, "--image-size", "16", "--validation", "6", "--random-labels", "--normalise", "pixel", "--brightness", "0.1")...)
 	var row struct {
@@ -83,7 +83,7 @@ func TestImageFolderCommands(t *testing.T) {
 		t.Errorf("plot: %s", maps)
 	}
 	if text := ok(t, "eval", "r/ckpt.bnz", "-q"); !strings.Contains(text, "15 pictures") {
-		t.Errorf("eval where the run found its pictures: %s", text)
+		t.Errorf("eval without --data-dir: %s", text)
 	}
 	// This run does not record where its pictures are.
 	if err := os.Remove("r/data.json"); err != nil {
@@ -99,13 +99,13 @@ func TestImageFolderCommands(t *testing.T) {
 		t.Fatal(err)
 	}
 	if code, _, err := bnkit(t, append(train, "--image-size", "16", "--force")...); code != 3 || !strings.Contains(err, broken) {
-		t.Errorf("a broken picture: exit code %d, %s", code, err)
+		t.Errorf("train on a broken picture: exit code %d, %s", code, err)
 	}
 }
 
 // TestImageNetNetwork trains ResNet-50 on PNG and JPEG pictures larger than its input,
-// and measures the checkpoint. The number of its parameters is that of torchvision's
-// network with four classes.
+// and measures the checkpoint. The numbers of parameters come from torchvision's network
+// with four classes.
 func TestImageNetNetwork(t *testing.T) {
 	root := t.TempDir()
 	if out, err := exec.Command("go", "run", "../../engine/testdata/pictures.go", root, "2", "1").CombinedOutput(); err != nil {

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -20,31 +22,31 @@ func newInspectCommand(g *globalOptions) *cobra.Command {
 	net := config.Default()
 	net.Arch = ""
 	c := &cobra.Command{
-		Use:   "inspect [CKPT.bnz]",
+		Use:   "inspect [RUN]",
 		Short: "List a checkpoint's header and tensors, or a network's trainable sets",
 		Long: `List the header of a .bnz file and the tensors it stores, without reading their
 data. ` + withoutFile + `
 
---arch lists instead what each trainable set trains in that network, for pictures
-of 3×32×32 in 10 classes, and the number of those parameters. Flags for variants
-are those of bnkit train.
+With --arch it lists the trainable sets of a network instead: what each set trains,
+and the number of its parameters, for pictures of 3×32×32 in 10 classes. The flags for
+variants of the network are the same as for bnkit train.
 
 --json prints header, sections (name, required, tensors: name, type, shape,
 crc32c), file_bytes, tensor_bytes (uncompressed) and stored_bytes (compressed);
 with --arch it prints arch, shortcut and other variants, input, classes, parameters
-(all) and sets (name, trains, parameters).`,
+(the number of all parameters) and sets (name, trains, parameters).`,
 		Example: `  bnkit inspect
   bnkit inspect runs/first/ckpt.bnz --json
   bnkit inspect --arch resnet-110 --shortcut A
   bnkit inspect --arch resnet-20 --no-scale '*'
   bnkit inspect --arch resnet50 --width 0.25`,
-		Args: cobra.MaximumNArgs(1),
+		Args: cobra.MaximumNArgs(1), ValidArgsFunction: completeRun,
 		RunE: func(c *cobra.Command, args []string) error {
 			flags := c.Flags()
 			if !flags.Changed("arch") {
 				for _, s := range config.Settings {
 					if name := s.FlagName(); flags.Changed(name) {
-						return &usageError{c.CommandPath(), fmt.Errorf("--%s belongs to --arch", name)}
+						return &usageError{c.CommandPath(), fmt.Errorf("--%s needs --arch", name)}
 					}
 				}
 				return runInspect(g, args)
@@ -109,37 +111,43 @@ func runInspect(g *globalOptions, args []string) error {
 	if err != nil {
 		return err
 	}
-	return g.print(info, func(w io.Writer) { printInfo(w, info) })
+	return g.print(info, func(w io.Writer) { printInfo(w, path, info) })
 }
 
-func printInfo(w io.Writer, info *checkpoint.Info) {
+func printInfo(w io.Writer, path string, info *checkpoint.Info) {
 	h := &info.Header
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	row := func(name, format string, args ...any) { fmt.Fprintf(t, "%s\t%s\n", name, fmt.Sprintf(format, args...)) }
-	row("network", "%s, shortcut %s, pictures of %d×%d×%d, %d classes", h.Arch, h.Shortcut, h.Input[0], h.Input[1], h.Input[2], h.Classes)
+	row := func(name, format string, args ...any) {
+		fmt.Fprintf(t, "%s\t%s\n", name, visible(fmt.Sprintf(format, args...)))
+	}
+	row("network", "%s, shortcut %s, pictures of %d×%d×%d, %d classes", printable(h.Arch), printable(h.Shortcut), h.Input[0], h.Input[1], h.Input[2], h.Classes)
 	for name, value := range arch.Variants(h.Variants).All() {
-		row(strings.ReplaceAll(name, "_", " "), "%s", value)
+		row(strings.ReplaceAll(name, "_", " "), "%s", printable(value))
 	}
 	if len(h.Pruned) > 0 {
 		row("pruned", "%s", prunedText(h.Pruned))
 	}
-	row("trained", "%s", h.Trainable)
-	row("seed", "%d (%s; weights %s, γ %s, β %s)", h.Seed, h.Initialisers.Generator, h.Initialisers.Weights, h.Initialisers.Gamma, h.Initialisers.Beta)
-	row("data", "%s, %s, SHA-256 %.16s…", h.Data.Name, selectionText(&h.Data), h.Data.Digest)
+	row("trained", "%s", printable(h.Trainable))
+	if in := h.Initialisers; in != (checkpoint.Initialisers{}) {
+		row("seed", "%d (%s; weights %s, γ %s, β %s)", h.Seed, printable(in.Generator), printable(in.Weights), printable(in.Gamma), printable(in.Beta))
+	}
+	if h.Data != (checkpoint.DataSet{}) {
+		row("data", "%s, %s, SHA-256 %.16s…", printable(h.Data.Name), selectionText(&h.Data), h.Data.Digest)
+	}
 	if n := len(h.Normalisation.Mean); n > len(h.Normalisation.Std) {
 		row("normalisation", "mean picture of %d pixels, std %v of pixel/255", n, h.Normalisation.Std)
 	} else {
 		row("normalisation", "mean %v, std %v of pixel/255", h.Normalisation.Mean, h.Normalisation.Std)
 	}
-	row("statistics", "re-estimated over %d batches of %d, order of seed %d", h.Statistics.Batches, h.Statistics.Batch, h.Statistics.Seed)
-	for _, e := range h.Provenance {
-		row("made by", "%s %s %s", e.Tool, e.Action, e.Parameters)
+	row("statistics", "%s", statisticsText(info))
+	for _, line := range madeBy(path, h) {
+		row("made by", "%s", line)
 	}
 	if len(h.Config) > 0 {
-		row("settings", "%s", h.Config)
+		row("settings", "%s", oneLine(h.Config))
 	}
 	if len(h.State) > 0 {
-		row("state", "to resume from: %s", h.State)
+		row("state", "to resume from: %s", oneLine(h.State))
 	}
 	row("size", "%s; tensors %s, compressed to %s", bytesText(info.FileSize), bytesText(info.DataSize), bytesText(info.Stored))
 	t.Flush()
@@ -149,13 +157,33 @@ func printInfo(w io.Writer, info *checkpoint.Info) {
 		if !s.Required {
 			need = "optional"
 		}
-		fmt.Fprintf(w, "\nsection %s (%s), %d tensors\n", s.Name, need, len(s.Tensors))
+		fmt.Fprintf(w, "\nsection %s (%s), %d tensors\n", printable(s.Name), need, len(s.Tensors))
 		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 		for _, x := range s.Tensors {
-			fmt.Fprintf(t, "  %s\t%s\t%s\tCRC-32C %s\n", x.Name, x.Type, shapeText(x.Shape), x.CRC32C)
+			fmt.Fprintf(t, "  %s\t%s\t%s\tCRC-32C %s\n", printable(x.Name), printable(x.Type), shapeText(x.Shape), x.CRC32C)
 		}
 		t.Flush()
 	}
+}
+
+// statisticsText describes where running statistics come from.
+func statisticsText(info *checkpoint.Info) string {
+	if slices.ContainsFunc(info.Sections, func(s checkpoint.SectionInfo) bool { return s.Name == checkpoint.SectionStats }) {
+		return "stored in this file"
+	}
+	if s := info.Header.Statistics; s.Batches > 0 {
+		return fmt.Sprintf("re-estimated over %d batches of %d, order of seed %d", s.Batches, s.Batch, s.Seed)
+	}
+	return "not stored"
+}
+
+// oneLine returns JSON without the spaces and line breaks between its values.
+func oneLine(text json.RawMessage) string {
+	var b bytes.Buffer
+	if err := json.Compact(&b, text); err != nil {
+		return printable(string(text))
+	}
+	return b.String()
 }
 
 // prunedText describes the channels that are held constant: their number and their
@@ -164,12 +192,12 @@ func prunedText(pruned map[string][]int) string {
 	total, names := 0, slices.Sorted(maps.Keys(pruned))
 	for i, name := range names {
 		total += len(pruned[name])
-		names[i] = fmt.Sprintf("%s %d", name, len(pruned[name]))
+		names[i] = fmt.Sprintf("%s %d", printable(name), len(pruned[name]))
 	}
 	return fmt.Sprintf("%d channels held constant: %s", total, strings.Join(names, ", "))
 }
 
-// selectionText describes which pictures were trained on, and how they were changed.
+// selectionText describes the pictures that were trained on, and how they were resized.
 func selectionText(d *checkpoint.DataSet) string {
 	text := "all training pictures"
 	switch {
@@ -185,7 +213,7 @@ func selectionText(d *checkpoint.DataSet) string {
 		text += ", random labels"
 	}
 	if d.ImageSize > 0 {
-		text += fmt.Sprintf(", resized to %d×%d (%s)", d.ImageSize, d.ImageSize, d.Crop)
+		text += fmt.Sprintf(", resized to %d×%d (%s)", d.ImageSize, d.ImageSize, printable(d.Crop))
 	}
 	return text
 }

@@ -10,8 +10,8 @@ import (
 )
 
 func main() {
-	// The first signal asks the command to stop. After it the default applies again,
-	// so that a second one ends the process at once.
+	// The first signal asks the command to stop. After that, signals have their default
+	// effect again, so that a second one ends the process at once.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))

@@ -43,7 +43,7 @@ func TestMaxMemory(t *testing.T) {
 		Arch: "resnet-20", Shortcut: "B", Input: [3]int{1, 28, 28}, Classes: 10, Trainable: "none",
 		Initialisers: checkpoint.Initialisers{Generator: "philox4x32-10", Weights: "he-normal", Gamma: "uniform", Beta: "zero"},
 		Data:         checkpoint.DataSet{Name: "sample"}, Normalisation: checkpoint.Normalisation{Eps: 1e-5},
-		Statistics:   checkpoint.Statistics{Batch: 6000, Batches: 1},
+		Statistics: checkpoint.Statistics{Batch: 6000, Batches: 1},
 	}})
 	if err != nil {
 		t.Fatal(err)

@@ -14,8 +14,8 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// canceller cancels when something is written to it, like Ctrl-C after the line of the
-// first epoch.
+// canceller cancels when something is written to it, like a user who presses Ctrl-C after
+// the line of the first epoch.
 type canceller struct{ cancel func() }
 
 func (c canceller) Write(b []byte) (int, error) {
@@ -36,8 +36,8 @@ func interrupted(t *testing.T, args ...string) string {
 	return e.String()
 }
 
-// TestInterruptedHint runs the command that an interrupted run prints, and then
-// measures the run without naming its data again.
+// TestInterruptedHint runs the command that an interrupted run prints, and then measures
+// the run without flags for its data.
 func TestInterruptedHint(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("Windows has no sh to split the printed line")
@@ -45,8 +45,8 @@ func TestInterruptedHint(t *testing.T) {
 	data, elsewhere := writeIDX(t), writeIDX(t)
 	train := append([]string{"train", "--no-augment"}, small...)
 	for name, flags := range map[string][]string{
-		"a folder of its own":     {"--data", "pictures"},
-		"named, with a directory": {"--data", "fashion-mnist", "--data-dir", "pictures"},
+		"data by path": {"--data", "pictures"},
+		"data by name": {"--data", "fashion-mnist", "--data-dir", "pictures"},
 	} {
 		dir := inDirectory(t)
 		if err := os.CopyFS("pictures", os.DirFS(data)); err != nil {
@@ -65,7 +65,7 @@ func TestInterruptedHint(t *testing.T) {
 		}
 		args := strings.Split(strings.TrimSuffix(string(words), "\n"), "\n")
 		if !slices.Equal(args, []string{"train", "--resume", "--out", out}) {
-			t.Errorf("%s: %q is typed as %q", name, hint, args)
+			t.Errorf("%s: the shell splits %q into %q", name, hint, args)
 		}
 		ok(t, args...)
 		whole, err := os.ReadFile(filepath.Join("whole", "ckpt.bnz"))
@@ -73,7 +73,7 @@ func TestInterruptedHint(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got, err := os.ReadFile(filepath.Join(out, "ckpt.bnz")); err != nil || !bytes.Equal(got, whole) {
-			t.Errorf("%s: the resumed run ends with another checkpoint, %v", name, err)
+			t.Errorf("%s: the resumed run has a different checkpoint, %v", name, err)
 		}
 		// The location is kept as an absolute path, so that it is found from anywhere.
 		t.Chdir(t.TempDir())
@@ -134,10 +134,10 @@ func TestDirectoryInUse(t *testing.T) {
 		}
 	}
 	if _, _, err := bnkit(t, "train", "--resume"); !strings.Contains(err, "in runs/a\n") {
-		t.Errorf("resume takes another run: %s", err)
+		t.Errorf("train --resume does not choose the run that is not in use: %s", err)
 	}
 	if code, _, err := bnkit(t, "train", "--resume"); code != 2 || !strings.Contains(err, "being trained (1)") {
-		t.Errorf("resume with nothing left: exit code %d, %s", code, err)
+		t.Errorf("train --resume when all runs are finished or in use: exit code %d, %s", code, err)
 	}
 }
 
@@ -177,7 +177,7 @@ func TestDamagedRun(t *testing.T) {
 
 	put("metrics.jsonl", rows[0])
 	if out := ok(t, "train", "--resume", "--out", "r"); strings.Contains(out, "test accuracy") || !strings.Contains(out, "checkpoint: r/ckpt.bnz") {
-		t.Errorf("a resume without the last row prints %s", out)
+		t.Errorf("resuming a run that lost its last row prints %s", out)
 	}
 	ok(t, "compare", "r")
 

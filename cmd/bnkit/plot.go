@@ -26,31 +26,33 @@ type plotOptions struct {
 	filters     string
 	featureMaps string
 	image       int
+	format      string
 }
 
 func newPlotCommand(g *globalOptions) *cobra.Command {
 	var o plotOptions
 	c := &cobra.Command{
-		Use:   "plot RUN_DIR_OR_CKPT...",
+		Use:   "plot [RUN...]",
 		Short: "Draw the pictures of runs and checkpoints",
 		Long: `Draw the training curves of run directories, the gradients that bnkit train
 --track-gradients recorded, and what bnkit analyze measured of their checkpoints.
-Several runs are drawn in the same pictures. The command measures nothing: of a
-checkpoint that was not analyzed, it can only draw γ.
+Several runs are drawn in the same pictures. Nothing is measured: if a checkpoint was
+not analyzed, only its γ are drawn.
 
 --filters and --feature-maps draw one layer of each checkpoint instead, side by
 side: the weights of its convolution (regenerated from the seed if they are
 frozen), or the outputs of its ReLU for picture --image of the test split
-(inference mode, statistics re-estimated). Layers are named as in bnkit analyze:
-conv, blocks.0.conv1 or blocks.0.bn1.
+(inference mode, statistics re-estimated). Layers have the same names as in bnkit
+analyze: conv, blocks.0.conv1 or blocks.0.bn1. The names of the files contain the
+layer, and for feature maps the number of the picture.
 
 --json prints the paths of the pictures.`,
 		Example: `  bnkit plot runs/first
-  bnkit plot runs/first runs/second --out comparison
+  bnkit plot runs/first runs/second --out comparison --format svg
   bnkit plot runs/bn runs/all --filters conv
   bnkit plot runs/bn runs/all --feature-maps blocks.2.conv2 --image 7`,
-		Args: cobra.MinimumNArgs(1),
-		RunE: func(c *cobra.Command, args []string) error { return runPlot(c, g, o, args) },
+		ValidArgsFunction: completeRuns,
+		RunE:              func(c *cobra.Command, args []string) error { return runPlot(c, g, o, args) },
 	}
 	f := c.Flags()
 	f.StringVar(&o.out, "out", "", "folder for the pictures (default: the run's plots, or plots for several runs)")
@@ -58,18 +60,39 @@ conv, blocks.0.conv1 or blocks.0.bn1.
 	f.StringVar(&o.featureMaps, "feature-maps", "", "draw this layer's feature maps")
 	f.IntVar(&o.image, "image", 0, "picture of the test split whose feature maps are drawn, counted from 0")
 	o.add(c)
+	formatFlag(c, &o.format)
+	completeFlag(c, "out", completeFolders)
+	for _, flag := range []string{"filters", "feature-maps", "image"} {
+		completeFlag(c, flag, completeNothing)
+	}
 	return c
 }
 
+// formatFlag adds the flag for the format of pictures.
+func formatFlag(c *cobra.Command, format *string) {
+	c.Flags().StringVar(format, "format", string(plots.PNG), "format of the pictures: png or svg")
+	completeFlag(c, "format", cobra.FixedCompletions([]string{string(plots.PNG), string(plots.SVG)}, cobra.ShellCompDirectiveNoFileComp))
+}
+
 func runPlot(c *cobra.Command, g *globalOptions, o plotOptions, args []string) error {
+	format, err := plots.ParseFormat(o.format)
+	if err != nil {
+		return &usageError{c.CommandPath(), err}
+	}
+	if len(args) == 0 {
+		path, err := g.checkpointArg(nil)
+		if err != nil {
+			return err
+		}
+		args = []string{path}
+	}
 	var ckpts []string
 	for _, arg := range args {
-		if info, err := os.Stat(arg); err != nil {
-			return fmt.Errorf("%w; name a run's folder or its %s", err, rundir.CheckpointFile)
-		} else if info.IsDir() {
-			arg = filepath.Join(arg, rundir.CheckpointFile)
+		ckpt, err := checkpointIn(arg)
+		if err != nil {
+			return err
 		}
-		ckpts = append(ckpts, arg)
+		ckpts = append(ckpts, ckpt)
 	}
 	if o.out == "" && len(ckpts) > 1 {
 		o.out = "plots"
@@ -77,11 +100,10 @@ func runPlot(c *cobra.Command, g *globalOptions, o plotOptions, args []string) e
 		o.out = plotsOf(ckpts[0])
 	}
 	var pictures []string
-	var err error
 	if o.filters == "" && o.featureMaps == "" {
-		pictures, err = drawRuns(c.Context(), g, o.out, ckpts)
+		pictures, err = o.drawRuns(c.Context(), g, ckpts, format)
 	} else {
-		pictures, err = o.drawLayers(c.Context(), g, ckpts)
+		pictures, err = o.drawLayers(c.Context(), g, ckpts, format)
 	}
 	var option *analysis.OptionError
 	if errors.As(err, &option) {
@@ -97,30 +119,30 @@ func runPlot(c *cobra.Command, g *globalOptions, o plotOptions, args []string) e
 	})
 }
 
-// drawRuns draws what the run and the report of each checkpoint hold.
-func drawRuns(ctx context.Context, g *globalOptions, out string, ckpts []string) ([]string, error) {
+// drawRuns draws the learning curves and the report of each checkpoint.
+func (o *plotOptions) drawRuns(ctx context.Context, g *globalOptions, ckpts []string, format plots.Format) ([]string, error) {
 	var runs []plots.Run
 	for _, ckpt := range ckpts {
-		run, err := readRun(ctx, g, ckpt)
+		run, err := o.readRun(ctx, g, ckpt)
 		if err != nil {
 			return nil, err
 		}
 		runs = append(runs, run)
 	}
-	if err := os.MkdirAll(out, 0o755); err != nil {
+	if err := os.MkdirAll(o.out, 0o755); err != nil {
 		return nil, err
 	}
-	return plots.Draw(out, runs)
+	return plots.Draw(o.out, runs, format)
 }
 
 // drawLayers draws the layers that --filters and --feature-maps name.
-func (o *plotOptions) drawLayers(ctx context.Context, g *globalOptions, ckpts []string) ([]string, error) {
+func (o *plotOptions) drawLayers(ctx context.Context, g *globalOptions, ckpts []string, format plots.Format) ([]string, error) {
 	var names, pictures []string
 	var filters []*analysis.Filters
 	var maps []*analysis.FeatureMaps
 	for _, ckpt := range ckpts {
 		names = append(names, runName(ckpt))
-		model, err := g.load(ctx, ckpt)
+		model, data, err := o.load(ctx, g, ckpt)
 		if err != nil {
 			return nil, err
 		}
@@ -132,16 +154,17 @@ func (o *plotOptions) drawLayers(ctx context.Context, g *globalOptions, ckpts []
 			filters = append(filters, f)
 		}
 		if o.featureMaps != "" {
-			data, err := o.openData(model)
-			if err != nil {
-				return nil, err
+			if data == nil {
+				if data, err = o.openData(model); err != nil {
+					return nil, err
+				}
 			}
-			m, err := analysis.FeatureMapsOf(ctx, model, data, o.featureMaps, o.image, o.threads)
+			m, err := analysis.FeatureMapsOf(ctx, model, model.Normalised(data), o.featureMaps, o.image, o.threads)
 			if err != nil {
 				return nil, err
 			}
 			if len(maps) > 0 && !bytes.Equal(m.Picture, maps[0].Picture) {
-				return nil, &analysis.OptionError{Reason: fmt.Sprintf("%s was trained on other pictures than %s; feature maps are compared on one picture", ckpt, ckpts[0])}
+				return nil, &analysis.OptionError{Reason: fmt.Sprintf("%s was trained on different pictures than %s; feature maps can only be compared on the same picture", ckpt, ckpts[0])}
 			}
 			maps = append(maps, m)
 		}
@@ -150,14 +173,14 @@ func (o *plotOptions) drawLayers(ctx context.Context, g *globalOptions, ckpts []
 		return nil, err
 	}
 	if filters != nil {
-		path, err := plots.DrawFilters(o.out, names, filters)
+		path, err := plots.DrawFilters(o.out, names, filters, format)
 		if err != nil {
 			return nil, err
 		}
 		pictures = append(pictures, path)
 	}
 	if maps != nil {
-		path, err := plots.DrawFeatureMaps(o.out, names, maps)
+		path, err := plots.DrawFeatureMaps(o.out, names, maps, format)
 		if err != nil {
 			return nil, err
 		}
@@ -171,7 +194,7 @@ const maxReportBytes = 1 << 28
 
 // readRun reads the run and the report of a checkpoint, or describes the checkpoint
 // if it was not analyzed.
-func readRun(ctx context.Context, g *globalOptions, ckpt string) (plots.Run, error) {
+func (o *plotOptions) readRun(ctx context.Context, g *globalOptions, ckpt string) (plots.Run, error) {
 	run := plots.Run{Name: runName(ckpt)}
 	var err error
 	if run.Epochs, err = readEpochs(ckpt); err != nil {
@@ -189,7 +212,7 @@ func readRun(ctx context.Context, g *globalOptions, ckpt string) (plots.Run, err
 	if !errors.Is(err, os.ErrNotExist) {
 		return run, err
 	}
-	model, err := g.load(ctx, ckpt)
+	model, _, err := o.load(ctx, g, ckpt)
 	if err != nil {
 		return run, err
 	}

@@ -2,55 +2,87 @@ package main
 
 import (
 	"fmt"
-	"strings"
+	"os"
 	"time"
+
+	"golang.org/x/term"
 )
 
-// progressLine shows the progress of long work: on a terminal in one line that it
-// overwrites, elsewhere in a plain line from time to time.
+// progressLine shows the progress of long work. On a terminal it overwrites one line;
+// elsewhere it prints a line from time to time.
 type progressLine struct {
-	g        *globalOptions
-	terminal bool
-	last     time.Time
-	width    int
+	g       *globalOptions
+	columns func() int // the width of the terminal; nil if progress does not go to one
+	last    time.Time
+	shown   bool // whether the line is on the terminal
 }
 
 func (g *globalOptions) newProgress() *progressLine {
-	return &progressLine{g: g, terminal: g.onTerminal(), last: time.Now()}
+	return &progressLine{g: g, columns: g.terminal(), last: time.Now()}
 }
 
-// Times between lines.
+// Shortest times between updates.
 const (
 	terminalEvery = 100 * time.Millisecond
 	plainEvery    = 10 * time.Second
 )
 
-// update shows a text, unless it has just shown one.
+// toEndOfLine erases from the cursor to the end of the line (ECMA-48, EL).
+const toEndOfLine = "\x1b[K"
+
+// update shows a text, unless the last one was shown only a moment ago. On a terminal it
+// cuts the text to the width of the window, because a longer line could not be overwritten.
 func (p *progressLine) update(format string, args ...any) {
 	every := plainEvery
-	if p.terminal {
+	if p.columns != nil {
 		every = terminalEvery
 	}
 	if p.g.quiet || time.Since(p.last) < every {
 		return
 	}
 	p.last = time.Now()
-	text := fmt.Sprintf(format, args...)
-	if !p.terminal {
+	text := visible(fmt.Sprintf(format, args...))
+	if p.columns == nil {
 		fmt.Fprintln(p.g.err, text)
 		return
 	}
-	width := len([]rune(text))
-	fmt.Fprint(p.g.err, "\r", text, strings.Repeat(" ", max(0, p.width-width)))
-	p.width = width
+	// A character in the last column would move the cursor to the next line.
+	if runes, room := []rune(text), max(0, p.columns()-1); len(runes) > room {
+		text = string(runes[:room])
+	}
+	fmt.Fprint(p.g.err, "\r", text, toEndOfLine)
+	p.shown = true
 }
 
 // clear erases the line on the terminal, so that other output can follow.
 func (p *progressLine) clear() {
-	if p.width > 0 {
-		fmt.Fprint(p.g.err, "\r", strings.Repeat(" ", p.width), "\r")
-		p.width = 0
+	if p.shown {
+		fmt.Fprint(p.g.err, "\r", toEndOfLine)
+		p.shown = false
 	}
+}
+
+// terminal returns a function that returns the present width of the terminal to which
+// progress goes, or nil if progress does not go to a terminal or the terminal cannot
+// overwrite a line.
+func (g *globalOptions) terminal() func() int {
+	f, ok := g.err.(*os.File)
+	if !ok || g.quiet || os.Getenv("TERM") == "dumb" || !term.IsTerminal(int(f.Fd())) {
+		return nil
+	}
+	return func() int { return columns(f) }
+}
+
+// defaultColumns is the assumed width of a terminal.
+const defaultColumns = 80
+
+// columns returns the width of a terminal, or defaultColumns if it is not known.
+func columns(f *os.File) int {
+	width, _, err := term.GetSize(int(f.Fd()))
+	if err != nil || width < 1 {
+		return defaultColumns
+	}
+	return width
 }
 
 // share formats a share from 0 to 1 as a percentage.

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"bnkit/checkpoint/durable"
+	"bnkit/engine"
 	"bnkit/prune"
 )
 
@@ -30,14 +31,14 @@ type pruneOptions struct {
 func newPruneCommand(g *globalOptions) *cobra.Command {
 	var o pruneOptions
 	c := &cobra.Command{
-		Use:   "prune [CKPT.bnz]",
+		Use:   "prune [RUN]",
 		Short: "Remove channels and measure the effect on accuracy and speed",
 		Long: `Choose channels of BatchNorms, clamp their γ to zero, and measure the network
 before and after on the whole test split, with statistics re-estimated for each.
 ` + withoutFile + `
 
 --threshold chooses the channels whose |γ| is below it. --remove chooses a share of
-all channels, those of the smallest |γ| first, but keeps at least one channel of each
+all channels, in order of |γ|, smallest first, but keeps at least one channel of each
 layer. --protect names layers that keep all channels, and --max-per-layer limits the
 share of a layer's channels that are chosen. --plan-out only writes the choice to a
 file, which can be edited; --plan applies such a file.
@@ -48,30 +49,38 @@ channels can be removed: the smaller network computes the same, and the output s
 how often the two agree on the test split. A channel to which residual blocks add is
 removed only if all of them leave it constant.
 
+` + intervalHelp + `
+
 The pruned network is written to --out, by default the name of the source with
 -pruned; --dry-run writes nothing. Running statistics that the source stores are
 replaced by re-estimated ones.
 
 --json prints threshold or remove, beta (kept or zeroed), channels, clamped and
-removed, layers (name, channels, clamped, removed), before and after (test_accuracy,
-test_loss, examples, statistics), macs_before and macs_after (of one picture),
-parameters_before and parameters_after, images_per_second_before and
-images_per_second_after (inference, measured in turn), agreement (share of the test
-split), bytes_before, and, unless it is a dry run, bytes_after and out. With
---plan-out it prints the plan.`,
+removed, layers (name, channels, clamped, removed); before, after and
+after_original_statistics, which is the clamped network with the statistics of
+before (each with test_accuracy, test_accuracy_interval, test_loss, examples and
+statistics); predictions_changed (pictures whose class changed) and agreement
+(share of pictures to which the smaller network and the clamped one give the same
+class). These have the ending _before for the whole network and _after for the
+smaller one: parameters, trained, macs (of one picture), buffer_bytes (activations
+that each thread keeps in inference), bytes (of the file), images_per_second
+(inference in batches of inference_batch), images_per_second_single (inference of
+one picture at a time) and images_per_second_training (steps that train γ and β, in
+batches of training_batch). A dry run has no bytes_after and no out. --plan-out
+prints the plan.`,
 		Example: `  bnkit prune --threshold 0.01
   bnkit prune --remove 0.3 --protect bn,'blocks.0.*' --max-per-layer 0.5
   bnkit prune --remove 0.3 --plan-out plan.json
   bnkit prune --plan plan.json --dry-run
   bnkit prune runs/first/ckpt.bnz --threshold 0.05 --zero-beta --out pruned.bnz`,
-		Args: cobra.MaximumNArgs(1),
+		Args: cobra.MaximumNArgs(1), ValidArgsFunction: completeRun,
 		RunE: func(c *cobra.Command, args []string) error { return runPrune(c, g, o, args) },
 	}
 	o.add(c)
 	f := c.Flags()
 	f.Float64Var(&o.threshold, "threshold", 0.01, "prune channels with |γ| below this")
-	f.Float64Var(&o.remove, "remove", 0, "prune this share of all channels, those of the smallest |γ| first")
-	f.StringSliceVar(&o.protect, "protect", nil, "names or patterns of layers that keep all channels, e.g. 'blocks.0.*'")
+	f.Float64Var(&o.remove, "remove", 0, "prune this share of all channels, in order of |γ|, smallest first")
+	f.StringSliceVar(&o.protect, "protect", nil, "`names` or patterns of layers that keep all channels, e.g. 'blocks.0.*'")
 	f.Float64Var(&o.maxPerLayer, "max-per-layer", 0, "largest share of a layer's channels to prune (default: no limit)")
 	f.StringVar(&o.plan, "plan", "", "file that lists the channels to keep")
 	f.StringVar(&o.planOut, "plan-out", "", "only write the list of channels to keep to this file")
@@ -87,6 +96,12 @@ split), bytes_before, and, unless it is a dry run, bytes_after and out. With
 	c.MarkFlagsMutuallyExclusive("threshold", "remove")
 	c.MarkFlagsMutuallyExclusive("plan-out", "dry-run")
 	c.MarkFlagsMutuallyExclusive("plan-out", "out")
+	for _, flag := range []string{"threshold", "remove", "protect", "max-per-layer"} {
+		completeFlag(c, flag, completeNothing)
+	}
+	completeFlag(c, "plan", completeFiles("json"))
+	completeFlag(c, "plan-out", completeFiles("json"))
+	completeFlag(c, "out", completeFiles("bnz"))
 	return c
 }
 
@@ -151,7 +166,7 @@ func runPrune(c *cobra.Command, g *globalOptions, o pruneOptions, args []string)
 	return g.print(r, func(w io.Writer) { printPrune(w, r) })
 }
 
-// pruneError makes options that cannot be used a usage error.
+// pruneError turns the error of an option that cannot be used into a usage error.
 func pruneError(c *cobra.Command, err error) error {
 	var option *prune.OptionError
 	if errors.As(err, &option) {
@@ -160,12 +175,12 @@ func pruneError(c *cobra.Command, err error) error {
 	return err
 }
 
-// planOnly writes the plan and evaluates nothing.
+// planOnly writes the plan without measuring the network.
 func planOnly(c *cobra.Command, g *globalOptions, o pruneOptions, options prune.Options, path string) error {
 	if err := mayWrite(c, o.planOut, o.force); err != nil {
 		return err
 	}
-	model, err := g.load(c.Context(), path)
+	model, _, err := o.load(c.Context(), g, path)
 	if err != nil {
 		return err
 	}
@@ -204,24 +219,57 @@ func printPrune(w io.Writer, r pruneResult) {
 		choice = fmt.Sprintf("the smallest |γ|, %s of all,", share(r.Remove))
 	}
 	fmt.Fprintf(w, "\n%s clamped to 0, β of those channels %s\n\n", choice, r.Beta)
-	t = tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "\tbefore\tafter\tchange\t")
-	fmt.Fprintf(t, "test accuracy\t%s\t%s\t%+.2f points\t\n", share(r.Before.TestAccuracy), share(r.After.TestAccuracy), 100*(r.After.TestAccuracy-r.Before.TestAccuracy))
-	fmt.Fprintf(t, "test loss\t%.4f\t%.4f\t%+.4f\t\n", r.Before.TestLoss, r.After.TestLoss, r.After.TestLoss-r.Before.TestLoss)
-	fmt.Fprintf(t, "multiply-adds a picture\t%s\t%s\t%s\t\n", count(r.MACsBefore), count(r.MACsAfter), change(float64(r.MACsBefore), float64(r.MACsAfter)))
-	fmt.Fprintf(t, "parameters\t%s\t%s\t%s\t\n", count(int64(r.ParametersBefore)), count(int64(r.ParametersAfter)), change(float64(r.ParametersBefore), float64(r.ParametersAfter)))
-	fmt.Fprintf(t, "inference, images/s\t%.0f\t%.0f\t%s\t\n", r.ImagesPerSecondBefore, r.ImagesPerSecondAfter, change(r.ImagesPerSecondBefore, r.ImagesPerSecondAfter))
-	if r.Out != "" {
-		fmt.Fprintf(t, "file, bytes\t%d\t%d\t%+d\t\n", r.BytesBefore, r.BytesAfter, r.BytesAfter-r.BytesBefore)
-	}
-	t.Flush()
-	fmt.Fprintf(w, "(%d pictures of the test split; statistics re-estimated before and after)\n", r.After.Examples)
-	fmt.Fprintf(w, "the smaller network and the clamped one give %s of these pictures the same class\n", share(r.Agreement))
+	printAccuracies(w, r.Result)
+	printCosts(w, r)
 	if r.Out == "" {
 		fmt.Fprintln(w, "dry run: nothing was written")
 		return
 	}
 	fmt.Fprintf(w, "pruned network: %s\n", r.Out)
+}
+
+// printAccuracies prints how well the network does at each step of pruning.
+func printAccuracies(w io.Writer, r *prune.Result) {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(t, "\ttest accuracy\ttest loss\t")
+	for _, step := range []struct {
+		name string
+		engine.Evaluation
+	}{
+		{"before", r.Before},
+		{"clamped, statistics from before", r.AfterOriginalStatistics},
+		{"clamped, statistics re-estimated", r.After},
+	} {
+		fmt.Fprintf(t, "%s\t%s\t%.4f\t\n", step.name, accuracyText(step.TestAccuracy, step.Interval), step.TestLoss)
+	}
+	t.Flush()
+	fmt.Fprintf(w, "%d of the %d pictures of the test split get another class than before;\n", r.PredictionsChanged, r.After.Examples)
+	fmt.Fprintf(w, "the smaller network and the clamped one give %s of them the same class\n\n", share(r.Agreement))
+}
+
+// printCosts prints sizes and speeds of the whole network and the smaller one.
+func printCosts(w io.Writer, r pruneResult) {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	row := func(name string, before, after float64, format func(float64) string) {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t\n", name, format(before), format(after), change(before, after))
+	}
+	number := func(v float64) string { return count(int64(v)) }
+	size := func(v float64) string { return bytesText(int64(v)) }
+	speed := func(v float64) string { return fmt.Sprintf("%.0f", v) }
+	fmt.Fprintln(t, "\tbefore\tafter\tchange\t")
+	row("parameters", float64(r.ParametersBefore), float64(r.ParametersAfter), number)
+	if r.TrainedBefore != nil {
+		row("trained parameters", float64(*r.TrainedBefore), float64(*r.TrainedAfter), number)
+	}
+	row("multiply-adds a picture", float64(r.MACsBefore), float64(r.MACsAfter), number)
+	row("inference buffers, per thread", float64(r.BufferBytesBefore), float64(r.BufferBytesAfter), size)
+	if r.Out != "" && r.BytesBefore > 0 {
+		row("file", float64(r.BytesBefore), float64(r.BytesAfter), size)
+	}
+	row("images/s, inference, batch "+fmt.Sprint(r.InferenceBatch), r.ImagesPerSecondBefore, r.ImagesPerSecondAfter, speed)
+	row("images/s, inference, batch 1", r.ImagesPerSecondSingleBefore, r.ImagesPerSecondSingleAfter, speed)
+	row("images/s, BN-only training, batch "+fmt.Sprint(r.TrainingBatch), r.ImagesPerSecondTrainingBefore, r.ImagesPerSecondTrainingAfter, speed)
+	t.Flush()
 }
 
 // count formats a large number for people, in thousands, millions or billions.

@@ -6,10 +6,11 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
-// TestPlanThenApply writes a plan, edits it, applies it, and looks at what is
-// printed for people and for machines.
+// TestPlanThenApply writes a plan, edits it, applies it, and checks the table and the JSON
+// that prune prints.
 func TestPlanThenApply(t *testing.T) {
 	data := writeIDX(t)
 	inDirectory(t)
@@ -37,22 +38,25 @@ func TestPlanThenApply(t *testing.T) {
 	decode(t, string(text), &plan)
 	var result map[string]any
 	decode(t, ok(t, "prune", ckpt, "--plan", "plan.json", "--data-dir", data, "--dry-run", "--json"), &result)
-	for _, key := range []string{"beta", "clamped", "removed", "channels", "layers", "before", "after", "macs_before", "macs_after",
-		"parameters_before", "parameters_after", "images_per_second_before", "images_per_second_after", "agreement", "bytes_before"} {
+	for _, key := range []string{"beta", "clamped", "removed", "channels", "layers", "before", "after", "after_original_statistics",
+		"predictions_changed", "agreement", "macs_before", "macs_after", "parameters_before", "parameters_after", "trained_before", "trained_after",
+		"buffer_bytes_before", "buffer_bytes_after", "images_per_second_before", "images_per_second_after",
+		"images_per_second_single_before", "images_per_second_single_after", "images_per_second_training_before", "images_per_second_training_after",
+		"inference_batch", "training_batch", "bytes_before"} {
 		if _, found := result[key]; !found {
 			t.Errorf("prune --json has no %q", key)
 		}
 	}
 	for _, key := range []string{"threshold", "remove", "bytes_after", "out"} {
 		if v, found := result[key]; found {
-			t.Errorf("a dry run by a plan has %q: %v", key, v)
+			t.Errorf("prune --plan --dry-run --json has %q: %v", key, v)
 		}
 	}
 	if result["clamped"] != float64(plan.Clamped) || result["macs_after"] != float64(plan.MACsAfter) || result["agreement"] != 1.0 {
-		t.Errorf("the plan is %d channels and %d MACs, applied %v and %v, agreement %v", plan.Clamped, plan.MACsAfter, result["clamped"], result["macs_after"], result["agreement"])
+		t.Errorf("the plan has %d channels and %d MACs, the result %v and %v, with agreement %v", plan.Clamped, plan.MACsAfter, result["clamped"], result["macs_after"], result["agreement"])
 	}
 
-	// One more channel of a layer goes, by hand.
+	// Edit the plan to remove one more channel of a layer.
 	line := -1
 	for i, l := range plan.Layers {
 		if len(l.Kept) > 2 {
@@ -70,22 +74,27 @@ func TestPlanThenApply(t *testing.T) {
 	before := `{"name":"` + plan.Layers[line].Name + `","channels":64,"kept":`
 	edited := strings.Replace(string(text), before+string(kept), before+string(fewer), 1)
 	if edited == string(text) {
-		t.Fatalf("no layer %s%s in:\n%s", before, kept, text)
+		t.Fatalf("%s%s is not in the plan:\n%s", before, kept, text)
 	}
 	if err := os.WriteFile("plan.json", []byte(edited), 0o666); err != nil {
 		t.Fatal(err)
 	}
 	decode(t, ok(t, "prune", ckpt, "--plan", "plan.json", "--data-dir", data, "--json"), &result)
 	if result["clamped"] != float64(plan.Clamped+1) || result["out"] != "r/ckpt-pruned.bnz" {
-		t.Errorf("edited: %v clamped, %d before; written to %v", result["clamped"], plan.Clamped, result["out"])
+		t.Errorf("the edited plan clamps %v channels, the original %d; written to %v", result["clamped"], plan.Clamped, result["out"])
 	}
-	if out := ok(t, "prune", ckpt, "--threshold", "0.1", "--data-dir", data, "--dry-run"); !strings.Contains(out, "give 100.00% of these pictures the same class") || !strings.Contains(out, "multiply-adds") {
+	out = ok(t, "prune", ckpt, "--threshold", "0.1", "--data-dir", data, "--dry-run")
+	if !strings.Contains(out, "give 100.00% of them the same class") || !strings.Contains(out, "multiply-adds") {
 		t.Errorf("prune prints:\n%s", out)
+	}
+	for line := range strings.Lines(out) {
+		if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > 80 {
+			t.Errorf("%d columns: %s", n, line)
+		}
 	}
 }
 
-// TestPruneRefuses checks exit codes, and that the source and a plan stay as they
-// are.
+// TestPruneRefuses checks exit codes and messages, and that nothing is written.
 func TestPruneRefuses(t *testing.T) {
 	data := writeIDX(t)
 	inDirectory(t)
@@ -101,7 +110,7 @@ func TestPruneRefuses(t *testing.T) {
 		{"--remove 0.999", 2, "share of at most"},
 		{"--remove 0.3 --protect blocks.9.bn1", 2, "blocks.9.bn1"},
 		{"--remove 0.3 --max-per-layer 2", 2, "up to 1"},
-		{"--plan plan.json", 2, "the plan is for resnet-14, the model is resnet-8"},
+		{"--plan plan.json", 2, "the plan is for resnet-14, but the model is resnet-8"},
 		{"--plan r/config.json", 2, "not a plan"},
 		{"--plan missing.json", 1, "missing.json"},
 		{"--remove 0.3 --plan-out plan.json", 2, "--force"},
@@ -120,9 +129,9 @@ func TestPruneRefuses(t *testing.T) {
 	}
 }
 
-// TestPrunedIsSaid checks that analyze and inspect distinguish pruned channels from those
-// whose γ is near zero, and that eval of the pruned file agrees with what prune measured.
-func TestPrunedIsSaid(t *testing.T) {
+// TestPrunedIsReported checks that analyze and inspect report the pruned channels, and that
+// eval of the pruned file agrees with what prune measured.
+func TestPrunedIsReported(t *testing.T) {
 	data := writeIDX(t)
 	inDirectory(t)
 	ok(t, append([]string{"train", "--data", data, "--out", "r"}, small...)...)

@@ -1,8 +1,13 @@
 package main
 
 import (
+	"fmt"
+	"io"
 	"runtime"
+	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // shellQuote quotes a path so that it can be pasted into a shell: a POSIX shell or, on
@@ -20,4 +25,72 @@ func shellQuote(path string) string {
 		return `"` + path + `"`
 	}
 	return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
+}
+
+// printable returns a text from a file as it is if all of its characters are printable,
+// and quoted as in Go otherwise.
+func printable(text string) string {
+	if visible(text) == text {
+		return text
+	}
+	return strconv.Quote(text)
+}
+
+// visible returns text with a Go escape in place of each character that is not printable
+// and could change the state of a terminal or the direction of its text.
+func visible(text string) string { return escape(text, "", goEscape) }
+
+func goEscape(r rune) string {
+	quoted := strconv.QuoteRune(r)
+	return quoted[1 : len(quoted)-1]
+}
+
+// escape replaces the characters of text that are neither printable nor in allowed. A byte
+// that is not UTF-8 is replaced by its hexadecimal value.
+func escape(text, allowed string, with func(rune) string) string {
+	clean := func(r rune) bool { return unicode.IsPrint(r) || strings.ContainsRune(allowed, r) }
+	if utf8.ValidString(text) && strings.IndexFunc(text, func(r rune) bool { return !clean(r) }) < 0 {
+		return text
+	}
+	var b strings.Builder
+	for len(text) > 0 {
+		r, size := utf8.DecodeRuneInString(text)
+		switch {
+		case r == utf8.RuneError && size == 1:
+			fmt.Fprintf(&b, `\x%02x`, text[0])
+		case clean(r):
+			b.WriteRune(r)
+		default:
+			b.WriteString(with(r))
+		}
+		text = text[size:]
+	}
+	return b.String()
+}
+
+// safeWriter replaces characters that are not printable, except spaces, so that no text of
+// a file can control the terminal. In JSON it uses the escapes of JSON, which leave the
+// value as it is.
+type safeWriter struct {
+	w    io.Writer
+	json *bool
+}
+
+func (s safeWriter) Write(b []byte) (int, error) {
+	with := goEscape
+	if *s.json {
+		with = jsonEscape
+	}
+	if _, err := io.WriteString(s.w, escape(string(b), "\n\t", with)); err != nil {
+		return 0, err
+	}
+	return len(b), nil
+}
+
+func jsonEscape(r rune) string {
+	if r > 0xffff {
+		r -= 0x10000
+		return fmt.Sprintf(`\u%04x\u%04x`, 0xd800+r>>10, 0xdc00+r&0x3ff)
+	}
+	return fmt.Sprintf(`\u%04x`, r)
 }

@@ -6,12 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"runtime/debug"
 	"strings"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"bnkit/engine"
 	"bnkit/engine/kernel"
@@ -26,9 +24,9 @@ type globalOptions struct {
 
 // run executes one command line and returns the process's exit code.
 func run(ctx context.Context, args []string, out, err io.Writer) (code int) {
-	// After a panic the runtime exits with 2, which stands for wrong usage here. It
-	// still does so if another goroutine panics, such as a kernel's worker, and after
-	// a fatal error such as lack of memory: nothing can recover from these.
+	// After a panic the runtime would exit with 2, which stands for wrong usage here. It
+	// still does so after a panic of another goroutine, such as a kernel's worker, and
+	// after a fatal error such as lack of memory, because these cannot be recovered.
 	defer func() {
 		if p := recover(); p != nil {
 			fmt.Fprintf(err, "bnkit: crashed: %v\nThis is a bug in bnkit: please report it with the command line and these lines.\n%s", p, debug.Stack())
@@ -36,13 +34,15 @@ func run(ctx context.Context, args []string, out, err io.Writer) (code int) {
 		}
 	}()
 	written := &checkedWriter{w: out}
-	root := newRootCommand(&globalOptions{out: written, err: err})
+	g := &globalOptions{err: err}
+	g.out = safeWriter{written, &g.json}
+	root := newRootCommand(g)
 	root.SetArgs(args)
 	root.SetOut(written)
 	root.SetErr(err)
 	e := root.ExecuteContext(ctx)
 	if written.err != nil && (e == nil || errors.Is(e, written.err)) {
-		e = fmt.Errorf("the output could not be written completely: %w; make room, or send it elsewhere", written.err)
+		e = fmt.Errorf("the output could not be written completely: %w; free some space, or write it elsewhere", written.err)
 	}
 	code = exitCode(e)
 	if e != nil {
@@ -51,7 +51,7 @@ func run(ctx context.Context, args []string, out, err io.Writer) (code int) {
 	return code
 }
 
-// checkedWriter remembers the first error of writing to w, so that commands need not
+// checkedWriter remembers the first error of writing to w, so that commands do not have to
 // check each line.
 type checkedWriter struct {
 	w   io.Writer
@@ -73,37 +73,69 @@ func newRootCommand(g *globalOptions) *cobra.Command {
 		Long: `bnkit trains ResNets whose convolutions stay frozen at their random
 initialisation, so that only BatchNorm's γ and β learn. A trained network is a
 file of a few kilobytes: the seed, γ and β. From such a file bnkit regenerates the
-weights, measures what γ and β do, and prunes.
+weights, measures what γ and β do, and prunes the network.
 
 Exit codes: 0 ok, 1 failure, 2 wrong usage, 3 bad or corrupt input,
 130 interrupted.`,
-		Example: `  bnkit train                     # a small ResNet on the embedded sample, under two minutes
-  bnkit analyze                   # γ, sparsity and gradients of the newest run
-  bnkit prune --threshold 0.01    # clamp small γ, measure the cost`,
+		Example: `  bnkit train                   # a small ResNet on the embedded sample
+  bnkit analyze                 # γ, sparsity and gradients of the newest run
+  bnkit prune --threshold 0.01  # clamp small γ, measure the cost`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
+		Version:       version(),
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 		PersistentPreRunE: func(c *cobra.Command, _ []string) error {
 			if _, err := kernel.Configured(); err != nil {
 				return &usageError{c.CommandPath(), err}
 			}
-			return nil
+			return checkExclusive(c)
 		},
 	}
+	root.SetVersionTemplate("bnkit {{.Version}}\n")
 	root.PersistentFlags().BoolVar(&g.json, "json", false, "print results as JSON")
 	root.PersistentFlags().BoolVarP(&g.quiet, "quiet", "q", false, "print results only, no progress")
 	root.PersistentFlags().Var(&g.maxMemory, "max-memory", "most memory that a network and its batches may take, such as 500MB or 8GB (default: half of the machine's)")
-	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return &usageError{c.CommandPath(), err} })
-	root.AddCommand(
-		newTrainCommand(g), newAnalyzeCommand(g), newPruneCommand(g), newEvalCommand(g), newInspectCommand(g),
-		newPlotCommand(g), newCompareCommand(g), newExportCommand(g), newBenchCommand(g), newDataCommand(g), newVersionCommand(g))
-	for _, c := range root.Commands() {
-		checkArgs(c)
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return &usageError{c.CommandPath(), unknownFlag(c, err)}
+	})
+	root.SetHelpFunc(func(c *cobra.Command, _ []string) { printHelp(c.OutOrStdout(), c) })
+	root.AddGroup(commandGroups...)
+	for _, group := range []struct {
+		id       string
+		commands []*cobra.Command
+	}{
+		{"train", []*cobra.Command{newTrainCommand(g), newDataCommand(g)}},
+		{"model", []*cobra.Command{newAnalyzeCommand(g), newPruneCommand(g), newEvalCommand(g), newInspectCommand(g), newExportCommand(g)}},
+		{"runs", []*cobra.Command{newPlotCommand(g), newCompareCommand(g)}},
+		{"machine", []*cobra.Command{newBenchCommand(g), newVersionCommand(g)}},
+	} {
+		for _, c := range group.commands {
+			c.GroupID = group.id
+			checkArgs(c)
+			root.AddCommand(c)
+		}
 	}
+	root.SetHelpCommandGroupID("machine")
+	root.SetCompletionCommandGroupID("machine")
 	return root
 }
 
-// checkArgs makes errors about the arguments of a command and its subcommands usage
+// checkExclusive returns a usage error if flags were given that exclude each other.
+func checkExclusive(c *cobra.Command) error {
+	err := c.ValidateFlagGroups()
+	if err == nil {
+		return nil
+	}
+	// Cobra's text ends in "[keep-beta zero-beta] were all set".
+	text := err.Error()
+	if from, to := strings.LastIndex(text, "["), strings.LastIndex(text, "]"); from >= 0 && from < to {
+		flags := strings.Fields(text[from+1 : to])
+		err = fmt.Errorf("--%s cannot be used together: leave out all but one", strings.Join(flags, " and --"))
+	}
+	return &usageError{c.CommandPath(), err}
+}
+
+// checkArgs turns errors about the arguments of a command and its subcommands into usage
 // errors.
 func checkArgs(c *cobra.Command) {
 	if check := c.Args; check != nil {
@@ -129,14 +161,14 @@ func (e *usageError) Error() string    { return fmt.Sprintf("%v (see %s --help)"
 func (e *usageError) Unwrap() error    { return e.err }
 func (e *usageError) WrongUsage() bool { return true }
 
-// Error types of all packages have one of these methods if the user's input is at fault.
-// An error with neither method is a plain failure.
+// The error types of all packages have one of these methods if the user's input is at
+// fault. An error without such a method is a plain failure.
 type (
 	wrongUsage interface{ WrongUsage() bool } // the command line or the settings
 	badInput   interface{ BadInput() bool }   // a file
 )
 
-// exitCode returns the process's exit code for a command's error: 0 ok, 1 failure,
+// exitCode returns the exit code of the process for an error of a command: 0 ok, 1 failure,
 // 2 wrong usage, 3 bad or corrupt input, 130 interrupted.
 func exitCode(err error) int {
 	var usage wrongUsage
@@ -170,10 +202,10 @@ func message(err error, code int) string {
 	for i := range lines {
 		lines[i] = strings.TrimSpace(lines[i])
 	}
-	return strings.Join(lines, " ")
+	return visible(strings.Join(lines, " "))
 }
 
-// print writes v as indented JSON with --json, else calls table.
+// print writes v as indented JSON with --json, and calls table without it.
 func (g *globalOptions) print(v any, table func(w io.Writer)) error {
 	if !g.json {
 		table(g.out)
@@ -195,12 +227,6 @@ func (g *globalOptions) printLine(v any) error {
 // note prints a line to standard error, unless --quiet is given.
 func (g *globalOptions) note(format string, args ...any) {
 	if !g.quiet {
-		fmt.Fprintf(g.err, format+"\n", args...)
+		fmt.Fprintln(g.err, visible(fmt.Sprintf(format, args...)))
 	}
-}
-
-// onTerminal reports whether progress can overwrite its line.
-func (g *globalOptions) onTerminal() bool {
-	f, ok := g.err.(*os.File)
-	return ok && !g.quiet && term.IsTerminal(int(f.Fd()))
 }

@@ -13,24 +13,26 @@ import (
 	"bnkit/engine/config"
 )
 
-// addSettings adds to a command a flag for each setting of the given groups or, if there
-// are none, for every setting. The flags set the fields of settings.
+// addSettings adds a flag to a command for each setting of the given groups or, if no
+// group is given, for every setting. The flags set the fields of settings.
 func addSettings(c *cobra.Command, settings *config.Config, groups ...config.Group) {
 	for _, s := range config.Settings {
-		if len(groups) > 0 && !slices.Contains(groups, s.Group) {
+		if s.NoFlag || len(groups) > 0 && !slices.Contains(groups, s.Group) {
 			continue
 		}
 		flag := c.Flags().VarPF(settingFlag{s, settings}, s.FlagName(), "", usage(s))
 		if s.Kind() == config.Bool {
 			flag.NoOptDefVal = "true"
 		}
+		inGroup(c, s.Group, s.FlagName())
 		complete := cobra.FixedCompletions(s.Values, cobra.ShellCompDirectiveNoFileComp)
-		if s.Key == "data" {
-			complete = cobra.FixedCompletions(s.Values, cobra.ShellCompDirectiveDefault) // paths, too
+		switch {
+		case s.Key == "data":
+			complete = cobra.FixedCompletions(s.Values, cobra.ShellCompDirectiveDefault) // paths too
+		case s.Kind() == config.Bool:
+			complete = completeBool
 		}
-		if err := c.RegisterFlagCompletionFunc(s.FlagName(), complete); err != nil {
-			panic(err) // two settings have one flag
-		}
+		completeFlag(c, s.FlagName(), complete)
 	}
 }
 
@@ -64,7 +66,7 @@ type settingFlag struct {
 }
 
 func (f settingFlag) Type() string {
-	if f.Setting == nil { // pflag asks a zero value, too
+	if f.Setting == nil { // pflag also calls it on a zero value
 		return ""
 	}
 	return map[config.Kind]string{
@@ -94,7 +96,7 @@ func (f settingFlag) Set(text string) error {
 	return f.Setting.Set(f.settings, text)
 }
 
-// fillSettings sets the settings whose flags were not given to those of base.
+// fillSettings copies the settings of base whose flags were not given.
 func fillSettings(flags *pflag.FlagSet, settings *config.Config, base config.Config) {
 	for _, s := range config.Settings {
 		if !flags.Changed(s.FlagName()) {
@@ -103,10 +105,10 @@ func fillSettings(flags *pflag.FlagSet, settings *config.Config, base config.Con
 	}
 }
 
-// checkEffect returns an error for a flag on the command line that has no effect, even if
-// its value is the default, which Validate accepts: a user who types a flag expects an
-// effect. It skips a flag if the setting that it needs is invalid, because the error of
-// Validate is then more helpful.
+// checkEffect returns an error for a flag on the command line that has no effect. It also
+// refuses default values, which Validate accepts, because a user who types a flag expects
+// an effect. It skips a flag if the setting that it needs is invalid, because the error
+// of Validate is then more helpful.
 func checkEffect(c *cobra.Command, settings *config.Config) error {
 	for _, s := range config.Settings {
 		needs := config.Find(s.Needs.Key)
@@ -125,9 +127,9 @@ func checkEffect(c *cobra.Command, settings *config.Config) error {
 	return nil
 }
 
-// flagError returns an error of a setting with the name of its flag instead of its
-// key, unless the setting comes from a file, a preset or another run. Any other
-// error stays as it is.
+// flagError replaces the key of a setting in an error by the name of its flag, unless the
+// setting comes from a file, a preset or another run. It returns any other error as it
+// is.
 func flagError(c *cobra.Command, err error) error {
 	var e *config.Error
 	if !errors.As(err, &e) {
@@ -136,7 +138,7 @@ func flagError(c *cobra.Command, err error) error {
 	flags := c.Flags()
 	read := flags.Changed("config") || flags.Changed("preset") || flags.Changed("resume")
 	if s := config.Find(e.Key); s != nil && (flags.Changed(s.FlagName()) || !read) {
-		return &config.Error{Key: "--" + s.FlagName(), Reason: e.Reason}
+		return badValue(s.FlagName(), flags.Lookup(s.FlagName()).Value.String(), e.Reason)
 	}
 	return err
 }

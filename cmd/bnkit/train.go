@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -22,6 +23,8 @@ import (
 type trainOptions struct {
 	preset  string
 	file    string // of settings
+	from    string // file of the model to start from
+	like    string // file of the model whose pruned network is trained from scratch
 	config  config.Config
 	dataDir string
 	out     string
@@ -29,7 +32,8 @@ type trainOptions struct {
 	resume  bool
 	force   bool
 
-	owned *rundir.Dir // the run to resume
+	owned *rundir.Dir   // the run to resume
+	model *engine.Model // that from or like names
 }
 
 func newTrainCommand(g *globalOptions) *cobra.Command {
@@ -45,13 +49,13 @@ Fashion-MNIST.
 
 Networks: with a hyphen, resnet-N is the CIFAR ResNet of N = 6D+2 layers
 (resnet-14, resnet-20, resnet-110, ...), wrn-N-K is K times as wide (wrn-14-4),
-and resnet-N-bottleneck has N = 9D+2 layers in bottlenecks, 16 to 256 channels
-wide (resnet-20-bottleneck). Without a hyphen, resnet18, resnet34, resnet50,
-resnet101, resnet152 and resnet200 are the ImageNet ResNets, and resnetA-B-C-D
-and resnetA-B-C-D-bottleneck have that many blocks in each stage
+and resnet-N-bottleneck has N = 9D+2 layers in bottlenecks of 16 to 256 channels
+(resnet-20-bottleneck). Without a hyphen, resnet18, resnet34, resnet50, resnet101,
+resnet152 and resnet200 are the ImageNet ResNets, and resnetA-B-C-D and
+resnetA-B-C-D-bottleneck have A, B, C and D blocks in their four stages
 (resnet2-2-2-2-bottleneck). vgg-11, vgg-13, vgg-16 and vgg-19 end in one linear
 layer; vgg-38 is residual; convnet is a small network for MNIST. --width
-multiplies the channels of any of them.
+multiplies the number of channels of any network.
 
 Trainable sets: bn (γ and β), all, output (the output layer), bn+output,
 bn+shortcut (with the shortcuts' convolutions), gamma, beta, none, random-K (K
@@ -60,46 +64,46 @@ parameters keep their initial values, drawn from the seed by --init, --gamma-ini
 and --beta-init. While training, BatchNorm always normalises with the batch's
 statistics. bnkit inspect --arch NETWORK shows the size of each set.
 
-Optimizers are PyTorch's. A step first adds the penalties on γ and β to the
-gradient, then clips it to --clip-norm, then applies weight decay to everything
-that is trained, except γ and β with --bn-weight-decay=false.
+Optimizers work as in PyTorch. A step first adds the penalties on γ and β to the
+gradient, then clips the gradient to --clip-norm, then applies weight decay to all
+trained parameters. --bn-weight-decay=false exempts γ and β from weight decay.
 
 Schedules of the learning rate, which changes each epoch or, with --lr-per-step,
 each step:
   constant          --lr
   step              --lr, divided by 10 at the start of each epoch in --lr-drops:
                     at two thirds and thirteen fifteenths of --epochs by default
-  cosine            half a wave from --lr towards --lr-min
-  cosine-restarts   the same over --lr-period epochs, again and again
+  cosine            half a cosine wave from --lr down to --lr-min
+  cosine-restarts   the same over --lr-period epochs, repeated
   linear-cosine     TensorFlow's linear_cosine_decay
-  ramp-exponential  linearly from --lr-start to --lr over --lr-ramp epochs, --lr
-                    for --lr-sustain more, then times --lr-decay each epoch
-                    towards --lr-min
-A schedule may follow --lr-warmup epochs that climb to its first rate.
+  ramp-exponential  rises linearly from --lr-start to --lr over --lr-ramp epochs,
+                    stays at --lr for --lr-sustain epochs, and then falls towards
+                    --lr-min by the factor --lr-decay each epoch
+With --lr-warmup, the rate first rises linearly to the first rate of the schedule.
 
 Data: ` + strings.Join(dataset.Names(), ", ") + `, or the path of a folder or
 archive; see bnkit data --help. The pictures of an image folder (train/CLASS/*.png
-or *.jpg, and test or val) become squares with sides of --image-size. With --crop
-random-resized, training uses random parts of 8 to 100% of each picture, and tests
-use its centre. With --crop centre both use the centre, and training shifts it as
-with other data.
+or *.jpg, and test or val) are resized to squares with sides of --image-size. With
+--crop random-resized, training uses random parts of 8 to 100% of each picture, and
+tests use its centre. With --crop centre, training and tests use the centre, and
+training shifts it as it shifts other data.
 
 --activations bf16 stores the outputs of convolutions and pools as bfloat16, in
 half the memory. All computation is in float32. Tests and re-estimated statistics
 are not rounded.
 
-Losses are shown without penalties and label smoothing. Training accuracy is taken
-over the augmented batches during training; test and validation accuracy over the
-whole test split, and all training pictures that --validation holds out, with
-running statistics. --random-labels trains on labels drawn uniformly; the test and
-validation splits keep their labels.
+The losses that are shown do not include penalties and label smoothing. Training
+accuracy is measured on the augmented batches during training. Test accuracy is
+measured on the whole test split, and validation accuracy on all training pictures
+that --validation holds out, both with running statistics. --random-labels trains
+on labels drawn uniformly; the test and validation splits keep their labels.
 
 --track-gradients adds gradients to each row of metrics.jsonl, which bnkit plot
 draws: the mean |gradient| of the loss, without penalties and weight decay, over
 all training batches of the epoch, for each kind of parameter (convolution,
 convolution_bias, gamma, beta, output_weight, output_bias) and each of its layers.
-This includes frozen parameters, so each step costs as much as with --trainable
-all; results do not change.
+This includes frozen parameters, so each step takes as long as with --trainable
+all. Results do not change.
 
 --preset uses the settings of a published experiment; --preset list shows what each
 reproduces: frankle-… Frankle et al. 2021 (depth, width and controls on CIFAR-10,
@@ -108,29 +112,36 @@ sayak-… Sayak Paul's notebooks. --config reads settings from a file: a run's
 config.json, or YAML lines such as "lr: 0.1" with the keys of config.json (the names
 of the flags with _ for -, and augment: false). Flags override both.
 
+--from FILE starts from the model in a .bnz file, with its network, seed and data, and
+trains γ and β by default. Pruned channels stay pruned: a step costs what the smaller
+network costs, and nothing that belongs to those channels changes. By default, --lr is
+0.01 and --schedule cosine. --like FILE trains the pruned network of a file from new
+parameters instead, with the usual defaults, as a control.
+
 Ctrl-C stops at the next step, and --resume continues with the same result as an
-uninterrupted run. With --resume, settings that no flag gives are those of the run,
-and so is the location of its data. No setting may differ but --epochs, which may be
-larger unless the schedule depends on it. Only one process can train in a directory at
-a time; --resume without --out skips runs that are being trained.
+uninterrupted run. --resume takes the settings and the location of the data from
+the run. Only --epochs may be changed: it may be larger, unless the schedule depends
+on it. Only one process can train in a directory at a time; --resume without --out
+skips runs that are being trained.
 
 --force replaces the run in --out once the new run has completed its first epoch. If
 the new run is interrupted or diverges before that, the old run stays unchanged and
-nothing of the new one is left.
+the files of the new one are removed.
 
 --json prints a row of metrics.jsonl for each epoch, then an object with dir,
-checkpoint, parameters (the number that are trained) and config.`,
+checkpoint, parameters (the number of trained parameters) and config.`,
 		Example: `  bnkit train
   bnkit train --arch resnet-20 --data cifar10 --epochs 30 --lr-drops 15,25
   bnkit train --preset frankle-resnet-14-bn --seed 2
-  bnkit train --preset frankle-resnet18-bn --data ~/imagenet --batch 256 --lr 0.1
-  bnkit train --config runs/first/config.json --optimizer adam --lr 0.01
+  bnkit train --preset frankle-resnet18-bn --data ~/imagenet --batch 256
+  bnkit train --config runs/first --optimizer adam --lr 0.01
   bnkit train --data cifar10 --data-dir ~/cifar-10-batches-bin --out runs/first
   bnkit train --data ~/pictures --image-size 32 --validation 500
   bnkit train --trainable random-2 --init orthogonal --gamma-init one
   bnkit train --arch vgg-16 --bn none --trainable all --data cifar10 --lr 0.01
   bnkit train --arch resnet50 --stem cifar --width 0.125 --data cifar10
   bnkit train --arch vgg-38 --data cifar10 --trainable all --track-gradients
+  bnkit train --from runs/first/ckpt-pruned.bnz --epochs 3
   bnkit train --resume --out runs/first`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -138,15 +149,23 @@ checkpoint, parameters (the number that are trained) and config.`,
 		},
 	}
 	f := c.Flags()
-	f.SortFlags = false // help shows them in groups
+	f.SortFlags = false // help shows them in the order of the settings
 	f.StringVar(&o.preset, "preset", "", "settings of a published experiment; list shows them")
-	f.StringVar(&o.file, "config", "", "file of settings: YAML, or a run's config.json")
+	f.StringVar(&o.file, "config", "", "file of settings: YAML, a run directory or its config.json")
+	f.StringVar(&o.from, "from", "", "start from the model in this file or run directory; pruned channels stay pruned")
+	f.StringVar(&o.like, "like", "", "train the pruned network in this file or run directory from new parameters")
 	addSettings(c, &o.config)
-	f.StringVar(&o.dataDir, "data-dir", "", "folder that holds the data set (default: where the resumed run found it, or the cache folder)")
-	f.IntVar(&o.threads, "threads", 0, "threads (default: as many as there are processors); does not change the result")
+	addDataDir(c, &o.dataDir, "where the resumed run found it, or ")
+	addThreads(c, &o.threads, "; does not change the result")
 	f.StringVar(&o.out, "out", "", "run directory (default: runs/ARCH-TRAINABLE-DATA-sSEED, and a number if that is taken)")
 	f.BoolVar(&o.resume, "resume", false, "continue the run in --out, by default the newest that is not finished")
-	f.BoolVar(&o.force, "force", false, "replace the run in --out, once the new one has completed an epoch")
+	f.BoolVar(&o.force, "force", false, "replace the run in --out once the new run has completed an epoch")
+	inGroup(c, "preset or file of settings", "preset", "config")
+	inGroup(c, config.Data, "data-dir")
+	inGroup(c, config.Run, "threads", "out", "resume", "force")
+	completeFlag(c, "preset", completePresets)
+	completeFlag(c, "config", completeFiles("yaml", "yml", "json"))
+	completeFlag(c, "out", completeRunDirs)
 	return c
 }
 
@@ -171,7 +190,7 @@ func runTrain(c *cobra.Command, g *globalOptions, o *trainOptions) error {
 		}
 		defer o.owned.Release()
 	}
-	if err := takeSettings(c, o); err != nil {
+	if err := takeSettings(c, g, o); err != nil {
 		return err
 	}
 	if err := checkEffect(c, &o.config); err != nil {
@@ -179,6 +198,9 @@ func runTrain(c *cobra.Command, g *globalOptions, o *trainOptions) error {
 	}
 	if err := o.config.Validate(); err != nil {
 		return flagError(c, err)
+	}
+	if flags := c.Flags(); flags.Changed("data") && flags.Changed("data-dir") && !dataset.IsName(o.config.Data) {
+		return dataTwice(o.config.Data)
 	}
 	place, err := o.place()
 	if err != nil {
@@ -190,11 +212,11 @@ func runTrain(c *cobra.Command, g *globalOptions, o *trainOptions) error {
 	}
 	numbered := o.out == ""
 	if numbered {
-		o.out = filepath.Join("runs", fmt.Sprintf("%s-%s-%s-s%d", o.config.Arch, o.config.Trainable, data.Name, o.config.Seed))
+		o.out = filepath.Join("runs", fmt.Sprintf("%s-%s-%s-s%d%s", o.config.Arch, o.config.Trainable, data.Name, o.config.Seed, o.started()))
 	}
 	line := g.newProgress()
 	result, err := engine.Train(c.Context(), o.config, data, engine.TrainOptions{
-		Dir: o.out, Numbered: numbered, Owned: o.owned, Threads: o.threads, Resume: o.resume, Force: o.force, Place: place,
+		Dir: o.out, Numbered: numbered, Owned: o.owned, Threads: o.threads, Resume: o.resume, Force: o.force, Place: place, From: o.model,
 		MaxMemory: int64(g.maxMemory),
 		Begin: func(dir string) {
 			g.note("training %s, %s, on %s in %s", o.config.Arch, trainedWords(o.config.Trainable), data.Name, dir)
@@ -225,9 +247,9 @@ func runTrain(c *cobra.Command, g *globalOptions, o *trainOptions) error {
 	return finishTrain(g, result)
 }
 
-// place returns the location of the data: from the flags or, for a resumed run, the one
-// that the run recorded, which takeSettings has copied. "" stands for the default. If
-// --data is a path, that is the location.
+// place returns the location of the data: --data if that is a path, else --data-dir or,
+// for a resumed run, the location that the run recorded, which takeSettings has copied.
+// "" stands for the default.
 func (o *trainOptions) place() (string, error) {
 	dir := o.dataDir
 	if !dataset.IsName(o.config.Data) {
@@ -294,7 +316,7 @@ func finishTrain(g *globalOptions, r *engine.TrainResult) error {
 		last = r.Epochs[n-1]
 	}
 	if last.Epoch != r.Config.Epochs {
-		// The row of the last epoch is lost, and its measurements with it.
+		// The row of the last epoch is lost, with its measurements.
 		fmt.Fprintf(g.out, "checkpoint: %s (%s), %d parameters trained\n", r.Checkpoint, bytesText(fileSize(r.Checkpoint)), r.Parameters)
 		return nil
 	}
@@ -311,10 +333,11 @@ func finishTrain(g *globalOptions, r *engine.TrainResult) error {
 	return nil
 }
 
-// ownRun takes ownership of the run to resume. This must happen before any of its files
-// is read.
+// ownRun takes ownership of the run to resume. It must be called before any file of the
+// run is read.
 func (o *trainOptions) ownRun() (err error) {
 	if o.out != "" {
+		o.out = runDir(o.out)
 		o.owned, err = rundir.Own(o.out)
 	} else if o.owned, err = rundir.OwnUnfinished("runs"); err == nil {
 		o.out = o.owned.Path()
@@ -322,8 +345,8 @@ func (o *trainOptions) ownRun() (err error) {
 	return err
 }
 
-// settingsOfRun reads the settings of the run to resume. Unless the flags say where
-// its data is, it also takes over the location that the run recorded.
+// settingsOfRun reads the settings of the run to resume. Unless flags give the location
+// of its data, it also copies the location that the run recorded.
 func (o *trainOptions) settingsOfRun(c *cobra.Command) (config.Config, error) {
 	base, err := engine.ReadConfig(o.owned.File(rundir.ConfigFile))
 	if err != nil || c.Flags().Changed("data") && !dataset.IsName(o.config.Data) {
@@ -341,26 +364,96 @@ func (o *trainOptions) settingsOfRun(c *cobra.Command) (config.Config, error) {
 	case place != "":
 		base.Data = place // the data set has no name
 	case !c.Flags().Changed("data"):
-		return base, &usageError{c.CommandPath(), fmt.Errorf("the run in %s was trained on a data set of your own: name its path with --data", o.out)}
+		return base, &usageError{c.CommandPath(), fmt.Errorf("the run in %s was trained on a data set without a name: give its path with --data", o.out)}
 	}
 	return base, nil
 }
 
-// takeSettings takes over the settings of the preset, the file or the run to resume,
-// except those given on the command line.
-func takeSettings(c *cobra.Command, o *trainOptions) error {
+// started returns what the name of a run's directory ends with if the run starts from a
+// model.
+func (o *trainOptions) started() string {
+	switch {
+	case o.from != "":
+		return "-from"
+	case o.like != "":
+		return "-like"
+	}
+	return ""
+}
+
+// settingsOfModel loads the model that --from or --like names and returns the settings of
+// a run that starts from it. Unless the flags say where its data is, it also takes over
+// the location that the model's run recorded.
+func (o *trainOptions) settingsOfModel(c *cobra.Command, g *globalOptions) (config.Config, error) {
+	fail := func(format string, args ...any) (config.Config, error) {
+		return config.Config{}, &usageError{c.CommandPath(), fmt.Errorf(format, args...)}
+	}
+	if o.from != "" && o.like != "" || o.resume || o.preset != "" || o.file != "" {
+		return fail("--from, --like, --resume, --preset and --config each say where a run's settings come from: use one of them")
+	}
+	var err error
+	if o.model, err = engine.LoadModelContext(c.Context(), o.from+o.like, int64(g.maxMemory)); err != nil {
+		return config.Config{}, err
+	}
+	base, err := settingsFrom(o.model, o.like != "")
+	if err != nil {
+		return base, err
+	}
+	for _, s := range config.Settings {
+		fixed := s.Group == config.Network || o.from != "" && (s.Key == "seed" && o.model.Origin != nil || strings.HasSuffix(s.Key, "init"))
+		if fixed && c.Flags().Changed(s.FlagName()) {
+			return fail("--%s is that of the model: leave it out", s.FlagName())
+		}
+	}
+	named := c.Flags().Changed("data")
+	if o.dataDir == "" && !named {
+		if o.dataDir, err = rundir.ReadPlace(filepath.Dir(o.model.Source.Path)); err != nil {
+			return base, err
+		}
+	}
+	if !dataset.IsName(base.Data) && !named {
+		if base.Data = o.dataDir; base.Data == "" {
+			return fail("the model was trained on a data set of your own: name its path with --data")
+		}
+	}
+	return base, nil
+}
+
+// settingsFrom returns the default settings of a run that starts from a model or, with like,
+// trains its network from new parameters.
+func settingsFrom(m *engine.Model, like bool) (config.Config, error) {
+	c, err := m.Settings()
+	if like {
+		c.Start = config.StartLike + m.Source.SHA256
+	} else {
+		c.LR, c.Schedule = 0.01, config.Cosine
+	}
+	return c, err
+}
+
+// takeSettings copies the settings of the preset, the file, the model or the run to
+// resume, except the settings that flags give.
+func takeSettings(c *cobra.Command, g *globalOptions, o *trainOptions) error {
 	var base config.Config
 	var err error
 	switch {
 	case o.preset != "" && o.file != "":
 		return &usageError{c.CommandPath(), errors.New("--preset and --config both name settings: use one of them")}
+	case o.from != "" || o.like != "":
+		base, err = o.settingsOfModel(c, g)
 	case o.preset != "":
 		var p presets.Preset
 		if p, err = presets.Find(o.preset); err != nil {
+			if name := nearestPreset(o.preset); name != "" {
+				err = fmt.Errorf("%w; did you mean %s?", err, name)
+			}
 			err = fmt.Errorf("%w; --preset list shows all", err)
 		}
 		base = p.Config
 	case o.file != "":
+		if info, e := os.Stat(o.file); e == nil && info.IsDir() {
+			o.file = filepath.Join(o.file, rundir.ConfigFile)
+		}
 		base, err = presets.ReadFile(o.file)
 	case o.resume:
 		base, err = o.settingsOfRun(c)

@@ -17,18 +17,27 @@ func newVersionCommand(g *globalOptions) *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Print the version, the processor and the kernels in use",
-		Long: `Print the version, the Go release that built it, the processor and those of its
-features that kernels can use, and the family of kernels in use and why: avx512 or
-avx2 (assembly) or generic (plain Go).
+		Long: `Print the version, the Go release that built it, the processor with the features that
+kernels can use, and the family of kernels in use with the reason for the choice:
+avx512 or avx2 (assembly) or generic (plain Go).
 
-The environment variable BNKIT_KERNEL selects another family. If bnkit ends with an
-illegal instruction, that is a bug: BNKIT_KERNEL=generic works around it. Please
-report it with the output of this command.`,
+The environment variable BNKIT_KERNEL selects another family. If bnkit stops with an
+illegal instruction, that is a bug. Please report it with the output of this command;
+BNKIT_KERNEL=generic works around it.`,
 		Example: `  bnkit version
   BNKIT_KERNEL=generic bnkit version --json`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error { return runVersion(g) },
 	}
+}
+
+// version returns the version of the program, or "development" if it was not built from a
+// version.
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
+		return info.Main.Version
+	}
+	return "development"
 }
 
 // versionResult is what version --json prints.
@@ -44,11 +53,8 @@ type versionResult struct {
 func runVersion(g *globalOptions) error {
 	processor := kernel.CurrentProcessor()
 	v := versionResult{
-		Version: "development", Go: runtime.Version(), System: runtime.GOOS + "/" + runtime.GOARCH,
+		Version: version(), Go: runtime.Version(), System: runtime.GOOS + "/" + runtime.GOARCH,
 		Kernel: processor.Family, CPUs: runtime.GOMAXPROCS(0), Processor: processor,
-	}
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
-		v.Version = info.Main.Version
 	}
 	return g.print(v, func(w io.Writer) {
 		fmt.Fprintf(w, "bnkit %s, %s, %s, %d CPUs\n", v.Version, v.Go, v.System, v.CPUs)

@@ -21,8 +21,8 @@ const Picture = -1
 type Op int
 
 // The operations. A pool keeps the number of channels and has no parameters. A MaxPool
-// ignores padding; an AveragePool has none. An AveragePool of 1×1 is the identity, which
-// is used to put a BatchNorm after a ReLU or a sum.
+// ignores padding, and an AveragePool counts padding as zeros. An AveragePool of 1×1 is
+// the identity, which is used to put a BatchNorm after a ReLU or a sum.
 const (
 	Convolution Op = iota
 	MaxPool
@@ -37,7 +37,7 @@ type Unit struct {
 	Name string // canonical name of the operation, e.g. "blocks.0.conv1"
 	BN   string // canonical name of its BatchNorm, e.g. "blocks.0.bn1"; "" for none
 	Op   Op
-	Bias bool // the convolution adds a bias to each channel, as in PyTorch by default
+	Bias bool // whether the convolution adds a bias to each channel, which is PyTorch's default
 	In   int  // index of the unit whose output is read, or Picture
 
 	// NoScale fixes BatchNorm's γ at 1 and NoShift fixes its β at 0. The network then
@@ -46,7 +46,7 @@ type Unit struct {
 
 	Add Residual // what is added before the ReLU
 
-	Shortcut            bool // the convolution is that of a shortcut, which changes a residual's shape
+	Shortcut            bool // whether the convolution is that of a shortcut, which changes a residual's shape
 	ReLU                bool
 	Kernel, Stride, Pad int // of the convolution or of the pool's window
 	InShape, OutShape   Shape
@@ -71,6 +71,18 @@ type Network struct {
 	Units   []Unit // each unit follows those that it reads
 }
 
+// Append appends u with the given number of output channels, derives its shapes, and returns
+// its index.
+func (n *Network) Append(u Unit, channels int) int {
+	u.InShape = n.Input
+	if u.In != Picture {
+		u.InShape = n.Units[u.In].OutShape
+	}
+	u.OutShape = u.convolved(u.InShape, channels)
+	n.Units = append(n.Units, u)
+	return len(n.Units) - 1
+}
+
 // Features returns the number of channels that the output layer reads.
 func (n *Network) Features() int { return n.Units[len(n.Units)-1].OutShape.C }
 
@@ -79,8 +91,8 @@ func (n *Network) HasBN() bool {
 	return slices.ContainsFunc(n.Units, func(u Unit) bool { return u.BN != "" })
 }
 
-// MACs returns the number of multiply-accumulates of one picture's forward pass, by
-// direct convolutions and the output layer.
+// MACs returns the number of multiply-accumulates of one picture's forward pass, in direct
+// convolutions and the output layer.
 func (n *Network) MACs() int64 {
 	total := int64(n.Features()) * int64(n.Classes)
 	for i := range n.Units {
@@ -89,12 +101,12 @@ func (n *Network) MACs() int64 {
 	return total
 }
 
-// Shortcut is the way in which a residual's shape is changed if a block changes the shape.
+// Shortcut is the way in which a residual is adapted to a block that changes the shape.
 type Shortcut string
 
 // The shortcuts of He et al. 2015, section 3.3. Option A has no parameters: it takes
 // every second row and column and adds channels of zeros. The centred variant, common in
-// PyTorch, has half of these before the other channels.
+// PyTorch code, puts half of these channels before the others.
 const (
 	OptionA        Shortcut = "A"
 	OptionACentred Shortcut = "A-centred"
@@ -105,7 +117,7 @@ const (
 type Options struct {
 	Input    Shape    // 1 or 3 channels, 8×8 to 256×256
 	Classes  int      // at least 2
-	Shortcut Shortcut // OptionB if empty; only CIFAR ResNets have the others
+	Shortcut Shortcut // OptionB if empty; only CIFAR ResNets support the other options
 	Variants
 }
 
@@ -113,7 +125,7 @@ type Options struct {
 type Error struct {
 	Name   string // the requested network
 	Reason string // what is wrong and what to use instead
-	Option string // the wrong field of Options, as config.json names it; "" for the name itself
+	Option string // the wrong field of Options, as config.json names it; "" if the name itself is wrong
 }
 
 func (e *Error) Error() string { return fmt.Sprintf("network %q: %s", e.Name, e.Reason) }
@@ -124,22 +136,19 @@ func (e *Error) WrongUsage() bool { return true }
 // maxName is the largest length of the name of a network, in bytes.
 const maxName = 100
 
-// Build returns the network of that name. An error is an *Error.
+// Build returns the network with the given name. The error is an *Error.
 func Build(name string, o Options) (*Network, error) {
 	if o.Shortcut == "" {
 		o.Shortcut = OptionB
 	}
-	switch {
-	case len(name) > maxName:
+	if len(name) > maxName {
 		return nil, &Error{Name: name[:maxName] + "...", Reason: fmt.Sprintf("it has more than %d bytes, more than the name of any network", maxName)}
-	case o.Shortcut != OptionA && o.Shortcut != OptionACentred && o.Shortcut != OptionB:
+	}
+	if o.Shortcut != OptionA && o.Shortcut != OptionACentred && o.Shortcut != OptionB {
 		return nil, &Error{Name: name, Option: "shortcut", Reason: fmt.Sprintf("unknown shortcut %.40q; use A, A-centred or B", o.Shortcut)}
-	case o.Classes < 2 || o.Classes > 100_000:
-		return nil, &Error{Name: name, Reason: fmt.Sprintf("%d classes are not supported; use 2 to 100000", o.Classes)}
-	case o.Input.C != 1 && o.Input.C != 3:
-		return nil, &Error{Name: name, Reason: fmt.Sprintf("pictures of %d channels are not supported; use 1 or 3", o.Input.C)}
-	case min(o.Input.H, o.Input.W) < 8 || max(o.Input.H, o.Input.W) > 256:
-		return nil, &Error{Name: name, Reason: fmt.Sprintf("pictures of %d×%d are not supported; use 8×8 to 256×256", o.Input.H, o.Input.W)}
+	}
+	if err := CheckInput(name, o.Input, o.Classes); err != nil {
+		return nil, err
 	}
 	if o.Width == 1 {
 		o.Width = 0
@@ -162,8 +171,25 @@ func Build(name string, o Options) (*Network, error) {
 	return n, n.Check()
 }
 
+// CheckInput returns an *Error if pictures of that shape, or that number of classes, are not
+// supported. Name is that of the network, for the error.
+func CheckInput(name string, input Shape, classes int) error {
+	reason := ""
+	switch {
+	case classes < 2 || classes > 100_000:
+		reason = fmt.Sprintf("%d classes are not supported; use 2 to 100000", classes)
+	case input.C != 1 && input.C != 3:
+		reason = fmt.Sprintf("pictures of %d channels are not supported; use 1 or 3", input.C)
+	case min(input.H, input.W) < 8 || max(input.H, input.W) > 256:
+		reason = fmt.Sprintf("pictures of %d×%d are not supported; use 8×8 to 256×256", input.H, input.W)
+	default:
+		return nil
+	}
+	return &Error{Name: name, Reason: reason}
+}
+
 // checkPictures returns an error if pictures are too small for the network's strides and
-// pools, or if its residuals get different sizes.
+// pools, or if they lead to residual sums of outputs of different sizes.
 func (n *Network) checkPictures() error {
 	for i := range n.Units {
 		u := &n.Units[i]

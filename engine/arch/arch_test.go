@@ -8,7 +8,8 @@ import (
 
 var cifar = Options{Input: Shape{3, 32, 32}, Classes: 10}
 
-// TestParameterCounts compares with the counts in Frankle et al. and the YABA report.
+// TestParameterCounts compares numbers of parameters with those in Frankle et al. and the
+// YABA report.
 func TestParameterCounts(t *testing.T) {
 	for _, c := range []struct {
 		name      string
@@ -40,7 +41,8 @@ func TestParameterCounts(t *testing.T) {
 	}
 }
 
-// TestSetSizes compares with the counts in Frankle et al. for ResNet-110.
+// TestSetSizes compares the sizes of trainable sets with those in Frankle et al. for
+// ResNet-110.
 func TestSetSizes(t *testing.T) {
 	n, err := Build("resnet-110", cifar)
 	if err != nil {
@@ -50,7 +52,7 @@ func TestSetSizes(t *testing.T) {
 		BN: 8_288, All: 1_730_714, Output: 650, BNOutput: 8_288 + 650, BNShortcut: 8_288 + 2_560,
 		GammaOnly: 8_288 / 2, BetaOnly: 8_288 / 2, Nothing: 0,
 		"random-1": 8_288 / 2, "random-2": 8_288, "bn+random-2": 2 * 8_288,
-		// K exceeds the fan-in of 27 in the first convolution, and 16 and 32 in the shortcuts'.
+		// K exceeds the fan-in of the first convolution, 27, and of the shortcuts, 16 and 32.
 		"random-40": 16*27 + 32*16 + 64*32 + 40*(36*16+36*32+36*64-16+16),
 	} {
 		if got := set.Parameters(n); got != want {
@@ -59,9 +61,9 @@ func TestSetSizes(t *testing.T) {
 	}
 }
 
-// TestMACs compares with the 40.8 million multiply-adds that are usually
-// quoted for ResNet-20: 40.55 million in 3×3 convolutions, plus shortcuts and
-// output layer.
+// TestMACs compares a count with a sum over the layers of ResNet-20. The usually quoted
+// number is 40.8 million: 40.55 million in 3×3 convolutions, plus shortcuts and output
+// layer.
 func TestMACs(t *testing.T) {
 	n, err := Build("resnet-20", cifar)
 	if err != nil {
@@ -75,8 +77,8 @@ func TestMACs(t *testing.T) {
 	}
 }
 
-// TestNamesAndShapes checks that names are unique and those of open_lth, and that shapes
-// are consistent along every edge, for every allowed size of picture.
+// TestNamesAndShapes checks that names are unique and are those of open_lth, and that the
+// shapes of connected units agree, for several sizes of pictures.
 func TestNamesAndShapes(t *testing.T) {
 	for _, in := range []Shape{{1, 8, 8}, {1, 28, 28}, {3, 32, 32}, {3, 33, 47}, {3, 64, 64}} {
 		for _, shortcut := range []Shortcut{OptionA, OptionACentred, OptionB} {
@@ -101,7 +103,7 @@ func TestNamesAndShapes(t *testing.T) {
 			}
 			for i, u := range n.Units {
 				if u.In >= i || u.Add.Kind != NoResidual && u.Add.From >= i {
-					t.Errorf("unit %d reads a later one", i)
+					t.Errorf("unit %d reads a later unit", i)
 				}
 				if u.Add.Kind == NoResidual {
 					continue
@@ -156,7 +158,7 @@ func TestBuildRefuses(t *testing.T) {
 		_, err := Build(c.name, c.o)
 		var e *Error
 		if !errors.As(err, &e) || !strings.Contains(err.Error(), c.says) {
-			t.Errorf("%.99s %+v: %.999v, want an *Error saying %q", c.name, c.o, err, c.says)
+			t.Errorf("%.99s %+v: %.999v, want an *Error that contains %q", c.name, c.o, err, c.says)
 		}
 		if err != nil && len(err.Error()) > 1000 {
 			t.Errorf("%.99s: an error of %d bytes", c.name, len(err.Error()))
@@ -170,7 +172,7 @@ func TestTrainableSets(t *testing.T) {
 			t.Errorf("%s: %v, %v", s, got, err)
 		}
 		if s.Meaning() == "" {
-			t.Errorf("%s has no meaning", s)
+			t.Errorf("the Meaning of %s is empty", s)
 		}
 	}
 	for _, name := range []string{"random-1", "random-2", "bn+random-2", "random-1024"} {
@@ -185,6 +187,6 @@ func TestTrainableSets(t *testing.T) {
 		}
 	}
 	if _, err := ParseTrainableSet("gama"); err == nil || !strings.Contains(err.Error(), "bn, all") {
-		t.Errorf("a typo gives %v", err)
+		t.Errorf("a misspelt name: %v, want an error that lists the names", err)
 	}
 }

@@ -3,8 +3,8 @@ package arch
 import "fmt"
 
 // Check returns an *Error if the parts of a network do not fit together: a unit reads a
-// later one, a shape does not follow from that of its input, or a residual cannot be
-// added. Networks that Build returns pass.
+// later unit, an output shape does not follow from the input shape, or a residual cannot
+// be added. Networks that Build returns are valid.
 func (n *Network) Check() error {
 	if len(n.Units) == 0 || n.Classes < 1 || n.Input.C < 1 || n.Input.H < 1 || n.Input.W < 1 {
 		return &Error{Name: n.Name, Reason: fmt.Sprintf("%d units, pictures of %v and %d classes: all must be at least 1", len(n.Units), n.Input, n.Classes)}
@@ -49,7 +49,7 @@ func (n *Network) checkOperation(i int) string {
 	return ""
 }
 
-// convolved returns the output shape of the unit's window on in, with that many
+// convolved returns the output shape of the unit's window on in, with the given number of
 // channels.
 func (u *Unit) convolved(in Shape, channels int) Shape {
 	return Shape{C: channels, H: (in.H+2*u.Pad-u.Kernel)/u.Stride + 1, W: (in.W+2*u.Pad-u.Kernel)/u.Stride + 1}

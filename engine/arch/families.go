@@ -6,14 +6,15 @@ import (
 	"strings"
 )
 
-// family is a kind of network. A new kind is a file with a family and a line in families.
+// family is a kind of network. To add one, write a file with a family, and add a line to
+// families.
 type family struct {
-	// names are those of the networks, and patterns for names that have numbers, as
+	// names lists the networks' names, and patterns for names that contain numbers, as
 	// Names returns them.
 	names []string
 
 	// build appends the units of the network that n.Name names. It returns the choices
-	// that the network leaves open, and reports whether the family has the network.
+	// that the network allows, and reports whether the network belongs to the family.
 	build func(n *Network) (has choices, known bool, err error)
 }
 
@@ -23,8 +24,8 @@ type choices struct {
 	stem    bool
 }
 
-// families lists the families in the order in which Names lists their networks, and in
-// which a name is looked up.
+// families lists the families in the order in which Names lists their networks and names
+// are looked up.
 var families = []family{cifarResNets, plainNetworks, vgg38, imageNetResNets}
 
 // build appends the units of the network that n.Name names.
@@ -52,7 +53,7 @@ func (n *Network) buildByName() (choices, error) {
 	return choices{}, &Error{Name: n.Name, Reason: "unknown; use one of: " + strings.Join(Names(), ", ") + "; " + cifarForms}
 }
 
-// Names returns the names of networks, and patterns for those whose names have numbers.
+// Names returns the names of networks, and patterns for names that contain numbers.
 func Names() []string {
 	var names []string
 	for _, f := range families {

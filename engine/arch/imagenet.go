@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// The stems of ImageNet ResNets, which say how they begin.
+// The stems of ImageNet ResNets. The stem is the beginning of the network.
 const (
 	ImageNetStem = "imagenet" // 7×7 convolution of stride 2, max pool 3×3 of stride 2
 	CIFARStem    = "cifar"    // 3×3 convolution of stride 1, for small pictures
@@ -52,14 +52,15 @@ func imageNetNames() (names []string) {
 	return append(names, "resnetA-B-C-D", "resnetA-B-C-D-bottleneck")
 }
 
-// maxStageBlocks rejects a mistyped or hostile name of a network that no machine can hold.
+// maxStageBlocks is the largest number of blocks in a stage. It rejects mistyped or hostile
+// names of networks that no machine can hold.
 const maxStageBlocks = 250
 
 // stages matches the names of ImageNet ResNets with any numbers of blocks.
 var stages = regexp.MustCompile(`^resnet(\d+)-(\d+)-(\d+)-(\d+)(-bottleneck)?$`)
 
-// findImageNetResNet returns the network of that name, which may list numbers of blocks.
-// It returns nil if the name is not that of an ImageNet ResNet.
+// findImageNetResNet returns the network with the given name, which may list numbers of
+// blocks. It returns nil if the name is not that of an ImageNet ResNet.
 func findImageNetResNet(name string) (*imageNetResNet, error) {
 	i := slices.IndexFunc(namedImageNetResNets, func(r imageNetResNet) bool { return r.name == name })
 	if i >= 0 {
@@ -89,15 +90,15 @@ func imageNetHint(depth string) string {
 	return ""
 }
 
-// build appends the network: four stages of blocks with 64, 128, 256 and 512 channels,
-// and four times as many at the end of a bottleneck. Stride 2 is in the 3×3 convolution,
-// as in torchvision. Tensor names are those of torchvision.
+// build appends the network. It has four stages of blocks with 64, 128, 256 and 512
+// channels, and four times as many channels at the end of a bottleneck. The 3×3
+// convolution has stride 2, as in torchvision. Tensor names are those of torchvision.
 func (r *imageNetResNet) build(n *Network, stem string) {
 	first := Unit{Name: "conv1", BN: "bn1", In: Picture, ReLU: true, Kernel: 7, Stride: 2, Pad: 3}
 	if stem == CIFARStem {
 		first.Kernel, first.Stride, first.Pad = 3, 1, 1
 	}
-	last := n.add(first, 64)
+	last := n.Append(first, 64)
 	if stem != CIFARStem {
 		last = n.addPool("maxpool", MaxPool, last, 3, 2, 1)
 	}
@@ -122,7 +123,7 @@ func (r *imageNetResNet) build(n *Network, stem string) {
 // BatchNorm. It returns the index of the last unit of the block.
 func (n *Network) addBottleneck(prefix, shortcut string, in, narrow, wide, stride int) int {
 	unit := func(i, in, kernel, stride, channels int) int {
-		return n.add(Unit{Name: fmt.Sprintf("%s.conv%d", prefix, i), BN: fmt.Sprintf("%s.bn%d", prefix, i), In: in, ReLU: true,
+		return n.Append(Unit{Name: fmt.Sprintf("%s.conv%d", prefix, i), BN: fmt.Sprintf("%s.bn%d", prefix, i), In: in, ReLU: true,
 			Kernel: kernel, Stride: stride, Pad: kernel / 2}, channels)
 	}
 	residual := Residual{Kind: Identity, From: in}
@@ -143,7 +144,7 @@ func (n *Network) addBottleneck(prefix, shortcut string, in, narrow, wide, strid
 // convolutions are padded by one pixel on each side here; Keras pads the bottom and right
 // only.
 func buildBottleneck(n *Network, blocks int) {
-	last := n.add(Unit{Name: "conv", BN: "bn", In: Picture, ReLU: true, Kernel: 3, Stride: 1, Pad: 1}, 16)
+	last := n.Append(Unit{Name: "conv", BN: "bn", In: Picture, ReLU: true, Kernel: 3, Stride: 1, Pad: 1}, 16)
 	block := 0
 	for _, stage := range []struct{ narrow, wide, stride int }{{16, 64, 1}, {64, 128, 2}, {128, 256, 2}} {
 		for i := range blocks {

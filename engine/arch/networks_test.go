@@ -7,11 +7,11 @@ import (
 	"testing"
 )
 
-// TestPublishedParameterCounts compares with the counts that torchvision and Keras print.
-// ResNet-200 is ResNet-152 with 16 more blocks in its second stage.
+// TestPublishedParameterCounts compares numbers of parameters with those that torchvision
+// and Keras print. ResNet-200 is ResNet-152 with 16 more blocks in its second stage.
 func TestPublishedParameterCounts(t *testing.T) {
-	// The VGGs of torchvision end in three linear layers with this many parameters;
-	// these end in one.
+	// The VGGs of torchvision end in three linear layers with this number of parameters.
+	// The VGGs of package arch end in one.
 	const classifier = 123_642_856
 	const block = 512*128 + 128*128*9 + 128*512 + 2*(128+128+512)
 	imageNet := Options{Input: Shape{3, 224, 224}, Classes: 1000}
@@ -45,8 +45,8 @@ func TestPublishedParameterCounts(t *testing.T) {
 	}
 }
 
-// TestPublishedMACs compares with the multiply-adds that torchvision prints,
-// in units of 10^6.
+// TestPublishedMACs compares numbers of multiply-accumulates with those that torchvision
+// prints, in units of 10^6.
 func TestPublishedMACs(t *testing.T) {
 	for name, want := range map[string]float64{"resnet18": 1_814, "resnet34": 3_664, "resnet50": 4_089, "resnet101": 7_801, "resnet152": 11_514} {
 		n, err := Build(name, Options{Input: Shape{3, 224, 224}, Classes: 1000})
@@ -73,7 +73,7 @@ func TestStages(t *testing.T) {
 			t.Fatal(err)
 		}
 		if !reflect.DeepEqual(a.Units, b.Units) {
-			t.Errorf("%s is not %s", name, same)
+			t.Errorf("%s and %s have different units", name, same)
 		}
 	}
 	// 25, 76 and 100 convolutions, not counting one shortcut in each stage.
@@ -127,7 +127,7 @@ func TestNetworks(t *testing.T) {
 			}
 		}
 		if got := n.Units[len(n.Units)-1].OutShape; convs != c.convs || got != c.last {
-			t.Errorf("%s: %d convolutions to %v, want %d to %v", c.name, convs, got, c.convs, c.last)
+			t.Errorf("%s: %d convolutions and an output of %v, want %d and %v", c.name, convs, got, c.convs, c.last)
 		}
 		seen := map[string][]int{}
 		for _, x := range n.Tensors() {

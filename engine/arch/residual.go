@@ -2,8 +2,8 @@ package arch
 
 import "fmt"
 
-// Residual is what a unit adds before its ReLU: the output of another unit, in the way
-// that Kind says. The zero value adds nothing.
+// Residual is what a unit adds before its ReLU: the output of another unit, adapted as Kind
+// specifies. The zero value adds nothing.
 type Residual struct {
 	Kind ResidualKind
 	From int         // index of the unit whose output is added
@@ -21,9 +21,9 @@ const (
 	Mapped                  // channel by channel, by a ChannelMap
 )
 
-// ChannelMap is a residual without parameters. To output channel c it adds every
-// Stride-th row and column of channel Source[c], beginning with the first. It adds
-// nothing if Source[c] is NoSource.
+// ChannelMap is a residual without parameters. It adds every Stride-th row and column of
+// channel Source[c], beginning with the first, to output channel c. It adds nothing if
+// Source[c] is NoSource.
 type ChannelMap struct {
 	Source []int // by output channel: a source channel or NoSource
 	Stride int   // at least 1; ⌈h/Stride⌉ of h rows are read
@@ -43,8 +43,8 @@ func (m *ChannelMap) Leading(n int) bool {
 	return len(m.Source) >= n
 }
 
-// placed returns the map of stride 2 that adds from source channels to output channels
-// first to first+from-1 of to.
+// placed returns a map of stride 2 between the given numbers of channels. It adds the
+// source channels to output channels first to first+from-1.
 func placed(from, to, first int) *ChannelMap {
 	m := &ChannelMap{Source: make([]int, to), Stride: 2}
 	for c := range m.Source {
@@ -87,7 +87,7 @@ func (n *Network) checkResidual(i int) string {
 		fallthrough
 	case Identity:
 		if from.OutShape != u.OutShape {
-			return fmt.Sprintf("it adds %v of %s to %v", from.OutShape, from.Name, u.OutShape)
+			return fmt.Sprintf("it adds the output of %s, which is %v, to %v", from.Name, from.OutShape, u.OutShape)
 		}
 	case Mapped:
 		return r.Map.check(from.OutShape, u.OutShape)
@@ -97,17 +97,17 @@ func (n *Network) checkResidual(i int) string {
 	return ""
 }
 
-// check returns why the map cannot lead from one shape to the other, or "".
+// check returns why the map cannot turn one shape into the other, or "".
 func (m *ChannelMap) check(from, to Shape) string {
 	if m.Stride < 1 {
 		return fmt.Sprintf("its channel map has stride %d, which must be at least 1", m.Stride)
 	}
 	if rows, cols := (from.H-1)/m.Stride+1, (from.W-1)/m.Stride+1; len(m.Source) != to.C || rows != to.H || cols != to.W {
-		return fmt.Sprintf("its channel map of %d channels and stride %d makes %d×%d×%d of %v, but should make %v", len(m.Source), m.Stride, len(m.Source), rows, cols, from, to)
+		return fmt.Sprintf("its channel map of %d channels and stride %d makes %d×%d×%d from %v, but should make %v", len(m.Source), m.Stride, len(m.Source), rows, cols, from, to)
 	}
 	for c, source := range m.Source {
 		if source != NoSource && (source < 0 || source >= from.C) {
-			return fmt.Sprintf("its channel map takes channel %d from channel %d of %d", c, source, from.C)
+			return fmt.Sprintf("its channel map takes channel %d from channel %d, but there are %d channels", c, source, from.C)
 		}
 	}
 	return ""

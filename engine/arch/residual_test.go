@@ -31,7 +31,7 @@ func TestResidualKinds(t *testing.T) {
 			if r := n.Units[i].Add; r.Kind != NoResidual {
 				got = append(got, r.Kind)
 				if (r.Map != nil) != (r.Kind == Mapped) {
-					t.Errorf("%s %s: kind %d and map %v", c.name, c.shortcut, r.Kind, r.Map)
+					t.Errorf("%s %s: a residual of kind %d has map %v", c.name, c.shortcut, r.Kind, r.Map)
 				}
 			}
 		}
@@ -41,8 +41,8 @@ func TestResidualKinds(t *testing.T) {
 	}
 }
 
-// TestOptionAMaps checks where option A puts the source channels. If centred, a quarter of
-// the output's channels lie on each side, as PyTorch users pad.
+// TestOptionAMaps checks where option A puts the source channels. The centred variant leaves
+// a quarter of the output's channels on each side, as PyTorch code usually does.
 func TestOptionAMaps(t *testing.T) {
 	const none = NoSource
 	for _, c := range []struct {
@@ -52,7 +52,7 @@ func TestOptionAMaps(t *testing.T) {
 	}{
 		{0.25, OptionA, []int{0, 1, 2, 3, none, none, none, none}},
 		{0.25, OptionACentred, []int{none, none, 0, 1, 2, 3, none, none}},
-		{0.1875, OptionACentred, []int{none, 0, 1, 2, none, none}}, // 6/4 is 1 on the left
+		{0.1875, OptionACentred, []int{none, 0, 1, 2, none, none}}, // 6/4 is rounded down to 1 on the left
 		{0.001, OptionACentred, []int{0}},
 	} {
 		o := cifar
@@ -68,7 +68,7 @@ func TestOptionAMaps(t *testing.T) {
 		}
 		channels := n.Units[0].OutShape.C
 		if got, want := m.Leading(channels), c.shortcut == OptionA || channels == 1; got != want {
-			t.Errorf("width %v, %s: leading %v", c.width, c.shortcut, got)
+			t.Errorf("width %v, %s: Leading is %v, want %v", c.width, c.shortcut, got, want)
 		}
 	}
 }
@@ -77,7 +77,8 @@ func TestOptionAMaps(t *testing.T) {
 func TestCheckRefuses(t *testing.T) {
 	o := cifar
 	o.Shortcut = OptionA
-	// Units 0 conv, 1 and 2 block 0, 3 and 4 block 1 with a mapped residual.
+	// Unit 0 is conv, units 1 and 2 are block 0, and units 3 and 4 are block 1, which has a
+	// mapped residual.
 	for _, c := range []struct {
 		says   string
 		change func(n *Network)
@@ -99,12 +100,12 @@ func TestCheckRefuses(t *testing.T) {
 		{"if and only if", func(n *Network) { n.Units[2].Add.Kind = Mapped }},
 		{"if and only if", func(n *Network) { n.Units[4].Add.Kind = Identity }},
 		{"has a ReLU", func(n *Network) { n.Units[2].Add.Kind = Projection }},
-		{"adds 16×32×32 of blocks.0.conv2 to 32×16×16", func(n *Network) { n.Units[4].Add = Residual{Kind: Identity, From: 2} }},
+		{"output of blocks.0.conv2, which is 16×32×32, to 32×16×16", func(n *Network) { n.Units[4].Add = Residual{Kind: Identity, From: 2} }},
 		{"stride 0", func(n *Network) { n.Units[4].Add.Map.Stride = 0 }},
-		{"makes 32×11×11 of 16×32×32", func(n *Network) { n.Units[4].Add.Map.Stride = 3 }},
+		{"makes 32×11×11 from 16×32×32", func(n *Network) { n.Units[4].Add.Map.Stride = 3 }},
 		{"map of 31 channels", func(n *Network) { n.Units[4].Add.Map.Source = n.Units[4].Add.Map.Source[:31] }},
-		{"from channel 16 of 16", func(n *Network) { n.Units[4].Add.Map.Source[20] = 16 }},
-		{"from channel -2 of 16", func(n *Network) { n.Units[4].Add.Map.Source[0] = -2 }},
+		{"from channel 16, but there are 16", func(n *Network) { n.Units[4].Add.Map.Source[20] = 16 }},
+		{"from channel -2, but there are 16", func(n *Network) { n.Units[4].Add.Map.Source[0] = -2 }},
 	} {
 		n, err := Build("resnet-8", o)
 		if err != nil {
@@ -116,7 +117,7 @@ func TestCheckRefuses(t *testing.T) {
 		c.change(n)
 		var e *Error
 		if err := n.Check(); !errors.As(err, &e) || !strings.Contains(err.Error(), c.says) {
-			t.Errorf("%v, want an *Error saying %q", err, c.says)
+			t.Errorf("%v, want an *Error that contains %q", err, c.says)
 		}
 	}
 }

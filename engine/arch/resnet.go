@@ -6,7 +6,8 @@ import (
 	"strings"
 )
 
-// These limits reject a mistyped or hostile name of a network that no machine can hold.
+// The largest depth and width. They reject mistyped or hostile names of networks that no
+// machine can hold.
 const (
 	maxDepth = 6*1000 + 2
 	maxWidth = 16 * 64
@@ -52,7 +53,7 @@ func buildBasic(n *Network, depth string, factor int) (choices, bool, error) {
 	return choices{optionA: true}, true, err
 }
 
-// parseDepth parses a number of layers, which must be a multiple of each, plus 2.
+// parseDepth parses a number of layers, which must be 2 more than a multiple of each.
 func parseDepth(name, text string, each int) (int, error) {
 	depth, err := strconv.Atoi(text)
 	reason := ""
@@ -75,7 +76,7 @@ func parseDepth(name, text string, each int) (int, error) {
 // 4·width channels. The second and third stage begin with stride 2. Tensor names are
 // those of open_lth.
 func buildResNet(n *Network, depth, width int) {
-	last := n.add(Unit{Name: "conv", BN: "bn", In: Picture, ReLU: true, Kernel: 3, Stride: 1, Pad: 1}, width)
+	last := n.Append(Unit{Name: "conv", BN: "bn", In: Picture, ReLU: true, Kernel: 3, Stride: 1, Pad: 1}, width)
 	block := 0
 	for stage := range 3 {
 		channels := width << stage
@@ -94,7 +95,7 @@ func buildResNet(n *Network, depth, width int) {
 // of the last unit of the block.
 func (n *Network) addBasicBlock(prefix, shortcut string, in, channels, stride int) int {
 	residual := Residual{Kind: Identity, From: in}
-	first := n.add(Unit{Name: prefix + ".conv1", BN: prefix + ".bn1", In: in, ReLU: true, Kernel: 3, Stride: stride, Pad: 1}, channels)
+	first := n.Append(Unit{Name: prefix + ".conv1", BN: prefix + ".bn1", In: in, ReLU: true, Kernel: 3, Stride: stride, Pad: 1}, channels)
 	switch {
 	case stride == 1:
 	case n.Options.Shortcut == OptionB:
@@ -102,28 +103,16 @@ func (n *Network) addBasicBlock(prefix, shortcut string, in, channels, stride in
 	default:
 		residual.Kind, residual.Map = Mapped, n.Options.Shortcut.optionA(n.Units[in].OutShape.C, channels)
 	}
-	return n.add(Unit{Name: prefix + ".conv2", BN: prefix + ".bn2", In: first, Add: residual, ReLU: true, Kernel: 3, Stride: 1, Pad: 1}, channels)
+	return n.Append(Unit{Name: prefix + ".conv2", BN: prefix + ".bn2", In: first, Add: residual, ReLU: true, Kernel: 3, Stride: 1, Pad: 1}, channels)
 }
 
 // addProjection appends a shortcut of option B, a 1×1 convolution with BatchNorm, and
 // returns it as a residual.
 func (n *Network) addProjection(prefix string, in, stride, channels int) Residual {
-	return Residual{Kind: Projection, From: n.add(Unit{Name: prefix + ".0", BN: prefix + ".1", In: in, Shortcut: true, Kernel: 1, Stride: stride}, channels)}
+	return Residual{Kind: Projection, From: n.Append(Unit{Name: prefix + ".0", BN: prefix + ".1", In: in, Shortcut: true, Kernel: 1, Stride: stride}, channels)}
 }
 
 // addPool appends a pool, which keeps the number of channels, and returns its index.
 func (n *Network) addPool(name string, op Op, in, kernel, stride, pad int) int {
-	return n.add(Unit{Name: name, Op: op, In: in, Kernel: kernel, Stride: stride, Pad: pad}, n.Units[in].OutShape.C)
-}
-
-// add appends u with the given number of output channels, derives its shapes, and
-// returns its index.
-func (n *Network) add(u Unit, channels int) int {
-	u.InShape = n.Input
-	if u.In != Picture {
-		u.InShape = n.Units[u.In].OutShape
-	}
-	u.OutShape = u.convolved(u.InShape, channels)
-	n.Units = append(n.Units, u)
-	return len(n.Units) - 1
+	return n.Append(Unit{Name: name, Op: op, In: in, Kernel: kernel, Stride: stride, Pad: pad}, n.Units[in].OutShape.C)
 }

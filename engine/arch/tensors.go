@@ -23,9 +23,9 @@ type Tensor struct {
 	Name     string // canonical: open_lth's state-dict name, e.g. "blocks.0.bn1.weight"
 	Kind     Kind
 	Shape    []int
-	FanIn    int  // inputs that one output of its layer sums over; 0 for γ and β
+	FanIn    int  // number of inputs that one output of its layer depends on; 0 for γ and β
 	Unit     int  // index into Network.Units; len(Units) for the output layer
-	Shortcut bool // the tensor belongs to a shortcut's convolution; see Unit.Shortcut
+	Shortcut bool // whether the tensor belongs to a shortcut's convolution; see Unit.Shortcut
 }
 
 // Len returns the number of elements.
@@ -37,8 +37,8 @@ func (t *Tensor) Len() int {
 	return n
 }
 
-// Tensors lists every trainable tensor: for each unit its convolution's weight and bias,
-// γ and β, as far as it has them, and then the output layer's weight and bias.
+// Tensors lists every trainable tensor: for each unit, those of its convolution's weight
+// and bias, γ and β that it has, and then the output layer's weight and bias.
 func (n *Network) Tensors() []Tensor {
 	var ts []Tensor
 	for i := range n.Units {

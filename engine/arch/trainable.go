@@ -24,7 +24,7 @@ const (
 )
 
 // A random-K set trains K randomly chosen weights of each output channel of every
-// convolution, where K is 1 to maxRandom. With K = 2, these are as many as γ and β
+// convolution, where K is 1 to maxRandom. With K = 2, their number is that of γ and β
 // (Frankle et al. 2021, section 4). The names end in K, e.g. "random-2".
 const (
 	randomPrefix   = "random-"    // trains nothing else
@@ -44,7 +44,7 @@ func TrainableNames() string {
 	return strings.Join(append(names, randomPrefix+"K", bnRandomPrefix+"K"), ", ")
 }
 
-// ParseTrainableSet returns the set of that name.
+// ParseTrainableSet returns the set with the given name.
 func ParseTrainableSet(name string) (TrainableSet, error) {
 	s := TrainableSet(name)
 	if slices.Contains(TrainableSets, s) || s.random() > 0 {
@@ -100,6 +100,37 @@ func (s TrainableSet) Trains(t *Tensor) bool {
 		return t.Kind == Beta
 	}
 	return s.Chooses(t) || bn && strings.HasPrefix(string(s), bnRandomPrefix)
+}
+
+// With returns the smallest set that trains everything that s or other trains.
+func (s TrainableSet) With(other TrainableSet) TrainableSet {
+	sets := []TrainableSet{Nothing, GammaOnly, BetaOnly, BN, Output, BNOutput, BNShortcut}
+	if k := max(s.random(), other.random()); k > 0 {
+		sets = append(sets, TrainableSet(fmt.Sprint(randomPrefix, k)), TrainableSet(fmt.Sprint(bnRandomPrefix, k)))
+	}
+	for _, set := range sets {
+		if set.includes(s) && set.includes(other) {
+			return set
+		}
+	}
+	return All
+}
+
+// includes reports whether s trains everything that other trains, in any network.
+func (s TrainableSet) includes(other TrainableSet) bool {
+	for kind := range ConvBias + 1 {
+		for _, shortcut := range []bool{false, true} {
+			x := &Tensor{Kind: kind, Shortcut: shortcut}
+			switch {
+			case !other.Trains(x):
+			case !s.Trains(x):
+				return false
+			case s.Chooses(x) && (!other.Chooses(x) || other.random() > s.random()):
+				return false // other trains weights that s does not choose
+			}
+		}
+	}
+	return true
 }
 
 // Parameters returns the number of parameters that the set trains in n.

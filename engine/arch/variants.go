@@ -8,33 +8,34 @@ import (
 	"strings"
 )
 
-// Variants are the ways in which a network may differ from what its name stands
-// for. The zero value is the network of that name.
+// Variants are the ways in which a network may differ from the network that its name
+// stands for. The zero value changes nothing.
 type Variants struct {
-	// Stem is ImageNetStem, CIFARStem or, for ImageNetStem, "". Only ImageNet
-	// ResNets have one.
+	// Stem is ImageNetStem or CIFARStem; "" stands for ImageNetStem. Only ImageNet
+	// ResNets have a choice of stem.
 	Stem string `json:"stem,omitempty"`
 
 	// Width multiplies the output channels of every convolution, rounded to a
-	// whole number (halves up) and at least 1; 0 stands for 1. No unit may come to
-	// more than 4096 channels.
+	// whole number (halves up) and at least 1; 0 stands for 1. A unit may have at most
+	// 4096 channels.
 	Width float64 `json:"width,omitempty"`
 
 	// BN is NoBN for a network without BatchNorm, and "" otherwise. If BNEvery is
-	// K > 1, BatchNorm follows the first convolution and one in every K after it,
-	// and shortcuts keep theirs. A convolution without BatchNorm has a bias instead.
+	// K > 1, BatchNorm follows the first convolution and one in every K convolutions
+	// after it. Shortcuts keep their BatchNorms. A convolution without BatchNorm has a
+	// bias instead.
 	BN      string `json:"bn,omitempty"`
 	BNEvery int    `json:"bn_every,omitempty"`
 
-	// NoScale and NoShift name the BatchNorms whose γ is fixed at 1 and whose β
-	// is fixed at 0: names ("blocks.0.bn1") and patterns of path.Match
-	// ("blocks.*.bn2", "*" for all), separated by commas.
+	// NoScale lists the BatchNorms whose γ is fixed at 1, and NoShift those whose β is
+	// fixed at 0. The elements of a list are names ("blocks.0.bn1") or patterns of
+	// path.Match ("blocks.*.bn2", or "*" for all), separated by commas.
 	NoScale string `json:"no_scale,omitempty"`
 	NoShift string `json:"no_shift,omitempty"`
 }
 
-// All yields the name in files ("bn_every") and the value of each variant that is not
-// zero, in the order of the fields.
+// All yields the name (such as "bn_every", as in files) and the value of each field that
+// is not zero, in the order of the fields.
 func (v Variants) All() iter.Seq2[string, string] {
 	return func(yield func(name, value string) bool) {
 		fields := reflect.ValueOf(v)

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestPlainVGGs compares VGGs without BatchNorm with those of torchvision, whose three
-// linear layers have more parameters.
+// TestPlainVGGs compares numbers of parameters of VGGs without BatchNorm with those of
+// torchvision, less the difference between their linear layers.
 func TestPlainVGGs(t *testing.T) {
 	const classifier = 123_642_856
 	for name, want := range map[string]int{"vgg-11": 132_863_336, "vgg-13": 133_047_848, "vgg-16": 138_357_544, "vgg-19": 143_667_240} {
@@ -22,7 +22,7 @@ func TestPlainVGGs(t *testing.T) {
 			t.Errorf("%s: %d parameters, want %d", name, got, want-classifier+5_130)
 		}
 		if got := BN.Parameters(n); got != 0 {
-			t.Errorf("%s: %d BN parameters", name, got)
+			t.Errorf("%s: %d BN parameters, want 0", name, got)
 		}
 	}
 }
@@ -137,7 +137,7 @@ func TestVariantsRefused(t *testing.T) {
 		_, err := Build("resnet-8", o)
 		var e *Error
 		if !errors.As(err, &e) || e.Option != c.option || !strings.Contains(e.Reason, c.says) {
-			t.Errorf("%+v: %v, want an *Error of %s saying %q", o, err, c.option, c.says)
+			t.Errorf("%+v: %v, want an *Error with option %s that contains %q", o, err, c.option, c.says)
 		}
 	}
 }

@@ -6,12 +6,12 @@ import (
 	"slices"
 )
 
-// pool stands for a max pool of 2×2 in a plan. All other numbers are channels.
+// pool stands for a 2×2 max pool in a plan. All other numbers are numbers of channels.
 const pool = 0
 
 // plans are sequences of 3×3 convolutions with bias, BatchNorm and ReLU, and of max pools.
 //
-// vgg-N are the networks of Simonyan and Zisserman 2015 as open_lth adapts them to CIFAR:
+// vgg-N are the networks of Simonyan and Zisserman 2015 in open_lth's adaptation to CIFAR:
 // the convolutions, four max pools, the global average, and a single linear layer.
 // convnet is a small network for MNIST.
 var plans = map[string][]int{
@@ -40,7 +40,7 @@ func buildPlain(n *Network, plan []int) {
 			last = n.addPool(name, MaxPool, last, 2, 2, 0)
 			continue
 		}
-		last = n.add(Unit{Name: name + ".conv", BN: name + ".bn", Bias: true, In: last, ReLU: true, Kernel: 3, Stride: 1, Pad: 1}, channels)
+		last = n.Append(Unit{Name: name + ".conv", BN: name + ".bn", Bias: true, In: last, ReLU: true, Kernel: 3, Stride: 1, Pad: 1}, channels)
 	}
 }
 
@@ -63,7 +63,7 @@ var vgg38 = family{
 func buildVGG38(n *Network) {
 	const width, stages, blocks = 32, 3, 5
 	unit := func(prefix string, i, in int, add Residual) int {
-		return n.add(Unit{Name: fmt.Sprintf("%s.conv_%d", prefix, i), BN: fmt.Sprintf("%s.bn_%d", prefix, i), In: in, Add: add, ReLU: true,
+		return n.Append(Unit{Name: fmt.Sprintf("%s.conv_%d", prefix, i), BN: fmt.Sprintf("%s.bn_%d", prefix, i), In: in, Add: add, ReLU: true,
 			Kernel: 3, Stride: 1, Pad: 1}, width)
 	}
 	last := unit("input_conv", 0, Picture, Residual{})
@@ -74,7 +74,7 @@ func buildVGG38(n *Network) {
 		}
 		prefix := fmt.Sprintf("reduction_block_%d", stage)
 		x := n.addPool(prefix+".pool", AveragePool, unit(prefix, 0, last, Residual{}), 2, 2, 0)
-		skip := n.add(Unit{Name: prefix + ".conv_1_skip", In: last, Shortcut: true, Kernel: 1, Stride: 2}, width)
+		skip := n.Append(Unit{Name: prefix + ".conv_1_skip", In: last, Shortcut: true, Kernel: 1, Stride: 2}, width)
 		last = unit(prefix, 1, x, Residual{Kind: Projection, From: skip})
 	}
 }

@@ -5,13 +5,13 @@ import (
 	"math"
 )
 
-// maxChannels is the largest number of channels of a unit: that of the last stage of the
-// widest named network.
+// maxChannels is the largest number of channels of a unit. The last stage of the widest
+// named network has this number.
 const maxChannels = 4 * maxWidth
 
 // widen multiplies the output channels of every convolution by a width and rounds them
 // (the multiplier of MobileNets: Howard et al. 2017, section 3.3). It adapts the shapes
-// of all readers, and neither adds nor removes units.
+// of all units that read them, and neither adds nor removes units.
 func (n *Network) widen(width float64) error {
 	widest := 0
 	for i := range n.Units {
@@ -20,13 +20,22 @@ func (n *Network) widen(width float64) error {
 	if !(width > 0) || math.Round(width*float64(widest)) > maxChannels {
 		return &Error{Name: n.Name, Option: "width", Reason: fmt.Sprintf("width %v is out of range; use a number above 0 and up to %.4g", width, maxChannels/float64(widest))}
 	}
+	n.SetChannels(func(i int) int { return max(int(math.Round(width*float64(n.Units[i].OutShape.C))), 1) })
+	return nil
+}
+
+// SetChannels gives each convolution the number of output channels that channels returns for
+// the index of its unit, and adapts the shapes of all readers and the maps of option A. It
+// goes through the units in order, so channels may look at those before. The result may not
+// pass Check.
+func (n *Network) SetChannels(channels func(i int) int) {
 	for i := range n.Units {
 		u := &n.Units[i]
 		if u.In != Picture {
 			u.InShape.C = n.Units[u.In].OutShape.C
 		}
 		if u.Op == Convolution {
-			u.OutShape.C = max(int(math.Round(width*float64(u.OutShape.C))), 1)
+			u.OutShape.C = channels(i)
 		} else {
 			u.OutShape.C = u.InShape.C
 		}
@@ -34,5 +43,4 @@ func (n *Network) widen(width float64) error {
 			u.Add.Map = n.Options.Shortcut.optionA(n.Units[u.Add.From].OutShape.C, u.OutShape.C)
 		}
 	}
-	return nil
 }

@@ -24,11 +24,11 @@ func resNet50Parameters(c, classes int) int {
 	return total + in*classes + classes
 }
 
-// TestWidthOfResNet50 compares with the sum over layers, which is torchvision's count at
-// full width.
+// TestWidthOfResNet50 compares numbers of parameters with the sum over the layers. At full
+// width, that sum is the number that torchvision prints.
 func TestWidthOfResNet50(t *testing.T) {
 	if got := resNet50Parameters(64, 1000); got != 25_557_032 {
-		t.Fatalf("the sum over layers is %d, torchvision counts 25557032", got)
+		t.Fatalf("the sum over layers is %d, but torchvision counts 25557032", got)
 	}
 	for _, eighths := range []int{1, 2, 4, 8, 12, 16} {
 		n, err := Build("resnet50", Options{Input: Shape{3, 224, 224}, Classes: 1000, Variants: Variants{Width: float64(eighths) / 8}})
@@ -64,22 +64,22 @@ func TestWideResNets(t *testing.T) {
 			t.Fatal(err)
 		}
 		if !reflect.DeepEqual(got.Units, want.Units) {
-			t.Errorf("%s of width %v is not %s", c.name, c.width, c.wide)
+			t.Errorf("%s of width %v and %s have different units", c.name, c.width, c.wide)
 		}
 	}
 }
 
-// TestWidthOfEveryNetwork checks that a width changes only channels, and that these are
-// consistent along every edge, even if all are 1.
+// TestWidthOfEveryNetwork checks that a width changes only numbers of channels, and that the
+// shapes of connected units agree, even if every unit has one channel.
 func TestWidthOfEveryNetwork(t *testing.T) {
 	names := []string{"resnet-20", "wrn-14-4", "resnet-20-bottleneck", "resnet1-3-2-1", "resnet2-1-1-3-bottleneck"}
 	for _, name := range Names() {
-		if name == strings.ToLower(name) { // not a pattern, which has letters for numbers
+		if name == strings.ToLower(name) { // patterns have capital letters in place of numbers
 			names = append(names, name)
 		}
 	}
 	if len(names) != len(Names()) {
-		t.Fatalf("networks %v do not stand for all of %v", names, Names())
+		t.Fatalf("networks %v are not an example of each of %v", names, Names())
 	}
 	for _, name := range names {
 		o := cifar
@@ -99,10 +99,10 @@ func TestWidthOfEveryNetwork(t *testing.T) {
 				if u.In != Picture {
 					from = n.Units[u.In].OutShape
 				}
-				// The whole number nearest to the product.
+				// The number of channels must be the whole number nearest to the product.
 				exact := width * float64(was.OutShape.C)
 				if c := float64(u.OutShape.C); u.InShape != from || c < 1 || c > 1 && math.Abs(c-exact) > 0.5 || c == 1 && exact >= 1.5 {
-					t.Errorf("%s of width %v: %s is %v to %v, of %v to %v", name, width, u.Name, u.InShape, u.OutShape, was.InShape, was.OutShape)
+					t.Errorf("%s of width %v: %s maps %v to %v; at full width, %v to %v", name, width, u.Name, u.InShape, u.OutShape, was.InShape, was.OutShape)
 				}
 				if u.Add.Kind != NoResidual && n.Units[u.Add.From].OutShape != u.OutShape {
 					t.Errorf("%s of width %v: %s adds %v to %v", name, width, u.Name, n.Units[u.Add.From].OutShape, u.OutShape)
@@ -116,8 +116,8 @@ func TestWidthOfEveryNetwork(t *testing.T) {
 	}
 }
 
-// TestWidthRounds checks that channels are rounded to the nearest number, halves up, and
-// are at least 1, also with shortcuts of option A.
+// TestWidthRounds checks that numbers of channels are rounded to the nearest whole number,
+// halves up, and are at least 1, also with shortcuts of option A.
 func TestWidthRounds(t *testing.T) {
 	for _, c := range []struct {
 		name  string
@@ -168,7 +168,56 @@ func TestWidthRefused(t *testing.T) {
 		_, err := Build(c.name, o)
 		var e *Error
 		if !errors.As(err, &e) || e.Option != "width" || e.Reason != c.says {
-			t.Errorf("%s of width %v: %v, want an *Error of width saying %q", c.name, c.width, err, c.says)
+			t.Errorf("%s of width %v: %v, want an *Error with option width and reason %q", c.name, c.width, err, c.says)
 		}
 	}
+}
+
+// TestSetChannels makes the first convolution of each block narrower, and the second stage
+// wider. The shapes and the maps of option A must follow.
+func TestSetChannels(t *testing.T) {
+	for _, shortcut := range []Shortcut{OptionA, OptionACentred, OptionB} {
+		o := cifar
+		o.Shortcut = shortcut
+		n, err := Build("resnet-8", o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n.SetChannels(func(i int) int {
+			switch name := n.Units[i].Name; {
+			case strings.HasSuffix(name, ".conv1"):
+				return 5
+			case strings.HasPrefix(name, "blocks.1."):
+				return 40
+			}
+			return n.Units[i].OutShape.C
+		})
+		if err := n.Check(); err != nil {
+			t.Errorf("%s: %v", shortcut, err)
+		}
+		// Stem, shortcuts and output layer, and two convolutions of 3×3 in each block.
+		want := 16*27 + 64*10 + 9*(16*5+5*16+16*5+5*40+40*5+5*64)
+		if shortcut == OptionB {
+			want += 16*40 + 40*64
+		}
+		if got := n.weights(); got != want {
+			t.Errorf("%s: %d weights, want %d", shortcut, got, want)
+		}
+		if shortcut == OptionACentred {
+			if m := n.Units[4].Add.Map; m.Source[11] != NoSource || m.Source[12] != 0 || m.Source[27] != 15 || m.Source[28] != NoSource {
+				t.Errorf("16 channels are placed in 40 as %v", m.Source)
+			}
+		}
+	}
+}
+
+// weights returns the number of weights of all convolutions and the output layer.
+func (n *Network) weights() int {
+	total := 0
+	for _, x := range n.Tensors() {
+		if x.Kind == ConvWeight || x.Kind == OutputWeight {
+			total += x.Len()
+		}
+	}
+	return total
 }

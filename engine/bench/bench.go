@@ -1,5 +1,5 @@
-// Package bench measures the speed of training steps and of inference on this
-// machine, beside the rate of multiply-adds that its processor sustains.
+// Package bench measures the speed of training steps and of inference on this machine, and
+// the speed of multiply-adds alone, to compare with.
 package bench
 
 import (
@@ -20,24 +20,24 @@ import (
 	"bnkit/engine/rng"
 )
 
-// Config describes the work to measure: training steps, or inference if Eval is set,
-// on random pictures of CIFAR's shape (3×32×32, 10 classes).
+// Config describes the work to measure: training steps or, if Eval is set, inference, on
+// random pictures of CIFAR's shape (3×32×32, 10 classes).
 type Config struct {
 	Arch      string
 	Trainable string // trainable set; ignored for inference
-	Batch     int    // pictures a step
-	Threads   int    // 0: as many as there are processors
-	Steps     int    // that are measured, after 2 that are not
+	Batch     int    // pictures in each step
+	Threads   int    // number of threads; 0 for one for each processor
+	Steps     int    // steps to measure, after 2 warm-up steps
 	Eval      bool   // measure inference instead of training
-	Layers    bool   // also time each layer's phases, in as many further steps; only for training
+	Layers    bool   // also measure the phases of each layer, in Steps further steps; only for training
 
-	Activations string // how training keeps them, one of the values of the setting activations; "" for config.Float32
+	Activations string // a value of the setting activations; "" for config.Float32
 }
 
 // OptionError reports a field of [Config] that cannot be used.
 type OptionError struct {
 	Option string // the field's name in lower case, e.g. "batch"
-	Reason string // what is wrong and what would be right
+	Reason string // what is wrong and what to use instead
 }
 
 func (e *OptionError) Error() string { return e.Option + ": " + e.Reason }
@@ -45,7 +45,7 @@ func (e *OptionError) Error() string { return e.Option + ": " + e.Reason }
 // WrongUsage reports that the field is at fault.
 func (e *OptionError) WrongUsage() bool { return true }
 
-// Limits that keep the size of a batch and the number of measurements sensible.
+// Limits that are far above sensible values.
 const (
 	maxBatch = 65_536
 	maxSteps = 1_000_000
@@ -66,18 +66,18 @@ type Result struct {
 	StepSeconds     float64          `json:"step_seconds"`
 
 	// EffectiveGFLOPS is the number of FLOPs (2 for a multiply-add) that direct
-	// convolutions would take for the same work, per second. It counts the forward
-	// pass and, in training, the input gradient of every convolution but the first
-	// (unless nothing below the output layer is trained) and the weight gradients
-	// of the convolutions that are trained.
+	// convolutions need for the same work, per second. It counts the forward pass and,
+	// in training, the weight gradients of the convolutions that are trained and the
+	// input gradients of all convolutions except the first. If only the output layer
+	// is trained, there are no input gradients.
 	//
-	// FMAPeakGFLOPS is what the same threads sustain in multiply-adds that do not
-	// touch memory, measured in the same run. Fast convolution algorithms can make
-	// EffectiveGFLOPS exceed it.
+	// FMAPeakGFLOPS is the same threads' speed in multiply-adds that do not access
+	// memory, measured in the same run. EffectiveGFLOPS can exceed it, because fast
+	// convolution algorithms need fewer multiply-adds than direct ones.
 	EffectiveGFLOPS float64 `json:"effective_gflops"`
 	FMAPeakGFLOPS   float64 `json:"fma_peak_gflops"`
 
-	PeakRSSBytes  int64   `json:"peak_rss_bytes,omitempty"` // of the process; missing if the system does not say
+	PeakRSSBytes  int64   `json:"peak_rss_bytes,omitempty"` // of the process; missing if unknown
 	AllocsPerStep float64 `json:"allocs_per_step"`          // heap allocations, median over the steps
 
 	Layers []LayerTime `json:"layers,omitempty"` // if Config.Layers is set, in the order of a step
@@ -95,8 +95,8 @@ type LayerTime struct {
 // cold caches and fresh memory.
 const warmUpSteps = 2
 
-// Run measures training steps or inference. The error is an [*OptionError] if cfg
-// cannot be used, or ctx's.
+// Run measures training steps or inference. The error is an [*OptionError] if cfg cannot be
+// used, or the error of ctx.
 func Run(ctx context.Context, cfg Config) (Result, error) {
 	var r Result
 	net, err := arch.Build(cfg.Arch, arch.Options{Input: arch.Shape{C: 3, H: 32, W: 32}, Classes: 10})
@@ -113,17 +113,17 @@ func Run(ctx context.Context, cfg Config) (Result, error) {
 	case !slices.Contains(activations, cfg.Activations):
 		return r, &OptionError{"activations", fmt.Sprintf("%q is unknown; use one of: %s", cfg.Activations, strings.Join(activations, ", "))}
 	case cfg.Activations != config.Float32 && cfg.Eval:
-		return r, &OptionError{"activations", "inference does not keep activations: leave out " + cfg.Activations}
+		return r, &OptionError{"activations", "inference does not store activations; leave out " + cfg.Activations}
 	case cfg.Batch < 1 || cfg.Batch > maxBatch:
-		return r, &OptionError{"batch", fmt.Sprintf("%d; 1 to %d are possible", cfg.Batch, maxBatch)}
+		return r, &OptionError{"batch", fmt.Sprintf("%d; use a number from 1 to %d", cfg.Batch, maxBatch)}
 	case cfg.Steps < 1 || cfg.Steps > maxSteps:
-		return r, &OptionError{"steps", fmt.Sprintf("%d; 1 to %d are possible", cfg.Steps, maxSteps)}
+		return r, &OptionError{"steps", fmt.Sprintf("%d; use a number from 1 to %d", cfg.Steps, maxSteps)}
 	}
 	if cfg.Threads < 1 {
 		cfg.Threads = runtime.GOMAXPROCS(0)
 	}
 	if cfg.Layers && cfg.Eval {
-		return r, &OptionError{"layers", "inference takes each picture through all layers at once, so that layers cannot be timed"}
+		return r, &OptionError{"layers", "layers cannot be measured in inference, which takes each picture through all layers at once"}
 	}
 	x, labels := randomBatch(net, cfg.Batch)
 	step, setTimer, stop, err := prepareStep(net, cfg, x, labels)
@@ -162,7 +162,7 @@ func Run(ctx context.Context, cfg Config) (Result, error) {
 // timerSetter is [engine.Trainer.SetTimer].
 type timerSetter func(func(unit int, phase nn.Phase, took time.Duration))
 
-// measureLayers times the phases of further steps.
+// measureLayers measures the time of each phase in cfg.Steps further steps.
 func measureLayers(ctx context.Context, net *arch.Network, cfg Config, step func(), setTimer timerSetter) ([]LayerTime, error) {
 	var rows []LayerTime
 	var times [][]float64 // by row, then step
@@ -194,8 +194,8 @@ func measureLayers(ctx context.Context, net *arch.Network, cfg Config, step func
 	return rows, nil
 }
 
-// prepareStep returns three functions: one does the work to measure, one sets the timer
-// of its phases (nil for inference), and one stops its threads.
+// prepareStep returns three functions: step does the work to measure, setTimer sets the
+// timer of its phases (nil for inference), and stop stops its threads.
 func prepareStep(net *arch.Network, cfg Config, x []float32, labels []int32) (step func(), setTimer timerSetter, stop func(), err error) {
 	if cfg.Eval {
 		params := nn.NewParams[float32](net, nil)
@@ -216,7 +216,7 @@ func prepareStep(net *arch.Network, cfg Config, x []float32, labels []int32) (st
 	return func() { t.Step(x, labels, 0.1) }, t.SetTimer, t.Close, nil
 }
 
-// measureSteps returns each step's time and heap allocations.
+// measureSteps returns the time and the number of heap allocations of each step.
 func measureSteps(ctx context.Context, steps int, step func()) (seconds, allocs []float64, err error) {
 	preallocateWaitRecords()
 	var before, after runtime.MemStats
@@ -237,8 +237,8 @@ func measureSteps(ctx context.Context, steps int, step func()) (seconds, allocs 
 	return seconds, allocs, nil
 }
 
-// preallocateWaitRecords makes the runtime allocate the records of waiting
-// goroutines, which it recycles, so that it need not allocate any in a step.
+// preallocateWaitRecords makes the runtime allocate records of waiting goroutines, which it
+// reuses, so that it does not allocate any during a step.
 func preallocateWaitRecords() {
 	const goroutines = 512 // more than the records that each processor keeps
 	var waiting sync.WaitGroup
@@ -247,13 +247,13 @@ func preallocateWaitRecords() {
 		waiting.Go(func() { <-release })
 	}
 	for range goroutines {
-		runtime.Gosched() // let them begin to wait
+		runtime.Gosched() // let the goroutines start to wait
 	}
 	close(release)
 	waiting.Wait()
 }
 
-// median returns the median of at least one value, and sorts the values.
+// median sorts the values, at least one, and returns their median.
 func median(values []float64) float64 {
 	slices.Sort(values)
 	return (values[(len(values)-1)/2] + values[len(values)/2]) / 2
@@ -280,10 +280,10 @@ func inferenceFLOPs(net *arch.Network) int64 {
 	return 2 * macs
 }
 
-// trainingFLOPs returns the FLOPs of one picture's direct convolutions in a training
-// step: forward, the input gradients (of convolutions that have a layer below, if
-// anything but the output layer is trained), and the weight gradients of the
-// convolutions that are trained.
+// trainingFLOPs returns the FLOPs of one picture's direct convolutions in a training step:
+// the forward pass, the weight gradients of the convolutions that are trained and, unless
+// only the output layer is trained, the input gradients of the convolutions that do not
+// read the picture.
 func trainingFLOPs(net *arch.Network, set arch.TrainableSet) int64 {
 	total := inferenceFLOPs(net)
 	below := false

@@ -12,7 +12,7 @@ import (
 	"bnkit/engine/config"
 )
 
-// TestFLOPs counts resnet-8's work on 3×32×32 by hand.
+// TestFLOPs compares with the FLOPs of resnet-8 on 3×32×32, counted by hand.
 func TestFLOPs(t *testing.T) {
 	net, err := arch.Build("resnet-8", arch.Options{Input: arch.Shape{C: 3, H: 32, W: 32}, Classes: 10})
 	if err != nil {
@@ -63,11 +63,11 @@ func TestRun(t *testing.T) {
 		}
 		for _, key := range []string{"images_per_second", "step_seconds", "effective_gflops", "fma_peak_gflops", "allocs_per_step", "kernel", "arch", "batch", "threads", "steps"} {
 			if _, ok := keys[key]; !ok {
-				t.Errorf("no %s in %s", key, b)
+				t.Errorf("%s is missing in %s", key, b)
 			}
 		}
 		if _, ok := keys["trainable"]; ok == cfg.Eval {
-			t.Errorf("trainable: %v in %s", ok, b)
+			t.Errorf("the result of inference=%v has trainable=%v: %s", cfg.Eval, ok, b)
 		}
 	}
 }
@@ -95,8 +95,8 @@ func TestRunRefuses(t *testing.T) {
 	}
 }
 
-// TestRunLayers expects every phase of a step once, in order, each with a
-// time and, for convolutions, a rate that fits it.
+// TestRunLayers checks that every phase of a step is listed once, in order, with a time
+// and, for convolutions, the speed that follows from it.
 func TestRunLayers(t *testing.T) {
 	net, err := arch.Build("resnet-8", arch.Options{Input: arch.Shape{C: 3, H: 32, W: 32}, Classes: 10})
 	if err != nil {
@@ -127,18 +127,18 @@ func TestRunLayers(t *testing.T) {
 				t.Errorf("%+v", l)
 			}
 			if l.Layer == "blocks.0.conv1" && !closeTo(l.EffectiveGFLOPS*l.Seconds, 2e-9*4*16*16*9*1024, 1e-9) {
-				t.Errorf("%+v does another number of FLOPs", l)
+				t.Errorf("%+v: time and speed do not give the number of FLOPs", l)
 			}
 		}
 		if !slices.Equal(got, want) {
-			t.Errorf("%s: %v, want %v", set, got, want)
+			t.Errorf("%s: got phases %v, want %v", set, got, want)
 		}
 	}
 	var bad *OptionError
 	if _, err := Run(t.Context(), Config{Arch: "resnet-8", Batch: 4, Steps: 1, Eval: true, Layers: true}); !errors.As(err, &bad) {
-		t.Errorf("layers of inference: %v", err)
+		t.Errorf("Layers with Eval: got %v, want an *OptionError", err)
 	}
 }
 
-// closeTo reports whether a and b differ by at most a share of b.
+// closeTo reports whether a and b differ by at most the given share of b.
 func closeTo(a, b, share float64) bool { return math.Abs(a-b) <= share*math.Abs(b) }

@@ -2,5 +2,5 @@
 
 package bench
 
-// peakRSS returns 0: it is unknown on this system.
+// peakRSS returns 0, because the value is unknown on this system.
 func peakRSS() int64 { return 0 }

@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// peakRSS returns the most memory that the process has held, in bytes, or 0 if unknown.
+// peakRSS returns the peak memory use of the process in bytes, or 0 if it is unknown.
 func peakRSS() int64 {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {

@@ -10,7 +10,7 @@ import (
 	"bnkit/engine/optim"
 )
 
-// Network builds the network for pictures of that shape; the error is an *Error.
+// Network builds the network for pictures of the given shape. The error is an *Error.
 func (c *Config) Network(input arch.Shape, classes int) (*arch.Network, error) {
 	for _, s := range Settings {
 		if s.Group == Network {
@@ -30,12 +30,13 @@ func (c *Config) Network(input arch.Shape, classes int) (*arch.Network, error) {
 	return nil, &Error{"arch", fmt.Sprintf("%q: %s", e.Name, e.Reason)}
 }
 
-// Initialisers returns how initial values are drawn.
+// Initialisers returns the distributions of initial values.
 func (c *Config) Initialisers() nn.Initialisers {
 	return nn.Initialisers{Weights: c.Init, Gamma: c.GammaInit, Beta: c.BetaInit}
 }
 
-// Selection returns what the settings say of the training split.
+// Selection returns the settings that select and label training pictures and determine
+// their size.
 func (c *Config) Selection() dataset.Selection {
 	return dataset.Selection{
 		Seed: c.Seed, Validation: c.Validation, Subset: c.Subset, SubsetPerClass: c.SubsetPerClass, RandomLabels: c.RandomLabels,
@@ -43,7 +44,7 @@ func (c *Config) Selection() dataset.Selection {
 	}
 }
 
-// Method returns the optimizer's.
+// Method returns the optimizer and its parameters.
 func (c *Config) Method() optim.Method {
 	adam := optim.Adam{Beta1: c.AdamBeta1, Beta2: c.AdamBeta2, Eps: c.AdamEps}
 	switch c.Optimizer {
@@ -55,7 +56,8 @@ func (c *Config) Method() optim.Method {
 	return optim.SGD{Momentum: c.Momentum, Nesterov: c.Nesterov}
 }
 
-// Regularisation returns what the optimizer adds to the loss's gradient.
+// Regularisation returns the terms that the optimizer adds to the gradient of the loss,
+// and its limit on the norm of the gradient.
 func (c *Config) Regularisation() optim.Regularisation {
 	return optim.Regularisation{
 		WeightDecay: c.WeightDecay, ExemptBN: !c.BNWeightDecay,
@@ -64,7 +66,7 @@ func (c *Config) Regularisation() optim.Regularisation {
 	}
 }
 
-// LearningRate returns the schedule of the learning rate, warm-up included.
+// LearningRate returns the schedule of the learning rate, including the warm-up.
 func (c *Config) LearningRate() optim.Schedule {
 	s := c.afterWarmup()
 	if c.LRWarmup > 0 {
@@ -91,6 +93,6 @@ func (c *Config) afterWarmup() optim.Schedule {
 	return optim.Constant{LR: c.LR}
 }
 
-// NeedsEpochs reports whether the rates of the schedule depend on the number of
-// epochs, so that a run cannot be made longer once it has begun.
+// NeedsEpochs reports whether the schedule depends on the number of epochs, so that a run
+// cannot be made longer after it has begun.
 func (c *Config) NeedsEpochs() bool { return c.Schedule == Cosine || c.Schedule == LinearCosine }

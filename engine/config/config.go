@@ -1,9 +1,8 @@
-// Package config holds the settings of a run: what they are, which values are
-// possible, and how files write them.
+// Package config holds the settings of a run: their meanings, their possible values, and
+// how they are written to files.
 //
-// [Settings] is the table that declares them, one entry each. Defaults,
-// validation, the keys of files, the command line's flags and their help, and
-// docs/settings.md all come from it.
+// The table [Settings] has one entry for each setting. Defaults, validation, the keys of
+// files, the flags of the command line with their help, and docs/settings.md come from it.
 package config
 
 import (
@@ -12,13 +11,14 @@ import (
 	"bnkit/engine/arch"
 )
 
-// Config is everything that decides a run's result, as config.json holds it.
-// The number of threads and the place of files are not part of it. [Settings]
-// describes each field.
+// Config holds the settings that, together with the data, determine the result of a run.
+// config.json stores them. The number of threads and the location of files are not
+// settings. [Settings] describes each field.
 type Config struct {
 	Arch     string
 	Shortcut string
 	arch.Variants
+	Start string // "" for new parameters of Arch; otherwise see StartFrom, StartLike
 
 	Trainable string
 	Seed      uint64
@@ -89,9 +89,8 @@ func Default() Config {
 	return c
 }
 
-// Resolve replaces rate drops that are not given by the default ones: two thirds
-// and thirteen fifteenths of the epochs, rounded, with schedule "step", and none
-// with the others.
+// Resolve sets LRDrops to its default if it is nil: with schedule "step", two thirds and
+// thirteen fifteenths of the epochs, rounded; with other schedules, an empty list.
 func (c *Config) Resolve() {
 	if c.LRDrops != nil {
 		return
@@ -110,8 +109,8 @@ func (c *Config) Resolve() {
 	}
 }
 
-// Difference returns the key of the first setting, other than Epochs, in which c and d
-// differ, and both values as text. key is "" if they do not differ.
+// Difference returns the key of the first setting in which c and d differ, except Epochs,
+// and both values as text. The key is "" if they do not differ.
 func (c *Config) Difference(d *Config) (key, was, now string) {
 	for _, s := range Settings {
 		if was, now := s.Text(c), s.Text(d); s.Key != "epochs" && was != now {
@@ -124,12 +123,12 @@ func (c *Config) Difference(d *Config) (key, was, now string) {
 // Error reports a setting that cannot be used.
 type Error struct {
 	Key    string // of the setting, e.g. "lr_drops"
-	Reason string // what is wrong and what would be right
+	Reason string // what is wrong and what to use instead
 }
 
 func (e *Error) Error() string { return e.Key + ": " + e.Reason }
 
-// WrongUsage reports that a setting, and not a file, is at fault.
+// WrongUsage reports that a setting is at fault, not a file.
 func (e *Error) WrongUsage() bool { return true }
 
 func fail(key, format string, args ...any) error {

@@ -137,13 +137,13 @@ func changed(t *testing.T, s *Setting) Config {
 	case *[]int:
 		*field = []int{99}
 	default:
-		t.Fatalf("%s is of a kind this test cannot change", s.Key)
+		t.Fatalf("%s has a type that this test cannot change", s.Key)
 	}
 	return c
 }
 
-// TestSettingsAreFields checks that each entry of the table has a field of its own, and
-// each field of Config an entry.
+// TestSettingsAreFields checks that each entry of the table has its own field, and that
+// each field of Config has an entry.
 func TestSettingsAreFields(t *testing.T) {
 	fields := reflect.TypeFor[Config]().NumField() - 1 + reflect.TypeFor[arch.Variants]().NumField()
 	if len(Settings) != fields {
@@ -153,23 +153,23 @@ func TestSettingsAreFields(t *testing.T) {
 	var c Config
 	for _, s := range Settings {
 		if s.Meaning == "" || s.Group == "" {
-			t.Errorf("%s has no meaning or no group", s.Key)
+			t.Errorf("%s has no Meaning or no Group", s.Key)
 		}
 		keys[s.Key], flags[s.FlagName()], places[s.Field(&c)] = true, true, true
 		if need := Find(s.Needs.Key); s.Needs.Key != "" {
 			if need == nil || !keys[need.Key] {
-				t.Fatalf("%s needs %q, which does not stand before it and so is not checked before it", s.Key, s.Needs.Key)
+				t.Fatalf("%s needs %q, which is not listed before it and so is not checked before it", s.Key, s.Needs.Key)
 			}
 			for _, v := range s.Needs.Values {
 				if d := Default(); need.Set(&d, v) != nil || need.Kind() == Text && !slices.Contains(need.Values, v) {
-					t.Errorf("%s needs %s %s", s.Key, need.Key, v)
+					t.Errorf("%s needs %s %s, which is not a possible value", s.Key, need.Key, v)
 				}
 			}
 		}
 		if s.Range.Example != "" {
 			d := Default()
 			if err := s.Set(&d, s.Range.Example); err != nil || !s.Range.contains(reflect.ValueOf(s.value(&d)).Convert(reflect.TypeFor[float64]()).Float()) {
-				t.Errorf("%s: the example %s is impossible, %v", s.Key, s.Range.Example, err)
+				t.Errorf("%s: the example %s is not a possible value, %v", s.Key, s.Range.Example, err)
 			}
 		}
 	}
@@ -178,17 +178,17 @@ func TestSettingsAreFields(t *testing.T) {
 	}
 }
 
-// TestEverySettingIsComparedAndWritten changes each setting in turn: the
-// comparison that guards a resume sees it, and files and flags keep it.
+// TestEverySettingIsComparedAndWritten changes each setting in turn, and checks that
+// Difference reports it and that JSON and text keep it.
 func TestEverySettingIsComparedAndWritten(t *testing.T) {
 	for _, s := range Settings {
 		c, d := Default(), changed(t, s)
 		want := s.Key
 		if want == "epochs" {
-			want = "" // may grow
+			want = "" // a resumed run may have more epochs
 		}
 		if got, _, _ := c.Difference(&d); got != want {
-			t.Errorf("%s changed: difference in %q, want %q", s.Key, got, want)
+			t.Errorf("%s changed: Difference reports %q, want %q", s.Key, got, want)
 		}
 		b, err := json.Marshal(d)
 		if err != nil {
@@ -196,16 +196,16 @@ func TestEverySettingIsComparedAndWritten(t *testing.T) {
 		}
 		var read Config
 		if err := json.Unmarshal(b, &read); err != nil || !reflect.DeepEqual(read, d) {
-			t.Errorf("%s changed: written as %s and read as %+v, %v", s.Key, b, read, err)
+			t.Errorf("%s changed: the JSON %s is read as %+v, %v", s.Key, b, read, err)
 		}
 		if err := s.Set(&c, s.Text(&d)); err != nil || !reflect.DeepEqual(c, d) {
-			t.Errorf("%s changed: %q is parsed as %+v, %v", s.Key, s.Text(&d), c, err)
+			t.Errorf("%s changed: the text %q is read as %+v, %v", s.Key, s.Text(&d), c, err)
 		}
 	}
 }
 
-// TestRateDrops checks that drops that are not given follow the epochs, and that an empty
-// list stays empty.
+// TestRateDrops checks that the default drops depend on the number of epochs, and that an
+// empty list stays empty.
 func TestRateDrops(t *testing.T) {
 	for epochs, want := range map[int][]int{
 		1: {}, 2: {1}, 3: {2}, 4: {3}, 5: {3, 4}, 6: {4, 5}, 10: {7, 9}, 15: {10, 13}, 30: {20, 26}, 160: {107, 139}, maxEpochs: {666_667, 866_667},
@@ -236,8 +236,8 @@ func TestRateDrops(t *testing.T) {
 	}
 }
 
-// TestLeavesOutDefaults checks that a setting that a file does not mention has its
-// default, and that the file is written again without it.
+// TestLeavesOutDefaults checks that a setting that is missing in a file has its default,
+// and that it is left out again when the settings are written.
 func TestLeavesOutDefaults(t *testing.T) {
 	const old = `{"arch":"resnet-20","shortcut":"A","data":"cifar10","trainable":"all","epochs":160,"batch":64,"lr":0.05,"lr_drops":[],` +
 		`"momentum":0.8,"weight_decay":0,"seed":7,"subset":100,"augment":false,"with_stats":true}`
@@ -265,7 +265,7 @@ func TestKeysAreExact(t *testing.T) {
 	}
 }
 
-// TestNullDrops checks that a null, which some files hold, is read as an empty list.
+// TestNullDrops checks that null, which some files contain, is read as an empty list.
 func TestNullDrops(t *testing.T) {
 	var c Config
 	if err := json.Unmarshal([]byte(`{"lr_drops":null}`), &c); err != nil || c.LRDrops == nil || len(c.LRDrops) > 0 {

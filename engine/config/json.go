@@ -10,27 +10,27 @@ import (
 	"bnkit/checkpoint/strictjson"
 )
 
-// fileOrder lists the keys with which config.json begins; the others follow in the order
-// of Settings. Keys before track_gradients are always written. All others are written
-// only if they do not have their default, so that the files of runs that do not use a
-// setting do not depend on whether the setting exists.
+// fileOrder lists the first keys of config.json. The others follow in the order of
+// Settings. Keys before track_gradients are always written. Other settings are written
+// only if they do not have their default, so that a new setting does not change the files
+// of runs that do not use it.
 var fileOrder = []string{
 	"arch", "shortcut", "data", "trainable", "epochs", "batch", "lr", "lr_drops", "momentum", "weight_decay", "seed", "subset", "augment",
 	"with_stats", "track_gradients",
 }
 
-// written returns the settings that c's file holds, in the file's order.
+// written returns the settings that are written to c's file, in the order of the file.
 func (c *Config) written() []*Setting {
 	var list []*Setting
 	for _, key := range fileOrder {
-		// Rate drops that are still to be resolved are the reader's default too.
+		// Drops that are not resolved yet are left out. The reader resolves them too.
 		unresolved := key == "lr_drops" && c.LRDrops == nil
 		if !unresolved && (key != "track_gradients" || c.TrackGradients) {
 			list = append(list, Find(key))
 		}
 	}
 	for _, s := range Settings {
-		if !slices.Contains(fileOrder, s.Key) && !s.isDefault(c) {
+		if !slices.Contains(fileOrder, s.Key) && !s.IsDefault(c) {
 			list = append(list, s)
 		}
 	}
@@ -54,8 +54,8 @@ func (c Config) MarshalJSON() ([]byte, error) {
 	return append(b, '}'), nil
 }
 
-// UnmarshalJSON reads config.json's object. A setting that it leaves out has its
-// default. A key that is not a setting is an error.
+// UnmarshalJSON reads config.json's object. A setting that is missing has its default. A
+// key that is not a setting is an error.
 func (c *Config) UnmarshalJSON(b []byte) error {
 	var values map[string]json.RawMessage
 	if err := strictjson.Unmarshal(b, &values); err != nil {

@@ -12,8 +12,8 @@ var update = flag.Bool("update", false, "write docs/settings.md")
 
 const page = "../../docs/settings.md"
 
-// TestPage checks that docs/settings.md matches the table. After a change of the
-// table, run go test ./engine/config -run TestPage -update.
+// TestPage checks that docs/settings.md matches the table. After changing the table, run
+// go test ./engine/config -run TestPage -update.
 func TestPage(t *testing.T) {
 	want := reference()
 	if *update {
@@ -26,20 +26,20 @@ func TestPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	if string(got) != want {
-		t.Error("docs/settings.md differs from the table of settings; write it anew: go test ./engine/config -run TestPage -update")
+		t.Error("docs/settings.md differs from the table of settings; update it with: go test ./engine/config -run TestPage -update")
 	}
 }
 
-// reference returns the page.
+// reference returns the text of docs/settings.md.
 func reference() string {
 	var b strings.Builder
 	b.WriteString(`# Settings
 
-The settings and the data determine a run's result. Each setting is a flag of
+The settings and the data determine a run's result. Nearly every setting is a flag of
 ` + "`bnkit train`" + `, a key of a YAML file for ` + "`--config`" + `, and a key of a run's
-` + "`config.json`" + `. A flag overrides a file or preset. A setting that is given nowhere
-has its default. A setting without effect, such as lr_min with schedule step, is
-an error.
+` + "`config.json`" + `. A flag overrides a file or preset. A setting that is not given has
+its default. A setting that has no effect, such as lr_min with schedule step, is an
+error.
 
 This page is generated from the table in engine/config/settings.go.
 `)
@@ -50,7 +50,11 @@ This page is generated from the table in engine/config/settings.go.
 			title := strings.ToUpper(string(group[:1])) + string(group[1:])
 			fmt.Fprintf(&b, "\n## %s\n\n| key | flag | default | values | meaning |\n|---|---|---|---|---|\n", title)
 		}
-		fmt.Fprintf(&b, "| `%s` | `--%s` | %s | %s | %s |\n", s.Key, s.FlagName(), defaultText(s), escaped(valuesText(s)), escaped(s.Meaning+needsText(s)))
+		flag := "`--" + s.FlagName() + "`"
+		if s.NoFlag {
+			flag = ""
+		}
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", s.Key, flag, defaultText(s), escaped(valuesText(s)), escaped(s.Meaning+needsText(s)))
 	}
 	return b.String()
 }
@@ -90,5 +94,5 @@ func needsText(s *Setting) string {
 	return "; only with `" + s.Needs.Key + "` " + strings.Join(s.Needs.Values, ", ")
 }
 
-// escaped keeps a | from ending a cell of the table.
+// escaped escapes each |, which would end a cell of the table.
 func escaped(text string) string { return strings.ReplaceAll(text, "|", `\|`) }

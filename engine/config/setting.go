@@ -12,29 +12,30 @@ import (
 // Setting declares one setting.
 type Setting struct {
 	Key     string // in files, e.g. "lr_drops"
-	Flag    string // name of the flag; "" for Key with - in place of _, see FlagName
+	NoFlag  bool   // the command line has no flag that takes the value
+	Flag    string // name of the flag; "" if it is Key with - for _, see FlagName
 	Group   Group
 	Field   func(c *Config) any // points to the setting's value in c
 	Default any                 // nil for the zero value
-	Meaning string              // a phrase for help and reference
+	Meaning string              // a phrase for the help and docs/settings.md
 
 	Range  Range    // of a number
 	Values []string // of a text: the possible values or, with Form, some of them
-	Form   string   // of a text: what else it may be, e.g. "constant:X"; Validate's code checks it
+	Form   string   // of a text: other possible values, e.g. "constant:X"; Validate checks them
 
-	Needs Need // what the setting needs to have an effect
+	Needs Need // condition under which the setting has an effect
 
-	// MayIdle makes Validate accept a value without effect, such as the rate drops of
-	// a preset whose schedule the user replaces.
+	// MayIdle makes Validate accept a value that has no effect, such as the drops of the
+	// learning rate of a preset if the user chooses another schedule.
 	MayIdle bool
 
-	Aliases map[string]string // other words that Set takes for a value
+	Aliases map[string]string // other names of values that Set accepts
 }
 
-// Group is a part of the settings.
+// Group is a group of settings.
 type Group string
 
-// The groups, in the order in which help and reference show them.
+// The groups, in the order of the help and of docs/settings.md.
 const (
 	Network        Group = "network"
 	Trainable      Group = "what is trained"
@@ -54,7 +55,7 @@ type Need struct {
 // Range is the range of a setting's number. The zero value allows all numbers.
 type Range struct {
 	Min, Max           float64 // Max may be infinite
-	AboveMin, BelowMax bool    // whether Min itself, or Max itself, is excluded
+	AboveMin, BelowMax bool    // whether Min is excluded, and whether Max is
 	Example            string  // a sensible value, for errors
 	bounded            bool
 }
@@ -65,13 +66,13 @@ func above(min float64) Range {
 }
 func between(min, max float64) Range { return Range{Min: min, Max: max, bounded: true} }
 
-// below excludes the range's end.
+// below excludes Max from the range.
 func (r Range) below() Range {
 	r.BelowMax = true
 	return r
 }
 
-// above excludes the range's beginning.
+// above excludes Min from the range.
 func (r Range) above() Range {
 	r.AboveMin = true
 	return r
@@ -130,7 +131,7 @@ func (s *Setting) Inverted() bool { return s.Flag == "no-"+s.Key }
 // Kind is the type of a setting's values.
 type Kind string
 
-// The kinds, as errors and reference call them.
+// The kinds, as errors and docs/settings.md name them.
 const (
 	Text     Kind = "text"
 	Bool     Kind = "true or false"
@@ -157,7 +158,7 @@ func (s *Setting) Kind() Kind {
 	return Whole
 }
 
-// Text returns the setting's value as Set takes it.
+// Text returns the setting's value in the form that Set accepts.
 func (s *Setting) Text(c *Config) string {
 	if list, ok := s.Field(c).(*[]int); ok {
 		return strings.Trim(strings.ReplaceAll(fmt.Sprint(*list), " ", ","), "[]")
@@ -165,8 +166,8 @@ func (s *Setting) Text(c *Config) string {
 	return fmt.Sprint(s.value(c))
 }
 
-// Set parses the setting's value. A list may be "" or "none". The error does not
-// name the setting.
+// Set parses text and sets the setting's value. An empty list is "" or "none". The error
+// does not name the setting.
 func (s *Setting) Set(c *Config, text string) error {
 	if value, ok := s.Aliases[text]; ok {
 		text = value
@@ -219,17 +220,17 @@ func (s *Setting) Effective(c *Config) bool {
 	}
 	other := Find(s.Needs.Key)
 	if s.Needs.Values == nil {
-		return !other.isDefault(c)
+		return !other.IsDefault(c)
 	}
 	return slices.Contains(s.Needs.Values, other.Text(c))
 }
 
-// Check returns an *Error if the setting's value is impossible with any other
-// settings, or has no effect with those of c.
+// Check returns an *Error if the setting's value is never valid, or if it has no effect
+// because of another setting of c.
 func (s *Setting) Check(c *Config) error {
 	switch v := s.value(c).(type) {
 	case string:
-		if s.Values != nil && s.Form == "" && !slices.Contains(s.Values, v) && !s.isDefault(c) {
+		if s.Values != nil && s.Form == "" && !slices.Contains(s.Values, v) && !s.IsDefault(c) {
 			return fail(s.Key, "%q is unknown; use %s", v, choice(s.Values))
 		}
 	case float64:
@@ -241,7 +242,7 @@ func (s *Setting) Check(c *Config) error {
 			return fail(s.Key, "%d; use a whole number %s%s", v, s.Range, s.example())
 		}
 	}
-	if !s.MayIdle && !s.isDefault(c) && !s.Effective(c) {
+	if !s.MayIdle && !s.IsDefault(c) && !s.Effective(c) {
 		return fail(s.Key, "%s", s.noEffect(c))
 	}
 	return nil
@@ -262,11 +263,11 @@ func (s *Setting) example() string {
 	return ", e.g. " + s.Range.Example
 }
 
-// noEffect returns why the setting, which is not Effective, has no effect in c.
+// noEffect returns the reason why a setting that is not Effective has no effect in c.
 func (s *Setting) noEffect(c *Config) string {
 	other := Find(s.Needs.Key)
 	if s.Needs.Values == nil {
-		return fmt.Sprintf("it does nothing without %s; give that too, or leave it out", other.Key)
+		return fmt.Sprintf("it does nothing without %s; set both, or neither", other.Key)
 	}
 	return fmt.Sprintf("it does nothing with %s %s, only with %s", other.Key, other.Text(c), strings.Join(s.Needs.Values, ", "))
 }
@@ -283,8 +284,8 @@ func (s *Setting) reset(c *Config) {
 	field.Set(reflect.ValueOf(s.Default).Convert(field.Type()))
 }
 
-// isDefault reports whether the setting has its default in c. A NaN is never a default.
-func (s *Setting) isDefault(c *Config) bool {
+// IsDefault reports whether the setting has its default in c. A NaN is never a default.
+func (s *Setting) IsDefault(c *Config) bool {
 	var d Config
 	s.reset(&d)
 	return reflect.DeepEqual(s.value(c), s.value(&d))

@@ -27,8 +27,17 @@ const (
 	BF16    = "bf16" // rounded to bfloat16 (8 significant bits), in half the memory
 )
 
-// Limits that no real run reaches and that keep every product of two settings
-// within an int.
+// StartFrom and StartLike begin a Config.Start, before the SHA-256 of a model's file. The
+// run starts from the model's parameters, or trains the model's network, without its
+// pruned channels, from new parameters. The network is the model's; the other settings of
+// the group Network describe it.
+const (
+	StartFrom = "from "
+	StartLike = "like "
+)
+
+// Limits that are far above real runs and keep every product of two settings within an
+// int.
 const (
 	maxEpochs    = 1_000_000
 	maxBatch     = 65_536
@@ -45,15 +54,15 @@ var (
 	augment  = Need{"augment", []string{"true"}}
 )
 
-// Settings declares every setting, in the order in which help and reference show
-// them. To add one, add an entry here and a field to Config, and use the field.
+// Settings declares all settings, in the order of the help and of docs/settings.md. To add
+// one, add an entry here and a field to Config, and use the field.
 var Settings = []*Setting{
 	{Key: "arch", Group: Network, Field: func(c *Config) any { return &c.Arch },
 		Default: "resnet-14", Values: networks(), Form: "resnet-N, wrn-N-K, resnet-N-bottleneck, resnetA-B-C-D, resnetA-B-C-D-bottleneck",
 		Meaning: "network"},
 	{Key: "shortcut", Group: Network, Field: func(c *Config) any { return &c.Shortcut },
-		Default: string(arch.OptionB), Values: []string{string(arch.OptionB), string(arch.OptionA)},
-		Meaning: "shortcut where the shape changes: B is a 1×1 convolution, A subsamples and pads with zero channels"},
+		Default: string(arch.OptionB), Values: []string{string(arch.OptionB), string(arch.OptionA), string(arch.OptionACentred)},
+		Meaning: "shortcut where the shape changes: B is a 1×1 convolution, A subsamples and adds zero channels after the others, A-centred half of them before"},
 	{Key: "stem", Group: Network, Field: func(c *Config) any { return &c.Stem },
 		Values:  []string{arch.ImageNetStem, arch.CIFARStem},
 		Meaning: "how an ImageNet ResNet begins: a 7×7 convolution and a max pool (imagenet, the default) or a 3×3 convolution (cifar)"},
@@ -62,16 +71,20 @@ var Settings = []*Setting{
 		Meaning: "factor on the channels of every convolution, rounded to at least 1 channel"},
 	{Key: "bn", Group: Network, Field: func(c *Config) any { return &c.BN },
 		Values:  []string{arch.NoBN},
-		Meaning: "with none, the network has no BatchNorm, and its convolutions have biases"},
+		Meaning: "none removes all BatchNorms and gives convolutions biases"},
 	{Key: "bn_every", Group: Network, Field: func(c *Config) any { return &c.BNEvery },
 		Range:   between(0, maxEpochs).eg("2"),
-		Meaning: "keep BatchNorm after the first convolution and after one in every K that follow"},
+		Meaning: "keep BatchNorm only after the first convolution, one in every K of the others, and shortcuts; 0 keeps all"},
 	{Key: "no_scale", Group: Network, Field: func(c *Config) any { return &c.NoScale },
 		Form:    "names or patterns, separated by commas",
 		Meaning: "BatchNorms whose γ is fixed at 1, e.g. 'blocks.*.bn2', or '*' for all"},
 	{Key: "no_shift", Group: Network, Field: func(c *Config) any { return &c.NoShift },
 		Form:    "names or patterns, separated by commas",
 		Meaning: "BatchNorms whose β is fixed at 0"},
+
+	{Key: "start", NoFlag: true, Group: Network, Field: func(c *Config) any { return &c.Start },
+		Form:    "from or like, and a SHA-256",
+		Meaning: "file of the model that the run starts from (--from), or whose pruned network it trains from scratch (--like)"},
 
 	{Key: "trainable", Group: Trainable, Field: func(c *Config) any { return &c.Trainable },
 		Default: string(arch.BN), Values: trainableSets(), Form: "random-K, bn+random-K",
@@ -95,7 +108,7 @@ var Settings = []*Setting{
 		Meaning: "passes over the training split"},
 	{Key: "batch", Group: Optimization, Field: func(c *Config) any { return &c.Batch },
 		Default: 128, Range: between(2, maxBatch),
-		Meaning: "pictures a step; an epoch leaves out an incomplete last batch"},
+		Meaning: "pictures in each step; an epoch leaves out an incomplete last batch"},
 	{Key: "optimizer", Group: Optimization, Field: func(c *Config) any { return &c.Optimizer },
 		Default: SGD, Values: []string{SGD, Adam, AdamW},
 		Meaning: "optimizer, as PyTorch defines it"},
@@ -113,20 +126,20 @@ var Settings = []*Setting{
 		Meaning: "decay of the mean squared gradient"},
 	{Key: "adam_eps", Group: Optimization, Field: func(c *Config) any { return &c.AdamEps },
 		Default: 1e-8, Range: between(0, 1).above().eg("1e-8"), Needs: adam,
-		Meaning: "number that is added to the root of the mean squared gradient"},
+		Meaning: "number added to the root of the mean squared gradient"},
 	{Key: "weight_decay", Group: Optimization, Field: func(c *Config) any { return &c.WeightDecay },
 		Default: 1e-4, Range: between(0, 1).eg("1e-4"),
-		Meaning: "weight decay of everything that is trained"},
+		Meaning: "weight decay of all trained parameters"},
 
 	{Key: "label_smoothing", Group: Regularisation, Field: func(c *Config) any { return &c.LabelSmoothing },
 		Range:   between(0, 1).eg("0.1"),
-		Meaning: "share of each label that is spread over all classes"},
+		Meaning: "share of each label to spread over all classes"},
 	{Key: "clip_norm", Group: Regularisation, Field: func(c *Config) any { return &c.ClipNorm },
 		Range:   atLeast(0).eg("1"),
-		Meaning: "largest norm of all gradients together; 0 for no limit"},
+		Meaning: "limit of the norm of the whole gradient; 0 for no limit"},
 	{Key: "bn_weight_decay", Group: Regularisation, Field: func(c *Config) any { return &c.BNWeightDecay },
 		Default: true,
-		Meaning: "weight decay acts on γ and β too"},
+		Meaning: "apply weight decay to γ and β too"},
 	{Key: "gamma_l1", Group: Regularisation, Field: func(c *Config) any { return &c.GammaL1 },
 		Range:   between(0, 1).eg("1e-4"),
 		Meaning: "factor of Σ|γ| in the loss, the penalty of network slimming"},
@@ -154,21 +167,21 @@ var Settings = []*Setting{
 		Meaning: "schedule of the learning rate"},
 	{Key: "lr_drops", Group: LearningRate, Field: func(c *Config) any { return &c.LRDrops },
 		Needs: Need{"schedule", []string{Step}}, MayIdle: true,
-		Meaning: "epochs, counted from 0, at the start of which the rate is divided by 10, or none; by default at two thirds and thirteen fifteenths of the epochs"},
+		Meaning: "epochs, counted from 0, at whose start the rate is divided by 10, or none; the default is two thirds and thirteen fifteenths of the epochs"},
 	{Key: "lr_per_step", Group: LearningRate, Field: func(c *Config) any { return &c.LRPerStep },
-		Meaning: "change the rate each step, not each epoch"},
+		Meaning: "change the rate at each step instead of each epoch"},
 	{Key: "lr_warmup", Group: LearningRate, Field: func(c *Config) any { return &c.LRWarmup },
 		Range:   between(0, maxEpochs),
 		Meaning: "epochs of linear warm-up before the schedule"},
 	{Key: "lr_min", Group: LearningRate, Field: func(c *Config) any { return &c.LRMin },
 		Range: atLeast(0), Needs: Need{"schedule", []string{Cosine, CosineRestarts, RampExponential}},
-		Meaning: "rate that the schedule falls to"},
+		Meaning: "lowest rate of the schedule"},
 	{Key: "lr_period", Group: LearningRate, Field: func(c *Config) any { return &c.LRPeriod },
 		Range: between(0, maxEpochs), Needs: restarts,
 		Meaning: "epochs to the first restart"},
 	{Key: "lr_period_growth", Group: LearningRate, Field: func(c *Config) any { return &c.LRPeriodGrowth },
 		Default: 1, Range: between(1, maxEpochs), Needs: restarts,
-		Meaning: "factor from each period to the next"},
+		Meaning: "factor by which each period is longer than the one before"},
 	{Key: "lr_alpha", Group: LearningRate, Field: func(c *Config) any { return &c.LRAlpha },
 		Range: atLeast(0), Needs: linear,
 		Meaning: "alpha of TensorFlow's linear_cosine_decay"},
@@ -177,7 +190,7 @@ var Settings = []*Setting{
 		Meaning: "beta of linear_cosine_decay"},
 	{Key: "lr_waves", Group: LearningRate, Field: func(c *Config) any { return &c.LRWaves },
 		Default: 0.5, Range: atLeast(0).eg("0.5"), Needs: linear,
-		Meaning: "num_periods of linear_cosine_decay: cosine waves in the run"},
+		Meaning: "num_periods of linear_cosine_decay: number of cosine waves in the run"},
 	{Key: "lr_start", Group: LearningRate, Field: func(c *Config) any { return &c.LRStart },
 		Range: atLeast(0), Needs: ramp,
 		Meaning: "first rate"},
@@ -186,10 +199,10 @@ var Settings = []*Setting{
 		Meaning: "epochs in which the rate rises from lr_start to lr"},
 	{Key: "lr_sustain", Group: LearningRate, Field: func(c *Config) any { return &c.LRSustain },
 		Range: between(0, maxEpochs), Needs: ramp,
-		Meaning: "epochs for which the rate stays at lr"},
+		Meaning: "epochs in which the rate stays at lr"},
 	{Key: "lr_decay", Group: LearningRate, Field: func(c *Config) any { return &c.LRDecay },
 		Default: 0.8, Range: between(0, 1).above().eg("0.8"), Needs: ramp,
-		Meaning: "factor on the rate in each epoch after lr_ramp and lr_sustain"},
+		Meaning: "factor by which the rate changes in each later epoch"},
 
 	{Key: "data", Group: Data, Field: func(c *Config) any { return &c.Data },
 		Default: "sample", Values: dataset.Names(), Form: "the path of a folder or archive",
@@ -202,12 +215,12 @@ var Settings = []*Setting{
 		Meaning: "train on this many pictures of each class; 0 for all"},
 	{Key: "validation", Group: Data, Field: func(c *Config) any { return &c.Validation },
 		Range:   atLeast(0),
-		Meaning: "hold out this many training pictures, drawn by the seed, and measure them each epoch as well as the test split"},
+		Meaning: "hold out this many training pictures, chosen by the seed, and measure loss and accuracy on them after each epoch"},
 	{Key: "random_labels", Group: Data, Field: func(c *Config) any { return &c.RandomLabels },
-		Meaning: "train on labels drawn uniformly; test and validation keep theirs"},
+		Meaning: "train on labels drawn uniformly; the test and validation splits keep their labels"},
 	{Key: "normalise", Group: Data, Field: func(c *Config) any { return &c.Normalise },
 		Default: string(dataset.PerChannel), Values: []string{string(dataset.PerChannel), string(dataset.PerPixel), string(dataset.Unnormalised)},
-		Meaning: "how pictures are normalised: by each channel's mean and standard deviation (channel), by the mean picture (pixel), or not (none)"},
+		Meaning: "how pictures are normalised: with the mean and standard deviation of each channel (channel), with the mean picture (pixel), or not at all (none)"},
 	{Key: "augment", Flag: "no-augment", Group: Data, Field: func(c *Config) any { return &c.Augment },
 		Default: true,
 		Meaning: "flip and shift training pictures, or crop them at random"},
@@ -219,28 +232,28 @@ var Settings = []*Setting{
 		Meaning: "do not flip training pictures"},
 	{Key: "image_size", Group: Data, Field: func(c *Config) any { return &c.ImageSize },
 		Range:   between(0, maxImageSize),
-		Meaning: "side in pixels of the squares that an image folder's pictures become; 0 for other data"},
+		Meaning: "side in pixels of the squares to which the pictures of an image folder are resized; 0 for other data"},
 	{Key: "crop", Group: Data, Field: func(c *Config) any { return &c.Crop },
 		Default: string(dataset.RandomResized), Values: []string{string(dataset.RandomResized), string(dataset.CentreCrop)}, Needs: Need{Key: "image_size"},
-		Meaning: "part of an image folder's pictures that is trained on"},
+		Meaning: "part of each picture of an image folder to train on"},
 
 	{Key: "activations", Group: Run, Field: func(c *Config) any { return &c.Activations },
 		Default: Float32, Values: []string{Float32, BF16},
-		Meaning: "type in which a step stores the outputs of convolutions and pools; everything is computed in float32"},
+		Meaning: "type in which training stores the outputs of convolutions and pools; all computation is in float32"},
 	{Key: "track_gradients", Group: Run, Field: func(c *Config) any { return &c.TrackGradients },
-		Meaning: "write each epoch's mean |gradient| by kind of parameter and layer to metrics.jsonl; each step costs as much as with trainable all, and results do not change"},
+		Meaning: "write the mean |gradient| of each epoch, by kind of parameter and layer, to metrics.jsonl; each step takes as long as with trainable all, and results do not change"},
 	{Key: "with_stats", Group: Run, Field: func(c *Config) any { return &c.WithStats },
 		Meaning: "store running statistics in the checkpoint"},
 }
 
-// networks lists names for help and completion: common ones of CIFAR ResNets, and
-// those that are not patterns.
+// networks lists names for help and completion: common CIFAR ResNets, and all networks
+// that have a fixed name.
 func networks() []string {
 	patterns := func(name string) bool { return strings.ToLower(name) != name }
 	return append([]string{"resnet-14", "resnet-20", "resnet-56", "resnet-110", "wrn-14-4"}, slices.DeleteFunc(arch.Names(), patterns)...)
 }
 
-// trainableSets lists sets for help and completion.
+// trainableSets lists trainable sets for help and completion.
 func trainableSets() []string {
 	var names []string
 	for _, s := range arch.TrainableSets {

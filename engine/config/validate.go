@@ -2,15 +2,18 @@ package config
 
 import (
 	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"math"
+	"strings"
 
 	"bnkit/engine/arch"
 	"bnkit/engine/nn"
 )
 
-// Validate checks the settings before any data is read; the error is an *Error.
-// Only Train knows whether a batch fits into the training split.
+// Validate checks the settings, which needs no data. The error is an *Error. It does not
+// check whether a batch fits into the training split.
 func (c *Config) Validate() error {
 	for _, s := range Settings {
 		if err := s.Check(c); err != nil {
@@ -20,10 +23,12 @@ func (c *Config) Validate() error {
 	return cmp.Or(c.checkTrainable(), c.checkInitialisers(), c.checkOptimizer(), c.checkSchedule(), c.checkData())
 }
 
-// checkTrainable checks that the network exists and that something of it is
-// trained.
+// checkTrainable checks that the network exists and that the trainable set is not empty.
 func (c *Config) checkTrainable() error {
-	// Any possible picture will do: only the name and its variants are in question.
+	if c.Start != "" {
+		return c.checkStart()
+	}
+	// This checks the name and the variants. They do not depend on the pictures.
 	net, err := c.Network(arch.Shape{C: 3, H: 32, W: 32}, 10)
 	if err != nil {
 		return err
@@ -34,6 +39,25 @@ func (c *Config) checkTrainable() error {
 	}
 	if set != arch.Nothing && set.Parameters(net) == 0 {
 		return fail("trainable", "%q trains nothing: this %s has no such parameters", c.Trainable, c.Arch)
+	}
+	return nil
+}
+
+// checkStart checks the settings of a run that starts from a model, whose network is not
+// known here.
+func (c *Config) checkStart() error {
+	digest, from := strings.CutPrefix(c.Start, StartFrom)
+	if !from {
+		var like bool
+		if digest, like = strings.CutPrefix(c.Start, StartLike); !like {
+			return fail("start", "%q does not begin with %q or %q", c.Start, StartFrom, StartLike)
+		}
+	}
+	if sum, err := hex.DecodeString(digest); err != nil || len(sum) != sha256.Size {
+		return fail("start", "%q does not end with a SHA-256", c.Start)
+	}
+	if _, err := arch.ParseTrainableSet(c.Trainable); err != nil {
+		return fail("trainable", "%v", err)
 	}
 	return nil
 }
@@ -49,9 +73,9 @@ func (c *Config) checkInitialisers() error {
 func (c *Config) checkOptimizer() error {
 	switch {
 	case c.LR > math.MaxFloat32:
-		return fail("lr", "%v; it exceeds the numbers that a step computes with", c.LR)
+		return fail("lr", "%v; it is larger than a float32 can be", c.LR)
 	case c.Nesterov && c.Momentum == 0:
-		return fail("nesterov", "there is no momentum; use a momentum above 0, e.g. 0.9")
+		return fail("nesterov", "it needs a momentum above 0, e.g. 0.9")
 	}
 	return nil
 }
@@ -59,10 +83,10 @@ func (c *Config) checkOptimizer() error {
 func (c *Config) checkSchedule() error {
 	for i, d := range c.LRDrops {
 		if d < 1 || d > maxEpochs {
-			return fail("lr_drops", "epoch %d; epochs from 1 on are possible", d)
+			return fail("lr_drops", "epoch %d; use epochs from 1 to %d", d, maxEpochs)
 		}
 		if i > 0 && d <= c.LRDrops[i-1] {
-			return fail("lr_drops", "epoch %d follows %d; use ascending epochs, e.g. 80,120", d, c.LRDrops[i-1])
+			return fail("lr_drops", "epoch %d follows %d; list the epochs in ascending order, e.g. 80,120", d, c.LRDrops[i-1])
 		}
 	}
 	switch {
@@ -71,9 +95,9 @@ func (c *Config) checkSchedule() error {
 	case c.LRStart > c.LR:
 		return fail("lr_start", "%v; use a rate from 0 to lr, which is %v", c.LRStart, c.LR)
 	case c.LRWarmup >= c.Epochs:
-		return fail("lr_warmup", "%d; the run has %d epochs, and one at least must follow the warm-up", c.LRWarmup, c.Epochs)
+		return fail("lr_warmup", "%d; use less than the %d epochs of the run", c.LRWarmup, c.Epochs)
 	case c.Schedule == CosineRestarts && c.LRPeriod == 0:
-		return fail("lr_period", "%s needs a number of epochs, e.g. 10", CosineRestarts)
+		return fail("lr_period", "schedule %s needs a number of epochs, e.g. 10", CosineRestarts)
 	}
 	return nil
 }
@@ -81,7 +105,7 @@ func (c *Config) checkSchedule() error {
 func (c *Config) checkData() error {
 	switch {
 	case c.Data == "":
-		return fail("data", "no data set is named")
+		return fail("data", "it is empty; name a data set")
 	case c.Subset > 0 && c.SubsetPerClass > 0:
 		return fail("subset_per_class", "%d, and subset is %d; use one of them", c.SubsetPerClass, c.Subset)
 	}

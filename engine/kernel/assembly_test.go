@@ -11,12 +11,12 @@ import (
 	"testing"
 )
 
-// The instructions that assembly may use. TestAssemblyKeepsToItsFamily fails for any
-// other: before you add one, look up which extension its encoding needs for which
-// registers. The lists are written by hand from the processors' manual, independently
+// These are the instructions that assembly may use. TestAssemblyKeepsToItsFamily fails
+// for any other instruction. Before you add one, look up which extension its encoding
+// needs for which registers. The lists are written by hand from the processors' manual, independently
 // of the generator's own check.
 var (
-	// scalarInstructions are those that every amd64 processor has, including SSE2.
+	// scalarInstructions exist on every amd64 processor. They include SSE2.
 	scalarInstructions = strings.Fields(`ADDQ CMPQ DECQ IMUL3Q JAE JB JE JG JL JLE JMP JNE
 		LEAQ MOVB MOVL MOVLQSX MOVQ MOVSS MOVWLZX PREFETCHT0 PREFETCHT1 RET SHLL SHLQ SUBQ TESTQ`)
 
@@ -40,7 +40,7 @@ var beyondAVX2 = regexp.MustCompile(`\b(Z[0-9]+|K[0-7]|[XY](1[6-9]|2[0-9]|3[01])
 
 // checkAssembly returns the functions in a file of Go assembly, each with its faults:
 // instructions and registers that some processors of its family lack. A function whose
-// name ends in AVX512 belongs to the family avx512, every other to avx2.
+// name ends in AVX512 belongs to the family avx512; all others belong to avx2.
 func checkAssembly(source string) map[string][]string {
 	faults := map[string][]string{}
 	var function string
@@ -71,7 +71,7 @@ func checkAssembly(source string) map[string][]string {
 				fault("the suffix %s needs AVX-512", suffix)
 			}
 			if r := beyondAVX2.FindString(line); r != "" {
-				fault("only AVX-512 has the register %s", r)
+				fault("the register %s needs AVX-512", r)
 			}
 		}
 		if !slices.Contains(allowed, instruction) && !slices.Contains(scalarInstructions, instruction) {
@@ -81,8 +81,8 @@ func checkAssembly(source string) map[string][]string {
 	return faults
 }
 
-// TestAssemblyKeepsToItsFamily checks the committed assembly by its text. Running it
-// proves nothing about processors without AVX-512 if this one has it.
+// TestAssemblyKeepsToItsFamily checks the text of the committed assembly. Running the
+// assembly on a processor with AVX-512 would not show whether others can run it.
 func TestAssemblyKeepsToItsFamily(t *testing.T) {
 	files, err := filepath.Glob("*.s")
 	if err != nil || len(files) < 3 {

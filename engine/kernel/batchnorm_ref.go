@@ -1,7 +1,7 @@
 package kernel
 
-// genericActivate rounds after each operation. As Go defines max, the maximum of a NaN
-// and Floor is a NaN. It is not above Floor.
+// genericActivate rounds after each operation. Go's max returns a NaN if an operand is
+// a NaN, and a NaN is not above Floor.
 func genericActivate[T Float](a *Activation[T]) {
 	for block := range a.Blocks {
 		scale, shift := (*[lanes]T)(a.Scale[block*lanes:]), (*[lanes]T)(a.Shift[block*lanes:])

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// planes are the sizes of images with which the passes are tested: all small ones, and
-// those of CIFAR networks.
+// planes returns the sizes of images with which the passes are tested: all small sizes
+// and the sizes in CIFAR networks.
 func planes() (sizes [][3]int) {
 	for h := 1; h <= 9; h++ {
 		for w := 1; w <= 9; w++ {
@@ -60,7 +60,7 @@ func interior[T Float](t *testing.T, name string, p *pass, b *buffer[T]) []T {
 	}
 	for i, v := range b.x {
 		if bitsOf(v) != bitsOf(word) {
-			t.Fatalf("%s: halo written at %d", name, i)
+			t.Fatalf("%s: the halo was written at %d", name, i)
 		}
 	}
 	return inside
@@ -83,8 +83,7 @@ func testActivate[T Float](t *testing.T, f *Family[T], tolerance float64) {
 	}
 }
 
-// checkActivate checks Activate. The bits of outputs say which of padded, plain and mask
-// it asks for.
+// checkActivate checks Activate. The bits of outputs select padded, plain and mask.
 func checkActivate[T Float](t *testing.T, f *Family[T], name string, p *pass, residual string, outputs int, floor T, shift int, tolerance float64) {
 	t.Helper()
 	y, r := p.image(), p.image()
@@ -138,7 +137,7 @@ func checkActivate[T Float](t *testing.T, f *Family[T], name string, p *pass, re
 	}
 	if outputs&2 != 0 {
 		if z != nil && firstDifference(z, plain.x) >= 0 {
-			t.Fatalf("%s: padded and plain differ", name)
+			t.Fatalf("%s: the padded and the plain output differ", name)
 		}
 		z = plain.x
 	}
@@ -154,17 +153,17 @@ func checkActivate[T Float](t *testing.T, f *Family[T], name string, p *pass, re
 	}
 }
 
-// checkMask checks the mask exactly against z. Without z it checks against want, except
-// where rounding could decide.
+// checkMask checks the mask against z exactly, unless z is nil. It also checks the mask
+// against want, except where rounding could decide the bit.
 func checkMask[T Float](t *testing.T, name string, mask []uint8, z []T, want []float64, floor float64) {
 	t.Helper()
 	for i, v := range want {
 		got := mask[i/lanes]>>(i%lanes)&1 == 1
 		if z != nil && got != (float64(z[i]) > floor) {
-			t.Fatalf("%s: bit %v for %v at %d", name, got, z[i], i)
+			t.Fatalf("%s: the mask at %d is %v for %v", name, i, got, z[i])
 		}
 		if math.Abs(v-floor) > 1e-5 && got != (v > floor) {
-			t.Fatalf("%s: bit %v for about %v at %d", name, got, v, i)
+			t.Fatalf("%s: the mask at %d is %v for about %v", name, i, got, v)
 		}
 	}
 }
@@ -212,7 +211,7 @@ func testMoments[T Float](t *testing.T, f *Family[T], tolerance float64) {
 		image, offset := p.image(), p.coefficients()
 		sum, m2 := make([]float64, p.channels), make([]float64, p.channels)
 		for i := range image {
-			// Two passes are needed if the mean is large compared with the deviation.
+			// A mean that is large compared with the deviation makes two passes necessary.
 			image[i] = float64(float32(image[i] + 10*offset[p.channel(i)]))
 			sum[p.channel(i)] += image[i]
 		}
@@ -237,8 +236,7 @@ func testMoments[T Float](t *testing.T, f *Family[T], tolerance float64) {
 	}
 }
 
-// checkPlane checks that a plane's moments have the same bits as without the other
-// planes.
+// checkPlane checks that a plane's moments have the same bits if the plane is alone.
 func checkPlane[T Float](t *testing.T, f *Family[T], name string, p *pass, block int, y, sum, m2 []T) {
 	t.Helper()
 	gotSum, gotM2 := newBuffer[T](lanes, 0), newBuffer[T](lanes, 0)
@@ -360,11 +358,11 @@ func testMaskAgrees[T Float](t *testing.T, f *Family[T]) {
 		bit := mask[i/lanes] >> (i % lanes) & 1
 		set += int(bit)
 		if v != T(bit) {
-			t.Fatalf("at %d: bit %d, gradient %v", i, bit, v)
+			t.Fatalf("the mask at %d is %d, but MaskGradient multiplied by %v", i, bit, v)
 		}
 	}
 	if set == 0 || set == len(g) {
-		t.Fatalf("%d of %d bits set", set, len(g))
+		t.Fatalf("%d of %d bits of the mask are set, want some but not all", set, len(g))
 	}
 }
 

@@ -8,8 +8,8 @@ import (
 // benchmarkImages are the blocks, rows and columns of a CIFAR ResNet's stages.
 var benchmarkImages = [][3]int{{2, 32, 32}, {4, 16, 16}, {8, 8, 8}}
 
-// benchmarkPass runs a pass over the same 32 images repeatedly, a few megabytes as
-// between two convolutions of a batch. passes is the number of times that the elements
+// benchmarkPass runs a pass over the same 32 images repeatedly. They take a few
+// megabytes, like the activations between two convolutions of a batch. passes is the number of times that the elements
 // of an image are read or written.
 func benchmarkPass(b *testing.B, passes int, run func(f *Family[float32], p *pass, images [4][]float32, mask []uint8, coefficients []float32)) {
 	const batch = 32
@@ -53,7 +53,8 @@ func BenchmarkActivate(b *testing.B) {
 	})
 }
 
-// BenchmarkActivatePadded runs the end of a unit without residual that the next one reads.
+// BenchmarkActivatePadded runs the end of a unit without a residual, whose output the
+// next unit reads.
 func BenchmarkActivatePadded(b *testing.B) {
 	padded := make([]float32, 1<<16)
 	benchmarkPass(b, 2, func(f *Family[float32], p *pass, images [4][]float32, mask []uint8, c []float32) {
@@ -101,7 +102,7 @@ func BenchmarkTotals(b *testing.B) {
 	}
 }
 
-// BenchmarkMaskGradient runs MaskGradient where it recomputes the mask.
+// BenchmarkMaskGradient runs MaskGradient without a mask, which it recomputes.
 func BenchmarkMaskGradient(b *testing.B) {
 	sums := make([]float32, 64)
 	benchmarkPass(b, 3, func(f *Family[float32], p *pass, images [4][]float32, _ []uint8, c []float32) {

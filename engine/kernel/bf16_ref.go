@@ -6,8 +6,8 @@ import "math"
 // first 7 of its 23 bits.
 
 // genericRoundBF16 rounds to nearest, ties to even. It adds just less than half of the
-// last bit that remains, or exactly half if that bit is set, so that the carry rounds
-// as it should, also from the largest numbers to infinity. The carry could turn a NaN
+// last bit that remains, or exactly half if that bit is set. The carry then rounds
+// correctly, and the largest numbers become infinity. The carry could turn a NaN
 // into another value, so a NaN is truncated instead. Its quiet bit is set because all
 // other bits of its payload may be lost.
 func genericRoundBF16(dst []uint16, x []float32) {

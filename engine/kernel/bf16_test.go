@@ -57,7 +57,7 @@ func TestRoundBF16(t *testing.T) {
 			f.RoundBF16(got.x, xs[shift:])
 			got.check(t, f.Name)
 			if i := firstDifference(got.x, want[shift:]); i >= 0 {
-				t.Fatalf("%s: %#08x rounds to %#04x, want %#04x", f.Name, math.Float32bits(xs[shift+i]), got.x[i], want[shift+i])
+				t.Fatalf("%s: %#08x is rounded to %#04x, want %#04x", f.Name, math.Float32bits(xs[shift+i]), got.x[i], want[shift+i])
 			}
 		}
 	})
@@ -75,21 +75,21 @@ func TestExpandBF16(t *testing.T) {
 		wide.check(t, f.Name)
 		for i, x := range wide.x {
 			if bits := math.Float32bits(x); bits != uint32(i)<<16 {
-				t.Fatalf("%s: %#04x is %#08x", f.Name, i, bits)
+				t.Fatalf("%s: %#04x is expanded to %#08x", f.Name, i, bits)
 			}
 		}
 		back := newBuffer[uint16](len(all), 0)
 		f.RoundBF16(back.x, wide.x)
 		for i, x := range back.x {
 			if want := uint16(i); x != want && !(math.IsNaN(float64(wide.x[i])) && x == want|0x40) {
-				t.Fatalf("%s: %#04x comes back as %#04x", f.Name, want, x)
+				t.Fatalf("%s: %#04x is expanded and rounded to %#04x", f.Name, want, x)
 			}
 		}
 	})
 }
 
-// TestBF16Lengths checks lengths around those of unrolled groups, aligned and not: the
-// values, and the guard words on both sides.
+// TestBF16Lengths checks values and guard words for lengths up to and beyond those of
+// unrolled groups, with aligned and unaligned data.
 func TestBF16Lengths(t *testing.T) {
 	special := bf16Inputs()
 	eachFamily(t, func(t *testing.T, f *Family[float32]) {
@@ -115,7 +115,8 @@ func TestBF16Lengths(t *testing.T) {
 	})
 }
 
-// TestShortBF16Panics checks that nothing is written beyond the end of a destination.
+// TestShortBF16Panics checks that the functions panic if the destination is too short,
+// instead of writing beyond its end.
 func TestShortBF16Panics(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f *Family[float32]) {
 		for name, call := range map[string]func(){

@@ -72,7 +72,7 @@ func (b *buffer[E]) check(t *testing.T, name string) {
 	word := bitsOf(guard[E]())
 	for i, v := range b.all {
 		if inside := i >= b.before && i < b.before+len(b.x); !inside && bitsOf(v) != word {
-			t.Fatalf("%s: wrote at %d of %d elements", name, i-b.before, len(b.x))
+			t.Fatalf("%s: index %d was written, outside of the %d elements", name, i-b.before, len(b.x))
 		}
 	}
 }
@@ -82,7 +82,7 @@ func (b *buffer[E]) unchanged(t *testing.T, name string, want []E) {
 	t.Helper()
 	b.check(t, name)
 	if i := firstDifference(b.x, want); i >= 0 {
-		t.Fatalf("%s: changed at %d of %d elements", name, i, len(b.x))
+		t.Fatalf("%s: element %d of %d has changed", name, i, len(b.x))
 	}
 }
 
@@ -114,8 +114,8 @@ func convert[T, U Float](x []U) []T {
 	return y
 }
 
-// compare fails unless got's rms error is at most tolerance, and its largest
-// error at most ten times that, both in units of want's rms.
+// compare fails if got's rms error is above tolerance, or if its largest error is above
+// ten times tolerance. Both errors are in units of want's rms.
 func compare[T Float](t *testing.T, name string, got []T, want []float64, tolerance float64) {
 	t.Helper()
 	var square, size, largest float64
@@ -133,7 +133,7 @@ func compare[T Float](t *testing.T, name string, got []T, want []float64, tolera
 	}
 	size = math.Sqrt(size)
 	if rms, bound := math.Sqrt(square), tolerance*size; rms > bound {
-		t.Fatalf("%s: rms error %.3g of the result's, want at most %.3g; %v at %d of %d, want %v",
+		t.Fatalf("%s: relative rms error %.3g, want at most %.3g; %v at %d of %d, want %v",
 			name, rms/size, tolerance, got[at], at, len(want), want[at])
 	}
 	if bound := 10 * tolerance * size / math.Sqrt(float64(len(want))); largest > bound {

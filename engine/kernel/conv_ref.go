@@ -4,12 +4,12 @@ package kernel
 // destination element gathers from the source. Along each axis, an element reads
 // neighbouring rows of the source:
 //
-//   - Forward, row y of the destination reads Kernel rows from row y·Stride on, with
-//     all rows of the filter.
-//   - Backward, row y of x's gradient reads the rows r of y's gradient for which
-//     r·Stride + k - Pad = y for some row k of the filter. All such k have the same
-//     remainder on division by Stride as y + Pad, which is called the phase of y. So
-//     there are Stride sets of filter rows, one for each phase. r falls as k rises.
+//   - In the forward direction, row y of the destination reads Kernel rows from row
+//     y·Stride on, with all rows of the filter.
+//   - In the backward direction, row y of x's gradient reads the rows r of y's gradient
+//     for which r·Stride + k - Pad = y for some row k of the filter. All such k have the
+//     same remainder on division by Stride as y + Pad, which is called the phase of y.
+//     So there are Stride sets of filter rows, one for each phase. r falls as k rises.
 //
 // The filters of each pair of phases, of a row and of a column, are packed together
 // in the order in which they are read.
@@ -25,12 +25,13 @@ type genericConv[T Float] struct {
 }
 
 // half is half a block. Loops take a block in two halves because the Go compiler
-// moves all loads between two bounds checks to the front. The loads of eight lanes do
-// not fit the registers beside eight sums.
+// moves all loads between two bounds checks to the front. The registers do not hold the
+// loads of eight lanes and eight sums at once.
 type half[T Float] [lanes / 2]T
 
-// window describes the rows of the source that one destination row reads, or likewise
-// the columns. It begins at first and has as many rows as its phase has taps.
+// window describes the rows of the source that one row of the destination reads, or the
+// columns that one column reads. It begins at first, and its length is the number of
+// taps of its phase.
 type window struct{ first, phase int }
 
 func newGenericForward[T Float](s ConvShape) Conv[T] {
@@ -195,7 +196,8 @@ func gather[T Float](dst *[lanes]T, image []T, filters []half[T], at int, l *Lay
 }
 
 // genericWeightGradient has accumulators [out block][in block][row][column][in
-// lane][out lane]. It adds an image's sum over positions once that is complete.
+// lane][out lane]. It sums over the positions of an image before it adds the sum to an
+// accumulator.
 type genericWeightGradient[T Float] struct {
 	shape  ConvShape
 	source Layout

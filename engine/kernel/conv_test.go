@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// convShapes returns the convolutions with which every implementation is tested: all
-// small sizes, with channels that fill their blocks and that do not, and for the
-// geometries of ResNets also their sizes.
+// convShapes returns the convolutions with which every implementation is tested. They
+// have all small sizes, and channels that fill their blocks or do not. For geometries
+// that ResNets use, they also have the sizes of ResNets.
 func convShapes(kernel, stride, pad int) []ConvShape {
 	channels := []int{1, 3, 8, 9, 16, 17, 24}
 	var shapes []ConvShape
@@ -168,7 +168,7 @@ func testDirection[T Float](t *testing.T, name string, conv Conv[T], c *convCase
 	t.Helper()
 	l := conv.Source()
 	if l.H != inH || l.W != inW || l.Blocks != blocksOf(inC) {
-		t.Fatalf("%s: source %+v is not of %d×%d×%d", name, l, inC, inH, inW)
+		t.Fatalf("%s: the source %+v does not have %d×%d×%d", name, l, inC, inH, inW)
 	}
 	w := convert[T](c.w)
 	filters := bufferOf(w, shift%lanes)
@@ -200,11 +200,11 @@ func testDirection[T Float](t *testing.T, name string, conv Conv[T], c *convCase
 	}
 	dst := run(0, c.images, shift, 0)
 	if i := firstDifference(dst, run(0, c.images, 0, 1e30)); i >= 0 {
-		t.Fatalf("%s: depends on alignment or on what dst or work held, at %d", name, i)
+		t.Fatalf("%s: the result at %d depends on alignment or on what dst or work held", name, i)
 	}
 	for n := range c.images {
 		if i := firstDifference(run(n, 1, n, 0), dst[n*size:]); i >= 0 {
-			t.Fatalf("%s: image %d alone differs at %d", name, n, i)
+			t.Fatalf("%s: image %d has another result if it is alone, at %d", name, n, i)
 		}
 	}
 	return unblocked(t, name, dst, c.images, outC, outH, outW)
@@ -220,7 +220,7 @@ func testWeightGradient[T Float](t *testing.T, name string, gradient func(ConvSh
 			name := fmt.Sprintf("%+v, %d images", s, c.images)
 			l := g.Source()
 			if l.H != s.H || l.W != s.W || l.Blocks != blocksOf(s.In) {
-				t.Fatalf("%s: source %+v", name, l)
+				t.Fatalf("%s: unexpected source %+v", name, l)
 			}
 			packedX := blocked[T](c.x, c.images, s.In, l)
 			packedDY := blocked[T](c.dy, c.images, s.Out, unpadded(s.Out, s.OutH(), s.OutW()))

@@ -6,8 +6,8 @@ import "unsafe"
 
 const directFetch = 4 // cache lines that a kernel prefetches in a step
 
-// directTaps limits how many taps of blocks are summed before the sum is stored to dst.
-// Their filters, 18 KB a panel, then stay in the L1 cache for all pixels.
+// directTaps is the largest number of taps of blocks that are summed before the sum is
+// stored to dst. Their filters, 18 KB a panel, then stay in the L1 cache for all pixels.
 const directTaps = 36
 
 // direct is either direction of a convolution, computed by its definition. A kernel
@@ -96,8 +96,8 @@ func (d *direct) Source() Layout { return d.source }
 func (d *direct) Workspace(images int) int { return 0 }
 
 // packedProducts is the number of products that are packed or unpacked at a time for
-// all outputs of a panel. They stay in a first-level cache while the weights of each
-// output, which lie far from those of the next, are read in order.
+// all outputs of a panel. They stay in the L1 cache while the weights, which lie far
+// apart for different outputs, are read or written one output at a time.
 const packedProducts = 64
 
 func (d *direct) SetFilters(w []float32) {

@@ -70,8 +70,8 @@ func TestDirectNetworks(t *testing.T) {
 	})
 }
 
-// TestDirectWeightGradientOfImages checks that the accumulator has the same
-// bits however its images are split into calls.
+// TestDirectWeightGradientOfImages checks that the bits of the accumulator do not depend
+// on how its images are split into calls.
 func TestDirectWeightGradientOfImages(t *testing.T) {
 	const images = 5
 	eachWidth(t, func(t *testing.T, width convolutions) {
@@ -89,7 +89,7 @@ func TestDirectWeightGradientOfImages(t *testing.T) {
 				g.Accumulate(split, x[part[0]*len(x)/images:], dy[part[0]*len(dy)/images:], part[1]-part[0], nil)
 			}
 			if i := firstDifference(split, all); i >= 0 {
-				t.Errorf("%s %+v: accumulator differs at %d", width.name, s, i)
+				t.Errorf("%s %+v: the accumulator differs at %d", width.name, s, i)
 			}
 		}
 	})
@@ -147,8 +147,8 @@ func TestDirectAllocatesNothing(t *testing.T) {
 }
 
 // TestWidthsAgree checks that every width of registers, including AVX2 itself, gives the
-// bits of AVX2. It covers every direction, and channels that fill pairs of blocks and
-// panels and that do not.
+// bits of AVX2. It covers every direction, with channels that fill pairs of blocks and
+// panels and with channels that do not.
 func TestWidthsAgree(t *testing.T) {
 	for _, name := range []string{"avx2", "avx512"} {
 		t.Run(name, func(t *testing.T) { testAgrees(t, family(t, "avx2"), family(t, name)) })
@@ -178,7 +178,7 @@ func testAgrees(t *testing.T, narrow, wide *Family[float32]) {
 					return dst
 				}
 				if i := firstDifference(run(direction.wide), run(direction.narrow)); i >= 0 {
-					t.Errorf("%s %+v: differs at %d", direction.name, s, i)
+					t.Errorf("%s %+v: the result differs at %d", direction.name, s, i)
 				}
 			}
 			gradient := func(g WeightGradient[float32]) []float32 {
@@ -189,7 +189,7 @@ func testAgrees(t *testing.T, narrow, wide *Family[float32]) {
 				return dw
 			}
 			if i := firstDifference(gradient(wide.NewWeightGradient(s)), gradient(narrow.NewWeightGradient(s))); i >= 0 {
-				t.Errorf("weight gradient %+v: differs at %d", s, i)
+				t.Errorf("weight gradient %+v: the result differs at %d", s, i)
 			}
 		}
 	}

@@ -65,10 +65,10 @@ func BenchmarkDirect(b *testing.B) {
 	}
 }
 
-// benchmarkShare alternates between run and multiply-adds without memory. It reports
-// the FLOPs of the definition over the time of run, including those with padding, and
-// their share of the multiply-adds' rate. It takes medians, which vary less than means
-// on a shared machine.
+// benchmarkShare alternates between run and multiply-adds that do not touch memory. It
+// reports the FLOPs of the convolution's definition, including those with padding, over
+// the time of run, and the share of this rate in the rate of the multiply-adds. It takes
+// medians, which vary less than means on a shared machine.
 func benchmarkShare(b *testing.B, s ConvShape, images int, peak func() float64, run func()) {
 	flops := 2 * float64(images*s.In*s.Out*s.Kernel*s.Kernel*s.OutH()*s.OutW())
 	var rates, peaks []float64

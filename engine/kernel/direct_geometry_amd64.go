@@ -14,7 +14,7 @@ const (
 	directElement = 4 // bytes
 )
 
-// directPanel is a panel: the output channels that a kernel computes at once.
+// directPanel describes the output channels that a kernel computes at once.
 type directPanel struct {
 	first, outputs int // first channel, and number of channels
 	large          int // pixels, or taps, in a large group
@@ -23,8 +23,8 @@ type directPanel struct {
 	gradient func(acc, x, dy *float32, taps, pixels *int32, count, larges, smalls, plane uintptr)
 }
 
-// directPanels divides outputs, rounded up to whole blocks, into panels. If wide, they
-// use AVX-512, and give the same bits.
+// directPanels divides outputs, rounded up to whole blocks, into panels. If wide is
+// true, the panels use AVX-512, which gives the same bits.
 func directPanels(outputs int, wide bool) []directPanel {
 	var panels []directPanel
 	for first, end := 0, blocksOf(outputs)*lanes; first < end; first += panels[len(panels)-1].outputs {
@@ -44,8 +44,8 @@ func directPanels(outputs int, wide bool) []directPanel {
 	return panels
 }
 
-// groups covers n pixels, or taps, by large and then small groups with the least
-// wasted work.
+// groups returns the numbers of large and small groups that cover n pixels or taps with
+// the least wasted work. The large groups come first.
 func (p directPanel) groups(n int) (larges, smalls int) {
 	larges, smalls = n/p.large, ceilDiv(n%p.large, directSmall)
 	switch {
@@ -57,7 +57,7 @@ func (p directPanel) groups(n int) (larges, smalls int) {
 	return larges, smalls
 }
 
-// grouped returns how many those groups cover.
+// grouped returns the number of pixels or taps, at least n, that the groups of n cover.
 func (p directPanel) grouped(n int) int {
 	larges, smalls := p.groups(n)
 	return larges*p.large + smalls*directSmall
@@ -106,7 +106,7 @@ func directForwardAxis(size int, s ConvShape) directAxis {
 // zeros that the gradient of a strided convolution would insert.
 //
 // It also returns the rows of padding above y's gradient that the taps reach, and the
-// number of rows with all padding.
+// number of rows including all padding.
 func directBackwardAxes(size, outSize int, s ConvShape) (axes []directAxis, before, padded int) {
 	low, high := 0, outSize-1
 	for phase := range min(s.Stride, size) {
@@ -153,7 +153,7 @@ func directOffset(n int) int32 {
 }
 
 // directProduct is one product of a pixel's sum: a channel of the source times a tap of
-// the kernel (row·Kernel + column). offset is that of the source in bytes.
+// the kernel (row·Kernel + column). offset is the offset in the source, in bytes.
 type directProduct struct {
 	channel, tap int
 	offset       int32

@@ -2,8 +2,8 @@
 
 package kernel
 
-// directGradientPixels limits how many pixels are summed before the sum is added to the
-// accumulator. A panel's dy, 8 KB, then stays in the L1 cache for all taps.
+// directGradientPixels is the largest number of pixels that are summed before the sum is
+// added to the accumulator. A panel's dy, 8 KB, then stays in the L1 cache for all taps.
 const directGradientPixels = 128
 
 // directGradient is a filter gradient, computed by its definition. A kernel takes a

@@ -19,8 +19,8 @@ func avx2Plane(x []float32, block, area int) *float32 {
 	return &x[block*area*lanes:][:area*lanes][0]
 }
 
-// avx2Channels returns the address of a block's coefficients, or that of none if x is
-// nil.
+// avx2Channels returns the address of a block's coefficients, or the address of none if
+// x is nil.
 func avx2Channels(x []float32, block int, none *[lanes]float32) *float32 {
 	if x == nil {
 		return &none[0]

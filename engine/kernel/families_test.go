@@ -48,8 +48,8 @@ func availableFamilies() (all []*Family[float32]) {
 	return all
 }
 
-// TestFamiliesAreKnown rejects a misspelt name in the environment, which would otherwise
-// have no effect.
+// TestFamiliesAreKnown fails if a name in the environment is misspelt, because such a
+// name would otherwise have no effect.
 func TestFamiliesAreKnown(t *testing.T) {
 	for _, name := range strings.Split(os.Getenv(testEnvironment), ",") {
 		if name != "" && !slices.Contains(familyNames, name) {

@@ -10,8 +10,8 @@ import (
 // fastest one.
 const Environment = "BNKIT_KERNEL"
 
-// Best returns the family that this process uses, chosen once: the one that
-// BNKIT_KERNEL names, or the fastest if it names none or Configured fails.
+// Best returns the family that this process uses: the one that BNKIT_KERNEL names, or
+// the fastest if the variable is empty or Configured fails. The choice is made once.
 func Best() *Family[float32] {
 	family, err := Configured()
 	if err != nil {
@@ -20,8 +20,9 @@ func Best() *Family[float32] {
 	return family
 }
 
-// Configured returns Select of BNKIT_KERNEL, which it reads once. A program calls it
-// before it computes anything, so that it can report a wrong value to its user.
+// Configured selects the family that BNKIT_KERNEL names. It reads the variable once. A
+// program calls it before it computes anything, so that it can report a wrong value to
+// its user.
 func Configured() (*Family[float32], error) { return configured() }
 
 var configured = sync.OnceValues(func() (*Family[float32], error) {
@@ -38,7 +39,7 @@ func chosen() bool {
 	return err == nil && os.Getenv(Environment) != ""
 }
 
-// Select returns the family of that name, "avx512", "avx2" or "generic", or the
+// Select returns the family with the given name, "avx512", "avx2" or "generic", or the
 // fastest if the name is empty. It fails if the name is unknown or this machine or
 // build cannot run the family.
 func Select(name string) (*Family[float32], error) {

@@ -120,16 +120,17 @@ func amd64Family(name string, wide bool, peak func() float64) *Family[float32] {
 	}
 }
 
-// winogradIsFaster reports whether Winograd beats direct convolution for a direction
-// that reads that many channels. By measurement its transforms pay off from 2 channels
-// on. On 2×2 pixels or fewer it saves no multiplications.
+// winogradIsFaster reports whether Winograd's convolution is faster than direct
+// convolution for a direction that reads the given number of channels. By measurement,
+// its transforms pay off from 2 channels on. It saves no multiplications on 2×2 pixels
+// or fewer.
 func winogradIsFaster(s ConvShape, channels int) bool {
 	return s.Kernel == 3 && s.Stride == 1 && s.Pad == 1 && channels > 1 && max(s.H, s.W) > 2
 }
 
-// winogradGradientIsFaster reports whether Winograd beats direct convolution for a
-// filter gradient, by measurement. Winograd transforms all channels of a block, even
-// if few are used. Its sums at 36 positions pass through memory once in every call;
+// winogradGradientIsFaster reports whether Winograd's filter gradient is faster than
+// the direct one, by measurement. Winograd transforms all channels of a block, even if
+// few are used. Its sums at 36 positions pass through memory once in every call;
 // with many filters, the tiles of one call are too few to make up for that.
 func winogradGradientIsFaster(s ConvShape) bool {
 	return winogradIsFaster(s, s.In) && s.In >= lanes && winogradPositions*s.In*s.Out <= winogradManyFilters

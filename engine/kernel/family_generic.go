@@ -10,7 +10,8 @@ func fastest() *Family[float32] { return Generic[float32]() }
 // fastestReason returns the reason for the choice of fastest.
 func fastestReason() string { return "this build has no assembly" }
 
-// features returns the processor features that families use: none in this build.
+// features returns an empty list, because families of this build use no processor
+// features.
 func features() []string { return []string{} }
 
 func selectAVX2() (*Family[float32], error) {

@@ -13,19 +13,19 @@ func TestSelect(t *testing.T) {
 	}
 	available := availableFamilies()
 	if want := available[len(available)-1].Name; fastest.Name != want {
-		t.Errorf("the fastest is %s, want %s", fastest.Name, want)
+		t.Errorf("the fastest family is %s, want %s", fastest.Name, want)
 	}
 	for _, name := range familyNames {
 		f, err := Select(name)
 		if err == nil && f.Name != name {
-			t.Errorf("%s: selected %s", name, f.Name)
+			t.Errorf("%s: Select returns the family %s", name, f.Name)
 		}
 		if err != nil && (name == "generic" || !strings.Contains(err.Error(), "generic")) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	if _, err := Select("avx"); err == nil || !strings.Contains(err.Error(), `"avx"`) {
-		t.Errorf("avx: error %v", err)
+		t.Errorf("avx: error %v, want one that quotes the name", err)
 	}
 }
 
@@ -35,7 +35,7 @@ func TestBestIsConfigured(t *testing.T) {
 		t.Fatal(err)
 	}
 	if best := Best(); best != configured || best != Best() {
-		t.Errorf("Best changes")
+		t.Errorf("Best returned different families")
 	}
 }
 

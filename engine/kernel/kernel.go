@@ -1,19 +1,20 @@
 // Package kernel holds the arithmetic of the engine: convolutions, BatchNorm, ReLU
-// and residual passes, and the loops of the output layer and the optimizers. It has
-// them as plain Go for any machine and as AVX2+FMA or AVX-512 assembly for amd64.
+// and residual passes, and the loops of the output layer and the optimizers. They
+// exist in plain Go for any machine, and in AVX2+FMA and AVX-512 assembly for amd64.
 // SIMD.md explains the assembly.
 //
 // # Layout
 //
-// Activations are stored in blocks of Lanes channels ("nChw8c" if Lanes is 8):
-// outermost the image n, then the block c/Lanes, row h, column w, and innermost the
-// channels of the block. If the channels do not fill the last block, the rest of it
-// is zero. A plane is one block of one image: H×W×Lanes elements.
+// Activations are stored in blocks of Lanes channels ("nChw8c" if Lanes is 8). The
+// dimensions are, from the outermost to the innermost, the image n, the block c/Lanes,
+// the row h, the column w and the channel in the block. If the channels do not fill the
+// last block, the rest of it is zero. A plane is one block of one image: H×W×Lanes
+// elements.
 //
 // A convolution reads its images from a padded copy (Layout) with a halo of zeros.
 // Activate (BatchNorm with ReLU) or BatchNormGradient (BatchNorm's input gradient)
-// fills the interior of that copy, and nothing writes the halo. Both passes thus cost
-// no extra trip to memory.
+// fills the interior of that copy, and nothing writes the halo. So neither BatchNorm nor
+// padding needs a pass over memory of its own.
 //
 // # Determinism
 //
@@ -22,7 +23,8 @@
 // TotalSquares).
 package kernel
 
-// Float is an element type: float32, or float64 to check it.
+// Float is the type of elements. Networks compute in float32, and tests compare that
+// with float64.
 type Float interface{ float32 | float64 }
 
 // ConvShape is the shape of a convolution of one image, from In×H×W to
@@ -60,14 +62,14 @@ func (l Layout) Padded() bool { return l.Rows > l.H || l.Cols > l.W }
 type Conv[T Float] interface {
 	// Source returns the padding of the images that Run reads.
 	Source() Layout
-	// Workspace returns the number of elements of work that Run needs for that
-	// many images.
+	// Workspace returns the number of elements of work that Run needs for the
+	// given number of images.
 	Workspace(images int) int
 	// SetFilters packs w, the forward filters in both directions:
 	// Out×In×Kernel×Kernel in row-major order.
 	SetFilters(w []T)
-	// Run reads that many padded images from src and writes unpadded images to
-	// dst. The unused channels of the last block are written as zero. ahead lists
+	// Run convolves the given number of images. It reads padded images from src and
+	// writes unpadded images to dst. The unused channels of the last block are written as zero. ahead lists
 	// memory that the caller touches next, including dst if it is not in the
 	// cache; a kernel whose computation leaves memory idle prefetches it.
 	Run(dst, src []T, images int, work []T, ahead ...[]T)
@@ -80,10 +82,10 @@ type WeightGradient[T Float] interface {
 	// Len returns the number of elements of an accumulator.
 	Len() int
 	// Workspace returns the number of elements of work that Accumulate needs for
-	// that many images.
+	// the given number of images.
 	Workspace(images int) int
-	// Accumulate adds the gradient of that many images to acc. x is padded as
-	// Source says; dy is unpadded, Out×OutH×OutW.
+	// Accumulate adds the gradient of the given number of images to acc. x is
+	// padded as Source says; dy is unpadded, Out×OutH×OutW.
 	Accumulate(acc, x, dy []T, images int, work []T)
 	// Unpack writes an accumulator to dw, Out×In×Kernel×Kernel in row-major order.
 	Unpack(dw, acc []T)
@@ -104,13 +106,13 @@ type Activation[T Float] struct {
 	RShift       []T
 	Floor        T // 0 for ReLU, -Inf for none
 
-	// Padded, unless nil, receives z at Layout's interior.
+	// Padded receives z at Layout's interior, unless Padded is nil.
 	Padded []T
 	Layout Layout
-	// Plain, unless nil, receives z shaped as Y.
+	// Plain receives z, shaped as Y, unless Plain is nil.
 	Plain []T
-	// Mask, unless nil, receives a byte for each Lanes elements of Y. Bit i is set
-	// if z of lane i is above Floor.
+	// Mask receives a byte for each Lanes elements of Y, unless Mask is nil. Bit i
+	// is set if z of lane i is above Floor.
 	Mask []uint8
 }
 
@@ -120,7 +122,7 @@ type Activation[T Float] struct {
 //	G = (G + Add) where z was above Floor, else 0
 //	SumG[c] = ΣG,  SumGY[c] = ΣG·(Y - Mean[c]),  SumGR[c] = ΣG·(R - RMean[c])
 //
-// Mask marks where z was above Floor. If it is nil, that is recomputed as
+// Mask marks where z was above Floor. If it is nil, MaskGradient recomputes it as
 // Scale·Y + Shift > Floor.
 type Masking[T Float] struct {
 	Blocks, H, W int
@@ -139,8 +141,9 @@ type Masking[T Float] struct {
 }
 
 // InputGradient takes one image's gradient back through BatchNorm to the
-// convolution's output. Once the batch's sums are known, it is an affine function of G
-// and Y with coefficients for each channel (Ioffe and Szegedy 2015, section 3):
+// convolution's output. The result is an affine function of G and Y. Its coefficients,
+// one of each for a channel, follow from the batch's sums (Ioffe and Szegedy 2015,
+// section 3):
 //
 //	dy = CG·G + CY·Y + C1
 type InputGradient[T Float] struct {

@@ -11,8 +11,8 @@ const (
 	peakWindow  = 20 * time.Millisecond
 )
 
-// PeakGFLOPS measures the peak rate of Best's multiply-adds on that many threads, in
-// billions of floating-point operations a second. The multiply-adds wait neither for
+// PeakGFLOPS measures the peak rate of Best's multiply-adds on the given number of
+// threads, in billions of floating-point operations a second. The multiply-adds wait neither for
 // each other nor for memory, and count as two operations. The result is the median of
 // 7 windows of 20 ms.
 func PeakGFLOPS(threads int) float64 {
@@ -48,8 +48,7 @@ func peakRate(threads int, work func() (flops float64)) float64 {
 }
 
 // genericPeak runs the innermost loop of the plain convolution on operands in the L1
-// cache. The compiler turns any such loop into scalar multiply-adds, here into eight
-// sums.
+// cache. The compiler turns it into scalar multiply-adds with eight sums.
 func genericPeak[T Float]() (flops float64) {
 	const positions, times = 16, 64
 	var image [positions * lanes]T

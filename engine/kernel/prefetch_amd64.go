@@ -5,15 +5,15 @@ package kernel
 const cacheLine = 16 // elements in a cache line
 
 // prefetcher hands out the memory that a convolution prefetches for its caller. It
-// spreads the memory evenly over the computation, which would have to wait for bursts.
+// spreads the memory evenly over the computation, because bursts would make it wait.
 type prefetcher struct {
 	ranges [][]float32
 	done   int // elements of the first range
 	pace   int // elements to prefetch in each step
 }
 
-// newPrefetcher divides ranges among steps steps of a kernel, each of which prefetches
-// at most most elements.
+// newPrefetcher divides ranges among the given number of a kernel's steps. A step
+// prefetches at most most elements.
 func newPrefetcher(ranges [][]float32, steps, most int) prefetcher {
 	all := 0
 	for _, r := range ranges {
@@ -22,8 +22,9 @@ func newPrefetcher(ranges [][]float32, steps, most int) prefetcher {
 	return prefetcher{ranges: ranges, pace: min(ceilDiv(all, max(steps, 1)), most)}
 }
 
-// take returns how many of the next items to compute, steps steps each, while
-// prefetching from from on. from is nil if nothing is left to prefetch.
+// take returns the number of items, at most items, that a kernel computes next, and the
+// address from which it prefetches meanwhile. An item takes the given number of steps.
+// from is nil if nothing is left to prefetch.
 func (p *prefetcher) take(items, steps int) (n int, from *float32) {
 	for len(p.ranges) > 0 && p.done >= len(p.ranges[0]) {
 		p.ranges, p.done = p.ranges[1:], 0

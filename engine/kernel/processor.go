@@ -9,8 +9,8 @@ import (
 type Processor struct {
 	// Name is the name that the processor reports, or "" if it reports none.
 	Name string `json:"name,omitempty"`
-	// Features lists those of AVX2, FMA, AVX512F, AVX512DQ and AVX512VL that the
-	// processor and the operating system support.
+	// Features lists the features among AVX2, FMA, AVX512F, AVX512DQ and AVX512VL
+	// that both the processor and the operating system support.
 	Features []string `json:"features"`
 	// Family is the name of the family that Best returns.
 	Family string `json:"family"`
@@ -19,7 +19,7 @@ type Processor struct {
 }
 
 // CurrentProcessor returns a description of the processor that this process runs on.
-// On an emulated processor, it is not that of the host.
+// Under emulation, it describes the emulated processor.
 func CurrentProcessor() Processor {
 	p := Processor{Name: cpuid.CPU.BrandName, Features: features(), Family: Best().Name}
 	p.Reason = fastestReason()

@@ -11,8 +11,8 @@ func TestTotals(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f *Family[float32]) { testTotals(t, f) })
 }
 
-// testTotals checks numbers of blocks around those that stay in registers. All families
-// must give the bits of Generic.
+// testTotals checks numbers of blocks up to and beyond the number that stays in
+// registers. All families must give the bits of Generic.
 func testTotals[T Float](t *testing.T, f *Family[T]) {
 	for blocks := 1; blocks <= 13; blocks++ {
 		for _, n := range []int{0, 1, 2, 3, 7, 128} {
@@ -89,8 +89,8 @@ func testMomentsOfImages[T Float](t *testing.T, f *Family[T], tolerance float64)
 	compare(t, "squares", m2, want, tolerance)
 }
 
-// TestShortTotalsPanics checks that nothing is read beyond the end of rows that are too
-// few.
+// TestShortTotalsPanics checks that the functions panic if rows are missing, instead of
+// reading beyond the end.
 func TestShortTotalsPanics(t *testing.T) {
 	total, long, short := make([]float64, 8), make([]float32, 16), make([]float32, 15)[:15:15]
 	eachFamily(t, func(t *testing.T, f *Family[float32]) {

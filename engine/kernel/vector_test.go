@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// lengths are the lengths around those of unrolled groups, and a large one.
+// lengths returns lengths up to and beyond those of unrolled groups, and two large ones.
 func lengths() (ns []int) {
 	for n := range 140 {
 		ns = append(ns, n)
@@ -97,8 +97,8 @@ func TestSGDSteps(t *testing.T) {
 	})
 }
 
-// TestShortVectorPanics checks that nothing is read beyond the end of a vector that is
-// shorter than the first.
+// TestShortVectorPanics checks that the functions panic if a vector is shorter than the
+// first, instead of reading beyond its end.
 func TestShortVectorPanics(t *testing.T) {
 	long, short := make([]float32, 9), make([]float32, 8)
 	eachFamily(t, func(t *testing.T, f *Family[float32]) {

@@ -10,8 +10,8 @@ const (
 	winogradPositions = winogradPoints * winogradPoints
 	winogradPanel     = 16 // outputs that winogradMultiply computes at once
 
-	// winogradChannels limits how many input channels are transformed before they
-	// are multiplied. A panel of their filters, 8 KB, then stays in the L1 cache for
+	// winogradChannels is the largest number of input channels that are transformed
+	// before they are multiplied. A panel of their filters, 8 KB, then stays in the L1 cache for
 	// all tiles of a block.
 	winogradChannels = 128
 	// The transformed input of a block of tiles, at most 432 KB, should stay in an
@@ -114,14 +114,15 @@ func newWinograd(t winogradTiling, backward bool) *winograd {
 }
 
 // inPlace reports whether the products of a block overwrite the transformed channels
-// from which they are computed. They cannot if further channels are added to them.
+// from which they are computed. That is impossible if the products of further channels
+// are added to them.
 func (g *winograd) inPlace() bool { return g.in <= winogradChannels }
 
 // ceilDiv returns a/b, rounded up.
 func ceilDiv(a, b int) int { return (a + b - 1) / b }
 
-// winogradStride rounds n elements up to an odd number of cache lines. With a power of
-// two, all 36 positions of a tile would fall into the same set of the L1 cache.
+// winogradStride rounds n elements up to an odd number of cache lines. If it were a power
+// of two, all 36 positions of a tile would fall into the same set of the L1 cache.
 func winogradStride(n int) int {
 	return (ceilDiv(n, cacheLine) | 1) * cacheLine
 }
@@ -150,7 +151,8 @@ func (t *winogradTiling) stripLen() int {
 	return winogradStride((t.tileCols*winogradTile + 2) * winogradPoints * lanes * blocks)
 }
 
-// Workspace returns the elements of one block, for any number of images.
+// Workspace returns the number of elements that a block needs. It does not depend on
+// images.
 func (g *winograd) Workspace(images int) int {
 	positions := 2 * winogradPositions
 	if g.inPlace() {
@@ -159,8 +161,8 @@ func (g *winograd) Workspace(images int) int {
 	return cacheLine + g.stripLen() + positions*max(g.vPosition, g.mPosition)
 }
 
-// split returns the parts of a workspace. In place, the products of a position go where
-// the channels of the previous position were, which are no longer needed.
+// split returns the parts of a workspace. If the products are in place, those of a
+// position overwrite the channels of the previous position, which are no longer needed.
 func (g *winograd) split(work []float32) (strip, v, m []float32) {
 	work = winogradAlign(work)
 	strip, work = work[:g.stripLen()], work[g.stripLen():]
@@ -306,7 +308,7 @@ func (g *winograd) steps(all int) int {
 	return steps * winogradPositions
 }
 
-// product returns the product of that many tiles and channels.
+// product returns the product for the given numbers of tiles and channels.
 func (g *winograd) product(tiles, channels int) winogradProduct {
 	return winogradProduct{
 		rows: tiles, panels: g.panels, depth: channels,
@@ -316,8 +318,8 @@ func (g *winograd) product(tiles, channels int) winogradProduct {
 	}
 }
 
-// multiply writes the products of a block to m, or adds them if channel is not the
-// first. Meanwhile it prefetches part of ahead.
+// multiply writes the products of a block to m, or adds them to m if channel is not 0.
+// It also prefetches part of ahead.
 func (g *winograd) multiply(m, v []float32, tiles, channel, channels int, ahead *prefetcher) {
 	p := g.product(tiles, channels)
 	p.add = channel > 0
@@ -361,8 +363,8 @@ func (p winogradProduct) is16() bool {
 	return p.depth == 16 && p.vDepth == 1 && p.panels == 1 && p.uDepth == 16 && p.uPosition == 16*16 && !p.add
 }
 
-// run computes the product at that many positions. Unless fetch is nil, it prefetches
-// from fetch on, pace elements a step.
+// run computes the product at the given number of positions. If fetch is not nil, it
+// prefetches the memory from fetch on, pace elements a step.
 func (p winogradProduct) run(wide bool, m, v, u []float32, positions int, fetch *float32, pace int) {
 	if fetch == nil {
 		fetch, pace = &v[0], 0
@@ -388,8 +390,8 @@ func (p winogradProduct) run(wide bool, m, v, u []float32, positions int, fetch 
 		add, fetch, uintptr(pace*4))
 }
 
-// transformOutput writes AᵀmA of a block of tiles to dst, without what lies beyond the
-// edges of an image.
+// transformOutput writes AᵀmA of a block of tiles to dst. It leaves out what lies beyond
+// the edges of an image.
 func (g *winograd) transformOutput(dst, m, scratch []float32, first, tiles int) {
 	row := g.w * lanes
 	plane := g.h * row

@@ -6,16 +6,16 @@ package kernel
 
 // winogradInput writes BᵀdB of tiles horizontally neighbouring 6×6 tiles d, in
 // each of blocks channel blocks, to v. src points to the first tile's upper left
-// corner. row and plane are the numbers of bytes between the rows and blocks of src,
-// tile and position those between the tiles and positions of v. strip holds
-// (4·tiles+2)·48 elements.
+// corner. row and plane are the numbers of bytes between the rows and blocks of src.
+// tile and position are the numbers of bytes between the tiles and positions of v.
+// strip holds (4·tiles+2)·48 elements.
 //
 //go:noescape
 func winogradInput(v *float32, src *float32, strip *float32, tiles uintptr, blocks uintptr, row uintptr, plane uintptr, tile uintptr, position uintptr)
 
 // winogradMultiply writes the matrix product of v, rows×depth, and panels
 // panels of u, depth×16 each, to m, rows×(16·panels), at each of positions positions.
-// Unless add is 0, it adds the product to m. All strides are in bytes. rows is rounded
+// If add is not 0, it adds the product to m. All strides are in bytes. rows is rounded
 // up to a sum of 6 and 4. At each step of depth of a group of rows and at most 1
 // panels, it prefetches a cache line at ahead and advances ahead by aheadStep
 // bytes.
@@ -26,16 +26,17 @@ func winogradMultiply(m *float32, v *float32, u *float32, positions uintptr, row
 // winogradOutput writes AᵀmA of tiles horizontally neighbouring tiles of
 // products m, in each of blocks channel blocks, to dst. It writes rows rows, 1 to 4,
 // and at most columns columns, which is at least 4·tiles-3. row and plane are the
-// numbers of bytes between the rows and blocks of dst, tile and position those between
-// the tiles and positions of m. scratch holds 192 elements.
+// numbers of bytes between the rows and blocks of dst. tile and position are the
+// numbers of bytes between the tiles and positions of m. scratch holds 192 elements.
 //
 //go:noescape
 func winogradOutput(dst *float32, m *float32, scratch *float32, tiles uintptr, blocks uintptr, rows uintptr, columns uintptr, row uintptr, plane uintptr, tile uintptr, position uintptr)
 
 // winogradOutputGradient, the adjoint of winogradOutput, writes A·dy·Aᵀ of tiles
 // horizontally neighbouring 4×4 tiles dy, in each of blocks channel blocks, to d.
-// row and plane are the numbers of bytes between the rows and blocks of dy, tile and
-// position those between the tiles and positions of d. scratch holds 192 elements.
+// row and plane are the numbers of bytes between the rows and blocks of dy. tile and
+// position are the numbers of bytes between the tiles and positions of d. scratch
+// holds 192 elements.
 //
 //go:noescape
 func winogradOutputGradient(d *float32, dy *float32, scratch *float32, tiles uintptr, blocks uintptr, row uintptr, plane uintptr, tile uintptr, position uintptr)
@@ -49,16 +50,16 @@ func winogradFilterGradient(acc *float32, m *float32, scratch *float32, channels
 
 // winogradInputAVX512 writes BᵀdB of tiles horizontally neighbouring 6×6 tiles d, in
 // each of pairs pairs of channel blocks, to v. src points to the first tile's upper left
-// corner. row and plane are the numbers of bytes between the rows and blocks of src,
-// tile and position those between the tiles and positions of v. strip holds
-// (4·tiles+2)·96 elements.
+// corner. row and plane are the numbers of bytes between the rows and blocks of src.
+// tile and position are the numbers of bytes between the tiles and positions of v.
+// strip holds (4·tiles+2)·96 elements.
 //
 //go:noescape
 func winogradInputAVX512(v *float32, src *float32, strip *float32, tiles uintptr, pairs uintptr, row uintptr, plane uintptr, tile uintptr, position uintptr)
 
 // winogradMultiplyAVX512 writes the matrix product of v, rows×depth, and panels
 // panels of u, depth×16 each, to m, rows×(16·panels), at each of positions positions.
-// Unless add is 0, it adds the product to m. All strides are in bytes. rows is rounded
+// If add is not 0, it adds the product to m. All strides are in bytes. rows is rounded
 // up to a sum of 12, 8 and 4. At each step of depth of a group of rows and at most 2
 // panels, it prefetches two cache lines at ahead and advances ahead by aheadStep
 // bytes.
@@ -69,16 +70,17 @@ func winogradMultiplyAVX512(m *float32, v *float32, u *float32, positions uintpt
 // winogradOutputAVX512 writes AᵀmA of tiles horizontally neighbouring tiles of
 // products m, in each of pairs pairs of channel blocks, to dst. It writes rows rows, 1 to 4,
 // and at most columns columns, which is at least 4·tiles-3. row and plane are the
-// numbers of bytes between the rows and blocks of dst, tile and position those between
-// the tiles and positions of m. scratch holds 384 elements.
+// numbers of bytes between the rows and blocks of dst. tile and position are the
+// numbers of bytes between the tiles and positions of m. scratch holds 384 elements.
 //
 //go:noescape
 func winogradOutputAVX512(dst *float32, m *float32, scratch *float32, tiles uintptr, pairs uintptr, rows uintptr, columns uintptr, row uintptr, plane uintptr, tile uintptr, position uintptr)
 
 // winogradOutputGradientAVX512, the adjoint of winogradOutput, writes A·dy·Aᵀ of tiles
 // horizontally neighbouring 4×4 tiles dy, in each of pairs pairs of channel blocks, to d.
-// row and plane are the numbers of bytes between the rows and blocks of dy, tile and
-// position those between the tiles and positions of d. scratch holds 384 elements.
+// row and plane are the numbers of bytes between the rows and blocks of dy. tile and
+// position are the numbers of bytes between the tiles and positions of d. scratch
+// holds 384 elements.
 //
 //go:noescape
 func winogradOutputGradientAVX512(d *float32, dy *float32, scratch *float32, tiles uintptr, pairs uintptr, row uintptr, plane uintptr, tile uintptr, position uintptr)

@@ -43,7 +43,7 @@ func testWinograd(t *testing.T, c convolutions) {
 		shape(1024, 16, 3, 6), shape(16, 1024, 6, 3), shape(400, 336, 9, 9),
 	}, 2e-6)
 
-	// The sizes of ResNets must have at most the error that SIMD.md states.
+	// At the sizes of ResNets, the error must not exceed what SIMD.md states.
 	test("networks", []ConvShape{
 		shape(3, 16, 32, 32), shape(16, 16, 32, 32), shape(32, 32, 16, 16), shape(64, 64, 8, 8),
 		shape(1, 16, 28, 28), shape(16, 16, 28, 28), shape(32, 32, 14, 14), shape(64, 64, 7, 7),
@@ -52,8 +52,8 @@ func testWinograd(t *testing.T, c convolutions) {
 	t.Run("images", func(t *testing.T) { testWinogradImages(t, c) })
 }
 
-// testWinogradImages checks that an image gives the same bits wherever it falls in
-// blocks of tiles, which hold many images or part of one.
+// testWinogradImages checks that the bits of an image's result do not depend on its
+// place in a block of tiles. A block may hold many images or a part of one.
 func testWinogradImages(t *testing.T, c convolutions) {
 	const images = 21
 	for _, s := range []ConvShape{
@@ -75,7 +75,7 @@ func testWinogradImages(t *testing.T, c convolutions) {
 				work := newBuffer[float32](conv.Workspace(count), n%7)
 				conv.Run(part.x, src[n*from:(n+count)*from], count, work.x)
 				if i := firstDifference(part.x, dst[n*to:]); i >= 0 {
-					t.Fatalf("%+v: images %d to %d alone differ at %d", s, n, n+count-1, i)
+					t.Fatalf("%+v: images %d to %d have another result if they are alone, at %d", s, n, n+count-1, i)
 				}
 			}
 		}

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// BenchmarkWinograd convolves 128 images on one thread, in calls of as many images as
-// SIMD.md recommends. It also runs the plain-Go convolution on a few images. GFLOP/s are
+// BenchmarkWinograd convolves 128 images on one thread, in calls of the size that SIMD.md
+// recommends. It also runs the plain-Go convolution on a few images. GFLOP/s are
 // the direct convolution's FLOPs over the time.
 func BenchmarkWinograd(b *testing.B) {
 	for _, s := range []struct{ channels, size, images int }{

@@ -27,8 +27,8 @@ func newWinogradGradient(s ConvShape, wide bool) WeightGradient[float32] {
 // whole blocks.
 func (g *winogradGradient) Len() int { return g.inBlocks * lanes * 9 * g.mTile }
 
-// Workspace returns the elements of one block, of the sums of a call,
-// [36][channels][panels·16], and of a row of whole tiles of dy. It does not depend on
+// Workspace returns the number of elements that a block, the sums of a call,
+// [36][channels][panels·16], and a row of whole tiles of dy need. It does not depend on
 // images.
 func (g *winogradGradient) Workspace(images int) int {
 	return cacheLine + g.stripLen() + winogradPositions*(g.vPosition+g.mPosition+g.sumsPosition()) + g.rowLen()

@@ -7,8 +7,8 @@ import (
 	"bnkit/engine/kernel"
 )
 
-// Backward computes the gradients of the last Forward's mean loss, with its
-// labels smoothed.
+// Backward computes the gradients of the mean loss of the last Forward, with
+// smoothed labels.
 func (t *Training[T]) Backward() {
 	b, last := t.backward, len(t.units)-1
 	start := t.startTimer()
@@ -70,9 +70,9 @@ func (t *Training[T]) runMaskHeadImage(worker, image int) {
 	t.mask(t.workers[worker], last, image, g, nil)
 }
 
-// mask adds add to one image's gradient g of unit i's output, sets it to zero where
-// the ReLU did, and takes the sums that the gradients of the unit's BatchNorm and of
-// its projection's need.
+// mask adds add to one image's gradient g of unit i's output and sets g to zero where
+// the ReLU's output is zero. It computes the sums that are needed for the gradients of
+// the unit's BatchNorm and of its projection's BatchNorm.
 func (t *Training[T]) mask(w *worker[T], i, image int, g, add []T) {
 	b, u := t.backward, &t.units[i]
 	channels := u.blocks * t.family.Lanes
@@ -189,7 +189,7 @@ func (t *Training[T]) finishBatchNorm(i int, sumGY []T) {
 	for c := range u.OutShape.C {
 		g, gy := gs[c], gys[c]
 		mean, inv := t.means[i][c], 1/math.Sqrt(t.vars[i][c]+t.eps)
-		// sumGY was taken around the rounded mean.
+		// sumGY was computed with the rounded mean.
 		gx := (gy + (float64(bu.mean[c])-mean)*g) * inv
 		if dgamma != nil {
 			dgamma[c] = T(gx)
@@ -248,8 +248,8 @@ func (t *Training[T]) runWeightGroup(worker, group int) {
 	}
 }
 
-// reload returns what the current stage's convolution read in Forward, padded as l
-// says.
+// reload returns what the current stage's convolution read in Forward, padded
+// according to l.
 func (t *Training[T]) reload(w *worker[T], first, images int, l kernel.Layout) []T {
 	in := t.units[t.stage].In
 	if in == arch.Picture {
@@ -269,7 +269,7 @@ func (t *Training[T]) reload(w *worker[T], first, images int, l kernel.Layout) [
 // the threads.
 const reducePieces = 16
 
-// runReduce adds one piece of every group's accumulator to the first's.
+// runReduce adds one piece of every other group's accumulator to the first group's.
 func (t *Training[T]) runReduce(_, piece int) {
 	b := t.backward
 	length := b.units[t.stage].weight.Len()

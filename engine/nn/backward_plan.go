@@ -6,13 +6,14 @@ import (
 )
 
 // weightGroups is the number of groups of images whose weight gradients are
-// accumulated separately and then added in order. It limits the threads that can
-// share a weight gradient, and is constant so that the order of additions is.
+// accumulated separately and then added in order. It limits the number of threads that
+// can share a weight gradient. It is a constant so that the order of additions does
+// not depend on the number of threads.
 const weightGroups = 16
 
 // backward is the part of a Training that computes gradients.
 type backward[T kernel.Float] struct {
-	units     []backwardUnit[T] // none where only the output layer gets a gradient
+	units     []backwardUnit[T] // empty if only the output layer gets a gradient
 	gradients *Params[T]
 	dpooled   []T // image × features
 
@@ -25,13 +26,13 @@ type backward[T kernel.Float] struct {
 
 // backwardUnit is what Backward needs of one unit.
 type backwardUnit[T kernel.Float] struct {
-	data   kernel.Conv[T]           // computes dx from dy; nil for a pool and where the input needs no gradient
-	weight kernel.WeightGradient[T] // nil where not asked for
-	source kernel.Layout            // how data wants dy padded
-	chunk  int                      // most images that one call of data takes
-	argmax []uint8                  // element of its window that each maximum of a max pool is, image × size
+	data   kernel.Conv[T]           // computes dx from dy; nil for a pool, or if the input needs no gradient
+	weight kernel.WeightGradient[T] // nil if the weight gradient is not computed
+	source kernel.Layout            // the padding of dy that data requires
+	chunk  int                      // largest number of images in one call of data
+	argmax []uint8                  // of a max pool: the index of each maximum in its window, image × size
 
-	g  []T // gradient of the sum before the ReLU, image × size; a projection shares its block's
+	g  []T // gradient of the sum before the ReLU, image × size; a projection shares that of the unit that adds it
 	dx []T // gradient of the input, or this unit's share of it
 
 	// completes is set if this unit is the last to contribute to its input's
@@ -40,8 +41,8 @@ type backwardUnit[T kernel.Float] struct {
 	completes bool
 	add       []T  // the other contribution; nil for none
 	addSize   int  // elements of one image of add
-	addSpread bool // add belongs to every second row and column
-	addMapped int  // unit whose channel map says where add belongs; -1 for none
+	addSpread bool // add covers only every second row and column
+	addMapped int  // unit whose channel map assigns add to the input's channels; -1 for none
 
 	// Coefficients of BatchNorm's input gradient dy = cg·g + cy·y + c1, by channel.
 	// Without BatchNorm dy = g.
@@ -148,7 +149,7 @@ func (b *backward[T]) place(t *Training[T]) {
 	pending := make([]struct {
 		slot, size int // of another unit's contribution to a unit's output gradient; slot -1 for none
 		spread     bool
-		mapped     int // unit whose channel map says where it belongs; -1 for none
+		mapped     int // unit whose channel map assigns it to the input's channels; -1 for none
 	}, n)
 	contributors := make([]int, n)
 	for i := range t.units {

@@ -29,8 +29,8 @@ func bf16Examples(t *testing.T) map[string]*example[float32] {
 }
 
 // TestBF16IsFloat32Rounded runs a float32 step stage by stage, rounds what each
-// operation wrote and takes the statistics again. Logits, statistics and gradients
-// must have the same bits as those of a bfloat16 step.
+// operation wrote and computes the statistics from the rounded values. Logits,
+// statistics and gradients must have the same bits as those of a bfloat16 step.
 func TestBF16IsFloat32Rounded(t *testing.T) {
 	for name, e := range bf16Examples(t) {
 		for _, gradients := range []Gradients{AllGradients, BNGradients} {
@@ -48,7 +48,7 @@ func TestBF16IsFloat32Rounded(t *testing.T) {
 				half := make([]uint16, len(y))
 				want.family.RoundBF16(half, y)
 				if !slices.Equal(half, step.buffers.half(&step.units[i], 0, step.n)) {
-					t.Fatalf("%s: %s does not store its output, rounded", name, u.Name)
+					t.Fatalf("%s: the stored output of %s is not its rounded output", name, u.Name)
 				}
 				want.family.ExpandBF16(y, half)
 				channels := u.blocks * want.family.Lanes
@@ -86,9 +86,9 @@ func sameGradients(t *testing.T, name string, got, want *Params[float32]) {
 }
 
 // TestBF16Statistics checks that the statistics are those of the rounded outputs, so
-// that Backward differentiates what Forward normalised. The statistics of the outputs
-// before rounding would be off by about 2⁻⁸ of a deviation over the root of the
-// positions.
+// that Backward differentiates what Forward normalised. Statistics of the outputs
+// before rounding would be off by about 2⁻⁸/√n standard deviations, where n is the
+// number of values of a channel.
 func TestBF16Statistics(t *testing.T) {
 	e := newExample[float32](t, "resnet-8", arch.Options{Input: arch.Shape{C: 3, H: 16, W: 16}, Classes: 10}, 6)
 	step := e.training(t, kernel.Best(), TrainingOptions{Threads: 1, Gradients: BNGradients, BF16: true})
@@ -111,7 +111,7 @@ func TestBF16Statistics(t *testing.T) {
 				}
 			}
 			if d := step.means[i][c] - mean; math.Abs(d) > 1e-6*math.Sqrt(variance) {
-				t.Errorf("%s: mean of channel %d off by %g of its deviation", u.Name, c, d/math.Sqrt(variance))
+				t.Errorf("%s: mean of channel %d is off by %g standard deviations", u.Name, c, d/math.Sqrt(variance))
 			}
 			if math.Abs(step.vars[i][c]/variance-1) > 1e-6 {
 				t.Errorf("%s: variance of channel %d is %g, want %g", u.Name, c, step.vars[i][c], variance)
@@ -121,13 +121,13 @@ func TestBF16Statistics(t *testing.T) {
 }
 
 // TestBF16Error bounds how far rounding moves a step's gradients from those of
-// float32. Rounding to 8 significant bits changes a value by at most u = 2⁻⁸ of it.
+// float32. Rounding to 8 significant bits has a relative error of at most u = 2⁻⁸.
 // BatchNorm restores the scale at each of L layers, so the errors of at most u·|y| add
 // up to at most L·u standard deviations of a ReLU's input z. If z is nearly normal, a
 // share of at most 2·φ(0)·L·u ≈ 0.8·L·u of it lies so close to zero that its ReLU may
 // decide differently. That share of the gradient's squares may appear or vanish, and
-// the rest is off by L·u, so the norm of the difference is at most √(0.8·L·u) + L·u of
-// the gradient's.
+// the rest is off by L·u, so the norm of the difference is at most √(0.8·L·u) + L·u
+// times the norm of the gradient.
 func TestBF16Error(t *testing.T) {
 	for name, e := range bf16Examples(t) {
 		exact := e.training(t, kernel.Best(), TrainingOptions{Threads: 2, Gradients: AllGradients})
@@ -149,7 +149,7 @@ func TestBF16Error(t *testing.T) {
 		}
 		relative, bound := math.Sqrt(difference/size), math.Sqrt(0.8*lu)+lu
 		if !(relative > 0 && relative <= bound) {
-			t.Errorf("%s: gradients are off by %.3g of their norm, want at most %.3g", name, relative, bound)
+			t.Errorf("%s: gradients are off by %.3g times their norm, want at most %.3g", name, relative, bound)
 		}
 	}
 }
@@ -200,13 +200,13 @@ func TestBF16Memory(t *testing.T) {
 		return after.TotalAlloc - before.TotalAlloc
 	}
 	if saved := allocated(false) - allocated(true); saved > outputs/2 || saved < outputs/2*9/10 {
-		t.Errorf("saves %d bytes; half of all outputs are %d", saved, outputs/2)
+		t.Errorf("saves %d bytes, want about %d, half the size of all outputs", saved, outputs/2)
 	}
 }
 
 func TestBF16OfFloat64IsRefused(t *testing.T) {
 	e := newExample[float64](t, "resnet-8", arch.Options{Input: arch.Shape{C: 3, H: 8, W: 8}, Classes: 2}, 2)
 	if _, err := NewTraining(e.net, kernel.Generic[float64](), e.params, TrainingOptions{Batch: 2, Threads: 1, BF16: true}); err == nil {
-		t.Error("no error")
+		t.Error("BF16 with a float64 family: no error")
 	}
 }

@@ -12,21 +12,23 @@ import (
 //
 // With bf16 the outputs y, which are most of what a step keeps, are stored as
 // bfloat16 in half the memory. Kept outputs and gradients stay float32, and all
-// arithmetic is float32: an operation writes float32 to its worker's scratch, from
-// where roundY stores it, and output expands it again.
+// arithmetic is float32: an operation writes float32 to its worker's scratch memory,
+// roundY stores the rounded values in y, and output expands them again.
 type buffers[T kernel.Float] struct {
 	y    [][]T     // outputs of convolutions and pools, by unit
 	bf16 bool      // y holds bfloat16s, two in each element
 	out  [][]T     // kept outputs, by unit
-	mask [][]uint8 // where the sum before the ReLU was above 0, for units with a residual; nil where not needed
+	mask [][]uint8 // where the sum before the ReLU was above 0, for units with a residual; nil if not needed
+
+	planned int // elements of memory that y and out share
 }
 
 // lifetimes selects the buffers that must survive the forward pass, and their form.
 type lifetimes struct {
 	keepY, keepOut, masks bool
 	bf16                  bool // y is stored as bfloat16
-	// inPlace lets a kept output overwrite its residual where that is read for the
-	// last time, since that memory is in the cache anyway. It requires that no
+	// inPlace lets a kept output overwrite its residual when the residual is read for
+	// the last time, since that memory is in the cache anyway. It requires that no
 	// output is computed more than once.
 	inPlace bool
 }
@@ -63,6 +65,7 @@ func (p *plan[T]) newBuffers(images int, l lifetimes) *buffers[T] {
 	memory := make([][]T, len(s.sizes))
 	for i, size := range s.sizes {
 		memory[i] = make([]T, size*images)
+		b.planned += size * images
 	}
 	for i := range p.units {
 		u := &p.units[i]
@@ -101,13 +104,14 @@ func (p *plan[T]) lastReads() (y, out []int) {
 	return y, out
 }
 
-// slots hands out numbered pieces of memory of at least a size.
+// slots hands out numbered pieces of memory.
 type slots struct {
 	sizes []int
-	users []int // 0: free
+	users []int // of each slot; 0 if it is free
 }
 
-// take returns a free slot, the smallest that fits or else the largest, grown.
+// take returns the smallest free slot of at least the given size. If there is none, it
+// grows the largest free slot or, if no slot is free, adds one.
 func (s *slots) take(size int) int {
 	best := -1
 	for i, have := range s.sizes {
@@ -130,13 +134,13 @@ func (s *slots) take(size int) int {
 	return best
 }
 
-// share adds a user to a slot; it is free when each has freed it.
+// share adds a user to a slot. The slot is free when every user has freed it.
 func (s *slots) share(slot int) { s.users[slot]++ }
 
 func (s *slots) free(slot int) { s.users[slot]-- }
 
-// elements returns the number of elements of memory that unit u's y takes for that
-// many images. An element holds two bfloat16s.
+// elements returns the number of elements of memory that unit u's y takes for the
+// given number of images. With bf16, an element holds two values.
 func (b *buffers[T]) elements(u *unit[T], images int) int {
 	if b.bf16 {
 		return u.size / 2 * images

@@ -5,8 +5,8 @@ import (
 	"bnkit/engine/kernel"
 )
 
-// subsample writes every second row and column of src, shaped from, to dst, shaped
-// to. Channels that src lacks become zero.
+// subsample writes every second row and column of src, an image of shape from, to dst,
+// an image of shape to. Channels that src lacks become zero.
 func subsample[T kernel.Float](dst, src []T, to, from arch.Shape, lanes int) {
 	clear(dst)
 	for block := range (from.C + lanes - 1) / lanes {
@@ -19,9 +19,9 @@ func subsample[T kernel.Float](dst, src []T, to, from arch.Shape, lanes int) {
 	}
 }
 
-// mapChannels applies a channel map to one image: src, shaped from, to dst, shaped
-// to. A plain loop over channels is fast enough, because the only common map, option
-// A's, is done by subsample.
+// mapChannels applies a channel map to src, an image of shape from, and writes the
+// result to dst, an image of shape to. A plain loop over channels is fast enough,
+// because subsample applies the only common map, that of option A.
 func mapChannels[T kernel.Float](dst, src []T, m *arch.ChannelMap, to, from arch.Shape, lanes int) {
 	clear(dst)
 	for c, source := range m.Source {

@@ -26,15 +26,17 @@ func Chosen(t *arch.Tensor, set arch.TrainableSet, seed uint64) []int32 {
 }
 
 // Trained holds the part of a network's parameters, or of their gradients, that a set
-// trains. Tensors that are trained whole share memory with the network's. Of others
-// it has copies of the chosen weights, which Gather reads and Scatter writes back.
+// trains. Tensors that are trained whole share memory with the network's tensors. For
+// the other trained tensors it holds copies of the chosen weights, which Gather reads
+// and Scatter writes back.
 type Trained[T kernel.Float] struct {
-	*Params[T] // Tensors have the set's TrainedShape; Values of tensors not trained are nil
+	*Params[T] // Tensors have the set's TrainedShape; Values of tensors that are not trained are nil
 
 	whole     *Params[T]
 	positions [][]int32 // by tensor, as Chosen returns them; nil for whole tensors
 
-	// shifts is added to what Scatter copies, by tensor and position; nil for 0. See
+	// shifts holds the numbers that Scatter adds to what it copies, by tensor and
+	// position. It is nil for tensors to which Scatter adds nothing. See
 	// Compacted.Trained.
 	shifts [][]float64
 }

@@ -16,16 +16,16 @@ func TestChosen(t *testing.T) {
 		k++
 		chosen := Chosen(x, set, 5)
 		counts := make([]int, x.FanIn)
-		for channel, of := range slices.Collect(slices.Chunk(chosen, k)) {
-			for i, p := range of {
+		for channel, weights := range slices.Collect(slices.Chunk(chosen, k)) {
+			for i, p := range weights {
 				at := int(p) - channel*x.FanIn
-				if at < 0 || at >= x.FanIn || slices.Contains(of[:i], p) {
-					t.Fatalf("%s, channel %d: %v", set, channel, of)
+				if at < 0 || at >= x.FanIn || slices.Contains(weights[:i], p) {
+					t.Fatalf("%s, channel %d: chosen weights %v repeat or are out of range", set, channel, weights)
 				}
 				counts[at]++
 			}
-			if k > 1 && !slices.Equal(of[:k-1], smaller[channel*(k-1):][:k-1]) {
-				t.Fatalf("%s, channel %d: %v does not begin with %v", set, channel, of, smaller[channel*(k-1):][:k-1])
+			if k > 1 && !slices.Equal(weights[:k-1], smaller[channel*(k-1):][:k-1]) {
+				t.Fatalf("%s, channel %d: %v does not begin with %v", set, channel, weights, smaller[channel*(k-1):][:k-1])
 			}
 		}
 		// The counts are binomial with mean 20,000·k/12; allow five standard deviations.

@@ -28,8 +28,8 @@
 // images. Only a shortcut, which reads the same input as the stage before it, runs
 // together with that stage (fusedEnd).
 //
-// Take three units, each of which reads the one before, where unit 2 also adds the
-// output of unit 0. Unit 0 is then kept. Let aᵢ be the output of unit i, and BNᵢ be
+// Take three units. Each unit reads the unit before it, and unit 2 also adds the output
+// of unit 0, which is therefore kept. Let aᵢ be the output of unit i, and BNᵢ be
 // scaleᵢ·yᵢ + shiftᵢ. Forward does this:
 //
 //	stage  reads     computes                                     writes
@@ -63,10 +63,10 @@
 // stay in a second-level cache between the passes over them. Inference needs no
 // sums over images, so it takes each chunk through all stages at once.
 //
-// The result for an image does not depend on its chunk or its worker. Sums over
-// images are kept by image and added in image order, in float64; gradients of
-// weights are accumulated over a fixed number of groups of images and added in
-// group order. Results are therefore the same bits for any number of threads.
+// The result for an image does not depend on its chunk or its worker. Every image has
+// its own sums, which are added in image order, in float64. Gradients of weights are
+// accumulated over a fixed number of groups of images and added in group order.
+// Results therefore have the same bits for any number of threads.
 //
 // Buffers, workers and packed filters are made once; a training step allocates
 // nothing.

@@ -8,14 +8,15 @@ import (
 	"bnkit/engine/kernel"
 )
 
-// This file is one stage's way forward, from top to bottom: split the batch into
-// chunks, load the input (which computes the last unit's activation), convolve,
-// take moments, turn them into BatchNorm's scale and shift; then the head.
-// Inference also uses load, activate, apply, setAffine and head.
+// The functions in this file appear in the order in which a stage needs them. They
+// split the batch into chunks, load the input (which computes the previous unit's
+// activation), convolve, take moments, and turn these into BatchNorm's scale and
+// shift. The head comes last. Inference also uses load, activate, apply, setAffine and
+// head.
 
-// Forward computes the logits and the loss of x, N×C×H×W with N = len(labels)
-// at most the batch, normalising with the batch's own statistics. x must not
-// change until Backward is done.
+// Forward computes the logits and the loss of x, N×C×H×W, and normalises with the
+// statistics of x itself. N is len(labels) and at most the batch size. x must not
+// change until Backward has returned.
 func (t *Training[T]) Forward(x []T, labels []int32) Loss {
 	in := t.net.Input
 	if len(labels) == 0 || len(labels) > t.o.Batch || len(x) < len(labels)*in.C*in.H*in.W {
@@ -25,11 +26,11 @@ func (t *Training[T]) Forward(x []T, labels []int32) Loss {
 	for i := 0; i < len(t.units); i = t.stagesEnd {
 		start := t.startTimer()
 		t.stage, t.stagesEnd = i, t.fusedEnd(i)
-		most := t.units[i].chunk
+		limit := t.units[i].chunk
 		for j := range t.units[i:t.stagesEnd] {
-			most = min(most, t.units[i+j].chunk)
+			limit = min(limit, t.units[i+j].chunk)
 		}
-		t.runChunks(most, t.forwardChunk)
+		t.runChunks(limit, t.forwardChunk)
 		for j := i; j < t.stagesEnd; j++ {
 			t.finishStatistics(j)
 		}
@@ -50,10 +51,11 @@ func (t *Training[T]) Forward(x []T, labels []int32) Loss {
 }
 
 // fusedEnd returns the end of the stage group that starts at i. Each chunk runs
-// through all stages of its group. A group is stage i alone, or stage i and the next
-// one where both read the same input, as a shortcut does: the second finds it in the
-// cache. Stages are not fused where a timer measures them one by one, nor where no
-// gradient is taken back through the units, because their y may then share memory.
+// through all stages of its group. If stage i and the next one read the same input, as
+// a shortcut does, they form a group, and the second stage finds the input in the
+// cache. Otherwise the group is stage i alone. Stages are not fused if a timer measures
+// each of them, or if no gradient is taken back through the units, because their y may
+// then share memory.
 func (t *Training[T]) fusedEnd(i int) int {
 	u := &t.units[i]
 	if next := i + 1; next < len(t.units) && t.units[next].In == u.In && u.In != arch.Picture &&
@@ -63,10 +65,10 @@ func (t *Training[T]) fusedEnd(i int) int {
 	return i + 1
 }
 
-// runChunks divides the batch into chunks of at most most images and calls do for
-// each.
-func (t *Training[T]) runChunks(most int, do func(worker, item int)) {
-	t.divided = t.pool.divide(t.n, most)
+// runChunks divides the batch into chunks of at most limit images and calls do for
+// each chunk.
+func (t *Training[T]) runChunks(limit int, do func(worker, item int)) {
+	t.divided = t.pool.divide(t.n, limit)
 	t.pool.run(t.divided.chunks, do)
 }
 
@@ -102,8 +104,8 @@ func (t *Training[T]) forwardImages(w *worker[T], stage, first, images int) {
 	}
 }
 
-// input returns the unit whose output a stage reads: a unit's stage reads its In,
-// the head reads the last unit.
+// input returns the unit whose output a stage reads. The stage of a unit reads the unit's
+// In, and the head reads the last unit.
 func (p *plan[T]) input(stage int) int {
 	if stage == len(p.units) {
 		return stage - 1
@@ -117,8 +119,9 @@ func (p *plan[T]) fresh(stage int) bool {
 }
 
 // load returns the input of stage's operation for images first to first+images-1,
-// padded as l says. The result is the worker's padded copy, or the images themselves
-// where they were kept and need no padding. x is the batch's pictures, N×C×H×W.
+// padded according to l. The result is the worker's padded copy, or the images
+// themselves if they were kept and need no padding. x holds the batch's pictures,
+// N×C×H×W.
 func (p *plan[T]) load(w *worker[T], b *buffers[T], stage, first, images int, x []T, l kernel.Layout) []T {
 	padded, length := w.padded[l], l.Len(p.family.Lanes)
 	in := p.input(stage)
@@ -161,8 +164,8 @@ func packPicture[T kernel.Float](dst, picture []T, s arch.Shape, l kernel.Layout
 	}
 }
 
-// keptUnpadded returns unit in's kept output of some images. It returns nil where
-// the output is not kept or l asks for padding.
+// keptUnpadded returns unit in's kept output of some images. It returns nil if the
+// output is not kept or l requires padding.
 func (p *plan[T]) keptUnpadded(b *buffers[T], in, first, images int, l kernel.Layout) []T {
 	u := &p.units[in]
 	if !u.kept || l.Padded() {
@@ -172,9 +175,9 @@ func (p *plan[T]) keptUnpadded(b *buffers[T], in, first, images int, l kernel.La
 }
 
 // activate computes one image's output of unit i and writes it to padded and to
-// plain, either of which may be nil. If fresh, the output is computed from y, and is
-// also written to where it is kept, with its mask; otherwise a kept output is read
-// from there.
+// plain, either of which may be nil. If fresh is set, it also stores the output and its
+// mask if they are kept. Otherwise it reads a kept output instead of computing it from
+// y again.
 func (p *plan[T]) activate(w *worker[T], b *buffers[T], i, image int, fresh bool, padded []T, l kernel.Layout, plain []T) {
 	u := &p.units[i]
 	a := &w.activation
@@ -211,8 +214,8 @@ func (p *plan[T]) activate(w *worker[T], b *buffers[T], i, image int, fresh bool
 	p.family.Activate(a)
 }
 
-// output returns one image's y of unit i as T: y itself, or, where y is stored as
-// bfloat16, its expansion in room.
+// output returns one image's y of unit i as T. If y is stored as bfloat16, output
+// expands it into room.
 func (p *plan[T]) output(b *buffers[T], i, image int, room []T) []T {
 	u := &p.units[i]
 	if !b.bf16 {
@@ -223,8 +226,9 @@ func (p *plan[T]) output(b *buffers[T], i, image int, room []T) []T {
 	return y
 }
 
-// destination returns where the operation of unit i writes a chunk of images: to y
-// itself, or to the worker's scratch, which roundY then rounds to bfloat16.
+// destination returns the memory to which the operation of unit i writes a chunk of
+// images: y itself, or the worker's scratch memory, which roundY then rounds to
+// bfloat16.
 func (t *Training[T]) destination(w *worker[T], i, first, images int) []T {
 	u := &t.units[i]
 	if t.buffers.bf16 {
@@ -233,8 +237,8 @@ func (t *Training[T]) destination(w *worker[T], i, first, images int) []T {
 	return t.buffers.y[i][first*u.size:][:images*u.size]
 }
 
-// argmax returns where a chunk of a max pool notes its maxima for Backward, nil
-// where none are needed.
+// argmax returns the memory in which a max pool notes the maxima of a chunk for
+// Backward, or nil if Backward does not need them.
 func (t *Training[T]) argmax(i, first, images int) []uint8 {
 	if !t.o.Gradients.belowOutput() || t.backward.units[i].argmax == nil {
 		return nil
@@ -244,7 +248,7 @@ func (t *Training[T]) argmax(i, first, images int) []uint8 {
 }
 
 // apply runs the unit's convolution or pool on padded images. A max pool notes its
-// maxima in argmax, unless that is nil. A convolution prefetches ahead.
+// maxima in argmax, unless argmax is nil. A convolution prefetches the memory in ahead.
 func (u *unit[T]) apply(dst, padded []T, images int, work []T, argmax []uint8, ahead ...[]T) {
 	if u.pooling != nil {
 		u.pooling.run(dst, padded, images, argmax)
@@ -268,7 +272,7 @@ func (t *Training[T]) roundY(y []T, i, first, images int) {
 }
 
 // loadAhead appends to ahead the memory that load reads and writes for images first
-// to first+images-1, as far as the batch of n has them.
+// to first+images-1. It leaves out images beyond the batch of n.
 func (p *plan[T]) loadAhead(ahead [][]T, b *buffers[T], stage, first, images, n int) [][]T {
 	in := p.input(stage)
 	if in == arch.Picture {
@@ -291,20 +295,20 @@ func (p *plan[T]) loadAhead(ahead [][]T, b *buffers[T], stage, first, images, n 
 	return ahead
 }
 
-// yAhead returns the memory of unit u's y for images first to first+images-1, as far
-// as the batch of n has them.
+// yAhead returns the memory of unit u's y for images first to first+images-1, without
+// those beyond the batch of n.
 func (b *buffers[T]) yAhead(u *unit[T], first, images, n int) []T {
 	return part(b.y[u.index], b.elements(u, 1), first, images, n)
 }
 
-// part returns images first to first+images-1 of x, size elements each, as far as the
-// batch of n has them.
+// part returns images first to first+images-1 of x, size elements each, without those
+// beyond the batch of n.
 func part[T kernel.Float](x []T, size, first, images, n int) []T {
 	return x[min(first, n)*size : min(first+images, n)*size]
 }
 
-// finishStatistics combines the images' moments (Chan, Golub and LeVeque
-// 1983) in image order, and sets unit i's BatchNorm.
+// finishStatistics combines the images' moments (Chan, Golub and LeVeque 1983) in
+// image order, and sets the scale and shift of unit i's BatchNorm.
 func (t *Training[T]) finishStatistics(i int) {
 	u := &t.units[i]
 	if u.BN == "" {
@@ -339,8 +343,8 @@ func (t *Training[T]) finishStatistics(i int) {
 }
 
 // setAffine sets unit i's scale and shift from each channel's mean and biased
-// variance and the current γ and β. Without BatchNorm, the shift is the bias. mean
-// is that of y without the bias, because BatchNorm cancels a bias.
+// variance and the current γ and β. Without BatchNorm, the shift is the bias. mean is
+// the mean of y without the bias, because BatchNorm cancels a bias.
 func (p *plan[T]) setAffine(i int, mean, variance []float64) {
 	u := &p.units[i]
 	if u.BN == "" {

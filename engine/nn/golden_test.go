@@ -104,9 +104,9 @@ func TestGolden(t *testing.T) {
 		t.Run(c.name+", generic float32", func(t *testing.T) { testGolden(t, c.net, kernel.Generic[float32](), want, c.bound) })
 		t.Run(c.name+", best", func(t *testing.T) { testGolden(t, c.net, kernel.Best(), want, 10*c.bound) })
 	}
-	// Only float64: some inputs of ReLUs in a network this deep are closer to 0 than
-	// float32 resolves. TestEveryNetwork compares float32 with float64 using the same
-	// masks.
+	// This network is tested in float64 only. It is so deep that some inputs of ReLUs
+	// are closer to 0 than float32 resolves. TestEveryNetwork compares float32 with
+	// float64 using the same masks.
 	t.Run("resnet50, generic float64", func(t *testing.T) {
 		net := build("resnet50", arch.Options{Input: arch.Shape{C: 3, H: 64, W: 64}})
 		testGolden(t, net, kernel.Generic[float64](), golden(t, "testdata/resnet50.safetensors"), 1e-6)

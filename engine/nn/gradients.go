@@ -49,8 +49,8 @@ func (g Gradients) includes(t *arch.Tensor) bool {
 	return g.weights(t.Shortcut)
 }
 
-// weights reports whether the weight gradient of a convolution is computed, which
-// may be a shortcut's.
+// weights reports whether the weight gradient of a convolution is computed. shortcut
+// says whether the convolution is a shortcut.
 func (g Gradients) weights(shortcut bool) bool {
 	return g&ConvGradients != 0 || shortcut && g&ShortcutGradients != 0
 }

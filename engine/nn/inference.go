@@ -3,12 +3,13 @@ package nn
 import (
 	"fmt"
 	"slices"
+	"unsafe"
 
 	"bnkit/engine/arch"
 	"bnkit/engine/kernel"
 )
 
-// noUnit is an index that differs from every unit's and from arch.Picture.
+// noUnit is an index that differs from the indices of all units and from arch.Picture.
 const noUnit = -2
 
 // inferenceChunk is the number of images that a worker takes through the whole
@@ -18,9 +19,9 @@ const inferenceChunk = 4
 
 // InferenceOptions are the sizes and choices of an Inference.
 type InferenceOptions struct {
-	Batch      int // the most examples that a Run takes
+	Batch      int // largest number of examples in a Run
 	Threads    int
-	Eps        float64 // BatchNorm's; DefaultEps where 0
+	Eps        float64 // what BatchNorm adds to a variance; 0 stands for DefaultEps
 	CountZeros bool    // count the outputs of each ReLU that are zero
 }
 
@@ -91,8 +92,15 @@ func NewInference[T kernel.Float](net *arch.Network, family *kernel.Family[T], p
 // Close stops the workers. The Inference must not be used afterwards.
 func (f *Inference[T]) Close() { f.pool.close() }
 
-// Load makes later runs use γ, β, biases and the output layer of params, and stats.
-// The convolutions keep the filters they were compiled with.
+// BufferBytes returns the size of the activations that each thread keeps. These are the
+// outputs of the units for a few pictures. Outputs that are not needed at the same time
+// share memory.
+func (f *Inference[T]) BufferBytes() int64 {
+	return int64(f.buffers[0].planned) * int64(unsafe.Sizeof(*new(T)))
+}
+
+// Load makes later runs use stats and the γ, β, biases and output layer of params. The
+// convolutions keep the filters that they were compiled with.
 func (f *Inference[T]) Load(params *Params[T], stats *Statistics) {
 	f.params = params
 	for i := range f.units {
@@ -107,8 +115,8 @@ func (f *Inference[T]) Load(params *Params[T], stats *Statistics) {
 	}
 }
 
-// Run returns the logits, n×classes, of the pictures x, n×C×H×W, with n at most the
-// batch. They are valid until the next Run.
+// Run returns the logits, n×classes, of the pictures x, n×C×H×W, where n is at most
+// the batch size. The logits are valid until the next Run.
 func (f *Inference[T]) Run(x []T, n int) []T {
 	in := f.net.Input
 	if n < 1 || n > f.o.Batch || len(x) < n*in.C*in.H*in.W {
@@ -156,9 +164,9 @@ func (f *Inference[T]) FeatureMaps(x []T, unit int) []T {
 	return f.maps
 }
 
-// inspectInput counts the zeros in the input of a stage, and copies it to maps if it
-// is wanted. It does so only at the first stage that reads it. The input is computed
-// once more for that, so counting costs time.
+// inspectInput counts the zeros in the input of a stage, and copies the input to maps
+// if it is wanted. It does so only at the first stage that reads the input. It computes
+// the input once more, so counting takes extra time.
 func (f *Inference[T]) inspectInput(worker, stage, images int) {
 	in := f.input(stage)
 	if !f.o.CountZeros && in != f.wanted || in == arch.Picture || !f.fresh(stage) || !f.units[in].ReLU {

@@ -134,7 +134,7 @@ func TestInference(t *testing.T) {
 			}
 			if !count {
 				if zeros != nil {
-					t.Error("zeros counted without being asked for")
+					t.Error("Zeros is not nil without CountZeros")
 				}
 				f.Close()
 				continue
@@ -149,7 +149,7 @@ func TestInference(t *testing.T) {
 				relus++
 				area := u.OutShape.H * u.OutShape.W
 				if z.Unit != i || z.Positions != int64(7*area) || len(z.PerChannel) != u.OutShape.C {
-					t.Fatalf("%s: zeros of unit %d over %d positions in %d channels", u.Name, z.Unit, z.Positions, len(z.PerChannel))
+					t.Fatalf("%s: Zeros has a row for unit %d with %d positions in %d channels", u.Name, z.Unit, z.Positions, len(z.PerChannel))
 				}
 				counts := make([]int64, u.OutShape.C)
 				for at, v := range outputs[i] {
@@ -173,8 +173,8 @@ func TestInference(t *testing.T) {
 	}
 }
 
-// TestInferenceMatchesTraining checks that Inference with a batch's statistics, made
-// biased, gives Training's logits of that batch.
+// TestInferenceMatchesTraining checks that Inference, with a batch's mean and biased
+// variance as statistics, computes the same logits for that batch as Training.
 func TestInferenceMatchesTraining(t *testing.T) {
 	e := newExample[float32](t, "resnet-20", arch.Options{Input: arch.Shape{C: 3, H: 32, W: 32}, Classes: 10}, 10)
 	train := e.training(t, kernel.Best(), TrainingOptions{Threads: 2})
@@ -202,7 +202,7 @@ func TestInferenceMatchesTraining(t *testing.T) {
 		}
 		first := slices.Clone(logits[:10])
 		if alone := f.Run(e.pictures[:3*32*32], 1); !slices.Equal(alone, first) {
-			t.Error("a picture's logits depend on the pictures beside it")
+			t.Error("a picture's logits depend on the other pictures of the batch")
 		}
 		f.Close()
 	}

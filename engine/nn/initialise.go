@@ -39,13 +39,13 @@ var (
 	BetaInitialisers  = []string{"zero", "one"}
 )
 
-// constantPrefix is followed by the value in an initialiser that is constant.
+// constantPrefix begins the name of a constant initialiser. The value follows it.
 const constantPrefix = "constant:"
 
 // InitialiserError reports an unknown initialiser.
 type InitialiserError struct {
 	Of, Name string // Of is "weights", "gamma" or "beta"
-	Possible string // in words
+	Possible string // the names that are allowed, in words
 }
 
 func (e *InitialiserError) Error() string {
@@ -76,14 +76,14 @@ func (in Initialisers) Check() error {
 const maxConstant = 1e15
 
 // constant returns X of the initialiser "constant:X", rounded to float32, and reports
-// whether name is one with an X of at most maxConstant in size.
+// whether name has this form and X is at most maxConstant in size.
 func constant(name string) (float32, bool) {
 	digits, ok := strings.CutPrefix(name, constantPrefix)
 	v, err := strconv.ParseFloat(digits, 32)
 	return float32(v), ok && err == nil && math.Abs(v) <= maxConstant
 }
 
-// Initialise draws every tensor's initial value from seed by the DefaultInitialisers.
+// Initialise draws every tensor's initial value from seed with DefaultInitialisers.
 func (p *Params[T]) Initialise(seed uint64) { p.InitialiseBy(DefaultInitialisers, seed) }
 
 // InitialiseBy draws every tensor's initial value. A tensor's value depends only on

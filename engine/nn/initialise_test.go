@@ -23,7 +23,7 @@ func moments(values []float32) (mean, variance, least, largest float64) {
 }
 
 // TestInitialMoments compares each initialiser's mean, variance and range with
-// those of its distribution, at five standard deviations of the estimates.
+// those of its distribution, within five standard deviations of the estimates.
 func TestInitialMoments(t *testing.T) {
 	const n, fanIn = 100_000, 50
 	weight := &arch.Tensor{Name: "w", Kind: arch.ConvWeight, Shape: []int{n / fanIn, 2, 5, 5}, FanIn: fanIn}
@@ -71,13 +71,13 @@ func TestBinary(t *testing.T) {
 	Initialisers{Weights: "binary"}.Draw(values, x, 1)
 	for i, v := range values {
 		if math.Abs(float64(v)) != float64(float32(math.Sqrt(2.0/64))) {
-			t.Fatalf("element %d is %v", i, v)
+			t.Fatalf("element %d is %v, want ±√(2/64)", i, v)
 		}
 	}
 }
 
-// TestOrthogonal multiplies the matrix with its transpose, for matrices with more
-// columns than rows, more rows than columns, equally many, and a single row or column.
+// TestOrthogonal multiplies matrices by their transposes. The matrices are wide, tall,
+// square, and a single row or column.
 func TestOrthogonal(t *testing.T) {
 	for _, shape := range [][2]int{{16, 27}, {16, 9}, {64, 576}, {64, 32}, {48, 48}, {10, 64}, {1, 9}, {7, 1}} {
 		rows, cols := shape[0], shape[1]
@@ -101,7 +101,7 @@ func TestOrthogonal(t *testing.T) {
 				// Rounding to float32 moves each of length elements of about
 				// 1/√length by a relative 2^-24 at most.
 				if math.Abs(product-want) > 1.5e-7 {
-					t.Fatalf("%d×%d: vectors %d and %d have product %v", rows, cols, i, k, product)
+					t.Fatalf("%d×%d: the inner product of vectors %d and %d is %v", rows, cols, i, k, product)
 				}
 			}
 		}

@@ -20,10 +20,11 @@ func (l *Loss) Add(o Loss) {
 	l.Examples += o.Examples
 }
 
-// Mean returns the mean cross-entropy in nats, or NaN over no examples.
+// Mean returns the mean cross-entropy in nats, or NaN if there are no examples.
 func (l Loss) Mean() float64 { return l.Sum / float64(l.Examples) }
 
-// Accuracy returns the share of right answers, from 0 to 1, or NaN over no examples.
+// Accuracy returns the share of right answers, from 0 to 1, or NaN if there are no
+// examples.
 func (l Loss) Accuracy() float64 { return float64(l.Correct) / float64(l.Examples) }
 
 // CrossEntropy returns the loss of logits, N×classes, for N labels.

@@ -25,7 +25,7 @@ func TestSmoothedLabels(t *testing.T) {
 		}
 	}
 	if err := json.Unmarshal(b, &golden); err != nil || len(golden.Smoothing) == 0 {
-		t.Fatalf("%d cases, %v", len(golden.Smoothing), err)
+		t.Fatalf("read %d cases of smoothing, error %v", len(golden.Smoothing), err)
 	}
 	for _, c := range golden.Smoothing {
 		const scale = 0.5

@@ -125,7 +125,7 @@ func smallExamples(t *testing.T) map[string]*example[float64] {
 }
 
 // TestNetworkGradients checks pools, biases, missing BatchNorms and missing γ
-// and β by finite differences, along shallow networks.
+// and β by finite differences, in shallow networks.
 func TestNetworkGradients(t *testing.T) {
 	for name, e := range smallExamples(t) {
 		if len(e.net.Units) > 30 {
@@ -163,7 +163,7 @@ func TestMaxPoolOfNaN(t *testing.T) {
 	e.pictures[100] = float32(math.NaN())
 	step := e.training(t, kernel.Best(), TrainingOptions{Threads: 1, Gradients: BNGradients})
 	if loss := step.Forward(e.pictures, e.labels); !math.IsNaN(loss.Sum) {
-		t.Errorf("loss %v", loss.Sum)
+		t.Errorf("loss %v, want NaN", loss.Sum)
 	}
 	step.Backward() // must not index outside the gradients
 }
@@ -178,7 +178,7 @@ var variants = []struct {
 	{"bn every 2", func(o *arch.Options) { o.BNEvery = 2 }},
 	{"no scale", func(o *arch.Options) { o.NoScale = "*" }},
 	{"no shift", func(o *arch.Options) { o.NoShift = "*" }},
-	{"neither", func(o *arch.Options) { o.NoScale, o.NoShift = "*", "*" }},
+	{"no scale, no shift", func(o *arch.Options) { o.NoScale, o.NoShift = "*", "*" }},
 	{"some fixed", func(o *arch.Options) { o.NoScale, o.NoShift = "*1", "*0.*,*bn*" }},
 }
 
@@ -210,8 +210,8 @@ func TestEveryNetwork(t *testing.T) {
 	}
 }
 
-// TestWideNetwork runs the kernels on as many channels as only a network of full width
-// has.
+// TestWideNetwork runs the kernels on the numbers of channels of a network of full
+// width.
 func TestWideNetwork(t *testing.T) {
 	net, err := arch.Build("resnet18", arch.Options{Input: arch.Shape{C: 3, H: 33, W: 40}, Classes: 5})
 	if err != nil {
@@ -241,7 +241,7 @@ func TestLeadingMap(t *testing.T) {
 	for i := range fast.units {
 		u := &fast.units[i]
 		if u.residual == mapped || u.Add.Kind == arch.Mapped && u.residual != subsampledPad {
-			t.Fatalf("%s has residual %d", u.Name, u.residual)
+			t.Fatalf("the residual of %s has kind %d, want all maps to be subsampledPad", u.Name, u.residual)
 		}
 	}
 	slow := e.training(t, kernel.Best(), TrainingOptions{Threads: 2, Gradients: AllGradients})
@@ -255,7 +255,7 @@ func TestLeadingMap(t *testing.T) {
 	slow.backward = newBackward(slow)
 	slow.pool.run(len(slow.units), slow.packBackward)
 	if got := slow.Forward(e.pictures, e.labels); got != loss || maps != 2 {
-		t.Errorf("%d maps: loss %v, want %v", maps, got, loss)
+		t.Errorf("%d channel maps, want 2; loss %v, want %v", maps, got, loss)
 	}
 	slow.Backward()
 	for i, g := range slow.Gradients().Values {
@@ -279,9 +279,9 @@ func TestWrongNetworkIsRefused(t *testing.T) {
 	}
 }
 
-// picturesOf returns a shape of pictures for a network. It is larger than the smallest
-// possible one, so that BatchNorm normalises over more than the batch in the last
-// stage too, and not square where the network allows it.
+// picturesOf returns the shape of the pictures for a network. It is larger than the
+// network needs, so that BatchNorm normalises over more than the batch in the last
+// stage too, and it is not square if the network allows that.
 func picturesOf(n *archtest.Network) arch.Shape {
 	switch {
 	case n.Name == "convnet":
@@ -322,8 +322,8 @@ func compareStep(t *testing.T, net *arch.Network) {
 		return steps[g]
 	}
 	all := take(AllGradients)
-	if changed, of := takeMasks(want, all); float64(changed) > 1+tolerance/10*float64(of) {
-		t.Errorf("%d of %d ReLUs decide differently in float32 and float64", changed, of)
+	if changed, outputs := takeMasks(want, all); float64(changed) > 1+tolerance/10*float64(outputs) {
+		t.Errorf("the masks of %d of %d outputs of ReLUs differ between float32 and float64", changed, outputs)
 	}
 	takeMasks(other, all)
 	want.Backward()
@@ -352,18 +352,18 @@ func compareStep(t *testing.T, net *arch.Network) {
 		}
 	}
 	tolerance = bound(1e-3, change)
-	t.Logf("largest normalised error %.2g of at most %.2g, of %s", worst, tolerance, which)
+	t.Logf("largest normalised error %.2g (bound %.2g), of %s", worst, tolerance, which)
 	if !(worst < tolerance) {
 		t.Errorf("%s: normalised error of the gradient %.2g, more than %.2g", which, worst, tolerance)
 	}
 }
 
-// bound returns how far float32 may be from float64. It is little or, where a deep
-// network amplifies rounding errors, 20 times the change that perturb causes. perturb
-// rounds each value once, while a convolution rounds at each term of its sums: errors
-// are 1 to 7 times that change in networks of 100 to 200 layers.
-func bound(little, change float64) float64 {
-	return math.Min(math.Max(little, 20*change), 0.05)
+// bound returns how far float32 may be from float64. It is at least least. If a deep
+// network amplifies rounding errors, it is 20 times the change that perturb causes.
+// perturb rounds each value once, while a convolution rounds at each term of its sums:
+// errors are 1 to 7 times that change in networks of 100 to 200 layers.
+func bound(least, change float64) float64 {
+	return math.Min(math.Max(least, 20*change), 0.05)
 }
 
 // perturb changes every element of the pictures and parameters by as much as rounding
@@ -392,18 +392,18 @@ func furthest[T kernel.Float](net *arch.Network, got [][]T, want [][]float64) (w
 	return worst, name
 }
 
-// takeMasks makes exact use got's decisions of ReLUs and max pools in Backward. An
-// input of a ReLU that is closer to 0 than float32 resolves may fall on either side,
-// and both gradients are correct. It returns the number of outputs of ReLUs, of, and
-// how many of them it changed.
-func takeMasks(exact *Training[float64], got *Training[float32]) (changed, of int) {
+// takeMasks makes the Backward of exact use the masks of ReLUs and the maxima of pools
+// that got has computed. An input of a ReLU that is closer to 0 than float32 resolves
+// may fall on either side, and both gradients are correct. takeMasks returns the number
+// of outputs of ReLUs whose mask it changed, and the number of all outputs of ReLUs.
+func takeMasks(exact *Training[float64], got *Training[float32]) (changed, outputs int) {
 	for i := range exact.units {
 		u := &exact.units[i]
 		copy(exact.backward.units[i].argmax, got.backward.units[i].argmax)
 		if !u.ReLU {
 			continue
 		}
-		of += exact.n * u.area * u.OutShape.C
+		outputs += exact.n * u.area * u.OutShape.C
 		mask, wanted := reluMask(exact, i), reluMask(got, i)
 		lanes := exact.family.Lanes
 		for position, m := range mask {
@@ -427,11 +427,11 @@ func takeMasks(exact *Training[float64], got *Training[float32]) (changed, of in
 		}
 		copy(exact.buffers.mask[i], wanted)
 	}
-	return changed, of
+	return changed, outputs
 }
 
-// reluMask returns where the sum before unit i's ReLU was above 0 in the last Forward,
-// one byte for each position of a block.
+// reluMask returns a mask of where the sum before unit i's ReLU was above 0 in the last
+// Forward. It has one byte for each position of a block.
 func reluMask[T kernel.Float](t *Training[T], i int) []uint8 {
 	if mask := t.buffers.mask[i]; mask != nil {
 		return mask
@@ -463,7 +463,7 @@ func TestPoolsInParallel(t *testing.T) {
 				step.Backward()
 				step.Repack()
 			}); n != 0 {
-				t.Errorf("%s: %v allocations in a step", net.Name, n)
+				t.Errorf("%s: %v allocations in a step, want 0", net.Name, n)
 			}
 			for i, g := range step.Gradients().Values {
 				if threads == 1 {

@@ -16,8 +16,8 @@ type Params[T kernel.Float] struct {
 	byUnit  [][arch.ConvBias + 1]int // index into Tensors, -1 for none, by unit and kind
 }
 
-// NewParams returns zeros for every tensor of net for which keep returns true. Values
-// of the others are nil. A nil keep keeps all.
+// NewParams returns zeros for every tensor of net for which keep returns true. Values of
+// other tensors are nil. If keep is nil, all tensors have values.
 func NewParams[T kernel.Float](net *arch.Network, keep func(*arch.Tensor) bool) *Params[T] {
 	p := &Params[T]{Tensors: net.Tensors(), byName: map[string]int{}}
 	p.Values = make([][]T, len(p.Tensors))
@@ -51,8 +51,20 @@ func (p *Params[T]) Share(own func(*arch.Tensor) bool) *Params[T] {
 	return &s
 }
 
-// Named returns the values of the tensor with that canonical name, or nil if there is
-// none.
+// Zeros returns zeros for every tensor for which p has values.
+func (p *Params[T]) Zeros() *Params[T] {
+	z := *p
+	z.Values = make([][]T, len(p.Values))
+	for i, values := range p.Values {
+		if values != nil {
+			z.Values[i] = make([]T, len(values))
+		}
+	}
+	return &z
+}
+
+// Named returns the values of the tensor with the given canonical name, or nil if there
+// is no such tensor.
 func (p *Params[T]) Named(name string) []T {
 	i, ok := p.byName[name]
 	if !ok {
@@ -61,8 +73,8 @@ func (p *Params[T]) Named(name string) []T {
 	return p.Values[i]
 }
 
-// Of returns the values of a unit's tensor of that kind, or nil if it has none. The
-// output layer counts as the unit after the last.
+// Of returns the values of a unit's tensor of the given kind, or nil if the unit has no
+// such tensor. The output layer counts as the unit after the last.
 func (p *Params[T]) Of(unit int, kind arch.Kind) []T {
 	i := p.byUnit[unit][kind]
 	if i < 0 {
@@ -74,7 +86,7 @@ func (p *Params[T]) Of(unit int, kind arch.Kind) []T {
 // Statistics holds a mean and a variance for every channel of every BatchNorm. They
 // are those of BatchNorm's input, which includes a convolution's bias.
 type Statistics struct {
-	Mean, Var [][]float64 // by unit and channel, nil where there is no BatchNorm; Var is unbiased
+	Mean, Var [][]float64 // by unit and channel; nil for units without BatchNorm; Var is unbiased
 }
 
 // NewStatistics returns mean 0 and variance 1 for every BatchNorm of net.

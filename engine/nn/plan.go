@@ -11,8 +11,8 @@ import (
 // DefaultEps is the number that BatchNorm adds to a variance, as in PyTorch.
 const DefaultEps = 1e-5
 
-// plan is a compiled network, as Training and Inference share it: the units with
-// their packed forward filters and the current scale and shift of each BatchNorm.
+// plan is the part of a compiled network that Training and Inference share: the units
+// with their packed forward filters and the current scale and shift of each BatchNorm.
 type plan[T kernel.Float] struct {
 	net    *arch.Network
 	family *kernel.Family[T]
@@ -32,11 +32,11 @@ type unit[T kernel.Float] struct {
 	blocks   int            // of the output
 	area     int            // output positions
 	size     int            // elements of one image's output
-	chunk    int            // most images that one call convolves
+	chunk    int            // largest number of images that one call convolves
 	forward  kernel.Conv[T] // nil for a pool
 	pooling  *pooling[T]    // nil for a convolution
-	source   kernel.Layout  // how forward or pooling wants its input padded
-	floor    T              // 0 for a ReLU, -Inf for none
+	source   kernel.Layout  // the padding that forward or pooling requires
+	floor    T              // 0 with a ReLU, -Inf without
 	scale    []T            // BatchNorm, or a bias alone, as z = scale·y + shift; blocks×lanes
 	shift    []T
 	residual residual

@@ -8,8 +8,8 @@ import (
 
 // pool runs numbered items on a fixed set of goroutines, including the caller's.
 // Each worker goes through its own range of items, so it mostly takes neighbouring
-// items, and then takes what is left of other ranges. Which worker runs which item
-// depends on timing; results must not.
+// items, and then takes the remaining items of other ranges. Which worker runs which item
+// depends on timing; results must not depend on it.
 //
 // Waking a sleeping thread takes up to 0.1 ms on a virtual machine, which is as long
 // as some runs. So workers spin for a while before they go to sleep.
@@ -36,7 +36,7 @@ type helper struct {
 type itemRange struct {
 	next atomic.Int64
 	end  int64
-	_    [48]byte // fills a cache line, which no two workers share
+	_    [48]byte // pads to a cache line, so that no two workers share one
 }
 
 func newPool(workers int) *pool {
@@ -68,10 +68,11 @@ func (p *pool) run(items int, do func(worker, item int)) {
 // most one.
 type chunking struct{ images, chunks int }
 
-// divide returns chunks of at most most images, the same number for every worker.
-func (p *pool) divide(images, most int) chunking {
+// divide divides images into chunks of at most limit images. Every worker gets the same
+// number of chunks, unless there are too few images for that.
+func (p *pool) divide(images, limit int) chunking {
 	workers := len(p.ranges)
-	each := (images + most*workers - 1) / (most * workers)
+	each := (images + limit*workers - 1) / (limit * workers)
 	return chunking{images, min(each*workers, images)}
 }
 
@@ -81,7 +82,7 @@ func (c chunking) chunk(i int) (first, images int) {
 	return first, (i+1)*c.images/c.chunks - first
 }
 
-// wakeHelpers starts a run on every helper, and wakes those that sleep.
+// wakeHelpers starts a run on every helper, and wakes helpers that are asleep.
 func (p *pool) wakeHelpers() {
 	p.begun.Add(1)
 	for i := range p.helpers {
@@ -130,7 +131,7 @@ func spin(cond func() bool) bool {
 	return false
 }
 
-// work runs items of the current run: the worker's own, then those of others.
+// work runs the worker's own items of the current run, and then items of other workers.
 func (p *pool) work(worker int) {
 	for i := range p.active {
 		r := &p.ranges[(worker+i)%p.active]

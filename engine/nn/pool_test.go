@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// TestPool counts how often each item is done, in runs that follow immediately and in
-// runs that find the workers asleep or falling asleep. Several pools run at once with
+// TestPool counts how often each item is done. Some runs follow each other immediately;
+// others find the workers asleep or falling asleep. Several pools run at once with
 // more goroutines than processors, so that they are preempted at any point.
 func TestPool(t *testing.T) {
 	var testing sync.WaitGroup
@@ -24,7 +24,7 @@ func testPool(t *testing.T, workers int) {
 	var done [100]atomic.Int32
 	do := func(worker, item int) {
 		if worker < 0 || worker >= workers {
-			t.Errorf("worker %d of %d", worker, workers)
+			t.Errorf("do was called with worker %d, but there are %d workers", worker, workers)
 		}
 		done[item].Add(1)
 	}
@@ -43,7 +43,7 @@ func testPool(t *testing.T, workers int) {
 				want = 1
 			}
 			if n := done[i].Load(); n != want {
-				t.Errorf("%d workers, run %d: item %d of %d done %d times", workers, run, i, items, n)
+				t.Errorf("%d workers, run %d: item %d of %d was done %d times", workers, run, i, items, n)
 				return
 			}
 		}
@@ -65,10 +65,10 @@ func TestPoolWokenLate(t *testing.T) {
 		h.wake <- struct{}{}
 		time.Sleep(5 * time.Millisecond)
 		if n := p.running.Load(); n != 0 {
-			t.Fatalf("%d helpers run between runs", n)
+			t.Fatalf("%d helpers are running although no run is in progress", n)
 		}
 		if p.run(10, do); done.Load() != 10*(run+1) {
-			t.Fatalf("run %d: %d items done", run, done.Load())
+			t.Fatalf("run %d: %d items are done in all", run, done.Load())
 		}
 	}
 }
@@ -83,8 +83,8 @@ func BenchmarkPool(b *testing.B) {
 	}
 }
 
-// TestDivide checks that chunks hold every image once and in order, that none is empty
-// or too large, and that workers get the same number of images where that is possible.
+// TestDivide checks that the chunks contain every image once and in order, that none is
+// empty or too large, and that workers get the same number of images if possible.
 func TestDivide(t *testing.T) {
 	for _, workers := range []int{1, 2, 3, 16} {
 		p := newPool(workers)
@@ -96,18 +96,18 @@ func TestDivide(t *testing.T) {
 				for i := range c.chunks {
 					first, n := c.chunk(i)
 					if first != next || n < 1 || n > most {
-						t.Fatalf("%d workers, %d images, at most %d: chunk %d has %d from %d on", workers, images, most, i, n, first)
+						t.Fatalf("%d workers, %d images, at most %d: chunk %d has %d images from image %d on", workers, images, most, i, n, first)
 					}
 					next += n
 				}
 				if next != images {
-					t.Fatalf("%d workers: chunks of %d of %d images", workers, next, images)
+					t.Fatalf("%d workers: the chunks contain %d of %d images", workers, next, images)
 				}
 				if images%workers != 0 {
 					continue
 				}
 				if first, _ := c.chunk(c.chunks / workers); c.chunks%workers != 0 || workers > 1 && first != images/workers {
-					t.Fatalf("%d workers, %d images, at most %d: the first worker has %d of them", workers, images, most, first)
+					t.Fatalf("%d workers, %d images, at most %d: the first worker has %d of the images", workers, images, most, first)
 				}
 			}
 		}

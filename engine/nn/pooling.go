@@ -24,9 +24,9 @@ func newPooling[T kernel.Float](u *arch.Unit, lanes int) *pooling[T] {
 	}}
 }
 
-// clip returns the part of a window that lies on the input, along one axis of size
-// inputs: elements first to end-1 of window number at. Element first lies on input
-// number from.
+// clip returns the part of window number at that lies on the input, along one axis of
+// size inputs: the window's elements first to end-1. Element first lies on input number
+// from.
 func (p *pooling[T]) clip(at, size int) (first, end, from int) {
 	start := at*p.Stride - p.Pad
 	first = max(-start, 0)
@@ -37,9 +37,9 @@ func (p *pooling[T]) clip(at, size int) (first, end, from int) {
 const maxLanes = 16
 
 // run pools the given number of padded images from src to dst. Unless argmax is nil, a
-// max pool writes to it where in its window (row·Kernel + column) each maximum is. The
-// first of several equal maxima counts, as in PyTorch. A NaN counts as a maximum, but
-// its place is unspecified.
+// max pool writes to it the position (row·Kernel + column) of each maximum in its
+// window. The first of several equal maxima counts, as in PyTorch. A NaN counts as a
+// maximum, but its position is unspecified.
 func (p *pooling[T]) run(dst, src []T, images int, argmax []uint8) {
 	l, out, at := &p.source, p.OutShape, 0
 	plane := l.Rows * l.Cols * p.lanes
@@ -97,9 +97,9 @@ func takeMax[T kernel.Float](z, x []T) {
 	}
 }
 
-// noteMax is takeMax that also sets elements to element where x is greater. Elements
-// have 32 bits so that the compiler uses a conditional move, which 8 bits do not
-// have: a branch would be unpredictable.
+// noteMax is like takeMax, and also sets elements to element where x is greater.
+// Elements have 32 bits so that the compiler uses a conditional move, which does not
+// exist for 8 bits. A branch would be unpredictable.
 func noteMax[T kernel.Float](z, x []T, elements []uint32, element uint32) {
 	elements = elements[:len(z)]
 	for i, v := range x[:len(z)] {
@@ -112,8 +112,9 @@ func noteMax[T kernel.Float](z, x []T, elements []uint32, element uint32) {
 	}
 }
 
-// gradient computes the gradient dx of that many images' inputs from the gradient dy
-// of their outputs, neither of them padded, and the argmax that run wrote.
+// gradient computes the gradient dx of the inputs of the given number of images from
+// the gradient dy of their outputs and the argmax that run wrote. Neither dx nor dy is
+// padded.
 func (p *pooling[T]) gradient(dx, dy []T, images int, argmax []uint8) {
 	in, out, at := p.InShape, p.OutShape, 0
 	plane := in.H * in.W * p.lanes

@@ -7,13 +7,14 @@ import (
 	"bnkit/engine/kernel"
 )
 
-// ConstantChannel is the entry in Compacted.Origins of the channel that a unit has
-// in place of its removed ones.
+// ConstantChannel is the entry in Compacted.Origins of the channel that replaces the
+// removed channels of a unit.
 const ConstantChannel = -1
 
-// Compacted is what is left of a network, the whole network, when channels are
-// removed from it. It is an ordinary network, which Training and Inference run like
-// any other, and it computes the same as the whole network.
+// Compacted is what is left of a network when channels are removed from it. The network
+// before the removal is called the whole network. The compacted network is an ordinary
+// network, which Training and Inference run like any other, and it computes the same as
+// the whole network.
 //
 // A BatchNorm channel whose γ is 0 outputs the constant β. A convolution that reads
 // a constant outputs another constant, except at the borders, where part of its
@@ -26,8 +27,8 @@ const ConstantChannel = -1
 // That channel is channel 0 of its unit. It is a BatchNorm channel with γ = 0 and
 // zero filters. Its β is 1 where a residual stream begins, and 0 in the branches
 // that are added to the stream. A unit does not need the channel if its removed
-// channels are all 0, or if only the output layer reads them: its bias then takes
-// up the constants.
+// channels are all 0, or if only the output layer reads them: the constants are then
+// added to the output layer's bias.
 type Compacted[T kernel.Float] struct {
 	Network *arch.Network // the units of the whole network, with fewer channels
 	Params  *Params[T]    // of that network
@@ -89,7 +90,7 @@ func CheckKept[T kernel.Float](net *arch.Network, params *Params[T], kept [][]in
 // channel out.
 func heldChannels[T kernel.Float](net *arch.Network, params *Params[T], kept [][]int) ([][]bool, error) {
 	if len(kept) != len(net.Units) {
-		return nil, &RemovalError{Reason: fmt.Sprintf("kept channels of %d units; %s has %d", len(kept), net.Name, len(net.Units))}
+		return nil, &RemovalError{Reason: fmt.Sprintf("kept lists channels of %d units, but %s has %d units", len(kept), net.Name, len(net.Units))}
 	}
 	held := make([][]bool, len(net.Units))
 	for i := range net.Units {
@@ -127,6 +128,18 @@ func heldChannels[T kernel.Float](net *arch.Network, params *Params[T], kept [][
 		}
 	}
 	return held, nil
+}
+
+// ExpandStatistics copies statistics of the compacted network to whole, the statistics of
+// the whole network. It does not change the statistics of removed channels.
+func (c *Compacted[T]) ExpandStatistics(whole, small *Statistics) {
+	for i := range small.Mean {
+		for n := range small.Mean[i] {
+			if origin := c.Origins[i][n]; origin != ConstantChannel {
+				whole.Mean[i][origin], whole.Var[i][origin] = small.Mean[i][n], small.Var[i][n]
+			}
+		}
+	}
 }
 
 // Statistics returns the statistics of the compacted network, given those of the

@@ -10,10 +10,10 @@ import (
 	"bnkit/engine/rng"
 )
 
-// BenchmarkRemoval measures networks before and after removal in alternation, on
-// two threads: inference of 128 pictures and of 1, and a step that trains γ and β.
-// It reports pictures a second, the ratio, and the whole network's
-// multiply-accumulates over the compacted one's.
+// BenchmarkRemoval measures networks before and after removal in alternation, on two
+// threads: inference of 128 pictures and of one picture, and a step that trains γ and β. It
+// reports pictures a second, the ratio of the times, and the ratio of the numbers of
+// multiply-accumulates.
 func BenchmarkRemoval(b *testing.B) {
 	inner := func(keep func(channels int) int) func(*arch.Network, int, int) bool {
 		return func(net *arch.Network, i, c int) bool {
@@ -27,9 +27,9 @@ func BenchmarkRemoval(b *testing.B) {
 		name, arch string
 		hold       func(net *arch.Network, i, c int) bool
 	}{
-		{"7 of 16, 15 of 32, 31 of 64 inner channels kept", "resnet-56", inner(func(channels int) int { return channels/2 - 1 })},
+		{"7 of 16, 15 of 32 and 31 of 64 inner channels kept", "resnet-56", inner(func(channels int) int { return channels/2 - 1 })},
 		{"a third of all channels held at random", "wrn-14-4", func(_ *arch.Network, i, c int) bool { return stream.Uint32(uint64(i*1024+c)) < 1<<32/3 }},
-		{"a third of each layer, the same of each stream", "wrn-14-4", func(_ *arch.Network, _, c int) bool { return c%3 == 1 }},
+		{"the same third of the channels of every layer", "wrn-14-4", func(_ *arch.Network, _, c int) bool { return c%3 == 1 }},
 	} {
 		const batch = 128
 		e := newExample[float32](b, c.arch, arch.Options{Input: arch.Shape{C: 3, H: 32, W: 32}, Classes: 10}, batch)

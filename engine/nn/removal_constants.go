@@ -8,8 +8,8 @@ import (
 	"bnkit/engine/kernel"
 )
 
-// removal decides which channels of a network stay if some are held constant. All
-// slices are indexed by unit, and those of slices then by channel.
+// removal decides which channels of a network stay if some are held constant. Its
+// slices are indexed by unit, and nested slices by unit and channel.
 type removal[T kernel.Float] struct {
 	net    *arch.Network
 	params *Params[T]
@@ -18,13 +18,13 @@ type removal[T kernel.Float] struct {
 	constant [][]bool    // whether the unit's output is the same at every position of every picture
 	value    [][]float64 // that output; 0 for other channels
 
-	live    [][]bool // whether the logits depend on the channel other than as a constant that is carried for it
+	live    [][]bool // whether the logits depend on the channel in a way that a carried constant cannot replace
 	kept    [][]bool // whether the channel stays, because it is live or a shape needs it
 	carries []bool   // whether the unit has a channel that carries constants
 	changed bool     // whether a rule has added to what stays
 
-	// level is the output of the channel that carries constants. It is 1, except
-	// that it is 0 before the first unit of a stream with a β that can make it 1.
+	// level is the output of the channel that carries constants. It is 0 before the
+	// first unit of a stream that has a β, and 1 from there on.
 	level []float64
 }
 
@@ -86,8 +86,8 @@ func (r *removal[T]) added(i, c int) (from, channel int) {
 	}
 }
 
-// settle finds the channels that stay. Its rules only add channels to those, and it
-// applies the rules until they add no more.
+// settle finds the channels that stay. Its rules only ever add channels, and it applies
+// them until they add no more.
 func (r *removal[T]) settle() {
 	last := len(r.net.Units) - 1
 	for c, constant := range r.constant[last] {
@@ -173,7 +173,7 @@ func (r *removal[T]) carry(i int) {
 	}
 }
 
-// fill looks for a unit that no channel is left of and keeps its first channel. It
+// fill looks for a unit that has no channel left, and keeps its first channel. It
 // reports whether there was such a unit.
 func (r *removal[T]) fill() bool {
 	for i, kept := range r.kept {

@@ -79,14 +79,15 @@ func compacted(t *testing.T, e *example[float64], kept [][]int) (*Compacted[floa
 }
 
 // heldNetworks calls do for networks of every architecture and every variant that has γ.
-// Each is tried with some of the clamps, which the variants of an architecture share out.
+// Each network is tried with a few of the clamps. The next network is tried with the clamps
+// that follow in the list.
 func heldNetworks(t *testing.T, do func(t *testing.T, e *example[float64], kept [][]int)) {
 	turn := 0
 	take := func(name string, net *arch.Network, takes int) {
 		for range takes {
 			turn++
 			c, zeroShifts := clamps[turn/2%len(clamps)], turn%2 == 0
-			t.Run(fmt.Sprintf("%s, %s held, their β zero %v", name, c.name, zeroShifts), func(t *testing.T) {
+			t.Run(fmt.Sprintf("%s, held: %s, β of held channels zero: %v", name, c.name, zeroShifts), func(t *testing.T) {
 				e := exampleOf[float64](net, 4)
 				do(t, e, clamp(e, c.hold, zeroShifts))
 			})
@@ -115,9 +116,9 @@ func heldNetworks(t *testing.T, do func(t *testing.T, e *example[float64], kept 
 	}
 }
 
-// averagesInMiniature returns a network of average pools with and without BatchNorm, two
-// of them padded, so that constants are smaller at borders, and of a max pool in a
-// residual block.
+// averagesInMiniature returns a network that has average pools with and without BatchNorm,
+// and a max pool in a residual block. Two of the average pools are padded, so that
+// constants are smaller at borders.
 func averagesInMiniature() *arch.Network {
 	n := &arch.Network{Name: "averages", Input: arch.Shape{C: 1, H: 13, W: 8}, Classes: 4}
 	add := func(u arch.Unit, channels int) int {
@@ -139,9 +140,9 @@ func averagesInMiniature() *arch.Network {
 	return n
 }
 
-// TestCompact compares compacted networks with those whose channels are held, in
-// float64: logits with batch statistics and with given ones, the loss, and the
-// gradients of everything that stays variable.
+// TestCompact compares compacted networks with networks whose channels are held, in
+// float64. It compares the logits with batch statistics and with given statistics, the
+// loss, and the gradients of everything that stays variable.
 func TestCompact(t *testing.T) {
 	smaller := 0
 	heldNetworks(t, func(t *testing.T, e *example[float64], kept [][]int) {
@@ -163,7 +164,7 @@ func compareCompacted(t *testing.T, e, f *example[float64], c *Compacted[float64
 	const tolerance = 1e-10
 	gradientTolerance := tolerance
 	if len(e.net.Units) > 40 {
-		gradientTolerance = 1e-8 // depth and variances near 0 multiply roundings
+		gradientTolerance = 1e-8 // depth and variances near 0 amplify rounding errors
 	}
 	family, o := kernel.Generic[float64](), TrainingOptions{Threads: 1, Gradients: AllGradients}
 	whole, small := e.training(t, family, o), f.training(t, family, o)
@@ -177,8 +178,8 @@ func compareCompacted(t *testing.T, e, f *example[float64], c *Compacted[float64
 	whole.Backward()
 	small.Backward()
 	// Parameters whose effect BatchNorm takes away, such as the filters of a
-	// convolution that reads constants alone, have gradients that are 0 but for
-	// rounding, which a variance of 0 multiplies by 1/√ε.
+	// convolution that reads only constants, have gradients that are 0 apart from
+	// rounding errors, which a variance of 0 multiplies by 1/√ε.
 	rounding := 0.0
 	for _, values := range whole.Gradients().Values {
 		rounding = max(rounding, tolerance/math.Sqrt(DefaultEps)*largest(values))
@@ -241,7 +242,7 @@ func variable(net *arch.Network, c *Compacted[float64], x *arch.Tensor, small, w
 			area *= d
 		}
 		if x.Kind == arch.ConvWeight && area != net.Units[x.Unit].Kernel*net.Units[x.Unit].Kernel {
-			return nil, nil // it computes nothing of use
+			return nil, nil // nothing uses its output
 		}
 		for to := range x.Shape[0] {
 			out := to
@@ -285,9 +286,9 @@ func TestCompactedShapes(t *testing.T) {
 	named := func(net *arch.Network, name string) int {
 		return slices.IndexFunc(net.Units, func(u arch.Unit) bool { return u.Name == name })
 	}
-	has := func(part string) func(*arch.Network, int, int, float64) bool {
+	firstFour := func(prefix string) func(*arch.Network, int, int, float64) bool {
 		return func(net *arch.Network, i, c int, _ float64) bool {
-			return strings.HasPrefix(net.Units[i].Name, part) && c < 4
+			return strings.HasPrefix(net.Units[i].Name, prefix) && c < 4
 		}
 	}
 	const constant = ConstantChannel
@@ -299,19 +300,19 @@ func TestCompactedShapes(t *testing.T) {
 		want       map[string]int // channels, by unit; others stay
 		first      int            // Origins[unit][0] of the units in want
 	}{
-		{"inner channels", build("resnet-8", arch.Options{}), has("blocks.0.conv1"), false, map[string]int{"blocks.0.conv1": 16 - 4 + 1}, constant},
-		{"inner channels that are 0", build("resnet-8", arch.Options{}), has("blocks.0.conv1"), true, map[string]int{"blocks.0.conv1": 16 - 4}, 4},
-		{"one branch of a stream", build("resnet-8", arch.Options{}), has("conv"), false, map[string]int{"conv": 16}, 0},
+		{"inner channels", build("resnet-8", arch.Options{}), firstFour("blocks.0.conv1"), false, map[string]int{"blocks.0.conv1": 16 - 4 + 1}, constant},
+		{"inner channels that are 0", build("resnet-8", arch.Options{}), firstFour("blocks.0.conv1"), true, map[string]int{"blocks.0.conv1": 16 - 4}, 4},
+		{"one branch of a stream", build("resnet-8", arch.Options{}), firstFour("conv"), false, map[string]int{"conv": 16}, 0},
 		{"a stream's start and only branch", build("resnet-8", arch.Options{}), func(net *arch.Network, i, c int, _ float64) bool {
 			return c < 4 && (net.Units[i].Name == "conv" || net.Units[i].Name == "blocks.0.conv2")
 		}, false, map[string]int{"conv": 13, "blocks.0.conv2": 13}, constant},
-		{"what only the output layer reads", build("resnet-8", arch.Options{}), func(net *arch.Network, i, c int, _ float64) bool {
+		{"channels that only the output layer reads", build("resnet-8", arch.Options{}), func(net *arch.Network, i, c int, _ float64) bool {
 			return c < 4 && (net.Units[i].Name == "blocks.2.shortcut.0" || net.Units[i].Name == "blocks.2.conv2")
 		}, false, map[string]int{"blocks.2.shortcut.0": 60, "blocks.2.conv2": 60}, 4},
 		{"a whole branch", build("resnet-8", arch.Options{}), func(net *arch.Network, i, _ int, _ float64) bool {
 			return net.Units[i].Name == "blocks.0.conv2"
 		}, false, map[string]int{"blocks.0.conv1": 1, "blocks.0.conv2": 16}, 0},
-		{"through a pool", build("convnet", arch.Options{}), has("layers.0"), false, map[string]int{"layers.0.conv": 13, "layers.1": 13}, constant},
+		{"channels that a pool reads", build("convnet", arch.Options{}), firstFour("layers.0"), false, map[string]int{"layers.0.conv": 13, "layers.1": 13}, constant},
 		{"everything", build("convnet", arch.Options{}), func(*arch.Network, int, int, float64) bool { return true }, false,
 			map[string]int{"layers.0.conv": 1, "layers.1": 1, "layers.2.conv": 1, "layers.3": 1, "layers.4.conv": 1}, 0},
 	} {
@@ -325,16 +326,16 @@ func TestCompactedShapes(t *testing.T) {
 				want = c.net.Units[i].OutShape.C
 			}
 			if u.OutShape.C != want || changed && small.Origins[i][0] != c.first {
-				t.Errorf("%s: %s has channels %v, want %d from %d on", c.what, u.Name, small.Origins[i], want, c.first)
+				t.Errorf("%s: %s has channels %v, want %d channels, the first of them %d", c.what, u.Name, small.Origins[i], want, c.first)
 			}
 		}
 		if i := named(c.net, "blocks.0.conv2"); c.what == "a whole branch" && small.Network.Units[i].Kernel != 1 {
-			t.Errorf("%s: it is computed by a kernel of %d", c.what, small.Network.Units[i].Kernel)
+			t.Errorf("%s: blocks.0.conv2 has kernel size %d, want 1", c.what, small.Network.Units[i].Kernel)
 		}
 	}
 }
 
-// TestCompactRefuses checks the errors for kept channels that are not possible.
+// TestCompactRefuses checks the errors for invalid lists of kept channels.
 func TestCompactRefuses(t *testing.T) {
 	net, err := arch.Build("resnet-8", arch.Options{Input: arch.Shape{C: 3, H: 8, W: 8}, Classes: 4, Variants: arch.Variants{NoScale: "blocks.1.bn1"}})
 	if err != nil {
@@ -348,7 +349,7 @@ func TestCompactRefuses(t *testing.T) {
 		unit int
 		kept []int
 	}{
-		{"twice", 1, []int{0, 0, 1}},
+		{"the same channel twice", 1, []int{0, 0, 1}},
 		{"descending", 1, []int{1, 0}},
 		{"out of range", 1, []int{0, 16}},
 		{"negative", 1, []int{-1}},
@@ -359,20 +360,21 @@ func TestCompactRefuses(t *testing.T) {
 		kept[c.unit] = c.kept
 		var refused *RemovalError
 		if _, err := Compact(net, e.params, kept); !errors.As(err, &refused) || refused.Unit != net.Units[c.unit].BN {
-			t.Errorf("%s: %v, want a *RemovalError of %s", c.what, err, net.Units[c.unit].BN)
+			t.Errorf("%s: %v, want a *RemovalError that names %s", c.what, err, net.Units[c.unit].BN)
 		}
 	}
 	var refused *RemovalError
 	if _, err := Compact(net, e.params, nil); !errors.As(err, &refused) {
-		t.Errorf("no units: %v, want a *RemovalError", err)
+		t.Errorf("no lists of kept channels: %v, want a *RemovalError", err)
 	}
 }
 
-// TestCompactInFloat32 compares a step and inference in float32 with the network
-// whose channels are held in float64. The bound is that of TestEveryNetwork, 5e-3
-// of the gradient of γ and β taken together. If a convolution reads only constants, a
-// variance near 0 multiplies rounding errors by up to 1/√ε = 316 in both networks. The
-// error of the compacted network may then be up to 8 times that of the other.
+// TestCompactInFloat32 compares a step of the compacted network in float32 with a step
+// of the whole network in float64. The bounds are as in TestEveryNetwork, except that
+// the gradients of γ and β are compared all together, with a bound of at least 5e-3. If a
+// convolution reads only constants, a variance near 0 multiplies rounding errors by up to
+// 1/√ε = 316 in both networks. The error of the compacted network may then be up to 8
+// times that of the whole network.
 func TestCompactInFloat32(t *testing.T) {
 	heldNetworks(t, func(t *testing.T, e *example[float64], kept [][]int) {
 		e32 := inFloat32(e)
@@ -398,7 +400,7 @@ func TestCompactInFloat32(t *testing.T) {
 
 		tolerance := max(bound(1e-4, distance(other.Logits(), whole64.Logits())), 8*distance(whole32.Logits(), whole64.Logits()))
 		d := distance(step.Logits(), whole64.Logits())
-		t.Logf("normalised error of the logits %.2g of at most %.2g, in the whole network %.2g", d, tolerance, distance(whole32.Logits(), whole64.Logits()))
+		t.Logf("normalised error of the logits %.2g (bound %.2g), in the whole network %.2g", d, tolerance, distance(whole32.Logits(), whole64.Logits()))
 		if !(d < tolerance) || !(math.Abs(got.Sum-want.Sum) < tolerance*want.Sum) {
 			t.Errorf("normalised error of the logits %.2g, more than %.2g; loss %v, want %v", d, tolerance, got.Sum, want.Sum)
 		}
@@ -416,7 +418,7 @@ func TestCompactInFloat32(t *testing.T) {
 		d = distance(affine(step.Gradients()), exact)
 		was := distance(affine(whole32.Gradients()), affine(whole64.Gradients()))
 		tolerance = max(bound(5e-3, distance(affine(other.Gradients()), exact)), 8*was)
-		t.Logf("of the gradient of γ and β %.2g of at most %.2g, in the whole network %.2g", d, tolerance, was)
+		t.Logf("normalised error of the gradient of γ and β %.2g (bound %.2g), in the whole network %.2g", d, tolerance, was)
 		if !(d < tolerance) {
 			t.Errorf("normalised error of the gradient of γ and β %.2g, more than %.2g", d, tolerance)
 		}

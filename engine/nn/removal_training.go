@@ -14,7 +14,7 @@ import (
 // Its values are those of whole, the whole network's parameters, so that nothing is
 // lost when training is saved and continued. Scatter copies them to c.Params, and adds
 // the contributions of the removed channels to the output layer's bias. If set chooses
-// weights of convolutions, the choice, by seed, is that for the whole network; chosen
+// weights of convolutions, they are chosen by seed as for the whole network; chosen
 // weights that were removed are left out.
 func (c *Compacted[T]) Trained(whole *Params[T], set arch.TrainableSet, seed uint64) *Trained[T] {
 	t, places := c.trained(c.Params, set, seed)
@@ -64,8 +64,9 @@ func (c *Compacted[T]) trained(params *Params[T], set arch.TrainableSet, seed ui
 	return t, places
 }
 
-// elements lists the elements of tensor i that set trains: their positions in the
-// compacted network's tensor, and their places in the whole network's.
+// elements lists the elements of tensor i that set trains. positions are their indices in
+// the compacted network's tensor, and places are their indices in the whole network's
+// tensor.
 func (c *Compacted[T]) elements(i int, set arch.TrainableSet, seed uint64) (positions, places []int32) {
 	x, whole := &c.Params.Tensors[i], &c.removal.params.Tensors[i]
 	positions, places = []int32{}, []int32{}

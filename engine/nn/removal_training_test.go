@@ -10,11 +10,11 @@ import (
 	"bnkit/engine/kernel"
 )
 
-// TestTrainingWhatIsLeft takes steps with momentum, weight decay and a limit on the
-// gradient's norm, with every trainable set, in the compacted network and in the whole
-// one. In the whole network, parameters that belong to removed channels are masked. Both
+// TestTrainingCompacted takes steps with momentum, weight decay and a limit on the
+// gradient's norm, with every trainable set, in the compacted and in the whole network. In
+// the whole network, parameters that belong to removed channels are masked. Both networks
 // must give the same result, and masked parameters must keep their bits.
-func TestTrainingWhatIsLeft(t *testing.T) {
+func TestTrainingCompacted(t *testing.T) {
 	build := func(name string, shortcut arch.Shortcut) *arch.Network {
 		net, err := arch.Build(name, arch.Options{Input: arch.Shape{C: 1, H: 10, W: 10}, Classes: 4, Shortcut: shortcut})
 		if err != nil {
@@ -27,14 +27,14 @@ func TestTrainingWhatIsLeft(t *testing.T) {
 		for _, clampName := range []string{"a third", "the same channels everywhere"} {
 			for _, set := range append(slices.Clone(arch.TrainableSets), "random-2", "bn+random-2") {
 				t.Run(fmt.Sprint(net.Name, net.Options.Shortcut, ", ", clampName, " held, ", set), func(t *testing.T) {
-					trainWhatIsLeft(t, net, clampName, set)
+					trainCompacted(t, net, clampName, set)
 				})
 			}
 		}
 	}
 }
 
-func trainWhatIsLeft(t *testing.T, net *arch.Network, clampName string, set arch.TrainableSet) {
+func trainCompacted(t *testing.T, net *arch.Network, clampName string, set arch.TrainableSet) {
 	const seed, steps = 7, 4
 	e := exampleOf[float64](net, 6)
 	hold := clamps[slices.IndexFunc(clamps, func(c struct {
@@ -87,39 +87,40 @@ func trainWhatIsLeft(t *testing.T, net *arch.Network, clampName string, set arch
 	}
 
 	c.Expand(expanded, trained, set, seed)
-	moved := 0
+	changed := 0
 	for i := range net.Tensors() {
 		x := &e.params.Tensors[i]
 		for j, v := range expanded.Values[i] {
 			was, want := start.Values[i][j], e.params.Values[i][j]
 			if !slices.Contains(free[i], int32(j)) && v != was {
-				t.Errorf("%s[%d] belongs to what was removed, and moved from %v to %v", x.Name, j, was, v)
+				t.Errorf("%s[%d] belongs to a removed channel, but changed from %v to %v", x.Name, j, was, v)
 			}
 			if math.Abs(v-want) > 1e-8*(1+math.Abs(want)) {
 				t.Errorf("%s[%d] is %v, want %v", x.Name, j, v, want)
 			}
 			if v != was {
-				moved++
+				changed++
 			}
 		}
 	}
-	if moved == 0 {
-		t.Error("nothing moved")
+	if changed == 0 {
+		t.Error("training changed no parameter")
 	}
-	// Compiling what was trained again gives what was trained.
+	// Compacting the trained network again must give the trained parameters.
 	again, err := Compact(net, expanded, kept)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i, values := range again.Params.Values {
 		if !slices.Equal(values, c.Params.Values[i]) {
-			t.Errorf("compiled again, %s is another", again.Params.Tensors[i].Name)
+			t.Errorf("%s differs after compacting again", again.Params.Tensors[i].Name)
 		}
 	}
 }
 
 // unmasked returns for each tensor the elements that a set trains, except those that
-// belong to channels that are held constant, compute such channels, or read removed ones.
+// belong to channels that are held constant, compute such channels, or read removed
+// channels.
 func unmasked(net *arch.Network, c *Compacted[float64], kept [][]int, set arch.TrainableSet, seed uint64) [][]int32 {
 	var free [][]int32
 	for _, x := range net.Tensors() {

@@ -10,18 +10,18 @@ import (
 
 // TrainingOptions are the sizes and choices of a Training.
 type TrainingOptions struct {
-	Batch     int // the most examples that a step takes
+	Batch     int // largest number of examples in a step
 	Threads   int
 	Gradients Gradients
-	Eps       float64 // BatchNorm's; DefaultEps where 0
+	Eps       float64 // what BatchNorm adds to a variance; 0 stands for DefaultEps
 	// LabelSmoothing is the share of each label that is spread over all classes
 	// in the loss that Backward differentiates. Forward returns the cross-entropy
 	// of the labels without smoothing, which can be compared with a test loss.
 	LabelSmoothing float64
 	// BF16 stores the outputs of convolutions and pools, before BatchNorm, as
 	// bfloat16. That halves their memory, which is most of what a step needs.
-	// Everything else is stored, and all is computed, in float32; the kernel family
-	// must be one of float32.
+	// Everything else is stored in float32, and all arithmetic is float32. The kernel
+	// family must be one for float32.
 	BF16 bool
 }
 
@@ -98,7 +98,7 @@ func NewTraining[T kernel.Float](net *arch.Network, family *kernel.Family[T], pa
 		return nil, fmt.Errorf("batch size %d and %d threads must both be at least 1", o.Batch, o.Threads)
 	}
 	if o.BF16 && family.RoundBF16 == nil {
-		return nil, fmt.Errorf("kernel family %s of %T cannot round to bfloat16; use one of float32", family.Name, *new(T))
+		return nil, fmt.Errorf("kernel family %s of %T cannot round to bfloat16; use one for float32", family.Name, *new(T))
 	}
 	p, err := compile(net, family, params, o.Eps)
 	if err != nil {
@@ -155,7 +155,7 @@ func (t *Training[T]) Close() { t.pool.close() }
 // convolutions keep their packed filters until a Repack.
 func (t *Training[T]) Load(params *Params[T]) { t.params = params }
 
-// Repack packs filters again after weights have changed. It packs those of the
+// Repack packs filters again after weights have changed. It does so only for the
 // convolutions whose weight gradients are computed, since no others are trained.
 func (t *Training[T]) Repack() {
 	t.pool.run(len(t.units), t.repack)

@@ -118,7 +118,7 @@ func checkGradients(t *testing.T, e *example[float64]) {
 		}
 		along := slope(func(j int) float64 { return g[j] / norm })
 		if math.Abs(along-norm) > 1e-6*math.Max(norm, 0.01) {
-			t.Errorf("%s: slope along the gradient %.10g, its norm %.10g", gradients.Tensors[i].Name, along, norm)
+			t.Errorf("%s: the slope along the gradient is %.10g, but the norm of the gradient is %.10g", gradients.Tensors[i].Name, along, norm)
 		}
 		for _, j := range []int{0, len(g) / 3, len(g) - 1} {
 			single := slope(func(k int) float64 {
@@ -128,7 +128,7 @@ func checkGradients(t *testing.T, e *example[float64]) {
 				return 0
 			})
 			if math.Abs(single-g[j]) > 1e-6*math.Max(norm, 0.01) {
-				t.Errorf("%s[%d]: slope %.10g, gradient %.10g", gradients.Tensors[i].Name, j, single, g[j])
+				t.Errorf("%s[%d]: the slope is %.10g, but the gradient is %.10g", gradients.Tensors[i].Name, j, single, g[j])
 			}
 		}
 	}
@@ -201,7 +201,7 @@ func TestGradientChoices(t *testing.T) {
 			step := e.training(t, kernel.Best(), TrainingOptions{Threads: 2, Gradients: choice})
 			for range 2 {
 				if got := step.Forward(e.pictures, e.labels); got != want {
-					t.Errorf("%s: gradients %d: loss %v, with all %v", c.name, choice, got, want)
+					t.Errorf("%s: gradients %d: loss %v, with all gradients %v", c.name, choice, got, want)
 				}
 				if keeps != nil {
 					step.Backward()
@@ -227,7 +227,7 @@ func TestGradientChoices(t *testing.T) {
 						t.Errorf("%s: gradients %d: unexpected gradient of %s", c.name, choice, x.Name)
 					}
 				case !slices.Equal(got, all.Gradients().Values[i]):
-					t.Errorf("%s: gradients %d: gradient of %s differs from that with all", c.name, choice, x.Name)
+					t.Errorf("%s: gradients %d: gradient of %s differs from that with AllGradients", c.name, choice, x.Name)
 				}
 			}
 		}
@@ -248,17 +248,17 @@ func TestStepAllocatesNothing(t *testing.T) {
 			step.Backward()
 			step.Repack()
 		}); n != 0 {
-			t.Errorf("%v allocations in a step of %+v", n, o)
+			t.Errorf("%v allocations in a step of %+v, want 0", n, o)
 		}
 	}
 }
 
-// TestNaNShows checks that a NaN parameter makes the loss NaN.
-func TestNaNShows(t *testing.T) {
+// TestNaNReachesLoss checks that a NaN parameter makes the loss NaN.
+func TestNaNReachesLoss(t *testing.T) {
 	e := newExample[float32](t, "resnet-8", arch.Options{Input: arch.Shape{C: 3, H: 8, W: 8}, Classes: 10}, 4)
 	e.params.Named("blocks.0.bn1.weight")[3] = float32(math.NaN())
 	step := e.training(t, kernel.Best(), TrainingOptions{Threads: 1})
 	if loss := step.Forward(e.pictures, e.labels); !math.IsNaN(loss.Sum) {
-		t.Errorf("loss %v with a γ that is NaN", loss.Sum)
+		t.Errorf("loss %v, want NaN because a γ is NaN", loss.Sum)
 	}
 }

@@ -26,7 +26,7 @@ func newWorkers[T kernel.Float](n int) []*worker[T] {
 	return ws
 }
 
-// need makes room for that many images padded as l says.
+// need makes room for the given number of images, padded according to l.
 func (w *worker[T]) need(l kernel.Layout, images, lanes int) {
 	if size := images * l.Len(lanes); len(w.padded[l]) < size {
 		w.padded[l] = make([]T, size)

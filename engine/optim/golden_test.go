@@ -6,7 +6,6 @@ import (
 	"os"
 	"testing"
 
-	"bnkit/engine/arch"
 	"bnkit/engine/config"
 	"bnkit/engine/kernel"
 	"bnkit/engine/nn"
@@ -15,16 +14,16 @@ import (
 
 // golden is the content of testdata/training.json, which golden_training.py makes with PyTorch.
 type golden struct {
-	Problem map[string]struct { // by tensor: its loss is Σ ½·curvature·(w - target)²
+	Problem map[string]struct { // by tensor; the loss of each is Σ ½·curvature·(w - target)²
 		Start, Curvature, Target []float64
 	}
 	Optimizers []struct {
 		Config config.Config
-		Steps  []map[string][]float64 // the tensors after each
+		Steps  []map[string][]float64 // the tensors after each step
 	}
 	Schedules []struct {
 		Config config.Config
-		Rates  []float64 // of each epoch; of each quarter of one with LRPerStep
+		Rates  []float64 // of each epoch or, with LRPerStep, of each quarter of an epoch
 	}
 }
 
@@ -41,8 +40,8 @@ func readGolden(t *testing.T) *golden {
 	return &g
 }
 
-// TestOptimizersLikePyTorch compares with PyTorch's optimizers step by step. It uses the first
-// elements of some tensors; all others are zero and stay zero.
+// TestOptimizersLikePyTorch compares with PyTorch's optimizers after each step. It uses the
+// first elements of some tensors. All other elements are zero and must stay zero.
 func TestOptimizersLikePyTorch(t *testing.T) {
 	const tolerance = 2e-6
 	golden := readGolden(t)
@@ -58,7 +57,7 @@ func TestOptimizersLikePyTorch(t *testing.T) {
 				params.Named(name)[i] = float32(v)
 			}
 		}
-		o := optim.New(net, kernel.Best(), arch.All, c.Config.Method(), c.Config.Regularisation())
+		o := optim.New(params, kernel.Best(), c.Config.Method(), c.Config.Regularisation())
 		for step, want := range c.Steps {
 			for name, p := range golden.Problem {
 				w, g := params.Named(name), gradients.Named(name)
@@ -76,19 +75,19 @@ func TestOptimizersLikePyTorch(t *testing.T) {
 			}
 		}
 		if len(c.Steps) != 20 || len(c.Steps[0]) != len(golden.Problem) {
-			t.Errorf("%s: %d steps of %d tensors", text, len(c.Steps), len(c.Steps[0]))
+			t.Errorf("%s: the golden file has %d steps of %d tensors", text, len(c.Steps), len(c.Steps[0]))
 		}
 		for i, x := range params.Tensors {
 			for j, v := range params.Values[i][len(golden.Problem[x.Name].Start):] {
 				if v != 0 {
-					t.Fatalf("%s: %s[%d] moved to %v without a gradient", text, x.Name, j, v)
+					t.Fatalf("%s: %s[%d] has no gradient, but changed to %v", text, x.Name, j, v)
 				}
 			}
 		}
 	}
 }
 
-// TestSchedulesLikePyTorch compares every rate of a run.
+// TestSchedulesLikePyTorch compares every learning rate of a run with PyTorch's.
 func TestSchedulesLikePyTorch(t *testing.T) {
 	covered := map[string]bool{}
 	for _, c := range readGolden(t).Schedules {
@@ -113,7 +112,7 @@ func TestSchedulesLikePyTorch(t *testing.T) {
 	}
 	for _, s := range config.Find("schedule").Values {
 		if !covered[s] {
-			t.Errorf("no golden rates of schedule %s", s)
+			t.Errorf("the golden file has no rates of schedule %s", s)
 		}
 	}
 }

@@ -1,74 +1,73 @@
-// Package optim minimises a loss: optimizers, the schedules of their learning
-// rate, penalties on γ and β, and gradient clipping.
+// Package optim holds optimizers, schedules of the learning rate, penalties on γ and β,
+// and gradient clipping.
 package optim
 
 import (
 	"math"
 
-	"bnkit/engine/arch"
 	"bnkit/engine/kernel"
 	"bnkit/engine/nn"
 )
 
-// Method is how an optimizer turns a gradient into a step: [SGD], [Adam] or
-// [AdamW].
+// Method computes an optimizer's step from a gradient. It is [SGD], [Adam] or [AdamW].
 type Method interface {
-	// suffixes name the moments that the method keeps of each tensor: what follows
-	// the tensor's name in a state to resume from.
+	// suffixes returns the names of the moments that the method keeps for each tensor.
+	// A resume state appends them to the tensor's name.
 	suffixes() []string
-	// move takes a step of the optimizer with tensor i of params.
+	// move updates tensor i of params for the optimizer's current step.
 	move(o *Optimizer, i int, params, gradients *nn.Params[float32], rate, decay float64)
 }
 
-// SGD is stochastic gradient descent with momentum, as PyTorch defines it.
+// SGD is stochastic gradient descent with momentum, as in PyTorch.
 type SGD struct {
-	Momentum float64 // of at least 0 and below 1
+	Momentum float64 // at least 0 and below 1
 	Nesterov bool
 }
 
-// Adam is Kingma and Ba 2015, as PyTorch defines it: weight decay is added to
-// the gradient.
+// Adam is the optimizer of Kingma and Ba 2015, as in PyTorch: weight decay is added to the
+// gradient.
 type Adam struct {
 	Beta1, Beta2 float64 // decay of the mean gradient and of the mean squared gradient
-	Eps          float64 // added to the root of the latter
+	Eps          float64 // added to the root of the mean squared gradient
 }
 
-// AdamW is Loshchilov and Hutter 2019, as PyTorch defines it: weight decay is
-// kept apart from the gradient.
+// AdamW is the optimizer of Loshchilov and Hutter 2019, as in PyTorch: weight decay acts on
+// the weights directly and does not enter the moments.
 type AdamW Adam
 
-// Moment is a running mean of gradients or of their squares. Values are nil for
-// what is not trained.
+// Moment is a running mean of gradients or of their squares. The Values of tensors that are
+// not trained are nil.
 type Moment struct {
-	Suffix string // follows the tensors' names in a state to resume from
+	Suffix string // a resume state appends it to the tensors' names
 	*nn.Params[float32]
 }
 
-// Optimizer moves the tensors of a trainable set; every other tensor stays as it
-// is. Its memory of past steps is Moments and Steps.
+// Optimizer updates the tensors of a trainable set and leaves the others unchanged. Moments
+// and Steps are its state.
 type Optimizer struct {
 	Moments []Moment
-	Steps   int // taken
+	Steps   int // number of steps taken
 
 	method         Method
 	regularisation Regularisation
 	family         *kernel.Family[float32]
 }
 
-// New returns an optimizer that has taken no step.
-func New(net *arch.Network, family *kernel.Family[float32], set arch.TrainableSet, method Method, r Regularisation) *Optimizer {
+// New returns an optimizer that has not taken a step. It updates the tensors of trained
+// that have values.
+func New(trained *nn.Params[float32], family *kernel.Family[float32], method Method, r Regularisation) *Optimizer {
 	o := &Optimizer{method: method, regularisation: r, family: family}
 	for _, s := range method.suffixes() {
-		o.Moments = append(o.Moments, Moment{s, nn.NewTrainedParams[float32](net, set)})
+		o.Moments = append(o.Moments, Moment{s, trained.Zeros()})
 	}
 	return o
 }
 
-// trains reports whether tensor i is trained.
-func (o *Optimizer) trains(i int) bool { return o.Moments[0].Values[i] != nil }
+// trains reports whether any element of tensor i is trained.
+func (o *Optimizer) trains(i int) bool { return len(o.Moments[0].Values[i]) > 0 }
 
-// Step adds the penalties to the gradients, clips them, and moves the trained
-// tensors of params. It allocates nothing.
+// Step adds the penalties to the gradients, clips them, and updates the trained tensors of
+// params. It does not allocate.
 func (o *Optimizer) Step(params, gradients *nn.Params[float32], rate float64) {
 	o.penalise(params, gradients)
 	o.clip(gradients)
@@ -107,7 +106,7 @@ func (a AdamW) move(o *Optimizer, i int, params, gradients *nn.Params[float32], 
 	kernel.Adam(params.Values[i], o.Moments[0].Values[i], o.Moments[1].Values[i], gradients.Values[i], step)
 }
 
-// step returns the factors of the k-th step, without weight decay.
+// step returns the factors of step k, counted from 1, without weight decay.
 func (a Adam) step(k int, rate float64) kernel.AdamStep[float32] {
 	return kernel.AdamStep[float32]{
 		Rate:  float32(rate / (1 - math.Pow(a.Beta1, float64(k)))),

@@ -23,9 +23,9 @@ func closeTo(a, b, tolerance float64) bool {
 	return math.Abs(a-b) <= tolerance*math.Max(1, math.Abs(b))
 }
 
-// TestSGDClosedForms: with a constant gradient g, momentum m and no decay,
-// w(k) = w(0) - rate·g·Σ_{i=1..k} (1-m^i)/(1-m); with decay d alone and no
-// gradient or momentum, w(k) = w(0)·(1-rate·d)^k.
+// TestSGDClosedForms checks two closed forms. With a constant gradient g, momentum m and no
+// weight decay, w(k) = w(0) - rate·g·Σ_{i=1..k} (1-m^i)/(1-m). With weight decay d, no
+// gradient and no momentum, w(k) = w(0)·(1-rate·d)^k.
 func TestSGDClosedForms(t *testing.T) {
 	const rate, momentum, decay, g, steps = 0.1, 0.9, 0.01, 0.5, 20
 	net := tinyNetwork(t)
@@ -39,7 +39,7 @@ func TestSGDClosedForms(t *testing.T) {
 				v[i] = float32(g)
 			}
 		}
-		s := optim.New(net, kernel.Best(), set, optim.SGD{Momentum: momentum}, optim.Regularisation{WeightDecay: decay})
+		s := optim.New(nn.NewTrainedParams[float32](net, set), kernel.Best(), optim.SGD{Momentum: momentum}, optim.Regularisation{WeightDecay: decay})
 		for range steps {
 			s.Step(after, gradients, rate)
 		}
@@ -59,7 +59,7 @@ func TestSGDClosedForms(t *testing.T) {
 		}
 		for j, w := range before.Values[i] {
 			if got := float64(w) - float64(after.Values[i][j]); !closeTo(got, want, 1e-5) || want == 0 && got != 0 {
-				t.Fatalf("momentum: %s moved by %v, want %v", x.Name, got, want)
+				t.Fatalf("momentum: %s changed by %v, want %v", x.Name, got, want)
 			}
 		}
 	}

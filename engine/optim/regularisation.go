@@ -7,13 +7,13 @@ import (
 	"bnkit/engine/nn"
 )
 
-// Regularisation is what an optimizer adds to the loss's gradient. The zero value
-// adds nothing.
+// Regularisation describes how an optimizer changes the gradient of the loss. The zero
+// value leaves it unchanged.
 type Regularisation struct {
-	WeightDecay float64 // of everything trained
+	WeightDecay float64 // of all trained parameters
 	ExemptBN    bool    // weight decay does not act on γ and β
 	Gamma, Beta Penalty
-	ClipNorm    float64 // largest norm of all gradients together; 0 for no limit
+	ClipNorm    float64 // limit of the norm of the whole gradient; 0 for no limit
 }
 
 // Penalty is a term L1·Σ|x| + ½·L2·Σx² of the loss.
@@ -27,8 +27,9 @@ func (r *Regularisation) decay(x *arch.Tensor) float64 {
 	return r.WeightDecay
 }
 
-// penalise adds the penalties' gradients to those of γ and β. The L1 penalty on
-// γ is network slimming's (Liu et al. 2017, section 3). |x| has gradient 0 at 0.
+// penalise adds the gradients of the penalties to the gradients of γ and β. The L1 penalty
+// on γ is the one of network slimming (Liu et al. 2017, section 3). The gradient of |x| at
+// 0 is taken as 0.
 func (o *Optimizer) penalise(params, gradients *nn.Params[float32]) {
 	for i := range params.Tensors {
 		if !o.trains(i) {
@@ -60,9 +61,9 @@ func (p Penalty) add(g, w []float32) {
 	}
 }
 
-// clip scales the trained tensors' gradients down to a common norm of at most
-// ClipNorm, as PyTorch's clip_grad_norm_ does; 0 leaves them. The norm is
-// summed in float64, in the tensors' order.
+// clip scales the gradients of the trained tensors so that their common norm is at most
+// ClipNorm, as PyTorch's clip_grad_norm_ does. If ClipNorm is 0, it does nothing. The norm
+// is summed in float64, in the order of the tensors.
 func (o *Optimizer) clip(gradients *nn.Params[float32]) {
 	if o.regularisation.ClipNorm == 0 {
 		return
@@ -73,7 +74,7 @@ func (o *Optimizer) clip(gradients *nn.Params[float32]) {
 			continue
 		}
 		for _, v := range g {
-			sum += float64(v) * float64(v) // exact, fused or not
+			sum += float64(v) * float64(v) // the product is exact, so that fusing changes nothing
 		}
 	}
 	scale := o.regularisation.ClipNorm / (math.Sqrt(sum) + 1e-6)

@@ -4,8 +4,8 @@ import "math"
 
 // Schedule is the learning rate as a function of the epoch.
 type Schedule interface {
-	// Rate returns the learning rate at an epoch, counted from 0. Epochs may have
-	// a fraction: 2.5 is the middle of the third epoch.
+	// Rate returns the learning rate at an epoch, counted from 0. An epoch may have a
+	// fraction: 2.5 is the middle of the third epoch.
 	Rate(epoch float64) float64
 }
 
@@ -15,8 +15,8 @@ type Constant struct{ LR float64 }
 // Rate returns LR.
 func (s Constant) Rate(float64) float64 { return s.LR }
 
-// Step divides LR by 10 at the start of each epoch in Drops: PyTorch's
-// MultiStepLR.
+// Step divides the rate by 10 at the start of each epoch in Drops, as PyTorch's MultiStepLR
+// does.
 type Step struct {
 	LR    float64
 	Drops []int // ascending
@@ -52,9 +52,9 @@ func anneal(lr, min, part float64) float64 {
 	return min + (lr-min)*(1+math.Cos(math.Pi*part))/2
 }
 
-// CosineRestarts is Cosine over Period epochs, then again from LR over Growth
-// times as many, and so on: PyTorch's CosineAnnealingWarmRestarts, which calls
-// the two T_0 and T_mult.
+// CosineRestarts repeats Cosine. The first period has Period epochs, and each further
+// period is Growth times as long as the one before. It is PyTorch's
+// CosineAnnealingWarmRestarts, where Period is T_0 and Growth is T_mult.
 type CosineRestarts struct {
 	LR, Min        float64
 	Period, Growth int // above 0
@@ -70,8 +70,8 @@ func (s CosineRestarts) Rate(epoch float64) float64 {
 	return anneal(s.LR, s.Min, epoch/period)
 }
 
-// LinearCosine is TensorFlow's linear_cosine_decay (Bello et al. 2017), which
-// calls Waves num_periods:
+// LinearCosine is TensorFlow's linear_cosine_decay (Bello et al. 2017), where Waves is
+// num_periods:
 //
 //	LR·((Alpha + (Epochs-epoch)/Epochs)·(1 + cos(2π·Waves·epoch/Epochs))/2 + Beta)
 type LinearCosine struct {
@@ -110,13 +110,12 @@ func (s RampExponential) Rate(epoch float64) float64 {
 	return (s.LR-s.Min)*math.Pow(s.Decay, after) + s.Min
 }
 
-// Warmup raises the rate linearly over its first Epochs epochs, of which the
-// first has 1/(Epochs+1) of Then's first rate, as PyTorch's LinearLR with
-// start_factor 1/(Epochs+1). Then follows, from its epoch 0.
+// Warmup raises the rate linearly for Epochs epochs, from 1/(Epochs+1) of the first rate of
+// Then, like PyTorch's LinearLR with start_factor 1/(Epochs+1). The schedule Then follows.
 type Warmup struct {
 	Epochs int
 	Then   Schedule
-	Whole  bool // Then counts epochs from the beginning of the warm-up
+	Whole  bool // whether Then counts epochs from the start of the warm-up, not from its end
 }
 
 // Rate returns the rate at an epoch.

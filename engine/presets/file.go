@@ -14,16 +14,16 @@ import (
 	"bnkit/engine/config"
 )
 
-// maxSize bounds a file of settings, in bytes. It is far above any real file.
+// maxSize is the limit for a file of settings, in bytes. It is far above real files.
 const maxSize = 1 << 20
 
-// ReadFile reads a file of settings: YAML with the keys of config.json, or a
-// run's config.json itself. A setting that it leaves out has its default. An error
-// names the file, and is a *config.Error if a setting or the form of the file is wrong.
+// ReadFile reads a file of settings: YAML with the keys of config.json, or the config.json
+// of a run. A setting that is missing has its default. Errors name the file. The error is a
+// *config.Error if a setting or the form of the file is wrong.
 func ReadFile(path string) (config.Config, error) {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return config.Config{}, fmt.Errorf("%w; name a YAML file of settings or a run's config.json", err)
+		return config.Config{}, fmt.Errorf("%w; name a YAML file of settings or the config.json of a run", err)
 	}
 	if err != nil {
 		return config.Config{}, err
@@ -54,14 +54,14 @@ func parse(b []byte) (c config.Config, reproduces string, err error) {
 	for ; len(pairs) > 0; pairs = pairs[2:] {
 		key, value := pairs[0].Value, pairs[1]
 		if seen[key] {
-			return c, "", fail(key, "line %d: it is set twice", pairs[0].Line)
+			return c, "", fail(key, "line %d: the setting is given twice", pairs[0].Line)
 		}
 		seen[key] = true
 		var field any = &reproduces
 		if s := config.Find(key); s != nil {
 			field = s.Field(&c)
 		} else if key != reproducesKey {
-			return c, "", fail(key, "line %d: there is no such setting", pairs[0].Line)
+			return c, "", fail(key, "line %d: the setting does not exist", pairs[0].Line)
 		}
 		if err := decode(key, value, field); err != nil {
 			return c, "", err
@@ -70,27 +70,28 @@ func parse(b []byte) (c config.Config, reproduces string, err error) {
 	return c, reproduces, c.Validate()
 }
 
-// mapping returns the keys and values of a document of one mapping, in turn.
+// mapping parses a document that is one mapping. It returns a list in which each key is
+// followed by its value.
 func mapping(b []byte) ([]*yaml.Node, error) {
 	if len(b) > maxSize {
-		return nil, fail("file", "it has more than %d bytes, which no settings need", maxSize)
+		return nil, fail("file", "it has more than %d bytes, the limit for settings", maxSize)
 	}
 	var document, more yaml.Node
 	d := yaml.NewDecoder(bytes.NewReader(b))
 	if err := d.Decode(&document); err != nil && !errors.Is(err, io.EOF) {
-		return nil, fail("file", "neither YAML nor JSON: %s", strings.TrimPrefix(err.Error(), "yaml: "))
+		return nil, fail("file", "it is not YAML or JSON: %s", strings.TrimPrefix(err.Error(), "yaml: "))
 	}
 	if document.Kind == 0 || document.Content[0].Kind != yaml.MappingNode {
-		return nil, fail("file", "it holds no settings; use lines such as: lr: 0.1")
+		return nil, fail("file", "it has no settings; use lines such as: lr: 0.1")
 	}
 	if err := d.Decode(&more); !errors.Is(err, io.EOF) {
-		return nil, fail("file", "more than one YAML document")
+		return nil, fail("file", "it has more than one YAML document")
 	}
 	return document.Content[0].Content, nil
 }
 
-// decode sets field to the value in a file. YAML itself would round 1.5 to a whole
-// number and accept an empty value.
+// decode sets field to a value of the file. It checks the type itself, because the YAML
+// package would round 1.5 to a whole number and accept an empty value.
 func decode(key string, n *yaml.Node, field any) error {
 	if n.Kind == yaml.AliasNode {
 		n = n.Alias
@@ -110,7 +111,7 @@ func decode(key string, n *yaml.Node, field any) error {
 		for _, item := range n.Content {
 			ok = ok && item.ShortTag() == "!!int"
 		}
-		if tag == "!!null" { // as in a config.json: an empty list
+		if tag == "!!null" { // an empty list, as in config.json
 			*field = []int{}
 			return nil
 		}

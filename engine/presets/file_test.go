@@ -23,12 +23,12 @@ func writeSettings(t *testing.T, text string) string {
 
 func TestReadFile(t *testing.T) {
 	got, err := ReadFile(writeSettings(t, `
-# comments are for people
+# a comment
 reproduces: nothing
 arch: resnet-20
 trainable: "all"
 lr: 1
-schedule: cosine   # not step
+schedule: cosine   # another comment
 lr_min: 1e-3
 lr_drops: []
 seed: 18446744073709551615
@@ -41,7 +41,7 @@ bn_weight_decay: false
 		t.Errorf("read %+v, %v; want %+v", got, err, want)
 	}
 
-	// A run's config.json is read as well.
+	// A run's config.json can also be read.
 	for _, drops := range [][]int{{}, {3, 5}} {
 		want.Data, want.LRDrops = `C:\data "<1>"`, drops
 		b, err := want.Encode()
@@ -49,7 +49,7 @@ bn_weight_decay: false
 			t.Fatal(err)
 		}
 		if got, err := ReadFile(writeSettings(t, string(b))); err != nil || !reflect.DeepEqual(got, want) {
-			t.Errorf("%s read as %+v, %v", b, got, err)
+			t.Errorf("%s is read as %+v, %v", b, got, err)
 		}
 	}
 
@@ -63,7 +63,7 @@ bn_weight_decay: false
 		{strings.Repeat("#", maxSize+1), "file", "bytes"},
 		{"lr: 0.1\nepoch: 3", "epoch", "line 2"},
 		{"lr: 0.1\nlr: 0.2", "lr", "twice"},
-		{"<<: {lr: 0.1}", "<<", "no such"},
+		{"<<: {lr: 0.1}", "<<", "does not exist"},
 		{"epochs: 1.5", "epochs", "whole number"},
 		{"epochs:", "epochs", "whole number"},
 		{"epochs: 99999999999999999999", "epochs", "whole number"},
@@ -86,16 +86,16 @@ bn_weight_decay: false
 		var e *config.Error
 		if !errors.As(err, &e) || e.Key != c.field || !strings.Contains(err.Error(), c.says) || !strings.HasPrefix(err.Error(), path+": "+c.field+": ") ||
 			strings.Contains(err.Error(), "\n") {
-			t.Errorf("%.40q: %v, want a line that names %s and says %q", c.text, err, c.field, c.says)
+			t.Errorf("%.40q: got %v, want one line with %s and %q", c.text, err, c.field, c.says)
 		}
 	}
 	if _, err := ReadFile(filepath.Join(t.TempDir(), "none.yaml")); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("no file: %v", err)
+		t.Errorf("a file that does not exist: %v", err)
 	}
 }
 
-// FuzzSettings checks that any file is either refused or gives settings that are valid
-// and stay the same when they are written to config.json and read again.
+// FuzzSettings checks that a file that is accepted has valid settings, and that these stay
+// the same when they are written to config.json and read again.
 func FuzzSettings(f *testing.F) {
 	for _, s := range []string{"", "lr: 0.1", "a: &a [1]\nlr_drops: *a", `{"arch":"resnet-14","lr_drops":null}`, "lr: 0x10", "seed: 1_0", "? lr\n: 1", "!!binary x: y"} {
 		f.Add([]byte(s))
@@ -117,7 +117,7 @@ func FuzzSettings(f *testing.F) {
 			t.Fatalf("%s: %v", text, err)
 		}
 		if key, was, now := c.Difference(&again); key != "" {
-			t.Fatalf("%q: %s is %v, then %v", b, key, was, now)
+			t.Fatalf("%q: %s is %v, and %v after writing and reading", b, key, was, now)
 		}
 	})
 }

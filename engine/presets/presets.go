@@ -1,5 +1,5 @@
-// Package presets reads settings from YAML: the published experiments that come
-// with bnkit, and files of the user's.
+// Package presets reads settings from YAML: the built-in settings of published experiments,
+// and the user's own files.
 package presets
 
 import (
@@ -17,18 +17,18 @@ var files embed.FS
 
 const extension = ".yaml"
 
-// Preset is the settings of a published experiment.
+// Preset holds the settings of a published experiment.
 type Preset struct {
 	Name       string        `json:"name"`
-	Reproduces string        `json:"reproduces"` // which published experiment, and its result where one is printed
+	Reproduces string        `json:"reproduces"` // the published experiment, with its result if that was published
 	Config     config.Config `json:"config"`
 }
 
-// All returns the presets, ordered by name; numbers in names are ordered by value.
+// All returns the presets, ordered by name. Numbers in names are ordered by value.
 func All() []Preset {
 	entries, err := files.ReadDir(".")
 	if err != nil {
-		panic(err) // the folder is part of the program
+		panic(err) // the folder is embedded
 	}
 	var list []Preset
 	for _, e := range entries {
@@ -42,8 +42,8 @@ func All() []Preset {
 	return list
 }
 
-// compareNames orders names as cmp.Compare does, but for runs of digits, which
-// are compared as numbers: resnet-14 comes before resnet-110.
+// compareNames compares names like cmp.Compare, but compares digits as numbers: resnet-14
+// comes before resnet-110.
 func compareNames(a, b string) int {
 	for len(a) > 0 && len(b) > 0 {
 		n, m := digits(a), digits(b)
@@ -63,13 +63,13 @@ func compareNames(a, b string) int {
 	return cmp.Compare(a, b)
 }
 
-// digits counts the digits that s begins with.
+// digits returns the number of digits at the beginning of s.
 func digits(s string) int {
 	return len(s) - len(strings.TrimLeft(s, "0123456789"))
 }
 
-// Find returns the preset with the given name. The error is a *config.Error if there is
-// none.
+// Find returns the preset with the given name. The error is a *config.Error if it does not
+// exist.
 func Find(name string) (Preset, error) {
 	p := Preset{Name: name}
 	b, err := files.ReadFile(name + extension)

@@ -18,7 +18,7 @@ func TestPresetOrder(t *testing.T) {
 	for i := range want {
 		for j := range want {
 			if got := compareNames(want[i], want[j]); got != cmp.Compare(i, j) {
-				t.Errorf("%q to %q compares as %d", want[i], want[j], got)
+				t.Errorf("compareNames(%q, %q) is %d, want %d", want[i], want[j], got, cmp.Compare(i, j))
 			}
 		}
 	}
@@ -27,13 +27,13 @@ func TestPresetOrder(t *testing.T) {
 		at[p.Name] = i
 	}
 	if len(at) < 68 || at["frankle-resnet-14-all"] > at["frankle-resnet-110-all"] || at["g42-resnet-56-bn"] > at["g42-resnet-110-all"] {
-		t.Errorf("order %v", at)
+		t.Errorf("the positions in All are %v", at)
 	}
 }
 
 // TestPresetRecipe checks that the presets of ResNets have the settings of Frankle et al.
-// 2021 (for ImageNet, those of open_lth), and the network and trainable set in their
-// names.
+// 2021 (on ImageNet, the settings of open_lth), and that their names give the network and
+// the trainable set.
 func TestPresetRecipe(t *testing.T) {
 	cifar := regexp.MustCompile(`^(frankle|g42)-(resnet-\d+|wrn-\d+-\d+)-(.+)$`)
 	imageNet := regexp.MustCompile(`^(frankle)-(resnet\d+)-(.+)$`)
@@ -56,16 +56,16 @@ func TestPresetRecipe(t *testing.T) {
 		checked[parts[1]]++
 		want.Arch, want.Trainable = parts[2], parts[3]
 		if !reflect.DeepEqual(p.Config, want) {
-			t.Errorf("%s: %+v, want %+v", p.Name, p.Config, want)
+			t.Errorf("%s: got %+v, want %+v", p.Name, p.Config, want)
 		}
 	}
 	if checked["frankle"] < 48 || checked["g42"] < 6 {
-		t.Errorf("presets: %v", checked)
+		t.Errorf("too few presets were checked: %v", checked)
 	}
 }
 
-// TestPaulsRates compares rates with those that Paul's notebooks print, and
-// the network with the sizes that they print.
+// TestPaulsRates compares learning rates and numbers of parameters with the output of
+// Paul's notebooks.
 func TestPaulsRates(t *testing.T) {
 	for name, parameters := range map[string]int{"sayak-adam-ramp-all": 571_114, "sayak-adam-ramp-bn": 4000, "sayak-adam-none": 0} {
 		p, err := Find(name)

@@ -24,7 +24,7 @@ func BenchmarkUniforms(b *testing.B) {
 	reportRate(b, len(dst))
 }
 
-// BenchmarkPermutation shuffles as many samples as CIFAR-10 has for training.
+// BenchmarkPermutation shuffles 50,000 numbers, the size of CIFAR-10's training split.
 func BenchmarkPermutation(b *testing.B) {
 	s := NewStream(1, "shuffle")
 	dst := make([]int32, 50000)
@@ -36,7 +36,7 @@ func BenchmarkPermutation(b *testing.B) {
 	reportRate(b, len(dst))
 }
 
-// reportRate adds the metric M/s: millions of numbers per second.
+// reportRate adds the metric M/s, millions of numbers per second.
 func reportRate(b *testing.B, numbers int) {
 	b.ReportMetric(float64(b.N)*float64(numbers)/1e6/b.Elapsed().Seconds(), "M/s")
 }

@@ -53,7 +53,7 @@ const (
 // All arithmetic is float64, without branches, tables or loops that depend on the data,
 // so that the lanes of a vector could compute it. Each product that is added to something
 // is converted explicitly, which forbids the compiler to fuse it, so that the bits are
-// those of SPEC.md on every machine. (A fused product would change about one deviate in
+// those of SPEC.md on every machine. (Fused products would change about one deviate in
 // 10^8 after rounding to float32, so tests check the float64 result.) Truncating the
 // series changes the result by less than 2e-12 of its value, far less than rounding to
 // float32 does.
@@ -99,8 +99,8 @@ func boxMuller(w0, w1 uint32) (z0, z1 float64) {
 	cos = float64(cos*t) - 1.0/2
 	cos = float64(cos*t) + 1
 
-	// Odd quadrants exchange sine and cosine; cosine is negative in quadrants 1
-	// and 2, sine in 2 and 3.
+	// Odd quadrants exchange sine and cosine. The cosine is negative in quadrants 1
+	// and 2, and the sine in quadrants 2 and 3.
 	c, d := math.Float64bits(cos), math.Float64bits(sin)
 	swap := (c ^ d) & -uint64(quadrant&1)
 	c ^= swap ^ uint64((quadrant+1)&2)<<62

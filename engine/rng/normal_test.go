@@ -7,8 +7,8 @@ import (
 )
 
 // exactBoxMuller computes the transform by its definition in float64 with package math. It
-// reduces the angle in integers first, because math.Cos of 2πv would lose the digits of
-// small results.
+// first reduces the angle in integers, because math.Cos of 2πv would lose digits if the
+// result is small.
 func exactBoxMuller(w0, w1 uint32) (z0, z1 float64) {
 	u := (float64(w0) + 0.5) / (1 << 32)
 	r := math.Sqrt(-2 * math.Log(u))
@@ -38,8 +38,8 @@ func exactBoxMuller(w0, w1 uint32) (z0, z1 float64) {
 	}
 }
 
-// TestBoxMullerAccuracy checks that the error is at most 2e-12 of the value. At that
-// accuracy all but about one float32 deviate in ten thousand are correctly rounded.
+// TestBoxMullerAccuracy checks that the relative error is at most 2e-12. At that accuracy,
+// all but about one float32 deviate in ten thousand are correctly rounded.
 func TestBoxMullerAccuracy(t *testing.T) {
 	check := func(w0, w1 uint32) {
 		t.Helper()
@@ -74,8 +74,8 @@ func TestBoxMullerAccuracy(t *testing.T) {
 	}
 }
 
-// TestRadiusDistribution finds, by bisection over all 2^32 words, how many give a radius
-// above ρ. Their share must be exp(−ρ²/2), including the tails.
+// TestRadiusDistribution finds, by bisection, how many of all 2^32 words give a radius above
+// ρ. Their share must be exp(−ρ²/2), also in the tails.
 func TestRadiusDistribution(t *testing.T) {
 	radius := func(w uint32) float64 {
 		x, y := boxMuller(w, 1<<29)
@@ -109,9 +109,9 @@ func TestNormalsChunks(t *testing.T) {
 	})
 }
 
-// TestNormalsDistribution compares moments, tails and 1,000 equally likely bins of ten
-// million deviates with those of the normal distribution. Each must be within five
-// standard errors.
+// TestNormalsDistribution compares the moments, the tails and the counts in 1,000 equally
+// likely bins of ten million deviates with those of the normal distribution. Each must be
+// within five standard errors.
 func TestNormalsDistribution(t *testing.T) {
 	total := scale(10_000_000)
 	const maxSigma = 5

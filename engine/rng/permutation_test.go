@@ -32,7 +32,9 @@ func TestPermutationAgainstInsertion(t *testing.T) {
 	}
 }
 
-func TestPermutationIsOne(t *testing.T) {
+// TestPermutationIsComplete checks that a permutation contains every number once, and that
+// it moves nearly all of them.
+func TestPermutationIsComplete(t *testing.T) {
 	dst := make([]int32, 50000)
 	NewStream(1, "shuffle").Permutation(dst)
 	moved := 0
@@ -43,17 +45,17 @@ func TestPermutationIsOne(t *testing.T) {
 	}
 	// The number of fixed points is Poisson with mean 1.
 	if moved < len(dst)-10 {
-		t.Errorf("only %d of %d moved", moved, len(dst))
+		t.Errorf("only %d of %d numbers are moved", moved, len(dst))
 	}
 	slices.Sort(dst)
 	for i, p := range dst {
 		if p != int32(i) {
-			t.Fatalf("sorted, place %d holds %d", i, p)
+			t.Fatalf("after sorting, element %d is %d", i, p)
 		}
 	}
 }
 
-// TestPermutationUniform counts every order of few elements.
+// TestPermutationUniform counts how often each order of a few elements is drawn.
 func TestPermutationUniform(t *testing.T) {
 	for n, orders := range map[int]int{2: 2, 3: 6, 4: 24, 5: 120} {
 		counts := map[string]int{}

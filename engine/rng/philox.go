@@ -12,15 +12,15 @@ const (
 	philoxRounds = 10
 )
 
-// Philox4x32 returns the bijection Philox4x32-10 of a 128-bit counter with a 64-bit key.
-// Word 0 is the lowest.
+// Philox4x32 returns the result of the bijection Philox4x32-10 for a 128-bit counter and a
+// 64-bit key. Word 0 is the lowest.
 func Philox4x32(counter [4]uint32, key [2]uint32) [4]uint32 {
 	w0, w1, w2, w3 := philox(counter[0], counter[1], counter[2], counter[3], key[0], key[1])
 	return [4]uint32{w0, w1, w2, w3}
 }
 
-// philox is Philox4x32 for single words, which the compiler keeps in registers, unlike
-// arrays.
+// philox is Philox4x32 with single words, which the compiler keeps in registers. It does
+// not do that with arrays.
 func philox(c0, c1, c2, c3, k0, k1 uint32) (w0, w1, w2, w3 uint32) {
 	for range philoxRounds {
 		hi0, lo0 := bits.Mul32(philoxM0, c0)

@@ -25,7 +25,7 @@ type Stream struct {
 	id  [2]uint32 // stream id, low word first
 }
 
-// NewStream returns the stream of that name for that seed. Streams with different names
+// NewStream returns the stream with the given seed and name. Streams with different names
 // are independent. The stream id is the first 8 bytes, little-endian, of the SHA-256 of
 // name.
 func NewStream(seed uint64, name string) Stream {
@@ -45,7 +45,8 @@ func (s Stream) Block(i uint64) [4]uint32 {
 	return [4]uint32{w0, w1, w2, w3}
 }
 
-// block returns the words of Block in registers.
+// block returns the words of Block as single values, which the compiler keeps in
+// registers.
 func (s Stream) block(i uint64) (w0, w1, w2, w3 uint32) {
 	return philox(uint32(i), uint32(i>>32), s.id[0], s.id[1], s.key[0], s.key[1])
 }
@@ -56,8 +57,8 @@ func (s Stream) Uint32(i uint64) uint32 {
 	return b[i%4]
 }
 
-// Uniforms sets dst[j] to the top 24 bits of word first+j, times 2^-24. That is uniform in
-// [0, 1) and exact. first+len(dst) must not exceed 2^64.
+// Uniforms sets dst[j] to the top 24 bits of word first+j, times 2^-24. The numbers are
+// uniform in [0, 1), and no rounding occurs. first+len(dst) must not exceed 2^64.
 func (s Stream) Uniforms(dst []float32, first uint64) {
 	i := first / 4
 	if skip := first % 4; skip != 0 {
@@ -90,9 +91,9 @@ func uniform(word uint32) float32 {
 	return float32(word>>8) * 0x1p-24
 }
 
-// Bounded maps a uniform word to 0..n-1, as the high half of word × n. For n = 0 it
-// returns 0. If n is not a power of two, the probability of a value differs from 1/n by
-// less than 2^-32.
+// Bounded maps a uniform word to 0..n-1. The result is the high half of word × n, or 0 if
+// n is 0. If n is not a power of two, the probability of a value differs from 1/n by less
+// than 2^-32.
 func Bounded(word, n uint32) uint32 {
 	hi, _ := bits.Mul32(word, n)
 	return hi

@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// scale returns n or, with -short, a number that takes an emulated CPU a few seconds.
+// scale returns n or, with -short, a number of trials that takes a few seconds even on an
+// emulated CPU.
 func scale(n int) int {
 	if testing.Short() {
 		return n / 50
@@ -16,8 +17,8 @@ func scale(n int) int {
 	return n
 }
 
-// starts are first indices to test: every position in a block, the carries of the
-// counter's low word, and the last index.
+// starts lists first indices to test. They cover every position in a block, carries from
+// the counter's low word to its high word, and the last index.
 var starts = []uint64{0, 1, 2, 3, 4, 1<<32 - 3, 1<<34 - 3, 1<<34 - 2, 1 << 40, math.MaxUint64 - 40}
 
 func TestBlockCounterLayout(t *testing.T) {
@@ -45,8 +46,8 @@ func TestUint32ReadsBlocks(t *testing.T) {
 	}
 }
 
-// checkChunks checks that fill gives single(i) at index i for any first index and length,
-// and writes nothing else.
+// checkChunks checks that fill writes single(i) for index i, whatever the first index and
+// the length, and writes nothing else.
 func checkChunks(t *testing.T, fill func(dst []float32, first uint64), single func(i uint64) float32) {
 	t.Helper()
 	const guard = 12345
@@ -93,10 +94,10 @@ func TestUniformsChunks(t *testing.T) {
 
 func TestUniformRange(t *testing.T) {
 	if got := uniform(0); got != 0 {
-		t.Errorf("lowest is %v, want 0", got)
+		t.Errorf("the lowest number is %v, want 0", got)
 	}
 	if got, want := uniform(math.MaxUint32), math.Nextafter32(1, 0); got != want {
-		t.Errorf("highest is %v, want %v", got, want)
+		t.Errorf("the highest number is %v, want %v", got, want)
 	}
 }
 
@@ -137,8 +138,8 @@ func TestBounded(t *testing.T) {
 	checkUniformCounts(t, "0..8", counts)
 }
 
-// TestStreamsIndependent correlates streams that differ as little as possible, and a
-// stream with itself at a lag of a few numbers.
+// TestStreamsIndependent checks that streams whose seeds or names differ slightly are not
+// correlated, and that a stream is not correlated with itself at a lag of a few numbers.
 func TestStreamsIndependent(t *testing.T) {
 	n := scale(1_000_000)
 	const name = "blocks.0.conv1.weight"
@@ -149,10 +150,10 @@ func TestStreamsIndependent(t *testing.T) {
 	}
 	base := normals(1, name, 0)
 	others := map[string][]float32{
-		"next seed":           normals(2, name, 0),
-		"seed of high word 1": normals(1|1<<32, name, 0),
-		"next layer":          normals(1, "blocks.0.conv2.weight", 0),
-		"empty name":          normals(1, "", 0),
+		"next seed":             normals(2, name, 0),
+		"seed with high word 1": normals(1|1<<32, name, 0),
+		"next layer":            normals(1, "blocks.0.conv2.weight", 0),
+		"empty name":            normals(1, "", 0),
 	}
 	for lag := 1; lag <= 8; lag++ {
 		others[fmt.Sprintf("lag %d", lag)] = normals(1, name, uint64(lag))
@@ -164,7 +165,7 @@ func TestStreamsIndependent(t *testing.T) {
 			product += x * y
 			squares += (x*x - 1) * (y*y - 1)
 		}
-		// The products' variances are 1 and 4.
+		// The variances of the two products are 1 and 4.
 		checkNear(t, label+": correlation", product/float64(n), 0, 5/math.Sqrt(float64(n)))
 		checkNear(t, label+": correlation of squares", squares/float64(n), 0, 5*2/math.Sqrt(float64(n)))
 	}
@@ -180,7 +181,7 @@ func TestNoAllocation(t *testing.T) {
 		s.Permutation(order)
 	})
 	if allocs != 0 {
-		t.Errorf("%v allocations", allocs)
+		t.Errorf("%v allocations, want 0", allocs)
 	}
 }
 
@@ -191,8 +192,8 @@ func checkNear(t *testing.T, what string, got, want, tolerance float64) {
 	}
 }
 
-// checkUniformCounts does a χ² test of counts against equal probabilities, at five
-// standard deviations of the statistic.
+// checkUniformCounts does a χ² test of counts against equal probabilities. The statistic
+// must be within five of its standard deviations.
 func checkUniformCounts(t *testing.T, what string, counts []int) {
 	t.Helper()
 	total := 0

@@ -25,7 +25,7 @@ func readSpec(t *testing.T) []string {
 
 // TestSpecVectors recomputes every test vector in SPEC.md.
 func TestSpecVectors(t *testing.T) {
-	// The least number of vectors of each kind that the file must hold.
+	// missing counts the vectors of each kind that the file must still contain.
 	missing := map[string]int{
 		"philox": 3, "stream-id": 5, "words": 4, "uniforms": 4, "bounded": 4, "box-muller": 16, "box-muller-sha256": 1,
 		"normals": 4, "normals-sha256": 2, "permutation": 4, "permutation-sha256": 1,
@@ -60,7 +60,7 @@ func TestSpecVectors(t *testing.T) {
 	}
 }
 
-// computeVector returns the result side of a vector as SPEC.md prints it.
+// computeVector returns the result of a vector in the form in which SPEC.md shows it.
 func computeVector(kind string, fields []string) (string, error) {
 	args := arguments{fields: fields}
 	var result string
@@ -224,7 +224,7 @@ func specConstants(t *testing.T) map[string]float64 {
 			want, _ = fraction.Float64()
 		}
 		if constant != want {
-			t.Errorf("SPEC.md:%d: %s is %x, but %s is nearest to %x", number+1, name, constant, value, want)
+			t.Errorf("SPEC.md:%d: %s is %x, but the float64 nearest to %s is %x", number+1, name, constant, value, want)
 		}
 		constants[name] = constant
 	}
@@ -234,7 +234,7 @@ func specConstants(t *testing.T) map[string]float64 {
 // TestBoxMullerFollowsSpec runs section 5 of SPEC.md step by step with the constants
 // printed there. It uses arbitrary-precision arithmetic, rounded to 53 bits after each
 // operation, so that nothing can be fused. It compares deviates before they are rounded to
-// float32, which would hide a fused operation.
+// float32, because this rounding would hide a fused operation.
 func TestBoxMullerFollowsSpec(t *testing.T) {
 	constants := specConstants(t)
 	number := func(x float64) *big.Float { return new(big.Float).SetPrec(53).SetFloat64(x) }

@@ -124,10 +124,11 @@ func (d *Dir) Holds() (bool, error) { return Holds(d.path) }
 // File returns the path at which the owner reads and writes a file of the run.
 func (d *Dir) File(name string) string { return filepath.Join(d.files, name) }
 
-// Begin writes the first files of a new run: config, the content of config.json, and the
-// location of its data, as for WritePlace. If the directory already holds a run, the new
-// one is written to a hidden subdirectory until Commit.
-func (d *Dir) Begin(config []byte, place string) error {
+// Begin readies the directory for a new run, whose config.json the caller writes last of
+// its first files. It writes the location of the run's data, as for WritePlace. If the
+// directory already holds a run, the new one is written to a hidden subdirectory until
+// Commit.
+func (d *Dir) Begin(place string) error {
 	holds, err := d.Holds()
 	if err != nil {
 		return err
@@ -139,10 +140,7 @@ func (d *Dir) Begin(config []byte, place string) error {
 		}
 		d.files = next
 	}
-	if err := d.WritePlace(place); err != nil {
-		return err
-	}
-	return d.WriteConfig(config)
+	return d.WritePlace(place)
 }
 
 // WriteConfig writes config.json.

@@ -62,7 +62,10 @@ func TestLock(t *testing.T) {
 	if _, err := Own(path); !errors.Is(err, ErrNoRun) {
 		t.Errorf("an empty directory: %v, want ErrNoRun", err)
 	}
-	if err := d.Begin([]byte("{}\n"), ""); err != nil {
+	if err := d.Begin(""); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.WriteConfig([]byte("{}\n")); err != nil {
 		t.Fatal(err)
 	}
 	var locked *LockedError

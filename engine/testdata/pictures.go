@@ -1,11 +1,12 @@
-// Pictures makes an image folder to try an ImageNet network on: four classes of
-// stripes, told apart by their direction and colour, in noisy pictures of different
-// sizes above 224×224, every second one a JPEG, the others PNG.
+// Pictures makes an image folder for trying an ImageNet network. It has four classes
+// of stripes, which differ in direction and colour. The pictures are noisy and have
+// different sizes above 224×224. Every second one is a JPEG file, the others are PNG
+// files.
 //
 //	go run ./engine/testdata/pictures.go FOLDER [TRAIN [TEST]]
 //
-// writes TRAIN pictures of each class (16 if left out) to FOLDER/train and TEST (4)
-// to FOLDER/test, the same ones every time.
+// It writes TRAIN pictures of each class (default 16) to FOLDER/train, and TEST
+// pictures of each class (default 4) to FOLDER/test. They are the same every time.
 package main
 
 import (
@@ -22,7 +23,7 @@ import (
 	"strconv"
 )
 
-// classes are directions of stripes in degrees, and colours.
+// classes lists the classes: the direction of the stripes in degrees, and the colour.
 var classes = []struct {
 	name      string
 	direction float64
@@ -84,8 +85,8 @@ func write(folder string, n int, split uint64) error {
 	return nil
 }
 
-// stripes draws a picture of a class: its size, the stripes' width, place and
-// exact direction, and noise are random.
+// stripes draws a picture of a class. Its size, the width, position and exact direction
+// of the stripes, and the noise are random.
 func stripes(class int, random *rand.Rand) image.Image {
 	c := classes[class]
 	m := image.NewRGBA(image.Rect(0, 0, 240+random.IntN(160), 240+random.IntN(160)))

@@ -1,11 +1,11 @@
-// Step takes one training step of a checkpoint's network on pictures of its data, and
-// writes what step_torch.py needs to take it by PyTorch, and what came out.
+// Step takes one training step of a checkpoint's network on pictures of its data. It
+// writes the results, and what step_torch.py needs to take the same step with PyTorch.
 //
 //	go run ./engine/testdata/step.go CKPT.bnz FOLDER BATCH OUT.safetensors
 //
-// The pictures are drawn from the training split, neither flipped nor cropped at
-// random. OUT holds pictures, labels, logits, loss and the gradient of every tensor,
-// "gradient." and its name.
+// The pictures are drawn from the training split. They are neither flipped nor cropped
+// at random. OUT holds pictures, labels, logits, loss and, under "gradient." followed by
+// the tensor's name, the gradient of every tensor.
 package main
 
 import (
@@ -16,7 +16,7 @@ import (
 	"slices"
 	"strconv"
 
-	"bnkit/checkpoint"
+	"bnkit/checkpoint/safetensors"
 	"bnkit/engine"
 	"bnkit/engine/dataset"
 	"bnkit/engine/kernel"
@@ -74,16 +74,16 @@ func run(ckpt, folder, count, out string) error {
 		labels[i] = float32(l)
 	}
 	in := m.Network.Input
-	results := []checkpoint.Tensor{
-		{Name: "pictures", Shape: []int{n, in.C, in.H, in.W}, Float32: b.Images},
-		{Name: "labels", Shape: []int{n}, Float32: labels},
-		{Name: "logits", Shape: []int{n, m.Network.Classes}, Float32: slices.Clone(step.Logits())},
-		{Name: "loss", Shape: []int{1}, Float32: []float32{float32(loss.Mean())}},
+	results := []safetensors.Tensor{
+		safetensors.New("pictures", []int{n, in.C, in.H, in.W}, b.Images),
+		safetensors.New("labels", []int{n}, labels),
+		safetensors.New("logits", []int{n, m.Network.Classes}, slices.Clone(step.Logits())),
+		safetensors.New("loss", []int{1}, []float32{float32(loss.Mean())}),
 	}
 	gradients := step.Gradients()
 	for i := range gradients.Tensors {
 		x := &gradients.Tensors[i]
-		results = append(results, checkpoint.Tensor{Name: "gradient." + x.Name, Shape: x.Shape, Float32: gradients.Values[i]})
+		results = append(results, safetensors.New("gradient."+x.Name, x.Shape, gradients.Values[i]))
 	}
-	return checkpoint.WriteSafetensors(out, results, nil)
+	return safetensors.Write(out, results, nil)
 }

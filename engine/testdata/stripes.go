@@ -1,11 +1,10 @@
-// Stripes makes a small data set in MNIST's IDX format, to try a network on where
-// computing is slow: four classes of grey stripes, told apart by their direction,
-// with noise.
+// Stripes makes a small data set in MNIST's IDX format, for trying a network on a slow
+// computer. It has four classes of grey stripes with noise, which differ in direction.
 //
 //	go run ./engine/testdata/stripes.go FOLDER TRAIN TEST SIDE
 //
-// writes TRAIN and TEST pictures of SIDE×SIDE pixels to FOLDER, the same ones every
-// time.
+// It writes TRAIN training pictures and TEST test pictures of SIDE×SIDE pixels to
+// FOLDER. They are the same every time.
 package main
 
 import (

@@ -11,7 +11,7 @@ import (
 // Network is a network that arch.Build builds.
 type Network struct {
 	Name    string
-	Options arch.Options // for 10 classes
+	Options arch.Options // with 10 classes
 }
 
 // String returns a name for a subtest.
@@ -35,13 +35,14 @@ var smallest = map[string]string{
 	"resnetA-B-C-D": "resnet1-1-2-1", "resnetA-B-C-D-bottleneck": "resnet1-2-1-1-bottleneck",
 }
 
-// manyParameters is the largest number of parameters of a network at its full width.
+// manyParameters is the largest number of parameters with which Networks keeps the full
+// width of a network.
 const manyParameters = 1 << 20
 
 // Networks lists every network of arch.Names, and the smallest network of each pattern,
-// with each stem and each shortcut that it can have. Its pictures are the smallest colour
-// squares that the network accepts. A network with many parameters has narrow times its
-// width.
+// with each stem and each shortcut that it can have. The pictures are the smallest colour
+// squares that the network accepts. The width of a network with many parameters is
+// multiplied by narrow.
 func Networks(t *testing.T, narrow float64) []Network {
 	var all []Network
 	for _, name := range arch.Names() {
@@ -67,7 +68,7 @@ func Networks(t *testing.T, narrow float64) []Network {
 			}
 		}
 		if len(all) == before {
-			t.Fatalf("%s of arch.Names cannot be built; a pattern needs an example in smallest", name)
+			t.Fatalf("%s is in arch.Names but cannot be built; if it is a pattern, add an example to smallest", name)
 		}
 	}
 	return all

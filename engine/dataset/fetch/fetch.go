@@ -33,6 +33,9 @@ type Options struct {
 	// Progress, if not nil, is called as a file arrives, with the number of its bytes
 	// on disk and their number in all.
 	Progress func(file string, done, total int64)
+	// Retry, if not nil, is called with the error of a request that is going to be
+	// repeated.
+	Retry func(error)
 	// StallTimeout is the longest time that an attempt waits for MinRate·StallTimeout
 	// bytes; 0 means 30 seconds.
 	StallTimeout time.Duration
@@ -196,6 +199,9 @@ func (d *download) run(ctx context.Context) error {
 			return fmt.Errorf("%d attempts brought no new data, or stalled: %w; fetch again to resume", fruitless, err)
 		}
 		most = max(most, have)
+		if d.opts.Retry != nil {
+			d.opts.Retry(err)
+		}
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)

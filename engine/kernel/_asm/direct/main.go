@@ -236,9 +236,9 @@ func convolve(p panel) {
 	name := "directConvolve" + p.suffix
 	TEXT(name, NOSPLIT, "func(dst, src, filters *float32, taps, pixels *int32, blocks, singles, larges, smalls, plane, add uintptr, ahead *float32, aheadStep uintptr)")
 	Doc(fmt.Sprintf("%s writes to dst, for each pixel and %d output channels, the sum over", name, p.blocks*lanes),
-		"taps of src times filters; unless add is 0, it adds the sum to dst. The first",
-		"blocks taps are for the 8 channels of a block each, the next singles taps for one",
-		"channel each. taps holds offsets in src. pixels holds offsets in src and dst of",
+		"taps of src times filters. If add is not 0, it adds the sum to dst instead. Each of",
+		"the first blocks taps is for the 8 channels of a block, each of the next singles taps",
+		"is for one channel. taps holds offsets in src. pixels holds offsets in src and dst of",
 		fmt.Sprintf("larges groups of %d pixels, then of smalls groups of %d. plane is the number of", p.large, small),
 		"bytes between the blocks of dst. For each group of pixels and each tap of a block,",
 		fmt.Sprintf("it prefetches %d cache lines at ahead and advances ahead by aheadStep bytes.", fetch))
@@ -325,7 +325,7 @@ func gradient(p panel) {
 	Doc(fmt.Sprintf("%s adds to acc, for each tap and %d output channels, the sum over", name, p.blocks*lanes),
 		"count pixels, at least 1, of x times dy. taps holds offsets in x of larges groups",
 		fmt.Sprintf("of %d taps, then of smalls groups of %d, each tap for one channel. pixels holds", p.large, small),
-		"offsets in x and in dy; those in dy are not read, because its pixels are adjacent.",
+		"offsets in x and in dy. The offsets in dy are not read, because its pixels are adjacent.",
 		"plane is the number of bytes between the blocks of dy.")
 	Pragma("noescape")
 	sum, taps := load("acc"), load("taps")

@@ -251,7 +251,7 @@ func double(base GPVirtual, i int) VecVirtual {
 }
 
 // eachImage emits a loop of body over n images, with pointers to the rows of an image.
-// rows points to those of the first image; the rows of the next image lie stride bytes
+// rows holds pointers for the first image. Those for the next image are stride bytes
 // further.
 func eachImage(name string, n, stride GPVirtual, rows []GPVirtual, body func(rows []GPVirtual)) {
 	left, current := GP64(), make([]GPVirtual, len(rows))

@@ -100,7 +100,7 @@ func addUp(vs []VecVirtual) VecVirtual {
 type present map[GPVirtual]bool
 
 // cases emits body for every combination of nil and non-nil pointers, and the jumps to
-// the right one. A single loop that tests the pointers at each position is slower. name
+// the body that applies. A single loop that tests the pointers at each position is slower. name
 // is the prefix of the labels. Each body ends with a return.
 func cases(name string, pointers []GPVirtual, body func(name string, is present)) {
 	is := present{}
@@ -129,7 +129,7 @@ func at(base GPVirtual, i int) Mem { return Mem{Base: base, Disp: i * vector} }
 func advance(pointer GPVirtual, n int) { ADDQ(U32(n), pointer) }
 
 // grouped emits a loop of body for each n in sizes, which takes n elements at a time
-// while count is at least n. What remains is left in count.
+// while count is at least n. The remainder is left in count.
 func grouped(name string, count GPVirtual, sizes []int, body func(n int, name string)) {
 	for _, n := range sizes {
 		here := name + map[int]string{1: "One", 2: "Two", 4: "Four", 8: "Eight", 16: "Sixteen", 32: "ThirtyTwo"}[n]

@@ -3,7 +3,7 @@
 //
 // avo accepts every instruction and register. If a function needs more than 16 vector
 // registers, avo silently uses register 16 and above, which only AVX-512 has. Such a
-// function runs on processors with AVX-512 and is an illegal instruction on all others.
+// function runs only on processors with AVX-512.
 package family
 
 import (

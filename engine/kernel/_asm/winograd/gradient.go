@@ -82,8 +82,9 @@ func outputGradient(w width) {
 	TEXT(name, NOSPLIT, "func(d, dy, scratch *float32, tiles, "+counts[w]+", row, plane, tile, position uintptr)")
 	Doc(name+", the adjoint of winogradOutput, writes A·dy·Aᵀ of tiles",
 		"horizontally neighbouring 4×4 tiles dy, in each of "+blocks+", to d.",
-		"row and plane are the numbers of bytes between the rows and blocks of dy, tile and",
-		"position those between the tiles and positions of d. scratch holds "+size+" elements.")
+		"row and plane are the numbers of bytes between the rows and blocks of dy. tile and",
+		"position are the numbers of bytes between the tiles and positions of d. scratch",
+		"holds "+size+" elements.")
 	Pragma("noescape")
 	transform := newOutputTransform(w)
 	dy, d, scratch, left := load("dy"), load("d"), load("scratch"), AllocLocal(8)

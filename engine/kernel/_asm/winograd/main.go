@@ -38,7 +38,8 @@ func load(name string) GPVirtual {
 // stepped addresses base, base+step, ... base+5·step.
 type stepped struct{ step, step3, step5 GPVirtual }
 
-// newStepped computes the multiples of step that an address cannot scale by.
+// newStepped computes the multiples of step that an address cannot express, because it
+// scales by 1, 2, 4 or 8 only.
 func newStepped(step GPVirtual) stepped {
 	s := stepped{step, GP64(), GP64()}
 	LEAQ(Mem{Base: step, Index: step, Scale: 2}, s.step3)

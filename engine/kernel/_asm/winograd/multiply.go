@@ -33,7 +33,7 @@ func multiply(w width) {
 	lines := map[int]string{1: "a cache line", 2: "two cache lines"}[g.fetch]
 	Doc(name+" writes the matrix product of v, rows×depth, and panels",
 		"panels of u, depth×16 each, to m, rows×(16·panels), at each of positions positions.",
-		"Unless add is 0, it adds the product to m. All strides are in bytes. rows is rounded",
+		"If add is not 0, it adds the product to m. All strides are in bytes. rows is rounded",
 		fmt.Sprintf("up to a sum of %s. At each step of depth of a group of rows and at most %d", join(g.rows), g.panels[0]),
 		"panels, it prefetches "+lines+" at ahead and advances ahead by aheadStep",
 		"bytes.")

@@ -187,9 +187,9 @@ func input(w width) {
 	TEXT(name, NOSPLIT, "func(v, src, strip *float32, tiles, "+counts[w]+", row, plane, tile, position uintptr)")
 	Doc(name+" writes BᵀdB of tiles horizontally neighbouring 6×6 tiles d, in",
 		"each of "+blocks+", to v. src points to the first tile's upper left",
-		"corner. row and plane are the numbers of bytes between the rows and blocks of src,",
-		"tile and position those between the tiles and positions of v. strip holds",
-		"(4·tiles+2)·"+size+" elements.")
+		"corner. row and plane are the numbers of bytes between the rows and blocks of src.",
+		"tile and position are the numbers of bytes between the tiles and positions of v.",
+		"strip holds (4·tiles+2)·"+size+" elements.")
 	Pragma("noescape")
 	column := points * w.bytes() // of the strip between the two passes
 	transform := newInputTransform(w)
@@ -277,7 +277,7 @@ func input(w width) {
 var counts = map[width]string{ymm: "blocks", zmm: "pairs"}
 
 // inverse generates the transform of the products of a run of neighbouring tiles into
-// dst, without what lies beyond the edges of dst.
+// dst. It leaves out what lies beyond the edges of dst.
 func inverse(w width) {
 	name, blocks, size := w.name("winogradOutput"), "blocks channel blocks", "192"
 	if w == zmm {
@@ -287,8 +287,8 @@ func inverse(w width) {
 	Doc(name+" writes AᵀmA of tiles horizontally neighbouring tiles of",
 		"products m, in each of "+blocks+", to dst. It writes rows rows, 1 to 4,",
 		"and at most columns columns, which is at least 4·tiles-3. row and plane are the",
-		"numbers of bytes between the rows and blocks of dst, tile and position those between",
-		"the tiles and positions of m. scratch holds "+size+" elements.")
+		"numbers of bytes between the rows and blocks of dst. tile and position are the",
+		"numbers of bytes between the tiles and positions of m. scratch holds "+size+" elements.")
 	Pragma("noescape")
 	transform := newOutputTransform(w)
 	dst, m, scratch, left := load("dst"), load("m"), load("scratch"), AllocLocal(8)

@@ -1,0 +1,52 @@
+package safetensors
+
+import (
+	"bytes"
+	"maps"
+	"os"
+	"testing"
+)
+
+// maxFuzz bounds inputs: larger ones do not reach other code.
+const maxFuzz = 1 << 16
+
+// FuzzRead reads any bytes. A file that is accepted can be written and read again without
+// change, and its tensors fill it.
+func FuzzRead(f *testing.F) {
+	b, err := os.ReadFile("testdata/dtypes.safetensors")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b)
+	f.Add(file(`{}`, 0))
+	f.Add(file(`{"a":{"dtype":"F16","shape":[1,2],"data_offsets":[0,4]},"__metadata__":{"k":"v"}}  `, 4))
+	f.Add(file(`{"a":{"dtype":"U8","shape":[],"data_offsets":[0,1]},"b":{"dtype":"F8_E4M3","shape":[0],"data_offsets":[1,1]}}`, 1))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if len(b) > maxFuzz {
+			return
+		}
+		first, err := read(b)
+		if err != nil {
+			return
+		}
+		contents, total := bytesOf(t, first), 0
+		for i := range first.Tensors {
+			x := &first.Tensors[i]
+			total += len(contents[x.Name])
+			if values, err := x.Float32(); err == nil && len(values)*elementSizes[x.DType] != len(contents[x.Name]) {
+				t.Errorf("%s has %d values and %d bytes", x.Name, len(values), len(contents[x.Name]))
+			}
+		}
+		if total > len(b) {
+			t.Errorf("%d bytes of tensors in a file of %d", total, len(b))
+		}
+		encoded, err := encode(first.Tensors, first.Metadata)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := read(encoded)
+		if err != nil || !maps.EqualFunc(bytesOf(t, again), contents, bytes.Equal) || !maps.Equal(again.Metadata, first.Metadata) {
+			t.Errorf("read as %+v, then as %+v, %v", first, again, err)
+		}
+	})
+}

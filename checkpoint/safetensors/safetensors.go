@@ -1,0 +1,176 @@
+// Package safetensors reads and writes safetensors files, which hold named tensors of any
+// kind. The format is that of huggingface/safetensors: the length of a JSON header (8 bytes,
+// little-endian), the header, and the tensors' elements. The header gives each tensor's type,
+// shape and place.
+//
+// Reading a file reads its header alone; the elements of a tensor are read when they are
+// asked for. Every length is checked before memory of that length is allocated.
+package safetensors
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"strings"
+)
+
+// File is the content of a file, or of all the files that an index lists.
+type File struct {
+	Tensors  []Tensor          // in the order of their bytes
+	Metadata map[string]string // the header's __metadata__; nil if it has none
+
+	open []*os.File
+}
+
+// Tensor is a tensor in row-major order. Its elements stay in the file until they are asked
+// for.
+type Tensor struct {
+	Name  string
+	DType string // of the elements, e.g. "F32"
+	Shape []int  // empty for a single number
+
+	from   io.ReaderAt
+	offset int64
+	size   int64 // in bytes
+}
+
+// New returns a float32 tensor of values, which must not change afterwards.
+func New(name string, shape []int, values []float32) Tensor {
+	raw := make([]byte, 0, 4*len(values))
+	for _, v := range values {
+		raw = binary.LittleEndian.AppendUint32(raw, math.Float32bits(v))
+	}
+	return Tensor{Name: name, DType: "F32", Shape: shape}.WithBytes(raw)
+}
+
+// WithBytes returns a tensor of the same name, type and shape whose elements are raw, which
+// must not change afterwards. Write refuses the tensor if raw has the wrong length.
+func (t Tensor) WithBytes(raw []byte) Tensor {
+	t.from, t.offset, t.size = content(raw), 0, int64(len(raw))
+	return t
+}
+
+// content is the bytes of a tensor that is in memory.
+type content []byte
+
+// ReadAt implements io.ReaderAt.
+func (c content) ReadAt(p []byte, offset int64) (int, error) {
+	n := copy(p, c[min(offset, int64(len(c))):])
+	if n < len(p) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+// Bytes reads the elements as they are stored, little-endian.
+func (t *Tensor) Bytes() ([]byte, error) {
+	raw := make([]byte, t.size)
+	if _, err := t.from.ReadAt(raw, t.offset); err != nil && len(raw) > 0 {
+		return nil, fmt.Errorf("read tensor %q: %w", t.Name, err)
+	}
+	return raw, nil
+}
+
+// maxHeader is the largest header in bytes that the reference implementation reads.
+const maxHeader = 100_000_000
+
+// prefixSize is the number of bytes of the header's length.
+const prefixSize = 8
+
+// Is reports whether a file that begins with prefix, at least 9 bytes, may be a safetensors
+// file.
+func Is(prefix []byte) bool {
+	if len(prefix) <= prefixSize {
+		return false
+	}
+	n := binary.LittleEndian.Uint64(prefix)
+	return n >= 2 && n <= maxHeader && prefix[prefixSize] == '{'
+}
+
+// Read reads the header of a file of size bytes. An error is an *Error or one of r. The
+// tensors read from r.
+func Read(r io.ReaderAt, size int64) (*File, error) {
+	if size < prefixSize {
+		return nil, invalid("%d bytes, too few for the length of a header", size)
+	}
+	var prefix [prefixSize]byte
+	if _, err := r.ReadAt(prefix[:], 0); err != nil {
+		return nil, err
+	}
+	n := binary.LittleEndian.Uint64(prefix[:])
+	if n > maxHeader {
+		return nil, invalid("a header of %d bytes; at most %d are possible", n, maxHeader)
+	}
+	if int64(n) > size-prefixSize {
+		return nil, invalid("a header of %d bytes in a file of %d", n, size)
+	}
+	raw := make([]byte, n)
+	if _, err := r.ReadAt(raw, prefixSize); err != nil && n > 0 {
+		return nil, err
+	}
+	f, err := parseHeader(raw)
+	if err != nil {
+		return nil, err
+	}
+	begin := prefixSize + int64(n)
+	if err := f.place(size - begin); err != nil {
+		return nil, err
+	}
+	for i := range f.Tensors {
+		f.Tensors[i].from = r
+		f.Tensors[i].offset += begin
+	}
+	return f, nil
+}
+
+// Open opens the file at path and reads its header. If the name ends in .json, the file is an
+// index, such as model.safetensors.index.json, and Open opens the files in the same folder
+// that it lists. The error names the path and wraps an *Error or one of the file system. The
+// caller must Close the file.
+func Open(path string) (*File, error) {
+	read := openOne
+	if strings.HasSuffix(path, ".json") {
+		read = openIndex
+	}
+	f, err := read(path)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", path, err)
+	}
+	return f, nil
+}
+
+func openOne(path string) (*File, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() { // opening a pipe would wait
+		return nil, invalid("it is not a regular file")
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	f, err := Read(file, info.Size())
+	if err != nil {
+		file.Close()
+		return nil, err
+	}
+	f.open = append(f.open, file)
+	return f, nil
+}
+
+// Close closes the files that Open opened. The elements of their tensors cannot be read
+// afterwards.
+func (f *File) Close() error {
+	var first error
+	for _, file := range f.open {
+		if err := file.Close(); err != nil && first == nil {
+			first = err
+		}
+	}
+	f.open = nil
+	return first
+}

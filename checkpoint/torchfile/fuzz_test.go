@@ -1,0 +1,57 @@
+package torchfile
+
+import (
+	"os"
+	"testing"
+)
+
+// maxFuzz bounds inputs: larger ones do not reach other code.
+const maxFuzz = 1 << 16
+
+// FuzzRead reads any bytes.
+func FuzzRead(f *testing.F) {
+	for path := range fixtures(f) {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
+	for _, kind := range forms {
+		f.Add(kind.file(kind.beside(kind.state())))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if len(b) > maxFuzz {
+			return
+		}
+		if _, err := read(t, b); err != nil {
+			mustBeBadInput(t, err)
+		}
+	})
+}
+
+// FuzzPickle puts any pickle into an intact file of either form, so that only the pickle
+// can be wrong.
+func FuzzPickle(f *testing.F) {
+	for _, kind := range forms {
+		for _, c := range hostile(kind) {
+			if len(c.pickle) < 1<<12 {
+				f.Add(c.pickle, kind == "legacy")
+			}
+		}
+		f.Add(kind.beside(kind.state()), kind == "legacy")
+		f.Add(kind.beside("cnumpy.core.multiarray\nscalar\n"+tup("cnumpy\ndtype\n"+tup(str("f8"), "\x89", "\x88")+"R"+tup(num(3), str("<"), "N")+"b", "C\x0812345678")+"R"), kind == "legacy")
+	}
+	f.Fuzz(func(t *testing.T, pickle string, legacy bool) {
+		if len(pickle) > maxFuzz {
+			return
+		}
+		kind := form("zip")
+		if legacy {
+			kind = "legacy"
+		}
+		if _, err := read(t, kind.file(pickle)); err != nil {
+			mustBeBadInput(t, err)
+		}
+	})
+}

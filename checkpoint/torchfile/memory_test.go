@@ -1,0 +1,54 @@
+package torchfile
+
+import (
+	"math"
+	"runtime/metrics"
+	"testing"
+)
+
+// allocated returns the bytes that were allocated so far, with those that are free again.
+func allocated() uint64 {
+	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
+	metrics.Read(sample)
+	return sample[0].Value.Uint64()
+}
+
+// mostAllocated bounds what reading a file allocates in total. Slices that grow leave
+// pieces behind, up to four times as large as what they hold in the end.
+func mostAllocated(size int) uint64 { return 8<<20 + 200*uint64(size) }
+
+// checkViews compares the values of small tensors with elements that are looked up one by
+// one, and checks that all tensors are not larger than the file allows.
+func checkViews(t testing.TB, f *File, size int) {
+	t.Helper()
+	total := 0
+	for _, x := range f.Tensors {
+		n := 1
+		for _, d := range x.Shape {
+			n *= d
+		}
+		total += n
+		values, err := x.Float32()
+		if err != nil || len(values) != n {
+			t.Fatalf("%s of shape %v has %d values, %v", x.Name, x.Shape, len(values), err)
+		}
+		if n > 1000 {
+			continue
+		}
+		v := x.view
+		for at, got := range values {
+			element, rest := v.offset, at
+			for d := len(x.Shape) - 1; d >= 0; d-- {
+				element += int64(rest%x.Shape[d]) * v.strides[d]
+				rest /= x.Shape[d]
+			}
+			want := converters[x.DType](v.storage.block.data[v.storage.at+element*v.elem:])
+			if math.Float32bits(got) != math.Float32bits(want) {
+				t.Fatalf("%s: element %d of shape %v, strides %v is %v, want %v", x.Name, at, x.Shape, v.strides, got, want)
+			}
+		}
+	}
+	if total > max(2*size, 1<<16) {
+		t.Errorf("%d elements of a file of %d bytes", total, size)
+	}
+}

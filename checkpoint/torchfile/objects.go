@@ -1,0 +1,284 @@
+package torchfile
+
+import "strings"
+
+// object executes the opcodes of classes, calls and persistent identifiers.
+func (m *machine) object(op byte) error {
+	switch op {
+	case opGlobal:
+		name, err := m.dotted()
+		if err != nil {
+			return err
+		}
+		return m.push(&class{name}, 40+int64(len(name)))
+	case opStackGlobal:
+		module, name, err := m.pop2()
+		if err != nil {
+			return err
+		}
+		first, ok1 := module.(string)
+		second, ok2 := name.(string)
+		if !ok1 || !ok2 {
+			return m.damaged("the name of a class is of type %s.%s", describe(module), describe(name))
+		}
+		if err := m.spend(40 + int64(len(first)+len(second))); err != nil {
+			return err
+		}
+		return m.push(&class{first + "." + second}, 0)
+	case opInst: // a class by name, and the arguments down to a mark
+		name, err := m.dotted()
+		if err != nil {
+			return err
+		}
+		args, err := m.popMark()
+		if err != nil {
+			return err
+		}
+		return m.call(&class{name}, &tuple{args})
+	case opObj: // a class and arguments down to a mark
+		items, err := m.popMark()
+		if err != nil {
+			return err
+		}
+		if len(items) == 0 {
+			return m.damaged("an object has no class")
+		}
+		return m.call(items[0], &tuple{items[1:]})
+	case opReduce, opNewObj:
+		f, args, err := m.pop2()
+		if err != nil {
+			return err
+		}
+		return m.call(f, args)
+	case opNewObjEx:
+		args, named, err := m.pop2()
+		if err != nil {
+			return err
+		}
+		f, err := m.pop()
+		if err != nil {
+			return err
+		}
+		return m.push(&opaque{class: callee(f), held: []any{args, named}}, 104)
+	case opBuild:
+		state, err := m.pop()
+		if err != nil {
+			return err
+		}
+		return m.build(state)
+	}
+	id, err := m.pop()
+	if err != nil {
+		return err
+	}
+	return m.persistent(id)
+}
+
+// dotted reads the module and the name of a class, a line each.
+func (m *machine) dotted() (string, error) {
+	module, err := m.src.line()
+	if err != nil {
+		return "", err
+	}
+	name, err := m.src.line()
+	return module + "." + name, err
+}
+
+// callee names what a pickle calls.
+func callee(f any) string {
+	switch f := f.(type) {
+	case *class:
+		return f.name
+	case *opaque:
+		return f.class
+	}
+	return describe(f)
+}
+
+// Kinds of tensors that are not read, by the function that rebuilds them.
+var unreadable = map[string]string{
+	"torch._utils._rebuild_qtensor":                  "a quantised tensor",
+	"torch._utils._rebuild_sparse_tensor":            "a sparse tensor",
+	"torch._utils._rebuild_sparse_csr_tensor":        "a sparse tensor",
+	"torch._utils._rebuild_nested_tensor":            "a nested tensor",
+	"torch._utils._rebuild_meta_tensor_no_storage":   "a tensor without values, on the device meta",
+	"torch._utils._rebuild_wrapper_subclass":         "a tensor of a class that wraps others",
+	"torch._utils._rebuild_device_tensor_from_numpy": "a tensor of an XLA device",
+	"torch._utils._rebuild_xla_tensor":               "a tensor of an XLA device",
+}
+
+// call pushes what a pickle builds by calling f: a value of ours if f is on the list
+// below, and else an opaque one. Nothing is looked up or executed.
+func (m *machine) call(f, args any) error {
+	t, ok := args.(*tuple)
+	if !ok {
+		return m.damaged("%s is called with a value of type %s instead of a tuple", show(callee(f)), describe(args))
+	}
+	name, given := callee(f), t.items
+	if _, ok := f.(*class); ok {
+		// A tensor with attributes of its own: function, class, arguments, attributes.
+		if (name == "torch._tensor._rebuild_from_type_v2" || name == "torch._tensor._rebuild_from_type") && len(given) == 4 {
+			inner, _ := given[0].(*class)
+			args, _ := given[2].(*tuple)
+			if inner != nil && args != nil {
+				name, given = inner.name, args.items
+			}
+		}
+		v, size, err := m.known(name, given)
+		if err != nil {
+			return err
+		}
+		if v != nil {
+			return m.push(v, size)
+		}
+	}
+	// The capacity is cut, so that what is added does not go into the tuple.
+	o := &opaque{class: name, held: given[:len(given):len(given)], tensor: unreadable[name]}
+	switch name {
+	case "copy_reg._reconstructor", "copyreg._reconstructor", "copyreg.__newobj__", "copyreg.__newobj_ex__",
+		"numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct":
+		if len(given) > 0 {
+			o.class = callee(given[0])
+		}
+	}
+	return m.push(o, 80)
+}
+
+// known returns the value that an allowed function makes, and an estimate of its size. It
+// returns nil if the function is not allowed or its arguments are not as expected.
+func (m *machine) known(name string, args []any) (v any, size int64, err error) {
+	switch name {
+	case "torch._utils._rebuild_tensor", "torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_tensor_v3":
+		return m.rebuild(name, args)
+	case "torch._utils._rebuild_parameter", "torch._utils._rebuild_parameter_with_state",
+		"torch._utils._rebuild_device_tensor_from_cpu_tensor",
+		"torch.nn.parameter.Parameter", "torch.nn.Parameter", "torch.nn.parameter.Buffer", "torch.autograd.variable.Variable":
+		if len(args) > 0 && isTensor(args[0]) {
+			return args[0], 0, nil
+		}
+	case "torch.Size":
+		if len(args) == 1 {
+			if t, ok := args[0].(*tuple); ok {
+				return t, 0, nil
+			}
+		}
+	case "collections.OrderedDict":
+		return m.ordered(args)
+	case "__builtin__.set", "builtins.set", "__builtin__.frozenset", "builtins.frozenset":
+		kind := name[strings.Index(name, ".")+1:]
+		switch len(args) {
+		case 0:
+			return &list{kind: kind}, 40, nil
+		case 1:
+			if l, ok := args[0].(*list); ok {
+				// The capacity is cut, so that appending to one does not write into the other.
+				return &list{kind, l.items[:len(l.items):len(l.items)]}, 40, nil
+			}
+		}
+	case "__builtin__.bytes", "builtins.bytes", "__builtin__.bytearray", "builtins.bytearray":
+		if len(args) == 0 {
+			return raw(""), 16, nil
+		}
+		if b, ok := args[0].(raw); ok && len(args) == 1 {
+			return b, 16, nil
+		}
+	case "_codecs.encode":
+		return m.encode(args)
+	case "numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar":
+		v := scalar(args)
+		return v, 8, nil
+	}
+	return nil, 0, nil
+}
+
+// ordered makes an OrderedDict. Python 3 fills it afterwards; Python 2 passes a list of
+// pairs.
+func (m *machine) ordered(args []any) (any, int64, error) {
+	d := &dict{}
+	if len(args) == 0 {
+		return d, 40, nil
+	}
+	pairs, ok := args[0].(*list)
+	if !ok || len(args) > 1 {
+		return nil, 0, nil
+	}
+	if err := m.spend(32 * int64(len(pairs.items))); err != nil {
+		return nil, 0, err
+	}
+	d.entries = make([]entry, 0, len(pairs.items))
+	for _, p := range pairs.items {
+		var kv []any
+		switch p := p.(type) {
+		case *list:
+			kv = p.items
+		case *tuple:
+			kv = p.items
+		}
+		if len(kv) != 2 {
+			return nil, 0, m.damaged("an OrderedDict is made of values that are not pairs")
+		}
+		d.entries = append(d.entries, entry{kv[0], kv[1]})
+	}
+	return d, 40, nil
+}
+
+// encode turns a string into bytes as protocol 2, which has no bytes, writes them.
+func (m *machine) encode(args []any) (any, int64, error) {
+	if len(args) != 2 {
+		return nil, 0, nil
+	}
+	s, ok := args[0].(string)
+	if how, _ := text(args[1]); !ok || how != "latin1" {
+		return nil, 0, nil
+	}
+	if err := m.spend(16 + int64(len(s))); err != nil {
+		return nil, 0, err
+	}
+	b := make([]byte, 0, len(s))
+	for _, r := range s {
+		if r > 0xff {
+			return nil, 0, m.damaged("bytes hold the character %q", r)
+		}
+		b = append(b, byte(r))
+	}
+	return raw(b), 0, nil
+}
+
+// build executes opBuild, which gives the value on top of the stack a state. A dict's
+// state is the _metadata of a state dict, and a tensor's whether it requires a gradient.
+func (m *machine) build(state any) error {
+	v, err := m.top()
+	if err != nil {
+		return err
+	}
+	switch v := v.(type) {
+	case *dict, *tensor:
+		return nil
+	case *opaque:
+		v.held = append(v.held, state)
+		return nil
+	}
+	return m.damaged("it sets the state of a value of type %s", describe(v))
+}
+
+// persistent pushes the value of an identifier that PyTorch's pickler defines:
+// ('storage', type, key, location, elements), in a legacy file with a sixth element, None
+// or (key, offset, elements) of a storage that is a part of the first, or in a legacy file
+// ('module', class, file, source).
+func (m *machine) persistent(id any) error {
+	t, ok := id.(*tuple)
+	if !ok || len(t.items) == 0 {
+		return m.damaged("a persistent identifier is of type %s", describe(id))
+	}
+	switch kind, _ := text(t.items[0]); {
+	case kind == "module" && m.legacy && len(t.items) == 4:
+		return m.push(t.items[1], 0)
+	case kind == "storage" && !m.legacy && len(t.items) == 5, kind == "storage" && m.legacy && len(t.items) == 6:
+		s, err := m.storage(t.items[1:])
+		if err != nil {
+			return err
+		}
+		return m.push(s, 96)
+	}
+	return m.damaged("a persistent identifier is of a kind that PyTorch does not write")
+}

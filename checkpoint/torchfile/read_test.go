@@ -1,0 +1,146 @@
+package torchfile
+
+import (
+	"math"
+	"os"
+	"slices"
+	"testing"
+)
+
+func TestIs(t *testing.T) {
+	for path := range fixtures(t) {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !Is(b) || !Is(b[:32]) {
+			t.Errorf("%s is not seen as a file of PyTorch", path)
+		}
+	}
+	for _, other := range []string{"", "P", "PK", "PK\x05\x06", "\x80\x02", "\x80\x02\x8a\x0a", "\x80\x02}.", "\x80\x04\x95\x00\x00\x00\x00\x00\x00\x00\x00", "{\"a\":1}", "\x89PNG\r\n\x1a\n"} {
+		if Is([]byte(other)) {
+			t.Errorf("%q is seen as a file of PyTorch", other)
+		}
+	}
+}
+
+// TestPython2 reads what PyTorch 0.2 wrote under Python 2: strings of bytes, an OrderedDict
+// made of pairs, _rebuild_tensor, a part of a storage, and a class with its source.
+func TestPython2(t *testing.T) {
+	old := func(s string) string { return "U" + string([]byte{byte(len(s))}) + s }
+	storage := func(part string) string {
+		return tup(old("storage"), "ctorch\nFloatStorage\n", old("0"), old("cpu"), num(6), part) + "Q"
+	}
+	tensor := func(part string, offset int, shape ...int) string {
+		return "ctorch._utils\n_rebuild_tensor\n" + tup(storage(part), num(offset), nums(shape...), nums(1)) + "R"
+	}
+	parameter := "ctorch.nn.parameter\nParameter\n" + tensor("N", 1, 2) + "\x85R" + tup("\x88", "\x89", orderedCall) + "b"
+	state := ordered + tup("](]("+old("whole")+tensor("N", 0, 6)+"e]("+old("part")+tensor(tup(old("9"), num(2), num(3)), 1, 2)+"e]("+old("parameter")+parameter+"ee") + "R"
+	module := tup(old("module"), "cmodels\nNet\n", old("net.py"), old("class Net: pass")) + "Q)R}b"
+	pickle := proto2 + "}(" + old("state_dict") + state + old("net") + module + "u."
+	f, err := read(t, legacyOf(pickle, "]"+old("0")+"a", append([]byte(u64(6)), sixBytes()...)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string][]float32{"whole": six, "part": {3, 4}, "parameter": {1, 2}}
+	if len(f.Tensors) != len(want) || f.Path != "state_dict" || !slices.Equal(f.Ignored, []string{"net (models.Net)"}) {
+		t.Errorf("read %+v", f)
+	}
+	for _, x := range f.Tensors {
+		if values, err := x.Float32(); err != nil || !slices.Equal(values, want[x.Name]) {
+			t.Errorf("%s is %v, %v, want %v", x.Name, values, err, want[x.Name])
+		}
+	}
+	beyond := proto2 + "}" + old("w") + tensor(tup(old("9"), num(2), num(3)), 2, 2) + "s."
+	mustRefuse(t, legacyOf(beyond, "]"+old("0")+"a", append([]byte(u64(6)), sixBytes()...)), "beyond its storage")
+	outside := proto2 + "}" + old("w") + tensor(tup(old("9"), num(4), num(3)), 0, 1) + "s."
+	mustRefuse(t, legacyOf(outside, "]"+old("0")+"a", append([]byte(u64(6)), sixBytes()...)), "outside of it")
+}
+
+// TestWhichStateDict looks for the state dict in dicts of several kinds.
+func TestWhichStateDict(t *testing.T) {
+	b := &block{key: "0", elem: 4, size: 4, data: make([]byte, 4)}
+	weights := func() any {
+		return &tensor{storage: &storage{block: b, size: 4}, dtype: "F32", elem: 4, numel: 1}
+	}
+	of := func(pairs ...any) *dict {
+		d := &dict{}
+		for i := 0; i < len(pairs); i += 2 {
+			d.entries = append(d.entries, entry{pairs[i], pairs[i+1]})
+		}
+		return d
+	}
+	state := func() *dict { return of("w", weights(), "b", weights()) }
+	for _, c := range []struct {
+		name    string
+		root    *dict
+		path    string
+		ignored []string
+	}{
+		{"root", state(), "", nil},
+		{"root and a number", of("w", weights(), "epoch", int64(1), "lr", 0.5), "", []string{"epoch (int 1)", "lr (float 0.5)"}},
+		{"the first wrapper by preference", of("ema", state(), "model", state(), "state_dict", state()), "state_dict", []string{"ema (dict)", "model (dict)"}},
+		{"model", of("optimizer", of("state", of()), "model", state()), "model", []string{"optimizer (dict)"}},
+		{"model_state_dict", of("model_state_dict", state()), "model_state_dict", nil},
+		{"net", of("net", state(), "acc", 93.5), "net", []string{"acc (float 93.5)"}},
+		{"state_dict_ema", of("state_dict_ema", state()), "state_dict_ema", nil},
+		{"module", of("module", state()), "module", nil},
+		{"a wrapper that is no dict", of("model", "resnet20", "weights", state()), "weights", []string{`model (str "resnet20")`}},
+		{"a wrapper beside a tensor", of("best", weights(), "model", state()), "model", []string{"best (tensor F32 [])"}},
+		{"wrappers in wrappers", of("model", of("epoch", int64(2), "module", state())), "model.module", []string{"model.epoch (int 2)"}},
+		{"a tensor beside another dict", of("best", weights(), "epoch", int64(1), "log", nil, "student", state()), "student", []string{"best (tensor F32 [])", "epoch (int 1)", "log (None)"}},
+		{"the first other dict", of("args", of("lr", 0.5), "generator", state(), "discriminator", state()), "generator", []string{"args (dict)", "discriminator (dict)"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f, err := stateDict(c.root, 1000)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if f.Path != c.path || !slices.Equal(f.Ignored, c.ignored) {
+				t.Errorf("path %q, ignored %q, want %q, %q", f.Path, f.Ignored, c.path, c.ignored)
+			}
+			if f.Tensors[0].Name != "w" {
+				t.Errorf("tensors %+v", f.Tensors)
+			}
+		})
+	}
+}
+
+// TestManyIgnored checks that a long list of ignored values is cut.
+func TestManyIgnored(t *testing.T) {
+	f := form("zip")
+	got, err := read(t, f.file(proto2+"}("+repeated(1000, func(i int) string { return num(i) + "N" })+str("state_dict")+f.state()+"u."))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got.Ignored) != 101 || got.Ignored[0] != "0 (None)" || got.Ignored[100] != "900 more" {
+		t.Errorf("%d ignored, the last is %q", len(got.Ignored), got.Ignored[len(got.Ignored)-1])
+	}
+}
+
+// TestHalf compares all numbers of 16 bits with their definition: a sign, 5 bits of
+// exponent and 10 of fraction.
+func TestHalf(t *testing.T) {
+	for h := range 1 << 16 {
+		sign, exponent, fraction := 1-2*float64(h>>15), h>>10&31, float64(h&1023)
+		want := sign * math.Ldexp(1+fraction/1024, exponent-15)
+		switch {
+		case exponent == 0:
+			want = sign * math.Ldexp(fraction, -24)
+		case exponent == 31 && fraction == 0:
+			want = math.Inf(int(sign))
+		case exponent == 31:
+			want = math.NaN()
+		}
+		got := half(uint16(h))
+		if math.Float32bits(got) != math.Float32bits(float32(want)) && !(got != got && want != want) {
+			t.Errorf("%#04x is %v, want %v", h, got, want)
+		}
+	}
+}
+
+func TestTensorWithoutFile(t *testing.T) {
+	if values, err := (Tensor{Name: "w", Shape: []int{1}}).Float32(); err == nil {
+		t.Errorf("values %v", values)
+	}
+}

@@ -1,0 +1,82 @@
+package torchfile
+
+import (
+	"errors"
+	"fmt"
+	"io"
+)
+
+// window is the number of bytes that a source reads at once.
+const window = 64 << 10
+
+// source reads a range of a file from front to back.
+type source struct {
+	r       io.ReaderAt
+	at, end int64  // the range that is not read yet
+	ahead   []byte // bytes from at on that are in memory
+	buf     []byte
+}
+
+func newSource(r io.ReaderAt, at, end int64) *source {
+	return &source{r: r, at: at, end: end}
+}
+
+// next reads n bytes, which stay valid until the next call.
+func (s *source) next(n int64) ([]byte, error) {
+	if n < 0 || n > s.end-s.at {
+		return nil, refuse("the file is cut off or damaged: %d bytes are needed at byte %d, and %d are left; copy it again", n, s.at, s.end-s.at)
+	}
+	if n > int64(len(s.ahead)) {
+		want := max(n, min(window, s.end-s.at))
+		if want > int64(len(s.buf)) {
+			s.buf = make([]byte, want)
+		}
+		s.ahead = s.buf[:want]
+		if err := readAt(s.r, s.ahead, s.at); err != nil {
+			return nil, err
+		}
+	}
+	b := s.ahead[:n]
+	s.ahead = s.ahead[n:]
+	s.at += n
+	return b, nil
+}
+
+// skip moves on by n bytes without reading them.
+func (s *source) skip(n int64) error {
+	if n < 0 || n > s.end-s.at {
+		return refuse("the file is cut off or damaged: %d bytes are needed at byte %d, and %d are left; copy it again", n, s.at, s.end-s.at)
+	}
+	s.ahead = s.ahead[min(n, int64(len(s.ahead))):]
+	s.at += n
+	return nil
+}
+
+// line reads up to a line feed, which it leaves out.
+func (s *source) line() (string, error) {
+	const longest = 1000
+	var b []byte
+	for len(b) < longest {
+		next, err := s.next(1)
+		if err != nil {
+			return "", err
+		}
+		if next[0] == '\n' {
+			return string(b), nil
+		}
+		b = append(b, next[0])
+	}
+	return "", refuse("the pickle is damaged: a name at byte %d is longer than %d bytes; copy the file again", s.at, longest)
+}
+
+// readAt fills b from the bytes of r from at on.
+func readAt(r io.ReaderAt, b []byte, at int64) error {
+	n, err := r.ReadAt(b, at)
+	switch {
+	case n == len(b):
+		return nil
+	case err == nil || errors.Is(err, io.EOF):
+		return refuse("the file ends at byte %d, before its end; copy it again", at+int64(n))
+	}
+	return fmt.Errorf("read at byte %d: %w", at, err)
+}

@@ -1,0 +1,226 @@
+package torchfile
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Keys under which training programs put a state dict, in the order of preference.
+var wrappers = []string{"state_dict", "model", "model_state_dict", "net", "ema", "state_dict_ema", "module"}
+
+// maxDepth is the number of keys that lead to a state dict at most.
+const maxDepth = 4
+
+// maxIgnored is the number of ignored values that are named.
+const maxIgnored = 100
+
+// stateDict makes a File of the state dict in a pickle's value. The storages of the
+// tensors are not read yet.
+func stateDict(root any, size int64) (*File, error) {
+	top, ok := root.(*dict)
+	if !ok {
+		return nil, unsuitable(root)
+	}
+	path, found, err := findIn(top, maxDepth)
+	if err != nil {
+		return nil, err
+	}
+	if !found {
+		return nil, unsuitable(root)
+	}
+	f := &File{Path: strings.Join(path, ".")}
+	ignored := func(at []string, e entry) {
+		if len(f.Ignored) < maxIgnored {
+			f.Ignored = append(f.Ignored, fmt.Sprintf("%s (%s)", show(strings.Join(append(slices.Clone(at), keyName(e.key)), ".")), describe(e.value)))
+		}
+	}
+	count := 0
+	d := top
+	for at, key := range path {
+		for _, e := range d.entries {
+			if name, ok := text(e.key); !ok || name != key {
+				count++
+				ignored(path[:at], e)
+			}
+		}
+		d = d.get(key).(*dict)
+	}
+	c := collector{names: map[string]bool{}, seen: map[any]bool{}, left: max(2*size, 1<<16)}
+	for _, e := range d.entries {
+		t, err := c.tensor(e)
+		if err != nil {
+			return nil, err
+		}
+		if t == nil {
+			count++
+			ignored(path, e)
+			continue
+		}
+		f.Tensors = append(f.Tensors, *t)
+	}
+	if count > maxIgnored {
+		f.Ignored = append(f.Ignored, fmt.Sprintf("%d more", count-maxIgnored))
+	}
+	return f, nil
+}
+
+// findIn returns the keys that lead from a dict to the state dict in it.
+func findIn(d *dict, depth int) (path []string, found bool, err error) {
+	if d.searched || depth < 0 {
+		return nil, false, nil
+	}
+	d.searched = true
+	names := make(map[string]bool, len(d.entries))
+	for _, e := range d.entries {
+		name, ok := text(e.key)
+		if names[name] {
+			return nil, false, refuse("a dict has the key %s twice; copy the file again", show(name))
+		}
+		names[name] = ok
+	}
+	for _, key := range wrappers {
+		if inner, ok := d.get(key).(*dict); ok {
+			path, found, err := findIn(inner, depth-1)
+			if found || err != nil {
+				return append([]string{key}, path...), found, err
+			}
+		}
+	}
+	if d.mostly() {
+		return nil, true, nil
+	}
+	for _, e := range d.entries {
+		key, ok := text(e.key)
+		if inner, isDict := e.value.(*dict); ok && isDict && inner.mostly() {
+			path, found, err := findIn(inner, depth-1)
+			if found || err != nil {
+				return append([]string{key}, path...), found, err
+			}
+		}
+	}
+	return nil, d.count().tensors > 0, nil
+}
+
+// collector makes the tensors of a state dict.
+type collector struct {
+	names map[string]bool
+	seen  map[any]bool // values that hold no tensor
+	left  int64        // elements that further tensors may have
+}
+
+// tensor returns the tensor of an entry, or nil if it is something else that may be
+// ignored.
+func (c *collector) tensor(e entry) (*Tensor, error) {
+	name := keyName(e.key)
+	switch v := e.value.(type) {
+	case *tensor:
+		switch e.key.(type) {
+		case string, raw, int64:
+		default:
+			return nil, refuse("a tensor has a key of type %s instead of a name; save the state_dict of a model", describe(e.key))
+		}
+		if c.names[name] {
+			return nil, refuse("two tensors have the name %s; rename one and save the file again", show(name))
+		}
+		c.names[name] = true
+		// Tensors may share storages, and a stride of 0 repeats elements. More than two
+		// elements for each byte of the file are not the weights of a network.
+		if c.left -= v.numel; c.left < 0 {
+			return nil, refuse("the tensors up to %s have more than two elements for each byte of the file; save copies (clone) instead of expanded tensors", show(name))
+		}
+		return &Tensor{Name: name, DType: v.dtype, Shape: v.shape, view: v}, nil
+	case *opaque:
+		if v.tensor != "" {
+			return nil, refuse("%s is %s, which cannot be read; convert it to an ordinary float32 tensor and save the file again", show(name), v.tensor)
+		}
+		if c.holdsTensor(v) {
+			return nil, refuse("%s is %s, %s, with tensors in it; save its tensors in the state_dict instead", show(name), kindOf(v), show(v.class))
+		}
+	}
+	return nil, nil
+}
+
+// holdsTensor reports whether there is a tensor in a value. It does not recurse, because a
+// file can nest values without limit, and goes through no value twice.
+func (c *collector) holdsTensor(v any) bool {
+	todo := []any{v}
+	for len(todo) > 0 {
+		v := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		if isTensor(v) {
+			return true
+		}
+		if c.seen[v] {
+			continue
+		}
+		switch w := v.(type) {
+		case *tuple:
+			todo = append(todo, w.items...)
+		case *list:
+			todo = append(todo, w.items...)
+		case *opaque:
+			todo = append(todo, w.held...)
+		case *dict:
+			for _, e := range w.entries {
+				todo = append(todo, e.value)
+			}
+		default:
+			continue
+		}
+		c.seen[v] = true
+	}
+	return false
+}
+
+// kindOf says what an object is, by the attributes that its pickle gives it.
+func kindOf(o *opaque) string {
+	if len(o.held) > 0 {
+		if state, ok := o.held[len(o.held)-1].(*dict); ok && state.count().module {
+			return "a pickled module"
+		}
+	}
+	return "a pickled object"
+}
+
+// unsuitable says what a file without a state dict holds.
+func unsuitable(root any) error {
+	switch root := root.(type) {
+	case *opaque:
+		if root.tensor != "" {
+			return refuse("this file holds %s and no state dict; save the state_dict of a model", root.tensor)
+		}
+		return refuse("this file holds %s, %s; save its state_dict instead", kindOf(root), show(root.class))
+	case *dict:
+		for _, e := range root.entries {
+			if o, ok := e.value.(*opaque); ok && kindOf(o) == "a pickled module" {
+				return refuse("this file holds a pickled module, %s, under %s; save its state_dict instead", show(o.class), show(keyName(e.key)))
+			}
+		}
+		var held []string
+		for _, e := range root.entries[:min(len(root.entries), 5)] {
+			held = append(held, fmt.Sprintf("%s (%s)", show(keyName(e.key)), describe(e.value)))
+		}
+		if len(held) == 0 {
+			return refuse("this file holds an empty dict; save the state_dict of a model")
+		}
+		if more := len(root.entries) - len(held); more > 0 {
+			held = append(held, fmt.Sprintf("%d more", more))
+		}
+		return refuse("no state dict was found; the file holds %s; save the state_dict of a model", strings.Join(held, ", "))
+	}
+	return refuse("this file holds a value of type %s and no state dict; save the state_dict of a model", describe(root))
+}
+
+// blocks returns the memory that the tensors need.
+func (f *File) blocks() []*block {
+	var needed []*block
+	seen := map[*block]bool{}
+	for _, t := range f.Tensors {
+		if b := t.view.storage.block; !seen[b] {
+			seen[b] = true
+			needed = append(needed, b)
+		}
+	}
+	return needed
+}

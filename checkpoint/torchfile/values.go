@@ -1,0 +1,162 @@
+package torchfile
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"unicode"
+)
+
+// A value is what a pickle builds: nil (None), bool, int64, float64, string, raw, or a
+// pointer to one of the types below.
+
+// raw is Python's bytes or bytearray.
+type raw string
+
+type tuple struct{ items []any }
+
+// list is a list, a set or a frozenset.
+type list struct {
+	kind  string
+	items []any
+}
+
+type entry struct{ key, value any }
+
+// dict is a dict or an OrderedDict, in the order in which it was filled.
+type dict struct {
+	entries  []entry
+	searched bool // findIn was here
+	known    *summary
+}
+
+// summary is what is asked of a dict more than once.
+type summary struct {
+	tensors int  // values that are tensors, readable or not
+	module  bool // it has the attributes of a torch.nn.Module
+}
+
+// class is a class or a function, which is known by its name alone.
+type class struct{ name string }
+
+// opaque is an object that this package does not build.
+type opaque struct {
+	class  string
+	tensor string // if it is a tensor, its kind, such as "a quantised tensor"
+	held   []any  // what it was built from
+}
+
+// count summarises the entries. A dict that many others hold is gone through once.
+func (d *dict) count() summary {
+	if d.known == nil {
+		d.known = new(summary)
+		for _, e := range d.entries {
+			if isTensor(e.value) {
+				d.known.tensors++
+			}
+			name, _ := text(e.key)
+			d.known.module = d.known.module || name == "_parameters" || name == "_modules"
+		}
+	}
+	return *d.known
+}
+
+func isTensor(v any) bool {
+	switch v := v.(type) {
+	case *tensor:
+		return true
+	case *opaque:
+		return v.tensor != ""
+	}
+	return false
+}
+
+// mostly reports whether at least half of the values are tensors.
+func (d *dict) mostly() bool { return d.count().tensors > 0 && 2*d.count().tensors >= len(d.entries) }
+
+// get returns the value of a key that is a string.
+func (d *dict) get(key string) any {
+	for _, e := range d.entries {
+		if s, ok := text(e.key); ok && s == key {
+			return e.value
+		}
+	}
+	return nil
+}
+
+// text returns a string that Python 3 wrote as str, or Python 2 as bytes.
+func text(v any) (string, bool) {
+	switch v := v.(type) {
+	case string:
+		return v, true
+	case raw:
+		return string(v), true
+	}
+	return "", false
+}
+
+// keyName returns the name of a key, which can be any value.
+func keyName(key any) string {
+	switch key := key.(type) {
+	case string:
+		return key
+	case raw:
+		return string(key)
+	case int64:
+		return strconv.FormatInt(key, 10)
+	}
+	return describe(key)
+}
+
+// describe names the type of a value, and a number or a string itself.
+func describe(v any) string {
+	switch v := v.(type) {
+	case nil:
+		return "None"
+	case bool:
+		if v {
+			return "bool True"
+		}
+		return "bool False"
+	case int64:
+		return fmt.Sprintf("int %d", v)
+	case float64:
+		return "float " + strconv.FormatFloat(v, 'g', 6, 64)
+	case string:
+		return "str " + strconv.Quote(shorten(v, 40))
+	case raw:
+		return "bytes"
+	case *tuple:
+		return "tuple"
+	case *list:
+		return v.kind
+	case *dict:
+		return "dict"
+	case *class:
+		return show(v.name)
+	case *opaque:
+		return show(v.class)
+	case *tensor:
+		return fmt.Sprintf("tensor %s %v", v.dtype, v.shape)
+	case *storage:
+		return "storage"
+	}
+	return fmt.Sprintf("%T", v)
+}
+
+// show returns a name for a message, on one line and not too long.
+func show(name string) string {
+	name = shorten(name, 120)
+	if name == "" || strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) || r == unicode.ReplacementChar }) {
+		return strconv.Quote(name)
+	}
+	return name
+}
+
+// shorten cuts a string to about n bytes.
+func shorten(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return strings.ToValidUTF8(s[:n], "") + "…"
+}

@@ -1,0 +1,196 @@
+package torchfile
+
+import (
+	"archive/zip"
+	"errors"
+	"hash/crc32"
+	"io"
+	"strconv"
+	"strings"
+)
+
+// archive is a zip file whose entries lie uncompressed in one folder.
+type archive struct {
+	r       io.ReaderAt
+	size    int64
+	entries map[string]*zip.File // by name without the folder
+}
+
+func readZip(r io.ReaderAt, size int64) (*File, error) {
+	a, err := openArchive(r, size)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.check(); err != nil {
+		return nil, err
+	}
+	at, n, err := a.find("data.pkl")
+	if err != nil {
+		return nil, err
+	}
+	if err := a.verify("data.pkl", at, n); err != nil {
+		return nil, err
+	}
+	m := newMachine(newSource(r, at, at+n), size, false)
+	root, err := m.load()
+	if err != nil {
+		return nil, err
+	}
+	f, err := stateDict(root, size)
+	if err != nil {
+		return nil, err
+	}
+	f.Form = "zip"
+	total := int64(0)
+	for _, b := range f.blocks() {
+		name := "data/" + b.key
+		at, n, err := a.find(name)
+		if err != nil {
+			return nil, err
+		}
+		if n != b.size {
+			return nil, refuse("storage %s has %d bytes in the archive, and its tensors expect %d; copy the file again", show(b.key), n, b.size)
+		}
+		// Entries of an intact archive do not overlap.
+		if total += n; total > size {
+			return nil, refuse("the zip archive is damaged: its storages have more bytes than the file; copy it again")
+		}
+		b.data = make([]byte, n)
+		if err := readAt(r, b.data, at); err != nil {
+			return nil, err
+		}
+		if err := a.compare(name, crc32.ChecksumIEEE(b.data)); err != nil {
+			return nil, err
+		}
+	}
+	return f, nil
+}
+
+// openArchive reads the directory and finds the folder that holds data.pkl.
+func openArchive(r io.ReaderAt, size int64) (*archive, error) {
+	// A section turns offsets outside of the file into io.EOF, and so into the file's fault.
+	directory, err := zip.NewReader(io.NewSectionReader(r, 0, size), size)
+	if errors.Is(err, zip.ErrFormat) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, zip.ErrAlgorithm) {
+		return nil, refuse("the zip archive has no intact directory at its end; copy the file again")
+	}
+	if err != nil {
+		return nil, err
+	}
+	folder, found := "", false
+	for _, f := range directory.File {
+		before, after, ok := strings.Cut(f.Name, "/")
+		if ok && after == "data.pkl" {
+			if found {
+				return nil, refuse("the zip archive holds two files data.pkl; save one model a file")
+			}
+			folder, found = before+"/", true
+		}
+	}
+	if !found {
+		return nil, refuse("it is a zip archive without data.pkl, which torch.save did not write")
+	}
+	a := &archive{r: r, size: size, entries: make(map[string]*zip.File, len(directory.File))}
+	for _, f := range directory.File {
+		name, ok := strings.CutPrefix(f.Name, folder)
+		if !ok {
+			continue
+		}
+		if a.entries[name] != nil {
+			return nil, refuse("the zip archive holds %s twice; copy the file again", show(f.Name))
+		}
+		a.entries[name] = f
+		if name == "constants.pkl" || strings.HasPrefix(name, "code/") {
+			return nil, refuse("it is a TorchScript archive, which holds a program; save the state_dict of the module instead")
+		}
+	}
+	return a, nil
+}
+
+// find returns where the bytes of an entry are.
+func (a *archive) find(name string) (at, n int64, err error) {
+	f := a.entries[name]
+	if f == nil {
+		return 0, 0, refuse("the zip archive lacks %s; copy the file again", show(name))
+	}
+	if f.Method != zip.Store || f.Flags&1 != 0 || f.CompressedSize64 != f.UncompressedSize64 {
+		return 0, 0, refuse("%s is compressed or encrypted in the zip archive, which torch.save does not do; load the file in PyTorch and save it again", show(name))
+	}
+	at, err = f.DataOffset()
+	if errors.Is(err, zip.ErrFormat) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return 0, 0, refuse("the zip archive is damaged at %s; copy the file again", show(name))
+	}
+	if err != nil {
+		return 0, 0, err
+	}
+	if at < 0 || at > a.size || f.CompressedSize64 > uint64(a.size-at) {
+		return 0, 0, refuse("%s goes beyond the end of the zip archive; copy the file again", show(name))
+	}
+	return at, int64(f.CompressedSize64), nil
+}
+
+// verify compares the checksum of an entry without reading it into memory.
+func (a *archive) verify(name string, at, n int64) error {
+	sum := crc32.NewIEEE()
+	if _, err := io.Copy(sum, io.NewSectionReader(a.r, at, n)); err != nil {
+		return err
+	}
+	return a.compare(name, sum.Sum32())
+}
+
+// compare compares the checksum of an entry with the archive's, which is 0 if PyTorch was
+// told to leave checksums out.
+func (a *archive) compare(name string, sum uint32) error {
+	if want := a.entries[name].CRC32; want != 0 && want != sum {
+		return refuse("the checksum of %s is wrong; copy the file again", show(name))
+	}
+	return nil
+}
+
+// Versions of the container, from caffe2/serialize/versions.h.
+const (
+	minVersion = 1
+	maxVersion = 10
+)
+
+// check reads the entries version and byteorder.
+func (a *archive) check() error {
+	for _, name := range []string{"version", ".data/version"} {
+		s, err := a.short(name)
+		if err != nil {
+			return err
+		}
+		if s == "" {
+			continue
+		}
+		if v, err := strconv.Atoi(s); err != nil || v < minVersion || v > maxVersion {
+			return refuse("the archive has version %s, and versions %d to %d can be read; save it again with an older PyTorch", show(s), minVersion, maxVersion)
+		}
+	}
+	order, err := a.short("byteorder")
+	if err != nil {
+		return err
+	}
+	if order != "" && order != "little" {
+		return refuse("the numbers of the file have the byte order %s, and little can be read; save it again on a little-endian machine", show(order))
+	}
+	return nil
+}
+
+// short reads an entry of a word, if there is one.
+func (a *archive) short(name string) (string, error) {
+	if a.entries[name] == nil {
+		return "", nil
+	}
+	at, n, err := a.find(name)
+	if err != nil {
+		return "", err
+	}
+	if n > 100 {
+		return "", refuse("%s has %d bytes in the zip archive instead of a word; copy the file again", show(name), n)
+	}
+	b := make([]byte, n)
+	if err := readAt(a.r, b, at); err != nil {
+		return "", err
+	}
+	return strings.TrimSpace(string(b)), nil
+}

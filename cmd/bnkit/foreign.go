@@ -1,0 +1,167 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"bnkit/engine"
+	"bnkit/engine/config"
+	"bnkit/engine/dataset"
+)
+
+// foreignFlags describe the model in a file of another program, which says less than a
+// .bnz file.
+type foreignFlags struct {
+	arch      string
+	mean, std string
+	imageSize int
+}
+
+// foreignHelp is a paragraph for the help of each command that takes such a file.
+const foreignHelp = `The argument may also be a file of another program: a state dict in a safetensors
+file or in a .pt, .pth or .th file that PyTorch wrote. No code in it is run. The network
+is recognised by the names and shapes of its tensors. Such a file does not say what
+pictures it takes: --data names the data set, --normalise-mean and --normalise-std say
+how pixels were normalised.`
+
+func (o *foreignFlags) add(c *cobra.Command) {
+	f := c.Flags()
+	f.StringVar(&o.arch, "arch", "", "network of a file of another program (default: recognised by its tensors)")
+	f.StringVar(&o.mean, "normalise-mean", "", "mean of pixel/255 for each channel, e.g. 0.485,0.456,0.406, or "+strings.Join(normalisations(), ", ")+"; for a file of another program")
+	f.StringVar(&o.std, "normalise-std", "", "standard deviation of pixel/255 for each channel, or as --normalise-mean")
+	f.IntVar(&o.imageSize, "image-size", 0, "side to which the pictures of a folder are resized, for a file of another program (default: what is usual for the network)")
+	for _, flag := range []string{"normalise-mean", "normalise-std"} {
+		completeFlag(c, flag, cobra.FixedCompletions(normalisations(), cobra.ShellCompDirectiveNoFileComp))
+	}
+}
+
+// normalisations returns the names of engine.Normalisations.
+func normalisations() []string { return slices.Sorted(maps.Keys(engine.Normalisations)) }
+
+// preprocessing returns what the flags say of the normalisation; Mean is nil if they say
+// nothing. A name for one of the two flags stands for both.
+func (o *foreignFlags) preprocessing() (engine.Preprocessing, error) {
+	var p engine.Preprocessing
+	mean, std := o.mean, o.std
+	if mean == "" && std == "" {
+		return p, nil
+	}
+	if _, named := engine.Normalisations[mean]; named && std == "" {
+		std = mean
+	} else if _, named := engine.Normalisations[std]; named && mean == "" {
+		mean = std
+	}
+	if mean == "" || std == "" {
+		return p, &config.Error{Key: "--normalise-mean", Reason: "it needs --normalise-std, and the other way round"}
+	}
+	var err error
+	if p.Mean, err = numbers("--normalise-mean", mean, func(n engine.Normalisation) []float32 { return n.Mean }); err != nil {
+		return p, err
+	}
+	if p.Std, err = numbers("--normalise-std", std, func(n engine.Normalisation) []float32 { return n.Std }); err != nil {
+		return p, err
+	}
+	for _, s := range p.Std {
+		if s <= 0 {
+			return p, &config.Error{Key: "--normalise-std", Reason: fmt.Sprintf("%v is not above 0", s)}
+		}
+	}
+	if len(p.Mean) != len(p.Std) {
+		return p, &config.Error{Key: "--normalise-std", Reason: fmt.Sprintf("%d numbers, but --normalise-mean has %d", len(p.Std), len(p.Mean))}
+	}
+	return p, nil
+}
+
+// numbers returns the list in text or, if text names a normalisation, what of takes from
+// it.
+func numbers(flag, text string, of func(engine.Normalisation) []float32) ([]float32, error) {
+	if n, named := engine.Normalisations[text]; named {
+		return of(n), nil
+	}
+	var list []float32
+	for _, word := range strings.Split(text, ",") {
+		v, err := strconv.ParseFloat(strings.TrimSpace(word), 32)
+		if err != nil || !(v > -1000 && v < 1000) {
+			return nil, &config.Error{Key: flag, Reason: fmt.Sprintf("%q; use one number for each channel, e.g. 0.485,0.456,0.406, or one of: %s", text, strings.Join(normalisations(), ", "))}
+		}
+		list = append(list, float32(v))
+	}
+	return list, nil
+}
+
+// load loads the model of a .bnz file or of another program's file. A folder of pictures
+// is not read, but other data that --data names is, because it tells the size of the
+// pictures. The data is nil if it was not read.
+func (m *modelFlags) load(ctx context.Context, g *globalOptions, path string) (*engine.Model, *dataset.Data, error) {
+	foreign, err := engine.IsForeign(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !foreign {
+		if m.foreign != (foreignFlags{}) {
+			return nil, nil, &config.Error{Key: "--arch, --normalise-mean, --normalise-std and --image-size", Reason: fmt.Sprintf("%s says this itself; leave them out", path)}
+		}
+		model, err := engine.LoadModelContext(ctx, path, int64(g.maxMemory))
+		return model, nil, err
+	}
+	options := engine.ImportOptions{Arch: m.foreign.arch}
+	if options.Preprocessing, err = m.foreign.preprocessing(); err != nil {
+		return nil, nil, err
+	}
+	var data *dataset.Data
+	if m.data != "" {
+		if data, err = m.openNamed(); err != nil {
+			return nil, nil, err
+		}
+		options.Data = engine.DataSet{Name: data.Name, Digest: data.Digest}
+		if data.Train.Height > 0 {
+			options.Pictures = [2]int{data.Train.Height, data.Train.Width}
+		} else {
+			options.Pictures = [2]int{m.foreign.imageSize, m.foreign.imageSize}
+		}
+	}
+	imported, err := engine.Import(path, options)
+	if err != nil {
+		return nil, nil, err
+	}
+	if data != nil && data.Train.Height == 0 {
+		// The pictures of a folder have no size of their own.
+		imported.Data.Digest = ""
+		imported.Data.Selection = dataset.Selection{ImageSize: imported.Network.Input.H, Crop: dataset.CentreCrop}
+		data = nil
+	}
+	if m.data != "" || imported.Data.Name != "" {
+		assumeNormalisation(g, imported.Model)
+	}
+	g.note("%s: %s", path, strings.Join(imported.Evidence, "; "))
+	return imported.Model, data, nil
+}
+
+// openNamed opens the data set that --data and --data-dir name.
+func (m *modelFlags) openNamed() (*dataset.Data, error) {
+	dir := m.dataDir
+	if !dataset.IsName(m.data) && dir != "" {
+		return nil, dataTwice(m.data)
+	}
+	return dataset.Open(m.data, dir)
+}
+
+// assumeNormalisation sets the normalisation of a model that does not say it, and warns.
+func assumeNormalisation(g *globalOptions, m *engine.Model) {
+	if m.Preprocessing.Mean != nil || m.Network.Input.C != 3 {
+		return
+	}
+	name := "cifar10"
+	if m.Network.Input.H > 64 {
+		name = "imagenet"
+	}
+	n := engine.Normalisations[name]
+	m.Preprocessing.Mean, m.Preprocessing.Std = n.Mean, n.Std
+	g.note("bnkit: warning: %s does not say how pixels were normalised; assuming --normalise-mean %s, which is a guess", m.Source.Path, name)
+}

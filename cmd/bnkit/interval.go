@@ -1,0 +1,11 @@
+package main
+
+import "fmt"
+
+// intervalHelp is a sentence for the help of each command that measures an accuracy.
+const intervalHelp = "Parentheses behind an accuracy hold its 95% confidence interval (Wilson's)."
+
+// accuracyText formats an accuracy and its interval, e.g. "72.00% (69.1–74.7)".
+func accuracyText(accuracy float64, interval [2]float64) string {
+	return fmt.Sprintf("%s (%.1f–%.1f)", share(accuracy), 100*interval[0], 100*interval[1])
+}

@@ -1,0 +1,52 @@
+package main
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestProgressFitsTheTerminal checks what is written for windows of several widths, the
+// last of which cannot hold a character.
+func TestProgressFitsTheTerminal(t *testing.T) {
+	for columns, want := range map[int]string{
+		200: "\rloss of γ 0.123456789\x1b[K",
+		22:  "\rloss of γ 0.123456789\x1b[K",
+		21:  "\rloss of γ 0.12345678\x1b[K",
+		9:   "\rloss of \x1b[K",
+		1:   "\r\x1b[K",
+	} {
+		var e bytes.Buffer
+		p := &progressLine{g: &globalOptions{err: &e}, columns: func() int { return columns }}
+		p.update("loss of γ %s", "0.123456789")
+		if got := e.String(); got != want {
+			t.Errorf("%d columns: got %q, want %q", columns, got, want)
+		}
+		p.update("too early")
+		p.clear()
+		p.clear()
+		if got := e.String(); got != want+"\r\x1b[K" {
+			t.Errorf("%d columns: after clear %q", columns, got)
+		}
+	}
+}
+
+// TestProgressWithoutTerminal checks that a line is plain text, and that --quiet prints
+// none.
+func TestProgressWithoutTerminal(t *testing.T) {
+	var e bytes.Buffer
+	p := &progressLine{g: &globalOptions{err: &e}}
+	p.update("%s", strings.Repeat("x", 300)+"\x1b[2J")
+	p.last = time.Now()
+	p.update("too early")
+	p.clear()
+	if want := strings.Repeat("x", 300) + `\x1b[2J` + "\n"; e.String() != want {
+		t.Errorf("got %q, want %q", e.String(), want)
+	}
+	e.Reset()
+	quiet := &progressLine{g: &globalOptions{err: &e, quiet: true}}
+	if quiet.update("x"); e.Len() > 0 {
+		t.Errorf("with --quiet: %q", e.String())
+	}
+}

@@ -1,0 +1,122 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"unicode"
+
+	"bnkit/checkpoint"
+)
+
+// hostile has a title sequence, an 8-bit control, a carriage return, an override of the
+// direction of text, a line break and a byte that is not UTF-8.
+const hostile = "a\x1b]0;x\x07b\u009b2Jc\rd\u202ee\nf"
+
+func TestVisible(t *testing.T) {
+	for text, want := range map[string]string{
+		"γ 1×1 “x” 日本 é \\ \"": "γ 1×1 “x” 日本 é \\ \"",
+		hostile:                `a\x1b]0;x\ab\u009b2Jc\rd\u202ee\nf`,
+		"\xff\x9bA":            `\xff\x9bA`,
+		"\U000e0041":           `\U000e0041`,
+		"":                     "",
+	} {
+		if got := visible(text); got != want {
+			t.Errorf("visible(%q) is %q, want %q", text, got, want)
+		}
+	}
+	if got, want := printable(hostile), `"a\x1b]0;x\ab\u009b2Jc\rd\u202ee\nf"`; got != want {
+		t.Errorf("printable(%q) is %s, want %s", hostile, got, want)
+	}
+	if got := printable("γ a-b"); got != "γ a-b" {
+		t.Errorf("printable changes a printable text to %s", got)
+	}
+}
+
+// TestSafeWriter checks that the values of JSON stay as they are, and that every script of
+// the shells passes unchanged.
+func TestSafeWriter(t *testing.T) {
+	asJSON := true
+	var b bytes.Buffer
+	e := json.NewEncoder(safeWriter{&b, &asJSON})
+	want := map[string]string{"a\x7fb\U000e0041": hostile}
+	if err := e.Encode(want); err != nil {
+		t.Fatal(err)
+	}
+	noControls(t, "JSON", b.String())
+	var got map[string]string
+	decode(t, b.String(), &got)
+	for key, value := range want {
+		if got[key] != value {
+			t.Errorf("%q is read back as %q", want, got)
+		}
+	}
+	asJSON = false
+	b.Reset()
+	if n, err := io.WriteString(safeWriter{&b, &asJSON}, "x\ty\x1b\n"); n != 5 || err != nil || b.String() != "x\ty\\x1b\n" {
+		t.Errorf("wrote %d, %v: %q", n, err, b.String())
+	}
+}
+
+// noControls checks that a text has no character that is not printable, except line breaks
+// and tabs.
+func noControls(t *testing.T, what, text string) {
+	t.Helper()
+	if at := strings.IndexFunc(text, func(r rune) bool { return !unicode.IsPrint(r) && r != '\n' && r != '\t' }); at >= 0 {
+		t.Errorf("%s prints %q", what, text[max(0, at-20):min(len(text), at+20)])
+	}
+}
+
+// TestHostileFiles runs commands on files whose texts try to control the terminal.
+func TestHostileFiles(t *testing.T) {
+	data := writeIDX(t)
+	inDirectory(t)
+	ok(t, append([]string{"train", "--data", data, "--out", "r"}, small...)...)
+	h := checkpoint.Header{
+		Arch: hostile, Shortcut: hostile, Trainable: hostile, Classes: 10, Pruned: map[string][]int{hostile: {1}},
+		Variants:     checkpoint.Variants{NoScale: hostile},
+		Initialisers: checkpoint.Initialisers{Generator: hostile, Weights: hostile, Gamma: hostile, Beta: hostile},
+		Data:         checkpoint.DataSet{Name: hostile, Digest: strings.Repeat(hostile, 9), ImageSize: 1, Crop: hostile},
+		Provenance: []checkpoint.Event{
+			{Tool: hostile, Action: hostile, Parameters: json.RawMessage(`{"x":"` + "\u009b\u202e" + `"}`)},
+			{Tool: "bnkit", Action: "train", Parameters: json.RawMessage(`{"epochs":1}`)},
+		},
+		Config: json.RawMessage(`{"arch":"\u001b[2J` + "\u009b" + `"}`),
+	}
+	if err := checkpoint.WriteFile("hostile.bnz", &checkpoint.File{Header: h, Tensors: []checkpoint.Tensor{{Section: "bn", Name: hostile, Shape: []int{1}, Float32: []float32{1}}}}); err != nil {
+		t.Fatal(err)
+	}
+	damage := func(dir, name, content string) {
+		t.Helper()
+		if err := os.CopyFS(dir, os.DirFS("r")); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	damage("settings", "config.json", `{"arch":"resnet-8","data":"\u001b[2J\u009b"}`)
+	damage("metrics", "metrics.jsonl", "{\"epoch\":\"\x1b[2J\u009b\"}\n")
+	if err := os.WriteFile("my.yaml", []byte("optimizer: \"\\e[2J\"\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{
+		"inspect hostile.bnz", "inspect hostile.bnz --json", "eval hostile.bnz", "analyze hostile.bnz", "prune hostile.bnz", "plot hostile.bnz",
+		"compare settings", "compare settings r", "compare settings r --json", "compare metrics", "train --config my.yaml", "train --resume --out settings",
+		"train --arch \x1b[2J", "eval \x1b[2J.bnz", "prune r --plan my.yaml",
+	} {
+		_, out, said := bnkit(t, strings.Split(line, " ")...)
+		noControls(t, line, out)
+		noControls(t, line, said)
+		if out+said == "" {
+			t.Errorf("%s prints nothing", line)
+		}
+	}
+	if out := ok(t, "inspect", "hostile.bnz"); strings.Count(out, `"a\x1b]0;x\ab\u009b2Jc\rd\u202ee\nf"`) < 8 {
+		t.Errorf("inspect prints:\n%s", out)
+	}
+}

@@ -1,0 +1,39 @@
+package main
+
+import "testing"
+
+// TestDistance compares with distances that were counted by hand.
+func TestDistance(t *testing.T) {
+	for _, c := range []struct {
+		a, b string
+		want int
+	}{
+		{"", "", 0}, {"", "abc", 3}, {"epoch", "epochs", 1}, {"epcohs", "epochs", 1}, {"kitten", "sitting", 3}, {"ab", "ba", 1}, {"abc", "ca", 3},
+	} {
+		if got, back := distance(c.a, c.b), distance(c.b, c.a); got != c.want || back != c.want {
+			t.Errorf("%q and %q: %d and %d, want %d", c.a, c.b, got, back, c.want)
+		}
+	}
+}
+
+func TestNearest(t *testing.T) {
+	words := []string{"epochs", "batch", "lr", "lr-drops", "threads", "no-augment"}
+	for word, want := range map[string]string{"epoch": "epochs", "Epochs": "epochs", "tread": "threads", "lr-drop": "lr-drops", "lx": "lr", "no-aug": "no-augment", "colour": "", "x": "", "": ""} {
+		if got := nearest(word, words); got != want {
+			t.Errorf("%q: %q, want %q", word, got, want)
+		}
+	}
+}
+
+// TestNearestNetwork checks names with other separators, letters and cases. A family of
+// networks that exists gets no suggestion, because its error says which numbers it has.
+func TestNearestNetwork(t *testing.T) {
+	for name, want := range map[string]string{
+		"resnet14": "resnet-14", "ResNet-20": "resnet-20", "resnet_56": "resnet-56", "RESNET50": "resnet50", "restnet-20": "resnet-20", "vgg16": "vgg-16",
+		"wrn-14": "wrn-14-4", "wrn14-4": "wrn-14-4", "conv-net": "convnet", "resnet-21": "", "resnet-20": "", "transformer": "", "": "",
+	} {
+		if got := nearestNetwork(name); got != want {
+			t.Errorf("%q: %q, want %q", name, got, want)
+		}
+	}
+}

@@ -1,0 +1,32 @@
+package main
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+	"unicode/utf8"
+)
+
+func TestTable(t *testing.T) {
+	rows := [][]string{{"run", "γ", "accuracy"}, {"first", "0.25", ""}, {"b", "1", "72.00% (69.1–74.7)"}}
+	var b strings.Builder
+	printTable(&b, rows)
+	lines := strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n")
+	for i, want := range []string{"    run     γ            accuracy", "  first  0.25                    ", "      b     1  72.00% (69.1–74.7)"} {
+		if lines[i] != want {
+			t.Errorf("line %d is %q, want %q", i+1, lines[i], want)
+		}
+	}
+	if got := tableWidth(rows); got != utf8.RuneCountInString(lines[0]) {
+		t.Errorf("tableWidth is %d, the lines have %d characters", got, utf8.RuneCountInString(lines[0]))
+	}
+	if turned := transposed(rows); len(turned) != 3 || turned[2][2] != rows[2][2] || turned[1][0] != "γ" || !reflect.DeepEqual(transposed(turned), rows) {
+		t.Errorf("transposed: %q", turned)
+	}
+	// The columns take 7, 6 and 20 characters.
+	for width, want := range map[int][]string{33: {"run", "γ", "accuracy"}, 32: {"run", "accuracy"}, 27: {"run", "accuracy"}, 26: {"run"}, 7: {"run"}} {
+		if got := fitting(rows, []int{0, 2, 1}, width)[0]; !reflect.DeepEqual(got, want) {
+			t.Errorf("%d characters: columns %q, want %q", width, got, want)
+		}
+	}
+}

@@ -1,0 +1,74 @@
+package arch_test
+
+import (
+	"errors"
+	"reflect"
+	"strings"
+	"testing"
+
+	"bnkit/engine/arch"
+	"bnkit/engine/arch/archtest"
+)
+
+// TestDescription checks that every network is the same after it was described and parsed.
+func TestDescription(t *testing.T) {
+	for _, n := range archtest.Networks(t, 0.25) {
+		net, err := arch.Build(n.Name, n.Options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		description, err := net.Description()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := arch.ParseDescription("mine", description, net.Input, net.Classes)
+		if err != nil {
+			t.Errorf("%v: %v", &n, err)
+			continue
+		}
+		if !reflect.DeepEqual(got.Units, net.Units) || got.Name != "mine" || got.Input != net.Input || got.Classes != net.Classes {
+			t.Errorf("%v: the parsed network differs", &n)
+		}
+	}
+}
+
+// TestWrongDescriptions checks that descriptions of impossible networks are refused.
+func TestWrongDescriptions(t *testing.T) {
+	const unit = `{"name":"conv","bn":"bn","in":-1,"relu":true,"channels":4,"kernel":3,"stride":1,"pad":1}`
+	second := func(fields string) string {
+		return "[" + unit + `,{"name":"conv2","bn":"bn2","in":0,"channels":4,"kernel":3,"stride":1,"pad":1` + fields + "}]"
+	}
+	if _, err := arch.ParseDescription("x", []byte(second(`,"add":{"kind":"identity","from":0}`)), arch.Shape{C: 3, H: 8, W: 8}, 10); err != nil {
+		t.Fatalf("a network that is possible: %v", err)
+	}
+	for what, text := range map[string]string{
+		"not JSON":            `[{`,
+		"no unit":             `[]`,
+		"a name twice":        "[" + unit + "," + strings.Replace(unit, `"in":-1`, `"in":0`, 1) + "]",
+		"no name":             strings.Replace("["+unit+"]", `"conv"`, `""`, 1),
+		"reads itself":        strings.Replace("["+unit+"]", `"in":-1`, `"in":0`, 1),
+		"reads before":        strings.Replace("["+unit+"]", `"in":-1`, `"in":-2`, 1),
+		"a field in capitals": strings.Replace("["+unit+"]", `"in":-1`, `"in":-1,"IN":0`, 1),
+		"no channels":         strings.Replace("["+unit+"]", `"channels":4`, `"channels":0`, 1),
+		"too many channels":   strings.Replace("["+unit+"]", `"channels":4`, `"channels":9223372036854775807`, 1),
+		"no stride":           strings.Replace("["+unit+"]", `"stride":1`, `"stride":0`, 1),
+		"a huge kernel":       strings.Replace("["+unit+"]", `"kernel":3`, `"kernel":65`, 1),
+		"a window too large":  strings.Replace("["+unit+"]", `"kernel":3`, `"kernel":13`, 1),
+		"negative padding":    strings.Replace("["+unit+"]", `"pad":1`, `"pad":-1`, 1),
+		"an unknown op":       second(`,"op":"min"`),
+		"an unknown residual": second(`,"add":{"kind":"times","from":0}`),
+		"adds a later unit":   second(`,"add":{"kind":"identity","from":1}`),
+		"a short map":         second(`,"add":{"kind":"mapped","from":0,"source":[0],"stride":1}`),
+		"a map out of range":  second(`,"add":{"kind":"mapped","from":0,"source":[0,1,2,4],"stride":1}`),
+		"a pool that widens":  second(`,"op":"max","channels":8`),
+	} {
+		var e *arch.Error
+		if n, err := arch.ParseDescription("x", []byte(text), arch.Shape{C: 3, H: 8, W: 8}, 10); !errors.As(err, &e) {
+			t.Errorf("%s: %v, %v; want an *arch.Error", what, n, err)
+		}
+	}
+	var e *arch.Error
+	if _, err := arch.ParseDescription("x", []byte("["+unit+"]"), arch.Shape{C: 3, H: 1 << 40, W: 8}, 10); !errors.As(err, &e) {
+		t.Errorf("huge pictures: %v", err)
+	}
+}

@@ -1,0 +1,195 @@
+// Package convert turns the state dicts of other people's networks into networks of package
+// arch, with parameters and statistics. It recognises the architecture by the names and shapes
+// of the tensors, and says by which. The supported names are those of torchvision's and timm's
+// ResNets, of CIFAR ResNets with layers in three stages (akamaster/pytorch_resnet_cifar10,
+// chenyaofo/pytorch-cifar-models), of VGGs (torchvision, chenyaofo), and of open_lth, which
+// are those that bnkit exports. Layers may have other widths than usual.
+package convert
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"bnkit/engine/arch"
+	"bnkit/engine/nn"
+)
+
+// Tensor is a tensor of a state dict.
+type Tensor struct {
+	Name   string
+	DType  string                    // of the elements, as safetensors names it, e.g. "F16"; only people read it
+	Shape  []int                     // in PyTorch's order; convolutions O×I×H×W
+	Values func() ([]float32, error) // reads the elements, row-major; Recognise does not call it
+	Bytes  func() ([]byte, error)    // reads the elements as the file holds them, little-endian; may be nil
+}
+
+// Options say what the tensors leave open. The zero value recognises everything.
+type Options struct {
+	Arch     string        // name of a network of package arch, or "" to recognise it
+	Shortcut arch.Shortcut // "" for option B if its tensors are there, or else what is usual for the names
+	Pictures [2]int        // their height and width; zero for what is usual for the network
+	arch.Variants
+}
+
+// Recognised is a network that was recognised, and how its tensors are called in the state
+// dict.
+type Recognised struct {
+	// Network has canonical names, and Options that describe it only if Named is true.
+	Network *arch.Network
+	Named   bool // arch.Build makes the network from its Name and Options
+
+	Evidence []string          // why it is this network, one sentence each
+	Names    map[string]string // by canonical name (also bn1.running_mean, ...): the name in the state dict
+	Ignored  []string          // names of tensors that the network does not need
+
+	tensors map[string]Tensor // by canonical name
+}
+
+// Error reports that a state dict is not that of a supported network.
+type Error struct {
+	Tensor string // name in the state dict of the tensor that does not fit; "" if no single one is at fault
+	Reason string
+}
+
+func (e *Error) Error() string {
+	if e.Tensor == "" {
+		return e.Reason
+	}
+	return e.Tensor + " " + e.Reason
+}
+
+// BadInput reports that the state dict is at fault.
+func (e *Error) BadInput() bool { return true }
+
+func misfit(format string, args ...any) error { return &Error{Reason: fmt.Sprintf(format, args...)} }
+
+// Recognise finds the network to which the tensors belong. It looks at names and shapes
+// alone. The error is an *Error, or an *arch.Error if o names a network that cannot be built.
+func Recognise(tensors []Tensor, o Options) (*Recognised, error) {
+	d, err := newDict(tensors)
+	if err != nil {
+		return nil, err
+	}
+	m, err := d.match(o)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.adapt(m); err != nil {
+		return nil, err
+	}
+	r := &Recognised{Network: m.net, Names: map[string]string{}, Ignored: d.ignored, tensors: map[string]Tensor{}}
+	if err := d.assign(r, m); err != nil {
+		return nil, err
+	}
+	r.Named = m.rename()
+	r.Evidence = d.evidence(m)
+	return r, nil
+}
+
+// Suffixes of the names of a BatchNorm's statistics in PyTorch.
+const (
+	meanSuffix     = ".running_mean"
+	varianceSuffix = ".running_var"
+)
+
+// Load reads the parameters, and the running statistics or nil if the state dict has none.
+// The error is an *Error if a value is not finite or a variance negative, or one of a
+// Tensor's Values.
+func (r *Recognised) Load() (*nn.Params[float32], *nn.Statistics, error) {
+	params := nn.NewParams[float32](r.Network, func(*arch.Tensor) bool { return false })
+	for i := range params.Tensors {
+		x := &params.Tensors[i]
+		values, err := r.values(x.Name, x.Len(), -math.MaxFloat32)
+		if err != nil {
+			return nil, nil, err
+		}
+		params.Values[i] = values
+	}
+	for i := range r.Network.Units {
+		if err := r.checkFixed(&r.Network.Units[i]); err != nil {
+			return nil, nil, err
+		}
+	}
+	if !r.HasStatistics() {
+		return params, nil, nil
+	}
+	stats := &nn.Statistics{Mean: make([][]float64, len(r.Network.Units)), Var: make([][]float64, len(r.Network.Units))}
+	for i := range r.Network.Units {
+		u := &r.Network.Units[i]
+		if u.BN == "" {
+			continue
+		}
+		mean, err := r.values(u.BN+meanSuffix, u.OutShape.C, -math.MaxFloat32)
+		if err != nil {
+			return nil, nil, err
+		}
+		variance, err := r.values(u.BN+varianceSuffix, u.OutShape.C, 0)
+		if err != nil {
+			return nil, nil, err
+		}
+		stats.Mean[i], stats.Var[i] = widen(mean), widen(variance)
+	}
+	return params, stats, nil
+}
+
+// HasStatistics reports whether the state dict has running statistics. It has all or none.
+func (r *Recognised) HasStatistics() bool {
+	i := slices.IndexFunc(r.Network.Units, func(u arch.Unit) bool { return u.BN != "" })
+	return i >= 0 && r.Names[r.Network.Units[i].BN+meanSuffix] != ""
+}
+
+// values reads n finite values of at least the given size.
+func (r *Recognised) values(name string, n int, least float64) ([]float32, error) {
+	x := r.tensors[name]
+	values, err := x.Values()
+	if err != nil {
+		return nil, err
+	}
+	if len(values) != n {
+		return nil, &Error{x.Name, fmt.Sprintf("has %d values, want %d", len(values), n)}
+	}
+	for i, v := range values {
+		if f := float64(v); !(f >= least && f <= math.MaxFloat32) {
+			return nil, &Error{x.Name, fmt.Sprintf("holds %v at %d", v, i)}
+		}
+	}
+	return values, nil
+}
+
+// checkFixed checks that a BatchNorm's γ is 1 and its β is 0 where the network fixes them.
+func (r *Recognised) checkFixed(u *arch.Unit) error {
+	for _, fixed := range []struct {
+		is     bool
+		suffix string
+		value  float32
+	}{{u.NoScale, ".weight", 1}, {u.NoShift, ".bias", 0}} {
+		if x, stored := r.tensors[u.BN+fixed.suffix]; fixed.is && stored {
+			values, err := r.values(u.BN+fixed.suffix, u.OutShape.C, -math.MaxFloat32)
+			if err != nil {
+				return err
+			}
+			if i := slices.IndexFunc(values, func(v float32) bool { return v != fixed.value }); i >= 0 {
+				return &Error{x.Name, fmt.Sprintf("holds %v at %d, but the network fixes it at %v", values[i], i, fixed.value)}
+			}
+		}
+	}
+	return nil
+}
+
+func widen(values []float32) []float64 {
+	w := make([]float64, len(values))
+	for i, v := range values {
+		w[i] = float64(v)
+	}
+	return w
+}
+
+// dims returns a shape as 64×3×7×7.
+func dims(shape []int) string {
+	if len(shape) == 0 {
+		return "a single number"
+	}
+	return strings.Trim(strings.ReplaceAll(fmt.Sprint(shape), " ", "×"), "[]")
+}

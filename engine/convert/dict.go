@@ -1,0 +1,198 @@
+package convert
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"bnkit/engine/arch"
+)
+
+// dict holds the tensors of a state dict by their names without prefixes.
+type dict struct {
+	tensors  map[string]Tensor
+	used     map[string]bool
+	ignored  []string // full names
+	prefixes []string // that were stripped
+}
+
+// prefixes are those that wrappers add: DataParallel, a module around the network,
+// torch.compile.
+var prefixes = []string{"module.", "model.", "_orig_mod.", "net."}
+
+func newDict(tensors []Tensor) (*dict, error) {
+	d := &dict{tensors: map[string]Tensor{}, used: map[string]bool{}}
+	for _, x := range tensors {
+		name := x.Name
+		for i := 0; i < len(prefixes); i++ {
+			if rest, ok := strings.CutPrefix(name, prefixes[i]); ok {
+				if !slices.Contains(d.prefixes, prefixes[i]) {
+					d.prefixes = append(d.prefixes, prefixes[i])
+				}
+				name, i = rest, -1
+			}
+		}
+		if needless(name) {
+			d.ignored = append(d.ignored, x.Name)
+			continue
+		}
+		if other, twice := d.tensors[name]; twice {
+			return nil, misfit("the tensors %s and %s have the same name apart from a prefix", other.Name, x.Name)
+		}
+		d.tensors[name] = x
+	}
+	if len(d.tensors) == 0 {
+		return nil, misfit("the state dict has no tensors")
+	}
+	return d, nil
+}
+
+// needless reports whether inference does not need a tensor: a counter of BatchNorm, one of
+// thop's, or a tensor of an auxiliary classifier.
+func needless(name string) bool {
+	last := name[strings.LastIndex(name, ".")+1:]
+	return last == "num_batches_tracked" || last == "total_ops" || last == "total_params" ||
+		strings.HasPrefix(name, "AuxLogits.") || strings.HasPrefix(name, "aux_")
+}
+
+// has reports whether there is a tensor of that name without prefixes.
+func (d *dict) has(name string) bool { _, ok := d.tensors[name]; return ok }
+
+// count returns the number of names that format makes of 0, 1, 2, ... until there is no
+// tensor of that name.
+func (d *dict) count(format string, args ...any) int {
+	n := 0
+	for d.has(fmt.Sprintf(format, append(slices.Clone(args), n)...)) {
+		n++
+	}
+	return n
+}
+
+// maxChannels is the most channels that a layer may have, as in a described network of
+// package arch.
+const maxChannels = 1 << 15
+
+// dim returns dimension i of a layer's weight, or 0 if there is none or it is out of range.
+func (d *dict) dim(layer string, i int) int {
+	shape := d.tensors[layer+".weight"].Shape
+	if i >= len(shape) || shape[i] < 1 || shape[i] > maxChannels {
+		return 0
+	}
+	return shape[i]
+}
+
+// adapt gives the network the widths of the tensors, and takes away the biases, γ and β that
+// it would have without a tensor.
+func (d *dict) adapt(m *match) error {
+	net := m.net
+	net.SetChannels(func(i int) int {
+		u := &net.Units[i]
+		switch u.Add.Kind {
+		case arch.Identity, arch.Projection:
+			return net.Units[u.Add.From].OutShape.C // a sum has the channels of its stream
+		}
+		if channels := d.dim(m.theirs(u.Name), 0); channels > 0 {
+			return channels
+		}
+		return u.OutShape.C
+	})
+	for i := range net.Units {
+		u := &net.Units[i]
+		if u.Op == arch.Convolution {
+			u.Bias = d.has(m.theirs(u.Name) + ".bias")
+		}
+		if norm := m.theirs(u.BN); u.BN != "" && d.has(norm+meanSuffix) && !d.has(norm+".weight") && !d.has(norm+".bias") {
+			u.NoScale, u.NoShift = true, true
+		}
+		if u.Add.Kind != arch.Mapped {
+			continue
+		}
+		// For other widths it is not known where the shortcut puts the channels.
+		if from, to := net.Units[u.Add.From].OutShape.C, u.OutShape.C; to != 2*from && net.Options.Width == 0 {
+			return &Error{d.name(m.theirs(u.Name) + ".weight"), fmt.Sprintf("has %d output channels, but a shortcut without weights makes %d of %d", to, 2*from, from)}
+		}
+	}
+	return nil
+}
+
+// name returns the full name of a tensor.
+func (d *dict) name(short string) string {
+	if x, ok := d.tensors[short]; ok {
+		return x.Name
+	}
+	return short
+}
+
+// assign finds the tensor in the state dict for each tensor of the network, and checks its
+// shape. It fails if a tensor is missing, does not fit or is left.
+func (d *dict) assign(r *Recognised, m *match) error {
+	take := func(name, theirs string, shape []int) error {
+		x, ok := d.tensors[theirs]
+		if !ok {
+			return &Error{theirs, fmt.Sprintf("is missing; %s needs it with shape %s", m.net.Name, dims(shape))}
+		}
+		if !slices.Equal(x.Shape, shape) {
+			return &Error{x.Name, fmt.Sprintf("is %s, want %s%s", dims(x.Shape), dims(shape), hint(x.Shape, shape))}
+		}
+		d.used[theirs] = true
+		r.Names[name], r.tensors[name] = x.Name, x
+		return nil
+	}
+	for _, x := range m.net.Tensors() {
+		shape := x.Shape
+		if m.linear[x.Unit] && x.Kind == arch.ConvWeight {
+			shape = []int{shape[0], x.FanIn}
+		}
+		dot := strings.LastIndex(x.Name, ".")
+		if err := take(x.Name, m.theirs(x.Name[:dot])+x.Name[dot:], shape); err != nil {
+			return err
+		}
+	}
+	statistics := d.hasStatistics()
+	for i := range m.net.Units {
+		u := &m.net.Units[i]
+		if u.BN == "" {
+			continue
+		}
+		theirs := m.theirs(u.BN)
+		for _, more := range []struct {
+			suffix string
+			wanted bool
+		}{
+			{meanSuffix, statistics}, {varianceSuffix, statistics},
+			{".weight", u.NoScale && d.has(theirs+".weight")}, {".bias", u.NoShift && d.has(theirs+".bias")}, // fixed, but stored
+		} {
+			if !more.wanted {
+				continue
+			}
+			if err := take(u.BN+more.suffix, theirs+more.suffix, []int{u.OutShape.C}); err != nil {
+				return err
+			}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(d.tensors)) {
+		if !d.used[name] {
+			return &Error{d.tensors[name].Name, fmt.Sprintf("(%s) belongs to no layer of %s", dims(d.tensors[name].Shape), m.net.Name)}
+		}
+	}
+	return nil
+}
+
+// hasStatistics reports whether any BatchNorm has running statistics.
+func (d *dict) hasStatistics() bool {
+	for name := range d.tensors {
+		if strings.HasSuffix(name, meanSuffix) || strings.HasSuffix(name, varianceSuffix) {
+			return true
+		}
+	}
+	return false
+}
+
+// hint explains a common reason why a weight has another shape.
+func hint(shape, want []int) string {
+	if len(shape) == 4 && len(want) == 4 && shape[1] >= 1 && shape[1] < want[1] && want[1]%shape[1] == 0 && slices.Equal(shape[2:], want[2:]) && shape[0] == want[0] {
+		return "; grouped convolutions are not supported"
+	}
+	return ""
+}

@@ -1,0 +1,85 @@
+package convert
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"bnkit/engine/arch"
+)
+
+// evidence returns the sentences that say why the network is m.net.
+func (d *dict) evidence(m *match) []string {
+	net := m.net
+	says := slices.Clone(m.says)
+	if len(d.prefixes) > 0 {
+		says = append(says, fmt.Sprintf("the prefix %s of the names was left out", strings.Join(d.prefixes, " and ")))
+	}
+	layers, norms, stages := 1, 0, []string{}
+	for i := range net.Units {
+		u := &net.Units[i]
+		if u.NoScale && u.NoShift {
+			norms++
+		}
+		if u.Op == arch.Convolution && !u.Shortcut {
+			layers++
+		}
+		if u.Add.Kind == arch.NoResidual {
+			continue
+		}
+		if width := fmt.Sprint(u.OutShape.C); len(stages) == 0 || stages[len(stages)-1] != width {
+			stages = append(stages, width)
+		}
+	}
+	if blocks := countBlocks(net); blocks > 0 {
+		says = slices.Insert(says, 0, fmt.Sprintf("%d layers: %d blocks of %s with %s channels", layers, blocks, blockConvolutions(net), strings.Join(stages, ", ")))
+		if narrow := narrowBlocks(net); narrow > 0 {
+			says = append(says, fmt.Sprintf("%d of %d blocks have other widths inside than usual, as after pruning", narrow, blocks))
+		}
+	}
+	if norms > 0 {
+		says = append(says, fmt.Sprintf("BatchNorms that have neither γ nor β: %d", norms))
+	}
+	return append(says, fmt.Sprintf("%d classes; pictures of %v", net.Classes, net.Input))
+}
+
+// blockConvolutions describes the convolutions of the first block.
+func blockConvolutions(net *arch.Network) string {
+	at := slices.IndexFunc(net.Units, func(u arch.Unit) bool { return u.Add.Kind != arch.NoResidual })
+	begin := strings.LastIndex(net.Units[at].Name, ".")
+	var kernels []string
+	for i := range net.Units[:at+1] {
+		if u := &net.Units[i]; u.Op == arch.Convolution && !u.Shortcut && strings.HasPrefix(u.Name, net.Units[at].Name[:begin+1]) {
+			kernels = append(kernels, fmt.Sprintf("%d×%d", u.Kernel, u.Kernel))
+		}
+	}
+	if len(kernels) == 2 && kernels[0] == kernels[1] {
+		return "two " + kernels[0] + " convolutions"
+	}
+	return strings.Join(kernels, ", ") + " convolutions"
+}
+
+// narrowBlocks returns the number of blocks whose inner convolutions have other widths than
+// the network of that name has, compared with the widths of the blocks' outputs.
+func narrowBlocks(net *arch.Network) int {
+	usual, err := arch.Build(net.Name, net.Options)
+	if err != nil || len(usual.Units) != len(net.Units) {
+		return 0
+	}
+	n, begin := 0, 1 // unit 0 is before the blocks
+	for end := range net.Units {
+		if net.Units[end].Add.Kind == arch.NoResidual {
+			continue
+		}
+		for i := begin; i < end; i++ {
+			u := &net.Units[i]
+			inside := u.Op == arch.Convolution && !u.Shortcut
+			if inside && u.OutShape.C*usual.Units[end].OutShape.C != usual.Units[i].OutShape.C*net.Units[end].OutShape.C {
+				n++
+				break
+			}
+		}
+		begin = end + 1
+	}
+	return n
+}

@@ -1,0 +1,97 @@
+package convert_test
+
+import (
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"bnkit/engine"
+	"bnkit/engine/arch"
+	"bnkit/engine/arch/archtest"
+	"bnkit/engine/convert"
+	"bnkit/engine/nn"
+)
+
+// TestExports recognises what bnkit exports of every network and of every variant, and gets
+// the same values.
+func TestExports(t *testing.T) {
+	networks := archtest.Networks(t, 0.0625)
+	cifar := arch.Options{Input: arch.Shape{C: 3, H: 32, W: 32}, Classes: 10}
+	for _, v := range []arch.Variants{
+		{BN: arch.NoBN}, {BNEvery: 2}, {NoScale: "bn,blocks.*.bn1"}, {NoShift: "*"}, {Width: 0.3}, {Width: 0.15625, NoScale: "*", NoShift: "*"},
+	} {
+		for _, shortcut := range []arch.Shortcut{arch.OptionA, arch.OptionACentred, arch.OptionB} {
+			o := cifar
+			o.Variants, o.Shortcut = v, shortcut
+			networks = append(networks, archtest.Network{Name: "resnet-14", Options: o})
+		}
+	}
+	for _, n := range networks {
+		net, err := arch.Build(n.Name, n.Options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		params, stats := nn.NewParams[float32](net, nil), nn.NewStatistics(net)
+		params.Initialise(1)
+		for i := range stats.Mean {
+			for c := range stats.Mean[i] {
+				stats.Mean[i][c], stats.Var[i][c] = float64(c)/4, float64(i+1)
+			}
+		}
+		m := &engine.Model{Network: net, Params: params}
+		var tensors []convert.Tensor
+		for _, x := range m.StateDict(stats) {
+			tensors = append(tensors, convert.Tensor{Name: x.Name, Shape: x.Shape, Values: func() ([]float32, error) { return x.Float32, nil }})
+		}
+		o, err := convert.OptionsFrom(m.ExportMetadata())
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := convert.Recognise(tensors, o)
+		if err != nil {
+			t.Errorf("%+v: %v", n, err)
+			continue
+		}
+		got, gotStats, err := r.Load()
+		if err != nil {
+			t.Errorf("%+v: %v", n, err)
+			continue
+		}
+		if gotStats == nil {
+			gotStats = nn.NewStatistics(net)
+		}
+		if !r.Named || !reflect.DeepEqual(r.Network, net) || !reflect.DeepEqual(got.Values, params.Values) || !reflect.DeepEqual(gotStats, stats) {
+			t.Errorf("%+v is read as %s, named %v, %+v, or with other values", n, r.Network.Name, r.Named, r.Network.Options)
+		}
+		for ours, theirs := range maps.All(r.Names) {
+			if ours != theirs {
+				t.Errorf("%+v: %s is called %s", n, ours, theirs)
+			}
+		}
+	}
+}
+
+// TestExportsWithoutMetadata recognises the networks whose tensors tell all.
+func TestExportsWithoutMetadata(t *testing.T) {
+	for _, n := range archtest.Networks(t, 0.0625) {
+		net, err := arch.Build(n.Name, n.Options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var tensors []convert.Tensor
+		for _, x := range net.Tensors() {
+			tensors = append(tensors, convert.Tensor{Name: "model." + x.Name, Shape: x.Shape})
+		}
+		slices.SortFunc(tensors, func(a, b convert.Tensor) int { return strings.Compare(a.Name, b.Name) })
+		r, err := convert.Recognise(tensors, convert.Options{Pictures: [2]int{net.Input.H, net.Input.W}})
+		if err != nil {
+			t.Errorf("%+v: %v", n, err)
+			continue
+		}
+		if !r.Named || !reflect.DeepEqual(r.Network.Units, net.Units) || len(r.Evidence) == 0 {
+			t.Errorf("%+v is recognised as %s, %+v, by %q", n, r.Network.Name, r.Network.Options, r.Evidence)
+		}
+	}
+}

@@ -1,0 +1,101 @@
+package convert
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"bnkit/checkpoint/safetensors"
+	"bnkit/checkpoint/torchfile"
+)
+
+// File is a state dict in a file.
+type File struct {
+	Format   string            // "safetensors", "PyTorch (zip)" or "PyTorch (legacy)"
+	Tensors  []Tensor          // in the file's order
+	Path     string            // the keys that lead to the state dict, joined by dots; "" for the root
+	Ignored  []string          // descriptions of what else the file holds
+	Metadata map[string]string // of a safetensors file; may be nil
+
+	open io.Closer // nil if nothing is left to read
+}
+
+// prefixSize is the number of bytes that tell the formats apart.
+const prefixSize = 512
+
+// indexSuffix ends the name of a file that lists the files of a sharded safetensors
+// checkpoint.
+const indexSuffix = ".safetensors.index.json"
+
+// IsFile reports whether Open can read the file at path, by its first bytes.
+func IsFile(path string) (bool, error) {
+	if strings.HasSuffix(path, indexSuffix) {
+		return true, nil
+	}
+	prefix, err := readPrefix(path)
+	return safetensors.Is(prefix) || torchfile.Is(prefix), err
+}
+
+func readPrefix(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	prefix := make([]byte, prefixSize)
+	n, err := io.ReadFull(f, prefix)
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		err = nil
+	}
+	return prefix[:n], err
+}
+
+// Open reads the state dict in a safetensors file, the index of several such files, or a file
+// that torch.save wrote. The caller closes the result after the last call of a Tensor's
+// Values or Bytes. The error is one of packages safetensors and torchfile or of the file
+// system.
+func Open(path string) (*File, error) {
+	prefix, err := readPrefix(path)
+	if err != nil {
+		return nil, err
+	}
+	if torchfile.Is(prefix) {
+		return openTorch(path)
+	}
+	return openSafetensors(path)
+}
+
+func openTorch(path string) (*File, error) {
+	t, err := torchfile.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	f := &File{Format: fmt.Sprintf("PyTorch (%s)", t.Form), Path: t.Path, Ignored: t.Ignored}
+	for _, x := range t.Tensors {
+		f.Tensors = append(f.Tensors, Tensor{x.Name, x.DType, x.Shape, x.Float32, x.Bytes})
+	}
+	return f, nil
+}
+
+func openSafetensors(path string) (*File, error) {
+	s, err := safetensors.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	f := &File{Format: "safetensors", Metadata: s.Metadata, open: s}
+	for i := range s.Tensors {
+		x := &s.Tensors[i]
+		f.Tensors = append(f.Tensors, Tensor{x.Name, x.DType, x.Shape, x.Float32, x.Bytes})
+	}
+	return f, nil
+}
+
+// Close closes the file.
+func (f *File) Close() error {
+	if f.open == nil {
+		return nil
+	}
+	return f.open.Close()
+}

@@ -1,0 +1,180 @@
+package convert
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"bnkit/engine/arch"
+)
+
+// match is a network to which the tensors may belong.
+type match struct {
+	net    *arch.Network
+	theirs func(layer string) string // the name in the state dict of a canonical layer
+	linear map[int]bool              // units that are linear layers in the state dict
+	says   []string                  // evidence
+}
+
+// match recognises the network by a few names and shapes.
+func (d *dict) match(o Options) (*match, error) {
+	switch {
+	case d.has("layer1.0.conv1.weight"):
+		return d.matchLayered(o)
+	case d.has("features.0.weight"):
+		return d.matchVGG(o)
+	case d.has("blocks.0.conv1.weight"):
+		blocks := d.count("blocks.%d.conv1.weight")
+		if d.has("blocks.0.conv3.weight") {
+			return d.matchCanonical(o, fmt.Sprintf("resnet-%d-bottleneck", 3*blocks+2), "")
+		}
+		return d.matchCanonical(o, fmt.Sprintf("resnet-%d", 2*blocks+2), arch.OptionA)
+	case d.has("layers.0.conv.weight"):
+		name, ok := d.plainName()
+		if !ok && o.Arch == "" {
+			return nil, misfit("the convolutions layers.N.conv are not numbered as in any of open_lth's plain networks")
+		}
+		return d.matchCanonical(o, name, "")
+	case d.has("block_0_0.conv_0.weight"):
+		return d.matchCanonical(o, "vgg-38", "")
+	}
+	example := d.tensors[slices.Min(slices.Collect(maps.Keys(d.tensors)))].Name
+	return nil, misfit("the %d tensors, such as %s, are not those of a network that can be recognised; ResNets of torchvision, timm and CIFAR, VGGs, and what bnkit exports can be", len(d.tensors), example)
+}
+
+// usualChannels is the number of a picture's channels if no tensor tells it.
+const usualChannels = 3
+
+// The sides of pictures that are usual for CIFAR, MNIST and ImageNet.
+const (
+	smallSide = 32
+	digitSide = 28
+	largeSide = 224
+)
+
+// build builds the network that o names, or else the one called name. Stem is the name of its
+// first convolution, and head that of its output layer.
+func (d *dict) build(o Options, name, stem, head string, usualSide int) (*arch.Network, error) {
+	if o.Arch != "" {
+		name = o.Arch
+	}
+	input := arch.Shape{C: d.dim(stem, 1), H: usualSide, W: usualSide}
+	if input.C == 0 {
+		input.C = usualChannels
+	}
+	if o.Pictures != [2]int{} {
+		input.H, input.W = o.Pictures[0], o.Pictures[1]
+	}
+	net, err := arch.Build(name, arch.Options{Input: input, Classes: d.dim(head, 0), Shortcut: o.Shortcut, Variants: o.Variants})
+	var wrong *arch.Error
+	if errors.As(err, &wrong) && o.Arch == "" && o.Pictures == [2]int{} && wrong.Option == "" {
+		return nil, misfit("it looks like %s, but %s", name, wrong.Reason) // the caller is not at fault
+	}
+	return net, err
+}
+
+// output returns the first of the layers that has a weight, which is the output layer.
+func (d *dict) output(layers ...string) (string, error) {
+	for _, layer := range layers {
+		x, ok := d.tensors[layer+".weight"]
+		switch {
+		case ok && d.dim(layer, 0) == 0:
+			return "", &Error{x.Name, fmt.Sprintf("is %s, want classes×features", dims(x.Shape))}
+		case ok:
+			return layer, nil
+		}
+	}
+	return "", misfit("there is no output layer, which may be called %s", strings.Join(layers, ", "))
+}
+
+// renamed returns the name of every layer, which is another one for ours.
+func renamed(ours, theirs string) func(layer string) string {
+	return func(layer string) string {
+		if layer == ours {
+			return theirs
+		}
+		return layer
+	}
+}
+
+// matchCanonical builds a network whose tensors have the names of package arch. Without is the
+// kind of its shortcuts if they have no tensors, "" if it cannot have such.
+func (d *dict) matchCanonical(o Options, name string, without arch.Shortcut) (*match, error) {
+	head, err := d.output("fc", "linear")
+	if err != nil {
+		return nil, err
+	}
+	m := &match{theirs: renamed("fc", head), says: []string{"names as open_lth and bnkit write them"}}
+	if without != "" && o.Shortcut == "" {
+		o.Shortcut = d.shortcut(m, "shortcut", without)
+	}
+	side := smallSide
+	if name == "convnet" {
+		side = digitSide
+	}
+	stem := "conv"
+	for _, layer := range []string{"layers.0.conv", "input_conv.conv_0"} {
+		if d.has(layer + ".weight") {
+			stem = layer
+		}
+	}
+	m.net, err = d.build(o, name, stem, head, side)
+	return m, err
+}
+
+// shortcut returns the kind of a CIFAR ResNet's shortcuts, and notes the evidence in m. Word
+// is in the names of a shortcut's tensors. Without is the kind of shortcuts without tensors.
+func (d *dict) shortcut(m *match, word string, without arch.Shortcut) arch.Shortcut {
+	for name := range d.tensors {
+		if strings.HasSuffix(name, "."+word+".0.weight") {
+			m.says = append(m.says, fmt.Sprintf("option-B shortcuts (1×1 convolutions), since there are %s weights", word))
+			return arch.OptionB
+		}
+	}
+	where := "after the old channels"
+	if without == arch.OptionACentred {
+		where = "half before and half after the old channels"
+	}
+	m.says = append(m.says, fmt.Sprintf("option-A shortcuts, since there are no %s weights; channels of zeros are assumed to be %s, as is usual with these names", word, where))
+	return without
+}
+
+// plainName returns the name of the plain network whose convolutions have the numbers of the
+// tensors. It reports whether there is one.
+func (d *dict) plainName() (string, bool) {
+	var want []string
+	for name := range d.tensors {
+		if layer, ok := strings.CutSuffix(name, ".conv.weight"); ok {
+			want = append(want, layer)
+		}
+	}
+	slices.Sort(want)
+	for _, name := range arch.Names() {
+		net := example(name)
+		if net == nil {
+			continue
+		}
+		var layers []string
+		for i := range net.Units {
+			if layer, ok := strings.CutSuffix(net.Units[i].Name, ".conv"); ok {
+				layers = append(layers, layer)
+			}
+		}
+		slices.Sort(layers)
+		if slices.Equal(layers, want) {
+			return name, true
+		}
+	}
+	return "", false
+}
+
+// example returns the network of that name for small pictures, or nil if there is none.
+func example(name string) *arch.Network {
+	net, err := arch.Build(name, arch.Options{Input: arch.Shape{C: usualChannels, H: smallSide, W: smallSide}, Classes: 2})
+	if err != nil {
+		return nil
+	}
+	return net
+}

@@ -1,0 +1,143 @@
+package convert
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+
+	"bnkit/engine/arch"
+)
+
+// matchLayered builds a ResNet whose blocks are called layerS.B.
+func (d *dict) matchLayered(o Options) (*match, error) {
+	head, err := d.output("fc", "linear", "classifier")
+	if err != nil {
+		return nil, err
+	}
+	var blocks []int // by stage
+	for stage := 1; d.has(fmt.Sprintf("layer%d.0.conv1.weight", stage)); stage++ {
+		blocks = append(blocks, d.count("layer%d.%d.conv1.weight", stage))
+	}
+	word := "downsample"
+	for name := range d.tensors {
+		if strings.Contains(name, ".shortcut.") {
+			word = "shortcut"
+		}
+	}
+	m := &match{says: []string{fmt.Sprintf("blocks called layerS.B in %d stages, and an output layer called %s", len(blocks), head)}}
+	bottleneck := d.has("layer1.0.conv3.weight")
+	switch equal := len(blocks) == 3 && blocks[0] == blocks[1] && blocks[1] == blocks[2]; {
+	case len(blocks) == 4:
+		return m, d.matchImageNet(m, o, imageNetName(blocks, bottleneck), head, word)
+	case o.Arch == "" && bottleneck:
+		return nil, misfit("a ResNet of bottlenecks with %v blocks in its stages is not supported; use one with four stages", blocks)
+	case o.Arch == "" && !equal:
+		return nil, misfit("a ResNet with %v blocks in its stages is not supported; use one with four stages, or with three stages of as many blocks", blocks)
+	}
+	if o.Shortcut == "" {
+		o.Shortcut = d.shortcut(m, word, arch.OptionACentred)
+	}
+	if m.net, err = d.build(o, fmt.Sprintf("resnet-%d", 6*blocks[0]+2), "conv1", head, smallSide); err != nil {
+		return nil, err
+	}
+	m.theirs = layered(countBlocks(m.net)/3, word, head)
+	return m, nil
+}
+
+// layered returns the names of a CIFAR ResNet's layers if its stages have perStage blocks.
+func layered(perStage int, word, head string) func(layer string) string {
+	return func(layer string) string {
+		var block int
+		var rest string
+		switch n, _ := fmt.Sscanf(layer, "blocks.%d.%s", &block, &rest); {
+		case layer == "fc":
+			return head
+		case layer == "conv" || layer == "bn":
+			return layer + "1"
+		case n == 2 && perStage > 0:
+			rest = strings.Replace(rest, "shortcut.", word+".", 1)
+			return fmt.Sprintf("layer%d.%d.%s", block/perStage+1, block%perStage, rest)
+		}
+		return layer
+	}
+}
+
+// matchImageNet builds a ResNet of four stages into m.
+func (d *dict) matchImageNet(m *match, o Options, name, head, word string) (err error) {
+	if o.Stem == "" && d.dim("conv1", 2) == 3 {
+		o.Stem = arch.CIFARStem
+	}
+	side := largeSide
+	if o.Stem == arch.CIFARStem {
+		side = smallSide
+		m.says = append(m.says, "a first convolution of 3×3, so neither a stride nor a max pool before the blocks")
+	} else {
+		m.says = append(m.says, "a first convolution of 7×7, so stride 2 and a max pool before the blocks")
+	}
+	m.theirs = func(layer string) string {
+		if layer == "fc" {
+			return head
+		}
+		return strings.Replace(layer, ".downsample.", "."+word+".", 1)
+	}
+	m.net, err = d.build(o, name, "conv1", head, side)
+	return err
+}
+
+// imageNetName returns the name of the ResNet with these blocks in its stages: a common one,
+// e.g. resnet18, if there is one.
+func imageNetName(blocks []int, bottleneck bool) string {
+	listed := "resnet" + strings.ReplaceAll(strings.Trim(fmt.Sprint(blocks), "[]"), " ", "-")
+	if bottleneck {
+		listed += "-bottleneck"
+	}
+	want := example(listed)
+	for _, name := range arch.Names() {
+		if net := example(name); want != nil && net != nil && reflect.DeepEqual(net.Units, want.Units) {
+			return name
+		}
+	}
+	return listed
+}
+
+// countBlocks returns the number of residual blocks.
+func countBlocks(net *arch.Network) int {
+	n := 0
+	for i := range net.Units {
+		if net.Units[i].Add.Kind != arch.NoResidual {
+			n++
+		}
+	}
+	return n
+}
+
+// rename sets the name and options of the network to those by which arch.Build makes it. It
+// reports whether there are any.
+func (m *match) rename() bool {
+	named := func(name string, o arch.Options) bool {
+		net, err := arch.Build(name, o)
+		if err != nil || !reflect.DeepEqual(net.Units, m.net.Units) {
+			return false
+		}
+		m.net.Name, m.net.Options = name, net.Options
+		return true
+	}
+	name, o := m.net.Name, m.net.Options
+	if o.Input.C == 0 {
+		return false // it was not built by a name
+	}
+	if named(name, o) {
+		return true
+	}
+	usual, err := arch.Build(name, o)
+	if err != nil || o.Width != 0 {
+		return false
+	}
+	// The whole network may be wider or narrower.
+	stem, from := m.net.Units[0].OutShape.C, usual.Units[0].OutShape.C
+	if depth, ok := strings.CutPrefix(name, "resnet-"); ok && named(fmt.Sprintf("wrn-%s-%d", depth, stem/from), o) {
+		return true
+	}
+	o.Width = float64(stem) / float64(from)
+	return named(name, o)
+}

@@ -1,0 +1,248 @@
+package engine
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"bnkit/engine/arch"
+	"bnkit/engine/arch/archtest"
+	"bnkit/engine/kernel"
+	"bnkit/engine/nn"
+	"bnkit/engine/rng"
+)
+
+// exportClamps are ways to choose the channels that are held constant. Each function
+// reports whether channel c of unit i is held, given draw, a random number from 0 to 1.
+var exportClamps = []struct {
+	name string
+	hold func(net *arch.Network, i, c int, draw float64) bool
+}{
+	{"a third", func(_ *arch.Network, _, _ int, draw float64) bool { return draw < 1.0/3 }},
+	{"most", func(_ *arch.Network, _, _ int, draw float64) bool { return draw < 0.9 }},
+	{"the same channels everywhere", func(_ *arch.Network, _, c int, _ float64) bool { return c%3 == 1 }},
+	{"whole layers", func(_ *arch.Network, i, _ int, draw float64) bool { return i%2 == 1 || draw < 0.2 }},
+	{"whole branches", func(net *arch.Network, i, c int, draw float64) bool {
+		return net.Units[i].Add.Kind != arch.NoResidual && i%4 != 0 || c%3 == 1 || draw < 0.2
+	}},
+	{"shortcuts", func(net *arch.Network, i, _ int, draw float64) bool { return net.Units[i].Shortcut || draw < 0.2 }},
+	{"last unit", func(net *arch.Network, i, _ int, draw float64) bool { return i == len(net.Units)-1 || draw < 0.2 }},
+	{"all", func(*arch.Network, int, int, float64) bool { return true }},
+}
+
+// exportExample is a network with random channels held constant, and what it computes.
+type exportExample struct {
+	model    *Model // not compacted
+	stats    *nn.Statistics
+	pictures []float32
+	logits   []float32
+}
+
+const examplePictures = 3
+
+// newExportExample returns a network with random parameters, of which hold holds channels
+// constant; nil holds none.
+func newExportExample(t *testing.T, net *arch.Network, hold func(net *arch.Network, i, c int, draw float64) bool) *exportExample {
+	t.Helper()
+	stream, index := rng.NewStream(11, "clamp"), uint64(0)
+	draw := func() float64 {
+		index++
+		return float64(stream.Uint32(index)) / (1 << 32)
+	}
+	m := &Model{Network: net, Params: nn.NewParams[float32](net, nil), Preprocessing: Preprocessing{Eps: 1e-3}}
+	m.Params.Initialise(7)
+	for n := range m.Params.Tensors {
+		if kind := m.Params.Tensors[n].Kind; kind == arch.Beta || kind == arch.ConvBias || kind == arch.OutputBias {
+			for c := range m.Params.Values[n] {
+				m.Params.Values[n][c] = float32(draw() - 0.4)
+			}
+		}
+	}
+	for i := range net.Units {
+		var kept []int
+		for c, gamma := 0, m.Params.Of(i, arch.Gamma); c < len(gamma) && hold != nil; c++ {
+			if hold(net, i, c, draw()) {
+				gamma[c] = 0
+				kept = append([]int{}, kept...)
+			} else {
+				kept = append(kept, c)
+			}
+		}
+		m.Kept = append(m.Kept, kept)
+	}
+	e := &exportExample{model: m, pictures: make([]float32, examplePictures*net.Input.C*net.Input.H*net.Input.W)}
+	rng.NewStream(7, "pictures").Normals(e.pictures, 0)
+	e.stats = batchStatistics(t, m, e.pictures)
+	e.logits = logitsOf(t, m, e.stats, e.pictures)
+	return e
+}
+
+// batchStatistics returns those of the pictures, with variances of at least 0.5, so that
+// deep networks do not multiply rounding errors.
+func batchStatistics(t *testing.T, m *Model, pictures []float32) *nn.Statistics {
+	t.Helper()
+	training, err := nn.NewTraining(m.Network, kernel.Best(), m.Params, nn.TrainingOptions{Batch: examplePictures, Threads: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer training.Close()
+	training.Forward(pictures, make([]int32, examplePictures))
+	stats := training.BatchStatistics()
+	for i := range stats.Var {
+		for c := range stats.Var[i] {
+			stats.Var[i][c] = max(stats.Var[i][c], 0.5)
+		}
+	}
+	return stats
+}
+
+// logitsOf returns what inference computes.
+func logitsOf(t *testing.T, m *Model, stats *nn.Statistics, pictures []float32) []float32 {
+	t.Helper()
+	inference, err := newInference(m.Network, m.Params, stats, 1, m.Preprocessing.Eps)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer inference.Close()
+	return slices.Clone(inference.Run(pictures, examplePictures))
+}
+
+// export compacts the example's model and returns it as it is exported.
+func (e *exportExample) export(t *testing.T) *Exported {
+	t.Helper()
+	small, compacted, err := e.model.Compact()
+	if err != nil {
+		t.Fatal(err)
+	}
+	exported, err := small.Export(compacted.Statistics(e.stats))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return exported
+}
+
+// exportExamples calls do for networks of every architecture with each shortcut, with
+// biases, without BatchNorms, scales and shifts, whole and with channels held constant.
+func exportExamples(t *testing.T, do func(name string, e *exportExample)) {
+	turn := 0
+	for _, n := range archtest.Networks(t, 1.0/16) {
+		variants := []arch.Variants{{}, {BN: arch.NoBN}, {BNEvery: 2}, {NoScale: "*1", NoShift: "*0.*,*bn*"}}
+		for v, variant := range variants {
+			o := n.Options
+			variant.Width, variant.Stem = o.Width, o.Stem
+			o.Variants, o.Classes = variant, 5
+			if o.Shortcut == arch.OptionA && v%2 == 1 {
+				o.Shortcut = arch.OptionACentred
+			}
+			net, err := arch.Build(n.Name, o)
+			if err != nil {
+				continue // it cannot have this variant
+			}
+			name := fmt.Sprintf("%s, variant %d", n.String(), v)
+			do(name, newExportExample(t, net, nil))
+			takes := 3
+			if v > 0 {
+				takes = 1
+			}
+			if arch.GammaOnly.Parameters(net) == 0 {
+				takes = 0
+			}
+			for range takes {
+				clamp := exportClamps[turn%len(exportClamps)]
+				turn++
+				do(name+", "+clamp.name, newExportExample(t, net, clamp.hold))
+			}
+		}
+	}
+}
+
+// difference returns the largest difference of two lists of logits, relative to the
+// largest logit if that is above 1.
+func difference(got, want []float32) float64 {
+	if len(got) != len(want) {
+		return math.Inf(1)
+	}
+	largest, scale := 0.0, 1.0
+	for i, v := range want {
+		scale = max(scale, math.Abs(float64(v)))
+		if d := math.Abs(float64(got[i]) - float64(v)); !(d <= largest) {
+			largest = d
+		}
+	}
+	return largest / scale
+}
+
+// TestStandardForm checks that the exported network computes the same as the one whose
+// channels are held, that it has no channel maps but those of option A, and that its
+// statistics are usable.
+func TestStandardForm(t *testing.T) {
+	if testing.Short() {
+		t.Skip("goes through all networks")
+	}
+	convolutions, optionA := 0, 0
+	exportExamples(t, func(name string, e *exportExample) {
+		exported := e.export(t)
+		m, stats := exported.model, &nn.Statistics{}
+		tensors := map[string][]float32{}
+		for _, x := range exported.Tensors {
+			if _, twice := tensors[x.Name]; twice {
+				t.Fatalf("%s: two tensors %s", name, x.Name)
+			}
+			tensors[x.Name] = x.Float32
+		}
+		for i := range m.Network.Units {
+			u := &m.Network.Units[i]
+			var mean, variance []float64
+			for c, v := range tensors[u.BN+varianceSuffix] {
+				mean, variance = append(mean, float64(tensors[u.BN+meanSuffix][c])), append(variance, float64(v))
+				if !(v > 0) {
+					t.Errorf("%s: a variance of %s is %v", name, u.BN, v)
+				}
+			}
+			stats.Mean, stats.Var = append(stats.Mean, mean), append(stats.Var, variance)
+			switch {
+			case u.Add.Kind == arch.Mapped && (u.Add.Map.Stride != 2 || slices.Contains(u.Add.Map.Source, 0) == (slices.Max(u.Add.Map.Source) < m.Network.Units[u.Add.From].OutShape.C-1)):
+				t.Errorf("%s: %s adds the map %+v", name, u.Name, u.Add.Map)
+			case u.Add.Kind == arch.Mapped:
+				optionA++
+			case e.model.Network.Options.Shortcut != arch.OptionB && strings.HasSuffix(u.Name, ".shortcut.0"):
+				convolutions++
+				if w := tensors[u.Name+".weight"]; len(w) != u.InShape.C*u.OutShape.C || slices.Min(w) < 0 || slices.Max(w) > 1 {
+					t.Errorf("%s: %s is %v", name, u.Name, w)
+				}
+			}
+		}
+		if d := difference(logitsOf(t, m, stats, e.pictures), e.logits); !(d < 1e-4) {
+			t.Errorf("%s: the logits differ by %.2g", name, d)
+		}
+	})
+	if convolutions == 0 || optionA == 0 {
+		t.Errorf("%d channel maps are convolutions, %d are option A; want some of both", convolutions, optionA)
+	}
+}
+
+// TestExportFillsStatistics checks that channels with γ = 0 get statistics that are
+// numbers, and that no others change.
+func TestExportFillsStatistics(t *testing.T) {
+	m := bareModel(t, "resnet-8", arch.OptionB)
+	gamma := m.Params.Of(0, arch.Gamma)
+	gamma[1], gamma[2], gamma[3] = 0, 0, 0
+	stats := nn.NewStatistics(m.Network)
+	copy(stats.Mean[0], []float64{3, 3, math.NaN(), 3})
+	copy(stats.Var[0], []float64{0, 0, 2, 2})
+	exported, err := m.Export(stats)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string][]float32{"bn.running_mean": {3, 0, 0, 3}, "bn.running_var": {0, 1, 1, 2}}
+	for _, x := range exported.Tensors {
+		if w, ok := want[x.Name]; ok && !slices.Equal(x.Float32[:4], w) {
+			t.Errorf("%s is %v, want %v", x.Name, x.Float32[:4], w)
+		}
+	}
+	if exported.Parameters != arch.All.Parameters(m.Network) {
+		t.Errorf("%d parameters, want %d", exported.Parameters, arch.All.Parameters(m.Network))
+	}
+}

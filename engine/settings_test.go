@@ -1,0 +1,246 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"math"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"testing"
+
+	"bnkit/engine/arch"
+	"bnkit/engine/config"
+	"bnkit/engine/nn"
+	"bnkit/engine/rundir"
+)
+
+// prunedFile returns a model with pruned channels that was read from a file, and its data.
+func prunedFile(t *testing.T) (*Model, *run) {
+	t.Helper()
+	m, r := prunedModel(t)
+	path := filepath.Join(t.TempDir(), "pruned.bnz")
+	if err := m.Save(path); err != nil {
+		t.Fatal(err)
+	}
+	read, err := LoadModel(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return read, r
+}
+
+// TestStartFromPruned checks runs that start from a pruned model: that the file is the same
+// for any number of threads and after an interruption at any moment, that a resume does not
+// need the model, and that nothing that belongs to a pruned channel changes.
+func TestStartFromPruned(t *testing.T) {
+	m, r := prunedFile(t)
+	before := copied(m.Params)
+	for _, set := range []string{"bn", "all", "output", "bn+random-2"} {
+		cfg, err := m.Settings()
+		if err != nil {
+			t.Fatal(err)
+		}
+		cfg.Trainable, cfg.Epochs, cfg.Batch, cfg.LR, cfg.WithStats = set, 2, 16, 0.05, true
+		if set == "all" {
+			cfg.Optimizer, cfg.LR, cfg.ClipNorm, cfg.TrackGradients = config.Adam, 0.01, 1, true
+		}
+		dir := t.TempDir()
+		mustTrain(t, cfg, r.data, TrainOptions{Dir: dir, Threads: 1, From: m})
+		want := readFile(t, dir, rundir.CheckpointFile)
+		steps := r.data.Train.Len() / cfg.Batch
+		for _, stop := range []int{1, steps, steps + 2} {
+			broken := t.TempDir()
+			ctx, cancel := context.WithCancel(t.Context())
+			taken := 0
+			_, err := Train(ctx, cfg, r.data, TrainOptions{Dir: broken, Threads: 3, From: m, Step: func(StepReport) {
+				if taken++; taken == stop {
+					cancel()
+				}
+			}})
+			if !errors.Is(err, ErrInterrupted) {
+				t.Fatalf("%s: %v, want an interruption", set, err)
+			}
+			mustTrain(t, cfg, r.data, TrainOptions{Dir: broken, Threads: 2, Resume: true})
+			if !bytes.Equal(readFile(t, broken, rundir.CheckpointFile), want) {
+				t.Errorf("%s: interrupted after step %d, the run ends with another file", set, stop)
+			}
+		}
+		if got, err := LoadModel(filepath.Join(dir, rundir.CheckpointFile)); err != nil {
+			t.Error(err)
+		} else {
+			checkTrainedPruned(t, m, got, arch.TrainableSet(set))
+		}
+	}
+	if !reflect.DeepEqual(before, m.Params.Values) {
+		t.Error("training has changed the model that it started from")
+	}
+}
+
+// checkTrainedPruned checks what training set has changed in a pruned model.
+func checkTrainedPruned(t *testing.T, m, got *Model, set arch.TrainableSet) {
+	t.Helper()
+	small, c, err := m.Compact()
+	if err != nil {
+		t.Fatal(err)
+	}
+	trained, _, err := got.Compact()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(trained.Network.Units, small.Network.Units) {
+		t.Fatalf("%s: the trained network has other units than the one that training started from", set)
+	}
+	if last := len(got.History) - 1; last < 1 || got.History[last].Action != trainAction || got.History[last-1].Action != m.History[len(m.History)-1].Action {
+		t.Errorf("%s: history %v", set, got.History)
+	}
+	free := c.Trained(m.Params, set, m.Origin.Seed)
+	changed := 0
+	for i := range small.Params.Values {
+		moved := 0
+		for j, v := range small.Params.Values[i] {
+			if math.Float32bits(v) != math.Float32bits(trained.Params.Values[i][j]) {
+				moved++
+			}
+		}
+		if moved > len(free.Values[i]) {
+			t.Errorf("%s: %d numbers of %s have changed, of %d that are trained", set, moved, small.Params.Tensors[i].Name, len(free.Values[i]))
+		}
+		changed += moved
+	}
+	if changed == 0 {
+		t.Errorf("%s: nothing has changed", set)
+	}
+	if set == arch.All {
+		if got.Origin != nil || len(got.Origins) == 0 || arch.All.Parameters(got.Network) != arch.All.Parameters(small.Network) {
+			t.Errorf("a file with weights holds %d parameters, want the %d of the smaller network", arch.All.Parameters(got.Network), arch.All.Parameters(small.Network))
+		}
+		return
+	}
+	if want := arch.BN.With(set); got.Origin.Trainable != want || !reflect.DeepEqual(got.Kept, m.Kept) {
+		t.Errorf("%s: the file stores %s, want %s, and keeps %v, want %v", set, got.Origin.Trainable, want, got.Kept, m.Kept)
+	}
+	for i, kept := range m.Kept {
+		was, is := m.Params.Of(i, arch.Beta), got.Params.Of(i, arch.Beta)
+		for _, channel := range without(len(was), kept) {
+			if math.Float32bits(was[channel]) != math.Float32bits(is[channel]) || got.Params.Of(i, arch.Gamma)[channel] != 0 {
+				t.Errorf("%s: γ or β of the pruned channel %d of unit %d has changed", set, channel, i)
+			}
+		}
+	}
+}
+
+// TestSlicedCompactsToItself checks that the model that a file with weights holds is the
+// compacted network, in bits, and that the same of it is trained.
+func TestSlicedCompactsToItself(t *testing.T) {
+	m, _ := prunedModel(t)
+	want, wantC, err := m.Compact()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sliced, err := m.sliced()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "sliced.bnz")
+	if err := sliced.Save(path); err != nil {
+		t.Fatal(err)
+	}
+	read, err := LoadModel(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(read.Origins, sliced.Origins) || !reflect.DeepEqual(read.Kept, sliced.Kept) {
+		t.Errorf("read: origins %v, kept %v; written: %v, %v", read.Origins, read.Kept, sliced.Origins, sliced.Kept)
+	}
+	got, gotC, err := read.Compact()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(got.Network.Units, want.Network.Units) || weightsHash(got.Params) != weightsHash(want.Params) {
+		t.Error("the sliced model compacts to another network")
+	}
+	for _, set := range []arch.TrainableSet{arch.All, arch.BN, arch.BNShortcut} {
+		gotTrained, wantTrained := gotC.Trained(read.Params, set, 1), wantC.Trained(m.Params, set, 1)
+		for i, x := range wantTrained.Tensors {
+			// The sliced model's output bias has taken up constants.
+			if x.Kind != arch.OutputBias && !slices.Equal(gotTrained.Values[i], wantTrained.Values[i]) {
+				t.Errorf("%s: other values of %s are trained", set, x.Name)
+			}
+		}
+	}
+	constant := 0
+	for _, origins := range read.Origins {
+		if slices.Contains(origins, nn.ConstantChannel) {
+			constant++
+		}
+	}
+	if constant == 0 {
+		t.Error("no unit has a channel that carries constants, so that the test shows little")
+	}
+}
+
+// TestStartLike checks that a run that trains a pruned network from new parameters has none
+// of the old ones.
+func TestStartLike(t *testing.T) {
+	m, r := prunedFile(t)
+	cfg, err := m.Settings()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Start, cfg.Seed, cfg.Epochs, cfg.Batch = config.StartLike+m.Source.SHA256, 5, 1, 16
+	dir := t.TempDir()
+	mustTrain(t, cfg, r.data, TrainOptions{Dir: dir, Threads: 2, From: m})
+	got, err := LoadModel(filepath.Join(dir, rundir.CheckpointFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Origin.Seed != 5 || !reflect.DeepEqual(got.Kept, m.Kept) || len(got.History) != 1 {
+		t.Errorf("seed %d, kept %v, history %v", got.Origin.Seed, got.Kept, got.History)
+	}
+	fresh := nn.NewParams[float32](m.Network, nil)
+	fresh.InitialiseBy(m.Origin.Initialisers, 5)
+	for i := range m.Network.Units {
+		if !slices.Equal(got.Params.Of(i, arch.ConvWeight), fresh.Of(i, arch.ConvWeight)) {
+			t.Errorf("unit %d: the weights are not those of seed 5", i)
+		}
+		for _, c := range without(m.Network.Units[i].OutShape.C, m.Kept[i]) {
+			if got.Params.Of(i, arch.Gamma)[c] != 0 || got.Params.Of(i, arch.Beta)[c] != 0 {
+				t.Errorf("unit %d: γ or β of the pruned channel %d is not 0", i, c)
+			}
+		}
+	}
+}
+
+// TestStartErrors checks that settings which do not fit the model are refused before
+// anything is written.
+func TestStartErrors(t *testing.T) {
+	m, r := prunedFile(t)
+	good, err := m.Settings()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, c := range map[string]struct {
+		change func(*config.Config)
+		from   *Model
+	}{
+		"no model":        {func(*config.Config) {}, nil},
+		"another seed":    {func(c *config.Config) { c.Seed++ }, m},
+		"another model":   {func(c *config.Config) { c.Start = config.StartFrom + string(bytes.Repeat([]byte("0"), 64)) }, m},
+		"no start":        {func(c *config.Config) { c.Start = "" }, m},
+		"not a SHA-256":   {func(c *config.Config) { c.Start = config.StartFrom + "f00" }, m},
+		"an unknown verb": {func(c *config.Config) { c.Start = "to " + m.Source.SHA256 }, m},
+	} {
+		cfg := good
+		c.change(&cfg)
+		dir := filepath.Join(t.TempDir(), "run")
+		var bad *config.Error
+		if _, err := Train(t.Context(), cfg, r.data, TrainOptions{Dir: dir, From: c.from}); !errors.As(err, &bad) {
+			t.Errorf("%s: %v, want a *config.Error", what, err)
+		}
+		if holds, err := rundir.Holds(dir); err != nil || holds {
+			t.Errorf("%s: %v, files were written: %v", what, err, holds)
+		}
+	}
+}

@@ -1,0 +1,127 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"bnkit/engine/arch"
+	"bnkit/engine/kernel"
+	"bnkit/engine/nn"
+)
+
+// Speed is what a model computes in a second, in pictures.
+type Speed struct {
+	Inference float64 // in batches of InferenceBatch
+	Single    float64 // inference of one picture at a time
+	Training  float64 // in steps that train γ and β, in batches of TrainingBatch
+}
+
+// Speeds has the speeds of several models, in their order.
+type Speeds struct {
+	Models         []Speed
+	InferenceBatch int // up to 128
+	TrainingBatch  int // up to 128; fewer if the activations of a batch took more than 1 GiB
+}
+
+const (
+	// speedRounds is the number of timed runs of each kind for each model. One run that
+	// is not timed precedes them.
+	speedRounds = 9
+	// speedSingles is the number of pictures of a run that takes one at a time.
+	speedSingles = 16
+	// speedMemory bounds the bytes of activations that a training step keeps.
+	speedMemory = 1 << 30
+)
+
+// MeasureSpeeds measures the models of evaluators on the first pictures of the test split.
+// The models take turns, and each speed is the median over the runs of a model.
+func MeasureSpeeds(ctx context.Context, evaluators ...*Evaluator) (*Speeds, error) {
+	s := &Speeds{Models: make([]Speed, len(evaluators)), TrainingBatch: inferenceBatch}
+	for _, e := range evaluators {
+		s.TrainingBatch = min(s.TrainingBatch, max(speedMemory/activationBytes(e.model.Network), 1))
+	}
+	var inferences, singles, steps []timedRun
+	for i, e := range evaluators {
+		if err := e.load(nn.NewStatistics(e.model.Network)); err != nil {
+			return nil, err
+		}
+		batches := e.testing.Start(ctx, 0, 0)
+		b, ok := batches.Next()
+		if !ok {
+			return nil, fmt.Errorf("measure speed: %w", batches.Err())
+		}
+		images, labels := slices.Clone(b.Images), slices.Clone(b.Labels)
+		batches.Close()
+		s.InferenceBatch, s.TrainingBatch = len(labels), min(s.TrainingBatch, len(labels))
+		training, err := nn.NewTraining(e.model.Network, kernel.Best(), e.model.Params, nn.TrainingOptions{
+			Batch: s.TrainingBatch, Threads: e.threads, Gradients: nn.GradientsOf(e.model.Network, arch.BN), Eps: e.model.Preprocessing.Eps,
+		})
+		if err != nil {
+			return nil, fmt.Errorf("measure speed: %w", err)
+		}
+		defer training.Close()
+		inferences = append(inferences, timedRun{&s.Models[i].Inference, len(labels), func() { e.inference.Run(images, len(labels)) }})
+		picture, count := len(images)/len(labels), min(speedSingles, len(labels))
+		singles = append(singles, timedRun{&s.Models[i].Single, count, func() {
+			for n := range count {
+				e.inference.Run(images[n*picture:], 1)
+			}
+		}})
+		steps = append(steps, timedRun{&s.Models[i].Training, s.TrainingBatch, func() {
+			training.Forward(images, labels[:s.TrainingBatch])
+			training.Backward()
+		}})
+	}
+	return s, takeTurns(ctx, slices.Concat(inferences, singles, steps))
+}
+
+// timedRun is work on a number of pictures, and where its speed goes.
+type timedRun struct {
+	speed    *float64
+	pictures int
+	do       func()
+}
+
+// takeTurns times runs in turn and sets their speeds to those of the median times.
+func takeTurns(ctx context.Context, runs []timedRun) error {
+	times := make([][]float64, len(runs))
+	for round := range 1 + speedRounds {
+		for i := range runs {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			begin := time.Now()
+			runs[i].do()
+			if round > 0 {
+				times[i] = append(times[i], time.Since(begin).Seconds())
+			}
+		}
+	}
+	for i, r := range runs {
+		slices.Sort(times[i])
+		*r.speed = float64(r.pictures) / times[i][speedRounds/2]
+	}
+	return nil
+}
+
+// activationBytes returns the size of the outputs of all units for one picture.
+func activationBytes(net *arch.Network) int {
+	total := 0
+	for i := range net.Units {
+		s := net.Units[i].OutShape
+		total += 4 * s.C * s.H * s.W
+	}
+	return total
+}
+
+// BufferBytes returns the size of the activations that each thread keeps in inference.
+func (e *Evaluator) BufferBytes() (int64, error) {
+	if e.inference == nil {
+		if err := e.load(nn.NewStatistics(e.model.Network)); err != nil {
+			return 0, err
+		}
+	}
+	return e.inference.BufferBytes(), nil
+}

@@ -1,0 +1,283 @@
+package plots
+
+import (
+	"fmt"
+	"image/color"
+	"slices"
+	"strings"
+
+	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/plotter"
+	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
+
+	"bnkit/analysis"
+)
+
+// role is the place of a layer in a residual block. Layers of different roles behave
+// differently, so a line joins only layers of one role.
+type role int
+
+const (
+	inner    role = iota // only the next layer reads its output; the stem and networks without blocks have this role too
+	last                 // the residual is added to its output
+	shortcut             // its output is the residual
+)
+
+var roleNames = []string{"stem and inner layers", "last layers of blocks", "shortcuts"}
+
+func roleOf(l *analysis.Layer) role {
+	switch {
+	case l.Shortcut:
+		return shortcut
+	case l.ReLU != "" && l.ReLU != l.Name:
+		return last
+	}
+	return inner
+}
+
+// roleMark returns the style of a role.
+func roleMark(r role) mark {
+	m := markOf(int(r)).thin()
+	if r == shortcut {
+		m = markOf(2)
+		m.shape = diamondGlyph{}
+		m.unjoined = true
+	}
+	return m
+}
+
+// stage is a range of consecutive layers whose outputs have the same size.
+type stage struct {
+	first, end    int // indices of layers; end is after the last
+	height, width int // 0 if they are not known
+}
+
+func (s stage) size() string {
+	if s.height == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d×%d", s.height, s.width)
+}
+
+func stagesOf(r *analysis.Report) []stage {
+	var stages []stage
+	for i := range r.Layers {
+		l := &r.Layers[i]
+		if n := len(stages); n == 0 || stages[n-1].height != l.Height || stages[n-1].width != l.Width {
+			stages = append(stages, stage{first: i, height: l.Height, width: l.Width})
+		}
+		stages[len(stages)-1].end = i + 1
+	}
+	return stages
+}
+
+// blockOf returns the name of the block of a layer, such as "blocks.0" or "layer1.0", or the
+// layer's name if it is not in a block.
+func blockOf(l *analysis.Layer) string {
+	parts := strings.Split(l.Name, ".")
+	for i, part := range parts {
+		if part != "" && strings.Trim(part, "0123456789") == "" {
+			return strings.Join(parts[:i+1], ".")
+		}
+	}
+	return l.Name
+}
+
+// depth is the horizontal axis of pictures by layer. It has a place for each layer and the names
+// of blocks if all runs have the same layers. Otherwise stages have equal widths or, if not all
+// runs have the same number of stages, networks have equal widths.
+type depth struct {
+	layers []analysis.Layer // of one run
+	stages []stage          // of one run
+	same   bool             // all runs have the same layers
+	staged bool             // all runs have the same number of stages
+}
+
+// depthOf returns the axis for the runs that have the values to be drawn. ok reports whether
+// there is such a run.
+func depthOf(runs []Run, has func(*analysis.Report) bool) (d depth, ok bool) {
+	for _, r := range runs {
+		if r.Report == nil || len(r.Report.Layers) == 0 || !has(r.Report) {
+			continue
+		}
+		stages := stagesOf(r.Report)
+		if !ok {
+			d, ok = depth{r.Report.Layers, stages, true, true}, true
+			continue
+		}
+		d.same = d.same && slices.EqualFunc(d.layers, r.Report.Layers, func(a, b analysis.Layer) bool { return a.Name == b.Name })
+		d.staged = d.staged && len(stages) == len(d.stages)
+		for i := range d.stages {
+			if d.staged && d.stages[i].size() != stages[i].size() {
+				d.stages[i].height = 0
+			}
+		}
+	}
+	d.staged = d.staged && len(d.stages) > 1
+	return d, ok
+}
+
+// position returns the place of layer i of r on the axis.
+func (d depth) position(r *analysis.Report, i int) float64 {
+	switch {
+	case d.same:
+		return float64(i + 1)
+	case d.staged:
+		for at, s := range stagesOf(r) {
+			if i < s.end {
+				return float64(at) + (float64(i-s.first)+0.5)/float64(s.end-s.first)
+			}
+		}
+	}
+	return float64(i) / float64(max(len(r.Layers)-1, 1))
+}
+
+// series returns the line of a value over the layers of a role. A NaN is a gap.
+func (d depth) series(r *analysis.Report, which role, m mark, value func(*analysis.Layer) float64) series {
+	s := series{mark: m}
+	for i := range r.Layers {
+		if l := &r.Layers[i]; roleOf(l) == which {
+			s.x, s.y = append(s.x, d.position(r, i)), append(s.y, value(l))
+		}
+	}
+	return s
+}
+
+// axis sets the panel's horizontal axis and shades every other stage. The panel is about as wide
+// as the given share of the picture. Names of stages are above it if named is true.
+func (d depth) axis(p *plot.Plot, share float64, named bool) {
+	b := bands{named: named}
+	for at, s := range d.stages {
+		low, high, name := float64(s.first)+0.5, float64(s.end)+0.5, s.size()
+		if !d.same {
+			low, high = float64(at), float64(at+1)
+			if name == "" {
+				name = fmt.Sprintf("stage %d", at+1)
+			}
+		}
+		b.low, b.high, b.names = append(b.low, low), append(b.high, high), append(b.names, name)
+	}
+	switch {
+	case d.same:
+		p.X.Min, p.X.Max = 0.5, float64(len(d.layers))+0.5
+		p.X.Tick.Marker = blockTicks(d.layers, vg.Length(share)*0.86*width, textStyle(8.5, color.Black).Width)
+	case d.staged:
+		p.X.Min, p.X.Max = 0, float64(len(d.stages))
+		p.X.Tick.Marker = plot.ConstantTicks(nil)
+	default:
+		p.X.Min, p.X.Max = -0.01, 1.01
+		p.X.Tick.Marker = ticks{percent: true}
+	}
+	if (d.same || d.staged) && len(d.stages) > 1 {
+		p.Add(b)
+	}
+}
+
+// label returns the label of the horizontal axis.
+func (d depth) label() string {
+	switch {
+	case d.same && len(d.stages) > 1:
+		return "layer, input to output (bands: height × width of its outputs)"
+	case d.same:
+		return "layer, input to output"
+	case d.staged:
+		return "layer within its stage, input to output"
+	}
+	return "layer, from each network's first (0%) to its last (100%)"
+}
+
+// blockTicks labels blocks at their middles. It labels every second, fifth or tenth block and so
+// on if an axis of length room is too short for labels of the given sizes.
+func blockTicks(layers []analysis.Layer, room vg.Length, size func(string) vg.Length) plot.ConstantTicks {
+	type block struct {
+		name   string
+		middle float64
+	}
+	var blocks []block
+	for i := 0; i < len(layers); {
+		name, first := blockOf(&layers[i]), i
+		for i < len(layers) && blockOf(&layers[i]) == name {
+			i++
+		}
+		blocks = append(blocks, block{name, float64(first+i+1) / 2})
+	}
+	of := func(every int) (marks plot.ConstantTicks, fits bool) {
+		fits = true
+		taken := vg.Length(-1e9)
+		numbered := 0
+		for i, b := range blocks {
+			mark := plot.Tick{Value: b.middle}
+			at, half := room*vg.Length(b.middle)/vg.Length(len(layers)), size(b.name)/2+vg.Points(2)
+			isNumbered := strings.ContainsAny(b.name, "0123456789")
+			wanted := isNumbered && numbered%every == 0
+			if isNumbered {
+				numbered++
+			} else if i == 0 && every == 1 {
+				wanted = true // the stem
+			}
+			if wanted {
+				fits = fits && at-half >= taken
+				mark.Label, taken = b.name, at+half
+			}
+			marks = append(marks, mark)
+		}
+		return marks, fits
+	}
+	for power := 1; ; power *= 10 {
+		for _, digit := range []int{1, 2, 5} {
+			marks, fits := of(digit * power)
+			if fits || digit*power > len(blocks) {
+				return marks
+			}
+		}
+	}
+}
+
+// bands is a plotter that shades every other range of the horizontal axis, with names above the
+// panel.
+type bands struct {
+	low, high []float64
+	names     []string
+	named     bool
+}
+
+var bandColor = color.Gray{0xf2}
+
+func (b bands) Plot(c draw.Canvas, p *plot.Plot) {
+	x, _ := p.Transforms(&c)
+	style := textStyle(8.5, darkGrey)
+	style.XAlign, style.YAlign = draw.XCenter, draw.YBottom
+	for i := range b.low {
+		left, right := x(b.low[i]), x(b.high[i])
+		if i%2 == 1 {
+			fill(&c, bandColor, left, c.Min.Y, right, c.Max.Y)
+		}
+		if b.named && style.Width(b.names[i]) < right-left {
+			c.FillText(style, vg.Point{X: (left + right) / 2, Y: c.Max.Y + vg.Points(2)}, b.names[i])
+		}
+	}
+	// The shades cover the panel's grid.
+	grid := plotter.NewGrid()
+	grid.Vertical.Color, grid.Horizontal.Color = nil, lightGrey
+	grid.Plot(c, p)
+}
+
+// GlyphBoxes implements plot.GlyphBoxer. It reserves the space of the names.
+func (b bands) GlyphBoxes(*plot.Plot) []plot.GlyphBox {
+	if !b.named {
+		return nil
+	}
+	return []plot.GlyphBox{{X: 0.5, Y: 1, Rectangle: vg.Rectangle{Max: vg.Point{Y: vg.Points(12)}}}}
+}
+
+// diamondGlyph is a hollow diamond.
+type diamondGlyph struct{}
+
+// DrawGlyph implements draw.GlyphDrawer.
+func (diamondGlyph) DrawGlyph(c *draw.Canvas, style draw.GlyphStyle, at vg.Point) {
+	r := 1.4 * style.Radius
+	corners := []vg.Point{{X: at.X, Y: at.Y + r}, {X: at.X + r, Y: at.Y}, {X: at.X, Y: at.Y - r}, {X: at.X - r, Y: at.Y}}
+	c.FillPolygon(color.White, corners)
+	c.StrokeLines(draw.LineStyle{Color: style.Color, Width: vg.Points(1)}, append(corners, corners[0]))
+}

@@ -1,0 +1,88 @@
+package plots
+
+import (
+	"bytes"
+	"encoding/xml"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"bnkit/analysis"
+)
+
+// TestSVG checks that SVG files are well-formed, hold text as text and have the same bytes every
+// time.
+func TestSVG(t *testing.T) {
+	run := Run{Name: "a<b", Report: report(9, 0.6), Epochs: epochs(4)}
+	bytesOf := map[string][]byte{}
+	for range 2 {
+		paths, err := Draw(t.TempDir(), []Run{run}, SVG)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(paths) != 7 {
+			t.Errorf("pictures %q", paths)
+		}
+		for _, path := range paths {
+			b, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			name := filepath.Base(path)
+			if before, ok := bytesOf[name]; ok && !bytes.Equal(before, b) {
+				t.Errorf("%s has other bytes", name)
+			}
+			bytesOf[name] = b
+		}
+	}
+	for name, b := range bytesOf {
+		var text strings.Builder
+		decoder := xml.NewDecoder(bytes.NewReader(b))
+		for {
+			token, err := decoder.Token()
+			if err == io.EOF {
+				break
+			}
+			if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			if data, ok := token.(xml.CharData); ok {
+				text.Write(data)
+			}
+		}
+		if !strings.HasSuffix(name, ".svg") || !strings.Contains(text.String(), "a<b") {
+			t.Errorf("%s does not hold the name of the run", name)
+		}
+	}
+}
+
+func TestParseFormat(t *testing.T) {
+	for _, want := range []Format{PNG, SVG} {
+		if got, err := ParseFormat(string(want)); got != want || err != nil {
+			t.Errorf("%q is %q, %v", want, got, err)
+		}
+	}
+	var wrong *FormatError
+	if _, err := ParseFormat("gif"); !errors.As(err, &wrong) || !wrong.WrongUsage() {
+		t.Errorf("gif: %v", err)
+	}
+}
+
+// TestFileNames checks that pictures of different layers have different files.
+func TestFileNames(t *testing.T) {
+	dir := t.TempDir()
+	for _, layer := range []string{"conv", "blocks.0.conv1"} {
+		f := &analysis.Filters{Layer: layer, Out: 1, In: 1, Size: 1, Values: []float32{1}}
+		if path, err := DrawFilters(dir, []string{"a"}, []*analysis.Filters{f}, PNG); err != nil || path != filepath.Join(dir, "filters_"+layer+".png") {
+			t.Errorf("filters of %s are in %s, %v", layer, path, err)
+		}
+	}
+	m := &analysis.FeatureMaps{ReLU: "blocks.0.bn2 + residual", Image: 7, Channels: 1, Height: 1, Width: 1, Values: []float32{1},
+		Picture: []uint8{1}, PictureChannels: 1, PictureHeight: 1, PictureWidth: 1}
+	if path, err := DrawFeatureMaps(dir, []string{"a"}, []*analysis.FeatureMaps{m}, SVG); err != nil || path != filepath.Join(dir, "feature_maps_blocks.0.bn2_7.svg") {
+		t.Errorf("feature maps are in %s, %v", path, err)
+	}
+}

@@ -1,0 +1,253 @@
+package plots
+
+import (
+	"fmt"
+	"image/color"
+	"strings"
+
+	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
+
+	"bnkit/analysis"
+)
+
+// gammaLayers draws the quantiles of γ of each layer, with a panel for layers inside and one for
+// layers at the end of blocks. Quantiles are legible for layers of 16 channels, whose histograms
+// are not.
+func gammaLayers(run Run) *figure {
+	runs := []Run{run}
+	d, ok := depthOf(runs, func(*analysis.Report) bool { return true })
+	if !ok {
+		return nil
+	}
+	f := &figure{title: title("Where γ ends up, layer by layer", runs), scope: network(runs), note: nearZeroText(run.Report)}
+	var all []quantiles
+	for which := range roleNames {
+		q := quantiles{run.Report, d, role(which), colors[0].(color.RGBA)}
+		if q.role == shortcut {
+			q.color = colors[green].(color.RGBA)
+		}
+		if q.any() {
+			all = append(all, q)
+		}
+	}
+	inBlocks := len(all) > 1
+	blue := all[0]
+	f.legend = []entry{
+		{name: "median", mark: mark{color: color.Black}}, {name: "25% to 75% of the layer's γ", patch: blue.shade(halfShade)},
+		{name: "5% to 95%", patch: blue.shade(mostShade)}, {name: "smallest to largest", mark: mark{color: blue.color, width: whisker}},
+	}
+	for _, q := range all {
+		if q.role == shortcut && len(f.panels) > 0 {
+			f.panels[len(f.panels)-1].Add(q)
+			f.legend = append(f.legend, entry{name: roleNames[shortcut], patch: q.shade(halfShade)})
+			continue
+		}
+		name := "γ"
+		if inBlocks {
+			name += ", " + roleNames[q.role]
+		}
+		p := newPanel("", name)
+		d.axis(p, 1, len(f.panels) == 0)
+		p.Add(zero, q)
+		f.panels = append(f.panels, panel{p, 1})
+	}
+	sameY(f.panels)
+	f.panels[len(f.panels)-1].X.Label.Text = d.label()
+	return f
+}
+
+// zero is the line of γ = 0.
+var zero = horizontal{y: 0, style: draw.LineStyle{Color: darkGrey, Width: vg.Points(0.8)}}
+
+// nearZeroText says which shares of all γ are small.
+func nearZeroText(r *analysis.Report) string {
+	var parts []string
+	for i, t := range r.NearZero {
+		if share := totalNearZero(r, i); finite(share) {
+			parts = append(parts, fmt.Sprintf("%.1f%% below %g", 100*share, t))
+		}
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return "|γ| over all layers: " + strings.Join(parts, ", ") + "."
+}
+
+// quantiles is a plotter of the quantiles of γ, with a column for each layer of a role.
+type quantiles struct {
+	r     *analysis.Report
+	d     depth
+	role  role
+	color color.RGBA
+}
+
+// Shades of the parts of a column, and the width of the line from the smallest to the largest γ.
+const (
+	halfShade, mostShade = 0.7, 0.25
+	whisker              = 0.8 // points
+)
+
+func (q quantiles) shade(share float64) color.Color {
+	return mix(color.RGBA{0xff, 0xff, 0xff, 0xff}, q.color, share)
+}
+
+// any reports whether there is a layer of the role.
+func (q quantiles) any() bool {
+	for i := range q.r.Layers {
+		if roleOf(&q.r.Layers[i]) == q.role {
+			return true
+		}
+	}
+	return false
+}
+
+func (q quantiles) Plot(c draw.Canvas, p *plot.Plot) {
+	x, y := p.Transforms(&c)
+	for i := range q.r.Layers {
+		l := &q.r.Layers[i]
+		if roleOf(l) != q.role {
+			continue
+		}
+		at, level := q.d.position(q.r, i), l.Gamma.Quantiles
+		left, right := x(at-0.4), x(at+0.4)
+		end := len(level) - 1
+		c.StrokeLine2(draw.LineStyle{Color: q.color, Width: vg.Points(whisker)}, x(at), y(level[0]), x(at), y(level[end]))
+		fill(&c, q.shade(mostShade), left, y(level[1]), right, y(level[end-1]))
+		fill(&c, q.shade(halfShade), left, y(level[2]), right, y(level[end-2]))
+		median := y(level[len(level)/2])
+		c.StrokeLine2(draw.LineStyle{Color: color.Black, Width: vg.Points(1.6)}, left, median, right, median)
+	}
+}
+
+// DataRange implements plot.DataRanger.
+func (q quantiles) DataRange() (xmin, xmax, ymin, ymax float64) {
+	var s series
+	for i := range q.r.Layers {
+		if l := &q.r.Layers[i]; roleOf(l) == q.role {
+			at, level := q.d.position(q.r, i), l.Gamma.Quantiles
+			s.x, s.y = append(s.x, at, at), append(s.y, level[0], level[len(level)-1])
+		}
+	}
+	return s.DataRange()
+}
+
+// mostBins is the largest number of bars in a histogram of γ.
+const mostBins = 32
+
+// gammaHistogram draws the histogram of all γ, and beside it the histogram of each stage.
+func gammaHistogram(run Run) *figure {
+	r := run.Report
+	if r == nil || len(r.Layers) == 0 || len(r.GammaEdges) < 2 {
+		return nil
+	}
+	runs := []Run{run}
+	f := &figure{
+		title: title("Distribution of γ over the whole network and along its depth", runs),
+		scope: network(runs), note: nearZeroText(r) + " Stages are named by the height × width of their layers' outputs.",
+	}
+	stages := stagesOf(r)
+	if len(stages) == 1 {
+		stages = nil
+		f.note = nearZeroText(r)
+	}
+	parts := append([]stage{{end: len(r.Layers)}}, stages...)
+	f.columns = 1
+	if len(parts) > 1 {
+		f.columns = 2
+	}
+	if len(parts) > 4 {
+		f.columns = 3
+	}
+	for i, s := range parts {
+		h := histogram{edges: r.GammaEdges, counts: make([]int, len(r.GammaEdges)-1), color: colors[0]}
+		name := "all layers"
+		if i > 0 {
+			h.color = colors[vermillion]
+			name = s.size() + ", " + blockOf(&r.Layers[s.first])
+			if end := blockOf(&r.Layers[s.end-1]); end != blockOf(&r.Layers[s.first]) {
+				name += " to " + end
+			}
+		}
+		for _, l := range r.Layers[s.first:s.end] {
+			for bin, n := range l.Gamma.Histogram {
+				h.counts[bin] += n
+			}
+		}
+		h = h.coarser(mostBins)
+		y := ""
+		if i%f.columns == 0 {
+			y = "share of the γ"
+		}
+		p := newPanel("", y)
+		p.Title.Text, p.Title.TextStyle.Font = fmt.Sprintf("%s: %d γ", name, h.total()), sans(9.5)
+		p.Add(h)
+		p.X.Min, p.X.Max = r.GammaEdges[0], r.GammaEdges[len(r.GammaEdges)-1]
+		if i >= len(parts)-f.columns {
+			p.X.Label.Text = "γ"
+		}
+		f.panels = append(f.panels, panel{p, 1})
+	}
+	sameY(f.panels)
+	for _, p := range f.panels {
+		shareAxis(p.Plot, 5)
+	}
+	return f
+}
+
+// histogram is a plotter of bars that show shares of all counts.
+type histogram struct {
+	edges  []float64
+	counts []int // of the bins between edges
+	color  color.Color
+}
+
+// coarser returns the histogram with at most most bins, or a few more. It joins neighbouring
+// bins, but never bins on different sides of zero.
+func (h histogram) coarser(most int) histogram {
+	join := (len(h.counts) + most - 1) / most
+	zero := 0 // index of the edge at zero
+	for zero < len(h.edges)-1 && h.edges[zero] < 0 {
+		zero++
+	}
+	c := histogram{edges: h.edges[:1:1], color: h.color}
+	for bin, n := range h.counts {
+		if bin == 0 || (bin-zero)%join == 0 {
+			c.counts, c.edges = append(c.counts, 0), append(c.edges, 0)
+		}
+		c.counts[len(c.counts)-1] += n
+		c.edges[len(c.edges)-1] = h.edges[bin+1]
+	}
+	return c
+}
+
+func (h histogram) total() int {
+	all := 0
+	for _, n := range h.counts {
+		all += n
+	}
+	return all
+}
+
+func (h histogram) Plot(c draw.Canvas, p *plot.Plot) {
+	x, y := p.Transforms(&c)
+	all := float64(max(h.total(), 1))
+	for bin, n := range h.counts {
+		left, right := x(h.edges[bin]), x(h.edges[bin+1])
+		gap := min(vg.Points(0.5), (right-left)/8)
+		if n > 0 {
+			fill(&c, h.color, left+gap, y(0), right-gap, y(float64(n)/all))
+		}
+	}
+	c.StrokeLine2(zero.style, x(0), c.Min.Y, x(0), c.Max.Y)
+}
+
+// DataRange implements plot.DataRanger.
+func (h histogram) DataRange() (xmin, xmax, ymin, ymax float64) {
+	all := float64(max(h.total(), 1))
+	for _, n := range h.counts {
+		ymax = max(ymax, float64(n)/all)
+	}
+	return h.edges[0], h.edges[len(h.edges)-1], 0, ymax
+}

@@ -1,0 +1,124 @@
+package plots
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
+
+	"bnkit/analysis"
+)
+
+// threshold draws accuracy against the threshold below which γ are clamped. The share of γ that
+// this clamps is a second axis above the panel of a single run. Several runs clamp different
+// shares, so they have a second panel with accuracy against the share.
+func threshold(runs []Run) *figure {
+	runs = slices.DeleteFunc(slices.Clone(runs), func(r Run) bool { return r.Report == nil || len(r.Report.Sweep) < 2 })
+	if len(runs) == 0 {
+		return nil
+	}
+	f := &figure{
+		title: title("Accuracy when small γ are clamped to zero", runs),
+		scope: over(runs, func(r *analysis.Report) *analysis.Scope { return r.Accuracy }),
+		note:  "Every γ with |γ| below the threshold is set to 0; its β is kept.",
+	}
+	byThreshold, byShare := newPanel("threshold for |γ|", "test accuracy"), newPanel("share of all γ clamped", "test accuracy")
+	f.panels = []panel{{byThreshold, 1}}
+	if len(runs) > 1 {
+		f.panels = append(f.panels, panel{byShare, 1})
+	}
+	low, high := math.Inf(1), math.Inf(-1)
+	for i, run := range runs {
+		sweep, m := run.Report.Sweep, markOf(i)
+		threshold, share := series{mark: m}, series{mark: m}
+		for k, row := range sweep {
+			share.x, share.y = append(share.x, row.Share), append(share.y, row.TestAccuracy)
+			if k > 0 {
+				threshold.x, threshold.y = append(threshold.x, math.Log10(row.Threshold)), append(threshold.y, row.TestAccuracy)
+				low, high = min(low, row.Threshold), max(high, row.Threshold)
+			}
+		}
+		unclamped := ""
+		if a := sweep[0].TestAccuracy; finite(a) {
+			unclamped = fmt.Sprintf("%.1f%% unclamped", 100*a)
+			byThreshold.Y.Max = max(byThreshold.Y.Max, a)
+			if len(runs) == 1 {
+				byThreshold.Add(horizontal{a, reference(darkGrey), unclamped})
+			}
+		}
+		byThreshold.Add(threshold)
+		byShare.Add(share)
+		if len(runs) > 1 {
+			f.legend = append(f.legend, entry{name: run.Name + " (" + unclamped + ")", mark: m})
+		}
+	}
+	logAxis(&byThreshold.X, low, high, 12)
+	byShare.X.Min, byShare.X.Max, byShare.X.Tick.Marker = 0, 1, ticks{percent: true, most: 10}
+	for _, p := range f.panels {
+		shareAxis(p.Plot, 6)
+		for _, classes := range classesOf(runs) {
+			p.Add(horizontal{1 / float64(classes), reference(grey), fmt.Sprintf("chance: 1 of %d classes", classes)})
+		}
+	}
+	if len(runs) == 1 {
+		byThreshold.Add(shares(runs[0].Report.Sweep[1:]))
+	}
+	return f
+}
+
+// classesOf returns the numbers of classes of the runs, each once and in rising order.
+func classesOf(runs []Run) []int {
+	var all []int
+	for _, r := range runs {
+		if r.Report.Classes > 0 {
+			all = append(all, r.Report.Classes)
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// shares is a plotter of an axis above a panel of thresholds. It shows the share of γ that
+// each threshold clamps, and leaves out a label that would cover the one before.
+type shares []analysis.Sweep
+
+// Sizes of the axis.
+const (
+	sharesTick   = 4  // points
+	sharesHeight = 30 // points
+)
+
+func (s shares) Plot(c draw.Canvas, p *plot.Plot) {
+	x, _ := p.Transforms(&c)
+	style := p.X.Tick.Label
+	style.XAlign, style.YAlign = draw.XCenter, draw.YBottom
+	y := c.Max.Y
+	c.StrokeLine2(p.X.LineStyle, c.Min.X, y, c.Max.X, y)
+	taken := vg.Length(math.Inf(-1))
+	for _, row := range s {
+		at := x(math.Log10(row.Threshold))
+		c.StrokeLine2(p.X.Tick.LineStyle, at, y, at, y+vg.Points(sharesTick))
+		digits := "%.0f%%"
+		if row.Share < 0.0995 {
+			digits = "%.1f%%"
+		}
+		label := fmt.Sprintf(digits, 100*row.Share)
+		half := style.Width(label)/2 + vg.Points(2)
+		if at-half < taken {
+			continue
+		}
+		c.FillText(style, vg.Point{X: at, Y: y + vg.Points(sharesTick+1)}, label)
+		taken = at + half
+	}
+	name := p.X.Label.TextStyle
+	name.XAlign, name.YAlign = draw.XCenter, draw.YTop
+	c.FillText(name, vg.Point{X: c.Center().X, Y: y + vg.Points(sharesHeight)}, "share of all γ clamped")
+}
+
+// GlyphBoxes implements plot.GlyphBoxer. It reserves the space of the axis above the panel.
+func (s shares) GlyphBoxes(*plot.Plot) []plot.GlyphBox {
+	return []plot.GlyphBox{{X: 0.5, Y: 1, Rectangle: vg.Rectangle{Max: vg.Point{Y: vg.Points(sharesHeight)}}}}
+}

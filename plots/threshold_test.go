@@ -1,0 +1,78 @@
+package plots
+
+import (
+	"image"
+	"image/color"
+	"math"
+	"testing"
+)
+
+// TestThreshold checks the chance line and the axis of shares of a single run, and the second
+// panel of several runs.
+func TestThreshold(t *testing.T) {
+	r := report(4, 0.8)
+	r.Classes = 4
+	one := threshold([]Run{{Name: "a", Report: r}})
+	if len(one.panels) != 1 || len(one.legend) != 0 {
+		t.Errorf("a single run has %d panels and %d entries in the legend", len(one.panels), len(one.legend))
+	}
+	picture := saved(t, one)
+	// The curve falls from 0.8 to 0.4; its marks are at both ends.
+	high, low := extent(picture, colors[0])
+	radius := float64(markRadius) * dpi / 72
+	at := func(accuracy float64) float64 {
+		top, bottom := float64(high)+radius, float64(low)-radius
+		return bottom + (0.4-accuracy)/0.4*(bottom-top)
+	}
+	if row, n := longestRow(picture, grey); n < 500 || math.Abs(float64(row)-at(0.25)) > 4 {
+		t.Errorf("the chance line is in row %d with %d pixels, want row %v", row, n, at(0.25))
+	}
+	without := report(4, 0.8)
+	if _, n := longestRow(saved(t, threshold([]Run{{Name: "a", Report: without}})), grey); n > 50 {
+		t.Errorf("a chance line has %d pixels, but the number of classes is unknown", n)
+	}
+
+	two := threshold([]Run{{Name: "a", Report: r}, {Name: "b", Report: r}, {Name: "c"}})
+	if len(two.panels) != 2 || len(two.legend) != 2 || two.panels[1].X.Min != 0 || two.panels[1].X.Max != 1 {
+		t.Errorf("several runs have panels %+v and the legend %+v", two.panels, two.legend)
+	}
+	saved(t, two)
+}
+
+// pixelsOf returns the number of pixels of a colour in each row.
+func pixelsOf(p image.Image, c color.Color) []int {
+	r, g, b, _ := c.RGBA()
+	n := make([]int, p.Bounds().Dy())
+	for y := range n {
+		for x := range p.Bounds().Dx() {
+			if pr, pg, pb, _ := p.At(x, y).RGBA(); pr == r && pg == g && pb == b {
+				n[y]++
+			}
+		}
+	}
+	return n
+}
+
+// extent returns the first and the last row with a colour.
+func extent(p image.Image, c color.Color) (first, last int) {
+	first = -1
+	for y, n := range pixelsOf(p, c) {
+		if n > 0 && first < 0 {
+			first = y
+		}
+		if n > 0 {
+			last = y
+		}
+	}
+	return first, last
+}
+
+// longestRow returns the row with the most pixels of a colour, and their number.
+func longestRow(p image.Image, c color.Color) (row, n int) {
+	for y, k := range pixelsOf(p, c) {
+		if k > n {
+			row, n = y, k
+		}
+	}
+	return row, n
+}

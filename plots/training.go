@@ -1,0 +1,261 @@
+package plots
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+
+	"bnkit/engine/rundir"
+)
+
+// curve is a value of an epoch that is drawn over the epochs.
+type curve struct {
+	name string
+	of   func(*rundir.EpochMetrics) float64 // NaN if it is missing
+}
+
+var (
+	trainAccuracy      = curve{"training accuracy", func(m *rundir.EpochMetrics) float64 { return m.TrainAccuracy }}
+	testAccuracy       = curve{"test accuracy", func(m *rundir.EpochMetrics) float64 { return m.TestAccuracy }}
+	validationAccuracy = curve{"validation accuracy", func(m *rundir.EpochMetrics) float64 { return ofValidation(m, m.ValidationAccuracy) }}
+	trainLoss          = curve{"training loss", func(m *rundir.EpochMetrics) float64 { return m.TrainLoss }}
+	testLoss           = curve{"test loss", func(m *rundir.EpochMetrics) float64 { return m.TestLoss }}
+	validationLoss     = curve{"validation loss", func(m *rundir.EpochMetrics) float64 { return ofValidation(m, m.ValidationLoss) }}
+)
+
+// over returns the line of a curve over the epochs.
+func (c curve) over(epochs []rundir.EpochMetrics, m mark) series {
+	s := series{mark: m}
+	for e := range epochs {
+		s.x, s.y = append(s.x, float64(epochs[e].Epoch)), append(s.y, c.of(&epochs[e]))
+	}
+	return s
+}
+
+// result returns the last value for a label, or "" if there is none.
+func (c curve) result(epochs []rundir.EpochMetrics) string {
+	v := math.NaN()
+	for e := range epochs {
+		if of := c.of(&epochs[e]); finite(of) {
+			v = of
+		}
+	}
+	switch {
+	case !finite(v):
+		return ""
+	case strings.Contains(c.name, "loss"):
+		return fmt.Sprintf(" %.2f", v)
+	}
+	return fmt.Sprintf(" %.1f%%", 100*v)
+}
+
+// training draws accuracy and loss over the epochs. A single run has one panel for each, with
+// lines of the training, test and validation split. Several runs have a panel for each split,
+// without the training split.
+func training(runs []Run) *figure {
+	runs = slices.DeleteFunc(slices.Clone(runs), func(r Run) bool { return len(r.Epochs) == 0 })
+	if len(runs) == 0 {
+		return nil
+	}
+	f := &figure{
+		title: title("Accuracy and loss while training", runs),
+		scope: scope(runs, func(r Run) string { return overEpochs(r.Epochs, len(runs) == 1) }),
+	}
+	validated := slices.ContainsFunc(runs, func(r Run) bool { return held(r.Epochs) > 0 })
+	if len(runs) == 1 {
+		f.curvesOfRun(runs[0], validated)
+	} else {
+		f.title = "Test accuracy and loss while training"
+		curves := []curve{testAccuracy, testLoss}
+		if validated {
+			f.title = "Test and validation accuracy and loss while training"
+			curves = []curve{testAccuracy, validationAccuracy, testLoss, validationLoss}
+		}
+		f.curvesOfRuns(runs, curves)
+	}
+	sameX(f.panels)
+	d := rateDrops(runs)
+	if len(d.x) > 0 {
+		f.note = "Grey: the learning rate drops."
+	}
+	for i, p := range f.panels {
+		if i > 0 {
+			d.labels = make([]string, len(d.x))
+		}
+		if len(d.x) > 0 {
+			p.Add(d)
+		}
+		if strings.Contains(p.Y.Label.Text, "accuracy") {
+			shareAxis(p.Plot, 5)
+		} else {
+			p.Y.Tick.Marker = ticks{most: 5}
+		}
+		p.X.Tick.Marker = ticks{whole: true}
+	}
+	f.panels[len(f.panels)-1].X.Label.Text = "epoch"
+	return f
+}
+
+// curvesOfRun draws one run. Splits differ in colour and dashes.
+func (f *figure) curvesOfRun(run Run, validated bool) {
+	test, train, validation := markOf(0), markOf(vermillion), markOf(green)
+	train.shape, train.dashes, validation.dashes = nil, dashes[1], dashes[2]
+	f.legend = []entry{{name: "test", mark: test}, {name: "training", mark: train}}
+	accuracy, loss := newPanel("", "accuracy"), newPanel("", "cross-entropy, nats")
+	accuracy.Add(trainAccuracy.over(run.Epochs, train), testAccuracy.over(run.Epochs, test))
+	loss.Add(trainLoss.over(run.Epochs, train), testLoss.over(run.Epochs, test))
+	if validated {
+		accuracy.Add(validationAccuracy.over(run.Epochs, validation))
+		loss.Add(validationLoss.over(run.Epochs, validation))
+		f.legend = append(f.legend, entry{name: "validation", mark: validation})
+	}
+	f.panels = []panel{{accuracy, 1}, {loss, 1}}
+}
+
+// curvesOfRuns draws a panel for each curve, with lines that are named at their ends.
+func (f *figure) curvesOfRuns(runs []Run, curves []curve) {
+	for _, c := range curves {
+		name := c.name
+		if strings.Contains(name, "loss") {
+			name += ", nats"
+		}
+		p := newPanel("", name)
+		var lines []namedLine
+		for i, run := range runs {
+			lines = append(lines, namedLine{run.Name, c.result(run.Epochs), c.over(run.Epochs, markOf(i))})
+			p.Add(lines[i])
+		}
+		f.label(p, lines)
+		f.panels = append(f.panels, panel{p, 1})
+	}
+}
+
+// accuracyByTime draws test accuracy against the time that training and testing took.
+func accuracyByTime(runs []Run) *figure {
+	runs = slices.DeleteFunc(slices.Clone(runs), func(r Run) bool { return !finite(longest(r.Epochs)) })
+	if len(runs) == 0 {
+		return nil
+	}
+	f := &figure{
+		title: title("Test accuracy by training time", runs),
+		scope: scope(runs, func(r Run) string {
+			last := r.Epochs[len(r.Epochs)-1]
+			return fmt.Sprintf("test: %d pictures, inference mode (%s statistics)", last.TestExamples, last.TestStatistics)
+		}),
+		note: "The time includes tests. It depends on the machine and its load.",
+	}
+	var most float64
+	for _, r := range runs {
+		most = max(most, longest(r.Epochs))
+	}
+	unit, seconds := "s", 1.0
+	switch {
+	case most > 2*3600:
+		unit, seconds = "h", 3600
+	case most > 2*60:
+		unit, seconds = "min", 60
+	}
+	p := newPanel("time, "+unit, "test accuracy")
+	var lines []namedLine
+	for i, run := range runs {
+		s := testAccuracy.over(run.Epochs, markOf(i))
+		for e, t := range elapsed(run.Epochs) {
+			s.x[e] = t / seconds
+		}
+		p.Add(s)
+		lines = append(lines, namedLine{run.Name, testAccuracy.result(run.Epochs), s})
+	}
+	if len(runs) > 1 {
+		f.label(p, lines)
+	}
+	p.X.Min = 0
+	shareAxis(p, 7)
+	f.panels = []panel{{p, 1}}
+	return f
+}
+
+// elapsed returns the time until the end of each epoch in seconds. It is NaN after a missing
+// row.
+func elapsed(epochs []rundir.EpochMetrics) []float64 {
+	times := make([]float64, len(epochs))
+	total, next := 0.0, 1
+	for i, m := range epochs {
+		if m.Epoch != next || math.IsNaN(m.LearningRate) {
+			total = math.NaN()
+		}
+		total += m.Seconds
+		times[i], next = total, m.Epoch+1
+	}
+	return times
+}
+
+// longest returns the last known time of elapsed, or NaN if there is none.
+func longest(epochs []rundir.EpochMetrics) float64 {
+	most := math.NaN()
+	for _, t := range elapsed(epochs) {
+		if finite(t) && t > 0 {
+			most = t
+		}
+	}
+	return most
+}
+
+// withGaps returns the rows of a run with one row of missing values in each gap, so that no
+// line joins the epochs before and after it.
+func withGaps(epochs []rundir.EpochMetrics) []rundir.EpochMetrics {
+	var all []rundir.EpochMetrics
+	for i, m := range epochs {
+		if i > 0 && m.Epoch > epochs[i-1].Epoch+1 {
+			none := math.NaN()
+			all = append(all, rundir.EpochMetrics{
+				Epoch: epochs[i-1].Epoch + 1, LearningRate: none, TrainLoss: none, TrainAccuracy: none, TestLoss: none, TestAccuracy: none,
+			})
+		}
+		all = append(all, m)
+	}
+	return all
+}
+
+// ofValidation returns x, a value of the validation split, or NaN if the epoch has none.
+func ofValidation(m *rundir.EpochMetrics, x float64) float64 {
+	if m.ValidationExamples == 0 {
+		return math.NaN()
+	}
+	return x
+}
+
+// rateDrops returns the epochs at which the otherwise constant learning rates of all runs drop
+// to half or less. A drop is labelled with the new rate, unless runs drop to different rates.
+func rateDrops(runs []Run) drops {
+	labels, count := map[int]string{}, map[int]int{} // by the first epoch with the lower rate
+	for _, run := range runs {
+		rate := func(e int) float64 {
+			if e < 0 || e >= len(run.Epochs) {
+				return math.NaN()
+			}
+			return run.Epochs[e].LearningRate
+		}
+		for e := range run.Epochs {
+			step := rate(e) <= rate(e-1)/2
+			// A rate that falls in every epoch has no steps.
+			if !step || rate(e-1) != rate(e-2) && rate(e) != rate(e+1) {
+				continue
+			}
+			epoch, label := run.Epochs[e].Epoch, fmt.Sprintf("lr %.3g", rate(e))
+			if other, ok := labels[epoch]; ok && other != label {
+				label = ""
+			}
+			labels[epoch] = label
+			count[epoch]++
+		}
+	}
+	var d drops
+	for _, epoch := range slices.Sorted(maps.Keys(labels)) {
+		if count[epoch] == len(runs) {
+			d.x, d.labels = append(d.x, float64(epoch)-0.5), append(d.labels, labels[epoch])
+		}
+	}
+	return d
+}

@@ -1,0 +1,173 @@
+package plots
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"gonum.org/v1/plot/vg"
+
+	"bnkit/engine/rundir"
+)
+
+// TestValidation checks that the validation split of a single run has its own curves, with
+// gaps where it was not measured.
+func TestValidation(t *testing.T) {
+	none, all := epochs(9), epochs(9)
+	for i := range all {
+		all[i].ValidationLoss, all[i].ValidationAccuracy, all[i].ValidationExamples = all[i].TestLoss*1.1, all[i].TestAccuracy*0.9, 500
+	}
+	some := slices.Clone(all)
+	some[3].ValidationExamples = 0
+	pixels := func(runs ...Run) int { return count(drawn(t, runs)["training.png"], colors[green]) }
+	whole, gap := pixels(Run{Epochs: all}), pixels(Run{Epochs: some})
+	if n := pixels(Run{Epochs: none}); n != 0 || gap >= whole || gap == 0 {
+		t.Errorf("the validation curve has %d pixels without a split, %d with a gap, %d without a gap", n, gap, whole)
+	}
+	labels := func(runs ...Run) (all []string) {
+		for _, p := range training(runs).panels {
+			all = append(all, p.Y.Label.Text)
+		}
+		return all
+	}
+	if got, want := labels(Run{Name: "a", Epochs: all}, Run{Name: "b", Epochs: none}), []string{"test accuracy", "validation accuracy", "test loss, nats", "validation loss, nats"}; !slices.Equal(got, want) {
+		t.Errorf("two runs have panels %q, want %q", got, want)
+	}
+	if got, want := labels(Run{Name: "a", Epochs: none}, Run{Name: "b", Epochs: none}), []string{"test accuracy", "test loss, nats"}; !slices.Equal(got, want) {
+		t.Errorf("two runs without a validation split have panels %q, want %q", got, want)
+	}
+}
+
+// TestDrops checks that a drop of the learning rate is marked if it is a drop of all runs, and that
+// a rate that falls in every epoch is not marked.
+func TestDrops(t *testing.T) {
+	run := func(rates ...float64) Run {
+		var r Run
+		for i, lr := range rates {
+			r.Epochs = append(r.Epochs, rundir.EpochMetrics{Epoch: i + 1, LearningRate: lr})
+		}
+		return r
+	}
+	for name, c := range map[string]struct {
+		runs   []Run
+		x      []float64
+		labels []string
+	}{
+		"no drops":    {[]Run{{}, run(1), run(1, 1, 0.9)}, nil, nil},
+		"steps":       {[]Run{run(1, 1, 0.1, 0.1, 0.05)}, []float64{2.5, 4.5}, []string{"lr 0.1", "lr 0.05"}},
+		"two epochs":  {[]Run{run(1, 0.1, 0.1)}, []float64{1.5}, []string{"lr 0.1"}},
+		"every epoch": {[]Run{run(1, 0.5, 0.25, 0.125)}, nil, nil},
+		"same rate":   {[]Run{run(1, 1, 0.1), run(1, 1, 0.1)}, []float64{2.5}, []string{"lr 0.1"}},
+		"other rates": {[]Run{run(1, 1, 0.1), run(1, 1, 0.2)}, []float64{2.5}, []string{""}},
+		"one of two":  {[]Run{run(1, 1, 0.1, 0.1), run(1, 1, 1, 0.1)}, nil, nil},
+	} {
+		if d := rateDrops(c.runs); !slices.Equal(d.x, c.x) || !slices.Equal(d.labels, c.labels) {
+			t.Errorf("%s: %q at %v, want %q at %v", name, d.labels, d.x, c.labels, c.x)
+		}
+	}
+}
+
+// TestMissingRows checks that a curve has a gap where a row is missing, and that no other row is
+// changed.
+func TestMissingRows(t *testing.T) {
+	all := epochs(6)
+	rows := withGaps(append(slices.Clone(all[:2]), all[3:]...))
+	if len(rows) != 6 || rows[2].Epoch != 3 || !math.IsNaN(rows[2].TrainLoss) || !math.IsNaN(rows[2].TestAccuracy) {
+		t.Errorf("%+v", rows)
+	}
+	for i, m := range rows {
+		if i != 2 && m != all[i] {
+			t.Errorf("row %d is %+v, want %+v", i, m, all[i])
+		}
+	}
+	if n := len(withGaps([]rundir.EpochMetrics{{Epoch: 1}, {Epoch: 1_000_000_000}})); n != 3 {
+		t.Errorf("a long gap has %d rows, want 3", n)
+	}
+	if _, err := Draw(t.TempDir(), []Run{{Name: "gap", Epochs: append(slices.Clone(all[:2]), all[3:]...)}}, PNG); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestLongRun checks that a curve of many epochs is a line without marks.
+func TestLongRun(t *testing.T) {
+	r := epochs(300)
+	for i := range r {
+		r[i].TestAccuracy = 0.5
+	}
+	pixels := func(n int) int {
+		f := training([]Run{{Epochs: r[:n]}})
+		f.legend, f.panels = nil, f.panels[:1]
+		_, high := longestRow(saved(t, f), colors[0])
+		first, last := extent(saved(t, f), colors[0])
+		if high < 500 {
+			t.Errorf("the longest row of a line has %d pixels", high)
+		}
+		return last - first
+	}
+	if few, many := pixels(10), pixels(300); few < 9 || many > 5 {
+		t.Errorf("a flat line with 10 points is %d pixels high, with 300 points %d", few, many)
+	}
+}
+
+// TestEndings checks the labels of the lines of several runs: the last values, in every panel, or
+// a legend if there are too many.
+func TestEndings(t *testing.T) {
+	few := []Run{{Name: "a", Epochs: epochs(3)}, {Name: "b", Epochs: epochs(5)}}
+	f := training(few)
+	if len(f.legend) != 0 {
+		t.Errorf("the legend is %+v, want labels at the ends", f.legend)
+	}
+	saved(t, f)
+	if got := testAccuracy.result(few[0].Epochs) + testLoss.result(few[1].Epochs); got != " 38.0% 0.44" {
+		t.Errorf("results %q", got)
+	}
+	var many []Run
+	for i := range 30 {
+		many = append(many, Run{Name: fmt.Sprint("r", i), Epochs: epochs(2)})
+	}
+	if f := training(many); len(f.legend) != len(many) {
+		t.Errorf("the legend of 30 runs has %d entries", len(f.legend))
+	}
+	if f := training([]Run{{Name: strings.Repeat("long ", 12), Epochs: epochs(2)}, few[0]}); len(f.legend) == 0 {
+		t.Error("long names are not in a legend")
+	}
+}
+
+// TestPlaces checks that labels do not overlap and keep their order and, if there is room, their
+// places.
+func TestPlaces(t *testing.T) {
+	for _, c := range []struct{ points, want []vg.Length }{
+		{[]vg.Length{90, 50, 10}, []vg.Length{90, 50, 10}},
+		{[]vg.Length{52, 51, 50}, []vg.Length{52, 42, 32}},
+		{[]vg.Length{2, 1, 0}, []vg.Length{20, 10, 0}},
+		{[]vg.Length{120, 100}, []vg.Length{100, 90}},
+	} {
+		if got := places(c.points, 10, 0, 100); !slices.Equal(got, c.want) {
+			t.Errorf("labels of %v are at %v, want %v", c.points, got, c.want)
+		}
+	}
+}
+
+// TestAccuracyByTime checks that times add up, up to the first missing row.
+func TestAccuracyByTime(t *testing.T) {
+	r := epochs(4)
+	for i := range r {
+		r[i].Seconds = float64(100 * (i + 1))
+	}
+	if got := elapsed(r); !slices.Equal(got, []float64{100, 300, 600, 1000}) {
+		t.Errorf("times %v", got)
+	}
+	f := accuracyByTime([]Run{{Epochs: r}})
+	if p := f.panels[0]; p.X.Label.Text != "time, min" || math.Abs(p.X.Max-1000.0/60) > 1e-9 {
+		t.Errorf("%q up to %v, want minutes", p.X.Label.Text, p.X.Max)
+	}
+	gap := withGaps(append(slices.Clone(r[:2]), r[3]))
+	if got := elapsed(gap); len(got) != 4 || got[1] != 300 || !math.IsNaN(got[2]) || !math.IsNaN(got[3]) {
+		t.Errorf("times with a missing row %v", got)
+	}
+	if f := accuracyByTime([]Run{{Epochs: epochs(4)}, {}}); f != nil {
+		t.Errorf("runs without times are drawn: %+v", f)
+	}
+}
