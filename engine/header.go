@@ -34,12 +34,12 @@ func checkNormalisation(n *checkpoint.Normalisation, in arch.Shape) error {
 	}
 	for i, v := range n.Mean {
 		if !(math.Abs(float64(v)) <= maxMean) {
-			return fmt.Errorf("it normalises with a mean of %g at %d; want at most %g in size", v, i, maxMean)
+			return fmt.Errorf("it normalises with a mean of %g at index %d; want at most %g in size", v, i, maxMean)
 		}
 	}
 	for i, v := range n.Std {
 		if !(v >= minStd && v <= maxStd) {
-			return fmt.Errorf("it normalises with a standard deviation of %g at %d; want %g to %g", v, i, minStd, maxStd)
+			return fmt.Errorf("it normalises with a standard deviation of %g at index %d; want %g to %g", v, i, minStd, maxStd)
 		}
 	}
 	return nil

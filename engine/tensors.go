@@ -177,7 +177,7 @@ func (s storedTensors) trained(net *arch.Network, set arch.TrainableSet) (map[in
 		}
 		for j, x := range v {
 			if math.Abs(float64(x)) > maxTrained {
-				return nil, fmt.Errorf("tensor %s holds %g at %d; want at most %g in size", tensors[i].Name, x, j, maxTrained)
+				return nil, fmt.Errorf("tensor %s holds %g at index %d; want at most %g in size", tensors[i].Name, x, j, maxTrained)
 			}
 		}
 		values[i] = v
