@@ -165,7 +165,7 @@ func stateModel(file *checkpoint.File) (*Model, error) {
 	}
 	last := len(m.History) - 1
 	var event training
-	if last < 0 || m.History[last].Action != trainAction || json.Unmarshal(m.History[last].Parameters, &event) != nil {
+	if last < 0 || m.History[last].Action != trainAction || strictjson.Unmarshal(m.History[last].Parameters, &event) != nil {
 		return nil, errors.New("its history does not end with training")
 	}
 	m.History, m.Source.SHA256 = m.History[:last], event.From
