@@ -139,6 +139,7 @@ func (m *modelFlags) load(ctx context.Context, g *globalOptions, path string) (*
 	if m.data != "" || imported.Data.Name != "" {
 		assumeNormalisation(g, imported.Model)
 	}
+	imported.Model.MaxMemory = int64(g.maxMemory)
 	g.note("%s: %s", path, strings.Join(imported.Evidence, "; "))
 	return imported.Model, data, nil
 }
