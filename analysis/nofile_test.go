@@ -3,6 +3,7 @@ package analysis
 import (
 	"context"
 	"encoding/json"
+	"math"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -44,7 +45,7 @@ func TestModelWithoutFile(t *testing.T) {
 	if pruned.Clamped != r.Sweep[1].Clamped || pruned.Clamped == 0 || pruned.Before.TestLoss != *r.Sweep[0].TestLoss || pruned.After.TestLoss != *r.Sweep[1].TestLoss {
 		t.Errorf("pruning gives %+v, but the sweep gives %+v", pruned, r.Sweep)
 	}
-	if b, err := json.Marshal(pruned); err != nil || strings.Contains(string(b), "bytes") {
+	if b, err := json.Marshal(pruned); err != nil || strings.Contains(string(b), `"bytes_`) {
 		t.Errorf("the JSON has the size of a file that does not exist: %s, %v", b, err)
 	}
 	unchanged(t, m, was)
@@ -61,7 +62,11 @@ func TestModelWithoutFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if again.Before != pruned.After || again.After != pruned.After || len(read.History) != 1 || strings.Contains(string(read.History[0].Parameters), "source") {
+	// The file holds the smaller network, which computes the same up to rounding.
+	same := func(a, b engine.Evaluation) bool {
+		return a.TestAccuracy == b.TestAccuracy && math.Abs(a.TestLoss-b.TestLoss) < 1e-5
+	}
+	if !same(again.Before, pruned.After) || !same(again.After, pruned.After) || again.Removed != 0 || len(read.History) != 1 || strings.Contains(string(read.History[0].Parameters), "source") {
 		t.Errorf("pruning the saved model gives %+v; its history is %s", again, read.History)
 	}
 }

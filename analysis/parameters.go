@@ -21,21 +21,22 @@ func describe(m *engine.Model, thresholds []float64) *Report {
 	if m.Origin != nil {
 		r.Trainable = string(m.Origin.Trainable)
 	}
-	var gammas, betas [][]float64
+	pruned := m.Pruned()
+	var gammas, betas [][]float64 // of the channels that are not pruned
 	var units []*arch.Unit
 	for i := range m.Network.Units {
 		if u := &m.Network.Units[i]; u.BN != "" {
 			units = append(units, u)
-			gammas = append(gammas, sorted(m.Params.Of(i, arch.Gamma)))
-			betas = append(betas, sorted(m.Params.Of(i, arch.Beta)))
+			gammas = append(gammas, sorted(without(m.Params.Of(i, arch.Gamma), pruned[u.BN])))
+			betas = append(betas, sorted(without(m.Params.Of(i, arch.Beta), pruned[u.BN])))
 		}
 	}
 	allGamma, allBeta := slices.Concat(gammas...), slices.Concat(betas...)
 	slices.Sort(allGamma)
 	slices.Sort(allBeta)
 	r.GammaEdges, r.BetaEdges = edges(allGamma), edges(allBeta)
-	pruned := m.Pruned()
 	for i, u := range units {
+		r.Total.Channels += u.OutShape.C
 		r.Total.Pruned += len(pruned[u.BN])
 		r.Layers = append(r.Layers, Layer{
 			Name: u.BN, Convolution: u.Name, Shortcut: u.Shortcut, ReLU: relu(u),
@@ -44,7 +45,6 @@ func describe(m *engine.Model, thresholds []float64) *Report {
 			NearZero: nearZero(gammas[i], r.NearZero), Pruned: pruned[u.BN],
 		})
 	}
-	r.Total.Channels = len(allGamma)
 	r.Total.Gamma, r.Total.Beta = distribution(allGamma, r.GammaEdges), distribution(allBeta, r.BetaEdges)
 	r.Total.NearZero = nearZero(allGamma, r.NearZero)
 	return r
@@ -87,6 +87,17 @@ func relu(u *arch.Unit) string {
 	return u.BN
 }
 
+// without returns the values of the channels that are not in out, which ascends.
+func without(values []float32, out []int) []float32 {
+	var rest []float32
+	for c, v := range values {
+		if _, found := slices.BinarySearch(out, c); !found {
+			rest = append(rest, v)
+		}
+	}
+	return rest
+}
+
 func sorted(values []float32) []float64 {
 	s := make([]float64, len(values))
 	for i, v := range values {
@@ -99,7 +110,10 @@ func sorted(values []float32) []float64 {
 // edges divides the range of all values into equal bins of a round width. Zero is an edge,
 // so that no bin mixes signs.
 func edges(values []float64) []float64 {
-	low, high := min(values[0], 0), max(values[len(values)-1], 0)
+	low, high := 0.0, 0.0
+	if len(values) > 0 {
+		low, high = min(values[0], 0), max(values[len(values)-1], 0)
+	}
 	digit, power := roundUp((high - low) / bins)
 	// Multiples of a width below 1 are computed as quotients, because 3/10 is nearer
 	// to 0.3 than 3 × 0.1 is.
@@ -141,6 +155,9 @@ func roundUp(x float64) (digit float64, power int) {
 // distribution describes sorted values.
 func distribution(values, edges []float64) Distribution {
 	d := Distribution{Histogram: make([]int, len(edges)-1)}
+	if len(values) == 0 {
+		return d
+	}
 	for _, p := range Levels {
 		d.Quantiles = append(d.Quantiles, stat.Quantile(p, stat.Empirical, values, nil))
 	}
@@ -155,8 +172,12 @@ func distribution(values, edges []float64) Distribution {
 	return d
 }
 
-// nearZero returns the share of values whose magnitude is below each threshold.
+// nearZero returns the share of values whose magnitude is below each threshold, or nil
+// without values.
 func nearZero(values, thresholds []float64) []float64 {
+	if len(values) == 0 {
+		return nil
+	}
 	shares := make([]float64, len(thresholds))
 	for i, t := range thresholds {
 		below := 0

@@ -57,7 +57,7 @@ type Layer struct {
 	Gamma       Distribution `json:"gamma"`
 	Beta        Distribution `json:"beta"`
 	NearZero    []float64    `json:"near_zero"`        // share of |γ| below each of Report.NearZero
-	Pruned      []int        `json:"pruned,omitempty"` // channels that were pruned; all other fields include them, with γ = 0
+	Pruned      []int        `json:"pruned,omitempty"` // channels that were pruned; γ, β and NearZero leave them out
 
 	// ReLU names the input of the ReLU that ends this layer's unit: this BatchNorm
 	// ("blocks.0.bn1") or, at the end of a residual block, its sum with the block's
@@ -76,7 +76,7 @@ type Total struct {
 	Gamma    Distribution `json:"gamma"`
 	Beta     Distribution `json:"beta"`
 	NearZero []float64    `json:"near_zero"`
-	Pruned   int          `json:"pruned,omitempty"`   // number of pruned channels; missing if nothing was pruned
+	Pruned   int          `json:"pruned,omitempty"`   // number of pruned channels, which the fields above but Channels leave out; missing if there are none
 	Sparsity *Sparsity    `json:"sparsity,omitempty"` // over all ReLUs; numbers of channels are sums
 	Gradient *Magnitude   `json:"gradient,omitempty"` // over all elements of a kind
 }
@@ -86,7 +86,7 @@ var Levels = []float64{0, 0.05, 0.25, 0.5, 0.75, 0.95, 1}
 
 // Distribution describes the values of γ or of β.
 type Distribution struct {
-	Quantiles []float64 `json:"quantiles"` // at Levels; each is one of the values
+	Quantiles []float64 `json:"quantiles"` // at Levels; each is one of the values; null without values
 	Histogram []int     `json:"histogram"` // counts, by the report's edges
 }
 
@@ -119,7 +119,7 @@ type Accuracy struct {
 // β is kept and statistics are re-estimated.
 type Sweep struct {
 	Threshold float64 `json:"threshold"`
-	Clamped   int     `json:"clamped"` // γ
-	Share     float64 `json:"share"`   // of all γ
+	Clamped   int     `json:"clamped"` // γ of channels that were not pruned before
+	Share     float64 `json:"share"`   // of all such γ
 	Accuracy
 }

@@ -141,10 +141,10 @@ func (r *Report) sweep(ctx context.Context, m *engine.Model, evaluator *engine.E
 		o.Progress("accuracy with γ clamped", at, len(o.Thresholds))
 		row := Sweep{Threshold: threshold}
 		clamped, layers := prune.Clamp(m, threshold, false)
-		for _, l := range layers {
-			row.Clamped += l.Clamped
+		for i, l := range layers {
+			row.Clamped += l.Clamped - len(r.Layers[i].Pruned)
 		}
-		row.Share = float64(row.Clamped) / float64(r.Total.Channels)
+		row.Share = float64(row.Clamped) / float64(max(r.Total.Channels-r.Total.Pruned, 1))
 		variant, err := evaluator.Of(clamped)
 		if err != nil {
 			return err

@@ -107,7 +107,7 @@ func (q quantiles) Plot(c draw.Canvas, p *plot.Plot) {
 	x, y := p.Transforms(&c)
 	for i := range q.r.Layers {
 		l := &q.r.Layers[i]
-		if roleOf(l) != q.role {
+		if roleOf(l) != q.role || l.Gamma.Quantiles == nil {
 			continue
 		}
 		at, level := q.d.position(q.r, i), l.Gamma.Quantiles
@@ -125,7 +125,7 @@ func (q quantiles) Plot(c draw.Canvas, p *plot.Plot) {
 func (q quantiles) DataRange() (xmin, xmax, ymin, ymax float64) {
 	var s series
 	for i := range q.r.Layers {
-		if l := &q.r.Layers[i]; roleOf(l) == q.role {
+		if l := &q.r.Layers[i]; roleOf(l) == q.role && l.Gamma.Quantiles != nil {
 			at, level := q.d.position(q.r, i), l.Gamma.Quantiles
 			s.x, s.y = append(s.x, at, at), append(s.y, level[0], level[len(level)-1])
 		}

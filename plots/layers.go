@@ -25,6 +25,15 @@ func totalNearZero(r *analysis.Report, i int) float64 {
 	return r.Total.NearZero[i]
 }
 
+// shareNearZero returns the share of a layer's γ below threshold i, or NaN if all its
+// channels are pruned.
+func shareNearZero(l *analysis.Layer, i int) float64 {
+	if l.NearZero == nil {
+		return math.NaN()
+	}
+	return l.NearZero[i]
+}
+
 // measure is a measurement of layers.
 type measure struct {
 	name  string
@@ -125,7 +134,7 @@ func nearZero(runs []Run) *figure {
 	of := func(at int) measure {
 		return measure{
 			name:  fmt.Sprintf("|γ| < %g", runs[0].Report.NearZero[at]),
-			value: func(_ *analysis.Report, l *analysis.Layer) float64 { return l.NearZero[at] },
+			value: func(_ *analysis.Report, l *analysis.Layer) float64 { return shareNearZero(l, at) },
 			total: func(r *analysis.Report) float64 { return totalNearZero(r, at) },
 		}
 	}
@@ -145,7 +154,7 @@ func nearZero(runs []Run) *figure {
 				f.note += fmt.Sprintf(" %s was not counted at %g.", r.Name, t)
 			}
 		}
-		m := measure{value: func(r *analysis.Report, l *analysis.Layer) float64 { return l.NearZero[slices.Index(r.NearZero, t)] }}
+		m := measure{value: func(r *analysis.Report, l *analysis.Layer) float64 { return shareNearZero(l, slices.Index(r.NearZero, t)) }}
 		f.byRun(d, counted, [][]measure{{m}}, []string{"share of the layer's γ"}, func(run, _ int) mark { return markOf(run) })
 		for i, r := range counted {
 			name := r.Name

@@ -41,6 +41,7 @@ func check(r *analysis.Report) error {
 	for i := range r.Layers {
 		l := &r.Layers[i]
 		switch {
+		case l.NearZero == nil && l.Gamma.Quantiles == nil: // all channels are pruned
 		case len(l.NearZero) != len(r.NearZero):
 			return fmt.Errorf("layer %d (%s) has %d shares near zero for %d thresholds", i+1, l.Name, len(l.NearZero), len(r.NearZero))
 		case len(l.Gamma.Histogram) != max(len(r.GammaEdges)-1, 0):

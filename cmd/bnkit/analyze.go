@@ -189,7 +189,7 @@ func printReport(w io.Writer, r *analysis.Report, wide bool) {
 		fmt.Fprintln(w, wrapText(fmt.Sprintf(format, args...), defaultColumns))
 	}
 	if r.Total.Pruned > 0 {
-		line("pruned: %d of %d channels, whose γ are 0, %s", r.Total.Pruned, r.Total.Channels, prunedLayers(r))
+		line("%d of %d channels are pruned and not counted above: %s", r.Total.Pruned, r.Total.Channels, prunedLayers(r))
 	}
 	line("zeros: share of ReLU outputs that are zero; off: channels that are zero for more than 99%% of outputs; on: channels that are never zero (%d pictures of the %s split, %s statistics)",
 		r.Sparsity.Examples, r.Sparsity.Split, r.Sparsity.Statistics)
@@ -233,16 +233,19 @@ func layerTable(r *analysis.Report) (rows [][]string, ranks []int) {
 	rows = append(rows, heading)
 	for i := range r.Layers {
 		l := &r.Layers[i]
-		rows = append(rows, layerRow(l.Name, l.Channels, &l.Gamma, &l.Beta, l.NearZero, l.Sparsity, l.Gradient))
+		rows = append(rows, layerRow(l.Name, l.Channels-len(l.Pruned), len(r.NearZero), &l.Gamma, &l.Beta, l.NearZero, l.Sparsity, l.Gradient))
 	}
-	return append(rows, layerRow("all", r.Total.Channels, &r.Total.Gamma, &r.Total.Beta, r.Total.NearZero, r.Total.Sparsity, r.Total.Gradient)), ranks
+	return append(rows, layerRow("all", r.Total.Channels-r.Total.Pruned, len(r.NearZero), &r.Total.Gamma, &r.Total.Beta, r.Total.NearZero, r.Total.Sparsity, r.Total.Gradient)), ranks
 }
 
-func layerRow(name string, channels int, gamma, beta *analysis.Distribution, nearZero []float64, s *analysis.Sparsity, grad *analysis.Magnitude) []string {
-	median := len(analysis.Levels) / 2
-	row := []string{name, fmt.Sprint(channels), fmt.Sprintf("%.3f", gamma.Quantiles[median]), fmt.Sprintf("%.3f", beta.Quantiles[median])}
-	for _, z := range nearZero {
-		row = append(row, share(z))
+func layerRow(name string, channels, thresholds int, gamma, beta *analysis.Distribution, nearZero []float64, s *analysis.Sparsity, grad *analysis.Magnitude) []string {
+	row := []string{name, fmt.Sprint(channels), medianText(gamma), medianText(beta)}
+	for i := range thresholds {
+		if nearZero == nil { // all channels are pruned
+			row = append(row, "-")
+		} else {
+			row = append(row, share(nearZero[i]))
+		}
 	}
 	if s == nil {
 		row = append(row, "-", "-", "-")
@@ -256,6 +259,14 @@ func layerRow(name string, channels int, gamma, beta *analysis.Distribution, nea
 		row = append(row, fmt.Sprintf("%.2e", g))
 	}
 	return row
+}
+
+// medianText formats the median, or "-" if there are no values.
+func medianText(d *analysis.Distribution) string {
+	if len(d.Quantiles) == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%.3f", d.Quantiles[len(analysis.Levels)/2])
 }
 
 // prunedLayers lists the layers that have pruned channels, and how many each has.

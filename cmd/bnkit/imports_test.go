@@ -26,7 +26,7 @@ var mayImport = []layer{
 	{"prune", []string{"engine", "engine/dataset", "engine/nn", "engine/arch", "checkpoint/strictjson"}},
 	{"engine/bench", []string{"engine", "engine/config", "engine/nn", "engine/arch", "engine/kernel", "engine/rng"}},
 
-	{"engine", []string{"engine/rundir", "engine/config", "engine/optim", "engine/dataset", "engine/nn", "engine/arch", "engine/kernel", "checkpoint", "checkpoint/durable", "checkpoint/strictjson"}},
+	{"engine", []string{"engine/convert", "engine/rundir", "engine/config", "engine/optim", "engine/dataset", "engine/nn", "engine/arch", "engine/kernel", "checkpoint", "checkpoint/durable", "checkpoint/strictjson"}},
 
 	// Only cmd imports presets, because they bring in YAML.
 	{"engine/presets", []string{"engine/config"}},
@@ -37,7 +37,7 @@ var mayImport = []layer{
 	{"engine/dataset/fetch", []string{"engine/dataset", "checkpoint/durable"}},
 	{"engine/rundir", []string{"checkpoint", "checkpoint/durable", "checkpoint/strictjson"}},
 	{"engine/dataset", []string{"engine/rng"}},
-	{"engine/convert", []string{"engine/nn", "engine/arch"}},
+	{"engine/convert", []string{"engine/nn", "engine/arch", "checkpoint/safetensors", "checkpoint/torchfile"}},
 	{"engine/nn", []string{"engine/arch", "engine/kernel", "engine/rng"}},
 	{"checkpoint", []string{"checkpoint/durable", "checkpoint/strictjson"}},
 	{"checkpoint/torchfile", nil},
