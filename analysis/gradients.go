@@ -16,9 +16,11 @@ import (
 // statistics use.
 func (r *Report) measureGradients(ctx context.Context, m *engine.Model, data *dataset.Data, seed uint64, o *Options) error {
 	batch := min(batchSize, data.Train.Len())
-	training, err := nn.NewTraining(m.Network, kernel.Best(), m.Params, nn.TrainingOptions{
-		Batch: batch, Threads: o.Threads, Gradients: nn.AllGradients, Eps: m.Preprocessing.Eps,
-	})
+	options := nn.TrainingOptions{Batch: batch, Threads: o.Threads, Gradients: nn.AllGradients, Eps: m.Preprocessing.Eps}
+	if err := m.CheckTraining(options); err != nil {
+		return err
+	}
+	training, err := nn.NewTraining(m.Network, kernel.Best(), m.Params, options)
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"hash/crc32"
 	"runtime"
 	"strings"
@@ -270,8 +271,54 @@ func TestFalseFrames(t *testing.T) {
 		"an unknown dictionary": {0x28, 0xb5, 0x2f, 0xfd, 0x21, 7, 0, 0x01, 0x00, 0x00},
 		"not zstd":              []byte("neither header nor tensors"),
 		"256 MB of zeros":       pack(make([]byte, 256<<20)),
+		"nothing":               {},
+		"a magic number alone":  {0x28, 0xb5, 0x2f, 0xfd},
+		"a header alone":        {0x28, 0xb5, 0x2f, 0xfd, 0x20, 0},
+		"no last block":         {0x28, 0xb5, 0x2f, 0xfd, 0x20, 0, 0x00, 0, 0},
+		"a block that is cut":   {0x28, 0xb5, 0x2f, 0xfd, 0x20, 0, 0x09, 0, 0},
+		"a reserved block":      {0x28, 0xb5, 0x2f, 0xfd, 0x20, 0, 0x07, 0, 0},
 	} {
 		refuse(t, name+" as tensors", assemble(pack([]byte(header)), frame, uint32(len(header)), 0), ErrCorrupt, maxAllocated)
 		refuse(t, name+" as header", assemble(frame, pack(nil), 0, 0), ErrCorrupt, maxAllocated)
+	}
+}
+
+// TestOneFrame checks that each part of a file is exactly one frame. A decompressor would
+// read over what the cases add.
+func TestOneFrame(t *testing.T) {
+	header := tensorsOf("bn", `{"name":"a","type":"f32","shape":[1],"crc32c":1214729159}`)
+	data := make([]byte, 4)
+	if _, err := Decode(withTable(header, data, 4)); err != nil {
+		t.Fatal(err)
+	}
+	skipped := append([]byte{0x50, 0x2a, 0x4d, 0x18, 3, 0, 0, 0}, "abc"...)
+	for name, around := range map[string]func(frame []byte) []byte{
+		"a skippable frame before": func(frame []byte) []byte { return append(bytes.Clone(skipped), frame...) },
+		"a skippable frame after":  func(frame []byte) []byte { return append(bytes.Clone(frame), skipped...) },
+		"an empty frame before":    func(frame []byte) []byte { return append(pack(nil), frame...) },
+		"an empty frame after":     func(frame []byte) []byte { return append(bytes.Clone(frame), pack(nil)...) },
+		"a byte after":             func(frame []byte) []byte { return append(bytes.Clone(frame), 0) },
+	} {
+		refuse(t, name+" the header", assemble(around(pack([]byte(header))), pack(data), uint32(len(header)), 4), ErrCorrupt, maxAllocated)
+		refuse(t, name+" the tensors", assemble(pack([]byte(header)), around(pack(data)), uint32(len(header)), 4), ErrCorrupt, maxAllocated)
+	}
+}
+
+// TestUnknownTensorsTakeNoMemory reads a file with 192 MB in a section that this version does
+// not know.
+func TestUnknownTensorsTakeNoMemory(t *testing.T) {
+	data := make([]byte, 192<<20)
+	header := fmt.Sprintf(`{"sections":[{"name":"future","required":false,"tensors":[{"name":"a","type":"f32","shape":[%d],"crc32c":%d}]}]}`,
+		len(data)/4, crc32.Checksum(data, castagnoli))
+	b := withTable(header, data, uint64(len(data)))
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	f, err := Decode(b)
+	runtime.ReadMemStats(&after)
+	if err != nil || len(f.Tensors) != 0 {
+		t.Errorf("read as %+v, %v", f, err)
+	}
+	if grown := after.TotalAlloc - before.TotalAlloc; grown > maxAllocated {
+		t.Errorf("%d bytes allocated", grown)
 	}
 }

@@ -20,27 +20,47 @@ func Decode(b []byte) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	body := len(b) - digestSize
-	sum := sha256.New()
-	sum.Write(b[:body])
-	if !bytes.Equal(sum.Sum(nil), b[body:]) {
-		return nil, corrupt(int64(body), "the SHA-256 of the file is wrong")
-	}
-	sum.Write(b[body:])
-	t, err := parseTable(b[preludeSize:][:p.headerStored], p)
+	dataAt := preludeSize + int(p.headerStored)
+	digest, err := checkDigest(b[:dataAt], b[dataAt:])
 	if err != nil {
 		return nil, err
 	}
+	t, err := parseTable(b[preludeSize:dataAt], p)
+	if err != nil {
+		return nil, err
+	}
+	return decodeTensors(t, p, digest, b[dataAt:len(b)-digestSize])
+}
+
+// checkDigest checks the SHA-256 at the end of a file, which is given in two parts, and
+// returns that of the whole file, in hex.
+func checkDigest(head, rest []byte) (string, error) {
+	body := rest[:len(rest)-digestSize]
+	sum := sha256.New()
+	sum.Write(head)
+	sum.Write(body)
+	if !bytes.Equal(sum.Sum(nil), rest[len(body):]) {
+		return "", corrupt(int64(len(head)+len(body)), "the SHA-256 of the file is wrong")
+	}
+	sum.Write(rest[len(body):])
+	return hex.EncodeToString(sum.Sum(nil)), nil
+}
+
+// decodeTensors returns the file with the given header, digest and compressed tensors.
+func decodeTensors(t *table, p prelude, digest string, packed []byte) (*File, error) {
 	if err := t.supported(); err != nil {
 		return nil, err
 	}
 	dataAt := int64(preludeSize) + int64(p.headerStored)
-	r, err := newDecompressor(bytes.NewReader(b[dataAt:body]))
+	if err := checkFrame(packed, p.dataSize); err != nil {
+		return nil, corrupt(dataAt, "the tensors: %v", err)
+	}
+	r, err := newDecompressor(bytes.NewReader(packed))
 	if err != nil {
 		return nil, err
 	}
 	defer r.Close()
-	f := &File{Header: t.Header, SHA256: hex.EncodeToString(sum.Sum(nil)), Size: int64(len(b))}
+	f := &File{Header: t.Header, SHA256: digest, Size: dataAt + int64(len(packed)) + digestSize}
 	for i := range t.Sections {
 		s := &t.Sections[i]
 		for j := range s.Tensors {
@@ -48,7 +68,7 @@ func Decode(b []byte) (*File, error) {
 			if err != nil {
 				return nil, corrupt(dataAt, "tensor %q of section %q: %v", s.Tensors[j].Name, s.Name, err)
 			}
-			if known(s.Name) {
+			if x != nil {
 				f.Tensors = append(f.Tensors, *x)
 			}
 		}
@@ -67,9 +87,10 @@ func Decode(b []byte) (*File, error) {
 // than the content needs.
 const pieceSize = 1 << 20
 
-// readTensor reads the bytes of an entry and verifies them.
+// readTensor reads the bytes of an entry and verifies them. It returns nil for an entry of a
+// section that this version does not know, whose bytes it does not keep.
 func readTensor(r io.Reader, section string, e *tensorEntry) (*Tensor, error) {
-	_, size, err := e.length(maxData)
+	elements, size, err := e.length(maxData)
 	if err != nil {
 		return nil, err
 	}
@@ -83,11 +104,15 @@ func readTensor(r io.Reader, section string, e *tensorEntry) (*Tensor, error) {
 		}
 		size -= uint64(len(piece))
 		sum.Write(piece)
-		if e.Type == "f32" {
+		switch {
+		case !known(section):
+		case e.Type == "f32":
+			x.Float32 = grow(x.Float32, len(piece)/4, int(elements))
 			for at := 0; at < len(piece); at += 4 {
 				x.Float32 = append(x.Float32, math.Float32frombits(binary.LittleEndian.Uint32(piece[at:])))
 			}
-		} else {
+		default:
+			x.Float64 = grow(x.Float64, len(piece)/8, int(elements))
 			for at := 0; at < len(piece); at += 8 {
 				x.Float64 = append(x.Float64, math.Float64frombits(binary.LittleEndian.Uint64(piece[at:])))
 			}
@@ -96,5 +121,17 @@ func readTensor(r io.Reader, section string, e *tensorEntry) (*Tensor, error) {
 	if sum.Sum32() != e.CRC {
 		return nil, errors.New("its checksum is wrong")
 	}
+	if !known(section) {
+		return nil, nil
+	}
 	return x, nil
+}
+
+// grow returns values with room for n more of all of them in the end. It doubles the memory,
+// so that memory grows with what has been read, and ends with exactly the memory for all.
+func grow[T any](values []T, n, all int) []T {
+	if cap(values)-len(values) >= n {
+		return values
+	}
+	return append(make([]T, 0, min(max(2*cap(values), len(values)+n), all)), values...)
 }

@@ -22,49 +22,84 @@ func WriteFile(path string, f *File) error {
 	return durable.WriteFile(path, b.Bytes())
 }
 
-// ReadFile reads and verifies the .bnz file at path. It refuses a file of another
-// format before it has read the whole file. The error names the path and wraps an error
-// of the file system or of Decode.
+// ReadFile reads and verifies the .bnz file at path. It refuses a file of another format
+// before it has read the whole file. The error names the path, and is an error of the file
+// system or of Decode.
 func ReadFile(path string) (*File, error) {
+	r, err := Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	return r.Read()
+}
+
+// Reader reads a .bnz file in two steps, so that the caller can judge by the header whether
+// to read the tensors.
+type Reader struct {
+	Info *Info
+
+	path   string
+	file   *os.File
+	stored []byte // the prelude and the compressed header
+	p      prelude
+	t      *table
+}
+
+// Open opens the .bnz file at path and reads and verifies its header. Errors are as
+// ReadFile's. The caller must call Close.
+func Open(path string) (*Reader, error) {
 	file, err := open(path)
 	if err != nil {
 		return nil, err
 	}
-	defer file.Close()
-	f, err := readFile(file)
-	if err != nil {
+	r := &Reader{path: path, file: file}
+	if err := r.readHeader(); err != nil {
+		file.Close()
 		return nil, fmt.Errorf("read %s: %w", path, err)
+	}
+	return r, nil
+}
+
+// Close closes the file.
+func (r *Reader) Close() error { return r.file.Close() }
+
+// Read reads the tensors and verifies the whole file. It may be called once. It takes memory
+// for the file and for the tensors of sections that this version knows.
+func (r *Reader) Read() (*File, error) {
+	rest := make([]byte, r.p.dataStored+digestSize)
+	f, err := r.read(rest)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", r.path, err)
 	}
 	return f, nil
 }
 
-// open opens a file for reading. If the file does not exist or is a folder, the error says
-// what to do.
-func open(path string) (*os.File, error) {
-	file, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%w; name a checkpoint, such as the ckpt.bnz of a run", err)
+func (r *Reader) read(rest []byte) (*File, error) {
+	if n, err := io.ReadFull(r.file, rest); err != nil {
+		return nil, corrupt(int64(len(r.stored)+n), "read on: %v", err)
 	}
+	digest, err := checkDigest(r.stored, rest)
 	if err != nil {
 		return nil, err
 	}
-	if info, err := file.Stat(); err == nil && info.IsDir() {
-		file.Close()
-		return nil, fmt.Errorf("%s is a folder; name a checkpoint in it, such as %s", path, filepath.Join(path, "ckpt.bnz"))
-	}
-	return file, nil
+	return decodeTensors(r.t, r.p, digest, rest[:r.p.dataStored])
 }
 
-func readFile(file *os.File) (*File, error) {
-	_, size, err := readPrelude(file)
-	if err != nil {
+// open opens a regular file for reading. If there is none, its error says what to do.
+func open(path string) (*os.File, error) {
+	info, err := os.Stat(path) // opening a pipe would wait for its writer
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("%w; name a checkpoint, such as the ckpt.bnz of a run", err)
+	case err != nil:
 		return nil, err
+	case info.IsDir():
+		return nil, fmt.Errorf("%s is a folder; name a checkpoint in it, such as %s", path, filepath.Join(path, "ckpt.bnz"))
+	case !info.Mode().IsRegular():
+		return nil, &durable.FileError{Path: path, Reason: "it is not a regular file; name a checkpoint, such as the ckpt.bnz of a run"}
 	}
-	b := make([]byte, size)
-	if n, err := file.ReadAt(b, 0); err != nil {
-		return nil, corrupt(int64(n), "read the file: %v", err)
-	}
-	return Decode(b)
+	return os.Open(path)
 }
 
 // readPrelude reads the prelude, and returns it and the size of the file.
@@ -98,6 +133,21 @@ type SectionInfo struct {
 	Tensors  []TensorInfo `json:"tensors"`
 }
 
+// Bytes returns the number of uncompressed bytes of the section's tensors.
+func (s *SectionInfo) Bytes() int64 {
+	total := int64(0)
+	for i := range s.Tensors {
+		e := tensorEntry{Type: s.Tensors[i].Type, Shape: s.Tensors[i].Shape}
+		if _, size, err := e.length(maxData); err == nil { // always, in a header that was verified
+			total += int64(size)
+		}
+	}
+	return total
+}
+
+// Known reports whether this version knows the section, and reads its tensors.
+func (s *SectionInfo) Known() bool { return known(s.Name) }
+
 // TensorInfo describes a stored tensor.
 type TensorInfo struct {
 	Name   string `json:"name"`
@@ -110,34 +160,32 @@ type TensorInfo struct {
 // bytes of the tensors. It lists all sections, including those that this version does
 // not know. It returns the same errors as ReadFile.
 func ReadInfo(path string) (*Info, error) {
-	file, err := open(path)
+	r, err := Open(path)
 	if err != nil {
 		return nil, err
 	}
-	defer file.Close()
-	info, err := readInfo(file)
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", path, err)
-	}
-	return info, nil
+	defer r.Close()
+	return r.Info, nil
 }
 
-func readInfo(file *os.File) (*Info, error) {
-	p, size, err := readPrelude(file)
+// readHeader reads and verifies the header.
+func (r *Reader) readHeader() error {
+	p, size, err := readPrelude(r.file)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	stored := make([]byte, p.headerStored)
-	if _, err := io.ReadFull(file, stored); err != nil {
-		return nil, corrupt(preludeSize, "read the header: %v", err)
+	if _, err := io.ReadFull(r.file, stored); err != nil {
+		return corrupt(preludeSize, "read the header: %v", err)
 	}
 	if crc32.Checksum(stored, castagnoli) != p.headerCRC {
-		return nil, corrupt(preludeSize, "the header's checksum is wrong")
+		return corrupt(preludeSize, "the header's checksum is wrong")
 	}
 	t, err := parseTable(stored, p)
 	if err != nil {
-		return nil, err
+		return err
 	}
+	r.p, r.t, r.stored = p, t, append(p.append(nil), stored...)
 	info := &Info{Header: t.Header, FileSize: size, DataSize: int64(p.dataSize), Stored: int64(p.dataStored)}
 	for _, s := range t.Sections {
 		section := SectionInfo{Name: s.Name, Required: s.Required}
@@ -146,5 +194,6 @@ func readInfo(file *os.File) (*Info, error) {
 		}
 		info.Sections = append(info.Sections, section)
 	}
-	return info, nil
+	r.Info = info
+	return nil
 }

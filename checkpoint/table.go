@@ -118,6 +118,9 @@ func checkHeader(raw []byte) error {
 
 // parseTable decompresses and decodes a header, and checks it.
 func parseTable(stored []byte, p prelude) (*table, error) {
+	if err := checkFrame(stored, uint64(p.headerSize)); err != nil {
+		return nil, corrupt(preludeSize, "the header: %v", err)
+	}
 	r, err := newDecompressor(bytes.NewReader(stored))
 	if err != nil {
 		return nil, err
@@ -143,8 +146,8 @@ func parseTable(stored []byte, p prelude) (*table, error) {
 // maxWindow bounds the memory for decompression.
 const maxWindow = 8 << 20
 
-// newDecompressor returns a reader of one or more zstd frames. The caller must limit the
-// number of bytes that it reads.
+// newDecompressor returns a reader of a zstd frame that checkFrame accepts. The caller must
+// bound the size of its content.
 func newDecompressor(r io.Reader) (*zstd.Decoder, error) {
 	return zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderLowmem(true))
 }

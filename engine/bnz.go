@@ -2,8 +2,10 @@ package engine
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -19,17 +21,45 @@ import (
 // tensors.go the tensors. A run writes ckpt.bnz and resume.bnz in state.go. resume.bnz also
 // holds the run's progress, which only state.go and package rundir read.
 
-// LoadModel reads a checkpoint or a resume state. The running statistics of a resume state
-// become the model's Stored statistics. The error is a *ModelError if the file does not
-// hold exactly the tensors that the named network trains, or one of package checkpoint if
-// the file is damaged.
-func LoadModel(path string) (*Model, error) {
-	file, err := checkpoint.ReadFile(path)
+// LoadModel reads a checkpoint, or a resume state, whose running statistics become the
+// model's Stored ones. The error is a *ModelError if the tensors are not exactly those that
+// the named network trains, a *MemoryError if it would take more than DefaultMaxMemory, or
+// an error of package checkpoint if the file is damaged.
+func LoadModel(path string) (*Model, error) { return LoadModelContext(context.Background(), path, 0) }
+
+// LoadModelContext is LoadModel with a limit for the memory that the model takes, in bytes,
+// which becomes the model's MaxMemory; 0 stands for DefaultMaxMemory. It returns ctx's error
+// if ctx is cancelled. To draw the weights of a large network may take minutes.
+func LoadModelContext(ctx context.Context, path string, maxMemory int64) (*Model, error) {
+	r, err := checkpoint.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	m, err := newModel(file)
+	defer r.Close()
+	m, set, err := describedModel(&r.Info.Header)
+	if err == nil {
+		err = checkListed(r.Info, m.Network, set)
+	}
+	if err == nil {
+		err = checkUnstored(m.Network, set)
+	}
 	if err != nil {
+		return nil, &ModelError{path, err.Error()}
+	}
+	m.MaxMemory = maxMemory
+	stored := float64(r.Info.FileSize) + float64(r.Info.DataSize)
+	if err := checkMemory("reading "+path, stored, maxMemory); err != nil {
+		return nil, err
+	}
+	file, err := r.Read()
+	if err != nil {
+		return nil, err
+	}
+	if err := m.fill(ctx, file, set); err != nil {
+		var memory *MemoryError
+		if ctx.Err() != nil || errors.As(err, &memory) {
+			return nil, fmt.Errorf("load %s: %w", path, err)
+		}
 		return nil, &ModelError{path, err.Error()}
 	}
 	m.Source = Source{path, file.SHA256, file.Size}
@@ -38,45 +68,79 @@ func LoadModel(path string) (*Model, error) {
 
 // newModel returns the model that a file holds.
 func newModel(file *checkpoint.File) (*Model, error) {
-	h := &file.Header
-	m, set, err := describedModel(h)
+	m, set, err := describedModel(&file.Header)
 	if err != nil {
 		return nil, err
 	}
-	net, stored := m.Network, newStoredTensors(file)
-	// All tensors are checked before the weights of the network are allocated, so
-	// that the memory is in proportion to the file.
+	return m, m.fill(context.Background(), file, set)
+}
+
+// listedSlack is how many more bytes of tensors than its network has a file may list. It
+// leaves room for a tensor of a wrong shape, which a later error names.
+const listedSlack = 1 << 20
+
+// checkListed returns an error if a file lists more bytes of tensors than its network has, so
+// that they are not read. Sections that this version does not know take no memory.
+func checkListed(info *checkpoint.Info, net *arch.Network, set arch.TrainableSet) error {
+	listed := int64(0)
+	for i := range info.Sections {
+		if s := &info.Sections[i]; s.Known() {
+			listed += s.Bytes()
+		}
+	}
+	most := int64(4 * set.Parameters(net))
+	if info.Header.State != nil {
+		most += 2 * most                      // moments of the optimizer
+		most += 8 * int64(len(net.Tensors())) // sums of gradients
+	}
+	for i := range net.Units {
+		if net.Units[i].BN != "" {
+			most += 2 * 8 * int64(net.Units[i].OutShape.C) // statistics
+		}
+	}
+	if listed > most+listedSlack {
+		return fmt.Errorf("it lists %d bytes of tensors, but %s with trainable set %s has at most %d", listed, net.Name, set, most)
+	}
+	return nil
+}
+
+// fill sets the parameters and statistics of a described model to those of its file, which
+// stores the tensors of set.
+func (m *Model) fill(ctx context.Context, file *checkpoint.File, set arch.TrainableSet) error {
+	h, net, stored := &file.Header, m.Network, newStoredTensors(file)
+	// All tensors are checked before the weights of the network are allocated.
 	values, err := stored.trained(net, set)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	// A network without BatchNorm has no statistics to store.
 	if stored.has(checkpoint.SectionStats) || !net.HasBN() {
 		if m.Stored, err = stored.statistics(net); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	if h.State == nil {
 		if err := stored.end(); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	if err := checkMemory(net, set); err != nil {
-		return nil, err
+	need := float64(file.Size) + loadingBytes(net, h.Initialisers.Weights)
+	if err := checkMemory("the network "+net.Name, need, m.MaxMemory); err != nil {
+		return err
 	}
 	m.Params = nn.NewParams[float32](net, nil)
 	if m.Origin != nil {
-		m.Params.InitialiseBy(m.Origin.Initialisers, m.Origin.Seed)
+		if err := m.Params.InitialiseContext(ctx, m.Origin.Initialisers, m.Origin.Seed); err != nil {
+			return err
+		}
 	}
 	trained := nn.NewTrained(net, m.Params, set, h.Seed)
 	for i, v := range values {
 		copy(trained.Values[i], v)
 	}
 	trained.Scatter()
-	if m.Kept, err = keptOf(h.Pruned, m); err != nil {
-		return nil, err
-	}
-	return m, nil
+	m.Kept, err = keptOf(h.Pruned, m)
+	return err
 }
 
 // keptOf checks a header's lists of pruned channels and returns the Model.Kept for them.
@@ -145,6 +209,9 @@ func describedModel(h *checkpoint.Header) (*Model, arch.TrainableSet, error) {
 	if err != nil {
 		return nil, "", err
 	}
+	if err := checkNormalisation(&h.Normalisation, net.Input); err != nil {
+		return nil, "", err
+	}
 	m := &Model{
 		Network:       net,
 		Preprocessing: Preprocessing(h.Normalisation),
@@ -193,9 +260,9 @@ const generator = "philox4x32-10"
 // tensor of every unit: 1 GB.
 const maxUnstored = 1 << 28
 
-// checkMemory rejects a network that is far larger than a file that stores only the
+// checkUnstored rejects a network that is far larger than a file that stores only the
 // tensors that set trains, so that a small file cannot fill the memory.
-func checkMemory(net *arch.Network, set arch.TrainableSet) error {
+func checkUnstored(net *arch.Network, set arch.TrainableSet) error {
 	drawn := make([]bool, len(net.Units)+1) // whether all tensors of a unit are drawn
 	total := 0
 	for _, x := range net.Tensors() {

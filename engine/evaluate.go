@@ -124,6 +124,10 @@ func (e *Evaluator) Evaluate(ctx context.Context, stats *nn.Statistics) (Evaluat
 // load prepares the inference for the model with the given statistics.
 func (e *Evaluator) load(stats *nn.Statistics) error {
 	if e.inference == nil {
+		need := parameterBytes(e.model.Network) + inferenceBytes(e.model.Network, e.threads)
+		if err := checkMemory("measuring "+e.model.Network.Name, need, e.model.MaxMemory); err != nil {
+			return err
+		}
 		var err error
 		if e.inference, err = newInference(e.model.Network, e.model.Params, stats, e.threads, e.model.Preprocessing.Eps); err != nil {
 			return err

@@ -41,6 +41,10 @@ type Model struct {
 	History []Event         // what made the model, first to last
 
 	Source Source // the file that holds the model; zero if there is none
+
+	// MaxMemory limits the memory, in bytes, that measuring the model may take; 0 stands
+	// for DefaultMaxMemory.
+	MaxMemory int64
 }
 
 // Preprocessing describes how pictures become inputs, which is (pixel/255 - Mean)/Std. It

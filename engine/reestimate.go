@@ -26,10 +26,11 @@ const (
 func (e *Evaluator) Reestimate(ctx context.Context) (*nn.Statistics, error) {
 	m := e.model
 	if e.training == nil {
-		var err error
-		e.training, err = nn.NewTraining(m.Network, kernel.Best(), m.Params, nn.TrainingOptions{
-			Batch: e.estimation.Batch, Threads: e.threads, Gradients: nn.NoGradients, Eps: m.Preprocessing.Eps,
-		})
+		o := nn.TrainingOptions{Batch: e.estimation.Batch, Threads: e.threads, Gradients: nn.NoGradients, Eps: m.Preprocessing.Eps}
+		err := m.CheckTraining(o)
+		if err == nil {
+			e.training, err = nn.NewTraining(m.Network, kernel.Best(), m.Params, o)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("re-estimate statistics: %w", err)
 		}

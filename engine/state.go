@@ -119,7 +119,7 @@ func (r *run) saveState() error {
 // that the run continues to train. It checks that the settings agree with those of the
 // run.
 func (r *run) readState() error {
-	file, err := checkpoint.ReadFile(r.dir.File(rundir.ResumeFile))
+	file, err := r.readStateFile()
 	var was config.Config
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -165,7 +165,7 @@ func stateModel(file *checkpoint.File) (*Model, error) {
 	}
 	last := len(m.History) - 1
 	var event training
-	if last < 0 || m.History[last].Action != trainAction || json.Unmarshal(m.History[last].Parameters, &event) != nil {
+	if last < 0 || m.History[last].Action != trainAction || strictjson.Unmarshal(m.History[last].Parameters, &event) != nil {
 		return nil, errors.New("its history does not end with training")
 	}
 	m.History, m.Source.SHA256 = m.History[:last], event.From
@@ -194,6 +194,27 @@ func (r *run) resume() error {
 		}
 	}
 	return r.writeConfig()
+}
+
+// readStateFile reads resume.bnz.
+func (r *run) readStateFile() (*checkpoint.File, error) {
+	path := r.dir.File(rundir.ResumeFile)
+	state, err := checkpoint.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer state.Close()
+	m, set, err := describedModel(&state.Info.Header)
+	if err == nil {
+		err = checkListed(state.Info, m.Network, set)
+	}
+	if err != nil {
+		return nil, &ModelError{path, err.Error()}
+	}
+	if err := checkMemory("reading "+path, float64(state.Info.FileSize)+float64(state.Info.DataSize), r.options.MaxMemory); err != nil {
+		return nil, err
+	}
+	return state.Read()
 }
 
 // begin writes the first files of a new run. If the run starts from a model, these include

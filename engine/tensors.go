@@ -140,7 +140,8 @@ func (s storedTensors) statistics(net *arch.Network) (*nn.Statistics, error) {
 			suffix string
 			to     *[]float64
 			least  float64
-		}{{meanSuffix, &stats.Mean[i], -math.MaxFloat64}, {varianceSuffix, &stats.Var[i], 0}} {
+			most   float64
+		}{{meanSuffix, &stats.Mean[i], -maxStatistic, maxStatistic}, {varianceSuffix, &stats.Var[i], 0, maxStatistic * maxStatistic}} {
 			name := u.BN + part.suffix
 			t, err := s.take(checkpoint.SectionStats, name, []int{u.OutShape.C})
 			if err != nil {
@@ -150,7 +151,7 @@ func (s storedTensors) statistics(net *arch.Network) (*nn.Statistics, error) {
 				return nil, fmt.Errorf("tensor %s of section %s does not hold float64 values", name, t.Section)
 			}
 			for c, v := range t.Float64 {
-				if !isFinite(v) || v < part.least {
+				if !(v >= part.least && v <= part.most) {
 					return nil, fmt.Errorf("tensor %s of section %s holds %v at index %d", name, t.Section, v, c)
 				}
 			}
@@ -173,6 +174,11 @@ func (s storedTensors) trained(net *arch.Network, set arch.TrainableSet) (map[in
 		v, err := s.float32s(section(x.Kind), x.Name, set.TrainedShape(x))
 		if err != nil {
 			return nil, err
+		}
+		for j, x := range v {
+			if math.Abs(float64(x)) > maxTrained {
+				return nil, fmt.Errorf("tensor %s holds %g at index %d; want at most %g in size", tensors[i].Name, x, j, maxTrained)
+			}
 		}
 		values[i] = v
 	}

@@ -25,6 +25,10 @@ type TrainOptions struct {
 	Force    bool   // replace the run in Dir once the new one has completed an epoch
 	Threads  int    // 0 for as many as there are processors
 
+	// MaxMemory limits the memory, in bytes, that training may take besides the data; 0
+	// stands for DefaultMaxMemory. Train returns a *MemoryError above it.
+	MaxMemory int64
+
 	// Owned is the directory of a run to resume, if the caller already owns it. The caller
 	// releases it.
 	Owned *rundir.Dir
@@ -296,11 +300,17 @@ func (r *run) newTrainer() (*Trainer, error) {
 		if err != nil {
 			return nil, err
 		}
+		if err := checkRunMemory(net, &r.cfg, &r.options); err != nil {
+			return nil, err
+		}
 		return NewTrainer(net, &r.cfg, r.options.Threads)
 	}
 	m := *r.from
 	if m.Network.Input != input || m.Network.Classes != classes {
 		return nil, m.fail("its network is for pictures of %v in %d classes, but %s has pictures of %v in %d classes", m.Network.Input, m.Network.Classes, r.data.Name, input, classes)
+	}
+	if err := checkRunMemory(m.Network, &r.cfg, &r.options); err != nil {
+		return nil, err
 	}
 	m.Params = m.Params.Share(func(*arch.Tensor) bool { return true })
 	return newTrainerOf(&m, &r.cfg, r.options.Threads)

@@ -32,6 +32,7 @@ func advice(err error) string {
 		badStatus  *fetch.StatusError
 		notARunDir *analysis.NoRunError
 		unknownNet *engine.UnknownNetworkError
+		memory     *engine.MemoryError
 	)
 	switch {
 	case errors.As(err, &exists):
@@ -62,6 +63,8 @@ func advice(err error) string {
 		return fmt.Sprintf("\"bnkit analyze %s\" shows its γ and β", shellQuote(unknownNet.Path))
 	case errors.As(err, &notARunDir):
 		return "name a folder that bnkit train made"
+	case errors.As(err, &memory):
+		return "allow more with --max-memory if the machine has it"
 	case errors.Is(err, rundir.ErrNoCheckpoint):
 		return "name a file, or make one with: bnkit train"
 	}

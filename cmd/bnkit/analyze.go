@@ -91,7 +91,7 @@ func runAnalyze(c *cobra.Command, g *globalOptions, o analyzeOptions, args []str
 	if o.out == "" {
 		o.out = plotsOf(path)
 	}
-	model, data, err := o.open(g, path)
+	model, data, err := o.open(c.Context(), g, path)
 	var unknown *engine.UnknownNetworkError
 	if errors.As(err, &unknown) {
 		return analyzeUnknown(c, g, &o, unknown)

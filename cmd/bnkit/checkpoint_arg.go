@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -115,8 +116,8 @@ func runDir(path string) string {
 }
 
 // open loads a command's checkpoint and the data it was trained on.
-func (m *modelFlags) open(g *globalOptions, path string) (*engine.Model, *dataset.Data, error) {
-	model, data, err := m.load(g, path)
+func (m *modelFlags) open(ctx context.Context, g *globalOptions, path string) (*engine.Model, *dataset.Data, error) {
+	model, data, err := m.load(ctx, g, path)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -77,7 +77,7 @@ func runCompare(c *cobra.Command, g *globalOptions, o compareOptions, args []str
 		summary, rows, err := analysis.Summarise(dir)
 		var other *analysis.NoRunError
 		if errors.As(err, &other) {
-			file, e := summariseFile(g, arg)
+			file, e := summariseFile(c.Context(), g, arg)
 			switch {
 			case e != nil:
 				return e

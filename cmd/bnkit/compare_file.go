@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -23,7 +24,7 @@ type fileSummary struct {
 
 // summariseFile describes a .bnz file that belongs to no run, or another program's file. It
 // returns nil if path is neither.
-func summariseFile(g *globalOptions, path string) (*fileSummary, error) {
+func summariseFile(ctx context.Context, g *globalOptions, path string) (*fileSummary, error) {
 	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
 		return nil, nil
 	}
@@ -32,7 +33,7 @@ func summariseFile(g *globalOptions, path string) (*fileSummary, error) {
 		return nil, err
 	}
 	s := &fileSummary{File: path, FileBytes: fileSize(path)}
-	model, _, err := new(modelFlags).load(g, path)
+	model, _, err := new(modelFlags).load(ctx, g, path)
 	var report *analysis.Report
 	var unknown *engine.UnknownNetworkError
 	switch {

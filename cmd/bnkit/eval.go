@@ -57,7 +57,7 @@ func runEval(c *cobra.Command, g *globalOptions, o evalOptions, args []string) e
 	if err != nil {
 		return err
 	}
-	model, data, err := o.open(g, path)
+	model, data, err := o.open(c.Context(), g, path)
 	if err != nil {
 		return err
 	}

@@ -141,7 +141,7 @@ func runExport(c *cobra.Command, g *globalOptions, o exportOptions, args []strin
 
 // read returns the network that is written, and the kind of its statistics.
 func (o *exportOptions) read(c *cobra.Command, g *globalOptions, path string) (*engine.Exported, string, error) {
-	model, data, err := o.load(g, path)
+	model, data, err := o.load(c.Context(), g, path)
 	if err != nil {
 		return nil, "", err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -105,7 +106,7 @@ func numbers(flag, text string, of func(engine.Normalisation) []float32) ([]floa
 // load loads the model of a .bnz file or of another program's file. A folder of pictures
 // is not read, but other data that --data names is, because it tells the size of the
 // pictures. The data is nil if it was not read.
-func (m *modelFlags) load(g *globalOptions, path string) (*engine.Model, *dataset.Data, error) {
+func (m *modelFlags) load(ctx context.Context, g *globalOptions, path string) (*engine.Model, *dataset.Data, error) {
 	foreign, err := engine.IsForeign(path)
 	if err != nil {
 		return nil, nil, err
@@ -114,7 +115,7 @@ func (m *modelFlags) load(g *globalOptions, path string) (*engine.Model, *datase
 		if m.foreign != (foreignFlags{}) {
 			return nil, nil, &config.Error{Key: "--arch, --normalise-mean, --normalise-std and --image-size", Reason: fmt.Sprintf("%s says this itself; leave them out", path)}
 		}
-		model, err := engine.LoadModel(path)
+		model, err := engine.LoadModelContext(ctx, path, int64(g.maxMemory))
 		return model, nil, err
 	}
 	options := engine.ImportOptions{Arch: m.foreign.arch}
@@ -146,6 +147,7 @@ func (m *modelFlags) load(g *globalOptions, path string) (*engine.Model, *datase
 	if m.data != "" || imported.Data.Name != "" {
 		assumeNormalisation(g, imported.Model)
 	}
+	imported.Model.MaxMemory = int64(g.maxMemory)
 	g.note("%s: %s", path, strings.Join(imported.Evidence, "; "))
 	return imported.Model, data, nil
 }

@@ -87,7 +87,7 @@ func runImport(c *cobra.Command, g *globalOptions, o importOptions, path string)
 	if err := mayWrite(c, o.out, o.force); err != nil {
 		return err
 	}
-	model, data, err := o.open(g, path)
+	model, data, err := o.open(c.Context(), g, path)
 	if err != nil {
 		return err
 	}

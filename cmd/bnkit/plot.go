@@ -101,7 +101,7 @@ func runPlot(c *cobra.Command, g *globalOptions, o plotOptions, args []string) e
 	}
 	var pictures []string
 	if o.filters == "" && o.featureMaps == "" {
-		pictures, err = o.drawRuns(g, ckpts, format)
+		pictures, err = o.drawRuns(c.Context(), g, ckpts, format)
 	} else {
 		pictures, err = o.drawLayers(c.Context(), g, ckpts, format)
 	}
@@ -120,10 +120,10 @@ func runPlot(c *cobra.Command, g *globalOptions, o plotOptions, args []string) e
 }
 
 // drawRuns draws the learning curves and the report of each checkpoint.
-func (o *plotOptions) drawRuns(g *globalOptions, ckpts []string, format plots.Format) ([]string, error) {
+func (o *plotOptions) drawRuns(ctx context.Context, g *globalOptions, ckpts []string, format plots.Format) ([]string, error) {
 	var runs []plots.Run
 	for _, ckpt := range ckpts {
-		run, err := o.readRun(g, ckpt)
+		run, err := o.readRun(ctx, g, ckpt)
 		if err != nil {
 			return nil, err
 		}
@@ -142,7 +142,7 @@ func (o *plotOptions) drawLayers(ctx context.Context, g *globalOptions, ckpts []
 	var maps []*analysis.FeatureMaps
 	for _, ckpt := range ckpts {
 		names = append(names, runName(ckpt))
-		model, data, err := o.load(g, ckpt)
+		model, data, err := o.load(ctx, g, ckpt)
 		if err != nil {
 			return nil, err
 		}
@@ -194,7 +194,7 @@ const maxReportBytes = 1 << 28
 
 // readRun reads the run and the report of a checkpoint, or describes the checkpoint
 // if it was not analyzed.
-func (o *plotOptions) readRun(g *globalOptions, ckpt string) (plots.Run, error) {
+func (o *plotOptions) readRun(ctx context.Context, g *globalOptions, ckpt string) (plots.Run, error) {
 	run := plots.Run{Name: runName(ckpt)}
 	var err error
 	if run.Epochs, err = readEpochs(ckpt); err != nil {
@@ -212,7 +212,7 @@ func (o *plotOptions) readRun(g *globalOptions, ckpt string) (plots.Run, error) 
 	if !errors.Is(err, os.ErrNotExist) {
 		return run, err
 	}
-	model, _, err := o.load(g, ckpt)
+	model, _, err := o.load(ctx, g, ckpt)
 	var unknown *engine.UnknownNetworkError
 	if errors.As(err, &unknown) {
 		run.Report, err = describeUnknown(unknown, nil)

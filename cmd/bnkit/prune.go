@@ -149,7 +149,7 @@ func runPrune(c *cobra.Command, g *globalOptions, o pruneOptions, args []string)
 			return err
 		}
 	}
-	model, data, err := o.open(g, path)
+	model, data, err := o.open(c.Context(), g, path)
 	if err != nil {
 		return err
 	}
@@ -181,7 +181,7 @@ func planOnly(c *cobra.Command, g *globalOptions, o pruneOptions, options prune.
 	if err := mayWrite(c, o.planOut, o.force); err != nil {
 		return err
 	}
-	model, _, err := o.load(g, path)
+	model, _, err := o.load(c.Context(), g, path)
 	if err != nil {
 		return err
 	}

@@ -18,6 +18,7 @@ import (
 // globalOptions are the flags that every command has, and where it writes.
 type globalOptions struct {
 	json, quiet bool
+	maxMemory   memorySize
 	out, err    io.Writer
 }
 
@@ -94,6 +95,7 @@ Exit codes: 0 ok, 1 failure, 2 wrong usage, 3 bad or corrupt input,
 	root.SetVersionTemplate("bnkit {{.Version}}\n")
 	root.PersistentFlags().BoolVar(&g.json, "json", false, "print results as JSON")
 	root.PersistentFlags().BoolVarP(&g.quiet, "quiet", "q", false, "print results only, no progress")
+	root.PersistentFlags().Var(&g.maxMemory, "max-memory", "most memory that a network and its batches may take, such as 500MB or 8GB (default: half of the machine's)")
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return &usageError{c.CommandPath(), unknownFlag(c, err)}
 	})

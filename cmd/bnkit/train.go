@@ -225,6 +225,7 @@ func runTrain(c *cobra.Command, g *globalOptions, o *trainOptions) error {
 	line := g.newProgress()
 	result, err := engine.Train(c.Context(), o.config, data, engine.TrainOptions{
 		Dir: o.out, Numbered: numbered, Owned: o.owned, Threads: o.threads, Resume: o.resume, Force: o.force, Place: place, From: o.model,
+		MaxMemory: int64(g.maxMemory),
 		Begin: func(dir string) {
 			g.note("training %s, %s, on %s in %s", o.config.Arch, trainedWords(o.config.Trainable), data.Name, dir)
 		},
@@ -446,7 +447,7 @@ func (o *trainOptions) loadStart(c *cobra.Command, g *globalOptions, path string
 			m.foreign.imageSize = o.config.ImageSize
 		}
 	}
-	model, _, err := m.load(g, path)
+	model, _, err := m.load(c.Context(), g, path)
 	if err == nil && foreign && m.data == "" && model.Data.Name == "" {
 		err = errNoData(path)
 	}

@@ -133,13 +133,19 @@ func (e *Error) Error() string { return fmt.Sprintf("network %q: %s", e.Name, e.
 // WrongUsage reports that the name or an option is at fault.
 func (e *Error) WrongUsage() bool { return true }
 
+// maxName is the largest length of the name of a network, in bytes.
+const maxName = 100
+
 // Build returns the network with the given name. The error is an *Error.
 func Build(name string, o Options) (*Network, error) {
 	if o.Shortcut == "" {
 		o.Shortcut = OptionB
 	}
+	if len(name) > maxName {
+		return nil, &Error{Name: name[:maxName] + "...", Reason: fmt.Sprintf("it has more than %d bytes, more than the name of any network", maxName)}
+	}
 	if o.Shortcut != OptionA && o.Shortcut != OptionACentred && o.Shortcut != OptionB {
-		return nil, &Error{Name: name, Option: "shortcut", Reason: fmt.Sprintf("unknown shortcut %q; use A, A-centred or B", o.Shortcut)}
+		return nil, &Error{Name: name, Option: "shortcut", Reason: fmt.Sprintf("unknown shortcut %.40q; use A, A-centred or B", o.Shortcut)}
 	}
 	if err := CheckInput(name, o.Input, o.Classes); err != nil {
 		return nil, err

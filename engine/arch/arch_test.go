@@ -134,6 +134,9 @@ func TestBuildRefuses(t *testing.T) {
 		{"wrn-14", cifar, "resnet-N"},
 		{"wrn-14-0", cifar, "width factor"},
 		{"wrn-14-65", cifar, "width factor"},
+		{"wrn-8-576460752303423489", cifar, "width factor"}, // 16 times this overflows to 16
+		{"wrn-8-1152921504606846977", cifar, "width factor"},
+		{strings.Repeat("x", 1<<20), cifar, "more than 100 bytes"},
 		{"vgg", cifar, "unknown; use one of: resnet-N, wrn-N-K, resnet-N-bottleneck, convnet, vgg-11"},
 		{"resnet-18", cifar, "not 6D+2; the nearest are 14 and 20; resnet18, without a hyphen, is the ImageNet network"},
 		{"resnet2-0-2-2", cifar, "0 blocks in a stage is out of range; use 1 to 250"},
@@ -155,7 +158,10 @@ func TestBuildRefuses(t *testing.T) {
 		_, err := Build(c.name, c.o)
 		var e *Error
 		if !errors.As(err, &e) || !strings.Contains(err.Error(), c.says) {
-			t.Errorf("%s %+v: %v, want an *Error that contains %q", c.name, c.o, err, c.says)
+			t.Errorf("%.99s %+v: %.999v, want an *Error that contains %q", c.name, c.o, err, c.says)
+		}
+		if err != nil && len(err.Error()) > 1000 {
+			t.Errorf("%.99s: an error of %d bytes", c.name, len(err.Error()))
 		}
 	}
 }

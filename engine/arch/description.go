@@ -13,6 +13,7 @@ const (
 	maxUnitChannels = 1 << 15
 	maxWindow       = 64 // of a kernel, a stride or a padding
 	maxMACs         = 1 << 60
+	maxSide         = 1024 // of an output, so that the multiply-adds of a unit do not overflow
 )
 
 // describedUnit is a Unit in a description. Fields with the zero value are missing.
@@ -116,6 +117,9 @@ func ParseDescription(name string, description []byte, input Shape, classes int)
 			return fail("the window of %s is larger than its input", d.Name)
 		}
 		u.OutShape = u.convolved(u.InShape, d.Channels)
+		if max(u.OutShape.H, u.OutShape.W) > maxSide {
+			return fail("the output of %s is %v, and each side may have at most %d", d.Name, u.OutShape, maxSide)
+		}
 		if macs += float64(u.MACs()); macs > maxMACs {
 			return fail("it has more than %d multiply-adds", int64(maxMACs))
 		}

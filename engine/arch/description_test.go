@@ -2,6 +2,7 @@ package arch_test
 
 import (
 	"errors"
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -66,6 +67,20 @@ func TestWrongDescriptions(t *testing.T) {
 		if n, err := arch.ParseDescription("x", []byte(text), arch.Shape{C: 3, H: 8, W: 8}, 10); !errors.As(err, &e) {
 			t.Errorf("%s: %v, %v; want an *arch.Error", what, n, err)
 		}
+	}
+	// Padding makes each output larger than the one before. The multiply-adds of the last
+	// unit exceed an int64.
+	var padded strings.Builder
+	const layers = 19_000
+	for i := range layers {
+		channels := 1
+		if i >= layers-2 {
+			channels = 1 << 15
+		}
+		fmt.Fprintf(&padded, `,{"name":"u%d","in":%d,"channels":%d,"kernel":1,"stride":1,"pad":64}`, i, i-1, channels)
+	}
+	if _, err := arch.ParseDescription("x", []byte("["+padded.String()[1:]+"]"), arch.Shape{C: 1, H: 8, W: 8}, 10); err == nil || !strings.Contains(err.Error(), "each side may have at most 1024") {
+		t.Errorf("outputs that grow: %v", err)
 	}
 	var e *arch.Error
 	if _, err := arch.ParseDescription("x", []byte("["+unit+"]"), arch.Shape{C: 3, H: 1 << 40, W: 8}, 10); !errors.As(err, &e) {

@@ -39,7 +39,7 @@ func (n *Network) build(o Options) error {
 	case o.Stem != "" && !has.stem:
 		return &Error{Name: n.Name, Option: "stem", Reason: "only ImageNet ResNets (resnet18, resnet50, ...) have a choice of stem"}
 	case o.Stem != "" && o.Stem != ImageNetStem && o.Stem != CIFARStem:
-		return &Error{Name: n.Name, Option: "stem", Reason: fmt.Sprintf("unknown stem %q; use imagenet or cifar", o.Stem)}
+		return &Error{Name: n.Name, Option: "stem", Reason: fmt.Sprintf("unknown stem %.40q; use imagenet or cifar", o.Stem)}
 	}
 	return nil
 }

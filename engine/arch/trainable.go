@@ -51,9 +51,9 @@ func ParseTrainableSet(name string) (TrainableSet, error) {
 		return s, nil
 	}
 	if strings.HasPrefix(name, randomPrefix) || strings.HasPrefix(name, bnRandomPrefix) {
-		return "", fmt.Errorf("trainable set %q does not end in a number of weights from 1 to %d; use e.g. random-2", name, maxRandom)
+		return "", fmt.Errorf("trainable set %.40q does not end in a number of weights from 1 to %d; use e.g. random-2", name, maxRandom)
 	}
-	return "", fmt.Errorf("unknown trainable set %q; use one of: %s", name, TrainableNames())
+	return "", fmt.Errorf("unknown trainable set %.40q; use one of: %s", name, TrainableNames())
 }
 
 // random returns the K of a random set, or 0 for other sets.

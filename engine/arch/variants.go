@@ -5,7 +5,6 @@ import (
 	"iter"
 	"path"
 	"reflect"
-	"slices"
 	"strings"
 )
 
@@ -57,7 +56,7 @@ const NoBN = "none"
 func (n *Network) vary(o Options) error {
 	switch {
 	case o.BN != "" && o.BN != NoBN:
-		return &Error{Name: n.Name, Option: "bn", Reason: fmt.Sprintf("%q is unknown; use none, or leave it out for a BatchNorm after each convolution", o.BN)}
+		return &Error{Name: n.Name, Option: "bn", Reason: fmt.Sprintf("%.40q is unknown; use none, or leave it out for a BatchNorm after each convolution", o.BN)}
 	case o.BNEvery < 0:
 		return &Error{Name: n.Name, Option: "bn_every", Reason: fmt.Sprintf("%d is negative; use a number of convolutions, e.g. 2", o.BNEvery)}
 	case o.BN == NoBN && o.BNEvery > 0:
@@ -81,29 +80,57 @@ func (n *Network) vary(o Options) error {
 	return n.fix("no_shift", o.NoShift, func(u *Unit) { u.NoShift = true })
 }
 
-// fix calls do for the units whose BatchNorms match a comma-separated list of patterns. It
-// returns an error if a pattern matches no BatchNorm.
-func (n *Network) fix(option, patterns string, do func(*Unit)) error {
-	if patterns == "" {
+// These limits bound the time that it takes to match patterns, which a file may hold. A
+// list of more names than there are BatchNorms is refused as well.
+const (
+	maxPatterns      = 64  // with *, ? or [
+	maxPatternLength = 256 // bytes
+)
+
+// fix calls do for the BatchNorms that match a comma-separated list of patterns. It
+// fails if a pattern matches none, or if there are too many patterns.
+func (n *Network) fix(option, list string, do func(*Unit)) error {
+	if list == "" {
 		return nil
 	}
-	for _, pattern := range strings.Split(patterns, ",") {
+	fail := func(format string, args ...any) error {
+		return &Error{Name: n.Name, Option: option, Reason: fmt.Sprintf(format, args...)}
+	}
+	byName := map[string]*Unit{}
+	first := ""
+	for i := range n.Units {
+		if u := &n.Units[i]; u.BN != "" {
+			byName[u.BN] = u
+			if first == "" {
+				first = u.BN
+			}
+		}
+	}
+	switch names := strings.Count(list, ",") + 1; {
+	case len(byName) == 0:
+		return fail("the network has no BatchNorm")
+	case names > len(byName):
+		return fail("it lists %d names or patterns, but the network has %d BatchNorms", names, len(byName))
+	}
+	patterns := 0
+	for pattern := range strings.SplitSeq(list, ",") {
+		if u := byName[pattern]; u != nil {
+			do(u)
+			continue
+		}
+		if patterns++; patterns > maxPatterns || len(pattern) > maxPatternLength {
+			return fail("it has more than %d patterns, or one of more than %d bytes; use fewer and shorter patterns, e.g. *", maxPatterns, maxPatternLength)
+		}
 		found := false
-		for i := range n.Units {
-			u := &n.Units[i]
-			if match, err := path.Match(pattern, u.BN); err == nil && match && u.BN != "" {
+		for name, u := range byName {
+			if match, err := path.Match(pattern, name); err == nil && match {
 				do(u)
 				found = true
 			}
 		}
-		if found {
-			continue
+		if !found {
+			return fail("no BatchNorm is named %q; use names or patterns of them, e.g. %s or *", pattern, first)
 		}
-		if !n.HasBN() {
-			return &Error{Name: n.Name, Option: option, Reason: "the network has no BatchNorm"}
-		}
-		i := slices.IndexFunc(n.Units, func(u Unit) bool { return u.BN != "" })
-		return &Error{Name: n.Name, Option: option, Reason: fmt.Sprintf("no BatchNorm is named %q; use names or patterns of them, e.g. %s or *", pattern, n.Units[i].BN)}
 	}
 	return nil
 }

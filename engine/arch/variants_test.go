@@ -84,6 +84,39 @@ func TestVariants(t *testing.T) {
 	}
 }
 
+// TestManyNames checks that all BatchNorms of a deep network can be named, but that only 64
+// patterns are matched with all of them.
+func TestManyNames(t *testing.T) {
+	deep := func(list string) (*Network, error) {
+		o := cifar
+		o.NoScale = list
+		return Build("resnet-602", o)
+	}
+	net, err := deep("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for i := range net.Units {
+		names = append(names, net.Units[i].BN)
+	}
+	if net, err = deep(strings.Join(names, ",")); err != nil {
+		t.Fatal(err)
+	}
+	for i := range net.Units {
+		if !net.Units[i].NoScale {
+			t.Errorf("%s has a scale", net.Units[i].BN)
+		}
+	}
+	if _, err := deep(strings.Repeat("*bn1,", 63) + "*"); err != nil {
+		t.Errorf("64 patterns: %v", err)
+	}
+	var e *Error
+	if _, err := deep(strings.Repeat("*bn1,", 64) + "*"); !errors.As(err, &e) || !strings.Contains(e.Reason, "more than 64 patterns") {
+		t.Errorf("65 patterns: %v, want an *Error", err)
+	}
+}
+
 func TestVariantsRefused(t *testing.T) {
 	for _, c := range []struct {
 		change       func(*Options)
@@ -96,6 +129,8 @@ func TestVariantsRefused(t *testing.T) {
 		{func(o *Options) { o.NoShift = "bn,," }, "no_shift", `""`},
 		{func(o *Options) { o.NoShift = "[" }, "no_shift", `"["`},
 		{func(o *Options) { o.BN, o.NoShift = NoBN, "*" }, "no_shift", "no BatchNorm"},
+		{func(o *Options) { o.NoScale = strings.Repeat("bn,", 500_000) + "bn" }, "no_scale", "500001 names or patterns"},
+		{func(o *Options) { o.NoScale = strings.Repeat("*", 257) }, "no_scale", "more than 256 bytes"},
 	} {
 		o := cifar
 		c.change(&o)

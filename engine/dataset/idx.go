@@ -58,10 +58,20 @@ func openIDX(src *source, files []string) (*Data, error) {
 	switch {
 	case src == idxSource && actual == idxSource:
 		named := *idxSource
-		for c := range max(slices.Max(train.Labels), slices.Max(test.Labels)) + 1 {
-			named.classes = append(named.classes, strconv.Itoa(int(c)))
+		for c := range int(slices.Max(train.Labels)) + 1 {
+			named.classes = append(named.classes, strconv.Itoa(c))
 		}
 		src = &named
+		// As in an image folder, the training split decides which classes there are.
+		var trained [256]bool
+		for _, label := range train.Labels {
+			trained[label] = true
+		}
+		for i, label := range test.Labels {
+			if !trained[label] {
+				return nil, &FormatError{File: files[3], Offset: int64(8 + i), Want: "a label that a training picture has", Got: strconv.Itoa(int(label))}
+			}
+		}
 	case src == idxSource:
 		src = actual
 	case actual != idxSource && actual != src:

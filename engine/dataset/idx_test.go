@@ -152,7 +152,7 @@ func TestIDXFormatErrors(t *testing.T) {
 		{"truncated gzip", compress(t, images)[:20], -1, "header"},
 		{"truncated gzip header", compress(t, images)[:5], 0, "gzip header"},
 		{"gzip checksum", flipByte(compress(t, images), -8), 272, "corrupt gzip"},
-		{"truncated gzip trailer", compress(t, images)[:len(compress(t, images))-1], 272, "the end of the file"},
+		{"truncated gzip trailer", compress(t, images)[:len(compress(t, images))-1], 272, "want the end of the gzip data, with its checksum, got the end of the file"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "images")
@@ -206,6 +206,47 @@ func TestDecompressedSizeIsCapped(t *testing.T) {
 	if n > maxDecompressed {
 		t.Errorf("let %d bytes through", n)
 	}
+}
+
+// TestExpansionIsCapped checks that a small compressed file does not become 192 MB, and that
+// blank pictures of the size of MNIST do.
+func TestExpansionIsCapped(t *testing.T) {
+	bomb := compress(t, encodeIDX(make([]byte, 192<<20), 3<<10, 256, 256))
+	r, err := decompress(bytes.NewReader(bomb), "bomb")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, _, err = readIDX(r, "bomb", 3)
+	runtime.ReadMemStats(&after)
+	wantFormatError(t, err, "bomb", -1, "after decompression")
+	if took := after.TotalAlloc - before.TotalAlloc; took > 4*(freeDecompressed+maxExpansion*uint64(len(bomb))) {
+		t.Errorf("took %d bytes for a file of %d", took, len(bomb))
+	}
+	if r, err = decompress(bytes.NewReader(compress(t, encodeIDX(make([]byte, 60000*28*28), 60000, 28, 28))), "blank"); err != nil {
+		t.Fatal(err)
+	}
+	if dims, _, err := readIDX(r, "blank", 3); err != nil || dims[0] != 60000 {
+		t.Errorf("got %v, %v", dims, err)
+	}
+}
+
+// TestClassesOfUnknownIDX checks that labels reach up to 255, and that test pictures have only
+// classes of training pictures.
+func TestClassesOfUnknownIDX(t *testing.T) {
+	train, test := syntheticSplit(40, 1, 8, 8, 10), syntheticSplit(20, 1, 8, 8, 10)
+	train.Labels[7], test.Labels[3] = 255, 255
+	dir := t.TempDir()
+	writeIDX(t, dir, "", train, test)
+	d, err := Open(dir, "")
+	if err != nil || len(d.Classes) != 256 || d.Classes[255] != "255" {
+		t.Errorf("got %+v, %v", d, err)
+	}
+	test.Labels[3] = 254
+	writeIDX(t, dir, "", train, test)
+	_, err = Open(dir, "")
+	wantFormatError(t, err, filepath.Join(dir, "t10k-labels-idx1-ubyte"), 8+3, "a label that a training picture has, got 254")
 }
 
 // zeros is an endless reader.

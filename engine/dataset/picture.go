@@ -1,13 +1,8 @@
 package dataset
 
 import (
-	"errors"
 	"fmt"
 	"image"
-	_ "image/jpeg" // image.Decode reads JPEG
-	_ "image/png"  // and PNG
-	"io"
-	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -42,14 +37,6 @@ func ParseCrop(name string) (Crop, error) {
 	}
 	return "", fmt.Errorf("%q is neither %s nor %s", name, RandomResized, CentreCrop)
 }
-
-// Limits of a picture in a file, so that a damaged file cannot demand an arbitrary amount
-// of memory. They are well above ImageNet's pictures, and above the 8,256 pixels for
-// each byte of a PNG of one colour, the most compressible picture.
-const (
-	maxPicturePixels = 1 << 26
-	maxPixelsPerByte = 1 << 14
-)
 
 // decoder reads pictures of a split into memory that it reuses.
 type decoder struct {
@@ -180,43 +167,4 @@ func cropRatio(word uint32) float64 {
 		}
 	}
 	return ratio
-}
-
-// decodePicture reads a PNG or JPEG of the given number of bytes. It refuses a header
-// that claims more pixels than the limits allow. file names the input in errors.
-func decodePicture(r io.ReadSeeker, file string, bytes int64) (image.Image, error) {
-	head, format, err := image.DecodeConfig(r)
-	if err == nil && format != "png" && format != "jpeg" {
-		err = image.ErrFormat // another package registered the format
-	}
-	if err != nil {
-		return nil, pictureError(file, err)
-	}
-	w, h := int64(head.Width), int64(head.Height)
-	if limit := min(maxPicturePixels, maxPixelsPerByte*min(bytes, maxPicturePixels)); w < 1 || h < 1 || w > limit/h {
-		return nil, &PictureError{file, fmt.Sprintf("want 1 to %d pixels in %d bytes, got a header for %d×%d", limit, bytes, w, h)}
-	}
-	if _, err := r.Seek(0, io.SeekStart); err != nil {
-		return nil, fmt.Errorf("read picture: %w", err)
-	}
-	src, _, err := image.Decode(r)
-	if err != nil {
-		return nil, pictureError(file, err)
-	}
-	return src, nil
-}
-
-// pictureError turns a decoder's error into a PictureError, and wraps an error of the file
-// system.
-func pictureError(file string, err error) error {
-	var system *fs.PathError
-	switch {
-	case errors.As(err, &system):
-		return fmt.Errorf("read picture: %w", err)
-	case errors.Is(err, image.ErrFormat):
-		return &PictureError{file, "want a PNG or JPEG picture, got something else"}
-	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
-		return &PictureError{file, "the picture ends too early"}
-	}
-	return &PictureError{file, err.Error()}
 }

@@ -14,6 +14,7 @@ import (
 	"math"
 	"math/bits"
 	"strconv"
+	"strings"
 	"testing"
 
 	"bnkit/engine/rng"
@@ -277,6 +278,45 @@ func TestDecodeRefuses(t *testing.T) {
 		var e *PictureError
 		if _, err := decodePicture(bytes.NewReader(content), "x.png", int64(len(content))); !errors.As(err, &e) || e.Path != "x.png" {
 			t.Errorf("%s: %v, want a *PictureError of x.png", name, err)
+		}
+	}
+}
+
+// TestPictureLimits checks which sizes in a header are refused for the memory that they would
+// take, before more than the header is read.
+func TestPictureLimits(t *testing.T) {
+	png := func(w, h uint32, depth, colours byte) []byte {
+		b := pngHeader(w, h)
+		b[24], b[25] = depth, colours
+		return binary.BigEndian.AppendUint32(b[:29], crc32.ChecksumIEEE(b[12:29]))
+	}
+	jpeg := func(w, h int, marker byte, components int) []byte {
+		b := []byte{0xff, 0xd8, 0xff, 0xfe, 0, 4, 0xff, 0xc2, 0xff, marker, 0, byte(8 + 3*components), 8, byte(h >> 8), byte(h), byte(w >> 8), byte(w), byte(components)}
+		for id := range components {
+			b = append(b, byte(id+1), 0x11, 0)
+		}
+		return append(b, 0xff, 0xda, 0, 12) // the scan, which is missing
+	}
+	for _, c := range []struct {
+		name    string
+		content []byte
+		refused bool
+	}{
+		{"16-bit PNG of 67 megapixels", png(8192, 8192, 16, 2), true},
+		{"16-bit PNG of 25 megapixels", png(5000, 5000, 16, 2), false},
+		{"8-bit PNG of 48 megapixels", png(8000, 6000, 8, 2), false},
+		{"8-bit PNG of 67 megapixels", png(8192, 8192, 8, 2), true},
+		{"16-bit grey PNG of 67 megapixels", png(8192, 8192, 16, 0), false},
+		{"JPEG of 64 megapixels", jpeg(8000, 8000, 0xc0, 3), false},
+		{"JPEG of 81 megapixels", jpeg(9000, 9000, 0xc0, 3), true},
+		{"progressive JPEG of 12 megapixels", jpeg(4000, 3000, 0xc2, 3), false},
+		{"progressive JPEG of 24 megapixels", jpeg(6000, 4000, 0xc2, 3), true},
+		{"progressive grey JPEG of 36 megapixels", jpeg(6000, 6000, 0xc2, 1), false},
+	} {
+		_, err := decodePicture(bytes.NewReader(c.content), "x", 1<<20)
+		var e *PictureError
+		if !errors.As(err, &e) || strings.Contains(e.Reason, "make the picture smaller") != c.refused {
+			t.Errorf("%s: got error %v, refused for its size: want %v", c.name, err, c.refused)
 		}
 	}
 }

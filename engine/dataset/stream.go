@@ -14,10 +14,19 @@ import (
 // of an IDX file and its header. It is well above the 184 MB of a CIFAR archive.
 const maxDecompressed = maxElements + 1<<20
 
+// A compressed file may hold freeDecompressed bytes, and maxExpansion more for each of its
+// own bytes, so that a small file cannot fill the memory. Pictures compress to a third, and
+// MNIST to a fifth; the 47 MB of its training pictures may all be blank.
+const (
+	freeDecompressed = 64 << 20
+	maxExpansion     = 100
+)
+
 // decompress returns a reader of r's content, decompressed if it begins with gzip's magic
-// number. The reader fails with a FormatError beyond maxDecompressed bytes.
+// number. The reader fails with a FormatError beyond the limits.
 func decompress(r io.Reader, file string) (io.Reader, error) {
-	br := bufio.NewReaderSize(r, 1<<18)
+	stored := &countingReader{r: r}
+	br := bufio.NewReaderSize(stored, 1<<18)
 	magic, err := br.Peek(2)
 	if err != nil && err != io.EOF {
 		return nil, fmt.Errorf("read %s: %w", file, err)
@@ -29,21 +38,26 @@ func decompress(r io.Reader, file string) (io.Reader, error) {
 	if err != nil {
 		return nil, truncated(err, file, 0, "a gzip header")
 	}
-	return &cappedReader{r: zr, file: file}, nil
+	return &cappedReader{r: zr, file: file, stored: stored}, nil
 }
 
-// cappedReader fails when more than maxDecompressed bytes have been read.
+// cappedReader fails when more bytes have been read than the limits allow.
 type cappedReader struct {
-	r    io.Reader
-	file string
-	read int64
+	r      io.Reader
+	file   string
+	read   int64
+	stored *countingReader // of the compressed file; nil for a file that is not compressed
 }
 
 func (c *cappedReader) Read(p []byte) (int, error) {
 	n, err := c.r.Read(p)
-	if c.read += int64(n); c.read > maxDecompressed {
-		return 0, &FormatError{File: c.file, Offset: maxDecompressed,
-			Want: fmt.Sprintf("at most %d bytes after decompression", int64(maxDecompressed)), Got: "more"}
+	c.read += int64(n)
+	limit := int64(maxDecompressed)
+	if c.stored != nil {
+		limit = min(limit, freeDecompressed+maxExpansion*c.stored.n)
+	}
+	if c.read > limit {
+		return 0, &FormatError{File: c.file, Offset: limit, Want: fmt.Sprintf("at most %d bytes after decompression", limit), Got: "more"}
 	}
 	return n, err
 }
@@ -77,6 +91,8 @@ func expectEnd(r io.Reader, file string, offset int64) error {
 		return &FormatError{File: file, Offset: offset, Want: "the end of the file", Got: "more data"}
 	case err == io.EOF:
 		return nil
+	case err == io.ErrUnexpectedEOF:
+		return &FormatError{File: file, Offset: offset, Want: "the end of the gzip data, with its checksum", Got: "the end of the file"}
 	default:
 		return truncated(err, file, offset, "the end of the file")
 	}

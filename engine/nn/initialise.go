@@ -1,6 +1,7 @@
 package nn
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"runtime"
@@ -64,18 +65,22 @@ func (in Initialisers) Check() error {
 		names    []string
 	}{{"gamma", in.Gamma, GammaInitialisers}, {"beta", in.Beta, BetaInitialisers}} {
 		if _, ok := constant(c.name); !ok && !slices.Contains(c.names, c.name) {
-			return &InitialiserError{c.of, c.name, "one of: " + strings.Join(c.names, ", ") + ", or constant:X with a finite number, e.g. constant:0.5"}
+			return &InitialiserError{c.of, c.name, "one of: " + strings.Join(c.names, ", ") + ", or constant:X with a number of at most 1e15 in size, e.g. constant:0.5"}
 		}
 	}
 	return nil
 }
 
+// maxConstant bounds the value of such an initialiser, like that of a trained number in a
+// file.
+const maxConstant = 1e15
+
 // constant returns X of the initialiser "constant:X", rounded to float32, and reports
-// whether name has this form and X is finite.
+// whether name has this form and X is at most maxConstant in size.
 func constant(name string) (float32, bool) {
 	digits, ok := strings.CutPrefix(name, constantPrefix)
 	v, err := strconv.ParseFloat(digits, 32)
-	return float32(v), ok && err == nil && !math.IsNaN(v) && !math.IsInf(v, 0)
+	return float32(v), ok && err == nil && math.Abs(v) <= maxConstant
 }
 
 // Initialise draws every tensor's initial value from seed with DefaultInitialisers.
@@ -85,22 +90,29 @@ func (p *Params[T]) Initialise(seed uint64) { p.InitialiseBy(DefaultInitialisers
 // initialisers, seed, name and shape, so tensors are drawn in parallel. The
 // initialisers must pass Check.
 func (p *Params[T]) InitialiseBy(in Initialisers, seed uint64) {
+	p.InitialiseContext(context.Background(), in, seed)
+}
+
+// InitialiseContext does the same until ctx is cancelled. It then returns ctx's error.
+// Orthogonal weights of the widest networks take minutes.
+func (p *Params[T]) InitialiseContext(ctx context.Context, in Initialisers, seed uint64) error {
 	pool := newPool(runtime.GOMAXPROCS(0))
 	defer pool.close()
 	pool.run(len(p.Tensors), func(_, i int) {
-		if p.Values[i] != nil {
-			initialise(p.Values[i], in, &p.Tensors[i], seed)
+		if p.Values[i] != nil && ctx.Err() == nil {
+			initialise(ctx, p.Values[i], in, &p.Tensors[i], seed)
 		}
 	})
+	return ctx.Err()
 }
 
-func initialise[T kernel.Float](dst []T, in Initialisers, t *arch.Tensor, seed uint64) {
+func initialise[T kernel.Float](ctx context.Context, dst []T, in Initialisers, t *arch.Tensor, seed uint64) {
 	if values, ok := any(dst).([]float32); ok {
-		in.Draw(values, t, seed)
+		in.draw(ctx, values, t, seed)
 		return
 	}
 	values := make([]float32, len(dst))
-	in.Draw(values, t, seed)
+	in.draw(ctx, values, t, seed)
 	for i, v := range values {
 		dst[i] = T(v)
 	}
@@ -109,10 +121,15 @@ func initialise[T kernel.Float](dst []T, in Initialisers, t *arch.Tensor, seed u
 // Draw writes a tensor's initial value to dst, drawn from the stream of the tensor's
 // name.
 func (in Initialisers) Draw(dst []float32, t *arch.Tensor, seed uint64) {
+	in.draw(context.Background(), dst, t, seed)
+}
+
+// draw does the same until ctx is cancelled.
+func (in Initialisers) draw(ctx context.Context, dst []float32, t *arch.Tensor, seed uint64) {
 	stream := rng.NewStream(seed, t.Name)
 	switch t.Kind {
 	case arch.ConvWeight, arch.OutputWeight:
-		drawWeights(dst, in.Weights, t, stream)
+		drawWeights(ctx, dst, in.Weights, t, stream)
 	case arch.Gamma:
 		drawAffine(dst, in.Gamma, stream)
 	case arch.Beta:
@@ -126,7 +143,7 @@ func (in Initialisers) Draw(dst []float32, t *arch.Tensor, seed uint64) {
 	}
 }
 
-func drawWeights(dst []float32, initialiser string, t *arch.Tensor, stream rng.Stream) {
+func drawWeights(ctx context.Context, dst []float32, initialiser string, t *arch.Tensor, stream rng.Stream) {
 	std := math.Sqrt(2 / float64(t.FanIn))
 	switch initialiser {
 	case "he-normal":
@@ -138,7 +155,7 @@ func drawWeights(dst []float32, initialiser string, t *arch.Tensor, stream rng.S
 		scale(dst, math.Sqrt(6/float64(t.FanIn)))
 	case "orthogonal":
 		stream.Normals(dst, 0)
-		orthonormalise(dst, t.FanIn)
+		orthonormalise(ctx, dst, t.FanIn)
 	case "binary":
 		stream.Uniforms(dst, 0)
 		for i, u := range dst {

@@ -1,6 +1,9 @@
 package nn
 
-import "math"
+import (
+	"context"
+	"math"
+)
 
 // orthonormalise makes the rows of a matrix orthonormal, or its columns if it has
 // fewer columns than rows, by the modified Gram–Schmidt process. If m holds normal
@@ -9,8 +12,9 @@ import "math"
 // columns.
 //
 // All arithmetic is float64 in a fixed order, and no product is fused with a sum, so
-// the bits are those of checkpoint/FORMAT.md on every machine.
-func orthonormalise(m []float32, cols int) {
+// the bits are those of checkpoint/FORMAT.md on every machine. If ctx is cancelled, the
+// matrix is left as it is.
+func orthonormalise(ctx context.Context, m []float32, cols int) {
 	rows := len(m) / cols
 	n, length, step, stride := rows, cols, cols, 1 // vector i's element j is m[i·step + j·stride]
 	if rows > cols {
@@ -24,6 +28,9 @@ func orthonormalise(m []float32, cols int) {
 		}
 	}
 	for i := range n {
+		if ctx.Err() != nil {
+			return
+		}
 		v := vector(i)
 		norm := math.Sqrt(dotInOrder(v, v))
 		for j := range v {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"bnkit/checkpoint"
+	"bnkit/checkpoint/durable"
 )
 
 // TestCreateNumbered checks that concurrent callers get different directories, and that existing
@@ -99,15 +100,15 @@ func TestLock(t *testing.T) {
 
 // TestCannotLock checks that a file system without locks causes a warning.
 func TestCannotLock(t *testing.T) {
-	defer func() { tryLock = lock }()
-	tryLock = func(*os.File) error { return errCannotLock }
+	defer func() { tryLock = durable.Lock }()
+	tryLock = func(*os.File) error { return durable.ErrNoLocks }
 	path := t.TempDir()
 	d, err := Create(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer d.Release()
-	if !errors.Is(d.NotLocked, errCannotLock) || !strings.Contains(d.NotLocked.Error(), path) {
+	if !errors.Is(d.NotLocked, durable.ErrNoLocks) || !strings.Contains(d.NotLocked.Error(), path) {
 		t.Errorf("%v, want an error that names the directory", d.NotLocked)
 	}
 	tryLock = func(*os.File) error { return os.ErrInvalid }

@@ -6,22 +6,15 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-)
 
-var (
-	// errHeld reports that another process has locked the file.
-	errHeld = errors.New("another process has locked it")
-
-	// errCannotLock reports that the file system does not support locks.
-	errCannotLock = errors.New("its file system does not support locks")
+	"bnkit/checkpoint/durable"
 )
 
 // maxHolder bounds the description of a lock's holder, in bytes.
 const maxHolder = 400
 
-// tryLock locks a file for this process until the file is closed or the process ends. It
-// does not wait. Tests replace it.
-var tryLock = lock
+// tryLock is durable.Lock. Tests replace it.
+var tryLock = durable.Lock
 
 // acquire locks the directory at path. The error is a *LockedError if another process holds
 // the lock. notLocked is the reason if the file system does not support locks.
@@ -35,10 +28,10 @@ func acquire(path string) (f *os.File, notLocked, err error) {
 			return nil, nil, err
 		}
 		switch err := tryLock(f); {
-		case errors.Is(err, errHeld):
+		case errors.Is(err, durable.ErrLocked):
 			defer f.Close()
 			return nil, nil, &LockedError{path, readHolder(f)}
-		case errors.Is(err, errCannotLock):
+		case errors.Is(err, durable.ErrNoLocks):
 			notLocked = fmt.Errorf("lock %s: %w; make sure that no other process trains there", path, err)
 		case err != nil:
 			f.Close()

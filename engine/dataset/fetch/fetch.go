@@ -36,13 +36,16 @@ type Options struct {
 	// Retry, if not nil, is called with the error of a request that is going to be
 	// repeated.
 	Retry func(error)
-	// StallTimeout is the longest time that an attempt waits for data; 0 means 30
-	// seconds.
+	// StallTimeout is the longest time that an attempt waits for MinRate·StallTimeout
+	// bytes; 0 means 30 seconds.
 	StallTimeout time.Duration
-	// Attempts is the number of consecutive requests for a file without new data after
-	// which Fetch gives up; 0 means 5.
+	// MinRate is the least average rate, in bytes per second, at which data must arrive
+	// during each StallTimeout; 0 means 1024.
+	MinRate int64
+	// Attempts is the number of consecutive requests for a file that stall or bring no
+	// new data after which Fetch gives up; 0 means 5.
 	Attempts int
-	// Backoff is the time to wait after the first request without new data. It doubles
+	// Backoff is the time to wait after the first of these requests. It doubles
 	// after each further one. 0 means 1 second.
 	Backoff time.Duration
 }
@@ -117,6 +120,9 @@ func fetch(ctx context.Context, p dataset.Publication, opts Options) (dir string
 	if opts.StallTimeout == 0 {
 		opts.StallTimeout = 30 * time.Second
 	}
+	if opts.MinRate == 0 {
+		opts.MinRate = 1 << 10
+	}
 	if opts.Attempts == 0 {
 		opts.Attempts = 5
 	}
@@ -186,11 +192,13 @@ func (d *download) run(ctx context.Context) error {
 		if errors.As(err, &permanent) {
 			return permanent.error
 		}
-		if have := d.have(); have > most {
-			most, fruitless, wait = have, 0, d.opts.Backoff
+		have := d.have()
+		if have > most && !errors.Is(err, errStalled) {
+			fruitless, wait = 0, d.opts.Backoff
 		} else if fruitless++; fruitless >= d.opts.Attempts {
-			return fmt.Errorf("%d attempts brought no new data: %w; fetch again to resume", fruitless, err)
+			return fmt.Errorf("%d attempts brought no new data, or stalled: %w; fetch again to resume", fruitless, err)
 		}
+		most = max(most, have)
 		if d.opts.Retry != nil {
 			d.opts.Retry(err)
 		}
@@ -202,6 +210,9 @@ func (d *download) run(ctx context.Context) error {
 		wait *= 2
 	}
 	if err := verify(d.remote, d.partial()); err != nil {
+		if verify(d.remote, d.path) == nil {
+			return nil // another process has completed the file
+		}
 		var wrong *DigestError
 		if errors.As(err, &wrong) {
 			wrong.File = d.url
@@ -209,7 +220,10 @@ func (d *download) run(ctx context.Context) error {
 		}
 		return err
 	}
-	return d.place()
+	if err := d.place(); err != nil && verify(d.remote, d.path) != nil {
+		return err // and no other process has completed the file
+	}
+	return nil
 }
 
 // have returns the size of the partial file.
@@ -224,7 +238,7 @@ func (d *download) have() int64 {
 // attempt sends one request and appends the response to the partial file. It returns nil
 // if the file has its full size.
 func (d *download) attempt(parent context.Context) (err error) {
-	f, err := os.OpenFile(d.partial(), os.O_CREATE|os.O_WRONLY, 0o644)
+	f, err := d.openPartial()
 	if err != nil {
 		return permanentError{err}
 	}
@@ -249,20 +263,75 @@ func (d *download) attempt(parent context.Context) (err error) {
 
 	ctx, cancel := context.WithCancelCause(parent)
 	defer cancel(nil)
-	stalled := fmt.Errorf("%s: nothing arrived for %v", d.url, d.opts.StallTimeout)
+	least := int64(float64(d.opts.MinRate) * d.opts.StallTimeout.Seconds())
+	stalled := fmt.Errorf("%s: %w: fewer than %d bytes arrived in %v", d.url, errStalled, least, d.opts.StallTimeout)
 	timer := time.AfterFunc(d.opts.StallTimeout, func() { cancel(stalled) })
 	defer timer.Stop()
 
 	body, have, err := d.request(ctx, f, have)
 	if err == nil {
 		defer body.Close()
-		err = d.receive(body, f, have, func() { timer.Reset(d.opts.StallTimeout) })
+		arrived := int64(0) // since the timer was set
+		err = d.receive(body, f, have, func(n int) {
+			if arrived += int64(n); arrived >= least {
+				arrived = 0
+				timer.Reset(d.opts.StallTimeout)
+			}
+		})
 	}
 	if err != nil && context.Cause(ctx) == stalled {
 		return stalled
 	}
 	return err
 }
+
+// errStalled reports that data arrives too slowly, or not at all.
+var errStalled = errors.New("stalled")
+
+// openPartial opens the partial file and locks it, so that two processes do not write it at
+// the same time.
+func (d *download) openPartial() (*os.File, error) {
+	path := d.partial()
+	for {
+		// A link would be followed, and a pipe would wait for its reader.
+		if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() {
+			return nil, fmt.Errorf("%s is not a regular file; remove it", path)
+		}
+		f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o644)
+		if err != nil {
+			return nil, err
+		}
+		if err := durable.Lock(f); err != nil && !errors.Is(err, durable.ErrNoLocks) {
+			f.Close()
+			if errors.Is(err, durable.ErrLocked) {
+				return nil, fmt.Errorf("another process is downloading %s; wait until it ends", d.path)
+			}
+			return nil, fmt.Errorf("lock %s: %w", path, err)
+		}
+		// Another process may have completed the file, or replaced it by a link, since.
+		ours, err := f.Stat()
+		if err != nil {
+			f.Close()
+			return nil, err
+		}
+		if there, err := os.Lstat(path); err == nil && os.SameFile(ours, there) {
+			return f, nil
+		}
+		f.Close()
+	}
+}
+
+// client follows redirects within HTTP, but not from HTTPS to HTTP or to another scheme.
+var client = &http.Client{CheckRedirect: func(req *http.Request, via []*http.Request) error {
+	from, to := via[len(via)-1].URL, req.URL
+	switch {
+	case to.Scheme != "https" && (to.Scheme != "http" || from.Scheme == "https"):
+		return permanentError{fmt.Errorf("the server redirects from %s to %s, which is not followed", from.Scheme, to.Scheme)}
+	case len(via) >= 10:
+		return permanentError{errors.New("the server redirects more than 10 times")}
+	}
+	return nil
+}}
 
 // request asks for the bytes from have on. It returns the body and the offset at which the
 // body begins, which is also the position in f.
@@ -276,7 +345,7 @@ func (d *download) request(ctx context.Context, f *os.File, have int64) (io.Read
 	if have > 0 {
 		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", have))
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := client.Do(req)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -314,13 +383,14 @@ func (d *download) accept(resp *http.Response, f *os.File, have int64) (int64, e
 	return 0, permanentError{&StatusError{URL: d.url, Status: resp.Status}}
 }
 
-// receive appends the body to the file and calls alive whenever data arrives.
-func (d *download) receive(body io.Reader, f *os.File, have int64, alive func()) error {
+// receive appends the body to the file and calls arrived with the number of bytes whenever
+// data arrives.
+func (d *download) receive(body io.Reader, f *os.File, have int64, arrived func(n int)) error {
 	buf := make([]byte, 1<<16)
 	for {
 		n, err := body.Read(buf)
 		if n > 0 {
-			alive()
+			arrived(n)
 			if have+int64(n) > d.remote.Size {
 				if _, err := restart(f); err != nil {
 					return err

@@ -1,6 +1,6 @@
 //go:build darwin || dragonfly || freebsd || illumos || linux || netbsd || openbsd
 
-package rundir
+package durable
 
 import (
 	"errors"
@@ -16,10 +16,10 @@ func lock(f *os.File) error {
 		case errors.Is(err, syscall.EINTR):
 			continue
 		case errors.Is(err, syscall.EWOULDBLOCK):
-			return errHeld
+			return ErrLocked
 		// Some network file systems and file systems in user space do not support locks.
 		case errors.Is(err, syscall.ENOLCK), errors.Is(err, errors.ErrUnsupported):
-			return fmt.Errorf("%w (%v)", errCannotLock, err)
+			return fmt.Errorf("%w (%v)", ErrNoLocks, err)
 		}
 		return err
 	}

@@ -1,7 +1,7 @@
 //go:build !(darwin || dragonfly || freebsd || illumos || linux || netbsd || openbsd || windows)
 
-package rundir
+package durable
 
 import "os"
 
-func lock(*os.File) error { return errCannotLock }
+func lock(*os.File) error { return ErrNoLocks }

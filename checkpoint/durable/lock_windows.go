@@ -1,4 +1,4 @@
-package rundir
+package durable
 
 import (
 	"errors"
@@ -15,9 +15,9 @@ func lock(f *os.File) error {
 	err := windows.LockFileEx(windows.Handle(f.Fd()), windows.LOCKFILE_EXCLUSIVE_LOCK|windows.LOCKFILE_FAIL_IMMEDIATELY, 0, 1, 0, &place)
 	switch {
 	case errors.Is(err, windows.ERROR_LOCK_VIOLATION), errors.Is(err, windows.ERROR_IO_PENDING):
-		return errHeld
+		return ErrLocked
 	case errors.Is(err, windows.ERROR_NOT_SUPPORTED), errors.Is(err, windows.ERROR_INVALID_FUNCTION):
-		return fmt.Errorf("%w (%v)", errCannotLock, err)
+		return fmt.Errorf("%w (%v)", ErrNoLocks, err)
 	}
 	return err
 }

@@ -1,0 +1,68 @@
+package checkpoint
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+)
+
+// The parts of a zstd frame that checkFrame reads (RFC 8878, section 3.1.1).
+const (
+	frameMagic = 0xfd2fb528
+	maxBlock   = 128 << 10 // uncompressed bytes of a block
+
+	rawBlock        = 0
+	repeatedBlock   = 1 // one byte, repeated
+	compressedBlock = 2
+)
+
+// checkFrame returns an error unless b is exactly one zstd frame. Decompressors also accept
+// several frames in turn and skip frames of other kinds, so that a file could hold bytes
+// that no reader sees. It also returns an error if the blocks of the frame cannot hold size
+// bytes, which a reader learns here before it allocates memory for them.
+func checkFrame(b []byte, size uint64) error {
+	if len(b) < 5 || binary.LittleEndian.Uint32(b) != frameMagic {
+		return errors.New("it does not begin with a zstd frame")
+	}
+	// The descriptor says which parts of the frame's header follow it.
+	descriptor := b[4]
+	single, checksum := descriptor>>5&1, descriptor>>2&1
+	header := 5 + [4]int{0, 1, 2, 4}[descriptor&3] + [4]int{int(single), 2, 4, 8}[descriptor>>6] + 1 - int(single)
+	at, most := header, uint64(0)
+	for last := false; !last; {
+		if len(b)-at < 3 {
+			return errors.New("its zstd frame ends too early")
+		}
+		block := uint32(b[at]) | uint32(b[at+1])<<8 | uint32(b[at+2])<<16
+		at += 3
+		last = block&1 == 1
+		stored := int(block >> 3)
+		if stored > maxBlock {
+			return fmt.Errorf("its zstd frame has a block of %d bytes, more than the %d that are allowed", stored, maxBlock)
+		}
+		switch block >> 1 & 3 {
+		case rawBlock:
+			most += uint64(stored)
+		case repeatedBlock:
+			most += uint64(stored)
+			stored = 1
+		case compressedBlock:
+			most += maxBlock
+		default:
+			return errors.New("its zstd frame has a block of an unknown type")
+		}
+		if len(b)-at < stored {
+			return errors.New("its zstd frame ends too early")
+		}
+		at += stored
+	}
+	switch end := at + 4*int(checksum); {
+	case end > len(b):
+		return errors.New("its zstd frame ends too early")
+	case end < len(b):
+		return fmt.Errorf("%d bytes follow its zstd frame", len(b)-end)
+	case most < size:
+		return fmt.Errorf("its zstd frame holds at most %d bytes, but should hold %d", most, size)
+	}
+	return nil
+}

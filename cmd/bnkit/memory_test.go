@@ -1,0 +1,62 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"bnkit/checkpoint"
+)
+
+func TestMemorySize(t *testing.T) {
+	for text, want := range map[string]memorySize{"1": 1, "500MB": 5e8, "8 gb": 8e9, "1.5GiB": 3 << 29, "2k": 2000, "3B": 3, "1e9": 1e9} {
+		var got memorySize
+		if err := got.Set(text); err != nil || got != want {
+			t.Errorf("%q: got %d, %v, want %d", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"", "0", "-1", "MB", "1XB", "NaN", "Inf", "1e30", "9999999TB", "0.1"} {
+		var got memorySize
+		if err := got.Set(text); err == nil {
+			t.Errorf("%q: got %d, want an error", text, got)
+		}
+	}
+}
+
+// TestMaxMemory checks that a network, and batches, that exceed --max-memory are refused in
+// one line with exit code 2.
+func TestMaxMemory(t *testing.T) {
+	dir := t.TempDir()
+	big := filepath.Join(dir, "big.bnz") // 240 million weights, none of them stored
+	err := checkpoint.WriteFile(big, &checkpoint.File{Header: checkpoint.Header{
+		Arch: "resnet152", Shortcut: "B", Input: [3]int{1, 28, 28}, Classes: 10, Trainable: "none", Variants: checkpoint.Variants{Width: 2},
+		Initialisers: checkpoint.Initialisers{Generator: "philox4x32-10", Weights: "he-normal", Gamma: "uniform", Beta: "zero"},
+		Data:         checkpoint.DataSet{Name: "sample"}, Normalisation: checkpoint.Normalisation{Eps: 1e-5},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	batch := filepath.Join(dir, "batch.bnz")
+	err = checkpoint.WriteFile(batch, &checkpoint.File{Header: checkpoint.Header{
+		Arch: "resnet-20", Shortcut: "B", Input: [3]int{1, 28, 28}, Classes: 10, Trainable: "none",
+		Initialisers: checkpoint.Initialisers{Generator: "philox4x32-10", Weights: "he-normal", Gamma: "uniform", Beta: "zero"},
+		Data:         checkpoint.DataSet{Name: "sample"}, Normalisation: checkpoint.Normalisation{Eps: 1e-5},
+		Statistics: checkpoint.Statistics{Batch: 6000, Batches: 1},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{
+		{"eval", big, "--max-memory", "500MB"},
+		{"eval", batch, "--max-memory", "500MB"},
+		{"train", "--out", filepath.Join(dir, "run"), "--batch", "6000", "--max-memory", "200MB"},
+	} {
+		var out, errs bytes.Buffer
+		code := run(context.Background(), args, &out, &errs)
+		if text := errs.String(); code != 2 || strings.Count(text, "\n") != 1 || !strings.Contains(text, "of memory, and the limit is") || !strings.Contains(text, "--max-memory") {
+			t.Errorf("%v: exit code %d, %q", args, code, text)
+		}
+	}
+}

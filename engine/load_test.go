@@ -1,0 +1,132 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"math"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"bnkit/checkpoint"
+	"bnkit/engine/arch"
+	"bnkit/engine/nn"
+)
+
+// untrained returns the file of a network with its initial γ and β, and with statistics.
+func untrained(t *testing.T, name string) *checkpoint.File {
+	t.Helper()
+	net, err := arch.Build(name, arch.Options{Input: arch.Shape{C: 3, H: 32, W: 32}, Classes: 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &Model{
+		Network: net, Params: nn.NewParams[float32](net, nil), Stored: nn.NewStatistics(net),
+		Preprocessing: Preprocessing{Mean: []float32{0.5, 0.5, 0.5}, Std: []float32{1, 1, 1}, Eps: 1e-5},
+		Origin:        &Origin{Trainable: arch.BN, Initialisers: nn.DefaultInitialisers},
+	}
+	m.Params.Initialise(0)
+	file, err := m.File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// load writes a file and reads it as a model.
+func load(t *testing.T, ctx context.Context, file *checkpoint.File, maxMemory int64) error {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "x.bnz")
+	if err := checkpoint.WriteFile(path, file); err != nil {
+		t.Fatal(err)
+	}
+	_, err := LoadModelContext(ctx, path, maxMemory)
+	return err
+}
+
+// TestRefusedNumbers checks that numbers that no network can have are refused, and that the
+// bounds themselves are not.
+func TestRefusedNumbers(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		change func(f *checkpoint.File)
+		says   string // "" if the file is good
+	}{
+		{"nothing", func(*checkpoint.File) {}, ""},
+		{"no eps", func(f *checkpoint.File) { f.Header.Normalisation.Eps = 0 }, ""},
+		{"eps 1", func(f *checkpoint.File) { f.Header.Normalisation.Eps = 1 }, ""},
+		{"eps -1", func(f *checkpoint.File) { f.Header.Normalisation.Eps = -1 }, "bn_eps is -1"},
+		{"eps 1e308", func(f *checkpoint.File) { f.Header.Normalisation.Eps = 1e308 }, "bn_eps is 1e+308"},
+		{"no normalisation", func(f *checkpoint.File) { f.Header.Normalisation.Mean, f.Header.Normalisation.Std = nil, nil }, ""},
+		{"mean 1000", func(f *checkpoint.File) { f.Header.Normalisation.Mean[1] = -1000 }, ""},
+		{"mean 1e38", func(f *checkpoint.File) { f.Header.Normalisation.Mean[1] = 1e38 }, "mean of 1e+38 at index 1"},
+		{"std 1e-9", func(f *checkpoint.File) { f.Header.Normalisation.Std[2] = 1e-9 }, ""},
+		{"std 1e-45", func(f *checkpoint.File) { f.Header.Normalisation.Std[2] = 1e-45 }, "standard deviation of 1e-45 at index 2"},
+		{"std 0", func(f *checkpoint.File) { f.Header.Normalisation.Std[0] = 0 }, "standard deviation of 0 at index 0"},
+		{"std 1e30", func(f *checkpoint.File) { f.Header.Normalisation.Std[0] = 1e30 }, "standard deviation of 1e+30 at index 0"},
+		{"two means", func(f *checkpoint.File) { f.Header.Normalisation.Mean = f.Header.Normalisation.Mean[:2] }, "2 means"},
+		{"no std", func(f *checkpoint.File) { f.Header.Normalisation.Std = nil }, "0 standard deviations"},
+		{"mean picture", func(f *checkpoint.File) { f.Header.Normalisation.Mean = make([]float32, 3*32*32) }, ""},
+		{"largest γ", func(f *checkpoint.File) { f.Tensors[0].Float32[3] = 1e15 }, ""},
+		{"γ of MaxFloat32", func(f *checkpoint.File) { f.Tensors[0].Float32[3] = math.MaxFloat32 }, "holds 3.4028235e+38 at index 3"},
+		{"γ of NaN", func(f *checkpoint.File) { f.Tensors[0].Float32[3] = float32(math.NaN()) }, "holds NaN at index 3"},
+		{"running variance below 0", func(f *checkpoint.File) { f.Tensors[len(f.Tensors)-1].Float64[0] = -1 }, "holds -1 at index 0"},
+		{"running variance of NaN", func(f *checkpoint.File) { f.Tensors[len(f.Tensors)-1].Float64[0] = math.NaN() }, "holds NaN at index 0"},
+		{"running variance of 1e300", func(f *checkpoint.File) { f.Tensors[len(f.Tensors)-1].Float64[0] = 1e300 }, "holds 1e+300 at index 0"},
+		{"running mean of 1e300", func(f *checkpoint.File) { f.Tensors[len(f.Tensors)-2].Float64[0] = -1e300 }, "holds -1e+300 at index 0"},
+		{"constant γ of 1e38", func(f *checkpoint.File) { f.Header.Initialisers.Gamma = "constant:1e38" }, "at most 1e15"},
+	} {
+		file := untrained(t, "resnet-8")
+		c.change(file)
+		err := load(t, context.Background(), file, 0)
+		var model *ModelError
+		if c.says == "" && err != nil || c.says != "" && (!errors.As(err, &model) || !strings.Contains(model.Reason, c.says)) {
+			t.Errorf("%s: got error %v, want %q", c.name, err, c.says)
+		}
+	}
+}
+
+// TestListedTensors checks that tensors that the network cannot have are refused before they
+// are read, although they compress to a few bytes.
+func TestListedTensors(t *testing.T) {
+	file := untrained(t, "resnet-8")
+	zeros := make([]float32, 50<<20)
+	file.Tensors = append(file.Tensors, checkpoint.Tensor{Section: checkpoint.SectionWeights, Name: "x", Shape: []int{len(zeros)}, Float32: zeros})
+	path := filepath.Join(t.TempDir(), "x.bnz")
+	if err := checkpoint.WriteFile(path, file); err != nil {
+		t.Fatal(err)
+	}
+	var err error
+	took := allocated(func() { _, err = LoadModel(path) })
+	var model *ModelError
+	if !errors.As(err, &model) || !strings.Contains(model.Reason, "bytes of tensors, but resnet-8") {
+		t.Errorf("got error %v, want a *ModelError about the size", err)
+	}
+	if took > 32<<20 {
+		t.Errorf("%.0f bytes were allocated", took)
+	}
+}
+
+// TestLoadingWithinMemory checks that a network is refused before it is built if it is larger
+// than the limit.
+func TestLoadingWithinMemory(t *testing.T) {
+	file := untrained(t, "resnet-110")
+	var limited *MemoryError
+	if err := load(t, context.Background(), file, 1<<20); !errors.As(err, &limited) || limited.Limit != 1<<20 || limited.Need < 4*1_730_000 {
+		t.Errorf("got error %v, want a *MemoryError for the 1.7 million weights", err)
+	}
+	if err := load(t, context.Background(), file, 32<<20); err != nil {
+		t.Errorf("within 32 MB: %v", err)
+	}
+}
+
+// TestLoadingIsInterrupted checks that loading ends with its context.
+func TestLoadingIsInterrupted(t *testing.T) {
+	file := untrained(t, "resnet-8")
+	file.Header.Initialisers.Weights = "orthogonal"
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := load(t, ctx, file, 0); !errors.Is(err, context.Canceled) {
+		t.Errorf("got error %v, want context.Canceled", err)
+	}
+}

@@ -1,0 +1,60 @@
+package engine
+
+import (
+	"runtime"
+	"testing"
+
+	"bnkit/engine/arch"
+	"bnkit/engine/kernel"
+	"bnkit/engine/nn"
+)
+
+// allocated returns the bytes that f allocates.
+func allocated(f func()) float64 {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	f()
+	runtime.ReadMemStats(&after)
+	return float64(after.TotalAlloc - before.TotalAlloc)
+}
+
+// TestMemoryEstimates compares estimates with what is allocated.
+func TestMemoryEstimates(t *testing.T) {
+	const threads = 2
+	for _, c := range []struct {
+		name  string
+		width float64
+		side  int
+	}{{"resnet-20", 0, 32}, {"wrn-14-4", 0, 32}, {"vgg-16", 0, 32}, {"resnet-20-bottleneck", 0, 32}, {"resnet18", 0.25, 64}, {"convnet", 0, 32}} {
+		net, err := arch.Build(c.name, arch.Options{Input: arch.Shape{C: 3, H: c.side, W: c.side}, Classes: 10, Variants: arch.Variants{Width: c.width}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		params := nn.NewParams[float32](net, nil)
+		check := func(what string, estimate, actual float64) {
+			t.Helper()
+			if estimate < actual/1.5 || estimate > 2.5*actual {
+				t.Errorf("%s: %s takes %.1f MB, estimated %.1f MB", c.name, what, actual/1e6, estimate/1e6)
+			}
+		}
+		check("inference", inferenceBytes(net, threads), allocated(func() {
+			f, err := nn.NewInference(net, kernel.Best(), params, nn.NewStatistics(net), nn.InferenceOptions{Batch: 128, Threads: threads})
+			if err != nil {
+				t.Fatal(err)
+			}
+			f.Close()
+		}))
+		for _, set := range []arch.TrainableSet{arch.Nothing, arch.BN, arch.All} {
+			for _, batch := range []int{1, 32} {
+				o := nn.TrainingOptions{Batch: batch, Threads: threads, Gradients: nn.GradientsOf(net, set), BF16: false}
+				check(string(set), trainingBytes(net, o), allocated(func() {
+					f, err := nn.NewTraining(net, kernel.Best(), params, o)
+					if err != nil {
+						t.Fatal(err)
+					}
+					f.Close()
+				}))
+			}
+		}
+	}
+}
