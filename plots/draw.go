@@ -20,7 +20,12 @@ type Run struct {
 	Report  *analysis.Report
 	Epochs  []rundir.EpochMetrics
 	Summary *analysis.Summary
+
+	index int // of the run among those of Draw
 }
+
+// look returns the style of the run, which is the same in all pictures.
+func (r Run) look() mark { return markOf(r.index) }
 
 // Draw writes all pictures for which the runs have results into dir, which must exist, and
 // returns their paths. One picture shows all runs: near_zero, sparsity, gradients, threshold,
@@ -125,6 +130,7 @@ func distinct(runs []Run) []Run {
 			name = append(name[:longest-1], '…')
 		}
 		named[i] = r
+		named[i].index = i
 		named[i].Name = unused(string(name), "%s (%d)", taken)
 		named[i].Epochs = withGaps(r.Epochs)
 	}

@@ -31,8 +31,8 @@ func threshold(runs []Run) *figure {
 		f.panels = append(f.panels, panel{byShare, 1})
 	}
 	low, high := math.Inf(1), math.Inf(-1)
-	for i, run := range runs {
-		sweep, m := run.Report.Sweep, markOf(i)
+	for _, run := range runs {
+		sweep, m := run.Report.Sweep, run.look()
 		threshold, share := series{mark: m}, series{mark: m}
 		for k, row := range sweep {
 			share.x, share.y = append(share.x, row.Share), append(share.y, row.TestAccuracy)

@@ -123,9 +123,10 @@ func (f *figure) curvesOfRuns(runs []Run, curves []curve) {
 		}
 		p := newPanel("", name)
 		var lines []namedLine
-		for i, run := range runs {
-			lines = append(lines, namedLine{run.Name, c.result(run.Epochs), c.over(run.Epochs, markOf(i))})
-			p.Add(lines[i])
+		for _, run := range runs {
+			line := namedLine{run.Name, c.result(run.Epochs), c.over(run.Epochs, run.look())}
+			p.Add(line)
+			lines = append(lines, line)
 		}
 		f.label(p, lines)
 		f.panels = append(f.panels, panel{p, 1})
@@ -159,8 +160,8 @@ func accuracyByTime(runs []Run) *figure {
 	}
 	p := newPanel("time, "+unit, "test accuracy")
 	var lines []namedLine
-	for i, run := range runs {
-		s := testAccuracy.over(run.Epochs, markOf(i))
+	for _, run := range runs {
+		s := testAccuracy.over(run.Epochs, run.look())
 		for e, t := range elapsed(run.Epochs) {
 			s.x[e] = t / seconds
 		}
