@@ -70,9 +70,9 @@ func (f *figure) byRole(d depth, run Run, measures []measure) {
 	f.panels[len(f.panels)-1].X.Label.Text = d.label()
 }
 
-// byRun draws measures of several runs or of several kinds. There is a row of panels for each
-// measure, and a column for layers inside and one for layers at the end of blocks. Shortcuts are
-// in the second column.
+// byRun draws measures of several runs. Each element of rows is a row of panels with a line for
+// each of its measures and each run. The last layers of blocks and shortcuts have their own
+// column.
 func (f *figure) byRun(d depth, runs []Run, rows [][]measure, names []string, look func(run Run, k int) mark) {
 	columns := []role{inner}
 	for _, r := range runs {

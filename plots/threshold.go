@@ -12,9 +12,9 @@ import (
 	"bnkit/analysis"
 )
 
-// threshold draws accuracy against the threshold below which γ are clamped. The share of γ that
-// this clamps is a second axis above the panel of a single run. Several runs clamp different
-// shares, so they have a second panel with accuracy against the share.
+// threshold draws accuracy against the threshold below which γ are clamped. For a single run, an
+// axis above the panel shows the share of γ that each threshold clamps. The share differs between
+// runs, so several runs have a second panel, which draws accuracy against the share.
 func threshold(runs []Run) *figure {
 	runs = slices.DeleteFunc(slices.Clone(runs), func(r Run) bool { return r.Report == nil || len(r.Report.Sweep) < 2 })
 	if len(runs) == 0 {
