@@ -72,8 +72,8 @@ func stagesOf(r *analysis.Report) []stage {
 	return stages
 }
 
-// blockOf returns the name of the block of a layer, such as "blocks.0" or "layer1.0", or the
-// layer's name if it is not in a block.
+// blockOf returns the name of the block of a layer, such as "blocks.0", "layer1.0" or "block_0_0". A
+// layer outside of blocks, such as "bn", is its own block.
 func blockOf(l *analysis.Layer) string {
 	parts := strings.Split(l.Name, ".")
 	for i, part := range parts {
@@ -81,7 +81,7 @@ func blockOf(l *analysis.Layer) string {
 			return strings.Join(parts[:i+1], ".")
 		}
 	}
-	return l.Name
+	return parts[0]
 }
 
 // depth is the horizontal axis of pictures by layer. If all runs have the same layers, each layer
