@@ -3,6 +3,7 @@ package plots
 import (
 	"fmt"
 	"image/color"
+	"slices"
 	"strings"
 
 	"gonum.org/v1/plot"
@@ -110,6 +111,9 @@ func (q quantiles) Plot(c draw.Canvas, p *plot.Plot) {
 			continue
 		}
 		at, level := q.d.position(q.r, i), l.Gamma.Quantiles
+		if slices.ContainsFunc(level, func(v float64) bool { return !finite(v) }) {
+			continue
+		}
 		left, right := x(at-0.4), x(at+0.4)
 		end := len(level) - 1
 		c.StrokeLine2(draw.LineStyle{Color: q.color, Width: vg.Points(whisker)}, x(at), y(level[0]), x(at), y(level[end]))

@@ -274,6 +274,7 @@ func TestReportError(t *testing.T) {
 		"layer 1 (bn) has 0 quantiles of γ":    func(r *analysis.Report) { r.Layers[0].Gamma.Quantiles = nil },
 		"first threshold of the sweep is 0.01": func(r *analysis.Report) { r.Sweep = r.Sweep[1:] },
 		"threshold 2 is 0.01, after 0.01":      func(r *analysis.Report) { r.Sweep[2].Threshold = 0.01 },
+		"below threshold 2 is 1.5":             func(r *analysis.Report) { r.Sweep[2].Share = 1.5 },
 		"threshold 1 is -1":                    func(r *analysis.Report) { r.Sweep[1].Threshold = -1 },
 		"threshold 2 is +Inf":                  func(r *analysis.Report) { r.Sweep[2].Threshold = math.Inf(1) },
 	} {
@@ -300,6 +301,7 @@ func TestExtremes(t *testing.T) {
 		"huge": func(r *analysis.Report, e []rundir.EpochMetrics) {
 			r.Sweep[2].TestAccuracy, r.Layers[1].NearZero[2], r.GammaEdges[0] = math.MaxFloat64, math.MaxFloat64, -1e299
 			r.Layers[1].Gradient.Gamma, e[1].TestLoss, e[1].TrainAccuracy = math.MaxFloat64, math.MaxFloat64, -math.MaxFloat64
+			r.Layers[1].Gamma.Quantiles = slices.Repeat([]float64{math.MaxFloat64}, len(analysis.Levels))
 		},
 		"tiny": func(r *analysis.Report, e []rundir.EpochMetrics) {
 			r.Sweep[1].Threshold, r.Sweep[2].Threshold = 5e-324, 1e-323

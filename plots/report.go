@@ -59,6 +59,9 @@ func check(r *analysis.Report) error {
 		if t := r.Sweep[i].Threshold; !finite(t) || t <= r.Sweep[i-1].Threshold {
 			return fmt.Errorf("threshold %d is %v, after %v", i, t, r.Sweep[i-1].Threshold)
 		}
+		if s := r.Sweep[i].Share; !(0 <= s && s <= 1) {
+			return fmt.Errorf("the share of γ below threshold %d is %v", i, s)
+		}
 	}
 	return nil
 }

@@ -177,13 +177,13 @@ func accuracyByTime(runs []Run) *figure {
 	return f
 }
 
-// elapsed returns the time until the end of each epoch in seconds. It is NaN after a missing
-// row.
+// elapsed returns the time until the end of each epoch in seconds. It is NaN after a missing row
+// or a negative time.
 func elapsed(epochs []rundir.EpochMetrics) []float64 {
 	times := make([]float64, len(epochs))
 	total, next := 0.0, 1
 	for i, m := range epochs {
-		if m.Epoch != next || math.IsNaN(m.LearningRate) {
+		if m.Epoch != next || math.IsNaN(m.LearningRate) || m.Seconds < 0 {
 			total = math.NaN()
 		}
 		total += m.Seconds
