@@ -106,8 +106,8 @@ func DrawFilters(dir string, names []string, all []*analysis.Filters, format For
 // path. It shows the feature maps of one layer of each checkpoint for one picture of the test
 // split, side by side. names has a name for each checkpoint.
 func DrawFeatureMaps(dir string, names []string, all []*analysis.FeatureMaps, format Format) (string, error) {
-	layer, _, _ := strings.Cut(all[0].ReLU, " ") // without what is added
-	return drawOne(dir, fmt.Sprintf("feature_maps_%s_%d", fileName(layer), all[0].Image), featureMaps(names, all), format)
+	name := fmt.Sprintf("feature_maps_%s_%d", fileName(all[0].Layer), all[0].Image)
+	return drawOne(dir, name, featureMaps(names, all), format)
 }
 
 func drawOne(dir, name string, f *figure, format Format) (string, error) {
