@@ -41,13 +41,13 @@ func check(r *analysis.Report) error {
 	for i := range r.Layers {
 		l := &r.Layers[i]
 		switch {
-		case l.NearZero == nil && l.Gamma.Quantiles == nil: // all channels are pruned
-		case len(l.NearZero) != len(r.NearZero):
-			return fmt.Errorf("layer %d (%s) has %d shares near zero for %d thresholds", i+1, l.Name, len(l.NearZero), len(r.NearZero))
 		case len(l.Gamma.Histogram) != max(len(r.GammaEdges)-1, 0):
 			return fmt.Errorf("layer %d (%s) has %d bins of γ for %d edges", i+1, l.Name, len(l.Gamma.Histogram), len(r.GammaEdges))
 		case slices.ContainsFunc(l.Gamma.Histogram, func(n int) bool { return n < 0 }):
 			return fmt.Errorf("layer %d (%s) has a negative count of γ", i+1, l.Name)
+		case l.NearZero == nil && l.Gamma.Quantiles == nil: // all channels are pruned
+		case len(l.NearZero) != len(r.NearZero):
+			return fmt.Errorf("layer %d (%s) has %d shares near zero for %d thresholds", i+1, l.Name, len(l.NearZero), len(r.NearZero))
 		case len(l.Gamma.Quantiles) != len(analysis.Levels):
 			return fmt.Errorf("layer %d (%s) has %d quantiles of γ, not %d", i+1, l.Name, len(l.Gamma.Quantiles), len(analysis.Levels))
 		}
