@@ -23,6 +23,7 @@ type Filters struct {
 // FeatureMaps holds the outputs of the ReLU that ends a layer for one picture of the test
 // split, in inference mode with re-estimated statistics.
 type FeatureMaps struct {
+	Layer                   string // name of the layer's convolution
 	ReLU                    string // name of the ReLU's input, as in Layer.ReLU
 	Channels, Height, Width int
 	Values                  []float32 // Channels×Height×Width
@@ -94,7 +95,7 @@ func FeatureMapsOf(ctx context.Context, m *engine.Model, data *dataset.Data, lay
 		return nil, err
 	}
 	return &FeatureMaps{
-		ReLU: relu(u), Channels: u.OutShape.C, Height: u.OutShape.H, Width: u.OutShape.W, Values: inference.FeatureMaps(b.Images, unit),
+		Layer: u.Name, ReLU: relu(u), Channels: u.OutShape.C, Height: u.OutShape.H, Width: u.OutShape.W, Values: inference.FeatureMaps(b.Images, unit),
 		Image: image, Class: data.Classes[split.Label(image)],
 		Picture: picture, PictureChannels: split.Channels, PictureHeight: split.Height, PictureWidth: split.Width,
 	}, nil

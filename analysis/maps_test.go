@@ -39,7 +39,7 @@ func TestFeatureMapsOf(t *testing.T) {
 			t.Fatal(err)
 		}
 		if maps.Channels != u.OutShape.C || maps.Height != u.OutShape.H || maps.Width != u.OutShape.W ||
-			maps.Class != data.Classes[image%4] || !slices.Equal(maps.Picture, data.Test.Image(image)) {
+			maps.Layer != u.Name || maps.Class != data.Classes[image%4] || !slices.Equal(maps.Picture, data.Test.Image(image)) {
 			t.Errorf("%s: %+v", u.BN, maps)
 		}
 		z = z[image*len(maps.Values):][:len(maps.Values)]

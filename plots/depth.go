@@ -14,14 +14,14 @@ import (
 	"bnkit/analysis"
 )
 
-// role is the place of a layer in a residual block. Layers of different roles behave
-// differently, so a line joins only layers of one role.
+// role is the role of a layer in a residual block. Roles behave differently, so a line joins
+// only layers of one role.
 type role int
 
 const (
-	inner    role = iota // only the next layer reads its output; the stem and networks without blocks have this role too
-	last                 // the residual is added to its output
-	shortcut             // its output is the residual
+	inner    role = iota // any other layer, such as the stem
+	last                 // the residual of a block is added to its output
+	shortcut             // its output is the residual of a block
 )
 
 var roleNames = []string{"stem and inner layers", "last layers of blocks", "shortcuts"}
@@ -72,8 +72,8 @@ func stagesOf(r *analysis.Report) []stage {
 	return stages
 }
 
-// blockOf returns the name of the block of a layer, such as "blocks.0" or "layer1.0", or the
-// layer's name if it is not in a block.
+// blockOf returns the name of the block of a layer, such as "blocks.0", "layer1.0" or "block_0_0". A
+// layer outside of blocks, such as "bn", is its own block.
 func blockOf(l *analysis.Layer) string {
 	parts := strings.Split(l.Name, ".")
 	for i, part := range parts {
@@ -81,12 +81,12 @@ func blockOf(l *analysis.Layer) string {
 			return strings.Join(parts[:i+1], ".")
 		}
 	}
-	return l.Name
+	return parts[0]
 }
 
-// depth is the horizontal axis of pictures by layer. It has a place for each layer and the names
-// of blocks if all runs have the same layers. Otherwise stages have equal widths or, if not all
-// runs have the same number of stages, networks have equal widths.
+// depth is the horizontal axis of pictures by layer. If all runs have the same layers, each layer
+// has its own position, and blocks have labels. If the runs only have the same number of stages,
+// all stages are equally wide. Otherwise all networks are equally wide.
 type depth struct {
 	layers []analysis.Layer // of one run
 	stages []stage          // of one run
@@ -118,7 +118,7 @@ func depthOf(runs []Run, has func(*analysis.Report) bool) (d depth, ok bool) {
 	return d, ok
 }
 
-// position returns the place of layer i of r on the axis.
+// position returns the position of layer i of r on the axis.
 func (d depth) position(r *analysis.Report, i int) float64 {
 	switch {
 	case d.same:
@@ -187,8 +187,9 @@ func (d depth) label() string {
 	return "layer, from each network's first (0%) to its last (100%)"
 }
 
-// blockTicks labels blocks at their middles. It labels every second, fifth or tenth block and so
-// on if an axis of length room is too short for labels of the given sizes.
+// blockTicks labels blocks at their middles. If room, the length of the axis, is too short for all
+// labels, it labels only every second, fifth or tenth block, and so on. size returns the size of
+// a label.
 func blockTicks(layers []analysis.Layer, room vg.Length, size func(string) vg.Length) plot.ConstantTicks {
 	type block struct {
 		name   string

@@ -14,6 +14,7 @@ import (
 func TestBlockOf(t *testing.T) {
 	for name, want := range map[string]string{
 		"bn": "bn", "blocks.12.bn1": "blocks.12", "blocks.2.shortcut.1": "blocks.2", "layer1.0.bn2": "layer1.0", "layers.3.bn": "layers.3",
+		"block_0_1.bn_0": "block_0_1", "input_conv.bn_0": "input_conv", "bn1": "bn1",
 	} {
 		if got := blockOf(&analysis.Layer{Name: name}); got != want {
 			t.Errorf("%s is in block %q, want %q", name, got, want)

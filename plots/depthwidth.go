@@ -100,8 +100,8 @@ type trend struct {
 	below bool // whether labels are below the marks
 }
 
-// comparableRuns returns the runs in groups that differ in nothing but seed, depth and width, and for
-// each group a text with the properties in which the groups differ.
+// comparableRuns divides the runs into groups whose members differ only in seed, depth and width.
+// It also returns a text for each group, with the properties in which the groups differ.
 func comparableRuns(runs []Run) (groups [][]Run, texts []string) {
 	summaries := make([]*analysis.Summary, len(runs))
 	for i, r := range runs {
@@ -141,8 +141,8 @@ func comparableRuns(runs []Run) (groups [][]Run, texts []string) {
 	return groups, texts
 }
 
-// trendsOf returns a trend by depth for each width, a trend by width for each depth, and then
-// the networks that belong to no trend, of each group of comparable runs.
+// trendsOf returns the trends of each group of comparable runs: a trend by depth for each width, a
+// trend by width for each depth, and then the networks that belong to neither.
 func trendsOf(runs []Run) []trend {
 	var trends []trend
 	groups, texts := comparableRuns(runs)

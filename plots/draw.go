@@ -20,7 +20,12 @@ type Run struct {
 	Report  *analysis.Report
 	Epochs  []rundir.EpochMetrics
 	Summary *analysis.Summary
+
+	index int // of the run among those of Draw
 }
+
+// look returns the style of the run, which is the same in all pictures.
+func (r Run) look() mark { return markOf(r.index) }
 
 // Draw writes all pictures for which the runs have results into dir, which must exist, and
 // returns their paths. One picture shows all runs: near_zero, sparsity, gradients, threshold,
@@ -101,8 +106,8 @@ func DrawFilters(dir string, names []string, all []*analysis.Filters, format For
 // path. It shows the feature maps of one layer of each checkpoint for one picture of the test
 // split, side by side. names has a name for each checkpoint.
 func DrawFeatureMaps(dir string, names []string, all []*analysis.FeatureMaps, format Format) (string, error) {
-	layer, _, _ := strings.Cut(all[0].ReLU, " ") // without what is added
-	return drawOne(dir, fmt.Sprintf("feature_maps_%s_%d", fileName(layer), all[0].Image), featureMaps(names, all), format)
+	name := fmt.Sprintf("feature_maps_%s_%d", fileName(all[0].Layer), all[0].Image)
+	return drawOne(dir, name, featureMaps(names, all), format)
 }
 
 func drawOne(dir, name string, f *figure, format Format) (string, error) {
@@ -125,6 +130,7 @@ func distinct(runs []Run) []Run {
 			name = append(name[:longest-1], '…')
 		}
 		named[i] = r
+		named[i].index = i
 		named[i].Name = unused(string(name), "%s (%d)", taken)
 		named[i].Epochs = withGaps(r.Epochs)
 	}

@@ -80,9 +80,9 @@ func TestFileNames(t *testing.T) {
 			t.Errorf("filters of %s are in %s, %v", layer, path, err)
 		}
 	}
-	m := &analysis.FeatureMaps{ReLU: "blocks.0.bn2 + residual", Image: 7, Channels: 1, Height: 1, Width: 1, Values: []float32{1},
+	m := &analysis.FeatureMaps{Layer: "blocks.0.conv2", Image: 7, Channels: 1, Height: 1, Width: 1, Values: []float32{1},
 		Picture: []uint8{1}, PictureChannels: 1, PictureHeight: 1, PictureWidth: 1}
-	if path, err := DrawFeatureMaps(dir, []string{"a"}, []*analysis.FeatureMaps{m}, SVG); err != nil || path != filepath.Join(dir, "feature_maps_blocks.0.bn2_7.svg") {
+	if path, err := DrawFeatureMaps(dir, []string{"a"}, []*analysis.FeatureMaps{m}, SVG); err != nil || path != filepath.Join(dir, "feature_maps_blocks.0.conv2_7.svg") {
 		t.Errorf("feature maps are in %s, %v", path, err)
 	}
 }

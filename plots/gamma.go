@@ -3,6 +3,7 @@ package plots
 import (
 	"fmt"
 	"image/color"
+	"slices"
 	"strings"
 
 	"gonum.org/v1/plot"
@@ -12,9 +13,8 @@ import (
 	"bnkit/analysis"
 )
 
-// gammaLayers draws the quantiles of γ of each layer, with a panel for layers inside and one for
-// layers at the end of blocks. Quantiles are legible for layers of 16 channels, whose histograms
-// are not.
+// gammaLayers draws the quantiles of γ of each layer. The last layers of blocks have their own
+// panel. Layers of 16 channels have too few γ for histograms.
 func gammaLayers(run Run) *figure {
 	runs := []Run{run}
 	d, ok := depthOf(runs, func(*analysis.Report) bool { return true })
@@ -111,6 +111,9 @@ func (q quantiles) Plot(c draw.Canvas, p *plot.Plot) {
 			continue
 		}
 		at, level := q.d.position(q.r, i), l.Gamma.Quantiles
+		if slices.ContainsFunc(level, func(v float64) bool { return !finite(v) }) {
+			continue
+		}
 		left, right := x(at-0.4), x(at+0.4)
 		end := len(level) - 1
 		c.StrokeLine2(draw.LineStyle{Color: q.color, Width: vg.Points(whisker)}, x(at), y(level[0]), x(at), y(level[end]))
@@ -203,8 +206,8 @@ type histogram struct {
 	color  color.Color
 }
 
-// coarser returns the histogram with at most most bins, or a few more. It joins neighbouring
-// bins, but never bins on different sides of zero.
+// coarser returns the histogram with about most bins or fewer. It joins neighbouring bins, but
+// never bins on different sides of zero.
 func (h histogram) coarser(most int) histogram {
 	join := (len(h.counts) + most - 1) / most
 	zero := 0 // index of the edge at zero

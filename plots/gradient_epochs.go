@@ -131,8 +131,8 @@ func (f *figure) gradientsOfRuns(runs []Run) (zero []string) {
 	for _, kind := range trackedKinds {
 		p := newPanel("", kind.label)
 		var lines []namedLine
-		for i, run := range runs {
-			c, result := trackedOf(run.Epochs, kind.kind, markOf(i)), ""
+		for _, run := range runs {
+			c, result := trackedOf(run.Epochs, kind.kind, run.look()), ""
 			if c.measured && !c.any() {
 				zero = append(zero, kind.name+" of "+run.Name)
 			}

@@ -124,8 +124,8 @@ type colorScale struct {
 	label     string
 }
 
-// color returns the colour of an exponent. The lowest is light blue, because white means that
-// there is no value.
+// color returns the colour of an exponent. The lowest colour is light blue because cells without
+// a value are white.
 func (s *colorScale) color(exponent float64) color.Color {
 	return shade(0.12 + 0.88*(exponent-s.low)/(s.high-s.low))
 }

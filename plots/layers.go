@@ -70,10 +70,10 @@ func (f *figure) byRole(d depth, run Run, measures []measure) {
 	f.panels[len(f.panels)-1].X.Label.Text = d.label()
 }
 
-// byRun draws measures of several runs or of several kinds. There is a row of panels for each
-// measure, and a column for layers inside and one for layers at the end of blocks. Shortcuts are
-// in the second column.
-func (f *figure) byRun(d depth, runs []Run, rows [][]measure, names []string, look func(run, k int) mark) {
+// byRun draws measures of several runs. Each element of rows is a row of panels with a line for
+// each of its measures and each run. The last layers of blocks and shortcuts have their own
+// column.
+func (f *figure) byRun(d depth, runs []Run, rows [][]measure, names []string, look func(run Run, k int) mark) {
 	columns := []role{inner}
 	for _, r := range runs {
 		if slices.ContainsFunc(r.Report.Layers, func(l analysis.Layer) bool { return roleOf(&l) == last }) {
@@ -101,12 +101,12 @@ func (f *figure) byRun(d depth, runs []Run, rows [][]measure, names []string, lo
 					p.X.Label.Text = "layer, input to output"
 				}
 			}
-			for i, run := range runs {
+			for _, run := range runs {
 				for k, m := range measures {
 					value := func(l *analysis.Layer) float64 { return m.value(run.Report, l) }
-					p.Add(d.series(run.Report, which, look(i, k).thin(), value))
+					p.Add(d.series(run.Report, which, look(run, k).thin(), value))
 					if which == last {
-						s := d.series(run.Report, shortcut, look(i, k), value)
+						s := d.series(run.Report, shortcut, look(run, k), value)
 						s.mark.shape, s.mark.unjoined = diamondGlyph{}, true
 						shortcuts = shortcuts || s.any()
 						p.Add(s)
@@ -157,13 +157,13 @@ func nearZero(runs []Run) *figure {
 		m := measure{value: func(r *analysis.Report, l *analysis.Layer) float64 {
 			return shareNearZero(l, slices.Index(r.NearZero, t))
 		}}
-		f.byRun(d, counted, [][]measure{{m}}, []string{"share of the layer's γ"}, func(run, _ int) mark { return markOf(run) })
-		for i, r := range counted {
+		f.byRun(d, counted, [][]measure{{m}}, []string{"share of the layer's γ"}, func(run Run, _ int) mark { return run.look() })
+		for _, r := range counted {
 			name := r.Name
 			if all := totalNearZero(r.Report, slices.Index(r.Report.NearZero, t)); finite(all) {
 				name += fmt.Sprintf(" (%.1f%% of all)", 100*all)
 			}
-			f.legend = append(f.legend, entry{name: name, mark: markOf(i)})
+			f.legend = append(f.legend, entry{name: name, mark: r.look()})
 		}
 	}
 	for _, p := range f.panels {
@@ -212,13 +212,13 @@ func sparsity(runs []Run) *figure {
 		f.byRole(d, runs[0], []measure{zero, off})
 		f.note += " Dashed: over all layers."
 	} else {
-		f.byRun(d, runs, [][]measure{{zero}, {off}}, []string{zero.name, off.name}, func(run, _ int) mark { return markOf(run) })
-		for i, r := range runs {
+		f.byRun(d, runs, [][]measure{{zero}, {off}}, []string{zero.name, off.name}, func(run Run, _ int) mark { return run.look() })
+		for _, r := range runs {
 			name := r.Name
 			if t := zero.total(r.Report); finite(t) {
 				name += fmt.Sprintf(" (%.0f%% of all outputs are zero)", 100*t)
 			}
-			f.legend = append(f.legend, entry{name: name, mark: markOf(i)})
+			f.legend = append(f.legend, entry{name: name, mark: r.look()})
 		}
 	}
 	for _, p := range f.panels {
@@ -269,14 +269,14 @@ func gradients(runs []Run) *figure {
 	}
 	if len(runs) == 1 {
 		names[0] = "mean |∂loss/∂parameter|"
-		f.byRun(d, runs, rows, names, func(_, k int) mark { return markOf(k) })
+		f.byRun(d, runs, rows, names, func(_ Run, k int) mark { return markOf(k) })
 		for k, kind := range kinds {
 			f.legend = append(f.legend, entry{name: kind.name, mark: markOf(k)})
 		}
 	} else {
-		f.byRun(d, runs, rows, names, func(run, _ int) mark { return markOf(run) })
-		for i, r := range runs {
-			f.legend = append(f.legend, entry{name: r.Name, mark: markOf(i)})
+		f.byRun(d, runs, rows, names, func(run Run, _ int) mark { return run.look() })
+		for _, r := range runs {
+			f.legend = append(f.legend, entry{name: r.Name, mark: r.look()})
 		}
 		f.note = "w: weights of convolutions. " + f.note
 	}

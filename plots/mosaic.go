@@ -145,7 +145,7 @@ type block struct {
 	tiles                  []tile
 }
 
-const tileGap = 3 // pixels
+const tileGap = 6 // pixels
 
 // fit returns the number of tiles in a row and the side of a value in pixels, so that the
 // block, with its gaps, fits into the given width and height in pixels. The side is below 1

@@ -263,17 +263,22 @@ func TestNoFolder(t *testing.T) {
 // before it draws anything.
 func TestReportError(t *testing.T) {
 	for says, damage := range map[string]func(r *analysis.Report){
-		"edge 2 of γ's bins is -0.5":           func(r *analysis.Report) { r.GammaEdges[1] = -0.5 },
-		"edge 4 of γ's bins is +Inf":           func(r *analysis.Report) { r.GammaEdges[3] = math.Inf(1) },
-		"threshold 2 for shares":               func(r *analysis.Report) { r.NearZero[1] = 0.001 },
-		"threshold 1 for shares":               func(r *analysis.Report) { r.NearZero[0] = 0 },
-		"2 shares near zero in total for 3":    func(r *analysis.Report) { r.Total.NearZero = r.Total.NearZero[:2] },
-		"layer 3 (bn) has 2 shares near zero":  func(r *analysis.Report) { r.Layers[2].NearZero = r.Layers[2].NearZero[:2] },
-		"layer 2 (bn) has 4 bins of γ":         func(r *analysis.Report) { r.Layers[1].Gamma.Histogram = make([]int, 4) },
-		"layer 2 (bn) has a negative count":    func(r *analysis.Report) { r.Layers[1].Gamma.Histogram[1] = -12 },
+		"edge 2 of γ's bins is -0.5":          func(r *analysis.Report) { r.GammaEdges[1] = -0.5 },
+		"edge 4 of γ's bins is +Inf":          func(r *analysis.Report) { r.GammaEdges[3] = math.Inf(1) },
+		"threshold 2 for shares":              func(r *analysis.Report) { r.NearZero[1] = 0.001 },
+		"threshold 1 for shares":              func(r *analysis.Report) { r.NearZero[0] = 0 },
+		"2 shares near zero in total for 3":   func(r *analysis.Report) { r.Total.NearZero = r.Total.NearZero[:2] },
+		"layer 3 (bn) has 2 shares near zero": func(r *analysis.Report) { r.Layers[2].NearZero = r.Layers[2].NearZero[:2] },
+		"layer 2 (bn) has 4 bins of γ":        func(r *analysis.Report) { r.Layers[1].Gamma.Histogram = make([]int, 4) },
+		"layer 2 (bn) has a negative count":   func(r *analysis.Report) { r.Layers[1].Gamma.Histogram[1] = -12 },
+		"layer 4 (bn) has 0 shares near zero": func(r *analysis.Report) { r.Layers[3].NearZero = nil },
+		"layer 3 (bn) has 2 bins of γ": func(r *analysis.Report) {
+			r.Layers[2].NearZero, r.Layers[2].Gamma = nil, analysis.Distribution{Histogram: make([]int, 2)}
+		},
 		"layer 1 (bn) has 0 quantiles of γ":    func(r *analysis.Report) { r.Layers[0].Gamma.Quantiles = nil },
 		"first threshold of the sweep is 0.01": func(r *analysis.Report) { r.Sweep = r.Sweep[1:] },
 		"threshold 2 is 0.01, after 0.01":      func(r *analysis.Report) { r.Sweep[2].Threshold = 0.01 },
+		"below threshold 2 is 1.5":             func(r *analysis.Report) { r.Sweep[2].Share = 1.5 },
 		"threshold 1 is -1":                    func(r *analysis.Report) { r.Sweep[1].Threshold = -1 },
 		"threshold 2 is +Inf":                  func(r *analysis.Report) { r.Sweep[2].Threshold = math.Inf(1) },
 	} {
@@ -300,6 +305,7 @@ func TestExtremes(t *testing.T) {
 		"huge": func(r *analysis.Report, e []rundir.EpochMetrics) {
 			r.Sweep[2].TestAccuracy, r.Layers[1].NearZero[2], r.GammaEdges[0] = math.MaxFloat64, math.MaxFloat64, -1e299
 			r.Layers[1].Gradient.Gamma, e[1].TestLoss, e[1].TrainAccuracy = math.MaxFloat64, math.MaxFloat64, -math.MaxFloat64
+			r.Layers[1].Gamma.Quantiles = slices.Repeat([]float64{math.MaxFloat64}, len(analysis.Levels))
 		},
 		"tiny": func(r *analysis.Report, e []rundir.EpochMetrics) {
 			r.Sweep[1].Threshold, r.Sweep[2].Threshold = 5e-324, 1e-323
@@ -314,6 +320,7 @@ func TestExtremes(t *testing.T) {
 		"no channels": func(r *analysis.Report, _ []rundir.EpochMetrics) {
 			r.Layers[1].Sparsity.Channels = 0
 			r.Layers[1].Gamma.Histogram = []int{0, 0, 0}
+			r.Layers[2].Gamma, r.Layers[2].NearZero = analysis.Distribution{Histogram: make([]int, 3)}, nil // all channels are pruned
 		},
 	} {
 		r, e := report(4, 0.5), epochs(4)

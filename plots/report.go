@@ -41,13 +41,13 @@ func check(r *analysis.Report) error {
 	for i := range r.Layers {
 		l := &r.Layers[i]
 		switch {
-		case l.NearZero == nil && l.Gamma.Quantiles == nil: // all channels are pruned
-		case len(l.NearZero) != len(r.NearZero):
-			return fmt.Errorf("layer %d (%s) has %d shares near zero for %d thresholds", i+1, l.Name, len(l.NearZero), len(r.NearZero))
 		case len(l.Gamma.Histogram) != max(len(r.GammaEdges)-1, 0):
 			return fmt.Errorf("layer %d (%s) has %d bins of γ for %d edges", i+1, l.Name, len(l.Gamma.Histogram), len(r.GammaEdges))
 		case slices.ContainsFunc(l.Gamma.Histogram, func(n int) bool { return n < 0 }):
 			return fmt.Errorf("layer %d (%s) has a negative count of γ", i+1, l.Name)
+		case l.NearZero == nil && l.Gamma.Quantiles == nil: // all channels are pruned
+		case len(l.NearZero) != len(r.NearZero):
+			return fmt.Errorf("layer %d (%s) has %d shares near zero for %d thresholds", i+1, l.Name, len(l.NearZero), len(r.NearZero))
 		case len(l.Gamma.Quantiles) != len(analysis.Levels):
 			return fmt.Errorf("layer %d (%s) has %d quantiles of γ, not %d", i+1, l.Name, len(l.Gamma.Quantiles), len(analysis.Levels))
 		}
@@ -58,6 +58,9 @@ func check(r *analysis.Report) error {
 	for i := 1; i < len(r.Sweep); i++ {
 		if t := r.Sweep[i].Threshold; !finite(t) || t <= r.Sweep[i-1].Threshold {
 			return fmt.Errorf("threshold %d is %v, after %v", i, t, r.Sweep[i-1].Threshold)
+		}
+		if s := r.Sweep[i].Share; !(0 <= s && s <= 1) {
+			return fmt.Errorf("the share of γ below threshold %d is %v", i, s)
 		}
 	}
 	return nil

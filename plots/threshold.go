@@ -12,9 +12,9 @@ import (
 	"bnkit/analysis"
 )
 
-// threshold draws accuracy against the threshold below which γ are clamped. The share of γ that
-// this clamps is a second axis above the panel of a single run. Several runs clamp different
-// shares, so they have a second panel with accuracy against the share.
+// threshold draws accuracy against the threshold below which γ are clamped. For a single run, an
+// axis above the panel shows the share of γ that each threshold clamps. The share differs between
+// runs, so several runs have a second panel, which draws accuracy against the share.
 func threshold(runs []Run) *figure {
 	runs = slices.DeleteFunc(slices.Clone(runs), func(r Run) bool { return r.Report == nil || len(r.Report.Sweep) < 2 })
 	if len(runs) == 0 {
@@ -31,8 +31,8 @@ func threshold(runs []Run) *figure {
 		f.panels = append(f.panels, panel{byShare, 1})
 	}
 	low, high := math.Inf(1), math.Inf(-1)
-	for i, run := range runs {
-		sweep, m := run.Report.Sweep, markOf(i)
+	for _, run := range runs {
+		sweep, m := run.Report.Sweep, run.look()
 		threshold, share := series{mark: m}, series{mark: m}
 		for k, row := range sweep {
 			share.x, share.y = append(share.x, row.Share), append(share.y, row.TestAccuracy)

@@ -33,6 +33,10 @@ func TestThreshold(t *testing.T) {
 	}
 
 	two := threshold([]Run{{Name: "a", Report: r}, {Name: "b", Report: r}, {Name: "c"}})
+	runs := distinct([]Run{{Name: "not analyzed"}, {Name: "a", Report: r}, {Name: "b", Report: r}})
+	if f := threshold(runs); f.legend[1].mark.color != colors[2] || nearZero(runs).legend[1].mark.color != colors[2] {
+		t.Errorf("the third run has the colour %v, and %v in another picture", f.legend[1].mark.color, nearZero(runs).legend[1].mark.color)
+	}
 	if len(two.panels) != 2 || len(two.legend) != 2 || two.panels[1].X.Min != 0 || two.panels[1].X.Max != 1 {
 		t.Errorf("several runs have panels %+v and the legend %+v", two.panels, two.legend)
 	}

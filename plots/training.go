@@ -123,9 +123,10 @@ func (f *figure) curvesOfRuns(runs []Run, curves []curve) {
 		}
 		p := newPanel("", name)
 		var lines []namedLine
-		for i, run := range runs {
-			lines = append(lines, namedLine{run.Name, c.result(run.Epochs), c.over(run.Epochs, markOf(i))})
-			p.Add(lines[i])
+		for _, run := range runs {
+			line := namedLine{run.Name, c.result(run.Epochs), c.over(run.Epochs, run.look())}
+			p.Add(line)
+			lines = append(lines, line)
 		}
 		f.label(p, lines)
 		f.panels = append(f.panels, panel{p, 1})
@@ -159,8 +160,8 @@ func accuracyByTime(runs []Run) *figure {
 	}
 	p := newPanel("time, "+unit, "test accuracy")
 	var lines []namedLine
-	for i, run := range runs {
-		s := testAccuracy.over(run.Epochs, markOf(i))
+	for _, run := range runs {
+		s := testAccuracy.over(run.Epochs, run.look())
 		for e, t := range elapsed(run.Epochs) {
 			s.x[e] = t / seconds
 		}
@@ -176,13 +177,13 @@ func accuracyByTime(runs []Run) *figure {
 	return f
 }
 
-// elapsed returns the time until the end of each epoch in seconds. It is NaN after a missing
-// row.
+// elapsed returns the time until the end of each epoch in seconds. It is NaN after a missing row
+// or a negative time.
 func elapsed(epochs []rundir.EpochMetrics) []float64 {
 	times := make([]float64, len(epochs))
 	total, next := 0.0, 1
 	for i, m := range epochs {
-		if m.Epoch != next || math.IsNaN(m.LearningRate) {
+		if m.Epoch != next || math.IsNaN(m.LearningRate) || m.Seconds < 0 {
 			total = math.NaN()
 		}
 		total += m.Seconds

@@ -132,7 +132,7 @@ func TestTrainAnalyzePrune(t *testing.T) {
 		}
 	}
 	layers := ok(t, "plot", ckpt, "pruned.bnz", "--filters", "conv", "--feature-maps", "blocks.0.bn2", "--image", "3", "--data-dir", data, "--out", "layers")
-	if want := filepath.Join("layers", "filters_conv.png") + "\n" + filepath.Join("layers", "feature_maps_blocks.0.bn2_3.png") + "\n"; layers != want {
+	if want := filepath.Join("layers", "filters_conv.png") + "\n" + filepath.Join("layers", "feature_maps_blocks.0.conv2_3.png") + "\n"; layers != want {
 		t.Errorf("plot prints %q, want %q", layers, want)
 	}
 	for _, wrong := range []string{"--filters=conv9", "--feature-maps=conv9", "--feature-maps=conv --image=40", "--format=gif"} {

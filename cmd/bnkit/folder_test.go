@@ -79,7 +79,7 @@ func TestImageFolderCommands(t *testing.T) {
 	if text := ok(t, "eval", "r/ckpt.bnz", "--data-dir", root, "-q"); !strings.Contains(text, "15 pictures") {
 		t.Errorf("eval: %s", text)
 	}
-	if maps := ok(t, "plot", "r/ckpt.bnz", "--feature-maps", "conv", "--image", "7", "--data-dir", root, "--out", "layers", "-q"); maps != filepath.Join("layers", "feature_maps_bn_7.png")+"\n" {
+	if maps := ok(t, "plot", "r/ckpt.bnz", "--feature-maps", "conv", "--image", "7", "--data-dir", root, "--out", "layers", "-q"); maps != filepath.Join("layers", "feature_maps_conv_7.png")+"\n" {
 		t.Errorf("plot: %s", maps)
 	}
 	if text := ok(t, "eval", "r/ckpt.bnz", "-q"); !strings.Contains(text, "15 pictures") {

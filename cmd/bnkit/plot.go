@@ -39,6 +39,11 @@ func newPlotCommand(g *globalOptions) *cobra.Command {
 Several runs are drawn in the same pictures. Nothing is measured: if a checkpoint was
 not analyzed, only its γ are drawn.
 
+The pictures are gamma_histogram and gamma_layers (γ of each stage and of each
+layer), near_zero, sparsity, gradients and threshold (if the checkpoint was
+analyzed), training, accuracy_time, and gradient_epochs and gradient_layers (if
+gradients were tracked).
+
 --filters and --feature-maps draw one layer of each checkpoint instead, side by
 side: the weights of its convolution (regenerated from the seed if they are
 frozen), or the outputs of its ReLU for picture --image of the test split
