@@ -146,7 +146,7 @@ checkpoint, parameters (the number of trained parameters) and config.`,
   bnkit train --arch resnet50 --stem cifar --width 0.125 --data cifar10
   bnkit train --arch vgg-38 --data cifar10 --trainable all --track-gradients
   bnkit train --from runs/first/ckpt-pruned.bnz --epochs 3
-  bnkit train --from resnet56.th --data cifar10 --normalise-mean imagenet --epochs 3
+  bnkit train --from resnet56.th --data cifar10 --normalise-mean imagenet
   bnkit train --resume --out runs/first`,
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {

@@ -1,0 +1,447 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"bnkit/analysis"
+	"bnkit/checkpoint/safetensors"
+	"bnkit/engine/convert"
+)
+
+// What testdata/foreign.py prints of resnet8.th on the pictures of writeIDX.
+const (
+	foreignAccuracy = 0.625
+	foreignLoss     = 1.2712057077395253
+	foreignChannels = 60
+	foreignSmall    = 9 // γ below 0.01 in size
+	foreignBeta     = 48
+	foreignBoth     = 7
+)
+
+// foreignDir changes to an empty directory with the folder models, which holds the files of
+// testdata. It returns flags that describe the pictures.
+func foreignDir(t *testing.T) []string {
+	t.Helper()
+	here, err := filepath.Abs("testdata")
+	if err != nil {
+		t.Fatal(err)
+	}
+	data := writeIDX(t)
+	inDirectory(t)
+	if err := os.Mkdir("models", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"resnet8.th", "unknown.pt"} {
+		b, err := os.ReadFile(filepath.Join(here, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		writeTest(t, filepath.Join("models", name), b)
+	}
+	return []string{"--data", data, "--normalise-mean", "0.25", "--normalise-std", "0.5"}
+}
+
+func writeTest(t *testing.T, path string, b []byte) {
+	t.Helper()
+	if err := os.WriteFile(path, b, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// object runs a command line with --json and returns the object that it prints.
+func object(t *testing.T, args ...string) map[string]any {
+	t.Helper()
+	var v map[string]any
+	decode(t, ok(t, append(args, "--json", "--quiet")...), &v)
+	return v
+}
+
+// checkKeys checks that an object has these keys and no others.
+func checkKeys(t *testing.T, what string, v map[string]any, keys ...string) {
+	t.Helper()
+	var got []string
+	for key := range v {
+		got = append(got, key)
+	}
+	slices.Sort(got)
+	slices.Sort(keys)
+	if !slices.Equal(got, keys) {
+		t.Errorf("%s has the keys %v, want %v", what, got, keys)
+	}
+}
+
+// TestForeignEval compares the accuracy and loss with those that PyTorch computes.
+func TestForeignEval(t *testing.T) {
+	flags := foreignDir(t)
+	r := object(t, append([]string{"eval", "models/resnet8.th"}, flags...)...)
+	checkKeys(t, "eval --json", r, "test_accuracy", "test_accuracy_interval", "test_loss", "examples", "statistics")
+	if r["test_accuracy"] != foreignAccuracy || math.Abs(r["test_loss"].(float64)-foreignLoss) > 1e-5 || r["examples"] != 40.0 || r["statistics"] != "stored" {
+		t.Errorf("%v, want accuracy %v and loss %v", r, foreignAccuracy, foreignLoss)
+	}
+	if code, _, err := bnkit(t, "eval", "models/resnet8.th"); code != 2 || !strings.Contains(err, "name a data set") {
+		t.Errorf("without data: exit code %d, %s", code, err)
+	}
+	if code, _, err := bnkit(t, append([]string{"eval", "models/resnet8.th", "--arch", "resnet-9"}, flags...)...); code != 2 || !strings.Contains(err, "resnet-9") {
+		t.Errorf("a network that cannot be built: exit code %d, %s", code, err)
+	}
+	if code, _, err := bnkit(t, append([]string{"eval", "models/resnet8.th", "--arch", "resnet-14"}, flags...)...); code != 3 || !strings.Contains(err, "layer1.1.conv1.weight is missing") {
+		t.Errorf("another network: exit code %d, %s", code, err)
+	}
+}
+
+// TestForeignCommands runs each command on another program's file in a read-only folder.
+func TestForeignCommands(t *testing.T) {
+	flags := foreignDir(t)
+	if err := os.Chmod("models", 0o555); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.Chmod("models", 0o755) })
+	const file = "models/resnet8.th"
+	with := func(args ...string) []string { return append(args, flags...) }
+
+	r := object(t, with("analyze", file, "--thresholds", "0.01", "--batches", "1")...)
+	total := r["total"].(map[string]any)
+	if got := total["near_zero"].([]any)[1].(float64) * foreignChannels; math.Abs(got-foreignSmall) > 1e-9 {
+		t.Errorf("%v γ are near zero, want %d", got, foreignSmall)
+	}
+	if got := total["both_near_zero"].([]any)[1].(float64) * foreignChannels; math.Abs(got-foreignBoth) > 1e-9 {
+		t.Errorf("%v channels have γ and β near zero, want %d", got, foreignBoth)
+	}
+	if _, err := os.Stat("resnet8-plots/analysis.json"); err != nil {
+		t.Error(err)
+	}
+	ok(t, "plot", file)
+	ok(t, with("plot", file, "--feature-maps", "conv", "--filters", "conv", "--out", "layers")...)
+
+	pruned := object(t, with("prune", file, "--threshold", "0.01")...)
+	if pruned["out"] != "resnet8-pruned.bnz" || pruned["clamped"] != float64(foreignSmall) {
+		t.Errorf("pruned %v channels to %v", pruned["clamped"], pruned["out"])
+	}
+	if out := ok(t, "inspect", "resnet8-pruned.bnz"); !strings.Contains(out, "described unit by unit: 7 units") || !strings.Contains(out, "removed        ") || strings.Contains(out, "shortcut ,") {
+		t.Errorf("inspect of a network that is described unit by unit prints\n%s", out)
+	}
+	ok(t, with("export", file, "--out", "m.safetensors")...)
+	exported := object(t, with("eval", "m.safetensors")[:4]...)
+	if exported["test_accuracy"] != foreignAccuracy || math.Abs(exported["test_loss"].(float64)-foreignLoss) > 1e-5 {
+		t.Errorf("the exported network has %v", exported)
+	}
+	ok(t, with("train", "--from", file, "--epochs", "1", "--batch", "32", "--out", "from")...)
+	ok(t, with("train", "--like", file, "--epochs", "1", "--batch", "32", "--lr-drops", "none", "--out", "like")...)
+	if code, _, err := bnkit(t, "train", "--from", file); code != 2 || !strings.Contains(err, "name a data set") {
+		t.Errorf("train --from without data: exit code %d, %s", code, err)
+	}
+	if code, _, err := bnkit(t, "train", "--normalise-mean", "imagenet"); code != 2 || !strings.Contains(err, "--from") {
+		t.Errorf("train --normalise-mean without --from: exit code %d, %s", code, err)
+	}
+
+	var c comparison
+	decode(t, ok(t, "compare", "from", file, "models/unknown.pt", "resnet8-pruned.bnz", "m.safetensors", "--json"), &c)
+	if len(c.Runs) != 1 || len(c.Files) != 4 || c.Files[0].Arch != "resnet-8" || c.Files[1].Arch != "" || *c.Files[1].GammaNearZero != float64(foreignSmall)/foreignChannels {
+		t.Errorf("%d runs, files %+v", len(c.Runs), c.Files)
+	}
+	if out := ok(t, "compare", file, "models/unknown.pt"); !strings.Contains(out, "unknown") || !strings.Contains(out, "15.00%") {
+		t.Errorf("compare prints\n%s", out)
+	}
+}
+
+// TestImport checks that the imported file needs no flags and gives the same numbers, and
+// that data.json is written only where it counts for this file alone.
+func TestImport(t *testing.T) {
+	flags := foreignDir(t)
+	with := func(args ...string) []string { return append(args, flags...) }
+	want := ok(t, with("eval", "models/resnet8.th", "--json", "--quiet")...)
+	if err := os.Mkdir("new", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	r := object(t, with("import", "models/resnet8.th", "--out", "new/m.bnz")...)
+	checkKeys(t, "import --json", r, "out", "arch", "input", "classes", "parameters", "statistics", "data", "normalisation_mean", "normalisation_std", "bytes", "data_dir")
+	if r["arch"] != "resnet-8" || r["statistics"] != true || r["data_dir"] != flags[1] {
+		t.Errorf("import --json prints %v", r)
+	}
+	if got := ok(t, "eval", "new/m.bnz", "--json", "--quiet"); got != want {
+		t.Errorf("the imported file gives %s, want %s", got, want)
+	}
+	if code, _, err := bnkit(t, with("import", "models/resnet8.th", "--out", "new/m.bnz")...); code != 2 || !strings.Contains(err, "--force") {
+		t.Errorf("import to a file that exists: exit code %d, %s", code, err)
+	}
+	ok(t, with("import", "models/resnet8.th", "--out", "new/m.bnz", "--force")...)
+
+	ok(t, "import", "models/resnet8.th", "--data", flags[1])
+	if _, err := os.Stat("data.json"); err != nil {
+		t.Error(err)
+	}
+	if err := os.Remove("data.json"); err != nil {
+		t.Fatal(err)
+	}
+	code, _, said := bnkit(t, "import", "models/resnet8.th", "--data", flags[1], "--out", "second.bnz")
+	if _, err := os.Stat("data.json"); code != 0 || err == nil || !strings.Contains(said, "give other commands --data "+flags[1]) {
+		t.Errorf("beside another .bnz file: exit code %d, data.json: %v, %s", code, err, said)
+	}
+	for _, args := range [][]string{{"import", "second.bnz"}, {"import", "models/resnet8.th"}, {"import"}, with("import", "models/resnet8.th", "--out", "m.pt")} {
+		if code, _, err := bnkit(t, args...); code != 2 {
+			t.Errorf("%v: exit code %d, %s", args, code, err)
+		}
+	}
+}
+
+func TestInspectForeign(t *testing.T) {
+	foreignDir(t)
+	r := object(t, "inspect", "models/resnet8.th")
+	checkKeys(t, "inspect --json", r, "format", "path", "file_bytes", "network", "parameters", "batchnorms", "statistics", "tensors", "ignored")
+	network := r["network"].(map[string]any)
+	checkKeys(t, "network", network, "arch", "shortcut", "width", "named", "input", "classes", "evidence")
+	if r["format"] != "PyTorch (legacy)" || r["path"] != "state_dict" || network["arch"] != "resnet-8" || network["shortcut"] != "A-centred" || r["batchnorms"] != 7.0 || r["statistics"] != true {
+		t.Errorf("%v", r)
+	}
+	first := r["tensors"].([]any)[0].(map[string]any)
+	checkKeys(t, "a tensor", first, "name", "type", "shape")
+	if out := ok(t, "inspect", "models/resnet8.th"); !strings.Contains(out, "module.linear.weight") || !strings.Contains(out, "F32  4×16") || !strings.Contains(out, "best_prec1 (float 75)") {
+		t.Errorf("inspect prints\n%s", out)
+	}
+	r = object(t, "inspect", "models/unknown.pt")
+	if r["network"] != nil || r["unknown"] != "module.layer3.0.se.weight (4×16×1×1) belongs to no layer of resnet-8" || r["format"] != "PyTorch (zip)" || r["batchnorms"] != 7.0 {
+		t.Errorf("%v", r)
+	}
+	if out := ok(t, "inspect", "models/unknown.pt"); !strings.Contains(out, "unknown: module.layer3.0.se.weight") || !strings.Contains(out, "BF16") {
+		t.Errorf("inspect prints\n%s", out)
+	}
+	// A name must not control the terminal.
+	if err := safetensors.Write("evil.safetensors", []safetensors.Tensor{safetensors.New("a\x1b[31m\nb", []int{1}, []float32{1})}, map[string]string{"k": "\x1b]0;x"}); err != nil {
+		t.Fatal(err)
+	}
+	if out := ok(t, "inspect", "evil.safetensors"); strings.ContainsRune(out, 0x1b) || !strings.Contains(out, `"a\x1b[31m\nb"`) {
+		t.Errorf("inspect prints %q", out)
+	}
+}
+
+// TestUnknownNetwork checks what can be done with a network that cannot be run.
+func TestUnknownNetwork(t *testing.T) {
+	flags := foreignDir(t)
+	const file = "models/unknown.pt"
+	r := object(t, "analyze", file)
+	checkKeys(t, "analyze --json", r, "unmeasured", "near_zero_thresholds", "gamma_edges", "beta_edges", "layers", "total")
+	if !strings.Contains(r["unmeasured"].(string), "se.weight") {
+		t.Errorf("unmeasured: %v", r["unmeasured"])
+	}
+	checkKeys(t, "a layer", r["layers"].([]any)[0].(map[string]any), "name", "channels", "gamma", "beta", "near_zero", "beta_near_zero", "both_near_zero")
+	total := r["total"].(map[string]any)
+	for key, want := range map[string]float64{"near_zero": foreignSmall, "beta_near_zero": foreignBeta, "both_near_zero": foreignBoth} {
+		if got := total[key].([]any)[1].(float64) * foreignChannels; math.Abs(got-want) > 1e-9 {
+			t.Errorf("%s: %v channels, want %v", key, got, want)
+		}
+	}
+	out := ok(t, "analyze", file)
+	for _, want := range []string{"module.layer3.0.bn1", "|β|<0.01", "nothing else was measured"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("analyze does not print %q:\n%s", want, out)
+		}
+	}
+	if _, err := os.Stat("unknown-plots/gamma_layers.png"); err != nil {
+		t.Error(err)
+	}
+	if err := os.RemoveAll("unknown-plots"); err != nil {
+		t.Fatal(err)
+	}
+	ok(t, "plot", file)
+
+	for _, args := range [][]string{{"eval", file}, {"export", file, "--out", "x.safetensors"}, {"import", file}, {"train", "--from", file}} {
+		code, _, err := bnkit(t, append(args, flags...)...)
+		if code != 3 || !strings.Contains(err, "se.weight") || !strings.Contains(err, "bnkit analyze "+file) {
+			t.Errorf("%v: exit code %d, %s", args, code, err)
+		}
+	}
+	if code, _, err := bnkit(t, "analyze", file, "--near-zero", "-1"); code != 2 {
+		t.Errorf("a threshold below 0: exit code %d, %s", code, err)
+	}
+}
+
+// TestClampedCopy compares a clamped copy with its source, byte by byte.
+func TestClampedCopy(t *testing.T) {
+	foreignDir(t)
+	const file = "models/unknown.pt"
+	for _, args := range [][]string{{"--remove", "0.3"}, {"--plan-out", "p.json"}, {"--threshold", "0.01", "--protect", "x"}, {"--threshold", "-1"}, {"--threshold", "0.01", "--out", "x.bnz"}} {
+		if code, _, err := bnkit(t, append([]string{"prune", file}, args...)...); code != 2 || strings.Count(err, "\n") != 1 {
+			t.Errorf("%v: exit code %d, %s", args, code, err)
+		}
+	}
+	r := object(t, "prune", file, "--threshold", "0.01", "--dry-run")
+	checkKeys(t, "prune --json", r, "threshold", "beta", "channels", "clamped", "layers", "unmeasured")
+	if entries, err := os.ReadDir("."); err != nil || len(entries) != 1 {
+		t.Errorf("a dry run and refused command lines leave %v, %v", entries, err)
+	}
+	ok(t, "prune", file, "--threshold", "0.01")
+	checkClamped(t, file, "unknown-clamped.safetensors", 0.01, false)
+	if code, _, err := bnkit(t, "prune", file, "--threshold", "0.5"); code != 2 || !strings.Contains(err, "--force") {
+		t.Errorf("a file that exists: exit code %d, %s", code, err)
+	}
+	ok(t, "prune", file, "--threshold", "0.5", "--zero-beta", "--force")
+	checkClamped(t, file, "unknown-clamped.safetensors", 0.5, true)
+	// A copy of a recognised network's file, and of a copy.
+	ok(t, "prune", "models/resnet8.th", "--threshold", "0.5", "--out", "m.safetensors")
+	checkClamped(t, "models/resnet8.th", "m.safetensors", 0.5, false)
+	ok(t, "prune", "m.safetensors", "--threshold", "1.1", "--out", "m.safetensors", "--force")
+	checkClamped(t, "models/resnet8.th", "m.safetensors", 1.1, false)
+}
+
+func checkClamped(t *testing.T, source, copied string, threshold float64, zeroBeta bool) {
+	t.Helper()
+	before, after := tensorsOf(t, source), tensorsOf(t, copied)
+	if len(before) != len(after) {
+		t.Errorf("%d tensors, want %d", len(after), len(before))
+	}
+	clamped := 0
+	for name, x := range before {
+		y := after[name]
+		if x.DType != y.DType || !slices.Equal(x.Shape, y.Shape) {
+			t.Errorf("%s is %s %v, want %s %v", name, y.DType, y.Shape, x.DType, x.Shape)
+			continue
+		}
+		norm, isGamma := strings.CutSuffix(name, ".weight")
+		if !isGamma && zeroBeta {
+			norm, _ = strings.CutSuffix(name, ".bias")
+		}
+		_, isNorm := before[norm+".running_mean"]
+		was, now := bytesOfTensor(t, x), bytesOfTensor(t, y)
+		if !isNorm {
+			if !bytes.Equal(was, now) {
+				t.Errorf("%s changed", name)
+			}
+			continue
+		}
+		gamma := before[norm+".weight"]
+		values, err := gamma.Values()
+		if err != nil {
+			t.Fatal(err)
+		}
+		size := len(was) / len(values)
+		for i, v := range values {
+			want := was[i*size : (i+1)*size]
+			if math.Abs(float64(v)) < threshold {
+				want = make([]byte, size)
+				clamped++
+			}
+			if !bytes.Equal(now[i*size:(i+1)*size], want) {
+				t.Errorf("%s[%d] is %x, want %x", name, i, now[i*size:(i+1)*size], want)
+			}
+		}
+	}
+	if clamped == 0 {
+		t.Errorf("nothing is below %v", threshold)
+	}
+}
+
+func tensorsOf(t *testing.T, path string) map[string]convert.Tensor {
+	t.Helper()
+	f, err := convert.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	tensors := map[string]convert.Tensor{}
+	for _, x := range f.Tensors {
+		tensors[x.Name] = x
+	}
+	return tensors
+}
+
+func bytesOfTensor(t *testing.T, x convert.Tensor) []byte {
+	t.Helper()
+	b, err := x.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// TestForeignErrors checks that files that hold no state dict are refused, and that nothing
+// in them is run.
+func TestForeignErrors(t *testing.T) {
+	modules, err := filepath.Abs("../../checkpoint/torchfile/testdata/torch1.13")
+	if err != nil {
+		t.Fatal(err)
+	}
+	foreignDir(t)
+	for _, name := range []string{"resnet8.th", "unknown.pt"} {
+		whole, err := os.ReadFile(filepath.Join("models", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		writeTest(t, "truncated-"+name, whole[:len(whole)*2/3])
+	}
+	// A legacy file begins with pickles of a magic number, a version and a dict, and ends
+	// with a list of storages.
+	const command = "touch owned"
+	writeTest(t, "hostile.pt", []byte("\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."+"\x80\x02M\xe9\x03."+"\x80\x02}."+
+		"\x80\x02cos\nsystem\nX\x0b\x00\x00\x00"+command+"\x85R."+"\x80\x02]."))
+	for _, c := range []struct {
+		file string
+		code int
+		want string
+	}{
+		{"missing.pt", 1, "no such file"},
+		{"truncated-resnet8.th", 3, "truncated-resnet8.th"},
+		{"truncated-unknown.pt", 3, "truncated-unknown.pt"},
+		{filepath.Join(modules, "module-zip.pt"), 3, "a pickled module"},
+		{filepath.Join(modules, "module-legacy.pt"), 3, "a pickled module"},
+		{"hostile.pt", 3, "a pickled object, os.system"},
+	} {
+		for _, args := range [][]string{{"inspect"}, {"eval"}, {"analyze"}, {"prune"}, {"plot"}, {"import"}, {"train", "--epochs", "1", "--from"}, {"export", "--out", "x.safetensors"}} {
+			code, _, said := bnkit(t, append(args, c.file)...)
+			if code != c.code || !strings.Contains(said, c.want) || strings.Count(said, "\n") != 1 {
+				t.Errorf("%v %s: exit code %d, %s", args, c.file, code, said)
+			}
+		}
+	}
+	if _, err := os.Stat("owned"); err == nil {
+		t.Error("code in a file was run")
+	}
+	if entries, err := os.ReadDir("."); err != nil || len(entries) != 4 {
+		t.Errorf("left: %v, %v", entries, err)
+	}
+	// A state dict without BatchNorms has nothing to show.
+	if err := safetensors.Write("plain.safetensors", []safetensors.Tensor{safetensors.New("w", []int{1}, []float32{1})}, nil); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"analyze"}, {"prune"}, {"plot"}} {
+		if code, _, said := bnkit(t, append(args, "plain.safetensors")...); code != 3 || !strings.Contains(said, "no BatchNorm") {
+			t.Errorf("%v of a file without BatchNorms: exit code %d, %s", args, code, said)
+		}
+	}
+	nan := []safetensors.Tensor{safetensors.New("n.weight", []int{1}, []float32{float32(math.NaN())}),
+		safetensors.New("n.bias", []int{1}, []float32{0}), safetensors.New("n.running_mean", []int{1}, []float32{0})}
+	if err := safetensors.Write("nan.safetensors", nan, nil); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"analyze"}, {"prune"}, {"plot"}} {
+		if code, _, said := bnkit(t, append(args, "nan.safetensors")...); code != 3 || !strings.Contains(said, "n.weight holds NaN at 0") {
+			t.Errorf("%v of NaN: exit code %d, %s", args, code, said)
+		}
+	}
+}
+
+// TestUnknownReport checks that a report of another network is read again by plot.
+func TestUnknownReport(t *testing.T) {
+	foreignDir(t)
+	ok(t, "analyze", "models/unknown.pt", "--near-zero", "0.25")
+	b, err := os.ReadFile("unknown-plots/analysis.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r analysis.Report
+	if err := json.Unmarshal(b, &r); err != nil || len(r.Layers) != 7 || r.Arch != "" || r.Unmeasured == "" {
+		t.Errorf("%v: %+v", err, r)
+	}
+	ok(t, "plot", "models/unknown.pt", "--out", "again")
+	first, err1 := os.ReadFile("unknown-plots/gamma_layers.png")
+	second, err2 := os.ReadFile("again/gamma_layers.png")
+	if err1 != nil || err2 != nil || !bytes.Equal(first, second) {
+		t.Errorf("plot draws another picture: %v, %v", err1, err2)
+	}
+}
