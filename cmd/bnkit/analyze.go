@@ -47,8 +47,14 @@ func newAnalyzeCommand(g *globalOptions) *cobra.Command {
   accuracy             on the test split, with all |γ| below each of --thresholds
                        clamped to zero, β kept and statistics re-estimated
 
-` + intervalHelp + ` ` + withoutFile + ` The
+` + intervalHelp + ` The
 pictures and analysis.json go to --out; bnkit plot can draw the pictures again.
+
+` + withoutFile + `
+
+` + foreignHelp + `
+
+` + unknownHelp + `
 
 --json prints the report that is also written to analysis.json: arch, trainable,
 data, classes; near_zero_thresholds; gamma_edges and beta_edges (the bins of all histograms);

@@ -341,7 +341,7 @@ func TestExitCodes(t *testing.T) {
 		{"plot edited", 3, "analyze the checkpoint again"},
 		{"compare", 2, "--help"},
 		{"compare missing", 2, "missing is not a run"},
-		{"compare broken.bnz", 2, "it is a file"},
+		{"compare broken.bnz", 3, "broken.bnz"},
 		{"compare taken", 2, "config.json"},
 	} {
 		code, _, err := bnkit(t, strings.Fields(c.args)...)

@@ -37,6 +37,8 @@ fixed β as 0. The metadata of the file describe how to normalise pictures, and 
 many channels each convolution has.
 ` + withoutFile + `
 
+` + foreignHelp + `
+
 Of a pruned network, the file holds the smaller network that computes the same or,
 with --full, the whole network with γ of pruned channels at 0. --with-python also
 writes a Python module, which builds the network in PyTorch and loads the file. It

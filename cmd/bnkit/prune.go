@@ -35,6 +35,10 @@ func newPruneCommand(g *globalOptions) *cobra.Command {
 before and after on the whole test split, with statistics re-estimated for each.
 ` + withoutFile + `
 
+` + foreignHelp + `
+
+` + copyHelp + `
+
 --threshold chooses the channels whose |γ| is below it. --remove chooses a share of
 all channels, in order of |γ|, smallest first, but keeps at least one channel of each
 layer. --protect names layers that keep all channels, and --max-per-layer limits the
