@@ -200,3 +200,36 @@ func TestGoldenPrunedFile(t *testing.T) {
 		t.Errorf("evaluation %+v, %v; want accuracy 0.12 and loss 2.4391", got, err)
 	}
 }
+
+// TestGoldenPrunedWeights reads a file that every later version must read: the network of
+// TestGoldenPrunedFile, of which all tensors were trained. The file describes it unit by
+// unit. The accuracy and the loss are those that PyTorch measured of its export.
+func TestGoldenPrunedWeights(t *testing.T) {
+	m, err := LoadModel("testdata/pruned-weights.bnz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := arch.All.Parameters(m.Network); got != 3094 || m.Network.Name != "resnet-8" || m.Origin != nil {
+		t.Errorf("%s of %d parameters, want resnet-8 of 3094", m.Network.Name, got)
+	}
+	if got := m.Origins["blocks.1.conv1"]; !slices.Equal(got, []int{-1, 2, 3, 4, 7}) {
+		t.Errorf("the channels of blocks.1.conv1 were %v", got)
+	}
+	data, err := m.OpenData("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := m.Evaluator(data, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	stats, err := e.Reestimate(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := e.Evaluate(t.Context(), stats)
+	if err != nil || !closeTo(got.TestAccuracy, 0.124, 0.002) || !closeTo(got.TestLoss, 2.42948, 1e-4) {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
