@@ -152,8 +152,19 @@ func TestSaveRefuses(t *testing.T) {
 	net.Units[4].Add.Map = &arch.ChannelMap{Stride: 2, Source: slices.Clone(net.Units[4].Add.Map.Source)}
 	slices.Reverse(net.Units[4].Add.Map.Source)
 	m.Network = &net
+	named := m.Origin
+	m.Origin = &Origin{Trainable: arch.BN, Initialisers: nn.DefaultInitialisers}
 	if err := m.Save(path); !errors.As(err, &e) {
-		t.Errorf("a network without a name: %v, want a *ModelError", err)
+		t.Errorf("a network without a name of which only γ and β were trained: %v, want a *ModelError", err)
+	}
+	if m.Origin = named; m.Origin != nil {
+		t.Fatal("the origin is known, so that not all tensors are stored")
+	}
+	if err := m.Save(path); err != nil {
+		t.Errorf("a network without a name of which all tensors are stored: %v", err)
+	}
+	if read, err := LoadModel(path); err != nil || !reflect.DeepEqual(read.Network.Units, net.Units) {
+		t.Errorf("it is read as another network; error %v", err)
 	}
 	m = bareModel(t, "resnet-8", arch.OptionA)
 	m.Origin = &Origin{Trainable: arch.BN, Seed: 3, Initialisers: nn.DefaultInitialisers}
