@@ -51,6 +51,9 @@ frozen), or the outputs of its ReLU for picture --image of the test split
 analyze: conv, blocks.0.conv1 or blocks.0.bn1. The names of the files contain the
 layer, and for feature maps the number of the picture.
 
+An argument may also be another program's file, for which bnkit eval --help lists the
+flags.
+
 --json prints the paths of the pictures.`,
 		Example: `  bnkit plot runs/first
   bnkit plot runs/first runs/second --out comparison --format svg
