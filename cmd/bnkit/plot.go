@@ -39,8 +39,8 @@ func newPlotCommand(g *globalOptions) *cobra.Command {
 Several runs are drawn in the same pictures. Nothing is measured: if a checkpoint was
 not analyzed, only its γ are drawn.
 
-The pictures are gamma_histogram and gamma_layers (γ of each stage and of each
-layer), near_zero, sparsity, gradients and threshold (if the checkpoint was
+The pictures are gamma_histogram (γ of each stage), gamma_layers and beta_layers (γ
+and β of each layer), near_zero, sparsity, gradients and threshold (if the checkpoint was
 analyzed), training, accuracy_time, and gradient_epochs and gradient_layers (if
 gradients were tracked).
 
