@@ -16,15 +16,37 @@ import (
 // gammaLayers draws the quantiles of γ of each layer. The last layers of blocks have their own
 // panel. Layers of 16 channels have too few γ for histograms.
 func gammaLayers(run Run) *figure {
+	return quantileLayers(run, "γ", func(l *analysis.Layer) []float64 { return l.Gamma.Quantiles })
+}
+
+// betaLayers draws the quantiles of β of each layer in the same way.
+func betaLayers(run Run) *figure {
+	if run.Report == nil {
+		return nil
+	}
+	for i := range run.Report.Layers {
+		if len(run.Report.Layers[i].Beta.Quantiles) != len(analysis.Levels) {
+			return nil
+		}
+	}
+	f := quantileLayers(run, "β", func(l *analysis.Layer) []float64 { return l.Beta.Quantiles })
+	if f != nil {
+		f.note = sharesText("β", run.Report.NearZero, run.Report.Total.BetaNearZero)
+	}
+	return f
+}
+
+// quantileLayers draws the quantiles of γ or of β.
+func quantileLayers(run Run, symbol string, of func(*analysis.Layer) []float64) *figure {
 	runs := []Run{run}
 	d, ok := depthOf(runs, func(*analysis.Report) bool { return true })
 	if !ok {
 		return nil
 	}
-	f := &figure{title: title("Where γ ends up, layer by layer", runs), scope: network(runs), note: nearZeroText(run.Report)}
+	f := &figure{title: title("Where "+symbol+" ends up, layer by layer", runs), scope: network(runs), note: nearZeroText(run.Report)}
 	var all []quantiles
 	for which := range roleNames {
-		q := quantiles{run.Report, d, role(which), colors[0].(color.RGBA)}
+		q := quantiles{run.Report, of, d, role(which), colors[0].(color.RGBA)}
 		if q.role == shortcut {
 			q.color = colors[green].(color.RGBA)
 		}
@@ -35,7 +57,7 @@ func gammaLayers(run Run) *figure {
 	inBlocks := len(all) > 1
 	blue := all[0]
 	f.legend = []entry{
-		{name: "median", mark: mark{color: color.Black}}, {name: "25% to 75% of the layer's γ", patch: blue.shade(halfShade)},
+		{name: "median", mark: mark{color: color.Black}}, {name: "25% to 75% of the layer's " + symbol, patch: blue.shade(halfShade)},
 		{name: "5% to 95%", patch: blue.shade(mostShade)}, {name: "smallest to largest", mark: mark{color: blue.color, width: whisker}},
 	}
 	for _, q := range all {
@@ -44,7 +66,7 @@ func gammaLayers(run Run) *figure {
 			f.legend = append(f.legend, entry{name: roleNames[shortcut], patch: q.shade(halfShade)})
 			continue
 		}
-		name := "γ"
+		name := symbol
 		if inBlocks {
 			name += ", " + roleNames[q.role]
 		}
@@ -58,26 +80,33 @@ func gammaLayers(run Run) *figure {
 	return f
 }
 
-// zero is the line of γ = 0.
+// zero is the line of γ = 0 or β = 0.
 var zero = horizontal{y: 0, style: draw.LineStyle{Color: darkGrey, Width: vg.Points(0.8)}}
 
 // nearZeroText says which shares of all γ are small.
 func nearZeroText(r *analysis.Report) string {
+	return sharesText("γ", r.NearZero, r.Total.NearZero)
+}
+
+// sharesText says which shares of all γ or of all β are below thresholds. The shares may be
+// missing.
+func sharesText(symbol string, thresholds, shares []float64) string {
 	var parts []string
-	for i, t := range r.NearZero {
-		if share := totalNearZero(r, i); finite(share) {
-			parts = append(parts, fmt.Sprintf("%.1f%% below %g", 100*share, t))
+	for i := range min(len(thresholds), len(shares)) {
+		if finite(shares[i]) {
+			parts = append(parts, fmt.Sprintf("%.1f%% below %g", 100*shares[i], thresholds[i]))
 		}
 	}
 	if len(parts) == 0 {
 		return ""
 	}
-	return "|γ| over all layers: " + strings.Join(parts, ", ") + "."
+	return "|" + symbol + "| over all layers: " + strings.Join(parts, ", ") + "."
 }
 
-// quantiles is a plotter of the quantiles of γ, with a column for each layer of a role.
+// quantiles is a plotter of the quantiles of γ or β, with a column for each layer of a role.
 type quantiles struct {
 	r     *analysis.Report
+	of    func(*analysis.Layer) []float64
 	d     depth
 	role  role
 	color color.RGBA
@@ -107,10 +136,10 @@ func (q quantiles) Plot(c draw.Canvas, p *plot.Plot) {
 	x, y := p.Transforms(&c)
 	for i := range q.r.Layers {
 		l := &q.r.Layers[i]
-		if roleOf(l) != q.role || l.Gamma.Quantiles == nil {
+		if roleOf(l) != q.role || q.of(l) == nil {
 			continue
 		}
-		at, level := q.d.position(q.r, i), l.Gamma.Quantiles
+		at, level := q.d.position(q.r, i), q.of(l)
 		if slices.ContainsFunc(level, func(v float64) bool { return !finite(v) }) {
 			continue
 		}
@@ -128,8 +157,8 @@ func (q quantiles) Plot(c draw.Canvas, p *plot.Plot) {
 func (q quantiles) DataRange() (xmin, xmax, ymin, ymax float64) {
 	var s series
 	for i := range q.r.Layers {
-		if l := &q.r.Layers[i]; roleOf(l) == q.role && l.Gamma.Quantiles != nil {
-			at, level := q.d.position(q.r, i), l.Gamma.Quantiles
+		if l := &q.r.Layers[i]; roleOf(l) == q.role && q.of(l) != nil {
+			at, level := q.d.position(q.r, i), q.of(l)
 			s.x, s.y = append(s.x, at, at), append(s.y, level[0], level[len(level)-1])
 		}
 	}

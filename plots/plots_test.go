@@ -112,6 +112,10 @@ func TestWhatIsDrawn(t *testing.T) {
 	measured := []string{"gamma_histogram.png", "gamma_layers.png", "near_zero.png", "sparsity.png", "gradients.png", "threshold.png"}
 	described := report(9, 0.6)
 	described.Sparsity, described.Gradients, described.Accuracy, described.Sweep = nil, nil, nil, nil
+	withBeta := report(9, 0.6)
+	for i := range withBeta.Layers {
+		withBeta.Layers[i].Beta.Quantiles = []float64{-3, -2, -1, 0, 1, 2, 3}
+	}
 	for name, c := range map[string]struct {
 		runs []Run
 		want []string
@@ -123,6 +127,7 @@ func TestWhatIsDrawn(t *testing.T) {
 		"one epoch":    {[]Run{{Name: "a", Epochs: epochs(1)}}, []string{"training.png"}},
 		"described":    {[]Run{{Name: "a", Report: described}}, measured[:3]},
 		"measured":     {[]Run{{Name: "a", Report: report(9, 0.6)}}, measured},
+		"with β":       {[]Run{{Name: "a", Report: withBeta}}, append(slices.Clone(measured), "beta_layers.png")},
 		"one layer":    {[]Run{{Name: "a", Report: report(1, 0.6)}}, measured},
 		"113 layers":   {[]Run{{Name: "a", Report: report(113, 0.6), Epochs: epochs(160)}}, append(slices.Clone(measured), "training.png")},
 		"several runs": {[]Run{{Name: "a/b c", Report: report(9, 0.6), Epochs: epochs(4)}, {Name: "d", Report: report(12, 0.4)}, {Name: "e", Epochs: epochs(7)}}, append([]string{"gamma_histogram_a_b_c.png", "gamma_layers_a_b_c.png", "gamma_histogram_d.png", "gamma_layers_d.png", "training.png"}, measured[2:]...)},

@@ -59,14 +59,15 @@ pictures and analysis.json go to --out; bnkit plot can draw the pictures again.
 --json prints the report that is also written to analysis.json: arch, trainable,
 data, classes; near_zero_thresholds; gamma_edges and beta_edges (the bins of all histograms);
 layers (name, convolution, shortcut, channels, height, width, gamma and beta with quantiles at 0, 5, 25, 50,
-75, 95 and 100% and histogram, near_zero, pruned (the pruned channels), relu,
+75, 95 and 100% and histogram, near_zero, beta_near_zero and both_near_zero (of |γ|, of |β| and of channels of which both are), pruned (the pruned channels), relu,
 sparsity, gradient); total (the same over all layers; pruned is a number here);
 reestimated_over, sparsity_over, gradients_over and accuracy_over (split, examples,
 batches, statistics); sweep (threshold, clamped, share, test_accuracy, test_loss,
-test_accuracy_interval); stored_statistics (the last three of these). Values that do not exist or are not finite are left out.`,
+test_accuracy_interval); stored_statistics (the last three of these); unmeasured (why nothing else was measured). Values that do not exist or are not finite are left out.`,
 		Example: `  bnkit analyze
   bnkit analyze runs/first/ckpt.bnz --near-zero 0.001,0.01 --out plots
-  bnkit analyze ckpt.bnz --json > report.json`,
+  bnkit analyze ckpt.bnz --json > report.json
+  bnkit analyze resnet56.th --data cifar10 --normalise-mean imagenet`,
 		Args: cobra.MaximumNArgs(1), ValidArgsFunction: completeRun,
 		RunE: func(c *cobra.Command, args []string) error { return runAnalyze(c, g, o, args) },
 	}

@@ -70,7 +70,7 @@ func addThreads(c *cobra.Command, n *int, note string) {
 }
 
 // withoutFile is a sentence for the help of each command that takes a checkpoint.
-const withoutFile = "The argument is a .bnz file or a run directory. Without it, the command uses\n./ckpt.bnz or, if that does not exist, the newest run under ./runs, and prints the path."
+const withoutFile = "The argument is a .bnz file, a run directory or another program's file. Without it, the\ncommand uses ./ckpt.bnz or, if that does not exist, the newest run under ./runs, and prints the path."
 
 // checkpointArg returns the path of the checkpoint that a command works on. This is the
 // argument or, if there is none, ./ckpt.bnz or, if that does not exist, the checkpoint of

