@@ -3,20 +3,20 @@
 // clamping small γ (Frankle, Schwab and Morcos 2021, sections 4 and 5).
 package analysis
 
-// Report holds everything that Run measures of one checkpoint, and what each number was taken
-// over. Values that do not exist are missing (nil) rather than 0.
+// Report holds everything that Run measures of one checkpoint, and the data behind each
+// number. Values that do not exist are missing (nil) rather than 0.
 type Report struct {
 	Arch      string `json:"arch,omitempty"`      // missing if the network is not known
 	Trainable string `json:"trainable,omitempty"` // trainable set; missing if it is not known
 	Data      string `json:"data,omitempty"`      // name of the data set; missing if it is not known
 	Classes   int    `json:"classes,omitempty"`   // missing if the network is not known
 
-	// Unmeasured says why only the distributions of γ and β were measured; missing if
-	// everything was, or if nothing else was asked for.
+	// Unmeasured is the reason why only the distributions of γ and β were measured. It is
+	// missing if everything was measured or if only the distributions were requested.
 	Unmeasured string `json:"unmeasured,omitempty"`
 
-	// NearZero lists the thresholds t for the shares of |γ| < t in all NearZero lists, and of
-	// |β| < t and of both in all BetaNearZero and BothNearZero lists.
+	// NearZero lists the thresholds of all NearZero, BetaNearZero and BothNearZero lists
+	// below. Each of these lists has one share for each threshold.
 	NearZero []float64 `json:"near_zero_thresholds"`
 	// GammaEdges and BetaEdges are the edges of the bins of all histograms of γ and β:
 	// bin i holds edges[i] ≤ x < edges[i+1]. The last bin includes its upper edge.
@@ -26,12 +26,12 @@ type Report struct {
 	Layers []Layer `json:"layers"` // one for each BatchNorm, in the order of the network
 	Total  Total   `json:"total"`
 
-	// Reestimated describes what "re-estimated" statistics were averaged over. Sweep
-	// re-estimates them for each threshold, over the same batches.
+	// Reestimated describes the batches over which "re-estimated" statistics were averaged.
+	// Sweep re-estimates them for each threshold, over the same batches.
 	Reestimated *Scope `json:"reestimated_over,omitempty"`
-	// Sparsity, Gradients and Accuracy describe what activation sparsity, gradient
-	// magnitudes and the accuracies of Sweep were taken over. They are missing if those
-	// were not measured.
+	// Sparsity, Gradients and Accuracy describe the data on which activation sparsity,
+	// gradient magnitudes and the accuracies of Sweep were measured. Each is missing if its
+	// numbers were not measured.
 	Sparsity  *Scope  `json:"sparsity_over,omitempty"`
 	Gradients *Scope  `json:"gradients_over,omitempty"`
 	Accuracy  *Scope  `json:"accuracy_over,omitempty"`
@@ -42,11 +42,11 @@ type Report struct {
 	Stored *Accuracy `json:"stored_statistics,omitempty"`
 }
 
-// Scope describes what numbers were taken over.
+// Scope describes the data that numbers were measured on.
 type Scope struct {
 	Split      string `json:"split"`             // "train" or "test"
 	Examples   int    `json:"examples"`          // pictures
-	Batches    int    `json:"batches,omitempty"` // of those pictures; missing if they do not matter
+	Batches    int    `json:"batches,omitempty"` // that the pictures were divided into; missing if the result does not depend on them
 	Statistics string `json:"statistics"`        // which statistics BatchNorm used: "batch", "re-estimated" or "stored"
 	Augmented  bool   `json:"augmented"`
 }
@@ -61,12 +61,12 @@ type Layer struct {
 	Width       int          `json:"width,omitempty"`
 	Gamma       Distribution `json:"gamma"`
 	Beta        Distribution `json:"beta"`
-	NearZero    []float64    `json:"near_zero"` // share of |γ| below each of Report.NearZero
+	NearZero    []float64    `json:"near_zero"` // share of channels with |γ| below each threshold of Report.NearZero
 
-	BetaNearZero []float64 `json:"beta_near_zero,omitempty"` // share of |β| below each of them
-	BothNearZero []float64 `json:"both_near_zero,omitempty"` // share of channels of which |γ| and |β| are below each of them
+	BetaNearZero []float64 `json:"beta_near_zero,omitempty"` // share of channels with |β| below each threshold
+	BothNearZero []float64 `json:"both_near_zero,omitempty"` // share of channels with both |γ| and |β| below each threshold
 
-	Pruned []int `json:"pruned,omitempty"` // channels that were pruned; all fields above but Channels leave them out
+	Pruned []int `json:"pruned,omitempty"` // indices of pruned channels; of the fields above, only Channels counts them
 
 	// ReLU names the input of the ReLU that ends this layer's unit: this BatchNorm
 	// ("blocks.0.bn1") or, at the end of a residual block, its sum with the block's
@@ -89,9 +89,9 @@ type Total struct {
 	BetaNearZero []float64 `json:"beta_near_zero,omitempty"`
 	BothNearZero []float64 `json:"both_near_zero,omitempty"`
 
-	Pruned   int        `json:"pruned,omitempty"`   // number of pruned channels, which all fields above but Channels leave out; missing if there are none
-	Sparsity *Sparsity  `json:"sparsity,omitempty"` // over all ReLUs; numbers of channels are sums
-	Gradient *Magnitude `json:"gradient,omitempty"` // over all elements of a kind
+	Pruned   int        `json:"pruned,omitempty"`   // number of pruned channels; of the fields above, only Channels counts them
+	Sparsity *Sparsity  `json:"sparsity,omitempty"` // over all ReLUs; its numbers of channels are sums over the ReLUs
+	Gradient *Magnitude `json:"gradient,omitempty"` // over all parameters of each kind
 }
 
 // Levels are the probabilities of Distribution.Quantiles.
@@ -99,7 +99,7 @@ var Levels = []float64{0, 0.05, 0.25, 0.5, 0.75, 0.95, 1}
 
 // Distribution describes the values of γ or of β.
 type Distribution struct {
-	Quantiles []float64 `json:"quantiles"` // at Levels; each is one of the values; null without values
+	Quantiles []float64 `json:"quantiles"` // at Levels, each equal to one of the values; null if there are no values
 	Histogram []int     `json:"histogram"` // counts, by the report's edges
 }
 
@@ -107,8 +107,8 @@ type Distribution struct {
 type Sparsity struct {
 	Zero      float64 `json:"zero"`       // share of outputs that are zero
 	Channels  int     `json:"channels"`   // of the ReLU
-	MostlyOff int     `json:"mostly_off"` // channels that are zero for more than 99% of their outputs
-	AlwaysOn  int     `json:"always_on"`  // channels that are never zero
+	MostlyOff int     `json:"mostly_off"` // channels of which more than 99% of the outputs are zero
+	AlwaysOn  int     `json:"always_on"`  // channels of which no output is zero
 }
 
 // Magnitude holds mean absolute gradients of the mean loss of a batch, over the elements of
@@ -132,7 +132,7 @@ type Accuracy struct {
 // β is kept and statistics are re-estimated.
 type Sweep struct {
 	Threshold float64 `json:"threshold"`
-	Clamped   int     `json:"clamped"` // γ of channels that were not pruned before
-	Share     float64 `json:"share"`   // of all such γ
+	Clamped   int     `json:"clamped"` // number of clamped γ, without pruned channels
+	Share     float64 `json:"share"`   // share that is clamped of all γ except those of pruned channels
 	Accuracy
 }

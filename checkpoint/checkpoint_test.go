@@ -204,7 +204,7 @@ func TestUnknownSections(t *testing.T) {
 			}
 			table.Sections[len(table.Sections)-1].Required = c.required
 			var b bytes.Buffer
-			// Encode refuses sections that it does not know; encode does not.
+			// Unlike Encode, encode accepts unknown sections.
 			if err := encode(&b, &table, tensors); err != nil {
 				t.Fatal(err)
 			}
@@ -221,13 +221,13 @@ func TestUnknownSections(t *testing.T) {
 		}
 		info, err := ReadInfo(c.path)
 		if err != nil || info.Sections[len(info.Sections)-1].Name != "future" {
-			t.Errorf("%s: the header lists %+v, %v; want the unknown section too", c.path, info, err)
+			t.Errorf("%s: the header lists %+v, %v; want the unknown section last", c.path, info, err)
 		}
 	}
 }
 
-// TestReadInfo checks that the header of a file can be read if the tensor bytes are
-// destroyed, and that damage to the header is noticed.
+// TestReadInfo checks that ReadInfo reads the header even if the bytes of the tensors are
+// destroyed, and returns an error if the header is damaged.
 func TestReadInfo(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.bnz")
 	b := encoded(t, sample())

@@ -11,10 +11,10 @@ import (
 )
 
 // resNetTensors returns tensors of a CIFAR ResNet of the given depth with option-B
-// shortcuts, filled with noise. They are those of the BatchNorms or, if all is set, those
-// of a resume state with everything trained. Noise does not compress, so the size of the
-// file depends on the format alone. The noise repeats only after more numbers than
-// ResNet-866 has parameters, 64,736.
+// shortcuts, filled with noise: all tensors of a resume state with everything trained if
+// all is set, and otherwise only the BatchNorms' γ and β. Noise does not compress, so the
+// size of the file depends on the format alone. The noise repeats after 65,536 numbers,
+// which is enough for the 64,736 parameters of the BatchNorms of ResNet-866.
 func resNetTensors(depth int, all bool) []Tensor {
 	r := rand.New(rand.NewPCG(1, uint64(depth)))
 	noise := make([]float32, 1<<16)
@@ -106,9 +106,9 @@ func TestSizes(t *testing.T) {
 	}
 }
 
-// TestDeepestHeader checks that the largest header of the project's networks, that of a
-// resume state of ResNet-6002 with everything trained, is well within the limits: a header
-// that is half as large again is accepted too.
+// TestDeepestHeader checks that the largest header that bnkit writes is well within the
+// limits. It belongs to a resume state of ResNet-6002 with everything trained. The test
+// makes the header half as long again, and it must still be accepted.
 func TestDeepestHeader(t *testing.T) {
 	const sections = 5
 	tensors := resNetTensors(6002, true)

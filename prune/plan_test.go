@@ -16,8 +16,8 @@ import (
 	"bnkit/engine/arch"
 )
 
-// goneFrom returns the channels that a plan leaves out, by layer.
-func goneFrom(p *Plan) map[string][]int {
+// prunedBy returns the channels that a plan does not keep, by layer.
+func prunedBy(p *Plan) map[string][]int {
 	gone := map[string][]int{}
 	for _, l := range p.Layers {
 		for c := range l.Channels {
@@ -68,12 +68,12 @@ func TestShare(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		gone := goneFrom(p)
+		gone := prunedBy(p)
 		if want := int(math.Round(c.choice.Remove * float64(total))); count(gone) != want || p.Clamped != want || p.Channels != total {
-			t.Errorf("%+v: the plan counts %d of %d pruned channels and lists %d of %d, want %d", c.choice, p.Clamped, p.Channels, count(gone), total, want)
+			t.Errorf("%+v: the plan says that %d of %d channels are pruned, and its layers prune %d of %d; want %d", c.choice, p.Clamped, p.Channels, count(gone), total, want)
 		}
-		// In a layer below its limit, no channel that stays has a smaller |γ| than any
-		// that is pruned.
+		// In a layer below its limit, every kept channel has at least the largest |γ| of
+		// all pruned channels.
 		largest := 0.0
 		for name, channels := range gone {
 			if len(channels) > c.limit(name, len(layers[name])) {
@@ -96,8 +96,8 @@ func TestShare(t *testing.T) {
 	}
 }
 
-// TestImpossibleChoices checks that choices that cannot be satisfied cause an error of one
-// line.
+// TestImpossibleChoices checks that NewPlan returns an *OptionError of one line for choices
+// that it cannot satisfy.
 func TestImpossibleChoices(t *testing.T) {
 	m := trained(t, tiny(), false)
 	for _, c := range []Choice{
@@ -257,7 +257,7 @@ func TestRemoved(t *testing.T) {
 	for i, l := range r.Layers {
 		removed += l.Removed
 		if l.Removed > l.Clamped {
-			t.Errorf("layer %+v has more removed than clamped channels", l)
+			t.Errorf("layer %+v has more removed channels than clamped ones", l)
 		}
 		// A layer may have one more channel, which carries the constants of removed ones.
 		if left := small.Network.Units[i].OutShape.C; left != l.Channels-l.Removed && left != l.Channels-l.Removed+1 {

@@ -8,8 +8,8 @@ import (
 	"bnkit/engine/convert"
 )
 
-// ClampedDict is a copy of a state dict in which small γ are zero. Every other tensor has the
-// same bytes as before.
+// ClampedDict is a copy of a state dict in which small γ are zero, and also their β if Beta
+// is BetaZeroed. All other values have the same bytes as before.
 type ClampedDict struct {
 	Threshold float64 `json:"threshold"`
 	Beta      string  `json:"beta"` // BetaKept or BetaZeroed
@@ -21,9 +21,10 @@ type ClampedDict struct {
 }
 
 // ClampDict clamps every γ with |γ| below the threshold to 0 in the state dict of any
-// network, as Clamp does in a model. With zeroBeta, β of the same channels is 0 too. The
-// error is an *OptionError if the threshold is not positive, a *convert.Error if the state
-// dict has no BatchNorm or one that cannot be clamped, or one of reading the file.
+// network, as Clamp does in a model. With zeroBeta, it also sets β of these channels to 0.
+// The error is an *OptionError if the threshold is not a positive number, a *convert.Error
+// if the state dict has no BatchNorm or has one that cannot be clamped, or an error from
+// reading the file.
 func ClampDict(file *convert.File, threshold float64, zeroBeta bool) (*ClampedDict, error) {
 	if !(threshold > 0) || math.IsInf(threshold, 0) {
 		return nil, &OptionError{fmt.Sprintf("threshold %v is not a positive number; use, for example, 0.01", threshold)}

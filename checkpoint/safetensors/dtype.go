@@ -9,7 +9,7 @@ import (
 var elementSizes = map[string]int{
 	"BOOL": 1, "U8": 1, "I8": 1, "U16": 2, "I16": 2, "U32": 4, "I32": 4, "U64": 8, "I64": 8,
 	"F16": 2, "BF16": 2, "F32": 4, "F64": 8,
-	// These can be listed and copied, but not converted to float32.
+	// Tensors of these types can be listed and copied, but not converted to float32.
 	"F8_E5M2": 1, "F8_E4M3": 1, "F8_E8M0": 1, "C64": 8,
 }
 
@@ -32,7 +32,7 @@ var converters = map[string]func(raw []byte) float32{
 	"F64": func(raw []byte) float32 { return float32(math.Float64frombits(binary.LittleEndian.Uint64(raw))) },
 }
 
-// fromF16 converts an IEEE-754 half, exactly.
+// fromF16 converts an IEEE 754 half-precision number exactly.
 func fromF16(h uint16) float32 {
 	sign, exponent, fraction := uint32(h>>15)<<31, uint32(h>>10&31), uint32(h&1023)
 	switch exponent {
@@ -45,8 +45,9 @@ func fromF16(h uint16) float32 {
 	return math.Float32frombits(sign | (exponent+127-15)<<23 | fraction<<13)
 }
 
-// Float32 reads the elements and converts them to float32; F64 and integers are rounded. The
-// error is a *TypeError if the type is complex or has 8-bit floats, or an error of the reader.
+// Float32 reads the elements and converts them to float32, rounding F64 and integers. The
+// error is a *TypeError if the elements are complex or 8-bit floats, or an error of the
+// reader.
 func (t *Tensor) Float32() ([]float32, error) {
 	convert := converters[t.DType]
 	if convert == nil {

@@ -7,11 +7,11 @@ import (
 	"testing"
 )
 
-// maxFuzz bounds inputs: larger ones do not reach other code.
+// maxFuzz bounds the length of inputs. Longer ones reach no other code.
 const maxFuzz = 1 << 16
 
-// FuzzRead reads any bytes. A file that is accepted can be written and read again without
-// change, and its tensors fill it.
+// FuzzRead reads arbitrary bytes. The tensors of an accepted file must fit into it, and must
+// be the same after they are written and read again.
 func FuzzRead(f *testing.F) {
 	b, err := os.ReadFile("testdata/dtypes.safetensors")
 	if err != nil {

@@ -8,10 +8,10 @@ import (
 	"bnkit/checkpoint/strictjson"
 )
 
-// metadataKey is the key of a header that does not stand for a tensor.
+// metadataKey is the only key of a header that does not name a tensor.
 const metadataKey = "__metadata__"
 
-// maxDims bounds the number of dimensions of a tensor.
+// maxDims is the largest number of dimensions that a tensor may have.
 const maxDims = 64
 
 // entry describes a tensor in a header.
@@ -21,7 +21,7 @@ type entry struct {
 	Offsets []int64 `json:"data_offsets"` // beginning and end, counted from the end of the header
 }
 
-// parseHeader parses a header. The places of its tensors count from the end of the header
+// parseHeader parses a header. The offsets of the tensors count from the end of the header
 // and are not checked yet.
 func parseHeader(raw []byte) (*File, error) {
 	if len(raw) == 0 || raw[0] != '{' {
@@ -52,8 +52,8 @@ func parseHeader(raw []byte) (*File, error) {
 	return f, nil
 }
 
-// place checks that the tensors lie in size bytes one after the other, and that each has the
-// length that its type and shape ask for. It sorts the tensors by their places.
+// place sorts the tensors by their offsets. It checks that they fill size bytes without gaps
+// or overlaps, and that each has the length that its type and shape require.
 func (f *File) place(size int64) error {
 	slices.SortFunc(f.Tensors, func(a, b Tensor) int {
 		return cmp.Or(cmp.Compare(a.offset, b.offset), cmp.Compare(a.size, b.size), cmp.Compare(a.Name, b.Name))
@@ -80,8 +80,8 @@ func (f *File) place(size int64) error {
 	return nil
 }
 
-// length returns the number of bytes that the type and shape ask for. It reports whether
-// that is a possible number.
+// length returns the number of bytes that the type and shape require. ok is false if a
+// dimension is negative or the number is too large.
 func (t *Tensor) length() (size int64, ok bool) {
 	const most = 1 << 62
 	size = int64(elementSizes[t.DType])

@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-// file returns the bytes of a file with that header and that many bytes of tensors.
+// file returns the bytes of a file with the given header and number of tensor bytes.
 func file(header string, size int) []byte {
 	b := binary.LittleEndian.AppendUint64(nil, uint64(len(header)))
 	b = append(b, header...)
@@ -25,7 +25,7 @@ func file(header string, size int) []byte {
 
 func read(b []byte) (*File, error) { return Read(bytes.NewReader(b), int64(len(b))) }
 
-// TestTypes compares with PyTorch's conversions to float32.
+// TestTypes compares the conversions to float32 with PyTorch's.
 func TestTypes(t *testing.T) {
 	f, err := Open("testdata/dtypes.safetensors")
 	if err != nil {
@@ -87,8 +87,8 @@ func TestHalves(t *testing.T) {
 	}
 }
 
-// TestHeader reads headers whose meaning the format settles: any order of names, a single
-// number, an empty tensor, spaces at the end.
+// TestHeader reads a header with names in any order, a single number, an empty tensor and
+// spaces at the end.
 func TestHeader(t *testing.T) {
 	f, err := read(file(`{"b":{"data_offsets":[1,3],"shape":[2],"dtype":"U8"}, "Ab":{"dtype":"U8","shape":[],"data_offsets":[0,1]},
 		"ab":{"dtype":"F32","shape":[3,0],"data_offsets":[3,3]},"__metadata__":{"k":"v","K":"w"}}   `, 3))
@@ -182,7 +182,7 @@ func TestNotFloat(t *testing.T) {
 	}
 }
 
-// TestLostEnd reads a tensor of a file that was cut after its header was read.
+// TestLostEnd reads a tensor from a file that was truncated after its header had been read.
 func TestLostEnd(t *testing.T) {
 	b := file(`{"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]}}`, 4)
 	f, err := Read(bytes.NewReader(b[:len(b)-2]), int64(len(b)))

@@ -1,10 +1,10 @@
 // Package safetensors reads and writes safetensors files, which hold named tensors of any
 // kind. The format is that of huggingface/safetensors: the length of a JSON header (8 bytes,
-// little-endian), the header, and the tensors' elements. The header gives each tensor's type,
-// shape and place.
+// little-endian), the header, and the tensors' elements. The header gives the type, shape
+// and offsets of each tensor.
 //
-// Reading a file reads its header alone; the elements of a tensor are read when they are
-// asked for. Every length is checked before memory of that length is allocated.
+// Open and Read read only the header of a file. Methods of a Tensor read its elements. Every
+// length is checked before memory of that length is allocated.
 package safetensors
 
 import (
@@ -24,8 +24,8 @@ type File struct {
 	open []*os.File
 }
 
-// Tensor is a tensor in row-major order. Its elements stay in the file until they are asked
-// for.
+// Tensor is a tensor in row-major order. Its elements stay in the file until Bytes or
+// Float32 reads them.
 type Tensor struct {
 	Name  string
 	DType string // of the elements, e.g. "F32"
@@ -79,8 +79,8 @@ const maxHeader = 100_000_000
 // prefixSize is the number of bytes of the header's length.
 const prefixSize = 8
 
-// Is reports whether a file that begins with prefix, at least 9 bytes, may be a safetensors
-// file.
+// Is reports whether a file that begins with prefix may be a safetensors file. It needs a
+// prefix of at least 9 bytes.
 func Is(prefix []byte) bool {
 	if len(prefix) <= prefixSize {
 		return false
@@ -89,11 +89,11 @@ func Is(prefix []byte) bool {
 	return n >= 2 && n <= maxHeader && prefix[prefixSize] == '{'
 }
 
-// Read reads the header of a file of size bytes. An error is an *Error or one of r. The
-// tensors read from r.
+// Read reads the header of a file of size bytes. The error is an *Error or an error of r.
+// The tensors read their elements from r when they are needed.
 func Read(r io.ReaderAt, size int64) (*File, error) {
 	if size < prefixSize {
-		return nil, invalid("%d bytes, too few for the length of a header", size)
+		return nil, invalid("the file has %d bytes, too few for the length of a header", size)
 	}
 	var prefix [prefixSize]byte
 	if _, err := r.ReadAt(prefix[:], 0); err != nil {
@@ -101,10 +101,10 @@ func Read(r io.ReaderAt, size int64) (*File, error) {
 	}
 	n := binary.LittleEndian.Uint64(prefix[:])
 	if n > maxHeader {
-		return nil, invalid("a header of %d bytes; at most %d are possible", n, maxHeader)
+		return nil, invalid("the header has %d bytes, but at most %d are allowed", n, maxHeader)
 	}
 	if int64(n) > size-prefixSize {
-		return nil, invalid("a header of %d bytes in a file of %d", n, size)
+		return nil, invalid("the header has %d bytes, but the file has only %d", n, size)
 	}
 	raw := make([]byte, n)
 	if _, err := r.ReadAt(raw, prefixSize); err != nil && n > 0 {
@@ -127,8 +127,8 @@ func Read(r io.ReaderAt, size int64) (*File, error) {
 
 // Open opens the file at path and reads its header. If the name ends in .json, the file is an
 // index, such as model.safetensors.index.json, and Open opens the files in the same folder
-// that it lists. The error names the path and wraps an *Error or one of the file system. The
-// caller must Close the file.
+// that it lists. The error names the path and wraps an *Error or an error of the file
+// system. The caller must close the result.
 func Open(path string) (*File, error) {
 	read := openOne
 	if strings.HasSuffix(path, ".json") {
@@ -146,7 +146,7 @@ func openOne(path string) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !info.Mode().IsRegular() { // opening a pipe would wait
+	if !info.Mode().IsRegular() { // opening a pipe would block
 		return nil, invalid("it is not a regular file")
 	}
 	file, err := os.Open(path)

@@ -14,19 +14,19 @@ import (
 // maxIndex bounds the size of an index in bytes.
 const maxIndex = 64 << 20
 
-// openIndex opens the files that an index lists. The tensors of the result are those that it
-// lists, file by file in the order of the files' names. Metadata is that of the first file.
+// openIndex opens the files that an index lists. The result has the tensors of these files,
+// in the order of the files' names, and the metadata of the first file.
 func openIndex(path string) (*File, error) {
-	holds, err := readIndex(path)
+	tensorsIn, err := readIndex(path)
 	if err != nil {
 		return nil, err
 	}
 	all := &File{}
-	for i, name := range slices.Sorted(maps.Keys(holds)) {
+	for i, name := range slices.Sorted(maps.Keys(tensorsIn)) {
 		f, err := openOne(filepath.Join(filepath.Dir(path), name))
 		if err == nil {
 			all.open = append(all.open, f.open...)
-			err = all.add(f, name, holds[name])
+			err = all.add(f, name, tensorsIn[name])
 		}
 		if err != nil {
 			return nil, errors.Join(err, all.Close())
@@ -38,8 +38,8 @@ func openIndex(path string) (*File, error) {
 	return all, nil
 }
 
-// add appends the tensors of f, the file of that name. An index lists it with those in
-// listed.
+// add appends the tensors of f, the file with the given name. It checks that they are the
+// tensors in listed, which the index lists for this file, and empties listed.
 func (all *File) add(f *File, name string, listed map[string]bool) error {
 	for i := range f.Tensors {
 		t := &f.Tensors[i]
@@ -55,7 +55,8 @@ func (all *File) add(f *File, name string, listed map[string]bool) error {
 	return nil
 }
 
-// readIndex returns, by the name of a file, the names of the tensors that the index lists in it.
+// readIndex returns the names of the tensors that an index lists, by the name of the file
+// that holds them.
 func readIndex(path string) (map[string]map[string]bool, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -77,16 +78,16 @@ func readIndex(path string) (map[string]map[string]bool, error) {
 	if index.Files == nil {
 		return nil, invalid("the index has no weight_map")
 	}
-	holds := map[string]map[string]bool{}
+	tensorsIn := map[string]map[string]bool{}
 	for tensor, name := range index.Files {
 		// An index must not lead to files in other folders.
 		if name == "." || name == ".." || name != filepath.Base(name) || strings.ContainsAny(name, `/\`) {
 			return nil, invalid("the index lists the file %q; a name without a folder is expected", name)
 		}
-		if holds[name] == nil {
-			holds[name] = map[string]bool{}
+		if tensorsIn[name] == nil {
+			tensorsIn[name] = map[string]bool{}
 		}
-		holds[name][tensor] = true
+		tensorsIn[name][tensor] = true
 	}
-	return holds, nil
+	return tensorsIn, nil
 }

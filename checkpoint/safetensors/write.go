@@ -11,7 +11,7 @@ import (
 
 // Write atomically writes tensors to path in the given order. Their names must be unique.
 // metadata becomes the file's __metadata__, which is left out if metadata is empty. Tensors
-// of another file are copied byte for byte. That file may be at path itself.
+// that were read from a file are copied byte for byte, even from the file at path.
 func Write(path string, tensors []Tensor, metadata map[string]string) error {
 	b, err := encode(tensors, metadata)
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// TestWrite reads the file back according to the safetensors format.
+// TestWrite parses a written file independently, by the safetensors specification.
 func TestWrite(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "m.safetensors")
 	type tensor struct {
@@ -120,7 +120,7 @@ func TestCopy(t *testing.T) {
 	}
 	contents[replaced.Name] = zeros
 	if got := bytesOf(t, after); !maps.EqualFunc(got, contents, bytes.Equal) || !maps.Equal(after.Metadata, before.Metadata) {
-		t.Error("other bytes or metadata than before")
+		t.Error("the bytes or the metadata have changed")
 	}
 }
 

@@ -5,7 +5,7 @@
 // replaces invalid UTF-8. Another parser may take the first key, ignore a key in upper case,
 // or fail. A file could then describe one network to this program and another one to
 // another program. This package refuses such files. Like encoding/json, it ignores keys
-// that are not those of a field.
+// that do not name a field.
 package strictjson
 
 import (
@@ -20,10 +20,11 @@ import (
 	"unicode/utf8"
 )
 
-// maxDepth is the largest number of arrays and objects inside each other.
+// maxDepth is the largest depth to which arrays and objects may be nested.
 const maxDepth = 1000
 
-// Unmarshal reads the JSON value b into v, as json.Unmarshal does, and fails if Check does.
+// Unmarshal reads the JSON value b into v like json.Unmarshal, but returns an error if Check
+// does.
 func Unmarshal(b []byte, v any) error {
 	if err := Check(b, v); err != nil {
 		return err
@@ -31,10 +32,10 @@ func Unmarshal(b []byte, v any) error {
 	return json.Unmarshal(b, v)
 }
 
-// Check returns an error unless b is one JSON value, in valid UTF-8, in which the keys of
-// each object are unique, and no key differs only in case from the key of a field of v that
-// it would set. v is only used for its type. Check does not look at the fields of types
-// with a method UnmarshalJSON, such as json.RawMessage.
+// Check returns an error unless b is exactly one JSON value in valid UTF-8, the keys of each
+// object are unique, and no key differs only in case from the key of a field of v. Only the
+// type of v is used. Check does not look at the fields of types with a method
+// UnmarshalJSON, such as json.RawMessage.
 func Check(b []byte, v any) error {
 	if !utf8.Valid(b) {
 		return errors.New("the JSON is not valid UTF-8")
@@ -96,10 +97,10 @@ func escaped(b []byte) (uint64, bool) {
 type checker struct {
 	d      *json.Decoder
 	fields map[reflect.Type]map[string]reflect.Type // of structs, by key
-	seen   []map[string]bool                        // keys of the objects that contain each other, by depth
+	seen   []map[string]bool                        // keys of the open objects so far, by depth
 }
 
-// value checks the next value, which is read into type t; nil stands for any type.
+// value checks the next value, which is read into type t. A nil t is an unknown type.
 func (c *checker) value(t reflect.Type, depth int) error {
 	token, err := c.d.Token()
 	if err != nil {
@@ -110,7 +111,7 @@ func (c *checker) value(t reflect.Type, depth int) error {
 		return nil
 	}
 	if depth >= maxDepth {
-		return fmt.Errorf("the JSON has more than %d arrays and objects inside each other", maxDepth)
+		return fmt.Errorf("the JSON nests arrays and objects deeper than %d", maxDepth)
 	}
 	t = target(t)
 	if open == '[' {
@@ -170,11 +171,11 @@ func (c *checker) object(t reflect.Type, depth int) error {
 	return nil
 }
 
-// unmarshaler is the type of values that read themselves.
+// unmarshaler is implemented by the types that decode themselves.
 var unmarshaler = reflect.TypeFor[json.Unmarshaler]()
 
-// target returns the type behind pointers that a value is read into, or nil if it is not
-// known.
+// target returns the type to which the pointer type t leads, or t if it is not a pointer. It
+// returns nil if the type is unknown or decodes itself.
 func target(t reflect.Type) reflect.Type {
 	for t != nil && t.Kind() == reflect.Pointer {
 		if t.Implements(unmarshaler) {
@@ -189,7 +190,7 @@ func target(t reflect.Type) reflect.Type {
 }
 
 // fieldsOf returns the types of the fields of struct t by their keys, and nil if t is not a
-// struct. Fields of embedded structs without a key of their own belong to t.
+// struct. The fields of an embedded struct belong to t unless the struct has its own key.
 func (c *checker) fieldsOf(t reflect.Type) map[string]reflect.Type {
 	if t == nil || t.Kind() != reflect.Struct {
 		return nil

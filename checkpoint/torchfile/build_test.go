@@ -117,13 +117,14 @@ func zipOf(entries ...zipEntry) []byte {
 	return b.Bytes()
 }
 
-// read reads a file from memory and checks that it takes no more memory than it may.
+// read reads a file from memory and checks that it allocates no more than mostAllocated
+// allows.
 func read(t testing.TB, b []byte) (*File, error) {
 	t.Helper()
 	before := allocated()
 	f, err := Read(bytes.NewReader(b), int64(len(b)))
 	if took, limit := allocated()-before, mostAllocated(len(b)); took > limit {
-		t.Errorf("a file of %d bytes takes %d bytes of memory, more than %d", len(b), took, limit)
+		t.Errorf("reading a file of %d bytes allocates %d bytes, want at most %d", len(b), took, limit)
 	}
 	if err == nil {
 		checkViews(t, f, len(b))

@@ -2,8 +2,8 @@ package torchfile
 
 var emptyTuple = &tuple{}
 
-// contain executes the opcodes of tuples, lists, sets and dicts.
-func (m *machine) contain(op byte) error {
+// container executes the opcodes of tuples, lists, sets and dicts.
+func (m *machine) container(op byte) error {
 	switch op {
 	case opEmptyTuple:
 		return m.push(emptyTuple, 0)
@@ -87,10 +87,10 @@ func (m *machine) add(kind string, values ...any) error {
 		to.held = append(to.held, values...)
 		return nil
 	}
-	return m.damaged("it appends to a value of type %s as if it were a %s", describe(to), kind)
+	return m.damaged("it appends to a value of type %s instead of a %s", describe(to), kind)
 }
 
-// set puts keys and values, in turn, into the dict on top of the stack.
+// set stores pairs, which are keys and values in turn, in the dict on top of the stack.
 func (m *machine) set(pairs ...any) error {
 	to, err := m.top()
 	if err != nil {

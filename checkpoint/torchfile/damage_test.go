@@ -15,7 +15,7 @@ import (
 	"testing"
 )
 
-// mustRefuse reads a file and expects an error of the input with a text in it.
+// mustRefuse reads a file and expects a bad-input error that contains want.
 func mustRefuse(t *testing.T, b []byte, want string) {
 	t.Helper()
 	f, err := read(t, b)
@@ -83,13 +83,13 @@ func TestDamagedZip(t *testing.T) {
 		{"a short storage", "storage 0 has 20 bytes", []zipEntry{pickle, with("data/0", string(sixBytes()[:20]))}},
 		{"a long storage", "storage 0 has 28 bytes", []zipEntry{pickle, with("data/0", string(sixBytes())+"more")}},
 		{"a storage twice", "top/data/0 twice", []zipEntry{pickle, data, data}},
-		{"two pickles", "two files data.pkl", []zipEntry{pickle, data, {"other/data.pkl", nil, zip.Store}}},
+		{"two pickles", "two files named data.pkl", []zipEntry{pickle, data, {"other/data.pkl", nil, zip.Store}}},
 		{"no pickle", "without data.pkl", []zipEntry{data, {"top/more/data.pkl", pickle.data, zip.Store}, {"data.pkl", pickle.data, zip.Store}}},
 		{"big-endian", "byte order big", []zipEntry{pickle, data, with("byteorder", "big")}},
 		{"another byte order", "byte order middle", []zipEntry{pickle, data, with("byteorder", "middle")}},
 		{"a long byte order", "byteorder has 1000 bytes", []zipEntry{pickle, data, with("byteorder", strings.Repeat("a", 1000))}},
 		{"a newer version", "version 11", []zipEntry{pickle, data, with("version", "11\n")}},
-		{"no version", "version x", []zipEntry{pickle, data, with(".data/version", "x")}},
+		{"a version that is not a number", "version x", []zipEntry{pickle, data, with(".data/version", "x")}},
 		{"TorchScript", "TorchScript archive", []zipEntry{pickle, data, with("constants.pkl", "")}},
 		{"code", "TorchScript archive", []zipEntry{pickle, data, with("code/__torch__.py", "")}},
 		{"an empty pickle", "cut off", []zipEntry{with("data.pkl", ""), data}},
@@ -98,7 +98,7 @@ func TestDamagedZip(t *testing.T) {
 	}
 }
 
-// TestLyingZip reads directories with entries that are not as they claim.
+// TestLyingZip reads archives whose directories give wrong sizes, flags or checksums.
 func TestLyingZip(t *testing.T) {
 	f := form("zip")
 	pickle := []byte(f.beside(f.state()))
@@ -135,8 +135,8 @@ func TestLyingZip(t *testing.T) {
 	mustRefuse(t, claiming("top/data.pkl", append(pickle[:len(pickle)-1:len(pickle)-1], 'N'), uint64(len(pickle)), 0), "checksum of data.pkl is wrong")
 }
 
-// TestOverlappingStorages reads an archive whose directory names the same bytes again and
-// again, which would take many times the memory of the file.
+// TestOverlappingStorages reads an archive whose directory lists the same bytes as many
+// storages, which together would take many times the size of the file.
 func TestOverlappingStorages(t *testing.T) {
 	f := form("zip")
 	const copies, elements = 50, 10000
@@ -191,7 +191,7 @@ func TestDamagedLegacy(t *testing.T) {
 		{"an unknown key", "storage 1 has no tensor or occurs twice", "](" + str("0") + str("1") + "e", stored + stored},
 		{"no key", "lacks storage 0", "]", stored},
 		{"fewer elements", "has 5 elements", key, u64(5) + string(sixBytes())},
-		{"more elements", "elements, and its tensors expect 6", key, u64(-1) + string(sixBytes())},
+		{"more elements", "elements, but its tensors expect 6", key, u64(-1) + string(sixBytes())},
 		{"no elements", "cut off", key, ""},
 		{"too few bytes", "cut off", key, stored[:20]},
 	} {
@@ -214,7 +214,7 @@ func TestOtherFiles(t *testing.T) {
 		t.Errorf("open a folder: %v", err)
 	}
 	if _, err := Open(filepath.Join(t.TempDir(), "none")); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("open nothing: %v", err)
+		t.Errorf("open a missing file: %v", err)
 	}
 }
 

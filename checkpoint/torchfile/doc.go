@@ -1,5 +1,5 @@
-// Package torchfile reads the state dicts of the files that PyTorch writes (.pt, .pth,
-// .th), without Python and without executing what they say.
+// Package torchfile reads state dicts from the files that PyTorch writes (.pt, .pth, .th).
+// It needs no Python and never executes code from a file.
 //
 // # Forms
 //
@@ -12,10 +12,10 @@
 //	data.pkl    a pickle of the object
 //	data/KEY    the bytes of a storage
 //	version     a number from 1 to 10; torch.save writes 3
-//	byteorder   little or big, since PyTorch 2.1; little without it
+//	byteorder   little or big, since PyTorch 2.1; a file without it is little-endian
 //
-// Other entries (.format_version, .storage_alignment, .data/serialization_id) do not
-// matter for reading. A checksum of 0 means that the writer left it out.
+// Other entries (.format_version, .storage_alignment, .data/serialization_id) are not read.
+// A checksum of 0 means that the writer left it out.
 //
 // The legacy form is a sequence of pickles and bytes:
 //
@@ -26,34 +26,34 @@
 //	a list of the keys of all storages
 //	for each key: the number of elements in 8 bytes, and the elements
 //
-// All numbers are little-endian. The element's size of a storage is that of its type,
-// which the object's pickle tells.
+// All numbers are little-endian. The size of a storage's elements follows from the
+// storage's type, which is in the pickle of the object.
 //
 // # Pickles
 //
 // In the pickle, a storage is a persistent identifier ('storage', type, key, location,
-// elements), and the legacy form adds a sixth value, None or (key, offset, elements) of
-// the part of the storage that is meant. A tensor is a call of _rebuild_tensor_v2 (or a
-// relative of it, torch/_utils.py) with a storage, an offset, a shape and strides, all
-// counted in elements. A state dict is an OrderedDict; its attribute _metadata is left out.
+// elements). In the legacy form, a sixth value follows: None for the whole storage, or
+// (key, offset, elements) for a part of it. A tensor is a call of _rebuild_tensor_v2 or a
+// similar function (torch/_utils.py) with a storage, an offset, a shape and strides, all
+// counted in elements. A state dict is an OrderedDict; its attribute _metadata is ignored.
 //
-// An interpreter of this package's own reads the pickle. It knows the opcodes of protocols
+// This package reads the pickle with its own interpreter. It knows the opcodes of protocols
 // 2 to 5 (CPython's Lib/pickletools.py) and builds only the values that objects.go lists:
 // tensors, storages, dicts, lists, tuples, sets, numbers, strings, bytes and numpy's
-// numbers. Every other class or function is a name, and what is made of it an opaque
-// value. No name is looked up, and nothing is called.
+// numbers. It keeps every other class or function as a name, and every object built from
+// one as an opaque value. It looks up no name and calls nothing.
 //
-// An opaque value beside the state dict is listed as ignored. In the state dict, it is
-// refused by its name if it is a tensor of a kind that is not read (quantised, sparse,
-// complex, float8) or holds tensors; a pickled module is refused too. TorchScript archives
-// and the tar archives of PyTorch before 0.2 are refused.
+// An opaque value outside the state dict is listed as ignored. Inside the state dict, it is
+// an error if it holds tensors or is itself a tensor of a kind that cannot be read
+// (quantised, sparse, complex, float8). Pickled modules, TorchScript archives and the tar
+// archives of PyTorch before 0.2 are errors, too.
 //
 // # Limits
 //
-// Every size is checked against the size of the file before memory is allocated. Reading
-// takes the bytes of the state dict's storages, at most 64 bytes for each byte of the
-// pickle and 16 for each byte of the zip directory, and 1 MiB; slices that grow can double
-// this. Tensors can share storages and repeat elements: all tensors together have at most
-// two elements for each byte of the file, or 65,536. Values may be nested without limit,
-// and references may form cycles.
+// Every size is checked against the size of the file before memory is allocated. Reading a
+// file allocates the bytes of the state dict's storages plus at most 64 bytes for each byte
+// of the pickle, 16 for each byte of the zip directory, and 1 MiB; growing slices can
+// double this. Tensors can share storages and repeat elements, but all tensors together
+// must not have more than 65,536 elements or, in larger files, two elements for each byte
+// of the file. Values may be nested without limit, and references may form cycles.
 package torchfile

@@ -19,7 +19,7 @@ func (t Tensor) Float32() ([]float32, error) {
 	return values, nil
 }
 
-// Bytes returns the elements in row-major order, each as the file holds it, little-endian.
+// Bytes returns the elements in row-major order, little-endian as in the file.
 // It fails for a tensor that does not come from Open or Read.
 func (t Tensor) Bytes() ([]byte, error) {
 	if t.view == nil {
@@ -31,8 +31,8 @@ func (t Tensor) Bytes() ([]byte, error) {
 	return raw, nil
 }
 
-// elements calls do with each element of v in row-major order: its index, and bytes that
-// begin with it.
+// elements calls do for each element of v in row-major order, with its index and a slice
+// that begins with its bytes.
 func (v *tensor) elements(do func(i int, element []byte)) {
 	if v.numel == 0 {
 		return
@@ -64,7 +64,7 @@ func (v *tensor) elements(do func(i int, element []byte)) {
 	}
 }
 
-// Conversions of the first element of bytes, by the type of the elements.
+// converters convert the first element in a slice of bytes, by the type of the elements.
 var converters = map[string]func([]byte) float32{
 	"F64":  func(b []byte) float32 { return float32(math.Float64frombits(binary.LittleEndian.Uint64(b))) },
 	"F32":  func(b []byte) float32 { return math.Float32frombits(binary.LittleEndian.Uint32(b)) },

@@ -5,10 +5,10 @@ import (
 	"testing"
 )
 
-// maxFuzz bounds inputs: larger ones do not reach other code.
+// maxFuzz bounds the length of inputs. Longer ones reach no other code.
 const maxFuzz = 1 << 16
 
-// FuzzRead reads any bytes.
+// FuzzRead reads arbitrary bytes.
 func FuzzRead(f *testing.F) {
 	for path := range fixtures(f) {
 		b, err := os.ReadFile(path)
@@ -30,8 +30,8 @@ func FuzzRead(f *testing.F) {
 	})
 }
 
-// FuzzPickle puts any pickle into an intact file of either form, so that only the pickle
-// can be wrong.
+// FuzzPickle puts arbitrary bytes as the pickle into an otherwise intact file of either
+// form.
 func FuzzPickle(f *testing.F) {
 	for _, kind := range forms {
 		for _, c := range hostile(kind) {

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// hostileCase is a pickle, and what must come of it: an error, or the name of what is
-// ignored beside the state dict.
+// hostileCase is a pickle and the expected result: a part of the error's text, or the only
+// entry of File.Ignored.
 type hostileCase struct {
 	name, pickle   string
 	error, ignored string
@@ -33,7 +33,7 @@ func hostile(f form) []hostileCase {
 		{"BUILD", f.beside("cevil\nSetState\n)\x81" + state + "b"), "", "x (evil.SetState)"},
 		{"eval in a Parameter", f.beside("ctorch.nn.parameter\nParameter\n" + tup("cbuiltins\neval\n"+command+"\x85R") + "R"), "", "x (torch.nn.parameter.Parameter)"},
 		{"a call by _rebuild_from_type_v2", f.beside("ctorch._tensor\n_rebuild_from_type_v2\n" + tup(system, "ctorch\nTensor\n", command+"\x85", "}") + "R"), "", "x (os.system)"},
-		{"a call of what was called", f.beside("cbuiltins\ngetattr\n" + tup("cos\nsystem\n", str("__call__")) + "R" + command + "\x85R"), "", "x (builtins.getattr)"},
+		{"a call of a call's result", f.beside("cbuiltins\ngetattr\n" + tup("cos\nsystem\n", str("__call__")) + "R" + command + "\x85R"), "", "x (builtins.getattr)"},
 		{"REDUCE as the root", proto2 + system + command + "\x85R.", "a pickled object, os.system", ""},
 		{"REDUCE as the state dict", proto2 + "}" + str("state_dict") + system + command + "\x85Rs.", "no state dict was found", ""},
 		{"REDUCE as a shape", proto2 + "}" + str("w") + rebuild + tup(f.store("FloatStorage", "0", 6), num(0), system+command+"\x85R", nums(1), "\x89", "N") + "Rs.", "values of wrong types", ""},
@@ -45,22 +45,22 @@ func hostile(f form) []hostileCase {
 		{"a storage of an unknown type", f.beside(f.store("EvilStorage", "0", 6)), "a storage of the type torch.EvilStorage", ""},
 		{"a storage with a path", f.beside(rebuild + tup(f.store("FloatStorage", "../../etc/passwd", 1), num(0), nums(1), nums(1)) + "R"), "", "x (tensor F32 [1])"},
 
-		{"a storage of two sizes", f.beside(f.store("FloatStorage", "0", 5)), "20 bytes, and elsewhere 24", ""},
+		{"a storage of two sizes", f.beside(f.store("FloatStorage", "0", 5)), "20 bytes here, but 24 in another place", ""},
 		{"a storage beyond the file", f.beside(f.store("FloatStorage", "1", 1<<40)), "1099511627776 elements", ""},
 		{"a storage of -1 elements", f.beside(f.store("FloatStorage", "1", -1)), "-1 elements", ""},
 		{"a storage of 2^62 elements", f.beside(f.store("DoubleStorage", "1", 1<<62)), "elements of 8 bytes", ""},
 		{"a negative stride", view(5, []int{6}, []int{-1}), "negative dimension or stride", ""},
 		{"a negative dimension", view(0, []int{-1, -6}, []int{1, 1}), "negative dimension or stride", ""},
 		{"a negative offset", view(-1, []int{6}, []int{1}), "negative offset", ""},
-		{"an offset beyond", view(1, []int{6}, []int{1}), "beyond its storage", ""},
-		{"a stride beyond", view(0, []int{2, 3}, []int{4, 1}), "beyond its storage", ""},
+		{"an offset beyond the storage", view(1, []int{6}, []int{1}), "beyond its storage", ""},
+		{"a stride beyond the storage", view(0, []int{2, 3}, []int{4, 1}), "beyond its storage", ""},
 		{"a stride that overflows", view(1, []int{3}, []int{1<<63 - 1}), "beyond its storage", ""},
 		{"strides that add up to an overflow", view(1, []int{2, 2, 2}, []int{1<<63 - 1, 1<<63 - 1, 1}), "beyond its storage", ""},
-		{"elements that overflow", view(0, []int{1 << 32, 1 << 32}, []int{0, 0}), "too many elements", ""},
-		{"elements that overflow beside a 0", view(0, []int{0, 1 << 32, 1 << 32}, []int{0, 0, 0}), "too many elements", ""},
+		{"a number of elements that overflows", view(0, []int{1 << 32, 1 << 32}, []int{0, 0}), "too many elements", ""},
+		{"a number of elements that overflows but for a 0", view(0, []int{0, 1 << 32, 1 << 32}, []int{0, 0, 0}), "too many elements", ""},
 		{"a wide repetition", view(0, []int{1 << 40}, []int{0}), "two elements for each byte", ""},
 		{"many repetitions", proto2 + "}(" + repeated(8, func(i int) string { return num(i) + f.view(0, []int{10000}, []int{0}) }) + "u.", "two elements for each byte", ""},
-		{"strides for other dimensions", view(0, []int{2, 3}, []int{1}), "not as many strides", ""},
+		{"strides for other dimensions", view(0, []int{2, 3}, []int{1}), "one stride for each dimension", ""},
 		{"65 dimensions", view(0, make([]int, 65), make([]int, 65)), "wrong types", ""},
 
 		{"a long of 2 GB", f.beside("\x8b\xff\xff\xff\x7f"), "cut off", ""},
@@ -76,15 +76,15 @@ func hostile(f form) []hostileCase {
 		{"a memo bomb", f.beside(memoBomb(40)), "", "x (list)"},
 		{"a memo bomb in an object", f.beside("cevil\nBomb\n" + memoBomb(40) + "\x85R"), "", "x (evil.Bomb)"},
 		{"a memo bomb as an object in the state dict", proto2 + "}(" + str("w") + f.weights() + str("x") + "cevil\nBomb\n" + memoBomb(40) + "\x85Ru.", "", "x (evil.Bomb)"},
-		{"many empty lists, which are no bomb", f.beside("](" + strings.Repeat("]\x94", 200000) + "e"), "", "x (list)"},
+		{"many empty lists, which are allowed", f.beside("](" + strings.Repeat("]\x94", 200000) + "e"), "", "x (list)"},
 		{"a list that holds itself", f.beside("]q\x00h\x00a"), "", "x (list)"},
 		{"a dict that holds itself", f.beside("}q\x00" + str("model") + "h\x00s"), "", "x (dict)"},
 		{"a root that holds itself", proto2 + "}q\x00" + str("model") + "h\x00s.", "no state dict was found", ""},
-		{"an object in itself in the state dict", proto2 + "}(" + str("w") + f.weights() + str("x") + "cevil\nLoop\n)R" + "q\x00h\x00bu.", "", "x (evil.Loop)"},
+		{"an object that holds itself in the state dict", proto2 + "}(" + str("w") + f.weights() + str("x") + "cevil\nLoop\n)R" + "q\x00h\x00bu.", "", "x (evil.Loop)"},
 		{"copies of a long list", f.beside("]q\x00(" + strings.Repeat("]N\x86", 1000) + "e(" + strings.Repeat(ordered+"h\x00\x85R", 1000) + "t"), "too much memory", ""},
 		{"copies of a long string", f.beside(str(strings.Repeat("a", 60000)) + "q\x00(" + strings.Repeat("c_codecs\nencode\nh\x00"+str("latin1")+"\x86R", 1000) + "t"), "too much memory", ""},
 		// Go gives a slice of 17 values room for an 18th, which two objects must not share.
-		{"a tensor hidden by a second object of the same arguments", proto2 + "}(" + str("w") + f.weights() +
+		{"a tensor in an object, and a second object with the same arguments", proto2 + "}(" + str("w") + f.weights() +
 			str("a") + "cevil\nA\n" + tup(strings.Repeat("N", 17)) + "q\x00R" + f.weights() + "b" +
 			str("b") + "cevil\nB\nh\x00RNbu.", "a is a pickled object, evil.A, with tensors in it", ""},
 		{"deep lists", f.beside(strings.Repeat("]", 100000) + strings.Repeat("a", 99999)), "", "x (list)"},
@@ -92,20 +92,20 @@ func hostile(f form) []hostileCase {
 		{"deep tuples", f.beside("N" + strings.Repeat("\x85", 20000)), "", "x (tuple)"},
 		{"a deep object in the state dict", proto2 + "}(" + str("w") + f.weights() + str("x") + "cevil\nDeep\nN" + strings.Repeat("\x85", 20000) + "Ru.", "", "x (evil.Deep)"},
 		{"a memo of 2^32 entries", f.beside("Nr\xff\xff\xff\xff"), "", "x (None)"},
-		{"a memo without the entry", f.beside("h\x07"), "nothing under 7", ""},
-		{"marks alone", proto2 + strings.Repeat("(", 1<<20), "damaged", ""},
+		{"a memo without the entry", f.beside("h\x07"), "no entry 7", ""},
+		{"only marks", proto2 + strings.Repeat("(", 1<<20), "damaged", ""},
 		{"no mark", proto2 + "NNt.", "a mark is missing", ""},
 		{"an empty stack", proto2 + ".", "missing on the stack", ""},
 		{"a value below a mark", proto2 + "N(\x85.", "missing on the stack", ""},
 		{"a key without a value", proto2 + "}(" + str("a") + "u.", "a key without a value", ""},
 		{"APPEND to a tuple", proto2 + ")Na.", "appends to a value of type tuple", ""},
-		{"ADDITEMS to a list", "\x80\x04](N\x90.", "appends to a value of type list as if it were a set", ""},
+		{"ADDITEMS to a list", "\x80\x04](N\x90.", "appends to a value of type list instead of a set", ""},
 		{"SETITEM of a list", proto2 + "]NNs.", "sets a key of a value of type list", ""},
 		{"BUILD of a class", proto2 + system + "}b.", "sets the state of a value of type os.system", ""},
-		{"no tuple of arguments", proto2 + system + command + "R.", "instead of a tuple", ""},
+		{"arguments that are not a tuple", proto2 + system + command + "R.", "instead of a tuple", ""},
 
 		{"the same key twice", proto2 + "}(" + str("w") + f.weights() + str("w") + f.weights() + "u.", "the key w twice", ""},
-		{"a number and its text", proto2 + "}(" + str("1") + f.weights() + num(1) + f.weights() + "u.", "two tensors have the name 1", ""},
+		{"a number and a string as the same name", proto2 + "}(" + str("1") + f.weights() + num(1) + f.weights() + "u.", "two tensors have the name 1", ""},
 		{"a tuple as a name", proto2 + "}" + nums(1, 2) + f.weights() + "s.", "a key of type tuple", ""},
 		{"a name of two lines", f.beside("cevil\x1b[31m\nname\n"), "", `x ("evil\x1b[31m.name")`},
 		{"protocol 0", "(lp0\n.", "does not begin with", ""},

@@ -5,7 +5,8 @@ import (
 	"io"
 )
 
-// protocolVersion is the only one that torch.save has written in the legacy form.
+// protocolVersion is the only protocol version that torch.save has written in the legacy
+// form.
 const protocolVersion = 1001
 
 func readLegacy(r io.ReaderAt, size int64) (*File, error) {
@@ -19,9 +20,10 @@ func readLegacy(r io.ReaderAt, size int64) (*File, error) {
 		return nil, err
 	}
 	if version != int64(protocolVersion) {
-		return nil, refuse("the file has the protocol version %s, and version %d can be read; save it again with PyTorch 1 or newer", describe(version), protocolVersion)
+		return nil, refuse("the file has the protocol version %s, but only version %d can be read; save it again with PyTorch 1 or newer", describe(version), protocolVersion)
 	}
-	// sys_info is about the machine that wrote the file. Storages are little-endian on all.
+	// sys_info describes the machine that wrote the file. It is ignored, because storages
+	// are little-endian whatever the machine.
 	if _, err := m.load(); err != nil {
 		return nil, err
 	}
@@ -48,8 +50,8 @@ func readLegacy(r io.ReaderAt, size int64) (*File, error) {
 	return f, nil
 }
 
-// readStorages reads the storages that are needed. Each is its number of elements and
-// their bytes, in the order of keys.
+// readStorages reads the needed storages. All storages follow in the order of keys, each as
+// its number of elements and then their bytes.
 func readStorages(src *source, storages map[string]*block, keys any, needed map[*block]bool) error {
 	order, ok := keys.(*list)
 	if !ok {
@@ -68,7 +70,7 @@ func readStorages(src *source, storages map[string]*block, keys any, needed map[
 			return err
 		}
 		if n := binary.LittleEndian.Uint64(head); n != uint64(b.size/b.elem) {
-			return refuse("the file is damaged at byte %d: storage %s has %d elements, and its tensors expect %d; copy it again", src.at, show(b.key), n, b.size/b.elem)
+			return refuse("the file is damaged at byte %d: storage %s has %d elements, but its tensors expect %d; copy it again", src.at, show(b.key), n, b.size/b.elem)
 		}
 		at := src.at
 		if err := src.skip(b.size); err != nil {

@@ -6,19 +6,19 @@ import (
 	"testing"
 )
 
-// allocated returns the bytes that were allocated so far, with those that are free again.
+// allocated returns the number of bytes allocated so far, including those freed since.
 func allocated() uint64 {
 	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
 	metrics.Read(sample)
 	return sample[0].Value.Uint64()
 }
 
-// mostAllocated bounds what reading a file allocates in total. Slices that grow leave
-// pieces behind, up to four times as large as what they hold in the end.
+// mostAllocated returns the most bytes that reading a file of the given size may allocate
+// in total. Growing a slice allocates up to four times its final size.
 func mostAllocated(size int) uint64 { return 8<<20 + 200*uint64(size) }
 
 // checkViews compares the values of small tensors with elements that are looked up one by
-// one, and checks that all tensors are not larger than the file allows.
+// one, and checks that the tensors together are not larger than the file allows.
 func checkViews(t testing.TB, f *File, size int) {
 	t.Helper()
 	total := 0
@@ -49,6 +49,6 @@ func checkViews(t testing.TB, f *File, size int) {
 		}
 	}
 	if total > max(2*size, 1<<16) {
-		t.Errorf("%d elements of a file of %d bytes", total, size)
+		t.Errorf("%d elements in a file of %d bytes", total, size)
 	}
 }

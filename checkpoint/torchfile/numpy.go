@@ -5,9 +5,9 @@ import (
 	"math"
 )
 
-// scalar makes a number of the arguments of numpy.core.multiarray.scalar: a dtype, which
-// is numpy.dtype(name, ...) with a state (version, byte order, ...), and bytes. It returns
-// nil if they are not a number that it knows.
+// scalar returns the number that the arguments of numpy.core.multiarray.scalar describe.
+// They are a dtype, which is numpy.dtype(name, ...) with a state (version, byte order,
+// ...), and the bytes of the number. scalar returns nil if it does not know the dtype.
 func scalar(args []any) any {
 	if len(args) != 2 {
 		return nil

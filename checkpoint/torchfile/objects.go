@@ -74,7 +74,8 @@ func (m *machine) object(op byte) error {
 	return m.persistent(id)
 }
 
-// dotted reads the module and the name of a class, a line each.
+// dotted reads a module and the name of a class, each on its own line, and returns them
+// joined by a dot.
 func (m *machine) dotted() (string, error) {
 	module, err := m.src.line()
 	if err != nil {
@@ -84,7 +85,7 @@ func (m *machine) dotted() (string, error) {
 	return module + "." + name, err
 }
 
-// callee names what a pickle calls.
+// callee returns the name of a function or class that a pickle calls.
 func callee(f any) string {
 	switch f := f.(type) {
 	case *class:
@@ -95,7 +96,8 @@ func callee(f any) string {
 	return describe(f)
 }
 
-// Kinds of tensors that are not read, by the function that rebuilds them.
+// unreadable describes the kinds of tensors that cannot be read, by the function that
+// rebuilds them.
 var unreadable = map[string]string{
 	"torch._utils._rebuild_qtensor":                  "a quantised tensor",
 	"torch._utils._rebuild_sparse_tensor":            "a sparse tensor",
@@ -107,8 +109,8 @@ var unreadable = map[string]string{
 	"torch._utils._rebuild_xla_tensor":               "a tensor of an XLA device",
 }
 
-// call pushes what a pickle builds by calling f: a value of ours if f is on the list
-// below, and else an opaque one. Nothing is looked up or executed.
+// call pushes the value that a pickle builds by calling f. It is an opaque value unless
+// known can build it. Nothing is looked up or executed.
 func (m *machine) call(f, args any) error {
 	t, ok := args.(*tuple)
 	if !ok {
@@ -116,7 +118,7 @@ func (m *machine) call(f, args any) error {
 	}
 	name, given := callee(f), t.items
 	if _, ok := f.(*class); ok {
-		// A tensor with attributes of its own: function, class, arguments, attributes.
+		// A tensor with additional attributes: function, class, arguments, attributes.
 		if (name == "torch._tensor._rebuild_from_type_v2" || name == "torch._tensor._rebuild_from_type") && len(given) == 4 {
 			inner, _ := given[0].(*class)
 			args, _ := given[2].(*tuple)
@@ -132,7 +134,7 @@ func (m *machine) call(f, args any) error {
 			return m.push(v, size)
 		}
 	}
-	// The capacity is cut, so that what is added does not go into the tuple.
+	// The capacity is cut, so that appending to held does not write into the tuple.
 	o := &opaque{class: name, held: given[:len(given):len(given)], tensor: unreadable[name]}
 	switch name {
 	case "copy_reg._reconstructor", "copyreg._reconstructor", "copyreg.__newobj__", "copyreg.__newobj_ex__",
@@ -171,7 +173,7 @@ func (m *machine) known(name string, args []any) (v any, size int64, err error) 
 			return &list{kind: kind}, 40, nil
 		case 1:
 			if l, ok := args[0].(*list); ok {
-				// The capacity is cut, so that appending to one does not write into the other.
+				// The capacity is cut, so that appending to the set does not write into the list.
 				return &list{kind, l.items[:len(l.items):len(l.items)]}, 40, nil
 			}
 		}
@@ -222,7 +224,8 @@ func (m *machine) ordered(args []any) (any, int64, error) {
 	return d, 40, nil
 }
 
-// encode turns a string into bytes as protocol 2, which has no bytes, writes them.
+// encode executes a call of _codecs.encode, by which Python writes bytes in protocol 2,
+// which has no opcode for them. The arguments are a string and "latin1".
 func (m *machine) encode(args []any) (any, int64, error) {
 	if len(args) != 2 {
 		return nil, 0, nil
@@ -244,8 +247,9 @@ func (m *machine) encode(args []any) (any, int64, error) {
 	return raw(b), 0, nil
 }
 
-// build executes opBuild, which gives the value on top of the stack a state. A dict's
-// state is the _metadata of a state dict, and a tensor's whether it requires a gradient.
+// build executes opBuild, which sets the state of the value on top of the stack. It ignores
+// the states of dicts (the _metadata of a state dict) and tensors (whether they require a
+// gradient).
 func (m *machine) build(state any) error {
 	v, err := m.top()
 	if err != nil {
@@ -261,10 +265,9 @@ func (m *machine) build(state any) error {
 	return m.damaged("it sets the state of a value of type %s", describe(v))
 }
 
-// persistent pushes the value of an identifier that PyTorch's pickler defines:
-// ('storage', type, key, location, elements), in a legacy file with a sixth element, None
-// or (key, offset, elements) of a storage that is a part of the first, or in a legacy file
-// ('module', class, file, source).
+// persistent pushes the value of a persistent identifier. PyTorch writes ('storage', type,
+// key, location, elements), to which a legacy file adds None or, for a part of the storage,
+// (key, offset, elements). A legacy file may also have ('module', class, file, source).
 func (m *machine) persistent(id any) error {
 	t, ok := id.(*tuple)
 	if !ok || len(t.items) == 0 {

@@ -7,8 +7,9 @@ import (
 	"unicode/utf8"
 )
 
-// The opcodes of pickle protocols 2 to 5, from CPython's Lib/pickletools.py. Those that
-// write arguments as text are of protocol 0, except for opGlobal and opInst.
+// The opcodes of pickle protocols 2 to 5, from CPython's Lib/pickletools.py. The opcodes
+// whose arguments are text belong to protocol 0 and are left out, except opGlobal and
+// opInst.
 const (
 	opMark           = '('
 	opStop           = '.'
@@ -71,15 +72,17 @@ const (
 	opByteArray8      = 0x96
 )
 
-// What values may cost: allowance bytes, and costPerByte more for each byte of a pickle.
-// Of what Python writes, empty lists cost most: in protocol 4 they are two bytes, and cost
-// 120 on the stack, in the memo and in the list that takes them.
+// The values of a pickle may take allowance bytes of memory, plus costPerByte for each byte
+// of the pickle. Of the values that Python writes, empty lists take the most memory for
+// their length: in protocol 4 each has two bytes, and takes 120 bytes on the stack, in the
+// memo and in the list that holds it.
 const (
 	allowance   = 1 << 20
 	costPerByte = 64
 )
 
-// machine interprets pickles. It builds values of its own and calls nothing.
+// machine interprets pickles. It builds the values that values.go declares and calls
+// nothing.
 type machine struct {
 	src      *source
 	storages map[string]*block // by key
@@ -110,13 +113,14 @@ func (m *machine) damaged(format string, args ...any) error {
 	return refuse("the pickle is damaged or hostile at byte %d: "+format, append([]any{m.src.at}, args...)...)
 }
 
-// push puts a value on the stack; size estimates what it occupies besides its slots.
+// push puts a value on the stack. size estimates its bytes, without its place on the stack.
 func (m *machine) push(v any, size int64) error {
 	m.stack = append(m.stack, v)
 	return m.spend(16 + size)
 }
 
-// pop removes the top value, which the innermost mark protects if it is below it.
+// pop removes and returns the top value. It fails if there is none above the innermost
+// mark.
 func (m *machine) pop() (any, error) {
 	floor := 0
 	if len(m.marks) > 0 {
@@ -170,7 +174,7 @@ func (m *machine) load() (any, error) {
 	case head[0] != opProto:
 		return nil, m.damaged("a pickle of protocol 2 to 5 does not begin with %#02x", head[0])
 	case head[1] < 2 || head[1] > 5:
-		return nil, refuse("the pickle at byte %d has protocol %d, and protocols 2 to 5 can be read; save the file again with torch.save and its default protocol", m.src.at, head[1])
+		return nil, refuse("the pickle at byte %d has protocol %d, but only protocols 2 to 5 can be read; save the file again with torch.save and its default protocol", m.src.at, head[1])
 	}
 	for {
 		op, err := m.src.next(1)
@@ -195,7 +199,7 @@ func (m *machine) step(op byte) error {
 	case opFrame:
 		n, err := m.length(8)
 		if err == nil && n > m.src.end-m.src.at {
-			return m.damaged("a frame of %d bytes goes beyond its end", n)
+			return m.damaged("a frame of %d bytes goes beyond the end of the pickle", n)
 		}
 		return err
 	case opNone:
@@ -232,7 +236,7 @@ func (m *machine) step(op byte) error {
 		return m.remember(op)
 	case opEmptyTuple, opTuple1, opTuple2, opTuple3, opTuple, opEmptyList, opList, opEmptyDict, opDict, opEmptySet, opFrozenSet,
 		opAppend, opAppends, opAddItems, opSetItem, opSetItems:
-		return m.contain(op)
+		return m.container(op)
 	case opGlobal, opStackGlobal, opReduce, opNewObj, opNewObjEx, opInst, opObj, opBuild, opBinPersID:
 		return m.object(op)
 	}
@@ -253,7 +257,7 @@ func (m *machine) length(width int64) (int64, error) {
 	}
 	n := binary.LittleEndian.Uint64(b)
 	if n > math.MaxInt64 {
-		return 0, m.damaged("a length of %d", n)
+		return 0, m.damaged("a length of %d is too large", n)
 	}
 	return int64(n), nil
 }
@@ -279,8 +283,8 @@ func (m *machine) number(op byte) error {
 	return m.push(math.Float64frombits(binary.BigEndian.Uint64(b)), 8)
 }
 
-// long reads an integer in two's complement. One of more than 64 bits is not decoded,
-// which would take time that grows with the square of its length.
+// long reads an integer in two's complement. It does not decode an integer of more than 64
+// bits, because that would take time that grows with the square of the length.
 func (m *machine) long(op byte) error {
 	width := int64(1)
 	if op == opLong4 {
@@ -341,7 +345,7 @@ func (m *machine) text(op byte) error {
 	return m.push(raw(b), 0)
 }
 
-// remember puts the top value into the memo, or gets one from it.
+// remember copies the top value into the memo, or pushes a value from the memo.
 func (m *machine) remember(op byte) error {
 	index := int64(len(m.memo))
 	var err error
@@ -358,7 +362,7 @@ func (m *machine) remember(op byte) error {
 	if op == opBinGet || op == opLongBinGet {
 		v, ok := m.memo[at]
 		if !ok {
-			return m.damaged("it has nothing under %d in its memo", index)
+			return m.damaged("its memo has no entry %d", index)
 		}
 		return m.push(v, 0)
 	}

@@ -11,8 +11,7 @@ import (
 	"testing"
 )
 
-// TestAgainstPickle interprets pickles, and compares the values with what CPython makes of
-// them.
+// TestAgainstPickle interprets pickles and compares the values with CPython's.
 func TestAgainstPickle(t *testing.T) {
 	b, err := os.ReadFile("testdata/pickles.json")
 	if err != nil {

@@ -14,18 +14,19 @@ func TestIs(t *testing.T) {
 			t.Fatal(err)
 		}
 		if !Is(b) || !Is(b[:32]) {
-			t.Errorf("%s is not seen as a file of PyTorch", path)
+			t.Errorf("%s is not recognised as a PyTorch file", path)
 		}
 	}
 	for _, other := range []string{"", "P", "PK", "PK\x05\x06", "\x80\x02", "\x80\x02\x8a\x0a", "\x80\x02}.", "\x80\x04\x95\x00\x00\x00\x00\x00\x00\x00\x00", "{\"a\":1}", "\x89PNG\r\n\x1a\n"} {
 		if Is([]byte(other)) {
-			t.Errorf("%q is seen as a file of PyTorch", other)
+			t.Errorf("%q is recognised as a PyTorch file", other)
 		}
 	}
 }
 
-// TestPython2 reads what PyTorch 0.2 wrote under Python 2: strings of bytes, an OrderedDict
-// made of pairs, _rebuild_tensor, a part of a storage, and a class with its source.
+// TestPython2 reads a file as PyTorch 0.2 wrote it under Python 2: with strings of bytes, an
+// OrderedDict made of pairs, _rebuild_tensor, a part of a storage, and a class with its
+// source.
 func TestPython2(t *testing.T) {
 	old := func(s string) string { return "U" + string([]byte{byte(len(s))}) + s }
 	storage := func(part string) string {
@@ -85,7 +86,7 @@ func TestWhichStateDict(t *testing.T) {
 		{"net", of("net", state(), "acc", 93.5), "net", []string{"acc (float 93.5)"}},
 		{"state_dict_ema", of("state_dict_ema", state()), "state_dict_ema", nil},
 		{"module", of("module", state()), "module", nil},
-		{"a wrapper that is no dict", of("model", "resnet20", "weights", state()), "weights", []string{`model (str "resnet20")`}},
+		{"a wrapper that is not a dict", of("model", "resnet20", "weights", state()), "weights", []string{`model (str "resnet20")`}},
 		{"a wrapper beside a tensor", of("best", weights(), "model", state()), "model", []string{"best (tensor F32 [])"}},
 		{"wrappers in wrappers", of("model", of("epoch", int64(2), "module", state())), "model.module", []string{"model.epoch (int 2)"}},
 		{"a tensor beside another dict", of("best", weights(), "epoch", int64(1), "log", nil, "student", state()), "student", []string{"best (tensor F32 [])", "epoch (int 1)", "log (None)"}},

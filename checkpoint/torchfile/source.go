@@ -13,7 +13,7 @@ const window = 64 << 10
 type source struct {
 	r       io.ReaderAt
 	at, end int64  // the range that is not read yet
-	ahead   []byte // bytes from at on that are in memory
+	ahead   []byte // the bytes in memory, beginning with the one at offset at
 	buf     []byte
 }
 
@@ -52,7 +52,7 @@ func (s *source) skip(n int64) error {
 	return nil
 }
 
-// line reads up to a line feed, which it leaves out.
+// line reads a line and returns it without its line feed.
 func (s *source) line() (string, error) {
 	const longest = 1000
 	var b []byte
@@ -69,14 +69,14 @@ func (s *source) line() (string, error) {
 	return "", refuse("the pickle is damaged: a name at byte %d is longer than %d bytes; copy the file again", s.at, longest)
 }
 
-// readAt fills b from the bytes of r from at on.
+// readAt fills b with the bytes of r that begin at offset at.
 func readAt(r io.ReaderAt, b []byte, at int64) error {
 	n, err := r.ReadAt(b, at)
 	switch {
 	case n == len(b):
 		return nil
 	case err == nil || errors.Is(err, io.EOF):
-		return refuse("the file ends at byte %d, before its end; copy it again", at+int64(n))
+		return refuse("the file is cut off at byte %d; copy it again", at+int64(n))
 	}
 	return fmt.Errorf("read at byte %d: %w", at, err)
 }

@@ -6,17 +6,18 @@ import (
 	"strings"
 )
 
-// Keys under which training programs put a state dict, in the order of preference.
+// wrappers are the keys under which training programs put a state dict, in the order of
+// preference.
 var wrappers = []string{"state_dict", "model", "model_state_dict", "net", "ema", "state_dict_ema", "module"}
 
-// maxDepth is the number of keys that lead to a state dict at most.
+// maxDepth is the largest number of keys that may lead to a state dict.
 const maxDepth = 4
 
-// maxIgnored is the number of ignored values that are named.
+// maxIgnored is the largest number of ignored values that File.Ignored names.
 const maxIgnored = 100
 
-// stateDict makes a File of the state dict in a pickle's value. The storages of the
-// tensors are not read yet.
+// stateDict returns a File with the state dict in the value of a pickle. It does not read
+// the storages of the tensors.
 func stateDict(root any, size int64) (*File, error) {
 	top, ok := root.(*dict)
 	if !ok {
@@ -65,7 +66,8 @@ func stateDict(root any, size int64) (*File, error) {
 	return f, nil
 }
 
-// findIn returns the keys that lead from a dict to the state dict in it.
+// findIn returns the keys that lead from a dict to a state dict in it, which may be the dict
+// itself.
 func findIn(d *dict, depth int) (path []string, found bool, err error) {
 	if d.searched || depth < 0 {
 		return nil, false, nil
@@ -106,7 +108,7 @@ func findIn(d *dict, depth int) (path []string, found bool, err error) {
 type collector struct {
 	names map[string]bool
 	seen  map[any]bool // values that hold no tensor
-	left  int64        // elements that further tensors may have
+	left  int64        // number of elements that further tensors may have
 }
 
 // tensor returns the tensor of an entry, or nil if it is something else that may be
@@ -124,8 +126,8 @@ func (c *collector) tensor(e entry) (*Tensor, error) {
 			return nil, refuse("two tensors have the name %s; rename one and save the file again", show(name))
 		}
 		c.names[name] = true
-		// Tensors may share storages, and a stride of 0 repeats elements. More than two
-		// elements for each byte of the file are not the weights of a network.
+		// Tensors may share storages, and a stride of 0 repeats elements. The weights of a
+		// network do not have more than two elements for each byte of the file.
 		if c.left -= v.numel; c.left < 0 {
 			return nil, refuse("the tensors up to %s have more than two elements for each byte of the file; save copies (clone) instead of expanded tensors", show(name))
 		}
@@ -142,7 +144,7 @@ func (c *collector) tensor(e entry) (*Tensor, error) {
 }
 
 // holdsTensor reports whether there is a tensor in a value. It does not recurse, because a
-// file can nest values without limit, and goes through no value twice.
+// file can nest values without limit, and visits each value once.
 func (c *collector) holdsTensor(v any) bool {
 	todo := []any{v}
 	for len(todo) > 0 {
@@ -183,7 +185,8 @@ func kindOf(o *opaque) string {
 	return "a pickled object"
 }
 
-// unsuitable says what a file without a state dict holds.
+// unsuitable returns the error for a file without a state dict, which says what the file
+// holds instead.
 func unsuitable(root any) error {
 	switch root := root.(type) {
 	case *opaque:
@@ -212,7 +215,7 @@ func unsuitable(root any) error {
 	return refuse("this file holds a value of type %s and no state dict; save the state_dict of a model", describe(root))
 }
 
-// blocks returns the memory that the tensors need.
+// blocks returns the blocks that the tensors need, each once.
 func (f *File) blocks() []*block {
 	var needed []*block
 	seen := map[*block]bool{}

@@ -7,12 +7,12 @@ import (
 
 // storageType is the type of a storage's elements.
 type storageType struct {
-	dtype string // empty if tensors of it are not read
+	dtype string // empty if tensors of this type cannot be read
 	size  int64  // bytes of an element
 }
 
-// Storages by class, with the names of their elements in safetensors. Those without a
-// name are only known for their size, which a legacy file does not tell.
+// storageTypes are the types of storages by class. The types that cannot be read are listed
+// for their sizes, which readStorages needs to skip their storages.
 var storageTypes = map[string]storageType{
 	"DoubleStorage":        {"F64", 8},
 	"FloatStorage":         {"F32", 4},
@@ -35,7 +35,7 @@ var storageTypes = map[string]storageType{
 	"QUInt2x4Storage":      {"", 1},
 }
 
-// Types of elements by the names that _rebuild_tensor_v3 gives them.
+// dtypes are the types of elements by the names that _rebuild_tensor_v3 gives them.
 var dtypes = map[string]storageType{
 	"torch.float64":  {"F64", 8},
 	"torch.float32":  {"F32", 4},
@@ -52,17 +52,17 @@ var dtypes = map[string]storageType{
 // block is the memory that storages share.
 type block struct {
 	key  string
-	elem int64  // bytes of an element, which a legacy file counts in
+	elem int64  // bytes of an element; a legacy file gives sizes in elements
 	size int64  // bytes
 	data []byte // nil until a tensor of the state dict needs it
 }
 
-// storage is a block, or in old files a part of one.
+// storage is a block or, in old files, a part of a block.
 type storage struct {
 	block    *block
 	class    string
 	typ      storageType
-	at, size int64 // bytes of the block
+	at, size int64 // where it begins in the block, and its length, in bytes
 }
 
 // tensor is a view of a storage.
@@ -76,8 +76,8 @@ type tensor struct {
 	numel   int64
 }
 
-// storage makes a storage of its identifier: type, key, location, elements and in a legacy
-// file what part of it is meant.
+// storage returns the storage that an identifier describes: type, key, location, number of
+// elements and, in a legacy file, a part of the storage or None.
 func (m *machine) storage(id []any) (*storage, error) {
 	c, ok := id[0].(*class)
 	key, ok2 := text(id[1])
@@ -97,7 +97,7 @@ func (m *machine) storage(id []any) (*storage, error) {
 		return nil, refuse("a storage of the type %s cannot be read; convert the model to float32 and save it again", show(c.name))
 	}
 	if n < 0 || n > m.limit/s.typ.size {
-		return nil, m.damaged("storage %s has %d elements of %d bytes, and the file has %d bytes", show(key), n, s.typ.size, m.limit)
+		return nil, m.damaged("storage %s has %d elements of %d bytes, but the file has %d bytes", show(key), n, s.typ.size, m.limit)
 	}
 	s.size = n * s.typ.size
 	b := m.storages[key]
@@ -109,7 +109,7 @@ func (m *machine) storage(id []any) (*storage, error) {
 		m.storages[key] = b
 	}
 	if b.size != s.size {
-		return nil, m.damaged("storage %s has %d bytes, and elsewhere %d", show(key), s.size, b.size)
+		return nil, m.damaged("storage %s has %d bytes here, but %d in another place", show(key), s.size, b.size)
 	}
 	s.block = b
 	if len(id) < 5 || id[4] == nil {
@@ -131,8 +131,8 @@ func (m *machine) storage(id []any) (*storage, error) {
 // maxDims is the number of dimensions that PyTorch allows.
 const maxDims = 64
 
-// rebuild makes a tensor of the arguments storage, offset, shape, strides, and in version
-// 3 the type of the elements as the seventh.
+// rebuild returns the tensor that its arguments describe: a storage, an offset, a shape,
+// strides and, as the seventh argument of version 3, the type of the elements.
 func (m *machine) rebuild(name string, args []any) (any, int64, error) {
 	if len(args) < 4 {
 		return nil, 0, m.damaged("a tensor is made of %d values", len(args))
@@ -166,16 +166,16 @@ func (m *machine) rebuild(name string, args []any) (any, int64, error) {
 }
 
 // setShape computes the number of elements, and checks that all are in the storage. It
-// returns what is wrong.
+// returns what is wrong with the tensor, or "".
 func (t *tensor) setShape(shape []int64) string {
 	if len(shape) != len(t.strides) {
-		return "has not as many strides as dimensions"
+		return "does not have one stride for each dimension"
 	}
 	if t.offset < 0 {
 		return "has a negative offset"
 	}
 	t.numel = 1
-	bounded := uint64(1) // the product of all that are not 0, which users may form in any order
+	bounded := uint64(1) // the product without zeros, so that no order of multiplication overflows
 	last := uint64(t.offset)
 	for i, n := range shape {
 		stride := t.strides[i]

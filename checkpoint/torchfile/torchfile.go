@@ -7,11 +7,11 @@ import (
 	"os"
 )
 
-// File is what a file holds: a state dict, and other values that are only named.
+// File is the content of a file: a state dict, and descriptions of other values.
 type File struct {
 	Form    string   // "zip" or "legacy"
 	Tensors []Tensor // of the state dict, in the file's order, with the names of the file
-	Ignored []string // what the file holds beside them, such as "epoch (int 90)", "args (argparse.Namespace)"
+	Ignored []string // descriptions of other values, such as "epoch (int 90)", "args (argparse.Namespace)"
 	Path    string   // the keys that lead to the state dict, joined by dots, such as "state_dict"; empty for the root
 }
 
@@ -47,7 +47,7 @@ func Open(path string) (*File, error) {
 
 // Read reads a file of size bytes. It reads the storages of the state dict into memory and
 // leaves out all others, and does not use r afterwards. The error is an *Error if the
-// file is at fault, and else one of r.
+// file is at fault, and otherwise an error of r.
 func Read(r io.ReaderAt, size int64) (*File, error) {
 	head := make([]byte, min(max(size, 0), 512))
 	if err := readAt(r, head, 0); err != nil {
@@ -66,8 +66,8 @@ func Read(r io.ReaderAt, size int64) (*File, error) {
 	return nil, refuse("it is not a file that torch.save wrote")
 }
 
-// Is reports whether a file that begins with prefix can be a PyTorch file of either form.
-// 32 bytes are enough. Every zip archive can be one.
+// Is reports whether a file that begins with prefix may be a PyTorch file of either form. A
+// prefix of 32 bytes is enough. The result is true for every zip archive.
 func Is(prefix []byte) bool {
 	return bytes.HasPrefix(prefix, []byte(zipMagic)) || isLegacy(prefix)
 }
@@ -77,7 +77,7 @@ const zipMagic = "PK\x03\x04"
 // legacyMagic is the number 0x1950a86a20f9469cfc6c as opLong1 writes it.
 const legacyMagic = "\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."
 
-// isLegacy reports whether a file begins with a pickle of the magic number alone.
+// isLegacy reports whether a file begins with a pickle that holds only the magic number.
 func isLegacy(b []byte) bool {
 	if len(b) < 2 || b[0] != opProto || b[1] < 2 || b[1] > 5 {
 		return false

@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-// expected is what testdata/make.py says of a file.
+// expected describes the content of a file, as testdata/make.py writes it.
 type expected struct {
 	Form    string   `json:"form"`
 	Path    string   `json:"path"`
@@ -27,7 +27,7 @@ type expected struct {
 	} `json:"tensors"`
 }
 
-// fixtures returns what files of PyTorch hold, by their paths.
+// fixtures returns the expected contents of files that PyTorch wrote, by path.
 func fixtures(t testing.TB) map[string]expected {
 	all := map[string]expected{}
 	for _, version := range []string{"torch1.13", "torch2.14"} {
@@ -47,8 +47,8 @@ func fixtures(t testing.TB) map[string]expected {
 	return all
 }
 
-// TestAgainstPyTorch reads files that two versions of PyTorch wrote, and compares with
-// what PyTorch reads from them.
+// TestAgainstPyTorch reads files that two versions of PyTorch wrote, and compares the
+// contents with those that PyTorch reads.
 func TestAgainstPyTorch(t *testing.T) {
 	all := fixtures(t)
 	if len(all) < 100 {
@@ -112,7 +112,7 @@ func mustBeBadInput(t *testing.T, err error) {
 	t.Helper()
 	var bad interface{ BadInput() bool }
 	if !errors.As(err, &bad) || !bad.BadInput() {
-		t.Errorf("%v is not an error of the input", err)
+		t.Errorf("%v is not a bad-input error", err)
 	}
 	if strings.Contains(err.Error(), "\n") {
 		t.Errorf("%q is longer than a line", err)

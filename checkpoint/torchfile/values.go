@@ -26,17 +26,17 @@ type entry struct{ key, value any }
 // dict is a dict or an OrderedDict, in the order in which it was filled.
 type dict struct {
 	entries  []entry
-	searched bool // findIn was here
+	searched bool // findIn has searched it
 	known    *summary
 }
 
-// summary is what is asked of a dict more than once.
+// summary holds facts about a dict that are needed more than once.
 type summary struct {
 	tensors int  // values that are tensors, readable or not
 	module  bool // it has the attributes of a torch.nn.Module
 }
 
-// class is a class or a function, which is known by its name alone.
+// class is a class or a function, of which only the name is known.
 type class struct{ name string }
 
 // opaque is an object that this package does not build.
@@ -46,7 +46,8 @@ type opaque struct {
 	held   []any  // what it was built from
 }
 
-// count summarises the entries. A dict that many others hold is gone through once.
+// count returns a summary of the entries. It computes the summary only once, because many
+// values can refer to the same dict.
 func (d *dict) count() summary {
 	if d.known == nil {
 		d.known = new(summary)
@@ -74,7 +75,7 @@ func isTensor(v any) bool {
 // mostly reports whether at least half of the values are tensors.
 func (d *dict) mostly() bool { return d.count().tensors > 0 && 2*d.count().tensors >= len(d.entries) }
 
-// get returns the value of a key that is a string.
+// get returns the value of a key that is a string, or nil if there is none.
 func (d *dict) get(key string) any {
 	for _, e := range d.entries {
 		if s, ok := text(e.key); ok && s == key {
@@ -108,7 +109,7 @@ func keyName(key any) string {
 	return describe(key)
 }
 
-// describe names the type of a value, and a number or a string itself.
+// describe returns the type of a value and, for a number or a string, also the value.
 func describe(v any) string {
 	switch v := v.(type) {
 	case nil:

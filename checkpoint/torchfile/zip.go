@@ -49,7 +49,7 @@ func readZip(r io.ReaderAt, size int64) (*File, error) {
 			return nil, err
 		}
 		if n != b.size {
-			return nil, refuse("storage %s has %d bytes in the archive, and its tensors expect %d; copy the file again", show(b.key), n, b.size)
+			return nil, refuse("storage %s has %d bytes in the archive, but its tensors expect %d; copy the file again", show(b.key), n, b.size)
 		}
 		// Entries of an intact archive do not overlap.
 		if total += n; total > size {
@@ -68,7 +68,8 @@ func readZip(r io.ReaderAt, size int64) (*File, error) {
 
 // openArchive reads the directory and finds the folder that holds data.pkl.
 func openArchive(r io.ReaderAt, size int64) (*archive, error) {
-	// A section turns offsets outside of the file into io.EOF, and so into the file's fault.
+	// With a SectionReader, offsets outside of the file give io.EOF, which is reported as an
+	// error of the file and not of r.
 	directory, err := zip.NewReader(io.NewSectionReader(r, 0, size), size)
 	if errors.Is(err, zip.ErrFormat) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, zip.ErrAlgorithm) {
 		return nil, refuse("the zip archive has no intact directory at its end; copy the file again")
@@ -81,7 +82,7 @@ func openArchive(r io.ReaderAt, size int64) (*archive, error) {
 		before, after, ok := strings.Cut(f.Name, "/")
 		if ok && after == "data.pkl" {
 			if found {
-				return nil, refuse("the zip archive holds two files data.pkl; save one model a file")
+				return nil, refuse("the zip archive holds two files named data.pkl; save each model to its own file")
 			}
 			folder, found = before+"/", true
 		}
@@ -106,7 +107,7 @@ func openArchive(r io.ReaderAt, size int64) (*archive, error) {
 	return a, nil
 }
 
-// find returns where the bytes of an entry are.
+// find returns the offset and the number of the bytes of an entry.
 func (a *archive) find(name string) (at, n int64, err error) {
 	f := a.entries[name]
 	if f == nil {
@@ -163,7 +164,7 @@ func (a *archive) check() error {
 			continue
 		}
 		if v, err := strconv.Atoi(s); err != nil || v < minVersion || v > maxVersion {
-			return refuse("the archive has version %s, and versions %d to %d can be read; save it again with an older PyTorch", show(s), minVersion, maxVersion)
+			return refuse("the archive has version %s, but only versions %d to %d can be read; save it again with an older PyTorch", show(s), minVersion, maxVersion)
 		}
 	}
 	order, err := a.short("byteorder")
@@ -171,12 +172,12 @@ func (a *archive) check() error {
 		return err
 	}
 	if order != "" && order != "little" {
-		return refuse("the numbers of the file have the byte order %s, and little can be read; save it again on a little-endian machine", show(order))
+		return refuse("the numbers of the file have the byte order %s, but only little can be read; save it again on a little-endian machine", show(order))
 	}
 	return nil
 }
 
-// short reads an entry of a word, if there is one.
+// short returns the word in an entry, or "" if the archive does not have the entry.
 func (a *archive) short(name string) (string, error) {
 	if a.entries[name] == nil {
 		return "", nil

@@ -21,9 +21,10 @@ type imageNetResNet struct {
 	bottleneck bool
 }
 
-// namedImageNetResNets are the networks of torchvision, and the one with 200 layers of He
-// et al. 2016 ("Identity Mappings"), post-activation as in open_lth. The depth counts
-// convolutions and the output layer but not shortcuts.
+// namedImageNetResNets are the networks of torchvision and ResNet-200. ResNet-200 is from
+// He et al. 2016 ("Identity Mappings"), but has its activations after the convolutions, as
+// in open_lth. The depth in a name counts convolutions and the output layer but not
+// shortcuts.
 var namedImageNetResNets = []imageNetResNet{
 	{"resnet18", [4]int{2, 2, 2, 2}, false},
 	{"resnet34", [4]int{3, 4, 6, 3}, false},
@@ -52,15 +53,16 @@ func imageNetNames() (names []string) {
 	return append(names, "resnetA-B-C-D", "resnetA-B-C-D-bottleneck")
 }
 
-// maxStageBlocks is the largest number of blocks in a stage. It rejects mistyped or hostile
-// names of networks that no machine can hold.
+// maxStageBlocks is the largest number of blocks in a stage. Without a limit, a mistyped or
+// hostile name could describe a network that does not fit into memory.
 const maxStageBlocks = 250
 
-// stages matches the names of ImageNet ResNets with any numbers of blocks.
+// stages matches names of ImageNet ResNets that give the number of blocks of each stage.
 var stages = regexp.MustCompile(`^resnet(\d+)-(\d+)-(\d+)-(\d+)(-bottleneck)?$`)
 
-// findImageNetResNet returns the network with the given name, which may list numbers of
-// blocks. It returns nil if the name is not that of an ImageNet ResNet.
+// findImageNetResNet returns the ImageNet ResNet with the given name, such as "resnet50" or
+// "resnet3-4-6-3". It returns nil and no error if the name has neither form, and an *Error
+// if a number of blocks is out of range.
 func findImageNetResNet(name string) (*imageNetResNet, error) {
 	i := slices.IndexFunc(namedImageNetResNets, func(r imageNetResNet) bool { return r.name == name })
 	if i >= 0 {
@@ -90,9 +92,10 @@ func imageNetHint(depth string) string {
 	return ""
 }
 
-// build appends the network. It has four stages of blocks with 64, 128, 256 and 512
-// channels, and four times as many channels at the end of a bottleneck. The 3×3
-// convolution has stride 2, as in torchvision. Tensor names are those of torchvision.
+// build appends the network. Its four stages have 64, 128, 256 and 512 channels; a
+// bottleneck ends with four times as many. All stages but the first begin with stride 2. A
+// bottleneck has this stride in its 3×3 convolution. Strides and tensor names follow
+// torchvision.
 func (r *imageNetResNet) build(n *Network, stem string) {
 	first := Unit{Name: "conv1", BN: "bn1", In: Picture, ReLU: true, Kernel: 7, Stride: 2, Pad: 3}
 	if stem == CIFARStem {

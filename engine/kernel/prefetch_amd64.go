@@ -5,26 +5,27 @@ package kernel
 const cacheLine = 16 // elements in a cache line
 
 // prefetcher hands out the memory that a convolution prefetches for its caller. It
-// spreads the memory evenly over the computation, because bursts would make it wait.
+// spreads the prefetches evenly over the computation, because the computation would have
+// to wait for a burst of them.
 type prefetcher struct {
 	ranges [][]float32
-	done   int // elements of the first range
+	done   int // elements of the first range that have been handed out
 	pace   int // elements to prefetch in each step
 }
 
-// newPrefetcher divides ranges among the given number of a kernel's steps. A step
-// prefetches at most most elements.
-func newPrefetcher(ranges [][]float32, steps, most int) prefetcher {
+// newPrefetcher divides ranges among the steps of a kernel. A step prefetches no more than
+// limit elements.
+func newPrefetcher(ranges [][]float32, steps, limit int) prefetcher {
 	all := 0
 	for _, r := range ranges {
 		all += len(r)
 	}
-	return prefetcher{ranges: ranges, pace: min(ceilDiv(all, max(steps, 1)), most)}
+	return prefetcher{ranges: ranges, pace: min(ceilDiv(all, max(steps, 1)), limit)}
 }
 
-// take returns the number of items, at most items, that a kernel computes next, and the
-// address from which it prefetches meanwhile. An item takes the given number of steps.
-// from is nil if nothing is left to prefetch.
+// take returns how many of the remaining items a kernel computes next, and the address from
+// which it prefetches meanwhile. Each item takes the given number of steps. from is nil if
+// nothing is left to prefetch.
 func (p *prefetcher) take(items, steps int) (n int, from *float32) {
 	for len(p.ranges) > 0 && p.done >= len(p.ranges[0]) {
 		p.ranges, p.done = p.ranges[1:], 0

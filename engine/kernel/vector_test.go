@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// lengths returns lengths up to and beyond those of unrolled groups, and two large ones.
+// lengths returns every length from 0 to 139, which is more than one pass of any unrolled
+// loop, and two large lengths.
 func lengths() (ns []int) {
 	for n := range 140 {
 		ns = append(ns, n)
@@ -33,8 +34,8 @@ func testVectors[T Float](t *testing.T, f *Family[T], tolerance float64) {
 	}
 }
 
-// checkDot bounds the error by the magnitudes of the terms, because their sum may be near
-// zero.
+// checkDot compares a dot product with one computed in float64. The tolerance is relative
+// to the sum of the terms' magnitudes, because the product itself may be near zero.
 func checkDot[T Float](t *testing.T, f *Family[T], name string, a, b []float64, shift int, tolerance float64) {
 	t.Helper()
 	var want, size float64

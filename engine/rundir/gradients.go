@@ -1,10 +1,10 @@
 package rundir
 
 // EpochGradients holds mean absolute gradients over an epoch, by kind of parameter ("Yet
-// Another Batch Norm Analysis", gradient magnitudes of VGG-38). They are gradients of the
-// mean training loss of each batch, with smoothed labels but without penalties, clipping
-// and weight decay, over all complete batches of the epoch, in training mode, augmented if
-// the run augments, before each step.
+// Another Batch Norm Analysis", gradient magnitudes of VGG-38). The gradients are those
+// that each training step computes from the mean loss of its batch, including label
+// smoothing and augmentation, but before penalties, weight decay and clipping. The mean is
+// over all complete batches of the epoch.
 type EpochGradients struct {
 	Batches    int    `json:"batches"`
 	Examples   int    `json:"examples"`
@@ -20,7 +20,7 @@ type EpochGradients struct {
 // like gradients, which keeps a row of metrics.jsonl short.
 type KindGradient struct {
 	Mean       float32 `json:"mean"`       // over batches and Parameters
-	Parameters int     `json:"parameters"` // numbers of that kind
+	Parameters int     `json:"parameters"` // number of parameters of this kind
 	Trained    int     `json:"trained"`    // how many of them are trained; the gradients of the others are only measured
 
 	// Layers holds the mean over each layer, by the layer's canonical name:
