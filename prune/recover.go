@@ -22,7 +22,7 @@ type Recovery struct {
 }
 
 // DefaultLR is the learning rate at which a recovery begins.
-const DefaultLR = 0.01
+const DefaultLR = 0.03
 
 // recoverBatch is the number of pictures in a step of a recovery.
 const recoverBatch = 128
