@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -24,6 +25,8 @@ type pruneChoice struct {
 
 	recover, iterate int
 	recoverLR        float64
+
+	changed func(flag string) bool // reports whether a flag was given
 
 	compare  bool
 	pictures int
@@ -57,6 +60,7 @@ const choiceExamples = `  bnkit prune --target-macs 0.5 --recover 2
 
 func (o *pruneChoice) add(c *cobra.Command) {
 	f := c.Flags()
+	o.changed = f.Changed
 	var names []string
 	for _, i := range prune.Importances {
 		names = append(names, string(i.Name))
@@ -102,6 +106,19 @@ func (o *pruneChoice) add(c *cobra.Command) {
 func (o *pruneChoice) set(p *prune.Options) error {
 	p.Policy = prune.Policy{Importance: prune.Importance(o.policy), Scope: prune.Scope(o.scope),
 		Normalise: o.normalise, PerMAC: o.perMAC, Seed: o.policySeed, Batches: o.policyBatches}
+	for flag, value := range map[string]float64{"target-latency": o.targetLatency, "max-drop": o.maxDrop, "target-macs": slices.Min(append([]float64{1}, o.targetMACs...))} {
+		if o.changed(flag) && !(value > 0) {
+			return &prune.OptionError{Reason: fmt.Sprintf("--%s %v is out of range; use a number above 0", flag, value)}
+		}
+	}
+	for _, flag := range []string{"plot", "pictures"} {
+		if o.changed(flag) && !o.compare {
+			return &prune.OptionError{Reason: fmt.Sprintf("--%s is for --compare-policies", flag)}
+		}
+	}
+	if o.pictures < 0 {
+		return &prune.OptionError{Reason: fmt.Sprintf("--pictures %d is out of range; use at least 1", o.pictures)}
+	}
 	p.Target = prune.Target{Latency: o.targetLatency, MaxDrop: o.maxDrop}
 	switch {
 	case o.compare:

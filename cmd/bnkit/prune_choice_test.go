@@ -89,6 +89,10 @@ func TestComparePolicies(t *testing.T) {
 		{"--policy gamma", "exactly one of"},
 		{"--target-macs 0.5,0.4", "use one, or --compare-policies"},
 		{"--target-macs 0.001", "cannot be reached"},
+		{"--target-macs 0", "above 0"},
+		{"--max-drop 0", "above 0"},
+		{"--target-macs 0.5 --plot p.png", "--compare-policies"},
+		{"--compare-policies --pictures -1", "at least 1"},
 		{"--target-macs 0.5 --iterate 2", "epochs of training between"},
 	} {
 		code, _, err := bnkit(t, append([]string{"prune", "r/ckpt.bnz", "--data-dir", data}, strings.Fields(c.args)...)...)
