@@ -44,16 +44,10 @@ func MeasureSpeeds(ctx context.Context, evaluators ...*Evaluator) (*Speeds, erro
 	}
 	var inferences, singles, steps []timedRun
 	for i, e := range evaluators {
-		if err := e.load(nn.NewStatistics(e.model.Network)); err != nil {
+		images, labels, err := e.firstBatch(ctx)
+		if err != nil {
 			return nil, err
 		}
-		batches := e.testing.Start(ctx, 0, 0)
-		b, ok := batches.Next()
-		if !ok {
-			return nil, fmt.Errorf("measure speed: %w", batches.Err())
-		}
-		images, labels := slices.Clone(b.Images), slices.Clone(b.Labels)
-		batches.Close()
 		s.InferenceBatch, s.TrainingBatch = len(labels), min(s.TrainingBatch, len(labels))
 		training, err := nn.NewTraining(e.model.Network, kernel.Best(), e.model.Params, nn.TrainingOptions{
 			Batch: s.TrainingBatch, Threads: e.threads, Gradients: nn.GradientsOf(e.model.Network, arch.BN), Eps: e.model.Preprocessing.Eps,
@@ -75,6 +69,35 @@ func MeasureSpeeds(ctx context.Context, evaluators ...*Evaluator) (*Speeds, erro
 		}})
 	}
 	return s, takeTurns(ctx, slices.Concat(inferences, singles, steps))
+}
+
+// InferenceSpeeds measures Speed.Inference alone, as MeasureSpeeds does.
+func InferenceSpeeds(ctx context.Context, evaluators ...*Evaluator) ([]float64, error) {
+	speeds := make([]float64, len(evaluators))
+	var runs []timedRun
+	for i, e := range evaluators {
+		images, labels, err := e.firstBatch(ctx)
+		if err != nil {
+			return nil, err
+		}
+		runs = append(runs, timedRun{&speeds[i], len(labels), func() { e.inference.Run(images, len(labels)) }})
+	}
+	return speeds, takeTurns(ctx, runs)
+}
+
+// firstBatch prepares the inference for a measurement of speed, and returns the first
+// batch of the test split.
+func (e *Evaluator) firstBatch(ctx context.Context) (images []float32, labels []int32, err error) {
+	if err := e.load(nn.NewStatistics(e.model.Network)); err != nil {
+		return nil, nil, err
+	}
+	batches := e.testing.Start(ctx, 0, 0)
+	defer batches.Close()
+	b, ok := batches.Next()
+	if !ok {
+		return nil, nil, fmt.Errorf("measure speed: %w", batches.Err())
+	}
+	return slices.Clone(b.Images), slices.Clone(b.Labels), nil
 }
 
 // timedRun is work on a number of pictures, and where its speed goes.

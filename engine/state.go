@@ -95,7 +95,7 @@ func (r *run) model(cfg *config.Config, epochs int) (*Model, error) {
 // saveState writes resume.bnz.
 func (r *run) saveState() error {
 	t := r.trainer
-	t.update()
+	t.Update()
 	m, err := r.model(&r.cfg, r.done.Epochs)
 	if err != nil {
 		return err

@@ -342,7 +342,7 @@ func (r *run) epoch(ctx context.Context) error {
 	}
 	r.testingTime = time.Since(testing)
 	r.countTime()
-	r.trainer.update()
+	r.trainer.Update()
 	m := r.measure(rate, test, validation)
 	r.metrics = append(r.metrics, m)
 	r.done = progress{Epochs: r.done.Epochs + 1}

@@ -50,6 +50,14 @@ func NewTrainer(net *arch.Network, cfg *config.Config, threads int) (*Trainer, e
 	return newTrainerOf(m, cfg, threads)
 }
 
+// Trainer returns a trainer that continues from m's parameters with the settings of cfg
+// that a step depends on, as NewTrainer does for new ones. It changes m's parameters, and
+// Stored if there are any: pass a Variant to keep those of m. It leaves out the pruned
+// channels of m, so training does not change them. Call Update before m is used.
+func (m *Model) Trainer(cfg *config.Config, threads int) (*Trainer, error) {
+	return newTrainerOf(m, cfg, threads)
+}
+
 // newTrainerOf returns a trainer that starts from the parameters of m, which it changes,
 // and from the Stored statistics of m if there are any. It leaves out the pruned channels
 // of m, so training does not change parameters that belong to them.
@@ -113,9 +121,9 @@ func (t *Trainer) parameters() int {
 	return n
 }
 
-// update brings the model's parameters up to date. It does nothing if steps change them
-// directly, which is so if no channel is pruned.
-func (t *Trainer) update() {
+// Update brings the parameters of the model that is trained up to date. It does nothing if
+// steps change them directly, which is so if no channel is pruned.
+func (t *Trainer) Update() {
 	if t.compacted != nil {
 		t.compacted.Expand(t.model.Params, t.trained, t.set, t.seed)
 	}

@@ -16,7 +16,7 @@ import (
 type Plan struct {
 	Arch   string `json:"arch"`   // the network's name
 	Choice Choice `json:"choice"` // how the channels were chosen
-	Beta   string `json:"beta"`   // what happens to β of pruned channels: BetaKept or BetaZeroed
+	Beta   string `json:"beta"`   // what happens to β of pruned channels: BetaKept, BetaZeroed or BetaMean
 
 	// The effect of the plan on the network. MakePlan computes these numbers again,
 	// because those in an edited file describe the plan before the edit.
@@ -38,7 +38,9 @@ type Choice struct {
 	Remove      float64  `json:"remove,omitempty"`        // this share of all channels is pruned, beginning with the smallest |γ|
 	Protect     []string `json:"protect,omitempty"`       // names or patterns of layers that keep all channels
 	MaxPerLayer float64  `json:"max_per_layer,omitempty"` // largest share of a layer's channels that may be pruned
-	Source      string   `json:"source_sha256,omitempty"` // SHA-256 of the file whose γ were compared
+	Source      string   `json:"source_sha256,omitempty"` // SHA-256 of the file whose channels were compared
+	Policy               // how channels were compared; zero for |γ| of each channel alone
+	Target               // how much was to be pruned; zero for a threshold or a share
 }
 
 // PlannedLayer is one BatchNorm of a plan.
@@ -46,12 +48,18 @@ type PlannedLayer struct {
 	Name     string `json:"name"`
 	Channels int    `json:"channels"`
 	Kept     []int  `json:"kept"` // indices from 0, ascending
+
+	// Constants holds β of pruned channels, by their index, if Plan.Beta is BetaMean.
+	// A pruned channel that is missing keeps its β.
+	Constants map[int]float32 `json:"constants,omitempty"`
 }
 
-// The values of Plan.Beta: β of pruned channels is kept or set to 0.
+// The values of Plan.Beta: β of pruned channels is kept, set to 0, or set such that the
+// channel's output is the mean of what it was.
 const (
 	BetaKept   = "kept"
 	BetaZeroed = "zeroed"
+	BetaMean   = "mean"
 )
 
 // candidate is a channel that may be pruned.
@@ -93,11 +101,22 @@ func choose(m *engine.Model, c Choice, beta string, protected []bool) (p *Plan, 
 		goal = int(math.Round(c.Remove * float64(total)))
 	}
 	gone := make([]map[int]bool, len(limits))
+	for i := range gone {
+		for channel := range m.Params.Of(i, arch.Gamma) {
+			if isPruned(m, i, channel) {
+				if gone[i] == nil {
+					gone[i] = map[int]bool{}
+				}
+				gone[i][channel] = true
+				count++
+			}
+		}
+	}
 	for _, x := range candidates {
-		if count == goal || c.Remove == 0 && x.size >= c.Threshold {
+		if count >= goal || c.Remove == 0 && x.size >= c.Threshold {
 			break
 		}
-		if len(gone[x.unit]) == limits[x.unit] {
+		if len(gone[x.unit]) >= limits[x.unit] || gone[x.unit][x.channel] {
 			continue
 		}
 		if gone[x.unit] == nil {
@@ -193,9 +212,10 @@ func (c *Choice) protected(net *arch.Network) ([]bool, error) {
 }
 
 // Apply returns a variant of m in which the channels that the plan does not keep are
-// held constant: their γ are 0, and with BetaZeroed also their β. The variant's Kept lists
-// the channels that stay. Apply does not change m. The error is an *OptionError if the
-// plan does not fit m's network.
+// held constant: their γ are 0, and their β are as Beta and Constants say. Channels that
+// m.Kept leaves out stay as they are. The variant's Kept lists the channels that stay. Its
+// Origin, if any, says that γ and β are trained, so that its file stores them. Apply does
+// not change m. The error is an *OptionError if the plan does not fit m's network.
 func (p *Plan) Apply(m *engine.Model) (*engine.Model, error) {
 	kept, err := p.kept(m.Network)
 	if err != nil {
@@ -203,19 +223,44 @@ func (p *Plan) Apply(m *engine.Model) (*engine.Model, error) {
 	}
 	clamped := m.Variant()
 	clamped.Kept = kept
+	if m.Origin != nil {
+		origin := *m.Origin
+		origin.Trainable = origin.Trainable.With(arch.BN)
+		clamped.Origin = &origin
+	}
+	constants := map[string]map[int]float32{}
+	for _, l := range p.Layers {
+		constants[l.Name] = l.Constants
+	}
 	for i := range m.Network.Units {
 		gamma, beta := clamped.Params.Of(i, arch.Gamma), clamped.Params.Of(i, arch.Beta)
 		for c := range gamma {
+			if isPruned(m, i, c) {
+				if kept[i] == nil {
+					kept[i] = slices.Clone(m.Kept[i])
+				}
+				kept[i] = slices.DeleteFunc(kept[i], func(k int) bool { return k == c })
+			}
 			if stays(kept[i], c) {
 				continue
 			}
 			gamma[c] = 0
-			if p.Beta == BetaZeroed && beta != nil {
+			constant, known := constants[m.Network.Units[i].BN][c]
+			switch {
+			case beta == nil:
+			case p.Beta == BetaZeroed:
 				beta[c] = 0
+			case p.Beta == BetaMean && known:
+				beta[c] = constant
 			}
 		}
 	}
 	return clamped, nil
+}
+
+// isPruned reports whether a unit's channel is pruned in m already.
+func isPruned(m *engine.Model, unit, channel int) bool {
+	return m.Kept != nil && !stays(m.Kept[unit], channel)
 }
 
 // stays reports whether kept contains a unit's channel. A nil kept stands for all
@@ -255,6 +300,11 @@ func (p *Plan) kept(net *arch.Network) ([][]int, error) {
 				return nil, fail("keeps channel %d after %d: list each once, in ascending order", c, previous)
 			}
 			previous = c
+		}
+		for c, v := range l.Constants {
+			if c < 0 || c >= l.Channels || math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
+				return nil, fail("sets channel %d to %v; it has channels 0 to %d, and constants are finite", c, v, l.Channels-1)
+			}
 		}
 		kept[i] = append([]int{}, l.Kept...)
 	}

@@ -64,8 +64,8 @@ func ReadPlan(path string) (*Plan, error) {
 	if err != nil {
 		return nil, &OptionError{fmt.Sprintf("%s is not a plan: %v", path, err)}
 	}
-	if p.Beta != BetaKept && p.Beta != BetaZeroed {
-		return nil, &OptionError{fmt.Sprintf("%s: beta is %q; use %q or %q", path, p.Beta, BetaKept, BetaZeroed)}
+	if p.Beta != BetaKept && p.Beta != BetaZeroed && p.Beta != BetaMean {
+		return nil, &OptionError{fmt.Sprintf("%s: beta is %q; use %q, %q or %q", path, p.Beta, BetaKept, BetaZeroed, BetaMean)}
 	}
 	kept := 0
 	for _, l := range p.Layers {

@@ -3,10 +3,8 @@
 package prune
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
-	"fmt"
 
 	"bnkit/engine"
 	"bnkit/engine/arch"
@@ -23,9 +21,21 @@ type Options struct {
 	MaxPerLayer float64  // largest share of a layer's channels to prune; 0 for no limit
 	ZeroBeta    bool     // set β of pruned channels to 0 too; otherwise it is kept, as in Frankle et al. 2021, section 5
 
+	// MeanBeta sets β of pruned channels such that each channel's output, where it is
+	// read, is the mean of what it was.
+	MeanBeta bool
+
+	Policy // how channels are compared; with a policy or a target, only whole groups are pruned
+	Target // how much is pruned, in place of Threshold and Remove
+
 	Plan *Plan // replaces all fields above; nil for no plan
 
+	Recovery Recovery // training of γ and β after pruning; zero for none
+
 	Threads int // 0 for as many as there are processors; only speeds depend on it
+
+	// Progress, if not nil, is called from time to time with what is being done.
+	Progress func(what string, done, total int)
 }
 
 // OptionError reports an option that cannot be used.
@@ -38,13 +48,19 @@ func (e *OptionError) Error() string { return e.Reason }
 type Result struct {
 	Threshold float64           `json:"threshold,omitempty"` // missing if it was not used
 	Remove    float64           `json:"remove,omitempty"`    // missing if it was not used
-	Beta      string            `json:"beta"`                // what happened to β of clamped channels: BetaKept or BetaZeroed
+	Beta      string            `json:"beta"`                // what happened to β of clamped channels: BetaKept, BetaZeroed or BetaMean
 	Clamped   int               `json:"clamped"`             // channels held constant
 	Removed   int               `json:"removed"`             // clamped channels that were removed
 	Channels  int               `json:"channels"`            // channels of all BatchNorms that have γ
 	Layers    []Layer           `json:"layers"`              // one for each BatchNorm that has γ, in the order of the network
 	Before    engine.Evaluation `json:"before"`
-	After     engine.Evaluation `json:"after"` // of the clamped network
+	After     engine.Evaluation `json:"after"` // of the clamped network, before it was trained again
+
+	Policy                       // zero if channels were compared one by one, by |γ|
+	Target                       // zero if a threshold, a share or a plan determined the size
+	Split     string             `json:"split,omitempty"` // that measured the drop of accuracy: "validation" or "test"; missing without MaxDrop
+	Recovery                     // zero if the network was not trained again
+	Recovered *engine.Evaluation `json:"recovered,omitempty"` // after it was trained again; nil if it was not
 
 	// AfterOriginalStatistics is the evaluation of the clamped network with the
 	// statistics of Before. Re-estimation makes the difference from After.
@@ -99,42 +115,34 @@ type event struct {
 	Beta      string  `json:"beta"`
 	Clamped   int     `json:"clamped"`
 	Source    string  `json:"source_sha256,omitempty"` // of the file that was pruned; missing if there is none
+	Policy
+	Target
+	Recovery
 }
 
-// MakePlan returns the plan for m that the options describe. The error is an
-// *OptionError if the options cannot be used, or if m's file could not store the
-// clamped values because its run did not train them. It is an *engine.ModelError if m
-// has no γ.
+// MakePlan returns the plan for m that the options describe, if no policy, target or
+// MeanBeta is set. The error is an *OptionError if the options cannot be used, and an
+// *engine.ModelError if m has no γ.
 func MakePlan(m *engine.Model, o Options) (*Plan, error) {
 	if arch.GammaOnly.Parameters(m.Network) == 0 {
 		return nil, &engine.ModelError{Path: m.Source.Path, Reason: "it has no γ to clamp"}
 	}
 	if o.Plan != nil {
 		p := *o.Plan
-		if err := storable(m, p.Beta); err != nil {
-			return nil, err
-		}
 		clamped, err := p.Apply(m)
 		if err != nil {
 			return nil, err
 		}
 		return &p, p.describe(clamped)
 	}
-	beta := BetaKept
-	if o.ZeroBeta {
-		beta = BetaZeroed
-	}
-	if err := storable(m, beta); err != nil {
-		return nil, err
-	}
-	return NewPlan(m, Choice{Threshold: o.Threshold, Remove: o.Remove, Protect: o.Protect, MaxPerLayer: o.MaxPerLayer}, beta)
+	return NewPlan(m, o.choice(), o.beta())
 }
 
 // Prune prunes a variant of m, and measures it before and after on data, which m.OpenData
 // or m.Normalised returns. It does not change m or write files. The error is one of
 // MakePlan, or an *engine.LossError if a loss is not finite.
 func Prune(ctx context.Context, m *engine.Model, data *dataset.Data, o Options) (*Result, error) {
-	p, err := MakePlan(m, o)
+	p, start, err := chooseSteps(ctx, m, data, o)
 	if err != nil {
 		return nil, err
 	}
@@ -151,6 +159,10 @@ func Prune(ctx context.Context, m *engine.Model, data *dataset.Data, o Options) 
 	}
 	if o.Plan == nil { // a plan may have been edited, so its choice need not describe it
 		r.Threshold, r.Remove = o.Threshold, o.Remove
+		r.Policy, r.Target = p.Choice.Policy, p.Choice.Target
+		if o.Target.MaxDrop > 0 {
+			_, r.Split = split(data)
+		}
 	}
 	stats, err := evaluator.Reestimate(ctx)
 	if err != nil {
@@ -163,7 +175,7 @@ func Prune(ctx context.Context, m *engine.Model, data *dataset.Data, o Options) 
 	if err != nil {
 		return nil, err
 	}
-	if r.Model, err = p.Apply(m); err != nil {
+	if r.Model, err = p.Apply(start); err != nil {
 		return nil, err
 	}
 	if evaluator, err = evaluator.Of(r.Model); err != nil {
@@ -178,13 +190,19 @@ func Prune(ctx context.Context, m *engine.Model, data *dataset.Data, o Options) 
 	if r.After, err = evaluator.Evaluate(ctx, stats); err != nil {
 		return nil, err
 	}
+	if o.Recovery.Epochs > 0 {
+		r.Recovery = o.Recovery.resolved()
+		if evaluator, stats, err = r.recover(ctx, evaluator, data, o); err != nil {
+			return nil, err
+		}
+	}
 	if m.Stored != nil {
 		r.Model.Stored = stats
 	}
 	if err := r.compare(ctx, evaluator, stats, before, data, o.Threads); err != nil {
 		return nil, err
 	}
-	parameters, err := json.Marshal(event{r.Threshold, r.Remove, r.Beta, r.Clamped, m.Source.SHA256})
+	parameters, err := json.Marshal(event{r.Threshold, r.Remove, r.Beta, r.Clamped, m.Source.SHA256, r.Policy, r.Target, r.Recovery})
 	if err != nil {
 		return nil, err
 	}
@@ -260,19 +278,4 @@ func (r *Result) measureSpeeds(ctx context.Context, before, compact *engine.Eval
 	}
 	r.BufferBytesAfter, err = compact.BufferBytes()
 	return err
-}
-
-// storable returns an error if the model's file would not store the clamped values.
-func storable(m *engine.Model, beta string) error {
-	if m.Origin == nil {
-		return nil // the file stores every tensor
-	}
-	set := m.Origin.Trainable
-	for i := range m.Params.Tensors {
-		x := &m.Params.Tensors[i]
-		if (x.Kind == arch.Gamma || x.Kind == arch.Beta && beta == BetaZeroed) && !set.Trains(x) {
-			return &OptionError{fmt.Sprintf("%s trained %s, so its file stores no %v that could be pruned; prune a model whose γ were trained", cmp.Or(m.Source.Path, "the model"), set.Meaning(), x.Kind)}
-		}
-	}
-	return nil
 }

@@ -156,7 +156,7 @@ func checkProvenance(t *testing.T, pruned *engine.Model, source []byte, r *Resul
 		t.Fatal(err)
 	}
 	sum := sha256.Sum256(source)
-	if want := (event{r.Threshold, r.Remove, r.Beta, r.Clamped, hex.EncodeToString(sum[:])}); e != want {
+	if want := (event{Threshold: r.Threshold, Remove: r.Remove, Beta: r.Beta, Clamped: r.Clamped, Source: hex.EncodeToString(sum[:])}); e != want {
 		t.Errorf("the event's parameters are %+v, want %+v", e, want)
 	}
 }
@@ -177,35 +177,40 @@ func TestRefuses(t *testing.T) {
 	}
 }
 
-// TestRefusesUntrained checks that Prune refuses a model whose file does not store γ, or β
-// if that is clamped, and that it does not change a model that it accepts, even if only
-// some weights of a tensor are stored.
-func TestRefusesUntrained(t *testing.T) {
+// TestStoresPruned checks that a pruned model can be saved whatever its run trained, that
+// the file then stores γ and β as well, and that Prune does not change its source.
+func TestStoresPruned(t *testing.T) {
 	data := tiny()
-	for set, accepts := range map[string]struct{ kept, zeroed bool }{
-		"output": {}, "beta": {}, "random-2": {}, "gamma": {kept: true}, "bn+random-2": {kept: true, zeroed: true},
+	for set, want := range map[string]arch.TrainableSet{
+		"output": arch.BNOutput, "beta": arch.BN, "random-2": "bn+random-2", "gamma": arch.BN, "bn+random-2": "bn+random-2",
 	} {
 		cfg := config.Default()
-		cfg.Arch, cfg.Epochs, cfg.Batch, cfg.LRDrops, cfg.Trainable = "resnet-8", 1, 16, nil, set
+		cfg.Arch, cfg.Epochs, cfg.Batch, cfg.LRDrops, cfg.Trainable, cfg.GammaInit = "resnet-8", 1, 16, nil, set, "uniform"
 		r, err := engine.Train(context.Background(), cfg, data, engine.TrainOptions{Dir: filepath.Join(t.TempDir(), "run"), Threads: 2})
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, zeroBeta := range []bool{false, true} {
-			m, source := load(t, r.Checkpoint), load(t, r.Checkpoint)
-			_, err := Prune(context.Background(), m, data, Options{Threshold: 0.1, ZeroBeta: zeroBeta})
-			accepted := accepts.kept
-			if zeroBeta {
-				accepted = accepts.zeroed
-			}
-			var e *OptionError
-			if accepted && err != nil || !accepted && !errors.As(err, &e) {
-				t.Errorf("%s, zeroBeta %v: %v, want it accepted: %v", set, zeroBeta, err, accepted)
-			}
-			for i, v := range m.Params.Values {
-				if !slices.Equal(v, source.Params.Values[i]) {
-					t.Errorf("%s: the source's %s was changed", set, m.Params.Tensors[i].Name)
+		m, source := load(t, r.Checkpoint), load(t, r.Checkpoint)
+		result, pruned := prune(t, m, data, Options{Threshold: 0.3, ZeroBeta: true})
+		if pruned.Origin.Trainable != want || m.Origin.Trainable != arch.TrainableSet(set) {
+			t.Errorf("%s: the file stores %s, want %s, and the source now %s", set, pruned.Origin.Trainable, want, m.Origin.Trainable)
+		}
+		if result.Clamped == 0 {
+			t.Errorf("%s: nothing was pruned", set)
+		}
+		for i := range m.Network.Units {
+			for c, g := range source.Params.Of(i, arch.Gamma) {
+				if math.Abs(float64(g)) < 0.3 {
+					g = 0
 				}
+				if got := pruned.Params.Of(i, arch.Gamma)[c]; got != g {
+					t.Errorf("%s: unit %d has γ[%d] = %v, want %v", set, i, c, got, g)
+				}
+			}
+		}
+		for i, v := range m.Params.Values {
+			if !slices.Equal(v, source.Params.Values[i]) {
+				t.Errorf("%s: the source's %s was changed", set, m.Params.Tensors[i].Name)
 			}
 		}
 	}

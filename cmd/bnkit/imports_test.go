@@ -21,9 +21,9 @@ var mayImport = []layer{
 		"engine/convert", "engine/arch", "engine/kernel", "checkpoint", "checkpoint/safetensors", "checkpoint/durable", "checkpoint/strictjson"}},
 
 	// Plots are drawn from results and measure nothing, so they do not need engine.
-	{"plots", []string{"analysis", "engine/rundir", "checkpoint/durable"}},
+	{"plots", []string{"analysis", "prune", "engine", "engine/rundir", "checkpoint/durable"}},
 	{"analysis", []string{"prune", "engine", "engine/config", "engine/rundir", "engine/dataset", "engine/convert", "engine/nn", "engine/arch", "engine/kernel"}},
-	{"prune", []string{"engine", "engine/dataset", "engine/convert", "engine/nn", "engine/arch", "checkpoint/safetensors", "checkpoint/strictjson"}},
+	{"prune", []string{"engine", "engine/config", "engine/dataset", "engine/convert", "engine/nn", "engine/arch", "engine/kernel", "engine/rng", "checkpoint/safetensors", "checkpoint/strictjson"}},
 	{"engine/bench", []string{"engine", "engine/config", "engine/nn", "engine/arch", "engine/kernel", "engine/rng"}},
 
 	{"engine", []string{"engine/rundir", "engine/config", "engine/optim", "engine/dataset", "engine/convert", "engine/nn", "engine/arch", "engine/kernel", "checkpoint", "checkpoint/durable", "checkpoint/strictjson"}},

@@ -17,6 +17,7 @@ import (
 // pruneOptions are the prune command's flags.
 type pruneOptions struct {
 	modelFlags
+	choice             pruneChoice
 	threshold, remove  float64
 	protect            []string
 	maxPerLayer        float64
@@ -45,6 +46,8 @@ layer. --protect names layers that keep all channels, and --max-per-layer limits
 share of a layer's channels that are chosen. --plan-out only writes the choice to a
 file, which can be edited; --plan applies such a file.
 
+` + choiceHelp + `
+
 A channel whose γ is zero no longer depends on its convolution: its output is its β.
 β is kept (--keep-beta, as in the literature) or zeroed too (--zero-beta). Such
 channels can be removed: the smaller network computes the same, and the output shows
@@ -70,12 +73,17 @@ that each thread keeps in inference), bytes (of the file), images_per_second
 one picture at a time) and images_per_second_training (steps that train γ and β, in
 batches of training_batch). A dry run has no bytes_after and no out. --plan-out
 prints the plan. For a clamped copy, there are threshold, beta, channels, clamped,
-layers, bytes_after, out and unmeasured (why nothing was measured).`,
+layers, bytes_after, out and unmeasured (why nothing was measured). With a policy or
+a target there are also policy, scope, normalise,
+per_mac, policy_seed, policy_batches, target_macs, target_latency, max_drop and split,
+and with --recover recover_epochs, recover_lr, iterations and recovered.
+--compare-policies prints before, beta and rows (policy, target_macs, macs, time,
+removed, and the evaluations clamped, reestimated and recovered).`,
 		Example: `  bnkit prune --threshold 0.01
   bnkit prune --remove 0.3 --protect bn,'blocks.0.*' --max-per-layer 0.5
   bnkit prune --remove 0.3 --plan-out plan.json
   bnkit prune --plan plan.json --dry-run
-  bnkit prune runs/first/ckpt.bnz --threshold 0.05 --zero-beta --out pruned.bnz
+` + choiceExamples + `  bnkit prune runs/first/ckpt.bnz --threshold 0.05 --zero-beta --out pruned.bnz
   bnkit prune efficientnet.pt --threshold 0.001`,
 		Args: cobra.MaximumNArgs(1), ValidArgsFunction: completeRun,
 		RunE: func(c *cobra.Command, args []string) error { return runPrune(c, g, o, args) },
@@ -98,6 +106,7 @@ layers, bytes_after, out and unmeasured (why nothing was measured).`,
 		c.MarkFlagsMutuallyExclusive("plan", flag)
 	}
 	c.MarkFlagsMutuallyExclusive("threshold", "remove")
+	o.choice.add(c)
 	c.MarkFlagsMutuallyExclusive("plan-out", "dry-run")
 	c.MarkFlagsMutuallyExclusive("plan-out", "out")
 	for _, flag := range []string{"threshold", "remove", "protect", "max-per-layer"} {
@@ -117,6 +126,9 @@ func (o *pruneOptions) pruning() (prune.Options, error) {
 	}
 	if o.remove != 0 {
 		p.Threshold = 0
+	}
+	if err := o.choice.set(&p); err != nil {
+		return p, err
 	}
 	var err error
 	if o.plan != "" {
@@ -144,6 +156,9 @@ func runPrune(c *cobra.Command, g *globalOptions, o pruneOptions, args []string)
 	if done, err := o.clampCopy(c, g, path); done || err != nil {
 		return err
 	}
+	if o.choice.compare {
+		return o.comparePolicies(c, g, options, path)
+	}
 	if o.planOut != "" {
 		return planOnly(c, g, o, options, path)
 	}
@@ -159,7 +174,10 @@ func runPrune(c *cobra.Command, g *globalOptions, o pruneOptions, args []string)
 	if err != nil {
 		return err
 	}
+	line := g.newProgress()
+	options.Progress = func(what string, done, total int) { line.update("%s: %d of %d", what, done, total) }
 	result, err := prune.Prune(c.Context(), model, data, options)
+	line.clear()
 	if err != nil {
 		return pruneError(c, err)
 	}
@@ -187,11 +205,7 @@ func planOnly(c *cobra.Command, g *globalOptions, o pruneOptions, options prune.
 	if err := mayWrite(c, o.planOut, o.force); err != nil {
 		return err
 	}
-	model, _, err := o.load(c.Context(), g, path)
-	if err != nil {
-		return err
-	}
-	plan, err := prune.MakePlan(model, options)
+	plan, err := o.makePlan(c, g, options, path)
 	if err != nil {
 		return pruneError(c, err)
 	}
@@ -220,6 +234,8 @@ func printPrune(w io.Writer, r pruneResult) {
 
 	choice := "γ as planned"
 	switch {
+	case r.Importance != "":
+		choice = "γ of " + choiceText(r.Policy, r.Target)
 	case r.Threshold > 0:
 		choice = fmt.Sprintf("|γ| < %g", r.Threshold)
 	case r.Remove > 0:
@@ -227,6 +243,7 @@ func printPrune(w io.Writer, r pruneResult) {
 	}
 	fmt.Fprintf(w, "\n%s clamped to 0, β of those channels %s\n\n", choice, r.Beta)
 	printAccuracies(w, r.Result)
+	printRecovery(w, r.Result)
 	printCosts(w, r)
 	if r.Out == "" {
 		fmt.Fprintln(w, "dry run: nothing was written")

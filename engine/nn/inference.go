@@ -40,6 +40,9 @@ type Inference[T kernel.Float] struct {
 	wanted  int   // unit whose output is copied to maps, or noUnit
 	maps    []T   // C×H×W
 
+	observing bool            // whether the current run is that of Observe
+	observed  [][]observation // by unit, and by picture and channel; nil before the first Observe
+
 	x        []T
 	divided  chunking // of x
 	runChunk func(worker, item int)
@@ -137,12 +140,12 @@ func (f *Inference[T]) chunk(worker, item int) {
 	x := f.x[first*in.C*in.H*in.W:]
 	for i := range f.units {
 		u := &f.units[i]
-		f.inspectInput(worker, i, images)
+		f.inspectInput(worker, i, first, images)
 		source := f.load(w, b, i, 0, images, x, u.source)
 		u.apply(b.y[i][:images*u.size], source, images, w.work, nil)
 	}
 	last, classes := len(f.units)-1, f.net.Classes
-	f.inspectInput(worker, len(f.units), images)
+	f.inspectInput(worker, len(f.units), first, images)
 	plain := w.last[:f.units[last].size]
 	for i := range images {
 		f.activate(w, b, last, i, true, nil, kernel.Layout{}, plain)
@@ -164,12 +167,13 @@ func (f *Inference[T]) FeatureMaps(x []T, unit int) []T {
 	return f.maps
 }
 
-// inspectInput counts the zeros in the input of a stage, and copies the input to maps
-// if it is wanted. It does so only at the first stage that reads the input. It computes
-// the input once more, so counting takes extra time.
-func (f *Inference[T]) inspectInput(worker, stage, images int) {
+// inspectInput counts the zeros in the input of a stage, observes it, and copies it to
+// maps if it is wanted. It does so only at the first stage that reads the input. It
+// computes the input once more, so this takes extra time. first is the chunk's first
+// picture.
+func (f *Inference[T]) inspectInput(worker, stage, first, images int) {
 	in := f.input(stage)
-	if !f.o.CountZeros && in != f.wanted || in == arch.Picture || !f.fresh(stage) || !f.units[in].ReLU {
+	if in == arch.Picture || !f.fresh(stage) || !f.observing && (!f.o.CountZeros && in != f.wanted || !f.units[in].ReLU) {
 		return
 	}
 	u, w, lanes := &f.units[in], f.workers[worker], f.family.Lanes
@@ -185,7 +189,10 @@ func (f *Inference[T]) inspectInput(worker, stage, images int) {
 				f.maps[at] = plain[(c/lanes*u.area+position)*lanes+c%lanes]
 			}
 		}
-		if !f.o.CountZeros {
+		if f.observing {
+			f.observe(in, first+i, plain)
+		}
+		if !f.o.CountZeros || !u.ReLU {
 			continue
 		}
 		counts := f.zeros[worker][in]

@@ -1,0 +1,189 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"bnkit/prune"
+)
+
+// pruneChoice are the prune command's flags that say which channels are pruned, how many,
+// and how the network is trained after that.
+type pruneChoice struct {
+	policy, scope     string
+	normalise, perMAC bool
+	policySeed        uint64
+	policyBatches     int
+	meanBeta          bool
+
+	targetMACs             []float64
+	targetLatency, maxDrop float64
+
+	recover, iterate int
+	recoverLR        float64
+
+	changed func(flag string) bool // reports whether a flag was given
+
+	compare  bool
+	pictures int
+	plot     string
+}
+
+// choiceHelp is the part of the command's help that describes these flags.
+const choiceHelp = `With --policy or a target, whole groups of channels are pruned: a channel inside a
+block, or a channel of a residual stream in all branches that are added to it, which
+can only be removed together. The policies are gamma (|γ|), gamma-reads (|γ| times the
+norm of the weights that read the channel), l1 (of the filter that computes it),
+taylor (|γ·∂L/∂γ|), change (of the next layers' inputs when the channel becomes its
+mean), active (share of outputs that are not zero) and random. A group counts as much
+as its channels together. --scope says which groups compete: all (global), or those of
+a layer or a stage, of which each then loses the same share.
+
+--target-macs prunes until a share of the multiply-adds stays, --target-latency until a
+share of the time stays, which is measured, and --max-drop as much as costs at most so
+many points of accuracy on the validation split or, if the run has none, on the test
+split. --recover trains γ and β of the pruned network for some epochs, and --iterate
+reaches --target-macs in steps, with a recovery after each. Channels of a network that is
+pruned already stay pruned.
+
+--compare-policies measures all policies, or the named one and random, at the sizes of
+--target-macs (.75, .5 and .35 if it is missing), right after removal, with re-estimated
+statistics and after --recover. It writes no network, but --plot writes a picture.`
+
+const choiceExamples = `  bnkit prune --target-macs 0.5 --recover 2
+  bnkit prune --compare-policies --target-macs .75,.5 --plot policies.png
+`
+
+func (o *pruneChoice) add(c *cobra.Command) {
+	f := c.Flags()
+	o.changed = f.Changed
+	var names []string
+	for _, i := range prune.Importances {
+		names = append(names, string(i.Name))
+	}
+	f.StringVar(&o.policy, "policy", "", "compare channels by "+strings.Join(names, ", ")+" (default with a target: "+string(prune.DefaultPolicy.Importance)+")")
+	f.StringVar(&o.scope, "scope", "", "which channels compete: global, layer or stage (default: global)")
+	f.BoolVar(&o.normalise, "normalise", false, "divide importance by its mean over the layer")
+	f.BoolVar(&o.perMAC, "per-mac", false, "divide importance by the multiply-adds that the removal saves")
+	f.Uint64Var(&o.policySeed, "policy-seed", 0, "seed of the policy random")
+	f.IntVar(&o.policyBatches, "policy-batches", 0, fmt.Sprintf("training batches over which importance is measured (default: %d)", prune.DefaultBatches))
+	f.BoolVar(&o.meanBeta, "mean-beta", false, "set β of pruned channels so that their outputs keep their means")
+	f.Float64SliceVar(&o.targetMACs, "target-macs", nil, "prune until this share of the multiply-adds stays, e.g. 0.5")
+	f.Float64Var(&o.targetLatency, "target-latency", 0, "prune until this share of the time stays, measured on this machine")
+	f.Float64Var(&o.maxDrop, "max-drop", 0, "prune as long as accuracy drops by at most this many points")
+	f.IntVar(&o.recover, "recover", 0, "epochs of training γ and β after pruning")
+	f.Float64Var(&o.recoverLR, "recover-lr", 0, fmt.Sprintf("learning rate at the start of the recovery (default: %g)", prune.DefaultLR))
+	f.IntVar(&o.iterate, "iterate", 0, "reach --target-macs in this many steps, each followed by a recovery")
+	f.BoolVar(&o.compare, "compare-policies", false, "measure every policy at every size of --target-macs, and write no network")
+	f.IntVar(&o.pictures, "pictures", 0, "test pictures of --compare-policies (default: all)")
+	f.StringVar(&o.plot, "plot", "", "picture of --compare-policies to write, .png or .svg")
+	for _, flag := range []string{"plan", "plan-out", "out", "threshold", "remove", "target-latency", "max-drop", "iterate", "dry-run"} {
+		c.MarkFlagsMutuallyExclusive("compare-policies", flag)
+	}
+	c.MarkFlagsMutuallyExclusive("threshold", "remove", "target-macs", "target-latency", "max-drop")
+	c.MarkFlagsMutuallyExclusive("threshold", "policy")
+	for _, flag := range []string{"policy", "scope", "normalise", "per-mac", "policy-seed", "policy-batches", "mean-beta", "target-macs", "target-latency", "max-drop", "iterate"} {
+		c.MarkFlagsMutuallyExclusive("plan", flag)
+	}
+	for _, flag := range []string{"policy-seed", "policy-batches", "target-macs", "target-latency", "max-drop", "recover", "recover-lr", "iterate", "pictures"} {
+		completeFlag(c, flag, completeNothing)
+	}
+	completeFlag(c, "policy", cobra.FixedCompletions(names, cobra.ShellCompDirectiveNoFileComp))
+	completeFlag(c, "scope", cobra.FixedCompletions([]string{"global", "layer", "stage"}, cobra.ShellCompDirectiveNoFileComp))
+	completeFlag(c, "plot", completeFiles("png", "svg"))
+	c.MarkFlagsMutuallyExclusive("keep-beta", "mean-beta")
+	c.MarkFlagsMutuallyExclusive("zero-beta", "mean-beta")
+	for _, flag := range []string{"recover", "iterate"} {
+		c.MarkFlagsMutuallyExclusive("plan-out", flag)
+	}
+}
+
+// set sets the options of package prune that the flags describe.
+func (o *pruneChoice) set(p *prune.Options) error {
+	p.Policy = prune.Policy{Importance: prune.Importance(o.policy), Scope: prune.Scope(o.scope),
+		Normalise: o.normalise, PerMAC: o.perMAC, Seed: o.policySeed, Batches: o.policyBatches}
+	for flag, value := range map[string]float64{"target-latency": o.targetLatency, "max-drop": o.maxDrop, "target-macs": slices.Min(append([]float64{1}, o.targetMACs...))} {
+		if o.changed(flag) && !(value > 0) {
+			return &prune.OptionError{Reason: fmt.Sprintf("--%s %v is out of range; use a number above 0", flag, value)}
+		}
+	}
+	for _, flag := range []string{"plot", "pictures"} {
+		if o.changed(flag) && !o.compare {
+			return &prune.OptionError{Reason: fmt.Sprintf("--%s is for --compare-policies", flag)}
+		}
+	}
+	if o.pictures < 0 {
+		return &prune.OptionError{Reason: fmt.Sprintf("--pictures %d is out of range; use at least 1", o.pictures)}
+	}
+	p.Target = prune.Target{Latency: o.targetLatency, MaxDrop: o.maxDrop}
+	switch {
+	case o.compare:
+	case len(o.targetMACs) > 1:
+		return &prune.OptionError{Reason: fmt.Sprintf("%d targets of multiply-adds; use one, or --compare-policies", len(o.targetMACs))}
+	case len(o.targetMACs) == 1:
+		p.Target.MACs = o.targetMACs[0]
+	}
+	p.Recovery = prune.Recovery{Epochs: o.recover, LR: o.recoverLR, Iterations: o.iterate}
+	p.MeanBeta = o.meanBeta
+	if p.Target != (prune.Target{}) || p.Policy != (prune.Policy{}) { // the threshold is the default
+		p.Threshold = 0
+	}
+	return nil
+}
+
+// makePlan returns the plan for the model in the file at path. It opens data only if the
+// choice depends on it.
+func (o *pruneOptions) makePlan(c *cobra.Command, g *globalOptions, options prune.Options, path string) (*prune.Plan, error) {
+	if !options.NeedsData() {
+		model, _, err := o.load(c.Context(), g, path)
+		if err != nil {
+			return nil, err
+		}
+		return prune.MakePlan(model, options)
+	}
+	model, data, err := o.open(c.Context(), g, path)
+	if err != nil {
+		return nil, err
+	}
+	return prune.Choose(c.Context(), model, data, options)
+}
+
+// choiceText describes a policy and a target in words.
+func choiceText(p prune.Policy, t prune.Target) string {
+	text := fmt.Sprintf("the channels least important by %s (scope %s", p.Importance, p.Scope)
+	if p.Normalise {
+		text += ", relative to the layer"
+	}
+	if p.PerMAC {
+		text += ", for each multiply-add saved"
+	}
+	text += ")"
+	switch {
+	case t.MACs > 0:
+		text += fmt.Sprintf(" until %s of the multiply-adds stay,", share(t.MACs))
+	case t.Latency > 0:
+		text += fmt.Sprintf(" until %s of the time stays,", share(t.Latency))
+	case t.MaxDrop > 0:
+		text += fmt.Sprintf(" for a drop of at most %g points,", t.MaxDrop)
+	}
+	return text
+}
+
+// printRecovery prints what training after pruning gained, and on what a drop of accuracy
+// was measured.
+func printRecovery(w io.Writer, r *prune.Result) {
+	if r.Recovered != nil {
+		fmt.Fprintf(w, "after %d epochs of training γ and β from a rate of %g: test accuracy %s, loss %.4f (%+.2f points from before)\n",
+			r.Epochs*max(r.Iterations, 1), r.LR, share(r.Recovered.TestAccuracy), r.Recovered.TestLoss, 100*(r.Recovered.TestAccuracy-r.Before.TestAccuracy))
+	}
+	switch r.Split {
+	case "validation":
+		fmt.Fprintln(w, "the drop was limited on the validation split, which is not part of these figures")
+	case "test":
+		fmt.Fprintln(w, "warning: the drop was limited on the test split, as the run has no validation split, so these figures are too good")
+	}
+}

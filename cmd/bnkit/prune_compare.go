@@ -1,0 +1,78 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"bnkit/plots"
+	"bnkit/prune"
+)
+
+// comparedSizes are the shares of multiply-adds of --compare-policies without --target-macs.
+var comparedSizes = []float64{0.75, 0.5, 0.35}
+
+// comparePolicies measures every policy, or the one that --policy names and the control, at
+// every size.
+func (o *pruneOptions) comparePolicies(c *cobra.Command, g *globalOptions, options prune.Options, path string) error {
+	compared := prune.ComparisonOptions{Options: options, MACs: o.choice.targetMACs, Pictures: o.choice.pictures}
+	if len(compared.MACs) == 0 {
+		compared.MACs = comparedSizes
+	}
+	for _, i := range prune.Importances {
+		if options.Importance != "" && options.Importance != i.Name && i.Name != prune.Random {
+			continue
+		}
+		p := options.Policy
+		p.Importance = i.Name
+		compared.Policies = append(compared.Policies, p)
+	}
+	if o.choice.plot != "" {
+		if _, err := plots.ParseFormat(strings.TrimPrefix(filepath.Ext(o.choice.plot), ".")); err != nil {
+			return err
+		}
+		if err := mayWrite(c, o.choice.plot, o.force); err != nil {
+			return err
+		}
+	}
+	model, data, err := o.open(c.Context(), g, path)
+	if err != nil {
+		return err
+	}
+	line := g.newProgress()
+	compared.Progress = func(what string, done, total int) { line.update("%s: %d of %d", what, done, total) }
+	r, err := prune.Compare(c.Context(), model, data, compared)
+	line.clear()
+	if err != nil {
+		return pruneError(c, err)
+	}
+	if o.choice.plot != "" {
+		if err := plots.DrawPolicies(o.choice.plot, r); err != nil {
+			return err
+		}
+	}
+	return g.print(r, func(w io.Writer) { printPolicies(w, r) })
+}
+
+func printPolicies(w io.Writer, r *prune.Comparison) {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	header := "policy\ttarget\tmultiply-adds\ttime\tclamped\tre-estimated\t95% interval\t"
+	if r.Epochs > 0 {
+		header += "recovered\t95% interval\t"
+	}
+	fmt.Fprintln(t, header)
+	for _, row := range r.Rows {
+		a := row.Reestimated
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s–%s\t", row.Importance, share(row.TargetMACs), share(row.MACs), share(row.Time), share(row.Clamped.TestAccuracy), share(a.TestAccuracy), share(a.Interval[0]), share(a.Interval[1]))
+		if a := row.Recovered; a != nil {
+			fmt.Fprintf(t, "%s\t%s–%s\t", share(a.TestAccuracy), share(a.Interval[0]), share(a.Interval[1]))
+		}
+		fmt.Fprintln(t)
+	}
+	t.Flush()
+	fmt.Fprintf(w, "(test accuracy of %d pictures; before pruning %s; β of pruned channels %s)\n", r.Before.Examples, share(r.Before.TestAccuracy), r.Beta)
+}

@@ -1,0 +1,67 @@
+package plots
+
+import (
+	"errors"
+	"math"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"bnkit/engine"
+	"bnkit/prune"
+)
+
+// comparison returns a comparison of two policies at two sizes.
+func comparison() *prune.Comparison {
+	c := &prune.Comparison{Beta: "kept", Before: engine.Evaluation{TestAccuracy: 0.8, Examples: 1000}}
+	for i, importance := range []prune.Importance{prune.Change, prune.Random} {
+		for k, macs := range []float64{0.75, 0.5} {
+			share := 0.7 - 0.3*float64(i) - 0.1*float64(k)
+			c.Rows = append(c.Rows, prune.Compared{
+				Policy: prune.Policy{Importance: importance, Scope: prune.GlobalScope, PerMAC: true}, TargetMACs: macs, MACs: macs, Time: macs + 0.1,
+				Reestimated: engine.Evaluation{TestAccuracy: share, Interval: [2]float64{share - 0.1, share + 0.1}},
+			})
+		}
+	}
+	return c
+}
+
+// TestPolicies checks the lines, the intervals and what is drawn after a recovery.
+func TestPolicies(t *testing.T) {
+	c := comparison()
+	f := policies(c)
+	if len(f.panels) != 2 || len(f.legend) != 2 || f.legend[0].name != "change (per multiply-add)" {
+		t.Fatalf("%d panels and the legend %+v", len(f.panels), f.legend)
+	}
+	for _, p := range f.panels {
+		if p.Y.Min != 0 || p.Y.Max < 0.8 || p.Y.Max > 1 {
+			t.Errorf("the axis of accuracy goes from %v to %v", p.Y.Min, p.Y.Max)
+		}
+	}
+	// The bars of the first policy go from 0.8 down to 0.5, those of the second from 0.5 to
+	// 0.2, so both colours are equally high.
+	height := func(f *figure, at int) int {
+		f.legend = nil // it has the same colours
+		rows := pixelsOf(saved(t, f), colors[at])
+		covered := func(n int) bool { return n > 0 }
+		first := slices.IndexFunc(rows, covered)
+		slices.Reverse(rows)
+		return len(rows) - slices.IndexFunc(rows, covered) - first
+	}
+	if a, b := height(f, 0), height(f, 1); a < 100 || math.Abs(float64(a-b)) > 6 {
+		t.Errorf("the first policy covers %d rows, the second %d", a, b)
+	}
+	for i := range c.Rows[:2] {
+		c.Rows[i].Recovered = &engine.Evaluation{TestAccuracy: 0.79, Interval: [2]float64{0.78, 0.8}}
+	}
+	if s := height(policies(c), 0); s > 60 {
+		t.Errorf("intervals of 2 points after a recovery cover %d rows", s)
+	}
+	if err := DrawPolicies(filepath.Join(t.TempDir(), "policies.svg"), c); err != nil {
+		t.Error(err)
+	}
+	var e *FormatError
+	if err := DrawPolicies(filepath.Join(t.TempDir(), "policies.gif"), c); !errors.As(err, &e) {
+		t.Errorf("a picture named .gif: %v, want a *FormatError", err)
+	}
+}

@@ -1,0 +1,367 @@
+package prune
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+
+	"bnkit/engine"
+	"bnkit/engine/arch"
+	"bnkit/engine/dataset"
+	"bnkit/engine/nn"
+)
+
+// Choose returns the plan for m that the options describe. It needs data for a policy, a
+// target or BetaMean; without them it is MakePlan. The errors are those of MakePlan, and
+// an *OptionError if a target cannot be reached.
+func Choose(ctx context.Context, m *engine.Model, data *dataset.Data, o Options) (*Plan, error) {
+	if !o.NeedsData() {
+		return MakePlan(m, o)
+	}
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	if arch.GammaOnly.Parameters(m.Network) == 0 {
+		return nil, &engine.ModelError{Path: m.Source.Path, Reason: "it has no γ to clamp"}
+	}
+	s, err := newSelection(ctx, m, data, o)
+	if err != nil {
+		return nil, err
+	}
+	defer s.close()
+	return s.choose(ctx)
+}
+
+// NeedsData reports whether the choice of channels depends on data or on measurements, so
+// that only Choose can make the plan.
+func (o *Options) NeedsData() bool {
+	return o.Plan == nil && (o.Policy != Policy{} || o.Target != Target{} || o.MeanBeta)
+}
+
+// check returns an error if options do not fit together.
+func (o *Options) check() error {
+	if err := o.Policy.check(); err != nil {
+		return err
+	}
+	if err := o.Target.check(); err != nil {
+		return err
+	}
+	ways := 0
+	for _, set := range []bool{o.Target.MACs != 0, o.Target.Latency != 0, o.Target.MaxDrop != 0, o.Remove != 0, o.Threshold != 0} {
+		if set {
+			ways++
+		}
+	}
+	if ways != 1 {
+		return &OptionError{"the number of channels to prune needs exactly one of: a share to remove, a threshold, a target of multiply-adds, of time or of accuracy"}
+	}
+	if o.Threshold != 0 && o.Policy != (Policy{}) {
+		return &OptionError{"a threshold is for |γ| and cannot be combined with a policy; use a share to remove or a target"}
+	}
+	choice := o.choice()
+	if o.Threshold == 0 && o.Remove == 0 {
+		choice.Remove = 0.5 // any valid share: only the other fields are checked
+	}
+	return choice.check()
+}
+
+// choice returns the part of the options that a plan records.
+func (o *Options) choice() Choice {
+	return Choice{Threshold: o.Threshold, Remove: o.Remove, Protect: o.Protect, MaxPerLayer: o.MaxPerLayer, Policy: o.Policy, Target: o.Target}
+}
+
+// beta returns the plan's Beta.
+func (o *Options) beta() string {
+	switch {
+	case o.MeanBeta:
+		return BetaMean
+	case o.ZeroBeta:
+		return BetaZeroed
+	}
+	return BetaKept
+}
+
+// selection is the choice of groups to prune, in progress.
+type selection struct {
+	o         Options
+	m         *engine.Model
+	data      *dataset.Data
+	evaluator *engine.Evaluator // of m
+	scorer    *scorer
+
+	order []*group // in the order of pruning, without those that are pruned already or must stay
+	total int      // channels with a γ
+	gone  int      // of these, pruned already
+
+	named bool // whether the options name a policy
+}
+
+// newSelection scores and sorts the groups of m's network.
+func newSelection(ctx context.Context, m *engine.Model, data *dataset.Data, o Options) (*selection, error) {
+	s := &selection{o: o, m: m, data: data, scorer: &scorer{m: m}, named: o.Policy != Policy{}}
+	s.o.Policy = o.Policy.resolved()
+	var err error
+	if s.evaluator, err = m.Evaluator(data, o.Threads); err != nil {
+		return nil, err
+	}
+	if err := s.scorer.measure(ctx, s.evaluator, data, s.o.Policy, o.MeanBeta, o.Threads); err != nil {
+		s.close()
+		return nil, err
+	}
+	if err := s.sort(); err != nil {
+		s.close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *selection) close() { s.evaluator.Close() }
+
+// sort sets order for the current policy.
+func (s *selection) sort() error {
+	choice := s.o.choice()
+	protected, err := choice.protected(s.m.Network)
+	if err != nil {
+		return err
+	}
+	all := groups(s.m.Network)
+	s.scorer.score(all, s.o.Policy, s.o.beta())
+	// room is the number of channels of each unit that may still be pruned.
+	room := make([]int, len(s.m.Network.Units))
+	s.total, s.gone = 0, 0
+	for i := range room {
+		gamma := s.m.Params.Of(i, arch.Gamma)
+		s.total += len(gamma)
+		room[i] = len(gamma) - 1
+		if s.o.MaxPerLayer > 0 {
+			room[i] = min(room[i], int(s.o.MaxPerLayer*float64(len(gamma))))
+		}
+		if protected[i] {
+			room[i] = 0
+		}
+		for c := range gamma {
+			if isPruned(s.m, i, c) {
+				s.gone++
+				room[i]--
+			}
+		}
+	}
+	s.order = nil
+	for _, g := range s.o.Policy.Scope.sorted(s.m.Network, all) {
+		news := slices.DeleteFunc(slices.Clone(g.members), func(p place) bool { return isPruned(s.m, p.unit, p.channel) })
+		if len(news) == 0 || slices.ContainsFunc(news, func(p place) bool { return room[p.unit] < 1 }) {
+			continue
+		}
+		for _, p := range news {
+			room[p.unit]--
+		}
+		s.order = append(s.order, g)
+	}
+	return nil
+}
+
+// plan returns the plan that prunes the given groups and what is pruned already, without
+// its effect on the network.
+func (s *selection) plan(chosen []*group) *Plan {
+	gone := make([]map[int]bool, len(s.m.Network.Units))
+	for _, g := range chosen {
+		for _, p := range g.members {
+			if gone[p.unit] == nil {
+				gone[p.unit] = map[int]bool{}
+			}
+			gone[p.unit][p.channel] = true
+		}
+	}
+	return s.planOf(gone)
+}
+
+// planOf returns the plan that prunes the given channels, by unit, and what is pruned
+// already.
+func (s *selection) planOf(gone []map[int]bool) *Plan {
+	choice := s.o.choice()
+	choice.Source = s.m.Source.SHA256
+	p := &Plan{Arch: s.m.Network.Name, Choice: choice, Beta: s.o.beta()}
+	for i := range s.m.Network.Units {
+		gamma := s.m.Params.Of(i, arch.Gamma)
+		if gamma == nil {
+			continue
+		}
+		l := PlannedLayer{Name: s.m.Network.Units[i].BN, Channels: len(gamma), Kept: []int{}}
+		for c := range gamma {
+			if !gone[i][c] && !isPruned(s.m, i, c) {
+				l.Kept = append(l.Kept, c)
+			}
+		}
+		p.Layers = append(p.Layers, l)
+	}
+	if s.o.MeanBeta {
+		s.setMeans(p)
+	}
+	return p
+}
+
+// setMeans sets the constants of the plan's pruned channels such that each output that is
+// read is the mean of what it was: E[ReLU(z)], which is more than the ReLU of the mean of
+// z. In a residual stream that is constant, each β adds what the mean changes by. Where
+// only some branches of a stream are constant, β is the mean already, as BatchNorm's
+// output has the mean β.
+func (s *selection) setMeans(p *Plan) {
+	net := s.m.Network
+	kept, err := p.kept(net)
+	if err != nil {
+		panic(err) // cannot happen: the plan was made from the same network
+	}
+	means := make([]*nn.Moments, len(net.Units))
+	for k := range s.scorer.moments {
+		means[s.scorer.moments[k].Unit] = &s.scorer.moments[k]
+	}
+	constant, value := make([][]bool, len(net.Units)), make([][]float64, len(net.Units))
+	for i := range net.Units {
+		u := &net.Units[i]
+		constant[i], value[i] = make([]bool, u.OutShape.C), make([]float64, u.OutShape.C)
+		beta := s.m.Params.Of(i, arch.Beta)
+		constants := map[int]float32{}
+		for c := range u.OutShape.C {
+			if u.Op != arch.Convolution && u.BN == "" && u.In != arch.Picture {
+				constant[i][c], value[i][c] = constant[u.In][c], value[u.In][c]
+				continue
+			}
+			if stays(kept[i], c) {
+				continue
+			}
+			base, known := 0.0, true
+			if source := sourceOf(u, c); source != arch.NoSource {
+				base, known = value[u.Add.From][source], constant[u.Add.From][source]
+			}
+			z := 0.0
+			if beta != nil {
+				z = float64(beta[c])
+			}
+			fresh := !isPruned(s.m, i, c)
+			if known && fresh && beta != nil && u.ReLU && means[i] != nil {
+				z = means[i].Mean(c) - base
+				constants[c] = float32(z)
+			}
+			constant[i][c], value[i][c] = known, base+z
+			if u.ReLU {
+				value[i][c] = max(value[i][c], 0)
+			}
+		}
+		if len(constants) > 0 {
+			at := slices.IndexFunc(p.Layers, func(l PlannedLayer) bool { return l.Name == u.BN })
+			p.Layers[at].Constants = constants
+		}
+	}
+}
+
+// sourceOf returns the channel that is added to channel c of a unit, or arch.NoSource.
+func sourceOf(u *arch.Unit, c int) int {
+	switch u.Add.Kind {
+	case arch.NoResidual:
+		return arch.NoSource
+	case arch.Mapped:
+		return u.Add.Map.Source[c]
+	}
+	return c
+}
+
+// choose returns the plan that the options ask for.
+func (s *selection) choose(ctx context.Context) (*Plan, error) {
+	var p *Plan
+	var err error
+	switch t := &s.o.Target; {
+	case s.o.Remove > 0 && s.named:
+		p, err = s.share()
+	case s.o.Remove > 0 || s.o.Threshold > 0:
+		// BetaMean alone: the channels are those of MakePlan.
+		choice := s.o
+		choice.Policy, choice.MeanBeta = Policy{}, false
+		var plain *Plan
+		if plain, err = MakePlan(s.m, choice); err == nil {
+			gone := make([]map[int]bool, len(s.m.Network.Units))
+			kept, _ := plain.kept(s.m.Network)
+			for i := range gone {
+				gone[i] = map[int]bool{}
+				for c := range s.m.Network.Units[i].OutShape.C {
+					gone[i][c] = !stays(kept[i], c)
+				}
+			}
+			p = s.planOf(gone)
+			p.Choice = plain.Choice
+		}
+	case t.MACs > 0:
+		p, err = s.macs()
+	case t.Latency > 0:
+		p, err = s.latency(ctx)
+	default:
+		p, err = s.drop(ctx)
+	}
+	if err != nil {
+		return nil, err
+	}
+	clamped, err := p.Apply(s.m)
+	if err != nil {
+		return nil, err
+	}
+	return p, p.describe(clamped)
+}
+
+// share returns the plan that prunes the share Remove of all channels.
+func (s *selection) share() (*Plan, error) {
+	goal, count := int(math.Round(s.o.Remove*float64(s.total))), s.gone
+	for n, g := range s.order {
+		if count >= goal {
+			return s.plan(s.order[:n]), nil
+		}
+		count += len(g.members)
+	}
+	if count < goal {
+		return nil, &OptionError{fmt.Sprintf("remove %v: this share is %d channels, but only %d can be pruned as whole groups, because every layer keeps at least one channel and protected layers keep all; use a share of at most %.4g",
+			s.o.Remove, goal, count, math.Floor(1e4*float64(count)/float64(max(s.total, 1)))/1e4)}
+	}
+	return s.plan(s.order), nil
+}
+
+// bySize returns the largest number n of groups for which keep is true of the plan of the
+// first n, given that it is true of none and rather false the more are pruned.
+func bySize(most int, keep func(n int) (bool, error)) (int, error) {
+	low, high := 0, most+1 // keep(low) is true, keep(high) false
+	for high-low > 1 {
+		middle := (low + high) / 2
+		ok, err := keep(middle)
+		if err != nil {
+			return 0, err
+		}
+		if ok {
+			low = middle
+		} else {
+			high = middle
+		}
+	}
+	return low, nil
+}
+
+// smaller returns m without the channels that the plan prunes, clamped and compacted.
+func (s *selection) smaller(p *Plan) (clamped, small *engine.Model, err error) {
+	if clamped, err = p.Apply(s.m); err != nil {
+		return nil, nil, err
+	}
+	small, _, err = clamped.Compact()
+	return clamped, small, err
+}
+
+// split returns the split that measures a drop of accuracy, and its name.
+func split(data *dataset.Data) (*dataset.Split, string) {
+	if data.Validation != nil {
+		return data.Validation, "validation"
+	}
+	return data.Test, "test"
+}
+
+// on returns data whose test split is the given one.
+func on(data *dataset.Data, s *dataset.Split) *dataset.Data {
+	other := *data
+	other.Test = s
+	return &other
+}

@@ -1,0 +1,289 @@
+package prune
+
+import (
+	"context"
+	"errors"
+	"math"
+	"slices"
+	"testing"
+
+	"bnkit/engine"
+	"bnkit/engine/arch"
+	"bnkit/engine/kernel"
+	"bnkit/engine/nn"
+)
+
+// TestTargetMACs checks on several networks that the compacted network has the target's
+// share of the multiply-adds, within 2%, for every scope.
+func TestTargetMACs(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		shortcut arch.Shortcut
+		side     int
+	}{{"resnet-14", arch.OptionB, 16}, {"resnet-14", arch.OptionACentred, 16}, {"wrn-8-2", "", 8}, {"resnet-11-bottleneck", "", 16}, {"convnet", "", 16}} {
+		net, err := arch.Build(c.name, arch.Options{Input: arch.Shape{C: 3, H: c.side, W: c.side}, Classes: 10, Shortcut: c.shortcut})
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, data := random(net, 3), pictures(net, 64, 8)
+		for _, scope := range Scopes {
+			for _, target := range []float64{0.8, 0.55} {
+				p, err := Choose(context.Background(), m, data, Options{Policy: Policy{Importance: GammaReads, Scope: scope}, Target: Target{MACs: target}})
+				if err != nil {
+					t.Errorf("%s, %s, %v: %v", c.name, scope, target, err)
+					continue
+				}
+				clamped, err := p.Apply(m)
+				if err != nil {
+					t.Fatal(err)
+				}
+				small, _, err := clamped.Compact()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got := float64(small.Network.MACs()) / float64(net.MACs()); math.Abs(got-target) > 0.02*target {
+					t.Errorf("%s, %s: %v of the MACs stay, want %v", c.name, scope, got, target)
+				}
+				if p.MACsAfter != small.Network.MACs() || p.Choice.Importance != GammaReads || p.Choice.Scope != scope || p.Choice.MACs != target {
+					t.Errorf("the plan records %d MACs and the choice %+v", p.MACsAfter, p.Choice)
+				}
+			}
+		}
+		_, err = Choose(context.Background(), m, data, Options{Target: Target{MACs: 0.0001}, Policy: Policy{Importance: Gamma}})
+		var e *OptionError
+		if !errors.As(err, &e) {
+			t.Errorf("%s: a target of 0.0001 gives %v, want an *OptionError", c.name, err)
+		}
+	}
+}
+
+// TestBestChannel checks that the importances that look at what reads a channel, at its
+// variance or at the loss find a channel whose removal changes nothing, and that |γ| does
+// not: it has the largest γ, but nothing reads it.
+func TestBestChannel(t *testing.T) {
+	data := tiny()
+	m := trained(t, data, false).Variant()
+	m.Params = m.Params.Share(func(*arch.Tensor) bool { return true })
+	const unit, channel = 1, 5 // blocks.0.conv1
+	m.Params.Of(unit, arch.Gamma)[channel] = 10
+	reader := slices.IndexFunc(m.Network.Units, func(u arch.Unit) bool { return u.In == unit })
+	u := &m.Network.Units[reader]
+	for out := range u.OutShape.C {
+		clear(m.Params.Of(reader, arch.ConvWeight)[(out*u.InShape.C+channel)*9:][:9])
+	}
+	for importance, finds := range map[Importance]bool{GammaReads: true, Change: true, Taylor: true, Gamma: false} {
+		s, err := newSelection(context.Background(), m, data, Options{Policy: Policy{Importance: importance}, Remove: 0.1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		first := s.order[0].members[0] == place{unit, channel}
+		s.close()
+		if first != finds {
+			t.Errorf("%s: the first channel to prune is %+v, score %v", importance, s.order[0].members, s.order[0].score)
+		}
+	}
+}
+
+// TestRandomPolicy checks that the policy random depends on its seed alone.
+func TestRandomPolicy(t *testing.T) {
+	data := tiny()
+	m := trained(t, data, false)
+	plan := func(seed uint64) map[string][]int {
+		p, err := Choose(context.Background(), m, data, Options{Policy: Policy{Importance: Random, Seed: seed}, Remove: 0.3})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return goneFrom(p)
+	}
+	a, b, c := plan(1), plan(1), plan(2)
+	equal := func(a, b map[string][]int) bool {
+		for name := range a {
+			if !slices.Equal(a[name], b[name]) {
+				return false
+			}
+		}
+		return len(a) == len(b)
+	}
+	if !equal(a, b) || equal(a, c) {
+		t.Errorf("seeds 1, 1 and 2 prune %v, %v and %v", a, b, c)
+	}
+}
+
+// TestMeanBeta checks that with MeanBeta each pruned output, where it is read, is the mean
+// of what it was over the measured batches.
+func TestMeanBeta(t *testing.T) {
+	data := tiny()
+	m := trained(t, data, false)
+	o := Options{Policy: Policy{Importance: Change, Batches: 1}, Target: Target{MACs: 0.6}, MeanBeta: true}
+	p, err := Choose(context.Background(), m, data, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	clamped, err := p.Apply(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := m.Evaluator(data, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	s := &scorer{m: m}
+	if err := s.measure(context.Background(), e, data, o.Policy, true, 1); err != nil {
+		t.Fatal(err)
+	}
+	inference, err := nn.NewInference(m.Network, kernel.Best(), clamped.Params, nn.NewStatistics(m.Network), nn.InferenceOptions{Batch: 1, Threads: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer inference.Close()
+	_, compacted, err := clamped.Compact()
+	if err != nil {
+		t.Fatal(err)
+	}
+	checked := 0
+	for k := range s.moments {
+		x := &s.moments[k]
+		u := &m.Network.Units[x.Unit]
+		if !u.ReLU {
+			continue
+		}
+		maps := inference.FeatureMaps(make([]float32, 64), x.Unit)
+		area := u.OutShape.H * u.OutShape.W
+		for c := range u.OutShape.C {
+			if slices.Contains(compacted.Origins[x.Unit], c) {
+				continue
+			}
+			for _, got := range maps[c*area:][:area] {
+				if !near(float64(got), x.Mean(c), 1e-4) {
+					t.Fatalf("%s: channel %d outputs %v, want the mean %v", u.Name, c, got, x.Mean(c))
+				}
+			}
+			checked++
+		}
+	}
+	if checked < 10 {
+		t.Errorf("only %d channels were checked", checked)
+	}
+}
+
+// TestPrunedStaysPruned checks that a plan for a pruned model that keeps all channels
+// brings none of them back, and that a share counts those that were pruned before.
+func TestPrunedStaysPruned(t *testing.T) {
+	data := tiny()
+	m := trained(t, data, false)
+	for _, policy := range []Policy{{}, {Importance: Gamma}} {
+		first, once := prune(t, m, data, Options{Policy: policy, Remove: 0.2})
+		all, err := NewPlan(m, Choice{Threshold: 1e-30}, BetaKept)
+		if err != nil {
+			t.Fatal(err)
+		}
+		same, err := all.Apply(once)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, kept := range once.Kept {
+			for c := range m.Network.Units[i].OutShape.C {
+				if stays(kept, c) != stays(same.Kept[i], c) {
+					t.Errorf("%+v: unit %d keeps %v, but %v after a plan that keeps all", policy, i, kept, same.Kept[i])
+				}
+			}
+		}
+		second, twice := prune(t, once, data, Options{Policy: policy, Remove: 0.4})
+		for i, kept := range once.Kept {
+			for c := range m.Network.Units[i].OutShape.C {
+				if !stays(kept, c) && stays(twice.Kept[i], c) {
+					t.Errorf("%+v: unit %d: channel %d is back", policy, i, c)
+				}
+			}
+		}
+		goal := 0.4 * float64(second.Channels)
+		if first.Clamped >= second.Clamped || math.Abs(float64(second.Clamped)-goal) > 4 || second.Channels != first.Channels {
+			t.Errorf("%+v: %d of %d channels are pruned, then %d of %d, want %v", policy, first.Clamped, first.Channels, second.Clamped, second.Channels, goal)
+		}
+	}
+}
+
+// TestMaxDrop checks that the drop of accuracy is at most the target, on the validation
+// split if there is one, and that one group more would exceed it or nothing is left.
+func TestMaxDrop(t *testing.T) {
+	data := tiny()
+	m := trained(t, data, false)
+	for _, held := range []bool{false, true} {
+		want, split := data.Test, "test"
+		if held {
+			withValidation := *data
+			withValidation.Validation = firstPictures(data.Train, 33)
+			data, want, split = &withValidation, withValidation.Validation, "validation"
+		}
+		r, _ := prune(t, m, data, Options{Target: Target{MaxDrop: 10}})
+		if r.Split != split || r.MaxDrop != 10 || r.Clamped == 0 {
+			t.Errorf("the drop was measured on %q, want %q, and %d channels pruned", r.Split, split, r.Clamped)
+		}
+		accuracy := func(m *engine.Model) float64 {
+			e, err := m.Evaluator(on(data, want), 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer e.Close()
+			stats, err := e.Reestimate(context.Background())
+			if err != nil {
+				t.Fatal(err)
+			}
+			v, err := e.Evaluate(context.Background(), stats)
+			if err != nil || v.Examples != want.Len() {
+				t.Fatal(v, err)
+			}
+			return v.TestAccuracy
+		}
+		if before, after := accuracy(m), accuracy(r.Model); after < before-0.1-1e-9 {
+			t.Errorf("accuracy falls from %v to %v, more than 10 points", before, after)
+		}
+	}
+}
+
+// TestFilled checks that a plan for time keeps as many channels of each layer as fill its
+// last block, together with the one that carries constants, and never prunes more.
+func TestFilled(t *testing.T) {
+	net, err := arch.Build("wrn-8-2", arch.Options{Input: arch.Shape{C: 3, H: 8, W: 8}, Classes: 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := newSelection(context.Background(), random(net, 5), pictures(net, 64, 8), Options{Policy: Policy{Importance: GammaReads}, Remove: 0.5})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.close()
+	for _, n := range []int{0, 3, 40, 100, len(s.order)} {
+		filled := s.filled(s.order[:n])
+		pruned := map[[2]int]int{}
+		for _, g := range filled {
+			pruned[g.family()]++
+			if !slices.Contains(s.order[:n], g) {
+				t.Fatalf("a group was added")
+			}
+		}
+		all := map[[2]int]int{}
+		for _, g := range groups(net) {
+			all[g.family()]++
+		}
+		for family, channels := range all {
+			if left := channels - pruned[family]; pruned[family] > 0 && (left+1)%8 != 0 {
+				t.Errorf("of %d groups, %d of %d channels of the layers %v stay", n, left, channels, family)
+			}
+		}
+		if n > 90 && len(filled) < n/2 {
+			t.Errorf("of %d groups, only %d are pruned", n, len(filled))
+		}
+	}
+}
+
+// TestLatencyOutOfReach checks the error of a time that no network can reach.
+func TestLatencyOutOfReach(t *testing.T) {
+	data := tiny()
+	m := trained(t, data, false)
+	var e *OptionError
+	if _, err := Choose(context.Background(), m, data, Options{Target: Target{Latency: 1e-6}}); !errors.As(err, &e) {
+		t.Errorf("%v, want an *OptionError", err)
+	}
+}

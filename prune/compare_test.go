@@ -1,0 +1,42 @@
+package prune
+
+import (
+	"context"
+	"errors"
+	"testing"
+)
+
+// TestCompare checks each row against pruning with the same policy and target alone.
+func TestCompare(t *testing.T) {
+	data := tiny()
+	m := trained(t, data, false)
+	o := ComparisonOptions{
+		Options:  Options{Recovery: Recovery{Epochs: 1}},
+		Policies: []Policy{{Importance: Gamma}, {Importance: Taylor}, {Importance: Change, PerMAC: true}, {Importance: Random, Seed: 3}},
+		MACs:     []float64{0.8, 0.6},
+	}
+	c, err := Compare(context.Background(), m, data, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(c.Rows) != 8 || c.LR != DefaultLR {
+		t.Fatalf("%d rows, trained from a rate of %v", len(c.Rows), c.LR)
+	}
+	for i, row := range c.Rows {
+		one := Options{Policy: o.Policies[i/2], Target: Target{MACs: o.MACs[i%2]}, Recovery: o.Recovery}
+		r, _ := prune(t, m, data, one)
+		if row.Policy != r.Policy || row.Clamped != r.AfterOriginalStatistics || row.Reestimated != r.After || *row.Recovered != *r.Recovered ||
+			row.Removed != r.Removed || row.MACs != float64(r.MACsAfter)/float64(r.MACsBefore) || c.Before != r.Before || row.Time <= 0 {
+			t.Errorf("row %+v, but pruning alone gives %+v", row, r)
+		}
+	}
+	var e *OptionError
+	o.Pictures, o.MACs = 10, []float64{2}
+	if _, err := Compare(context.Background(), m, data, o); !errors.As(err, &e) {
+		t.Errorf("a share of 2: %v, want an *OptionError", err)
+	}
+	o.MACs = []float64{0.7}
+	if c, err = Compare(context.Background(), m, data, o); err != nil || c.Before.Examples != 10 {
+		t.Errorf("accuracies are of %d pictures, want 10; %v", c.Before.Examples, err)
+	}
+}

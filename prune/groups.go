@@ -1,0 +1,167 @@
+package prune
+
+import (
+	"cmp"
+	"slices"
+
+	"bnkit/engine/arch"
+)
+
+// place is an output channel of a unit.
+type place struct{ unit, channel int }
+
+// group is a set of channels that can only be removed together. A channel inside a block
+// is a group of its own. A channel of a residual stream is in a group with the same channel
+// of the unit that begins the stream and of all branches that are added to it, because the
+// stream is constant there only if all of them are.
+type group struct {
+	places  []place // in the network's order, with those of pools, which pass a channel on
+	members []place // the places that have a γ
+
+	// saves is the number of MACs that the group's removal saves if nothing else is
+	// removed: those that compute its channels and those that read them.
+	saves int64
+
+	score float64 // importance, the sum over places
+}
+
+// groups returns the groups of a network that can be removed, ordered by their first
+// place. Groups with a channel that has no γ of its own cannot be removed: those of a
+// convolution without BatchNorm, of a BatchNorm without γ, and of a pool that reads the
+// picture.
+func groups(net *arch.Network) []*group {
+	first := make([]int, len(net.Units)+1) // index of each unit's channel 0 among all places
+	for i := range net.Units {
+		first[i+1] = first[i] + net.Units[i].OutShape.C
+	}
+	parent := make([]int, first[len(net.Units)])
+	for i := range parent {
+		parent[i] = i
+	}
+	root := func(i int) int {
+		for parent[i] != i {
+			parent[i] = parent[parent[i]]
+			i = parent[i]
+		}
+		return i
+	}
+	join := func(a, b int) {
+		a, b = root(a), root(b)
+		parent[max(a, b)] = min(a, b)
+	}
+	fixed := make([]bool, len(net.Units)) // whether a unit's channels cannot be removed
+	for i := range net.Units {
+		u := &net.Units[i]
+		switch {
+		case u.Op == arch.Convolution:
+			fixed[i] = u.BN == "" || u.NoScale
+		case u.In == arch.Picture:
+			fixed[i] = true
+		default:
+			fixed[i] = u.BN != "" && u.NoScale
+			for c := range u.OutShape.C {
+				join(first[i]+c, first[u.In]+c)
+			}
+		}
+		for c := range u.OutShape.C {
+			switch u.Add.Kind {
+			case arch.Identity, arch.Projection:
+				join(first[i]+c, first[u.Add.From]+c)
+			case arch.Mapped:
+				if source := u.Add.Map.Source[c]; source != arch.NoSource {
+					join(first[i]+c, first[u.Add.From]+source)
+				}
+			}
+		}
+	}
+	savings := channelMACs(net)
+	byRoot := make([]*group, len(parent))
+	unremovable := make([]bool, len(parent))
+	for i := range net.Units {
+		for c := range net.Units[i].OutShape.C {
+			r := root(first[i] + c)
+			if byRoot[r] == nil {
+				byRoot[r] = &group{}
+			}
+			g := byRoot[r]
+			g.places = append(g.places, place{i, c})
+			if net.Units[i].BN != "" {
+				g.members = append(g.members, place{i, c})
+			}
+			g.saves += savings[i]
+			unremovable[r] = unremovable[r] || fixed[i]
+		}
+	}
+	var all []*group
+	for r, g := range byRoot {
+		if g != nil && !unremovable[r] && len(g.members) > 0 {
+			all = append(all, g)
+		}
+	}
+	return all
+}
+
+// channelMACs returns, for each unit, the MACs that compute one of its channels and those
+// that read it.
+func channelMACs(net *arch.Network) []int64 {
+	macs := make([]int64, len(net.Units))
+	for i := range net.Units {
+		u := &net.Units[i]
+		macs[i] += u.MACs() / int64(u.OutShape.C)
+		if u.In != arch.Picture {
+			macs[u.In] += u.MACs() / int64(u.InShape.C)
+		}
+	}
+	macs[len(macs)-1] += int64(net.Classes)
+	return macs
+}
+
+// family identifies the layers of a group: groups of the same units differ only in the
+// channel. It is the group's first unit, together with its last, which differ between the
+// channels of a stream that a channel map widens.
+func (g *group) family() [2]int { return [2]int{g.places[0].unit, g.places[len(g.places)-1].unit} }
+
+// Scope limits which groups compete with each other.
+type Scope string
+
+// The scopes. Within a layer or a stage, the same share of the groups is pruned in each.
+// The layers of a residual stream count as one, and a stage is the layers whose outputs
+// have the same size.
+const (
+	GlobalScope Scope = "global" // all groups compete
+	LayerScope  Scope = "layer"
+	StageScope  Scope = "stage"
+)
+
+// Scopes lists the scopes for help texts.
+var Scopes = []Scope{GlobalScope, LayerScope, StageScope}
+
+// sorted returns the groups in the order in which they are pruned.
+func (s Scope) sorted(net *arch.Network, all []*group) []*group {
+	all = slices.Clone(all)
+	slices.SortStableFunc(all, func(a, b *group) int { return cmp.Compare(a.score, b.score) })
+	if s == GlobalScope || s == "" {
+		return all
+	}
+	pool := func(g *group) [2]int {
+		if s == LayerScope {
+			return g.family()
+		}
+		out := net.Units[g.places[0].unit].OutShape
+		return [2]int{out.H, out.W}
+	}
+	sizes, seen := map[[2]int]int{}, map[[2]int]int{}
+	for _, g := range all {
+		sizes[pool(g)]++
+	}
+	// A group's rank is the share of its pool that is pruned when the group is half
+	// pruned, so that each prefix of the order has the same share of every pool.
+	ranks := map[*group]float64{}
+	for _, g := range all {
+		p := pool(g)
+		ranks[g] = (float64(seen[p]) + 0.5) / float64(sizes[p])
+		seen[p]++
+	}
+	slices.SortStableFunc(all, func(a, b *group) int { return cmp.Compare(ranks[a], ranks[b]) })
+	return all
+}

@@ -1,0 +1,96 @@
+package prune
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Policy says how important a channel is. It is data: the name of an importance and its
+// options. The zero value stands for DefaultPolicy.
+type Policy struct {
+	Importance Importance `json:"policy,omitempty"`
+	Scope      Scope      `json:"scope,omitempty"`          // which channels compete; empty for GlobalScope
+	Normalise  bool       `json:"normalise,omitempty"`      // divide by the mean importance of the same layers
+	PerMAC     bool       `json:"per_mac,omitempty"`        // divide by the MACs that the removal saves
+	Seed       uint64     `json:"policy_seed,omitempty"`    // of Random
+	Batches    int        `json:"policy_batches,omitempty"` // training batches over which an importance is measured; 0 for DefaultBatches
+}
+
+// Importance is the name of a measure of a channel's importance.
+type Importance string
+
+// The importances. A group of channels has the sum of its channels' importances.
+const (
+	Gamma      Importance = "gamma"
+	GammaReads Importance = "gamma-reads"
+	L1         Importance = "l1"
+	Taylor     Importance = "taylor"
+	Change     Importance = "change"
+	Active     Importance = "active"
+	Random     Importance = "random"
+)
+
+// Importances lists the importances with their meanings, for help texts.
+var Importances = []struct {
+	Name    Importance
+	Meaning string
+}{
+	{Gamma, "|γ|"},
+	{GammaReads, "|γ| times the norm of the weights that read the channel"},
+	{L1, "L1 norm of the filter that computes the channel"},
+	{Taylor, "|γ·∂L/∂γ|, the change of the loss to first order (with β's part if β is zeroed)"},
+	{Change, "change of the next layers' inputs when the channel becomes its mean"},
+	{Active, "share of the channel's outputs that are not zero"},
+	{Random, "a random number, as a control"},
+}
+
+// DefaultBatches is the number of training batches over which an importance is measured.
+const DefaultBatches = 20
+
+// measureBatch is the number of pictures in a batch over which an importance is measured.
+const measureBatch = 64
+
+// DefaultPolicy is the policy of a target if none is named.
+var DefaultPolicy = Policy{Importance: Change, Scope: GlobalScope}
+
+// measured reports whether the importance needs data.
+func (i Importance) measured() bool { return i == Taylor || i == Change || i == Active }
+
+// check returns an *OptionError for an unknown name or a number out of range.
+func (p *Policy) check() error {
+	var names []string
+	for _, i := range Importances {
+		if i.Name == p.Importance {
+			names = nil
+			break
+		}
+		names = append(names, string(i.Name))
+	}
+	switch {
+	case names != nil && p.Importance != "":
+		return &OptionError{fmt.Sprintf("unknown policy %q; use one of: %s", p.Importance, strings.Join(names, ", "))}
+	case p.Scope != "" && !slices.Contains(Scopes, p.Scope):
+		return &OptionError{fmt.Sprintf("unknown scope %q; use global, layer or stage", p.Scope)}
+	case p.Batches < 0:
+		return &OptionError{fmt.Sprintf("%d batches to measure importance over are out of range; use at least 1", p.Batches)}
+	}
+	return nil
+}
+
+// resolved returns the policy with defaults for fields that are not set.
+func (p Policy) resolved() Policy {
+	if p.Importance == "" {
+		seed, batches, scope := p.Seed, p.Batches, p.Scope
+		p = DefaultPolicy
+		p.Seed, p.Batches, p.Scope = seed, batches, cmp.Or(scope, DefaultPolicy.Scope)
+	}
+	p.Scope = cmp.Or(p.Scope, GlobalScope)
+	if p.Importance.measured() {
+		p.Batches = cmp.Or(p.Batches, DefaultBatches)
+	} else {
+		p.Batches = 0
+	}
+	return p
+}

@@ -1,0 +1,109 @@
+package prune
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"bnkit/engine/arch"
+)
+
+// TestRecover checks that training after pruning lowers the loss of a network, that it
+// changes only γ and β of channels that stay, and that the file holds the result.
+func TestRecover(t *testing.T) {
+	data := tiny()
+	m := trained(t, data, false)
+	o := Options{Target: Target{MACs: 0.6}}
+	plain, before := prune(t, m, data, o)
+	o.Recovery = Recovery{Epochs: 5, LR: 0.05}
+	r, after := prune(t, m, data, o)
+	if r.After != plain.After || r.Recovered == nil || r.Recovered.TestLoss >= plain.After.TestLoss {
+		t.Fatalf("the loss is %v after pruning and %+v after training", plain.After.TestLoss, r.Recovered)
+	}
+	trained := 0
+	for i := range m.Network.Units {
+		for c := range m.Params.Of(i, arch.Gamma) {
+			for _, kind := range []arch.Kind{arch.Gamma, arch.Beta} {
+				if before.Params.Of(i, kind)[c] == after.Params.Of(i, kind)[c] {
+					continue
+				}
+				trained++
+				if !stays(before.Kept[i], c) {
+					t.Errorf("unit %d: %v of the pruned channel %d was changed", i, kind, c)
+				}
+			}
+		}
+	}
+	total := 0
+	for _, elements := range changed(before, after) {
+		total += len(elements)
+	}
+	if trained == 0 || total != trained {
+		t.Errorf("training changed %d parameters, %d of them γ and β", total, trained)
+	}
+	e, err := after.Evaluator(data, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	stats, err := e.Reestimate(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := e.Evaluate(context.Background(), stats); err != nil || got != *r.Recovered {
+		t.Errorf("the file evaluates to %+v, want %+v; %v", got, *r.Recovered, err)
+	}
+}
+
+// TestIterations checks that pruning in steps reaches the target, and that each step keeps
+// what the step before pruned.
+func TestIterations(t *testing.T) {
+	data := tiny()
+	m := trained(t, data, false)
+	r, _ := prune(t, m, data, Options{Target: Target{MACs: 0.5}, Recovery: Recovery{Epochs: 1, Iterations: 3}})
+	if got := float64(r.MACsAfter) / float64(r.MACsBefore); got < 0.49 || got > 0.51 || r.MACsBefore != m.Network.MACs() || r.Iterations != 3 {
+		t.Errorf("%v of %d MACs stay after %d steps, want half of %d after 3", got, r.MACsBefore, r.Iterations, m.Network.MACs())
+	}
+	for i := range m.Network.Units {
+		for c, g := range m.Params.Of(i, arch.Gamma) {
+			if g == 0 {
+				t.Fatalf("the source's γ[%d] of unit %d was changed", c, i)
+			}
+		}
+	}
+}
+
+func TestRecoverIsCancelled(t *testing.T) {
+	data := tiny()
+	m := trained(t, data, false)
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := Recover(ctx, m, data, Options{Recovery: Recovery{Epochs: 1}}); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v, want context.Canceled", err)
+	}
+}
+
+func TestRecoveryOptions(t *testing.T) {
+	data := tiny()
+	m := trained(t, data, false)
+	for _, o := range []Options{
+		{Threshold: 0.1, Recovery: Recovery{Epochs: -1}},
+		{Threshold: 0.1, Recovery: Recovery{LR: 0.1}},
+		{Threshold: 0.1, Recovery: Recovery{Epochs: 1, LR: -1}},
+		{Threshold: 0.1, Recovery: Recovery{Epochs: 1, Iterations: 2}},
+		{Target: Target{MACs: 0.5}, Recovery: Recovery{Iterations: 2}},
+		{Target: Target{MACs: 0.5, Latency: 0.5}},
+		{Target: Target{MACs: 1.5}},
+		{Target: Target{MaxDrop: -1}},
+		{Target: Target{MACs: 0.5}, Remove: 0.5},
+		{Policy: Policy{Importance: "best"}, Remove: 0.5},
+		{Policy: Policy{Importance: Gamma}, Threshold: 0.5},
+		{Policy: Policy{Importance: Gamma}},
+		{Policy: Policy{Importance: Gamma, Scope: "block"}, Remove: 0.5},
+	} {
+		var e *OptionError
+		if _, err := Prune(context.Background(), m, data, o); !errors.As(err, &e) {
+			t.Errorf("%+v: %v, want an *OptionError", o, err)
+		}
+	}
+}

@@ -1,0 +1,250 @@
+package prune
+
+import (
+	"context"
+	"math"
+	"slices"
+	"testing"
+
+	"bnkit/engine"
+	"bnkit/engine/arch"
+	"bnkit/engine/dataset"
+	"bnkit/engine/kernel"
+	"bnkit/engine/nn"
+)
+
+// random returns a model of the network with random weights, and γ and β between 0.5 and
+// 1.5 and between -0.5 and 0.5.
+func random(net *arch.Network, seed uint64) *engine.Model {
+	m := &engine.Model{Network: net, Params: nn.NewParams[float32](net, nil)}
+	m.Params.InitialiseBy(nn.Initialisers{Weights: "he-normal", Gamma: "uniform", Beta: "zero"}, seed)
+	for i := range net.Units {
+		for c := range m.Params.Of(i, arch.Gamma) {
+			m.Params.Of(i, arch.Gamma)[c] += 0.5
+		}
+		for c := range m.Params.Of(i, arch.Beta) {
+			m.Params.Of(i, arch.Beta)[c] = float32((c*7+i*3)%11)/10 - 0.5
+		}
+	}
+	return m
+}
+
+// pictures returns random pictures of the network's shape in its number of classes.
+func pictures(net *arch.Network, train, test int) *dataset.Data {
+	state := uint32(1)
+	split := func(n int) *dataset.Split {
+		s := &dataset.Split{Channels: net.Input.C, Height: net.Input.H, Width: net.Input.W}
+		for i := range n {
+			s.Labels = append(s.Labels, uint8(i%net.Classes))
+			for range net.Input.C * net.Input.H * net.Input.W {
+				state = state*1664525 + 1013904223
+				s.Images = append(s.Images, uint8(state>>24))
+			}
+		}
+		return s
+	}
+	d := &dataset.Data{Name: "sample", Digest: "random", Train: split(train), Test: split(test)}
+	for range net.Classes {
+		d.Classes = append(d.Classes, "class")
+	}
+	for range net.Input.C {
+		d.Mean, d.Std = append(d.Mean, 0.5), append(d.Std, 0.29)
+	}
+	return d
+}
+
+// measured returns a scorer of the tiny model with all measurements.
+func measured(t *testing.T) (*scorer, *dataset.Data, *engine.Evaluator) {
+	t.Helper()
+	data := tiny()
+	m := trained(t, data, false)
+	e, err := m.Evaluator(data, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(e.Close)
+	s := &scorer{m: m}
+	for _, p := range []Policy{{Importance: Taylor, Batches: 1}, {Importance: Change, Batches: 1}} {
+		if err := s.measure(context.Background(), e, data, p, true, 2); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s, data, e
+}
+
+// near reports whether a and b agree to a relative error.
+func near(a, b, tolerance float64) bool {
+	return math.Abs(a-b) <= tolerance*max(math.Abs(a), math.Abs(b))+1e-9
+}
+
+// TestTaylor compares γ·∂L/∂γ and β·∂L/∂β with differences of the batch's loss in
+// float64.
+func TestTaylor(t *testing.T) {
+	s, data, e := measured(t)
+	net := s.m.Network
+	params := nn.NewParams[float64](net, nil)
+	for i, values := range s.m.Params.Values {
+		for j, v := range values {
+			params.Values[i][j] = float64(v)
+		}
+	}
+	training, err := nn.NewTraining(net, kernel.Generic[float64](), params, nn.TrainingOptions{Batch: 64, Threads: 1, Gradients: nn.NoGradients})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer training.Close()
+	var images []float64
+	var labels []int32
+	if err := eachBatch(context.Background(), data, 1, e.Estimation().Seed, func(b *dataset.Batch) {
+		labels = slices.Clone(b.Labels)
+		for _, v := range b.Images {
+			images = append(images, float64(v))
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for i := range net.Units {
+		gamma, beta := params.Of(i, arch.Gamma), params.Of(i, arch.Beta)
+		for c := i; c < len(gamma); c += 13 {
+			g, b := gamma[c], beta[c]
+			for which, scale := range []float64{0, 1} {
+				loss := func(h float64) float64 {
+					gamma[c], beta[c] = g*(1+h), b*(1+scale*h)
+					defer func() { gamma[c], beta[c] = g, b }()
+					return training.Forward(images, labels).Mean()
+				}
+				const h = 1e-4
+				want := math.Abs(loss(h)-loss(-h)) / (2 * h)
+				if got := s.taylor[which][i][c]; math.Abs(got-want) > 5e-2*want+1e-5 {
+					t.Errorf("unit %d, channel %d, β counts: %v: %v, but the loss changes by %v", i, c, which == 1, got, want)
+				}
+			}
+		}
+	}
+}
+
+// TestReads compares the norms of weights that read a channel with sums written out for
+// resnet-8: the first stream is read by two blocks, the second stage's shortcut and, by
+// addition, by nothing else.
+func TestReads(t *testing.T) {
+	s, _, _ := measured(t)
+	net, params := s.m.Network, s.m.Params
+	index := map[string]int{}
+	for i := range net.Units {
+		index[net.Units[i].Name] = i
+	}
+	column := func(reader string, c int) (sum float64) {
+		u := &net.Units[index[reader]]
+		w := params.Of(index[reader], arch.ConvWeight)
+		area := u.Kernel * u.Kernel
+		for out := range u.OutShape.C {
+			for _, v := range w[(out*u.InShape.C+c)*area:][:area] {
+				sum += float64(v) * float64(v)
+			}
+		}
+		return sum
+	}
+	output := func(c int) (sum float64) {
+		for k := range net.Classes {
+			v := float64(params.Of(len(net.Units), arch.OutputWeight)[k*net.Features()+c])
+			sum += v * v
+		}
+		return sum
+	}
+	norms := readNorms(net, params)
+	for c := range 3 {
+		for unit, want := range map[string]float64{
+			"conv":                column("blocks.0.conv1", c) + column("blocks.1.conv1", c) + column("blocks.1.shortcut.0", c),
+			"blocks.0.conv2":      column("blocks.1.conv1", c) + column("blocks.1.shortcut.0", c),
+			"blocks.0.conv1":      column("blocks.0.conv2", c),
+			"blocks.1.shortcut.0": column("blocks.2.conv1", c) + column("blocks.2.shortcut.0", c),
+			"blocks.2.conv2":      output(c),
+			"blocks.2.shortcut.0": output(c),
+		} {
+			if got := norms[index[unit]][c]; !near(got, want, 1e-9) {
+				t.Errorf("%s, channel %d: %v, want %v", unit, c, got, want)
+			}
+		}
+	}
+}
+
+// TestChange compares the importance by change with sums over feature maps: a channel's
+// variance, times the squares of the weights that read it in units of γ/σ.
+func TestChange(t *testing.T) {
+	s, data, e := measured(t)
+	net := s.m.Network
+	inference, err := nn.NewInference(net, kernel.Generic[float32](), s.m.Params, s.stats, nn.InferenceOptions{Batch: 1, Threads: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer inference.Close()
+	all, active := s.changes(), s.importances(Policy{Importance: Active}, BetaKept)
+	last := len(net.Units) - 1
+	for i := range net.Units {
+		u := &net.Units[i]
+		if !u.ReLU {
+			continue
+		}
+		area := u.OutShape.H * u.OutShape.W
+		values, averages := make([][]float64, u.OutShape.C), make([][]float64, u.OutShape.C)
+		if err := eachBatch(context.Background(), data, 1, e.Estimation().Seed, func(b *dataset.Batch) {
+			size := len(b.Images) / b.N
+			for n := range b.N {
+				maps := inference.FeatureMaps(b.Images[n*size:][:size], i)
+				for c := range values {
+					sum := 0.0
+					for _, v := range maps[c*area:][:area] {
+						values[c] = append(values[c], float64(v))
+						sum += float64(v)
+					}
+					averages[c] = append(averages[c], sum/float64(area))
+				}
+			}
+		}); err != nil {
+			t.Fatal(err)
+		}
+		for c := range values {
+			want := 0.0
+			for j := range net.Units {
+				r := &net.Units[j]
+				if r.In != i {
+					continue
+				}
+				k := r.Kernel * r.Kernel
+				for out, g := range s.m.Params.Of(j, arch.Gamma) {
+					for _, w := range s.m.Params.Of(j, arch.ConvWeight)[(out*r.InShape.C+c)*k:][:k] {
+						want += math.Pow(float64(w)*float64(g), 2) / (s.stats.Var[j][out] + nn.DefaultEps)
+					}
+				}
+			}
+			want *= variance(values[c])
+			for k := 0; i == last && k < net.Classes; k++ {
+				want += variance(averages[c]) * math.Pow(float64(s.m.Params.Of(last+1, arch.OutputWeight)[k*net.Features()+c]), 2)
+			}
+			if got := all[i][c]; !near(got, want, 1e-3) {
+				t.Errorf("%s, channel %d: changes by %v, want %v", u.Name, c, got, want)
+			}
+			on := 0
+			for _, v := range values[c] {
+				if v > 0 {
+					on++
+				}
+			}
+			if got, want := active[i][c], float64(on)/float64(len(values[c])); !near(got, want, 2e-3) {
+				t.Errorf("%s, channel %d: active in %v of its outputs, want %v", u.Name, c, got, want)
+			}
+		}
+	}
+}
+
+func variance(values []float64) float64 {
+	mean := 0.0
+	for _, v := range values {
+		mean += v / float64(len(values))
+	}
+	sum := 0.0
+	for _, v := range values {
+		sum += (v - mean) * (v - mean) / float64(len(values))
+	}
+	return sum
+}

@@ -1,0 +1,242 @@
+package prune
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+
+	"bnkit/engine"
+)
+
+// Target says how much is pruned. At most one field is set.
+type Target struct {
+	MACs    float64 `json:"target_macs,omitempty"`    // this share of the network's multiply-adds stays
+	Latency float64 `json:"target_latency,omitempty"` // this share of the time of inference stays, in batches of 128
+	MaxDrop float64 `json:"max_drop,omitempty"`       // accuracy drops by at most this many percentage points
+}
+
+// check returns an error if a number is out of range.
+func (t *Target) check() error {
+	for _, share := range []struct {
+		name  string
+		value float64
+	}{{"multiply-adds", t.MACs}, {"time", t.Latency}} {
+		if v := share.value; v != 0 && !(v > 0 && v < 1) {
+			return &OptionError{fmt.Sprintf("a target of %v of the %s is out of range; use a share between 0 and 1, e.g. 0.5", v, share.name)}
+		}
+	}
+	if v := t.MaxDrop; v != 0 && !(v > 0 && v < 100) {
+		return &OptionError{fmt.Sprintf("a largest drop of %v points is out of range; use a number above 0 and below 100, e.g. 0.5", v)}
+	}
+	return nil
+}
+
+// macsTolerance is the relative error up to which a target of MACs counts as reached.
+const macsTolerance = 0.02
+
+// macs returns the plan whose network has the target's share of MACs, as nearly as whole
+// groups allow.
+func (s *selection) macs() (*Plan, error) {
+	whole := float64(s.m.Network.MACs())
+	goal := s.o.Target.MACs * whole
+	macsOf := func(chosen []*group) (float64, error) {
+		_, small, err := s.smaller(s.plan(chosen))
+		if err != nil {
+			return 0, err
+		}
+		return float64(small.Network.MACs()), nil
+	}
+	n, err := bySize(len(s.order), func(n int) (bool, error) {
+		macs, err := macsOf(s.order[:n])
+		return macs >= goal, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	chosen := slices.Clone(s.order[:n])
+	best, err := macsOf(chosen)
+	if err != nil {
+		return nil, err
+	}
+	// Of the groups that follow, those are pruned too that come nearer to the goal. The
+	// first of them may be larger than what is left.
+	for tried := 0; n < len(s.order) && tried < nearby && best > goal; n++ {
+		// Other groups have taken a part of what the group saves, but hardly nine tenths.
+		if float64(s.order[n].saves)/10 > 2*(best-goal) {
+			continue
+		}
+		tried++
+		macs, err := macsOf(append(chosen, s.order[n]))
+		if err != nil {
+			return nil, err
+		}
+		if math.Abs(macs-goal) < math.Abs(best-goal) {
+			chosen, best = append(chosen, s.order[n]), macs
+		}
+	}
+	if math.Abs(best-goal) > macsTolerance*goal {
+		least, err := macsOf(s.order)
+		if err != nil {
+			return nil, err
+		}
+		return nil, &OptionError{fmt.Sprintf("a target of %v of the multiply-adds cannot be reached: the nearest share is %.4g, and the smallest %.4g", s.o.Target.MACs, best/whole, least/whole)}
+	}
+	return s.plan(chosen), nil
+}
+
+// nearby is the number of groups beyond the last that macs tries.
+const nearby = 32
+
+// block is the number of channels to which kernels round a layer's channels up, so that
+// fewer save no time.
+const block = 8
+
+// filled returns the groups of chosen without those whose removal saves no time, because
+// the layers that keep their channels have room for them in their last block. They are the
+// most important ones that were chosen of their layers.
+func (s *selection) filled(chosen []*group) []*group {
+	left := make([]int, len(s.m.Network.Units)) // channels that stay
+	for i := range left {
+		left[i] = s.m.Network.Units[i].OutShape.C
+		for c := range left[i] {
+			if isPruned(s.m, i, c) {
+				left[i]--
+			}
+		}
+	}
+	for _, g := range chosen {
+		for _, p := range g.places {
+			left[p.unit]--
+		}
+	}
+	var rest []*group
+	for _, g := range slices.Backward(chosen) {
+		// One channel of each layer carries the constants of those that are removed.
+		full := slices.ContainsFunc(g.places, func(p place) bool { return (left[p.unit]+1)%block == 0 })
+		if full {
+			rest = append(rest, g)
+			continue
+		}
+		for _, p := range g.places {
+			left[p.unit]++
+		}
+	}
+	slices.Reverse(rest)
+	return rest
+}
+
+// latencyTolerance is the relative error up to which a target of latency counts as
+// reached.
+const latencyTolerance = 0.1
+
+// latency returns the plan whose network takes the target's share of the time of the
+// unpruned network, measured in turn with it. It measures the network that it chose once
+// more, and returns an error if the time is no longer near the target.
+func (s *selection) latency(ctx context.Context) (*Plan, error) {
+	best, bestRatio, fastest := []*group(nil), math.Inf(1), math.Inf(1)
+	goal := s.o.Target.Latency
+	whole, err := s.unpruned()
+	if err != nil {
+		return nil, err
+	}
+	defer whole.Close()
+	_, err = bySize(len(s.order), func(n int) (bool, error) {
+		chosen := s.filled(s.order[:n])
+		ratio, err := s.time(ctx, whole, s.plan(chosen))
+		if err != nil {
+			return false, err
+		}
+		fastest = min(fastest, ratio)
+		if math.Abs(ratio-goal) < math.Abs(bestRatio-goal) {
+			best, bestRatio = chosen, ratio
+		}
+		return ratio > goal, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if math.Abs(bestRatio-goal) > latencyTolerance*goal {
+		return nil, &OptionError{fmt.Sprintf("a target of %v of the time cannot be reached: of the networks that were tried, the nearest takes %.3g and the fastest %.3g", goal, bestRatio, fastest)}
+	}
+	p := s.plan(best)
+	again, err := s.time(ctx, whole, p)
+	if err != nil {
+		return nil, err
+	}
+	if math.Abs(again-goal) > latencyTolerance*goal {
+		return nil, fmt.Errorf("times vary too much for a target of %v of the time: the same network took %.3g and then %.3g; use a target of multiply-adds, or a machine without other work", goal, bestRatio, again)
+	}
+	return p, nil
+}
+
+// unpruned returns an evaluator of m's whole network, for measuring time.
+func (s *selection) unpruned() (*engine.Evaluator, error) {
+	m := *s.m
+	m.Kept = nil
+	return m.Evaluator(s.data, s.o.Threads)
+}
+
+// time returns the time of the plan's network divided by that of the unpruned network.
+func (s *selection) time(ctx context.Context, whole *engine.Evaluator, p *Plan) (float64, error) {
+	_, small, err := s.smaller(p)
+	if err != nil {
+		return 0, err
+	}
+	compact, err := small.Evaluator(s.data, s.o.Threads)
+	if err != nil {
+		return 0, err
+	}
+	defer compact.Close()
+	speeds, err := engine.InferenceSpeeds(ctx, whole, compact)
+	if err != nil {
+		return 0, err
+	}
+	return speeds[0] / speeds[1], nil
+}
+
+// drop returns the plan that prunes most with at most the largest drop of accuracy, on the
+// validation split or, if there is none, on the test split. Statistics are re-estimated
+// on both sides.
+func (s *selection) drop(ctx context.Context) (*Plan, error) {
+	measured, _ := split(s.data)
+	base, err := s.m.Evaluator(on(s.data, measured), s.o.Threads)
+	if err != nil {
+		return nil, err
+	}
+	defer base.Close()
+	accuracy := func(m *engine.Model) (float64, error) {
+		e, err := base.Of(m)
+		if err != nil {
+			return 0, err
+		}
+		stats, err := e.Reestimate(ctx)
+		if err != nil {
+			return 0, err
+		}
+		r, err := e.Evaluate(ctx, stats)
+		var broken *engine.LossError
+		if errors.As(err, &broken) {
+			return 0, nil // too much was pruned
+		}
+		return r.TestAccuracy, err
+	}
+	before, err := accuracy(s.m)
+	if err != nil {
+		return nil, err
+	}
+	least := before - s.o.Target.MaxDrop/100 - 1e-9 // for rounding
+	n, err := bySize(len(s.order), func(n int) (bool, error) {
+		clamped, err := s.plan(s.order[:n]).Apply(s.m)
+		if err != nil {
+			return false, err
+		}
+		after, err := accuracy(clamped)
+		return after >= least, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return s.plan(s.order[:n]), nil
+}
