@@ -93,7 +93,7 @@ func TestRandomPolicy(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return goneFrom(p)
+		return prunedBy(p)
 	}
 	a, b, c := plan(1), plan(1), plan(2)
 	equal := func(a, b map[string][]int) bool {
