@@ -81,8 +81,8 @@ func policyName(p prune.Policy) string {
 	if p.Normalise {
 		options = append(options, "normalised")
 	}
-	if p.PerMAC {
-		options = append(options, "per multiply-add")
+	if p.PerMAC > 0 {
+		options = append(options, fmt.Sprintf("multiply-adds to the power %g", p.PerMAC))
 	}
 	if len(options) == 0 {
 		return string(p.Importance)

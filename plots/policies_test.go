@@ -18,7 +18,7 @@ func comparison() *prune.Comparison {
 		for k, macs := range []float64{0.75, 0.5} {
 			share := 0.7 - 0.3*float64(i) - 0.1*float64(k)
 			c.Rows = append(c.Rows, prune.Compared{
-				Policy: prune.Policy{Importance: importance, Scope: prune.GlobalScope, PerMAC: true}, TargetMACs: macs, MACs: macs, Time: macs + 0.1,
+				Policy: prune.Policy{Importance: importance, Scope: prune.GlobalScope, PerMAC: 0.5}, TargetMACs: macs, MACs: macs, Time: macs + 0.1,
 				Reestimated: engine.Evaluation{TestAccuracy: share, Interval: [2]float64{share - 0.1, share + 0.1}},
 			})
 		}
@@ -30,7 +30,7 @@ func comparison() *prune.Comparison {
 func TestPolicies(t *testing.T) {
 	c := comparison()
 	f := policies(c)
-	if len(f.panels) != 2 || len(f.legend) != 2 || f.legend[0].name != "change (per multiply-add)" {
+	if len(f.panels) != 2 || len(f.legend) != 2 || f.legend[0].name != "change (multiply-adds to the power 0.5)" {
 		t.Fatalf("%d panels and the legend %+v", len(f.panels), f.legend)
 	}
 	for _, p := range f.panels {

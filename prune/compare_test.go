@@ -12,7 +12,7 @@ func TestCompare(t *testing.T) {
 	m := trained(t, data, false)
 	o := ComparisonOptions{
 		Options:  Options{Recovery: Recovery{Epochs: 1}},
-		Policies: []Policy{{Importance: Gamma}, {Importance: Taylor}, {Importance: Change, PerMAC: true}, {Importance: Random, Seed: 3}},
+		Policies: []Policy{{Importance: Gamma}, {Importance: Taylor}, {Importance: Change, PerMAC: 1}, {Importance: Random, Seed: 3}},
 		MACs:     []float64{0.8, 0.6},
 	}
 	c, err := Compare(context.Background(), m, data, o)

@@ -13,7 +13,7 @@ type Policy struct {
 	Importance Importance `json:"policy,omitempty"`
 	Scope      Scope      `json:"scope,omitempty"`          // which channels compete; empty for GlobalScope
 	Normalise  bool       `json:"normalise,omitempty"`      // divide by the mean importance of the same layers
-	PerMAC     bool       `json:"per_mac,omitempty"`        // divide by the MACs that the removal saves
+	PerMAC     float64    `json:"per_mac,omitempty"`        // divide by this power of the MACs that the removal saves: 0 for not at all, 1 for importance per MAC
 	Seed       uint64     `json:"policy_seed,omitempty"`    // of Random
 	Batches    int        `json:"policy_batches,omitempty"` // training batches over which an importance is measured; 0 for DefaultBatches
 }
@@ -73,18 +73,20 @@ func (p *Policy) check() error {
 		return &OptionError{fmt.Sprintf("unknown policy %q; use one of: %s", p.Importance, strings.Join(names, ", "))}
 	case p.Scope != "" && !slices.Contains(Scopes, p.Scope):
 		return &OptionError{fmt.Sprintf("unknown scope %q; use global, layer or stage", p.Scope)}
+	case !(p.PerMAC >= 0 && p.PerMAC <= 2):
+		return &OptionError{fmt.Sprintf("a power of %v of the multiply-adds is out of range; use 0 to 2", p.PerMAC)}
 	case p.Batches < 0:
 		return &OptionError{fmt.Sprintf("%d batches to measure importance over are out of range; use at least 1", p.Batches)}
 	}
 	return nil
 }
 
-// resolved returns the policy with defaults for fields that are not set.
+// resolved returns the policy with defaults for fields that are not set. The power of
+// multiply-adds has a default only if no importance is named.
 func (p Policy) resolved() Policy {
 	if p.Importance == "" {
-		seed, batches, scope := p.Seed, p.Batches, p.Scope
-		p = DefaultPolicy
-		p.Seed, p.Batches, p.Scope = seed, batches, cmp.Or(scope, DefaultPolicy.Scope)
+		p.Importance = DefaultPolicy.Importance
+		p.PerMAC = cmp.Or(p.PerMAC, DefaultPolicy.PerMAC)
 	}
 	p.Scope = cmp.Or(p.Scope, GlobalScope)
 	if p.Importance.measured() {

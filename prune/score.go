@@ -47,8 +47,8 @@ func (s *scorer) score(all []*group, p Policy, beta string) {
 		}
 	}
 	for _, g := range all {
-		if p.PerMAC {
-			g.score /= float64(g.saves)
+		if p.PerMAC > 0 {
+			g.score /= math.Pow(float64(g.saves), p.PerMAC)
 		}
 		if math.IsNaN(g.score) {
 			g.score = math.Inf(1) // a channel that is not finite is not known to be unimportant

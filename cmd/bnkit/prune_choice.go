@@ -14,11 +14,12 @@ import (
 // pruneChoice are the prune command's flags that say which channels are pruned, how many,
 // and how the network is trained after that.
 type pruneChoice struct {
-	policy, scope     string
-	normalise, perMAC bool
-	policySeed        uint64
-	policyBatches     int
-	meanBeta          bool
+	policy, scope string
+	normalise     bool
+	perMAC        float64
+	policySeed    uint64
+	policyBatches int
+	meanBeta      bool
 
 	targetMACs             []float64
 	targetLatency, maxDrop float64
@@ -68,7 +69,7 @@ func (o *pruneChoice) add(c *cobra.Command) {
 	f.StringVar(&o.policy, "policy", "", "compare channels by "+strings.Join(names, ", ")+" (default with a target: "+string(prune.DefaultPolicy.Importance)+")")
 	f.StringVar(&o.scope, "scope", "", "which channels compete: global, layer or stage (default: global)")
 	f.BoolVar(&o.normalise, "normalise", false, "divide importance by its mean over the layer")
-	f.BoolVar(&o.perMAC, "per-mac", false, "divide importance by the multiply-adds that the removal saves")
+	f.Float64Var(&o.perMAC, "per-mac", 0, "divide importance by this power of the multiply-adds that the removal saves, e.g. 0.5")
 	f.Uint64Var(&o.policySeed, "policy-seed", 0, "seed of the policy random")
 	f.IntVar(&o.policyBatches, "policy-batches", 0, fmt.Sprintf("training batches over which importance is measured (default: %d)", prune.DefaultBatches))
 	f.BoolVar(&o.meanBeta, "mean-beta", false, "set β of pruned channels so that their outputs keep their means")
@@ -89,7 +90,7 @@ func (o *pruneChoice) add(c *cobra.Command) {
 	for _, flag := range []string{"policy", "scope", "normalise", "per-mac", "policy-seed", "policy-batches", "mean-beta", "target-macs", "target-latency", "max-drop", "iterate"} {
 		c.MarkFlagsMutuallyExclusive("plan", flag)
 	}
-	for _, flag := range []string{"policy-seed", "policy-batches", "target-macs", "target-latency", "max-drop", "recover", "recover-lr", "iterate", "pictures"} {
+	for _, flag := range []string{"per-mac", "policy-seed", "policy-batches", "target-macs", "target-latency", "max-drop", "recover", "recover-lr", "iterate", "pictures"} {
 		completeFlag(c, flag, completeNothing)
 	}
 	completeFlag(c, "policy", cobra.FixedCompletions(names, cobra.ShellCompDirectiveNoFileComp))
@@ -158,8 +159,8 @@ func choiceText(p prune.Policy, t prune.Target) string {
 	if p.Normalise {
 		text += ", relative to the layer"
 	}
-	if p.PerMAC {
-		text += ", for each multiply-add saved"
+	if p.PerMAC > 0 {
+		text += fmt.Sprintf(", by multiply-adds to the power %g", p.PerMAC)
 	}
 	text += ")"
 	switch {
