@@ -235,15 +235,17 @@ func printPrune(w io.Writer, r pruneResult) {
 	choice := "γ as planned"
 	switch {
 	case r.Importance != "":
-		choice = "γ of " + choiceText(r.Policy, r.Target)
+		choice = choiceText(r.Policy, r.Target)
 	case r.Threshold > 0:
 		choice = fmt.Sprintf("|γ| < %g", r.Threshold)
 	case r.Remove > 0:
 		choice = fmt.Sprintf("the smallest |γ|, %s of all,", share(r.Remove))
 	}
-	fmt.Fprintf(w, "\n%s clamped to 0, β of those channels %s\n\n", choice, r.Beta)
+	fmt.Fprintln(w)
+	fmt.Fprintln(w, wrapText(fmt.Sprintf("%s clamped to 0, β of those channels %s", choice, r.Beta), defaultColumns))
+	fmt.Fprintln(w)
 	printAccuracies(w, r.Result)
-	printRecovery(w, r.Result)
+	printSplit(w, r.Result)
 	printCosts(w, r)
 	if r.Out == "" {
 		fmt.Fprintln(w, "dry run: nothing was written")
@@ -256,18 +258,21 @@ func printPrune(w io.Writer, r pruneResult) {
 func printAccuracies(w io.Writer, r *prune.Result) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(t, "\ttest accuracy\ttest loss\t")
-	for _, step := range []struct {
-		name string
-		engine.Evaluation
-	}{
-		{"before", r.Before},
-		{"clamped, statistics from before", r.AfterOriginalStatistics},
-		{"clamped, statistics re-estimated", r.After},
-	} {
-		fmt.Fprintf(t, "%s\t%s\t%.4f\t\n", step.name, accuracyText(step.TestAccuracy, step.Interval), step.TestLoss)
+	step := func(name string, e *engine.Evaluation) {
+		fmt.Fprintf(t, "%s\t%s\t%.4f\t\n", name, accuracyText(e.TestAccuracy, e.Interval), e.TestLoss)
+	}
+	step("before", &r.Before)
+	step("clamped, statistics from before", &r.AfterOriginalStatistics)
+	step("clamped, statistics re-estimated", &r.After)
+	if r.Recovered != nil {
+		step(trainedText(r.Epochs*max(r.Iterations, 1)), r.Recovered)
 	}
 	t.Flush()
-	fmt.Fprintf(w, "%d of the %d pictures of the test split get another class than before;\n", r.PredictionsChanged, r.After.Examples)
+	when := ""
+	if r.Recovered != nil {
+		when = "before this training, "
+	}
+	fmt.Fprintf(w, "%s%d of the %d pictures of the test split get another class than before;\n", when, r.PredictionsChanged, r.After.Examples)
 	fmt.Fprintf(w, "the smaller network and the clamped one give %s of them the same class\n\n", share(r.Agreement))
 }
 

@@ -155,7 +155,7 @@ func (o *pruneOptions) makePlan(c *cobra.Command, g *globalOptions, options prun
 
 // choiceText describes a policy and a target in words.
 func choiceText(p prune.Policy, t prune.Target) string {
-	text := fmt.Sprintf("the channels least important by %s (scope %s", p.Importance, p.Scope)
+	text := fmt.Sprintf("γ of the least important channels (policy %s, scope %s", p.Importance, p.Scope)
 	if p.Normalise {
 		text += ", relative to the layer"
 	}
@@ -165,22 +165,25 @@ func choiceText(p prune.Policy, t prune.Target) string {
 	text += ")"
 	switch {
 	case t.MACs > 0:
-		text += fmt.Sprintf(" until %s of the multiply-adds stay,", share(t.MACs))
+		text += fmt.Sprintf(", for a target of %s of the multiply-adds,", share(t.MACs))
 	case t.Latency > 0:
-		text += fmt.Sprintf(" until %s of the time stays,", share(t.Latency))
+		text += fmt.Sprintf(", for a target of %s of the time,", share(t.Latency))
 	case t.MaxDrop > 0:
-		text += fmt.Sprintf(" for a drop of at most %g points,", t.MaxDrop)
+		text += fmt.Sprintf(", for a drop of at most %g points,", t.MaxDrop)
 	}
 	return text
 }
 
-// printRecovery prints what training after pruning gained, and on what a drop of accuracy
-// was measured.
-func printRecovery(w io.Writer, r *prune.Result) {
-	if r.Recovered != nil {
-		fmt.Fprintf(w, "after %d epochs of training γ and β from a rate of %g: test accuracy %s, loss %.4f (%+.2f points from before)\n",
-			r.Epochs*max(r.Iterations, 1), r.LR, share(r.Recovered.TestAccuracy), r.Recovered.TestLoss, 100*(r.Recovered.TestAccuracy-r.Before.TestAccuracy))
+// trainedText names the network after training for a number of epochs.
+func trainedText(epochs int) string {
+	if epochs == 1 {
+		return "γ and β trained for 1 epoch"
 	}
+	return fmt.Sprintf("γ and β trained for %d epochs", epochs)
+}
+
+// printSplit prints on what a drop of accuracy was measured.
+func printSplit(w io.Writer, r *prune.Result) {
 	switch r.Split {
 	case "validation":
 		fmt.Fprintln(w, "the drop was limited on the validation split, which is not part of these figures")
