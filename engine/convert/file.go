@@ -38,7 +38,11 @@ func IsFile(path string) (bool, error) {
 	return safetensors.Is(prefix) || torchfile.Is(prefix), err
 }
 
+// readPrefix reads the first bytes of a regular file, and nothing of others.
 func readPrefix(path string) ([]byte, error) {
+	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() { // opening a pipe would wait
+		return nil, err
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err

@@ -1,0 +1,27 @@
+//go:build unix
+
+package convert_test
+
+import (
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"bnkit/engine/convert"
+)
+
+// TestPipe checks that a pipe is refused and not opened, because that would wait for a
+// writer.
+func TestPipe(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Skip(err)
+	}
+	if is, err := convert.IsFile(path); is || err != nil {
+		t.Errorf("IsFile: %v, %v", is, err)
+	}
+	if _, err := convert.Open(path); err == nil || !strings.Contains(err.Error(), "not a regular file") {
+		t.Errorf("Open: %v", err)
+	}
+}
