@@ -3,6 +3,7 @@ package rundir
 import (
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 )
 
@@ -17,10 +18,10 @@ func TestRecordPlace(t *testing.T) {
 		"the file itself":  {map[string]string{"m.bnz": "", "notes.txt": ""}, true},
 		"another file":     {map[string]string{"n.bnz": ""}, false},
 		"a run":            {map[string]string{ConfigFile: "{}"}, false},
-		"another place":    {map[string]string{DataFile: `{"path":"` + filepath.ToSlash(other) + `"}`}, false},
+		"another place":    {map[string]string{DataFile: `{"path":` + strconv.Quote(other) + `}`}, false},
 		"a default place":  {map[string]string{DataFile: `{}`}, false},
 		"a damaged place":  {map[string]string{DataFile: `{`}, false},
-		"the same place":   {map[string]string{DataFile: `{"path":"` + filepath.ToSlash(place) + `"}`, "n.bnz": ""}, true},
+		"the same place":   {map[string]string{DataFile: `{"path":` + strconv.Quote(place) + `}`, "n.bnz": ""}, true},
 		"a file of no run": {map[string]string{MetricsFile: ""}, false},
 	} {
 		dir := t.TempDir()
