@@ -15,8 +15,8 @@ import (
 	"bnkit/engine/convert"
 )
 
-// What testdata/foreign.py prints of its files on the pictures of writeIDX: of resnet8.th, and
-// the accuracies and losses of all that bnkit can run.
+// The values that testdata/foreign.py prints for its files and the pictures of writeIDX: those
+// of resnet8.th, and the accuracies and losses of all files that bnkit can run.
 const (
 	foreignAccuracy = 0.625
 	foreignLoss     = 1.2712057077395253
@@ -162,7 +162,7 @@ func TestForeignCommands(t *testing.T) {
 }
 
 // TestImport checks that the imported file needs no flags and gives the same numbers, and
-// that data.json is written only where it counts for this file alone.
+// that data.json is written only where it applies to no other file.
 func TestImport(t *testing.T) {
 	flags := foreignDir(t)
 	with := func(args ...string) []string { return append(args, flags...) }
@@ -216,7 +216,7 @@ func TestInspectForeign(t *testing.T) {
 		t.Errorf("inspect prints\n%s", out)
 	}
 	r = object(t, "inspect", "models/unknown.pt")
-	if r["network"] != nil || r["unknown"] != "module.layer3.0.se.weight (4×16×1×1) belongs to no layer of resnet-8" || r["format"] != "PyTorch (zip)" || r["batchnorms"] != 7.0 {
+	if r["network"] != nil || r["unknown"] != "module.layer3.0.se.weight (4×16×1×1) does not belong to any layer of resnet-8" || r["format"] != "PyTorch (zip)" || r["batchnorms"] != 7.0 {
 		t.Errorf("%v", r)
 	}
 	if out := ok(t, "inspect", "models/unknown.pt"); !strings.Contains(out, "unknown: module.layer3.0.se.weight") || !strings.Contains(out, "BF16") {
@@ -430,7 +430,7 @@ func TestForeignErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, args := range [][]string{{"analyze"}, {"prune"}, {"plot"}} {
-		if code, _, said := bnkit(t, append(args, "nan.safetensors")...); code != 3 || !strings.Contains(said, "n.weight holds NaN at 0") {
+		if code, _, said := bnkit(t, append(args, "nan.safetensors")...); code != 3 || !strings.Contains(said, "n.weight holds NaN at index 0") {
 			t.Errorf("%v of NaN: exit code %d, %s", args, code, said)
 		}
 	}
