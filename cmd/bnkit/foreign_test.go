@@ -222,7 +222,7 @@ func TestInspectForeign(t *testing.T) {
 	if out := ok(t, "inspect", "models/unknown.pt"); !strings.Contains(out, "unknown: module.layer3.0.se.weight") || !strings.Contains(out, "BF16") {
 		t.Errorf("inspect prints\n%s", out)
 	}
-	// A name must not control the terminal.
+	// Escape sequences in names must not reach the terminal.
 	if err := safetensors.Write("evil.safetensors", []safetensors.Tensor{safetensors.New("a\x1b[31m\nb", []int{1}, []float32{1})}, map[string]string{"k": "\x1b]0;x"}); err != nil {
 		t.Fatal(err)
 	}
@@ -293,7 +293,7 @@ func TestClampedCopy(t *testing.T) {
 	}
 	ok(t, "prune", file, "--threshold", "0.5", "--zero-beta", "--force")
 	checkClamped(t, file, "unknown-clamped.safetensors", 0.5, true)
-	// A copy of a recognised network's file, and of a copy.
+	// --out also makes a copy of a recognised network's file, and a copy of a copy.
 	ok(t, "prune", "models/resnet8.th", "--threshold", "0.5", "--out", "m.safetensors")
 	checkClamped(t, "models/resnet8.th", "m.safetensors", 0.5, false)
 	ok(t, "prune", "m.safetensors", "--threshold", "1.1", "--out", "m.safetensors", "--force")
@@ -436,7 +436,8 @@ func TestForeignErrors(t *testing.T) {
 	}
 }
 
-// TestUnknownReport checks that a report of another network is read again by plot.
+// TestUnknownReport checks that plot reads the report of a network that is not recognised, and
+// draws the same picture from it as analyze.
 func TestUnknownReport(t *testing.T) {
 	foreignDir(t)
 	ok(t, "analyze", "models/unknown.pt", "--near-zero", "0.25")
