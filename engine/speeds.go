@@ -71,7 +71,7 @@ func MeasureSpeeds(ctx context.Context, evaluators ...*Evaluator) (*Speeds, erro
 	return s, takeTurns(ctx, slices.Concat(inferences, singles, steps))
 }
 
-// InferenceSpeeds measures Speed.Inference alone, as MeasureSpeeds does.
+// InferenceSpeeds measures only Speed.Inference, in the same way as MeasureSpeeds.
 func InferenceSpeeds(ctx context.Context, evaluators ...*Evaluator) ([]float64, error) {
 	speeds := make([]float64, len(evaluators))
 	var runs []timedRun
