@@ -28,7 +28,7 @@ const foreignHelp = `Another program's file is a state dict in a safetensors fil
 .th file that PyTorch wrote. No code in it is run. The network
 is recognised by the names and shapes of its tensors. Such a file does not say what
 pictures it takes: --data names the data set, --normalise-mean and --normalise-std say
-how pixels were normalised. bnkit import makes a .bnz file of it, which says this itself.
+how pixels were normalised. bnkit import converts it to a .bnz file that holds all this.
 What is made of such a file goes to the current folder by default.`
 
 func (o *foreignFlags) add(c *cobra.Command) {

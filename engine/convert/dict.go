@@ -137,7 +137,7 @@ func (d *dict) name(short string) string {
 }
 
 // assign finds the tensor in the state dict for each tensor of the network, and checks its
-// shape. It fails if a tensor is missing, has another shape, or belongs to no layer.
+// shape. It fails if a tensor is missing, has another shape, or does not belong to a layer.
 func (d *dict) assign(r *Recognised, m *match) error {
 	take := func(name, theirs string, shape []int) error {
 		x, ok := d.tensors[theirs]
