@@ -29,7 +29,7 @@ const foreignHelp = `Another program's file is a state dict in a safetensors fil
 is recognised by the names and shapes of its tensors. Such a file does not say what
 pictures it takes: --data names the data set, --normalise-mean and --normalise-std say
 how pixels were normalised. bnkit import converts it to a .bnz file that holds all this.
-What is made of such a file goes to the current folder by default.`
+The outputs of commands go to the current folder by default.`
 
 func (o *foreignFlags) add(c *cobra.Command) {
 	f := c.Flags()
