@@ -13,7 +13,7 @@ import (
 	"bnkit/engine/nn"
 )
 
-// Exported is a network in the form in which other programs read it.
+// Exported is a network in a form that other programs can read.
 type Exported struct {
 	Tensors    []checkpoint.Tensor // as StateDict returns them
 	Metadata   map[string]string   // as ExportMetadata returns it
@@ -22,12 +22,12 @@ type Exported struct {
 	model *Model // whose state dict this is
 }
 
-// Export returns m with stats, its BatchNorm statistics, for other programs. Its layers are
-// those that every framework has: a residual that is a channel map becomes a 1×1
-// convolution of zeros and ones with the map's stride, unless it is option A of the
-// network's shortcut. The convolution is named like the shortcut of a CIFAR ResNet, e.g.
-// blocks.1.shortcut.0. A BatchNorm channel with γ = 0 outputs β whatever its statistics
-// are; if its variance is not a positive number, it gets mean 0 and variance 1.
+// Export returns m for other programs, with the BatchNorm statistics stats. The result uses
+// only layers that every framework has. Therefore a residual that is a channel map becomes a
+// 1×1 convolution of zeros and ones with the map's stride, unless the map is an option-A
+// shortcut of the network. The convolution is named like the shortcut of a CIFAR ResNet, e.g.
+// blocks.1.shortcut.0. A BatchNorm channel with γ = 0 always outputs β, whatever its
+// statistics; if its statistics are not usable numbers, it gets mean 0 and variance 1.
 func (m *Model) Export(stats *nn.Statistics) (*Exported, error) {
 	standard, stats, err := m.standardForm(stats)
 	if err != nil {
@@ -90,10 +90,10 @@ func narrow(values []float64) []float32 {
 }
 
 // ExportMetadata returns what a user of the state dict must know: how to build the network,
-// the mean and standard deviation that normalise pictures, (pixel/255 - mean)/std, and
-// BatchNorm's eps. The widths are the output channels of every convolution in the order of
-// the network, e.g. conv=16,blocks.0.conv1=15. Numbers have the fewest digits that identify
-// them exactly; the elements of lists are separated by commas. Values that are not known are
+// the mean and standard deviation of the normalisation (pixel/255 - mean)/std, and
+// BatchNorm's eps. The widths are the numbers of output channels of all convolutions in the
+// order of the network, e.g. conv=16,blocks.0.conv1=15. Numbers have the fewest digits that
+// identify them exactly, and elements of lists are separated by commas. Unknown values are
 // left out.
 func (m *Model) ExportMetadata() map[string]string {
 	list := func(values []float32) string {

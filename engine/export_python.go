@@ -19,8 +19,8 @@ var pythonText string
 var pythonTemplate = template.Must(template.New("module").Parse(pythonText))
 
 // PythonModule returns the text of a Python module that builds the network in PyTorch and
-// loads its state dict from a safetensors file. The module is to have the given name, and
-// expects the file beside it.
+// loads its state dict from a safetensors file. module and file are the names of the two
+// files, which must be in the same folder.
 func (e *Exported) PythonModule(module, file string) ([]byte, error) {
 	net := e.model.Network
 	var b bytes.Buffer
@@ -33,7 +33,7 @@ func (e *Exported) PythonModule(module, file string) ([]byte, error) {
 	return b.Bytes(), err
 }
 
-// quotable returns s as it is written between the quotes of a Python string.
+// quotable returns s with the escapes that it needs between the quotes of a Python string.
 func quotable(s string) string {
 	q := strconv.QuoteToGraphic(s)
 	return q[1 : len(q)-1]
@@ -59,7 +59,7 @@ func pythonUnits(net *arch.Network) string {
 			add = net.Units[u.Add.From].Name
 		}
 		if u.Add.Kind == arch.Mapped {
-			before, _ := zerosBefore(net, u) // no other maps are left
+			before, _ := zerosBefore(net, u) // standardForm has replaced all other maps
 			from := add
 			add = shortcutName(u)
 			row("zeros", add, from, net.Units[u.Add.From].OutShape.C, u.OutShape.C, 1, u.Add.Map.Stride, before, false, "", "", false)

@@ -88,8 +88,8 @@ func numbers(t *testing.T, text string) []float32 {
 	return values
 }
 
-// TestPythonModule compares the logits that exported modules compute with PyTorch with
-// those of inference of the networks whose channels are held.
+// TestPythonModule runs exported modules in PyTorch and compares their logits with those that
+// bnkit's inference computes for the networks with channels held constant.
 func TestPythonModule(t *testing.T) {
 	if testing.Short() {
 		t.Skip("goes through all networks")
@@ -109,7 +109,7 @@ func TestPythonModule(t *testing.T) {
 	largest, worst := 0.0, ""
 	lines := strings.Split(strings.TrimSpace(runPython(t, filepath.Join("testdata", "modules_torch.py"), dir)), "\n")
 	if len(lines) != len(names) {
-		t.Fatalf("%d networks of %d", len(lines), len(names))
+		t.Fatalf("the script prints the logits of %d networks, want %d", len(lines), len(names))
 	}
 	for i, line := range lines {
 		file, logits, _ := strings.Cut(line, " ")

@@ -9,8 +9,8 @@ import (
 	"bnkit/engine/nn"
 )
 
-// standardForm returns m and stats as Export describes them. The model shares its values
-// with m.
+// standardForm returns m and stats with the changes that Export describes. The result shares
+// parameters with m.
 func (m *Model) standardForm(stats *nn.Statistics) (*Model, *nn.Statistics, error) {
 	net, origins, maps := withoutMaps(m.Network)
 	if err := net.Check(); err != nil {
@@ -49,13 +49,13 @@ func (m *Model) standardForm(stats *nn.Statistics) (*Model, *nn.Statistics, erro
 }
 
 // withoutMaps returns the network with a convolution in place of each channel map that is
-// not option A. By unit of the result, and by the output layer, which counts as the unit
-// after the last, origins holds the index of the same unit in net; maps holds the channel
-// maps that became convolutions.
+// not option A. origins[i] is the index in net of unit i of the result, or -1 if the unit is
+// a new convolution; its last element stands for the output layer. maps holds the channel maps
+// that became convolutions, by the index of the convolution.
 func withoutMaps(net *arch.Network) (result *arch.Network, origins []int, maps map[int]*arch.ChannelMap) {
 	standard := *net
 	standard.Units, maps = nil, map[int]*arch.ChannelMap{}
-	places := make([]int, len(net.Units)) // of the units of net
+	places := make([]int, len(net.Units)) // indices in the result of the units of net
 	for i, u := range net.Units {
 		if u.In != arch.Picture {
 			u.In = places[u.In]
@@ -80,9 +80,8 @@ func withoutMaps(net *arch.Network) (result *arch.Network, origins []int, maps m
 	return &standard, append(origins, len(net.Units)), maps
 }
 
-// zerosBefore reports whether a unit of net adds a channel map that is option A of the
-// network's shortcut, and returns the number of channels before the first that the map
-// gives a source.
+// zerosBefore reports whether a unit of net adds a channel map that is an option-A shortcut of
+// the network, and returns the number of channels of zeros that precede the first copied one.
 func zerosBefore(net *arch.Network, u *arch.Unit) (before int, optionA bool) {
 	from := net.Units[u.Add.From].OutShape.C
 	if u.Add.Kind != arch.Mapped || u.Add.Map.Stride != 2 || u.OutShape.C < from {

@@ -32,7 +32,8 @@ var exportClamps = []struct {
 	{"all", func(*arch.Network, int, int, float64) bool { return true }},
 }
 
-// exportExample is a network with random channels held constant, and what it computes.
+// exportExample is a network with random channels held constant, pictures, and the network's
+// logits for them.
 type exportExample struct {
 	model    *Model // not compacted
 	stats    *nn.Statistics
@@ -42,8 +43,8 @@ type exportExample struct {
 
 const examplePictures = 3
 
-// newExportExample returns a network with random parameters, of which hold holds channels
-// constant; nil holds none.
+// newExportExample returns an example of net with random parameters. The channels for which
+// hold returns true are held constant; a nil hold leaves all channels free.
 func newExportExample(t *testing.T, net *arch.Network, hold func(net *arch.Network, i, c int, draw float64) bool) *exportExample {
 	t.Helper()
 	stream, index := rng.NewStream(11, "clamp"), uint64(0)
@@ -79,8 +80,8 @@ func newExportExample(t *testing.T, net *arch.Network, hold func(net *arch.Netwo
 	return e
 }
 
-// batchStatistics returns those of the pictures, with variances of at least 0.5, so that
-// deep networks do not multiply rounding errors.
+// batchStatistics returns the batch statistics of the pictures. It raises variances below 0.5
+// to 0.5, because small ones would amplify rounding errors in deep networks.
 func batchStatistics(t *testing.T, m *Model, pictures []float32) *nn.Statistics {
 	t.Helper()
 	training, err := nn.NewTraining(m.Network, kernel.Best(), m.Params, nn.TrainingOptions{Batch: examplePictures, Threads: 1})
@@ -98,7 +99,7 @@ func batchStatistics(t *testing.T, m *Model, pictures []float32) *nn.Statistics 
 	return stats
 }
 
-// logitsOf returns what inference computes.
+// logitsOf returns the logits that inference computes.
 func logitsOf(t *testing.T, m *Model, stats *nn.Statistics, pictures []float32) []float32 {
 	t.Helper()
 	inference, err := newInference(m.Network, m.Params, stats, 1, m.Preprocessing.Eps)
@@ -109,7 +110,7 @@ func logitsOf(t *testing.T, m *Model, stats *nn.Statistics, pictures []float32) 
 	return slices.Clone(inference.Run(pictures, examplePictures))
 }
 
-// export compacts the example's model and returns it as it is exported.
+// export compacts the example's model and exports the result.
 func (e *exportExample) export(t *testing.T) *Exported {
 	t.Helper()
 	small, compacted, err := e.model.Compact()
@@ -123,8 +124,9 @@ func (e *exportExample) export(t *testing.T) *Exported {
 	return exported
 }
 
-// exportExamples calls do for networks of every architecture with each shortcut, with
-// biases, without BatchNorms, scales and shifts, whole and with channels held constant.
+// exportExamples calls do for networks of every architecture with each kind of shortcut, with
+// biases, without BatchNorms, without scales and without shifts, both whole and with channels
+// held constant.
 func exportExamples(t *testing.T, do func(name string, e *exportExample)) {
 	turn := 0
 	for _, n := range archtest.Networks(t, 1.0/16) {
@@ -174,9 +176,9 @@ func difference(got, want []float32) float64 {
 	return largest / scale
 }
 
-// TestStandardForm checks that the exported network computes the same as the one whose
-// channels are held, that it has no channel maps but those of option A, and that its
-// statistics are usable.
+// TestStandardForm checks that an exported network computes the same logits as the network
+// with channels held constant, that all its channel maps are option-A shortcuts, and that its
+// variances are positive.
 func TestStandardForm(t *testing.T) {
 	if testing.Short() {
 		t.Skip("goes through all networks")
@@ -188,7 +190,7 @@ func TestStandardForm(t *testing.T) {
 		tensors := map[string][]float32{}
 		for _, x := range exported.Tensors {
 			if _, twice := tensors[x.Name]; twice {
-				t.Fatalf("%s: two tensors %s", name, x.Name)
+				t.Fatalf("%s: two tensors are named %s", name, x.Name)
 			}
 			tensors[x.Name] = x.Float32
 		}
@@ -198,7 +200,7 @@ func TestStandardForm(t *testing.T) {
 			for c, v := range tensors[u.BN+varianceSuffix] {
 				mean, variance = append(mean, float64(tensors[u.BN+meanSuffix][c])), append(variance, float64(v))
 				if !(v > 0) {
-					t.Errorf("%s: a variance of %s is %v", name, u.BN, v)
+					t.Errorf("%s: %s has the variance %v, want a positive number", name, u.BN, v)
 				}
 			}
 			stats.Mean, stats.Var = append(stats.Mean, mean), append(stats.Var, variance)
@@ -219,12 +221,12 @@ func TestStandardForm(t *testing.T) {
 		}
 	})
 	if convolutions == 0 || optionA == 0 {
-		t.Errorf("%d channel maps are convolutions, %d are option A; want some of both", convolutions, optionA)
+		t.Errorf("%d channel maps became convolutions and %d are option A; want some of both", convolutions, optionA)
 	}
 }
 
-// TestExportFillsStatistics checks that channels with γ = 0 get statistics that are
-// numbers, and that no others change.
+// TestExportFillsStatistics checks that unusable statistics of channels with γ = 0 are
+// replaced, and that all others are unchanged.
 func TestExportFillsStatistics(t *testing.T) {
 	m := bareModel(t, "resnet-8", arch.OptionB)
 	gamma := m.Params.Of(0, arch.Gamma)

@@ -32,7 +32,7 @@ func TestStateDict(t *testing.T) {
 		switch x.Name {
 		case "conv.weight":
 			if !slices.Equal(x.Shape, []int{16, 3, 3, 3}) || !slices.Equal(x.Float32, m.Params.Named(x.Name)) {
-				t.Errorf("%s has shape %v, or its values differ from the model's", x.Name, x.Shape)
+				t.Errorf("%s has the shape %v or other values than in the model", x.Name, x.Shape)
 			}
 		case "blocks.1.shortcut.1.running_var":
 			unit := slices.IndexFunc(m.Network.Units, func(u arch.Unit) bool { return u.BN == "blocks.1.shortcut.1" })

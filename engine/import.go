@@ -15,12 +15,12 @@ import (
 	"bnkit/engine/convert"
 )
 
-// ImportOptions say what a file of another program leaves open. The zero value takes
-// everything from the file.
+// ImportOptions describe a model where the file of another program does not. With the zero
+// value, everything is taken from the file.
 type ImportOptions struct {
 	Arch     string        // name of a network of package arch, or "" to recognise it
 	Shortcut arch.Shortcut // "" to recognise it
-	Pictures [2]int        // their height and width; zero for what is usual for the network
+	Pictures [2]int        // height and width; zero for the usual size for the network
 
 	Preprocessing Preprocessing
 	Data          DataSet
@@ -29,21 +29,21 @@ type ImportOptions struct {
 // Imported is a model from a file of another program.
 type Imported struct {
 	*Model
-	Format   string   // of the file, as convert.File has it
-	Evidence []string // why it is this network, one sentence each
-	Ignored  []string // what else the file holds
+	Format   string   // the Format of convert.File
+	Evidence []string // the reasons for choosing this network
+	Ignored  []string // descriptions of values and names of tensors that were not used
 }
 
 // importAction is the Event.Action of an import.
 const importAction = "import"
 
-// Import reads a model from a safetensors file or one that PyTorch wrote. Its network is
-// recognised by the names and shapes of the tensors, and all its tensors are stored ones, so
-// that Origin is nil. What o leaves open is taken from the metadata of a file that bnkit
-// exported, if it is there. The error is an *UnknownNetworkError if the network is not
-// recognised, a *ModelError if the file does not hold the network that o names or has values
-// that no network can have, an *arch.Error if o names a network that cannot be built, or one
-// of convert.Open.
+// Import reads a model from a safetensors file or a file that PyTorch wrote. The network is
+// recognised by the names and shapes of its tensors. The model's Origin is nil, because all
+// tensors come from the file. If bnkit exported the file, its metadata replaces options that
+// are zero. The error is an *UnknownNetworkError if the network is not recognised, a
+// *ModelError if the file does not hold the network that o names or has values that no network
+// can have, an *arch.Error if o names a network that cannot be built, or an error of
+// convert.Open.
 func Import(path string, o ImportOptions) (*Imported, error) {
 	file, err := convert.Open(path)
 	if err != nil {
@@ -93,7 +93,7 @@ func Import(path string, o ImportOptions) (*Imported, error) {
 	return &Imported{Model: m, Format: file.Format, Evidence: r.Evidence, Ignored: append(file.Ignored, r.Ignored...)}, nil
 }
 
-// addMetadata takes over from a file's metadata what o leaves open.
+// addMetadata sets the fields of o that are zero from a file's metadata.
 func (o *ImportOptions) addMetadata(metadata map[string]string) error {
 	list := func(key string) ([]float32, error) {
 		var values []float32
@@ -139,16 +139,17 @@ func sourceOf(path string) (Source, error) {
 	return Source{path, hex.EncodeToString(sum.Sum(nil)), n}, err
 }
 
-// IsForeign reports whether the file at path is of a format that Import reads, by its first
-// bytes.
+// IsForeign reports whether the file at path has a format that Import reads. It looks only at
+// the name and the first bytes.
 func IsForeign(path string) (bool, error) { return convert.IsFile(path) }
 
-// Normalisation is a mean and standard deviation of pixel/255 for each channel, by which
-// people normalise pictures.
+// Normalisation is a mean and a standard deviation of pixel/255 for each channel, with which
+// pictures are normalised.
 type Normalisation struct{ Mean, Std []float32 }
 
-// Normalisations are the ones in common use, by name: ImageNet's, and two of CIFAR-10 that
-// differ in how the deviation was taken, over all pixels or picture by picture.
+// Normalisations are common normalisations by name. The standard deviation of "cifar10" is
+// taken over all pixels of CIFAR-10. That of "cifar10-alt" is the mean of the standard
+// deviations of the pictures.
 var Normalisations = map[string]Normalisation{
 	"imagenet":    {[]float32{0.485, 0.456, 0.406}, []float32{0.229, 0.224, 0.225}},
 	"cifar10":     {[]float32{0.4914, 0.4822, 0.4465}, []float32{0.2470, 0.2435, 0.2616}},

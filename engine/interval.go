@@ -5,11 +5,11 @@ import "math"
 // z95 is the 97.5% quantile of the standard normal distribution.
 const z95 = 1.959963984540054
 
-// Wilson returns the 95% confidence interval of a share of which correct in n independent
-// trials were observed, from 0 to 1: Wilson's score interval without a correction for
-// continuity (Wilson 1927; method 3 of Newcombe 1998). The interval of an accuracy tells how
-// far the accuracy on other pictures of the same kind may be from the one that was measured.
-// Without trials it is 0 to 1.
+// Wilson returns the 95% confidence interval, within 0 to 1, of the probability of success if
+// correct of n independent trials succeeded. It is Wilson's score interval without a
+// correction for continuity (Wilson 1927; method 3 of Newcombe 1998). For an accuracy, it
+// shows how much the accuracy on other pictures of the same kind may differ from the measured
+// one. If n is 0, the interval is 0 to 1.
 func Wilson(correct, n int) (low, high float64) {
 	if n <= 0 {
 		return 0, 1
@@ -19,7 +19,7 @@ func Wilson(correct, n int) (low, high float64) {
 	centre := share + z2/2
 	half := math.Sqrt(z2 * (share*(1-share) + z2/4))
 	low, high = (centre-half)/(1+z2), (centre+half)/(1+z2)
-	// At the ends the bounds are exact, which rounding errors would hide.
+	// These bounds are exactly 0 and 1, but rounding errors could change them.
 	if correct == 0 {
 		low = 0
 	}

@@ -11,9 +11,9 @@ import (
 )
 
 // Settings returns the settings of a run that starts from the model: its network, seed,
-// data and preprocessing, and the default for everything else. The caller may change what
-// belongs to neither the network nor the data, and the seed only if Origin is nil. The
-// error is a *ModelError if the settings in the model's file cannot be read.
+// data and preprocessing, and the default for everything else. The caller must not change
+// the settings of the network and the data, and may change the seed only if Origin is nil.
+// The error is a *ModelError if the settings in the model's file cannot be read.
 func (m *Model) Settings() (config.Config, error) {
 	c := config.Default()
 	if m.Config != nil {
@@ -96,7 +96,7 @@ func startingModel(named *Model, cfg *config.Config) (*Model, error) {
 	case strings.HasPrefix(cfg.Start, config.StartLike):
 		return named.Fresh(cfg.Initialisers(), cfg.Seed)
 	case named.Origin != nil && named.Origin.Seed != cfg.Seed:
-		return nil, &config.Error{Key: "seed", Reason: fmt.Sprintf("%d; a run that starts from a model has its seed, %d", cfg.Seed, named.Origin.Seed)}
+		return nil, &config.Error{Key: "seed", Reason: fmt.Sprintf("%d, but a run that starts from a model must have the model's seed, %d", cfg.Seed, named.Origin.Seed)}
 	}
 	return named, nil
 }

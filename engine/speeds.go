@@ -11,14 +11,14 @@ import (
 	"bnkit/engine/nn"
 )
 
-// Speed is what a model computes in a second, in pictures.
+// Speed holds the numbers of pictures that a model processes in a second.
 type Speed struct {
-	Inference float64 // in batches of InferenceBatch
+	Inference float64 // inference in batches of InferenceBatch
 	Single    float64 // inference of one picture at a time
-	Training  float64 // in steps that train γ and β, in batches of TrainingBatch
+	Training  float64 // steps that train γ and β, in batches of TrainingBatch
 }
 
-// Speeds has the speeds of several models, in their order.
+// Speeds holds the speeds of several models, in the order in which they were given.
 type Speeds struct {
 	Models         []Speed
 	InferenceBatch int // up to 128
@@ -26,10 +26,10 @@ type Speeds struct {
 }
 
 const (
-	// speedRounds is the number of timed runs of each kind for each model. One run that
-	// is not timed precedes them.
+	// speedRounds is the number of timed runs of each kind for each model. One untimed run
+	// precedes them.
 	speedRounds = 9
-	// speedSingles is the number of pictures of a run that takes one at a time.
+	// speedSingles is the number of pictures in a run that processes one at a time.
 	speedSingles = 16
 	// speedMemory bounds the bytes of activations that a training step keeps.
 	speedMemory = 1 << 30
@@ -71,7 +71,7 @@ func MeasureSpeeds(ctx context.Context, evaluators ...*Evaluator) (*Speeds, erro
 	return s, takeTurns(ctx, slices.Concat(inferences, singles, steps))
 }
 
-// InferenceSpeeds measures Speed.Inference alone, as MeasureSpeeds does.
+// InferenceSpeeds measures only Speed.Inference, in the same way as MeasureSpeeds.
 func InferenceSpeeds(ctx context.Context, evaluators ...*Evaluator) ([]float64, error) {
 	speeds := make([]float64, len(evaluators))
 	var runs []timedRun
@@ -100,7 +100,7 @@ func (e *Evaluator) firstBatch(ctx context.Context) (images []float32, labels []
 	return slices.Clone(b.Images), slices.Clone(b.Labels), nil
 }
 
-// timedRun is work on a number of pictures, and where its speed goes.
+// timedRun is work on a number of pictures, and the place where its speed is stored.
 type timedRun struct {
 	speed    *float64
 	pictures int

@@ -52,8 +52,8 @@ func (t ticks) Ticks(low, high float64) []plot.Tick {
 	return marks
 }
 
-// shareAxis makes the vertical axis show shares, from 0 to a labelled share at or above the
-// data, in about most steps.
+// shareAxis makes the vertical axis show shares in percent. It begins at 0 and ends at the
+// first label that is not below the data. It has about most labels.
 func shareAxis(p *plot.Plot, most int) {
 	t := ticks{percent: true, most: most}
 	high := 0.05
@@ -102,8 +102,8 @@ func (t logTicks) Ticks(low, high float64) []plot.Tick {
 	return marks
 }
 
-// relabelled returns the same ticks with another label. Ticks without a label are minor, and the
-// grid has no lines at them.
+// relabelled places ticks like its Ticker, but gives all labelled ticks the same label. The grid
+// has lines only at labelled ticks.
 type relabelled struct {
 	plot.Ticker
 	label string

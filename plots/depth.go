@@ -94,8 +94,8 @@ type depth struct {
 	staged bool             // all runs have the same number of stages
 }
 
-// depthOf returns the axis for the runs that have the values to be drawn. ok reports whether
-// there is such a run.
+// depthOf returns the axis for the runs whose reports have the values to be drawn. ok reports
+// whether there is such a run.
 func depthOf(runs []Run, has func(*analysis.Report) bool) (d depth, ok bool) {
 	for _, r := range runs {
 		if r.Report == nil || len(r.Report.Layers) == 0 || !has(r.Report) {
@@ -187,9 +187,9 @@ func (d depth) label() string {
 	return "layer, from each network's first (0%) to its last (100%)"
 }
 
-// blockTicks labels blocks at their middles. If room, the length of the axis, is too short for all
-// labels, it labels only every second, fifth or tenth block, and so on. size returns the size of
-// a label.
+// blockTicks labels blocks at their middles. room is the length of the axis, and size returns the
+// length of a label. If there is not enough room for all labels, blockTicks labels only every
+// second, fifth or tenth block, and so on.
 func blockTicks(layers []analysis.Layer, room vg.Length, size func(string) vg.Length) plot.ConstantTicks {
 	type block struct {
 		name   string

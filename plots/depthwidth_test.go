@@ -60,7 +60,7 @@ func TestComparableRuns(t *testing.T) {
 	seed.Summary.Config.Seed, tracked.Summary.Config.TrackGradients = 2, true
 	family, part, decayed := sized("bn", 38, 16, 0.7), sized("bn", 32, 16, 0.3), sized("bn", 8, 16, 0.4)
 	family.Summary.Model.Family = "vgg-N"
-	part.Summary.Epochs = -1 // of 0
+	part.Summary.Epochs = -1 // fewer than the 0 epochs of its settings
 	decayed.Summary.Config.WeightDecay = 0.1
 	groups, texts := comparableRuns([]Run{base, family, seed, part, tracked, decayed})
 	var sizes []int

@@ -21,7 +21,7 @@ type Run struct {
 	Epochs  []rundir.EpochMetrics
 	Summary *analysis.Summary
 
-	index int // of the run among those of Draw
+	index int // position of the run in the argument of Draw
 }
 
 // look returns the style of the run, which is the same in all pictures.
@@ -119,8 +119,8 @@ func drawOne(dir, name string, f *figure, format Format) (string, error) {
 	return path, nil
 }
 
-// distinct returns the runs with distinct names that fit into a legend, and with gaps in their
-// curves where rows are missing.
+// distinct returns copies of the runs with distinct names that fit into a legend. Their curves
+// have gaps where rows are missing.
 func distinct(runs []Run) []Run {
 	const longest = 48
 	named := make([]Run, len(runs))

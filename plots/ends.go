@@ -34,7 +34,7 @@ type endings []ending
 // Sizes of labels, in points.
 const (
 	endingText   = 8
-	endingHeight = 9.5 // distance of labels
+	endingHeight = 9.5 // smallest distance between labels
 	endingJoin   = 10  // length of the line from the panel to the label
 	widestEnding = 150
 )
@@ -50,8 +50,8 @@ func (e endings) widest() vg.Length {
 // dots are the dashes of lines that join labels to curves.
 var dots = []vg.Length{vg.Points(0.5), vg.Points(2.5)}
 
-// places returns the heights of labels of the given points, which are ordered from top to bottom.
-// Labels are at least distance apart, and lie between bottom and top if there is room.
+// places returns the heights at which the labels of points are drawn. points are ordered from top
+// to bottom. Labels are at least distance apart, and lie between bottom and top if there is room.
 func places(points []vg.Length, distance, bottom, top vg.Length) []vg.Length {
 	at := slices.Clone(points)
 	for i := range at {

@@ -23,7 +23,7 @@ const (
 	dpi           = 200
 )
 
-// figure is a picture. It has a title, a line about what its numbers were taken over, a legend,
+// figure is a picture. It has a title, a line about the data behind its numbers, a legend,
 // panels in rows, and a note. The legend is above the panels so that it never covers data.
 type figure struct {
 	title, scope string
@@ -111,9 +111,10 @@ func (f *figure) drawHeader(area draw.Canvas) vg.Length {
 	return top - area.Max.Y
 }
 
-// drawPanels divides area among the panels and aligns their axes. Panels in a column have equally
-// wide data areas, and panels in a row equally high ones. A panel without a label at an axis
-// shares the axis of the panel below it or left of it, and has no numbers there.
+// drawPanels divides area among the panels and aligns their axes. The data areas of panels in a
+// column are equally wide, and those of panels in a row are equally high. A panel whose
+// horizontal axis has no label shares the axis of the panel below it, and one whose vertical
+// axis has no label shares that of the panel to its left. Shared axes have no numbers.
 func (f *figure) drawPanels(area draw.Canvas) {
 	const gap = 8 // points
 	columns := max(1, f.columns)

@@ -83,7 +83,7 @@ func quantileLayers(run Run, symbol string, of func(*analysis.Layer) []float64) 
 // zero is the line of γ = 0 or β = 0.
 var zero = horizontal{y: 0, style: draw.LineStyle{Color: darkGrey, Width: vg.Points(0.8)}}
 
-// nearZeroText says which shares of all γ are small.
+// nearZeroText returns a sentence with the shares of all γ that are near zero.
 func nearZeroText(r *analysis.Report) string {
 	return sharesText("γ", r.NearZero, r.Total.NearZero)
 }
@@ -235,8 +235,8 @@ type histogram struct {
 	color  color.Color
 }
 
-// coarser returns the histogram with about most bins or fewer. It joins neighbouring bins, but
-// never bins on different sides of zero.
+// coarser joins neighbouring bins so that about most bins or fewer are left. It does not join
+// bins on different sides of zero.
 func (h histogram) coarser(most int) histogram {
 	join := (len(h.counts) + most - 1) / most
 	zero := 0 // index of the edge at zero

@@ -12,14 +12,14 @@ import (
 // TestGammaLayers checks the heights of the quantiles in a column.
 func TestGammaLayers(t *testing.T) {
 	r := report(1, 0.6)
-	r.Layers[0].Gamma.Quantiles = []float64{-1, -0.6, -0.2, 0.2, 0.6, 1, 2} // at equal distances, but for the largest
+	r.Layers[0].Gamma.Quantiles = []float64{-1, -0.6, -0.2, 0.2, 0.6, 1, 2} // equally spaced except for the largest
 	f := gammaLayers(Run{Report: r})
 	if len(f.panels) != 1 || f.panels[0].Y.Label.Text != "γ" {
 		t.Fatalf("a network without blocks has %d panels", len(f.panels))
 	}
 	picture := saved(t, f)
 	q := quantiles{color: colors[0].(color.RGBA)}
-	const column = 1100 // beside the legend and the line from the smallest to the largest
+	const column = 1100 // does not cross the legend or the line from the smallest to the largest
 	top, bottom := rows(t, picture, column, q.shade(mostShade))
 	upper, lower := rows(t, picture, column, q.shade(halfShade))
 	step := float64(bottom-top) / 4

@@ -168,8 +168,8 @@ func (f *figure) gradientsOfRuns(runs []Run) (zero []string) {
 	return zero
 }
 
-// overGradients describes what tracked gradients were taken over. It returns "" if there are
-// none.
+// overGradients describes the data on which gradients were tracked. It returns "" if they were
+// not tracked.
 func overGradients(epochs []rundir.EpochMetrics) string {
 	for _, m := range epochs {
 		if g := m.Gradients; g != nil {

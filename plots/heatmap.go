@@ -79,7 +79,8 @@ func gradientLayers(run Run) *figure {
 	return f
 }
 
-// downwards returns ticks for an axis on which layers go down from -1.
+// downwards returns marks with negated values, because the layers of a heat map go down from
+// the top.
 func downwards(marks plot.ConstantTicks) plot.ConstantTicks {
 	down := make(plot.ConstantTicks, len(marks))
 	for i, m := range marks {

@@ -8,8 +8,8 @@ import (
 	"bnkit/analysis"
 )
 
-// headline returns the index of the threshold at which several runs are compared. It is 0.01
-// or, if that was not counted, the middle threshold.
+// headline returns the index of the threshold at which several runs are compared. The
+// threshold is 0.01 or, if r does not have 0.01, the middle one.
 func headline(r *analysis.Report) int {
 	if i := slices.Index(r.NearZero, 0.01); i >= 0 {
 		return i

@@ -182,8 +182,8 @@ func (b block) picture(columns, scale int) *image.RGBA {
 	return p
 }
 
-// mosaic is a plotter of blocks side by side. A block of a single tile gets half as much
-// space as another.
+// mosaic is a plotter of blocks side by side. A block of a single tile is half as wide as the
+// others.
 type mosaic []block
 
 func (m mosaic) panel() panel {

@@ -272,7 +272,7 @@ func TestReportError(t *testing.T) {
 		"edge 4 of γ's bins is +Inf":          func(r *analysis.Report) { r.GammaEdges[3] = math.Inf(1) },
 		"threshold 2 for shares":              func(r *analysis.Report) { r.NearZero[1] = 0.001 },
 		"threshold 1 for shares":              func(r *analysis.Report) { r.NearZero[0] = 0 },
-		"2 shares near zero in total for 3":   func(r *analysis.Report) { r.Total.NearZero = r.Total.NearZero[:2] },
+		"total has 2 shares near zero for 3":  func(r *analysis.Report) { r.Total.NearZero = r.Total.NearZero[:2] },
 		"layer 3 (bn) has 2 shares near zero": func(r *analysis.Report) { r.Layers[2].NearZero = r.Layers[2].NearZero[:2] },
 		"layer 2 (bn) has 4 bins of γ":        func(r *analysis.Report) { r.Layers[1].Gamma.Histogram = make([]int, 4) },
 		"layer 2 (bn) has a negative count":   func(r *analysis.Report) { r.Layers[1].Gamma.Histogram[1] = -12 },
@@ -282,10 +282,10 @@ func TestReportError(t *testing.T) {
 		},
 		"layer 1 (bn) has 0 quantiles of γ":    func(r *analysis.Report) { r.Layers[0].Gamma.Quantiles = nil },
 		"first threshold of the sweep is 0.01": func(r *analysis.Report) { r.Sweep = r.Sweep[1:] },
-		"threshold 2 is 0.01, after 0.01":      func(r *analysis.Report) { r.Sweep[2].Threshold = 0.01 },
+		"threshold 2 of the sweep is 0.01":     func(r *analysis.Report) { r.Sweep[2].Threshold = 0.01 },
 		"below threshold 2 is 1.5":             func(r *analysis.Report) { r.Sweep[2].Share = 1.5 },
-		"threshold 1 is -1":                    func(r *analysis.Report) { r.Sweep[1].Threshold = -1 },
-		"threshold 2 is +Inf":                  func(r *analysis.Report) { r.Sweep[2].Threshold = math.Inf(1) },
+		"threshold 1 of the sweep is -1":       func(r *analysis.Report) { r.Sweep[1].Threshold = -1 },
+		"threshold 2 of the sweep is +Inf":     func(r *analysis.Report) { r.Sweep[2].Threshold = math.Inf(1) },
 	} {
 		bad := report(4, 0.5)
 		for i := range bad.Layers {

@@ -20,23 +20,23 @@ func (e *ReportError) Error() string {
 // BadInput reports that the report is at fault.
 func (e *ReportError) BadInput() bool { return true }
 
-// check returns an error if the lists of r do not fit each other. r may be nil.
+// check returns an error if the lists of r contradict each other. r may be nil.
 func check(r *analysis.Report) error {
 	if r == nil {
 		return nil
 	}
 	for i := range r.GammaEdges {
 		if e := r.GammaEdges[i]; !finite(e) || i > 0 && e <= r.GammaEdges[i-1] {
-			return fmt.Errorf("edge %d of γ's bins is %v, after %v", i+1, e, r.GammaEdges[max(i-1, 0)])
+			return fmt.Errorf("edge %d of γ's bins is %v, which is not above edge %d, %v", i+1, e, i, r.GammaEdges[max(i-1, 0)])
 		}
 	}
 	for i, t := range r.NearZero {
 		if !(t > 0) || i > 0 && t <= r.NearZero[i-1] {
-			return fmt.Errorf("threshold %d for shares near zero is %v; they must be positive and rise", i+1, t)
+			return fmt.Errorf("threshold %d for shares near zero is %v; they must be positive and ascending", i+1, t)
 		}
 	}
 	if r.Total.NearZero != nil && len(r.Total.NearZero) != len(r.NearZero) {
-		return fmt.Errorf("%d shares near zero in total for %d thresholds", len(r.Total.NearZero), len(r.NearZero))
+		return fmt.Errorf("the total has %d shares near zero for %d thresholds", len(r.Total.NearZero), len(r.NearZero))
 	}
 	for i := range r.Layers {
 		l := &r.Layers[i]
@@ -57,7 +57,7 @@ func check(r *analysis.Report) error {
 	}
 	for i := 1; i < len(r.Sweep); i++ {
 		if t := r.Sweep[i].Threshold; !finite(t) || t <= r.Sweep[i-1].Threshold {
-			return fmt.Errorf("threshold %d is %v, after %v", i, t, r.Sweep[i-1].Threshold)
+			return fmt.Errorf("threshold %d of the sweep is %v, which is not above the threshold before it, %v", i, t, r.Sweep[i-1].Threshold)
 		}
 		if s := r.Sweep[i].Share; !(0 <= s && s <= 1) {
 			return fmt.Errorf("the share of γ below threshold %d is %v", i, s)
@@ -74,11 +74,12 @@ func title(subject string, runs []Run) string {
 	return subject
 }
 
-// scope returns what the numbers of the runs were taken over. It names runs only if they
-// differ, and skips runs whose text is "".
+// scope combines the texts that of returns for the runs. Each text describes the data behind the
+// numbers of a run. Runs without a text are skipped. The result names the runs of each text
+// unless all texts are the same.
 func scope(runs []Run, of func(Run) string) string {
 	var texts []string
-	names := map[string][]string{} // of the runs with a text
+	names := map[string][]string{} // names of runs, by their text
 	for _, r := range runs {
 		text := of(r)
 		if text == "" {
@@ -98,8 +99,8 @@ func scope(runs []Run, of func(Run) string) string {
 	return strings.Join(texts, "\n")
 }
 
-// network describes the network of a single run. It returns "" for several runs, which are
-// described by their names.
+// network describes the network of a single run. It returns "" for several runs, because their
+// names describe them.
 func network(runs []Run) string {
 	if len(runs) != 1 || runs[0].Report == nil {
 		return ""
@@ -114,7 +115,7 @@ func network(runs []Run) string {
 	return strings.Join(parts, ", ")
 }
 
-// over describes the network, and what the measurements of the reports were taken over.
+// over describes the network, and the data on which the reports' numbers were measured.
 func over(runs []Run, of func(*analysis.Report) *analysis.Scope) string {
 	measured := scope(runs, func(run Run) string {
 		if run.Report == nil || of(run.Report) == nil {
@@ -147,8 +148,8 @@ func over(runs []Run, of func(*analysis.Report) *analysis.Scope) string {
 	return measured
 }
 
-// overEpochs describes what training curves were taken over. If train is false, the curves of the
-// training split are not drawn.
+// overEpochs describes the data behind training curves. It includes the training split if train
+// is set.
 func overEpochs(epochs []rundir.EpochMetrics, train bool) string {
 	last := epochs[len(epochs)-1]
 	text := fmt.Sprintf("test: %d pictures", last.TestExamples)

@@ -24,7 +24,7 @@ func newSource(r io.ReaderAt, at, end int64) *source {
 // next reads n bytes, which stay valid until the next call.
 func (s *source) next(n int64) ([]byte, error) {
 	if n < 0 || n > s.end-s.at {
-		return nil, refuse("the file is cut off or damaged: %d bytes are needed at byte %d, and %d are left; copy it again", n, s.at, s.end-s.at)
+		return nil, refuse("the file is cut off or damaged: %d bytes are needed at byte %d, but %d are left; copy it again", n, s.at, s.end-s.at)
 	}
 	if n > int64(len(s.ahead)) {
 		want := max(n, min(window, s.end-s.at))
@@ -45,7 +45,7 @@ func (s *source) next(n int64) ([]byte, error) {
 // skip moves on by n bytes without reading them.
 func (s *source) skip(n int64) error {
 	if n < 0 || n > s.end-s.at {
-		return refuse("the file is cut off or damaged: %d bytes are needed at byte %d, and %d are left; copy it again", n, s.at, s.end-s.at)
+		return refuse("the file is cut off or damaged: %d bytes are needed at byte %d, but %d are left; copy it again", n, s.at, s.end-s.at)
 	}
 	s.ahead = s.ahead[min(n, int64(len(s.ahead))):]
 	s.at += n

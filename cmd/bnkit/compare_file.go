@@ -12,18 +12,18 @@ import (
 	"bnkit/engine/arch"
 )
 
-// fileSummary describes a file that belongs to no run, in compare.
+// fileSummary describes a file that does not belong to a run, in compare.
 type fileSummary struct {
 	File          string   `json:"file"`
 	Arch          string   `json:"arch,omitempty"`       // missing if the network is not recognised
-	Data          string   `json:"data,omitempty"`       // missing if the file does not say it
+	Data          string   `json:"data,omitempty"`       // missing if the file does not name it
 	Parameters    int      `json:"parameters,omitempty"` // of the network; missing if it is not recognised
 	GammaNearZero *float64 `json:"gamma_near_zero,omitempty"`
 	FileBytes     int64    `json:"file_bytes"`
 }
 
-// summariseFile describes a .bnz file that belongs to no run, or another program's file. It
-// returns nil if path is neither.
+// summariseFile describes a .bnz file that does not belong to a run, or another program's
+// file. It returns nil if path is neither.
 func summariseFile(ctx context.Context, g *globalOptions, path string) (*fileSummary, error) {
 	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
 		return nil, nil

@@ -39,7 +39,8 @@ func completePresets(*cobra.Command, []string, string) ([]cobra.Completion, cobr
 	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
-// completeRun completes the one argument of a command: a run directory or a checkpoint.
+// completeRun completes the only argument of a command, which is a run directory or a
+// checkpoint.
 func completeRun(c *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
@@ -50,9 +51,9 @@ func completeRun(c *cobra.Command, args []string, typed string) ([]cobra.Complet
 // modelFiles are the extensions of files that hold a model.
 var modelFiles = []cobra.Completion{"bnz", "safetensors", "pt", "pth", "th"}
 
-// completeRuns completes run directories under ./runs, and checkpoints in a directory whose
-// name is typed. If nothing there begins with what was typed, it completes folders and
-// files that hold a model.
+// completeRuns completes run directories under ./runs and the checkpoints in a run directory
+// that typed names. If none of them begins with typed, it completes folders and files that
+// hold a model.
 func completeRuns(_ *cobra.Command, _ []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	found := runDirs(typed)
 	for _, dir := range runDirs("") {
@@ -76,7 +77,7 @@ func completeRuns(_ *cobra.Command, _ []string, typed string) ([]cobra.Completio
 	return found, cobra.ShellCompDirectiveNoFileComp
 }
 
-// completeRunDirs completes run directories under ./runs or, if none begins with what was
+// completeRunDirs completes run directories under ./runs or, if none of them begins with
 // typed, any folder.
 func completeRunDirs(_ *cobra.Command, _ []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	if found := runDirs(typed); len(found) > 0 {
@@ -85,7 +86,7 @@ func completeRunDirs(_ *cobra.Command, _ []string, typed string) ([]cobra.Comple
 	return nil, cobra.ShellCompDirectiveFilterDirs
 }
 
-// runDirs returns the run directories under ./runs whose paths begin with what was typed.
+// runDirs returns the run directories under ./runs whose paths begin with typed.
 func runDirs(typed string) []cobra.Completion {
 	entries, err := os.ReadDir("runs")
 	if err != nil {

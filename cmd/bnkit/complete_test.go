@@ -72,7 +72,7 @@ func TestCompletions(t *testing.T) {
 		"train --preset ": "frankle-resnet-14-bn", "bench --trainable ": "bn+output", "train --data ": "cifar10", "eval --data ": "cifar10",
 	} {
 		if offers, _ := completions(t, line); !slices.Contains(offers, want) {
-			t.Errorf("%q is offered %q, which %s is missing in", line, offers, want)
+			t.Errorf("%q is offered %q, which does not include %s", line, offers, want)
 		}
 	}
 }

@@ -15,8 +15,8 @@ import (
 	"bnkit/engine/dataset"
 )
 
-// foreignFlags describe the model in a file of another program, which says less than a
-// .bnz file.
+// foreignFlags are the values of flags that describe the model in a file of another program.
+// Such a file lacks information that a .bnz file has.
 type foreignFlags struct {
 	arch      string
 	mean, std string
@@ -28,8 +28,8 @@ const foreignHelp = `Another program's file is a state dict in a safetensors fil
 .th file that PyTorch wrote. No code in it is run. The network
 is recognised by the names and shapes of its tensors. Such a file does not say what
 pictures it takes: --data names the data set, --normalise-mean and --normalise-std say
-how pixels were normalised. bnkit import makes a .bnz file of it, which says this itself.
-What is made of such a file goes to the current folder by default.`
+how pixels were normalised. bnkit import converts it to a .bnz file that holds all this.
+The outputs of commands go to the current folder by default.`
 
 func (o *foreignFlags) add(c *cobra.Command) {
 	f := c.Flags()
@@ -44,7 +44,7 @@ func (o *foreignFlags) add(c *cobra.Command) {
 func (o *foreignFlags) addNormalisation(c *cobra.Command) {
 	f := c.Flags()
 	f.StringVar(&o.mean, "normalise-mean", "", "mean of pixel/255 for each channel, e.g. 0.485,0.456,0.406, or "+strings.Join(normalisations(), ", ")+"; for a file of another program")
-	f.StringVar(&o.std, "normalise-std", "", "standard deviation of pixel/255 for each channel, or as --normalise-mean")
+	f.StringVar(&o.std, "normalise-std", "", "standard deviation of pixel/255 for each channel, or a name as for --normalise-mean")
 	for _, flag := range []string{"normalise-mean", "normalise-std"} {
 		completeFlag(c, flag, cobra.FixedCompletions(normalisations(), cobra.ShellCompDirectiveNoFileComp))
 	}
@@ -53,8 +53,8 @@ func (o *foreignFlags) addNormalisation(c *cobra.Command) {
 // normalisations returns the names of engine.Normalisations.
 func normalisations() []string { return slices.Sorted(maps.Keys(engine.Normalisations)) }
 
-// preprocessing returns what the flags say of the normalisation; Mean is nil if they say
-// nothing. A name for one of the two flags stands for both.
+// preprocessing returns the normalisation that the flags give. Mean is nil if they give none.
+// If only one of the two flags is used, a name sets both values.
 func (o *foreignFlags) preprocessing() (engine.Preprocessing, error) {
 	var p engine.Preprocessing
 	mean, std := o.mean, o.std
@@ -67,7 +67,7 @@ func (o *foreignFlags) preprocessing() (engine.Preprocessing, error) {
 		mean = std
 	}
 	if mean == "" || std == "" {
-		return p, &config.Error{Key: "--normalise-mean", Reason: "it needs --normalise-std, and the other way round"}
+		return p, &config.Error{Key: "--normalise-mean", Reason: "use it together with --normalise-std"}
 	}
 	var err error
 	if p.Mean, err = numbers("--normalise-mean", mean, func(n engine.Normalisation) []float32 { return n.Mean }); err != nil {
@@ -87,8 +87,8 @@ func (o *foreignFlags) preprocessing() (engine.Preprocessing, error) {
 	return p, nil
 }
 
-// numbers returns the list in text or, if text names a normalisation, what of takes from
-// it.
+// numbers returns the list of numbers in text or, if text is the name of a normalisation, the
+// list that of returns for it.
 func numbers(flag, text string, of func(engine.Normalisation) []float32) ([]float32, error) {
 	if n, named := engine.Normalisations[text]; named {
 		return of(n), nil
@@ -104,9 +104,9 @@ func numbers(flag, text string, of func(engine.Normalisation) []float32) ([]floa
 	return list, nil
 }
 
-// load loads the model of a .bnz file or of another program's file. A folder of pictures
-// is not read, but other data that --data names is, because it tells the size of the
-// pictures. The data is nil if it was not read.
+// load loads the model of a .bnz file or of another program's file. For the latter, it also
+// reads the data that --data names, because the data determines the size of the pictures. It
+// does not read a folder of pictures. The returned data is nil if none was read.
 func (m *modelFlags) load(ctx context.Context, g *globalOptions, path string) (*engine.Model, *dataset.Data, error) {
 	foreign, err := engine.IsForeign(path)
 	if err != nil {
@@ -114,7 +114,7 @@ func (m *modelFlags) load(ctx context.Context, g *globalOptions, path string) (*
 	}
 	if !foreign {
 		if m.foreign != (foreignFlags{}) {
-			return nil, nil, &config.Error{Key: "--arch, --normalise-mean, --normalise-std and --image-size", Reason: fmt.Sprintf("%s says this itself; leave them out", path)}
+			return nil, nil, &config.Error{Key: "--arch, --normalise-mean, --normalise-std and --image-size", Reason: fmt.Sprintf("%s is a .bnz file, which contains this information; leave these flags out", path)}
 		}
 		model, err := engine.LoadModelContext(ctx, path, int64(g.maxMemory))
 		return model, nil, err
@@ -140,7 +140,7 @@ func (m *modelFlags) load(ctx context.Context, g *globalOptions, path string) (*
 		return nil, nil, err
 	}
 	if data != nil && data.Train.Height == 0 {
-		// The pictures of a folder have no size of their own.
+		// The pictures of a folder are resized to the input of the network.
 		imported.Data.Digest = ""
 		imported.Data.Selection = dataset.Selection{ImageSize: imported.Network.Input.H, Crop: dataset.CentreCrop}
 		data = nil
@@ -162,7 +162,8 @@ func (m *modelFlags) openNamed() (*dataset.Data, error) {
 	return dataset.Open(m.data, dir)
 }
 
-// assumeNormalisation sets the normalisation of a model that does not say it, and warns.
+// assumeNormalisation sets the normalisation of a model that does not have one, and prints a
+// warning.
 func assumeNormalisation(g *globalOptions, m *engine.Model) {
 	if m.Preprocessing.Mean != nil || m.Network.Input.C != 3 {
 		return

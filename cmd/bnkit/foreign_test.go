@@ -15,8 +15,8 @@ import (
 	"bnkit/engine/convert"
 )
 
-// What testdata/foreign.py prints of its files on the pictures of writeIDX: of resnet8.th, and
-// the accuracies and losses of all that bnkit can run.
+// The values that testdata/foreign.py prints for its files and the pictures of writeIDX: those
+// of resnet8.th, and the accuracies and losses of all files that bnkit can run.
 const (
 	foreignAccuracy = 0.625
 	foreignLoss     = 1.2712057077395253
@@ -162,7 +162,7 @@ func TestForeignCommands(t *testing.T) {
 }
 
 // TestImport checks that the imported file needs no flags and gives the same numbers, and
-// that data.json is written only where it counts for this file alone.
+// that data.json is written only where it applies to no other file.
 func TestImport(t *testing.T) {
 	flags := foreignDir(t)
 	with := func(args ...string) []string { return append(args, flags...) }
@@ -216,13 +216,13 @@ func TestInspectForeign(t *testing.T) {
 		t.Errorf("inspect prints\n%s", out)
 	}
 	r = object(t, "inspect", "models/unknown.pt")
-	if r["network"] != nil || r["unknown"] != "module.layer3.0.se.weight (4×16×1×1) belongs to no layer of resnet-8" || r["format"] != "PyTorch (zip)" || r["batchnorms"] != 7.0 {
+	if r["network"] != nil || r["unknown"] != "module.layer3.0.se.weight (4×16×1×1) does not belong to any layer of resnet-8" || r["format"] != "PyTorch (zip)" || r["batchnorms"] != 7.0 {
 		t.Errorf("%v", r)
 	}
 	if out := ok(t, "inspect", "models/unknown.pt"); !strings.Contains(out, "unknown: module.layer3.0.se.weight") || !strings.Contains(out, "BF16") {
 		t.Errorf("inspect prints\n%s", out)
 	}
-	// A name must not control the terminal.
+	// Escape sequences in names must not reach the terminal.
 	if err := safetensors.Write("evil.safetensors", []safetensors.Tensor{safetensors.New("a\x1b[31m\nb", []int{1}, []float32{1})}, map[string]string{"k": "\x1b]0;x"}); err != nil {
 		t.Fatal(err)
 	}
@@ -293,7 +293,7 @@ func TestClampedCopy(t *testing.T) {
 	}
 	ok(t, "prune", file, "--threshold", "0.5", "--zero-beta", "--force")
 	checkClamped(t, file, "unknown-clamped.safetensors", 0.5, true)
-	// A copy of a recognised network's file, and of a copy.
+	// --out also makes a copy of a recognised network's file, and a copy of a copy.
 	ok(t, "prune", "models/resnet8.th", "--threshold", "0.5", "--out", "m.safetensors")
 	checkClamped(t, "models/resnet8.th", "m.safetensors", 0.5, false)
 	ok(t, "prune", "m.safetensors", "--threshold", "1.1", "--out", "m.safetensors", "--force")
@@ -430,13 +430,14 @@ func TestForeignErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, args := range [][]string{{"analyze"}, {"prune"}, {"plot"}} {
-		if code, _, said := bnkit(t, append(args, "nan.safetensors")...); code != 3 || !strings.Contains(said, "n.weight holds NaN at 0") {
+		if code, _, said := bnkit(t, append(args, "nan.safetensors")...); code != 3 || !strings.Contains(said, "n.weight holds NaN at index 0") {
 			t.Errorf("%v of NaN: exit code %d, %s", args, code, said)
 		}
 	}
 }
 
-// TestUnknownReport checks that a report of another network is read again by plot.
+// TestUnknownReport checks that plot reads the report of a network that is not recognised, and
+// draws the same picture from it as analyze.
 func TestUnknownReport(t *testing.T) {
 	foreignDir(t)
 	ok(t, "analyze", "models/unknown.pt", "--near-zero", "0.25")

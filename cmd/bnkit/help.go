@@ -122,8 +122,9 @@ func helpWidth() int {
 }
 
 // wrapText breaks the paragraphs of a text into lines of at most width characters. A line
-// that begins with spaces is an item of a list: it begins a new line, and its other lines
-// are indented like the part of it that follows two or more spaces.
+// that begins with spaces is an item of a list. It begins a new line, and the lines that
+// continue it are indented. If two or more spaces separate the item's term from its text, they
+// are indented as deep as the text.
 func wrapText(text string, width int) string {
 	var out, paragraph []string
 	flush := func() {

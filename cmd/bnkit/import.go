@@ -24,18 +24,18 @@ func newImportCommand(g *globalOptions) *cobra.Command {
 	var o importOptions
 	c := &cobra.Command{
 		Use:   "import FILE",
-		Short: "Make a .bnz file of another program's file",
-		Long: `Make a .bnz file of a state dict in a safetensors file or in a .pt, .pth or .th file
-that PyTorch wrote. No code in it is run. The .bnz file holds all weights and running
-statistics, what pictures the network takes and how they are normalised, so that
+		Short: "Convert another program's file to a .bnz file",
+		Long: `Convert a state dict in a safetensors file, or in a .pt, .pth or .th file that
+PyTorch wrote, to a .bnz file. No code in it is run. The .bnz file holds all weights
+and running statistics, the size of the pictures and how they are normalised, so
 other commands need no flags for it.
 
 The network is recognised by the names and shapes of its tensors (bnkit inspect FILE
 shows how). --data names the data set, --normalise-mean and --normalise-std say how
-pixels were normalised. A file that bnkit exported says all this itself.
+pixels were normalised. A file that bnkit exported contains all this information.
 
-A location of the data that the flags give is recorded in data.json beside --out, as
-a run does it, unless that folder holds a run, other .bnz files, or another data.json.
+If the flags give a location of the data, it is recorded in data.json beside --out,
+unless that folder holds a run, other .bnz files, or another data.json.
 
 --json prints out, arch, input, classes, parameters, statistics (whether the
 file stores running statistics), data, normalisation_mean, normalisation_std, bytes
@@ -91,7 +91,7 @@ func runImport(c *cobra.Command, g *globalOptions, o importOptions, path string)
 	if err != nil {
 		return err
 	}
-	// An evaluator checks that the network is for such pictures.
+	// Making an evaluator checks that the network accepts these pictures.
 	evaluator, err := model.Evaluator(data, o.threads)
 	if err != nil {
 		return err
@@ -128,14 +128,14 @@ func runImport(c *cobra.Command, g *globalOptions, o importOptions, path string)
 		if !dataset.IsName(o.data) {
 			flag = "--data"
 		}
-		g.note("the location of the data is not recorded, because data.json in the folder of %s would count for other files too: give other commands %s %s", o.out, flag, shellQuote(place))
+		g.note("the location of the data is not recorded, because data.json in the folder of %s would also apply to other files; give other commands %s %s", o.out, flag, shellQuote(place))
 	}
 	g.note("next, try: bnkit analyze %s", shellQuote(o.out))
 	return err
 }
 
 // recordPlace records the location of the data that the flags give, and returns it. recorded
-// is false if that cannot be done without changing what counts for other files.
+// is false if the record would also apply to other files, or if there is no location.
 func (o *importOptions) recordPlace() (place string, recorded bool, err error) {
 	place = o.dataDir
 	if o.data != "" && !dataset.IsName(o.data) {

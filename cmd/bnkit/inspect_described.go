@@ -27,8 +27,8 @@ func describedRows(row func(name, format string, args ...any), h *checkpoint.Hea
 	}
 }
 
-// widthsText lists the numbers of channels of the convolutions. A number is followed by how
-// often it is repeated.
+// widthsText lists the numbers of channels of the convolutions. Equal successive numbers are
+// listed once, with their count.
 func widthsText(net *arch.Network) string {
 	var widths []string
 	last, repeats := 0, 0
@@ -76,9 +76,9 @@ func removedText(net *arch.Network, origins map[string][]int) string {
 	return fmt.Sprintf("at least %d channels of %d units", total, changed)
 }
 
-// widthsBefore returns the numbers of channels that units had before channels were removed.
-// They are those of the network of that name if all other units of the two agree. Otherwise
-// exact is false, and they are the smallest numbers that the origins allow.
+// widthsBefore returns the numbers of channels that units had before channels were removed. If
+// all other units agree with the network called net.Name, it takes the numbers from that
+// network, and exact is true. Otherwise it returns the smallest numbers that the origins allow.
 func widthsBefore(net *arch.Network, origins map[string][]int) (before map[string]int, exact bool) {
 	before = map[string]int{}
 	for name, from := range origins {

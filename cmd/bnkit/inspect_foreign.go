@@ -12,15 +12,16 @@ import (
 	"bnkit/engine/convert"
 )
 
-// recognised is a file of another program, and its network or why that is not known.
+// recognised is a file of another program with its network, or with the reason why the network
+// is not recognised.
 type recognised struct {
 	*convert.File
-	network *convert.Recognised // nil if it is not known
-	unknown error               // nil if the network is known
+	network *convert.Recognised // nil if it is not recognised
+	unknown error               // nil if the network is recognised
 }
 
-// recognise opens a file of another program. The caller must Close it. arch names the
-// network, or is "".
+// recognise opens a file of another program, which the caller must close. arch is the name of
+// the network, or "" to recognise it.
 func recognise(path, arch string) (*recognised, error) {
 	file, err := convert.Open(path)
 	if err != nil {
@@ -69,7 +70,7 @@ type foreignTensor struct {
 	Shape []int  `json:"shape"`
 }
 
-// inspectForeign carries out inspect for another program's file.
+// inspectForeign runs inspect on another program's file.
 func inspectForeign(g *globalOptions, path string) error {
 	f, err := recognise(path, "")
 	if err != nil {
@@ -167,7 +168,7 @@ func printForeign(w io.Writer, r *foreignInfo) {
 	t.Flush()
 }
 
-// ignoredText lists what was ignored. Counters of BatchNorm are only counted.
+// ignoredText lists what was ignored. Of BatchNorm's counters it gives only the number.
 func ignoredText(ignored []string) string {
 	var names []string
 	counters := 0

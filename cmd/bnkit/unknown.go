@@ -20,16 +20,16 @@ import (
 )
 
 // This file holds what commands do with a file of another program whose network is not
-// recognised: everything that needs γ and β but no forward pass.
+// recognised. They can use γ and β, but cannot run the network.
 
 // unknownHelp is a paragraph for the help of analyze.
 const unknownHelp = `If the network of another program's file is not recognised, it cannot be run. Then
 only γ and β are shown: the shares of |γ|, of |β| and of channels of which both are
 near zero, for each BatchNorm (X.weight, X.bias and X.running_mean of one dimension).`
 
-// outputName returns the name of a checkpoint without its extension, as the beginning of the
-// names of what is made of it. Outputs of another program's file belong into the current
-// folder, because the file's own folder may be read-only or shared.
+// outputName returns the path of a checkpoint without its extension, from which the names of
+// output files are made. For another program's file it leaves out the folder, so that outputs
+// go to the current folder, because the file's folder may be read-only or shared.
 func outputName(path string) string {
 	if foreign, err := engine.IsForeign(path); err == nil && foreign {
 		path = filepath.Base(path)
@@ -58,7 +58,7 @@ func describeUnknown(unknown *engine.UnknownNetworkError, nearZero []float64) (*
 	return report, nil
 }
 
-// analyzeUnknown carries out analyze for a file whose network is not recognised.
+// analyzeUnknown runs analyze on a file whose network is not recognised.
 func analyzeUnknown(c *cobra.Command, g *globalOptions, o *analyzeOptions, unknown *engine.UnknownNetworkError) error {
 	report, err := describeUnknown(unknown, o.nearZero)
 	var option *analysis.OptionError
@@ -118,7 +118,7 @@ func printUnknown(w io.Writer, r *analysis.Report, wide bool) {
 		fmt.Fprintln(w, "--wide shows more columns")
 	}
 	for _, line := range []string{
-		"both: channels of which |γ| and |β| are near zero, so that their output is",
+		"both: channels with |γ| and |β| near zero, so that their output is near zero",
 		"nothing else was measured: " + visible(r.Unmeasured),
 	} {
 		fmt.Fprintln(w, wrapText(line, defaultColumns))
@@ -128,12 +128,12 @@ func printUnknown(w io.Writer, r *analysis.Report, wide bool) {
 // copyHelp is a paragraph for the help of prune.
 const copyHelp = `If the network of another program's file is not recognised, --threshold writes a
 clamped copy of the file instead, NAME-clamped.safetensors, and measures nothing:
-small γ are zero (with --zero-beta, β of the same channels too), and every other
-tensor has the same bytes as before. --out NAME.safetensors writes such a copy of
-any other program's file.`
+small γ are set to zero (with --zero-beta, β of the same channels too), and all other
+values keep their bytes. --out NAME.safetensors writes such a copy of any other
+program's file.`
 
-// copyFlags are the flags of prune that a clamped copy can follow, or that have no effect
-// on it.
+// copyFlags are the flags of prune that clampCopy accepts. It uses some of them, and the
+// others make no difference to a clamped copy.
 var copyFlags = []string{"threshold", "keep-beta", "zero-beta", "out", "force", "dry-run", "json", "quiet", "data", "data-dir", "threads", "arch", "normalise-mean", "normalise-std", "image-size"}
 
 // clampedFile is what prune --json prints for a clamped copy.
@@ -200,8 +200,8 @@ func (o *pruneOptions) clampCopy(c *cobra.Command, g *globalOptions, path string
 	return true, g.print(r, func(w io.Writer) { printClamped(w, &r) })
 }
 
-// metadataOf returns the metadata of a copy of a file. Programs that read safetensors files
-// of PyTorch ask for the format.
+// metadataOf returns the metadata for a copy of a file. Programs that load safetensors files
+// into PyTorch expect the key "format".
 func metadataOf(file *convert.File) map[string]string {
 	if file.Metadata != nil {
 		return file.Metadata

@@ -1,12 +1,12 @@
 // Package convert turns the state dicts of other people's networks into networks of package
 // arch, with parameters and statistics. It recognises the architecture by the names and shapes
-// of the tensors, and says what it was recognised by. These networks are supported:
+// of the tensors, and reports the evidence. These networks are supported:
 //
 //   - ResNets with the names of torchvision and timm, also with a first convolution of 3×3
 //   - CIFAR ResNets with three stages (akamaster/pytorch_resnet_cifar10,
-//     chenyaofo/pytorch-cifar-models), and kuangliu/pytorch-cifar's with four
+//     chenyaofo/pytorch-cifar-models) or with four (kuangliu/pytorch-cifar)
 //   - VGGs (torchvision, chenyaofo, kuangliu); hidden linear layers become convolutions
-//   - networks with the names of open_lth, which are those that bnkit exports
+//   - networks with the tensor names of open_lth, such as those that bnkit exports
 //
 // Layers may have other widths than usual, as after pruning. A BatchNorm's eps is not in a
 // state dict; PyTorch's default is nn.DefaultEps.
@@ -25,37 +25,38 @@ import (
 // Tensor is a tensor of a state dict.
 type Tensor struct {
 	Name   string
-	DType  string                    // of the elements, as safetensors names it, e.g. "F16"; only people read it
+	DType  string                    // of the elements, as safetensors names it, e.g. "F16"; Recognise does not use it
 	Shape  []int                     // in PyTorch's order; convolutions O×I×H×W
 	Values func() ([]float32, error) // reads the elements, row-major; Recognise does not call it
-	Bytes  func() ([]byte, error)    // reads the elements as the file holds them, little-endian; may be nil
+	Bytes  func() ([]byte, error)    // reads the elements as stored in the file, little-endian; may be nil
 }
 
-// Options say what the tensors leave open. The zero value recognises everything.
+// Options describe a network where its tensors do not. With the zero value, everything is
+// recognised from the tensors.
 type Options struct {
 	Arch     string        // name of a network of package arch, or "" to recognise it
-	Shortcut arch.Shortcut // "" for option B if its tensors are there, or else what is usual for the names
-	Pictures [2]int        // their height and width; zero for what is usual for the network
+	Shortcut arch.Shortcut // "" for option B if its tensors are there, and otherwise the usual one for the names
+	Pictures [2]int        // height and width; zero for the usual size for the network
 	arch.Variants
 
-	exported bool // by bnkit, which centres zeros between any numbers of channels
+	exported bool // bnkit wrote the tensors, so a shortcut may add any number of channels of zeros
 }
 
-// Recognised is a network that was recognised, and how its tensors are called in the state
+// Recognised is a network that was recognised, and the names of its tensors in the state
 // dict.
 type Recognised struct {
 	// Network has canonical names, and Options that describe it only if Named is true.
 	Network *arch.Network
 	Named   bool // arch.Build makes the network from its Name and Options
 
-	Evidence []string          // why it is this network, one reason each
-	Names    map[string]string // by canonical name (also bn1.running_mean, ...): the name in the state dict
+	Evidence []string          // the reasons for choosing this network
+	Names    map[string]string // names in the state dict by canonical name, including bn1.running_mean, ...
 	Ignored  []string          // names of tensors that the network does not need
 
 	tensors map[string]Tensor // by canonical name
 }
 
-// Error reports that a state dict is not that of a supported network.
+// Error reports that a state dict does not belong to a supported network.
 type Error struct {
 	Tensor string // name in the state dict of the tensor that does not fit; "" if no single one is at fault
 	Reason string
@@ -73,8 +74,8 @@ func (e *Error) BadInput() bool { return true }
 
 func misfit(format string, args ...any) error { return &Error{Reason: fmt.Sprintf(format, args...)} }
 
-// Recognise finds the network to which the tensors belong. It looks at names and shapes
-// alone. The error is an *Error, or an *arch.Error if o names a network that cannot be built.
+// Recognise finds the network to which the tensors belong. It looks only at names and
+// shapes. The error is an *Error, or an *arch.Error if o names a network that cannot be built.
 func Recognise(tensors []Tensor, o Options) (*Recognised, error) {
 	d, err := newDict(tensors)
 	if err != nil {
@@ -103,9 +104,9 @@ const (
 	varianceSuffix = ".running_var"
 )
 
-// Load reads the parameters, and the running statistics or nil if the state dict has none.
-// The error is an *Error if a value is not finite or a variance negative, or one of a
-// Tensor's Values.
+// Load reads the parameters and the running statistics, which are nil if the state dict has
+// none. The error is an *Error if a value is not finite or a variance is negative, or an
+// error of Tensor.Values.
 func (r *Recognised) Load() (*nn.Params[float32], *nn.Statistics, error) {
 	params := nn.NewParams[float32](r.Network, func(*arch.Tensor) bool { return false })
 	for i := range params.Tensors {
@@ -143,13 +144,14 @@ func (r *Recognised) Load() (*nn.Params[float32], *nn.Statistics, error) {
 	return params, stats, nil
 }
 
-// HasStatistics reports whether the state dict has running statistics. It has all or none.
+// HasStatistics reports whether the state dict has running statistics. Recognise accepts only
+// a state dict with those of all BatchNorms or of none.
 func (r *Recognised) HasStatistics() bool {
 	i := slices.IndexFunc(r.Network.Units, func(u arch.Unit) bool { return u.BN != "" })
 	return i >= 0 && r.Names[r.Network.Units[i].BN+meanSuffix] != ""
 }
 
-// values reads n finite values of at least the given size.
+// values reads the n values of a tensor and checks that they are finite and at least least.
 func (r *Recognised) values(name string, n int, least float64) ([]float32, error) {
 	x := r.tensors[name]
 	values, err := x.Values()
@@ -161,7 +163,7 @@ func (r *Recognised) values(name string, n int, least float64) ([]float32, error
 	}
 	for i, v := range values {
 		if f := float64(v); !(f >= least && f <= math.MaxFloat32) {
-			return nil, &Error{x.Name, fmt.Sprintf("holds %v at %d", v, i)}
+			return nil, &Error{x.Name, fmt.Sprintf("holds %v at index %d", v, i)}
 		}
 	}
 	return values, nil
@@ -180,7 +182,7 @@ func (r *Recognised) checkFixed(u *arch.Unit) error {
 				return err
 			}
 			if i := slices.IndexFunc(values, func(v float32) bool { return v != fixed.value }); i >= 0 {
-				return &Error{x.Name, fmt.Sprintf("holds %v at %d, but the network fixes it at %v", values[i], i, fixed.value)}
+				return &Error{x.Name, fmt.Sprintf("holds %v at index %d, but the network fixes it at %v", values[i], i, fixed.value)}
 			}
 		}
 	}
@@ -195,7 +197,7 @@ func widen(values []float32) []float64 {
 	return w
 }
 
-// dims returns a shape as 64×3×7×7.
+// dims formats a shape, for example as 64×3×7×7.
 func dims(shape []int) string {
 	if len(shape) == 0 {
 		return "a single number"

@@ -14,11 +14,11 @@ type dict struct {
 	tensors  map[string]Tensor
 	used     map[string]bool
 	ignored  []string // full names
-	prefixes []string // that were stripped
+	prefixes []string // the prefixes that were stripped
 }
 
-// prefixes are those that wrappers add: DataParallel, a module around the network,
-// torch.compile.
+// prefixes are the prefixes that wrappers add to names: DataParallel, a module around the
+// network, torch.compile.
 var prefixes = []string{"module.", "model.", "_orig_mod.", "net."}
 
 func newDict(tensors []Tensor) (*dict, error) {
@@ -48,19 +48,19 @@ func newDict(tensors []Tensor) (*dict, error) {
 	return d, nil
 }
 
-// needless reports whether inference does not need a tensor: a counter of BatchNorm, one of
-// thop's, or a tensor of an auxiliary classifier.
+// needless reports whether a tensor is not used in inference: a counter of BatchNorm or of
+// thop, or a tensor of an auxiliary classifier.
 func needless(name string) bool {
 	last := name[strings.LastIndex(name, ".")+1:]
 	return last == "num_batches_tracked" || last == "total_ops" || last == "total_params" ||
 		strings.HasPrefix(name, "AuxLogits.") || strings.HasPrefix(name, "aux_")
 }
 
-// has reports whether there is a tensor of that name without prefixes.
+// has reports whether there is a tensor with the given name, which has no prefixes.
 func (d *dict) has(name string) bool { _, ok := d.tensors[name]; return ok }
 
-// count returns the number of names that format makes of 0, 1, 2, ... until there is no
-// tensor of that name.
+// count returns the smallest n for which there is no tensor with the name that format makes
+// of args and n.
 func (d *dict) count(format string, args ...any) int {
 	n := 0
 	for d.has(fmt.Sprintf(format, append(slices.Clone(args), n)...)) {
@@ -69,7 +69,7 @@ func (d *dict) count(format string, args ...any) int {
 	return n
 }
 
-// maxChannels is the most channels that a layer may have, as in a described network of
+// maxChannels is the largest number of channels of a layer, as in a described network of
 // package arch.
 const maxChannels = 1 << 15
 
@@ -82,8 +82,8 @@ func (d *dict) dim(layer string, i int) int {
 	return shape[i]
 }
 
-// adapt gives the network the widths of the tensors, and takes away the biases, γ and β that
-// it would have without a tensor. Exported says that bnkit wrote the state dict.
+// adapt sets the widths of the network to those of the tensors, and removes the biases, γ and
+// β for which there is no tensor. exported is true if bnkit wrote the state dict.
 func (d *dict) adapt(m *match, exported bool) error {
 	net := m.net
 	net.SetChannels(func(i int) int {
@@ -103,8 +103,8 @@ func (d *dict) adapt(m *match, exported bool) error {
 		if u.Op == arch.Convolution {
 			layer := m.theirs(u.Name)
 			u.Bias = d.has(layer + ".bias")
-			// Where only one pixel is read, the output has the same size without padding.
-			// What pruning leaves of a convolution without effect is such a one.
+			// A 1×1 convolution without padding has an output of the same size. bnkit
+			// exports one in place of a convolution that pruning left without effect.
 			if u.Pad > 0 && u.Kernel == 2*u.Pad+1 && d.dim(layer, 2) == 1 && d.dim(layer, 3) == 1 {
 				u.Kernel, u.Pad = 1, 0
 				pointwise++
@@ -119,7 +119,7 @@ func (d *dict) adapt(m *match, exported bool) error {
 		// In other programs, a shortcut without weights doubles the number of channels.
 		from, to := net.Units[u.Add.From].OutShape.C, u.OutShape.C
 		if to < from || to != 2*from && !exported {
-			return &Error{d.name(m.theirs(u.Name) + ".weight"), fmt.Sprintf("has %d output channels, but a shortcut without weights makes %d of %d", to, 2*from, from)}
+			return &Error{d.name(m.theirs(u.Name) + ".weight"), fmt.Sprintf("has %d output channels, but a shortcut without weights turns %d channels into %d", to, from, 2*from)}
 		}
 	}
 	if pointwise > 0 {
@@ -137,7 +137,7 @@ func (d *dict) name(short string) string {
 }
 
 // assign finds the tensor in the state dict for each tensor of the network, and checks its
-// shape. It fails if a tensor is missing, does not fit or is left.
+// shape. It fails if a tensor is missing, has another shape, or does not belong to a layer.
 func (d *dict) assign(r *Recognised, m *match) error {
 	take := func(name, theirs string, shape []int) error {
 		x, ok := d.tensors[theirs]
@@ -185,7 +185,7 @@ func (d *dict) assign(r *Recognised, m *match) error {
 	}
 	for _, name := range slices.Sorted(maps.Keys(d.tensors)) {
 		if !d.used[name] {
-			return &Error{d.tensors[name].Name, fmt.Sprintf("(%s) belongs to no layer of %s", dims(d.tensors[name].Shape), m.net.Name)}
+			return &Error{d.tensors[name].Name, fmt.Sprintf("(%s) does not belong to any layer of %s", dims(d.tensors[name].Shape), m.net.Name)}
 		}
 	}
 	return nil

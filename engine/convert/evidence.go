@@ -59,8 +59,8 @@ func blockConvolutions(net *arch.Network) string {
 	return strings.Join(kernels, ", ") + " convolutions"
 }
 
-// narrowBlocks returns the number of blocks whose inner convolutions have other widths than
-// the network of that name has, compared with the widths of the blocks' outputs.
+// narrowBlocks returns the number of blocks in which the ratio of an inner width to the
+// output's width differs from that in the network called net.Name.
 func narrowBlocks(net *arch.Network) int {
 	usual, err := arch.Build(net.Name, net.Options)
 	if err != nil || len(usual.Units) != len(net.Units) {

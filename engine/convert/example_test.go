@@ -8,7 +8,7 @@ import (
 	"bnkit/engine/convert"
 )
 
-// A file of another tool becomes a model, which can be measured and pruned.
+// Example turns a file of another program into a model, which can be measured and pruned.
 func Example() {
 	file, err := convert.Open("model.safetensors")
 	if err != nil {

@@ -14,8 +14,8 @@ import (
 	"bnkit/engine/nn"
 )
 
-// TestExports recognises what bnkit exports of every network and of every variant, and gets
-// the same values.
+// TestExports exports networks of every architecture and variant, and checks that each is
+// recognised and has the same values.
 func TestExports(t *testing.T) {
 	networks := archtest.Networks(t, 0.0625)
 	cifar := arch.Options{Input: arch.Shape{C: 3, H: 32, W: 32}, Classes: 10}
@@ -73,8 +73,8 @@ func TestExports(t *testing.T) {
 	}
 }
 
-// TestExportsOfPruned reads what bnkit exports after it has removed channels, and compares
-// the logits with those of the network before.
+// TestExportsOfPruned reads networks that were exported after channels were removed, and
+// compares their logits with those of the networks before the removal.
 func TestExportsOfPruned(t *testing.T) {
 	convolved, pointwise := 0, 0 // shortcuts in place of channel maps, and convolutions of zeros
 	for _, shortcut := range []arch.Shortcut{arch.OptionA, arch.OptionACentred, arch.OptionB} {
@@ -127,7 +127,8 @@ func TestExportsOfPruned(t *testing.T) {
 	}
 }
 
-// TestExportsWithoutMetadata recognises the networks whose tensors tell all.
+// TestExportsWithoutMetadata recognises exported networks by their tensors and the size of
+// their pictures, without metadata.
 func TestExportsWithoutMetadata(t *testing.T) {
 	for _, n := range archtest.Networks(t, 0.0625) {
 		net, err := arch.Build(n.Name, n.Options)

@@ -16,20 +16,21 @@ type File struct {
 	Format   string            // "safetensors", "PyTorch (zip)" or "PyTorch (legacy)"
 	Tensors  []Tensor          // in the file's order
 	Path     string            // the keys that lead to the state dict, joined by dots; "" for the root
-	Ignored  []string          // descriptions of what else the file holds
+	Ignored  []string          // descriptions of other values in the file
 	Metadata map[string]string // of a safetensors file; may be nil
 
-	open io.Closer // nil if nothing is left to read
+	open io.Closer // nil if the tensors are in memory
 }
 
-// prefixSize is the number of bytes that tell the formats apart.
+// prefixSize is the number of bytes that are enough to tell the formats apart.
 const prefixSize = 512
 
 // indexSuffix ends the name of a file that lists the files of a sharded safetensors
 // checkpoint.
 const indexSuffix = ".safetensors.index.json"
 
-// IsFile reports whether Open can read the file at path, by its first bytes.
+// IsFile reports whether the file at path has a format that Open reads. It looks only at the
+// name and the first bytes.
 func IsFile(path string) (bool, error) {
 	if strings.HasSuffix(path, indexSuffix) {
 		return true, nil
@@ -58,7 +59,7 @@ func readPrefix(path string) ([]byte, error) {
 
 // Open reads the state dict in a safetensors file, the index of several such files, or a file
 // that torch.save wrote. The caller closes the result after the last call of a Tensor's
-// Values or Bytes. The error is one of packages safetensors and torchfile or of the file
+// Values or Bytes. The error is an error of package safetensors or torchfile, or of the file
 // system.
 func Open(path string) (*File, error) {
 	prefix, err := readPrefix(path)

@@ -9,10 +9,10 @@ import (
 	"bnkit/engine/convert"
 )
 
-// maxFuzz bounds inputs: larger ones do not reach other code.
+// maxFuzz bounds the length of inputs. Longer ones reach no other code.
 const maxFuzz = 1 << 14
 
-// lines writes tensors as "name d d d", one a line.
+// lines formats each tensor as a line of its name and dimensions, "name d d d".
 func lines(tensors []convert.Tensor) string {
 	var b strings.Builder
 	for _, x := range tensors {
@@ -21,8 +21,8 @@ func lines(tensors []convert.Tensor) string {
 	return strings.ReplaceAll(b.String(), "[", " ")
 }
 
-// FuzzRecognise recognises any names and shapes. A network that is recognised is valid, and
-// each tensor is either one of its tensors, of the same shape, or ignored.
+// FuzzRecognise recognises arbitrary names and shapes. A recognised network must be valid, and
+// every tensor must either belong to it and have as many elements, or be ignored.
 func FuzzRecognise(f *testing.F) {
 	for _, file := range []string{"akamaster_resnet20_pruned", "chenyaofo_vgg11_bn", "timm_resnet26_cifar", "torchvision_vgg11"} {
 		f.Add(lines(load(f, file).Tensors))

@@ -13,7 +13,7 @@ import (
 // match is a network to which the tensors may belong.
 type match struct {
 	net    *arch.Network
-	theirs func(layer string) string // the name in the state dict of a canonical layer
+	theirs func(layer string) string // returns a layer's name in the state dict, given the canonical one
 	linear map[int]bool              // units that are linear layers in the state dict
 	says   []string                  // evidence
 }
@@ -41,21 +41,21 @@ func (d *dict) match(o Options) (*match, error) {
 		return d.matchCanonical(o, "vgg-38", "")
 	}
 	example := d.tensors[slices.Min(slices.Collect(maps.Keys(d.tensors)))].Name
-	return nil, misfit("the %d tensors, such as %s, are not those of a network that can be recognised; ResNets of torchvision, timm and CIFAR, VGGs, and what bnkit exports can be", len(d.tensors), example)
+	return nil, misfit("the %d tensors, such as %s, do not belong to a network that can be recognised: a ResNet of torchvision or timm, a CIFAR ResNet, a VGG, or a network that bnkit exported", len(d.tensors), example)
 }
 
-// usualChannels is the number of a picture's channels if no tensor tells it.
+// usualChannels is the assumed number of a picture's channels if no tensor determines it.
 const usualChannels = 3
 
-// The sides of pictures that are usual for CIFAR, MNIST and ImageNet.
+// The usual sides of pictures of CIFAR, MNIST and ImageNet.
 const (
 	smallSide = 32
 	digitSide = 28
 	largeSide = 224
 )
 
-// build builds the network that o names, or else the one called name. Stem is the name of its
-// first convolution, and head that of its output layer.
+// build builds the network that o names or, if it names none, the one called name. stem is the
+// name of the first convolution, and head the name of the output layer.
 func (d *dict) build(o Options, name, stem, head string, usualSide int) (*arch.Network, error) {
 	if o.Arch != "" {
 		name = o.Arch
@@ -75,7 +75,8 @@ func (d *dict) build(o Options, name, stem, head string, usualSide int) (*arch.N
 	return net, err
 }
 
-// output returns the first of the layers that has a weight, which is the output layer.
+// output returns the name of the output layer, which is the first of the given layers that
+// has a weight.
 func (d *dict) output(layers ...string) (string, error) {
 	for _, layer := range layers {
 		x, ok := d.tensors[layer+".weight"]
@@ -86,10 +87,11 @@ func (d *dict) output(layers ...string) (string, error) {
 			return layer, nil
 		}
 	}
-	return "", misfit("there is no output layer, which may be called %s", strings.Join(layers, ", "))
+	return "", misfit("there is no output layer; the names %s are known", strings.Join(layers, ", "))
 }
 
-// renamed returns the name of every layer, which is another one for ours.
+// renamed returns a function that returns theirs for the layer called ours, and the names of
+// all other layers unchanged.
 func renamed(ours, theirs string) func(layer string) string {
 	return func(layer string) string {
 		if layer == ours {
@@ -99,8 +101,8 @@ func renamed(ours, theirs string) func(layer string) string {
 	}
 }
 
-// matchCanonical builds a network whose tensors have the names of package arch. Without is the
-// kind of its shortcuts if they have no tensors, "" if it cannot have such.
+// matchCanonical builds a network whose tensors have the names of package arch. without is the
+// kind of its shortcuts if they have no tensors, or "" if the network has no such shortcuts.
 func (d *dict) matchCanonical(o Options, name string, without arch.Shortcut) (*match, error) {
 	head, err := d.output("fc", "linear")
 	if err != nil {
@@ -124,8 +126,8 @@ func (d *dict) matchCanonical(o Options, name string, without arch.Shortcut) (*m
 	return m, err
 }
 
-// shortcut returns the kind of a CIFAR ResNet's shortcuts, and notes the evidence in m. Word
-// is in the names of a shortcut's tensors. Without is the kind of shortcuts without tensors.
+// shortcut returns the kind of a CIFAR ResNet's shortcuts, and adds the evidence to m. The
+// names of a shortcut's tensors contain word. without is the kind of shortcuts without tensors.
 func (d *dict) shortcut(m *match, word string, without arch.Shortcut) arch.Shortcut {
 	for name := range d.tensors {
 		if strings.HasSuffix(name, "."+word+".1.weight") {
@@ -141,7 +143,7 @@ func (d *dict) shortcut(m *match, word string, without arch.Shortcut) arch.Short
 	return without
 }
 
-// plainName returns the name of the plain network whose convolutions have the numbers of the
+// plainName returns the name of the plain network whose convolutions are numbered like the
 // tensors. It reports whether there is one.
 func (d *dict) plainName() (string, bool) {
 	var want []string
@@ -170,7 +172,7 @@ func (d *dict) plainName() (string, bool) {
 	return "", false
 }
 
-// example returns the network of that name for small pictures, or nil if there is none.
+// example returns the network with the given name for small pictures, or nil if there is none.
 func example(name string) *arch.Network {
 	net, err := arch.Build(name, arch.Options{Input: arch.Shape{C: usualChannels, H: smallSide, W: smallSide}, Classes: 2})
 	if err != nil {

@@ -7,9 +7,9 @@ import (
 	"bnkit/engine/arch"
 )
 
-// OptionsFrom returns the options that the metadata of a file describes that bnkit exported:
-// the network's name, its shortcuts, pictures and variants. Without the key "arch" it returns
-// the zero value. The error is an *Error.
+// OptionsFrom returns the options that are in the metadata of a file that bnkit exported: the
+// network's name, its shortcuts, pictures and variants. Without the key "arch" it returns the
+// zero value. The error is an *Error.
 func OptionsFrom(metadata map[string]string) (Options, error) {
 	var o Options
 	if o.Arch = metadata["arch"]; o.Arch == "" {

@@ -197,11 +197,11 @@ func checkDescription(t *testing.T, net *arch.Network) {
 	}
 	again, err := arch.ParseDescription(net.Name, description, net.Input, net.Classes)
 	if err != nil || !reflect.DeepEqual(again.Units, net.Units) {
-		t.Errorf("the description is read as another network, or not: %v", err)
+		t.Errorf("the description is read as another network or cannot be read: %v", err)
 	}
 }
 
-// TestAnyOrder recognises a network whatever the order of its tensors is.
+// TestAnyOrder checks that the order of the tensors does not matter.
 func TestAnyOrder(t *testing.T) {
 	f := load(t, "chenyaofo_vgg11_bn")
 	slices.Reverse(f.Tensors)
@@ -212,8 +212,8 @@ func TestAnyOrder(t *testing.T) {
 	checkLogits(t, r, pictures(f.Pictures), f.Logits)
 }
 
-// TestStandardSizes recognises the networks at their full widths by their shapes alone, and
-// compares with the numbers of parameters that are published.
+// TestStandardSizes recognises networks with their usual widths by their shapes alone, and
+// compares the numbers of parameters with the published ones.
 func TestStandardSizes(t *testing.T) {
 	for _, c := range []struct {
 		name       string
@@ -238,8 +238,8 @@ func TestStandardSizes(t *testing.T) {
 }
 
 // TestRemoval removes channels of recognised networks, which must not change the logits, and
-// reads the smaller networks back after bnkit exported them. The networks have what no network of package arch has: linear layers after a pool, and inner
-// widths that differ.
+// reads the smaller networks back after bnkit exported them. Unlike the networks of package
+// arch, these have linear layers after a pool, and inner widths that differ.
 func TestRemoval(t *testing.T) {
 	for _, file := range []string{"akamaster_resnet20_pruned", "chenyaofo_vgg11_bn", "torchvision_vgg11_bn", "torchvision_resnet50_pruned"} {
 		f := load(t, file)
@@ -287,7 +287,7 @@ func TestRemoval(t *testing.T) {
 	}
 }
 
-// reimported recognises what bnkit exported.
+// reimported recognises a network that bnkit exported.
 func reimported(t *testing.T, e *engine.Exported) *convert.Recognised {
 	t.Helper()
 	o, err := convert.OptionsFrom(e.Metadata)

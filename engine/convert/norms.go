@@ -36,8 +36,8 @@ func BatchNorms(tensors []Tensor) []BatchNorm {
 	return norms
 }
 
-// Load reads γ and β. The error is an *Error if a value is not finite, or one of a Tensor's
-// Values.
+// Load reads γ and β. The error is an *Error if a value is not finite, or an error of
+// Tensor.Values or Tensor.Bytes.
 func (b *BatchNorm) Load() (gamma, beta []float64, err error) {
 	if gamma, err = b.Gamma.finite(); err != nil {
 		return nil, nil, err
@@ -46,14 +46,14 @@ func (b *BatchNorm) Load() (gamma, beta []float64, err error) {
 	return gamma, beta, err
 }
 
-// finite reads the values of a tensor exactly, and checks that they are finite.
+// finite reads the values of a tensor without rounding, and checks that they are finite.
 func (t *Tensor) finite() ([]float64, error) {
 	values, err := t.exact()
 	if err != nil {
 		return nil, err
 	}
 	if i := slices.IndexFunc(values, func(v float64) bool { return math.IsNaN(v) || math.IsInf(v, 0) }); i >= 0 {
-		return nil, &Error{t.Name, fmt.Sprintf("holds %v at %d", values[i], i)}
+		return nil, &Error{t.Name, fmt.Sprintf("holds %v at index %d", values[i], i)}
 	}
 	return values, nil
 }
@@ -75,17 +75,16 @@ func (t *Tensor) exact() ([]float64, error) {
 	return values, nil
 }
 
-// floatSizes holds the size in bytes of an element of each type in which Zeroed can write a
-// zero.
+// floatSizes holds the size in bytes of an element of each type that Zeroed supports.
 var floatSizes = map[string]int{"F16": 2, "BF16": 2, "F32": 4, "F64": 8}
 
-// Zeroed returns the bytes of the tensor in which the elements at the given indices are +0
-// and all others are as in the file. The error is an *Error if the elements are not numbers
-// of type F16, BF16, F32 or F64, or one of the Tensor's Bytes.
+// Zeroed returns the bytes of the tensor with the elements at the given indices set to +0 and
+// all others unchanged. The error is an *Error if the type of the elements is not F16, BF16,
+// F32 or F64, or an error of Tensor.Bytes.
 func (t *Tensor) Zeroed(indices []int) ([]byte, error) {
 	size := floatSizes[t.DType]
 	if size == 0 {
-		return nil, &Error{t.Name, fmt.Sprintf("has elements of type %s, of which none can be set to zero; save it as float32", t.DType)}
+		return nil, &Error{t.Name, fmt.Sprintf("has elements of type %s, which cannot be set to zero; save it as float32", t.DType)}
 	}
 	raw, err := t.Bytes()
 	if err != nil {

@@ -53,7 +53,7 @@ func TestBatchNormLoad(t *testing.T) {
 	}
 	b.Beta = raw("n.bias", "F32", nil, 1, float32(math.Inf(-1)))
 	var wrong *convert.Error
-	if _, _, err := b.Load(); !errors.As(err, &wrong) || err.Error() != "n.bias holds -Inf at 1" {
+	if _, _, err := b.Load(); !errors.As(err, &wrong) || err.Error() != "n.bias holds -Inf at index 1" {
 		t.Errorf("an infinite β: %v", err)
 	}
 }

@@ -13,10 +13,10 @@ import (
 	"bnkit/engine/dataset"
 )
 
-// TestPretrained compares the networks of akamaster/pytorch_resnet_cifar10 with PyTorch:
-// logits by testdata/networks.py, and accuracy and loss on CIFAR-10 whose pictures were
-// compressed as JPEG once. BNKIT_TEST_PRETRAINED is the folder of the networks, and
-// BNKIT_TEST_CIFAR10 that of the pictures.
+// TestPretrained compares the networks of akamaster/pytorch_resnet_cifar10 with PyTorch: the
+// logits with those of testdata/networks.py, and the accuracy and loss on a CIFAR-10 whose
+// pictures were once compressed as JPEG. The networks are in the folder
+// BNKIT_TEST_PRETRAINED, and the pictures in the folder BNKIT_TEST_CIFAR10.
 func TestPretrained(t *testing.T) {
 	folder, pictureFolder := os.Getenv("BNKIT_TEST_PRETRAINED"), os.Getenv("BNKIT_TEST_CIFAR10")
 	if folder == "" {

@@ -12,8 +12,8 @@ import (
 	"bnkit/engine/convert"
 )
 
-// change returns the tensors of a fixture, of which one has another shape. It is removed if
-// the shape is nil, and added if it was not there.
+// change returns the tensors of a fixture with the tensor called name replaced by one of the
+// given shape. It adds the tensor if there was none, and removes it if the shape is nil.
 func change(tensors []convert.Tensor, name string, shape []int) []convert.Tensor {
 	changed := slices.DeleteFunc(slices.Clone(tensors), func(x convert.Tensor) bool { return x.Name == name })
 	if shape != nil {
@@ -22,7 +22,7 @@ func change(tensors []convert.Tensor, name string, shape []int) []convert.Tensor
 	return changed
 }
 
-// TestNearMisses checks that errors name the tensor that does not fit, and how.
+// TestNearMisses checks that errors name the tensor that does not fit and say why.
 func TestNearMisses(t *testing.T) {
 	for _, c := range []struct {
 		file, tensor string
@@ -36,16 +36,16 @@ func TestNearMisses(t *testing.T) {
 		{"chenyaofo_resnet20", "layer3.1.bn2.running_var", nil, "layer3.1.bn2.running_var is missing; resnet-20 needs it with shape 64"},
 		{"chenyaofo_resnet20", "layer3.1.bn2.weight", nil, "layer3.1.bn2.weight is missing"},
 		{"chenyaofo_resnet20", "layer3.1.conv2.weight", nil, "layer3.1.conv2.weight is missing"},
-		{"chenyaofo_resnet20", "layer3.1.se.weight", []int{4, 64, 1, 1}, "layer3.1.se.weight (4×64×1×1) belongs to no layer of resnet-20"},
+		{"chenyaofo_resnet20", "layer3.1.se.weight", []int{4, 64, 1, 1}, "layer3.1.se.weight (4×64×1×1) does not belong to any layer of resnet-20"},
 		{"chenyaofo_resnet20", "layer3.2.conv1.weight", nil, "a ResNet with [3 3 2] blocks in its stages is not supported; use one with four stages"},
 		{"chenyaofo_resnet20", "layer4.0.conv1.weight", []int{1, 64, 3, 3}, "layer4.0.bn1.weight is missing"},
 		{"chenyaofo_resnet20", "conv1.weight", []int{16, 2, 3, 3}, "it looks like resnet-20, but pictures of 2 channels are not supported"},
-		{"chenyaofo_resnet20", "fc.weight", nil, "there is no output layer, which may be called fc, linear, classifier"},
+		{"chenyaofo_resnet20", "fc.weight", nil, "there is no output layer; the names fc, linear, classifier are known"},
 		{"chenyaofo_resnet20", "fc.weight", []int{}, "fc.weight is a single number, want classes×features"},
 		{"chenyaofo_resnet20", "fc.weight", []int{7, 32}, "fc.weight is 7×32, want 7×64"},
 		{"chenyaofo_resnet20", "fc.weight", []int{1, 64}, "it looks like resnet-20, but 1 classes are not supported"},
 		{"chenyaofo_resnet20", "module.fc.weight", []int{7, 64}, "the tensors fc.weight and module.fc.weight have the same name apart from a prefix"},
-		{"akamaster_resnet20", "module.layer2.0.conv2.weight", []int{15, 16, 3, 3}, "module.layer2.0.conv2.weight has 15 output channels, but a shortcut without weights makes 16 of 8"},
+		{"akamaster_resnet20", "module.layer2.0.conv2.weight", []int{15, 16, 3, 3}, "module.layer2.0.conv2.weight has 15 output channels, but a shortcut without weights turns 8 channels into 16"},
 		{"torchvision_resnet50", "layer1.0.conv2.weight", []int{4, 1, 3, 3}, "layer1.0.conv2.weight is 4×1×3×3, want 4×4×3×3; grouped convolutions are not supported"},
 		{"torchvision_resnet50", "conv1.weight", []int{4, 3, 5, 5}, "conv1.weight is 4×3×5×5, want 4×3×7×7"},
 		{"chenyaofo_vgg11_bn", "features.4.weight", []int{16, 8, 5, 5}, "features.4.weight is 16×8×5×5, want 16×8×3×3"},
@@ -69,7 +69,7 @@ func TestNearMisses(t *testing.T) {
 	}{
 		{nil, "the state dict has no tensors"},
 		{[]convert.Tensor{{Name: "x.num_batches_tracked"}}, "the state dict has no tensors"},
-		{[]convert.Tensor{{Name: "patch_embed.weight"}, {Name: "a.b"}}, "the 2 tensors, such as a.b, are not those of a network"},
+		{[]convert.Tensor{{Name: "patch_embed.weight"}, {Name: "a.b"}}, "the 2 tensors, such as a.b, do not belong to a network"},
 		{[]convert.Tensor{{Name: "layers.1.conv.weight"}, {Name: "layers.0.conv.weight"}}, "the convolutions layers.N.conv are not numbered"},
 	} {
 		if _, err := convert.Recognise(c.tensors, convert.Options{}); !errors.As(err, new(*convert.Error)) || !strings.HasPrefix(err.Error(), c.want) {
@@ -78,7 +78,8 @@ func TestNearMisses(t *testing.T) {
 	}
 }
 
-// TestNamed says what a network is instead of recognising it.
+// TestNamed recognises networks with options that give the name, the shortcut or the size of
+// pictures.
 func TestNamed(t *testing.T) {
 	akamaster, chenyaofo, vgg := load(t, "akamaster_resnet20").Tensors, load(t, "chenyaofo_resnet20").Tensors, load(t, "chenyaofo_vgg11_bn").Tensors
 	for _, c := range []struct {
@@ -90,8 +91,8 @@ func TestNamed(t *testing.T) {
 		{chenyaofo, convert.Options{Arch: "resnet-20"}, "", false},
 		{akamaster, convert.Options{Arch: "resnet-20", Shortcut: arch.OptionA}, "", false},
 		{chenyaofo, convert.Options{Arch: "resnet-26"}, "layer1.3.conv1.weight is missing; resnet-26 needs it", false},
-		{chenyaofo, convert.Options{Arch: "resnet-14"}, "layer1.2.bn1.bias (16) belongs to no layer of resnet-14", false},
-		{chenyaofo, convert.Options{Shortcut: arch.OptionA}, "layer2.0.downsample.1.bias (32) belongs to no layer", false},
+		{chenyaofo, convert.Options{Arch: "resnet-14"}, "layer1.2.bn1.bias (16) does not belong to any layer of resnet-14", false},
+		{chenyaofo, convert.Options{Shortcut: arch.OptionA}, "layer2.0.downsample.1.bias (32) does not belong to any layer", false},
 		{akamaster, convert.Options{Shortcut: arch.OptionB}, "layer2.0.downsample.0.weight is missing", false},
 		{chenyaofo, convert.Options{Arch: "resnet-21"}, `network "resnet-21"`, true},
 		{chenyaofo, convert.Options{Pictures: [2]int{300, 300}}, `network "resnet-20": pictures of 300×300`, true},
@@ -111,7 +112,7 @@ func TestNamed(t *testing.T) {
 	}
 }
 
-// TestValuesRefused loads values that cannot be a network's.
+// TestValuesRefused checks that Load refuses values that a network cannot have.
 func TestValuesRefused(t *testing.T) {
 	broken := errors.New("broken")
 	for _, c := range []struct {
@@ -119,9 +120,9 @@ func TestValuesRefused(t *testing.T) {
 		values func(v []float32) ([]float32, error)
 		want   string
 	}{
-		{"layer1.0.conv1.weight", func(v []float32) ([]float32, error) { v[5] = float32(math.NaN()); return v, nil }, "layer1.0.conv1.weight holds NaN at 5"},
-		{"layer1.0.bn1.weight", func(v []float32) ([]float32, error) { v[0] = float32(math.Inf(1)); return v, nil }, "layer1.0.bn1.weight holds +Inf at 0"},
-		{"bn1.running_var", func(v []float32) ([]float32, error) { v[1] = -1; return v, nil }, "bn1.running_var holds -1 at 1"},
+		{"layer1.0.conv1.weight", func(v []float32) ([]float32, error) { v[5] = float32(math.NaN()); return v, nil }, "layer1.0.conv1.weight holds NaN at index 5"},
+		{"layer1.0.bn1.weight", func(v []float32) ([]float32, error) { v[0] = float32(math.Inf(1)); return v, nil }, "layer1.0.bn1.weight holds +Inf at index 0"},
+		{"bn1.running_var", func(v []float32) ([]float32, error) { v[1] = -1; return v, nil }, "bn1.running_var holds -1 at index 1"},
 		{"bn1.running_mean", func(v []float32) ([]float32, error) { return v[1:], nil }, "bn1.running_mean has 15 values, want 16"},
 		{"fc.bias", func(v []float32) ([]float32, error) { return nil, broken }, "broken"},
 	} {
@@ -151,7 +152,7 @@ func TestNoStatistics(t *testing.T) {
 	}
 }
 
-// TestNotAffine recognises a network of which one BatchNorm has neither γ nor β.
+// TestNotAffine recognises a network in which one BatchNorm has neither γ nor β.
 func TestNotAffine(t *testing.T) {
 	tensors := change(change(load(t, "chenyaofo_resnet20").Tensors, "bn1.weight", nil), "bn1.bias", nil)
 	r, err := convert.Recognise(tensors, convert.Options{})

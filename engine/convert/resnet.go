@@ -8,7 +8,7 @@ import (
 	"bnkit/engine/arch"
 )
 
-// matchLayered builds a ResNet whose blocks are called layerS.B.
+// matchLayered builds a ResNet whose blocks are called layerS.B, for stage S and block B.
 func (d *dict) matchLayered(o Options) (*match, error) {
 	head, err := d.output("fc", "linear", "classifier")
 	if err != nil {
@@ -32,7 +32,7 @@ func (d *dict) matchLayered(o Options) (*match, error) {
 	case o.Arch == "" && bottleneck:
 		return nil, misfit("a ResNet of bottlenecks with %v blocks in its stages is not supported; use one with four stages", blocks)
 	case o.Arch == "" && !equal:
-		return nil, misfit("a ResNet with %v blocks in its stages is not supported; use one with four stages, or with three stages of as many blocks", blocks)
+		return nil, misfit("a ResNet with %v blocks in its stages is not supported; use one with four stages, or with three stages that have equally many blocks", blocks)
 	}
 	if o.Shortcut == "" {
 		o.Shortcut = d.shortcut(m, word, arch.OptionACentred)
@@ -44,7 +44,8 @@ func (d *dict) matchLayered(o Options) (*match, error) {
 	return m, nil
 }
 
-// layered returns the names of a CIFAR ResNet's layers if its stages have perStage blocks.
+// layered returns a function that returns the names of a CIFAR ResNet's layers in the state
+// dict. Its stages have perStage blocks each.
 func layered(perStage int, word, head string) func(layer string) string {
 	return func(layer string) string {
 		var block int
@@ -84,8 +85,8 @@ func (d *dict) matchImageNet(m *match, o Options, name, head, word string) (err 
 	return err
 }
 
-// imageNetName returns the name of the ResNet with these blocks in its stages: a common one,
-// e.g. resnet18, if there is one.
+// imageNetName returns the name of the ResNet with the given numbers of blocks in its stages.
+// It prefers a common name, e.g. resnet18.
 func imageNetName(blocks []int, bottleneck bool) string {
 	listed := "resnet" + strings.ReplaceAll(strings.Trim(fmt.Sprint(blocks), "[]"), " ", "-")
 	if bottleneck {
@@ -100,13 +101,13 @@ func imageNetName(blocks []int, bottleneck bool) string {
 	return listed
 }
 
-// convolveMaps replaces the shortcuts without weights by convolutions without BatchNorm where
-// the state dict has these. That is how bnkit exports a shortcut from whose stream channels
-// were removed.
+// convolveMaps replaces a shortcut without weights by a convolution without BatchNorm if the
+// state dict has a weight for it. bnkit exports such a convolution if pruning has removed
+// channels from the input or the output of the shortcut.
 func (m *match) convolveMaps(d *dict) {
 	old := m.net.Units
 	m.net.Units = nil
-	places := make([]int, len(old)) // of the old units
+	places := make([]int, len(old)) // new indices of the old units
 	for i, u := range old {
 		if u.In != arch.Picture {
 			u.In = places[u.In]
@@ -134,8 +135,8 @@ func countBlocks(net *arch.Network) int {
 	return n
 }
 
-// rename sets the name and options of the network to those by which arch.Build makes it. It
-// reports whether there are any.
+// rename looks for a name and options with which arch.Build makes the network, and sets them.
+// It reports whether it found them.
 func (m *match) rename() bool {
 	named := func(name string, o arch.Options) bool {
 		net, err := arch.Build(name, o)

@@ -13,12 +13,12 @@ import (
 // vggPool stands for a max pool in a vggPlan. All other numbers are those of convolutions.
 const vggPool = -1
 
-// matchVGG builds a VGG. Its convolutions are those of vggPlan. All its linear layers but the
-// last have a ReLU. The first of these is a convolution over its whole input, and the others
-// are 1×1 convolutions.
+// matchVGG builds a VGG with the convolutions and pools of vggPlan. The hidden linear layers
+// follow, each with a ReLU: the first as a convolution over its whole input, the others as 1×1
+// convolutions. The last linear layer is the output layer.
 func (d *dict) matchVGG(o Options) (*match, error) {
 	if o.Arch != "" && !o.exported {
-		return nil, &arch.Error{Name: o.Arch, Reason: "layers called features.N and classifier.N are those of a VGG, which is built from their shapes; do not name a network"}
+		return nil, &arch.Error{Name: o.Arch, Reason: "layers called features.N and classifier.N belong to a VGG, which is built from their shapes; do not name a network"}
 	}
 	plan, err := d.vggPlan()
 	if err != nil {
@@ -37,7 +37,7 @@ func (d *dict) matchVGG(o Options) (*match, error) {
 		}
 	}
 	convolutions := len(plan) - pools
-	// The names of VGGs count three linear layers, also where there is one.
+	// The number in the name of a VGG includes three linear layers, even if it has only one.
 	net := &arch.Network{Name: fmt.Sprintf("vgg%d", convolutions+3), Classes: d.dim(head, 0)}
 	m := &match{net: net, theirs: renamed("fc", head), linear: map[int]bool{}}
 	m.says = append(m.says, fmt.Sprintf("layers called features.N: %d convolutions of 3×3, and %d max pools, one wherever a number is left out and one at the end", convolutions, pools))
@@ -65,7 +65,7 @@ func (d *dict) matchVGG(o Options) (*match, error) {
 	return m, nil
 }
 
-// appendVGG appends the layers of a VGG to m.net. Kernel is that of the first hidden layer.
+// appendVGG appends the layers of a VGG to m.net. The first hidden layer has the given kernel.
 func (d *dict) appendVGG(m *match, plan []int, hidden []string, kernel int) {
 	last := arch.Picture
 	for at, n := range plan {
@@ -88,9 +88,9 @@ func (d *dict) appendVGG(m *match, plan []int, hidden []string, kernel int) {
 
 func vggLayer(n int) string { return fmt.Sprintf("features.%d", n) }
 
-// vggPlan returns the convolutions and pools of a VGG from the numbers of the layers that
-// have weights. A convolution is followed by a BatchNorm if the next number has weights, then
-// by a ReLU, and by a max pool if one more number is left out. A pool ends them.
+// vggPlan derives the convolutions and pools of a VGG from the numbers of the layers that have
+// weights. A convolution is followed by a BatchNorm if the next number has weights, then by a
+// ReLU, and then by a max pool if one more number has no weights. The last layer is a pool.
 func (d *dict) vggPlan() (plan []int, err error) {
 	numbers := d.numbered("features")
 	for i := 0; i < len(numbers); {
@@ -131,7 +131,8 @@ func (d *dict) vggClassifier() (hidden []string, head string, err error) {
 	return hidden[:len(hidden)-1], head, err
 }
 
-// numbered returns the numbers N, ascending, of the tensors prefix.N.weight.
+// numbered returns, in ascending order, the numbers N for which there is a tensor
+// prefix.N.weight.
 func (d *dict) numbered(prefix string) []int {
 	var numbers []int
 	for name := range d.tensors {
