@@ -35,7 +35,7 @@ func TestModelWithoutFile(t *testing.T) {
 	}
 	b, err := json.Marshal(r)
 	if err != nil || strings.Contains(string(b), `"trainable"`) || strings.Contains(string(b), `"data"`) || !strings.Contains(string(b), `"arch":"resnet-8"`) {
-		t.Errorf("the report holds unknown values or lacks the network: %.120s, %v", b, err)
+		t.Errorf("the report has the key trainable or data, which are unknown, or lacks the network: %.120s, %v", b, err)
 	}
 
 	pruned, err := prune.Prune(context.Background(), m, data, prune.Options{Threshold: 0.2, Threads: 2})
@@ -46,7 +46,7 @@ func TestModelWithoutFile(t *testing.T) {
 		t.Errorf("pruning gives %+v, but the sweep gives %+v", pruned, r.Sweep)
 	}
 	if b, err := json.Marshal(pruned); err != nil || strings.Contains(string(b), `"bytes_`) {
-		t.Errorf("the JSON has the size of a file that does not exist: %s, %v", b, err)
+		t.Errorf("the JSON gives a file size, but the model has no file: %s, %v", b, err)
 	}
 	unchanged(t, m, was)
 
@@ -62,7 +62,7 @@ func TestModelWithoutFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The file holds the smaller network, which computes the same up to rounding.
+	// The file holds the smaller network, whose outputs are the same up to rounding.
 	same := func(a, b engine.Evaluation) bool {
 		return a.TestAccuracy == b.TestAccuracy && math.Abs(a.TestLoss-b.TestLoss) < 1e-5
 	}

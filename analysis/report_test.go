@@ -12,7 +12,7 @@ import (
 )
 
 // TestJSON writes and reads three reports: a complete one, one that was made without data, and
-// one of a network whose numbers overflow.
+// one of a network whose loss and gradients overflow.
 func TestJSON(t *testing.T) {
 	data := tiny(64, 32)
 	m := trained(t, data, true)

@@ -32,8 +32,8 @@ func known(section string) bool {
 
 // Header describes a file and its network. It can be read without the tensors.
 type Header struct {
-	Arch      string `json:"arch"`     // network name, e.g. "resnet-20"; "" if Network is there
-	Shortcut  string `json:"shortcut"` // "A", "A-centred" or "B"; "" if Network is there
+	Arch      string `json:"arch"`     // network name, e.g. "resnet-20"; "" if Network is set
+	Shortcut  string `json:"shortcut"` // "A", "A-centred" or "B"; "" if Network is set
 	Input     [3]int `json:"input"`    // a picture's channels, height, width
 	Classes   int    `json:"classes"`
 	Seed      uint64 `json:"seed"`      // the tensors that are not stored are drawn from it
@@ -46,7 +46,7 @@ type Header struct {
 	Network *Network `json:"network,omitempty"`
 
 	// Each of the following is missing if it is not known.
-	Initialisers  Initialisers  `json:"initialisers,omitzero"` // known unless every tensor is stored
+	Initialisers  Initialisers  `json:"initialisers,omitzero"` // may be missing only if every tensor is stored
 	Data          DataSet       `json:"data,omitzero"`
 	Normalisation Normalisation `json:"normalisation"`
 	Statistics    Statistics    `json:"statistics,omitzero"`
@@ -57,7 +57,7 @@ type Header struct {
 	// are no such channels.
 	Pruned map[string][]int `json:"pruned,omitempty"`
 
-	// Provenance lists what made the file, first to last. It does not hold times, so
+	// Provenance lists the actions that made the file, oldest first. It does not hold times, so
 	// that the same run gives the same bytes.
 	Provenance []Event `json:"provenance,omitempty"`
 
@@ -67,17 +67,17 @@ type Header struct {
 
 // Network describes a network unit by unit.
 type Network struct {
-	Name  string          `json:"name"`  // for people, e.g. the name of the network that was pruned
+	Name  string          `json:"name"`  // only for display, e.g. the name of the network that was pruned
 	Units json.RawMessage `json:"units"` // as FORMAT.md specifies
 
-	// Origins lists, by the name of a unit whose channels are not those of the network
-	// before it was pruned, which of those each channel was; -1 for a channel that
-	// carries constants.
+	// Origins has an entry for each unit from which channels were removed, by the unit's
+	// name. The entry lists the index that each remaining channel had before pruning, or
+	// -1 for a channel that was added to carry constants.
 	Origins map[string][]int `json:"origins,omitempty"`
 }
 
-// Variants describes how a network differs from the network of the same name. A field is
-// missing if it has the default value for Arch.
+// Variants describes how a network differs from the standard network that Arch names. A
+// field is missing if it has the default value for Arch.
 type Variants struct {
 	Stem    string  `json:"stem,omitempty"`
 	Width   float64 `json:"width,omitempty"`

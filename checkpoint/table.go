@@ -10,8 +10,8 @@ import (
 	"bnkit/checkpoint/strictjson"
 )
 
-// table is the JSON header as it is stored: the fields of Header, and the tensors that
-// follow in the order of their bytes.
+// table is the JSON header as it is stored: the fields of Header, and a list of the tensors
+// in the order in which their bytes follow the header.
 type table struct {
 	Header
 	Sections []sectionEntry `json:"sections"`
@@ -33,8 +33,8 @@ type tensorEntry struct {
 // maxDims is the largest number of dimensions of a tensor.
 const maxDims = 8
 
-// length returns the number of elements and of bytes. It fails if a dimension is invalid
-// or the tensor takes more than limit bytes.
+// length returns the tensor's number of elements and its size in bytes. It fails if a
+// dimension is invalid or the tensor takes more than limit bytes.
 func (e *tensorEntry) length(limit uint64) (elements, size uint64, err error) {
 	width := uint64(4)
 	switch e.Type {
@@ -153,8 +153,8 @@ func newDecompressor(r io.Reader) (*zstd.Decoder, error) {
 }
 
 // largeData is the size of all tensors, in bytes, above which newCompressor uses a faster
-// level. Nearly all of so many bytes are weights, which hardly compress: zstd's best level
-// takes forty times as long as the next one and reaches the same size.
+// level. In such large files nearly all bytes are weights, which hardly compress: zstd's
+// best level takes forty times as long as the next one and reaches the same size.
 const largeData = 1 << 20
 
 // newCompressor returns a writer of one zstd frame of size bytes. It uses one thread,

@@ -40,15 +40,17 @@ func TestWriteFile(t *testing.T) {
 	}
 }
 
+// errCut is the error of an operation that a test stops.
 var errCut = errors.New("cut")
 
-// TestCut stops a replacement at each of its operations. The file must have either the old
-// or the new content, and RemoveTemporaries must remove the temporary file and nothing
+// TestCut makes each operation of WriteFile fail in turn. The file must then have either the
+// old or the new content, and RemoveTemporaries must remove the temporary file and nothing
 // else.
 func TestCut(t *testing.T) {
 	for at := 1; ; at++ {
 		dir := t.TempDir()
 		path := filepath.Join(dir, "f")
+		// Files with names similar to those of temporary files, which must stay.
 		others := []string{".f.short", ".g." + strings.Repeat("A", 26), ".f." + strings.Repeat("a", 26)}
 		for _, name := range append([]string{"f"}, others...) {
 			if err := os.WriteFile(filepath.Join(dir, name), []byte("old"), 0o666); err != nil {
@@ -76,13 +78,13 @@ func TestCut(t *testing.T) {
 		}
 		got, readErr := os.ReadFile(path)
 		if !errors.Is(err, errCut) || readErr != nil || string(got) != want {
-			t.Errorf("cut at operation %d: %v; the file holds %q, %v", at, err, got, readErr)
+			t.Errorf("stopped at operation %d: %v; the file holds %q, %v; want %q", at, err, got, readErr, want)
 		}
 		if err := RemoveTemporaries(dir, "f"); err != nil {
 			t.Fatal(err)
 		}
 		if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1+len(others) {
-			t.Errorf("cut at operation %d: RemoveTemporaries leaves %v, %v", at, entries, err)
+			t.Errorf("stopped at operation %d: RemoveTemporaries leaves %v, %v; want f and %v", at, entries, err, others)
 		}
 	}
 }
@@ -107,7 +109,7 @@ func TestAppend(t *testing.T) {
 		t.Errorf("the file holds %q, %v; want both lines", got, err)
 	}
 	if got := strings.Join(synced, " "); got != strings.Join([]string{path, dir, path}, " ") {
-		t.Errorf("Append synced %s", got)
+		t.Errorf("Append synced %s; want the file, its directory, and the file again", got)
 	}
 }
 
@@ -128,7 +130,7 @@ func TestMkdir(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !synced[root] || !synced[filepath.Join(root, "a")] {
-		t.Errorf("MkdirAll synced only %v", synced)
+		t.Errorf("MkdirAll did not sync both %s and its subfolder a; whether it synced each path: %v", root, synced)
 	}
 	errs := make(chan error)
 	for range 8 {

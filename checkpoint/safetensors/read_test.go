@@ -25,7 +25,8 @@ func file(header string, size int) []byte {
 
 func read(b []byte) (*File, error) { return Read(bytes.NewReader(b), int64(len(b))) }
 
-// TestTypes compares the conversions to float32 with PyTorch's.
+// TestTypes compares the conversions to float32 with those of PyTorch, which the test file
+// holds as tensors with names that end in .float32.
 func TestTypes(t *testing.T) {
 	f, err := Open("testdata/dtypes.safetensors")
 	if err != nil {
@@ -59,11 +60,11 @@ func TestTypes(t *testing.T) {
 		}
 	}
 	if checked != 10 || f.Metadata["format"] != "pt" {
-		t.Errorf("%d types, metadata %v", checked, f.Metadata)
+		t.Errorf("checked %d types, metadata %v; want 10 types and format pt", checked, f.Metadata)
 	}
 }
 
-// TestHalves compares every half with the formula of IEEE 754.
+// TestHalves compares every float16 value with the formula of IEEE 754.
 func TestHalves(t *testing.T) {
 	for i := range 1 << 16 {
 		h := uint16(i)
@@ -87,8 +88,8 @@ func TestHalves(t *testing.T) {
 	}
 }
 
-// TestHeader reads a header with names in any order, a single number, an empty tensor and
-// spaces at the end.
+// TestHeader reads a header with names in any order, a tensor without dimensions, an empty
+// tensor and spaces at the end.
 func TestHeader(t *testing.T) {
 	f, err := read(file(`{"b":{"data_offsets":[1,3],"shape":[2],"dtype":"U8"}, "Ab":{"dtype":"U8","shape":[],"data_offsets":[0,1]},
 		"ab":{"dtype":"F32","shape":[3,0],"data_offsets":[3,3]},"__metadata__":{"k":"v","K":"w"}}   `, 3))
@@ -110,7 +111,7 @@ func TestHeader(t *testing.T) {
 	}
 }
 
-// TestReadRefuses reads damaged files.
+// TestReadRefuses checks that Read refuses damaged files with an error that says why.
 func TestReadRefuses(t *testing.T) {
 	const a = `"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]}`
 	for _, c := range []struct {
@@ -182,7 +183,8 @@ func TestNotFloat(t *testing.T) {
 	}
 }
 
-// TestLostEnd reads a tensor from a file that was truncated after its header had been read.
+// TestLostEnd checks that reading a tensor fails if the file was truncated after its header
+// had been read.
 func TestLostEnd(t *testing.T) {
 	b := file(`{"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]}}`, 4)
 	f, err := Read(bytes.NewReader(b[:len(b)-2]), int64(len(b)))
@@ -194,6 +196,7 @@ func TestLostEnd(t *testing.T) {
 	}
 }
 
+// TestIs checks which first bytes of a file Is recognises as safetensors.
 func TestIs(t *testing.T) {
 	for _, c := range []struct {
 		prefix []byte
@@ -203,12 +206,13 @@ func TestIs(t *testing.T) {
 		{[]byte("PK\x03\x04\x00\x00\x08\x08{"), false}, {[]byte{1, 0, 0, 0, 0, 0, 0, 0, '{'}, false},
 	} {
 		if got := Is(c.prefix); got != c.want {
-			t.Errorf("%q: %v", c.prefix, got)
+			t.Errorf("Is(%q) is %v, want %v", c.prefix, got, c.want)
 		}
 	}
 }
 
-// TestIndex reads a model of two files.
+// TestIndex reads a model that an index splits into two files, and checks that wrong indexes
+// are refused.
 func TestIndex(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name string, content []byte) string {
@@ -238,7 +242,7 @@ func TestIndex(t *testing.T) {
 		t.Error(err)
 	}
 	if _, err := f.Tensors[2].Float32(); !errors.Is(err, fs.ErrClosed) {
-		t.Errorf("after Close: %v", err)
+		t.Errorf("reading after Close: %v, want fs.ErrClosed", err)
 	}
 
 	const all = `"b":"model-00001-of-00002.safetensors","c":"model-00001-of-00002.safetensors"`
@@ -258,9 +262,9 @@ func TestIndex(t *testing.T) {
 		}
 	}
 	if _, err := Open(index(`{"a":"missing.safetensors"}`)); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("a missing file: %v", err)
+		t.Errorf("an index that lists a missing file: %v, want fs.ErrNotExist", err)
 	}
 	if _, err := Open(dir); !errors.As(err, new(*Error)) {
-		t.Errorf("a folder: %v", err)
+		t.Errorf("opening a folder: %v, want an *Error", err)
 	}
 }

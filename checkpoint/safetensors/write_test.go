@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// TestWrite parses a written file independently, by the safetensors specification.
+// TestWrite checks a written file against the safetensors specification, without using Read.
 func TestWrite(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "m.safetensors")
 	type tensor struct {
@@ -72,7 +72,7 @@ func TestWrite(t *testing.T) {
 		t.Errorf("the file has %d bytes, want %d", len(b), 8+int(n)+end)
 	}
 
-	// A __metadata__ of null would not be valid.
+	// Without metadata, the header must have no __metadata__, because null is not valid there.
 	if err := Write(path, tensors, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +93,8 @@ func TestWrite(t *testing.T) {
 	}
 }
 
-// TestCopy writes a file over itself with one tensor replaced. All others keep their bytes.
+// TestCopy writes a file over itself with one tensor replaced. The bytes of all other
+// tensors must not change.
 func TestCopy(t *testing.T) {
 	raw, err := os.ReadFile("testdata/dtypes.safetensors")
 	if err != nil {
@@ -134,7 +135,7 @@ func open(t *testing.T, path string) *File {
 	return f
 }
 
-// bytesOf returns the bytes of every tensor by its name.
+// bytesOf returns the bytes of all tensors, keyed by tensor name.
 func bytesOf(t *testing.T, f *File) map[string][]byte {
 	t.Helper()
 	all := map[string][]byte{}

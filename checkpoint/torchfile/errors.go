@@ -2,8 +2,8 @@ package torchfile
 
 import "fmt"
 
-// Error reports that a file does not hold a state dict that this package reads: it is
-// damaged, of another format, or holds something else.
+// Error reports that this package cannot read a state dict from a file, because the file is
+// damaged, has another format, or holds something else.
 type Error struct {
 	Reason string // what is wrong, where, and what to do, in one line
 }
@@ -13,6 +13,7 @@ func (e *Error) Error() string { return e.Reason }
 // BadInput reports that the file is at fault.
 func (e *Error) BadInput() bool { return true }
 
+// refuse returns an *Error with the formatted reason.
 func refuse(format string, args ...any) error {
 	return &Error{fmt.Sprintf(format, args...)}
 }

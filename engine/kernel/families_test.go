@@ -12,6 +12,7 @@ import (
 // fail instead of skipping it.
 const testEnvironment = "BNKIT_TEST_FAMILIES"
 
+// familyNames lists all families, with the fastest last.
 var familyNames = []string{"generic", "avx2", "avx512"}
 
 // family returns the family of that name. If this machine cannot run it, family skips
@@ -53,7 +54,7 @@ func availableFamilies() (all []*Family[float32]) {
 func TestFamiliesAreKnown(t *testing.T) {
 	for _, name := range strings.Split(os.Getenv(testEnvironment), ",") {
 		if name != "" && !slices.Contains(familyNames, name) {
-			t.Errorf("%s: unknown family %q; want some of %v", testEnvironment, name, familyNames)
+			t.Errorf("%s: unknown family %q; the families are %v", testEnvironment, name, familyNames)
 		}
 	}
 }

@@ -13,8 +13,8 @@ const ConstantChannel = -1
 
 // Compacted is what is left of a network when channels are removed from it. The network
 // before the removal is called the whole network. The compacted network is an ordinary
-// network, which Training and Inference run like any other, and it computes the same as
-// the whole network.
+// network, which Training and Inference run like any other, and it has the same outputs
+// as the whole network.
 //
 // A BatchNorm channel whose γ is 0 outputs the constant β. A convolution that reads
 // a constant outputs another constant, except at the borders, where part of its
@@ -31,7 +31,7 @@ const ConstantChannel = -1
 // added to the output layer's bias.
 type Compacted[T kernel.Float] struct {
 	Network *arch.Network // the units of the whole network, with fewer channels
-	Params  *Params[T]    // of that network
+	Params  *Params[T]    // the parameters of Network
 	Origins [][]int       // by unit and channel: the same channel's index in the whole network, or ConstantChannel
 
 	removal *removal[T]
@@ -54,17 +54,17 @@ func (e *RemovalError) Error() string {
 func (e *RemovalError) WrongUsage() bool { return true }
 
 // Compact removes channels from net, whose parameters are params. For each unit, kept
-// lists in ascending order the output channels of its BatchNorm that stay variable;
-// nil stands for all of them. The γ of all other channels must be 0.
+// lists in ascending order the output channels of its BatchNorm that are not held
+// constant; nil stands for all of them. The γ of all other channels must be 0.
 //
-// The channels that kept leaves out are constant. Compact removes them wherever other
-// units do not rely on them for their shape. It removes a channel of a residual
-// stream if the channel is constant from where the stream begins to where it ends, in
-// every branch that is added to it. Otherwise the channel stays, with γ = 0 in the
-// branches where it is constant. A pool keeps the same channels as the unit that it
-// reads. A convolution whose output nothing depends on becomes a 1×1 convolution of
-// zeros. Every unit keeps at least one channel. The result holds copies of the
-// values. The error is a *RemovalError.
+// The channels that kept leaves out are constant. Compact removes them unless the shape
+// of another unit requires them. It removes a channel of a residual stream if the
+// channel is constant from where the stream begins to where it ends, in every branch
+// that is added to it. Otherwise the channel stays, with γ = 0 in the branches where
+// it is constant. A pool keeps the same channels as the unit that it reads. A
+// convolution whose output nothing depends on becomes a 1×1 convolution of zeros. Every
+// unit keeps at least one channel. The result holds copies of the values. The error is
+// a *RemovalError.
 func Compact[T kernel.Float](net *arch.Network, params *Params[T], kept [][]int) (*Compacted[T], error) {
 	held, err := heldChannels(net, params, kept)
 	if err != nil {
@@ -112,7 +112,7 @@ func heldChannels[T kernel.Float](net *arch.Network, params *Params[T], kept [][
 		previous := -1
 		for _, c := range kept[i] {
 			if c <= previous || c >= u.OutShape.C {
-				return nil, fail("channel %d follows %d in the list of kept channels, which must ascend and be from 0 to %d", c, previous, u.OutShape.C-1)
+				return nil, fail("kept channel %d is out of order or out of range; list channels in ascending order, from 0 to %d", c, u.OutShape.C-1)
 			}
 			held[i][c], previous = false, c
 		}
@@ -121,7 +121,7 @@ func heldChannels[T kernel.Float](net *arch.Network, params *Params[T], kept [][
 			switch {
 			case !h:
 			case gamma == nil:
-				return nil, fail("it has no γ, so no channel can be removed")
+				return nil, fail("the unit has no γ, so none of its channels can be removed")
 			case gamma[c] != 0:
 				return nil, fail("channel %d cannot be removed: its γ is %v, not 0", c, gamma[c])
 			}
