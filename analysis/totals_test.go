@@ -9,7 +9,8 @@ import (
 	"bnkit/engine/arch"
 )
 
-// TestTotals checks that the totals follow from the numbers of the layers.
+// TestTotals recomputes the totals from the layers and the parameters, and compares them with
+// those of the report.
 func TestTotals(t *testing.T) {
 	data := tiny(64, 32)
 	m := trained(t, data, false)
@@ -59,7 +60,7 @@ func TestTotals(t *testing.T) {
 		}
 	}
 	if s := r.Sweep[1]; s.Clamped != small || s.Share != float64(small)/float64(len(all)) {
-		t.Errorf("%d γ are clamped, a share of %v; want %d of %d", s.Clamped, s.Share, small, len(all))
+		t.Errorf("%d γ are clamped, which is reported as a share of %v; want %d of %d", s.Clamped, s.Share, small, len(all))
 	}
 	checkDistribution(t, "all γ", r.Total.Gamma, all, r.GammaEdges)
 	all = all[:0]
@@ -79,8 +80,8 @@ func plus(a, b []int) []int {
 	return a
 }
 
-// TestDyadicEdges uses values that lie on or next to an edge after rounding. Every value must be
-// in a bin whose edges enclose it.
+// TestDyadicEdges uses multiples of powers of two, which lie on an edge of the histogram or, after
+// rounding, next to one. Every value must be counted in the bin whose edges enclose it.
 func TestDyadicEdges(t *testing.T) {
 	for exponent := -20; exponent < 20; exponent++ {
 		for mantissa := 1; mantissa < 128; mantissa += 2 {
@@ -93,7 +94,7 @@ func TestDyadicEdges(t *testing.T) {
 					sum += n
 					for _, x := range values {
 						if e[bin] <= x && x < e[bin+1] && n == 0 {
-							t.Fatalf("the bin from %v to %v is empty, but holds %v of %v", e[bin], e[bin+1], x, values)
+							t.Fatalf("the histogram counts no value from %v to %v, but %v of %v lies there", e[bin], e[bin+1], x, values)
 						}
 					}
 				}

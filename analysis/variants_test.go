@@ -13,7 +13,7 @@ import (
 	"bnkit/engine/dataset"
 )
 
-// variant trains a network that lacks some of ResNet-8's BatchNorms.
+// variant trains a ResNet-8 for one epoch, with the default settings as modified by change.
 func variant(t *testing.T, data *dataset.Data, change func(*config.Config)) *engine.Model {
 	t.Helper()
 	cfg := config.Default()
@@ -30,12 +30,13 @@ func variant(t *testing.T, data *dataset.Data, change func(*config.Config)) *eng
 	return m
 }
 
-// TestFewerBatchNorms checks that each remaining BatchNorm has a layer with the gradients of its
-// parameters and the sparsity of its ReLU.
+// TestFewerBatchNorms analyzes a network in which some convolutions have no BatchNorm. The report
+// must have a layer for each BatchNorm, with the gradients of its parameters and, if a ReLU
+// follows it, the sparsity of that ReLU.
 func TestFewerBatchNorms(t *testing.T) {
 	data := tiny(64, 32)
 	m := variant(t, data, func(c *config.Config) { c.BNEvery = 2 })
-	// With γ = 0 and β = -1 all channels of this unit are off.
+	// With γ = 0 and β = -1, all ReLU outputs of this unit are zero.
 	off := -1
 	for i := range m.Network.Units {
 		if m.Network.Units[i].BN == "blocks.2.bn1" {
@@ -57,15 +58,15 @@ func TestFewerBatchNorms(t *testing.T) {
 			t.Errorf("%s: sparsity %v, gradient %v", l.Name, l.Sparsity, l.Gradient)
 		}
 		if s := l.Sparsity; s != nil && (s.Zero == 1) != (l.Name == "blocks.2.bn1") {
-			t.Errorf("%s: share %v of zeros", l.Name, s.Zero)
+			t.Errorf("%s: the share of zeros is %v", l.Name, s.Zero)
 		}
-		// A ReLU that is off passes no gradient.
+		// A ReLU whose outputs are all zero passes no gradient.
 		if (l.Gradient.Gamma == 0) != (l.Name == "blocks.2.bn1") {
 			t.Errorf("%s: gradient of γ %v", l.Name, l.Gradient.Gamma)
 		}
 	}
 	if got := strings.Join(names, " "); got != "bn blocks.0.bn1 blocks.1.bn1 blocks.1.shortcut.1 blocks.2.bn1 blocks.2.shortcut.1" {
-		t.Errorf("layers %s", got)
+		t.Errorf("the layers are %s", got)
 	}
 	// The total includes ReLUs that follow no BatchNorm.
 	channels := 0

@@ -21,30 +21,31 @@ import (
 type TrainOptions struct {
 	Dir      string // run directory, see package rundir
 	Numbered bool   // use a new directory: Dir or, if that exists, Dir-2, Dir-3 and so on
-	Resume   bool   // continue the run in Dir; its other settings must be equal, Epochs may be larger
+	Resume   bool   // continue the run in Dir; Epochs may be larger than before, and all other settings must be the same
 	Force    bool   // replace the run in Dir once the new one has completed an epoch
-	Threads  int    // 0 for as many as there are processors
+	Threads  int    // number of threads; 0 for runtime.GOMAXPROCS(0)
 
-	// MaxMemory limits the memory, in bytes, that training may take besides the data; 0
-	// stands for DefaultMaxMemory. Train returns a *MemoryError above it.
+	// MaxMemory limits the memory of training in bytes, without the data. 0 stands for
+	// DefaultMaxMemory. Train returns a *MemoryError if it would need more.
 	MaxMemory int64
 
-	// Owned is the directory of a run to resume, if the caller already owns it. The caller
-	// releases it.
+	// Owned is the directory of the run to resume if the caller already owns it, or nil.
+	// Train does not release it.
 	Owned *rundir.Dir
 
-	// From is the model whose file config.Config.Start names, if it names one; see
-	// Model.Settings. Train does not change it, and training changes nothing that
-	// belongs to its pruned channels. A resumed run does not need it.
+	// From is the model that the run starts from, or nil. It must be the model in the
+	// file that config.Config.Start names; see Model.Settings. Train does not change
+	// it. Training changes nothing in its pruned channels. A resumed run does not need
+	// From.
 	From *Model
 
-	// Place is the folder or archive that holds the data. The run records it. "" stands
-	// for the default place or, if the run is resumed, for the recorded one.
+	// Place is the folder or archive that holds the data. The run records it. If it is "",
+	// a resumed run uses the recorded place, and a new run the default one.
 	Place string
 
-	Begin func(dir string)          // called before the first step, when all settings are checked, with the run's directory; may be nil
+	Begin func(dir string)          // called with the run's directory after all checks and before the first step; may be nil
 	Step  func(StepReport)          // called after each step; may be nil
-	Epoch func(rundir.EpochMetrics) // called after each epoch, when its files are written; may be nil
+	Epoch func(rundir.EpochMetrics) // called after the files of each epoch are written; may be nil
 	Warn  func(error)               // called with errors that do not stop the run (*rundir.LostRowsError, rundir.Dir.NotLocked); may be nil
 }
 
@@ -71,31 +72,31 @@ type TrainResult struct {
 	Checkpoint string // path of ckpt.bnz
 	Config     config.Config
 	Parameters int                   // number of trained parameters
-	Epochs     []rundir.EpochMetrics // of all epochs, including those before a resume, except rows that were lost
+	Epochs     []rundir.EpochMetrics // one per epoch, including epochs before a resume; rows that metrics.jsonl lost are missing
 }
 
 // Train trains a network with the settings of cfg on the part of data that cfg selects. It
-// writes a run directory, which it owns while it runs. At the end of each epoch the files
-// of that epoch are complete on disk.
+// writes a run directory, which it owns while it runs. After each epoch, all files
+// of that epoch are on disk.
 //
-// If ctx is cancelled, Train stops at the next step and writes resume.bnz, from which a
-// resume continues to the same bits. It then returns an *InterruptedError, which wraps
-// ErrInterrupted and ctx's error. Other errors are *config.Error, *rundir.RunExistsError,
-// *rundir.LockedError, *rundir.DamagedError, *ResumeError, rundir.ErrNoRun and
-// *DivergedError.
+// If ctx is cancelled, Train stops at the next step, writes resume.bnz, and returns an
+// *InterruptedError, which wraps ErrInterrupted and ctx's error. A resumed run continues from
+// resume.bnz; its result has the same bits as that of a run without interruption. Other errors
+// are *config.Error, *rundir.RunExistsError, *rundir.LockedError, *rundir.DamagedError,
+// *ResumeError, rundir.ErrNoRun and *DivergedError.
 //
-// If cfg does not specify rate drops, Train uses those of the run to resume or, for a new
-// run, the default ones.
+// If cfg does not specify drops of the learning rate, a resumed run keeps its own, and a new run
+// uses the default ones.
 //
 // A run that replaces another one (Force) does not touch the old run until its own first
 // epoch is complete. If it ends before that, because of an error or because ctx is
-// cancelled, it leaves nothing behind.
+// cancelled, none of its files remain.
 func Train(ctx context.Context, cfg config.Config, data *dataset.Data, o TrainOptions) (_ *TrainResult, err error) {
 	if o.Resume && o.Force {
 		return nil, errors.New("options Resume and Force cannot be combined: a run is either resumed or replaced")
 	}
-	cfg.Data = data.Name // the caller may have used another spelling
-	if !o.Resume {       // a resumed run keeps its rate drops
+	cfg.Data = data.Name // the caller may have spelled the name differently
+	if !o.Resume {       // a resumed run keeps its drops of the learning rate
 		cfg.Resolve()
 	}
 	if err := cfg.Validate(); err != nil {
@@ -178,7 +179,7 @@ func create(o *TrainOptions) (*rundir.Dir, error) {
 	if err != nil || o.Force {
 		return dir, err
 	}
-	// Another process may have been faster.
+	// Another process may have created a run in the directory since ownExisting looked.
 	holds, err := dir.Holds()
 	if err == nil && holds {
 		err = &rundir.RunExistsError{Dir: o.Dir}
@@ -196,30 +197,30 @@ type run struct {
 	dir     *rundir.Dir
 	data    *dataset.Data
 	trainer *Trainer
-	loader  *dataset.Loader // of augmented training batches
-	testing *dataset.Loader
-	holdout *dataset.Loader // of the validation split; nil if there is none
-	steps   int             // in an epoch
+	loader  *dataset.Loader // augmented training batches
+	testing *dataset.Loader // batches of the test split
+	holdout *dataset.Loader // batches of the validation split; nil if there is none
+	steps   int             // steps per epoch
 
-	schedule optim.Schedule // of the learning rate
+	schedule optim.Schedule // learning rate by epoch
 
 	from  *Model           // the model that the run starts from; nil for a new one
-	state *checkpoint.File // to resume from; nil if there is none
+	state *checkpoint.File // the state to resume from; nil for a new run
 
 	done    progress
 	metrics []rundir.EpochMetrics
 
 	started     time.Time     // when this session's part of the epoch began
-	stepsTaken  int           // in this session
-	stepsTime   time.Duration // of those steps
-	testingTime time.Duration // of the test of the last epoch
+	stepsTaken  int           // steps of this session
+	stepsTime   time.Duration // time of those steps
+	testingTime time.Duration // time of the last epoch's test
 }
 
-// progress is how far a run has come. A resume needs it in addition to the tensors.
+// progress counts the epochs and steps of a run so far. Resuming needs it besides the tensors.
 type progress struct {
-	Epochs int     // complete
-	Steps  int     // taken in the current epoch
-	Sums   nn.Loss // over those steps
+	Epochs int     // complete epochs
+	Steps  int     // steps taken in the current epoch
+	Sums   nn.Loss // sums over those steps
 	// StepSeconds is the time of those steps. Seconds is the time of the current epoch.
 	StepSeconds, Seconds float64
 }
@@ -248,7 +249,7 @@ func (r *run) prepare(ctx context.Context, data *dataset.Data) error {
 		return err
 	}
 	if r.state != nil && r.state.Header.Data.Digest != data.Digest {
-		return r.refuse("data", "the run was started with pictures that differ from those now found as %s", data.Name)
+		return r.refuse("data", "the pictures of %s differ from those that the run was started with", data.Name)
 	}
 	if data, err = r.normalised(ctx, data); err != nil {
 		return err
@@ -413,8 +414,8 @@ func (r *run) test(ctx context.Context) (test, validation nn.Loss, err error) {
 	return test, validation, err
 }
 
-// interrupt writes a state to resume from, unless the run is to replace another one and has
-// not done so yet. It returns an *InterruptedError.
+// interrupt writes a state to resume from, except for a run with Force that has not yet replaced
+// the old run. It returns an *InterruptedError.
 func (r *run) interrupt(ctx context.Context) error {
 	r.countTime()
 	if !r.dir.Replacing() {
@@ -434,6 +435,7 @@ func (r *run) countTime() {
 	r.started = time.Now()
 }
 
+// measure returns the measurements of the epoch that has just ended.
 func (r *run) measure(rate float64, test, validation nn.Loss) rundir.EpochMetrics {
 	sums := r.done.Sums
 	m := rundir.EpochMetrics{
@@ -458,6 +460,7 @@ func (r *run) measure(rate float64, test, validation nn.Loss) rundir.EpochMetric
 	return m
 }
 
+// report returns the progress after the last step.
 func (r *run) report() StepReport {
 	sums := r.done.Sums
 	perStep := r.stepsTime / time.Duration(r.stepsTaken)

@@ -12,7 +12,7 @@ import (
 	"bnkit/engine/rng"
 )
 
-// everySet lists the trainable sets for tests of single steps.
+// everySet returns the names of all trainable sets, with three examples of the random ones.
 func everySet() []string {
 	var names []string
 	for _, s := range arch.TrainableSets {
@@ -22,9 +22,10 @@ func everySet() []string {
 }
 
 // TestStepAgainstFloat64 takes two steps with each set. It compares them with steps of SGD in
-// float64, which use the plain-Go kernels and compute the gradients of every tensor. What the
-// set trains must change equally, and all other values must keep their bits. With this seed,
-// no input of a ReLU is so near 0 that its sign differs in float32.
+// float64, which use the plain-Go kernels and compute the gradients of every tensor. The
+// values that the set trains must change by the same amounts, up to rounding. All other
+// values must stay bit-identical. With this seed, no input of a ReLU is so near 0 that its
+// sign differs between float32 and float64.
 func TestStepAgainstFloat64(t *testing.T) {
 	data := synthetic(64, 20)
 	for _, set := range everySet() {
@@ -92,14 +93,14 @@ func TestStepAgainstFloat64(t *testing.T) {
 				}
 			}
 			if !(math.Sqrt(difference) <= 1e-3*math.Sqrt(change)) {
-				t.Errorf("%s: %s is off by %.2g times its change", set, want.Tensors[i].Name, math.Sqrt(difference/change))
+				t.Errorf("%s: the error of %s is %.2g times its change", set, want.Tensors[i].Name, math.Sqrt(difference/change))
 			}
 		}
 	}
 }
 
 // referenceMask returns a function that reports whether a set trains an element of a tensor,
-// determined from the tensor's name alone.
+// computed independently of the trainer, from the tensor's name and the set's definition.
 func referenceMask(net *arch.Network, set string, seed uint64) func(tensor, element int) bool {
 	bn := map[string]bool{}
 	for _, u := range net.Units {
@@ -151,7 +152,7 @@ func TestNothingTrained(t *testing.T) {
 	// The training loss may vary a little, because batches are shuffled and BatchNorm uses
 	// their statistics.
 	if math.Abs(first.TrainLoss-last.TrainLoss) > 0.05*first.TrainLoss || first.TestLoss == last.TestLoss {
-		t.Errorf("training loss %v to %v, test loss %v to %v", first.TrainLoss, last.TrainLoss, first.TestLoss, last.TestLoss)
+		t.Errorf("the training loss went from %v to %v and the test loss from %v to %v; want nearly the same training loss and another test loss", first.TrainLoss, last.TrainLoss, first.TestLoss, last.TestLoss)
 	}
 	if last.TestAccuracy > 0.45 {
 		t.Errorf("test accuracy %v, chance is 0.25", last.TestAccuracy)

@@ -34,7 +34,7 @@ func shareNearZero(l *analysis.Layer, i int) float64 {
 	return l.NearZero[i]
 }
 
-// measure is a measurement of layers.
+// measure is a quantity that each layer has, such as the share of small γ.
 type measure struct {
 	name  string
 	value func(*analysis.Report, *analysis.Layer) float64 // NaN if it is missing
@@ -70,9 +70,9 @@ func (f *figure) byRole(d depth, run Run, measures []measure) {
 	f.panels[len(f.panels)-1].X.Label.Text = d.label()
 }
 
-// byRun draws measures of several runs. Each element of rows is a row of panels with a line for
-// each of its measures and each run. The last layers of blocks and shortcuts have their own
-// column.
+// byRun draws measures of one or more runs. Each element of rows becomes a row of panels, with
+// one line per measure and run. If a run has last layers of blocks, they are in a second
+// column together with the shortcuts.
 func (f *figure) byRun(d depth, runs []Run, rows [][]measure, names []string, look func(run Run, k int) mark) {
 	columns := []role{inner}
 	for _, r := range runs {
@@ -122,8 +122,8 @@ func (f *figure) byRun(d depth, runs []Run, rows [][]measure, names []string, lo
 	}
 }
 
-// nearZero draws the share of small γ by depth. It draws all thresholds of a single run, and
-// one common threshold of several runs.
+// nearZero draws the share of small γ by depth. For a single run it draws a panel for each
+// threshold. It compares several runs at one threshold.
 func nearZero(runs []Run) *figure {
 	runs = measured(runs, func(r *analysis.Report) bool { return len(r.NearZero) > 0 })
 	d, ok := depthOf(runs, func(r *analysis.Report) bool { return true })
@@ -151,7 +151,7 @@ func nearZero(runs []Run) *figure {
 		counted := slices.DeleteFunc(slices.Clone(runs), func(r Run) bool { return !slices.Contains(r.Report.NearZero, t) })
 		for _, r := range runs {
 			if !slices.Contains(r.Report.NearZero, t) {
-				f.note += fmt.Sprintf(" %s was not counted at %g.", r.Name, t)
+				f.note += fmt.Sprintf(" %s is missing: its report has no threshold %g.", r.Name, t)
 			}
 		}
 		m := measure{value: func(r *analysis.Report, l *analysis.Layer) float64 {
@@ -172,12 +172,13 @@ func nearZero(runs []Run) *figure {
 	return f
 }
 
-// measured returns the runs that have the values to be drawn.
+// measured returns the runs whose reports have layers and the values to be drawn.
 func measured(runs []Run, has func(*analysis.Report) bool) []Run {
 	return slices.DeleteFunc(slices.Clone(runs), func(r Run) bool { return r.Report == nil || len(r.Report.Layers) == 0 || !has(r.Report) })
 }
 
-// sparsity draws the share of zero activations and the share of dead channels by depth.
+// sparsity draws by depth the share of zero ReLU outputs, and the share of channels of which
+// more than 99% of the outputs are zero.
 func sparsity(runs []Run) *figure {
 	runs = measured(runs, func(r *analysis.Report) bool { return r.Sparsity != nil })
 	d, ok := depthOf(runs, func(r *analysis.Report) bool { return true })
@@ -207,7 +208,7 @@ func sparsity(runs []Run) *figure {
 	}
 	zero := of(func(s *analysis.Sparsity) float64 { return s.Zero })
 	off := of(func(s *analysis.Sparsity) float64 { return float64(s.MostlyOff) / float64(s.Channels) })
-	zero.name, off.name = "zero ReLU outputs", "channels off > 99%"
+	zero.name, off.name = "zero ReLU outputs", "channels > 99% zero"
 	if len(runs) == 1 {
 		f.byRole(d, runs[0], []measure{zero, off})
 		f.note += " Dashed: over all layers."
@@ -289,7 +290,7 @@ func gradients(runs []Run) *figure {
 	return f
 }
 
-// sameY gives panels the same vertical range.
+// sameY gives panels the same range of the vertical axis.
 func sameY(panels []panel) {
 	low, high := math.Inf(1), math.Inf(-1)
 	for _, p := range panels {

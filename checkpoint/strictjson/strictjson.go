@@ -1,4 +1,4 @@
-// Package strictjson reads JSON that means the same to every parser.
+// Package strictjson reads JSON, and refuses JSON that parsers may interpret differently.
 //
 // Package encoding/json takes the last of several equal keys, matches keys to the fields of
 // a struct without regard to case (so that "SEED" and "ſeed" set the field "seed"), and
@@ -52,13 +52,13 @@ func Check(b []byte, v any) error {
 		return err
 	}
 	if _, err := c.d.Token(); !errors.Is(err, io.EOF) {
-		return errors.New("the JSON goes on after its value")
+		return errors.New("the JSON has data after its value")
 	}
 	return nil
 }
 
 // loneSurrogate returns the position of an escape \uD800 to \uDFFF that is not part of a
-// pair, or -1. In JSON, backslashes occur only in strings.
+// pair, or -1. In valid JSON every backslash is part of an escape in a string.
 func loneSurrogate(b []byte) int {
 	for i := 0; i < len(b); i++ {
 		if b[i] != '\\' {
@@ -83,8 +83,8 @@ func loneSurrogate(b []byte) int {
 	return -1
 }
 
-// escaped returns the value of the escape \uXXXX with which b begins, and reports whether it
-// begins with one.
+// escaped returns the value of the escape \uXXXX at the start of b, and reports whether b
+// starts with one.
 func escaped(b []byte) (uint64, bool) {
 	if len(b) < 6 || b[0] != '\\' || b[1] != 'u' {
 		return 0, false
@@ -96,8 +96,8 @@ func escaped(b []byte) (uint64, bool) {
 // checker walks through the tokens of a JSON value and the type that it is read into.
 type checker struct {
 	d      *json.Decoder
-	fields map[reflect.Type]map[string]reflect.Type // of structs, by key
-	seen   []map[string]bool                        // keys of the open objects so far, by depth
+	fields map[reflect.Type]map[string]reflect.Type // for each struct type, the types of its fields by key
+	seen   []map[string]bool                        // for each depth, the keys read so far of the object there
 }
 
 // value checks the next value, which is read into type t. A nil t is an unknown type.
@@ -174,8 +174,8 @@ func (c *checker) object(t reflect.Type, depth int) error {
 // unmarshaler is implemented by the types that decode themselves.
 var unmarshaler = reflect.TypeFor[json.Unmarshaler]()
 
-// target returns the type to which the pointer type t leads, or t if it is not a pointer. It
-// returns nil if the type is unknown or decodes itself.
+// target returns t without its pointers, such as T for **T. It returns nil if the type is
+// unknown or decodes itself.
 func target(t reflect.Type) reflect.Type {
 	for t != nil && t.Kind() == reflect.Pointer {
 		if t.Implements(unmarshaler) {
@@ -190,7 +190,7 @@ func target(t reflect.Type) reflect.Type {
 }
 
 // fieldsOf returns the types of the fields of struct t by their keys, and nil if t is not a
-// struct. The fields of an embedded struct belong to t unless the struct has its own key.
+// struct. The fields of an embedded struct belong to t unless a tag gives the struct a key.
 func (c *checker) fieldsOf(t reflect.Type) map[string]reflect.Type {
 	if t == nil || t.Kind() != reflect.Struct {
 		return nil

@@ -90,7 +90,7 @@ func (m *machine) add(kind string, values ...any) error {
 	return m.damaged("it appends to a value of type %s instead of a %s", describe(to), kind)
 }
 
-// set stores pairs, which are keys and values in turn, in the dict on top of the stack.
+// set stores pairs, which are alternating keys and values, in the dict on top of the stack.
 func (m *machine) set(pairs ...any) error {
 	to, err := m.top()
 	if err != nil {
@@ -109,5 +109,5 @@ func (m *machine) set(pairs ...any) error {
 		to.held = append(to.held, pairs...)
 		return nil
 	}
-	return m.damaged("it sets a key of a value of type %s", describe(to))
+	return m.damaged("it sets a key of a value of type %s instead of a dict", describe(to))
 }

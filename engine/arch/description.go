@@ -7,16 +7,17 @@ import (
 	"strings"
 )
 
-// Limits of a described network, above those of every named one.
+// Limits for networks that ParseDescription accepts. Every network that Build can make is within
+// them.
 const (
 	maxUnits        = 20_000
 	maxUnitChannels = 1 << 15
-	maxWindow       = 64 // of a kernel, a stride or a padding
+	maxWindow       = 64 // largest kernel, stride or padding
 	maxMACs         = 1 << 60
-	maxSide         = 1024 // of an output, so that the multiply-adds of a unit do not overflow
+	maxSide         = 1024 // largest height or width of an output; keeps Unit.MACs from overflowing
 )
 
-// describedUnit is a Unit in a description. Fields with the zero value are missing.
+// describedUnit is the JSON form of a Unit. Fields marked omitempty are left out if zero.
 type describedUnit struct {
 	Name     string             `json:"name"`
 	BN       string             `json:"bn,omitempty"`
@@ -34,12 +35,12 @@ type describedUnit struct {
 	Pad      int                `json:"pad,omitempty"`
 }
 
-// describedResidual is a Residual in a description.
+// describedResidual is the JSON form of a Residual.
 type describedResidual struct {
 	Kind   string `json:"kind"` // "identity", "projection" or "mapped"
 	From   int    `json:"from"`
-	Source []int  `json:"source,omitempty"` // of a mapped residual: a source channel for each output channel, or -1
-	Stride int    `json:"stride,omitempty"` // of a mapped residual
+	Source []int  `json:"source,omitempty"` // only if mapped: for each output channel, the channel that is added to it, or -1
+	Stride int    `json:"stride,omitempty"` // only if mapped
 }
 
 var (
@@ -47,8 +48,8 @@ var (
 	residualNames = map[ResidualKind]string{Identity: "identity", Projection: "projection", Mapped: "mapped"}
 )
 
-// Description returns the network's units as a JSON array, from which ParseDescription
-// makes the same network again. It is for networks that Build cannot make.
+// Description returns the network's units as a JSON array, which ParseDescription converts
+// back to the same network. It is for networks that Build cannot make.
 func (n *Network) Description() ([]byte, error) {
 	units := make([]describedUnit, len(n.Units))
 	for i := range n.Units {
@@ -70,10 +71,10 @@ func (n *Network) Description() ([]byte, error) {
 }
 
 // ParseDescription returns the network that a Description describes, for pictures of the
-// given shape. The error is an *Error if the description is not that of a network.
+// given shape. The error is an *Error if the description is invalid.
 func ParseDescription(name string, description []byte, input Shape, classes int) (*Network, error) {
 	fail := func(format string, args ...any) (*Network, error) {
-		return nil, &Error{Name: name, Reason: "its description is wrong: " + fmt.Sprintf(format, args...)}
+		return nil, &Error{Name: name, Reason: "its description is invalid: " + fmt.Sprintf(format, args...)}
 	}
 	var units []describedUnit
 	if err := json.Unmarshal(description, &units); err != nil {
@@ -83,7 +84,7 @@ func ParseDescription(name string, description []byte, input Shape, classes int)
 		return fail("%v", err)
 	}
 	if len(units) == 0 || len(units) > maxUnits {
-		return fail("it has %d units, which must be 1 to %d", len(units), maxUnits)
+		return fail("it has %d units, but must have 1 to %d", len(units), maxUnits)
 	}
 	if err := CheckInput(name, input, classes); err != nil {
 		return nil, err
@@ -96,14 +97,14 @@ func ParseDescription(name string, description []byte, input Shape, classes int)
 			Shortcut: d.Shortcut, ReLU: d.ReLU, Kernel: d.Kernel, Stride: d.Stride, Pad: d.Pad}
 		switch {
 		case d.In < Picture || d.In >= i:
-			return fail("unit %d reads unit %d, which is not an earlier one", i, d.In)
+			return fail("unit %d reads unit %d, which is not an earlier unit", i, d.In)
 		case d.Channels < 1 || d.Channels > maxUnitChannels:
-			return fail("%s has %d channels, which must be 1 to %d", d.Name, d.Channels, maxUnitChannels)
+			return fail("%s has %d channels, but must have 1 to %d", d.Name, d.Channels, maxUnitChannels)
 		case d.Kernel < 1 || d.Stride < 1 || d.Pad < 0 || max(d.Kernel, d.Stride, d.Pad) > maxWindow:
-			return fail("%s has kernel %d, stride %d and padding %d", d.Name, d.Kernel, d.Stride, d.Pad)
+			return fail("%s has kernel %d, stride %d and padding %d; kernel and stride must be 1 to %d, and padding 0 to %d", d.Name, d.Kernel, d.Stride, d.Pad, maxWindow, maxWindow)
 		}
 		if named[d.Name] || d.BN != "" && named[d.BN] {
-			return fail("unit %d has no name, or one that is taken: %q, %q", i, d.Name, d.BN)
+			return fail("unit %d has the name %q and the BatchNorm %q; it needs a name, and both must be unique", i, d.Name, d.BN)
 		}
 		named[d.Name], named[d.BN] = true, true
 		var known bool
@@ -114,11 +115,11 @@ func ParseDescription(name string, description []byte, input Shape, classes int)
 			u.InShape = n.Units[d.In].OutShape
 		}
 		if min(u.InShape.H, u.InShape.W)+2*u.Pad < u.Kernel {
-			return fail("the window of %s is larger than its input", d.Name)
+			return fail("the kernel of %s is larger than its padded input", d.Name)
 		}
 		u.OutShape = u.convolved(u.InShape, d.Channels)
 		if max(u.OutShape.H, u.OutShape.W) > maxSide {
-			return fail("the output of %s is %v, and each side may have at most %d", d.Name, u.OutShape, maxSide)
+			return fail("the output of %s is %v, but height and width may be at most %d", d.Name, u.OutShape, maxSide)
 		}
 		if macs += float64(u.MACs()); macs > maxMACs {
 			return fail("it has more than %d multiply-adds", int64(maxMACs))
@@ -140,8 +141,8 @@ func ParseDescription(name string, description []byte, input Shape, classes int)
 	return n, nil
 }
 
-// checkFields returns an error if a unit has a field that describedUnit does not have.
-// Package json would match "IN" with "in".
+// checkFields returns an error if a unit or its residual has an unknown field. It compares case
+// too, because package json would accept "IN" for "in".
 func checkFields(description []byte) error {
 	var units []map[string]json.RawMessage
 	if err := json.Unmarshal(description, &units); err != nil {
@@ -161,6 +162,7 @@ func checkFields(description []byte) error {
 	return nil
 }
 
+// checkKeys returns an error if a key of values is not that of a field of struct type of.
 func checkKeys(values map[string]json.RawMessage, of reflect.Type) error {
 	for key := range values {
 		known := false
@@ -175,7 +177,7 @@ func checkKeys(values map[string]json.RawMessage, of reflect.Type) error {
 	return nil
 }
 
-// keyOf returns the key with the given value.
+// keyOf returns the key of names with the given value, and reports whether there is one.
 func keyOf[K comparable](names map[K]string, value string) (key K, found bool) {
 	for k, name := range names {
 		if name == value {

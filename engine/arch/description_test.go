@@ -79,7 +79,7 @@ func TestWrongDescriptions(t *testing.T) {
 		}
 		fmt.Fprintf(&padded, `,{"name":"u%d","in":%d,"channels":%d,"kernel":1,"stride":1,"pad":64}`, i, i-1, channels)
 	}
-	if _, err := arch.ParseDescription("x", []byte("["+padded.String()[1:]+"]"), arch.Shape{C: 1, H: 8, W: 8}, 10); err == nil || !strings.Contains(err.Error(), "each side may have at most 1024") {
+	if _, err := arch.ParseDescription("x", []byte("["+padded.String()[1:]+"]"), arch.Shape{C: 1, H: 8, W: 8}, 10); err == nil || !strings.Contains(err.Error(), "height and width may be at most 1024") {
 		t.Errorf("outputs that grow: %v", err)
 	}
 	var e *arch.Error

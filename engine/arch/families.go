@@ -6,11 +6,11 @@ import (
 	"strings"
 )
 
-// family is a kind of network. To add one, write a file with a family, and add a line to
+// family is a kind of network. To add a family, define it in a new file and list it in
 // families.
 type family struct {
-	// names lists the networks' names, and patterns for names that contain numbers, as
-	// Names returns them.
+	// names lists the names of the family's networks, and patterns for names that
+	// contain numbers.
 	names []string
 
 	// build appends the units of the network that n.Name names. It returns the choices
@@ -24,8 +24,8 @@ type choices struct {
 	stem    bool
 }
 
-// families lists the families in the order in which Names lists their networks and names
-// are looked up.
+// families lists all families. Names uses this order, and so does the search for the family
+// of a name.
 var families = []family{cifarResNets, plainNetworks, vgg38, imageNetResNets}
 
 // build appends the units of the network that n.Name names.
@@ -37,13 +37,14 @@ func (n *Network) build(o Options) error {
 	case o.Shortcut != OptionB && !has.optionA:
 		return &Error{Name: n.Name, Option: "shortcut", Reason: "only CIFAR ResNets (resnet-N, wrn-N-K) have shortcuts of option A"}
 	case o.Stem != "" && !has.stem:
-		return &Error{Name: n.Name, Option: "stem", Reason: "only ImageNet ResNets (resnet18, resnet50, ...) have a choice of stem"}
+		return &Error{Name: n.Name, Option: "stem", Reason: "only ImageNet ResNets (resnet18, resnet50, ...) allow a choice of stem"}
 	case o.Stem != "" && o.Stem != ImageNetStem && o.Stem != CIFARStem:
 		return &Error{Name: n.Name, Option: "stem", Reason: fmt.Sprintf("unknown stem %.40q; use imagenet or cifar", o.Stem)}
 	}
 	return nil
 }
 
+// buildByName tries the families in order until one knows n.Name.
 func (n *Network) buildByName() (choices, error) {
 	for _, f := range families {
 		if has, known, err := f.build(n); known || err != nil {

@@ -25,7 +25,7 @@ func readSpec(t *testing.T) []string {
 
 // TestSpecVectors recomputes every test vector in SPEC.md.
 func TestSpecVectors(t *testing.T) {
-	// missing counts the vectors of each kind that the file must still contain.
+	// missing is the number of vectors of each kind that have not been found yet.
 	missing := map[string]int{
 		"philox": 3, "stream-id": 5, "words": 4, "uniforms": 4, "bounded": 4, "box-muller": 16, "box-muller-sha256": 1,
 		"normals": 4, "normals-sha256": 2, "permutation": 4, "permutation-sha256": 1,
@@ -200,7 +200,8 @@ func writeWord(h hash.Hash, word uint32) {
 	h.Write(b[:])
 }
 
-// specConstants reads the table of section 5: name, value, float64.
+// specConstants reads the table of constants in section 5, whose columns are name, value and
+// float64. It checks that each float64 is the one nearest to the value.
 func specConstants(t *testing.T) map[string]float64 {
 	t.Helper()
 	irrational := map[string]float64{"SQRTHALF": math.Sqrt(0.5), "LN2": math.Ln2, "TURN": math.Pi / (1 << 31)}
@@ -233,8 +234,9 @@ func specConstants(t *testing.T) map[string]float64 {
 
 // TestBoxMullerFollowsSpec runs section 5 of SPEC.md step by step with the constants
 // printed there. It uses arbitrary-precision arithmetic, rounded to 53 bits after each
-// operation, so that nothing can be fused. It compares deviates before they are rounded to
-// float32, because this rounding would hide a fused operation.
+// operation, so that no multiplication can be fused with an addition. It compares deviates
+// before they are rounded to float32, because that rounding would hide the error of a fused
+// operation.
 func TestBoxMullerFollowsSpec(t *testing.T) {
 	constants := specConstants(t)
 	number := func(x float64) *big.Float { return new(big.Float).SetPrec(53).SetFloat64(x) }
