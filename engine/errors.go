@@ -15,8 +15,8 @@ type InterruptedError struct {
 	Epoch, Epochs int // the epoch, from 1, and the number of epochs
 	Step, Steps   int // the steps taken in that epoch, and the number of steps in an epoch
 
-	// Resumable reports whether Dir holds a state from which a resume continues, bit
-	// for bit. It is false if the run was to replace another one and had not completed
+	// Resumable reports whether Dir holds a state that a resumed run can continue from. Its
+	// result then has the same bits as without the interruption. It is false if the run was to replace another one and had not completed
 	// an epoch. Dir then holds the old run unchanged, and nothing of the new run.
 	Resumable bool
 

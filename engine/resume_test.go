@@ -115,8 +115,8 @@ func sameMeasurements(a, b rundir.EpochMetrics) bool {
 	return a == b
 }
 
-// TestResumeSchedule checks that a run whose rates depend on the number of epochs resumes to the
-// same bytes, and refuses a different number of epochs.
+// TestResumeSchedule checks that a resumed run whose rates depend on the number of epochs writes
+// the same bytes as a run without interruption, and that it refuses a different number of epochs.
 func TestResumeSchedule(t *testing.T) {
 	data, cfg := synthetic(64, 20), tinyConfig()
 	cfg.Schedule, cfg.LRPerStep, cfg.LRWarmup, cfg.LRMin = config.Cosine, true, 1, 0.001

@@ -134,10 +134,10 @@ func (d depth) position(r *analysis.Report, i int) float64 {
 }
 
 // series returns the line of a value over the layers of a role. A NaN is a gap.
-func (d depth) series(r *analysis.Report, which role, m mark, value func(*analysis.Layer) float64) series {
+func (d depth) series(r *analysis.Report, kind role, m mark, value func(*analysis.Layer) float64) series {
 	s := series{mark: m}
 	for i := range r.Layers {
-		if l := &r.Layers[i]; roleOf(l) == which {
+		if l := &r.Layers[i]; roleOf(l) == kind {
 			s.x, s.y = append(s.x, d.position(r, i)), append(s.y, value(l))
 		}
 	}

@@ -61,9 +61,9 @@ func TestDepth(t *testing.T) {
 func TestRoles(t *testing.T) {
 	r := report(9, 0.6)
 	d, _ := depthOf([]Run{{Report: r}}, func(*analysis.Report) bool { return true })
-	for which, want := range map[role][]float64{inner: {1, 4, 7}, last: {2, 5, 8}, shortcut: {3, 6, 9}} {
-		if s := d.series(r, which, mark{}, func(*analysis.Layer) float64 { return 0 }); !slices.Equal(s.x, want) {
-			t.Errorf("layers %s are at %v, want %v", roleNames[which], s.x, want)
+	for kind, want := range map[role][]float64{inner: {1, 4, 7}, last: {2, 5, 8}, shortcut: {3, 6, 9}} {
+		if s := d.series(r, kind, mark{}, func(*analysis.Layer) float64 { return 0 }); !slices.Equal(s.x, want) {
+			t.Errorf("layers %s are at %v, want %v", roleNames[kind], s.x, want)
 		}
 	}
 	if f := sparsity([]Run{{Report: r}}); len(f.legend) != 2 {

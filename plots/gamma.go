@@ -45,8 +45,8 @@ func quantileLayers(run Run, symbol string, of func(*analysis.Layer) []float64) 
 	}
 	f := &figure{title: title("Where "+symbol+" ends up, layer by layer", runs), scope: network(runs), note: nearZeroText(run.Report)}
 	var all []quantiles
-	for which := range roleNames {
-		q := quantiles{run.Report, of, d, role(which), colors[0].(color.RGBA)}
+	for kind := range roleNames {
+		q := quantiles{run.Report, of, d, role(kind), colors[0].(color.RGBA)}
 		if q.role == shortcut {
 			q.color = colors[green].(color.RGBA)
 		}

@@ -48,11 +48,11 @@ func (f *figure) byRole(d depth, run Run, measures []measure) {
 	for i, m := range measures {
 		p := newPanel("", m.name)
 		d.axis(p, 1, i == 0)
-		for which := range used {
-			s := d.series(run.Report, role(which), roleMark(role(which)), func(l *analysis.Layer) float64 { return m.value(run.Report, l) })
+		for kind := range used {
+			s := d.series(run.Report, role(kind), roleMark(role(kind)), func(l *analysis.Layer) float64 { return m.value(run.Report, l) })
 			if s.any() {
 				p.Add(s)
-				used[which] = true
+				used[kind] = true
 			}
 		}
 		if m.total != nil && finite(m.total(run.Report)) {
@@ -62,9 +62,9 @@ func (f *figure) byRole(d depth, run Run, measures []measure) {
 		}
 		f.panels = append(f.panels, panel{p, 1})
 	}
-	for which, is := range used {
-		if is && used != [shortcut + 1]bool{true} {
-			f.legend = append(f.legend, entry{name: roleNames[which], mark: roleMark(role(which))})
+	for kind, drawn := range used {
+		if drawn && used != [shortcut + 1]bool{true} {
+			f.legend = append(f.legend, entry{name: roleNames[kind], mark: roleMark(role(kind))})
 		}
 	}
 	f.panels[len(f.panels)-1].X.Label.Text = d.label()
@@ -84,14 +84,14 @@ func (f *figure) byRun(d depth, runs []Run, rows [][]measure, names []string, lo
 	shortcuts := false
 	for row, measures := range rows {
 		first := len(f.panels)
-		for column, which := range columns {
+		for column, kind := range columns {
 			name := ""
 			if column == 0 {
 				name = names[row]
 			}
 			p := newPanel("", name)
 			if row == 0 && len(columns) > 1 {
-				p.Title.Text = roleNames[which]
+				p.Title.Text = roleNames[kind]
 				p.Title.TextStyle.Font = sans(9.5)
 			}
 			d.axis(p, 1/float64(len(columns)), row == 0)
@@ -104,8 +104,8 @@ func (f *figure) byRun(d depth, runs []Run, rows [][]measure, names []string, lo
 			for _, run := range runs {
 				for k, m := range measures {
 					value := func(l *analysis.Layer) float64 { return m.value(run.Report, l) }
-					p.Add(d.series(run.Report, which, look(run, k).thin(), value))
-					if which == last {
+					p.Add(d.series(run.Report, kind, look(run, k).thin(), value))
+					if kind == last {
 						s := d.series(run.Report, shortcut, look(run, k), value)
 						s.mark.shape, s.mark.unjoined = diamondGlyph{}, true
 						shortcuts = shortcuts || s.any()

@@ -91,11 +91,11 @@ func (s *scorer) importances(p Policy, beta string) [][]float64 {
 			}
 		}
 	case Taylor:
-		which := 0
+		parameters := 0 // γ alone
 		if beta == BetaZeroed {
-			which = 1
+			parameters = 1 // and β
 		}
-		return s.taylor[which]
+		return s.taylor[parameters]
 	case Change:
 		return s.changes()
 	case Active:
@@ -276,11 +276,11 @@ func (s *scorer) measureGradients(ctx context.Context, data *dataset.Data, p Pol
 	}
 	defer training.Close()
 	gradients := training.Gradients()
-	for which := range s.taylor {
-		s.taylor[which] = make([][]float64, len(s.m.Network.Units))
+	for k := range s.taylor {
+		s.taylor[k] = make([][]float64, len(s.m.Network.Units))
 		for i := range s.m.Network.Units {
 			if gamma := s.m.Params.Of(i, arch.Gamma); gamma != nil {
-				s.taylor[which][i] = make([]float64, len(gamma))
+				s.taylor[k][i] = make([]float64, len(gamma))
 			}
 		}
 	}
