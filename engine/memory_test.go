@@ -21,6 +21,11 @@ func allocated(f func()) float64 {
 // TestMemoryEstimates compares estimates with what is allocated.
 func TestMemoryEstimates(t *testing.T) {
 	const threads = 2
+	// The estimates include packed filters, which plain Go does not have.
+	largest := 2.5
+	if kernel.Best().Name == "generic" {
+		largest = 5
+	}
 	for _, c := range []struct {
 		name  string
 		width float64
@@ -33,7 +38,7 @@ func TestMemoryEstimates(t *testing.T) {
 		params := nn.NewParams[float32](net, nil)
 		check := func(what string, estimate, actual float64) {
 			t.Helper()
-			if estimate < actual/1.5 || estimate > 2.5*actual {
+			if estimate < actual/1.5 || estimate > largest*actual {
 				t.Errorf("%s: %s takes %.1f MB, estimated %.1f MB", c.name, what, actual/1e6, estimate/1e6)
 			}
 		}
