@@ -43,6 +43,9 @@ func TestStartFromPruned(t *testing.T) {
 			t.Fatal(err)
 		}
 		cfg.Trainable, cfg.Epochs, cfg.Batch, cfg.LR, cfg.WithStats = set, 2, 16, 0.05, true
+		if set == "bn+random-2" {
+			cfg.Activations = config.BF16
+		}
 		if set == "all" {
 			cfg.Optimizer, cfg.LR, cfg.ClipNorm, cfg.TrackGradients = config.Adam, 0.01, 1, true
 		}
