@@ -155,7 +155,7 @@ func TestReadRefuses(t *testing.T) {
 		{"does not begin with {", ` {}`, 0},
 		{"does not begin with {", ``, 0},
 		{"not valid UTF-8", "{\"\xff\":{}}", 0},
-		{"goes on", `{}{}`, 0},
+		{"has data after its value", `{}{}`, 0},
 		{"ends too early", `{"a":`, 0},
 	} {
 		_, err := read(file(c.header, c.size))
