@@ -160,6 +160,25 @@ func TestPrunedFile(t *testing.T) {
 	}
 }
 
+// reestimated evaluates a model of the sample with re-estimated statistics.
+func reestimated(t *testing.T, m *Model) (Evaluation, error) {
+	t.Helper()
+	data, err := m.OpenData("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := m.Evaluator(data, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	stats, err := e.Reestimate(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e.Evaluate(t.Context(), stats)
+}
+
 // TestGoldenPrunedFile reads a file that every later version must read. It holds a
 // resnet-8 of a quarter of the width, trained for one epoch on 500 pictures of the sample.
 // prune --remove 0.4 pruned 34 of its 84 channels.
@@ -182,20 +201,7 @@ func TestGoldenPrunedFile(t *testing.T) {
 	if got, want := arch.All.Parameters(small.Network), 3094; got != want {
 		t.Errorf("%d parameters are left, want %d", got, want)
 	}
-	data, err := m.OpenData("")
-	if err != nil {
-		t.Fatal(err)
-	}
-	e, err := small.Evaluator(data, 2)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer e.Close()
-	stats, err := e.Reestimate(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, err := e.Evaluate(t.Context(), stats)
+	got, err := reestimated(t, small)
 	if err != nil || !closeTo(got.TestAccuracy, 0.12, 0.003) || !closeTo(got.TestLoss, 2.4391, 1e-4) {
 		t.Errorf("evaluation %+v, %v; want accuracy 0.12 and loss 2.4391", got, err)
 	}
@@ -215,20 +221,7 @@ func TestGoldenPrunedWeights(t *testing.T) {
 	if got := m.Origins["blocks.1.conv1"]; !slices.Equal(got, []int{-1, 2, 3, 4, 7}) {
 		t.Errorf("the channels of blocks.1.conv1 were %v", got)
 	}
-	data, err := m.OpenData("")
-	if err != nil {
-		t.Fatal(err)
-	}
-	e, err := m.Evaluator(data, 2)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer e.Close()
-	stats, err := e.Reestimate(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, err := e.Evaluate(t.Context(), stats)
+	got, err := reestimated(t, m)
 	if err != nil || !closeTo(got.TestAccuracy, 0.124, 0.002) || !closeTo(got.TestLoss, 2.42948, 1e-4) {
 		t.Errorf("%+v, %v", got, err)
 	}
