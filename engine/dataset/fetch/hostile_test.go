@@ -57,9 +57,6 @@ func TestOneDownloadAtATime(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := durable.Lock(held); err != nil {
-		if runtime.GOOS == "windows" {
-			t.Skip("files are not locked on Windows: ", err)
-		}
 		t.Fatal(err)
 	}
 	const busy = "another process is downloading"
