@@ -3,6 +3,8 @@ package engine
 import (
 	"errors"
 	"fmt"
+
+	"bnkit/engine/kernel"
 )
 
 // ErrInterrupted reports that training stopped because its context was cancelled.
@@ -60,6 +62,23 @@ func (e *ResumeError) Unwrap() error { return e.Err }
 // WrongUsage reports whether the settings or the choice of the run are at fault, and
 // not the file system.
 func (e *ResumeError) WrongUsage() bool { return e.Err == nil }
+
+// ArithmeticError reports that a run was trained by other kernels or on another kind of
+// processor, so that a resumed run would not have the bits of an uninterrupted one.
+type ArithmeticError struct {
+	Dir         string
+	Before, Now kernel.Arithmetic // of the process that trained the run so far, and of this one
+}
+
+func (e *ArithmeticError) Error() string {
+	part, before, now := e.Before.Differs(e.Now)
+	return fmt.Sprintf("resume %s: the run was trained with %s %s, and this process has %s: the result would differ from that of an uninterrupted run",
+		e.Dir, part, before, now)
+}
+
+// WrongUsage reports whether the choice of the kernels or of the run is at fault, and not
+// the file system.
+func (e *ArithmeticError) WrongUsage() bool { return true }
 
 // DivergedError reports that training stopped because a loss, a trained value or a
 // running statistic was no longer finite. The files of earlier epochs are unchanged.

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -11,7 +12,9 @@ import (
 	"strings"
 	"testing"
 
+	"bnkit/checkpoint"
 	"bnkit/engine/config"
+	"bnkit/engine/kernel"
 	"bnkit/engine/rundir"
 )
 
@@ -328,6 +331,59 @@ func TestOverwriting(t *testing.T) {
 	if rows, err := rundir.ReadMetrics(filepath.Join(dir, rundir.MetricsFile)); err != nil || len(rows) != 1 {
 		t.Errorf("a forced run leaves %d metrics rows, want 1; error %v", len(rows), err)
 	}
+}
+
+// TestResumeWithOtherKernel checks that a state of another class of equal bits is refused
+// without changes, that the options can allow it, and that a state that does not name its
+// class is accepted.
+func TestResumeWithOtherKernel(t *testing.T) {
+	data, cfg := synthetic(64, 20), tinyConfig()
+	cfg.Epochs = 1
+	dir := t.TempDir()
+	mustTrain(t, cfg, data, TrainOptions{Dir: dir, Threads: 1})
+	path := filepath.Join(dir, rundir.ResumeFile)
+	now := kernel.CurrentArithmetic(kernel.Best())
+	cfg.Epochs = 2
+	replaceState := func(change func(map[string]any)) {
+		t.Helper()
+		file, err := checkpoint.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		state := map[string]any{}
+		if err := json.Unmarshal(file.Header.State, &state); err != nil {
+			t.Fatal(err)
+		}
+		change(state)
+		if file.Header.State, err = json.Marshal(state); err != nil {
+			t.Fatal(err)
+		}
+		if err := checkpoint.WriteFile(path, file); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, other := range []kernel.Arithmetic{
+		{Kernels: "other", Platform: now.Platform, Functions: now.Functions},
+		{Kernels: now.Kernels, Platform: "other", Functions: now.Functions},
+		{Kernels: now.Kernels, Platform: now.Platform, Functions: "other"},
+	} {
+		replaceState(func(state map[string]any) { state["Arithmetic"] = other })
+		before := snapshot(t, dir)
+		_, err := Train(t.Context(), cfg, data, TrainOptions{Dir: dir, Threads: 1, Resume: true})
+		var e *ArithmeticError
+		if !errors.As(err, &e) || e.Before != other || e.Now != now {
+			t.Errorf("a state of %+v: %v, want an *ArithmeticError", other, err)
+		}
+		if !sameSnapshot(snapshot(t, dir), before) {
+			t.Errorf("the refused resume of a state of %+v changed files", other)
+		}
+	}
+	mustTrain(t, cfg, data, TrainOptions{Dir: dir, Threads: 1, Resume: true, AllowOtherKernel: true})
+	cfg.Epochs = 3
+	mustTrain(t, cfg, data, TrainOptions{Dir: dir, Threads: 1, Resume: true}) // the state is of this class by now
+	replaceState(func(state map[string]any) { delete(state, "Arithmetic") })
+	cfg.Epochs = 4
+	mustTrain(t, cfg, data, TrainOptions{Dir: dir, Threads: 1, Resume: true})
 }
 
 // snapshot returns the content of every file in a directory.

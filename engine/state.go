@@ -12,6 +12,7 @@ import (
 	"bnkit/checkpoint/strictjson"
 	"bnkit/engine/arch"
 	"bnkit/engine/config"
+	"bnkit/engine/kernel"
 	"bnkit/engine/rundir"
 )
 
@@ -92,6 +93,12 @@ func (r *run) model(cfg *config.Config, epochs int) (*Model, error) {
 	return &m, nil
 }
 
+// resumeState is what the header of resume.bnz holds of a run.
+type resumeState struct {
+	progress
+	Arithmetic *kernel.Arithmetic // of the process that trained; nil in files of older versions
+}
+
 // saveState writes resume.bnz.
 func (r *run) saveState() error {
 	t := r.trainer
@@ -104,7 +111,7 @@ func (r *run) saveState() error {
 	if err != nil {
 		return err
 	}
-	if file.Header.State, err = json.Marshal(r.done); err != nil {
+	if file.Header.State, err = json.Marshal(resumeState{r.done, new(kernel.CurrentArithmetic(kernel.Best()))}); err != nil {
 		return err
 	}
 	file.Tensors = append(file.Tensors, momentTensors(t.optimizer.Moments)...)
@@ -279,10 +286,14 @@ func (r *run) compare(was *config.Config) error {
 
 // restore sets the run's tensors and progress to those of a state.
 func (r *run) restore(file *checkpoint.File) error {
-	var done progress
-	if err := strictjson.Unmarshal(file.Header.State, &done); err != nil {
+	var state resumeState
+	if err := strictjson.Unmarshal(file.Header.State, &state); err != nil {
 		return r.refuse("", "%s is not a resume state: %v", rundir.ResumeFile, err)
 	}
+	if err := r.checkArithmetic(state.Arithmetic); err != nil {
+		return err
+	}
+	done := state.progress
 	if done.Epochs < 0 || done.Epochs > r.cfg.Epochs || done.Steps < 0 || done.Steps > r.steps ||
 		done.Epochs == r.cfg.Epochs && done.Steps > 0 || done.Sums.Examples != done.Steps*r.cfg.Batch {
 		return r.refuse("", "%s was written after %d epochs and %d steps, but this run has %d epochs of %d steps",
@@ -294,6 +305,16 @@ func (r *run) restore(file *checkpoint.File) error {
 	r.trainer.optimizer.Steps = done.Epochs*r.steps + done.Steps
 	r.done = done
 	return nil
+}
+
+// checkArithmetic returns an *ArithmeticError if this process computes other bits than the
+// one that trained the run so far, unless the options allow that.
+func (r *run) checkArithmetic(before *kernel.Arithmetic) error {
+	now := kernel.CurrentArithmetic(kernel.Best())
+	if before == nil || *before == now || r.options.AllowOtherKernel {
+		return nil
+	}
+	return &ArithmeticError{Dir: r.dir.Path(), Before: *before, Now: now}
 }
 
 // restoreTensors sets the optimizer's moments and the sums of gradients. The trainer has

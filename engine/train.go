@@ -25,6 +25,10 @@ type TrainOptions struct {
 	Force    bool   // replace the run in Dir once the new one has completed an epoch
 	Threads  int    // number of threads; 0 for runtime.GOMAXPROCS(0)
 
+	// AllowOtherKernel lets a run resume even if this process computes other bits than the
+	// one that trained it so far. The result then has neither's bits.
+	AllowOtherKernel bool
+
 	// MaxMemory limits the memory of training in bytes, without the data. 0 stands for
 	// DefaultMaxMemory. Train returns a *MemoryError if it would need more.
 	MaxMemory int64
@@ -83,7 +87,7 @@ type TrainResult struct {
 // *InterruptedError, which wraps ErrInterrupted and ctx's error. A resumed run continues from
 // resume.bnz; its result has the same bits as that of a run without interruption. Other errors
 // are *config.Error, *rundir.RunExistsError, *rundir.LockedError, *rundir.DamagedError,
-// *ResumeError, rundir.ErrNoRun and *DivergedError.
+// *ResumeError, *ArithmeticError, rundir.ErrNoRun and *DivergedError.
 //
 // If cfg does not specify drops of the learning rate, a resumed run keeps its own, and a new run
 // uses the default ones.

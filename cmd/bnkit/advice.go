@@ -21,6 +21,7 @@ func advice(err error) string {
 		finished   *rundir.NoneUnfinishedError
 		damaged    *rundir.DamagedError
 		resume     *engine.ResumeError
+		arithmetic *engine.ArithmeticError
 		diverged   *engine.DivergedError
 		otherData  *engine.DataError
 		missing    *dataset.MissingError
@@ -45,6 +46,8 @@ func advice(err error) string {
 		return "if you have no other copy of it, start the run again with --force"
 	case errors.As(err, &resume) && resume.MustReplace:
 		return "replace it with --force to train it again"
+	case errors.As(err, &arithmetic):
+		return otherKernelAdvice(arithmetic)
 	case errors.As(err, &diverged):
 		return fmt.Sprintf("try --lr %.3g, a larger --batch or another --seed", diverged.LearningRate/10)
 	case errors.As(err, &otherData):
@@ -69,4 +72,12 @@ func advice(err error) string {
 		return "name a file, or make one with: bnkit train"
 	}
 	return ""
+}
+
+// otherKernelAdvice returns how to resume a run that other kernels trained.
+func otherKernelAdvice(e *engine.ArithmeticError) string {
+	if e.Before.Kernels == "generic" && e.Before.Platform == e.Now.Platform && e.Before.Functions == e.Now.Functions {
+		return "set BNKIT_KERNEL=generic for the same bits, or continue anyway with --allow-other-kernel"
+	}
+	return "continue it where it was started for the same bits, or anyway with --allow-other-kernel"
 }

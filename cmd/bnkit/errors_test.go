@@ -21,6 +21,7 @@ import (
 	"bnkit/engine"
 	"bnkit/engine/dataset"
 	"bnkit/engine/dataset/fetch"
+	"bnkit/engine/kernel"
 	"bnkit/engine/rundir"
 )
 
@@ -156,6 +157,10 @@ func TestAdvice(t *testing.T) {
 		{&rundir.DamagedError{Path: "r/" + rundir.DataFile, Reason: "bad"}, []string{"--data-dir"}},
 		{&engine.ResumeError{Dir: "r", Reason: "bad", MustReplace: true, Err: checkpoint.ErrCorrupt}, []string{"other copy", "--force"}},
 		{&engine.ResumeError{Dir: "r", Reason: "finished", MustReplace: true}, []string{"--force"}},
+		{&engine.ArithmeticError{Before: kernel.Arithmetic{Kernels: "generic"}, Now: kernel.Arithmetic{Kernels: "avx"}},
+			[]string{"trained with kernels generic", "this process has avx", "BNKIT_KERNEL=generic", "--allow-other-kernel"}},
+		{&engine.ArithmeticError{Before: kernel.Arithmetic{Platform: "arm64"}, Now: kernel.Arithmetic{Platform: "amd64"}},
+			[]string{"platform arm64", "where it was started", "--allow-other-kernel"}},
 		{&engine.DivergedError{What: "the loss", LearningRate: 0.5}, []string{"--lr 0.05", "--batch", "--seed"}},
 		{&engine.DataError{Reason: "other pictures"}, []string{"the model: other pictures", "--data-dir"}},
 		{&dataset.MissingError{Name: "cifar10", Dir: "d"}, []string{"bnkit data fetch cifar10", "--data-dir"}},

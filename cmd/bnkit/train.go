@@ -32,6 +32,8 @@ type trainOptions struct {
 	resume  bool
 	force   bool
 
+	otherKernel bool // whether other kernels may continue a run
+
 	owned *rundir.Dir   // the run to resume
 	model *engine.Model // that from or like names
 
@@ -165,10 +167,11 @@ checkpoint, parameters (the number of trained parameters) and config.`,
 	addThreads(c, &o.threads, "; does not change the result")
 	f.StringVar(&o.out, "out", "", "run directory (default: runs/ARCH-TRAINABLE-DATA-sSEED, and a number if that is taken)")
 	f.BoolVar(&o.resume, "resume", false, "continue the run in --out, by default the newest that is not finished")
+	f.BoolVar(&o.otherKernel, "allow-other-kernel", false, "resume a run even if it was trained by kernels or on a processor whose results differ in their last bits")
 	f.BoolVar(&o.force, "force", false, "replace the run in --out once the new run has completed an epoch")
 	inGroup(c, "settings or model to start from", "preset", "config", "from", "like")
 	inGroup(c, config.Data, "data-dir", "normalise-mean", "normalise-std")
-	inGroup(c, config.Run, "threads", "out", "resume", "force")
+	inGroup(c, config.Run, "threads", "out", "resume", "allow-other-kernel", "force")
 	completeFlag(c, "preset", completePresets)
 	completeFlag(c, "config", completeFiles("yaml", "yml", "json"))
 	completeFlag(c, "from", completeRuns)
@@ -188,6 +191,9 @@ type trainResult struct {
 func runTrain(c *cobra.Command, g *globalOptions, o *trainOptions) error {
 	if o.resume && o.force {
 		return &usageError{c.CommandPath(), errors.New("--resume continues a run and --force replaces it: use one of them")}
+	}
+	if o.otherKernel && !o.resume {
+		return &usageError{c.CommandPath(), errors.New("--allow-other-kernel has an effect only with --resume")}
 	}
 	if o.preset == "list" {
 		return printPresets(g)
@@ -225,7 +231,7 @@ func runTrain(c *cobra.Command, g *globalOptions, o *trainOptions) error {
 	line := g.newProgress()
 	result, err := engine.Train(c.Context(), o.config, data, engine.TrainOptions{
 		Dir: o.out, Numbered: numbered, Owned: o.owned, Threads: o.threads, Resume: o.resume, Force: o.force, Place: place, From: o.model,
-		MaxMemory: int64(g.maxMemory),
+		AllowOtherKernel: o.otherKernel, MaxMemory: int64(g.maxMemory),
 		Begin: func(dir string) {
 			g.note("training %s, %s, on %s in %s", o.config.Arch, trainedWords(o.config.Trainable), data.Name, dir)
 		},
