@@ -402,6 +402,10 @@ const trainAction = "train"
 type training struct {
 	Epochs int    `json:"epochs"`                // complete epochs; the run's settings may ask for more
 	From   string `json:"from_sha256,omitempty"` // SHA-256 of the file that the run started from; missing for a new network
+
+	// Rollbacks is the number of times that the run diverged and went back to an earlier
+	// epoch with half the learning rate.
+	Rollbacks int `json:"rollbacks,omitempty"`
 }
 
 // ModelInfo describes the model of a .bnz file by the file's header.

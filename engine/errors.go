@@ -86,12 +86,48 @@ type DivergedError struct {
 	Epoch, Step  int     // from 1
 	LearningRate float64 // at that step
 	What         string  // "the loss", "the test loss", "the validation loss" or the name of a tensor
+
+	// Tensor is the first tensor of the network, in forward order, that is not finite:
+	// trained values or, if these are finite, running statistics or the statistics of the
+	// batch. "" if all are finite.
+	Tensor string
+
+	Checkpoint string // path of the checkpoint of the last complete epoch; "" if there is none
+	Epochs     int    // complete epochs
 }
 
 func (e *DivergedError) Error() string {
-	return fmt.Sprintf("training diverged: %s is not finite at epoch %d, step %d (learning rate %g)",
-		e.What, e.Epoch, e.Step, e.LearningRate)
+	text := fmt.Sprintf("training diverged: %s is not finite at epoch %d, step %d (learning rate %g)", e.What, e.Epoch, e.Step, e.LearningRate)
+	if e.Tensor != "" && e.Tensor != e.What {
+		text += "; the first tensor that is not finite is " + e.Tensor
+	}
+	if e.Checkpoint != "" {
+		text += fmt.Sprintf("; %s still holds epoch %d", e.Checkpoint, e.Epochs)
+	}
+	return text
 }
+
+// RollbackError reports that a run diverged, went back to an earlier epoch and continues with
+// half the learning rate. It does not stop the run.
+type RollbackError struct {
+	Diverged *DivergedError
+	Epochs   int // complete epochs that the run continues from; 0 for the beginning
+	Rollback int // from 1
+	Most     int // the number of rollbacks after which the run stops
+}
+
+func (e *RollbackError) Error() string {
+	from := "starting again"
+	if e.Epochs > 0 {
+		from = fmt.Sprintf("continuing from epoch %d", e.Epochs)
+	}
+	d := e.Diverged
+	return fmt.Sprintf("%s is not finite at epoch %d, step %d: %s with half the learning rate (rollback %d of %d)",
+		d.What, d.Epoch, d.Step, from, e.Rollback, e.Most)
+}
+
+// Unwrap returns Diverged.
+func (e *RollbackError) Unwrap() error { return e.Diverged }
 
 // ModelError reports why a model cannot be used, or why a checkpoint does not hold
 // one: for example, its tensors do not fit its network.

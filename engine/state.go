@@ -67,7 +67,7 @@ func (r *run) model(cfg *config.Config, epochs int) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	event := training{Epochs: epochs}
+	event := training{Epochs: epochs, Rollbacks: r.done.Rollbacks}
 	m := Model{
 		Network: r.trainer.model.Network, Params: r.trainer.model.Params, Kept: r.trainer.model.Kept,
 		Preprocessing: Preprocessing{Mean: r.data.Mean, Std: r.data.Std, Eps: cfg.BNEps},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"runtime"
 	"time"
 
@@ -123,7 +124,7 @@ func Train(ctx context.Context, cfg config.Config, data *dataset.Data, o TrainOp
 	if err != nil {
 		return nil, err
 	}
-	defer r.trainer.Close()
+	defer func() { r.trainer.Close() }() // of the last trainer: a rollback makes another one
 	if dir == nil {
 		// The directory is created only now, so that a run that cannot begin does not
 		// leave one.
@@ -148,7 +149,12 @@ func Train(ctx context.Context, cfg config.Config, data *dataset.Data, o TrainOp
 		o.Begin(dir.Path())
 	}
 	for r.done.Epochs < cfg.Epochs {
-		if err := r.epoch(ctx); err != nil {
+		err := r.epoch(ctx)
+		var diverged *DivergedError
+		if errors.As(err, &diverged) && r.mayRollBack() {
+			err = r.rollBack(diverged)
+		}
+		if err != nil {
 			return nil, err
 		}
 	}
@@ -227,6 +233,7 @@ type progress struct {
 	Sums   nn.Loss // sums over those steps
 	// StepSeconds is the time of those steps. Seconds is the time of the current epoch.
 	StepSeconds, Seconds float64
+	Rollbacks            int `json:",omitempty"` // times that the run went back to an earlier epoch; see config.Rollback
 }
 
 // newRun returns a run before its first step. If o.Resume is set, it reads the state of the
@@ -324,12 +331,12 @@ func (r *run) newTrainer() (*Trainer, error) {
 // epoch trains the rest of an epoch, tests the network, and writes the files of the epoch.
 func (r *run) epoch(ctx context.Context) error {
 	r.started = time.Now()
-	rate := r.schedule.Rate(float64(r.done.Epochs))
+	rate := r.rateAt(float64(r.done.Epochs))
 	if err := r.trainSteps(ctx); err != nil {
 		return err
 	}
 	if name := r.trainer.notFinite(); name != "" {
-		return &DivergedError{r.done.Epochs + 1, r.steps, rate, name}
+		return r.diverged(r.steps, rate, name)
 	}
 	testing := time.Now()
 	test, validation, err := r.test(ctx)
@@ -341,16 +348,16 @@ func (r *run) epoch(ctx context.Context) error {
 	}
 	switch {
 	case !isFinite(test.Sum):
-		return &DivergedError{r.done.Epochs + 1, r.steps, rate, "the test loss"}
+		return r.diverged(r.steps, rate, "the test loss")
 	case !isFinite(validation.Sum):
-		return &DivergedError{r.done.Epochs + 1, r.steps, rate, "the validation loss"}
+		return r.diverged(r.steps, rate, "the validation loss")
 	}
 	r.testingTime = time.Since(testing)
 	r.countTime()
 	r.trainer.Update()
 	m := r.measure(rate, test, validation)
 	r.metrics = append(r.metrics, m)
-	r.done = progress{Epochs: r.done.Epochs + 1}
+	r.done = progress{Epochs: r.done.Epochs + 1, Rollbacks: r.done.Rollbacks}
 	if r.trainer.tracked != nil {
 		r.trainer.tracked.clear()
 	}
@@ -379,7 +386,7 @@ func (r *run) trainSteps(ctx context.Context) error {
 		rate := r.rate()
 		loss := r.trainer.Step(b.Images, b.Labels, rate)
 		if !isFinite(loss.Sum) {
-			return &DivergedError{r.done.Epochs + 1, r.done.Steps + 1, rate, "the loss"}
+			return r.diverged(r.done.Steps+1, rate, "the loss")
 		}
 		r.done.Steps++
 		r.done.Sums.Add(loss)
@@ -400,7 +407,12 @@ func (r *run) rate() float64 {
 	if r.cfg.LRPerStep {
 		epoch += float64(r.done.Steps) / float64(r.steps)
 	}
-	return r.schedule.Rate(epoch)
+	return r.rateAt(epoch)
+}
+
+// rateAt returns the schedule's learning rate at an epoch, halved by each rollback.
+func (r *run) rateAt(epoch float64) float64 {
+	return math.Ldexp(r.schedule.Rate(epoch), -r.done.Rollbacks)
 }
 
 // test measures the whole test split, and the validation split if there is one, with the
@@ -419,10 +431,11 @@ func (r *run) test(ctx context.Context) (test, validation nn.Loss, err error) {
 }
 
 // interrupt writes a state to resume from, except for a run with Force that has not yet replaced
-// the old run. It returns an *InterruptedError.
+// the old run, and for a run that may roll back, whose last state must be that of an epoch's
+// end. It returns an *InterruptedError.
 func (r *run) interrupt(ctx context.Context) error {
 	r.countTime()
-	if !r.dir.Replacing() {
+	if !r.dir.Replacing() && r.cfg.OnDivergence != config.Rollback {
 		if err := r.saveState(); err != nil {
 			return err
 		}

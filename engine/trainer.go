@@ -174,8 +174,9 @@ func (t *Trainer) SetTimer(f func(unit int, phase nn.Phase, took time.Duration))
 	t.training.SetTimer(f)
 }
 
-// notFinite returns the name of the first trained tensor or running statistic that
-// holds a value that is not finite, or "".
+// notFinite returns the name of the first trained tensor that holds a value that is not
+// finite. If there is none, it looks for a running statistic, and then for a layer with such
+// statistics in the last batch, whose BatchNorm it names. It returns "" if all are finite.
 func (t *Trainer) notFinite() string {
 	for i, values := range t.trained.Values {
 		for _, v := range values {
@@ -191,6 +192,12 @@ func (t *Trainer) notFinite() string {
 			return bn + meanSuffix
 		case slices.ContainsFunc(t.running.Var[i], notFinite):
 			return bn + varianceSuffix
+		}
+	}
+	batch := t.training.BatchStatistics()
+	for i := range t.network.Units {
+		if slices.ContainsFunc(batch.Mean[i], notFinite) || slices.ContainsFunc(batch.Var[i], notFinite) {
+			return t.network.Units[i].BN
 		}
 	}
 	return ""

@@ -49,7 +49,7 @@ func advice(err error) string {
 	case errors.As(err, &arithmetic):
 		return otherKernelAdvice(arithmetic)
 	case errors.As(err, &diverged):
-		return fmt.Sprintf("try --lr %.3g, a larger --batch or another --seed", diverged.LearningRate/10)
+		return fmt.Sprintf("try --lr %.3g, a larger --batch, another --seed or --on-divergence rollback", diverged.LearningRate/10)
 	case errors.As(err, &otherData):
 		return "name the right folder with --data-dir"
 	case errors.As(err, &missing) && missing.Name != "":

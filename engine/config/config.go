@@ -75,6 +75,8 @@ type Config struct {
 	Crop           string
 
 	Activations    string
+	OnDivergence   string
+	MaxRollbacks   int
 	TrackGradients bool
 	WithStats      bool
 }

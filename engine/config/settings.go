@@ -9,8 +9,8 @@ import (
 	"bnkit/engine/nn"
 )
 
-// Optimizers, schedules of the learning rate and kinds of activations, as
-// settings name them.
+// Optimizers, schedules of the learning rate, kinds of activations and answers to divergence,
+// as settings name them.
 const (
 	SGD   = "sgd"
 	Adam  = "adam"
@@ -25,6 +25,9 @@ const (
 
 	Float32 = "float32"
 	BF16    = "bf16" // rounded to bfloat16 (8 significant bits), in half the memory
+
+	Stop     = "stop"
+	Rollback = "rollback" // back to the last complete epoch, with half the learning rate
 )
 
 // StartFrom and StartLike begin a Config.Start, before the SHA-256 of a model's file. The
@@ -51,6 +54,7 @@ var (
 	restarts = Need{"schedule", []string{CosineRestarts}}
 	linear   = Need{"schedule", []string{LinearCosine}}
 	ramp     = Need{"schedule", []string{RampExponential}}
+	rollback = Need{"on_divergence", []string{Rollback}}
 	augment  = Need{"augment", []string{"true"}}
 )
 
@@ -240,6 +244,12 @@ var Settings = []*Setting{
 	{Key: "activations", Group: Run, Field: func(c *Config) any { return &c.Activations },
 		Default: Float32, Values: []string{Float32, BF16},
 		Meaning: "type in which training stores the outputs of convolutions and pools; all computation is in float32"},
+	{Key: "on_divergence", Group: Run, Field: func(c *Config) any { return &c.OnDivergence },
+		Default: Stop, Values: []string{Stop, Rollback},
+		Meaning: "when a loss, a parameter or a statistic is no longer finite: stop, or go back to the last complete epoch and continue with half the learning rate (rollback); with rollback, a resumed run repeats the epoch that was interrupted"},
+	{Key: "max_rollbacks", Group: Run, Field: func(c *Config) any { return &c.MaxRollbacks },
+		Default: 3, Range: between(1, 100), Needs: rollback,
+		Meaning: "number of rollbacks after which a run that diverges again stops"},
 	{Key: "track_gradients", Group: Run, Field: func(c *Config) any { return &c.TrackGradients },
 		Meaning: "write the mean |gradient| of each epoch, by kind of parameter and layer, to metrics.jsonl; each step takes as long as with trainable all, and results do not change"},
 	{Key: "with_stats", Group: Run, Field: func(c *Config) any { return &c.WithStats },

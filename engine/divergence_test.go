@@ -1,0 +1,189 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"math"
+	"slices"
+	"testing"
+
+	"bnkit/engine/config"
+	"bnkit/engine/dataset"
+	"bnkit/engine/rundir"
+)
+
+// mustLoad loads a model and fails the test if that is not possible.
+func mustLoad(t *testing.T, path string) *Model {
+	t.Helper()
+	m, err := LoadModel(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// unstableConfig returns settings of a network without BatchNorm whose learning rate is too
+// large for it.
+func unstableConfig() config.Config {
+	cfg := tinyConfig()
+	cfg.BN, cfg.Trainable, cfg.Schedule, cfg.LRDrops = "none", "all", config.Constant, nil
+	cfg.Epochs, cfg.LR = 1, 16
+	cfg.OnDivergence, cfg.MaxRollbacks = config.Rollback, 20
+	return cfg
+}
+
+// TestRollback checks that a run whose first epoch diverges several times ends with the
+// parameters of a run that began with the rate that it ended with.
+func TestRollback(t *testing.T) {
+	data, cfg := synthetic(64, 20), unstableConfig()
+	var rollbacks []*RollbackError
+	rolled := mustTrain(t, cfg, data, TrainOptions{Dir: t.TempDir(), Threads: 1, Warn: func(err error) {
+		var e *RollbackError
+		if errors.As(err, &e) {
+			rollbacks = append(rollbacks, e)
+		}
+	}})
+	if len(rollbacks) < 2 {
+		t.Fatalf("%d rollbacks; want a run that diverges more often", len(rollbacks))
+	}
+	for i, e := range rollbacks {
+		if e.Rollback != i+1 || e.Most != 20 || e.Epochs != 0 || e.Diverged.LearningRate != math.Ldexp(cfg.LR, -i) {
+			t.Errorf("rollback %d: %+v of %+v", i, e, e.Diverged)
+		}
+	}
+	cfg.OnDivergence, cfg.MaxRollbacks = config.Stop, config.Default().MaxRollbacks
+	cfg.LR = math.Ldexp(cfg.LR, -len(rollbacks))
+	want := mustTrain(t, cfg, data, TrainOptions{Dir: t.TempDir(), Threads: 1})
+	if a, b := rolled.Epochs[0], want.Epochs[0]; a.TrainLoss != b.TrainLoss || a.TestLoss != b.TestLoss || a.LearningRate != b.LearningRate {
+		t.Errorf("epoch %+v after rollbacks, %+v with rate %g", a, b, cfg.LR)
+	}
+	a, b := mustLoad(t, rolled.Checkpoint), mustLoad(t, want.Checkpoint)
+	for i := range a.Params.Values {
+		if !slices.Equal(a.Params.Values[i], b.Params.Values[i]) {
+			t.Errorf("%s differs from a run with rate %g", a.Params.Tensors[i].Name, cfg.LR)
+		}
+	}
+}
+
+// TestRollbackToEpoch checks a run that diverges after complete epochs: it keeps them, the
+// later ones have a lower rate, and a run that is interrupted at every step ends with the
+// same bytes.
+func TestRollbackToEpoch(t *testing.T) {
+	data, cfg := synthetic(64, 20), unstableConfig()
+	cfg.Epochs, cfg.LR, cfg.LRWarmup = 7, 1, 5
+	var rollbacks []*RollbackError
+	warn := func(err error) {
+		var e *RollbackError
+		if errors.As(err, &e) {
+			rollbacks = append(rollbacks, e)
+		}
+	}
+	dir := t.TempDir()
+	whole := mustTrain(t, cfg, data, TrainOptions{Dir: dir, Threads: 2, Warn: warn})
+	if !slices.ContainsFunc(rollbacks, func(e *RollbackError) bool { return e.Epochs > 0 && e.Diverged.Checkpoint != "" }) {
+		t.Fatalf("no rollback to a complete epoch among %d", len(rollbacks))
+	}
+	schedule := cfg.LearningRate()
+	for i, m := range whole.Epochs {
+		before := 0
+		for _, e := range rollbacks {
+			if e.Diverged.Epoch <= m.Epoch {
+				before++
+			}
+		}
+		if want := math.Ldexp(schedule.Rate(float64(i)), -before); m.Epoch != i+1 || m.LearningRate != want {
+			t.Errorf("row %d is of epoch %d with rate %g, want %g", i, m.Epoch, m.LearningRate, want)
+		}
+	}
+
+	interrupted := t.TempDir()
+	for attempt := 1; ; attempt++ {
+		ctx, cancel := context.WithCancel(t.Context())
+		steps, epochs := 0, 0
+		// An epoch has four steps; every attempt ends one step later than the one before, at the
+		// latest in its second epoch.
+		_, err := Train(ctx, cfg, data, TrainOptions{
+			Dir: interrupted, Threads: 1, Resume: attempt > 1,
+			Epoch: func(rundir.EpochMetrics) { epochs++ },
+			Step: func(StepReport) {
+				if steps++; epochs > 0 && steps >= 5+attempt%3 {
+					cancel()
+				}
+			},
+		})
+		cancel()
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, ErrInterrupted) || attempt > 50 {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{rundir.CheckpointFile, rundir.ConfigFile} {
+		if !bytes.Equal(readFile(t, dir, name), readFile(t, interrupted, name)) {
+			t.Errorf("%s of the interrupted run differs", name)
+		}
+	}
+}
+
+// TestRollbacksEnd checks that a run that diverges at every rate stops after the last
+// rollback, with an error that names a tensor.
+func TestRollbacksEnd(t *testing.T) {
+	data, cfg := synthetic(64, 20), tinyConfig()
+	cfg.Trainable, cfg.LR, cfg.OnDivergence, cfg.MaxRollbacks = "all", 1e38, config.Rollback, 2
+	warnings := 0
+	_, err := Train(t.Context(), cfg, data, TrainOptions{Dir: t.TempDir(), Threads: 1, Warn: func(error) { warnings++ }})
+	var e *DivergedError
+	if !errors.As(err, &e) || e.LearningRate != 1e38/4 || e.Tensor == "" || e.Checkpoint != "" {
+		t.Errorf("%v, want a *DivergedError at a quarter of the rate that names a tensor and no checkpoint", err)
+	}
+	if warnings != 2 {
+		t.Errorf("%d warnings, want one for each of 2 rollbacks", warnings)
+	}
+}
+
+// TestDegenerateData checks that data in which nothing can be learnt gives finite losses:
+// pictures that are all equal, pictures that are all black, and one class.
+func TestDegenerateData(t *testing.T) {
+	fill := func(d *dataset.Data, value uint8) {
+		for _, s := range []*dataset.Split{d.Train, d.Test} {
+			for i := range s.Images {
+				s.Images[i] = value
+			}
+		}
+	}
+	for name, change := range map[string]func(*dataset.Data){
+		"equal pictures": func(d *dataset.Data) { fill(d, 100) },
+		"black pictures": func(d *dataset.Data) { fill(d, 0) },
+		"one class": func(d *dataset.Data) {
+			clear(d.Train.Labels)
+			clear(d.Test.Labels)
+		},
+	} {
+		for _, gamma := range []string{"uniform", "constant:0"} {
+			data, cfg := synthetic(64, 20), tinyConfig()
+			change(data)
+			cfg.Epochs, cfg.GammaInit = 2, gamma
+			r := mustTrain(t, cfg, data, TrainOptions{Dir: t.TempDir(), Threads: 1})
+			for _, e := range r.Epochs {
+				if !isFinite(e.TrainLoss) || !isFinite(e.TestLoss) {
+					t.Errorf("%s, γ %s: losses %v and %v in epoch %d", name, gamma, e.TrainLoss, e.TestLoss, e.Epoch)
+				}
+			}
+			m := mustLoad(t, r.Checkpoint)
+			evaluator, err := m.Evaluator(data, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			stats, err := evaluator.Reestimate(t.Context())
+			if err == nil {
+				_, err = evaluator.Evaluate(t.Context(), stats)
+			}
+			if err != nil {
+				t.Errorf("%s, γ %s: %v", name, gamma, err)
+			}
+			evaluator.Close()
+		}
+	}
+}
