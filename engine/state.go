@@ -187,7 +187,10 @@ func (r *run) resume() error {
 			return err
 		}
 	}
-	var err error
+	err := r.dir.RemoveManifest()
+	if err != nil {
+		return err
+	}
 	var lost *rundir.LostRowsError
 	if r.metrics, lost, err = r.dir.RepairMetrics(r.done.Epochs); err != nil {
 		return err
@@ -228,6 +231,9 @@ func (r *run) readStateFile() (*checkpoint.File, error) {
 // a state, so that a resume does not need the model's file.
 func (r *run) begin() error {
 	if err := r.dir.Begin(r.options.Place); err != nil {
+		return err
+	}
+	if err := r.dir.RemoveManifest(); err != nil {
 		return err
 	}
 	if r.from != nil {

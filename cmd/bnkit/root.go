@@ -106,7 +106,7 @@ Exit codes: 0 ok, 1 failure, 2 wrong usage, 3 bad or corrupt input,
 		commands []*cobra.Command
 	}{
 		{"train", []*cobra.Command{newTrainCommand(g), newDataCommand(g)}},
-		{"model", []*cobra.Command{newAnalyzeCommand(g), newPruneCommand(g), newEvalCommand(g), newInspectCommand(g), newImportCommand(g), newExportCommand(g)}},
+		{"model", []*cobra.Command{newAnalyzeCommand(g), newPruneCommand(g), newEvalCommand(g), newInspectCommand(g), newVerifyCommand(g), newImportCommand(g), newExportCommand(g)}},
 		{"runs", []*cobra.Command{newPlotCommand(g), newCompareCommand(g)}},
 		{"machine", []*cobra.Command{newBenchCommand(g), newVersionCommand(g)}},
 	} {

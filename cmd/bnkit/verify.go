@@ -1,0 +1,248 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"bnkit/engine"
+	"bnkit/engine/arch"
+	"bnkit/engine/dataset"
+	"bnkit/engine/rundir"
+)
+
+// verifyOptions are the verify command's flags.
+type verifyOptions struct {
+	dataDir  string
+	manifest bool
+}
+
+func newVerifyCommand(g *globalOptions) *cobra.Command {
+	var o verifyOptions
+	c := &cobra.Command{
+		Use:   "verify [RUN...]",
+		Short: "Check files and runs for damage",
+		Long: `Check that files are intact and belong together, and print what they hold.
+` + withoutFile + `
+
+Of a .bnz file, verify checks all hashes, builds the network that the header
+describes, draws its weights from the seed, and checks that the tensors fit. If
+the data that the network was trained on is found, its hash is compared. Files of
+other programs hold no hashes; verify checks that the network can be read.
+
+Of a run directory, it also checks that the settings are those of the model, that
+the state to resume from is one of the same run, that every epoch has its
+measurements, and all other .bnz files in the directory.
+
+--manifest also writes SHA256SUMS, the SHA-256 of every file in a run directory that
+passes, which sha256sum -c can check. Later, verify compares the files with it. Training
+that continues in the directory removes it.
+
+The exit code is 3 if a file does not pass. --json prints a list with path, content
+(what the file holds) and sha256, or problem.`,
+		Example: `  bnkit verify
+  bnkit verify runs/first runs/second
+  bnkit verify runs/first --manifest
+  bnkit verify ckpt-pruned.bnz --json`,
+		ValidArgsFunction: completeRuns,
+		RunE:              func(c *cobra.Command, args []string) error { return runVerify(c, g, &o, args) },
+	}
+	addDataDir(c, &o.dataDir, "where the run found it, or ")
+	c.Flags().BoolVar(&o.manifest, "manifest", false, "write SHA256SUMS into each run directory that passes")
+	return c
+}
+
+// verified is the result of checking a file.
+type verified struct {
+	Path    string `json:"path"`
+	Content string `json:"content,omitempty"`
+	SHA256  string `json:"sha256,omitempty"`
+	Problem string `json:"problem,omitempty"`
+}
+
+// verifyError reports that some files did not pass. The output says why.
+type verifyError struct{ failed, files int }
+
+func (e *verifyError) Error() string {
+	return fmt.Sprintf("%d of %d files did not pass", e.failed, e.files)
+}
+
+// BadInput reports that the files are at fault.
+func (e *verifyError) BadInput() bool { return true }
+
+func runVerify(c *cobra.Command, g *globalOptions, o *verifyOptions, args []string) error {
+	if len(args) == 0 {
+		path, err := g.checkpointArg(nil)
+		if err != nil {
+			return err
+		}
+		args = []string{runDir(path)}
+	}
+	v := verifier{ctx: c.Context(), g: g, dataDir: o.dataDir}
+	for _, path := range args {
+		info, err := os.Stat(path)
+		if err != nil {
+			return fmt.Errorf("%w; name a file or a run directory", err)
+		}
+		before := v.failed
+		switch {
+		case !info.IsDir():
+			v.file(path)
+		case o.manifest:
+			v.run(path)
+			if v.failed == before {
+				v.writeManifest(path)
+			}
+		default:
+			v.run(path)
+			v.manifest(path)
+		}
+		if err := c.Context().Err(); err != nil {
+			return err
+		}
+	}
+	err := g.print(v.results, func(w io.Writer) {
+		for _, r := range v.results {
+			if r.Problem != "" {
+				fmt.Fprintf(w, "%s: FAILED: %s\n", r.Path, r.Problem)
+			} else {
+				fmt.Fprintf(w, "%s: ok: %s\n", r.Path, r.Content)
+			}
+		}
+	})
+	if err == nil && v.failed > 0 {
+		err = &verifyError{v.failed, len(v.results)}
+	}
+	return err
+}
+
+// verifier checks files and collects the results.
+type verifier struct {
+	ctx     context.Context
+	g       *globalOptions
+	dataDir string
+	results []verified
+	failed  int
+}
+
+// add adds the result for a file. If err is nil, content says what the file holds.
+func (v *verifier) add(path, content, sha256 string, err error) {
+	r := verified{Path: path, Content: content, SHA256: sha256}
+	if err != nil {
+		r = verified{Path: path, Problem: message(err, exitCode(err))}
+		v.failed++
+	}
+	v.results = append(v.results, r)
+}
+
+// file checks a file by itself and returns its model, or nil if it did not pass.
+func (v *verifier) file(path string) *engine.Model {
+	foreign, err := engine.IsForeign(path)
+	if err == nil && foreign {
+		v.foreign(path)
+		return nil
+	}
+	m, err := engine.LoadModelContext(v.ctx, path, int64(v.g.maxMemory))
+	if err != nil {
+		v.add(path, "", "", err)
+		return nil
+	}
+	content := describeModel(m)
+	data, err := v.data(m)
+	if err != nil {
+		v.add(path, "", "", err)
+		return m
+	}
+	v.add(path, content+data, m.Source.SHA256, nil)
+	return m
+}
+
+// foreign checks a file of another program.
+func (v *verifier) foreign(path string) {
+	m, err := engine.Import(path, engine.ImportOptions{})
+	var unknown *engine.UnknownNetworkError
+	switch {
+	case errors.As(err, &unknown):
+		v.add(path, "readable; "+unknown.Reason, "", nil)
+	case err != nil:
+		v.add(path, "", "", err)
+	default:
+		v.add(path, fmt.Sprintf("%s, %s, %d parameters; the format has no hashes", m.Format, m.Network.Name, arch.All.Parameters(m.Network)), m.Source.SHA256, nil)
+	}
+}
+
+// describeModel returns a line that says what a model is.
+func describeModel(m *engine.Model) string {
+	text := m.Network.Name
+	if m.Origin != nil {
+		text += fmt.Sprintf(", seed %d, %s trained (%d parameters)", m.Origin.Seed, m.Origin.Trainable, m.Origin.Trainable.Parameters(m.Network))
+	} else {
+		text += fmt.Sprintf(", all %d parameters stored", arch.All.Parameters(m.Network))
+	}
+	if epochs := m.TrainedEpochs(); epochs > 0 {
+		text += fmt.Sprintf(", %d epochs", epochs)
+	}
+	return text
+}
+
+// data compares the hash of the data that a model was trained on, if it is found. It returns
+// the result as the end of a line.
+func (v *verifier) data(m *engine.Model) (string, error) {
+	if m.Data.Name == "" {
+		return "", nil
+	}
+	flags := modelFlags{dataDir: v.dataDir}
+	_, err := flags.openData(m)
+	var other *engine.DataError
+	switch {
+	case err == nil:
+		return fmt.Sprintf("; trained on the pictures of %s found here", m.Data.Name), nil
+	case errors.As(err, &other) && slices.Contains(dataset.Names(), m.Data.Name):
+		return "", err
+	}
+	return fmt.Sprintf("; %s was not found and not compared", m.Data.Name), nil
+}
+
+// run checks the files of a run directory.
+func (v *verifier) run(dir string) {
+	m := v.file(rundir.File(dir, rundir.CheckpointFile))
+	if m == nil {
+		return
+	}
+	cfg, err := engine.VerifyConfig(dir, m)
+	v.add(rundir.File(dir, rundir.ConfigFile), fmt.Sprintf("the settings of the model, %d epochs", cfg.Epochs), "", err)
+	epochs, err := engine.VerifyState(dir, m)
+	v.add(rundir.File(dir, rundir.ResumeFile), fmt.Sprintf("the state of the run after %d epochs", epochs), "", err)
+	rows, err := engine.VerifyMetrics(dir, epochs)
+	v.add(rundir.File(dir, rundir.MetricsFile), fmt.Sprintf("%d rows, one for each epoch", rows), "", err)
+	others, err := filepath.Glob(filepath.Join(dir, "*.bnz"))
+	if err != nil {
+		v.add(dir, "", "", err)
+	}
+	for _, path := range others {
+		if name := filepath.Base(path); name != rundir.CheckpointFile && name != rundir.ResumeFile {
+			v.file(path)
+		}
+	}
+}
+
+// manifest compares the files of a directory with its manifest, if there is one.
+func (v *verifier) manifest(dir string) {
+	files, err := engine.VerifyManifest(dir)
+	if err != nil || files >= 0 {
+		v.add(filepath.Join(dir, rundir.ManifestFile), fmt.Sprintf("the SHA-256 of %d files", files), "", err)
+	}
+}
+
+// writeManifest writes the manifest of a directory.
+func (v *verifier) writeManifest(dir string) {
+	entries, err := rundir.WriteManifest(dir)
+	v.add(filepath.Join(dir, rundir.ManifestFile), fmt.Sprintf("written, the SHA-256 of %d files", len(entries)), "", err)
+}
+

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"bnkit/engine/rundir"
+)
+
+// TestVerify checks that an intact run passes, and that verify names each file that is
+// damaged or belongs to another run.
+func TestVerify(t *testing.T) {
+	data := writeIDX(t)
+	inDirectory(t)
+	train := func(dir string, more ...string) {
+		ok(t, append([]string{"train", "--data", data, "--out", dir, "--arch", "resnet-8", "--epochs", "2", "--batch", "32"}, more...)...)
+	}
+	train("a")
+	train("b", "--seed", "2")
+	ok(t, "prune", "a", "--remove", "0.2")
+	if out := ok(t, "verify", "a", "b/ckpt.bnz"); strings.Count(out, ": ok: ") != 6 || !strings.Contains(out, "seed 1, bn trained") || !strings.Contains(out, "found here") {
+		t.Errorf("verify prints:\n%s", out)
+	}
+
+	read := func(path string) []byte {
+		t.Helper()
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	write := func(path string, b []byte) {
+		t.Helper()
+		if err := os.WriteFile(path, b, 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	flip := func(b []byte) []byte {
+		b = bytes.Clone(b)
+		b[len(b)/2] ^= 4
+		return b
+	}
+	// change replaces a file for one verify, which must name it.
+	change := func(name string, changed []byte, wants string) {
+		t.Helper()
+		path := filepath.Join("a", name)
+		before := read(path)
+		write(path, changed)
+		code, out, _ := bnkit(t, "verify", "a")
+		failed := ""
+		for line := range strings.Lines(out) {
+			if strings.Contains(line, ": FAILED: ") {
+				failed += line
+			}
+		}
+		if code != 3 || !strings.Contains(failed, wants) {
+			t.Errorf("%s changed: exit code %d, failures %q, want 3 and %q", name, code, failed, wants)
+		}
+		write(path, before)
+	}
+	change("ckpt.bnz", flip(read("a/ckpt.bnz")), "a/ckpt.bnz: FAILED")
+	change("ckpt-pruned.bnz", flip(read("a/ckpt-pruned.bnz")), "a/ckpt-pruned.bnz: FAILED")
+	change("resume.bnz", flip(read("a/resume.bnz")), "a/resume.bnz: FAILED")
+	change("resume.bnz", read("b/resume.bnz"), "its seed is 2")
+	change("config.json", bytes.Replace(read("a/config.json"), []byte(`"lr": 0.1`), []byte(`"lr": 0.2`), 1), "lr is 0.2")
+	change("metrics.jsonl", bytes.SplitAfter(read("a/metrics.jsonl"), []byte("\n"))[0], "the row of epoch 2 is missing")
+	change("metrics.jsonl", flip(read("a/metrics.jsonl"))[1:], "a/metrics.jsonl: FAILED")
+
+	// A manifest covers every byte of every file, and sha256sum reads it.
+	ok(t, "verify", "a", "--manifest")
+	if sum, err := exec.LookPath("sha256sum"); err == nil {
+		c := exec.Command(sum, "-c", "--strict", rundir.ManifestFile)
+		c.Dir = "a"
+		if out, err := c.CombinedOutput(); err != nil || bytes.Count(out, []byte(": OK")) != 6 {
+			t.Errorf("sha256sum: %v\n%s", err, out)
+		}
+	}
+	for _, name := range []string{"data.json", "config.json", "metrics.jsonl"} {
+		change(name, append(read(filepath.Join("a", name)), ' '), rundir.ManifestFile+": "+name)
+	}
+	change(rundir.ManifestFile, flip(read(filepath.Join("a", rundir.ManifestFile))), rundir.ManifestFile)
+	if err := os.Remove("a/data.json"); err != nil {
+		t.Fatal(err)
+	}
+	if code, out, _ := bnkit(t, "verify", "a"); code != 3 || !strings.Contains(out, "data.json, which it lists, is missing") {
+		t.Errorf("a missing file: exit code %d\n%s", code, out)
+	}
+
+	// Training that continues removes a manifest that no longer holds.
+	ok(t, "train", "--resume", "--out", "a", "--epochs", "3", "--data-dir", data)
+	if _, err := os.Stat(filepath.Join("a", rundir.ManifestFile)); err == nil {
+		t.Error("a resumed run keeps its manifest")
+	}
+	ok(t, "verify", "a")
+	if code, _, err := bnkit(t, "verify", "missing"); code != 1 || !strings.Contains(err, "name a file or a run directory") {
+		t.Errorf("a missing run: exit code %d, %q", code, err)
+	}
+}

@@ -1,0 +1,100 @@
+package rundir
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"bnkit/checkpoint/durable"
+)
+
+// ManifestFile lists the SHA-256 of the other files of a directory, in the format of the
+// program sha256sum: a line for each file, with the digest, two spaces and the name.
+const ManifestFile = "SHA256SUMS"
+
+// maxManifestBytes bounds a manifest. It is far above that of any run directory.
+const maxManifestBytes = 1 << 20
+
+// ManifestEntry is a line of a manifest.
+type ManifestEntry struct {
+	Name   string // of a file in the directory
+	SHA256 string // hex, in lower case
+}
+
+// WriteManifest writes the manifest of the files in dir and returns its entries, in order of
+// name. Hidden files and folders are left out.
+func WriteManifest(dir string) ([]ManifestEntry, error) {
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	var entries []ManifestEntry
+	var text bytes.Buffer
+	for _, f := range files {
+		name := f.Name()
+		if !f.Type().IsRegular() || strings.HasPrefix(name, ".") || name == ManifestFile || strings.ContainsAny(name, "\n\r\\") {
+			continue
+		}
+		digest, err := FileDigest(filepath.Join(dir, name))
+		if err != nil {
+			return nil, err
+		}
+		entries = append(entries, ManifestEntry{name, digest})
+		fmt.Fprintf(&text, "%s  %s\n", digest, name)
+	}
+	return entries, durable.WriteFile(filepath.Join(dir, ManifestFile), text.Bytes())
+}
+
+// ReadManifest reads the manifest of dir. It returns nil if there is none, and a
+// *DamagedError if a line is not a digest and the name of a file in dir.
+func ReadManifest(dir string) ([]ManifestEntry, error) {
+	path := filepath.Join(dir, ManifestFile)
+	b, err := durable.ReadFile(path, maxManifestBytes)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	entries := []ManifestEntry{}
+	lines := bufio.NewScanner(bytes.NewReader(b))
+	for n := 1; lines.Scan(); n++ {
+		digest, name, ok := strings.Cut(lines.Text(), "  ")
+		sum, err := hex.DecodeString(digest)
+		if !ok || err != nil || len(sum) != sha256.Size || name != filepath.Base(name) || name == "." || name == ".." {
+			return nil, &DamagedError{path, fmt.Sprintf("line %d is not a SHA-256, two spaces and the name of a file", n)}
+		}
+		entries = append(entries, ManifestEntry{name, strings.ToLower(digest)})
+	}
+	if err := lines.Err(); err != nil {
+		return nil, &DamagedError{path, err.Error()}
+	}
+	return entries, nil
+}
+
+// RemoveManifest removes the manifest of a run whose files are about to change.
+func (d *Dir) RemoveManifest() error {
+	return durable.RemoveAll(d.File(ManifestFile))
+}
+
+// FileDigest returns the SHA-256 of a file in hex.
+func FileDigest(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	digest := sha256.New()
+	if _, err := io.Copy(digest, f); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(digest.Sum(nil)), nil
+}

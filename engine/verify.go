@@ -1,0 +1,117 @@
+package engine
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+
+	"bnkit/checkpoint/strictjson"
+	"bnkit/engine/config"
+	"bnkit/engine/rundir"
+)
+
+// TrainedEpochs returns the number of complete epochs of the last run that trained m, or 0 if
+// m's History does not tell.
+func (m *Model) TrainedEpochs() int {
+	epochs := 0
+	for _, event := range m.History {
+		var t training
+		if event.Action == trainAction && strictjson.Unmarshal(event.Parameters, &t) == nil {
+			epochs = t.Epochs
+		}
+	}
+	return epochs
+}
+
+// VerifyConfig checks the config.json of the run in dir: its settings are valid and, except
+// for the number of epochs, those that the model of its ckpt.bnz was trained with.
+func VerifyConfig(dir string, m *Model) (config.Config, error) {
+	cfg, err := ReadConfig(rundir.File(dir, rundir.ConfigFile))
+	if err != nil {
+		return cfg, err
+	}
+	var trained config.Config
+	if err := json.Unmarshal(m.Config, &trained); err != nil {
+		return cfg, m.fail("its settings cannot be read: %v", err)
+	}
+	settings := cfg
+	settings.TrackGradients = false // it does not affect the model, which does not record it
+	settings.Resolve()
+	trained.Resolve()
+	if key, here, there := settings.Difference(&trained); key != "" {
+		return cfg, &rundir.DamagedError{Path: rundir.File(dir, rundir.ConfigFile), Reason: fmt.Sprintf("%s is %s, but %s was trained with %s", key, here, rundir.CheckpointFile, there)}
+	}
+	return cfg, nil
+}
+
+// VerifyState checks the resume.bnz of the run in dir against the model of its ckpt.bnz: the
+// state can be read, and is that of the same run after as many epochs, or after one epoch
+// less if the run was killed between writing the two files. It returns the number of
+// complete epochs of the state.
+func VerifyState(dir string, m *Model) (epochs int, err error) {
+	path := rundir.File(dir, rundir.ResumeFile)
+	state, err := LoadModel(path)
+	if err != nil {
+		return 0, err
+	}
+	epochs = state.TrainedEpochs()
+	fail := func(format string, args ...any) (int, error) {
+		return epochs, &ModelError{path, fmt.Sprintf(format, args...)}
+	}
+	switch done := m.TrainedEpochs(); {
+	case epochs != done && epochs != done-1:
+		return fail("it is the state after %d epochs, but %s was trained for %d", epochs, rundir.CheckpointFile, done)
+	case state.seed() != m.seed():
+		return fail("its seed is %d, that of %s %d", state.seed(), rundir.CheckpointFile, m.seed())
+	case state.Data.Digest != m.Data.Digest:
+		return fail("it was trained on other pictures than %s", rundir.CheckpointFile)
+	}
+	return epochs, nil
+}
+
+// VerifyMetrics checks the metrics.jsonl of the run in dir: every epoch of the state has a
+// row. It returns the number of rows.
+func VerifyMetrics(dir string, stateEpochs int) (rows int, err error) {
+	path := rundir.File(dir, rundir.MetricsFile)
+	metrics, err := rundir.ReadMetrics(path)
+	if err != nil {
+		return 0, err
+	}
+	has := map[int]bool{}
+	for _, m := range metrics {
+		has[m.Epoch] = true
+	}
+	for epoch := 1; epoch <= stateEpochs; epoch++ {
+		if !has[epoch] {
+			return len(metrics), &rundir.DamagedError{Path: path, Reason: fmt.Sprintf("the row of epoch %d is missing", epoch)}
+		}
+	}
+	return len(metrics), nil
+}
+
+// VerifyManifest compares the files in dir with its manifest. It returns the number of files
+// that the manifest lists, and -1 if there is no manifest.
+func VerifyManifest(dir string) (files int, err error) {
+	entries, err := rundir.ReadManifest(dir)
+	if err != nil {
+		return 0, err
+	}
+	if entries == nil {
+		return -1, nil
+	}
+	for _, e := range entries {
+		digest, err := rundir.FileDigest(filepath.Join(dir, e.Name))
+		path := filepath.Join(dir, rundir.ManifestFile)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return len(entries), &rundir.DamagedError{Path: path, Reason: e.Name + ", which it lists, is missing"}
+		case err != nil:
+			return len(entries), err
+		case digest != e.SHA256:
+			return len(entries), &rundir.DamagedError{Path: path, Reason: fmt.Sprintf("%s has the SHA-256 %.12s…, not %.12s… as it lists", e.Name, digest, e.SHA256)}
+		}
+	}
+	return len(entries), nil
+}
