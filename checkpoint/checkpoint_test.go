@@ -39,6 +39,7 @@ func sample() *File {
 	}
 }
 
+// encoded returns f in the .bnz format.
 func encoded(t testing.TB, f *File) []byte {
 	t.Helper()
 	var b bytes.Buffer
@@ -198,7 +199,7 @@ func TestUnknownSections(t *testing.T) {
 		if *update {
 			f := sample()
 			table := table{Header: f.Header}
-			tensors, err := table.enter(append(f.Tensors, Tensor{"future", "x", []int{3}, []float32{1, 2, 3}, nil}))
+			tensors, err := table.addTensors(append(f.Tensors, Tensor{"future", "x", []int{3}, []float32{1, 2, 3}, nil}))
 			if err != nil {
 				t.Fatal(err)
 			}

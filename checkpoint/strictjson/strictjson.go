@@ -20,7 +20,7 @@ import (
 	"unicode/utf8"
 )
 
-// maxDepth is the largest depth to which arrays and objects may be nested.
+// maxDepth is the largest nesting depth of arrays and objects.
 const maxDepth = 1000
 
 // Unmarshal reads the JSON value b into v like json.Unmarshal, but returns an error if Check
@@ -97,7 +97,7 @@ func escaped(b []byte) (uint64, bool) {
 type checker struct {
 	d      *json.Decoder
 	fields map[reflect.Type]map[string]reflect.Type // for each struct type, the types of its fields by key
-	seen   []map[string]bool                        // for each depth, the keys read so far of the object there
+	seen   []map[string]bool                        // by depth, the keys that were read from the current object
 }
 
 // value checks the next value, which is read into type t. A nil t is an unknown type.
