@@ -70,7 +70,7 @@ func (f settingFlag) Type() string {
 		return ""
 	}
 	return map[config.Kind]string{
-		config.Text: "string", config.Bool: "bool", config.Number: "float", config.Whole: "int", config.Unsigned: "int", config.Wholes: "ints",
+		config.Text: "string", config.Bool: "bool", config.Number: "float", config.Integer: "int", config.Unsigned: "int", config.Integers: "ints",
 	}[f.Kind()]
 }
 
