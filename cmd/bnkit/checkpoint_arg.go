@@ -153,7 +153,7 @@ func (m *modelFlags) openData(model *engine.Model) (*dataset.Data, error) {
 	}
 	if dir == "" {
 		var err error
-		if dir, err = rundir.ReadPlace(filepath.Dir(model.Source.Path)); err != nil {
+		if dir, err = rundir.ReadDataPath(filepath.Dir(model.Source.Path)); err != nil {
 			return nil, err
 		}
 	}

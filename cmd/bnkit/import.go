@@ -147,6 +147,6 @@ func (o *importOptions) recordPlace() (place string, recorded bool, err error) {
 	if place, err = filepath.Abs(place); err != nil {
 		return "", false, err
 	}
-	recorded, err = rundir.RecordPlace(o.out, place)
+	recorded, err = rundir.RecordDataPath(o.out, place)
 	return place, recorded, err
 }

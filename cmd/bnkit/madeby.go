@@ -85,7 +85,7 @@ func trainCommand(path string, settings json.RawMessage) string {
 			words = append(words, flagText(s, &c))
 		}
 	}
-	place, err := rundir.ReadPlace(filepath.Dir(path))
+	place, err := rundir.ReadDataPath(filepath.Dir(path))
 	if err != nil {
 		place = ""
 	}

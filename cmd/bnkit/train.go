@@ -368,7 +368,7 @@ func (o *trainOptions) settingsOfRun(c *cobra.Command) (config.Config, error) {
 	}
 	place := o.dataDir
 	if place == "" {
-		if place, err = rundir.ReadPlace(o.out); err != nil {
+		if place, err = rundir.ReadDataPath(o.out); err != nil {
 			return base, err
 		}
 	}
@@ -424,7 +424,7 @@ func (o *trainOptions) settingsOfModel(c *cobra.Command, g *globalOptions) (conf
 	}
 	named := c.Flags().Changed("data")
 	if o.dataDir == "" && !named {
-		if o.dataDir, err = rundir.ReadPlace(filepath.Dir(o.model.Source.Path)); err != nil {
+		if o.dataDir, err = rundir.ReadDataPath(filepath.Dir(o.model.Source.Path)); err != nil {
 			return base, err
 		}
 	}

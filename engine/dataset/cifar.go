@@ -35,7 +35,7 @@ type cifarLayout struct {
 // record returns the size of a record in bytes.
 func (l *cifarLayout) record() int { return len(l.labels) + cifarPixels }
 
-// names returns the files in order, the test split last.
+// names returns the names of the files in order, the test split last.
 func (l *cifarLayout) names() []string { return append(l.train[:len(l.train):len(l.train)], l.test) }
 
 // records returns the number of records of file i of names.
@@ -46,7 +46,7 @@ func (l *cifarLayout) records(i int) int {
 	return l.testRecords
 }
 
-// cifarParts gathers a data set's files, which an archive may hold in any order.
+// cifarParts collects a data set's files, which an archive may hold in any order.
 type cifarParts struct {
 	src         *source
 	train, test *Split
@@ -85,8 +85,7 @@ func newCIFARSplit(n int) *Split {
 	}
 }
 
-// read fills images and labels from as many records as fit, and returns an error if
-// anything follows.
+// read fills images and labels, and returns an error if r has fewer or more records.
 func (l *cifarLayout) read(r io.Reader, file string, images, labels []uint8) error {
 	br := bufio.NewReaderSize(r, 1<<16)
 	head := make([]byte, len(l.labels))
@@ -161,8 +160,8 @@ func openArchive(file string, candidates []*source) (*Data, error) {
 	return readArchive(f, file, candidates)
 }
 
-// readArchive reads the data set whose files the archive holds, in any folder. The
-// first file that belongs to a candidate decides which data set it is.
+// readArchive reads the data set whose files the archive holds, in any folder. The first
+// file that belongs to a candidate determines the data set.
 func readArchive(r io.Reader, file string, candidates []*source) (*Data, error) {
 	plain, err := decompress(r, file)
 	if err != nil {
@@ -182,7 +181,7 @@ func readArchive(r io.Reader, file string, candidates []*source) (*Data, error) 
 		if header.Typeflag != tar.TypeReg {
 			continue
 		}
-		src, i := memberOf(candidates, path.Base(header.Name))
+		src, i := findMember(candidates, path.Base(header.Name))
 		if src == nil {
 			continue
 		}
@@ -216,8 +215,9 @@ func readArchive(r io.Reader, file string, candidates []*source) (*Data, error) 
 	return parts.data(), nil
 }
 
-// memberOf returns the candidate that has a file of that name, and the file's index.
-func memberOf(candidates []*source, name string) (*source, int) {
+// findMember returns the candidate that has a file with the given name, and the index of the
+// file. The candidate is nil if there is none.
+func findMember(candidates []*source, name string) (*source, int) {
 	for _, src := range candidates {
 		for i, n := range src.cifar.names() {
 			if n == name {

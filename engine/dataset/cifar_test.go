@@ -95,8 +95,8 @@ func TestOpenCIFAR(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			sameSplit(t, d.Train, train)
-			sameSplit(t, d.Test, test)
+			checkSplit(t, d.Train, train)
+			checkSplit(t, d.Test, test)
 			if d.Name != src.name || !d.Flip || len(d.Mean) != 3 {
 				t.Errorf("name %q, flip %v, mean %v", d.Name, d.Flip, d.Mean)
 			}
@@ -120,8 +120,8 @@ func TestOpenCIFAR(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			sameSplit(t, d.Train, train)
-			sameSplit(t, d.Test, test)
+			checkSplit(t, d.Train, train)
+			checkSplit(t, d.Test, test)
 			if d.Name != src.name {
 				t.Errorf("recognised as %q", d.Name)
 			}
@@ -162,9 +162,9 @@ func TestCIFARFolderErrors(t *testing.T) {
 		labels := len(src.cifar.labels)
 		for _, c := range []struct {
 			name   string
-			spoil  func([]byte) []byte
+			change func([]byte) []byte
 			offset int
-			say    string
+			want   string
 		}{
 			{"truncated", func(b []byte) []byte { return b[:len(b)-1] }, 4*record - 1, fmt.Sprintf("(4 records of %d)", record)},
 			{"one record more", func(b []byte) []byte { return append(b, b[:record]...) }, 4 * record, fmt.Sprintf("(4 records of %d)", record)},
@@ -176,12 +176,12 @@ func TestCIFARFolderErrors(t *testing.T) {
 				dir := t.TempDir()
 				_, _, files := cifarFiles(src)
 				name := src.cifar.train[0]
-				files[name] = c.spoil(files[name])
+				files[name] = c.change(files[name])
 				for name, content := range files {
 					writeFile(t, content, dir, name)
 				}
 				_, err := openCIFAR(src, dir)
-				wantFormatError(t, err, filepath.Join(dir, name), int64(c.offset), c.say)
+				wantFormatError(t, err, filepath.Join(dir, name), int64(c.offset), c.want)
 			})
 		}
 	}
@@ -205,7 +205,7 @@ func TestArchiveErrors(t *testing.T) {
 		content []byte
 		file    string
 		offset  int64
-		say     string
+		want    string
 	}{
 		{"empty", nil, "a.tgz", 0, "none of their files"},
 		{"not tar", bytes.Repeat([]byte("text "), 400), "a.tgz", -1, "a tar header"},
@@ -224,7 +224,7 @@ func TestArchiveErrors(t *testing.T) {
 			if c.file == "" && errors.As(err, &format) {
 				c.file = format.File
 			}
-			wantFormatError(t, err, c.file, c.offset, c.say)
+			wantFormatError(t, err, c.file, c.offset, c.want)
 		})
 	}
 }

@@ -16,7 +16,8 @@ const maxDecompressed = maxElements + 1<<20
 
 // A compressed file may hold freeDecompressed bytes, and maxExpansion more for each of its
 // own bytes, so that a small file cannot fill the memory. Pictures compress to a third, and
-// MNIST to a fifth; the 47 MB of its training pictures may all be blank.
+// MNIST to a fifth. freeDecompressed admits 47 MB of blank pictures, the size of MNIST's
+// training pictures.
 const (
 	freeDecompressed = 64 << 20
 	maxExpansion     = 100
@@ -62,9 +63,9 @@ func (c *cappedReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// readExactly reads n bytes, which must be followed by the end of the input. offset is
-// their position in the file. Memory grows with what has been read, not with what a
-// header claims.
+// readExactly reads n bytes, after which the input must end. offset is their position in
+// the file. Memory grows with the bytes that were read, not with the length that a header
+// claims.
 func readExactly(r io.Reader, file string, offset int64, n int) ([]uint8, error) {
 	data := make([]uint8, 0, min(n, 1<<20))
 	for len(data) < n {
@@ -82,8 +83,7 @@ func readExactly(r io.Reader, file string, offset int64, n int) ([]uint8, error)
 	return data, expectEnd(r, file, offset+int64(n))
 }
 
-// expectEnd returns an error unless the input ends here. It also verifies gzip's
-// checksum.
+// expectEnd returns an error unless r is at its end. It also verifies gzip's checksum.
 func expectEnd(r io.Reader, file string, offset int64) error {
 	var b [1]byte
 	switch n, err := io.ReadFull(r, b[:]); {

@@ -20,7 +20,7 @@ const extension = ".yaml"
 // Preset holds the settings of a published experiment.
 type Preset struct {
 	Name       string        `json:"name"`
-	Reproduces string        `json:"reproduces"` // the published experiment, with its result if that was published
+	Reproduces string        `json:"reproduces"` // the published experiment, and its published result if there is one
 	Config     config.Config `json:"config"`
 }
 
@@ -68,8 +68,8 @@ func digits(s string) int {
 	return len(s) - len(strings.TrimLeft(s, "0123456789"))
 }
 
-// Find returns the preset with the given name. The error is a *config.Error if it does not
-// exist.
+// Find returns the preset with the given name. The error is a *config.Error if there is no
+// such preset.
 func Find(name string) (Preset, error) {
 	p := Preset{Name: name}
 	b, err := files.ReadFile(name + extension)
