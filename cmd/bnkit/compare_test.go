@@ -16,9 +16,9 @@ import (
 // TestCompare compares runs, one of which has not begun.
 func TestCompare(t *testing.T) {
 	data := writeIDX(t)
-	inDirectory(t)
-	ok(t, append([]string{"train", "--data", data, "--out", "runs/a", "--lr", "0.05"}, small...)...)
-	ok(t, "train", "--data", data, "--out", "runs/b", "--arch", "resnet-14", "--trainable", "all", "--epochs", "1", "--schedule", "cosine", "--batch", "32")
+	chdirTemp(t)
+	mustRun(t, append([]string{"train", "--data", data, "--out", "runs/a", "--lr", "0.05"}, small...)...)
+	mustRun(t, "train", "--data", data, "--out", "runs/b", "--arch", "resnet-14", "--trainable", "all", "--epochs", "1", "--schedule", "cosine", "--batch", "32")
 	settings, err := os.ReadFile("runs/b/config.json")
 	if err != nil {
 		t.Fatal(err)
@@ -29,7 +29,7 @@ func TestCompare(t *testing.T) {
 	if err := os.WriteFile("other/b/config.json", settings, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	table := ok(t, "compare", "runs/a", "runs/b", "other/b", "--out", "beside")
+	table := mustRun(t, "compare", "runs/a", "runs/b", "other/b", "--out", "beside")
 	// The table is narrower with a column for each run.
 	rows := map[string][]string{} // by heading
 	body, _, _ := strings.Cut(table, "test accuracy:")
@@ -54,7 +54,7 @@ func TestCompare(t *testing.T) {
 	}
 
 	var r comparison
-	decode(t, ok(t, "compare", "runs/a", "runs/b", "other/b", "--out", "beside", "--json"), &r)
+	decode(t, mustRun(t, "compare", "runs/a", "runs/b", "other/b", "--out", "beside", "--json"), &r)
 	if len(r.Runs) != 3 || r.Runs[0].Epochs != 2 || r.Runs[1].Model.Trained != r.Runs[1].Model.Parameters || r.Runs[2].Result != nil || r.Runs[2].Model != nil {
 		t.Errorf("%+v", r.Runs)
 	}
@@ -92,8 +92,8 @@ func TestCompareLayout(t *testing.T) {
 // TestCompareSkips checks that arguments that are not runs are skipped with a note.
 func TestCompareSkips(t *testing.T) {
 	data := writeIDX(t)
-	inDirectory(t)
-	ok(t, append([]string{"train", "--data", data, "--out", "runs/a"}, small...)...)
+	chdirTemp(t)
+	mustRun(t, append([]string{"train", "--data", data, "--out", "runs/a"}, small...)...)
 	if err := errors.Join(os.Mkdir("runs/empty", 0o755), os.WriteFile("runs/notes.txt", nil, 0o644)); err != nil {
 		t.Fatal(err)
 	}
@@ -110,20 +110,20 @@ func TestCompareSkips(t *testing.T) {
 // TestCompareWithoutGamma checks that values of γ are missing for a run without γ.
 func TestCompareWithoutGamma(t *testing.T) {
 	data := writeIDX(t)
-	inDirectory(t)
-	ok(t, append([]string{"train", "--data", data, "--out", "a"}, small...)...)
-	ok(t, append([]string{"train", "--data", data, "--out", "b", "--bn", "none", "--trainable", "all", "--lr", "0.01"}, small...)...)
+	chdirTemp(t)
+	mustRun(t, append([]string{"train", "--data", data, "--out", "a"}, small...)...)
+	mustRun(t, append([]string{"train", "--data", data, "--out", "b", "--bn", "none", "--trainable", "all", "--lr", "0.01"}, small...)...)
 	var r struct {
 		Runs []struct {
 			Result map[string]any
 		}
 	}
-	decode(t, ok(t, "compare", "a", "b", "--json"), &r)
+	decode(t, mustRun(t, "compare", "a", "b", "--json"), &r)
 	_, with := r.Runs[0].Result["gamma_near_zero"]
 	if _, without := r.Runs[1].Result["gamma_near_zero"]; !with || without {
 		t.Errorf("%+v", r.Runs)
 	}
-	if table := ok(t, "compare", "a", "b"); strings.Contains(table, "NaN") {
+	if table := mustRun(t, "compare", "a", "b"); strings.Contains(table, "NaN") {
 		t.Errorf("the table:\n%s", table)
 	}
 }

@@ -13,7 +13,8 @@ import (
 	"bnkit/prune"
 )
 
-// comparedSizes are the shares of multiply-adds of --compare-policies without --target-macs.
+// comparedSizes lists the shares of multiply-adds that --compare-policies uses without
+// --target-macs.
 var comparedSizes = []float64{0.75, 0.5, 0.35}
 
 // comparePolicies measures every policy, or the one that --policy names and the control, at
@@ -35,7 +36,7 @@ func (o *pruneOptions) comparePolicies(c *cobra.Command, g *globalOptions, optio
 		if _, err := plots.ParseFormat(strings.TrimPrefix(filepath.Ext(o.choice.plot), ".")); err != nil {
 			return err
 		}
-		if err := mayWrite(c, o.choice.plot, o.force); err != nil {
+		if err := checkOverwrite(c, o.choice.plot, o.force); err != nil {
 			return err
 		}
 	}
@@ -44,7 +45,7 @@ func (o *pruneOptions) comparePolicies(c *cobra.Command, g *globalOptions, optio
 		return err
 	}
 	line := g.newProgress()
-	compared.Progress = func(what string, done, total int) { line.update("%s: %d of %d", what, done, total) }
+	compared.Progress = func(task string, done, total int) { line.update("%s: %d of %d", task, done, total) }
 	r, err := prune.Compare(c.Context(), model, data, compared)
 	line.clear()
 	if err != nil {
