@@ -74,7 +74,7 @@ func checkRoundTrip(t *testing.T, b []byte) {
 		return
 	}
 	again, err := Decode(encoded(t, file))
-	if err != nil || !same(again, file) {
+	if err != nil || !equalFiles(again, file) {
 		t.Errorf("first read as %+v, then as %+v, %v", file, again, err)
 	}
 }

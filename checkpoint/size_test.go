@@ -100,7 +100,7 @@ func TestSizes(t *testing.T) {
 		if len(b) >= c.limit {
 			t.Errorf("resnet-%d: %d bytes, want below %d", c.depth, len(b), c.limit)
 		}
-		if got, err := Decode(b); err != nil || !same(got, f) {
+		if got, err := Decode(b); err != nil || !equalFiles(got, f) {
 			t.Errorf("resnet-%d: the decoded file differs; error %v", c.depth, err)
 		}
 	}

@@ -64,7 +64,7 @@ func loneSurrogate(b []byte) int {
 		if b[i] != '\\' {
 			continue
 		}
-		first, ok := escaped(b[i:])
+		first, ok := parseEscape(b[i:])
 		if !ok {
 			i++ // another escape, such as \\
 			continue
@@ -74,7 +74,7 @@ func loneSurrogate(b []byte) int {
 		if first < 0xd800 || first > 0xdfff {
 			continue
 		}
-		second, ok := escaped(b[i+1:])
+		second, ok := parseEscape(b[i+1:])
 		if first > 0xdbff || !ok || second < 0xdc00 || second > 0xdfff {
 			return at
 		}
@@ -83,9 +83,9 @@ func loneSurrogate(b []byte) int {
 	return -1
 }
 
-// escaped returns the value of the escape \uXXXX at the start of b, and reports whether b
+// parseEscape returns the value of the escape \uXXXX at the start of b, and reports whether b
 // starts with one.
-func escaped(b []byte) (uint64, bool) {
+func parseEscape(b []byte) (uint64, bool) {
 	if len(b) < 6 || b[0] != '\\' || b[1] != 'u' {
 		return 0, false
 	}

@@ -68,7 +68,7 @@ func (v *tensor) elements(do func(i int, element []byte)) {
 var converters = map[string]func([]byte) float32{
 	"F64":  func(b []byte) float32 { return float32(math.Float64frombits(binary.LittleEndian.Uint64(b))) },
 	"F32":  func(b []byte) float32 { return math.Float32frombits(binary.LittleEndian.Uint32(b)) },
-	"F16":  func(b []byte) float32 { return half(binary.LittleEndian.Uint16(b)) },
+	"F16":  func(b []byte) float32 { return fromFloat16(binary.LittleEndian.Uint16(b)) },
 	"BF16": func(b []byte) float32 { return math.Float32frombits(uint32(binary.LittleEndian.Uint16(b)) << 16) },
 	"I64":  func(b []byte) float32 { return float32(int64(binary.LittleEndian.Uint64(b))) },
 	"I32":  func(b []byte) float32 { return float32(int32(binary.LittleEndian.Uint32(b))) },
@@ -83,8 +83,8 @@ var converters = map[string]func([]byte) float32{
 	},
 }
 
-// half converts an IEEE 754 binary16 number.
-func half(h uint16) float32 {
+// fromFloat16 converts an IEEE 754 binary16 number.
+func fromFloat16(h uint16) float32 {
 	sign := uint32(h&0x8000) << 16
 	exponent, fraction := uint32(h>>10&0x1f), uint32(h&0x3ff)
 	switch exponent {

@@ -47,7 +47,7 @@ func scalar(args []any) any {
 	case "f4":
 		return float64(math.Float32frombits(uint32(x)))
 	case "f2":
-		return float64(half(uint16(x)))
+		return float64(fromFloat16(uint16(x)))
 	case "b1":
 		return x != 0
 	case "i1":

@@ -133,7 +133,7 @@ func TestFloat16(t *testing.T) {
 		case exponent == 31:
 			want = math.NaN()
 		}
-		got := half(uint16(h))
+		got := fromFloat16(uint16(h))
 		if math.Float32bits(got) != math.Float32bits(float32(want)) && !(got != got && want != want) {
 			t.Errorf("%#04x is %v, want %v", h, got, want)
 		}

@@ -36,7 +36,7 @@ type summary struct {
 	module  bool // it has the attributes of a torch.nn.Module
 }
 
-// class is a class or a function, of which only the name is known.
+// class stands for a class or a function. Only its name is known.
 type class struct{ name string }
 
 // opaque stands for an object that this package does not build.

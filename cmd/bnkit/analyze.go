@@ -214,7 +214,7 @@ func printReport(w io.Writer, r *analysis.Report, wide bool) {
 		if s.Threshold > 0 {
 			name = fmt.Sprint(s.Threshold)
 		}
-		rows = append(rows, []string{name, fmt.Sprint(s.Clamped), share(s.Share), accuracyText(s.TestAccuracy, s.Interval), lossText(s.TestLoss)})
+		rows = append(rows, []string{name, fmt.Sprint(s.Clamped), percent(s.Share), accuracyText(s.TestAccuracy, s.Interval), lossText(s.TestLoss)})
 	}
 	printTable(w, rows)
 	line("%d pictures of the %s split, %s statistics, β kept; the numbers in parentheses are 95%% confidence intervals", r.Accuracy.Examples, r.Accuracy.Split, r.Accuracy.Statistics)
@@ -257,13 +257,13 @@ func layerRow(name string, channels, thresholds int, gamma, beta *analysis.Distr
 		if nearZero == nil { // all channels are pruned
 			row = append(row, "-")
 		} else {
-			row = append(row, share(nearZero[i]))
+			row = append(row, percent(nearZero[i]))
 		}
 	}
 	if s == nil {
 		row = append(row, "-", "-", "-")
 	} else {
-		row = append(row, share(s.Zero), fmt.Sprint(s.MostlyOff), fmt.Sprint(s.AlwaysOn))
+		row = append(row, percent(s.Zero), fmt.Sprint(s.MostlyOff), fmt.Sprint(s.AlwaysOn))
 	}
 	if grad == nil {
 		return append(row, "-", "-", "-")

@@ -98,7 +98,7 @@ func printBench(w io.Writer, r bench.Result) {
 		if l.EffectiveGFLOPS > 0 {
 			rate = fmt.Sprintf("%.0f\t%.2f", l.EffectiveGFLOPS, l.EffectiveGFLOPS/r.FMAPeakGFLOPS)
 		}
-		fmt.Fprintf(t, "%s\t%s\t%.2f\t%s\t%s\t\n", l.Layer, l.Phase, 1e3*l.Seconds, share(l.Seconds/total), rate)
+		fmt.Fprintf(t, "%s\t%s\t%.2f\t%s\t%s\t\n", l.Layer, l.Phase, 1e3*l.Seconds, percent(l.Seconds/total), rate)
 	}
 	t.Flush()
 }

@@ -164,7 +164,7 @@ func (m *modelFlags) openData(model *engine.Model) (*dataset.Data, error) {
 // errNoData returns the error for a file that does not name its data set if the command line
 // does not name it either.
 func errNoData(path string) error {
-	return &config.Error{Key: "--data", Reason: fmt.Sprintf("%s does not name its data set; name one", path)}
+	return &config.Error{Key: "--data", Reason: fmt.Sprintf("%s does not name its data; name a data set", path)}
 }
 
 // errTwoDataLocations returns the error for a command line that gives two locations of the data.

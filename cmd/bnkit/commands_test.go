@@ -54,7 +54,7 @@ func bnkit(t *testing.T, args ...string) (code int, out, err string) {
 	return code, o.String(), e.String()
 }
 
-// mustRun runs a command line that must succeed, and returns what it prints.
+// mustRun runs a command line that must succeed, and returns its output.
 func mustRun(t *testing.T, args ...string) string {
 	t.Helper()
 	code, out, err := bnkit(t, args...)
@@ -72,6 +72,7 @@ func chdirTemp(t *testing.T) string {
 	return dir
 }
 
+// small holds the flags of a short run of a small network.
 var small = []string{"--arch", "resnet-8", "--epochs", "2", "--lr-drops", "1", "--batch", "32"}
 
 // TestTrainAnalyzePrune runs the commands one after the other without naming a file.
@@ -147,6 +148,7 @@ func TestTrainAnalyzePrune(t *testing.T) {
 	}
 }
 
+// decode decodes JSON into v.
 func decode(t *testing.T, text string, v any) {
 	t.Helper()
 	if err := json.Unmarshal([]byte(text), v); err != nil {
@@ -257,7 +259,7 @@ func TestExitCodes(t *testing.T) {
 	for _, c := range []struct {
 		args string
 		code int
-		says string
+		want string
 	}{
 		{"compare edited torn", 3, filepath.Join("torn", "config.json")},
 		{"compare wrong", 3, "epochs: -1"},
@@ -345,8 +347,8 @@ func TestExitCodes(t *testing.T) {
 		{"compare taken", 2, "config.json"},
 	} {
 		code, _, err := bnkit(t, strings.Fields(c.args)...)
-		if code != c.code || !strings.Contains(err, c.says) || strings.Count(err, "\n") != 1 {
-			t.Errorf("bnkit %s: exit code %d, %q; want %d and one line with %q", c.args, code, err, c.code, c.says)
+		if code != c.code || !strings.Contains(err, c.want) || strings.Count(err, "\n") != 1 {
+			t.Errorf("bnkit %s: exit code %d, %q; want %d and one line with %q", c.args, code, err, c.code, c.want)
 		}
 	}
 }
@@ -419,7 +421,7 @@ func TestHelp(t *testing.T) {
 	}
 }
 
-// failingWriter accepts a number of bytes and then fails, or panics.
+// failingWriter accepts a number of bytes. After that it fails, or panics if panics is set.
 type failingWriter struct {
 	room   int
 	panics bool
@@ -464,13 +466,13 @@ func TestOutputCannotBeWritten(t *testing.T) {
 	}
 }
 
-// TestCrashIsNotUsage checks that a panic is reported with its stack, and exits with 1.
-func TestCrashIsNotUsage(t *testing.T) {
+// TestPanicExitCode checks that a panic is reported with its stack, and exits with 1.
+func TestPanicExitCode(t *testing.T) {
 	var err bytes.Buffer
 	code := run(t.Context(), []string{"version"}, &failingWriter{panics: true}, &err)
-	for _, says := range []string{"crashed: the writer's mistake", "report it", "failingWriter"} {
-		if code != 1 || !strings.Contains(err.String(), says) {
-			t.Errorf("exit code %d, want 1 and %q in:\n%s", code, says, err.String())
+	for _, want := range []string{"crashed: the writer's mistake", "report it", "failingWriter"} {
+		if code != 1 || !strings.Contains(err.String(), want) {
+			t.Errorf("exit code %d, want 1 and %q in:\n%s", code, want, err.String())
 		}
 	}
 }

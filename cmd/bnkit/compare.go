@@ -56,7 +56,7 @@ Values that do not exist are left out.`,
 	return c
 }
 
-// comparison is what compare --json prints.
+// comparison holds the output of compare --json.
 type comparison struct {
 	Runs     []*analysis.Summary `json:"runs"`
 	Files    []*fileSummary      `json:"files,omitempty"` // files that belong to no run
@@ -196,9 +196,9 @@ func comparisonTable(names []string, runs []*analysis.Summary) [][]string {
 			parameters, size = fmt.Sprint(m.Trained), bytesText(m.FileBytes)
 		}
 		if e := s.Result; e != nil {
-			accuracy, gap = share(e.TestAccuracy), fmt.Sprintf("%+.2f", 100*e.GeneralisationGap)
+			accuracy, gap = percent(e.TestAccuracy), fmt.Sprintf("%+.2f", 100*e.GeneralisationGap)
 			if e.GammaNearZero != nil {
-				nearZero = share(*e.GammaNearZero)
+				nearZero = percent(*e.GammaNearZero)
 			}
 			if e.Seconds != nil {
 				duration = durationText(time.Duration(*e.Seconds * float64(time.Second)))

@@ -13,7 +13,7 @@ import (
 	"bnkit/engine/config"
 )
 
-// TestCompare compares runs, one of which has not begun.
+// TestCompare compares two runs and the directory of a run that has not begun.
 func TestCompare(t *testing.T) {
 	data := writeIDX(t)
 	chdirTemp(t)
@@ -68,8 +68,8 @@ func TestCompare(t *testing.T) {
 	}
 }
 
-// TestCompareLayout checks that many runs have a row each, and that the cells are the same in
-// both layouts.
+// TestCompareLayout checks that the table has a column for each run if there are few runs, and
+// a row for each run if there are many.
 func TestCompareLayout(t *testing.T) {
 	var names []string
 	var runs []*analysis.Summary
@@ -97,13 +97,13 @@ func TestCompareSkips(t *testing.T) {
 	if err := errors.Join(os.Mkdir("runs/empty", 0o755), os.WriteFile("runs/notes.txt", nil, 0o644)); err != nil {
 		t.Fatal(err)
 	}
-	code, out, said := bnkit(t, "compare", "runs/a/ckpt.bnz", "runs/empty", "runs/notes.txt")
-	if code != 0 || !strings.Contains(out, "resnet-8") || strings.Count(said, "\n") != 2 ||
-		!strings.Contains(said, "skipped: runs/empty is not a run: it has no config.json") || !strings.Contains(said, "runs/notes.txt") {
-		t.Errorf("exit code %d, %q, %q", code, out, said)
+	code, out, stderr := bnkit(t, "compare", "runs/a/ckpt.bnz", "runs/empty", "runs/notes.txt")
+	if code != 0 || !strings.Contains(out, "resnet-8") || strings.Count(stderr, "\n") != 2 ||
+		!strings.Contains(stderr, "skipped: runs/empty is not a run: it has no config.json") || !strings.Contains(stderr, "runs/notes.txt") {
+		t.Errorf("exit code %d, %q, %q", code, out, stderr)
 	}
-	if code, _, said := bnkit(t, "compare", "runs/empty", "runs/notes.txt"); code != 2 || strings.Count(said, "\n") != 1 {
-		t.Errorf("no run: exit code %d, %q", code, said)
+	if code, _, stderr := bnkit(t, "compare", "runs/empty", "runs/notes.txt"); code != 2 || strings.Count(stderr, "\n") != 1 {
+		t.Errorf("no run: exit code %d, %q", code, stderr)
 	}
 }
 
@@ -134,7 +134,7 @@ func TestRunNames(t *testing.T) {
 		{[]string{"x/a", "y/a/", "b"}, []string{filepath.Join("x", "a"), filepath.Join("y", "a"), "b"}},
 	} {
 		if got := runNames(c.dirs); !slices.Equal(got, c.want) {
-			t.Errorf("%v are called %v, want %v", c.dirs, got, c.want)
+			t.Errorf("%v have the names %v, want %v", c.dirs, got, c.want)
 		}
 	}
 }

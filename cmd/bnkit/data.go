@@ -94,7 +94,7 @@ or archive; not for the sample) and bytes.`,
 	}
 }
 
-// dataResult is what fetch --json prints about a data set.
+// dataResult holds the output of fetch --json for a data set.
 type dataResult struct {
 	Name  string `json:"name"`
 	Path  string `json:"path,omitempty"`
@@ -176,7 +176,7 @@ func (p *fetchProgress) update(file string, done, total int64) {
 	p.line.update("%s", text)
 }
 
-// dataEntry is what list --json prints about a data set.
+// dataEntry holds the output of list --json for a data set.
 type dataEntry struct {
 	Name    string `json:"name"`
 	Present bool   `json:"present"`

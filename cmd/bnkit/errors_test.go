@@ -151,7 +151,7 @@ func TestExitCodesOfErrors(t *testing.T) {
 func TestAdvice(t *testing.T) {
 	for _, c := range []struct {
 		err  error
-		says []string
+		want []string
 	}{
 		{&rundir.RunExistsError{Dir: "r"}, []string{"r already holds a run", "--resume", "--force", "--out"}},
 		{&rundir.NoneUnfinishedError{Runs: "runs", Finished: 2}, []string{"every run under runs is finished", "--out", "--epochs"}},
@@ -173,7 +173,7 @@ func TestAdvice(t *testing.T) {
 		{rundir.ErrNoCheckpoint, []string{"bnkit train"}},
 	} {
 		text := message(fmt.Errorf("command: %w", c.err), exitCode(c.err))
-		for _, want := range c.says {
+		for _, want := range c.want {
 			if !strings.Contains(text, want) {
 				t.Errorf("%q does not say %q", text, want)
 			}

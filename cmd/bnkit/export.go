@@ -72,7 +72,7 @@ func (o *exportOptions) modulePath() string {
 	return strings.TrimSuffix(o.out, filepath.Ext(o.out)) + ".py"
 }
 
-// exportResult is what export --json prints.
+// exportResult holds the output of export --json.
 type exportResult struct {
 	Out        string `json:"out"`
 	Python     string `json:"python,omitempty"`

@@ -49,9 +49,9 @@ func TestExportPruned(t *testing.T) {
 	if err := os.WriteFile("mine.py", []byte("mine"), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	for out, says := range map[string]string{"mine.safetensors": "mine.py already exists", "new.py": "--out"} {
+	for out, want := range map[string]string{"mine.safetensors": "mine.py already exists", "new.py": "--out"} {
 		code, _, err := bnkit(t, "export", "p.bnz", "--out", out, "--with-python", "--data-dir", data)
-		if code != 2 || !strings.Contains(err, says) || strings.Count(err, "\n") != 1 {
+		if code != 2 || !strings.Contains(err, want) || strings.Count(err, "\n") != 1 {
 			t.Errorf("export --out %s: exit code %d, %q", out, code, err)
 		}
 		if _, err := os.Stat(out); err == nil {

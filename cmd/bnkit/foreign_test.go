@@ -21,7 +21,7 @@ const (
 	foreignAccuracy = 0.625
 	foreignLoss     = 1.2712057077395253
 	foreignChannels = 60
-	foreignSmall    = 9 // γ below 0.01 in size
+	foreignSmall    = 9 // |γ| below 0.01
 	foreignBeta     = 48
 	foreignBoth     = 7
 )
@@ -49,6 +49,7 @@ func foreignDir(t *testing.T) []string {
 	return []string{"--data", data, "--normalise-mean", "0.25", "--normalise-std", "0.5"}
 }
 
+// writeTest writes a file.
 func writeTest(t *testing.T, path string, b []byte) {
 	t.Helper()
 	if err := os.WriteFile(path, b, 0o644); err != nil {
@@ -65,7 +66,7 @@ func runJSON(t *testing.T, args ...string) map[string]any {
 }
 
 // checkKeys checks that an object has these keys and no others.
-func checkKeys(t *testing.T, what string, v map[string]any, keys ...string) {
+func checkKeys(t *testing.T, name string, v map[string]any, keys ...string) {
 	t.Helper()
 	var got []string
 	for key := range v {
@@ -74,7 +75,7 @@ func checkKeys(t *testing.T, what string, v map[string]any, keys ...string) {
 	slices.Sort(got)
 	slices.Sort(keys)
 	if !slices.Equal(got, keys) {
-		t.Errorf("%s has the keys %v, want %v", what, got, keys)
+		t.Errorf("%s has the keys %v, want %v", name, got, keys)
 	}
 }
 
@@ -190,9 +191,9 @@ func TestImport(t *testing.T) {
 	if err := os.Remove("data.json"); err != nil {
 		t.Fatal(err)
 	}
-	code, _, said := bnkit(t, "import", "models/resnet8.th", "--data", flags[1], "--out", "second.bnz")
-	if _, err := os.Stat("data.json"); code != 0 || err == nil || !strings.Contains(said, "give other commands --data "+flags[1]) {
-		t.Errorf("beside another .bnz file: exit code %d, data.json: %v, %s", code, err, said)
+	code, _, stderr := bnkit(t, "import", "models/resnet8.th", "--data", flags[1], "--out", "second.bnz")
+	if _, err := os.Stat("data.json"); code != 0 || err == nil || !strings.Contains(stderr, "give other commands --data "+flags[1]) {
+		t.Errorf("beside another .bnz file: exit code %d, data.json: %v, %s", code, err, stderr)
 	}
 	for _, args := range [][]string{{"import", "second.bnz"}, {"import", "models/resnet8.th"}, {"import"}, with("import", "models/resnet8.th", "--out", "m.pt")} {
 		if code, _, err := bnkit(t, args...); code != 2 {
@@ -231,7 +232,7 @@ func TestInspectForeign(t *testing.T) {
 	}
 }
 
-// TestUnknownNetwork checks what can be done with a network that cannot be run.
+// TestUnknownNetwork runs the commands on a network that is not recognised.
 func TestUnknownNetwork(t *testing.T) {
 	flags := foreignDir(t)
 	const file = "models/unknown.pt"
@@ -300,6 +301,8 @@ func TestClampedCopy(t *testing.T) {
 	checkClamped(t, "models/resnet8.th", "m.safetensors", 1.1, false)
 }
 
+// checkClamped checks that a clamped copy differs from its source only in γ below the threshold
+// and, with zeroBeta, in β of the same channels.
 func checkClamped(t *testing.T, source, copied string, threshold float64, zeroBeta bool) {
 	t.Helper()
 	before, after := tensorsOf(t, source), tensorsOf(t, copied)
@@ -318,9 +321,9 @@ func checkClamped(t *testing.T, source, copied string, threshold float64, zeroBe
 			norm, _ = strings.CutSuffix(name, ".bias")
 		}
 		_, isNorm := before[norm+".running_mean"]
-		was, now := bytesOfTensor(t, x), bytesOfTensor(t, y)
+		old, got := bytesOfTensor(t, x), bytesOfTensor(t, y)
 		if !isNorm {
-			if !bytes.Equal(was, now) {
+			if !bytes.Equal(old, got) {
 				t.Errorf("%s changed", name)
 			}
 			continue
@@ -330,15 +333,15 @@ func checkClamped(t *testing.T, source, copied string, threshold float64, zeroBe
 		if err != nil {
 			t.Fatal(err)
 		}
-		size := len(was) / len(values)
+		size := len(old) / len(values)
 		for i, v := range values {
-			want := was[i*size : (i+1)*size]
+			want := old[i*size : (i+1)*size]
 			if math.Abs(float64(v)) < threshold {
 				want = make([]byte, size)
 				clamped++
 			}
-			if !bytes.Equal(now[i*size:(i+1)*size], want) {
-				t.Errorf("%s[%d] is %x, want %x", name, i, now[i*size:(i+1)*size], want)
+			if !bytes.Equal(got[i*size:(i+1)*size], want) {
+				t.Errorf("%s[%d] is %x, want %x", name, i, got[i*size:(i+1)*size], want)
 			}
 		}
 	}
@@ -347,6 +350,7 @@ func checkClamped(t *testing.T, source, copied string, threshold float64, zeroBe
 	}
 }
 
+// tensorsOf returns the tensors of a file by name.
 func tensorsOf(t *testing.T, path string) map[string]convert.Tensor {
 	t.Helper()
 	f, err := convert.Open(path)
@@ -403,9 +407,9 @@ func TestForeignErrors(t *testing.T) {
 		{"hostile.pt", 3, "a pickled object, os.system"},
 	} {
 		for _, args := range [][]string{{"inspect"}, {"eval"}, {"analyze"}, {"prune"}, {"plot"}, {"import"}, {"train", "--epochs", "1", "--from"}, {"export", "--out", "x.safetensors"}} {
-			code, _, said := bnkit(t, append(args, c.file)...)
-			if code != c.code || !strings.Contains(said, c.want) || strings.Count(said, "\n") != 1 {
-				t.Errorf("%v %s: exit code %d, %s", args, c.file, code, said)
+			code, _, stderr := bnkit(t, append(args, c.file)...)
+			if code != c.code || !strings.Contains(stderr, c.want) || strings.Count(stderr, "\n") != 1 {
+				t.Errorf("%v %s: exit code %d, %s", args, c.file, code, stderr)
 			}
 		}
 	}
@@ -413,15 +417,15 @@ func TestForeignErrors(t *testing.T) {
 		t.Error("code in a file was run")
 	}
 	if entries, err := os.ReadDir("."); err != nil || len(entries) != 4 {
-		t.Errorf("left: %v, %v", entries, err)
+		t.Errorf("the directory holds %v, %v; want 4 entries", entries, err)
 	}
 	// A state dict without BatchNorms has nothing to show.
 	if err := safetensors.Write("plain.safetensors", []safetensors.Tensor{safetensors.New("w", []int{1}, []float32{1})}, nil); err != nil {
 		t.Fatal(err)
 	}
 	for _, args := range [][]string{{"analyze"}, {"prune"}, {"plot"}} {
-		if code, _, said := bnkit(t, append(args, "plain.safetensors")...); code != 3 || !strings.Contains(said, "no BatchNorm") {
-			t.Errorf("%v of a file without BatchNorms: exit code %d, %s", args, code, said)
+		if code, _, stderr := bnkit(t, append(args, "plain.safetensors")...); code != 3 || !strings.Contains(stderr, "no BatchNorm") {
+			t.Errorf("%v of a file without BatchNorms: exit code %d, %s", args, code, stderr)
 		}
 	}
 	nan := []safetensors.Tensor{safetensors.New("n.weight", []int{1}, []float32{float32(math.NaN())}),
@@ -430,8 +434,8 @@ func TestForeignErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, args := range [][]string{{"analyze"}, {"prune"}, {"plot"}} {
-		if code, _, said := bnkit(t, append(args, "nan.safetensors")...); code != 3 || !strings.Contains(said, "n.weight holds NaN at index 0") {
-			t.Errorf("%v of NaN: exit code %d, %s", args, code, said)
+		if code, _, stderr := bnkit(t, append(args, "nan.safetensors")...); code != 3 || !strings.Contains(stderr, "n.weight holds NaN at index 0") {
+			t.Errorf("%v of NaN: exit code %d, %s", args, code, stderr)
 		}
 	}
 }

@@ -52,7 +52,7 @@ and data_dir (the recorded location, if there is one).`,
 	return c
 }
 
-// importResult is what import --json prints.
+// importResult holds the output of import --json.
 type importResult struct {
 	Out        string    `json:"out"`
 	Arch       string    `json:"arch"`

@@ -71,7 +71,7 @@ ignored and metadata; with --arch it prints arch, shortcut and other variants, i
 	return c
 }
 
-// networkSets is what inspect --arch --json prints.
+// networkSets holds the output of inspect --arch --json.
 type networkSets struct {
 	Arch     string `json:"arch"`
 	Shortcut string `json:"shortcut"`
@@ -106,7 +106,7 @@ func inspectNetwork(g *globalOptions, cfg *config.Config) error {
 		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 		fmt.Fprintf(t, "trainable set\t%*s\t  share\ttrains\n", width, "numbers")
 		for _, s := range r.Sets {
-			fmt.Fprintf(t, "%s\t%*d\t%7s\t%s\n", s.Name, width, s.Parameters, share(float64(s.Parameters)/float64(r.Parameters)), s.Trains)
+			fmt.Fprintf(t, "%s\t%*d\t%7s\t%s\n", s.Name, width, s.Parameters, percent(float64(s.Parameters)/float64(r.Parameters)), s.Trains)
 		}
 		t.Flush()
 	})

@@ -19,11 +19,11 @@ func TestIntervals(t *testing.T) {
 		Accuracy float64     `json:"test_accuracy"`
 		Interval *[2]float64 `json:"test_accuracy_interval"`
 	}
-	check := func(what string, m measured) {
+	check := func(name string, m measured) {
 		t.Helper()
 		low, high := engine.Wilson(int(math.Round(40*m.Accuracy)), 40)
 		if m.Interval == nil || *m.Interval != [2]float64{low, high} {
-			t.Errorf("%s: accuracy %v has the interval %v, want %v to %v", what, m.Accuracy, m.Interval, low, high)
+			t.Errorf("%s: accuracy %v has the interval %v, want %v to %v", name, m.Accuracy, m.Interval, low, high)
 		}
 	}
 	var eval measured

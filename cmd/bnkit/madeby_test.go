@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// TestProvenanceCommands runs the commands that inspect prints in place of those that made a file, and
-// checks that they make the same file.
+// TestProvenanceCommands runs the commands that inspect prints for the provenance of a file,
+// and checks that they write the same file.
 func TestProvenanceCommands(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("Windows has no sh to split the printed line")
@@ -32,7 +32,7 @@ func TestProvenanceCommands(t *testing.T) {
 	repeatCommand(t, "runs/more/ckpt.bnz", "bnkit train --from", "--out", "runs/more2", "runs/more2/ckpt.bnz")
 	mustRun(t, "train", "--like", "prunedb.bnz", "--data", data, "--epochs", "1", "--batch", "32", "--out", "runs/like")
 	repeatCommand(t, "runs/like/ckpt.bnz", "bnkit train --like", "--out", "runs/like2", "runs/like2/ckpt.bnz")
-	// A file that does not say enough is described as it is.
+	// Without the source file, inspect prints a placeholder and the stored event.
 	if err := os.Rename("it's/a/ckpt-pruned.bnz", "alone.bnz"); err != nil {
 		t.Fatal(err)
 	}
@@ -41,13 +41,13 @@ func TestProvenanceCommands(t *testing.T) {
 	}
 }
 
-// repeatCommand runs the last command that inspect prints for a file and that begins with a word,
-// with more arguments, and compares the file that it makes.
-func repeatCommand(t *testing.T, path, begins string, more, value, made string) {
+// repeatCommand runs the last command with the given prefix that inspect prints for a file. It
+// adds a flag with a value, and compares the written file with the original.
+func repeatCommand(t *testing.T, path, prefix string, flag, value, written string) {
 	t.Helper()
 	command := ""
 	for line := range strings.Lines(mustRun(t, "inspect", path)) {
-		if _, text, found := strings.Cut(line, "made by"); found && strings.HasPrefix(strings.TrimSpace(text), begins) {
+		if _, text, found := strings.Cut(line, "made by"); found && strings.HasPrefix(strings.TrimSpace(text), prefix) {
 			command = strings.TrimPrefix(strings.TrimSpace(text), "bnkit ")
 		}
 	}
@@ -55,12 +55,12 @@ func repeatCommand(t *testing.T, path, begins string, more, value, made string) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	mustRun(t, append(strings.Split(strings.TrimSuffix(string(words), "\n"), "\n"), more, value)...)
+	mustRun(t, append(strings.Split(strings.TrimSuffix(string(words), "\n"), "\n"), flag, value)...)
 	want, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := os.ReadFile(made); err != nil || !bytes.Equal(got, want) {
+	if got, err := os.ReadFile(written); err != nil || !bytes.Equal(got, want) {
 		t.Errorf("%s: %s makes another file, %v", path, command, err)
 	}
 }

@@ -54,10 +54,10 @@ func TestInterruptedHint(t *testing.T) {
 		}
 		mustRun(t, append(append(train, flags...), "--out", "whole")...)
 		out := filepath.Join("it's  a", "$run")
-		said := runInterrupted(t, append(append(train, flags...), "--out", out)...)
-		_, hint, found := strings.Cut(strings.TrimSpace(said), "continue with: bnkit ")
+		stderr := runInterrupted(t, append(append(train, flags...), "--out", out)...)
+		_, hint, found := strings.Cut(strings.TrimSpace(stderr), "continue with: bnkit ")
 		if !found {
-			t.Fatalf("%s: %s", name, said)
+			t.Fatalf("%s: %s", name, stderr)
 		}
 		words, err := exec.Command("sh", "-c", `set -- `+hint+`; printf '%s\n' "$@"`).Output()
 		if err != nil {
@@ -94,7 +94,7 @@ func TestInterruptedHint(t *testing.T) {
 }
 
 // TestInterruptedForce checks that a replacement that is interrupted in its first epoch
-// leaves the old run unchanged, and that the message says this instead of how to resume.
+// leaves the old run unchanged, and that the message says so and does not name --resume.
 func TestInterruptedForce(t *testing.T) {
 	data := writeIDX(t)
 	chdirTemp(t)
@@ -127,10 +127,10 @@ func TestDirectoryInUse(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer b.Release()
-	for _, how := range []string{"--resume", "--force"} {
-		code, _, err := bnkit(t, append([]string{"train", "--data", data, "--out", "runs/b", how}, small...)...)
+	for _, flag := range []string{"--resume", "--force"} {
+		code, _, err := bnkit(t, append([]string{"train", "--data", data, "--out", "runs/b", flag}, small...)...)
 		if code != 2 || !strings.Contains(err, "runs/b is in use: process ") || strings.Count(err, "\n") != 1 {
-			t.Errorf("%s: exit code %d, %s", how, code, err)
+			t.Errorf("%s: exit code %d, %s", flag, code, err)
 		}
 	}
 	if _, _, err := bnkit(t, "train", "--resume"); !strings.Contains(err, "in runs/a\n") {
@@ -164,9 +164,9 @@ func TestDamagedRun(t *testing.T) {
 			t.Errorf("%s: exit code %d, %s", command, code, err)
 		}
 	}
-	code, _, said := bnkit(t, "train", "--resume", "--out", "r")
-	if code != 0 || !strings.Contains(said, "lost the rows of epochs 2;") {
-		t.Errorf("resume: exit code %d, %s", code, said)
+	code, _, stderr := bnkit(t, "train", "--resume", "--out", "r")
+	if code != 0 || !strings.Contains(stderr, "lost the rows of epochs 2;") {
+		t.Errorf("resume: exit code %d, %s", code, stderr)
 	}
 	mustRun(t, "plot", "r")
 	var c comparison

@@ -86,8 +86,8 @@ func columns(f *os.File) int {
 	return width
 }
 
-// share formats a share from 0 to 1 as a percentage.
-func share(v float64) string { return fmt.Sprintf("%.2f%%", 100*v) }
+// percent formats a share from 0 to 1 as a percentage.
+func percent(v float64) string { return fmt.Sprintf("%.2f%%", 100*v) }
 
 // durationText formats a duration for people.
 func durationText(d time.Duration) string {

@@ -137,7 +137,7 @@ func (o *pruneOptions) options() (prune.Options, error) {
 	return p, err
 }
 
-// pruneResult is what prune --json prints.
+// pruneResult holds the output of prune --json.
 type pruneResult struct {
 	*prune.Result
 	BytesAfter int64  `json:"bytes_after,omitempty"` // of the file that was written
@@ -227,9 +227,9 @@ func printPrune(w io.Writer, r pruneResult) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(t, "layer\tchannels\tclamped\tremoved\tshare\t")
 	for _, l := range r.Layers {
-		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%s\t\n", l.Name, l.Channels, l.Clamped, l.Removed, share(float64(l.Clamped)/float64(l.Channels)))
+		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%s\t\n", l.Name, l.Channels, l.Clamped, l.Removed, percent(float64(l.Clamped)/float64(l.Channels)))
 	}
-	fmt.Fprintf(t, "all\t%d\t%d\t%d\t%s\t\n", r.Channels, r.Clamped, r.Removed, share(float64(r.Clamped)/float64(r.Channels)))
+	fmt.Fprintf(t, "all\t%d\t%d\t%d\t%s\t\n", r.Channels, r.Clamped, r.Removed, percent(float64(r.Clamped)/float64(r.Channels)))
 	t.Flush()
 
 	choice := "γ as planned"
@@ -239,7 +239,7 @@ func printPrune(w io.Writer, r pruneResult) {
 	case r.Threshold > 0:
 		choice = fmt.Sprintf("|γ| < %g", r.Threshold)
 	case r.Remove > 0:
-		choice = fmt.Sprintf("the smallest |γ|, %s of all,", share(r.Remove))
+		choice = fmt.Sprintf("the smallest |γ|, %s of all,", percent(r.Remove))
 	}
 	fmt.Fprintln(w)
 	fmt.Fprintln(w, wrapText(fmt.Sprintf("%s clamped to 0, β of those channels %s", choice, r.Beta), defaultColumns))
@@ -273,16 +273,16 @@ func printAccuracies(w io.Writer, r *prune.Result) {
 		moment = "before this training, "
 	}
 	fmt.Fprintf(w, "%s%d of the %d pictures of the test split get another class than before;\n", moment, r.PredictionsChanged, r.After.Examples)
-	fmt.Fprintf(w, "the smaller network and the clamped one give %s of them the same class\n\n", share(r.Agreement))
+	fmt.Fprintf(w, "the smaller network and the clamped one give %s of them the same class\n\n", percent(r.Agreement))
 }
 
 // printCosts prints sizes and speeds of the whole network and the smaller one.
 func printCosts(w io.Writer, r pruneResult) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	row := func(name string, before, after float64, format func(float64) string) {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t\n", name, format(before), format(after), change(before, after))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t\n", name, format(before), format(after), formatChange(before, after))
 	}
-	number := func(v float64) string { return count(int64(v)) }
+	number := func(v float64) string { return formatCount(int64(v)) }
 	size := func(v float64) string { return bytesText(int64(v)) }
 	speed := func(v float64) string { return fmt.Sprintf("%.0f", v) }
 	fmt.Fprintln(t, "\tbefore\tafter\tchange\t")
@@ -301,8 +301,8 @@ func printCosts(w io.Writer, r pruneResult) {
 	t.Flush()
 }
 
-// count formats a large number for people, in thousands, millions or billions.
-func count(n int64) string {
+// formatCount formats a large number for people, in thousands, millions or billions.
+func formatCount(n int64) string {
 	switch {
 	case n >= 1e9:
 		return fmt.Sprintf("%.2f G", float64(n)/1e9)
@@ -314,5 +314,5 @@ func count(n int64) string {
 	return strconv.FormatInt(n, 10)
 }
 
-// change formats the relative change of a number as a percentage.
-func change(before, after float64) string { return fmt.Sprintf("%+.1f%%", 100*(after/before-1)) }
+// formatChange formats the relative change of a number as a percentage.
+func formatChange(before, after float64) string { return fmt.Sprintf("%+.1f%%", 100*(after/before-1)) }

@@ -76,10 +76,10 @@ func (o *pruneChoice) add(c *cobra.Command) {
 	f.BoolVar(&o.meanBeta, "mean-beta", false, "set β of pruned channels so that their outputs keep their means")
 	f.Float64SliceVar(&o.targetMACs, "target-macs", nil, "prune until this share of the multiply-adds remains, e.g. 0.5")
 	f.Float64Var(&o.targetLatency, "target-latency", 0, "prune until this share of the time remains, measured on this machine")
-	f.Float64Var(&o.maxDrop, "max-drop", 0, "prune as long as accuracy drops by at most this many points")
+	f.Float64Var(&o.maxDrop, "max-drop", 0, "prune as long as accuracy drops by at most this number of points")
 	f.IntVar(&o.recover, "recover", 0, "epochs of training γ and β after pruning")
 	f.Float64Var(&o.recoverLR, "recover-lr", 0, fmt.Sprintf("learning rate at the start of the recovery (default: %g)", prune.DefaultLR))
-	f.IntVar(&o.iterate, "iterate", 0, "reach --target-macs in this many steps, each followed by a recovery")
+	f.IntVar(&o.iterate, "iterate", 0, "number of steps to --target-macs, each followed by a recovery")
 	f.BoolVar(&o.compare, "compare-policies", false, "measure every policy at every size of --target-macs, and write no network")
 	f.IntVar(&o.pictures, "pictures", 0, "test pictures of --compare-policies (default: all)")
 	f.StringVar(&o.plot, "plot", "", "picture of --compare-policies to write, .png or .svg")
@@ -166,9 +166,9 @@ func choiceText(p prune.Policy, t prune.Target) string {
 	text += ")"
 	switch {
 	case t.MACs > 0:
-		text += fmt.Sprintf(", for a target of %s of the multiply-adds,", share(t.MACs))
+		text += fmt.Sprintf(", for a target of %s of the multiply-adds,", percent(t.MACs))
 	case t.Latency > 0:
-		text += fmt.Sprintf(", for a target of %s of the time,", share(t.Latency))
+		text += fmt.Sprintf(", for a target of %s of the time,", percent(t.Latency))
 	case t.MaxDrop > 0:
 		text += fmt.Sprintf(", for a drop of at most %g points,", t.MaxDrop)
 	}

@@ -7,7 +7,7 @@ import (
 )
 
 // TestPruneToTarget prunes with a policy to a target in two steps with recoveries, and checks
-// the JSON, the table and that the file evaluates to what was printed.
+// the JSON and the table, and that eval of the file gives the printed accuracy.
 func TestPruneToTarget(t *testing.T) {
 	data := writeIDX(t)
 	chdirTemp(t)
@@ -85,7 +85,7 @@ func TestComparePolicies(t *testing.T) {
 	if info, err := os.Stat("p.png"); err != nil || info.Size() < 10_000 {
 		t.Errorf("the picture is %v; %v", info, err)
 	}
-	for _, c := range []struct{ args, says string }{
+	for _, c := range []struct{ args, want string }{
 		{"--policy best --remove 0.3", "unknown policy"},
 		{"--policy gamma", "exactly one of"},
 		{"--target-macs 0.5,0.4", "use one, or --compare-policies"},
@@ -97,8 +97,8 @@ func TestComparePolicies(t *testing.T) {
 		{"--target-macs 0.5 --iterate 2", "epochs of training between"},
 	} {
 		code, _, err := bnkit(t, append([]string{"prune", "r/ckpt.bnz", "--data-dir", data}, strings.Fields(c.args)...)...)
-		if code != 2 || !strings.Contains(err, c.says) {
-			t.Errorf("prune %s: exit code %d, %q; want 2 and %q", c.args, code, err, c.says)
+		if code != 2 || !strings.Contains(err, c.want) {
+			t.Errorf("prune %s: exit code %d, %q; want 2 and %q", c.args, code, err, c.want)
 		}
 	}
 }

@@ -68,12 +68,12 @@ func printPolicies(w io.Writer, r *prune.Comparison) {
 	fmt.Fprintln(t, header)
 	for _, row := range r.Rows {
 		a := row.Reestimated
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s–%s\t", row.Importance, share(row.TargetMACs), share(row.MACs), share(row.Time), share(row.Clamped.TestAccuracy), share(a.TestAccuracy), share(a.Interval[0]), share(a.Interval[1]))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s–%s\t", row.Importance, percent(row.TargetMACs), percent(row.MACs), percent(row.Time), percent(row.Clamped.TestAccuracy), percent(a.TestAccuracy), percent(a.Interval[0]), percent(a.Interval[1]))
 		if a := row.Recovered; a != nil {
-			fmt.Fprintf(t, "%s\t%s–%s\t", share(a.TestAccuracy), share(a.Interval[0]), share(a.Interval[1]))
+			fmt.Fprintf(t, "%s\t%s–%s\t", percent(a.TestAccuracy), percent(a.Interval[0]), percent(a.Interval[1]))
 		}
 		fmt.Fprintln(t)
 	}
 	t.Flush()
-	fmt.Fprintf(w, "(test accuracy of %d pictures; before pruning %s; β of pruned channels %s)\n", r.Before.Examples, share(r.Before.TestAccuracy), r.Beta)
+	fmt.Fprintf(w, "(test accuracy of %d pictures; before pruning %s; β of pruned channels %s)\n", r.Before.Examples, percent(r.Before.TestAccuracy), r.Beta)
 }

@@ -104,7 +104,7 @@ func TestPruneRefuses(t *testing.T) {
 	for _, c := range []struct {
 		args string
 		code int
-		says string
+		want string
 	}{
 		{"--remove 1", 2, "between 0 and 1"},
 		{"--remove 0.999", 2, "share of at most"},
@@ -120,8 +120,8 @@ func TestPruneRefuses(t *testing.T) {
 			args = append(args, "--data-dir", data)
 		}
 		code, _, err := bnkit(t, args...)
-		if code != c.code || !strings.Contains(err, c.says) || strings.Count(err, "\n") != 1 {
-			t.Errorf("prune %s: exit code %d, %q; want %d and one line with %q", c.args, code, err, c.code, c.says)
+		if code != c.code || !strings.Contains(err, c.want) || strings.Count(err, "\n") != 1 {
+			t.Errorf("prune %s: exit code %d, %q; want %d and one line with %q", c.args, code, err, c.code, c.want)
 		}
 	}
 	if _, err := os.Stat("r/ckpt-pruned.bnz"); err == nil {
@@ -130,7 +130,7 @@ func TestPruneRefuses(t *testing.T) {
 }
 
 // TestPrunedIsReported checks that analyze and inspect report the pruned channels, and that
-// eval of the pruned file agrees with what prune measured.
+// eval of the pruned file gives the numbers that prune measured.
 func TestPrunedIsReported(t *testing.T) {
 	data := writeIDX(t)
 	chdirTemp(t)

@@ -37,8 +37,8 @@ func TestVisible(t *testing.T) {
 	}
 }
 
-// TestSafeWriter checks that the values of JSON stay as they are, and that every script of
-// the shells passes unchanged.
+// TestSafeWriter checks that the values of JSON do not change, and that tabs and line breaks
+// pass unchanged.
 func TestSafeWriter(t *testing.T) {
 	asJSON := true
 	var b bytes.Buffer
@@ -64,10 +64,10 @@ func TestSafeWriter(t *testing.T) {
 
 // checkNoControls checks that a text has no character that is not printable, except line breaks
 // and tabs.
-func checkNoControls(t *testing.T, what, text string) {
+func checkNoControls(t *testing.T, name, text string) {
 	t.Helper()
 	if at := strings.IndexFunc(text, func(r rune) bool { return !unicode.IsPrint(r) && r != '\n' && r != '\t' }); at >= 0 {
-		t.Errorf("%s prints %q", what, text[max(0, at-20):min(len(text), at+20)])
+		t.Errorf("%s prints %q", name, text[max(0, at-20):min(len(text), at+20)])
 	}
 }
 
@@ -109,10 +109,10 @@ func TestHostileFiles(t *testing.T) {
 		"compare settings", "compare settings r", "compare settings r --json", "compare metrics", "train --config my.yaml", "train --resume --out settings",
 		"train --arch \x1b[2J", "eval \x1b[2J.bnz", "prune r --plan my.yaml",
 	} {
-		_, out, said := bnkit(t, strings.Split(line, " ")...)
+		_, out, stderr := bnkit(t, strings.Split(line, " ")...)
 		checkNoControls(t, line, out)
-		checkNoControls(t, line, said)
-		if out+said == "" {
+		checkNoControls(t, line, stderr)
+		if out+stderr == "" {
 			t.Errorf("%s prints nothing", line)
 		}
 	}

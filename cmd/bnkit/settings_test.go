@@ -13,7 +13,8 @@ import (
 	"bnkit/engine/presets"
 )
 
-// TestSettingsFiles checks that presets and files give the settings that flags do not.
+// TestSettingsFiles checks that settings come from presets and files unless flags override
+// them.
 func TestSettingsFiles(t *testing.T) {
 	data := writeIDX(t)
 	chdirTemp(t)
@@ -57,7 +58,7 @@ func TestSettingsFiles(t *testing.T) {
 	if got := settings("c"); !reflect.DeepEqual(got, want) {
 		t.Errorf("trained with %+v, want %+v", got, want)
 	}
-	for _, c := range []struct{ args, says string }{
+	for _, c := range []struct{ args, want string }{
 		{"--config bad.yaml", "bad.yaml: lerning_rate: line 2"},
 		{"--config my.yaml --preset frankle-resnet-14-bn", "one of them"},
 		{"--preset frankle", "--preset list"},
@@ -65,7 +66,7 @@ func TestSettingsFiles(t *testing.T) {
 		{"--config my.yaml --resume --out b", "started with seed 5, not 1"},
 	} {
 		code, _, err := bnkit(t, append([]string{"train", "--data", data}, strings.Fields(c.args)...)...)
-		if code != 2 || !strings.Contains(err, c.says) || strings.Count(err, "\n") != 1 {
+		if code != 2 || !strings.Contains(err, c.want) || strings.Count(err, "\n") != 1 {
 			t.Errorf("train %s: exit code %d, %q", c.args, code, err)
 		}
 	}

@@ -20,8 +20,8 @@ func TestTable(t *testing.T) {
 	if got := tableWidth(rows); got != utf8.RuneCountInString(lines[0]) {
 		t.Errorf("tableWidth is %d, the lines have %d characters", got, utf8.RuneCountInString(lines[0]))
 	}
-	if turned := transpose(rows); len(turned) != 3 || turned[2][2] != rows[2][2] || turned[1][0] != "γ" || !reflect.DeepEqual(transpose(turned), rows) {
-		t.Errorf("transpose: %q", turned)
+	if columns := transpose(rows); len(columns) != 3 || columns[2][2] != rows[2][2] || columns[1][0] != "γ" || !reflect.DeepEqual(transpose(columns), rows) {
+		t.Errorf("transpose: %q", columns)
 	}
 	// The columns take 7, 6 and 20 characters.
 	for width, want := range map[int][]string{33: {"run", "γ", "accuracy"}, 32: {"run", "accuracy"}, 27: {"run", "accuracy"}, 26: {"run"}, 7: {"run"}} {

@@ -240,7 +240,7 @@ func runTrain(c *cobra.Command, g *globalOptions, o *trainOptions) error {
 		},
 		Step: func(s engine.StepReport) {
 			line.update("epoch %d/%d, step %d/%d: loss %.3f, accuracy %s, %.0f images/s, %s left",
-				s.Epoch, s.Epochs, s.Step, s.Steps, s.Loss, share(s.Accuracy), s.ImagesPerSecond, durationText(s.Remaining))
+				s.Epoch, s.Epochs, s.Step, s.Steps, s.Loss, percent(s.Accuracy), s.ImagesPerSecond, durationText(s.Remaining))
 		},
 		Epoch: func(m rundir.EpochMetrics) {
 			line.clear()
@@ -309,15 +309,15 @@ func printEpoch(g *globalOptions, m rundir.EpochMetrics, epochs int) {
 	if !g.quiet {
 		validation := ""
 		if m.ValidationExamples > 0 {
-			validation = fmt.Sprintf("validation loss %.4f  accuracy %s   ", m.ValidationLoss, share(m.ValidationAccuracy))
+			validation = fmt.Sprintf("validation loss %.4f  accuracy %s   ", m.ValidationLoss, percent(m.ValidationAccuracy))
 		}
 		near := ""
 		if !math.IsNaN(m.GammaNearZero) {
-			near = "|γ|<0.01 " + share(m.GammaNearZero) + "   "
+			near = "|γ|<0.01 " + percent(m.GammaNearZero) + "   "
 		}
 		fmt.Fprintf(g.out, "epoch %*d/%d  lr %-6.3g train loss %.4f  accuracy %s   test loss %.4f  accuracy %s   %s%s%.0f images/s\n",
-			len(fmt.Sprint(epochs)), m.Epoch, epochs, m.LearningRate, m.TrainLoss, share(m.TrainAccuracy),
-			m.TestLoss, share(m.TestAccuracy), validation, near, m.ImagesPerSecond)
+			len(fmt.Sprint(epochs)), m.Epoch, epochs, m.LearningRate, m.TrainLoss, percent(m.TrainAccuracy),
+			m.TestLoss, percent(m.TestAccuracy), validation, near, m.ImagesPerSecond)
 	}
 }
 
@@ -337,10 +337,10 @@ func finishTrain(g *globalOptions, r *engine.TrainResult) error {
 	}
 	validation := ""
 	if last.ValidationExamples > 0 {
-		validation = fmt.Sprintf("validation accuracy %s on %d held out, ", share(last.ValidationAccuracy), last.ValidationExamples)
+		validation = fmt.Sprintf("validation accuracy %s on %d held out, ", percent(last.ValidationAccuracy), last.ValidationExamples)
 	}
 	fmt.Fprintf(g.out, "test accuracy %s on %d pictures (running statistics), %straining accuracy %s, %d parameters trained\n",
-		share(last.TestAccuracy), last.TestExamples, validation, share(last.TrainAccuracy), r.Parameters)
+		percent(last.TestAccuracy), last.TestExamples, validation, percent(last.TrainAccuracy), r.Parameters)
 	fmt.Fprintf(g.out, "checkpoint: %s (%s)\n", r.Checkpoint, bytesText(fileSize(r.Checkpoint)))
 	if !math.IsNaN(last.GammaNearZero) {
 		g.note("next, try: bnkit analyze %s", shellQuote(r.Checkpoint))

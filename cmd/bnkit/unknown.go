@@ -99,7 +99,7 @@ func printUnknown(w io.Writer, r *analysis.Report, wide bool) {
 		cells := []string{printable(name), fmt.Sprint(channels), fmt.Sprintf("%.3f", gamma.Quantiles[median]), fmt.Sprintf("%.3f", beta.Quantiles[median])}
 		for i := range r.NearZero {
 			for _, values := range shares {
-				cells = append(cells, share(values[i]))
+				cells = append(cells, percent(values[i]))
 			}
 		}
 		rows = append(rows, cells)
@@ -136,7 +136,7 @@ program's file.`
 // others have no effect on a clamped copy.
 var copyFlags = []string{"threshold", "keep-beta", "zero-beta", "out", "force", "dry-run", "json", "quiet", "data", "data-dir", "threads", "arch", "normalise-mean", "normalise-std", "image-size"}
 
-// clampedFile is what prune --json prints for a clamped copy.
+// clampedFile holds the output of prune --json for a clamped copy.
 type clampedFile struct {
 	*prune.ClampedDict
 	Unmeasured string `json:"unmeasured,omitempty"` // why the network was not run
@@ -212,7 +212,7 @@ func metadataOf(file *convert.File) map[string]string {
 func printClamped(w io.Writer, r *clampedFile) {
 	rows := [][]string{{"layer", "channels", "clamped", "share"}}
 	row := func(name string, channels, clamped int) {
-		rows = append(rows, []string{printable(name), fmt.Sprint(channels), fmt.Sprint(clamped), share(float64(clamped) / float64(channels))})
+		rows = append(rows, []string{printable(name), fmt.Sprint(channels), fmt.Sprint(clamped), percent(float64(clamped) / float64(channels))})
 	}
 	for _, l := range r.Layers {
 		row(l.Name, l.Channels, l.Clamped)

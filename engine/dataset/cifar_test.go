@@ -83,7 +83,7 @@ func tarOf(t testing.TB, folder string, names []string, files map[string][]byte)
 func TestOpenCIFAR(t *testing.T) {
 	for _, src := range smallCIFAR() {
 		train, test, files := cifarFiles(src)
-		backwards := src.cifar.names()
+		backwards := src.cifar.fileNames()
 		slices.Reverse(backwards)
 		check := func(t *testing.T, dir string) {
 			t.Helper()
@@ -132,7 +132,7 @@ func TestOpenCIFAR(t *testing.T) {
 // TestOpenPublishedCIFAR10Folder opens files of the published sizes: sparse files of zeros.
 func TestOpenPublishedCIFAR10Folder(t *testing.T) {
 	dir := t.TempDir()
-	for _, name := range sourceByName("cifar10").cifar.names() {
+	for _, name := range sourceByName("cifar10").cifar.fileNames() {
 		f, err := os.Create(filepath.Join(dir, name))
 		if err != nil {
 			t.Fatal(err)
@@ -158,7 +158,7 @@ func TestOpenPublishedCIFAR10Folder(t *testing.T) {
 
 func TestCIFARFolderErrors(t *testing.T) {
 	for _, src := range smallCIFAR() {
-		record := src.cifar.record()
+		record := src.cifar.recordSize()
 		labels := len(src.cifar.labels)
 		for _, c := range []struct {
 			name   string
@@ -190,7 +190,7 @@ func TestCIFARFolderErrors(t *testing.T) {
 func TestArchiveErrors(t *testing.T) {
 	src := smallCIFAR()[0]
 	_, _, files := cifarFiles(src)
-	names := src.cifar.names()
+	names := src.cifar.fileNames()
 	good := archiveOf(t, "d", names, files)
 	with := func(name string, content []byte) []byte {
 		changed := map[string][]byte{}
@@ -255,7 +255,7 @@ func FuzzCIFAR(f *testing.F) {
 		f.Add(i == 1, content)
 		f.Add(i == 1, content[:len(content)-1])
 		f.Add(i == 1, append(slices.Clone(content), 0))
-		f.Add(i == 1, flipByte(content, src.cifar.record()))
+		f.Add(i == 1, flipByte(content, src.cifar.recordSize()))
 	}
 	f.Fuzz(func(t *testing.T, hundred bool, content []byte) {
 		src := smallCIFAR()[0]
@@ -270,11 +270,11 @@ func FuzzCIFAR(f *testing.F) {
 			}
 			return
 		}
-		if len(content) != 3*src.cifar.record() {
+		if len(content) != 3*src.cifar.recordSize() {
 			t.Fatalf("%d bytes were accepted", len(content))
 		}
 		for i, label := range labels {
-			end := (i + 1) * src.cifar.record()
+			end := (i + 1) * src.cifar.recordSize()
 			if int(label) >= len(src.classes) || !bytes.Equal(images[i*cifarPixels:(i+1)*cifarPixels], content[end-cifarPixels:end]) {
 				t.Fatalf("record %d differs from the content", i)
 			}
@@ -288,14 +288,14 @@ func FuzzArchive(f *testing.F) {
 	for name := range files {
 		files[name] = bytes.Repeat([]byte{3}, len(files[name])) // compresses well
 	}
-	good := archiveOf(f, "d", src.cifar.names(), files)
+	good := archiveOf(f, "d", src.cifar.fileNames(), files)
 	f.Add(good)
 	f.Add(good[:len(good)/2])
 	// Without gzip, mutations reach the tar reader instead of failing the checksum.
-	plain := tarOf(f, "d", src.cifar.names(), files)
+	plain := tarOf(f, "d", src.cifar.fileNames(), files)
 	f.Add(plain)
 	f.Add(plain[:len(plain)-2048])
-	f.Add(archiveOf(f, "d", src.cifar.names()[1:], files))
+	f.Add(archiveOf(f, "d", src.cifar.fileNames()[1:], files))
 	f.Add(make([]byte, 1024))
 	f.Fuzz(func(t *testing.T, content []byte) {
 		d, err := readArchive(bytes.NewReader(content), "fuzz", smallCIFAR())

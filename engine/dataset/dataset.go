@@ -182,7 +182,7 @@ func newData(src *source, train, test *Split) *Data {
 	return d
 }
 
-// complete computes Mean, Std and Digest from the splits. It does not read files.
+// computeStatistics computes Mean, Std and Digest from the splits. It does not read files.
 func (d *Data) computeStatistics() {
 	if d.Train.Files == nil {
 		d.Mean, d.Std = channelStats(d.Train)

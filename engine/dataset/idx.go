@@ -126,7 +126,7 @@ func readIDXFile(path string, rank int) (dims []int, data []uint8, err error) {
 func readIDX(r io.Reader, file string, rank int) (dims []int, data []uint8, err error) {
 	head := make([]byte, 4+4*rank)
 	if n, err := io.ReadFull(r, head); err != nil {
-		return nil, nil, truncated(err, file, int64(n), fmt.Sprintf("an IDX header of %d bytes", len(head)))
+		return nil, nil, readError(err, file, int64(n), fmt.Sprintf("an IDX header of %d bytes", len(head)))
 	}
 	magic := binary.BigEndian.Uint32(head)
 	if want := uint32(idxTypeUint8<<8 | rank); magic != want {

@@ -112,12 +112,12 @@ func (s *source) locate(dir string) (*location, error) {
 	return nil, nil
 }
 
-// fileSets returns alternative sets of files, each of which is the whole data set. A file
-// may have several spellings.
+// fileSets returns alternative sets of files. Each set holds the whole data set. A file may
+// have several spellings.
 func (s *source) fileSets() [][][]string {
 	if s.cifar != nil {
 		var files [][]string
-		for _, name := range s.cifar.names() {
+		for _, name := range s.cifar.fileNames() {
 			files = append(files, []string{name})
 		}
 		return [][][]string{files, {{s.cifar.archive}}}

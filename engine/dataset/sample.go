@@ -9,7 +9,7 @@ import (
 // pictures of each class of Fashion-MNIST.
 const sampleName = "sample"
 
-// sample/make.go writes the files.
+// sampleFS holds the files that sample/make.go writes.
 //
 //go:embed sample/*.gz
 var sampleFS embed.FS

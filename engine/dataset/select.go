@@ -77,7 +77,7 @@ func (d *Data) Select(sel Selection) (*Data, error) {
 		if sel.Subset < 0 || sel.Subset > len(rest) {
 			return nil, &SelectionError{"subset", fmt.Sprintf("%d; want 1 to %d, the number of training pictures of %s", sel.Subset, len(rest), d.Name)}
 		}
-		rest = balanced(d.Train, rest, sel.Subset)
+		rest = pickBalanced(d.Train, rest, sel.Subset)
 	case sel.SubsetPerClass != 0:
 		if rest, err = d.firstOfEachClass(rest, sel.SubsetPerClass); err != nil {
 			return nil, err
@@ -171,9 +171,9 @@ func byClass(s *Split, from []int) [][]int {
 	return classes
 }
 
-// balanced picks n of the positions and returns them in ascending order. Each round takes
+// pickBalanced picks n of the positions and returns them in ascending order. Each round takes
 // the next remaining picture of every class. n is at most len(from).
-func balanced(s *Split, from []int, n int) []int {
+func pickBalanced(s *Split, from []int, n int) []int {
 	classes := byClass(s, from)
 	picks := make([]int, 0, n)
 	for round := 0; len(picks) < n; round++ {

@@ -60,7 +60,7 @@ func TestSubset(t *testing.T) {
 func TestSubsetOfUnbalancedClasses(t *testing.T) {
 	// Class 2 has one picture, so the other classes fill up, the lowest label first.
 	s := &Split{Labels: []uint8{1, 1, 1, 1, 0, 0, 0, 2}}
-	got := balanced(s, []int{0, 1, 2, 3, 4, 5, 6, 7}, 6)
+	got := pickBalanced(s, []int{0, 1, 2, 3, 4, 5, 6, 7}, 6)
 	if want := []int{0, 1, 4, 5, 6, 7}; !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}

@@ -37,7 +37,7 @@ func decompress(r io.Reader, file string) (io.Reader, error) {
 	}
 	zr, err := gzip.NewReader(br)
 	if err != nil {
-		return nil, truncated(err, file, 0, "a gzip header")
+		return nil, readError(err, file, 0, "a gzip header")
 	}
 	return &cappedReader{r: zr, file: file, stored: stored}, nil
 }
@@ -77,7 +77,7 @@ func readExactly(r io.Reader, file string, offset int64, n int) ([]uint8, error)
 		k, err := io.ReadFull(r, data[len(data):cap(data)])
 		data = data[:len(data)+k]
 		if err != nil {
-			return nil, truncated(err, file, offset+int64(len(data)), fmt.Sprintf("%d bytes in all", offset+int64(n)))
+			return nil, readError(err, file, offset+int64(len(data)), fmt.Sprintf("%d bytes in all", offset+int64(n)))
 		}
 	}
 	return data, expectEnd(r, file, offset+int64(n))
@@ -94,13 +94,13 @@ func expectEnd(r io.Reader, file string, offset int64) error {
 	case err == io.ErrUnexpectedEOF:
 		return &FormatError{File: file, Offset: offset, Want: "the end of the gzip data, with its checksum", Got: "the end of the file"}
 	default:
-		return truncated(err, file, offset, "the end of the file")
+		return readError(err, file, offset, "the end of the file")
 	}
 }
 
-// truncated turns a reader's error at an offset into a FormatError if the content is at
+// readError turns a reader's error at an offset into a FormatError if the content is at
 // fault, and wraps it if the file system is.
-func truncated(err error, file string, offset int64, want string) error {
+func readError(err error, file string, offset int64, want string) error {
 	var format *FormatError
 	var corrupt flate.CorruptInputError
 	switch {

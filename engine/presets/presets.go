@@ -46,7 +46,7 @@ func All() []Preset {
 // comes before resnet-110.
 func compareNames(a, b string) int {
 	for len(a) > 0 && len(b) > 0 {
-		n, m := digits(a), digits(b)
+		n, m := countDigits(a), countDigits(b)
 		if n == 0 || m == 0 {
 			if a[0] != b[0] {
 				return cmp.Compare(a[0], b[0])
@@ -63,8 +63,8 @@ func compareNames(a, b string) int {
 	return cmp.Compare(a, b)
 }
 
-// digits returns the number of digits at the beginning of s.
-func digits(s string) int {
+// countDigits returns the number of digits at the beginning of s.
+func countDigits(s string) int {
 	return len(s) - len(strings.TrimLeft(s, "0123456789"))
 }
 

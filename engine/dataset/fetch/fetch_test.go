@@ -21,7 +21,7 @@ import (
 	"bnkit/engine/rng"
 )
 
-// published returns a data set of two files, one with each kind of digest.
+// testPublication returns a data set of two files, one with each kind of digest.
 func testPublication() (dataset.Publication, map[string][]byte) {
 	files := map[string][]byte{"big.bin": noise(200_000), "small.bin": []byte("small")}
 	sum := md5.Sum(files["small.bin"])
