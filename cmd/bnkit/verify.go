@@ -245,4 +245,3 @@ func (v *verifier) writeManifest(dir string) {
 	entries, err := rundir.WriteManifest(dir)
 	v.add(filepath.Join(dir, rundir.ManifestFile), fmt.Sprintf("written, the SHA-256 of %d files", len(entries)), "", err)
 }
-
