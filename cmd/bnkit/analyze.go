@@ -19,7 +19,7 @@ import (
 	"bnkit/plots"
 )
 
-// analyzeOptions are the analyze command's flags.
+// analyzeOptions holds the flags of the analyze command.
 type analyzeOptions struct {
 	modelFlags
 	nearZero, thresholds []float64

@@ -129,7 +129,7 @@ func TestTrainAnalyzePrune(t *testing.T) {
 	} {
 		byFile := mustRun(t, append(args, ckpt)...)
 		if byDir := mustRun(t, append(args, filepath.Dir(ckpt))...); byDir != byFile && args[0] != "prune" {
-			t.Errorf("%s prints of a run directory:\n%s\nand of its file:\n%s", args[0], byDir, byFile)
+			t.Errorf("%s prints for a run directory:\n%s\nand for its file:\n%s", args[0], byDir, byFile)
 		}
 	}
 	layers := mustRun(t, "plot", ckpt, "pruned.bnz", "--filters", "conv", "--feature-maps", "blocks.0.bn2", "--image", "3", "--data-dir", data, "--out", "layers")

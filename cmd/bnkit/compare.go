@@ -17,7 +17,7 @@ import (
 	"bnkit/plots"
 )
 
-// compareOptions are the compare command's flags.
+// compareOptions holds the flags of the compare command.
 type compareOptions struct{ out, format string }
 
 func newCompareCommand(g *globalOptions) *cobra.Command {

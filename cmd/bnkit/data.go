@@ -17,7 +17,7 @@ import (
 	"bnkit/engine/dataset/fetch"
 )
 
-// dataOptions are the flags of the data commands.
+// dataOptions holds the flags of the data commands.
 type dataOptions struct {
 	dataDir string
 	mirror  string // used only by fetch

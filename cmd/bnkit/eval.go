@@ -10,7 +10,7 @@ import (
 	"bnkit/engine"
 )
 
-// evalOptions are the eval command's flags.
+// evalOptions holds the flags of the eval command.
 type evalOptions struct {
 	modelFlags
 	statistics string

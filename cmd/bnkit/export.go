@@ -15,7 +15,7 @@ import (
 	"bnkit/engine"
 )
 
-// exportOptions are the export command's flags.
+// exportOptions holds the flags of the export command.
 type exportOptions struct {
 	modelFlags
 	format, out             string

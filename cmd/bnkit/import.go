@@ -13,7 +13,7 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// importOptions are the import command's flags.
+// importOptions holds the flags of the import command.
 type importOptions struct {
 	modelFlags
 	out   string

@@ -24,7 +24,7 @@ func (c cancelWriter) Write(b []byte) (int, error) {
 }
 
 // runInterrupted runs a command line, interrupts it after its first epoch, and returns
-// what it prints.
+// its output.
 func runInterrupted(t *testing.T, args ...string) string {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -75,7 +75,7 @@ func TestInterruptedHint(t *testing.T) {
 		if got, err := os.ReadFile(filepath.Join(out, "ckpt.bnz")); err != nil || !bytes.Equal(got, whole) {
 			t.Errorf("%s: the resumed run has a different checkpoint, %v", name, err)
 		}
-		// The location is kept as an absolute path, so that it is found from anywhere.
+		// The location is stored as an absolute path, so that it is found from any directory.
 		t.Chdir(t.TempDir())
 		ckpt := filepath.Join(dir, out, "ckpt.bnz")
 		mustRun(t, "eval", ckpt)

@@ -19,7 +19,7 @@ import (
 	"bnkit/plots"
 )
 
-// plotOptions are the plot command's flags.
+// plotOptions holds the flags of the plot command.
 type plotOptions struct {
 	modelFlags
 	out         string

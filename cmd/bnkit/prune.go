@@ -14,7 +14,7 @@ import (
 	"bnkit/prune"
 )
 
-// pruneOptions are the prune command's flags.
+// pruneOptions holds the flags of the prune command.
 type pruneOptions struct {
 	modelFlags
 	choice             pruneChoice

@@ -19,7 +19,7 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// trainOptions are the train command's flags.
+// trainOptions holds the flags of the train command.
 type trainOptions struct {
 	preset  string
 	file    string // path of a file of settings

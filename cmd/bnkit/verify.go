@@ -17,7 +17,7 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// verifyOptions are the verify command's flags.
+// verifyOptions holds the flags of the verify command.
 type verifyOptions struct {
 	dataDir  string
 	manifest bool
