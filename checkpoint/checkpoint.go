@@ -22,6 +22,7 @@ const (
 // required reports whether a reader that does not know the section must refuse the file.
 func required(section string) bool { return section != SectionStats && section != SectionGradients }
 
+// known reports whether this version knows the section.
 func known(section string) bool {
 	switch section {
 	case SectionBN, SectionStats, SectionWeights, SectionOutput, SectionOptimizer, SectionGradients:

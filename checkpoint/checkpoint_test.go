@@ -39,6 +39,7 @@ func sample() *File {
 	}
 }
 
+// encoded returns f in the .bnz format.
 func encoded(t testing.TB, f *File) []byte {
 	t.Helper()
 	var b bytes.Buffer
@@ -48,8 +49,8 @@ func encoded(t testing.TB, f *File) []byte {
 	return b.Bytes()
 }
 
-// same reports whether two files are equal bit by bit. Equal NaNs count as equal.
-func same(a, b *File) bool {
+// equalFiles reports whether two files are equal bit by bit. Equal NaNs count as equal.
+func equalFiles(a, b *File) bool {
 	x, errX := json.Marshal(a.Header)
 	y, errY := json.Marshal(b.Header)
 	if errX != nil || errY != nil || !bytes.Equal(x, y) || len(a.Tensors) != len(b.Tensors) {
@@ -71,7 +72,7 @@ func TestRoundTrip(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		if !same(got, f) {
+		if !equalFiles(got, f) {
 			t.Errorf("%s: decoded %+v, want %+v", name, got, f)
 		}
 		if !bytes.Equal(encoded(t, got), b) {
@@ -80,7 +81,7 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
-// TestEncodeRefuses checks that Encode does not write what Decode could not read.
+// TestEncodeRefuses checks that Encode does not write files that Decode would refuse.
 func TestEncodeRefuses(t *testing.T) {
 	for name, change := range map[string]func(*File){
 		"too few elements":     func(f *File) { f.Tensors[0].Float32 = f.Tensors[0].Float32[:3] },
@@ -125,7 +126,7 @@ func TestGolden(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !same(got, sample()) {
+	if !equalFiles(got, sample()) {
 		t.Errorf("%s: read %+v, want %+v", golden, got, sample())
 	}
 	// FORMAT.md shows the file's first bytes and its header.
@@ -198,7 +199,7 @@ func TestUnknownSections(t *testing.T) {
 		if *update {
 			f := sample()
 			table := table{Header: f.Header}
-			tensors, err := table.enter(append(f.Tensors, Tensor{"future", "x", []int{3}, []float32{1, 2, 3}, nil}))
+			tensors, err := table.addTensors(append(f.Tensors, Tensor{"future", "x", []int{3}, []float32{1, 2, 3}, nil}))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -216,7 +217,7 @@ func TestUnknownSections(t *testing.T) {
 		switch {
 		case c.required && !errors.Is(err, ErrUnsupported):
 			t.Errorf("%s: %v, want ErrUnsupported", c.path, err)
-		case !c.required && (err != nil || !same(f, sample())):
+		case !c.required && (err != nil || !equalFiles(f, sample())):
 			t.Errorf("%s: read %+v, %v; want the content without the unknown section", c.path, f, err)
 		}
 		info, err := ReadInfo(c.path)

@@ -14,9 +14,9 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// TestDamage checks that Decode notices if any byte is changed to any other value, and if the
-// file is cut at any length.
-func TestDamage(t *testing.T) {
+// TestDecodeDetectsDamage checks that Decode detects every change of one byte, and a
+// file that is truncated to any length or has one more byte.
+func TestDecodeDetectsDamage(t *testing.T) {
 	b := encoded(t, sample())
 	bad := bytes.Clone(b)
 	for i := range b {
@@ -36,12 +36,12 @@ func TestDamage(t *testing.T) {
 	}
 }
 
-// TestDamageBehindDigest flips every bit of the stored tensors and corrects the SHA-256.
+// TestTensorChecksums flips every bit of the stored tensors and corrects the SHA-256.
 // The checksums of the tensors must detect each change, except where zstd does not use the
 // bit, so that the content is the same.
-func TestDamageBehindDigest(t *testing.T) {
+func TestTensorChecksums(t *testing.T) {
 	b := encoded(t, sample())
-	noticed := 0
+	detected := 0
 	begin := preludeSize + int(binary.LittleEndian.Uint32(b[12:]))
 	for i := begin; i < len(b)-digestSize; i++ {
 		for bit := range 8 {
@@ -50,15 +50,15 @@ func TestDamageBehindDigest(t *testing.T) {
 			fix(bad)
 			switch f, err := Decode(bad); {
 			case errors.Is(err, ErrCorrupt):
-				noticed++
-			case err != nil || !same(f, sample()):
+				detected++
+			case err != nil || !equalFiles(f, sample()):
 				t.Fatalf("bit %d of byte %d flipped: read %+v, %v", bit, i, f, err)
 			}
 		}
 	}
 	// Only a few bits of the frame's header do not affect the content.
-	if all := 8 * (len(b) - digestSize - begin); noticed < all-8 {
-		t.Errorf("%d of %d flipped bits are noticed", noticed, all)
+	if all := 8 * (len(b) - digestSize - begin); detected < all-8 {
+		t.Errorf("%d of %d flipped bits are detected", detected, all)
 	}
 }
 
@@ -117,8 +117,8 @@ func tensorsOf(section, entries string) string {
 // maxAllocated is the number of bytes that Decode may allocate before it refuses a file.
 const maxAllocated = 32 << 20
 
-// refuse checks that decoding b fails with want and allocates at most limit bytes.
-func refuse(t *testing.T, name string, b []byte, want error, limit uint64) {
+// mustRefuse checks that decoding b fails with want and allocates at most limit bytes.
+func mustRefuse(t *testing.T, name string, b []byte, want error, limit uint64) {
 	t.Helper()
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -132,9 +132,9 @@ func refuse(t *testing.T, name string, b []byte, want error, limit uint64) {
 	}
 }
 
-// TestFalseHeaders reads headers that claim what the file does not hold. Refusing them must
-// take only a few megabytes of memory.
-func TestFalseHeaders(t *testing.T) {
+// TestWrongHeaders reads headers that are invalid or do not match the rest of the file.
+// Refusing them must allocate only a few megabytes.
+func TestWrongHeaders(t *testing.T) {
 	for _, c := range []struct {
 		name, header string
 		data         []byte
@@ -155,7 +155,7 @@ func TestFalseHeaders(t *testing.T) {
 		{"bytes that belong to no tensor", `{"sections":[]}`, make([]byte, 4), 4, ErrCorrupt},
 		{"bytes after the last tensor", `{"sections":[]}`, make([]byte, 4), 0, ErrCorrupt},
 		{"fewer bytes than listed", tensorsOf("bn", `{"name":"a","type":"f32","shape":[2],"crc32c":1214729159}`), make([]byte, 4), 8, ErrCorrupt},
-		{"64 MB of tensor bytes although none are listed", `{"sections":[]}`, make([]byte, 64<<20), 0, ErrCorrupt},
+		{"64 MB of tensor bytes, but no tensor", `{"sections":[]}`, make([]byte, 64<<20), 0, ErrCorrupt},
 		{"two tensors with the same name", tensorsOf("bn", `{"name":"a","type":"f32","shape":[1]},{"name":"a","type":"f32","shape":[1]}`), make([]byte, 8), 8, ErrCorrupt},
 		{"two sections with the same name", `{"sections":[{"name":"bn"},{"name":"bn"}]}`, nil, 0, ErrCorrupt},
 		{"not an object", `[]`, nil, 0, ErrCorrupt},
@@ -175,7 +175,7 @@ func TestFalseHeaders(t *testing.T) {
 		{"two keys in the settings", `{"config":{"lr":1,"lr":2},"sections":[]}`, nil, 0, ErrCorrupt},
 		{"invalid UTF-8", "{\"arch\":\"\xff\",\"sections\":[]}", nil, 0, ErrCorrupt},
 	} {
-		refuse(t, c.name, withTable(c.header, c.data, c.size), c.want, maxAllocated)
+		mustRefuse(t, c.name, withTable(c.header, c.data, c.size), c.want, maxAllocated)
 	}
 	// The file of the case "wrong checksum" can be read if its checksum is right.
 	right := withTable(tensorsOf("bn", `{"name":"a","type":"f32","shape":[1],"crc32c":1214729159}`), make([]byte, 4), 4)
@@ -193,12 +193,12 @@ func TestCostliestHeader(t *testing.T) {
 		"sections": `{"sections":[` + strings.Repeat("null,", n) + `null]}`,
 		"numbers":  `{"sections":[` + strings.Repeat("0,", n) + `0]}`,
 	} {
-		refuse(t, name, withTable(header, nil, 0), ErrCorrupt, 256<<20)
+		mustRefuse(t, name, withTable(header, nil, 0), ErrCorrupt, 256<<20)
 	}
 }
 
-// TestFalsePrelude reads files with wrong lengths and correct checksums.
-func TestFalsePrelude(t *testing.T) {
+// TestWrongPrelude reads files with wrong lengths and correct checksums.
+func TestWrongPrelude(t *testing.T) {
 	whole := encoded(t, sample())
 	headerSize := binary.LittleEndian.Uint32(whole[16:])
 	for _, c := range []struct {
@@ -226,7 +226,7 @@ func TestFalsePrelude(t *testing.T) {
 		c.change(b)
 		binary.LittleEndian.PutUint32(b[20:], headerCRC(b))
 		fixChecksums(b)
-		refuse(t, c.name, b, ErrCorrupt, maxAllocated)
+		mustRefuse(t, c.name, b, ErrCorrupt, maxAllocated)
 	}
 }
 
@@ -259,9 +259,9 @@ func headerCRC(b []byte) uint32 {
 	return crc32.Checksum(b[preludeSize:end], castagnoli)
 }
 
-// TestFalseFrames reads zstd frames, as header and as tensors, that claim windows and
+// TestWrongFrames reads zstd frames, as header and as tensors, that claim windows and
 // contents of gigabytes or that unpack to more than is listed.
-func TestFalseFrames(t *testing.T) {
+func TestWrongFrames(t *testing.T) {
 	header := `{"sections":[]}`
 	for name, frame := range map[string][]byte{
 		"a window of 1.8 TB":    {0x28, 0xb5, 0x2f, 0xfd, 0x00, 0xff, 0x01, 0x00, 0x00},
@@ -278,14 +278,14 @@ func TestFalseFrames(t *testing.T) {
 		"a block that is cut":   {0x28, 0xb5, 0x2f, 0xfd, 0x20, 0, 0x09, 0, 0},
 		"a reserved block":      {0x28, 0xb5, 0x2f, 0xfd, 0x20, 0, 0x07, 0, 0},
 	} {
-		refuse(t, name+" as tensors", assemble(pack([]byte(header)), frame, uint32(len(header)), 0), ErrCorrupt, maxAllocated)
-		refuse(t, name+" as header", assemble(frame, pack(nil), 0, 0), ErrCorrupt, maxAllocated)
+		mustRefuse(t, name+" as tensors", assemble(pack([]byte(header)), frame, uint32(len(header)), 0), ErrCorrupt, maxAllocated)
+		mustRefuse(t, name+" as header", assemble(frame, pack(nil), 0, 0), ErrCorrupt, maxAllocated)
 	}
 }
 
-// TestOneFrame checks that each part of a file is exactly one frame. A decompressor would
-// read over what the cases add.
-func TestOneFrame(t *testing.T) {
+// TestExactlyOneFrame checks that Decode refuses more than one frame in a part of a file. A
+// decompressor would ignore the frames and bytes that the cases add.
+func TestExactlyOneFrame(t *testing.T) {
 	header := tensorsOf("bn", `{"name":"a","type":"f32","shape":[1],"crc32c":1214729159}`)
 	data := make([]byte, 4)
 	if _, err := Decode(withTable(header, data, 4)); err != nil {
@@ -299,14 +299,14 @@ func TestOneFrame(t *testing.T) {
 		"an empty frame after":     func(frame []byte) []byte { return append(bytes.Clone(frame), pack(nil)...) },
 		"a byte after":             func(frame []byte) []byte { return append(bytes.Clone(frame), 0) },
 	} {
-		refuse(t, name+" the header", assemble(around(pack([]byte(header))), pack(data), uint32(len(header)), 4), ErrCorrupt, maxAllocated)
-		refuse(t, name+" the tensors", assemble(pack([]byte(header)), around(pack(data)), uint32(len(header)), 4), ErrCorrupt, maxAllocated)
+		mustRefuse(t, name+" the header", assemble(around(pack([]byte(header))), pack(data), uint32(len(header)), 4), ErrCorrupt, maxAllocated)
+		mustRefuse(t, name+" the tensors", assemble(pack([]byte(header)), around(pack(data)), uint32(len(header)), 4), ErrCorrupt, maxAllocated)
 	}
 }
 
-// TestUnknownTensorsTakeNoMemory reads a file with 192 MB in a section that this version does
+// TestUnknownSectionsUseNoMemory reads a file with 192 MB in a section that this version does
 // not know.
-func TestUnknownTensorsTakeNoMemory(t *testing.T) {
+func TestUnknownSectionsUseNoMemory(t *testing.T) {
 	data := make([]byte, 192<<20)
 	header := fmt.Sprintf(`{"sections":[{"name":"future","required":false,"tensors":[{"name":"a","type":"f32","shape":[%d],"crc32c":%d}]}]}`,
 		len(data)/4, crc32.Checksum(data, castagnoli))

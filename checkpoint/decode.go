@@ -33,7 +33,7 @@ func Decode(b []byte) (*File, error) {
 }
 
 // checkDigest checks the SHA-256 at the end of a file, which is given in two parts, and
-// returns that of the whole file, in hex.
+// returns the SHA-256 of the whole file, in hex.
 func checkDigest(head, rest []byte) (string, error) {
 	body := rest[:len(rest)-digestSize]
 	sum := sha256.New()
@@ -48,7 +48,7 @@ func checkDigest(head, rest []byte) (string, error) {
 
 // decodeTensors returns the file with the given header, digest and compressed tensors.
 func decodeTensors(t *table, p prelude, digest string, packed []byte) (*File, error) {
-	if err := t.supported(); err != nil {
+	if err := t.checkSupported(); err != nil {
 		return nil, err
 	}
 	dataAt := int64(preludeSize) + int64(p.headerStored)
@@ -87,8 +87,8 @@ func decodeTensors(t *table, p prelude, digest string, packed []byte) (*File, er
 // than the content needs.
 const pieceSize = 1 << 20
 
-// readTensor reads the bytes of an entry and verifies them. It returns nil for an entry of a
-// section that this version does not know, whose bytes it does not keep.
+// readTensor reads the tensor of an entry and verifies its checksum. It returns nil for a
+// tensor of a section that this version does not know, and does not keep its bytes.
 func readTensor(r io.Reader, section string, e *tensorEntry) (*Tensor, error) {
 	elements, size, err := e.length(maxData)
 	if err != nil {
@@ -127,11 +127,12 @@ func readTensor(r io.Reader, section string, e *tensorEntry) (*Tensor, error) {
 	return x, nil
 }
 
-// grow returns values with room for n more of all of them in the end. It doubles the memory,
-// so that memory grows with what has been read, and ends with exactly the memory for all.
-func grow[T any](values []T, n, all int) []T {
+// grow returns values with capacity for at least n more elements. It doubles the capacity up
+// to total, the final number of elements, so that memory grows only with the bytes that
+// were read.
+func grow[T any](values []T, n, total int) []T {
 	if cap(values)-len(values) >= n {
 		return values
 	}
-	return append(make([]T, 0, min(max(2*cap(values), len(values)+n), all)), values...)
+	return append(make([]T, 0, min(max(2*cap(values), len(values)+n), total)), values...)
 }

@@ -17,19 +17,19 @@ import (
 // grouped by section, and sections come in the order of their first tensors.
 func Encode(w io.Writer, f *File) error {
 	t := table{Header: f.Header}
-	ordered, err := t.enter(f.Tensors)
+	ordered, err := t.addTensors(f.Tensors)
 	if err != nil {
 		return err
 	}
-	if err := t.supported(); err != nil {
+	if err := t.checkSupported(); err != nil {
 		return err
 	}
 	return encode(w, &t, ordered)
 }
 
-// enter adds tensors to the table, without their checksums, and returns them in the order
+// addTensors adds tensors to the table, without their checksums, and returns them in the order
 // of the table.
-func (t *table) enter(tensors []Tensor) ([]*Tensor, error) {
+func (t *table) addTensors(tensors []Tensor) ([]*Tensor, error) {
 	bySection := map[string][]*Tensor{}
 	for i := range tensors {
 		x := &tensors[i]

@@ -35,6 +35,7 @@ func (e *FormatError) Is(target error) bool { return target == ErrCorrupt }
 // BadInput reports that the file is at fault.
 func (e *FormatError) BadInput() bool { return true }
 
+// corrupt returns a *FormatError.
 func corrupt(offset int64, format string, args ...any) error {
 	return &FormatError{offset, fmt.Sprintf(format, args...)}
 }

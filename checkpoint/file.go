@@ -22,9 +22,9 @@ func WriteFile(path string, f *File) error {
 	return durable.WriteFile(path, b.Bytes())
 }
 
-// ReadFile reads and verifies the .bnz file at path. It refuses a file of another format
-// before it has read the whole file. The error names the path, and is an error of the file
-// system or of Decode.
+// ReadFile reads and verifies the .bnz file at path. It recognises a file of another format
+// by its first bytes, without reading the rest. The error names the path and wraps an error
+// of the file system or of Decode.
 func ReadFile(path string) (*File, error) {
 	r, err := Open(path)
 	if err != nil {
@@ -46,8 +46,8 @@ type Reader struct {
 	t      *table
 }
 
-// Open opens the .bnz file at path and reads and verifies its header. Errors are as
-// ReadFile's. The caller must call Close.
+// Open opens the .bnz file at path and reads and verifies its header. It returns the same
+// errors as ReadFile. The caller must call Close.
 func Open(path string) (*Reader, error) {
 	file, err := open(path)
 	if err != nil {
@@ -86,7 +86,8 @@ func (r *Reader) read(rest []byte) (*File, error) {
 	return decodeTensors(r.t, r.p, digest, rest[:r.p.dataStored])
 }
 
-// open opens a regular file for reading. If there is none, its error says what to do.
+// open opens the regular file at path for reading. The error for any other path says what to
+// do.
 func open(path string) (*os.File, error) {
 	info, err := os.Stat(path) // opening a pipe would wait for its writer
 	switch {
@@ -138,14 +139,15 @@ func (s *SectionInfo) Bytes() int64 {
 	total := int64(0)
 	for i := range s.Tensors {
 		e := tensorEntry{Type: s.Tensors[i].Type, Shape: s.Tensors[i].Shape}
-		if _, size, err := e.length(maxData); err == nil { // always, in a header that was verified
+		if _, size, err := e.length(maxData); err == nil { // length cannot fail: readHeader has verified the shape
 			total += int64(size)
 		}
 	}
 	return total
 }
 
-// Known reports whether this version knows the section, and reads its tensors.
+// Known reports whether this version knows the section. Read skips the tensors of unknown
+// sections.
 func (s *SectionInfo) Known() bool { return known(s.Name) }
 
 // TensorInfo describes a stored tensor.

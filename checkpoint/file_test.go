@@ -10,9 +10,9 @@ import (
 	"testing"
 )
 
-// TestReadOtherFiles reads files that are not .bnz files. The error must name the path and
+// TestReadRefusesOtherFiles reads files that are not .bnz files. The error must name the path and
 // the reason, and the memory that is allocated must not grow with the size of the file.
-func TestReadOtherFiles(t *testing.T) {
+func TestReadRefusesOtherFiles(t *testing.T) {
 	dir := t.TempDir()
 	if _, err := ReadFile(filepath.Join(dir, "missing")); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "ckpt.bnz") {
 		t.Errorf("a missing file: %v, want an error that says what to name", err)
@@ -40,7 +40,7 @@ func TestReadOtherFiles(t *testing.T) {
 		}
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		for reader, err := range map[string]error{"ReadFile": second(ReadFile(path)), "ReadInfo": second(ReadInfo(path))} {
+		for reader, err := range map[string]error{"ReadFile": errorOf(ReadFile(path)), "ReadInfo": errorOf(ReadInfo(path))} {
 			var format *FormatError
 			if !errors.As(err, &format) || !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), path) {
 				t.Errorf("%s of file %q: %v, want a *FormatError and the path", reader, name, err)
@@ -53,4 +53,5 @@ func TestReadOtherFiles(t *testing.T) {
 	}
 }
 
-func second[T any](_ T, err error) error { return err }
+// errorOf returns the error of a call with two results.
+func errorOf[T any](_ T, err error) error { return err }

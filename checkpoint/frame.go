@@ -19,16 +19,16 @@ const (
 // checkFrame returns an error unless b is exactly one zstd frame. Decompressors also accept
 // several frames in turn and skip frames of other kinds, so that a file could hold bytes
 // that no reader sees. It also returns an error if the blocks of the frame cannot hold size
-// bytes, which a reader learns here before it allocates memory for them.
+// bytes, so that no memory is allocated for bytes that cannot exist.
 func checkFrame(b []byte, size uint64) error {
 	if len(b) < 5 || binary.LittleEndian.Uint32(b) != frameMagic {
 		return errors.New("it does not begin with a zstd frame")
 	}
 	// The descriptor says which parts of the frame's header follow it.
 	descriptor := b[4]
-	single, checksum := descriptor>>5&1, descriptor>>2&1
-	header := 5 + [4]int{0, 1, 2, 4}[descriptor&3] + [4]int{int(single), 2, 4, 8}[descriptor>>6] + 1 - int(single)
-	at, most := header, uint64(0)
+	singleSegment, checksum := descriptor>>5&1, descriptor>>2&1
+	header := 5 + [4]int{0, 1, 2, 4}[descriptor&3] + [4]int{int(singleSegment), 2, 4, 8}[descriptor>>6] + 1 - int(singleSegment)
+	at, maxSize := header, uint64(0)
 	for last := false; !last; {
 		if len(b)-at < 3 {
 			return errors.New("its zstd frame ends too early")
@@ -42,12 +42,12 @@ func checkFrame(b []byte, size uint64) error {
 		}
 		switch block >> 1 & 3 {
 		case rawBlock:
-			most += uint64(stored)
+			maxSize += uint64(stored)
 		case repeatedBlock:
-			most += uint64(stored)
+			maxSize += uint64(stored)
 			stored = 1
 		case compressedBlock:
-			most += maxBlock
+			maxSize += maxBlock
 		default:
 			return errors.New("its zstd frame has a block of an unknown type")
 		}
@@ -61,8 +61,8 @@ func checkFrame(b []byte, size uint64) error {
 		return errors.New("its zstd frame ends too early")
 	case end < len(b):
 		return fmt.Errorf("%d bytes follow its zstd frame", len(b)-end)
-	case most < size:
-		return fmt.Errorf("its zstd frame holds at most %d bytes, but should hold %d", most, size)
+	case maxSize < size:
+		return fmt.Errorf("its zstd frame holds at most %d bytes, but should hold %d", maxSize, size)
 	}
 	return nil
 }

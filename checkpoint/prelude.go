@@ -9,7 +9,7 @@ import (
 // The container consists of a prelude of fixed size, the compressed header, the compressed
 // tensor bytes, and a SHA-256 of everything before it.
 const (
-	magic       = "\x89BNZ\r\n\x1a\n" // like PNG's, it reveals whether a transfer as text altered the file
+	magic       = "\x89BNZ\r\n\x1a\n" // like PNG's, it detects that a transfer in text mode altered the file
 	version     = 1
 	preludeSize = 44
 	digestSize  = 32
@@ -75,7 +75,7 @@ func parsePrelude(b []byte, fileSize int64) (prelude, error) {
 }
 
 // checkSizes checks the lengths against the limits. zstd adds little to bytes that it
-// cannot compress, so it is always wrong if twice as many bytes are stored.
+// cannot compress, so stored parts of more than twice the limit are always wrong.
 func (p *prelude) checkSizes() error {
 	switch {
 	case p.headerSize > maxHeader || p.headerStored > 2*maxHeader:

@@ -11,8 +11,8 @@ import (
 )
 
 // resNetTensors returns tensors of a CIFAR ResNet of the given depth with option-B
-// shortcuts, filled with noise: all tensors of a resume state with everything trained if
-// all is set, and otherwise only the BatchNorms' γ and β. Noise does not compress, so the
+// shortcuts, filled with noise. If all is set, they are the tensors of a resume state with
+// everything trained, and otherwise only the BatchNorms' γ and β. Noise does not compress, so the
 // size of the file depends on the format alone. The noise repeats after 65,536 numbers,
 // which is enough for the 64,736 parameters of the BatchNorms of ResNet-866.
 func resNetTensors(depth int, all bool) []Tensor {
@@ -100,21 +100,21 @@ func TestSizes(t *testing.T) {
 		if len(b) >= c.limit {
 			t.Errorf("resnet-%d: %d bytes, want below %d", c.depth, len(b), c.limit)
 		}
-		if got, err := Decode(b); err != nil || !same(got, f) {
+		if got, err := Decode(b); err != nil || !equalFiles(got, f) {
 			t.Errorf("resnet-%d: the decoded file differs; error %v", c.depth, err)
 		}
 	}
 }
 
-// TestDeepestHeader checks that the largest header that bnkit writes is well within the
-// limits. It belongs to a resume state of ResNet-6002 with everything trained. The test
-// makes the header half as long again, and it must still be accepted.
-func TestDeepestHeader(t *testing.T) {
+// TestLargestHeader checks that the largest header that bnkit writes is well within the
+// limits. It belongs to a resume state of ResNet-6002 with everything trained. A header
+// 1.5 times as long must still be accepted.
+func TestLargestHeader(t *testing.T) {
 	const sections = 5
 	tensors := resNetTensors(6002, true)
 	var header table
 	header.Header = sample().Header
-	if _, err := header.enter(tensors); err != nil {
+	if _, err := header.addTensors(tensors); err != nil {
 		t.Fatal(err)
 	}
 	if len(header.Sections) != sections {

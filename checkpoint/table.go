@@ -89,8 +89,8 @@ func (t *table) check(dataSize uint64) error {
 	return nil
 }
 
-// supported returns ErrUnsupported for a required section that this version does not know.
-func (t *table) supported() error {
+// checkSupported returns ErrUnsupported for a required section that this version does not know.
+func (t *table) checkSupported() error {
 	for _, s := range t.Sections {
 		if s.Required && !known(s.Name) {
 			return fmt.Errorf("%w: this version does not know section %q", ErrUnsupported, s.Name)

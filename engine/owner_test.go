@@ -91,7 +91,7 @@ func TestForceCut(t *testing.T) {
 			t.Errorf("cut at operation %d: the directory holds %v, want %v", at, names, want)
 		}
 		_, reportErr := os.Stat(report)
-		place, err := rundir.ReadPlace(dir)
+		place, err := rundir.ReadDataPath(dir)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -242,7 +242,7 @@ func TestStartErrors(t *testing.T) {
 		if _, err := Train(t.Context(), cfg, r.data, TrainOptions{Dir: dir, From: c.from}); !errors.As(err, &bad) {
 			t.Errorf("%s: %v, want a *config.Error", what, err)
 		}
-		if holds, err := rundir.Holds(dir); err != nil || holds {
+		if holds, err := rundir.HasRun(dir); err != nil || holds {
 			t.Errorf("%s: %v, files were written: %v", what, err, holds)
 		}
 	}

@@ -199,7 +199,7 @@ func (r *run) resume() error {
 		r.options.warn(lost)
 	}
 	if r.options.Place != "" {
-		if err := r.dir.WritePlace(r.options.Place); err != nil {
+		if err := r.dir.WriteDataPath(r.options.Place); err != nil {
 			return err
 		}
 	}

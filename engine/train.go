@@ -170,7 +170,7 @@ func ownExisting(o *TrainOptions) (*rundir.Dir, error) {
 	if o.Resume {
 		return rundir.Own(o.Dir)
 	}
-	if holds, err := rundir.Holds(o.Dir); err != nil || !holds {
+	if holds, err := rundir.HasRun(o.Dir); err != nil || !holds {
 		return nil, err
 	}
 	dir, err := rundir.Own(o.Dir)
@@ -190,7 +190,7 @@ func create(o *TrainOptions) (*rundir.Dir, error) {
 		return dir, err
 	}
 	// Another process may have created a run in the directory since ownExisting looked.
-	holds, err := dir.Holds()
+	holds, err := dir.HasRun()
 	if err == nil && holds {
 		err = &rundir.RunExistsError{Dir: o.Dir}
 	}

@@ -4,7 +4,7 @@
 // new content.
 //
 // Directories are synced if the system can do that. Windows cannot, but its file systems
-// order such changes themselves. Windows also refuses to replace or rename a file that
+// write such changes in order. Windows also refuses to replace or rename a file that
 // another process has open, and the error says so.
 package durable
 
@@ -46,7 +46,7 @@ func perform(op, path string, do func() error) error {
 // WriteFile writes data to a temporary file in the same directory, syncs it, and renames
 // it to path. If path is a symbolic link, it writes the file to which the link leads. A
 // file that is replaced keeps its permissions, but not its owner. The error is a *FileError
-// if path is something else than a regular file, such as a device or a pipe.
+// if path exists and is not a regular file, but for example a device or a pipe.
 //
 // Before the rename, or if an earlier step fails, path has its old content; after the
 // rename it has all of data. The last step syncs the directory. If only this step fails, a
@@ -93,8 +93,8 @@ func writeFile(path string, data []byte) (err error) {
 }
 
 // Append appends data to the file at path, which it creates if necessary. A failure may
-// leave a part of data in the file. The error is a *FileError if there is something else
-// than a regular file.
+// leave a part of data in the file. The error is a *FileError if path exists and is not a
+// regular file.
 func Append(path string, data []byte) error {
 	path, _, err := target(path)
 	if err != nil {
@@ -117,6 +117,7 @@ func Append(path string, data []byte) error {
 	return syncDir(filepath.Dir(path)) // the file may be new
 }
 
+// open opens or creates the file at path.
 func open(path string, flag int) (f *os.File, err error) {
 	err = perform("create", path, func() error {
 		f, err = os.OpenFile(path, flag, 0o666)
@@ -125,6 +126,7 @@ func open(path string, flag int) (f *os.File, err error) {
 	return f, err
 }
 
+// writeSynced writes data to f and syncs f.
 func writeSynced(f *os.File, data []byte) error {
 	err := perform("write", f.Name(), func() error {
 		_, err := f.Write(data)
@@ -189,8 +191,8 @@ func MkdirAll(path string) error {
 // temporaryPrefix returns the beginning of the names of WriteFile's temporary files.
 func temporaryPrefix(base string) string { return "." + base + "." }
 
-// RemoveTemporaries removes the temporary files that killed processes have left in dir
-// while they used WriteFile to write files with the given names. No other process may be
+// RemoveTemporaries removes the temporary files that killed processes left in dir when they
+// wrote files with the given names by WriteFile. No other process may be
 // writing these files at the same time.
 func RemoveTemporaries(dir string, names ...string) error {
 	entries, err := os.ReadDir(dir)
@@ -198,11 +200,11 @@ func RemoveTemporaries(dir string, names ...string) error {
 		return err
 	}
 	for _, e := range entries {
-		left := slices.ContainsFunc(names, func(name string) bool {
-			random, ours := strings.CutPrefix(e.Name(), temporaryPrefix(name))
-			return ours && len(random) == len(rand.Text()) && strings.Trim(random, base32) == ""
+		temporary := slices.ContainsFunc(names, func(name string) bool {
+			random, ok := strings.CutPrefix(e.Name(), temporaryPrefix(name))
+			return ok && len(random) == len(rand.Text()) && strings.Trim(random, base32) == ""
 		})
-		if left && e.Type().IsRegular() {
+		if temporary && e.Type().IsRegular() {
 			if err := RemoveAll(filepath.Join(dir, e.Name())); err != nil {
 				return err
 			}

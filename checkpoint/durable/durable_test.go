@@ -40,13 +40,13 @@ func TestWriteFile(t *testing.T) {
 	}
 }
 
-// errCut is the error of an operation that a test stops.
-var errCut = errors.New("cut")
+// errStopped is the error of an operation that a test stops.
+var errStopped = errors.New("stopped")
 
-// TestCut makes each operation of WriteFile fail in turn. The file must then have either the
+// TestWriteFileStopped makes each operation of WriteFile fail in turn. The file must then have either the
 // old or the new content, and RemoveTemporaries must remove the temporary file and nothing
 // else.
-func TestCut(t *testing.T) {
+func TestWriteFileStopped(t *testing.T) {
 	for at := 1; ; at++ {
 		dir := t.TempDir()
 		path := filepath.Join(dir, "f")
@@ -60,7 +60,7 @@ func TestCut(t *testing.T) {
 		var ops []string
 		end := Intercept(func(op, _ string) error {
 			if ops = append(ops, op); len(ops) >= at {
-				return errCut
+				return errStopped
 			}
 			return nil
 		})
@@ -77,7 +77,7 @@ func TestCut(t *testing.T) {
 			want = "new"
 		}
 		got, readErr := os.ReadFile(path)
-		if !errors.Is(err, errCut) || readErr != nil || string(got) != want {
+		if !errors.Is(err, errStopped) || readErr != nil || string(got) != want {
 			t.Errorf("stopped at operation %d: %v; the file holds %q, %v; want %q", at, err, got, readErr, want)
 		}
 		if err := RemoveTemporaries(dir, "f"); err != nil {

@@ -9,8 +9,8 @@ import (
 	"path/filepath"
 )
 
-// FileError reports a path that does not name a regular file, so that it cannot be read or
-// replaced, or a file that is too large.
+// FileError reports a path that cannot be read or replaced because it does not name a regular
+// file, or a file that is too large.
 type FileError struct {
 	Path   string
 	Reason string // what is wrong, and what to do
@@ -24,10 +24,10 @@ func (e *FileError) BadInput() bool { return true }
 // maxLinks is the largest number of symbolic links that are followed, as on Linux.
 const maxLinks = 40
 
-// target returns the path at which path is to be written: that of the file to which it
-// leads if it is a symbolic link, even if that file does not exist yet. info is nil if it
-// does not. The error is a *FileError if the file is not a regular one.
-func target(path string) (to string, info fs.FileInfo, err error) {
+// target follows symbolic links from path. It returns the path of the file that they lead
+// to and its info, which is nil if the file does not exist. The error is a *FileError if
+// the file exists and is not a regular file.
+func target(path string) (file string, info fs.FileInfo, err error) {
 	for range maxLinks {
 		info, err = os.Lstat(path)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -58,25 +58,25 @@ func target(path string) (to string, info fs.FileInfo, err error) {
 
 // checkRegular returns a *FileError unless info describes a regular file.
 func checkRegular(path string, info fs.FileInfo) error {
-	what := "something else"
+	kind := "a special file"
 	switch mode := info.Mode(); {
 	case mode.IsRegular():
 		return nil
 	case mode.IsDir():
-		what = "a folder"
+		kind = "a folder"
 	case mode&fs.ModeDevice != 0:
-		what = "a device"
+		kind = "a device"
 	case mode&fs.ModeNamedPipe != 0:
-		what = "a pipe"
+		kind = "a pipe"
 	case mode&fs.ModeSocket != 0:
-		what = "a socket"
+		kind = "a socket"
 	}
-	return &FileError{path, fmt.Sprintf("it is %s, not a file; choose another path", what)}
+	return &FileError{path, fmt.Sprintf("it is %s, not a regular file; choose another path", kind)}
 }
 
 // ReadFile reads the regular file at path, which may have at most limit bytes. The error is
-// a *FileError if it has more or is not a regular file, such as a pipe, whose reader might
-// wait for ever.
+// a *FileError if the file is larger, or if it is not a regular file: reading a pipe could
+// block for ever.
 func ReadFile(path string, limit int64) ([]byte, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -95,7 +95,7 @@ func ReadFile(path string, limit int64) ([]byte, error) {
 		return nil, err
 	}
 	if int64(len(b)) > limit {
-		return nil, &FileError{path, fmt.Sprintf("it has more than %d bytes, the most that such a file may have", limit)}
+		return nil, &FileError{path, fmt.Sprintf("it has more than %d bytes, which is the limit for such a file", limit)}
 	}
 	return b, nil
 }

@@ -60,8 +60,9 @@ func TestWriteThroughLinks(t *testing.T) {
 	}
 }
 
-// TestSpecialFiles checks that pipes and devices are neither replaced nor waited for.
-func TestSpecialFiles(t *testing.T) {
+// TestRefusesSpecialFiles checks that pipes, devices and folders are refused at once and are
+// not replaced.
+func TestRefusesSpecialFiles(t *testing.T) {
 	dir := t.TempDir()
 	pipe := filepath.Join(dir, "pipe")
 	if err := syscall.Mkfifo(pipe, 0o644); err != nil {
@@ -71,11 +72,11 @@ func TestSpecialFiles(t *testing.T) {
 	if err := os.Symlink(pipe, link); err != nil {
 		t.Fatal(err)
 	}
-	for path, what := range map[string]string{pipe: "a pipe", link: "a pipe", os.DevNull: "a device", dir: "a folder"} {
+	for path, kind := range map[string]string{pipe: "a pipe", link: "a pipe", os.DevNull: "a device", dir: "a folder"} {
 		_, errRead := ReadFile(path, 10)
-		for of, err := range map[string]error{"WriteFile": WriteFile(path, []byte("x")), "Append": Append(path, []byte("x")), "ReadFile": errRead} {
-			if !errors.As(err, new(*FileError)) || !strings.Contains(err.Error(), what) {
-				t.Errorf("%s of %s: got error %v, want a *FileError that says %q", of, path, err, what)
+		for function, err := range map[string]error{"WriteFile": WriteFile(path, []byte("x")), "Append": Append(path, []byte("x")), "ReadFile": errRead} {
+			if !errors.As(err, new(*FileError)) || !strings.Contains(err.Error(), kind) {
+				t.Errorf("%s of %s: got error %v, want a *FileError that says %q", function, path, err, kind)
 			}
 		}
 	}
@@ -83,7 +84,7 @@ func TestSpecialFiles(t *testing.T) {
 		t.Errorf("the pipe was replaced: %v, %v", info, err)
 	}
 	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 2 {
-		t.Errorf("left behind: %v, %v", entries, err)
+		t.Errorf("the directory holds %v, %v; want the pipe and the link", entries, err)
 	}
 }
 

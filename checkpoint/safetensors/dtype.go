@@ -13,7 +13,7 @@ var elementSizes = map[string]int{
 	"F8_E5M2": 1, "F8_E4M3": 1, "F8_E8M0": 1, "C64": 8,
 }
 
-// converters convert the first element of raw to float32.
+// converters holds, by type, functions that convert the first element of raw to float32.
 var converters = map[string]func(raw []byte) float32{
 	"BOOL": func(raw []byte) float32 { return float32(min(raw[0], 1)) },
 	"U8":   func(raw []byte) float32 { return float32(raw[0]) },

@@ -8,7 +8,7 @@ type Error struct {
 }
 
 func (e *Error) Error() string {
-	return "not an intact safetensors file: " + e.Reason + "; copy or make it again"
+	return "not an intact safetensors file: " + e.Reason + "; copy it again or recreate it"
 }
 
 // BadInput reports that the file is at fault.

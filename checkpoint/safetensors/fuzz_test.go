@@ -7,11 +7,11 @@ import (
 	"testing"
 )
 
-// maxFuzz bounds the length of inputs. Longer ones reach no other code.
+// maxFuzz bounds the length of inputs. Longer inputs do not reach other code.
 const maxFuzz = 1 << 16
 
 // FuzzRead reads arbitrary bytes. The tensors of an accepted file must fit into it, and must
-// be the same after they are written and read again.
+// not change when they are written and read again.
 func FuzzRead(f *testing.F) {
 	b, err := os.ReadFile("testdata/dtypes.safetensors")
 	if err != nil {

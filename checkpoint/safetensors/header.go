@@ -52,9 +52,9 @@ func parseHeader(raw []byte) (*File, error) {
 	return f, nil
 }
 
-// place sorts the tensors by their offsets. It checks that they fill size bytes without gaps
-// or overlaps, and that each has the length that its type and shape require.
-func (f *File) place(size int64) error {
+// checkLayout sorts the tensors by their offsets. It checks that they fill size bytes without
+// gaps or overlaps, and that each has the length that its type and shape require.
+func (f *File) checkLayout(size int64) error {
 	slices.SortFunc(f.Tensors, func(a, b Tensor) int {
 		return cmp.Or(cmp.Compare(a.offset, b.offset), cmp.Compare(a.size, b.size), cmp.Compare(a.Name, b.Name))
 	})
@@ -80,13 +80,13 @@ func (f *File) place(size int64) error {
 	return nil
 }
 
-// length returns the number of bytes that the type and shape require. ok is false if a
-// dimension is negative or the number is too large.
+// length returns the number of bytes that the type and shape require. ok reports whether
+// all dimensions are valid and the number is not too large.
 func (t *Tensor) length() (size int64, ok bool) {
-	const most = 1 << 62
+	const limit = 1 << 62
 	size = int64(elementSizes[t.DType])
 	for _, d := range t.Shape {
-		if d < 0 || size > 0 && int64(d) > most/size {
+		if d < 0 || size > 0 && int64(d) > limit/size {
 			return 0, false
 		}
 		size *= int64(d)

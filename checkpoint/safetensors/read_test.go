@@ -25,8 +25,8 @@ func file(header string, size int) []byte {
 
 func read(b []byte) (*File, error) { return Read(bytes.NewReader(b), int64(len(b))) }
 
-// TestTypes compares the conversions to float32 with those of PyTorch, which the test file
-// holds as tensors with names that end in .float32.
+// TestTypes compares the conversions to float32 with the conversions by PyTorch. The test
+// file holds these as tensors with names that end in .float32.
 func TestTypes(t *testing.T) {
 	f, err := Open("testdata/dtypes.safetensors")
 	if err != nil {
@@ -64,8 +64,8 @@ func TestTypes(t *testing.T) {
 	}
 }
 
-// TestHalves compares every float16 value with the formula of IEEE 754.
-func TestHalves(t *testing.T) {
+// TestFloat16 compares every float16 value with the formula of IEEE 754.
+func TestFloat16(t *testing.T) {
 	for i := range 1 << 16 {
 		h := uint16(i)
 		exponent, fraction := int(h>>10&31), float64(h&1023)
@@ -111,11 +111,11 @@ func TestHeader(t *testing.T) {
 	}
 }
 
-// TestReadRefuses checks that Read refuses damaged files with an error that says why.
+// TestReadRefuses checks that Read refuses damaged files with an error that gives the reason.
 func TestReadRefuses(t *testing.T) {
 	const a = `"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]}`
 	for _, c := range []struct {
-		says, header string
+		want, header string
 		size         int
 	}{
 		{"unknown type", `{"a":{"dtype":"U9","shape":[2],"data_offsets":[0,2]}}`, 2},
@@ -160,8 +160,8 @@ func TestReadRefuses(t *testing.T) {
 	} {
 		_, err := read(file(c.header, c.size))
 		var e *Error
-		if !errors.As(err, &e) || !e.BadInput() || !strings.Contains(err.Error(), c.says) {
-			t.Errorf("%.200s: %v, want an *Error saying %q", c.header, err, c.says)
+		if !errors.As(err, &e) || !e.BadInput() || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%.200s: %v, want an *Error that says %q", c.header, err, c.want)
 		}
 	}
 	for _, b := range [][]byte{nil, {1, 2}, {0, 0, 0, 0, 0, 0, 0, 0x80}, {255, 255, 255, 255, 255, 255, 255, 255}, {3, 0, 0, 0, 0, 0, 0, 0, '{', '}'}} {
@@ -171,8 +171,8 @@ func TestReadRefuses(t *testing.T) {
 	}
 }
 
-// TestNotFloat asks for the values of a type that has no conversion.
-func TestNotFloat(t *testing.T) {
+// TestFloat32RefusesFloat8 reads the values of a type that has no conversion.
+func TestFloat32RefusesFloat8(t *testing.T) {
 	f, err := read(file(`{"a":{"dtype":"F8_E4M3","shape":[2],"data_offsets":[0,2]}}`, 2))
 	if err != nil {
 		t.Fatal(err)
@@ -183,9 +183,9 @@ func TestNotFloat(t *testing.T) {
 	}
 }
 
-// TestLostEnd checks that reading a tensor fails if the file was truncated after its header
+// TestTruncatedAfterHeader checks that reading a tensor fails if the file was truncated after its header
 // had been read.
-func TestLostEnd(t *testing.T) {
+func TestTruncatedAfterHeader(t *testing.T) {
 	b := file(`{"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]}}`, 4)
 	f, err := Read(bytes.NewReader(b[:len(b)-2]), int64(len(b)))
 	if err != nil {
@@ -246,7 +246,7 @@ func TestIndex(t *testing.T) {
 	}
 
 	const all = `"b":"model-00001-of-00002.safetensors","c":"model-00001-of-00002.safetensors"`
-	for _, c := range []struct{ says, weights string }{
+	for _, c := range []struct{ want, weights string }{
 		{`holds the tensor "c"`, `{"b":"model-00001-of-00002.safetensors"}`},
 		{`lists the tensor "d"`, `{` + all + `,"d":"model-00001-of-00002.safetensors"}`},
 		{"the index cannot be read", `{` + all + `,"b":"model-00002-of-00002.safetensors"}`},
@@ -257,8 +257,8 @@ func TestIndex(t *testing.T) {
 		{"the index has no weight_map", `null`},
 		{"the index cannot be read", `{`},
 	} {
-		if _, err := Open(index(c.weights)); !errors.As(err, new(*Error)) || !strings.Contains(err.Error(), c.says) {
-			t.Errorf("%s: %v, want an *Error saying %q", c.weights, err, c.says)
+		if _, err := Open(index(c.weights)); !errors.As(err, new(*Error)) || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want an *Error that says %q", c.weights, err, c.want)
 		}
 	}
 	if _, err := Open(index(`{"a":"missing.safetensors"}`)); !errors.Is(err, fs.ErrNotExist) {

@@ -52,7 +52,7 @@ func (t Tensor) WithBytes(raw []byte) Tensor {
 	return t
 }
 
-// content is the bytes of a tensor that is in memory.
+// content holds the bytes of a tensor in memory.
 type content []byte
 
 // ReadAt implements io.ReaderAt.
@@ -64,7 +64,7 @@ func (c content) ReadAt(p []byte, offset int64) (int, error) {
 	return n, nil
 }
 
-// Bytes reads the elements as they are stored, little-endian.
+// Bytes reads the elements in their stored form, which is little-endian.
 func (t *Tensor) Bytes() ([]byte, error) {
 	raw := make([]byte, t.size)
 	if _, err := t.from.ReadAt(raw, t.offset); err != nil && len(raw) > 0 {
@@ -90,7 +90,7 @@ func Is(prefix []byte) bool {
 }
 
 // Read reads the header of a file of size bytes. The error is an *Error or an error of r.
-// The tensors read their elements from r when they are needed.
+// The tensors read their elements from r when Bytes or Float32 is called.
 func Read(r io.ReaderAt, size int64) (*File, error) {
 	if size < prefixSize {
 		return nil, invalid("the file has %d bytes, too few for the length of a header", size)
@@ -115,7 +115,7 @@ func Read(r io.ReaderAt, size int64) (*File, error) {
 		return nil, err
 	}
 	begin := prefixSize + int64(n)
-	if err := f.place(size - begin); err != nil {
+	if err := f.checkLayout(size - begin); err != nil {
 		return nil, err
 	}
 	for i := range f.Tensors {
@@ -141,6 +141,7 @@ func Open(path string) (*File, error) {
 	return f, nil
 }
 
+// openOne opens a single safetensors file.
 func openOne(path string) (*File, error) {
 	info, err := os.Stat(path)
 	if err != nil {

@@ -20,6 +20,7 @@ func Write(path string, tensors []Tensor, metadata map[string]string) error {
 	return durable.WriteFile(path, b)
 }
 
+// encode returns the content of a safetensors file.
 func encode(tensors []Tensor, metadata map[string]string) ([]byte, error) {
 	header := map[string]any{}
 	if len(metadata) > 0 {

@@ -93,9 +93,9 @@ func TestWrite(t *testing.T) {
 	}
 }
 
-// TestCopy writes a file over itself with one tensor replaced. The bytes of all other
+// TestReplaceOneTensor writes a file over itself with one tensor replaced. The bytes of all other
 // tensors must not change.
-func TestCopy(t *testing.T) {
+func TestReplaceOneTensor(t *testing.T) {
 	raw, err := os.ReadFile("testdata/dtypes.safetensors")
 	if err != nil {
 		t.Fatal(err)

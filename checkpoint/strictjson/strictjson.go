@@ -20,7 +20,7 @@ import (
 	"unicode/utf8"
 )
 
-// maxDepth is the largest depth to which arrays and objects may be nested.
+// maxDepth is the largest nesting depth of arrays and objects.
 const maxDepth = 1000
 
 // Unmarshal reads the JSON value b into v like json.Unmarshal, but returns an error if Check
@@ -64,7 +64,7 @@ func loneSurrogate(b []byte) int {
 		if b[i] != '\\' {
 			continue
 		}
-		first, ok := escaped(b[i:])
+		first, ok := parseEscape(b[i:])
 		if !ok {
 			i++ // another escape, such as \\
 			continue
@@ -74,7 +74,7 @@ func loneSurrogate(b []byte) int {
 		if first < 0xd800 || first > 0xdfff {
 			continue
 		}
-		second, ok := escaped(b[i+1:])
+		second, ok := parseEscape(b[i+1:])
 		if first > 0xdbff || !ok || second < 0xdc00 || second > 0xdfff {
 			return at
 		}
@@ -83,9 +83,9 @@ func loneSurrogate(b []byte) int {
 	return -1
 }
 
-// escaped returns the value of the escape \uXXXX at the start of b, and reports whether b
+// parseEscape returns the value of the escape \uXXXX at the start of b, and reports whether b
 // starts with one.
-func escaped(b []byte) (uint64, bool) {
+func parseEscape(b []byte) (uint64, bool) {
 	if len(b) < 6 || b[0] != '\\' || b[1] != 'u' {
 		return 0, false
 	}
@@ -97,7 +97,7 @@ func escaped(b []byte) (uint64, bool) {
 type checker struct {
 	d      *json.Decoder
 	fields map[reflect.Type]map[string]reflect.Type // for each struct type, the types of its fields by key
-	seen   []map[string]bool                        // for each depth, the keys read so far of the object there
+	seen   []map[string]bool                        // by depth, the keys that were read from the current object
 }
 
 // value checks the next value, which is read into type t. A nil t is an unknown type.

@@ -23,8 +23,8 @@ type outer struct {
 	Ignored  int              `json:"-"`
 }
 
-// TestAccepts checks that Unmarshal reads unambiguous JSON exactly as encoding/json does.
-func TestAccepts(t *testing.T) {
+// TestUnmarshalAccepts checks that Unmarshal reads unambiguous JSON exactly as encoding/json does.
+func TestUnmarshalAccepts(t *testing.T) {
 	for _, text := range []string{
 		`{}`, `null`, " {\n} ",
 		`{"arch":"resnet-20","seed":18446744073709551615,"Epoch":3,"unknown":{"seed":1,"SEED":2}}`,
@@ -46,8 +46,8 @@ func TestAccepts(t *testing.T) {
 	}
 }
 
-func TestRefuses(t *testing.T) {
-	for _, c := range []struct{ text, say string }{
+func TestUnmarshalRefuses(t *testing.T) {
+	for _, c := range []struct{ text, want string }{
 		{`{"seed":1,"seed":2}`, `two keys "seed"`},
 		{`{"seed":1,"SEED":2}`, `"SEED", which must be spelled "seed"`},
 		{`{"SEED":2}`, `must be spelled "seed"`},
@@ -75,14 +75,14 @@ func TestRefuses(t *testing.T) {
 		{`{1:2}`, "invalid character"},
 		{strings.Repeat("[", 1001) + strings.Repeat("]", 1001), "deeper than 1000"},
 	} {
-		if err := Unmarshal([]byte(c.text), &outer{}); err == nil || !strings.Contains(err.Error(), c.say) {
-			t.Errorf("%.80s: got error %v, want %q", c.text, err, c.say)
+		if err := Unmarshal([]byte(c.text), &outer{}); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%.80s: got error %v, want %q", c.text, err, c.want)
 		}
 	}
 }
 
 // FuzzUnmarshal checks that accepted JSON is valid, and that seed and arch get the values of
-// the keys that are spelled exactly so.
+// the keys with exactly these spellings.
 func FuzzUnmarshal(f *testing.F) {
 	for _, text := range []string{
 		`{"arch":"a","seed":1,"list":[{"seed":1}],"by_name":{"x":{"Epoch":2}},"raw":{"a":[1,null]},"anything":"\ud83d\ude00"}`,

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// Pieces of pickles, by the opcodes that they write.
+// The constants and functions below return parts of pickles.
 
 const (
 	proto2      = "\x80\x02"
@@ -55,8 +55,8 @@ func (f form) weights() string { return f.view(0, []int{2, 3}, []int{3, 1}) }
 // state writes the state dict {"w": weights}.
 func (f form) state() string { return "}" + str("w") + f.weights() + "s" }
 
-// beside writes {"state_dict": state, "x": value}.
-func (f form) beside(value string) string {
+// withExtra writes a dict with a state dict and another value: {"state_dict": state, "x": value}.
+func (f form) withExtra(value string) string {
 	return proto2 + "}(" + str("state_dict") + f.state() + str("x") + value + "u."
 }
 
@@ -65,7 +65,7 @@ type form string
 
 var forms = []form{"zip", "legacy"}
 
-// six are the elements of storage 0.
+// six holds the elements of storage 0.
 var six = []float32{0, 1, 2, 3, 4, 5}
 
 func sixBytes() []byte {
@@ -88,7 +88,8 @@ func (f form) file(pickle string) []byte {
 	return legacyOf(pickle, "]"+str("0")+"a", append([]byte(u64(6)), sixBytes()...))
 }
 
-// legacyOf writes the legacy form with a pickle, one of the keys, and the storages.
+// legacyOf writes a file in the legacy form with a pickle, a pickle of the keys, and the
+// storages.
 func legacyOf(pickle, keys string, storages []byte) []byte {
 	return []byte(proto2 + legacyMagic + proto2 + "M\xe9\x03." + proto2 + "}." + pickle + proto2 + keys + "." + string(storages))
 }
@@ -117,13 +118,13 @@ func zipOf(entries ...zipEntry) []byte {
 	return b.Bytes()
 }
 
-// read reads a file from memory and checks that it allocates no more than mostAllocated
+// read reads a file from memory and checks that it allocates no more than maxAllocated
 // allows.
 func read(t testing.TB, b []byte) (*File, error) {
 	t.Helper()
 	before := allocated()
 	f, err := Read(bytes.NewReader(b), int64(len(b)))
-	if took, limit := allocated()-before, mostAllocated(len(b)); took > limit {
+	if took, limit := allocated()-before, maxAllocated(len(b)); took > limit {
 		t.Errorf("reading a file of %d bytes allocates %d bytes, want at most %d", len(b), took, limit)
 	}
 	if err == nil {

@@ -84,7 +84,7 @@ func (m *machine) add(kind string, values ...any) error {
 			return nil
 		}
 	case *opaque: // an object that extends list
-		to.held = append(to.held, values...)
+		to.parts = append(to.parts, values...)
 		return nil
 	}
 	return m.damaged("it appends to a value of type %s instead of a %s", describe(to), kind)
@@ -106,7 +106,7 @@ func (m *machine) set(pairs ...any) error {
 		}
 		return nil
 	case *opaque: // an object that extends dict
-		to.held = append(to.held, pairs...)
+		to.parts = append(to.parts, pairs...)
 		return nil
 	}
 	return m.damaged("it sets a key of a value of type %s instead of a dict", describe(to))

@@ -25,10 +25,10 @@ func mustRefuse(t *testing.T, b []byte, want string) {
 	mustBeBadInput(t, err)
 }
 
-// TestTruncated cuts a file of each form after every byte.
+// TestTruncated truncates a file of each form to every length.
 func TestTruncated(t *testing.T) {
 	for _, f := range forms {
-		b := f.file(f.beside(f.state()))
+		b := f.file(f.withExtra(f.state()))
 		for n := range b {
 			got, err := read(t, b[:n])
 			if err == nil {
@@ -39,11 +39,11 @@ func TestTruncated(t *testing.T) {
 	}
 }
 
-// TestFlipped changes every bit of a file of each form. The checksums of a zip file cover
+// TestFlippedBits changes every bit of a file of each form. The checksums of a zip file cover
 // its pickle and its storages.
-func TestFlipped(t *testing.T) {
+func TestFlippedBits(t *testing.T) {
 	for _, f := range forms {
-		b := f.file(f.beside(f.state()))
+		b := f.file(f.withExtra(f.state()))
 		for at := range b {
 			for bit := range 8 {
 				c := bytes.Clone(b)
@@ -65,7 +65,7 @@ func TestFlipped(t *testing.T) {
 
 func TestDamagedZip(t *testing.T) {
 	f := form("zip")
-	pickle := zipEntry{"top/data.pkl", []byte(f.beside(f.state())), zip.Store}
+	pickle := zipEntry{"top/data.pkl", []byte(f.withExtra(f.state())), zip.Store}
 	data := zipEntry{"top/data/0", sixBytes(), zip.Store}
 	with := func(name string, data string) zipEntry { return zipEntry{"top/" + name, []byte(data), zip.Store} }
 	deflated := func(e zipEntry) zipEntry {
@@ -98,10 +98,10 @@ func TestDamagedZip(t *testing.T) {
 	}
 }
 
-// TestLyingZip reads archives whose directories give wrong sizes, flags or checksums.
-func TestLyingZip(t *testing.T) {
+// TestInconsistentZip reads archives whose directories give wrong sizes, flags or checksums.
+func TestInconsistentZip(t *testing.T) {
 	f := form("zip")
-	pickle := []byte(f.beside(f.state()))
+	pickle := []byte(f.withExtra(f.state()))
 	claiming := func(name string, data []byte, size uint64, flags uint16) []byte {
 		var b bytes.Buffer
 		z := zip.NewWriter(&b)
@@ -182,7 +182,7 @@ func TestOverlappingStorages(t *testing.T) {
 
 func TestDamagedLegacy(t *testing.T) {
 	f := form("legacy")
-	pickle := f.beside(f.state())
+	pickle := f.withExtra(f.state())
 	stored := u64(6) + string(sixBytes())
 	key := "]" + str("0") + "a"
 	for _, c := range []struct{ name, want, keys, storages string }{
@@ -201,7 +201,7 @@ func TestDamagedLegacy(t *testing.T) {
 	mustRefuse(t, []byte(proto2+legacyMagic+proto2+"N."+proto2+"}."+pickle), "protocol version None")
 }
 
-func TestOtherFiles(t *testing.T) {
+func TestReadRefusesOtherFiles(t *testing.T) {
 	tar := make([]byte, 1024)
 	copy(tar, "./storages")
 	copy(tar[257:], "ustar")
@@ -218,29 +218,29 @@ func TestOtherFiles(t *testing.T) {
 	}
 }
 
-// failing fails after some reads.
-type failing struct {
+// failingReader fails after a number of reads.
+type failingReader struct {
 	io.ReaderAt
-	left *int // reads that do not fail
+	left *int // the number of reads until it fails
 }
 
 var errDisk = errors.New("input/output error")
 
-func (r failing) ReadAt(b []byte, at int64) (int, error) {
+func (r failingReader) ReadAt(b []byte, at int64) (int, error) {
 	if *r.left--; *r.left < 0 {
 		return 0, errDisk
 	}
 	return r.ReaderAt.ReadAt(b, at)
 }
 
-// TestReadFails checks that a disk's failure is not blamed on the file, whichever read
-// fails.
+// TestReadFails makes each read fail in turn. The error must be the error of the reader and
+// not an *Error, which would blame the file.
 func TestReadFails(t *testing.T) {
 	for _, f := range forms {
-		b := f.file(f.beside(f.state()))
+		b := f.file(f.withExtra(f.state()))
 		for reads := 0; ; reads++ {
 			left := reads
-			_, err := Read(failing{bytes.NewReader(b), &left}, int64(len(b)))
+			_, err := Read(failingReader{bytes.NewReader(b), &left}, int64(len(b)))
 			if err == nil {
 				if reads < 3 {
 					t.Errorf("%s needs %d reads, want 3 or more", f, reads)

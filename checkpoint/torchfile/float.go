@@ -11,7 +11,7 @@ import (
 // that does not come from Open or Read.
 func (t Tensor) Float32() ([]float32, error) {
 	if t.view == nil {
-		return nil, fmt.Errorf("tensor %s does not come from a file", show(t.Name))
+		return nil, fmt.Errorf("tensor %s does not come from a file", printable(t.Name))
 	}
 	values := make([]float32, t.view.numel)
 	convert := converters[t.view.dtype]
@@ -23,7 +23,7 @@ func (t Tensor) Float32() ([]float32, error) {
 // It fails for a tensor that does not come from Open or Read.
 func (t Tensor) Bytes() ([]byte, error) {
 	if t.view == nil {
-		return nil, fmt.Errorf("tensor %s does not come from a file", show(t.Name))
+		return nil, fmt.Errorf("tensor %s does not come from a file", printable(t.Name))
 	}
 	size := int(t.view.elem)
 	raw := make([]byte, int(t.view.numel)*size)
@@ -42,7 +42,7 @@ func (v *tensor) elements(do func(i int, element []byte)) {
 		do(0, data[v.offset*v.elem:])
 		return
 	}
-	// The innermost dimension is a loop, the others count like an odometer.
+	// The innermost dimension is a loop. The indices of the others advance like an odometer.
 	inner := len(v.shape) - 1
 	index := make([]int, inner)
 	row := v.offset
@@ -64,11 +64,11 @@ func (v *tensor) elements(do func(i int, element []byte)) {
 	}
 }
 
-// converters convert the first element in a slice of bytes, by the type of the elements.
+// converters holds, by type, functions that convert the first element in a slice of bytes.
 var converters = map[string]func([]byte) float32{
 	"F64":  func(b []byte) float32 { return float32(math.Float64frombits(binary.LittleEndian.Uint64(b))) },
 	"F32":  func(b []byte) float32 { return math.Float32frombits(binary.LittleEndian.Uint32(b)) },
-	"F16":  func(b []byte) float32 { return half(binary.LittleEndian.Uint16(b)) },
+	"F16":  func(b []byte) float32 { return fromFloat16(binary.LittleEndian.Uint16(b)) },
 	"BF16": func(b []byte) float32 { return math.Float32frombits(uint32(binary.LittleEndian.Uint16(b)) << 16) },
 	"I64":  func(b []byte) float32 { return float32(int64(binary.LittleEndian.Uint64(b))) },
 	"I32":  func(b []byte) float32 { return float32(int32(binary.LittleEndian.Uint32(b))) },
@@ -83,8 +83,8 @@ var converters = map[string]func([]byte) float32{
 	},
 }
 
-// half converts an IEEE 754 binary16 number.
-func half(h uint16) float32 {
+// fromFloat16 converts an IEEE 754 binary16 number.
+func fromFloat16(h uint16) float32 {
 	sign := uint32(h&0x8000) << 16
 	exponent, fraction := uint32(h>>10&0x1f), uint32(h&0x3ff)
 	switch exponent {

@@ -5,10 +5,10 @@ import (
 	"testing"
 )
 
-// maxFuzz bounds the length of inputs. Longer ones reach no other code.
+// maxFuzz bounds the length of inputs. Longer inputs do not reach other code.
 const maxFuzz = 1 << 16
 
-// FuzzRead reads arbitrary bytes.
+// FuzzRead reads arbitrary bytes. Every error must be a bad-input error.
 func FuzzRead(f *testing.F) {
 	for path := range fixtures(f) {
 		b, err := os.ReadFile(path)
@@ -18,7 +18,7 @@ func FuzzRead(f *testing.F) {
 		f.Add(b)
 	}
 	for _, kind := range forms {
-		f.Add(kind.file(kind.beside(kind.state())))
+		f.Add(kind.file(kind.withExtra(kind.state())))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if len(b) > maxFuzz {
@@ -39,8 +39,8 @@ func FuzzPickle(f *testing.F) {
 				f.Add(c.pickle, kind == "legacy")
 			}
 		}
-		f.Add(kind.beside(kind.state()), kind == "legacy")
-		f.Add(kind.beside("cnumpy.core.multiarray\nscalar\n"+tup("cnumpy\ndtype\n"+tup(str("f8"), "\x89", "\x88")+"R"+tup(num(3), str("<"), "N")+"b", "C\x0812345678")+"R"), kind == "legacy")
+		f.Add(kind.withExtra(kind.state()), kind == "legacy")
+		f.Add(kind.withExtra("cnumpy.core.multiarray\nscalar\n"+tup("cnumpy\ndtype\n"+tup(str("f8"), "\x89", "\x88")+"R"+tup(num(3), str("<"), "N")+"b", "C\x0812345678")+"R"), kind == "legacy")
 	}
 	f.Fuzz(func(t *testing.T, pickle string, legacy bool) {
 		if len(pickle) > maxFuzz {

@@ -9,10 +9,11 @@ import (
 // form.
 const protocolVersion = 1001
 
+// readLegacy reads a file in the legacy form.
 func readLegacy(r io.ReaderAt, size int64) (*File, error) {
 	src := newSource(r, 0, size)
 	m := newMachine(src, size, true)
-	if _, err := m.load(); err != nil { // the magic number, which isLegacy has seen
+	if _, err := m.load(); err != nil { // the magic number, which isLegacy has checked
 		return nil, err
 	}
 	version, err := m.load()
@@ -23,7 +24,7 @@ func readLegacy(r io.ReaderAt, size int64) (*File, error) {
 		return nil, refuse("the file has the protocol version %s, but only version %d can be read; save it again with PyTorch 1 or newer", describe(version), protocolVersion)
 	}
 	// sys_info describes the machine that wrote the file. It is ignored, because storages
-	// are little-endian whatever the machine.
+	// are little-endian on every machine.
 	if _, err := m.load(); err != nil {
 		return nil, err
 	}
@@ -50,8 +51,8 @@ func readLegacy(r io.ReaderAt, size int64) (*File, error) {
 	return f, nil
 }
 
-// readStorages reads the needed storages. All storages follow in the order of keys, each as
-// its number of elements and then their bytes.
+// readStorages reads the needed storages. The storages follow in the order of keys, each as
+// a number of elements and the bytes of the elements.
 func readStorages(src *source, storages map[string]*block, keys any, needed map[*block]bool) error {
 	order, ok := keys.(*list)
 	if !ok {
@@ -62,7 +63,7 @@ func readStorages(src *source, storages map[string]*block, keys any, needed map[
 		name, _ := text(key)
 		b := storages[name]
 		if b == nil || seen[b] {
-			return refuse("the file is damaged at byte %d: storage %s has no tensor or occurs twice; copy it again", src.at, show(keyName(key)))
+			return refuse("the file is damaged at byte %d: storage %s has no tensor or occurs twice; copy it again", src.at, printable(keyName(key)))
 		}
 		seen[b] = true
 		head, err := src.next(8)
@@ -70,7 +71,7 @@ func readStorages(src *source, storages map[string]*block, keys any, needed map[
 			return err
 		}
 		if n := binary.LittleEndian.Uint64(head); n != uint64(b.size/b.elem) {
-			return refuse("the file is damaged at byte %d: storage %s has %d elements, but its tensors expect %d; copy it again", src.at, show(b.key), n, b.size/b.elem)
+			return refuse("the file is damaged at byte %d: storage %s has %d elements, but its tensors expect %d; copy it again", src.at, printable(b.key), n, b.size/b.elem)
 		}
 		at := src.at
 		if err := src.skip(b.size); err != nil {
@@ -86,7 +87,7 @@ func readStorages(src *source, storages map[string]*block, keys any, needed map[
 	}
 	for b := range needed {
 		if !seen[b] {
-			return refuse("the file lacks storage %s; copy it again", show(b.key))
+			return refuse("the file lacks storage %s; copy it again", printable(b.key))
 		}
 	}
 	return nil

@@ -13,12 +13,12 @@ func allocated() uint64 {
 	return sample[0].Value.Uint64()
 }
 
-// mostAllocated returns the most bytes that reading a file of the given size may allocate
-// in total. Growing a slice allocates up to four times its final size.
-func mostAllocated(size int) uint64 { return 8<<20 + 200*uint64(size) }
+// maxAllocated returns the number of bytes that reading a file of the given size may
+// allocate at most in total. Growing a slice allocates up to four times its final size.
+func maxAllocated(size int) uint64 { return 8<<20 + 200*uint64(size) }
 
-// checkViews compares the values of small tensors with elements that are looked up one by
-// one, and checks that the tensors together are not larger than the file allows.
+// checkViews compares the values of small tensors with elements that it looks up one by one.
+// It also checks that all tensors together are within the limit for the size of the file.
 func checkViews(t testing.TB, f *File, size int) {
 	t.Helper()
 	total := 0

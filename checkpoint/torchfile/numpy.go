@@ -14,12 +14,12 @@ func scalar(args []any) any {
 	}
 	kind, ok := args[0].(*opaque)
 	b, ok2 := args[1].(raw)
-	if !ok || !ok2 || kind.class != "numpy.dtype" || len(kind.held) == 0 {
+	if !ok || !ok2 || kind.class != "numpy.dtype" || len(kind.parts) == 0 {
 		return nil
 	}
-	name, _ := text(kind.held[0])
+	name, _ := text(kind.parts[0])
 	var order binary.ByteOrder = binary.LittleEndian
-	for _, state := range kind.held[1:] {
+	for _, state := range kind.parts[1:] {
 		if t, ok := state.(*tuple); ok && len(t.items) > 1 {
 			if mark, _ := text(t.items[1]); mark == ">" {
 				order = binary.BigEndian
@@ -47,7 +47,7 @@ func scalar(args []any) any {
 	case "f4":
 		return float64(math.Float32frombits(uint32(x)))
 	case "f2":
-		return float64(half(uint16(x)))
+		return float64(fromFloat16(uint16(x)))
 	case "b1":
 		return x != 0
 	case "i1":

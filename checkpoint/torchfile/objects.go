@@ -6,7 +6,7 @@ import "strings"
 func (m *machine) object(op byte) error {
 	switch op {
 	case opGlobal:
-		name, err := m.dotted()
+		name, err := m.className()
 		if err != nil {
 			return err
 		}
@@ -26,7 +26,7 @@ func (m *machine) object(op byte) error {
 		}
 		return m.push(&class{first + "." + second}, 0)
 	case opInst: // a class by name, and the arguments down to a mark
-		name, err := m.dotted()
+		name, err := m.className()
 		if err != nil {
 			return err
 		}
@@ -59,7 +59,7 @@ func (m *machine) object(op byte) error {
 		if err != nil {
 			return err
 		}
-		return m.push(&opaque{class: callee(f), held: []any{args, named}}, 104)
+		return m.push(&opaque{class: callee(f), parts: []any{args, named}}, 104)
 	case opBuild:
 		state, err := m.pop()
 		if err != nil {
@@ -74,9 +74,9 @@ func (m *machine) object(op byte) error {
 	return m.persistent(id)
 }
 
-// dotted reads a module and the name of a class, each on its own line, and returns them
+// className reads a module and the name of a class, each on its own line, and returns them
 // joined by a dot.
-func (m *machine) dotted() (string, error) {
+func (m *machine) className() (string, error) {
 	module, err := m.src.line()
 	if err != nil {
 		return "", err
@@ -96,8 +96,8 @@ func callee(f any) string {
 	return describe(f)
 }
 
-// unreadable describes the kinds of tensors that cannot be read, by the function that
-// rebuilds them.
+// unreadable describes the kinds of tensors that cannot be read. The keys are the functions
+// that rebuild them.
 var unreadable = map[string]string{
 	"torch._utils._rebuild_qtensor":                  "a quantised tensor",
 	"torch._utils._rebuild_sparse_tensor":            "a sparse tensor",
@@ -109,24 +109,24 @@ var unreadable = map[string]string{
 	"torch._utils._rebuild_xla_tensor":               "a tensor of an XLA device",
 }
 
-// call pushes the value that a pickle builds by calling f. It is an opaque value unless
-// known can build it. Nothing is looked up or executed.
+// call pushes the value that a pickle builds by calling f. The value is opaque
+// unless construct can build it. Nothing is looked up or executed.
 func (m *machine) call(f, args any) error {
 	t, ok := args.(*tuple)
 	if !ok {
-		return m.damaged("%s is called with a value of type %s instead of a tuple", show(callee(f)), describe(args))
+		return m.damaged("%s is called with a value of type %s instead of a tuple", printable(callee(f)), describe(args))
 	}
-	name, given := callee(f), t.items
+	name, values := callee(f), t.items
 	if _, ok := f.(*class); ok {
 		// A tensor with additional attributes: function, class, arguments, attributes.
-		if (name == "torch._tensor._rebuild_from_type_v2" || name == "torch._tensor._rebuild_from_type") && len(given) == 4 {
-			inner, _ := given[0].(*class)
-			args, _ := given[2].(*tuple)
+		if (name == "torch._tensor._rebuild_from_type_v2" || name == "torch._tensor._rebuild_from_type") && len(values) == 4 {
+			inner, _ := values[0].(*class)
+			args, _ := values[2].(*tuple)
 			if inner != nil && args != nil {
-				name, given = inner.name, args.items
+				name, values = inner.name, args.items
 			}
 		}
-		v, size, err := m.known(name, given)
+		v, size, err := m.construct(name, values)
 		if err != nil {
 			return err
 		}
@@ -134,21 +134,22 @@ func (m *machine) call(f, args any) error {
 			return m.push(v, size)
 		}
 	}
-	// The capacity is cut, so that appending to held does not write into the tuple.
-	o := &opaque{class: name, held: given[:len(given):len(given)], tensor: unreadable[name]}
+	// The capacity is cut, so that appending to parts does not write into the tuple.
+	o := &opaque{class: name, parts: values[:len(values):len(values)], tensor: unreadable[name]}
 	switch name {
 	case "copy_reg._reconstructor", "copyreg._reconstructor", "copyreg.__newobj__", "copyreg.__newobj_ex__",
 		"numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct":
-		if len(given) > 0 {
-			o.class = callee(given[0])
+		if len(values) > 0 {
+			o.class = callee(values[0])
 		}
 	}
 	return m.push(o, 80)
 }
 
-// known returns the value that an allowed function makes, and an estimate of its size. It
-// returns nil if the function is not allowed or its arguments are not as expected.
-func (m *machine) known(name string, args []any) (v any, size int64, err error) {
+// construct returns the value that a call of the named function makes, and an estimate of its
+// size. It returns nil if this package does not build values of the function or does not
+// expect such arguments.
+func (m *machine) construct(name string, args []any) (v any, size int64, err error) {
 	switch name {
 	case "torch._utils._rebuild_tensor", "torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_tensor_v3":
 		return m.rebuild(name, args)
@@ -165,7 +166,7 @@ func (m *machine) known(name string, args []any) (v any, size int64, err error) 
 			}
 		}
 	case "collections.OrderedDict":
-		return m.ordered(args)
+		return m.orderedDict(args)
 	case "__builtin__.set", "builtins.set", "__builtin__.frozenset", "builtins.frozenset":
 		kind := name[strings.Index(name, ".")+1:]
 		switch len(args) {
@@ -193,9 +194,9 @@ func (m *machine) known(name string, args []any) (v any, size int64, err error) 
 	return nil, 0, nil
 }
 
-// ordered makes an OrderedDict. Python 3 fills it afterwards; Python 2 passes a list of
+// orderedDict makes an OrderedDict. Python 3 fills it afterwards; Python 2 passes a list of
 // pairs.
-func (m *machine) ordered(args []any) (any, int64, error) {
+func (m *machine) orderedDict(args []any) (any, int64, error) {
 	d := &dict{}
 	if len(args) == 0 {
 		return d, 40, nil
@@ -224,14 +225,14 @@ func (m *machine) ordered(args []any) (any, int64, error) {
 	return d, 40, nil
 }
 
-// encode executes a call of _codecs.encode, by which Python writes bytes in protocol 2,
-// which has no opcode for them. The arguments are a string and "latin1".
+// encode executes a call of _codecs.encode with a string and "latin1". Python writes bytes
+// in this way in protocol 2, which has no opcode for bytes.
 func (m *machine) encode(args []any) (any, int64, error) {
 	if len(args) != 2 {
 		return nil, 0, nil
 	}
 	s, ok := args[0].(string)
-	if how, _ := text(args[1]); !ok || how != "latin1" {
+	if encoding, _ := text(args[1]); !ok || encoding != "latin1" {
 		return nil, 0, nil
 	}
 	if err := m.spend(16 + int64(len(s))); err != nil {
@@ -259,7 +260,7 @@ func (m *machine) build(state any) error {
 	case *dict, *tensor:
 		return nil
 	case *opaque:
-		v.held = append(v.held, state)
+		v.parts = append(v.parts, state)
 		return nil
 	}
 	return m.damaged("it sets the state of a value of type %s", describe(v))

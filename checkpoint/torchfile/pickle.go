@@ -8,8 +8,7 @@ import (
 )
 
 // The opcodes of pickle protocols 2 to 5, from CPython's Lib/pickletools.py. The opcodes
-// whose arguments are text belong to protocol 0 and are left out, except opGlobal and
-// opInst.
+// of protocol 0, whose arguments are text, are left out, except opGlobal and opInst.
 const (
 	opMark           = '('
 	opStop           = '.'
@@ -100,7 +99,8 @@ func newMachine(src *source, size int64, legacy bool) *machine {
 	return &machine{src: src, limit: size, legacy: legacy, storages: map[string]*block{}, start: src.at}
 }
 
-// spend accounts for memory before it is allocated.
+// spend accounts for n bytes that will be allocated. It fails if the pickle has used up its
+// allowance.
 func (m *machine) spend(n int64) error {
 	m.spent += n
 	if m.spent > allowance+costPerByte*(m.src.at-m.start) {
@@ -109,11 +109,13 @@ func (m *machine) spend(n int64) error {
 	return nil
 }
 
+// damaged returns the error for a damaged pickle, with the position in the file.
 func (m *machine) damaged(format string, args ...any) error {
 	return refuse("the pickle is damaged or hostile at byte %d: "+format, append([]any{m.src.at}, args...)...)
 }
 
-// push puts a value on the stack. size estimates its bytes, without its place on the stack.
+// push puts a value on the stack. size is the estimated number of its bytes, without the
+// slot on the stack.
 func (m *machine) push(v any, size int64) error {
 	m.stack = append(m.stack, v)
 	return m.spend(16 + size)
@@ -155,7 +157,7 @@ func (m *machine) popMark() ([]any, error) {
 	return items, m.spend(16 * int64(len(items)))
 }
 
-// top returns the top value without removing it.
+// top returns the top value without removing it from the stack.
 func (m *machine) top() (any, error) {
 	v, err := m.pop()
 	if err == nil {
@@ -233,7 +235,7 @@ func (m *machine) step(op byte) error {
 		}
 		return m.push(v, 0)
 	case opBinGet, opLongBinGet, opBinPut, opLongBinPut, opMemoize:
-		return m.remember(op)
+		return m.useMemo(op)
 	case opEmptyTuple, opTuple1, opTuple2, opTuple3, opTuple, opEmptyList, opList, opEmptyDict, opDict, opEmptySet, opFrozenSet,
 		opAppend, opAppends, opAddItems, opSetItem, opSetItems:
 		return m.container(op)
@@ -262,6 +264,7 @@ func (m *machine) length(width int64) (int64, error) {
 	return int64(n), nil
 }
 
+// number reads a number.
 func (m *machine) number(op byte) error {
 	switch op {
 	case opLong1, opLong4:
@@ -345,8 +348,9 @@ func (m *machine) text(op byte) error {
 	return m.push(raw(b), 0)
 }
 
-// remember copies the top value into the memo, or pushes a value from the memo.
-func (m *machine) remember(op byte) error {
+// useMemo executes the opcodes of the memo: it stores the top value in the memo, or pushes a
+// value from the memo.
+func (m *machine) useMemo(op byte) error {
 	index := int64(len(m.memo))
 	var err error
 	switch op {

@@ -24,7 +24,7 @@ func TestIs(t *testing.T) {
 	}
 }
 
-// TestPython2 reads a file as PyTorch 0.2 wrote it under Python 2: with strings of bytes, an
+// TestPython2 reads a file like those of PyTorch 0.2 under Python 2: with strings of bytes, an
 // OrderedDict made of pairs, _rebuild_tensor, a part of a storage, and a class with its
 // source.
 func TestPython2(t *testing.T) {
@@ -58,8 +58,8 @@ func TestPython2(t *testing.T) {
 	mustRefuse(t, legacyOf(outside, "]"+old("0")+"a", append([]byte(u64(6)), sixBytes()...)), "outside of it")
 }
 
-// TestWhichStateDict looks for the state dict in dicts of several kinds.
-func TestWhichStateDict(t *testing.T) {
+// TestFindStateDict looks for the state dict in nested dicts.
+func TestFindStateDict(t *testing.T) {
 	b := &block{key: "0", elem: 4, size: 4, data: make([]byte, 4)}
 	weights := func() any {
 		return &tensor{storage: &storage{block: b, size: 4}, dtype: "F32", elem: 4, numel: 1}
@@ -107,8 +107,8 @@ func TestWhichStateDict(t *testing.T) {
 	}
 }
 
-// TestManyIgnored checks that a long list of ignored values is cut.
-func TestManyIgnored(t *testing.T) {
+// TestIgnoredIsTruncated checks that File.Ignored names at most 100 values.
+func TestIgnoredIsTruncated(t *testing.T) {
 	f := form("zip")
 	got, err := read(t, f.file(proto2+"}("+repeated(1000, func(i int) string { return num(i) + "N" })+str("state_dict")+f.state()+"u."))
 	if err != nil {
@@ -119,9 +119,9 @@ func TestManyIgnored(t *testing.T) {
 	}
 }
 
-// TestHalf compares all numbers of 16 bits with their definition: a sign, 5 bits of
+// TestFloat16 compares all numbers of 16 bits with their definition: a sign, 5 bits of
 // exponent and 10 of fraction.
-func TestHalf(t *testing.T) {
+func TestFloat16(t *testing.T) {
 	for h := range 1 << 16 {
 		sign, exponent, fraction := 1-2*float64(h>>15), h>>10&31, float64(h&1023)
 		want := sign * math.Ldexp(1+fraction/1024, exponent-15)
@@ -133,7 +133,7 @@ func TestHalf(t *testing.T) {
 		case exponent == 31:
 			want = math.NaN()
 		}
-		got := half(uint16(h))
+		got := fromFloat16(uint16(h))
 		if math.Float32bits(got) != math.Float32bits(float32(want)) && !(got != got && want != want) {
 			t.Errorf("%#04x is %v, want %v", h, got, want)
 		}

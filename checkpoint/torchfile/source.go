@@ -6,7 +6,7 @@ import (
 	"io"
 )
 
-// window is the number of bytes that a source reads at once.
+// window is the number of bytes that a source normally reads at once.
 const window = 64 << 10
 
 // source reads a range of a file from front to back.

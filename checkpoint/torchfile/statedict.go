@@ -6,34 +6,34 @@ import (
 	"strings"
 )
 
-// wrappers are the keys under which training programs put a state dict, in the order of
+// wrappers lists the keys under which training programs store a state dict, in order of
 // preference.
 var wrappers = []string{"state_dict", "model", "model_state_dict", "net", "ema", "state_dict_ema", "module"}
 
-// maxDepth is the largest number of keys that may lead to a state dict.
+// maxDepth is the largest number of keys on the path to a state dict.
 const maxDepth = 4
 
 // maxIgnored is the largest number of ignored values that File.Ignored names.
 const maxIgnored = 100
 
-// stateDict returns a File with the state dict in the value of a pickle. It does not read
-// the storages of the tensors.
+// stateDict finds the state dict in the value of a pickle and returns it as a File. It does
+// not read the storages of the tensors.
 func stateDict(root any, size int64) (*File, error) {
 	top, ok := root.(*dict)
 	if !ok {
-		return nil, unsuitable(root)
+		return nil, noStateDict(root)
 	}
-	path, found, err := findIn(top, maxDepth)
+	path, found, err := findStateDict(top, maxDepth)
 	if err != nil {
 		return nil, err
 	}
 	if !found {
-		return nil, unsuitable(root)
+		return nil, noStateDict(root)
 	}
 	f := &File{Path: strings.Join(path, ".")}
 	ignored := func(at []string, e entry) {
 		if len(f.Ignored) < maxIgnored {
-			f.Ignored = append(f.Ignored, fmt.Sprintf("%s (%s)", show(strings.Join(append(slices.Clone(at), keyName(e.key)), ".")), describe(e.value)))
+			f.Ignored = append(f.Ignored, fmt.Sprintf("%s (%s)", printable(strings.Join(append(slices.Clone(at), keyName(e.key)), ".")), describe(e.value)))
 		}
 	}
 	count := 0
@@ -66,9 +66,9 @@ func stateDict(root any, size int64) (*File, error) {
 	return f, nil
 }
 
-// findIn returns the keys that lead from a dict to a state dict in it, which may be the dict
-// itself.
-func findIn(d *dict, depth int) (path []string, found bool, err error) {
+// findStateDict returns the keys that lead from d to a state dict in it. The path is empty if
+// d is itself the state dict.
+func findStateDict(d *dict, depth int) (path []string, found bool, err error) {
 	if d.searched || depth < 0 {
 		return nil, false, nil
 	}
@@ -77,25 +77,25 @@ func findIn(d *dict, depth int) (path []string, found bool, err error) {
 	for _, e := range d.entries {
 		name, ok := text(e.key)
 		if names[name] {
-			return nil, false, refuse("a dict has the key %s twice; copy the file again", show(name))
+			return nil, false, refuse("a dict has the key %s twice; copy the file again", printable(name))
 		}
 		names[name] = ok
 	}
 	for _, key := range wrappers {
 		if inner, ok := d.get(key).(*dict); ok {
-			path, found, err := findIn(inner, depth-1)
+			path, found, err := findStateDict(inner, depth-1)
 			if found || err != nil {
 				return append([]string{key}, path...), found, err
 			}
 		}
 	}
-	if d.mostly() {
+	if d.mostlyTensors() {
 		return nil, true, nil
 	}
 	for _, e := range d.entries {
 		key, ok := text(e.key)
-		if inner, isDict := e.value.(*dict); ok && isDict && inner.mostly() {
-			path, found, err := findIn(inner, depth-1)
+		if inner, isDict := e.value.(*dict); ok && isDict && inner.mostlyTensors() {
+			path, found, err := findStateDict(inner, depth-1)
 			if found || err != nil {
 				return append([]string{key}, path...), found, err
 			}
@@ -123,33 +123,33 @@ func (c *collector) tensor(e entry) (*Tensor, error) {
 			return nil, refuse("a tensor has a key of type %s instead of a name; save the state_dict of a model", describe(e.key))
 		}
 		if c.names[name] {
-			return nil, refuse("two tensors have the name %s; rename one and save the file again", show(name))
+			return nil, refuse("two tensors have the name %s; rename one and save the file again", printable(name))
 		}
 		c.names[name] = true
 		// Tensors may share storages, and a stride of 0 repeats elements. The weights of a
 		// network do not have more than two elements for each byte of the file.
 		if c.left -= v.numel; c.left < 0 {
-			return nil, refuse("the tensors up to %s have more than two elements for each byte of the file; save copies (clone) instead of expanded tensors", show(name))
+			return nil, refuse("the tensors up to %s have more than two elements for each byte of the file; save copies (clone) instead of expanded tensors", printable(name))
 		}
 		return &Tensor{Name: name, DType: v.dtype, Shape: v.shape, view: v}, nil
 	case *opaque:
 		if v.tensor != "" {
-			return nil, refuse("%s is %s, which cannot be read; convert it to an ordinary float32 tensor and save the file again", show(name), v.tensor)
+			return nil, refuse("%s is %s, which cannot be read; convert it to an ordinary float32 tensor and save the file again", printable(name), v.tensor)
 		}
 		if c.holdsTensor(v) {
-			return nil, refuse("%s is %s, %s, with tensors in it; save its tensors in the state_dict instead", show(name), kindOf(v), show(v.class))
+			return nil, refuse("%s is %s, %s, with tensors in it; save its tensors in the state_dict instead", printable(name), kindOf(v), printable(v.class))
 		}
 	}
 	return nil, nil
 }
 
-// holdsTensor reports whether there is a tensor in a value. It does not recurse, because a
-// file can nest values without limit, and visits each value once.
+// holdsTensor reports whether v contains a tensor. It does not recurse, because a file can
+// nest values without limit, and visits each value once.
 func (c *collector) holdsTensor(v any) bool {
-	todo := []any{v}
-	for len(todo) > 0 {
-		v := todo[len(todo)-1]
-		todo = todo[:len(todo)-1]
+	stack := []any{v}
+	for len(stack) > 0 {
+		v := stack[len(stack)-1]
+		stack = stack[:len(stack)-1]
 		if isTensor(v) {
 			return true
 		}
@@ -158,14 +158,14 @@ func (c *collector) holdsTensor(v any) bool {
 		}
 		switch w := v.(type) {
 		case *tuple:
-			todo = append(todo, w.items...)
+			stack = append(stack, w.items...)
 		case *list:
-			todo = append(todo, w.items...)
+			stack = append(stack, w.items...)
 		case *opaque:
-			todo = append(todo, w.held...)
+			stack = append(stack, w.parts...)
 		case *dict:
 			for _, e := range w.entries {
-				todo = append(todo, e.value)
+				stack = append(stack, e.value)
 			}
 		default:
 			continue
@@ -175,42 +175,43 @@ func (c *collector) holdsTensor(v any) bool {
 	return false
 }
 
-// kindOf says what an object is, by the attributes that its pickle gives it.
+// kindOf returns "a pickled module" if an object has the attributes of a module, and
+// otherwise "a pickled object".
 func kindOf(o *opaque) string {
-	if len(o.held) > 0 {
-		if state, ok := o.held[len(o.held)-1].(*dict); ok && state.count().module {
+	if len(o.parts) > 0 {
+		if state, ok := o.parts[len(o.parts)-1].(*dict); ok && state.count().module {
 			return "a pickled module"
 		}
 	}
 	return "a pickled object"
 }
 
-// unsuitable returns the error for a file without a state dict, which says what the file
-// holds instead.
-func unsuitable(root any) error {
+// noStateDict returns the error for a file without a state dict. The error says what the
+// file holds instead.
+func noStateDict(root any) error {
 	switch root := root.(type) {
 	case *opaque:
 		if root.tensor != "" {
 			return refuse("this file holds %s and no state dict; save the state_dict of a model", root.tensor)
 		}
-		return refuse("this file holds %s, %s; save its state_dict instead", kindOf(root), show(root.class))
+		return refuse("this file holds %s, %s; save its state_dict instead", kindOf(root), printable(root.class))
 	case *dict:
 		for _, e := range root.entries {
 			if o, ok := e.value.(*opaque); ok && kindOf(o) == "a pickled module" {
-				return refuse("this file holds a pickled module, %s, under %s; save its state_dict instead", show(o.class), show(keyName(e.key)))
+				return refuse("this file holds a pickled module, %s, under %s; save its state_dict instead", printable(o.class), printable(keyName(e.key)))
 			}
 		}
-		var held []string
+		var contents []string
 		for _, e := range root.entries[:min(len(root.entries), 5)] {
-			held = append(held, fmt.Sprintf("%s (%s)", show(keyName(e.key)), describe(e.value)))
+			contents = append(contents, fmt.Sprintf("%s (%s)", printable(keyName(e.key)), describe(e.value)))
 		}
-		if len(held) == 0 {
+		if len(contents) == 0 {
 			return refuse("this file holds an empty dict; save the state_dict of a model")
 		}
-		if more := len(root.entries) - len(held); more > 0 {
-			held = append(held, fmt.Sprintf("%d more", more))
+		if more := len(root.entries) - len(contents); more > 0 {
+			contents = append(contents, fmt.Sprintf("%d more", more))
 		}
-		return refuse("no state dict was found; the file holds %s; save the state_dict of a model", strings.Join(held, ", "))
+		return refuse("no state dict was found; the file holds %s; save the state_dict of a model", strings.Join(contents, ", "))
 	}
 	return refuse("this file holds a value of type %s and no state dict; save the state_dict of a model", describe(root))
 }

@@ -11,7 +11,7 @@ type storageType struct {
 	size  int64  // bytes of an element
 }
 
-// storageTypes are the types of storages by class. The types that cannot be read are listed
+// storageTypes holds the types of elements by the class of the storage. The types that cannot be read are listed
 // for their sizes, which readStorages needs to skip their storages.
 var storageTypes = map[string]storageType{
 	"DoubleStorage":        {"F64", 8},
@@ -35,7 +35,7 @@ var storageTypes = map[string]storageType{
 	"QUInt2x4Storage":      {"", 1},
 }
 
-// dtypes are the types of elements by the names that _rebuild_tensor_v3 gives them.
+// dtypes holds the types of elements by the names that _rebuild_tensor_v3 gives them.
 var dtypes = map[string]storageType{
 	"torch.float64":  {"F64", 8},
 	"torch.float32":  {"F32", 4},
@@ -94,10 +94,10 @@ func (m *machine) storage(id []any) (*storage, error) {
 		}
 	}
 	if s.typ.size == 0 {
-		return nil, refuse("a storage of the type %s cannot be read; convert the model to float32 and save it again", show(c.name))
+		return nil, refuse("a storage of the type %s cannot be read; convert the model to float32 and save it again", printable(c.name))
 	}
 	if n < 0 || n > m.limit/s.typ.size {
-		return nil, m.damaged("storage %s has %d elements of %d bytes, but the file has %d bytes", show(key), n, s.typ.size, m.limit)
+		return nil, m.damaged("storage %s has %d elements of %d bytes, but the file has %d bytes", printable(key), n, s.typ.size, m.limit)
 	}
 	s.size = n * s.typ.size
 	b := m.storages[key]
@@ -109,7 +109,7 @@ func (m *machine) storage(id []any) (*storage, error) {
 		m.storages[key] = b
 	}
 	if b.size != s.size {
-		return nil, m.damaged("storage %s has %d bytes here, but %d in another place", show(key), s.size, b.size)
+		return nil, m.damaged("storage %s has %d bytes here, but %d in another place", printable(key), s.size, b.size)
 	}
 	s.block = b
 	if len(id) < 5 || id[4] == nil {
@@ -117,12 +117,12 @@ func (m *machine) storage(id []any) (*storage, error) {
 	}
 	t, ok := id[4].(*tuple)
 	if !ok || len(t.items) != 3 {
-		return nil, m.damaged("a part of storage %s is of type %s", show(key), describe(id[4]))
+		return nil, m.damaged("a part of storage %s is of type %s", printable(key), describe(id[4]))
 	}
 	offset, ok := t.items[1].(int64)
 	part, ok2 := t.items[2].(int64)
 	if !ok || !ok2 || offset < 0 || part < 0 || offset > n || part > n-offset {
-		return nil, m.damaged("a part of storage %s is outside of it", show(key))
+		return nil, m.damaged("a part of storage %s is outside of it", printable(key))
 	}
 	s.at, s.size = offset*s.typ.size, part*s.typ.size
 	return s, nil
@@ -131,7 +131,7 @@ func (m *machine) storage(id []any) (*storage, error) {
 // maxDims is the number of dimensions that PyTorch allows.
 const maxDims = 64
 
-// rebuild returns the tensor that its arguments describe: a storage, an offset, a shape,
+// rebuild returns the tensor that args describe: a storage, an offset, a shape,
 // strides and, as the seventh argument of version 3, the type of the elements.
 func (m *machine) rebuild(name string, args []any) (any, int64, error) {
 	if len(args) < 4 {
@@ -156,17 +156,17 @@ func (m *machine) rebuild(name string, args []any) (any, int64, error) {
 		typ, from = dtypes[c.name], c.name
 	}
 	if typ.dtype == "" {
-		return &opaque{class: from, tensor: "a tensor of " + show(from)}, 64, nil
+		return &opaque{class: from, tensor: "a tensor of " + printable(from)}, 64, nil
 	}
 	t := &tensor{storage: s, dtype: typ.dtype, elem: typ.size, offset: offset, strides: strides}
 	if err := t.setShape(shape); err != "" {
-		return nil, 0, m.damaged("a tensor of shape %v, strides %v and offset %d in storage %s of %d bytes %s", shape, strides, offset, show(s.block.key), s.size, err)
+		return nil, 0, m.damaged("a tensor of shape %v, strides %v and offset %d in storage %s of %d bytes %s", shape, strides, offset, printable(s.block.key), s.size, err)
 	}
 	return t, 112 + 16*int64(len(shape)), nil
 }
 
 // setShape computes the number of elements, and checks that all are in the storage. It
-// returns what is wrong with the tensor, or "".
+// returns a description of what is wrong with the tensor, or "".
 func (t *tensor) setShape(shape []int64) string {
 	if len(shape) != len(t.strides) {
 		return "does not have one stride for each dimension"

@@ -18,7 +18,7 @@ type File struct {
 // Tensor is a tensor of a state dict.
 type Tensor struct {
 	Name  string
-	DType string // as safetensors names it: F64 F32 F16 BF16 I64 I32 I16 I8 U8 BOOL
+	DType string // one of the names that safetensors uses: F64 F32 F16 BF16 I64 I32 I16 I8 U8 BOOL
 	Shape []int  // empty for a single number
 	view  *tensor
 }
@@ -45,8 +45,8 @@ func Open(path string) (*File, error) {
 	return f, nil
 }
 
-// Read reads a file of size bytes. It reads the storages of the state dict into memory and
-// leaves out all others, and does not use r afterwards. The error is an *Error if the
+// Read reads a file of size bytes. It reads the storages of the state dict into memory, skips
+// all others, and does not use r afterwards. The error is an *Error if the
 // file is at fault, and otherwise an error of r.
 func Read(r io.ReaderAt, size int64) (*File, error) {
 	head := make([]byte, min(max(size, 0), 512))

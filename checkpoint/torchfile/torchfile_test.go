@@ -55,11 +55,12 @@ func TestAgainstPyTorch(t *testing.T) {
 		t.Fatalf("%d files, want more than 100", len(all))
 	}
 	for path, want := range all {
-		t.Run(path, func(t *testing.T) { compare(t, path, want) })
+		t.Run(path, func(t *testing.T) { checkFile(t, path, want) })
 	}
 }
 
-func compare(t *testing.T, path string, want expected) {
+// checkFile opens the file at path and compares its content with want.
+func checkFile(t *testing.T, path string, want expected) {
 	f, err := Open(path)
 	if want.Error != "" {
 		if err == nil || !strings.Contains(err.Error(), want.Error) {
@@ -108,6 +109,7 @@ func value(t *testing.T, v any) float32 {
 	return float32(x)
 }
 
+// mustBeBadInput checks that err is a bad-input error of one line.
 func mustBeBadInput(t *testing.T, err error) {
 	t.Helper()
 	var bad interface{ BadInput() bool }

@@ -7,7 +7,7 @@ import (
 	"unicode"
 )
 
-// A value is what a pickle builds: nil (None), bool, int64, float64, string, raw, or a
+// A pickle builds values of these types: nil (None), bool, int64, float64, string, raw, or a
 // pointer to one of the types below.
 
 // raw is Python's bytes or bytearray.
@@ -26,7 +26,7 @@ type entry struct{ key, value any }
 // dict is a dict or an OrderedDict, in the order in which it was filled.
 type dict struct {
 	entries  []entry
-	searched bool // findIn has searched it
+	searched bool // findStateDict has searched it
 	known    *summary
 }
 
@@ -36,14 +36,14 @@ type summary struct {
 	module  bool // it has the attributes of a torch.nn.Module
 }
 
-// class is a class or a function, of which only the name is known.
+// class stands for a class or a function. Only its name is known.
 type class struct{ name string }
 
-// opaque is an object that this package does not build.
+// opaque stands for an object that this package does not build.
 type opaque struct {
 	class  string
 	tensor string // if it is a tensor, its kind, such as "a quantised tensor"
-	held   []any  // what it was built from
+	parts  []any  // the values that it was built from
 }
 
 // count returns a summary of the entries. It computes the summary only once, because many
@@ -72,10 +72,12 @@ func isTensor(v any) bool {
 	return false
 }
 
-// mostly reports whether at least half of the values are tensors.
-func (d *dict) mostly() bool { return d.count().tensors > 0 && 2*d.count().tensors >= len(d.entries) }
+// mostlyTensors reports whether at least half of the values are tensors.
+func (d *dict) mostlyTensors() bool {
+	return d.count().tensors > 0 && 2*d.count().tensors >= len(d.entries)
+}
 
-// get returns the value of a key that is a string, or nil if there is none.
+// get returns the value of a string key, or nil if there is none.
 func (d *dict) get(key string) any {
 	for _, e := range d.entries {
 		if s, ok := text(e.key); ok && s == key {
@@ -85,7 +87,7 @@ func (d *dict) get(key string) any {
 	return nil
 }
 
-// text returns a string that Python 3 wrote as str, or Python 2 as bytes.
+// text returns a string, which Python 3 writes as str and Python 2 as bytes.
 func text(v any) (string, bool) {
 	switch v := v.(type) {
 	case string:
@@ -134,9 +136,9 @@ func describe(v any) string {
 	case *dict:
 		return "dict"
 	case *class:
-		return show(v.name)
+		return printable(v.name)
 	case *opaque:
-		return show(v.class)
+		return printable(v.class)
 	case *tensor:
 		return fmt.Sprintf("tensor %s %v", v.dtype, v.shape)
 	case *storage:
@@ -145,8 +147,8 @@ func describe(v any) string {
 	return fmt.Sprintf("%T", v)
 }
 
-// show returns a name for a message, on one line and not too long.
-func show(name string) string {
+// printable returns a name for use in a message: on one line, and shortened if it is long.
+func printable(name string) string {
 	name = shorten(name, 120)
 	if name == "" || strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) || r == unicode.ReplacementChar }) {
 		return strconv.Quote(name)

@@ -16,12 +16,13 @@ type archive struct {
 	entries map[string]*zip.File // by name without the folder
 }
 
+// readZip reads a file in the zip form.
 func readZip(r io.ReaderAt, size int64) (*File, error) {
 	a, err := openArchive(r, size)
 	if err != nil {
 		return nil, err
 	}
-	if err := a.check(); err != nil {
+	if err := a.checkFormat(); err != nil {
 		return nil, err
 	}
 	at, n, err := a.find("data.pkl")
@@ -49,7 +50,7 @@ func readZip(r io.ReaderAt, size int64) (*File, error) {
 			return nil, err
 		}
 		if n != b.size {
-			return nil, refuse("storage %s has %d bytes in the archive, but its tensors expect %d; copy the file again", show(b.key), n, b.size)
+			return nil, refuse("storage %s has %d bytes in the archive, but its tensors expect %d; copy the file again", printable(b.key), n, b.size)
 		}
 		// Entries of an intact archive do not overlap.
 		if total += n; total > size {
@@ -59,7 +60,7 @@ func readZip(r io.ReaderAt, size int64) (*File, error) {
 		if err := readAt(r, b.data, at); err != nil {
 			return nil, err
 		}
-		if err := a.compare(name, crc32.ChecksumIEEE(b.data)); err != nil {
+		if err := a.checkCRC(name, crc32.ChecksumIEEE(b.data)); err != nil {
 			return nil, err
 		}
 	}
@@ -68,8 +69,8 @@ func readZip(r io.ReaderAt, size int64) (*File, error) {
 
 // openArchive reads the directory and finds the folder that holds data.pkl.
 func openArchive(r io.ReaderAt, size int64) (*archive, error) {
-	// With a SectionReader, offsets outside of the file give io.EOF, which is reported as an
-	// error of the file and not of r.
+	// With a SectionReader, an offset outside of the file results in io.EOF, which is
+	// reported as an error of the file and not of r.
 	directory, err := zip.NewReader(io.NewSectionReader(r, 0, size), size)
 	if errors.Is(err, zip.ErrFormat) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, zip.ErrAlgorithm) {
 		return nil, refuse("the zip archive has no intact directory at its end; copy the file again")
@@ -97,7 +98,7 @@ func openArchive(r io.ReaderAt, size int64) (*archive, error) {
 			continue
 		}
 		if a.entries[name] != nil {
-			return nil, refuse("the zip archive holds %s twice; copy the file again", show(f.Name))
+			return nil, refuse("the zip archive holds %s twice; copy the file again", printable(f.Name))
 		}
 		a.entries[name] = f
 		if name == "constants.pkl" || strings.HasPrefix(name, "code/") {
@@ -107,42 +108,42 @@ func openArchive(r io.ReaderAt, size int64) (*archive, error) {
 	return a, nil
 }
 
-// find returns the offset and the number of the bytes of an entry.
+// find returns the offset and the length of the bytes of an entry.
 func (a *archive) find(name string) (at, n int64, err error) {
 	f := a.entries[name]
 	if f == nil {
-		return 0, 0, refuse("the zip archive lacks %s; copy the file again", show(name))
+		return 0, 0, refuse("the zip archive lacks %s; copy the file again", printable(name))
 	}
 	if f.Method != zip.Store || f.Flags&1 != 0 || f.CompressedSize64 != f.UncompressedSize64 {
-		return 0, 0, refuse("%s is compressed or encrypted in the zip archive, which torch.save does not do; load the file in PyTorch and save it again", show(name))
+		return 0, 0, refuse("%s is compressed or encrypted in the zip archive, which torch.save does not do; load the file in PyTorch and save it again", printable(name))
 	}
 	at, err = f.DataOffset()
 	if errors.Is(err, zip.ErrFormat) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return 0, 0, refuse("the zip archive is damaged at %s; copy the file again", show(name))
+		return 0, 0, refuse("the zip archive is damaged at %s; copy the file again", printable(name))
 	}
 	if err != nil {
 		return 0, 0, err
 	}
 	if at < 0 || at > a.size || f.CompressedSize64 > uint64(a.size-at) {
-		return 0, 0, refuse("%s goes beyond the end of the zip archive; copy the file again", show(name))
+		return 0, 0, refuse("%s goes beyond the end of the zip archive; copy the file again", printable(name))
 	}
 	return at, int64(f.CompressedSize64), nil
 }
 
-// verify compares the checksum of an entry without reading it into memory.
+// verify checks the CRC-32 of an entry without reading the entry into memory.
 func (a *archive) verify(name string, at, n int64) error {
 	sum := crc32.NewIEEE()
 	if _, err := io.Copy(sum, io.NewSectionReader(a.r, at, n)); err != nil {
 		return err
 	}
-	return a.compare(name, sum.Sum32())
+	return a.checkCRC(name, sum.Sum32())
 }
 
-// compare compares the checksum of an entry with the archive's, which is 0 if PyTorch was
-// told to leave checksums out.
-func (a *archive) compare(name string, sum uint32) error {
+// checkCRC compares sum with the checksum that the archive stores for an entry. PyTorch stores
+// 0 if it was told not to compute checksums.
+func (a *archive) checkCRC(name string, sum uint32) error {
 	if want := a.entries[name].CRC32; want != 0 && want != sum {
-		return refuse("the checksum of %s is wrong; copy the file again", show(name))
+		return refuse("the checksum of %s is wrong; copy the file again", printable(name))
 	}
 	return nil
 }
@@ -153,10 +154,10 @@ const (
 	maxVersion = 10
 )
 
-// check reads the entries version and byteorder.
-func (a *archive) check() error {
+// checkFormat checks the entries version and byteorder.
+func (a *archive) checkFormat() error {
 	for _, name := range []string{"version", ".data/version"} {
-		s, err := a.short(name)
+		s, err := a.readWord(name)
 		if err != nil {
 			return err
 		}
@@ -164,21 +165,22 @@ func (a *archive) check() error {
 			continue
 		}
 		if v, err := strconv.Atoi(s); err != nil || v < minVersion || v > maxVersion {
-			return refuse("the archive has version %s, but only versions %d to %d can be read; save it again with an older PyTorch", show(s), minVersion, maxVersion)
+			return refuse("the archive has version %s, but only versions %d to %d can be read; save it again with an older PyTorch", printable(s), minVersion, maxVersion)
 		}
 	}
-	order, err := a.short("byteorder")
+	order, err := a.readWord("byteorder")
 	if err != nil {
 		return err
 	}
 	if order != "" && order != "little" {
-		return refuse("the numbers of the file have the byte order %s, but only little can be read; save it again on a little-endian machine", show(order))
+		return refuse("the numbers of the file have the byte order %s, but only little can be read; save it again on a little-endian machine", printable(order))
 	}
 	return nil
 }
 
-// short returns the word in an entry, or "" if the archive does not have the entry.
-func (a *archive) short(name string) (string, error) {
+// readWord returns the content of an entry that holds one word, or "" if the archive does not
+// have the entry.
+func (a *archive) readWord(name string) (string, error) {
 	if a.entries[name] == nil {
 		return "", nil
 	}
@@ -187,7 +189,7 @@ func (a *archive) short(name string) (string, error) {
 		return "", err
 	}
 	if n > 100 {
-		return "", refuse("%s has %d bytes in the zip archive instead of a word; copy the file again", show(name), n)
+		return "", refuse("%s has %d bytes in the zip archive instead of a word; copy the file again", printable(name), n)
 	}
 	b := make([]byte, n)
 	if err := readAt(a.r, b, at); err != nil {

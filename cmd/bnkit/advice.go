@@ -13,8 +13,8 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// advice returns the flags or the command to try after an error of a library package,
-// because the library cannot name flags. It returns "" if the error's text is enough.
+// advice returns the flags or the command to try after an error of a library package, which
+// cannot name flags itself. It returns "" if the error needs no advice.
 func advice(err error) string {
 	var (
 		exists     *rundir.RunExistsError
@@ -39,9 +39,9 @@ func advice(err error) string {
 	case errors.As(err, &exists):
 		return "continue it with --resume, replace it with --force, or choose another --out"
 	case errors.As(err, &finished) && finished.Finished > 0 && finished.Training == 0:
-		return "to train one further, name it with --out and give a larger number of --epochs"
+		return "to train one of them further, name it with --out and give a larger number of --epochs"
 	case errors.As(err, &damaged) && filepath.Base(damaged.Path) == rundir.DataFile:
-		return "--data-dir names it"
+		return "use --data-dir to name it"
 	case errors.As(err, &resume) && resume.Err != nil:
 		return "if you have no other copy of it, start the run again with --force"
 	case errors.As(err, &resume) && resume.MustReplace:

@@ -19,7 +19,7 @@ import (
 	"bnkit/plots"
 )
 
-// analyzeOptions are the analyze command's flags.
+// analyzeOptions holds the flags of the analyze command.
 type analyzeOptions struct {
 	modelFlags
 	nearZero, thresholds []float64
@@ -32,7 +32,7 @@ func newAnalyzeCommand(g *globalOptions) *cobra.Command {
 	var o analyzeOptions
 	c := &cobra.Command{
 		Use:   "analyze [RUN]",
-		Short: "Measure what a checkpoint's γ and β do",
+		Short: "Measure γ, β, sparsity, gradients and accuracy of a checkpoint",
 		Long: `Measure each layer of a checkpoint and the whole network, and draw pictures:
 
   γ and β              quantiles, histograms, share of |γ| below --near-zero
@@ -50,7 +50,7 @@ func newAnalyzeCommand(g *globalOptions) *cobra.Command {
 ` + intervalHelp + ` The
 pictures and analysis.json go to --out; bnkit plot can draw the pictures again.
 
-` + withoutFile + `
+` + argumentHelp + `
 
 ` + foreignHelp + `
 
@@ -59,7 +59,7 @@ pictures and analysis.json go to --out; bnkit plot can draw the pictures again.
 --json prints the report that is also written to analysis.json: arch, trainable,
 data, classes; near_zero_thresholds; gamma_edges and beta_edges (the bins of all histograms);
 layers (name, convolution, shortcut, channels, height, width, gamma and beta with quantiles at 0, 5, 25, 50,
-75, 95 and 100% and histogram, near_zero, beta_near_zero and both_near_zero (of |γ|, of |β| and of channels of which both are), pruned (the pruned channels), relu,
+75, 95 and 100% and histogram, near_zero, beta_near_zero and both_near_zero (shares of channels with |γ|, |β| or both near zero), pruned (the pruned channels), relu,
 sparsity, gradient); total (the same over all layers; pruned is a number here);
 reestimated_over, sparsity_over, gradients_over and accuracy_over (split, examples,
 batches, statistics); sweep (threshold, clamped, share, test_accuracy, test_loss,
@@ -77,7 +77,7 @@ test_accuracy_interval); stored_statistics (the last three of these); unmeasured
 	f.Float64SliceVar(&o.thresholds, "thresholds", analysis.DefaultThresholds, "measure accuracy with all |γ| below each of these `numbers` clamped to zero")
 	f.IntVar(&o.batches, "batches", analysis.DefaultGradientBatches, "number of batches to average gradients over")
 	f.StringVar(&o.out, "out", "", "folder for pictures and analysis.json (default: plots beside the checkpoint)")
-	f.BoolVar(&o.wide, "wide", false, "show all columns, also if they do not fit into 80 characters")
+	f.BoolVar(&o.wide, "wide", false, "show all columns, even if they do not fit into 80 characters")
 	f.Lookup("near-zero").DefValue = listText(analysis.DefaultNearZero)
 	f.Lookup("thresholds").DefValue = listText(analysis.DefaultThresholds)
 	for _, flag := range []string{"near-zero", "thresholds", "batches"} {
@@ -96,7 +96,7 @@ func runAnalyze(c *cobra.Command, g *globalOptions, o analyzeOptions, args []str
 		return &usageError{c.CommandPath(), fmt.Errorf("--batches: %d; use at least 1", o.batches)}
 	}
 	if o.out == "" {
-		o.out = plotsOf(path)
+		o.out = plotsDir(path)
 	}
 	model, data, err := o.open(c.Context(), g, path)
 	var unknown *engine.UnknownNetworkError
@@ -109,7 +109,7 @@ func runAnalyze(c *cobra.Command, g *globalOptions, o analyzeOptions, args []str
 	line := g.newProgress()
 	report, err := analysis.Run(c.Context(), model, data, analysis.Options{
 		Threads: o.threads, NearZero: o.nearZero, Thresholds: o.thresholds, GradientBatches: o.batches,
-		Progress: func(what string, done, total int) { line.update("measuring %s: %d of %d", what, done, total) },
+		Progress: func(task string, done, total int) { line.update("measuring %s: %d of %d", task, done, total) },
 	})
 	line.clear()
 	var option *analysis.OptionError
@@ -136,9 +136,9 @@ func listText(values []float64) string {
 	return strings.ReplaceAll(strings.Trim(fmt.Sprint(values), "[]"), " ", ", ")
 }
 
-// plotsOf returns the folder for a checkpoint's pictures: the folder plots of the run
+// plotsDir returns the folder for a checkpoint's pictures: the folder plots of the run
 // directory or, for a file that is not called ckpt.bnz, a folder named after the file.
-func plotsOf(ckpt string) string {
+func plotsDir(ckpt string) string {
 	if dir, base := filepath.Split(ckpt); base == rundir.CheckpointFile {
 		return filepath.Join(dir, rundir.PlotsDir)
 	}
@@ -190,7 +190,7 @@ func runName(ckpt string) string {
 func printReport(w io.Writer, r *analysis.Report, wide bool) {
 	rows, ranks := layerTable(r)
 	if !wide {
-		rows = fitting(rows, ranks, defaultColumns)
+		rows = fitColumns(rows, ranks, defaultColumns)
 	}
 	printTable(w, rows)
 	if len(rows[0]) < len(ranks) {
@@ -214,7 +214,7 @@ func printReport(w io.Writer, r *analysis.Report, wide bool) {
 		if s.Threshold > 0 {
 			name = fmt.Sprint(s.Threshold)
 		}
-		rows = append(rows, []string{name, fmt.Sprint(s.Clamped), share(s.Share), accuracyText(s.TestAccuracy, s.Interval), lossText(s.TestLoss)})
+		rows = append(rows, []string{name, fmt.Sprint(s.Clamped), percent(s.Share), accuracyText(s.TestAccuracy, s.Interval), lossText(s.TestLoss)})
 	}
 	printTable(w, rows)
 	line("%d pictures of the %s split, %s statistics, β kept; the numbers in parentheses are 95%% confidence intervals", r.Accuracy.Examples, r.Accuracy.Split, r.Accuracy.Statistics)
@@ -223,11 +223,12 @@ func printReport(w io.Writer, r *analysis.Report, wide bool) {
 	}
 }
 
-// layerTable returns the table of layers, and the rank of each column for fitting.
+// layerTable returns the table of layers, and the rank of each column for fitColumns.
 func layerTable(r *analysis.Report) (rows [][]string, ranks []int) {
 	heading := []string{"layer", "channels", "γ median", "β median"}
 	ranks = []int{0, 1, 2, 8}
-	// The first share of small γ to show is that below 0.01, which other commands use.
+	// The share below 0.01 has the lowest rank of the shares, because other commands also use
+	// this threshold.
 	first := max(0, slices.Index(r.NearZero, 0.01))
 	further := 9
 	for i, z := range r.NearZero {
@@ -249,19 +250,20 @@ func layerTable(r *analysis.Report) (rows [][]string, ranks []int) {
 	return append(rows, layerRow("all", r.Total.Channels-r.Total.Pruned, len(r.NearZero), &r.Total.Gamma, &r.Total.Beta, r.Total.NearZero, r.Total.Sparsity, r.Total.Gradient)), ranks
 }
 
+// layerRow returns a row of the table of layers.
 func layerRow(name string, channels, thresholds int, gamma, beta *analysis.Distribution, nearZero []float64, s *analysis.Sparsity, grad *analysis.Magnitude) []string {
 	row := []string{name, fmt.Sprint(channels), medianText(gamma), medianText(beta)}
 	for i := range thresholds {
 		if nearZero == nil { // all channels are pruned
 			row = append(row, "-")
 		} else {
-			row = append(row, share(nearZero[i]))
+			row = append(row, percent(nearZero[i]))
 		}
 	}
 	if s == nil {
 		row = append(row, "-", "-", "-")
 	} else {
-		row = append(row, share(s.Zero), fmt.Sprint(s.MostlyOff), fmt.Sprint(s.AlwaysOn))
+		row = append(row, percent(s.Zero), fmt.Sprint(s.MostlyOff), fmt.Sprint(s.AlwaysOn))
 	}
 	if grad == nil {
 		return append(row, "-", "-", "-")
@@ -280,7 +282,7 @@ func medianText(d *analysis.Distribution) string {
 	return fmt.Sprintf("%.3f", d.Quantiles[len(analysis.Levels)/2])
 }
 
-// prunedLayers lists the layers that have pruned channels, and how many each has.
+// prunedLayers lists the layers that have pruned channels, with the number of these channels.
 func prunedLayers(r *analysis.Report) string {
 	var layers []string
 	for _, l := range r.Layers {
@@ -291,7 +293,7 @@ func prunedLayers(r *analysis.Report) string {
 	return "by layer: " + strings.Join(layers, ", ")
 }
 
-// lossText formats a loss for people; a missing one is "-".
+// lossText formats a loss, or returns "-" if it is missing.
 func lossText(v *float64) string {
 	if v == nil {
 		return "-"

@@ -20,7 +20,7 @@ func newBenchCommand(g *globalOptions) *cobra.Command {
 		Use:   "bench",
 		Short: "Measure the speed of training or inference on this machine",
 		Long: `Measure the speed of training steps, or of inference with --eval, on random pictures
-of CIFAR's shape, and the highest speed that this machine can reach.
+of CIFAR's shape, and the peak speed of this machine in multiply-adds.
 
 --layers also measures the time of each phase of each layer. Shortcuts are then timed
 separately; without --layers, they run together with the convolution that reads the
@@ -28,7 +28,7 @@ same input.
 
 --json prints images_per_second and step_seconds (medians over the steps),
 effective_gflops (the FLOPs of direct convolutions for the same work, per second),
-fma_peak_gflops (the same threads' speed in multiply-adds that do not access memory),
+fma_peak_gflops (the speed of the same threads in multiply-adds that do not access memory),
 peak_rss_bytes, allocs_per_step, kernel, processor and the settings. With --layers it
 also prints layers, in the order of a step: layer, phase, seconds (median) and
 effective_gflops.`,
@@ -98,7 +98,7 @@ func printBench(w io.Writer, r bench.Result) {
 		if l.EffectiveGFLOPS > 0 {
 			rate = fmt.Sprintf("%.0f\t%.2f", l.EffectiveGFLOPS, l.EffectiveGFLOPS/r.FMAPeakGFLOPS)
 		}
-		fmt.Fprintf(t, "%s\t%s\t%.2f\t%s\t%s\t\n", l.Layer, l.Phase, 1e3*l.Seconds, share(l.Seconds/total), rate)
+		fmt.Fprintf(t, "%s\t%s\t%.2f\t%s\t%s\t\n", l.Layer, l.Phase, 1e3*l.Seconds, percent(l.Seconds/total), rate)
 	}
 	t.Flush()
 }

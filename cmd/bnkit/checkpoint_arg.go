@@ -17,7 +17,7 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// modelFlags are the flags of every command that measures a checkpoint on its data.
+// modelFlags holds the flags of every command that measures a checkpoint on its data.
 type modelFlags struct {
 	data    string
 	dataDir string
@@ -33,16 +33,17 @@ func (m *modelFlags) add(c *cobra.Command) {
 	m.foreign.add(c)
 }
 
-// addDataDir adds the flag --data-dir to a command.
-func addDataDir(c *cobra.Command, dir *string, before string) {
-	c.Flags().StringVar(dir, "data-dir", "", "folder that holds the data set (default: "+before+"$BNKIT_DATA, or bnkit in the cache folder)")
+// addDataDir adds the flag --data-dir to a command. In the help, firstDefault precedes the
+// other defaults.
+func addDataDir(c *cobra.Command, dir *string, firstDefault string) {
+	c.Flags().StringVar(dir, "data-dir", "", "folder that holds the data set (default: "+firstDefault+"$BNKIT_DATA, or bnkit in the cache folder)")
 	completeFlag(c, "data-dir", completeFolders)
 }
 
 // maxThreads is far above the number of processors of any machine.
 const maxThreads = 4096
 
-// threadsFlag is a number of threads: pflag's Value.
+// threadsFlag is the value of --threads. It implements pflag.Value.
 type threadsFlag struct{ n *int }
 
 func (f threadsFlag) Type() string { return "int" }
@@ -69,12 +70,12 @@ func addThreads(c *cobra.Command, n *int, note string) {
 	completeFlag(c, "threads", completeNothing)
 }
 
-// withoutFile is a sentence for the help of each command that takes a checkpoint.
-const withoutFile = "The argument is a .bnz file, a run directory or another program's file. Without it, the\ncommand uses ./ckpt.bnz or, if that does not exist, the newest run under ./runs, and prints the path."
+// argumentHelp is a sentence for the help of each command that takes a checkpoint.
+const argumentHelp = "The argument is a .bnz file, a run directory or another program's file. Without it, the\ncommand uses ./ckpt.bnz or, if that does not exist, the newest run under ./runs, and prints the path."
 
 // checkpointArg returns the path of the checkpoint that a command works on. This is the
 // argument or, if there is none, ./ckpt.bnz or, if that does not exist, the checkpoint of
-// the newest run. Unless it is the argument, the first line of output names it.
+// the newest run. If there is no argument, the first line of output names the checkpoint.
 func (g *globalOptions) checkpointArg(args []string) (string, error) {
 	if len(args) == 1 {
 		return checkpointIn(args[0])
@@ -91,8 +92,8 @@ func (g *globalOptions) checkpointArg(args []string) (string, error) {
 	return path, nil
 }
 
-// checkpointIn returns the path of a checkpoint that is named by itself or by its run
-// directory.
+// checkpointIn returns path if it names a file, and the path of ckpt.bnz in it if it names a
+// run directory.
 func checkpointIn(path string) (string, error) {
 	if info, err := os.Stat(path); err != nil {
 		return "", fmt.Errorf("%w; name a .bnz file or a run directory", err)
@@ -107,7 +108,7 @@ func checkpointIn(path string) (string, error) {
 	return file, err
 }
 
-// runDir returns the run directory that is named by itself or by its checkpoint.
+// runDir returns the run directory that path names, or whose ckpt.bnz it names.
 func runDir(path string) string {
 	if filepath.Base(path) == rundir.CheckpointFile {
 		return filepath.Dir(path)
@@ -138,7 +139,7 @@ func (m *modelFlags) openData(model *engine.Model) (*dataset.Data, error) {
 	}
 	if m.data != "" && !dataset.IsName(m.data) {
 		if dir != "" {
-			return nil, dataTwice(m.data)
+			return nil, errTwoDataLocations(m.data)
 		}
 		return model.OpenData(m.data)
 	}
@@ -153,21 +154,21 @@ func (m *modelFlags) openData(model *engine.Model) (*dataset.Data, error) {
 	}
 	if dir == "" {
 		var err error
-		if dir, err = rundir.ReadPlace(filepath.Dir(model.Source.Path)); err != nil {
+		if dir, err = rundir.ReadDataPath(filepath.Dir(model.Source.Path)); err != nil {
 			return nil, err
 		}
 	}
 	return model.OpenData(dir)
 }
 
-// errNoData returns the error of a command line that does not name the data of a file that
-// does not either.
+// errNoData returns the error for a file that does not name its data set if the command line
+// does not name it either.
 func errNoData(path string) error {
-	return &config.Error{Key: "--data", Reason: fmt.Sprintf("%s does not say what data it is for; name a data set", path)}
+	return &config.Error{Key: "--data", Reason: fmt.Sprintf("%s does not name its data; name a data set", path)}
 }
 
-// dataTwice returns the error of a command line that gives the location of its data twice.
-func dataTwice(path string) error {
+// errTwoDataLocations returns the error for a command line that gives two locations of the data.
+func errTwoDataLocations(path string) error {
 	return &config.Error{Key: "--data-dir", Reason: fmt.Sprintf("--data %s already gives the location of the data; use one of them", shellQuote(path))}
 }
 

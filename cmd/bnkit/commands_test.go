@@ -54,8 +54,8 @@ func bnkit(t *testing.T, args ...string) (code int, out, err string) {
 	return code, o.String(), e.String()
 }
 
-// ok runs a command line that must succeed, and returns what it prints.
-func ok(t *testing.T, args ...string) string {
+// mustRun runs a command line that must succeed, and returns its output.
+func mustRun(t *testing.T, args ...string) string {
 	t.Helper()
 	code, out, err := bnkit(t, args...)
 	if code != 0 {
@@ -64,21 +64,22 @@ func ok(t *testing.T, args ...string) string {
 	return out
 }
 
-// inDirectory changes to an empty directory, so that the test has its own runs/.
-func inDirectory(t *testing.T) string {
+// chdirTemp changes to an empty directory, so that the test has its own runs/.
+func chdirTemp(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
 	t.Chdir(dir)
 	return dir
 }
 
+// small holds the flags of a short run of a small network.
 var small = []string{"--arch", "resnet-8", "--epochs", "2", "--lr-drops", "1", "--batch", "32"}
 
 // TestTrainAnalyzePrune runs the commands one after the other without naming a file.
 func TestTrainAnalyzePrune(t *testing.T) {
 	data := writeIDX(t)
-	inDirectory(t)
-	out := ok(t, "train", "--data", data, "--arch", "resnet-8", "--epochs", "12", "--lr-drops", "10", "--batch", "16")
+	chdirTemp(t)
+	out := mustRun(t, "train", "--data", data, "--arch", "resnet-8", "--epochs", "12", "--lr-drops", "10", "--batch", "16")
 	if !strings.Contains(out, "test accuracy") || !strings.Contains(out, "epoch 12/12") {
 		t.Errorf("train prints:\n%s", out)
 	}
@@ -95,7 +96,7 @@ func TestTrainAnalyzePrune(t *testing.T) {
 		{"inspect"},
 		{"plot"},
 	} {
-		out := ok(t, args...)
+		out := mustRun(t, args...)
 		if first, _, _ := strings.Cut(out, "\n"); first != "checkpoint: "+ckpt {
 			t.Errorf("%s begins with %q", args[0], first)
 		}
@@ -106,8 +107,8 @@ func TestTrainAnalyzePrune(t *testing.T) {
 		Examples   int     `json:"examples"`
 		Statistics string  `json:"statistics"`
 	}
-	decode(t, ok(t, "eval", ckpt, "--data-dir", data, "--json"), &before)
-	decode(t, ok(t, "eval", "pruned.bnz", "--data-dir", data, "--json"), &after)
+	decode(t, mustRun(t, "eval", ckpt, "--data-dir", data, "--json"), &before)
+	decode(t, mustRun(t, "eval", "pruned.bnz", "--data-dir", data, "--json"), &after)
 	if before.Examples != 40 || before.Statistics != "re-estimated" || before.Accuracy < 0.5 {
 		t.Errorf("eval: %+v", before)
 	}
@@ -118,7 +119,7 @@ func TestTrainAnalyzePrune(t *testing.T) {
 	if err != nil || len(pictures) < 5 {
 		t.Errorf("pictures: %v, %v", pictures, err)
 	}
-	ok(t, "plot", filepath.Dir(ckpt), "--out", "overlay", "--format", "svg")
+	mustRun(t, "plot", filepath.Dir(ckpt), "--out", "overlay", "--format", "svg")
 	if drawings, err := filepath.Glob("overlay/*.svg"); err != nil || len(drawings) < 5 {
 		t.Errorf("SVG pictures: %v, %v", drawings, err)
 	}
@@ -126,12 +127,12 @@ func TestTrainAnalyzePrune(t *testing.T) {
 	for _, args := range [][]string{
 		{"eval", "--data", data}, {"analyze", "--data", data, "--batches", "2"}, {"prune", "--data", data, "--dry-run", "--remove", "0.1", "--json"}, {"inspect"},
 	} {
-		byFile := ok(t, append(args, ckpt)...)
-		if byDir := ok(t, append(args, filepath.Dir(ckpt))...); byDir != byFile && args[0] != "prune" {
-			t.Errorf("%s prints of a run directory:\n%s\nand of its file:\n%s", args[0], byDir, byFile)
+		byFile := mustRun(t, append(args, ckpt)...)
+		if byDir := mustRun(t, append(args, filepath.Dir(ckpt))...); byDir != byFile && args[0] != "prune" {
+			t.Errorf("%s prints for a run directory:\n%s\nand for its file:\n%s", args[0], byDir, byFile)
 		}
 	}
-	layers := ok(t, "plot", ckpt, "pruned.bnz", "--filters", "conv", "--feature-maps", "blocks.0.bn2", "--image", "3", "--data-dir", data, "--out", "layers")
+	layers := mustRun(t, "plot", ckpt, "pruned.bnz", "--filters", "conv", "--feature-maps", "blocks.0.bn2", "--image", "3", "--data-dir", data, "--out", "layers")
 	if want := filepath.Join("layers", "filters_conv.png") + "\n" + filepath.Join("layers", "feature_maps_blocks.0.conv2_3.png") + "\n"; layers != want {
 		t.Errorf("plot prints %q, want %q", layers, want)
 	}
@@ -141,12 +142,13 @@ func TestTrainAnalyzePrune(t *testing.T) {
 			t.Errorf("plot %s: exit code %d, %s", wrong, code, err)
 		}
 	}
-	ok(t, "export", ckpt, "--data-dir", data, "--out", "m.safetensors")
+	mustRun(t, "export", ckpt, "--data-dir", data, "--out", "m.safetensors")
 	if code, _, err := bnkit(t, "export", ckpt, "--data-dir", data, "--out", "m.safetensors"); code != 2 || !strings.Contains(err, "--force") {
 		t.Errorf("export to a file that exists: exit code %d, %s", code, err)
 	}
 }
 
+// decode decodes JSON into v.
 func decode(t *testing.T, text string, v any) {
 	t.Helper()
 	if err := json.Unmarshal([]byte(text), v); err != nil {
@@ -158,8 +160,8 @@ func decode(t *testing.T, text string, v any) {
 // run.
 func TestTrainJSON(t *testing.T) {
 	data := writeIDX(t)
-	inDirectory(t)
-	lines := strings.Split(strings.TrimSpace(ok(t, append([]string{"train", "--json", "--data", data, "--out", "r"}, small...)...)), "\n")
+	chdirTemp(t)
+	lines := strings.Split(strings.TrimSpace(mustRun(t, append([]string{"train", "--json", "--data", data, "--out", "r"}, small...)...)), "\n")
 	if len(lines) != 3 {
 		t.Fatalf("%d lines, want one for each of 2 epochs and one for the run:\n%s", len(lines), strings.Join(lines, "\n"))
 	}
@@ -179,10 +181,10 @@ func TestTrainJSON(t *testing.T) {
 // their checkpoints are equal.
 func TestResume(t *testing.T) {
 	data := writeIDX(t)
-	inDirectory(t)
-	ok(t, "train", "--data", data, "--arch", "resnet-8", "--batch", "32", "--lr-drops", "3", "--epochs", "4", "--out", "once")
-	ok(t, "train", "--data", data, "--arch", "resnet-8", "--batch", "32", "--lr-drops", "3", "--epochs", "2", "--out", "twice", "--threads", "1")
-	ok(t, "train", "--data", data, "--resume", "--out", "twice/ckpt.bnz", "--epochs", "4") // names the run, too
+	chdirTemp(t)
+	mustRun(t, "train", "--data", data, "--arch", "resnet-8", "--batch", "32", "--lr-drops", "3", "--epochs", "4", "--out", "once")
+	mustRun(t, "train", "--data", data, "--arch", "resnet-8", "--batch", "32", "--lr-drops", "3", "--epochs", "2", "--out", "twice", "--threads", "1")
+	mustRun(t, "train", "--data", data, "--resume", "--out", "twice/ckpt.bnz", "--epochs", "4") // names the run, too
 	once, err := os.ReadFile("once/ckpt.bnz")
 	if err != nil {
 		t.Fatal(err)
@@ -200,8 +202,8 @@ func TestResume(t *testing.T) {
 // settings that the command line does not give.
 func TestResumeTakesFlags(t *testing.T) {
 	data := writeIDX(t)
-	inDirectory(t)
-	ok(t, "train", "--data", data, "--arch", "resnet-8", "--batch", "32", "--lr-drops", "1,3", "--epochs", "1", "--out", "r", "--no-augment", "--optimizer", "adam", "--lr", "0.01")
+	chdirTemp(t)
+	mustRun(t, "train", "--data", data, "--arch", "resnet-8", "--batch", "32", "--lr-drops", "1,3", "--epochs", "1", "--out", "r", "--no-augment", "--optimizer", "adam", "--lr", "0.01")
 	for _, c := range []struct{ flags, refused string }{
 		{"--no-augment=false", "augment"}, {"--lr-drops 3", "lr_drops"}, {"--optimizer adamw", "optimizer"}, {"--adam-eps 1e-4", "adam_eps"},
 		{"--no-augment --lr-drops 1,3 --optimizer adam --epochs 2", ""}, {"--epochs 3", ""},
@@ -221,7 +223,7 @@ func TestResumeTakesFlags(t *testing.T) {
 // line with advice.
 func TestExitCodes(t *testing.T) {
 	data := writeIDX(t)
-	inDirectory(t)
+	chdirTemp(t)
 	if err := os.WriteFile("broken.bnz", []byte("no checkpoint"), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -235,7 +237,7 @@ func TestExitCodes(t *testing.T) {
 	if err := os.Truncate(filepath.Join(torn, "train-images-idx3-ubyte"), 100); err != nil {
 		t.Fatal(err)
 	}
-	ok(t, "train", "--data", data, "--out", "edited", "--arch", "resnet-8", "--epochs", "1", "--lr-drops", "1", "--batch", "32")
+	mustRun(t, "train", "--data", data, "--out", "edited", "--arch", "resnet-8", "--epochs", "1", "--lr-drops", "1", "--batch", "32")
 	if err := os.MkdirAll("edited/plots", 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -257,7 +259,7 @@ func TestExitCodes(t *testing.T) {
 	for _, c := range []struct {
 		args string
 		code int
-		says string
+		want string
 	}{
 		{"compare edited torn", 3, filepath.Join("torn", "config.json")},
 		{"compare wrong", 3, "epochs: -1"},
@@ -345,8 +347,8 @@ func TestExitCodes(t *testing.T) {
 		{"compare taken", 2, "config.json"},
 	} {
 		code, _, err := bnkit(t, strings.Fields(c.args)...)
-		if code != c.code || !strings.Contains(err, c.says) || strings.Count(err, "\n") != 1 {
-			t.Errorf("bnkit %s: exit code %d, %q; want %d and one line with %q", c.args, code, err, c.code, c.says)
+		if code != c.code || !strings.Contains(err, c.want) || strings.Count(err, "\n") != 1 {
+			t.Errorf("bnkit %s: exit code %d, %q; want %d and one line with %q", c.args, code, err, c.code, c.want)
 		}
 	}
 }
@@ -354,13 +356,13 @@ func TestExitCodes(t *testing.T) {
 // TestInspectNetwork compares with the counts that Frankle et al. give for ResNet-110,
 // with either kind of shortcut.
 func TestInspectNetwork(t *testing.T) {
-	inDirectory(t)
+	chdirTemp(t)
 	for _, c := range []struct {
 		shortcut            string
 		all, bn, bnShortcut int
 	}{{"B", 1_730_714, 8_288, 8_288 + 2_560}, {"A", 1_727_962, 8_096, 8_096}} {
 		var r networkSets
-		decode(t, ok(t, "inspect", "--arch", "resnet-110", "--shortcut", c.shortcut, "--json"), &r)
+		decode(t, mustRun(t, "inspect", "--arch", "resnet-110", "--shortcut", c.shortcut, "--json"), &r)
 		got := map[string]int{}
 		for _, s := range r.Sets {
 			got[s.Name] = s.Parameters
@@ -375,18 +377,18 @@ func TestInspectNetwork(t *testing.T) {
 		}
 	}
 	var fixed networkSets
-	decode(t, ok(t, "inspect", "--arch", "resnet-110", "--no-scale", "*", "--json"), &fixed)
+	decode(t, mustRun(t, "inspect", "--arch", "resnet-110", "--no-scale", "*", "--json"), &fixed)
 	if fixed.NoScale != "*" || fixed.Sets[0].Name != "bn" || fixed.Sets[0].Parameters != 8_288/2 {
 		t.Errorf("a network with γ fixed at 1: %+v", fixed)
 	}
 	// Frankle et al. give these counts for WRN-14-4 and ResNet-14.
 	var wide, alone networkSets
-	decode(t, ok(t, "inspect", "--arch", "resnet-14", "--width", "4", "--json"), &wide)
-	decode(t, ok(t, "inspect", "--arch", "resnet-14", "--width", "1", "--json"), &alone)
+	decode(t, mustRun(t, "inspect", "--arch", "resnet-14", "--width", "4", "--json"), &wide)
+	decode(t, mustRun(t, "inspect", "--arch", "resnet-14", "--width", "1", "--json"), &alone)
 	if wide.Width != 4 || wide.Parameters != 2_777_674 || alone.Width != 0 || alone.Parameters != 175_258 {
 		t.Errorf("with width 4: %+v; with width 1: %+v", wide, alone)
 	}
-	if out := ok(t, "inspect", "--arch", "resnet-110"); !strings.Contains(out, "1730714 parameters") || !strings.Contains(out, "  10848 ") {
+	if out := mustRun(t, "inspect", "--arch", "resnet-110"); !strings.Contains(out, "1730714 parameters") || !strings.Contains(out, "  10848 ") {
 		t.Errorf("inspect --arch prints:\n%s", out)
 	}
 }
@@ -394,7 +396,7 @@ func TestInspectNetwork(t *testing.T) {
 // TestInterrupt stops training before its first step.
 func TestInterrupt(t *testing.T) {
 	data := writeIDX(t)
-	inDirectory(t)
+	chdirTemp(t)
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	var out, err bytes.Buffer
@@ -404,7 +406,7 @@ func TestInterrupt(t *testing.T) {
 	if !strings.Contains(err.String(), "--resume --out r") {
 		t.Errorf("the message does not say how to resume: %s", err.String())
 	}
-	ok(t, "train", "--resume", "--out", "r", "--data", data)
+	mustRun(t, "train", "--resume", "--out", "r", "--data", data)
 }
 
 // TestHelp checks that every command has a help text and an example.
@@ -413,13 +415,13 @@ func TestHelp(t *testing.T) {
 		if c.Long == "" || !(c.HasExample() || c.HasSubCommands()) {
 			t.Errorf("%s has no help text or no example", c.Name())
 		}
-		if out := ok(t, c.Name(), "--help"); !strings.Contains(out, "Usage:") {
+		if out := mustRun(t, c.Name(), "--help"); !strings.Contains(out, "Usage:") {
 			t.Errorf("%s --help prints:\n%s", c.Name(), out)
 		}
 	}
 }
 
-// failingWriter accepts a number of bytes and then fails, or panics.
+// failingWriter accepts a number of bytes. After that it fails, or panics if panics is set.
 type failingWriter struct {
 	room   int
 	panics bool
@@ -439,8 +441,8 @@ func (f *failingWriter) Write(b []byte) (int, error) {
 // it cannot write its output, or not all of it.
 func TestOutputCannotBeWritten(t *testing.T) {
 	data := writeIDX(t)
-	inDirectory(t)
-	ok(t, append([]string{"train", "--data", data, "--out", "r"}, small...)...)
+	chdirTemp(t)
+	mustRun(t, append([]string{"train", "--data", data, "--out", "r"}, small...)...)
 	for _, args := range []string{
 		"train --arch resnet-8 --epochs 1 --lr-drops 1 --batch 32 --quiet --data " + data, "analyze r/ckpt.bnz --batches 1 --thresholds 0.1 --data-dir " + data,
 		"prune r/ckpt.bnz --dry-run --data-dir " + data, "eval r/ckpt.bnz --data-dir " + data, "inspect r/ckpt.bnz", "inspect --arch resnet-8",
@@ -464,13 +466,13 @@ func TestOutputCannotBeWritten(t *testing.T) {
 	}
 }
 
-// TestCrashIsNotUsage checks that a panic is reported with its stack, and exits with 1.
-func TestCrashIsNotUsage(t *testing.T) {
+// TestPanicExitCode checks that a panic is reported with its stack, and exits with 1.
+func TestPanicExitCode(t *testing.T) {
 	var err bytes.Buffer
 	code := run(t.Context(), []string{"version"}, &failingWriter{panics: true}, &err)
-	for _, says := range []string{"crashed: the writer's mistake", "report it", "failingWriter"} {
-		if code != 1 || !strings.Contains(err.String(), says) {
-			t.Errorf("exit code %d, want 1 and %q in:\n%s", code, says, err.String())
+	for _, want := range []string{"crashed: the writer's mistake", "report it", "failingWriter"} {
+		if code != 1 || !strings.Contains(err.String(), want) {
+			t.Errorf("exit code %d, want 1 and %q in:\n%s", code, want, err.String())
 		}
 	}
 }

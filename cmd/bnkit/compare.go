@@ -17,7 +17,7 @@ import (
 	"bnkit/plots"
 )
 
-// compareOptions are the compare command's flags.
+// compareOptions holds the flags of the compare command.
 type compareOptions struct{ out, format string }
 
 func newCompareCommand(g *globalOptions) *cobra.Command {
@@ -56,7 +56,7 @@ Values that do not exist are left out.`,
 	return c
 }
 
-// comparison is what compare --json prints.
+// comparison holds the output of compare --json.
 type comparison struct {
 	Runs     []*analysis.Summary `json:"runs"`
 	Files    []*fileSummary      `json:"files,omitempty"` // files that belong to no run
@@ -142,8 +142,8 @@ func printComparison(w io.Writer, names []string, r comparison) {
 	for _, file := range r.Files {
 		rows = append(rows, file.cells(rows[0]))
 	}
-	if turned := transposed(rows); tableWidth(turned) < tableWidth(rows) {
-		rows = turned
+	if columns := transpose(rows); tableWidth(columns) < tableWidth(rows) {
+		rows = columns
 	}
 	printTable(w, rows)
 
@@ -151,20 +151,20 @@ func printComparison(w io.Writer, names []string, r comparison) {
 		fmt.Fprintln(w, wrapText(visible(fmt.Sprintf(format, args...)), defaultColumns))
 	}
 	var scopes []string
-	of := map[string][]string{} // runs by scope
+	runsByScope := map[string][]string{}
 	for i, s := range r.Runs {
 		if e := s.Result; e != nil {
 			scope := fmt.Sprintf("%d pictures of the test split of %s, %s statistics", e.TestExamples, dataName(s), e.TestStatistics)
-			if of[scope] == nil {
+			if runsByScope[scope] == nil {
 				scopes = append(scopes, scope)
 			}
-			of[scope] = append(of[scope], names[i])
+			runsByScope[scope] = append(runsByScope[scope], names[i])
 		}
 	}
 	for _, scope := range scopes {
 		where := ""
 		if len(scopes) > 1 {
-			where = " of " + strings.Join(of[scope], ", ")
+			where = " of " + strings.Join(runsByScope[scope], ", ")
 		}
 		line("test accuracy%s: after the last epoch, %s", where, scope)
 	}
@@ -191,17 +191,17 @@ func comparisonTable(names []string, runs []*analysis.Summary) [][]string {
 		if s.Epochs < s.Config.Epochs {
 			epochs = fmt.Sprintf("%d of %d", s.Epochs, s.Config.Epochs)
 		}
-		var parameters, size, accuracy, gap, small, spent, speed string
+		var parameters, size, accuracy, gap, nearZero, duration, speed string
 		if m := s.Model; m != nil {
 			parameters, size = fmt.Sprint(m.Trained), bytesText(m.FileBytes)
 		}
 		if e := s.Result; e != nil {
-			accuracy, gap = share(e.TestAccuracy), fmt.Sprintf("%+.2f", 100*e.GeneralisationGap)
+			accuracy, gap = percent(e.TestAccuracy), fmt.Sprintf("%+.2f", 100*e.GeneralisationGap)
 			if e.GammaNearZero != nil {
-				small = share(*e.GammaNearZero)
+				nearZero = percent(*e.GammaNearZero)
 			}
 			if e.Seconds != nil {
-				spent = left(time.Duration(*e.Seconds * float64(time.Second)))
+				duration = durationText(time.Duration(*e.Seconds * float64(time.Second)))
 			}
 			if e.ImagesPerSecond != nil {
 				speed = fmt.Sprintf("%.0f", *e.ImagesPerSecond)
@@ -211,7 +211,7 @@ func comparisonTable(names []string, runs []*analysis.Summary) [][]string {
 		for _, setting := range settings {
 			row = append(row, setting.Values[i])
 		}
-		row = append(row, accuracy, gap, small, spent, speed, size)
+		row = append(row, accuracy, gap, nearZero, duration, speed, size)
 		for i := range row {
 			row[i] = printable(row[i])
 		}

@@ -68,7 +68,7 @@ func (s *fileSummary) cells(heading []string) []string {
 			}
 		case "|γ|<0.01":
 			if s.GammaNearZero != nil {
-				row[i] = share(*s.GammaNearZero)
+				row[i] = percent(*s.GammaNearZero)
 			}
 		case "checkpoint":
 			row[i] = bytesText(s.FileBytes)

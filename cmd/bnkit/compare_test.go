@@ -13,12 +13,12 @@ import (
 	"bnkit/engine/config"
 )
 
-// TestCompare compares runs, one of which has not begun.
+// TestCompare compares two runs and the directory of a run that has not begun.
 func TestCompare(t *testing.T) {
 	data := writeIDX(t)
-	inDirectory(t)
-	ok(t, append([]string{"train", "--data", data, "--out", "runs/a", "--lr", "0.05"}, small...)...)
-	ok(t, "train", "--data", data, "--out", "runs/b", "--arch", "resnet-14", "--trainable", "all", "--epochs", "1", "--schedule", "cosine", "--batch", "32")
+	chdirTemp(t)
+	mustRun(t, append([]string{"train", "--data", data, "--out", "runs/a", "--lr", "0.05"}, small...)...)
+	mustRun(t, "train", "--data", data, "--out", "runs/b", "--arch", "resnet-14", "--trainable", "all", "--epochs", "1", "--schedule", "cosine", "--batch", "32")
 	settings, err := os.ReadFile("runs/b/config.json")
 	if err != nil {
 		t.Fatal(err)
@@ -29,7 +29,7 @@ func TestCompare(t *testing.T) {
 	if err := os.WriteFile("other/b/config.json", settings, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	table := ok(t, "compare", "runs/a", "runs/b", "other/b", "--out", "beside")
+	table := mustRun(t, "compare", "runs/a", "runs/b", "other/b", "--out", "beside")
 	// The table is narrower with a column for each run.
 	rows := map[string][]string{} // by heading
 	body, _, _ := strings.Cut(table, "test accuracy:")
@@ -54,7 +54,7 @@ func TestCompare(t *testing.T) {
 	}
 
 	var r comparison
-	decode(t, ok(t, "compare", "runs/a", "runs/b", "other/b", "--out", "beside", "--json"), &r)
+	decode(t, mustRun(t, "compare", "runs/a", "runs/b", "other/b", "--out", "beside", "--json"), &r)
 	if len(r.Runs) != 3 || r.Runs[0].Epochs != 2 || r.Runs[1].Model.Trained != r.Runs[1].Model.Parameters || r.Runs[2].Result != nil || r.Runs[2].Model != nil {
 		t.Errorf("%+v", r.Runs)
 	}
@@ -68,8 +68,8 @@ func TestCompare(t *testing.T) {
 	}
 }
 
-// TestCompareLayout checks that many runs have a row each, and that the cells are the same in
-// both layouts.
+// TestCompareLayout checks that the table has a column for each run if there are few runs, and
+// a row for each run if there are many.
 func TestCompareLayout(t *testing.T) {
 	var names []string
 	var runs []*analysis.Summary
@@ -92,38 +92,38 @@ func TestCompareLayout(t *testing.T) {
 // TestCompareSkips checks that arguments that are not runs are skipped with a note.
 func TestCompareSkips(t *testing.T) {
 	data := writeIDX(t)
-	inDirectory(t)
-	ok(t, append([]string{"train", "--data", data, "--out", "runs/a"}, small...)...)
+	chdirTemp(t)
+	mustRun(t, append([]string{"train", "--data", data, "--out", "runs/a"}, small...)...)
 	if err := errors.Join(os.Mkdir("runs/empty", 0o755), os.WriteFile("runs/notes.txt", nil, 0o644)); err != nil {
 		t.Fatal(err)
 	}
-	code, out, said := bnkit(t, "compare", "runs/a/ckpt.bnz", "runs/empty", "runs/notes.txt")
-	if code != 0 || !strings.Contains(out, "resnet-8") || strings.Count(said, "\n") != 2 ||
-		!strings.Contains(said, "skipped: runs/empty is not a run: it has no config.json") || !strings.Contains(said, "runs/notes.txt") {
-		t.Errorf("exit code %d, %q, %q", code, out, said)
+	code, out, stderr := bnkit(t, "compare", "runs/a/ckpt.bnz", "runs/empty", "runs/notes.txt")
+	if code != 0 || !strings.Contains(out, "resnet-8") || strings.Count(stderr, "\n") != 2 ||
+		!strings.Contains(stderr, "skipped: runs/empty is not a run: it has no config.json") || !strings.Contains(stderr, "runs/notes.txt") {
+		t.Errorf("exit code %d, %q, %q", code, out, stderr)
 	}
-	if code, _, said := bnkit(t, "compare", "runs/empty", "runs/notes.txt"); code != 2 || strings.Count(said, "\n") != 1 {
-		t.Errorf("no run: exit code %d, %q", code, said)
+	if code, _, stderr := bnkit(t, "compare", "runs/empty", "runs/notes.txt"); code != 2 || strings.Count(stderr, "\n") != 1 {
+		t.Errorf("no run: exit code %d, %q", code, stderr)
 	}
 }
 
 // TestCompareWithoutGamma checks that values of γ are missing for a run without γ.
 func TestCompareWithoutGamma(t *testing.T) {
 	data := writeIDX(t)
-	inDirectory(t)
-	ok(t, append([]string{"train", "--data", data, "--out", "a"}, small...)...)
-	ok(t, append([]string{"train", "--data", data, "--out", "b", "--bn", "none", "--trainable", "all", "--lr", "0.01"}, small...)...)
+	chdirTemp(t)
+	mustRun(t, append([]string{"train", "--data", data, "--out", "a"}, small...)...)
+	mustRun(t, append([]string{"train", "--data", data, "--out", "b", "--bn", "none", "--trainable", "all", "--lr", "0.01"}, small...)...)
 	var r struct {
 		Runs []struct {
 			Result map[string]any
 		}
 	}
-	decode(t, ok(t, "compare", "a", "b", "--json"), &r)
+	decode(t, mustRun(t, "compare", "a", "b", "--json"), &r)
 	_, with := r.Runs[0].Result["gamma_near_zero"]
 	if _, without := r.Runs[1].Result["gamma_near_zero"]; !with || without {
 		t.Errorf("%+v", r.Runs)
 	}
-	if table := ok(t, "compare", "a", "b"); strings.Contains(table, "NaN") {
+	if table := mustRun(t, "compare", "a", "b"); strings.Contains(table, "NaN") {
 		t.Errorf("the table:\n%s", table)
 	}
 }
@@ -134,7 +134,7 @@ func TestRunNames(t *testing.T) {
 		{[]string{"x/a", "y/a/", "b"}, []string{filepath.Join("x", "a"), filepath.Join("y", "a"), "b"}},
 	} {
 		if got := runNames(c.dirs); !slices.Equal(got, c.want) {
-			t.Errorf("%v are called %v, want %v", c.dirs, got, c.want)
+			t.Errorf("%v have the names %v, want %v", c.dirs, got, c.want)
 		}
 	}
 }

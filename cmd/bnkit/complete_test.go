@@ -22,17 +22,18 @@ func TestEveryFlagHasCompletion(t *testing.T) {
 	}
 }
 
-// completions returns what the shell is offered, without descriptions, and the directive.
+// completions returns the completions that the shell is offered, without descriptions, and the
+// directive.
 func completions(t *testing.T, line string) (offers []string, directive string) {
 	t.Helper()
-	lines := strings.Split(strings.TrimSpace(ok(t, append([]string{"__completeNoDesc"}, strings.Split(line, " ")...)...)), "\n")
+	lines := strings.Split(strings.TrimSpace(mustRun(t, append([]string{"__completeNoDesc"}, strings.Split(line, " ")...)...)), "\n")
 	return lines[:len(lines)-1], lines[len(lines)-1]
 }
 
-// TestCompletions checks what is offered for settings, presets, data sets, run directories
-// and checkpoints.
+// TestCompletions checks the completions of settings, presets, data sets, run directories and
+// checkpoints.
 func TestCompletions(t *testing.T) {
-	inDirectory(t)
+	chdirTemp(t)
 	for _, file := range []string{"runs/a/config.json", "runs/a/ckpt.bnz", "runs/a/resume.bnz", "runs/a/ckpt-pruned.bnz", "runs/b/config.json", "runs/notes/x"} {
 		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 			t.Fatal(err)

@@ -17,7 +17,7 @@ import (
 	"bnkit/engine/dataset/fetch"
 )
 
-// dataOptions are the flags of the data commands.
+// dataOptions holds the flags of the data commands.
 type dataOptions struct {
 	dataDir string
 	mirror  string // used only by fetch
@@ -30,8 +30,8 @@ func newDataCommand(g *globalOptions) *cobra.Command {
 		Short: "Download and list data sets",
 		Long: `Download data sets, and list them with their location and size on disk.
 
-A data set is given by name (` + strings.Join(dataset.Names(), ", ") + `)
-or by path: a folder that holds CIFAR binary files or IDX files (gzipped or not), a
+A data set is given by its name (` + strings.Join(dataset.Names(), ", ") + `)
+or by its path: a folder that holds CIFAR binary files or IDX files (gzipped or not), a
 CIFAR .tar.gz as published, or a folder of pictures: PNG or JPEG files in train/CLASS
 and in test/CLASS or val/CLASS. If there are both test and val, val is the validation
 split. The pictures of a folder can have any size; they are read during training and
@@ -94,7 +94,7 @@ or archive; not for the sample) and bytes.`,
 	}
 }
 
-// dataResult is what fetch --json prints about a data set.
+// dataResult holds the output of fetch --json for a data set.
 type dataResult struct {
 	Name  string `json:"name"`
 	Path  string `json:"path,omitempty"`
@@ -103,12 +103,12 @@ type dataResult struct {
 
 func runDataFetch(c *cobra.Command, g *globalOptions, o dataOptions, name string) error {
 	progress := &fetchProgress{line: g.newProgress()}
-	hint := withoutNetwork(name, o.dataDir)
+	hint := offlineHint(name, o.dataDir)
 	retry := func(err error) {
 		progress.line.clear()
 		if network := new(url.Error); errors.As(err, &network) && hint != "" {
 			g.note("%v; trying again. %s", err, hint)
-			hint = "" // once is enough
+			hint = "" // print the hint only once
 		}
 	}
 	_, err := fetch.Fetch(c.Context(), name, fetch.Options{Dir: o.dataDir, Mirror: o.mirror, Progress: progress.update, Retry: retry})
@@ -136,9 +136,8 @@ func runDataFetch(c *cobra.Command, g *globalOptions, o dataOptions, name string
 	})
 }
 
-// withoutNetwork describes how to get a data set on a machine that cannot reach its
-// publisher. It returns "" if the name is unknown.
-func withoutNetwork(name, dir string) string {
+// offlineHint describes how to get a data set on a machine that cannot reach the publisher. It returns "" if the name is unknown.
+func offlineHint(name, dir string) string {
 	published, err := dataset.Published(name)
 	if err != nil {
 		return ""
@@ -177,7 +176,7 @@ func (p *fetchProgress) update(file string, done, total int64) {
 	p.line.update("%s", text)
 }
 
-// dataEntry is what list --json prints about a data set.
+// dataEntry holds the output of list --json for a data set.
 type dataEntry struct {
 	Name    string `json:"name"`
 	Present bool   `json:"present"`

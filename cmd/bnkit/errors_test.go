@@ -37,9 +37,9 @@ var plainFailures = []string{
 	"rundir.LostRowsError", // a warning
 }
 
-// otherwiseClassified are the error types whose exit codes do not depend on a method of
+// indirectlyClassified are the error types whose exit codes do not depend on a method of
 // their own.
-var otherwiseClassified = []string{
+var indirectlyClassified = []string{
 	"engine.InterruptedError", // wraps ErrInterrupted
 	"prune.OptionError",       // the prune command makes it a usageError
 }
@@ -92,7 +92,7 @@ func TestEveryErrorIsClassified(t *testing.T) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(kinds)) {
 		methods := slices.DeleteFunc(kinds[name], func(m string) bool { return m == "" })
-		listed := slices.Contains(plainFailures, name) || slices.Contains(otherwiseClassified, name)
+		listed := slices.Contains(plainFailures, name) || slices.Contains(indirectlyClassified, name)
 		switch {
 		case listed && len(methods) > 0:
 			t.Errorf("%s has %v, but is listed as an error without such a method", name, methods)
@@ -100,7 +100,7 @@ func TestEveryErrorIsClassified(t *testing.T) {
 			t.Errorf("%s has %d of the methods WrongUsage and BadInput; give it one, or list it as a plain failure", name, len(methods))
 		}
 	}
-	for _, name := range slices.Concat(plainFailures, otherwiseClassified) {
+	for _, name := range slices.Concat(plainFailures, indirectlyClassified) {
 		if _, ok := kinds[name]; !ok {
 			t.Errorf("%s is listed, but does not exist", name)
 		}
@@ -151,7 +151,7 @@ func TestExitCodesOfErrors(t *testing.T) {
 func TestAdvice(t *testing.T) {
 	for _, c := range []struct {
 		err  error
-		says []string
+		want []string
 	}{
 		{&rundir.RunExistsError{Dir: "r"}, []string{"r already holds a run", "--resume", "--force", "--out"}},
 		{&rundir.NoneUnfinishedError{Runs: "runs", Finished: 2}, []string{"every run under runs is finished", "--out", "--epochs"}},
@@ -173,7 +173,7 @@ func TestAdvice(t *testing.T) {
 		{rundir.ErrNoCheckpoint, []string{"bnkit train"}},
 	} {
 		text := message(fmt.Errorf("command: %w", c.err), exitCode(c.err))
-		for _, want := range c.says {
+		for _, want := range c.want {
 			if !strings.Contains(text, want) {
 				t.Errorf("%q does not say %q", text, want)
 			}

@@ -10,7 +10,7 @@ import (
 	"bnkit/engine"
 )
 
-// evalOptions are the eval command's flags.
+// evalOptions holds the flags of the eval command.
 type evalOptions struct {
 	modelFlags
 	statistics string
@@ -23,7 +23,7 @@ func newEvalCommand(g *globalOptions) *cobra.Command {
 		Short: "Measure a checkpoint's test accuracy",
 		Long: `Measure a checkpoint's accuracy and loss on the whole test split, in BatchNorm's
 inference mode. The pruned channels of a pruned network are removed first.
-` + withoutFile + `
+` + argumentHelp + `
 
 ` + foreignHelp + `
 

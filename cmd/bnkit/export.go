@@ -15,7 +15,7 @@ import (
 	"bnkit/engine"
 )
 
-// exportOptions are the export command's flags.
+// exportOptions holds the flags of the export command.
 type exportOptions struct {
 	modelFlags
 	format, out             string
@@ -33,14 +33,14 @@ are float32, convolutions O×I×H×W, and have the names that open_lth uses
 (conv.weight, bn.weight, bn.running_mean, blocks.0.conv1.weight, ...,
 blocks.3.shortcut.0.weight, fc.weight, fc.bias) or, for ImageNet ResNets such as
 resnet18, that torchvision uses (layer1.0.conv1.weight). A fixed γ is written as 1, a
-fixed β as 0. The metadata of the file describe how to normalise pictures, and how
-many channels each convolution has.
-` + withoutFile + `
+fixed β as 0. The metadata of the file describe the normalisation of pictures and
+the number of channels of each convolution.
+` + argumentHelp + `
 
 ` + foreignHelp + `
 
-Of a pruned network, the file holds the smaller network that computes the same or,
-with --full, the whole network with γ of pruned channels at 0. --with-python also
+For a pruned network, the file holds the smaller network, which computes the same
+function, or, with --full, the whole network with γ = 0 in pruned channels. --with-python also
 writes a Python module, which builds the network in PyTorch and loads the file. It
 has the name of the file with the ending .py.
 
@@ -67,12 +67,12 @@ statistics.`,
 	return c
 }
 
-// module returns the path of the Python module.
-func (o *exportOptions) module() string {
+// modulePath returns the path of the Python module.
+func (o *exportOptions) modulePath() string {
 	return strings.TrimSuffix(o.out, filepath.Ext(o.out)) + ".py"
 }
 
-// exportResult is what export --json prints.
+// exportResult holds the output of export --json.
 type exportResult struct {
 	Out        string `json:"out"`
 	Python     string `json:"python,omitempty"`
@@ -93,14 +93,14 @@ func runExport(c *cobra.Command, g *globalOptions, o exportOptions, args []strin
 	if extension := filepath.Ext(o.out); extension != "" && !strings.EqualFold(extension, ".safetensors") {
 		return &usageError{c.CommandPath(), fmt.Errorf("--out %s: the file is written in the format safetensors, which is not what %s stands for; use a name that ends in .safetensors", o.out, extension)}
 	}
-	if err := mayWrite(c, o.out, o.force); err != nil {
+	if err := checkOverwrite(c, o.out, o.force); err != nil {
 		return err
 	}
 	if o.withPython {
-		if o.module() == o.out {
+		if o.modulePath() == o.out {
 			return &usageError{c.CommandPath(), fmt.Errorf("%s is the name of the Python module: use another --out, e.g. %s", o.out, strings.TrimSuffix(o.out, ".py")+".safetensors")}
 		}
-		if err := mayWrite(c, o.module(), o.force); err != nil {
+		if err := checkOverwrite(c, o.modulePath(), o.force); err != nil {
 			return err
 		}
 	}
@@ -115,7 +115,7 @@ func runExport(c *cobra.Command, g *globalOptions, o exportOptions, args []strin
 	r := exportResult{Out: o.out, Format: o.format, Tensors: len(exported.Tensors), Parameters: exported.Parameters, Statistics: statistics}
 	var text []byte
 	if o.withPython {
-		r.Python = o.module()
+		r.Python = o.modulePath()
 		if text, err = exported.PythonModule(filepath.Base(r.Python), filepath.Base(o.out)); err != nil {
 			return err
 		}
@@ -141,7 +141,7 @@ func runExport(c *cobra.Command, g *globalOptions, o exportOptions, args []strin
 	})
 }
 
-// read returns the network that is written, and the kind of its statistics.
+// read returns the network to write, and the kind of its statistics.
 func (o *exportOptions) read(c *cobra.Command, g *globalOptions, path string) (*engine.Exported, string, error) {
 	model, data, err := o.load(c.Context(), g, path)
 	if err != nil {
@@ -174,8 +174,8 @@ func (o *exportOptions) read(c *cobra.Command, g *globalOptions, path string) (*
 	return exported, engine.StatisticsReestimated, err
 }
 
-// mayWrite returns an error if path exists, unless force is set.
-func mayWrite(c *cobra.Command, path string, force bool) error {
+// checkOverwrite returns a usage error if path exists, unless force is set.
+func checkOverwrite(c *cobra.Command, path string, force bool) error {
 	if _, err := os.Lstat(path); err == nil && !force {
 		return &usageError{c.CommandPath(), fmt.Errorf("%s already exists: use --force to replace it, or another --out", path)}
 	}

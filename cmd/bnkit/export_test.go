@@ -10,13 +10,13 @@ import (
 // whole one with --full, and a Python module for either.
 func TestExportPruned(t *testing.T) {
 	data := writeIDX(t)
-	inDirectory(t)
-	ok(t, append([]string{"train", "--data", data, "--out", "r"}, small...)...)
+	chdirTemp(t)
+	mustRun(t, append([]string{"train", "--data", data, "--out", "r"}, small...)...)
 	var pruned struct {
 		Before int `json:"parameters_before"`
 		After  int `json:"parameters_after"`
 	}
-	decode(t, ok(t, "prune", "r/ckpt.bnz", "--remove", "0.3", "--data-dir", data, "--out", "p.bnz", "--json"), &pruned)
+	decode(t, mustRun(t, "prune", "r/ckpt.bnz", "--remove", "0.3", "--data-dir", data, "--out", "p.bnz", "--json"), &pruned)
 	if pruned.After >= pruned.Before {
 		t.Fatalf("prune: %+v", pruned)
 	}
@@ -30,7 +30,7 @@ func TestExportPruned(t *testing.T) {
 		{"r/ckpt.bnz", "alone.safetensors", "", pruned.Before, nil},
 	} {
 		var r exportResult
-		decode(t, ok(t, append([]string{"export", c.ckpt, "--out", c.out, "--data-dir", data, "--json"}, c.flags...)...), &r)
+		decode(t, mustRun(t, append([]string{"export", c.ckpt, "--out", c.out, "--data-dir", data, "--json"}, c.flags...)...), &r)
 		if r.Parameters != c.parameters || r.Out != c.out || r.Python != c.module {
 			t.Errorf("export %s %v: %+v, want %d parameters and the module %q", c.ckpt, c.flags, r, c.parameters, c.module)
 		}
@@ -49,9 +49,9 @@ func TestExportPruned(t *testing.T) {
 	if err := os.WriteFile("mine.py", []byte("mine"), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	for out, says := range map[string]string{"mine.safetensors": "mine.py already exists", "new.py": "--out"} {
+	for out, want := range map[string]string{"mine.safetensors": "mine.py already exists", "new.py": "--out"} {
 		code, _, err := bnkit(t, "export", "p.bnz", "--out", out, "--with-python", "--data-dir", data)
-		if code != 2 || !strings.Contains(err, says) || strings.Count(err, "\n") != 1 {
+		if code != 2 || !strings.Contains(err, want) || strings.Count(err, "\n") != 1 {
 			t.Errorf("export --out %s: exit code %d, %q", out, code, err)
 		}
 		if _, err := os.Stat(out); err == nil {

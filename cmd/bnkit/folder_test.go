@@ -53,13 +53,13 @@ func writePictures(t *testing.T) string {
 // TestImageFolderCommands trains on an image folder and runs the other commands on the
 // checkpoint.
 func TestImageFolderCommands(t *testing.T) {
-	inDirectory(t)
+	chdirTemp(t)
 	root := writePictures(t)
 	train := []string{"train", "--data", root, "--arch", "resnet-8", "--batch", "8", "--epochs", "2", "--lr-drops", "1", "--json", "-q", "--out", "r"}
 	if code, _, err := bnkit(t, train...); code != 2 || !strings.Contains(err, "--image-size") {
 		t.Errorf("train without --image-size: exit code %d, %s", code, err)
 	}
-	out := ok(t, append(train, "--image-size", "16", "--validation", "6", "--random-labels", "--normalise", "pixel", "--brightness", "0.1")...)
+	out := mustRun(t, append(train, "--image-size", "16", "--validation", "6", "--random-labels", "--normalise", "pixel", "--brightness", "0.1")...)
 	var row struct {
 		Accuracy *float64 `json:"validation_accuracy"`
 		Examples int      `json:"validation_examples"`
@@ -70,19 +70,19 @@ func TestImageFolderCommands(t *testing.T) {
 	if err := json.Unmarshal([]byte(line), &row); err != nil || row.Accuracy == nil || row.Examples != 6 || row.Train != 24 || row.Test != 15 {
 		t.Errorf("%s: %v", line, err)
 	}
-	text := ok(t, "inspect", "r/ckpt.bnz")
+	text := mustRun(t, "inspect", "r/ckpt.bnz")
 	for _, want := range []string{"image-folder", "all training pictures, 6 held out, random labels, resized to 16×16 (random-resized)", "mean picture of 768 pixels"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("inspect does not say %q:\n%s", want, text)
 		}
 	}
-	if text := ok(t, "eval", "r/ckpt.bnz", "--data-dir", root, "-q"); !strings.Contains(text, "15 pictures") {
+	if text := mustRun(t, "eval", "r/ckpt.bnz", "--data-dir", root, "-q"); !strings.Contains(text, "15 pictures") {
 		t.Errorf("eval: %s", text)
 	}
-	if maps := ok(t, "plot", "r/ckpt.bnz", "--feature-maps", "conv", "--image", "7", "--data-dir", root, "--out", "layers", "-q"); maps != filepath.Join("layers", "feature_maps_conv_7.png")+"\n" {
+	if maps := mustRun(t, "plot", "r/ckpt.bnz", "--feature-maps", "conv", "--image", "7", "--data-dir", root, "--out", "layers", "-q"); maps != filepath.Join("layers", "feature_maps_conv_7.png")+"\n" {
 		t.Errorf("plot: %s", maps)
 	}
-	if text := ok(t, "eval", "r/ckpt.bnz", "-q"); !strings.Contains(text, "15 pictures") {
+	if text := mustRun(t, "eval", "r/ckpt.bnz", "-q"); !strings.Contains(text, "15 pictures") {
 		t.Errorf("eval without --data-dir: %s", text)
 	}
 	// This run does not record where its pictures are.
@@ -92,8 +92,8 @@ func TestImageFolderCommands(t *testing.T) {
 	if code, _, err := bnkit(t, "train", "--resume", "--out", "r", "--epochs", "3"); code != 2 || !strings.Contains(err, "--data") {
 		t.Errorf("resume without the folder: exit code %d, %s", code, err)
 	}
-	ok(t, "train", "--resume", "--out", "r", "--epochs", "3", "--data-dir", root, "-q")
-	ok(t, "train", "--resume", "--out", "r", "--epochs", "4", "-q") // finds the folder that the previous resume recorded
+	mustRun(t, "train", "--resume", "--out", "r", "--epochs", "3", "--data-dir", root, "-q")
+	mustRun(t, "train", "--resume", "--out", "r", "--epochs", "4", "-q") // finds the folder that the previous resume recorded
 	broken := filepath.Join(root, "train", "class1", "3.png")
 	if err := os.WriteFile(broken, []byte("no picture"), 0o644); err != nil {
 		t.Fatal(err)
@@ -111,16 +111,16 @@ func TestImageNetNetwork(t *testing.T) {
 	if out, err := exec.Command("go", "run", "../../engine/testdata/pictures.go", root, "2", "1").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	inDirectory(t)
+	chdirTemp(t)
 	for set, parameters := range map[string]string{"bn": "53120", "all": "23516228"} {
 		if set == "all" && testing.Short() {
 			continue
 		}
-		text := ok(t, "train", "--arch", "resnet50", "--data", root, "--image-size", "64", "--batch", "4", "--epochs", "1", "--lr", "0.01", "--trainable", set, "--out", set, "-q")
+		text := mustRun(t, "train", "--arch", "resnet50", "--data", root, "--image-size", "64", "--batch", "4", "--epochs", "1", "--lr", "0.01", "--trainable", set, "--out", set, "-q")
 		if !strings.Contains(text, "on 4 pictures") || !strings.Contains(text, parameters+" parameters trained") {
 			t.Errorf("train: %s", text)
 		}
-		if text := ok(t, "eval", filepath.Join(set, "ckpt.bnz"), "--data-dir", root, "-q"); !strings.Contains(text, "4 pictures") {
+		if text := mustRun(t, "eval", filepath.Join(set, "ckpt.bnz"), "--data-dir", root, "-q"); !strings.Contains(text, "4 pictures") {
 			t.Errorf("eval: %s", text)
 		}
 	}

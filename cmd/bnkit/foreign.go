@@ -15,7 +15,7 @@ import (
 	"bnkit/engine/dataset"
 )
 
-// foreignFlags are the values of flags that describe the model in a file of another program.
+// foreignFlags holds the values of flags that describe the model in a file of another program.
 // Such a file lacks information that a .bnz file has.
 type foreignFlags struct {
 	arch      string
@@ -26,15 +26,16 @@ type foreignFlags struct {
 // foreignHelp is a paragraph for the help of commands that take such a file.
 const foreignHelp = `Another program's file is a state dict in a safetensors file or in a .pt, .pth or
 .th file that PyTorch wrote. No code in it is run. The network
-is recognised by the names and shapes of its tensors. Such a file does not say what
-pictures it takes: --data names the data set, --normalise-mean and --normalise-std say
-how pixels were normalised. bnkit import converts it to a .bnz file that holds all this.
-The outputs of commands go to the current folder by default.`
+is recognised by the names and shapes of its tensors. Such a file does not
+describe its pictures: --data names the data set, and --normalise-mean and
+--normalise-std give the normalisation of pixels. bnkit import converts the file to a
+.bnz file that contains this information. Output files are written to the current folder
+by default.`
 
 func (o *foreignFlags) add(c *cobra.Command) {
 	f := c.Flags()
 	f.StringVar(&o.arch, "arch", "", "network of a file of another program (default: recognised by its tensors)")
-	f.IntVar(&o.imageSize, "image-size", 0, "side to which the pictures of a folder are resized, for a file of another program (default: what is usual for the network)")
+	f.IntVar(&o.imageSize, "image-size", 0, "side to which the pictures of a folder are resized, for a file of another program (default: the usual side for the network)")
 	completeFlag(c, "arch", cobra.FixedCompletions(config.Find("arch").Values, cobra.ShellCompDirectiveNoFileComp))
 	completeFlag(c, "image-size", completeNothing)
 	o.addNormalisation(c)
@@ -70,10 +71,10 @@ func (o *foreignFlags) preprocessing() (engine.Preprocessing, error) {
 		return p, &config.Error{Key: "--normalise-mean", Reason: "use it together with --normalise-std"}
 	}
 	var err error
-	if p.Mean, err = numbers("--normalise-mean", mean, func(n engine.Normalisation) []float32 { return n.Mean }); err != nil {
+	if p.Mean, err = parseChannels("--normalise-mean", mean, func(n engine.Normalisation) []float32 { return n.Mean }); err != nil {
 		return p, err
 	}
-	if p.Std, err = numbers("--normalise-std", std, func(n engine.Normalisation) []float32 { return n.Std }); err != nil {
+	if p.Std, err = parseChannels("--normalise-std", std, func(n engine.Normalisation) []float32 { return n.Std }); err != nil {
 		return p, err
 	}
 	for _, s := range p.Std {
@@ -87,11 +88,11 @@ func (o *foreignFlags) preprocessing() (engine.Preprocessing, error) {
 	return p, nil
 }
 
-// numbers returns the list of numbers in text or, if text is the name of a normalisation, the
-// list that of returns for it.
-func numbers(flag, text string, of func(engine.Normalisation) []float32) ([]float32, error) {
+// parseChannels returns the list of numbers in text or, if text is the name of a normalisation,
+// the result of values for it.
+func parseChannels(flag, text string, values func(engine.Normalisation) []float32) ([]float32, error) {
 	if n, named := engine.Normalisations[text]; named {
-		return of(n), nil
+		return values(n), nil
 	}
 	var list []float32
 	for _, word := range strings.Split(text, ",") {
@@ -157,7 +158,7 @@ func (m *modelFlags) load(ctx context.Context, g *globalOptions, path string) (*
 func (m *modelFlags) openNamed() (*dataset.Data, error) {
 	dir := m.dataDir
 	if !dataset.IsName(m.data) && dir != "" {
-		return nil, dataTwice(m.data)
+		return nil, errTwoDataLocations(m.data)
 	}
 	return dataset.Open(m.data, dir)
 }

@@ -21,7 +21,7 @@ const (
 	foreignAccuracy = 0.625
 	foreignLoss     = 1.2712057077395253
 	foreignChannels = 60
-	foreignSmall    = 9 // γ below 0.01 in size
+	foreignSmall    = 9 // |γ| below 0.01
 	foreignBeta     = 48
 	foreignBoth     = 7
 )
@@ -35,7 +35,7 @@ func foreignDir(t *testing.T) []string {
 		t.Fatal(err)
 	}
 	data := writeIDX(t)
-	inDirectory(t)
+	chdirTemp(t)
 	if err := os.Mkdir("models", 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -49,6 +49,7 @@ func foreignDir(t *testing.T) []string {
 	return []string{"--data", data, "--normalise-mean", "0.25", "--normalise-std", "0.5"}
 }
 
+// writeTest writes a file.
 func writeTest(t *testing.T, path string, b []byte) {
 	t.Helper()
 	if err := os.WriteFile(path, b, 0o644); err != nil {
@@ -56,16 +57,16 @@ func writeTest(t *testing.T, path string, b []byte) {
 	}
 }
 
-// object runs a command line with --json and returns the object that it prints.
-func object(t *testing.T, args ...string) map[string]any {
+// runJSON runs a command line with --json and returns the object that it prints.
+func runJSON(t *testing.T, args ...string) map[string]any {
 	t.Helper()
 	var v map[string]any
-	decode(t, ok(t, append(args, "--json", "--quiet")...), &v)
+	decode(t, mustRun(t, append(args, "--json", "--quiet")...), &v)
 	return v
 }
 
 // checkKeys checks that an object has these keys and no others.
-func checkKeys(t *testing.T, what string, v map[string]any, keys ...string) {
+func checkKeys(t *testing.T, name string, v map[string]any, keys ...string) {
 	t.Helper()
 	var got []string
 	for key := range v {
@@ -74,7 +75,7 @@ func checkKeys(t *testing.T, what string, v map[string]any, keys ...string) {
 	slices.Sort(got)
 	slices.Sort(keys)
 	if !slices.Equal(got, keys) {
-		t.Errorf("%s has the keys %v, want %v", what, got, keys)
+		t.Errorf("%s has the keys %v, want %v", name, got, keys)
 	}
 }
 
@@ -89,7 +90,7 @@ func TestForeignEval(t *testing.T) {
 		{"half.pt", 0.625, 1.2711989408765296},
 		{"bfloat16.safetensors", 0.65, 1.271340887823516},
 	} {
-		r := object(t, append([]string{"eval", "models/" + c.file}, flags...)...)
+		r := runJSON(t, append([]string{"eval", "models/" + c.file}, flags...)...)
 		checkKeys(t, "eval --json", r, "test_accuracy", "test_accuracy_interval", "test_loss", "examples", "statistics")
 		if r["test_accuracy"] != c.accuracy || math.Abs(r["test_loss"].(float64)-c.loss) > 2e-6 || r["examples"] != 40.0 || r["statistics"] != "stored" {
 			t.Errorf("%s: %v, want accuracy %v and loss %v", c.file, r, c.accuracy, c.loss)
@@ -116,7 +117,7 @@ func TestForeignCommands(t *testing.T) {
 	const file = "models/resnet8.th"
 	with := func(args ...string) []string { return append(args, flags...) }
 
-	r := object(t, with("analyze", file, "--thresholds", "0.01", "--batches", "1")...)
+	r := runJSON(t, with("analyze", file, "--thresholds", "0.01", "--batches", "1")...)
 	total := r["total"].(map[string]any)
 	if got := total["near_zero"].([]any)[1].(float64) * foreignChannels; math.Abs(got-foreignSmall) > 1e-9 {
 		t.Errorf("%v γ are near zero, want %d", got, foreignSmall)
@@ -127,23 +128,23 @@ func TestForeignCommands(t *testing.T) {
 	if _, err := os.Stat("resnet8-plots/analysis.json"); err != nil {
 		t.Error(err)
 	}
-	ok(t, "plot", file)
-	ok(t, with("plot", file, "--feature-maps", "conv", "--filters", "conv", "--out", "layers")...)
+	mustRun(t, "plot", file)
+	mustRun(t, with("plot", file, "--feature-maps", "conv", "--filters", "conv", "--out", "layers")...)
 
-	pruned := object(t, with("prune", file, "--threshold", "0.01")...)
+	pruned := runJSON(t, with("prune", file, "--threshold", "0.01")...)
 	if pruned["out"] != "resnet8-pruned.bnz" || pruned["clamped"] != float64(foreignSmall) {
 		t.Errorf("pruned %v channels to %v", pruned["clamped"], pruned["out"])
 	}
-	if out := ok(t, "inspect", "resnet8-pruned.bnz"); !strings.Contains(out, "described unit by unit: 7 units") || !strings.Contains(out, "removed        ") || strings.Contains(out, "shortcut ,") {
+	if out := mustRun(t, "inspect", "resnet8-pruned.bnz"); !strings.Contains(out, "described unit by unit: 7 units") || !strings.Contains(out, "removed        ") || strings.Contains(out, "shortcut ,") {
 		t.Errorf("inspect of a network that is described unit by unit prints\n%s", out)
 	}
-	ok(t, with("export", file, "--out", "m.safetensors")...)
-	exported := object(t, with("eval", "m.safetensors")[:4]...)
+	mustRun(t, with("export", file, "--out", "m.safetensors")...)
+	exported := runJSON(t, with("eval", "m.safetensors")[:4]...)
 	if exported["test_accuracy"] != foreignAccuracy || math.Abs(exported["test_loss"].(float64)-foreignLoss) > 1e-5 {
 		t.Errorf("the exported network has %v", exported)
 	}
-	ok(t, with("train", "--from", file, "--epochs", "1", "--batch", "32", "--out", "from")...)
-	ok(t, with("train", "--like", file, "--epochs", "1", "--batch", "32", "--lr-drops", "none", "--out", "like")...)
+	mustRun(t, with("train", "--from", file, "--epochs", "1", "--batch", "32", "--out", "from")...)
+	mustRun(t, with("train", "--like", file, "--epochs", "1", "--batch", "32", "--lr-drops", "none", "--out", "like")...)
 	if code, _, err := bnkit(t, "train", "--from", file); code != 2 || !strings.Contains(err, "name a data set") {
 		t.Errorf("train --from without data: exit code %d, %s", code, err)
 	}
@@ -152,11 +153,11 @@ func TestForeignCommands(t *testing.T) {
 	}
 
 	var c comparison
-	decode(t, ok(t, "compare", "from", file, "models/unknown.pt", "resnet8-pruned.bnz", "m.safetensors", "--json"), &c)
+	decode(t, mustRun(t, "compare", "from", file, "models/unknown.pt", "resnet8-pruned.bnz", "m.safetensors", "--json"), &c)
 	if len(c.Runs) != 1 || len(c.Files) != 4 || c.Files[0].Arch != "resnet-8" || c.Files[1].Arch != "" || *c.Files[1].GammaNearZero != float64(foreignSmall)/foreignChannels {
 		t.Errorf("%d runs, files %+v", len(c.Runs), c.Files)
 	}
-	if out := ok(t, "compare", file, "models/unknown.pt"); !strings.Contains(out, "unknown") || !strings.Contains(out, "15.00%") {
+	if out := mustRun(t, "compare", file, "models/unknown.pt"); !strings.Contains(out, "unknown") || !strings.Contains(out, "15.00%") {
 		t.Errorf("compare prints\n%s", out)
 	}
 }
@@ -166,33 +167,33 @@ func TestForeignCommands(t *testing.T) {
 func TestImport(t *testing.T) {
 	flags := foreignDir(t)
 	with := func(args ...string) []string { return append(args, flags...) }
-	want := ok(t, with("eval", "models/resnet8.th", "--json", "--quiet")...)
+	want := mustRun(t, with("eval", "models/resnet8.th", "--json", "--quiet")...)
 	if err := os.Mkdir("new", 0o755); err != nil {
 		t.Fatal(err)
 	}
-	r := object(t, with("import", "models/resnet8.th", "--out", "new/m.bnz")...)
+	r := runJSON(t, with("import", "models/resnet8.th", "--out", "new/m.bnz")...)
 	checkKeys(t, "import --json", r, "out", "arch", "input", "classes", "parameters", "statistics", "data", "normalisation_mean", "normalisation_std", "bytes", "data_dir")
 	if r["arch"] != "resnet-8" || r["statistics"] != true || r["data_dir"] != flags[1] {
 		t.Errorf("import --json prints %v", r)
 	}
-	if got := ok(t, "eval", "new/m.bnz", "--json", "--quiet"); got != want {
+	if got := mustRun(t, "eval", "new/m.bnz", "--json", "--quiet"); got != want {
 		t.Errorf("the imported file gives %s, want %s", got, want)
 	}
 	if code, _, err := bnkit(t, with("import", "models/resnet8.th", "--out", "new/m.bnz")...); code != 2 || !strings.Contains(err, "--force") {
 		t.Errorf("import to a file that exists: exit code %d, %s", code, err)
 	}
-	ok(t, with("import", "models/resnet8.th", "--out", "new/m.bnz", "--force")...)
+	mustRun(t, with("import", "models/resnet8.th", "--out", "new/m.bnz", "--force")...)
 
-	ok(t, "import", "models/resnet8.th", "--data", flags[1])
+	mustRun(t, "import", "models/resnet8.th", "--data", flags[1])
 	if _, err := os.Stat("data.json"); err != nil {
 		t.Error(err)
 	}
 	if err := os.Remove("data.json"); err != nil {
 		t.Fatal(err)
 	}
-	code, _, said := bnkit(t, "import", "models/resnet8.th", "--data", flags[1], "--out", "second.bnz")
-	if _, err := os.Stat("data.json"); code != 0 || err == nil || !strings.Contains(said, "give other commands --data "+flags[1]) {
-		t.Errorf("beside another .bnz file: exit code %d, data.json: %v, %s", code, err, said)
+	code, _, stderr := bnkit(t, "import", "models/resnet8.th", "--data", flags[1], "--out", "second.bnz")
+	if _, err := os.Stat("data.json"); code != 0 || err == nil || !strings.Contains(stderr, "give other commands --data "+flags[1]) {
+		t.Errorf("beside another .bnz file: exit code %d, data.json: %v, %s", code, err, stderr)
 	}
 	for _, args := range [][]string{{"import", "second.bnz"}, {"import", "models/resnet8.th"}, {"import"}, with("import", "models/resnet8.th", "--out", "m.pt")} {
 		if code, _, err := bnkit(t, args...); code != 2 {
@@ -203,7 +204,7 @@ func TestImport(t *testing.T) {
 
 func TestInspectForeign(t *testing.T) {
 	foreignDir(t)
-	r := object(t, "inspect", "models/resnet8.th")
+	r := runJSON(t, "inspect", "models/resnet8.th")
 	checkKeys(t, "inspect --json", r, "format", "path", "file_bytes", "network", "parameters", "batchnorms", "statistics", "tensors", "ignored")
 	network := r["network"].(map[string]any)
 	checkKeys(t, "network", network, "arch", "shortcut", "width", "named", "input", "classes", "evidence")
@@ -212,30 +213,30 @@ func TestInspectForeign(t *testing.T) {
 	}
 	first := r["tensors"].([]any)[0].(map[string]any)
 	checkKeys(t, "a tensor", first, "name", "type", "shape")
-	if out := ok(t, "inspect", "models/resnet8.th"); !strings.Contains(out, "module.linear.weight") || !strings.Contains(out, "F32  4×16") || !strings.Contains(out, "best_prec1 (float 75)") {
+	if out := mustRun(t, "inspect", "models/resnet8.th"); !strings.Contains(out, "module.linear.weight") || !strings.Contains(out, "F32  4×16") || !strings.Contains(out, "best_prec1 (float 75)") {
 		t.Errorf("inspect prints\n%s", out)
 	}
-	r = object(t, "inspect", "models/unknown.pt")
+	r = runJSON(t, "inspect", "models/unknown.pt")
 	if r["network"] != nil || r["unknown"] != "module.layer3.0.se.weight (4×16×1×1) does not belong to any layer of resnet-8" || r["format"] != "PyTorch (zip)" || r["batchnorms"] != 7.0 {
 		t.Errorf("%v", r)
 	}
-	if out := ok(t, "inspect", "models/unknown.pt"); !strings.Contains(out, "unknown: module.layer3.0.se.weight") || !strings.Contains(out, "BF16") {
+	if out := mustRun(t, "inspect", "models/unknown.pt"); !strings.Contains(out, "unknown: module.layer3.0.se.weight") || !strings.Contains(out, "BF16") {
 		t.Errorf("inspect prints\n%s", out)
 	}
 	// Escape sequences in names must not reach the terminal.
 	if err := safetensors.Write("evil.safetensors", []safetensors.Tensor{safetensors.New("a\x1b[31m\nb", []int{1}, []float32{1})}, map[string]string{"k": "\x1b]0;x"}); err != nil {
 		t.Fatal(err)
 	}
-	if out := ok(t, "inspect", "evil.safetensors"); strings.ContainsRune(out, 0x1b) || !strings.Contains(out, `"a\x1b[31m\nb"`) {
+	if out := mustRun(t, "inspect", "evil.safetensors"); strings.ContainsRune(out, 0x1b) || !strings.Contains(out, `"a\x1b[31m\nb"`) {
 		t.Errorf("inspect prints %q", out)
 	}
 }
 
-// TestUnknownNetwork checks what can be done with a network that cannot be run.
+// TestUnknownNetwork runs the commands on a network that is not recognised.
 func TestUnknownNetwork(t *testing.T) {
 	flags := foreignDir(t)
 	const file = "models/unknown.pt"
-	r := object(t, "analyze", file)
+	r := runJSON(t, "analyze", file)
 	checkKeys(t, "analyze --json", r, "unmeasured", "near_zero_thresholds", "gamma_edges", "beta_edges", "layers", "total")
 	if !strings.Contains(r["unmeasured"].(string), "se.weight") {
 		t.Errorf("unmeasured: %v", r["unmeasured"])
@@ -247,7 +248,7 @@ func TestUnknownNetwork(t *testing.T) {
 			t.Errorf("%s: %v channels, want %v", key, got, want)
 		}
 	}
-	out := ok(t, "analyze", file)
+	out := mustRun(t, "analyze", file)
 	for _, want := range []string{"module.layer3.0.bn1", "|β|<0.01", "nothing else was measured"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("analyze does not print %q:\n%s", want, out)
@@ -259,7 +260,7 @@ func TestUnknownNetwork(t *testing.T) {
 	if err := os.RemoveAll("unknown-plots"); err != nil {
 		t.Fatal(err)
 	}
-	ok(t, "plot", file)
+	mustRun(t, "plot", file)
 
 	for _, args := range [][]string{{"eval", file}, {"export", file, "--out", "x.safetensors"}, {"import", file}, {"train", "--from", file}} {
 		code, _, err := bnkit(t, append(args, flags...)...)
@@ -281,25 +282,27 @@ func TestClampedCopy(t *testing.T) {
 			t.Errorf("%v: exit code %d, %s", args, code, err)
 		}
 	}
-	r := object(t, "prune", file, "--threshold", "0.01", "--dry-run")
+	r := runJSON(t, "prune", file, "--threshold", "0.01", "--dry-run")
 	checkKeys(t, "prune --json", r, "threshold", "beta", "channels", "clamped", "layers", "unmeasured")
 	if entries, err := os.ReadDir("."); err != nil || len(entries) != 1 {
 		t.Errorf("a dry run and refused command lines leave %v, %v", entries, err)
 	}
-	ok(t, "prune", file, "--threshold", "0.01")
+	mustRun(t, "prune", file, "--threshold", "0.01")
 	checkClamped(t, file, "unknown-clamped.safetensors", 0.01, false)
 	if code, _, err := bnkit(t, "prune", file, "--threshold", "0.5"); code != 2 || !strings.Contains(err, "--force") {
 		t.Errorf("a file that exists: exit code %d, %s", code, err)
 	}
-	ok(t, "prune", file, "--threshold", "0.5", "--zero-beta", "--force")
+	mustRun(t, "prune", file, "--threshold", "0.5", "--zero-beta", "--force")
 	checkClamped(t, file, "unknown-clamped.safetensors", 0.5, true)
 	// --out also makes a copy of a recognised network's file, and a copy of a copy.
-	ok(t, "prune", "models/resnet8.th", "--threshold", "0.5", "--out", "m.safetensors")
+	mustRun(t, "prune", "models/resnet8.th", "--threshold", "0.5", "--out", "m.safetensors")
 	checkClamped(t, "models/resnet8.th", "m.safetensors", 0.5, false)
-	ok(t, "prune", "m.safetensors", "--threshold", "1.1", "--out", "m.safetensors", "--force")
+	mustRun(t, "prune", "m.safetensors", "--threshold", "1.1", "--out", "m.safetensors", "--force")
 	checkClamped(t, "models/resnet8.th", "m.safetensors", 1.1, false)
 }
 
+// checkClamped checks that a clamped copy differs from its source only in γ below the threshold
+// and, with zeroBeta, in β of the same channels.
 func checkClamped(t *testing.T, source, copied string, threshold float64, zeroBeta bool) {
 	t.Helper()
 	before, after := tensorsOf(t, source), tensorsOf(t, copied)
@@ -318,9 +321,9 @@ func checkClamped(t *testing.T, source, copied string, threshold float64, zeroBe
 			norm, _ = strings.CutSuffix(name, ".bias")
 		}
 		_, isNorm := before[norm+".running_mean"]
-		was, now := bytesOfTensor(t, x), bytesOfTensor(t, y)
+		old, got := bytesOfTensor(t, x), bytesOfTensor(t, y)
 		if !isNorm {
-			if !bytes.Equal(was, now) {
+			if !bytes.Equal(old, got) {
 				t.Errorf("%s changed", name)
 			}
 			continue
@@ -330,15 +333,15 @@ func checkClamped(t *testing.T, source, copied string, threshold float64, zeroBe
 		if err != nil {
 			t.Fatal(err)
 		}
-		size := len(was) / len(values)
+		size := len(old) / len(values)
 		for i, v := range values {
-			want := was[i*size : (i+1)*size]
+			want := old[i*size : (i+1)*size]
 			if math.Abs(float64(v)) < threshold {
 				want = make([]byte, size)
 				clamped++
 			}
-			if !bytes.Equal(now[i*size:(i+1)*size], want) {
-				t.Errorf("%s[%d] is %x, want %x", name, i, now[i*size:(i+1)*size], want)
+			if !bytes.Equal(got[i*size:(i+1)*size], want) {
+				t.Errorf("%s[%d] is %x, want %x", name, i, got[i*size:(i+1)*size], want)
 			}
 		}
 	}
@@ -347,6 +350,7 @@ func checkClamped(t *testing.T, source, copied string, threshold float64, zeroBe
 	}
 }
 
+// tensorsOf returns the tensors of a file by name.
 func tensorsOf(t *testing.T, path string) map[string]convert.Tensor {
 	t.Helper()
 	f, err := convert.Open(path)
@@ -403,9 +407,9 @@ func TestForeignErrors(t *testing.T) {
 		{"hostile.pt", 3, "a pickled object, os.system"},
 	} {
 		for _, args := range [][]string{{"inspect"}, {"eval"}, {"analyze"}, {"prune"}, {"plot"}, {"import"}, {"train", "--epochs", "1", "--from"}, {"export", "--out", "x.safetensors"}} {
-			code, _, said := bnkit(t, append(args, c.file)...)
-			if code != c.code || !strings.Contains(said, c.want) || strings.Count(said, "\n") != 1 {
-				t.Errorf("%v %s: exit code %d, %s", args, c.file, code, said)
+			code, _, stderr := bnkit(t, append(args, c.file)...)
+			if code != c.code || !strings.Contains(stderr, c.want) || strings.Count(stderr, "\n") != 1 {
+				t.Errorf("%v %s: exit code %d, %s", args, c.file, code, stderr)
 			}
 		}
 	}
@@ -413,15 +417,15 @@ func TestForeignErrors(t *testing.T) {
 		t.Error("code in a file was run")
 	}
 	if entries, err := os.ReadDir("."); err != nil || len(entries) != 4 {
-		t.Errorf("left: %v, %v", entries, err)
+		t.Errorf("the directory holds %v, %v; want 4 entries", entries, err)
 	}
 	// A state dict without BatchNorms has nothing to show.
 	if err := safetensors.Write("plain.safetensors", []safetensors.Tensor{safetensors.New("w", []int{1}, []float32{1})}, nil); err != nil {
 		t.Fatal(err)
 	}
 	for _, args := range [][]string{{"analyze"}, {"prune"}, {"plot"}} {
-		if code, _, said := bnkit(t, append(args, "plain.safetensors")...); code != 3 || !strings.Contains(said, "no BatchNorm") {
-			t.Errorf("%v of a file without BatchNorms: exit code %d, %s", args, code, said)
+		if code, _, stderr := bnkit(t, append(args, "plain.safetensors")...); code != 3 || !strings.Contains(stderr, "no BatchNorm") {
+			t.Errorf("%v of a file without BatchNorms: exit code %d, %s", args, code, stderr)
 		}
 	}
 	nan := []safetensors.Tensor{safetensors.New("n.weight", []int{1}, []float32{float32(math.NaN())}),
@@ -430,8 +434,8 @@ func TestForeignErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, args := range [][]string{{"analyze"}, {"prune"}, {"plot"}} {
-		if code, _, said := bnkit(t, append(args, "nan.safetensors")...); code != 3 || !strings.Contains(said, "n.weight holds NaN at index 0") {
-			t.Errorf("%v of NaN: exit code %d, %s", args, code, said)
+		if code, _, stderr := bnkit(t, append(args, "nan.safetensors")...); code != 3 || !strings.Contains(stderr, "n.weight holds NaN at index 0") {
+			t.Errorf("%v of NaN: exit code %d, %s", args, code, stderr)
 		}
 	}
 }
@@ -440,7 +444,7 @@ func TestForeignErrors(t *testing.T) {
 // draws the same picture from it as analyze.
 func TestUnknownReport(t *testing.T) {
 	foreignDir(t)
-	ok(t, "analyze", "models/unknown.pt", "--near-zero", "0.25")
+	mustRun(t, "analyze", "models/unknown.pt", "--near-zero", "0.25")
 	b, err := os.ReadFile("unknown-plots/analysis.json")
 	if err != nil {
 		t.Fatal(err)
@@ -449,7 +453,7 @@ func TestUnknownReport(t *testing.T) {
 	if err := json.Unmarshal(b, &r); err != nil || len(r.Layers) != 7 || r.Arch != "" || r.Unmeasured == "" {
 		t.Errorf("%v: %+v", err, r)
 	}
-	ok(t, "plot", "models/unknown.pt", "--out", "again")
+	mustRun(t, "plot", "models/unknown.pt", "--out", "again")
 	first, err1 := os.ReadFile("unknown-plots/gamma_layers.png")
 	second, err2 := os.ReadFile("again/gamma_layers.png")
 	if err1 != nil || err2 != nil || !bytes.Equal(first, second) {

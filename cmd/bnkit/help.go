@@ -26,7 +26,7 @@ var commandGroups = []*cobra.Group{
 // flagGroup is the annotation of a flag that names its group in the help.
 const flagGroup = "bnkit_group"
 
-// inGroup puts flags of a command into a group of the help.
+// inGroup assigns flags of a command to a group of the help.
 func inGroup(c *cobra.Command, group config.Group, flags ...string) {
 	for _, name := range flags {
 		if err := c.Flags().SetAnnotation(name, flagGroup, []string{string(group)}); err != nil {
@@ -46,7 +46,7 @@ func printHelp(w io.Writer, c *cobra.Command) {
 	printUsage(w, c, width)
 }
 
-// printUsage prints how a command is called, with examples, subcommands and flags.
+// printUsage prints the usage line of a command, its examples, subcommands and flags.
 func printUsage(w io.Writer, c *cobra.Command, width int) {
 	fmt.Fprintln(w, "Usage:")
 	if c.Runnable() && !c.HasAvailableSubCommands() {

@@ -47,7 +47,7 @@ func TestHelpFits(t *testing.T) {
 // TestHelpGroups checks that the help of train lists the flag of each setting under the
 // title of its group, and that every command has a group.
 func TestHelpGroups(t *testing.T) {
-	help := ok(t, "train", "--help")
+	help := mustRun(t, "train", "--help")
 	for _, s := range config.Settings {
 		title := "\n" + strings.ToUpper(string(s.Group[:1])) + string(s.Group[1:]) + ":\n"
 		if s.NoFlag {
@@ -80,7 +80,7 @@ func TestWrapText(t *testing.T) {
 }
 
 func TestVersionFlag(t *testing.T) {
-	if out := ok(t, "--version"); out != "bnkit "+version()+"\n" {
+	if out := mustRun(t, "--version"); out != "bnkit "+version()+"\n" {
 		t.Errorf("bnkit --version prints %q", out)
 	}
 }

@@ -13,7 +13,7 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// importOptions are the import command's flags.
+// importOptions holds the flags of the import command.
 type importOptions struct {
 	modelFlags
 	out   string
@@ -31,8 +31,8 @@ and running statistics, the size of the pictures and how they are normalised, so
 other commands need no flags for it.
 
 The network is recognised by the names and shapes of its tensors (bnkit inspect FILE
-shows how). --data names the data set, --normalise-mean and --normalise-std say how
-pixels were normalised. A file that bnkit exported contains all this information.
+shows the evidence). --data names the data set, and --normalise-mean and
+--normalise-std give the normalisation of pixels. A file that bnkit exported contains all this information.
 
 If the flags give a location of the data, it is recorded in data.json beside --out,
 unless that folder holds a run, other .bnz files, or another data.json.
@@ -52,7 +52,7 @@ and data_dir (the recorded location, if there is one).`,
 	return c
 }
 
-// importResult is what import --json prints.
+// importResult holds the output of import --json.
 type importResult struct {
 	Out        string    `json:"out"`
 	Arch       string    `json:"arch"`
@@ -84,7 +84,7 @@ func runImport(c *cobra.Command, g *globalOptions, o importOptions, path string)
 	if filepath.Ext(o.out) != ".bnz" {
 		return usage("--out %s: use a name that ends in .bnz", o.out)
 	}
-	if err := mayWrite(c, o.out, o.force); err != nil {
+	if err := checkOverwrite(c, o.out, o.force); err != nil {
 		return err
 	}
 	model, data, err := o.open(c.Context(), g, path)
@@ -108,12 +108,12 @@ func runImport(c *cobra.Command, g *globalOptions, o importOptions, path string)
 		Parameters: arch.All.Parameters(net), Statistics: model.Stored != nil, Data: data.Name,
 		Mean: data.Mean, Std: data.Std, Bytes: model.Source.Bytes,
 	}
-	place, recorded, err := o.recordPlace()
+	dataPath, recorded, err := o.recordDataPath()
 	if err != nil {
 		return err
 	}
 	if recorded {
-		r.DataDir = place
+		r.DataDir = dataPath
 	}
 	err = g.print(r, func(w io.Writer) {
 		statistics := "with running statistics"
@@ -123,30 +123,30 @@ func runImport(c *cobra.Command, g *globalOptions, o importOptions, path string)
 		fmt.Fprintf(w, "%s: %s, %d parameters %s, %s\n", r.Out, printable(r.Arch), r.Parameters, statistics, bytesText(r.Bytes))
 		fmt.Fprintf(w, "data: %s, normalised by mean %v, std %v of pixel/255\n", printable(r.Data), r.Mean, r.Std)
 	})
-	if place != "" && !recorded {
+	if dataPath != "" && !recorded {
 		flag := "--data-dir"
 		if !dataset.IsName(o.data) {
 			flag = "--data"
 		}
-		g.note("the location of the data is not recorded, because data.json in the folder of %s would also apply to other files; give other commands %s %s", o.out, flag, shellQuote(place))
+		g.note("the location of the data is not recorded, because data.json in the folder of %s would also apply to other files; give other commands %s %s", o.out, flag, shellQuote(dataPath))
 	}
 	g.note("next, try: bnkit analyze %s", shellQuote(o.out))
 	return err
 }
 
-// recordPlace records the location of the data that the flags give, and returns it. recorded
+// recordDataPath records the location of the data that the flags give, and returns it. recorded
 // is false if the record would also apply to other files, or if there is no location.
-func (o *importOptions) recordPlace() (place string, recorded bool, err error) {
-	place = o.dataDir
+func (o *importOptions) recordDataPath() (dataPath string, recorded bool, err error) {
+	dataPath = o.dataDir
 	if o.data != "" && !dataset.IsName(o.data) {
-		place = o.data
+		dataPath = o.data
 	}
-	if place == "" {
+	if dataPath == "" {
 		return "", false, nil
 	}
-	if place, err = filepath.Abs(place); err != nil {
+	if dataPath, err = filepath.Abs(dataPath); err != nil {
 		return "", false, err
 	}
-	recorded, err = rundir.RecordPlace(o.out, place)
-	return place, recorded, err
+	recorded, err = rundir.RecordDataPath(o.out, dataPath)
+	return dataPath, recorded, err
 }

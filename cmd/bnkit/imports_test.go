@@ -13,10 +13,10 @@ type layer struct {
 	imports []string
 }
 
-// mayImport lists the packages of the project, without the prefix bnkit/, each with the
+// allowedImports lists the packages of the project, without the prefix bnkit/, each with the
 // packages that it may import. Imports point one way, from commands down to kernels and
 // files: a package may only import packages that are listed below it.
-var mayImport = []layer{
+var allowedImports = []layer{
 	{"cmd/bnkit", []string{"plots", "analysis", "prune", "engine", "engine/bench", "engine/presets", "engine/config", "engine/rundir", "engine/dataset", "engine/dataset/fetch",
 		"engine/convert", "engine/arch", "engine/kernel", "checkpoint", "checkpoint/safetensors", "checkpoint/durable", "checkpoint/strictjson"}},
 
@@ -63,10 +63,10 @@ func goList(t *testing.T, args ...string) []string {
 
 func TestImportsPointOneWay(t *testing.T) {
 	allowed := map[string][]string{}
-	for at, p := range mayImport {
+	for at, p := range allowedImports {
 		allowed[p.name] = p.imports
 		for _, other := range p.imports {
-			if !slices.ContainsFunc(mayImport[at+1:], func(below layer) bool { return below.name == other }) {
+			if !slices.ContainsFunc(allowedImports[at+1:], func(below layer) bool { return below.name == other }) {
 				t.Errorf("%s is not listed below %s, which may import it", other, p.name)
 			}
 		}
@@ -77,24 +77,24 @@ func TestImportsPointOneWay(t *testing.T) {
 		name := strings.TrimPrefix(fields[0], "bnkit/")
 		imports, known := allowed[name]
 		if !known {
-			t.Errorf("%s is not listed in mayImport: add it, or move its content", name)
+			t.Errorf("%s is not listed in allowedImports: add it, or move its content", name)
 			continue
 		}
 		seen++
 		for _, imported := range fields[1:] {
-			if other, ours := strings.CutPrefix(imported, "bnkit/"); ours && !slices.Contains(imports, other) {
-				t.Errorf("%s imports %s, which mayImport does not allow", name, other)
+			if other, internal := strings.CutPrefix(imported, "bnkit/"); internal && !slices.Contains(imports, other) {
+				t.Errorf("%s imports %s, which allowedImports does not allow", name, other)
 			}
 		}
 	}
-	if seen != len(mayImport) {
-		t.Errorf("%d packages, want %d", seen, len(mayImport))
+	if seen != len(allowedImports) {
+		t.Errorf("%d packages, want %d", seen, len(allowedImports))
 	}
 }
 
-// TestEngineStaysSmall checks that a program that uses package engine does not link
+// TestEngineDependencies checks that a program that uses package engine does not link
 // packages that only the command needs.
-func TestEngineStaysSmall(t *testing.T) {
+func TestEngineDependencies(t *testing.T) {
 	deps := goList(t, "-deps", "bnkit/engine")
 	if !slices.Contains(deps, "bnkit/engine/nn") {
 		t.Fatalf("engine depends on %v", deps)

@@ -26,11 +26,12 @@ func newInspectCommand(g *globalOptions) *cobra.Command {
 		Use:   "inspect [RUN]",
 		Short: "List a checkpoint's header and tensors, or a network's trainable sets",
 		Long: `List the header of a .bnz file and the tensors it stores, without reading their
-data. ` + withoutFile + `
+data. ` + argumentHelp + `
 
-Of another program's file (safetensors, or .pt, .pth or .th of PyTorch), inspect shows
-where the state dict lies, the network that bnkit recognises and why, or which tensor
-does not fit, all tensors, and what else the file holds. No code in it is run.
+For another program's file (safetensors, or .pt, .pth or .th of PyTorch), inspect shows
+the keys that lead to the state dict, the recognised network with the evidence for it or
+the tensor that does not fit, all tensors, and the other values in the file. No code in
+it is run.
 
 With --arch it lists the trainable sets of a network instead: what each set trains,
 and the number of its parameters, for pictures of 3×32×32 in 10 classes. The flags for
@@ -38,7 +39,7 @@ variants of the network are the same as for bnkit train.
 
 --json prints header, sections (name, required, tensors: name, type, shape,
 crc32c), file_bytes, tensor_bytes (uncompressed) and stored_bytes (compressed);
-of another program's file format, path (of the state dict in it), file_bytes, network
+for another program's file: format, path (of the state dict in it), file_bytes, network
 (arch, shortcut and other variants, named, input, classes, evidence) or unknown (why it
 is not recognised), parameters, batchnorms, statistics, tensors (name, type, shape),
 ignored and metadata; with --arch it prints arch, shortcut and other variants, input, classes, parameters
@@ -70,7 +71,7 @@ ignored and metadata; with --arch it prints arch, shortcut and other variants, i
 	return c
 }
 
-// networkSets is what inspect --arch --json prints.
+// networkSets holds the output of inspect --arch --json.
 type networkSets struct {
 	Arch     string `json:"arch"`
 	Shortcut string `json:"shortcut"`
@@ -105,7 +106,7 @@ func inspectNetwork(g *globalOptions, cfg *config.Config) error {
 		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 		fmt.Fprintf(t, "trainable set\t%*s\t  share\ttrains\n", width, "numbers")
 		for _, s := range r.Sets {
-			fmt.Fprintf(t, "%s\t%*d\t%7s\t%s\n", s.Name, width, s.Parameters, share(float64(s.Parameters)/float64(r.Parameters)), s.Trains)
+			fmt.Fprintf(t, "%s\t%*d\t%7s\t%s\n", s.Name, width, s.Parameters, percent(float64(s.Parameters)/float64(r.Parameters)), s.Trains)
 		}
 		t.Flush()
 	})
@@ -128,6 +129,7 @@ func runInspect(g *globalOptions, args []string) error {
 	return g.print(info, func(w io.Writer) { printInfo(w, path, info) })
 }
 
+// printInfo prints the header and the tensors of a .bnz file.
 func printInfo(w io.Writer, path string, info *checkpoint.Info) {
 	h := &info.Header
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
@@ -135,7 +137,7 @@ func printInfo(w io.Writer, path string, info *checkpoint.Info) {
 		fmt.Fprintf(t, "%s\t%s\n", name, visible(fmt.Sprintf(format, args...)))
 	}
 	if h.Network != nil {
-		describedRows(row, h)
+		printDescription(row, h)
 	} else {
 		row("network", "%s, shortcut %s, pictures of %d×%d×%d, %d classes", printable(h.Arch), printable(h.Shortcut), h.Input[0], h.Input[1], h.Input[2], h.Classes)
 	}
@@ -158,7 +160,7 @@ func printInfo(w io.Writer, path string, info *checkpoint.Info) {
 		row("normalisation", "mean %v, std %v of pixel/255", h.Normalisation.Mean, h.Normalisation.Std)
 	}
 	row("statistics", "%s", statisticsText(info))
-	for _, line := range madeBy(path, h) {
+	for _, line := range provenanceLines(path, h) {
 		row("made by", "%s", line)
 	}
 	if len(h.Config) > 0 {
@@ -171,11 +173,11 @@ func printInfo(w io.Writer, path string, info *checkpoint.Info) {
 	t.Flush()
 
 	for _, s := range info.Sections {
-		need := "required"
+		kind := "required"
 		if !s.Required {
-			need = "optional"
+			kind = "optional"
 		}
-		fmt.Fprintf(w, "\nsection %s (%s), %d tensors\n", printable(s.Name), need, len(s.Tensors))
+		fmt.Fprintf(w, "\nsection %s (%s), %d tensors\n", printable(s.Name), kind, len(s.Tensors))
 		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 		for _, x := range s.Tensors {
 			fmt.Fprintf(t, "  %s\t%s\t%s\tCRC-32C %s\n", printable(x.Name), printable(x.Type), shapeText(x.Shape), x.CRC32C)
@@ -184,7 +186,7 @@ func printInfo(w io.Writer, path string, info *checkpoint.Info) {
 	}
 }
 
-// statisticsText describes where running statistics come from.
+// statisticsText describes the source of the running statistics.
 func statisticsText(info *checkpoint.Info) string {
 	if slices.ContainsFunc(info.Sections, func(s checkpoint.SectionInfo) bool { return s.Name == checkpoint.SectionStats }) {
 		return "stored in this file"
@@ -236,6 +238,7 @@ func selectionText(d *checkpoint.DataSet) string {
 	return text
 }
 
+// shapeText formats a shape, e.g. "16×3×3×3".
 func shapeText(shape []int) string {
 	return strings.Trim(strings.ReplaceAll(fmt.Sprint(shape), " ", "×"), "[]")
 }

@@ -10,8 +10,8 @@ import (
 	"bnkit/engine/arch"
 )
 
-// describedRows prints the rows of a header that describes its network unit by unit.
-func describedRows(row func(name, format string, args ...any), h *checkpoint.Header) {
+// printDescription prints the rows of a header that describes its network unit by unit.
+func printDescription(row func(name, format string, args ...any), h *checkpoint.Header) {
 	pictures := fmt.Sprintf("pictures of %d×%d×%d, %d classes", h.Input[0], h.Input[1], h.Input[2], h.Classes)
 	input := arch.Shape{C: h.Input[0], H: h.Input[1], W: h.Input[2]}
 	net, err := arch.ParseDescription(h.Network.Name, h.Network.Units, input, h.Classes)
@@ -27,12 +27,12 @@ func describedRows(row func(name, format string, args ...any), h *checkpoint.Hea
 	}
 }
 
-// widthsText lists the numbers of channels of the convolutions. Equal successive numbers are
-// listed once, with their count.
+// widthsText lists the numbers of channels of the convolutions. It lists equal successive
+// numbers once, with a count.
 func widthsText(net *arch.Network) string {
 	var widths []string
 	last, repeats := 0, 0
-	end := func() {
+	flush := func() {
 		if repeats > 1 {
 			widths = append(widths, fmt.Sprintf("%d (%d times)", last, repeats))
 		} else if repeats == 1 {
@@ -45,27 +45,28 @@ func widthsText(net *arch.Network) string {
 			continue
 		}
 		if u.OutShape.C != last {
-			end()
+			flush()
 			last, repeats = u.OutShape.C, 0
 		}
 		repeats++
 	}
-	end()
+	flush()
 	return strings.Join(widths, ", ")
 }
 
-// removedText says how many channels were removed from which units.
+// removedText describes the number of removed channels, and the number of units that they were
+// removed from.
 func removedText(net *arch.Network, origins map[string][]int) string {
 	before, exact := widthsBefore(net, origins)
 	total, changed := 0, 0
 	for name, from := range origins {
-		left := 0
+		remaining := 0
 		for _, index := range from {
 			if index >= 0 {
-				left++
+				remaining++
 			}
 		}
-		if n := before[name] - left; n > 0 {
+		if n := before[name] - remaining; n > 0 {
 			total += n
 			changed++
 		}

@@ -39,7 +39,7 @@ func recognise(path, arch string) (*recognised, error) {
 	return r, nil
 }
 
-// foreignInfo is what inspect --json prints of another program's file.
+// foreignInfo holds the output of inspect --json for another program's file.
 type foreignInfo struct {
 	Format     string            `json:"format"`
 	Path       string            `json:"path,omitempty"` // of the state dict in the file; missing for the root
@@ -168,7 +168,7 @@ func printForeign(w io.Writer, r *foreignInfo) {
 	t.Flush()
 }
 
-// ignoredText lists what was ignored. Of BatchNorm's counters it gives only the number.
+// ignoredText lists the ignored values. It counts BatchNorm's counters instead of listing them.
 func ignoredText(ignored []string) string {
 	var names []string
 	counters := 0

@@ -7,5 +7,5 @@ const intervalHelp = "The numbers in parentheses after an accuracy are its 95% c
 
 // accuracyText formats an accuracy and its interval, e.g. "72.00% (69.1–74.7)".
 func accuracyText(accuracy float64, interval [2]float64) string {
-	return fmt.Sprintf("%s (%.1f–%.1f)", share(accuracy), 100*interval[0], 100*interval[1])
+	return fmt.Sprintf("%s (%.1f–%.1f)", percent(accuracy), 100*interval[0], 100*interval[1])
 }

@@ -13,33 +13,33 @@ import (
 // JSON and in their tables.
 func TestIntervals(t *testing.T) {
 	data := writeIDX(t)
-	inDirectory(t)
-	ok(t, append([]string{"train", "--data", data, "--out", "r", "--with-stats"}, small...)...)
+	chdirTemp(t)
+	mustRun(t, append([]string{"train", "--data", data, "--out", "r", "--with-stats"}, small...)...)
 	type measured struct {
 		Accuracy float64     `json:"test_accuracy"`
 		Interval *[2]float64 `json:"test_accuracy_interval"`
 	}
-	check := func(what string, m measured) {
+	check := func(name string, m measured) {
 		t.Helper()
 		low, high := engine.Wilson(int(math.Round(40*m.Accuracy)), 40)
 		if m.Interval == nil || *m.Interval != [2]float64{low, high} {
-			t.Errorf("%s: accuracy %v has the interval %v, want %v to %v", what, m.Accuracy, m.Interval, low, high)
+			t.Errorf("%s: accuracy %v has the interval %v, want %v to %v", name, m.Accuracy, m.Interval, low, high)
 		}
 	}
 	var eval measured
-	decode(t, ok(t, "eval", "r", "--json"), &eval)
+	decode(t, mustRun(t, "eval", "r", "--json"), &eval)
 	check("eval", eval)
 	var report struct {
 		Sweep  []measured `json:"sweep"`
 		Stored measured   `json:"stored_statistics"`
 	}
-	decode(t, ok(t, "analyze", "r", "--batches", "1", "--json"), &report)
+	decode(t, mustRun(t, "analyze", "r", "--batches", "1", "--json"), &report)
 	check("analyze, stored statistics", report.Stored)
 	for _, s := range report.Sweep {
 		check("analyze", s)
 	}
 	var pruned struct{ Before, After measured }
-	decode(t, ok(t, "prune", "r", "--remove", "0.3", "--dry-run", "--json"), &pruned)
+	decode(t, mustRun(t, "prune", "r", "--remove", "0.3", "--dry-run", "--json"), &pruned)
 	check("prune, before", pruned.Before)
 	check("prune, after", pruned.After)
 	if eval.Accuracy == 0 || len(report.Sweep) < 2 {
@@ -50,7 +50,7 @@ func TestIntervals(t *testing.T) {
 		if line[0] != 'e' {
 			m = report.Sweep[0]
 		}
-		if out, want := ok(t, strings.Fields(line)...), accuracyText(m.Accuracy, *m.Interval); !strings.Contains(out, want) {
+		if out, want := mustRun(t, strings.Fields(line)...), accuracyText(m.Accuracy, *m.Interval); !strings.Contains(out, want) {
 			t.Errorf("%s does not print %s:\n%s", line, want, out)
 		}
 	}
@@ -64,16 +64,16 @@ func TestIntervals(t *testing.T) {
 // the longest names of layers, and that --wide shows all columns of analyze.
 func TestTablesFit(t *testing.T) {
 	data := writeIDX(t)
-	inDirectory(t)
-	ok(t, append([]string{"train", "--data", data, "--out", "r", "--arch", "resnet18", "--stem", "cifar", "--width", "0.125"}, small[2:]...)...)
+	chdirTemp(t)
+	mustRun(t, append([]string{"train", "--data", data, "--out", "r", "--arch", "resnet18", "--stem", "cifar", "--width", "0.125"}, small[2:]...)...)
 	for _, line := range []string{"analyze r --batches 1", "analyze r --batches 1 --near-zero 0.001,0.002,0.003,0.004", "prune r --remove 0.3 --dry-run", "compare r"} {
-		for row := range strings.SplitSeq(ok(t, strings.Fields(line)...), "\n") {
+		for row := range strings.SplitSeq(mustRun(t, strings.Fields(line)...), "\n") {
 			if n := utf8.RuneCountInString(row); n > 80 && strings.HasPrefix(row, "  ") {
 				t.Errorf("%s: %d characters in %q", line, n, row)
 			}
 		}
 	}
-	out := ok(t, "analyze", "r", "--batches", "1", "--wide")
+	out := mustRun(t, "analyze", "r", "--batches", "1", "--wide")
 	heading, _, _ := strings.Cut(out, "\n")
 	const all = "layer channels γ median β median |γ|<0.001 |γ|<0.01 |γ|<0.1 zeros off on grad γ grad β grad conv"
 	if got := strings.Join(strings.Fields(heading), " "); got != all {

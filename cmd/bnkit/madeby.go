@@ -18,9 +18,9 @@ import (
 	"bnkit/prune"
 )
 
-// madeBy returns a line for each event of a file's provenance: the command that repeats it
-// if the file says enough, and the event as the file stores it otherwise.
-func madeBy(path string, h *checkpoint.Header) []string {
+// provenanceLines returns a line for each event of a file's provenance: the command that
+// repeats the event if the file contains enough information, and otherwise the stored event.
+func provenanceLines(path string, h *checkpoint.Header) []string {
 	var lines []string
 	for i, e := range h.Provenance {
 		command := ""
@@ -47,17 +47,17 @@ func madeBy(path string, h *checkpoint.Header) []string {
 	return lines
 }
 
-// trainCommand returns the command that trains with the settings of a file, or "" if the
-// file does not hold valid settings, or if the model that the run started from is not found.
+// trainCommand returns the command that trains with the settings of a file. It returns "" if
+// the settings are invalid, or if the model that the run started from is not found.
 func trainCommand(path string, settings json.RawMessage) string {
 	var c config.Config
 	if json.Unmarshal(settings, &c) != nil || c.Validate() != nil {
 		return ""
 	}
-	usual := c
-	usual.LRDrops = nil
-	if usual.Resolve(); slices.Equal(usual.LRDrops, c.LRDrops) {
-		c.LRDrops = nil // the default for these epochs
+	resolved := c
+	resolved.LRDrops = nil
+	if resolved.Resolve(); slices.Equal(resolved.LRDrops, c.LRDrops) {
+		c.LRDrops = nil // the default for this number of epochs
 	}
 	words, base := []string{"bnkit train"}, config.Default()
 	if c.Start != "" {
@@ -66,7 +66,7 @@ func trainCommand(path string, settings json.RawMessage) string {
 		if !from {
 			digest, flag = strings.TrimPrefix(c.Start, config.StartLike), "--like "
 		}
-		source := withDigest(path, digest)
+		source := findByDigest(path, digest)
 		model, err := engine.LoadModel(source)
 		if err != nil {
 			return ""
@@ -85,25 +85,25 @@ func trainCommand(path string, settings json.RawMessage) string {
 			words = append(words, flagText(s, &c))
 		}
 	}
-	place, err := rundir.ReadPlace(filepath.Dir(path))
+	dataPath, err := rundir.ReadDataPath(filepath.Dir(path))
 	if err != nil {
-		place = ""
+		dataPath = ""
 	}
 	switch {
-	case !dataset.IsName(c.Data) && place == "":
+	case !dataset.IsName(c.Data) && dataPath == "":
 		return ""
 	case !dataset.IsName(c.Data):
-		words = append(words, "--data "+shellQuote(place))
-	case c.Data != base.Data || place != "":
+		words = append(words, "--data "+shellQuote(dataPath))
+	case c.Data != base.Data || dataPath != "":
 		words = append(words, "--data "+c.Data)
-		if place != "" {
-			words = append(words, "--data-dir "+shellQuote(place))
+		if dataPath != "" {
+			words = append(words, "--data-dir "+shellQuote(dataPath))
 		}
 	}
 	return strings.Join(words, " ")
 }
 
-// flagText returns the flag that gives a setting the value that it has in c.
+// flagText returns the flag that sets a setting to its value in c.
 func flagText(s *config.Setting, c *config.Config) string {
 	flag := settingFlag{s, c}
 	switch value := flag.String(); {
@@ -118,8 +118,8 @@ func flagText(s *config.Setting, c *config.Config) string {
 	}
 }
 
-// pruneCommand returns the command that prunes as a file says, or "" if it was pruned by a
-// plan, which the file does not hold.
+// pruneCommand returns the command that prunes with the parameters of an event. It returns ""
+// if a plan chose the channels, because the file does not contain the plan.
 func pruneCommand(path string, parameters json.RawMessage) string {
 	var event struct {
 		Threshold, Remove float64
@@ -129,7 +129,7 @@ func pruneCommand(path string, parameters json.RawMessage) string {
 	if json.Unmarshal(parameters, &event) != nil || event.Threshold == 0 && event.Remove == 0 {
 		return ""
 	}
-	source := withDigest(path, event.Source)
+	source := findByDigest(path, event.Source)
 	if source == "" {
 		source = fmt.Sprintf("SOURCE.bnz (the file with SHA-256 %.16s…)", event.Source)
 	} else {
@@ -145,10 +145,10 @@ func pruneCommand(path string, parameters json.RawMessage) string {
 	return fmt.Sprintf("bnkit prune %s %s", source, choice)
 }
 
-// withDigest returns the path of the checkpoint with a SHA-256 digest if it is in the folder
-// of another file, in the working directory or in a run directory under ./runs, and ""
-// otherwise.
-func withDigest(path, digest string) string {
+// findByDigest returns the path of the checkpoint with the given SHA-256. It searches the
+// folder of path, the working directory and the run directories under ./runs, and returns ""
+// if it finds none.
+func findByDigest(path, digest string) string {
 	for _, dir := range append([]string{filepath.Dir(path), "."}, runDirs("")...) {
 		entries, err := os.ReadDir(dir)
 		if err != nil {

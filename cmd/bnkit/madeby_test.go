@@ -10,44 +10,44 @@ import (
 	"testing"
 )
 
-// TestMadeBy runs the commands that inspect prints in place of those that made a file, and
-// checks that they make the same file.
-func TestMadeBy(t *testing.T) {
+// TestProvenanceCommands runs the commands that inspect prints for the provenance of a file,
+// and checks that they write the same file.
+func TestProvenanceCommands(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("Windows has no sh to split the printed line")
 	}
 	data := writeIDX(t)
-	inDirectory(t)
+	chdirTemp(t)
 	for i, flags := range []string{
 		"--lr-drops 1", "--lr-drops none --no-augment --bn-weight-decay=false", "--optimizer adam --lr 0.01 --no-scale blocks.*.bn2 --with-stats --seed 18446744073709551615",
 		"--schedule cosine --trainable all --beta-init 1",
 	} {
 		dir := filepath.Join("it's", string(rune('a'+i)))
-		ok(t, append([]string{"train", "--data", data, "--out", dir, "--arch", "resnet-8", "--epochs", "2", "--batch", "32"}, strings.Fields(flags)...)...)
-		again(t, filepath.Join(dir, "ckpt.bnz"), "bnkit train ", "--out", "copy"+string(rune('a'+i)), filepath.Join("copy"+string(rune('a'+i)), "ckpt.bnz"))
-		ok(t, "prune", dir, "--remove", "0.2", "--zero-beta")
-		again(t, filepath.Join(dir, "ckpt-pruned.bnz"), "bnkit prune ", "--out", "pruned"+string(rune('a'+i))+".bnz", "pruned"+string(rune('a'+i))+".bnz")
+		mustRun(t, append([]string{"train", "--data", data, "--out", dir, "--arch", "resnet-8", "--epochs", "2", "--batch", "32"}, strings.Fields(flags)...)...)
+		repeatCommand(t, filepath.Join(dir, "ckpt.bnz"), "bnkit train ", "--out", "copy"+string(rune('a'+i)), filepath.Join("copy"+string(rune('a'+i)), "ckpt.bnz"))
+		mustRun(t, "prune", dir, "--remove", "0.2", "--zero-beta")
+		repeatCommand(t, filepath.Join(dir, "ckpt-pruned.bnz"), "bnkit prune ", "--out", "pruned"+string(rune('a'+i))+".bnz", "pruned"+string(rune('a'+i))+".bnz")
 	}
-	ok(t, "train", "--from", "prunedb.bnz", "--data", data, "--epochs", "1", "--batch", "32", "--out", "runs/more")
-	again(t, "runs/more/ckpt.bnz", "bnkit train --from", "--out", "runs/more2", "runs/more2/ckpt.bnz")
-	ok(t, "train", "--like", "prunedb.bnz", "--data", data, "--epochs", "1", "--batch", "32", "--out", "runs/like")
-	again(t, "runs/like/ckpt.bnz", "bnkit train --like", "--out", "runs/like2", "runs/like2/ckpt.bnz")
-	// A file that does not say enough is described as it is.
+	mustRun(t, "train", "--from", "prunedb.bnz", "--data", data, "--epochs", "1", "--batch", "32", "--out", "runs/more")
+	repeatCommand(t, "runs/more/ckpt.bnz", "bnkit train --from", "--out", "runs/more2", "runs/more2/ckpt.bnz")
+	mustRun(t, "train", "--like", "prunedb.bnz", "--data", data, "--epochs", "1", "--batch", "32", "--out", "runs/like")
+	repeatCommand(t, "runs/like/ckpt.bnz", "bnkit train --like", "--out", "runs/like2", "runs/like2/ckpt.bnz")
+	// Without the source file, inspect prints a placeholder and the stored event.
 	if err := os.Rename("it's/a/ckpt-pruned.bnz", "alone.bnz"); err != nil {
 		t.Fatal(err)
 	}
-	if out := ok(t, "inspect", "alone.bnz"); !strings.Contains(out, "bnkit prune SOURCE.bnz (the file with SHA-256 ") || !strings.Contains(out, `bnkit train {"epochs":2}`) {
+	if out := mustRun(t, "inspect", "alone.bnz"); !strings.Contains(out, "bnkit prune SOURCE.bnz (the file with SHA-256 ") || !strings.Contains(out, `bnkit train {"epochs":2}`) {
 		t.Errorf("inspect prints:\n%s", out)
 	}
 }
 
-// again runs the last command that inspect prints for a file and that begins with a word,
-// with more arguments, and compares the file that it makes.
-func again(t *testing.T, path, begins string, more, value, made string) {
+// repeatCommand runs the last command with the given prefix that inspect prints for a file. It
+// adds a flag with a value, and compares the written file with the original.
+func repeatCommand(t *testing.T, path, prefix string, flag, value, written string) {
 	t.Helper()
 	command := ""
-	for line := range strings.Lines(ok(t, "inspect", path)) {
-		if _, text, found := strings.Cut(line, "made by"); found && strings.HasPrefix(strings.TrimSpace(text), begins) {
+	for line := range strings.Lines(mustRun(t, "inspect", path)) {
+		if _, text, found := strings.Cut(line, "made by"); found && strings.HasPrefix(strings.TrimSpace(text), prefix) {
 			command = strings.TrimPrefix(strings.TrimSpace(text), "bnkit ")
 		}
 	}
@@ -55,12 +55,12 @@ func again(t *testing.T, path, begins string, more, value, made string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ok(t, append(strings.Split(strings.TrimSuffix(string(words), "\n"), "\n"), more, value)...)
+	mustRun(t, append(strings.Split(strings.TrimSuffix(string(words), "\n"), "\n"), flag, value)...)
 	want, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := os.ReadFile(made); err != nil || !bytes.Equal(got, want) {
+	if got, err := os.ReadFile(written); err != nil || !bytes.Equal(got, want) {
 		t.Errorf("%s: %s makes another file, %v", path, command, err)
 	}
 }

@@ -7,11 +7,11 @@ import (
 	"strings"
 )
 
-// memorySize is the value of a flag that takes a number of bytes, such as 500MB; 0 stands
-// for the default.
+// memorySize is the value of a flag that takes a number of bytes, such as 500MB. It implements
+// pflag.Value. 0 stands for the default.
 type memorySize int64
 
-// units are the units of memorySize, longest first, so that B is tried last.
+// units lists the units of memorySize, longest first, so that B is tried last.
 var units = []struct {
 	name  string
 	bytes float64

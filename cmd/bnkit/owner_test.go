@@ -14,23 +14,23 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// canceller cancels when something is written to it, like a user who presses Ctrl-C after
+// cancelWriter cancels when something is written to it, like a user who presses Ctrl-C after
 // the line of the first epoch.
-type canceller struct{ cancel func() }
+type cancelWriter struct{ cancel func() }
 
-func (c canceller) Write(b []byte) (int, error) {
+func (c cancelWriter) Write(b []byte) (int, error) {
 	c.cancel()
 	return len(b), nil
 }
 
-// interrupted runs a command line, interrupts it after its first epoch, and returns
-// what it prints.
-func interrupted(t *testing.T, args ...string) string {
+// runInterrupted runs a command line, interrupts it after its first epoch, and returns
+// its output.
+func runInterrupted(t *testing.T, args ...string) string {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var e bytes.Buffer
-	if code := run(ctx, args, canceller{cancel}, &e); code != 130 {
+	if code := run(ctx, args, cancelWriter{cancel}, &e); code != 130 {
 		t.Fatalf("exit code %d: %s", code, e.String())
 	}
 	return e.String()
@@ -48,16 +48,16 @@ func TestInterruptedHint(t *testing.T) {
 		"data by path": {"--data", "pictures"},
 		"data by name": {"--data", "fashion-mnist", "--data-dir", "pictures"},
 	} {
-		dir := inDirectory(t)
+		dir := chdirTemp(t)
 		if err := os.CopyFS("pictures", os.DirFS(data)); err != nil {
 			t.Fatal(err)
 		}
-		ok(t, append(append(train, flags...), "--out", "whole")...)
+		mustRun(t, append(append(train, flags...), "--out", "whole")...)
 		out := filepath.Join("it's  a", "$run")
-		said := interrupted(t, append(append(train, flags...), "--out", out)...)
-		_, hint, found := strings.Cut(strings.TrimSpace(said), "continue with: bnkit ")
+		stderr := runInterrupted(t, append(append(train, flags...), "--out", out)...)
+		_, hint, found := strings.Cut(strings.TrimSpace(stderr), "continue with: bnkit ")
 		if !found {
-			t.Fatalf("%s: %s", name, said)
+			t.Fatalf("%s: %s", name, stderr)
 		}
 		words, err := exec.Command("sh", "-c", `set -- `+hint+`; printf '%s\n' "$@"`).Output()
 		if err != nil {
@@ -67,7 +67,7 @@ func TestInterruptedHint(t *testing.T) {
 		if !slices.Equal(args, []string{"train", "--resume", "--out", out}) {
 			t.Errorf("%s: the shell splits %q into %q", name, hint, args)
 		}
-		ok(t, args...)
+		mustRun(t, args...)
 		whole, err := os.ReadFile(filepath.Join("whole", "ckpt.bnz"))
 		if err != nil {
 			t.Fatal(err)
@@ -75,30 +75,30 @@ func TestInterruptedHint(t *testing.T) {
 		if got, err := os.ReadFile(filepath.Join(out, "ckpt.bnz")); err != nil || !bytes.Equal(got, whole) {
 			t.Errorf("%s: the resumed run has a different checkpoint, %v", name, err)
 		}
-		// The location is kept as an absolute path, so that it is found from anywhere.
+		// The location is stored as an absolute path, so that it is found from any directory.
 		t.Chdir(t.TempDir())
 		ckpt := filepath.Join(dir, out, "ckpt.bnz")
-		ok(t, "eval", ckpt)
-		ok(t, "analyze", ckpt, "--batches", "1", "--thresholds", "0.1")
-		ok(t, "prune", ckpt, "--threshold", "0.1")
-		ok(t, "eval", filepath.Join(dir, out, "ckpt-pruned.bnz"))
-		ok(t, "plot", ckpt, "--feature-maps", "conv", "--out", "maps")
-		ok(t, "export", ckpt, "--out", "m.safetensors")
+		mustRun(t, "eval", ckpt)
+		mustRun(t, "analyze", ckpt, "--batches", "1", "--thresholds", "0.1")
+		mustRun(t, "prune", ckpt, "--threshold", "0.1")
+		mustRun(t, "eval", filepath.Join(dir, out, "ckpt-pruned.bnz"))
+		mustRun(t, "plot", ckpt, "--feature-maps", "conv", "--out", "maps")
+		mustRun(t, "export", ckpt, "--out", "m.safetensors")
 		// A flag overrides the location: a folder without pictures is refused, and a
 		// copy of the pictures is accepted.
 		if code, _, err := bnkit(t, "eval", ckpt, "--data-dir", t.TempDir()); code == 0 {
 			t.Errorf("%s: eval of an empty folder: %s", name, err)
 		}
-		ok(t, "eval", ckpt, "--data-dir", elsewhere)
+		mustRun(t, "eval", ckpt, "--data-dir", elsewhere)
 	}
 }
 
 // TestInterruptedForce checks that a replacement that is interrupted in its first epoch
-// leaves the old run unchanged, and that the message says this instead of how to resume.
+// leaves the old run unchanged, and that the message says so and does not name --resume.
 func TestInterruptedForce(t *testing.T) {
 	data := writeIDX(t)
-	inDirectory(t)
-	ok(t, append([]string{"train", "--data", data, "--out", "r"}, small...)...)
+	chdirTemp(t)
+	mustRun(t, append([]string{"train", "--data", data, "--out", "r"}, small...)...)
 	before, err := os.ReadFile("r/ckpt.bnz")
 	if err != nil {
 		t.Fatal(err)
@@ -118,19 +118,19 @@ func TestInterruptedForce(t *testing.T) {
 // TestDirectoryInUse checks that a run that another process trains is not touched.
 func TestDirectoryInUse(t *testing.T) {
 	data := writeIDX(t)
-	inDirectory(t)
+	chdirTemp(t)
 	for _, dir := range []string{"runs/a", "runs/b"} {
-		interrupted(t, append([]string{"train", "--data", data, "--out", dir}, small...)...)
+		runInterrupted(t, append([]string{"train", "--data", data, "--out", dir}, small...)...)
 	}
 	b, err := rundir.Own("runs/b")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer b.Release()
-	for _, how := range []string{"--resume", "--force"} {
-		code, _, err := bnkit(t, append([]string{"train", "--data", data, "--out", "runs/b", how}, small...)...)
+	for _, flag := range []string{"--resume", "--force"} {
+		code, _, err := bnkit(t, append([]string{"train", "--data", data, "--out", "runs/b", flag}, small...)...)
 		if code != 2 || !strings.Contains(err, "runs/b is in use: process ") || strings.Count(err, "\n") != 1 {
-			t.Errorf("%s: exit code %d, %s", how, code, err)
+			t.Errorf("%s: exit code %d, %s", flag, code, err)
 		}
 	}
 	if _, _, err := bnkit(t, "train", "--resume"); !strings.Contains(err, "in runs/a\n") {
@@ -145,8 +145,8 @@ func TestDirectoryInUse(t *testing.T) {
 // rows that are lost, and that the run can be compared and drawn without those rows.
 func TestDamagedRun(t *testing.T) {
 	data := writeIDX(t)
-	inDirectory(t)
-	ok(t, "train", "--data", data, "--out", "r", "--arch", "resnet-8", "--epochs", "3", "--lr-drops", "1", "--batch", "32")
+	chdirTemp(t)
+	mustRun(t, "train", "--data", data, "--out", "r", "--arch", "resnet-8", "--epochs", "3", "--lr-drops", "1", "--batch", "32")
 	metrics, err := os.ReadFile("r/metrics.jsonl")
 	if err != nil {
 		t.Fatal(err)
@@ -164,22 +164,22 @@ func TestDamagedRun(t *testing.T) {
 			t.Errorf("%s: exit code %d, %s", command, code, err)
 		}
 	}
-	code, _, said := bnkit(t, "train", "--resume", "--out", "r")
-	if code != 0 || !strings.Contains(said, "lost the rows of epochs 2;") {
-		t.Errorf("resume: exit code %d, %s", code, said)
+	code, _, stderr := bnkit(t, "train", "--resume", "--out", "r")
+	if code != 0 || !strings.Contains(stderr, "lost the rows of epochs 2;") {
+		t.Errorf("resume: exit code %d, %s", code, stderr)
 	}
-	ok(t, "plot", "r")
+	mustRun(t, "plot", "r")
 	var c comparison
-	decode(t, ok(t, "compare", "r", "--json"), &c)
+	decode(t, mustRun(t, "compare", "r", "--json"), &c)
 	if c.Runs[0].Epochs != 3 || c.Runs[0].Result == nil || c.Runs[0].Result.Seconds != nil {
 		t.Errorf("%+v", c.Runs[0])
 	}
 
 	put("metrics.jsonl", rows[0])
-	if out := ok(t, "train", "--resume", "--out", "r"); strings.Contains(out, "test accuracy") || !strings.Contains(out, "checkpoint: r/ckpt.bnz") {
+	if out := mustRun(t, "train", "--resume", "--out", "r"); strings.Contains(out, "test accuracy") || !strings.Contains(out, "checkpoint: r/ckpt.bnz") {
 		t.Errorf("resuming a run that lost its last row prints %s", out)
 	}
-	ok(t, "compare", "r")
+	mustRun(t, "compare", "r")
 
 	put("config.json", `{"arch":"resnet-9"}`)
 	for _, args := range [][]string{{"compare", "r"}, {"train", "--resume", "--out", "r"}} {

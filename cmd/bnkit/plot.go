@@ -19,7 +19,7 @@ import (
 	"bnkit/plots"
 )
 
-// plotOptions are the plot command's flags.
+// plotOptions holds the flags of the plot command.
 type plotOptions struct {
 	modelFlags
 	out         string
@@ -35,7 +35,7 @@ func newPlotCommand(g *globalOptions) *cobra.Command {
 		Use:   "plot [RUN...]",
 		Short: "Draw the pictures of runs and checkpoints",
 		Long: `Draw the training curves of run directories, the gradients that bnkit train
---track-gradients recorded, and what bnkit analyze measured of their checkpoints.
+--track-gradients recorded, and the measurements of checkpoints by bnkit analyze.
 Several runs are drawn in the same pictures. Nothing is measured: if a checkpoint was
 not analyzed, only its γ are drawn.
 
@@ -105,7 +105,7 @@ func runPlot(c *cobra.Command, g *globalOptions, o plotOptions, args []string) e
 	if o.out == "" && len(ckpts) > 1 {
 		o.out = "plots"
 	} else if o.out == "" {
-		o.out = plotsOf(ckpts[0])
+		o.out = plotsDir(ckpts[0])
 	}
 	var pictures []string
 	if o.filters == "" && o.featureMaps == "" {
@@ -208,7 +208,7 @@ func (o *plotOptions) readRun(ctx context.Context, g *globalOptions, ckpt string
 	if run.Epochs, err = readEpochs(ckpt); err != nil {
 		return run, err
 	}
-	path := filepath.Join(plotsOf(ckpt), rundir.ReportFile)
+	path := filepath.Join(plotsDir(ckpt), rundir.ReportFile)
 	b, err := durable.ReadFile(path, maxReportBytes)
 	if err == nil {
 		run.Report = &analysis.Report{}

@@ -17,6 +17,7 @@ type progressLine struct {
 	shown   bool // whether the line is on the terminal
 }
 
+// newProgress returns a progress line for standard error.
 func (g *globalOptions) newProgress() *progressLine {
 	return &progressLine{g: g, columns: g.terminal(), last: time.Now()}
 }
@@ -30,7 +31,7 @@ const (
 // toEndOfLine erases from the cursor to the end of the line (ECMA-48, EL).
 const toEndOfLine = "\x1b[K"
 
-// update shows a text, unless the last one was shown only a moment ago. On a terminal it
+// update shows a text, unless the last update was only a short time ago. On a terminal it
 // cuts the text to the width of the window, because a longer line could not be overwritten.
 func (p *progressLine) update(format string, args ...any) {
 	every := plainEvery
@@ -62,9 +63,9 @@ func (p *progressLine) clear() {
 	}
 }
 
-// terminal returns a function that returns the present width of the terminal to which
-// progress goes, or nil if progress does not go to a terminal or the terminal cannot
-// overwrite a line.
+// terminal returns a function that returns the current width of the terminal that shows the
+// progress. It returns nil if there is no terminal, or if the terminal cannot overwrite a
+// line.
 func (g *globalOptions) terminal() func() int {
 	f, ok := g.err.(*os.File)
 	if !ok || g.quiet || os.Getenv("TERM") == "dumb" || !term.IsTerminal(int(f.Fd())) {
@@ -85,11 +86,11 @@ func columns(f *os.File) int {
 	return width
 }
 
-// share formats a share from 0 to 1 as a percentage.
-func share(v float64) string { return fmt.Sprintf("%.2f%%", 100*v) }
+// percent formats a share from 0 to 1 as a percentage.
+func percent(v float64) string { return fmt.Sprintf("%.2f%%", 100*v) }
 
-// left formats the time left for people.
-func left(d time.Duration) string {
+// durationText formats a duration for people.
+func durationText(d time.Duration) string {
 	if d < time.Minute {
 		return fmt.Sprintf("%d s", int(d.Seconds()+0.5))
 	}

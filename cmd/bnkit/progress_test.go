@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// TestProgressFitsTheTerminal checks what is written for windows of several widths, the
-// last of which cannot hold a character.
+// TestProgressFitsTheTerminal checks the output for windows of several widths, the last of
+// which has no room for a character.
 func TestProgressFitsTheTerminal(t *testing.T) {
 	for columns, want := range map[int]string{
 		200: "\rloss of γ 0.123456789\x1b[K",

@@ -14,7 +14,7 @@ import (
 	"bnkit/prune"
 )
 
-// pruneOptions are the prune command's flags.
+// pruneOptions holds the flags of the prune command.
 type pruneOptions struct {
 	modelFlags
 	choice             pruneChoice
@@ -34,7 +34,7 @@ func newPruneCommand(g *globalOptions) *cobra.Command {
 		Short: "Remove channels and measure the effect on accuracy and speed",
 		Long: `Choose channels of BatchNorms, clamp their γ to zero, and measure the network
 before and after on the whole test split, with statistics re-estimated for each.
-` + withoutFile + `
+` + argumentHelp + `
 
 ` + foreignHelp + `
 
@@ -51,8 +51,8 @@ file, which can be edited; --plan applies such a file.
 A channel whose γ is zero no longer depends on its convolution: its output is its β.
 β is kept (--keep-beta, as in the literature) or zeroed too (--zero-beta). Such
 channels can be removed: the smaller network computes the same, and the output shows
-how often the two agree on the test split. A channel to which residual blocks add is
-removed only if all of them leave it constant.
+how often the two agree on the test split. A channel of a residual stream is removed only
+if all blocks that add to it leave it constant.
 
 ` + intervalHelp + `
 
@@ -66,8 +66,8 @@ after_original_statistics, which is the clamped network with the statistics of
 before (each with test_accuracy, test_accuracy_interval, test_loss, examples and
 statistics); predictions_changed (pictures whose class changed) and agreement
 (share of pictures to which the smaller network and the clamped one give the same
-class). These have the ending _before for the whole network and _after for the
-smaller one: parameters, trained, macs (of one picture), buffer_bytes (activations
+class). The following have the suffix _before for the whole network and _after for
+the smaller one: parameters, trained, macs (of one picture), buffer_bytes (activations
 that each thread keeps in inference), bytes (of the file), images_per_second
 (inference in batches of inference_batch), images_per_second_single (inference of
 one picture at a time) and images_per_second_training (steps that train γ and β, in
@@ -90,7 +90,7 @@ removed, and the evaluations clamped, reestimated and recovered).`,
 	}
 	o.add(c)
 	f := c.Flags()
-	f.Float64Var(&o.threshold, "threshold", 0.01, "prune channels with |γ| below this")
+	f.Float64Var(&o.threshold, "threshold", 0.01, "prune channels with |γ| below this value")
 	f.Float64Var(&o.remove, "remove", 0, "prune this share of all channels, in order of |γ|, smallest first")
 	f.StringSliceVar(&o.protect, "protect", nil, "`names` or patterns of layers that keep all channels, e.g. 'blocks.0.*'")
 	f.Float64Var(&o.maxPerLayer, "max-per-layer", 0, "largest share of a layer's channels to prune (default: no limit)")
@@ -118,8 +118,8 @@ removed, and the evaluations clamped, reestimated and recovered).`,
 	return c
 }
 
-// pruning returns the options of package prune that the flags set.
-func (o *pruneOptions) pruning() (prune.Options, error) {
+// options returns the options for package prune that the flags describe.
+func (o *pruneOptions) options() (prune.Options, error) {
 	p := prune.Options{
 		Threshold: o.threshold, Remove: o.remove, Protect: o.protect, MaxPerLayer: o.maxPerLayer,
 		ZeroBeta: o.zeroBeta || !o.keepBeta, Threads: o.threads,
@@ -137,7 +137,7 @@ func (o *pruneOptions) pruning() (prune.Options, error) {
 	return p, err
 }
 
-// pruneResult is what prune --json prints.
+// pruneResult holds the output of prune --json.
 type pruneResult struct {
 	*prune.Result
 	BytesAfter int64  `json:"bytes_after,omitempty"` // of the file that was written
@@ -149,7 +149,7 @@ func runPrune(c *cobra.Command, g *globalOptions, o pruneOptions, args []string)
 	if err != nil {
 		return err
 	}
-	options, err := o.pruning()
+	options, err := o.options()
 	if err != nil {
 		return pruneError(c, err)
 	}
@@ -160,13 +160,13 @@ func runPrune(c *cobra.Command, g *globalOptions, o pruneOptions, args []string)
 		return o.comparePolicies(c, g, options, path)
 	}
 	if o.planOut != "" {
-		return planOnly(c, g, o, options, path)
+		return writePlan(c, g, o, options, path)
 	}
 	if o.out == "" {
 		o.out = outputName(path) + "-pruned.bnz"
 	}
 	if !o.dryRun {
-		if err := mayWrite(c, o.out, o.force); err != nil {
+		if err := checkOverwrite(c, o.out, o.force); err != nil {
 			return err
 		}
 	}
@@ -175,7 +175,7 @@ func runPrune(c *cobra.Command, g *globalOptions, o pruneOptions, args []string)
 		return err
 	}
 	line := g.newProgress()
-	options.Progress = func(what string, done, total int) { line.update("%s: %d of %d", what, done, total) }
+	options.Progress = func(task string, done, total int) { line.update("%s: %d of %d", task, done, total) }
 	result, err := prune.Prune(c.Context(), model, data, options)
 	line.clear()
 	if err != nil {
@@ -191,7 +191,7 @@ func runPrune(c *cobra.Command, g *globalOptions, o pruneOptions, args []string)
 	return g.print(r, func(w io.Writer) { printPrune(w, r) })
 }
 
-// pruneError turns the error of an option that cannot be used into a usage error.
+// pruneError turns a *prune.OptionError into a usage error, and returns other errors unchanged.
 func pruneError(c *cobra.Command, err error) error {
 	var option *prune.OptionError
 	if errors.As(err, &option) {
@@ -200,9 +200,9 @@ func pruneError(c *cobra.Command, err error) error {
 	return err
 }
 
-// planOnly writes the plan without measuring the network.
-func planOnly(c *cobra.Command, g *globalOptions, o pruneOptions, options prune.Options, path string) error {
-	if err := mayWrite(c, o.planOut, o.force); err != nil {
+// writePlan writes the plan without measuring the network.
+func writePlan(c *cobra.Command, g *globalOptions, o pruneOptions, options prune.Options, path string) error {
+	if err := checkOverwrite(c, o.planOut, o.force); err != nil {
 		return err
 	}
 	plan, err := o.makePlan(c, g, options, path)
@@ -227,9 +227,9 @@ func printPrune(w io.Writer, r pruneResult) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(t, "layer\tchannels\tclamped\tremoved\tshare\t")
 	for _, l := range r.Layers {
-		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%s\t\n", l.Name, l.Channels, l.Clamped, l.Removed, share(float64(l.Clamped)/float64(l.Channels)))
+		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%s\t\n", l.Name, l.Channels, l.Clamped, l.Removed, percent(float64(l.Clamped)/float64(l.Channels)))
 	}
-	fmt.Fprintf(t, "all\t%d\t%d\t%d\t%s\t\n", r.Channels, r.Clamped, r.Removed, share(float64(r.Clamped)/float64(r.Channels)))
+	fmt.Fprintf(t, "all\t%d\t%d\t%d\t%s\t\n", r.Channels, r.Clamped, r.Removed, percent(float64(r.Clamped)/float64(r.Channels)))
 	t.Flush()
 
 	choice := "γ as planned"
@@ -239,7 +239,7 @@ func printPrune(w io.Writer, r pruneResult) {
 	case r.Threshold > 0:
 		choice = fmt.Sprintf("|γ| < %g", r.Threshold)
 	case r.Remove > 0:
-		choice = fmt.Sprintf("the smallest |γ|, %s of all,", share(r.Remove))
+		choice = fmt.Sprintf("the smallest |γ|, %s of all,", percent(r.Remove))
 	}
 	fmt.Fprintln(w)
 	fmt.Fprintln(w, wrapText(fmt.Sprintf("%s clamped to 0, β of those channels %s", choice, r.Beta), defaultColumns))
@@ -254,7 +254,7 @@ func printPrune(w io.Writer, r pruneResult) {
 	fmt.Fprintf(w, "pruned network: %s\n", r.Out)
 }
 
-// printAccuracies prints how well the network does at each step of pruning.
+// printAccuracies prints the accuracy and loss of the network after each step of pruning.
 func printAccuracies(w io.Writer, r *prune.Result) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(t, "\ttest accuracy\ttest loss\t")
@@ -265,24 +265,24 @@ func printAccuracies(w io.Writer, r *prune.Result) {
 	step("clamped, statistics from before", &r.AfterOriginalStatistics)
 	step("clamped, statistics re-estimated", &r.After)
 	if r.Recovered != nil {
-		step(trainedText(r.Epochs*max(r.Iterations, 1)), r.Recovered)
+		step(recoveredText(r.Epochs*max(r.Iterations, 1)), r.Recovered)
 	}
 	t.Flush()
-	when := ""
+	moment := ""
 	if r.Recovered != nil {
-		when = "before this training, "
+		moment = "before this training, "
 	}
-	fmt.Fprintf(w, "%s%d of the %d pictures of the test split get another class than before;\n", when, r.PredictionsChanged, r.After.Examples)
-	fmt.Fprintf(w, "the smaller network and the clamped one give %s of them the same class\n\n", share(r.Agreement))
+	fmt.Fprintf(w, "%s%d of the %d pictures of the test split get another class than before;\n", moment, r.PredictionsChanged, r.After.Examples)
+	fmt.Fprintf(w, "the smaller network and the clamped one give %s of them the same class\n\n", percent(r.Agreement))
 }
 
 // printCosts prints sizes and speeds of the whole network and the smaller one.
 func printCosts(w io.Writer, r pruneResult) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	row := func(name string, before, after float64, format func(float64) string) {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t\n", name, format(before), format(after), change(before, after))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t\n", name, format(before), format(after), formatChange(before, after))
 	}
-	number := func(v float64) string { return count(int64(v)) }
+	number := func(v float64) string { return formatCount(int64(v)) }
 	size := func(v float64) string { return bytesText(int64(v)) }
 	speed := func(v float64) string { return fmt.Sprintf("%.0f", v) }
 	fmt.Fprintln(t, "\tbefore\tafter\tchange\t")
@@ -301,8 +301,8 @@ func printCosts(w io.Writer, r pruneResult) {
 	t.Flush()
 }
 
-// count formats a large number for people, in thousands, millions or billions.
-func count(n int64) string {
+// formatCount formats a large number for people, in thousands, millions or billions.
+func formatCount(n int64) string {
 	switch {
 	case n >= 1e9:
 		return fmt.Sprintf("%.2f G", float64(n)/1e9)
@@ -314,5 +314,5 @@ func count(n int64) string {
 	return strconv.FormatInt(n, 10)
 }
 
-// change formats the relative change of a number as a percentage.
-func change(before, after float64) string { return fmt.Sprintf("%+.1f%%", 100*(after/before-1)) }
+// formatChange formats the relative change of a number as a percentage.
+func formatChange(before, after float64) string { return fmt.Sprintf("%+.1f%%", 100*(after/before-1)) }

@@ -11,8 +11,8 @@ import (
 	"bnkit/prune"
 )
 
-// pruneChoice are the prune command's flags that say which channels are pruned, how many,
-// and how the network is trained after that.
+// pruneChoice holds the prune command's flags for the choice of channels, the target and the
+// training after pruning.
 type pruneChoice struct {
 	policy, scope string
 	normalise     bool
@@ -35,21 +35,22 @@ type pruneChoice struct {
 }
 
 // choiceHelp is the part of the command's help that describes these flags.
-const choiceHelp = `With --policy or a target, whole groups of channels are pruned: a channel inside a
-block, or a channel of a residual stream in all branches that are added to it, which
-can only be removed together. The policies are gamma (|γ|), gamma-reads (|γ| times the
-norm of the weights that read the channel), l1 (of the filter that computes it),
-taylor (|γ·∂L/∂γ|), change (of the next layers' inputs when the channel becomes its
-mean), active (share of outputs that are not zero) and random. A group counts as much
-as its channels together. --scope says which groups compete: all (global), or those of
-a layer or a stage, of which each then loses the same share.
+const choiceHelp = `With --policy or a target, whole groups of channels are pruned, whose channels can only
+be removed together. A group is a channel inside a block, or a channel of a residual
+stream in all branches that are added to it. The policies are gamma (|γ|), gamma-reads (|γ| times the
+norm of the weights that read the channel), l1 (L1 norm of the filter that
+computes the channel), taylor (|γ·∂L/∂γ|), change (the change of the next layers' inputs
+when the mean replaces the channel), active (share of outputs that are not zero) and random. The importance
+of a group is the sum over its channels. --scope chooses the groups that are compared with
+each other: all groups (global), or those of the same layer or stage. Each layer or stage
+then loses the same share of its groups.
 
---target-macs prunes until a share of the multiply-adds stays, --target-latency until a
-share of the time stays, which is measured, and --max-drop as much as costs at most so
-many points of accuracy on the validation split or, if the run has none, on the test
-split. --recover trains γ and β of the pruned network for some epochs, and --iterate
-reaches --target-macs in steps, with a recovery after each. Channels of a network that is
-pruned already stay pruned.
+--target-macs prunes until the given share of the multiply-adds remains, and
+--target-latency until the given share of the measured time remains. --max-drop prunes as
+much as possible while accuracy drops by at most the given number of points, on the
+validation split or, if the run has none, on the test split. --recover trains γ and β of the pruned network for some epochs, and --iterate
+reaches --target-macs in steps, with a recovery after each. Channels that are already
+pruned stay pruned.
 
 --compare-policies measures all policies, or the named one and random, at the sizes of
 --target-macs (.75, .5 and .35 if it is missing), right after removal, with re-estimated
@@ -67,18 +68,18 @@ func (o *pruneChoice) add(c *cobra.Command) {
 		names = append(names, string(i.Name))
 	}
 	f.StringVar(&o.policy, "policy", "", "compare channels by "+strings.Join(names, ", ")+" (default with a target: "+string(prune.DefaultPolicy.Importance)+")")
-	f.StringVar(&o.scope, "scope", "", "which channels compete: global, layer or stage (default: global)")
+	f.StringVar(&o.scope, "scope", "", "compare channels of the whole network (global), of each layer or of each stage (default: global)")
 	f.BoolVar(&o.normalise, "normalise", false, "divide importance by its mean over the layer")
 	f.Float64Var(&o.perMAC, "per-mac", 0, "divide importance by this power of the multiply-adds that the removal saves, e.g. 0.5")
 	f.Uint64Var(&o.policySeed, "policy-seed", 0, "seed of the policy random")
 	f.IntVar(&o.policyBatches, "policy-batches", 0, fmt.Sprintf("training batches over which importance is measured (default: %d)", prune.DefaultBatches))
 	f.BoolVar(&o.meanBeta, "mean-beta", false, "set β of pruned channels so that their outputs keep their means")
-	f.Float64SliceVar(&o.targetMACs, "target-macs", nil, "prune until this share of the multiply-adds stays, e.g. 0.5")
-	f.Float64Var(&o.targetLatency, "target-latency", 0, "prune until this share of the time stays, measured on this machine")
-	f.Float64Var(&o.maxDrop, "max-drop", 0, "prune as long as accuracy drops by at most this many points")
+	f.Float64SliceVar(&o.targetMACs, "target-macs", nil, "prune until this share of the multiply-adds remains, e.g. 0.5")
+	f.Float64Var(&o.targetLatency, "target-latency", 0, "prune until this share of the time remains, measured on this machine")
+	f.Float64Var(&o.maxDrop, "max-drop", 0, "prune as long as accuracy drops by at most this number of points")
 	f.IntVar(&o.recover, "recover", 0, "epochs of training γ and β after pruning")
 	f.Float64Var(&o.recoverLR, "recover-lr", 0, fmt.Sprintf("learning rate at the start of the recovery (default: %g)", prune.DefaultLR))
-	f.IntVar(&o.iterate, "iterate", 0, "reach --target-macs in this many steps, each followed by a recovery")
+	f.IntVar(&o.iterate, "iterate", 0, "number of steps to --target-macs, each followed by a recovery")
 	f.BoolVar(&o.compare, "compare-policies", false, "measure every policy at every size of --target-macs, and write no network")
 	f.IntVar(&o.pictures, "pictures", 0, "test pictures of --compare-policies (default: all)")
 	f.StringVar(&o.plot, "plot", "", "picture of --compare-policies to write, .png or .svg")
@@ -165,24 +166,24 @@ func choiceText(p prune.Policy, t prune.Target) string {
 	text += ")"
 	switch {
 	case t.MACs > 0:
-		text += fmt.Sprintf(", for a target of %s of the multiply-adds,", share(t.MACs))
+		text += fmt.Sprintf(", for a target of %s of the multiply-adds,", percent(t.MACs))
 	case t.Latency > 0:
-		text += fmt.Sprintf(", for a target of %s of the time,", share(t.Latency))
+		text += fmt.Sprintf(", for a target of %s of the time,", percent(t.Latency))
 	case t.MaxDrop > 0:
 		text += fmt.Sprintf(", for a drop of at most %g points,", t.MaxDrop)
 	}
 	return text
 }
 
-// trainedText names the network after training for a number of epochs.
-func trainedText(epochs int) string {
+// recoveredText returns the label of the network after a recovery of a number of epochs.
+func recoveredText(epochs int) string {
 	if epochs == 1 {
 		return "γ and β trained for 1 epoch"
 	}
 	return fmt.Sprintf("γ and β trained for %d epochs", epochs)
 }
 
-// printSplit prints on what a drop of accuracy was measured.
+// printSplit prints the split on which the drop of accuracy was measured.
 func printSplit(w io.Writer, r *prune.Result) {
 	switch r.Split {
 	case "validation":

@@ -7,13 +7,13 @@ import (
 )
 
 // TestPruneToTarget prunes with a policy to a target in two steps with recoveries, and checks
-// the JSON, the table and that the file evaluates to what was printed.
+// the JSON and the table, and that eval of the file gives the printed accuracy.
 func TestPruneToTarget(t *testing.T) {
 	data := writeIDX(t)
-	inDirectory(t)
-	ok(t, append([]string{"train", "--data", data, "--out", "r"}, small...)...)
+	chdirTemp(t)
+	mustRun(t, append([]string{"train", "--data", data, "--out", "r"}, small...)...)
 	var result map[string]any
-	decode(t, ok(t, "prune", "r/ckpt.bnz", "--data-dir", data, "--policy", "taylor", "--scope", "stage", "--policy-batches", "1",
+	decode(t, mustRun(t, "prune", "r/ckpt.bnz", "--data-dir", data, "--policy", "taylor", "--scope", "stage", "--policy-batches", "1",
 		"--target-macs", "0.6", "--recover", "1", "--recover-lr", "0.02", "--iterate", "2", "--out", "p.bnz", "--json"), &result)
 	for key, want := range map[string]any{"policy": "taylor", "scope": "stage", "policy_batches": 1.0, "target_macs": 0.6,
 		"recover_epochs": 1.0, "recover_lr": 0.02, "iterations": 2.0} {
@@ -25,28 +25,28 @@ func TestPruneToTarget(t *testing.T) {
 		t.Errorf("%v of the multiply-adds stay, want 0.6", share)
 	}
 	var eval map[string]any
-	decode(t, ok(t, "eval", "p.bnz", "--data-dir", data, "--json"), &eval)
+	decode(t, mustRun(t, "eval", "p.bnz", "--data-dir", data, "--json"), &eval)
 	if recovered := result["recovered"].(map[string]any); recovered["test_accuracy"] != eval["test_accuracy"] {
 		t.Errorf("prune measures %v after the recovery, eval %v", recovered["test_accuracy"], eval["test_accuracy"])
 	}
-	out := ok(t, "prune", "r/ckpt.bnz", "--data-dir", data, "--max-drop", "20", "--recover", "1", "--dry-run")
+	out := mustRun(t, "prune", "r/ckpt.bnz", "--data-dir", data, "--max-drop", "20", "--recover", "1", "--dry-run")
 	out = strings.Join(strings.Fields(out), " ") // lines are wrapped
 	for _, text := range []string{"least important channels (policy change, scope global), for a drop of at most 20", "γ and β trained for 1 epoch ", "warning: the drop was limited on the test split"} {
 		if !strings.Contains(out, text) {
 			t.Errorf("prune --max-drop does not print %q:\n%s", text, out)
 		}
 	}
-	if out := ok(t, "prune", "r/ckpt.bnz", "--data-dir", data, "--target-macs", "0.7", "--mean-beta", "--plan-out", "plan.json"); !strings.Contains(out, "removed") {
+	if out := mustRun(t, "prune", "r/ckpt.bnz", "--data-dir", data, "--target-macs", "0.7", "--mean-beta", "--plan-out", "plan.json"); !strings.Contains(out, "removed") {
 		t.Errorf("prune --plan-out prints:\n%s", out)
 	}
-	ok(t, "prune", "r/ckpt.bnz", "--data-dir", data, "--plan", "plan.json", "--dry-run")
+	mustRun(t, "prune", "r/ckpt.bnz", "--data-dir", data, "--plan", "plan.json", "--dry-run")
 }
 
 // TestComparePolicies checks the rows, the table and the picture.
 func TestComparePolicies(t *testing.T) {
 	data := writeIDX(t)
-	inDirectory(t)
-	ok(t, append([]string{"train", "--data", data, "--out", "r"}, small...)...)
+	chdirTemp(t)
+	mustRun(t, append([]string{"train", "--data", data, "--out", "r"}, small...)...)
 	type accuracy struct {
 		Accuracy float64    `json:"test_accuracy"`
 		Interval [2]float64 `json:"test_accuracy_interval"`
@@ -64,7 +64,7 @@ func TestComparePolicies(t *testing.T) {
 		}
 	}
 	args := []string{"prune", "r/ckpt.bnz", "--data-dir", data, "--compare-policies", "--policy", "change", "--target-macs", ".8,.6", "--pictures", "20", "--recover", "1"}
-	decode(t, ok(t, append(args, "--json")...), &result)
+	decode(t, mustRun(t, append(args, "--json")...), &result)
 	if len(result.Rows) != 4 {
 		t.Fatalf("%d rows, want 2 policies at 2 sizes", len(result.Rows))
 	}
@@ -79,13 +79,13 @@ func TestComparePolicies(t *testing.T) {
 			}
 		}
 	}
-	if out := ok(t, append(args, "--plot", "p.png")...); !strings.Contains(out, "random") || !strings.Contains(out, "recovered") {
+	if out := mustRun(t, append(args, "--plot", "p.png")...); !strings.Contains(out, "random") || !strings.Contains(out, "recovered") {
 		t.Errorf("prune --compare-policies prints:\n%s", out)
 	}
 	if info, err := os.Stat("p.png"); err != nil || info.Size() < 10_000 {
 		t.Errorf("the picture is %v; %v", info, err)
 	}
-	for _, c := range []struct{ args, says string }{
+	for _, c := range []struct{ args, want string }{
 		{"--policy best --remove 0.3", "unknown policy"},
 		{"--policy gamma", "exactly one of"},
 		{"--target-macs 0.5,0.4", "use one, or --compare-policies"},
@@ -97,8 +97,8 @@ func TestComparePolicies(t *testing.T) {
 		{"--target-macs 0.5 --iterate 2", "epochs of training between"},
 	} {
 		code, _, err := bnkit(t, append([]string{"prune", "r/ckpt.bnz", "--data-dir", data}, strings.Fields(c.args)...)...)
-		if code != 2 || !strings.Contains(err, c.says) {
-			t.Errorf("prune %s: exit code %d, %q; want 2 and %q", c.args, code, err, c.says)
+		if code != 2 || !strings.Contains(err, c.want) {
+			t.Errorf("prune %s: exit code %d, %q; want 2 and %q", c.args, code, err, c.want)
 		}
 	}
 }

@@ -13,7 +13,8 @@ import (
 	"bnkit/prune"
 )
 
-// comparedSizes are the shares of multiply-adds of --compare-policies without --target-macs.
+// comparedSizes lists the shares of multiply-adds that --compare-policies uses without
+// --target-macs.
 var comparedSizes = []float64{0.75, 0.5, 0.35}
 
 // comparePolicies measures every policy, or the one that --policy names and the control, at
@@ -35,7 +36,7 @@ func (o *pruneOptions) comparePolicies(c *cobra.Command, g *globalOptions, optio
 		if _, err := plots.ParseFormat(strings.TrimPrefix(filepath.Ext(o.choice.plot), ".")); err != nil {
 			return err
 		}
-		if err := mayWrite(c, o.choice.plot, o.force); err != nil {
+		if err := checkOverwrite(c, o.choice.plot, o.force); err != nil {
 			return err
 		}
 	}
@@ -44,7 +45,7 @@ func (o *pruneOptions) comparePolicies(c *cobra.Command, g *globalOptions, optio
 		return err
 	}
 	line := g.newProgress()
-	compared.Progress = func(what string, done, total int) { line.update("%s: %d of %d", what, done, total) }
+	compared.Progress = func(task string, done, total int) { line.update("%s: %d of %d", task, done, total) }
 	r, err := prune.Compare(c.Context(), model, data, compared)
 	line.clear()
 	if err != nil {
@@ -67,12 +68,12 @@ func printPolicies(w io.Writer, r *prune.Comparison) {
 	fmt.Fprintln(t, header)
 	for _, row := range r.Rows {
 		a := row.Reestimated
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s–%s\t", row.Importance, share(row.TargetMACs), share(row.MACs), share(row.Time), share(row.Clamped.TestAccuracy), share(a.TestAccuracy), share(a.Interval[0]), share(a.Interval[1]))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s–%s\t", row.Importance, percent(row.TargetMACs), percent(row.MACs), percent(row.Time), percent(row.Clamped.TestAccuracy), percent(a.TestAccuracy), percent(a.Interval[0]), percent(a.Interval[1]))
 		if a := row.Recovered; a != nil {
-			fmt.Fprintf(t, "%s\t%s–%s\t", share(a.TestAccuracy), share(a.Interval[0]), share(a.Interval[1]))
+			fmt.Fprintf(t, "%s\t%s–%s\t", percent(a.TestAccuracy), percent(a.Interval[0]), percent(a.Interval[1]))
 		}
 		fmt.Fprintln(t)
 	}
 	t.Flush()
-	fmt.Fprintf(w, "(test accuracy of %d pictures; before pruning %s; β of pruned channels %s)\n", r.Before.Examples, share(r.Before.TestAccuracy), r.Beta)
+	fmt.Fprintf(w, "(test accuracy of %d pictures; before pruning %s; β of pruned channels %s)\n", r.Before.Examples, percent(r.Before.TestAccuracy), r.Beta)
 }

@@ -13,10 +13,10 @@ import (
 // that prune prints.
 func TestPlanThenApply(t *testing.T) {
 	data := writeIDX(t)
-	inDirectory(t)
-	ok(t, append([]string{"train", "--data", data, "--out", "r"}, small...)...)
+	chdirTemp(t)
+	mustRun(t, append([]string{"train", "--data", data, "--out", "r"}, small...)...)
 	const ckpt = "r/ckpt.bnz"
-	out := ok(t, "prune", ckpt, "--remove", "0.2", "--protect", "bn,blocks.2.*", "--max-per-layer", "0.75", "--plan-out", "plan.json")
+	out := mustRun(t, "prune", ckpt, "--remove", "0.2", "--protect", "bn,blocks.2.*", "--max-per-layer", "0.75", "--plan-out", "plan.json")
 	if !strings.Contains(out, "bnkit prune --plan plan.json") {
 		t.Errorf("prune --plan-out prints:\n%s", out)
 	}
@@ -37,7 +37,7 @@ func TestPlanThenApply(t *testing.T) {
 	}
 	decode(t, string(text), &plan)
 	var result map[string]any
-	decode(t, ok(t, "prune", ckpt, "--plan", "plan.json", "--data-dir", data, "--dry-run", "--json"), &result)
+	decode(t, mustRun(t, "prune", ckpt, "--plan", "plan.json", "--data-dir", data, "--dry-run", "--json"), &result)
 	for _, key := range []string{"beta", "clamped", "removed", "channels", "layers", "before", "after", "after_original_statistics",
 		"predictions_changed", "agreement", "macs_before", "macs_after", "parameters_before", "parameters_after", "trained_before", "trained_after",
 		"buffer_bytes_before", "buffer_bytes_after", "images_per_second_before", "images_per_second_after",
@@ -79,11 +79,11 @@ func TestPlanThenApply(t *testing.T) {
 	if err := os.WriteFile("plan.json", []byte(edited), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	decode(t, ok(t, "prune", ckpt, "--plan", "plan.json", "--data-dir", data, "--json"), &result)
+	decode(t, mustRun(t, "prune", ckpt, "--plan", "plan.json", "--data-dir", data, "--json"), &result)
 	if result["clamped"] != float64(plan.Clamped+1) || result["out"] != "r/ckpt-pruned.bnz" {
 		t.Errorf("the edited plan clamps %v channels, the original %d; written to %v", result["clamped"], plan.Clamped, result["out"])
 	}
-	out = ok(t, "prune", ckpt, "--threshold", "0.1", "--data-dir", data, "--dry-run")
+	out = mustRun(t, "prune", ckpt, "--threshold", "0.1", "--data-dir", data, "--dry-run")
 	if !strings.Contains(out, "give 100.00% of them the same class") || !strings.Contains(out, "multiply-adds") {
 		t.Errorf("prune prints:\n%s", out)
 	}
@@ -97,14 +97,14 @@ func TestPlanThenApply(t *testing.T) {
 // TestPruneRefuses checks exit codes and messages, and that nothing is written.
 func TestPruneRefuses(t *testing.T) {
 	data := writeIDX(t)
-	inDirectory(t)
-	ok(t, append([]string{"train", "--data", data, "--out", "r"}, small...)...)
-	ok(t, append([]string{"train", "--data", data, "--out", "other", "--arch", "resnet-14"}, small[2:]...)...)
-	ok(t, "prune", "other/ckpt.bnz", "--remove", "0.3", "--plan-out", "plan.json")
+	chdirTemp(t)
+	mustRun(t, append([]string{"train", "--data", data, "--out", "r"}, small...)...)
+	mustRun(t, append([]string{"train", "--data", data, "--out", "other", "--arch", "resnet-14"}, small[2:]...)...)
+	mustRun(t, "prune", "other/ckpt.bnz", "--remove", "0.3", "--plan-out", "plan.json")
 	for _, c := range []struct {
 		args string
 		code int
-		says string
+		want string
 	}{
 		{"--remove 1", 2, "between 0 and 1"},
 		{"--remove 0.999", 2, "share of at most"},
@@ -120,8 +120,8 @@ func TestPruneRefuses(t *testing.T) {
 			args = append(args, "--data-dir", data)
 		}
 		code, _, err := bnkit(t, args...)
-		if code != c.code || !strings.Contains(err, c.says) || strings.Count(err, "\n") != 1 {
-			t.Errorf("prune %s: exit code %d, %q; want %d and one line with %q", c.args, code, err, c.code, c.says)
+		if code != c.code || !strings.Contains(err, c.want) || strings.Count(err, "\n") != 1 {
+			t.Errorf("prune %s: exit code %d, %q; want %d and one line with %q", c.args, code, err, c.code, c.want)
 		}
 	}
 	if _, err := os.Stat("r/ckpt-pruned.bnz"); err == nil {
@@ -130,11 +130,11 @@ func TestPruneRefuses(t *testing.T) {
 }
 
 // TestPrunedIsReported checks that analyze and inspect report the pruned channels, and that
-// eval of the pruned file agrees with what prune measured.
+// eval of the pruned file gives the numbers that prune measured.
 func TestPrunedIsReported(t *testing.T) {
 	data := writeIDX(t)
-	inDirectory(t)
-	ok(t, append([]string{"train", "--data", data, "--out", "r"}, small...)...)
+	chdirTemp(t)
+	mustRun(t, append([]string{"train", "--data", data, "--out", "r"}, small...)...)
 	var result struct {
 		Clamped int `json:"clamped"`
 		Layers  []struct {
@@ -146,7 +146,7 @@ func TestPrunedIsReported(t *testing.T) {
 			Loss     float64 `json:"test_loss"`
 		} `json:"after"`
 	}
-	decode(t, ok(t, "prune", "r/ckpt.bnz", "--remove", "0.25", "--data-dir", data, "--out", "p.bnz", "--json"), &result)
+	decode(t, mustRun(t, "prune", "r/ckpt.bnz", "--remove", "0.25", "--data-dir", data, "--out", "p.bnz", "--json"), &result)
 	var report struct {
 		Layers []struct {
 			Name   string `json:"name"`
@@ -156,7 +156,7 @@ func TestPrunedIsReported(t *testing.T) {
 			Pruned int `json:"pruned"`
 		} `json:"total"`
 	}
-	decode(t, ok(t, "analyze", "p.bnz", "--data-dir", data, "--batches", "1", "--out", "plots", "--json"), &report)
+	decode(t, mustRun(t, "analyze", "p.bnz", "--data-dir", data, "--batches", "1", "--out", "plots", "--json"), &report)
 	if report.Total.Pruned != result.Clamped || result.Clamped == 0 {
 		t.Errorf("analyze counts %d pruned channels, prune %d", report.Total.Pruned, result.Clamped)
 	}
@@ -165,20 +165,20 @@ func TestPrunedIsReported(t *testing.T) {
 			t.Errorf("%s: pruned %v, prune says %+v", l.Name, l.Pruned, result.Layers[i])
 		}
 	}
-	if out := ok(t, "analyze", "p.bnz", "--data-dir", data, "--batches", "1", "--out", "plots2"); !strings.Contains(out, "channels are pruned and not counted above, by layer: ") {
+	if out := mustRun(t, "analyze", "p.bnz", "--data-dir", data, "--batches", "1", "--out", "plots2"); !strings.Contains(out, "channels are pruned and not counted above, by layer: ") {
 		t.Errorf("analyze prints:\n%s", out)
 	}
-	if out := ok(t, "inspect", "p.bnz"); !strings.Contains(out, "channels held constant") {
+	if out := mustRun(t, "inspect", "p.bnz"); !strings.Contains(out, "channels held constant") {
 		t.Errorf("inspect prints:\n%s", out)
 	}
-	if out := ok(t, "inspect", "r/ckpt.bnz"); strings.Contains(out, "pruned") {
+	if out := mustRun(t, "inspect", "r/ckpt.bnz"); strings.Contains(out, "pruned") {
 		t.Errorf("inspect prints of a network that was not pruned:\n%s", out)
 	}
 	var eval struct {
 		Accuracy float64 `json:"test_accuracy"`
 		Loss     float64 `json:"test_loss"`
 	}
-	decode(t, ok(t, "eval", "p.bnz", "--data-dir", data, "--json"), &eval)
+	decode(t, mustRun(t, "eval", "p.bnz", "--data-dir", data, "--json"), &eval)
 	if eval.Accuracy != result.After.Accuracy || math.Abs(eval.Loss-result.After.Loss) > 1e-5*result.After.Loss {
 		t.Errorf("eval %+v, prune %+v", eval, result.After)
 	}

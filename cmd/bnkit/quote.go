@@ -27,8 +27,8 @@ func shellQuote(path string) string {
 	return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
 }
 
-// printable returns a text from a file as it is if all of its characters are printable,
-// and quoted as in Go otherwise.
+// printable returns a text from a file unchanged if all of its characters are printable, and
+// quoted as in Go otherwise.
 func printable(text string) string {
 	if visible(text) == text {
 		return text
@@ -40,6 +40,7 @@ func printable(text string) string {
 // and could change the state of a terminal or the direction of its text.
 func visible(text string) string { return escape(text, "", goEscape) }
 
+// goEscape returns the escape of r in a Go string.
 func goEscape(r rune) string {
 	quoted := strconv.QuoteRune(r)
 	return quoted[1 : len(quoted)-1]
@@ -47,7 +48,7 @@ func goEscape(r rune) string {
 
 // escape replaces the characters of text that are neither printable nor in allowed. A byte
 // that is not UTF-8 is replaced by its hexadecimal value.
-func escape(text, allowed string, with func(rune) string) string {
+func escape(text, allowed string, replace func(rune) string) string {
 	clean := func(r rune) bool { return unicode.IsPrint(r) || strings.ContainsRune(allowed, r) }
 	if utf8.ValidString(text) && strings.IndexFunc(text, func(r rune) bool { return !clean(r) }) < 0 {
 		return text
@@ -61,7 +62,7 @@ func escape(text, allowed string, with func(rune) string) string {
 		case clean(r):
 			b.WriteRune(r)
 		default:
-			b.WriteString(with(r))
+			b.WriteString(replace(r))
 		}
 		text = text[size:]
 	}
@@ -69,24 +70,25 @@ func escape(text, allowed string, with func(rune) string) string {
 }
 
 // safeWriter replaces characters that are not printable, except spaces, so that no text of
-// a file can control the terminal. In JSON it uses the escapes of JSON, which leave the
-// value as it is.
+// a file can control the terminal. In JSON it uses the escapes of JSON, which do not change
+// the value.
 type safeWriter struct {
 	w    io.Writer
 	json *bool
 }
 
 func (s safeWriter) Write(b []byte) (int, error) {
-	with := goEscape
+	replace := goEscape
 	if *s.json {
-		with = jsonEscape
+		replace = jsonEscape
 	}
-	if _, err := io.WriteString(s.w, escape(string(b), "\n\t", with)); err != nil {
+	if _, err := io.WriteString(s.w, escape(string(b), "\n\t", replace)); err != nil {
 		return 0, err
 	}
 	return len(b), nil
 }
 
+// jsonEscape returns the escape of r in a JSON string.
 func jsonEscape(r rune) string {
 	if r > 0xffff {
 		r -= 0x10000

@@ -37,8 +37,8 @@ func TestVisible(t *testing.T) {
 	}
 }
 
-// TestSafeWriter checks that the values of JSON stay as they are, and that every script of
-// the shells passes unchanged.
+// TestSafeWriter checks that the values of JSON do not change, and that tabs and line breaks
+// pass unchanged.
 func TestSafeWriter(t *testing.T) {
 	asJSON := true
 	var b bytes.Buffer
@@ -47,7 +47,7 @@ func TestSafeWriter(t *testing.T) {
 	if err := e.Encode(want); err != nil {
 		t.Fatal(err)
 	}
-	noControls(t, "JSON", b.String())
+	checkNoControls(t, "JSON", b.String())
 	var got map[string]string
 	decode(t, b.String(), &got)
 	for key, value := range want {
@@ -62,20 +62,20 @@ func TestSafeWriter(t *testing.T) {
 	}
 }
 
-// noControls checks that a text has no character that is not printable, except line breaks
+// checkNoControls checks that a text has no character that is not printable, except line breaks
 // and tabs.
-func noControls(t *testing.T, what, text string) {
+func checkNoControls(t *testing.T, name, text string) {
 	t.Helper()
 	if at := strings.IndexFunc(text, func(r rune) bool { return !unicode.IsPrint(r) && r != '\n' && r != '\t' }); at >= 0 {
-		t.Errorf("%s prints %q", what, text[max(0, at-20):min(len(text), at+20)])
+		t.Errorf("%s prints %q", name, text[max(0, at-20):min(len(text), at+20)])
 	}
 }
 
 // TestHostileFiles runs commands on files whose texts try to control the terminal.
 func TestHostileFiles(t *testing.T) {
 	data := writeIDX(t)
-	inDirectory(t)
-	ok(t, append([]string{"train", "--data", data, "--out", "r"}, small...)...)
+	chdirTemp(t)
+	mustRun(t, append([]string{"train", "--data", data, "--out", "r"}, small...)...)
 	h := checkpoint.Header{
 		Arch: hostile, Shortcut: hostile, Trainable: hostile, Classes: 10, Pruned: map[string][]int{hostile: {1}},
 		Variants:     checkpoint.Variants{NoScale: hostile},
@@ -109,14 +109,14 @@ func TestHostileFiles(t *testing.T) {
 		"compare settings", "compare settings r", "compare settings r --json", "compare metrics", "train --config my.yaml", "train --resume --out settings",
 		"train --arch \x1b[2J", "eval \x1b[2J.bnz", "prune r --plan my.yaml",
 	} {
-		_, out, said := bnkit(t, strings.Split(line, " ")...)
-		noControls(t, line, out)
-		noControls(t, line, said)
-		if out+said == "" {
+		_, out, stderr := bnkit(t, strings.Split(line, " ")...)
+		checkNoControls(t, line, out)
+		checkNoControls(t, line, stderr)
+		if out+stderr == "" {
 			t.Errorf("%s prints nothing", line)
 		}
 	}
-	if out := ok(t, "inspect", "hostile.bnz"); strings.Count(out, `"a\x1b]0;x\ab\u009b2Jc\rd\u202ee\nf"`) < 8 {
+	if out := mustRun(t, "inspect", "hostile.bnz"); strings.Count(out, `"a\x1b]0;x\ab\u009b2Jc\rd\u202ee\nf"`) < 8 {
 		t.Errorf("inspect prints:\n%s", out)
 	}
 }

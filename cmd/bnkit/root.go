@@ -15,7 +15,7 @@ import (
 	"bnkit/engine/kernel"
 )
 
-// globalOptions are the flags that every command has, and where it writes.
+// globalOptions holds the flags of all commands, and the writers for their output.
 type globalOptions struct {
 	json, quiet bool
 	maxMemory   memorySize
@@ -24,9 +24,9 @@ type globalOptions struct {
 
 // run executes one command line and returns the process's exit code.
 func run(ctx context.Context, args []string, out, err io.Writer) (code int) {
-	// After a panic the runtime would exit with 2, which stands for wrong usage here. It
-	// still does so after a panic of another goroutine, such as a kernel's worker, and
-	// after a fatal error such as lack of memory, because these cannot be recovered.
+	// Without recover, the runtime would exit with 2 after a panic, but 2 stands for wrong
+	// usage here. A panic in another goroutine, such as a kernel's worker, and a fatal
+	// error, such as lack of memory, cannot be recovered and still exit with 2.
 	defer func() {
 		if p := recover(); p != nil {
 			fmt.Fprintf(err, "bnkit: crashed: %v\nThis is a bug in bnkit: please report it with the command line and these lines.\n%s", p, debug.Stack())
@@ -95,7 +95,7 @@ Exit codes: 0 ok, 1 failure, 2 wrong usage, 3 bad or corrupt input,
 	root.SetVersionTemplate("bnkit {{.Version}}\n")
 	root.PersistentFlags().BoolVar(&g.json, "json", false, "print results as JSON")
 	root.PersistentFlags().BoolVarP(&g.quiet, "quiet", "q", false, "print results only, no progress")
-	root.PersistentFlags().Var(&g.maxMemory, "max-memory", "most memory that a network and its batches may take, such as 500MB or 8GB (default: half of the machine's)")
+	root.PersistentFlags().Var(&g.maxMemory, "max-memory", "limit for the memory of a network and its batches, such as 500MB or 8GB (default: half of the machine's memory)")
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return &usageError{c.CommandPath(), unknownFlag(c, err)}
 	})
@@ -121,7 +121,7 @@ Exit codes: 0 ok, 1 failure, 2 wrong usage, 3 bad or corrupt input,
 	return root
 }
 
-// checkExclusive returns a usage error if flags were given that exclude each other.
+// checkExclusive returns a usage error if mutually exclusive flags were given.
 func checkExclusive(c *cobra.Command) error {
 	err := c.ValidateFlagGroups()
 	if err == nil {
@@ -136,7 +136,8 @@ func checkExclusive(c *cobra.Command) error {
 	return &usageError{c.CommandPath(), err}
 }
 
-// noArguments is cobra.NoArgs with an error that does not take the argument for a command.
+// noArguments returns an error if there are arguments. Unlike cobra.NoArgs, it does not call
+// the argument an unknown command.
 func noArguments(_ *cobra.Command, args []string) error {
 	if len(args) > 0 {
 		return fmt.Errorf("unexpected argument %q", args[0])
@@ -160,7 +161,7 @@ func checkArgs(c *cobra.Command) {
 	}
 }
 
-// usageError reports a command line that cannot be carried out as given.
+// usageError reports a wrong command line.
 type usageError struct {
 	command string
 	err     error
@@ -173,8 +174,8 @@ func (e *usageError) WrongUsage() bool { return true }
 // The error types of all packages have one of these methods if the user's input is at
 // fault. An error without such a method is a plain failure.
 type (
-	wrongUsage interface{ WrongUsage() bool } // the command line or the settings
-	badInput   interface{ BadInput() bool }   // a file
+	wrongUsage interface{ WrongUsage() bool } // the command line or a setting is at fault
+	badInput   interface{ BadInput() bool }   // a file is at fault
 )
 
 // exitCode returns the exit code of the process for an error of a command: 0 ok, 1 failure,
@@ -197,14 +198,14 @@ func exitCode(err error) int {
 	return 1
 }
 
-// message returns an error, and what to do about it, as one line.
+// message returns the text of an error and the advice for it, as one line.
 func message(err error, code int) string {
 	if code == 130 && !errors.Is(err, engine.ErrInterrupted) {
 		return "interrupted"
 	}
 	text := err.Error()
-	if todo := advice(err); todo != "" {
-		text += "; " + todo
+	if hint := advice(err); hint != "" {
+		text += "; " + hint
 	}
 	// Spaces within a line stay as they are: they may be part of a path.
 	lines := strings.FieldsFunc(text, func(r rune) bool { return r == '\n' || r == '\r' })

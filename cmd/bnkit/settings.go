@@ -13,8 +13,8 @@ import (
 	"bnkit/engine/config"
 )
 
-// addSettings adds a flag to a command for each setting of the given groups or, if no
-// group is given, for every setting. The flags set the fields of settings.
+// addSettings adds flags to a command for the settings of the given groups or, if no group is
+// given, for all settings. The flags set the fields of settings.
 func addSettings(c *cobra.Command, settings *config.Config, groups ...config.Group) {
 	for _, s := range config.Settings {
 		if s.NoFlag || len(groups) > 0 && !slices.Contains(groups, s.Group) {
@@ -36,7 +36,7 @@ func addSettings(c *cobra.Command, settings *config.Config, groups ...config.Gro
 	}
 }
 
-// usage describes a setting's flag.
+// usage returns the help text of a setting's flag.
 func usage(s *config.Setting) string {
 	text := s.Meaning
 	if s.Inverted() {
@@ -59,7 +59,7 @@ func usage(s *config.Setting) string {
 	}
 }
 
-// settingFlag is the flag of a setting: pflag's Value.
+// settingFlag is the value of a setting's flag. It implements pflag.Value.
 type settingFlag struct {
 	*config.Setting
 	settings *config.Config
@@ -70,7 +70,7 @@ func (f settingFlag) Type() string {
 		return ""
 	}
 	return map[config.Kind]string{
-		config.Text: "string", config.Bool: "bool", config.Number: "float", config.Whole: "int", config.Unsigned: "int", config.Wholes: "ints",
+		config.Text: "string", config.Bool: "bool", config.Number: "float", config.Integer: "int", config.Unsigned: "int", config.Integers: "ints",
 	}[f.Kind()]
 }
 
@@ -127,17 +127,16 @@ func checkEffect(c *cobra.Command, settings *config.Config) error {
 	return nil
 }
 
-// flagError replaces the key of a setting in an error by the name of its flag, unless the
-// setting comes from a file, a preset or another run. It returns any other error as it
-// is.
+// flagError replaces the key of a setting in an error with the name of its flag, unless the
+// setting comes from a file, a preset or another run. It returns other errors unchanged.
 func flagError(c *cobra.Command, err error) error {
 	var e *config.Error
 	if !errors.As(err, &e) {
 		return err
 	}
 	flags := c.Flags()
-	read := flags.Changed("config") || flags.Changed("preset") || flags.Changed("resume")
-	if s := config.Find(e.Key); s != nil && (flags.Changed(s.FlagName()) || !read) {
+	fromFile := flags.Changed("config") || flags.Changed("preset") || flags.Changed("resume")
+	if s := config.Find(e.Key); s != nil && (flags.Changed(s.FlagName()) || !fromFile) {
 		return badValue(s.FlagName(), flags.Lookup(s.FlagName()).Value.String(), e.Reason)
 	}
 	return err

@@ -13,15 +13,16 @@ import (
 	"bnkit/engine/presets"
 )
 
-// TestSettingsFiles checks that presets and files give the settings that flags do not.
+// TestSettingsFiles checks that settings come from presets and files unless flags override
+// them.
 func TestSettingsFiles(t *testing.T) {
 	data := writeIDX(t)
-	inDirectory(t)
-	if out := ok(t, "train", "--preset", "list"); !strings.Contains(out, "frankle-resnet-110-bn") || !strings.Contains(out, "69.5%") {
+	chdirTemp(t)
+	if out := mustRun(t, "train", "--preset", "list"); !strings.Contains(out, "frankle-resnet-110-bn") || !strings.Contains(out, "69.5%") {
 		t.Errorf("presets:\n%s", out)
 	}
 	var list []presets.Preset
-	decode(t, ok(t, "train", "--preset", "list", "--json"), &list)
+	decode(t, mustRun(t, "train", "--preset", "list", "--json"), &list)
 	if len(list) != len(presets.All()) || list[0].Config.Epochs != 160 {
 		t.Errorf("%d presets, the first %+v", len(list), list[0])
 	}
@@ -39,25 +40,25 @@ func TestSettingsFiles(t *testing.T) {
 		c.Data = ""
 		return c
 	}
-	ok(t, "train", "--data", data, "--config", "my.yaml", "--lr", "0.01", "--no-augment=false", "--out", "a")
+	mustRun(t, "train", "--data", data, "--config", "my.yaml", "--lr", "0.01", "--no-augment=false", "--out", "a")
 	want := config.Default()
 	want.Data, want.Arch, want.Epochs, want.LRDrops, want.Batch = "", "resnet-8", 2, []int{1}, 32
 	want.Schedule, want.Optimizer, want.AdamEps, want.LR = "cosine", "adam", 1e-4, 0.01
 	if got := settings("a"); !reflect.DeepEqual(got, want) {
 		t.Errorf("trained with %+v, want %+v", got, want)
 	}
-	ok(t, "train", "--data", data, "--config", "a/config.json", "--seed", "5", "--out", "b")
+	mustRun(t, "train", "--data", data, "--config", "a/config.json", "--seed", "5", "--out", "b")
 	want.Seed = 5
 	if got := settings("b"); !reflect.DeepEqual(got, want) {
 		t.Errorf("trained with %+v, want %+v", got, want)
 	}
-	ok(t, "train", "--data", data, "--preset", "frankle-resnet-14-bn", "--epochs", "1", "--lr-drops", "7,9", "--batch", "32", "--arch", "resnet-8", "--out", "c")
+	mustRun(t, "train", "--data", data, "--preset", "frankle-resnet-14-bn", "--epochs", "1", "--lr-drops", "7,9", "--batch", "32", "--arch", "resnet-8", "--out", "c")
 	want = config.Default()
 	want.Data, want.Arch, want.Epochs, want.LRDrops, want.Batch = "", "resnet-8", 1, []int{7, 9}, 32
 	if got := settings("c"); !reflect.DeepEqual(got, want) {
 		t.Errorf("trained with %+v, want %+v", got, want)
 	}
-	for _, c := range []struct{ args, says string }{
+	for _, c := range []struct{ args, want string }{
 		{"--config bad.yaml", "bad.yaml: lerning_rate: line 2"},
 		{"--config my.yaml --preset frankle-resnet-14-bn", "one of them"},
 		{"--preset frankle", "--preset list"},
@@ -65,7 +66,7 @@ func TestSettingsFiles(t *testing.T) {
 		{"--config my.yaml --resume --out b", "started with seed 5, not 1"},
 	} {
 		code, _, err := bnkit(t, append([]string{"train", "--data", data}, strings.Fields(c.args)...)...)
-		if code != 2 || !strings.Contains(err, c.says) || strings.Count(err, "\n") != 1 {
+		if code != 2 || !strings.Contains(err, c.want) || strings.Count(err, "\n") != 1 {
 			t.Errorf("train %s: exit code %d, %q", c.args, code, err)
 		}
 	}
@@ -75,10 +76,10 @@ func TestSettingsFiles(t *testing.T) {
 // --lr-drops overrides them, and that a resumed run keeps its drops.
 func TestRateDrops(t *testing.T) {
 	data := writeIDX(t)
-	inDirectory(t)
+	chdirTemp(t)
 	train := func(args ...string) {
 		t.Helper()
-		ok(t, append([]string{"train", "--data", data, "--arch", "resnet-8", "--batch", "32", "--out", "r"}, args...)...)
+		mustRun(t, append([]string{"train", "--data", data, "--arch", "resnet-8", "--batch", "32", "--out", "r"}, args...)...)
 	}
 	for _, c := range []struct {
 		args []string
@@ -102,7 +103,7 @@ func TestRateDrops(t *testing.T) {
 // TestCompletion checks that completion offers the values of a setting.
 func TestCompletion(t *testing.T) {
 	for args, want := range map[string]string{"--optimizer a": "sgd\nadam\nadamw\n", "--crop c": "random-resized\ncentre\n", "--lr 0": ""} {
-		out := ok(t, append([]string{"__complete", "train"}, strings.Fields(args)...)...)
+		out := mustRun(t, append([]string{"__complete", "train"}, strings.Fields(args)...)...)
 		if got, _, _ := strings.Cut(out, ":"); got != want {
 			t.Errorf("train %s is offered %q, want %q", args, got, want)
 		}
@@ -113,16 +114,16 @@ func TestCompletion(t *testing.T) {
 // and that a resumed run keeps them.
 func TestInitialisers(t *testing.T) {
 	data := writeIDX(t)
-	inDirectory(t)
+	chdirTemp(t)
 	args := append([]string{"train", "--data", data, "--out", "r", "--init", "binary", "--gamma-init", "one", "--beta-init", "1"}, small...)
-	ok(t, args...)
-	ok(t, "train", "--data", data, "--out", "r", "--resume", "--epochs", "3")
+	mustRun(t, args...)
+	mustRun(t, "train", "--data", data, "--out", "r", "--resume", "--epochs", "3")
 	var info struct {
 		Header struct {
 			Initialisers struct{ Weights, Gamma, Beta string } `json:"initialisers"`
 		} `json:"header"`
 	}
-	decode(t, ok(t, "inspect", "r/ckpt.bnz", "--json"), &info)
+	decode(t, mustRun(t, "inspect", "r/ckpt.bnz", "--json"), &info)
 	if in := info.Header.Initialisers; in.Weights != "binary" || in.Gamma != "one" || in.Beta != "one" {
 		t.Errorf("%+v", in)
 	}
@@ -134,15 +135,15 @@ func TestInitialisers(t *testing.T) {
 // TestWidth runs the commands on a network whose width is not 1.
 func TestWidth(t *testing.T) {
 	data := writeIDX(t)
-	inDirectory(t)
+	chdirTemp(t)
 	for _, name := range []string{"narrow", "usual"} {
 		args := append([]string{"train", "--data", data, "--out", name}, small...)
 		if name == "narrow" {
 			args = append(args, "--arch", "resnet18", "--stem", "cifar", "--width", "0.0625")
 		}
-		ok(t, args...)
+		mustRun(t, args...)
 	}
-	ok(t, "train", "--data", data, "--out", "narrow", "--resume", "--epochs", "3")
+	mustRun(t, "train", "--data", data, "--out", "narrow", "--resume", "--epochs", "3")
 	if code, _, err := bnkit(t, "train", "--data", data, "--out", "narrow", "--resume", "--width", "1"); code != 2 || !strings.Contains(err, "started with width 0.0625, not 1") {
 		t.Errorf("resume with a different width: exit code %d, %s", code, err)
 	}
@@ -154,21 +155,21 @@ func TestWidth(t *testing.T) {
 		{"plot", "narrow"},
 		{"plot", "pruned.bnz", "--filters", "conv1", "--feature-maps", "layer1.0.bn1", "--image", "1", "--data-dir", data},
 	} {
-		ok(t, args...)
+		mustRun(t, args...)
 	}
-	if out := ok(t, "inspect", "pruned.bnz"); !strings.Contains(out, "width          0.0625\n") {
+	if out := mustRun(t, "inspect", "pruned.bnz"); !strings.Contains(out, "width          0.0625\n") {
 		t.Errorf("inspect prints:\n%s", out)
 	}
-	if out := ok(t, "inspect", "usual/ckpt.bnz"); strings.Contains(out, "width") {
+	if out := mustRun(t, "inspect", "usual/ckpt.bnz"); strings.Contains(out, "width") {
 		t.Errorf("inspect prints:\n%s", out)
 	}
 	var r comparison
-	decode(t, ok(t, "compare", "narrow", "usual", "--json"), &r)
+	decode(t, mustRun(t, "compare", "narrow", "usual", "--json"), &r)
 	// There are 20 convolutions, including shortcuts, of 4, 8, 16 and 32 channels.
 	if got := r.Runs[0].Model; got.Width != 4 || got.Trained != 2*(5*4+5*8+5*16+5*32) {
 		t.Errorf("compare: %+v", got)
 	}
-	if out := ok(t, "compare", "narrow", "usual"); !strings.Contains(out, " width ") || !strings.Contains(out, " 0.0625 ") {
+	if out := mustRun(t, "compare", "narrow", "usual"); !strings.Contains(out, " width ") || !strings.Contains(out, " 0.0625 ") {
 		t.Errorf("compare prints:\n%s", out)
 	}
 }

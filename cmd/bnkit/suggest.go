@@ -14,8 +14,8 @@ import (
 	"bnkit/engine/presets"
 )
 
-// nearest returns the one of the words that is most similar to a mistyped word, or "" if
-// none is similar. Words are similar if few letters differ, or if one begins with the other.
+// nearest returns the element of words that is most similar to a mistyped word, or "" if none
+// is similar. Words are similar if few letters differ, or if one begins with the other.
 func nearest(word string, words []string) string {
 	best, bestCost := "", 0
 	for _, w := range words {
@@ -30,8 +30,8 @@ func nearest(word string, words []string) string {
 	return best
 }
 
-// distance returns the number of letters to insert, remove or replace to change a into b,
-// where exchanging two neighbours counts once (the optimal string alignment distance).
+// distance returns the number of insertions, deletions, replacements and exchanges of
+// neighbours that change a into b (the optimal string alignment distance).
 func distance(a, b string) int {
 	d := make([][]int, len(a)+1)
 	for i := range d {
@@ -54,8 +54,8 @@ func distance(a, b string) int {
 	return d[len(a)][len(b)]
 }
 
-// unknownCommand returns an error if a command that has subcommands gets an argument,
-// which then is not the name of a subcommand.
+// unknownCommand checks the arguments of a command that only has subcommands. Any argument is
+// an error, because it is not the name of a subcommand.
 func unknownCommand(c *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
@@ -73,7 +73,7 @@ func unknownCommand(c *cobra.Command, args []string) error {
 	return err
 }
 
-// unknownFlag adds the most similar flag to the error of a flag that does not exist.
+// unknownFlag adds the most similar flag to the error for a flag that does not exist.
 func unknownFlag(c *cobra.Command, err error) error {
 	var unknown *pflag.NotExistError
 	if !errors.As(err, &unknown) || len(unknown.GetSpecifiedName()) < 2 {
@@ -87,8 +87,8 @@ func unknownFlag(c *cobra.Command, err error) error {
 	return err
 }
 
-// badValue returns the error of a flag whose value cannot be used, with the most similar
-// value if there is one.
+// badValue returns the error for a value of a flag that cannot be used. It suggests the most
+// similar value if there is one.
 func badValue(flag, value, reason string) error {
 	word := ""
 	if flag == "arch" {
@@ -106,7 +106,7 @@ func badValue(flag, value, reason string) error {
 
 // nearestNetwork returns the network whose name is most similar to the name of a network
 // that does not exist. It returns "" if none is similar, or if the family of networks
-// exists, because the error then says which numbers are possible.
+// exists, because the error then lists the possible numbers.
 func nearestNetwork(name string) string {
 	build := func(name string) error {
 		_, err := arch.Build(name, arch.Options{Input: arch.Shape{C: 3, H: 32, W: 32}, Classes: 10})

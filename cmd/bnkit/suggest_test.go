@@ -2,7 +2,7 @@ package main
 
 import "testing"
 
-// TestDistance compares with distances that were counted by hand.
+// TestDistance compares distances with distances that were counted by hand.
 func TestDistance(t *testing.T) {
 	for _, c := range []struct {
 		a, b string
@@ -25,8 +25,8 @@ func TestNearest(t *testing.T) {
 	}
 }
 
-// TestNearestNetwork checks names with other separators, letters and cases. A family of
-// networks that exists gets no suggestion, because its error says which numbers it has.
+// TestNearestNetwork checks names with other separators, letters and cases. For a known family
+// of networks there is no suggestion, because the error lists the possible numbers.
 func TestNearestNetwork(t *testing.T) {
 	for name, want := range map[string]string{
 		"resnet14": "resnet-14", "ResNet-20": "resnet-20", "resnet_56": "resnet-56", "RESNET50": "resnet50", "restnet-20": "resnet-20", "vgg16": "vgg-16",

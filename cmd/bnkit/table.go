@@ -30,6 +30,7 @@ func tableWidth(rows [][]string) int {
 	return total
 }
 
+// columnWidth returns the width of column i, including the gap.
 func columnWidth(rows [][]string, i int) int {
 	width := 0
 	for _, row := range rows {
@@ -38,8 +39,8 @@ func columnWidth(rows [][]string, i int) int {
 	return columnGap + width
 }
 
-// transposed returns the table with rows as columns.
-func transposed(rows [][]string) [][]string {
+// transpose returns the table with rows and columns exchanged.
+func transpose(rows [][]string) [][]string {
 	turned := make([][]string, len(rows[0]))
 	for i := range turned {
 		for _, row := range rows {
@@ -49,10 +50,9 @@ func transposed(rows [][]string) [][]string {
 	return turned
 }
 
-// fitting returns the table with as many columns as fit into a width. ranks holds the rank
-// of each column: a column is left out before the columns of lower rank. The first column
-// that does not fit and all columns of higher rank are left out.
-func fitting(rows [][]string, ranks []int, width int) [][]string {
+// fitColumns returns the table with the columns that fit into a width. ranks holds the rank of
+// each column. Columns are kept in order of rank, until one does not fit.
+func fitColumns(rows [][]string, ranks []int, width int) [][]string {
 	kept := make([]bool, len(ranks))
 	for rank, used := 0, 0; ; rank++ {
 		found := false

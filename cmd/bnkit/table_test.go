@@ -20,12 +20,12 @@ func TestTable(t *testing.T) {
 	if got := tableWidth(rows); got != utf8.RuneCountInString(lines[0]) {
 		t.Errorf("tableWidth is %d, the lines have %d characters", got, utf8.RuneCountInString(lines[0]))
 	}
-	if turned := transposed(rows); len(turned) != 3 || turned[2][2] != rows[2][2] || turned[1][0] != "γ" || !reflect.DeepEqual(transposed(turned), rows) {
-		t.Errorf("transposed: %q", turned)
+	if columns := transpose(rows); len(columns) != 3 || columns[2][2] != rows[2][2] || columns[1][0] != "γ" || !reflect.DeepEqual(transpose(columns), rows) {
+		t.Errorf("transpose: %q", columns)
 	}
 	// The columns take 7, 6 and 20 characters.
 	for width, want := range map[int][]string{33: {"run", "γ", "accuracy"}, 32: {"run", "accuracy"}, 27: {"run", "accuracy"}, 26: {"run"}, 7: {"run"}} {
-		if got := fitting(rows, []int{0, 2, 1}, width)[0]; !reflect.DeepEqual(got, want) {
+		if got := fitColumns(rows, []int{0, 2, 1}, width)[0]; !reflect.DeepEqual(got, want) {
 			t.Errorf("%d characters: columns %q, want %q", width, got, want)
 		}
 	}

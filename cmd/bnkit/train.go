@@ -19,10 +19,10 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// trainOptions are the train command's flags.
+// trainOptions holds the flags of the train command.
 type trainOptions struct {
 	preset  string
-	file    string // of settings
+	file    string // path of a file of settings
 	from    string // file of the model to start from
 	like    string // file of the model whose pruned network is trained from scratch
 	config  config.Config
@@ -35,7 +35,7 @@ type trainOptions struct {
 	otherKernel bool // whether other kernels may continue a run
 
 	owned *rundir.Dir   // the run to resume
-	model *engine.Model // that from or like names
+	model *engine.Model // the model that from or like names
 
 	foreign foreignFlags // for from and like
 }
@@ -76,7 +76,7 @@ Schedules of the learning rate, which changes each epoch or, with --lr-per-step,
 each step:
   constant          --lr
   step              --lr, divided by 10 at the start of each epoch in --lr-drops:
-                    at two thirds and thirteen fifteenths of --epochs by default
+                    by default at 2/3 and 13/15 of --epochs
   cosine            half a cosine wave from --lr down to --lr-min
   cosine-restarts   the same over --lr-period epochs, repeated
   linear-cosine     TensorFlow's linear_cosine_decay
@@ -118,8 +118,7 @@ of the flags with _ for -, and augment: false). Flags override both.
 
 --from RUN starts from the model of a run, a .bnz file or another program's file, with
 its network, seed and data, and trains γ and β by default. Pruned channels stay pruned:
-a step costs what the smaller network costs, and nothing that belongs to those channels
-changes. By default, --lr is 0.01 and --schedule cosine. --like RUN trains the pruned
+their values do not change, and each step costs as much as a step of the smaller network. By default, --lr is 0.01 and --schedule cosine. --like RUN trains the pruned
 network from new parameters instead, with the usual defaults, as a control. Another
 program's file (see bnkit eval --help) needs --data, and --normalise-mean and
 --normalise-std.
@@ -156,8 +155,8 @@ checkpoint, parameters (the number of trained parameters) and config.`,
 		},
 	}
 	f := c.Flags()
-	f.SortFlags = false // help shows them in the order of the settings
-	f.StringVar(&o.preset, "preset", "", "settings of a published experiment; list shows them")
+	f.SortFlags = false // the help lists flags in the order of the settings
+	f.StringVar(&o.preset, "preset", "", "settings of a published experiment; list shows all")
 	f.StringVar(&o.file, "config", "", "file of settings: YAML, a run directory or its config.json")
 	f.StringVar(&o.from, "from", "", "start from the model in this file or run directory; pruned channels stay pruned")
 	f.StringVar(&o.like, "like", "", "train the pruned network in this file or run directory from new parameters")
@@ -165,8 +164,8 @@ checkpoint, parameters (the number of trained parameters) and config.`,
 	o.foreign.addNormalisation(c)
 	addDataDir(c, &o.dataDir, "where the resumed run found it, or ")
 	addThreads(c, &o.threads, "; does not change the result")
-	f.StringVar(&o.out, "out", "", "run directory (default: runs/ARCH-TRAINABLE-DATA-sSEED, and a number if that is taken)")
-	f.BoolVar(&o.resume, "resume", false, "continue the run in --out, by default the newest that is not finished")
+	f.StringVar(&o.out, "out", "", "run directory (default: runs/ARCH-TRAINABLE-DATA-sSEED, followed by a number if that exists)")
+	f.BoolVar(&o.resume, "resume", false, "continue the run in --out (default: the newest unfinished run)")
 	f.BoolVar(&o.otherKernel, "allow-other-kernel", false, "resume a run even if it was trained by kernels or on a processor whose results differ in their last bits")
 	f.BoolVar(&o.force, "force", false, "replace the run in --out once the new run has completed an epoch")
 	inGroup(c, "settings or model to start from", "preset", "config", "from", "like")
@@ -204,7 +203,7 @@ func runTrain(c *cobra.Command, g *globalOptions, o *trainOptions) error {
 		}
 		defer o.owned.Release()
 	}
-	if err := takeSettings(c, g, o); err != nil {
+	if err := loadSettings(c, g, o); err != nil {
 		return err
 	}
 	if err := checkEffect(c, &o.config); err != nil {
@@ -214,26 +213,26 @@ func runTrain(c *cobra.Command, g *globalOptions, o *trainOptions) error {
 		return flagError(c, err)
 	}
 	if flags := c.Flags(); flags.Changed("data") && flags.Changed("data-dir") && !dataset.IsName(o.config.Data) {
-		return dataTwice(o.config.Data)
+		return errTwoDataLocations(o.config.Data)
 	}
-	place, err := o.place()
+	dataPath, err := o.dataPath()
 	if err != nil {
 		return err
 	}
-	data, err := dataset.Open(o.config.Data, place)
+	data, err := dataset.Open(o.config.Data, dataPath)
 	if err != nil {
 		return err
 	}
 	numbered := o.out == ""
 	if numbered {
-		o.out = filepath.Join("runs", fmt.Sprintf("%s-%s-%s-s%d%s", o.config.Arch, o.config.Trainable, data.Name, o.config.Seed, o.started()))
+		o.out = filepath.Join("runs", fmt.Sprintf("%s-%s-%s-s%d%s", o.config.Arch, o.config.Trainable, data.Name, o.config.Seed, o.outSuffix()))
 	}
 	line := g.newProgress()
 	result, err := engine.Train(c.Context(), o.config, data, engine.TrainOptions{
-		Dir: o.out, Numbered: numbered, Owned: o.owned, Threads: o.threads, Resume: o.resume, Force: o.force, Place: place, From: o.model,
+		Dir: o.out, Numbered: numbered, Owned: o.owned, Threads: o.threads, Resume: o.resume, Force: o.force, Place: dataPath, From: o.model,
 		AllowOtherKernel: o.otherKernel, MaxMemory: int64(g.maxMemory),
 		Begin: func(dir string) {
-			g.note("training %s, %s, on %s in %s", o.config.Arch, trainedWords(o.config.Trainable), data.Name, dir)
+			g.note("training %s, %s, on %s in %s", o.config.Arch, trainableText(o.config.Trainable), data.Name, dir)
 		},
 		Warn: func(err error) {
 			line.clear()
@@ -241,7 +240,7 @@ func runTrain(c *cobra.Command, g *globalOptions, o *trainOptions) error {
 		},
 		Step: func(s engine.StepReport) {
 			line.update("epoch %d/%d, step %d/%d: loss %.3f, accuracy %s, %.0f images/s, %s left",
-				s.Epoch, s.Epochs, s.Step, s.Steps, s.Loss, share(s.Accuracy), s.ImagesPerSecond, left(s.Remaining))
+				s.Epoch, s.Epochs, s.Step, s.Steps, s.Loss, percent(s.Accuracy), s.ImagesPerSecond, durationText(s.Remaining))
 		},
 		Epoch: func(m rundir.EpochMetrics) {
 			line.clear()
@@ -261,10 +260,10 @@ func runTrain(c *cobra.Command, g *globalOptions, o *trainOptions) error {
 	return finishTrain(g, result)
 }
 
-// place returns the location of the data: --data if that is a path, else --data-dir or,
-// for a resumed run, the location that the run recorded, which takeSettings has copied.
-// "" stands for the default.
-func (o *trainOptions) place() (string, error) {
+// dataPath returns the location of the data: --data if that is a path, else --data-dir or,
+// for a resumed run, the location that the run recorded, which loadSettings has copied to
+// o.dataDir. It returns "" for the default location.
+func (o *trainOptions) dataPath() (string, error) {
 	dir := o.dataDir
 	if !dataset.IsName(o.config.Data) {
 		dir = o.config.Data
@@ -289,7 +288,8 @@ func printPresets(g *globalOptions) error {
 	})
 }
 
-func trainedWords(set string) string {
+// trainableText describes a trainable set in words.
+func trainableText(set string) string {
 	if set == string(arch.BN) {
 		return "γ and β only"
 	}
@@ -309,18 +309,19 @@ func printEpoch(g *globalOptions, m rundir.EpochMetrics, epochs int) {
 	if !g.quiet {
 		validation := ""
 		if m.ValidationExamples > 0 {
-			validation = fmt.Sprintf("validation loss %.4f  accuracy %s   ", m.ValidationLoss, share(m.ValidationAccuracy))
+			validation = fmt.Sprintf("validation loss %.4f  accuracy %s   ", m.ValidationLoss, percent(m.ValidationAccuracy))
 		}
 		near := ""
 		if !math.IsNaN(m.GammaNearZero) {
-			near = "|γ|<0.01 " + share(m.GammaNearZero) + "   "
+			near = "|γ|<0.01 " + percent(m.GammaNearZero) + "   "
 		}
 		fmt.Fprintf(g.out, "epoch %*d/%d  lr %-6.3g train loss %.4f  accuracy %s   test loss %.4f  accuracy %s   %s%s%.0f images/s\n",
-			len(fmt.Sprint(epochs)), m.Epoch, epochs, m.LearningRate, m.TrainLoss, share(m.TrainAccuracy),
-			m.TestLoss, share(m.TestAccuracy), validation, near, m.ImagesPerSecond)
+			len(fmt.Sprint(epochs)), m.Epoch, epochs, m.LearningRate, m.TrainLoss, percent(m.TrainAccuracy),
+			m.TestLoss, percent(m.TestAccuracy), validation, near, m.ImagesPerSecond)
 	}
 }
 
+// finishTrain prints the result of a run.
 func finishTrain(g *globalOptions, r *engine.TrainResult) error {
 	if g.json {
 		return g.printLine(trainResult{r.Dir, r.Checkpoint, r.Parameters, r.Config})
@@ -336,10 +337,10 @@ func finishTrain(g *globalOptions, r *engine.TrainResult) error {
 	}
 	validation := ""
 	if last.ValidationExamples > 0 {
-		validation = fmt.Sprintf("validation accuracy %s on %d held out, ", share(last.ValidationAccuracy), last.ValidationExamples)
+		validation = fmt.Sprintf("validation accuracy %s on %d held out, ", percent(last.ValidationAccuracy), last.ValidationExamples)
 	}
 	fmt.Fprintf(g.out, "test accuracy %s on %d pictures (running statistics), %straining accuracy %s, %d parameters trained\n",
-		share(last.TestAccuracy), last.TestExamples, validation, share(last.TrainAccuracy), r.Parameters)
+		percent(last.TestAccuracy), last.TestExamples, validation, percent(last.TrainAccuracy), r.Parameters)
 	fmt.Fprintf(g.out, "checkpoint: %s (%s)\n", r.Checkpoint, bytesText(fileSize(r.Checkpoint)))
 	if !math.IsNaN(last.GammaNearZero) {
 		g.note("next, try: bnkit analyze %s", shellQuote(r.Checkpoint))
@@ -366,26 +367,26 @@ func (o *trainOptions) settingsOfRun(c *cobra.Command) (config.Config, error) {
 	if err != nil || c.Flags().Changed("data") && !dataset.IsName(o.config.Data) {
 		return base, err
 	}
-	place := o.dataDir
-	if place == "" {
-		if place, err = rundir.ReadPlace(o.out); err != nil {
+	dataPath := o.dataDir
+	if dataPath == "" {
+		if dataPath, err = rundir.ReadDataPath(o.out); err != nil {
 			return base, err
 		}
 	}
 	switch {
 	case dataset.IsName(base.Data):
-		o.dataDir = place
-	case place != "":
-		base.Data = place // the data set has no name
+		o.dataDir = dataPath
+	case dataPath != "":
+		base.Data = dataPath // the data set has no name
 	case !c.Flags().Changed("data"):
 		return base, &usageError{c.CommandPath(), fmt.Errorf("the run in %s was trained on a data set without a name: give its path with --data", o.out)}
 	}
 	return base, nil
 }
 
-// started returns what the name of a run's directory ends with if the run starts from a
-// model.
-func (o *trainOptions) started() string {
+// outSuffix returns the suffix of the default name of the run directory: "-from" or "-like" if
+// the run starts from a model, and otherwise "".
+func (o *trainOptions) outSuffix() string {
 	switch {
 	case o.from != "":
 		return "-from"
@@ -396,20 +397,20 @@ func (o *trainOptions) started() string {
 }
 
 // settingsOfModel loads the model that --from or --like names and returns the settings of
-// a run that starts from it. Unless the flags say where its data is, it also takes over
-// the location that the model's run recorded.
+// a run that starts from it. Unless the flags give the location of the data, it also
+// copies the location that the model's run recorded.
 func (o *trainOptions) settingsOfModel(c *cobra.Command, g *globalOptions) (config.Config, error) {
 	fail := func(format string, args ...any) (config.Config, error) {
 		return config.Config{}, &usageError{c.CommandPath(), fmt.Errorf(format, args...)}
 	}
 	if o.from != "" && o.like != "" || o.resume || o.preset != "" || o.file != "" {
-		return fail("--from, --like, --resume, --preset and --config each say where a run's settings come from: use one of them")
+		return fail("--from, --like, --resume, --preset and --config each name a source of settings: use one of them")
 	}
 	path, err := checkpointIn(o.from + o.like)
 	if err != nil {
 		return config.Config{}, err
 	}
-	if o.model, err = o.loadStart(c, g, path); err != nil {
+	if o.model, err = o.loadStartModel(c, g, path); err != nil {
 		return config.Config{}, err
 	}
 	base, err := settingsFrom(o.model, o.like != "")
@@ -419,12 +420,12 @@ func (o *trainOptions) settingsOfModel(c *cobra.Command, g *globalOptions) (conf
 	for _, s := range config.Settings {
 		fixed := s.Group == config.Network || o.from != "" && (s.Key == "seed" && o.model.Origin != nil || strings.HasSuffix(s.Key, "init"))
 		if fixed && c.Flags().Changed(s.FlagName()) {
-			return fail("--%s is that of the model: leave it out", s.FlagName())
+			return fail("--%s cannot be used with --from or --like, because the model determines it: leave it out", s.FlagName())
 		}
 	}
 	named := c.Flags().Changed("data")
 	if o.dataDir == "" && !named {
-		if o.dataDir, err = rundir.ReadPlace(filepath.Dir(o.model.Source.Path)); err != nil {
+		if o.dataDir, err = rundir.ReadDataPath(filepath.Dir(o.model.Source.Path)); err != nil {
 			return base, err
 		}
 	}
@@ -436,9 +437,9 @@ func (o *trainOptions) settingsOfModel(c *cobra.Command, g *globalOptions) (conf
 	return base, nil
 }
 
-// loadStart loads the model that --from or --like names. For another program's file, the
-// flags for settings say what pictures it takes.
-func (o *trainOptions) loadStart(c *cobra.Command, g *globalOptions, path string) (*engine.Model, error) {
+// loadStartModel loads the model that --from or --like names. For another program's file, the
+// flags for settings describe the pictures.
+func (o *trainOptions) loadStartModel(c *cobra.Command, g *globalOptions, path string) (*engine.Model, error) {
 	m := modelFlags{foreign: o.foreign}
 	foreign, err := engine.IsForeign(path)
 	if err != nil {
@@ -472,9 +473,9 @@ func settingsFrom(m *engine.Model, like bool) (config.Config, error) {
 	return c, err
 }
 
-// takeSettings copies the settings of the preset, the file, the model or the run to
-// resume, except the settings that flags give.
-func takeSettings(c *cobra.Command, g *globalOptions, o *trainOptions) error {
+// loadSettings loads the settings of the preset, the file, the model or the run to resume. The
+// settings that flags give override them.
+func loadSettings(c *cobra.Command, g *globalOptions, o *trainOptions) error {
 	var base config.Config
 	var err error
 	if o.from == "" && o.like == "" && o.foreign != (foreignFlags{}) {

@@ -19,13 +19,13 @@ import (
 	"bnkit/prune"
 )
 
-// This file holds what commands do with a file of another program whose network is not
-// recognised. They can use γ and β, but cannot run the network.
+// The functions in this file handle files of other programs whose networks are not recognised.
+// Commands can use γ and β of such a network, but cannot run it.
 
 // unknownHelp is a paragraph for the help of analyze.
 const unknownHelp = `If the network of another program's file is not recognised, it cannot be run. Then
-only γ and β are shown: the shares of |γ|, of |β| and of channels of which both are
-near zero, for each BatchNorm (X.weight, X.bias and X.running_mean of one dimension).`
+only γ and β are shown: for each BatchNorm (X.weight, X.bias and X.running_mean of one
+dimension), the shares of channels with |γ|, with |β| and with both near zero.`
 
 // outputName returns the path of a checkpoint without its extension, from which the names of
 // output files are made. For another program's file it leaves out the folder, so that outputs
@@ -98,8 +98,8 @@ func printUnknown(w io.Writer, r *analysis.Report, wide bool) {
 	row := func(name string, channels int, gamma, beta *analysis.Distribution, shares ...[]float64) {
 		cells := []string{printable(name), fmt.Sprint(channels), fmt.Sprintf("%.3f", gamma.Quantiles[median]), fmt.Sprintf("%.3f", beta.Quantiles[median])}
 		for i := range r.NearZero {
-			for _, of := range shares {
-				cells = append(cells, share(of[i]))
+			for _, values := range shares {
+				cells = append(cells, percent(values[i]))
 			}
 		}
 		rows = append(rows, cells)
@@ -111,7 +111,7 @@ func printUnknown(w io.Writer, r *analysis.Report, wide bool) {
 	t := &r.Total
 	row("all", t.Channels, &t.Gamma, &t.Beta, t.NearZero, t.BetaNearZero, t.BothNearZero)
 	if !wide {
-		rows = fitting(rows, ranks, defaultColumns)
+		rows = fitColumns(rows, ranks, defaultColumns)
 	}
 	printTable(w, rows)
 	if len(rows[0]) < len(ranks) {
@@ -133,10 +133,10 @@ values keep their bytes. --out NAME.safetensors writes such a copy of any other
 program's file.`
 
 // copyFlags are the flags of prune that clampCopy accepts. It uses some of them, and the
-// others make no difference to a clamped copy.
+// others have no effect on a clamped copy.
 var copyFlags = []string{"threshold", "keep-beta", "zero-beta", "out", "force", "dry-run", "json", "quiet", "data", "data-dir", "threads", "arch", "normalise-mean", "normalise-std", "image-size"}
 
-// clampedFile is what prune --json prints for a clamped copy.
+// clampedFile holds the output of prune --json for a clamped copy.
 type clampedFile struct {
 	*prune.ClampedDict
 	Unmeasured string `json:"unmeasured,omitempty"` // why the network was not run
@@ -145,7 +145,7 @@ type clampedFile struct {
 }
 
 // clampCopy writes a clamped copy of another program's file if its network is not recognised
-// or if --out asks for one. It reports whether this was the case.
+// or if --out asks for one. done reports whether it handled the file.
 func (o *pruneOptions) clampCopy(c *cobra.Command, g *globalOptions, path string) (done bool, err error) {
 	foreign, err := engine.IsForeign(path)
 	if err != nil || !foreign {
@@ -158,7 +158,7 @@ func (o *pruneOptions) clampCopy(c *cobra.Command, g *globalOptions, path string
 	}
 	defer f.Close()
 	if f.network != nil && !asked || f.unknown != nil && o.foreign.arch != "" && !asked {
-		return false, nil // package engine says what is wrong with --arch
+		return false, nil // package engine then reports the error in --arch
 	}
 	why := "--out names a safetensors file, which is a clamped copy of the file"
 	if f.unknown != nil {
@@ -179,7 +179,7 @@ func (o *pruneOptions) clampCopy(c *cobra.Command, g *globalOptions, path string
 		return false, &usageError{c.CommandPath(), fmt.Errorf("--out %s: a clamped copy of %s is written in the format safetensors; use a name that ends in .safetensors", o.out, path)}
 	}
 	if !o.dryRun {
-		if err := mayWrite(c, o.out, o.force); err != nil {
+		if err := checkOverwrite(c, o.out, o.force); err != nil {
 			return false, err
 		}
 	}
@@ -212,7 +212,7 @@ func metadataOf(file *convert.File) map[string]string {
 func printClamped(w io.Writer, r *clampedFile) {
 	rows := [][]string{{"layer", "channels", "clamped", "share"}}
 	row := func(name string, channels, clamped int) {
-		rows = append(rows, []string{printable(name), fmt.Sprint(channels), fmt.Sprint(clamped), share(float64(clamped) / float64(channels))})
+		rows = append(rows, []string{printable(name), fmt.Sprint(channels), fmt.Sprint(clamped), percent(float64(clamped) / float64(channels))})
 	}
 	for _, l := range r.Layers {
 		row(l.Name, l.Channels, l.Clamped)

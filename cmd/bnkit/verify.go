@@ -17,7 +17,7 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// verifyOptions are the verify command's flags.
+// verifyOptions holds the flags of the verify command.
 type verifyOptions struct {
 	dataDir  string
 	manifest bool
@@ -28,15 +28,15 @@ func newVerifyCommand(g *globalOptions) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "verify [RUN...]",
 		Short: "Check files and runs for damage",
-		Long: `Check that files are intact and belong together, and print what they hold.
-` + withoutFile + `
+		Long: `Check that files are intact and belong together, and print a summary of their content.
+` + argumentHelp + `
 
-Of a .bnz file, verify checks all hashes, builds the network that the header
+For a .bnz file, verify checks all hashes, builds the network that the header
 describes, draws its weights from the seed, and checks that the tensors fit. If
 the data that the network was trained on is found, its hash is compared. Files of
 other programs hold no hashes; verify checks that the network can be read.
 
-Of a run directory, it also checks that the settings are those of the model, that
+For a run directory, it also checks that the settings are those of the model, that
 the state to resume from is one of the same run, that every epoch has its
 measurements, and all other .bnz files in the directory.
 
@@ -66,7 +66,7 @@ type verified struct {
 	Problem string `json:"problem,omitempty"`
 }
 
-// verifyError reports that some files did not pass. The output says why.
+// verifyError reports that some files did not pass. The output gives the reasons.
 type verifyError struct{ failed, files int }
 
 func (e *verifyError) Error() string {
@@ -177,7 +177,7 @@ func (v *verifier) foreign(path string) {
 	}
 }
 
-// describeModel returns a line that says what a model is.
+// describeModel describes a model in one line.
 func describeModel(m *engine.Model) string {
 	text := m.Network.Name
 	if m.Origin != nil {
@@ -245,4 +245,3 @@ func (v *verifier) writeManifest(dir string) {
 	entries, err := rundir.WriteManifest(dir)
 	v.add(filepath.Join(dir, rundir.ManifestFile), fmt.Sprintf("written, the SHA-256 of %d files", len(entries)), "", err)
 }
-

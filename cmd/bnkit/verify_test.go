@@ -15,14 +15,14 @@ import (
 // damaged or belongs to another run.
 func TestVerify(t *testing.T) {
 	data := writeIDX(t)
-	inDirectory(t)
+	chdirTemp(t)
 	train := func(dir string, more ...string) {
-		ok(t, append([]string{"train", "--data", data, "--out", dir, "--arch", "resnet-8", "--epochs", "2", "--batch", "32"}, more...)...)
+		mustRun(t, append([]string{"train", "--data", data, "--out", dir, "--arch", "resnet-8", "--epochs", "2", "--batch", "32"}, more...)...)
 	}
 	train("a")
 	train("b", "--seed", "2")
-	ok(t, "prune", "a", "--remove", "0.2")
-	if out := ok(t, "verify", "a", "b/ckpt.bnz"); strings.Count(out, ": ok: ") != 6 || !strings.Contains(out, "seed 1, bn trained") || !strings.Contains(out, "found here") {
+	mustRun(t, "prune", "a", "--remove", "0.2")
+	if out := mustRun(t, "verify", "a", "b/ckpt.bnz"); strings.Count(out, ": ok: ") != 6 || !strings.Contains(out, "seed 1, bn trained") || !strings.Contains(out, "found here") {
 		t.Errorf("verify prints:\n%s", out)
 	}
 
@@ -72,7 +72,7 @@ func TestVerify(t *testing.T) {
 	change("metrics.jsonl", flip(read("a/metrics.jsonl"))[1:], "a/metrics.jsonl: FAILED")
 
 	// A manifest covers every byte of every file, and sha256sum reads it.
-	ok(t, "verify", "a", "--manifest")
+	mustRun(t, "verify", "a", "--manifest")
 	if sum, err := exec.LookPath("sha256sum"); err == nil {
 		c := exec.Command(sum, "-c", "--strict", rundir.ManifestFile)
 		c.Dir = "a"
@@ -92,11 +92,11 @@ func TestVerify(t *testing.T) {
 	}
 
 	// Training that continues removes a manifest that no longer holds.
-	ok(t, "train", "--resume", "--out", "a", "--epochs", "3", "--data-dir", data)
+	mustRun(t, "train", "--resume", "--out", "a", "--epochs", "3", "--data-dir", data)
 	if _, err := os.Stat(filepath.Join("a", rundir.ManifestFile)); err == nil {
 		t.Error("a resumed run keeps its manifest")
 	}
-	ok(t, "verify", "a")
+	mustRun(t, "verify", "a")
 	if code, _, err := bnkit(t, "verify", "missing"); code != 1 || !strings.Contains(err, "name a file or a run directory") {
 		t.Errorf("a missing run: exit code %d, %q", code, err)
 	}

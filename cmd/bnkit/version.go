@@ -40,7 +40,7 @@ func version() string {
 	return "development"
 }
 
-// versionResult is what version --json prints.
+// versionResult holds the output of version --json.
 type versionResult struct {
 	Version   string           `json:"version"`
 	Go        string           `json:"go"`

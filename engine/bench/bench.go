@@ -1,5 +1,5 @@
-// Package bench measures the speed of training steps and of inference on this machine, and
-// the speed of multiply-adds alone, to compare with.
+// Package bench measures the speed of training steps and of inference on this machine. For
+// comparison, it also measures the speed of multiply-adds alone.
 package bench
 
 import (
@@ -51,7 +51,7 @@ const (
 	maxSteps = 1_000_000
 )
 
-// Result is what a benchmark measured. Times are medians over the measured steps.
+// Result holds the results of a benchmark. Times are medians over the measured steps.
 type Result struct {
 	Arch            string           `json:"arch"`
 	Trainable       string           `json:"trainable,omitempty"`   // missing for inference
@@ -65,13 +65,13 @@ type Result struct {
 	ImagesPerSecond float64          `json:"images_per_second"`
 	StepSeconds     float64          `json:"step_seconds"`
 
-	// EffectiveGFLOPS is the number of FLOPs (2 for a multiply-add) that direct
-	// convolutions need for the same work, per second. It counts the forward pass and,
+	// EffectiveGFLOPS is the number of FLOPs per second, counted as if all
+	// convolutions were direct ones; a multiply-add is 2 FLOPs. It counts the forward pass and,
 	// in training, the weight gradients of the convolutions that are trained and the
 	// input gradients of all convolutions except the first. If only the output layer
 	// is trained, there are no input gradients.
 	//
-	// FMAPeakGFLOPS is the same threads' speed in multiply-adds that do not access
+	// FMAPeakGFLOPS is the speed of the same threads in multiply-adds that do not access
 	// memory, measured in the same run. EffectiveGFLOPS can exceed it, because fast
 	// convolution algorithms need fewer multiply-adds than direct ones.
 	EffectiveGFLOPS float64 `json:"effective_gflops"`
@@ -123,7 +123,7 @@ func Run(ctx context.Context, cfg Config) (Result, error) {
 		cfg.Threads = runtime.GOMAXPROCS(0)
 	}
 	if cfg.Layers && cfg.Eval {
-		return r, &OptionError{"layers", "layers cannot be measured in inference, which takes each picture through all layers at once"}
+		return r, &OptionError{"layers", "layers cannot be measured in inference, which processes one picture at a time through all layers"}
 	}
 	x, labels := randomBatch(net, cfg.Batch)
 	step, setTimer, stop, err := prepareStep(net, cfg, x, labels)
@@ -159,7 +159,7 @@ func Run(ctx context.Context, cfg Config) (Result, error) {
 	return r, err
 }
 
-// timerSetter is [engine.Trainer.SetTimer].
+// timerSetter has the signature of [engine.Trainer.SetTimer].
 type timerSetter func(func(unit int, phase nn.Phase, took time.Duration))
 
 // measureLayers measures the time of each phase in cfg.Steps further steps.
@@ -237,8 +237,8 @@ func measureSteps(ctx context.Context, steps int, step func()) (seconds, allocs 
 	return seconds, allocs, nil
 }
 
-// preallocateWaitRecords makes the runtime allocate records of waiting goroutines, which it
-// reuses, so that it does not allocate any during a step.
+// preallocateWaitRecords makes the runtime allocate its records of waiting goroutines. It
+// reuses them, and so does not allocate any during a step.
 func preallocateWaitRecords() {
 	const goroutines = 512 // more than the records that each processor keeps
 	var waiting sync.WaitGroup
@@ -259,7 +259,7 @@ func median(values []float64) float64 {
 	return (values[(len(values)-1)/2] + values[len(values)/2]) / 2
 }
 
-// randomBatch returns n pictures of normal noise and their labels.
+// randomBatch returns n pictures of normal noise, N×C×H×W, and labels.
 func randomBatch(net *arch.Network, n int) ([]float32, []int32) {
 	x := make([]float32, n*net.Input.C*net.Input.H*net.Input.W)
 	stream := rng.NewStream(1, "bench")
@@ -286,18 +286,18 @@ func inferenceFLOPs(net *arch.Network) int64 {
 // read the picture.
 func trainingFLOPs(net *arch.Network, set arch.TrainableSet) int64 {
 	total := inferenceFLOPs(net)
-	below := false
+	trainsUnits := false // any parameter before the output layer
 	for _, x := range net.Tensors() {
 		if x.Unit == len(net.Units) || !set.Trains(&x) {
 			continue
 		}
-		below = true
+		trainsUnits = true
 		if x.Kind == arch.ConvWeight {
 			total += 2 * net.Units[x.Unit].MACs()
 		}
 	}
 	for i := range net.Units {
-		if u := &net.Units[i]; below && u.In != arch.Picture {
+		if u := &net.Units[i]; trainsUnits && u.In != arch.Picture {
 			total += 2 * u.MACs()
 		}
 	}

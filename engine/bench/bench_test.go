@@ -12,7 +12,7 @@ import (
 	"bnkit/engine/config"
 )
 
-// TestFLOPs compares with the FLOPs of resnet-8 on 3×32×32, counted by hand.
+// TestFLOPs compares with the FLOPs of resnet-8 on 3×32×32, which were counted by hand.
 func TestFLOPs(t *testing.T) {
 	net, err := arch.Build("resnet-8", arch.Options{Input: arch.Shape{C: 3, H: 32, W: 32}, Classes: 10})
 	if err != nil {
@@ -23,7 +23,7 @@ func TestFLOPs(t *testing.T) {
 		rest  = 2*16*16*9*1024 + (16*32*9+32*32*9+16*32)*256 + (32*64*9+64*64*9+32*64)*64
 	)
 	for _, c := range []struct {
-		what      string
+		name      string
 		got, want int64
 	}{
 		{"inference", inferenceFLOPs(net), 2 * (first + rest)},
@@ -34,7 +34,7 @@ func TestFLOPs(t *testing.T) {
 		{"bn+shortcut", trainingFLOPs(net, arch.BNShortcut), 2 * (first + 2*rest + 16*32*256 + 32*64*64)},
 	} {
 		if c.got != c.want {
-			t.Errorf("%s: %d FLOPs, want %d", c.what, c.got, c.want)
+			t.Errorf("%s: %d FLOPs, want %d", c.name, c.got, c.want)
 		}
 	}
 }
@@ -127,7 +127,7 @@ func TestRunLayers(t *testing.T) {
 				t.Errorf("%+v", l)
 			}
 			if l.Layer == "blocks.0.conv1" && !closeTo(l.EffectiveGFLOPS*l.Seconds, 2e-9*4*16*16*9*1024, 1e-9) {
-				t.Errorf("%+v: time and speed do not give the number of FLOPs", l)
+				t.Errorf("%+v: the product of time and speed is not the number of FLOPs", l)
 			}
 		}
 		if !slices.Equal(got, want) {

@@ -2,5 +2,5 @@
 
 package bench
 
-// peakRSS returns 0, because the value is unknown on this system.
+// peakRSS returns 0, which means unknown.
 func peakRSS() int64 { return 0 }

@@ -18,7 +18,7 @@ type Config struct {
 	Arch     string
 	Shortcut string
 	arch.Variants
-	Start string // "" for new parameters of Arch; otherwise see StartFrom, StartLike
+	Start string // "" to train Arch from new parameters; otherwise see StartFrom and StartLike
 
 	Trainable string
 	Seed      uint64
@@ -112,11 +112,11 @@ func (c *Config) Resolve() {
 }
 
 // Difference returns the key of the first setting in which c and d differ, except Epochs,
-// and both values as text. The key is "" if they do not differ.
-func (c *Config) Difference(d *Config) (key, was, now string) {
+// and its values in c and d as text. The key is "" if they do not differ.
+func (c *Config) Difference(d *Config) (key, inC, inD string) {
 	for _, s := range Settings {
-		if was, now := s.Text(c), s.Text(d); s.Key != "epochs" && was != now {
-			return s.Key, was, now
+		if inC, inD := s.Text(c), s.Text(d); s.Key != "epochs" && inC != inD {
+			return s.Key, inC, inD
 		}
 	}
 	return "", "", ""
@@ -133,6 +133,7 @@ func (e *Error) Error() string { return e.Key + ": " + e.Reason }
 // WrongUsage reports that a setting is at fault, not a file.
 func (e *Error) WrongUsage() bool { return true }
 
+// fail returns an *Error about the setting with the given key.
 func fail(key, format string, args ...any) error {
 	return &Error{key, fmt.Sprintf(format, args...)}
 }

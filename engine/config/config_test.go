@@ -18,7 +18,7 @@ func TestDefaultConfigIsValid(t *testing.T) {
 	}
 }
 
-func TestValidateNamesTheSetting(t *testing.T) {
+func TestValidateRefuses(t *testing.T) {
 	for _, c := range []struct {
 		key    string
 		change func(*Config)
@@ -119,7 +119,7 @@ func TestValidateNamesTheSetting(t *testing.T) {
 	}
 }
 
-// changed returns the default settings with one of them changed.
+// changed returns the default settings with the value of s changed.
 func changed(t *testing.T, s *Setting) Config {
 	t.Helper()
 	c := Default()
@@ -142,23 +142,23 @@ func changed(t *testing.T, s *Setting) Config {
 	return c
 }
 
-// TestSettingsAreFields checks that each entry of the table has its own field, and that
+// TestSettingsMatchFields checks that each entry of the table has its own field, and that
 // each field of Config has an entry.
-func TestSettingsAreFields(t *testing.T) {
+func TestSettingsMatchFields(t *testing.T) {
 	fields := reflect.TypeFor[Config]().NumField() - 1 + reflect.TypeFor[arch.Variants]().NumField()
 	if len(Settings) != fields {
 		t.Errorf("%d settings, %d fields", len(Settings), fields)
 	}
-	keys, flags, places := map[string]bool{}, map[string]bool{}, map[any]bool{}
+	keys, flags, pointers := map[string]bool{}, map[string]bool{}, map[any]bool{}
 	var c Config
 	for _, s := range Settings {
 		if s.Meaning == "" || s.Group == "" {
 			t.Errorf("%s has no Meaning or no Group", s.Key)
 		}
-		keys[s.Key], flags[s.FlagName()], places[s.Field(&c)] = true, true, true
+		keys[s.Key], flags[s.FlagName()], pointers[s.Field(&c)] = true, true, true
 		if need := Find(s.Needs.Key); s.Needs.Key != "" {
 			if need == nil || !keys[need.Key] {
-				t.Fatalf("%s needs %q, which is not listed before it and so is not checked before it", s.Key, s.Needs.Key)
+				t.Fatalf("%s needs %q, which must be listed, and thus checked, before it", s.Key, s.Needs.Key)
 			}
 			for _, v := range s.Needs.Values {
 				if d := Default(); need.Set(&d, v) != nil || need.Kind() == Text && !slices.Contains(need.Values, v) {
@@ -173,14 +173,14 @@ func TestSettingsAreFields(t *testing.T) {
 			}
 		}
 	}
-	if len(keys) != len(Settings) || len(flags) != len(Settings) || len(places) != len(Settings) {
-		t.Errorf("%d settings have %d keys, %d flags, %d fields", len(Settings), len(keys), len(flags), len(places))
+	if len(keys) != len(Settings) || len(flags) != len(Settings) || len(pointers) != len(Settings) {
+		t.Errorf("%d settings have %d keys, %d flags, %d fields", len(Settings), len(keys), len(flags), len(pointers))
 	}
 }
 
-// TestEverySettingIsComparedAndWritten changes each setting in turn, and checks that
+// TestSettingsAreComparedAndWritten changes each setting in turn, and checks that
 // Difference reports it and that JSON and text keep it.
-func TestEverySettingIsComparedAndWritten(t *testing.T) {
+func TestSettingsAreComparedAndWritten(t *testing.T) {
 	for _, s := range Settings {
 		c, d := Default(), changed(t, s)
 		want := s.Key
@@ -204,9 +204,9 @@ func TestEverySettingIsComparedAndWritten(t *testing.T) {
 	}
 }
 
-// TestRateDrops checks that the default drops depend on the number of epochs, and that an
+// TestDefaultLRDrops checks that the default drops depend on the number of epochs, and that an
 // empty list stays empty.
-func TestRateDrops(t *testing.T) {
+func TestDefaultLRDrops(t *testing.T) {
 	for epochs, want := range map[int][]int{
 		1: {}, 2: {1}, 3: {2}, 4: {3}, 5: {3, 4}, 6: {4, 5}, 10: {7, 9}, 15: {10, 13}, 30: {20, 26}, 160: {107, 139}, maxEpochs: {666_667, 866_667},
 	} {
@@ -236,13 +236,13 @@ func TestRateDrops(t *testing.T) {
 	}
 }
 
-// TestLeavesOutDefaults checks that a setting that is missing in a file has its default,
-// and that it is left out again when the settings are written.
-func TestLeavesOutDefaults(t *testing.T) {
-	const old = `{"arch":"resnet-20","shortcut":"A","data":"cifar10","trainable":"all","epochs":160,"batch":64,"lr":0.05,"lr_drops":[],` +
+// TestDefaultsAreOmitted checks that a setting that is missing in a file gets its default, and
+// that settings with their defaults are not written.
+func TestDefaultsAreOmitted(t *testing.T) {
+	const file = `{"arch":"resnet-20","shortcut":"A","data":"cifar10","trainable":"all","epochs":160,"batch":64,"lr":0.05,"lr_drops":[],` +
 		`"momentum":0.8,"weight_decay":0,"seed":7,"subset":100,"augment":false,"with_stats":true}`
 	var got Config
-	if err := json.Unmarshal([]byte(old), &got); err != nil {
+	if err := json.Unmarshal([]byte(file), &got); err != nil {
 		t.Fatal(err)
 	}
 	want := Default()
@@ -251,13 +251,14 @@ func TestLeavesOutDefaults(t *testing.T) {
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("read as %+v, want %+v", got, want)
 	}
-	if b, err := json.Marshal(got); err != nil || string(b) != old {
-		t.Errorf("written as %s, %v; want %s", b, err, old)
+	if b, err := json.Marshal(got); err != nil || string(b) != file {
+		t.Errorf("written as %s, %v; want %s", b, err, file)
 	}
 }
 
-// TestKeysAreExact checks that a setting that is given twice, or in upper case, is refused.
-func TestKeysAreExact(t *testing.T) {
+// TestUnmarshalRefusesInexactKeys checks that settings that are given twice or in upper case
+// are refused.
+func TestUnmarshalRefusesInexactKeys(t *testing.T) {
 	for _, text := range []string{`{"lr":1,"lr":2}`, `{"LR":1}`, `{"lr":1,"Lr":2}`} {
 		if err := json.Unmarshal([]byte(text), new(Config)); err == nil {
 			t.Errorf("%s is accepted", text)
@@ -265,8 +266,8 @@ func TestKeysAreExact(t *testing.T) {
 	}
 }
 
-// TestNullDrops checks that null, which some files contain, is read as an empty list.
-func TestNullDrops(t *testing.T) {
+// TestNullLRDrops checks that null, which some files contain, is read as an empty list.
+func TestNullLRDrops(t *testing.T) {
 	var c Config
 	if err := json.Unmarshal([]byte(`{"lr_drops":null}`), &c); err != nil || c.LRDrops == nil || len(c.LRDrops) > 0 {
 		t.Errorf("read as %#v, %v", c.LRDrops, err)

@@ -19,8 +19,8 @@ var fileOrder = []string{
 	"with_stats", "track_gradients",
 }
 
-// written returns the settings that are written to c's file, in the order of the file.
-func (c *Config) written() []*Setting {
+// fileSettings returns the settings that the file of c contains, in the order of the file.
+func (c *Config) fileSettings() []*Setting {
 	var list []*Setting
 	for _, key := range fileOrder {
 		// Drops that are not resolved yet are left out. The reader resolves them too.
@@ -37,10 +37,10 @@ func (c *Config) written() []*Setting {
 	return list
 }
 
-// MarshalJSON writes config.json's object.
+// MarshalJSON returns the object in config.json.
 func (c Config) MarshalJSON() ([]byte, error) {
 	b := []byte{'{'}
-	for i, s := range c.written() {
+	for i, s := range c.fileSettings() {
 		value, err := json.Marshal(s.Field(&c))
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", s.Key, err)
@@ -54,8 +54,8 @@ func (c Config) MarshalJSON() ([]byte, error) {
 	return append(b, '}'), nil
 }
 
-// UnmarshalJSON reads config.json's object. A setting that is missing has its default. A
-// key that is not a setting is an error.
+// UnmarshalJSON reads the object in config.json. A missing setting gets its default. A key
+// that is not a setting is an error.
 func (c *Config) UnmarshalJSON(b []byte) error {
 	var values map[string]json.RawMessage
 	if err := strictjson.Unmarshal(b, &values); err != nil {
@@ -78,7 +78,7 @@ func (c *Config) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// Encode returns config.json's content.
+// Encode returns the content of config.json.
 func (c *Config) Encode() ([]byte, error) {
 	b, err := json.MarshalIndent(c, "", "  ")
 	return append(b, '\n'), err

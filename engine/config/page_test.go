@@ -12,10 +12,10 @@ var update = flag.Bool("update", false, "write docs/settings.md")
 
 const page = "../../docs/settings.md"
 
-// TestPage checks that docs/settings.md matches the table. After changing the table, run
-// go test ./engine/config -run TestPage -update.
-func TestPage(t *testing.T) {
-	want := reference()
+// TestSettingsPage checks that docs/settings.md matches the table of settings. After a change of
+// the table, run go test ./engine/config -run TestSettingsPage -update.
+func TestSettingsPage(t *testing.T) {
+	want := settingsPage()
 	if *update {
 		if err := os.WriteFile(page, []byte(want), 0o644); err != nil {
 			t.Fatal(err)
@@ -26,20 +26,20 @@ func TestPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	if string(got) != want {
-		t.Error("docs/settings.md differs from the table of settings; update it with: go test ./engine/config -run TestPage -update")
+		t.Error("docs/settings.md differs from the table of settings; update it with: go test ./engine/config -run TestSettingsPage -update")
 	}
 }
 
-// reference returns the text of docs/settings.md.
-func reference() string {
+// settingsPage returns the text of docs/settings.md.
+func settingsPage() string {
 	var b strings.Builder
 	b.WriteString(`# Settings
 
 The settings and the data determine a run's result. Nearly every setting is a flag of
 ` + "`bnkit train`" + `, a key of a YAML file for ` + "`--config`" + `, and a key of a run's
 ` + "`config.json`" + `. A flag overrides a file or preset. A setting that is not given has
-its default. A setting that has no effect, such as lr_min with schedule step, is an
-error.
+its default. It is an error to give a setting that has no effect, such as lr_min with
+schedule step.
 
 This page is generated from the table in engine/config/settings.go.
 `)

@@ -12,22 +12,22 @@ import (
 // Setting declares one setting.
 type Setting struct {
 	Key     string // in files, e.g. "lr_drops"
-	NoFlag  bool   // the command line has no flag that takes the value
+	NoFlag  bool   // whether the command line has no flag that takes the value
 	Flag    string // name of the flag; "" if it is Key with - for _, see FlagName
 	Group   Group
 	Field   func(c *Config) any // points to the setting's value in c
 	Default any                 // nil for the zero value
 	Meaning string              // a phrase for the help and docs/settings.md
 
-	Range  Range    // of a number
-	Values []string // of a text: the possible values or, with Form, some of them
-	Form   string   // of a text: other possible values, e.g. "constant:X"; Validate checks them
+	Range  Range    // for a number: the possible values
+	Values []string // for a text: the possible values or, with Form, some of them
+	Form   string   // for a text: other possible values, e.g. "constant:X"; Validate checks them
 
 	Needs Need // condition under which the setting has an effect
 
-	// MayIdle makes Validate accept a value that has no effect, such as the drops of the
-	// learning rate of a preset if the user chooses another schedule.
-	MayIdle bool
+	// AllowUnused makes Validate accept a value that has no effect. An example is the
+	// lr_drops of a preset if the user chooses another schedule.
+	AllowUnused bool
 
 	Aliases map[string]string // other names of values that Set accepts
 }
@@ -46,7 +46,7 @@ const (
 	Run            Group = "run"
 )
 
-// Need is a condition on another setting. The zero value always holds.
+// Need is a condition on another setting. The zero value is no condition.
 type Need struct {
 	Key    string
 	Values []string // the other setting must have one of these; nil for any value but its default
@@ -60,29 +60,32 @@ type Range struct {
 	bounded            bool
 }
 
+// atLeast, above and between return ranges. A range of between includes both ends.
 func atLeast(min float64) Range { return Range{Min: min, Max: math.Inf(1), bounded: true} }
 func above(min float64) Range {
 	return Range{Min: min, Max: math.Inf(1), AboveMin: true, bounded: true}
 }
 func between(min, max float64) Range { return Range{Min: min, Max: max, bounded: true} }
 
-// below excludes Max from the range.
-func (r Range) below() Range {
+// excludeMax excludes Max from the range.
+func (r Range) excludeMax() Range {
 	r.BelowMax = true
 	return r
 }
 
-// above excludes Min from the range.
-func (r Range) above() Range {
+// excludeMin excludes Min from the range.
+func (r Range) excludeMin() Range {
 	r.AboveMin = true
 	return r
 }
 
-func (r Range) eg(example string) Range {
-	r.Example = example
+// example sets the range's Example.
+func (r Range) example(value string) Range {
+	r.Example = value
 	return r
 }
 
+// contains reports whether v is in the range.
 func (r Range) contains(v float64) bool {
 	return !r.bounded || !math.IsInf(v, 0) && (v > r.Min || v == r.Min && !r.AboveMin) && (v < r.Max || v == r.Max && !r.BelowMax)
 }
@@ -125,7 +128,7 @@ func (s *Setting) FlagName() string {
 	return strings.ReplaceAll(s.Key, "_", "-")
 }
 
-// Inverted reports whether the setting's flag switches it off: --no-augment.
+// Inverted reports whether the setting's flag switches the setting off, like --no-augment.
 func (s *Setting) Inverted() bool { return s.Flag == "no-"+s.Key }
 
 // Kind is the type of a setting's values.
@@ -136,9 +139,9 @@ const (
 	Text     Kind = "text"
 	Bool     Kind = "true or false"
 	Number   Kind = "a number"
-	Whole    Kind = "a whole number"
+	Integer  Kind = "a whole number"
 	Unsigned Kind = "a whole number of at least 0"
-	Wholes   Kind = "a list of whole numbers, e.g. 80,120"
+	Integers Kind = "a list of whole numbers, e.g. 80,120"
 )
 
 // Kind returns the type of the setting's values.
@@ -153,9 +156,9 @@ func (s *Setting) Kind() Kind {
 	case *uint64:
 		return Unsigned
 	case *[]int:
-		return Wholes
+		return Integers
 	}
-	return Whole
+	return Integer
 }
 
 // Text returns the setting's value in the form that Set accepts.
@@ -193,6 +196,7 @@ func (s *Setting) Set(c *Config, text string) error {
 	return nil
 }
 
+// parseList parses a list of whole numbers that are separated by commas.
 func parseList(text string) ([]int, error) {
 	list := []int{}
 	if text == "" || text == "none" {
@@ -225,13 +229,13 @@ func (s *Setting) Effective(c *Config) bool {
 	return slices.Contains(s.Needs.Values, other.Text(c))
 }
 
-// Check returns an *Error if the setting's value is never valid, or if it has no effect
+// Check returns an *Error if the setting's value is not possible, or if it has no effect
 // because of another setting of c.
 func (s *Setting) Check(c *Config) error {
 	switch v := s.value(c).(type) {
 	case string:
 		if s.Values != nil && s.Form == "" && !slices.Contains(s.Values, v) && !s.IsDefault(c) {
-			return fail(s.Key, "%q is unknown; use %s", v, choice(s.Values))
+			return fail(s.Key, "%q is unknown; use %s", v, listValues(s.Values))
 		}
 	case float64:
 		if !s.Range.contains(v) {
@@ -242,20 +246,21 @@ func (s *Setting) Check(c *Config) error {
 			return fail(s.Key, "%d; use a whole number %s%s", v, s.Range, s.example())
 		}
 	}
-	if !s.MayIdle && !s.IsDefault(c) && !s.Effective(c) {
-		return fail(s.Key, "%s", s.noEffect(c))
+	if !s.AllowUnused && !s.IsDefault(c) && !s.Effective(c) {
+		return fail(s.Key, "%s", s.explainNoEffect(c))
 	}
 	return nil
 }
 
-// choice lists values to choose from.
-func choice(values []string) string {
+// listValues formats the values that the user can choose from.
+func listValues(values []string) string {
 	if len(values) == 1 {
 		return values[0] + ", or leave it out"
 	}
 	return "one of: " + strings.Join(values, ", ")
 }
 
+// example returns the phrase for the range's Example in errors, or "".
 func (s *Setting) example() string {
 	if s.Range.Example == "" {
 		return ""
@@ -263,8 +268,9 @@ func (s *Setting) example() string {
 	return ", e.g. " + s.Range.Example
 }
 
-// noEffect returns the reason why a setting that is not Effective has no effect in c.
-func (s *Setting) noEffect(c *Config) string {
+// explainNoEffect returns the reason why the setting, which must not be Effective, has no
+// effect in c.
+func (s *Setting) explainNoEffect(c *Config) string {
 	other := Find(s.Needs.Key)
 	if s.Needs.Values == nil {
 		return fmt.Sprintf("it does nothing without %s; set both, or neither", other.Key)
@@ -272,6 +278,7 @@ func (s *Setting) noEffect(c *Config) string {
 	return fmt.Sprintf("it does nothing with %s %s, only with %s", other.Key, other.Text(c), strings.Join(s.Needs.Values, ", "))
 }
 
+// value returns the setting's value in c.
 func (s *Setting) value(c *Config) any { return reflect.ValueOf(s.Field(c)).Elem().Interface() }
 
 // reset sets the setting to its default.

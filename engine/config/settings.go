@@ -30,17 +30,16 @@ const (
 	Rollback = "rollback" // back to the last complete epoch, with half the learning rate
 )
 
-// StartFrom and StartLike begin a Config.Start, before the SHA-256 of a model's file. The
-// run starts from the model's parameters, or trains the model's network, without its
-// pruned channels, from new parameters. The network is the model's; the other settings of
-// the group Network describe it.
+// A Config.Start of a run that starts from a model is one of these prefixes and the SHA-256
+// of the model's file. With StartFrom, the run starts from the model's parameters. With
+// StartLike, it trains the model's network, without its pruned channels, from new
+// parameters. The other settings of the group Network then describe the model's network.
 const (
 	StartFrom = "from "
 	StartLike = "like "
 )
 
-// Limits that are far above real runs and keep every product of two settings within an
-// int.
+// Limits that are far above real runs. They keep every product of two settings within an int.
 const (
 	maxEpochs    = 1_000_000
 	maxBatch     = 65_536
@@ -59,26 +58,26 @@ var (
 )
 
 // Settings declares all settings, in the order of the help and of docs/settings.md. To add
-// one, add an entry here and a field to Config, and use the field.
+// a setting, add an entry here and a field to Config.
 var Settings = []*Setting{
 	{Key: "arch", Group: Network, Field: func(c *Config) any { return &c.Arch },
 		Default: "resnet-14", Values: networks(), Form: "resnet-N, wrn-N-K, resnet-N-bottleneck, resnetA-B-C-D, resnetA-B-C-D-bottleneck",
 		Meaning: "network"},
 	{Key: "shortcut", Group: Network, Field: func(c *Config) any { return &c.Shortcut },
 		Default: string(arch.OptionB), Values: []string{string(arch.OptionB), string(arch.OptionA), string(arch.OptionACentred)},
-		Meaning: "shortcut where the shape changes: B is a 1×1 convolution, A subsamples and adds zero channels after the others, A-centred half of them before"},
+		Meaning: "shortcut where the shape changes: B is a 1×1 convolution; A subsamples and appends zero channels; A-centred subsamples and adds half of the zero channels before the others and half after them"},
 	{Key: "stem", Group: Network, Field: func(c *Config) any { return &c.Stem },
 		Values:  []string{arch.ImageNetStem, arch.CIFARStem},
 		Meaning: "how an ImageNet ResNet begins: a 7×7 convolution and a max pool (imagenet, the default) or a 3×3 convolution (cifar)"},
 	{Key: "width", Group: Network, Field: func(c *Config) any { return &c.Width },
-		Default: 1, Range: above(0).eg("0.5"),
+		Default: 1, Range: above(0).example("0.5"),
 		Meaning: "factor on the channels of every convolution, rounded to at least 1 channel"},
 	{Key: "bn", Group: Network, Field: func(c *Config) any { return &c.BN },
 		Values:  []string{arch.NoBN},
 		Meaning: "none removes all BatchNorms and gives convolutions biases"},
 	{Key: "bn_every", Group: Network, Field: func(c *Config) any { return &c.BNEvery },
-		Range:   between(0, maxEpochs).eg("2"),
-		Meaning: "keep BatchNorm only after the first convolution, one in every K of the others, and shortcuts; 0 keeps all"},
+		Range:   between(0, maxEpochs).example("2"),
+		Meaning: "keep BatchNorm only after the first convolution, every K-th of the other convolutions, and shortcuts; 0 keeps all"},
 	{Key: "no_scale", Group: Network, Field: func(c *Config) any { return &c.NoScale },
 		Form:    "names or patterns, separated by commas",
 		Meaning: "BatchNorms whose γ is fixed at 1, e.g. 'blocks.*.bn2', or '*' for all"},
@@ -88,7 +87,7 @@ var Settings = []*Setting{
 
 	{Key: "start", NoFlag: true, Group: Network, Field: func(c *Config) any { return &c.Start },
 		Form:    "from or like, and a SHA-256",
-		Meaning: "file of the model that the run starts from (--from), or whose pruned network it trains from scratch (--like)"},
+		Meaning: "model file that the run starts from (--from), or model file whose pruned network the run trains from scratch (--like)"},
 
 	{Key: "trainable", Group: Trainable, Field: func(c *Config) any { return &c.Trainable },
 		Default: string(arch.BN), Values: trainableSets(), Form: "random-K, bn+random-K",
@@ -120,58 +119,58 @@ var Settings = []*Setting{
 		Needs:   sgd,
 		Meaning: "use Nesterov's momentum"},
 	{Key: "momentum", Group: Optimization, Field: func(c *Config) any { return &c.Momentum },
-		Default: 0.9, Range: between(0, 1).below().eg("0.9"), Needs: sgd, MayIdle: true,
+		Default: 0.9, Range: between(0, 1).excludeMax().example("0.9"), Needs: sgd, AllowUnused: true,
 		Meaning: "momentum"},
 	{Key: "adam_beta1", Group: Optimization, Field: func(c *Config) any { return &c.AdamBeta1 },
-		Default: 0.9, Range: between(0, 1).below().eg("0.9"), Needs: adam,
+		Default: 0.9, Range: between(0, 1).excludeMax().example("0.9"), Needs: adam,
 		Meaning: "decay of the mean gradient"},
 	{Key: "adam_beta2", Group: Optimization, Field: func(c *Config) any { return &c.AdamBeta2 },
-		Default: 0.999, Range: between(0, 1).below().eg("0.999"), Needs: adam,
+		Default: 0.999, Range: between(0, 1).excludeMax().example("0.999"), Needs: adam,
 		Meaning: "decay of the mean squared gradient"},
 	{Key: "adam_eps", Group: Optimization, Field: func(c *Config) any { return &c.AdamEps },
-		Default: 1e-8, Range: between(0, 1).above().eg("1e-8"), Needs: adam,
+		Default: 1e-8, Range: between(0, 1).excludeMin().example("1e-8"), Needs: adam,
 		Meaning: "number added to the root of the mean squared gradient"},
 	{Key: "weight_decay", Group: Optimization, Field: func(c *Config) any { return &c.WeightDecay },
-		Default: 1e-4, Range: between(0, 1).eg("1e-4"),
+		Default: 1e-4, Range: between(0, 1).example("1e-4"),
 		Meaning: "weight decay of all trained parameters"},
 
 	{Key: "label_smoothing", Group: Regularisation, Field: func(c *Config) any { return &c.LabelSmoothing },
-		Range:   between(0, 1).eg("0.1"),
+		Range:   between(0, 1).example("0.1"),
 		Meaning: "share of each label to spread over all classes"},
 	{Key: "clip_norm", Group: Regularisation, Field: func(c *Config) any { return &c.ClipNorm },
-		Range:   atLeast(0).eg("1"),
+		Range:   atLeast(0).example("1"),
 		Meaning: "limit of the norm of the whole gradient; 0 for no limit"},
 	{Key: "bn_weight_decay", Group: Regularisation, Field: func(c *Config) any { return &c.BNWeightDecay },
 		Default: true,
 		Meaning: "apply weight decay to γ and β too"},
 	{Key: "gamma_l1", Group: Regularisation, Field: func(c *Config) any { return &c.GammaL1 },
-		Range:   between(0, 1).eg("1e-4"),
-		Meaning: "factor of Σ|γ| in the loss, the penalty of network slimming"},
+		Range:   between(0, 1).example("1e-4"),
+		Meaning: "factor of Σ|γ| in the loss, as in network slimming"},
 	{Key: "gamma_l2", Group: Regularisation, Field: func(c *Config) any { return &c.GammaL2 },
-		Range:   between(0, 1).eg("1e-4"),
+		Range:   between(0, 1).example("1e-4"),
 		Meaning: "factor of ½·Σγ² in the loss"},
 	{Key: "beta_l1", Group: Regularisation, Field: func(c *Config) any { return &c.BetaL1 },
-		Range:   between(0, 1).eg("1e-4"),
+		Range:   between(0, 1).example("1e-4"),
 		Meaning: "factor of Σ|β| in the loss"},
 	{Key: "beta_l2", Group: Regularisation, Field: func(c *Config) any { return &c.BetaL2 },
-		Range:   between(0, 1).eg("1e-4"),
+		Range:   between(0, 1).example("1e-4"),
 		Meaning: "factor of ½·Σβ² in the loss"},
 	{Key: "bn_momentum", Group: Regularisation, Field: func(c *Config) any { return &c.BNMomentum },
-		Default: 0.1, Range: between(0, 1).above().eg("0.1"),
+		Default: 0.1, Range: between(0, 1).excludeMin().example("0.1"),
 		Meaning: "weight of a batch's statistics in the running statistics"},
 	{Key: "bn_eps", Group: Regularisation, Field: func(c *Config) any { return &c.BNEps },
-		Default: nn.DefaultEps, Range: between(0, 1).above().eg("1e-5"),
+		Default: nn.DefaultEps, Range: between(0, 1).excludeMin().example("1e-5"),
 		Meaning: "number that BatchNorm adds to a variance"},
 
 	{Key: "lr", Group: LearningRate, Field: func(c *Config) any { return &c.LR },
-		Default: 0.1, Range: above(0).eg("0.1"),
+		Default: 0.1, Range: above(0).example("0.1"),
 		Meaning: "largest learning rate of the schedule"},
 	{Key: "schedule", Group: LearningRate, Field: func(c *Config) any { return &c.Schedule },
 		Default: Step, Values: []string{Constant, Step, Cosine, CosineRestarts, LinearCosine, RampExponential},
 		Meaning: "schedule of the learning rate"},
 	{Key: "lr_drops", Group: LearningRate, Field: func(c *Config) any { return &c.LRDrops },
-		Needs: Need{"schedule", []string{Step}}, MayIdle: true,
-		Meaning: "epochs, counted from 0, at whose start the rate is divided by 10, or none; the default is two thirds and thirteen fifteenths of the epochs"},
+		Needs: Need{"schedule", []string{Step}}, AllowUnused: true,
+		Meaning: "epochs, counted from 0, before which the rate is divided by 10, or none; by default 2/3 and 13/15 of the number of epochs"},
 	{Key: "lr_per_step", Group: LearningRate, Field: func(c *Config) any { return &c.LRPerStep },
 		Meaning: "change the rate at each step instead of each epoch"},
 	{Key: "lr_warmup", Group: LearningRate, Field: func(c *Config) any { return &c.LRWarmup },
@@ -185,7 +184,7 @@ var Settings = []*Setting{
 		Meaning: "epochs to the first restart"},
 	{Key: "lr_period_growth", Group: LearningRate, Field: func(c *Config) any { return &c.LRPeriodGrowth },
 		Default: 1, Range: between(1, maxEpochs), Needs: restarts,
-		Meaning: "factor by which each period is longer than the one before"},
+		Meaning: "ratio of each period to the previous one"},
 	{Key: "lr_alpha", Group: LearningRate, Field: func(c *Config) any { return &c.LRAlpha },
 		Range: atLeast(0), Needs: linear,
 		Meaning: "alpha of TensorFlow's linear_cosine_decay"},
@@ -193,7 +192,7 @@ var Settings = []*Setting{
 		Default: 0.001, Range: atLeast(0), Needs: linear,
 		Meaning: "beta of linear_cosine_decay"},
 	{Key: "lr_waves", Group: LearningRate, Field: func(c *Config) any { return &c.LRWaves },
-		Default: 0.5, Range: atLeast(0).eg("0.5"), Needs: linear,
+		Default: 0.5, Range: atLeast(0).example("0.5"), Needs: linear,
 		Meaning: "num_periods of linear_cosine_decay: number of cosine waves in the run"},
 	{Key: "lr_start", Group: LearningRate, Field: func(c *Config) any { return &c.LRStart },
 		Range: atLeast(0), Needs: ramp,
@@ -205,7 +204,7 @@ var Settings = []*Setting{
 		Range: between(0, maxEpochs), Needs: ramp,
 		Meaning: "epochs in which the rate stays at lr"},
 	{Key: "lr_decay", Group: LearningRate, Field: func(c *Config) any { return &c.LRDecay },
-		Default: 0.8, Range: between(0, 1).above().eg("0.8"), Needs: ramp,
+		Default: 0.8, Range: between(0, 1).excludeMin().example("0.8"), Needs: ramp,
 		Meaning: "factor by which the rate changes in each later epoch"},
 
 	{Key: "data", Group: Data, Field: func(c *Config) any { return &c.Data },
@@ -213,13 +212,13 @@ var Settings = []*Setting{
 		Meaning: "data set"},
 	{Key: "subset", Group: Data, Field: func(c *Config) any { return &c.Subset },
 		Range:   atLeast(0),
-		Meaning: "train on this many pictures, balanced over classes; 0 for all"},
+		Meaning: "number of training pictures to use, balanced over classes; 0 for all"},
 	{Key: "subset_per_class", Group: Data, Field: func(c *Config) any { return &c.SubsetPerClass },
 		Range:   atLeast(0),
-		Meaning: "train on this many pictures of each class; 0 for all"},
+		Meaning: "number of training pictures of each class to use; 0 for all"},
 	{Key: "validation", Group: Data, Field: func(c *Config) any { return &c.Validation },
 		Range:   atLeast(0),
-		Meaning: "hold out this many training pictures, chosen by the seed, and measure loss and accuracy on them after each epoch"},
+		Meaning: "number of training pictures, chosen by the seed, to hold out for measuring loss and accuracy after each epoch"},
 	{Key: "random_labels", Group: Data, Field: func(c *Config) any { return &c.RandomLabels },
 		Meaning: "train on labels drawn uniformly; the test and validation splits keep their labels"},
 	{Key: "normalise", Group: Data, Field: func(c *Config) any { return &c.Normalise },
@@ -229,7 +228,7 @@ var Settings = []*Setting{
 		Default: true,
 		Meaning: "flip and shift training pictures, or crop them at random"},
 	{Key: "brightness", Group: Data, Field: func(c *Config) any { return &c.Brightness },
-		Range: between(0, 1).eg("0.25"), Needs: augment,
+		Range: between(0, 1).example("0.25"), Needs: augment,
 		Meaning: "make training pictures brighter or darker by up to this share of the range from black to white"},
 	{Key: "no_flip", Group: Data, Field: func(c *Config) any { return &c.NoFlip },
 		Needs:   augment,
@@ -256,14 +255,14 @@ var Settings = []*Setting{
 		Meaning: "store running statistics in the checkpoint"},
 }
 
-// networks lists names for help and completion: common CIFAR ResNets, and all networks
-// that have a fixed name.
+// networks returns names for help and completion: common CIFAR ResNets, and all networks
+// with a fixed name.
 func networks() []string {
-	patterns := func(name string) bool { return strings.ToLower(name) != name }
-	return append([]string{"resnet-14", "resnet-20", "resnet-56", "resnet-110", "wrn-14-4"}, slices.DeleteFunc(arch.Names(), patterns)...)
+	isPattern := func(name string) bool { return strings.ToLower(name) != name }
+	return append([]string{"resnet-14", "resnet-20", "resnet-56", "resnet-110", "wrn-14-4"}, slices.DeleteFunc(arch.Names(), isPattern)...)
 }
 
-// trainableSets lists trainable sets for help and completion.
+// trainableSets returns the names of trainable sets for help and completion.
 func trainableSets() []string {
 	var names []string
 	for _, s := range arch.TrainableSets {

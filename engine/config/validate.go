@@ -12,8 +12,8 @@ import (
 	"bnkit/engine/nn"
 )
 
-// Validate checks the settings, which needs no data. The error is an *Error. It does not
-// check whether a batch fits into the training split.
+// Validate checks the settings without the data, so it does not check whether the training
+// split fills a batch. The error is an *Error.
 func (c *Config) Validate() error {
 	for _, s := range Settings {
 		if err := s.Check(c); err != nil {
@@ -28,7 +28,7 @@ func (c *Config) checkTrainable() error {
 	if c.Start != "" {
 		return c.checkStart()
 	}
-	// This checks the name and the variants. They do not depend on the pictures.
+	// Network checks the name and the variants, which do not depend on the shape of the pictures.
 	net, err := c.Network(arch.Shape{C: 3, H: 32, W: 32}, 10)
 	if err != nil {
 		return err
@@ -46,10 +46,9 @@ func (c *Config) checkTrainable() error {
 // checkStart checks the settings of a run that starts from a model, whose network is not
 // known here.
 func (c *Config) checkStart() error {
-	digest, from := strings.CutPrefix(c.Start, StartFrom)
-	if !from {
-		var like bool
-		if digest, like = strings.CutPrefix(c.Start, StartLike); !like {
+	digest, ok := strings.CutPrefix(c.Start, StartFrom)
+	if !ok {
+		if digest, ok = strings.CutPrefix(c.Start, StartLike); !ok {
 			return fail("start", "%q does not begin with %q or %q", c.Start, StartFrom, StartLike)
 		}
 	}
@@ -73,7 +72,7 @@ func (c *Config) checkInitialisers() error {
 func (c *Config) checkOptimizer() error {
 	switch {
 	case c.LR > math.MaxFloat32:
-		return fail("lr", "%v; it is larger than a float32 can be", c.LR)
+		return fail("lr", "%v; it is larger than the largest float32", c.LR)
 	case c.Nesterov && c.Momentum == 0:
 		return fail("nesterov", "it needs a momentum above 0, e.g. 0.9")
 	}

@@ -7,7 +7,7 @@ import (
 // maxShift is the largest shift by augmentation, in pixels in either direction.
 const maxShift = 4
 
-// transform is what augmentation does to one picture, in this order: add brightness to
+// transform describes the augmentation of one picture, in this order: add brightness to
 // pixel/255 and clip to [0, 1]; normalise; mirror horizontally; move the content down
 // by −dy and right by −dx pixels and fill with zeros.
 type transform struct {
@@ -16,10 +16,10 @@ type transform struct {
 	brightness float64
 }
 
-// drawTransform draws the augmentation of a sample of a split. Block number sample of
-// the epoch's stream "augment/epoch/E" decides: the top bit of word 0 mirrors; words 1
-// and 2 bounded by 9 are dy+4 and dx+4; the top 24 bits of word 3 are u in [0, 1) of
-// the brightness (2u−1)·max. The shift equals padding the normalised picture by 4
+// drawTransform draws the augmentation of a sample of a split from the block with the
+// number of the sample in the epoch's stream "augment/epoch/E". The picture is mirrored if
+// the top bit of word 0 is set. Words 1 and 2, bounded by 9, are dy+4 and dx+4. The
+// brightness is (2u−1)·max, where the top 24 bits of word 3 give u in [0, 1). The shift equals padding the normalised picture by 4
 // zeros on each side and cropping at a uniformly random place; the brightness is that
 // of TensorFlow's tf.image.random_brightness with max_delta max on pictures of bytes.
 func (c *LoaderConfig) drawTransform(stream rng.Stream, sample int) transform {
@@ -44,6 +44,7 @@ type normaliser struct {
 	level [256]float64
 }
 
+// newNormaliser returns a normaliser for the pictures of s.
 func newNormaliser(s *Split, mean, std []float32) *normaliser {
 	n := &normaliser{channels: s.Channels, height: s.Height, width: s.Width, mean: mean, std: std, level: levels(0)}
 	if len(mean) == s.Channels {
@@ -55,8 +56,8 @@ func newNormaliser(s *Split, mean, std []float32) *normaliser {
 	return n
 }
 
-// levels returns the values, from 0 to 1, that bytes stand for in a picture made
-// brighter.
+// levels returns the value, from 0 to 1, of each byte in a picture to which brightness has
+// been added.
 func levels(brightness float64) (level [256]float64) {
 	for v := range level {
 		level[v] = min(max(float64(v)/255+brightness, 0), 1)
@@ -80,7 +81,7 @@ func (n *normaliser) apply(dst []float32, src []uint8, t transform) {
 		brighter = levels(t.brightness)
 		level = &brighter
 	}
-	var own [256]float32
+	var table [256]float32 // for a picture whose brightness changes
 	for c := range n.channels {
 		in := pixels{bytes: src[c*plane : (c+1)*plane], level: level, std: float64(n.std[c])}
 		switch {
@@ -89,8 +90,8 @@ func (n *normaliser) apply(dst []float32, src []uint8, t transform) {
 		case t.brightness == 0:
 			in.table = &n.table[c]
 		default:
-			n.fill(&own, c, level)
-			in.table = &own
+			n.fill(&table, c, level)
+			in.table = &table
 		}
 		out := dst[c*plane : (c+1)*plane]
 		if !t.flip && t.dy == 0 && t.dx == 0 {

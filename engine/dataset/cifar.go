@@ -32,21 +32,23 @@ type cifarLayout struct {
 	labels []int
 }
 
-// record returns the size of a record in bytes.
-func (l *cifarLayout) record() int { return len(l.labels) + cifarPixels }
+// recordSize returns the size of a record in bytes.
+func (l *cifarLayout) recordSize() int { return len(l.labels) + cifarPixels }
 
-// names returns the files in order, the test split last.
-func (l *cifarLayout) names() []string { return append(l.train[:len(l.train):len(l.train)], l.test) }
+// fileNames returns the names of the files in order, the test split last.
+func (l *cifarLayout) fileNames() []string {
+	return append(l.train[:len(l.train):len(l.train)], l.test)
+}
 
-// records returns the number of records of file i of names.
-func (l *cifarLayout) records(i int) int {
+// recordCount returns the number of records of file i of fileNames.
+func (l *cifarLayout) recordCount(i int) int {
 	if i < len(l.train) {
 		return l.trainRecords
 	}
 	return l.testRecords
 }
 
-// cifarParts gathers a data set's files, which an archive may hold in any order.
+// cifarParts collects a data set's files, which an archive may hold in any order.
 type cifarParts struct {
 	src         *source
 	train, test *Split
@@ -54,10 +56,10 @@ type cifarParts struct {
 }
 
 func newCIFARParts(src *source) *cifarParts {
-	return &cifarParts{src: src, seen: make([]bool, len(src.cifar.names()))}
+	return &cifarParts{src: src, seen: make([]bool, len(src.cifar.fileNames()))}
 }
 
-// add reads file i of the layout's names from r.
+// add reads file i of the layout from r.
 func (p *cifarParts) add(i int, r io.Reader, file string) error {
 	layout := p.src.cifar
 	split, first := &p.train, i*layout.trainRecords
@@ -65,7 +67,7 @@ func (p *cifarParts) add(i int, r io.Reader, file string) error {
 	if i == len(layout.train) {
 		split, first, files = &p.test, 0, 1
 	}
-	n := layout.records(i)
+	n := layout.recordCount(i)
 	if *split == nil {
 		*split = newCIFARSplit(files * n)
 	}
@@ -85,16 +87,15 @@ func newCIFARSplit(n int) *Split {
 	}
 }
 
-// read fills images and labels from as many records as fit, and returns an error if
-// anything follows.
+// read fills images and labels, and returns an error if r has fewer or more records.
 func (l *cifarLayout) read(r io.Reader, file string, images, labels []uint8) error {
 	br := bufio.NewReaderSize(r, 1<<16)
 	head := make([]byte, len(l.labels))
-	whole := fmt.Sprintf("%d bytes in all (%d records of %d)", len(labels)*l.record(), len(labels), l.record())
+	whole := fmt.Sprintf("%d bytes in all (%d records of %d)", len(labels)*l.recordSize(), len(labels), l.recordSize())
 	var offset int64
 	for i := range labels {
 		if n, err := io.ReadFull(br, head); err != nil {
-			return truncated(err, file, offset+int64(n), whole)
+			return readError(err, file, offset+int64(n), whole)
 		}
 		for j, classes := range l.labels {
 			if int(head[j]) >= classes {
@@ -106,7 +107,7 @@ func (l *cifarLayout) read(r io.Reader, file string, images, labels []uint8) err
 		n, err := io.ReadFull(br, images[i*cifarPixels:(i+1)*cifarPixels])
 		offset += int64(n)
 		if err != nil {
-			return truncated(err, file, offset, whole)
+			return readError(err, file, offset, whole)
 		}
 	}
 	return expectEnd(br, file, offset)
@@ -115,7 +116,7 @@ func (l *cifarLayout) read(r io.Reader, file string, images, labels []uint8) err
 // openCIFAR loads a data set from its files in a folder.
 func openCIFAR(src *source, dir string) (*Data, error) {
 	parts := newCIFARParts(src)
-	for i, name := range src.cifar.names() {
+	for i, name := range src.cifar.fileNames() {
 		if err := parts.addFile(i, filepath.Join(dir, name)); err != nil {
 			return nil, err
 		}
@@ -142,7 +143,7 @@ func (p *cifarParts) addFile(i int, file string) error {
 
 // checkSize returns an error unless size is that of file i in the layout.
 func (p *cifarParts) checkSize(i int, file string, size int64) error {
-	n, record := p.src.cifar.records(i), p.src.cifar.record()
+	n, record := p.src.cifar.recordCount(i), p.src.cifar.recordSize()
 	if want := int64(n) * int64(record); size != want {
 		return &FormatError{File: file, Offset: min(size, want),
 			Want: fmt.Sprintf("%d bytes in all (%d records of %d)", want, n, record),
@@ -161,8 +162,8 @@ func openArchive(file string, candidates []*source) (*Data, error) {
 	return readArchive(f, file, candidates)
 }
 
-// readArchive reads the data set whose files the archive holds, in any folder. The
-// first file that belongs to a candidate decides which data set it is.
+// readArchive reads the data set whose files the archive holds, in any folder. The first
+// file that belongs to a candidate determines the data set.
 func readArchive(r io.Reader, file string, candidates []*source) (*Data, error) {
 	plain, err := decompress(r, file)
 	if err != nil {
@@ -182,7 +183,7 @@ func readArchive(r io.Reader, file string, candidates []*source) (*Data, error) 
 		if header.Typeflag != tar.TypeReg {
 			continue
 		}
-		src, i := memberOf(candidates, path.Base(header.Name))
+		src, i := findMember(candidates, path.Base(header.Name))
 		if src == nil {
 			continue
 		}
@@ -203,12 +204,12 @@ func readArchive(r io.Reader, file string, candidates []*source) (*Data, error) 
 	// tar stops at its own end mark. Reading to the end of the file verifies gzip's
 	// checksum.
 	if _, err := io.Copy(io.Discard, counted); err != nil {
-		return nil, truncated(err, file, counted.n, "the end of the archive")
+		return nil, readError(err, file, counted.n, "the end of the archive")
 	}
 	if parts == nil {
 		return nil, &FormatError{File: file, Offset: 0, Want: "a tar archive of CIFAR-10's or CIFAR-100's binary files", Got: "none of their files"}
 	}
-	for i, name := range parts.src.cifar.names() {
+	for i, name := range parts.src.cifar.fileNames() {
 		if !parts.seen[i] {
 			return nil, &FormatError{File: file, Offset: counted.n, Want: parts.src.name + "'s " + name, Got: "the end of the archive"}
 		}
@@ -216,10 +217,11 @@ func readArchive(r io.Reader, file string, candidates []*source) (*Data, error) 
 	return parts.data(), nil
 }
 
-// memberOf returns the candidate that has a file of that name, and the file's index.
-func memberOf(candidates []*source, name string) (*source, int) {
+// findMember returns the candidate that has a file with the given name, and the index of the
+// file. The candidate is nil if there is none.
+func findMember(candidates []*source, name string) (*source, int) {
 	for _, src := range candidates {
-		for i, n := range src.cifar.names() {
+		for i, n := range src.cifar.fileNames() {
 			if n == name {
 				return src, i
 			}
@@ -234,7 +236,7 @@ func archiveError(err error, file string, offset int64) error {
 	if errors.Is(err, tar.ErrHeader) || errors.Is(err, tar.ErrFieldTooLong) {
 		return &FormatError{File: file, Offset: offset, Want: "a tar header", Got: "something else (" + err.Error() + ")"}
 	}
-	return truncated(err, file, offset, "a tar header")
+	return readError(err, file, offset, "a tar header")
 }
 
 // countingReader counts the bytes read.

@@ -83,7 +83,7 @@ func tarOf(t testing.TB, folder string, names []string, files map[string][]byte)
 func TestOpenCIFAR(t *testing.T) {
 	for _, src := range smallCIFAR() {
 		train, test, files := cifarFiles(src)
-		backwards := src.cifar.names()
+		backwards := src.cifar.fileNames()
 		slices.Reverse(backwards)
 		check := func(t *testing.T, dir string) {
 			t.Helper()
@@ -95,8 +95,8 @@ func TestOpenCIFAR(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			sameSplit(t, d.Train, train)
-			sameSplit(t, d.Test, test)
+			checkSplit(t, d.Train, train)
+			checkSplit(t, d.Test, test)
 			if d.Name != src.name || !d.Flip || len(d.Mean) != 3 {
 				t.Errorf("name %q, flip %v, mean %v", d.Name, d.Flip, d.Mean)
 			}
@@ -120,8 +120,8 @@ func TestOpenCIFAR(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			sameSplit(t, d.Train, train)
-			sameSplit(t, d.Test, test)
+			checkSplit(t, d.Train, train)
+			checkSplit(t, d.Test, test)
 			if d.Name != src.name {
 				t.Errorf("recognised as %q", d.Name)
 			}
@@ -132,7 +132,7 @@ func TestOpenCIFAR(t *testing.T) {
 // TestOpenPublishedCIFAR10Folder opens files of the published sizes: sparse files of zeros.
 func TestOpenPublishedCIFAR10Folder(t *testing.T) {
 	dir := t.TempDir()
-	for _, name := range sourceByName("cifar10").cifar.names() {
+	for _, name := range sourceByName("cifar10").cifar.fileNames() {
 		f, err := os.Create(filepath.Join(dir, name))
 		if err != nil {
 			t.Fatal(err)
@@ -158,13 +158,13 @@ func TestOpenPublishedCIFAR10Folder(t *testing.T) {
 
 func TestCIFARFolderErrors(t *testing.T) {
 	for _, src := range smallCIFAR() {
-		record := src.cifar.record()
+		record := src.cifar.recordSize()
 		labels := len(src.cifar.labels)
 		for _, c := range []struct {
 			name   string
-			spoil  func([]byte) []byte
+			change func([]byte) []byte
 			offset int
-			say    string
+			want   string
 		}{
 			{"truncated", func(b []byte) []byte { return b[:len(b)-1] }, 4*record - 1, fmt.Sprintf("(4 records of %d)", record)},
 			{"one record more", func(b []byte) []byte { return append(b, b[:record]...) }, 4 * record, fmt.Sprintf("(4 records of %d)", record)},
@@ -176,12 +176,12 @@ func TestCIFARFolderErrors(t *testing.T) {
 				dir := t.TempDir()
 				_, _, files := cifarFiles(src)
 				name := src.cifar.train[0]
-				files[name] = c.spoil(files[name])
+				files[name] = c.change(files[name])
 				for name, content := range files {
 					writeFile(t, content, dir, name)
 				}
 				_, err := openCIFAR(src, dir)
-				wantFormatError(t, err, filepath.Join(dir, name), int64(c.offset), c.say)
+				wantFormatError(t, err, filepath.Join(dir, name), int64(c.offset), c.want)
 			})
 		}
 	}
@@ -190,7 +190,7 @@ func TestCIFARFolderErrors(t *testing.T) {
 func TestArchiveErrors(t *testing.T) {
 	src := smallCIFAR()[0]
 	_, _, files := cifarFiles(src)
-	names := src.cifar.names()
+	names := src.cifar.fileNames()
 	good := archiveOf(t, "d", names, files)
 	with := func(name string, content []byte) []byte {
 		changed := map[string][]byte{}
@@ -205,7 +205,7 @@ func TestArchiveErrors(t *testing.T) {
 		content []byte
 		file    string
 		offset  int64
-		say     string
+		want    string
 	}{
 		{"empty", nil, "a.tgz", 0, "none of their files"},
 		{"not tar", bytes.Repeat([]byte("text "), 400), "a.tgz", -1, "a tar header"},
@@ -224,7 +224,7 @@ func TestArchiveErrors(t *testing.T) {
 			if c.file == "" && errors.As(err, &format) {
 				c.file = format.File
 			}
-			wantFormatError(t, err, c.file, c.offset, c.say)
+			wantFormatError(t, err, c.file, c.offset, c.want)
 		})
 	}
 }
@@ -255,7 +255,7 @@ func FuzzCIFAR(f *testing.F) {
 		f.Add(i == 1, content)
 		f.Add(i == 1, content[:len(content)-1])
 		f.Add(i == 1, append(slices.Clone(content), 0))
-		f.Add(i == 1, flipByte(content, src.cifar.record()))
+		f.Add(i == 1, flipByte(content, src.cifar.recordSize()))
 	}
 	f.Fuzz(func(t *testing.T, hundred bool, content []byte) {
 		src := smallCIFAR()[0]
@@ -270,11 +270,11 @@ func FuzzCIFAR(f *testing.F) {
 			}
 			return
 		}
-		if len(content) != 3*src.cifar.record() {
+		if len(content) != 3*src.cifar.recordSize() {
 			t.Fatalf("%d bytes were accepted", len(content))
 		}
 		for i, label := range labels {
-			end := (i + 1) * src.cifar.record()
+			end := (i + 1) * src.cifar.recordSize()
 			if int(label) >= len(src.classes) || !bytes.Equal(images[i*cifarPixels:(i+1)*cifarPixels], content[end-cifarPixels:end]) {
 				t.Fatalf("record %d differs from the content", i)
 			}
@@ -288,14 +288,14 @@ func FuzzArchive(f *testing.F) {
 	for name := range files {
 		files[name] = bytes.Repeat([]byte{3}, len(files[name])) // compresses well
 	}
-	good := archiveOf(f, "d", src.cifar.names(), files)
+	good := archiveOf(f, "d", src.cifar.fileNames(), files)
 	f.Add(good)
 	f.Add(good[:len(good)/2])
 	// Without gzip, mutations reach the tar reader instead of failing the checksum.
-	plain := tarOf(f, "d", src.cifar.names(), files)
+	plain := tarOf(f, "d", src.cifar.fileNames(), files)
 	f.Add(plain)
 	f.Add(plain[:len(plain)-2048])
-	f.Add(archiveOf(f, "d", src.cifar.names()[1:], files))
+	f.Add(archiveOf(f, "d", src.cifar.fileNames()[1:], files))
 	f.Add(make([]byte, 1024))
 	f.Fuzz(func(t *testing.T, content []byte) {
 		d, err := readArchive(bytes.NewReader(content), "fuzz", smallCIFAR())

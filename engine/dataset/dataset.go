@@ -27,7 +27,7 @@ type Split struct {
 	// for files until [Data.Select] sets them.
 	Channels, Height, Width int
 
-	// Files names the pictures of an image folder; Images and Labels are nil then.
+	// Files lists the pictures of an image folder, whose Images and Labels are nil.
 	Files []File
 	dir   string // the folder to which the names of Files are relative
 	crop  Crop
@@ -75,8 +75,8 @@ type Data struct {
 	// false for digits, whose meaning would change.
 	Flip bool
 	// Digest is the hex SHA-256 of all splits' shapes, labels and pixels or, for files,
-	// of their labels, names and sizes. A checkpoint records it, to recognise the data
-	// that it was trained on.
+	// of their labels, names and sizes. Checkpoints record it to identify the data
+	// that they were trained on.
 	Digest string
 }
 
@@ -154,7 +154,7 @@ func openPath(path string) (*Data, error) {
 			return nil, err
 		}
 		// The data sets of the MNIST family have the same file names. Their files
-		// count once here; open finds out which data set they are.
+		// count once here; open recognises the data set.
 		if loc != nil && !slices.ContainsFunc(found, loc.sameFiles) {
 			found = append(found, loc)
 		}
@@ -175,15 +175,15 @@ func openPath(path string) (*Data, error) {
 	return nil, &AmbiguousError{path}
 }
 
-// newData returns a data set of two splits, and computes its statistics and digest.
+// newData returns a data set of two splits with its statistics and digest.
 func newData(src *source, train, test *Split) *Data {
 	d := &Data{Name: src.name, Classes: src.classes, Train: train, Test: test, Flip: src.flip}
-	d.complete()
+	d.computeStatistics()
 	return d
 }
 
-// complete computes Mean, Std and Digest from the splits. It does not read files.
-func (d *Data) complete() {
+// computeStatistics computes Mean, Std and Digest from the splits. It does not read files.
+func (d *Data) computeStatistics() {
 	if d.Train.Files == nil {
 		d.Mean, d.Std = channelStats(d.Train)
 	}

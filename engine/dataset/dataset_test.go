@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-func TestSampleHoldsWhatItClaims(t *testing.T) {
+func TestSampleContents(t *testing.T) {
 	d, err := Open("sample", "")
 	if err != nil {
 		t.Fatal(err)
@@ -63,8 +63,8 @@ func sha256Hex(b []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// TestDigest spells out the layout of the digest again, because checkpoints record
-// digests.
+// TestDigest computes the digest independently. Its definition must not change, because
+// checkpoints record digests.
 func TestDigest(t *testing.T) {
 	train, test := syntheticSplit(3, 2, 4, 5, 3), syntheticSplit(2, 2, 4, 5, 3)
 	var b []byte

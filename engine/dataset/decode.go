@@ -13,7 +13,7 @@ import (
 )
 
 // Limits of a picture in a file, so that a damaged file cannot demand an arbitrary amount of
-// memory. Each thread decodes a picture at a time. The limits admit a PNG of 48 megapixels
+// memory. Each thread decodes one picture at a time. The limits admit a PNG of 48 megapixels
 // with 8 bits for each colour, a JPEG of 64, and a progressive JPEG of 13, and are well above
 // ImageNet's pictures. They also admit the 8,256 pixels for each byte of a PNG of one
 // colour, the most compressible picture.
@@ -37,7 +37,7 @@ func decodePicture(r io.ReadSeeker, file string, bytes int64) (image.Image, erro
 		return nil, fmt.Errorf("read picture: %w", err)
 	}
 	pixel := pixelBytes(head.ColorModel)
-	if format == "jpeg" && progressive(r) {
+	if format == "jpeg" && isProgressive(r) {
 		// The decoder keeps a 32-bit coefficient for each byte.
 		pixel *= 5
 	}
@@ -55,8 +55,8 @@ func decodePicture(r io.ReadSeeker, file string, bytes int64) (image.Image, erro
 	return src, nil
 }
 
-// pixelBytes returns the number of bytes that a decoded pixel takes, as packages image/png
-// and image/jpeg decode it.
+// pixelBytes returns the number of bytes for each pixel after decoding by packages image/png
+// and image/jpeg.
 func pixelBytes(m color.Model) int64 {
 	switch m {
 	case color.GrayModel:
@@ -74,11 +74,11 @@ func pixelBytes(m color.Model) int64 {
 	return 4
 }
 
-// progressive reports whether a JPEG is progressive. The marker of its frame says so, which
-// follows segments of other kinds (ITU-T T.81, table B.1).
-func progressive(r io.Reader) bool {
+// isProgressive reports whether a JPEG is progressive. It looks for the marker of the frame,
+// which follows other segments (ITU-T T.81, table B.1).
+func isProgressive(r io.Reader) bool {
 	br := bufio.NewReader(r)
-	if _, err := br.Discard(2); err != nil { // the start of the image
+	if _, err := br.Discard(2); err != nil { // the marker of the start of the image
 		return false
 	}
 	for {

@@ -10,9 +10,9 @@ import (
 type FormatError struct {
 	// File is the path of the file; for a member of an archive, ARCHIVE:MEMBER.
 	File string
-	// Offset is the position in bytes of what is wrong, after decompression.
+	// Offset is the position of the error in bytes, after decompression.
 	Offset int64
-	// Want describes what the format demands at Offset. Got describes what was found.
+	// Want describes the expected content at Offset, and Got the actual content.
 	Want, Got string
 }
 

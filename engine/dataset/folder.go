@@ -15,7 +15,7 @@ const folderName = "image-folder"
 
 // File is a picture of an image folder.
 type File struct {
-	// Name is its path below the folder, with slashes: train/CLASS/a.png.
+	// Name is the path relative to the folder, with slashes: train/CLASS/a.png.
 	Name string
 	// Size is its size in bytes when the folder was opened.
 	Size int64
@@ -23,7 +23,7 @@ type File struct {
 	Label int32
 }
 
-// isImageFolder reports whether a folder has a training split of pictures.
+// isImageFolder reports whether a folder has a subfolder train.
 func isImageFolder(root string) bool {
 	info, err := os.Stat(filepath.Join(root, "train"))
 	return err == nil && info.IsDir()
@@ -55,7 +55,7 @@ func openImageFolder(root string) (*Data, error) {
 	if d.Test == nil {
 		return nil, &PictureError{root, "want a folder test or val beside train, got neither"}
 	}
-	d.complete()
+	d.computeStatistics()
 	return d, nil
 }
 
@@ -67,7 +67,7 @@ func subfolders(dir string) ([]string, error) {
 	}
 	var names []string
 	for _, e := range entries {
-		if hidden(e.Name()) {
+		if isHidden(e.Name()) {
 			continue
 		}
 		// Stat follows a link to a folder.
@@ -82,8 +82,8 @@ func subfolders(dir string) ([]string, error) {
 	return names, nil
 }
 
-// listSplit lists the pictures of a split, class by class; it returns nil if the split
-// has no folder.
+// listSplit lists the pictures of a split, class by class. It returns nil if the split has no
+// folder.
 func listSplit(root, split string, classes []string) (*Split, error) {
 	dir := filepath.Join(root, split)
 	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
@@ -121,7 +121,7 @@ func listClass(files []File, root, folder string, label int32) ([]File, error) {
 		switch {
 		case err != nil:
 			return err
-		case name != "." && hidden(e.Name()):
+		case name != "." && isHidden(e.Name()):
 			if e.IsDir() {
 				return fs.SkipDir
 			}
@@ -145,7 +145,8 @@ func listClass(files []File, root, folder string, label int32) ([]File, error) {
 	return files, nil
 }
 
-func hidden(name string) bool { return strings.HasPrefix(name, ".") }
+// isHidden reports whether a name begins with a dot.
+func isHidden(name string) bool { return strings.HasPrefix(name, ".") }
 
 // isPicture reports whether a name has an extension of PNG or JPEG files.
 func isPicture(name string) bool {

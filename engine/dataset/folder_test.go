@@ -15,7 +15,7 @@ import (
 	"testing"
 )
 
-// pngOf encodes picture i of a split of 3 channels.
+// pngOf encodes picture i of a split with 3 channels as PNG.
 func pngOf(t testing.TB, s *Split, i int) []byte {
 	t.Helper()
 	m := image.NewNRGBA(image.Rect(0, 0, s.Width, s.Height))
@@ -93,7 +93,7 @@ func TestImageFolderEqualsMemory(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			sameBatches(t, collect(t, files, 2, 0, func() {}), collect(t, memory, 2, 0, func() {}))
+			checkBatches(t, collect(t, files, 2, 0, func() {}), collect(t, memory, 2, 0, func() {}))
 		}
 	}
 }
@@ -113,8 +113,8 @@ func TestRandomCropsDependOnSampleAlone(t *testing.T) {
 	want := collect(t, load(1, true), 1, 0, func() {})
 	for _, threads := range []int{2, 5} {
 		l := load(threads, true)
-		sameBatches(t, collect(t, l, 1, 0, func() {}), want)
-		sameBatches(t, collect(t, l, 1, 2, func() {}), want[2:])
+		checkBatches(t, collect(t, l, 1, 0, func() {}), want)
+		checkBatches(t, collect(t, l, 1, 2, func() {}), want[2:])
 	}
 	if slices.Equal(collect(t, load(1, true), 2, 0, func() {})[0].Images, want[0].Images) || slices.Equal(collect(t, load(1, false), 1, 0, func() {})[0].Images, want[0].Images) {
 		t.Error("pictures are cropped alike in two epochs")
@@ -136,19 +136,19 @@ func TestSelectOfImageFolder(t *testing.T) {
 	if d.Train.Len() != 300 || d.Train.Label(299) != 299 || d.Train.Files[299].Name != "train/c299/a.png" || d.Test.Label(0) != 299 {
 		t.Errorf("%d pictures, the last %+v, tested %+v", d.Train.Len(), d.Train.Files[d.Train.Len()-1], d.Test.Files)
 	}
-	held := openSized(t, root, Selection{ImageSize: 2, Crop: CentreCrop, Validation: 100, RandomLabels: true, Seed: 1})
-	if held.Validation.Len() != 100 || held.Train.Len() != 500 {
-		t.Errorf("%d held out, %d left", held.Validation.Len(), held.Train.Len())
+	selected := openSized(t, root, Selection{ImageSize: 2, Crop: CentreCrop, Validation: 100, RandomLabels: true, Seed: 1})
+	if selected.Validation.Len() != 100 || selected.Train.Len() != 500 {
+		t.Errorf("%d held out, %d left", selected.Validation.Len(), selected.Train.Len())
 	}
-	truth := func(f File) string { return fmt.Sprintf("train/c%03d/", f.Label) }
+	folderOf := func(f File) string { return fmt.Sprintf("train/c%03d/", f.Label) }
 	wrong := 0
-	for _, f := range held.Train.Files {
-		if !strings.HasPrefix(f.Name, truth(f)) {
+	for _, f := range selected.Train.Files {
+		if !strings.HasPrefix(f.Name, folderOf(f)) {
 			wrong++
 		}
 	}
-	for _, f := range held.Validation.Files {
-		if !strings.HasPrefix(f.Name, truth(f)) {
+	for _, f := range selected.Validation.Files {
+		if !strings.HasPrefix(f.Name, folderOf(f)) {
 			t.Fatalf("%s is held out as class %d", f.Name, f.Label)
 		}
 	}
@@ -260,9 +260,9 @@ func TestImageFolderLayout(t *testing.T) {
 	}
 }
 
-// TestBrokenPicture checks that the error names the first broken file of a batch, for any
-// number of threads, and that no goroutine is left.
-func TestBrokenPicture(t *testing.T) {
+// TestDamagedPicture checks that the error names the first damaged file of a batch, for any
+// number of threads.
+func TestDamagedPicture(t *testing.T) {
 	root := t.TempDir()
 	writePictures(t, root, "train", syntheticSplit(40, 3, 8, 8, 2), 2)
 	writePictures(t, root, "test", syntheticSplit(4, 3, 8, 8, 2), 2)

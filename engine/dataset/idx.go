@@ -31,8 +31,8 @@ var idxNames = [][4]string{
 	{"train-images.idx3-ubyte", "train-labels.idx1-ubyte", "t10k-images.idx3-ubyte", "t10k-labels.idx1-ubyte"},
 }
 
-// openIDX loads the four files and finds out which data set they are. src is the data
-// set that the caller asked for, or idxSource if it may be any.
+// openIDX loads the four files and recognises their data set by its first labels. src is
+// the data set that the caller asked for, or idxSource for any.
 func openIDX(src *source, files []string) (*Data, error) {
 	train, err := readIDXSplit(files[0], files[1])
 	if err != nil {
@@ -51,7 +51,7 @@ func openIDX(src *source, files []string) (*Data, error) {
 	}
 	actual := idxSource
 	for _, s := range sources {
-		if n := len(s.opening); n > 0 && n <= train.Len() && slices.Equal(train.Labels[:n], s.opening) {
+		if n := len(s.firstLabels); n > 0 && n <= train.Len() && slices.Equal(train.Labels[:n], s.firstLabels) {
 			actual = s
 		}
 	}
@@ -62,7 +62,7 @@ func openIDX(src *source, files []string) (*Data, error) {
 			named.classes = append(named.classes, strconv.Itoa(c))
 		}
 		src = &named
-		// As in an image folder, the training split decides which classes there are.
+		// As in an image folder, the training split determines the classes.
 		var trained [256]bool
 		for _, label := range train.Labels {
 			trained[label] = true
@@ -122,11 +122,11 @@ func readIDXFile(path string, rank int) (dims []int, data []uint8, err error) {
 }
 
 // readIDX reads unsigned bytes in IDX format with the given number of dimensions. It
-// returns an error if anything follows them. file names the input in errors.
+// returns an error if more data follows. file names the input in errors.
 func readIDX(r io.Reader, file string, rank int) (dims []int, data []uint8, err error) {
 	head := make([]byte, 4+4*rank)
 	if n, err := io.ReadFull(r, head); err != nil {
-		return nil, nil, truncated(err, file, int64(n), fmt.Sprintf("an IDX header of %d bytes", len(head)))
+		return nil, nil, readError(err, file, int64(n), fmt.Sprintf("an IDX header of %d bytes", len(head)))
 	}
 	magic := binary.BigEndian.Uint32(head)
 	if want := uint32(idxTypeUint8<<8 | rank); magic != want {
@@ -156,6 +156,7 @@ func readIDX(r io.Reader, file string, rank int) (dims []int, data []uint8, err 
 	return dims, data, err
 }
 
+// labelError returns a *FormatError for a label that is not below the number of classes.
 func labelError(file string, offset int64, label, classes int) error {
 	return &FormatError{File: file, Offset: offset,
 		Want: fmt.Sprintf("a label below %d", classes), Got: strconv.Itoa(label)}

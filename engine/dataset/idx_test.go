@@ -60,8 +60,8 @@ func writeIDX(t testing.TB, dir, ending string, train, test *Split) {
 	}
 }
 
-// sameSplit compares pixels, labels and shape.
-func sameSplit(t *testing.T, got, want *Split) {
+// checkSplit compares the pixels, labels and shapes of two splits.
+func checkSplit(t *testing.T, got, want *Split) {
 	t.Helper()
 	if got.Channels != want.Channels || got.Height != want.Height || got.Width != want.Width ||
 		!slices.Equal(got.Images, want.Images) || !slices.Equal(got.Labels, want.Labels) {
@@ -79,8 +79,8 @@ func TestOpenIDX(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			sameSplit(t, d.Train, train)
-			sameSplit(t, d.Test, test)
+			checkSplit(t, d.Train, train)
+			checkSplit(t, d.Test, test)
 			if canonicalName(d.Name) != canonicalName(c.name) || d.Flip != (d.Name == "fashion-mnist") || len(d.Classes) != 10 {
 				t.Errorf("name %q, flip %v, %d classes", d.Name, d.Flip, len(d.Classes))
 			}
@@ -94,17 +94,17 @@ func TestOpenIDX(t *testing.T) {
 
 func TestOpenIDXPathRecognisesContent(t *testing.T) {
 	for _, c := range []struct {
-		opening []uint8
-		name    string
-		classes int
-		flip    bool
+		firstLabels []uint8
+		name        string
+		classes     int
+		flip        bool
 	}{
-		{sourceByName("mnist").opening, "mnist", 10, false},
-		{sourceByName("fashion-mnist").opening, "fashion-mnist", 10, true},
+		{sourceByName("mnist").firstLabels, "mnist", 10, false},
+		{sourceByName("fashion-mnist").firstLabels, "fashion-mnist", 10, true},
 		{[]uint8{3, 46}, "idx", 47, false},
 	} {
 		train, test := syntheticSplit(40, 1, 8, 8, 10), syntheticSplit(20, 1, 8, 8, 10)
-		copy(train.Labels, c.opening)
+		copy(train.Labels, c.firstLabels)
 		dir := t.TempDir()
 		writeIDX(t, dir, ".gz", train, test)
 		d, err := Open(dir, "")
@@ -117,9 +117,9 @@ func TestOpenIDXPathRecognisesContent(t *testing.T) {
 	}
 }
 
-func TestOpenIDXRefusesTheOtherDataSet(t *testing.T) {
+func TestOpenIDXRefusesOtherDataSet(t *testing.T) {
 	train, test := syntheticSplit(40, 1, 8, 8, 10), syntheticSplit(20, 1, 8, 8, 10)
-	copy(train.Labels, sourceByName("fashion-mnist").opening)
+	copy(train.Labels, sourceByName("fashion-mnist").firstLabels)
 	dir := t.TempDir()
 	writeIDX(t, dir, "", train, test)
 	_, err := Open("mnist", dir)
@@ -135,7 +135,7 @@ func TestIDXFormatErrors(t *testing.T) {
 		name    string
 		content []byte
 		offset  int64
-		say     string
+		want    string
 	}{
 		{"empty", nil, 0, "header of 16 bytes"},
 		{"truncated header", images[:13], 13, "header of 16 bytes"},
@@ -158,7 +158,7 @@ func TestIDXFormatErrors(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "images")
 			writeFile(t, c.content, file)
 			_, _, err := readIDXFile(file, 3)
-			wantFormatError(t, err, file, c.offset, c.say)
+			wantFormatError(t, err, file, c.offset, c.want)
 		})
 	}
 }
@@ -174,19 +174,20 @@ func flipByte(b []byte, i int) []byte {
 }
 
 // wantFormatError checks the parts of a FormatError; offset −1 means any.
-func wantFormatError(t *testing.T, err error, file string, offset int64, say string) {
+func wantFormatError(t *testing.T, err error, file string, offset int64, want string) {
 	t.Helper()
 	var format *FormatError
 	if !errors.As(err, &format) {
 		t.Fatalf("got error %v, want a FormatError", err)
 	}
-	if format.File != file || offset >= 0 && format.Offset != offset || !strings.Contains(err.Error(), say) {
-		t.Errorf("got %q (offset %d), want file %s, offset %d and %q", err, format.Offset, file, offset, say)
+	if format.File != file || offset >= 0 && format.Offset != offset || !strings.Contains(err.Error(), want) {
+		t.Errorf("got %q (offset %d), want file %s, offset %d and %q", err, format.Offset, file, offset, want)
 	}
 }
 
-// A header must not cause an allocation that the content does not fill.
-func TestIDXClaimTakesNoMemory(t *testing.T) {
+// TestIDXHeaderDoesNotAllocate checks that a header that claims more content than the file
+// has does not make the reader allocate memory for it.
+func TestIDXHeaderDoesNotAllocate(t *testing.T) {
 	content := encodeIDX(make([]byte, 100), 1<<20, 32, 32)
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -199,18 +200,18 @@ func TestIDXClaimTakesNoMemory(t *testing.T) {
 	}
 }
 
-func TestDecompressedSizeIsCapped(t *testing.T) {
+func TestDecompressedSizeLimit(t *testing.T) {
 	r := &cappedReader{r: zeros{}, file: "bomb"}
 	n, err := io.Copy(io.Discard, r)
 	wantFormatError(t, err, "bomb", maxDecompressed, "after decompression")
 	if n > maxDecompressed {
-		t.Errorf("let %d bytes through", n)
+		t.Errorf("read %d bytes, want at most %d", n, maxDecompressed)
 	}
 }
 
-// TestExpansionIsCapped checks that a small compressed file does not become 192 MB, and that
-// blank pictures of the size of MNIST do.
-func TestExpansionIsCapped(t *testing.T) {
+// TestExpansionLimit checks that a small compressed file that expands to 192 MB is refused,
+// and that blank pictures of the size of MNIST are accepted.
+func TestExpansionLimit(t *testing.T) {
 	bomb := compress(t, encodeIDX(make([]byte, 192<<20), 3<<10, 256, 256))
 	r, err := decompress(bytes.NewReader(bomb), "bomb")
 	if err != nil {
@@ -232,8 +233,8 @@ func TestExpansionIsCapped(t *testing.T) {
 	}
 }
 
-// TestClassesOfUnknownIDX checks that labels reach up to 255, and that test pictures have only
-// classes of training pictures.
+// TestClassesOfUnknownIDX checks that labels up to 255 are accepted, and that a test picture
+// with a class that no training picture has is refused.
 func TestClassesOfUnknownIDX(t *testing.T) {
 	train, test := syntheticSplit(40, 1, 8, 8, 10), syntheticSplit(20, 1, 8, 8, 10)
 	train.Labels[7], test.Labels[3] = 255, 255
@@ -249,18 +250,18 @@ func TestClassesOfUnknownIDX(t *testing.T) {
 	wantFormatError(t, err, filepath.Join(dir, "t10k-labels-idx1-ubyte"), 8+3, "a label that a training picture has, got 254")
 }
 
-// zeros is an endless reader.
+// zeros is a reader without an end.
 type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { return len(p), nil }
 
-func TestIDXSplitsMustAgree(t *testing.T) {
+func TestOpenIDXRefusesMismatch(t *testing.T) {
 	train, test := syntheticSplit(40, 1, 8, 8, 10), syntheticSplit(20, 1, 8, 8, 10)
 	for _, c := range []struct {
 		name, file string
 		content    []byte
 		offset     int64
-		say        string
+		want       string
 	}{
 		{"fewer labels", "train-labels-idx1-ubyte", encodeIDX(train.Labels[:39], 39), 4, "40 labels"},
 		{"other size", "t10k-images-idx3-ubyte", encodeIDX(make([]byte, 20*7*8), 20, 7, 8), 8, "8×8"},
@@ -271,7 +272,7 @@ func TestIDXSplitsMustAgree(t *testing.T) {
 			writeIDX(t, dir, "", train, test)
 			writeFile(t, c.content, dir, c.file)
 			_, err := Open("mnist", dir)
-			wantFormatError(t, err, filepath.Join(dir, c.file), c.offset, c.say)
+			wantFormatError(t, err, filepath.Join(dir, c.file), c.offset, c.want)
 		})
 	}
 }
@@ -301,7 +302,7 @@ func FuzzIDX(f *testing.F) {
 		if len(data) != dims[0]*dims[1]*dims[2] {
 			t.Fatalf("dimensions %v with %d bytes", dims, len(data))
 		}
-		// Writing what was read gives the same bytes.
+		// Writing the data again must give the same bytes.
 		again := encodeIDX(data, dims...)
 		plain, err := decompress(bytes.NewReader(content), "fuzz")
 		if err != nil {

@@ -36,22 +36,22 @@ type LoaderConfig struct {
 	Augment bool
 	// DropLast omits the last batch if it would be smaller than the others.
 	DropLast bool
-	// Mean and Std normalise pictures, with the values of [Data]: a mean for each
+	// Mean and Std normalise pictures and are those of [Data]: a mean for each
 	// channel or each pixel (C×H×W), and a standard deviation for each channel.
 	Mean, Std []float32
 	// Brightness is the largest change of brightness by augmentation, as a share of
 	// the range from black to white; 0 for none.
 	Brightness float64
-	// Flip allows augmentation to mirror pictures. It has the value of [Data].
+	// Flip allows augmentation to mirror pictures. See Flip of [Data].
 	Flip bool
 	// Threads is the number of goroutines that read files; 0 means one for each
 	// processor. Batches do not depend on it.
 	Threads int
 }
 
-// ring is the number of batches in circulation: the caller holds one, while the others
+// ringSize is the number of batches in circulation: the caller holds one, while the others
 // are prepared.
-const ring = 3
+const ringSize = 3
 
 // Loader makes batches from a split. It may serve several iterators at once.
 type Loader struct {
@@ -66,7 +66,7 @@ type Loader struct {
 // buffers is the memory of an iterator. The loader keeps it from epoch to epoch.
 type buffers struct {
 	order    []int32
-	batches  [ring]Batch
+	batches  [ringSize]Batch
 	decoders []*decoder // one for each goroutine that reads files
 }
 
@@ -78,7 +78,7 @@ func NewLoader(s *Split, cfg LoaderConfig) (*Loader, error) {
 	case s.Len() == 0:
 		return nil, fmt.Errorf("the split has no pictures")
 	case s.imageSize() < 1:
-		return nil, fmt.Errorf("the pictures of the split have no size: select one")
+		return nil, fmt.Errorf("the pictures of the split have no size: set an image size by Data.Select")
 	case s.Files == nil && len(s.Images) != s.Len()*s.imageSize():
 		return nil, fmt.Errorf("split of %d pictures of %d×%d×%d: want %d pixels, got %d",
 			s.Len(), s.Channels, s.Height, s.Width, s.Len()*s.imageSize(), len(s.Images))
@@ -108,14 +108,15 @@ func (l *Loader) Batches() int {
 	return (l.split.Len() + l.cfg.Batch - 1) / l.cfg.Batch
 }
 
-// Start begins an epoch (counted from 0) at a batch from 0 to Batches(). A batch does
-// not depend on firstBatch. Batches are prepared in the background until the epoch ends, the context is cancelled or the iterator is closed.
+// Start begins an epoch, counted from 0, at batch firstBatch, which is from 0 to
+// Batches(). The content of a batch does not depend on firstBatch. Batches are prepared in
+// the background until the epoch ends, ctx is cancelled or the iterator is closed.
 func (l *Loader) Start(ctx context.Context, epoch, firstBatch int) *Iterator {
 	it := &Iterator{
 		ctx:   ctx,
 		stop:  make(chan struct{}),
-		free:  make(chan *Batch, ring),
-		ready: make(chan *Batch, ring),
+		free:  make(chan *Batch, ringSize),
+		ready: make(chan *Batch, ringSize),
 		left:  l.Batches() - firstBatch,
 	}
 	if epoch < 0 || firstBatch < 0 || it.left < 0 {
@@ -152,12 +153,12 @@ func (l *Loader) prefetch(it *Iterator, buf *buffers, epoch, firstBatch int) {
 			if it.failure = l.fill(batch, buf, b, &draws); it.failure != nil {
 				return
 			}
-			it.ready <- batch // never blocks: ready holds the whole ring
+			it.ready <- batch // never blocks: ready has room for all batches
 		}
 	}
 }
 
-// draws are the streams of an epoch's augmentation.
+// draws holds the random streams of an epoch's augmentation.
 type draws struct{ augment, crop rng.Stream }
 
 // fill prepares batch number b. If pictures are in memory, it cannot fail and does not
@@ -187,7 +188,8 @@ func (l *Loader) fill(batch *Batch, buf *buffers, b int, d *draws) error {
 	return nil
 }
 
-// fillFromFile writes a picture that is read from its file, C×H×W.
+// fillFromFile reads a picture from its file and writes its normalised and transformed
+// pixels (C×H×W) to dst.
 func (l *Loader) fillFromFile(dst []float32, dec *decoder, sample int, d *draws) error {
 	var t transform
 	var crop *rng.Stream
@@ -204,7 +206,7 @@ func (l *Loader) fillFromFile(dst []float32, dec *decoder, sample int, d *draws)
 	return err
 }
 
-// sample returns the index of the picture at a position of the epoch.
+// sample returns the index in the split of the picture at a position of the epoch.
 func (l *Loader) sample(buf *buffers, position int) int {
 	if l.cfg.Shuffle {
 		return int(buf.order[position])
@@ -237,6 +239,7 @@ func (l *Loader) takeBuffers() *buffers {
 	return buf
 }
 
+// returnBuffers keeps the memory of a closed iterator for the next one.
 func (l *Loader) returnBuffers(buf *buffers) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -253,11 +256,11 @@ type Iterator struct {
 	left        int
 	closed      bool
 	err         error
-	failure     error // of the preparation; set before ready is closed
+	failure     error // error of prefetch; set before ready is closed
 }
 
 // Next returns the next batch. It returns false after the last one, after Close, after an
-// error and when the context is cancelled; [Iterator.Err] tells these apart. The batch
+// error and when the context is cancelled; [Iterator.Err] distinguishes these cases. The batch
 // is valid until the following Next or Close.
 func (it *Iterator) Next() (*Batch, bool) {
 	if it.current != nil {
@@ -286,8 +289,8 @@ func (it *Iterator) Next() (*Batch, bool) {
 // an error about the arguments of Start, a [*PictureError], or an error of the file system.
 func (it *Iterator) Err() error { return it.err }
 
-// Close stops the preparation of further batches and waits for its end. It may be called
-// more than once. Every iterator should be closed, so that the next epoch reuses its
+// Close stops the preparation of batches and waits until it has stopped. It may be called
+// more than once. Callers should close every iterator, so that the next epoch reuses its
 // memory.
 func (it *Iterator) Close() {
 	if it.closed {

@@ -52,7 +52,8 @@ func collect(t testing.TB, l *Loader, epoch, first int, pause func()) []Batch {
 	return all
 }
 
-func sameBatches(t *testing.T, got, want []Batch) {
+// checkBatches compares two lists of batches.
+func checkBatches(t *testing.T, got, want []Batch) {
 	t.Helper()
 	if len(got) != len(want) {
 		t.Fatalf("got %d batches, want %d", len(got), len(want))
@@ -67,9 +68,9 @@ func sameBatches(t *testing.T, got, want []Batch) {
 	}
 }
 
-// plainPicture augments as the literature describes it: normalise, mirror, pad by 4 zeros
-// on each side, crop at (top, left).
-func plainPicture(s *Split, mean, std []float32, sample int, mirror bool, top, left int) []float32 {
+// referencePicture augments a picture step by step as in the literature: normalise, mirror,
+// pad by 4 zeros on each side, crop at (top, left).
+func referencePicture(s *Split, mean, std []float32, sample int, mirror bool, top, left int) []float32 {
 	var out []float32
 	for c := range s.Channels {
 		padded := make([][]float32, s.Height+8)
@@ -93,7 +94,7 @@ func plainPicture(s *Split, mean, std []float32, sample int, mirror bool, top, l
 	return out
 }
 
-func TestBatchesEqualPlainAugmentation(t *testing.T) {
+func TestBatchesAgainstReference(t *testing.T) {
 	for _, shape := range [][3]int{{1, 28, 28}, {3, 32, 32}, {2, 9, 13}, {1, 3, 2}} {
 		for _, flip := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%v flip %v", shape, flip), func(t *testing.T) {
@@ -116,13 +117,13 @@ func TestBatchesEqualPlainAugmentation(t *testing.T) {
 							mirrored++
 						}
 						places[[2]int{top, left}] = true
-						batch.Images = append(batch.Images, plainPicture(s, cfg.Mean, cfg.Std, int(sample), mirror, top, left)...)
+						batch.Images = append(batch.Images, referencePicture(s, cfg.Mean, cfg.Std, int(sample), mirror, top, left)...)
 						batch.Labels = append(batch.Labels, int32(s.Labels[sample]))
 						batch.N++
 					}
 					want = append(want, batch)
 				}
-				sameBatches(t, collect(t, newTestLoader(t, s, cfg), epoch, 0, func() {}), want)
+				checkBatches(t, collect(t, newTestLoader(t, s, cfg), epoch, 0, func() {}), want)
 				// Of 200 fair draws, 100±40 mirror the picture. They reach most of the 81 places.
 				if flip && (mirrored < 60 || mirrored > 140) || !flip && mirrored != 0 {
 					t.Errorf("%d of 200 pictures were mirrored", mirrored)
@@ -143,7 +144,7 @@ func TestBatchesWithoutAugmentationKeepOrder(t *testing.T) {
 	sample := 0
 	for _, b := range collect(t, l, 0, 0, func() {}) {
 		for i := range b.N {
-			want := plainPicture(s, mean, std, sample, false, 4, 4)
+			want := referencePicture(s, mean, std, sample, false, 4, 4)
 			if !slices.Equal(b.Images[i*len(want):(i+1)*len(want)], want) || b.Labels[i] != int32(s.Labels[sample]) {
 				t.Fatalf("picture %d differs", sample)
 			}
@@ -194,16 +195,16 @@ func TestBatchesDependOnSeedEpochAndSampleAlone(t *testing.T) {
 	want := collect(t, newTestLoader(t, s, cfg), 2, 0, func() {})
 
 	l := newTestLoader(t, s, cfg)
-	sameBatches(t, collect(t, l, 2, 0, func() { time.Sleep(time.Millisecond) }), want)
-	sameBatches(t, collect(t, l, 2, 0, runtime.Gosched), want) // with reused buffers
+	checkBatches(t, collect(t, l, 2, 0, func() { time.Sleep(time.Millisecond) }), want)
+	checkBatches(t, collect(t, l, 2, 0, runtime.Gosched), want) // with reused buffers
 	for first := range len(want) + 1 {
-		sameBatches(t, collect(t, l, 2, first, func() {}), want[first:])
+		checkBatches(t, collect(t, l, 2, first, func() {}), want[first:])
 	}
-	// Two epochs at the same time do not disturb each other.
+	// Two epochs at the same time do not affect each other.
 	other := l.Start(context.Background(), 7, 0)
 	defer other.Close()
 	other.Next()
-	sameBatches(t, collect(t, l, 2, 0, func() { other.Next() }), want)
+	checkBatches(t, collect(t, l, 2, 0, func() { other.Next() }), want)
 
 	cfg.Seed = 10
 	if got := collect(t, newTestLoader(t, s, cfg), 2, 0, func() {}); slices.Equal(got[0].Images, want[0].Images) {
@@ -296,12 +297,12 @@ func TestIteratorLeavesNoGoroutine(t *testing.T) {
 	waitForGoroutines(t, base)
 }
 
-func TestSteadyStateAllocatesNothing(t *testing.T) {
+func TestNextAllocatesNothing(t *testing.T) {
 	s := syntheticSplit(2000, 3, 8, 8, 10)
 	l := newTestLoader(t, s, LoaderConfig{Batch: 4, Seed: 1, Shuffle: true, Augment: true, Flip: true})
 	it := l.Start(context.Background(), 0, 0)
 	defer it.Close()
-	for range ring {
+	for range ringSize {
 		it.Next()
 	}
 	if n := testing.AllocsPerRun(300, func() {
@@ -313,7 +314,7 @@ func TestSteadyStateAllocatesNothing(t *testing.T) {
 	}
 }
 
-func TestClosedIteratorsBuffersAreReused(t *testing.T) {
+func TestBuffersAreReused(t *testing.T) {
 	l := newTestLoader(t, syntheticSplit(10, 1, 8, 8, 10), LoaderConfig{Batch: 3, Shuffle: true})
 	first := map[*Batch]bool{}
 	for epoch := range 3 {
@@ -334,8 +335,8 @@ func TestNewLoaderRefuses(t *testing.T) {
 		return syntheticSplit(10, 1, 8, 8, 10), LoaderConfig{Batch: 4, Mean: []float32{0}, Std: []float32{1}}
 	}
 	for _, c := range []struct {
-		say   string
-		spoil func(*Split, *LoaderConfig)
+		want   string
+		change func(*Split, *LoaderConfig)
 	}{
 		{"batch size", func(s *Split, cfg *LoaderConfig) { cfg.Batch = 0 }},
 		{"do not fill a batch", func(s *Split, cfg *LoaderConfig) { cfg.Batch, cfg.DropLast = 11, true }},
@@ -348,9 +349,9 @@ func TestNewLoaderRefuses(t *testing.T) {
 		if _, err := NewLoader(s, cfg); err != nil {
 			t.Fatal(err)
 		}
-		c.spoil(s, &cfg)
-		if _, err := NewLoader(s, cfg); err == nil || !strings.Contains(err.Error(), c.say) {
-			t.Errorf("got error %v, want one about %q", err, c.say)
+		c.change(s, &cfg)
+		if _, err := NewLoader(s, cfg); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("got error %v, want one about %q", err, c.want)
 		}
 	}
 }

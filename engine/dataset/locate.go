@@ -23,7 +23,7 @@ func CacheDir() (string, error) {
 	return filepath.Join(dir, "bnkit"), nil
 }
 
-// Location is the place of a data set's files.
+// Location describes where a data set's files are.
 type Location struct {
 	// Name is the data set's canonical name.
 	Name string
@@ -72,7 +72,7 @@ func Locate(name, dir string) (Location, error) {
 	return loc, nil
 }
 
-// location is where a source's files were found.
+// location describes where the files of a source were found.
 type location struct {
 	src     *source
 	dir     string
@@ -112,12 +112,12 @@ func (s *source) locate(dir string) (*location, error) {
 	return nil, nil
 }
 
-// fileSets returns alternative sets of files that make up the data set. Each file may
+// fileSets returns alternative sets of files. Each set holds the whole data set. A file may
 // have several spellings.
 func (s *source) fileSets() [][][]string {
 	if s.cifar != nil {
 		var files [][]string
-		for _, name := range s.cifar.names() {
+		for _, name := range s.cifar.fileNames() {
 			files = append(files, []string{name})
 		}
 		return [][][]string{files, {{s.cifar.archive}}}
@@ -133,8 +133,8 @@ func (s *source) fileSets() [][][]string {
 	return sets
 }
 
-// findAll returns the path of each file in its first spelling that exists, or nil if a
-// file is missing.
+// findAll returns the paths of all files, or nil if a file is missing. It takes the first
+// spelling of each file that exists.
 func findAll(dir string, files [][]string) ([]string, error) {
 	var paths []string
 	for _, spellings := range files {

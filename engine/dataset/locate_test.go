@@ -2,9 +2,9 @@ package dataset
 
 import "testing"
 
-// TestPublishedFilesAreWhereOpenLooks checks that files under their published names, in
-// the subfolder of the data set's name, are found.
-func TestPublishedFilesAreWhereOpenLooks(t *testing.T) {
+// TestLocateFindsPublishedFiles checks that locate finds files with their published names in
+// the subfolder that is named after the data set.
+func TestLocateFindsPublishedFiles(t *testing.T) {
 	for _, src := range sources {
 		dir := t.TempDir()
 		for _, file := range src.files {

@@ -19,7 +19,7 @@ const (
 	Unnormalised Normalisation = "none"
 )
 
-// ParseNormalisation reads the name of a normalisation.
+// ParseNormalisation returns the normalisation with the given name.
 func ParseNormalisation(name string) (Normalisation, error) {
 	switch n := Normalisation(name); n {
 	case PerChannel, PerPixel, Unnormalised:
@@ -32,19 +32,19 @@ func ParseNormalisation(name string) (Normalisation, error) {
 // already has the Mean and Std of PerChannel. Normalise reads the pictures of an image
 // folder to compute them. The error is a [*PictureError], an error of the file system, or
 // the error of ctx.
-func (d *Data) Normalise(ctx context.Context, how Normalisation) (*Data, error) {
-	if how == PerChannel && d.Mean != nil {
+func (d *Data) Normalise(ctx context.Context, method Normalisation) (*Data, error) {
+	if method == PerChannel && d.Mean != nil {
 		return d, nil
 	}
 	out := *d
 	var stats *statistics
-	if how != Unnormalised {
+	if method != Unnormalised {
 		var err error
 		if stats, err = d.Train.statistics(ctx); err != nil {
 			return nil, err
 		}
 	}
-	if how == PerChannel {
+	if method == PerChannel {
 		out.Mean, out.Std = stats.channels()
 		return &out, nil
 	}
@@ -53,7 +53,7 @@ func (d *Data) Normalise(ctx context.Context, how Normalisation) (*Data, error) 
 		out.Std[c] = 1
 	}
 	out.Mean = make([]float32, d.Train.Channels)
-	if how == PerPixel {
+	if method == PerPixel {
 		out.Mean = stats.pixels()
 	}
 	return &out, nil

@@ -18,8 +18,8 @@ func normalise(t *testing.T, d *Data, how Normalisation) *Data {
 	return n
 }
 
-// TestNormalisedBatches compares augmented batches of every normalisation, with
-// brightness, with a plain implementation: brighten, normalise, mirror, pad by 4, crop.
+// TestNormalisedBatches compares augmented batches of every normalisation, with and without
+// brightness, with a simple implementation: brighten, normalise, mirror, pad by 4, crop.
 func TestNormalisedBatches(t *testing.T) {
 	const c, h, w = 3, 9, 7
 	s := syntheticSplit(60, c, h, w, 10)

@@ -19,8 +19,8 @@ func parallel(n, threads int, work func(worker, i int) error) error {
 	)
 	for worker := range min(threads, n) {
 		group.Go(func() {
-			// A number that is taken is always worked on, so that none below a
-			// failure is left out.
+			// A goroutine always works on the index that it has taken, so that no
+			// index below a failing one is skipped.
 			for !failed.Load() {
 				i := int(next.Add(1)) - 1
 				if i >= n {

@@ -12,7 +12,7 @@ import (
 	"bnkit/engine/rng"
 )
 
-// Crop describes how the pictures of an image folder, which can have any size, become
+// Crop is a method of turning the pictures of an image folder, which can have any size, into
 // squares.
 type Crop string
 
@@ -29,7 +29,7 @@ const (
 	CentreCrop Crop = "centre"
 )
 
-// ParseCrop reads the name of a crop.
+// ParseCrop returns the crop with the given name.
 func ParseCrop(name string) (Crop, error) {
 	switch c := Crop(name); c {
 	case RandomResized, CentreCrop:
@@ -49,8 +49,8 @@ func newDecoder(s *Split) *decoder {
 	return &decoder{split: s, out: image.NewRGBA(image.Rect(0, 0, s.Width, s.Height)), bytes: make([]uint8, s.imageSize())}
 }
 
-// Picture returns the C×H×W pixels of picture i as tests use them: without augmentation,
-// shared with a split in memory or else read from the file. The error is a
+// Picture returns the C×H×W pixels of picture i without augmentation. They are shared with a
+// split in memory, or read from the file. The error is a
 // [*PictureError], or an error of the file system.
 func (s *Split) Picture(i int) ([]uint8, error) {
 	if s.Files == nil {
@@ -59,11 +59,11 @@ func (s *Split) Picture(i int) ([]uint8, error) {
 	return newDecoder(s).picture(i, nil)
 }
 
-// picture returns the C×H×W pixels of picture i, valid until the next call. They show its
-// centre or, if a stream is given, a part drawn from block 16·i of the stream and those
-// after it. Grey becomes three equal channels, 16 bits become their upper 8, CMYK is
-// multiplied out, and transparency is drawn on black. Orientation marks of cameras are
-// ignored.
+// picture returns the C×H×W pixels of picture i, valid until the next call. They show the
+// centre of the picture or, if random is not nil, a part that is drawn from the stream,
+// beginning at block 16·i. Grey becomes three equal channels, 16 bits are reduced to the
+// upper 8, CMYK is converted to RGB, and transparency is drawn on black. Orientation tags of
+// cameras are ignored.
 func (d *decoder) picture(i int, random *rng.Stream) ([]uint8, error) {
 	s := d.split
 	file := filepath.Join(s.dir, filepath.FromSlash(s.Files[i].Name))
@@ -82,10 +82,10 @@ func (d *decoder) picture(i int, random *rng.Stream) ([]uint8, error) {
 	case random != nil && s.crop == RandomResized:
 		from = drawCrop(*random, i, from.Dx(), from.Dy()).Add(from.Min)
 	case s.crop == RandomResized:
-		from = middle(from)
+		from = limitAspect(from)
 		to = centred(from.Dx(), from.Dy(), s.Width, (8*s.Width+3)/7)
 	default:
-		from = middle(from)
+		from = limitAspect(from)
 		to = centred(from.Dx(), from.Dy(), s.Width, s.Width)
 	}
 	if from.Size() == to.Size() {
@@ -101,9 +101,9 @@ func (d *decoder) picture(i int, random *rng.Stream) ([]uint8, error) {
 	return d.bytes, nil
 }
 
-// middle returns the middle of a picture, at most four times as long as it is wide. The
-// rest would cost memory to resize, and a centre crop does not show it.
-func middle(r image.Rectangle) image.Rectangle {
+// limitAspect returns the central part of r whose longer side is at most four times the
+// shorter one. A centre crop does not show the rest, which would take memory to resize.
+func limitAspect(r image.Rectangle) image.Rectangle {
 	w, h := r.Dx(), r.Dy()
 	if w > 4*h {
 		r.Min.X += (w - 4*h) / 2
@@ -116,8 +116,8 @@ func middle(r image.Rectangle) image.Rectangle {
 	return r
 }
 
-// centred returns where a picture of w×h lies relative to a square of the given size, if
-// its shorter side is resized to shorter and both have the same centre.
+// centred returns the rectangle of a picture of w×h that is resized so that its shorter side
+// is shorter. The origin is the corner of a square of the given size with the same centre.
 func centred(w, h, size, shorter int) image.Rectangle {
 	dw, dh := shorter, shorter
 	if w > h {
@@ -129,9 +129,9 @@ func centred(w, h, size, shorter int) image.Rectangle {
 	return image.Rect(-left, -top, dw-left, dh-top)
 }
 
-// drawCrop draws a part of a picture of w×h. It draws an area and an aspect ratio
-// (uniform in its logarithm), up to ten times, until a part fits, and then the position of this part. If
-// none fits, it returns the largest centred part of a permitted ratio.
+// drawCrop draws a part of a picture of w×h. It draws an area and an aspect ratio (uniform
+// in its logarithm) up to ten times, until a part of this size fits, and then its position.
+// If none fits, it returns the largest centred part with a permitted ratio.
 func drawCrop(stream rng.Stream, sample, w, h int) image.Rectangle {
 	for try := range 10 {
 		word := stream.Block(16*uint64(sample) + uint64(try))
@@ -155,7 +155,7 @@ func drawCrop(stream rng.Stream, sample, w, h int) image.Rectangle {
 	return image.Rect(left, top, left+cw, top+ch)
 }
 
-// cropRatio returns ¾·(16/9)^u, where u in [0, 1) is made of the top 24 bits of a word:
+// cropRatio returns ¾·(16/9)^u, where the top 24 bits of a word give u in [0, 1):
 // a ratio from 3:4 to 4:3, uniform in its logarithm. It uses square roots because, unlike
 // exponentials, they have the same bits on every platform.
 func cropRatio(word uint32) float64 {

@@ -41,9 +41,9 @@ func fileSplit(t testing.TB, side int, crop Crop, files ...[]byte) *Split {
 	return s
 }
 
-// ramp returns a picture whose red rises by 2 from column to column and whose green by 3
-// from row to row, so that the colours of a resized part show where it comes from. An even
-// filter that sums to 1 does not change a ramp, except near the edges.
+// ramp returns a picture in which red grows by 2 from column to column and green by 3 from
+// row to row, so that the colours of a resized part show its position. An even filter that
+// sums to 1 does not change a ramp, except near the edges.
 func ramp(w, h int) image.Image {
 	m := image.NewNRGBA(image.Rect(0, 0, w, h))
 	for y := range h {
@@ -195,8 +195,8 @@ func cmykJPEG(cmyk ...int) []byte {
 	return append(b, 0xff, 0xd9)
 }
 
-// TestPictureKinds checks that every kind of colour becomes RGB of 8 bits.
-func TestPictureKinds(t *testing.T) {
+// TestColourTypes checks that every colour type becomes RGB of 8 bits.
+func TestColourTypes(t *testing.T) {
 	fill := func(m interface {
 		image.Image
 		Set(x, y int, c color.Color)
@@ -282,8 +282,8 @@ func TestDecodeRefuses(t *testing.T) {
 	}
 }
 
-// TestPictureLimits checks which sizes in a header are refused for the memory that they would
-// take, before more than the header is read.
+// TestPictureLimits checks that a picture is refused by its header alone if decoding it would
+// take too much memory.
 func TestPictureLimits(t *testing.T) {
 	png := func(w, h uint32, depth, colours byte) []byte {
 		b := pngHeader(w, h)
@@ -321,7 +321,8 @@ func TestPictureLimits(t *testing.T) {
 	}
 }
 
-// TestLongPictures checks pictures of which only the middle is resized.
+// TestLongPictures decodes pictures of extreme aspect ratios, of which only the middle is
+// resized.
 func TestLongPictures(t *testing.T) {
 	for _, size := range [][2]int{{4000, 1}, {1, 4000}, {3000, 20}} {
 		m := image.NewGray(image.Rect(0, 0, size[0], size[1]))
@@ -337,8 +338,8 @@ func TestLongPictures(t *testing.T) {
 	}
 }
 
-// FuzzDecodePicture checks that a decoder does not panic, that the size of a picture is the
-// size in its header, and that every error is a PictureError.
+// FuzzDecodePicture checks that decodePicture does not panic, that a picture has the size in
+// its header, and that every error is a PictureError.
 func FuzzDecodePicture(f *testing.F) {
 	var photo bytes.Buffer
 	if err := jpeg.Encode(&photo, ramp(9, 7), nil); err != nil {
@@ -363,7 +364,7 @@ func FuzzDecodePicture(f *testing.F) {
 	})
 }
 
-// BenchmarkPicture reads a photograph of a size that is common in ImageNet.
+// BenchmarkPicture reads a photograph with a size that is common in ImageNet.
 func BenchmarkPicture(b *testing.B) {
 	var photo bytes.Buffer
 	m := image.NewRGBA(image.Rect(0, 0, 500, 375))

@@ -9,7 +9,7 @@ import (
 // pictures of each class of Fashion-MNIST.
 const sampleName = "sample"
 
-// sample/make.go writes the files.
+// sampleFS holds the files that sample/make.go writes.
 //
 //go:embed sample/*.gz
 var sampleFS embed.FS
@@ -42,6 +42,7 @@ func readSampleSplit(prefix string) (*Split, error) {
 	return &Split{Images: images, Labels: labels, Channels: 1, Height: dims[1], Width: dims[2]}, nil
 }
 
+// readSampleFile reads an embedded IDX file of the given number of dimensions.
 func readSampleFile(name string, rank int) ([]int, []uint8, error) {
 	f, err := sampleFS.Open(name)
 	if err != nil {

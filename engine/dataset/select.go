@@ -8,11 +8,11 @@ import (
 	"bnkit/engine/rng"
 )
 
-// Selection describes which pictures of the training split are used, their labels, and the
-// size of the pictures of an image folder. The zero value stands for the whole training
+// Selection describes the pictures of the training split that are used, their labels, and
+// the size of the pictures of an image folder. The zero value stands for the whole training
 // split as published.
 type Selection struct {
-	// Seed decides which pictures are held out, and random labels.
+	// Seed determines the pictures that are held out, and the random labels.
 	Seed uint64
 	// Validation is the number of training pictures that are held out and measured
 	// like the test split. They are the first of a permutation drawn from the stream
@@ -33,13 +33,13 @@ type Selection struct {
 	// ImageSize is the side, in pixels, of the squares that the pictures of an image
 	// folder become. It is 0 for other data sets.
 	ImageSize int
-	// Crop describes how they become squares; "" means RandomResized.
+	// Crop is the method by which they become squares; "" means RandomResized.
 	Crop Crop
 }
 
-// SelectionError reports a part of a selection that does not fit the data set.
+// SelectionError reports a field of a selection that does not fit the data set.
 type SelectionError struct {
-	// Setting is the name of the part in a run's settings, such as "subset_per_class".
+	// Setting is the name of the field in a run's settings, such as "subset_per_class".
 	Setting string
 	// Reason says what is wrong and what is expected.
 	Reason string
@@ -68,7 +68,7 @@ func (d *Data) Select(sel Selection) (*Data, error) {
 	if sel.Subset != 0 && sel.SubsetPerClass != 0 {
 		return nil, &SelectionError{"subset_per_class", "it cannot be combined with subset"}
 	}
-	held, rest, err := holdOut(d.Train, sel.Seed, sel.Validation)
+	heldOut, rest, err := holdOut(d.Train, sel.Seed, sel.Validation)
 	if err != nil {
 		return nil, err
 	}
@@ -77,7 +77,7 @@ func (d *Data) Select(sel Selection) (*Data, error) {
 		if sel.Subset < 0 || sel.Subset > len(rest) {
 			return nil, &SelectionError{"subset", fmt.Sprintf("%d; want 1 to %d, the number of training pictures of %s", sel.Subset, len(rest), d.Name)}
 		}
-		rest = balanced(d.Train, rest, sel.Subset)
+		rest = pickBalanced(d.Train, rest, sel.Subset)
 	case sel.SubsetPerClass != 0:
 		if rest, err = d.firstOfEachClass(rest, sel.SubsetPerClass); err != nil {
 			return nil, err
@@ -91,10 +91,10 @@ func (d *Data) Select(sel Selection) (*Data, error) {
 			out.Train.setLabel(at, int(rng.Bounded(stream.Uint32(uint64(i)), uint32(len(d.Classes)))))
 		}
 	}
-	if len(held) > 0 {
-		out.Validation = d.Train.pick(held)
+	if len(heldOut) > 0 {
+		out.Validation = d.Train.pick(heldOut)
 	}
-	out.complete()
+	out.computeStatistics()
 	return &out, nil
 }
 
@@ -121,7 +121,7 @@ func (d *Data) resize(side int, crop Crop) (*Data, error) {
 			*s = &sized
 		}
 	}
-	out.complete()
+	out.computeStatistics()
 	return &out, nil
 }
 
@@ -134,9 +134,9 @@ func (s *Split) setLabel(i, label int) {
 	}
 }
 
-// holdOut divides the positions of a split into n that are held out and the rest, each
-// in ascending order.
-func holdOut(s *Split, seed uint64, n int) (held, rest []int, err error) {
+// holdOut splits the positions of a split into n held-out ones and the rest, each in
+// ascending order.
+func holdOut(s *Split, seed uint64, n int) (heldOut, rest []int, err error) {
 	if n < 0 || n >= s.Len() {
 		return nil, nil, &SelectionError{"validation", fmt.Sprintf("%d; want 0 to %d, fewer than the %d training pictures", n, s.Len()-1, s.Len())}
 	}
@@ -150,12 +150,12 @@ func holdOut(s *Split, seed uint64, n int) (held, rest []int, err error) {
 	}
 	for i := range out {
 		if out[i] {
-			held = append(held, i)
+			heldOut = append(heldOut, i)
 		} else {
 			rest = append(rest, i)
 		}
 	}
-	return held, rest, nil
+	return heldOut, rest, nil
 }
 
 // byClass groups positions by label.
@@ -171,9 +171,9 @@ func byClass(s *Split, from []int) [][]int {
 	return classes
 }
 
-// balanced picks n of the positions and returns them in ascending order. Each round takes
-// the next picture of every class that has one left. n is at most len(from).
-func balanced(s *Split, from []int, n int) []int {
+// pickBalanced picks n of the positions and returns them in ascending order. Each round takes
+// the next remaining picture of every class. n is at most len(from).
+func pickBalanced(s *Split, from []int, n int) []int {
 	classes := byClass(s, from)
 	picks := make([]int, 0, n)
 	for round := 0; len(picks) < n; round++ {
@@ -187,17 +187,17 @@ func balanced(s *Split, from []int, n int) []int {
 	return picks
 }
 
-// firstOfEachClass picks n of the positions for every class.
+// firstOfEachClass picks the first n of the positions of every class.
 func (d *Data) firstOfEachClass(from []int, n int) ([]int, error) {
 	classes := byClass(d.Train, from)
 	var picks []int
 	for c, name := range d.Classes {
-		has := 0
+		available := 0
 		if c < len(classes) {
-			has = len(classes[c])
+			available = len(classes[c])
 		}
-		if n < 1 || n > has {
-			return nil, &SelectionError{"subset_per_class", fmt.Sprintf("%d; class %s of %s has %d training pictures", n, name, d.Name, has)}
+		if n < 1 || n > available {
+			return nil, &SelectionError{"subset_per_class", fmt.Sprintf("%d; class %s of %s has %d training pictures", n, name, d.Name, available)}
 		}
 		picks = append(picks, classes[c][:n]...)
 	}
@@ -205,7 +205,7 @@ func (d *Data) firstOfEachClass(from []int, n int) ([]int, error) {
 	return picks, nil
 }
 
-// pick copies the pictures at the given positions.
+// pick returns a split with copies of the pictures at the given positions.
 func (s *Split) pick(positions []int) *Split {
 	out := &Split{Channels: s.Channels, Height: s.Height, Width: s.Width, dir: s.dir, crop: s.crop}
 	if s.Files != nil {

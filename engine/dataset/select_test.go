@@ -60,14 +60,14 @@ func TestSubset(t *testing.T) {
 func TestSubsetOfUnbalancedClasses(t *testing.T) {
 	// Class 2 has one picture, so the other classes fill up, the lowest label first.
 	s := &Split{Labels: []uint8{1, 1, 1, 1, 0, 0, 0, 2}}
-	got := balanced(s, []int{0, 1, 2, 3, 4, 5, 6, 7}, 6)
+	got := pickBalanced(s, []int{0, 1, 2, 3, 4, 5, 6, 7}, 6)
 	if want := []int{0, 1, 4, 5, 6, 7}; !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 }
 
-// numbered returns a data set whose pixels of picture i encode i, so that a test can tell
-// which pictures a selection has.
+// numbered returns a data set in which the pixels of picture i encode i, so that tests can
+// recognise the pictures of a selection.
 func numbered(n, classes int) *Data {
 	split := func(n int) *Split {
 		s := &Split{Channels: 1, Height: 1, Width: 2}
@@ -80,8 +80,8 @@ func numbered(n, classes int) *Data {
 	return newData(&source{name: "numbered", classes: make([]string, classes)}, split(n), split(10))
 }
 
-// numbers returns the positions in the published split of a selection's pictures.
-func numbers(s *Split) []int {
+// pictureNumbers returns the positions of a selection's pictures in the published split.
+func pictureNumbers(s *Split) []int {
 	var list []int
 	for i := range s.Len() {
 		p := s.Image(i)
@@ -99,7 +99,7 @@ func TestValidation(t *testing.T) {
 	for _, i := range order[:200] {
 		want[int(i)] = true
 	}
-	held, train := numbers(out.Validation), numbers(out.Train)
+	held, train := pictureNumbers(out.Validation), pictureNumbers(out.Train)
 	if !slices.Equal(held, slices.Sorted(maps.Keys(want))) {
 		t.Errorf("held out %v", held)
 	}
@@ -107,7 +107,7 @@ func TestValidation(t *testing.T) {
 		t.Errorf("trained on %v", train)
 	}
 	for _, s := range []*Split{out.Train, out.Validation} {
-		for at, i := range numbers(s) {
+		for at, i := range pictureNumbers(s) {
 			if s.Labels[at] != d.Train.Labels[i] {
 				t.Fatalf("picture %d has label %d", i, s.Labels[at])
 			}
@@ -119,10 +119,10 @@ func TestValidation(t *testing.T) {
 	if out.Digest != digest(out.Train, d.Test, out.Validation) {
 		t.Error("the digest does not cover every split")
 	}
-	if again := selectFrom(t, d, Selection{Seed: 3, Validation: 200, Subset: 50}); !slices.Equal(numbers(again.Validation), held) || again.Train.Len() != 50 {
-		t.Error("a subset changes what is held out")
+	if again := selectFrom(t, d, Selection{Seed: 3, Validation: 200, Subset: 50}); !slices.Equal(pictureNumbers(again.Validation), held) || again.Train.Len() != 50 {
+		t.Error("a subset changes the held-out pictures")
 	}
-	if other := selectFrom(t, d, Selection{Seed: 4, Validation: 200}); slices.Equal(numbers(other.Validation), held) {
+	if other := selectFrom(t, d, Selection{Seed: 4, Validation: 200}); slices.Equal(pictureNumbers(other.Validation), held) {
 		t.Error("another seed holds out the same pictures")
 	}
 }
@@ -131,7 +131,7 @@ func TestSubsetPerClass(t *testing.T) {
 	d := numbered(103, 10)
 	out := selectFrom(t, d, Selection{SubsetPerClass: 4})
 	// Label i·7 mod 10 repeats every 10 pictures: the first 4 of each are the first 40.
-	for at, i := range numbers(out.Train) {
+	for at, i := range pictureNumbers(out.Train) {
 		if at != i {
 			t.Fatalf("position %d holds picture %d", at, i)
 		}
@@ -159,15 +159,15 @@ func TestRandomLabels(t *testing.T) {
 		}
 	}
 	if !slices.Equal(out.Train.Images, d.Train.Images) || out.Test != d.Test || d.Train.Labels[1] != 7 {
-		t.Error("something else changed")
+		t.Error("pictures, the test split or the original labels have changed")
 	}
 	sub := selectFrom(t, d, Selection{Seed: 8, RandomLabels: true, Validation: 1000, SubsetPerClass: 20})
-	for at, i := range numbers(sub.Train) {
+	for at, i := range pictureNumbers(sub.Train) {
 		if sub.Train.Labels[at] != out.Train.Labels[i] {
 			t.Fatal("a picture's random label depends on the subset")
 		}
 	}
-	for at, i := range numbers(sub.Validation) {
+	for at, i := range pictureNumbers(sub.Validation) {
 		if sub.Validation.Labels[at] != d.Train.Labels[i] {
 			t.Fatal("a held-out picture has another label")
 		}

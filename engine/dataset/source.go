@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// source describes a data set: how it is published and how it is read.
+// source describes a data set: its files, its classes and its publication.
 type source struct {
 	name    string
 	classes []string
@@ -13,10 +13,10 @@ type source struct {
 
 	// cifar is the layout of CIFAR binary files; nil means IDX files.
 	cifar *cifarLayout
-	// opening holds the first training labels, which tell IDX files with the same
-	// names apart.
-	opening []uint8
-	// folders are the subfolders of a data folder in which the files may be.
+	// firstLabels holds the first training labels. They distinguish data sets whose IDX
+	// files have the same names.
+	firstLabels []uint8
+	// folders lists the subfolders of a data folder that may hold the files.
 	folders []string
 
 	// base is the publisher's address of files.
@@ -31,7 +31,7 @@ type Publication struct {
 	Files []PublishedFile
 }
 
-// PublishedFile is a file as its publisher offers it.
+// PublishedFile describes a published file.
 type PublishedFile struct {
 	Name string
 	Size int64 // bytes
@@ -52,7 +52,7 @@ func Published(name string) (Publication, error) {
 	return Publication{Name: src.name, Base: src.base, Files: slices.Clone(src.files)}, nil
 }
 
-// sources are the known data sets that have files, in the order of [Names].
+// sources lists the known data sets that have files, in the order of [Names].
 var sources = []*source{
 	{
 		name: "cifar10",
@@ -91,11 +91,11 @@ var sources = []*source{
 		},
 	},
 	{
-		name:    "mnist",
-		classes: []string{"0", "1", "2", "3", "4", "5", "6", "7", "8", "9"},
-		opening: []uint8{5, 0, 4, 1, 9, 2, 1, 3, 1, 4, 3, 5, 3, 6, 1, 7, 2, 8, 6, 9},
-		folders: []string{"mnist", "MNIST/raw", "."},
-		base:    "https://storage.googleapis.com/cvdf-datasets/mnist",
+		name:        "mnist",
+		classes:     []string{"0", "1", "2", "3", "4", "5", "6", "7", "8", "9"},
+		firstLabels: []uint8{5, 0, 4, 1, 9, 2, 1, 3, 1, 4, 3, 5, 3, 6, 1, 7, 2, 8, 6, 9},
+		folders:     []string{"mnist", "MNIST/raw", "."},
+		base:        "https://storage.googleapis.com/cvdf-datasets/mnist",
 		files: []PublishedFile{
 			{Name: "train-images-idx3-ubyte.gz", Size: 9912422, SHA256: "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"},
 			{Name: "train-labels-idx1-ubyte.gz", Size: 28881, SHA256: "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c"},
@@ -104,12 +104,12 @@ var sources = []*source{
 		},
 	},
 	{
-		name:    "fashion-mnist",
-		classes: fashionClasses,
-		flip:    true,
-		opening: []uint8{9, 0, 0, 3, 0, 2, 7, 2, 5, 5, 0, 9, 5, 5, 7, 9, 1, 0, 6, 4},
-		folders: []string{"fashion-mnist", "FashionMNIST/raw", "."},
-		base:    "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com",
+		name:        "fashion-mnist",
+		classes:     fashionClasses,
+		flip:        true,
+		firstLabels: []uint8{9, 0, 0, 3, 0, 2, 7, 2, 5, 5, 0, 9, 5, 5, 7, 9, 1, 0, 6, 4},
+		folders:     []string{"fashion-mnist", "FashionMNIST/raw", "."},
+		base:        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com",
 		files: []PublishedFile{
 			{Name: "train-images-idx3-ubyte.gz", Size: 26421880, SHA256: "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84"},
 			{Name: "train-labels-idx1-ubyte.gz", Size: 29515, SHA256: "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845"},
@@ -119,8 +119,7 @@ var sources = []*source{
 	},
 }
 
-// idxSource stands for IDX files of an unknown data set. Its classes are counted from
-// the labels. Pictures are not flipped, because they may be digits.
+// idxSource stands for IDX files of an unknown data set. The labels determine its classes. Pictures are not flipped, because they may be digits.
 var idxSource = &source{name: "idx", folders: []string{"."}}
 
 // fashionClasses are the classes of Fashion-MNIST, as its README names them.
@@ -141,12 +140,12 @@ squirrel streetcar sunflower sweet_pepper table tank telephone television tiger 
 train trout tulip turtle wardrobe whale willow_tree wolf woman worm`)
 
 // canonicalName lowers case and drops separators, so that "CIFAR-10", "cifar_10" and
-// "cifar10" are one name.
+// "cifar10" are the same name.
 func canonicalName(name string) string {
 	return strings.NewReplacer("-", "", "_", "", " ", "").Replace(strings.ToLower(name))
 }
 
-// sourceByName returns the data set of that name, or nil.
+// sourceByName returns the data set with the given name, or nil.
 func sourceByName(name string) *source {
 	for _, src := range sources {
 		if canonicalName(src.name) == canonicalName(name) {

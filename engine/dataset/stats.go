@@ -11,8 +11,9 @@ import (
 	"runtime"
 )
 
-// statistics collects what normalisation needs. Its sums are exact integers, so that the
-// results are the same bits on every platform and in any order of pictures.
+// statistics collects the counts and sums from which means and standard deviations are
+// computed. They are exact integers, so that the results have the same bits on every platform
+// and for any order of pictures.
 type statistics struct {
 	counts   [][256]uint64 // by channel and pixel value
 	sums     []uint64      // by position, C×H×W
@@ -66,7 +67,7 @@ func (t *statistics) channels() (mean, std []float32) {
 		hi2, lo2 := bits.Mul64(sum, sum)
 		lo, borrow := bits.Sub64(lo1, lo2, 0)
 		hi, _ := bits.Sub64(hi1, hi2, borrow)
-		// The product by a power of two is exact, so a fused addition changes nothing.
+		// Multiplication by a power of two is exact, so a fused addition changes nothing.
 		numerator := float64(hi)*0x1p64 + float64(lo)
 		std[c] = float32(math.Sqrt(numerator) / float64(n) / 255)
 		if std[c] == 0 {
@@ -97,14 +98,14 @@ func memoryStatistics(s *Split) *statistics {
 // channelStats returns the mean and standard deviation per channel of a split in memory.
 func channelStats(s *Split) (mean, std []float32) { return memoryStatistics(s).channels() }
 
-// statisticsFiles is the largest number of files from which statistics are taken. It is
-// enough for a mean within a few thousandths, without reading all of a large folder.
-const statisticsFiles = 4096
+// maxStatisticsFiles is the largest number of files that statistics are computed from. It
+// gives a mean within a few thousandths without reading all of a large folder.
+const maxStatisticsFiles = 4096
 
-// fileStatistics returns the statistics of a split in files, without augmentation: of all
-// its files, or of statisticsFiles at equal distances.
+// fileStatistics returns the statistics of a split in files, without augmentation. If there
+// are more than maxStatisticsFiles files, it reads that number of evenly spaced files.
 func fileStatistics(ctx context.Context, s *Split) (*statistics, error) {
-	n := min(s.Len(), statisticsFiles)
+	n := min(s.Len(), maxStatisticsFiles)
 	threads := min(runtime.GOMAXPROCS(0), n)
 	parts, decoders := make([]*statistics, threads), make([]*decoder, threads)
 	for w := range threads {

@@ -16,7 +16,8 @@ const maxDecompressed = maxElements + 1<<20
 
 // A compressed file may hold freeDecompressed bytes, and maxExpansion more for each of its
 // own bytes, so that a small file cannot fill the memory. Pictures compress to a third, and
-// MNIST to a fifth; the 47 MB of its training pictures may all be blank.
+// MNIST to a fifth. freeDecompressed admits 47 MB of blank pictures, the size of MNIST's
+// training pictures.
 const (
 	freeDecompressed = 64 << 20
 	maxExpansion     = 100
@@ -36,7 +37,7 @@ func decompress(r io.Reader, file string) (io.Reader, error) {
 	}
 	zr, err := gzip.NewReader(br)
 	if err != nil {
-		return nil, truncated(err, file, 0, "a gzip header")
+		return nil, readError(err, file, 0, "a gzip header")
 	}
 	return &cappedReader{r: zr, file: file, stored: stored}, nil
 }
@@ -62,9 +63,9 @@ func (c *cappedReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// readExactly reads n bytes, which must be followed by the end of the input. offset is
-// their position in the file. Memory grows with what has been read, not with what a
-// header claims.
+// readExactly reads n bytes, after which the input must end. offset is their position in
+// the file. Memory grows with the bytes that were read, not with the length that a header
+// claims.
 func readExactly(r io.Reader, file string, offset int64, n int) ([]uint8, error) {
 	data := make([]uint8, 0, min(n, 1<<20))
 	for len(data) < n {
@@ -76,14 +77,13 @@ func readExactly(r io.Reader, file string, offset int64, n int) ([]uint8, error)
 		k, err := io.ReadFull(r, data[len(data):cap(data)])
 		data = data[:len(data)+k]
 		if err != nil {
-			return nil, truncated(err, file, offset+int64(len(data)), fmt.Sprintf("%d bytes in all", offset+int64(n)))
+			return nil, readError(err, file, offset+int64(len(data)), fmt.Sprintf("%d bytes in all", offset+int64(n)))
 		}
 	}
 	return data, expectEnd(r, file, offset+int64(n))
 }
 
-// expectEnd returns an error unless the input ends here. It also verifies gzip's
-// checksum.
+// expectEnd returns an error unless r is at its end. It also verifies gzip's checksum.
 func expectEnd(r io.Reader, file string, offset int64) error {
 	var b [1]byte
 	switch n, err := io.ReadFull(r, b[:]); {
@@ -94,13 +94,13 @@ func expectEnd(r io.Reader, file string, offset int64) error {
 	case err == io.ErrUnexpectedEOF:
 		return &FormatError{File: file, Offset: offset, Want: "the end of the gzip data, with its checksum", Got: "the end of the file"}
 	default:
-		return truncated(err, file, offset, "the end of the file")
+		return readError(err, file, offset, "the end of the file")
 	}
 }
 
-// truncated turns a reader's error at an offset into a FormatError if the content is at
+// readError turns a reader's error at an offset into a FormatError if the content is at
 // fault, and wraps it if the file system is.
-func truncated(err error, file string, offset int64, want string) error {
+func readError(err error, file string, offset int64, want string) error {
 	var format *FormatError
 	var corrupt flate.CorruptInputError
 	switch {

@@ -18,7 +18,7 @@ import (
 const maxSize = 1 << 20
 
 // ReadFile reads a file of settings: YAML with the keys of config.json, or the config.json
-// of a run. A setting that is missing has its default. Errors name the file. The error is a
+// of a run. A missing setting gets its default. Errors name the file. The error is a
 // *config.Error if a setting or the form of the file is wrong.
 func ReadFile(path string) (config.Config, error) {
 	f, err := os.Open(path)
@@ -40,13 +40,14 @@ func ReadFile(path string) (config.Config, error) {
 	return c, nil
 }
 
-// reproducesKey is not a setting. Its value describes the experiment that a file's
-// settings reproduce.
+// reproducesKey is the only key of a file that is not a setting. Its value describes the
+// experiment that the settings reproduce.
 const reproducesKey = "reproduces"
 
+// parse parses the content of a file and validates the settings.
 func parse(b []byte) (c config.Config, reproduces string, err error) {
 	c = config.Default()
-	pairs, err := mapping(b)
+	pairs, err := parseMapping(b)
 	if err != nil {
 		return c, "", err
 	}
@@ -54,7 +55,7 @@ func parse(b []byte) (c config.Config, reproduces string, err error) {
 	for ; len(pairs) > 0; pairs = pairs[2:] {
 		key, value := pairs[0].Value, pairs[1]
 		if seen[key] {
-			return c, "", fail(key, "line %d: the setting is given twice", pairs[0].Line)
+			return c, "", fail(key, "line %d: the setting occurs twice", pairs[0].Line)
 		}
 		seen[key] = true
 		var field any = &reproduces
@@ -70,13 +71,13 @@ func parse(b []byte) (c config.Config, reproduces string, err error) {
 	return c, reproduces, c.Validate()
 }
 
-// mapping parses a document that is one mapping. It returns a list in which each key is
+// parseMapping parses a document that is one mapping. It returns a list in which each key is
 // followed by its value.
-func mapping(b []byte) ([]*yaml.Node, error) {
+func parseMapping(b []byte) ([]*yaml.Node, error) {
 	if len(b) > maxSize {
 		return nil, fail("file", "it has more than %d bytes, the limit for settings", maxSize)
 	}
-	var document, more yaml.Node
+	var document, next yaml.Node
 	d := yaml.NewDecoder(bytes.NewReader(b))
 	if err := d.Decode(&document); err != nil && !errors.Is(err, io.EOF) {
 		return nil, fail("file", "it is not YAML or JSON: %s", strings.TrimPrefix(err.Error(), "yaml: "))
@@ -84,13 +85,13 @@ func mapping(b []byte) ([]*yaml.Node, error) {
 	if document.Kind == 0 || document.Content[0].Kind != yaml.MappingNode {
 		return nil, fail("file", "it has no settings; use lines such as: lr: 0.1")
 	}
-	if err := d.Decode(&more); !errors.Is(err, io.EOF) {
+	if err := d.Decode(&next); !errors.Is(err, io.EOF) {
 		return nil, fail("file", "it has more than one YAML document")
 	}
 	return document.Content[0].Content, nil
 }
 
-// decode sets field to a value of the file. It checks the type itself, because the YAML
+// decode decodes the value n of a key into field. It checks the type first, because the YAML
 // package would round 1.5 to a whole number and accept an empty value.
 func decode(key string, n *yaml.Node, field any) error {
 	if n.Kind == yaml.AliasNode {
@@ -125,6 +126,7 @@ func decode(key string, n *yaml.Node, field any) error {
 	return nil
 }
 
+// fail returns a *config.Error.
 func fail(key, format string, args ...any) error {
 	return &config.Error{Key: key, Reason: fmt.Sprintf(format, args...)}
 }

@@ -53,7 +53,7 @@ bn_weight_decay: false
 		}
 	}
 
-	for _, c := range []struct{ text, field, says string }{
+	for _, c := range []struct{ text, key, want string }{
 		{"", "file", "no settings"},
 		{"# nothing", "file", "no settings"},
 		{"[1, 2]", "file", "no settings"},
@@ -84,9 +84,9 @@ bn_weight_decay: false
 		path := writeSettings(t, c.text)
 		_, err := ReadFile(path)
 		var e *config.Error
-		if !errors.As(err, &e) || e.Key != c.field || !strings.Contains(err.Error(), c.says) || !strings.HasPrefix(err.Error(), path+": "+c.field+": ") ||
+		if !errors.As(err, &e) || e.Key != c.key || !strings.Contains(err.Error(), c.want) || !strings.HasPrefix(err.Error(), path+": "+c.key+": ") ||
 			strings.Contains(err.Error(), "\n") {
-			t.Errorf("%.40q: got %v, want one line with %s and %q", c.text, err, c.field, c.says)
+			t.Errorf("%.40q: got %v, want one line with %s and %q", c.text, err, c.key, c.want)
 		}
 	}
 	if _, err := ReadFile(filepath.Join(t.TempDir(), "none.yaml")); !errors.Is(err, os.ErrNotExist) {
@@ -94,8 +94,8 @@ bn_weight_decay: false
 	}
 }
 
-// FuzzSettings checks that a file that is accepted has valid settings, and that these stay
-// the same when they are written to config.json and read again.
+// FuzzSettings checks that the settings of an accepted file are valid, and that they do not
+// change when they are written to config.json and read again.
 func FuzzSettings(f *testing.F) {
 	for _, s := range []string{"", "lr: 0.1", "a: &a [1]\nlr_drops: *a", `{"arch":"resnet-14","lr_drops":null}`, "lr: 0x10", "seed: 1_0", "? lr\n: 1", "!!binary x: y"} {
 		f.Add([]byte(s))
@@ -116,8 +116,8 @@ func FuzzSettings(f *testing.F) {
 		if err := json.Unmarshal(text, &again); err != nil {
 			t.Fatalf("%s: %v", text, err)
 		}
-		if key, was, now := c.Difference(&again); key != "" {
-			t.Fatalf("%q: %s is %v, and %v after writing and reading", b, key, was, now)
+		if key, before, after := c.Difference(&again); key != "" {
+			t.Fatalf("%q: %s is %v, and %v after writing and reading", b, key, before, after)
 		}
 	})
 }

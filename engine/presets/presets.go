@@ -20,7 +20,7 @@ const extension = ".yaml"
 // Preset holds the settings of a published experiment.
 type Preset struct {
 	Name       string        `json:"name"`
-	Reproduces string        `json:"reproduces"` // the published experiment, with its result if that was published
+	Reproduces string        `json:"reproduces"` // the published experiment, and its published result if there is one
 	Config     config.Config `json:"config"`
 }
 
@@ -46,7 +46,7 @@ func All() []Preset {
 // comes before resnet-110.
 func compareNames(a, b string) int {
 	for len(a) > 0 && len(b) > 0 {
-		n, m := digits(a), digits(b)
+		n, m := countDigits(a), countDigits(b)
 		if n == 0 || m == 0 {
 			if a[0] != b[0] {
 				return cmp.Compare(a[0], b[0])
@@ -63,13 +63,13 @@ func compareNames(a, b string) int {
 	return cmp.Compare(a, b)
 }
 
-// digits returns the number of digits at the beginning of s.
-func digits(s string) int {
+// countDigits returns the number of digits at the beginning of s.
+func countDigits(s string) int {
 	return len(s) - len(strings.TrimLeft(s, "0123456789"))
 }
 
-// Find returns the preset with the given name. The error is a *config.Error if it does not
-// exist.
+// Find returns the preset with the given name. The error is a *config.Error if there is no
+// such preset.
 func Find(name string) (Preset, error) {
 	p := Preset{Name: name}
 	b, err := files.ReadFile(name + extension)

@@ -27,14 +27,14 @@ func TestPresetOrder(t *testing.T) {
 		at[p.Name] = i
 	}
 	if len(at) < 68 || at["frankle-resnet-14-all"] > at["frankle-resnet-110-all"] || at["g42-resnet-56-bn"] > at["g42-resnet-110-all"] {
-		t.Errorf("the positions in All are %v", at)
+		t.Errorf("All has the wrong presets or order; the positions are %v", at)
 	}
 }
 
-// TestPresetRecipe checks that the presets of ResNets have the settings of Frankle et al.
+// TestFranklePresets checks that the presets of ResNets have the settings of Frankle et al.
 // 2021 (on ImageNet, the settings of open_lth), and that their names give the network and
 // the trainable set.
-func TestPresetRecipe(t *testing.T) {
+func TestFranklePresets(t *testing.T) {
 	cifar := regexp.MustCompile(`^(frankle|g42)-(resnet-\d+|wrn-\d+-\d+)-(.+)$`)
 	imageNet := regexp.MustCompile(`^(frankle)-(resnet\d+)-(.+)$`)
 	checked := map[string]int{}
@@ -64,9 +64,9 @@ func TestPresetRecipe(t *testing.T) {
 	}
 }
 
-// TestPaulsRates compares learning rates and numbers of parameters with the output of
+// TestAgainstPaulsNotebooks compares learning rates and numbers of parameters with the output of
 // Paul's notebooks.
-func TestPaulsRates(t *testing.T) {
+func TestAgainstPaulsNotebooks(t *testing.T) {
 	for name, parameters := range map[string]int{"sayak-adam-ramp-all": 571_114, "sayak-adam-ramp-bn": 4000, "sayak-adam-none": 0} {
 		p, err := Find(name)
 		if err != nil {

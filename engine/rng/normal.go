@@ -51,9 +51,9 @@ const (
 // from 0 and 1, and makes the distribution exactly symmetric.
 //
 // All arithmetic is float64, without branches, tables or loops that depend on the data,
-// so that the lanes of a vector could compute it. Each product that is added to something
-// is converted explicitly, which forbids the compiler to fuse it, so that the bits are
-// those of SPEC.md on every machine. (Fused products would change about one deviate in
+// so that vector instructions could compute it. Each product that is added to another number
+// is converted explicitly, which keeps the compiler from fusing the two operations, so that
+// the bits are those of SPEC.md on every machine. (Fusing would change about one deviate in
 // 10^8 after rounding to float32, so tests check the float64 result.) Truncating the
 // series changes the result by less than 2e-12 of its value, far less than rounding to
 // float32 does.

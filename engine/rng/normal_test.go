@@ -68,14 +68,14 @@ func TestBoxMullerAccuracy(t *testing.T) {
 		check(math.MaxUint32>>shift, math.MaxUint32>>shift)
 	}
 	s := NewStream(1, "accuracy")
-	for i := range scale(1_000_000) {
+	for i := range numTrials(1_000_000) {
 		b := s.Block(uint64(i))
 		check(b[0], b[1])
 	}
 }
 
-// TestRadiusDistribution finds, by bisection, how many of all 2^32 words give a radius above
-// ρ. Their share must be exp(−ρ²/2), also in the tails.
+// TestRadiusDistribution counts, by bisection, the words among all 2^32 that give a radius
+// above ρ. Their share must be exp(−ρ²/2), also in the tails.
 func TestRadiusDistribution(t *testing.T) {
 	radius := func(w uint32) float64 {
 		x, y := boxMuller(w, 1<<29)
@@ -113,7 +113,7 @@ func TestNormalsChunks(t *testing.T) {
 // likely bins of ten million deviates with those of the normal distribution. Each must be
 // within five standard errors.
 func TestNormalsDistribution(t *testing.T) {
-	total := scale(10_000_000)
+	total := numTrials(10_000_000)
 	const maxSigma = 5
 	var powers [9]float64
 	var upper, lower [maxSigma + 1]int

@@ -6,7 +6,7 @@ import "math/bits"
 // Fisher–Yates shuffle. len(dst) must be below 2^31. Step i exchanges position i with one
 // of 0..i, chosen by the high half of v × (i+1), where v is the 64-bit number of words 2i
 // (low) and 2i+1 (high). With 64 bits for each step, the probability of each choice differs
-// from that of a uniform choice by less than 2^-64, so no word needs to be rejected.
+// from a uniform probability by less than 2^-64, so no word needs to be rejected.
 func (s Stream) Permutation(dst []int32) {
 	for i := 0; i < len(dst); i += 2 {
 		w0, w1, w2, w3 := s.block(uint64(i) / 2)

@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// TestPermutationAgainstInsertion rebuilds permutations from single words with
-// arbitrary-precision arithmetic.
-func TestPermutationAgainstInsertion(t *testing.T) {
+// TestPermutationAgainstReference rebuilds permutations word by word with arbitrary-precision
+// arithmetic.
+func TestPermutationAgainstReference(t *testing.T) {
 	s := NewStream(5, "shuffle")
 	for n := range 70 {
 		var want []int32
@@ -60,7 +60,7 @@ func TestPermutationUniform(t *testing.T) {
 	for n, orders := range map[int]int{2: 2, 3: 6, 4: 24, 5: 120} {
 		counts := map[string]int{}
 		dst := make([]int32, n)
-		trials := scale(1000 * orders)
+		trials := numTrials(1000 * orders)
 		for trial := range trials {
 			NewStream(uint64(trial), "shuffle").Permutation(dst)
 			counts[fmt.Sprint(dst)]++

@@ -19,8 +19,8 @@ func Philox4x32(counter [4]uint32, key [2]uint32) [4]uint32 {
 	return [4]uint32{w0, w1, w2, w3}
 }
 
-// philox is Philox4x32 with single words, which the compiler keeps in registers. It does
-// not do that with arrays.
+// philox is Philox4x32 with single words instead of arrays, because the compiler keeps only
+// single words in registers.
 func philox(c0, c1, c2, c3, k0, k1 uint32) (w0, w1, w2, w3 uint32) {
 	for range philoxRounds {
 		hi0, lo0 := bits.Mul32(philoxM0, c0)

@@ -8,9 +8,9 @@ import (
 	"testing"
 )
 
-// scale returns n or, with -short, a number of trials that takes a few seconds even on an
-// emulated CPU.
-func scale(n int) int {
+// numTrials returns n or, with -short, a smaller number of trials that takes a few seconds even
+// on an emulated CPU.
+func numTrials(n int) int {
 	if testing.Short() {
 		return n / 50
 	}
@@ -46,8 +46,8 @@ func TestUint32ReadsBlocks(t *testing.T) {
 	}
 }
 
-// checkChunks checks that fill writes single(i) for index i, whatever the first index and
-// the length, and writes nothing else.
+// checkChunks checks that fill writes single(i) for each index i, for any first index and
+// length, and writes nothing else.
 func checkChunks(t *testing.T, fill func(dst []float32, first uint64), single func(i uint64) float32) {
 	t.Helper()
 	const guard = 12345
@@ -102,7 +102,7 @@ func TestUniformRange(t *testing.T) {
 }
 
 func TestUniformsDistribution(t *testing.T) {
-	u := make([]float32, scale(2_000_000))
+	u := make([]float32, numTrials(2_000_000))
 	NewStream(1, "uniforms").Uniforms(u, 0)
 	var sum float64
 	bins := make([]int, 256)
@@ -132,7 +132,7 @@ func TestBounded(t *testing.T) {
 	// Crops of a picture padded by 4 on each side have 9 positions.
 	s := NewStream(1, "crop")
 	counts := make([]int, 9)
-	for i := range scale(900_000) {
+	for i := range numTrials(900_000) {
 		counts[Bounded(s.Uint32(uint64(i)), 9)]++
 	}
 	checkUniformCounts(t, "0..8", counts)
@@ -141,7 +141,7 @@ func TestBounded(t *testing.T) {
 // TestStreamsIndependent checks that streams whose seeds or names differ slightly are not
 // correlated, and that a stream is not correlated with itself at a lag of a few numbers.
 func TestStreamsIndependent(t *testing.T) {
-	n := scale(1_000_000)
+	n := numTrials(1_000_000)
 	const name = "blocks.0.conv1.weight"
 	normals := func(seed uint64, name string, first uint64) []float32 {
 		z := make([]float32, n)
@@ -185,16 +185,17 @@ func TestNoAllocation(t *testing.T) {
 	}
 }
 
-func checkNear(t *testing.T, what string, got, want, tolerance float64) {
+// checkNear checks that got is within tolerance of want.
+func checkNear(t *testing.T, name string, got, want, tolerance float64) {
 	t.Helper()
 	if !(math.Abs(got-want) <= tolerance) {
-		t.Errorf("%s is %.6g, want %.6g ± %.2g", what, got, want, tolerance)
+		t.Errorf("%s is %.6g, want %.6g ± %.2g", name, got, want, tolerance)
 	}
 }
 
 // checkUniformCounts does a χ² test of counts against equal probabilities. The statistic
 // must be within five of its standard deviations.
-func checkUniformCounts(t *testing.T, what string, counts []int) {
+func checkUniformCounts(t *testing.T, name string, counts []int) {
 	t.Helper()
 	total := 0
 	for _, count := range counts {
@@ -207,5 +208,5 @@ func checkUniformCounts(t *testing.T, what string, counts []int) {
 		chi2 += d * d / expected
 	}
 	freedom := float64(len(counts) - 1)
-	checkNear(t, what+": χ²", chi2, freedom, 5*math.Sqrt(2*freedom))
+	checkNear(t, name+": χ²", chi2, freedom, 5*math.Sqrt(2*freedom))
 }

@@ -14,6 +14,7 @@ import (
 	"testing"
 )
 
+// readSpec returns the lines of SPEC.md.
 func readSpec(t *testing.T) []string {
 	t.Helper()
 	text, err := os.ReadFile("SPEC.md")
@@ -25,7 +26,7 @@ func readSpec(t *testing.T) []string {
 
 // TestSpecVectors recomputes every test vector in SPEC.md.
 func TestSpecVectors(t *testing.T) {
-	// missing is the number of vectors of each kind that have not been found yet.
+	// missing counts, by kind, the vectors that have not been found yet.
 	missing := map[string]int{
 		"philox": 3, "stream-id": 5, "words": 4, "uniforms": 4, "bounded": 4, "box-muller": 16, "box-muller-sha256": 1,
 		"normals": 4, "normals-sha256": 2, "permutation": 4, "permutation-sha256": 1,
@@ -60,7 +61,7 @@ func TestSpecVectors(t *testing.T) {
 	}
 }
 
-// computeVector returns the result of a vector in the form in which SPEC.md shows it.
+// computeVector returns the result of a test vector in the format of SPEC.md.
 func computeVector(kind string, fields []string) (string, error) {
 	args := arguments{fields: fields}
 	var result string
@@ -144,6 +145,7 @@ type arguments struct {
 	err    error
 }
 
+// next returns the next field.
 func (a *arguments) next() string {
 	if len(a.fields) == 0 {
 		a.fail(fmt.Errorf("too few arguments"))
@@ -154,6 +156,7 @@ func (a *arguments) next() string {
 	return field
 }
 
+// fail records err if it is the first error.
 func (a *arguments) fail(err error) {
 	if err != nil && a.err == nil {
 		a.err = err
@@ -295,7 +298,7 @@ func TestBoxMullerFollowsSpec(t *testing.T) {
 		check(math.MaxUint32<<shift, math.MaxUint32<<shift)
 	}
 	s := NewStream(1, "spec")
-	for i := range scale(20_000) {
+	for i := range numTrials(20_000) {
 		b := s.Block(uint64(i))
 		check(b[0], b[1])
 	}

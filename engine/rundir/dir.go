@@ -14,11 +14,11 @@ import (
 // run until Release.
 type Dir struct {
 	path  string
-	files string // the directory that the run's files are written to: path, or its .next
+	files string // the directory that the run's files are written to: path, or .next in it
 	lock  *os.File
 
-	// NotLocked is nil if the directory is locked. Otherwise it says why the file system
-	// cannot lock it. Another process may then write there too.
+	// NotLocked is nil if the directory is locked. Otherwise it is the reason why the file
+	// system cannot lock it, and another process may write there too.
 	NotLocked error
 }
 
@@ -27,18 +27,18 @@ type Dir struct {
 // one that had not, and removes temporary files. The error is ErrNoRun if there is no run,
 // or a *LockedError if another process owns the directory.
 func Own(path string) (*Dir, error) {
-	holds, err := Holds(path)
+	hasRun, err := HasRun(path)
 	if err != nil {
 		return nil, err
 	}
-	if !holds {
+	if !hasRun {
 		return nil, fmt.Errorf("%w: there is no %s", ErrNoRun, filepath.Join(path, ConfigFile))
 	}
 	return own(path)
 }
 
-// Create creates the directory if it does not exist and takes ownership as Own does,
-// whether it holds a run or not.
+// Create creates the directory if it does not exist and takes ownership like Own, but does
+// not require that the directory holds a run.
 func Create(path string) (*Dir, error) {
 	if err := durable.MkdirAll(path); err != nil {
 		return nil, err
@@ -47,8 +47,7 @@ func Create(path string) (*Dir, error) {
 }
 
 // CreateNumbered creates a new directory and takes ownership of it. The directory is path
-// or, if that exists, path-2, path-3 and so on. Processes that do so at the same time get
-// different directories.
+// or, if that exists, path-2, path-3 and so on. Concurrent callers get different directories.
 func CreateNumbered(path string) (*Dir, error) {
 	if err := durable.MkdirAll(filepath.Dir(path)); err != nil {
 		return nil, err
@@ -68,35 +67,36 @@ func CreateNumbered(path string) (*Dir, error) {
 		d, err := own(numbered)
 		var locked *LockedError
 		if errors.As(err, &locked) {
-			continue // another process that uses this path was faster
+			continue // another process took the directory first
 		}
 		if err != nil {
 			return nil, err
 		}
-		if holds, err := d.Holds(); err != nil || holds {
+		if hasRun, err := d.HasRun(); err != nil || hasRun {
 			if err = errors.Join(err, d.Release()); err != nil {
 				return nil, err
 			}
-			continue // another process used it and has finished
+			continue // another process used the directory and has finished
 		}
 		return d, nil
 	}
 }
 
+// own takes ownership of an existing directory.
 func own(path string) (*Dir, error) {
 	lock, notLocked, err := acquire(path)
 	if err != nil {
 		return nil, err
 	}
 	d := &Dir{path: path, files: path, lock: lock, NotLocked: notLocked}
-	if err := d.tidy(); err != nil {
+	if err := d.cleanUp(); err != nil {
 		return nil, errors.Join(err, d.Release())
 	}
 	return d, nil
 }
 
-// tidy cleans up after earlier owners that were killed.
-func (d *Dir) tidy() error {
+// cleanUp cleans up after earlier owners that were killed.
+func (d *Dir) cleanUp() error {
 	if err := d.finishSwap(); err != nil {
 		return fmt.Errorf("finish the replacement of the run in %s: %w", d.path, err)
 	}
@@ -118,29 +118,28 @@ func (d *Dir) Release() error {
 // Path returns the directory's path.
 func (d *Dir) Path() string { return d.path }
 
-// Holds reports whether the directory holds any file of a run.
-func (d *Dir) Holds() (bool, error) { return Holds(d.path) }
+// HasRun reports whether the directory holds any file of a run.
+func (d *Dir) HasRun() (bool, error) { return HasRun(d.path) }
 
 // File returns the path at which the owner reads and writes a file of the run.
 func (d *Dir) File(name string) string { return filepath.Join(d.files, name) }
 
-// Begin readies the directory for a new run, whose config.json the caller writes last of
-// its first files. It writes the location of the run's data, as for WritePlace. If the
-// directory already holds a run, the new one is written to a hidden subdirectory until
-// Commit.
-func (d *Dir) Begin(place string) error {
-	holds, err := d.Holds()
+// Begin prepares the directory for a new run and calls WriteDataPath with dataPath. The
+// caller then writes the first files of the run, config.json last. If the directory already
+// holds a run, the new one is written to a hidden subdirectory until Commit.
+func (d *Dir) Begin(dataPath string) error {
+	hasRun, err := d.HasRun()
 	if err != nil {
 		return err
 	}
-	if holds {
+	if hasRun {
 		next := filepath.Join(d.path, nextDir)
 		if err := durable.Mkdir(next); err != nil {
 			return err
 		}
 		d.files = next
 	}
-	return d.WritePlace(place)
+	return d.WriteDataPath(dataPath)
 }
 
 // WriteConfig writes config.json.
@@ -148,12 +147,12 @@ func (d *Dir) WriteConfig(config []byte) error {
 	return durable.WriteFile(d.File(ConfigFile), config)
 }
 
-// Replacing reports whether Begin found a run in the directory, and Commit has not replaced
-// it yet.
+// Replacing reports whether Begin found a run in the directory that Commit has not replaced
+// yet.
 func (d *Dir) Replacing() bool { return d.files != d.path }
 
-// Commit replaces the run that Begin found in the directory by the new one, which must have
-// completed an epoch. It does nothing if there was no run or it is already replaced.
+// Commit replaces the run that Begin found in the directory with the new one, which must have
+// completed an epoch. It does nothing if there was no run or Commit has already replaced it.
 func (d *Dir) Commit() error {
 	if !d.Replacing() {
 		return nil
@@ -163,14 +162,14 @@ func (d *Dir) Commit() error {
 	}
 	d.files = d.path
 	if err := d.finishSwap(); err != nil {
-		return fmt.Errorf("replace the run in %s: %w; the next start there finishes it", d.path, err)
+		return fmt.Errorf("replace the run in %s: %w; the next command that trains there finishes the replacement", d.path, err)
 	}
 	return nil
 }
 
 // finishSwap moves the files of a run that has replaced another one to their final places.
-// It can be interrupted at any point and repeated: because the run had all files, a file
-// that is not in .swap has been moved already.
+// It can be interrupted at any point and repeated: the run had all files, so a file that is
+// not in .swap has already been moved.
 func (d *Dir) finishSwap() error {
 	swap := filepath.Join(d.path, swapDir)
 	if _, err := os.Lstat(swap); errors.Is(err, fs.ErrNotExist) {

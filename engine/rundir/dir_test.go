@@ -49,7 +49,7 @@ func TestCreateNumbered(t *testing.T) {
 	}
 }
 
-// TestLock checks that a directory has one owner at a time, which the error names.
+// TestLock checks that a directory has one owner at a time, and that the error names the owner.
 func TestLock(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a", "run")
 	if _, err := Own(path); !errors.Is(err, ErrNoRun) {
@@ -98,8 +98,9 @@ func TestLock(t *testing.T) {
 	}
 }
 
-// TestCannotLock checks that a file system without locks causes a warning.
-func TestCannotLock(t *testing.T) {
+// TestFileSystemWithoutLocks checks that Create succeeds and sets NotLocked if the file system
+// does not support locks.
+func TestFileSystemWithoutLocks(t *testing.T) {
 	defer func() { tryLock = durable.Lock }()
 	tryLock = func(*os.File) error { return durable.ErrNoLocks }
 	path := t.TempDir()
@@ -117,14 +118,14 @@ func TestCannotLock(t *testing.T) {
 	}
 }
 
-// TestTidy checks that an owner removes what owners that were killed have left, and nothing
-// else.
-func TestTidy(t *testing.T) {
+// TestOwnCleansUp checks that a new owner removes the temporary files of owners that were
+// killed, and nothing else.
+func TestOwnCleansUp(t *testing.T) {
 	path := t.TempDir()
 	random := strings.Repeat("A2", 13)
-	left := []string{".ckpt.bnz." + random, ".metrics.jsonl." + random, filepath.Join(nextDir, ConfigFile)}
+	stale := []string{".ckpt.bnz." + random, ".metrics.jsonl." + random, filepath.Join(nextDir, ConfigFile)}
 	kept := []string{ConfigFile, CheckpointFile, ".mine", ".ckpt.bnz.old", ".ckpt-pruned.bnz." + random, filepath.Join(PlotsDir, ReportFile)}
-	for _, name := range append(left, kept...) {
+	for _, name := range append(stale, kept...) {
 		file := filepath.Join(path, name)
 		if err := os.MkdirAll(filepath.Dir(file), 0o777); err != nil {
 			t.Fatal(err)
@@ -138,7 +139,7 @@ func TestTidy(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer d.Release()
-	for _, name := range left {
+	for _, name := range stale {
 		if _, err := os.Lstat(filepath.Join(path, name)); err == nil {
 			t.Errorf("%s still exists", name)
 		}
@@ -150,10 +151,10 @@ func TestTidy(t *testing.T) {
 	}
 }
 
-// TestPlace checks that the location of the data is kept as an absolute path.
-func TestPlace(t *testing.T) {
+// TestDataPath checks that the path of the data is stored as an absolute path.
+func TestDataPath(t *testing.T) {
 	path := t.TempDir()
-	if got, err := ReadPlace(path); got != "" || err != nil {
+	if got, err := ReadDataPath(path); got != "" || err != nil {
 		t.Errorf("without a run: %q, %v", got, err)
 	}
 	d, err := Create(path)
@@ -165,12 +166,12 @@ func TestPlace(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for place, want := range map[string]string{"": "", "data": filepath.Join(here, "data"), path: path} {
-		if err := d.WritePlace(place); err != nil {
+	for dataPath, want := range map[string]string{"": "", "data": filepath.Join(here, "data"), path: path} {
+		if err := d.WriteDataPath(dataPath); err != nil {
 			t.Fatal(err)
 		}
-		if got, err := ReadPlace(path); got != want || err != nil {
-			t.Errorf("%q is read as %q, %v; want %q", place, got, err, want)
+		if got, err := ReadDataPath(path); got != want || err != nil {
+			t.Errorf("%q is read as %q, %v; want %q", dataPath, got, err, want)
 		}
 	}
 	for _, bad := range []string{"{", `{"path":"a","path":"b"}`, `{"PATH":"a"}`} {
@@ -178,14 +179,14 @@ func TestPlace(t *testing.T) {
 			t.Fatal(err)
 		}
 		var damaged *DamagedError
-		if _, err := ReadPlace(path); !errors.As(err, &damaged) {
+		if _, err := ReadDataPath(path); !errors.As(err, &damaged) {
 			t.Errorf("%s: %v, want a *DamagedError", bad, err)
 		}
 	}
 }
 
-// TestOwnUnfinished checks that OwnUnfinished takes the newest run that has epochs left and no
-// owner.
+// TestOwnUnfinished checks that OwnUnfinished takes the newest run that is unfinished and has
+// no owner.
 func TestOwnUnfinished(t *testing.T) {
 	runs := filepath.Join(t.TempDir(), "runs")
 	if _, err := OwnUnfinished(runs); !errors.Is(err, ErrNoRun) {
@@ -234,6 +235,6 @@ func TestOwnUnfinished(t *testing.T) {
 		defer d.Release() // the next call skips it
 	}
 	if _, err := OwnUnfinished(runs); !errors.Is(err, ErrNoRun) || !strings.Contains(err.Error(), "being trained (3)") {
-		t.Errorf("%v, want ErrNoRun while other processes train all runs", err)
+		t.Errorf("%v, want ErrNoRun and the number of runs that have an owner", err)
 	}
 }

@@ -15,8 +15,8 @@ import (
 	"bnkit/checkpoint/strictjson"
 )
 
-// FindCheckpoint returns the checkpoint to use if none is named: dir/ckpt.bnz, or
-// else the newest dir/runs/*/ckpt.bnz. The error is ErrNoCheckpoint if neither
+// FindCheckpoint returns the checkpoint to use if the user does not name one: dir/ckpt.bnz
+// or, if that does not exist, the newest dir/runs/*/ckpt.bnz. The error is ErrNoCheckpoint if neither
 // exists.
 func FindCheckpoint(dir string) (string, error) {
 	here := filepath.Join(dir, CheckpointFile)
@@ -34,8 +34,8 @@ func FindCheckpoint(dir string) (string, error) {
 	return filepath.Join(found[0], CheckpointFile), nil
 }
 
-// OwnUnfinished takes ownership, as Own does, of the newest run under runs that has
-// not done all its epochs and that no other process owns. The error is a
+// OwnUnfinished takes ownership, like Own, of the newest run under runs that has not
+// completed all its epochs and that no other process owns. The error is a
 // *NoneUnfinishedError if there is none.
 func OwnUnfinished(runs string) (*Dir, error) {
 	dirs, err := newestFirst(runs, ConfigFile)
@@ -74,8 +74,8 @@ func newestFirst(runs, name string) ([]string, error) {
 		return nil, err
 	}
 	type found struct {
-		dir  string
-		when time.Time
+		dir      string
+		modified time.Time
 	}
 	var all []found
 	for _, e := range entries {
@@ -84,7 +84,7 @@ func newestFirst(runs, name string) ([]string, error) {
 			all = append(all, found{dir, info.ModTime()})
 		}
 	}
-	slices.SortStableFunc(all, func(a, b found) int { return b.when.Compare(a.when) })
+	slices.SortStableFunc(all, func(a, b found) int { return b.modified.Compare(a.modified) })
 	dirs := make([]string, len(all))
 	for i, f := range all {
 		dirs[i] = f.dir
@@ -92,7 +92,7 @@ func newestFirst(runs, name string) ([]string, error) {
 	return dirs, nil
 }
 
-// unfinished reports whether the run in dir has not done all its epochs. If its
+// unfinished reports whether the run in dir has not completed all its epochs. If its
 // resume.bnz cannot be read, it counts as unfinished, so that resuming it reports
 // what is wrong.
 func unfinished(dir string) bool {
@@ -110,9 +110,9 @@ func unfinished(dir string) bool {
 	return done < config.Epochs
 }
 
-// Epochs returns how many epochs the run in dir has completed, according to
+// Epochs returns the number of epochs that the run in dir has completed, according to
 // resume.bnz, the only file that counts them. The error is fs.ErrNotExist if the run
-// has not completed one, a *DamagedError, or an error of package checkpoint.
+// has not completed an epoch, a *DamagedError, or an error of package checkpoint.
 func Epochs(dir string) (int, error) {
 	info, err := checkpoint.ReadInfo(File(dir, ResumeFile))
 	if err != nil {
@@ -125,8 +125,8 @@ func Epochs(dir string) (int, error) {
 	return state.Epochs, nil
 }
 
-// CheckpointEpochs returns how many epochs the model in dir was trained for, 0 if
-// there is no model.
+// CheckpointEpochs returns the number of epochs that the model in dir was trained for, or
+// 0 if there is no model.
 func CheckpointEpochs(dir string) (int, error) {
 	info, err := checkpoint.ReadInfo(File(dir, CheckpointFile))
 	if errors.Is(err, fs.ErrNotExist) {

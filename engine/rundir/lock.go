@@ -17,10 +17,10 @@ const maxHolder = 400
 var tryLock = durable.Lock
 
 // acquire locks the directory at path. The error is a *LockedError if another process holds
-// the lock. notLocked is the reason if the file system does not support locks.
+// the lock. notLocked is not nil if the file system does not support locks.
 //
-// The operating system holds the lock, so that it ends with its holder. The lock file is
-// never removed. Its description of the holder is only used in messages.
+// The operating system manages the lock, so that it ends when its holder ends. The lock file
+// is never removed. Its text describes the holder and is only used in messages.
 func acquire(path string) (f *os.File, notLocked, err error) {
 	name := filepath.Join(path, lockFile)
 	for {
@@ -37,13 +37,13 @@ func acquire(path string) (f *os.File, notLocked, err error) {
 			f.Close()
 			return nil, nil, fmt.Errorf("lock %s: %w", path, err)
 		}
-		// If someone removed the lock file meanwhile, the lock does not protect anything.
-		ours, err := f.Stat()
+		// If the lock file was removed in the meantime, the lock does not protect anything.
+		locked, err := f.Stat()
 		if err != nil {
 			f.Close()
 			return nil, nil, err
 		}
-		if there, err := os.Stat(name); err == nil && os.SameFile(ours, there) {
+		if current, err := os.Stat(name); err == nil && os.SameFile(locked, current) {
 			break
 		}
 		f.Close()
@@ -52,8 +52,8 @@ func acquire(path string) (f *os.File, notLocked, err error) {
 	return f, notLocked, nil
 }
 
-// writeHolder writes a description of this process to the lock file. If that fails, a
-// message lacks the description.
+// writeHolder writes a description of this process to the lock file. It ignores errors,
+// because only messages use the description.
 func writeHolder(f *os.File) {
 	host, err := os.Hostname()
 	if err != nil {

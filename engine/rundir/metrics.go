@@ -20,21 +20,20 @@ type EpochMetrics struct {
 	LearningRate float64 // of this epoch, or of its first step if it changes each step
 
 	// TrainLoss is the cross-entropy, with unsmoothed labels and without penalties.
-	// It and TrainAccuracy are taken over the epoch's complete batches, in training
-	// mode, augmented if the run augments, before each step.
+	// TrainLoss and TrainAccuracy are means over the epoch's complete batches, measured
+	// in training mode before each step, on augmented pictures if the run augments.
 	TrainLoss, TrainAccuracy float64
 	TrainExamples            int
 
-	// TestLoss (cross-entropy) and TestAccuracy are taken over the whole test split
+	// TestLoss (cross-entropy) and TestAccuracy are measured on the whole test split
 	// after the epoch, in inference mode with TestStatistics. A TestLoss that is not
 	// finite is missing in the row, and reads as NaN.
 	TestLoss, TestAccuracy float64
 	TestExamples           int
 	TestStatistics         string // "running"
 
-	// ValidationLoss and ValidationAccuracy are the same over the whole validation
-	// split. They are 0, and missing in the row, if there is no validation
-	// split.
+	// ValidationLoss and ValidationAccuracy are measured in the same way over the whole
+	// validation split. They are 0, and missing in the row, if there is none.
 	ValidationLoss, ValidationAccuracy float64
 	ValidationExamples                 int
 
@@ -46,7 +45,7 @@ type EpochMetrics struct {
 	Gradients *EpochGradients // nil, and missing in the row, if they are not tracked
 }
 
-// metricsRow is EpochMetrics as metrics.jsonl spells it.
+// metricsRow is EpochMetrics with the keys of metrics.jsonl.
 type metricsRow struct {
 	Epoch             int      `json:"epoch"`
 	LearningRate      float64  `json:"learning_rate"`
@@ -69,7 +68,7 @@ type metricsRow struct {
 	Gradients *EpochGradients `json:"gradients,omitempty"`
 }
 
-// MarshalJSON returns a row of metrics.jsonl, without values that are not finite.
+// MarshalJSON returns a row of metrics.jsonl. It omits values that are not finite.
 func (m EpochMetrics) MarshalJSON() ([]byte, error) {
 	row := metricsRow{
 		m.Epoch, m.LearningRate, m.TrainLoss, m.TrainAccuracy, m.TrainExamples, &m.TestLoss, m.TestAccuracy, m.TestExamples,
@@ -118,6 +117,7 @@ func (m *EpochMetrics) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
+// isFinite reports whether v is neither NaN nor infinite.
 func isFinite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
 
 // LostRowsError reports that metrics.jsonl lacks rows of epochs that were trained. It is a
@@ -145,36 +145,36 @@ func (e *LostRowsError) Error() string {
 
 // ReadMetrics reads the metrics.jsonl at path and returns its rows, ordered by epoch. Rows
 // of some epochs may be missing. It ignores a last line without a newline, which a run that
-// is killed may leave. The error is a *DamagedError if the file holds anything else, which
-// a resume repairs.
+// is killed may leave. The error is a *DamagedError if the file holds anything else. Resuming
+// the run repairs such a file.
 func ReadMetrics(path string) ([]EpochMetrics, error) {
 	b, err := durable.ReadFile(path, maxMetricsBytes)
 	if err != nil {
 		return nil, err
 	}
 	var rows []EpochMetrics
-	before := 0 // epoch of the last row
-	for i, line := range wholeLines(b) {
+	previous := 0 // epoch of the previous row
+	for i, line := range completeLines(b) {
 		var m EpochMetrics
 		if err := json.Unmarshal(line, &m); err != nil {
-			return nil, &DamagedError{path, fmt.Sprintf("line %d: %v; %s", i+1, err, howToRepair)}
+			return nil, &DamagedError{path, fmt.Sprintf("line %d: %v; %s", i+1, err, repairAdvice)}
 		}
-		if m.Epoch <= before {
-			return nil, &DamagedError{path, fmt.Sprintf("line %d has epoch %d, but follows a line with epoch %d; %s", i+1, m.Epoch, before, howToRepair)}
+		if m.Epoch <= previous {
+			return nil, &DamagedError{path, fmt.Sprintf("line %d has epoch %d, but follows a line with epoch %d; %s", i+1, m.Epoch, previous, repairAdvice)}
 		}
-		rows, before = append(rows, m), m.Epoch
+		rows, previous = append(rows, m), m.Epoch
 	}
 	return rows, nil
 }
 
-// maxMetricsBytes bounds metrics.jsonl. A row of the deepest network with tracked gradients
+// maxMetricsBytes bounds the size of metrics.jsonl. A row of the deepest network with tracked gradients
 // has less than a megabyte.
 const maxMetricsBytes = 1 << 30
 
-const howToRepair = "resuming the run repairs it"
+const repairAdvice = "resuming the run repairs it"
 
-// wholeLines returns the lines that end in a newline, without the newlines.
-func wholeLines(b []byte) [][]byte {
+// completeLines returns the lines that end in a newline, without the newlines.
+func completeLines(b []byte) [][]byte {
 	lines := bytes.Split(b, []byte{'\n'})
 	return lines[:len(lines)-1]
 }
@@ -188,28 +188,28 @@ func (d *Dir) AppendMetrics(m *EpochMetrics) error {
 	return durable.Append(d.File(MetricsFile), append(row, '\n'))
 }
 
-// RepairMetrics reduces metrics.jsonl to one row for each of the first done epochs, in their
-// order, and returns these rows. It removes rows of later epochs, which will be trained
-// again, lines that are not rows, and all but the last of several rows of an epoch. Rows
-// that are lost stay missing; lost lists their epochs and is nil if there are none.
+// RepairMetrics reduces metrics.jsonl to one row for each of the first done epochs, in order,
+// and returns these rows. It removes rows of later epochs, which will be trained again, lines
+// that are not rows, and all but the last row of an epoch. It cannot restore lost rows: lost
+// lists their epochs, and is nil if there are none.
 func (d *Dir) RepairMetrics(done int) (rows []EpochMetrics, lost *LostRowsError, err error) {
 	path := d.File(MetricsFile)
 	b, err := durable.ReadFile(path, maxMetricsBytes)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, err
 	}
-	of := map[int]EpochMetrics{}
+	byEpoch := map[int]EpochMetrics{}
 	lines := map[int][]byte{}
-	for _, line := range wholeLines(b) {
+	for _, line := range completeLines(b) {
 		var m EpochMetrics
 		if json.Unmarshal(line, &m) == nil && m.Epoch >= 1 && m.Epoch <= done {
-			of[m.Epoch], lines[m.Epoch] = m, line
+			byEpoch[m.Epoch], lines[m.Epoch] = m, line
 		}
 	}
 	var repaired []byte
 	for epoch := 1; epoch <= done; epoch++ {
-		m, there := of[epoch]
-		if !there {
+		m, ok := byEpoch[epoch]
+		if !ok {
 			if lost == nil {
 				lost = &LostRowsError{Path: path}
 			}

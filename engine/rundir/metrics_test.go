@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// readRows reads text as the content of metrics.jsonl.
+// readRows writes content to a metrics.jsonl and reads it.
 func readRows(t *testing.T, content string) ([]EpochMetrics, error) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), MetricsFile)

@@ -41,15 +41,15 @@ const (
 	ResumeFile     = "resume.bnz"
 	DataFile       = "data.json"     // the location of the run's data
 	PlotsDir       = "plots"         // holds pictures and ReportFile
-	ReportFile     = "analysis.json" // what analyze measured
+	ReportFile     = "analysis.json" // measurements by analyze
 
 	lockFile = ".lock"
 	nextDir  = ".next" // holds a run that is to replace another one, until its first epoch is complete
 	swapDir  = ".swap" // holds the files of such a run that have not been moved yet
 )
 
-// MaxConfigBytes is the largest size of config.json and data.json. It is far above any real
-// file.
+// MaxConfigBytes is the limit for the size of config.json and data.json. Real files are far
+// smaller.
 const MaxConfigBytes = 1 << 20
 
 // runFiles are the files that every run has once it has completed an epoch. Commit moves
@@ -64,7 +64,7 @@ var (
 	ErrNoCheckpoint error = missingError("no checkpoint found")
 )
 
-// missingError reports that what the caller asked for does not exist.
+// missingError reports that the run or checkpoint that the caller asked for does not exist.
 type missingError string
 
 func (e missingError) Error() string { return string(e) }
@@ -76,7 +76,7 @@ func (e missingError) WrongUsage() bool { return true }
 // It wraps ErrNoRun.
 type NoneUnfinishedError struct {
 	Runs     string // the directory
-	Finished int    // runs in it that have done all their epochs
+	Finished int    // runs in it that have completed all their epochs
 	Training int    // runs in it that other processes are training
 }
 
@@ -85,7 +85,7 @@ func (e *NoneUnfinishedError) Error() string {
 	case e.Finished+e.Training == 0:
 		return fmt.Sprintf("%v: there are no runs under %s", ErrNoRun, e.Runs)
 	case e.Training > 0:
-		return fmt.Sprintf("%v: every run under %s is finished or being trained (%d)", ErrNoRun, e.Runs, e.Training)
+		return fmt.Sprintf("%v: every run under %s is finished, or is being trained (%d)", ErrNoRun, e.Runs, e.Training)
 	}
 	return fmt.Sprintf("%v: every run under %s is finished", ErrNoRun, e.Runs)
 }
@@ -121,7 +121,7 @@ func (e *LockedError) Error() string {
 	return fmt.Sprintf("%s is in use: %s is training there; wait until it ends, or choose another directory", e.Dir, holder)
 }
 
-// DamagedError reports that a file of a run does not hold what it should.
+// DamagedError reports that a file of a run has invalid content.
 type DamagedError struct {
 	Path   string
 	Reason string // what is wrong, and what to do
@@ -132,8 +132,8 @@ func (e *DamagedError) BadInput() bool { return true }
 
 func (e *DamagedError) Error() string { return fmt.Sprintf("read %s: %s", e.Path, e.Reason) }
 
-// Holds reports whether dir holds any file of a run.
-func Holds(dir string) (bool, error) {
+// HasRun reports whether dir holds any file of a run.
+func HasRun(dir string) (bool, error) {
 	for _, name := range []string{ConfigFile, MetricsFile, CheckpointFile, ResumeFile} {
 		_, err := os.Lstat(filepath.Join(dir, name))
 		if err == nil {
@@ -155,6 +155,7 @@ func File(dir, name string) string {
 	return filepath.Join(dir, name)
 }
 
+// isFile reports whether path names a regular file.
 func isFile(path string) bool {
 	info, err := os.Lstat(path)
 	return err == nil && info.Mode().IsRegular()

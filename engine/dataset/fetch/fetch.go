@@ -30,8 +30,8 @@ type Options struct {
 	// Mirror is the address of a folder that holds the published files under their
 	// published names; "" for the publisher's.
 	Mirror string
-	// Progress, if not nil, is called as a file arrives, with the number of its bytes
-	// on disk and their number in all.
+	// Progress, if not nil, is called as a file arrives, with the number of bytes on disk
+	// and the size of the file.
 	Progress func(file string, done, total int64)
 	// Retry, if not nil, is called with the error of a request that is going to be
 	// repeated.
@@ -39,11 +39,11 @@ type Options struct {
 	// StallTimeout is the longest time that an attempt waits for MinRate·StallTimeout
 	// bytes; 0 means 30 seconds.
 	StallTimeout time.Duration
-	// MinRate is the least average rate, in bytes per second, at which data must arrive
+	// MinRate is the lowest average rate, in bytes per second, at which data must arrive
 	// during each StallTimeout; 0 means 1024.
 	MinRate int64
-	// Attempts is the number of consecutive requests for a file that stall or bring no
-	// new data after which Fetch gives up; 0 means 5.
+	// Attempts is the number of consecutive failed requests for a file after which Fetch
+	// gives up; 0 means 5. A request fails if it stalls or brings no new data.
 	Attempts int
 	// Backoff is the time to wait after the first of these requests. It doubles
 	// after each further one. 0 means 1 second.
@@ -77,7 +77,7 @@ func (e *SizeError) Error() string {
 	return fmt.Sprintf("%s: want a file of %d bytes, but the server %s", e.URL, e.Want, e.Got)
 }
 
-// StatusError reports an HTTP status without data, such as "404 Not Found".
+// StatusError reports an HTTP status of a response without data, such as "404 Not Found".
 type StatusError struct {
 	URL, Status string
 }
@@ -158,16 +158,16 @@ type download struct {
 	opts   Options
 }
 
-// partial returns the path at which the file grows, in the same folder, so that a
-// rename completes it.
+// partial returns the path of the partial file. It is in the folder of the complete file, so
+// that a rename completes the download.
 func (d *download) partial() string { return d.path + ".part" }
 
-// permanentError wraps an error that further attempts cannot avoid.
+// permanentError wraps an error that further attempts would repeat.
 type permanentError struct{ error }
 
 func (e permanentError) Unwrap() error { return e.error }
 
-// run makes attempts until the file is whole, verifies it and moves it into place.
+// run makes attempts until the file is complete, verifies it and renames it.
 func (d *download) run(ctx context.Context) error {
 	switch err := verify(d.remote, d.path); {
 	case err == nil:
@@ -177,10 +177,10 @@ func (d *download) run(ctx context.Context) error {
 		return err
 	}
 	// Only bytes beyond the longest download so far count as progress, so that Fetch
-	// gives up on a server that ignores ranges and keeps breaking off.
-	most := d.have()
+	// gives up on a server that ignores ranges and keeps closing connections.
+	longest := d.partialSize()
 	wait := d.opts.Backoff
-	for fruitless := 0; ; {
+	for failures := 0; ; {
 		err := d.attempt(ctx)
 		if err == nil {
 			break
@@ -192,13 +192,13 @@ func (d *download) run(ctx context.Context) error {
 		if errors.As(err, &permanent) {
 			return permanent.error
 		}
-		have := d.have()
-		if have > most && !errors.Is(err, errStalled) {
-			fruitless, wait = 0, d.opts.Backoff
-		} else if fruitless++; fruitless >= d.opts.Attempts {
-			return fmt.Errorf("%d attempts brought no new data, or stalled: %w; fetch again to resume", fruitless, err)
+		have := d.partialSize()
+		if have > longest && !errors.Is(err, errStalled) {
+			failures, wait = 0, d.opts.Backoff
+		} else if failures++; failures >= d.opts.Attempts {
+			return fmt.Errorf("%d attempts brought no new data, or stalled: %w; fetch again to resume", failures, err)
 		}
-		most = max(most, have)
+		longest = max(longest, have)
 		if d.opts.Retry != nil {
 			d.opts.Retry(err)
 		}
@@ -220,14 +220,14 @@ func (d *download) run(ctx context.Context) error {
 		}
 		return err
 	}
-	if err := d.place(); err != nil && verify(d.remote, d.path) != nil {
+	if err := d.install(); err != nil && verify(d.remote, d.path) != nil {
 		return err // and no other process has completed the file
 	}
 	return nil
 }
 
-// have returns the size of the partial file.
-func (d *download) have() int64 {
+// partialSize returns the size of the partial file, or 0 if there is none.
+func (d *download) partialSize() int64 {
 	info, err := os.Stat(d.partial())
 	if err != nil {
 		return 0
@@ -263,8 +263,8 @@ func (d *download) attempt(parent context.Context) (err error) {
 
 	ctx, cancel := context.WithCancelCause(parent)
 	defer cancel(nil)
-	least := int64(float64(d.opts.MinRate) * d.opts.StallTimeout.Seconds())
-	stalled := fmt.Errorf("%s: %w: fewer than %d bytes arrived in %v", d.url, errStalled, least, d.opts.StallTimeout)
+	minBytes := int64(float64(d.opts.MinRate) * d.opts.StallTimeout.Seconds())
+	stalled := fmt.Errorf("%s: %w: fewer than %d bytes arrived in %v", d.url, errStalled, minBytes, d.opts.StallTimeout)
 	timer := time.AfterFunc(d.opts.StallTimeout, func() { cancel(stalled) })
 	defer timer.Stop()
 
@@ -273,7 +273,7 @@ func (d *download) attempt(parent context.Context) (err error) {
 		defer body.Close()
 		arrived := int64(0) // since the timer was set
 		err = d.receive(body, f, have, func(n int) {
-			if arrived += int64(n); arrived >= least {
+			if arrived += int64(n); arrived >= minBytes {
 				arrived = 0
 				timer.Reset(d.opts.StallTimeout)
 			}
@@ -293,7 +293,7 @@ var errStalled = errors.New("stalled")
 func (d *download) openPartial() (*os.File, error) {
 	path := d.partial()
 	for {
-		// A link would be followed, and a pipe would wait for its reader.
+		// Opening would follow a link, and would wait for the reader of a pipe.
 		if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() {
 			return nil, fmt.Errorf("%s is not a regular file; remove it", path)
 		}
@@ -308,13 +308,14 @@ func (d *download) openPartial() (*os.File, error) {
 			}
 			return nil, fmt.Errorf("lock %s: %w", path, err)
 		}
-		// Another process may have completed the file, or replaced it by a link, since.
-		ours, err := f.Stat()
+		// Another process may have completed the file, or replaced it with a link, in the
+		// meantime.
+		locked, err := f.Stat()
 		if err != nil {
 			f.Close()
 			return nil, err
 		}
-		if there, err := os.Lstat(path); err == nil && os.SameFile(ours, there) {
+		if current, err := os.Lstat(path); err == nil && os.SameFile(locked, current) {
 			return f, nil
 		}
 		f.Close()
@@ -333,14 +334,14 @@ var client = &http.Client{CheckRedirect: func(req *http.Request, via []*http.Req
 	return nil
 }}
 
-// request asks for the bytes from have on. It returns the body and the offset at which the
-// body begins, which is also the position in f.
+// request requests the bytes from offset have on. It returns the body of the response and the
+// offset at which the body begins, which is also the position in f.
 func (d *download) request(ctx context.Context, f *os.File, have int64) (io.ReadCloser, int64, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, d.url, nil)
 	if err != nil {
 		return nil, 0, permanentError{err}
 	}
-	// The digest is of the bytes as published, so the server must not compress them.
+	// The digest is that of the published bytes, so the server must not compress them.
 	req.Header.Set("Accept-Encoding", "identity")
 	if have > 0 {
 		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", have))
@@ -425,8 +426,8 @@ func restart(f *os.File) (int64, error) {
 	return 0, nil
 }
 
-// place makes the verified partial file durable under its name.
-func (d *download) place() error {
+// install syncs the verified partial file and renames it to its final name.
+func (d *download) install() error {
 	f, err := os.OpenFile(d.partial(), os.O_RDWR, 0)
 	if err != nil {
 		return err

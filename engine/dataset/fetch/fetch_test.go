@@ -21,8 +21,8 @@ import (
 	"bnkit/engine/rng"
 )
 
-// published returns a data set of two files, one with each kind of digest.
-func published() (dataset.Publication, map[string][]byte) {
+// testPublication returns a data set of two files, one with each kind of digest.
+func testPublication() (dataset.Publication, map[string][]byte) {
 	files := map[string][]byte{"big.bin": noise(200_000), "small.bin": []byte("small")}
 	sum := md5.Sum(files["small.bin"])
 	return dataset.Publication{Name: "test-set", Base: "http://publisher.invalid/", Files: []dataset.PublishedFile{
@@ -62,8 +62,8 @@ func writeFile(t testing.TB, content []byte, path ...string) {
 	}
 }
 
-// publisher serves files, but calls misbehave first for each request for big.bin, with
-// the number of the request, from 1; misbehave reports whether it has answered.
+// publisher serves files. For each request for big.bin, it first calls misbehave with the
+// number of the request, counted from 1. misbehave reports whether it has answered.
 type publisher struct {
 	*httptest.Server
 	mu        sync.Mutex
@@ -100,14 +100,14 @@ func (p *publisher) options(dir string) Options {
 	return Options{Dir: dir, Mirror: p.URL + "/data", StallTimeout: 10 * time.Second, Attempts: 3, Backoff: time.Millisecond}
 }
 
-// breakOff ends the connection in the middle of a response.
-func breakOff(w http.ResponseWriter) {
+// breakConnection closes the connection in the middle of a response.
+func breakConnection(w http.ResponseWriter) {
 	w.(http.Flusher).Flush()
 	panic(http.ErrAbortHandler)
 }
 
-// wantFetched checks that the folder holds the files and nothing else.
-func wantFetched(t *testing.T, dir string, files map[string][]byte) {
+// checkFetched checks that the folder holds the files and nothing else.
+func checkFetched(t *testing.T, dir string, files map[string][]byte) {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -123,9 +123,9 @@ func wantFetched(t *testing.T, dir string, files map[string][]byte) {
 	}
 }
 
-// wantAbsent checks that big.bin does not exist, and that partial says whether its partial
-// file exists.
-func wantAbsent(t *testing.T, dir string, partial bool) {
+// checkAbsent checks that big.bin does not exist, and that its partial file exists if and
+// only if partial is set.
+func checkAbsent(t *testing.T, dir string, partial bool) {
 	t.Helper()
 	if _, err := os.Stat(filepath.Join(dir, "test-set", "big.bin")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("big.bin exists (%v)", err)
@@ -137,7 +137,7 @@ func wantAbsent(t *testing.T, dir string, partial bool) {
 }
 
 func TestFetch(t *testing.T) {
-	src, files := published()
+	src, files := testPublication()
 	p := newPublisher(t, files)
 	dir := t.TempDir()
 	opts := p.options(dir)
@@ -156,7 +156,7 @@ func TestFetch(t *testing.T) {
 		if got != filepath.Join(dir, "test-set") {
 			t.Errorf("fetched to %s", got)
 		}
-		wantFetched(t, got, files)
+		checkFetched(t, got, files)
 		for name, content := range files {
 			if last[name] != int64(len(content)) {
 				t.Errorf("progress of %s ended at %d", name, last[name])
@@ -169,7 +169,7 @@ func TestFetch(t *testing.T) {
 }
 
 func TestFetchReplacesDamagedFile(t *testing.T) {
-	src, files := published()
+	src, files := testPublication()
 	p := newPublisher(t, files)
 	dir := t.TempDir()
 	writeFile(t, flipByte(files["big.bin"], 5), dir, "test-set", "big.bin")
@@ -177,17 +177,17 @@ func TestFetchReplacesDamagedFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantFetched(t, got, files)
+	checkFetched(t, got, files)
 }
 
-func TestFetchSurvives(t *testing.T) {
-	src, files := published()
+func TestFetchRecovers(t *testing.T) {
+	src, files := testPublication()
 	size := len(files["big.bin"])
 	for _, c := range []struct {
 		name      string
 		partial   []byte // of big.bin, from an earlier run
 		misbehave func(n int, w http.ResponseWriter, r *http.Request, content []byte) bool
-		ranges    []string // what is asked for big.bin
+		ranges    []string // the ranges of big.bin that are requested
 	}{
 		{"resume", files["big.bin"][:1000], nil, []string{"bytes=1000-"}},
 		{"partial file is complete", files["big.bin"], nil, nil},
@@ -198,7 +198,7 @@ func TestFetchSurvives(t *testing.T) {
 			}
 			w.Header().Set("Content-Length", fmt.Sprint(size))
 			w.Write(content[:70000])
-			breakOff(w)
+			breakConnection(w)
 			return true
 		}, []string{"", "bytes=70000-"}},
 		{"truncated without length", nil, func(n int, w http.ResponseWriter, r *http.Request, content []byte) bool {
@@ -219,7 +219,7 @@ func TestFetchSurvives(t *testing.T) {
 				w.WriteHeader(http.StatusPartialContent)
 			}
 			w.Write(content[from : from+10000])
-			breakOff(w)
+			breakConnection(w)
 			return true
 		}, []string{"", "bytes=10000-", "bytes=20000-", "bytes=30000-", "bytes=40000-", "bytes=50000-", "bytes=60000-"}},
 		{"range ignored", files["big.bin"][:1000], func(n int, w http.ResponseWriter, r *http.Request, content []byte) bool {
@@ -261,16 +261,16 @@ func TestFetchSurvives(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			wantFetched(t, got, files)
+			checkFetched(t, got, files)
 			if asked := p.ranges[:len(p.ranges)-1]; strings.Join(asked, ",") != strings.Join(c.ranges, ",") || len(asked) != len(c.ranges) {
-				t.Errorf("asked for ranges %q, want %q", asked, c.ranges)
+				t.Errorf("requested ranges %q, want %q", asked, c.ranges)
 			}
 		})
 	}
 }
 
-func TestFetchSurvivesStall(t *testing.T) {
-	src, files := published()
+func TestFetchRecoversFromStall(t *testing.T) {
+	src, files := testPublication()
 	p := newPublisher(t, files)
 	p.misbehave = func(n int, w http.ResponseWriter, r *http.Request, content []byte) bool {
 		if n > 2 {
@@ -290,19 +290,19 @@ func TestFetchSurvivesStall(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantFetched(t, got, files)
+	checkFetched(t, got, files)
 	if asked := strings.Join(p.ranges[:3], ","); asked != ",bytes=70000-,bytes=70000-" {
-		t.Errorf("asked for ranges %q", asked)
+		t.Errorf("requested ranges %q", asked)
 	}
 }
 
 func TestFetchGivesUp(t *testing.T) {
-	src, files := published()
+	src, files := testPublication()
 	size := len(files["big.bin"])
 	for _, c := range []struct {
 		name      string
 		misbehave func(n int, w http.ResponseWriter, r *http.Request, content []byte) bool
-		say       string
+		want      string
 		requests  int
 		partial   bool
 		check     func(error) bool
@@ -324,7 +324,7 @@ func TestFetchGivesUp(t *testing.T) {
 		{"announces more than it sends", func(n int, w http.ResponseWriter, r *http.Request, content []byte) bool {
 			w.Header().Set("Content-Length", fmt.Sprint(size))
 			w.Write(content[:50])
-			breakOff(w)
+			breakConnection(w)
 			return true
 		}, "after 50 of", 4, true, nil}, // the first brings 50 bytes, three more bring none
 		{"404", func(n int, w http.ResponseWriter, r *http.Request, content []byte) bool {
@@ -341,19 +341,19 @@ func TestFetchGivesUp(t *testing.T) {
 			p.misbehave = c.misbehave
 			dir := t.TempDir()
 			_, err := fetch(context.Background(), src, p.options(dir))
-			if err == nil || !strings.Contains(err.Error(), c.say) || c.check != nil && !c.check(err) {
-				t.Errorf("got %v, want %q", err, c.say)
+			if err == nil || !strings.Contains(err.Error(), c.want) || c.check != nil && !c.check(err) {
+				t.Errorf("got %v, want %q", err, c.want)
 			}
 			if p.requests != c.requests {
 				t.Errorf("%d requests, want %d", p.requests, c.requests)
 			}
-			wantAbsent(t, dir, c.partial)
+			checkAbsent(t, dir, c.partial)
 		})
 	}
 }
 
 func TestFetchCancelledKeepsPart(t *testing.T) {
-	src, files := published()
+	src, files := testPublication()
 	p := newPublisher(t, files)
 	p.misbehave = func(n int, w http.ResponseWriter, r *http.Request, content []byte) bool {
 		if n > 1 {
@@ -375,12 +375,12 @@ func TestFetchCancelledKeepsPart(t *testing.T) {
 	if _, err := fetch(ctx, src, opts); !errors.Is(err, context.Canceled) {
 		t.Fatalf("got %v", err)
 	}
-	wantAbsent(t, dir, true)
+	checkAbsent(t, dir, true)
 	got, err := fetch(context.Background(), src, p.options(dir))
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantFetched(t, got, files)
+	checkFetched(t, got, files)
 	if p.ranges[1] != "bytes=70000-" {
 		t.Errorf("resumed with range %q", p.ranges[1])
 	}
@@ -401,7 +401,7 @@ func TestFetchRefuses(t *testing.T) {
 }
 
 func TestFetchReportsUnwritableFolder(t *testing.T) {
-	src, files := published()
+	src, files := testPublication()
 	p := newPublisher(t, files)
 	dir := t.TempDir()
 	writeFile(t, nil, dir, "test-set") // a file where the folder should be

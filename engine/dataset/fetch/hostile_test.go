@@ -14,10 +14,10 @@ import (
 	"bnkit/checkpoint/durable"
 )
 
-// TestPartialFileIsNotALink checks that a link, or another special file, in place of the
+// TestFetchRefusesSpecialPartialFile checks that a link, or another special file, in place of the
 // partial file is refused, and that the file to which the link leads is not changed.
-func TestPartialFileIsNotALink(t *testing.T) {
-	src, files := published()
+func TestFetchRefusesSpecialPartialFile(t *testing.T) {
+	src, files := testPublication()
 	p := newPublisher(t, files)
 	for _, to := range []string{"precious", "missing", "."} {
 		dir := t.TempDir()
@@ -45,25 +45,25 @@ func TestPartialFileIsNotALink(t *testing.T) {
 	}
 }
 
-// TestOneDownloadAtATime checks that a partial file that is locked is not written, and that
-// downloads at the same time succeed or say that there is another one.
-func TestOneDownloadAtATime(t *testing.T) {
-	src, files := published()
+// TestConcurrentDownloads checks that a locked partial file is not written, and that each of
+// several concurrent downloads succeeds or reports another one.
+func TestConcurrentDownloads(t *testing.T) {
+	src, files := testPublication()
 	p := newPublisher(t, files)
 	dir := t.TempDir()
 	writeFile(t, files["big.bin"][:1000], dir, "test-set", "big.bin.part")
-	held, err := os.OpenFile(filepath.Join(dir, "test-set", "big.bin.part"), os.O_RDWR, 0)
+	locked, err := os.OpenFile(filepath.Join(dir, "test-set", "big.bin.part"), os.O_RDWR, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := durable.Lock(held); err != nil {
+	if err := durable.Lock(locked); err != nil {
 		t.Fatal(err)
 	}
 	const busy = "another process is downloading"
 	if _, err := fetch(context.Background(), src, p.options(dir)); err == nil || !strings.Contains(err.Error(), busy) {
 		t.Errorf("while the file is locked: got error %v", err)
 	}
-	held.Close()
+	locked.Close()
 	for range 20 {
 		dir := t.TempDir()
 		errs := make(chan error)
@@ -92,10 +92,10 @@ func TestOneDownloadAtATime(t *testing.T) {
 	}
 }
 
-// TestRedirects checks that redirects within HTTP are followed, and that others end the
-// download with the first request.
+// TestRedirects checks that redirects within HTTP are followed, and that other redirects end
+// the download at the first request.
 func TestRedirects(t *testing.T) {
-	src, files := published()
+	src, files := testPublication()
 	for _, to := range []string{"ftp://host/big.bin", "file:///etc/passwd", "javascript:x", ""} {
 		p := newPublisher(t, files)
 		p.misbehave = func(n int, w http.ResponseWriter, r *http.Request, content []byte) bool {
@@ -115,7 +115,7 @@ func TestRedirects(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			wantFetched(t, got, files)
+			checkFetched(t, got, files)
 			continue
 		}
 		if err == nil || !strings.Contains(err.Error(), "which is not followed") || p.requests != 1 {
@@ -124,9 +124,10 @@ func TestRedirects(t *testing.T) {
 	}
 }
 
-// TestTrickle checks that a server that sends a byte now and then is given up.
-func TestTrickle(t *testing.T) {
-	src, files := published()
+// TestFetchGivesUpOnSlowServer checks that Fetch gives up on a server that sends data below
+// the minimum rate.
+func TestFetchGivesUpOnSlowServer(t *testing.T) {
+	src, files := testPublication()
 	p := newPublisher(t, files)
 	p.misbehave = func(n int, w http.ResponseWriter, r *http.Request, content []byte) bool {
 		for i := 0; r.Context().Err() == nil; i++ {

@@ -1,7 +1,7 @@
 //go:build ignore
 
 // Make writes the embedded sample from the published files of Fashion-MNIST: the
-// first 600 training and the first 100 test pictures of each class, in their order,
+// first 600 training and the first 100 test pictures of each class, in the published order,
 // as gzipped IDX files.
 //
 //	go run ./engine/dataset/sample/make.go DIR

@@ -1,0 +1,47 @@
+package rundir
+
+import (
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+)
+
+// TestRecordDataPath checks that a path is recorded only if it applies to one checkpoint alone.
+func TestRecordDataPath(t *testing.T) {
+	data, other := t.TempDir(), t.TempDir()
+	for name, c := range map[string]struct {
+		files map[string]string
+		want  bool
+	}{
+		"an empty folder":    {nil, true},
+		"the file itself":    {map[string]string{"m.bnz": "", "notes.txt": ""}, true},
+		"another file":       {map[string]string{"n.bnz": ""}, false},
+		"a run":              {map[string]string{ConfigFile: "{}"}, false},
+		"another path":       {map[string]string{DataFile: `{"path":` + strconv.Quote(other) + `}`}, false},
+		"the default path":   {map[string]string{DataFile: `{}`}, false},
+		"a damaged file":     {map[string]string{DataFile: `{`}, false},
+		"the same path":      {map[string]string{DataFile: `{"path":` + strconv.Quote(data) + `}`, "n.bnz": ""}, true},
+		"only metrics.jsonl": {map[string]string{MetricsFile: ""}, false},
+	} {
+		dir := t.TempDir()
+		for file, content := range c.files {
+			if err := os.WriteFile(filepath.Join(dir, file), []byte(content), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		recorded, err := RecordDataPath(filepath.Join(dir, "m.bnz"), data)
+		if err != nil || recorded != c.want {
+			t.Errorf("%s: recorded %v, %v", name, recorded, err)
+		}
+		if old, ok := c.files[DataFile]; ok {
+			if b, err := os.ReadFile(filepath.Join(dir, DataFile)); err != nil || string(b) != old {
+				t.Errorf("%s: data.json holds %q, %v", name, b, err)
+			}
+		} else if _, err := os.Stat(filepath.Join(dir, DataFile)); (err == nil) != c.want {
+			t.Errorf("%s: data.json: %v", name, err)
+		} else if got, err := ReadDataPath(dir); c.want && (err != nil || got != data) {
+			t.Errorf("%s: the path is %q, %v", name, got, err)
+		}
+	}
+}
