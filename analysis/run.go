@@ -145,7 +145,7 @@ func (r *Report) sweep(ctx context.Context, m *engine.Model, evaluator *engine.E
 			row.Clamped += l.Clamped - len(r.Layers[i].Pruned)
 		}
 		row.Share = float64(row.Clamped) / float64(max(r.Total.Channels-r.Total.Pruned, 1))
-		variant, err := evaluator.Of(clamped)
+		variant, err := evaluator.ForVariant(clamped)
 		if err != nil {
 			return err
 		}

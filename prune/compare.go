@@ -156,7 +156,7 @@ func (c *comparison) row(ctx context.Context) (*Compared, error) {
 		return nil, err
 	}
 	accuracy := func(m *engine.Model, stats *nn.Statistics) (a engine.Evaluation, err error) {
-		e, err := s.evaluator.Of(m)
+		e, err := s.evaluator.ForVariant(m)
 		if err != nil {
 			return a, err
 		}

@@ -178,7 +178,7 @@ func Prune(ctx context.Context, m *engine.Model, data *dataset.Data, o Options) 
 	if r.Model, err = p.Apply(start); err != nil {
 		return nil, err
 	}
-	if evaluator, err = evaluator.Of(r.Model); err != nil {
+	if evaluator, err = evaluator.ForVariant(r.Model); err != nil {
 		return nil, err
 	}
 	if r.AfterOriginalStatistics, err = evaluator.Evaluate(ctx, stats); err != nil {

@@ -121,7 +121,7 @@ func (r *Result) recover(ctx context.Context, evaluator *engine.Evaluator, data 
 	if r.Model, err = Recover(ctx, r.Model, data, o); err != nil {
 		return nil, nil, err
 	}
-	if evaluator, err = evaluator.Of(r.Model); err != nil {
+	if evaluator, err = evaluator.ForVariant(r.Model); err != nil {
 		return nil, nil, err
 	}
 	stats, err := evaluator.Reestimate(ctx)

@@ -207,7 +207,7 @@ func (s *selection) drop(ctx context.Context) (*Plan, error) {
 	}
 	defer base.Close()
 	accuracy := func(m *engine.Model) (float64, error) {
-		e, err := base.Of(m)
+		e, err := base.ForVariant(m)
 		if err != nil {
 			return 0, err
 		}
