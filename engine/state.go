@@ -92,7 +92,7 @@ func (r *run) model(cfg *config.Config, epochs int) (*Model, error) {
 	return &m, nil
 }
 
-// resumeState is what the header of resume.bnz holds of a run.
+// resumeState is the state of a run in the header of resume.bnz.
 type resumeState struct {
 	progress
 	Arithmetic *kernel.Arithmetic // of the process that trained; nil in files of older versions
@@ -315,7 +315,7 @@ func (r *run) restore(file *checkpoint.File) error {
 }
 
 // checkArithmetic returns an *ArithmeticError if this process computes other bits than the
-// one that trained the run so far, unless the options allow that.
+// process that trained the run so far, unless the options allow it.
 func (r *run) checkArithmetic(before *kernel.Arithmetic) error {
 	now := kernel.CurrentArithmetic(kernel.Best())
 	if before == nil || *before == now || r.options.AllowOtherKernel {

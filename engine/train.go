@@ -27,7 +27,7 @@ type TrainOptions struct {
 	Threads  int    // number of threads; 0 for runtime.GOMAXPROCS(0)
 
 	// AllowOtherKernel lets a run resume even if this process computes other bits than the
-	// one that trained it so far. The result then has neither's bits.
+	// one that trained it so far. The result is then bit-identical to neither process's.
 	AllowOtherKernel bool
 
 	// MaxMemory limits the memory of training in bytes, without the data. 0 stands for
@@ -337,8 +337,8 @@ func (r *run) epoch(ctx context.Context) error {
 	if err := r.trainSteps(ctx); err != nil {
 		return err
 	}
-	if name := r.trainer.notFinite(); name != "" {
-		return r.diverged(r.steps, rate, name)
+	if name := r.trainer.firstNotFinite(); name != "" {
+		return r.divergedError(r.steps, rate, name)
 	}
 	testStart := time.Now()
 	test, validation, err := r.test(ctx)
@@ -350,9 +350,9 @@ func (r *run) epoch(ctx context.Context) error {
 	}
 	switch {
 	case !isFinite(test.Sum):
-		return r.diverged(r.steps, rate, "the test loss")
+		return r.divergedError(r.steps, rate, "the test loss")
 	case !isFinite(validation.Sum):
-		return r.diverged(r.steps, rate, "the validation loss")
+		return r.divergedError(r.steps, rate, "the validation loss")
 	}
 	r.testTime = time.Since(testStart)
 	r.countTime()
@@ -388,7 +388,7 @@ func (r *run) trainSteps(ctx context.Context) error {
 		rate := r.rate()
 		loss := r.trainer.Step(b.Images, b.Labels, rate)
 		if !isFinite(loss.Sum) {
-			return r.diverged(r.done.Steps+1, rate, "the loss")
+			return r.divergedError(r.done.Steps+1, rate, "the loss")
 		}
 		r.done.Steps++
 		r.done.Sums.Add(loss)

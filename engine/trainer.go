@@ -172,10 +172,10 @@ func (t *Trainer) SetTimer(f func(unit int, phase nn.Phase, took time.Duration))
 	t.training.SetTimer(f)
 }
 
-// notFinite returns the name of the first trained tensor that holds a value that is not
+// firstNotFinite returns the name of the first trained tensor that holds a value that is not
 // finite. If there is none, it looks for a running statistic, and then for a layer with such
 // statistics in the last batch, whose BatchNorm it names. It returns "" if all are finite.
-func (t *Trainer) notFinite() string {
+func (t *Trainer) firstNotFinite() string {
 	for i, values := range t.trained.Values {
 		for _, v := range values {
 			if !isFinite(float64(v)) {
