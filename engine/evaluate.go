@@ -39,7 +39,7 @@ type Evaluator struct {
 	*measurement
 }
 
-// measurement holds what the evaluators of a model and its variants share: the data, and
+// measurement holds the values shared by the evaluators of a model and its variants: the data, and
 // the network compiled with the weights of its convolutions.
 type measurement struct {
 	threads          int

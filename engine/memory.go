@@ -23,7 +23,7 @@ func (e *MemoryError) Error() string {
 	return fmt.Sprintf("%s takes about %s of memory, and the limit is %s", e.What, megabytes(e.Need), megabytes(e.Limit))
 }
 
-// WrongUsage reports that the limit, or what the caller asked for, is at fault.
+// WrongUsage reports that the limit or the requested computation is at fault.
 func (e *MemoryError) WrongUsage() bool { return true }
 
 // megabytes formats a number of bytes.

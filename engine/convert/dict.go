@@ -59,8 +59,7 @@ func isUnused(name string) bool {
 // has reports whether there is a tensor with the given name, which has no prefixes.
 func (d *dict) has(name string) bool { _, ok := d.tensors[name]; return ok }
 
-// count returns the smallest n for which there is no tensor with the name that format makes
-// of args and n.
+// count returns the smallest n for which the dict has no tensor named fmt.Sprintf(format, args..., n).
 func (d *dict) count(format string, args ...any) int {
 	n := 0
 	for d.has(fmt.Sprintf(format, append(slices.Clone(args), n)...)) {

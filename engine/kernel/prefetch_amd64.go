@@ -23,7 +23,7 @@ func newPrefetcher(ranges [][]float32, steps, limit int) prefetcher {
 	return prefetcher{ranges: ranges, pace: min(ceilDiv(all, max(steps, 1)), limit)}
 }
 
-// take returns the number of items, of those that remain, that a kernel computes next, and the
+// take returns the number of items, out of those remaining, that a kernel computes next, and the
 // first address that it prefetches meanwhile. Each item takes the given number of steps. from
 // is nil if nothing is left to prefetch.
 func (p *prefetcher) take(items, steps int) (n int, from *float32) {

@@ -26,7 +26,7 @@ func Chosen(t *arch.Tensor, set arch.TrainableSet, seed uint64) []int32 {
 }
 
 // Trained holds the part of a network's parameters, or of their gradients, that a set
-// trains. Tensors of which every element is trained share memory with the network's
+// trains. Tensors that are trained completely share memory with the network's
 // tensors. For the other trained tensors it holds copies of the chosen weights, which
 // Gather reads and Scatter writes back.
 type Trained[T kernel.Float] struct {
