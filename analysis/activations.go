@@ -9,8 +9,8 @@ import (
 	"bnkit/engine/nn"
 )
 
-// batchSize is the number of pictures in a batch. Gradients depend on it, because each is
-// the gradient of the mean loss of a batch.
+// batchSize is the number of pictures in a batch. Gradients depend on it, because they are
+// gradients of the mean loss of a batch.
 const batchSize = 128
 
 // mostlyOff is the share of zero outputs above which a channel counts as off

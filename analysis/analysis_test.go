@@ -20,9 +20,9 @@ import (
 	"bnkit/engine/nn"
 )
 
-// tiny returns a data set of 8×8 grey pictures. One half of each picture is bright; the class
-// determines which.
-func tiny(train, test int) *dataset.Data {
+// tinyData returns a data set of 8×8 grey pictures. The bright half of a picture depends on its
+// class.
+func tinyData(train, test int) *dataset.Data {
 	split := func(n, shift int) *dataset.Split {
 		s := &dataset.Split{Channels: 1, Height: 8, Width: 8}
 		for i := range n {
@@ -41,8 +41,8 @@ func tiny(train, test int) *dataset.Data {
 		Train: split(train, 0), Test: split(test, 4), Mean: []float32{0.4}, Std: []float32{0.3}}
 }
 
-// trained trains ResNet-8 for a few steps and loads it from its file.
-func trained(t *testing.T, data *dataset.Data, withStats bool) *engine.Model {
+// trainedModel trains ResNet-8 for a few steps and loads it from its file.
+func trainedModel(t *testing.T, data *dataset.Data, withStats bool) *engine.Model {
 	t.Helper()
 	cfg := config.Default()
 	cfg.Arch, cfg.Epochs, cfg.Batch, cfg.LRDrops, cfg.WithStats = "resnet-8", 3, 16, []int{2}, withStats
@@ -57,6 +57,7 @@ func trained(t *testing.T, data *dataset.Data, withStats bool) *engine.Model {
 	return m
 }
 
+// snapshot returns copies of the values of all parameters.
 func snapshot(m *engine.Model) [][]float32 {
 	var all [][]float32
 	for _, v := range m.Params.Values {
@@ -65,10 +66,11 @@ func snapshot(m *engine.Model) [][]float32 {
 	return all
 }
 
-func unchanged(t *testing.T, m *engine.Model, was [][]float32) {
+// checkUnchanged checks that the values of all parameters are still those of a snapshot.
+func checkUnchanged(t *testing.T, m *engine.Model, before [][]float32) {
 	t.Helper()
 	for i, v := range m.Params.Values {
-		if !slices.Equal(v, was[i]) {
+		if !slices.Equal(v, before[i]) {
 			t.Errorf("%s has changed", m.Params.Tensors[i].Name)
 		}
 	}
@@ -76,7 +78,7 @@ func unchanged(t *testing.T, m *engine.Model, was [][]float32) {
 
 // TestParameters compares the numbers about γ and β with a second computation.
 func TestParameters(t *testing.T) {
-	m := trained(t, tiny(64, 32), false)
+	m := trainedModel(t, tinyData(64, 32), false)
 	// These values cover all cases that the thresholds distinguish.
 	copy(m.Params.Of(1, arch.Gamma), []float32{0.0005, -0.005, 0.05, -0.01, 0.01})
 	r, err := Describe(m)
@@ -133,6 +135,7 @@ func TestParameters(t *testing.T) {
 	}
 }
 
+// checkDistribution compares a distribution with counts and quantiles of values.
 func checkDistribution(t *testing.T, name string, d Distribution, values []float32, edges []float64) {
 	t.Helper()
 	counts := make([]int, len(edges)-1)
@@ -156,6 +159,7 @@ func checkDistribution(t *testing.T, name string, d Distribution, values []float
 	}
 }
 
+// TestEdges checks that edges cover all values, include 0 and are round numbers.
 func TestEdges(t *testing.T) {
 	for _, values := range [][]float64{{0}, {0.3}, {-2}, {-0.11, 0.52}, {1e-9, 1e-8}, {-3, 1000}, {-0.3, 0.93}, {math.Nextafter(-0.3, -1), math.Nextafter(0.6, 1)}, {-math.MaxFloat32, math.MaxFloat32}} {
 		e := edges(values)
@@ -171,8 +175,8 @@ func TestEdges(t *testing.T) {
 
 // TestSparsity sets γ of some channels to 0, so that their outputs are relu(β) everywhere.
 func TestSparsity(t *testing.T) {
-	data := tiny(64, 32)
-	m := trained(t, data, false)
+	data := tinyData(64, 32)
+	m := trainedModel(t, data, false)
 	const unit = 1 // blocks.0.conv1: a ReLU right after its BatchNorm
 	gamma, beta := m.Params.Of(unit, arch.Gamma), m.Params.Of(unit, arch.Beta)
 	for c := range gamma {
@@ -188,7 +192,7 @@ func TestSparsity(t *testing.T) {
 		t.Errorf("%+v, want 3 channels off and 13 on", s)
 	}
 	if *r.Sparsity != (Scope{Split: "test", Examples: 32, Batches: 1, Statistics: "re-estimated"}) {
-		t.Errorf("sparsity was taken over %+v", *r.Sparsity)
+		t.Errorf("sparsity before taken over %+v", *r.Sparsity)
 	}
 	var zeros, outputs float64
 	for i, l := range r.Layers {
@@ -222,8 +226,8 @@ func TestSparsity(t *testing.T) {
 
 // TestGradients compares gradients with plain float64 kernels over the same batches.
 func TestGradients(t *testing.T) {
-	data := tiny(300, 16)
-	m := trained(t, data, false)
+	data := tinyData(300, 16)
+	m := trainedModel(t, data, false)
 	r, err := Run(context.Background(), m, data, Options{Threads: 2, GradientBatches: 2, Thresholds: []float64{0.01}})
 	if err != nil {
 		t.Fatal(err)
@@ -280,14 +284,14 @@ func TestGradients(t *testing.T) {
 
 // TestSweep checks the results of a sweep, and that it does not change the model.
 func TestSweep(t *testing.T) {
-	data := tiny(64, 32)
-	m := trained(t, data, true)
-	was := snapshot(m)
+	data := tinyData(64, 32)
+	m := trainedModel(t, data, true)
+	before := snapshot(m)
 	r, err := Run(context.Background(), m, data, Options{Threads: 1, GradientBatches: 1, Thresholds: []float64{1e9, 0, 0.3}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	unchanged(t, m, was)
+	checkUnchanged(t, m, before)
 	evaluator, err := m.Evaluator(data, 1)
 	if err != nil {
 		t.Fatal(err)
@@ -405,8 +409,8 @@ func constantLoss(m *engine.Model, labels []uint8) float64 {
 
 // TestThreads checks that the number of threads does not change any result.
 func TestThreads(t *testing.T) {
-	data := tiny(300, 32)
-	m := trained(t, data, true)
+	data := tinyData(300, 32)
+	m := trainedModel(t, data, true)
 	var first []byte
 	for _, threads := range []int{1, 2, 3} {
 		r, err := Run(context.Background(), m, data, Options{Threads: threads, GradientBatches: 2, Thresholds: []float64{0.2}})
@@ -426,11 +430,10 @@ func TestThreads(t *testing.T) {
 	}
 }
 
-// TestKeys checks that the JSON keys of a report are in snake case, and that everything that is
-// measured has a key.
+// TestKeys checks that the JSON keys of a report are in snake case, and that no key is missing.
 func TestKeys(t *testing.T) {
-	data := tiny(64, 32)
-	r, err := Run(context.Background(), trained(t, data, true), data, Options{Threads: 2, GradientBatches: 1, Thresholds: []float64{0.2}})
+	data := tinyData(64, 32)
+	r, err := Run(context.Background(), trainedModel(t, data, true), data, Options{Threads: 2, GradientBatches: 1, Thresholds: []float64{0.2}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -470,16 +473,17 @@ func TestKeys(t *testing.T) {
 	}
 }
 
-func TestRefuses(t *testing.T) {
-	data := tiny(64, 32)
-	m := trained(t, data, false)
+// TestRunErrors checks invalid options, and that Run stops if its context is cancelled.
+func TestRunErrors(t *testing.T) {
+	data := tinyData(64, 32)
+	m := trainedModel(t, data, false)
 	for _, o := range []Options{{NearZero: []float64{0}}, {Thresholds: []float64{math.NaN()}}, {Thresholds: []float64{-1}}, {GradientBatches: -1}} {
 		var bad *OptionError
 		if _, err := Run(context.Background(), m, data, o); !errors.As(err, &bad) {
 			t.Errorf("%+v: %v", o, err)
 		}
 	}
-	was := snapshot(m)
+	before := snapshot(m)
 	ctx, cancel := context.WithCancel(context.Background())
 	_, err := Run(ctx, m, data, Options{Progress: func(what string, _, _ int) {
 		if strings.Contains(what, "clamped") {
@@ -489,5 +493,5 @@ func TestRefuses(t *testing.T) {
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("the error after cancelling is %v", err)
 	}
-	unchanged(t, m, was)
+	checkUnchanged(t, m, before)
 }

@@ -11,9 +11,9 @@ import (
 	"bnkit/engine/nn"
 )
 
-// measureGradients averages absolute gradients over batches of the unaugmented training
-// split. seed determines the order of the pictures, which is the order that re-estimated
-// statistics use.
+// measureGradients averages absolute gradients over batches of the training split without
+// augmentation. seed determines the order of the pictures, which is the same as for
+// re-estimating statistics.
 func (r *Report) measureGradients(ctx context.Context, m *engine.Model, data *dataset.Data, seed uint64, o *Options) error {
 	batch := min(batchSize, data.Train.Len())
 	options := nn.TrainingOptions{Batch: batch, Threads: o.Threads, Gradients: nn.AllGradients, Eps: m.Preprocessing.Eps}
@@ -68,24 +68,25 @@ func (r *Report) measureGradients(ctx context.Context, m *engine.Model, data *da
 		}
 	}
 	for i := range layers {
-		r.Layers[i].Gradient = layers[i].known()
+		r.Layers[i].Gradient = layers[i].ifFinite()
 	}
 	var all Magnitude
 	for kind := range total {
 		all.set(kind, total[kind]/elements[kind])
 	}
-	r.Total.Gradient = all.known()
+	r.Total.Gradient = all.ifFinite()
 	return nil
 }
 
-// known returns m, or nil if a value of m is not finite.
-func (m *Magnitude) known() *Magnitude {
+// ifFinite returns m, or nil if a value of m is not finite.
+func (m *Magnitude) ifFinite() *Magnitude {
 	if !finite(m.Gamma) || !finite(m.Beta) || !finite(m.Convolution) {
 		return nil
 	}
 	return m
 }
 
+// set sets the value for a kind of parameter. It ignores kinds that Magnitude does not have.
 func (m *Magnitude) set(kind arch.Kind, v float64) {
 	switch kind {
 	case arch.Gamma:

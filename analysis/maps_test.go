@@ -13,8 +13,8 @@ import (
 
 // TestFeatureMapsOf compares the feature maps of every layer with float64 loops.
 func TestFeatureMapsOf(t *testing.T) {
-	data := tiny(64, 24)
-	m := trained(t, data, false)
+	data := tinyData(64, 24)
+	m := trainedModel(t, data, false)
 	evaluator, err := m.Evaluator(data, 1)
 	if err != nil {
 		t.Fatal(err)
@@ -63,7 +63,7 @@ func TestFeatureMapsOf(t *testing.T) {
 // TestFiltersOf finds each layer by the name of its convolution and by the name of its
 // BatchNorm.
 func TestFiltersOf(t *testing.T) {
-	m := trained(t, tiny(64, 32), false)
+	m := trainedModel(t, tinyData(64, 32), false)
 	again, err := engine.LoadModel(m.Source.Path)
 	if err != nil {
 		t.Fatal(err)

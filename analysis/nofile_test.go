@@ -17,14 +17,14 @@ import (
 // TestModelWithoutFile analyses and prunes a model that has a network and parameters, but no
 // file, seed, data set or statistics.
 func TestModelWithoutFile(t *testing.T) {
-	data := tiny(64, 32)
+	data := tinyData(64, 32)
 	net, err := arch.Build("resnet-8", arch.Options{Input: arch.Shape{C: data.Train.Channels, H: data.Train.Height, W: data.Train.Width}, Classes: len(data.Classes)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	m := &engine.Model{Network: net, Params: nn.NewParams[float32](net, nil)}
 	m.Params.Initialise(5)
-	was := snapshot(m)
+	before := snapshot(m)
 	r, err := Run(context.Background(), m, data, Options{Threads: 2, GradientBatches: 1, Thresholds: []float64{0.2, 1e9}})
 	if err != nil {
 		t.Fatal(err)
@@ -48,7 +48,7 @@ func TestModelWithoutFile(t *testing.T) {
 	if b, err := json.Marshal(pruned); err != nil || strings.Contains(string(b), `"bytes_`) {
 		t.Errorf("the JSON gives a file size, but the model has no file: %s, %v", b, err)
 	}
-	unchanged(t, m, was)
+	checkUnchanged(t, m, before)
 
 	path := filepath.Join(t.TempDir(), "pruned.bnz")
 	if err := pruned.Model.Save(path); err != nil {

@@ -16,7 +16,7 @@ import (
 // bins is the number of bins of a histogram.
 const bins = 60
 
-// describe returns a report that holds only the distributions of γ and β.
+// describe returns a report with only the distributions of γ and β.
 func describe(m *engine.Model, thresholds []float64) *Report {
 	r := &Report{Arch: m.Network.Name, Data: m.Data.Name, Classes: m.Network.Classes, NearZero: thresholds}
 	if m.Origin != nil {
@@ -37,13 +37,13 @@ func describe(m *engine.Model, thresholds []float64) *Report {
 		gammas = append(gammas, widen(without(m.Params.Of(i, arch.Gamma), pruned[u.BN])))
 		betas = append(betas, widen(without(m.Params.Of(i, arch.Beta), pruned[u.BN])))
 	}
-	r.distribute(gammas, betas)
+	r.setDistributions(gammas, betas)
 	return r
 }
 
-// distribute describes the values of γ and of β of each layer, and of all. Pruned channels
-// are not among the values.
-func (r *Report) distribute(gammas, betas [][]float64) {
+// setDistributions sets the distributions of γ and β of each layer and of all layers together.
+// The values must not include those of pruned channels.
+func (r *Report) setDistributions(gammas, betas [][]float64) {
 	allGamma, allBeta := slices.Concat(gammas...), slices.Concat(betas...)
 	r.GammaEdges, r.BetaEdges = edges(allGamma), edges(allBeta)
 	r.Total.Channels = len(allGamma) + r.Total.Pruned
@@ -57,10 +57,10 @@ func (r *Report) distribute(gammas, betas [][]float64) {
 	}
 }
 
-// DescribeBatchNorms reports the distributions of γ and β of the BatchNorms of a network that
-// is not known. All other values are missing, and unmeasured says why. thresholds are those of
-// Options.NearZero. The error is an *OptionError for a threshold that cannot be used, a
-// *convert.Error if there is no BatchNorm or a value is not finite, or one of reading values.
+// DescribeBatchNorms reports the distributions of γ and β of the BatchNorms of an unknown
+// network. All other values are missing; unmeasured is the reason. thresholds are those of
+// Options.NearZero. The error is an *OptionError for an invalid threshold, a *convert.Error if
+// there is no BatchNorm or a value is not finite, or an error of reading values.
 func DescribeBatchNorms(norms []convert.BatchNorm, thresholds []float64, unmeasured string) (*Report, error) {
 	o := Options{NearZero: thresholds}
 	if err := o.complete(); err != nil {
@@ -79,12 +79,12 @@ func DescribeBatchNorms(norms []convert.BatchNorm, thresholds []float64, unmeasu
 		gammas, betas = append(gammas, gamma), append(betas, beta)
 		r.Layers = append(r.Layers, Layer{Name: norms[i].Name})
 	}
-	r.distribute(gammas, betas)
+	r.setDistributions(gammas, betas)
 	return r, nil
 }
 
-// analysable returns an error if the network has no BatchNorm, or one with a fixed γ or β.
-func analysable(m *engine.Model) error {
+// checkAnalysable returns an error if the network has no BatchNorm, or one with a fixed γ or β.
+func checkAnalysable(m *engine.Model) error {
 	if !m.Network.HasBN() {
 		return &engine.ModelError{Path: m.Source.Path, Reason: "it has no BatchNorm to analyze"}
 	}
@@ -120,17 +120,18 @@ func relu(u *arch.Unit) string {
 	return u.BN
 }
 
-// without returns the values of the channels that are not in out, which ascends.
-func without(values []float32, out []int) []float32 {
+// without returns the values of the channels that are not in excluded, which must ascend.
+func without(values []float32, excluded []int) []float32 {
 	var rest []float32
 	for c, v := range values {
-		if _, found := slices.BinarySearch(out, c); !found {
+		if _, found := slices.BinarySearch(excluded, c); !found {
 			rest = append(rest, v)
 		}
 	}
 	return rest
 }
 
+// widen converts values to float64.
 func widen(values []float32) []float64 {
 	w := make([]float64, len(values))
 	for i, v := range values {
@@ -139,8 +140,8 @@ func widen(values []float32) []float64 {
 	return w
 }
 
-// edges divides the range of all values into equal bins of a round width. Zero is an edge,
-// so that no bin mixes signs.
+// edges returns the edges of equal bins of a round width that cover all values. Zero is an
+// edge, so that no bin has values of both signs.
 func edges(values []float64) []float64 {
 	low, high := 0.0, 0.0
 	for _, v := range values {
@@ -184,7 +185,7 @@ func roundUp(x float64) (digit float64, power int) {
 	return 1, power + 1
 }
 
-// distribution describes values.
+// distribution returns the quantiles and the histogram of values.
 func distribution(values, edges []float64) Distribution {
 	values = slices.Sorted(slices.Values(values))
 	d := Distribution{Histogram: make([]int, len(edges)-1)}
@@ -205,8 +206,8 @@ func distribution(values, edges []float64) Distribution {
 	return d
 }
 
-// nearZero returns the shares of channels of which |γ|, |β|, and both are below each
-// threshold, or nil without channels.
+// nearZero returns, for each threshold, the shares of channels with |γ| below it, with |β| below
+// it, and with both below it. It returns nil if there are no channels.
 func nearZero(gamma, beta, thresholds []float64) (gammas, betas, both []float64) {
 	if len(gamma) == 0 {
 		return nil, nil, nil

@@ -30,8 +30,8 @@ type Report struct {
 	// Sweep re-estimates them for each threshold, over the same batches.
 	Reestimated *Scope `json:"reestimated_over,omitempty"`
 	// Sparsity, Gradients and Accuracy describe the data on which activation sparsity,
-	// gradient magnitudes and the accuracies of Sweep were measured. Each is missing if its
-	// numbers were not measured.
+	// gradient magnitudes and the accuracies of Sweep were measured. Each is missing if the
+	// measurement was not made.
 	Sparsity  *Scope  `json:"sparsity_over,omitempty"`
 	Gradients *Scope  `json:"gradients_over,omitempty"`
 	Accuracy  *Scope  `json:"accuracy_over,omitempty"`
@@ -46,15 +46,15 @@ type Report struct {
 type Scope struct {
 	Split      string `json:"split"`             // "train" or "test"
 	Examples   int    `json:"examples"`          // pictures
-	Batches    int    `json:"batches,omitempty"` // that the pictures were divided into; missing if the result does not depend on them
-	Statistics string `json:"statistics"`        // which statistics BatchNorm used: "batch", "re-estimated" or "stored"
+	Batches    int    `json:"batches,omitempty"` // number of batches; missing if the result does not depend on it
+	Statistics string `json:"statistics"`        // statistics that BatchNorm used: "batch", "re-estimated" or "stored"
 	Augmented  bool   `json:"augmented"`
 }
 
 // Layer is one BatchNorm, its convolution, and the ReLU after it.
 type Layer struct {
 	Name        string       `json:"name"`                  // of the BatchNorm, e.g. "blocks.0.bn1"
-	Convolution string       `json:"convolution,omitempty"` // before it, e.g. "blocks.0.conv1"; missing if the network is not known
+	Convolution string       `json:"convolution,omitempty"` // name of the convolution before it, e.g. "blocks.0.conv1"; missing if the network is not known
 	Shortcut    bool         `json:"shortcut,omitempty"`    // whether the convolution is in a shortcut
 	Channels    int          `json:"channels"`
 	Height      int          `json:"height,omitempty"` // of the outputs, in pixels; missing if the network is not known
@@ -107,8 +107,8 @@ type Distribution struct {
 type Sparsity struct {
 	Zero      float64 `json:"zero"`       // share of outputs that are zero
 	Channels  int     `json:"channels"`   // of the ReLU
-	MostlyOff int     `json:"mostly_off"` // channels of which more than 99% of the outputs are zero
-	AlwaysOn  int     `json:"always_on"`  // channels of which no output is zero
+	MostlyOff int     `json:"mostly_off"` // channels with more than 99% of their outputs zero
+	AlwaysOn  int     `json:"always_on"`  // channels without a zero output
 }
 
 // Magnitude holds mean absolute gradients of the mean loss of a batch, over the elements of
@@ -133,6 +133,6 @@ type Accuracy struct {
 type Sweep struct {
 	Threshold float64 `json:"threshold"`
 	Clamped   int     `json:"clamped"` // number of clamped γ, without pruned channels
-	Share     float64 `json:"share"`   // share that is clamped of all γ except those of pruned channels
+	Share     float64 `json:"share"`   // Clamped over the number of γ, without pruned channels
 	Accuracy
 }

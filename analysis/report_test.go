@@ -11,11 +11,11 @@ import (
 	"bnkit/engine/arch"
 )
 
-// TestJSON writes and reads three reports: a complete one, one that was made without data, and
-// one of a network whose loss and gradients overflow.
+// TestJSON checks that three reports are the same after writing and reading: a complete one, one
+// that was made without data, and one of a network whose loss and gradients overflow.
 func TestJSON(t *testing.T) {
-	data := tiny(64, 32)
-	m := trained(t, data, true)
+	data := tinyData(64, 32)
+	m := trainedModel(t, data, true)
 	options := Options{Threads: 2, GradientBatches: 1, Thresholds: []float64{0.01}}
 	whole, err := Run(context.Background(), m, data, options)
 	if err != nil {
@@ -58,8 +58,8 @@ func TestJSON(t *testing.T) {
 			t.Errorf("%s: the report reads back as %+v", name, again)
 		}
 		for _, key := range []string{"sparsity", "gradient", "sweep", "stored_statistics", "accuracy"} {
-			if has := strings.Contains(string(b), `"`+key); has != (name != "described") && !(name == "overflowing" && key == "gradient") {
-				t.Errorf("%s: the JSON has the key %q: %v, want %v", name, key, has, !has)
+			if found := strings.Contains(string(b), `"`+key); found != (name != "described") && !(name == "overflowing" && key == "gradient") {
+				t.Errorf("%s: the JSON has the key %q: %v, want %v", name, key, found, !found)
 			}
 		}
 	}

@@ -16,17 +16,18 @@ import (
 
 // Options selects what Run measures.
 type Options struct {
-	Threads         int       // 0: as many as there are processors; does not change results
+	Threads         int       // 0 for as many as there are processors; does not change results
 	NearZero        []float64 // thresholds for |γ|; DefaultNearZero if empty
-	Thresholds      []float64 // thresholds of the clamping sweep, which measures 0 too; DefaultThresholds if empty
+	Thresholds      []float64 // thresholds of the clamping sweep, which always includes 0; DefaultThresholds if empty
 	GradientBatches int       // number of batches over which gradients are averaged; DefaultGradientBatches if 0
 
-	// Progress, if not nil, is called from time to time with what is being measured.
+	// Progress, if not nil, is called from time to time with the name of the measurement and
+	// the numbers of steps done and in total.
 	Progress func(what string, done, total int)
 }
 
-// Defaults of Options. Accuracy usually falls at thresholds between 0.1 and 1, so these are
-// the closest.
+// Defaults of Options. Accuracy usually falls at thresholds between 0.1 and 1, so the default
+// thresholds are closest together there.
 var (
 	DefaultNearZero   = []float64{0.001, 0.01, 0.1}
 	DefaultThresholds = []float64{0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1}
@@ -43,6 +44,7 @@ func (e *OptionError) Error() string { return e.Reason }
 // WrongUsage reports that the option is at fault.
 func (e *OptionError) WrongUsage() bool { return true }
 
+// complete checks the options and sets defaults.
 func (o *Options) complete() error {
 	if o.Threads < 1 {
 		o.Threads = runtime.GOMAXPROCS(0)
@@ -84,7 +86,7 @@ func Run(ctx context.Context, m *engine.Model, data *dataset.Data, o Options) (*
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
-	if err := analysable(m); err != nil {
+	if err := checkAnalysable(m); err != nil {
 		return nil, err
 	}
 	evaluator, err := m.Evaluator(data, o.Threads)
@@ -115,7 +117,7 @@ func Run(ctx context.Context, m *engine.Model, data *dataset.Data, o Options) (*
 // Describe reports the distributions of γ and β, which need no data. All other values are
 // missing. The error is an *engine.ModelError if the network has no γ and β.
 func Describe(m *engine.Model) (*Report, error) {
-	if err := analysable(m); err != nil {
+	if err := checkAnalysable(m); err != nil {
 		return nil, err
 	}
 	return describe(m, DefaultNearZero), nil
@@ -145,7 +147,7 @@ func (r *Report) sweep(ctx context.Context, m *engine.Model, evaluator *engine.E
 			row.Clamped += l.Clamped - len(r.Layers[i].Pruned)
 		}
 		row.Share = float64(row.Clamped) / float64(max(r.Total.Channels-r.Total.Pruned, 1))
-		variant, err := evaluator.Of(clamped)
+		variant, err := evaluator.ForVariant(clamped)
 		if err != nil {
 			return err
 		}
@@ -161,8 +163,8 @@ func (r *Report) sweep(ctx context.Context, m *engine.Model, evaluator *engine.E
 	return nil
 }
 
-// evaluate ignores the error that the loss is not finite, which clamping may cause. The report
-// leaves such a loss out.
+// evaluate is e.Evaluate without the error for a loss that is not finite, which clamping may
+// cause. The report leaves such a loss out.
 func evaluate(ctx context.Context, e *engine.Evaluator, stats *nn.Statistics) (engine.Evaluation, error) {
 	test, err := e.Evaluate(ctx, stats)
 	var loss *engine.LossError
@@ -172,6 +174,7 @@ func evaluate(ctx context.Context, e *engine.Evaluator, stats *nn.Statistics) (e
 	return test, err
 }
 
+// accuracyOf returns the accuracy and the loss of an evaluation.
 func accuracyOf(e engine.Evaluation) Accuracy {
 	a := Accuracy{TestAccuracy: e.TestAccuracy, Interval: e.Interval}
 	if finite(e.TestLoss) {

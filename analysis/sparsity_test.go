@@ -78,11 +78,11 @@ func forward(m *engine.Model, stats *nn.Statistics, data *dataset.Data) [][]floa
 	return all
 }
 
-// TestSparsityOfEveryLayer counts the zeros of a trained network again. Outputs whose distance
-// from zero is within the rounding error may be counted as zero or not.
+// TestSparsityOfEveryLayer compares the sparsity of a trained network with counts over plain
+// loops. An output that is within a rounding error of zero may be counted as zero or not.
 func TestSparsityOfEveryLayer(t *testing.T) {
-	data := tiny(64, 24)
-	m := trained(t, data, false)
+	data := tinyData(64, 24)
+	m := trainedModel(t, data, false)
 	evaluator, err := m.Evaluator(data, 1)
 	if err != nil {
 		t.Fatal(err)
@@ -92,8 +92,8 @@ func TestSparsityOfEveryLayer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// β is chosen so that the first channels have these numbers of zero outputs, which
-	// are just below and above the limits for channels that are off or on.
+	// β is chosen so that the first channels have the numbers of zero outputs that are listed
+	// below. They are just below and just above the limits for channels that are off or on.
 	const unit = 3
 	gamma, beta := m.Params.Of(unit, arch.Gamma), m.Params.Of(unit, arch.Beta)
 	for c := range gamma {

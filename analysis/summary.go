@@ -15,7 +15,7 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// Summary describes a run by the files in its directory, without measuring anything. Values
+// Summary describes a run from the files in its directory, without measuring anything. Values
 // that are not known yet are missing (nil).
 type Summary struct {
 	Dir    string        `json:"dir"`
@@ -29,7 +29,7 @@ type Summary struct {
 // ModelSummary describes the checkpoint of a run.
 type ModelSummary struct {
 	Data         string `json:"data"`          // name of the data set
-	Family       string `json:"family"`        // what networks that differ only in depth and width have in common, e.g. "resnet-N"
+	Family       string `json:"family"`        // kind of network, without depth and width, e.g. "resnet-N"
 	Depth        int    `json:"depth"`         // layers with weights from input to output, without shortcuts
 	Width        int    `json:"width"`         // channels of the first convolution
 	Parameters   int    `json:"parameters"`    // all parameters of the network
@@ -44,7 +44,7 @@ type Result struct {
 	TestAccuracy      float64  `json:"test_accuracy"`
 	TestLoss          *float64 `json:"test_loss,omitempty"` // mean cross-entropy, nats; missing if it is not finite
 	TestExamples      int      `json:"test_examples"`
-	TestStatistics    string   `json:"test_statistics"` // which statistics BatchNorm used
+	TestStatistics    string   `json:"test_statistics"` // statistics that BatchNorm used
 	TrainAccuracy     float64  `json:"train_accuracy"`
 	GeneralisationGap float64  `json:"generalisation_gap"`          // TrainAccuracy - TestAccuracy
 	GammaNearZero     *float64 `json:"gamma_near_zero,omitempty"`   // share of all γ with |γ| < 0.01; missing if there is no γ
@@ -111,10 +111,11 @@ func summariseModel(path string) (*ModelSummary, error) {
 	}, nil
 }
 
+// numbers matches a number or several joined by hyphens.
 var numbers = regexp.MustCompile(`\d+(-\d+)*`)
 
-// family returns ModelSummary.Family: the name of the network with N for its numbers, and the kind
-// of its blocks if the name does not tell. wrn-D-K is a wider resnet-D.
+// family returns ModelSummary.Family: the network's name with N in place of numbers, followed by
+// the kind of its blocks unless the name includes it. wrn-D-K is a wider resnet-D.
 func family(net *arch.Network) string {
 	name := strings.Replace(numbers.ReplaceAllString(net.Name, "N"), "wrn-", "resnet-", 1)
 	bottlenecks, residuals := false, false
@@ -193,12 +194,12 @@ type Setting struct {
 func Differences(runs []*Summary) []Setting {
 	var all []Setting
 	for _, s := range config.Settings {
-		of := Setting{Name: s.Key}
+		setting := Setting{Name: s.Key}
 		for _, r := range runs {
-			of.Values = append(of.Values, s.Text(&r.Config))
+			setting.Values = append(setting.Values, s.Text(&r.Config))
 		}
-		if len(slices.Compact(slices.Clone(of.Values))) > 1 {
-			all = append(all, of)
+		if len(slices.Compact(slices.Clone(setting.Values))) > 1 {
+			all = append(all, setting)
 		}
 	}
 	return all

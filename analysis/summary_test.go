@@ -22,7 +22,7 @@ import (
 // TestSummarise reads a complete run, runs with missing rows, a run before its first epoch, and
 // runs with a damaged file.
 func TestSummarise(t *testing.T) {
-	data := tiny(64, 32)
+	data := tinyData(64, 32)
 	cfg := config.Default()
 	cfg.Arch, cfg.Epochs, cfg.Batch, cfg.LRDrops = "resnet-8", 3, 16, []int{2}
 	dir := filepath.Join(t.TempDir(), "run")
@@ -97,12 +97,12 @@ func TestSummarise(t *testing.T) {
 	}
 }
 
-// TestTrained trains all parameters, and checks that Trained counts them without statistics.
-func TestTrained(t *testing.T) {
+// TestTrainedCount checks that ModelSummary.Trained counts trained parameters but not statistics.
+func TestTrainedCount(t *testing.T) {
 	cfg := config.Default()
 	cfg.Arch, cfg.Epochs, cfg.Batch, cfg.LRDrops, cfg.Trainable, cfg.WithStats = "resnet-8", 1, 16, nil, string(arch.All), true
 	dir := filepath.Join(t.TempDir(), "run")
-	if _, err := engine.Train(context.Background(), cfg, tiny(64, 32), engine.TrainOptions{Dir: dir, Threads: 2}); err != nil {
+	if _, err := engine.Train(context.Background(), cfg, tinyData(64, 32), engine.TrainOptions{Dir: dir, Threads: 2}); err != nil {
 		t.Fatal(err)
 	}
 	s, _, err := Summarise(dir)
@@ -141,7 +141,7 @@ func TestResult(t *testing.T) {
 	}
 }
 
-// TestFamily checks which networks differ only in depth and width.
+// TestFamily checks that networks that differ only in depth and width have the same family.
 func TestFamily(t *testing.T) {
 	for name, want := range map[string]string{
 		"resnet-14": "resnet-N", "resnet-110": "resnet-N", "wrn-14-2": "resnet-N", "resnet-20-bottleneck": "resnet-N-bottleneck",

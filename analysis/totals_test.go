@@ -12,15 +12,15 @@ import (
 // TestTotals recomputes the totals from the layers and the parameters, and compares them with
 // those of the report.
 func TestTotals(t *testing.T) {
-	data := tiny(64, 32)
-	m := trained(t, data, false)
+	data := tinyData(64, 32)
+	m := trainedModel(t, data, false)
 	copy(m.Params.Of(2, arch.Gamma), []float32{0.25, -0.25, 0.2499, -0.2499}) // a γ equal to the threshold is not clamped
-	was := snapshot(m)
+	before := snapshot(m)
 	r, err := Run(context.Background(), m, data, Options{Threads: 2, GradientBatches: 1, Thresholds: []float64{0.25}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	unchanged(t, m, was)
+	checkUnchanged(t, m, before)
 
 	weights := map[arch.Kind]float64{}
 	var gradient Magnitude
@@ -34,7 +34,7 @@ func TestTotals(t *testing.T) {
 			*part.sum += n * part.layer
 			weights[kind] += n
 		}
-		gamma, beta = plus(gamma, l.Gamma.Histogram), plus(beta, l.Beta.Histogram)
+		gamma, beta = addCounts(gamma, l.Gamma.Histogram), addCounts(beta, l.Beta.Histogram)
 	}
 	for what, pair := range map[string][2]float64{
 		"γ":            {r.Total.Gradient.Gamma, gradient.Gamma / weights[arch.Gamma]},
@@ -70,7 +70,8 @@ func TestTotals(t *testing.T) {
 	checkDistribution(t, "all β", r.Total.Beta, all, r.BetaEdges)
 }
 
-func plus(a, b []int) []int {
+// addCounts adds b to a, element by element. A nil a stands for zeros.
+func addCounts(a, b []int) []int {
 	if a == nil {
 		return slices.Clone(b)
 	}

@@ -13,7 +13,7 @@ import (
 	"bnkit/engine/dataset"
 )
 
-// variant trains a ResNet-8 for one epoch, with the default settings as modified by change.
+// variant trains a ResNet-8 for one epoch, with the default settings after a change.
 func variant(t *testing.T, data *dataset.Data, change func(*config.Config)) *engine.Model {
 	t.Helper()
 	cfg := config.Default()
@@ -34,7 +34,7 @@ func variant(t *testing.T, data *dataset.Data, change func(*config.Config)) *eng
 // must have a layer for each BatchNorm, with the gradients of its parameters and, if a ReLU
 // follows it, the sparsity of that ReLU.
 func TestFewerBatchNorms(t *testing.T) {
-	data := tiny(64, 32)
+	data := tinyData(64, 32)
 	m := variant(t, data, func(c *config.Config) { c.BNEvery = 2 })
 	// With γ = 0 and β = -1, all ReLU outputs of this unit are zero.
 	off := -1
@@ -80,17 +80,18 @@ func TestFewerBatchNorms(t *testing.T) {
 	}
 }
 
+// TestNothingToAnalyze checks the errors for networks without variable γ and β.
 func TestNothingToAnalyze(t *testing.T) {
-	data := tiny(64, 32)
-	for says, change := range map[string]func(*config.Config){
+	data := tinyData(64, 32)
+	for wantErr, change := range map[string]func(*config.Config){
 		"no BatchNorm":   func(c *config.Config) { c.BN, c.Trainable, c.LR = arch.NoBN, "all", 0.01 },
 		"of bn is fixed": func(c *config.Config) { c.NoScale = "bn" },
 		"blocks.0.bn2":   func(c *config.Config) { c.NoShift = "*.0.bn2" },
 	} {
 		m := variant(t, data, change)
 		var e *engine.ModelError
-		if _, err := Run(context.Background(), m, data, Options{}); !errors.As(err, &e) || !strings.Contains(e.Reason, says) {
-			t.Errorf("the error is %v, want a *ModelError with %q", err, says)
+		if _, err := Run(context.Background(), m, data, Options{}); !errors.As(err, &e) || !strings.Contains(e.Reason, wantErr) {
+			t.Errorf("the error is %v, want a *ModelError with %q", err, wantErr)
 		}
 		if r, err := Describe(m); r != nil || !errors.As(err, &e) {
 			t.Errorf("Describe returns %v, %v", r, err)

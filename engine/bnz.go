@@ -21,15 +21,15 @@ import (
 // tensors.go the tensors. A run writes ckpt.bnz and resume.bnz in state.go. resume.bnz also
 // holds the run's progress, which only state.go and package rundir read.
 
-// LoadModel reads a checkpoint, or a resume state, whose running statistics become the
-// model's Stored ones. The error is a *ModelError if the tensors are not exactly those that
-// the named network trains, a *MemoryError if it would take more than DefaultMaxMemory, or
-// an error of package checkpoint if the file is damaged.
+// LoadModel reads a model from a checkpoint or a resume state. Running statistics in the
+// file become the model's Stored statistics. The error is a *ModelError if the tensors in
+// the file do not match its network and trainable set, a *MemoryError if loading would take
+// more than DefaultMaxMemory, or an error of package checkpoint if the file is damaged.
 func LoadModel(path string) (*Model, error) { return LoadModelContext(context.Background(), path, 0) }
 
-// LoadModelContext is LoadModel with a limit for the memory that the model takes, in bytes,
-// which becomes the model's MaxMemory; 0 stands for DefaultMaxMemory. It returns ctx's error
-// if ctx is cancelled. To draw the weights of a large network may take minutes.
+// LoadModelContext is LoadModel with a limit for the memory that the model takes, in bytes.
+// The limit becomes the model's MaxMemory; 0 stands for DefaultMaxMemory. It returns ctx's
+// error if ctx is cancelled. Drawing the weights of a large network may take minutes.
 func LoadModelContext(ctx context.Context, path string, maxMemory int64) (*Model, error) {
 	r, err := checkpoint.Open(path)
 	if err != nil {
@@ -66,7 +66,7 @@ func LoadModelContext(ctx context.Context, path string, maxMemory int64) (*Model
 	return m, nil
 }
 
-// newModel returns the model that a file holds.
+// newModel returns the model in a file.
 func newModel(file *checkpoint.File) (*Model, error) {
 	m, set, err := describedModel(&file.Header)
 	if err != nil {
@@ -75,12 +75,12 @@ func newModel(file *checkpoint.File) (*Model, error) {
 	return m, m.fill(context.Background(), file, set)
 }
 
-// listedSlack is how many more bytes of tensors than its network has a file may list. It
-// leaves room for a tensor of a wrong shape, which a later error names.
+// listedSlack is the number of bytes by which the tensors of a file may exceed those of its
+// network. It leaves room for a tensor of a wrong shape, so that a later check can name it.
 const listedSlack = 1 << 20
 
-// checkListed returns an error if a file lists more bytes of tensors than its network has, so
-// that they are not read. Sections that this version does not know take no memory.
+// checkListed returns an error if a file lists more bytes of tensors than its network has. It
+// is called before the tensors are read. Unknown sections are skipped and take no memory.
 func checkListed(info *checkpoint.Info, net *arch.Network, set arch.TrainableSet) error {
 	listed := int64(0)
 	for i := range info.Sections {
@@ -104,23 +104,23 @@ func checkListed(info *checkpoint.Info, net *arch.Network, set arch.TrainableSet
 	return nil
 }
 
-// fill sets the parameters and statistics of a described model to those of its file, which
-// stores the tensors of set.
+// fill sets the parameters and statistics of m, a model that describedModel returned, to
+// those of its file, which stores the tensors of set.
 func (m *Model) fill(ctx context.Context, file *checkpoint.File, set arch.TrainableSet) error {
 	h, net, stored := &file.Header, m.Network, newStoredTensors(file)
 	// All tensors are checked before the weights of the network are allocated.
-	values, err := stored.trained(net, set)
+	values, err := stored.takeTrained(net, set)
 	if err != nil {
 		return err
 	}
 	// A network without BatchNorm has no statistics to store.
-	if stored.has(checkpoint.SectionStats) || !net.HasBN() {
-		if m.Stored, err = stored.statistics(net); err != nil {
+	if stored.hasSection(checkpoint.SectionStats) || !net.HasBN() {
+		if m.Stored, err = stored.takeStatistics(net); err != nil {
 			return err
 		}
 	}
 	if h.State == nil {
-		if err := stored.end(); err != nil {
+		if err := stored.checkEmpty(); err != nil {
 			return err
 		}
 	}
@@ -143,7 +143,7 @@ func (m *Model) fill(ctx context.Context, file *checkpoint.File, set arch.Traina
 	return err
 }
 
-// keptOf checks a header's lists of pruned channels and returns the Model.Kept for them.
+// keptOf checks a header's lists of pruned channels and returns the matching Model.Kept.
 func keptOf(pruned map[string][]int, m *Model) ([][]int, error) {
 	if len(pruned) == 0 {
 		return nil, nil
@@ -151,16 +151,16 @@ func keptOf(pruned map[string][]int, m *Model) ([][]int, error) {
 	kept, found := make([][]int, len(m.Network.Units)), 0
 	for i := range m.Network.Units {
 		u := &m.Network.Units[i]
-		held, listed := pruned[u.BN]
+		channels, listed := pruned[u.BN]
 		if u.BN == "" || !listed {
 			continue
 		}
-		for at, c := range held {
-			if c < 0 || c >= u.OutShape.C || at > 0 && c <= held[at-1] {
-				return nil, fmt.Errorf("it lists channels %v of %s as pruned; they must ascend and be from 0 to %d", held, u.BN, u.OutShape.C-1)
+		for at, c := range channels {
+			if c < 0 || c >= u.OutShape.C || at > 0 && c <= channels[at-1] {
+				return nil, fmt.Errorf("it lists channels %v of %s as pruned; they must ascend and be from 0 to %d", channels, u.BN, u.OutShape.C-1)
 			}
 		}
-		kept[i] = without(u.OutShape.C, held)
+		kept[i] = without(u.OutShape.C, channels)
 		found++
 	}
 	if found != len(pruned) {
@@ -175,23 +175,23 @@ func (m *Model) Pruned() map[string][]int {
 	var pruned map[string][]int
 	for i, kept := range m.Kept {
 		u := &m.Network.Units[i]
-		held := without(u.OutShape.C, kept)
-		if kept == nil || len(held) == 0 {
+		channels := without(u.OutShape.C, kept)
+		if kept == nil || len(channels) == 0 {
 			continue
 		}
 		if pruned == nil {
 			pruned = map[string][]int{}
 		}
-		pruned[u.BN] = held
+		pruned[u.BN] = channels
 	}
 	return pruned
 }
 
-// without returns the numbers from 0 to n-1 that are not in out, which must ascend.
-func without(n int, out []int) []int {
+// without returns the numbers from 0 to n-1 that are not in excluded, which must ascend.
+func without(n int, excluded []int) []int {
 	rest := []int{}
 	for c := range n {
-		if _, found := slices.BinarySearch(out, c); !found {
+		if _, found := slices.BinarySearch(excluded, c); !found {
 			rest = append(rest, c)
 		}
 	}
@@ -256,12 +256,12 @@ func describedNetwork(h *checkpoint.Header, set arch.TrainableSet) (*arch.Networ
 // generator is the name of package rng's generator.
 const generator = "philox4x32-10"
 
-// maxUnstored bounds the number of parameters of a network if the file does not store a
-// tensor of every unit: 1 GB.
+// maxUnstored is the largest number of parameters that a network may have if its file does
+// not store a tensor of every unit. They take 1 GB.
 const maxUnstored = 1 << 28
 
-// checkUnstored rejects a network that is far larger than a file that stores only the
-// tensors that set trains, so that a small file cannot fill the memory.
+// checkUnstored rejects a network that is far larger than its file, which stores only the
+// tensors that set trains. Otherwise a small file could fill the memory.
 func checkUnstored(net *arch.Network, set arch.TrainableSet) error {
 	drawn := make([]bool, len(net.Units)+1) // whether all tensors of a unit are drawn
 	total := 0
@@ -301,14 +301,15 @@ func (m *Model) Save(path string) error {
 
 // File returns the content of a .bnz file that stores the model: copies of the trained
 // tensors (of all parameters if the Origin is not known), and the Stored statistics if
-// there are any. If no name stands for the network, the file describes it unit by unit.
+// there are any. If arch.Build cannot make the network from its name, the file describes it
+// unit by unit.
 // If all parameters are stored, those of removed channels are left out: the file then
 // describes the network that Compact returns.
-// The error is a *ModelError if the format cannot hold the model, for example because
-// only some tensors of such a network were trained.
+// The error is a *ModelError if the format cannot hold the model, for example because only
+// some tensors of a network that is described unit by unit were trained.
 func (m *Model) File() (*checkpoint.File, error) {
 	if m.Kept != nil && m.stored() == arch.All {
-		sliced, err := m.sliced()
+		sliced, err := m.compactForFile()
 		if err != nil {
 			return nil, err
 		}
@@ -325,12 +326,12 @@ func (m *Model) stored() arch.TrainableSet {
 	return m.Origin.Trainable
 }
 
-// file returns the content of a file that stores the model as it is.
+// file returns the content of a file that stores the model without compacting it.
 func (m *Model) file() (*checkpoint.File, error) {
 	net, set := m.Network, m.stored()
 	named := isNamed(net)
 	if !named && set != arch.All {
-		return nil, m.fail("no name stands for its network, so that a .bnz file must store all tensors, not only the trainable set %s", set)
+		return nil, m.fail("its network cannot be built from a name, so a .bnz file must store all tensors, not only trainable set %s", set)
 	}
 	if m.Origin != nil && m.Data.Name != "" && m.Data.Selection.Seed != m.Origin.Seed {
 		return nil, m.fail("its pictures were selected by seed %d and its weights drawn by seed %d, but a .bnz file can only hold one seed", m.Data.Selection.Seed, m.Origin.Seed)
@@ -363,7 +364,7 @@ func isNamed(net *arch.Network) bool {
 	return err == nil && reflect.DeepEqual(named.Units, net.Units) && named.Input == net.Input && named.Classes == net.Classes
 }
 
-// header returns the header of the model's file if its network has a name.
+// header returns the header of the model's file. It names the network.
 func (m *Model) header() checkpoint.Header {
 	net, o := m.Network, &m.Network.Options
 	sel := &m.Data.Selection
@@ -395,11 +396,11 @@ func (m *Model) header() checkpoint.Header {
 	return h
 }
 
-// trainAction is the Event.Action of a run. The event's parameters are a training.
+// trainAction is the Event.Action of a run. The event's parameters are trainParameters.
 const trainAction = "train"
 
-// training holds the parameters of the event "train" in a file's provenance.
-type training struct {
+// trainParameters holds the parameters of the event "train" in a file's provenance.
+type trainParameters struct {
 	Epochs int    `json:"epochs"`                // complete epochs; the run's settings may ask for more
 	From   string `json:"from_sha256,omitempty"` // SHA-256 of the file that the run started from; missing for a new network
 
@@ -408,7 +409,7 @@ type training struct {
 	Rollbacks int `json:"rollbacks,omitempty"`
 }
 
-// ModelInfo describes the model of a .bnz file by the file's header.
+// ModelInfo describes the model of a .bnz file, from the file's header alone.
 type ModelInfo struct {
 	Network *arch.Network
 	Data    DataSet

@@ -16,7 +16,7 @@ import (
 )
 
 // TestEveryCombination takes a step of every network with every trainable set and every variant
-// of BatchNorm. It checks that the loss is finite, that exactly what the set trains changes,
+// of BatchNorm. It checks that the loss is finite, that exactly the tensors of the set change,
 // and that the file loads as the same network. Combinations that train nothing must be refused
 // before data is read. TestEveryNetwork of package nn compares the gradients of the same
 // combinations with float64.
@@ -74,6 +74,7 @@ func checkRefused(t *testing.T, cfg config.Config) {
 	}
 }
 
+// checkStep takes a step, saves the model and loads it again.
 func checkStep(t *testing.T, cfg config.Config, data *dataset.Data) {
 	t.Helper()
 	r, err := newRun(t.Context(), cfg, data, TrainOptions{Dir: t.TempDir(), Threads: 1}, nil)
@@ -83,9 +84,9 @@ func checkStep(t *testing.T, cfg config.Config, data *dataset.Data) {
 	}
 	defer r.trainer.Close()
 	params := r.trainer.params
-	var was [][]float32
+	var before [][]float32
 	for _, values := range params.Values {
-		was = append(was, slices.Clone(values))
+		before = append(before, slices.Clone(values))
 	}
 	if r.dir, err = create(&r.options); err != nil {
 		t.Fatal(err)
@@ -102,7 +103,7 @@ func checkStep(t *testing.T, cfg config.Config, data *dataset.Data) {
 		x := &params.Tensors[i]
 		// A bias before a BatchNorm has no effect, so its gradient is 0.
 		noGradient := x.Kind == arch.ConvBias && r.trainer.network.Units[x.Unit].BN != ""
-		changed := !slices.Equal(was[i], params.Values[i])
+		changed := !slices.Equal(before[i], params.Values[i])
 		if trains := r.trainer.set.Trains(x); changed != trains && !noGradient {
 			t.Errorf("%s: %s changed: %v, want %v", cfg.Trainable, x.Name, changed, trains)
 		}

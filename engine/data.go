@@ -7,9 +7,9 @@ import (
 	"bnkit/engine/dataset"
 )
 
-// selected returns the selection from data. The error is a *config.Error if data does not
-// have what the selection asks for.
-func selected(data *dataset.Data, sel dataset.Selection) (*dataset.Data, error) {
+// selectData returns data.Select(sel). The error is a *config.Error if data does not have the
+// pictures that sel asks for.
+func selectData(data *dataset.Data, sel dataset.Selection) (*dataset.Data, error) {
 	data, err := data.Select(sel)
 	var e *dataset.SelectionError
 	if errors.As(err, &e) {

@@ -9,11 +9,11 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// diverged returns a *DivergedError for a step of the current epoch, counted from 1.
-func (r *run) diverged(step int, rate float64, what string) error {
+// divergedError returns a *DivergedError for a step of the current epoch, counted from 1.
+func (r *run) divergedError(step int, rate float64, what string) error {
 	e := &DivergedError{
 		Epoch: r.done.Epochs + 1, Step: step, LearningRate: rate, What: what,
-		Tensor: r.trainer.notFinite(), Epochs: r.done.Epochs,
+		Tensor: r.trainer.firstNotFinite(), Epochs: r.done.Epochs,
 	}
 	if e.Epochs > 0 {
 		e.Checkpoint = r.dir.File(rundir.CheckpointFile)
@@ -21,7 +21,7 @@ func (r *run) diverged(step int, rate float64, what string) error {
 	return e
 }
 
-// mayRollBack reports whether a run that has diverged goes back to its last complete epoch.
+// mayRollBack reports whether the run may go back to its last complete epoch after a divergence.
 func (r *run) mayRollBack() bool {
 	return r.cfg.OnDivergence == config.Rollback && r.done.Rollbacks < r.cfg.MaxRollbacks
 }

@@ -13,7 +13,7 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// mustLoad loads a model and fails the test if that is not possible.
+// mustLoad loads a model, or fails the test.
 func mustLoad(t *testing.T, path string) *Model {
 	t.Helper()
 	m, err := LoadModel(path)
@@ -33,8 +33,8 @@ func unstableConfig() config.Config {
 	return cfg
 }
 
-// TestRollback checks that a run whose first epoch diverges several times ends with the
-// parameters of a run that began with the rate that it ended with.
+// TestRollback checks that a run whose first epoch diverges several times ends with the same
+// parameters as a run that begins with the last, lowest rate.
 func TestRollback(t *testing.T) {
 	data, cfg := synthetic(64, 20), unstableConfig()
 	var rollbacks []*RollbackError
@@ -127,9 +127,9 @@ func TestRollbackToEpoch(t *testing.T) {
 	}
 }
 
-// TestRollbacksEnd checks that a run that diverges at every rate stops after the last
+// TestRollbackLimit checks that a run that diverges at every rate stops after the last
 // rollback, with an error that names a tensor.
-func TestRollbacksEnd(t *testing.T) {
+func TestRollbackLimit(t *testing.T) {
 	data, cfg := synthetic(64, 20), tinyConfig()
 	cfg.Trainable, cfg.LR, cfg.OnDivergence, cfg.MaxRollbacks = "all", 1e38, config.Rollback, 2
 	warnings := 0
@@ -143,8 +143,8 @@ func TestRollbacksEnd(t *testing.T) {
 	}
 }
 
-// TestDegenerateData checks that data in which nothing can be learnt gives finite losses:
-// pictures that are all equal, pictures that are all black, and one class.
+// TestDegenerateData checks that data that allows no learning gives finite losses:
+// equal pictures, black pictures, and a single class.
 func TestDegenerateData(t *testing.T) {
 	fill := func(d *dataset.Data, value uint8) {
 		for _, s := range []*dataset.Split{d.Train, d.Test} {

@@ -17,9 +17,10 @@ type InterruptedError struct {
 	Epoch, Epochs int // the epoch, from 1, and the number of epochs
 	Step, Steps   int // the steps taken in that epoch, and the number of steps in an epoch
 
-	// Resumable reports whether Dir holds a state that a resumed run can continue from. Its
-	// result then has the same bits as without the interruption. It is false if the run was to replace another one and had not completed
-	// an epoch. Dir then holds the old run unchanged, and nothing of the new run.
+	// Resumable reports whether Dir holds a state that a resumed run can continue from. The
+	// resumed run gives the same bits as an uninterrupted one. Resumable is false if the run
+	// was to replace another one and had not completed an epoch. Dir then holds the old run
+	// unchanged, and nothing of the new run.
 	Resumable bool
 
 	cause error
@@ -42,11 +43,11 @@ func (e *InterruptedError) Unwrap() []error { return []error{ErrInterrupted, e.c
 // read.
 type ResumeError struct {
 	Dir    string
-	Key    string // of the setting that differs, as config.json names it; "" if none does
+	Key    string // name in config.json of the setting that differs; "" if none does
 	Reason string
 
-	// MustReplace reports that no settings make a resume possible: without another
-	// copy of its files, the run can only be replaced.
+	// MustReplace reports whether the run can only be replaced, because its files cannot be
+	// resumed with any settings.
 	MustReplace bool
 
 	Err error // why the state cannot be read; nil if the resume failed for another reason
@@ -59,8 +60,8 @@ func (e *ResumeError) Error() string {
 // Unwrap returns Err.
 func (e *ResumeError) Unwrap() error { return e.Err }
 
-// WrongUsage reports whether the settings or the choice of the run are at fault, and
-// not the file system.
+// WrongUsage reports whether the settings or the choice of the run are at fault, rather
+// than unreadable files.
 func (e *ResumeError) WrongUsage() bool { return e.Err == nil }
 
 // ArithmeticError reports that a run was trained by other kernels or on another kind of
@@ -141,8 +142,7 @@ func (e *ModelError) Error() string { return modelName(e.Path) + ": " + e.Reason
 // BadInput reports that the model is at fault.
 func (e *ModelError) BadInput() bool { return true }
 
-// UnknownNetworkError reports that the network of another program's file is not one that
-// bnkit can run.
+// UnknownNetworkError reports that the network in another program's file is not recognised.
 type UnknownNetworkError struct {
 	Path   string
 	Reason string // for example, which tensor does not fit
@@ -155,7 +155,7 @@ func (e *UnknownNetworkError) Error() string {
 // BadInput reports that the file is at fault.
 func (e *UnknownNetworkError) BadInput() bool { return true }
 
-// DataError reports that a model was trained on other data than that found.
+// DataError reports that the data found is not the data that a model was trained on.
 type DataError struct {
 	Path   string // the model's file; "" if it has none
 	Reason string
@@ -178,7 +178,8 @@ func (e *LossError) Error() string {
 		modelName(e.Path), e.Evaluation.Examples, e.Evaluation.TestLoss, e.Evaluation.Statistics)
 }
 
-// modelName returns what errors call the model of a file.
+// modelName returns the name of a model in error messages: its path or, if that is "", "the
+// model".
 func modelName(path string) string {
 	if path == "" {
 		return "the model"

@@ -39,15 +39,15 @@ type Evaluator struct {
 	*measurement
 }
 
-// measurement holds what the evaluators of a model and its variants share: the data, and
+// measurement holds the values shared by the evaluators of a model and its variants: the data, and
 // the network compiled with the weights of its convolutions.
 type measurement struct {
-	threads    int
-	testing    *dataset.Loader
-	estimating *dataset.Loader
-	estimation Estimation
-	inference  *nn.Inference[float32] // made by the first Evaluate
-	training   *nn.Training[float32]  // made by the first Reestimate
+	threads          int
+	testLoader       *dataset.Loader // batches of the test split
+	estimationLoader *dataset.Loader // training batches for Reestimate
+	estimation       Estimation
+	inference        *nn.Inference[float32] // made by the first Evaluate
+	training         *nn.Training[float32]  // made by the first Reestimate
 }
 
 // Evaluator returns an evaluator of the model on data, which OpenData or Normalised returns.
@@ -61,7 +61,7 @@ func (m *Model) Evaluator(data *dataset.Data, threads int) (*Evaluator, error) {
 	if threads < 1 {
 		threads = runtime.GOMAXPROCS(0)
 	}
-	testing, err := newTestLoader(data, data.Test)
+	testLoader, err := newTestLoader(data, data.Test)
 	if err != nil {
 		return nil, m.fail("%v", err)
 	}
@@ -69,17 +69,17 @@ func (m *Model) Evaluator(data *dataset.Data, threads int) (*Evaluator, error) {
 	if estimation == (Estimation{}) && data.Train.Len() > 0 {
 		estimation = newEstimation(m.seed(), data.Train.Len())
 	}
-	estimating, err := newEstimationLoader(data, estimation)
+	estimationLoader, err := newEstimationLoader(data, estimation)
 	if err != nil {
 		return nil, m.fail("cannot re-estimate statistics as recorded: %v", err)
 	}
-	return &Evaluator{m, &measurement{threads: threads, testing: testing, estimating: estimating, estimation: estimation}}, nil
+	return &Evaluator{m, &measurement{threads: threads, testLoader: testLoader, estimationLoader: estimationLoader, estimation: estimation}}, nil
 }
 
-// Of returns an evaluator of a variant of the model. It shares everything that e has
-// compiled, so it costs nothing. Closing one of the two closes both. The error is a
+// ForVariant returns an evaluator of a variant of the model. It shares everything that e has
+// compiled, so making it takes no time. Closing one of the two closes both. The error is a
 // *ModelError if the variant does not share its network and convolutions with e's model.
-func (e *Evaluator) Of(variant *Model) (*Evaluator, error) {
+func (e *Evaluator) ForVariant(variant *Model) (*Evaluator, error) {
 	shared := variant.Network == e.model.Network
 	for i := range variant.Params.Tensors {
 		if shared && variant.Params.Tensors[i].Kind == arch.ConvWeight {
@@ -100,10 +100,10 @@ func (e *Evaluator) Estimation() Estimation { return e.estimation }
 // are the model's Stored statistics or re-estimated. If the loss is not finite, it returns the
 // Evaluation and a *LossError.
 func (e *Evaluator) Evaluate(ctx context.Context, stats *nn.Statistics) (Evaluation, error) {
-	if err := e.load(stats); err != nil {
+	if err := e.loadInference(stats); err != nil {
 		return Evaluation{}, err
 	}
-	loss, err := testLoss(ctx, e.inference, e.model.Network.Classes, e.testing)
+	loss, err := testLoss(ctx, e.inference, e.model.Network.Classes, e.testLoader)
 	if err != nil {
 		return Evaluation{}, fmt.Errorf("evaluate: %w", err)
 	}
@@ -121,8 +121,9 @@ func (e *Evaluator) Evaluate(ctx context.Context, stats *nn.Statistics) (Evaluat
 	return r, nil
 }
 
-// load prepares the inference for the model with the given statistics.
-func (e *Evaluator) load(stats *nn.Statistics) error {
+// loadInference compiles e.inference if necessary, and loads the model's parameters and the
+// given statistics into it.
+func (e *Evaluator) loadInference(stats *nn.Statistics) error {
 	if e.inference == nil {
 		need := parameterBytes(e.model.Network) + inferenceBytes(e.model.Network, e.threads)
 		if err := checkMemory("measuring "+e.model.Network.Name, need, e.model.MaxMemory); err != nil {
@@ -156,7 +157,7 @@ func newTestLoader(data *dataset.Data, s *dataset.Split) (*dataset.Loader, error
 	return dataset.NewLoader(s, dataset.LoaderConfig{Batch: inferenceBatch, Mean: data.Mean, Std: data.Std})
 }
 
-// testLoss returns the loss over all pictures of a loader.
+// testLoss returns the loss over all pictures of a loader, in inference mode.
 func testLoss(ctx context.Context, inference *nn.Inference[float32], classes int, loader *dataset.Loader) (nn.Loss, error) {
 	batches := loader.Start(ctx, 0, 0)
 	defer batches.Close()

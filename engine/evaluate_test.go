@@ -15,12 +15,12 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// TestFirstStatistics computes the statistics of the first convolution by plain loops in
-// float64, and compares the re-estimated and the running statistics with them.
-func TestFirstStatistics(t *testing.T) {
+// TestFirstConvolutionStatistics computes the statistics of the first convolution by plain
+// loops in float64, and compares the re-estimated and the running statistics with them.
+func TestFirstConvolutionStatistics(t *testing.T) {
 	cfg := tinyConfig()
 	cfg.Epochs, cfg.Batch, cfg.Augment, cfg.WithStats = 1, 75, false, true
-	r, dir := trained(t, cfg) // 2 steps
+	r, dir := trainedRun(t, cfg) // 2 steps
 	m, err := LoadModel(filepath.Join(dir, rundir.CheckpointFile))
 	if err != nil {
 		t.Fatal(err)
@@ -37,7 +37,7 @@ func TestFirstStatistics(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, _ := e.estimating.Start(t.Context(), 0, 0).Next()
+	b, _ := e.estimationLoader.Start(t.Context(), 0, 0).Next()
 	compareFirst(t, "re-estimated", m, got, func(c int) (mean, variance float64) {
 		return convolutionMoments(m, b.Images, b.N, c)
 	})
@@ -55,6 +55,7 @@ func TestFirstStatistics(t *testing.T) {
 	})
 }
 
+// compareFirst compares the statistics of the first unit with those that want returns.
 func compareFirst(t *testing.T, what string, m *Model, got *nn.Statistics, want func(c int) (mean, variance float64)) {
 	t.Helper()
 	for c := range m.Network.Units[0].OutShape.C {
@@ -103,7 +104,7 @@ func convolutionMoments(m *Model, x []float32, n, k int) (mean, variance float64
 func TestReestimate(t *testing.T) {
 	cfg := tinyConfig()
 	cfg.Epochs = 1
-	r, dir := trained(t, cfg)
+	r, dir := trainedRun(t, cfg)
 	m, err := LoadModel(filepath.Join(dir, rundir.CheckpointFile))
 	if err != nil {
 		t.Fatal(err)
@@ -164,8 +165,8 @@ func naiveStatistics(t *testing.T, m *Model, r *run, seed uint64, batch, batches
 	stream := rng.NewStream(seed, "shuffle/epoch/0")
 	stream.Permutation(order)
 	mean := nn.NewStatistics(m.Network)
-	each(mean.Mean, func(float64) float64 { return 0 })
-	each(mean.Var, func(float64) float64 { return 0 })
+	mapValues(mean.Mean, func(float64) float64 { return 0 })
+	mapValues(mean.Var, func(float64) float64 { return 0 })
 	for b := range batches {
 		var x []float64
 		labels := make([]int32, batch)
@@ -192,7 +193,7 @@ func naiveStatistics(t *testing.T, m *Model, r *run, seed uint64, batch, batches
 func TestEvaluate(t *testing.T) {
 	cfg := tinyConfig()
 	cfg.WithStats = true
-	r, dir := trained(t, cfg)
+	r, dir := trainedRun(t, cfg)
 	m, err := LoadModel(filepath.Join(dir, rundir.CheckpointFile))
 	if err != nil {
 		t.Fatal(err)
@@ -226,7 +227,7 @@ func TestEvaluate(t *testing.T) {
 		clear(flat.Params.Of(u, arch.Gamma))
 		clear(flat.Params.Of(u, arch.Beta))
 	}
-	flatEvaluator, err := e.Of(flat)
+	flatEvaluator, err := e.ForVariant(flat)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -145,7 +145,7 @@ func ExampleModel() {
 			}
 		}
 	}
-	clamped, err := evaluator.Of(variant)
+	clamped, err := evaluator.ForVariant(variant)
 	if err != nil {
 		log.Fatal(err)
 	}

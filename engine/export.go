@@ -15,11 +15,11 @@ import (
 
 // Exported is a network in a form that other programs can read.
 type Exported struct {
-	Tensors    []checkpoint.Tensor // as StateDict returns them
-	Metadata   map[string]string   // as ExportMetadata returns it
+	Tensors    []checkpoint.Tensor // the state dict; see Model.StateDict
+	Metadata   map[string]string   // see Model.ExportMetadata
 	Parameters int                 // elements of the tensors, without running statistics
 
-	model *Model // whose state dict this is
+	model *Model // the model in standard form; Tensors is its state dict
 }
 
 // Export returns m for other programs, with the BatchNorm statistics stats. The result uses
@@ -81,6 +81,7 @@ func (m *Model) StateDict(stats *nn.Statistics) []checkpoint.Tensor {
 	return ts
 }
 
+// narrow converts values to float32.
 func narrow(values []float64) []float32 {
 	n := make([]float32, len(values))
 	for i, v := range values {
@@ -89,8 +90,8 @@ func narrow(values []float64) []float32 {
 	return n
 }
 
-// ExportMetadata returns what a user of the state dict must know: how to build the network,
-// the mean and standard deviation of the normalisation (pixel/255 - mean)/std, and
+// ExportMetadata returns the information that users of the state dict need: how to build the
+// network, the mean and standard deviation of the normalisation (pixel/255 - mean)/std, and
 // BatchNorm's eps. The widths are the numbers of output channels of all convolutions in the
 // order of the network, e.g. conv=16,blocks.0.conv1=15. Numbers have the fewest digits that
 // identify them exactly, and elements of lists are separated by commas. Unknown values are

@@ -25,7 +25,7 @@ func (e *Exported) PythonModule(module, file string) ([]byte, error) {
 	net := e.model.Network
 	var b bytes.Buffer
 	err := pythonTemplate.Execute(&b, map[string]any{
-		"Arch": net.Name, "Module": quotable(module), "File": quotable(file), "Units": pythonUnits(net),
+		"Arch": net.Name, "Module": escapePython(module), "File": escapePython(file), "Units": pythonUnits(net),
 		"Channels": net.Input.C, "Height": net.Input.H, "Width": net.Input.W,
 		"Features": net.Features(), "Classes": net.Classes,
 		"Eps": strconv.FormatFloat(cmp.Or(e.model.Preprocessing.Eps, nn.DefaultEps), 'g', -1, 64),
@@ -33,8 +33,8 @@ func (e *Exported) PythonModule(module, file string) ([]byte, error) {
 	return b.Bytes(), err
 }
 
-// quotable returns s with the escapes that it needs between the quotes of a Python string.
-func quotable(s string) string {
+// escapePython returns s escaped for use between the quotes of a Python string.
+func escapePython(s string) string {
 	q := strconv.QuoteToGraphic(s)
 	return q[1 : len(q)-1]
 }
@@ -47,7 +47,7 @@ func pythonUnits(net *arch.Network) string {
 	fmt.Fprint(t, "    # op,\tname,\tinput,\tinputs,\toutputs,\tkernel,\tstride,\tpadding,\tbias,\tbn,\tadd,\trelu\n")
 	row := func(op, name, input string, in, out, kernel, stride, padding int, bias bool, bn, add string, relu bool) {
 		fmt.Fprintf(t, "    (%q,\t%q,\t%q,\t%d,\t%d,\t%d,\t%d,\t%d,\t%s,\t%s,\t%s,\t%s),\n",
-			op, name, input, in, out, kernel, stride, padding, pythonBool(bias), pythonName(bn), pythonName(add), pythonBool(relu))
+			op, name, input, in, out, kernel, stride, padding, pythonBool(bias), pythonStringOrNone(bn), pythonStringOrNone(add), pythonBool(relu))
 	}
 	for i := range net.Units {
 		u := &net.Units[i]
@@ -78,8 +78,8 @@ func pythonBool(v bool) string {
 	return "False"
 }
 
-// pythonName returns a string literal, or None for "".
-func pythonName(name string) string {
+// pythonStringOrNone returns a Python string literal, or None if name is "".
+func pythonStringOrNone(name string) string {
 	if name == "" {
 		return "None"
 	}

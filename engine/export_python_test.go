@@ -29,7 +29,7 @@ var pytorch = sync.OnceValue(func() string {
 	return ""
 })
 
-// needPyTorch skips the test if there is no PyTorch.
+// needPyTorch skips the test if PyTorch is not installed.
 func needPyTorch(t *testing.T) {
 	t.Helper()
 	if pytorch() == "" {
@@ -41,11 +41,11 @@ func needPyTorch(t *testing.T) {
 func runPython(t *testing.T, args ...string) string {
 	t.Helper()
 	c := exec.Command(pytorch(), args...)
-	var said bytes.Buffer
-	c.Stderr = &said
+	var stderr bytes.Buffer
+	c.Stderr = &stderr
 	out, err := c.Output()
 	if err != nil {
-		t.Fatalf("python3 %v: %v\n%s", args, err, said.Bytes())
+		t.Fatalf("python3 %v: %v\n%s", args, err, stderr.Bytes())
 	}
 	return string(out)
 }
@@ -74,8 +74,8 @@ func writeTensors(t *testing.T, path string, tensors []checkpoint.Tensor, metada
 	}
 }
 
-// numbers parses numbers that are separated by spaces.
-func numbers(t *testing.T, text string) []float32 {
+// parseNumbers parses numbers that are separated by spaces.
+func parseNumbers(t *testing.T, text string) []float32 {
 	t.Helper()
 	var values []float32
 	for _, field := range strings.Fields(text) {
@@ -88,8 +88,8 @@ func numbers(t *testing.T, text string) []float32 {
 	return values
 }
 
-// TestPythonModule runs exported modules in PyTorch and compares their logits with those that
-// bnkit's inference computes for the networks with channels held constant.
+// TestPythonModule exports compacted networks, runs the Python modules in PyTorch, and compares
+// their logits with bnkit's inference on the networks before compaction.
 func TestPythonModule(t *testing.T) {
 	if testing.Short() {
 		t.Skip("goes through all networks")
@@ -113,7 +113,7 @@ func TestPythonModule(t *testing.T) {
 	}
 	for i, line := range lines {
 		file, logits, _ := strings.Cut(line, " ")
-		d := difference(numbers(t, logits), want[file])
+		d := difference(parseNumbers(t, logits), want[file])
 		if !(d < 1e-4) {
 			t.Errorf("%s: the logits differ by %.2g", names[i], d)
 		}
@@ -164,7 +164,7 @@ func TestPythonScript(t *testing.T) {
 			t.Errorf("%v prints %q, want %q", c.args[1:], first, want)
 		}
 		want := logitsOf(t, m, stats, c.pictures)[:c.n*m.Network.Classes]
-		if d := difference(numbers(t, logits), want); !(d < 1e-4) {
+		if d := difference(parseNumbers(t, logits), want); !(d < 1e-4) {
 			t.Errorf("%v: the logits differ by %.2g", c.args[1:], d)
 		}
 	}

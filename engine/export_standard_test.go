@@ -144,14 +144,14 @@ func exportExamples(t *testing.T, do func(name string, e *exportExample)) {
 			}
 			name := fmt.Sprintf("%s, variant %d", n.String(), v)
 			do(name, newExportExample(t, net, nil))
-			takes := 3
+			clamps := 3
 			if v > 0 {
-				takes = 1
+				clamps = 1
 			}
 			if arch.GammaOnly.Parameters(net) == 0 {
-				takes = 0
+				clamps = 0
 			}
-			for range takes {
+			for range clamps {
 				clamp := exportClamps[turn%len(exportClamps)]
 				turn++
 				do(name+", "+clamp.name, newExportExample(t, net, clamp.hold))
@@ -189,7 +189,7 @@ func TestStandardForm(t *testing.T) {
 		m, stats := exported.model, &nn.Statistics{}
 		tensors := map[string][]float32{}
 		for _, x := range exported.Tensors {
-			if _, twice := tensors[x.Name]; twice {
+			if _, exists := tensors[x.Name]; exists {
 				t.Fatalf("%s: two tensors are named %s", name, x.Name)
 			}
 			tensors[x.Name] = x.Float32

@@ -14,7 +14,7 @@ import (
 func TestStateDict(t *testing.T) {
 	cfg := tinyConfig()
 	cfg.Epochs, cfg.WithStats = 1, true
-	_, dir := trained(t, cfg)
+	_, dir := trainedRun(t, cfg)
 	m, err := LoadModel(filepath.Join(dir, rundir.CheckpointFile))
 	if err != nil {
 		t.Fatal(err)
@@ -74,7 +74,7 @@ func TestStateDictOfVariants(t *testing.T) {
 	cfg := tinyConfig()
 	cfg.Arch, cfg.Epochs, cfg.LRDrops, cfg.WithStats = "convnet", 1, nil, true
 	cfg.NoScale, cfg.NoShift, cfg.BNEvery = "layers.0.bn", "*", 3
-	_, dir := trained(t, cfg)
+	_, dir := trainedRun(t, cfg)
 	m, err := LoadModel(filepath.Join(dir, rundir.CheckpointFile))
 	if err != nil {
 		t.Fatal(err)

@@ -16,8 +16,8 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// writeFolder writes the pictures of a data set as PNG files, and returns it with the
-// pictures in the order in which the folder lists them.
+// writeFolder writes the pictures of a data set as PNG files. It returns the data set with
+// the pictures in the order in which dataset.Open reads the folder.
 func writeFolder(t *testing.T, root string, d *dataset.Data) *dataset.Data {
 	t.Helper()
 	write := func(name string, s *dataset.Split) *dataset.Split {
@@ -99,10 +99,10 @@ func TestImageFolder(t *testing.T) {
 		t.Error(err)
 	}
 
-	cut := t.TempDir()
-	interruptAfter(t, cfg, folder, TrainOptions{Dir: cut, Threads: 3}, 4)
-	mustTrain(t, cfg, folder, TrainOptions{Dir: cut, Threads: 1, Resume: true})
-	if !slices.Equal(readFile(t, cut, rundir.CheckpointFile), readFile(t, dir, rundir.CheckpointFile)) {
+	interrupted := t.TempDir()
+	interruptAfter(t, cfg, folder, TrainOptions{Dir: interrupted, Threads: 3}, 4)
+	mustTrain(t, cfg, folder, TrainOptions{Dir: interrupted, Threads: 1, Resume: true})
+	if !slices.Equal(readFile(t, interrupted, rundir.CheckpointFile), readFile(t, dir, rundir.CheckpointFile)) {
 		t.Error("the resumed run wrote a different checkpoint")
 	}
 

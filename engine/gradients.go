@@ -11,7 +11,7 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// gradientKinds lists the kinds in the order of arch.Kind.
+// gradientKinds holds the name of each arch.Kind in reports.
 var gradientKinds = []rundir.GradientKind{"convolution", "gamma", "beta", "output_weight", "output_bias", "convolution_bias"}
 
 // gradientSums sums the absolute gradients of an epoch's batches, in float64 and in the
@@ -23,8 +23,8 @@ type gradientSums struct {
 	sums    []float64 // of each tensor
 }
 
-// newGradientSums returns sums of 0 for the tensors of net. trained holds the part of the
-// parameters that is trained.
+// newGradientSums returns sums of 0 for the tensors of net. trained holds the trained
+// parameters.
 func newGradientSums(net *arch.Network, trained *nn.Params[float32]) *gradientSums {
 	g := &gradientSums{tensors: net.Tensors()}
 	g.trained, g.sums = make([]int, len(g.tensors)), make([]float64, len(g.tensors))
@@ -75,9 +75,9 @@ func (g *gradientSums) means(batches int) map[rundir.GradientKind]rundir.KindGra
 	return kinds
 }
 
-// stored returns the sums as tensors for a resume state: one number for each tensor, under
-// its name.
-func (g *gradientSums) stored() []checkpoint.Tensor {
+// stateTensors returns the sums as tensors for a resume state: one number for each tensor of
+// the network, under its name.
+func (g *gradientSums) stateTensors() []checkpoint.Tensor {
 	var ts []checkpoint.Tensor
 	for i, sum := range g.sums {
 		ts = append(ts, checkpoint.Tensor{Section: checkpoint.SectionGradients, Name: g.tensors[i].Name, Float64: []float64{sum}})

@@ -17,9 +17,9 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// TestGradientsAgainstFloat64 compares the gradients of an epoch with those of float64 on the
-// plain-Go kernels, for each batch with the parameters before its step. Penalties, clipping
-// and weight decay change the parameters but not the measured gradients.
+// TestGradientsAgainstFloat64 compares the gradients of an epoch with gradients that the
+// plain-Go kernels compute in float64, for each batch with the parameters before its step.
+// Penalties, clipping and weight decay change the parameters but not the measured gradients.
 func TestGradientsAgainstFloat64(t *testing.T) {
 	data := synthetic(70, 20) // 4 batches of 16, and 6 pictures left out
 	for name, change := range map[string]func(*config.Config){
@@ -46,8 +46,8 @@ func TestGradientsAgainstFloat64(t *testing.T) {
 		if err := r.begin(); err != nil {
 			t.Fatal(err)
 		}
-		net, begins := r.trainer.network, [][][]float32{copied(r.trainer.params)}
-		r.options.Step = func(StepReport) { begins = append(begins, copied(r.trainer.params)) }
+		net, valuesBefore := r.trainer.network, [][][]float32{cloneValues(r.trainer.params)}
+		r.options.Step = func(StepReport) { valuesBefore = append(valuesBefore, cloneValues(r.trainer.params)) }
 		if err := r.epoch(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -71,7 +71,7 @@ func TestGradientsAgainstFloat64(t *testing.T) {
 			if !ok {
 				t.Fatal(batches.Err())
 			}
-			for i, values := range begins[step] {
+			for i, values := range valuesBefore[step] {
 				for j, v := range values {
 					params.Values[i][j] = float64(v)
 				}
@@ -136,7 +136,8 @@ func referenceTrains(net *arch.Network, set string, seed uint64) func(tensor, el
 	return referenceMask(net, set, seed)
 }
 
-func copied(p *nn.Params[float32]) [][]float32 {
+// cloneValues returns copies of the values of all tensors.
+func cloneValues(p *nn.Params[float32]) [][]float32 {
 	var all [][]float32
 	for _, v := range p.Values {
 		all = append(all, slices.Clone(v))
@@ -200,8 +201,9 @@ func TestTrackingChangesNothing(t *testing.T) {
 	}
 }
 
-// TestGradientSums checks that a state can hold a sum that is not finite, that then only the
-// layer and kind of that sum are missing, and that tensors that are not sums are refused.
+// TestGradientSums checks that a state can hold a sum that is not finite, that only the layer
+// and kind of that sum are then missing from the means, and that tensors that are not sums are
+// refused.
 func TestGradientSums(t *testing.T) {
 	g := newGradientSums(tinyNetwork(t), nn.NewTrainedParams[float32](tinyNetwork(t), arch.BN))
 	gradients := nn.NewParams[float32](tinyNetwork(t), nil)
@@ -217,7 +219,7 @@ func TestGradientSums(t *testing.T) {
 	}
 	again := newGradientSums(tinyNetwork(t), nn.NewTrainedParams[float32](tinyNetwork(t), arch.BN))
 	restore := func(change func([]checkpoint.Tensor)) error {
-		ts := g.stored()
+		ts := g.stateTensors()
 		change(ts)
 		return again.restore(newStoredTensors(&checkpoint.File{Tensors: ts}))
 	}

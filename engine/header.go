@@ -9,15 +9,14 @@ import (
 )
 
 // The bounds of the numbers in a file (checkpoint/FORMAT.md). They are far above the numbers
-// of any network that works, and small enough that float32 can compute with them: the
-// variance of 1e15 is 1e30. Beyond them, a network would have a loss of NaN.
+// of any network that works, and small enough that their squares do not overflow float32.
 const (
 	maxEps       = 1.0
 	maxMean      = 1000.0
 	minStd       = 1e-9
 	maxStd       = 1000.0
 	maxTrained   = 1e15
-	maxStatistic = 1e18 // of a mean; its square bounds a variance
+	maxStatistic = 1e18 // limit of a running mean; its square is the limit of a running variance
 )
 
 // checkNormalisation returns an error if a header's normalisation does not fit its network, or

@@ -15,12 +15,12 @@ import (
 	"bnkit/engine/convert"
 )
 
-// ImportOptions describe a model where the file of another program does not. With the zero
-// value, everything is taken from the file.
+// ImportOptions holds properties of a model that Import cannot or should not take from the
+// file. With the zero value, everything is taken from the file.
 type ImportOptions struct {
 	Arch     string        // name of a network of package arch, or "" to recognise it
 	Shortcut arch.Shortcut // "" to recognise it
-	Pictures [2]int        // height and width; zero for the usual size for the network
+	Pictures [2]int        // height and width; zero for the network's usual size
 
 	Preprocessing Preprocessing
 	Data          DataSet
@@ -143,8 +143,8 @@ func sourceOf(path string) (Source, error) {
 // the name and the first bytes.
 func IsForeign(path string) (bool, error) { return convert.IsFile(path) }
 
-// Normalisation is a mean and a standard deviation of pixel/255 for each channel, with which
-// pictures are normalised.
+// Normalisation holds the mean and the standard deviation of pixel/255 for each channel. They
+// are used to normalise pictures.
 type Normalisation struct{ Mean, Std []float32 }
 
 // Normalisations are common normalisations by name. The standard deviation of "cifar10" is

@@ -15,10 +15,13 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// killedDir is an environment variable. TestKill sets it when it starts this binary as
-// another process. It names the directory in which that process trains until it is killed.
+// killedDir is the name of an environment variable. TestKill sets it when it starts this
+// binary as another process. Its value is the directory in which that process trains until it
+// is killed.
 const killedDir = "BNKIT_TEST_KILLED_DIR"
 
+// TestMain trains in the directory that killedDir specifies, if it is set. Otherwise it runs
+// the tests.
 func TestMain(m *testing.M) {
 	dir := os.Getenv(killedDir)
 	if dir == "" {
@@ -34,6 +37,7 @@ func TestMain(m *testing.M) {
 	}
 }
 
+// killRun returns the settings and the data of the run that TestKill kills.
 func killRun() (config.Config, *dataset.Data) {
 	cfg := tinyConfig()
 	cfg.Epochs = 6

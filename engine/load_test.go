@@ -13,8 +13,8 @@ import (
 	"bnkit/engine/nn"
 )
 
-// untrained returns the file of a network with its initial γ and β, and with statistics.
-func untrained(t *testing.T, name string) *checkpoint.File {
+// untrainedFile returns the file of a network with its initial γ and β, and with statistics.
+func untrainedFile(t *testing.T, name string) *checkpoint.File {
 	t.Helper()
 	net, err := arch.Build(name, arch.Options{Input: arch.Shape{C: 3, H: 32, W: 32}, Classes: 10})
 	if err != nil {
@@ -33,8 +33,8 @@ func untrained(t *testing.T, name string) *checkpoint.File {
 	return file
 }
 
-// load writes a file and reads it as a model.
-func load(t *testing.T, ctx context.Context, file *checkpoint.File, maxMemory int64) error {
+// writeAndLoad writes a file, reads it as a model and returns the error.
+func writeAndLoad(t *testing.T, ctx context.Context, file *checkpoint.File, maxMemory int64) error {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "x.bnz")
 	if err := checkpoint.WriteFile(path, file); err != nil {
@@ -44,13 +44,13 @@ func load(t *testing.T, ctx context.Context, file *checkpoint.File, maxMemory in
 	return err
 }
 
-// TestRefusedNumbers checks that numbers that no network can have are refused, and that the
-// bounds themselves are not.
-func TestRefusedNumbers(t *testing.T) {
+// TestNumberBounds checks that numbers beyond the bounds of header.go are refused, and that the
+// bounds themselves are accepted.
+func TestNumberBounds(t *testing.T) {
 	for _, c := range []struct {
-		name   string
-		change func(f *checkpoint.File)
-		says   string // "" if the file is good
+		name    string
+		change  func(f *checkpoint.File)
+		wantErr string // part of the error; "" if the file is valid
 	}{
 		{"nothing", func(*checkpoint.File) {}, ""},
 		{"no eps", func(f *checkpoint.File) { f.Header.Normalisation.Eps = 0 }, ""},
@@ -76,20 +76,20 @@ func TestRefusedNumbers(t *testing.T) {
 		{"running mean of 1e300", func(f *checkpoint.File) { f.Tensors[len(f.Tensors)-2].Float64[0] = -1e300 }, "holds -1e+300 at index 0"},
 		{"constant γ of 1e38", func(f *checkpoint.File) { f.Header.Initialisers.Gamma = "constant:1e38" }, "at most 1e15"},
 	} {
-		file := untrained(t, "resnet-8")
+		file := untrainedFile(t, "resnet-8")
 		c.change(file)
-		err := load(t, context.Background(), file, 0)
+		err := writeAndLoad(t, context.Background(), file, 0)
 		var model *ModelError
-		if c.says == "" && err != nil || c.says != "" && (!errors.As(err, &model) || !strings.Contains(model.Reason, c.says)) {
-			t.Errorf("%s: got error %v, want %q", c.name, err, c.says)
+		if c.wantErr == "" && err != nil || c.wantErr != "" && (!errors.As(err, &model) || !strings.Contains(model.Reason, c.wantErr)) {
+			t.Errorf("%s: got error %v, want %q", c.name, err, c.wantErr)
 		}
 	}
 }
 
-// TestListedTensors checks that tensors that the network cannot have are refused before they
-// are read, although they compress to a few bytes.
-func TestListedTensors(t *testing.T) {
-	file := untrained(t, "resnet-8")
+// TestOversizedTensors checks that tensors far larger than the network's are refused before
+// they are read, although they compress to a few bytes.
+func TestOversizedTensors(t *testing.T) {
+	file := untrainedFile(t, "resnet-8")
 	zeros := make([]float32, 50<<20)
 	file.Tensors = append(file.Tensors, checkpoint.Tensor{Section: checkpoint.SectionWeights, Name: "x", Shape: []int{len(zeros)}, Float32: zeros})
 	path := filepath.Join(t.TempDir(), "x.bnz")
@@ -97,36 +97,36 @@ func TestListedTensors(t *testing.T) {
 		t.Fatal(err)
 	}
 	var err error
-	took := allocated(func() { _, err = LoadModel(path) })
+	bytes := allocated(func() { _, err = LoadModel(path) })
 	var model *ModelError
 	if !errors.As(err, &model) || !strings.Contains(model.Reason, "bytes of tensors, but resnet-8") {
 		t.Errorf("got error %v, want a *ModelError about the size", err)
 	}
-	if took > 32<<20 {
-		t.Errorf("%.0f bytes were allocated", took)
+	if bytes > 32<<20 {
+		t.Errorf("%.0f bytes were allocated", bytes)
 	}
 }
 
-// TestLoadingWithinMemory checks that a network is refused before it is built if it is larger
-// than the limit.
-func TestLoadingWithinMemory(t *testing.T) {
-	file := untrained(t, "resnet-110")
+// TestLoadMemoryLimit checks that a network that is larger than the limit is refused before it
+// is built.
+func TestLoadMemoryLimit(t *testing.T) {
+	file := untrainedFile(t, "resnet-110")
 	var limited *MemoryError
-	if err := load(t, context.Background(), file, 1<<20); !errors.As(err, &limited) || limited.Limit != 1<<20 || limited.Need < 4*1_730_000 {
+	if err := writeAndLoad(t, context.Background(), file, 1<<20); !errors.As(err, &limited) || limited.Limit != 1<<20 || limited.Need < 4*1_730_000 {
 		t.Errorf("got error %v, want a *MemoryError for the 1.7 million weights", err)
 	}
-	if err := load(t, context.Background(), file, 32<<20); err != nil {
+	if err := writeAndLoad(t, context.Background(), file, 32<<20); err != nil {
 		t.Errorf("within 32 MB: %v", err)
 	}
 }
 
-// TestLoadingIsInterrupted checks that loading ends with its context.
-func TestLoadingIsInterrupted(t *testing.T) {
-	file := untrained(t, "resnet-8")
+// TestLoadCancelled checks that loading stops if its context is cancelled.
+func TestLoadCancelled(t *testing.T) {
+	file := untrainedFile(t, "resnet-8")
 	file.Header.Initialisers.Weights = "orthogonal"
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	if err := load(t, ctx, file, 0); !errors.Is(err, context.Canceled) {
+	if err := writeAndLoad(t, ctx, file, 0); !errors.Is(err, context.Canceled) {
 		t.Errorf("got error %v, want context.Canceled", err)
 	}
 }

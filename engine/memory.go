@@ -11,10 +11,10 @@ import (
 	"bnkit/engine/nn"
 )
 
-// MemoryError reports that something would take more memory than the limit allows. It is
+// MemoryError reports that an operation would take more memory than the limit allows. It is
 // returned before the memory is allocated.
 type MemoryError struct {
-	What  string // what would take the memory
+	What  string // the operation
 	Need  int64  // bytes, estimated
 	Limit int64  // bytes
 }
@@ -23,7 +23,7 @@ func (e *MemoryError) Error() string {
 	return fmt.Sprintf("%s takes about %s of memory, and the limit is %s", e.What, megabytes(e.Need), megabytes(e.Limit))
 }
 
-// WrongUsage reports that the limit, or what the caller asked for, is at fault.
+// WrongUsage reports that the limit or the requested computation is at fault.
 func (e *MemoryError) WrongUsage() bool { return true }
 
 // megabytes formats a number of bytes.
@@ -34,11 +34,11 @@ func megabytes(n int64) string {
 	return fmt.Sprintf("%.0f MB", math.Ceil(float64(n)/1e6))
 }
 
-// unknownMemory stands for the memory of a machine that does not tell how much it has.
+// unknownMemory is the assumed memory, in bytes, of a machine whose memory is not known.
 const unknownMemory = 8 << 30
 
-// DefaultMaxMemory returns the limit, in bytes, that a MaxMemory of 0 stands for: half of
-// the memory of the machine or of its container.
+// DefaultMaxMemory returns the default memory limit, in bytes: half of the memory of the
+// machine or of its container. A MaxMemory of 0 stands for it.
 func DefaultMaxMemory() int64 {
 	total := machineMemory()
 	if total <= 0 {
@@ -93,7 +93,7 @@ func parameterBytes(net *arch.Network) float64 {
 	return total
 }
 
-// loadingBytes estimates the memory for a network whose weights are drawn.
+// loadingBytes estimates the memory for drawing the weights of a network.
 func loadingBytes(net *arch.Network, initialisers string) float64 {
 	total, largest := parameterBytes(net), 0.0
 	for _, t := range net.Tensors() {
@@ -106,16 +106,16 @@ func loadingBytes(net *arch.Network, initialisers string) float64 {
 	return total
 }
 
-// elements returns the number of elements of a picture's activations. Channels are in
-// blocks.
-func elements(s arch.Shape) float64 {
+// activationElements returns the number of elements of one picture's activations of shape s,
+// with the channels rounded up to whole blocks.
+func activationElements(s arch.Shape) float64 {
 	lanes := kernel.Best().Lanes
 	return float64((s.C+lanes-1)/lanes*lanes) * float64(s.H) * float64(s.W)
 }
 
 // filterBytes estimates the memory for the packed filters of all convolutions, in one
-// direction, and for the largest of them. Winograd's transform makes 36 numbers of the 9 of
-// a filter.
+// direction, and for the largest of them. Winograd's transform turns the 9 numbers of a
+// filter into 36.
 func filterBytes(net *arch.Network) (all, largest float64) {
 	for i := range net.Units {
 		u := &net.Units[i]
@@ -137,13 +137,13 @@ func filterBytes(net *arch.Network) (all, largest float64) {
 func largestOutput(net *arch.Network) float64 {
 	largest := 0.0
 	for i := range net.Units {
-		largest = max(largest, elements(net.Units[i].OutShape))
+		largest = max(largest, activationElements(net.Units[i].OutShape))
 	}
 	return largest
 }
 
-// scratchBytes estimates the scratch memory of a number of threads, each of which takes this
-// many of the largest outputs.
+// scratchBytes estimates the scratch memory of a number of threads. Each thread has buffers
+// for the given number of outputs of the largest unit.
 func scratchBytes(net *arch.Network, threads int, outputs float64) float64 {
 	return float64(threads) * (4*outputs*largestOutput(net) + 1<<20)
 }
@@ -159,7 +159,7 @@ func inferenceBytes(net *arch.Network, threads int) float64 {
 func trainingBytes(net *arch.Network, o nn.TrainingOptions) float64 {
 	filters, largestFilter := filterBytes(net)
 	total := filters + scratchBytes(net, o.Threads, 16)
-	picture := 4 * 3 * largestOutput(net) // the outputs that are needed at the same time
+	picture := 4 * 3 * largestOutput(net) // outputs that are in use at the same time
 	widest := 0
 	for i := range net.Units {
 		widest = max(widest, net.Units[i].OutShape.C)
@@ -170,7 +170,7 @@ func trainingBytes(net *arch.Network, o nn.TrainingOptions) float64 {
 		picture += 4 * 2 * largestOutput(net) // gradients
 		for i := range net.Units {
 			u := &net.Units[i]
-			y := 4 * elements(u.OutShape)
+			y := 4 * activationElements(u.OutShape)
 			switch {
 			case o.BF16:
 				picture += y / 2

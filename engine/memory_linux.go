@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// machineMemory returns the bytes of memory of the machine or, if that is less, the limit of
-// the control group that holds all processes of a container; 0 if it is not known.
+// machineMemory returns the memory of the machine in bytes or, if that is less, the limit of
+// the root control group, which limits a container. It returns 0 if the memory is not known.
 func machineMemory() int64 {
 	var info unix.Sysinfo_t
 	if unix.Sysinfo(&info) != nil {

@@ -2,5 +2,5 @@
 
 package engine
 
-// machineMemory returns 0: the bytes of memory of the machine are not known.
+// machineMemory returns 0, because the memory of the machine is not known.
 func machineMemory() int64 { return 0 }

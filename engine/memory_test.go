@@ -9,7 +9,7 @@ import (
 	"bnkit/engine/nn"
 )
 
-// allocated returns the bytes that f allocates.
+// allocated returns the number of bytes that f allocates.
 func allocated(f func()) float64 {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -18,7 +18,7 @@ func allocated(f func()) float64 {
 	return float64(after.TotalAlloc - before.TotalAlloc)
 }
 
-// TestMemoryEstimates compares estimates with what is allocated.
+// TestMemoryEstimates compares estimates with the memory that is allocated.
 func TestMemoryEstimates(t *testing.T) {
 	const threads = 2
 	// The estimates include packed filters, which plain Go does not have.

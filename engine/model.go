@@ -15,7 +15,7 @@ import (
 // Model is a network with its parameters, and what is known about how to feed and measure
 // it. It needs only Network and Params, from any source; LoadModel reads a model from a
 // .bnz file. Other fields are zero if their values are not known; their comments describe
-// what is used in that case.
+// the default.
 //
 // Callers that change γ or β must refresh Stored, or set it to nil.
 type Model struct {
@@ -38,7 +38,7 @@ type Model struct {
 
 	Origin  *Origin         // nil if it is not known, or if no tensor was drawn at random
 	Config  json.RawMessage // settings of the last run that trained the model, as in config.json; nil if not known
-	History []Event         // what made the model, first to last
+	History []Event         // the actions that made the model, oldest first
 
 	Source Source // the file that holds the model; zero if there is none
 
@@ -67,13 +67,13 @@ type Estimation struct {
 type DataSet struct {
 	Name      string            // as in dataset.Data; "" if it is not known
 	Digest    string            // of the selected data, as in dataset.Data; "" if it is not known
-	Selection dataset.Selection // which pictures were used
+	Selection dataset.Selection // the pictures that were used
 }
 
 // Origin describes how a model was made: all its tensors were drawn at random, and then
-// some were trained. A .bnz file stores only those.
+// some were trained. A .bnz file stores only the trained ones.
 type Origin struct {
-	Trainable    arch.TrainableSet // what was trained
+	Trainable    arch.TrainableSet // the tensors that were trained
 	Seed         uint64
 	Initialisers nn.Initialisers
 }
@@ -114,7 +114,7 @@ func (m *Model) seed() uint64 {
 	return m.Origin.Seed
 }
 
-// fail returns a *ModelError.
+// fail returns a *ModelError that names the model's file.
 func (m *Model) fail(format string, args ...any) error {
 	return &ModelError{m.Source.Path, fmt.Sprintf(format, args...)}
 }
@@ -139,7 +139,7 @@ func (m *Model) OpenData(dir string) (*dataset.Data, error) {
 	if err != nil {
 		return nil, err
 	}
-	if data, err = selected(data, m.Data.Selection); err != nil {
+	if data, err = selectData(data, m.Data.Selection); err != nil {
 		var e *config.Error
 		if errors.As(err, &e) {
 			return nil, &DataError{m.Source.Path, e.Reason}
@@ -159,7 +159,7 @@ func (m *Model) Normalised(data *dataset.Data) *dataset.Data {
 	if m.Preprocessing.Mean == nil {
 		return data
 	}
-	known := *data
-	known.Mean, known.Std = m.Preprocessing.Mean, m.Preprocessing.Std
-	return &known
+	normalised := *data
+	normalised.Mean, normalised.Std = m.Preprocessing.Mean, m.Preprocessing.Std
+	return &normalised
 }

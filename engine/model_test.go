@@ -21,8 +21,8 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// trained trains a small run and returns the run at its end and its directory.
-func trained(t *testing.T, cfg config.Config) (*run, string) {
+// trainedRun trains a small run and returns the run at its end and its directory.
+func trainedRun(t *testing.T, cfg config.Config) (*run, string) {
 	t.Helper()
 	data := synthetic(150, 40)
 	dir := t.TempDir()
@@ -57,8 +57,8 @@ func weightsHash(p *nn.Params[float32]) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// TestInitialWeights pins the bits that a seed stands for. Every checkpoint that does not store
-// weights depends on them.
+// TestInitialWeights checks the bits of the weights that are drawn from seed 1. They must never
+// change, because checkpoints do not store untrained weights.
 func TestInitialWeights(t *testing.T) {
 	net, err := arch.Build("resnet-20", arch.Options{Input: arch.Shape{C: 3, H: 32, W: 32}, Classes: 10})
 	if err != nil {
@@ -78,16 +78,16 @@ func TestLoadModel(t *testing.T) {
 	for _, set := range everySet() {
 		cfg := tinyConfig()
 		cfg.Trainable, cfg.Epochs, cfg.WithStats = set, 2, true
-		checkLoads(t, cfg)
+		checkLoadedModel(t, cfg)
 	}
 }
 
-// checkLoads trains cfg and compares the trained network with the models loaded from its
+// checkLoadedModel trains cfg and compares the trained network with the models loaded from its
 // files.
-func checkLoads(t *testing.T, cfg config.Config) {
+func checkLoadedModel(t *testing.T, cfg config.Config) {
 	t.Helper()
 	set := cfg.Arch + ", " + cfg.Trainable
-	r, dir := trained(t, cfg)
+	r, dir := trainedRun(t, cfg)
 	m, err := LoadModel(filepath.Join(dir, rundir.CheckpointFile))
 	if err != nil {
 		t.Fatal(err)
@@ -138,7 +138,7 @@ func logits(t *testing.T, r *run, params *nn.Params[float32], stats *nn.Statisti
 		t.Fatal(err)
 	}
 	defer f.Close()
-	batches := r.testing.Start(t.Context(), 0, 0)
+	batches := r.testLoader.Start(t.Context(), 0, 0)
 	defer batches.Close()
 	b, _ := batches.Next()
 	return slices.Clone(f.Run(b.Images, b.N))
@@ -156,7 +156,7 @@ func TestInitialisersAreStored(t *testing.T) {
 		cfg := tinyConfig()
 		cfg.Trainable, cfg.Epochs = []string{"bn", "none", "random-2", "output"}[i], 1
 		cfg.Init, cfg.GammaInit, cfg.BetaInit = in.Weights, in.Gamma, in.Beta
-		r, dir := trained(t, cfg)
+		r, dir := trainedRun(t, cfg)
 		for _, name := range []string{rundir.CheckpointFile, rundir.ResumeFile} {
 			m, err := LoadModel(filepath.Join(dir, name))
 			if err != nil {
@@ -169,17 +169,19 @@ func TestInitialisersAreStored(t *testing.T) {
 	}
 }
 
-func TestLoadModelRefuses(t *testing.T) {
+// TestLoadModelErrors checks the errors for files that do not match their network, that are
+// missing and that are truncated.
+func TestLoadModelErrors(t *testing.T) {
 	cfg := tinyConfig()
 	cfg.Epochs = 1
-	_, dir := trained(t, cfg)
+	_, dir := trainedRun(t, cfg)
 	path := filepath.Join(dir, rundir.CheckpointFile)
 	gamma := func(f *checkpoint.File) *checkpoint.Tensor {
 		return &f.Tensors[slices.IndexFunc(f.Tensors, func(x checkpoint.Tensor) bool { return x.Name == "bn.weight" })]
 	}
 	for _, c := range []struct {
-		says   string
-		change func(*checkpoint.File)
+		wantErr string
+		change  func(*checkpoint.File)
 	}{
 		{"bn.bias", func(f *checkpoint.File) {
 			f.Tensors = slices.DeleteFunc(f.Tensors, func(x checkpoint.Tensor) bool { return x.Name == "bn.bias" })
@@ -201,7 +203,7 @@ func TestLoadModelRefuses(t *testing.T) {
 		{"is not an initialiser of beta", func(f *checkpoint.File) { f.Header.Initialisers.Beta = "" }},
 		{"mt19937", func(f *checkpoint.File) { f.Header.Initialisers.Generator = "mt19937" }},
 		{"classes", func(f *checkpoint.File) { f.Header.Classes = 1 }},
-		{"parameters", func(f *checkpoint.File) { // refused because so small a file cannot need terabytes of weights
+		{"parameters", func(f *checkpoint.File) { // refused because the file is too small for a network with terabytes of weights
 			f.Header.Arch, f.Header.Trainable, f.Tensors = "wrn-6002-64", "none", nil
 		}},
 	} {
@@ -220,8 +222,8 @@ func TestLoadModelRefuses(t *testing.T) {
 		}
 		_, err = LoadModel(bad)
 		var e *ModelError
-		if !errors.As(err, &e) || !strings.Contains(err.Error(), c.says) || !strings.Contains(err.Error(), bad) {
-			t.Errorf("%v, want a *ModelError that names the file and %q", err, c.says)
+		if !errors.As(err, &e) || !strings.Contains(err.Error(), c.wantErr) || !strings.Contains(err.Error(), bad) {
+			t.Errorf("%v, want a *ModelError that names the file and %q", err, c.wantErr)
 		}
 	}
 	if _, err := LoadModel(filepath.Join(dir, "none.bnz")); !errors.Is(err, os.ErrNotExist) {

@@ -16,10 +16,10 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// TestForceCut stops a replacement at each operation that changes a file or a directory. The
-// directory must then hold either the complete old run or, after the first epoch of the new
-// run, the complete new run, which can be resumed.
-func TestForceCut(t *testing.T) {
+// TestForceIsAtomic stops a replacement at each operation that changes a file or a directory.
+// The directory must then hold either the complete old run or, after the first epoch of the
+// new run, the complete new run, which can be resumed.
+func TestForceIsAtomic(t *testing.T) {
 	data, old := synthetic(32, 8), tinyConfig()
 	old.Epochs, old.LRDrops, old.Batch = 1, nil, 16
 	source := t.TempDir()
@@ -31,7 +31,7 @@ func TestForceCut(t *testing.T) {
 	mustTrain(t, replacement, data, TrainOptions{Dir: whole, Threads: 1, Place: whole})
 	newModel := readFile(t, whole, rundir.CheckpointFile)
 
-	errCut := errors.New("cut")
+	errStopped := errors.New("stopped")
 	found := map[string]int{}
 	for at := 1; ; at++ {
 		dir := t.TempDir()
@@ -44,40 +44,40 @@ func TestForceCut(t *testing.T) {
 			t.Fatal(err)
 		}
 		ops := 0
-		end := durable.Intercept(func(op, path string) error {
+		stopIntercepting := durable.Intercept(func(op, path string) error {
 			if ops++; ops >= at { // also stop all later operations, as in a process that is killed
-				return errCut
+				return errStopped
 			}
 			return nil
 		})
 		_, err := Train(context.Background(), replacement, data, TrainOptions{Dir: dir, Threads: 1, Force: true, Place: whole})
-		end()
+		stopIntercepting()
 		if err == nil {
-			t.Logf("cut at each of %d operations; runs found: %v", at-1, found)
+			t.Logf("stopped at each of %d operations; runs found: %v", at-1, found)
 			if found["old"] == 0 || found["new"] == 0 {
 				t.Errorf("found %v, want some old and some new runs", found)
 			}
 			return
 		}
-		if !errors.Is(err, errCut) {
-			t.Fatalf("cut at operation %d: %v", at, err)
+		if !errors.Is(err, errStopped) {
+			t.Fatalf("stopped at operation %d: %v", at, err)
 		}
 
 		// Read the directory first without ownership, and then as its next owner.
 		reader, err := ReadConfig(rundir.File(dir, rundir.ConfigFile))
 		if err != nil {
-			t.Fatalf("cut at operation %d: %v", at, err)
+			t.Fatalf("stopped at operation %d: %v", at, err)
 		}
 		d, err := rundir.Own(dir)
 		if err != nil {
-			t.Fatalf("cut at operation %d: %v", at, err)
+			t.Fatalf("stopped at operation %d: %v", at, err)
 		}
 		if err := d.Release(); err != nil {
 			t.Fatal(err)
 		}
 		cfg, err := ReadConfig(filepath.Join(dir, rundir.ConfigFile))
 		if err != nil || cfg.Seed != reader.Seed {
-			t.Fatalf("cut at operation %d: %v; a reader finds seed %d, but the owner finds seed %d", at, err, reader.Seed, cfg.Seed)
+			t.Fatalf("stopped at operation %d: %v; a reader finds seed %d, but the owner finds seed %d", at, err, reader.Seed, cfg.Seed)
 		}
 		var names []string
 		entries, err := os.ReadDir(dir)
@@ -88,7 +88,7 @@ func TestForceCut(t *testing.T) {
 			names = append(names, e.Name())
 		}
 		if want := append(slices.Collect(maps.Keys(oldFiles)), rundir.PlotsDir); len(names) != len(want) {
-			t.Errorf("cut at operation %d: the directory holds %v, want %v", at, names, want)
+			t.Errorf("stopped at operation %d: the directory holds %v, want %v", at, names, want)
 		}
 		_, reportErr := os.Stat(report)
 		place, err := rundir.ReadDataPath(dir)
@@ -99,30 +99,30 @@ func TestForceCut(t *testing.T) {
 			found["old"]++
 			for name, content := range oldFiles {
 				if name != ".lock" && !bytes.Equal(readFile(t, dir, name), content) {
-					t.Errorf("cut at operation %d: the old run's %s has changed", at, name)
+					t.Errorf("stopped at operation %d: the old run's %s has changed", at, name)
 				}
 			}
 			if reportErr != nil || place != "" {
-				t.Errorf("cut at operation %d: the old run's report: %v, want no error; its data is in %q", at, reportErr, place)
+				t.Errorf("stopped at operation %d: the old run's report: %v, want no error; its data is in %q", at, reportErr, place)
 			}
 			continue
 		}
 		found["new"]++
 		if reportErr == nil || place != whole {
-			t.Errorf("cut at operation %d: the new run has the old run's report, or its data is in %q", at, place)
+			t.Errorf("stopped at operation %d: the new run has the old run's report, or its data is in %q", at, place)
 		}
 		if done, err := rundir.Epochs(dir); err != nil || done < 1 {
-			t.Errorf("cut at operation %d: the new run has done %d epochs, %v", at, done, err)
+			t.Errorf("stopped at operation %d: the new run has done %d epochs, %v", at, done, err)
 		}
 		r := mustTrain(t, replacement, data, TrainOptions{Dir: dir, Threads: 1, Resume: true})
 		if len(r.Epochs) != 2 || !bytes.Equal(readFile(t, dir, rundir.CheckpointFile), newModel) {
-			t.Errorf("cut at operation %d: resuming the new run gives a different model, or %d rows", at, len(r.Epochs))
+			t.Errorf("stopped at operation %d: resuming the new run gives a different model, or %d rows", at, len(r.Epochs))
 		}
 	}
 }
 
-// TestForceLeavesOldRun checks that a replacement that ends within its first epoch leaves the
-// old run unchanged, whatever the reason.
+// TestForceLeavesOldRun checks that a replacement that diverges or is interrupted within its
+// first epoch leaves the old run unchanged.
 func TestForceLeavesOldRun(t *testing.T) {
 	data, cfg := synthetic(64, 20), tinyConfig()
 	cfg.Epochs = 1
@@ -162,9 +162,9 @@ func TestForceLeavesOldRun(t *testing.T) {
 	mustTrain(t, other, data, TrainOptions{Dir: dir, Threads: 1, Resume: true})
 }
 
-// TestOwned checks that no other run can train in a directory in use, and that a run that asks
-// for a numbered directory gets the next one.
-func TestOwned(t *testing.T) {
+// TestDirectoryInUse checks that no second run can train in a directory in use, and that a run
+// that asks for a numbered directory gets the next one.
+func TestDirectoryInUse(t *testing.T) {
 	data, cfg := synthetic(64, 20), tinyConfig()
 	cfg.Epochs, cfg.LRDrops = 2, nil
 	base := filepath.Join(t.TempDir(), "runs", "a")

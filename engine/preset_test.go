@@ -8,8 +8,8 @@ import (
 	"bnkit/engine/presets"
 )
 
-// TestPresets checks that every preset names what it reproduces, and trains the
-// parameters of its trainable set.
+// TestPresets checks that every preset names the experiment that it reproduces, and trains
+// the parameters of its trainable set.
 func TestPresets(t *testing.T) {
 	list := presets.All()
 	if len(list) == 0 {
@@ -37,7 +37,7 @@ func TestPresets(t *testing.T) {
 			continue
 		}
 		batches := r.loader.Start(t.Context(), 0, 0)
-		before := copied(r.trainer.trained.Params)
+		before := cloneValues(r.trainer.trained.Params)
 		for range 2 {
 			b, ok := batches.Next()
 			if !ok {

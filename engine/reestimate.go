@@ -19,7 +19,7 @@ const (
 
 // Reestimate computes the statistics of the model's activations with its current γ and β
 // ("precise BN", Wu and Johnson 2021, section 3). It runs the model in training mode on
-// batches of the unaugmented training split, which Estimation specifies. Each mean is the
+// batches that Estimation specifies, of the training split without augmentation. Each mean is the
 // mean of the batches' means, and each variance is the mean of their unbiased variances,
 // in float64. Each call returns a new Statistics, with the same bits for any number of
 // threads.
@@ -36,11 +36,11 @@ func (e *Evaluator) Reestimate(ctx context.Context) (*nn.Statistics, error) {
 		}
 	}
 	e.training.Load(m.Params)
-	batches := e.estimating.Start(ctx, 0, 0)
+	batches := e.estimationLoader.Start(ctx, 0, 0)
 	defer batches.Close()
 	sum := nn.NewStatistics(m.Network)
-	each(sum.Mean, func(float64) float64 { return 0 })
-	each(sum.Var, func(float64) float64 { return 0 })
+	mapValues(sum.Mean, func(float64) float64 { return 0 })
+	mapValues(sum.Var, func(float64) float64 { return 0 })
 	count := e.estimation.Batches
 	for range count {
 		b, ok := batches.Next()
@@ -57,13 +57,13 @@ func (e *Evaluator) Reestimate(ctx context.Context) (*nn.Statistics, error) {
 		}
 	}
 	mean := func(v float64) float64 { return v / float64(count) }
-	each(sum.Mean, mean)
-	each(sum.Var, mean)
+	mapValues(sum.Mean, mean)
+	mapValues(sum.Var, mean)
 	return sum, nil
 }
 
-// each replaces every value v with f(v).
-func each(values [][]float64, f func(float64) float64) {
+// mapValues replaces every value v with f(v).
+func mapValues(values [][]float64, f func(float64) float64) {
 	for _, channel := range values {
 		for c, v := range channel {
 			channel[c] = f(v)

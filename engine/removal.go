@@ -8,10 +8,10 @@ import (
 	"bnkit/engine/nn"
 )
 
-// Compact returns a smaller model that computes the same as m without the channels that
-// m.Kept leaves out. It also returns the relation of the channels to those of m. If m.Kept
-// is nil, the model is a copy of m. Package arch cannot draw the weights of a smaller model
-// from its seed, so it can be saved only if all its tensors are stored; save m instead.
+// Compact returns a smaller model without the channels that m.Kept leaves out, which
+// computes the same function as m. The Compacted relates its channels to those of m. If
+// m.Kept is nil, the model is a copy of m. The weights of a smaller network cannot be drawn
+// from a seed, so the model can be saved only if all its tensors are stored; save m instead.
 // The error is a *ModelError if a channel that Kept leaves out has a γ other than 0.
 func (m *Model) Compact() (*Model, *nn.Compacted[float32], error) {
 	kept := m.Kept
@@ -30,10 +30,10 @@ func (m *Model) Compact() (*Model, *nn.Compacted[float32], error) {
 	return &small, c, nil
 }
 
-// sliced returns the model that Compact returns in a form that a file can hold: its tensors
-// are all known by their values, and those of its channels that are still constant are
-// listed as pruned, so that it compacts to itself.
-func (m *Model) sliced() (*Model, error) {
+// compactForFile returns the model that Compact returns, in a form that a file can hold: all
+// tensors are stored, and the channels that are still constant are listed as pruned.
+// Compacting the result gives the same network again.
+func (m *Model) compactForFile() (*Model, error) {
 	small, c, err := m.Compact()
 	if err != nil {
 		return nil, err
@@ -42,14 +42,14 @@ func (m *Model) sliced() (*Model, error) {
 	small.Kept = make([][]int, len(small.Network.Units))
 	for i, origins := range c.Origins {
 		before := m.Origins[m.Network.Units[i].Name]
-		known := make([]int, len(origins)) // index in the network before any channel was removed
+		original := make([]int, len(origins)) // indices in the network before any channel was removed
 		for at, origin := range origins {
-			if known[at] = origin; before != nil && origin != nn.ConstantChannel {
-				known[at] = before[origin]
+			if original[at] = origin; before != nil && origin != nn.ConstantChannel {
+				original[at] = before[origin]
 			}
 		}
 		if len(origins) != m.Network.Units[i].OutShape.C || before != nil || slices.Contains(origins, nn.ConstantChannel) {
-			small.Origins[m.Network.Units[i].Name] = known
+			small.Origins[m.Network.Units[i].Name] = original
 		}
 		if small.Params.Of(i, arch.Gamma) == nil {
 			continue
@@ -67,14 +67,14 @@ func (m *Model) sliced() (*Model, error) {
 	return small, nil
 }
 
-// Predictions returns the class that the model gives to each picture of the test
-// split, in its order, in inference mode with the given statistics.
+// Predictions returns the class that the model predicts for each picture of the test split,
+// in the order of the split, in inference mode with the given statistics.
 func (e *Evaluator) Predictions(ctx context.Context, stats *nn.Statistics) ([]int, error) {
-	if err := e.load(stats); err != nil {
+	if err := e.loadInference(stats); err != nil {
 		return nil, err
 	}
 	classes := e.model.Network.Classes
-	batches := e.testing.Start(ctx, 0, 0)
+	batches := e.testLoader.Start(ctx, 0, 0)
 	defer batches.Close()
 	var all []int
 	for {

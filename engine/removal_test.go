@@ -19,7 +19,7 @@ func prunedModel(t *testing.T) (*Model, *run) {
 	t.Helper()
 	cfg := tinyConfig()
 	cfg.WithStats = true
-	r, dir := trained(t, cfg)
+	r, dir := trainedRun(t, cfg)
 	m, err := LoadModel(filepath.Join(dir, rundir.CheckpointFile))
 	if err != nil {
 		t.Fatal(err)
@@ -39,6 +39,7 @@ func prunedModel(t *testing.T) (*Model, *run) {
 	return m, r
 }
 
+// evaluatorOf returns an evaluator of m on the data of r.
 func evaluatorOf(t *testing.T, m *Model, r *run) *Evaluator {
 	t.Helper()
 	e, err := m.Evaluator(r.data, 2)
@@ -105,8 +106,8 @@ func TestPredictions(t *testing.T) {
 	}
 }
 
-// TestPrunedFile checks that a file lists the pruned channels in a field that a reader may
-// ignore.
+// TestPrunedFile checks that a file lists the pruned channels, that readers which ignore the
+// list read the same parameters, and that invalid lists are refused.
 func TestPrunedFile(t *testing.T) {
 	m, _ := prunedModel(t)
 	m.Kept[3] = nil // no channel of this unit is pruned
@@ -160,8 +161,8 @@ func TestPrunedFile(t *testing.T) {
 	}
 }
 
-// reestimated evaluates a model of the sample with re-estimated statistics.
-func reestimated(t *testing.T, m *Model) (Evaluation, error) {
+// evaluateReestimated evaluates a model of the embedded sample with re-estimated statistics.
+func evaluateReestimated(t *testing.T, m *Model) (Evaluation, error) {
 	t.Helper()
 	data, err := m.OpenData("")
 	if err != nil {
@@ -179,7 +180,7 @@ func reestimated(t *testing.T, m *Model) (Evaluation, error) {
 	return e.Evaluate(t.Context(), stats)
 }
 
-// TestGoldenPrunedFile reads a file that every later version must read. It holds a
+// TestGoldenPrunedFile reads a file that every later version must be able to read. It holds a
 // resnet-8 of a quarter of the width, trained for one epoch on 500 pictures of the sample.
 // prune --remove 0.4 pruned 34 of its 84 channels.
 func TestGoldenPrunedFile(t *testing.T) {
@@ -201,15 +202,15 @@ func TestGoldenPrunedFile(t *testing.T) {
 	if got, want := arch.All.Parameters(small.Network), 3094; got != want {
 		t.Errorf("%d parameters are left, want %d", got, want)
 	}
-	got, err := reestimated(t, small)
+	got, err := evaluateReestimated(t, small)
 	if err != nil || !closeTo(got.TestAccuracy, 0.12, 0.003) || !closeTo(got.TestLoss, 2.4391, 1e-4) {
 		t.Errorf("evaluation %+v, %v; want accuracy 0.12 and loss 2.4391", got, err)
 	}
 }
 
-// TestGoldenPrunedWeights reads a file that every later version must read: the network of
-// TestGoldenPrunedFile, of which all tensors were trained. The file describes it unit by
-// unit. The accuracy and the loss are those that PyTorch measured of its export.
+// TestGoldenPrunedWeights reads a file that every later version must be able to read. It holds
+// the network of TestGoldenPrunedFile after all its tensors were trained, described unit by
+// unit. The expected accuracy and loss were measured by PyTorch on the exported network.
 func TestGoldenPrunedWeights(t *testing.T) {
 	m, err := LoadModel("testdata/pruned-weights.bnz")
 	if err != nil {
@@ -219,9 +220,9 @@ func TestGoldenPrunedWeights(t *testing.T) {
 		t.Errorf("%s of %d parameters, want resnet-8 of 3094", m.Network.Name, got)
 	}
 	if got := m.Origins["blocks.1.conv1"]; !slices.Equal(got, []int{-1, 2, 3, 4, 7}) {
-		t.Errorf("the channels of blocks.1.conv1 were %v", got)
+		t.Errorf("the origins of the channels of blocks.1.conv1 are %v", got)
 	}
-	got, err := reestimated(t, m)
+	got, err := evaluateReestimated(t, m)
 	if err != nil || !closeTo(got.TestAccuracy, 0.124, 0.002) || !closeTo(got.TestLoss, 2.42948, 1e-4) {
 		t.Errorf("%+v, %v", got, err)
 	}

@@ -18,7 +18,7 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// sets are the trainable sets for tests of whole runs.
+// sets lists the trainable sets for tests of whole runs.
 var sets = []string{"bn", "all"}
 
 // TestThreads checks that the checkpoint of a run is the same for any number of threads. The
@@ -49,8 +49,8 @@ func TestThreads(t *testing.T) {
 	}
 }
 
-// resumable holds changes of settings for the resume tests, by name. They combine every
-// optimizer with every kind of trainable set.
+// resumable holds the changes of settings that the resume tests try, by name. They combine
+// every optimizer with every kind of trainable set.
 var resumable = func() map[string]func(*config.Config) {
 	all := map[string]func(*config.Config){}
 	for name, optimize := range map[string]func(*config.Config){
@@ -138,9 +138,9 @@ func TestResumeSchedule(t *testing.T) {
 	}
 }
 
-// TestKilled checks that a run can be resumed to the same checkpoint after kill -9 at any
-// moment. The files of each moment are assembled from copies made at the ends of epochs.
-func TestKilled(t *testing.T) {
+// TestResumeAfterKill checks that a run can be resumed to the same checkpoint after kill -9 at
+// any moment. The files of each moment are assembled from copies made at the ends of epochs.
+func TestResumeAfterKill(t *testing.T) {
 	data, cfg := synthetic(64, 20), tinyConfig()
 	cfg.Epochs = 3
 	names := []string{rundir.ConfigFile, rundir.MetricsFile, rundir.CheckpointFile, rundir.ResumeFile}
@@ -179,7 +179,9 @@ func TestKilled(t *testing.T) {
 	}
 }
 
-func TestResumeRefuses(t *testing.T) {
+// TestResumeErrors checks that a resume with other settings, other data or damaged files is
+// refused, and changes no file.
+func TestResumeErrors(t *testing.T) {
 	data, cfg := synthetic(64, 20), tinyConfig()
 	cfg.Epochs = 2
 	dir := t.TempDir()
@@ -298,6 +300,8 @@ func TestResumeRepairsMetrics(t *testing.T) {
 	}
 }
 
+// TestOverwriting checks that a run replaces another one only with Force, and only if it can
+// start.
 func TestOverwriting(t *testing.T) {
 	data, cfg := synthetic(64, 20), tinyConfig()
 	cfg.Epochs = 1
@@ -400,6 +404,7 @@ func snapshot(t *testing.T, dir string) map[string][]byte {
 	return files
 }
 
+// sameSnapshot reports whether two snapshots are equal.
 func sameSnapshot(a, b map[string][]byte) bool {
 	if len(a) != len(b) {
 		return false
@@ -412,6 +417,7 @@ func sameSnapshot(a, b map[string][]byte) bool {
 	return true
 }
 
+// restore writes the files of a snapshot to dir.
 func restore(t *testing.T, dir string, files map[string][]byte) {
 	t.Helper()
 	for name, content := range files {

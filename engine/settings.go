@@ -10,27 +10,27 @@ import (
 	"bnkit/engine/nn"
 )
 
-// Settings returns the settings of a run that starts from the model: its network, seed,
-// data and preprocessing, and the default for everything else. The caller must not change
-// the settings of the network and the data, and may change the seed only if Origin is nil.
+// Settings returns the settings of a run that starts from the model: its network, seed, data
+// and preprocessing, and defaults for everything else. The caller must not change the
+// settings of the network and the data, and may change the seed only if Origin is nil.
 // The error is a *ModelError if the settings in the model's file cannot be read.
 func (m *Model) Settings() (config.Config, error) {
 	c := config.Default()
 	if m.Config != nil {
-		was := config.Default()
-		if err := json.Unmarshal(m.Config, &was); err != nil {
+		recorded := config.Default()
+		if err := json.Unmarshal(m.Config, &recorded); err != nil {
 			return c, m.fail("its settings cannot be read: %v", err)
 		}
 		for _, s := range config.Settings {
 			if s.Group == config.Network || s.Group == config.Data {
-				s.Copy(&c, &was)
+				s.Copy(&c, &recorded)
 			}
 		}
-		c.BNMomentum = was.BNMomentum
+		c.BNMomentum = recorded.BNMomentum
 	}
 	net := m.Network
 	c.Start, c.Arch, c.Variants = config.StartFrom+m.Source.SHA256, net.Name, net.Options.Variants
-	if s := net.Options.Shortcut; s != "" { // a described network has none
+	if s := net.Options.Shortcut; s != "" { // a network that is described unit by unit has none
 		c.Shortcut = string(s)
 	}
 	if c.Width == 0 {
@@ -54,8 +54,8 @@ func (m *Model) Settings() (config.Config, error) {
 }
 
 // Fresh returns a model of the same network with new parameters, drawn from the seed by
-// the initialisers. Its pruned channels stay pruned, with γ and β 0. Training it is the
-// control for a pruned network, "from scratch" (Liu et al. 2019, section 3).
+// the initialisers. Its pruned channels stay pruned, with γ and β 0. A pruned network is
+// compared with such a model after training, "from scratch" (Liu et al. 2019, section 3).
 func (m *Model) Fresh(in nn.Initialisers, seed uint64) (*Model, error) {
 	if err := in.Check(); err != nil {
 		return nil, err
@@ -84,19 +84,19 @@ func (m *Model) Fresh(in nn.Initialisers, seed uint64) (*Model, error) {
 }
 
 // startingModel returns the model that a new run starts from, or nil if all its parameters
-// are drawn from the seed. named is the model that the caller names, or nil.
-func startingModel(named *Model, cfg *config.Config) (*Model, error) {
+// are drawn from the seed. from is TrainOptions.From, which may be nil.
+func startingModel(from *Model, cfg *config.Config) (*Model, error) {
 	switch {
-	case cfg.Start == "" && named == nil:
+	case cfg.Start == "" && from == nil:
 		return nil, nil
-	case named == nil:
+	case from == nil:
 		return nil, &config.Error{Key: "start", Reason: "the run starts from a model: name the file that holds it"}
-	case !strings.HasSuffix(cfg.Start, " "+named.Source.SHA256):
-		return nil, &config.Error{Key: "start", Reason: fmt.Sprintf("%q, but the model's file has the SHA-256 %s", cfg.Start, named.Source.SHA256)}
+	case !strings.HasSuffix(cfg.Start, " "+from.Source.SHA256):
+		return nil, &config.Error{Key: "start", Reason: fmt.Sprintf("%q, but the model's file has the SHA-256 %s", cfg.Start, from.Source.SHA256)}
 	case strings.HasPrefix(cfg.Start, config.StartLike):
-		return named.Fresh(cfg.Initialisers(), cfg.Seed)
-	case named.Origin != nil && named.Origin.Seed != cfg.Seed:
-		return nil, &config.Error{Key: "seed", Reason: fmt.Sprintf("%d, but a run that starts from a model must have the model's seed, %d", cfg.Seed, named.Origin.Seed)}
+		return from.Fresh(cfg.Initialisers(), cfg.Seed)
+	case from.Origin != nil && from.Origin.Seed != cfg.Seed:
+		return nil, &config.Error{Key: "seed", Reason: fmt.Sprintf("%d, but a run that starts from a model must have the model's seed, %d", cfg.Seed, from.Origin.Seed)}
 	}
-	return named, nil
+	return from, nil
 }

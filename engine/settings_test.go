@@ -16,7 +16,8 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// prunedFile returns a model with pruned channels that was read from a file, and its data.
+// prunedFile returns a model with pruned channels that was read from a file, and the run that
+// trained it.
 func prunedFile(t *testing.T) (*Model, *run) {
 	t.Helper()
 	m, r := prunedModel(t)
@@ -31,12 +32,12 @@ func prunedFile(t *testing.T) (*Model, *run) {
 	return read, r
 }
 
-// TestStartFromPruned checks runs that start from a pruned model: that the file is the same
-// for any number of threads and after an interruption at any moment, that a resume does not
-// need the model, and that nothing that belongs to a pruned channel changes.
+// TestStartFromPruned checks runs that start from a pruned model: the file must be the same for
+// any number of threads and after an interruption, a resume must not need the model, and the
+// parameters of pruned channels must not change.
 func TestStartFromPruned(t *testing.T) {
 	m, r := prunedFile(t)
-	before := copied(m.Params)
+	before := cloneValues(m.Params)
 	for _, set := range []string{"bn", "all", "output", "bn+random-2"} {
 		cfg, err := m.Settings()
 		if err != nil {
@@ -67,7 +68,7 @@ func TestStartFromPruned(t *testing.T) {
 			}
 			mustTrain(t, cfg, r.data, TrainOptions{Dir: broken, Threads: 2, Resume: true})
 			if !bytes.Equal(readFile(t, broken, rundir.CheckpointFile), want) {
-				t.Errorf("%s: interrupted after step %d, the run ends with another file", set, stop)
+				t.Errorf("%s: the run that was interrupted after step %d ends with a different file", set, stop)
 			}
 		}
 		if got, err := LoadModel(filepath.Join(dir, rundir.CheckpointFile)); err != nil {
@@ -81,7 +82,8 @@ func TestStartFromPruned(t *testing.T) {
 	}
 }
 
-// checkTrainedPruned checks what training set has changed in a pruned model.
+// checkTrainedPruned checks that training set, which turned m into got, changed only
+// parameters of channels that are not pruned.
 func checkTrainedPruned(t *testing.T, m, got *Model, set arch.TrainableSet) {
 	t.Helper()
 	small, c, err := m.Compact()
@@ -93,7 +95,7 @@ func checkTrainedPruned(t *testing.T, m, got *Model, set arch.TrainableSet) {
 		t.Fatal(err)
 	}
 	if !reflect.DeepEqual(trained.Network.Units, small.Network.Units) {
-		t.Fatalf("%s: the trained network has other units than the one that training started from", set)
+		t.Fatalf("%s: training changed the units of the compacted network", set)
 	}
 	if last := len(got.History) - 1; last < 1 || got.History[last].Action != trainAction || got.History[last-1].Action != m.History[len(m.History)-1].Action {
 		t.Errorf("%s: history %v", set, got.History)
@@ -125,24 +127,24 @@ func checkTrainedPruned(t *testing.T, m, got *Model, set arch.TrainableSet) {
 		t.Errorf("%s: the file stores %s, want %s, and keeps %v, want %v", set, got.Origin.Trainable, want, got.Kept, m.Kept)
 	}
 	for i, kept := range m.Kept {
-		was, is := m.Params.Of(i, arch.Beta), got.Params.Of(i, arch.Beta)
-		for _, channel := range without(len(was), kept) {
-			if math.Float32bits(was[channel]) != math.Float32bits(is[channel]) || got.Params.Of(i, arch.Gamma)[channel] != 0 {
+		before, after := m.Params.Of(i, arch.Beta), got.Params.Of(i, arch.Beta)
+		for _, channel := range without(len(before), kept) {
+			if math.Float32bits(before[channel]) != math.Float32bits(after[channel]) || got.Params.Of(i, arch.Gamma)[channel] != 0 {
 				t.Errorf("%s: γ or β of the pruned channel %d of unit %d has changed", set, channel, i)
 			}
 		}
 	}
 }
 
-// TestSlicedCompactsToItself checks that the model that a file with weights holds is the
-// compacted network, in bits, and that the same of it is trained.
-func TestSlicedCompactsToItself(t *testing.T) {
+// TestCompactForFile checks that a model from compactForFile, written and read again, compacts
+// to the same network and parameters as the original, and that the same parameters are trained.
+func TestCompactForFile(t *testing.T) {
 	m, _ := prunedModel(t)
 	want, wantC, err := m.Compact()
 	if err != nil {
 		t.Fatal(err)
 	}
-	sliced, err := m.sliced()
+	sliced, err := m.compactForFile()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,14 +164,14 @@ func TestSlicedCompactsToItself(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !reflect.DeepEqual(got.Network.Units, want.Network.Units) || weightsHash(got.Params) != weightsHash(want.Params) {
-		t.Error("the sliced model compacts to another network")
+		t.Error("the model from the file compacts to a different network")
 	}
 	for _, set := range []arch.TrainableSet{arch.All, arch.BN, arch.BNShortcut} {
 		gotTrained, wantTrained := gotC.Trained(read.Params, set, 1), wantC.Trained(m.Params, set, 1)
 		for i, x := range wantTrained.Tensors {
-			// The sliced model's output bias has taken up constants.
+			// The contributions of removed channels were added to the output bias.
 			if x.Kind != arch.OutputBias && !slices.Equal(gotTrained.Values[i], wantTrained.Values[i]) {
-				t.Errorf("%s: other values of %s are trained", set, x.Name)
+				t.Errorf("%s: different values of %s are trained", set, x.Name)
 			}
 		}
 	}
@@ -180,12 +182,12 @@ func TestSlicedCompactsToItself(t *testing.T) {
 		}
 	}
 	if constant == 0 {
-		t.Error("no unit has a channel that carries constants, so that the test shows little")
+		t.Error("no unit has a channel that carries constants, so the test does not cover them")
 	}
 }
 
-// TestStartLike checks that a run that trains a pruned network from new parameters has none
-// of the old ones.
+// TestStartLike checks that a run that trains a pruned network from new parameters keeps its
+// pruned channels and none of its parameters.
 func TestStartLike(t *testing.T) {
 	m, r := prunedFile(t)
 	cfg, err := m.Settings()
@@ -216,8 +218,8 @@ func TestStartLike(t *testing.T) {
 	}
 }
 
-// TestStartErrors checks that settings which do not fit the model are refused before
-// anything is written.
+// TestStartErrors checks that settings that do not fit the model are refused before any file
+// is written.
 func TestStartErrors(t *testing.T) {
 	m, r := prunedFile(t)
 	good, err := m.Settings()

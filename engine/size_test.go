@@ -12,8 +12,8 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// TestCheckpointSizes checks the sizes of BN-only checkpoints whose γ and β are noise, which
-// does not compress.
+// TestCheckpointSizes checks the sizes of BN-only checkpoints with random γ and β, which do
+// not compress.
 func TestCheckpointSizes(t *testing.T) {
 	data := synthetic(8, 8)
 	data.Digest = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"

@@ -11,7 +11,7 @@ import (
 	"bnkit/engine/nn"
 )
 
-// Speed holds the numbers of pictures that a model processes in a second.
+// Speed holds the speeds of a model, in pictures a second.
 type Speed struct {
 	Inference float64 // inference in batches of InferenceBatch
 	Single    float64 // inference of one picture at a time
@@ -26,12 +26,12 @@ type Speeds struct {
 }
 
 const (
-	// speedRounds is the number of timed runs of each kind for each model. One untimed run
-	// precedes them.
+	// speedRounds is the number of timed runs of each kind for each model, after an untimed
+	// one.
 	speedRounds = 9
-	// speedSingles is the number of pictures in a run that processes one at a time.
+	// speedSingles is the number of pictures in a run of Speed.Single.
 	speedSingles = 16
-	// speedMemory bounds the bytes of activations that a training step keeps.
+	// speedMemory limits the activations that a training step keeps, in bytes.
 	speedMemory = 1 << 30
 )
 
@@ -68,7 +68,7 @@ func MeasureSpeeds(ctx context.Context, evaluators ...*Evaluator) (*Speeds, erro
 			training.Backward()
 		}})
 	}
-	return s, takeTurns(ctx, slices.Concat(inferences, singles, steps))
+	return s, timeInTurns(ctx, slices.Concat(inferences, singles, steps))
 }
 
 // InferenceSpeeds measures only Speed.Inference, in the same way as MeasureSpeeds.
@@ -82,16 +82,16 @@ func InferenceSpeeds(ctx context.Context, evaluators ...*Evaluator) ([]float64, 
 		}
 		runs = append(runs, timedRun{&speeds[i], len(labels), func() { e.inference.Run(images, len(labels)) }})
 	}
-	return speeds, takeTurns(ctx, runs)
+	return speeds, timeInTurns(ctx, runs)
 }
 
-// firstBatch prepares the inference for a measurement of speed, and returns the first
-// batch of the test split.
+// firstBatch prepares e.inference for a measurement of speed, and returns the first batch of
+// the test split.
 func (e *Evaluator) firstBatch(ctx context.Context) (images []float32, labels []int32, err error) {
-	if err := e.load(nn.NewStatistics(e.model.Network)); err != nil {
+	if err := e.loadInference(nn.NewStatistics(e.model.Network)); err != nil {
 		return nil, nil, err
 	}
-	batches := e.testing.Start(ctx, 0, 0)
+	batches := e.testLoader.Start(ctx, 0, 0)
 	defer batches.Close()
 	b, ok := batches.Next()
 	if !ok {
@@ -107,8 +107,9 @@ type timedRun struct {
 	do       func()
 }
 
-// takeTurns times runs in turn and sets their speeds to those of the median times.
-func takeTurns(ctx context.Context, runs []timedRun) error {
+// timeInTurns times the runs in turn, so that changes of the machine's speed affect all of
+// them, and sets the speed of each from its median time.
+func timeInTurns(ctx context.Context, runs []timedRun) error {
 	times := make([][]float64, len(runs))
 	for round := range 1 + speedRounds {
 		for i := range runs {
@@ -142,7 +143,7 @@ func activationBytes(net *arch.Network) int {
 // BufferBytes returns the size of the activations that each thread keeps in inference.
 func (e *Evaluator) BufferBytes() (int64, error) {
 	if e.inference == nil {
-		if err := e.load(nn.NewStatistics(e.model.Network)); err != nil {
+		if err := e.loadInference(nn.NewStatistics(e.model.Network)); err != nil {
 			return 0, err
 		}
 	}

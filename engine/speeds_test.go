@@ -9,8 +9,8 @@ import (
 	"bnkit/engine/nn"
 )
 
-// TestSpeeds checks that a network of far fewer operations is faster, and needs less
-// memory.
+// TestSpeeds checks that a network with far fewer operations is faster and needs smaller
+// buffers.
 func TestSpeeds(t *testing.T) {
 	m, r := prunedModel(t)
 	wide := *m
@@ -29,12 +29,12 @@ func TestSpeeds(t *testing.T) {
 	if len(s.Models) != 2 || s.TrainingBatch != r.data.Test.Len() {
 		t.Fatalf("%+v", s)
 	}
-	for what, of := range map[string]func(Speed) float64{
+	for what, speed := range map[string]func(Speed) float64{
 		"inference":   func(s Speed) float64 { return s.Inference },
 		"one picture": func(s Speed) float64 { return s.Single },
 		"training":    func(s Speed) float64 { return s.Training },
 	} {
-		if a, b := of(s.Models[0]), of(s.Models[1]); !(a > 0) || !(b > a) {
+		if a, b := speed(s.Models[0]), speed(s.Models[1]); !(a > 0) || !(b > a) {
 			t.Errorf("%s: %v and %v pictures a second", what, a, b)
 		}
 	}

@@ -60,14 +60,13 @@ func (r *run) saveModel(epochs int) error {
 }
 
 // model returns the model after the given number of complete epochs, without running
-// statistics. It shares the trainer's parameters, which are as of the last call of
-// Trainer.update.
+// statistics. It shares the trainer's parameters, as of the last call of Trainer.Update.
 func (r *run) model(cfg *config.Config, epochs int) (*Model, error) {
 	settings, err := json.Marshal(cfg)
 	if err != nil {
 		return nil, err
 	}
-	event := training{Epochs: epochs, Rollbacks: r.done.Rollbacks}
+	event := trainParameters{Epochs: epochs, Rollbacks: r.done.Rollbacks}
 	m := Model{
 		Network: r.trainer.model.Network, Params: r.trainer.model.Params, Kept: r.trainer.model.Kept,
 		Preprocessing: Preprocessing{Mean: r.data.Mean, Std: r.data.Std, Eps: cfg.BNEps},
@@ -93,7 +92,7 @@ func (r *run) model(cfg *config.Config, epochs int) (*Model, error) {
 	return &m, nil
 }
 
-// resumeState is what the header of resume.bnz holds of a run.
+// resumeState is the state of a run in the header of resume.bnz.
 type resumeState struct {
 	progress
 	Arithmetic *kernel.Arithmetic // of the process that trained; nil in files of older versions
@@ -117,39 +116,38 @@ func (r *run) saveState() error {
 	file.Tensors = append(file.Tensors, momentTensors(t.optimizer.Moments)...)
 	file.Tensors = append(file.Tensors, statisticsTensors(t.model.Network, t.statistics())...)
 	if t.tracked != nil {
-		file.Tensors = append(file.Tensors, t.tracked.stored()...)
+		file.Tensors = append(file.Tensors, t.tracked.stateTensors()...)
 	}
 	return checkpoint.WriteFile(r.dir.File(rundir.ResumeFile), file)
 }
 
-// readState reads the state of the run in the directory, if there is one, and the model
-// that the run continues to train. It checks that the settings agree with those of the
-// run.
+// readState reads the state of the run in the directory, if there is one, and the model in
+// that state. It checks that the settings agree with those of the run.
 func (r *run) readState() error {
 	file, err := r.readStateFile()
-	var was config.Config
+	var started config.Config // settings that the run was started with
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		file = nil
-		if was, err = ReadConfig(r.dir.File(rundir.ConfigFile)); err != nil {
+		if started, err = ReadConfig(r.dir.File(rundir.ConfigFile)); err != nil {
 			return err
 		}
-		if err := r.refuseLostState(was.Epochs); err != nil {
+		if err := r.refuseLostState(started.Epochs); err != nil {
 			return err
 		}
 	case err != nil:
 		return &ResumeError{Dir: r.dir.Path(), Reason: err.Error(), MustReplace: true, Err: err}
 	default:
-		if err := json.Unmarshal(file.Header.Config, &was); err != nil {
+		if err := json.Unmarshal(file.Header.Config, &started); err != nil {
 			return r.refuse("", "%s does not hold settings: %v", rundir.ResumeFile, err)
 		}
 	}
-	was.Resolve()
+	started.Resolve()
 	if r.cfg.LRDrops == nil {
-		r.cfg.LRDrops = was.LRDrops
+		r.cfg.LRDrops = started.LRDrops
 		r.schedule = r.cfg.LearningRate()
 	}
-	if err := r.compare(&was); err != nil {
+	if err := r.compare(&started); err != nil {
 		return err
 	}
 	if r.state = file; file != nil {
@@ -160,8 +158,8 @@ func (r *run) readState() error {
 	return nil
 }
 
-// stateModel returns the model that a state holds. It has the history and the source of the
-// model that the run started from.
+// stateModel returns the model in a state, with the history and the source of the model that
+// the run started from.
 func stateModel(file *checkpoint.File) (*Model, error) {
 	m, err := newModel(file)
 	if err != nil {
@@ -171,7 +169,7 @@ func stateModel(file *checkpoint.File) (*Model, error) {
 		return nil, errors.New("it has no running statistics")
 	}
 	last := len(m.History) - 1
-	var event training
+	var event trainParameters
 	if last < 0 || m.History[last].Action != trainAction || strictjson.Unmarshal(m.History[last].Parameters, &event) != nil {
 		return nil, errors.New("its history does not end with training")
 	}
@@ -252,9 +250,10 @@ func (r *run) writeConfig() error {
 	return r.dir.WriteConfig(settings)
 }
 
-// refuseLostState returns an error if resume.bnz is missing but ckpt.bnz shows that more
-// epochs were trained than a kill before the first resume.bnz can explain. Training from
-// the beginning would then lose them.
+// refuseLostState returns an error if resume.bnz is missing although ckpt.bnz shows that the
+// run has written one: it was lost, and training from the beginning would lose the epochs in
+// ckpt.bnz. A run that is killed before it writes its first resume.bnz leaves at most one
+// epoch in ckpt.bnz.
 func (r *run) refuseLostState(epochs int) error {
 	done, err := rundir.CheckpointEpochs(r.dir.Path())
 	switch {
@@ -268,24 +267,26 @@ func (r *run) refuseLostState(epochs int) error {
 	return nil
 }
 
+// refuse returns a *ResumeError about the setting key, or about the run if key is "".
 func (r *run) refuse(key, format string, args ...any) error {
 	return &ResumeError{Dir: r.dir.Path(), Key: key, Reason: fmt.Sprintf(format, args...)}
 }
 
+// mustReplace returns a *ResumeError about a run that can only be replaced.
 func (r *run) mustReplace(format string, args ...any) error {
 	return &ResumeError{Dir: r.dir.Path(), Reason: fmt.Sprintf(format, args...), MustReplace: true}
 }
 
-// compare returns an error if the settings differ from those that the run began with.
-func (r *run) compare(was *config.Config) error {
-	if key, before, now := was.Difference(&r.cfg); key != "" {
+// compare returns an error if the settings differ from those that the run was started with.
+func (r *run) compare(started *config.Config) error {
+	if key, before, now := started.Difference(&r.cfg); key != "" {
 		return r.refuse(key, "the run was started with %s %s, not %s; only epochs may change", key, before, now)
 	}
-	if r.cfg.Epochs != was.Epochs && was.NeedsEpochs() {
-		return r.refuse("epochs", "the run was started with %d epochs, not %d, and the rates of schedule %s depend on them", was.Epochs, r.cfg.Epochs, was.Schedule)
+	if r.cfg.Epochs != started.Epochs && started.NeedsEpochs() {
+		return r.refuse("epochs", "the run was started with %d epochs, not %d, and the rates of schedule %s depend on them", started.Epochs, r.cfg.Epochs, started.Schedule)
 	}
-	if r.cfg.Epochs < was.Epochs {
-		return r.refuse("epochs", "the run was started with %d epochs, more than %d", was.Epochs, r.cfg.Epochs)
+	if r.cfg.Epochs < started.Epochs {
+		return r.refuse("epochs", "the run was started with %d epochs, more than %d", started.Epochs, r.cfg.Epochs)
 	}
 	return nil
 }
@@ -314,7 +315,7 @@ func (r *run) restore(file *checkpoint.File) error {
 }
 
 // checkArithmetic returns an *ArithmeticError if this process computes other bits than the
-// one that trained the run so far, unless the options allow that.
+// process that trained the run so far, unless the options allow it.
 func (r *run) checkArithmetic(before *kernel.Arithmetic) error {
 	now := kernel.CurrentArithmetic(kernel.Best())
 	if before == nil || *before == now || r.options.AllowOtherKernel {
@@ -328,10 +329,10 @@ func (r *run) checkArithmetic(before *kernel.Arithmetic) error {
 func (r *run) restoreTensors(file *checkpoint.File) error {
 	t := r.trainer
 	stored := newStoredTensors(file)
-	if _, err := stored.trained(t.model.Network, arch.TrainableSet(file.Header.Trainable)); err != nil {
+	if _, err := stored.takeTrained(t.model.Network, arch.TrainableSet(file.Header.Trainable)); err != nil {
 		return err
 	}
-	if _, err := stored.statistics(t.model.Network); err != nil {
+	if _, err := stored.takeStatistics(t.model.Network); err != nil {
 		return err
 	}
 	for _, m := range t.optimizer.Moments {
@@ -340,7 +341,7 @@ func (r *run) restoreTensors(file *checkpoint.File) error {
 				continue
 			}
 			x := &m.Tensors[i]
-			v, err := stored.float32s(checkpoint.SectionOptimizer, x.Name+m.Suffix, x.Shape)
+			v, err := stored.takeFloat32(checkpoint.SectionOptimizer, x.Name+m.Suffix, x.Shape)
 			if err != nil {
 				return err
 			}
@@ -352,7 +353,7 @@ func (r *run) restoreTensors(file *checkpoint.File) error {
 			return err
 		}
 	}
-	return stored.end()
+	return stored.checkEmpty()
 }
 
 // ReadConfig reads a run's config.json at path. The error is rundir.ErrNoRun if there is

@@ -74,7 +74,8 @@ func statisticsTensors(net *arch.Network, stats *nn.Statistics) []checkpoint.Ten
 // tensorKey identifies a tensor in a file.
 type tensorKey struct{ section, name string }
 
-// storedTensors holds the tensors of a file that have not been taken yet.
+// storedTensors holds the tensors of a file that have not been read yet. Its methods remove
+// the tensors that they return, so that checkEmpty finds unexpected ones.
 type storedTensors map[tensorKey]*checkpoint.Tensor
 
 func newStoredTensors(f *checkpoint.File) storedTensors {
@@ -86,8 +87,8 @@ func newStoredTensors(f *checkpoint.File) storedTensors {
 	return s
 }
 
-// has reports whether any tensor of the section is left.
-func (s storedTensors) has(section string) bool {
+// hasSection reports whether any tensor of the section is left.
+func (s storedTensors) hasSection(section string) bool {
 	for key := range s {
 		if key.section == section {
 			return true
@@ -111,8 +112,8 @@ func (s storedTensors) take(section, name string, shape []int) (*checkpoint.Tens
 	return t, nil
 }
 
-// float32s takes a tensor of finite float32 values.
-func (s storedTensors) float32s(section, name string, shape []int) ([]float32, error) {
+// takeFloat32 removes a tensor and returns its values, which must be finite float32 values.
+func (s storedTensors) takeFloat32(section, name string, shape []int) ([]float32, error) {
 	t, err := s.take(section, name, shape)
 	if err != nil {
 		return nil, err
@@ -128,8 +129,8 @@ func (s storedTensors) float32s(section, name string, shape []int) ([]float32, e
 	return t.Float32, nil
 }
 
-// statistics takes every statistic of net.
-func (s storedTensors) statistics(net *arch.Network) (*nn.Statistics, error) {
+// takeStatistics removes and returns the statistics of every BatchNorm of net.
+func (s storedTensors) takeStatistics(net *arch.Network) (*nn.Statistics, error) {
 	stats := &nn.Statistics{Mean: make([][]float64, len(net.Units)), Var: make([][]float64, len(net.Units))}
 	for i := range net.Units {
 		u := &net.Units[i]
@@ -161,9 +162,9 @@ func (s storedTensors) statistics(net *arch.Network) (*nn.Statistics, error) {
 	return stats, nil
 }
 
-// trained takes the trained part of every tensor that set trains. The keys of the result
-// are indices into net.Tensors().
-func (s storedTensors) trained(net *arch.Network, set arch.TrainableSet) (map[int][]float32, error) {
+// takeTrained removes and returns the trained part of every tensor that set trains. The keys
+// of the result are indices into net.Tensors().
+func (s storedTensors) takeTrained(net *arch.Network, set arch.TrainableSet) (map[int][]float32, error) {
 	values := map[int][]float32{}
 	tensors := net.Tensors()
 	for i := range tensors {
@@ -171,7 +172,7 @@ func (s storedTensors) trained(net *arch.Network, set arch.TrainableSet) (map[in
 		if !set.Trains(x) {
 			continue
 		}
-		v, err := s.float32s(section(x.Kind), x.Name, set.TrainedShape(x))
+		v, err := s.takeFloat32(section(x.Kind), x.Name, set.TrainedShape(x))
 		if err != nil {
 			return nil, err
 		}
@@ -185,8 +186,8 @@ func (s storedTensors) trained(net *arch.Network, set arch.TrainableSet) (map[in
 	return values, nil
 }
 
-// end returns an error if any tensor is left.
-func (s storedTensors) end() error {
+// checkEmpty returns an error if any tensor is left.
+func (s storedTensors) checkEmpty() error {
 	var left []string
 	for key := range s {
 		left = append(left, key.section+"/"+key.name)

@@ -10,11 +10,11 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// TestSettingsTogether combines settings of network, initial values, optimizer, schedule,
+// TestCombinedSettings combines settings of network, initial values, optimizer, schedule,
 // BatchNorm and data. An interrupted run must resume to the same bytes as an uninterrupted
 // one, and its file must be enough to regenerate the weights, find the data and repeat the
 // measurement.
-func TestSettingsTogether(t *testing.T) {
+func TestCombinedSettings(t *testing.T) {
 	data, err := dataset.Open("sample", "")
 	if err != nil {
 		t.Fatal(err)

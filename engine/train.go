@@ -27,7 +27,7 @@ type TrainOptions struct {
 	Threads  int    // number of threads; 0 for runtime.GOMAXPROCS(0)
 
 	// AllowOtherKernel lets a run resume even if this process computes other bits than the
-	// one that trained it so far. The result then has neither's bits.
+	// one that trained it so far. The result is then bit-identical to neither process's.
 	AllowOtherKernel bool
 
 	// MaxMemory limits the memory of training in bytes, without the data. 0 stands for
@@ -40,8 +40,8 @@ type TrainOptions struct {
 
 	// From is the model that the run starts from, or nil. It must be the model in the
 	// file that config.Config.Start names; see Model.Settings. Train does not change
-	// it. Training changes nothing in its pruned channels. A resumed run does not need
-	// From.
+	// it, and its pruned channels stay as they are in the trained model. A resumed run
+	// does not need From.
 	From *Model
 
 	// Place is the folder or archive that holds the data. The run records it. If it is "",
@@ -60,7 +60,7 @@ func (o *TrainOptions) warn(err error) {
 	}
 }
 
-// StepReport is the progress of training.
+// StepReport describes the progress of training after a step.
 type StepReport struct {
 	Epoch, Epochs  int     // from 1
 	Step, Steps    int     // within the epoch, from 1
@@ -126,8 +126,8 @@ func Train(ctx context.Context, cfg config.Config, data *dataset.Data, o TrainOp
 	}
 	defer func() { r.trainer.Close() }() // of the last trainer: a rollback makes another one
 	if dir == nil {
-		// The directory is created only now, so that a run that cannot begin does not
-		// leave one.
+		// The directory is created only now, so that a run with invalid settings does not
+		// leave one behind.
 		if dir, err = create(&o); err != nil {
 			return nil, err
 		}
@@ -208,9 +208,10 @@ type run struct {
 	data    *dataset.Data
 	trainer *Trainer
 	loader  *dataset.Loader // augmented training batches
-	testing *dataset.Loader // batches of the test split
-	holdout *dataset.Loader // batches of the validation split; nil if there is none
 	steps   int             // steps per epoch
+
+	testLoader       *dataset.Loader // batches of the test split
+	validationLoader *dataset.Loader // batches of the validation split; nil if there is none
 
 	schedule optim.Schedule // learning rate by epoch
 
@@ -220,18 +221,19 @@ type run struct {
 	done    progress
 	metrics []rundir.EpochMetrics
 
-	started     time.Time     // when this session's part of the epoch began
-	stepsTaken  int           // steps of this session
-	stepsTime   time.Duration // time of those steps
-	testingTime time.Duration // time of the last epoch's test
+	started    time.Time     // when countTime was last called or the epoch's part in this process began
+	stepsTaken int           // steps in this process
+	stepsTime  time.Duration // time of the stepsTaken steps
+	testTime   time.Duration // time of the last epoch's test
 }
 
-// progress counts the epochs and steps of a run so far. Resuming needs it besides the tensors.
+// progress counts the epochs and steps of a run so far. A resume needs it in addition to the
+// tensors.
 type progress struct {
 	Epochs int     // complete epochs
 	Steps  int     // steps taken in the current epoch
-	Sums   nn.Loss // sums over those steps
-	// StepSeconds is the time of those steps. Seconds is the time of the current epoch.
+	Sums   nn.Loss // sums over these steps
+	// StepSeconds is the time of these steps. Seconds is the time of the current epoch.
 	StepSeconds, Seconds float64
 	Rollbacks            int `json:",omitempty"` // times that the run went back to an earlier epoch; see config.Rollback
 }
@@ -255,7 +257,7 @@ func newRun(ctx context.Context, cfg config.Config, data *dataset.Data, o TrainO
 // prepare makes the loaders and the trainer.
 func (r *run) prepare(ctx context.Context, data *dataset.Data) error {
 	cfg := &r.cfg
-	data, err := selected(data, cfg.Selection())
+	data, err := selectData(data, cfg.Selection())
 	if err != nil {
 		return err
 	}
@@ -276,12 +278,12 @@ func (r *run) prepare(ctx context.Context, data *dataset.Data) error {
 	if err != nil {
 		return err
 	}
-	r.testing, err = newTestLoader(data, data.Test)
+	r.testLoader, err = newTestLoader(data, data.Test)
 	if err != nil {
 		return err
 	}
 	if data.Validation != nil {
-		if r.holdout, err = newTestLoader(data, data.Validation); err != nil {
+		if r.validationLoader, err = newTestLoader(data, data.Validation); err != nil {
 			return err
 		}
 	}
@@ -290,17 +292,17 @@ func (r *run) prepare(ctx context.Context, data *dataset.Data) error {
 	return err
 }
 
-// normalised returns data with a mean and a standard deviation: those of the model that the
-// run starts from or, if the model has none, those that the settings specify.
+// normalised returns data with the mean and standard deviation of the model that the run
+// starts from or, if it has none, with those that the settings specify.
 func (r *run) normalised(ctx context.Context, data *dataset.Data) (*dataset.Data, error) {
 	if r.from != nil && r.from.Preprocessing.Mean != nil {
 		return r.from.Normalised(data), nil
 	}
-	how, err := dataset.ParseNormalisation(r.cfg.Normalise)
+	normalisation, err := dataset.ParseNormalisation(r.cfg.Normalise)
 	if err != nil {
 		return nil, &config.Error{Key: "normalise", Reason: err.Error()}
 	}
-	return data.Normalise(ctx, how)
+	return data.Normalise(ctx, normalisation)
 }
 
 // newTrainer returns the run's trainer.
@@ -328,17 +330,17 @@ func (r *run) newTrainer() (*Trainer, error) {
 	return newTrainerOf(&m, &r.cfg, r.options.Threads)
 }
 
-// epoch trains the rest of an epoch, tests the network, and writes the files of the epoch.
+// epoch takes the remaining steps of an epoch, tests the network, and writes the epoch's files.
 func (r *run) epoch(ctx context.Context) error {
 	r.started = time.Now()
 	rate := r.rateAt(float64(r.done.Epochs))
 	if err := r.trainSteps(ctx); err != nil {
 		return err
 	}
-	if name := r.trainer.notFinite(); name != "" {
-		return r.diverged(r.steps, rate, name)
+	if name := r.trainer.firstNotFinite(); name != "" {
+		return r.divergedError(r.steps, rate, name)
 	}
-	testing := time.Now()
+	testStart := time.Now()
 	test, validation, err := r.test(ctx)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -348,11 +350,11 @@ func (r *run) epoch(ctx context.Context) error {
 	}
 	switch {
 	case !isFinite(test.Sum):
-		return r.diverged(r.steps, rate, "the test loss")
+		return r.divergedError(r.steps, rate, "the test loss")
 	case !isFinite(validation.Sum):
-		return r.diverged(r.steps, rate, "the validation loss")
+		return r.divergedError(r.steps, rate, "the validation loss")
 	}
-	r.testingTime = time.Since(testing)
+	r.testTime = time.Since(testStart)
 	r.countTime()
 	r.trainer.Update()
 	m := r.measure(rate, test, validation)
@@ -386,14 +388,14 @@ func (r *run) trainSteps(ctx context.Context) error {
 		rate := r.rate()
 		loss := r.trainer.Step(b.Images, b.Labels, rate)
 		if !isFinite(loss.Sum) {
-			return r.diverged(r.done.Steps+1, rate, "the loss")
+			return r.divergedError(r.done.Steps+1, rate, "the loss")
 		}
 		r.done.Steps++
 		r.done.Sums.Add(loss)
-		took := time.Since(begin)
-		r.done.StepSeconds += took.Seconds()
+		elapsed := time.Since(begin)
+		r.done.StepSeconds += elapsed.Seconds()
 		r.stepsTaken++
-		r.stepsTime += took
+		r.stepsTime += elapsed
 		if r.options.Step != nil {
 			r.options.Step(r.report())
 		}
@@ -423,9 +425,9 @@ func (r *run) test(ctx context.Context) (test, validation nn.Loss, err error) {
 		return test, validation, err
 	}
 	defer inference.Close()
-	test, err = testLoss(ctx, inference, r.trainer.network.Classes, r.testing)
-	if err == nil && r.holdout != nil {
-		validation, err = testLoss(ctx, inference, r.trainer.network.Classes, r.holdout)
+	test, err = testLoss(ctx, inference, r.trainer.network.Classes, r.testLoader)
+	if err == nil && r.validationLoader != nil {
+		validation, err = testLoss(ctx, inference, r.trainer.network.Classes, r.validationLoader)
 	}
 	return test, validation, err
 }
@@ -446,7 +448,7 @@ func (r *run) interrupt(ctx context.Context) error {
 	}
 }
 
-// countTime adds the time of this session's part of the epoch to the time of the epoch.
+// countTime adds the time since r.started to the time of the epoch.
 func (r *run) countTime() {
 	r.done.Seconds += time.Since(r.started).Seconds()
 	r.started = time.Now()
@@ -487,6 +489,6 @@ func (r *run) report() StepReport {
 		Epoch: r.done.Epochs + 1, Epochs: r.cfg.Epochs, Step: r.done.Steps, Steps: r.steps,
 		Loss: sums.Mean(), Accuracy: sums.Accuracy(),
 		ImagesPerSecond: float64(sums.Examples) / r.done.StepSeconds,
-		Remaining:       perStep*time.Duration(stepsLeft) + r.testingTime*time.Duration(epochsLeft+1),
+		Remaining:       perStep*time.Duration(stepsLeft) + r.testTime*time.Duration(epochsLeft+1),
 	}
 }

@@ -17,8 +17,8 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// interruptAfter interrupts training after the given number of steps, and checks the error and
-// that the interruption leaves a file to resume from.
+// interruptAfter interrupts training after the given number of steps, and checks that it fails
+// with ErrInterrupted and leaves resume.bnz.
 func interruptAfter(t *testing.T, cfg config.Config, data *dataset.Data, o TrainOptions, steps int) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -41,8 +41,8 @@ func interruptAfter(t *testing.T, cfg config.Config, data *dataset.Data, o Train
 	}
 }
 
-// TestLearning checks that both trainable sets learn the separable pictures, and that the
-// result, the metrics and the reports of steps agree.
+// TestLearning checks that a network learns the synthetic pictures with both trainable sets,
+// and that the result, the metrics and the reports of steps agree.
 func TestLearning(t *testing.T) {
 	data := synthetic(256, 64)
 	for _, set := range sets {
@@ -155,17 +155,17 @@ func TestNormalisationIsStored(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for how, want := range map[string]int{"channel": 1, "pixel": 28 * 28, "none": 1} {
+	for normalise, want := range map[string]int{"channel": 1, "pixel": 28 * 28, "none": 1} {
 		cfg := tinyConfig()
-		cfg.Epochs, cfg.LRDrops, cfg.Subset, cfg.Normalise, cfg.Brightness = 1, nil, 32, how, 0.25
+		cfg.Epochs, cfg.LRDrops, cfg.Subset, cfg.Normalise, cfg.Brightness = 1, nil, 32, normalise, 0.25
 		dir := t.TempDir()
 		r := mustTrain(t, cfg, data, TrainOptions{Dir: dir, Threads: 2})
 		m, err := LoadModel(filepath.Join(dir, rundir.ResumeFile))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(m.Preprocessing.Mean) != want || how == "none" && m.Preprocessing.Mean[0] != 0 {
-			t.Errorf("%s: the model's mean is %v", how, m.Preprocessing.Mean)
+		if len(m.Preprocessing.Mean) != want || normalise == "none" && m.Preprocessing.Mean[0] != 0 {
+			t.Errorf("%s: the model's mean is %v", normalise, m.Preprocessing.Mean)
 		}
 		found, err := m.OpenData("")
 		if err != nil {
@@ -177,7 +177,7 @@ func TestNormalisationIsStored(t *testing.T) {
 		}
 		defer e.Close()
 		if got, err := e.Evaluate(t.Context(), m.Stored); err != nil || got.TestLoss != r.Epochs[0].TestLoss {
-			t.Errorf("%s: %+v, %v; the run measured %v", how, got, err, r.Epochs[0].TestLoss)
+			t.Errorf("%s: %+v, %v; the run measured %v", normalise, got, err, r.Epochs[0].TestLoss)
 		}
 		m.Preprocessing.Mean = make([]float32, 5)
 		var bad *ModelError
@@ -209,10 +209,10 @@ func TestDivergence(t *testing.T) {
 	}
 }
 
-// TestTestLossDiverges checks that a run fails with a *DivergedError if the losses of its steps
+// TestDivergedTestLoss checks that a run fails with a *DivergedError if the losses of its steps
 // are finite but its test loss or its running statistics are not, and that it keeps the files of
 // the last epoch.
-func TestTestLossDiverges(t *testing.T) {
+func TestDivergedTestLoss(t *testing.T) {
 	data, cfg := synthetic(64, 20), tinyConfig()
 	cfg.Epochs, cfg.LRDrops = 1, nil
 	dir := t.TempDir()
@@ -344,8 +344,8 @@ func TestBatchNormSettings(t *testing.T) {
 	}
 }
 
-// TestLossSettings checks that each setting of loss and gradients changes what a run learns, but
-// not the reported loss of its first step.
+// TestLossSettings checks that each setting of loss and gradients changes the trained
+// parameters, but not the reported loss of the first step.
 func TestLossSettings(t *testing.T) {
 	data := synthetic(32, 20)
 	train := func(change func(*config.Config)) (first float64, ckpt []byte) {

@@ -23,9 +23,9 @@ func everySet() []string {
 
 // TestStepAgainstFloat64 takes two steps with each set. It compares them with steps of SGD in
 // float64, which use the plain-Go kernels and compute the gradients of every tensor. The
-// values that the set trains must change by the same amounts, up to rounding. All other
-// values must stay bit-identical. With this seed, no input of a ReLU is so near 0 that its
-// sign differs between float32 and float64.
+// trained values must change by the same amounts, up to rounding. All other values must stay
+// bit-identical. The seed is chosen so that no input of a ReLU has different signs in float32
+// and in float64.
 func TestStepAgainstFloat64(t *testing.T) {
 	data := synthetic(64, 20)
 	for _, set := range everySet() {

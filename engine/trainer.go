@@ -17,7 +17,7 @@ import (
 // Trainer for the epochs of a run; a program with its own training loop may use one
 // directly.
 type Trainer struct {
-	network   *arch.Network // what a step runs: the model's network without its pruned channels
+	network   *arch.Network // the model's network without its pruned channels; steps run it
 	set       arch.TrainableSet
 	params    *nn.Params[float32]
 	optimizer *optim.Optimizer
@@ -26,7 +26,7 @@ type Trainer struct {
 
 	model     *Model                 // the model that is trained
 	compacted *nn.Compacted[float32] // relates network to the model's network; nil if no channel is pruned
-	seed      uint64                 // random-K sets choose weights by it
+	seed      uint64                 // random-K sets use it to choose weights
 
 	bnMomentum float64 // weight of a batch's statistics in running
 
@@ -40,27 +40,25 @@ type Trainer struct {
 }
 
 // NewTrainer returns a trainer of net with the settings of cfg that a step depends
-// on: what is trained, initial values, batch size, optimizer, BatchNorm and
-// activations. Parameters are drawn from the seed. Running means start at 0 and running
-// variances at 1. The trainer uses the given number of threads, which does not change any
-// result; Close stops them.
+// on: trainable set, initial values, batch size, optimizer, BatchNorm and activations.
+// Parameters are drawn from the seed. Running means start at 0 and running variances at 1.
+// The trainer uses the given number of threads, which does not change any result; Close
+// stops them.
 func NewTrainer(net *arch.Network, cfg *config.Config, threads int) (*Trainer, error) {
 	m := &Model{Network: net, Params: nn.NewParams[float32](net, nil)}
 	m.Params.InitialiseBy(cfg.Initialisers(), cfg.Seed)
 	return newTrainerOf(m, cfg, threads)
 }
 
-// Trainer returns a trainer that continues from m's parameters with the settings of cfg
-// that a step depends on, as NewTrainer does for new ones. It changes m's parameters, and
-// Stored if there are any: pass a Variant to keep those of m. It leaves out the pruned
-// channels of m, so training does not change them. Call Update before m is used.
+// Trainer is like NewTrainer, but returns a trainer that continues from m's parameters. Steps
+// change m's parameters and its Stored statistics; pass a Variant to keep those of m. Pruned
+// channels of m are left out, so training does not change them. Call Update before m is used.
 func (m *Model) Trainer(cfg *config.Config, threads int) (*Trainer, error) {
 	return newTrainerOf(m, cfg, threads)
 }
 
-// newTrainerOf returns a trainer that starts from the parameters of m, which it changes,
-// and from the Stored statistics of m if there are any. It leaves out the pruned channels
-// of m, so training does not change parameters that belong to them.
+// newTrainerOf returns a trainer that starts from the parameters of m, and from the Stored
+// statistics of m if there are any, and changes them.
 func newTrainerOf(m *Model, cfg *config.Config, threads int) (*Trainer, error) {
 	t := &Trainer{
 		network: m.Network, params: m.Params, running: m.Stored, model: m,
@@ -90,9 +88,9 @@ func newTrainerOf(m *Model, cfg *config.Config, threads int) (*Trainer, error) {
 	if err != nil {
 		return nil, err
 	}
-	t.trained = t.part(t.params)
+	t.trained = t.trainedPart(t.params)
 	if g := t.training.Gradients(); g != nil {
-		t.gradients = t.part(g)
+		t.gradients = t.trainedPart(g)
 	}
 	if cfg.TrackGradients {
 		t.tracked = newGradientSums(t.network, t.trained.Params)
@@ -101,8 +99,8 @@ func newTrainerOf(m *Model, cfg *config.Config, threads int) (*Trainer, error) {
 	return t, nil
 }
 
-// part returns the trained part of p, which holds the network's parameters or gradients.
-func (t *Trainer) part(p *nn.Params[float32]) *nn.Trained[float32] {
+// trainedPart returns the trained part of p, which holds the network's parameters or gradients.
+func (t *Trainer) trainedPart(p *nn.Params[float32]) *nn.Trained[float32] {
 	switch {
 	case t.compacted == nil:
 		return nn.NewTrained(t.network, p, t.set, t.seed)
@@ -121,8 +119,8 @@ func (t *Trainer) parameters() int {
 	return n
 }
 
-// Update brings the parameters of the model that is trained up to date. It does nothing if
-// steps change them directly, which is so if no channel is pruned.
+// Update copies the trained values to the parameters of the model. If no channel is pruned, it
+// does nothing, because steps change these parameters directly.
 func (t *Trainer) Update() {
 	if t.compacted != nil {
 		t.compacted.Expand(t.model.Params, t.trained, t.set, t.seed)
@@ -174,10 +172,10 @@ func (t *Trainer) SetTimer(f func(unit int, phase nn.Phase, took time.Duration))
 	t.training.SetTimer(f)
 }
 
-// notFinite returns the name of the first trained tensor that holds a value that is not
+// firstNotFinite returns the name of the first trained tensor that holds a value that is not
 // finite. If there is none, it looks for a running statistic, and then for a layer with such
 // statistics in the last batch, whose BatchNorm it names. It returns "" if all are finite.
-func (t *Trainer) notFinite() string {
+func (t *Trainer) firstNotFinite() string {
 	for i, values := range t.trained.Values {
 		for _, v := range values {
 			if !isFinite(float64(v)) {
@@ -218,6 +216,7 @@ func updateRunning(running, batch *nn.Statistics, momentum float64) {
 	}
 }
 
+// moveTowards sets running to (1-momentum)·running + momentum·batch.
 func moveTowards(running, batch []float64, momentum float64) {
 	for c, b := range batch {
 		// The conversions prevent fused operations, so that the bits are the same on

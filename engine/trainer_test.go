@@ -9,6 +9,7 @@ import (
 	"bnkit/engine/nn"
 )
 
+// tinyNetwork returns a resnet-8 for 8×8 pictures of 4 classes.
 func tinyNetwork(t *testing.T) *arch.Network {
 	t.Helper()
 	net, err := arch.Build("resnet-8", arch.Options{Input: arch.Shape{C: 3, H: 8, W: 8}, Classes: 4})
@@ -18,6 +19,7 @@ func tinyNetwork(t *testing.T) *arch.Network {
 	return net
 }
 
+// closeTo reports whether a and b differ by at most tolerance, relative to b if |b| > 1.
 func closeTo(a, b, tolerance float64) bool {
 	return math.Abs(a-b) <= tolerance*math.Max(1, math.Abs(b))
 }
@@ -28,8 +30,8 @@ func closeTo(a, b, tolerance float64) bool {
 func TestRunningClosedForm(t *testing.T) {
 	net := tinyNetwork(t)
 	running, batch := nn.NewStatistics(net), nn.NewStatistics(net)
-	each(batch.Mean, func(float64) float64 { return 3 })
-	each(batch.Var, func(float64) float64 { return 5 })
+	mapValues(batch.Mean, func(float64) float64 { return 3 })
+	mapValues(batch.Var, func(float64) float64 { return 5 })
 	for range 12 {
 		updateRunning(running, batch, 0.1)
 	}

@@ -30,13 +30,13 @@ func bareModel(t *testing.T, name string, shortcut arch.Shortcut) *Model {
 	return m
 }
 
-// TestVariant checks that a variant has its own γ and β, shares everything else, and is measured
-// with the filters that are already packed.
+// TestVariant checks that a variant has its own γ and β, shares everything else, and gives the
+// same results with ForVariant as with its own evaluator.
 func TestVariant(t *testing.T) {
 	data := synthetic(64, 40)
 	m := bareModel(t, "resnet-8", arch.OptionB)
 	m.Stored = nn.NewStatistics(m.Network)
-	was := weightsHash(m.Params)
+	before := weightsHash(m.Params)
 	e, err := m.Evaluator(data, 2)
 	if err != nil {
 		t.Fatal(err)
@@ -71,7 +71,7 @@ func TestVariant(t *testing.T) {
 			v.Params.Of(i, arch.Beta)[c] += 0.25
 		}
 	}
-	variantEvaluator, err := e.Of(v)
+	variantEvaluator, err := e.ForVariant(v)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,22 +82,22 @@ func TestVariant(t *testing.T) {
 	}
 	defer alone.Close()
 	if want := measure(alone); changed != want || changed == first {
-		t.Errorf("the variant measures %+v by Of and %+v by its own evaluator; the model measures %+v", changed, want, first)
+		t.Errorf("the variant measures %+v by ForVariant and %+v by its own evaluator; the model measures %+v", changed, want, first)
 	}
 	if again := measure(e); again != first {
 		t.Errorf("the model measures %+v before its variant, and %+v after it", first, again)
 	}
-	if weightsHash(m.Params) != was {
+	if weightsHash(m.Params) != before {
 		t.Error("the model has changed")
 	}
 
 	var refused *ModelError
-	if _, err := e.Of(bareModel(t, "resnet-8", arch.OptionB)); !errors.As(err, &refused) {
+	if _, err := e.ForVariant(bareModel(t, "resnet-8", arch.OptionB)); !errors.As(err, &refused) {
 		t.Errorf("another network: %v, want a *ModelError", err)
 	}
 	other := *m
 	other.Params = m.Params.Share(func(x *arch.Tensor) bool { return x.Name == "blocks.1.conv2.weight" })
-	if _, err := e.Of(&other); !errors.As(err, &refused) {
+	if _, err := e.ForVariant(&other); !errors.As(err, &refused) {
 		t.Errorf("another convolution: %v, want a *ModelError", err)
 	}
 }
@@ -142,8 +142,8 @@ func TestSaveWithoutOrigin(t *testing.T) {
 	}
 }
 
-// TestSaveRefuses checks that Save refuses models that a file cannot represent.
-func TestSaveRefuses(t *testing.T) {
+// TestSaveErrors checks that Save refuses models that a file cannot represent.
+func TestSaveErrors(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "m.bnz")
 	var e *ModelError
 	m := bareModel(t, "resnet-8", arch.OptionA)
@@ -152,19 +152,19 @@ func TestSaveRefuses(t *testing.T) {
 	net.Units[4].Add.Map = &arch.ChannelMap{Stride: 2, Source: slices.Clone(net.Units[4].Add.Map.Source)}
 	slices.Reverse(net.Units[4].Add.Map.Source)
 	m.Network = &net
-	named := m.Origin
+	origin := m.Origin
 	m.Origin = &Origin{Trainable: arch.BN, Initialisers: nn.DefaultInitialisers}
 	if err := m.Save(path); !errors.As(err, &e) {
-		t.Errorf("a network without a name of which only γ and β were trained: %v, want a *ModelError", err)
+		t.Errorf("a network without a name with only γ and β trained: %v, want a *ModelError", err)
 	}
-	if m.Origin = named; m.Origin != nil {
-		t.Fatal("the origin is known, so that not all tensors are stored")
+	if m.Origin = origin; m.Origin != nil {
+		t.Fatal("bareModel returned a model with an Origin, so not all tensors would be stored")
 	}
 	if err := m.Save(path); err != nil {
-		t.Errorf("a network without a name of which all tensors are stored: %v", err)
+		t.Errorf("a network without a name with all tensors stored: %v", err)
 	}
 	if read, err := LoadModel(path); err != nil || !reflect.DeepEqual(read.Network.Units, net.Units) {
-		t.Errorf("it is read as another network; error %v", err)
+		t.Errorf("the loaded network differs; error %v", err)
 	}
 	m = bareModel(t, "resnet-8", arch.OptionA)
 	m.Origin = &Origin{Trainable: arch.BN, Seed: 3, Initialisers: nn.DefaultInitialisers}
@@ -177,7 +177,7 @@ func TestSaveRefuses(t *testing.T) {
 	}
 }
 
-// TestLossNotFinite checks that activations that overflow cause an error.
+// TestLossNotFinite checks that Evaluate returns a *LossError if activations overflow.
 func TestLossNotFinite(t *testing.T) {
 	m := bareModel(t, "resnet-8", arch.OptionB)
 	for c := range m.Params.Of(0, arch.Gamma) {

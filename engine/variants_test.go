@@ -47,7 +47,7 @@ func TestLoadVariants(t *testing.T) {
 		cfg := tinyConfig()
 		cfg.Epochs, cfg.LRDrops, cfg.WithStats = 1, nil, true
 		change(&cfg)
-		checkLoads(t, cfg)
+		checkLoadedModel(t, cfg)
 	}
 }
 
@@ -73,14 +73,14 @@ func TestResumeVariants(t *testing.T) {
 func TestBiasesAreTrained(t *testing.T) {
 	cfg := tinyConfig()
 	cfg.BN, cfg.Trainable, cfg.LR, cfg.Epochs = arch.NoBN, "all", 0.02, 3
-	r, _ := trained(t, cfg)
+	r, _ := trainedRun(t, cfg)
 	if first, last := r.metrics[0], r.metrics[2]; !(last.TrainLoss < first.TrainLoss) {
 		t.Errorf("loss %v after the first epoch, %v after the last", first.TrainLoss, last.TrainLoss)
 	}
-	was := nn.NewParams[float32](r.trainer.network, nil)
-	was.Initialise(cfg.Seed)
+	before := nn.NewParams[float32](r.trainer.network, nil)
+	before.Initialise(cfg.Seed)
 	for i, values := range r.trainer.params.Values {
-		if x := r.trainer.params.Tensors[i]; x.Kind == arch.ConvBias && slices.Equal(values, was.Values[i]) {
+		if x := r.trainer.params.Tensors[i]; x.Kind == arch.ConvBias && slices.Equal(values, before.Values[i]) {
 			t.Errorf("%s did not change", x.Name)
 		}
 	}

@@ -13,11 +13,11 @@ import (
 )
 
 // TrainedEpochs returns the number of complete epochs of the last run that trained m, or 0 if
-// m's History does not tell.
+// m's History records no training.
 func (m *Model) TrainedEpochs() int {
 	epochs := 0
 	for _, event := range m.History {
-		var t training
+		var t trainParameters
 		if event.Action == trainAction && strictjson.Unmarshal(event.Parameters, &t) == nil {
 			epochs = t.Epochs
 		}
@@ -25,8 +25,8 @@ func (m *Model) TrainedEpochs() int {
 	return epochs
 }
 
-// VerifyConfig checks the config.json of the run in dir: its settings are valid and, except
-// for the number of epochs, those that the model of its ckpt.bnz was trained with.
+// VerifyConfig checks that the settings in the config.json of the run in dir are valid and, except
+// for the number of epochs, equal to those with which m, the model of its ckpt.bnz, was trained.
 func VerifyConfig(dir string, m *Model) (config.Config, error) {
 	cfg, err := ReadConfig(rundir.File(dir, rundir.ConfigFile))
 	if err != nil {
@@ -46,10 +46,10 @@ func VerifyConfig(dir string, m *Model) (config.Config, error) {
 	return cfg, nil
 }
 
-// VerifyState checks the resume.bnz of the run in dir against the model of its ckpt.bnz: the
-// state can be read, and is that of the same run after as many epochs, or after one epoch
-// less if the run was killed between writing the two files. It returns the number of
-// complete epochs of the state.
+// VerifyState checks the resume.bnz of the run in dir against m, the model of its ckpt.bnz. It
+// must be readable, belong to the same run and have the same number of epochs, or one fewer if
+// the run was killed between writing the two files. VerifyState returns the number of complete
+// epochs of the state.
 func VerifyState(dir string, m *Model) (epochs int, err error) {
 	path := rundir.File(dir, rundir.ResumeFile)
 	state, err := LoadModel(path)
@@ -71,20 +71,20 @@ func VerifyState(dir string, m *Model) (epochs int, err error) {
 	return epochs, nil
 }
 
-// VerifyMetrics checks the metrics.jsonl of the run in dir: every epoch of the state has a
-// row. It returns the number of rows.
+// VerifyMetrics checks that the metrics.jsonl of the run in dir has a row for each of the first
+// stateEpochs epochs. It returns the number of rows.
 func VerifyMetrics(dir string, stateEpochs int) (rows int, err error) {
 	path := rundir.File(dir, rundir.MetricsFile)
 	metrics, err := rundir.ReadMetrics(path)
 	if err != nil {
 		return 0, err
 	}
-	has := map[int]bool{}
+	hasRow := map[int]bool{}
 	for _, m := range metrics {
-		has[m.Epoch] = true
+		hasRow[m.Epoch] = true
 	}
 	for epoch := 1; epoch <= stateEpochs; epoch++ {
-		if !has[epoch] {
+		if !hasRow[epoch] {
 			return len(metrics), &rundir.DamagedError{Path: path, Reason: fmt.Sprintf("the row of epoch %d is missing", epoch)}
 		}
 	}
@@ -92,7 +92,7 @@ func VerifyMetrics(dir string, stateEpochs int) (rows int, err error) {
 }
 
 // VerifyManifest compares the files in dir with its manifest. It returns the number of files
-// that the manifest lists, and -1 if there is no manifest.
+// that the manifest lists, or -1 if there is no manifest.
 func VerifyManifest(dir string) (files int, err error) {
 	entries, err := rundir.ReadManifest(dir)
 	if err != nil {

@@ -16,7 +16,7 @@ func TestWidth(t *testing.T) {
 	for width, text := range map[float64]string{0.3: "0.3", 1: ""} {
 		cfg := tinyConfig()
 		cfg.Width, cfg.Epochs, cfg.LRDrops = width, 1, nil
-		_, dir := trained(t, cfg)
+		_, dir := trainedRun(t, cfg)
 		for _, name := range []string{rundir.CheckpointFile, rundir.ResumeFile} {
 			path := filepath.Join(dir, name)
 			m, err := LoadModel(path)
@@ -42,7 +42,7 @@ func TestWidth(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for other, says := range map[float64]string{0.5: "shape", -1: "width -1", 1e300: "width 1e+300", 65: "width 65"} {
+		for other, wantErr := range map[float64]string{0.5: "shape", -1: "width -1", 1e300: "width 1e+300", 65: "width 65"} {
 			if file.Header.Width = other; other == width {
 				continue
 			}
@@ -52,8 +52,8 @@ func TestWidth(t *testing.T) {
 			}
 			_, err := LoadModel(path)
 			var e *ModelError
-			if !errors.As(err, &e) || !strings.Contains(e.Reason, says) {
-				t.Errorf("tensors of width %v in a network of %v: %v, want a *ModelError that contains %q", width, other, err, says)
+			if !errors.As(err, &e) || !strings.Contains(e.Reason, wantErr) {
+				t.Errorf("tensors of width %v in a network of %v: %v, want a *ModelError that contains %q", width, other, err, wantErr)
 			}
 		}
 	}

@@ -47,7 +47,7 @@ func diverging(level float64) color.Color {
 	return mix(color.RGBA{0xff, 0xff, 0xff, 0xff}, end.(color.RGBA), math.Abs(level))
 }
 
-// mix returns the colour that is a share of the way from a to b.
+// mix returns the mean of a and b, in which b has the weight share.
 func mix(a, b color.RGBA, share float64) color.Color {
 	of := func(a, b uint8) uint8 { return uint8(float64(a)*(1-share) + float64(b)*share + 0.5) }
 	return color.RGBA{of(a.R, b.R), of(a.G, b.G), of(a.B, b.B), 0xff}

@@ -24,8 +24,10 @@ const (
 	shortcut             // its output is the residual of a block
 )
 
+// roleNames holds the names of roles in legends.
 var roleNames = []string{"stem and inner layers", "last layers of blocks", "shortcuts"}
 
+// roleOf returns the role of a layer.
 func roleOf(l *analysis.Layer) role {
 	switch {
 	case l.Shortcut:
@@ -53,6 +55,7 @@ type stage struct {
 	height, width int // 0 if they are not known
 }
 
+// size returns height × width, or "" if they are not known.
 func (s stage) size() string {
 	if s.height == 0 {
 		return ""
@@ -60,6 +63,7 @@ func (s stage) size() string {
 	return fmt.Sprintf("%d×%d", s.height, s.width)
 }
 
+// stagesOf returns the stages of a report, from input to output.
 func stagesOf(r *analysis.Report) []stage {
 	var stages []stage
 	for i := range r.Layers {
@@ -96,9 +100,9 @@ type depth struct {
 
 // depthOf returns the axis for the runs whose reports have the values to be drawn. ok reports
 // whether there is such a run.
-func depthOf(runs []Run, has func(*analysis.Report) bool) (d depth, ok bool) {
+func depthOf(runs []Run, hasValues func(*analysis.Report) bool) (d depth, ok bool) {
 	for _, r := range runs {
-		if r.Report == nil || len(r.Report.Layers) == 0 || !has(r.Report) {
+		if r.Report == nil || len(r.Report.Layers) == 0 || !hasValues(r.Report) {
 			continue
 		}
 		stages := stagesOf(r.Report)
@@ -187,10 +191,10 @@ func (d depth) label() string {
 	return "layer, from each network's first (0%) to its last (100%)"
 }
 
-// blockTicks labels blocks at their middles. room is the length of the axis, and size returns the
-// length of a label. If there is not enough room for all labels, blockTicks labels only every
+// blockTicks labels blocks at their middles. length is the length of the axis, and size returns the
+// length of a label. If there is not enough space for all labels, blockTicks labels only every
 // second, fifth or tenth block, and so on.
-func blockTicks(layers []analysis.Layer, room vg.Length, size func(string) vg.Length) plot.ConstantTicks {
+func blockTicks(layers []analysis.Layer, length vg.Length, size func(string) vg.Length) plot.ConstantTicks {
 	type block struct {
 		name   string
 		middle float64
@@ -203,13 +207,13 @@ func blockTicks(layers []analysis.Layer, room vg.Length, size func(string) vg.Le
 		}
 		blocks = append(blocks, block{name, float64(first+i+1) / 2})
 	}
-	of := func(every int) (marks plot.ConstantTicks, fits bool) {
+	marksEvery := func(every int) (marks plot.ConstantTicks, fits bool) {
 		fits = true
 		taken := vg.Length(-1e9)
 		numbered := 0
 		for i, b := range blocks {
 			mark := plot.Tick{Value: b.middle}
-			at, half := room*vg.Length(b.middle)/vg.Length(len(layers)), size(b.name)/2+vg.Points(2)
+			at, half := length*vg.Length(b.middle)/vg.Length(len(layers)), size(b.name)/2+vg.Points(2)
 			isNumbered := strings.ContainsAny(b.name, "0123456789")
 			wanted := isNumbered && numbered%every == 0
 			if isNumbered {
@@ -227,7 +231,7 @@ func blockTicks(layers []analysis.Layer, room vg.Length, size func(string) vg.Le
 	}
 	for power := 1; ; power *= 10 {
 		for _, digit := range []int{1, 2, 5} {
-			marks, fits := of(digit * power)
+			marks, fits := marksEvery(digit * power)
 			if fits || digit*power > len(blocks) {
 				return marks
 			}
@@ -245,6 +249,7 @@ type bands struct {
 
 var bandColor = color.Gray{0xf2}
 
+// Plot implements plot.Plotter.
 func (b bands) Plot(c draw.Canvas, p *plot.Plot) {
 	x, _ := p.Transforms(&c)
 	style := textStyle(8.5, darkGrey)

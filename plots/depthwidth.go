@@ -186,6 +186,7 @@ func trendsOf(runs []Run) []trend {
 	return trends
 }
 
+// Plot implements plot.Plotter.
 func (t trend) Plot(c draw.Canvas, p *plot.Plot) {
 	x, y := p.Transforms(&c)
 	line := series{mark: t.mark}

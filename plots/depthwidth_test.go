@@ -11,9 +11,9 @@ import (
 	"bnkit/engine/config"
 )
 
-// sized returns a run of a network with the given depth and width, and with 2 × depth × width
+// runOfSize returns a run of a network with the given depth and width, and with 2 × depth × width
 // BatchNorm parameters.
-func sized(trainable string, depth, width int, accuracy float64) Run {
+func runOfSize(trainable string, depth, width int, accuracy float64) Run {
 	return Run{Name: "r", Summary: &analysis.Summary{
 		Config: config.Config{Trainable: trainable, Shortcut: "B"},
 		Model:  &analysis.ModelSummary{Data: "cifar10", Family: "resnet-N", Depth: depth, Width: width, BNParameters: 2 * depth * width},
@@ -24,8 +24,8 @@ func sized(trainable string, depth, width int, accuracy float64) Run {
 // TestTrends checks that networks are grouped by depth and width.
 func TestTrends(t *testing.T) {
 	runs := []Run{
-		sized("bn", 32, 16, 0.6), sized("bn", 14, 16, 0.4), sized("bn", 14, 16, 0.5), sized("bn", 14, 64, 0.7),
-		sized("bn", 20, 128, 0.6), sized("all", 14, 16, 0.9),
+		runOfSize("bn", 32, 16, 0.6), runOfSize("bn", 14, 16, 0.4), runOfSize("bn", 14, 16, 0.5), runOfSize("bn", 14, 64, 0.7),
+		runOfSize("bn", 20, 128, 0.6), runOfSize("all", 14, 16, 0.9),
 	}
 	type want struct {
 		name   string
@@ -56,9 +56,9 @@ func TestTrends(t *testing.T) {
 // TestComparableRuns checks that runs that differ in more than seed, depth and width are not
 // joined.
 func TestComparableRuns(t *testing.T) {
-	base, seed, tracked := sized("bn", 14, 16, 0.5), sized("bn", 14, 16, 0.6), sized("bn", 20, 16, 0.6)
+	base, seed, tracked := runOfSize("bn", 14, 16, 0.5), runOfSize("bn", 14, 16, 0.6), runOfSize("bn", 20, 16, 0.6)
 	seed.Summary.Config.Seed, tracked.Summary.Config.TrackGradients = 2, true
-	family, part, decayed := sized("bn", 38, 16, 0.7), sized("bn", 32, 16, 0.3), sized("bn", 8, 16, 0.4)
+	family, part, decayed := runOfSize("bn", 38, 16, 0.7), runOfSize("bn", 32, 16, 0.3), runOfSize("bn", 8, 16, 0.4)
 	family.Summary.Model.Family = "vgg-N"
 	part.Summary.Epochs = -1 // fewer than the 0 epochs of its settings
 	decayed.Summary.Config.WeightDecay = 0.1
@@ -78,11 +78,11 @@ func TestComparableRuns(t *testing.T) {
 
 // TestSpread checks the mean and the standard deviation over seeds.
 func TestSpread(t *testing.T) {
-	s := sizesOf([]Run{sized("bn", 14, 16, 0.4), sized("bn", 14, 16, 0.6), sized("bn", 14, 16, 0.5)})
+	s := sizesOf([]Run{runOfSize("bn", 14, 16, 0.4), runOfSize("bn", 14, 16, 0.6), runOfSize("bn", 14, 16, 0.5)})
 	if len(s) != 1 || math.Abs(s[0].mean()-0.5) > 1e-12 || math.Abs(s[0].spread()-0.1) > 1e-12 {
 		t.Errorf("%+v has mean %v and spread %v", s, s[0].mean(), s[0].spread())
 	}
-	if one := sizesOf([]Run{sized("bn", 14, 16, 0.4)})[0].spread(); one != 0 {
+	if one := sizesOf([]Run{runOfSize("bn", 14, 16, 0.4)})[0].spread(); one != 0 {
 		t.Errorf("one run has spread %v", one)
 	}
 }
@@ -90,8 +90,8 @@ func TestSpread(t *testing.T) {
 // TestDepthWidth checks the positions of marks. The axis is logarithmic, so 3200 parameters are
 // halfway between 320 and 32000.
 func TestDepthWidth(t *testing.T) {
-	runs := []Run{sized("bn", 10, 16, 0.2), sized("bn", 100, 16, 0.4), sized("bn", 10, 1600, 0.4)}
-	picture := saved(t, depthWidth(runs))
+	runs := []Run{runOfSize("bn", 10, 16, 0.2), runOfSize("bn", 100, 16, 0.4), runOfSize("bn", 10, 1600, 0.4)}
+	picture := renderFigure(t, depthWidth(runs))
 	// ends returns the leftmost and rightmost pixels of a colour in a range of rows.
 	ends := func(c color.Color, from, to int) (left, right image.Point) {
 		r, g, b, _ := c.RGBA()
@@ -122,17 +122,17 @@ func TestDepthWidth(t *testing.T) {
 // TestNoDepthWidth checks that nothing is drawn if all networks have the same size or an unknown
 // size.
 func TestNoDepthWidth(t *testing.T) {
-	unknown := sized("bn", 20, 16, 0.5)
+	unknown := runOfSize("bn", 20, 16, 0.5)
 	unknown.Summary.Result = nil
 	for name, runs := range map[string][]Run{
-		"no runs": nil, "one run": {sized("bn", 14, 16, 0.5)}, "same size": {sized("bn", 14, 16, 0.5), sized("all", 14, 16, 0.9)},
-		"unknown size": {sized("bn", 14, 16, 0.5), unknown, {Name: "no summary"}},
+		"no runs": nil, "one run": {runOfSize("bn", 14, 16, 0.5)}, "same size": {runOfSize("bn", 14, 16, 0.5), runOfSize("all", 14, 16, 0.9)},
+		"unknown size": {runOfSize("bn", 14, 16, 0.5), unknown, {Name: "no summary"}},
 	} {
 		if depthWidth(runs) != nil {
 			t.Errorf("%s: depthWidth draws a picture", name)
 		}
 	}
-	if pictures := drawn(t, []Run{sized("bn", 14, 16, 0.5), sized("bn", 20, 16, 0.5)}); len(pictures) != 1 || pictures["depth_width.png"] == nil {
+	if pictures := drawAll(t, []Run{runOfSize("bn", 14, 16, 0.5), runOfSize("bn", 20, 16, 0.5)}); len(pictures) != 1 || pictures["depth_width.png"] == nil {
 		t.Errorf("two depths: %d pictures, want depth_width.png alone", len(pictures))
 	}
 }

@@ -1,5 +1,5 @@
-// Package plots draws measurements as PNG or SVG pictures. It takes result structs and measures
-// nothing. The same results give the same bytes.
+// Package plots draws measurements as PNG or SVG pictures. It draws result structs and does
+// not measure anything itself. The same results give the same bytes.
 package plots
 
 import (
@@ -24,8 +24,8 @@ type Run struct {
 	index int // position of the run in the argument of Draw
 }
 
-// look returns the style of the run, which is the same in all pictures.
-func (r Run) look() mark { return markOf(r.index) }
+// style returns the style of the run, which is the same in all pictures.
+func (r Run) style() mark { return markOf(r.index) }
 
 // Draw writes all pictures for which the runs have results into dir, which must exist, and
 // returns their paths. One picture shows all runs: near_zero, sparsity, gradients, threshold,
@@ -44,7 +44,7 @@ func Draw(dir string, runs []Run, format Format) ([]string, error) {
 			return nil, fmt.Errorf("draw: %w", &ReportError{r.Name, err.Error()})
 		}
 	}
-	runs = distinct(runs)
+	runs = withDistinctNames(runs)
 	var paths []string
 	save := func(name string, f *figure) error {
 		if f == nil {
@@ -111,6 +111,7 @@ func DrawFeatureMaps(dir string, names []string, all []*analysis.FeatureMaps, fo
 	return drawOne(dir, name, featureMaps(names, all), format)
 }
 
+// drawOne writes f to dir/name with the extension of the format, and returns the path.
 func drawOne(dir, name string, f *figure, format Format) (string, error) {
 	path := filepath.Join(dir, name+"."+string(format))
 	if err := f.save(path, format); err != nil {
@@ -119,9 +120,9 @@ func drawOne(dir, name string, f *figure, format Format) (string, error) {
 	return path, nil
 }
 
-// distinct returns copies of the runs with distinct names that fit into a legend. Their curves
-// have gaps where rows are missing.
-func distinct(runs []Run) []Run {
+// withDistinctNames returns copies of the runs with distinct names that fit into a legend.
+// Their curves have gaps where rows are missing.
+func withDistinctNames(runs []Run) []Run {
 	const longest = 48
 	named := make([]Run, len(runs))
 	taken := map[string]bool{}

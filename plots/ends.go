@@ -10,7 +10,7 @@ import (
 	"gonum.org/v1/plot/vg/draw"
 )
 
-// ending is the label of a line and the last point of the line.
+// ending is the label of a line and the line's last point.
 type ending struct {
 	name  string
 	x, y  float64
@@ -39,6 +39,7 @@ const (
 	widestEnding = 150
 )
 
+// widest returns the width of the widest label.
 func (e endings) widest() vg.Length {
 	var w vg.Length
 	for _, end := range e {
@@ -47,12 +48,13 @@ func (e endings) widest() vg.Length {
 	return w
 }
 
-// dots are the dashes of lines that join labels to curves.
+// dots is the dash pattern of lines that join labels to curves.
 var dots = []vg.Length{vg.Points(0.5), vg.Points(2.5)}
 
-// places returns the heights at which the labels of points are drawn. points are ordered from top
-// to bottom. Labels are at least distance apart, and lie between bottom and top if there is room.
-func places(points []vg.Length, distance, bottom, top vg.Length) []vg.Length {
+// labelHeights returns the heights at which the labels of points are drawn. points are ordered
+// from top to bottom. Labels are at least distance apart, and lie between bottom and top if
+// there is enough space.
+func labelHeights(points []vg.Length, distance, bottom, top vg.Length) []vg.Length {
 	at := slices.Clone(points)
 	for i := range at {
 		if i > 0 {
@@ -71,6 +73,7 @@ func places(points []vg.Length, distance, bottom, top vg.Length) []vg.Length {
 	return at
 }
 
+// Plot implements plot.Plotter.
 func (e endings) Plot(c draw.Canvas, p *plot.Plot) {
 	x, y := p.Transforms(&c)
 	sorted := slices.SortedStableFunc(slices.Values(e), func(a, b ending) int { return cmp.Compare(b.y, a.y) })
@@ -78,7 +81,7 @@ func (e endings) Plot(c draw.Canvas, p *plot.Plot) {
 	for i, end := range sorted {
 		points[i] = y(end.y)
 	}
-	for i, at := range places(points, vg.Points(endingHeight), c.Min.Y, c.Max.Y) {
+	for i, at := range labelHeights(points, vg.Points(endingHeight), c.Min.Y, c.Max.Y) {
 		style := textStyle(endingText, sorted[i].color)
 		style.YAlign = draw.YCenter
 		line := draw.LineStyle{Color: sorted[i].color, Width: vg.Points(0.5), Dashes: dots}

@@ -60,6 +60,7 @@ func newPanel(x, y string) *plot.Plot {
 	return p
 }
 
+// sans returns the font of all text.
 func sans(size vg.Length) font.Font {
 	return font.Font{Typeface: "Liberation", Variant: "Sans", Size: size}
 }
@@ -85,6 +86,7 @@ func (f *figure) save(path string, format Format) error {
 	return durable.WriteFile(path, b)
 }
 
+// draw draws the whole figure into area.
 func (f *figure) draw(area draw.Canvas) {
 	area.Max.Y -= f.drawHeader(area)
 	if small := textStyle(8.5, darkGrey); f.note != "" {
@@ -155,6 +157,7 @@ func (f *figure) drawPanels(area draw.Canvas) {
 	}
 }
 
+// sum returns the sum of lengths.
 func sum(lengths []vg.Length) (all vg.Length) {
 	for _, l := range lengths {
 		all += l
@@ -162,6 +165,7 @@ func sum(lengths []vg.Length) (all vg.Length) {
 	return all
 }
 
+// lineHeight returns the distance between lines of text.
 func lineHeight(style draw.TextStyle) vg.Length { return style.Font.Size * 1.3 }
 
 // wrap breaks text into lines of at most the given width. A word that is longer gets its own

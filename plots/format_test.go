@@ -59,6 +59,7 @@ func TestSVG(t *testing.T) {
 	}
 }
 
+// TestParseFormat checks valid and invalid names of formats.
 func TestParseFormat(t *testing.T) {
 	for _, want := range []Format{PNG, SVG} {
 		if got, err := ParseFormat(string(want)); got != want || err != nil {

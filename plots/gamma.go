@@ -19,7 +19,7 @@ func gammaLayers(run Run) *figure {
 	return quantileLayers(run, "γ", func(l *analysis.Layer) []float64 { return l.Gamma.Quantiles })
 }
 
-// betaLayers draws the quantiles of β of each layer in the same way.
+// betaLayers draws the quantiles of β like gammaLayers.
 func betaLayers(run Run) *figure {
 	if run.Report == nil {
 		return nil
@@ -50,7 +50,7 @@ func quantileLayers(run Run, symbol string, of func(*analysis.Layer) []float64) 
 		if q.role == shortcut {
 			q.color = colors[green].(color.RGBA)
 		}
-		if q.any() {
+		if q.hasData() {
 			all = append(all, q)
 		}
 	}
@@ -88,7 +88,7 @@ func nearZeroText(r *analysis.Report) string {
 	return sharesText("γ", r.NearZero, r.Total.NearZero)
 }
 
-// sharesText says which shares of all γ or of all β are below thresholds. The shares may be
+// sharesText returns a sentence with the shares of all γ or all β below the thresholds. The shares may be
 // missing.
 func sharesText(symbol string, thresholds, shares []float64) string {
 	var parts []string
@@ -122,8 +122,8 @@ func (q quantiles) shade(share float64) color.Color {
 	return mix(color.RGBA{0xff, 0xff, 0xff, 0xff}, q.color, share)
 }
 
-// any reports whether there is a layer of the role.
-func (q quantiles) any() bool {
+// hasData reports whether there is a layer of the role.
+func (q quantiles) hasData() bool {
 	for i := range q.r.Layers {
 		if roleOf(&q.r.Layers[i]) == q.role {
 			return true
@@ -132,6 +132,7 @@ func (q quantiles) any() bool {
 	return false
 }
 
+// Plot implements plot.Plotter.
 func (q quantiles) Plot(c draw.Canvas, p *plot.Plot) {
 	x, y := p.Transforms(&c)
 	for i := range q.r.Layers {
@@ -262,6 +263,7 @@ func (h histogram) total() int {
 	return all
 }
 
+// Plot implements plot.Plotter.
 func (h histogram) Plot(c draw.Canvas, p *plot.Plot) {
 	x, y := p.Transforms(&c)
 	all := float64(max(h.total(), 1))

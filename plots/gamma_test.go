@@ -17,7 +17,7 @@ func TestGammaLayers(t *testing.T) {
 	if len(f.panels) != 1 || f.panels[0].Y.Label.Text != "γ" {
 		t.Fatalf("a network without blocks has %d panels", len(f.panels))
 	}
-	picture := saved(t, f)
+	picture := renderFigure(t, f)
 	q := quantiles{color: colors[0].(color.RGBA)}
 	const column = 1100 // does not cross the legend or the line from the smallest to the largest
 	top, bottom := rows(t, picture, column, q.shade(mostShade))
@@ -54,11 +54,11 @@ func TestGammaHistogram(t *testing.T) {
 			t.Errorf("panel %d is called %q, want %q", i+1, got, want)
 		}
 	}
-	saved(t, f)
+	renderFigure(t, f)
 
 	one := report(1, 0.6)
 	one.Layers[0].Gamma.Histogram = []int{4, 12, 0}
-	picture := saved(t, gammaHistogram(Run{Report: one}))
+	picture := renderFigure(t, gammaHistogram(Run{Report: one}))
 	left, right := 0, 0 // heights of the bars
 	for x := range picture.Bounds().Dx() {
 		n := 0

@@ -34,7 +34,7 @@ func trackedOf(epochs []rundir.EpochMetrics, kind rundir.GradientKind, m mark) t
 	for _, e := range epochs {
 		y := math.NaN()
 		if e.Gradients != nil {
-			if g, has := e.Gradients.Kinds[kind]; has {
+			if g, ok := e.Gradients.Kinds[kind]; ok {
 				c.measured, c.parameters, c.trained = true, g.Parameters, g.Trained
 				// A logarithmic axis cannot show a gradient of exactly zero.
 				if g.Mean > 0 && finite(float64(g.Mean)) {
@@ -93,10 +93,10 @@ func (f *figure) gradientsOfRun(run Run) (zero []string) {
 	for k, kind := range trackedKinds {
 		c, name := trackedOf(run.Epochs, kind.kind, markOf(k)), kind.name
 		switch {
-		case !c.any() && c.measured:
+		case !c.hasData() && c.measured:
 			zero = append(zero, kind.name)
 			continue
-		case !c.any():
+		case !c.hasData():
 			continue
 		case c.trained == 0:
 			name += " (frozen)"
@@ -122,7 +122,7 @@ func (f *figure) gradientsOfRun(run Run) (zero []string) {
 	return zero
 }
 
-// gradientsOfRuns draws a panel for each kind, with lines that are named at their ends, and
+// gradientsOfRuns draws a panel for each kind, with names at the ends of lines, and
 // returns the kinds whose gradients are zero. Panels have axes of their own but equal scales, so
 // that equal ratios have equal heights.
 func (f *figure) gradientsOfRuns(runs []Run) (zero []string) {
@@ -132,11 +132,11 @@ func (f *figure) gradientsOfRuns(runs []Run) (zero []string) {
 		p := newPanel("", kind.label)
 		var lines []namedLine
 		for _, run := range runs {
-			c, result := trackedOf(run.Epochs, kind.kind, run.look()), ""
-			if c.measured && !c.any() {
+			c, result := trackedOf(run.Epochs, kind.kind, run.style()), ""
+			if c.measured && !c.hasData() {
 				zero = append(zero, kind.name+" of "+run.Name)
 			}
-			if !c.any() {
+			if !c.hasData() {
 				continue
 			}
 			if c.trained == 0 {
@@ -173,11 +173,11 @@ func (f *figure) gradientsOfRuns(runs []Run) (zero []string) {
 func overGradients(epochs []rundir.EpochMetrics) string {
 	for _, m := range epochs {
 		if g := m.Gradients; g != nil {
-			how := "not augmented"
+			augmentation := "not augmented"
 			if g.Augmented {
-				how = "augmented"
+				augmentation = "augmented"
 			}
-			return fmt.Sprintf("training: all %d batches of each epoch, %d pictures, %s, training mode (%s statistics)", g.Batches, g.Examples, how, g.Statistics)
+			return fmt.Sprintf("training: all %d batches of each epoch, %d pictures, %s, training mode (%s statistics)", g.Batches, g.Examples, augmentation, g.Statistics)
 		}
 	}
 	return ""

@@ -11,10 +11,10 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// tracked returns n epochs. The gradients of γ, β, convolutions and the output bias are gamma and
+// trackedEpochs returns n epochs. The gradients of γ, β, convolutions and the output bias are gamma and
 // a tenth, a hundredth and a thousandth of it. Convolutions are frozen, and only one parameter
 // of β is trained.
-func tracked(n int, gamma float32) []rundir.EpochMetrics {
+func trackedEpochs(n int, gamma float32) []rundir.EpochMetrics {
 	all := epochs(n)
 	for i := range all {
 		all[i].Gradients = &rundir.EpochGradients{Batches: 4, Examples: 512, Statistics: "batch", Augmented: true,
@@ -32,7 +32,7 @@ func tracked(n int, gamma float32) []rundir.EpochMetrics {
 // TestGradientEpochs checks that equal ratios have equal distances on the axis, and that only
 // trained kinds have solid lines.
 func TestGradientEpochs(t *testing.T) {
-	f := gradientEpochs([]Run{{Epochs: tracked(9, 0.1)}})
+	f := gradientEpochs([]Run{{Epochs: trackedEpochs(9, 0.1)}})
 	var names []string
 	for _, e := range f.legend {
 		names = append(names, e.name)
@@ -40,15 +40,15 @@ func TestGradientEpochs(t *testing.T) {
 	if want := []string{"γ", "β", "convolution weights (frozen)", "output bias"}; !slices.Equal(names, want) {
 		t.Errorf("legend %q, want %q", names, want)
 	}
-	for _, says := range []string{"Zero in every epoch: convolution biases.", "Dashed: frozen", "Dotted: only some parameters"} {
-		if !strings.Contains(f.note, says) {
-			t.Errorf("note %q does not say %q", f.note, says)
+	for _, text := range []string{"Zero in every epoch: convolution biases.", "Dashed: frozen", "Dotted: only some parameters"} {
+		if !strings.Contains(f.note, text) {
+			t.Errorf("note %q does not say %q", f.note, text)
 		}
 	}
 	if want := "training: all 4 batches of each epoch, 512 pictures, augmented, training mode (batch statistics)"; f.scope != want {
 		t.Errorf("scope %q, want %q", f.scope, want)
 	}
-	picture := saved(t, f)
+	picture := renderFigure(t, f)
 	var heights []float64 // of the horizontal lines
 	for _, k := range []int{0, 1, 2, 4} {
 		heights = append(heights, meanRow(picture, colors[k]))
@@ -63,9 +63,9 @@ func TestGradientEpochs(t *testing.T) {
 		t.Errorf("a trained kind has %d pixels, a frozen kind %d, a partly trained kind %d", solid, dashed, dotted)
 	}
 
-	gap := tracked(9, 0.1)
+	gap := trackedEpochs(9, 0.1)
 	gap[4].Gradients = nil
-	if n := count(saved(t, gradientEpochs([]Run{{Epochs: gap}})), colors[0]); n >= solid {
+	if n := count(renderFigure(t, gradientEpochs([]Run{{Epochs: gap}})), colors[0]); n >= solid {
 		t.Errorf("%d pixels with a gap, %d without", n, solid)
 	}
 }
@@ -86,7 +86,7 @@ func meanRow(p image.Image, c color.Color) float64 {
 // TestGradientEpochsOfRuns checks that there is a panel for each kind that any of several runs
 // has, and that equal ratios have equal heights in all panels.
 func TestGradientEpochsOfRuns(t *testing.T) {
-	f := gradientEpochs([]Run{{Name: "a", Epochs: tracked(5, 0.1)}, {Name: "b", Epochs: epochs(7)}, {Name: "c", Epochs: tracked(3, 1)}})
+	f := gradientEpochs([]Run{{Name: "a", Epochs: trackedEpochs(5, 0.1)}, {Name: "b", Epochs: epochs(7)}, {Name: "c", Epochs: trackedEpochs(3, 1)}})
 	var labels []string
 	for i, p := range f.panels {
 		labels = append(labels, p.Y.Label.Text)
@@ -101,7 +101,7 @@ func TestGradientEpochsOfRuns(t *testing.T) {
 	if !strings.Contains(f.note, "convolution biases of a, convolution biases of c") {
 		t.Errorf("note %q", f.note)
 	}
-	saved(t, f)
+	renderFigure(t, f)
 	if f := gradientEpochs([]Run{{Epochs: epochs(5)}, {}}); f != nil {
 		t.Errorf("gradientEpochs draws runs without gradients: %+v", f.legend)
 	}
@@ -130,7 +130,7 @@ func TestGradientLayers(t *testing.T) {
 	if math.Abs(f.scale.low+2) > 1e-6 || f.scale.high != 0 {
 		t.Errorf("the scale is %+v", f.scale)
 	}
-	picture := saved(t, f)
+	picture := renderFigure(t, f)
 	dark, medium, light := area(picture, f.scale.color(f.scale.high)), area(picture, f.scale.color(-1)), area(picture, f.scale.color(f.scale.low))
 	if dark < 10000 || math.Abs(float64(dark)/float64(light)-1) > 0.1 || math.Abs(float64(medium)/float64(light)-2) > 0.2 {
 		t.Errorf("%d pixels of the largest gradient, %d of the smallest, %d of two in the middle", dark, light, medium)

@@ -97,6 +97,7 @@ type heatMap struct {
 	values [][]float64 // by epoch and layer; a NaN is not drawn
 }
 
+// Plot implements plot.Plotter.
 func (h *heatMap) Plot(c draw.Canvas, p *plot.Plot) {
 	x, y := p.Transforms(&c)
 	const overlap = 0.4 // points; without it cells would have visible edges

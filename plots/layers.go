@@ -8,9 +8,9 @@ import (
 	"bnkit/analysis"
 )
 
-// headline returns the index of the threshold at which several runs are compared. The
+// comparedThreshold returns the index of the threshold at which several runs are compared. The
 // threshold is 0.01 or, if r does not have 0.01, the middle one.
-func headline(r *analysis.Report) int {
+func comparedThreshold(r *analysis.Report) int {
 	if i := slices.Index(r.NearZero, 0.01); i >= 0 {
 		return i
 	}
@@ -34,7 +34,7 @@ func shareNearZero(l *analysis.Layer, i int) float64 {
 	return l.NearZero[i]
 }
 
-// measure is a quantity that each layer has, such as the share of small γ.
+// measure is a quantity of a layer, such as the share of small γ.
 type measure struct {
 	name  string
 	value func(*analysis.Report, *analysis.Layer) float64 // NaN if it is missing
@@ -50,7 +50,7 @@ func (f *figure) byRole(d depth, run Run, measures []measure) {
 		d.axis(p, 1, i == 0)
 		for kind := range used {
 			s := d.series(run.Report, role(kind), roleMark(role(kind)), func(l *analysis.Layer) float64 { return m.value(run.Report, l) })
-			if s.any() {
+			if s.hasData() {
 				p.Add(s)
 				used[kind] = true
 			}
@@ -73,7 +73,7 @@ func (f *figure) byRole(d depth, run Run, measures []measure) {
 // byRun draws measures of one or more runs. Each element of rows becomes a row of panels, with
 // one line per measure and run. If a run has last layers of blocks, they are in a second
 // column together with the shortcuts.
-func (f *figure) byRun(d depth, runs []Run, rows [][]measure, names []string, look func(run Run, k int) mark) {
+func (f *figure) byRun(d depth, runs []Run, rows [][]measure, names []string, style func(run Run, k int) mark) {
 	columns := []role{inner}
 	for _, r := range runs {
 		if slices.ContainsFunc(r.Report.Layers, func(l analysis.Layer) bool { return roleOf(&l) == last }) {
@@ -104,11 +104,11 @@ func (f *figure) byRun(d depth, runs []Run, rows [][]measure, names []string, lo
 			for _, run := range runs {
 				for k, m := range measures {
 					value := func(l *analysis.Layer) float64 { return m.value(run.Report, l) }
-					p.Add(d.series(run.Report, kind, look(run, k).thin(), value))
+					p.Add(d.series(run.Report, kind, style(run, k).thin(), value))
 					if kind == last {
-						s := d.series(run.Report, shortcut, look(run, k), value)
+						s := d.series(run.Report, shortcut, style(run, k), value)
 						s.mark.shape, s.mark.unjoined = diamondGlyph{}, true
-						shortcuts = shortcuts || s.any()
+						shortcuts = shortcuts || s.hasData()
 						p.Add(s)
 					}
 				}
@@ -125,7 +125,7 @@ func (f *figure) byRun(d depth, runs []Run, rows [][]measure, names []string, lo
 // nearZero draws the share of small γ by depth. For a single run it draws a panel for each
 // threshold. It compares several runs at one threshold.
 func nearZero(runs []Run) *figure {
-	runs = measured(runs, func(r *analysis.Report) bool { return len(r.NearZero) > 0 })
+	runs = runsWithValues(runs, func(r *analysis.Report) bool { return len(r.NearZero) > 0 })
 	d, ok := depthOf(runs, func(r *analysis.Report) bool { return true })
 	if !ok {
 		return nil
@@ -146,7 +146,7 @@ func nearZero(runs []Run) *figure {
 		f.byRole(d, runs[0], measures)
 		f.note = "Share of the layer's γ. Dashed: the share over all layers."
 	} else {
-		t := runs[0].Report.NearZero[headline(runs[0].Report)]
+		t := runs[0].Report.NearZero[comparedThreshold(runs[0].Report)]
 		f.title = fmt.Sprintf("Share of γ near zero (|γ| < %g), layer by layer", t)
 		counted := slices.DeleteFunc(slices.Clone(runs), func(r Run) bool { return !slices.Contains(r.Report.NearZero, t) })
 		for _, r := range runs {
@@ -157,13 +157,13 @@ func nearZero(runs []Run) *figure {
 		m := measure{value: func(r *analysis.Report, l *analysis.Layer) float64 {
 			return shareNearZero(l, slices.Index(r.NearZero, t))
 		}}
-		f.byRun(d, counted, [][]measure{{m}}, []string{"share of the layer's γ"}, func(run Run, _ int) mark { return run.look() })
+		f.byRun(d, counted, [][]measure{{m}}, []string{"share of the layer's γ"}, func(run Run, _ int) mark { return run.style() })
 		for _, r := range counted {
 			name := r.Name
 			if all := totalNearZero(r.Report, slices.Index(r.Report.NearZero, t)); finite(all) {
 				name += fmt.Sprintf(" (%.1f%% of all)", 100*all)
 			}
-			f.legend = append(f.legend, entry{name: name, mark: r.look()})
+			f.legend = append(f.legend, entry{name: name, mark: r.style()})
 		}
 	}
 	for _, p := range f.panels {
@@ -172,15 +172,15 @@ func nearZero(runs []Run) *figure {
 	return f
 }
 
-// measured returns the runs whose reports have layers and the values to be drawn.
-func measured(runs []Run, has func(*analysis.Report) bool) []Run {
-	return slices.DeleteFunc(slices.Clone(runs), func(r Run) bool { return r.Report == nil || len(r.Report.Layers) == 0 || !has(r.Report) })
+// runsWithValues returns the runs whose reports have layers and the values to be drawn.
+func runsWithValues(runs []Run, hasValues func(*analysis.Report) bool) []Run {
+	return slices.DeleteFunc(slices.Clone(runs), func(r Run) bool { return r.Report == nil || len(r.Report.Layers) == 0 || !hasValues(r.Report) })
 }
 
-// sparsity draws by depth the share of zero ReLU outputs, and the share of channels of which
-// more than 99% of the outputs are zero.
+// sparsity draws by depth the share of zero ReLU outputs, and the share of channels with
+// more than 99% of their outputs zero.
 func sparsity(runs []Run) *figure {
-	runs = measured(runs, func(r *analysis.Report) bool { return r.Sparsity != nil })
+	runs = runsWithValues(runs, func(r *analysis.Report) bool { return r.Sparsity != nil })
 	d, ok := depthOf(runs, func(r *analysis.Report) bool { return true })
 	if !ok {
 		return nil
@@ -213,13 +213,13 @@ func sparsity(runs []Run) *figure {
 		f.byRole(d, runs[0], []measure{zero, off})
 		f.note += " Dashed: over all layers."
 	} else {
-		f.byRun(d, runs, [][]measure{{zero}, {off}}, []string{zero.name, off.name}, func(run Run, _ int) mark { return run.look() })
+		f.byRun(d, runs, [][]measure{{zero}, {off}}, []string{zero.name, off.name}, func(run Run, _ int) mark { return run.style() })
 		for _, r := range runs {
 			name := r.Name
 			if t := zero.total(r.Report); finite(t) {
 				name += fmt.Sprintf(" (%.0f%% of all outputs are zero)", 100*t)
 			}
-			f.legend = append(f.legend, entry{name: name, mark: r.look()})
+			f.legend = append(f.legend, entry{name: name, mark: r.style()})
 		}
 	}
 	for _, p := range f.panels {
@@ -241,7 +241,7 @@ var kinds = []struct {
 // gradients draws the mean absolute gradient of each kind by depth. A single run has one row of
 // panels, and several runs have one row for each kind.
 func gradients(runs []Run) *figure {
-	runs = measured(runs, func(r *analysis.Report) bool { return r.Gradients != nil })
+	runs = runsWithValues(runs, func(r *analysis.Report) bool { return r.Gradients != nil })
 	d, ok := depthOf(runs, func(r *analysis.Report) bool { return true })
 	if !ok {
 		return nil
@@ -275,9 +275,9 @@ func gradients(runs []Run) *figure {
 			f.legend = append(f.legend, entry{name: kind.name, mark: markOf(k)})
 		}
 	} else {
-		f.byRun(d, runs, rows, names, func(run Run, _ int) mark { return run.look() })
+		f.byRun(d, runs, rows, names, func(run Run, _ int) mark { return run.style() })
 		for _, r := range runs {
-			f.legend = append(f.legend, entry{name: r.Name, mark: r.look()})
+			f.legend = append(f.legend, entry{name: r.Name, mark: r.style()})
 		}
 		f.note = "w: weights of convolutions. " + f.note
 	}

@@ -193,6 +193,7 @@ func (m mosaic) panel() panel {
 	return panel{p, 1}
 }
 
+// Plot implements plot.Plotter.
 func (m mosaic) Plot(c vgdraw.Canvas, _ *plot.Plot) {
 	const gap = 14 // points
 	const pixel = vg.Inch / dpi
@@ -216,20 +217,20 @@ func (m mosaic) Plot(c vgdraw.Canvas, _ *plot.Plot) {
 	}
 	left := c.Min.X
 	for _, b := range m {
-		room := c
-		room.Min.X, room.Max.X = left, left+free*vg.Length(share(b)/shares)
-		left = room.Max.X + vg.Points(gap)
-		paragraph(room, style, b.caption)
-		room.Max.Y -= caption
-		columns, scale := b.fit(float64(room.Size().X/pixel)-1, float64(room.Size().Y/pixel)-1)
+		area := c
+		area.Min.X, area.Max.X = left, left+free*vg.Length(share(b)/shares)
+		left = area.Max.X + vg.Points(gap)
+		paragraph(area, style, b.caption)
+		area.Max.Y -= caption
+		columns, scale := b.fit(float64(area.Size().X/pixel)-1, float64(area.Size().Y/pixel)-1)
 		p := b.picture(columns, max(1, int(scale)))
 		size := p.Bounds().Size()
 		w, h := float64(size.X), float64(size.Y)
-		if reduced := min(1, float64(room.Size().X/pixel)/w, float64(room.Size().Y/pixel)/h); reduced < 1 {
+		if reduced := min(1, float64(area.Size().X/pixel)/w, float64(area.Size().Y/pixel)/h); reduced < 1 {
 			w, h = w*reduced, h*reduced
 		}
 		// The picture is aligned to whole pixels so that it is sharp.
-		x, y := math.Ceil(float64(room.Min.X/pixel)), math.Floor(float64(room.Max.Y/pixel))
+		x, y := math.Ceil(float64(area.Min.X/pixel)), math.Floor(float64(area.Max.Y/pixel))
 		c.DrawImage(vg.Rectangle{
 			Min: vg.Point{X: vg.Length(x) * pixel, Y: vg.Length(y-h) * pixel},
 			Max: vg.Point{X: vg.Length(x+w) * pixel, Y: vg.Length(y) * pixel},

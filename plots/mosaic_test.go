@@ -30,7 +30,7 @@ func TestFilters(t *testing.T) {
 	// Two 2×2 filters of 4 channels have one extreme weight, and three weights of half that size.
 	f := &analysis.Filters{Layer: "conv", Out: 2, In: 4, Size: 2, Values: make([]float32, 2*4*2*2)}
 	f.Values[5], f.Values[8], f.Values[20], f.Values[31] = -2, 1, 1, 1
-	picture := saved(t, filters([]string{"a"}, []*analysis.Filters{f}))
+	picture := renderFigure(t, filters([]string{"a"}, []*analysis.Filters{f}))
 	one, three := area(picture, diverging(-1)), area(picture, diverging(0.5))
 	side := math.Sqrt(float64(one))
 	if one < 1000 || three != 3*one || side != math.Trunc(side) {
@@ -41,7 +41,7 @@ func TestFilters(t *testing.T) {
 	if legend := filters([]string{"a"}, []*analysis.Filters{rgb}).legend; len(legend) != 7 || legend[0].name != "positive weight of red" || legend[0].patch != (color.RGBA{255, 127, 127, 255}) {
 		t.Errorf("the legend of a filter of red, green and blue is %+v", legend)
 	}
-	if n := area(saved(t, filters([]string{"a"}, []*analysis.Filters{rgb})), color.RGBA{255, 0, 127, 255}); n < 1000 {
+	if n := area(renderFigure(t, filters([]string{"a"}, []*analysis.Filters{rgb})), color.RGBA{255, 0, 127, 255}); n < 1000 {
 		t.Errorf("a filter of red, green and blue has %d pixels of the right colour", n)
 	}
 }
@@ -50,7 +50,7 @@ func TestFilters(t *testing.T) {
 func TestFeatureMaps(t *testing.T) {
 	maps := &analysis.FeatureMaps{ReLU: "bn", Channels: 2, Height: 1, Width: 2, Values: []float32{0, 0, 4, 1}, Class: "cat",
 		Picture: []uint8{10, 200, 30, 40}, PictureChannels: 1, PictureHeight: 2, PictureWidth: 2}
-	picture := saved(t, featureMaps([]string{"a"}, []*analysis.FeatureMaps{maps}))
+	picture := renderFigure(t, featureMaps([]string{"a"}, []*analysis.FeatureMaps{maps}))
 	largest, quarter, off := area(picture, shade(1)), area(picture, shade(0.5)), area(picture, color.RGBA{0xf5, 0xc9, 0xb3, 0xff})
 	if largest < 1000 || quarter != largest || off != 2*largest {
 		t.Errorf("the largest output has %d pixels, a quarter of it %d, the channel that is off %d", largest, quarter, off)

@@ -51,6 +51,7 @@ func report(layers int, level float64) *analysis.Report {
 	return r
 }
 
+// epochs returns made-up metrics of n epochs.
 func epochs(n int) []rundir.EpochMetrics {
 	var all []rundir.EpochMetrics
 	for i := range n {
@@ -60,8 +61,8 @@ func epochs(n int) []rundir.EpochMetrics {
 	return all
 }
 
-// drawn draws runs and returns the pictures by name.
-func drawn(t *testing.T, runs []Run) map[string]image.Image {
+// drawAll draws runs and returns the pictures by name.
+func drawAll(t *testing.T, runs []Run) map[string]image.Image {
 	t.Helper()
 	dir := t.TempDir()
 	paths, err := Draw(dir, runs, PNG)
@@ -79,6 +80,7 @@ func drawn(t *testing.T, runs []Run) map[string]image.Image {
 	return pictures
 }
 
+// read decodes the PNG file at path.
 func read(t *testing.T, path string) image.Image {
 	t.Helper()
 	f, err := os.Open(path)
@@ -107,8 +109,8 @@ func count(p image.Image, c color.Color) int {
 	return n
 }
 
-// TestWhatIsDrawn checks which pictures are drawn for various combinations of results.
-func TestWhatIsDrawn(t *testing.T) {
+// TestDrawnPictures checks which pictures are drawn for various combinations of results.
+func TestDrawnPictures(t *testing.T) {
 	measured := []string{"gamma_histogram.png", "gamma_layers.png", "near_zero.png", "sparsity.png", "gradients.png", "threshold.png"}
 	described := report(9, 0.6)
 	described.Sparsity, described.Gradients, described.Accuracy, described.Sweep = nil, nil, nil, nil
@@ -123,7 +125,7 @@ func TestWhatIsDrawn(t *testing.T) {
 		"no runs":      {nil, nil},
 		"empty run":    {[]Run{{Name: "a"}}, nil},
 		"epochs":       {[]Run{{Name: "a", Epochs: epochs(5)}}, []string{"training.png"}},
-		"tracked":      {[]Run{{Name: "a", Epochs: tracked(5, 0.1)}}, []string{"training.png", "gradient_epochs.png"}},
+		"tracked":      {[]Run{{Name: "a", Epochs: trackedEpochs(5, 0.1)}}, []string{"training.png", "gradient_epochs.png"}},
 		"one epoch":    {[]Run{{Name: "a", Epochs: epochs(1)}}, []string{"training.png"}},
 		"described":    {[]Run{{Name: "a", Report: described}}, measured[:3]},
 		"measured":     {[]Run{{Name: "a", Report: report(9, 0.6)}}, measured},
@@ -132,7 +134,7 @@ func TestWhatIsDrawn(t *testing.T) {
 		"113 layers":   {[]Run{{Name: "a", Report: report(113, 0.6), Epochs: epochs(160)}}, append(slices.Clone(measured), "training.png")},
 		"several runs": {[]Run{{Name: "a/b c", Report: report(9, 0.6), Epochs: epochs(4)}, {Name: "d", Report: report(12, 0.4)}, {Name: "e", Epochs: epochs(7)}}, append([]string{"gamma_histogram_a_b_c.png", "gamma_layers_a_b_c.png", "gamma_histogram_d.png", "gamma_layers_d.png", "training.png"}, measured[2:]...)},
 	} {
-		pictures := drawn(t, c.runs)
+		pictures := drawAll(t, c.runs)
 		if len(pictures) != len(c.want) {
 			t.Errorf("%s: %d pictures, want %v", name, len(pictures), c.want)
 		}
@@ -149,25 +151,25 @@ func TestWhatIsDrawn(t *testing.T) {
 	}
 }
 
-// TestMissing checks that NaNs are drawn as gaps.
-func TestMissing(t *testing.T) {
+// TestGaps checks that NaNs are drawn as gaps.
+func TestGaps(t *testing.T) {
 	whole := epochs(9)
 	gap := slices.Clone(whole)
 	gap[4].TestLoss, gap[5].TestLoss = math.NaN(), math.Inf(1)
-	a, b := drawn(t, []Run{{Epochs: whole}})["training.png"], drawn(t, []Run{{Epochs: gap}})["training.png"]
+	a, b := drawAll(t, []Run{{Epochs: whole}})["training.png"], drawAll(t, []Run{{Epochs: gap}})["training.png"]
 	if n, m := count(a, colors[0]), count(b, colors[0]); m >= n {
 		t.Errorf("%d pixels with a gap, %d without", m, n)
 	}
 	r := report(6, 0.5)
 	r.Layers[3].Gradient.Gamma = 0
 	r.Layers[4].Gradient = nil
-	c, d := drawn(t, []Run{{Report: report(6, 0.5)}})["gradients.png"], drawn(t, []Run{{Report: r}})["gradients.png"]
+	c, d := drawAll(t, []Run{{Report: report(6, 0.5)}})["gradients.png"], drawAll(t, []Run{{Report: r}})["gradients.png"]
 	if n, m := count(c, colors[0]), count(d, colors[0]); m >= n {
 		t.Errorf("%d pixels with a gap, %d without", m, n)
 	}
 }
 
-// rows returns the first and last row of a colour in a column of a picture.
+// rows returns the first and last row with a colour in a column of a picture.
 func rows(t *testing.T, p image.Image, x int, c color.Color) (first, last int) {
 	t.Helper()
 	r, g, b, _ := c.RGBA()
@@ -186,8 +188,8 @@ func rows(t *testing.T, p image.Image, x int, c color.Color) (first, last int) {
 	return first, last
 }
 
-// saved returns a figure as a picture.
-func saved(t *testing.T, f *figure) image.Image {
+// renderFigure returns a figure as a picture.
+func renderFigure(t *testing.T, f *figure) image.Image {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "p.png")
 	if err := f.save(path, PNG); err != nil {
@@ -196,9 +198,9 @@ func saved(t *testing.T, f *figure) image.Image {
 	return read(t, path)
 }
 
-// TestPosition checks the heights of horizontal lines in two panels. The upper panel is three
+// TestPanelPositions checks the heights of horizontal lines in two panels. The upper panel is three
 // times as high as the lower one.
-func TestPosition(t *testing.T) {
+func TestPanelPositions(t *testing.T) {
 	values := []float64{0, 0.25, 1, 0, 0.25, 1}
 	f := &figure{title: "title", note: "note"}
 	for i, share := range []float64{3, 1} {
@@ -209,7 +211,7 @@ func TestPosition(t *testing.T) {
 		}
 		f.panels = append(f.panels, panel{p, share})
 	}
-	picture := saved(t, f)
+	picture := renderFigure(t, f)
 	middle := func(i int) float64 {
 		first, last := rows(t, picture, 800, colors[i])
 		return float64(first+last) / 2
@@ -231,7 +233,7 @@ func TestManyRuns(t *testing.T) {
 	for range 28 {
 		runs = append(runs, Run{Name: strings.Repeat("long ", 12), Report: report(9, 0.6)})
 	}
-	few, many := saved(t, nearZero(distinct(runs[:2]))), saved(t, nearZero(distinct(runs)))
+	few, many := renderFigure(t, nearZero(withDistinctNames(runs[:2]))), renderFigure(t, nearZero(withDistinctNames(runs)))
 	if few.Bounds().Dy() != 1000 || many.Bounds().Dy() <= 1000 || many.Bounds().Dx() != 1600 {
 		t.Errorf("the picture of two runs is %v, the picture of many is %v", few.Bounds(), many.Bounds())
 	}
@@ -258,7 +260,8 @@ func TestSameBytes(t *testing.T) {
 	}
 }
 
-func TestNoFolder(t *testing.T) {
+// TestMissingFolder checks that Draw fails if the folder does not exist.
+func TestMissingFolder(t *testing.T) {
 	if _, err := Draw(filepath.Join(t.TempDir(), "missing"), []Run{{Epochs: epochs(2)}}, PNG); err == nil {
 		t.Error("Draw succeeds in a folder that does not exist")
 	}
@@ -267,7 +270,7 @@ func TestNoFolder(t *testing.T) {
 // TestReportError damages one part of a report at a time, and checks that Draw refuses the report
 // before it draws anything.
 func TestReportError(t *testing.T) {
-	for says, damage := range map[string]func(r *analysis.Report){
+	for wantErr, damage := range map[string]func(r *analysis.Report){
 		"edge 2 of γ's bins is -0.5":          func(r *analysis.Report) { r.GammaEdges[1] = -0.5 },
 		"edge 4 of γ's bins is +Inf":          func(r *analysis.Report) { r.GammaEdges[3] = math.Inf(1) },
 		"threshold 2 for shares":              func(r *analysis.Report) { r.NearZero[1] = 0.001 },
@@ -295,17 +298,17 @@ func TestReportError(t *testing.T) {
 		dir := t.TempDir()
 		_, err := Draw(dir, []Run{{Name: "good", Report: report(4, 0.5)}, {Name: "bad", Report: bad}}, PNG)
 		var refused *ReportError
-		if !errors.As(err, &refused) || refused.Run != "bad" || !strings.Contains(err.Error(), says) {
-			t.Errorf("%v, want %q", err, says)
+		if !errors.As(err, &refused) || refused.Run != "bad" || !strings.Contains(err.Error(), wantErr) {
+			t.Errorf("%v, want %q", err, wantErr)
 		}
 		if files, _ := os.ReadDir(dir); len(files) > 0 {
-			t.Errorf("%s: Draw still writes %v", says, files[0])
+			t.Errorf("%s: Draw still writes %v", wantErr, files[0])
 		}
 	}
 }
 
-// TestExtremes draws values that are very large, very small, all equal or missing.
-func TestExtremes(t *testing.T) {
+// TestExtremeValues draws values that are very large, very small, all equal or missing.
+func TestExtremeValues(t *testing.T) {
 	for name, change := range map[string]func(r *analysis.Report, e []rundir.EpochMetrics){
 		"huge": func(r *analysis.Report, e []rundir.EpochMetrics) {
 			r.Sweep[2].TestAccuracy, r.Layers[1].NearZero[2], r.GammaEdges[0] = math.MaxFloat64, math.MaxFloat64, -1e299
@@ -330,7 +333,7 @@ func TestExtremes(t *testing.T) {
 	} {
 		r, e := report(4, 0.5), epochs(4)
 		change(r, e)
-		if pictures := drawn(t, []Run{{Name: name, Report: r, Epochs: e}}); len(pictures) != 7 {
+		if pictures := drawAll(t, []Run{{Name: name, Report: r, Epochs: e}}); len(pictures) != 7 {
 			t.Errorf("%s: %d pictures", name, len(pictures))
 		}
 	}

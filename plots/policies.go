@@ -15,7 +15,7 @@ import (
 )
 
 // DrawPolicies draws a comparison of pruning policies as a file at path, whose extension
-// is the format: test accuracy against the multiply-adds that stay and against the measured
+// is the format: test accuracy against the remaining multiply-adds and against the measured
 // time, with 95% intervals.
 func DrawPolicies(path string, c *prune.Comparison) error {
 	format, err := ParseFormat(strings.TrimPrefix(filepath.Ext(path), "."))
@@ -25,6 +25,7 @@ func DrawPolicies(path string, c *prune.Comparison) error {
 	return policies(c).save(path, format)
 }
 
+// policies draws accuracy against multiply-adds and against time, with a line for each policy.
 func policies(c *prune.Comparison) *figure {
 	measured := "statistics re-estimated after pruning"
 	if c.Epochs > 0 {
@@ -53,8 +54,8 @@ func policies(c *prune.Comparison) *figure {
 		lines[at].points = append(lines[at].points, point{row.MACs, row.Time, a})
 	}
 	for _, l := range lines {
-		byMACs.Add(l.by(func(p point) float64 { return p.macs }))
-		byTime.Add(l.by(func(p point) float64 { return p.time }))
+		byMACs.Add(l.plotAgainst(func(p point) float64 { return p.macs }))
+		byTime.Add(l.plotAgainst(func(p point) float64 { return p.time }))
 		f.legend = append(f.legend, entry{name: l.name, mark: l.mark})
 	}
 	for _, p := range f.panels {
@@ -90,21 +91,21 @@ func policyName(p prune.Policy) string {
 	return fmt.Sprintf("%s (%s)", p.Importance, strings.Join(options, ", "))
 }
 
-// policyCurve is a policy's accuracies.
+// policyCurve holds the accuracies of a policy at all sizes.
 type policyCurve struct {
 	name   string
 	mark   mark
 	points []point
 }
 
-// point is a policy at one size.
+// point holds the results of a policy at one size.
 type point struct {
 	macs, time float64
 	accuracy   engine.Evaluation
 }
 
-// by returns a plotter of the curve against x, in its order.
-func (l policyCurve) by(x func(point) float64) intervals {
+// plotAgainst returns a plotter of the curve against x, ordered by x.
+func (l policyCurve) plotAgainst(x func(point) float64) intervals {
 	points := slices.Clone(l.points)
 	slices.SortStableFunc(points, func(a, b point) int {
 		if x(a) < x(b) {
@@ -126,6 +127,7 @@ type intervals struct {
 	low, high []float64
 }
 
+// Plot implements plot.Plotter.
 func (s intervals) Plot(c draw.Canvas, p *plot.Plot) {
 	x, y := p.Transforms(&c)
 	style := s.mark.thin().line()

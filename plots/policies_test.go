@@ -26,7 +26,7 @@ func comparison() *prune.Comparison {
 	return c
 }
 
-// TestPolicies checks the lines, the intervals and what is drawn after a recovery.
+// TestPolicies checks the lines and the intervals, with and without training after pruning.
 func TestPolicies(t *testing.T) {
 	c := comparison()
 	f := policies(c)
@@ -41,8 +41,8 @@ func TestPolicies(t *testing.T) {
 	// The bars of the first policy go from 0.8 down to 0.5, those of the second from 0.5 to
 	// 0.2, so both colours are equally high.
 	height := func(f *figure, at int) int {
-		f.legend = nil // it has the same colours
-		rows := pixelsOf(saved(t, f), colors[at])
+		f.legend = nil // the legend has the same colours
+		rows := pixelsOf(renderFigure(t, f), colors[at])
 		covered := func(n int) bool { return n > 0 }
 		first := slices.IndexFunc(rows, covered)
 		slices.Reverse(rows)

@@ -153,7 +153,7 @@ func over(runs []Run, of func(*analysis.Report) *analysis.Scope) string {
 func overEpochs(epochs []rundir.EpochMetrics, train bool) string {
 	last := epochs[len(epochs)-1]
 	text := fmt.Sprintf("test: %d pictures", last.TestExamples)
-	if n := held(epochs); n > 0 {
+	if n := validationPictures(epochs); n > 0 {
 		text += fmt.Sprintf("; validation: %d", n)
 	}
 	text += fmt.Sprintf(", inference mode (%s statistics)", last.TestStatistics)
@@ -163,5 +163,7 @@ func overEpochs(epochs []rundir.EpochMetrics, train bool) string {
 	return text
 }
 
-// held returns the number of pictures held out for validation.
-func held(epochs []rundir.EpochMetrics) int { return epochs[len(epochs)-1].ValidationExamples }
+// validationPictures returns the number of pictures held out for validation.
+func validationPictures(epochs []rundir.EpochMetrics) int {
+	return epochs[len(epochs)-1].ValidationExamples
+}

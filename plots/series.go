@@ -62,12 +62,13 @@ type series struct {
 	mark mark
 }
 
-// any reports whether there is anything to draw.
-func (s series) any() bool {
+// hasData reports whether s has a point to draw.
+func (s series) hasData() bool {
 	low, _, _, _ := s.DataRange()
 	return finite(low)
 }
 
+// Plot implements plot.Plotter.
 func (s series) Plot(c draw.Canvas, p *plot.Plot) {
 	x, y := p.Transforms(&c)
 	// Marks that are close together would hide the line. Where the points matter more than
@@ -126,6 +127,7 @@ type horizontal struct {
 	label string
 }
 
+// Plot implements plot.Plotter.
 func (h horizontal) Plot(c draw.Canvas, p *plot.Plot) {
 	_, y := p.Transforms(&c)
 	if h.y >= p.Y.Min && h.y <= p.Y.Max {
@@ -137,12 +139,13 @@ func (h horizontal) Plot(c draw.Canvas, p *plot.Plot) {
 }
 
 // drops is a plotter of vertical lines at rising x, with labels at the bottom. It leaves out a
-// label that would cover the one before.
+// label that would overlap the previous one.
 type drops struct {
 	x      []float64
 	labels []string
 }
 
+// Plot implements plot.Plotter.
 func (d drops) Plot(c draw.Canvas, p *plot.Plot) {
 	x, _ := p.Transforms(&c)
 	style := textStyle(8, darkGrey)

@@ -32,7 +32,7 @@ func threshold(runs []Run) *figure {
 	}
 	low, high := math.Inf(1), math.Inf(-1)
 	for _, run := range runs {
-		sweep, m := run.Report.Sweep, run.look()
+		sweep, m := run.Report.Sweep, run.style()
 		threshold, share := series{mark: m}, series{mark: m}
 		for k, row := range sweep {
 			share.x, share.y = append(share.x, row.Share), append(share.y, row.TestAccuracy)
@@ -82,7 +82,7 @@ func classesOf(runs []Run) []int {
 }
 
 // shares is a plotter of an axis above a panel of thresholds. It shows the share of γ that
-// each threshold clamps, and leaves out a label that would cover the one before.
+// each threshold clamps, and leaves out labels that would overlap the previous label.
 type shares []analysis.Sweep
 
 // Sizes of the axis.
@@ -91,6 +91,7 @@ const (
 	sharesHeight = 30 // points
 )
 
+// Plot implements plot.Plotter.
 func (s shares) Plot(c draw.Canvas, p *plot.Plot) {
 	x, _ := p.Transforms(&c)
 	style := p.X.Tick.Label

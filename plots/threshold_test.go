@@ -16,7 +16,7 @@ func TestThreshold(t *testing.T) {
 	if len(one.panels) != 1 || len(one.legend) != 0 {
 		t.Errorf("a single run has %d panels and %d entries in the legend", len(one.panels), len(one.legend))
 	}
-	picture := saved(t, one)
+	picture := renderFigure(t, one)
 	// The curve falls from 0.8 to 0.4; its marks are at both ends.
 	high, low := extent(picture, colors[0])
 	radius := float64(markRadius) * dpi / 72
@@ -28,19 +28,19 @@ func TestThreshold(t *testing.T) {
 		t.Errorf("the chance line is in row %d with %d pixels, want row %v", row, n, at(0.25))
 	}
 	without := report(4, 0.8)
-	if _, n := longestRow(saved(t, threshold([]Run{{Name: "a", Report: without}})), grey); n > 50 {
+	if _, n := longestRow(renderFigure(t, threshold([]Run{{Name: "a", Report: without}})), grey); n > 50 {
 		t.Errorf("a chance line has %d pixels, but the number of classes is unknown", n)
 	}
 
 	two := threshold([]Run{{Name: "a", Report: r}, {Name: "b", Report: r}, {Name: "c"}})
-	runs := distinct([]Run{{Name: "not analyzed"}, {Name: "a", Report: r}, {Name: "b", Report: r}})
+	runs := withDistinctNames([]Run{{Name: "not analyzed"}, {Name: "a", Report: r}, {Name: "b", Report: r}})
 	if f := threshold(runs); f.legend[1].mark.color != colors[2] || nearZero(runs).legend[1].mark.color != colors[2] {
 		t.Errorf("the third run has the colour %v, and %v in another picture", f.legend[1].mark.color, nearZero(runs).legend[1].mark.color)
 	}
 	if len(two.panels) != 2 || len(two.legend) != 2 || two.panels[1].X.Min != 0 || two.panels[1].X.Max != 1 {
 		t.Errorf("several runs have panels %+v and the legend %+v", two.panels, two.legend)
 	}
-	saved(t, two)
+	renderFigure(t, two)
 }
 
 // pixelsOf returns the number of pixels of a colour in each row.

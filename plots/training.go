@@ -63,7 +63,7 @@ func training(runs []Run) *figure {
 		title: title("Accuracy and loss while training", runs),
 		scope: scope(runs, func(r Run) string { return overEpochs(r.Epochs, len(runs) == 1) }),
 	}
-	validated := slices.ContainsFunc(runs, func(r Run) bool { return held(r.Epochs) > 0 })
+	validated := slices.ContainsFunc(runs, func(r Run) bool { return validationPictures(r.Epochs) > 0 })
 	if len(runs) == 1 {
 		f.curvesOfRun(runs[0], validated)
 	} else {
@@ -114,7 +114,7 @@ func (f *figure) curvesOfRun(run Run, validated bool) {
 	f.panels = []panel{{accuracy, 1}, {loss, 1}}
 }
 
-// curvesOfRuns draws a panel for each curve, with lines that are named at their ends.
+// curvesOfRuns draws a panel for each curve, with names at the ends of lines.
 func (f *figure) curvesOfRuns(runs []Run, curves []curve) {
 	for _, c := range curves {
 		name := c.name
@@ -124,7 +124,7 @@ func (f *figure) curvesOfRuns(runs []Run, curves []curve) {
 		p := newPanel("", name)
 		var lines []namedLine
 		for _, run := range runs {
-			line := namedLine{run.Name, c.result(run.Epochs), c.over(run.Epochs, run.look())}
+			line := namedLine{run.Name, c.result(run.Epochs), c.over(run.Epochs, run.style())}
 			p.Add(line)
 			lines = append(lines, line)
 		}
@@ -161,7 +161,7 @@ func accuracyByTime(runs []Run) *figure {
 	p := newPanel("time, "+unit, "test accuracy")
 	var lines []namedLine
 	for _, run := range runs {
-		s := testAccuracy.over(run.Epochs, run.look())
+		s := testAccuracy.over(run.Epochs, run.style())
 		for e, t := range elapsed(run.Epochs) {
 			s.x[e] = t / seconds
 		}

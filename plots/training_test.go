@@ -21,7 +21,7 @@ func TestValidation(t *testing.T) {
 	}
 	some := slices.Clone(all)
 	some[3].ValidationExamples = 0
-	pixels := func(runs ...Run) int { return count(drawn(t, runs)["training.png"], colors[green]) }
+	pixels := func(runs ...Run) int { return count(drawAll(t, runs)["training.png"], colors[green]) }
 	whole, gap := pixels(Run{Epochs: all}), pixels(Run{Epochs: some})
 	if n := pixels(Run{Epochs: none}); n != 0 || gap >= whole || gap == 0 {
 		t.Errorf("the validation curve has %d pixels without a split, %d with a gap, %d without a gap", n, gap, whole)
@@ -99,8 +99,8 @@ func TestLongRun(t *testing.T) {
 	pixels := func(n int) int {
 		f := training([]Run{{Epochs: r[:n]}})
 		f.legend, f.panels = nil, f.panels[:1]
-		_, high := longestRow(saved(t, f), colors[0])
-		first, last := extent(saved(t, f), colors[0])
+		_, high := longestRow(renderFigure(t, f), colors[0])
+		first, last := extent(renderFigure(t, f), colors[0])
 		if high < 500 {
 			t.Errorf("the longest row of a line has %d pixels", high)
 		}
@@ -119,7 +119,7 @@ func TestEndings(t *testing.T) {
 	if len(f.legend) != 0 {
 		t.Errorf("the legend is %+v, want labels at the ends", f.legend)
 	}
-	saved(t, f)
+	renderFigure(t, f)
 	if got := testAccuracy.result(few[0].Epochs) + testLoss.result(few[1].Epochs); got != " 38.0% 0.44" {
 		t.Errorf("results %q", got)
 	}
@@ -135,16 +135,16 @@ func TestEndings(t *testing.T) {
 	}
 }
 
-// TestPlaces checks that labels do not overlap and keep their order and, if there is room, their
+// TestLabelHeights checks that labels do not overlap and keep their order and, if there is room, their
 // places.
-func TestPlaces(t *testing.T) {
+func TestLabelHeights(t *testing.T) {
 	for _, c := range []struct{ points, want []vg.Length }{
 		{[]vg.Length{90, 50, 10}, []vg.Length{90, 50, 10}},
 		{[]vg.Length{52, 51, 50}, []vg.Length{52, 42, 32}},
 		{[]vg.Length{2, 1, 0}, []vg.Length{20, 10, 0}},
 		{[]vg.Length{120, 100}, []vg.Length{100, 90}},
 	} {
-		if got := places(c.points, 10, 0, 100); !slices.Equal(got, c.want) {
+		if got := labelHeights(c.points, 10, 0, 100); !slices.Equal(got, c.want) {
 			t.Errorf("labels of %v are at %v, want %v", c.points, got, c.want)
 		}
 	}

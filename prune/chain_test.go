@@ -16,7 +16,8 @@ import (
 	"bnkit/engine/dataset"
 )
 
-func prune(t *testing.T, m *engine.Model, data *dataset.Data, o Options) (*Result, *engine.Model) {
+// pruneAndSave prunes a model, saves it, and returns the result and the loaded model.
+func pruneAndSave(t *testing.T, m *engine.Model, data *dataset.Data, o Options) (*Result, *engine.Model) {
 	t.Helper()
 	r, err := Prune(context.Background(), m, data, o)
 	if err != nil {
@@ -29,8 +30,8 @@ func prune(t *testing.T, m *engine.Model, data *dataset.Data, o Options) (*Resul
 	return r, load(t, path)
 }
 
-// changed returns the indices of the elements that differ between two models, by tensor.
-func changed(a, b *engine.Model) map[string][]int {
+// changedElements returns the indices of the elements that differ between two models, by tensor.
+func changedElements(a, b *engine.Model) map[string][]int {
 	d := map[string][]int{}
 	for i, values := range a.Params.Values {
 		for j, v := range values {
@@ -43,11 +44,11 @@ func changed(a, b *engine.Model) map[string][]int {
 	return d
 }
 
-// TestOnlySmallGammas checks that Prune changes only γ below the threshold and, if asked to,
+// TestOnlySmallGammas checks that Prune changes only γ below the threshold and, with ZeroBeta,
 // their β. It compares every element of every tensor with the source.
 func TestOnlySmallGammas(t *testing.T) {
-	data := tiny()
-	m := trained(t, data, false)
+	data := tinyData()
+	m := trainedModel(t, data, false)
 	// These γ are equal to the threshold in size, just below it, and well above it. Only
 	// those below it must be clamped.
 	const threshold = 0.25
@@ -57,13 +58,13 @@ func TestOnlySmallGammas(t *testing.T) {
 	if err := m.Save(source); err != nil {
 		t.Fatal(err)
 	}
-	was, err := os.ReadFile(source)
+	before, err := os.ReadFile(source)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, zeroBeta := range []bool{false, true} {
 		m := load(t, source)
-		_, pruned := prune(t, m, data, Options{Threshold: threshold, ZeroBeta: zeroBeta})
+		_, pruned := pruneAndSave(t, m, data, Options{Threshold: threshold, ZeroBeta: zeroBeta})
 		want := map[string][]int{}
 		for i := range m.Network.Units {
 			for c, g := range m.Params.Of(i, arch.Gamma) {
@@ -75,7 +76,7 @@ func TestOnlySmallGammas(t *testing.T) {
 				}
 			}
 		}
-		got := changed(m, pruned)
+		got := changedElements(m, pruned)
 		for name, elements := range want {
 			if !slices.Equal(got[name], elements) {
 				t.Errorf("%s: elements %v changed, want %v", name, got[name], elements)
@@ -89,17 +90,17 @@ func TestOnlySmallGammas(t *testing.T) {
 			t.Errorf("γ around the threshold became %v", g)
 		}
 		now, err := os.ReadFile(source)
-		if err != nil || !bytes.Equal(now, was) {
-			t.Errorf("the source file was changed, or cannot be read: %v", err)
+		if err != nil || !bytes.Equal(now, before) {
+			t.Errorf("the source file before changed, or cannot be read: %v", err)
 		}
 	}
 }
 
 // TestBefore checks that Result.Before is an evaluation of the source.
 func TestBefore(t *testing.T) {
-	data := tiny()
-	m := trained(t, data, true)
-	r, _ := prune(t, m, data, Options{Threshold: 0.4})
+	data := tinyData()
+	m := trainedModel(t, data, true)
+	r, _ := pruneAndSave(t, m, data, Options{Threshold: 0.4})
 	evaluator, err := m.Evaluator(data, 1)
 	if err != nil {
 		t.Fatal(err)
@@ -121,24 +122,24 @@ func TestBefore(t *testing.T) {
 	}
 }
 
-// TestTwice prunes a network that is already pruned, with the same threshold and with a
+// TestPruneTwice prunes a network that is already pruned, with the same threshold and with a
 // larger one.
-func TestTwice(t *testing.T) {
-	data := tiny()
-	m := trained(t, data, true)
-	first, once := prune(t, m, data, Options{Threshold: 0.2})
-	again, same := prune(t, once, data, Options{Threshold: 0.2})
+func TestPruneTwice(t *testing.T) {
+	data := tinyData()
+	m := trainedModel(t, data, true)
+	first, once := pruneAndSave(t, m, data, Options{Threshold: 0.2})
+	again, same := pruneAndSave(t, once, data, Options{Threshold: 0.2})
 	if again.Clamped != first.Clamped || again.Before != first.After || again.After != first.After {
 		t.Errorf("pruning with the same threshold twice gives %+v, then %+v", first, again)
 	}
-	if d := changed(once, same); len(d) > 0 {
+	if d := changedElements(once, same); len(d) > 0 {
 		t.Errorf("pruning with the same threshold again changed %v", d)
 	}
-	more, twice := prune(t, once, data, Options{Threshold: 0.5, ZeroBeta: true})
+	more, twice := pruneAndSave(t, once, data, Options{Threshold: 0.5, ZeroBeta: true})
 	if more.Clamped <= first.Clamped {
 		t.Errorf("%d channels are clamped below 0.5, but %d below 0.2", more.Clamped, first.Clamped)
 	}
-	direct, _ := prune(t, m, data, Options{Threshold: 0.5, ZeroBeta: true})
+	direct, _ := pruneAndSave(t, m, data, Options{Threshold: 0.5, ZeroBeta: true})
 	if more.After != direct.After || more.Clamped != direct.Clamped {
 		t.Errorf("pruning in two steps gives %+v, in one step %+v", more.After, direct.After)
 	}
@@ -147,9 +148,9 @@ func TestTwice(t *testing.T) {
 	if len(events) != 3 || len(m.History) != 1 || len(once.History) != 2 {
 		t.Fatalf("histories of %d, %d and %d events, want 1, 2 and 3", len(m.History), len(once.History), len(events))
 	}
-	for i, was := range once.History {
-		if events[i].Action != was.Action || !bytes.Equal(events[i].Parameters, was.Parameters) {
-			t.Errorf("event %d was %+v and is %+v", i, was, events[i])
+	for i, before := range once.History {
+		if events[i].Action != before.Action || !bytes.Equal(events[i].Parameters, before.Parameters) {
+			t.Errorf("event %d before %+v and is %+v", i, before, events[i])
 		}
 	}
 	var e map[string]any
@@ -161,9 +162,9 @@ func TestTwice(t *testing.T) {
 	}
 }
 
-// TestWhollyTrained prunes every channel of a network of which all tensors were trained.
-func TestWhollyTrained(t *testing.T) {
-	data := tiny()
+// TestAllTensorsTrained prunes every channel of a network in which all tensors were trained.
+func TestAllTensorsTrained(t *testing.T) {
+	data := tinyData()
 	cfg := config.Default()
 	cfg.Arch, cfg.Trainable, cfg.Epochs, cfg.Batch, cfg.LRDrops = "resnet-8", string(arch.All), 1, 16, nil
 	run, err := engine.Train(context.Background(), cfg, data, engine.TrainOptions{Dir: filepath.Join(t.TempDir(), "run"), Threads: 2})
@@ -171,10 +172,10 @@ func TestWhollyTrained(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := load(t, run.Checkpoint)
-	r, pruned := prune(t, m, data, Options{Threshold: 1e9})
-	for name := range changed(m, r.Model) {
+	r, pruned := pruneAndSave(t, m, data, Options{Threshold: 1e9})
+	for name := range changedElements(m, r.Model) {
 		if !isGamma(m, name) {
-			t.Errorf("%s was changed", name)
+			t.Errorf("%s before changed", name)
 		}
 	}
 	// Because weights are stored, the file holds the smaller network: one channel of each
@@ -184,7 +185,7 @@ func TestWhollyTrained(t *testing.T) {
 			t.Errorf("%s of the file has %d channels, want 1", u.Name, u.OutShape.C)
 		}
 	}
-	if again, _ := prune(t, pruned, data, Options{Threshold: 1e9}); again.Before.TestAccuracy != r.After.TestAccuracy || math.Abs(again.Before.TestLoss-r.After.TestLoss) > 1e-6 {
+	if again, _ := pruneAndSave(t, pruned, data, Options{Threshold: 1e9}); again.Before.TestAccuracy != r.After.TestAccuracy || math.Abs(again.Before.TestLoss-r.After.TestLoss) > 1e-6 {
 		t.Errorf("the file evaluates to %+v, the clamped network to %+v", again.Before, r.After)
 	}
 	// If every γ is zero, the output is the same for all pictures, so the accuracy is the
@@ -194,6 +195,7 @@ func TestWhollyTrained(t *testing.T) {
 	}
 }
 
+// isGamma reports whether the tensor with the given name is a γ.
 func isGamma(m *engine.Model, name string) bool {
 	for i := range m.Params.Tensors {
 		if m.Params.Tensors[i].Name == name {

@@ -13,7 +13,7 @@ import (
 )
 
 // Choose returns the plan for m that the options describe. It needs data for a policy, a
-// target or BetaMean; without them it is MakePlan. The errors are those of MakePlan, and
+// target or MeanBeta; without them it is like MakePlan. The errors are those of MakePlan, and
 // an *OptionError if a target cannot be reached.
 func Choose(ctx context.Context, m *engine.Model, data *dataset.Data, o Options) (*Plan, error) {
 	if !o.NeedsData() {
@@ -39,7 +39,7 @@ func (o *Options) NeedsData() bool {
 	return o.Plan == nil && (o.Policy != Policy{} || o.Target != Target{} || o.MeanBeta)
 }
 
-// check returns an error if options do not fit together.
+// check returns an error if options are invalid or cannot be combined.
 func (o *Options) check() error {
 	if err := o.Policy.check(); err != nil {
 		return err
@@ -47,13 +47,13 @@ func (o *Options) check() error {
 	if err := o.Target.check(); err != nil {
 		return err
 	}
-	ways := 0
+	goals := 0
 	for _, set := range []bool{o.Target.MACs != 0, o.Target.Latency != 0, o.Target.MaxDrop != 0, o.Remove != 0, o.Threshold != 0} {
 		if set {
-			ways++
+			goals++
 		}
 	}
-	if ways != 1 {
+	if goals != 1 {
 		return &OptionError{"the number of channels to prune needs exactly one of: a share to remove, a threshold, a target of multiply-adds, of time or of accuracy"}
 	}
 	if o.Threshold != 0 && o.Policy != (Policy{}) {
@@ -82,7 +82,7 @@ func (o *Options) beta() string {
 	return BetaKept
 }
 
-// selection is the choice of groups to prune, in progress.
+// selection holds the state of choosing groups to prune.
 type selection struct {
 	o         Options
 	m         *engine.Model
@@ -90,9 +90,9 @@ type selection struct {
 	evaluator *engine.Evaluator // of m
 	scorer    *scorer
 
-	order []*group // in the order of pruning, without those that are pruned already or must stay
-	total int      // channels with a γ
-	gone  int      // of these, pruned already
+	order   []*group // in the order of pruning, without groups that are pruned already or must stay
+	total   int      // number of channels with a γ
+	removed int      // number of these channels that are pruned already
 
 	named bool // whether the options name a policy
 }
@@ -109,17 +109,18 @@ func newSelection(ctx context.Context, m *engine.Model, data *dataset.Data, o Op
 		s.close()
 		return nil, err
 	}
-	if err := s.sort(); err != nil {
+	if err := s.setOrder(); err != nil {
 		s.close()
 		return nil, err
 	}
 	return s, nil
 }
 
+// close closes the evaluator.
 func (s *selection) close() { s.evaluator.Close() }
 
-// sort sets order for the current policy.
-func (s *selection) sort() error {
+// setOrder sets order, total and removed for the current policy.
+func (s *selection) setOrder() error {
 	choice := s.o.choice()
 	protected, err := choice.protected(s.m.Network)
 	if err != nil {
@@ -127,42 +128,42 @@ func (s *selection) sort() error {
 	}
 	all := groups(s.m.Network)
 	s.scorer.score(all, s.o.Policy, s.o.beta())
-	// room is the number of channels of each unit that may still be pruned.
-	room := make([]int, len(s.m.Network.Units))
-	s.total, s.gone = 0, 0
-	for i := range room {
+	// prunable is the number of channels of each unit that may still be pruned.
+	prunable := make([]int, len(s.m.Network.Units))
+	s.total, s.removed = 0, 0
+	for i := range prunable {
 		gamma := s.m.Params.Of(i, arch.Gamma)
 		s.total += len(gamma)
-		room[i] = len(gamma) - 1
+		prunable[i] = len(gamma) - 1
 		if s.o.MaxPerLayer > 0 {
-			room[i] = min(room[i], int(s.o.MaxPerLayer*float64(len(gamma))))
+			prunable[i] = min(prunable[i], int(s.o.MaxPerLayer*float64(len(gamma))))
 		}
 		if protected[i] {
-			room[i] = 0
+			prunable[i] = 0
 		}
 		for c := range gamma {
 			if isPruned(s.m, i, c) {
-				s.gone++
-				room[i]--
+				s.removed++
+				prunable[i]--
 			}
 		}
 	}
 	s.order = nil
 	for _, g := range s.o.Policy.Scope.sorted(s.m.Network, all) {
 		news := slices.DeleteFunc(slices.Clone(g.members), func(p place) bool { return isPruned(s.m, p.unit, p.channel) })
-		if len(news) == 0 || slices.ContainsFunc(news, func(p place) bool { return room[p.unit] < 1 }) {
+		if len(news) == 0 || slices.ContainsFunc(news, func(p place) bool { return prunable[p.unit] < 1 }) {
 			continue
 		}
 		for _, p := range news {
-			room[p.unit]--
+			prunable[p.unit]--
 		}
 		s.order = append(s.order, g)
 	}
 	return nil
 }
 
-// plan returns the plan that prunes the given groups and what is pruned already, without
-// its effect on the network.
+// plan returns the plan that prunes the given groups and the channels that are pruned already,
+// without the numbers that describe its effect.
 func (s *selection) plan(chosen []*group) *Plan {
 	gone := make([]map[int]bool, len(s.m.Network.Units))
 	for _, g := range chosen {
@@ -176,8 +177,8 @@ func (s *selection) plan(chosen []*group) *Plan {
 	return s.planOf(gone)
 }
 
-// planOf returns the plan that prunes the given channels, by unit, and what is pruned
-// already.
+// planOf returns the plan that prunes the given channels, by unit, and the channels that are
+// pruned already.
 func (s *selection) planOf(gone []map[int]bool) *Plan {
 	choice := s.o.choice()
 	choice.Source = s.m.Source.SHA256
@@ -201,11 +202,11 @@ func (s *selection) planOf(gone []map[int]bool) *Plan {
 	return p
 }
 
-// setMeans sets the constants of the plan's pruned channels such that each output that is
-// read is the mean of what it was: E[ReLU(z)], which is more than the ReLU of the mean of
-// z. In a residual stream that is constant, each β adds what the mean changes by. Where
-// only some branches of a stream are constant, β is the mean already, as BatchNorm's
-// output has the mean β.
+// setMeans sets the constants of the plan's pruned channels so that each output that is read
+// becomes the mean of the outputs before pruning: E[ReLU(z)], which is larger than the ReLU of
+// the mean of z. In a residual stream that is constant, each β is the change of that mean. If
+// only some branches of a stream are constant, their β stays, because it is the mean of the
+// BatchNorm's output.
 func (s *selection) setMeans(p *Plan) {
 	net := s.m.Network
 	kept, err := p.kept(net)
@@ -238,8 +239,8 @@ func (s *selection) setMeans(p *Plan) {
 			if beta != nil {
 				z = float64(beta[c])
 			}
-			fresh := !isPruned(s.m, i, c)
-			if known && fresh && beta != nil && u.ReLU && means[i] != nil {
+			newlyPruned := !isPruned(s.m, i, c)
+			if known && newlyPruned && beta != nil && u.ReLU && means[i] != nil {
 				z = means[i].Mean(c) - base
 				constants[c] = float32(z)
 			}
@@ -266,13 +267,13 @@ func sourceOf(u *arch.Unit, c int) int {
 	return c
 }
 
-// choose returns the plan that the options ask for.
+// choose returns the plan that the options describe.
 func (s *selection) choose(ctx context.Context) (*Plan, error) {
 	var p *Plan
 	var err error
 	switch t := &s.o.Target; {
 	case s.o.Remove > 0 && s.named:
-		p, err = s.share()
+		p, err = s.planForShare()
 	case s.o.Remove > 0 || s.o.Threshold > 0:
 		// BetaMean alone: the channels are those of MakePlan.
 		choice := s.o
@@ -291,11 +292,11 @@ func (s *selection) choose(ctx context.Context) (*Plan, error) {
 			p.Choice = plain.Choice
 		}
 	case t.MACs > 0:
-		p, err = s.macs()
+		p, err = s.planForMACs()
 	case t.Latency > 0:
-		p, err = s.latency(ctx)
+		p, err = s.planForLatency(ctx)
 	default:
-		p, err = s.drop(ctx)
+		p, err = s.planForMaxDrop(ctx)
 	}
 	if err != nil {
 		return nil, err
@@ -307,9 +308,9 @@ func (s *selection) choose(ctx context.Context) (*Plan, error) {
 	return p, p.describe(clamped)
 }
 
-// share returns the plan that prunes the share Remove of all channels.
-func (s *selection) share() (*Plan, error) {
-	goal, count := int(math.Round(s.o.Remove*float64(s.total))), s.gone
+// planForShare returns the plan that prunes the share Remove of all channels.
+func (s *selection) planForShare() (*Plan, error) {
+	goal, count := int(math.Round(s.o.Remove*float64(s.total))), s.removed
 	for n, g := range s.order {
 		if count >= goal {
 			return s.plan(s.order[:n]), nil
@@ -323,10 +324,10 @@ func (s *selection) share() (*Plan, error) {
 	return s.plan(s.order), nil
 }
 
-// bySize returns the largest number n of groups for which keep is true of the plan of the
-// first n, given that it is true of none and rather false the more are pruned.
-func bySize(most int, keep func(n int) (bool, error)) (int, error) {
-	low, high := 0, most+1 // keep(low) is true, keep(high) false
+// largestPrefix returns, by binary search, the largest n from 0 to most for which keep(n) is
+// true. keep(0) is assumed to be true, and keep should not become true again for larger n.
+func largestPrefix(most int, keep func(n int) (bool, error)) (int, error) {
+	low, high := 0, most+1 // keep(low) is true, and keep(high) is false
 	for high-low > 1 {
 		middle := (low + high) / 2
 		ok, err := keep(middle)
@@ -342,8 +343,8 @@ func bySize(most int, keep func(n int) (bool, error)) (int, error) {
 	return low, nil
 }
 
-// smaller returns m without the channels that the plan prunes, clamped and compacted.
-func (s *selection) smaller(p *Plan) (clamped, small *engine.Model, err error) {
+// applyAndCompact returns m with the plan applied, and the same model compacted.
+func (s *selection) applyAndCompact(p *Plan) (clamped, small *engine.Model, err error) {
 	if clamped, err = p.Apply(s.m); err != nil {
 		return nil, nil, err
 	}
@@ -351,16 +352,16 @@ func (s *selection) smaller(p *Plan) (clamped, small *engine.Model, err error) {
 	return clamped, small, err
 }
 
-// split returns the split that measures a drop of accuracy, and its name.
-func split(data *dataset.Data) (*dataset.Split, string) {
+// dropSplit returns the split on which a drop of accuracy is measured, and its name.
+func dropSplit(data *dataset.Data) (*dataset.Split, string) {
 	if data.Validation != nil {
 		return data.Validation, "validation"
 	}
 	return data.Test, "test"
 }
 
-// on returns data whose test split is the given one.
-func on(data *dataset.Data, s *dataset.Split) *dataset.Data {
+// withTestSplit returns data with the given test split.
+func withTestSplit(data *dataset.Data, s *dataset.Split) *dataset.Data {
 	other := *data
 	other.Test = s
 	return &other

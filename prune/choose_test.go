@@ -25,7 +25,7 @@ func TestTargetMACs(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		m, data := random(net, 3), pictures(net, 64, 8)
+		m, data := randomModel(net, 3), pictures(net, 64, 8)
 		for _, scope := range Scopes {
 			for _, target := range []float64{0.8, 0.55} {
 				p, err := Choose(context.Background(), m, data, Options{Policy: Policy{Importance: GammaReads, Scope: scope}, Target: Target{MACs: target}})
@@ -57,12 +57,12 @@ func TestTargetMACs(t *testing.T) {
 	}
 }
 
-// TestBestChannel checks that the importances that look at what reads a channel, at its
-// variance or at the loss find a channel whose removal changes nothing, and that |γ| does
-// not: it has the largest γ, but nothing reads it.
-func TestBestChannel(t *testing.T) {
-	data := tiny()
-	m := trained(t, data, false).Variant()
+// TestUnreadChannel checks the importances of a channel that has the largest γ although nothing
+// reads it. Importances that consider the weights that read a channel, its variance or the loss
+// must prune it first, and |γ| must not.
+func TestUnreadChannel(t *testing.T) {
+	data := tinyData()
+	m := trainedModel(t, data, false).Variant()
 	m.Params = m.Params.Share(func(*arch.Tensor) bool { return true })
 	const unit, channel = 1, 5 // blocks.0.conv1
 	m.Params.Of(unit, arch.Gamma)[channel] = 10
@@ -84,10 +84,10 @@ func TestBestChannel(t *testing.T) {
 	}
 }
 
-// TestRandomPolicy checks that the policy random depends on its seed alone.
+// TestRandomPolicy checks that the policy random depends only on its seed.
 func TestRandomPolicy(t *testing.T) {
-	data := tiny()
-	m := trained(t, data, false)
+	data := tinyData()
+	m := trainedModel(t, data, false)
 	plan := func(seed uint64) map[string][]int {
 		p, err := Choose(context.Background(), m, data, Options{Policy: Policy{Importance: Random, Seed: seed}, Remove: 0.3})
 		if err != nil {
@@ -109,11 +109,11 @@ func TestRandomPolicy(t *testing.T) {
 	}
 }
 
-// TestMeanBeta checks that with MeanBeta each pruned output, where it is read, is the mean
-// of what it was over the measured batches.
+// TestMeanBeta checks that with MeanBeta each pruned output becomes the mean of its values over
+// the measured batches before pruning.
 func TestMeanBeta(t *testing.T) {
-	data := tiny()
-	m := trained(t, data, false)
+	data := tinyData()
+	m := trainedModel(t, data, false)
 	o := Options{Policy: Policy{Importance: Change, Batches: 1}, Target: Target{MACs: 0.6}, MeanBeta: true}
 	p, err := Choose(context.Background(), m, data, o)
 	if err != nil {
@@ -167,13 +167,13 @@ func TestMeanBeta(t *testing.T) {
 	}
 }
 
-// TestPrunedStaysPruned checks that a plan for a pruned model that keeps all channels
-// brings none of them back, and that a share counts those that were pruned before.
+// TestPrunedStaysPruned checks that a plan that keeps all channels does not restore channels
+// that were pruned before, and that a share includes these channels.
 func TestPrunedStaysPruned(t *testing.T) {
-	data := tiny()
-	m := trained(t, data, false)
+	data := tinyData()
+	m := trainedModel(t, data, false)
 	for _, policy := range []Policy{{}, {Importance: Gamma}} {
-		first, once := prune(t, m, data, Options{Policy: policy, Remove: 0.2})
+		first, once := pruneAndSave(t, m, data, Options{Policy: policy, Remove: 0.2})
 		all, err := NewPlan(m, Choice{Threshold: 1e-30}, BetaKept)
 		if err != nil {
 			t.Fatal(err)
@@ -189,7 +189,7 @@ func TestPrunedStaysPruned(t *testing.T) {
 				}
 			}
 		}
-		second, twice := prune(t, once, data, Options{Policy: policy, Remove: 0.4})
+		second, twice := pruneAndSave(t, once, data, Options{Policy: policy, Remove: 0.4})
 		for i, kept := range once.Kept {
 			for c := range m.Network.Units[i].OutShape.C {
 				if !stays(kept, c) && stays(twice.Kept[i], c) {
@@ -204,24 +204,24 @@ func TestPrunedStaysPruned(t *testing.T) {
 	}
 }
 
-// TestMaxDrop checks that the drop of accuracy is at most the target, on the validation
-// split if there is one, and that one group more would exceed it or nothing is left.
+// TestMaxDrop checks that the drop of accuracy is at most the target, on the validation split
+// if there is one.
 func TestMaxDrop(t *testing.T) {
-	data := tiny()
-	m := trained(t, data, false)
-	for _, held := range []bool{false, true} {
+	data := tinyData()
+	m := trainedModel(t, data, false)
+	for _, hasValidation := range []bool{false, true} {
 		want, split := data.Test, "test"
-		if held {
+		if hasValidation {
 			withValidation := *data
 			withValidation.Validation = firstPictures(data.Train, 33)
 			data, want, split = &withValidation, withValidation.Validation, "validation"
 		}
-		r, _ := prune(t, m, data, Options{Target: Target{MaxDrop: 10}})
+		r, _ := pruneAndSave(t, m, data, Options{Target: Target{MaxDrop: 10}})
 		if r.Split != split || r.MaxDrop != 10 || r.Clamped == 0 {
 			t.Errorf("the drop was measured on %q, want %q, and %d channels pruned", r.Split, split, r.Clamped)
 		}
 		accuracy := func(m *engine.Model) float64 {
-			e, err := m.Evaluator(on(data, want), 1)
+			e, err := m.Evaluator(withTestSplit(data, want), 1)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -242,20 +242,20 @@ func TestMaxDrop(t *testing.T) {
 	}
 }
 
-// TestFilled checks that a plan for time keeps as many channels of each layer as fill its
-// last block, together with the one that carries constants, and never prunes more.
-func TestFilled(t *testing.T) {
+// TestWholeBlocks checks that a plan for time keeps enough channels of each layer to fill whole
+// blocks, counting the channel that carries constants, and never prunes additional groups.
+func TestWholeBlocks(t *testing.T) {
 	net, err := arch.Build("wrn-8-2", arch.Options{Input: arch.Shape{C: 3, H: 8, W: 8}, Classes: 10})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := newSelection(context.Background(), random(net, 5), pictures(net, 64, 8), Options{Policy: Policy{Importance: GammaReads}, Remove: 0.5})
+	s, err := newSelection(context.Background(), randomModel(net, 5), pictures(net, 64, 8), Options{Policy: Policy{Importance: GammaReads}, Remove: 0.5})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.close()
 	for _, n := range []int{0, 3, 40, 100, len(s.order)} {
-		filled := s.filled(s.order[:n])
+		filled := s.withoutPartialBlocks(s.order[:n])
 		pruned := map[[2]int]int{}
 		for _, g := range filled {
 			pruned[g.family()]++
@@ -278,10 +278,10 @@ func TestFilled(t *testing.T) {
 	}
 }
 
-// TestLatencyOutOfReach checks the error of a time that no network can reach.
+// TestLatencyOutOfReach checks the error for a time that no network can reach.
 func TestLatencyOutOfReach(t *testing.T) {
-	data := tiny()
-	m := trained(t, data, false)
+	data := tinyData()
+	m := trainedModel(t, data, false)
 	var e *OptionError
 	if _, err := Choose(context.Background(), m, data, Options{Target: Target{Latency: 1e-6}}); !errors.As(err, &e) {
 		t.Errorf("%v, want an *OptionError", err)

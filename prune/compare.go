@@ -8,13 +8,13 @@ import (
 	"bnkit/engine/nn"
 )
 
-// ComparisonOptions says what Compare compares. Its Options describe everything but the
-// policies and the target.
+// ComparisonOptions holds the policies and sizes that Compare compares. Options specifies
+// everything except the policy and the target.
 type ComparisonOptions struct {
 	Options
 	Policies []Policy
 	MACs     []float64 // shares of the multiply-adds that stay
-	Pictures int       // of the test split, from its first; 0 for all
+	Pictures int       // number of pictures of the test split, beginning with the first; 0 for all
 }
 
 // Comparison is the accuracy of a network that is pruned by several policies to several
@@ -26,7 +26,7 @@ type Comparison struct {
 	Rows []Compared `json:"rows"` // by policy, then by size
 }
 
-// Compared is one policy at one size.
+// Compared is the result of one policy at one size.
 type Compared struct {
 	Policy
 	TargetMACs  float64            `json:"target_macs"`
@@ -60,7 +60,7 @@ func Compare(ctx context.Context, m *engine.Model, data *dataset.Data, o Compari
 		return nil, &OptionError{"a comparison prunes in one step"}
 	}
 	if o.Pictures > 0 && o.Pictures < data.Test.Len() {
-		data = on(data, firstPictures(data.Test, o.Pictures))
+		data = withTestSplit(data, firstPictures(data.Test, o.Pictures))
 	}
 	c := &comparison{o: o, data: data}
 	defer c.close()
@@ -78,7 +78,7 @@ func firstPictures(s *dataset.Split, n int) *dataset.Split {
 	return &first
 }
 
-// comparison is a Compare in progress.
+// comparison holds the state of Compare.
 type comparison struct {
 	o         ComparisonOptions
 	data      *dataset.Data
@@ -87,6 +87,7 @@ type comparison struct {
 	stats     *nn.Statistics    // of m
 }
 
+// close closes the evaluators.
 func (c *comparison) close() {
 	if c.selection != nil {
 		c.selection.close()
@@ -96,6 +97,7 @@ func (c *comparison) close() {
 	}
 }
 
+// run measures m and all policies at all sizes.
 func (c *comparison) run(ctx context.Context, m *engine.Model) (*Comparison, error) {
 	o := c.o.Options
 	o.Policy, o.Threshold, o.Remove = c.o.Policies[0], 0, 0
@@ -119,7 +121,7 @@ func (c *comparison) run(ctx context.Context, m *engine.Model) (*Comparison, err
 		if err := s.scorer.measure(ctx, s.evaluator, c.data, s.o.Policy, o.MeanBeta, o.Threads); err != nil {
 			return nil, err
 		}
-		if err := s.sort(); err != nil {
+		if err := s.setOrder(); err != nil {
 			return nil, err
 		}
 		for _, share := range c.o.MACs {
@@ -140,7 +142,7 @@ func (c *comparison) run(ctx context.Context, m *engine.Model) (*Comparison, err
 // row measures the selection's policy at its target.
 func (c *comparison) row(ctx context.Context) (*Compared, error) {
 	s := c.selection
-	p, err := s.macs()
+	p, err := s.planForMACs()
 	if err != nil {
 		return nil, err
 	}
@@ -156,7 +158,7 @@ func (c *comparison) row(ctx context.Context) (*Compared, error) {
 		return nil, err
 	}
 	accuracy := func(m *engine.Model, stats *nn.Statistics) (a engine.Evaluation, err error) {
-		e, err := s.evaluator.Of(m)
+		e, err := s.evaluator.ForVariant(m)
 		if err != nil {
 			return a, err
 		}

@@ -8,8 +8,8 @@ import (
 
 // TestCompare checks each row against pruning with the same policy and target alone.
 func TestCompare(t *testing.T) {
-	data := tiny()
-	m := trained(t, data, false)
+	data := tinyData()
+	m := trainedModel(t, data, false)
 	o := ComparisonOptions{
 		Options:  Options{Recovery: Recovery{Epochs: 1}},
 		Policies: []Policy{{Importance: Gamma}, {Importance: Taylor}, {Importance: Change, PerMAC: 1}, {Importance: Random, Seed: 3}},
@@ -24,7 +24,7 @@ func TestCompare(t *testing.T) {
 	}
 	for i, row := range c.Rows {
 		one := Options{Policy: o.Policies[i/2], Target: Target{MACs: o.MACs[i%2]}, Recovery: o.Recovery}
-		r, _ := prune(t, m, data, one)
+		r, _ := pruneAndSave(t, m, data, one)
 		if row.Policy != r.Policy || row.Clamped != r.AfterOriginalStatistics || row.Reestimated != r.After || *row.Recovered != *r.Recovered ||
 			row.Removed != r.Removed || row.MACs != float64(r.MACsAfter)/float64(r.MACsBefore) || c.Before != r.Before || row.Time <= 0 {
 			t.Errorf("row %+v, but pruning alone gives %+v", row, r)

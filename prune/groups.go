@@ -15,20 +15,19 @@ type place struct{ unit, channel int }
 // of the unit that begins the stream and of all branches that are added to it, because the
 // stream is constant there only if all of them are.
 type group struct {
-	places  []place // in the network's order, with those of pools, which pass a channel on
-	members []place // the places that have a γ
+	places  []place // in the network's order, including those of pools
+	members []place // the places with a γ
 
 	// saves is the number of MACs that the group's removal saves if nothing else is
-	// removed: those that compute its channels and those that read them.
+	// removed: the MACs that compute its channels and the MACs that read them.
 	saves int64
 
 	score float64 // importance, the sum over places
 }
 
-// groups returns the groups of a network that can be removed, ordered by their first
-// place. Groups with a channel that has no γ of its own cannot be removed: those of a
-// convolution without BatchNorm, of a BatchNorm without γ, and of a pool that reads the
-// picture.
+// groups returns the groups of a network that can be removed, ordered by their first place.
+// A group cannot be removed if one of its channels belongs to a convolution without
+// BatchNorm, to a BatchNorm without γ, or to a pool that reads the picture.
 func groups(net *arch.Network) []*group {
 	first := make([]int, len(net.Units)+1) // index of each unit's channel 0 among all places
 	for i := range net.Units {
@@ -101,8 +100,8 @@ func groups(net *arch.Network) []*group {
 	return all
 }
 
-// channelMACs returns, for each unit, the MACs that compute one of its channels and those
-// that read it.
+// channelMACs returns, for each unit, the number of MACs that compute one of its channels or
+// read it.
 func channelMACs(net *arch.Network) []int64 {
 	macs := make([]int64, len(net.Units))
 	for i := range net.Units {
@@ -116,9 +115,9 @@ func channelMACs(net *arch.Network) []int64 {
 	return macs
 }
 
-// family identifies the layers of a group: groups of the same units differ only in the
-// channel. It is the group's first unit, together with its last, which differ between the
-// channels of a stream that a channel map widens.
+// family identifies the layers of a group: groups of one family differ only in the channel. It
+// consists of the group's first and last unit. In a stream that a channel map widens, these
+// differ between groups.
 func (g *group) family() [2]int { return [2]int{g.places[0].unit, g.places[len(g.places)-1].unit} }
 
 // Scope limits which groups compete with each other.

@@ -11,8 +11,8 @@ import (
 	"bnkit/engine/arch"
 )
 
-// Plan lists the channels of a network that are pruned. It is made from a model's γ or
-// read from a file, which may have been edited, and applied by Apply.
+// Plan lists the channels of a network to prune. It is made from a model, or read from a file,
+// which may have been edited.
 type Plan struct {
 	Arch   string `json:"arch"`   // the network's name
 	Choice Choice `json:"choice"` // how the channels were chosen
@@ -21,8 +21,8 @@ type Plan struct {
 	// The effect of the plan on the network. MakePlan computes these numbers again,
 	// because those in an edited file describe the plan before the edit.
 	Channels         int   `json:"channels"` // channels of BatchNorms that have γ
-	Clamped          int   `json:"clamped"`  // those of them that are held constant
-	Removed          int   `json:"removed"`  // clamped channels that are removed; residual sums or shapes need the others
+	Clamped          int   `json:"clamped"`  // channels that are held constant
+	Removed          int   `json:"removed"`  // clamped channels that are removed; the others are needed for residual sums or shapes
 	MACsBefore       int64 `json:"macs_before"`
 	MACsAfter        int64 `json:"macs_after"`
 	ParametersBefore int   `json:"parameters_before"`
@@ -54,8 +54,8 @@ type PlannedLayer struct {
 	Constants map[int]float32 `json:"constants,omitempty"`
 }
 
-// The values of Plan.Beta: β of pruned channels is kept, set to 0, or set such that the
-// channel's output is the mean of what it was.
+// The values of Plan.Beta: β of pruned channels is kept, set to 0, or set so that the channel's
+// output becomes its mean before pruning.
 const (
 	BetaKept   = "kept"
 	BetaZeroed = "zeroed"
@@ -91,8 +91,8 @@ func NewPlan(m *engine.Model, c Choice, beta string) (*Plan, error) {
 	return p, p.describe(clamped)
 }
 
-// choose returns the plan without its effect on the network, the number of channels that
-// the plan prunes, and the number that c asks for, which may be larger.
+// choose returns the plan without the numbers that describe its effect, the number of channels
+// that it prunes, and the number that c requests, which may be larger.
 func choose(m *engine.Model, c Choice, beta string, protected []bool) (p *Plan, count, goal int) {
 	candidates, limits, total := c.candidates(m, protected)
 	slices.SortStableFunc(candidates, func(a, b candidate) int { return cmp.Compare(a.size, b.size) })
@@ -126,7 +126,7 @@ func choose(m *engine.Model, c Choice, beta string, protected []bool) (p *Plan, 
 		count++
 	}
 	if c.Remove == 0 {
-		goal = count // a threshold does not ask for a certain number
+		goal = count // a threshold does not request a number of channels
 	}
 	p = &Plan{Arch: m.Network.Name, Choice: c, Beta: beta}
 	p.Choice.Source = m.Source.SHA256
@@ -212,9 +212,9 @@ func (c *Choice) protected(net *arch.Network) ([]bool, error) {
 }
 
 // Apply returns a variant of m in which the channels that the plan does not keep are
-// held constant: their γ are 0, and their β are as Beta and Constants say. Channels that
-// m.Kept leaves out stay as they are. The variant's Kept lists the channels that stay. Its
-// Origin, if any, says that γ and β are trained, so that its file stores them. Apply does
+// held constant: their γ are 0, and their β are set according to Beta and Constants. Channels
+// that m.Kept leaves out stay as they are. The variant's Kept lists the channels that stay. The
+// trainable set of its Origin, if any, includes γ and β, so that its file stores them. Apply does
 // not change m. The error is an *OptionError if the plan does not fit m's network.
 func (p *Plan) Apply(m *engine.Model) (*engine.Model, error) {
 	kept, err := p.kept(m.Network)

@@ -29,6 +29,7 @@ func prunedBy(p *Plan) map[string][]int {
 	return gone
 }
 
+// count returns the number of channels in all lists.
 func count(gone map[string][]int) int {
 	n := 0
 	for _, channels := range gone {
@@ -40,7 +41,7 @@ func count(gone map[string][]int) int {
 // TestShare checks that the channels with the smallest |γ| are pruned, except in layers
 // that are protected, have reached their limit or have one channel left.
 func TestShare(t *testing.T) {
-	m := trained(t, tiny(), false)
+	m := trainedModel(t, tinyData(), false)
 	for c := range m.Params.Of(2, arch.Gamma) { // a layer whose γ are all among the smallest
 		m.Params.Of(2, arch.Gamma)[c] = float32(c) * -1e-6
 	}
@@ -99,7 +100,7 @@ func TestShare(t *testing.T) {
 // TestImpossibleChoices checks that NewPlan returns an *OptionError of one line for choices
 // that it cannot satisfy.
 func TestImpossibleChoices(t *testing.T) {
-	m := trained(t, tiny(), false)
+	m := trainedModel(t, tinyData(), false)
 	for _, c := range []Choice{
 		{Remove: 1}, {Remove: -0.1}, {Remove: math.NaN()}, {Remove: 0.999}, {Remove: 0.6, MaxPerLayer: 0.5}, {Remove: 0.5, Threshold: 0.1}, {},
 		{Threshold: 0.1, MaxPerLayer: 2}, {Threshold: 0.1, MaxPerLayer: -1}, {Threshold: 0.1, Protect: []string{"none"}}, {Threshold: 0.1, Protect: []string{"["}},
@@ -125,8 +126,8 @@ func write(t *testing.T, text []byte) string {
 // TestPlanFile checks that a plan can be written and read again, and that an edited plan is
 // applied as edited.
 func TestPlanFile(t *testing.T) {
-	data := tiny()
-	m := trained(t, data, false)
+	data := tinyData()
+	m := trainedModel(t, data, false)
 	p, err := MakePlan(m, Options{Remove: 0.3, Protect: []string{"bn"}, ZeroBeta: true})
 	if err != nil {
 		t.Fatal(err)
@@ -145,9 +146,9 @@ func TestPlanFile(t *testing.T) {
 	if lines := strings.Count(string(text), "\n"); lines > len(p.Layers)+30 || !strings.Contains(string(text), `{"name":"bn","channels":16,"kept":[0,1,`) {
 		t.Errorf("the plan has %d layers, but the file has %d lines:\n%s", len(p.Layers), lines, text)
 	}
-	direct, _ := prune(t, m, data, Options{Remove: 0.3, Protect: []string{"bn"}, ZeroBeta: true})
-	planned, _ := prune(t, m, data, Options{Plan: read})
-	if planned.After != direct.After || planned.MACsAfter != direct.MACsAfter || planned.Clamped != direct.Clamped || len(changed(planned.Model, direct.Model)) > 0 {
+	direct, _ := pruneAndSave(t, m, data, Options{Remove: 0.3, Protect: []string{"bn"}, ZeroBeta: true})
+	planned, _ := pruneAndSave(t, m, data, Options{Plan: read})
+	if planned.After != direct.After || planned.MACsAfter != direct.MACsAfter || planned.Clamped != direct.Clamped || len(changedElements(planned.Model, direct.Model)) > 0 {
 		t.Errorf("applying the plan gives %+v, pruning directly %+v", planned, direct)
 	}
 
@@ -156,7 +157,7 @@ func TestPlanFile(t *testing.T) {
 	read.Layers[1].Kept = []int{0, 5, 15}
 	omitted := read.Layers[2].Name
 	read.Layers = slices.Delete(read.Layers, 2, 3)
-	edited, model := prune(t, m, data, Options{Plan: read})
+	edited, model := pruneAndSave(t, m, data, Options{Plan: read})
 	for _, l := range edited.Layers {
 		if l.Name == first && l.Clamped != 13 || l.Name == omitted && l.Clamped != 0 {
 			t.Errorf("the edited plan gives layer %+v", l)
@@ -170,10 +171,10 @@ func TestPlanFile(t *testing.T) {
 	}
 }
 
-// TestWrongPlans checks the errors for files that are not plans, or are plans for another
+// TestInvalidPlans checks the errors for files that are not plans, or are plans for another
 // network.
-func TestWrongPlans(t *testing.T) {
-	m := trained(t, tiny(), false)
+func TestInvalidPlans(t *testing.T) {
+	m := trainedModel(t, tinyData(), false)
 	p, err := NewPlan(m, Choice{Threshold: 0.2}, BetaKept)
 	if err != nil {
 		t.Fatal(err)
@@ -183,9 +184,9 @@ func TestWrongPlans(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {
-		what   string
-		change func(*Plan)
-		says   string
+		what    string
+		change  func(*Plan)
+		wantErr string
 	}{
 		{"another network", func(p *Plan) { p.Arch = "resnet-14" }, "resnet-14"},
 		{"another width", func(p *Plan) { p.Layers[0].Channels = 64 }, "16"},
@@ -216,8 +217,8 @@ func TestWrongPlans(t *testing.T) {
 			_, err = MakePlan(m, Options{Plan: read})
 		}
 		var bad *OptionError
-		if !errors.As(err, &bad) || !strings.Contains(bad.Reason, c.says) {
-			t.Errorf("%s: %v, want an *OptionError that contains %q", c.what, err, c.says)
+		if !errors.As(err, &bad) || !strings.Contains(bad.Reason, c.wantErr) {
+			t.Errorf("%s: %v, want an *OptionError that contains %q", c.what, err, c.wantErr)
 		}
 	}
 	for _, text := range []string{"", "[]", "{", string(text) + "{}", `{"threshold": 0.1}`, `{"arch": 5}`,
@@ -231,8 +232,8 @@ func TestWrongPlans(t *testing.T) {
 
 // TestRemoved checks the numbers that pruning reports about the compacted network.
 func TestRemoved(t *testing.T) {
-	data := tiny()
-	m := trained(t, data, true)
+	data := tinyData()
+	m := trainedModel(t, data, true)
 	r, err := Prune(context.Background(), m, data, Options{Remove: 0.5, Threads: 2})
 	if err != nil {
 		t.Fatal(err)

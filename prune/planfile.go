@@ -10,7 +10,7 @@ import (
 	"bnkit/checkpoint/strictjson"
 )
 
-// maxPlanBytes bounds the size of a plan's file. The plan of the widest and deepest network
+// maxPlanBytes is the largest size of a plan's file. The plan of the widest and deepest network
 // is far smaller.
 const maxPlanBytes = 64 << 20
 

@@ -7,13 +7,13 @@ import (
 	"strings"
 )
 
-// Policy says how important a channel is. It is data: the name of an importance and its
-// options. The zero value stands for DefaultPolicy.
+// Policy specifies a measure of the importance of channels, and how channels are compared by it.
+// The zero value stands for DefaultPolicy.
 type Policy struct {
 	Importance Importance `json:"policy,omitempty"`
 	Scope      Scope      `json:"scope,omitempty"`          // which channels compete; empty for GlobalScope
 	Normalise  bool       `json:"normalise,omitempty"`      // divide by the mean importance of the same layers
-	PerMAC     float64    `json:"per_mac,omitempty"`        // divide by this power of the MACs that the removal saves: 0 for not at all, 1 for importance per MAC
+	PerMAC     float64    `json:"per_mac,omitempty"`        // divide by this power of the number of MACs that the removal saves: 0 does not divide, 1 gives the importance per MAC
 	Seed       uint64     `json:"policy_seed,omitempty"`    // of Random
 	Batches    int        `json:"policy_batches,omitempty"` // training batches over which an importance is measured; 0 for DefaultBatches
 }
@@ -52,7 +52,7 @@ const DefaultBatches = 20
 // measureBatch is the number of pictures in a batch over which an importance is measured.
 const measureBatch = 64
 
-// DefaultPolicy is the policy of a target if none is named.
+// DefaultPolicy is the policy for a target if the options name none.
 var DefaultPolicy = Policy{Importance: Change, Scope: GlobalScope}
 
 // measured reports whether the importance needs data.

@@ -12,8 +12,7 @@ import (
 	"bnkit/engine/nn"
 )
 
-// Options chooses the channels to prune: those of Plan or, if it is nil, those that
-// Threshold or Remove selects within the limits of Protect and MaxPerLayer.
+// Options selects the channels to prune, by Plan or, if it is nil, by the other fields.
 type Options struct {
 	Threshold   float64  // prune channels with |γ| below this
 	Remove      float64  // or prune this share of all channels, beginning with the smallest |γ|
@@ -21,8 +20,8 @@ type Options struct {
 	MaxPerLayer float64  // largest share of a layer's channels to prune; 0 for no limit
 	ZeroBeta    bool     // set β of pruned channels to 0 too; otherwise it is kept, as in Frankle et al. 2021, section 5
 
-	// MeanBeta sets β of pruned channels such that each channel's output, where it is
-	// read, is the mean of what it was.
+	// MeanBeta sets β of pruned channels so that each channel's output becomes its mean
+	// before pruning.
 	MeanBeta bool
 
 	Policy // how channels are compared; with a policy or a target, only whole groups are pruned
@@ -34,7 +33,8 @@ type Options struct {
 
 	Threads int // 0 for as many as there are processors; only speeds depend on it
 
-	// Progress, if not nil, is called from time to time with what is being done.
+	// Progress, if not nil, is called from time to time with the name of the work and the
+	// numbers of steps done and in total.
 	Progress func(what string, done, total int)
 }
 
@@ -58,12 +58,12 @@ type Result struct {
 
 	Policy                       // zero if channels were compared one by one, by |γ|
 	Target                       // zero if a threshold, a share or a plan determined the size
-	Split     string             `json:"split,omitempty"` // that measured the drop of accuracy: "validation" or "test"; missing without MaxDrop
+	Split     string             `json:"split,omitempty"` // split on which the drop of accuracy was measured, "validation" or "test"; missing without MaxDrop
 	Recovery                     // zero if the network was not trained again
 	Recovered *engine.Evaluation `json:"recovered,omitempty"` // after it was trained again; nil if it was not
 
 	// AfterOriginalStatistics is the evaluation of the clamped network with the
-	// statistics of Before. Re-estimation makes the difference from After.
+	// statistics of Before. Its difference from After is the effect of re-estimation.
 	AfterOriginalStatistics engine.Evaluation `json:"after_original_statistics"`
 
 	// PredictionsChanged is the number of pictures of the test split for which the
@@ -74,10 +74,10 @@ type Result struct {
 	Agreement          float64 `json:"agreement"`
 
 	// Sizes of the network before pruning and of the compacted network. MACs are those
-	// of one picture. TrainedBefore counts the parameters that the run trained;
-	// TrainedAfter counts those of them that training of the compacted network changes.
-	// Both are missing if it is not known what was trained. Buffers hold the activations
-	// of inference, for one thread.
+	// of one picture. TrainedBefore counts the parameters that the run trained.
+	// TrainedAfter counts the parameters that the same run of the compacted network would
+	// train. Both are missing if the trainable set is not known. Buffers hold the
+	// activations of inference, for one thread.
 	MACsBefore        int64 `json:"macs_before"`
 	MACsAfter         int64 `json:"macs_after"`
 	ParametersBefore  int   `json:"parameters_before"`
@@ -157,11 +157,11 @@ func Prune(ctx context.Context, m *engine.Model, data *dataset.Data, o Options) 
 		MACsBefore: p.MACsBefore, MACsAfter: p.MACsAfter, ParametersBefore: p.ParametersBefore, ParametersAfter: p.ParametersAfter,
 		BytesBefore: m.Source.Bytes,
 	}
-	if o.Plan == nil { // a plan may have been edited, so its choice need not describe it
+	if o.Plan == nil { // a plan may have been edited, so its Choice may not describe it
 		r.Threshold, r.Remove = o.Threshold, o.Remove
 		r.Policy, r.Target = p.Choice.Policy, p.Choice.Target
 		if o.Target.MaxDrop > 0 {
-			_, r.Split = split(data)
+			_, r.Split = dropSplit(data)
 		}
 	}
 	stats, err := evaluator.Reestimate(ctx)
@@ -178,7 +178,7 @@ func Prune(ctx context.Context, m *engine.Model, data *dataset.Data, o Options) 
 	if r.Model, err = p.Apply(start); err != nil {
 		return nil, err
 	}
-	if evaluator, err = evaluator.Of(r.Model); err != nil {
+	if evaluator, err = evaluator.ForVariant(r.Model); err != nil {
 		return nil, err
 	}
 	if r.AfterOriginalStatistics, err = evaluator.Evaluate(ctx, stats); err != nil {
@@ -211,8 +211,8 @@ func Prune(ctx context.Context, m *engine.Model, data *dataset.Data, o Options) 
 	return r, nil
 }
 
-// compare measures the compacted network against the clamped one. stats are those of the
-// clamped network, and before holds what the network predicted before pruning.
+// compare compares the compacted network with the clamped one. stats are the statistics of the
+// clamped network, and before holds the predictions of the network before pruning.
 func (r *Result) compare(ctx context.Context, clamped *engine.Evaluator, stats *nn.Statistics, before []int, data *dataset.Data, threads int) error {
 	small, compacted, err := r.Model.Compact()
 	if err != nil {
@@ -232,14 +232,14 @@ func (r *Result) compare(ctx context.Context, clamped *engine.Evaluator, stats *
 	if err != nil {
 		return err
 	}
-	r.PredictionsChanged = differing(before, want)
-	r.Agreement = float64(len(want)-differing(got, want)) / float64(len(want))
+	r.PredictionsChanged = countDifferent(before, want)
+	r.Agreement = float64(len(want)-countDifferent(got, want)) / float64(len(want))
 	r.countTrained(compacted)
 	return r.measureSpeeds(ctx, clamped, compact)
 }
 
-// differing returns the number of elements in which two slices of the same length differ.
-func differing(a, b []int) int {
+// countDifferent returns the number of elements in which two slices of the same length differ.
+func countDifferent(a, b []int) int {
 	n := 0
 	for i := range a {
 		if a[i] != b[i] {
@@ -249,7 +249,7 @@ func differing(a, b []int) int {
 	return n
 }
 
-// countTrained counts trained parameters, if it is known what was trained.
+// countTrained sets TrainedBefore and TrainedAfter if the trainable set is known.
 func (r *Result) countTrained(compacted *nn.Compacted[float32]) {
 	origin := r.Model.Origin
 	if origin == nil {
@@ -262,16 +262,17 @@ func (r *Result) countTrained(compacted *nn.Compacted[float32]) {
 	r.TrainedBefore, r.TrainedAfter = &before, &after
 }
 
-// measureSpeeds measures speed and memory of the network before and the compacted one.
+// measureSpeeds measures the speed and the buffers of the network before pruning and of the
+// compacted network.
 func (r *Result) measureSpeeds(ctx context.Context, before, compact *engine.Evaluator) error {
 	speeds, err := engine.MeasureSpeeds(ctx, before, compact)
 	if err != nil {
 		return err
 	}
-	was, is := speeds.Models[0], speeds.Models[1]
-	r.ImagesPerSecondBefore, r.ImagesPerSecondAfter = was.Inference, is.Inference
-	r.ImagesPerSecondSingleBefore, r.ImagesPerSecondSingleAfter = was.Single, is.Single
-	r.ImagesPerSecondTrainingBefore, r.ImagesPerSecondTrainingAfter = was.Training, is.Training
+	speedBefore, speedAfter := speeds.Models[0], speeds.Models[1]
+	r.ImagesPerSecondBefore, r.ImagesPerSecondAfter = speedBefore.Inference, speedAfter.Inference
+	r.ImagesPerSecondSingleBefore, r.ImagesPerSecondSingleAfter = speedBefore.Single, speedAfter.Single
+	r.ImagesPerSecondTrainingBefore, r.ImagesPerSecondTrainingAfter = speedBefore.Training, speedAfter.Training
 	r.InferenceBatch, r.TrainingBatch = speeds.InferenceBatch, speeds.TrainingBatch
 	if r.BufferBytesBefore, err = before.BufferBytes(); err != nil {
 		return err

@@ -18,8 +18,8 @@ import (
 	"bnkit/engine/dataset"
 )
 
-// tiny returns a data set of 8×8 grey pictures that are brighter for higher classes.
-func tiny() *dataset.Data {
+// tinyData returns a data set of 8×8 grey pictures. Pictures of higher classes are brighter.
+func tinyData() *dataset.Data {
 	split := func(n int) *dataset.Split {
 		s := &dataset.Split{Channels: 1, Height: 8, Width: 8}
 		for i := range n {
@@ -34,7 +34,8 @@ func tiny() *dataset.Data {
 		Train: split(64), Test: split(30), Mean: []float32{0.4}, Std: []float32{0.3}}
 }
 
-func trained(t *testing.T, data *dataset.Data, withStats bool) *engine.Model {
+// trainedModel trains ResNet-8 for two epochs and loads it from its file.
+func trainedModel(t *testing.T, data *dataset.Data, withStats bool) *engine.Model {
 	t.Helper()
 	cfg := config.Default()
 	cfg.Arch, cfg.Epochs, cfg.Batch, cfg.LRDrops, cfg.WithStats = "resnet-8", 2, 16, nil, withStats
@@ -45,6 +46,7 @@ func trained(t *testing.T, data *dataset.Data, withStats bool) *engine.Model {
 	return load(t, r.Checkpoint)
 }
 
+// load reads a model.
 func load(t *testing.T, path string) *engine.Model {
 	t.Helper()
 	m, err := engine.LoadModel(path)
@@ -56,10 +58,10 @@ func load(t *testing.T, path string) *engine.Model {
 
 // TestPrune prunes a model, saves and loads it, and compares every γ and β with the source.
 func TestPrune(t *testing.T) {
-	data := tiny()
+	data := tinyData()
 	for _, withStats := range []bool{false, true} {
 		for _, zeroBeta := range []bool{false, true} {
-			m := trained(t, data, withStats)
+			m := trainedModel(t, data, withStats)
 			stored := m.Stored
 			before, err := os.ReadFile(m.Source.Path)
 			if err != nil {
@@ -145,6 +147,7 @@ func TestPrune(t *testing.T) {
 	}
 }
 
+// checkProvenance checks the history of a pruned model.
 func checkProvenance(t *testing.T, pruned *engine.Model, source []byte, r *Result) {
 	t.Helper()
 	p := pruned.History
@@ -161,9 +164,10 @@ func checkProvenance(t *testing.T, pruned *engine.Model, source []byte, r *Resul
 	}
 }
 
-func TestRefuses(t *testing.T) {
-	data := tiny()
-	m := trained(t, data, false)
+// TestPruneErrors checks invalid thresholds and a cancelled context.
+func TestPruneErrors(t *testing.T) {
+	data := tinyData()
+	m := trainedModel(t, data, false)
 	for _, threshold := range []float64{0, -1, math.NaN(), math.Inf(1)} {
 		var bad *OptionError
 		if _, err := Prune(context.Background(), m, data, Options{Threshold: threshold}); !errors.As(err, &bad) {
@@ -177,10 +181,10 @@ func TestRefuses(t *testing.T) {
 	}
 }
 
-// TestStoresPruned checks that a pruned model can be saved whatever its run trained, that
-// the file then stores γ and β as well, and that Prune does not change its source.
+// TestStoresPruned checks that a pruned model can be saved for every trainable set of its run,
+// that the file then stores γ and β as well, and that Prune does not change its source.
 func TestStoresPruned(t *testing.T) {
-	data := tiny()
+	data := tinyData()
 	for set, want := range map[string]arch.TrainableSet{
 		"output": arch.BNOutput, "beta": arch.BN, "random-2": "bn+random-2", "gamma": arch.BN, "bn+random-2": "bn+random-2",
 	} {
@@ -191,7 +195,7 @@ func TestStoresPruned(t *testing.T) {
 			t.Fatal(err)
 		}
 		m, source := load(t, r.Checkpoint), load(t, r.Checkpoint)
-		result, pruned := prune(t, m, data, Options{Threshold: 0.3, ZeroBeta: true})
+		result, pruned := pruneAndSave(t, m, data, Options{Threshold: 0.3, ZeroBeta: true})
 		if pruned.Origin.Trainable != want || m.Origin.Trainable != arch.TrainableSet(set) {
 			t.Errorf("%s: the file stores %s, want %s, and the source now %s", set, pruned.Origin.Trainable, want, m.Origin.Trainable)
 		}

@@ -17,8 +17,8 @@ import (
 // Recovery describes how γ and β of the channels that stay are trained after pruning.
 type Recovery struct {
 	Epochs     int     `json:"recover_epochs,omitempty"` // after each step of pruning; 0 for no training
-	LR         float64 `json:"recover_lr,omitempty"`     // learning rate at the beginning, which falls to 0 as a cosine; 0 for DefaultLR
-	Iterations int     `json:"iterations,omitempty"`     // steps in which a target of MACs is reached; 0 for one
+	LR         float64 `json:"recover_lr,omitempty"`     // initial learning rate, which falls to 0 as a cosine; 0 for DefaultLR
+	Iterations int     `json:"iterations,omitempty"`     // number of steps in which a target of MACs is reached; 0 for one
 }
 
 // DefaultLR is the learning rate at which a recovery begins.
@@ -53,10 +53,10 @@ func (r *Recovery) check(t *Target) error {
 }
 
 // Recover returns a variant of m whose γ and β were trained on data, which m.OpenData
-// returns, by SGD with momentum 0.9 and the augmentation of training, as o.Recovery says.
-// Pruned channels do not change. It does not change m, and writes no files. The error is an
-// *engine.ModelError if m cannot be trained on such data, ctx's error, or says that
-// training diverged.
+// returns. It trains for the epochs and with the learning rate of o.Recovery, by SGD with
+// momentum 0.9 and the augmentation of training. Pruned channels do not change. Recover does
+// not change m or write files. The error is an *engine.ModelError if m cannot be trained on
+// such data, ctx's error, or an error that reports divergence.
 func Recover(ctx context.Context, m *engine.Model, data *dataset.Data, o Options) (*engine.Model, error) {
 	r, threads := o.Recovery.resolved(), o.Threads
 	cfg, err := m.Settings()
@@ -90,6 +90,7 @@ func Recover(ctx context.Context, m *engine.Model, data *dataset.Data, o Options
 	return trained, nil
 }
 
+// recoverEpoch trains for one epoch.
 func recoverEpoch(ctx context.Context, trainer *engine.Trainer, loader *dataset.Loader, epoch int, r Recovery, progress func(string, int, int)) error {
 	batches := loader.Start(ctx, epoch, 0)
 	defer batches.Close()
@@ -114,14 +115,14 @@ func recoverEpoch(ctx context.Context, trainer *engine.Trainer, loader *dataset.
 	return nil
 }
 
-// recover trains r.Model, measures it, and returns its evaluator and statistics.
-// evaluator is that of the model before.
+// recover trains r.Model, measures it, and returns its evaluator and statistics. evaluator is
+// the evaluator of the model before training.
 func (r *Result) recover(ctx context.Context, evaluator *engine.Evaluator, data *dataset.Data, o Options) (*engine.Evaluator, *nn.Statistics, error) {
 	var err error
 	if r.Model, err = Recover(ctx, r.Model, data, o); err != nil {
 		return nil, nil, err
 	}
-	if evaluator, err = evaluator.Of(r.Model); err != nil {
+	if evaluator, err = evaluator.ForVariant(r.Model); err != nil {
 		return nil, nil, err
 	}
 	stats, err := evaluator.Reestimate(ctx)
@@ -133,9 +134,9 @@ func (r *Result) recover(ctx context.Context, evaluator *engine.Evaluator, data 
 	return evaluator, stats, err
 }
 
-// chooseSteps returns the plan of the last step of pruning, and the model to which it
-// applies: m, or with several steps, what the steps before and the training after them
-// made of m. Each step removes the same number of multiply-adds.
+// chooseSteps returns the plan of the last step of pruning, and the model that it applies to. That
+// is m or, with several steps, the model after all earlier steps and the training that follows
+// each. Each step removes the same number of multiply-adds.
 func chooseSteps(ctx context.Context, m *engine.Model, data *dataset.Data, o Options) (*Plan, *engine.Model, error) {
 	if err := o.Recovery.check(&o.Target); err != nil {
 		return nil, nil, err

@@ -11,12 +11,12 @@ import (
 // TestRecover checks that training after pruning lowers the loss of a network, that it
 // changes only γ and β of channels that stay, and that the file holds the result.
 func TestRecover(t *testing.T) {
-	data := tiny()
-	m := trained(t, data, false)
+	data := tinyData()
+	m := trainedModel(t, data, false)
 	o := Options{Target: Target{MACs: 0.6}}
-	plain, before := prune(t, m, data, o)
+	plain, before := pruneAndSave(t, m, data, o)
 	o.Recovery = Recovery{Epochs: 5, LR: 0.05}
-	r, after := prune(t, m, data, o)
+	r, after := pruneAndSave(t, m, data, o)
 	if r.After != plain.After || r.Recovered == nil || r.Recovered.TestLoss >= plain.After.TestLoss {
 		t.Fatalf("the loss is %v after pruning and %+v after training", plain.After.TestLoss, r.Recovered)
 	}
@@ -35,7 +35,7 @@ func TestRecover(t *testing.T) {
 		}
 	}
 	total := 0
-	for _, elements := range changed(before, after) {
+	for _, elements := range changedElements(before, after) {
 		total += len(elements)
 	}
 	if trained == 0 || total != trained {
@@ -55,12 +55,12 @@ func TestRecover(t *testing.T) {
 	}
 }
 
-// TestIterations checks that pruning in steps reaches the target, and that each step keeps
-// what the step before pruned.
+// TestIterations checks that pruning in several steps reaches the target and does not change the
+// source.
 func TestIterations(t *testing.T) {
-	data := tiny()
-	m := trained(t, data, false)
-	r, _ := prune(t, m, data, Options{Target: Target{MACs: 0.5}, Recovery: Recovery{Epochs: 1, Iterations: 3}})
+	data := tinyData()
+	m := trainedModel(t, data, false)
+	r, _ := pruneAndSave(t, m, data, Options{Target: Target{MACs: 0.5}, Recovery: Recovery{Epochs: 1, Iterations: 3}})
 	if got := float64(r.MACsAfter) / float64(r.MACsBefore); got < 0.49 || got > 0.51 || r.MACsBefore != m.Network.MACs() || r.Iterations != 3 {
 		t.Errorf("%v of %d MACs stay after %d steps, want half of %d after 3", got, r.MACsBefore, r.Iterations, m.Network.MACs())
 	}
@@ -73,9 +73,10 @@ func TestIterations(t *testing.T) {
 	}
 }
 
+// TestRecoverIsCancelled checks that Recover stops if its context is cancelled.
 func TestRecoverIsCancelled(t *testing.T) {
-	data := tiny()
-	m := trained(t, data, false)
+	data := tinyData()
+	m := trainedModel(t, data, false)
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	if _, err := Recover(ctx, m, data, Options{Recovery: Recovery{Epochs: 1}}); !errors.Is(err, context.Canceled) {
@@ -83,9 +84,10 @@ func TestRecoverIsCancelled(t *testing.T) {
 	}
 }
 
+// TestRecoveryOptions checks the errors for invalid combinations of options.
 func TestRecoveryOptions(t *testing.T) {
-	data := tiny()
-	m := trained(t, data, false)
+	data := tinyData()
+	m := trainedModel(t, data, false)
 	for _, o := range []Options{
 		{Threshold: 0.1, Recovery: Recovery{Epochs: -1}},
 		{Threshold: 0.1, Recovery: Recovery{LR: 0.1}},

@@ -18,12 +18,12 @@ import (
 type scorer struct {
 	m       *engine.Model
 	moments []nn.Moments   // of the outputs; nil if they were not measured
-	stats   *nn.Statistics // with which they were measured
+	stats   *nn.Statistics // statistics with which moments were measured
 	taylor  [2][][]float64 // mean over batches of |γ·∂L/∂γ| and of its sum with β·∂L/∂β; nil if not measured
 }
 
-// score sets the scores of all groups to the importances of the policy, which is resolved.
-// beta is the plan's.
+// score sets the scores of all groups to their importance by the policy, which must be resolved.
+// beta is the plan's Beta.
 func (s *scorer) score(all []*group, p Policy, beta string) {
 	values := s.importances(p, beta)
 	for _, g := range all {
@@ -51,7 +51,7 @@ func (s *scorer) score(all []*group, p Policy, beta string) {
 			g.score /= math.Pow(float64(g.saves), p.PerMAC)
 		}
 		if math.IsNaN(g.score) {
-			g.score = math.Inf(1) // a channel that is not finite is not known to be unimportant
+			g.score = math.Inf(1) // keep channels whose importance is not known
 		}
 	}
 }
@@ -126,9 +126,9 @@ func (s *scorer) importances(p Policy, beta string) [][]float64 {
 	return values
 }
 
-// readNorms returns for each channel the sum of the squares of all weights that read it:
-// those of convolutions and of the output layer that read the unit, or an output to which
-// the unit is added.
+// readNorms returns for each channel the sum of the squares of all weights that read it. These
+// are the weights of convolutions and of the output layer that read the unit, or that read a
+// sum that includes the unit.
 func readNorms(net *arch.Network, params *nn.Params[float32]) [][]float64 {
 	norms := make([][]float64, len(net.Units))
 	for i := range net.Units {
@@ -139,8 +139,8 @@ func readNorms(net *arch.Network, params *nn.Params[float32]) [][]float64 {
 			norms[len(norms)-1][c] += square(params.Of(len(norms), arch.OutputWeight)[k*net.Features()+c])
 		}
 	}
-	// A unit follows those that it reads, so its own norms are complete when they are
-	// passed on.
+	// A unit comes after the units that it reads. So its norms are complete when they are added
+	// to those of the units that it reads.
 	for i := len(net.Units) - 1; i >= 0; i-- {
 		u := &net.Units[i]
 		switch {
@@ -169,17 +169,18 @@ func readNorms(net *arch.Network, params *nn.Params[float32]) [][]float64 {
 	return norms
 }
 
+// square returns v² in float64.
 func square(v float32) float64 { return float64(v) * float64(v) }
 
 // changes returns how much the inputs of BatchNorms, and the logits, change when a channel
-// becomes its mean: for each layer that reads the channel, the variance of the channel
-// times the squares of the weights that read it. What a BatchNorm reads counts in units of
-// its γ over its standard deviation, so as a change of its output. The estimate takes
-// neighbouring positions as independent.
+// becomes its mean: for each layer that reads the channel, the variance of the channel times
+// the squares of the weights that read it. A change of a BatchNorm's input is multiplied by γ
+// and divided by the standard deviation, which gives the change of its output. The estimate
+// assumes that neighbouring positions are independent.
 func (s *scorer) changes() [][]float64 {
 	net := s.m.Network
 	variance := make([][]float64, len(net.Units))
-	weight := make([][]float64, len(net.Units)) // what a variance of 1 changes
+	weight := make([][]float64, len(net.Units)) // change that a variance of 1 causes
 	last := len(net.Units) - 1
 	var average []float64
 	for k := range s.moments {
@@ -229,9 +230,9 @@ func (s *scorer) changes() [][]float64 {
 	return variance
 }
 
-// measure measures what the policy's importance and the constants of pruned channels need,
-// over batches of the unaugmented training split, unless it was measured before.
-// evaluator is the model's.
+// measure measures the gradients or moments that the policy's importance needs and, if means is
+// set, the moments for the constants of pruned channels. It uses batches of the training split
+// without augmentation. Moments are measured only once. evaluator is the model's evaluator.
 func (s *scorer) measure(ctx context.Context, evaluator *engine.Evaluator, data *dataset.Data, p Policy, means bool, threads int) error {
 	if threads < 1 {
 		threads = runtime.GOMAXPROCS(0)
@@ -301,7 +302,7 @@ func (s *scorer) measureGradients(ctx context.Context, data *dataset.Data, p Pol
 	})
 }
 
-// eachBatch calls f with up to count batches of the unaugmented training split.
+// eachBatch calls f with up to count batches of the training split without augmentation.
 func eachBatch(ctx context.Context, data *dataset.Data, count int, seed uint64, f func(*dataset.Batch)) error {
 	loader, err := dataset.NewLoader(data.Train, dataset.LoaderConfig{
 		Batch: min(measureBatch, data.Train.Len()), Seed: seed, Shuffle: true, DropLast: true, Mean: data.Mean, Std: data.Std,

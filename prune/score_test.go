@@ -13,9 +13,9 @@ import (
 	"bnkit/engine/nn"
 )
 
-// random returns a model of the network with random weights, and γ and β between 0.5 and
-// 1.5 and between -0.5 and 0.5.
-func random(net *arch.Network, seed uint64) *engine.Model {
+// randomModel returns a model of the network with random weights, with γ between 0.5 and 1.5
+// and β between -0.5 and 0.5.
+func randomModel(net *arch.Network, seed uint64) *engine.Model {
 	m := &engine.Model{Network: net, Params: nn.NewParams[float32](net, nil)}
 	m.Params.InitialiseBy(nn.Initialisers{Weights: "he-normal", Gamma: "uniform", Beta: "zero"}, seed)
 	for i := range net.Units {
@@ -29,7 +29,7 @@ func random(net *arch.Network, seed uint64) *engine.Model {
 	return m
 }
 
-// pictures returns random pictures of the network's shape in its number of classes.
+// pictures returns random pictures of the network's input shape, in all its classes.
 func pictures(net *arch.Network, train, test int) *dataset.Data {
 	state := uint32(1)
 	split := func(n int) *dataset.Split {
@@ -53,11 +53,11 @@ func pictures(net *arch.Network, train, test int) *dataset.Data {
 	return d
 }
 
-// measured returns a scorer of the tiny model with all measurements.
-func measured(t *testing.T) (*scorer, *dataset.Data, *engine.Evaluator) {
+// measuredScorer returns a scorer of a small trained model with all measurements.
+func measuredScorer(t *testing.T) (*scorer, *dataset.Data, *engine.Evaluator) {
 	t.Helper()
-	data := tiny()
-	m := trained(t, data, false)
+	data := tinyData()
+	m := trainedModel(t, data, false)
 	e, err := m.Evaluator(data, 2)
 	if err != nil {
 		t.Fatal(err)
@@ -80,7 +80,7 @@ func near(a, b, tolerance float64) bool {
 // TestTaylor compares γ·∂L/∂γ and β·∂L/∂β with differences of the batch's loss in
 // float64.
 func TestTaylor(t *testing.T) {
-	s, data, e := measured(t)
+	s, data, e := measuredScorer(t)
 	net := s.m.Network
 	params := nn.NewParams[float64](net, nil)
 	for i, values := range s.m.Params.Values {
@@ -123,11 +123,10 @@ func TestTaylor(t *testing.T) {
 	}
 }
 
-// TestReads compares the norms of weights that read a channel with sums written out for
-// resnet-8: the first stream is read by two blocks, the second stage's shortcut and, by
-// addition, by nothing else.
-func TestReads(t *testing.T) {
-	s, _, _ := measured(t)
+// TestReadNorms compares the norms of weights that read a channel with sums for resnet-8: two
+// blocks and the second stage's shortcut read the first stream.
+func TestReadNorms(t *testing.T) {
+	s, _, _ := measuredScorer(t)
 	net, params := s.m.Network, s.m.Params
 	index := map[string]int{}
 	for i := range net.Units {
@@ -171,7 +170,7 @@ func TestReads(t *testing.T) {
 // TestChange compares the importance by change with sums over feature maps: a channel's
 // variance, times the squares of the weights that read it in units of γ/σ.
 func TestChange(t *testing.T) {
-	s, data, e := measured(t)
+	s, data, e := measuredScorer(t)
 	net := s.m.Network
 	inference, err := nn.NewInference(net, kernel.Generic[float32](), s.m.Params, s.stats, nn.InferenceOptions{Batch: 1, Threads: 1})
 	if err != nil {
@@ -237,6 +236,7 @@ func TestChange(t *testing.T) {
 	}
 }
 
+// variance returns the (population) variance of values.
 func variance(values []float64) float64 {
 	mean := 0.0
 	for _, v := range values {

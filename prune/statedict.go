@@ -63,8 +63,8 @@ func ClampDict(file *convert.File, threshold float64, zeroBeta bool) (*ClampedDi
 		c.Clamped += len(small)
 	}
 	for _, x := range file.Tensors {
-		raw, is := changed[x.Name]
-		if !is {
+		raw, found := changed[x.Name]
+		if !found {
 			var err error
 			if raw, err = x.Bytes(); err != nil {
 				return nil, err

@@ -10,7 +10,7 @@ import (
 	"bnkit/engine"
 )
 
-// Target says how much is pruned. At most one field is set.
+// Target specifies how much is pruned. At most one field is set.
 type Target struct {
 	MACs    float64 `json:"target_macs,omitempty"`    // this share of the network's multiply-adds stays
 	Latency float64 `json:"target_latency,omitempty"` // this share of the time of inference stays, in batches of 128
@@ -36,19 +36,19 @@ func (t *Target) check() error {
 // macsTolerance is the relative error up to which a target of MACs counts as reached.
 const macsTolerance = 0.02
 
-// macs returns the plan whose network has the target's share of MACs, as nearly as whole
+// planForMACs returns the plan whose network has the target's share of MACs, as nearly as whole
 // groups allow.
-func (s *selection) macs() (*Plan, error) {
+func (s *selection) planForMACs() (*Plan, error) {
 	whole := float64(s.m.Network.MACs())
 	goal := s.o.Target.MACs * whole
 	macsOf := func(chosen []*group) (float64, error) {
-		_, small, err := s.smaller(s.plan(chosen))
+		_, small, err := s.applyAndCompact(s.plan(chosen))
 		if err != nil {
 			return 0, err
 		}
 		return float64(small.Network.MACs()), nil
 	}
-	n, err := bySize(len(s.order), func(n int) (bool, error) {
+	n, err := largestPrefix(len(s.order), func(n int) (bool, error) {
 		macs, err := macsOf(s.order[:n])
 		return macs >= goal, err
 	})
@@ -60,10 +60,11 @@ func (s *selection) macs() (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Of the groups that follow, those are pruned too that come nearer to the goal. The
-	// first of them may be larger than what is left.
+	// Also prune those of the following groups that bring the MACs nearer to the goal. The
+	// first of them may save more than is left to save.
 	for tried := 0; n < len(s.order) && tried < nearby && best > goal; n++ {
-		// Other groups have taken a part of what the group saves, but hardly nine tenths.
+		// The group saves less than g.saves if groups that it reads, or that read it, are
+		// pruned too, but hardly less than a tenth of it.
 		if float64(s.order[n].saves)/10 > 2*(best-goal) {
 			continue
 		}
@@ -86,17 +87,17 @@ func (s *selection) macs() (*Plan, error) {
 	return s.plan(chosen), nil
 }
 
-// nearby is the number of groups beyond the last that macs tries.
+// nearby is the number of groups after the first n that planForMACs tries.
 const nearby = 32
 
-// block is the number of channels to which kernels round a layer's channels up, so that
-// fewer save no time.
+// block is the number of channels in a block of the kernels. They compute whole blocks, so
+// removing a part of a block saves no time.
 const block = 8
 
-// filled returns the groups of chosen without those whose removal saves no time, because
-// the layers that keep their channels have room for them in their last block. They are the
-// most important ones that were chosen of their layers.
-func (s *selection) filled(chosen []*group) []*group {
+// withoutPartialBlocks returns the groups of chosen without groups whose removal saves no time,
+// because their layers' last blocks would not become empty. It leaves out the most important
+// groups of each layer.
+func (s *selection) withoutPartialBlocks(chosen []*group) []*group {
 	left := make([]int, len(s.m.Network.Units)) // channels that stay
 	for i := range left {
 		left[i] = s.m.Network.Units[i].OutShape.C
@@ -113,7 +114,7 @@ func (s *selection) filled(chosen []*group) []*group {
 	}
 	var rest []*group
 	for _, g := range slices.Backward(chosen) {
-		// One channel of each layer carries the constants of those that are removed.
+		// One channel of each layer carries the constants of the removed channels.
 		full := slices.ContainsFunc(g.places, func(p place) bool { return (left[p.unit]+1)%block == 0 })
 		if full {
 			rest = append(rest, g)
@@ -131,10 +132,10 @@ func (s *selection) filled(chosen []*group) []*group {
 // reached.
 const latencyTolerance = 0.1
 
-// latency returns the plan whose network takes the target's share of the time of the
-// unpruned network, measured in turn with it. It measures the network that it chose once
-// more, and returns an error if the time is no longer near the target.
-func (s *selection) latency(ctx context.Context) (*Plan, error) {
+// planForLatency returns the plan whose network takes the target's share of the time of the
+// unpruned network, measured in turn with it. It measures the chosen network a second time,
+// and returns an error if the time is no longer near the target.
+func (s *selection) planForLatency(ctx context.Context) (*Plan, error) {
 	best, bestRatio, fastest := []*group(nil), math.Inf(1), math.Inf(1)
 	goal := s.o.Target.Latency
 	whole, err := s.unpruned()
@@ -142,8 +143,8 @@ func (s *selection) latency(ctx context.Context) (*Plan, error) {
 		return nil, err
 	}
 	defer whole.Close()
-	_, err = bySize(len(s.order), func(n int) (bool, error) {
-		chosen := s.filled(s.order[:n])
+	_, err = largestPrefix(len(s.order), func(n int) (bool, error) {
+		chosen := s.withoutPartialBlocks(s.order[:n])
 		ratio, err := s.time(ctx, whole, s.plan(chosen))
 		if err != nil {
 			return false, err
@@ -180,7 +181,7 @@ func (s *selection) unpruned() (*engine.Evaluator, error) {
 
 // time returns the time of the plan's network divided by that of the unpruned network.
 func (s *selection) time(ctx context.Context, whole *engine.Evaluator, p *Plan) (float64, error) {
-	_, small, err := s.smaller(p)
+	_, small, err := s.applyAndCompact(p)
 	if err != nil {
 		return 0, err
 	}
@@ -196,18 +197,18 @@ func (s *selection) time(ctx context.Context, whole *engine.Evaluator, p *Plan) 
 	return speeds[0] / speeds[1], nil
 }
 
-// drop returns the plan that prunes most with at most the largest drop of accuracy, on the
-// validation split or, if there is none, on the test split. Statistics are re-estimated
-// on both sides.
-func (s *selection) drop(ctx context.Context) (*Plan, error) {
-	measured, _ := split(s.data)
-	base, err := s.m.Evaluator(on(s.data, measured), s.o.Threads)
+// planForMaxDrop returns the plan that prunes the most groups without exceeding the largest drop
+// of accuracy, on the validation split or, if there is none, on the test split. Statistics are
+// re-estimated before and after pruning.
+func (s *selection) planForMaxDrop(ctx context.Context) (*Plan, error) {
+	measured, _ := dropSplit(s.data)
+	base, err := s.m.Evaluator(withTestSplit(s.data, measured), s.o.Threads)
 	if err != nil {
 		return nil, err
 	}
 	defer base.Close()
 	accuracy := func(m *engine.Model) (float64, error) {
-		e, err := base.Of(m)
+		e, err := base.ForVariant(m)
 		if err != nil {
 			return 0, err
 		}
@@ -227,7 +228,7 @@ func (s *selection) drop(ctx context.Context) (*Plan, error) {
 		return nil, err
 	}
 	least := before - s.o.Target.MaxDrop/100 - 1e-9 // for rounding
-	n, err := bySize(len(s.order), func(n int) (bool, error) {
+	n, err := largestPrefix(len(s.order), func(n int) (bool, error) {
 		clamped, err := s.plan(s.order[:n]).Apply(s.m)
 		if err != nil {
 			return false, err

@@ -13,6 +13,7 @@ import (
 	"bnkit/engine/dataset"
 )
 
+// variant trains a ResNet-8 for one epoch, with the default settings after a change.
 func variant(t *testing.T, data *dataset.Data, change func(*config.Config)) *engine.Model {
 	t.Helper()
 	cfg := config.Default()
@@ -27,7 +28,7 @@ func variant(t *testing.T, data *dataset.Data, change func(*config.Config)) *eng
 
 // TestPruneVariant checks that Prune clamps the γ of a network in which some γ are fixed.
 func TestPruneVariant(t *testing.T) {
-	data := tiny()
+	data := tinyData()
 	m := variant(t, data, func(c *config.Config) { c.BNEvery, c.NoScale, c.NoShift = 2, "bn", "blocks.0.bn1" })
 	small, channels := 0, 0
 	for i := range m.Network.Units {
@@ -50,8 +51,9 @@ func TestPruneVariant(t *testing.T) {
 	}
 }
 
+// TestNothingToPrune checks the error for a network without variable γ.
 func TestNothingToPrune(t *testing.T) {
-	data := tiny()
+	data := tinyData()
 	m := variant(t, data, func(c *config.Config) { c.NoScale = "*" })
 	var e *engine.ModelError
 	if _, err := Prune(context.Background(), m, data, Options{Threshold: 0.1}); !errors.As(err, &e) {

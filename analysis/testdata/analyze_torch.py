@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""What bnkit analyze measures of another program's file, by PyTorch.
+"""Measures another program's file with PyTorch, and compares with bnkit analyze.
 
 usage: bnkit analyze FILE.th --data cifar10 --data-dir DIR --normalise-mean imagenet \\
            --thresholds 0.01 --json > REPORT.json
@@ -10,8 +10,8 @@ holds the CIFAR-10 binary files. PyTorch runs in float32. The pictures of the tr
 split come in the order that bnkit draws from seed 0 (engine/rng/SPEC.md), so that
 gradients and re-estimated statistics are taken over the same batches.
 
-Prints each number by PyTorch and by bnkit, and how far they are apart: of layers, the
-largest difference."""
+It prints PyTorch's and bnkit's value of each number, and their difference. For the values
+of layers, it prints the largest difference."""
 import hashlib, json, os, sys
 import numpy as np, torch, torch.nn as nn, torch.nn.functional as F
 
@@ -26,10 +26,10 @@ class Block(nn.Module):
         s.pad = (o - i) // 2
 
     def forward(s, x):
-        y = seen(s.bn1, F.relu(s.bn1(s.conv1(x))))
+        y = count_zeros(s.bn1, F.relu(s.bn1(s.conv1(x))))
         if s.pad:
             x = F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, s.pad, s.pad))
-        return seen(s.bn2, F.relu(s.bn2(s.conv2(y)) + x))
+        return count_zeros(s.bn2, F.relu(s.bn2(s.conv2(y)) + x))
 
 
 class ResNet(nn.Module):
@@ -44,21 +44,21 @@ class ResNet(nn.Module):
         s.linear = nn.Linear(64, classes)
 
     def forward(s, x):
-        x = seen(s.bn1, F.relu(s.bn1(s.conv1(x))))
+        x = count_zeros(s.bn1, F.relu(s.bn1(s.conv1(x))))
         return s.linear(s.layer3(s.layer2(s.layer1(x))).mean((2, 3)))
 
 
-zeros = None  # by BatchNorm: zeros and elements of the ReLU after it, if they are counted
+zeros = None  # by BatchNorm: numbers of zeros and elements of the ReLU after it; None to count nothing
 
 
-def seen(bn, x):
+def count_zeros(bn, x):
     if zeros is not None:
         z, n = zeros.get(bn, (0, 0))
         zeros[bn] = z + (x == 0).sum().item(), n + x.numel()
     return x
 
 
-def order(n):
+def shuffled_order(n):
     """The first epoch's order of n pictures, from seed 0: engine/rng/SPEC.md, Permutation."""
     ident = int.from_bytes(hashlib.sha256(b"shuffle/epoch/0").digest()[:8], "little")
     blocks = np.arange((n + 1) // 2, dtype=np.uint64)
@@ -132,7 +132,7 @@ accuracy, loss = evaluate(net)
 show("accuracy, stored statistics", accuracy, report["stored_statistics"]["test_accuracy"])
 show("loss, stored statistics", loss, report["stored_statistics"]["test_loss"])
 
-permutation = order(len(train))
+permutation = shuffled_order(len(train))
 batches = [train[permutation[i * BATCH:(i + 1) * BATCH]] for i in range(ESTIMATION)]
 
 # Gradients of the mean loss of a batch, in training mode.

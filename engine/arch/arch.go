@@ -44,9 +44,9 @@ type Unit struct {
 	// has no tensor for it.
 	NoScale, NoShift bool
 
-	Add Residual // what is added before the ReLU
+	Add Residual // output of another unit that is added before the ReLU
 
-	Shortcut            bool // whether the convolution is that of a shortcut, which changes a residual's shape
+	Shortcut            bool // whether the unit is a shortcut's convolution, which changes a residual's shape
 	ReLU                bool
 	Kernel, Stride, Pad int // of the convolution or of the pool's window
 	InShape, OutShape   Shape
@@ -64,11 +64,11 @@ func (u *Unit) MACs() int64 {
 // Network is a sequence of units, followed by the global average of the last unit's
 // output and a linear output layer with bias, named "fc".
 type Network struct {
-	Name    string  // the name it was built by, e.g. "resnet-20"
-	Options Options // the options that Build got; meaningless if Build did not make the network
+	Name    string  // name that Build got, e.g. "resnet-20"
+	Options Options // options that Build got; meaningless if Build did not make the network
 	Input   Shape
 	Classes int
-	Units   []Unit // each unit follows those that it reads
+	Units   []Unit // each unit comes after the units that it reads
 }
 
 // Append appends u with the given number of output channels, derives its shapes, and returns
@@ -78,7 +78,7 @@ func (n *Network) Append(u Unit, channels int) int {
 	if u.In != Picture {
 		u.InShape = n.Units[u.In].OutShape
 	}
-	u.OutShape = u.convolved(u.InShape, channels)
+	u.OutShape = u.windowedShape(u.InShape, channels)
 	n.Units = append(n.Units, u)
 	return len(n.Units) - 1
 }
@@ -113,7 +113,7 @@ const (
 	OptionB        Shortcut = "B" // 1×1 convolution with the block's stride, then BatchNorm
 )
 
-// Options are the choices that a network's name leaves open.
+// Options holds the properties of a network that its name does not determine.
 type Options struct {
 	Input    Shape    // 1 or 3 channels, 8×8 to 256×256
 	Classes  int      // at least 2
@@ -125,7 +125,7 @@ type Options struct {
 type Error struct {
 	Name   string // the requested network
 	Reason string // what is wrong and what to use instead
-	Option string // the wrong field of Options, as config.json names it; "" if the name itself is wrong
+	Option string // name in config.json of the invalid field of Options; "" if the network's name is invalid
 }
 
 func (e *Error) Error() string { return fmt.Sprintf("network %q: %s", e.Name, e.Reason) }
@@ -158,11 +158,11 @@ func Build(name string, o Options) (*Network, error) {
 		return nil, err
 	}
 	if o.Width != 0 {
-		if err := n.widen(o.Width); err != nil {
+		if err := n.applyWidth(o.Width); err != nil {
 			return nil, err
 		}
 	}
-	if err := n.vary(o); err != nil {
+	if err := n.applyVariants(o); err != nil {
 		return nil, err
 	}
 	if err := n.checkPictures(); err != nil {
@@ -172,7 +172,7 @@ func Build(name string, o Options) (*Network, error) {
 }
 
 // CheckInput returns an *Error if pictures of that shape, or that number of classes, are not
-// supported. Name is that of the network, for the error.
+// supported. name is the network's name in the error.
 func CheckInput(name string, input Shape, classes int) error {
 	reason := ""
 	switch {
@@ -188,8 +188,8 @@ func CheckInput(name string, input Shape, classes int) error {
 	return &Error{Name: name, Reason: reason}
 }
 
-// checkPictures returns an error if pictures are too small for the network's strides and
-// pools, or if they lead to residual sums of outputs of different sizes.
+// checkPictures returns an error if pictures are too small for the network's windows, or if
+// outputs of different sizes would have to be added.
 func (n *Network) checkPictures() error {
 	for i := range n.Units {
 		u := &n.Units[i]

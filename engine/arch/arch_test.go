@@ -6,6 +6,7 @@ import (
 	"testing"
 )
 
+// cifar holds the options of networks for CIFAR-10.
 var cifar = Options{Input: Shape{3, 32, 32}, Classes: 10}
 
 // TestParameterCounts compares numbers of parameters with those in Frankle et al. and the
@@ -120,11 +121,12 @@ func TestNamesAndShapes(t *testing.T) {
 	}
 }
 
-func TestBuildRefuses(t *testing.T) {
+// TestBuildErrors checks the errors for unknown names and invalid options.
+func TestBuildErrors(t *testing.T) {
 	for _, c := range []struct {
-		name string
-		o    Options
-		says string
+		name    string
+		o       Options
+		wantErr string
 	}{
 		{"resnet-21", cifar, "nearest are 20 and 26"},
 		{"resnet-2", cifar, "depth 2"},
@@ -157,8 +159,8 @@ func TestBuildRefuses(t *testing.T) {
 	} {
 		_, err := Build(c.name, c.o)
 		var e *Error
-		if !errors.As(err, &e) || !strings.Contains(err.Error(), c.says) {
-			t.Errorf("%.99s %+v: %.999v, want an *Error that contains %q", c.name, c.o, err, c.says)
+		if !errors.As(err, &e) || !strings.Contains(err.Error(), c.wantErr) {
+			t.Errorf("%.99s %+v: %.999v, want an *Error that contains %q", c.name, c.o, err, c.wantErr)
 		}
 		if err != nil && len(err.Error()) > 1000 {
 			t.Errorf("%.99s: an error of %d bytes", c.name, len(err.Error()))
@@ -166,6 +168,7 @@ func TestBuildRefuses(t *testing.T) {
 	}
 }
 
+// TestTrainableSets checks that the names of all sets are parsed, and that others are refused.
 func TestTrainableSets(t *testing.T) {
 	for _, s := range TrainableSets {
 		if got, err := ParseTrainableSet(string(s)); err != nil || got != s {

@@ -21,7 +21,7 @@ func (n *Network) Check() error {
 	return nil
 }
 
-// checkOperation returns what is wrong with unit i's input and shapes, or "".
+// checkOperation returns the reason why unit i's input or shapes are invalid, or "".
 func (n *Network) checkOperation(i int) string {
 	u := &n.Units[i]
 	in := n.Input
@@ -37,7 +37,7 @@ func (n *Network) checkOperation(i int) string {
 	if min(in.H, in.W)+2*u.Pad < u.Kernel {
 		return fmt.Sprintf("its window of %d does not fit in %v", u.Kernel, in)
 	}
-	out := u.convolved(in, u.OutShape.C)
+	out := u.windowedShape(in, u.OutShape.C)
 	switch {
 	case u.InShape != in:
 		return fmt.Sprintf("its input shape is %v, but it reads %v", u.InShape, in)
@@ -49,8 +49,8 @@ func (n *Network) checkOperation(i int) string {
 	return ""
 }
 
-// convolved returns the output shape of the unit's window on in, with the given number of
+// windowedShape returns the output shape of the unit's window on in, with the given number of
 // channels.
-func (u *Unit) convolved(in Shape, channels int) Shape {
+func (u *Unit) windowedShape(in Shape, channels int) Shape {
 	return Shape{C: channels, H: (in.H+2*u.Pad-u.Kernel)/u.Stride + 1, W: (in.W+2*u.Pad-u.Kernel)/u.Stride + 1}
 }

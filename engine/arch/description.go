@@ -117,7 +117,7 @@ func ParseDescription(name string, description []byte, input Shape, classes int)
 		if min(u.InShape.H, u.InShape.W)+2*u.Pad < u.Kernel {
 			return fail("the kernel of %s is larger than its padded input", d.Name)
 		}
-		u.OutShape = u.convolved(u.InShape, d.Channels)
+		u.OutShape = u.windowedShape(u.InShape, d.Channels)
 		if max(u.OutShape.H, u.OutShape.W) > maxSide {
 			return fail("the output of %s is %v, but height and width may be at most %d", d.Name, u.OutShape, maxSide)
 		}
@@ -162,12 +162,13 @@ func checkFields(description []byte) error {
 	return nil
 }
 
-// checkKeys returns an error if a key of values is not that of a field of struct type of.
-func checkKeys(values map[string]json.RawMessage, of reflect.Type) error {
+// checkKeys returns an error if a key of values is not the JSON name of a field of a struct
+// type.
+func checkKeys(values map[string]json.RawMessage, structType reflect.Type) error {
 	for key := range values {
 		known := false
-		for i := range of.NumField() {
-			name, _, _ := strings.Cut(of.Field(i).Tag.Get("json"), ",")
+		for i := range structType.NumField() {
+			name, _, _ := strings.Cut(structType.Field(i).Tag.Get("json"), ",")
 			known = known || name == key
 		}
 		if !known {

@@ -11,7 +11,7 @@ import (
 	"bnkit/engine/arch/archtest"
 )
 
-// TestDescription checks that every network is the same after it was described and parsed.
+// TestDescription checks that parsing a description gives the same network, for every network.
 func TestDescription(t *testing.T) {
 	for _, n := range archtest.Networks(t, 0.25) {
 		net, err := arch.Build(n.Name, n.Options)
@@ -33,8 +33,8 @@ func TestDescription(t *testing.T) {
 	}
 }
 
-// TestWrongDescriptions checks that descriptions of impossible networks are refused.
-func TestWrongDescriptions(t *testing.T) {
+// TestInvalidDescriptions checks that descriptions of impossible networks are refused.
+func TestInvalidDescriptions(t *testing.T) {
 	const unit = `{"name":"conv","bn":"bn","in":-1,"relu":true,"channels":4,"kernel":3,"stride":1,"pad":1}`
 	second := func(fields string) string {
 		return "[" + unit + `,{"name":"conv2","bn":"bn2","in":0,"channels":4,"kernel":3,"stride":1,"pad":1` + fields + "}]"
@@ -68,8 +68,8 @@ func TestWrongDescriptions(t *testing.T) {
 			t.Errorf("%s: %v, %v; want an *arch.Error", what, n, err)
 		}
 	}
-	// Padding makes each output larger than the one before. The multiply-adds of the last
-	// unit exceed an int64.
+	// Padding makes each output larger than the previous one. The number of multiply-adds of
+	// the last unit overflows an int64.
 	var padded strings.Builder
 	const layers = 19_000
 	for i := range layers {

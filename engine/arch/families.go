@@ -13,30 +13,30 @@ type family struct {
 	// contain numbers.
 	names []string
 
-	// build appends the units of the network that n.Name names. It returns the choices
-	// that the network allows, and reports whether the network belongs to the family.
-	build func(n *Network) (has choices, known bool, err error)
+	// build appends the units of the network that n.Name names. It returns the options
+	// that the network supports, and reports whether the network belongs to the family.
+	build func(n *Network) (supported supportedOptions, known bool, err error)
 }
 
-// choices are the options that only some networks have.
-type choices struct {
+// supportedOptions records which of the options that only some networks have are supported.
+type supportedOptions struct {
 	optionA bool // shortcuts without parameters
-	stem    bool
+	stem    bool // a choice of stem
 }
 
-// families lists all families. Names uses this order, and so does the search for the family
-// of a name.
+// families lists all families, in the order in which Names lists them and in which they are
+// searched for a name.
 var families = []family{cifarResNets, plainNetworks, vgg38, imageNetResNets}
 
 // build appends the units of the network that n.Name names.
 func (n *Network) build(o Options) error {
-	has, err := n.buildByName()
+	supported, err := n.buildByName()
 	switch {
 	case err != nil:
 		return err
-	case o.Shortcut != OptionB && !has.optionA:
+	case o.Shortcut != OptionB && !supported.optionA:
 		return &Error{Name: n.Name, Option: "shortcut", Reason: "only CIFAR ResNets (resnet-N, wrn-N-K) have shortcuts of option A"}
-	case o.Stem != "" && !has.stem:
+	case o.Stem != "" && !supported.stem:
 		return &Error{Name: n.Name, Option: "stem", Reason: "only ImageNet ResNets (resnet18, resnet50, ...) allow a choice of stem"}
 	case o.Stem != "" && o.Stem != ImageNetStem && o.Stem != CIFARStem:
 		return &Error{Name: n.Name, Option: "stem", Reason: fmt.Sprintf("unknown stem %.40q; use imagenet or cifar", o.Stem)}
@@ -45,13 +45,13 @@ func (n *Network) build(o Options) error {
 }
 
 // buildByName tries the families in order until one knows n.Name.
-func (n *Network) buildByName() (choices, error) {
+func (n *Network) buildByName() (supportedOptions, error) {
 	for _, f := range families {
-		if has, known, err := f.build(n); known || err != nil {
-			return has, err
+		if supported, known, err := f.build(n); known || err != nil {
+			return supported, err
 		}
 	}
-	return choices{}, &Error{Name: n.Name, Reason: "unknown; use one of: " + strings.Join(Names(), ", ") + "; " + cifarForms}
+	return supportedOptions{}, &Error{Name: n.Name, Reason: "unknown; use one of: " + strings.Join(Names(), ", ") + "; " + cifarForms}
 }
 
 // Names returns the names of networks, and patterns for names that contain numbers.

@@ -36,16 +36,17 @@ var namedImageNetResNets = []imageNetResNet{
 
 var imageNetResNets = family{
 	names: imageNetNames(),
-	build: func(n *Network) (choices, bool, error) {
+	build: func(n *Network) (supportedOptions, bool, error) {
 		r, err := findImageNetResNet(n.Name)
 		if r == nil {
-			return choices{}, false, err
+			return supportedOptions{}, false, err
 		}
 		r.build(n, n.Options.Stem)
-		return choices{stem: true}, true, nil
+		return supportedOptions{stem: true}, true, nil
 	},
 }
 
+// imageNetNames returns the names of ImageNet ResNets, and patterns for names with numbers.
 func imageNetNames() (names []string) {
 	for _, r := range namedImageNetResNets {
 		names = append(names, r.name)
@@ -57,8 +58,8 @@ func imageNetNames() (names []string) {
 // hostile name could describe a network that does not fit into memory.
 const maxStageBlocks = 250
 
-// stages matches names of ImageNet ResNets that give the number of blocks of each stage.
-var stages = regexp.MustCompile(`^resnet(\d+)-(\d+)-(\d+)-(\d+)(-bottleneck)?$`)
+// stagesPattern matches names of ImageNet ResNets with the number of blocks of each stage.
+var stagesPattern = regexp.MustCompile(`^resnet(\d+)-(\d+)-(\d+)-(\d+)(-bottleneck)?$`)
 
 // findImageNetResNet returns the ImageNet ResNet with the given name, such as "resnet50" or
 // "resnet3-4-6-3". It returns nil and no error if the name has neither form, and an *Error
@@ -68,7 +69,7 @@ func findImageNetResNet(name string) (*imageNetResNet, error) {
 	if i >= 0 {
 		return &namedImageNetResNets[i], nil
 	}
-	parts := stages.FindStringSubmatch(name)
+	parts := stagesPattern.FindStringSubmatch(name)
 	if parts == nil {
 		return nil, nil
 	}

@@ -98,7 +98,7 @@ func TestStages(t *testing.T) {
 	}
 }
 
-// TestNetworks checks names, depths and the shape of the last unit.
+// TestNetworks checks the number of convolutions, the output shape and a tensor of networks.
 func TestNetworks(t *testing.T) {
 	for _, c := range []struct {
 		name   string

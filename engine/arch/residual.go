@@ -2,15 +2,15 @@ package arch
 
 import "fmt"
 
-// Residual is what a unit adds before its ReLU: the output of another unit, adapted as Kind
-// specifies. The zero value adds nothing.
+// Residual is the output of another unit, adapted as Kind specifies, that a unit adds before
+// its ReLU. The zero value adds nothing.
 type Residual struct {
 	Kind ResidualKind
 	From int         // index of the unit whose output is added
 	Map  *ChannelMap // for a Mapped residual; nil otherwise
 }
 
-// ResidualKind is the way in which another unit's output is added.
+// ResidualKind is a way to add another unit's output.
 type ResidualKind int
 
 // The kinds of residuals.
@@ -43,9 +43,9 @@ func (m *ChannelMap) Leading(n int) bool {
 	return len(m.Source) >= n
 }
 
-// placed returns a map of stride 2 between the given numbers of channels. It adds the
+// newChannelMap returns a map of stride 2 between the given numbers of channels. It adds the
 // source channels to output channels first to first+from-1.
-func placed(from, to, first int) *ChannelMap {
+func newChannelMap(from, to, first int) *ChannelMap {
 	m := &ChannelMap{Source: make([]int, to), Stride: 2}
 	for c := range m.Source {
 		m.Source[c] = NoSource
@@ -60,12 +60,12 @@ func placed(from, to, first int) *ChannelMap {
 // channels.
 func (s Shortcut) optionA(from, to int) *ChannelMap {
 	if s == OptionACentred {
-		return placed(from, to, (to-from)/2)
+		return newChannelMap(from, to, (to-from)/2)
 	}
-	return placed(from, to, 0)
+	return newChannelMap(from, to, 0)
 }
 
-// checkResidual returns what is wrong with unit i's residual, or "".
+// checkResidual returns the reason why unit i's residual is invalid, or "".
 func (n *Network) checkResidual(i int) string {
 	u := &n.Units[i]
 	r := &u.Add
@@ -97,7 +97,7 @@ func (n *Network) checkResidual(i int) string {
 	return ""
 }
 
-// check returns why the map cannot turn one shape into the other, or "".
+// check returns the reason why the map cannot turn one shape into the other, or "".
 func (m *ChannelMap) check(from, to Shape) string {
 	if m.Stride < 1 {
 		return fmt.Sprintf("its channel map has stride %d, which must be at least 1", m.Stride)

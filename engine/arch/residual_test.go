@@ -41,8 +41,9 @@ func TestResidualKinds(t *testing.T) {
 	}
 }
 
-// TestOptionAMaps checks where option A puts the source channels. The centred variant leaves
-// a quarter of the output's channels on each side, as PyTorch code usually does.
+// TestOptionAMaps checks to which output channels option A adds the source channels. The
+// centred variant leaves a quarter of the output channels on each side without a source, as is
+// usual in PyTorch code.
 func TestOptionAMaps(t *testing.T) {
 	const none = NoSource
 	for _, c := range []struct {
@@ -73,15 +74,15 @@ func TestOptionAMaps(t *testing.T) {
 	}
 }
 
-// TestCheckRefuses breaks a network in every way that Check detects.
-func TestCheckRefuses(t *testing.T) {
+// TestCheckErrors checks the error for every kind of invalid network that Check detects.
+func TestCheckErrors(t *testing.T) {
 	o := cifar
 	o.Shortcut = OptionA
 	// Unit 0 is conv, units 1 and 2 are block 0, and units 3 and 4 are block 1, which has a
 	// mapped residual.
 	for _, c := range []struct {
-		says   string
-		change func(n *Network)
+		wantErr string
+		change  func(n *Network)
 	}{
 		{"0 units", func(n *Network) { n.Units = nil }},
 		{"0 classes", func(n *Network) { n.Classes = 0 }},
@@ -116,8 +117,8 @@ func TestCheckRefuses(t *testing.T) {
 		}
 		c.change(n)
 		var e *Error
-		if err := n.Check(); !errors.As(err, &e) || !strings.Contains(err.Error(), c.says) {
-			t.Errorf("%v, want an *Error that contains %q", err, c.says)
+		if err := n.Check(); !errors.As(err, &e) || !strings.Contains(err.Error(), c.wantErr) {
+			t.Errorf("%v, want an *Error that contains %q", err, c.wantErr)
 		}
 	}
 }

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// The largest depth and width. They reject mistyped or hostile names of networks that no
-// machine can hold.
+// The largest depth and width. Without limits, a mistyped or hostile name could describe a
+// network that does not fit into memory.
 const (
 	maxDepth = 6*1000 + 2
 	maxWidth = 16 * 64
@@ -22,7 +22,7 @@ const cifarForms = "use resnet-N with N = 6D+2 (resnet-14, resnet-20, resnet-110
 
 var cifarResNets = family{
 	names: []string{"resnet-N", "wrn-N-K", "resnet-N-bottleneck"},
-	build: func(n *Network) (choices, bool, error) {
+	build: func(n *Network) (supportedOptions, bool, error) {
 		parts := strings.Split(n.Name, "-")
 		switch {
 		case len(parts) == 2 && parts[0] == "resnet":
@@ -30,7 +30,7 @@ var cifarResNets = family{
 		case len(parts) == 3 && parts[0] == "wrn":
 			factor, err := strconv.Atoi(parts[2])
 			if err != nil || factor < 1 || factor > maxWidth/baseWidth {
-				return choices{}, true, &Error{Name: n.Name, Reason: fmt.Sprintf("width factor %q must be a number from 1 to %d", parts[2], maxWidth/baseWidth)}
+				return supportedOptions{}, true, &Error{Name: n.Name, Reason: fmt.Sprintf("width factor %q must be a number from 1 to %d", parts[2], maxWidth/baseWidth)}
 			}
 			return buildBasic(n, parts[1], factor)
 		case len(parts) == 3 && parts[0] == "resnet" && parts[2] == "bottleneck":
@@ -38,33 +38,33 @@ var cifarResNets = family{
 			if err == nil {
 				buildBottleneck(n, (depth-2)/9)
 			}
-			return choices{}, true, err
+			return supportedOptions{}, true, err
 		}
-		return choices{}, false, nil
+		return supportedOptions{}, false, nil
 	},
 }
 
 // buildBasic appends a ResNet of basic blocks, which are factor times as wide as usual.
-func buildBasic(n *Network, depth string, factor int) (choices, bool, error) {
+func buildBasic(n *Network, depth string, factor int) (supportedOptions, bool, error) {
 	d, err := parseDepth(n.Name, depth, 6)
 	if err == nil {
 		buildResNet(n, d, factor*baseWidth)
 	}
-	return choices{optionA: true}, true, err
+	return supportedOptions{optionA: true}, true, err
 }
 
-// parseDepth parses a number of layers, which must be 2 more than a multiple of each.
-func parseDepth(name, text string, each int) (int, error) {
+// parseDepth parses a number of layers, which must be 2 more than a multiple of divisor.
+func parseDepth(name, text string, divisor int) (int, error) {
 	depth, err := strconv.Atoi(text)
 	reason := ""
 	switch {
 	case err != nil:
 		reason = fmt.Sprintf("depth %q is not a number in range; %s", text, cifarForms)
-	case depth < each+2 || depth > maxDepth:
-		reason = fmt.Sprintf("depth %d is out of range; use %d to %d", depth, each+2, maxDepth)
-	case depth%each != 2:
-		below := (depth-2)/each*each + 2
-		reason = fmt.Sprintf("depth %d is not %dD+2; the nearest are %d and %d%s", depth, each, below, below+each, imageNetHint(text))
+	case depth < divisor+2 || depth > maxDepth:
+		reason = fmt.Sprintf("depth %d is out of range; use %d to %d", depth, divisor+2, maxDepth)
+	case depth%divisor != 2:
+		below := (depth-2)/divisor*divisor + 2
+		reason = fmt.Sprintf("depth %d is not %dD+2; the nearest are %d and %d%s", depth, divisor, below, below+divisor, imageNetHint(text))
 	default:
 		return depth, nil
 	}

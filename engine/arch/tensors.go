@@ -37,8 +37,8 @@ func (t *Tensor) Len() int {
 	return n
 }
 
-// Tensors lists every trainable tensor: for each unit, those of its convolution's weight
-// and bias, γ and β that it has, and then the output layer's weight and bias.
+// Tensors lists every trainable tensor: each unit's weight, bias, γ and β, if it has them, and
+// then the output layer's weight and bias.
 func (n *Network) Tensors() []Tensor {
 	var ts []Tensor
 	for i := range n.Units {

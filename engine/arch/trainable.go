@@ -24,8 +24,8 @@ const (
 )
 
 // A random-K set trains K randomly chosen weights of each output channel of every
-// convolution, where K is 1 to maxRandom. With K = 2, their number is that of γ and β
-// (Frankle et al. 2021, section 4). The names end in K, e.g. "random-2".
+// convolution, where K is 1 to maxRandom. With K = 2, it trains as many parameters as the set
+// "bn" (Frankle et al. 2021, section 4). The names end in K, e.g. "random-2".
 const (
 	randomPrefix   = "random-"    // trains nothing else
 	bnRandomPrefix = "bn+random-" // also trains γ and β
@@ -47,7 +47,7 @@ func TrainableNames() string {
 // ParseTrainableSet returns the set with the given name.
 func ParseTrainableSet(name string) (TrainableSet, error) {
 	s := TrainableSet(name)
-	if slices.Contains(TrainableSets, s) || s.random() > 0 {
+	if slices.Contains(TrainableSets, s) || s.randomK() > 0 {
 		return s, nil
 	}
 	if strings.HasPrefix(name, randomPrefix) || strings.HasPrefix(name, bnRandomPrefix) {
@@ -56,8 +56,8 @@ func ParseTrainableSet(name string) (TrainableSet, error) {
 	return "", fmt.Errorf("unknown trainable set %.40q; use one of: %s", name, TrainableNames())
 }
 
-// random returns the K of a random set, or 0 for other sets.
-func (s TrainableSet) random() int {
+// randomK returns the K of a random set, or 0 for other sets.
+func (s TrainableSet) randomK() int {
 	digits, ok := strings.CutPrefix(strings.TrimPrefix(string(s), "bn+"), randomPrefix)
 	k, err := strconv.Atoi(digits)
 	if !ok || err != nil || k < 1 || k > maxRandom || strconv.Itoa(k) != digits {
@@ -67,7 +67,7 @@ func (s TrainableSet) random() int {
 }
 
 // Chooses reports whether the set trains only some of t's elements.
-func (s TrainableSet) Chooses(t *Tensor) bool { return t.Kind == ConvWeight && s.random() > 0 }
+func (s TrainableSet) Chooses(t *Tensor) bool { return t.Kind == ConvWeight && s.randomK() > 0 }
 
 // TrainedShape returns the shape of the part of t that the set trains. That is the shape
 // of t, or O×k if the set chooses k = min(K, fan-in) weights for each of the O output
@@ -76,7 +76,7 @@ func (s TrainableSet) TrainedShape(t *Tensor) []int {
 	if !s.Chooses(t) {
 		return t.Shape
 	}
-	return []int{t.Shape[0], min(s.random(), t.FanIn)}
+	return []int{t.Shape[0], min(s.randomK(), t.FanIn)}
 }
 
 // Trains reports whether the set trains t or some of its elements.
@@ -105,7 +105,7 @@ func (s TrainableSet) Trains(t *Tensor) bool {
 // With returns the smallest set that trains everything that s or other trains.
 func (s TrainableSet) With(other TrainableSet) TrainableSet {
 	sets := []TrainableSet{Nothing, GammaOnly, BetaOnly, BN, Output, BNOutput, BNShortcut}
-	if k := max(s.random(), other.random()); k > 0 {
+	if k := max(s.randomK(), other.randomK()); k > 0 {
 		sets = append(sets, TrainableSet(fmt.Sprint(randomPrefix, k)), TrainableSet(fmt.Sprint(bnRandomPrefix, k)))
 	}
 	for _, set := range sets {
@@ -125,7 +125,7 @@ func (s TrainableSet) includes(other TrainableSet) bool {
 			case !other.Trains(x):
 			case !s.Trains(x):
 				return false
-			case s.Chooses(x) && (!other.Chooses(x) || other.random() > s.random()):
+			case s.Chooses(x) && (!other.Chooses(x) || other.randomK() > s.randomK()):
 				return false // other trains weights that s does not choose
 			}
 		}
@@ -165,8 +165,8 @@ func (s TrainableSet) Meaning() string {
 	case Nothing:
 		return "nothing"
 	}
-	chosen := fmt.Sprintf("%d random weights of each output channel", s.random())
-	if s.random() == 1 {
+	chosen := fmt.Sprintf("%d random weights of each output channel", s.randomK())
+	if s.randomK() == 1 {
 		chosen = "a random weight of each output channel"
 	}
 	if strings.HasPrefix(string(s), bnRandomPrefix) {

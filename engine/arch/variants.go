@@ -8,8 +8,7 @@ import (
 	"strings"
 )
 
-// Variants are the ways in which a network may differ from the network that its name
-// stands for. The zero value changes nothing.
+// Variants holds changes to the network that a name specifies. The zero value changes nothing.
 type Variants struct {
 	// Stem is ImageNetStem or CIFARStem; "" stands for ImageNetStem. Only ImageNet
 	// ResNets have a choice of stem.
@@ -34,8 +33,8 @@ type Variants struct {
 	NoShift string `json:"no_shift,omitempty"`
 }
 
-// All yields the name (such as "bn_every", as in files) and the value of each field that
-// is not zero, in the order of the fields.
+// All yields the name in files, such as "bn_every", and the value of each field that is not
+// zero, in the order of the fields.
 func (v Variants) All() iter.Seq2[string, string] {
 	return func(yield func(name, value string) bool) {
 		fields := reflect.ValueOf(v)
@@ -51,9 +50,9 @@ func (v Variants) All() iter.Seq2[string, string] {
 // NoBN is the Variants.BN of a network without BatchNorm.
 const NoBN = "none"
 
-// vary removes BatchNorms, scales and shifts from a network that was built with all of
+// applyVariants removes BatchNorms, scales and shifts from a network that was built with all of
 // them. A convolution that loses its BatchNorm gets a bias.
-func (n *Network) vary(o Options) error {
+func (n *Network) applyVariants(o Options) error {
 	switch {
 	case o.BN != "" && o.BN != NoBN:
 		return &Error{Name: n.Name, Option: "bn", Reason: fmt.Sprintf("%.40q is unknown; use none, or leave it out for a BatchNorm after each convolution", o.BN)}
@@ -74,22 +73,22 @@ func (n *Network) vary(o Options) error {
 			u.BN, u.Bias = "", u.Op == Convolution
 		}
 	}
-	if err := n.fix("no_scale", o.NoScale, func(u *Unit) { u.NoScale = true }); err != nil {
+	if err := n.forMatchingBatchNorms("no_scale", o.NoScale, func(u *Unit) { u.NoScale = true }); err != nil {
 		return err
 	}
-	return n.fix("no_shift", o.NoShift, func(u *Unit) { u.NoShift = true })
+	return n.forMatchingBatchNorms("no_shift", o.NoShift, func(u *Unit) { u.NoShift = true })
 }
 
-// These limits bound the time that it takes to match patterns, which a file may hold. A
-// list of more names than there are BatchNorms is refused as well.
+// These limits bound the time for matching patterns, which may come from a file. A list of
+// more names than there are BatchNorms is refused as well.
 const (
 	maxPatterns      = 64  // with *, ? or [
 	maxPatternLength = 256 // bytes
 )
 
-// fix calls do for the BatchNorms that match a comma-separated list of patterns. It
-// fails if a pattern matches none, or if there are too many patterns.
-func (n *Network) fix(option, list string, do func(*Unit)) error {
+// forMatchingBatchNorms calls do for the units whose BatchNorms match a comma-separated list of
+// patterns. It fails if a pattern matches none, or if there are too many patterns.
+func (n *Network) forMatchingBatchNorms(option, list string, do func(*Unit)) error {
 	if list == "" {
 		return nil
 	}

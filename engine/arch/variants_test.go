@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestPlainVGGs compares numbers of parameters of VGGs without BatchNorm with those of
-// torchvision, less the difference between their linear layers.
+// TestPlainVGGs compares the numbers of parameters of VGGs without BatchNorm with torchvision's,
+// apart from the linear layers, which differ.
 func TestPlainVGGs(t *testing.T) {
 	const classifier = 123_642_856
 	for name, want := range map[string]int{"vgg-11": 132_863_336, "vgg-13": 133_047_848, "vgg-16": 138_357_544, "vgg-19": 143_667_240} {
@@ -27,7 +27,7 @@ func TestPlainVGGs(t *testing.T) {
 	}
 }
 
-// TestVariants checks which BatchNorms remain, and which of them have γ and β.
+// TestVariants checks which BatchNorms remain, and which of them trained γ and β.
 func TestVariants(t *testing.T) {
 	for _, c := range []struct {
 		name   string
@@ -49,7 +49,7 @@ func TestVariants(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var bns, want, have []string
+		var bns, want, trained []string
 		for _, u := range n.Units {
 			if u.Op == Convolution && (u.BN == "") && !u.Bias {
 				t.Errorf("%s %+v: %s has neither BatchNorm nor bias", c.name, o, u.Name)
@@ -75,17 +75,17 @@ func TestVariants(t *testing.T) {
 		}
 		for _, x := range n.Tensors() {
 			if BN.Trains(&x) {
-				have = append(have, x.Name)
+				trained = append(trained, x.Name)
 			}
 		}
-		if !slices.Equal(have, want) {
-			t.Errorf("%s %+v: trains %v, want %v", c.name, o, have, want)
+		if !slices.Equal(trained, want) {
+			t.Errorf("%s %+v: trains %v, want %v", c.name, o, trained, want)
 		}
 	}
 }
 
-// TestManyNames checks that all BatchNorms of a deep network can be named, but that only 64
-// patterns are matched with all of them.
+// TestManyNames checks that a list can name all BatchNorms of a deep network, but can trained at
+// most 64 patterns.
 func TestManyNames(t *testing.T) {
 	deep := func(list string) (*Network, error) {
 		o := cifar
@@ -117,10 +117,11 @@ func TestManyNames(t *testing.T) {
 	}
 }
 
+// TestVariantsRefused checks the errors for invalid variants.
 func TestVariantsRefused(t *testing.T) {
 	for _, c := range []struct {
-		change       func(*Options)
-		option, says string
+		change          func(*Options)
+		option, wantErr string
 	}{
 		{func(o *Options) { o.BN = "layer" }, "bn", "use none"},
 		{func(o *Options) { o.BNEvery = -1 }, "bn_every", "-1"},
@@ -136,8 +137,8 @@ func TestVariantsRefused(t *testing.T) {
 		c.change(&o)
 		_, err := Build("resnet-8", o)
 		var e *Error
-		if !errors.As(err, &e) || e.Option != c.option || !strings.Contains(e.Reason, c.says) {
-			t.Errorf("%+v: %v, want an *Error with option %s that contains %q", o, err, c.option, c.says)
+		if !errors.As(err, &e) || e.Option != c.option || !strings.Contains(e.Reason, c.wantErr) {
+			t.Errorf("%+v: %v, want an *Error with option %s that contains %q", o, err, c.option, c.wantErr)
 		}
 	}
 }

@@ -24,10 +24,10 @@ var plans = map[string][]int{
 
 var plainNetworks = family{
 	names: slices.Sorted(maps.Keys(plans)),
-	build: func(n *Network) (choices, bool, error) {
+	build: func(n *Network) (supportedOptions, bool, error) {
 		plan, known := plans[n.Name]
 		buildPlain(n, plan)
-		return choices{}, known, nil
+		return supportedOptions{}, known, nil
 	},
 }
 
@@ -46,12 +46,12 @@ func buildPlain(n *Network, plan []int) {
 
 var vgg38 = family{
 	names: []string{"vgg-38"},
-	build: func(n *Network) (choices, bool, error) {
+	build: func(n *Network) (supportedOptions, bool, error) {
 		if n.Name != "vgg-38" {
-			return choices{}, false, nil
+			return supportedOptions{}, false, nil
 		}
 		buildVGG38(n)
-		return choices{}, true, nil
+		return supportedOptions{}, true, nil
 	},
 }
 

@@ -9,10 +9,10 @@ import (
 // named network has this number.
 const maxChannels = 4 * maxWidth
 
-// widen multiplies the output channels of every convolution by a width and rounds them
-// (the multiplier of MobileNets: Howard et al. 2017, section 3.3). It adapts the shapes
-// of all units that read them, and neither adds nor removes units.
-func (n *Network) widen(width float64) error {
+// applyWidth multiplies the numbers of output channels of all convolutions by a width and
+// rounds them (the multiplier of MobileNets: Howard et al. 2017, section 3.3). It adapts the
+// shapes of all units that read them. It neither adds nor removes units.
+func (n *Network) applyWidth(width float64) error {
 	widest := 0
 	for i := range n.Units {
 		widest = max(widest, n.Units[i].OutShape.C)
@@ -26,8 +26,8 @@ func (n *Network) widen(width float64) error {
 
 // SetChannels gives each convolution the number of output channels that channels returns for
 // the index of its unit, and adapts the shapes of all readers and the maps of option A. It
-// goes through the units in order, so channels may look at those before. The result may not
-// pass Check.
+// goes through the units in order, so channels may read the shapes of earlier units. The result
+// may not pass Check.
 func (n *Network) SetChannels(channels func(i int) int) {
 	for i := range n.Units {
 		u := &n.Units[i]

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// resNet50Parameters returns the sum over the layers of a ResNet-50 whose first
-// convolution has c channels.
+// resNet50Parameters returns the number of parameters of a ResNet-50 whose first convolution
+// has c channels, as a sum over its layers.
 func resNet50Parameters(c, classes int) int {
 	total, in := 3*49*c+2*c, c
 	for stage, blocks := range []int{3, 4, 6, 3} {
@@ -94,30 +94,30 @@ func TestWidthOfEveryNetwork(t *testing.T) {
 				t.Fatal(err)
 			}
 			for i, u := range n.Units {
-				was := full.Units[i]
+				unscaled := full.Units[i]
 				from := n.Input
 				if u.In != Picture {
 					from = n.Units[u.In].OutShape
 				}
 				// The number of channels must be the whole number nearest to the product.
-				exact := width * float64(was.OutShape.C)
+				exact := width * float64(unscaled.OutShape.C)
 				if c := float64(u.OutShape.C); u.InShape != from || c < 1 || c > 1 && math.Abs(c-exact) > 0.5 || c == 1 && exact >= 1.5 {
-					t.Errorf("%s of width %v: %s maps %v to %v; at full width, %v to %v", name, width, u.Name, u.InShape, u.OutShape, was.InShape, was.OutShape)
+					t.Errorf("%s of width %v: %s maps %v to %v; at full width, %v to %v", name, width, u.Name, u.InShape, u.OutShape, unscaled.InShape, unscaled.OutShape)
 				}
 				if u.Add.Kind != NoResidual && n.Units[u.Add.From].OutShape != u.OutShape {
 					t.Errorf("%s of width %v: %s adds %v to %v", name, width, u.Name, n.Units[u.Add.From].OutShape, u.OutShape)
 				}
-				u.InShape.C, u.OutShape.C = was.InShape.C, was.OutShape.C
-				if u != was {
-					t.Errorf("%s of width %v: %+v, want %+v", name, width, u, was)
+				u.InShape.C, u.OutShape.C = unscaled.InShape.C, unscaled.OutShape.C
+				if u != unscaled {
+					t.Errorf("%s of width %v: %+v, want %+v", name, width, u, unscaled)
 				}
 			}
 		}
 	}
 }
 
-// TestWidthRounds checks that numbers of channels are rounded to the nearest whole number,
-// halves up, and are at least 1, also with shortcuts of option A.
+// TestWidthRounds checks that numbers of channels are rounded to the nearest whole number, with
+// halves rounded up, and are at least 1. It includes a network with shortcuts of option A.
 func TestWidthRounds(t *testing.T) {
 	for _, c := range []struct {
 		name  string
@@ -148,11 +148,12 @@ func TestWidthRounds(t *testing.T) {
 	}
 }
 
+// TestWidthRefused checks the errors for widths that are out of range.
 func TestWidthRefused(t *testing.T) {
 	for _, c := range []struct {
-		name  string
-		width float64
-		says  string
+		name    string
+		width   float64
+		wantErr string
 	}{
 		{"resnet-20", math.NaN(), "width NaN is out of range; use a number above 0 and up to 64"},
 		{"resnet-20", -0.5, "width -0.5 is out of range; use a number above 0 and up to 64"},
@@ -167,8 +168,8 @@ func TestWidthRefused(t *testing.T) {
 		o.Width = c.width
 		_, err := Build(c.name, o)
 		var e *Error
-		if !errors.As(err, &e) || e.Option != "width" || e.Reason != c.says {
-			t.Errorf("%s of width %v: %v, want an *Error with option width and reason %q", c.name, c.width, err, c.says)
+		if !errors.As(err, &e) || e.Option != "width" || e.Reason != c.wantErr {
+			t.Errorf("%s of width %v: %v, want an *Error with option width and reason %q", c.name, c.width, err, c.wantErr)
 		}
 	}
 }

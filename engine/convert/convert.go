@@ -31,23 +31,23 @@ type Tensor struct {
 	Bytes  func() ([]byte, error)    // reads the elements as stored in the file, little-endian; may be nil
 }
 
-// Options describe a network where its tensors do not. With the zero value, everything is
-// recognised from the tensors.
+// Options holds properties of a network that its tensors do not determine. With the zero
+// value, everything is recognised from the tensors.
 type Options struct {
 	Arch     string        // name of a network of package arch, or "" to recognise it
-	Shortcut arch.Shortcut // "" for option B if its tensors are there, and otherwise the usual one for the names
-	Pictures [2]int        // height and width; zero for the usual size for the network
+	Shortcut arch.Shortcut // "" for option B if the state dict has its tensors, or else the option that is usual with the names
+	Pictures [2]int        // height and width; zero for the network's usual size
 	arch.Variants
 
-	exported bool // bnkit wrote the tensors, so a shortcut may add any number of channels of zeros
+	exported bool // whether bnkit wrote the tensors, so that a shortcut may add any number of channels of zeros
 }
 
 // Recognised is a network that was recognised, and the names of its tensors in the state
 // dict.
 type Recognised struct {
-	// Network has canonical names, and Options that describe it only if Named is true.
+	// Network has canonical names. Its Options describe it only if Named is true.
 	Network *arch.Network
-	Named   bool // arch.Build makes the network from its Name and Options
+	Named   bool // whether arch.Build makes the network from its Name and Options
 
 	Evidence []string          // the reasons for choosing this network
 	Names    map[string]string // names in the state dict by canonical name, including bn1.running_mean, ...
@@ -58,7 +58,7 @@ type Recognised struct {
 
 // Error reports that a state dict does not belong to a supported network.
 type Error struct {
-	Tensor string // name in the state dict of the tensor that does not fit; "" if no single one is at fault
+	Tensor string // name in the state dict of the tensor that does not fit; "" if no single tensor is at fault
 	Reason string
 }
 
@@ -72,10 +72,11 @@ func (e *Error) Error() string {
 // BadInput reports that the state dict is at fault.
 func (e *Error) BadInput() bool { return true }
 
+// misfit returns an *Error that names no tensor.
 func misfit(format string, args ...any) error { return &Error{Reason: fmt.Sprintf(format, args...)} }
 
-// Recognise finds the network to which the tensors belong. It looks only at names and
-// shapes. The error is an *Error, or an *arch.Error if o names a network that cannot be built.
+// Recognise finds the network that the tensors belong to. It uses only their names and shapes.
+// The error is an *Error, or an *arch.Error if o names a network that cannot be built.
 func Recognise(tensors []Tensor, o Options) (*Recognised, error) {
 	d, err := newDict(tensors)
 	if err != nil {
@@ -169,14 +170,15 @@ func (r *Recognised) values(name string, n int, least float64) ([]float32, error
 	return values, nil
 }
 
-// checkFixed checks that a BatchNorm's γ is 1 and its β is 0 where the network fixes them.
+// checkFixed checks that a BatchNorm's γ is 1 if the network fixes it, and that its β is 0 if
+// the network fixes it.
 func (r *Recognised) checkFixed(u *arch.Unit) error {
 	for _, fixed := range []struct {
-		is     bool
+		fixes  bool
 		suffix string
 		value  float32
 	}{{u.NoScale, ".weight", 1}, {u.NoShift, ".bias", 0}} {
-		if x, stored := r.tensors[u.BN+fixed.suffix]; fixed.is && stored {
+		if x, stored := r.tensors[u.BN+fixed.suffix]; fixed.fixes && stored {
 			values, err := r.values(u.BN+fixed.suffix, u.OutShape.C, -math.MaxFloat32)
 			if err != nil {
 				return err
@@ -189,6 +191,7 @@ func (r *Recognised) checkFixed(u *arch.Unit) error {
 	return nil
 }
 
+// widen converts values to float64.
 func widen(values []float32) []float64 {
 	w := make([]float64, len(values))
 	for i, v := range values {
@@ -197,8 +200,8 @@ func widen(values []float32) []float64 {
 	return w
 }
 
-// dims formats a shape, for example as 64×3×7×7.
-func dims(shape []int) string {
+// formatShape formats a shape, for example as 64×3×7×7.
+func formatShape(shape []int) string {
 	if len(shape) == 0 {
 		return "a single number"
 	}

@@ -33,11 +33,11 @@ func newDict(tensors []Tensor) (*dict, error) {
 				name, i = rest, -1
 			}
 		}
-		if needless(name) {
+		if isUnused(name) {
 			d.ignored = append(d.ignored, x.Name)
 			continue
 		}
-		if other, twice := d.tensors[name]; twice {
+		if other, exists := d.tensors[name]; exists {
 			return nil, misfit("the tensors %s and %s have the same name apart from a prefix", other.Name, x.Name)
 		}
 		d.tensors[name] = x
@@ -48,9 +48,9 @@ func newDict(tensors []Tensor) (*dict, error) {
 	return d, nil
 }
 
-// needless reports whether a tensor is not used in inference: a counter of BatchNorm or of
+// isUnused reports whether a tensor is not used in inference: a counter of BatchNorm or of
 // thop, or a tensor of an auxiliary classifier.
-func needless(name string) bool {
+func isUnused(name string) bool {
 	last := name[strings.LastIndex(name, ".")+1:]
 	return last == "num_batches_tracked" || last == "total_ops" || last == "total_params" ||
 		strings.HasPrefix(name, "AuxLogits.") || strings.HasPrefix(name, "aux_")
@@ -59,8 +59,7 @@ func needless(name string) bool {
 // has reports whether there is a tensor with the given name, which has no prefixes.
 func (d *dict) has(name string) bool { _, ok := d.tensors[name]; return ok }
 
-// count returns the smallest n for which there is no tensor with the name that format makes
-// of args and n.
+// count returns the smallest n for which the dict has no tensor named fmt.Sprintf(format, args..., n).
 func (d *dict) count(format string, args ...any) int {
 	n := 0
 	for d.has(fmt.Sprintf(format, append(slices.Clone(args), n)...)) {
@@ -92,7 +91,7 @@ func (d *dict) adapt(m *match, exported bool) error {
 		case arch.Identity, arch.Projection:
 			return net.Units[u.Add.From].OutShape.C // a sum has the channels of its stream
 		}
-		if channels := d.dim(m.theirs(u.Name), 0); channels > 0 {
+		if channels := d.dim(m.sourceName(u.Name), 0); channels > 0 {
 			return channels
 		}
 		return u.OutShape.C
@@ -101,7 +100,7 @@ func (d *dict) adapt(m *match, exported bool) error {
 	for i := range net.Units {
 		u := &net.Units[i]
 		if u.Op == arch.Convolution {
-			layer := m.theirs(u.Name)
+			layer := m.sourceName(u.Name)
 			u.Bias = d.has(layer + ".bias")
 			// A 1×1 convolution without padding has an output of the same size. bnkit
 			// exports one in place of a convolution that pruning left without effect.
@@ -110,7 +109,7 @@ func (d *dict) adapt(m *match, exported bool) error {
 				pointwise++
 			}
 		}
-		if norm := m.theirs(u.BN); u.BN != "" && d.has(norm+meanSuffix) && !d.has(norm+".weight") && !d.has(norm+".bias") {
+		if norm := m.sourceName(u.BN); u.BN != "" && d.has(norm+meanSuffix) && !d.has(norm+".weight") && !d.has(norm+".bias") {
 			u.NoScale, u.NoShift = true, true
 		}
 		if u.Add.Kind != arch.Mapped {
@@ -119,11 +118,11 @@ func (d *dict) adapt(m *match, exported bool) error {
 		// In other programs, a shortcut without weights doubles the number of channels.
 		from, to := net.Units[u.Add.From].OutShape.C, u.OutShape.C
 		if to < from || to != 2*from && !exported {
-			return &Error{d.name(m.theirs(u.Name) + ".weight"), fmt.Sprintf("has %d output channels, but a shortcut without weights turns %d channels into %d", to, from, 2*from)}
+			return &Error{d.name(m.sourceName(u.Name) + ".weight"), fmt.Sprintf("has %d output channels, but a shortcut without weights turns %d channels into %d", to, from, 2*from)}
 		}
 	}
 	if pointwise > 0 {
-		m.says = append(m.says, fmt.Sprintf("convolutions of 1×1 without padding where the network usually has larger ones: %d", pointwise))
+		m.evidence = append(m.evidence, fmt.Sprintf("convolutions of 1×1 without padding where the network usually has larger ones: %d", pointwise))
 	}
 	return nil
 }
@@ -137,17 +136,18 @@ func (d *dict) name(short string) string {
 }
 
 // assign finds the tensor in the state dict for each tensor of the network, and checks its
-// shape. It fails if a tensor is missing, has another shape, or does not belong to a layer.
+// shape. It fails if a tensor is missing or has a wrong shape, or if a tensor in the state dict
+// does not belong to any layer.
 func (d *dict) assign(r *Recognised, m *match) error {
-	take := func(name, theirs string, shape []int) error {
-		x, ok := d.tensors[theirs]
+	take := func(name, source string, shape []int) error {
+		x, ok := d.tensors[source]
 		if !ok {
-			return &Error{theirs, fmt.Sprintf("is missing; %s needs it with shape %s", m.net.Name, dims(shape))}
+			return &Error{source, fmt.Sprintf("is missing; %s needs it with shape %s", m.net.Name, formatShape(shape))}
 		}
 		if !slices.Equal(x.Shape, shape) {
-			return &Error{x.Name, fmt.Sprintf("is %s, want %s%s", dims(x.Shape), dims(shape), hint(x.Shape, shape))}
+			return &Error{x.Name, fmt.Sprintf("is %s, want %s%s", formatShape(x.Shape), formatShape(shape), hint(x.Shape, shape))}
 		}
-		d.used[theirs] = true
+		d.used[source] = true
 		r.Names[name], r.tensors[name] = x.Name, x
 		return nil
 	}
@@ -157,7 +157,7 @@ func (d *dict) assign(r *Recognised, m *match) error {
 			shape = []int{shape[0], x.FanIn}
 		}
 		dot := strings.LastIndex(x.Name, ".")
-		if err := take(x.Name, m.theirs(x.Name[:dot])+x.Name[dot:], shape); err != nil {
+		if err := take(x.Name, m.sourceName(x.Name[:dot])+x.Name[dot:], shape); err != nil {
 			return err
 		}
 	}
@@ -167,25 +167,25 @@ func (d *dict) assign(r *Recognised, m *match) error {
 		if u.BN == "" {
 			continue
 		}
-		theirs := m.theirs(u.BN)
-		for _, more := range []struct {
+		source := m.sourceName(u.BN)
+		for _, extra := range []struct {
 			suffix string
 			wanted bool
 		}{
 			{meanSuffix, statistics}, {varianceSuffix, statistics},
-			{".weight", u.NoScale && d.has(theirs+".weight")}, {".bias", u.NoShift && d.has(theirs+".bias")}, // fixed, but stored
+			{".weight", u.NoScale && d.has(source+".weight")}, {".bias", u.NoShift && d.has(source+".bias")}, // fixed, but stored
 		} {
-			if !more.wanted {
+			if !extra.wanted {
 				continue
 			}
-			if err := take(u.BN+more.suffix, theirs+more.suffix, []int{u.OutShape.C}); err != nil {
+			if err := take(u.BN+extra.suffix, source+extra.suffix, []int{u.OutShape.C}); err != nil {
 				return err
 			}
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(d.tensors)) {
 		if !d.used[name] {
-			return &Error{d.tensors[name].Name, fmt.Sprintf("(%s) does not belong to any layer of %s", dims(d.tensors[name].Shape), m.net.Name)}
+			return &Error{d.tensors[name].Name, fmt.Sprintf("(%s) does not belong to any layer of %s", formatShape(d.tensors[name].Shape), m.net.Name)}
 		}
 	}
 	return nil
@@ -201,7 +201,7 @@ func (d *dict) hasStatistics() bool {
 	return false
 }
 
-// hint explains a common reason why a weight has another shape.
+// hint returns a likely reason why a weight has the wrong shape, or "".
 func hint(shape, want []int) string {
 	if len(shape) == 4 && len(want) == 4 && shape[1] >= 1 && shape[1] < want[1] && want[1]%shape[1] == 0 && slices.Equal(shape[2:], want[2:]) && shape[0] == want[0] {
 		return "; grouped convolutions are not supported"

@@ -8,12 +8,12 @@ import (
 	"bnkit/engine/arch"
 )
 
-// evidence returns the sentences that say why the network is m.net.
+// evidence returns the reasons for recognising the network as m.net.
 func (d *dict) evidence(m *match) []string {
 	net := m.net
-	says := slices.Clone(m.says)
+	reasons := slices.Clone(m.evidence)
 	if len(d.prefixes) > 0 {
-		says = append(says, fmt.Sprintf("the prefix %s of the names was left out", strings.Join(d.prefixes, " and ")))
+		reasons = append(reasons, fmt.Sprintf("the prefix %s of the names was left out", strings.Join(d.prefixes, " and ")))
 	}
 	layers, norms, stages := 1, 0, []string{}
 	for i := range net.Units {
@@ -32,15 +32,15 @@ func (d *dict) evidence(m *match) []string {
 		}
 	}
 	if blocks := countBlocks(net); blocks > 0 {
-		says = slices.Insert(says, 0, fmt.Sprintf("%d layers: %d blocks of %s with %s channels", layers, blocks, blockConvolutions(net), strings.Join(stages, ", ")))
+		reasons = slices.Insert(reasons, 0, fmt.Sprintf("%d layers: %d blocks of %s with %s channels", layers, blocks, blockConvolutions(net), strings.Join(stages, ", ")))
 		if narrow := narrowBlocks(net); narrow > 0 {
-			says = append(says, fmt.Sprintf("%d of %d blocks have other widths inside than usual, as after pruning", narrow, blocks))
+			reasons = append(reasons, fmt.Sprintf("%d of %d blocks have other widths inside than usual, as after pruning", narrow, blocks))
 		}
 	}
 	if norms > 0 {
-		says = append(says, fmt.Sprintf("BatchNorms that have neither γ nor β: %d", norms))
+		reasons = append(reasons, fmt.Sprintf("BatchNorms that have neither γ nor β: %d", norms))
 	}
-	return append(says, fmt.Sprintf("%d classes; pictures of %v", net.Classes, net.Input))
+	return append(reasons, fmt.Sprintf("%d classes; pictures of %v", net.Classes, net.Input))
 }
 
 // blockConvolutions describes the convolutions of the first block.
@@ -59,8 +59,8 @@ func blockConvolutions(net *arch.Network) string {
 	return strings.Join(kernels, ", ") + " convolutions"
 }
 
-// narrowBlocks returns the number of blocks in which the ratio of an inner width to the
-// output's width differs from that in the network called net.Name.
+// narrowBlocks returns the number of blocks in which the ratio of an inner width to the output
+// width differs from the ratio in the network that arch.Build makes from net.Name.
 func narrowBlocks(net *arch.Network) int {
 	usual, err := arch.Build(net.Name, net.Options)
 	if err != nil || len(usual.Units) != len(net.Units) {

@@ -14,8 +14,8 @@ import (
 	"bnkit/engine/nn"
 )
 
-// TestExports exports networks of every architecture and variant, and checks that each is
-// recognised and has the same values.
+// TestExports checks that networks of every architecture and variant are recognised with the
+// same values after they were exported.
 func TestExports(t *testing.T) {
 	networks := archtest.Networks(t, 0.0625)
 	cifar := arch.Options{Input: arch.Shape{C: 3, H: 32, W: 32}, Classes: 10}
@@ -65,9 +65,9 @@ func TestExports(t *testing.T) {
 		if !r.Named || !reflect.DeepEqual(r.Network, net) || !reflect.DeepEqual(got.Values, params.Values) || !reflect.DeepEqual(gotStats, stats) {
 			t.Errorf("%+v is read as %s, named %v, %+v, or with other values", n, r.Network.Name, r.Named, r.Network.Options)
 		}
-		for ours, theirs := range maps.All(r.Names) {
-			if ours != theirs {
-				t.Errorf("%+v: %s is called %s", n, ours, theirs)
+		for canonical, source := range maps.All(r.Names) {
+			if canonical != source {
+				t.Errorf("%+v: %s is called %s", n, canonical, source)
 			}
 		}
 	}
@@ -78,7 +78,7 @@ func TestExports(t *testing.T) {
 func TestExportsOfPruned(t *testing.T) {
 	convolved, pointwise := 0, 0 // shortcuts in place of channel maps, and convolutions of zeros
 	for _, shortcut := range []arch.Shortcut{arch.OptionA, arch.OptionACentred, arch.OptionB} {
-		for _, held := range []func(net *arch.Network, i, c int) bool{
+		for _, prunes := range []func(net *arch.Network, i, c int) bool{
 			func(_ *arch.Network, i, c int) bool { return (7*i+c)%3 == 0 },
 			func(_ *arch.Network, i, c int) bool { return c%3 == 1 },                           // the same in each stream
 			func(net *arch.Network, i, c int) bool { return 4*c >= 3*net.Units[i].OutShape.C }, // the last of each stream
@@ -93,7 +93,7 @@ func TestExportsOfPruned(t *testing.T) {
 			for i := range net.Units {
 				kept := []int{}
 				for c, gamma := 0, m.Params.Of(i, arch.Gamma); c < len(gamma); c++ {
-					if held(net, i, c) {
+					if prunes(net, i, c) {
 						gamma[c] = 0
 					} else {
 						kept = append(kept, c)
@@ -109,10 +109,10 @@ func TestExportsOfPruned(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			r := reimported(t, e)
+			r := recogniseExport(t, e)
 			checkDescription(t, r.Network)
 			x := pictures([4]int{2, 3, 16, 16})
-			checkLogits(t, r, x, run(t, net, m.Params, m.Stored, x))
+			checkLogits(t, r, x, logitsOf(t, net, m.Params, m.Stored, x))
 			for _, u := range r.Network.Units {
 				if u.Shortcut && u.BN == "" {
 					convolved++

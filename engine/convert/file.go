@@ -15,21 +15,21 @@ import (
 type File struct {
 	Format   string            // "safetensors", "PyTorch (zip)" or "PyTorch (legacy)"
 	Tensors  []Tensor          // in the file's order
-	Path     string            // the keys that lead to the state dict, joined by dots; "" for the root
+	Path     string            // the keys of the state dict in the file's nested dictionaries, joined by dots; "" for the root
 	Ignored  []string          // descriptions of other values in the file
 	Metadata map[string]string // of a safetensors file; may be nil
 
 	open io.Closer // nil if the tensors are in memory
 }
 
-// prefixSize is the number of bytes that are enough to tell the formats apart.
+// prefixSize is the number of bytes from which a file's format is recognised.
 const prefixSize = 512
 
-// indexSuffix ends the name of a file that lists the files of a sharded safetensors
+// indexSuffix is the suffix of the name of a file that lists the files of a sharded safetensors
 // checkpoint.
 const indexSuffix = ".safetensors.index.json"
 
-// IsFile reports whether the file at path has a format that Open reads. It looks only at the
+// IsFile reports whether the file at path has a format that Open reads. It examines only the
 // name and the first bytes.
 func IsFile(path string) (bool, error) {
 	if strings.HasSuffix(path, indexSuffix) {
@@ -39,7 +39,7 @@ func IsFile(path string) (bool, error) {
 	return safetensors.Is(prefix) || torchfile.Is(prefix), err
 }
 
-// readPrefix reads the first bytes of a regular file, and nothing of others.
+// readPrefix returns the first bytes of a regular file, or nil for other files.
 func readPrefix(path string) ([]byte, error) {
 	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() { // opening a pipe would wait
 		return nil, err

@@ -18,8 +18,8 @@ func TestPipe(t *testing.T) {
 	if err := syscall.Mkfifo(path, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if is, err := convert.IsFile(path); is || err != nil {
-		t.Errorf("IsFile: %v, %v", is, err)
+	if supported, err := convert.IsFile(path); supported || err != nil {
+		t.Errorf("IsFile: %v, %v", supported, err)
 	}
 	if _, err := convert.Open(path); err == nil || !strings.Contains(err.Error(), "not a regular file") {
 		t.Errorf("Open: %v", err)

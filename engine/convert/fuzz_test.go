@@ -9,11 +9,11 @@ import (
 	"bnkit/engine/convert"
 )
 
-// maxFuzz bounds the length of inputs. Longer ones reach no other code.
+// maxFuzz is the largest length of inputs. Longer inputs do not reach more code.
 const maxFuzz = 1 << 14
 
-// lines formats each tensor as a line of its name and dimensions, "name d d d".
-func lines(tensors []convert.Tensor) string {
+// formatTensors formats each tensor as a line of its name and dimensions, "name d d d".
+func formatTensors(tensors []convert.Tensor) string {
 	var b strings.Builder
 	for _, x := range tensors {
 		fmt.Fprintln(&b, strings.Trim(fmt.Sprint(x.Name, x.Shape), "]"))
@@ -25,7 +25,7 @@ func lines(tensors []convert.Tensor) string {
 // every tensor must either belong to it and have as many elements, or be ignored.
 func FuzzRecognise(f *testing.F) {
 	for _, file := range []string{"akamaster_resnet20_pruned", "chenyaofo_vgg11_bn", "timm_resnet26_cifar", "torchvision_vgg11"} {
-		f.Add(lines(load(f, file).Tensors))
+		f.Add(formatTensors(loadFixture(f, file).Tensors))
 	}
 	f.Add("blocks.0.conv1.weight 1 1 3 3\nblocks.0.conv3.weight 1 1 1 1\nfc.weight 2 1\n")
 	f.Add("layers.0.conv.weight 16 3 3 3\nlayers.2.conv.weight 32 16 3 3\nlayers.4.conv.weight 64 32 3 3\nfc.weight 2 64\n")
@@ -61,8 +61,8 @@ func FuzzRecognise(f *testing.F) {
 			elements[x.Name] = n
 		}
 		for _, x := range r.Network.Tensors() {
-			if theirs, ok := r.Names[x.Name]; !ok || elements[theirs] != x.Len() {
-				t.Errorf("%s of %d elements is called %q", x.Name, x.Len(), theirs)
+			if source, ok := r.Names[x.Name]; !ok || elements[source] != x.Len() {
+				t.Errorf("%s of %d elements is called %q", x.Name, x.Len(), source)
 			}
 		}
 		if len(r.Names)+len(r.Ignored) != len(tensors) {

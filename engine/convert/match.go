@@ -10,12 +10,12 @@ import (
 	"bnkit/engine/arch"
 )
 
-// match is a network to which the tensors may belong.
+// match is a network that the tensors may belong to.
 type match struct {
-	net    *arch.Network
-	theirs func(layer string) string // returns a layer's name in the state dict, given the canonical one
-	linear map[int]bool              // units that are linear layers in the state dict
-	says   []string                  // evidence
+	net        *arch.Network
+	sourceName func(layer string) string // returns a layer's name in the state dict, given the canonical one
+	linear     map[int]bool              // by unit, whether it is a linear layer in the state dict
+	evidence   []string                  // the reasons for choosing this network
 }
 
 // match recognises the network by a few names and shapes.
@@ -54,8 +54,8 @@ const (
 	largeSide = 224
 )
 
-// build builds the network that o names or, if it names none, the one called name. stem is the
-// name of the first convolution, and head the name of the output layer.
+// build builds the network o.Arch or, if that is "", the network name. stem is the name of the
+// first convolution, and head the name of the output layer.
 func (d *dict) build(o Options, name, stem, head string, usualSide int) (*arch.Network, error) {
 	if o.Arch != "" {
 		name = o.Arch
@@ -82,7 +82,7 @@ func (d *dict) output(layers ...string) (string, error) {
 		x, ok := d.tensors[layer+".weight"]
 		switch {
 		case ok && d.dim(layer, 0) == 0:
-			return "", &Error{x.Name, fmt.Sprintf("is %s, want classes×features", dims(x.Shape))}
+			return "", &Error{x.Name, fmt.Sprintf("is %s, want classes×features", formatShape(x.Shape))}
 		case ok:
 			return layer, nil
 		}
@@ -90,27 +90,27 @@ func (d *dict) output(layers ...string) (string, error) {
 	return "", misfit("there is no output layer; the names %s are known", strings.Join(layers, ", "))
 }
 
-// renamed returns a function that returns theirs for the layer called ours, and the names of
-// all other layers unchanged.
-func renamed(ours, theirs string) func(layer string) string {
+// renameLayer returns a function that maps the layer name canonical to source, and all other
+// names to themselves.
+func renameLayer(canonical, source string) func(layer string) string {
 	return func(layer string) string {
-		if layer == ours {
-			return theirs
+		if layer == canonical {
+			return source
 		}
 		return layer
 	}
 }
 
-// matchCanonical builds a network whose tensors have the names of package arch. without is the
-// kind of its shortcuts if they have no tensors, or "" if the network has no such shortcuts.
-func (d *dict) matchCanonical(o Options, name string, without arch.Shortcut) (*match, error) {
+// matchCanonical builds a network whose tensors have the names of package arch. parameterless
+// is the kind of its shortcuts if they have no tensors, or "" if it has no such shortcuts.
+func (d *dict) matchCanonical(o Options, name string, parameterless arch.Shortcut) (*match, error) {
 	head, err := d.output("fc", "linear")
 	if err != nil {
 		return nil, err
 	}
-	m := &match{theirs: renamed("fc", head), says: []string{"names as open_lth and bnkit write them"}}
-	if without != "" && o.Shortcut == "" {
-		o.Shortcut = d.shortcut(m, "shortcut", without)
+	m := &match{sourceName: renameLayer("fc", head), evidence: []string{"names as open_lth and bnkit write them"}}
+	if parameterless != "" && o.Shortcut == "" {
+		o.Shortcut = d.shortcut(m, "shortcut", parameterless)
 	}
 	side := smallSide
 	if name == "convnet" {
@@ -126,21 +126,21 @@ func (d *dict) matchCanonical(o Options, name string, without arch.Shortcut) (*m
 	return m, err
 }
 
-// shortcut returns the kind of a CIFAR ResNet's shortcuts, and adds the evidence to m. The
-// names of a shortcut's tensors contain word. without is the kind of shortcuts without tensors.
-func (d *dict) shortcut(m *match, word string, without arch.Shortcut) arch.Shortcut {
+// shortcut returns the kind of a CIFAR ResNet's shortcuts, and adds the evidence to m. The names
+// of a shortcut's tensors contain word. parameterless is the kind of shortcuts without tensors.
+func (d *dict) shortcut(m *match, word string, parameterless arch.Shortcut) arch.Shortcut {
 	for name := range d.tensors {
 		if strings.HasSuffix(name, "."+word+".1.weight") {
-			m.says = append(m.says, fmt.Sprintf("option-B shortcuts (1×1 convolutions and BatchNorms), since there are %s weights", word))
+			m.evidence = append(m.evidence, fmt.Sprintf("option-B shortcuts (1×1 convolutions and BatchNorms), since there are %s weights", word))
 			return arch.OptionB
 		}
 	}
 	where := "after the old channels"
-	if without == arch.OptionACentred {
+	if parameterless == arch.OptionACentred {
 		where = "half before and half after the old channels"
 	}
-	m.says = append(m.says, fmt.Sprintf("option-A shortcuts, since there are no %s weights; channels of zeros are assumed to be %s, as is usual with these names", word, where))
-	return without
+	m.evidence = append(m.evidence, fmt.Sprintf("option-A shortcuts, since there are no %s weights; channels of zeros are assumed to be %s, as is usual with these names", word, where))
+	return parameterless
 }
 
 // plainName returns the name of the plain network whose convolutions are numbered like the

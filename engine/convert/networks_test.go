@@ -25,8 +25,8 @@ type fixture struct {
 	Logits   []float64
 }
 
-// load reads a fixture. Values are computed as in networks.py.
-func load(t testing.TB, name string) *fixture {
+// loadFixture reads a fixture. Values are computed as in networks.py.
+func loadFixture(t testing.TB, name string) *fixture {
 	t.Helper()
 	raw, err := os.ReadFile(filepath.Join("testdata", name+".json"))
 	if err != nil {
@@ -66,6 +66,7 @@ func uniform(name string, n int) []float32 {
 	return u
 }
 
+// value returns the values of a tensor, as networks.py computes them.
 func value(name string, shape []int) []float32 {
 	n, fanIn := 1, 1
 	for i, d := range shape {
@@ -89,6 +90,7 @@ func value(name string, shape []int) []float32 {
 	return u
 }
 
+// pictures returns pictures of the given shape, as networks.py computes them.
 func pictures(shape [4]int) []float32 {
 	x := uniform("pictures", shape[0]*shape[1]*shape[2]*shape[3])
 	for i := range x {
@@ -108,7 +110,7 @@ func checkLogits(t *testing.T, r *convert.Recognised, x []float32, want []float6
 		stats = nn.NewStatistics(r.Network)
 	}
 	largest, worst := 0.0, 0.0
-	for i, got := range run(t, r.Network, params, stats, x) {
+	for i, got := range logitsOf(t, r.Network, params, stats, x) {
 		largest, worst = max(largest, math.Abs(want[i])), max(worst, math.Abs(got-want[i]))
 	}
 	t.Logf("logits up to %.4g, largest difference %.2g", largest, worst)
@@ -159,7 +161,7 @@ func TestNetworks(t *testing.T) {
 		{"torchvision_vgg11_bn", "vgg11", false, 0, "", []string{"the first is a convolution of 7×7", "pictures of 3×224×224"}, nil, 8},
 	} {
 		t.Run(c.file, func(t *testing.T) {
-			f := load(t, c.file)
+			f := loadFixture(t, c.file)
 			r, err := convert.Recognise(f.Tensors, convert.Options{Pictures: [2]int{f.Pictures[2], f.Pictures[3]}})
 			if err != nil {
 				t.Fatal(err)
@@ -169,14 +171,14 @@ func TestNetworks(t *testing.T) {
 				t.Errorf("%s, named %v, %d classes, %+v", net.Name, r.Named, net.Classes, net.Options)
 			}
 			all := strings.Join(r.Evidence, "\n")
-			for _, says := range c.evidence {
-				if !strings.Contains(all, says) {
-					t.Errorf("the evidence does not say %q:\n%s", says, all)
+			for _, reason := range c.evidence {
+				if !strings.Contains(all, reason) {
+					t.Errorf("the evidence does not contain %q:\n%s", reason, all)
 				}
 			}
-			for ours, theirs := range c.names {
-				if r.Names[ours] != theirs {
-					t.Errorf("%s is called %q, want %q", ours, r.Names[ours], theirs)
+			for canonical, source := range c.names {
+				if r.Names[canonical] != source {
+					t.Errorf("%s is called %q, want %q", canonical, r.Names[canonical], source)
 				}
 			}
 			if len(r.Ignored) != c.ignored || len(r.Names)+len(r.Ignored) != len(f.Tensors) {
@@ -188,7 +190,7 @@ func TestNetworks(t *testing.T) {
 	}
 }
 
-// checkDescription checks that a file can hold the network.
+// checkDescription checks that the network's description can be parsed to the same network.
 func checkDescription(t *testing.T, net *arch.Network) {
 	t.Helper()
 	description, err := net.Description()
@@ -197,13 +199,13 @@ func checkDescription(t *testing.T, net *arch.Network) {
 	}
 	again, err := arch.ParseDescription(net.Name, description, net.Input, net.Classes)
 	if err != nil || !reflect.DeepEqual(again.Units, net.Units) {
-		t.Errorf("the description is read as another network or cannot be read: %v", err)
+		t.Errorf("the description cannot be parsed or gives a different network: %v", err)
 	}
 }
 
-// TestAnyOrder checks that the order of the tensors does not matter.
-func TestAnyOrder(t *testing.T) {
-	f := load(t, "chenyaofo_vgg11_bn")
+// TestTensorOrder checks that the order of the tensors does not matter.
+func TestTensorOrder(t *testing.T) {
+	f := loadFixture(t, "chenyaofo_vgg11_bn")
 	slices.Reverse(f.Tensors)
 	r, err := convert.Recognise(f.Tensors, convert.Options{})
 	if err != nil {
@@ -242,7 +244,7 @@ func TestStandardSizes(t *testing.T) {
 // arch, these have linear layers after a pool, and inner widths that differ.
 func TestRemoval(t *testing.T) {
 	for _, file := range []string{"akamaster_resnet20_pruned", "chenyaofo_vgg11_bn", "torchvision_vgg11_bn", "torchvision_resnet50_pruned"} {
-		f := load(t, file)
+		f := loadFixture(t, file)
 		r, err := convert.Recognise(f.Tensors, convert.Options{Pictures: [2]int{f.Pictures[2], f.Pictures[3]}})
 		if err != nil {
 			t.Fatal(err)
@@ -270,7 +272,7 @@ func TestRemoval(t *testing.T) {
 			t.Errorf("%s: %d of %d parameters are left", file, got, whole)
 		}
 		x := pictures(f.Pictures)
-		want, got := run(t, r.Network, params, stats, x), run(t, small.Network, small.Params, small.Statistics(stats), x)
+		want, got := logitsOf(t, r.Network, params, stats, x), logitsOf(t, small.Network, small.Params, small.Statistics(stats), x)
 		largest, worst := 0.0, 0.0
 		for i := range want {
 			largest, worst = max(largest, math.Abs(want[i])), max(worst, math.Abs(got[i]-want[i]))
@@ -283,12 +285,12 @@ func TestRemoval(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		checkLogits(t, reimported(t, e), x, want)
+		checkLogits(t, recogniseExport(t, e), x, want)
 	}
 }
 
-// reimported recognises a network that bnkit exported.
-func reimported(t *testing.T, e *engine.Exported) *convert.Recognised {
+// recogniseExport recognises a network that bnkit exported.
+func recogniseExport(t *testing.T, e *engine.Exported) *convert.Recognised {
 	t.Helper()
 	o, err := convert.OptionsFrom(e.Metadata)
 	if err != nil {
@@ -305,8 +307,8 @@ func reimported(t *testing.T, e *engine.Exported) *convert.Recognised {
 	return r
 }
 
-// run returns the logits of pictures.
-func run(t *testing.T, net *arch.Network, params *nn.Params[float32], stats *nn.Statistics, x []float32) []float64 {
+// logitsOf returns the logits of pictures.
+func logitsOf(t *testing.T, net *arch.Network, params *nn.Params[float32], stats *nn.Statistics, x []float32) []float64 {
 	t.Helper()
 	n := len(x) / (net.Input.C * net.Input.H * net.Input.W)
 	inference, err := nn.NewInference(net, kernel.Best(), params, stats, nn.InferenceOptions{Batch: n, Threads: 2})

@@ -14,9 +14,9 @@ type BatchNorm struct {
 	Gamma, Beta Tensor // one value for each channel
 }
 
-// BatchNorms returns the BatchNorms among tensors, in the tensors' order. A BatchNorm X has
-// the tensors X.weight, X.bias and X.running_mean of one dimension and the same length. The
-// network need not be a supported one.
+// BatchNorms returns the BatchNorms among tensors, in the order of the tensors. A BatchNorm X
+// has the tensors X.weight, X.bias and X.running_mean of one dimension and the same length. The
+// tensors may belong to any network, even if Recognise does not support it.
 func BatchNorms(tensors []Tensor) []BatchNorm {
 	byName := make(map[string]Tensor, len(tensors))
 	for _, x := range tensors {
@@ -24,8 +24,8 @@ func BatchNorms(tensors []Tensor) []BatchNorm {
 	}
 	var norms []BatchNorm
 	for _, gamma := range tensors {
-		name, is := strings.CutSuffix(gamma.Name, ".weight")
-		if !is || len(gamma.Shape) != 1 || gamma.Shape[0] < 1 {
+		name, isWeight := strings.CutSuffix(gamma.Name, ".weight")
+		if !isWeight || len(gamma.Shape) != 1 || gamma.Shape[0] < 1 {
 			continue
 		}
 		beta, mean := byName[name+".bias"], byName[name+meanSuffix]
@@ -39,16 +39,16 @@ func BatchNorms(tensors []Tensor) []BatchNorm {
 // Load reads γ and β. The error is an *Error if a value is not finite, or an error of
 // Tensor.Values or Tensor.Bytes.
 func (b *BatchNorm) Load() (gamma, beta []float64, err error) {
-	if gamma, err = b.Gamma.finite(); err != nil {
+	if gamma, err = b.Gamma.readFinite(); err != nil {
 		return nil, nil, err
 	}
-	beta, err = b.Beta.finite()
+	beta, err = b.Beta.readFinite()
 	return gamma, beta, err
 }
 
-// finite reads the values of a tensor without rounding, and checks that they are finite.
-func (t *Tensor) finite() ([]float64, error) {
-	values, err := t.exact()
+// readFinite reads the values of a tensor without rounding, and checks that they are finite.
+func (t *Tensor) readFinite() ([]float64, error) {
+	values, err := t.readExact()
 	if err != nil {
 		return nil, err
 	}
@@ -58,8 +58,8 @@ func (t *Tensor) finite() ([]float64, error) {
 	return values, nil
 }
 
-// exact reads the values of a tensor without rounding those of type F64.
-func (t *Tensor) exact() ([]float64, error) {
+// readExact reads the values of a tensor without rounding values of type F64 to float32.
+func (t *Tensor) readExact() ([]float64, error) {
 	if t.DType != "F64" {
 		values, err := t.Values()
 		return widen(values), err

@@ -11,8 +11,8 @@ import (
 	"bnkit/engine/convert"
 )
 
-// raw returns a tensor of one dimension whose elements are b.
-func raw(name, dtype string, b []byte, values ...float32) convert.Tensor {
+// rawTensor returns a tensor of one dimension whose stored bytes are b.
+func rawTensor(name, dtype string, b []byte, values ...float32) convert.Tensor {
 	return convert.Tensor{Name: name, DType: dtype, Shape: []int{len(values)},
 		Values: func() ([]float32, error) { return values, nil }, Bytes: func() ([]byte, error) { return slices.Clone(b), nil }}
 }
@@ -42,34 +42,36 @@ func TestBatchNorms(t *testing.T) {
 	}
 }
 
+// TestBatchNormLoad checks that F64 values are not rounded and that infinite values are refused.
 func TestBatchNormLoad(t *testing.T) {
 	// This number is below 0.01 in float64, and above it in float32.
 	exact := math.Nextafter(0.01, 0)
 	wide := binary.LittleEndian.AppendUint64(nil, math.Float64bits(exact))
-	b := convert.BatchNorm{Name: "n", Gamma: raw("n.weight", "F64", wide, float32(exact)), Beta: raw("n.bias", "F16", []byte{0, 0x3c}, 1)}
+	b := convert.BatchNorm{Name: "n", Gamma: rawTensor("n.weight", "F64", wide, float32(exact)), Beta: rawTensor("n.bias", "F16", []byte{0, 0x3c}, 1)}
 	gamma, beta, err := b.Load()
 	if err != nil || gamma[0] != exact || beta[0] != 1 {
 		t.Errorf("γ %v, β %v, %v", gamma, beta, err)
 	}
-	b.Beta = raw("n.bias", "F32", nil, 1, float32(math.Inf(-1)))
+	b.Beta = rawTensor("n.bias", "F32", nil, 1, float32(math.Inf(-1)))
 	var wrong *convert.Error
 	if _, _, err := b.Load(); !errors.As(err, &wrong) || err.Error() != "n.bias holds -Inf at index 1" {
 		t.Errorf("an infinite β: %v", err)
 	}
 }
 
+// TestZeroed checks that only the elements at the given indices change, for each type.
 func TestZeroed(t *testing.T) {
 	for dtype, size := range map[string]int{"F16": 2, "BF16": 2, "F32": 4, "F64": 8} {
 		// Negative zeros and NaN keep their bits.
 		before := bytes.Repeat([]byte{0xff, 0x80}, 3*size/2)
-		x := raw("x", dtype, before, 1, 2, 3)
+		x := rawTensor("x", dtype, before, 1, 2, 3)
 		got, err := x.Zeroed([]int{1})
 		want := slices.Concat(before[:size], make([]byte, size), before[2*size:])
 		if err != nil || !bytes.Equal(got, want) {
 			t.Errorf("%s: %x, want %x, %v", dtype, got, want, err)
 		}
 	}
-	x := raw("x", "I64", make([]byte, 8), 0)
+	x := rawTensor("x", "I64", make([]byte, 8), 0)
 	var wrong *convert.Error
 	if _, err := x.Zeroed(nil); !errors.As(err, &wrong) || wrong.Tensor != "x" {
 		t.Errorf("integers: %v", err)

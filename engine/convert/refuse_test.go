@@ -12,9 +12,9 @@ import (
 	"bnkit/engine/convert"
 )
 
-// change returns the tensors of a fixture with the tensor called name replaced by one of the
-// given shape. It adds the tensor if there was none, and removes it if the shape is nil.
-func change(tensors []convert.Tensor, name string, shape []int) []convert.Tensor {
+// replaceTensor returns the tensors of a fixture with the tensor called name replaced by one of
+// the given shape. It adds the tensor if there was none, and removes it if the shape is nil.
+func replaceTensor(tensors []convert.Tensor, name string, shape []int) []convert.Tensor {
 	changed := slices.DeleteFunc(slices.Clone(tensors), func(x convert.Tensor) bool { return x.Name == name })
 	if shape != nil {
 		changed = append(changed, convert.Tensor{Name: name, Shape: shape, Values: func() ([]float32, error) { return value(name, shape), nil }})
@@ -22,8 +22,8 @@ func change(tensors []convert.Tensor, name string, shape []int) []convert.Tensor
 	return changed
 }
 
-// TestNearMisses checks that errors name the tensor that does not fit and say why.
-func TestNearMisses(t *testing.T) {
+// TestMismatches checks that errors name the tensor that does not fit, and the reason.
+func TestMismatches(t *testing.T) {
 	for _, c := range []struct {
 		file, tensor string
 		shape        []int
@@ -57,7 +57,7 @@ func TestNearMisses(t *testing.T) {
 		{"chenyaofo_vgg11_bn", "classifier.6.weight", []int{}, "classifier.6.weight is a single number"},
 		{"torchvision_vgg11", "features.6.weight", nil, "features.8.weight follows features.3; a convolution is expected at 5, or at 6 after a pool"},
 	} {
-		_, err := convert.Recognise(change(load(t, c.file).Tensors, c.tensor, c.shape), convert.Options{})
+		_, err := convert.Recognise(replaceTensor(loadFixture(t, c.file).Tensors, c.tensor, c.shape), convert.Options{})
 		var e *convert.Error
 		if !errors.As(err, &e) || !e.BadInput() || !strings.HasPrefix(err.Error(), c.want) {
 			t.Errorf("%s with %s %v: %v, want an *Error %q", c.file, c.tensor, c.shape, err, c.want)
@@ -78,10 +78,10 @@ func TestNearMisses(t *testing.T) {
 	}
 }
 
-// TestNamed recognises networks with options that give the name, the shortcut or the size of
-// pictures.
-func TestNamed(t *testing.T) {
-	akamaster, chenyaofo, vgg := load(t, "akamaster_resnet20").Tensors, load(t, "chenyaofo_resnet20").Tensors, load(t, "chenyaofo_vgg11_bn").Tensors
+// TestOptions recognises networks with options that specify the name, the shortcut or the size
+// of pictures.
+func TestOptions(t *testing.T) {
+	akamaster, chenyaofo, vgg := loadFixture(t, "akamaster_resnet20").Tensors, loadFixture(t, "chenyaofo_resnet20").Tensors, loadFixture(t, "chenyaofo_vgg11_bn").Tensors
 	for _, c := range []struct {
 		tensors []convert.Tensor
 		o       convert.Options
@@ -126,7 +126,7 @@ func TestValuesRefused(t *testing.T) {
 		{"bn1.running_mean", func(v []float32) ([]float32, error) { return v[1:], nil }, "bn1.running_mean has 15 values, want 16"},
 		{"fc.bias", func(v []float32) ([]float32, error) { return nil, broken }, "broken"},
 	} {
-		tensors := load(t, "chenyaofo_resnet20").Tensors
+		tensors := loadFixture(t, "chenyaofo_resnet20").Tensors
 		i := slices.IndexFunc(tensors, func(x convert.Tensor) bool { return x.Name == c.tensor })
 		shape := tensors[i].Shape
 		tensors[i].Values = func() ([]float32, error) { return c.values(value(c.tensor, shape)) }
@@ -142,7 +142,7 @@ func TestValuesRefused(t *testing.T) {
 
 // TestNoStatistics recognises a network whose BatchNorms do not track statistics.
 func TestNoStatistics(t *testing.T) {
-	tensors := slices.DeleteFunc(load(t, "chenyaofo_resnet20").Tensors, func(x convert.Tensor) bool { return strings.Contains(x.Name, ".running_") })
+	tensors := slices.DeleteFunc(loadFixture(t, "chenyaofo_resnet20").Tensors, func(x convert.Tensor) bool { return strings.Contains(x.Name, ".running_") })
 	r, err := convert.Recognise(tensors, convert.Options{})
 	if err != nil || r.HasStatistics() {
 		t.Fatalf("statistics %v, %v", r.HasStatistics(), err)
@@ -154,7 +154,7 @@ func TestNoStatistics(t *testing.T) {
 
 // TestNotAffine recognises a network in which one BatchNorm has neither γ nor β.
 func TestNotAffine(t *testing.T) {
-	tensors := change(change(load(t, "chenyaofo_resnet20").Tensors, "bn1.weight", nil), "bn1.bias", nil)
+	tensors := replaceTensor(replaceTensor(loadFixture(t, "chenyaofo_resnet20").Tensors, "bn1.weight", nil), "bn1.bias", nil)
 	r, err := convert.Recognise(tensors, convert.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -167,7 +167,9 @@ func TestNotAffine(t *testing.T) {
 	}
 }
 
-func TestOptionsFromRefuses(t *testing.T) {
+// TestOptionsFromErrors checks that invalid metadata is refused, and that metadata of other
+// programs is ignored.
+func TestOptionsFromErrors(t *testing.T) {
 	for key, value := range map[string]string{"input": "3,32", "width": "x", "bn_every": "1.5"} {
 		metadata := map[string]string{"arch": "resnet-8", "input": "3,32,32"}
 		metadata[key] = value

@@ -24,7 +24,7 @@ func (d *dict) matchLayered(o Options) (*match, error) {
 			word = "shortcut"
 		}
 	}
-	m := &match{says: []string{fmt.Sprintf("blocks called layerS.B in %d stages, and an output layer called %s", len(blocks), head)}}
+	m := &match{evidence: []string{fmt.Sprintf("blocks called layerS.B in %d stages, and an output layer called %s", len(blocks), head)}}
 	bottleneck := d.has("layer1.0.conv3.weight")
 	switch equal := len(blocks) == 3 && blocks[0] == blocks[1] && blocks[1] == blocks[2]; {
 	case len(blocks) == 4:
@@ -40,13 +40,13 @@ func (d *dict) matchLayered(o Options) (*match, error) {
 	if m.net, err = d.build(o, fmt.Sprintf("resnet-%d", 6*blocks[0]+2), "conv1", head, smallSide); err != nil {
 		return nil, err
 	}
-	m.theirs = layered(countBlocks(m.net)/3, word, head)
+	m.sourceName = cifarLayerNames(countBlocks(m.net)/3, word, head)
 	return m, nil
 }
 
-// layered returns a function that returns the names of a CIFAR ResNet's layers in the state
-// dict. Its stages have perStage blocks each.
-func layered(perStage int, word, head string) func(layer string) string {
+// cifarLayerNames returns a function that maps canonical names of a CIFAR ResNet's layers to
+// names in the state dict. Each stage has perStage blocks.
+func cifarLayerNames(perStage int, word, head string) func(layer string) string {
 	return func(layer string) string {
 		var block int
 		var rest string
@@ -71,11 +71,11 @@ func (d *dict) matchImageNet(m *match, o Options, name, head, word string) (err 
 	side := largeSide
 	if o.Stem == arch.CIFARStem {
 		side = smallSide
-		m.says = append(m.says, "a first convolution of 3×3, so neither a stride nor a max pool before the blocks")
+		m.evidence = append(m.evidence, "a first convolution of 3×3, so neither a stride nor a max pool before the blocks")
 	} else {
-		m.says = append(m.says, "a first convolution of 7×7, so stride 2 and a max pool before the blocks")
+		m.evidence = append(m.evidence, "a first convolution of 7×7, so stride 2 and a max pool before the blocks")
 	}
-	m.theirs = func(layer string) string {
+	m.sourceName = func(layer string) string {
 		if layer == "fc" {
 			return head
 		}
@@ -116,7 +116,7 @@ func (m *match) convolveMaps(d *dict) {
 			u.Add.From = places[u.Add.From]
 		}
 		shortcut := u.Name[:strings.LastIndexByte(u.Name, '.')+1] + "shortcut.0"
-		if u.Add.Kind == arch.Mapped && d.has(m.theirs(shortcut)+".weight") {
+		if u.Add.Kind == arch.Mapped && d.has(m.sourceName(shortcut)+".weight") {
 			at := m.net.Append(arch.Unit{Name: shortcut, In: u.Add.From, Shortcut: true, Kernel: 1, Stride: u.Add.Map.Stride}, u.OutShape.C)
 			u.Add = arch.Residual{Kind: arch.Projection, From: at}
 		}
@@ -135,10 +135,10 @@ func countBlocks(net *arch.Network) int {
 	return n
 }
 
-// rename looks for a name and options with which arch.Build makes the network, and sets them.
+// rename looks for a name and options from which arch.Build makes the network, and sets them.
 // It reports whether it found them.
 func (m *match) rename() bool {
-	named := func(name string, o arch.Options) bool {
+	try := func(name string, o arch.Options) bool {
 		net, err := arch.Build(name, o)
 		if err != nil || !reflect.DeepEqual(net.Units, m.net.Units) {
 			return false
@@ -150,7 +150,7 @@ func (m *match) rename() bool {
 	if o.Input.C == 0 {
 		return false // it was not built by a name
 	}
-	if named(name, o) {
+	if try(name, o) {
 		return true
 	}
 	usual, err := arch.Build(name, o)
@@ -159,9 +159,9 @@ func (m *match) rename() bool {
 	}
 	// The whole network may be wider or narrower.
 	stem, from := m.net.Units[0].OutShape.C, usual.Units[0].OutShape.C
-	if depth, ok := strings.CutPrefix(name, "resnet-"); ok && named(fmt.Sprintf("wrn-%s-%d", depth, stem/from), o) {
+	if depth, ok := strings.CutPrefix(name, "resnet-"); ok && try(fmt.Sprintf("wrn-%s-%d", depth, stem/from), o) {
 		return true
 	}
 	o.Width = float64(stem) / float64(from)
-	return named(name, o)
+	return try(name, o)
 }

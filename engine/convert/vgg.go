@@ -10,7 +10,7 @@ import (
 	"bnkit/engine/arch"
 )
 
-// vggPool stands for a max pool in a vggPlan. All other numbers are those of convolutions.
+// vggPool stands for a max pool in a vggPlan. All other elements are numbers of convolutions.
 const vggPool = -1
 
 // matchVGG builds a VGG with the convolutions and pools of vggPlan. The hidden linear layers
@@ -39,13 +39,13 @@ func (d *dict) matchVGG(o Options) (*match, error) {
 	convolutions := len(plan) - pools
 	// The number in the name of a VGG includes three linear layers, even if it has only one.
 	net := &arch.Network{Name: fmt.Sprintf("vgg%d", convolutions+3), Classes: d.dim(head, 0)}
-	m := &match{net: net, theirs: renamed("fc", head), linear: map[int]bool{}}
-	m.says = append(m.says, fmt.Sprintf("layers called features.N: %d convolutions of 3×3, and %d max pools, one wherever a number is left out and one at the end", convolutions, pools))
+	m := &match{net: net, sourceName: renameLayer("fc", head), linear: map[int]bool{}}
+	m.evidence = append(m.evidence, fmt.Sprintf("layers called features.N: %d convolutions of 3×3, and %d max pools, one wherever a number is left out and one at the end", convolutions, pools))
 	side, kernel := smallSide, 1
 	if len(hidden) > 0 {
 		kernel = d.mapSide(hidden[0], d.dim(last, 0))
 		side = kernel << min(pools, 16)
-		m.says = append(m.says, fmt.Sprintf("hidden linear layers with a ReLU: %d; the first is a convolution of %d×%d, any others of 1×1", len(hidden), kernel, kernel))
+		m.evidence = append(m.evidence, fmt.Sprintf("hidden linear layers with a ReLU: %d; the first is a convolution of %d×%d, any others of 1×1", len(hidden), kernel, kernel))
 	}
 	net.Input = arch.Shape{C: d.dim(vggLayer(plan[0]), 1), H: side, W: side}
 	if o.Pictures != [2]int{} {
@@ -86,17 +86,19 @@ func (d *dict) appendVGG(m *match, plan []int, hidden []string, kernel int) {
 	}
 }
 
+// vggLayer returns the name of layer n.
 func vggLayer(n int) string { return fmt.Sprintf("features.%d", n) }
 
 // vggPlan derives the convolutions and pools of a VGG from the numbers of the layers that have
-// weights. A convolution is followed by a BatchNorm if the next number has weights, then by a
-// ReLU, and then by a max pool if one more number has no weights. The last layer is a pool.
+// weights. A convolution is followed by a BatchNorm if the layer with the next number has
+// weights, then by a ReLU, and then by a max pool if the layer after the ReLU has no weights.
+// The last layer is a pool.
 func (d *dict) vggPlan() (plan []int, err error) {
 	numbers := d.numbered("features")
 	for i := 0; i < len(numbers); {
 		n := numbers[i]
 		if x := d.tensors[vggLayer(n)+".weight"]; len(x.Shape) != 4 {
-			return nil, &Error{x.Name, fmt.Sprintf("is %s, want a convolution", dims(x.Shape))}
+			return nil, &Error{x.Name, fmt.Sprintf("is %s, want a convolution", formatShape(x.Shape))}
 		}
 		plan = append(plan, n)
 		end := n + 2
@@ -146,11 +148,11 @@ func (d *dict) numbered(prefix string) []int {
 	return numbers
 }
 
-// maxMapSide bounds the side of the map that a hidden layer reads.
+// maxMapSide is the largest side of the feature map that a hidden layer reads.
 const maxMapSide = 16
 
-// mapSide returns the side of the square map that a hidden layer reads, which has the given
-// number of channels. It returns 1 if there is no such side.
+// mapSide returns the side of the square feature map that a hidden layer reads. The map has the
+// given number of channels. It returns 1 if no side fits the layer's shape.
 func (d *dict) mapSide(layer string, channels int) int {
 	shape := d.tensors[layer+".weight"].Shape
 	for side := 1; side <= maxMapSide; side++ {

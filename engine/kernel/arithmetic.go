@@ -71,7 +71,7 @@ var functionsDigest = sync.OnceValue(func() string {
 	return fmt.Sprintf("%08x", digest.Sum32())
 })
 
-// multiplyAdd returns x·y+z, rounded once or twice as the compiler chooses.
+// multiplyAdd returns x·y+z, rounded once if the compiler fuses the operations, and twice otherwise.
 //
 //go:noinline
 func multiplyAdd[T Float](x, y, z T) T { return x*y + z }

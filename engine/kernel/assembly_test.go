@@ -81,8 +81,8 @@ func checkAssembly(source string) map[string][]string {
 	return faults
 }
 
-// TestAssemblyKeepsToItsFamily checks the text of the committed assembly. Running the
-// assembly on a processor with AVX-512 would not show whether others can run it.
+// TestAssemblyKeepsToItsFamily checks that the committed assembly uses only instructions and
+// registers of its family. Running it on a processor with AVX-512 would not show that.
 func TestAssemblyKeepsToItsFamily(t *testing.T) {
 	files, err := filepath.Glob("*.s")
 	if err != nil || len(files) < 3 {
@@ -105,6 +105,8 @@ func TestAssemblyKeepsToItsFamily(t *testing.T) {
 	}
 }
 
+// TestCheckAssembly checks that checkAssembly finds instructions and registers of other
+// families.
 func TestCheckAssembly(t *testing.T) {
 	const head = "#include \"textflag.h\"\n\n// func f()\nTEXT ·%s(SB), NOSPLIT, $0\nloop:\n\tVADDPS Y0, Y15, Y1 // not Y16\n\t%s\n\tRET\n\nDATA x<>+0(SB)/4, $(1)\n"
 	for _, c := range []struct{ function, line, fault string }{

@@ -1,7 +1,7 @@
 package kernel
 
-// genericActivate rounds after each operation. Go's max returns a NaN if an operand is
-// a NaN, and a NaN is not above Floor.
+// genericActivate implements Family.Activate. It rounds after each operation. Go's max
+// returns a NaN if an operand is a NaN, and a NaN is not above Floor.
 func genericActivate[T Float](a *Activation[T]) {
 	for block := range a.Blocks {
 		scale, shift := (*[lanes]T)(a.Scale[block*lanes:]), (*[lanes]T)(a.Shift[block*lanes:])
@@ -70,7 +70,7 @@ func addResidual[T Float](z *[lanes]T, a *Activation[T], block, position int) {
 	}
 }
 
-// genericPlaneSums adds the positions of a plane in order.
+// genericPlaneSums implements Family.PlaneSums. It adds the positions of a plane in order.
 func genericPlaneSums[T Float](sum, y []T, blocks, area int) {
 	for block := range blocks {
 		total := planeSum(y[block*area*lanes:][:area*lanes])
@@ -90,8 +90,8 @@ func planeSum[T Float](plane []T) (sum [lanes]float64) {
 	return sum
 }
 
-// genericMoments makes two passes over a plane, one for its mean and one for the
-// squared deviations.
+// genericMoments implements Family.Moments. It makes two passes over a plane, one for its
+// mean and one for the squared deviations.
 func genericMoments[T Float](sum, m2, y []T, blocks, area int) {
 	for block := range blocks {
 		plane := y[block*area*lanes:][:area*lanes]
@@ -113,6 +113,7 @@ func genericMoments[T Float](sum, m2, y []T, blocks, area int) {
 	}
 }
 
+// genericTotals implements Family.Totals.
 func genericTotals[T Float](total []float64, rows []T, n int) {
 	clear(total)
 	for image := range n {
@@ -123,8 +124,8 @@ func genericTotals[T Float](total []float64, rows []T, n int) {
 	}
 }
 
-// genericTotalSquares rounds its products, so that every family gets the same
-// bits.
+// genericTotalSquares implements Family.TotalSquares. It rounds its products, so that every
+// family computes the same bits.
 func genericTotalSquares[T Float](total, mean []float64, sums, squares []T, n, area int) {
 	clear(total)
 	mean = mean[:len(total)]
@@ -139,8 +140,8 @@ func genericTotalSquares[T Float](total, mean []float64, sums, squares []T, n, a
 	}
 }
 
-// genericMaskGradient adds the terms of each sum in the order of positions. If
-// Scale·Y + Shift is a NaN, it is not above Floor.
+// genericMaskGradient implements Family.MaskGradient. It adds the terms of each sum in the
+// order of positions. If Scale·Y + Shift is a NaN, it is not above Floor.
 func genericMaskGradient[T Float](m *Masking[T]) {
 	area := m.H * m.W
 	for block := range m.Blocks {
@@ -192,6 +193,7 @@ func (m *Masking[T]) mask(block, position int, y *[lanes]T) uint8 {
 	return above(&z, m.Floor)
 }
 
+// genericBatchNormGradient implements Family.BatchNormGradient.
 func genericBatchNormGradient[T Float](g *InputGradient[T]) {
 	for block := range g.Blocks {
 		c := block * lanes
@@ -215,6 +217,7 @@ func genericBatchNormGradient[T Float](g *InputGradient[T]) {
 	}
 }
 
+// genericSubsampleGradient implements Family.SubsampleGradient.
 func genericSubsampleGradient[T Float](dx, dy []T, blocks, h, w int) {
 	for block := range blocks {
 		for row := 0; row < h; row += 2 {

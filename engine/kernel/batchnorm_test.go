@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// planes returns the sizes of images with which the passes are tested: all small sizes
-// and the sizes in CIFAR networks.
-func planes() (sizes [][3]int) {
+// imageSizes returns the sizes of the images in tests, in blocks, rows and columns: all small
+// sizes and the sizes in CIFAR networks.
+func imageSizes() (sizes [][3]int) {
 	for h := 1; h <= 9; h++ {
 		for w := 1; w <= 9; w++ {
 			sizes = append(sizes, [3]int{1 + (h+w)%3, h, w})
@@ -18,38 +18,38 @@ func planes() (sizes [][3]int) {
 	return append(sizes, [3]int{1, 1, 17}, [3]int{2, 32, 32}, [3]int{4, 16, 16}, [3]int{8, 8, 8}, [3]int{8, 7, 7}, [3]int{2, 33, 31})
 }
 
-// pass holds the shape of one image, and makes random values for it.
-type pass struct {
+// testImage holds the shape of one image, and makes random values for it.
+type testImage struct {
 	blocks, h, w, channels, area int
 	layout                       Layout
 	r                            *rand.Rand
 }
 
-func newPass(size [3]int) *pass {
-	p := &pass{blocks: size[0], h: size[1], w: size[2], channels: size[0] * lanes, area: size[1] * size[2],
+func newTestImage(size [3]int) *testImage {
+	p := &testImage{blocks: size[0], h: size[1], w: size[2], channels: size[0] * lanes, area: size[1] * size[2],
 		r: rand.New(rand.NewPCG(uint64(size[0]), uint64(size[1]*1000+size[2])))}
 	p.layout = Layout{Blocks: p.blocks, Rows: p.h + 3, Cols: p.w + 5, Top: 1, Left: 2, H: p.h, W: p.w}
 	return p
 }
 
 // image returns random values shaped as the image.
-func (p *pass) image() []float64 { return normal(p.r, p.channels*p.area) }
+func (p *testImage) image() []float64 { return normal(p.r, p.channels*p.area) }
 
 // coefficients returns random values, one for each channel.
-func (p *pass) coefficients() []float64 { return normal(p.r, p.channels) }
+func (p *testImage) coefficients() []float64 { return normal(p.r, p.channels) }
 
 // channel returns the channel of element i of an image.
-func (p *pass) channel(i int) int { return i/(p.area*lanes)*lanes + i%lanes }
+func (p *testImage) channel(i int) int { return i/(p.area*lanes)*lanes + i%lanes }
 
 // padded returns the index of element i of an image in its padded copy.
-func (p *pass) padded(i int) int {
+func (p *testImage) padded(i int) int {
 	l, lane, position, block := p.layout, i%lanes, i/lanes%p.area, i/lanes/p.area
 	return ((block*l.Rows+l.Top+position/p.w)*l.Cols+l.Left+position%p.w)*lanes + lane
 }
 
 // interior returns the interior of a padded copy. It fails if the halo, which held guard
 // words, was written.
-func interior[T Float](t *testing.T, name string, p *pass, b *buffer[T]) []T {
+func interior[T Float](t *testing.T, name string, p *testImage, b *buffer[T]) []T {
 	t.Helper()
 	b.check(t, name)
 	inside := make([]T, p.channels*p.area)
@@ -72,19 +72,19 @@ func TestActivate(t *testing.T) {
 }
 
 func testActivate[T Float](t *testing.T, f *Family[T], tolerance float64) {
-	for i, size := range planes() {
+	for i, size := range imageSizes() {
 		for _, residual := range []string{"none", "identity", "projection"} {
 			for outputs := 1; outputs < 8; outputs++ {
 				floor := []float64{0, math.Inf(-1), 0.25}[(i+outputs)%3]
 				name := fmt.Sprintf("%v, residual %s, outputs %03b, floor %v", size, residual, outputs, floor)
-				checkActivate(t, f, name, newPass(size), residual, outputs, T(floor), (i+outputs)%lanes, tolerance)
+				checkActivate(t, f, name, newTestImage(size), residual, outputs, T(floor), (i+outputs)%lanes, tolerance)
 			}
 		}
 	}
 }
 
 // checkActivate checks Activate. The bits of outputs select padded, plain and mask.
-func checkActivate[T Float](t *testing.T, f *Family[T], name string, p *pass, residual string, outputs int, floor T, shift int, tolerance float64) {
+func checkActivate[T Float](t *testing.T, f *Family[T], name string, p *testImage, residual string, outputs int, floor T, shift int, tolerance float64) {
 	t.Helper()
 	y, r := p.image(), p.image()
 	scale, add, rScale, rAdd := p.coefficients(), p.coefficients(), p.coefficients(), p.coefficients()
@@ -205,8 +205,8 @@ func TestMoments(t *testing.T) {
 }
 
 func testMoments[T Float](t *testing.T, f *Family[T], tolerance float64) {
-	for i, size := range planes() {
-		p := newPass(size)
+	for i, size := range imageSizes() {
+		p := newTestImage(size)
 		name := fmt.Sprint(size)
 		image, offset := p.image(), p.coefficients()
 		sum, m2 := make([]float64, p.channels), make([]float64, p.channels)
@@ -237,7 +237,7 @@ func testMoments[T Float](t *testing.T, f *Family[T], tolerance float64) {
 }
 
 // checkPlane checks that a plane's moments have the same bits if the plane is alone.
-func checkPlane[T Float](t *testing.T, f *Family[T], name string, p *pass, block int, y, sum, m2 []T) {
+func checkPlane[T Float](t *testing.T, f *Family[T], name string, p *testImage, block int, y, sum, m2 []T) {
 	t.Helper()
 	gotSum, gotM2 := newBuffer[T](lanes, 0), newBuffer[T](lanes, 0)
 	f.Moments(gotSum.x, gotM2.x, bufferOf(y[block*p.area*lanes:][:p.area*lanes], 0).x, 1, p.area)
@@ -251,14 +251,15 @@ func TestMaskGradient(t *testing.T) {
 }
 
 func testMaskGradient[T Float](t *testing.T, f *Family[T], tolerance float64) {
-	for i, size := range planes() {
+	for i, size := range imageSizes() {
 		for variant := range 8 {
-			checkMaskGradient(t, f, newPass(size), variant&1 != 0, variant&2 != 0, variant&4 != 0, i%lanes, tolerance)
+			checkMaskGradient(t, f, newTestImage(size), variant&1 != 0, variant&2 != 0, variant&4 != 0, i%lanes, tolerance)
 		}
 	}
 }
 
-func checkMaskGradient[T Float](t *testing.T, f *Family[T], p *pass, withAdd, withMask, withR bool, shift int, tolerance float64) {
+// checkMaskGradient checks MaskGradient with and without Add, Mask and R.
+func checkMaskGradient[T Float](t *testing.T, f *Family[T], p *testImage, withAdd, withMask, withR bool, shift int, tolerance float64) {
 	t.Helper()
 	name := fmt.Sprintf("%d×%d×%d, add %v, mask %v, residual %v", p.blocks, p.h, p.w, withAdd, withMask, withR)
 	g, add, y, r := p.image(), p.image(), p.image(), p.image()
@@ -329,15 +330,15 @@ func checkMaskGradient[T Float](t *testing.T, f *Family[T], p *pass, withAdd, wi
 	}
 }
 
-// TestMaskAgrees checks that MaskGradient recomputes the mask of Activate, for values
-// arbitrarily close to Floor.
-func TestMaskAgrees(t *testing.T) {
-	t.Run("generic float64", func(t *testing.T) { testMaskAgrees(t, Generic[float64]()) })
-	eachFamily(t, func(t *testing.T, f *Family[float32]) { testMaskAgrees(t, f) })
+// TestRecomputedMask checks that MaskGradient without a mask recomputes the mask of Activate,
+// even for values very close to Floor.
+func TestRecomputedMask(t *testing.T) {
+	t.Run("generic float64", func(t *testing.T) { testRecomputedMask(t, Generic[float64]()) })
+	eachFamily(t, func(t *testing.T, f *Family[float32]) { testRecomputedMask(t, f) })
 }
 
-func testMaskAgrees[T Float](t *testing.T, f *Family[T]) {
-	p := newPass([3]int{4, 31, 33})
+func testRecomputedMask[T Float](t *testing.T, f *Family[T]) {
+	p := newTestImage([3]int{4, 31, 33})
 	scale, shift := convert[T](p.coefficients()), convert[T](p.coefficients())
 	y := make([]T, p.channels*p.area)
 	zeros := make([]T, p.channels)
@@ -372,9 +373,9 @@ func TestBatchNormGradient(t *testing.T) {
 }
 
 func testBatchNormGradient[T Float](t *testing.T, f *Family[T], tolerance float64) {
-	for i, size := range planes() {
+	for i, size := range imageSizes() {
 		for outputs := 1; outputs < 4; outputs++ {
-			p := newPass(size)
+			p := newTestImage(size)
 			name := fmt.Sprintf("%v, outputs %02b", size, outputs)
 			g, y, cg, cy, c1 := p.image(), p.image(), p.coefficients(), p.coefficients(), p.coefficients()
 			want := make([]float64, len(g))
@@ -417,8 +418,8 @@ func TestSubsampleGradient(t *testing.T) {
 }
 
 func testSubsampleGradient[T Float](t *testing.T, f *Family[T]) {
-	for shift, size := range planes() {
-		p, rows, cols := newPass(size), (size[1]+1)/2, (size[2]+1)/2
+	for shift, size := range imageSizes() {
+		p, rows, cols := newTestImage(size), (size[1]+1)/2, (size[2]+1)/2
 		want, dy := convert[T](p.image()), convert[T](normal(p.r, p.channels*rows*cols))
 		dx, from := bufferOf(want, shift%lanes), bufferOf(dy, (shift+3)%lanes)
 		f.SubsampleGradient(dx.x, from.x, p.blocks, p.h, p.w)
@@ -440,7 +441,7 @@ func testSubsampleGradient[T Float](t *testing.T, f *Family[T]) {
 
 func TestPassesAllocateNothing(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f *Family[float32]) {
-		p := newPass([3]int{2, 9, 7})
+		p := newTestImage([3]int{2, 9, 7})
 		image, mask, coefficients := convert[float32](p.image()), make([]uint8, p.blocks*p.area), convert[float32](p.coefficients())
 		out, padded := make([]float32, len(image)), make([]float32, p.layout.Len(lanes))
 		sums, totals := make([]float32, p.channels), make([]float64, p.channels)

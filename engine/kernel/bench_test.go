@@ -8,13 +8,13 @@ import (
 // benchmarkImages are the blocks, rows and columns of a CIFAR ResNet's stages.
 var benchmarkImages = [][3]int{{2, 32, 32}, {4, 16, 16}, {8, 8, 8}}
 
-// benchmarkPass runs a pass over the same 32 images repeatedly. They take a few
-// megabytes, like the activations between two convolutions of a batch. passes is the number of times that the elements
-// of an image are read or written.
-func benchmarkPass(b *testing.B, passes int, run func(f *Family[float32], p *pass, images [4][]float32, mask []uint8, coefficients []float32)) {
+// benchmarkPass runs a pass over the same 32 images repeatedly. They take a few megabytes,
+// like the activations between two convolutions of a batch. passes is the number of times
+// that an element of an image is read or written.
+func benchmarkPass(b *testing.B, passes int, run func(f *Family[float32], p *testImage, images [4][]float32, mask []uint8, coefficients []float32)) {
 	const batch = 32
 	for _, size := range benchmarkImages {
-		p := newPass(size)
+		p := newTestImage(size)
 		var images [4][]float32
 		for i := range images {
 			for range batch {
@@ -47,7 +47,7 @@ func benchmarkPass(b *testing.B, passes int, run func(f *Family[float32], p *pas
 // BenchmarkActivate runs the end of a residual unit: sum, ReLU, mask.
 func BenchmarkActivate(b *testing.B) {
 	padded := make([]float32, 1<<16)
-	benchmarkPass(b, 4, func(f *Family[float32], p *pass, images [4][]float32, mask []uint8, c []float32) {
+	benchmarkPass(b, 4, func(f *Family[float32], p *testImage, images [4][]float32, mask []uint8, c []float32) {
 		f.Activate(&Activation[float32]{Blocks: p.blocks, H: p.h, W: p.w, Y: images[0], Scale: c, Shift: c,
 			R: images[1], Plain: images[2], Mask: mask, Padded: padded, Layout: p.layout})
 	})
@@ -57,7 +57,7 @@ func BenchmarkActivate(b *testing.B) {
 // next unit reads.
 func BenchmarkActivatePadded(b *testing.B) {
 	padded := make([]float32, 1<<16)
-	benchmarkPass(b, 2, func(f *Family[float32], p *pass, images [4][]float32, mask []uint8, c []float32) {
+	benchmarkPass(b, 2, func(f *Family[float32], p *testImage, images [4][]float32, mask []uint8, c []float32) {
 		f.Activate(&Activation[float32]{Blocks: p.blocks, H: p.h, W: p.w, Y: images[0], Scale: c, Shift: c,
 			Padded: padded, Layout: p.layout})
 	})
@@ -65,14 +65,14 @@ func BenchmarkActivatePadded(b *testing.B) {
 
 func BenchmarkMoments(b *testing.B) {
 	sums := make([]float32, 64)
-	benchmarkPass(b, 2, func(f *Family[float32], p *pass, images [4][]float32, _ []uint8, _ []float32) {
+	benchmarkPass(b, 2, func(f *Family[float32], p *testImage, images [4][]float32, _ []uint8, _ []float32) {
 		f.Moments(sums, sums, images[0], p.blocks, p.area)
 	})
 }
 
 func BenchmarkPlaneSums(b *testing.B) {
 	sums := make([]float32, 64)
-	benchmarkPass(b, 1, func(f *Family[float32], p *pass, images [4][]float32, _ []uint8, _ []float32) {
+	benchmarkPass(b, 1, func(f *Family[float32], p *testImage, images [4][]float32, _ []uint8, _ []float32) {
 		f.PlaneSums(sums, images[0], p.blocks, p.area)
 	})
 }
@@ -105,7 +105,7 @@ func BenchmarkTotals(b *testing.B) {
 // BenchmarkMaskGradient runs MaskGradient without a mask, which it recomputes.
 func BenchmarkMaskGradient(b *testing.B) {
 	sums := make([]float32, 64)
-	benchmarkPass(b, 3, func(f *Family[float32], p *pass, images [4][]float32, _ []uint8, c []float32) {
+	benchmarkPass(b, 3, func(f *Family[float32], p *testImage, images [4][]float32, _ []uint8, c []float32) {
 		f.MaskGradient(&Masking[float32]{Blocks: p.blocks, H: p.h, W: p.w, G: images[0], Y: images[1],
 			Scale: c, Shift: c, Mean: c, SumG: sums, SumGY: sums})
 	})
@@ -115,7 +115,7 @@ func BenchmarkMaskGradient(b *testing.B) {
 // gradients that it adds are zero, because G accumulates them over iterations.
 func BenchmarkMaskGradientAdd(b *testing.B) {
 	sums, zeros := make([]float32, 64), make([]float32, 1<<16)
-	benchmarkPass(b, 4, func(f *Family[float32], p *pass, images [4][]float32, mask []uint8, c []float32) {
+	benchmarkPass(b, 4, func(f *Family[float32], p *testImage, images [4][]float32, mask []uint8, c []float32) {
 		f.MaskGradient(&Masking[float32]{Blocks: p.blocks, H: p.h, W: p.w, G: images[0], Add: zeros[:len(images[0])],
 			Mask: mask, Y: images[1], Mean: c, SumG: sums, SumGY: sums})
 	})
@@ -123,7 +123,7 @@ func BenchmarkMaskGradientAdd(b *testing.B) {
 
 func BenchmarkBatchNormGradient(b *testing.B) {
 	padded := make([]float32, 1<<16)
-	benchmarkPass(b, 3, func(f *Family[float32], p *pass, images [4][]float32, _ []uint8, c []float32) {
+	benchmarkPass(b, 3, func(f *Family[float32], p *testImage, images [4][]float32, _ []uint8, c []float32) {
 		f.BatchNormGradient(&InputGradient[float32]{Blocks: p.blocks, H: p.h, W: p.w, G: images[0], Y: images[1],
 			CG: c, CY: c, C1: c, Padded: padded, Layout: p.layout})
 	})
@@ -131,7 +131,7 @@ func BenchmarkBatchNormGradient(b *testing.B) {
 
 func BenchmarkSubsampleGradient(b *testing.B) {
 	zeros := make([]float32, 1<<16)
-	benchmarkPass(b, 1, func(f *Family[float32], p *pass, images [4][]float32, _ []uint8, _ []float32) {
+	benchmarkPass(b, 1, func(f *Family[float32], p *testImage, images [4][]float32, _ []uint8, _ []float32) {
 		f.SubsampleGradient(images[0], zeros[:len(images[0])/4], p.blocks, p.h, p.w)
 	})
 }

@@ -5,11 +5,11 @@ import "math"
 // A bfloat16 is the upper half of a float32: its sign, its exponent and the
 // first 7 of its 23 bits.
 
-// genericRoundBF16 rounds to nearest, ties to even. It adds just less than half of the
-// last bit that remains, or exactly half if that bit is set. The carry then rounds
-// correctly, and the largest numbers become infinity. The carry could turn a NaN
-// into another value, so a NaN is truncated instead. Its quiet bit is set because all
-// other bits of its payload may be lost.
+// genericRoundBF16 implements Family.RoundBF16. It rounds to nearest, ties to even: it adds
+// just less than half of the last remaining bit, or exactly half if that bit is set, and
+// truncates the sum. The largest numbers become infinity. The addition could turn a NaN into
+// another value, so a NaN is truncated without it. Its quiet bit is set because all other
+// bits of its payload may be lost.
 func genericRoundBF16(dst []uint16, x []float32) {
 	dst = dst[:len(x)]
 	for i, v := range x {
@@ -22,6 +22,7 @@ func genericRoundBF16(dst []uint16, x []float32) {
 	}
 }
 
+// genericExpandBF16 implements Family.ExpandBF16.
 func genericExpandBF16(dst []float32, x []uint16) {
 	dst = dst[:len(x)]
 	for i, v := range x {

@@ -38,6 +38,7 @@ func bufferOf[E element](x []E, shift int) *buffer[E] {
 	return b
 }
 
+// guard returns the guard word of a type.
 func guard[E element]() (x E) {
 	switch p := any(&x).(type) {
 	case *float32:
@@ -52,6 +53,7 @@ func guard[E element]() (x E) {
 	return x
 }
 
+// bitsOf returns the bits of x.
 func bitsOf[E element](x E) uint64 {
 	switch x := any(x).(type) {
 	case float32:
@@ -106,6 +108,7 @@ func normal(r *rand.Rand, n int) []float64 {
 	return x
 }
 
+// convert returns x with elements of type T.
 func convert[T, U Float](x []U) []T {
 	y := make([]T, len(x))
 	for i, v := range x {

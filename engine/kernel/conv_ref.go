@@ -1,8 +1,7 @@
 package kernel
 
-// genericConv is either direction of a convolution, computed as a sum that every
-// destination element gathers from the source. Along each axis, an element reads
-// neighbouring rows of the source:
+// genericConv is either direction of a convolution. Each destination element is computed as
+// a sum over a window of the source. Along each axis, the window has neighbouring rows:
 //
 //   - In the forward direction, row y of the destination reads Kernel rows from row
 //     y·Stride on, with all rows of the filter.
@@ -24,9 +23,9 @@ type genericConv[T Float] struct {
 	filters    [][]half[T] // [row phase][column phase], each [out block][in block][row][column][in lane][out half]
 }
 
-// half is half a block. Loops take a block in two halves because the Go compiler
-// moves all loads between two bounds checks to the front. The registers do not hold the
-// loads of eight lanes and eight sums at once.
+// half is half a block. Loops process a block in two halves because the Go compiler moves all
+// loads between two bounds checks to the front, and there are not enough registers for the
+// loads of eight lanes and eight sums.
 type half[T Float] [lanes / 2]T
 
 // window describes the rows of the source that one row of the destination reads, or the
@@ -99,7 +98,7 @@ func (c *genericConv[T]) backwardWindows(size, outSize int) (windows []window, b
 	return windows, -low, high - low
 }
 
-// allocate makes room for the filters of every pair of phases.
+// allocate allocates the filters of every pair of phases.
 func (c *genericConv[T]) allocate(inBlocks int) {
 	for _, rows := range c.taps {
 		for _, cols := range c.taps {
@@ -171,7 +170,7 @@ func (c *genericConv[T]) plane(dst, image []T, block int) {
 }
 
 // gather writes the sum of the products of filters with a window of image: rows×cols
-// positions of each block, from element at on. The eight sums stay in registers.
+// positions of each block, starting at element at. The eight sums stay in registers.
 func gather[T Float](dst *[lanes]T, image []T, filters []half[T], at int, l *Layout, rows, cols int) {
 	var s0, s1, s2, s3, s4, s5, s6, s7 T
 	for block := range l.Blocks {
@@ -195,9 +194,9 @@ func gather[T Float](dst *[lanes]T, image []T, filters []half[T], at int, l *Lay
 	*dst = [lanes]T{s0, s1, s2, s3, s4, s5, s6, s7}
 }
 
-// genericWeightGradient has accumulators [out block][in block][row][column][in
-// lane][out lane]. It sums over the positions of an image before it adds the sum to an
-// accumulator.
+// genericWeightGradient implements WeightGradient with accumulators [out block][in
+// block][row][column][in lane][out lane]. It sums over the positions of an image before it
+// adds the sum to an accumulator.
 type genericWeightGradient[T Float] struct {
 	shape  ConvShape
 	source Layout
@@ -238,8 +237,8 @@ func (g *genericWeightGradient[T]) Accumulate(acc, x, dy []T, images int, _ []T)
 	}
 }
 
-// correlate adds to sum the products of a plane of dy with one channel of x, shifted
-// as one tap of the filter reads it.
+// correlate adds to sum the products of a plane of dy with one channel of x. x begins at the
+// position that the first output reads by one tap of the filter.
 func (g *genericWeightGradient[T]) correlate(sum *[lanes]T, x, dy []T) {
 	var s0, s1, s2, s3, s4, s5, s6, s7 T
 	step := g.shape.Stride * lanes

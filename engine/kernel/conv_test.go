@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// convShapes returns the convolutions with which every implementation is tested. They
-// have all small sizes, and channels that fill their blocks or do not. For geometries
-// that ResNets use, they also have the sizes of ResNets.
+// convShapes returns the shapes with which every implementation is tested: all small sizes,
+// and numbers of channels that fill their blocks or do not. For geometries that ResNets use,
+// they include the sizes of ResNets.
 func convShapes(kernel, stride, pad int) []ConvShape {
 	channels := []int{1, 3, 8, 9, 16, 17, 24}
 	var shapes []ConvShape
@@ -96,7 +96,7 @@ func (c *convCase) convolve(n, o, i int) {
 	}
 }
 
-// blocked returns N×C×H×W values in channel blocks, padded as l says.
+// blocked returns N×C×H×W values in channel blocks, padded according to l.
 func blocked[T Float](values []float64, images, channels int, l Layout) []T {
 	x := make([]T, images*l.Len(lanes))
 	for i, v := range values {
@@ -200,11 +200,11 @@ func testDirection[T Float](t *testing.T, name string, conv Conv[T], c *convCase
 	}
 	dst := run(0, c.images, shift, 0)
 	if i := firstDifference(dst, run(0, c.images, 0, 1e30)); i >= 0 {
-		t.Fatalf("%s: the result at %d depends on alignment or on what dst or work held", name, i)
+		t.Fatalf("%s: the result at %d depends on alignment or on the previous content of dst or work", name, i)
 	}
 	for n := range c.images {
 		if i := firstDifference(run(n, 1, n, 0), dst[n*size:]); i >= 0 {
-			t.Fatalf("%s: image %d has another result if it is alone, at %d", name, n, i)
+			t.Fatalf("%s: image %d has a different result at %d if it is convolved alone", name, n, i)
 		}
 	}
 	return unblocked(t, name, dst, c.images, outC, outH, outW)
@@ -253,13 +253,14 @@ func testWeightGradient[T Float](t *testing.T, name string, gradient func(ConvSh
 	})
 }
 
-// geometries are kernel, stride and padding.
+// geometries lists kernel sizes, strides and paddings.
 var geometries = [][3]int{
 	{3, 1, 1}, {3, 2, 1}, {1, 1, 0}, {1, 2, 0}, // ResNets
 	{5, 1, 2}, {5, 2, 2}, {7, 2, 3}, {2, 2, 0}, {4, 2, 1}, {3, 3, 1}, {3, 1, 0}, {3, 1, 2}, {1, 1, 1}, {1, 3, 0},
 }
 
-// convTolerance leaves room for the rounding of Winograd's transforms.
+// convTolerance is the tolerance for convolutions of each family. It is larger for families
+// that use Winograd's transforms, because these round more.
 var convTolerance = map[string]float64{"generic": 1e-6, "avx2": 3e-6, "avx512": 3e-6}
 
 func TestConv(t *testing.T) {

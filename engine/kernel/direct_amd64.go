@@ -4,20 +4,20 @@ package kernel
 
 import "unsafe"
 
-const directFetch = 4 // cache lines that a kernel prefetches in a step
+const directFetch = 4 // number of cache lines that a kernel prefetches in a step
 
 // directTaps is the largest number of taps of blocks that are summed before the sum is
 // stored to dst. Their filters, 18 KB a panel, then stay in the L1 cache for all pixels.
 const directTaps = 36
 
 // direct is either direction of a convolution, computed by its definition. A kernel
-// takes a panel of output channels at a few pixels and keeps their sums in registers
-// over input channels and taps. Tables say where pixels and taps lie. There is a pair of
-// tables for each phase; a backward convolution of stride 2 has four phases.
+// computes a panel of output channels at a few pixels and keeps their sums over input
+// channels and taps in registers. Tables hold the offsets of pixels and taps. There is a
+// pair of tables for each phase; a backward convolution of stride 2 has four phases.
 type direct struct {
 	in, out  int // channels that this direction reads and writes
 	kernel   int
-	backward bool // SetFilters gets in×out filters
+	backward bool // the filters that SetFilters gets are in×out
 	panels   []directPanel
 	source   Layout
 	dstPlane int // elements of a plane of dst

@@ -39,8 +39,8 @@ func TestDirectSizes(t *testing.T) {
 	})
 }
 
-// TestDirectChannels checks many numbers of channels, including some whose products are
-// summed in several parts.
+// TestDirectChannels checks many numbers of channels, including numbers so large that products
+// are summed in several parts.
 func TestDirectChannels(t *testing.T) {
 	testDirect(t, geometries[:4], func(kernel, stride, pad int) (shapes []ConvShape) {
 		add := func(in, out int) {
@@ -95,8 +95,8 @@ func TestDirectWeightGradientOfImages(t *testing.T) {
 	})
 }
 
-// TestDirectPartialBlock checks that the unused channels of the last block are not read,
-// so that they cost nothing in a first layer.
+// TestDirectPartialBlock checks that the unused channels of the last block are not read, so
+// that they take no time in a first layer.
 func TestDirectPartialBlock(t *testing.T) {
 	eachWidth(t, func(t *testing.T, width convolutions) {
 		for _, in := range []int{1, 3, 11} {
@@ -151,11 +151,12 @@ func TestDirectAllocatesNothing(t *testing.T) {
 // panels and with channels that do not.
 func TestWidthsAgree(t *testing.T) {
 	for _, name := range []string{"avx2", "avx512"} {
-		t.Run(name, func(t *testing.T) { testAgrees(t, family(t, "avx2"), family(t, name)) })
+		t.Run(name, func(t *testing.T) { compareWidths(t, family(t, "avx2"), family(t, name)) })
 	}
 }
 
-func testAgrees(t *testing.T, narrow, wide *Family[float32]) {
+// compareWidths checks that two families give the same bits.
+func compareWidths(t *testing.T, narrow, wide *Family[float32]) {
 	const images = 3
 	for _, k := range geometries[:4] {
 		for _, channels := range [][2]int{{1, 8}, {8, 16}, {16, 16}, {16, 24}, {24, 40}, {40, 9}, {136, 64}} {

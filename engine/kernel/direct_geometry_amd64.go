@@ -57,8 +57,8 @@ func (p directPanel) groups(n int) (larges, smalls int) {
 	return larges, smalls
 }
 
-// grouped returns the number of pixels or taps, at least n, that the groups of n cover.
-func (p directPanel) grouped(n int) int {
+// roundUp returns n, a number of pixels or taps, rounded up to whole groups.
+func (p directPanel) roundUp(n int) int {
 	larges, smalls := p.groups(n)
 	return larges*p.large + smalls*directSmall
 }
@@ -67,14 +67,14 @@ func (p directPanel) grouped(n int) int {
 // panel. A result that is computed more than once is stored to the same place.
 func directPad[E any](x []E) []E {
 	n := len(x)
-	for n > 0 && len(x) < max(directPanel{large: 6}.grouped(n), directPanel{large: 8}.grouped(n)) {
+	for n > 0 && len(x) < max(directPanel{large: 6}.roundUp(n), directPanel{large: 8}.roundUp(n)) {
 		x = append(x, x[n-1])
 	}
 	return x
 }
 
-// directPixel holds two offsets of a pixel in bytes from the start of an image: dst is
-// where it lies in the destination, and src plus a tap's offset is what that tap reads.
+// directPixel holds two offsets of a pixel in bytes from the start of an image: dst in the
+// destination, and src in the source. A tap reads at src plus the tap's own offset.
 type directPixel struct{ src, dst int32 }
 
 // directAxis describes the rows, or columns, of one phase. Row r of the phase is row

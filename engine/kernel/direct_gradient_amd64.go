@@ -20,8 +20,8 @@ type directGradient struct {
 	length   int
 }
 
-// directGradientPanel is a panel with its place in an accumulator, [product][output]
-// from start on, where products are padded to whole groups.
+// directGradientPanel is a panel with the position of its sums in an accumulator. They are
+// [product][output], beginning at start, with products padded to whole groups.
 type directGradientPanel struct {
 	directPanel
 	start          int
@@ -40,7 +40,7 @@ func newDirectWeightGradient(s ConvShape, wide bool) WeightGradient[float32] {
 	for _, panel := range directPanels(s.Out, wide) {
 		p := directGradientPanel{directPanel: panel, start: g.length}
 		p.larges, p.smalls = p.groups(len(g.products))
-		g.length += p.grouped(len(g.products)) * p.outputs
+		g.length += p.roundUp(len(g.products)) * p.outputs
 		g.panels = append(g.panels, p)
 	}
 	return g

@@ -56,6 +56,7 @@ func avx2Activate(a *Activation[float32]) {
 	}
 }
 
+// avx2NoFloor is the floor of an activation without a ReLU.
 var avx2NoFloor = float32(math.Inf(-1))
 
 // avx2BatchNormGradient computes the input gradient as an activation of G with the

@@ -20,9 +20,8 @@ func Best() *Family[float32] {
 	return family
 }
 
-// Configured selects the family that BNKIT_KERNEL names. It reads the variable once. A
-// program calls it before it computes anything, so that it can report a wrong value to
-// its user.
+// Configured selects the family that BNKIT_KERNEL names. It reads the variable once. Programs
+// call it first, so that they can report a wrong value to their users.
 func Configured() (*Family[float32], error) { return configured() }
 
 var configured = sync.OnceValues(func() (*Family[float32], error) {
@@ -33,8 +32,9 @@ var configured = sync.OnceValues(func() (*Family[float32], error) {
 	return family, nil
 })
 
-// chosen reports whether the environment decides what Best returns.
-func chosen() bool {
+// environmentSelects reports whether the environment variable selects the family that Best
+// returns.
+func environmentSelects() bool {
 	_, err := Configured()
 	return err == nil && os.Getenv(Environment) != ""
 }

@@ -30,7 +30,7 @@ func fastestReason() string {
 	return "this processor or operating system lacks AVX2 or FMA"
 }
 
-// features returns the processor features that families use and this machine has.
+// features returns the processor features that a family uses and that this machine has.
 func features() []string {
 	usable := []string{}
 	for _, f := range []struct {
@@ -128,10 +128,10 @@ func winogradIsFaster(s ConvShape, channels int) bool {
 	return s.Kernel == 3 && s.Stride == 1 && s.Pad == 1 && channels > 1 && max(s.H, s.W) > 2
 }
 
-// winogradGradientIsFaster reports whether Winograd's filter gradient is faster than
-// the direct one, by measurement. Winograd transforms all channels of a block, even if
-// few are used. Its sums at 36 positions pass through memory once in every call;
-// with many filters, the tiles of one call are too few to make up for that.
+// winogradGradientIsFaster reports whether Winograd's filter gradient is faster than the
+// direct one. By measurement, it is slower if less than one block of channels is used, because
+// it transforms whole blocks, and with many filters, because its sums at 36 positions then
+// pass through memory for the few tiles of a call.
 func winogradGradientIsFaster(s ConvShape) bool {
 	return winogradIsFaster(s, s.In) && s.In >= lanes && winogradPositions*s.In*s.Out <= winogradManyFilters
 }

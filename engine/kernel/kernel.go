@@ -13,8 +13,8 @@
 //
 // A convolution reads its images from a padded copy (Layout) with a halo of zeros.
 // Activate (BatchNorm with ReLU) or BatchNormGradient (BatchNorm's input gradient)
-// fills the interior of that copy, and nothing writes the halo. So neither BatchNorm nor
-// padding needs a pass over memory of its own.
+// fills the interior of that copy, and nothing writes the halo. So BatchNorm and padding do
+// not need additional passes over memory.
 //
 // # Determinism
 //
@@ -69,9 +69,9 @@ type Conv[T Float] interface {
 	// Out×In×Kernel×Kernel in row-major order.
 	SetFilters(w []T)
 	// Run convolves the given number of images. It reads padded images from src and
-	// writes unpadded images to dst. The unused channels of the last block are written as zero. ahead lists
-	// memory that the caller touches next, including dst if it is not in the
-	// cache; a kernel whose computation leaves memory idle prefetches it.
+	// writes unpadded images to dst. It writes zeros to the unused channels of the last
+	// block. ahead lists the memory that the caller uses next, including dst if it is not
+	// in the cache; a kernel whose computation leaves memory idle prefetches it.
 	Run(dst, src []T, images int, work []T, ahead ...[]T)
 }
 
@@ -85,7 +85,7 @@ type WeightGradient[T Float] interface {
 	// the given number of images.
 	Workspace(images int) int
 	// Accumulate adds the gradient of the given number of images to acc. x is
-	// padded as Source says; dy is unpadded, Out×OutH×OutW.
+	// padded according to Source; dy is unpadded, Out×OutH×OutW.
 	Accumulate(acc, x, dy []T, images int, work []T)
 	// Unpack writes an accumulator to dw, Out×In×Kernel×Kernel in row-major order.
 	Unpack(dw, acc []T)
@@ -116,13 +116,13 @@ type Activation[T Float] struct {
 	Mask []uint8
 }
 
-// Masking takes one image's gradient back through the residual sum and the ReLU, and
+// Masking propagates one image's gradient back through the residual sum and the ReLU, and
 // computes the sums that BatchNorm's gradient needs:
 //
 //	G = (G + Add) where z was above Floor, else 0
 //	SumG[c] = ΣG,  SumGY[c] = ΣG·(Y - Mean[c]),  SumGR[c] = ΣG·(R - RMean[c])
 //
-// Mask marks where z was above Floor. If it is nil, MaskGradient recomputes it as
+// A bit of Mask is set if z was above Floor. If Mask is nil, MaskGradient recomputes it as
 // Scale·Y + Shift > Floor.
 type Masking[T Float] struct {
 	Blocks, H, W int
@@ -140,10 +140,9 @@ type Masking[T Float] struct {
 	SumGR        []T
 }
 
-// InputGradient takes one image's gradient back through BatchNorm to the
-// convolution's output. The result is an affine function of G and Y. Its coefficients,
-// one of each for a channel, follow from the batch's sums (Ioffe and Szegedy 2015,
-// section 3):
+// InputGradient propagates one image's gradient back through BatchNorm to the convolution's
+// output. The result is an affine function of G and Y. Its coefficients for each channel
+// follow from the batch's sums (Ioffe and Szegedy 2015, section 3):
 //
 //	dy = CG·G + CY·Y + C1
 type InputGradient[T Float] struct {

@@ -4,12 +4,12 @@ package kernel
 
 const cacheLine = 16 // elements in a cache line
 
-// prefetcher hands out the memory that a convolution prefetches for its caller. It
-// spreads the prefetches evenly over the computation, because the computation would have
-// to wait for a burst of them.
+// prefetcher divides the memory that a convolution prefetches for its caller among the steps
+// of the computation. It spreads the prefetches evenly, because the computation would have to
+// wait for a burst of them.
 type prefetcher struct {
 	ranges [][]float32
-	done   int // elements of the first range that have been handed out
+	done   int // elements of the first range that take has returned
 	pace   int // elements to prefetch in each step
 }
 
@@ -23,9 +23,9 @@ func newPrefetcher(ranges [][]float32, steps, limit int) prefetcher {
 	return prefetcher{ranges: ranges, pace: min(ceilDiv(all, max(steps, 1)), limit)}
 }
 
-// take returns how many of the remaining items a kernel computes next, and the address from
-// which it prefetches meanwhile. Each item takes the given number of steps. from is nil if
-// nothing is left to prefetch.
+// take returns the number of items, out of those remaining, that a kernel computes next, and the
+// first address that it prefetches meanwhile. Each item takes the given number of steps. from
+// is nil if nothing is left to prefetch.
 func (p *prefetcher) take(items, steps int) (n int, from *float32) {
 	for len(p.ranges) > 0 && p.done >= len(p.ranges[0]) {
 		p.ranges, p.done = p.ranges[1:], 0

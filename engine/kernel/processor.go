@@ -14,7 +14,7 @@ type Processor struct {
 	Features []string `json:"features"`
 	// Family is the name of the family that Best returns.
 	Family string `json:"family"`
-	// Reason is the reason why Best returns it.
+	// Reason describes why Best returns this family.
 	Reason string `json:"reason"`
 }
 
@@ -23,7 +23,7 @@ type Processor struct {
 func CurrentProcessor() Processor {
 	p := Processor{Name: cpuid.CPU.BrandName, Features: features(), Family: Best().Name}
 	p.Reason = fastestReason()
-	if chosen() {
+	if environmentSelects() {
 		p.Reason = Environment + " names it"
 	}
 	return p

@@ -60,7 +60,7 @@ func TestMomentsOfImages(t *testing.T) {
 
 func testMomentsOfImages[T Float](t *testing.T, f *Family[T], tolerance float64) {
 	const images = 5
-	p := newPass([3]int{3, 7, 5})
+	p := newTestImage([3]int{3, 7, 5})
 	var batch [images][]float64
 	want, mean := make([]float64, p.channels), make([]float64, p.channels)
 	for n := range batch {

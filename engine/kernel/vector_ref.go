@@ -1,6 +1,6 @@
 package kernel
 
-// genericDot adds the products in order, in float64.
+// genericDot implements Family.Dot. It adds the products in order, in float64.
 func genericDot[T Float](a, b []T) T {
 	b = b[:len(a)]
 	var sum float64
@@ -10,6 +10,7 @@ func genericDot[T Float](a, b []T) T {
 	return T(sum)
 }
 
+// genericAxpy implements Family.Axpy.
 func genericAxpy[T Float](y []T, s T, x []T) {
 	x = x[:len(y)]
 	for i, v := range x {
@@ -17,6 +18,7 @@ func genericAxpy[T Float](y []T, s T, x []T) {
 	}
 }
 
+// genericSGD implements Family.SGD.
 func genericSGD[T Float](w, v, g []T, rate, momentum, decay T) {
 	v, g = v[:len(w)], g[:len(w)]
 	for i := range w {

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// lengths returns every length from 0 to 139, which is more than one pass of any unrolled
+// lengths returns all lengths from 0 to 139, which exceeds one iteration of every unrolled
 // loop, and two large lengths.
 func lengths() (ns []int) {
 	for n := range 140 {

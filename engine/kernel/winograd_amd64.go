@@ -11,13 +11,13 @@ const (
 	winogradPanel     = 16 // outputs that winogradMultiply computes at once
 
 	// winogradChannels is the largest number of input channels that are transformed
-	// before they are multiplied. A panel of their filters, 8 KB, then stays in the L1 cache for
-	// all tiles of a block.
+	// before they are multiplied. A panel of their filters, 8 KB, then stays in the L1
+	// cache for all tiles of a block.
 	winogradChannels = 128
-	// The transformed input of a block of tiles, at most 432 KB, should stay in an
-	// L2 cache of 512 KB. With few channels, an image of 32×32 is one block. Filters
-	// that are too large for any cache are read from memory once a block. That costs
-	// more than a block that exceeds the L2 cache, so those blocks are larger.
+	// The transformed input of a block of tiles, at most 432 KB, should stay in an L2
+	// cache of 512 KB. With few channels, an image of 32×32 is one block. Filters that are
+	// too large for any cache are read from memory once a block. That takes more time than
+	// a block that exceeds the L2 cache, so blocks are then larger.
 	winogradTiles       = 24
 	winogradFewChannels = 16
 	winogradImageTiles  = 64
@@ -25,12 +25,12 @@ const (
 	winogradManyTiles   = 60
 )
 
-// winogradTiling describes how the images of a 3×3 convolution of stride 1 and padding
-// 1 are divided into tiles, and where transformed tiles lie.
+// winogradTiling describes the division of the images of a 3×3 convolution of stride 1 and
+// padding 1 into tiles, and the layout of transformed tiles.
 type winogradTiling struct {
 	in, out int  // channels that this direction reads and writes
 	h, w    int  // rows and columns of one image, the same on both sides
-	wide    bool // compute 16 floats at a time
+	wide    bool // whether to use AVX-512, with 16 floats in a register
 
 	tileRows, tileCols int // tiles of one image
 	tiles              int // tiles in a block, a multiple of 4
@@ -83,7 +83,7 @@ func newWinogradTiling(in, out int, s ConvShape, wide bool) winogradTiling {
 // a tile depends neither on its block nor on the width of registers.
 type winograd struct {
 	winogradTiling
-	backward bool // SetFilters gets in×out filters, and rotates them by 180°
+	backward bool // SetFilters gets in×out filters and rotates them by 180°
 
 	// filters is [channels/128][36][panels][128][16], with fewer than 128 in the
 	// last group of channels.
@@ -113,9 +113,8 @@ func newWinograd(t winogradTiling, backward bool) *winograd {
 	return g
 }
 
-// inPlace reports whether the products of a block overwrite the transformed channels
-// from which they are computed. That is impossible if the products of further channels
-// are added to them.
+// inPlace reports whether the products of a block overwrite the transformed channels from
+// which they are computed. They cannot if the products of further channels are added to them.
 func (g *winograd) inPlace() bool { return g.in <= winogradChannels }
 
 // ceilDiv returns a/b, rounded up.
@@ -127,7 +126,7 @@ func winogradStride(n int) int {
 	return (ceilDiv(n, cacheLine) | 1) * cacheLine
 }
 
-// winogradAlign returns x from the first cache line that begins in it.
+// winogradAlign returns x without the elements before its first cache line boundary.
 func winogradAlign(x []float32) []float32 {
 	past := int(uintptr(unsafe.Pointer(unsafe.SliceData(x))) / 4 % cacheLine)
 	return x[(cacheLine-past)%cacheLine:]
@@ -239,7 +238,7 @@ func (g *winograd) Run(dst, src []float32, images int, work []float32, ahead ...
 	dst = dst[:images*g.outBlocks*g.h*g.w*lanes]
 	strip, v, m := g.split(work[:g.Workspace(images)])
 	all := images * g.tileRows * g.tileCols
-	fetch := newPrefetcher(ahead, g.steps(all), prefetched(g.wide))
+	fetch := newPrefetcher(ahead, g.steps(all), prefetchLimit(g.wide))
 	for first := 0; first < all; first += g.tiles {
 		tiles := min(g.tiles, all-first)
 		for channel := 0; channel < g.in; channel += winogradChannels {
@@ -342,8 +341,8 @@ type winogradProduct struct {
 	add                       bool
 }
 
-// prefetched returns the number of elements that the kernel prefetches in a step.
-func prefetched(wide bool) int {
+// prefetchLimit returns the number of elements that the kernel can prefetch in a step.
+func prefetchLimit(wide bool) int {
 	if wide {
 		return 2 * cacheLine
 	}
@@ -359,19 +358,19 @@ func (p winogradProduct) steps(wide bool) int {
 	return (p.blocks/2*ceilDiv(p.rows, 6) + p.blocks%2*ceilDiv(p.rows, 12)) * p.depth
 }
 
-// is16 reports whether winogradMultiply16AVX512 or winogradMultiply16x8AVX512 can compute
-// the product.
-func (p winogradProduct) is16() bool {
+// fitsMultiply16 reports whether winogradMultiply16AVX512 or winogradMultiply16x8AVX512 can
+// compute the product.
+func (p winogradProduct) fitsMultiply16() bool {
 	return p.depth == 16 && p.vDepth == 1 && p.blocks <= 2 && p.uDepth == 16 && p.uPosition == 16*16 && !p.add
 }
 
 // run computes the product at the given number of positions. If fetch is not nil, it
-// prefetches the memory from fetch on, pace elements a step.
+// prefetches the memory that begins at fetch, pace elements a step.
 func (p winogradProduct) run(wide bool, m, v, u []float32, positions int, fetch *float32, pace int) {
 	if fetch == nil {
 		fetch, pace = &v[0], 0
 	}
-	if wide && p.is16() {
+	if wide && p.fitsMultiply16() {
 		multiply := winogradMultiply16AVX512
 		if p.blocks == 1 {
 			multiply = winogradMultiply16x8AVX512
@@ -396,8 +395,8 @@ func (p winogradProduct) run(wide bool, m, v, u []float32, positions int, fetch 
 		add, fetch, uintptr(pace*4))
 }
 
-// transformOutput writes AᵀmA of a block of tiles to dst. It leaves out what lies beyond
-// the edges of an image.
+// transformOutput writes AᵀmA of a block of tiles to dst. It leaves out rows and columns
+// beyond the edges of an image.
 func (g *winograd) transformOutput(dst, m, scratch []float32, first, tiles int) {
 	row := g.w * lanes
 	plane := g.h * row

@@ -7,6 +7,7 @@ import (
 	"testing"
 )
 
+// TestWinograd checks all small sizes, many numbers of channels and the sizes of ResNets.
 func TestWinograd(t *testing.T) {
 	eachWidth(t, func(t *testing.T, c convolutions) { testWinograd(t, c) })
 }
@@ -44,7 +45,7 @@ func testWinograd(t *testing.T, c convolutions) {
 		shape(1024, 16, 3, 6), shape(16, 1024, 6, 3), shape(400, 336, 9, 9),
 	}, 2e-6)
 
-	// At the sizes of ResNets, the error must not exceed what SIMD.md states.
+	// At the sizes of ResNets, the error must not exceed the errors in SIMD.md.
 	test("networks", []ConvShape{
 		shape(3, 16, 32, 32), shape(16, 16, 32, 32), shape(32, 32, 16, 16), shape(64, 64, 8, 8),
 		shape(1, 16, 28, 28), shape(16, 16, 28, 28), shape(32, 32, 14, 14), shape(64, 64, 7, 7),
@@ -76,7 +77,7 @@ func testWinogradImages(t *testing.T, c convolutions) {
 				work := newBuffer[float32](conv.Workspace(count), n%7)
 				conv.Run(part.x, src[n*from:(n+count)*from], count, work.x)
 				if i := firstDifference(part.x, dst[n*to:]); i >= 0 {
-					t.Fatalf("%+v: images %d to %d have another result if they are alone, at %d", s, n, n+count-1, i)
+					t.Fatalf("%+v: images %d to %d have a different result at %d if they are convolved alone", s, n, n+count-1, i)
 				}
 			}
 		}

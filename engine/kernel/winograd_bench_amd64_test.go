@@ -78,8 +78,8 @@ func BenchmarkWinogradSteps(b *testing.B) {
 	}
 }
 
-// BenchmarkWinogradFilterGradient transforms the sums of a call back to filters, the
-// step of a filter gradient whose time does not depend on the number of images.
+// BenchmarkWinogradFilterGradient transforms the sums of a call to filter gradients. The time
+// of this step does not depend on the number of images.
 func BenchmarkWinogradFilterGradient(b *testing.B) {
 	for _, channels := range []int{16, 32, 64} {
 		for _, c := range availableWidths() {
@@ -88,7 +88,7 @@ func BenchmarkWinogradFilterGradient(b *testing.B) {
 			strip, _, _, sums, _ := g.split(make([]float32, g.Workspace(1)))
 			b.Run(fmt.Sprintf("%d/%s", channels, c.name), func(b *testing.B) {
 				for b.Loop() {
-					g.takeBack(acc, sums, strip)
+					g.addFilterGradients(acc, sums, strip)
 				}
 				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*channels*channels), "ns/filter")
 			})

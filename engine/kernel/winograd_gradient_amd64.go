@@ -13,7 +13,7 @@ package kernel
 // filters to the accumulator.
 type winogradGradient struct {
 	winogradTiling
-	partial bool // some tiles extend beyond dy
+	partial bool // whether some tiles extend beyond dy
 }
 
 func newWinogradGradient(s ConvShape, wide bool) WeightGradient[float32] {
@@ -82,11 +82,11 @@ func (g *winogradGradient) Accumulate(acc, x, dy []float32, images int, work []f
 			p.run(g.wide, sums[channel*g.mTile:], v, m, winogradPositions, nil, 0)
 		}
 	}
-	g.takeBack(acc, sums, strip)
+	g.addFilterGradients(acc, sums, strip)
 }
 
-// takeBack adds GᵀmG of the sums m to acc.
-func (g *winogradGradient) takeBack(acc, sums, scratch []float32) {
+// addFilterGradients adds GᵀmG of the sums m to acc.
+func (g *winogradGradient) addFilterGradients(acc, sums, scratch []float32) {
 	filterGradient := winogradFilterGradient
 	if g.wide {
 		filterGradient = winogradFilterGradientAVX512
@@ -102,7 +102,7 @@ func (g *winogradGradient) transformGradient(m, dy, scratch, whole []float32, fi
 		plane := g.h * row
 		from := dy[r.image*g.outBlocks*plane+r.row*winogradTile*row+r.col*winogradTile*lanes:]
 		if g.partial {
-			g.complete(whole, from, r)
+			g.padTiles(whole, from, r)
 			from, row = whole, r.tiles*winogradTile*lanes
 			plane = winogradTile * row
 		}
@@ -119,9 +119,9 @@ func (g *winogradGradient) transformGradient(m, dy, scratch, whole []float32, fi
 	}
 }
 
-// complete copies a run's tiles of dy, which begin at from, to whole, and fills whole
-// with zeros beyond the edges of dy.
-func (g *winogradGradient) complete(whole, from []float32, r winogradRun) {
+// padTiles copies a run's tiles of dy, which begin at from, to whole, with zeros beyond the
+// edges of dy.
+func (g *winogradGradient) padTiles(whole, from []float32, r winogradRun) {
 	rows := min(winogradTile, g.h-r.row*winogradTile)
 	cols := min(r.tiles*winogradTile, g.w-r.col*winogradTile) * lanes
 	for block := range g.outBlocks {

@@ -7,8 +7,8 @@ import (
 	"bnkit/engine/kernel"
 )
 
-// Backward computes the gradients of the mean loss of the last Forward, with
-// smoothed labels.
+// Backward computes the gradients of the mean loss, with smoothed labels, of the batch of
+// the last Forward.
 func (t *Training[T]) Backward() {
 	b, last := t.backward, len(t.units)-1
 	start := t.startTimer()
@@ -43,7 +43,7 @@ func (t *Training[T]) Backward() {
 	}
 }
 
-// runMaskHeadImage takes one image's gradient back from the logits to the sum before
+// runMaskHeadImage propagates one image's gradient from the logits back to the sum before
 // the last ReLU.
 func (t *Training[T]) runMaskHeadImage(worker, image int) {
 	b, last := t.backward, len(t.units)-1
@@ -93,8 +93,8 @@ func (t *Training[T]) mask(w *worker[T], i, image int, g, add []T) {
 	t.family.MaskGradient(m)
 }
 
-// runBackwardChunk takes one chunk of images from the gradient g of the current
-// stage to the gradient of its input.
+// runBackwardChunk computes the gradient of the current stage's input from its g, for one
+// chunk of images.
 func (t *Training[T]) runBackwardChunk(worker, item int) {
 	w, u, bu := t.workers[worker], &t.units[t.stage], &t.backward.units[t.stage]
 	first, images := t.divided.chunk(item)
@@ -112,21 +112,21 @@ func (t *Training[T]) runBackwardChunk(worker, item int) {
 		for i := range images {
 			t.inputGradient(w, t.stage, first+i, padded[i*length:][:length], bu.source, nil)
 		}
-		w.ahead = w.ahead[:0]
-		if &bu.dx[0] != &bu.g[0] { // otherwise inputGradient has just read it
-			w.ahead = append(w.ahead, dx)
+		w.prefetch = w.prefetch[:0]
+		if &bu.dx[0] != &bu.g[0] { // otherwise it is in the cache, because inputGradient has just read it
+			w.prefetch = append(w.prefetch, dx)
 		}
 		if bu.completes {
-			w.ahead = append(w.ahead, t.buffers.yAhead(&t.units[u.In], first, images, t.n))
+			w.prefetch = append(w.prefetch, t.buffers.yImages(&t.units[u.In], first, images, t.n))
 			if from := &t.units[u.In]; from.residual == projection {
-				w.ahead = append(w.ahead, t.buffers.yAhead(&t.units[from.Add.From], first, images, t.n))
+				w.prefetch = append(w.prefetch, t.buffers.yImages(&t.units[from.Add.From], first, images, t.n))
 			}
 			if bu.add != nil {
-				w.ahead = append(w.ahead, part(bu.add, bu.addSize, first, images, t.n))
+				w.prefetch = append(w.prefetch, imageRange(bu.add, bu.addSize, first, images, t.n))
 			}
 		}
-		w.ahead = append(w.ahead, part(bu.g, u.size, first+images, images, t.n), t.buffers.yAhead(u, first+images, images, t.n))
-		bu.data.Run(dx, padded, images, w.work, w.ahead...)
+		w.prefetch = append(w.prefetch, imageRange(bu.g, u.size, first+images, images, t.n), t.buffers.yImages(u, first+images, images, t.n))
+		bu.data.Run(dx, padded, images, w.work, w.prefetch...)
 	}
 	if !bu.completes {
 		return
@@ -170,7 +170,7 @@ func (t *Training[T]) finishGradients(i int) {
 	}
 }
 
-// finishBatchNorm does finishGradients' work for one BatchNorm.
+// finishBatchNorm is finishGradients for one BatchNorm, or for one bias without BatchNorm.
 func (t *Training[T]) finishBatchNorm(i int, sumGY []T) {
 	b, u, bu := t.backward, &t.units[i], &t.backward.units[i]
 	channels, count := u.blocks*t.family.Lanes, float64(t.n*u.area)
@@ -248,8 +248,8 @@ func (t *Training[T]) runWeightGroup(worker, group int) {
 	}
 }
 
-// reload returns what the current stage's convolution read in Forward, padded
-// according to l.
+// reload computes the input of the current stage's convolution again, for images first to
+// first+images-1, padded according to l.
 func (t *Training[T]) reload(w *worker[T], first, images int, l kernel.Layout) []T {
 	in := t.units[t.stage].In
 	if in == arch.Picture {
@@ -265,11 +265,11 @@ func (t *Training[T]) reload(w *worker[T], first, images int, l kernel.Layout) [
 	return padded
 }
 
-// reducePieces is the number of pieces into which the sum over groups is split for
-// the threads.
+// reducePieces is the number of pieces into which the sum over groups is split, so that
+// several threads can compute it.
 const reducePieces = 16
 
-// runReduce adds one piece of every other group's accumulator to the first group's.
+// runReduce adds one piece of the accumulators of all other groups to that of the first group.
 func (t *Training[T]) runReduce(_, piece int) {
 	b := t.backward
 	length := b.units[t.stage].weight.Len()

@@ -6,9 +6,9 @@ import (
 )
 
 // weightGroups is the number of groups of images whose weight gradients are
-// accumulated separately and then added in order. It limits the number of threads that
-// can share a weight gradient. It is a constant so that the order of additions does
-// not depend on the number of threads.
+// accumulated separately and then added in order. At most this number of threads can
+// share the work. It is a constant so that the order of additions does not depend on the
+// number of threads.
 const weightGroups = 16
 
 // backward is the part of a Training that computes gradients.
@@ -24,7 +24,7 @@ type backward[T kernel.Float] struct {
 	maskHeadImage, chunk, group, reduce func(worker, item int)
 }
 
-// backwardUnit is what Backward needs of one unit.
+// backwardUnit holds the kernels and memory that Backward uses for one unit.
 type backwardUnit[T kernel.Float] struct {
 	data   kernel.Conv[T]           // computes dx from dy; nil for a pool, or if the input needs no gradient
 	weight kernel.WeightGradient[T] // nil if the weight gradient is not computed
@@ -32,12 +32,12 @@ type backwardUnit[T kernel.Float] struct {
 	chunk  int                      // largest number of images in one call of data
 	argmax []uint8                  // of a max pool: the index of each maximum in its window, image × size
 
-	g  []T // gradient of the sum before the ReLU, image × size; a projection shares that of the unit that adds it
+	g  []T // gradient of the sum before the ReLU, image × size; a projection shares g with the unit that adds it
 	dx []T // gradient of the input, or this unit's share of it
 
-	// completes is set if this unit is the last to contribute to its input's
-	// gradient. It then adds the other contribution and applies the ReLU's mask, so
-	// that dx becomes the input's g.
+	// completes reports whether this unit is the last to contribute to its input's
+	// gradient. If so, it adds the other contribution and applies the ReLU's mask, and
+	// dx becomes the input's g.
 	completes bool
 	add       []T  // the other contribution; nil for none
 	addSize   int  // elements of one image of add
@@ -50,7 +50,7 @@ type backwardUnit[T kernel.Float] struct {
 	mean       []T // of y, by channel
 }
 
-// newBackward plans and allocates what t's gradients need.
+// newBackward plans and allocates the memory for t's gradients.
 func newBackward[T kernel.Float](t *Training[T]) *backward[T] {
 	b := &backward[T]{gradients: NewParams[T](t.net, t.o.Gradients.includes)}
 	if !t.o.Gradients.belowOutput() {
@@ -85,11 +85,11 @@ func newBackward[T kernel.Float](t *Training[T]) *backward[T] {
 		}
 		for _, w := range t.workers {
 			if bu.data != nil {
-				w.need(bu.source, bu.chunk, lanes)
+				w.reservePadded(bu.source, bu.chunk, lanes)
 				w.work = grow(w.work, bu.data.Workspace(bu.chunk))
 			}
 			if bu.weight != nil {
-				w.need(bu.weight.Source(), bu.chunk, lanes)
+				w.reservePadded(bu.weight.Source(), bu.chunk, lanes)
 				w.work = grow(w.work, bu.weight.Workspace(bu.chunk))
 			}
 			w.dy = grow(w.dy, dySize)
@@ -101,7 +101,7 @@ func newBackward[T kernel.Float](t *Training[T]) *backward[T] {
 			b.groups[i] = make([]T, accumulator)
 		}
 	}
-	b.place(t)
+	b.planMemory(t)
 	b.maskHeadImage, b.chunk, b.group, b.reduce = t.runMaskHeadImage, t.runBackwardChunk, t.runWeightGroup, t.runReduce
 	return b
 }
@@ -140,9 +140,9 @@ func (t *Training[T]) packBackward(_, i int) {
 	}
 }
 
-// place decides which gradients share memory: it walks through the backward pass
-// once, hands out slots, and then allocates them.
-func (b *backward[T]) place(t *Training[T]) {
+// planMemory decides which gradients share memory: it goes through the backward pass once,
+// assigns slots, and then allocates them.
+func (b *backward[T]) planMemory(t *Training[T]) {
 	n := len(t.units)
 	var s slots
 	g, dx, add := make([]int, n), make([]int, n), make([]int, n)

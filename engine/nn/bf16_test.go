@@ -14,7 +14,7 @@ import (
 // bf16Examples returns networks that have projections, kept and subsampled residuals,
 // pools and biases.
 func bf16Examples(t *testing.T) map[string]*example[float32] {
-	all := map[string]*example[float32]{"miniature": exampleOf[float32](imageNetInMiniature(arch.Shape{C: 3, H: 20, W: 20}, 5), 7)}
+	all := map[string]*example[float32]{"miniature": exampleOf[float32](miniatureImageNet(arch.Shape{C: 3, H: 20, W: 20}, 5), 7)}
 	for _, c := range []struct {
 		name string
 		o    arch.Options
@@ -47,7 +47,7 @@ func TestBF16IsFloat32Rounded(t *testing.T) {
 				y := want.buffers.y[i][:want.n*u.size]
 				half := make([]uint16, len(y))
 				want.family.RoundBF16(half, y)
-				if !slices.Equal(half, step.buffers.half(&step.units[i], 0, step.n)) {
+				if !slices.Equal(half, step.buffers.yBF16(&step.units[i], 0, step.n)) {
 					t.Fatalf("%s: the stored output of %s is not its rounded output", name, u.Name)
 				}
 				want.family.ExpandBF16(y, half)
@@ -96,7 +96,7 @@ func TestBF16Statistics(t *testing.T) {
 	for i := range step.units {
 		u := &step.units[i]
 		y := make([]float32, step.n*u.size)
-		step.family.ExpandBF16(y, step.buffers.half(u, 0, step.n))
+		step.family.ExpandBF16(y, step.buffers.yBF16(u, 0, step.n))
 		for c := range u.OutShape.C {
 			var mean, variance float64
 			count, lanes := float64(step.n*u.area), step.family.Lanes
@@ -182,8 +182,8 @@ func TestBF16SameBits(t *testing.T) {
 	}
 }
 
-// TestBF16Memory checks that bfloat16 saves half the bytes of all outputs, apart from
-// a worker's scratch and from memory that outputs of another size could share.
+// TestBF16Memory checks that bfloat16 saves about half the bytes of all outputs. Scratch memory
+// and memory that outputs share account for the difference.
 func TestBF16Memory(t *testing.T) {
 	const batch = 32
 	e := newExample[float32](t, "resnet-20", arch.Options{Input: arch.Shape{C: 3, H: 32, W: 32}, Classes: 10}, batch)
@@ -204,6 +204,7 @@ func TestBF16Memory(t *testing.T) {
 	}
 }
 
+// TestBF16OfFloat64IsRefused checks that NewTraining refuses BF16 for a float64 family.
 func TestBF16OfFloat64IsRefused(t *testing.T) {
 	e := newExample[float64](t, "resnet-8", arch.Options{Input: arch.Shape{C: 3, H: 8, W: 8}, Classes: 2}, 2)
 	if _, err := NewTraining(e.net, kernel.Generic[float64](), e.params, TrainingOptions{Batch: 2, Threads: 1, BF16: true}); err == nil {

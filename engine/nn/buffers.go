@@ -7,10 +7,10 @@ import (
 	"bnkit/engine/kernel"
 )
 
-// buffers hold activations of the whole batch in training and of a chunk in
+// buffers holds activations of the whole batch in training and of a chunk in
 // inference. Slices whose lifetimes do not overlap share memory.
 //
-// With bf16 the outputs y, which are most of what a step keeps, are stored as
+// With bf16 the outputs y, which take most of a step's memory, are stored as
 // bfloat16 in half the memory. Kept outputs and gradients stay float32, and all
 // arithmetic is float32: an operation writes float32 to its worker's scratch memory,
 // roundY stores the rounded values in y, and output expands them again.
@@ -104,7 +104,7 @@ func (p *plan[T]) lastReads() (y, out []int) {
 	return y, out
 }
 
-// slots hands out numbered pieces of memory.
+// slots assigns numbered pieces of memory.
 type slots struct {
 	sizes []int
 	users []int // of each slot; 0 if it is free
@@ -114,14 +114,14 @@ type slots struct {
 // grows the largest free slot or, if no slot is free, adds one.
 func (s *slots) take(size int) int {
 	best := -1
-	for i, have := range s.sizes {
+	for i, slotSize := range s.sizes {
 		if s.users[i] > 0 {
 			continue
 		}
 		switch {
 		case best < 0,
-			have >= size && (s.sizes[best] < size || have < s.sizes[best]),
-			have < size && have > s.sizes[best] && s.sizes[best] < size:
+			slotSize >= size && (s.sizes[best] < size || slotSize < s.sizes[best]),
+			slotSize < size && slotSize > s.sizes[best] && s.sizes[best] < size:
 			best = i
 		}
 	}
@@ -137,6 +137,7 @@ func (s *slots) take(size int) int {
 // share adds a user to a slot. The slot is free when every user has freed it.
 func (s *slots) share(slot int) { s.users[slot]++ }
 
+// free removes a user from a slot.
 func (s *slots) free(slot int) { s.users[slot]-- }
 
 // elements returns the number of elements of memory that unit u's y takes for the
@@ -148,8 +149,8 @@ func (b *buffers[T]) elements(u *unit[T], images int) int {
 	return u.size * images
 }
 
-// half returns unit u's y of images first to first+images-1 as bfloat16s.
-func (b *buffers[T]) half(u *unit[T], first, images int) []uint16 {
+// yBF16 returns unit u's y of images first to first+images-1, which is stored as bfloat16.
+func (b *buffers[T]) yBF16(u *unit[T], first, images int) []uint16 {
 	memory := b.y[u.index][b.elements(u, first):][:b.elements(u, images)]
 	return unsafe.Slice((*uint16)(unsafe.Pointer(unsafe.SliceData(memory))), images*u.size)
 }

@@ -11,7 +11,7 @@ import (
 // Chosen returns the weights of t that a random-K set trains, as O×k indices into the
 // row-major tensor, where k = min(K, fan-in). Each output channel has its own random
 // stream, from which a permutation of its weights is drawn; the first k are chosen.
-// So a larger K chooses everything that a smaller one does.
+// The weights chosen for a larger K therefore include those for a smaller K.
 func Chosen(t *arch.Tensor, set arch.TrainableSet, seed uint64) []int32 {
 	channels, k := t.Shape[0], set.TrainedShape(t)[1]
 	positions := make([]int32, 0, channels*k)
@@ -26,18 +26,17 @@ func Chosen(t *arch.Tensor, set arch.TrainableSet, seed uint64) []int32 {
 }
 
 // Trained holds the part of a network's parameters, or of their gradients, that a set
-// trains. Tensors that are trained whole share memory with the network's tensors. For
-// the other trained tensors it holds copies of the chosen weights, which Gather reads
-// and Scatter writes back.
+// trains. Tensors that are trained completely share memory with the network's
+// tensors. For the other trained tensors it holds copies of the chosen weights, which
+// Gather reads and Scatter writes back.
 type Trained[T kernel.Float] struct {
 	*Params[T] // Tensors have the set's TrainedShape; Values of tensors that are not trained are nil
 
 	whole     *Params[T]
 	positions [][]int32 // by tensor, as Chosen returns them; nil for whole tensors
 
-	// shifts holds the numbers that Scatter adds to what it copies, by tensor and
-	// position. It is nil for tensors to which Scatter adds nothing. See
-	// Compacted.Trained.
+	// shifts holds the numbers that Scatter adds to the values that it copies, by tensor
+	// and position. It is nil for tensors without such numbers. See Compacted.Trained.
 	shifts [][]float64
 }
 

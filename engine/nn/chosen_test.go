@@ -8,7 +8,7 @@ import (
 )
 
 // TestChosen checks that each channel's chosen weights are distinct and evenly
-// distributed, and that a larger K chooses everything that a smaller one does.
+// distributed, and that the weights chosen for a larger K include those for a smaller K.
 func TestChosen(t *testing.T) {
 	x := &arch.Tensor{Name: "conv", Kind: arch.ConvWeight, Shape: []int{20_000, 3, 2, 2}, FanIn: 12}
 	var smaller []int32

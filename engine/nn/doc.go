@@ -56,7 +56,7 @@
 // output layer. With ConvGradients a stage first loads its convolution's input again
 // and accumulates the gradient of the weights from it and dy.
 //
-// # Chunks, workers, determinism
+// # Chunks, workers and determinism
 //
 // A stage splits the batch into chunks of consecutive images, which a pool of
 // workers runs in any order. A chunk is small enough for its input and output to

@@ -54,8 +54,7 @@ func (t *Training[T]) Forward(x []T, labels []int32) Loss {
 // through all stages of its group. If stage i and the next one read the same input, as
 // a shortcut does, they form a group, and the second stage finds the input in the
 // cache. Otherwise the group is stage i alone. Stages are not fused if a timer measures
-// each of them, or if no gradient is taken back through the units, because their y may
-// then share memory.
+// each of them, or if the units need no gradients, because their y may then share memory.
 func (t *Training[T]) fusedEnd(i int) int {
 	u := &t.units[i]
 	if next := i + 1; next < len(t.units) && t.units[next].In == u.In && u.In != arch.Picture &&
@@ -72,26 +71,25 @@ func (t *Training[T]) runChunks(limit int, do func(worker, item int)) {
 	t.pool.run(t.divided.chunks, do)
 }
 
-// runForwardChunk takes one chunk of images through the current stages.
+// runForwardChunk runs the current stages on one chunk of images.
 func (t *Training[T]) runForwardChunk(worker, item int) {
 	w := t.workers[worker]
 	first, images := t.divided.chunk(item)
 	for stage := t.stage; stage < t.stagesEnd; stage++ {
-		w.ahead = append(w.ahead[:0], t.buffers.yAhead(&t.units[stage], first, images, t.n))
+		w.prefetch = append(w.prefetch[:0], t.buffers.yImages(&t.units[stage], first, images, t.n))
 		if stage == t.stage {
-			w.ahead = t.loadAhead(w.ahead, t.buffers, stage, first+images, images, t.n)
+			w.prefetch = t.appendLoadMemory(w.prefetch, t.buffers, stage, first+images, images, t.n)
 		}
 		t.forwardImages(w, stage, first, images)
 	}
 }
 
-// forwardImages convolves images and takes their moments while they are in the
-// cache.
+// forwardImages convolves images and computes their moments while they are in the cache.
 func (t *Training[T]) forwardImages(w *worker[T], stage, first, images int) {
 	u := &t.units[stage]
 	source := t.load(w, t.buffers, stage, first, images, t.x, u.source)
 	y := t.destination(w, stage, first, images)
-	u.apply(y, source, images, w.work, t.argmax(stage, first, images), w.ahead...)
+	u.apply(y, source, images, w.work, t.argmax(stage, first, images), w.prefetch...)
 	t.roundY(y, stage, first, images)
 	if u.BN == "" {
 		return
@@ -215,14 +213,14 @@ func (p *plan[T]) activate(w *worker[T], b *buffers[T], i, image int, fresh bool
 }
 
 // output returns one image's y of unit i as T. If y is stored as bfloat16, output
-// expands it into room.
-func (p *plan[T]) output(b *buffers[T], i, image int, room []T) []T {
+// expands it into scratch.
+func (p *plan[T]) output(b *buffers[T], i, image int, scratch []T) []T {
 	u := &p.units[i]
 	if !b.bf16 {
 		return b.y[i][image*u.size:][:u.size]
 	}
-	y := room[:u.size]
-	p.family.ExpandBF16(y, b.half(u, image, 1))
+	y := scratch[:u.size]
+	p.family.ExpandBF16(y, b.yBF16(u, image, 1))
 	return y
 }
 
@@ -237,7 +235,7 @@ func (t *Training[T]) destination(w *worker[T], i, first, images int) []T {
 	return t.buffers.y[i][first*u.size:][:images*u.size]
 }
 
-// argmax returns the memory in which a max pool notes the maxima of a chunk for
+// argmax returns the memory in which a max pool stores the positions of a chunk's maxima for
 // Backward, or nil if Backward does not need them.
 func (t *Training[T]) argmax(i, first, images int) []uint8 {
 	if !t.o.Gradients.belowOutput() || t.backward.units[i].argmax == nil {
@@ -247,63 +245,63 @@ func (t *Training[T]) argmax(i, first, images int) []uint8 {
 	return t.backward.units[i].argmax[first*size:][:images*size]
 }
 
-// apply runs the unit's convolution or pool on padded images. A max pool notes its
-// maxima in argmax, unless argmax is nil. A convolution prefetches the memory in ahead.
-func (u *unit[T]) apply(dst, padded []T, images int, work []T, argmax []uint8, ahead ...[]T) {
+// apply runs the unit's convolution or pool on padded images. A max pool stores the positions
+// of its maxima in argmax, unless argmax is nil. A convolution prefetches the given memory.
+func (u *unit[T]) apply(dst, padded []T, images int, work []T, argmax []uint8, prefetch ...[]T) {
 	if u.pooling != nil {
 		u.pooling.run(dst, padded, images, argmax)
 		return
 	}
-	u.forward.Run(dst, padded, images, work, ahead...)
+	u.forward.Run(dst, padded, images, work, prefetch...)
 }
 
 // roundY stores y, which unit i's operation has just written to its destination, as
-// bfloat16. It rounds y in place too, so that BatchNorm's statistics are those of
-// what Backward will read. In float32 it does nothing.
+// bfloat16. It rounds y in place too, so that BatchNorm's statistics are computed from the
+// values that Backward will read. It does nothing if y is stored as float32.
 func (t *Training[T]) roundY(y []T, i, first, images int) {
 	if !t.buffers.bf16 {
 		return
 	}
-	half := t.buffers.half(&t.units[i], first, images)
+	half := t.buffers.yBF16(&t.units[i], first, images)
 	t.family.RoundBF16(half, y)
 	if t.units[i].BN != "" {
 		t.family.ExpandBF16(y, half)
 	}
 }
 
-// loadAhead appends to ahead the memory that load reads and writes for images first
-// to first+images-1. It leaves out images beyond the batch of n.
-func (p *plan[T]) loadAhead(ahead [][]T, b *buffers[T], stage, first, images, n int) [][]T {
+// appendLoadMemory appends to prefetch the memory that load reads and writes for images first
+// to first+images-1, without images beyond the batch of n.
+func (p *plan[T]) appendLoadMemory(prefetch [][]T, b *buffers[T], stage, first, images, n int) [][]T {
 	in := p.input(stage)
 	if in == arch.Picture {
-		return ahead
+		return prefetch
 	}
 	u := &p.units[in]
 	if u.kept && !p.fresh(stage) {
-		return append(ahead, part(b.out[in], u.size, first, images, n))
+		return append(prefetch, imageRange(b.out[in], u.size, first, images, n))
 	}
-	ahead = append(ahead, b.yAhead(u, first, images, n))
+	prefetch = append(prefetch, b.yImages(u, first, images, n))
 	switch u.residual {
 	case identity:
-		ahead = append(ahead, part(b.out[u.Add.From], u.size, first, images, n))
+		prefetch = append(prefetch, imageRange(b.out[u.Add.From], u.size, first, images, n))
 	case projection:
-		ahead = append(ahead, b.yAhead(&p.units[u.Add.From], first, images, n))
+		prefetch = append(prefetch, b.yImages(&p.units[u.Add.From], first, images, n))
 	}
 	if u.kept {
-		ahead = append(ahead, part(b.out[in], u.size, first, images, n))
+		prefetch = append(prefetch, imageRange(b.out[in], u.size, first, images, n))
 	}
-	return ahead
+	return prefetch
 }
 
-// yAhead returns the memory of unit u's y for images first to first+images-1, without
-// those beyond the batch of n.
-func (b *buffers[T]) yAhead(u *unit[T], first, images, n int) []T {
-	return part(b.y[u.index], b.elements(u, 1), first, images, n)
-}
-
-// part returns images first to first+images-1 of x, size elements each, without those
+// yImages returns the memory of unit u's y for images first to first+images-1, without images
 // beyond the batch of n.
-func part[T kernel.Float](x []T, size, first, images, n int) []T {
+func (b *buffers[T]) yImages(u *unit[T], first, images, n int) []T {
+	return imageRange(b.y[u.index], b.elements(u, 1), first, images, n)
+}
+
+// imageRange returns images first to first+images-1 of x, size elements each, without those
+// beyond the batch of n.
+func imageRange[T kernel.Float](x []T, size, first, images, n int) []T {
 	return x[min(first, n)*size : min(first+images, n)*size]
 }
 
@@ -369,8 +367,8 @@ func (p *plan[T]) setAffine(i int, mean, variance []float64) {
 	}
 }
 
-// runHeadImage takes one image from the last unit's y to its loss and the loss's
-// gradient with respect to the logits.
+// runHeadImage computes one image's logits and loss from the last unit's y, and the gradient
+// of the loss with respect to the logits.
 func (t *Training[T]) runHeadImage(worker, image int) {
 	w, u := t.workers[worker], &t.units[len(t.units)-1]
 	plain := w.last[:u.size]

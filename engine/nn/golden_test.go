@@ -12,8 +12,9 @@ import (
 	"bnkit/engine/kernel"
 )
 
-// hashed returns golden.py's numbers: n multiples of 2^-24 in [0,1).
-func hashed(name string, n int) []float32 {
+// hashedNumbers returns the same numbers as uniform in golden.py: n multiples of 2^-24 in
+// [0,1).
+func hashedNumbers(name string, n int) []float32 {
 	u := make([]float32, n)
 	for i := range u {
 		x := uint32(i) + crc32.ChecksumIEEE([]byte(name))
@@ -27,8 +28,8 @@ func hashed(name string, n int) []float32 {
 	return u
 }
 
-// golden returns the tensors that golden.py wrote, by name.
-func golden(t *testing.T, path string) map[string][]float32 {
+// readGolden returns the tensors that golden.py wrote, by name.
+func readGolden(t *testing.T, path string) map[string][]float32 {
 	t.Helper()
 	raw, err := os.ReadFile(path)
 	if err != nil {
@@ -51,9 +52,8 @@ func golden(t *testing.T, path string) map[string][]float32 {
 	return tensors
 }
 
-// distance returns the normalised error of got: its root-mean-square distance from
-// want over want's root mean square.
-func distance[T, U kernel.Float](got []T, want []U) float64 {
+// normalisedError returns the root mean square of got - want divided by that of want.
+func normalisedError[T, U kernel.Float](got []T, want []U) float64 {
 	if len(got) != len(want) || len(got) == 0 {
 		return math.Inf(1)
 	}
@@ -65,9 +65,9 @@ func distance[T, U kernel.Float](got []T, want []U) float64 {
 	return math.Sqrt(d / w)
 }
 
-// sampled returns what golden.py stores of a large tensor: its root mean square and
-// 32 of its elements.
-func sampled[T kernel.Float](values []T) []T {
+// sample returns the numbers that golden.py stores for a large tensor: its root mean square
+// and 32 of its elements.
+func sample[T kernel.Float](values []T) []T {
 	squares := 0.0
 	for _, v := range values {
 		squares += float64(v) * float64(v)
@@ -96,10 +96,10 @@ func TestGolden(t *testing.T) {
 	}{
 		{"resnet8", build("resnet-8", arch.Options{Input: arch.Shape{C: 3, H: 32, W: 32}}), 1e-5},
 		// The gradients of its first BatchNorm nearly cancel.
-		{"imagenet", imageNetInMiniature(arch.Shape{C: 3, H: 64, W: 64}, 10), 1e-4},
+		{"imagenet", miniatureImageNet(arch.Shape{C: 3, H: 64, W: 64}, 10), 1e-4},
 		{"plain", build("convnet", arch.Options{Input: arch.Shape{C: 1, H: 28, W: 28}, Variants: arch.Variants{BN: arch.NoBN}}), 1e-5},
 	} {
-		want := golden(t, "testdata/"+c.name+".safetensors")
+		want := readGolden(t, "testdata/"+c.name+".safetensors")
 		t.Run(c.name+", generic float64", func(t *testing.T) { testGolden(t, c.net, kernel.Generic[float64](), want, 1e-6) })
 		t.Run(c.name+", generic float32", func(t *testing.T) { testGolden(t, c.net, kernel.Generic[float32](), want, c.bound) })
 		t.Run(c.name+", best", func(t *testing.T) { testGolden(t, c.net, kernel.Best(), want, 10*c.bound) })
@@ -109,7 +109,7 @@ func TestGolden(t *testing.T) {
 	// float64 using the same masks.
 	t.Run("resnet50, generic float64", func(t *testing.T) {
 		net := build("resnet50", arch.Options{Input: arch.Shape{C: 3, H: 64, W: 64}})
-		testGolden(t, net, kernel.Generic[float64](), golden(t, "testdata/resnet50.safetensors"), 1e-6)
+		testGolden(t, net, kernel.Generic[float64](), readGolden(t, "testdata/resnet50.safetensors"), 1e-6)
 	})
 }
 
@@ -118,7 +118,7 @@ func testGolden[T kernel.Float](t *testing.T, net *arch.Network, family *kernel.
 	params := NewParams[T](net, nil)
 	for i := range params.Tensors {
 		x := &params.Tensors[i]
-		for j, u := range hashed(x.Name, x.Len()) {
+		for j, u := range hashedNumbers(x.Name, x.Len()) {
 			if len(x.Shape) > 1 {
 				u = float32(2*u-1) * float32(math.Sqrt(6/float64(x.FanIn)))
 			}
@@ -127,7 +127,7 @@ func testGolden[T kernel.Float](t *testing.T, net *arch.Network, family *kernel.
 	}
 	batch := len(want["logits"]) / net.Classes
 	pictures := make([]T, batch*net.Input.C*net.Input.H*net.Input.W)
-	for i, u := range hashed("pictures", len(pictures)) {
+	for i, u := range hashedNumbers("pictures", len(pictures)) {
 		pictures[i] = T(4*u - 2)
 	}
 	labels := make([]int32, batch)
@@ -141,7 +141,7 @@ func testGolden[T kernel.Float](t *testing.T, net *arch.Network, family *kernel.
 		}
 		loss := step.Forward(pictures, labels)
 		step.Backward()
-		worst := math.Max(distance(step.Logits(), want["logits"]), distance([]float64{loss.Mean()}, want["loss"]))
+		worst := math.Max(normalisedError(step.Logits(), want["logits"]), normalisedError([]float64{loss.Mean()}, want["loss"]))
 		grads := step.Gradients()
 		for i := range grads.Tensors {
 			name := grads.Tensors[i].Name
@@ -153,9 +153,9 @@ func testGolden[T kernel.Float](t *testing.T, net *arch.Network, family *kernel.
 			}
 			values, reference := grads.Values[i], want["gradient."+name]
 			if len(reference) != len(values) {
-				values = sampled(values)
+				values = sample(values)
 			}
-			d := distance(values, reference)
+			d := normalisedError(values, reference)
 			worst = math.Max(worst, d)
 			if !(d < bound) {
 				t.Errorf("gradient of %s: normalised error %.2g, bound %.2g", name, d, bound)

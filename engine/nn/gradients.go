@@ -2,11 +2,11 @@ package nn
 
 import "bnkit/engine/arch"
 
-// Gradients selects the tensors whose gradients Training.Backward computes. It is a
-// union of the choices below.
+// Gradients is a set of the tensors whose gradients Training.Backward computes. It is a union
+// of the sets below.
 type Gradients int
 
-// The choices of gradients.
+// Sets of gradients.
 const (
 	BNGradients       Gradients = 1 << iota // γ and β of every BatchNorm
 	OutputGradients                         // the output layer
@@ -17,8 +17,7 @@ const (
 	AllGradients           = BNGradients | OutputGradients | ConvGradients
 )
 
-// GradientsOf returns the smallest choice that computes a gradient for everything
-// that set trains.
+// GradientsOf returns the smallest Gradients that include every tensor that set trains.
 func GradientsOf(net *arch.Network, set arch.TrainableSet) Gradients {
 	gradients := NoGradients
 	tensors := net.Tensors()
@@ -49,12 +48,12 @@ func (g Gradients) includes(t *arch.Tensor) bool {
 	return g.weights(t.Shortcut)
 }
 
-// weights reports whether the weight gradient of a convolution is computed. shortcut
-// says whether the convolution is a shortcut.
+// weights reports whether the weight gradient of a convolution is computed. shortcut is true
+// for the convolution of a shortcut.
 func (g Gradients) weights(shortcut bool) bool {
 	return g&ConvGradients != 0 || shortcut && g&ShortcutGradients != 0
 }
 
-// belowOutput reports whether anything but the output layer gets a gradient, so
-// that the gradient must be taken back through the units.
+// belowOutput reports whether any tensor below the output layer gets a gradient, so that
+// Backward must go through the units.
 func (g Gradients) belowOutput() bool { return g&^OutputGradients != 0 }

@@ -12,16 +12,16 @@ import (
 // noUnit is an index that differs from the indices of all units and from arch.Picture.
 const noUnit = -2
 
-// inferenceChunk is the number of images that a worker takes through the whole
-// network at once. Without batch statistics no stage needs the other images, so a
-// chunk's activations stay in the cache from layer to layer.
+// inferenceChunk is the number of images that a worker runs through the whole network at
+// once. Without batch statistics, no stage needs the other images. So a chunk's activations
+// stay in the cache from layer to layer.
 const inferenceChunk = 4
 
-// InferenceOptions are the sizes and choices of an Inference.
+// InferenceOptions holds the options of an Inference.
 type InferenceOptions struct {
 	Batch      int // largest number of examples in a Run
 	Threads    int
-	Eps        float64 // what BatchNorm adds to a variance; 0 stands for DefaultEps
+	Eps        float64 // number that BatchNorm adds to a variance; 0 stands for DefaultEps
 	CountZeros bool    // count the outputs of each ReLU that are zero
 }
 
@@ -34,17 +34,18 @@ type Inference[T kernel.Float] struct {
 	workers []*worker[T]
 	buffers []*buffers[T] // by worker, for one chunk each
 	zeros   [][][]int64   // by worker, unit and channel
-	seen    int64         // images counted in zeros
+	counted int64         // images counted in zeros
 	logits  []T
 	pooled  [][]T // by worker
-	wanted  int   // unit whose output is copied to maps, or noUnit
-	maps    []T   // C×H×W
+	maps    []T   // output of unit mapsUnit, C×H×W
+
+	mapsUnit int // unit whose output the current run copies to maps, or noUnit
 
 	observing bool            // whether the current run is that of Observe
 	observed  [][]observation // by unit, and by picture and channel; nil before the first Observe
 
 	x        []T
-	divided  chunking // of x
+	divided  chunking // chunks of the current run
 	runChunk func(worker, item int)
 }
 
@@ -68,7 +69,7 @@ func NewInference[T kernel.Float](net *arch.Network, family *kernel.Family[T], p
 	for _, w := range f.workers {
 		for i := range f.units {
 			u := &f.units[i]
-			w.need(u.source, inferenceChunk, family.Lanes)
+			w.reservePadded(u.source, inferenceChunk, family.Lanes)
 			w.work = grow(w.work, u.workspace(inferenceChunk))
 		}
 		w.plain, w.last = make([]T, largest), make([]T, largest)
@@ -85,7 +86,7 @@ func NewInference[T kernel.Float](net *arch.Network, family *kernel.Family[T], p
 		}
 	}
 	f.logits = make([]T, o.Batch*net.Classes)
-	f.runChunk, f.wanted = f.chunk, noUnit
+	f.runChunk, f.mapsUnit = f.chunk, noUnit
 	f.pool = newPool(o.Threads)
 	f.pool.run(len(f.units), f.packForward)
 	f.Load(params, stats)
@@ -128,11 +129,11 @@ func (f *Inference[T]) Run(x []T, n int) []T {
 	f.x = x
 	f.divided = f.pool.divide(n, inferenceChunk)
 	f.pool.run(f.divided.chunks, f.runChunk)
-	f.seen += int64(n)
+	f.counted += int64(n)
 	return f.logits[:n*f.net.Classes]
 }
 
-// chunk takes one chunk of images from pictures to logits.
+// chunk computes the logits of one chunk of images.
 func (f *Inference[T]) chunk(worker, item int) {
 	w, b := f.workers[worker], f.buffers[worker]
 	first, images := f.divided.chunk(item)
@@ -161,19 +162,19 @@ func (f *Inference[T]) FeatureMaps(x []T, unit int) []T {
 	if !u.ReLU {
 		return nil
 	}
-	f.wanted, f.maps = unit, make([]T, u.OutShape.C*u.area)
+	f.mapsUnit, f.maps = unit, make([]T, u.OutShape.C*u.area)
 	f.Run(x, 1)
-	f.wanted = noUnit
+	f.mapsUnit = noUnit
 	return f.maps
 }
 
 // inspectInput counts the zeros in the input of a stage, observes it, and copies it to
-// maps if it is wanted. It does so only at the first stage that reads the input. It
-// computes the input once more, so this takes extra time. first is the chunk's first
+// maps, each if requested. It does so only at the first stage that reads the input. It
+// computes the input a second time, which takes extra time. first is the chunk's first
 // picture.
 func (f *Inference[T]) inspectInput(worker, stage, first, images int) {
 	in := f.input(stage)
-	if in == arch.Picture || !f.fresh(stage) || !f.observing && (!f.o.CountZeros && in != f.wanted || !f.units[in].ReLU) {
+	if in == arch.Picture || !f.fresh(stage) || !f.observing && (!f.o.CountZeros && in != f.mapsUnit || !f.units[in].ReLU) {
 		return
 	}
 	u, w, lanes := &f.units[in], f.workers[worker], f.family.Lanes
@@ -183,7 +184,7 @@ func (f *Inference[T]) inspectInput(worker, stage, first, images int) {
 		if u.kept {
 			plain = f.buffers[worker].out[in][i*u.size:][:u.size]
 		}
-		if in == f.wanted {
+		if in == f.mapsUnit {
 			for at := range f.maps {
 				c, position := at/u.area, at%u.area
 				f.maps[at] = plain[(c/lanes*u.area+position)*lanes+c%lanes]
@@ -215,8 +216,8 @@ type Zeros struct {
 	Positions  int64   // outputs of each channel: pictures × height × width
 }
 
-// Zeros returns the counts since the start or the last ResetZeros, one element for
-// each ReLU. It returns nil without InferenceOptions.CountZeros.
+// Zeros returns the counts of all runs since the last ResetZeros, one element for each ReLU.
+// It returns nil without InferenceOptions.CountZeros.
 func (f *Inference[T]) Zeros() []Zeros {
 	if !f.o.CountZeros {
 		return nil
@@ -227,7 +228,7 @@ func (f *Inference[T]) Zeros() []Zeros {
 		if !u.ReLU {
 			continue
 		}
-		z := Zeros{Unit: i, PerChannel: make([]int64, u.OutShape.C), Positions: f.seen * int64(u.area)}
+		z := Zeros{Unit: i, PerChannel: make([]int64, u.OutShape.C), Positions: f.counted * int64(u.area)}
 		for _, counts := range f.zeros {
 			for c := range z.PerChannel {
 				z.PerChannel[c] += counts[i][c]
@@ -240,7 +241,7 @@ func (f *Inference[T]) Zeros() []Zeros {
 
 // ResetZeros sets the counts to zero.
 func (f *Inference[T]) ResetZeros() {
-	f.seen = 0
+	f.counted = 0
 	for _, counts := range f.zeros {
 		for i := range counts {
 			clear(counts[i])

@@ -9,9 +9,9 @@ import (
 	"bnkit/engine/kernel"
 )
 
-// naive returns each unit's output and the logits in inference mode, computed by plain
-// loops over N×C×H×W.
-func naive(e *example[float64], stats *Statistics, eps float64) (outputs [][]float64, logits []float64) {
+// referenceInference returns each unit's output and the logits in inference mode, computed by
+// plain loops over N×C×H×W.
+func referenceInference(e *example[float64], stats *Statistics, eps float64) (outputs [][]float64, logits []float64) {
 	net, n := e.net, len(e.labels)
 	for i := range net.Units {
 		u := &net.Units[i]
@@ -104,7 +104,7 @@ func TestInference(t *testing.T) {
 		train := e.training(t, kernel.Generic[float64](), TrainingOptions{Threads: 1})
 		train.Forward(e.pictures, e.labels)
 		stats := train.BatchStatistics()
-		outputs, want := naive(e, stats, DefaultEps)
+		outputs, want := referenceInference(e, stats, DefaultEps)
 
 		for _, count := range []bool{false, true} {
 			f, err := NewInference(e.net, kernel.Generic[float64](), e.params, stats, InferenceOptions{Batch: 5, Threads: 2, CountZeros: count})
@@ -114,7 +114,7 @@ func TestInference(t *testing.T) {
 			size := o.Input.C * o.Input.H * o.Input.W
 			logits := slices.Clone(f.Run(e.pictures, 5))
 			logits = append(logits, f.Run(e.pictures[5*size:], 2)...)
-			if d := distance(logits, want); !(d < 1e-12) {
+			if d := normalisedError(logits, want); !(d < 1e-12) {
 				t.Errorf("logits: normalised error %.2g", d)
 			}
 			zeros := f.Zeros()
@@ -128,7 +128,7 @@ func TestInference(t *testing.T) {
 					}
 					continue
 				}
-				if d := distance(maps, outputs[i][picture*len(maps):][:len(maps)]); !(d < 1e-12) {
+				if d := normalisedError(maps, outputs[i][picture*len(maps):][:len(maps)]); !(d < 1e-12) {
 					t.Errorf("%s: feature maps, normalised error %.2g", u.Name, d)
 				}
 			}
@@ -194,7 +194,7 @@ func TestInferenceMatchesTraining(t *testing.T) {
 			t.Fatal(err)
 		}
 		logits := f.Run(e.pictures, 10)
-		if d := distance(logits, train.Logits()); !(d < 1e-4) {
+		if d := normalisedError(logits, train.Logits()); !(d < 1e-4) {
 			t.Errorf("normalised error %.2g", d)
 		}
 		if got := CrossEntropy(logits, e.labels, 10); math.Abs(got.Sum-want.Sum) > 1e-3*want.Sum {

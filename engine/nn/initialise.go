@@ -14,7 +14,7 @@ import (
 	"bnkit/engine/rng"
 )
 
-// Initialisers names how initial values are drawn; checkpoint/FORMAT.md specifies
+// Initialisers names the methods that draw initial values. checkpoint/FORMAT.md specifies
 // each to the bit. Biases are always uniform in ±1/√fan-in, as in PyTorch.
 type Initialisers struct {
 	Weights string // of convolutions and the output layer: one of WeightInitialisers
@@ -26,26 +26,26 @@ type Initialisers struct {
 // to zero (Frankle et al. 2021, section 3).
 var DefaultInitialisers = Initialisers{"he-normal", "uniform", "zero"}
 
-// WeightInitialisers lists how weights can be drawn: from a normal or a uniform
+// WeightInitialisers lists the initialisers of weights. They draw from a normal or a uniform
 // distribution with standard deviation √(2/fan-in) (He et al. 2015, "Delving Deep
 // into Rectifiers"), with orthonormal rows or columns (Saxe et al. 2014), or as plus
 // or minus √(2/fan-in).
 var WeightInitialisers = []string{"he-normal", "he-uniform", "orthogonal", "binary"}
 
-// GammaInitialisers and BetaInitialisers list how γ and β can be drawn. Both can also
-// be "constant:" followed by a number.
+// GammaInitialisers and BetaInitialisers list the initialisers of γ and β. Both can also be
+// "constant:" followed by a number.
 var (
 	GammaInitialisers = []string{"uniform", "one", "uniform-symmetric", "normal"}
 	BetaInitialisers  = []string{"zero", "one"}
 )
 
-// constantPrefix begins the name of a constant initialiser. The value follows it.
+// constantPrefix is the prefix of the name of a constant initialiser. The value follows it.
 const constantPrefix = "constant:"
 
 // InitialiserError reports an unknown initialiser.
 type InitialiserError struct {
 	Of, Name string // Of is "weights", "gamma" or "beta"
-	Possible string // the names that are allowed, in words
+	Possible string // description of the allowed names
 }
 
 func (e *InitialiserError) Error() string {
@@ -71,8 +71,8 @@ func (in Initialisers) Check() error {
 	return nil
 }
 
-// maxConstant bounds the value of such an initialiser, like that of a trained number in a
-// file.
+// maxConstant is the largest magnitude of the value of a constant initialiser. Trained
+// numbers in a file have the same limit.
 const maxConstant = 1e15
 
 // constant returns X of the initialiser "constant:X", rounded to float32, and reports
@@ -93,8 +93,8 @@ func (p *Params[T]) InitialiseBy(in Initialisers, seed uint64) {
 	p.InitialiseContext(context.Background(), in, seed)
 }
 
-// InitialiseContext does the same until ctx is cancelled. It then returns ctx's error.
-// Orthogonal weights of the widest networks take minutes.
+// InitialiseContext is like InitialiseBy, but stops and returns ctx's error if ctx is
+// cancelled. Orthogonal weights of the widest networks take minutes.
 func (p *Params[T]) InitialiseContext(ctx context.Context, in Initialisers, seed uint64) error {
 	pool := newPool(runtime.GOMAXPROCS(0))
 	defer pool.close()
@@ -106,6 +106,7 @@ func (p *Params[T]) InitialiseContext(ctx context.Context, in Initialisers, seed
 	return ctx.Err()
 }
 
+// initialise draws a tensor's initial value and converts it to T.
 func initialise[T kernel.Float](ctx context.Context, dst []T, in Initialisers, t *arch.Tensor, seed uint64) {
 	if values, ok := any(dst).([]float32); ok {
 		in.draw(ctx, values, t, seed)
@@ -124,7 +125,7 @@ func (in Initialisers) Draw(dst []float32, t *arch.Tensor, seed uint64) {
 	in.draw(context.Background(), dst, t, seed)
 }
 
-// draw does the same until ctx is cancelled.
+// draw is like Draw, but stops if ctx is cancelled.
 func (in Initialisers) draw(ctx context.Context, dst []float32, t *arch.Tensor, seed uint64) {
 	stream := rng.NewStream(seed, t.Name)
 	switch t.Kind {

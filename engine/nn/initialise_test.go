@@ -76,8 +76,8 @@ func TestBinary(t *testing.T) {
 	}
 }
 
-// TestOrthogonal multiplies matrices by their transposes. The matrices are wide, tall,
-// square, and a single row or column.
+// TestOrthogonal checks that a matrix times its transpose is the identity, for matrices that
+// are wide, tall or square, or have a single row or column.
 func TestOrthogonal(t *testing.T) {
 	for _, shape := range [][2]int{{16, 27}, {16, 9}, {64, 576}, {64, 32}, {48, 48}, {10, 64}, {1, 9}, {7, 1}} {
 		rows, cols := shape[0], shape[1]
@@ -98,8 +98,8 @@ func TestOrthogonal(t *testing.T) {
 				if i == k {
 					want = 1
 				}
-				// Rounding to float32 moves each of length elements of about
-				// 1/√length by a relative 2^-24 at most.
+				// Rounding to float32 changes each of the length elements, which are
+				// about 1/√length, by a relative 2^-24 at most.
 				if math.Abs(product-want) > 1.5e-7 {
 					t.Fatalf("%d×%d: the inner product of vectors %d and %d is %v", rows, cols, i, k, product)
 				}
@@ -113,6 +113,7 @@ func TestOrthogonal(t *testing.T) {
 	}
 }
 
+// TestInitialiserNames checks that Check accepts every documented name and refuses others.
 func TestInitialiserNames(t *testing.T) {
 	if err := DefaultInitialisers.Check(); err != nil {
 		t.Error(err)

@@ -40,10 +40,11 @@ func CrossEntropy[T kernel.Float](logits []T, labels []int32, classes int) Loss 
 	return l
 }
 
-// crossEntropy returns one example's loss. If gradient is not nil, it receives scale
-// times the gradient, with respect to the logits, of the loss of the smoothed label,
-// which has probability 1-smoothing and smoothing spread evenly over all classes,
-// including its own (Szegedy et al. 2016, section 7; PyTorch's label_smoothing).
+// crossEntropy returns one example's loss, and reports whether its largest logit is the
+// label's. If gradient is not nil, crossEntropy sets it to scale times the gradient, with
+// respect to the logits, of the loss with the smoothed label. That label has probability
+// 1-smoothing, and the probability smoothing is spread evenly over all classes, including
+// its own (Szegedy et al. 2016, section 7; PyTorch's label_smoothing).
 func crossEntropy[T kernel.Float](logits []T, label int, gradient []T, scale, smoothing float64) (loss float64, correct bool) {
 	best, largest := 0, math.Inf(-1)
 	for k, z := range logits {

@@ -10,8 +10,8 @@ import (
 	"bnkit/engine/kernel"
 )
 
-// TestSmoothedLabels compares loss and gradient with PyTorch's. The loss is that of
-// the label without smoothing.
+// TestSmoothedLabels compares the loss, which is without smoothing, and the gradient, which is
+// with smoothing, with PyTorch's.
 func TestSmoothedLabels(t *testing.T) {
 	b, err := os.ReadFile("../optim/testdata/training.json")
 	if err != nil {
@@ -42,8 +42,8 @@ func TestSmoothedLabels(t *testing.T) {
 	}
 }
 
-// TestSmoothingReachesGradients checks that the output bias's gradient is the mean of
-// softmax minus smoothed label, while the loss is that of the labels.
+// TestSmoothingReachesGradients checks that the output bias's gradient is the mean of softmax
+// minus smoothed label, and that the loss is computed without smoothing.
 func TestSmoothingReachesGradients(t *testing.T) {
 	const smoothing, classes, batch = 0.3, 5, 6
 	e := newExample[float64](t, "resnet-8", arch.Options{Input: arch.Shape{C: 3, H: 8, W: 8}, Classes: classes}, batch)

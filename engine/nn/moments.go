@@ -23,17 +23,17 @@ func (m *Moments) Variance(c int) float64 {
 }
 
 // AverageVariance returns the (population) variance, over pictures, of the average of
-// channel c's outputs of a picture. The output layer reads these averages of the last
-// unit.
+// channel c's outputs over a picture. For the last unit, these averages are the inputs of
+// the output layer.
 func (m *Moments) AverageVariance(c int) float64 {
 	mean := m.Mean(c)
 	return max(m.Averages[c]/float64(m.Pictures)-float64(mean*mean), 0)
 }
 
-// Observe runs the network like Run, and adds the moments of every unit's output that
-// another unit or the output layer reads to all, which a first call with nil makes. An
-// output that is only added to another has no moments. Sums are taken in the order of
-// the pictures, so they do not depend on the number of threads.
+// Observe runs the network like Run, adds the moments of the units' outputs to all, and
+// returns all. If all is nil, it starts from zero. An output that is only added to another
+// one, and that no unit reads, has no moments. Sums are taken in the order of the pictures,
+// so they do not depend on the number of threads.
 func (f *Inference[T]) Observe(all []Moments, x []T, n int) []Moments {
 	if f.observed == nil {
 		f.observed = make([][]observation, len(f.units))
@@ -71,13 +71,13 @@ func (f *Inference[T]) Observe(all []Moments, x []T, n int) []Moments {
 	return all
 }
 
-// observation is what Observe takes from one channel of one picture.
+// observation holds sums over one channel of a unit's output for one picture.
 type observation struct {
 	sum, squares float64
 	zeros        int64
 }
 
-// observe takes the observations of unit in for picture i from its output, which is in
+// observe sets the observations of unit in for picture i. plain is the unit's output, in
 // blocks of channels.
 func (f *Inference[T]) observe(in, i int, plain []T) {
 	u, lanes := &f.units[in], f.family.Lanes

@@ -9,8 +9,9 @@ import (
 	"bnkit/engine/kernel"
 )
 
-// TestObserve compares the moments of every ReLU with sums over its feature maps, and those
-// of a max pool with maxima of these. They must not depend on the number of threads.
+// TestObserve compares the moments of every ReLU with sums over its feature maps, and the
+// moments of every max pool with sums over the maxima of its input. They must not depend on
+// the number of threads.
 func TestObserve(t *testing.T) {
 	for _, name := range []string{"resnet-8", "convnet"} {
 		net, err := arch.Build(name, arch.Options{Input: arch.Shape{C: 3, H: 8, W: 8}, Classes: 10})
@@ -59,7 +60,7 @@ func TestObserve(t *testing.T) {
 				zeros := int64(0)
 				for p := range 2 * n {
 					sum := 0.0
-					for _, v := range output(f, net, x[p*size:][:size], i)[c*area:][:area] {
+					for _, v := range unitOutput(f, net, x[p*size:][:size], i)[c*area:][:area] {
 						values, sum = append(values, v), sum+v
 						if v == 0 {
 							zeros++
@@ -87,9 +88,9 @@ func TestObserve(t *testing.T) {
 	}
 }
 
-// output returns a unit's output for a picture: the feature maps of a ReLU, or the maxima of
-// 2×2 windows of those that a max pool reads.
-func output(f *Inference[float64], net *arch.Network, x []float64, i int) []float64 {
+// unitOutput returns a unit's output for a picture: the feature maps of a ReLU, or the maxima
+// over 2×2 windows of the feature maps that a max pool reads.
+func unitOutput(f *Inference[float64], net *arch.Network, x []float64, i int) []float64 {
 	u := &net.Units[i]
 	if u.ReLU {
 		return f.FeatureMaps(x, i)

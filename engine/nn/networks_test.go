@@ -14,9 +14,9 @@ import (
 	"bnkit/engine/rng"
 )
 
-// imageNetInMiniature returns an ImageNet ResNet of three bottlenecks, narrower than
+// miniatureImageNet returns an ImageNet ResNet of three bottlenecks, narrower than
 // any named network.
-func imageNetInMiniature(in arch.Shape, classes int) *arch.Network {
+func miniatureImageNet(in arch.Shape, classes int) *arch.Network {
 	n := &arch.Network{Name: "miniature", Input: in, Classes: classes}
 	add := func(u arch.Unit, channels int) int {
 		u.InShape = in
@@ -49,10 +49,10 @@ func imageNetInMiniature(in arch.Shape, classes int) *arch.Network {
 	return n
 }
 
-// mappedInMiniature returns a network of three blocks with channel maps that no named
-// network has. Their strides are 1, 2 and 3; channels are out of order, used twice,
-// unused, and without a source.
-func mappedInMiniature(in arch.Shape, classes int) *arch.Network {
+// miniatureWithMaps returns a network of three blocks whose channel maps no named network has.
+// Their strides are 1, 2 and 3, and channels are out of order, used twice, unused, or without
+// a source.
+func miniatureWithMaps(in arch.Shape, classes int) *arch.Network {
 	const none = arch.NoSource
 	n := &arch.Network{Name: "mapped", Input: in, Classes: classes}
 	add := func(name string, from, stride, channels int, r arch.Residual) int {
@@ -114,22 +114,22 @@ func smallExamples(t *testing.T) map[string]*example[float64] {
 	}
 	return map[string]*example[float64]{
 		"average pools":        exampleOf[float64](averages, 3),
-		"imagenet stem":        exampleOf[float64](imageNetInMiniature(arch.Shape{C: 3, H: 22, W: 19}, 4), 3),
+		"imagenet stem":        exampleOf[float64](miniatureImageNet(arch.Shape{C: 3, H: 22, W: 19}, 4), 3),
 		"convnet":              exampleOf[float64](build("convnet", arch.Shape{C: 1, H: 9, W: 11}), 3),
 		"vgg-38":               exampleOf[float64](build("vgg-38", arch.Shape{C: 1, H: 16, W: 8}), 3),
 		"resnet-11-bottleneck": exampleOf[float64](build("resnet-11-bottleneck", arch.Shape{C: 1, H: 8, W: 8}), 3),
-		"channel maps":         exampleOf[float64](mappedInMiniature(arch.Shape{C: 3, H: 10, W: 13}, 4), 3),
+		"channel maps":         exampleOf[float64](miniatureWithMaps(arch.Shape{C: 3, H: 10, W: 13}, 4), 3),
 		"biases":               exampleOf[float64](plain, 3),
 		"no scale, no shift":   exampleOf[float64](fixed, 3),
 	}
 }
 
-// TestNetworkGradients checks pools, biases, missing BatchNorms and missing γ
-// and β by finite differences, in shallow networks.
+// TestNetworkGradients checks the gradients of shallow networks with pools, biases, missing
+// BatchNorms and missing γ and β by finite differences.
 func TestNetworkGradients(t *testing.T) {
 	for name, e := range smallExamples(t) {
 		if len(e.net.Units) > 30 {
-			continue // with so many ReLUs, a finite difference crosses the kink of one
+			continue // with so many ReLUs, some inputs change their sign within a finite difference
 		}
 		t.Run(name, func(t *testing.T) { checkGradients(t, e) })
 	}
@@ -141,12 +141,12 @@ func TestNetworkInference(t *testing.T) {
 		train := e.training(t, kernel.Generic[float64](), TrainingOptions{Threads: 1})
 		loss := train.Forward(e.pictures, e.labels)
 		stats := train.BatchStatistics()
-		_, want := naive(e, stats, DefaultEps)
+		_, want := referenceInference(e, stats, DefaultEps)
 		f, err := NewInference(e.net, kernel.Generic[float64](), e.params, stats, InferenceOptions{Batch: len(e.labels), Threads: 2})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if d := distance(f.Run(e.pictures, len(e.labels)), want); !(d < 1e-12) {
+		if d := normalisedError(f.Run(e.pictures, len(e.labels)), want); !(d < 1e-12) {
 			t.Errorf("%s: normalised error of the logits %.2g", name, d)
 		}
 		f.Close()
@@ -159,7 +159,7 @@ func TestNetworkInference(t *testing.T) {
 // TestMaxPoolOfNaN checks that a NaN passes through a pool, and that its gradient does
 // not fall outside the picture.
 func TestMaxPoolOfNaN(t *testing.T) {
-	e := exampleOf[float32](imageNetInMiniature(arch.Shape{C: 3, H: 16, W: 16}, 4), 2)
+	e := exampleOf[float32](miniatureImageNet(arch.Shape{C: 3, H: 16, W: 16}, 4), 2)
 	e.pictures[100] = float32(math.NaN())
 	step := e.training(t, kernel.Best(), TrainingOptions{Threads: 1, Gradients: BNGradients})
 	if loss := step.Forward(e.pictures, e.labels); !math.IsNaN(loss.Sum) {
@@ -183,13 +183,13 @@ var variants = []struct {
 }
 
 // TestEveryNetwork takes a step of every network in every variant with every
-// trainable set, and compares what the set trains with plain loops in float64.
+// trainable set, and compares the gradients of the set with plain loops in float64.
 // Wide networks are narrowed to an eighth; TestWideNetwork runs one at full width.
 func TestEveryNetwork(t *testing.T) {
 	for _, n := range archtest.Networks(t, 1.0/8) {
 		for _, v := range variants {
 			o := n.Options
-			o.Input, o.Classes = picturesOf(&n), 5
+			o.Input, o.Classes = pictureShape(&n), 5
 			v.set(&o)
 			if v.name == "some fixed" {
 				switch {
@@ -226,7 +226,7 @@ func TestChannelMaps(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, net := range []*arch.Network{centred, mappedInMiniature(arch.Shape{C: 3, H: 19, W: 16}, 5)} {
+	for _, net := range []*arch.Network{centred, miniatureWithMaps(arch.Shape{C: 3, H: 19, W: 16}, 5)} {
 		t.Run(net.Name, func(t *testing.T) { compareStep(t, net) })
 	}
 }
@@ -265,9 +265,9 @@ func TestLeadingMap(t *testing.T) {
 	}
 }
 
-// TestWrongNetworkIsRefused checks that an invalid network is an *arch.Error.
-func TestWrongNetworkIsRefused(t *testing.T) {
-	net := mappedInMiniature(arch.Shape{C: 3, H: 16, W: 16}, 4)
+// TestInvalidNetwork checks that an invalid network is refused with an *arch.Error.
+func TestInvalidNetwork(t *testing.T) {
+	net := miniatureWithMaps(arch.Shape{C: 3, H: 16, W: 16}, 4)
 	params := NewParams[float32](net, nil)
 	net.Units[2].Add.Map.Source[0] = 9
 	var e *arch.Error
@@ -279,10 +279,10 @@ func TestWrongNetworkIsRefused(t *testing.T) {
 	}
 }
 
-// picturesOf returns the shape of the pictures for a network. It is larger than the
-// network needs, so that BatchNorm normalises over more than the batch in the last
-// stage too, and it is not square if the network allows that.
-func picturesOf(n *archtest.Network) arch.Shape {
+// pictureShape returns the shape of the test pictures for a network. It is larger than the
+// network requires, so that the last outputs have more than one position to normalise over,
+// and it is not square if the network allows that.
+func pictureShape(n *archtest.Network) arch.Shape {
 	switch {
 	case n.Name == "convnet":
 		return arch.Shape{C: 1, H: 14, W: 14}
@@ -307,7 +307,7 @@ func compareStep(t *testing.T, net *arch.Network) {
 	want, other := exact.training(t, kernel.Generic[float64](), reference), moved.training(t, kernel.Generic[float64](), reference)
 	loss := want.Forward(exact.pictures, exact.labels)
 	other.Forward(moved.pictures, moved.labels)
-	tolerance := bound(1e-4, distance(other.Logits(), want.Logits()))
+	tolerance := float32Tolerance(1e-4, normalisedError(other.Logits(), want.Logits()))
 	steps := map[Gradients]*Training[float32]{}
 	take := func(g Gradients) *Training[float32] {
 		if steps[g] == nil {
@@ -315,21 +315,21 @@ func compareStep(t *testing.T, net *arch.Network) {
 			if got := steps[g].Forward(e.pictures, e.labels); !(math.Abs(got.Sum-loss.Sum) < tolerance*loss.Sum) {
 				t.Errorf("gradients %d: loss %v, in float64 %v", g, got.Mean(), loss.Mean())
 			}
-			if d := distance(steps[g].Logits(), want.Logits()); !(d < tolerance) {
+			if d := normalisedError(steps[g].Logits(), want.Logits()); !(d < tolerance) {
 				t.Errorf("gradients %d: normalised error of the logits %.2g, more than %.2g", g, d, tolerance)
 			}
 		}
 		return steps[g]
 	}
 	all := take(AllGradients)
-	if changed, outputs := takeMasks(want, all); float64(changed) > 1+tolerance/10*float64(outputs) {
+	if changed, outputs := copyMasks(want, all); float64(changed) > 1+tolerance/10*float64(outputs) {
 		t.Errorf("the masks of %d of %d outputs of ReLUs differ between float32 and float64", changed, outputs)
 	}
-	takeMasks(other, all)
+	copyMasks(other, all)
 	want.Backward()
 	other.Backward()
-	change, _ := furthest(net, other.Gradients().Values, want.Gradients().Values)
-	worst, which := 0.0, ""
+	change, _ := largestError(net, other.Gradients().Values, want.Gradients().Values)
+	worst, worstName := 0.0, ""
 	for _, set := range append(slices.Clone(arch.TrainableSets), "random-2", "bn+random-2") {
 		step := take(GradientsOf(net, set))
 		if step.Gradients() == nil {
@@ -340,8 +340,8 @@ func compareStep(t *testing.T, net *arch.Network) {
 		}
 		step.Backward()
 		got, exact := NewTrained(net, step.Gradients(), set, 7), NewTrained(net, want.Gradients(), set, 7)
-		if d, name := furthest(net, got.Values, exact.Values); !(d <= worst) {
-			worst, which = d, string(set)+", "+name
+		if d, name := largestError(net, got.Values, exact.Values); !(d <= worst) {
+			worst, worstName = d, string(set)+", "+name
 		}
 		trained := 0
 		for _, g := range got.Values {
@@ -351,18 +351,19 @@ func compareStep(t *testing.T, net *arch.Network) {
 			t.Errorf("%s: %d gradients of %d parameters", set, trained, set.Parameters(net))
 		}
 	}
-	tolerance = bound(1e-3, change)
-	t.Logf("largest normalised error %.2g (bound %.2g), of %s", worst, tolerance, which)
+	tolerance = float32Tolerance(1e-3, change)
+	t.Logf("largest normalised error %.2g (bound %.2g), of %s", worst, tolerance, worstName)
 	if !(worst < tolerance) {
-		t.Errorf("%s: normalised error of the gradient %.2g, more than %.2g", which, worst, tolerance)
+		t.Errorf("%s: normalised error of the gradient %.2g, more than %.2g", worstName, worst, tolerance)
 	}
 }
 
-// bound returns how far float32 may be from float64. It is at least least. If a deep
-// network amplifies rounding errors, it is 20 times the change that perturb causes.
-// perturb rounds each value once, while a convolution rounds at each term of its sums:
-// errors are 1 to 7 times that change in networks of 100 to 200 layers.
-func bound(least, change float64) float64 {
+// float32Tolerance returns the largest normalised error that float32 may have: the greater of
+// least and 20·change, but at most 0.05. change is the normalised change that perturb causes,
+// which is large if a deep network amplifies rounding errors. perturb rounds each value once,
+// while a convolution rounds at each term of its sums; errors are 1 to 7 times change in
+// networks of 100 to 200 layers.
+func float32Tolerance(least, change float64) float64 {
 	return math.Min(math.Max(least, 20*change), 0.05)
 }
 
@@ -378,25 +379,25 @@ func (e *example[T]) perturb() {
 	}
 }
 
-// furthest returns the largest normalised error of a tensor, and the tensor's name. It
+// largestError returns the largest normalised error of a tensor, and the tensor's name. It
 // leaves out gradients that BatchNorm makes zero.
-func furthest[T kernel.Float](net *arch.Network, got [][]T, want [][]float64) (worst float64, name string) {
+func largestError[T kernel.Float](net *arch.Network, got [][]T, want [][]float64) (worst float64, name string) {
 	for i, x := range net.Tensors() {
 		if got[i] == nil || x.Kind == arch.ConvBias && net.Units[x.Unit].BN != "" {
 			continue
 		}
-		if d := distance(got[i], want[i]); !(d <= worst) {
+		if d := normalisedError(got[i], want[i]); !(d <= worst) {
 			worst, name = d, x.Name
 		}
 	}
 	return worst, name
 }
 
-// takeMasks makes the Backward of exact use the masks of ReLUs and the maxima of pools
-// that got has computed. An input of a ReLU that is closer to 0 than float32 resolves
-// may fall on either side, and both gradients are correct. takeMasks returns the number
-// of outputs of ReLUs whose mask it changed, and the number of all outputs of ReLUs.
-func takeMasks(exact *Training[float64], got *Training[float32]) (changed, outputs int) {
+// copyMasks makes the Backward of exact use the masks of ReLUs and the maxima of pools that got
+// has computed. If an input of a ReLU is closer to 0 than float32 resolves, its sign may differ
+// between the two, and both gradients are correct. copyMasks returns the number of outputs of
+// ReLUs whose mask it changed, and the number of all outputs of ReLUs.
+func copyMasks(exact *Training[float64], got *Training[float32]) (changed, outputs int) {
 	for i := range exact.units {
 		u := &exact.units[i]
 		copy(exact.backward.units[i].argmax, got.backward.units[i].argmax)
@@ -430,8 +431,9 @@ func takeMasks(exact *Training[float64], got *Training[float32]) (changed, outpu
 	return changed, outputs
 }
 
-// reluMask returns a mask of where the sum before unit i's ReLU was above 0 in the last
-// Forward. It has one byte for each position of a block.
+// reluMask returns the mask of the positions at which the sum before unit i's ReLU was above 0
+// in the last Forward. It has one byte for each position of a block, with one bit for each
+// channel.
 func reluMask[T kernel.Float](t *Training[T], i int) []uint8 {
 	if mask := t.buffers.mask[i]; mask != nil {
 		return mask
@@ -453,7 +455,7 @@ func TestPoolsInParallel(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, net := range []*arch.Network{net, imageNetInMiniature(arch.Shape{C: 3, H: 32, W: 32}, 4), mappedInMiniature(arch.Shape{C: 3, H: 16, W: 13}, 4)} {
+	for _, net := range []*arch.Network{net, miniatureImageNet(arch.Shape{C: 3, H: 32, W: 32}, 4), miniatureWithMaps(arch.Shape{C: 3, H: 16, W: 13}, 4)} {
 		e := exampleOf[float32](net, 23)
 		var want [][]float32
 		for _, threads := range []int{1, 3} {

@@ -12,8 +12,8 @@ import (
 // columns.
 //
 // All arithmetic is float64 in a fixed order, and no product is fused with a sum, so
-// the bits are those of checkpoint/FORMAT.md on every machine. If ctx is cancelled, the
-// matrix is left as it is.
+// every machine computes the bits that checkpoint/FORMAT.md specifies. If ctx is cancelled,
+// orthonormalise does not change m.
 func orthonormalise(ctx context.Context, m []float32, cols int) {
 	rows := len(m) / cols
 	n, length, step, stride := rows, cols, cols, 1 // vector i's element j is m[i·step + j·stride]

@@ -41,15 +41,15 @@ type unit[T kernel.Float] struct {
 	shift    []T
 	residual residual
 
-	// fresh is set if this unit is the first to read its input. It then computes the
-	// input and, if that is kept, writes it out. Otherwise it reads what was kept.
+	// fresh reports whether this unit is the first to read its input. If so, it computes
+	// the input and, if the input is kept, writes it out. Otherwise it reads the kept input.
 	fresh bool
-	// kept is set if the output is read more than once, so that its first reader
+	// kept reports whether the output is read more than once. If so, its first reader
 	// writes it out.
 	kept bool
 }
 
-// residual is how a unit's residual is computed.
+// residual is a way to compute a unit's residual.
 type residual int
 
 const (
@@ -60,7 +60,7 @@ const (
 	mapped                 // any other channel map
 )
 
-// residualOf returns how a residual is computed.
+// residualOf returns the way to compute the residual add.
 func residualOf(net *arch.Network, add *arch.Residual) residual {
 	switch add.Kind {
 	case arch.Identity:
@@ -76,12 +76,12 @@ func residualOf(net *arch.Network, add *arch.Residual) residual {
 	return noResidual
 }
 
-// chunkElements bounds the padded source and the destination of one call together.
-// Both then stay in a second-level cache with the workspace, and small images still
-// fill the Winograd kernel's blocks of tiles.
+// chunkElements limits the sum of the sizes of one call's padded source and destination. Both
+// then stay in a second-level cache with the workspace, and small images still fill the
+// Winograd kernel's blocks of tiles.
 const chunkElements = 64 << 10
 
-// compile builds the plan of net, except that filters are not packed yet.
+// compile builds the plan of net. Its filters are not packed yet.
 func compile[T kernel.Float](net *arch.Network, family *kernel.Family[T], params *Params[T], eps float64) (*plan[T], error) {
 	if err := net.Check(); err != nil {
 		return nil, err

@@ -22,7 +22,7 @@ type pool struct {
 	closed  atomic.Bool
 
 	// The current run.
-	active int // workers that take part
+	active int // number of workers that take part
 	do     func(worker, item int)
 }
 

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// TestPool counts how often each item is done. Some runs follow each other immediately;
+// TestPool checks that each item is done exactly once. Some runs follow each other immediately;
 // others find the workers asleep or falling asleep. Several pools run at once with
 // more goroutines than processors, so that they are preempted at any point.
 func TestPool(t *testing.T) {
@@ -73,7 +73,7 @@ func TestPoolWokenLate(t *testing.T) {
 	}
 }
 
-// BenchmarkPool measures what a run costs besides its work.
+// BenchmarkPool measures the overhead of a run.
 func BenchmarkPool(b *testing.B) {
 	p := newPool(2)
 	defer p.close()

@@ -24,9 +24,9 @@ func newPooling[T kernel.Float](u *arch.Unit, lanes int) *pooling[T] {
 	}}
 }
 
-// clip returns the part of window number at that lies on the input, along one axis of
-// size inputs: the window's elements first to end-1. Element first lies on input number
-// from.
+// clip returns the part of a window that lies on the input, along one axis with size inputs.
+// at is the index of the window. Its elements first to end-1 lie on the input, and element
+// first lies on the input with index from.
 func (p *pooling[T]) clip(at, size int) (first, end, from int) {
 	start := at*p.Stride - p.Pad
 	first = max(-start, 0)
@@ -64,11 +64,11 @@ func (p *pooling[T]) run(dst, src []T, images int, argmax []uint8) {
 						x := line[(c-firstCol)*p.lanes:][:p.lanes]
 						switch {
 						case p.Op == arch.AveragePool:
-							addShare(z, x, 1/T(p.Kernel*p.Kernel))
+							addScaled(z, x, 1/T(p.Kernel*p.Kernel))
 						case argmax == nil:
-							takeMax(z, x)
+							setMax(z, x)
 						default:
-							noteMax(z, x, elements[:p.lanes], uint32(r*p.Kernel+c))
+							setMaxAndElement(z, x, elements[:p.lanes], uint32(r*p.Kernel+c))
 						}
 					}
 				}
@@ -83,24 +83,24 @@ func (p *pooling[T]) run(dst, src []T, images int, argmax []uint8) {
 	}
 }
 
-// addShare adds share·x to z.
-func addShare[T kernel.Float](z, x []T, share T) {
+// addScaled adds share·x to z.
+func addScaled[T kernel.Float](z, x []T, share T) {
 	for i, v := range x[:len(z)] {
 		z[i] += T(v * share)
 	}
 }
 
-// takeMax sets z to the greater of z and x.
-func takeMax[T kernel.Float](z, x []T) {
+// setMax sets z to the greater of z and x.
+func setMax[T kernel.Float](z, x []T) {
 	for i, v := range x[:len(z)] {
 		z[i] = max(z[i], v)
 	}
 }
 
-// noteMax is like takeMax, and also sets elements to element where x is greater.
+// setMaxAndElement is like setMax, and also sets elements[i] to element if x[i] is greater.
 // Elements have 32 bits so that the compiler uses a conditional move, which does not
 // exist for 8 bits. A branch would be unpredictable.
-func noteMax[T kernel.Float](z, x []T, elements []uint32, element uint32) {
+func setMaxAndElement[T kernel.Float](z, x []T, elements []uint32, element uint32) {
 	elements = elements[:len(z)]
 	for i, v := range x[:len(z)] {
 		e := elements[i]

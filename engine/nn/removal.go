@@ -11,15 +11,15 @@ import (
 // removed channels of a unit.
 const ConstantChannel = -1
 
-// Compacted is what is left of a network when channels are removed from it. The network
-// before the removal is called the whole network. The compacted network is an ordinary
+// Compacted is a network from which channels have been removed. The network before the removal
+// is called the whole network. The compacted network is an ordinary
 // network, which Training and Inference run like any other, and it has the same outputs
 // as the whole network.
 //
 // A BatchNorm channel whose γ is 0 outputs the constant β. A convolution that reads
 // a constant outputs another constant, except at the borders, where part of its
-// window lies on the padding, which is 0. So a constant cannot simply be added to
-// what the convolution outputs. Instead, one channel that is 1 on the picture and 0
+// window lies on the padding, which is 0. So a constant cannot simply be added to the
+// output of the convolution. Instead, one channel that is 1 on the picture and 0
 // on the padding carries all removed constants of a unit exactly. The convolution
 // reads it with the filter Σ v[c]·W[:, c] over the removed channels c, where v[c] is
 // the value of channel c after the residual sum and the ReLU.
@@ -54,23 +54,23 @@ func (e *RemovalError) Error() string {
 func (e *RemovalError) WrongUsage() bool { return true }
 
 // Compact removes channels from net, whose parameters are params. For each unit, kept
-// lists in ascending order the output channels of its BatchNorm that are not held
+// lists in ascending order the output channels of its BatchNorm that are not pruned
 // constant; nil stands for all of them. The γ of all other channels must be 0.
 //
 // The channels that kept leaves out are constant. Compact removes them unless the shape
 // of another unit requires them. It removes a channel of a residual stream if the
-// channel is constant from where the stream begins to where it ends, in every branch
-// that is added to it. Otherwise the channel stays, with γ = 0 in the branches where
-// it is constant. A pool keeps the same channels as the unit that it reads. A
-// convolution whose output nothing depends on becomes a 1×1 convolution of zeros. Every
+// channel is constant from the beginning of the stream to its end, in every branch that is
+// added to it. Otherwise the channel stays, with γ = 0 in the branches in which it is
+// constant. A pool keeps the same channels as the unit that it reads. A convolution whose
+// output does not affect the logits becomes a 1×1 convolution of zeros. Every
 // unit keeps at least one channel. The result holds copies of the values. The error is
 // a *RemovalError.
 func Compact[T kernel.Float](net *arch.Network, params *Params[T], kept [][]int) (*Compacted[T], error) {
-	held, err := heldChannels(net, params, kept)
+	pruned, err := prunedChannels(net, params, kept)
 	if err != nil {
 		return nil, err
 	}
-	r := newRemoval(net, params, held)
+	r := newRemoval(net, params, pruned)
 	c := &Compacted[T]{Origins: r.origins(), removal: r}
 	c.Network = r.network(c.Origins)
 	if err := c.Network.Check(); err != nil {
@@ -82,20 +82,20 @@ func Compact[T kernel.Float](net *arch.Network, params *Params[T], kept [][]int)
 
 // CheckKept checks kept as Compact does, and returns the same *RemovalError.
 func CheckKept[T kernel.Float](net *arch.Network, params *Params[T], kept [][]int) error {
-	_, err := heldChannels(net, params, kept)
+	_, err := prunedChannels(net, params, kept)
 	return err
 }
 
-// heldChannels checks kept and returns, by unit and channel, whether kept leaves the
-// channel out.
-func heldChannels[T kernel.Float](net *arch.Network, params *Params[T], kept [][]int) ([][]bool, error) {
+// prunedChannels checks kept and returns, by unit and channel, whether the channel is missing
+// in kept.
+func prunedChannels[T kernel.Float](net *arch.Network, params *Params[T], kept [][]int) ([][]bool, error) {
 	if len(kept) != len(net.Units) {
 		return nil, &RemovalError{Reason: fmt.Sprintf("kept lists channels of %d units, but %s has %d units", len(kept), net.Name, len(net.Units))}
 	}
-	held := make([][]bool, len(net.Units))
+	pruned := make([][]bool, len(net.Units))
 	for i := range net.Units {
 		u := &net.Units[i]
-		held[i] = make([]bool, u.OutShape.C)
+		pruned[i] = make([]bool, u.OutShape.C)
 		if kept[i] == nil {
 			continue
 		}
@@ -106,18 +106,18 @@ func heldChannels[T kernel.Float](net *arch.Network, params *Params[T], kept [][
 			}
 			return &RemovalError{Unit: name, Reason: fmt.Sprintf(format, args...)}
 		}
-		for c := range held[i] {
-			held[i][c] = true
+		for c := range pruned[i] {
+			pruned[i][c] = true
 		}
 		previous := -1
 		for _, c := range kept[i] {
 			if c <= previous || c >= u.OutShape.C {
 				return nil, fail("kept channel %d is out of order or out of range; list channels in ascending order, from 0 to %d", c, u.OutShape.C-1)
 			}
-			held[i][c], previous = false, c
+			pruned[i][c], previous = false, c
 		}
 		gamma := params.Of(i, arch.Gamma)
-		for c, h := range held[i] {
+		for c, h := range pruned[i] {
 			switch {
 			case !h:
 			case gamma == nil:
@@ -127,7 +127,7 @@ func heldChannels[T kernel.Float](net *arch.Network, params *Params[T], kept [][
 			}
 		}
 	}
-	return held, nil
+	return pruned, nil
 }
 
 // ExpandStatistics copies statistics of the compacted network to whole, the statistics of

@@ -44,8 +44,8 @@ func (r *removal[T]) network(origins [][]int) *arch.Network {
 	return &net
 }
 
-// channelMap returns unit i's channel map for the channels that stay. A source that
-// does not stay becomes arch.NoSource: it is 0, or nothing depends on it.
+// channelMap returns unit i's channel map for the channels that stay. A source that was
+// removed becomes arch.NoSource: it is 0, or the logits do not depend on it.
 func (r *removal[T]) channelMap(i int, origins [][]int) *arch.ChannelMap {
 	add := &r.net.Units[i].Add
 	m := &arch.ChannelMap{Stride: add.Map.Stride}
@@ -91,8 +91,8 @@ func (r *removal[T]) copyValues(c *Compacted[T]) error {
 	return nil
 }
 
-// copyFilters copies unit i's filters from those of the whole network. Filters of
-// channels that need not be computed stay 0.
+// copyFilters copies unit i's filters from the whole network. Filters of channels that do not
+// have to be computed stay 0.
 func (r *removal[T]) copyFilters(filters, old []T, i int, c *Compacted[T]) {
 	u := &r.net.Units[i]
 	area, channels := u.Kernel*u.Kernel, u.InShape.C
@@ -152,7 +152,7 @@ func (r *removal[T]) copyOutputBias(bias, old []T) {
 	}
 }
 
-// outputShifts returns what the removed channels contribute to each class's logit.
+// outputShifts returns the contribution of the removed channels to each class's logit.
 func (r *removal[T]) outputShifts() []float64 {
 	last, features := len(r.net.Units)-1, r.net.Features()
 	weight := r.params.Of(last+1, arch.OutputWeight)

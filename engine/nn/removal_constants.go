@@ -13,7 +13,7 @@ import (
 type removal[T kernel.Float] struct {
 	net    *arch.Network
 	params *Params[T]
-	held   [][]bool // whether BatchNorm outputs β alone, because γ is 0 and stays 0
+	pruned [][]bool // whether BatchNorm outputs only β, because γ is 0 and stays 0
 
 	constant [][]bool    // whether the unit's output is the same at every position of every picture
 	value    [][]float64 // that output; 0 for other channels
@@ -21,16 +21,16 @@ type removal[T kernel.Float] struct {
 	live    [][]bool // whether the logits depend on the channel in a way that a carried constant cannot replace
 	kept    [][]bool // whether the channel stays, because it is live or a shape needs it
 	carries []bool   // whether the unit has a channel that carries constants
-	changed bool     // whether a rule has added to what stays
+	changed bool     // whether a rule has added a channel since changed was last cleared
 
 	// level is the output of the channel that carries constants. It is 0 before the
 	// first unit of a stream that has a β, and 1 from there on.
 	level []float64
 }
 
-func newRemoval[T kernel.Float](net *arch.Network, params *Params[T], held [][]bool) *removal[T] {
+func newRemoval[T kernel.Float](net *arch.Network, params *Params[T], pruned [][]bool) *removal[T] {
 	n := len(net.Units)
-	r := &removal[T]{net: net, params: params, held: held, constant: make([][]bool, n), value: make([][]float64, n),
+	r := &removal[T]{net: net, params: params, pruned: pruned, constant: make([][]bool, n), value: make([][]float64, n),
 		live: make([][]bool, n), kept: make([][]bool, n), carries: make([]bool, n), level: make([]float64, n)}
 	for i := range net.Units {
 		channels := net.Units[i].OutShape.C
@@ -40,7 +40,7 @@ func newRemoval[T kernel.Float](net *arch.Network, params *Params[T], held [][]b
 			r.findConstant(i, c)
 		}
 	}
-	r.settle()
+	r.selectChannels()
 	for i := range net.Units {
 		if r.carries[i] {
 			r.level[i] = r.levelBefore(i) + r.shift(i)
@@ -53,7 +53,7 @@ func newRemoval[T kernel.Float](net *arch.Network, params *Params[T], held [][]b
 // value.
 func (r *removal[T]) findConstant(i, c int) {
 	u := &r.net.Units[i]
-	z, constant := 0.0, r.held[i][c]
+	z, constant := 0.0, r.pruned[i][c]
 	switch {
 	case constant:
 		if beta := r.params.Of(i, arch.Beta); beta != nil {
@@ -86,24 +86,24 @@ func (r *removal[T]) added(i, c int) (from, channel int) {
 	}
 }
 
-// settle finds the channels that stay. Its rules only ever add channels, and it applies
-// them until they add no more.
-func (r *removal[T]) settle() {
+// selectChannels determines the channels that stay. It starts from the channels that the
+// output layer reads. Its rules only add channels, and it applies them until none adds more.
+func (r *removal[T]) selectChannels() {
 	last := len(r.net.Units) - 1
 	for c, constant := range r.constant[last] {
 		if !constant {
 			r.setLive(last, c)
 		}
 	}
-	r.apply(r.keep)
-	r.apply(r.carry)
-	for r.fill() {
-		r.apply(r.keep)
+	r.applyToAll(r.keepInputs)
+	r.applyToAll(r.addCarriers)
+	for r.keepFirstChannel() {
+		r.applyToAll(r.keepInputs)
 	}
 }
 
-// apply applies a rule to all units, again and again, until it adds nothing.
-func (r *removal[T]) apply(rule func(i int)) {
+// applyToAll applies a rule to all units repeatedly, until it adds nothing.
+func (r *removal[T]) applyToAll(rule func(i int)) {
 	for r.changed = true; r.changed; {
 		r.changed = false
 		for i := len(r.net.Units) - 1; i >= 0; i-- {
@@ -112,15 +112,15 @@ func (r *removal[T]) apply(rule func(i int)) {
 	}
 }
 
-// keep is the rule for the channels that unit i reads, and for those that are added
-// to its output.
-func (r *removal[T]) keep(i int) {
+// keepInputs is the rule that keeps the channels that unit i reads, and the channels that are
+// added to its output.
+func (r *removal[T]) keepInputs(i int) {
 	u := &r.net.Units[i]
 	switch {
 	case u.In == arch.Picture:
 	case u.Op != arch.Convolution:
 		for c, live := range r.live[i] {
-			if live && !r.held[i][c] {
+			if live && !r.pruned[i][c] {
 				r.setLive(u.In, c)
 			}
 			r.tie(i, u.In, c)
@@ -140,9 +140,8 @@ func (r *removal[T]) keep(i int) {
 		if r.live[i][c] && !r.constant[from][source] {
 			r.setLive(from, source)
 		}
-		// An output that is added directly must have the same channels. A channel
-		// map can read any channels, but it needs those that are constants other
-		// than 0.
+		// An output that is added directly must have the same channels. A channel map can
+		// read any channels, but it needs all channels with a constant other than 0.
 		if u.Add.Kind != arch.Mapped {
 			r.tie(i, from, c)
 		} else if r.kept[i][c] && r.value[from][source] != 0 {
@@ -151,9 +150,9 @@ func (r *removal[T]) keep(i int) {
 	}
 }
 
-// carry is the rule for the channels that carry constants to unit i: those that it
-// reads, and those that are added to its output.
-func (r *removal[T]) carry(i int) {
+// addCarriers is the rule that adds the channels that carry constants to unit i: in the unit
+// that it reads, and in the unit that is added to its output.
+func (r *removal[T]) addCarriers(i int) {
 	u := &r.net.Units[i]
 	if u.In != arch.Picture && u.Op != arch.Convolution {
 		r.tieCarriers(i, u.In)
@@ -173,9 +172,9 @@ func (r *removal[T]) carry(i int) {
 	}
 }
 
-// fill looks for a unit that has no channel left, and keeps its first channel. It
+// keepFirstChannel keeps the first channel of the first unit that has no channel left. It
 // reports whether there was such a unit.
-func (r *removal[T]) fill() bool {
+func (r *removal[T]) keepFirstChannel() bool {
 	for i, kept := range r.kept {
 		if !r.carries[i] && !slices.Contains(kept, true) {
 			kept[0] = true
@@ -197,15 +196,16 @@ func (r *removal[T]) active(i int) bool {
 
 // computed reports whether channel c of unit i's operation has to be computed: its
 // output is live, and is not just β.
-func (r *removal[T]) computed(i, c int) bool { return r.live[i][c] && !r.held[i][c] }
+func (r *removal[T]) computed(i, c int) bool { return r.live[i][c] && !r.pruned[i][c] }
 
-// set makes an element of a set true.
+// set sets set[i], and r.changed if set[i] was false.
 func (r *removal[T]) set(set []bool, i int) {
 	if !set[i] {
 		set[i], r.changed = true, true
 	}
 }
 
+// setLive marks channel c of unit i as live, and keeps it.
 func (r *removal[T]) setLive(i, c int) {
 	r.set(r.live[i], c)
 	r.set(r.kept[i], c)
@@ -219,7 +219,7 @@ func (r *removal[T]) tie(i, j, c int) {
 	}
 }
 
-// tieCarriers gives both units a channel that carries constants if either has one.
+// tieCarriers gives both units a channel that carries constants if one of them has one.
 func (r *removal[T]) tieCarriers(i, j int) {
 	if r.carries[i] || r.carries[j] {
 		r.set(r.carries, i)
@@ -258,8 +258,8 @@ func (r *removal[T]) levelBefore(i int) float64 {
 	return level
 }
 
-// keepsConstants reports whether a pool's output is the same constant as its input,
-// at borders too.
+// keepsConstants reports whether a pool outputs the same constant as its input, even at the
+// borders.
 func keepsConstants(u *arch.Unit) bool {
 	if u.Op == arch.MaxPool {
 		return u.Pad < u.Kernel

@@ -68,7 +68,7 @@ func clamp(e *example[float64], hold func(net *arch.Network, i, c int, draw floa
 	return kept
 }
 
-// compacted returns e's network without the channels that are held.
+// compacted returns e's network without the channels that kept leaves out.
 func compacted(t *testing.T, e *example[float64], kept [][]int) (*Compacted[float64], *example[float64]) {
 	t.Helper()
 	c, err := Compact(e.net, e.params, kept)
@@ -78,10 +78,10 @@ func compacted(t *testing.T, e *example[float64], kept [][]int) (*Compacted[floa
 	return c, &example[float64]{net: c.Network, params: c.Params, pictures: e.pictures, labels: e.labels}
 }
 
-// heldNetworks calls do for networks of every architecture and every variant that has γ.
+// prunedNetworks calls do for networks of every architecture and every variant that has γ.
 // Each network is tried with a few of the clamps. The next network is tried with the clamps
 // that follow in the list.
-func heldNetworks(t *testing.T, do func(t *testing.T, e *example[float64], kept [][]int)) {
+func prunedNetworks(t *testing.T, do func(t *testing.T, e *example[float64], kept [][]int)) {
 	turn := 0
 	take := func(name string, net *arch.Network, takes int) {
 		for range takes {
@@ -93,13 +93,13 @@ func heldNetworks(t *testing.T, do func(t *testing.T, e *example[float64], kept 
 			})
 		}
 	}
-	take("channel maps", mappedInMiniature(arch.Shape{C: 3, H: 10, W: 13}, 4), 2*len(clamps))
-	take("imagenet stem", imageNetInMiniature(arch.Shape{C: 3, H: 22, W: 19}, 4), 2*len(clamps))
-	take("average pools", averagesInMiniature(), 2*len(clamps))
+	take("channel maps", miniatureWithMaps(arch.Shape{C: 3, H: 10, W: 13}, 4), 2*len(clamps))
+	take("imagenet stem", miniatureImageNet(arch.Shape{C: 3, H: 22, W: 19}, 4), 2*len(clamps))
+	take("average pools", miniatureWithPools(), 2*len(clamps))
 	for _, n := range archtest.Networks(t, 1.0/16) {
 		for _, v := range variants {
 			o := n.Options
-			o.Input, o.Classes = picturesOf(&n), 5
+			o.Input, o.Classes = pictureShape(&n), 5
 			v.set(&o)
 			if v.name == "some fixed" {
 				o.NoScale, o.NoShift = "*1", "*0.*,*bn*"
@@ -116,10 +116,10 @@ func heldNetworks(t *testing.T, do func(t *testing.T, e *example[float64], kept 
 	}
 }
 
-// averagesInMiniature returns a network that has average pools with and without BatchNorm,
+// miniatureWithPools returns a network that has average pools with and without BatchNorm,
 // and a max pool in a residual block. Two of the average pools are padded, so that
 // constants are smaller at borders.
-func averagesInMiniature() *arch.Network {
+func miniatureWithPools() *arch.Network {
 	n := &arch.Network{Name: "averages", Input: arch.Shape{C: 1, H: 13, W: 8}, Classes: 4}
 	add := func(u arch.Unit, channels int) int {
 		u.InShape = n.Input
@@ -140,12 +140,12 @@ func averagesInMiniature() *arch.Network {
 	return n
 }
 
-// TestCompact compares compacted networks with networks whose channels are held, in
-// float64. It compares the logits with batch statistics and with given statistics, the
-// loss, and the gradients of everything that stays variable.
+// TestCompact compares compacted networks with networks whose channels are held constant, in
+// float64. It compares the logits with batch statistics and with given statistics, the loss,
+// and the gradients of all parameters of the channels that are not held.
 func TestCompact(t *testing.T) {
 	smaller := 0
-	heldNetworks(t, func(t *testing.T, e *example[float64], kept [][]int) {
+	prunedNetworks(t, func(t *testing.T, e *example[float64], kept [][]int) {
 		c, f := compacted(t, e, kept)
 		if c.Network.MACs() < e.net.MACs() {
 			smaller++
@@ -169,7 +169,7 @@ func compareCompacted(t *testing.T, e, f *example[float64], c *Compacted[float64
 	family, o := kernel.Generic[float64](), TrainingOptions{Threads: 1, Gradients: AllGradients}
 	whole, small := e.training(t, family, o), f.training(t, family, o)
 	want, got := whole.Forward(e.pictures, e.labels), small.Forward(f.pictures, f.labels)
-	if d := distance(small.Logits(), whole.Logits()); !(d < tolerance) {
+	if d := normalisedError(small.Logits(), whole.Logits()); !(d < tolerance) {
 		return fmt.Errorf("normalised error of the logits %.2g", d)
 	}
 	if !(math.Abs(got.Sum-want.Sum) < tolerance*want.Sum) {
@@ -177,7 +177,7 @@ func compareCompacted(t *testing.T, e, f *example[float64], c *Compacted[float64
 	}
 	whole.Backward()
 	small.Backward()
-	// Parameters whose effect BatchNorm takes away, such as the filters of a
+	// Parameters whose effect BatchNorm cancels, such as the filters of a
 	// convolution that reads only constants, have gradients that are 0 apart from
 	// rounding errors, which a variance of 0 multiplies by 1/√ε.
 	rounding := 0.0
@@ -186,8 +186,8 @@ func compareCompacted(t *testing.T, e, f *example[float64], c *Compacted[float64
 	}
 	for n := range f.params.Tensors {
 		x := &f.params.Tensors[n]
-		got, want := variable(e.net, c, x, small.Gradients().Values[n], whole.Gradients().Of(x.Unit, x.Kind), kept)
-		if d := distance(got, want); !(d < gradientTolerance) && largest(append(got, want...)) > rounding {
+		got, want := variableGradients(e.net, c, x, small.Gradients().Values[n], whole.Gradients().Of(x.Unit, x.Kind), kept)
+		if d := normalisedError(got, want); !(d < gradientTolerance) && largest(append(got, want...)) > rounding {
 			return fmt.Errorf("normalised error of the gradient of %s %.2g", x.Name, d)
 		}
 	}
@@ -217,15 +217,15 @@ func compareInference(e, f *example[float64], stats *Statistics, c *Compacted[fl
 		logits[i] = slices.Clone(inference.Run(x.pictures, len(x.labels)))
 		inference.Close()
 	}
-	if d := distance(logits[1], logits[0]); !(d < 1e-10) {
+	if d := normalisedError(logits[1], logits[0]); !(d < 1e-10) {
 		return fmt.Errorf("given statistics: normalised error of the logits %.2g", d)
 	}
 	return nil
 }
 
-// variable returns the gradients that belong to channels that stay variable, of a
-// compacted network's tensor x and of the same tensor of the whole network.
-func variable(net *arch.Network, c *Compacted[float64], x *arch.Tensor, small, whole []float64, kept [][]int) (got, want []float64) {
+// variableGradients returns the gradients that belong to channels that are not held constant,
+// of a compacted network's tensor x and of the same tensor of the whole network.
+func variableGradients(net *arch.Network, c *Compacted[float64], x *arch.Tensor, small, whole []float64, kept [][]int) (got, want []float64) {
 	varies := func(unit, channel int) bool {
 		return channel != ConstantChannel && (kept[unit] == nil || slices.Contains(kept[unit], channel))
 	}
@@ -335,8 +335,8 @@ func TestCompactedShapes(t *testing.T) {
 	}
 }
 
-// TestCompactRefuses checks the errors for invalid lists of kept channels.
-func TestCompactRefuses(t *testing.T) {
+// TestCompactErrors checks the errors for invalid lists of kept channels.
+func TestCompactErrors(t *testing.T) {
 	net, err := arch.Build("resnet-8", arch.Options{Input: arch.Shape{C: 3, H: 8, W: 8}, Classes: 4, Variants: arch.Variants{NoScale: "blocks.1.bn1"}})
 	if err != nil {
 		t.Fatal(err)
@@ -376,7 +376,7 @@ func TestCompactRefuses(t *testing.T) {
 // 1/√ε = 316 in both networks. The error of the compacted network may then be up to 8
 // times that of the whole network.
 func TestCompactInFloat32(t *testing.T) {
-	heldNetworks(t, func(t *testing.T, e *example[float64], kept [][]int) {
+	prunedNetworks(t, func(t *testing.T, e *example[float64], kept [][]int) {
 		e32 := inFloat32(e)
 		c32, err := Compact(e.net, e32.params, kept)
 		if err != nil {
@@ -398,27 +398,27 @@ func TestCompactInFloat32(t *testing.T) {
 		got := step.Forward(small32.pictures, small32.labels)
 		other.Forward(moved.pictures, moved.labels)
 
-		tolerance := max(bound(1e-4, distance(other.Logits(), whole64.Logits())), 8*distance(whole32.Logits(), whole64.Logits()))
-		d := distance(step.Logits(), whole64.Logits())
-		t.Logf("normalised error of the logits %.2g (bound %.2g), in the whole network %.2g", d, tolerance, distance(whole32.Logits(), whole64.Logits()))
+		tolerance := max(float32Tolerance(1e-4, normalisedError(other.Logits(), whole64.Logits())), 8*normalisedError(whole32.Logits(), whole64.Logits()))
+		d := normalisedError(step.Logits(), whole64.Logits())
+		t.Logf("normalised error of the logits %.2g (bound %.2g), in the whole network %.2g", d, tolerance, normalisedError(whole32.Logits(), whole64.Logits()))
 		if !(d < tolerance) || !(math.Abs(got.Sum-want.Sum) < tolerance*want.Sum) {
 			t.Errorf("normalised error of the logits %.2g, more than %.2g; loss %v, want %v", d, tolerance, got.Sum, want.Sum)
 		}
 
-		takeMasks(whole64, whole32)
-		takeMasks(small64, step)
-		takeMasks(other, step)
+		copyMasks(whole64, whole32)
+		copyMasks(small64, step)
+		copyMasks(other, step)
 		for _, backward := range []func(){whole64.Backward, whole32.Backward, small64.Backward, step.Backward, other.Backward} {
 			backward()
 		}
-		exact := affine(small64.Gradients())
+		exact := gammasAndBetas(small64.Gradients())
 		if len(exact) == 0 || largest(exact) < 1e-10 {
 			return
 		}
-		d = distance(affine(step.Gradients()), exact)
-		was := distance(affine(whole32.Gradients()), affine(whole64.Gradients()))
-		tolerance = max(bound(5e-3, distance(affine(other.Gradients()), exact)), 8*was)
-		t.Logf("normalised error of the gradient of γ and β %.2g (bound %.2g), in the whole network %.2g", d, tolerance, was)
+		d = normalisedError(gammasAndBetas(step.Gradients()), exact)
+		wholeError := normalisedError(gammasAndBetas(whole32.Gradients()), gammasAndBetas(whole64.Gradients()))
+		tolerance = max(float32Tolerance(5e-3, normalisedError(gammasAndBetas(other.Gradients()), exact)), 8*wholeError)
+		t.Logf("normalised error of the gradient of γ and β %.2g (bound %.2g), in the whole network %.2g", d, tolerance, wholeError)
 		if !(d < tolerance) {
 			t.Errorf("normalised error of the gradient of γ and β %.2g, more than %.2g", d, tolerance)
 		}
@@ -440,8 +440,8 @@ func inFloat32(e *example[float64]) *example[float32] {
 	return f
 }
 
-// affine returns all γ and β, one after the other.
-func affine[T kernel.Float](p *Params[T]) []T {
+// gammasAndBetas returns all γ and β, one after the other.
+func gammasAndBetas[T kernel.Float](p *Params[T]) []T {
 	var all []T
 	for i := range p.Tensors {
 		if kind := p.Tensors[i].Kind; kind == arch.Gamma || kind == arch.Beta {

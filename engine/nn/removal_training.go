@@ -10,14 +10,13 @@ import (
 // no gradient, no weight decay and no part in the gradient's norm. So the constants do
 // not change, and neither do the filters that carry them.
 
-// Trained returns the part of the compacted network's parameters that set trains.
-// Its values are those of whole, the whole network's parameters, so that nothing is
-// lost when training is saved and continued. Scatter copies them to c.Params, and adds
-// the contributions of the removed channels to the output layer's bias. If set chooses
-// weights of convolutions, they are chosen by seed as for the whole network; chosen
-// weights that were removed are left out.
+// Trained returns the part of the compacted network's parameters that set trains. Its values
+// are copied from whole, the parameters of the whole network, so that saving and resuming
+// loses no bits. Scatter copies them to c.Params, and adds the contributions of the removed
+// channels to the output layer's bias. If set chooses weights of convolutions, they are
+// chosen by seed as for the whole network; chosen weights that were removed are left out.
 func (c *Compacted[T]) Trained(whole *Params[T], set arch.TrainableSet, seed uint64) *Trained[T] {
-	t, places := c.trained(c.Params, set, seed)
+	t, places := c.newTrained(c.Params, set, seed)
 	t.shifts = make([][]float64, len(t.Tensors))
 	for i, positions := range places {
 		for j, p := range positions {
@@ -33,30 +32,30 @@ func (c *Compacted[T]) Trained(whole *Params[T], set arch.TrainableSet, seed uin
 // TrainedGradients returns the part of the compacted network's gradients that belongs
 // to the parameters that Trained returns. Gather sets its Values.
 func (c *Compacted[T]) TrainedGradients(gradients *Params[T], set arch.TrainableSet, seed uint64) *Trained[T] {
-	t, _ := c.trained(gradients, set, seed)
+	t, _ := c.newTrained(gradients, set, seed)
 	return t
 }
 
-// Expand copies t, which Trained returned and training has changed, to whole, the
-// whole network's parameters. It does not change other elements of whole.
+// Expand copies t, which Trained returned, to whole, the parameters of the whole network. It
+// does not change other elements of whole.
 func (c *Compacted[T]) Expand(whole *Params[T], t *Trained[T], set arch.TrainableSet, seed uint64) {
 	for i := range t.Tensors {
-		_, places := c.elements(i, set, seed)
+		_, places := c.trainedElements(i, set, seed)
 		for j, p := range places {
 			whole.Values[i][p] = t.Values[i][j]
 		}
 	}
 }
 
-// trained returns a Trained of params whose values are not set yet, and for each
-// tensor the positions of its elements in the whole network's tensor.
-func (c *Compacted[T]) trained(params *Params[T], set arch.TrainableSet, seed uint64) (t *Trained[T], places [][]int32) {
+// newTrained returns a Trained of params whose values are zero, and for each tensor the
+// positions of its elements in the whole network's tensor.
+func (c *Compacted[T]) newTrained(params *Params[T], set arch.TrainableSet, seed uint64) (t *Trained[T], places [][]int32) {
 	none := func(*arch.Tensor) bool { return false }
 	t = &Trained[T]{Params: NewParams[T](c.Network, none), whole: params, positions: make([][]int32, len(params.Tensors))}
 	places = make([][]int32, len(params.Tensors))
 	for i := range t.Tensors {
 		if x := &t.Tensors[i]; set.Trains(x) {
-			t.positions[i], places[i] = c.elements(i, set, seed)
+			t.positions[i], places[i] = c.trainedElements(i, set, seed)
 			x.Shape = []int{len(places[i])}
 			t.Values[i] = make([]T, len(places[i]))
 		}
@@ -64,10 +63,10 @@ func (c *Compacted[T]) trained(params *Params[T], set arch.TrainableSet, seed ui
 	return t, places
 }
 
-// elements lists the elements of tensor i that set trains. positions are their indices in
-// the compacted network's tensor, and places are their indices in the whole network's
+// trainedElements lists the elements of tensor i that set trains. positions are their indices
+// in the compacted network's tensor, and places are their indices in the whole network's
 // tensor.
-func (c *Compacted[T]) elements(i int, set arch.TrainableSet, seed uint64) (positions, places []int32) {
+func (c *Compacted[T]) trainedElements(i int, set arch.TrainableSet, seed uint64) (positions, places []int32) {
 	x, whole := &c.Params.Tensors[i], &c.removal.params.Tensors[i]
 	positions, places = []int32{}, []int32{}
 	add := func(position, place int) {
@@ -82,7 +81,7 @@ func (c *Compacted[T]) elements(i int, set arch.TrainableSet, seed uint64) (posi
 		}
 	case x.Kind != arch.ConvWeight && x.Kind != arch.OutputWeight:
 		for at, channel := range c.Origins[x.Unit] {
-			if c.varies(x.Unit, channel) {
+			if c.computed(x.Unit, channel) {
 				add(at, channel)
 			}
 		}
@@ -91,7 +90,7 @@ func (c *Compacted[T]) elements(i int, set arch.TrainableSet, seed uint64) (posi
 		area := whole.Shape[2] * whole.Shape[3]
 		for _, place := range Chosen(whole, set, seed) {
 			out, in, position := int(place)/whole.FanIn, int(place)%whole.FanIn/area, int(place)%area
-			if c.varies(x.Unit, out) && inputs[in] >= 0 {
+			if c.computed(x.Unit, out) && inputs[in] >= 0 {
 				add((outputs[out]*x.Shape[1]+inputs[in])*area+position, int(place))
 			}
 		}
@@ -101,7 +100,7 @@ func (c *Compacted[T]) elements(i int, set arch.TrainableSet, seed uint64) (posi
 		for to := range x.Shape[0] {
 			out := to
 			if x.Kind == arch.ConvWeight {
-				if out = c.Origins[x.Unit][to]; !c.varies(x.Unit, out) {
+				if out = c.Origins[x.Unit][to]; !c.computed(x.Unit, out) {
 					continue
 				}
 			}
@@ -117,8 +116,9 @@ func (c *Compacted[T]) elements(i int, set arch.TrainableSet, seed uint64) (posi
 	return positions, places
 }
 
-// varies reports whether unit i computes this channel of the whole network.
-func (c *Compacted[T]) varies(i, channel int) bool {
+// computed reports whether unit i of the compacted network computes this channel of the whole
+// network.
+func (c *Compacted[T]) computed(i, channel int) bool {
 	return channel != ConstantChannel && c.removal.computed(i, channel)
 }
 

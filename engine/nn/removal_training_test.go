@@ -23,7 +23,7 @@ func TestTrainingCompacted(t *testing.T) {
 		return net
 	}
 	for _, net := range []*arch.Network{build("resnet-8", arch.OptionA), build("resnet-8", arch.OptionB), build("convnet", arch.OptionB),
-		imageNetInMiniature(arch.Shape{C: 3, H: 22, W: 19}, 4)} {
+		miniatureImageNet(arch.Shape{C: 3, H: 22, W: 19}, 4)} {
 		for _, clampName := range []string{"a third", "the same channels everywhere"} {
 			for _, set := range append(slices.Clone(arch.TrainableSets), "random-2", "bn+random-2") {
 				t.Run(fmt.Sprint(net.Name, net.Options.Shortcut, ", ", clampName, " held, ", set), func(t *testing.T) {
@@ -34,6 +34,7 @@ func TestTrainingCompacted(t *testing.T) {
 	}
 }
 
+// trainCompacted compares training of the compacted and of the whole network.
 func trainCompacted(t *testing.T, net *arch.Network, clampName string, set arch.TrainableSet) {
 	const seed, steps = 7, 4
 	e := exampleOf[float64](net, 6)
@@ -71,7 +72,7 @@ func trainCompacted(t *testing.T, net *arch.Network, clampName string, set arch.
 			t.Fatalf("step %d: loss %v, want %v", step, got.Sum, want.Sum)
 		}
 		whole.Backward()
-		values, slopes := picked(e.params, free), picked(whole.Gradients(), free)
+		values, slopes := gather(e.params, free), gather(whole.Gradients(), free)
 		reference.step(values, slopes)
 		for i, positions := range free {
 			for j, p := range positions {
@@ -91,14 +92,14 @@ func trainCompacted(t *testing.T, net *arch.Network, clampName string, set arch.
 	for i := range net.Tensors() {
 		x := &e.params.Tensors[i]
 		for j, v := range expanded.Values[i] {
-			was, want := start.Values[i][j], e.params.Values[i][j]
-			if !slices.Contains(free[i], int32(j)) && v != was {
-				t.Errorf("%s[%d] belongs to a removed channel, but changed from %v to %v", x.Name, j, was, v)
+			before, want := start.Values[i][j], e.params.Values[i][j]
+			if !slices.Contains(free[i], int32(j)) && v != before {
+				t.Errorf("%s[%d] belongs to a removed channel, but changed from %v to %v", x.Name, j, before, v)
 			}
 			if math.Abs(v-want) > 1e-8*(1+math.Abs(want)) {
 				t.Errorf("%s[%d] is %v, want %v", x.Name, j, v, want)
 			}
-			if v != was {
+			if v != before {
 				changed++
 			}
 		}
@@ -118,9 +119,8 @@ func trainCompacted(t *testing.T, net *arch.Network, clampName string, set arch.
 	}
 }
 
-// unmasked returns for each tensor the elements that a set trains, except those that
-// belong to channels that are held constant, compute such channels, or read removed
-// channels.
+// unmasked returns for each tensor the elements that a set trains, without the elements that
+// belong to channels that are held constant, compute such channels, or read removed channels.
 func unmasked(net *arch.Network, c *Compacted[float64], kept [][]int, set arch.TrainableSet, seed uint64) [][]int32 {
 	var free [][]int32
 	for _, x := range net.Tensors() {
@@ -150,8 +150,8 @@ func unmasked(net *arch.Network, c *Compacted[float64], kept [][]int, set arch.T
 	return free
 }
 
-// picked returns copies of the elements at the given positions of each tensor.
-func picked(p *Params[float64], positions [][]int32) [][]float64 {
+// gather returns copies of the elements at the given positions of each tensor.
+func gather(p *Params[float64], positions [][]int32) [][]float64 {
 	values := make([][]float64, len(positions))
 	for i := range positions {
 		for _, at := range positions[i] {
@@ -165,6 +165,7 @@ func picked(p *Params[float64], positions [][]int32) [][]float64 {
 // plain loops.
 type momentum struct{ velocity [][]float64 }
 
+// step changes values by a step along the gradients.
 func (m *momentum) step(values, gradients [][]float64) {
 	if m.velocity == nil {
 		for _, v := range values {

@@ -8,18 +8,18 @@ import (
 	"bnkit/engine/kernel"
 )
 
-// TrainingOptions are the sizes and choices of a Training.
+// TrainingOptions holds the options of a Training.
 type TrainingOptions struct {
 	Batch     int // largest number of examples in a step
 	Threads   int
 	Gradients Gradients
-	Eps       float64 // what BatchNorm adds to a variance; 0 stands for DefaultEps
+	Eps       float64 // number that BatchNorm adds to a variance; 0 stands for DefaultEps
 	// LabelSmoothing is the share of each label that is spread over all classes
 	// in the loss that Backward differentiates. Forward returns the cross-entropy
 	// of the labels without smoothing, which can be compared with a test loss.
 	LabelSmoothing float64
 	// BF16 stores the outputs of convolutions and pools, before BatchNorm, as
-	// bfloat16. That halves their memory, which is most of what a step needs.
+	// bfloat16. That halves their memory, which is most of a step's memory.
 	// Everything else is stored in float32, and all arithmetic is float32. The kernel
 	// family must be one for float32.
 	BF16 bool
@@ -40,7 +40,7 @@ type Training[T kernel.Float] struct {
 	n         int
 	stage     int      // first of the current stages
 	stagesEnd int      // end of the current stages
-	divided   chunking // of n, for these stages
+	divided   chunking // chunks of the current stages
 
 	sums, squares [2][]T       // moments of y, image × channel, for even and for odd stages
 	totals        [2][]float64 // sums over images, by channel
@@ -58,7 +58,7 @@ type Training[T kernel.Float] struct {
 	timer func(unit int, phase Phase, took time.Duration)
 }
 
-// Phase is what a step does for a unit.
+// Phase is a part of the work that a step does for a unit.
 type Phase string
 
 // The phases of a step. The head counts as the unit after the last.
@@ -69,7 +69,7 @@ const (
 )
 
 // SetTimer makes every step call timer at the end of each phase, on the goroutine
-// that runs the step. A nil timer turns that off.
+// that runs the step. If timer is nil, steps are no longer timed.
 func (t *Training[T]) SetTimer(timer func(unit int, phase Phase, took time.Duration)) {
 	t.timer = timer
 }
@@ -118,7 +118,7 @@ func NewTraining[T kernel.Float](net *arch.Network, family *kernel.Family[T], pa
 		widest, largest = max(widest, u.blocks*family.Lanes), max(largest, u.size)
 		t.means, t.vars = append(t.means, make([]float64, u.OutShape.C)), append(t.vars, make([]float64, u.OutShape.C))
 		for _, w := range t.workers {
-			w.need(u.source, u.chunk, family.Lanes)
+			w.reservePadded(u.source, u.chunk, family.Lanes)
 			w.work = grow(w.work, u.workspace(u.chunk))
 			if o.BF16 {
 				w.y, w.r = grow(w.y, u.chunk*u.size), grow(w.r, u.size)
@@ -161,6 +161,7 @@ func (t *Training[T]) Repack() {
 	t.pool.run(len(t.units), t.repack)
 }
 
+// repackUnit packs unit i's filters again if they are trained. It is an item of pool.run.
 func (t *Training[T]) repackUnit(worker, i int) {
 	if t.o.Gradients.weights(t.units[i].Shortcut) {
 		t.packForward(worker, i)

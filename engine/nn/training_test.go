@@ -20,6 +20,7 @@ type example[T kernel.Float] struct {
 	labels   []int32
 }
 
+// newExample returns an example of a network of package arch.
 func newExample[T kernel.Float](t testing.TB, name string, o arch.Options, batch int) *example[T] {
 	t.Helper()
 	net, err := arch.Build(name, o)
@@ -169,8 +170,8 @@ func TestSameBitsForAnyThreads(t *testing.T) {
 	}
 }
 
-// TestGradientChoices checks that computing fewer gradients does not change those that
-// remain, and that Forward alone gives the same loss and statistics.
+// TestGradientChoices checks that gradients do not depend on which others are computed, and
+// that Forward alone gives the same loss and statistics.
 func TestGradientChoices(t *testing.T) {
 	input := arch.Shape{C: 3, H: 16, W: 16}
 	for _, c := range []struct {
@@ -234,7 +235,7 @@ func TestGradientChoices(t *testing.T) {
 	}
 }
 
-// TestStepAllocatesNothing checks steps that also pack filters again.
+// TestStepAllocatesNothing checks that steps and Repack do not allocate.
 func TestStepAllocatesNothing(t *testing.T) {
 	e := newExample[float32](t, "resnet-8", arch.Options{Input: arch.Shape{C: 3, H: 8, W: 8}, Classes: 10}, 16)
 	for _, o := range []TrainingOptions{

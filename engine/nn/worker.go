@@ -11,13 +11,13 @@ type worker[T kernel.Float] struct {
 	y          []T                   // with bfloat16: a chunk's y before rounding, or one image's after expanding
 	r          []T                   // with bfloat16: one image's expanded y of a projection
 	dy         []T                   // a chunk's gradient of a convolution's output
-	ahead      [][]T                 // what a convolution prefetches
+	prefetch   [][]T                 // memory that a convolution prefetches
 	activation kernel.Activation[T]
 	masking    kernel.Masking[T]
 	gradient   kernel.InputGradient[T]
 }
 
-// newWorkers returns n workers without scratch memory, which need and grow add.
+// newWorkers returns n workers without scratch memory. reservePadded and grow add it.
 func newWorkers[T kernel.Float](n int) []*worker[T] {
 	ws := make([]*worker[T], n)
 	for i := range ws {
@@ -26,8 +26,8 @@ func newWorkers[T kernel.Float](n int) []*worker[T] {
 	return ws
 }
 
-// need makes room for the given number of images, padded according to l.
-func (w *worker[T]) need(l kernel.Layout, images, lanes int) {
+// reservePadded allocates memory for the given number of images, padded according to l.
+func (w *worker[T]) reservePadded(l kernel.Layout, images, lanes int) {
 	if size := images * l.Len(lanes); len(w.padded[l]) < size {
 		w.padded[l] = make([]T, size)
 	}

@@ -27,6 +27,7 @@ type golden struct {
 	}
 }
 
+// readGolden reads testdata/training.json.
 func readGolden(t *testing.T) *golden {
 	t.Helper()
 	var g golden
@@ -40,8 +41,9 @@ func readGolden(t *testing.T) *golden {
 	return &g
 }
 
-// TestOptimizersLikePyTorch compares with PyTorch's optimizers after each step. It uses the
-// first elements of some tensors. All other elements are zero and must stay zero.
+// TestOptimizersLikePyTorch compares parameters with those of PyTorch's optimizers after each
+// step. It trains the first elements of some tensors. All other elements are zero and must stay
+// zero.
 func TestOptimizersLikePyTorch(t *testing.T) {
 	const tolerance = 2e-6
 	golden := readGolden(t)

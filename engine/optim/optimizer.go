@@ -14,8 +14,8 @@ type Method interface {
 	// suffixes returns the names of the moments that the method keeps for each tensor.
 	// A resume state appends them to the tensor's name.
 	suffixes() []string
-	// move updates tensor i of params for the optimizer's current step.
-	move(o *Optimizer, i int, params, gradients *nn.Params[float32], rate, decay float64)
+	// update updates tensor i of params for the optimizer's current step.
+	update(o *Optimizer, i int, params, gradients *nn.Params[float32], rate, decay float64)
 }
 
 // SGD is stochastic gradient descent with momentum, as in PyTorch.
@@ -38,7 +38,7 @@ type AdamW Adam
 // Moment is a running mean of gradients or of their squares. The Values of tensors that are
 // not trained are nil.
 type Moment struct {
-	Suffix string // a resume state appends it to the tensors' names
+	Suffix string // suffix that a resume state appends to the tensors' names
 	*nn.Params[float32]
 }
 
@@ -74,14 +74,14 @@ func (o *Optimizer) Step(params, gradients *nn.Params[float32], rate float64) {
 	o.Steps++
 	for i := range params.Values {
 		if o.trains(i) {
-			o.method.move(o, i, params, gradients, rate, o.regularisation.decay(&params.Tensors[i]))
+			o.method.update(o, i, params, gradients, rate, o.regularisation.decay(&params.Tensors[i]))
 		}
 	}
 }
 
 func (SGD) suffixes() []string { return []string{""} }
 
-func (s SGD) move(o *Optimizer, i int, params, gradients *nn.Params[float32], rate, decay float64) {
+func (s SGD) update(o *Optimizer, i int, params, gradients *nn.Params[float32], rate, decay float64) {
 	w, v, g := params.Values[i], o.Moments[0].Values[i], gradients.Values[i]
 	if s.Nesterov {
 		kernel.Nesterov(w, v, g, float32(rate), float32(s.Momentum), float32(decay))
@@ -92,7 +92,7 @@ func (s SGD) move(o *Optimizer, i int, params, gradients *nn.Params[float32], ra
 
 func (Adam) suffixes() []string { return []string{".exp_avg", ".exp_avg_sq"} } // as in PyTorch's state
 
-func (a Adam) move(o *Optimizer, i int, params, gradients *nn.Params[float32], rate, decay float64) {
+func (a Adam) update(o *Optimizer, i int, params, gradients *nn.Params[float32], rate, decay float64) {
 	step := a.step(o.Steps, rate)
 	step.Decay = float32(decay)
 	kernel.Adam(params.Values[i], o.Moments[0].Values[i], o.Moments[1].Values[i], gradients.Values[i], step)
@@ -100,7 +100,7 @@ func (a Adam) move(o *Optimizer, i int, params, gradients *nn.Params[float32], r
 
 func (a AdamW) suffixes() []string { return Adam(a).suffixes() }
 
-func (a AdamW) move(o *Optimizer, i int, params, gradients *nn.Params[float32], rate, decay float64) {
+func (a AdamW) update(o *Optimizer, i int, params, gradients *nn.Params[float32], rate, decay float64) {
 	step := Adam(a).step(o.Steps, rate)
 	step.Keep = float32(1 - rate*decay)
 	kernel.Adam(params.Values[i], o.Moments[0].Values[i], o.Moments[1].Values[i], gradients.Values[i], step)

@@ -10,6 +10,7 @@ import (
 	"bnkit/engine/optim"
 )
 
+// tinyNetwork returns a resnet-8 for 8×8 pictures of 4 classes.
 func tinyNetwork(t *testing.T) *arch.Network {
 	t.Helper()
 	net, err := arch.Build("resnet-8", arch.Options{Input: arch.Shape{C: 3, H: 8, W: 8}, Classes: 4})
@@ -19,6 +20,7 @@ func tinyNetwork(t *testing.T) *arch.Network {
 	return net
 }
 
+// closeTo reports whether a and b differ by at most tolerance, relative to b if |b| > 1.
 func closeTo(a, b, tolerance float64) bool {
 	return math.Abs(a-b) <= tolerance*math.Max(1, math.Abs(b))
 }

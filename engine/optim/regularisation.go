@@ -11,7 +11,7 @@ import (
 // value leaves it unchanged.
 type Regularisation struct {
 	WeightDecay float64 // of all trained parameters
-	ExemptBN    bool    // weight decay does not act on γ and β
+	ExemptBN    bool    // whether γ and β are exempt from weight decay
 	Gamma, Beta Penalty
 	ClipNorm    float64 // limit of the norm of the whole gradient; 0 for no limit
 }
@@ -74,7 +74,7 @@ func (o *Optimizer) clip(gradients *nn.Params[float32]) {
 			continue
 		}
 		for _, v := range g {
-			sum += float64(v) * float64(v) // the product is exact, so that fusing changes nothing
+			sum += float64(v) * float64(v) // the product is exact, so a fused multiply-add gives the same result
 		}
 	}
 	scale := o.regularisation.ClipNorm / (math.Sqrt(sum) + 1e-6)

@@ -47,7 +47,7 @@ type Cosine struct {
 // Rate returns the rate at an epoch.
 func (s Cosine) Rate(epoch float64) float64 { return anneal(s.LR, s.Min, epoch/float64(s.Epochs)) }
 
-// anneal is half a cosine wave from lr at 0 to min at 1.
+// anneal returns the value at part of half a cosine wave that falls from lr at 0 to min at 1.
 func anneal(lr, min, part float64) float64 {
 	return min + (lr-min)*(1+math.Cos(math.Pi*part))/2
 }

@@ -1,11 +1,11 @@
 #!/usr/bin/python3
-"""Test accuracy, by PyTorch, of a network that bnkit exported.
+"""Measures the test accuracy of a network that bnkit exported, with PyTorch.
 
 usage: eval_torch.py M.safetensors DIR
 
 DIR holds the CIFAR-10 binary files, or the gzipped IDX files of the MNIST
 family. The network (a CIFAR ResNet with option-B shortcuts) is built from the
-file's metadata, so the count can be compared with that of bnkit eval."""
+file's metadata. Compare the number of right answers with that of bnkit eval."""
 import gzip, json, os, struct, sys
 import numpy as np, torch, torch.nn as nn, torch.nn.functional as F
 

@@ -1,12 +1,13 @@
 #!/usr/bin/python3
-"""A training step of an ImageNet ResNet of bottlenecks, by PyTorch, against bnkit's.
+"""Compares a training step of bnkit with PyTorch's, for an ImageNet ResNet with bottlenecks.
 
 usage: step_torch.py M.safetensors STEP.safetensors
 
-M is a checkpoint that bnkit exported, STEP what step.go wrote of the same one.
-PyTorch takes the step in float64, which is the reference, and in float32, so
-that its own error shows how far float32 goes: a ReLU whose input is nearer to
-0 than that comes out on the other side, which moves gradients.
+M is a checkpoint that bnkit exported. STEP is the file that step.go wrote for
+the same checkpoint. PyTorch takes the step in float64, as the reference, and
+in float32. The error of PyTorch's float32 step shows how large rounding errors
+are. They change the sign of ReLU inputs that are close to 0, and with it
+gradients.
 
 Normalised errors, over all tensors of a kind together, of ResNet-50 on the
 folder that pictures.go makes, 8 pictures of 224x224 (AVX-512; PyTorch 1.13):
@@ -19,8 +20,8 @@ gamma           2.3e-02          1.7e-02    3.0e-02 gradient.layer2.2.bn1.weight
 beta            2.4e-02          2.0e-02    2.9e-02 gradient.layer2.2.bn1.bias
 convolutions    2.4e-02          2.1e-02    2.6e-02 gradient.layer2.0.downsample.0.weight
 
-With all of bnkit in float64, a step's gradients are PyTorch's to the last bit
-that its golden file keeps (engine/nn, TestGolden/resnet50)."""
+If bnkit computes in float64, its gradients agree with PyTorch's to the float32
+precision of the golden file (engine/nn, TestGolden/resnet50)."""
 import json, struct, sys
 import numpy as np, torch, torch.nn as nn, torch.nn.functional as F
 
@@ -35,7 +36,7 @@ def read(path):
 
 
 class Bottleneck(nn.Module):
-    """torchvision's, stride in the 3x3 convolution."""
+    """torchvision's bottleneck, with the stride in the 3x3 convolution."""
 
     def __init__(s, i, narrow, stride):
         super().__init__()

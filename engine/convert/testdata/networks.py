@@ -1,12 +1,12 @@
 #!/usr/bin/python3
-"""State dicts of other people's networks, and the logits that PyTorch computes.
+"""Writes state dicts of other people's networks, and the logits that PyTorch computes.
 
 usage: networks.py NAME > NAME.json    (one of NETWORKS below)
        networks.py FILE.th             (logits of a CIFAR ResNet of akamaster's)
 
-The modules have the names and the structure of those that they are called after; layers are
-narrower. Values and pictures come from a hash of the name that networks_test.go computes too,
-so a file holds names, shapes and logits only."""
+Tensor names and structure are those of the original networks, with narrower layers. Values and
+pictures come from a hash of the name that networks_test.go computes too, so a file holds only
+names, shapes and logits."""
 import json, sys, zlib
 import numpy as np, torch, torch.nn as nn, torch.nn.functional as F
 
@@ -113,8 +113,9 @@ class ResNet(nn.Module):
 
 
 class VGG(nn.Module):
-    """torchvision.models.vgg.VGG of configuration A; side is that of its average pool, 7 in
-    torchvision and 1 in pytorch-cifar-models, which has none. Kuangliu's has no hidden layers."""
+    """torchvision.models.vgg.VGG of configuration A. side is the size of the average pool's
+    output: 7 in torchvision, and 1 for pytorch-cifar-models, which has no such pool. Kuangliu's
+    network has no hidden layers."""
 
     def __init__(self, width, hidden, side, bn):
         super().__init__()

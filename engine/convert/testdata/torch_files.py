@@ -1,14 +1,14 @@
 #!/usr/bin/python3
-"""Files that PyTorch writes of torchvision's ResNet-18 and ResNet-50, for logits.go.
+"""Writes torchvision's ResNet-18 and ResNet-50 in the formats of PyTorch, for logits.go.
 
 usage: torch_files.py FOLDER [resnet18 | resnet50]
        go run ./engine/convert/testdata/logits.go FOLDER
 
-Writes each network in whole width as .pt (zip), .pth (legacy) and safetensors; in float32,
-float16 and bfloat16; plain, nested as training programs do, and with the names of
-DataParallel. FOLDER/expected.json has the logits that PyTorch computes in float64 of the
-weights as they are in the file, which logits.go compares with bnkit's. The files of both
-networks take 1.3 GB. Values and pictures are those of networks.py.
+Each network has its full width. It is written as .pt (zip), .pth (legacy) and safetensors; in
+float32, float16 and bfloat16; plain, nested as training programs do, and with the names of
+DataParallel. FOLDER/expected.json holds the logits that PyTorch computes in float64 from the
+rounded weights in each file; logits.go compares them with bnkit's. The files of both networks
+take 1.3 GB. Values and pictures are computed as in networks.py.
 
 Differences of logits, relative to the largest logit, were 5.9e-7 to 7.2e-7 for ResNet-18 and
 6.2e-7 to 6.9e-7 for ResNet-50, for files of PyTorch 1.13 and of 2.14 (AVX-512)."""

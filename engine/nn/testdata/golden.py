@@ -1,11 +1,11 @@
 #!/usr/bin/python3
-"""Golden values of one training step of a network by PyTorch, in float64.
+"""Writes the golden values of one training step of a network, computed by PyTorch in float64.
 
 usage: golden.py resnet8|imagenet|resnet50|plain OUT.safetensors
 
-Weights, pictures and labels come from a hash that golden_test.go computes
-too, so the file holds results only: logits, loss and the gradient of every
-tensor, float32; of ResNet-50's millions a sample, sampled() below."""
+Weights, pictures and labels come from a hash that golden_test.go computes too,
+so the file holds only results, in float32: logits, loss and the gradient of
+every tensor, or for ResNet-50 a sample of it (see sampled)."""
 import json, struct, sys, zlib
 import numpy as np, torch, torch.nn as nn, torch.nn.functional as F
 
@@ -56,7 +56,7 @@ class ResNet8(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """torchvision's, stride in the 3x3 convolution."""
+    """torchvision's bottleneck, with the stride in the 3x3 convolution."""
 
     def __init__(s, i, narrow, wide, stride):
         super().__init__()
@@ -88,7 +88,7 @@ class ImageNet(nn.Module):
 
 
 class ResNet50(nn.Module):
-    """torchvision's."""
+    """torchvision's ResNet-50."""
 
     def __init__(s):
         super().__init__()
@@ -118,7 +118,7 @@ class Conv(nn.Module):
 
 
 class Plain(nn.Module):
-    """convnet without BatchNorm."""
+    """bnkit's convnet without BatchNorm."""
 
     def __init__(s):
         super().__init__()

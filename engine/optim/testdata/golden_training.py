@@ -1,16 +1,16 @@
 #!/usr/bin/python3
-"""Golden values of optimizers, schedules and smoothed labels, by PyTorch in float64.
+"""Writes golden values of optimizers, schedules and smoothed labels, from PyTorch in float64.
 
 usage: golden_training.py > training.json
 
 Each optimizer takes 20 steps from the same start on the loss
 Σ ½·curvature·(w - target)² over the tensors below, all of which are trained.
 Each case's config holds the settings that differ from bnkit's defaults, by
-their names in config.json. A schedule's rates are of each epoch, or of each
-quarter of one where the rate changes each step. What PyTorch has no schedule
-for follows its published formula: TensorFlow's linear_cosine_decay
+their names in config.json. A schedule has a rate for each epoch or, if the rate
+changes at each step, for each quarter of an epoch. Schedules that PyTorch lacks
+follow their published formulas: TensorFlow's linear_cosine_decay
 (python/training/learning_rate_decay.py), and the ramp-up with exponential decay
-that is common with TPU notebooks."""
+that is common in TPU notebooks."""
 import json, math, warnings
 import torch
 from torch.optim import lr_scheduler as sched
@@ -66,7 +66,7 @@ SCHEDULES = [
 ]
 SCHEDULE_DEFAULTS = {"schedule": "step", "lr": 0.1, "lr_per_step": False, "lr_warmup": 0, "lr_min": 0, "lr_period_growth": 1,
                      "lr_alpha": 0, "lr_beta": 0.001, "lr_waves": 0.5, "lr_start": 0, "lr_ramp": 0, "lr_sustain": 0, "lr_decay": 0.8}
-PARTS = 4  # of an epoch, where the rate changes each step
+PARTS = 4  # number of rates in an epoch if the rate changes at each step
 
 
 def short(v):
@@ -106,7 +106,7 @@ def run_optimizer(config):
 
 
 def linear_cosine_decay(rate, step, steps, num_periods, alpha, beta):
-    """TensorFlow's."""
+    """TensorFlow's linear_cosine_decay."""
     step = min(step, steps)
     linear_decay = (steps - step) / steps
     cosine_decay = 0.5 * (1 + math.cos(math.pi * 2 * num_periods * (step / steps)))
@@ -123,7 +123,7 @@ def ramp_exponential(epoch, start, peak, least, ramp, sustain, decay):
 
 def run_schedule(config):
     c = {**SCHEDULE_DEFAULTS, **config}
-    # A schedule that changes each step is PyTorch's over so many short epochs.
+    # A rate that changes at each step is computed by PyTorch's schedule with shorter epochs.
     parts = PARTS if c["lr_per_step"] else 1
     warmup, epochs = c["lr_warmup"] * parts, c["epochs"] * parts
     optimizer = torch.optim.SGD([torch.zeros(1)], c["lr"])

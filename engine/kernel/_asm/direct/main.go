@@ -1,9 +1,8 @@
 // Command direct generates the AVX2+FMA and AVX-512 kernels of the direct convolution:
 // directConvolve for a convolution's sums over channels and taps, and directGradient
 // for its filter gradient's sums over pixels. Both broadcast a few numbers and multiply
-// each by a panel of 8, 16 or 32 output channels. Tables of offsets say where the
-// numbers lie, so that the same loops serve every kernel size, stride, padding and
-// direction.
+// each by a panel of 8, 16 or 32 output channels. The numbers are addressed by tables of
+// offsets, so that the same loops serve every kernel size, stride, padding and direction.
 package main
 
 import (
@@ -88,6 +87,7 @@ type sums struct {
 	acc [][]VecVirtual
 }
 
+// newSums returns accumulators that hold zero.
 func newSums(numbers int, p panel) sums {
 	s := sums{p, make([][]VecVirtual, numbers)}
 	for i := range s.acc {

@@ -99,9 +99,9 @@ func addUp(vs []VecVirtual) VecVirtual {
 // present records which pointers are not nil.
 type present map[GPVirtual]bool
 
-// cases emits body for every combination of nil and non-nil pointers, and the jumps to
-// the body that applies. A single loop that tests the pointers at each position is slower. name
-// is the prefix of the labels. Each body ends with a return.
+// cases emits body for every combination of nil and non-nil pointers, and the jumps that
+// select one of the bodies. A single loop that tests the pointers at each position is slower.
+// name is the prefix of the labels. Each body ends with a return.
 func cases(name string, pointers []GPVirtual, body func(name string, is present)) {
 	is := present{}
 	var emit func(name string, left []GPVirtual)
@@ -125,26 +125,26 @@ func cases(name string, pointers []GPVirtual, body func(name string, is present)
 // at returns the address of vector i from base on.
 func at(base GPVirtual, i int) Mem { return Mem{Base: base, Disp: i * vector} }
 
-// advance emits the advance of a pointer by n bytes.
+// advance emits the addition of n bytes to a pointer.
 func advance(pointer GPVirtual, n int) { ADDQ(U32(n), pointer) }
 
 // grouped emits a loop of body for each n in sizes, which takes n elements at a time
 // while count is at least n. The remainder is left in count.
 func grouped(name string, count GPVirtual, sizes []int, body func(n int, name string)) {
 	for _, n := range sizes {
-		here := name + map[int]string{1: "One", 2: "Two", 4: "Four", 8: "Eight", 16: "Sixteen", 32: "ThirtyTwo"}[n]
+		label := name + map[int]string{1: "One", 2: "Two", 4: "Four", 8: "Eight", 16: "Sixteen", 32: "ThirtyTwo"}[n]
 		CMPQ(count, Imm(uint64(n)))
-		JB(LabelRef(here + "Done"))
-		Label(here)
-		body(n, here)
+		JB(LabelRef(label + "Done"))
+		Label(label)
+		body(n, label)
 		SUBQ(Imm(uint64(n)), count)
 		CMPQ(count, Imm(uint64(n)))
-		JAE(LabelRef(here))
-		Label(here + "Done")
+		JAE(LabelRef(label))
+		Label(label + "Done")
 	}
 }
 
-// peak generates a loop with enough accumulators that no multiply-add waits for another.
+// peak generates a loop with so many accumulators that no multiply-add waits for another.
 func peak(name string, lanes int, register func() VecVirtual) {
 	TEXT(name, NOSPLIT, "func(iterations uintptr)")
 	Doc(fmt.Sprintf("%s does 12 independent multiply-adds of %d float32 in each iteration.", name, lanes),

@@ -158,16 +158,16 @@ func roundBF16() {
 }
 
 // roundHalf rounds each lane of v to bfloat16. Each lane of one holds 1, of below
-// 0x7fff, and of quiet the bit of a quiet NaN. cut, odd and nan are scratch.
-func roundHalf(v, one, below, quiet, cut, odd, nan Op) {
+// 0x7fff, and of quiet the bit of a quiet NaN. truncated, odd and nan are scratch.
+func roundHalf(v, one, below, quiet, truncated, odd, nan Op) {
 	VCMPPS(Imm(unordered), v, v, nan)
-	VPSRLD(Imm(16), v, cut)
+	VPSRLD(Imm(16), v, truncated)
 	VPADDD(below, v, v)
-	VPAND(one, cut, odd)
+	VPAND(one, truncated, odd)
 	VPADDD(odd, v, v)
 	VPSRLD(Imm(16), v, v)
-	VPOR(quiet, cut, cut)
-	VPBLENDVB(nan, cut, v, v)
+	VPOR(quiet, truncated, truncated)
+	VPBLENDVB(nan, truncated, v, v)
 }
 
 // expandBF16 generates the expansion of bfloat16.

@@ -79,7 +79,7 @@ func outputGradient(w width) {
 	if w == zmm {
 		blocks, size = "pairs pairs of channel blocks", "384"
 	}
-	TEXT(name, NOSPLIT, "func(d, dy, scratch *float32, tiles, "+counts[w]+", row, plane, tile, position uintptr)")
+	TEXT(name, NOSPLIT, "func(d, dy, scratch *float32, tiles, "+countArgument[w]+", row, plane, tile, position uintptr)")
 	Doc(name+", the adjoint of winogradOutput, writes A·dy·Aᵀ of tiles",
 		"horizontally neighbouring 4×4 tiles dy, in each of "+blocks+", to d.",
 		"row and plane are the numbers of bytes between the rows and blocks of dy. tile and",
@@ -88,7 +88,7 @@ func outputGradient(w width) {
 	Pragma("noescape")
 	transform := newOutputTransform(w)
 	dy, d, scratch, left := load("dy"), load("d"), load("scratch"), AllocLocal(8)
-	copyTo(left, counts[w])
+	copyTo(left, countArgument[w])
 
 	Label("block")
 	at, first, tiles := GP64(), GP64(), load("tiles")

@@ -11,13 +11,13 @@ import (
 // panel is the size in bytes of the columns of u that multiply takes at once: 16 floats.
 const panel = 2 * vector
 
-// rowGroups holds the numbers of rows that are multiplied at once, in descending order. A
-// large group fills the accumulators that two FMA units need to hide their latency, at
-// two loads a cycle. A small group wastes less where a large one does not divide the
+// rowGroups holds the sizes of the groups of rows that are multiplied at once, in descending
+// order. A large group fills the accumulators that two FMA units need to hide their latency,
+// at two loads a cycle. A small group wastes less work if a large one does not divide the
 // number of rows.
 type rowGroups struct {
 	rows   []int
-	except map[int]int // by number of rows left: a smaller group to begin with
+	except map[int]int // for some numbers of rows left, a smaller group to begin with
 }
 
 var (
@@ -91,14 +91,14 @@ func multiply(w width) {
 
 	Label("panel")
 	for i, c := range g.columns {
-		here := func(c columns) string { return fmt.Sprintf("blocks%d", c.blocks) }
-		Label(here(c))
+		label := func(c columns) string { return fmt.Sprintf("blocks%d", c.blocks) }
+		Label(label(c))
 		if i+1 < len(g.columns) {
 			CMPQ(l.blocks, Imm(uint64(c.blocks)))
-			JL(LabelRef(here(g.columns[i+1])))
+			JL(LabelRef(label(g.columns[i+1])))
 		}
 		move(l.mPanel, l.to)
-		c.rows.each(here(c), l, func(name string, rows int) { w.group(name, rows, c.blocks, l) })
+		c.rows.emitGroups(label(c), l, func(name string, rows int) { w.group(name, rows, c.blocks, l) })
 		if c.blocks%2 == 0 {
 			ADDQ(U32(c.blocks*vector), l.mPanel)
 			step := load("uPanel")
@@ -125,7 +125,7 @@ func multiply(w width) {
 	RET()
 }
 
-// join returns numbers as text.
+// join returns numbers as text, separated by commas and "and".
 func join(numbers []int) string {
 	text := ""
 	for i, n := range numbers {
@@ -141,8 +141,8 @@ func join(numbers []int) string {
 	return text
 }
 
-// locals are the variables on the stack: the numbers of products that are left, and
-// where the current position, panels and group begin.
+// locals are the variables on the stack: the numbers of positions, blocks and rows that are
+// left, and the addresses of the current position, panels and group.
 type locals struct {
 	positions, blocks, rows       Mem
 	mAt, vAt, uAt, mPanel, uPanel Mem
@@ -157,26 +157,26 @@ func move(from, to Mem) {
 	MOVQ(r, to)
 }
 
-// each emits a loop that divides the argument rows into groups and calls multiply to emit
-// the code for each size of group. It begins at l.vAt.
-func (g rowGroups) each(name string, l locals, multiply func(name string, rows int)) {
+// emitGroups emits a loop that divides the argument rows into groups. It calls multiply to
+// emit the code for each size of group. The loop begins at l.vAt.
+func (g rowGroups) emitGroups(name string, l locals, multiply func(name string, rows int)) {
 	rows := g.rows
 	move(l.vAt, l.from)
 	copyTo(l.rows, "rows")
-	here := func(n int) string { return fmt.Sprintf("%sRows%d", name, n) }
+	label := func(n int) string { return fmt.Sprintf("%sRows%d", name, n) }
 	Label(name + "Rows")
 	for left, n := range g.except {
 		CMPQ(l.rows, Imm(uint64(left)))
-		JE(LabelRef(here(n)))
+		JE(LabelRef(label(n)))
 	}
 	for i, n := range rows[:len(rows)-1] {
 		CMPQ(l.rows, Imm(uint64(rows[i+1])))
-		JG(LabelRef(here(n)))
+		JG(LabelRef(label(n)))
 	}
 	for i := len(rows) - 1; i >= 0; i-- {
 		n := rows[i]
-		Label(here(n))
-		multiply(here(n), n)
+		Label(label(n))
+		multiply(label(n), n)
 		SUBQ(Imm(uint64(n)), l.rows)
 		JG(LabelRef(name + "Rows"))
 		if i > 0 {
@@ -284,7 +284,7 @@ func (w width) group(name string, n, blocks int, l locals) {
 	l.advance(n)
 }
 
-// sized returns the part of x that is as large as like.
+// sized returns x, or its lower half if like is smaller.
 func sized(x, like VecVirtual) Op {
 	if like.Size() < x.Size() {
 		return x.AsY()
@@ -292,7 +292,7 @@ func sized(x, like VecVirtual) Op {
 	return x
 }
 
-// advance emits the advance of l.from and l.to by n rows.
+// advance emits the addition of n rows to l.from and l.to.
 func (l locals) advance(n int) {
 	for _, on := range []struct {
 		at     Mem

@@ -40,7 +40,7 @@ func multiply16(blocks int) {
 	}
 	ADDQ(U32(depth16*panel), u)
 	move(l.mAt, l.to)
-	twelves.each("", l, func(_ string, rows int) { w.group16(rows, filters, ahead, l) })
+	twelves.emitGroups("", l, func(_ string, rows int) { w.group16(rows, filters, ahead, l) })
 	for _, p := range []struct {
 		at   Mem
 		step string

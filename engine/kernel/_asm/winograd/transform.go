@@ -184,7 +184,7 @@ func input(w width) {
 	if w == zmm {
 		blocks, size = "pairs pairs of channel blocks", "96"
 	}
-	TEXT(name, NOSPLIT, "func(v, src, strip *float32, tiles, "+counts[w]+", row, plane, tile, position uintptr)")
+	TEXT(name, NOSPLIT, "func(v, src, strip *float32, tiles, "+countArgument[w]+", row, plane, tile, position uintptr)")
 	Doc(name+" writes BᵀdB of tiles horizontally neighbouring 6×6 tiles d, in",
 		"each of "+blocks+", to v. src points to the first tile's upper left",
 		"corner. row and plane are the numbers of bytes between the rows and blocks of src.",
@@ -194,7 +194,7 @@ func input(w width) {
 	column := points * w.bytes() // of the strip between the two passes
 	transform := newInputTransform(w)
 	src, v, left := load("src"), load("v"), AllocLocal(8)
-	copyTo(left, counts[w])
+	copyTo(left, countArgument[w])
 
 	Label("block")
 	{
@@ -273,17 +273,18 @@ func input(w width) {
 	RET()
 }
 
-// counts is the name of the argument that counts channel blocks or pairs of them.
-var counts = map[width]string{ymm: "blocks", zmm: "pairs"}
+// countArgument holds the name of the argument with the number of channel blocks or of pairs
+// of them.
+var countArgument = map[width]string{ymm: "blocks", zmm: "pairs"}
 
 // inverse generates the transform of the products of a run of neighbouring tiles into
-// dst. It leaves out what lies beyond the edges of dst.
+// dst. It leaves out rows and columns beyond the edges of dst.
 func inverse(w width) {
 	name, blocks, size := w.name("winogradOutput"), "blocks channel blocks", "192"
 	if w == zmm {
 		blocks, size = "pairs pairs of channel blocks", "384"
 	}
-	TEXT(name, NOSPLIT, "func(dst, m, scratch *float32, tiles, "+counts[w]+", rows, columns, row, plane, tile, position uintptr)")
+	TEXT(name, NOSPLIT, "func(dst, m, scratch *float32, tiles, "+countArgument[w]+", rows, columns, row, plane, tile, position uintptr)")
 	Doc(name+" writes AᵀmA of tiles horizontally neighbouring tiles of",
 		"products m, in each of "+blocks+", to dst. It writes rows rows, 1 to 4,",
 		"and at most columns columns, which is at least 4·tiles-3. row and plane are the",
@@ -292,7 +293,7 @@ func inverse(w width) {
 	Pragma("noescape")
 	transform := newOutputTransform(w)
 	dst, m, scratch, left := load("dst"), load("m"), load("scratch"), AllocLocal(8)
-	copyTo(left, counts[w])
+	copyTo(left, countArgument[w])
 
 	Label("block")
 	to, from := GP64(), GP64()
