@@ -28,7 +28,7 @@ func TestForceIsAtomic(t *testing.T) {
 	replacement := old
 	replacement.Seed, replacement.Epochs = 2, 2
 	whole := t.TempDir()
-	mustTrain(t, replacement, data, TrainOptions{Dir: whole, Threads: 1, Place: whole})
+	mustTrain(t, replacement, data, TrainOptions{Dir: whole, Threads: 1, DataPath: whole})
 	newModel := readFile(t, whole, rundir.CheckpointFile)
 
 	errStopped := errors.New("stopped")
@@ -50,7 +50,7 @@ func TestForceIsAtomic(t *testing.T) {
 			}
 			return nil
 		})
-		_, err := Train(context.Background(), replacement, data, TrainOptions{Dir: dir, Threads: 1, Force: true, Place: whole})
+		_, err := Train(context.Background(), replacement, data, TrainOptions{Dir: dir, Threads: 1, Force: true, DataPath: whole})
 		stopIntercepting()
 		if err == nil {
 			t.Logf("stopped at each of %d operations; runs found: %v", at-1, found)

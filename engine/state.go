@@ -196,8 +196,8 @@ func (r *run) resume() error {
 	if lost != nil {
 		r.options.warn(lost)
 	}
-	if r.options.Place != "" {
-		if err := r.dir.WriteDataPath(r.options.Place); err != nil {
+	if r.options.DataPath != "" {
+		if err := r.dir.WriteDataPath(r.options.DataPath); err != nil {
 			return err
 		}
 	}
@@ -228,7 +228,7 @@ func (r *run) readStateFile() (*checkpoint.File, error) {
 // begin writes the first files of a new run. If the run starts from a model, these include
 // a state, so that a resume does not need the model's file.
 func (r *run) begin() error {
-	if err := r.dir.Begin(r.options.Place); err != nil {
+	if err := r.dir.Begin(r.options.DataPath); err != nil {
 		return err
 	}
 	if err := r.dir.RemoveManifest(); err != nil {
@@ -324,8 +324,9 @@ func (r *run) checkArithmetic(before *kernel.Arithmetic) error {
 	return &ArithmeticError{Dir: r.dir.Path(), Before: *before, Now: now}
 }
 
-// restoreTensors sets the optimizer's moments and the sums of gradients. The trainer has
-// already started from the state's model.
+// restoreTensors sets the optimizer's moments and the sums of gradients. The trainer
+// already has the parameters and statistics, which are taken here only so that checkEmpty
+// finds tensors that do not belong there.
 func (r *run) restoreTensors(file *checkpoint.File) error {
 	t := r.trainer
 	stored := newStoredTensors(file)

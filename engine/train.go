@@ -44,9 +44,9 @@ type TrainOptions struct {
 	// does not need From.
 	From *Model
 
-	// Place is the folder or archive that holds the data. The run records it. If it is "",
+	// DataPath is the folder or archive that holds the data. The run records it. If it is "",
 	// a resumed run uses the recorded place, and a new run the default one.
-	Place string
+	DataPath string
 
 	Begin func(dir string)          // called with the run's directory after all checks and before the first step; may be nil
 	Step  func(StepReport)          // called after each step; may be nil

@@ -7,8 +7,9 @@ import (
 	"testing"
 )
 
-// TestThreshold checks the chance line and the axis of shares of a single run, and the second
-// panel of several runs.
+// TestThreshold checks that a single run has one panel, with a chance line if the number of
+// classes is known, and that several runs have a second panel, with an x axis from 0 to 1, and
+// the same colours as in other figures.
 func TestThreshold(t *testing.T) {
 	r := report(4, 0.8)
 	r.Classes = 4
@@ -20,27 +21,27 @@ func TestThreshold(t *testing.T) {
 	// The curve falls from 0.8 to 0.4; its marks are at both ends.
 	high, low := extent(picture, colors[0])
 	radius := float64(markRadius) * dpi / 72
-	at := func(accuracy float64) float64 {
+	rowOf := func(accuracy float64) float64 {
 		top, bottom := float64(high)+radius, float64(low)-radius
 		return bottom + (0.4-accuracy)/0.4*(bottom-top)
 	}
-	if row, n := longestRow(picture, grey); n < 500 || math.Abs(float64(row)-at(0.25)) > 4 {
-		t.Errorf("the chance line is in row %d with %d pixels, want row %v", row, n, at(0.25))
+	if row, n := longestRow(picture, grey); n < 500 || math.Abs(float64(row)-rowOf(0.25)) > 4 {
+		t.Errorf("the chance line is in row %d with %d pixels, want row %v", row, n, rowOf(0.25))
 	}
-	without := report(4, 0.8)
-	if _, n := longestRow(renderFigure(t, threshold([]Run{{Name: "a", Report: without}})), grey); n > 50 {
+	unknownClasses := report(4, 0.8)
+	if _, n := longestRow(renderFigure(t, threshold([]Run{{Name: "a", Report: unknownClasses}})), grey); n > 50 {
 		t.Errorf("a chance line has %d pixels, but the number of classes is unknown", n)
 	}
 
-	two := threshold([]Run{{Name: "a", Report: r}, {Name: "b", Report: r}, {Name: "c"}})
+	several := threshold([]Run{{Name: "a", Report: r}, {Name: "b", Report: r}, {Name: "c"}})
 	runs := withDistinctNames([]Run{{Name: "not analyzed"}, {Name: "a", Report: r}, {Name: "b", Report: r}})
 	if f := threshold(runs); f.legend[1].mark.color != colors[2] || nearZero(runs).legend[1].mark.color != colors[2] {
-		t.Errorf("the third run has the colour %v, and %v in another picture", f.legend[1].mark.color, nearZero(runs).legend[1].mark.color)
+		t.Errorf("third run: colour %v in threshold, %v in nearZero; want %v in both", f.legend[1].mark.color, nearZero(runs).legend[1].mark.color, colors[2])
 	}
-	if len(two.panels) != 2 || len(two.legend) != 2 || two.panels[1].X.Min != 0 || two.panels[1].X.Max != 1 {
-		t.Errorf("several runs have panels %+v and the legend %+v", two.panels, two.legend)
+	if len(several.panels) != 2 || len(several.legend) != 2 || several.panels[1].X.Min != 0 || several.panels[1].X.Max != 1 {
+		t.Errorf("several runs have panels %+v and the legend %+v", several.panels, several.legend)
 	}
-	renderFigure(t, two)
+	renderFigure(t, several)
 }
 
 // pixelsOf returns the number of pixels of a colour in each row.

@@ -116,7 +116,7 @@ func FuzzUnmarshal(f *testing.F) {
 			}
 		}
 		if v.Seed != seed || v.Arch != arch {
-			t.Fatalf("%q is read as seed %d of %q, but its exact keys say %d of %q", b, v.Seed, v.Arch, seed, arch)
+			t.Fatalf("%q: got seed %d and arch %q; the exactly spelled keys have seed %d and arch %q", b, v.Seed, v.Arch, seed, arch)
 		}
 	})
 }

@@ -54,6 +54,6 @@
 // file allocates the bytes of the state dict's storages plus at most 64 bytes for each byte
 // of the pickle, 16 for each byte of the zip directory, and 1 MiB; growing slices can
 // double this. Tensors can share storages and repeat elements, but all tensors together
-// must not have more than 65,536 elements or, in larger files, two elements for each byte
-// of the file. Values may be nested without limit, and references may form cycles.
+// may have at most 65,536 elements or twice as many as the file has bytes, whichever is
+// larger. Values may be nested without limit, and references may form cycles.
 package torchfile

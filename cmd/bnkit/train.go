@@ -229,7 +229,7 @@ func runTrain(c *cobra.Command, g *globalOptions, o *trainOptions) error {
 	}
 	line := g.newProgress()
 	result, err := engine.Train(c.Context(), o.config, data, engine.TrainOptions{
-		Dir: o.out, Numbered: numbered, Owned: o.owned, Threads: o.threads, Resume: o.resume, Force: o.force, Place: dataPath, From: o.model,
+		Dir: o.out, Numbered: numbered, Owned: o.owned, Threads: o.threads, Resume: o.resume, Force: o.force, DataPath: dataPath, From: o.model,
 		AllowOtherKernel: o.otherKernel, MaxMemory: int64(g.maxMemory),
 		Begin: func(dir string) {
 			g.note("training %s, %s, on %s in %s", o.config.Arch, trainableText(o.config.Trainable), data.Name, dir)

@@ -13,7 +13,7 @@ type convolutions struct {
 	peak                              func() float64
 }
 
-// convolutionsOf returns the constructors of family f's assembly.
+// convolutionsOf returns the constructors of the assembly convolutions that family f uses.
 func convolutionsOf(f *Family[float32]) convolutions {
 	wide := f.Name == "avx512"
 	return convolutions{
@@ -28,7 +28,7 @@ func convolutionsOf(f *Family[float32]) convolutions {
 	}
 }
 
-// eachWidth runs a subtest for each width of registers.
+// eachWidth runs a subtest for each vector width.
 func eachWidth(t *testing.T, test func(t *testing.T, c convolutions)) {
 	t.Helper()
 	for _, name := range familyNames[1:] {
@@ -36,7 +36,8 @@ func eachWidth(t *testing.T, test func(t *testing.T, c convolutions)) {
 	}
 }
 
-// availableWidths returns the widths of registers that this machine has.
+// availableWidths returns the constructors for each vector width that this machine supports,
+// narrowest first.
 func availableWidths() (all []convolutions) {
 	for _, f := range availableFamilies()[1:] {
 		all = append(all, convolutionsOf(f))
