@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"os"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -76,6 +77,23 @@ func TestWrapText(t *testing.T) {
 		if got := wrapText(text, width); got != want {
 			t.Errorf("%d characters:\n%s\nwant:\n%s", width, got, want)
 		}
+	}
+}
+
+// TestLicences checks that version --licences prints the whole text of docs/licences.txt,
+// which begins with the licence of bnkit.
+func TestLicences(t *testing.T) {
+	want, err := os.ReadFile("../../docs/licences.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, err := os.ReadFile("../../LICENSE")
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := mustRun(t, "version", "--licences")
+	if out != string(want) || !strings.Contains(out, string(own)) {
+		t.Errorf("version --licences prints %d bytes, want the %d of docs/licences.txt, with LICENSE", len(out), len(want))
 	}
 }
 

@@ -18,7 +18,7 @@ type layer struct {
 // files: a package may only import packages that are listed below it.
 var allowedImports = []layer{
 	{"cmd/bnkit", []string{"plots", "analysis", "prune", "engine", "engine/bench", "engine/presets", "engine/config", "engine/rundir", "engine/dataset", "engine/dataset/fetch",
-		"engine/convert", "engine/arch", "engine/kernel", "checkpoint", "checkpoint/safetensors", "checkpoint/durable", "checkpoint/strictjson"}},
+		"engine/convert", "engine/arch", "engine/kernel", "checkpoint", "checkpoint/safetensors", "checkpoint/durable", "checkpoint/strictjson", "docs"}},
 
 	// Plots are drawn from results and measure nothing, so they do not need engine.
 	{"plots", []string{"analysis", "prune", "engine", "engine/rundir", "checkpoint/durable"}},
@@ -49,6 +49,7 @@ var allowedImports = []layer{
 	{"engine/rng", nil},
 	{"checkpoint/durable", nil},
 	{"checkpoint/strictjson", nil},
+	{"docs", nil},
 }
 
 // goList returns the lines that go list prints.

@@ -10,11 +10,13 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"bnkit/docs"
 	"bnkit/engine/kernel"
 )
 
 func newVersionCommand(g *globalOptions) *cobra.Command {
-	return &cobra.Command{
+	var licences bool
+	c := &cobra.Command{
 		Use:   "version",
 		Short: "Print the version, the processor and the kernels in use",
 		Long: `Print the version, the Go release that built it, the processor with the features that
@@ -23,12 +25,24 @@ avx512 or avx2 (assembly) or generic (plain Go).
 
 The environment variable BNKIT_KERNEL selects another family. If bnkit stops with an
 illegal instruction, that is a bug. Please report it with the output of this command;
-BNKIT_KERNEL=generic works around it.`,
+BNKIT_KERNEL=generic works around it.
+
+--licences prints the licence of bnkit, and the licences and notices of everything
+that is linked into it.`,
 		Example: `  bnkit version
+  bnkit version --licences | less
   BNKIT_KERNEL=generic bnkit version --json`,
 		Args: noArguments,
-		RunE: func(*cobra.Command, []string) error { return runVersion(g) },
+		RunE: func(*cobra.Command, []string) error {
+			if licences {
+				_, err := io.WriteString(g.out, docs.Licences)
+				return err
+			}
+			return runVersion(g)
+		},
 	}
+	c.Flags().BoolVar(&licences, "licences", false, "print the licences of bnkit and of everything that is linked into it")
+	return c
 }
 
 // version returns the version of the program, or "development" if it was not built from a
