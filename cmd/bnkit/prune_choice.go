@@ -40,7 +40,8 @@ be removed together. A group is a channel inside a block, or a channel of a resi
 stream in all branches that are added to it. The policies are gamma (|γ|), gamma-reads (|γ| times the
 norm of the weights that read the channel), l1 (L1 norm of the filter that
 computes the channel), taylor (|γ·∂L/∂γ|), change (the change of the next layers' inputs
-when the mean replaces the channel), active (share of outputs that are not zero) and random. The importance
+when the mean replaces the channel), logits (the change of the logits then, to first
+order), active (share of outputs that are not zero) and random. The importance
 of a group is the sum over its channels. --scope chooses the groups that are compared with
 each other: all groups (global), or those of the same layer or stage. Each layer or stage
 then loses the same share of its groups.
