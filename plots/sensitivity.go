@@ -37,7 +37,7 @@ func sensitivity(run Run) *figure {
 		note: fmt.Sprintf("Each cell is a network in which only this layer loses channels: those with the smallest |γ| have γ = 0 and keep their β. %.1f%% with no channel clamped.",
 			100*s.Unclamped.TestAccuracy),
 	}
-	p := newPanel(d.label(), "share of the layer's channels")
+	p := newPanel(d.label(), "share of channels clamped")
 	d.axis(p, 1, true)
 	p.Add(cells{s, f.scale, d.stages})
 	p.Y.Min, p.Y.Max = -0.5, float64(len(s.Shares))-0.5
