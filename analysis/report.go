@@ -37,6 +37,10 @@ type Report struct {
 	Accuracy  *Scope  `json:"accuracy_over,omitempty"`
 	Sweep     []Sweep `json:"sweep,omitempty"` // by rising threshold; the first is the unclamped network
 
+	// Sensitivity is the accuracy when channels of a single layer are clamped. It is missing
+	// if it was not measured.
+	Sensitivity *Sensitivity `json:"sensitivity,omitempty"`
+
 	// Stored is the accuracy with the running statistics that the checkpoint stores. It
 	// is missing if the checkpoint stores none.
 	Stored *Accuracy `json:"stored_statistics,omitempty"`

@@ -21,6 +21,13 @@ type Options struct {
 	Thresholds      []float64 // thresholds of the clamping sweep, which always includes 0; DefaultThresholds if empty
 	GradientBatches int       // number of batches over which gradients are averaged; DefaultGradientBatches if 0
 
+	// Sensitivity lists shares of each layer's channels that are clamped in this layer alone,
+	// from 0 to 1. If it is empty, this is not measured.
+	Sensitivity []float64
+	// SensitivityPictures is the number of pictures of the test split, from its first, over
+	// which Sensitivity is measured; 0 for all.
+	SensitivityPictures int
+
 	// Progress, if not nil, is called from time to time with the name of the measurement and
 	// the numbers of steps done and in total.
 	Progress func(what string, done, total int)
@@ -32,6 +39,10 @@ var (
 	DefaultNearZero   = []float64{0.001, 0.01, 0.1}
 	DefaultThresholds = []float64{0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1}
 )
+
+// DefaultSensitivity is a usual choice for Options.Sensitivity. Most layers lose little
+// accuracy with half of their channels, so shares above it are closer.
+var DefaultSensitivity = []float64{0.25, 0.5, 0.75, 0.9}
 
 // DefaultGradientBatches is the default number of batches for gradients.
 const DefaultGradientBatches = 10
@@ -64,6 +75,17 @@ func (o *Options) complete() error {
 	if o.GradientBatches < 0 {
 		return &OptionError{fmt.Sprintf("gradients cannot be averaged over %d batches; use at least 1", o.GradientBatches)}
 	}
+	if o.SensitivityPictures < 0 {
+		return &OptionError{fmt.Sprintf("sensitivity cannot be measured over %d pictures; use at least 1", o.SensitivityPictures)}
+	}
+	for _, share := range o.Sensitivity {
+		if !(share >= 0 && share <= 1) {
+			return &OptionError{fmt.Sprintf("a share of %v of a layer's channels is out of range; use 0 to 1, e.g. 0.5", share)}
+		}
+	}
+	o.Sensitivity = slices.Clone(o.Sensitivity)
+	slices.Sort(o.Sensitivity)
+	o.Sensitivity = slices.Compact(o.Sensitivity)
 	// The sweep always measures the unclamped network, so threshold 0 is removed here.
 	o.Thresholds = slices.DeleteFunc(slices.Clone(o.Thresholds), func(t float64) bool { return t == 0 })
 	for _, list := range []*[]float64{&o.NearZero, &o.Thresholds} {
@@ -111,6 +133,11 @@ func Run(ctx context.Context, m *engine.Model, data *dataset.Data, o Options) (*
 	if err := r.sweep(ctx, m, evaluator, stats, &o); err != nil {
 		return nil, fmt.Errorf("measure accuracy: %w", err)
 	}
+	if len(o.Sensitivity) > 0 {
+		if err := r.measureSensitivity(ctx, m, data, stats, &o); err != nil {
+			return nil, fmt.Errorf("measure sensitivity: %w", err)
+		}
+	}
 	return r, nil
 }
 
@@ -147,20 +174,27 @@ func (r *Report) sweep(ctx context.Context, m *engine.Model, evaluator *engine.E
 			row.Clamped += l.Clamped - len(r.Layers[i].Pruned)
 		}
 		row.Share = float64(row.Clamped) / float64(max(r.Total.Channels-r.Total.Pruned, 1))
-		variant, err := evaluator.ForVariant(clamped)
-		if err != nil {
+		if row.Accuracy, err = accuracyOfVariant(ctx, evaluator, clamped); err != nil {
 			return err
 		}
-		if stats, err = variant.Reestimate(ctx); err != nil {
-			return err
-		}
-		if test, err = evaluate(ctx, variant, stats); err != nil {
-			return err
-		}
-		row.Accuracy = accuracyOf(test)
 		r.Sweep = append(r.Sweep, row)
 	}
 	return nil
+}
+
+// accuracyOfVariant measures a variant of the evaluator's model, with statistics that are
+// re-estimated for it.
+func accuracyOfVariant(ctx context.Context, evaluator *engine.Evaluator, variant *engine.Model) (Accuracy, error) {
+	e, err := evaluator.ForVariant(variant)
+	if err != nil {
+		return Accuracy{}, err
+	}
+	stats, err := e.Reestimate(ctx)
+	if err != nil {
+		return Accuracy{}, err
+	}
+	test, err := evaluate(ctx, e, stats)
+	return accuracyOf(test), err
 }
 
 // evaluate is e.Evaluate without the error for a loss that is not finite, which clamping may

@@ -2,6 +2,7 @@ package plots
 
 import (
 	"image/color"
+	"path/filepath"
 	"strings"
 
 	"gonum.org/v1/plot"
@@ -84,6 +85,16 @@ func (f *figure) save(path string, format Format) error {
 		return err
 	}
 	return durable.WriteFile(path, b)
+}
+
+// saveAs writes the figure to a file whose extension is the format. The error is a
+// *FormatError for another extension.
+func (f *figure) saveAs(path string) error {
+	format, err := ParseFormat(strings.TrimPrefix(filepath.Ext(path), "."))
+	if err != nil {
+		return err
+	}
+	return f.save(path, format)
 }
 
 // draw draws the whole figure into area.

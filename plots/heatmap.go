@@ -26,7 +26,7 @@ func gradientLayers(run Run) *figure {
 		columns: 3,
 		note:    "Layers from input (top) to output (bottom); lines separate stages.",
 	}
-	scale := &colorScale{low: math.Inf(1), high: math.Inf(-1), label: "mean |∂loss/∂parameter|"}
+	scale := &colorScale{low: math.Inf(1), high: math.Inf(-1), label: "mean |∂loss/∂parameter|", ticks: logTicks{8}}
 	var maps []*heatMap
 	for _, kind := range []struct {
 		kind rundir.GradientKind
@@ -120,16 +120,22 @@ func (h *heatMap) DataRange() (xmin, xmax, ymin, ymax float64) {
 	return float64(h.epochs[0]) - 0.5, float64(h.epochs[len(h.epochs)-1]) + 0.5, -float64(len(h.values[0])) - 0.5, -0.5
 }
 
-// colorScale is a logarithmic scale of colours.
+// colorScale is a scale of colours. A logarithmic one has exponents as values and logTicks.
 type colorScale struct {
-	low, high float64 // exponents
+	low, high float64
+	falling   bool // whether low values are dark, not high ones
 	label     string
+	ticks     plot.Ticker
 }
 
-// color returns the colour of an exponent. The lowest colour is light blue because cells without
+// color returns the colour of a value. The lightest colour is light blue because cells without
 // a value are white.
-func (s *colorScale) color(exponent float64) color.Color {
-	return shade(0.12 + 0.88*(exponent-s.low)/(s.high-s.low))
+func (s *colorScale) color(value float64) color.Color {
+	level := (value - s.low) / (s.high - s.low)
+	if s.falling {
+		level = 1 - level
+	}
+	return shade(0.12 + 0.88*level)
 }
 
 // drawScale draws the scale as a bar at the top of c and returns its height.
@@ -144,8 +150,8 @@ func drawScale(c draw.Canvas, s *colorScale) vg.Length {
 	middle := top - vg.Points(bar)/2
 	c.FillText(style, vg.Point{X: c.Min.X, Y: middle + vg.Points(1)}, s.label)
 	left := c.Min.X + style.Width(s.label) + vg.Points(gap)
-	at := func(exponent float64) vg.Length {
-		return left + vg.Points(wide)*vg.Length((exponent-s.low)/(s.high-s.low))
+	at := func(value float64) vg.Length {
+		return left + vg.Points(wide)*vg.Length((value-s.low)/(s.high-s.low))
 	}
 	const steps = 130
 	for i := range steps {
@@ -153,7 +159,7 @@ func drawScale(c draw.Canvas, s *colorScale) vg.Length {
 		fill(&c, s.color((from+to)/2), at(from), top-vg.Points(bar), min(at(to)+vg.Points(0.4), at(s.high)), top)
 	}
 	style.XAlign, style.YAlign = draw.XCenter, draw.YTop
-	for _, mark := range (logTicks{8}).Ticks(s.low, s.high) {
+	for _, mark := range s.ticks.Ticks(s.low, s.high) {
 		x := at(mark.Value)
 		c.StrokeLine2(draw.LineStyle{Color: color.Black, Width: vg.Points(0.5)}, x, top-vg.Points(bar), x, top-vg.Points(bar+3))
 		c.FillText(style, vg.Point{X: x, Y: top - vg.Points(bar+4)}, mark.Label)

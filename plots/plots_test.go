@@ -289,8 +289,15 @@ func TestReportError(t *testing.T) {
 		"below threshold 2 is 1.5":             func(r *analysis.Report) { r.Sweep[2].Share = 1.5 },
 		"threshold 1 of the sweep is -1":       func(r *analysis.Report) { r.Sweep[1].Threshold = -1 },
 		"threshold 2 of the sweep is +Inf":     func(r *analysis.Report) { r.Sweep[2].Threshold = math.Inf(1) },
+
+		"sensitivity is that of 3 layers, but there are 4": func(r *analysis.Report) { r.Sensitivity.Layers = r.Sensitivity.Layers[:3] },
+		"share 2 of the sensitivity is 0.25":               func(r *analysis.Report) { r.Sensitivity.Shares[1] = 0.25 },
+		"share 2 of the sensitivity is 1.5":                func(r *analysis.Report) { r.Sensitivity.Shares[1] = 1.5 },
+		"has 1 accuracies for 2 shares":                    func(r *analysis.Report) { r.Sensitivity.Layers[2].Clamped = r.Sensitivity.Layers[2].Clamped[:1] },
+		"has the accuracy NaN":                             func(r *analysis.Report) { r.Sensitivity.Layers[3].Clamped[1].TestAccuracy = math.NaN() },
+		"accuracy without clamped channels is +Inf":        func(r *analysis.Report) { r.Sensitivity.Unclamped.TestAccuracy = math.Inf(1) },
 	} {
-		bad := report(4, 0.5)
+		bad := withSensitivity(4)
 		for i := range bad.Layers {
 			bad.Layers[i].Name = "bn"
 		}

@@ -2,7 +2,6 @@ package plots
 
 import (
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -18,11 +17,7 @@ import (
 // is the format: test accuracy against the remaining multiply-adds and against the measured
 // time, with 95% intervals.
 func DrawPolicies(path string, c *prune.Comparison) error {
-	format, err := ParseFormat(strings.TrimPrefix(filepath.Ext(path), "."))
-	if err != nil {
-		return err
-	}
-	return policies(c).save(path, format)
+	return policies(c).saveAs(path)
 }
 
 // policies draws accuracy against multiply-adds and against time, with a line for each policy.

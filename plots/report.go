@@ -52,6 +52,9 @@ func check(r *analysis.Report) error {
 			return fmt.Errorf("layer %d (%s) has %d quantiles of γ, not %d", i+1, l.Name, len(l.Gamma.Quantiles), len(analysis.Levels))
 		}
 	}
+	if err := checkSensitivity(r); err != nil {
+		return err
+	}
 	if len(r.Sweep) > 0 && r.Sweep[0].Threshold != 0 {
 		return fmt.Errorf("the first threshold of the sweep is %v, not 0", r.Sweep[0].Threshold)
 	}

@@ -213,7 +213,7 @@ func TestMaxDrop(t *testing.T) {
 		want, split := data.Test, "test"
 		if hasValidation {
 			withValidation := *data
-			withValidation.Validation = firstPictures(data.Train, 33)
+			withValidation.Validation = data.Train.First(33)
 			data, want, split = &withValidation, withValidation.Validation, "validation"
 		}
 		r, _ := pruneAndSave(t, m, data, Options{Target: Target{MaxDrop: 10}})

@@ -10,6 +10,8 @@ import (
 // Layer counts the channels of one BatchNorm.
 type Layer struct {
 	Name     string `json:"name"`
+	Height   int    `json:"height"` // of the outputs, in pixels
+	Width    int    `json:"width"`
 	Channels int    `json:"channels"`
 	Clamped  int    `json:"clamped"`
 	Removed  int    `json:"removed"` // clamped channels that were removed
@@ -42,7 +44,8 @@ func layersOf(clamped *engine.Model, origins [][]int) []Layer {
 		if gamma == nil {
 			continue
 		}
-		l := Layer{Name: clamped.Network.Units[i].BN, Channels: len(gamma)}
+		u := &clamped.Network.Units[i]
+		l := Layer{Name: u.BN, Height: u.OutShape.H, Width: u.OutShape.W, Channels: len(gamma)}
 		for c := range gamma {
 			if !stays(clamped.Kept[i], c) {
 				l.Clamped++

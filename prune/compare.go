@@ -59,23 +59,12 @@ func Compare(ctx context.Context, m *engine.Model, data *dataset.Data, o Compari
 	if o.Recovery.Iterations > 1 {
 		return nil, &OptionError{"a comparison prunes in one step"}
 	}
-	if o.Pictures > 0 && o.Pictures < data.Test.Len() {
-		data = withTestSplit(data, firstPictures(data.Test, o.Pictures))
+	if o.Pictures > 0 {
+		data = withTestSplit(data, data.Test.First(o.Pictures))
 	}
 	c := &comparison{o: o, data: data}
 	defer c.close()
 	return c.run(ctx, m)
-}
-
-// firstPictures returns a split of the first n pictures of s.
-func firstPictures(s *dataset.Split, n int) *dataset.Split {
-	first := *s
-	if s.Files != nil {
-		first.Files = s.Files[:n]
-		return &first
-	}
-	first.Labels, first.Images = s.Labels[:n], s.Images[:n*s.Channels*s.Height*s.Width]
-	return &first
 }
 
 // comparison holds the state of Compare.

@@ -28,6 +28,7 @@ const (
 	L1         Importance = "l1"
 	Taylor     Importance = "taylor"
 	Change     Importance = "change"
+	Logits     Importance = "logits"
 	Active     Importance = "active"
 	Random     Importance = "random"
 )
@@ -42,6 +43,7 @@ var Importances = []struct {
 	{L1, "L1 norm of the filter that computes the channel"},
 	{Taylor, "|γ·∂L/∂γ|, the change of the loss to first order (with β's part if β is zeroed)"},
 	{Change, "change of the next layers' inputs when the channel becomes its mean"},
+	{Logits, "change of the logits, to first order, when the channel becomes its mean"},
 	{Active, "share of the channel's outputs that are not zero"},
 	{Random, "a random number, as a control"},
 }
@@ -56,7 +58,9 @@ const measureBatch = 64
 var DefaultPolicy = Policy{Importance: Change, Scope: GlobalScope}
 
 // measured reports whether the importance needs data.
-func (i Importance) measured() bool { return i == Taylor || i == Change || i == Active }
+func (i Importance) measured() bool {
+	return i == Taylor || i == Change || i == Logits || i == Active
+}
 
 // check returns an *OptionError for an unknown name or a number out of range.
 func (p *Policy) check() error {

@@ -89,6 +89,7 @@ func TestPrune(t *testing.T) {
 			pruned := load(t, path)
 			clamped, channels := 0, 0
 			for i := range m.Network.Units {
+				u := &m.Network.Units[i]
 				gamma, beta := source.Params.Of(i, arch.Gamma), source.Params.Of(i, arch.Beta)
 				layer := 0
 				for c := range gamma {
@@ -104,7 +105,7 @@ func TestPrune(t *testing.T) {
 						t.Errorf("%s[%d]: γ %v and β %v, want %v and %v", m.Network.Units[i].BN, c, g, b, wantGamma, wantBeta)
 					}
 				}
-				if want := (Layer{m.Network.Units[i].BN, len(gamma), layer, r.Layers[i].Removed}); r.Layers[i] != want {
+				if want := (Layer{u.BN, u.OutShape.H, u.OutShape.W, len(gamma), layer, r.Layers[i].Removed}); r.Layers[i] != want {
 					t.Errorf("layer %+v, want %+v", r.Layers[i], want)
 				}
 				clamped, channels = clamped+layer, channels+len(gamma)

@@ -20,17 +20,22 @@ type scorer struct {
 	moments []nn.Moments   // of the outputs; nil if they were not measured
 	stats   *nn.Statistics // statistics with which moments were measured
 	taylor  [2][][]float64 // mean over batches of |γ·∂L/∂γ| and of its sum with β·∂L/∂β; nil if not measured
+	logits  [][][]float64  // changes of differences of logits, by batch, unit and channel; nil if not measured
 }
 
 // score sets the scores of all groups to their importance by the policy, which must be resolved.
 // beta is the plan's Beta.
 func (s *scorer) score(all []*group, p Policy, beta string) {
-	values := s.importances(p, beta)
-	for _, g := range all {
-		g.score = 0
-		for _, at := range g.places {
-			if v := values[at.unit]; v != nil {
-				g.score += v[at.channel]
+	if p.Importance == Logits {
+		s.scoreLogits(all)
+	} else {
+		values := s.importances(p, beta)
+		for _, g := range all {
+			g.score = 0
+			for _, at := range g.places {
+				if v := values[at.unit]; v != nil {
+					g.score += v[at.channel]
+				}
 			}
 		}
 	}
@@ -57,7 +62,7 @@ func (s *scorer) score(all []*group, p Policy, beta string) {
 }
 
 // importances returns the importance of each channel, by unit; nil for a unit that does
-// not count.
+// not count. It is not for Logits, which does not compare single channels.
 func (s *scorer) importances(p Policy, beta string) [][]float64 {
 	net := s.m.Network
 	values := make([][]float64, len(net.Units))
@@ -242,6 +247,11 @@ func (s *scorer) measure(ctx context.Context, evaluator *engine.Evaluator, data 
 			return err
 		}
 	}
+	if p.Importance == Logits {
+		if err := s.measureLogits(ctx, data, p, evaluator.Estimation().Seed, threads); err != nil {
+			return err
+		}
+	}
 	if s.moments != nil || p.Importance != Change && p.Importance != Active && !means {
 		return nil
 	}
@@ -269,14 +279,6 @@ func (s *scorer) measureMoments(ctx context.Context, evaluator *engine.Evaluator
 
 // measureGradients sets taylor.
 func (s *scorer) measureGradients(ctx context.Context, data *dataset.Data, p Policy, seed uint64, threads int) error {
-	training, err := nn.NewTraining(s.m.Network, kernel.Best(), s.m.Params, nn.TrainingOptions{
-		Batch: min(measureBatch, data.Train.Len()), Threads: threads, Gradients: nn.GradientsOf(s.m.Network, arch.BN), Eps: s.m.Preprocessing.Eps,
-	})
-	if err != nil {
-		return err
-	}
-	defer training.Close()
-	gradients := training.Gradients()
 	for k := range s.taylor {
 		s.taylor[k] = make([][]float64, len(s.m.Network.Units))
 		for i := range s.m.Network.Units {
@@ -285,9 +287,10 @@ func (s *scorer) measureGradients(ctx context.Context, data *dataset.Data, p Pol
 			}
 		}
 	}
-	return eachBatch(ctx, data, p.Batches, seed, func(b *dataset.Batch) {
+	return s.eachStep(ctx, data, p.Batches, seed, threads, func(training *nn.Training[float32], b *dataset.Batch) {
 		training.Forward(b.Images, b.Labels)
 		training.Backward()
+		gradients := training.Gradients()
 		for i := range s.m.Network.Units {
 			gamma, beta := s.m.Params.Of(i, arch.Gamma), s.m.Params.Of(i, arch.Beta)
 			for c, g := range gamma {
@@ -300,6 +303,19 @@ func (s *scorer) measureGradients(ctx context.Context, data *dataset.Data, p Pol
 			}
 		}
 	})
+}
+
+// eachStep calls f with a Training of the model that computes the gradients of γ and β, and
+// with batches as eachBatch.
+func (s *scorer) eachStep(ctx context.Context, data *dataset.Data, count int, seed uint64, threads int, f func(*nn.Training[float32], *dataset.Batch)) error {
+	training, err := nn.NewTraining(s.m.Network, kernel.Best(), s.m.Params, nn.TrainingOptions{
+		Batch: min(measureBatch, data.Train.Len()), Threads: threads, Gradients: nn.GradientsOf(s.m.Network, arch.BN), Eps: s.m.Preprocessing.Eps,
+	})
+	if err != nil {
+		return err
+	}
+	defer training.Close()
+	return eachBatch(ctx, data, count, seed, func(b *dataset.Batch) { f(training, b) })
 }
 
 // eachBatch calls f with up to count batches of the training split without augmentation.

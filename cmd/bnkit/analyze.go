@@ -26,6 +26,7 @@ type analyzeOptions struct {
 	batches              int
 	out                  string
 	wide                 bool
+	sensitivity          sensitivityFlags
 }
 
 func newAnalyzeCommand(g *globalOptions) *cobra.Command {
@@ -47,6 +48,8 @@ func newAnalyzeCommand(g *globalOptions) *cobra.Command {
   accuracy             on the test split, with all |γ| below each of --thresholds
                        clamped to zero, β kept and statistics re-estimated
 
+` + sensitivityHelp + `
+
 ` + intervalHelp + ` The
 pictures and analysis.json go to --out; bnkit plot can draw the pictures again.
 
@@ -63,15 +66,20 @@ layers (name, convolution, shortcut, channels, height, width, gamma and beta wit
 sparsity, gradient); total (the same over all layers; pruned is a number here);
 reestimated_over, sparsity_over, gradients_over and accuracy_over (split, examples,
 batches, statistics); sweep (threshold, clamped, share, test_accuracy, test_loss,
-test_accuracy_interval); stored_statistics (the last three of these); unmeasured (why nothing else was measured). Values that do not exist or are not finite are left out.`,
+test_accuracy_interval); stored_statistics (the last three of these);
+sensitivity (shares, over (as accuracy_over), unclamped (as stored_statistics), layers (name, channels,
+clamped (for each share: channels, the number of them, test_accuracy, test_loss,
+test_accuracy_interval))); unmeasured (why nothing else was measured). Values that do not exist or are not finite are left out.`,
 		Example: `  bnkit analyze
   bnkit analyze runs/first/ckpt.bnz --near-zero 0.001,0.01 --out plots
+  bnkit analyze --sensitivity --pictures 500
   bnkit analyze ckpt.bnz --json > report.json
   bnkit analyze resnet56.th --data cifar10 --normalise-mean imagenet`,
 		Args: cobra.MaximumNArgs(1), ValidArgsFunction: completeRun,
 		RunE: func(c *cobra.Command, args []string) error { return runAnalyze(c, g, o, args) },
 	}
 	o.add(c)
+	o.sensitivity.add(c)
 	f := c.Flags()
 	f.Float64SliceVar(&o.nearZero, "near-zero", analysis.DefaultNearZero, "count |γ| below these `numbers`")
 	f.Float64SliceVar(&o.thresholds, "thresholds", analysis.DefaultThresholds, "measure accuracy with all |γ| below each of these `numbers` clamped to zero")
@@ -95,6 +103,9 @@ func runAnalyze(c *cobra.Command, g *globalOptions, o analyzeOptions, args []str
 	if o.batches < 1 {
 		return &usageError{c.CommandPath(), fmt.Errorf("--batches: %d; use at least 1", o.batches)}
 	}
+	if err := o.sensitivity.check(c); err != nil {
+		return err
+	}
 	if o.out == "" {
 		o.out = plotsDir(path)
 	}
@@ -107,10 +118,12 @@ func runAnalyze(c *cobra.Command, g *globalOptions, o analyzeOptions, args []str
 		return err
 	}
 	line := g.newProgress()
-	report, err := analysis.Run(c.Context(), model, data, analysis.Options{
+	options := analysis.Options{
 		Threads: o.threads, NearZero: o.nearZero, Thresholds: o.thresholds, GradientBatches: o.batches,
 		Progress: func(task string, done, total int) { line.update("measuring %s: %d of %d", task, done, total) },
-	})
+	}
+	o.sensitivity.set(&options)
+	report, err := analysis.Run(c.Context(), model, data, options)
 	line.clear()
 	var option *analysis.OptionError
 	if errors.As(err, &option) {
@@ -220,6 +233,9 @@ func printReport(w io.Writer, r *analysis.Report, wide bool) {
 	line("%d pictures of the %s split, %s statistics, β kept; the numbers in parentheses are 95%% confidence intervals", r.Accuracy.Examples, r.Accuracy.Split, r.Accuracy.Statistics)
 	if r.Stored != nil {
 		line("with the stored statistics: test accuracy %s, test loss %s", accuracyText(r.Stored.TestAccuracy, r.Stored.Interval), lossText(r.Stored.TestLoss))
+	}
+	if r.Sensitivity != nil {
+		printSensitivity(w, r.Sensitivity, wide)
 	}
 }
 

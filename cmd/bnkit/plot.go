@@ -41,7 +41,7 @@ not analyzed, only its γ are drawn.
 
 The pictures are gamma_histogram (γ of each stage), gamma_layers and beta_layers (γ
 and β of each layer), near_zero, sparsity, gradients and threshold (if the checkpoint was
-analyzed), training, accuracy_time, and gradient_epochs and gradient_layers (if
+analyzed), sensitivity (if it was analyzed with --sensitivity), training, accuracy_time, and gradient_epochs and gradient_layers (if
 gradients were tracked).
 
 --filters and --feature-maps draw one layer of each checkpoint instead, side by

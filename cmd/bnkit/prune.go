@@ -11,6 +11,7 @@ import (
 
 	"bnkit/checkpoint/durable"
 	"bnkit/engine"
+	"bnkit/plots"
 	"bnkit/prune"
 )
 
@@ -61,7 +62,7 @@ The pruned network is written to --out, by default the name of the source with
 replaced by re-estimated ones.
 
 --json prints threshold or remove, beta (kept or zeroed), channels, clamped and
-removed, layers (name, channels, clamped, removed); before, after and
+removed, layers (name, height, width, channels, clamped, removed); before, after and
 after_original_statistics, which is the clamped network with the statistics of
 before (each with test_accuracy, test_accuracy_interval, test_loss, examples and
 statistics); predictions_changed (pictures whose class changed) and agreement
@@ -170,6 +171,9 @@ func runPrune(c *cobra.Command, g *globalOptions, o pruneOptions, args []string)
 			return err
 		}
 	}
+	if err := o.mayPlot(c); err != nil {
+		return err
+	}
 	model, data, err := o.open(c.Context(), g, path)
 	if err != nil {
 		return err
@@ -187,6 +191,11 @@ func runPrune(c *cobra.Command, g *globalOptions, o pruneOptions, args []string)
 			return err
 		}
 		r.Out, r.BytesAfter = o.out, result.Model.Source.Bytes
+	}
+	if o.choice.plot != "" {
+		if err := plots.DrawKept(o.choice.plot, runName(path), result); err != nil {
+			return err
+		}
 	}
 	return g.print(r, func(w io.Writer) { printPrune(w, r) })
 }

@@ -40,7 +40,8 @@ be removed together. A group is a channel inside a block, or a channel of a resi
 stream in all branches that are added to it. The policies are gamma (|γ|), gamma-reads (|γ| times the
 norm of the weights that read the channel), l1 (L1 norm of the filter that
 computes the channel), taylor (|γ·∂L/∂γ|), change (the change of the next layers' inputs
-when the mean replaces the channel), active (share of outputs that are not zero) and random. The importance
+when the mean replaces the channel), logits (the change of the logits then, to first
+order), active (share of outputs that are not zero) and random. The importance
 of a group is the sum over its channels. --scope chooses the groups that are compared with
 each other: all groups (global), or those of the same layer or stage. Each layer or stage
 then loses the same share of its groups.
@@ -54,7 +55,10 @@ pruned stay pruned.
 
 --compare-policies measures all policies, or the named one and random, at the sizes of
 --target-macs (.75, .5 and .35 if it is missing), right after removal, with re-estimated
-statistics and after --recover. It writes no network, but --plot writes a picture.`
+statistics and after --recover. It writes no network.
+
+--plot writes a picture: of the channels that each layer keeps or, with
+--compare-policies, of accuracy against size.`
 
 const choiceExamples = `  bnkit prune --target-macs 0.5 --recover 2
   bnkit prune --compare-policies --target-macs .75,.5 --plot policies.png
@@ -82,7 +86,7 @@ func (o *pruneChoice) add(c *cobra.Command) {
 	f.IntVar(&o.iterate, "iterate", 0, "number of steps to --target-macs, each followed by a recovery")
 	f.BoolVar(&o.compare, "compare-policies", false, "measure every policy at every size of --target-macs, and write no network")
 	f.IntVar(&o.pictures, "pictures", 0, "test pictures of --compare-policies (default: all)")
-	f.StringVar(&o.plot, "plot", "", "picture of --compare-policies to write, .png or .svg")
+	f.StringVar(&o.plot, "plot", "", "picture to write, .png or .svg: channels that each layer keeps, or what --compare-policies measures")
 	for _, flag := range []string{"plan", "plan-out", "out", "threshold", "remove", "target-latency", "max-drop", "iterate", "dry-run"} {
 		c.MarkFlagsMutuallyExclusive("compare-policies", flag)
 	}
@@ -99,7 +103,7 @@ func (o *pruneChoice) add(c *cobra.Command) {
 	completeFlag(c, "plot", completeFiles("png", "svg"))
 	c.MarkFlagsMutuallyExclusive("keep-beta", "mean-beta")
 	c.MarkFlagsMutuallyExclusive("zero-beta", "mean-beta")
-	for _, flag := range []string{"recover", "iterate"} {
+	for _, flag := range []string{"recover", "iterate", "plot"} {
 		c.MarkFlagsMutuallyExclusive("plan-out", flag)
 	}
 }
@@ -113,10 +117,8 @@ func (o *pruneChoice) set(p *prune.Options) error {
 			return &prune.OptionError{Reason: fmt.Sprintf("--%s %v is out of range; use a number above 0", flag, value)}
 		}
 	}
-	for _, flag := range []string{"plot", "pictures"} {
-		if o.changed(flag) && !o.compare {
-			return &prune.OptionError{Reason: fmt.Sprintf("--%s is for --compare-policies", flag)}
-		}
+	if o.changed("pictures") && !o.compare {
+		return &prune.OptionError{Reason: "--pictures is for --compare-policies"}
 	}
 	if o.pictures < 0 {
 		return &prune.OptionError{Reason: fmt.Sprintf("--pictures %d is out of range; use at least 1", o.pictures)}

@@ -92,7 +92,10 @@ func TestComparePolicies(t *testing.T) {
 		{"--target-macs 0.001", "cannot be reached"},
 		{"--target-macs 0", "above 0"},
 		{"--max-drop 0", "above 0"},
-		{"--target-macs 0.5 --plot p.png", "--compare-policies"},
+		{"--target-macs 0.5 --pictures 5", "--compare-policies"},
+		{"--remove 0.3 --dry-run --plot p.gif", "png or svg"},
+		{"--remove 0.3 --plan-out plan2.json --plot q.png", "plan-out"},
+		{"--remove 0.3 --dry-run --plot p.png", "exists"},
 		{"--compare-policies --pictures -1", "at least 1"},
 		{"--target-macs 0.5 --iterate 2", "epochs of training between"},
 	} {

@@ -32,13 +32,8 @@ func (o *pruneOptions) comparePolicies(c *cobra.Command, g *globalOptions, optio
 		p.Importance = i.Name
 		compared.Policies = append(compared.Policies, p)
 	}
-	if o.choice.plot != "" {
-		if _, err := plots.ParseFormat(strings.TrimPrefix(filepath.Ext(o.choice.plot), ".")); err != nil {
-			return err
-		}
-		if err := checkOverwrite(c, o.choice.plot, o.force); err != nil {
-			return err
-		}
+	if err := o.mayPlot(c); err != nil {
+		return err
 	}
 	model, data, err := o.open(c.Context(), g, path)
 	if err != nil {
@@ -57,6 +52,18 @@ func (o *pruneOptions) comparePolicies(c *cobra.Command, g *globalOptions, optio
 		}
 	}
 	return g.print(r, func(w io.Writer) { printPolicies(w, r) })
+}
+
+// mayPlot returns an error if --plot names a file of an unknown format, or one that exists and
+// must not be replaced.
+func (o *pruneOptions) mayPlot(c *cobra.Command) error {
+	if o.choice.plot == "" {
+		return nil
+	}
+	if _, err := plots.ParseFormat(strings.TrimPrefix(filepath.Ext(o.choice.plot), ".")); err != nil {
+		return err
+	}
+	return checkOverwrite(c, o.choice.plot, o.force)
 }
 
 func printPolicies(w io.Writer, r *prune.Comparison) {

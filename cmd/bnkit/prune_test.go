@@ -168,6 +168,10 @@ func TestPrunedIsReported(t *testing.T) {
 	if out := mustRun(t, "analyze", "p.bnz", "--data-dir", data, "--batches", "1", "--out", "plots2"); !strings.Contains(out, "channels are pruned and not counted above, by layer: ") {
 		t.Errorf("analyze prints:\n%s", out)
 	}
+	mustRun(t, "prune", "r/ckpt.bnz", "--remove", "0.25", "--data-dir", data, "--dry-run", "--plot", "kept.png")
+	if info, err := os.Stat("kept.png"); err != nil || info.Size() < 10_000 {
+		t.Errorf("the picture of kept channels is %v; %v", info, err)
+	}
 	if out := mustRun(t, "inspect", "p.bnz"); !strings.Contains(out, "channels held constant") {
 		t.Errorf("inspect prints:\n%s", out)
 	}

@@ -51,6 +51,21 @@ func (s *Split) Image(i int) []uint8 {
 	return s.Images[i*size : (i+1)*size : (i+1)*size]
 }
 
+// First returns a split of the first n pictures, or s itself if it has no more. It shares
+// the pictures of s.
+func (s *Split) First(n int) *Split {
+	if n >= s.Len() {
+		return s
+	}
+	first := *s
+	if s.Files != nil {
+		first.Files = s.Files[:n]
+		return &first
+	}
+	first.Labels, first.Images = s.Labels[:n], s.Images[:n*s.imageSize()]
+	return &first
+}
+
 // imageSize returns C·H·W.
 func (s *Split) imageSize() int { return s.Channels * s.Height * s.Width }
 

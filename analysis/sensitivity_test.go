@@ -1,0 +1,125 @@
+package analysis
+
+import (
+	"context"
+	"errors"
+	"math"
+	"slices"
+	"sort"
+	"testing"
+
+	"bnkit/engine"
+	"bnkit/engine/arch"
+	"bnkit/engine/dataset"
+)
+
+// TestSensitivity compares a layer at every share with the same model clamped by hand, and
+// checks that no clamped channel means no change.
+func TestSensitivity(t *testing.T) {
+	data := tinyData(64, 48)
+	m := trainedModel(t, data, false)
+	was := snapshot(m)
+	var progress []int
+	r, err := Run(context.Background(), m, data, Options{Threads: 1, GradientBatches: 1, Thresholds: []float64{0.01},
+		Sensitivity: []float64{0.75, 0, 1, 0.3}, SensitivityPictures: 20,
+		Progress: func(what string, done, total int) {
+			if what == "accuracy with channels of one layer clamped" {
+				progress = append(progress, done, total)
+			}
+		}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkUnchanged(t, m, was)
+	s := r.Sensitivity
+	if s == nil || !slices.Equal(s.Shares, []float64{0, 0.3, 0.75, 1}) || len(s.Layers) != len(r.Layers) {
+		t.Fatalf("%+v", s)
+	}
+	if s.Over != (Scope{Split: "test", Examples: 20, Statistics: engine.StatisticsReestimated}) {
+		t.Errorf("sensitivity was measured over %+v", s.Over)
+	}
+	if r.Accuracy.Examples != 48 {
+		t.Errorf("the sweep was measured over %d pictures, want all 48", r.Accuracy.Examples)
+	}
+	if n := len(progress); n != 2*4*len(r.Layers) || progress[n-2] != n/2-1 || progress[n-1] != n/2 {
+		t.Errorf("progress %v", progress)
+	}
+	few := *data
+	few.Test = &dataset.Split{Channels: 1, Height: 8, Width: 8, Labels: data.Test.Labels[:20], Images: data.Test.Images[:20*64]}
+	for _, unit := range []int{0, 2, 3} {
+		l := s.Layers[unit]
+		if l.Name != m.Network.Units[unit].BN || l.Channels != m.Network.Units[unit].OutShape.C {
+			t.Errorf("layer %d is %s with %d channels", unit, l.Name, l.Channels)
+		}
+		for k, share := range s.Shares {
+			n, loss, accuracy := clampedLayer(t, m.Source.Path, &few, unit, share)
+			if got := l.Clamped[k]; got.Channels != n || *got.TestLoss != loss || got.TestAccuracy != accuracy {
+				t.Errorf("%s at %v: %d channels, loss %v, accuracy %v, but the same model clamped by hand has %d, %v, %v",
+					l.Name, share, got.Channels, *got.TestLoss, got.TestAccuracy, n, loss, accuracy)
+			}
+		}
+	}
+	for _, l := range s.Layers {
+		if *l.Clamped[0].TestLoss != *s.Unclamped.TestLoss || l.Clamped[0].Accuracy.TestAccuracy != s.Unclamped.TestAccuracy {
+			t.Errorf("%s without clamped channels: %+v, want %+v", l.Name, l.Clamped[0], s.Unclamped)
+		}
+	}
+}
+
+// clampedLayer loads a model from its file, sets the smallest γ of one unit to 0 and returns
+// their number and the loss and the accuracy. The γ must differ from each other.
+func clampedLayer(t *testing.T, path string, data *dataset.Data, unit int, share float64) (n int, loss, accuracy float64) {
+	t.Helper()
+	m, err := engine.LoadModel(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	gamma := m.Params.Of(unit, arch.Gamma)
+	sizes := make([]float64, len(gamma))
+	for c, g := range gamma {
+		sizes[c] = math.Abs(float64(g))
+	}
+	sort.Float64s(sizes)
+	n = int(share*float64(len(gamma)) + 0.5)
+	for c, g := range gamma {
+		if sort.SearchFloat64s(sizes, math.Abs(float64(g))) < n {
+			gamma[c] = 0
+		}
+	}
+	e, err := m.Evaluator(data, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	stats, err := e.Reestimate(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := e.Evaluate(context.Background(), stats)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n, r.TestLoss, r.TestAccuracy
+}
+
+// TestSensitivityOptions tries options that cannot be used, and a cancelled measurement.
+func TestSensitivityOptions(t *testing.T) {
+	data := tinyData(64, 16)
+	m := trainedModel(t, data, false)
+	for _, o := range []Options{{Sensitivity: []float64{0.5, 1.1}}, {Sensitivity: []float64{-0.1}}, {Sensitivity: []float64{math.NaN()}}, {Sensitivity: []float64{0.5}, SensitivityPictures: -1}} {
+		var option *OptionError
+		if _, err := Run(context.Background(), m, data, o); !errors.As(err, &option) {
+			t.Errorf("shares %v of %d pictures: %v, want an *OptionError", o.Sensitivity, o.SensitivityPictures, err)
+		}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	_, err := Run(ctx, m, data, Options{GradientBatches: 1, Thresholds: []float64{0.01}, Sensitivity: []float64{0.5}, Progress: func(what string, done, _ int) {
+		if what == "accuracy with channels of one layer clamped" && done == 2 {
+			cancel()
+		}
+	}})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("a cancelled measurement: %v", err)
+	}
+}

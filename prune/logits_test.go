@@ -1,0 +1,88 @@
+package prune
+
+import (
+	"context"
+	"math"
+	"slices"
+	"testing"
+
+	"bnkit/engine/arch"
+	"bnkit/engine/dataset"
+	"bnkit/engine/kernel"
+	"bnkit/engine/nn"
+)
+
+// TestLogits compares the scores of groups with differences of the logits in float64 when all
+// γ of a group change together.
+func TestLogits(t *testing.T) {
+	s, data, e := measuredScorer(t)
+	seed := e.Estimation().Seed
+	if err := s.measure(context.Background(), e, data, Policy{Importance: Logits, Batches: 1}, false, 2); err != nil {
+		t.Fatal(err)
+	}
+	net := s.m.Network
+	params := nn.NewParams[float64](net, nil)
+	for i, values := range s.m.Params.Values {
+		for j, v := range values {
+			params.Values[i][j] = float64(v)
+		}
+	}
+	training, err := nn.NewTraining(net, kernel.Generic[float64](), params, nn.TrainingOptions{Batch: 64, Threads: 1, Gradients: nn.NoGradients})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer training.Close()
+	var images []float64
+	var labels []int32
+	if err := eachBatch(context.Background(), data, 1, seed, func(b *dataset.Batch) {
+		labels = slices.Clone(b.Labels)
+		for _, v := range b.Images {
+			images = append(images, float64(v))
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	pairs := classPairs(seed, 0, len(labels), net.Classes)
+	for i := range labels {
+		for _, class := range []int32{pairs[0][i], pairs[1][i]} {
+			if class < 0 || int(class) >= net.Classes {
+				t.Fatalf("picture %d has class %d", i, class)
+			}
+		}
+		if pairs[0][i] == pairs[1][i] {
+			t.Fatalf("picture %d has class %d twice", i, pairs[0][i])
+		}
+	}
+	all := groups(net)
+	s.score(all, Policy{Importance: Logits, Scope: GlobalScope}, BetaKept)
+	streams := 0
+	for k := 0; k < len(all); k += 5 {
+		g := all[k]
+		if len(g.members) > 1 {
+			streams++
+		}
+		difference := func(h float64) float64 {
+			for _, p := range g.members {
+				params.Of(p.unit, arch.Gamma)[p.channel] *= 1 + h
+			}
+			training.Forward(images, labels)
+			for _, p := range g.members {
+				params.Of(p.unit, arch.Gamma)[p.channel] /= 1 + h
+			}
+			sum := 0.0
+			for i := range labels {
+				logits := training.Logits()[i*net.Classes:]
+				sum += (logits[pairs[0][i]] - logits[pairs[1][i]]) / float64(len(labels))
+			}
+			return sum
+		}
+		const h = 1e-4
+		want := math.Abs(difference(h)-difference(-h)) / (2 * h)
+		if got := math.Sqrt(g.score); math.Abs(got-want) > 5e-2*want+1e-5 {
+			t.Errorf("group %d of %d channels: %v, but the logits change by %v", k, len(g.members), got, want)
+		}
+	}
+	if streams == 0 {
+		t.Error("no group of a residual stream was tried")
+	}
+}
