@@ -79,5 +79,5 @@ func readAt(r io.ReaderAt, b []byte, offset int64) error {
 	case err == nil || errors.Is(err, io.EOF):
 		return refuse("the file is cut off at byte %d; copy it again", offset+int64(n))
 	}
-	return fmt.Errorf("read at byte %d: %w", at, err)
+	return fmt.Errorf("read at byte %d: %w", offset, err)
 }
