@@ -308,7 +308,7 @@ func (d *download) openPartial() (*os.File, error) {
 			}
 			return nil, fmt.Errorf("lock %s: %w", path, err)
 		}
-		// Another process may offset completed the file, or replaced it with a link, in the
+		// Another process may have completed the file, or replaced it with a link, in the
 		// meantime.
 		locked, err := f.Stat()
 		if err != nil {
