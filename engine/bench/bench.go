@@ -166,7 +166,7 @@ type timerSetter func(func(unit int, phase nn.Phase, took time.Duration))
 func measureLayers(ctx context.Context, net *arch.Network, cfg Config, step func(), setTimer timerSetter) ([]LayerTime, error) {
 	var rows []LayerTime
 	var times [][]float64 // by row, then step
-	next := 0 // the row of the next phase
+	next := 0             // the row of the next phase
 	setTimer(func(unit int, phase nn.Phase, took time.Duration) {
 		if next == len(rows) {
 			row := LayerTime{Layer: "fc", Phase: string(phase)}
