@@ -38,11 +38,11 @@ func TestWriteThroughLinks(t *testing.T) {
 	} {
 		path := filepath.Join(dir, link)
 		if err := WriteFile(path, []byte(link)); err != nil {
-			t.Errorf("%s: %v", link, err)
+			t.Errorf("WriteFile of %s: got error %v, want none", link, err)
 			continue
 		}
 		if err := Append(path, []byte("+")); err != nil {
-			t.Errorf("%s: %v", link, err)
+			t.Errorf("Append to %s: got error %v, want none", link, err)
 		}
 		info, err := os.Lstat(path)
 		if err != nil || info.Mode()&os.ModeSymlink == 0 {

@@ -307,12 +307,12 @@ func FuzzIDX(f *testing.F) {
 			t.Fatalf("got %d bytes for the dimensions %v, want their product", len(data), dims)
 		}
 		// Writing the data again must give the same bytes.
-		again := encodeIDX(data, dims...)
+		written := encodeIDX(data, dims...)
 		plain, err := decompress(bytes.NewReader(content), "fuzz")
 		if err != nil {
 			t.Fatal(err)
 		}
-		if original, err := io.ReadAll(plain); err != nil || !bytes.Equal(original, again) {
+		if original, err := io.ReadAll(plain); err != nil || !bytes.Equal(original, written) {
 			t.Fatalf("the content differs after reading and writing it (%v)", err)
 		}
 	})

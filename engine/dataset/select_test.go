@@ -120,7 +120,7 @@ func TestValidation(t *testing.T) {
 	if out.Digest != digest(out.Train, d.Test, out.Validation) {
 		t.Error("the digest does not cover every split")
 	}
-	if again := selectFrom(t, d, Selection{Seed: 3, Validation: 200, Subset: 50}); !slices.Equal(pictureNumbers(again.Validation), heldOut) || again.Train.Len() != 50 {
+	if subset := selectFrom(t, d, Selection{Seed: 3, Validation: 200, Subset: 50}); !slices.Equal(pictureNumbers(subset.Validation), heldOut) || subset.Train.Len() != 50 {
 		t.Error("a subset changes the held-out pictures")
 	}
 	if other := selectFrom(t, d, Selection{Seed: 4, Validation: 200}); slices.Equal(pictureNumbers(other.Validation), heldOut) {
@@ -146,15 +146,15 @@ func TestRandomLabels(t *testing.T) {
 	d := numbered(5000, 10)
 	out := selectFrom(t, d, Selection{Seed: 8, RandomLabels: true})
 	var counts [10]int
-	same := 0
+	unchanged := 0
 	for i, label := range out.Train.Labels {
 		counts[label]++
 		if label == d.Train.Labels[i] {
-			same++
+			unchanged++
 		}
 	}
 	// Each label is expected 500 times, with a standard deviation of 21.
-	for c, n := range append(counts[:], same) {
+	for c, n := range append(counts[:], unchanged) {
 		if n < 400 || n > 600 {
 			t.Errorf("label %d (10: the original label) occurs %d times in 5000, want 400 to 600", c, n)
 		}
