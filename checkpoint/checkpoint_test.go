@@ -100,7 +100,7 @@ func TestEncodeRefuses(t *testing.T) {
 		f := sample()
 		change(f)
 		if err := Encode(&bytes.Buffer{}, f); err == nil {
-			t.Errorf("%s: no error", name)
+			t.Errorf("%s: Encode returned no error, want one", name)
 		}
 	}
 }
@@ -109,7 +109,7 @@ func TestVersion(t *testing.T) {
 	b := encoded(t, sample())
 	b[8] = 2
 	if _, err := Decode(b); !errors.Is(err, ErrVersion) || !strings.Contains(err.Error(), "2") {
-		t.Errorf("version 2: %v, want ErrVersion and the version", err)
+		t.Errorf("version 2: got error %v, want ErrVersion with the number 2", err)
 	}
 }
 
@@ -154,7 +154,7 @@ func TestGolden(t *testing.T) {
 	defer unpacker.Close()
 	header, err := io.ReadAll(unpacker)
 	if err != nil || !bytes.Equal(compact.Bytes(), header) {
-		t.Errorf("FORMAT.md shows the header\n%s, but the header is\n%s; error %v", compact.Bytes(), header, err)
+		t.Errorf("FORMAT.md shows the header\n%s, but %s has the header\n%s, %v", compact.Bytes(), golden, header, err)
 	}
 }
 
@@ -242,13 +242,13 @@ func TestReadInfo(t *testing.T) {
 		t.Fatal(err)
 	}
 	if info.FileSize != int64(len(b)) || info.DataSize != 4*6+8*2 || len(info.Sections) != 2 {
-		t.Errorf("unexpected info %+v", info)
+		t.Errorf("read %+v, want a file of %d bytes with 40 bytes of tensors in 2 sections", info, len(b))
 	}
 	first := info.Sections[0]
 	raw := sample().Tensors[0].bytes()
 	if first.Name != SectionBN || !first.Required || first.Tensors[0].Name != "bn.weight" || first.Tensors[0].Type != "f32" ||
 		!reflect.DeepEqual(first.Tensors[0].Shape, []int{4}) {
-		t.Errorf("unexpected first section %+v", first)
+		t.Errorf("the first section is %+v, want the required section bn with the tensor bn.weight of type f32 and shape [4] first", first)
 	}
 	if want := crc32.Checksum(raw, castagnoli); first.Tensors[0].CRC32C != hexWord(want) {
 		t.Errorf("CRC-32C %s, want %s", first.Tensors[0].CRC32C, hexWord(want))
@@ -265,6 +265,7 @@ func TestReadInfo(t *testing.T) {
 	}
 }
 
+// hexWord formats v as 8 hexadecimal digits.
 func hexWord(v uint32) string {
 	return strings.ReplaceAll(strings.TrimSpace(hexDump(binary.BigEndian.AppendUint32(nil, v))), " ", "")
 }

@@ -14,8 +14,8 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// TestDecodeDetectsDamage checks that Decode detects every change of one byte, and a
-// file that is truncated to any length or has one more byte.
+// TestDecodeDetectsDamage checks that Decode refuses a file in which any one byte is
+// changed, that is truncated to any length, or that has one more byte.
 func TestDecodeDetectsDamage(t *testing.T) {
 	b := encoded(t, sample())
 	bad := bytes.Clone(b)
@@ -37,8 +37,8 @@ func TestDecodeDetectsDamage(t *testing.T) {
 }
 
 // TestTensorChecksums flips every bit of the stored tensors and corrects the SHA-256.
-// The checksums of the tensors must detect each change, except where zstd does not use the
-// bit, so that the content is the same.
+// The checksums of the tensors must detect each flip that changes the content. zstd ignores
+// a few bits, so flipping these changes nothing.
 func TestTensorChecksums(t *testing.T) {
 	b := encoded(t, sample())
 	detected := 0
@@ -52,13 +52,13 @@ func TestTensorChecksums(t *testing.T) {
 			case errors.Is(err, ErrCorrupt):
 				detected++
 			case err != nil || !equalFiles(f, sample()):
-				t.Fatalf("bit %d of byte %d flipped: read %+v, %v", bit, i, f, err)
+				t.Fatalf("bit %d of byte %d flipped: read %+v, %v; want ErrCorrupt or the original content", bit, i, f, err)
 			}
 		}
 	}
 	// Only a few bits of the frame's header do not affect the content.
 	if all := 8 * (len(b) - digestSize - begin); detected < all-8 {
-		t.Errorf("%d of %d flipped bits are detected", detected, all)
+		t.Errorf("%d of %d flipped bits were detected, want at least %d", detected, all, all-8)
 	}
 }
 
@@ -94,7 +94,8 @@ var packer = func() *zstd.Encoder {
 
 func pack(raw []byte) []byte { return packer.EncodeAll(raw, nil) }
 
-// assemble returns a file of the two stored parts with correct checksums.
+// assemble returns a file with correct checksums that consists of a compressed header and
+// compressed tensors. headerSize and dataSize are the uncompressed sizes that it claims.
 func assemble(stored, packed []byte, headerSize uint32, dataSize uint64) []byte {
 	p := prelude{headerStored: uint32(len(stored)), headerSize: headerSize, dataStored: uint64(len(packed)), dataSize: dataSize}
 	b := append(append(p.append(nil), stored...), packed...)
@@ -103,8 +104,8 @@ func assemble(stored, packed []byte, headerSize uint32, dataSize uint64) []byte 
 	return b
 }
 
-// withTable returns a file with the given JSON as its header and data as its tensor
-// bytes, with correct checksums.
+// withTable returns a file with correct checksums that has the given JSON as its header and
+// data as its tensor bytes. dataSize is the uncompressed size of the tensors that it claims.
 func withTable(header string, data []byte, dataSize uint64) []byte {
 	return assemble(pack([]byte(header)), pack(data), uint32(len(header)), dataSize)
 }
@@ -178,9 +179,9 @@ func TestWrongHeaders(t *testing.T) {
 		mustRefuse(t, c.name, withTable(c.header, c.data, c.size), c.want, maxAllocated)
 	}
 	// The file of the case "wrong checksum" can be read if its checksum is right.
-	right := withTable(tensorsOf("bn", `{"name":"a","type":"f32","shape":[1],"crc32c":1214729159}`), make([]byte, 4), 4)
-	if f, err := Decode(right); err != nil || len(f.Tensors) != 1 || f.Tensors[0].Float32[0] != 0 {
-		t.Errorf("with the right checksum: read %+v, %v", f, err)
+	intact := withTable(tensorsOf("bn", `{"name":"a","type":"f32","shape":[1],"crc32c":1214729159}`), make([]byte, 4), 4)
+	if f, err := Decode(intact); err != nil || len(f.Tensors) != 1 || f.Tensors[0].Float32[0] != 0 {
+		t.Errorf("with the right checksum: read %+v, %v; want one tensor with the element 0", f, err)
 	}
 }
 
@@ -248,7 +249,7 @@ func TestSizeLimits(t *testing.T) {
 		{prelude{dataSize: maxData, dataStored: 2*maxData + 1}, false},
 	} {
 		if err := c.p.checkSizes(); (err == nil) != c.ok {
-			t.Errorf("%+v: %v, want it accepted: %v", c.p, err, c.ok)
+			t.Errorf("%+v: got error %v, want accepted = %v", c.p, err, c.ok)
 		}
 	}
 }
@@ -259,8 +260,9 @@ func headerCRC(b []byte) uint32 {
 	return crc32.Checksum(b[preludeSize:end], castagnoli)
 }
 
-// TestWrongFrames reads zstd frames, as header and as tensors, that claim windows and
-// contents of gigabytes or that unpack to more than is listed.
+// TestWrongFrames reads files whose header or tensors are a damaged zstd frame, a frame that
+// claims a window or content that is too large, or a frame with more content than the file
+// claims.
 func TestWrongFrames(t *testing.T) {
 	header := `{"sections":[]}`
 	for name, frame := range map[string][]byte{
@@ -291,16 +293,16 @@ func TestExactlyOneFrame(t *testing.T) {
 	if _, err := Decode(withTable(header, data, 4)); err != nil {
 		t.Fatal(err)
 	}
-	skipped := append([]byte{0x50, 0x2a, 0x4d, 0x18, 3, 0, 0, 0}, "abc"...)
-	for name, around := range map[string]func(frame []byte) []byte{
-		"a skippable frame before": func(frame []byte) []byte { return append(bytes.Clone(skipped), frame...) },
-		"a skippable frame after":  func(frame []byte) []byte { return append(bytes.Clone(frame), skipped...) },
+	skippable := append([]byte{0x50, 0x2a, 0x4d, 0x18, 3, 0, 0, 0}, "abc"...)
+	for name, extend := range map[string]func(frame []byte) []byte{
+		"a skippable frame before": func(frame []byte) []byte { return append(bytes.Clone(skippable), frame...) },
+		"a skippable frame after":  func(frame []byte) []byte { return append(bytes.Clone(frame), skippable...) },
 		"an empty frame before":    func(frame []byte) []byte { return append(pack(nil), frame...) },
 		"an empty frame after":     func(frame []byte) []byte { return append(bytes.Clone(frame), pack(nil)...) },
 		"a byte after":             func(frame []byte) []byte { return append(bytes.Clone(frame), 0) },
 	} {
-		mustRefuse(t, name+" the header", assemble(around(pack([]byte(header))), pack(data), uint32(len(header)), 4), ErrCorrupt, maxAllocated)
-		mustRefuse(t, name+" the tensors", assemble(pack([]byte(header)), around(pack(data)), uint32(len(header)), 4), ErrCorrupt, maxAllocated)
+		mustRefuse(t, name+" the header", assemble(extend(pack([]byte(header))), pack(data), uint32(len(header)), 4), ErrCorrupt, maxAllocated)
+		mustRefuse(t, name+" the tensors", assemble(pack([]byte(header)), extend(pack(data)), uint32(len(header)), 4), ErrCorrupt, maxAllocated)
 	}
 }
 
@@ -316,9 +318,9 @@ func TestUnknownSectionsUseNoMemory(t *testing.T) {
 	f, err := Decode(b)
 	runtime.ReadMemStats(&after)
 	if err != nil || len(f.Tensors) != 0 {
-		t.Errorf("read as %+v, %v", f, err)
+		t.Errorf("read %+v, %v; want a file without tensors", f, err)
 	}
 	if grown := after.TotalAlloc - before.TotalAlloc; grown > maxAllocated {
-		t.Errorf("%d bytes allocated", grown)
+		t.Errorf("%d bytes were allocated, want at most %d", grown, maxAllocated)
 	}
 }

@@ -108,13 +108,13 @@ func readTensor(r io.Reader, section string, e *tensorEntry) (*Tensor, error) {
 		case !known(section):
 		case e.Type == "f32":
 			x.Float32 = grow(x.Float32, len(piece)/4, int(elements))
-			for at := 0; at < len(piece); at += 4 {
-				x.Float32 = append(x.Float32, math.Float32frombits(binary.LittleEndian.Uint32(piece[at:])))
+			for pos := 0; pos < len(piece); pos += 4 {
+				x.Float32 = append(x.Float32, math.Float32frombits(binary.LittleEndian.Uint32(piece[pos:])))
 			}
 		default:
 			x.Float64 = grow(x.Float64, len(piece)/8, int(elements))
-			for at := 0; at < len(piece); at += 8 {
-				x.Float64 = append(x.Float64, math.Float64frombits(binary.LittleEndian.Uint64(piece[at:])))
+			for pos := 0; pos < len(piece); pos += 8 {
+				x.Float64 = append(x.Float64, math.Float64frombits(binary.LittleEndian.Uint64(piece[pos:])))
 			}
 		}
 	}

@@ -77,7 +77,7 @@ func (r *Reader) Read() (*File, error) {
 
 func (r *Reader) read(rest []byte) (*File, error) {
 	if n, err := io.ReadFull(r.file, rest); err != nil {
-		return nil, corrupt(int64(len(r.stored)+n), "read on: %v", err)
+		return nil, corrupt(int64(len(r.stored)+n), "read the tensors: %v", err)
 	}
 	digest, err := checkDigest(r.stored, rest)
 	if err != nil {
@@ -118,7 +118,7 @@ func readPrelude(file *os.File) (prelude, int64, error) {
 	return p, stat.Size(), err
 }
 
-// Info is what the header of a file lists.
+// Info holds the content of a file's header and the sizes of the file's parts.
 type Info struct {
 	Header   Header        `json:"header"`
 	Sections []SectionInfo `json:"sections"`

@@ -15,21 +15,21 @@ import (
 func TestReadRefusesOtherFiles(t *testing.T) {
 	dir := t.TempDir()
 	if _, err := ReadFile(filepath.Join(dir, "missing")); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "ckpt.bnz") {
-		t.Errorf("a missing file: %v, want an error that says what to name", err)
+		t.Errorf("a missing file: got error %v, want fs.ErrNotExist and a mention of ckpt.bnz", err)
 	}
 	if _, err := ReadFile(dir); err == nil || !strings.Contains(err.Error(), filepath.Join(dir, "ckpt.bnz")) {
-		t.Errorf("a folder: %v, want an error that says what to name", err)
+		t.Errorf("a folder: got error %v, want a mention of the ckpt.bnz in it", err)
 	}
 	whole := encoded(t, sample())
 	for name, c := range map[string]struct {
 		content []byte
-		size    int64 // of the file; the rest is a hole
+		size    int64 // of the file; a hole follows the content
 	}{
 		"empty":                 {nil, 0},
 		"a zip":                 {[]byte("PK\x03\x04"), 4},
 		"only the magic number": {whole[:8], 8},
-		"64 GB of something":    {[]byte("something"), 64 << 30},
-		"64 GB after a file":    {whole, 64 << 30},
+		"64 GB of other bytes":  {[]byte("something"), 64 << 30},
+		"a .bnz grown to 64 GB": {whole, 64 << 30},
 	} {
 		path := filepath.Join(dir, "x.bnz")
 		if err := os.WriteFile(path, c.content, 0o644); err != nil {
@@ -48,7 +48,7 @@ func TestReadRefusesOtherFiles(t *testing.T) {
 		}
 		runtime.ReadMemStats(&after)
 		if grown := after.TotalAlloc - before.TotalAlloc; grown > 1<<20 {
-			t.Errorf("file %q: %d bytes were allocated", name, grown)
+			t.Errorf("file %q: %d bytes were allocated, want at most %d", name, grown, 1<<20)
 		}
 	}
 }

@@ -26,7 +26,7 @@ func TestWriteFailsHalfway(t *testing.T) {
 
 	limitFileSize(t, len(before), func() {
 		if err := WriteFile(path, larger); err == nil {
-			t.Error("writing beyond the limit: no error")
+			t.Error("writing beyond the limit returned no error, want one")
 		}
 	})
 	after, err := os.ReadFile(path)

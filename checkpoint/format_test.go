@@ -41,7 +41,7 @@ func TestFormatVectors(t *testing.T) {
 		nn.DefaultInitialisers.Draw(values, x, seed)
 		for j, w := range want {
 			if got := math.Float32bits(values[j]); got != w {
-				t.Errorf("element %d is %08x: %s", j, got, line)
+				t.Errorf("element %d is %08x, want %08x: %s", j, got, w, line)
 			}
 		}
 	}
@@ -57,43 +57,44 @@ func TestInitialiserVectors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	drawn := map[string]bool{}
+	drawn := map[string]bool{} // the initialisers that were tested
 	for line := range strings.Lines(string(format)) {
 		if !strings.HasPrefix(line, "initial-by ") {
 			continue
 		}
 		var seed uint64
-		var by, network, name, want string
+		var initialiser, network, name, want string
 		var classes int
 		words := make([]uint32, 4)
-		if _, err := fmt.Sscanf(line, "initial-by %s %d %s %d %s -> %x %x %x %x %s", &by, &seed, &network, &classes, &name,
+		if _, err := fmt.Sscanf(line, "initial-by %s %d %s %d %s -> %x %x %x %x %s", &initialiser, &seed, &network, &classes, &name,
 			&words[0], &words[1], &words[2], &words[3], &want); err != nil {
 			t.Fatalf("%s: %v", line, err)
 		}
-		drawn[by] = true
+		drawn[initialiser] = true
 		x := namedTensor(t, network, classes, name)
 		values := make([]float32, x.Len())
-		nn.Initialisers{Weights: by, Gamma: by, Beta: by}.Draw(values, x, seed)
-		all := sha256.New()
+		nn.Initialisers{Weights: initialiser, Gamma: initialiser, Beta: initialiser}.Draw(values, x, seed)
+		sum := sha256.New()
 		for i, v := range values {
 			if i < len(words) && math.Float32bits(v) != words[i] {
-				t.Errorf("element %d is %08x: %s", i, math.Float32bits(v), line)
+				t.Errorf("element %d is %08x, want %08x: %s", i, math.Float32bits(v), words[i], line)
 			}
-			if err := binary.Write(all, binary.LittleEndian, v); err != nil {
+			if err := binary.Write(sum, binary.LittleEndian, v); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if got := hex.EncodeToString(all.Sum(nil)); got != want {
-			t.Errorf("the SHA-256 is %s: %s", got, line)
+		if got := hex.EncodeToString(sum.Sum(nil)); got != want {
+			t.Errorf("the SHA-256 is %s, want %s: %s", got, want, line)
 		}
 	}
-	for _, by := range []string{"he-uniform", "orthogonal", "binary", "uniform-symmetric", "normal", "one", "constant:0.1"} {
-		if !drawn[by] {
-			t.Errorf("FORMAT.md has no vector of initialiser %s", by)
+	for _, initialiser := range []string{"he-uniform", "orthogonal", "binary", "uniform-symmetric", "normal", "one", "constant:0.1"} {
+		if !drawn[initialiser] {
+			t.Errorf("FORMAT.md has no test vector of initialiser %s", initialiser)
 		}
 	}
 }
 
+// namedTensor returns the tensor with the given name of a network for CIFAR.
 func namedTensor(t *testing.T, network string, classes int, name string) *arch.Tensor {
 	t.Helper()
 	net, err := arch.Build(network, arch.Options{Input: arch.Shape{C: 3, H: 32, W: 32}, Classes: classes})
@@ -108,7 +109,7 @@ func namedTensor(t *testing.T, network string, classes int, name string) *arch.T
 	return &tensors[i]
 }
 
-// TestChosenVectors draws the choices of weights for which FORMAT.md has test vectors.
+// TestChosenVectors chooses the trainable weights for which FORMAT.md has test vectors.
 func TestChosenVectors(t *testing.T) {
 	format, err := os.ReadFile("FORMAT.md")
 	if err != nil {
@@ -128,7 +129,7 @@ func TestChosenVectors(t *testing.T) {
 			t.Fatalf("%s: %v", line, err)
 		}
 		if got := nn.Chosen(namedTensor(t, network, 10, name), arch.TrainableSet(set), seed)[:4]; !slices.Equal(got, want) {
-			t.Errorf("the first choices are %v: %s", got, line)
+			t.Errorf("the first choices are %v, want %v: %s", got, want, line)
 		}
 	}
 	if vectors != 3 {

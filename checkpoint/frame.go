@@ -28,13 +28,13 @@ func checkFrame(b []byte, size uint64) error {
 	descriptor := b[4]
 	singleSegment, checksum := descriptor>>5&1, descriptor>>2&1
 	header := 5 + [4]int{0, 1, 2, 4}[descriptor&3] + [4]int{int(singleSegment), 2, 4, 8}[descriptor>>6] + 1 - int(singleSegment)
-	at, maxSize := header, uint64(0)
+	pos, maxSize := header, uint64(0)
 	for last := false; !last; {
-		if len(b)-at < 3 {
+		if len(b)-pos < 3 {
 			return errors.New("its zstd frame ends too early")
 		}
-		block := uint32(b[at]) | uint32(b[at+1])<<8 | uint32(b[at+2])<<16
-		at += 3
+		block := uint32(b[pos]) | uint32(b[pos+1])<<8 | uint32(b[pos+2])<<16
+		pos += 3
 		last = block&1 == 1
 		stored := int(block >> 3)
 		if stored > maxBlock {
@@ -51,12 +51,12 @@ func checkFrame(b []byte, size uint64) error {
 		default:
 			return errors.New("its zstd frame has a block of an unknown type")
 		}
-		if len(b)-at < stored {
+		if len(b)-pos < stored {
 			return errors.New("its zstd frame ends too early")
 		}
-		at += stored
+		pos += stored
 	}
-	switch end := at + 4*int(checksum); {
+	switch end := pos + 4*int(checksum); {
 	case end > len(b):
 		return errors.New("its zstd frame ends too early")
 	case end < len(b):

@@ -8,6 +8,7 @@ import (
 // maxFuzz bounds the size of inputs. Larger inputs do not reach other code.
 const maxFuzz = 1 << 16
 
+// addSeeds adds the golden files and small files to the corpus.
 func addSeeds(f *testing.F) {
 	for _, path := range []string{golden, "testdata/golden-unknown-optional.bnz", "testdata/golden-unknown-required.bnz"} {
 		b, err := os.ReadFile(path)

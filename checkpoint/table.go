@@ -157,8 +157,8 @@ func newDecompressor(r io.Reader) (*zstd.Decoder, error) {
 // best level takes forty times as long as the next one and reaches the same size.
 const largeData = 1 << 20
 
-// newCompressor returns a writer of one zstd frame of size bytes. It uses one thread,
-// because the bytes must not depend on the number of threads.
+// newCompressor returns a writer that compresses size bytes of tensors to one zstd frame.
+// It uses one thread, because the compressed bytes must not depend on the number of threads.
 func newCompressor(w io.Writer, size int) (*zstd.Encoder, error) {
 	level := zstd.SpeedBestCompression
 	if size > largeData {

@@ -84,14 +84,14 @@ func TestOnlySmallGammas(t *testing.T) {
 			delete(got, name)
 		}
 		if len(got) > 0 {
-			t.Errorf("other elements changed: %v", got)
+			t.Errorf("other elements changed too: %v", got)
 		}
 		if g := pruned.Params.Of(2, arch.Gamma)[:4]; !slices.Equal(g, []float32{threshold, -threshold, 0, 0}) {
-			t.Errorf("γ around the threshold became %v", g)
+			t.Errorf("the γ around the threshold became %v, want %v", g, []float32{threshold, -threshold, 0, 0})
 		}
-		now, err := os.ReadFile(source)
-		if err != nil || !bytes.Equal(now, before) {
-			t.Errorf("the source file before changed, or cannot be read: %v", err)
+		after, err := os.ReadFile(source)
+		if err != nil || !bytes.Equal(after, before) {
+			t.Errorf("the source file has changed, or cannot be read: %v", err)
 		}
 	}
 }
@@ -115,7 +115,7 @@ func TestBefore(t *testing.T) {
 		t.Fatal(err)
 	}
 	if r.Before != want || r.Before.Statistics != engine.StatisticsReestimated {
-		t.Errorf("before: %+v, want %+v", r.Before, want)
+		t.Errorf("Before is %+v, want %+v", r.Before, want)
 	}
 	if r.After == r.Before {
 		t.Errorf("clamping %d of %d γ did not change the evaluation", r.Clamped, r.Channels)
@@ -127,38 +127,38 @@ func TestBefore(t *testing.T) {
 func TestPruneTwice(t *testing.T) {
 	data := tinyData()
 	m := trainedModel(t, data, true)
-	first, once := pruneAndSave(t, m, data, Options{Threshold: 0.2})
-	again, same := pruneAndSave(t, once, data, Options{Threshold: 0.2})
-	if again.Clamped != first.Clamped || again.Before != first.After || again.After != first.After {
-		t.Errorf("pruning with the same threshold twice gives %+v, then %+v", first, again)
+	first, prunedOnce := pruneAndSave(t, m, data, Options{Threshold: 0.2})
+	repeated, reapplied := pruneAndSave(t, prunedOnce, data, Options{Threshold: 0.2})
+	if repeated.Clamped != first.Clamped || repeated.Before != first.After || repeated.After != first.After {
+		t.Errorf("pruning with the same threshold again gives %+v, want the first result, %+v", repeated, first)
 	}
-	if d := changedElements(once, same); len(d) > 0 {
+	if d := changedElements(prunedOnce, reapplied); len(d) > 0 {
 		t.Errorf("pruning with the same threshold again changed %v", d)
 	}
-	more, twice := pruneAndSave(t, once, data, Options{Threshold: 0.5, ZeroBeta: true})
-	if more.Clamped <= first.Clamped {
-		t.Errorf("%d channels are clamped below 0.5, but %d below 0.2", more.Clamped, first.Clamped)
+	second, prunedTwice := pruneAndSave(t, prunedOnce, data, Options{Threshold: 0.5, ZeroBeta: true})
+	if second.Clamped <= first.Clamped {
+		t.Errorf("%d channels are clamped with threshold 0.5, want more than the %d with threshold 0.2", second.Clamped, first.Clamped)
 	}
 	direct, _ := pruneAndSave(t, m, data, Options{Threshold: 0.5, ZeroBeta: true})
-	if more.After != direct.After || more.Clamped != direct.Clamped {
-		t.Errorf("pruning in two steps gives %+v, in one step %+v", more.After, direct.After)
+	if second.After != direct.After || second.Clamped != direct.Clamped {
+		t.Errorf("pruning in two steps gives %+v, want the result of one step, %+v", second.After, direct.After)
 	}
 
-	events := twice.History
-	if len(events) != 3 || len(m.History) != 1 || len(once.History) != 2 {
-		t.Fatalf("histories of %d, %d and %d events, want 1, 2 and 3", len(m.History), len(once.History), len(events))
+	events := prunedTwice.History
+	if len(events) != 3 || len(m.History) != 1 || len(prunedOnce.History) != 2 {
+		t.Fatalf("histories of %d, %d and %d events, want 1, 2 and 3", len(m.History), len(prunedOnce.History), len(events))
 	}
-	for i, before := range once.History {
+	for i, before := range prunedOnce.History {
 		if events[i].Action != before.Action || !bytes.Equal(events[i].Parameters, before.Parameters) {
-			t.Errorf("event %d before %+v and is %+v", i, before, events[i])
+			t.Errorf("event %d is %+v after the second pruning, want the earlier %+v", i, events[i], before)
 		}
 	}
 	var e map[string]any
 	if err := json.Unmarshal(events[2].Parameters, &e); err != nil {
 		t.Fatal(err)
 	}
-	if events[2].Action != "prune" || e["threshold"] != 0.5 || e["beta"] != "zeroed" || e["source_sha256"] != once.Source.SHA256 {
-		t.Errorf("the last event is %s with parameters %v", events[2].Action, e)
+	if events[2].Action != "prune" || e["threshold"] != 0.5 || e["beta"] != "zeroed" || e["source_sha256"] != prunedOnce.Source.SHA256 {
+		t.Errorf("the last event is %s with parameters %v, want prune with threshold 0.5, beta zeroed and the source %s", events[2].Action, e, prunedOnce.Source.SHA256)
 	}
 }
 
@@ -175,7 +175,7 @@ func TestAllTensorsTrained(t *testing.T) {
 	r, pruned := pruneAndSave(t, m, data, Options{Threshold: 1e9})
 	for name := range changedElements(m, r.Model) {
 		if !isGamma(m, name) {
-			t.Errorf("%s before changed", name)
+			t.Errorf("%s has changed, want changes only in γ", name)
 		}
 	}
 	// Because weights are stored, the file holds the smaller network: one channel of each
@@ -185,8 +185,8 @@ func TestAllTensorsTrained(t *testing.T) {
 			t.Errorf("%s of the file has %d channels, want 1", u.Name, u.OutShape.C)
 		}
 	}
-	if again, _ := pruneAndSave(t, pruned, data, Options{Threshold: 1e9}); again.Before.TestAccuracy != r.After.TestAccuracy || math.Abs(again.Before.TestLoss-r.After.TestLoss) > 1e-6 {
-		t.Errorf("the file evaluates to %+v, the clamped network to %+v", again.Before, r.After)
+	if repeated, _ := pruneAndSave(t, pruned, data, Options{Threshold: 1e9}); repeated.Before.TestAccuracy != r.After.TestAccuracy || math.Abs(repeated.Before.TestLoss-r.After.TestLoss) > 1e-6 {
+		t.Errorf("the file evaluates to %+v, want the evaluation of the clamped network, %+v", repeated.Before, r.After)
 	}
 	// If every γ is zero, the output is the same for all pictures, so the accuracy is the
 	// share of one class, a third.

@@ -150,11 +150,11 @@ func (s *selection) setOrder() error {
 	}
 	s.order = nil
 	for _, g := range s.o.Policy.Scope.sorted(s.m.Network, all) {
-		news := slices.DeleteFunc(slices.Clone(g.members), func(p place) bool { return isPruned(s.m, p.unit, p.channel) })
-		if len(news) == 0 || slices.ContainsFunc(news, func(p place) bool { return prunable[p.unit] < 1 }) {
+		unpruned := slices.DeleteFunc(slices.Clone(g.members), func(p place) bool { return isPruned(s.m, p.unit, p.channel) })
+		if len(unpruned) == 0 || slices.ContainsFunc(unpruned, func(p place) bool { return prunable[p.unit] < 1 }) {
 			continue
 		}
-		for _, p := range news {
+		for _, p := range unpruned {
 			prunable[p.unit]--
 		}
 		s.order = append(s.order, g)
@@ -250,8 +250,8 @@ func (s *selection) setMeans(p *Plan) {
 			}
 		}
 		if len(constants) > 0 {
-			at := slices.IndexFunc(p.Layers, func(l PlannedLayer) bool { return l.Name == u.BN })
-			p.Layers[at].Constants = constants
+			layer := slices.IndexFunc(p.Layers, func(l PlannedLayer) bool { return l.Name == u.BN })
+			p.Layers[layer].Constants = constants
 		}
 	}
 }
@@ -275,11 +275,11 @@ func (s *selection) choose(ctx context.Context) (*Plan, error) {
 	case s.o.Remove > 0 && s.named:
 		p, err = s.planForShare()
 	case s.o.Remove > 0 || s.o.Threshold > 0:
-		// BetaMean alone: the channels are those of MakePlan.
-		choice := s.o
-		choice.Policy, choice.MeanBeta = Policy{}, false
+		// Only the constants of MeanBeta need data. The channels are those of MakePlan.
+		o := s.o
+		o.Policy, o.MeanBeta = Policy{}, false
 		var plain *Plan
-		if plain, err = MakePlan(s.m, choice); err == nil {
+		if plain, err = MakePlan(s.m, o); err == nil {
 			gone := make([]map[int]bool, len(s.m.Network.Units))
 			kept, _ := plain.kept(s.m.Network)
 			for i := range gone {

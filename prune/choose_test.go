@@ -30,7 +30,7 @@ func TestTargetMACs(t *testing.T) {
 			for _, target := range []float64{0.8, 0.55} {
 				p, err := Choose(context.Background(), m, data, Options{Policy: Policy{Importance: GammaReads, Scope: scope}, Target: Target{MACs: target}})
 				if err != nil {
-					t.Errorf("%s, %s, %v: %v", c.name, scope, target, err)
+					t.Errorf("%s, scope %s, target %v: got error %v, want none", c.name, scope, target, err)
 					continue
 				}
 				clamped, err := p.Apply(m)
@@ -42,17 +42,17 @@ func TestTargetMACs(t *testing.T) {
 					t.Fatal(err)
 				}
 				if got := float64(small.Network.MACs()) / float64(net.MACs()); math.Abs(got-target) > 0.02*target {
-					t.Errorf("%s, %s: %v of the MACs stay, want %v", c.name, scope, got, target)
+					t.Errorf("%s, scope %s: %v of the MACs stay, want %v", c.name, scope, got, target)
 				}
 				if p.MACsAfter != small.Network.MACs() || p.Choice.Importance != GammaReads || p.Choice.Scope != scope || p.Choice.MACs != target {
-					t.Errorf("the plan records %d MACs and the choice %+v", p.MACsAfter, p.Choice)
+					t.Errorf("the plan records %d MACs and the choice %+v, want %d, %s, scope %s and target %v", p.MACsAfter, p.Choice, small.Network.MACs(), GammaReads, scope, target)
 				}
 			}
 		}
 		_, err = Choose(context.Background(), m, data, Options{Target: Target{MACs: 0.0001}, Policy: Policy{Importance: Gamma}})
 		var e *OptionError
 		if !errors.As(err, &e) {
-			t.Errorf("%s: a target of 0.0001 gives %v, want an *OptionError", c.name, err)
+			t.Errorf("%s: a target of 0.0001: got error %v, want an *OptionError", c.name, err)
 		}
 	}
 }
@@ -71,15 +71,15 @@ func TestUnreadChannel(t *testing.T) {
 	for out := range u.OutShape.C {
 		clear(m.Params.Of(reader, arch.ConvWeight)[(out*u.InShape.C+channel)*9:][:9])
 	}
-	for importance, finds := range map[Importance]bool{GammaReads: true, Change: true, Taylor: true, Gamma: false} {
+	for importance, want := range map[Importance]bool{GammaReads: true, Change: true, Taylor: true, Gamma: false} {
 		s, err := newSelection(context.Background(), m, data, Options{Policy: Policy{Importance: importance}, Remove: 0.1})
 		if err != nil {
 			t.Fatal(err)
 		}
 		first := s.order[0].members[0] == place{unit, channel}
 		s.close()
-		if first != finds {
-			t.Errorf("%s: the first channel to prune is %+v, score %v", importance, s.order[0].members, s.order[0].score)
+		if first != want {
+			t.Errorf("%s: the first group to prune is %+v, which is the unread channel = %v, want %v", importance, s.order[0].members, first, want)
 		}
 	}
 }
@@ -105,7 +105,7 @@ func TestRandomPolicy(t *testing.T) {
 		return len(a) == len(b)
 	}
 	if !equal(a, b) || equal(a, c) {
-		t.Errorf("seeds 1, 1 and 2 prune %v, %v and %v", a, b, c)
+		t.Errorf("seeds 1, 1 and 2 prune %v, %v and %v; want the first two equal and the last different", a, b, c)
 	}
 }
 
@@ -163,7 +163,7 @@ func TestMeanBeta(t *testing.T) {
 		}
 	}
 	if checked < 10 {
-		t.Errorf("only %d channels were checked", checked)
+		t.Errorf("%d channels were checked, want at least 10", checked)
 	}
 }
 
@@ -173,33 +173,34 @@ func TestPrunedStaysPruned(t *testing.T) {
 	data := tinyData()
 	m := trainedModel(t, data, false)
 	for _, policy := range []Policy{{}, {Importance: Gamma}} {
-		first, once := pruneAndSave(t, m, data, Options{Policy: policy, Remove: 0.2})
+		first, prunedOnce := pruneAndSave(t, m, data, Options{Policy: policy, Remove: 0.2})
 		all, err := NewPlan(m, Choice{Threshold: 1e-30}, BetaKept)
 		if err != nil {
 			t.Fatal(err)
 		}
-		same, err := all.Apply(once)
+		reapplied, err := all.Apply(prunedOnce)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for i, kept := range once.Kept {
+		for i, kept := range prunedOnce.Kept {
 			for c := range m.Network.Units[i].OutShape.C {
-				if stays(kept, c) != stays(same.Kept[i], c) {
-					t.Errorf("%+v: unit %d keeps %v, but %v after a plan that keeps all", policy, i, kept, same.Kept[i])
+				if stays(kept, c) != stays(reapplied.Kept[i], c) {
+					t.Errorf("%+v: unit %d keeps %v, but %v after a plan that keeps all", policy, i, kept, reapplied.Kept[i])
 				}
 			}
 		}
-		second, twice := pruneAndSave(t, once, data, Options{Policy: policy, Remove: 0.4})
-		for i, kept := range once.Kept {
+		second, prunedTwice := pruneAndSave(t, prunedOnce, data, Options{Policy: policy, Remove: 0.4})
+		for i, kept := range prunedOnce.Kept {
 			for c := range m.Network.Units[i].OutShape.C {
-				if !stays(kept, c) && stays(twice.Kept[i], c) {
-					t.Errorf("%+v: unit %d: channel %d is back", policy, i, c)
+				if !stays(kept, c) && stays(prunedTwice.Kept[i], c) {
+					t.Errorf("%+v: unit %d: channel %d was pruned, but is not after the second pruning", policy, i, c)
 				}
 			}
 		}
 		goal := 0.4 * float64(second.Channels)
 		if first.Clamped >= second.Clamped || math.Abs(float64(second.Clamped)-goal) > 4 || second.Channels != first.Channels {
-			t.Errorf("%+v: %d of %d channels are pruned, then %d of %d, want %v", policy, first.Clamped, first.Channels, second.Clamped, second.Channels, goal)
+			t.Errorf("%+v: %d of %d channels are pruned first, and %d of %d in the end; want more in the end, about %v, of the same number", policy,
+				first.Clamped, first.Channels, second.Clamped, second.Channels, goal)
 		}
 	}
 }
@@ -218,7 +219,7 @@ func TestMaxDrop(t *testing.T) {
 		}
 		r, _ := pruneAndSave(t, m, data, Options{Target: Target{MaxDrop: 10}})
 		if r.Split != split || r.MaxDrop != 10 || r.Clamped == 0 {
-			t.Errorf("the drop was measured on %q, want %q, and %d channels pruned", r.Split, split, r.Clamped)
+			t.Errorf("the result has split %q, MaxDrop %v and %d clamped channels, want %q, 10 and at least 1", r.Split, r.MaxDrop, r.Clamped, split)
 		}
 		accuracy := func(m *engine.Model) float64 {
 			e, err := m.Evaluator(withTestSplit(data, want), 1)
@@ -232,7 +233,7 @@ func TestMaxDrop(t *testing.T) {
 			}
 			v, err := e.Evaluate(context.Background(), stats)
 			if err != nil || v.Examples != want.Len() {
-				t.Fatal(v, err)
+				t.Fatalf("got %+v, %v; want an evaluation of %d pictures", v, err, want.Len())
 			}
 			return v.TestAccuracy
 		}
@@ -260,7 +261,7 @@ func TestWholeBlocks(t *testing.T) {
 		for _, g := range filled {
 			pruned[g.family()]++
 			if !slices.Contains(s.order[:n], g) {
-				t.Fatalf("a group was added")
+				t.Fatalf("the group %+v is pruned, but was not chosen", g)
 			}
 		}
 		all := map[[2]int]int{}
@@ -269,11 +270,11 @@ func TestWholeBlocks(t *testing.T) {
 		}
 		for family, channels := range all {
 			if left := channels - pruned[family]; pruned[family] > 0 && (left+1)%8 != 0 {
-				t.Errorf("of %d groups, %d of %d channels of the layers %v stay", n, left, channels, family)
+				t.Errorf("of %d chosen groups: %d of %d channels of the layers %v stay, want 1 less than a multiple of 8", n, left, channels, family)
 			}
 		}
 		if n > 90 && len(filled) < n/2 {
-			t.Errorf("of %d groups, only %d are pruned", n, len(filled))
+			t.Errorf("of %d chosen groups, %d are pruned, want at least half", n, len(filled))
 		}
 	}
 }
@@ -284,6 +285,6 @@ func TestLatencyOutOfReach(t *testing.T) {
 	m := trainedModel(t, data, false)
 	var e *OptionError
 	if _, err := Choose(context.Background(), m, data, Options{Target: Target{Latency: 1e-6}}); !errors.As(err, &e) {
-		t.Errorf("%v, want an *OptionError", err)
+		t.Errorf("got error %v, want an *OptionError", err)
 	}
 }

@@ -46,9 +46,9 @@ func Compare(ctx context.Context, m *engine.Model, data *dataset.Data, o Compari
 	}
 	for i := range o.Policies {
 		for _, share := range o.MACs {
-			one := o.Options
-			one.Policy, one.Target, one.Threshold, one.Remove = o.Policies[i], Target{MACs: share}, 0, 0
-			if err := one.check(); err != nil {
+			options := o.Options
+			options.Policy, options.Target, options.Threshold, options.Remove = o.Policies[i], Target{MACs: share}, 0, 0
+			if err := options.check(); err != nil {
 				return nil, err
 			}
 		}

@@ -20,23 +20,23 @@ func TestCompare(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(c.Rows) != 8 || c.LR != DefaultLR {
-		t.Fatalf("%d rows, trained from a rate of %v", len(c.Rows), c.LR)
+		t.Fatalf("got %d rows and the learning rate %v, want 8 and %v", len(c.Rows), c.LR, DefaultLR)
 	}
 	for i, row := range c.Rows {
-		one := Options{Policy: o.Policies[i/2], Target: Target{MACs: o.MACs[i%2]}, Recovery: o.Recovery}
-		r, _ := pruneAndSave(t, m, data, one)
+		alone := Options{Policy: o.Policies[i/2], Target: Target{MACs: o.MACs[i%2]}, Recovery: o.Recovery}
+		r, _ := pruneAndSave(t, m, data, alone)
 		if row.Policy != r.Policy || row.Clamped != r.AfterOriginalStatistics || row.Reestimated != r.After || *row.Recovered != *r.Recovered ||
 			row.Removed != r.Removed || row.MACs != float64(r.MACsAfter)/float64(r.MACsBefore) || c.Before != r.Before || row.Time <= 0 {
-			t.Errorf("row %+v, but pruning alone gives %+v", row, r)
+			t.Errorf("got row %+v, want that of pruning alone, %+v", row, r)
 		}
 	}
 	var e *OptionError
 	o.Pictures, o.MACs = 10, []float64{2}
 	if _, err := Compare(context.Background(), m, data, o); !errors.As(err, &e) {
-		t.Errorf("a share of 2: %v, want an *OptionError", err)
+		t.Errorf("a share of 2: got error %v, want an *OptionError", err)
 	}
 	o.MACs = []float64{0.7}
 	if c, err = Compare(context.Background(), m, data, o); err != nil || c.Before.Examples != 10 {
-		t.Errorf("accuracies are of %d pictures, want 10; %v", c.Before.Examples, err)
+		t.Errorf("got %+v, %v; want accuracies over 10 pictures", c, err)
 	}
 }

@@ -29,8 +29,8 @@ func prunedBy(p *Plan) map[string][]int {
 	return gone
 }
 
-// count returns the number of channels in all lists.
-func count(gone map[string][]int) int {
+// countChannels returns the number of channels in all lists.
+func countChannels(gone map[string][]int) int {
 	n := 0
 	for _, channels := range gone {
 		n += len(channels)
@@ -70,15 +70,15 @@ func TestShare(t *testing.T) {
 			t.Fatal(err)
 		}
 		gone := prunedBy(p)
-		if want := int(math.Round(c.choice.Remove * float64(total))); count(gone) != want || p.Clamped != want || p.Channels != total {
-			t.Errorf("%+v: the plan says that %d of %d channels are pruned, and its layers prune %d of %d; want %d", c.choice, p.Clamped, p.Channels, count(gone), total, want)
+		if want := int(math.Round(c.choice.Remove * float64(total))); countChannels(gone) != want || p.Clamped != want || p.Channels != total {
+			t.Errorf("%+v: the plan says that %d of %d channels are pruned, and its layers prune %d of %d; want %d", c.choice, p.Clamped, p.Channels, countChannels(gone), total, want)
 		}
 		// In a layer below its limit, every kept channel has at least the largest |γ| of
 		// all pruned channels.
 		largest := 0.0
 		for name, channels := range gone {
 			if len(channels) > c.limit(name, len(layers[name])) {
-				t.Errorf("%+v: %d of %d channels of %s are pruned", c.choice, len(channels), len(layers[name]), name)
+				t.Errorf("%+v: %d of %d channels of %s are pruned, want at most %d", c.choice, len(channels), len(layers[name]), name, c.limit(name, len(layers[name])))
 			}
 			for _, channel := range channels {
 				largest = max(largest, math.Abs(float64(layers[name][channel])))
@@ -108,13 +108,13 @@ func TestImpossibleChoices(t *testing.T) {
 	} {
 		var bad *OptionError
 		if _, err := NewPlan(m, c, BetaKept); !errors.As(err, &bad) || strings.Contains(bad.Reason, "\n") {
-			t.Errorf("%+v: %v, want an *OptionError of one line", c, err)
+			t.Errorf("%+v: got error %v, want an *OptionError of one line", c, err)
 		}
 	}
 }
 
-// write writes a plan's text to a file.
-func write(t *testing.T, text []byte) string {
+// writePlan writes a plan's text to a file and returns its path.
+func writePlan(t *testing.T, text []byte) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "plan.json")
 	if err := os.WriteFile(path, text, 0o666); err != nil {
@@ -136,20 +136,20 @@ func TestPlanFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	read, err := ReadPlan(write(t, text))
+	read, err := ReadPlan(writePlan(t, text))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !reflect.DeepEqual(read, p) || p.Choice.Source != m.Source.SHA256 {
-		t.Errorf("read %+v, written %+v", read, p)
+		t.Errorf("read %+v, want the written plan %+v with the source %s", read, p, m.Source.SHA256)
 	}
 	if lines := strings.Count(string(text), "\n"); lines > len(p.Layers)+30 || !strings.Contains(string(text), `{"name":"bn","channels":16,"kept":[0,1,`) {
-		t.Errorf("the plan has %d layers, but the file has %d lines:\n%s", len(p.Layers), lines, text)
+		t.Errorf("the plan has %d layers and the file %d lines, want one for each layer and at most 30 others:\n%s", len(p.Layers), lines, text)
 	}
 	direct, _ := pruneAndSave(t, m, data, Options{Remove: 0.3, Protect: []string{"bn"}, ZeroBeta: true})
 	planned, _ := pruneAndSave(t, m, data, Options{Plan: read})
 	if planned.After != direct.After || planned.MACsAfter != direct.MACsAfter || planned.Clamped != direct.Clamped || len(changedElements(planned.Model, direct.Model)) > 0 {
-		t.Errorf("applying the plan gives %+v, pruning directly %+v", planned, direct)
+		t.Errorf("applying the plan gives %+v, want the result of pruning directly, %+v", planned, direct)
 	}
 
 	// Edited by hand: one layer keeps three channels, another is left out.
@@ -160,14 +160,14 @@ func TestPlanFile(t *testing.T) {
 	edited, model := pruneAndSave(t, m, data, Options{Plan: read})
 	for _, l := range edited.Layers {
 		if l.Name == first && l.Clamped != 13 || l.Name == omitted && l.Clamped != 0 {
-			t.Errorf("the edited plan gives layer %+v", l)
+			t.Errorf("the edited plan gives the layer %+v, want 13 clamped channels in %s and none in %s", l, first, omitted)
 		}
 	}
 	if edited.Threshold != 0 || edited.Remove != 0 || edited.Beta != BetaZeroed {
-		t.Errorf("the edited plan gives %+v", edited)
+		t.Errorf("the edited plan gives %+v, want no Threshold, no Remove and Beta %s", edited, BetaZeroed)
 	}
 	if g := model.Params.Named(first + ".weight"); g[5] == 0 || g[6] != 0 {
-		t.Errorf("the edited plan gives γ %v", g)
+		t.Errorf("the edited plan gives %s the γ %v, want 0 in channel 6 and not in channel 5", first, g)
 	}
 }
 
@@ -184,7 +184,7 @@ func TestInvalidPlans(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {
-		what    string
+		name    string
 		change  func(*Plan)
 		wantErr string
 	}{
@@ -212,20 +212,20 @@ func TestInvalidPlans(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		read, err := ReadPlan(write(t, changed))
+		read, err := ReadPlan(writePlan(t, changed))
 		if err == nil {
 			_, err = MakePlan(m, Options{Plan: read})
 		}
 		var bad *OptionError
 		if !errors.As(err, &bad) || !strings.Contains(bad.Reason, c.wantErr) {
-			t.Errorf("%s: %v, want an *OptionError that contains %q", c.what, err, c.wantErr)
+			t.Errorf("%s: got error %v, want an *OptionError that contains %q", c.name, err, c.wantErr)
 		}
 	}
 	for _, text := range []string{"", "[]", "{", string(text) + "{}", `{"threshold": 0.1}`, `{"arch": 5}`,
 		strings.Replace(string(text), `"beta"`, `"Beta"`, 1), strings.Replace(string(text), `"layers"`, `"arch": "x", "layers"`, 1)} {
 		var bad *OptionError
-		if _, err := ReadPlan(write(t, []byte(text))); !errors.As(err, &bad) {
-			t.Errorf("%q: %v, want an *OptionError", text, err)
+		if _, err := ReadPlan(writePlan(t, []byte(text))); !errors.As(err, &bad) {
+			t.Errorf("%q: got error %v, want an *OptionError", text, err)
 		}
 	}
 }
@@ -249,10 +249,11 @@ func TestRemoved(t *testing.T) {
 		t.Fatal(err)
 	}
 	if r.MACsBefore != m.Network.MACs() || r.MACsAfter != small.Network.MACs() || r.MACsAfter >= r.MACsBefore {
-		t.Errorf("the result has %d MACs before and %d after pruning", r.MACsBefore, r.MACsAfter)
+		t.Errorf("the result has %d MACs before and %d after pruning, want %d and %d", r.MACsBefore, r.MACsAfter, m.Network.MACs(), small.Network.MACs())
 	}
 	if r.ParametersBefore != arch.All.Parameters(m.Network) || r.ParametersAfter != arch.All.Parameters(small.Network) || r.ParametersAfter >= r.ParametersBefore {
-		t.Errorf("the result has %d parameters before and %d after pruning", r.ParametersBefore, r.ParametersAfter)
+		t.Errorf("the result has %d parameters before and %d after pruning, want %d and %d", r.ParametersBefore, r.ParametersAfter,
+			arch.All.Parameters(m.Network), arch.All.Parameters(small.Network))
 	}
 	removed := 0
 	for i, l := range r.Layers {
@@ -266,7 +267,7 @@ func TestRemoved(t *testing.T) {
 		}
 	}
 	if removed != r.Removed || removed == 0 {
-		t.Errorf("%d channels are removed in all, but the layers add up to %d", r.Removed, removed)
+		t.Errorf("the result has %d removed channels, want the sum over its layers, %d, and at least 1", r.Removed, removed)
 	}
 	// The compacted network must give the same result with its own statistics.
 	evaluator, err := small.Evaluator(data, 2)
@@ -280,10 +281,10 @@ func TestRemoved(t *testing.T) {
 	}
 	after, err := evaluator.Evaluate(context.Background(), stats)
 	if err != nil || after.TestAccuracy != r.After.TestAccuracy || math.Abs(after.TestLoss-r.After.TestLoss) > 1e-4 {
-		t.Errorf("the compacted network evaluates to %+v, the clamped network to %+v; error %v", after, r.After, err)
+		t.Errorf("the compacted network evaluates to %+v, %v; want the evaluation of the clamped network, %+v", after, err, r.After)
 	}
 	var unsaved *engine.ModelError
 	if err := small.Save(filepath.Join(t.TempDir(), "small.bnz")); !errors.As(err, &unsaved) {
-		t.Errorf("saving a network without a name: %v, want a *ModelError", err)
+		t.Errorf("saving the compacted network: got error %v, want an *engine.ModelError", err)
 	}
 }

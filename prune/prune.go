@@ -35,7 +35,7 @@ type Options struct {
 
 	// Progress, if not nil, is called from time to time with the name of the work and the
 	// numbers of steps done and in total.
-	Progress func(what string, done, total int)
+	Progress func(work string, done, total int)
 }
 
 // OptionError reports an option that cannot be used.

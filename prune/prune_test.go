@@ -114,10 +114,10 @@ func TestPrune(t *testing.T) {
 				t.Errorf("%d of %d channels are clamped, want %d of %d", r.Clamped, r.Channels, clamped, channels)
 			}
 			if r.Beta != map[bool]string{false: "kept", true: "zeroed"}[zeroBeta] {
-				t.Errorf("Beta is %q although zeroBeta is %v", r.Beta, zeroBeta)
+				t.Errorf("ZeroBeta %v: Beta is %q, want zeroed with ZeroBeta and kept without", zeroBeta, r.Beta)
 			}
 			if (pruned.Stored != nil) != withStats {
-				t.Errorf("the file stores statistics: %v, want %v", pruned.Stored != nil, withStats)
+				t.Errorf("the file stores statistics = %v, want %v", pruned.Stored != nil, withStats)
 			}
 
 			evaluator, err := pruned.Evaluator(data, 1)
@@ -172,13 +172,13 @@ func TestPruneErrors(t *testing.T) {
 	for _, threshold := range []float64{0, -1, math.NaN(), math.Inf(1)} {
 		var bad *OptionError
 		if _, err := Prune(context.Background(), m, data, Options{Threshold: threshold}); !errors.As(err, &bad) {
-			t.Errorf("threshold %v: %v, want an *OptionError", threshold, err)
+			t.Errorf("threshold %v: got error %v, want an *OptionError", threshold, err)
 		}
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	if _, err := Prune(ctx, m, data, Options{Threshold: 0.1}); !errors.Is(err, context.Canceled) {
-		t.Errorf("cancelled: %v, want context.Canceled", err)
+		t.Errorf("after cancel: got error %v, want %v", err, context.Canceled)
 	}
 }
 
@@ -198,10 +198,10 @@ func TestStoresPruned(t *testing.T) {
 		m, source := load(t, r.Checkpoint), load(t, r.Checkpoint)
 		result, pruned := pruneAndSave(t, m, data, Options{Threshold: 0.3, ZeroBeta: true})
 		if pruned.Origin.Trainable != want || m.Origin.Trainable != arch.TrainableSet(set) {
-			t.Errorf("%s: the file stores %s, want %s, and the source now %s", set, pruned.Origin.Trainable, want, m.Origin.Trainable)
+			t.Errorf("%s: the trainable set of the file is %s, want %s; that of the source is %s, want it unchanged", set, pruned.Origin.Trainable, want, m.Origin.Trainable)
 		}
 		if result.Clamped == 0 {
-			t.Errorf("%s: nothing was pruned", set)
+			t.Errorf("%s: no channel is clamped, want at least one", set)
 		}
 		for i := range m.Network.Units {
 			for c, g := range source.Params.Of(i, arch.Gamma) {

@@ -142,20 +142,20 @@ func chooseSteps(ctx context.Context, m *engine.Model, data *dataset.Data, o Opt
 		return nil, nil, err
 	}
 	steps := max(o.Recovery.Iterations, 1)
-	first := 1.0
+	initial := 1.0 // share of the multiply-adds that m has
 	if steps > 1 {
 		small, _, err := m.Compact()
 		if err != nil {
 			return nil, nil, err
 		}
-		first = float64(small.Network.MACs()) / float64(m.Network.MACs())
+		initial = float64(small.Network.MACs()) / float64(m.Network.MACs())
 	}
 	for step := 1; ; step++ {
-		now := o
+		stepOptions := o
 		if step < steps {
-			now.Target.MACs = first - (first-o.Target.MACs)*float64(step)/float64(steps)
+			stepOptions.Target.MACs = initial - (initial-o.Target.MACs)*float64(step)/float64(steps)
 		}
-		p, err := Choose(ctx, m, data, now)
+		p, err := Choose(ctx, m, data, stepOptions)
 		if err != nil || step == steps {
 			return p, m, err
 		}

@@ -18,7 +18,7 @@ func TestRecover(t *testing.T) {
 	o.Recovery = Recovery{Epochs: 5, LR: 0.05}
 	r, after := pruneAndSave(t, m, data, o)
 	if r.After != plain.After || r.Recovered == nil || r.Recovered.TestLoss >= plain.After.TestLoss {
-		t.Fatalf("the loss is %v after pruning and %+v after training", plain.After.TestLoss, r.Recovered)
+		t.Fatalf("after pruning, got %+v, want %+v; after training, got %+v, want a smaller loss", r.After, plain.After, r.Recovered)
 	}
 	trained := 0
 	for i := range m.Network.Units {
@@ -39,7 +39,7 @@ func TestRecover(t *testing.T) {
 		total += len(elements)
 	}
 	if trained == 0 || total != trained {
-		t.Errorf("training changed %d parameters, %d of them γ and β", total, trained)
+		t.Errorf("training changed %d parameters, of which %d are γ and β; want all, and at least 1", total, trained)
 	}
 	e, err := after.Evaluator(data, 1)
 	if err != nil {
@@ -80,7 +80,7 @@ func TestRecoverIsCancelled(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	if _, err := Recover(ctx, m, data, Options{Recovery: Recovery{Epochs: 1}}); !errors.Is(err, context.Canceled) {
-		t.Errorf("%v, want context.Canceled", err)
+		t.Errorf("got error %v, want %v", err, context.Canceled)
 	}
 }
 
@@ -105,7 +105,7 @@ func TestRecoveryOptions(t *testing.T) {
 	} {
 		var e *OptionError
 		if _, err := Prune(context.Background(), m, data, o); !errors.As(err, &e) {
-			t.Errorf("%+v: %v, want an *OptionError", o, err)
+			t.Errorf("%+v: got error %v, want an *OptionError", o, err)
 		}
 	}
 }

@@ -156,8 +156,8 @@ func readNorms(net *arch.Network, params *nn.Params[float32]) [][]float64 {
 			}
 		default:
 			area := u.Kernel * u.Kernel
-			for at, w := range params.Of(i, arch.ConvWeight) {
-				norms[u.In][at/area%u.InShape.C] += square(w)
+			for j, w := range params.Of(i, arch.ConvWeight) {
+				norms[u.In][j/area%u.InShape.C] += square(w)
 			}
 		}
 		for c, v := range norms[i] {
@@ -212,15 +212,15 @@ func (s *scorer) changes() [][]float64 {
 			continue
 		}
 		gamma, area := s.m.Params.Of(i, arch.Gamma), u.Kernel*u.Kernel
-		for at, w := range s.m.Params.Of(i, arch.ConvWeight) {
-			v, out := square(w), at/(area*u.InShape.C)
+		for j, w := range s.m.Params.Of(i, arch.ConvWeight) {
+			v, out := square(w), j/(area*u.InShape.C)
 			if u.BN != "" {
 				v /= s.stats.Var[i][out] + eps
 			}
 			if gamma != nil {
 				v *= square(gamma[out])
 			}
-			weight[u.In][at/area%u.InShape.C] += v
+			weight[u.In][j/area%u.InShape.C] += v
 		}
 	}
 	output := s.m.Params.Of(last+1, arch.OutputWeight)

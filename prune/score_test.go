@@ -72,13 +72,13 @@ func measuredScorer(t *testing.T) (*scorer, *dataset.Data, *engine.Evaluator) {
 	return s, data, e
 }
 
-// near reports whether a and b agree to a relative error.
+// near reports whether a and b agree to within a relative tolerance or 1e-9.
 func near(a, b, tolerance float64) bool {
 	return math.Abs(a-b) <= tolerance*max(math.Abs(a), math.Abs(b))+1e-9
 }
 
-// TestTaylor compares γ·∂L/∂γ and β·∂L/∂β with differences of the batch's loss in
-// float64.
+// TestTaylor compares the importance by Taylor, for γ alone and for γ and β, with differences
+// of the batch's loss in float64.
 func TestTaylor(t *testing.T) {
 	s, data, e := measuredScorer(t)
 	net := s.m.Network
@@ -107,7 +107,7 @@ func TestTaylor(t *testing.T) {
 		gamma, beta := params.Of(i, arch.Gamma), params.Of(i, arch.Beta)
 		for c := i; c < len(gamma); c += 13 {
 			g, b := gamma[c], beta[c]
-			for which, scale := range []float64{0, 1} {
+			for k, scale := range []float64{0, 1} { // of β: kept, and zeroed with γ
 				loss := func(h float64) float64 {
 					gamma[c], beta[c] = g*(1+h), b*(1+scale*h)
 					defer func() { gamma[c], beta[c] = g, b }()
@@ -115,16 +115,16 @@ func TestTaylor(t *testing.T) {
 				}
 				const h = 1e-4
 				want := math.Abs(loss(h)-loss(-h)) / (2 * h)
-				if got := s.taylor[which][i][c]; math.Abs(got-want) > 5e-2*want+1e-5 {
-					t.Errorf("unit %d, channel %d, β counts: %v: %v, but the loss changes by %v", i, c, which == 1, got, want)
+				if got := s.taylor[k][i][c]; math.Abs(got-want) > 5e-2*want+1e-5 {
+					t.Errorf("unit %d, channel %d, with β = %v: the importance is %v, want %v, the change of the loss", i, c, k == 1, got, want)
 				}
 			}
 		}
 	}
 }
 
-// TestReadNorms compares the norms of weights that read a channel with sums for resnet-8: two
-// blocks and the second stage's shortcut read the first stream.
+// TestReadNorms compares the norms of the weights that read a channel of resnet-8 with sums
+// over the weights of each reader.
 func TestReadNorms(t *testing.T) {
 	s, _, _ := measuredScorer(t)
 	net, params := s.m.Network, s.m.Params
@@ -161,7 +161,7 @@ func TestReadNorms(t *testing.T) {
 			"blocks.2.shortcut.0": output(c),
 		} {
 			if got := norms[index[unit]][c]; !near(got, want, 1e-9) {
-				t.Errorf("%s, channel %d: %v, want %v", unit, c, got, want)
+				t.Errorf("%s, channel %d: the norm is %v, want %v", unit, c, got, want)
 			}
 		}
 	}
@@ -221,16 +221,16 @@ func TestChange(t *testing.T) {
 				want += variance(averages[c]) * math.Pow(float64(s.m.Params.Of(last+1, arch.OutputWeight)[k*net.Features()+c]), 2)
 			}
 			if got := all[i][c]; !near(got, want, 1e-3) {
-				t.Errorf("%s, channel %d: changes by %v, want %v", u.Name, c, got, want)
+				t.Errorf("%s, channel %d: the importance by change is %v, want %v", u.Name, c, got, want)
 			}
-			on := 0
+			positive := 0
 			for _, v := range values[c] {
 				if v > 0 {
-					on++
+					positive++
 				}
 			}
-			if got, want := active[i][c], float64(on)/float64(len(values[c])); !near(got, want, 2e-3) {
-				t.Errorf("%s, channel %d: active in %v of its outputs, want %v", u.Name, c, got, want)
+			if got, want := active[i][c], float64(positive)/float64(len(values[c])); !near(got, want, 2e-3) {
+				t.Errorf("%s, channel %d: the share of outputs above 0 is %v, want %v", u.Name, c, got, want)
 			}
 		}
 	}

@@ -60,8 +60,8 @@ func (s *selection) planForMACs() (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Also prune those of the following groups that bring the MACs nearer to the goal. The
-	// first of them may save more than is left to save.
+	// Also prune each of the following groups that brings the MACs nearer to the goal. The
+	// next group may save too much, but a later one less.
 	for tried := 0; n < len(s.order) && tried < nearby && best > goal; n++ {
 		// The group saves less than g.saves if groups that it reads, or that read it, are
 		// pruned too, but hardly less than a tenth of it.
@@ -94,9 +94,9 @@ const nearby = 32
 // removing a part of a block saves no time.
 const block = 8
 
-// withoutPartialBlocks returns the groups of chosen without groups whose removal saves no time,
-// because their layers' last blocks would not become empty. It leaves out the most important
-// groups of each layer.
+// withoutPartialBlocks returns chosen without the groups whose removal saves no time, because
+// no further block of channels in their layers becomes empty. In each layer, it leaves out the
+// most important groups.
 func (s *selection) withoutPartialBlocks(chosen []*group) []*group {
 	left := make([]int, len(s.m.Network.Units)) // channels that stay
 	for i := range left {
@@ -162,12 +162,12 @@ func (s *selection) planForLatency(ctx context.Context) (*Plan, error) {
 		return nil, &OptionError{fmt.Sprintf("a target of %v of the time cannot be reached: of the networks that were tried, the nearest takes %.3g and the fastest %.3g", goal, bestRatio, fastest)}
 	}
 	p := s.plan(best)
-	again, err := s.time(ctx, whole, p)
+	secondRatio, err := s.time(ctx, whole, p)
 	if err != nil {
 		return nil, err
 	}
-	if math.Abs(again-goal) > latencyTolerance*goal {
-		return nil, fmt.Errorf("times vary too much for a target of %v of the time: the same network took %.3g and then %.3g; use a target of multiply-adds, or a machine without other work", goal, bestRatio, again)
+	if math.Abs(secondRatio-goal) > latencyTolerance*goal {
+		return nil, fmt.Errorf("times vary too much for a target of %v of the time: the same network took %.3g and then %.3g; use a target of multiply-adds, or a machine without other work", goal, bestRatio, secondRatio)
 	}
 	return p, nil
 }

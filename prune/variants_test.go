@@ -47,7 +47,7 @@ func TestPruneVariant(t *testing.T) {
 		t.Errorf("%d of %d channels are clamped, want %d of %d", r.Clamped, r.Channels, small, channels)
 	}
 	if r.Layers[0].Name != "blocks.0.bn1" || len(r.Layers) != 5 {
-		t.Errorf("unexpected layers %+v", r.Layers)
+		t.Errorf("got layers %+v, want 5, beginning with blocks.0.bn1", r.Layers)
 	}
 }
 
@@ -57,6 +57,6 @@ func TestNothingToPrune(t *testing.T) {
 	m := variant(t, data, func(c *config.Config) { c.NoScale = "*" })
 	var e *engine.ModelError
 	if _, err := Prune(context.Background(), m, data, Options{Threshold: 0.1}); !errors.As(err, &e) {
-		t.Errorf("%v, want a *ModelError", err)
+		t.Errorf("got error %v, want an *engine.ModelError", err)
 	}
 }

@@ -191,9 +191,9 @@ func MkdirAll(path string) error {
 // temporaryPrefix returns the beginning of the names of WriteFile's temporary files.
 func temporaryPrefix(base string) string { return "." + base + "." }
 
-// RemoveTemporaries removes the temporary files that killed processes left in dir when they
-// wrote files with the given names by WriteFile. No other process may be
-// writing these files at the same time.
+// RemoveTemporaries removes the temporary files that WriteFile left in dir when processes
+// were killed while they wrote files with the given names. No other process may be writing
+// these files at the same time.
 func RemoveTemporaries(dir string, names ...string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {

@@ -32,7 +32,7 @@ func TestWriteFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := WriteFile(taken, []byte("x")); err == nil {
-		t.Error("a folder was replaced")
+		t.Error("WriteFile to a folder returned no error, want one")
 	}
 	entries, err := os.ReadDir(dir)
 	if err != nil || len(entries) != 2 {
@@ -43,11 +43,11 @@ func TestWriteFile(t *testing.T) {
 // errStopped is the error of an operation that a test stops.
 var errStopped = errors.New("stopped")
 
-// TestWriteFileStopped makes each operation of WriteFile fail in turn. The file must then have either the
-// old or the new content, and RemoveTemporaries must remove the temporary file and nothing
-// else.
+// TestWriteFileStopped makes WriteFile fail from each of its operations on in turn. The file
+// must then have either the old or the new content, and RemoveTemporaries must remove the
+// temporary file and nothing else.
 func TestWriteFileStopped(t *testing.T) {
-	for at := 1; ; at++ {
+	for stop := 1; ; stop++ {
 		dir := t.TempDir()
 		path := filepath.Join(dir, "f")
 		// Files with names similar to those of temporary files, which must stay.
@@ -59,7 +59,7 @@ func TestWriteFileStopped(t *testing.T) {
 		}
 		var ops []string
 		end := Intercept(func(op, _ string) error {
-			if ops = append(ops, op); len(ops) >= at {
+			if ops = append(ops, op); len(ops) >= stop {
 				return errStopped
 			}
 			return nil
@@ -67,24 +67,25 @@ func TestWriteFileStopped(t *testing.T) {
 		err := WriteFile(path, []byte("new"))
 		end()
 		if err == nil {
-			if got := strings.Join(ops, " "); got != "create write sync rename sync" {
-				t.Errorf("WriteFile performed the operations %s", got)
+			const wantOps = "create write sync rename sync"
+			if got := strings.Join(ops, " "); got != wantOps {
+				t.Errorf("WriteFile performed the operations %s, want %s", got, wantOps)
 			}
 			return
 		}
 		want := "old"
-		if at == 5 { // after the rename
+		if stop == 5 { // after the rename
 			want = "new"
 		}
 		got, readErr := os.ReadFile(path)
 		if !errors.Is(err, errStopped) || readErr != nil || string(got) != want {
-			t.Errorf("stopped at operation %d: %v; the file holds %q, %v; want %q", at, err, got, readErr, want)
+			t.Errorf("stopped at operation %d: got error %v, and the file holds %q, %v; want %v and %q", stop, err, got, readErr, errStopped, want)
 		}
 		if err := RemoveTemporaries(dir, "f"); err != nil {
 			t.Fatal(err)
 		}
 		if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1+len(others) {
-			t.Errorf("stopped at operation %d: RemoveTemporaries leaves %v, %v; want f and %v", at, entries, err, others)
+			t.Errorf("stopped at operation %d: RemoveTemporaries leaves %v, %v; want f and %v", stop, entries, err, others)
 		}
 	}
 }
@@ -130,7 +131,7 @@ func TestMkdir(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !synced[root] || !synced[filepath.Join(root, "a")] {
-		t.Errorf("MkdirAll did not sync both %s and its subfolder a; whether it synced each path: %v", root, synced)
+		t.Errorf("MkdirAll synced the paths that are true in %v, want %s and its subfolder a", synced, root)
 	}
 	errs := make(chan error)
 	for range 8 {
@@ -151,12 +152,12 @@ func TestMkdir(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := MkdirAll(filepath.Join(root, "file")); err == nil {
-		t.Error("MkdirAll succeeded although the path is a file")
+		t.Error("MkdirAll of a file returned no error, want one")
 	}
 	if err := RemoveAll(filepath.Join(root, "a")); err != nil {
 		t.Error(err)
 	}
 	if err := RemoveAll(filepath.Join(root, "a")); err != nil {
-		t.Errorf("RemoveAll of a missing path: %v", err)
+		t.Errorf("RemoveAll of a missing path: got error %v, want none", err)
 	}
 }

@@ -9,7 +9,7 @@ import (
 )
 
 // lock locks one byte far beyond the end of the file. On Windows, other processes cannot
-// read locked bytes, and they must be able to read the description of the holder.
+// read locked bytes, but must be able to read which process holds the lock.
 func lock(f *os.File) error {
 	position := windows.Overlapped{OffsetHigh: 1 << 30}
 	err := windows.LockFileEx(windows.Handle(f.Fd()), windows.LOCKFILE_EXCLUSIVE_LOCK|windows.LOCKFILE_FAIL_IMMEDIATELY, 0, 1, 0, &position)

@@ -21,8 +21,8 @@ func TestWriteThroughLinks(t *testing.T) {
 	for link, to := range map[string]string{
 		"absolute": filepath.Join(dir, "one"), "relative": "two", "dangling": filepath.Join("a", "three"), "twice": "relative2", "relative2": "four",
 		"folder":  filepath.Join("a", "b"),                          // a link to a folder
-		"a/b/up":  filepath.Join("..", "five"),                      // from a/b to a/five
-		"upwards": "folder" + string(filepath.Separator) + "../six", // from a/b, where folder leads, to a/six
+		"a/b/up":  filepath.Join("..", "five"),                      // leads to a/five
+		"upwards": "folder" + string(filepath.Separator) + "../six", // leads to a/six, because folder leads to a/b
 	} {
 		if err := os.Symlink(to, filepath.Join(dir, link)); err != nil {
 			t.Fatal(err)
@@ -38,18 +38,18 @@ func TestWriteThroughLinks(t *testing.T) {
 	} {
 		path := filepath.Join(dir, link)
 		if err := WriteFile(path, []byte(link)); err != nil {
-			t.Errorf("%s: %v", link, err)
+			t.Errorf("WriteFile of %s: got error %v, want none", link, err)
 			continue
 		}
 		if err := Append(path, []byte("+")); err != nil {
-			t.Errorf("%s: %v", link, err)
+			t.Errorf("Append to %s: got error %v, want none", link, err)
 		}
 		info, err := os.Lstat(path)
 		if err != nil || info.Mode()&os.ModeSymlink == 0 {
 			t.Errorf("%s is no longer a link: %v, %v", link, info, err)
 		}
 		if got, err := os.ReadFile(filepath.Join(dir, to)); err != nil || string(got) != link+"+" {
-			t.Errorf("%s: %s holds %q, %v", link, to, got, err)
+			t.Errorf("%s: %s holds %q, %v; want %q", link, to, got, err, link+"+")
 		}
 	}
 	if err := os.Symlink("loop", filepath.Join(dir, "loop")); err != nil {
@@ -113,12 +113,12 @@ func TestReadFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	if b, err := ReadFile(path, 5); err != nil || string(b) != "12345" {
-		t.Errorf("got %q, %v", b, err)
+		t.Errorf("limit 5: got %q, %v; want %q", b, err, "12345")
 	}
 	if _, err := ReadFile(path, 4); !errors.As(err, new(*FileError)) || !strings.Contains(err.Error(), "4 bytes") {
-		t.Errorf("got error %v, want a *FileError", err)
+		t.Errorf("limit 4: got error %v, want a *FileError that says %q", err, "4 bytes")
 	}
 	if _, err := ReadFile(path+"x", 4); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("got error %v, want os.ErrNotExist", err)
+		t.Errorf("a missing file: got error %v, want os.ErrNotExist", err)
 	}
 }

@@ -34,11 +34,11 @@ func FuzzRead(f *testing.F) {
 			x := &first.Tensors[i]
 			total += len(contents[x.Name])
 			if values, err := x.Float32(); err == nil && len(values)*elementSizes[x.DType] != len(contents[x.Name]) {
-				t.Errorf("%s has %d values and %d bytes", x.Name, len(values), len(contents[x.Name]))
+				t.Errorf("%s has %d values, but %d bytes of type %s", x.Name, len(values), len(contents[x.Name]), x.DType)
 			}
 		}
 		if total > len(b) {
-			t.Errorf("%d bytes of tensors in a file of %d", total, len(b))
+			t.Errorf("the tensors have %d bytes, want at most the %d of the file", total, len(b))
 		}
 		encoded, err := encode(first.Tensors, first.Metadata)
 		if err != nil {

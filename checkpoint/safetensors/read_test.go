@@ -23,6 +23,7 @@ func file(header string, size int) []byte {
 	return b
 }
 
+// read reads the header of a file that is in memory.
 func read(b []byte) (*File, error) { return Read(bytes.NewReader(b), int64(len(b))) }
 
 // TestTypes compares the conversions to float32 with the conversions by PyTorch. The test
@@ -51,7 +52,7 @@ func TestTypes(t *testing.T) {
 		checked++
 		got, err := x.Float32()
 		if err != nil || x.DType != x.Name || !slices.Equal(x.Shape, []int{len(values)}) {
-			t.Fatalf("%+v: %v", x, err)
+			t.Fatalf("tensor %q has type %s and shape %v, %v; want the type %[1]s and %[5]d elements", x.Name, x.DType, x.Shape, err, len(values))
 		}
 		for j := range values {
 			if math.Float32bits(got[j]) != math.Float32bits(values[j]) {
@@ -104,10 +105,10 @@ func TestHeader(t *testing.T) {
 		}
 	}
 	if !slices.Equal(got, []string{"Ab", "b", "ab"}) || f.Metadata["k"] != "v" || f.Metadata["K"] != "w" {
-		t.Errorf("tensors %v, metadata %v", got, f.Metadata)
+		t.Errorf("got tensors %v and metadata %v, want Ab, b and ab, and k: v and K: w", got, f.Metadata)
 	}
 	if raw, err := f.Tensors[1].Bytes(); err != nil || !bytes.Equal(raw, []byte{2, 3}) {
-		t.Errorf("b holds %v, %v", raw, err)
+		t.Errorf("b holds %v, %v; want [2 3]", raw, err)
 	}
 }
 
@@ -171,7 +172,7 @@ func TestReadRefuses(t *testing.T) {
 	}
 }
 
-// TestFloat32RefusesFloat8 reads the values of a type that has no conversion.
+// TestFloat32RefusesFloat8 checks that Float32 refuses a type that has no conversion.
 func TestFloat32RefusesFloat8(t *testing.T) {
 	f, err := read(file(`{"a":{"dtype":"F8_E4M3","shape":[2],"data_offsets":[0,2]}}`, 2))
 	if err != nil {
@@ -179,12 +180,12 @@ func TestFloat32RefusesFloat8(t *testing.T) {
 	}
 	var e *TypeError
 	if _, err := f.Tensors[0].Float32(); !errors.As(err, &e) || !e.BadInput() {
-		t.Errorf("%v, want a *TypeError", err)
+		t.Errorf("got error %v, want a *TypeError", err)
 	}
 }
 
-// TestTruncatedAfterHeader checks that reading a tensor fails if the file was truncated after its header
-// had been read.
+// TestTruncatedAfterHeader checks that reading a tensor fails if the file is shorter than it
+// was when its header was read.
 func TestTruncatedAfterHeader(t *testing.T) {
 	b := file(`{"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]}}`, 4)
 	f, err := Read(bytes.NewReader(b[:len(b)-2]), int64(len(b)))
@@ -192,7 +193,7 @@ func TestTruncatedAfterHeader(t *testing.T) {
 		t.Fatal(err)
 	}
 	if v, err := f.Tensors[0].Float32(); err == nil {
-		t.Errorf("no error, values %v", v)
+		t.Errorf("got values %v and no error, want an error", v)
 	}
 }
 
@@ -236,7 +237,7 @@ func TestIndex(t *testing.T) {
 		names += f.Tensors[i].Name
 	}
 	if v, err := f.Tensors[2].Float32(); err != nil || !slices.Equal(v, []float32{1, 2}) || names != "bca" || f.Metadata["format"] != "pt" {
-		t.Errorf("tensors %s, a %v, metadata %v, %v", names, v, f.Metadata, err)
+		t.Errorf("got tensors %s, a = %v, %v, and metadata %v; want bca, [1 2] and format pt", names, v, err, f.Metadata)
 	}
 	if err := f.Close(); err != nil {
 		t.Error(err)

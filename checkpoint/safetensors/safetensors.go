@@ -31,7 +31,7 @@ type Tensor struct {
 	DType string // of the elements, e.g. "F32"
 	Shape []int  // empty for a single number
 
-	from   io.ReaderAt
+	source io.ReaderAt
 	offset int64
 	size   int64 // in bytes
 }
@@ -48,7 +48,7 @@ func New(name string, shape []int, values []float32) Tensor {
 // WithBytes returns a tensor of the same name, type and shape whose elements are raw, which
 // must not change afterwards. Write refuses the tensor if raw has the wrong length.
 func (t Tensor) WithBytes(raw []byte) Tensor {
-	t.from, t.offset, t.size = content(raw), 0, int64(len(raw))
+	t.source, t.offset, t.size = content(raw), 0, int64(len(raw))
 	return t
 }
 
@@ -67,7 +67,7 @@ func (c content) ReadAt(p []byte, offset int64) (int, error) {
 // Bytes reads the elements in their stored form, which is little-endian.
 func (t *Tensor) Bytes() ([]byte, error) {
 	raw := make([]byte, t.size)
-	if _, err := t.from.ReadAt(raw, t.offset); err != nil && len(raw) > 0 {
+	if _, err := t.source.ReadAt(raw, t.offset); err != nil && len(raw) > 0 {
 		return nil, fmt.Errorf("read tensor %q: %w", t.Name, err)
 	}
 	return raw, nil
@@ -119,7 +119,7 @@ func Read(r io.ReaderAt, size int64) (*File, error) {
 		return nil, err
 	}
 	for i := range f.Tensors {
-		f.Tensors[i].from = r
+		f.Tensors[i].source = r
 		f.Tensors[i].offset += begin
 	}
 	return f, nil

@@ -38,11 +38,12 @@ func openIndex(path string) (*File, error) {
 	return all, nil
 }
 
-// add appends the tensors of f, the file with the given name. It checks that they are the
-// tensors in listed, which the index lists for this file, and empties listed.
-func (all *File) add(f *File, name string, listed map[string]bool) error {
-	for i := range f.Tensors {
-		t := &f.Tensors[i]
+// add appends the tensors of shard, which was read from the file name. It fails unless
+// listed, the tensors that the index lists for this file, holds exactly their names. It
+// removes the names from listed.
+func (f *File) add(shard *File, name string, listed map[string]bool) error {
+	for i := range shard.Tensors {
+		t := &shard.Tensors[i]
 		if !listed[t.Name] {
 			return invalid("%s holds the tensor %q, which the index does not list there", name, t.Name)
 		}
@@ -51,7 +52,7 @@ func (all *File) add(f *File, name string, listed map[string]bool) error {
 	for missing := range listed {
 		return invalid("the index lists the tensor %q in %s, which does not hold it", missing, name)
 	}
-	all.Tensors = append(all.Tensors, f.Tensors...)
+	f.Tensors = append(f.Tensors, shard.Tensors...)
 	return nil
 }
 

@@ -45,7 +45,7 @@ func TestWrite(t *testing.T) {
 		t.Fatal(err)
 	}
 	if string(header["__metadata__"]) != `{"arch":"resnet-8"}` || len(header) != 4 {
-		t.Errorf("unexpected header %s", b[8:8+n])
+		t.Errorf("the header is %s, want 3 tensors and the metadata of resnet-8", b[8:8+n])
 	}
 	end := 0
 	for _, x := range want {
@@ -58,12 +58,12 @@ func TestWrite(t *testing.T) {
 			t.Fatal(err)
 		}
 		if e.Dtype != "F32" || e.Shape == nil || len(e.Shape) != len(x.shape) || e.Offsets[0] != end {
-			t.Errorf("unexpected entry %+v of %s", e, x.name)
+			t.Errorf("the entry of %s is %+v, want type F32, %d dimensions and the first offset %d", x.name, e, len(x.shape), end)
 		}
 		end = e.Offsets[1]
 		for i, v := range x.values {
-			at := 8 + int(n) + e.Offsets[0] + 4*i
-			if got := math.Float32frombits(binary.LittleEndian.Uint32(b[at:])); got != v {
+			begin := 8 + int(n) + e.Offsets[0] + 4*i
+			if got := math.Float32frombits(binary.LittleEndian.Uint32(b[begin:])); got != v {
 				t.Errorf("%s[%d] is %v, want %v", x.name, i, got, v)
 			}
 		}
@@ -77,7 +77,7 @@ func TestWrite(t *testing.T) {
 		t.Fatal(err)
 	}
 	if b, err := os.ReadFile(path); err != nil || bytes.Contains(b, []byte("__metadata__")) {
-		t.Errorf("without metadata: %q, %v", b, err)
+		t.Errorf("without metadata: wrote %q, %v; want no __metadata__", b, err)
 	}
 
 	for name, bad := range map[string][]Tensor{
@@ -88,7 +88,7 @@ func TestWrite(t *testing.T) {
 		"wrong length":    {tensors[0].WithBytes(make([]byte, 3))},
 	} {
 		if err := Write(filepath.Join(t.TempDir(), "x"), bad, nil); err == nil {
-			t.Errorf("%s: no error", name)
+			t.Errorf("%s: Write returned no error, want one", name)
 		}
 	}
 }

@@ -3,9 +3,8 @@
 // Package encoding/json takes the last of several equal keys, matches keys to the fields of
 // a struct without regard to case (so that "SEED" and "ſeed" set the field "seed"), and
 // replaces invalid UTF-8. Another parser may take the first key, ignore a key in upper case,
-// or fail. A file could then describe one network to this program and another one to
-// another program. This package refuses such files. Like encoding/json, it ignores keys
-// that do not name a field.
+// or fail. Two programs could then read different networks from one file. This package
+// refuses such files. Like encoding/json, it ignores keys that do not name a field.
 package strictjson
 
 import (
@@ -32,16 +31,17 @@ func Unmarshal(b []byte, v any) error {
 	return json.Unmarshal(b, v)
 }
 
-// Check returns an error unless b is exactly one JSON value in valid UTF-8, the keys of each
-// object are unique, and no key differs only in case from the key of a field of v. Only the
-// type of v is used. Check does not look at the fields of types with a method
+// Check returns an error unless b is exactly one JSON value in valid UTF-8 that nests arrays
+// and objects at most 1000 deep, its strings have no half of a surrogate pair, the keys of
+// each object are unique, and no key differs only in case from the key of a field of v. Only
+// the type of v is used. Check does not look at the fields of types with a method
 // UnmarshalJSON, such as json.RawMessage.
 func Check(b []byte, v any) error {
 	if !utf8.Valid(b) {
 		return errors.New("the JSON is not valid UTF-8")
 	}
-	if at := loneSurrogate(b); at >= 0 {
-		return fmt.Errorf("the JSON has half of a surrogate pair at byte %d", at)
+	if pos := loneSurrogate(b); pos >= 0 {
+		return fmt.Errorf("the JSON has half of a surrogate pair at byte %d", pos)
 	}
 	c := checker{d: json.NewDecoder(bytes.NewReader(b)), fields: map[reflect.Type]map[string]reflect.Type{}}
 	c.d.UseNumber()
@@ -69,14 +69,14 @@ func loneSurrogate(b []byte) int {
 			i++ // another escape, such as \\
 			continue
 		}
-		at := i
+		start := i
 		i += 5
 		if first < 0xd800 || first > 0xdfff {
 			continue
 		}
 		second, ok := parseEscape(b[i+1:])
 		if first > 0xdbff || !ok || second < 0xdc00 || second > 0xdfff {
-			return at
+			return start
 		}
 		i += 6
 	}
@@ -115,12 +115,12 @@ func (c *checker) value(t reflect.Type, depth int) error {
 	}
 	t = target(t)
 	if open == '[' {
-		var of reflect.Type
+		var element reflect.Type
 		if t != nil && (t.Kind() == reflect.Slice || t.Kind() == reflect.Array) {
-			of = t.Elem()
+			element = t.Elem()
 		}
 		for c.d.More() {
-			if err := c.value(of, depth+1); err != nil {
+			if err := c.value(element, depth+1); err != nil {
 				return err
 			}
 		}

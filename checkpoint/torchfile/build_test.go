@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// The constants and functions below return parts of pickles.
+// The constants below are parts of pickles, and the functions return such parts.
 
 const (
 	proto2      = "\x80\x02"
@@ -19,43 +19,46 @@ const (
 
 func u32(n int) string { return string(binary.LittleEndian.AppendUint32(nil, uint32(n))) }
 func u64(n int) string { return string(binary.LittleEndian.AppendUint64(nil, uint64(n))) }
-func str(s string) string {
-	return "X" + u32(len(s)) + s
-}
-func num(n int) string {
-	return "\x8a\x08" + u64(n) // opLong1, which holds any int64
-}
-func tup(items ...string) string { return "(" + strings.Join(items, "") + "t" }
 
-func nums(n ...int) string {
+// str returns a Python str.
+func str(s string) string { return "X" + u32(len(s)) + s }
+
+// integer returns a Python int, by opLong1, which holds any int64.
+func integer(n int) string { return "\x8a\x08" + u64(n) }
+
+// tupleOf returns a tuple of items.
+func tupleOf(items ...string) string { return "(" + strings.Join(items, "") + "t" }
+
+// integers returns a tuple of ints.
+func integers(values ...int) string {
 	var items []string
-	for _, n := range n {
-		items = append(items, num(n))
+	for _, n := range values {
+		items = append(items, integer(n))
 	}
-	return tup(items...)
+	return tupleOf(items...)
 }
 
-// store writes the persistent identifier of a storage.
+// store returns the persistent identifier of a storage with n elements.
 func (f form) store(class, key string, n int) string {
-	items := []string{str("storage"), "ctorch\n" + class + "\n", str(key), str("cpu"), num(n)}
+	items := []string{str("storage"), "ctorch\n" + class + "\n", str(key), str("cpu"), integer(n)}
 	if f == "legacy" {
 		items = append(items, "N")
 	}
-	return tup(items...) + "Q"
+	return tupleOf(items...) + "Q"
 }
 
-// view writes a tensor of storage 0, which has 6 elements.
+// view returns a tensor of storage 0, which has 6 elements.
 func (f form) view(offset int, shape, strides []int) string {
-	return rebuild + tup(f.store("FloatStorage", "0", 6), num(offset), nums(shape...), nums(strides...), "\x89", orderedCall) + "R"
+	return rebuild + tupleOf(f.store("FloatStorage", "0", 6), integer(offset), integers(shape...), integers(strides...), "\x89", orderedCall) + "R"
 }
 
-// weights writes an ordinary tensor of 2 x 3 elements.
+// weights returns an ordinary tensor of 2 x 3 elements.
 func (f form) weights() string { return f.view(0, []int{2, 3}, []int{3, 1}) }
 
-// state writes the state dict {"w": weights}.
+// state returns the state dict {"w": weights}.
 func (f form) state() string { return "}" + str("w") + f.weights() + "s" }
 
-// withExtra writes a dict with a state dict and another value: {"state_dict": state, "x": value}.
+// withExtra returns a dict with a state dict and another value: {"state_dict": state, "x": value}.
 func (f form) withExtra(value string) string {
 	return proto2 + "}(" + str("state_dict") + f.state() + str("x") + value + "u."
 }
@@ -68,6 +71,7 @@ var forms = []form{"zip", "legacy"}
 // six holds the elements of storage 0.
 var six = []float32{0, 1, 2, 3, 4, 5}
 
+// sixBytes returns the bytes of storage 0.
 func sixBytes() []byte {
 	var b []byte
 	for _, x := range six {
@@ -76,7 +80,7 @@ func sixBytes() []byte {
 	return b
 }
 
-// file writes a file with a pickle and storage 0.
+// file returns a file with a pickle and storage 0.
 func (f form) file(pickle string) []byte {
 	if f == "zip" {
 		return zipOf(
@@ -88,7 +92,7 @@ func (f form) file(pickle string) []byte {
 	return legacyOf(pickle, "]"+str("0")+"a", append([]byte(u64(6)), sixBytes()...))
 }
 
-// legacyOf writes a file in the legacy form with a pickle, a pickle of the keys, and the
+// legacyOf returns a file in the legacy form with the given object, keys of storages, and
 // storages.
 func legacyOf(pickle, keys string, storages []byte) []byte {
 	return []byte(proto2 + legacyMagic + proto2 + "M\xe9\x03." + proto2 + "}." + pickle + proto2 + keys + "." + string(storages))
@@ -100,6 +104,7 @@ type zipEntry struct {
 	method uint16
 }
 
+// zipOf returns a zip archive.
 func zipOf(entries ...zipEntry) []byte {
 	var b bytes.Buffer
 	z := zip.NewWriter(&b)

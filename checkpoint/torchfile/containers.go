@@ -73,41 +73,41 @@ func (m *machine) container(op byte) error {
 
 // add appends values to the list or set on top of the stack.
 func (m *machine) add(kind string, values ...any) error {
-	to, err := m.top()
+	container, err := m.top()
 	if err != nil {
 		return err
 	}
-	switch to := to.(type) {
+	switch container := container.(type) {
 	case *list:
-		if to.kind == kind {
-			to.items = append(to.items, values...)
+		if container.kind == kind {
+			container.items = append(container.items, values...)
 			return nil
 		}
 	case *opaque: // an object that extends list
-		to.parts = append(to.parts, values...)
+		container.parts = append(container.parts, values...)
 		return nil
 	}
-	return m.damaged("it appends to a value of type %s instead of a %s", describe(to), kind)
+	return m.damaged("it appends to a value of type %s instead of a %s", describe(container), kind)
 }
 
 // set stores pairs, which are alternating keys and values, in the dict on top of the stack.
 func (m *machine) set(pairs ...any) error {
-	to, err := m.top()
+	container, err := m.top()
 	if err != nil {
 		return err
 	}
 	if len(pairs)%2 != 0 {
 		return m.damaged("a dict has a key without a value")
 	}
-	switch to := to.(type) {
+	switch container := container.(type) {
 	case *dict:
 		for i := 0; i < len(pairs); i += 2 {
-			to.entries = append(to.entries, entry{pairs[i], pairs[i+1]})
+			container.entries = append(container.entries, entry{pairs[i], pairs[i+1]})
 		}
 		return nil
 	case *opaque: // an object that extends dict
-		to.parts = append(to.parts, pairs...)
+		container.parts = append(container.parts, pairs...)
 		return nil
 	}
-	return m.damaged("it sets a key of a value of type %s instead of a dict", describe(to))
+	return m.damaged("it sets a key of a value of type %s instead of a dict", describe(container))
 }

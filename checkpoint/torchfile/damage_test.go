@@ -25,29 +25,30 @@ func mustRefuse(t *testing.T, b []byte, want string) {
 	mustBeBadInput(t, err)
 }
 
-// TestTruncated truncates a file of each form to every length.
+// TestTruncated checks that a file of each form is refused if it is truncated to any length.
 func TestTruncated(t *testing.T) {
 	for _, f := range forms {
 		b := f.file(f.withExtra(f.state()))
 		for n := range b {
 			got, err := read(t, b[:n])
 			if err == nil {
-				t.Fatalf("%s: %d of %d bytes are read as %+v", f, n, len(b), got)
+				t.Fatalf("%s: the first %d of %d bytes are read as %+v, want an error", f, n, len(b), got)
 			}
 			mustBeBadInput(t, err)
 		}
 	}
 }
 
-// TestFlippedBits changes every bit of a file of each form. The checksums of a zip file cover
-// its pickle and its storages.
+// TestFlippedBits flips every bit of a file of each form. Every error must be a bad-input
+// error. The checksums of a zip file cover its pickle and its storages, so its tensor must
+// not change without an error.
 func TestFlippedBits(t *testing.T) {
 	for _, f := range forms {
 		b := f.file(f.withExtra(f.state()))
-		for at := range b {
+		for i := range b {
 			for bit := range 8 {
 				c := bytes.Clone(b)
-				c[at] ^= 1 << bit
+				c[i] ^= 1 << bit
 				got, err := read(t, c)
 				if err != nil {
 					mustBeBadInput(t, err)
@@ -55,7 +56,7 @@ func TestFlippedBits(t *testing.T) {
 				}
 				if f == "zip" {
 					if values, _ := got.Tensors[0].Float32(); got.Tensors[0].Name != "w" || !slices.Equal(values, six) {
-						t.Errorf("bit %d of byte %d changes the tensor to %s %v without an error", bit, at, got.Tensors[0].Name, values)
+						t.Errorf("bit %d of byte %d changes the tensor to %s %v without an error, want w %v", bit, i, got.Tensors[0].Name, values, six)
 					}
 				}
 			}
@@ -67,7 +68,7 @@ func TestDamagedZip(t *testing.T) {
 	f := form("zip")
 	pickle := zipEntry{"top/data.pkl", []byte(f.withExtra(f.state())), zip.Store}
 	data := zipEntry{"top/data/0", sixBytes(), zip.Store}
-	with := func(name string, data string) zipEntry { return zipEntry{"top/" + name, []byte(data), zip.Store} }
+	stored := func(name string, data string) zipEntry { return zipEntry{"top/" + name, []byte(data), zip.Store} }
 	deflated := func(e zipEntry) zipEntry {
 		e.method = zip.Deflate
 		return e
@@ -80,19 +81,19 @@ func TestDamagedZip(t *testing.T) {
 		{"a compressed storage", "data/0 is compressed", []zipEntry{pickle, deflated(data)}},
 		{"a zip bomb", "data.pkl is compressed", []zipEntry{{"top/data.pkl", make([]byte, 16<<20), zip.Deflate}}},
 		{"no storage", "lacks data/0", []zipEntry{pickle}},
-		{"a short storage", "storage 0 has 20 bytes", []zipEntry{pickle, with("data/0", string(sixBytes()[:20]))}},
-		{"a long storage", "storage 0 has 28 bytes", []zipEntry{pickle, with("data/0", string(sixBytes())+"more")}},
+		{"a short storage", "storage 0 has 20 bytes", []zipEntry{pickle, stored("data/0", string(sixBytes()[:20]))}},
+		{"a long storage", "storage 0 has 28 bytes", []zipEntry{pickle, stored("data/0", string(sixBytes())+"more")}},
 		{"a storage twice", "top/data/0 twice", []zipEntry{pickle, data, data}},
 		{"two pickles", "two files named data.pkl", []zipEntry{pickle, data, {"other/data.pkl", nil, zip.Store}}},
 		{"no pickle", "without data.pkl", []zipEntry{data, {"top/more/data.pkl", pickle.data, zip.Store}, {"data.pkl", pickle.data, zip.Store}}},
-		{"big-endian", "byte order big", []zipEntry{pickle, data, with("byteorder", "big")}},
-		{"another byte order", "byte order middle", []zipEntry{pickle, data, with("byteorder", "middle")}},
-		{"a long byte order", "byteorder has 1000 bytes", []zipEntry{pickle, data, with("byteorder", strings.Repeat("a", 1000))}},
-		{"a newer version", "version 11", []zipEntry{pickle, data, with("version", "11\n")}},
-		{"a version that is not a number", "version x", []zipEntry{pickle, data, with(".data/version", "x")}},
-		{"TorchScript", "TorchScript archive", []zipEntry{pickle, data, with("constants.pkl", "")}},
-		{"code", "TorchScript archive", []zipEntry{pickle, data, with("code/__torch__.py", "")}},
-		{"an empty pickle", "cut off", []zipEntry{with("data.pkl", ""), data}},
+		{"big-endian", "byte order big", []zipEntry{pickle, data, stored("byteorder", "big")}},
+		{"another byte order", "byte order middle", []zipEntry{pickle, data, stored("byteorder", "middle")}},
+		{"a long byte order", "byteorder has 1000 bytes", []zipEntry{pickle, data, stored("byteorder", strings.Repeat("a", 1000))}},
+		{"a newer version", "version 11", []zipEntry{pickle, data, stored("version", "11\n")}},
+		{"a version that is not a number", "version x", []zipEntry{pickle, data, stored(".data/version", "x")}},
+		{"TorchScript", "TorchScript archive", []zipEntry{pickle, data, stored("constants.pkl", "")}},
+		{"code", "TorchScript archive", []zipEntry{pickle, data, stored("code/__torch__.py", "")}},
+		{"an empty pickle", "cut off", []zipEntry{stored("data.pkl", ""), data}},
 	} {
 		t.Run(c.name, func(t *testing.T) { mustRefuse(t, zipOf(c.entries...), c.want) })
 	}
@@ -102,7 +103,9 @@ func TestDamagedZip(t *testing.T) {
 func TestInconsistentZip(t *testing.T) {
 	f := form("zip")
 	pickle := []byte(f.withExtra(f.state()))
-	claiming := func(name string, data []byte, size uint64, flags uint16) []byte {
+	// archiveWith returns an archive in which the entry of the given name holds data, and
+	// the directory gives this entry the given size and flags.
+	archiveWith := func(name string, data []byte, size uint64, flags uint16) []byte {
 		var b bytes.Buffer
 		z := zip.NewWriter(&b)
 		for _, e := range []zipEntry{{"top/data.pkl", pickle, 0}, {"top/data/0", sixBytes(), 0}} {
@@ -123,16 +126,16 @@ func TestInconsistentZip(t *testing.T) {
 		}
 		return b.Bytes()
 	}
-	if _, err := read(t, claiming("", nil, 0, 0)); err != nil {
+	if _, err := read(t, archiveWith("", nil, 0, 0)); err != nil {
 		t.Fatal(err)
 	}
 	for _, size := range []uint64{1 << 20, 1 << 40, 1<<63 - 1, 1<<64 - 1} {
-		mustRefuse(t, claiming("top/data.pkl", pickle, size, 0), "beyond the end")
-		mustRefuse(t, claiming("top/data/0", sixBytes(), size, 0), "beyond the end")
+		mustRefuse(t, archiveWith("top/data.pkl", pickle, size, 0), "beyond the end")
+		mustRefuse(t, archiveWith("top/data/0", sixBytes(), size, 0), "beyond the end")
 	}
-	mustRefuse(t, claiming("top/data/0", sixBytes(), 24, 1), "compressed or encrypted")
-	mustRefuse(t, claiming("top/data/0", make([]byte, 24), 24, 0), "checksum of data/0 is wrong")
-	mustRefuse(t, claiming("top/data.pkl", append(pickle[:len(pickle)-1:len(pickle)-1], 'N'), uint64(len(pickle)), 0), "checksum of data.pkl is wrong")
+	mustRefuse(t, archiveWith("top/data/0", sixBytes(), 24, 1), "compressed or encrypted")
+	mustRefuse(t, archiveWith("top/data/0", make([]byte, 24), 24, 0), "checksum of data/0 is wrong")
+	mustRefuse(t, archiveWith("top/data.pkl", append(pickle[:len(pickle)-1:len(pickle)-1], 'N'), uint64(len(pickle)), 0), "checksum of data.pkl is wrong")
 }
 
 // TestOverlappingStorages reads an archive whose directory lists the same bytes as many
@@ -142,20 +145,22 @@ func TestOverlappingStorages(t *testing.T) {
 	const copies, elements = 50, 10000
 	state := proto2 + "}("
 	for i := range copies {
-		state += num(i) + rebuild + tup(f.store("ByteStorage", fmt.Sprint(i), elements), num(0), nums(1), nums(1), "\x89", "N") + "R"
+		state += integer(i) + rebuild + tupleOf(f.store("ByteStorage", fmt.Sprint(i), elements), integer(0), integers(1), integers(1), "\x89", "N") + "R"
 	}
 	state += "u."
 	var b, directory []byte
 	le := binary.LittleEndian
-	record := func(name string, data []byte, at int) {
+	// record lists an entry with the given data in the directory. The data are appended to
+	// the archive if offset is -1; otherwise they are at that offset already.
+	record := func(name string, data []byte, offset int) {
 		head := le.AppendUint16(nil, 20)
 		head = append(head, make([]byte, 8)...) // flags, method, time, date
 		head = le.AppendUint32(head, crc32.ChecksumIEEE(data))
 		head = le.AppendUint32(head, uint32(len(data)))
 		head = le.AppendUint32(head, uint32(len(data)))
 		head = le.AppendUint16(head, uint16(len(name)))
-		if at < 0 {
-			at = len(b)
+		if offset < 0 {
+			offset = len(b)
 			b = append(b, zipMagic...)
 			b = append(b, head...)
 			b = append(b, 0, 0)
@@ -164,13 +169,13 @@ func TestOverlappingStorages(t *testing.T) {
 		directory = append(directory, "PK\x01\x02\x14\x00"...)
 		directory = append(directory, head...)
 		directory = append(directory, make([]byte, 12)...)
-		directory = append(le.AppendUint32(directory, uint32(at)), name...)
+		directory = append(le.AppendUint32(directory, uint32(offset)), name...)
 	}
 	record("t/data.pkl", []byte(state), -1)
-	at := len(b)
+	shared := len(b)
 	record("t/data/0", make([]byte, elements), -1)
 	for i := 1; i < copies; i++ {
-		record(fmt.Sprint("t/data/", i), make([]byte, elements), at)
+		record(fmt.Sprint("t/data/", i), make([]byte, elements), shared)
 	}
 	end := append([]byte("PK\x05\x06"), make([]byte, 4)...)
 	end = le.AppendUint16(end, copies+1)
@@ -211,10 +216,10 @@ func TestReadRefusesOtherFiles(t *testing.T) {
 	mustRefuse(t, []byte("\x80\x04\x95\x01\x00\x00\x00\x00\x00\x00\x00}."), "a pickle that torch.save did not write")
 	mustRefuse(t, []byte("PK\x03\x04"), "no intact directory")
 	if _, err := Open(t.TempDir()); err == nil || !strings.Contains(err.Error(), "a folder") {
-		t.Errorf("open a folder: %v", err)
+		t.Errorf("open a folder: got error %v, want one that says %q", err, "a folder")
 	}
 	if _, err := Open(filepath.Join(t.TempDir(), "none")); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("open a missing file: %v", err)
+		t.Errorf("open a missing file: got error %v, want os.ErrNotExist", err)
 	}
 }
 
@@ -226,11 +231,11 @@ type failingReader struct {
 
 var errDisk = errors.New("input/output error")
 
-func (r failingReader) ReadAt(b []byte, at int64) (int, error) {
+func (r failingReader) ReadAt(b []byte, offset int64) (int, error) {
 	if *r.left--; *r.left < 0 {
 		return 0, errDisk
 	}
-	return r.ReaderAt.ReadAt(b, at)
+	return r.ReaderAt.ReadAt(b, offset)
 }
 
 // TestReadFails makes each read fail in turn. The error must be the error of the reader and
@@ -249,7 +254,7 @@ func TestReadFails(t *testing.T) {
 			}
 			var e *Error
 			if !errors.Is(err, errDisk) || errors.As(err, &e) {
-				t.Fatalf("%s, read %d fails: %v", f, reads, err)
+				t.Fatalf("%s: read %d fails, and the error is %v, want %v and not an *Error", f, reads, err, errDisk)
 			}
 		}
 	}

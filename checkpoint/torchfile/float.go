@@ -37,7 +37,7 @@ func (v *tensor) elements(do func(i int, element []byte)) {
 	if v.numel == 0 {
 		return
 	}
-	data := v.storage.block.data[v.storage.at:][:v.storage.size]
+	data := v.storage.block.data[v.storage.begin:][:v.storage.size]
 	if len(v.shape) == 0 {
 		do(0, data[v.offset*v.elem:])
 		return
@@ -46,11 +46,11 @@ func (v *tensor) elements(do func(i int, element []byte)) {
 	inner := len(v.shape) - 1
 	index := make([]int, inner)
 	row := v.offset
-	for at := 0; at < int(v.numel); at += v.shape[inner] {
-		from := row
+	for first := 0; first < int(v.numel); first += v.shape[inner] {
+		position := row
 		for i := range v.shape[inner] {
-			do(at+i, data[from*v.elem:])
-			from += v.strides[inner]
+			do(first+i, data[position*v.elem:])
+			position += v.strides[inner]
 		}
 		for d := inner - 1; d >= 0; d-- {
 			index[d]++

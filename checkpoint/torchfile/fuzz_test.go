@@ -40,7 +40,7 @@ func FuzzPickle(f *testing.F) {
 			}
 		}
 		f.Add(kind.withExtra(kind.state()), kind == "legacy")
-		f.Add(kind.withExtra("cnumpy.core.multiarray\nscalar\n"+tup("cnumpy\ndtype\n"+tup(str("f8"), "\x89", "\x88")+"R"+tup(num(3), str("<"), "N")+"b", "C\x0812345678")+"R"), kind == "legacy")
+		f.Add(kind.withExtra("cnumpy.core.multiarray\nscalar\n"+tupleOf("cnumpy\ndtype\n"+tupleOf(str("f8"), "\x89", "\x88")+"R"+tupleOf(integer(3), str("<"), "N")+"b", "C\x0812345678")+"R"), kind == "legacy")
 	}
 	f.Fuzz(func(t *testing.T, pickle string, legacy bool) {
 		if len(pickle) > maxFuzz {

@@ -31,19 +31,19 @@ func hostile(f form) []hostileCase {
 		{"NEWOBJ", f.withExtra(system + command + "\x85\x81"), "", "x (os.system)"},
 		{"NEWOBJ_EX", f.withExtra(system + command + "\x85}\x92"), "", "x (os.system)"},
 		{"BUILD", f.withExtra("cevil\nSetState\n)\x81" + state + "b"), "", "x (evil.SetState)"},
-		{"eval in a Parameter", f.withExtra("ctorch.nn.parameter\nParameter\n" + tup("cbuiltins\neval\n"+command+"\x85R") + "R"), "", "x (torch.nn.parameter.Parameter)"},
-		{"a call by _rebuild_from_type_v2", f.withExtra("ctorch._tensor\n_rebuild_from_type_v2\n" + tup(system, "ctorch\nTensor\n", command+"\x85", "}") + "R"), "", "x (os.system)"},
-		{"a call of a call's result", f.withExtra("cbuiltins\ngetattr\n" + tup("cos\nsystem\n", str("__call__")) + "R" + command + "\x85R"), "", "x (builtins.getattr)"},
+		{"eval in a Parameter", f.withExtra("ctorch.nn.parameter\nParameter\n" + tupleOf("cbuiltins\neval\n"+command+"\x85R") + "R"), "", "x (torch.nn.parameter.Parameter)"},
+		{"a call by _rebuild_from_type_v2", f.withExtra("ctorch._tensor\n_rebuild_from_type_v2\n" + tupleOf(system, "ctorch\nTensor\n", command+"\x85", "}") + "R"), "", "x (os.system)"},
+		{"a call of a call's result", f.withExtra("cbuiltins\ngetattr\n" + tupleOf("cos\nsystem\n", str("__call__")) + "R" + command + "\x85R"), "", "x (builtins.getattr)"},
 		{"REDUCE as the root", proto2 + system + command + "\x85R.", "a pickled object, os.system", ""},
 		{"REDUCE as the state dict", proto2 + "}" + str("state_dict") + system + command + "\x85Rs.", "no state dict was found", ""},
-		{"REDUCE as a shape", proto2 + "}" + str("w") + rebuild + tup(f.store("FloatStorage", "0", 6), num(0), system+command+"\x85R", nums(1), "\x89", "N") + "Rs.", "values of wrong types", ""},
+		{"REDUCE as a shape", proto2 + "}" + str("w") + rebuild + tupleOf(f.store("FloatStorage", "0", 6), integer(0), system+command+"\x85R", integers(1), "\x89", "N") + "Rs.", "values of wrong types", ""},
 		{"EXT1", proto2 + "\x82\x01.", "opcode 0x82", ""},
 		{"NEXT_BUFFER", "\x80\x05\x97.", "opcode 0x97", ""},
 		{"PERSID", proto2 + "Pos\n.", "opcode 0x50", ""},
 		{"a persistent identifier", f.withExtra(command + "Q"), "persistent identifier is of type str", ""},
-		{"a persistent identifier of another kind", f.withExtra(tup(str("file"), str("/etc/passwd")) + "Q"), "a kind that PyTorch does not write", ""},
+		{"a persistent identifier of another kind", f.withExtra(tupleOf(str("file"), str("/etc/passwd")) + "Q"), "a kind that PyTorch does not write", ""},
 		{"a storage of an unknown type", f.withExtra(f.store("EvilStorage", "0", 6)), "a storage of the type torch.EvilStorage", ""},
-		{"a storage with a path", f.withExtra(rebuild + tup(f.store("FloatStorage", "../../etc/passwd", 1), num(0), nums(1), nums(1)) + "R"), "", "x (tensor F32 [1])"},
+		{"a storage with a path", f.withExtra(rebuild + tupleOf(f.store("FloatStorage", "../../etc/passwd", 1), integer(0), integers(1), integers(1)) + "R"), "", "x (tensor F32 [1])"},
 
 		{"a storage of two sizes", f.withExtra(f.store("FloatStorage", "0", 5)), "20 bytes here, but 24 in another place", ""},
 		{"a storage beyond the file", f.withExtra(f.store("FloatStorage", "1", 1<<40)), "1099511627776 elements", ""},
@@ -59,7 +59,7 @@ func hostile(f form) []hostileCase {
 		{"a number of elements that overflows", view(0, []int{1 << 32, 1 << 32}, []int{0, 0}), "too many elements", ""},
 		{"a number of elements that overflows and a dimension of 0", view(0, []int{0, 1 << 32, 1 << 32}, []int{0, 0, 0}), "too many elements", ""},
 		{"a wide repetition", view(0, []int{1 << 40}, []int{0}), "two elements for each byte", ""},
-		{"many repetitions", proto2 + "}(" + repeated(8, func(i int) string { return num(i) + f.view(0, []int{10000}, []int{0}) }) + "u.", "two elements for each byte", ""},
+		{"many repetitions", proto2 + "}(" + repeated(8, func(i int) string { return integer(i) + f.view(0, []int{10000}, []int{0}) }) + "u.", "two elements for each byte", ""},
 		{"strides for other dimensions", view(0, []int{2, 3}, []int{1}), "one stride for each dimension", ""},
 		{"65 dimensions", view(0, make([]int, 65), make([]int, 65)), "wrong types", ""},
 
@@ -85,7 +85,7 @@ func hostile(f form) []hostileCase {
 		{"copies of a long string", f.withExtra(str(strings.Repeat("a", 60000)) + "q\x00(" + strings.Repeat("c_codecs\nencode\nh\x00"+str("latin1")+"\x86R", 1000) + "t"), "too much memory", ""},
 		// Go gives a slice of 17 values room for an 18th, which two objects must not share.
 		{"a tensor in an object, and a second object with the same arguments", proto2 + "}(" + str("w") + f.weights() +
-			str("a") + "cevil\nA\n" + tup(strings.Repeat("N", 17)) + "q\x00R" + f.weights() + "b" +
+			str("a") + "cevil\nA\n" + tupleOf(strings.Repeat("N", 17)) + "q\x00R" + f.weights() + "b" +
 			str("b") + "cevil\nB\nh\x00RNbu.", "a is a pickled object, evil.A, with tensors in it", ""},
 		{"deep lists", f.withExtra(strings.Repeat("]", 100000) + strings.Repeat("a", 99999)), "", "x (list)"},
 		{"sets in sets", f.withExtra(strings.Repeat("\x8f", 200000)), "too much memory", ""},
@@ -105,8 +105,8 @@ func hostile(f form) []hostileCase {
 		{"arguments that are not a tuple", proto2 + system + command + "R.", "instead of a tuple", ""},
 
 		{"the same key twice", proto2 + "}(" + str("w") + f.weights() + str("w") + f.weights() + "u.", "the key w twice", ""},
-		{"a number and a string as the same name", proto2 + "}(" + str("1") + f.weights() + num(1) + f.weights() + "u.", "two tensors have the name 1", ""},
-		{"a tuple as a name", proto2 + "}" + nums(1, 2) + f.weights() + "s.", "a key of type tuple", ""},
+		{"a number and a string as the same name", proto2 + "}(" + str("1") + f.weights() + integer(1) + f.weights() + "u.", "two tensors have the name 1", ""},
+		{"a tuple as a name", proto2 + "}" + integers(1, 2) + f.weights() + "s.", "a key of type tuple", ""},
 		{"a name of two lines", f.withExtra("cevil\x1b[31m\nname\n"), "", `x ("evil\x1b[31m.name")`},
 		{"protocol 0", "(lp0\n.", "does not begin with", ""},
 		{"protocol 1", "\x80\x01N.", "has protocol 1", ""},
@@ -114,6 +114,7 @@ func hostile(f form) []hostileCase {
 	}
 }
 
+// repeated joins the results of f for 0 to n-1.
 func repeated(n int, f func(int) string) string {
 	var s string
 	for i := range n {
@@ -122,13 +123,13 @@ func repeated(n int, f func(int) string) string {
 	return s
 }
 
-// memoBomb writes a list of lists that would have 2^depth elements if references were
+// memoBomb returns a list of lists that would have 2^depth elements if references were
 // followed.
 func memoBomb(depth int) string {
 	s := "](Ne"
 	for i := range depth {
-		at := string([]byte{byte(i)})
-		s += "q" + at + "0](h" + at + "h" + at + "e"
+		key := string([]byte{byte(i)})
+		s += "q" + key + "0](h" + key + "h" + key + "e"
 	}
 	return s
 }
@@ -140,7 +141,7 @@ func TestHostilePickles(t *testing.T) {
 				got, err := read(t, f.file(c.pickle))
 				if c.error != "" {
 					if err == nil || !strings.Contains(err.Error(), c.error) {
-						t.Fatalf("error %v, want %q", err, c.error)
+						t.Fatalf("got error %v, want one that says %q", err, c.error)
 					}
 					mustBeBadInput(t, err)
 					return
@@ -155,10 +156,10 @@ func TestHostilePickles(t *testing.T) {
 					t.Errorf("ignored %q, want %q", got.Ignored, c.ignored)
 				}
 				if len(got.Tensors) != 1 || got.Tensors[0].Name != "w" {
-					t.Errorf("tensors %v", got.Tensors)
+					t.Errorf("read the tensors %v, want w", got.Tensors)
 				}
 				if values, err := got.Tensors[0].Float32(); err != nil || !slices.Equal(values, six) {
-					t.Errorf("values %v, %v", values, err)
+					t.Errorf("w has the values %v, %v; want %v", values, err, six)
 				}
 			})
 		}

@@ -56,14 +56,14 @@ func readLegacy(r io.ReaderAt, size int64) (*File, error) {
 func readStorages(src *source, storages map[string]*block, keys any, needed map[*block]bool) error {
 	order, ok := keys.(*list)
 	if !ok {
-		return refuse("the file is damaged at byte %d: the keys of its storages are of type %s; copy it again", src.at, describe(keys))
+		return refuse("the file is damaged at byte %d: the keys of its storages are of type %s; copy it again", src.pos, describe(keys))
 	}
 	seen := map[*block]bool{}
 	for _, key := range order.items {
 		name, _ := text(key)
 		b := storages[name]
 		if b == nil || seen[b] {
-			return refuse("the file is damaged at byte %d: storage %s has no tensor or occurs twice; copy it again", src.at, printable(keyName(key)))
+			return refuse("the file is damaged at byte %d: storage %s has no tensor or occurs twice; copy it again", src.pos, printable(keyName(key)))
 		}
 		seen[b] = true
 		head, err := src.next(8)
@@ -71,9 +71,9 @@ func readStorages(src *source, storages map[string]*block, keys any, needed map[
 			return err
 		}
 		if n := binary.LittleEndian.Uint64(head); n != uint64(b.size/b.elem) {
-			return refuse("the file is damaged at byte %d: storage %s has %d elements, but its tensors expect %d; copy it again", src.at, printable(b.key), n, b.size/b.elem)
+			return refuse("the file is damaged at byte %d: storage %s has %d elements, but its tensors expect %d; copy it again", src.pos, printable(b.key), n, b.size/b.elem)
 		}
-		at := src.at
+		begin := src.pos
 		if err := src.skip(b.size); err != nil {
 			return err
 		}
@@ -81,7 +81,7 @@ func readStorages(src *source, storages map[string]*block, keys any, needed map[
 			continue
 		}
 		b.data = make([]byte, b.size)
-		if err := readAt(src.r, b.data, at); err != nil {
+		if err := readAt(src.r, b.data, begin); err != nil {
 			return err
 		}
 	}

@@ -13,12 +13,13 @@ func allocated() uint64 {
 	return sample[0].Value.Uint64()
 }
 
-// maxAllocated returns the number of bytes that reading a file of the given size may
-// allocate at most in total. Growing a slice allocates up to four times its final size.
+// maxAllocated returns the largest number of bytes that reading a file of the given size
+// may allocate in total. Growing a slice allocates up to four times its final size.
 func maxAllocated(size int) uint64 { return 8<<20 + 200*uint64(size) }
 
-// checkViews compares the values of small tensors with elements that it looks up one by one.
-// It also checks that all tensors together are within the limit for the size of the file.
+// checkViews compares the values of small tensors with elements that it looks up one by one
+// by their strides. It also checks that all tensors together have no more elements than a
+// file of size bytes may have.
 func checkViews(t testing.TB, f *File, size int) {
 	t.Helper()
 	total := 0
@@ -30,25 +31,25 @@ func checkViews(t testing.TB, f *File, size int) {
 		total += n
 		values, err := x.Float32()
 		if err != nil || len(values) != n {
-			t.Fatalf("%s of shape %v has %d values, %v", x.Name, x.Shape, len(values), err)
+			t.Fatalf("%s of shape %v has %d values, %v; want %d", x.Name, x.Shape, len(values), err, n)
 		}
 		if n > 1000 {
 			continue
 		}
 		v := x.view
-		for at, got := range values {
-			element, rest := v.offset, at
+		for i, got := range values {
+			element, rest := v.offset, i
 			for d := len(x.Shape) - 1; d >= 0; d-- {
 				element += int64(rest%x.Shape[d]) * v.strides[d]
 				rest /= x.Shape[d]
 			}
-			want := converters[x.DType](v.storage.block.data[v.storage.at+element*v.elem:])
+			want := converters[x.DType](v.storage.block.data[v.storage.begin+element*v.elem:])
 			if math.Float32bits(got) != math.Float32bits(want) {
-				t.Fatalf("%s: element %d of shape %v, strides %v is %v, want %v", x.Name, at, x.Shape, v.strides, got, want)
+				t.Fatalf("%s: element %d of shape %v, strides %v is %v, want %v", x.Name, i, x.Shape, v.strides, got, want)
 			}
 		}
 	}
-	if total > max(2*size, 1<<16) {
-		t.Errorf("%d elements in a file of %d bytes", total, size)
+	if limit := max(2*size, 1<<16); total > limit {
+		t.Errorf("a file of %d bytes has %d elements, want at most %d", size, total, limit)
 	}
 }

@@ -25,7 +25,7 @@ func (m *machine) object(op byte) error {
 			return err
 		}
 		return m.push(&class{first + "." + second}, 0)
-	case opInst: // a class by name, and the arguments down to a mark
+	case opInst: // the name of a class follows; the arguments lie above a mark
 		name, err := m.className()
 		if err != nil {
 			return err
@@ -35,7 +35,7 @@ func (m *machine) object(op byte) error {
 			return err
 		}
 		return m.call(&class{name}, &tuple{args})
-	case opObj: // a class and arguments down to a mark
+	case opObj: // the class and the arguments lie above a mark
 		items, err := m.popMark()
 		if err != nil {
 			return err

@@ -85,7 +85,7 @@ const (
 type machine struct {
 	src      *source
 	storages map[string]*block // by key
-	limit    int64             // bytes that a storage can have at most: the file's size
+	limit    int64             // the largest possible size of a storage in bytes: the file's size
 	legacy   bool
 
 	stack []any
@@ -96,14 +96,14 @@ type machine struct {
 }
 
 func newMachine(src *source, size int64, legacy bool) *machine {
-	return &machine{src: src, limit: size, legacy: legacy, storages: map[string]*block{}, start: src.at}
+	return &machine{src: src, limit: size, legacy: legacy, storages: map[string]*block{}, start: src.pos}
 }
 
 // spend accounts for n bytes that will be allocated. It fails if the pickle has used up its
 // allowance.
 func (m *machine) spend(n int64) error {
 	m.spent += n
-	if m.spent > allowance+costPerByte*(m.src.at-m.start) {
+	if m.spent > allowance+costPerByte*(m.src.pos-m.start) {
 		return m.damaged("it takes too much memory for its length")
 	}
 	return nil
@@ -111,7 +111,7 @@ func (m *machine) spend(n int64) error {
 
 // damaged returns the error for a damaged pickle, with the position in the file.
 func (m *machine) damaged(format string, args ...any) error {
-	return refuse("the pickle is damaged or hostile at byte %d: "+format, append([]any{m.src.at}, args...)...)
+	return refuse("the pickle is damaged or hostile at byte %d: "+format, append([]any{m.src.pos}, args...)...)
 }
 
 // push puts a value on the stack. size is the estimated number of its bytes, without the
@@ -150,10 +150,10 @@ func (m *machine) popMark() ([]any, error) {
 	if len(m.marks) == 0 {
 		return nil, m.damaged("a mark is missing")
 	}
-	at := m.marks[len(m.marks)-1]
+	mark := m.marks[len(m.marks)-1]
 	m.marks = m.marks[:len(m.marks)-1]
-	items := append([]any(nil), m.stack[at:]...)
-	m.stack = m.stack[:at]
+	items := append([]any(nil), m.stack[mark:]...)
+	m.stack = m.stack[:mark]
 	return items, m.spend(16 * int64(len(items)))
 }
 
@@ -176,7 +176,7 @@ func (m *machine) load() (any, error) {
 	case head[0] != opProto:
 		return nil, m.damaged("a pickle of protocol 2 to 5 does not begin with %#02x", head[0])
 	case head[1] < 2 || head[1] > 5:
-		return nil, refuse("the pickle at byte %d has protocol %d, but only protocols 2 to 5 can be read; save the file again with torch.save and its default protocol", m.src.at, head[1])
+		return nil, refuse("the pickle at byte %d has protocol %d, but only protocols 2 to 5 can be read; save the file again with torch.save and its default protocol", m.src.pos, head[1])
 	}
 	for {
 		op, err := m.src.next(1)
@@ -200,7 +200,7 @@ func (m *machine) step(op byte) error {
 		return err
 	case opFrame:
 		n, err := m.length(8)
-		if err == nil && n > m.src.end-m.src.at {
+		if err == nil && n > m.src.end-m.src.pos {
 			return m.damaged("a frame of %d bytes goes beyond the end of the pickle", n)
 		}
 		return err
@@ -362,9 +362,9 @@ func (m *machine) useMemo(op byte) error {
 	if err != nil {
 		return err
 	}
-	at := uint32(index)
+	key := uint32(index)
 	if op == opBinGet || op == opLongBinGet {
-		v, ok := m.memo[at]
+		v, ok := m.memo[key]
 		if !ok {
 			return m.damaged("its memo has no entry %d", index)
 		}
@@ -374,9 +374,9 @@ func (m *machine) useMemo(op byte) error {
 	if err != nil {
 		return err
 	}
-	if _, ok := m.memo[at]; !ok {
+	if _, ok := m.memo[key]; !ok {
 		err = m.spend(48)
 	}
-	m.memo[at] = v
+	m.memo[key] = v
 	return err
 }

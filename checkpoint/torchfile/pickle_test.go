@@ -22,7 +22,7 @@ func TestAgainstPickle(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(cases) < 200 {
-		t.Fatalf("%d pickles, want more than 200", len(cases))
+		t.Fatalf("%d pickles, want at least 200", len(cases))
 	}
 	for _, c := range cases {
 		p, err := hex.DecodeString(c.Pickle)
@@ -36,7 +36,7 @@ func TestAgainstPickle(t *testing.T) {
 			continue
 		}
 		if got := repr(v); got != c.Repr {
-			t.Errorf("%q is %s, want %s", p, got, c.Repr)
+			t.Errorf("%q is read as %s, want %s", p, got, c.Repr)
 		}
 	}
 }
@@ -90,6 +90,7 @@ func repr(v any) string {
 	return fmt.Sprint(v)
 }
 
+// reprs joins the results of repr for values.
 func reprs(values []any) string {
 	var all []string
 	for _, v := range values {

@@ -28,34 +28,34 @@ func TestIs(t *testing.T) {
 // OrderedDict made of pairs, _rebuild_tensor, a part of a storage, and a class with its
 // source.
 func TestPython2(t *testing.T) {
-	old := func(s string) string { return "U" + string([]byte{byte(len(s))}) + s }
+	py2str := func(s string) string { return "U" + string([]byte{byte(len(s))}) + s }
 	storage := func(part string) string {
-		return tup(old("storage"), "ctorch\nFloatStorage\n", old("0"), old("cpu"), num(6), part) + "Q"
+		return tupleOf(py2str("storage"), "ctorch\nFloatStorage\n", py2str("0"), py2str("cpu"), integer(6), part) + "Q"
 	}
 	tensor := func(part string, offset int, shape ...int) string {
-		return "ctorch._utils\n_rebuild_tensor\n" + tup(storage(part), num(offset), nums(shape...), nums(1)) + "R"
+		return "ctorch._utils\n_rebuild_tensor\n" + tupleOf(storage(part), integer(offset), integers(shape...), integers(1)) + "R"
 	}
-	parameter := "ctorch.nn.parameter\nParameter\n" + tensor("N", 1, 2) + "\x85R" + tup("\x88", "\x89", orderedCall) + "b"
-	state := ordered + tup("](]("+old("whole")+tensor("N", 0, 6)+"e]("+old("part")+tensor(tup(old("9"), num(2), num(3)), 1, 2)+"e]("+old("parameter")+parameter+"ee") + "R"
-	module := tup(old("module"), "cmodels\nNet\n", old("net.py"), old("class Net: pass")) + "Q)R}b"
-	pickle := proto2 + "}(" + old("state_dict") + state + old("net") + module + "u."
-	f, err := read(t, legacyOf(pickle, "]"+old("0")+"a", append([]byte(u64(6)), sixBytes()...)))
+	parameter := "ctorch.nn.parameter\nParameter\n" + tensor("N", 1, 2) + "\x85R" + tupleOf("\x88", "\x89", orderedCall) + "b"
+	state := ordered + tupleOf("](]("+py2str("whole")+tensor("N", 0, 6)+"e]("+py2str("part")+tensor(tupleOf(py2str("9"), integer(2), integer(3)), 1, 2)+"e]("+py2str("parameter")+parameter+"ee") + "R"
+	module := tupleOf(py2str("module"), "cmodels\nNet\n", py2str("net.py"), py2str("class Net: pass")) + "Q)R}b"
+	pickle := proto2 + "}(" + py2str("state_dict") + state + py2str("net") + module + "u."
+	f, err := read(t, legacyOf(pickle, "]"+py2str("0")+"a", append([]byte(u64(6)), sixBytes()...)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := map[string][]float32{"whole": six, "part": {3, 4}, "parameter": {1, 2}}
 	if len(f.Tensors) != len(want) || f.Path != "state_dict" || !slices.Equal(f.Ignored, []string{"net (models.Net)"}) {
-		t.Errorf("read %+v", f)
+		t.Errorf("read %+v, want the tensors %v of state_dict, and net ignored", f, want)
 	}
 	for _, x := range f.Tensors {
 		if values, err := x.Float32(); err != nil || !slices.Equal(values, want[x.Name]) {
-			t.Errorf("%s is %v, %v, want %v", x.Name, values, err, want[x.Name])
+			t.Errorf("%s is %v, %v; want %v", x.Name, values, err, want[x.Name])
 		}
 	}
-	beyond := proto2 + "}" + old("w") + tensor(tup(old("9"), num(2), num(3)), 2, 2) + "s."
-	mustRefuse(t, legacyOf(beyond, "]"+old("0")+"a", append([]byte(u64(6)), sixBytes()...)), "beyond its storage")
-	outside := proto2 + "}" + old("w") + tensor(tup(old("9"), num(4), num(3)), 0, 1) + "s."
-	mustRefuse(t, legacyOf(outside, "]"+old("0")+"a", append([]byte(u64(6)), sixBytes()...)), "outside of it")
+	longTensor := proto2 + "}" + py2str("w") + tensor(tupleOf(py2str("9"), integer(2), integer(3)), 2, 2) + "s."
+	mustRefuse(t, legacyOf(longTensor, "]"+py2str("0")+"a", append([]byte(u64(6)), sixBytes()...)), "beyond its storage")
+	longPart := proto2 + "}" + py2str("w") + tensor(tupleOf(py2str("9"), integer(4), integer(3)), 0, 1) + "s."
+	mustRefuse(t, legacyOf(longPart, "]"+py2str("0")+"a", append([]byte(u64(6)), sixBytes()...)), "outside of it")
 }
 
 // TestFindStateDict looks for the state dict in nested dicts.
@@ -64,14 +64,14 @@ func TestFindStateDict(t *testing.T) {
 	weights := func() any {
 		return &tensor{storage: &storage{block: b, size: 4}, dtype: "F32", elem: 4, numel: 1}
 	}
-	of := func(pairs ...any) *dict {
+	dictOf := func(pairs ...any) *dict {
 		d := &dict{}
 		for i := 0; i < len(pairs); i += 2 {
 			d.entries = append(d.entries, entry{pairs[i], pairs[i+1]})
 		}
 		return d
 	}
-	state := func() *dict { return of("w", weights(), "b", weights()) }
+	state := func() *dict { return dictOf("w", weights(), "b", weights()) }
 	for _, c := range []struct {
 		name    string
 		root    *dict
@@ -79,18 +79,18 @@ func TestFindStateDict(t *testing.T) {
 		ignored []string
 	}{
 		{"root", state(), "", nil},
-		{"root and a number", of("w", weights(), "epoch", int64(1), "lr", 0.5), "", []string{"epoch (int 1)", "lr (float 0.5)"}},
-		{"the first wrapper by preference", of("ema", state(), "model", state(), "state_dict", state()), "state_dict", []string{"ema (dict)", "model (dict)"}},
-		{"model", of("optimizer", of("state", of()), "model", state()), "model", []string{"optimizer (dict)"}},
-		{"model_state_dict", of("model_state_dict", state()), "model_state_dict", nil},
-		{"net", of("net", state(), "acc", 93.5), "net", []string{"acc (float 93.5)"}},
-		{"state_dict_ema", of("state_dict_ema", state()), "state_dict_ema", nil},
-		{"module", of("module", state()), "module", nil},
-		{"a wrapper that is not a dict", of("model", "resnet20", "weights", state()), "weights", []string{`model (str "resnet20")`}},
-		{"a wrapper beside a tensor", of("best", weights(), "model", state()), "model", []string{"best (tensor F32 [])"}},
-		{"wrappers in wrappers", of("model", of("epoch", int64(2), "module", state())), "model.module", []string{"model.epoch (int 2)"}},
-		{"a tensor beside another dict", of("best", weights(), "epoch", int64(1), "log", nil, "student", state()), "student", []string{"best (tensor F32 [])", "epoch (int 1)", "log (None)"}},
-		{"the first other dict", of("args", of("lr", 0.5), "generator", state(), "discriminator", state()), "generator", []string{"args (dict)", "discriminator (dict)"}},
+		{"root and a number", dictOf("w", weights(), "epoch", int64(1), "lr", 0.5), "", []string{"epoch (int 1)", "lr (float 0.5)"}},
+		{"the first wrapper by preference", dictOf("ema", state(), "model", state(), "state_dict", state()), "state_dict", []string{"ema (dict)", "model (dict)"}},
+		{"model", dictOf("optimizer", dictOf("state", dictOf()), "model", state()), "model", []string{"optimizer (dict)"}},
+		{"model_state_dict", dictOf("model_state_dict", state()), "model_state_dict", nil},
+		{"net", dictOf("net", state(), "acc", 93.5), "net", []string{"acc (float 93.5)"}},
+		{"state_dict_ema", dictOf("state_dict_ema", state()), "state_dict_ema", nil},
+		{"module", dictOf("module", state()), "module", nil},
+		{"a wrapper that is not a dict", dictOf("model", "resnet20", "weights", state()), "weights", []string{`model (str "resnet20")`}},
+		{"a wrapper beside a tensor", dictOf("best", weights(), "model", state()), "model", []string{"best (tensor F32 [])"}},
+		{"wrappers in wrappers", dictOf("model", dictOf("epoch", int64(2), "module", state())), "model.module", []string{"model.epoch (int 2)"}},
+		{"a tensor beside another dict", dictOf("best", weights(), "epoch", int64(1), "log", nil, "student", state()), "student", []string{"best (tensor F32 [])", "epoch (int 1)", "log (None)"}},
+		{"the first other dict", dictOf("args", dictOf("lr", 0.5), "generator", state(), "discriminator", state()), "generator", []string{"args (dict)", "discriminator (dict)"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f, err := stateDict(c.root, 1000)
@@ -98,10 +98,10 @@ func TestFindStateDict(t *testing.T) {
 				t.Fatal(err)
 			}
 			if f.Path != c.path || !slices.Equal(f.Ignored, c.ignored) {
-				t.Errorf("path %q, ignored %q, want %q, %q", f.Path, f.Ignored, c.path, c.ignored)
+				t.Errorf("got path %q and ignored %q, want %q and %q", f.Path, f.Ignored, c.path, c.ignored)
 			}
 			if f.Tensors[0].Name != "w" {
-				t.Errorf("tensors %+v", f.Tensors)
+				t.Errorf("got tensors %+v, want w first", f.Tensors)
 			}
 		})
 	}
@@ -110,12 +110,12 @@ func TestFindStateDict(t *testing.T) {
 // TestIgnoredIsTruncated checks that File.Ignored names at most 100 values.
 func TestIgnoredIsTruncated(t *testing.T) {
 	f := form("zip")
-	got, err := read(t, f.file(proto2+"}("+repeated(1000, func(i int) string { return num(i) + "N" })+str("state_dict")+f.state()+"u."))
+	got, err := read(t, f.file(proto2+"}("+repeated(1000, func(i int) string { return integer(i) + "N" })+str("state_dict")+f.state()+"u."))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(got.Ignored) != 101 || got.Ignored[0] != "0 (None)" || got.Ignored[100] != "900 more" {
-		t.Errorf("%d ignored, the last is %q", len(got.Ignored), got.Ignored[len(got.Ignored)-1])
+		t.Errorf("Ignored has %d entries, the last is %q; want 101, the last %q", len(got.Ignored), got.Ignored[len(got.Ignored)-1], "900 more")
 	}
 }
 
@@ -142,6 +142,6 @@ func TestFloat16(t *testing.T) {
 
 func TestTensorWithoutFile(t *testing.T) {
 	if values, err := (Tensor{Name: "w", Shape: []int{1}}).Float32(); err == nil {
-		t.Errorf("values %v", values)
+		t.Errorf("got values %v and no error, want an error", values)
 	}
 }

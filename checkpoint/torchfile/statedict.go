@@ -31,18 +31,18 @@ func stateDict(root any, size int64) (*File, error) {
 		return nil, noStateDict(root)
 	}
 	f := &File{Path: strings.Join(path, ".")}
-	ignored := func(at []string, e entry) {
+	ignored := func(parent []string, e entry) {
 		if len(f.Ignored) < maxIgnored {
-			f.Ignored = append(f.Ignored, fmt.Sprintf("%s (%s)", printable(strings.Join(append(slices.Clone(at), keyName(e.key)), ".")), describe(e.value)))
+			f.Ignored = append(f.Ignored, fmt.Sprintf("%s (%s)", printable(strings.Join(append(slices.Clone(parent), keyName(e.key)), ".")), describe(e.value)))
 		}
 	}
 	count := 0
 	d := top
-	for at, key := range path {
+	for depth, key := range path {
 		for _, e := range d.entries {
 			if name, ok := text(e.key); !ok || name != key {
 				count++
-				ignored(path[:at], e)
+				ignored(path[:depth], e)
 			}
 		}
 		d = d.get(key).(*dict)

@@ -11,8 +11,8 @@ type storageType struct {
 	size  int64  // bytes of an element
 }
 
-// storageTypes holds the types of elements by the class of the storage. The types that cannot be read are listed
-// for their sizes, which readStorages needs to skip their storages.
+// storageTypes holds the types of elements by the class of the storage. The types that
+// cannot be read are listed for their sizes, which readStorages needs to skip their storages.
 var storageTypes = map[string]storageType{
 	"DoubleStorage":        {"F64", 8},
 	"FloatStorage":         {"F32", 4},
@@ -52,17 +52,17 @@ var dtypes = map[string]storageType{
 // block is the memory that storages share.
 type block struct {
 	key  string
-	elem int64  // bytes of an element; a legacy file gives sizes in elements
+	elem int64  // bytes of an element, to compare size with a legacy file's number of elements
 	size int64  // bytes
 	data []byte // nil until a tensor of the state dict needs it
 }
 
 // storage is a block or, in old files, a part of a block.
 type storage struct {
-	block    *block
-	class    string
-	typ      storageType
-	at, size int64 // where it begins in the block, and its length, in bytes
+	block       *block
+	class       string
+	typ         storageType
+	begin, size int64 // where it begins in the block, and its length, in bytes
 }
 
 // tensor is a view of a storage.
@@ -70,9 +70,9 @@ type tensor struct {
 	storage *storage
 	dtype   string
 	elem    int64
-	offset  int64 // elements before the first one
+	offset  int64 // elements of the storage before the first one
 	shape   []int
-	strides []int64 // elements between neighbours
+	strides []int64 // by dimension, the distance of neighbours in the storage, in elements
 	numel   int64
 }
 
@@ -124,11 +124,11 @@ func (m *machine) storage(id []any) (*storage, error) {
 	if !ok || !ok2 || offset < 0 || part < 0 || offset > n || part > n-offset {
 		return nil, m.damaged("a part of storage %s is outside of it", printable(key))
 	}
-	s.at, s.size = offset*s.typ.size, part*s.typ.size
+	s.begin, s.size = offset*s.typ.size, part*s.typ.size
 	return s, nil
 }
 
-// maxDims is the number of dimensions that PyTorch allows.
+// maxDims is the largest number of dimensions that PyTorch allows.
 const maxDims = 64
 
 // rebuild returns the tensor that args describe: a storage, an offset, a shape,
@@ -144,7 +144,7 @@ func (m *machine) rebuild(name string, args []any) (any, int64, error) {
 	if !ok || !ok2 || !ok3 || !ok4 {
 		return nil, 0, m.damaged("a tensor is made of values of wrong types")
 	}
-	typ, from := s.typ, s.class
+	typ, typeName := s.typ, s.class
 	if name == "torch._utils._rebuild_tensor_v3" {
 		if len(args) < 7 {
 			return nil, 0, m.damaged("a tensor is made of %d values", len(args))
@@ -153,10 +153,10 @@ func (m *machine) rebuild(name string, args []any) (any, int64, error) {
 		if !ok {
 			return nil, 0, m.damaged("the type of a tensor's elements is of type %s", describe(args[6]))
 		}
-		typ, from = dtypes[c.name], c.name
+		typ, typeName = dtypes[c.name], c.name
 	}
 	if typ.dtype == "" {
-		return &opaque{class: from, tensor: "a tensor of " + printable(from)}, 64, nil
+		return &opaque{class: typeName, tensor: "a tensor of " + printable(typeName)}, 64, nil
 	}
 	t := &tensor{storage: s, dtype: typ.dtype, elem: typ.size, offset: offset, strides: strides}
 	if err := t.setShape(shape); err != "" {
@@ -175,8 +175,8 @@ func (t *tensor) setShape(shape []int64) string {
 		return "has a negative offset"
 	}
 	t.numel = 1
-	bounded := uint64(1) // the product without zeros, so that no order of multiplication overflows
-	last := uint64(t.offset)
+	bounded := uint64(1)     // the product of the dimensions that are not 0, at least every partial product
+	last := uint64(t.offset) // the position of the last element
 	for i, n := range shape {
 		stride := t.strides[i]
 		if n < 0 || stride < 0 {

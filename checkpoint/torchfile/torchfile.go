@@ -46,8 +46,8 @@ func Open(path string) (*File, error) {
 }
 
 // Read reads a file of size bytes. It reads the storages of the state dict into memory, skips
-// all others, and does not use r afterwards. The error is an *Error if the
-// file is at fault, and otherwise an error of r.
+// all others, and does not use r afterwards. The error is an *Error if the file is at fault,
+// and otherwise an error of r.
 func Read(r io.ReaderAt, size int64) (*File, error) {
 	head := make([]byte, min(max(size, 0), 512))
 	if err := readAt(r, head, 0); err != nil {

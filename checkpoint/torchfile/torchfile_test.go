@@ -52,7 +52,7 @@ func fixtures(t testing.TB) map[string]expected {
 func TestAgainstPyTorch(t *testing.T) {
 	all := fixtures(t)
 	if len(all) < 100 {
-		t.Fatalf("%d files, want more than 100", len(all))
+		t.Fatalf("%d files, want at least 100", len(all))
 	}
 	for path, want := range all {
 		t.Run(path, func(t *testing.T) { checkFile(t, path, want) })
@@ -64,7 +64,7 @@ func checkFile(t *testing.T, path string, want expected) {
 	f, err := Open(path)
 	if want.Error != "" {
 		if err == nil || !strings.Contains(err.Error(), want.Error) {
-			t.Fatalf("error %v, want %q", err, want.Error)
+			t.Fatalf("got error %v, want one that says %q", err, want.Error)
 		}
 		mustBeBadInput(t, err)
 		return
@@ -117,6 +117,6 @@ func mustBeBadInput(t *testing.T, err error) {
 		t.Errorf("%v is not a bad-input error", err)
 	}
 	if strings.Contains(err.Error(), "\n") {
-		t.Errorf("%q is longer than a line", err)
+		t.Errorf("the error %q has more than one line", err)
 	}
 }

@@ -25,14 +25,14 @@ func readZip(r io.ReaderAt, size int64) (*File, error) {
 	if err := a.checkFormat(); err != nil {
 		return nil, err
 	}
-	at, n, err := a.find("data.pkl")
+	offset, n, err := a.find("data.pkl")
 	if err != nil {
 		return nil, err
 	}
-	if err := a.verify("data.pkl", at, n); err != nil {
+	if err := a.verify("data.pkl", offset, n); err != nil {
 		return nil, err
 	}
-	m := newMachine(newSource(r, at, at+n), size, false)
+	m := newMachine(newSource(r, offset, offset+n), size, false)
 	root, err := m.load()
 	if err != nil {
 		return nil, err
@@ -45,7 +45,7 @@ func readZip(r io.ReaderAt, size int64) (*File, error) {
 	total := int64(0)
 	for _, b := range f.blocks() {
 		name := "data/" + b.key
-		at, n, err := a.find(name)
+		offset, n, err := a.find(name)
 		if err != nil {
 			return nil, err
 		}
@@ -57,7 +57,7 @@ func readZip(r io.ReaderAt, size int64) (*File, error) {
 			return nil, refuse("the zip archive is damaged: its storages have more bytes than the file; copy it again")
 		}
 		b.data = make([]byte, n)
-		if err := readAt(r, b.data, at); err != nil {
+		if err := readAt(r, b.data, offset); err != nil {
 			return nil, err
 		}
 		if err := a.checkCRC(name, crc32.ChecksumIEEE(b.data)); err != nil {
@@ -109,7 +109,7 @@ func openArchive(r io.ReaderAt, size int64) (*archive, error) {
 }
 
 // find returns the offset and the length of the bytes of an entry.
-func (a *archive) find(name string) (at, n int64, err error) {
+func (a *archive) find(name string) (offset, n int64, err error) {
 	f := a.entries[name]
 	if f == nil {
 		return 0, 0, refuse("the zip archive lacks %s; copy the file again", printable(name))
@@ -117,23 +117,23 @@ func (a *archive) find(name string) (at, n int64, err error) {
 	if f.Method != zip.Store || f.Flags&1 != 0 || f.CompressedSize64 != f.UncompressedSize64 {
 		return 0, 0, refuse("%s is compressed or encrypted in the zip archive, which torch.save does not do; load the file in PyTorch and save it again", printable(name))
 	}
-	at, err = f.DataOffset()
+	offset, err = f.DataOffset()
 	if errors.Is(err, zip.ErrFormat) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return 0, 0, refuse("the zip archive is damaged at %s; copy the file again", printable(name))
 	}
 	if err != nil {
 		return 0, 0, err
 	}
-	if at < 0 || at > a.size || f.CompressedSize64 > uint64(a.size-at) {
+	if offset < 0 || offset > a.size || f.CompressedSize64 > uint64(a.size-offset) {
 		return 0, 0, refuse("%s goes beyond the end of the zip archive; copy the file again", printable(name))
 	}
-	return at, int64(f.CompressedSize64), nil
+	return offset, int64(f.CompressedSize64), nil
 }
 
 // verify checks the CRC-32 of an entry without reading the entry into memory.
-func (a *archive) verify(name string, at, n int64) error {
+func (a *archive) verify(name string, offset, n int64) error {
 	sum := crc32.NewIEEE()
-	if _, err := io.Copy(sum, io.NewSectionReader(a.r, at, n)); err != nil {
+	if _, err := io.Copy(sum, io.NewSectionReader(a.r, offset, n)); err != nil {
 		return err
 	}
 	return a.checkCRC(name, sum.Sum32())
@@ -184,7 +184,7 @@ func (a *archive) readWord(name string) (string, error) {
 	if a.entries[name] == nil {
 		return "", nil
 	}
-	at, n, err := a.find(name)
+	offset, n, err := a.find(name)
 	if err != nil {
 		return "", err
 	}
@@ -192,7 +192,7 @@ func (a *archive) readWord(name string) (string, error) {
 		return "", refuse("%s has %d bytes in the zip archive instead of a word; copy the file again", printable(name), n)
 	}
 	b := make([]byte, n)
-	if err := readAt(a.r, b, at); err != nil {
+	if err := readAt(a.r, b, offset); err != nil {
 		return "", err
 	}
 	return strings.TrimSpace(string(b)), nil

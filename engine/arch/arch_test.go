@@ -96,11 +96,12 @@ func TestNamesAndShapes(t *testing.T) {
 			}
 			for _, name := range []string{"conv.weight", "bn.weight", "bn.bias", "blocks.0.conv1.weight", "blocks.8.bn2.bias", "fc.weight", "fc.bias"} {
 				if !seen[name] {
-					t.Errorf("no tensor %s", name)
+					t.Errorf("the tensor %s is missing", name)
 				}
 			}
 			if seen["blocks.3.shortcut.0.weight"] != (shortcut == OptionB) || seen["blocks.0.shortcut.0.weight"] {
-				t.Errorf("shortcut %s: wrong shortcut tensors", shortcut)
+				t.Errorf("shortcut %s: block 3 has a shortcut tensor = %v and block 0 = %v, want %v and false", shortcut,
+					seen["blocks.3.shortcut.0.weight"], seen["blocks.0.shortcut.0.weight"], shortcut == OptionB)
 			}
 			for i, u := range n.Units {
 				if u.In >= i || u.Add.Kind != NoResidual && u.Add.From >= i {
@@ -111,10 +112,10 @@ func TestNamesAndShapes(t *testing.T) {
 				}
 				from := n.Units[u.Add.From].OutShape
 				if shortcut == OptionB && from != u.OutShape {
-					t.Errorf("%s adds %v to %v", u.Name, from, u.OutShape)
+					t.Errorf("%s adds %v to %v, want equal shapes with option B", u.Name, from, u.OutShape)
 				}
 				if from != u.OutShape && (u.OutShape.H != (from.H+1)/2 || u.OutShape.W != (from.W+1)/2 || u.OutShape.C != 2*from.C) {
-					t.Errorf("%s adds %v to %v", u.Name, from, u.OutShape)
+					t.Errorf("%s adds %v to %v, want equal shapes, or half of the size and twice the channels", u.Name, from, u.OutShape)
 				}
 			}
 		}
@@ -160,10 +161,10 @@ func TestBuildErrors(t *testing.T) {
 		_, err := Build(c.name, c.o)
 		var e *Error
 		if !errors.As(err, &e) || !strings.Contains(err.Error(), c.wantErr) {
-			t.Errorf("%.99s %+v: %.999v, want an *Error that contains %q", c.name, c.o, err, c.wantErr)
+			t.Errorf("%.99s %+v: got error %.999v, want an *Error that contains %q", c.name, c.o, err, c.wantErr)
 		}
 		if err != nil && len(err.Error()) > 1000 {
-			t.Errorf("%.99s: an error of %d bytes", c.name, len(err.Error()))
+			t.Errorf("%.99s: the error has %d bytes, want at most 1000", c.name, len(err.Error()))
 		}
 	}
 }
@@ -172,7 +173,7 @@ func TestBuildErrors(t *testing.T) {
 func TestTrainableSets(t *testing.T) {
 	for _, s := range TrainableSets {
 		if got, err := ParseTrainableSet(string(s)); err != nil || got != s {
-			t.Errorf("%s: %v, %v", s, got, err)
+			t.Errorf("ParseTrainableSet(%q) returns %q, %v", s, got, err)
 		}
 		if s.Meaning() == "" {
 			t.Errorf("the Meaning of %s is empty", s)
@@ -180,7 +181,7 @@ func TestTrainableSets(t *testing.T) {
 	}
 	for _, name := range []string{"random-1", "random-2", "bn+random-2", "random-1024"} {
 		if got, err := ParseTrainableSet(name); err != nil || string(got) != name || got.Meaning() == "" {
-			t.Errorf("%s: %v, %v", name, got, err)
+			t.Errorf("ParseTrainableSet(%q) returns %q, %v, with Meaning %q; want the set and a Meaning", name, got, err, got.Meaning())
 		}
 	}
 	for _, name := range []string{"random", "random-", "random-0", "random-02", "random-+2", "random--2", "random-1025", "random-99999999999999999999",
@@ -190,6 +191,6 @@ func TestTrainableSets(t *testing.T) {
 		}
 	}
 	if _, err := ParseTrainableSet("gama"); err == nil || !strings.Contains(err.Error(), "bn, all") {
-		t.Errorf("a misspelt name: %v, want an error that lists the names", err)
+		t.Errorf("a misspelt name: got error %v, want one that lists the names", err)
 	}
 }

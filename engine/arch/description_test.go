@@ -24,11 +24,11 @@ func TestDescription(t *testing.T) {
 		}
 		got, err := arch.ParseDescription("mine", description, net.Input, net.Classes)
 		if err != nil {
-			t.Errorf("%v: %v", &n, err)
+			t.Errorf("%v: parsing its description returns error %v, want none", &n, err)
 			continue
 		}
 		if !reflect.DeepEqual(got.Units, net.Units) || got.Name != "mine" || got.Input != net.Input || got.Classes != net.Classes {
-			t.Errorf("%v: the parsed network differs", &n)
+			t.Errorf("%v: the description is parsed as %+v, want %+v", &n, got, net)
 		}
 	}
 }
@@ -42,13 +42,13 @@ func TestInvalidDescriptions(t *testing.T) {
 	if _, err := arch.ParseDescription("x", []byte(second(`,"add":{"kind":"identity","from":0}`)), arch.Shape{C: 3, H: 8, W: 8}, 10); err != nil {
 		t.Fatalf("a network that is possible: %v", err)
 	}
-	for what, text := range map[string]string{
+	for name, text := range map[string]string{
 		"not JSON":            `[{`,
 		"no unit":             `[]`,
 		"a name twice":        "[" + unit + "," + strings.Replace(unit, `"in":-1`, `"in":0`, 1) + "]",
 		"no name":             strings.Replace("["+unit+"]", `"conv"`, `""`, 1),
 		"reads itself":        strings.Replace("["+unit+"]", `"in":-1`, `"in":0`, 1),
-		"reads before":        strings.Replace("["+unit+"]", `"in":-1`, `"in":-2`, 1),
+		"reads unit -2":       strings.Replace("["+unit+"]", `"in":-1`, `"in":-2`, 1),
 		"a field in capitals": strings.Replace("["+unit+"]", `"in":-1`, `"in":-1,"IN":0`, 1),
 		"no channels":         strings.Replace("["+unit+"]", `"channels":4`, `"channels":0`, 1),
 		"too many channels":   strings.Replace("["+unit+"]", `"channels":4`, `"channels":9223372036854775807`, 1),
@@ -65,7 +65,7 @@ func TestInvalidDescriptions(t *testing.T) {
 	} {
 		var e *arch.Error
 		if n, err := arch.ParseDescription("x", []byte(text), arch.Shape{C: 3, H: 8, W: 8}, 10); !errors.As(err, &e) {
-			t.Errorf("%s: %v, %v; want an *arch.Error", what, n, err)
+			t.Errorf("%s: got %v, %v; want an *arch.Error", name, n, err)
 		}
 	}
 	// Padding makes each output larger than the previous one. The number of multiply-adds of
@@ -80,10 +80,10 @@ func TestInvalidDescriptions(t *testing.T) {
 		fmt.Fprintf(&padded, `,{"name":"u%d","in":%d,"channels":%d,"kernel":1,"stride":1,"pad":64}`, i, i-1, channels)
 	}
 	if _, err := arch.ParseDescription("x", []byte("["+padded.String()[1:]+"]"), arch.Shape{C: 1, H: 8, W: 8}, 10); err == nil || !strings.Contains(err.Error(), "height and width may be at most 1024") {
-		t.Errorf("outputs that grow: %v", err)
+		t.Errorf("outputs that grow: got error %v, want one about the height and width", err)
 	}
 	var e *arch.Error
 	if _, err := arch.ParseDescription("x", []byte("["+unit+"]"), arch.Shape{C: 3, H: 1 << 40, W: 8}, 10); !errors.As(err, &e) {
-		t.Errorf("huge pictures: %v", err)
+		t.Errorf("huge pictures: got error %v, want an *arch.Error", err)
 	}
 }

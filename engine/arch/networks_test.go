@@ -63,17 +63,17 @@ func TestPublishedMACs(t *testing.T) {
 // blocks.
 func TestStages(t *testing.T) {
 	o := Options{Input: Shape{3, 64, 64}, Classes: 7}
-	for name, same := range map[string]string{"resnet2-2-2-2": "resnet18", "resnet3-4-6-3-bottleneck": "resnet50", "resnet3-24-36-3-bottleneck": "resnet200"} {
-		a, err := Build(name, o)
+	for byBlocks, byName := range map[string]string{"resnet2-2-2-2": "resnet18", "resnet3-4-6-3-bottleneck": "resnet50", "resnet3-24-36-3-bottleneck": "resnet200"} {
+		a, err := Build(byBlocks, o)
 		if err != nil {
 			t.Fatal(err)
 		}
-		b, err := Build(same, o)
+		b, err := Build(byName, o)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if !reflect.DeepEqual(a.Units, b.Units) {
-			t.Errorf("%s and %s have different units", name, same)
+			t.Errorf("%s and %s have different units, want the same", byBlocks, byName)
 		}
 	}
 	// 25, 76 and 100 convolutions, not counting one shortcut in each stage.
@@ -98,7 +98,8 @@ func TestStages(t *testing.T) {
 	}
 }
 
-// TestNetworks checks the number of convolutions, the output shape and a tensor of networks.
+// TestNetworks checks the number of convolutions, the shape of the last unit's output and the
+// shape of one tensor of several networks.
 func TestNetworks(t *testing.T) {
 	for _, c := range []struct {
 		name   string

@@ -75,22 +75,22 @@ func (n *Network) checkResidual(i int) string {
 	if r.From < 0 || r.From >= i {
 		return fmt.Sprintf("it adds the output of unit %d, which is not an earlier unit", r.From)
 	}
-	from := &n.Units[r.From]
+	source := &n.Units[r.From]
 	if (r.Kind == Mapped) != (r.Map != nil) {
 		return "it must have a channel map if and only if its residual is mapped"
 	}
 	switch r.Kind {
 	case Projection:
-		if from.ReLU || from.Add.Kind != NoResidual {
-			return fmt.Sprintf("it adds the projection %s, which has a ReLU or a residual", from.Name)
+		if source.ReLU || source.Add.Kind != NoResidual {
+			return fmt.Sprintf("it adds the projection %s, which has a ReLU or a residual", source.Name)
 		}
 		fallthrough
 	case Identity:
-		if from.OutShape != u.OutShape {
-			return fmt.Sprintf("it adds the output of %s, which is %v, to %v", from.Name, from.OutShape, u.OutShape)
+		if source.OutShape != u.OutShape {
+			return fmt.Sprintf("it adds the output of %s, which is %v, to %v", source.Name, source.OutShape, u.OutShape)
 		}
 	case Mapped:
-		return r.Map.check(from.OutShape, u.OutShape)
+		return r.Map.check(source.OutShape, u.OutShape)
 	default:
 		return fmt.Sprintf("its residual has the unknown kind %d", r.Kind)
 	}

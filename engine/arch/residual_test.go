@@ -65,7 +65,7 @@ func TestOptionAMaps(t *testing.T) {
 		i := slices.IndexFunc(n.Units, func(u Unit) bool { return u.Add.Kind == Mapped })
 		m := n.Units[i].Add.Map
 		if !slices.Equal(m.Source, c.want) || m.Stride != 2 {
-			t.Errorf("width %v, %s: %+v, want %v of stride 2", c.width, c.shortcut, m, c.want)
+			t.Errorf("width %v, %s: the map is %+v, want the sources %v and stride 2", c.width, c.shortcut, m, c.want)
 		}
 		channels := n.Units[0].OutShape.C
 		if got, want := m.Leading(channels), c.shortcut == OptionA || channels == 1; got != want {
@@ -118,7 +118,7 @@ func TestCheckErrors(t *testing.T) {
 		c.change(n)
 		var e *Error
 		if err := n.Check(); !errors.As(err, &e) || !strings.Contains(err.Error(), c.wantErr) {
-			t.Errorf("%v, want an *Error that contains %q", err, c.wantErr)
+			t.Errorf("got error %v, want an *Error that contains %q", err, c.wantErr)
 		}
 	}
 }

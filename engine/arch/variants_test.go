@@ -27,12 +27,12 @@ func TestPlainVGGs(t *testing.T) {
 	}
 }
 
-// TestVariants checks which BatchNorms remain, and which of them trained γ and β.
+// TestVariants checks which BatchNorms remain, and which of them have a γ and a β.
 func TestVariants(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		change func(*Options)
-		bns    string // BatchNorms that remain, with "-" if without γ and "_" if without β
+		bns    string // the BatchNorms that remain, followed by - if they have no γ and by _ if they have no β
 	}{
 		{"resnet-8", func(*Options) {}, "bn blocks.0.bn1 blocks.0.bn2 blocks.1.bn1 blocks.1.shortcut.1 blocks.1.bn2 blocks.2.bn1 blocks.2.shortcut.1 blocks.2.bn2"},
 		{"resnet-8", func(o *Options) { o.BNEvery = 1 }, "bn blocks.0.bn1 blocks.0.bn2 blocks.1.bn1 blocks.1.shortcut.1 blocks.1.bn2 blocks.2.bn1 blocks.2.shortcut.1 blocks.2.bn2"},
@@ -79,20 +79,20 @@ func TestVariants(t *testing.T) {
 			}
 		}
 		if !slices.Equal(trained, want) {
-			t.Errorf("%s %+v: trains %v, want %v", c.name, o, trained, want)
+			t.Errorf("%s %+v: the set bn trains %v, want %v", c.name, o, trained, want)
 		}
 	}
 }
 
-// TestManyNames checks that a list can name all BatchNorms of a deep network, but can trained at
+// TestManyNames checks that a list can name all BatchNorms of a deep network, but can have at
 // most 64 patterns.
 func TestManyNames(t *testing.T) {
-	deep := func(list string) (*Network, error) {
+	build := func(list string) (*Network, error) {
 		o := cifar
 		o.NoScale = list
 		return Build("resnet-602", o)
 	}
-	net, err := deep("")
+	net, err := build("")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,20 +100,20 @@ func TestManyNames(t *testing.T) {
 	for i := range net.Units {
 		names = append(names, net.Units[i].BN)
 	}
-	if net, err = deep(strings.Join(names, ",")); err != nil {
+	if net, err = build(strings.Join(names, ",")); err != nil {
 		t.Fatal(err)
 	}
 	for i := range net.Units {
 		if !net.Units[i].NoScale {
-			t.Errorf("%s has a scale", net.Units[i].BN)
+			t.Errorf("%s still has a scale", net.Units[i].BN)
 		}
 	}
-	if _, err := deep(strings.Repeat("*bn1,", 63) + "*"); err != nil {
-		t.Errorf("64 patterns: %v", err)
+	if _, err := build(strings.Repeat("*bn1,", 63) + "*"); err != nil {
+		t.Errorf("64 patterns: got error %v, want none", err)
 	}
 	var e *Error
-	if _, err := deep(strings.Repeat("*bn1,", 64) + "*"); !errors.As(err, &e) || !strings.Contains(e.Reason, "more than 64 patterns") {
-		t.Errorf("65 patterns: %v, want an *Error", err)
+	if _, err := build(strings.Repeat("*bn1,", 64) + "*"); !errors.As(err, &e) || !strings.Contains(e.Reason, "more than 64 patterns") {
+		t.Errorf("65 patterns: got error %v, want an *Error that says %q", err, "more than 64 patterns")
 	}
 }
 
@@ -138,7 +138,7 @@ func TestVariantsRefused(t *testing.T) {
 		_, err := Build("resnet-8", o)
 		var e *Error
 		if !errors.As(err, &e) || e.Option != c.option || !strings.Contains(e.Reason, c.wantErr) {
-			t.Errorf("%+v: %v, want an *Error with option %s that contains %q", o, err, c.option, c.wantErr)
+			t.Errorf("%+v: got error %v, want an *Error with option %s that contains %q", o, err, c.option, c.wantErr)
 		}
 	}
 }

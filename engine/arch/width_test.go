@@ -79,7 +79,7 @@ func TestWidthOfEveryNetwork(t *testing.T) {
 		}
 	}
 	if len(names) != len(Names()) {
-		t.Fatalf("networks %v are not an example of each of %v", names, Names())
+		t.Fatalf("the test has the networks %v, want one for each of %v", names, Names())
 	}
 	for _, name := range names {
 		o := cifar
@@ -95,17 +95,17 @@ func TestWidthOfEveryNetwork(t *testing.T) {
 			}
 			for i, u := range n.Units {
 				unscaled := full.Units[i]
-				from := n.Input
+				input := n.Input
 				if u.In != Picture {
-					from = n.Units[u.In].OutShape
+					input = n.Units[u.In].OutShape
 				}
 				// The number of channels must be the whole number nearest to the product.
 				exact := width * float64(unscaled.OutShape.C)
-				if c := float64(u.OutShape.C); u.InShape != from || c < 1 || c > 1 && math.Abs(c-exact) > 0.5 || c == 1 && exact >= 1.5 {
-					t.Errorf("%s of width %v: %s maps %v to %v; at full width, %v to %v", name, width, u.Name, u.InShape, u.OutShape, unscaled.InShape, unscaled.OutShape)
+				if c := float64(u.OutShape.C); u.InShape != input || c < 1 || c > 1 && math.Abs(c-exact) > 0.5 || c == 1 && exact >= 1.5 {
+					t.Errorf("%s of width %v: %s turns %v into %v; want the input %v and, to the nearest whole number, %v output channels", name, width, u.Name, u.InShape, u.OutShape, input, max(exact, 1))
 				}
 				if u.Add.Kind != NoResidual && n.Units[u.Add.From].OutShape != u.OutShape {
-					t.Errorf("%s of width %v: %s adds %v to %v", name, width, u.Name, n.Units[u.Add.From].OutShape, u.OutShape)
+					t.Errorf("%s of width %v: %s adds %v to %v, want equal shapes", name, width, u.Name, n.Units[u.Add.From].OutShape, u.OutShape)
 				}
 				u.InShape.C, u.OutShape.C = unscaled.InShape.C, unscaled.OutShape.C
 				if u != unscaled {
@@ -169,7 +169,7 @@ func TestWidthRefused(t *testing.T) {
 		_, err := Build(c.name, o)
 		var e *Error
 		if !errors.As(err, &e) || e.Option != "width" || e.Reason != c.wantErr {
-			t.Errorf("%s of width %v: %v, want an *Error with option width and reason %q", c.name, c.width, err, c.wantErr)
+			t.Errorf("%s of width %v: got error %v, want an *Error with option width and reason %q", c.name, c.width, err, c.wantErr)
 		}
 	}
 }
@@ -194,7 +194,7 @@ func TestSetChannels(t *testing.T) {
 			return n.Units[i].OutShape.C
 		})
 		if err := n.Check(); err != nil {
-			t.Errorf("%s: %v", shortcut, err)
+			t.Errorf("shortcut %s: Check returns error %v, want none", shortcut, err)
 		}
 		// Stem, shortcuts and output layer, and two convolutions of 3×3 in each block.
 		want := 16*27 + 64*10 + 9*(16*5+5*16+16*5+5*40+40*5+5*64)
@@ -202,11 +202,11 @@ func TestSetChannels(t *testing.T) {
 			want += 16*40 + 40*64
 		}
 		if got := n.weights(); got != want {
-			t.Errorf("%s: %d weights, want %d", shortcut, got, want)
+			t.Errorf("shortcut %s: %d weights, want %d", shortcut, got, want)
 		}
 		if shortcut == OptionACentred {
 			if m := n.Units[4].Add.Map; m.Source[11] != NoSource || m.Source[12] != 0 || m.Source[27] != 15 || m.Source[28] != NoSource {
-				t.Errorf("16 channels are placed in 40 as %v", m.Source)
+				t.Errorf("the sources of 40 channels are %v, want 0 to 15 in channels 12 to 27", m.Source)
 			}
 		}
 	}

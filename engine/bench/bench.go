@@ -166,9 +166,9 @@ type timerSetter func(func(unit int, phase nn.Phase, took time.Duration))
 func measureLayers(ctx context.Context, net *arch.Network, cfg Config, step func(), setTimer timerSetter) ([]LayerTime, error) {
 	var rows []LayerTime
 	var times [][]float64 // by row, then step
-	at := 0
+	next := 0             // the row of the next phase
 	setTimer(func(unit int, phase nn.Phase, took time.Duration) {
-		if at == len(rows) {
+		if next == len(rows) {
 			row := LayerTime{Layer: "fc", Phase: string(phase)}
 			if unit < len(net.Units) {
 				row.Layer = net.Units[unit].Name
@@ -176,15 +176,15 @@ func measureLayers(ctx context.Context, net *arch.Network, cfg Config, step func
 			}
 			rows, times = append(rows, row), append(times, nil)
 		}
-		times[at] = append(times[at], took.Seconds())
-		at++
+		times[next] = append(times[next], took.Seconds())
+		next++
 	})
 	defer setTimer(nil)
 	for range cfg.Steps {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		at = 0
+		next = 0
 		step()
 	}
 	for i := range rows {
@@ -237,8 +237,8 @@ func measureSteps(ctx context.Context, steps int, step func()) (seconds, allocs 
 	return seconds, allocs, nil
 }
 
-// preallocateWaitRecords makes the runtime allocate its records of waiting goroutines. It
-// reuses them, and so does not allocate any during a step.
+// preallocateWaitRecords makes the runtime allocate its records of waiting goroutines. The
+// runtime reuses them, so that it does not allocate any during a step.
 func preallocateWaitRecords() {
 	const goroutines = 512 // more than the records that each processor keeps
 	var waiting sync.WaitGroup

@@ -12,7 +12,7 @@ import (
 	"bnkit/engine/config"
 )
 
-// TestFLOPs compares with the FLOPs of resnet-8 on 3×32×32, which were counted by hand.
+// TestFLOPs compares the FLOPs of resnet-8 on 3×32×32 with numbers that were counted by hand.
 func TestFLOPs(t *testing.T) {
 	net, err := arch.Build("resnet-8", arch.Options{Input: arch.Shape{C: 3, H: 32, W: 32}, Classes: 10})
 	if err != nil {
@@ -51,7 +51,7 @@ func TestRun(t *testing.T) {
 			t.Fatal(err)
 		}
 		if !(r.StepSeconds > 0) || !closeTo(r.ImagesPerSecond*r.StepSeconds, 4, 1e-9) || r.AllocsPerStep != 0 || !(r.FMAPeakGFLOPS > 0) || r.Kernel == "" {
-			t.Errorf("%+v", r)
+			t.Errorf("got %+v, want a positive step time, 4 images in each step, no allocations, a peak speed and the name of the kernel", r)
 		}
 		b, err := json.Marshal(r)
 		if err != nil {
@@ -85,13 +85,13 @@ func TestRunRefuses(t *testing.T) {
 		change(&cfg)
 		var e *OptionError
 		if _, err := Run(t.Context(), cfg); !errors.As(err, &e) || e.Option != field {
-			t.Errorf("%+v: %v, want an *OptionError of %s", cfg, err, field)
+			t.Errorf("%+v: got error %v, want an *OptionError of %s", cfg, err, field)
 		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := Run(ctx, good); !errors.Is(err, context.Canceled) {
-		t.Errorf("cancelled: %v", err)
+		t.Errorf("after cancel: got error %v, want %v", err, context.Canceled)
 	}
 }
 
@@ -124,10 +124,10 @@ func TestRunLayers(t *testing.T) {
 		for _, l := range r.Layers {
 			got = append(got, l.Layer+" "+l.Phase)
 			if !(l.Seconds > 0) || (l.EffectiveGFLOPS > 0) != (l.Layer != "fc") {
-				t.Errorf("%+v", l)
+				t.Errorf("got %+v, want a positive time and, except for fc, a positive speed", l)
 			}
 			if l.Layer == "blocks.0.conv1" && !closeTo(l.EffectiveGFLOPS*l.Seconds, 2e-9*4*16*16*9*1024, 1e-9) {
-				t.Errorf("%+v: the product of time and speed is not the number of FLOPs", l)
+				t.Errorf("%+v: the product of time and speed is %v, want the number of FLOPs in 10⁹, %v", l, l.EffectiveGFLOPS*l.Seconds, 2e-9*4*16*16*9*1024)
 			}
 		}
 		if !slices.Equal(got, want) {
@@ -136,7 +136,7 @@ func TestRunLayers(t *testing.T) {
 	}
 	var bad *OptionError
 	if _, err := Run(t.Context(), Config{Arch: "resnet-8", Batch: 4, Steps: 1, Eval: true, Layers: true}); !errors.As(err, &bad) {
-		t.Errorf("Layers with Eval: got %v, want an *OptionError", err)
+		t.Errorf("Layers with Eval: got error %v, want an *OptionError", err)
 	}
 }
 

@@ -114,7 +114,7 @@ func TestValidateRefuses(t *testing.T) {
 		c.change(&cfg)
 		var e *Error
 		if err := cfg.Validate(); !errors.As(err, &e) || e.Key != c.key {
-			t.Errorf("%+v: %v, want a *Error of %s", cfg, err, c.key)
+			t.Errorf("%+v: got error %v, want an *Error of %s", cfg, err, c.key)
 		}
 	}
 }
@@ -147,7 +147,7 @@ func changed(t *testing.T, s *Setting) Config {
 func TestSettingsMatchFields(t *testing.T) {
 	fields := reflect.TypeFor[Config]().NumField() - 1 + reflect.TypeFor[arch.Variants]().NumField()
 	if len(Settings) != fields {
-		t.Errorf("%d settings, %d fields", len(Settings), fields)
+		t.Errorf("there are %d settings, want one for each of the %d fields", len(Settings), fields)
 	}
 	keys, flags, pointers := map[string]bool{}, map[string]bool{}, map[any]bool{}
 	var c Config
@@ -169,12 +169,12 @@ func TestSettingsMatchFields(t *testing.T) {
 		if s.Range.Example != "" {
 			d := Default()
 			if err := s.Set(&d, s.Range.Example); err != nil || !s.Range.contains(reflect.ValueOf(s.value(&d)).Convert(reflect.TypeFor[float64]()).Float()) {
-				t.Errorf("%s: the example %s is not a possible value, %v", s.Key, s.Range.Example, err)
+				t.Errorf("%s: the example %s is not a possible value (error %v)", s.Key, s.Range.Example, err)
 			}
 		}
 	}
 	if len(keys) != len(Settings) || len(flags) != len(Settings) || len(pointers) != len(Settings) {
-		t.Errorf("%d settings have %d keys, %d flags, %d fields", len(Settings), len(keys), len(flags), len(pointers))
+		t.Errorf("%d settings have %d different keys, %d flags and %d fields, want as many of each", len(Settings), len(keys), len(flags), len(pointers))
 	}
 }
 
@@ -196,10 +196,10 @@ func TestSettingsAreComparedAndWritten(t *testing.T) {
 		}
 		var read Config
 		if err := json.Unmarshal(b, &read); err != nil || !reflect.DeepEqual(read, d) {
-			t.Errorf("%s changed: the JSON %s is read as %+v, %v", s.Key, b, read, err)
+			t.Errorf("%s changed: the JSON %s is read as %+v, %v; want %+v", s.Key, b, read, err, d)
 		}
 		if err := s.Set(&c, s.Text(&d)); err != nil || !reflect.DeepEqual(c, d) {
-			t.Errorf("%s changed: the text %q is read as %+v, %v", s.Key, s.Text(&d), c, err)
+			t.Errorf("%s changed: the text %q is read as %+v, %v; want %+v", s.Key, s.Text(&d), c, err, d)
 		}
 	}
 }
@@ -217,22 +217,22 @@ func TestDefaultLRDrops(t *testing.T) {
 			t.Errorf("%d epochs: drops %v, want %v", epochs, c.LRDrops, want)
 		}
 		if err := c.Validate(); err != nil {
-			t.Errorf("%d epochs: %v", epochs, err)
+			t.Errorf("%d epochs: Validate returns error %v, want none", epochs, err)
 		}
 	}
 	c := Default()
 	for _, text := range []string{"", "none"} {
 		if err := Find("lr_drops").Set(&c, text); err != nil || c.LRDrops == nil || len(c.LRDrops) > 0 {
-			t.Errorf("%q: %#v, %v", text, c.LRDrops, err)
+			t.Errorf("%q is read as %#v, %v; want an empty list", text, c.LRDrops, err)
 		}
 		if c.Resolve(); len(c.LRDrops) > 0 {
-			t.Errorf("%q: resolved to %v", text, c.LRDrops)
+			t.Errorf("%q is resolved to %v, want an empty list", text, c.LRDrops)
 		}
 	}
 	c = Default()
 	c.Schedule = Cosine
 	if c.Resolve(); c.LRDrops == nil || len(c.LRDrops) > 0 {
-		t.Errorf("cosine: drops %v", c.LRDrops)
+		t.Errorf("schedule cosine: resolved to %#v, want an empty list", c.LRDrops)
 	}
 }
 
@@ -261,7 +261,7 @@ func TestDefaultsAreOmitted(t *testing.T) {
 func TestUnmarshalRefusesInexactKeys(t *testing.T) {
 	for _, text := range []string{`{"lr":1,"lr":2}`, `{"LR":1}`, `{"lr":1,"Lr":2}`} {
 		if err := json.Unmarshal([]byte(text), new(Config)); err == nil {
-			t.Errorf("%s is accepted", text)
+			t.Errorf("reading %s returned no error, want one", text)
 		}
 	}
 }
@@ -270,6 +270,6 @@ func TestUnmarshalRefusesInexactKeys(t *testing.T) {
 func TestNullLRDrops(t *testing.T) {
 	var c Config
 	if err := json.Unmarshal([]byte(`{"lr_drops":null}`), &c); err != nil || c.LRDrops == nil || len(c.LRDrops) > 0 {
-		t.Errorf("read as %#v, %v", c.LRDrops, err)
+		t.Errorf("null is read as %#v, %v; want an empty list", c.LRDrops, err)
 	}
 }

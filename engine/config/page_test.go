@@ -59,6 +59,7 @@ This page is generated from the table in engine/config/settings.go.
 	return b.String()
 }
 
+// defaultText returns the cell of the table with the default of s.
 func defaultText(s *Setting) string {
 	d := Default()
 	if text := s.Text(&d); text != "" {
@@ -67,6 +68,7 @@ func defaultText(s *Setting) string {
 	return ""
 }
 
+// valuesText describes the possible values of s.
 func valuesText(s *Setting) string {
 	var parts []string
 	for _, v := range s.Values {
@@ -84,6 +86,7 @@ func valuesText(s *Setting) string {
 	return string(s.Kind())
 }
 
+// needsText describes the condition under which s has an effect, or returns "".
 func needsText(s *Setting) string {
 	switch {
 	case s.Needs.Key == "":

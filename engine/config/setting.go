@@ -15,7 +15,7 @@ type Setting struct {
 	NoFlag  bool   // whether the command line has no flag that takes the value
 	Flag    string // name of the flag; "" if it is Key with - for _, see FlagName
 	Group   Group
-	Field   func(c *Config) any // points to the setting's value in c
+	Field   func(c *Config) any // returns a pointer to the setting's value in c
 	Default any                 // nil for the zero value
 	Meaning string              // a phrase for the help and docs/settings.md
 

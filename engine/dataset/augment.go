@@ -16,12 +16,15 @@ type transform struct {
 	brightness float64
 }
 
-// drawTransform draws the augmentation of a sample of a split from the block with the
-// number of the sample in the epoch's stream "augment/epoch/E". The picture is mirrored if
-// the top bit of word 0 is set. Words 1 and 2, bounded by 9, are dy+4 and dx+4. The
-// brightness is (2u−1)·max, where the top 24 bits of word 3 give u in [0, 1). The shift equals padding the normalised picture by 4
-// zeros on each side and cropping at a uniformly random place; the brightness is that
-// of TensorFlow's tf.image.random_brightness with max_delta max on pictures of bytes.
+// drawTransform draws the augmentation of the picture with index sample in its split. stream
+// is the epoch's stream "augment/epoch/E", of which the picture uses the block with number
+// sample. The picture is mirrored if the top bit of word 0 is set. Words 1 and 2, bounded by
+// 9, are dy+4 and dx+4. The brightness is (2u−1)·c.Brightness, where the top 24 bits of word
+// 3 give u in [0, 1).
+//
+// The shift equals padding the normalised picture by 4 zeros on each side and cropping at a
+// uniformly random place. The brightness is that of TensorFlow's tf.image.random_brightness
+// with max_delta c.Brightness on pictures of bytes.
 func (c *LoaderConfig) drawTransform(stream rng.Stream, sample int) transform {
 	words := stream.Block(uint64(sample))
 	u := float64(words[3]>>8) * 0x1p-24
@@ -83,27 +86,27 @@ func (n *normaliser) apply(dst []float32, src []uint8, t transform) {
 	}
 	var table [256]float32 // for a picture whose brightness changes
 	for c := range n.channels {
-		in := pixels{bytes: src[c*plane : (c+1)*plane], level: level, std: float64(n.std[c])}
+		channel := pixels{bytes: src[c*plane : (c+1)*plane], level: level, std: float64(n.std[c])}
 		switch {
 		case n.table == nil:
-			in.mean = n.mean[c*plane : (c+1)*plane]
+			channel.mean = n.mean[c*plane : (c+1)*plane]
 		case t.brightness == 0:
-			in.table = &n.table[c]
+			channel.table = &n.table[c]
 		default:
 			n.fill(&table, c, level)
-			in.table = &table
+			channel.table = &table
 		}
 		out := dst[c*plane : (c+1)*plane]
 		if !t.flip && t.dy == 0 && t.dx == 0 {
-			in.normalise(out, 0, false)
+			channel.normalise(out, 0, false)
 			continue
 		}
 		// Columns lo to hi of the output have a source column.
 		lo, hi := max(0, -t.dx), min(n.width, n.width-t.dx)
 		for y := range n.height {
 			row := out[y*n.width : (y+1)*n.width]
-			from := y + t.dy
-			if from < 0 || from >= n.height || lo >= hi {
+			srcRow := y + t.dy
+			if srcRow < 0 || srcRow >= n.height || lo >= hi {
 				clear(row)
 				continue
 			}
@@ -113,7 +116,7 @@ func (n *normaliser) apply(dst []float32, src []uint8, t transform) {
 			if t.flip {
 				first = n.width - t.dx - hi
 			}
-			in.normalise(row[lo:hi], from*n.width+first, t.flip)
+			channel.normalise(row[lo:hi], srcRow*n.width+first, t.flip)
 		}
 	}
 }
@@ -135,11 +138,11 @@ func (p *pixels) normalise(dst []float32, first int, mirrored bool) {
 	switch {
 	case p.table == nil:
 		for i, v := range src {
-			to := i
+			j := i
 			if mirrored {
-				to = last - i
+				j = last - i
 			}
-			dst[to] = float32((p.level[v] - float64(p.mean[first+i])) / p.std)
+			dst[j] = float32((p.level[v] - float64(p.mean[first+i])) / p.std)
 		}
 	case mirrored:
 		for i, v := range src {

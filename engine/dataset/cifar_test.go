@@ -42,6 +42,7 @@ func cifarFiles(src *source) (train, test *Split, files map[string][]byte) {
 	return train, test, files
 }
 
+// cifarRecord returns the record of picture i.
 func cifarRecord(layout *cifarLayout, s *Split, i int) []byte {
 	var out []byte
 	if len(layout.labels) == 2 {
@@ -56,6 +57,7 @@ func archiveOf(t testing.TB, folder string, names []string, files map[string][]b
 	return compress(t, tarOf(t, folder, names, files))
 }
 
+// tarOf returns a tar archive of a folder with a readme and the named files.
 func tarOf(t testing.TB, folder string, names []string, files map[string][]byte) []byte {
 	t.Helper()
 	var buf bytes.Buffer
@@ -83,13 +85,13 @@ func tarOf(t testing.TB, folder string, names []string, files map[string][]byte)
 func TestOpenCIFAR(t *testing.T) {
 	for _, src := range smallCIFAR() {
 		train, test, files := cifarFiles(src)
-		backwards := src.cifar.fileNames()
-		slices.Reverse(backwards)
+		reversed := src.cifar.fileNames()
+		slices.Reverse(reversed)
 		check := func(t *testing.T, dir string) {
 			t.Helper()
 			loc, err := src.locate(dir)
 			if err != nil || loc == nil {
-				t.Fatalf("not found (%v)", err)
+				t.Fatalf("locate returns %v, %v; want the files of %s", loc, err, src.name)
 			}
 			d, err := loc.open()
 			if err != nil {
@@ -98,7 +100,7 @@ func TestOpenCIFAR(t *testing.T) {
 			checkSplit(t, d.Train, train)
 			checkSplit(t, d.Test, test)
 			if d.Name != src.name || !d.Flip || len(d.Mean) != 3 {
-				t.Errorf("name %q, flip %v, mean %v", d.Name, d.Flip, d.Mean)
+				t.Errorf("got name %q, flip %v and mean %v, want %q, true and 3 means", d.Name, d.Flip, d.Mean, src.name)
 			}
 		}
 		for _, sub := range src.folders {
@@ -112,18 +114,18 @@ func TestOpenCIFAR(t *testing.T) {
 		}
 		t.Run(src.name+" from archive", func(t *testing.T) {
 			dir := t.TempDir()
-			writeFile(t, archiveOf(t, "some-folder", backwards, files), dir, src.name, src.cifar.archive)
+			writeFile(t, archiveOf(t, "some-folder", reversed, files), dir, src.name, src.cifar.archive)
 			check(t, dir)
 		})
 		t.Run(src.name+" recognised in an archive", func(t *testing.T) {
-			d, err := readArchive(bytes.NewReader(archiveOf(t, "x", backwards, files)), "a.tgz", smallCIFAR())
+			d, err := readArchive(bytes.NewReader(archiveOf(t, "x", reversed, files)), "a.tgz", smallCIFAR())
 			if err != nil {
 				t.Fatal(err)
 			}
 			checkSplit(t, d.Train, train)
 			checkSplit(t, d.Test, test)
 			if d.Name != src.name {
-				t.Errorf("recognised as %q", d.Name)
+				t.Errorf("recognised as %q, want %q", d.Name, src.name)
 			}
 		})
 	}
@@ -146,10 +148,10 @@ func TestOpenPublishedCIFAR10Folder(t *testing.T) {
 		t.Fatal(err)
 	}
 	if d.Name != "cifar10" || d.Train.Len() != 50000 || d.Test.Len() != 10000 || !slices.Equal(d.Std, []float32{1, 1, 1}) {
-		t.Errorf("%s with %d and %d pictures, std %v", d.Name, d.Train.Len(), d.Test.Len(), d.Std)
+		t.Errorf("got %s with %d and %d pictures and std %v, want cifar10 with 50000 and 10000 pictures and std [1 1 1]", d.Name, d.Train.Len(), d.Test.Len(), d.Std)
 	}
 	if loc, err := Locate("cifar10", dir); err != nil || loc.Path != dir || loc.Bytes != 6*30730000 {
-		t.Errorf("Locate: %+v, %v", loc, err)
+		t.Errorf("Locate returns %+v, %v; want %d bytes in %s", loc, err, 6*30730000, dir)
 	}
 	writeFile(t, make([]byte, 3*3073), dir, "data_batch_4.bin")
 	_, err = Open("cifar10", dir)
@@ -192,7 +194,7 @@ func TestArchiveErrors(t *testing.T) {
 	_, _, files := cifarFiles(src)
 	names := src.cifar.fileNames()
 	good := archiveOf(t, "d", names, files)
-	with := func(name string, content []byte) []byte {
+	archiveWith := func(name string, content []byte) []byte {
 		changed := map[string][]byte{}
 		for k, v := range files {
 			changed[k] = v
@@ -212,8 +214,8 @@ func TestArchiveErrors(t *testing.T) {
 		{"file missing", archiveOf(t, "d", names[1:], files), "a.tgz", -1, "cifar10's data_batch_1.bin"},
 		{"file twice", archiveOf(t, "d", append([]string{names[0]}, names...), files), "a.tgz:d/data_batch_1.bin", 0, "once"},
 		{"both data sets", archiveOf(t, "d", append(slices.Clone(names), "train.bin"), files), "a.tgz:d/train.bin", 0, "cifar10 once"},
-		{"truncated file", with(names[2], files[names[2]][:5]), "a.tgz:d/data_batch_3.bin", 5, "4 records"},
-		{"label", with(names[2], flipByte(files[names[2]], 3073)), "a.tgz:d/data_batch_3.bin", 3073, "a label below 10"},
+		{"truncated file", archiveWith(names[2], files[names[2]][:5]), "a.tgz:d/data_batch_3.bin", 5, "4 records"},
+		{"label", archiveWith(names[2], flipByte(files[names[2]], 3073)), "a.tgz:d/data_batch_3.bin", 3073, "a label below 10"},
 		{"truncated in a file", good[:len(good)/2], "", -1, "the end of the file"},
 		{"truncated in the trailer", good[:len(good)-1], "a.tgz", -1, "the end of the file"},
 		{"checksum", flipByte(good, -8), "a.tgz", -1, "corrupt gzip"},
@@ -242,8 +244,8 @@ func TestFolderWithSeveralDataSets(t *testing.T) {
 	dir := t.TempDir()
 	writeIDX(t, dir, "", syntheticSplit(40, 1, 8, 8, 10), syntheticSplit(20, 1, 8, 8, 10))
 	writeFile(t, nil, dir, "cifar-10-binary.tar.gz")
-	var format *FormatError
-	if _, err := Open(dir, ""); err == nil || errors.As(err, &format) {
+	var ambiguous *AmbiguousError
+	if _, err := Open(dir, ""); !errors.As(err, &ambiguous) {
 		t.Errorf("got %v, want an *AmbiguousError", err)
 	}
 }
@@ -271,7 +273,7 @@ func FuzzCIFAR(f *testing.F) {
 			return
 		}
 		if len(content) != 3*src.cifar.recordSize() {
-			t.Fatalf("%d bytes were accepted", len(content))
+			t.Fatalf("%d bytes were accepted, want only %d", len(content), 3*src.cifar.recordSize())
 		}
 		for i, label := range labels {
 			end := (i + 1) * src.cifar.recordSize()
@@ -307,7 +309,7 @@ func FuzzArchive(f *testing.F) {
 			return
 		}
 		if n := d.Train.Len(); n != 20 && n != 4 || d.Test.Len() != 3 {
-			t.Fatalf("%d and %d pictures", d.Train.Len(), d.Test.Len())
+			t.Fatalf("got %d training and %d test pictures, want 20 or 4, and 3", d.Train.Len(), d.Test.Len())
 		}
 	})
 }

@@ -31,7 +31,7 @@ func TestSampleContents(t *testing.T) {
 			"6b25654537ff83dd6c40fe0a122c7778d8219b2a88ff02c36dbdd21152fdb075"},
 	} {
 		if c.split.Channels != 1 || c.split.Height != 28 || c.split.Width != 28 || len(c.split.Images) != 10*c.perClass*28*28 {
-			t.Errorf("%s split: %d pixels of %d×%d×%d", c.name, len(c.split.Images), c.split.Channels, c.split.Height, c.split.Width)
+			t.Errorf("%s split: %d pixels in pictures of %d×%d×%d, want %d pictures of 1×28×28", c.name, len(c.split.Images), c.split.Channels, c.split.Height, c.split.Width, 10*c.perClass)
 		}
 		var counts [10]int
 		for _, label := range c.split.Labels {
@@ -43,18 +43,18 @@ func TestSampleContents(t *testing.T) {
 			}
 		}
 		if got := sha256Hex(c.split.Images); got != c.pixels {
-			t.Errorf("%s split: pixels have SHA-256 %s", c.name, got)
+			t.Errorf("%s split: the pixels have SHA-256 %s, want %s", c.name, got, c.pixels)
 		}
 		if got := sha256Hex(c.split.Labels); got != c.labels {
-			t.Errorf("%s split: labels have SHA-256 %s", c.name, got)
+			t.Errorf("%s split: the labels have SHA-256 %s, want %s", c.name, got, c.labels)
 		}
 	}
 	if d.Name != "sample" || len(d.Classes) != 10 || !d.Flip {
-		t.Errorf("name %q, %d classes, flip %v", d.Name, len(d.Classes), d.Flip)
+		t.Errorf("got name %q, %d classes and flip %v, want sample, 10 and true", d.Name, len(d.Classes), d.Flip)
 	}
 	loc, err := Locate("sample", "")
 	if err != nil || loc.Name != "sample" || loc.Path != "" || loc.Bytes < 1<<20 || loc.Bytes > 4<<20 {
-		t.Errorf("the sample's files have %d bytes (error %v), want at most 4 MB", loc.Bytes, err)
+		t.Errorf("Locate returns %+v, %v; want the sample without a path, of 1 to 4 MiB", loc, err)
 	}
 }
 
@@ -93,10 +93,10 @@ func TestClassesAreDistinct(t *testing.T) {
 		}
 	}
 	if got := Names(); !slices.Equal(got, []string{"sample", "cifar10", "cifar100", "mnist", "fashion-mnist"}) {
-		t.Errorf("Names() = %v", got)
+		t.Errorf("Names() = %v, want sample, cifar10, cifar100, mnist and fashion-mnist", got)
 	}
 	if !slices.IsSorted(cifar100Classes) {
-		t.Error("CIFAR-100's fine classes are published in alphabetical order")
+		t.Error("CIFAR-100's fine classes are not in alphabetical order, in which they are published")
 	}
 }
 
@@ -104,21 +104,21 @@ func TestOpenMissing(t *testing.T) {
 	dir := t.TempDir()
 	var missing *MissingError
 	if _, err := Open("CIFAR-10", dir); !errors.As(err, &missing) || missing.Name != "cifar10" || missing.Dir != dir {
-		t.Errorf("got %v", err)
+		t.Errorf("CIFAR-10: got error %v, want a *MissingError of cifar10 in %s", err, dir)
 	}
 	t.Setenv("BNKIT_DATA", filepath.Join(dir, "elsewhere"))
 	if _, err := Open("mnist", ""); !errors.As(err, &missing) || missing.Dir != filepath.Join(dir, "elsewhere") {
-		t.Errorf("BNKIT_DATA: got %v", err)
+		t.Errorf("BNKIT_DATA: got error %v, want a *MissingError of its folder", err)
 	}
 	if _, err := Open(dir, ""); !errors.As(err, &missing) || missing.Dir != dir {
-		t.Errorf("empty folder: got %v", err)
+		t.Errorf("empty folder: got error %v, want a *MissingError of %s", err, dir)
 	}
 	var unknown *UnknownError
 	if _, err := Open("imagenet", dir); !errors.As(err, &unknown) || !strings.Contains(err.Error(), "fashion-mnist") {
-		t.Errorf("unknown name: got %v", err)
+		t.Errorf("Open of an unknown name: got error %v, want an *UnknownError that lists fashion-mnist", err)
 	}
 	if _, err := Locate("imagenet", dir); !errors.As(err, &unknown) {
-		t.Errorf("unknown name: got %v", err)
+		t.Errorf("Locate of an unknown name: got error %v, want an *UnknownError", err)
 	}
 }
 
@@ -126,15 +126,15 @@ func TestCacheDir(t *testing.T) {
 	t.Setenv("BNKIT_DATA", "")
 	t.Setenv("XDG_CACHE_HOME", filepath.Join(t.TempDir(), "cache"))
 	t.Setenv("HOME", t.TempDir())
-	user, err := os.UserCacheDir()
+	cache, err := os.UserCacheDir()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if dir, err := CacheDir(); err != nil || dir != filepath.Join(user, "bnkit") {
-		t.Errorf("got %q, %v", dir, err)
+	if dir, err := CacheDir(); err != nil || dir != filepath.Join(cache, "bnkit") {
+		t.Errorf("without BNKIT_DATA: got %q, %v; want %q", dir, err, filepath.Join(cache, "bnkit"))
 	}
 	t.Setenv("BNKIT_DATA", "/data")
 	if dir, err := CacheDir(); err != nil || dir != "/data" {
-		t.Errorf("got %q, %v", dir, err)
+		t.Errorf("with BNKIT_DATA: got %q, %v; want /data", dir, err)
 	}
 }

@@ -20,8 +20,8 @@ func pngOf(t testing.TB, s *Split, i int) []byte {
 	t.Helper()
 	m := image.NewNRGBA(image.Rect(0, 0, s.Width, s.Height))
 	p, plane := s.Image(i), s.Height*s.Width
-	for at := range plane {
-		m.SetNRGBA(at%s.Width, at/s.Width, color.NRGBA{p[at], p[plane+at], p[2*plane+at], 255})
+	for j := range plane {
+		m.SetNRGBA(j%s.Width, j/s.Width, color.NRGBA{p[j], p[plane+j], p[2*plane+j], 255})
 	}
 	var b bytes.Buffer
 	if err := png.Encode(&b, m); err != nil {
@@ -48,7 +48,7 @@ func writePictures(t testing.TB, root, name string, s *Split, classes int) *Spli
 	return sorted
 }
 
-// openSized opens an image folder for pictures of one size.
+// openSized opens an image folder, selects from it, and normalises the selection.
 func openSized(t testing.TB, root string, sel Selection) *Data {
 	t.Helper()
 	d, err := Open(root, "")
@@ -72,7 +72,7 @@ func TestImageFolderEqualsMemory(t *testing.T) {
 	test := writePictures(t, root, "val", syntheticSplit(20, 3, 8, 8, 4), 4)
 	d := openSized(t, root, Selection{ImageSize: 8, Crop: CentreCrop})
 	if d.Name != "image-folder" || !d.Flip || d.Validation != nil || !slices.Equal(d.Classes, []string{"class000", "class001", "class002", "class003"}) {
-		t.Errorf("%s with classes %q, flip %v", d.Name, d.Classes, d.Flip)
+		t.Errorf("got %s with classes %q, flip %v and validation split %v, want image-folder with class000 to class003, flip and no validation split", d.Name, d.Classes, d.Flip, d.Validation)
 	}
 	mean, std := channelStats(train)
 	if !slices.Equal(d.Mean, mean) || !slices.Equal(d.Std, std) {
@@ -80,7 +80,7 @@ func TestImageFolderEqualsMemory(t *testing.T) {
 	}
 	pixel, err := d.Normalise(t.Context(), PerPixel)
 	if err != nil || !slices.Equal(pixel.Mean, memoryStatistics(train).pixels()) {
-		t.Errorf("the mean picture differs (%v)", err)
+		t.Errorf("the mean picture differs from that of the pixels in memory (error %v)", err)
 	}
 	for _, threads := range []int{1, 2, 7} {
 		cfg := LoaderConfig{Batch: 8, Seed: 3, Shuffle: true, Augment: true, Flip: true, Brightness: 0.2, Mean: mean, Std: std, Threads: threads}
@@ -117,7 +117,7 @@ func TestRandomCropsDependOnSampleAlone(t *testing.T) {
 		checkBatches(t, collect(t, l, 1, 2, func() {}), want[2:])
 	}
 	if slices.Equal(collect(t, load(1, true), 2, 0, func() {})[0].Images, want[0].Images) || slices.Equal(collect(t, load(1, false), 1, 0, func() {})[0].Images, want[0].Images) {
-		t.Error("pictures are cropped alike in two epochs")
+		t.Error("another epoch, or no augmentation, gives the same first batch")
 	}
 }
 
@@ -134,11 +134,12 @@ func TestSelectOfImageFolder(t *testing.T) {
 	writeFile(t, pngOf(t, s, 0), root, "test", "c299", "a.png")
 	d := openSized(t, root, Selection{ImageSize: 2, Crop: CentreCrop, SubsetPerClass: 1})
 	if d.Train.Len() != 300 || d.Train.Label(299) != 299 || d.Train.Files[299].Name != "train/c299/a.png" || d.Test.Label(0) != 299 {
-		t.Errorf("%d pictures, the last %+v, tested %+v", d.Train.Len(), d.Train.Files[d.Train.Len()-1], d.Test.Files)
+		t.Errorf("got %d training pictures, the last %+v, and the test pictures %+v; want 300, the last train/c299/a.png, and one of class 299",
+			d.Train.Len(), d.Train.Files[d.Train.Len()-1], d.Test.Files)
 	}
 	selected := openSized(t, root, Selection{ImageSize: 2, Crop: CentreCrop, Validation: 100, RandomLabels: true, Seed: 1})
 	if selected.Validation.Len() != 100 || selected.Train.Len() != 500 {
-		t.Errorf("%d held out, %d left", selected.Validation.Len(), selected.Train.Len())
+		t.Errorf("%d pictures are held out and %d left, want 100 and 500", selected.Validation.Len(), selected.Train.Len())
 	}
 	folderOf := func(f File) string { return fmt.Sprintf("train/c%03d/", f.Label) }
 	wrong := 0
@@ -149,11 +150,11 @@ func TestSelectOfImageFolder(t *testing.T) {
 	}
 	for _, f := range selected.Validation.Files {
 		if !strings.HasPrefix(f.Name, folderOf(f)) {
-			t.Fatalf("%s is held out as class %d", f.Name, f.Label)
+			t.Fatalf("the held-out picture %s has label %d, want that of its folder", f.Name, f.Label)
 		}
 	}
 	if wrong < 480 {
-		t.Errorf("%d of 500 labels are random", wrong)
+		t.Errorf("%d of 500 random labels differ from the folder's, want at least 480", wrong)
 	}
 	seen := map[string]bool{}
 	for _, sel := range []Selection{{}, {SubsetPerClass: 1}, {RandomLabels: true}, {Validation: 1}} {
@@ -164,7 +165,7 @@ func TestSelectOfImageFolder(t *testing.T) {
 	writeFile(t, append(pngOf(t, s, 0), 0), root, "test", "c299", "a.png")
 	seen[openSized(t, root, Selection{ImageSize: 2}).Digest] = true
 	if len(seen) != 6 {
-		t.Errorf("6 data sets have %d different digests", len(seen))
+		t.Errorf("6 data sets have %d different digests, want 6", len(seen))
 	}
 	plain, err := Open(root, "")
 	if err != nil {
@@ -176,15 +177,15 @@ func TestSelectOfImageFolder(t *testing.T) {
 	}{{"image_size", Selection{}}, {"image_size", Selection{ImageSize: -4}}, {"image_size", Selection{ImageSize: 1 << 30}}, {"crop", Selection{ImageSize: 4, Crop: "left"}}} {
 		var e *SelectionError
 		if _, err := plain.Select(c.sel); !errors.As(err, &e) || e.Setting != c.setting {
-			t.Errorf("%+v: %v", c.sel, err)
+			t.Errorf("%+v: got error %v, want a *SelectionError of %s", c.sel, err, c.setting)
 		}
 	}
 	var e *SelectionError
 	if _, err := numbered(20, 2).Select(Selection{ImageSize: 8}); !errors.As(err, &e) || e.Setting != "image_size" {
-		t.Errorf("image size for pictures in memory: got error %v", err)
+		t.Errorf("image size for pictures in memory: got error %v, want a *SelectionError of image_size", err)
 	}
 	if _, err := NewLoader(plain.Train, LoaderConfig{Batch: 1}); err == nil {
-		t.Error("NewLoader accepts pictures without a size")
+		t.Error("NewLoader of pictures without a size returned no error, want one")
 	}
 }
 
@@ -192,8 +193,8 @@ func TestImageFolderLayout(t *testing.T) {
 	picture := pngOf(t, syntheticSplit(1, 3, 4, 4, 1), 0)
 	for name, c := range map[string]struct {
 		files []string
-		train []string // names; nil if refused
-		at    string   // what the error names
+		train []string // names of the training pictures; nil if the folder is refused
+		path  string   // the path that the error names
 	}{
 		"classes in both splits": {[]string{"train/b/2.png", "train/a/1.JPG", "test/a/x.jpeg"}, []string{"train/a/1.JPG", "train/b/2.png"}, ""},
 		"nested folders and other files": {
@@ -215,8 +216,8 @@ func TestImageFolderLayout(t *testing.T) {
 			d, err := Open(root, "")
 			if c.train == nil {
 				var e *PictureError
-				if !errors.As(err, &e) || e.Path != filepath.Join(root, filepath.FromSlash(c.at)) {
-					t.Fatalf("got error %v, want one that names %q", err, c.at)
+				if !errors.As(err, &e) || e.Path != filepath.Join(root, filepath.FromSlash(c.path)) {
+					t.Fatalf("got error %v, want one that names %q", err, c.path)
 				}
 				return
 			}
@@ -227,7 +228,7 @@ func TestImageFolderLayout(t *testing.T) {
 			for _, f := range d.Train.Files {
 				names = append(names, f.Name)
 				if f.Size != int64(len(picture)) || d.Classes[f.Label] != strings.Split(f.Name, "/")[1] {
-					t.Errorf("%+v", f)
+					t.Errorf("file %+v has the wrong size or class, want %d bytes and the class of its folder", f, len(picture))
 				}
 			}
 			if !slices.Equal(names, c.train) {
@@ -241,11 +242,11 @@ func TestImageFolderLayout(t *testing.T) {
 	}
 	d := openSized(t, root, Selection{ImageSize: 4})
 	if d.Test.Files[0].Name != "test/b/1.png" || d.Validation.Files[0].Name != "val/a/1.png" || d.Validation.Height != 4 {
-		t.Errorf("test %+v, validation %+v", d.Test, d.Validation)
+		t.Errorf("got the test split %+v and the validation split %+v, want the folders test and val", d.Test, d.Validation)
 	}
 	var e *SelectionError
 	if _, err := d.Select(Selection{ImageSize: 4, Validation: 1}); !errors.As(err, &e) || e.Setting != "validation" {
-		t.Errorf("two validation splits: %v", err)
+		t.Errorf("two validation splits: got error %v, want a *SelectionError of validation", err)
 	}
 	// A link to a folder counts as the folder.
 	linked := t.TempDir()
@@ -256,7 +257,7 @@ func TestImageFolderLayout(t *testing.T) {
 		t.Fatal(err)
 	}
 	if d, err := Open(linked, ""); err != nil || d.Train.Len() != 2 || d.Test.Label(0) != 0 {
-		t.Errorf("links: %v", err)
+		t.Errorf("links to folders: read %+v, %v; want 2 training pictures, and a test picture of class 0", d, err)
 	}
 }
 
@@ -288,17 +289,17 @@ func TestDamagedPicture(t *testing.T) {
 	}
 	var e *PictureError
 	if _, err := d.Train.statistics(t.Context()); !errors.As(err, &e) {
-		t.Errorf("statistics: %v", err)
+		t.Errorf("statistics of a damaged picture: got error %v, want a *PictureError", err)
 	}
 	if err := os.Remove(filepath.Join(root, d.Test.Files[0].Name)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := d.Test.statistics(t.Context()); !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), d.Test.Files[0].Name) {
-		t.Errorf("a removed file: %v", err)
+		t.Errorf("statistics of a removed file: got error %v, want os.ErrNotExist and the file's name", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := d.Train.statistics(ctx); !errors.Is(err, context.Canceled) {
-		t.Errorf("cancelled: %v", err)
+		t.Errorf("statistics after cancel: got error %v, want %v", err, context.Canceled)
 	}
 }

@@ -136,19 +136,19 @@ func readIDX(r io.Reader, file string, rank int) (dims []int, data []uint8, err 
 	}
 	total := int64(1)
 	for i := range rank {
-		at := 4 + 4*i
-		n := int64(binary.BigEndian.Uint32(head[at:]))
+		offset := 4 + 4*i
+		n := int64(binary.BigEndian.Uint32(head[offset:]))
 		limit := int64(maxSide)
 		if i == 0 {
 			limit = maxElements
 		}
 		if n < 1 || n > limit {
-			return nil, nil, &FormatError{File: file, Offset: int64(at),
+			return nil, nil, &FormatError{File: file, Offset: int64(offset),
 				Want: fmt.Sprintf("a dimension of 1 to %d", limit), Got: strconv.FormatInt(n, 10)}
 		}
 		dims = append(dims, int(n))
 		if total *= n; total > maxElements {
-			return nil, nil, &FormatError{File: file, Offset: int64(at),
+			return nil, nil, &FormatError{File: file, Offset: int64(offset),
 				Want: fmt.Sprintf("at most %d bytes of content", maxElements), Got: fmt.Sprintf("dimensions %v", dims)}
 		}
 	}

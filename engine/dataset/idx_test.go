@@ -23,6 +23,7 @@ func encodeIDX(data []uint8, dims ...int) []byte {
 	return append(out, data...)
 }
 
+// compress returns content, gzipped.
 func compress(t testing.TB, content []byte) []byte {
 	t.Helper()
 	var buf bytes.Buffer
@@ -36,6 +37,7 @@ func compress(t testing.TB, content []byte) []byte {
 	return buf.Bytes()
 }
 
+// writeFile writes a file and the folders above it.
 func writeFile(t testing.TB, content []byte, path ...string) {
 	t.Helper()
 	file := filepath.Join(path...)
@@ -65,7 +67,8 @@ func checkSplit(t *testing.T, got, want *Split) {
 	t.Helper()
 	if got.Channels != want.Channels || got.Height != want.Height || got.Width != want.Width ||
 		!slices.Equal(got.Images, want.Images) || !slices.Equal(got.Labels, want.Labels) {
-		t.Error("the split that was read is not the one that was written")
+		t.Errorf("got %d pictures of %d×%d×%d with labels %v, want the written %d of %d×%d×%d with labels %v and the same pixels",
+			got.Len(), got.Channels, got.Height, got.Width, got.Labels, want.Len(), want.Channels, want.Height, want.Width, want.Labels)
 	}
 }
 
@@ -82,11 +85,11 @@ func TestOpenIDX(t *testing.T) {
 			checkSplit(t, d.Train, train)
 			checkSplit(t, d.Test, test)
 			if canonicalName(d.Name) != canonicalName(c.name) || d.Flip != (d.Name == "fashion-mnist") || len(d.Classes) != 10 {
-				t.Errorf("name %q, flip %v, %d classes", d.Name, d.Flip, len(d.Classes))
+				t.Errorf("got name %q, flip %v and %d classes, want %q with 10 classes, flipped only if it is fashion-mnist", d.Name, d.Flip, len(d.Classes), c.name)
 			}
 			loc, err := Locate(c.name, dir)
 			if err != nil || loc.Name != d.Name || loc.Path != filepath.Join(dir, c.sub) || loc.Bytes < 1000 {
-				t.Errorf("Locate: %+v, %v", loc, err)
+				t.Errorf("Locate returns %+v, %v; want at least 1000 bytes in %s", loc, err, filepath.Join(dir, c.sub))
 			}
 		}
 	}
@@ -125,7 +128,7 @@ func TestOpenIDXRefusesOtherDataSet(t *testing.T) {
 	_, err := Open("mnist", dir)
 	var format *FormatError
 	if !errors.As(err, &format) || !strings.Contains(err.Error(), "the labels of fashion-mnist") {
-		t.Errorf("got %v", err)
+		t.Errorf("got error %v, want a *FormatError about the labels of fashion-mnist", err)
 	}
 }
 
@@ -192,11 +195,11 @@ func TestIDXHeaderDoesNotAllocate(t *testing.T) {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	if _, _, err := readIDX(bytes.NewReader(content), "x", 3); err == nil {
-		t.Fatal("accepted")
+		t.Fatal("readIDX returned no error, want one")
 	}
 	runtime.ReadMemStats(&after)
-	if took := after.TotalAlloc - before.TotalAlloc; took > 4<<20 {
-		t.Errorf("took %d bytes for a file of %d", took, len(content))
+	if allocated := after.TotalAlloc - before.TotalAlloc; allocated > 4<<20 {
+		t.Errorf("allocated %d bytes for a file of %d, want at most %d", allocated, len(content), 4<<20)
 	}
 }
 
@@ -222,14 +225,15 @@ func TestExpansionLimit(t *testing.T) {
 	_, _, err = readIDX(r, "bomb", 3)
 	runtime.ReadMemStats(&after)
 	wantFormatError(t, err, "bomb", -1, "after decompression")
-	if took := after.TotalAlloc - before.TotalAlloc; took > 4*(freeDecompressed+maxExpansion*uint64(len(bomb))) {
-		t.Errorf("took %d bytes for a file of %d", took, len(bomb))
+	limit := 4 * (freeDecompressed + maxExpansion*uint64(len(bomb)))
+	if allocated := after.TotalAlloc - before.TotalAlloc; allocated > limit {
+		t.Errorf("allocated %d bytes for a file of %d, want at most %d", allocated, len(bomb), limit)
 	}
 	if r, err = decompress(bytes.NewReader(compress(t, encodeIDX(make([]byte, 60000*28*28), 60000, 28, 28))), "blank"); err != nil {
 		t.Fatal(err)
 	}
 	if dims, _, err := readIDX(r, "blank", 3); err != nil || dims[0] != 60000 {
-		t.Errorf("got %v, %v", dims, err)
+		t.Errorf("blank pictures: got dimensions %v, %v; want 60000 pictures", dims, err)
 	}
 }
 
@@ -242,7 +246,7 @@ func TestClassesOfUnknownIDX(t *testing.T) {
 	writeIDX(t, dir, "", train, test)
 	d, err := Open(dir, "")
 	if err != nil || len(d.Classes) != 256 || d.Classes[255] != "255" {
-		t.Errorf("got %+v, %v", d, err)
+		t.Errorf("got %+v, %v; want 256 classes", d, err)
 	}
 	test.Labels[3] = 254
 	writeIDX(t, dir, "", train, test)
@@ -300,15 +304,15 @@ func FuzzIDX(f *testing.F) {
 			return
 		}
 		if len(data) != dims[0]*dims[1]*dims[2] {
-			t.Fatalf("dimensions %v with %d bytes", dims, len(data))
+			t.Fatalf("got %d bytes for the dimensions %v, want their product", len(data), dims)
 		}
 		// Writing the data again must give the same bytes.
-		again := encodeIDX(data, dims...)
+		written := encodeIDX(data, dims...)
 		plain, err := decompress(bytes.NewReader(content), "fuzz")
 		if err != nil {
 			t.Fatal(err)
 		}
-		if original, err := io.ReadAll(plain); err != nil || !bytes.Equal(original, again) {
+		if original, err := io.ReadAll(plain); err != nil || !bytes.Equal(original, written) {
 			t.Fatalf("the content differs after reading and writing it (%v)", err)
 		}
 	})

@@ -26,6 +26,7 @@ func syntheticSplit(n, channels, height, width, classes int) *Split {
 	return s
 }
 
+// newTestLoader returns a loader that normalises by the statistics of s.
 func newTestLoader(t testing.TB, s *Split, cfg LoaderConfig) *Loader {
 	t.Helper()
 	cfg.Mean, cfg.Std = channelStats(s)
@@ -36,7 +37,7 @@ func newTestLoader(t testing.TB, s *Split, cfg LoaderConfig) *Loader {
 	return l
 }
 
-// collect copies the batches from first on, and calls pause between them.
+// collect copies the batches from first on, and calls pause after each.
 func collect(t testing.TB, l *Loader, epoch, first int, pause func()) []Batch {
 	t.Helper()
 	it := l.Start(context.Background(), epoch, first)
@@ -79,11 +80,11 @@ func referencePicture(s *Split, mean, std []float32, sample int, mirror bool, to
 		}
 		for y := range s.Height {
 			for x := range s.Width {
-				from := x
+				column := x
 				if mirror {
-					from = s.Width - 1 - x
+					column = s.Width - 1 - x
 				}
-				v := s.Images[((sample*s.Channels+c)*s.Height+y)*s.Width+from]
+				v := s.Images[((sample*s.Channels+c)*s.Height+y)*s.Width+column]
 				padded[y+4][x+4] = float32((float64(v)/255 - float64(mean[c])) / float64(std[c]))
 			}
 		}
@@ -126,10 +127,10 @@ func TestBatchesAgainstReference(t *testing.T) {
 				checkBatches(t, collect(t, newTestLoader(t, s, cfg), epoch, 0, func() {}), want)
 				// Of 200 fair draws, 100±40 mirror the picture. They reach most of the 81 places.
 				if flip && (mirrored < 60 || mirrored > 140) || !flip && mirrored != 0 {
-					t.Errorf("%d of 200 pictures were mirrored", mirrored)
+					t.Errorf("%d of 200 pictures were mirrored, want 60 to 140 with flip and none without", mirrored)
 				}
 				if len(places) < 60 {
-					t.Errorf("pictures were shifted to %d of 81 places", len(places))
+					t.Errorf("pictures were shifted to %d of 81 places, want at least 60", len(places))
 				}
 			})
 		}
@@ -146,7 +147,7 @@ func TestBatchesWithoutAugmentationKeepOrder(t *testing.T) {
 		for i := range b.N {
 			want := referencePicture(s, mean, std, sample, false, 4, 4)
 			if !slices.Equal(b.Images[i*len(want):(i+1)*len(want)], want) || b.Labels[i] != int32(s.Labels[sample]) {
-				t.Fatalf("picture %d differs", sample)
+				t.Fatalf("picture %d or its label differs from the split", sample)
 			}
 			sample++
 		}
@@ -184,7 +185,7 @@ func TestEpochVisitsEachPictureOnce(t *testing.T) {
 			t.Error("two epochs have the same order")
 		}
 		if n := l.Batches(); n != (want+9)/10 {
-			t.Errorf("Batches() = %d", n)
+			t.Errorf("DropLast %v: Batches() = %d, want %d", drop, n, (want+9)/10)
 		}
 	}
 }
@@ -235,7 +236,7 @@ func TestNormalisation(t *testing.T) {
 	}
 	mean := sum / n
 	if std := math.Sqrt(squares/n - mean*mean); math.Abs(mean) > 1e-5 || math.Abs(std-1) > 1e-5 {
-		t.Errorf("training split has mean %g and std %g after normalisation", mean, std)
+		t.Errorf("after normalisation, the training split has mean %g and std %g, want 0 and 1", mean, std)
 	}
 }
 
@@ -271,7 +272,7 @@ func TestIteratorLeavesNoGoroutine(t *testing.T) {
 		it.Close()
 		it.Close()
 		if b, ok := it.Next(); ok {
-			t.Errorf("Next after Close gives %v", b)
+			t.Errorf("Next after Close returns %v, want no batch", b)
 		}
 	})
 	t.Run("closed at once", func(t *testing.T) { l.Start(context.Background(), 0, 0).Close() })
@@ -291,7 +292,7 @@ func TestIteratorLeavesNoGoroutine(t *testing.T) {
 		it.Next()
 		cancel()
 		if _, ok := it.Next(); ok || it.Err() != context.Canceled {
-			t.Errorf("Next after cancel gives a batch %v and error %v", ok, it.Err())
+			t.Errorf("after cancel, Next returns a batch = %v and Err %v, want false and %v", ok, it.Err(), context.Canceled)
 		}
 	})
 	waitForGoroutines(t, base)
@@ -310,7 +311,7 @@ func TestNextAllocatesNothing(t *testing.T) {
 			t.Fatal("epoch ended")
 		}
 	}); n != 0 {
-		t.Errorf("%v allocations for each batch", n)
+		t.Errorf("%v allocations for each batch, want 0", n)
 	}
 }
 
@@ -358,10 +359,10 @@ func TestNewLoaderRefuses(t *testing.T) {
 
 func TestStartRefuses(t *testing.T) {
 	l := newTestLoader(t, syntheticSplit(10, 1, 8, 8, 10), LoaderConfig{Batch: 4})
-	for _, at := range [][2]int{{-1, 0}, {0, -1}, {0, 4}} {
-		it := l.Start(context.Background(), at[0], at[1])
+	for _, start := range [][2]int{{-1, 0}, {0, -1}, {0, 4}} {
+		it := l.Start(context.Background(), start[0], start[1])
 		if _, ok := it.Next(); ok || it.Err() == nil {
-			t.Errorf("epoch %d, batch %d: got a batch %v and error %v", at[0], at[1], ok, it.Err())
+			t.Errorf("epoch %d, batch %d: Next returns a batch = %v and Err %v, want false and an error", start[0], start[1], ok, it.Err())
 		}
 		it.Close()
 	}

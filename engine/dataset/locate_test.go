@@ -14,7 +14,7 @@ func TestLocateFindsPublishedFiles(t *testing.T) {
 			}
 		}
 		if loc, err := src.locate(dir); err != nil || loc == nil {
-			t.Errorf("%s: not found after fetch (%v)", src.name, err)
+			t.Errorf("%s: locate returns %v, %v; want the folder of the files", src.name, loc, err)
 		}
 	}
 }

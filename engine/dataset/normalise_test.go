@@ -9,9 +9,9 @@ import (
 	"bnkit/engine/rng"
 )
 
-func normalise(t *testing.T, d *Data, how Normalisation) *Data {
+func normalise(t *testing.T, d *Data, method Normalisation) *Data {
 	t.Helper()
-	n, err := d.Normalise(t.Context(), how)
+	n, err := d.Normalise(t.Context(), method)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -27,17 +27,17 @@ func TestNormalisedBatches(t *testing.T) {
 		s.Images[i] = uint8(min(255, int(s.Images[i])/2+10*(i%(c*h*w))/(c*h))) // a mean picture with a pattern
 	}
 	d := newData(&source{name: "x", classes: make([]string, 10)}, s, s)
-	for _, how := range []Normalisation{PerChannel, PerPixel, Unnormalised} {
+	for _, method := range []Normalisation{PerChannel, PerPixel, Unnormalised} {
 		for _, brightness := range []float64{0, 0.4} {
-			t.Run(fmt.Sprintf("%s, brightness %v", how, brightness), func(t *testing.T) {
-				n := normalise(t, d, how)
+			t.Run(fmt.Sprintf("%s, brightness %v", method, brightness), func(t *testing.T) {
+				n := normalise(t, d, method)
 				l, err := NewLoader(n.Train, LoaderConfig{Batch: 60, Seed: 2, Augment: true, Flip: true, Mean: n.Mean, Std: n.Std, Brightness: brightness})
 				if err != nil {
 					t.Fatal(err)
 				}
 				got := collect(t, l, 1, 0, func() {})[0].Images
 				draws := rng.NewStream(2, "augment/epoch/1")
-				at, clipped := 0, 0
+				next, clipped := 0, 0
 				var smallest, largest float64
 				for i := range s.Len() {
 					word := draws.Block(uint64(i))
@@ -59,7 +59,7 @@ func TestNormalisedBatches(t *testing.T) {
 										clipped++
 									}
 									v = math.Max(0, math.Min(1, v))
-									switch how {
+									switch method {
 									case PerChannel:
 										want = (v - float64(d.Mean[ch])) / float64(d.Std[ch])
 									case PerPixel:
@@ -72,16 +72,16 @@ func TestNormalisedBatches(t *testing.T) {
 										want = v
 									}
 								}
-								if math.Abs(float64(got[at])-want) > 1e-6 {
-									t.Fatalf("picture %d, channel %d, row %d, column %d: %v, want %v", i, ch, y, x, got[at], want)
+								if math.Abs(float64(got[next])-want) > 1e-6 {
+									t.Fatalf("picture %d, channel %d, row %d, column %d: %v, want %v", i, ch, y, x, got[next], want)
 								}
-								at++
+								next++
 							}
 						}
 					}
 				}
 				if brightness > 0 && (clipped == 0 || smallest > -0.3 || largest < 0.3 || smallest < -0.4 || largest >= 0.4) {
-					t.Errorf("brightness from %v to %v, %d values cut off", smallest, largest, clipped)
+					t.Errorf("the brightness changes by %v to %v and %d values are clipped, want about -0.4 to 0.4 and at least one value", smallest, largest, clipped)
 				}
 			})
 		}
@@ -94,7 +94,7 @@ func TestNormalise(t *testing.T) {
 		t.Fatal(err)
 	}
 	if normalise(t, d, PerChannel) != d {
-		t.Error("PerChannel changes a data set in memory")
+		t.Error("Normalise by PerChannel does not return a data set in memory as it is")
 	}
 	n := normalise(t, d, PerPixel)
 	mean := 0.0
@@ -102,16 +102,16 @@ func TestNormalise(t *testing.T) {
 		mean += float64(v) / float64(len(n.Mean))
 	}
 	if len(n.Mean) != 28*28 || math.Abs(mean-float64(d.Mean[0])) > 1e-6 || !slices.Equal(n.Std, []float32{1}) || n.Digest != d.Digest {
-		t.Errorf("%d means of mean %v, std %v", len(n.Mean), mean, n.Std)
+		t.Errorf("PerPixel gives %d means with the mean %v, and std %v; want %d with the mean %v, and 1", len(n.Mean), mean, n.Std, 28*28, d.Mean[0])
 	}
 	for _, name := range []string{"channel", "pixel", "none"} {
-		if how, err := ParseNormalisation(name); err != nil || string(how) != name {
-			t.Errorf("%q: %q, %v", name, how, err)
+		if method, err := ParseNormalisation(name); err != nil || string(method) != name {
+			t.Errorf("ParseNormalisation(%q) returns %q, %v", name, method, err)
 		}
 	}
 	for _, name := range []string{"", "batch"} {
 		if _, err := ParseNormalisation(name); err == nil {
-			t.Errorf("normalisation %q is accepted", name)
+			t.Errorf("ParseNormalisation(%q) returned no error, want one", name)
 		}
 	}
 }
@@ -121,11 +121,11 @@ func TestAugmentationAllocatesNothing(t *testing.T) {
 	s := syntheticSplit(8, 3, 16, 16, 4)
 	d := newData(&source{name: "x", classes: make([]string, 4)}, s, s)
 	dst := make([]float32, s.imageSize())
-	for _, how := range []Normalisation{PerChannel, PerPixel} {
-		n := normalise(t, d, how)
+	for _, method := range []Normalisation{PerChannel, PerPixel} {
+		n := normalise(t, d, method)
 		norm := newNormaliser(s, n.Mean, n.Std)
 		if a := testing.AllocsPerRun(20, func() { norm.apply(dst, s.Image(3), transform{true, 1, -2, 0.25}) }); a != 0 {
-			t.Errorf("%s: %v allocations for each picture", how, a)
+			t.Errorf("%s: %v allocations for each picture, want 0", method, a)
 		}
 	}
 }

@@ -5,8 +5,8 @@ import (
 	"sync/atomic"
 )
 
-// parallel calls work(goroutine, i) for i from 0 to n-1, in about that order, on up to
-// threads goroutines, until a call fails. It returns the error of the lowest i that
+// parallel calls work(worker, i) for i from 0 to n-1, in about that order, on up to threads
+// goroutines, which worker numbers from 0, until a call fails. It returns the error of the lowest i that
 // fails, which is the same for any number of goroutines.
 func parallel(n, threads int, work func(worker, i int) error) error {
 	var (

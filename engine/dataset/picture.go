@@ -50,8 +50,8 @@ func newDecoder(s *Split) *decoder {
 }
 
 // Picture returns the C×H×W pixels of picture i without augmentation. They are shared with a
-// split in memory, or read from the file. The error is a
-// [*PictureError], or an error of the file system.
+// split in memory, or read from the file. The error is a [*PictureError], or an error of the
+// file system.
 func (s *Split) Picture(i int) ([]uint8, error) {
 	if s.Files == nil {
 		return s.Image(i), nil
@@ -76,22 +76,22 @@ func (d *decoder) picture(i int, random *rng.Stream) ([]uint8, error) {
 	if err != nil {
 		return nil, err
 	}
-	from := src.Bounds()
-	to := d.out.Bounds()
+	srcRect := src.Bounds()
+	outRect := d.out.Bounds()
 	switch {
 	case random != nil && s.crop == RandomResized:
-		from = drawCrop(*random, i, from.Dx(), from.Dy()).Add(from.Min)
+		srcRect = drawCrop(*random, i, srcRect.Dx(), srcRect.Dy()).Add(srcRect.Min)
 	case s.crop == RandomResized:
-		from = limitAspect(from)
-		to = centred(from.Dx(), from.Dy(), s.Width, (8*s.Width+3)/7)
+		srcRect = limitAspect(srcRect)
+		outRect = centred(srcRect.Dx(), srcRect.Dy(), s.Width, (8*s.Width+3)/7)
 	default:
-		from = limitAspect(from)
-		to = centred(from.Dx(), from.Dy(), s.Width, s.Width)
+		srcRect = limitAspect(srcRect)
+		outRect = centred(srcRect.Dx(), srcRect.Dy(), s.Width, s.Width)
 	}
-	if from.Size() == to.Size() {
-		draw.Draw(d.out, to, src, from.Min, draw.Src) // an exact copy
+	if srcRect.Size() == outRect.Size() {
+		draw.Draw(d.out, outRect, src, srcRect.Min, draw.Src) // an exact copy
 	} else {
-		draw.BiLinear.Scale(d.out, to, src, from, draw.Src, nil)
+		draw.BiLinear.Scale(d.out, outRect, src, srcRect, draw.Src, nil)
 	}
 	plane := s.Height * s.Width
 	for p := range plane {
@@ -116,14 +116,15 @@ func limitAspect(r image.Rectangle) image.Rectangle {
 	return r
 }
 
-// centred returns the rectangle of a picture of w×h that is resized so that its shorter side
-// is shorter. The origin is the corner of a square of the given size with the same centre.
-func centred(w, h, size, shorter int) image.Rectangle {
-	dw, dh := shorter, shorter
+// centred returns the rectangle that a picture of w×h covers when its shorter side is resized
+// to shortSide and it is centred on a square of the given size. The origin is the corner of
+// the square.
+func centred(w, h, size, shortSide int) image.Rectangle {
+	dw, dh := shortSide, shortSide
 	if w > h {
-		dw = (shorter*w + h/2) / h
+		dw = (shortSide*w + h/2) / h
 	} else {
-		dh = (shorter*h + w/2) / w
+		dh = (shortSide*h + w/2) / w
 	}
 	left, top := (dw-size)/2, (dh-size)/2
 	return image.Rect(-left, -top, dw-left, dh-top)

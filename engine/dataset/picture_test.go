@@ -76,7 +76,7 @@ func checkRamp(t *testing.T, picture []uint8, side int, x0, y0, dx, dy float64, 
 		}
 	}
 	if compared < side*side/4 {
-		t.Errorf("only %d of %d pixels compared", compared, side*side)
+		t.Errorf("%d of %d pixels were compared, want at least a quarter", compared, side*side)
 	}
 }
 
@@ -114,32 +114,32 @@ func TestRandomCrops(t *testing.T) {
 	r := drawCrop(stream, 0, w, h)
 	checkRamp(t, picture, side, float64(r.Min.X), float64(r.Min.Y), float64(r.Dx())/side, float64(r.Dy())/side, w, h)
 
-	// The area is uniform from 0.08 to 1 except that parts must fit, the logarithm of
-	// the ratio is centred, and places reach every edge.
+	// The share of the area is uniform from 0.08 to 1, except that parts must fit. The
+	// mean logarithm of the ratio is 0. Some parts touch each edge.
 	const n = 4000
 	var area, logs float64
 	smallest, edges := 1.0, [4]bool{}
 	for i := range n {
 		r := drawCrop(stream, i, 512, 512)
 		if !r.In(image.Rect(0, 0, 512, 512)) {
-			t.Fatalf("%v lies outside", r)
+			t.Fatalf("part %v lies outside the picture of 512×512", r)
 		}
 		share := float64(r.Dx()*r.Dy()) / (512 * 512)
 		ratio := float64(r.Dx()) / float64(r.Dy())
 		if share < 0.078 || ratio < 0.74 || ratio > 1.35 {
-			t.Fatalf("%v has %.3f of the area and ratio %.3f", r, share, ratio)
+			t.Fatalf("part %v has %.3f of the area and ratio %.3f, want at least 0.08, and 3/4 to 4/3", r, share, ratio)
 		}
 		area, logs, smallest = area+share/n, logs+math.Log(ratio)/n, min(smallest, share)
 		edges[0], edges[1] = edges[0] || r.Min.X < 4, edges[1] || r.Max.X > 508
 		edges[2], edges[3] = edges[2] || r.Min.Y < 4, edges[3] || r.Max.Y > 508
 	}
 	if area < 0.45 || area > 0.55 || math.Abs(logs) > 0.015 || smallest > 0.09 || edges != [4]bool{true, true, true, true} {
-		t.Errorf("mean area %.3f, mean logarithm of the ratio %.4f, smallest area %.3f, edges %v", area, logs, smallest, edges)
+		t.Errorf("got mean area %.3f, mean logarithm of the ratio %.4f, smallest area %.3f and edges %v; want about 0.5, 0, 0.08 and all true", area, logs, smallest, edges)
 	}
-	for _, c := range []struct{ w, h, cw, ch int }{{1, 1, 1, 1}, {1000, 1, 1, 1}, {1, 1000, 1, 1}, {300, 30, 40, 30}} {
+	for _, c := range []struct{ w, h, maxWidth, maxHeight int }{{1, 1, 1, 1}, {1000, 1, 1, 1}, {1, 1000, 1, 1}, {300, 30, 40, 30}} {
 		r := drawCrop(stream, 1, c.w, c.h)
-		if !r.In(image.Rect(0, 0, c.w, c.h)) || r.Empty() || c.h == 30 && r.Dx() > 40 {
-			t.Errorf("%d×%d: %v", c.w, c.h, r)
+		if !r.In(image.Rect(0, 0, c.w, c.h)) || r.Empty() || r.Dx() > c.maxWidth || r.Dy() > c.maxHeight {
+			t.Errorf("the part of %d×%d is %v, want one inside it of at most %d×%d", c.w, c.h, r, c.maxWidth, c.maxHeight)
 		}
 	}
 }
@@ -173,7 +173,7 @@ func cmykJPEG(cmyk ...int) []byte {
 		for _, v := range cmyk {
 			diff := 255 - v - 128
 			if mcu > 0 {
-				diff = 0 // from the block before
+				diff = 0 // the block has the colour of the one before
 			}
 			category := bits.Len(uint(max(diff, -diff)))
 			if diff < 0 {
@@ -332,7 +332,7 @@ func TestLongPictures(t *testing.T) {
 		for _, crop := range []Crop{RandomResized, CentreCrop} {
 			picture, err := newDecoder(fileSplit(t, 16, crop, encodePNG(t, m))).picture(0, nil)
 			if err != nil || picture[0] < 49 || picture[0] > 50 || picture[767] < 49 {
-				t.Errorf("%v: %v, %v", size, picture[:4], err)
+				t.Errorf("size %v: got pixels %v, %v; want 49 or 50", size, picture, err)
 			}
 		}
 	}
@@ -359,7 +359,7 @@ func FuzzDecodePicture(f *testing.F) {
 		}
 		head, _, err := image.DecodeConfig(bytes.NewReader(content))
 		if err != nil || m.Bounds().Dx() != head.Width || m.Bounds().Dy() != head.Height {
-			t.Errorf("%v, header %+v, %v", m.Bounds(), head, err)
+			t.Errorf("the picture has the bounds %v, but the header %+v, %v", m.Bounds(), head, err)
 		}
 	})
 }

@@ -87,8 +87,8 @@ func (d *Data) Select(sel Selection) (*Data, error) {
 	out.Train = d.Train.pick(rest)
 	if sel.RandomLabels {
 		stream := rng.NewStream(sel.Seed, "labels")
-		for at, i := range rest {
-			out.Train.setLabel(at, int(rng.Bounded(stream.Uint32(uint64(i)), uint32(len(d.Classes)))))
+		for position, i := range rest {
+			out.Train.setLabel(position, int(rng.Bounded(stream.Uint32(uint64(i)), uint32(len(d.Classes)))))
 		}
 	}
 	if len(heldOut) > 0 {
@@ -140,16 +140,16 @@ func holdOut(s *Split, seed uint64, n int) (heldOut, rest []int, err error) {
 	if n < 0 || n >= s.Len() {
 		return nil, nil, &SelectionError{"validation", fmt.Sprintf("%d; want 0 to %d, fewer than the %d training pictures", n, s.Len()-1, s.Len())}
 	}
-	out := make([]bool, s.Len())
+	isHeldOut := make([]bool, s.Len())
 	if n > 0 {
 		order := make([]int32, s.Len())
 		rng.NewStream(seed, "validation").Permutation(order)
 		for _, i := range order[:n] {
-			out[i] = true
+			isHeldOut[i] = true
 		}
 	}
-	for i := range out {
-		if out[i] {
+	for i := range isHeldOut {
+		if isHeldOut[i] {
 			heldOut = append(heldOut, i)
 		} else {
 			rest = append(rest, i)
@@ -159,9 +159,9 @@ func holdOut(s *Split, seed uint64, n int) (heldOut, rest []int, err error) {
 }
 
 // byClass groups positions by label.
-func byClass(s *Split, from []int) [][]int {
+func byClass(s *Split, positions []int) [][]int {
 	var classes [][]int
-	for _, i := range from {
+	for _, i := range positions {
 		label := s.Label(i)
 		for len(classes) <= label {
 			classes = append(classes, nil)
@@ -172,9 +172,9 @@ func byClass(s *Split, from []int) [][]int {
 }
 
 // pickBalanced picks n of the positions and returns them in ascending order. Each round takes
-// the next remaining picture of every class. n is at most len(from).
-func pickBalanced(s *Split, from []int, n int) []int {
-	classes := byClass(s, from)
+// the next remaining picture of every class. n is at most len(positions).
+func pickBalanced(s *Split, positions []int, n int) []int {
+	classes := byClass(s, positions)
 	picks := make([]int, 0, n)
 	for round := 0; len(picks) < n; round++ {
 		for _, members := range classes {
@@ -188,8 +188,8 @@ func pickBalanced(s *Split, from []int, n int) []int {
 }
 
 // firstOfEachClass picks the first n of the positions of every class.
-func (d *Data) firstOfEachClass(from []int, n int) ([]int, error) {
-	classes := byClass(d.Train, from)
+func (d *Data) firstOfEachClass(positions []int, n int) ([]int, error) {
+	classes := byClass(d.Train, positions)
 	var picks []int
 	for c, name := range d.Classes {
 		available := 0

@@ -27,7 +27,7 @@ func TestSubset(t *testing.T) {
 	// This loop selects the same pictures in another way: it keeps a picture if its class
 	// needs more.
 	var counts [10]int
-	at := 0
+	next := 0 // position in the subset
 	for i, label := range d.Train.Labels {
 		want := 100
 		if label < 3 {
@@ -37,17 +37,18 @@ func TestSubset(t *testing.T) {
 			continue
 		}
 		counts[label]++
-		if sub.Train.Labels[at] != label || !slices.Equal(sub.Train.Image(at), d.Train.Image(i)) {
-			t.Fatalf("picture %d of the subset is not picture %d", at, i)
+		if sub.Train.Labels[next] != label || !slices.Equal(sub.Train.Image(next), d.Train.Image(i)) {
+			t.Fatalf("picture %d of the subset is not picture %d of the split", next, i)
 		}
-		at++
+		next++
 	}
-	if at != sub.Train.Len() || sub.Test != d.Test || sub.Validation != nil {
-		t.Errorf("%d pictures, want %d; test split kept: %v", sub.Train.Len(), at, sub.Test == d.Test)
+	if next != sub.Train.Len() || sub.Test != d.Test || sub.Validation != nil {
+		t.Errorf("the subset has %d pictures, the original test split = %v and a validation split = %v; want %d, true and false",
+			sub.Train.Len(), sub.Test == d.Test, sub.Validation != nil, next)
 	}
 	mean, std := channelStats(sub.Train)
 	if !slices.Equal(sub.Mean, mean) || !slices.Equal(sub.Std, std) || slices.Equal(sub.Mean, d.Mean) {
-		t.Errorf("mean %v and std %v are not the subset's %v and %v", sub.Mean, sub.Std, mean, std)
+		t.Errorf("got mean %v and std %v, want those of the subset, %v and %v", sub.Mean, sub.Std, mean, std)
 	}
 	if sub.Digest != digest(sub.Train, d.Test) || sub.Digest == d.Digest {
 		t.Error("the digest is not the subset's")
@@ -99,17 +100,17 @@ func TestValidation(t *testing.T) {
 	for _, i := range order[:200] {
 		want[int(i)] = true
 	}
-	held, train := pictureNumbers(out.Validation), pictureNumbers(out.Train)
-	if !slices.Equal(held, slices.Sorted(maps.Keys(want))) {
-		t.Errorf("held out %v", held)
+	heldOut, train := pictureNumbers(out.Validation), pictureNumbers(out.Train)
+	if !slices.Equal(heldOut, slices.Sorted(maps.Keys(want))) {
+		t.Errorf("held out %v, want %v", heldOut, slices.Sorted(maps.Keys(want)))
 	}
 	if !slices.IsSorted(train) || len(train) != 800 || slices.ContainsFunc(train, func(i int) bool { return want[i] }) {
-		t.Errorf("trained on %v", train)
+		t.Errorf("the training split has the pictures %v, want the 800 others in order", train)
 	}
 	for _, s := range []*Split{out.Train, out.Validation} {
-		for at, i := range pictureNumbers(s) {
-			if s.Labels[at] != d.Train.Labels[i] {
-				t.Fatalf("picture %d has label %d", i, s.Labels[at])
+		for position, i := range pictureNumbers(s) {
+			if s.Labels[position] != d.Train.Labels[i] {
+				t.Fatalf("picture %d has label %d, want %d", i, s.Labels[position], d.Train.Labels[i])
 			}
 		}
 	}
@@ -119,10 +120,10 @@ func TestValidation(t *testing.T) {
 	if out.Digest != digest(out.Train, d.Test, out.Validation) {
 		t.Error("the digest does not cover every split")
 	}
-	if again := selectFrom(t, d, Selection{Seed: 3, Validation: 200, Subset: 50}); !slices.Equal(pictureNumbers(again.Validation), held) || again.Train.Len() != 50 {
+	if subset := selectFrom(t, d, Selection{Seed: 3, Validation: 200, Subset: 50}); !slices.Equal(pictureNumbers(subset.Validation), heldOut) || subset.Train.Len() != 50 {
 		t.Error("a subset changes the held-out pictures")
 	}
-	if other := selectFrom(t, d, Selection{Seed: 4, Validation: 200}); slices.Equal(pictureNumbers(other.Validation), held) {
+	if other := selectFrom(t, d, Selection{Seed: 4, Validation: 200}); slices.Equal(pictureNumbers(other.Validation), heldOut) {
 		t.Error("another seed holds out the same pictures")
 	}
 }
@@ -131,13 +132,13 @@ func TestSubsetPerClass(t *testing.T) {
 	d := numbered(103, 10)
 	out := selectFrom(t, d, Selection{SubsetPerClass: 4})
 	// Label i·7 mod 10 repeats every 10 pictures: the first 4 of each are the first 40.
-	for at, i := range pictureNumbers(out.Train) {
-		if at != i {
-			t.Fatalf("position %d holds picture %d", at, i)
+	for position, i := range pictureNumbers(out.Train) {
+		if position != i {
+			t.Fatalf("position %d holds picture %d, want %[1]d", position, i)
 		}
 	}
 	if out.Train.Len() != 40 {
-		t.Errorf("%d pictures", out.Train.Len())
+		t.Errorf("got %d pictures, want 40", out.Train.Len())
 	}
 }
 
@@ -145,30 +146,30 @@ func TestRandomLabels(t *testing.T) {
 	d := numbered(5000, 10)
 	out := selectFrom(t, d, Selection{Seed: 8, RandomLabels: true})
 	var counts [10]int
-	same := 0
+	unchanged := 0
 	for i, label := range out.Train.Labels {
 		counts[label]++
 		if label == d.Train.Labels[i] {
-			same++
+			unchanged++
 		}
 	}
 	// Each label is expected 500 times, with a standard deviation of 21.
-	for c, n := range append(counts[:], same) {
+	for c, n := range append(counts[:], unchanged) {
 		if n < 400 || n > 600 {
-			t.Errorf("label %d occurs %d times in 5000", c, n)
+			t.Errorf("label %d (10: the original label) occurs %d times in 5000, want 400 to 600", c, n)
 		}
 	}
 	if !slices.Equal(out.Train.Images, d.Train.Images) || out.Test != d.Test || d.Train.Labels[1] != 7 {
 		t.Error("pictures, the test split or the original labels have changed")
 	}
 	sub := selectFrom(t, d, Selection{Seed: 8, RandomLabels: true, Validation: 1000, SubsetPerClass: 20})
-	for at, i := range pictureNumbers(sub.Train) {
-		if sub.Train.Labels[at] != out.Train.Labels[i] {
+	for position, i := range pictureNumbers(sub.Train) {
+		if sub.Train.Labels[position] != out.Train.Labels[i] {
 			t.Fatal("a picture's random label depends on the subset")
 		}
 	}
-	for at, i := range pictureNumbers(sub.Validation) {
-		if sub.Validation.Labels[at] != d.Train.Labels[i] {
+	for position, i := range pictureNumbers(sub.Validation) {
+		if sub.Validation.Labels[position] != d.Train.Labels[i] {
 			t.Fatal("a held-out picture has another label")
 		}
 	}
@@ -194,7 +195,7 @@ func TestSelectRefuses(t *testing.T) {
 	} {
 		var e *SelectionError
 		if _, err := d.Select(c.sel); !errors.As(err, &e) || e.Setting != c.setting {
-			t.Errorf("%+v: %v", c.sel, err)
+			t.Errorf("%+v: got error %v, want a *SelectionError of %s", c.sel, err, c.setting)
 		}
 	}
 }

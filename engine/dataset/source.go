@@ -19,7 +19,7 @@ type source struct {
 	// folders lists the subfolders of a data folder that may hold the files.
 	folders []string
 
-	// base is the publisher's address of files.
+	// base is the address of the folder in which the publisher offers the files.
 	base  string
 	files []PublishedFile
 }
@@ -119,7 +119,8 @@ var sources = []*source{
 	},
 }
 
-// idxSource stands for IDX files of an unknown data set. The labels determine its classes. Pictures are not flipped, because they may be digits.
+// idxSource stands for IDX files of an unknown data set. The labels determine its classes.
+// Pictures are not flipped, because they may be digits.
 var idxSource = &source{name: "idx", folders: []string{"."}}
 
 // fashionClasses are the classes of Fashion-MNIST, as its README names them.

@@ -77,7 +77,7 @@ func TestOptimizersLikePyTorch(t *testing.T) {
 			}
 		}
 		if len(c.Steps) != 20 || len(c.Steps[0]) != len(golden.Problem) {
-			t.Errorf("%s: the golden file has %d steps of %d tensors", text, len(c.Steps), len(c.Steps[0]))
+			t.Errorf("%s: the golden file has %d steps of %d tensors, want 20 of %d", text, len(c.Steps), len(c.Steps[0]), len(golden.Problem))
 		}
 		for i, x := range params.Tensors {
 			for j, v := range params.Values[i][len(golden.Problem[x.Name].Start):] {
@@ -94,14 +94,14 @@ func TestSchedulesLikePyTorch(t *testing.T) {
 	covered := map[string]bool{}
 	for _, c := range readGolden(t).Schedules {
 		if err := c.Config.Validate(); err != nil {
-			t.Fatalf("%+v: %v", c.Config, err)
+			t.Fatalf("%+v: Validate returns error %v, want none", c.Config, err)
 		}
 		steps := 1
 		if c.Config.LRPerStep {
 			steps = 4
 		}
 		if len(c.Rates) != steps*c.Config.Epochs {
-			t.Fatalf("%+v: %d rates", c.Config, len(c.Rates))
+			t.Fatalf("%+v: the golden file has %d rates, want %d", c.Config, len(c.Rates), steps*c.Config.Epochs)
 		}
 		schedule := c.Config.LearningRate()
 		for i, want := range c.Rates {

@@ -47,7 +47,8 @@ type Cosine struct {
 // Rate returns the rate at an epoch.
 func (s Cosine) Rate(epoch float64) float64 { return anneal(s.LR, s.Min, epoch/float64(s.Epochs)) }
 
-// anneal returns the value at part of half a cosine wave that falls from lr at 0 to min at 1.
+// anneal returns the value of half a cosine wave that falls from lr to min, where part goes
+// from 0 at its beginning to 1 at its end.
 func anneal(lr, min, part float64) float64 {
 	return min + (lr-min)*(1+math.Cos(math.Pi*part))/2
 }
@@ -100,14 +101,14 @@ type RampExponential struct {
 // Rate returns the rate at an epoch.
 func (s RampExponential) Rate(epoch float64) float64 {
 	ramp := float64(s.Ramp)
-	after := epoch - ramp - float64(s.Sustain)
+	decaying := epoch - ramp - float64(s.Sustain)
 	switch {
 	case epoch < ramp:
 		return s.Start + (s.LR-s.Start)*epoch/ramp
-	case after < 0:
+	case decaying < 0:
 		return s.LR
 	}
-	return (s.LR-s.Min)*math.Pow(s.Decay, after) + s.Min
+	return (s.LR-s.Min)*math.Pow(s.Decay, decaying) + s.Min
 }
 
 // Warmup raises the rate linearly for Epochs epochs, from 1/(Epochs+1) of the first rate of

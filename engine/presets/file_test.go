@@ -12,6 +12,7 @@ import (
 	"bnkit/engine/config"
 )
 
+// writeSettings writes text to a file and returns its path.
 func writeSettings(t *testing.T, text string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "my.yaml")
@@ -49,7 +50,7 @@ bn_weight_decay: false
 			t.Fatal(err)
 		}
 		if got, err := ReadFile(writeSettings(t, string(b))); err != nil || !reflect.DeepEqual(got, want) {
-			t.Errorf("%s is read as %+v, %v", b, got, err)
+			t.Errorf("%s is read as %+v, %v; want %+v", b, got, err, want)
 		}
 	}
 
@@ -86,11 +87,11 @@ bn_weight_decay: false
 		var e *config.Error
 		if !errors.As(err, &e) || e.Key != c.key || !strings.Contains(err.Error(), c.want) || !strings.HasPrefix(err.Error(), path+": "+c.key+": ") ||
 			strings.Contains(err.Error(), "\n") {
-			t.Errorf("%.40q: got %v, want one line with %s and %q", c.text, err, c.key, c.want)
+			t.Errorf("%.40q: got error %v, want a *config.Error of %s, in one line that names the file and says %q", c.text, err, c.key, c.want)
 		}
 	}
 	if _, err := ReadFile(filepath.Join(t.TempDir(), "none.yaml")); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("a file that does not exist: %v", err)
+		t.Errorf("a missing file: got error %v, want os.ErrNotExist", err)
 	}
 }
 
@@ -106,7 +107,7 @@ func FuzzSettings(f *testing.F) {
 			return
 		}
 		if err := c.Validate(); err != nil {
-			t.Fatalf("%q: %v", b, err)
+			t.Fatalf("%q: Validate returns error %v, want none", b, err)
 		}
 		text, err := json.Marshal(c)
 		if err != nil {

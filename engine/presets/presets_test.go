@@ -12,7 +12,8 @@ import (
 	"bnkit/engine/config"
 )
 
-// TestPresetOrder checks that numbers in names are ordered by value.
+// TestPresetOrder checks that numbers in names are ordered by value, and that All returns all
+// presets in this order.
 func TestPresetOrder(t *testing.T) {
 	want := []string{"a", "a-9", "a-09x", "a-14-b", "a-14-c", "a-110-b", "a-110-b+c", "a-b", "a18", "a101", "b"}
 	for i := range want {
@@ -22,12 +23,12 @@ func TestPresetOrder(t *testing.T) {
 			}
 		}
 	}
-	at := map[string]int{}
+	position := map[string]int{}
 	for i, p := range All() {
-		at[p.Name] = i
+		position[p.Name] = i
 	}
-	if len(at) < 68 || at["frankle-resnet-14-all"] > at["frankle-resnet-110-all"] || at["g42-resnet-56-bn"] > at["g42-resnet-110-all"] {
-		t.Errorf("All has the wrong presets or order; the positions are %v", at)
+	if len(position) < 68 || position["frankle-resnet-14-all"] > position["frankle-resnet-110-all"] || position["g42-resnet-56-bn"] > position["g42-resnet-110-all"] {
+		t.Errorf("All has the wrong presets or order; the positions are %v", position)
 	}
 }
 
@@ -60,7 +61,7 @@ func TestFranklePresets(t *testing.T) {
 		}
 	}
 	if checked["frankle"] < 48 || checked["g42"] < 6 {
-		t.Errorf("too few presets were checked: %v", checked)
+		t.Errorf("the numbers of presets that were checked are %v, want at least 48 of frankle and 6 of g42", checked)
 	}
 }
 
@@ -94,7 +95,7 @@ func TestUnknownPreset(t *testing.T) {
 	var e *config.Error
 	for _, name := range []string{"", "frankle", "../preset", "list"} {
 		if _, err := Find(name); !errors.As(err, &e) || e.Key != "preset" {
-			t.Errorf("preset %q: %v", name, err)
+			t.Errorf("preset %q: got error %v, want a *config.Error of preset", name, err)
 		}
 	}
 }

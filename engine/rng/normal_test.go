@@ -53,9 +53,9 @@ func TestBoxMullerAccuracy(t *testing.T) {
 		}
 	}
 	var corners []uint32
-	for _, at := range []uint32{0, 1 << 29, 1 << 30, 3 << 29, 1 << 31, 5 << 29, 3 << 30, 7 << 29, 0xb504f333} {
+	for _, boundary := range []uint32{0, 1 << 29, 1 << 30, 3 << 29, 1 << 31, 5 << 29, 3 << 30, 7 << 29, 0xb504f333} {
 		for d := range uint32(5) {
-			corners = append(corners, at+d-2)
+			corners = append(corners, boundary+d-2)
 		}
 	}
 	for _, w0 := range corners {

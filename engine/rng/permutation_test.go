@@ -45,17 +45,17 @@ func TestPermutationIsComplete(t *testing.T) {
 	}
 	// The number of fixed points is Poisson with mean 1.
 	if moved < len(dst)-10 {
-		t.Errorf("only %d of %d numbers are moved", moved, len(dst))
+		t.Errorf("%d of %d numbers are moved, want at least %d", moved, len(dst), len(dst)-10)
 	}
 	slices.Sort(dst)
 	for i, p := range dst {
 		if p != int32(i) {
-			t.Fatalf("after sorting, element %d is %d", i, p)
+			t.Fatalf("after sorting, element %d is %d, want %[1]d", i, p)
 		}
 	}
 }
 
-// TestPermutationUniform counts how often each order of a few elements is drawn.
+// TestPermutationUniform checks that all orders of a few elements are drawn equally often.
 func TestPermutationUniform(t *testing.T) {
 	for n, orders := range map[int]int{2: 2, 3: 6, 4: 24, 5: 120} {
 		counts := map[string]int{}

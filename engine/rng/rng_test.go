@@ -46,8 +46,8 @@ func TestUint32ReadsBlocks(t *testing.T) {
 	}
 }
 
-// checkChunks checks that fill writes single(i) for each index i, for any first index and
-// length, and writes nothing else.
+// checkChunks checks that fill sets dst[j] to single(first+j) for any first index and length,
+// and writes nothing outside dst.
 func checkChunks(t *testing.T, fill func(dst []float32, first uint64), single func(i uint64) float32) {
 	t.Helper()
 	const guard = 12345
@@ -73,10 +73,10 @@ func checkChunks(t *testing.T, fill func(dst []float32, first uint64), single fu
 	fill(whole, 0)
 	parts := make([]float32, len(whole))
 	random := rand.New(rand.NewPCG(1, 2))
-	for at := 0; at < len(parts); {
-		n := min(1+random.IntN(97), len(parts)-at)
-		fill(parts[at:at+n], uint64(at))
-		at += n
+	for first := 0; first < len(parts); {
+		n := min(1+random.IntN(97), len(parts)-first)
+		fill(parts[first:first+n], uint64(first))
+		first += n
 	}
 	for i := range whole {
 		if math.Float32bits(whole[i]) != math.Float32bits(parts[i]) {

@@ -182,8 +182,8 @@ func (d *Dir) finishSwap() error {
 		return err
 	}
 	for _, name := range runFiles {
-		if from := filepath.Join(swap, name); isFile(from) {
-			if err := durable.Rename(from, filepath.Join(d.path, name)); err != nil {
+		if file := filepath.Join(swap, name); isFile(file) {
+			if err := durable.Rename(file, filepath.Join(d.path, name)); err != nil {
 				return err
 			}
 		}

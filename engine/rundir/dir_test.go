@@ -45,7 +45,7 @@ func TestCreateNumbered(t *testing.T) {
 		defer d.Release()
 	}
 	if !seen[base+"-2"] || !seen[base+"-22"] {
-		t.Errorf("%v", seen)
+		t.Errorf("the directories are %v, want those that end in -2 to -22", seen)
 	}
 }
 
@@ -53,14 +53,14 @@ func TestCreateNumbered(t *testing.T) {
 func TestLock(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a", "run")
 	if _, err := Own(path); !errors.Is(err, ErrNoRun) {
-		t.Errorf("%v, want ErrNoRun", err)
+		t.Errorf("a missing directory: got error %v, want ErrNoRun", err)
 	}
 	d, err := Create(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := Own(path); !errors.Is(err, ErrNoRun) {
-		t.Errorf("an empty directory: %v, want ErrNoRun", err)
+		t.Errorf("an empty directory: got error %v, want ErrNoRun", err)
 	}
 	if err := d.Begin(""); err != nil {
 		t.Fatal(err)
@@ -70,7 +70,7 @@ func TestLock(t *testing.T) {
 	}
 	var locked *LockedError
 	if _, err := Create(path); !errors.As(err, &locked) || !strings.Contains(locked.Holder, "process ") || strings.Contains(err.Error(), "\n") {
-		t.Errorf("%v, want a *LockedError that names this process", err)
+		t.Errorf("a locked directory: got error %v, want a *LockedError of one line that names this process", err)
 	}
 	if err := d.Release(); err != nil {
 		t.Fatal(err)
@@ -88,13 +88,13 @@ func TestLock(t *testing.T) {
 	if err := os.Remove(filepath.Join(path, lockFile)); err != nil {
 		t.Fatal(err)
 	}
-	again, err := Own(path)
+	next, err := Own(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer again.Release()
+	defer next.Release()
 	if _, err := Own(path); !errors.As(err, &locked) {
-		t.Errorf("%v, want a *LockedError", err)
+		t.Errorf("a directory that the next owner has locked: got error %v, want a *LockedError", err)
 	}
 }
 
@@ -110,16 +110,16 @@ func TestFileSystemWithoutLocks(t *testing.T) {
 	}
 	defer d.Release()
 	if !errors.Is(d.NotLocked, durable.ErrNoLocks) || !strings.Contains(d.NotLocked.Error(), path) {
-		t.Errorf("%v, want an error that names the directory", d.NotLocked)
+		t.Errorf("NotLocked is %v, want ErrNoLocks and the directory", d.NotLocked)
 	}
 	tryLock = func(*os.File) error { return os.ErrInvalid }
 	if _, err := Create(path); !errors.Is(err, os.ErrInvalid) {
-		t.Errorf("%v, want the system's error", err)
+		t.Errorf("another error: got error %v, want %v", err, os.ErrInvalid)
 	}
 }
 
-// TestOwnCleansUp checks that a new owner removes the temporary files of owners that were
-// killed, and nothing else.
+// TestOwnCleansUp checks that a new owner removes the temporary files and the unfinished
+// replacement of an owner that was killed, and nothing else.
 func TestOwnCleansUp(t *testing.T) {
 	path := t.TempDir()
 	random := strings.Repeat("A2", 13)
@@ -146,7 +146,7 @@ func TestOwnCleansUp(t *testing.T) {
 	}
 	for _, name := range kept {
 		if b, err := os.ReadFile(filepath.Join(path, name)); err != nil || string(b) != name {
-			t.Errorf("%s: %q, %v", name, b, err)
+			t.Errorf("%s holds %q, %v; want it unchanged", name, b, err)
 		}
 	}
 }
@@ -155,7 +155,7 @@ func TestOwnCleansUp(t *testing.T) {
 func TestDataPath(t *testing.T) {
 	path := t.TempDir()
 	if got, err := ReadDataPath(path); got != "" || err != nil {
-		t.Errorf("without a run: %q, %v", got, err)
+		t.Errorf("without a run: got %q, %v; want no path", got, err)
 	}
 	d, err := Create(path)
 	if err != nil {
@@ -180,7 +180,7 @@ func TestDataPath(t *testing.T) {
 		}
 		var damaged *DamagedError
 		if _, err := ReadDataPath(path); !errors.As(err, &damaged) {
-			t.Errorf("%s: %v, want a *DamagedError", bad, err)
+			t.Errorf("%s: got error %v, want a *DamagedError", bad, err)
 		}
 	}
 }
@@ -190,7 +190,7 @@ func TestDataPath(t *testing.T) {
 func TestOwnUnfinished(t *testing.T) {
 	runs := filepath.Join(t.TempDir(), "runs")
 	if _, err := OwnUnfinished(runs); !errors.Is(err, ErrNoRun) {
-		t.Errorf("without runs: %v, want ErrNoRun", err)
+		t.Errorf("without runs: got error %v, want ErrNoRun", err)
 	}
 	now := time.Now()
 	put := func(name, config string, age time.Duration) string {
@@ -230,11 +230,11 @@ func TestOwnUnfinished(t *testing.T) {
 	for _, want := range []string{first, second, third} {
 		d, err := OwnUnfinished(runs)
 		if err != nil || d.Path() != want {
-			t.Fatalf("%+v, %v; want %s", d, err, want)
+			t.Fatalf("got %+v, %v; want %s", d, err, want)
 		}
 		defer d.Release() // the next call skips it
 	}
 	if _, err := OwnUnfinished(runs); !errors.Is(err, ErrNoRun) || !strings.Contains(err.Error(), "being trained (3)") {
-		t.Errorf("%v, want ErrNoRun and the number of runs that have an owner", err)
+		t.Errorf("all runs have owners: got error %v, want ErrNoRun and the number of runs in training, 3", err)
 	}
 }

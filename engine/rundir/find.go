@@ -16,12 +16,12 @@ import (
 )
 
 // FindCheckpoint returns the checkpoint to use if the user does not name one: dir/ckpt.bnz
-// or, if that does not exist, the newest dir/runs/*/ckpt.bnz. The error is ErrNoCheckpoint if neither
-// exists.
+// or, if that does not exist, the newest dir/runs/*/ckpt.bnz. The error is ErrNoCheckpoint if
+// neither exists.
 func FindCheckpoint(dir string) (string, error) {
-	here := filepath.Join(dir, CheckpointFile)
-	if info, err := os.Stat(here); err == nil && info.Mode().IsRegular() {
-		return here, nil
+	direct := filepath.Join(dir, CheckpointFile)
+	if info, err := os.Stat(direct); err == nil && info.Mode().IsRegular() {
+		return direct, nil
 	}
 	runs := filepath.Join(dir, "runs")
 	found, err := newestFirst(runs, CheckpointFile)
@@ -29,7 +29,7 @@ func FindCheckpoint(dir string) (string, error) {
 		return "", err
 	}
 	if len(found) == 0 {
-		return "", fmt.Errorf("%w: neither %s nor %s exists", ErrNoCheckpoint, here, filepath.Join(runs, "*", CheckpointFile))
+		return "", fmt.Errorf("%w: neither %s nor %s exists", ErrNoCheckpoint, direct, filepath.Join(runs, "*", CheckpointFile))
 	}
 	return filepath.Join(found[0], CheckpointFile), nil
 }

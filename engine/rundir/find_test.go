@@ -11,7 +11,7 @@ import (
 func TestFindCheckpoint(t *testing.T) {
 	dir := t.TempDir()
 	if _, err := FindCheckpoint(dir); !errors.Is(err, ErrNoCheckpoint) {
-		t.Errorf("%v, want ErrNoCheckpoint", err)
+		t.Errorf("an empty folder: got error %v, want ErrNoCheckpoint", err)
 	}
 	now := time.Now()
 	put := func(age time.Duration, elem ...string) string {
@@ -32,10 +32,10 @@ func TestFindCheckpoint(t *testing.T) {
 	put(2*time.Hour, "runs", "c", CheckpointFile)
 	put(0, "runs", "d", ResumeFile)
 	if got, err := FindCheckpoint(dir); err != nil || got != newest {
-		t.Errorf("%s, %v; want the newest run's, %s", got, err, newest)
+		t.Errorf("several runs: got %s, %v; want that of the newest, %s", got, err, newest)
 	}
-	here := put(9*time.Hour, CheckpointFile)
-	if got, err := FindCheckpoint(dir); err != nil || got != here {
-		t.Errorf("%s, %v; want %s", got, err, here)
+	direct := put(9*time.Hour, CheckpointFile)
+	if got, err := FindCheckpoint(dir); err != nil || got != direct {
+		t.Errorf("a checkpoint in the folder itself: got %s, %v; want %s", got, err, direct)
 	}
 }

@@ -167,8 +167,8 @@ func ReadMetrics(path string) ([]EpochMetrics, error) {
 	return rows, nil
 }
 
-// maxMetricsBytes bounds the size of metrics.jsonl. A row of the deepest network with tracked gradients
-// has less than a megabyte.
+// maxMetricsBytes bounds the size of metrics.jsonl. A row of the deepest network with tracked
+// gradients has less than a megabyte.
 const maxMetricsBytes = 1 << 30
 
 const repairAdvice = "resuming the run repairs it"

@@ -41,10 +41,10 @@ func TestMetricsRow(t *testing.T) {
 	}
 	rows, err := readRows(t, row()+"\n{\"epoch\":2,\"tr")
 	if err != nil || len(rows) != 1 {
-		t.Fatalf("%d rows, %v", len(rows), err)
+		t.Fatalf("a row and half of another one: read %d rows, %v; want 1", len(rows), err)
 	}
 	if !math.IsNaN(rows[0].TestLoss) {
-		t.Errorf("a missing loss is read as %v", rows[0].TestLoss)
+		t.Errorf("a missing loss is read as %v, want NaN", rows[0].TestLoss)
 	}
 	m.TestLoss, rows[0].TestLoss = 0, 0
 	if rows[0] != m {
@@ -52,11 +52,11 @@ func TestMetricsRow(t *testing.T) {
 	}
 	m.ValidationLoss, m.ValidationAccuracy, m.ValidationExamples = 1.5, 0, 10
 	if rows, err := readRows(t, row()+"\n"); err != nil || rows[0] != m || !strings.Contains(row(), `"validation_accuracy":0,`) {
-		t.Errorf("%s read as %+v, %v", row(), rows, err)
+		t.Errorf("%s is read as %+v, %v; want %+v and a validation_accuracy in the row", row(), rows, err, m)
 	}
 	m.ValidationLoss = math.NaN()
 	if strings.Contains(row(), "validation_loss") {
-		t.Errorf("%s", row())
+		t.Errorf("a NaN is written as validation_loss: %s", row())
 	}
 }
 
@@ -64,13 +64,13 @@ func TestMetricsRow(t *testing.T) {
 func TestReadMetrics(t *testing.T) {
 	rows, err := readRows(t, "{\"epoch\":1}\n{\"epoch\":4}\n{\"epoch\":5}\n")
 	if err != nil || len(rows) != 3 || rows[1].Epoch != 4 {
-		t.Errorf("%+v, %v", rows, err)
+		t.Errorf("read %+v, %v; want the epochs 1, 4 and 5", rows, err)
 	}
 	for _, bad := range []string{"x\n", "{\"epoch\":0}\n", "\n", "{\"epoch\":1}\n{\"epoch\":1}\n", "{\"epoch\":2}\n{\"epoch\":1}\n",
 		"{\"epoch\":1,\"epoch\":2}\n", "{\"epoch\":1,\"Epoch\":2}\n"} {
 		var damaged *DamagedError
 		if _, err := readRows(t, bad); !errors.As(err, &damaged) || !strings.Contains(err.Error(), "line ") {
-			t.Errorf("%q: %v, want a *DamagedError that names the line", bad, err)
+			t.Errorf("%q: got error %v, want a *DamagedError that names the line", bad, err)
 		}
 	}
 }
@@ -78,6 +78,6 @@ func TestReadMetrics(t *testing.T) {
 func TestLostRows(t *testing.T) {
 	e := &LostRowsError{"m", []int{1, 3, 4, 5, 9, 10}}
 	if !strings.Contains(e.Error(), "epochs 1, 3-5, 9-10;") {
-		t.Errorf("%v", e)
+		t.Errorf("the error is %q, want one with the ranges 1, 3-5, 9-10", e)
 	}
 }

@@ -192,13 +192,13 @@ func (d *download) run(ctx context.Context) error {
 		if errors.As(err, &permanent) {
 			return permanent.error
 		}
-		have := d.partialSize()
-		if have > longest && !errors.Is(err, errStalled) {
+		size := d.partialSize()
+		if size > longest && !errors.Is(err, errStalled) {
 			failures, wait = 0, d.opts.Backoff
 		} else if failures++; failures >= d.opts.Attempts {
 			return fmt.Errorf("%d attempts brought no new data, or stalled: %w; fetch again to resume", failures, err)
 		}
-		longest = max(longest, have)
+		longest = max(longest, size)
 		if d.opts.Retry != nil {
 			d.opts.Retry(err)
 		}
@@ -247,17 +247,17 @@ func (d *download) attempt(parent context.Context) (err error) {
 			err = permanentError{closeErr}
 		}
 	}()
-	have, err := f.Seek(0, io.SeekEnd)
+	offset, err := f.Seek(0, io.SeekEnd)
 	if err != nil {
 		return permanentError{err}
 	}
-	if have > d.remote.Size {
-		if have, err = restart(f); err != nil {
+	if offset > d.remote.Size {
+		if offset, err = restart(f); err != nil {
 			return err
 		}
 	}
-	d.opts.Progress(d.remote.Name, have, d.remote.Size)
-	if have == d.remote.Size {
+	d.opts.Progress(d.remote.Name, offset, d.remote.Size)
+	if offset == d.remote.Size {
 		return nil
 	}
 
@@ -268,11 +268,11 @@ func (d *download) attempt(parent context.Context) (err error) {
 	timer := time.AfterFunc(d.opts.StallTimeout, func() { cancel(stalled) })
 	defer timer.Stop()
 
-	body, have, err := d.request(ctx, f, have)
+	body, offset, err := d.request(ctx, f, offset)
 	if err == nil {
 		defer body.Close()
 		arrived := int64(0) // since the timer was set
-		err = d.receive(body, f, have, func(n int) {
+		err = d.receive(body, f, offset, func(n int) {
 			if arrived += int64(n); arrived >= minBytes {
 				arrived = 0
 				timer.Reset(d.opts.StallTimeout)
@@ -334,41 +334,41 @@ var client = &http.Client{CheckRedirect: func(req *http.Request, via []*http.Req
 	return nil
 }}
 
-// request requests the bytes from offset have on. It returns the body of the response and the
+// request requests the bytes from offset on. It returns the body of the response and the
 // offset at which the body begins, which is also the position in f.
-func (d *download) request(ctx context.Context, f *os.File, have int64) (io.ReadCloser, int64, error) {
+func (d *download) request(ctx context.Context, f *os.File, offset int64) (io.ReadCloser, int64, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, d.url, nil)
 	if err != nil {
 		return nil, 0, permanentError{err}
 	}
 	// The digest is that of the published bytes, so the server must not compress them.
 	req.Header.Set("Accept-Encoding", "identity")
-	if have > 0 {
-		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", have))
+	if offset > 0 {
+		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", offset))
 	}
 	resp, err := client.Do(req)
 	if err != nil {
 		return nil, 0, err
 	}
-	if have, err = d.accept(resp, f, have); err != nil {
+	if offset, err = d.accept(resp, f, offset); err != nil {
 		resp.Body.Close()
 		return nil, 0, err
 	}
-	if n := resp.ContentLength; n >= 0 && have+n != d.remote.Size {
+	if n := resp.ContentLength; n >= 0 && offset+n != d.remote.Size {
 		resp.Body.Close()
-		return nil, 0, permanentError{&SizeError{d.url, d.remote.Size, fmt.Sprintf("announces %d", have+n)}}
+		return nil, 0, permanentError{&SizeError{d.url, d.remote.Size, fmt.Sprintf("announces %d", offset+n)}}
 	}
-	return resp.Body, have, nil
+	return resp.Body, offset, nil
 }
 
-// accept checks the status of the response to a request for the bytes from have on, and
+// accept checks the status of the response to a request for the bytes from offset on, and
 // returns the offset at which its body begins.
-func (d *download) accept(resp *http.Response, f *os.File, have int64) (int64, error) {
+func (d *download) accept(resp *http.Response, f *os.File, offset int64) (int64, error) {
 	switch status := resp.StatusCode; {
-	case status == http.StatusPartialContent && strings.HasPrefix(resp.Header.Get("Content-Range"), fmt.Sprintf("bytes %d-", have)):
-		return have, nil
+	case status == http.StatusPartialContent && strings.HasPrefix(resp.Header.Get("Content-Range"), fmt.Sprintf("bytes %d-", offset)):
+		return offset, nil
 	case status == http.StatusOK:
-		if have == 0 {
+		if offset == 0 {
 			return 0, nil
 		}
 		return restart(f) // the server ignores ranges
@@ -377,7 +377,7 @@ func (d *download) accept(resp *http.Response, f *os.File, have int64) (int64, e
 		if _, err := restart(f); err != nil {
 			return 0, err
 		}
-		return 0, fmt.Errorf("%s: cannot resume at byte %d (%s)", d.url, have, resp.Status)
+		return 0, fmt.Errorf("%s: cannot resume at byte %d (%s)", d.url, offset, resp.Status)
 	case status >= 500, status == http.StatusRequestTimeout, status == http.StatusTooManyRequests:
 		return 0, &StatusError{URL: d.url, Status: resp.Status}
 	}
@@ -386,13 +386,13 @@ func (d *download) accept(resp *http.Response, f *os.File, have int64) (int64, e
 
 // receive appends the body to the file and calls arrived with the number of bytes whenever
 // data arrives.
-func (d *download) receive(body io.Reader, f *os.File, have int64, arrived func(n int)) error {
+func (d *download) receive(body io.Reader, f *os.File, offset int64, arrived func(n int)) error {
 	buf := make([]byte, 1<<16)
 	for {
 		n, err := body.Read(buf)
 		if n > 0 {
 			arrived(n)
-			if have+int64(n) > d.remote.Size {
+			if offset+int64(n) > d.remote.Size {
 				if _, err := restart(f); err != nil {
 					return err
 				}
@@ -401,16 +401,16 @@ func (d *download) receive(body io.Reader, f *os.File, have int64, arrived func(
 			if _, err := f.Write(buf[:n]); err != nil {
 				return permanentError{err}
 			}
-			have += int64(n)
-			d.opts.Progress(d.remote.Name, have, d.remote.Size)
+			offset += int64(n)
+			d.opts.Progress(d.remote.Name, offset, d.remote.Size)
 		}
 		switch {
-		case err == io.EOF && have < d.remote.Size:
-			return fmt.Errorf("%s: connection ended after %d of %d bytes", d.url, have, d.remote.Size)
+		case err == io.EOF && offset < d.remote.Size:
+			return fmt.Errorf("%s: connection ended after %d of %d bytes", d.url, offset, d.remote.Size)
 		case err == io.EOF:
 			return nil
 		case err != nil:
-			return fmt.Errorf("%s: after %d of %d bytes: %w", d.url, have, d.remote.Size, err)
+			return fmt.Errorf("%s: after %d of %d bytes: %w", d.url, offset, d.remote.Size, err)
 		}
 	}
 }

@@ -72,6 +72,7 @@ type publisher struct {
 	misbehave func(n int, w http.ResponseWriter, r *http.Request, content []byte) bool
 }
 
+// newPublisher starts a publisher of files, which it offers below /data.
 func newPublisher(t *testing.T, files map[string][]byte) *publisher {
 	t.Helper()
 	p := &publisher{}
@@ -96,6 +97,7 @@ func newPublisher(t *testing.T, files map[string][]byte) *publisher {
 	return p
 }
 
+// options returns options that download from p to dir and do not wait between requests.
 func (p *publisher) options(dir string) Options {
 	return Options{Dir: dir, Mirror: p.URL + "/data", StallTimeout: 10 * time.Second, Attempts: 3, Backoff: time.Millisecond}
 }
@@ -114,11 +116,11 @@ func checkFetched(t *testing.T, dir string, files map[string][]byte) {
 		t.Fatal(err)
 	}
 	if len(entries) != len(files) {
-		t.Errorf("folder holds %v", entries)
+		t.Errorf("the folder holds %v, want %d files", entries, len(files))
 	}
 	for name, want := range files {
 		if got, err := os.ReadFile(filepath.Join(dir, name)); err != nil || !bytes.Equal(got, want) {
-			t.Errorf("%s: %d bytes (%v), want the %d published ones", name, len(got), err, len(want))
+			t.Errorf("%s has %d bytes, %v; want the %d published ones", name, len(got), err, len(want))
 		}
 	}
 }
@@ -128,7 +130,7 @@ func checkFetched(t *testing.T, dir string, files map[string][]byte) {
 func checkAbsent(t *testing.T, dir string, partial bool) {
 	t.Helper()
 	if _, err := os.Stat(filepath.Join(dir, "test-set", "big.bin")); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("big.bin exists (%v)", err)
+		t.Errorf("Stat of big.bin: got error %v, want os.ErrNotExist", err)
 	}
 	_, err := os.Stat(filepath.Join(dir, "test-set", "big.bin.part"))
 	if kept := err == nil; kept != partial {
@@ -144,7 +146,7 @@ func TestFetch(t *testing.T) {
 	last := map[string]int64{}
 	opts.Progress = func(file string, done, total int64) {
 		if done < last[file] || total != int64(len(files[file])) {
-			t.Errorf("progress of %s: %d of %d after %d", file, done, total, last[file])
+			t.Errorf("progress of %s: %d of %d bytes after %d bytes, want no fewer, of %d", file, done, total, last[file], len(files[file]))
 		}
 		last[file] = done
 	}
@@ -154,12 +156,12 @@ func TestFetch(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got != filepath.Join(dir, "test-set") {
-			t.Errorf("fetched to %s", got)
+			t.Errorf("fetched to %s, want the folder test-set in %s", got, dir)
 		}
 		checkFetched(t, got, files)
 		for name, content := range files {
 			if last[name] != int64(len(content)) {
-				t.Errorf("progress of %s ended at %d", name, last[name])
+				t.Errorf("progress of %s ended at %d, want %d", name, last[name], len(content))
 			}
 		}
 	}
@@ -292,7 +294,7 @@ func TestFetchRecoversFromStall(t *testing.T) {
 	}
 	checkFetched(t, got, files)
 	if asked := strings.Join(p.ranges[:3], ","); asked != ",bytes=70000-,bytes=70000-" {
-		t.Errorf("requested ranges %q", asked)
+		t.Errorf("requested ranges %q, want %q", asked, ",bytes=70000-,bytes=70000-")
 	}
 }
 
@@ -342,7 +344,7 @@ func TestFetchGivesUp(t *testing.T) {
 			dir := t.TempDir()
 			_, err := fetch(context.Background(), src, p.options(dir))
 			if err == nil || !strings.Contains(err.Error(), c.want) || c.check != nil && !c.check(err) {
-				t.Errorf("got %v, want %q", err, c.want)
+				t.Errorf("got error %v, want one that says %q", err, c.want)
 			}
 			if p.requests != c.requests {
 				t.Errorf("%d requests, want %d", p.requests, c.requests)
@@ -373,7 +375,7 @@ func TestFetchCancelledKeepsPart(t *testing.T) {
 		}
 	}
 	if _, err := fetch(ctx, src, opts); !errors.Is(err, context.Canceled) {
-		t.Fatalf("got %v", err)
+		t.Fatalf("got error %v, want %v", err, context.Canceled)
 	}
 	checkAbsent(t, dir, true)
 	got, err := fetch(context.Background(), src, p.options(dir))
@@ -382,21 +384,21 @@ func TestFetchCancelledKeepsPart(t *testing.T) {
 	}
 	checkFetched(t, got, files)
 	if p.ranges[1] != "bytes=70000-" {
-		t.Errorf("resumed with range %q", p.ranges[1])
+		t.Errorf("resumed with range %q, want bytes=70000-", p.ranges[1])
 	}
 }
 
 func TestFetchRefuses(t *testing.T) {
 	if _, err := Fetch(context.Background(), "imagenet", Options{}); !errors.As(err, new(*dataset.UnknownError)) {
-		t.Errorf("unknown name: got %v", err)
+		t.Errorf("unknown name: got error %v, want a *dataset.UnknownError", err)
 	}
 	for _, mirror := range []string{"ftp://host/x", "not an address", "/folder", "http://%zz"} {
 		if _, err := Fetch(context.Background(), "mnist", Options{Dir: t.TempDir(), Mirror: mirror}); err == nil || !strings.Contains(err.Error(), "mirror") {
-			t.Errorf("mirror %q: got %v", mirror, err)
+			t.Errorf("mirror %q: got error %v, want one about the mirror", mirror, err)
 		}
 	}
 	if _, err := Fetch(context.Background(), "sample", Options{}); err != nil {
-		t.Errorf("the sample needs no download: %v", err)
+		t.Errorf("the sample: got error %v, want none", err)
 	}
 }
 
@@ -406,7 +408,7 @@ func TestFetchReportsUnwritableFolder(t *testing.T) {
 	dir := t.TempDir()
 	writeFile(t, nil, dir, "test-set") // a file where the folder should be
 	if _, err := fetch(context.Background(), src, p.options(dir)); err == nil || !strings.Contains(err.Error(), "fetch test-set") {
-		t.Errorf("got %v", err)
+		t.Errorf("got error %v, want one that says %q", err, "fetch test-set")
 	}
 	if p.requests != 0 {
 		t.Errorf("%d requests were made, want none", p.requests)

@@ -19,25 +19,25 @@ import (
 func TestFetchRefusesSpecialPartialFile(t *testing.T) {
 	src, files := testPublication()
 	p := newPublisher(t, files)
-	for _, to := range []string{"precious", "missing", "."} {
+	for _, linked := range []string{"precious", "missing", "."} {
 		dir := t.TempDir()
 		writeFile(t, []byte("precious"), dir, "precious")
 		writeFile(t, nil, dir, "test-set", "x")
 		part := filepath.Join(dir, "test-set", "big.bin.part")
-		if err := os.Symlink(filepath.Join(dir, to), part); err != nil {
+		if err := os.Symlink(filepath.Join(dir, linked), part); err != nil {
 			if runtime.GOOS == "windows" {
 				t.Skip("Windows lets few users make symbolic links: ", err)
 			}
 			t.Fatal(err)
 		}
 		if _, err := fetch(context.Background(), src, p.options(dir)); err == nil || !strings.Contains(err.Error(), "is not a regular file; remove it") {
-			t.Errorf("link to %s: got error %v", to, err)
+			t.Errorf("link to %s: got error %v, want one that says to remove the file", linked, err)
 		}
 		if b, err := os.ReadFile(filepath.Join(dir, "precious")); err != nil || string(b) != "precious" {
-			t.Errorf("link to %s: the file holds %q, %v", to, b, err)
+			t.Errorf("link to %s: the file precious holds %q, %v; want it unchanged", linked, b, err)
 		}
 		if _, err := os.Lstat(filepath.Join(dir, "missing")); err == nil {
-			t.Errorf("link to %s: a file was created", to)
+			t.Errorf("link to %s: the file missing was created", linked)
 		}
 	}
 	if p.requests != 0 {
@@ -45,8 +45,9 @@ func TestFetchRefusesSpecialPartialFile(t *testing.T) {
 	}
 }
 
-// TestConcurrentDownloads checks that a locked partial file is not written, and that each of
-// several concurrent downloads succeeds or reports another one.
+// TestConcurrentDownloads checks that a download fails while another process has locked the
+// partial file, and that of several concurrent downloads at least one succeeds and each of
+// the others reports that another process is downloading.
 func TestConcurrentDownloads(t *testing.T) {
 	src, files := testPublication()
 	p := newPublisher(t, files)
@@ -61,7 +62,7 @@ func TestConcurrentDownloads(t *testing.T) {
 	}
 	const busy = "another process is downloading"
 	if _, err := fetch(context.Background(), src, p.options(dir)); err == nil || !strings.Contains(err.Error(), busy) {
-		t.Errorf("while the file is locked: got error %v", err)
+		t.Errorf("while the file is locked: got error %v, want one that says %q", err, busy)
 	}
 	locked.Close()
 	for range 20 {
@@ -79,39 +80,40 @@ func TestConcurrentDownloads(t *testing.T) {
 			if err := <-errs; err == nil {
 				done++
 			} else if !strings.Contains(err.Error(), busy) {
-				t.Errorf("got error %v", err)
+				t.Errorf("got error %v, want none or one that says %q", err, busy)
 			}
 		}
 		if done == 0 {
-			t.Error("no download succeeded")
+			t.Error("no download succeeded, want at least one")
 			continue
 		}
 		if b, err := os.ReadFile(filepath.Join(dir, "test-set", "big.bin")); err != nil || !bytes.Equal(b, files["big.bin"]) {
-			t.Errorf("%d bytes, %v; want the published ones", len(b), err)
+			t.Errorf("big.bin has %d bytes, %v; want the %d published ones", len(b), err, len(files["big.bin"]))
 		}
 	}
 }
 
-// TestRedirects checks that redirects within HTTP are followed, and that other redirects end
-// the download at the first request.
+// TestRedirects checks that a redirect to an HTTP address is followed, and that a redirect to
+// another scheme ends the download at the first request.
 func TestRedirects(t *testing.T) {
 	src, files := testPublication()
-	for _, to := range []string{"ftp://host/big.bin", "file:///etc/passwd", "javascript:x", ""} {
+	const self = "" // stands for an address of the publisher
+	for _, target := range []string{"ftp://host/big.bin", "file:///etc/passwd", "javascript:x", self} {
 		p := newPublisher(t, files)
 		p.misbehave = func(n int, w http.ResponseWriter, r *http.Request, content []byte) bool {
 			if r.URL.RawQuery != "" {
 				return false
 			}
-			target := to
-			if to == "" {
-				target = p.URL + "/data/big.bin?again"
+			address := target
+			if target == self {
+				address = p.URL + "/data/big.bin?again"
 			}
-			http.Redirect(w, r, target, http.StatusFound)
+			http.Redirect(w, r, address, http.StatusFound)
 			return true
 		}
 		dir := t.TempDir()
 		got, err := fetch(context.Background(), src, p.options(dir))
-		if to == "" {
+		if target == self {
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -119,7 +121,7 @@ func TestRedirects(t *testing.T) {
 			continue
 		}
 		if err == nil || !strings.Contains(err.Error(), "which is not followed") || p.requests != 1 {
-			t.Errorf("redirect to %s: got error %v after %d requests, want one request", to, err, p.requests)
+			t.Errorf("redirect to %s: got error %v after %d requests, want one that says %q after 1", target, err, p.requests, "which is not followed")
 		}
 	}
 }
@@ -140,6 +142,6 @@ func TestFetchGivesUpOnSlowServer(t *testing.T) {
 	opts := p.options(t.TempDir())
 	opts.StallTimeout, opts.MinRate = 200*time.Millisecond, 100_000
 	if _, err := fetch(context.Background(), src, opts); err == nil || !strings.Contains(err.Error(), "3 attempts") || !strings.Contains(err.Error(), "fewer than 20000 bytes arrived in 200ms") {
-		t.Errorf("got error %v", err)
+		t.Errorf("got error %v, want one about 3 attempts and fewer than 20000 bytes in 200ms", err)
 	}
 }
