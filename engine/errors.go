@@ -27,12 +27,12 @@ type InterruptedError struct {
 }
 
 func (e *InterruptedError) Error() string {
-	left := "it can be resumed"
+	outcome := "it can be resumed"
 	if !e.Resumable {
-		left = "the old run is unchanged, and nothing of the new run was kept"
+		outcome = "the old run is unchanged, and nothing of the new run was kept"
 	}
 	return fmt.Sprintf("%v in %s in epoch %d of %d after step %d of %d: %s (%v)",
-		ErrInterrupted, e.Dir, e.Epoch, e.Epochs, e.Step, e.Steps, left, e.cause)
+		ErrInterrupted, e.Dir, e.Epoch, e.Epochs, e.Step, e.Steps, outcome, e.cause)
 }
 
 // Unwrap returns ErrInterrupted and the cause that the context gives.
@@ -114,7 +114,7 @@ type RollbackError struct {
 	Diverged *DivergedError
 	Epochs   int // complete epochs that the run continues from; 0 for the beginning
 	Rollback int // from 1
-	Most     int // the number of rollbacks after which the run stops
+	Most     int // the largest number of rollbacks; the next divergence stops the run
 }
 
 func (e *RollbackError) Error() string {

@@ -28,7 +28,7 @@ type Evaluation struct {
 	TestAccuracy float64    `json:"test_accuracy"`          // share from 0 to 1
 	Interval     [2]float64 `json:"test_accuracy_interval"` // its 95% confidence interval, see Wilson
 	TestLoss     float64    `json:"test_loss"`              // mean cross-entropy, nats
-	Examples     int        `json:"examples"`               // pictures of the test split, all of them
+	Examples     int        `json:"examples"`               // number of pictures in the test split
 	Statistics   string     `json:"statistics"`             // StatisticsStored or StatisticsReestimated
 }
 

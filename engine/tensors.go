@@ -178,7 +178,7 @@ func (s storedTensors) takeTrained(net *arch.Network, set arch.TrainableSet) (ma
 		}
 		for j, x := range v {
 			if math.Abs(float64(x)) > maxTrained {
-				return nil, fmt.Errorf("tensor %s holds %g at index %d; want at most %g in size", tensors[i].Name, x, j, maxTrained)
+				return nil, fmt.Errorf("tensor %s holds %g at index %d; want at most %g in magnitude", tensors[i].Name, x, j, maxTrained)
 			}
 		}
 		values[i] = v
