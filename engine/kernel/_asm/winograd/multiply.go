@@ -17,7 +17,7 @@ const panel = 2 * vector
 // number of rows.
 type rowGroups struct {
 	rows   []int
-	except map[int]int // for some numbers of rows left, a smaller group to begin with
+	except map[int]int // the size of the first group, by number of remaining rows, if it is not the largest
 }
 
 var (
@@ -46,8 +46,8 @@ var groups = map[width]struct {
 // register for half a panel that is left over.
 func (w width) registers(blocks int) []VecVirtual {
 	var rs []VecVirtual
-	for left := blocks * vector; left > 0; left -= w.bytes() {
-		if left < w.bytes() {
+	for bytes := blocks * vector; bytes > 0; bytes -= w.bytes() {
+		if bytes < w.bytes() {
 			rs = append(rs, YMM())
 		} else {
 			rs = append(rs, w.register())
@@ -165,8 +165,8 @@ func (g rowGroups) emitGroups(name string, l locals, multiply func(name string, 
 	copyTo(l.rows, "rows")
 	label := func(n int) string { return fmt.Sprintf("%sRows%d", name, n) }
 	Label(name + "Rows")
-	for left, n := range g.except {
-		CMPQ(l.rows, Imm(uint64(left)))
+	for remaining, n := range g.except {
+		CMPQ(l.rows, Imm(uint64(remaining)))
 		JE(LabelRef(label(n)))
 	}
 	for i, n := range rows[:len(rows)-1] {
@@ -237,11 +237,11 @@ func (w width) group(name string, n, blocks int, l locals) {
 	Label(name + "Depth")
 	factors := w.registers(blocks)
 	for r, f := range factors {
-		from := Mem{Base: u, Disp: r * w.bytes() % panel}
+		address := Mem{Base: u, Disp: r * w.bytes() % panel}
 		if r*w.bytes() >= panel {
-			from.Index, from.Scale = nextPanel, 1
+			address.Index, address.Scale = nextPanel, 1
 		}
-		VMOVUPS(from, f)
+		VMOVUPS(address, f)
 	}
 	for i, a := range acc {
 		if w == zmm && len(factors) == 1 {
@@ -294,12 +294,12 @@ func sized(x, like VecVirtual) Op {
 
 // advance emits the addition of n rows to l.from and l.to.
 func (l locals) advance(n int) {
-	for _, on := range []struct {
-		at     Mem
+	for _, pointer := range []struct {
+		local  Mem
 		stride string
 	}{{l.from, "vRow"}, {l.to, "mRow"}} {
-		stride, rows := load(on.stride), GP64()
-		IMUL3Q(Imm(uint64(n)), stride, rows)
-		ADDQ(rows, on.at)
+		stride, bytes := load(pointer.stride), GP64()
+		IMUL3Q(Imm(uint64(n)), stride, bytes)
+		ADDQ(bytes, pointer.local)
 	}
 }
