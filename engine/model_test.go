@@ -111,11 +111,11 @@ func checkLoadedModel(t *testing.T, cfg config.Config) {
 	}
 
 	// Saving a loaded model gives the same file.
-	again := filepath.Join(t.TempDir(), "again.bnz")
-	if err := m.Save(again); err != nil {
+	resaved := filepath.Join(t.TempDir(), "resaved.bnz")
+	if err := m.Save(resaved); err != nil {
 		t.Fatal(err)
 	}
-	if !bytes.Equal(readFile(t, again), readFile(t, dir, rundir.CheckpointFile)) {
+	if !bytes.Equal(readFile(t, resaved), readFile(t, dir, rundir.CheckpointFile)) {
 		t.Errorf("%s: saving the loaded model gives a different file", name)
 	}
 

@@ -157,7 +157,7 @@ func TestCompactForFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !reflect.DeepEqual(read.Origins, sliced.Origins) || !reflect.DeepEqual(read.Kept, sliced.Kept) {
-		t.Errorf("read: origins %v, kept %v; written: %v, %v", read.Origins, read.Kept, sliced.Origins, sliced.Kept)
+		t.Errorf("read origins %v and kept %v, want %v and %v, as written", read.Origins, read.Kept, sliced.Origins, sliced.Kept)
 	}
 	got, gotC, err := read.Compact()
 	if err != nil {

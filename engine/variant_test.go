@@ -84,8 +84,8 @@ func TestVariant(t *testing.T) {
 	if want := measure(alone); changed != want || changed == first {
 		t.Errorf("the variant measures %+v, want %+v, as its own evaluator measures, and not the model's %+v", changed, want, first)
 	}
-	if again := measure(e); again != first {
-		t.Errorf("the model measures %+v after its variant, want %+v, as before", again, first)
+	if remeasured := measure(e); remeasured != first {
+		t.Errorf("the model measures %+v after its variant, want %+v, as before", remeasured, first)
 	}
 	if weightsHash(m.Params) != before {
 		t.Error("the model has changed")
@@ -126,8 +126,8 @@ func TestSaveWithoutOrigin(t *testing.T) {
 			t.Errorf("%s: read as %+v, want only a network and parameters", shortcut, read)
 		}
 		content := readFile(t, path)
-		again := filepath.Join(t.TempDir(), "again.bnz")
-		if err := read.Save(again); err != nil || !bytes.Equal(readFile(t, again), content) {
+		resaved := filepath.Join(t.TempDir(), "resaved.bnz")
+		if err := read.Save(resaved); err != nil || !bytes.Equal(readFile(t, resaved), content) {
 			t.Errorf("%s: saving the loaded model gives different bytes; error %v", shortcut, err)
 		}
 		var e *ModelError

@@ -142,8 +142,8 @@ func unmasked(net *arch.Network, c *Compacted[float64], kept [][]int, set arch.T
 			case arch.ConvWeight:
 				out, in, reads = int(p)/x.FanIn, int(p)%x.FanIn/(x.Shape[2]*x.Shape[3]), net.Units[x.Unit].In
 			}
-			held := kept[x.Unit] != nil && !slices.Contains(kept[x.Unit], out)
-			return held || reads != arch.Picture && !slices.Contains(c.Origins[reads], in)
+			constant := kept[x.Unit] != nil && !slices.Contains(kept[x.Unit], out)
+			return constant || reads != arch.Picture && !slices.Contains(c.Origins[reads], in)
 		})
 		free = append(free, positions)
 	}

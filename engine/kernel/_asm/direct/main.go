@@ -236,9 +236,9 @@ func convolve(p panel) {
 	name := "directConvolve" + p.suffix
 	TEXT(name, NOSPLIT, "func(dst, src, filters *float32, taps, pixels *int32, blocks, singles, larges, smalls, plane, add uintptr, ahead *float32, aheadStep uintptr)")
 	Doc(fmt.Sprintf("%s writes to dst, for each pixel and %d output channels, the sum over", name, p.blocks*lanes),
-		"taps of src times filters. If add is not 0, it adds the sum to dst instead. Each of",
-		"the first blocks taps is for the 8 channels of a block, each of the next singles taps",
-		"is for one channel. taps holds offsets in src. pixels holds offsets in src and dst of",
+		"taps of src times filters. If add is not 0, it adds the sum to dst instead. The first",
+		"blocks taps are for the 8 channels of a block each, and the next singles taps are for",
+		"one channel each. taps holds offsets in src. pixels holds offsets in src and dst of",
 		fmt.Sprintf("larges groups of %d pixels, then of smalls groups of %d. plane is the number of", p.large, small),
 		"bytes between the blocks of dst. For each group of pixels and each tap of a block,",
 		fmt.Sprintf("it prefetches %d cache lines at ahead and advances ahead by aheadStep bytes.", fetch))

@@ -17,7 +17,7 @@ const panel = 2 * vector
 // number of rows.
 type rowGroups struct {
 	rows   []int
-	except map[int]int // the size of the first group, by number of remaining rows, if it is not the largest
+	except map[int]int // the size of the next group by the number of remaining rows, if it is smaller than usual
 }
 
 var (
@@ -69,8 +69,8 @@ func multiply(w width) {
 	Doc(name+" writes the matrix product of v, rows×depth, and blocks",
 		"blocks of u, depth×8 each, to m, rows×(8·blocks), at each of positions positions. Two",
 		"neighbouring blocks of u are a panel, depth×16. If add is not 0, it adds the product",
-		"to m. All strides are in bytes. rows is rounded up to a sum of",
-		rounding+".",
+		"to m. All strides are in bytes. Rows are computed in groups of",
+		rounding+"; rows is rounded up to whole groups.",
 		fmt.Sprintf("At each step of depth of a group of rows and at most %d blocks, it prefetches", g.columns[0].blocks),
 		lines+" at ahead and advances ahead by aheadStep bytes.")
 	Pragma("noescape")
