@@ -88,18 +88,18 @@ func checkListed(info *checkpoint.Info, net *arch.Network, set arch.TrainableSet
 			listed += s.Bytes()
 		}
 	}
-	most := int64(4 * set.Parameters(net))
+	limit := int64(4 * set.Parameters(net))
 	if info.Header.State != nil {
-		most += 2 * most                      // moments of the optimizer
-		most += 8 * int64(len(net.Tensors())) // sums of gradients
+		limit += 2 * limit                     // moments of the optimizer
+		limit += 8 * int64(len(net.Tensors())) // sums of gradients
 	}
 	for i := range net.Units {
 		if net.Units[i].BN != "" {
-			most += 2 * 8 * int64(net.Units[i].OutShape.C) // statistics
+			limit += 2 * 8 * int64(net.Units[i].OutShape.C) // statistics
 		}
 	}
-	if listed > most+listedSlack {
-		return fmt.Errorf("it lists %d bytes of tensors, but %s with trainable set %s has at most %d", listed, net.Name, set, most)
+	if listed > limit+listedSlack {
+		return fmt.Errorf("it lists %d bytes of tensors, but %s with trainable set %s has at most %d", listed, net.Name, set, limit)
 	}
 	return nil
 }
@@ -155,12 +155,12 @@ func keptOf(pruned map[string][]int, m *Model) ([][]int, error) {
 		if u.BN == "" || !listed {
 			continue
 		}
-		for at, c := range channels {
-			if c < 0 || c >= u.OutShape.C || at > 0 && c <= channels[at-1] {
+		for j, c := range channels {
+			if c < 0 || c >= u.OutShape.C || j > 0 && c <= channels[j-1] {
 				return nil, fmt.Errorf("it lists channels %v of %s as pruned; they must ascend and be from 0 to %d", channels, u.BN, u.OutShape.C-1)
 			}
 		}
-		kept[i] = without(u.OutShape.C, channels)
+		kept[i] = complement(u.OutShape.C, channels)
 		found++
 	}
 	if found != len(pruned) {
@@ -175,7 +175,7 @@ func (m *Model) Pruned() map[string][]int {
 	var pruned map[string][]int
 	for i, kept := range m.Kept {
 		u := &m.Network.Units[i]
-		channels := without(u.OutShape.C, kept)
+		channels := complement(u.OutShape.C, kept)
 		if kept == nil || len(channels) == 0 {
 			continue
 		}
@@ -187,8 +187,8 @@ func (m *Model) Pruned() map[string][]int {
 	return pruned
 }
 
-// without returns the numbers from 0 to n-1 that are not in excluded, which must ascend.
-func without(n int, excluded []int) []int {
+// complement returns the numbers from 0 to n-1 that are not in excluded, which must ascend.
+func complement(n int, excluded []int) []int {
 	rest := []int{}
 	for c := range n {
 		if _, found := slices.BinarySearch(excluded, c); !found {
@@ -256,8 +256,8 @@ func describedNetwork(h *checkpoint.Header, set arch.TrainableSet) (*arch.Networ
 // generator is the name of package rng's generator.
 const generator = "philox4x32-10"
 
-// maxUnstored is the largest number of parameters that a network may have if its file does
-// not store a tensor of every unit. They take 1 GB.
+// maxUnstored is the largest number of parameters that a network may have if its file stores
+// no tensor of some unit. They take 1 GB.
 const maxUnstored = 1 << 28
 
 // checkUnstored rejects a network that is far larger than its file, which stores only the
@@ -364,7 +364,7 @@ func isNamed(net *arch.Network) bool {
 	return err == nil && reflect.DeepEqual(named.Units, net.Units) && named.Input == net.Input && named.Classes == net.Classes
 }
 
-// header returns the header of the model's file. It names the network.
+// header returns the header of the model's file, in which the network is given by its name.
 func (m *Model) header() checkpoint.Header {
 	net, o := m.Network, &m.Network.Options
 	sel := &m.Data.Selection
@@ -414,11 +414,12 @@ type ModelInfo struct {
 	Network *arch.Network
 	Data    DataSet
 	Trained int   // number of parameters that were trained
-	Bytes   int64 // of the file
+	Bytes   int64 // size of the file
 }
 
-// ReadModelInfo reads the header of the .bnz file at path. It returns the same errors as
-// LoadModel.
+// ReadModelInfo reads the header of the .bnz file at path. The error is a *ModelError if the
+// header does not describe a valid model, or an error of package checkpoint if the header
+// cannot be read.
 func ReadModelInfo(path string) (*ModelInfo, error) {
 	file, err := checkpoint.ReadInfo(path)
 	if err != nil {

@@ -64,7 +64,8 @@ func TestEveryCombination(t *testing.T) {
 	}
 }
 
-// checkRefused trains without data, which would panic if the settings were accepted.
+// checkRefused checks that Train refuses cfg before it reads data. The data is empty, so that
+// reading it would panic.
 func checkRefused(t *testing.T, cfg config.Config) {
 	t.Helper()
 	_, err := Train(t.Context(), cfg, &dataset.Data{}, TrainOptions{Dir: t.TempDir()})
@@ -97,7 +98,7 @@ func checkStep(t *testing.T, cfg config.Config, data *dataset.Data) {
 		return
 	}
 	if r.steps != 1 || r.done.Sums.Examples != 16 || !isFinite(r.done.Sums.Sum) {
-		t.Errorf("%s: %d steps, loss %+v", cfg.Trainable, r.steps, r.done.Sums)
+		t.Errorf("%s: %d steps, loss %+v; want 1 step and a finite loss of 16 pictures", cfg.Trainable, r.steps, r.done.Sums)
 	}
 	for i := range params.Tensors {
 		x := &params.Tensors[i]

@@ -45,18 +45,18 @@ func TestRollback(t *testing.T) {
 		}
 	}})
 	if len(rollbacks) < 2 {
-		t.Fatalf("%d rollbacks; want a run that diverges more often", len(rollbacks))
+		t.Fatalf("%d rollbacks, want at least 2", len(rollbacks))
 	}
 	for i, e := range rollbacks {
 		if e.Rollback != i+1 || e.Most != 20 || e.Epochs != 0 || e.Diverged.LearningRate != math.Ldexp(cfg.LR, -i) {
-			t.Errorf("rollback %d: %+v of %+v", i, e, e.Diverged)
+			t.Errorf("rollback %d: %+v of %+v; want number %d of 20, to epoch 0, from rate %g", i, e, e.Diverged, i+1, math.Ldexp(cfg.LR, -i))
 		}
 	}
 	cfg.OnDivergence, cfg.MaxRollbacks = config.Stop, config.Default().MaxRollbacks
 	cfg.LR = math.Ldexp(cfg.LR, -len(rollbacks))
 	want := mustTrain(t, cfg, data, TrainOptions{Dir: t.TempDir(), Threads: 1})
 	if a, b := rolled.Epochs[0], want.Epochs[0]; a.TrainLoss != b.TrainLoss || a.TestLoss != b.TestLoss || a.LearningRate != b.LearningRate {
-		t.Errorf("epoch %+v after rollbacks, %+v with rate %g", a, b, cfg.LR)
+		t.Errorf("epoch %+v after rollbacks, want %+v, as with rate %g from the start", a, b, cfg.LR)
 	}
 	a, b := mustLoad(t, rolled.Checkpoint), mustLoad(t, want.Checkpoint)
 	for i := range a.Params.Values {
@@ -67,8 +67,8 @@ func TestRollback(t *testing.T) {
 }
 
 // TestRollbackToEpoch checks a run that diverges after complete epochs: it keeps them, the
-// later ones have a lower rate, and a run that is interrupted at every step ends with the
-// same bytes.
+// later ones have a lower rate, and a run that is interrupted many times ends with the same
+// bytes.
 func TestRollbackToEpoch(t *testing.T) {
 	data, cfg := synthetic(64, 20), unstableConfig()
 	cfg.Epochs, cfg.LR, cfg.LRWarmup = 7, 1, 5
@@ -86,14 +86,14 @@ func TestRollbackToEpoch(t *testing.T) {
 	}
 	schedule := cfg.LearningRate()
 	for i, m := range whole.Epochs {
-		before := 0
+		halvings := 0
 		for _, e := range rollbacks {
 			if e.Diverged.Epoch <= m.Epoch {
-				before++
+				halvings++
 			}
 		}
-		if want := math.Ldexp(schedule.Rate(float64(i)), -before); m.Epoch != i+1 || m.LearningRate != want {
-			t.Errorf("row %d is of epoch %d with rate %g, want %g", i, m.Epoch, m.LearningRate, want)
+		if want := math.Ldexp(schedule.Rate(float64(i)), -halvings); m.Epoch != i+1 || m.LearningRate != want {
+			t.Errorf("row %d: epoch %d, rate %g; want epoch %d, rate %g", i, m.Epoch, m.LearningRate, i+1, want)
 		}
 	}
 
@@ -101,8 +101,8 @@ func TestRollbackToEpoch(t *testing.T) {
 	for attempt := 1; ; attempt++ {
 		ctx, cancel := context.WithCancel(t.Context())
 		steps, epochs := 0, 0
-		// An epoch has four steps; every attempt ends one step later than the one before, at the
-		// latest in its second epoch.
+		// An epoch has four steps. Each attempt completes an epoch and stops after 5, 6 or 7
+		// steps, or later if rollbacks delay the end of that epoch.
 		_, err := Train(ctx, cfg, data, TrainOptions{
 			Dir: interrupted, Threads: 1, Resume: attempt > 1,
 			Epoch: func(rundir.EpochMetrics) { epochs++ },
@@ -143,7 +143,7 @@ func TestRollbackLimit(t *testing.T) {
 	}
 }
 
-// TestDegenerateData checks that data that allows no learning gives finite losses:
+// TestDegenerateData checks that losses are finite on data from which nothing can be learned:
 // equal pictures, black pictures, and a single class.
 func TestDegenerateData(t *testing.T) {
 	fill := func(d *dataset.Data, value uint8) {
@@ -168,7 +168,7 @@ func TestDegenerateData(t *testing.T) {
 			r := mustTrain(t, cfg, data, TrainOptions{Dir: t.TempDir(), Threads: 1})
 			for _, e := range r.Epochs {
 				if !isFinite(e.TrainLoss) || !isFinite(e.TestLoss) {
-					t.Errorf("%s, γ %s: losses %v and %v in epoch %d", name, gamma, e.TrainLoss, e.TestLoss, e.Epoch)
+					t.Errorf("%s, γ %s: losses %v and %v in epoch %d, want finite ones", name, gamma, e.TrainLoss, e.TestLoss, e.Epoch)
 				}
 			}
 			m := mustLoad(t, r.Checkpoint)

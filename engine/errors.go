@@ -17,22 +17,22 @@ type InterruptedError struct {
 	Epoch, Epochs int // the epoch, from 1, and the number of epochs
 	Step, Steps   int // the steps taken in that epoch, and the number of steps in an epoch
 
-	// Resumable reports whether Dir holds a state that a resumed run can continue from. The
-	// resumed run gives the same bits as an uninterrupted one. Resumable is false if the run
-	// was to replace another one and had not completed an epoch. Dir then holds the old run
-	// unchanged, and nothing of the new run.
+	// Resumable reports whether the run can be resumed from Dir. The resumed run gives the
+	// same bits as an uninterrupted one. Resumable is false if the run was to replace another
+	// one and had not completed an epoch. Dir then holds the old run unchanged, and nothing
+	// of the new run.
 	Resumable bool
 
 	cause error
 }
 
 func (e *InterruptedError) Error() string {
-	left := "it can be resumed"
+	outcome := "it can be resumed"
 	if !e.Resumable {
-		left = "the old run is unchanged, and nothing of the new run was kept"
+		outcome = "the old run is unchanged, and nothing of the new run was kept"
 	}
 	return fmt.Sprintf("%v in %s in epoch %d of %d after step %d of %d: %s (%v)",
-		ErrInterrupted, e.Dir, e.Epoch, e.Epochs, e.Step, e.Steps, left, e.cause)
+		ErrInterrupted, e.Dir, e.Epoch, e.Epochs, e.Step, e.Steps, outcome, e.cause)
 }
 
 // Unwrap returns ErrInterrupted and the cause that the context gives.
@@ -114,17 +114,17 @@ type RollbackError struct {
 	Diverged *DivergedError
 	Epochs   int // complete epochs that the run continues from; 0 for the beginning
 	Rollback int // from 1
-	Most     int // the number of rollbacks after which the run stops
+	Most     int // the largest number of rollbacks; the next divergence stops the run
 }
 
 func (e *RollbackError) Error() string {
-	from := "starting again"
+	action := "starting again"
 	if e.Epochs > 0 {
-		from = fmt.Sprintf("continuing from epoch %d", e.Epochs)
+		action = fmt.Sprintf("continuing from epoch %d", e.Epochs)
 	}
 	d := e.Diverged
 	return fmt.Sprintf("%s is not finite at epoch %d, step %d: %s with half the learning rate (rollback %d of %d)",
-		d.What, d.Epoch, d.Step, from, e.Rollback, e.Most)
+		d.What, d.Epoch, d.Step, action, e.Rollback, e.Most)
 }
 
 // Unwrap returns Diverged.

@@ -28,7 +28,7 @@ type Evaluation struct {
 	TestAccuracy float64    `json:"test_accuracy"`          // share from 0 to 1
 	Interval     [2]float64 `json:"test_accuracy_interval"` // its 95% confidence interval, see Wilson
 	TestLoss     float64    `json:"test_loss"`              // mean cross-entropy, nats
-	Examples     int        `json:"examples"`               // pictures of the test split, all of them
+	Examples     int        `json:"examples"`               // number of pictures in the test split
 	Statistics   string     `json:"statistics"`             // StatisticsStored or StatisticsReestimated
 }
 
@@ -51,7 +51,7 @@ type measurement struct {
 }
 
 // Evaluator returns an evaluator of the model on data, which OpenData or Normalised returns.
-// If threads is 0, it uses as many as there are processors. The error is a *ModelError if
+// If threads is 0, it uses runtime.GOMAXPROCS(0) threads. The error is a *ModelError if
 // the model cannot be used on such data. The caller must call Close.
 func (m *Model) Evaluator(data *dataset.Data, threads int) (*Evaluator, error) {
 	in := arch.Shape{C: data.Train.Channels, H: data.Train.Height, W: data.Train.Width}

@@ -211,14 +211,14 @@ func TestEvaluate(t *testing.T) {
 	low, high := Wilson(int(math.Round(40*last.TestAccuracy)), 40)
 	want := Evaluation{last.TestAccuracy, [2]float64{low, high}, last.TestLoss, 40, StatisticsStored}
 	if got != want {
-		t.Errorf("evaluation %+v, but training measured %+v", got, want)
+		t.Errorf("evaluation %+v, want %+v, as training measured", got, want)
 	}
 	stats, err := e.Reestimate(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got, err = e.Evaluate(t.Context(), stats); err != nil || got.Statistics != StatisticsReestimated || got.TestLoss == want.TestLoss {
-		t.Errorf("with re-estimated statistics: %+v, %v", got, err)
+		t.Errorf("with re-estimated statistics: %+v, %v; want %q statistics and a loss other than %v", got, err, StatisticsReestimated, want.TestLoss)
 	}
 
 	// Without γ and β every picture has the same logits, the bias of the output layer.
@@ -244,8 +244,9 @@ func TestEvaluate(t *testing.T) {
 	}
 
 	b, err := json.Marshal(Evaluation{0.5, [2]float64{0.25, 0.75}, 1.25, 40, StatisticsStored})
-	if err != nil || string(b) != `{"test_accuracy":0.5,"test_accuracy_interval":[0.25,0.75],"test_loss":1.25,"examples":40,"statistics":"stored"}` {
-		t.Errorf("an evaluation is encoded as %s, %v", b, err)
+	const wantJSON = `{"test_accuracy":0.5,"test_accuracy_interval":[0.25,0.75],"test_loss":1.25,"examples":40,"statistics":"stored"}`
+	if err != nil || string(b) != wantJSON {
+		t.Errorf("an evaluation is encoded as %s, %v; want %s", b, err, wantJSON)
 	}
 	other := *r.data
 	other.Classes = other.Classes[:3]

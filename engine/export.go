@@ -64,14 +64,14 @@ func (m *Model) StateDict(stats *nn.Statistics) []checkpoint.Tensor {
 			continue
 		}
 		channels := []int{u.OutShape.C}
-		orFixed := func(values []float32, value float32) []float32 {
+		cloneOrConstant := func(values []float32, value float32) []float32 {
 			if values == nil {
 				return slices.Repeat([]float32{value}, u.OutShape.C)
 			}
 			return slices.Clone(values)
 		}
-		add(u.BN+".weight", channels, orFixed(m.Params.Of(i, arch.Gamma), 1))
-		add(u.BN+".bias", channels, orFixed(m.Params.Of(i, arch.Beta), 0))
+		add(u.BN+".weight", channels, cloneOrConstant(m.Params.Of(i, arch.Gamma), 1))
+		add(u.BN+".bias", channels, cloneOrConstant(m.Params.Of(i, arch.Beta), 0))
 		add(u.BN+meanSuffix, channels, narrow(stats.Mean[i]))
 		add(u.BN+varianceSuffix, channels, narrow(stats.Var[i]))
 	}

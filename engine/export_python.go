@@ -60,9 +60,9 @@ func pythonUnits(net *arch.Network) string {
 		}
 		if u.Add.Kind == arch.Mapped {
 			before, _ := zerosBefore(net, u) // standardForm has replaced all other maps
-			from := add
+			source := add
 			add = shortcutName(u)
-			row("zeros", add, from, net.Units[u.Add.From].OutShape.C, u.OutShape.C, 1, u.Add.Map.Stride, before, false, "", "", false)
+			row("zeros", add, source, net.Units[u.Add.From].OutShape.C, u.OutShape.C, 1, u.Add.Map.Stride, before, false, "", "", false)
 		}
 		op := [...]string{arch.Convolution: "conv", arch.MaxPool: "maxpool", arch.AveragePool: "avgpool"}[u.Op]
 		row(op, u.Name, input, u.InShape.C, u.OutShape.C, u.Kernel, u.Stride, u.Pad, u.Bias, u.BN, add, u.ReLU)

@@ -115,7 +115,7 @@ func TestPythonModule(t *testing.T) {
 		file, logits, _ := strings.Cut(line, " ")
 		d := difference(parseNumbers(t, logits), want[file])
 		if !(d < 1e-4) {
-			t.Errorf("%s: the logits differ by %.2g", names[i], d)
+			t.Errorf("%s: the logits differ by %.2g, want less than 1e-4", names[i], d)
 		}
 		if d > largest {
 			largest, worst = d, names[i]
@@ -124,7 +124,8 @@ func TestPythonModule(t *testing.T) {
 	t.Logf("%d networks; the logits differ by at most %.2g (%s)", len(names), largest, worst)
 }
 
-// TestPythonScript runs a module as a script, on its fixed input and on pixels.
+// TestPythonScript runs a module as a script, on its fixed input and on pixels, and checks the
+// number of parameters and the logits that it prints.
 func TestPythonScript(t *testing.T) {
 	needPyTorch(t)
 	m := bareModel(t, "resnet-8", arch.OptionA)
@@ -165,7 +166,7 @@ func TestPythonScript(t *testing.T) {
 		}
 		want := logitsOf(t, m, stats, c.pictures)[:c.n*m.Network.Classes]
 		if d := difference(parseNumbers(t, logits), want); !(d < 1e-4) {
-			t.Errorf("%v: the logits differ by %.2g", c.args[1:], d)
+			t.Errorf("%v: the logits differ by %.2g, want less than 1e-4", c.args[1:], d)
 		}
 	}
 }

@@ -64,14 +64,14 @@ func withoutMaps(net *arch.Network) (result *arch.Network, origins []int, maps m
 			u.Add.From = places[u.Add.From]
 		}
 		if _, optionA := zerosBefore(net, &net.Units[i]); u.Add.Kind == arch.Mapped && !optionA {
-			at := len(standard.Units)
+			index := len(standard.Units)
 			standard.Units = append(standard.Units, arch.Unit{
 				Name: shortcutName(&u) + ".0", In: u.Add.From, Shortcut: true, Kernel: 1, Stride: u.Add.Map.Stride,
 				InShape: standard.Units[u.Add.From].OutShape, OutShape: u.OutShape,
 			})
 			origins = append(origins, -1)
-			maps[at] = u.Add.Map
-			u.Add = arch.Residual{Kind: arch.Projection, From: at}
+			maps[index] = u.Add.Map
+			u.Add = arch.Residual{Kind: arch.Projection, From: index}
 		}
 		places[i] = len(standard.Units)
 		standard.Units = append(standard.Units, u)

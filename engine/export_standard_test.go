@@ -160,7 +160,7 @@ func exportExamples(t *testing.T, do func(name string, e *exportExample)) {
 	}
 }
 
-// difference returns the largest difference of two lists of logits, relative to the
+// difference returns the largest difference between two lists of logits, relative to the
 // largest logit if that is above 1.
 func difference(got, want []float32) float64 {
 	if len(got) != len(want) {
@@ -206,18 +206,18 @@ func TestStandardForm(t *testing.T) {
 			stats.Mean, stats.Var = append(stats.Mean, mean), append(stats.Var, variance)
 			switch {
 			case u.Add.Kind == arch.Mapped && (u.Add.Map.Stride != 2 || slices.Contains(u.Add.Map.Source, 0) == (slices.Max(u.Add.Map.Source) < m.Network.Units[u.Add.From].OutShape.C-1)):
-				t.Errorf("%s: %s adds the map %+v", name, u.Name, u.Add.Map)
+				t.Errorf("%s: %s adds the map %+v, want an option-A shortcut", name, u.Name, u.Add.Map)
 			case u.Add.Kind == arch.Mapped:
 				optionA++
 			case e.model.Network.Options.Shortcut != arch.OptionB && strings.HasSuffix(u.Name, ".shortcut.0"):
 				convolutions++
 				if w := tensors[u.Name+".weight"]; len(w) != u.InShape.C*u.OutShape.C || slices.Min(w) < 0 || slices.Max(w) > 1 {
-					t.Errorf("%s: %s is %v", name, u.Name, w)
+					t.Errorf("%s: %s is %v, want %d numbers from 0 to 1", name, u.Name, w, u.InShape.C*u.OutShape.C)
 				}
 			}
 		}
 		if d := difference(logitsOf(t, m, stats, e.pictures), e.logits); !(d < 1e-4) {
-			t.Errorf("%s: the logits differ by %.2g", name, d)
+			t.Errorf("%s: the logits differ by %.2g, want less than 1e-4", name, d)
 		}
 	})
 	if convolutions == 0 || optionA == 0 {

@@ -27,12 +27,12 @@ func TestStateDict(t *testing.T) {
 			elements *= d
 		}
 		if elements != len(x.Float32) {
-			t.Errorf("%s of shape %v has %d values", x.Name, x.Shape, len(x.Float32))
+			t.Errorf("%s of shape %v has %d values, want %d", x.Name, x.Shape, len(x.Float32), elements)
 		}
 		switch x.Name {
 		case "conv.weight":
 			if !slices.Equal(x.Shape, []int{16, 3, 3, 3}) || !slices.Equal(x.Float32, m.Params.Named(x.Name)) {
-				t.Errorf("%s has the shape %v or other values than in the model", x.Name, x.Shape)
+				t.Errorf("%s: shape %v, want [16 3 3 3] and the values of the model", x.Name, x.Shape)
 			}
 		case "blocks.1.shortcut.1.running_var":
 			unit := slices.IndexFunc(m.Network.Units, func(u arch.Unit) bool { return u.BN == "blocks.1.shortcut.1" })

@@ -33,8 +33,8 @@ func writeFolder(t *testing.T, root string, d *dataset.Data) *dataset.Data {
 				}
 				p, plane := s.Image(i), s.Height*s.Width
 				m := image.NewNRGBA(image.Rect(0, 0, s.Width, s.Height))
-				for at := range plane {
-					m.SetNRGBA(at%s.Width, at/s.Width, color.NRGBA{p[at], p[plane+at], p[2*plane+at], 255})
+				for j := range plane {
+					m.SetNRGBA(j%s.Width, j/s.Width, color.NRGBA{p[j], p[plane+j], p[2*plane+j], 255})
 				}
 				f, err := os.Create(filepath.Join(dir, fmt.Sprintf("%04d.png", i)))
 				if err != nil {
@@ -74,9 +74,9 @@ func TestImageFolder(t *testing.T) {
 
 	plain := cfg
 	plain.ImageSize, plain.Crop = 0, string(dataset.RandomResized)
-	same := mustTrain(t, plain, memory, TrainOptions{Dir: t.TempDir(), Threads: 1})
+	inMemory := mustTrain(t, plain, memory, TrainOptions{Dir: t.TempDir(), Threads: 1})
 	for i, a := range r.Epochs {
-		b := same.Epochs[i]
+		b := inMemory.Epochs[i]
 		a.Seconds, a.ImagesPerSecond, b.Seconds, b.ImagesPerSecond = 0, 0, 0, 0
 		if a != b {
 			t.Errorf("epoch %d: %+v with the folder, %+v with the pictures in memory", i+1, a, b)
@@ -93,7 +93,7 @@ func TestImageFolder(t *testing.T) {
 	}
 	defer e.Close()
 	if got, err := e.Evaluate(t.Context(), m.Stored); err != nil || got.TestLoss != r.Epochs[1].TestLoss {
-		t.Errorf("evaluation %+v, %v; the run measured loss %v", got, err, r.Epochs[1].TestLoss)
+		t.Errorf("evaluation %+v, %v; want loss %v, as the run measured", got, err, r.Epochs[1].TestLoss)
 	}
 	if _, err := e.Reestimate(t.Context()); err != nil {
 		t.Error(err)
@@ -109,7 +109,7 @@ func TestImageFolder(t *testing.T) {
 	var bad *config.Error
 	cfg.ImageSize, cfg.Crop = 0, string(dataset.RandomResized)
 	if _, err := Train(t.Context(), cfg, folder, TrainOptions{Dir: t.TempDir()}); !errors.As(err, &bad) || bad.Key != "image_size" {
-		t.Errorf("no image size: %v, want a *config.Error of image_size", err)
+		t.Errorf("no image size: %v, want a *config.Error that names image_size", err)
 	}
 	cfg.ImageSize = 8
 	broken := filepath.Join(root, "train", "1", "0001.png")

@@ -53,7 +53,7 @@ func TestGradientsAgainstFloat64(t *testing.T) {
 		}
 		got := r.metrics[0].Gradients
 		if got.Batches != 4 || got.Examples != 64 || got.Statistics != "batch" || got.Augmented != cfg.Augment {
-			t.Errorf("%s: gradients were measured over %+v", name, got)
+			t.Errorf("%s: gradients %+v, want those of 4 batches and 64 pictures with batch statistics, augmented: %v", name, got, cfg.Augment)
 		}
 
 		params := nn.NewParams[float64](net, nil)
@@ -156,7 +156,7 @@ func TestTrackingChangesNothing(t *testing.T) {
 		untracked := t.TempDir()
 		if r := mustTrain(t, cfg, data, TrainOptions{Dir: untracked, Threads: 2}); r.Epochs[0].Gradients != nil ||
 			bytes.Contains(readFile(t, untracked, rundir.MetricsFile), []byte("gradients")) {
-			t.Errorf("%s: gradients of an untracked run: %+v", set, r.Epochs[0].Gradients)
+			t.Errorf("%s: gradients of an untracked run: %+v, want none", set, r.Epochs[0].Gradients)
 		}
 		want := readFile(t, untracked, rundir.CheckpointFile)
 		cfg.TrackGradients = true
@@ -193,7 +193,7 @@ func TestTrackingChangesNothing(t *testing.T) {
 			t.Errorf("%s: two epochs have the same gradients", set)
 		}
 		dir := t.TempDir()
-		for i, steps := range []int{1, 5, 3} { // step 6 ends the epoch, so the test is interrupted
+		for i, steps := range []int{1, 5, 3} { // step 6 ends the epoch, so the measurement of the test split is interrupted
 			interruptAfter(t, cfg, data, TrainOptions{Dir: dir, Threads: 2, Resume: i > 0}, steps)
 		}
 		mustTrain(t, cfg, data, TrainOptions{Dir: dir, Threads: 1, Resume: true})
@@ -217,18 +217,18 @@ func TestGradientSums(t *testing.T) {
 	for range 3 {
 		g.add(gradients)
 	}
-	again := newGradientSums(tinyNetwork(t), nn.NewTrainedParams[float32](tinyNetwork(t), arch.BN))
+	restored := newGradientSums(tinyNetwork(t), nn.NewTrainedParams[float32](tinyNetwork(t), arch.BN))
 	restore := func(change func([]checkpoint.Tensor)) error {
 		ts := g.stateTensors()
 		change(ts)
-		return again.restore(newStoredTensors(&checkpoint.File{Tensors: ts}))
+		return restored.restore(newStoredTensors(&checkpoint.File{Tensors: ts}))
 	}
 	if err := restore(func([]checkpoint.Tensor) {}); err != nil {
 		t.Fatal(err)
 	}
-	kinds := again.means(3)
+	kinds := restored.means(3)
 	if len(kinds) != 3 || kinds["convolution"].Mean != 1 || kinds["gamma"].Layers["bn"] != 1 || kinds["output_weight"].Mean != 1 {
-		t.Errorf("unexpected mean gradients %+v", kinds)
+		t.Errorf("mean gradients %+v, want 1 for convolution, gamma and output_weight, and no other kinds", kinds)
 	}
 	for name, change := range map[string]func([]checkpoint.Tensor){
 		"a missing tensor": func(ts []checkpoint.Tensor) { ts[2].Name = "other" },

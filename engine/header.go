@@ -33,7 +33,7 @@ func checkNormalisation(n *checkpoint.Normalisation, in arch.Shape) error {
 	}
 	for i, v := range n.Mean {
 		if !(math.Abs(float64(v)) <= maxMean) {
-			return fmt.Errorf("it normalises with a mean of %g at index %d; want at most %g in size", v, i, maxMean)
+			return fmt.Errorf("it normalises with a mean of %g at index %d; want at most %g in magnitude", v, i, maxMean)
 		}
 	}
 	for i, v := range n.Std {

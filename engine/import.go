@@ -15,8 +15,8 @@ import (
 	"bnkit/engine/convert"
 )
 
-// ImportOptions holds properties of a model that Import cannot or should not take from the
-// file. With the zero value, everything is taken from the file.
+// ImportOptions holds properties of a model that the file does not state, or states wrongly.
+// Import takes the properties whose fields are zero from the file.
 type ImportOptions struct {
 	Arch     string        // name of a network of package arch, or "" to recognise it
 	Shortcut arch.Shortcut // "" to recognise it

@@ -38,10 +38,10 @@ func TestWilsonDefinition(t *testing.T) {
 				}
 			}
 			if !(0 <= low && low <= share && share <= high && high <= 1 && low < high) {
-				t.Errorf("%d of %d: %v to %v", correct, n, low, high)
+				t.Errorf("%d of %d: %v to %v, want an interval within 0 to 1 that contains %v", correct, n, low, high, share)
 			}
 			if l, h := Wilson(n-correct, n); math.Abs(l-(1-high)) > 1e-14 || math.Abs(h-(1-low)) > 1e-14 {
-				t.Errorf("%d of %d: %v to %v, mirrored %v to %v", correct, n, low, high, l, h)
+				t.Errorf("%d of %d: %v to %v, want %v to %v, which mirrors that of %d", n-correct, n, l, h, 1-high, 1-low, correct)
 			}
 		}
 	}
@@ -49,6 +49,6 @@ func TestWilsonDefinition(t *testing.T) {
 		t.Errorf("no trials: %v to %v, want 0 to 1", low, high)
 	}
 	if low, high := Wilson(720, 1000); math.Abs(low-0.6914) > 1e-4 || math.Abs(high-0.7470) > 1e-4 {
-		t.Errorf("720 of 1000: %v to %v", low, high)
+		t.Errorf("720 of 1000: %v to %v, want 0.6914 to 0.7470", low, high)
 	}
 }

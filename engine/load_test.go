@@ -52,7 +52,7 @@ func TestNumberBounds(t *testing.T) {
 		change  func(f *checkpoint.File)
 		wantErr string // part of the error; "" if the file is valid
 	}{
-		{"nothing", func(*checkpoint.File) {}, ""},
+		{"unchanged", func(*checkpoint.File) {}, ""},
 		{"no eps", func(f *checkpoint.File) { f.Header.Normalisation.Eps = 0 }, ""},
 		{"eps 1", func(f *checkpoint.File) { f.Header.Normalisation.Eps = 1 }, ""},
 		{"eps -1", func(f *checkpoint.File) { f.Header.Normalisation.Eps = -1 }, "bn_eps is -1"},
@@ -103,7 +103,7 @@ func TestOversizedTensors(t *testing.T) {
 		t.Errorf("got error %v, want a *ModelError about the size", err)
 	}
 	if bytes > 32<<20 {
-		t.Errorf("%.0f bytes were allocated", bytes)
+		t.Errorf("%.0f bytes were allocated, want at most %d", bytes, 32<<20)
 	}
 }
 
@@ -116,7 +116,7 @@ func TestLoadMemoryLimit(t *testing.T) {
 		t.Errorf("got error %v, want a *MemoryError for the 1.7 million weights", err)
 	}
 	if err := writeAndLoad(t, context.Background(), file, 32<<20); err != nil {
-		t.Errorf("within 32 MB: %v", err)
+		t.Errorf("with a limit of 32 MiB: %v", err)
 	}
 }
 

@@ -113,9 +113,9 @@ func activationElements(s arch.Shape) float64 {
 	return float64((s.C+lanes-1)/lanes*lanes) * float64(s.H) * float64(s.W)
 }
 
-// filterBytes estimates the memory for the packed filters of all convolutions, in one
-// direction, and for the largest of them. Winograd's transform turns the 9 numbers of a
-// filter into 36.
+// filterBytes estimates the memory for the packed filters, in one direction, of all
+// convolutions and of the largest one. Winograd's transform turns the 9 numbers of a filter
+// into 36.
 func filterBytes(net *arch.Network) (all, largest float64) {
 	for i := range net.Units {
 		u := &net.Units[i]

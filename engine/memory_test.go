@@ -39,7 +39,7 @@ func TestMemoryEstimates(t *testing.T) {
 		check := func(what string, estimate, actual float64) {
 			t.Helper()
 			if estimate < actual/1.5 || estimate > largest*actual {
-				t.Errorf("%s: %s takes %.1f MB, estimated %.1f MB", c.name, what, actual/1e6, estimate/1e6)
+				t.Errorf("%s: estimate %.1f MB for %s, want %.1f to %.1f MB", c.name, estimate/1e6, what, actual/1.5e6, largest*actual/1e6)
 			}
 		}
 		check("inference", inferenceBytes(net, threads), allocated(func() {

@@ -29,7 +29,8 @@ type Model struct {
 	Kept [][]int
 
 	// Origins lists, by the name of a unit from which channels were removed, the index
-	// that each channel had before, or nn.ConstantChannel. It is nil if none were.
+	// that each channel had before, or nn.ConstantChannel. It is nil if no channel was
+	// removed.
 	Origins map[string][]int
 
 	Preprocessing Preprocessing
@@ -131,7 +132,7 @@ func (m *Model) OpenData(dir string) (*dataset.Data, error) {
 	}
 	if !slices.Contains(dataset.Names(), name) {
 		if dir == "" {
-			return nil, &DataError{m.Source.Path, "it was trained on a data set of your own; name the folder that holds it"}
+			return nil, &DataError{m.Source.Path, "it was trained on pictures from a folder or archive, and the file does not record where it is: give its path"}
 		}
 		name = dir
 	}

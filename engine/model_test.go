@@ -86,14 +86,14 @@ func TestLoadModel(t *testing.T) {
 // files.
 func checkLoadedModel(t *testing.T, cfg config.Config) {
 	t.Helper()
-	set := cfg.Arch + ", " + cfg.Trainable
+	name := cfg.Arch + ", " + cfg.Trainable
 	r, dir := trainedRun(t, cfg)
 	m, err := LoadModel(filepath.Join(dir, rundir.CheckpointFile))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got, want := weightsHash(m.Params), weightsHash(r.trainer.params); got != want {
-		t.Errorf("%s: the loaded weights have hash %s, the trained ones %s", set, got, want)
+		t.Errorf("%s: the loaded weights have hash %s, the trained ones %s", name, got, want)
 	}
 	stored := 0
 	file, err := m.File()
@@ -104,19 +104,19 @@ func checkLoadedModel(t *testing.T, cfg config.Config) {
 		stored += len(x.Float32)
 	}
 	if want := r.trainer.set.Parameters(r.trainer.network); stored != want {
-		t.Errorf("%s: %d numbers stored, want %d", set, stored, want)
+		t.Errorf("%s: %d numbers stored, want %d", name, stored, want)
 	}
 	if !slices.Equal(logits(t, r, m.Params, m.Stored), logits(t, r, r.trainer.params, r.trainer.running)) {
-		t.Errorf("%s: the loaded model's logits differ", set)
+		t.Errorf("%s: the loaded model's logits differ", name)
 	}
 
 	// Saving a loaded model gives the same file.
-	again := filepath.Join(t.TempDir(), "again.bnz")
-	if err := m.Save(again); err != nil {
+	resaved := filepath.Join(t.TempDir(), "resaved.bnz")
+	if err := m.Save(resaved); err != nil {
 		t.Fatal(err)
 	}
-	if !bytes.Equal(readFile(t, again), readFile(t, dir, rundir.CheckpointFile)) {
-		t.Errorf("%s: saving the loaded model gives a different file", set)
+	if !bytes.Equal(readFile(t, resaved), readFile(t, dir, rundir.CheckpointFile)) {
+		t.Errorf("%s: saving the loaded model gives a different file", name)
 	}
 
 	// A resume state can be loaded too, as the model after its last step.
@@ -125,12 +125,12 @@ func checkLoadedModel(t *testing.T, cfg config.Config) {
 		t.Fatal(err)
 	}
 	if weightsHash(s.Params) != weightsHash(m.Params) || s.Stored == nil {
-		t.Errorf("%s: the resume state loads as a different model", set)
+		t.Errorf("%s: the resume state loads as a different model", name)
 	}
 }
 
-// logits returns the logits of the run's test pictures, by its network with the given
-// parameters and statistics.
+// logits returns the logits that the run's network computes for the first batch of test
+// pictures with the given parameters and statistics.
 func logits(t *testing.T, r *run, params *nn.Params[float32], stats *nn.Statistics) []float32 {
 	t.Helper()
 	f, err := newInference(r.trainer.network, params, stats, 1, r.cfg.BNEps)
@@ -257,7 +257,7 @@ func TestOpenData(t *testing.T) {
 		t.Fatal(err)
 	}
 	if found.Train.Len() != 20 || found.Digest == data.Digest {
-		t.Errorf("%d training pictures, want the subset of 20", found.Train.Len())
+		t.Errorf("%d training pictures with digest %s; want 20 and another digest than that of all pictures, %s", found.Train.Len(), found.Digest, data.Digest)
 	}
 	var e *DataError
 	m.Data.Selection.Subset = 21

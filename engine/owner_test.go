@@ -33,7 +33,7 @@ func TestForceIsAtomic(t *testing.T) {
 
 	errStopped := errors.New("stopped")
 	found := map[string]int{}
-	for at := 1; ; at++ {
+	for stop := 1; ; stop++ { // the number of the operation at which the replacement stops
 		dir := t.TempDir()
 		restore(t, dir, oldFiles)
 		report := filepath.Join(dir, rundir.PlotsDir, rundir.ReportFile)
@@ -45,7 +45,7 @@ func TestForceIsAtomic(t *testing.T) {
 		}
 		ops := 0
 		stopIntercepting := durable.Intercept(func(op, path string) error {
-			if ops++; ops >= at { // also stop all later operations, as in a process that is killed
+			if ops++; ops >= stop { // also stop all later operations, as in a process that is killed
 				return errStopped
 			}
 			return nil
@@ -53,31 +53,31 @@ func TestForceIsAtomic(t *testing.T) {
 		_, err := Train(context.Background(), replacement, data, TrainOptions{Dir: dir, Threads: 1, Force: true, DataPath: whole})
 		stopIntercepting()
 		if err == nil {
-			t.Logf("stopped at each of %d operations; runs found: %v", at-1, found)
+			t.Logf("stopped at each of %d operations; runs found: %v", stop-1, found)
 			if found["old"] == 0 || found["new"] == 0 {
 				t.Errorf("found %v, want some old and some new runs", found)
 			}
 			return
 		}
 		if !errors.Is(err, errStopped) {
-			t.Fatalf("stopped at operation %d: %v", at, err)
+			t.Fatalf("stopped at operation %d: %v", stop, err)
 		}
 
 		// Read the directory first without ownership, and then as its next owner.
 		reader, err := ReadConfig(rundir.File(dir, rundir.ConfigFile))
 		if err != nil {
-			t.Fatalf("stopped at operation %d: %v", at, err)
+			t.Fatalf("stopped at operation %d: %v", stop, err)
 		}
 		d, err := rundir.Own(dir)
 		if err != nil {
-			t.Fatalf("stopped at operation %d: %v", at, err)
+			t.Fatalf("stopped at operation %d: %v", stop, err)
 		}
 		if err := d.Release(); err != nil {
 			t.Fatal(err)
 		}
 		cfg, err := ReadConfig(filepath.Join(dir, rundir.ConfigFile))
 		if err != nil || cfg.Seed != reader.Seed {
-			t.Fatalf("stopped at operation %d: %v; a reader finds seed %d, but the owner finds seed %d", at, err, reader.Seed, cfg.Seed)
+			t.Fatalf("stopped at operation %d: %v; a reader finds seed %d, but the owner finds seed %d", stop, err, reader.Seed, cfg.Seed)
 		}
 		var names []string
 		entries, err := os.ReadDir(dir)
@@ -88,10 +88,10 @@ func TestForceIsAtomic(t *testing.T) {
 			names = append(names, e.Name())
 		}
 		if want := append(slices.Collect(maps.Keys(oldFiles)), rundir.PlotsDir); len(names) != len(want) {
-			t.Errorf("stopped at operation %d: the directory holds %v, want %v", at, names, want)
+			t.Errorf("stopped at operation %d: the directory holds %v, want %v", stop, names, want)
 		}
 		_, reportErr := os.Stat(report)
-		place, err := rundir.ReadDataPath(dir)
+		dataPath, err := rundir.ReadDataPath(dir)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -99,24 +99,27 @@ func TestForceIsAtomic(t *testing.T) {
 			found["old"]++
 			for name, content := range oldFiles {
 				if name != ".lock" && !bytes.Equal(readFile(t, dir, name), content) {
-					t.Errorf("stopped at operation %d: the old run's %s has changed", at, name)
+					t.Errorf("stopped at operation %d: the old run's %s has changed", stop, name)
 				}
 			}
-			if reportErr != nil || place != "" {
-				t.Errorf("stopped at operation %d: the old run's report: %v, want no error; its data is in %q", at, reportErr, place)
+			if reportErr != nil || dataPath != "" {
+				t.Errorf("stopped at operation %d: the old run has data path %q and report error %v, want neither", stop, dataPath, reportErr)
 			}
 			continue
 		}
 		found["new"]++
-		if reportErr == nil || place != whole {
-			t.Errorf("stopped at operation %d: the new run has the old run's report, or its data is in %q", at, place)
+		if reportErr == nil {
+			t.Errorf("stopped at operation %d: the new run has the old run's report", stop)
+		}
+		if dataPath != whole {
+			t.Errorf("stopped at operation %d: the new run has data path %q, want %q", stop, dataPath, whole)
 		}
 		if done, err := rundir.Epochs(dir); err != nil || done < 1 {
-			t.Errorf("stopped at operation %d: the new run has done %d epochs, %v", at, done, err)
+			t.Errorf("stopped at operation %d: the new run has %d complete epochs, %v; want at least 1", stop, done, err)
 		}
 		r := mustTrain(t, replacement, data, TrainOptions{Dir: dir, Threads: 1, Resume: true})
 		if len(r.Epochs) != 2 || !bytes.Equal(readFile(t, dir, rundir.CheckpointFile), newModel) {
-			t.Errorf("stopped at operation %d: resuming the new run gives a different model, or %d rows", at, len(r.Epochs))
+			t.Errorf("stopped at operation %d: resuming the new run gives %d rows, want 2 and the model of an uninterrupted run", stop, len(r.Epochs))
 		}
 	}
 }
@@ -187,11 +190,11 @@ func TestDirectoryInUse(t *testing.T) {
 		}
 		second := mustTrain(t, cfg, data, TrainOptions{Dir: base, Numbered: true, Threads: 1})
 		if second.Dir != base+"-2" {
-			t.Errorf("the second run is in %s", second.Dir)
+			t.Errorf("the second run is in %s, want %s", second.Dir, base+"-2")
 		}
 	}})
 	if first.Dir != base {
-		t.Errorf("the first run is in %s", first.Dir)
+		t.Errorf("the first run is in %s, want %s", first.Dir, base)
 	}
 	if !bytes.Equal(readFile(t, base, rundir.CheckpointFile), readFile(t, base+"-2", rundir.CheckpointFile)) {
 		t.Error("the checkpoints of the two runs differ")

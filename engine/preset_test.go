@@ -44,7 +44,7 @@ func TestPresets(t *testing.T) {
 				t.Fatal("out of batches")
 			}
 			if loss := r.trainer.Step(b.Images, b.Labels, r.rate()); !isFinite(loss.Sum) {
-				t.Errorf("%s: loss %v", p.Name, loss.Sum)
+				t.Errorf("%s: loss %v, want a finite number", p.Name, loss.Sum)
 			}
 		}
 		changed := map[arch.Kind]bool{}

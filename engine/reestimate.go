@@ -18,11 +18,11 @@ const (
 )
 
 // Reestimate computes the statistics of the model's activations with its current γ and β
-// ("precise BN", Wu and Johnson 2021, section 3). It runs the model in training mode on
-// batches that Estimation specifies, of the training split without augmentation. Each mean is the
-// mean of the batches' means, and each variance is the mean of their unbiased variances,
-// in float64. Each call returns a new Statistics, with the same bits for any number of
-// threads.
+// ("precise BN", Wu and Johnson 2021, section 3). It runs the model in training mode on the
+// batches of the training split that Estimation specifies, without augmentation. Each mean
+// is the mean of the batches' means, and each variance is the mean of their unbiased
+// variances, in float64. Each call returns a new Statistics, with the same bits for any
+// number of threads.
 func (e *Evaluator) Reestimate(ctx context.Context) (*nn.Statistics, error) {
 	m := e.model
 	if e.training == nil {

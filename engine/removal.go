@@ -41,23 +41,23 @@ func (m *Model) compactForFile() (*Model, error) {
 	small.Origin, small.Origins = nil, map[string][]int{}
 	small.Kept = make([][]int, len(small.Network.Units))
 	for i, origins := range c.Origins {
-		before := m.Origins[m.Network.Units[i].Name]
-		original := make([]int, len(origins)) // indices in the network before any channel was removed
-		for at, origin := range origins {
-			if original[at] = origin; before != nil && origin != nn.ConstantChannel {
-				original[at] = before[origin]
+		earlier := m.Origins[m.Network.Units[i].Name] // nil if m has all channels of this unit
+		original := make([]int, len(origins))         // indices in the network before any channel was removed
+		for j, origin := range origins {
+			if original[j] = origin; earlier != nil && origin != nn.ConstantChannel {
+				original[j] = earlier[origin]
 			}
 		}
-		if len(origins) != m.Network.Units[i].OutShape.C || before != nil || slices.Contains(origins, nn.ConstantChannel) {
+		if len(origins) != m.Network.Units[i].OutShape.C || earlier != nil || slices.Contains(origins, nn.ConstantChannel) {
 			small.Origins[m.Network.Units[i].Name] = original
 		}
 		if small.Params.Of(i, arch.Gamma) == nil {
 			continue
 		}
 		kept := []int{}
-		for at, origin := range origins {
+		for j, origin := range origins {
 			if origin != nn.ConstantChannel && (m.Kept[i] == nil || slices.Contains(m.Kept[i], origin)) {
-				kept = append(kept, at)
+				kept = append(kept, j)
 			}
 		}
 		if len(kept) < len(origins) {

@@ -59,7 +59,7 @@ func TestCompactModel(t *testing.T) {
 		t.Fatal(err)
 	}
 	if small.Network.MACs() >= m.Network.MACs() || small.Kept != nil {
-		t.Errorf("%d of %d multiply-accumulates are left; Kept is %v, want nil", small.Network.MACs(), m.Network.MACs(), small.Kept)
+		t.Errorf("%d of %d multiply-accumulates are left, want fewer; Kept is %v, want nil", small.Network.MACs(), m.Network.MACs(), small.Kept)
 	}
 	whole, compacted := evaluatorOf(t, m, r), evaluatorOf(t, small, r)
 	want, err := whole.Evaluate(t.Context(), m.Stored)
@@ -71,7 +71,7 @@ func TestCompactModel(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got.TestAccuracy != want.TestAccuracy || !closeTo(got.TestLoss, want.TestLoss, 1e-5) || got.Statistics != StatisticsStored {
-		t.Errorf("the compacted model has %+v, the clamped one %+v", got, want)
+		t.Errorf("compacted: %+v, want %+v, as measured before", got, want)
 	}
 
 	m.Params.Of(1, arch.Gamma)[0] = 1
@@ -127,7 +127,7 @@ func TestPrunedFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, listed := f.Header.Pruned[m.Network.Units[3].BN]; listed || len(f.Header.Pruned) != len(m.Network.Units)-1 {
-		t.Errorf("the header lists pruned channels %v", f.Header.Pruned)
+		t.Errorf("the header lists pruned channels %v, want some of every BatchNorm but %s", f.Header.Pruned, m.Network.Units[3].BN)
 	}
 	f.Header.Pruned = nil
 	unpruned, err := newModel(f)
@@ -220,10 +220,10 @@ func TestGoldenPrunedWeights(t *testing.T) {
 		t.Errorf("%s of %d parameters, want resnet-8 of 3094", m.Network.Name, got)
 	}
 	if got := m.Origins["blocks.1.conv1"]; !slices.Equal(got, []int{-1, 2, 3, 4, 7}) {
-		t.Errorf("the origins of the channels of blocks.1.conv1 are %v", got)
+		t.Errorf("the origins of the channels of blocks.1.conv1 are %v, want [-1 2 3 4 7]", got)
 	}
 	got, err := evaluateReestimated(t, m)
 	if err != nil || !closeTo(got.TestAccuracy, 0.124, 0.002) || !closeTo(got.TestLoss, 2.42948, 1e-4) {
-		t.Errorf("%+v, %v", got, err)
+		t.Errorf("evaluation %+v, %v; want accuracy 0.124 and loss 2.42948", got, err)
 	}
 }

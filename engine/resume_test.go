@@ -44,7 +44,7 @@ func TestThreads(t *testing.T) {
 			}
 		}
 		if d := math.Abs(losses[config.BF16]/losses[config.Float32] - 1); d == 0 || d > 0.05 {
-			t.Errorf("%s: training loss %v with %s, %v with %s", set, losses[config.BF16], config.BF16, losses[config.Float32], config.Float32)
+			t.Errorf("%s: training loss %v with %s, %v with %s; want a difference of at most 5%%, but not 0", set, losses[config.BF16], config.BF16, losses[config.Float32], config.Float32)
 		}
 	}
 }
@@ -91,7 +91,7 @@ func TestResume(t *testing.T) {
 				t.Fatal(err)
 			}
 			if !slices.EqualFunc(rows, want.Epochs, sameMeasurements) || !slices.EqualFunc(got.Epochs, want.Epochs, sameMeasurements) {
-				t.Errorf("%s, %s: metrics differ:\n%+v\n%+v", set, name, rows, want.Epochs)
+				t.Errorf("%s, %s: metrics\n%+v and result\n%+v, want\n%+v", set, name, rows, got.Epochs, want.Epochs)
 			}
 		}
 
@@ -102,8 +102,8 @@ func TestResume(t *testing.T) {
 		check("2 + 2 epochs", dir, mustTrain(t, cfg, data, TrainOptions{Dir: dir, Threads: 2, Resume: true}))
 		check("nothing left", dir, mustTrain(t, cfg, data, TrainOptions{Dir: dir, Threads: 2, Resume: true}))
 
-		// Steps 1 and 8 are within epochs. Step 12 is the last of an epoch, so the test
-		// after it is interrupted.
+		// Steps 1 and 8 are within epochs. Step 12 is the last of an epoch, so the
+		// measurement of the test split is interrupted.
 		dir = t.TempDir()
 		for i, steps := range []int{1, 7, 4} {
 			interruptAfter(t, cfg, data, TrainOptions{Dir: dir, Threads: 2, Resume: i > 0}, steps)
@@ -153,7 +153,7 @@ func TestResumeAfterKill(t *testing.T) {
 	}})
 	want := readFile(t, whole, rundir.CheckpointFile)
 	row := files["2"+rundir.MetricsFile][len(files["1"+rundir.MetricsFile]):]
-	for name, left := range map[string]map[string][]byte{
+	for name, remaining := range map[string]map[string][]byte{
 		"after config.json":      {rundir.ConfigFile: files["1"+rundir.ConfigFile]},
 		"after the first ckpt":   {rundir.ConfigFile: files["1"+rundir.ConfigFile], rundir.CheckpointFile: files["1"+rundir.CheckpointFile]},
 		"before the first state": {rundir.ConfigFile: files["1"+rundir.ConfigFile], rundir.CheckpointFile: files["1"+rundir.CheckpointFile], rundir.MetricsFile: files["1"+rundir.MetricsFile]},
@@ -163,7 +163,7 @@ func TestResumeAfterKill(t *testing.T) {
 		"before a later state":   {rundir.ConfigFile: files["1"+rundir.ConfigFile], rundir.CheckpointFile: files["2"+rundir.CheckpointFile], rundir.MetricsFile: files["2"+rundir.MetricsFile], rundir.ResumeFile: files["1"+rundir.ResumeFile]},
 	} {
 		dir := t.TempDir()
-		for file, content := range left {
+		for file, content := range remaining {
 			if err := os.WriteFile(filepath.Join(dir, file), content, 0o666); err != nil {
 				t.Fatal(err)
 			}
@@ -174,7 +174,7 @@ func TestResumeAfterKill(t *testing.T) {
 		}
 		rows, err := rundir.ReadMetrics(filepath.Join(dir, rundir.MetricsFile))
 		if err != nil || len(rows) != cfg.Epochs || !slices.EqualFunc(rows, got.Epochs, sameMeasurements) {
-			t.Errorf("killed %s: %d metrics rows, %v", name, len(rows), err)
+			t.Errorf("killed %s: metrics %+v, %v; want %d rows with the measurements %+v", name, rows, err, cfg.Epochs, got.Epochs)
 		}
 	}
 }
@@ -289,10 +289,10 @@ func TestResumeRepairsMetrics(t *testing.T) {
 		if (lost == nil) != (c.lost == nil) || lost != nil && !slices.Equal(lost.Epochs, c.lost) {
 			t.Errorf("%s: warning %v, want one about epochs %v", name, lost, c.lost)
 		}
-		left := slices.DeleteFunc(slices.Clone(want.Epochs), func(m rundir.EpochMetrics) bool { return slices.Contains(c.lost, m.Epoch) })
+		kept := slices.DeleteFunc(slices.Clone(want.Epochs), func(m rundir.EpochMetrics) bool { return slices.Contains(c.lost, m.Epoch) })
 		rows, err := rundir.ReadMetrics(filepath.Join(dir, rundir.MetricsFile))
-		if err != nil || !slices.EqualFunc(rows, left, sameMeasurements) || !slices.EqualFunc(got.Epochs, left, sameMeasurements) {
-			t.Errorf("%s: rows %+v, %v", name, rows, err)
+		if err != nil || !slices.EqualFunc(rows, kept, sameMeasurements) || !slices.EqualFunc(got.Epochs, kept, sameMeasurements) {
+			t.Errorf("%s: metrics %+v, %v, and result %+v; want %+v", name, rows, err, got.Epochs, kept)
 		}
 		if !bytes.Equal(readFile(t, dir, rundir.CheckpointFile), readFile(t, whole, rundir.CheckpointFile)) {
 			t.Errorf("%s: ckpt.bnz differs", name)
@@ -323,7 +323,7 @@ func TestOverwriting(t *testing.T) {
 	bad.Batch = 65
 	var ce *config.Error
 	if _, err := Train(t.Context(), bad, data, TrainOptions{Dir: dir, Threads: 1, Force: true}); !errors.As(err, &ce) || ce.Key != "batch" {
-		t.Errorf("a batch of 65 from 64 pictures: %v, want a *config.Error of batch", err)
+		t.Errorf("a batch of 65 from 64 pictures: %v, want a *config.Error that names batch", err)
 	}
 	if !sameSnapshot(snapshot(t, dir), before) {
 		t.Error("a forced run that cannot start changed files")
@@ -337,9 +337,9 @@ func TestOverwriting(t *testing.T) {
 	}
 }
 
-// TestResumeWithOtherKernel checks that a state of another class of equal bits is refused
-// without changes, that the options can allow it, and that a state that does not name its
-// class is accepted.
+// TestResumeWithOtherKernel checks that a state with another Arithmetic than this process is
+// refused without changes, that the options can allow it, and that a state without an
+// Arithmetic is accepted.
 func TestResumeWithOtherKernel(t *testing.T) {
 	data, cfg := synthetic(64, 20), tinyConfig()
 	cfg.Epochs = 1
@@ -384,7 +384,7 @@ func TestResumeWithOtherKernel(t *testing.T) {
 	}
 	mustTrain(t, cfg, data, TrainOptions{Dir: dir, Threads: 1, Resume: true, AllowOtherKernel: true})
 	cfg.Epochs = 3
-	mustTrain(t, cfg, data, TrainOptions{Dir: dir, Threads: 1, Resume: true}) // the state is of this class by now
+	mustTrain(t, cfg, data, TrainOptions{Dir: dir, Threads: 1, Resume: true}) // the last run wrote the Arithmetic of this process
 	replaceState(func(state map[string]any) { delete(state, "Arithmetic") })
 	cfg.Epochs = 4
 	mustTrain(t, cfg, data, TrainOptions{Dir: dir, Threads: 1, Resume: true})

@@ -68,7 +68,7 @@ func (m *Model) Fresh(in nn.Initialisers, seed uint64) (*Model, error) {
 			continue
 		}
 		gamma, beta := f.Params.Of(i, arch.Gamma), f.Params.Of(i, arch.Beta)
-		for _, c := range without(len(gamma), kept) {
+		for _, c := range complement(len(gamma), kept) {
 			gamma[c] = 0
 			if beta != nil {
 				beta[c] = 0

@@ -55,10 +55,10 @@ func TestStartFromPruned(t *testing.T) {
 		want := readFile(t, dir, rundir.CheckpointFile)
 		steps := r.data.Train.Len() / cfg.Batch
 		for _, stop := range []int{1, steps, steps + 2} {
-			broken := t.TempDir()
+			interrupted := t.TempDir()
 			ctx, cancel := context.WithCancel(t.Context())
 			taken := 0
-			_, err := Train(ctx, cfg, r.data, TrainOptions{Dir: broken, Threads: 3, From: m, Step: func(StepReport) {
+			_, err := Train(ctx, cfg, r.data, TrainOptions{Dir: interrupted, Threads: 3, From: m, Step: func(StepReport) {
 				if taken++; taken == stop {
 					cancel()
 				}
@@ -66,8 +66,8 @@ func TestStartFromPruned(t *testing.T) {
 			if !errors.Is(err, ErrInterrupted) {
 				t.Fatalf("%s: %v, want an interruption", set, err)
 			}
-			mustTrain(t, cfg, r.data, TrainOptions{Dir: broken, Threads: 2, Resume: true})
-			if !bytes.Equal(readFile(t, broken, rundir.CheckpointFile), want) {
+			mustTrain(t, cfg, r.data, TrainOptions{Dir: interrupted, Threads: 2, Resume: true})
+			if !bytes.Equal(readFile(t, interrupted, rundir.CheckpointFile), want) {
 				t.Errorf("%s: the run that was interrupted after step %d ends with a different file", set, stop)
 			}
 		}
@@ -98,7 +98,7 @@ func checkTrainedPruned(t *testing.T, m, got *Model, set arch.TrainableSet) {
 		t.Fatalf("%s: training changed the units of the compacted network", set)
 	}
 	if last := len(got.History) - 1; last < 1 || got.History[last].Action != trainAction || got.History[last-1].Action != m.History[len(m.History)-1].Action {
-		t.Errorf("%s: history %v", set, got.History)
+		t.Errorf("%s: history %v, want that of the pruned model, %v, and then training", set, got.History, m.History)
 	}
 	free := c.Trained(m.Params, set, m.Origin.Seed)
 	changed := 0
@@ -110,7 +110,7 @@ func checkTrainedPruned(t *testing.T, m, got *Model, set arch.TrainableSet) {
 			}
 		}
 		if moved > len(free.Values[i]) {
-			t.Errorf("%s: %d numbers of %s have changed, of %d that are trained", set, moved, small.Params.Tensors[i].Name, len(free.Values[i]))
+			t.Errorf("%s: %d values of %s have changed, but only %d are trained", set, moved, small.Params.Tensors[i].Name, len(free.Values[i]))
 		}
 		changed += moved
 	}
@@ -128,7 +128,7 @@ func checkTrainedPruned(t *testing.T, m, got *Model, set arch.TrainableSet) {
 	}
 	for i, kept := range m.Kept {
 		before, after := m.Params.Of(i, arch.Beta), got.Params.Of(i, arch.Beta)
-		for _, channel := range without(len(before), kept) {
+		for _, channel := range complement(len(before), kept) {
 			if math.Float32bits(before[channel]) != math.Float32bits(after[channel]) || got.Params.Of(i, arch.Gamma)[channel] != 0 {
 				t.Errorf("%s: γ or β of the pruned channel %d of unit %d has changed", set, channel, i)
 			}
@@ -157,7 +157,7 @@ func TestCompactForFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !reflect.DeepEqual(read.Origins, sliced.Origins) || !reflect.DeepEqual(read.Kept, sliced.Kept) {
-		t.Errorf("read: origins %v, kept %v; written: %v, %v", read.Origins, read.Kept, sliced.Origins, sliced.Kept)
+		t.Errorf("read origins %v and kept %v, want %v and %v, as written", read.Origins, read.Kept, sliced.Origins, sliced.Kept)
 	}
 	got, gotC, err := read.Compact()
 	if err != nil {
@@ -202,7 +202,7 @@ func TestStartLike(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got.Origin.Seed != 5 || !reflect.DeepEqual(got.Kept, m.Kept) || len(got.History) != 1 {
-		t.Errorf("seed %d, kept %v, history %v", got.Origin.Seed, got.Kept, got.History)
+		t.Errorf("seed %d, kept %v, history %v; want seed 5, kept %v and one event", got.Origin.Seed, got.Kept, got.History, m.Kept)
 	}
 	fresh := nn.NewParams[float32](m.Network, nil)
 	fresh.InitialiseBy(m.Origin.Initialisers, 5)
@@ -210,7 +210,7 @@ func TestStartLike(t *testing.T) {
 		if !slices.Equal(got.Params.Of(i, arch.ConvWeight), fresh.Of(i, arch.ConvWeight)) {
 			t.Errorf("unit %d: the weights are not those of seed 5", i)
 		}
-		for _, c := range without(m.Network.Units[i].OutShape.C, m.Kept[i]) {
+		for _, c := range complement(m.Network.Units[i].OutShape.C, m.Kept[i]) {
 			if got.Params.Of(i, arch.Gamma)[c] != 0 || got.Params.Of(i, arch.Beta)[c] != 0 {
 				t.Errorf("unit %d: γ or β of the pruned channel %d is not 0", i, c)
 			}
@@ -244,8 +244,8 @@ func TestStartErrors(t *testing.T) {
 		if _, err := Train(t.Context(), cfg, r.data, TrainOptions{Dir: dir, From: c.from}); !errors.As(err, &bad) {
 			t.Errorf("%s: %v, want a *config.Error", what, err)
 		}
-		if holds, err := rundir.HasRun(dir); err != nil || holds {
-			t.Errorf("%s: %v, files were written: %v", what, err, holds)
+		if exists, err := rundir.HasRun(dir); err != nil || exists {
+			t.Errorf("%s: HasRun is %v, %v; want false", what, exists, err)
 		}
 	}
 }

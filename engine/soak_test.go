@@ -26,18 +26,18 @@ func TestSoak(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	const perSession, perEpoch, warmUp = 100, 70, 4
-	data, cfg := synthetic(16*perEpoch, 20), tinyConfig()
-	cfg.Width, cfg.Epochs, cfg.LRDrops = 0.25, (steps+perEpoch-1)/perEpoch, []int{}
+	const sessionSteps, epochSteps, warmUp = 100, 70, 4
+	data, cfg := synthetic(16*epochSteps, 20), tinyConfig()
+	cfg.Width, cfg.Epochs, cfg.LRDrops = 0.25, (steps+epochSteps-1)/epochSteps, []int{}
 
 	dir := t.TempDir()
-	var early, late resources // after the sessions of the warm-up, and the largest since
+	var early, late resources // the largest after a session of the warm-up, and after a later one
 	sessions := 0
 	for finished := false; !finished; sessions++ {
 		ctx, cancel := context.WithCancel(t.Context())
 		taken := 0
 		_, err := Train(ctx, cfg, data, TrainOptions{Dir: dir, Threads: 2, Resume: sessions > 0, Step: func(StepReport) {
-			if taken++; taken == perSession {
+			if taken++; taken == sessionSteps {
 				cancel()
 			}
 		}})
@@ -57,7 +57,7 @@ func TestSoak(t *testing.T) {
 		t.Fatalf("%d sessions; want more than %d", sessions, warmUp)
 	}
 	t.Logf("%d steps in %d sessions: live heap %d kB at first and %d kB at most later, goroutines %d and %d, descriptors %d and %d",
-		cfg.Epochs*perEpoch, sessions, early.heap>>10, late.heap>>10, early.goroutines, late.goroutines, early.descriptors, late.descriptors)
+		cfg.Epochs*epochSteps, sessions, early.heap>>10, late.heap>>10, early.goroutines, late.goroutines, early.descriptors, late.descriptors)
 	if late.heap > early.heap+early.heap/4+1<<20 || late.goroutines > early.goroutines+1 || late.descriptors > early.descriptors {
 		t.Errorf("%d sessions: resources grow from %+v to %+v", sessions, early, late)
 	}
@@ -69,13 +69,14 @@ func TestSoak(t *testing.T) {
 	}
 }
 
-// resources are what a process holds.
+// resources counts what the process holds.
 type resources struct {
 	heap        uint64 // bytes that are in use after a garbage collection
 	goroutines  int
-	descriptors int // 0 if the system does not tell
+	descriptors int // 0 if not known
 }
 
+// larger returns the larger of each count of r and s.
 func (r resources) larger(s resources) resources {
 	return resources{max(r.heap, s.heap), max(r.goroutines, s.goroutines), max(r.descriptors, s.descriptors)}
 }
@@ -83,7 +84,7 @@ func (r resources) larger(s resources) resources {
 func currentResources(t *testing.T) resources {
 	t.Helper()
 	runtime.GC()
-	runtime.GC() // finalizers and pools need a second one
+	runtime.GC() // finalizers and pools free memory only in a second one
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	r := resources{heap: m.HeapAlloc, goroutines: runtime.NumGoroutine()}

@@ -22,7 +22,7 @@ type Speed struct {
 type Speeds struct {
 	Models         []Speed
 	InferenceBatch int // up to 128
-	TrainingBatch  int // up to 128; fewer if the activations of a batch took more than 1 GiB
+	TrainingBatch  int // up to 128; fewer if the activations of a batch would take more than 1 GiB
 }
 
 const (

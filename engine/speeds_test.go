@@ -27,7 +27,7 @@ func TestSpeeds(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(s.Models) != 2 || s.TrainingBatch != r.data.Test.Len() {
-		t.Fatalf("%+v", s)
+		t.Fatalf("speeds %+v, want those of 2 models with training batches of %d", s, r.data.Test.Len())
 	}
 	for what, speed := range map[string]func(Speed) float64{
 		"inference":   func(s Speed) float64 { return s.Inference },
@@ -35,21 +35,21 @@ func TestSpeeds(t *testing.T) {
 		"training":    func(s Speed) float64 { return s.Training },
 	} {
 		if a, b := speed(s.Models[0]), speed(s.Models[1]); !(a > 0) || !(b > a) {
-			t.Errorf("%s: %v and %v pictures a second", what, a, b)
+			t.Errorf("%s: %v and %v pictures a second, want the second to be higher", what, a, b)
 		}
 	}
-	more, err := slow.BufferBytes()
+	slowBytes, err := slow.BufferBytes()
 	if err != nil {
 		t.Fatal(err)
 	}
-	less, err := fast.BufferBytes()
-	if err != nil || less <= 0 || less >= more {
-		t.Errorf("buffers of %d and %d bytes, %v", more, less, err)
+	fastBytes, err := fast.BufferBytes()
+	if err != nil || fastBytes <= 0 || fastBytes >= slowBytes {
+		t.Errorf("buffers of %d and %d bytes, %v; want the second to be smaller", slowBytes, fastBytes, err)
 	}
 
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := MeasureSpeeds(ctx, slow, fast); !errors.Is(err, context.Canceled) {
-		t.Errorf("cancelled: %v", err)
+		t.Errorf("cancelled: %v, want context.Canceled", err)
 	}
 }

@@ -123,7 +123,7 @@ func (s storedTensors) takeFloat32(section, name string, shape []int) ([]float32
 	}
 	for i, v := range t.Float32 {
 		if !isFinite(float64(v)) {
-			return nil, fmt.Errorf("tensor %s of section %s holds %v at index %d", name, section, v, i)
+			return nil, fmt.Errorf("tensor %s of section %s holds %v at index %d; want a finite number", name, section, v, i)
 		}
 	}
 	return t.Float32, nil
@@ -139,9 +139,9 @@ func (s storedTensors) takeStatistics(net *arch.Network) (*nn.Statistics, error)
 		}
 		for _, part := range []struct {
 			suffix string
-			to     *[]float64
-			least  float64
-			most   float64
+			values *[]float64
+			lowest float64 // bounds of the values
+			limit  float64
 		}{{meanSuffix, &stats.Mean[i], -maxStatistic, maxStatistic}, {varianceSuffix, &stats.Var[i], 0, maxStatistic * maxStatistic}} {
 			name := u.BN + part.suffix
 			t, err := s.take(checkpoint.SectionStats, name, []int{u.OutShape.C})
@@ -152,11 +152,11 @@ func (s storedTensors) takeStatistics(net *arch.Network) (*nn.Statistics, error)
 				return nil, fmt.Errorf("tensor %s of section %s does not hold float64 values", name, t.Section)
 			}
 			for c, v := range t.Float64 {
-				if !(v >= part.least && v <= part.most) {
-					return nil, fmt.Errorf("tensor %s of section %s holds %v at index %d", name, t.Section, v, c)
+				if !(v >= part.lowest && v <= part.limit) {
+					return nil, fmt.Errorf("tensor %s of section %s holds %v at index %d; want %g to %g", name, t.Section, v, c, part.lowest, part.limit)
 				}
 			}
-			*part.to = t.Float64
+			*part.values = t.Float64
 		}
 	}
 	return stats, nil
@@ -178,7 +178,7 @@ func (s storedTensors) takeTrained(net *arch.Network, set arch.TrainableSet) (ma
 		}
 		for j, x := range v {
 			if math.Abs(float64(x)) > maxTrained {
-				return nil, fmt.Errorf("tensor %s holds %g at index %d; want at most %g in size", tensors[i].Name, x, j, maxTrained)
+				return nil, fmt.Errorf("tensor %s holds %g at index %d; want at most %g in magnitude", tensors[i].Name, x, j, maxTrained)
 			}
 		}
 		values[i] = v
@@ -188,13 +188,13 @@ func (s storedTensors) takeTrained(net *arch.Network, set arch.TrainableSet) (ma
 
 // checkEmpty returns an error if any tensor is left.
 func (s storedTensors) checkEmpty() error {
-	var left []string
+	var unread []string
 	for key := range s {
-		left = append(left, key.section+"/"+key.name)
+		unread = append(unread, key.section+"/"+key.name)
 	}
-	if len(left) == 0 {
+	if len(unread) == 0 {
 		return nil
 	}
-	slices.Sort(left)
-	return fmt.Errorf("it holds a tensor that the network does not train: %s", left[0])
+	slices.Sort(unread)
+	return fmt.Errorf("it holds a tensor that the network does not train: %s", unread[0])
 }

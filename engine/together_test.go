@@ -54,7 +54,7 @@ func TestCombinedSettings(t *testing.T) {
 				t.Fatal(err)
 			}
 			if got, err := e.Evaluate(t.Context(), m.Stored); err != nil || got.TestLoss != c.loss {
-				t.Errorf("%s, %s: %s loss %v, %v; the run measured %v", optimizer, set, name, got.TestLoss, err, c.loss)
+				t.Errorf("%s, %s: %s loss %v, %v; want %v, as the run measured", optimizer, set, name, got.TestLoss, err, c.loss)
 			}
 			e.Close()
 		}

@@ -45,13 +45,13 @@ type TrainOptions struct {
 	From *Model
 
 	// DataPath is the folder or archive that holds the data. The run records it. If it is "",
-	// a resumed run uses the recorded place, and a new run the default one.
+	// a resumed run keeps the recorded path, and a new run records none.
 	DataPath string
 
 	Begin func(dir string)          // called with the run's directory after all checks and before the first step; may be nil
 	Step  func(StepReport)          // called after each step; may be nil
 	Epoch func(rundir.EpochMetrics) // called after the files of each epoch are written; may be nil
-	Warn  func(error)               // called with errors that do not stop the run (*rundir.LostRowsError, rundir.Dir.NotLocked); may be nil
+	Warn  func(error)               // called with errors that do not stop the run (*rundir.LostRowsError, *RollbackError, rundir.Dir.NotLocked); may be nil
 }
 
 func (o *TrainOptions) warn(err error) {
@@ -86,9 +86,11 @@ type TrainResult struct {
 //
 // If ctx is cancelled, Train stops at the next step, writes resume.bnz, and returns an
 // *InterruptedError, which wraps ErrInterrupted and ctx's error. A resumed run continues from
-// resume.bnz; its result has the same bits as that of a run without interruption. Other errors
-// are *config.Error, *rundir.RunExistsError, *rundir.LockedError, *rundir.DamagedError,
-// *ResumeError, *ArithmeticError, rundir.ErrNoRun and *DivergedError.
+// resume.bnz; its result has the same bits as that of a run without interruption. With
+// config.Rollback, resume.bnz is written only at the end of an epoch, and a resumed run
+// repeats the steps after it. Other errors are *config.Error, *rundir.RunExistsError,
+// *rundir.LockedError, *rundir.DamagedError, *ResumeError, *ArithmeticError, *MemoryError,
+// *ModelError, rundir.ErrNoRun and *DivergedError.
 //
 // If cfg does not specify drops of the learning rate, a resumed run keeps its own, and a new run
 // uses the default ones.
@@ -170,7 +172,7 @@ func ownExisting(o *TrainOptions) (*rundir.Dir, error) {
 	if o.Resume {
 		return rundir.Own(o.Dir)
 	}
-	if holds, err := rundir.HasRun(o.Dir); err != nil || !holds {
+	if exists, err := rundir.HasRun(o.Dir); err != nil || !exists {
 		return nil, err
 	}
 	dir, err := rundir.Own(o.Dir)
@@ -190,8 +192,8 @@ func create(o *TrainOptions) (*rundir.Dir, error) {
 		return dir, err
 	}
 	// Another process may have created a run in the directory since ownExisting looked.
-	holds, err := dir.HasRun()
-	if err == nil && holds {
+	exists, err := dir.HasRun()
+	if err == nil && exists {
 		err = &rundir.RunExistsError{Dir: o.Dir}
 	}
 	if err != nil {
@@ -215,13 +217,13 @@ type run struct {
 
 	schedule optim.Schedule // learning rate by epoch
 
-	from  *Model           // the model that the run starts from; nil for a new one
+	from  *Model           // the model that the run starts or resumes from; nil if its parameters are new
 	state *checkpoint.File // the state to resume from; nil for a new run
 
 	done    progress
 	metrics []rundir.EpochMetrics
 
-	started    time.Time     // when countTime was last called or the epoch's part in this process began
+	started    time.Time     // when this process began the epoch, or last called countTime
 	stepsTaken int           // steps in this process
 	stepsTime  time.Duration // time of the stepsTaken steps
 	testTime   time.Duration // time of the last epoch's test

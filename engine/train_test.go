@@ -55,14 +55,14 @@ func TestLearning(t *testing.T) {
 			Step: func(s StepReport) { steps = append(steps, s) }, Epoch: func(m rundir.EpochMetrics) { epochs = append(epochs, m) }})
 		first, last := r.Epochs[0], r.Epochs[len(r.Epochs)-1]
 		if !(last.TrainLoss < 0.6*first.TrainLoss) || last.TestAccuracy < 0.8 {
-			t.Errorf("%s: loss %.3f to %.3f, test accuracy %.2f; chance is 0.25", set, first.TrainLoss, last.TrainLoss, last.TestAccuracy)
+			t.Errorf("%s: loss %.3f to %.3f, test accuracy %.2f; want a loss that falls by at least 40%%, and an accuracy of at least 0.8", set, first.TrainLoss, last.TrainLoss, last.TestAccuracy)
 		}
 		rows, err := rundir.ReadMetrics(filepath.Join(dir, rundir.MetricsFile))
 		if err != nil {
 			t.Fatal(err)
 		}
 		if len(rows) != 6 || len(epochs) != 6 || len(steps) != 6*16 {
-			t.Fatalf("%d rows, %d epochs and %d steps reported", len(rows), len(epochs), len(steps))
+			t.Fatalf("%d rows, %d epochs and %d steps reported, want 6, 6 and 96", len(rows), len(epochs), len(steps))
 		}
 		for i, m := range rows {
 			if m != epochs[i] || m != r.Epochs[i] {
@@ -74,15 +74,15 @@ func TestLearning(t *testing.T) {
 			}
 			if m.Epoch != i+1 || m.LearningRate != wantRate || m.TrainExamples != 256 || m.TestExamples != 64 || m.TestStatistics != StatisticsRunning ||
 				m.GeneralisationGap != m.TrainAccuracy-m.TestAccuracy || !(m.Seconds > 0) || !(m.ImagesPerSecond > 0) {
-				t.Errorf("unexpected row %+v", m)
+				t.Errorf("row %+v, want epoch %d at rate %v with 256 training and 64 test pictures", m, i+1, wantRate)
 			}
 			s := steps[16*i+15]
 			if s.Loss != m.TrainLoss || s.Accuracy != m.TrainAccuracy || s.Epoch != i+1 || s.Epochs != 6 || s.Step != 16 || s.Steps != 16 {
-				t.Errorf("last step of epoch %d reports %+v, its row %+v", i+1, s, m)
+				t.Errorf("last step of epoch %d reports %+v, want the measurements of row %+v", i+1, s, m)
 			}
 		}
-		if left := steps[len(steps)-1].Remaining; left < 0 || left > time.Minute {
-			t.Errorf("the report after the last step estimates that %v remain", left)
+		if remaining := steps[len(steps)-1].Remaining; remaining < 0 || remaining > time.Minute {
+			t.Errorf("the report after the last step estimates that %v remain, want at most a minute", remaining)
 		}
 		// The network has 336 channels of BatchNorm, convolutions with 432, 2·2304,
 		// 4608+9216+512 and 18432+36864+2048 weights, and 64·4+4 parameters in the output
@@ -90,10 +90,10 @@ func TestLearning(t *testing.T) {
 		if want := map[string]int{"bn": 672, "all": 77_652}[set]; r.Parameters != want {
 			t.Errorf("%d trained parameters, want %d", r.Parameters, want)
 		}
-		if cfg2, err := ReadConfig(filepath.Join(dir, rundir.ConfigFile)); err != nil {
+		if written, err := ReadConfig(filepath.Join(dir, rundir.ConfigFile)); err != nil {
 			t.Error(err)
-		} else if field, _, _ := cfg.Difference(&cfg2); field != "" || cfg2.Epochs != cfg.Epochs {
-			t.Errorf("config.json differs in %q", field)
+		} else if field, _, _ := cfg.Difference(&written); field != "" || written.Epochs != cfg.Epochs {
+			t.Errorf("config.json differs in %q and has %d epochs, want no difference and %d", field, written.Epochs, cfg.Epochs)
 		}
 	}
 }
@@ -110,7 +110,7 @@ func TestValidation(t *testing.T) {
 	dir := t.TempDir()
 	r := mustTrain(t, cfg, data, TrainOptions{Dir: dir, Threads: 2})
 	if m := r.Epochs[0]; m.ValidationExamples != 50 || m.TrainExamples != 16 || m.TestExamples != 1000 || !(m.ValidationLoss > 0) {
-		t.Errorf("unexpected row %+v", m)
+		t.Errorf("row %+v, want 50 validation, 16 training and 1000 test pictures and a validation loss above 0", m)
 	}
 	m, err := LoadModel(filepath.Join(dir, rundir.CheckpointFile))
 	if err != nil {
@@ -134,7 +134,7 @@ func TestValidation(t *testing.T) {
 	defer e.Close()
 	got, err := e.Evaluate(t.Context(), state.Stored)
 	if err != nil || got.TestLoss != r.Epochs[0].ValidationLoss || got.TestAccuracy != r.Epochs[0].ValidationAccuracy || got.Examples != 50 {
-		t.Errorf("%+v, %v; the run measured %+v", got, err, r.Epochs[0])
+		t.Errorf("evaluation %+v, %v; want the validation measurements of %+v", got, err, r.Epochs[0])
 	}
 	m.Data.Selection.RandomLabels = false
 	var other *DataError
@@ -144,7 +144,7 @@ func TestValidation(t *testing.T) {
 	cfg.Validation = 6000
 	var bad *config.Error
 	if _, err := Train(t.Context(), cfg, data, TrainOptions{Dir: t.TempDir()}); !errors.As(err, &bad) || bad.Key != "validation" {
-		t.Errorf("all pictures held out: %v, want a *config.Error of validation", err)
+		t.Errorf("all pictures held out: %v, want a *config.Error that names validation", err)
 	}
 }
 
@@ -165,7 +165,7 @@ func TestNormalisationIsStored(t *testing.T) {
 			t.Fatal(err)
 		}
 		if len(m.Preprocessing.Mean) != want || normalise == "none" && m.Preprocessing.Mean[0] != 0 {
-			t.Errorf("%s: the model's mean is %v", normalise, m.Preprocessing.Mean)
+			t.Errorf("%s: the model's mean is %v, want %d numbers", normalise, m.Preprocessing.Mean, want)
 		}
 		found, err := m.OpenData("")
 		if err != nil {
@@ -177,7 +177,7 @@ func TestNormalisationIsStored(t *testing.T) {
 		}
 		defer e.Close()
 		if got, err := e.Evaluate(t.Context(), m.Stored); err != nil || got.TestLoss != r.Epochs[0].TestLoss {
-			t.Errorf("%s: %+v, %v; the run measured %v", normalise, got, err, r.Epochs[0].TestLoss)
+			t.Errorf("%s: evaluation %+v, %v; want loss %v, as the run measured", normalise, got, err, r.Epochs[0].TestLoss)
 		}
 		m.Preprocessing.Mean = make([]float32, 5)
 		var bad *ModelError
@@ -202,7 +202,7 @@ func TestDivergence(t *testing.T) {
 	other := t.TempDir()
 	_, err := Train(t.Context(), cfg, data, TrainOptions{Dir: other, Threads: 1})
 	if !errors.As(err, &e) || e.Epoch != 1 || e.Step < 1 || e.LearningRate != 1e38 {
-		t.Fatalf("%v, want a *DivergedError that names epoch 1", err)
+		t.Fatalf("%v, want a *DivergedError in epoch 1 at rate 1e38", err)
 	}
 	if _, err := os.Stat(filepath.Join(other, rundir.CheckpointFile)); err == nil {
 		t.Error("a diverged first epoch left a checkpoint")
@@ -316,7 +316,7 @@ func TestBatchNormSettings(t *testing.T) {
 		return got
 	}
 	if got, want := evaluate(), r.Epochs[0]; got.TestLoss != want.TestLoss || got.TestAccuracy != want.TestAccuracy {
-		t.Errorf("the model measures %+v, the run measured %+v", got, want)
+		t.Errorf("evaluation %+v, want %+v, as the run measured", got, want)
 	}
 	m.Preprocessing.Eps = 1e-5
 	if got := evaluate(); got.TestLoss == r.Epochs[0].TestLoss {
@@ -324,22 +324,22 @@ func TestBatchNormSettings(t *testing.T) {
 	}
 
 	// With a momentum of 1, the running statistics are those of the last batch.
-	again, err := newRun(t.Context(), cfg, data, TrainOptions{Threads: 1}, nil)
+	lastBatch, err := newRun(t.Context(), cfg, data, TrainOptions{Threads: 1}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer again.trainer.Close()
-	batches := again.loader.Start(t.Context(), 0, 0)
+	defer lastBatch.trainer.Close()
+	batches := lastBatch.loader.Start(t.Context(), 0, 0)
 	defer batches.Close()
 	for range 2 {
 		b, ok := batches.Next()
 		if !ok {
 			t.Fatal("out of batches")
 		}
-		again.trainer.Step(b.Images, b.Labels, 0.1)
+		lastBatch.trainer.Step(b.Images, b.Labels, 0.1)
 	}
-	if batch := again.trainer.training.BatchStatistics(); !slices.EqualFunc(again.trainer.running.Mean, batch.Mean, slices.Equal) ||
-		!slices.EqualFunc(again.trainer.running.Var, batch.Var, slices.Equal) {
+	if batch := lastBatch.trainer.training.BatchStatistics(); !slices.EqualFunc(lastBatch.trainer.running.Mean, batch.Mean, slices.Equal) ||
+		!slices.EqualFunc(lastBatch.trainer.running.Var, batch.Var, slices.Equal) {
 		t.Error("with a momentum of 1, the running statistics still depend on earlier batches")
 	}
 }

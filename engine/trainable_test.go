@@ -155,6 +155,6 @@ func TestNothingTrained(t *testing.T) {
 		t.Errorf("the training loss went from %v to %v and the test loss from %v to %v; want nearly the same training loss and another test loss", first.TrainLoss, last.TrainLoss, first.TestLoss, last.TestLoss)
 	}
 	if last.TestAccuracy > 0.45 {
-		t.Errorf("test accuracy %v, chance is 0.25", last.TestAccuracy)
+		t.Errorf("test accuracy %v, want at most 0.45; chance is 0.25", last.TestAccuracy)
 	}
 }

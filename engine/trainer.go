@@ -51,8 +51,9 @@ func NewTrainer(net *arch.Network, cfg *config.Config, threads int) (*Trainer, e
 }
 
 // Trainer is like NewTrainer, but returns a trainer that continues from m's parameters. Steps
-// change m's parameters and its Stored statistics; pass a Variant to keep those of m. Pruned
-// channels of m are left out, so training does not change them. Call Update before m is used.
+// change m's parameters and its Stored statistics. To keep m's γ, β and statistics, train a
+// Variant. Pruned channels of m are left out, so training does not change them. Call Update
+// before m is used.
 func (m *Model) Trainer(cfg *config.Config, threads int) (*Trainer, error) {
 	return newTrainerOf(m, cfg, threads)
 }
@@ -168,7 +169,7 @@ func (t *Trainer) Step(x []float32, labels []int32, rate float64) nn.Loss {
 // SetTimer makes each later step call f at the end of every phase of every unit, with
 // the time that the phase took. If f is nil, steps are no longer timed. See
 // [nn.Training.SetTimer].
-func (t *Trainer) SetTimer(f func(unit int, phase nn.Phase, took time.Duration)) {
+func (t *Trainer) SetTimer(f func(unit int, phase nn.Phase, elapsed time.Duration)) {
 	t.training.SetTimer(f)
 }
 
@@ -243,6 +244,6 @@ func (m *Model) gammaNearZero() float64 {
 	return float64(near) / float64(all)
 }
 
-// NearZero is the size below which training reports count a γ as near zero
+// NearZero is the magnitude below which training reports count a γ as near zero
 // (Frankle et al. 2021, section 4).
 const NearZero = 0.01

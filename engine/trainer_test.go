@@ -35,11 +35,12 @@ func TestRunningClosedForm(t *testing.T) {
 	for range 12 {
 		updateRunning(running, batch, 0.1)
 	}
-	left := math.Pow(0.9, 12)
+	initial := math.Pow(0.9, 12) // weight of the initial statistics
 	for u := range running.Mean {
 		for c := range running.Mean[u] {
-			if !closeTo(running.Mean[u][c], 3*(1-left), 1e-12) || !closeTo(running.Var[u][c], left+5*(1-left), 1e-12) {
-				t.Fatalf("unit %d: mean %v, variance %v", u, running.Mean[u][c], running.Var[u][c])
+			mean, variance := 3*(1-initial), initial+5*(1-initial)
+			if !closeTo(running.Mean[u][c], mean, 1e-12) || !closeTo(running.Var[u][c], variance, 1e-12) {
+				t.Fatalf("unit %d: mean %v, variance %v; want %v, %v", u, running.Mean[u][c], running.Var[u][c], mean, variance)
 			}
 		}
 	}
@@ -81,7 +82,7 @@ func TestRateChangesPerEpoch(t *testing.T) {
 		first := r.rate()
 		r.done.Steps = 9
 		if r.rate() != first {
-			t.Errorf("epoch %d: rate %v, then %v", epoch, first, r.rate())
+			t.Errorf("epoch %d: rate %v in the last step, want %v, as in the first", epoch, r.rate(), first)
 		}
 	}
 }

@@ -82,10 +82,10 @@ func TestVariant(t *testing.T) {
 	}
 	defer alone.Close()
 	if want := measure(alone); changed != want || changed == first {
-		t.Errorf("the variant measures %+v by ForVariant and %+v by its own evaluator; the model measures %+v", changed, want, first)
+		t.Errorf("the variant measures %+v, want %+v, as its own evaluator measures, and not the model's %+v", changed, want, first)
 	}
-	if again := measure(e); again != first {
-		t.Errorf("the model measures %+v before its variant, and %+v after it", first, again)
+	if remeasured := measure(e); remeasured != first {
+		t.Errorf("the model measures %+v after its variant, want %+v, as before", remeasured, first)
 	}
 	if weightsHash(m.Params) != before {
 		t.Error("the model has changed")
@@ -123,11 +123,11 @@ func TestSaveWithoutOrigin(t *testing.T) {
 		}
 		if read.Origin != nil || read.History != nil || read.Stored != nil || !reflect.DeepEqual(read.Preprocessing, Preprocessing{}) ||
 			read.Estimation != (Estimation{}) || read.Data != (DataSet{}) {
-			t.Errorf("%s: read as %+v", shortcut, read)
+			t.Errorf("%s: read as %+v, want only a network and parameters", shortcut, read)
 		}
 		content := readFile(t, path)
-		again := filepath.Join(t.TempDir(), "again.bnz")
-		if err := read.Save(again); err != nil || !bytes.Equal(readFile(t, again), content) {
+		resaved := filepath.Join(t.TempDir(), "resaved.bnz")
+		if err := read.Save(resaved); err != nil || !bytes.Equal(readFile(t, resaved), content) {
 			t.Errorf("%s: saving the loaded model gives different bytes; error %v", shortcut, err)
 		}
 		var e *ModelError
@@ -142,7 +142,8 @@ func TestSaveWithoutOrigin(t *testing.T) {
 	}
 }
 
-// TestSaveErrors checks that Save refuses models that a file cannot represent.
+// TestSaveErrors checks that Save refuses models that a file cannot represent, and that it
+// stores a network without a name if all its tensors are stored.
 func TestSaveErrors(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "m.bnz")
 	var e *ModelError

@@ -75,7 +75,7 @@ func TestBiasesAreTrained(t *testing.T) {
 	cfg.BN, cfg.Trainable, cfg.LR, cfg.Epochs = arch.NoBN, "all", 0.02, 3
 	r, _ := trainedRun(t, cfg)
 	if first, last := r.metrics[0], r.metrics[2]; !(last.TrainLoss < first.TrainLoss) {
-		t.Errorf("loss %v after the first epoch, %v after the last", first.TrainLoss, last.TrainLoss)
+		t.Errorf("loss %v after the last epoch, want less than %v, that after the first", last.TrainLoss, first.TrainLoss)
 	}
 	before := nn.NewParams[float32](r.trainer.network, nil)
 	before.Initialise(cfg.Seed)

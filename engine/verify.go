@@ -40,8 +40,8 @@ func VerifyConfig(dir string, m *Model) (config.Config, error) {
 	settings.TrackGradients = false // it does not affect the model, which does not record it
 	settings.Resolve()
 	trained.Resolve()
-	if key, here, there := settings.Difference(&trained); key != "" {
-		return cfg, &rundir.DamagedError{Path: rundir.File(dir, rundir.ConfigFile), Reason: fmt.Sprintf("%s is %s, but %s was trained with %s", key, here, rundir.CheckpointFile, there)}
+	if key, inConfig, inCheckpoint := settings.Difference(&trained); key != "" {
+		return cfg, &rundir.DamagedError{Path: rundir.File(dir, rundir.ConfigFile), Reason: fmt.Sprintf("%s is %s, but %s was trained with %s", key, inConfig, rundir.CheckpointFile, inCheckpoint)}
 	}
 	return cfg, nil
 }
@@ -110,7 +110,7 @@ func VerifyManifest(dir string) (files int, err error) {
 		case err != nil:
 			return len(entries), err
 		case digest != e.SHA256:
-			return len(entries), &rundir.DamagedError{Path: path, Reason: fmt.Sprintf("%s has the SHA-256 %.12s…, not %.12s… as it lists", e.Name, digest, e.SHA256)}
+			return len(entries), &rundir.DamagedError{Path: path, Reason: fmt.Sprintf("%s has the SHA-256 %.12s…, but it lists %.12s…", e.Name, digest, e.SHA256)}
 		}
 	}
 	return len(entries), nil

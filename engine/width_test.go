@@ -31,11 +31,11 @@ func TestWidth(t *testing.T) {
 				t.Errorf("%s of width %v: the exported width is %q, want %q", name, width, got, text)
 			}
 			if (m.Network.Options.Width != 0) != (text != "") || strings.Contains(string(m.Config), `"width"`) != (text != "") {
-				t.Errorf("%s of width %v: the header has width %v, and the settings are %s", name, width, m.Network.Options.Width, m.Config)
+				t.Errorf("%s of width %v: the header has width %v, and the settings are %s; want the width in both unless it is 1", name, width, m.Network.Options.Width, m.Config)
 			}
 		}
 		if got := strings.Contains(string(readFile(t, dir, rundir.ConfigFile)), `"width": `+text); got != (text != "") {
-			t.Errorf("config.json contains width %v: %v", width, got)
+			t.Errorf("config.json contains width %v: %v, want %v", width, got, text != "")
 		}
 
 		file, err := checkpoint.ReadFile(filepath.Join(dir, rundir.CheckpointFile))

@@ -31,8 +31,8 @@ type Tensor struct {
 	Bytes  func() ([]byte, error)    // reads the elements as stored in the file, little-endian; may be nil
 }
 
-// Options holds properties of a network that its tensors do not determine. With the zero
-// value, everything is recognised from the tensors.
+// Options holds properties of a network that its tensors may not determine. Recognise derives
+// the properties whose fields are zero from the tensors, or assumes what is usual.
 type Options struct {
 	Arch     string        // name of a network of package arch, or "" to recognise it
 	Shortcut arch.Shortcut // "" for option B if the state dict has its tensors, or else the option that is usual with the names
@@ -164,7 +164,11 @@ func (r *Recognised) values(name string, n int, least float64) ([]float32, error
 	}
 	for i, v := range values {
 		if f := float64(v); !(f >= least && f <= math.MaxFloat32) {
-			return nil, &Error{x.Name, fmt.Sprintf("holds %v at index %d", v, i)}
+			want := "a finite number"
+			if least == 0 {
+				want += " of at least 0"
+			}
+			return nil, &Error{x.Name, fmt.Sprintf("holds %v at index %d; want %s", v, i, want)}
 		}
 	}
 	return values, nil

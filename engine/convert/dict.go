@@ -116,9 +116,9 @@ func (d *dict) adapt(m *match, exported bool) error {
 			continue
 		}
 		// In other programs, a shortcut without weights doubles the number of channels.
-		from, to := net.Units[u.Add.From].OutShape.C, u.OutShape.C
-		if to < from || to != 2*from && !exported {
-			return &Error{d.name(m.sourceName(u.Name) + ".weight"), fmt.Sprintf("has %d output channels, but a shortcut without weights turns %d channels into %d", to, from, 2*from)}
+		inputs, outputs := net.Units[u.Add.From].OutShape.C, u.OutShape.C
+		if outputs < inputs || outputs != 2*inputs && !exported {
+			return &Error{d.name(m.sourceName(u.Name) + ".weight"), fmt.Sprintf("has %d output channels, but a shortcut without weights turns %d channels into %d", outputs, inputs, 2*inputs)}
 		}
 	}
 	if pointwise > 0 {

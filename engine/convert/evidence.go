@@ -45,11 +45,11 @@ func (d *dict) evidence(m *match) []string {
 
 // blockConvolutions describes the convolutions of the first block.
 func blockConvolutions(net *arch.Network) string {
-	at := slices.IndexFunc(net.Units, func(u arch.Unit) bool { return u.Add.Kind != arch.NoResidual })
-	begin := strings.LastIndex(net.Units[at].Name, ".")
+	last := slices.IndexFunc(net.Units, func(u arch.Unit) bool { return u.Add.Kind != arch.NoResidual })
+	prefix := net.Units[last].Name[:strings.LastIndex(net.Units[last].Name, ".")+1]
 	var kernels []string
-	for i := range net.Units[:at+1] {
-		if u := &net.Units[i]; u.Op == arch.Convolution && !u.Shortcut && strings.HasPrefix(u.Name, net.Units[at].Name[:begin+1]) {
+	for i := range net.Units[:last+1] {
+		if u := &net.Units[i]; u.Op == arch.Convolution && !u.Shortcut && strings.HasPrefix(u.Name, prefix) {
 			kernels = append(kernels, fmt.Sprintf("%d×%d", u.Kernel, u.Kernel))
 		}
 	}

@@ -63,11 +63,11 @@ func TestExports(t *testing.T) {
 			gotStats = nn.NewStatistics(net)
 		}
 		if !r.Named || !reflect.DeepEqual(r.Network, net) || !reflect.DeepEqual(got.Values, params.Values) || !reflect.DeepEqual(gotStats, stats) {
-			t.Errorf("%+v is read as %s, named %v, %+v, or with other values", n, r.Network.Name, r.Named, r.Network.Options)
+			t.Errorf("%+v is read as %s, named %v, %+v; want the exported network and values", n, r.Network.Name, r.Named, r.Network.Options)
 		}
 		for canonical, source := range maps.All(r.Names) {
 			if canonical != source {
-				t.Errorf("%+v: %s is called %s", n, canonical, source)
+				t.Errorf("%+v: %s is called %s, want the same name", n, canonical, source)
 			}
 		}
 	}
@@ -123,7 +123,7 @@ func TestExportsOfPruned(t *testing.T) {
 		}
 	}
 	if convolved == 0 || pointwise == 0 {
-		t.Errorf("%d shortcuts without BatchNorm and %d convolutions of 1×1; the cases must have both", convolved, pointwise)
+		t.Errorf("%d shortcuts without BatchNorm and %d convolutions of 1×1, want some of both", convolved, pointwise)
 	}
 }
 
@@ -146,7 +146,7 @@ func TestExportsWithoutMetadata(t *testing.T) {
 			continue
 		}
 		if !r.Named || !reflect.DeepEqual(r.Network.Units, net.Units) || len(r.Evidence) == 0 {
-			t.Errorf("%+v is recognised as %s, %+v, by %q", n, r.Network.Name, r.Network.Options, r.Evidence)
+			t.Errorf("%+v is recognised as %s, named %v, %+v, by %q; want the exported network and some evidence", n, r.Network.Name, r.Named, r.Network.Options, r.Evidence)
 		}
 	}
 }

@@ -62,11 +62,11 @@ func FuzzRecognise(f *testing.F) {
 		}
 		for _, x := range r.Network.Tensors() {
 			if source, ok := r.Names[x.Name]; !ok || elements[source] != x.Len() {
-				t.Errorf("%s of %d elements is called %q", x.Name, x.Len(), source)
+				t.Errorf("%s is called %q, which has %d elements, want %d", x.Name, source, elements[source], x.Len())
 			}
 		}
 		if len(r.Names)+len(r.Ignored) != len(tensors) {
-			t.Errorf("%d names and %d ignored of %d tensors", len(r.Names), len(r.Ignored), len(tensors))
+			t.Errorf("%d tensors are named and %d ignored, want %d in all", len(r.Names), len(r.Ignored), len(tensors))
 		}
 	})
 }

@@ -135,16 +135,16 @@ func (d *dict) shortcut(m *match, word string, parameterless arch.Shortcut) arch
 			return arch.OptionB
 		}
 	}
-	where := "after the old channels"
+	position := "after the old channels"
 	if parameterless == arch.OptionACentred {
-		where = "half before and half after the old channels"
+		position = "half before and half after the old channels"
 	}
-	m.evidence = append(m.evidence, fmt.Sprintf("option-A shortcuts, since there are no %s weights; channels of zeros are assumed to be %s, as is usual with these names", word, where))
+	m.evidence = append(m.evidence, fmt.Sprintf("option-A shortcuts, since there are no %s weights; channels of zeros are assumed to be %s, as is usual with these names", word, position))
 	return parameterless
 }
 
-// plainName returns the name of the plain network whose convolutions are numbered like the
-// tensors. It reports whether there is one.
+// plainName returns the name of the plain network whose convolutions have the same numbers as
+// the tensors, and reports whether there is one.
 func (d *dict) plainName() (string, bool) {
 	var want []string
 	for name := range d.tensors {

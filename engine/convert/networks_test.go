@@ -43,8 +43,8 @@ func loadFixture(t testing.TB, name string) *fixture {
 	f := &fixture{Pictures: stored.Pictures, Logits: stored.Logits}
 	for _, entry := range stored.Tensors {
 		var x convert.Tensor
-		for i, to := range []any{&x.Name, &x.Shape} {
-			if err := json.Unmarshal(entry[i], to); err != nil {
+		for i, field := range []any{&x.Name, &x.Shape} {
+			if err := json.Unmarshal(entry[i], field); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -99,7 +99,7 @@ func pictures(shape [4]int) []float32 {
 	return x
 }
 
-// checkLogits compares the logits of a network with those of PyTorch.
+// checkLogits compares the logits of a recognised network for pictures x with want.
 func checkLogits(t *testing.T, r *convert.Recognised, x []float32, want []float64) {
 	t.Helper()
 	params, stats, err := r.Load()
@@ -115,7 +115,7 @@ func checkLogits(t *testing.T, r *convert.Recognised, x []float32, want []float6
 	}
 	t.Logf("logits up to %.4g, largest difference %.2g", largest, worst)
 	if !(worst <= 1e-4*max(largest, 1)) {
-		t.Errorf("logits differ from PyTorch's by up to %g", worst)
+		t.Errorf("logits differ by up to %g, want at most %g", worst, 1e-4*max(largest, 1))
 	}
 }
 
@@ -168,7 +168,7 @@ func TestNetworks(t *testing.T) {
 			}
 			net := r.Network
 			if net.Name != c.name || r.Named != c.named || c.named && (net.Options.Width != c.width || net.Options.Shortcut != c.shortcut) || net.Classes != 7 {
-				t.Errorf("%s, named %v, %d classes, %+v", net.Name, r.Named, net.Classes, net.Options)
+				t.Errorf("%s, named %v, %d classes, %+v; want %s, named %v, 7 classes, width %v, shortcut %q", net.Name, r.Named, net.Classes, net.Options, c.name, c.named, c.width, c.shortcut)
 			}
 			all := strings.Join(r.Evidence, "\n")
 			for _, reason := range c.evidence {
@@ -182,7 +182,7 @@ func TestNetworks(t *testing.T) {
 				}
 			}
 			if len(r.Ignored) != c.ignored || len(r.Names)+len(r.Ignored) != len(f.Tensors) {
-				t.Errorf("%d names, %d ignored, of %d tensors", len(r.Names), len(r.Ignored), len(f.Tensors))
+				t.Errorf("%d tensors are named and %d ignored, want %d ignored and %d in all", len(r.Names), len(r.Ignored), c.ignored, len(f.Tensors))
 			}
 			checkLogits(t, r, pictures(f.Pictures), f.Logits)
 			checkDescription(t, net)
@@ -197,8 +197,8 @@ func checkDescription(t *testing.T, net *arch.Network) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, err := arch.ParseDescription(net.Name, description, net.Input, net.Classes)
-	if err != nil || !reflect.DeepEqual(again.Units, net.Units) {
+	parsed, err := arch.ParseDescription(net.Name, description, net.Input, net.Classes)
+	if err != nil || !reflect.DeepEqual(parsed.Units, net.Units) {
 		t.Errorf("the description cannot be parsed or gives a different network: %v", err)
 	}
 }
@@ -234,7 +234,7 @@ func TestStandardSizes(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got := arch.All.Parameters(r.Network); r.Network.Name != c.name || !r.Named || got != c.parameters || r.HasStatistics() {
-			t.Errorf("%s: %s with %d parameters, statistics %v; want %d", c.name, r.Network.Name, got, r.HasStatistics(), c.parameters)
+			t.Errorf("%s: %s with %d parameters, statistics %v; want %d and no statistics", c.name, r.Network.Name, got, r.HasStatistics(), c.parameters)
 		}
 	}
 }
@@ -269,7 +269,7 @@ func TestRemoval(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got, whole := arch.All.Parameters(small.Network), arch.All.Parameters(r.Network); 4*got > 3*whole {
-			t.Errorf("%s: %d of %d parameters are left", file, got, whole)
+			t.Errorf("%s: %d of %d parameters are left, want at most three quarters", file, got, whole)
 		}
 		x := pictures(f.Pictures)
 		want, got := logitsOf(t, r.Network, params, stats, x), logitsOf(t, small.Network, small.Params, small.Statistics(stats), x)
@@ -278,7 +278,7 @@ func TestRemoval(t *testing.T) {
 			largest, worst = max(largest, math.Abs(want[i])), max(worst, math.Abs(got[i]-want[i]))
 		}
 		if !(worst <= 1e-4*max(largest, 1)) {
-			t.Errorf("%s: logits up to %g change by up to %g", file, largest, worst)
+			t.Errorf("%s: logits change by up to %g, want at most %g", file, worst, 1e-4*max(largest, 1))
 		}
 		m := &engine.Model{Network: small.Network, Params: small.Params}
 		e, err := m.Export(small.Statistics(stats))

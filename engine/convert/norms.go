@@ -53,7 +53,7 @@ func (t *Tensor) readFinite() ([]float64, error) {
 		return nil, err
 	}
 	if i := slices.IndexFunc(values, func(v float64) bool { return math.IsNaN(v) || math.IsInf(v, 0) }); i >= 0 {
-		return nil, &Error{t.Name, fmt.Sprintf("holds %v at index %d", values[i], i)}
+		return nil, &Error{t.Name, fmt.Sprintf("holds %v at index %d; want a finite number", values[i], i)}
 	}
 	return values, nil
 }

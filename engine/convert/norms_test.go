@@ -50,12 +50,12 @@ func TestBatchNormLoad(t *testing.T) {
 	b := convert.BatchNorm{Name: "n", Gamma: rawTensor("n.weight", "F64", wide, float32(exact)), Beta: rawTensor("n.bias", "F16", []byte{0, 0x3c}, 1)}
 	gamma, beta, err := b.Load()
 	if err != nil || gamma[0] != exact || beta[0] != 1 {
-		t.Errorf("γ %v, β %v, %v", gamma, beta, err)
+		t.Errorf("γ %v, β %v, %v; want [%v], [1]", gamma, beta, err, exact)
 	}
 	b.Beta = rawTensor("n.bias", "F32", nil, 1, float32(math.Inf(-1)))
 	var wrong *convert.Error
-	if _, _, err := b.Load(); !errors.As(err, &wrong) || err.Error() != "n.bias holds -Inf at index 1" {
-		t.Errorf("an infinite β: %v", err)
+	if _, _, err := b.Load(); !errors.As(err, &wrong) || err.Error() != "n.bias holds -Inf at index 1; want a finite number" {
+		t.Errorf("an infinite β: %v, want a *convert.Error that names n.bias and the index", err)
 	}
 }
 
@@ -68,12 +68,12 @@ func TestZeroed(t *testing.T) {
 		got, err := x.Zeroed([]int{1})
 		want := slices.Concat(before[:size], make([]byte, size), before[2*size:])
 		if err != nil || !bytes.Equal(got, want) {
-			t.Errorf("%s: %x, want %x, %v", dtype, got, want, err)
+			t.Errorf("%s: %x, %v; want %x", dtype, got, err, want)
 		}
 	}
 	x := rawTensor("x", "I64", make([]byte, 8), 0)
 	var wrong *convert.Error
 	if _, err := x.Zeroed(nil); !errors.As(err, &wrong) || wrong.Tensor != "x" {
-		t.Errorf("integers: %v", err)
+		t.Errorf("integers: %v, want a *convert.Error that names x", err)
 	}
 }

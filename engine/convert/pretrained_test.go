@@ -47,7 +47,7 @@ func TestPretrained(t *testing.T) {
 				t.Fatal(err)
 			}
 			if r.Network.Name != c.name || !r.Named || r.Network.Options.Shortcut != arch.OptionACentred {
-				t.Errorf("%s, %+v", r.Network.Name, r.Network.Options)
+				t.Errorf("%s, named %v, %+v; want %s with shortcut %s", r.Network.Name, r.Named, r.Network.Options, c.name, arch.OptionACentred)
 			}
 			checkLogits(t, r, pictures([4]int{2, 3, 32, 32}), c.logits)
 			if pictureFolder != "" {
@@ -57,7 +57,7 @@ func TestPretrained(t *testing.T) {
 	}
 }
 
-// checkAccuracy compares the accuracy and loss on CIFAR-10's test split.
+// checkAccuracy compares the accuracy and loss on CIFAR-10's test split with the given ones.
 func checkAccuracy(t *testing.T, r *convert.Recognised, folder string, accuracy, loss float64) {
 	t.Helper()
 	params, stats, err := r.Load()

@@ -104,7 +104,7 @@ func TestOptions(t *testing.T) {
 		switch {
 		case c.want == "" && err == nil:
 			if c.o.Shortcut != "" && r.Network.Options.Shortcut != c.o.Shortcut {
-				t.Errorf("%+v: shortcut %s", c.o, r.Network.Options.Shortcut)
+				t.Errorf("shortcut %s, want %s", r.Network.Options.Shortcut, c.o.Shortcut)
 			}
 		case c.want == "" || err == nil || !strings.HasPrefix(err.Error(), c.want) || errors.As(err, &usage) != c.usage:
 			t.Errorf("%+v: %v, want %q", c.o, err, c.want)
@@ -120,9 +120,9 @@ func TestValuesRefused(t *testing.T) {
 		values func(v []float32) ([]float32, error)
 		want   string
 	}{
-		{"layer1.0.conv1.weight", func(v []float32) ([]float32, error) { v[5] = float32(math.NaN()); return v, nil }, "layer1.0.conv1.weight holds NaN at index 5"},
-		{"layer1.0.bn1.weight", func(v []float32) ([]float32, error) { v[0] = float32(math.Inf(1)); return v, nil }, "layer1.0.bn1.weight holds +Inf at index 0"},
-		{"bn1.running_var", func(v []float32) ([]float32, error) { v[1] = -1; return v, nil }, "bn1.running_var holds -1 at index 1"},
+		{"layer1.0.conv1.weight", func(v []float32) ([]float32, error) { v[5] = float32(math.NaN()); return v, nil }, "layer1.0.conv1.weight holds NaN at index 5; want a finite number"},
+		{"layer1.0.bn1.weight", func(v []float32) ([]float32, error) { v[0] = float32(math.Inf(1)); return v, nil }, "layer1.0.bn1.weight holds +Inf at index 0; want a finite number"},
+		{"bn1.running_var", func(v []float32) ([]float32, error) { v[1] = -1; return v, nil }, "bn1.running_var holds -1 at index 1; want a finite number of at least 0"},
 		{"bn1.running_mean", func(v []float32) ([]float32, error) { return v[1:], nil }, "bn1.running_mean has 15 values, want 16"},
 		{"fc.bias", func(v []float32) ([]float32, error) { return nil, broken }, "broken"},
 	} {
@@ -145,10 +145,10 @@ func TestNoStatistics(t *testing.T) {
 	tensors := slices.DeleteFunc(loadFixture(t, "chenyaofo_resnet20").Tensors, func(x convert.Tensor) bool { return strings.Contains(x.Name, ".running_") })
 	r, err := convert.Recognise(tensors, convert.Options{})
 	if err != nil || r.HasStatistics() {
-		t.Fatalf("statistics %v, %v", r.HasStatistics(), err)
+		t.Fatalf("HasStatistics is %v, %v; want false", r.HasStatistics(), err)
 	}
 	if _, stats, err := r.Load(); stats != nil || err != nil {
-		t.Errorf("statistics %v, %v", stats, err)
+		t.Errorf("statistics %v, %v; want nil", stats, err)
 	}
 }
 
@@ -160,7 +160,7 @@ func TestNotAffine(t *testing.T) {
 		t.Fatal(err)
 	}
 	if u := r.Network.Units[0]; !u.NoScale || !u.NoShift || r.Network.Units[1].NoScale || r.Named || !slices.Contains(r.Evidence, "BatchNorms that have neither γ nor β: 1") {
-		t.Errorf("%+v, named %v, %q", u, r.Named, r.Evidence)
+		t.Errorf("unit 0 is %+v, named %v, evidence %q; want only unit 0 without γ and β, a network without a name, and evidence for that", u, r.Named, r.Evidence)
 	}
 	if _, _, err := r.Load(); err != nil {
 		t.Error(err)
@@ -174,10 +174,10 @@ func TestOptionsFromErrors(t *testing.T) {
 		metadata := map[string]string{"arch": "resnet-8", "input": "3,32,32"}
 		metadata[key] = value
 		if _, err := convert.OptionsFrom(metadata); !errors.As(err, new(*convert.Error)) || !strings.Contains(err.Error(), fmt.Sprintf("%s %q", key, value)) {
-			t.Errorf("%s %q: %v", key, value, err)
+			t.Errorf("%s %q: %v, want an *Error that quotes them", key, value, err)
 		}
 	}
 	if o, err := convert.OptionsFrom(map[string]string{"format": "pt"}); err != nil || o != (convert.Options{}) {
-		t.Errorf("other metadata: %+v, %v", o, err)
+		t.Errorf("other metadata: %+v, %v; want the zero value", o, err)
 	}
 }

@@ -107,20 +107,20 @@ func imageNetName(blocks []int, bottleneck bool) string {
 func (m *match) convolveMaps(d *dict) {
 	old := m.net.Units
 	m.net.Units = nil
-	places := make([]int, len(old)) // new indices of the old units
+	newIndices := make([]int, len(old)) // by old index
 	for i, u := range old {
 		if u.In != arch.Picture {
-			u.In = places[u.In]
+			u.In = newIndices[u.In]
 		}
 		if u.Add.Kind != arch.NoResidual {
-			u.Add.From = places[u.Add.From]
+			u.Add.From = newIndices[u.Add.From]
 		}
 		shortcut := u.Name[:strings.LastIndexByte(u.Name, '.')+1] + "shortcut.0"
 		if u.Add.Kind == arch.Mapped && d.has(m.sourceName(shortcut)+".weight") {
-			at := m.net.Append(arch.Unit{Name: shortcut, In: u.Add.From, Shortcut: true, Kernel: 1, Stride: u.Add.Map.Stride}, u.OutShape.C)
-			u.Add = arch.Residual{Kind: arch.Projection, From: at}
+			index := m.net.Append(arch.Unit{Name: shortcut, In: u.Add.From, Shortcut: true, Kernel: 1, Stride: u.Add.Map.Stride}, u.OutShape.C)
+			u.Add = arch.Residual{Kind: arch.Projection, From: index}
 		}
-		places[i] = m.net.Append(u, u.OutShape.C)
+		newIndices[i] = m.net.Append(u, u.OutShape.C)
 	}
 }
 
@@ -158,10 +158,10 @@ func (m *match) rename() bool {
 		return false
 	}
 	// The whole network may be wider or narrower.
-	stem, from := m.net.Units[0].OutShape.C, usual.Units[0].OutShape.C
-	if depth, ok := strings.CutPrefix(name, "resnet-"); ok && try(fmt.Sprintf("wrn-%s-%d", depth, stem/from), o) {
+	stem, usualStem := m.net.Units[0].OutShape.C, usual.Units[0].OutShape.C
+	if depth, ok := strings.CutPrefix(name, "resnet-"); ok && try(fmt.Sprintf("wrn-%s-%d", depth, stem/usualStem), o) {
 		return true
 	}
-	o.Width = float64(stem) / float64(from)
+	o.Width = float64(stem) / float64(usualStem)
 	return try(name, o)
 }

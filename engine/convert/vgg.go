@@ -68,9 +68,9 @@ func (d *dict) matchVGG(o Options) (*match, error) {
 // appendVGG appends the layers of a VGG to m.net. The first hidden layer has the given kernel.
 func (d *dict) appendVGG(m *match, plan []int, hidden []string, kernel int) {
 	last := arch.Picture
-	for at, n := range plan {
+	for i, n := range plan {
 		if n == vggPool {
-			last = m.net.Append(arch.Unit{Name: fmt.Sprintf("pool.%d", at), Op: arch.MaxPool, In: last, Kernel: 2, Stride: 2}, m.net.Units[last].OutShape.C)
+			last = m.net.Append(arch.Unit{Name: fmt.Sprintf("pool.%d", i), Op: arch.MaxPool, In: last, Kernel: 2, Stride: 2}, m.net.Units[last].OutShape.C)
 			continue
 		}
 		u := arch.Unit{Name: vggLayer(n), In: last, ReLU: true, Kernel: 3, Stride: 1, Pad: 1}

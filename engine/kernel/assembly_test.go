@@ -34,9 +34,9 @@ var (
 		VEXTRACTF32X8 VINSERTF32X8 VXORPS`)
 )
 
-// beyondAVX2 matches registers that only AVX-512 has: ZMM and mask registers, and
+// avx512Registers matches registers that only AVX-512 has: ZMM and mask registers, and
 // vector registers 16 to 31.
-var beyondAVX2 = regexp.MustCompile(`\b(Z[0-9]+|K[0-7]|[XY](1[6-9]|2[0-9]|3[01]))\b`)
+var avx512Registers = regexp.MustCompile(`\b(Z[0-9]+|K[0-7]|[XY](1[6-9]|2[0-9]|3[01]))\b`)
 
 // checkAssembly returns the functions in a file of Go assembly, each with its faults:
 // instructions and registers that some processors of its family lack. A function whose
@@ -70,7 +70,7 @@ func checkAssembly(source string) map[string][]string {
 			if suffixed {
 				fault("the suffix %s needs AVX-512", suffix)
 			}
-			if r := beyondAVX2.FindString(line); r != "" {
+			if r := avx512Registers.FindString(line); r != "" {
 				fault("the register %s needs AVX-512", r)
 			}
 		}
@@ -86,7 +86,7 @@ func checkAssembly(source string) map[string][]string {
 func TestAssemblyKeepsToItsFamily(t *testing.T) {
 	files, err := filepath.Glob("*.s")
 	if err != nil || len(files) < 3 {
-		t.Fatalf("found %v, %v", files, err)
+		t.Fatalf("found %v, %v; want at least 3 files", files, err)
 	}
 	for _, file := range files {
 		source, err := os.ReadFile(file)
@@ -95,7 +95,7 @@ func TestAssemblyKeepsToItsFamily(t *testing.T) {
 		}
 		functions := checkAssembly(string(source))
 		if len(functions) < 8 {
-			t.Errorf("%s: found only %d functions", file, len(functions))
+			t.Errorf("%s: found %d functions, want at least 8", file, len(functions))
 		}
 		for _, function := range slices.Sorted(maps.Keys(functions)) {
 			for _, fault := range functions[function] {
@@ -124,7 +124,7 @@ func TestCheckAssembly(t *testing.T) {
 		faults := checkAssembly(fmt.Sprintf(head, c.function, c.line))
 		got, ok := faults[c.function]
 		if !ok || len(faults) != 1 || (c.fault == "") != (len(got) == 0) || len(got) > 0 && !strings.Contains(got[0], c.fault) {
-			t.Errorf("%s, %s: %v, want a fault with %q", c.function, c.line, faults, c.fault)
+			t.Errorf("%s, %s: %v, want no fault, or one with %q if that is not empty", c.function, c.line, faults, c.fault)
 		}
 	}
 }

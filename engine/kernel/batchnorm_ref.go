@@ -17,7 +17,7 @@ func genericActivate[T Float](a *Activation[T]) {
 					addResidual(&z, a, block, position)
 				}
 				if a.Mask != nil {
-					a.Mask[position] = above(&z, a.Floor)
+					a.Mask[position] = maskAbove(&z, a.Floor)
 				}
 				for i, v := range z {
 					z[i] = max(v, a.Floor)
@@ -37,9 +37,9 @@ func genericActivate[T Float](a *Activation[T]) {
 // same bits.
 func affine[T Float](x, scale, shift T) T { return T(scale*x) + shift }
 
-// above returns a mask with bit i set if lane i is above floor. It does not branch,
+// maskAbove returns a mask with bit i set if lane i is above floor. It does not branch,
 // because the signs of activations are unpredictable.
-func above[T Float](z *[lanes]T, floor T) (mask uint8) {
+func maskAbove[T Float](z *[lanes]T, floor T) (mask uint8) {
 	for i, v := range z {
 		var bit uint8
 		if v > floor {
@@ -82,8 +82,8 @@ func genericPlaneSums[T Float](sum, y []T, blocks, area int) {
 
 // planeSum returns the sum of each lane over a plane.
 func planeSum[T Float](plane []T) (sum [lanes]float64) {
-	for at := 0; at < len(plane); at += lanes {
-		for i, v := range (*[lanes]T)(plane[at:]) {
+	for offset := 0; offset < len(plane); offset += lanes {
+		for i, v := range (*[lanes]T)(plane[offset:]) {
 			sum[i] += float64(v)
 		}
 	}
@@ -101,8 +101,8 @@ func genericMoments[T Float](sum, m2, y []T, blocks, area int) {
 			mean[i] = v / float64(area)
 		}
 		var squares [lanes]float64
-		for at := 0; at < len(plane); at += lanes {
-			for i, v := range (*[lanes]T)(plane[at:]) {
+		for offset := 0; offset < len(plane); offset += lanes {
+			for i, v := range (*[lanes]T)(plane[offset:]) {
 				d := float64(v) - mean[i]
 				squares[i] += d * d
 			}
@@ -131,8 +131,8 @@ func genericTotalSquares[T Float](total, mean []float64, sums, squares []T, n, a
 	mean = mean[:len(total)]
 	count := float64(area)
 	share := 1 / count
-	for at := 0; at < n*len(total); at += len(total) {
-		sums, squares := sums[at:][:len(total)], squares[at:][:len(total)]
+	for offset := 0; offset < n*len(total); offset += len(total) {
+		sums, squares := sums[offset:][:len(total)], squares[offset:][:len(total)]
 		for c := range total {
 			d := float64(float64(sums[c])*share) - mean[c]
 			total[c] += float64(squares[c]) + float64(d*d*count)
@@ -148,10 +148,10 @@ func genericMaskGradient[T Float](m *Masking[T]) {
 		var sumG, sumGY, sumGR [lanes]float64
 		mean := (*[lanes]T)(m.Mean[block*lanes:])
 		for position := block * area; position < (block+1)*area; position++ {
-			at := position * lanes
-			g, y := (*[lanes]T)(m.G[at:]), (*[lanes]T)(m.Y[at:])
+			offset := position * lanes
+			g, y := (*[lanes]T)(m.G[offset:]), (*[lanes]T)(m.Y[offset:])
 			if m.Add != nil {
-				for i, v := range (*[lanes]T)(m.Add[at:]) {
+				for i, v := range (*[lanes]T)(m.Add[offset:]) {
 					g[i] += v
 				}
 			}
@@ -165,7 +165,7 @@ func genericMaskGradient[T Float](m *Masking[T]) {
 			}
 			if m.R != nil {
 				rMean := (*[lanes]T)(m.RMean[block*lanes:])
-				for i, r := range (*[lanes]T)(m.R[at:]) {
+				for i, r := range (*[lanes]T)(m.R[offset:]) {
 					sumGR[i] += float64(g[i]) * float64(r-rMean[i])
 				}
 			}
@@ -190,7 +190,7 @@ func (m *Masking[T]) mask(block, position int, y *[lanes]T) uint8 {
 	for i, v := range y {
 		z[i] = affine(v, scale[i], shift[i])
 	}
-	return above(&z, m.Floor)
+	return maskAbove(&z, m.Floor)
 }
 
 // genericBatchNormGradient implements Family.BatchNormGradient.
@@ -200,8 +200,8 @@ func genericBatchNormGradient[T Float](g *InputGradient[T]) {
 		cg, cy, c1 := (*[lanes]T)(g.CG[c:]), (*[lanes]T)(g.CY[c:]), (*[lanes]T)(g.C1[c:])
 		for h := range g.H {
 			for w := range g.W {
-				at := ((block*g.H+h)*g.W + w) * lanes
-				dz, y := (*[lanes]T)(g.G[at:]), (*[lanes]T)(g.Y[at:])
+				offset := ((block*g.H+h)*g.W + w) * lanes
+				dz, y := (*[lanes]T)(g.G[offset:]), (*[lanes]T)(g.Y[offset:])
 				var dy [lanes]T
 				for i := range dy {
 					dy[i] = T(cg[i]*dz[i]) + affine(y[i], cy[i], c1[i])
@@ -210,7 +210,7 @@ func genericBatchNormGradient[T Float](g *InputGradient[T]) {
 					*(*[lanes]T)(g.Padded[g.Layout.interior(block, h, w):]) = dy
 				}
 				if g.Plain != nil {
-					*(*[lanes]T)(g.Plain[at:]) = dy
+					*(*[lanes]T)(g.Plain[offset:]) = dy
 				}
 			}
 		}
@@ -222,9 +222,9 @@ func genericSubsampleGradient[T Float](dx, dy []T, blocks, h, w int) {
 	for block := range blocks {
 		for row := 0; row < h; row += 2 {
 			for col := 0; col < w; col += 2 {
-				to, from := (*[lanes]T)(dx[((block*h+row)*w+col)*lanes:]), (*[lanes]T)(dy)
-				for i, v := range from {
-					to[i] += v
+				sum := (*[lanes]T)(dx[((block*h+row)*w+col)*lanes:])
+				for i, v := range (*[lanes]T)(dy) {
+					sum[i] += v
 				}
 				dy = dy[lanes:]
 			}

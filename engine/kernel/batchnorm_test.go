@@ -52,18 +52,18 @@ func (p *testImage) padded(i int) int {
 func interior[T Float](t *testing.T, name string, p *testImage, b *buffer[T]) []T {
 	t.Helper()
 	b.check(t, name)
-	inside := make([]T, p.channels*p.area)
+	values := make([]T, p.channels*p.area)
 	word := guard[T]()
-	for i := range inside {
-		at := p.padded(i)
-		inside[i], b.x[at] = b.x[at], word
+	for i := range values {
+		index := p.padded(i)
+		values[i], b.x[index] = b.x[index], word
 	}
 	for i, v := range b.x {
 		if bitsOf(v) != bitsOf(word) {
 			t.Fatalf("%s: the halo was written at %d", name, i)
 		}
 	}
-	return inside
+	return values
 }
 
 func TestActivate(t *testing.T) {
@@ -160,10 +160,10 @@ func checkMask[T Float](t *testing.T, name string, mask []uint8, z []T, want []f
 	for i, v := range want {
 		got := mask[i/lanes]>>(i%lanes)&1 == 1
 		if z != nil && got != (float64(z[i]) > floor) {
-			t.Fatalf("%s: the mask at %d is %v for %v", name, i, got, z[i])
+			t.Fatalf("%s: the mask at %d is %v for %v, want %v", name, i, got, z[i], !got)
 		}
 		if math.Abs(v-floor) > 1e-5 && got != (v > floor) {
-			t.Fatalf("%s: the mask at %d is %v for about %v", name, i, got, v)
+			t.Fatalf("%s: the mask at %d is %v for about %v, want %v", name, i, got, v, !got)
 		}
 	}
 }
@@ -180,18 +180,18 @@ func testActivateNaN[T Float](t *testing.T, f *Family[T]) {
 	for _, floor := range []T{0, -inf} {
 		for _, v := range []T{nan, inf, -inf} {
 			for width := 1; width <= 6; width++ {
-				for at := range width * lanes {
+				for index := range width * lanes {
 					y, plain, mask := make([]T, width*lanes), make([]T, width*lanes), make([]uint8, width)
 					ones, zeros := make([]T, lanes), make([]T, lanes)
 					for i := range ones {
 						ones[i] = 1
 					}
-					y[at] = v
+					y[index] = v
 					f.Activate(&Activation[T]{Blocks: 1, H: 1, W: width, Y: y, Scale: ones, Shift: zeros,
 						Floor: floor, Plain: plain, Mask: mask})
-					got, bit := plain[at], mask[at/lanes]>>(at%lanes)&1
+					got, bit := plain[index], mask[index/lanes]>>(index%lanes)&1
 					if v != v && (got == got || bit != 0) || v == v && (got != max(v, floor) || bit == 1 != (v > floor)) {
-						t.Fatalf("max(%v, %v) = %v with bit %d, at %d of %d", v, floor, got, bit, at, width*lanes)
+						t.Fatalf("z is %v with mask bit %d at %d of %d, want the maximum of %v and %v, with bit 1 only if the former is greater", got, bit, index, width*lanes, v, floor)
 					}
 				}
 			}
@@ -421,16 +421,16 @@ func testSubsampleGradient[T Float](t *testing.T, f *Family[T]) {
 	for shift, size := range imageSizes() {
 		p, rows, cols := newTestImage(size), (size[1]+1)/2, (size[2]+1)/2
 		want, dy := convert[T](p.image()), convert[T](normal(p.r, p.channels*rows*cols))
-		dx, from := bufferOf(want, shift%lanes), bufferOf(dy, (shift+3)%lanes)
-		f.SubsampleGradient(dx.x, from.x, p.blocks, p.h, p.w)
+		dx, gradient := bufferOf(want, shift%lanes), bufferOf(dy, (shift+3)%lanes)
+		f.SubsampleGradient(dx.x, gradient.x, p.blocks, p.h, p.w)
 		name := fmt.Sprintf("%v", size)
-		from.unchanged(t, name, dy)
+		gradient.unchanged(t, name, dy)
 		dx.check(t, name)
-		for at := range want {
-			position := at / lanes
+		for j := range want {
+			position := j / lanes
 			block, row, col := position/p.area, position%p.area/p.w, position%p.w
 			if row%2 == 0 && col%2 == 0 {
-				want[at] += dy[((block*rows+row/2)*cols+col/2)*lanes+at%lanes]
+				want[j] += dy[((block*rows+row/2)*cols+col/2)*lanes+j%lanes]
 			}
 		}
 		if i := firstDifference(dx.x, want); i >= 0 {
@@ -463,7 +463,7 @@ func TestPassesAllocateNothing(t *testing.T) {
 			f.Axpy(out, f.Dot(image, out), image)
 			f.SGD(out, image, image, 0.1, 0.9, 1e-4)
 		}); n != 0 {
-			t.Errorf("%s: %v allocations", f.Name, n)
+			t.Errorf("%s: %v allocations, want 0", f.Name, n)
 		}
 	})
 }

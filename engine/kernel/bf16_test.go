@@ -9,26 +9,26 @@ import (
 // roundedBF16 returns the nearest bfloat16, by the distances to both neighbours.
 func roundedBF16(x float32) uint16 {
 	bits := math.Float32bits(x)
-	down := uint16(bits >> 16) // towards zero
+	truncated := uint16(bits >> 16) // rounded towards zero
 	size := math.Abs(float64(x))
 	switch {
 	case math.IsNaN(size):
-		return down | 0x40
+		return truncated | 0x40
 	case math.IsInf(size, 0):
-		return down
+		return truncated
 	}
 	// A bfloat16 has 8 significant bits; its smallest normal number is 2^-126.
-	exponent := max(int(down>>7&0xff), 1) - 127
+	exponent := max(int(truncated>>7&0xff), 1) - 127
 	step := math.Ldexp(1, exponent-7)
-	below := float64(down&0x7f) * step
-	if down>>7&0xff != 0 {
-		below += math.Ldexp(1, exponent)
+	lower := float64(truncated&0x7f) * step
+	if truncated>>7&0xff != 0 {
+		lower += math.Ldexp(1, exponent)
 	}
-	switch toDown, toUp := size-below, below+step-size; {
-	case toDown > toUp, toDown == toUp && down&1 == 1:
-		return down + 1 // infinity follows the largest number
+	switch lowerDistance, upperDistance := size-lower, lower+step-size; {
+	case lowerDistance > upperDistance, lowerDistance == upperDistance && truncated&1 == 1:
+		return truncated + 1 // infinity follows the largest number
 	}
-	return down
+	return truncated
 }
 
 // bf16Inputs returns every bfloat16 and float32 numbers around it: its neighbours, the
@@ -75,14 +75,14 @@ func TestExpandBF16(t *testing.T) {
 		wide.check(t, f.Name)
 		for i, x := range wide.x {
 			if bits := math.Float32bits(x); bits != uint32(i)<<16 {
-				t.Fatalf("%s: %#04x is expanded to %#08x", f.Name, i, bits)
+				t.Fatalf("%s: %#04x is expanded to %#08x, want %#08x", f.Name, i, bits, uint32(i)<<16)
 			}
 		}
-		back := newBuffer[uint16](len(all), 0)
-		f.RoundBF16(back.x, wide.x)
-		for i, x := range back.x {
+		rounded := newBuffer[uint16](len(all), 0)
+		f.RoundBF16(rounded.x, wide.x)
+		for i, x := range rounded.x {
 			if want := uint16(i); x != want && !(math.IsNaN(float64(wide.x[i])) && x == want|0x40) {
-				t.Fatalf("%s: %#04x is expanded and rounded to %#04x", f.Name, want, x)
+				t.Fatalf("%s: %#04x is expanded and rounded to %#04x, want the same number", f.Name, want, x)
 			}
 		}
 	})

@@ -13,7 +13,7 @@ type element interface{ Float | uint8 | uint16 }
 // the elements spoils the result and a write is noticed.
 type buffer[E element] struct {
 	all, x []E
-	before int
+	start  int // index in all of the first element of x
 }
 
 // margin is the number of guard words on each side, enough for a kernel that overruns by
@@ -23,11 +23,11 @@ const margin = 64
 // newBuffer returns n elements, all guard words, that begin shift elements after an
 // aligned address.
 func newBuffer[E element](n, shift int) *buffer[E] {
-	b := &buffer[E]{all: make([]E, margin+shift+n+margin), before: margin + shift}
+	b := &buffer[E]{all: make([]E, margin+shift+n+margin), start: margin + shift}
 	for i := range b.all {
 		b.all[i] = guard[E]()
 	}
-	b.x = b.all[b.before : b.before+n : b.before+n]
+	b.x = b.all[b.start : b.start+n : b.start+n]
 	return b
 }
 
@@ -73,18 +73,18 @@ func (b *buffer[E]) check(t *testing.T, name string) {
 	t.Helper()
 	word := bitsOf(guard[E]())
 	for i, v := range b.all {
-		if inside := i >= b.before && i < b.before+len(b.x); !inside && bitsOf(v) != word {
-			t.Fatalf("%s: index %d was written, outside of the %d elements", name, i-b.before, len(b.x))
+		if inside := i >= b.start && i < b.start+len(b.x); !inside && bitsOf(v) != word {
+			t.Fatalf("%s: index %d was written, outside of the %d elements", name, i-b.start, len(b.x))
 		}
 	}
 }
 
-// unchanged fails if an element or a guard word was changed.
+// unchanged fails if an element differs from want, or a guard word was written.
 func (b *buffer[E]) unchanged(t *testing.T, name string, want []E) {
 	t.Helper()
 	b.check(t, name)
 	if i := firstDifference(b.x, want); i >= 0 {
-		t.Fatalf("%s: element %d of %d has changed", name, i, len(b.x))
+		t.Fatalf("%s: element %d of %d is %v, want %v", name, i, len(b.x), b.x[i], want[i])
 	}
 }
 
@@ -122,7 +122,7 @@ func convert[T, U Float](x []U) []T {
 func compare[T Float](t *testing.T, name string, got []T, want []float64, tolerance float64) {
 	t.Helper()
 	var square, size, largest float64
-	at := 0
+	worst := 0 // index of the largest error
 	for i, v := range want {
 		d := math.Abs(float64(got[i]) - v)
 		if math.IsNaN(d) {
@@ -131,15 +131,15 @@ func compare[T Float](t *testing.T, name string, got []T, want []float64, tolera
 		square += d * d
 		size += v * v
 		if d > largest {
-			largest, at = d, i
+			largest, worst = d, i
 		}
 	}
 	size = math.Sqrt(size)
 	if rms, bound := math.Sqrt(square), tolerance*size; rms > bound {
 		t.Fatalf("%s: relative rms error %.3g, want at most %.3g; %v at %d of %d, want %v",
-			name, rms/size, tolerance, got[at], at, len(want), want[at])
+			name, rms/size, tolerance, got[worst], worst, len(want), want[worst])
 	}
 	if bound := 10 * tolerance * size / math.Sqrt(float64(len(want))); largest > bound {
-		t.Fatalf("%s: %v at %d of %d, want %v within %.3g", name, got[at], at, len(want), want[at], bound)
+		t.Fatalf("%s: %v at %d of %d, want %v within %.3g", name, got[worst], worst, len(want), want[worst], bound)
 	}
 }

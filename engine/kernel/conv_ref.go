@@ -81,9 +81,9 @@ func newGenericBackward[T Float](s ConvShape) Conv[T] {
 }
 
 // backwardWindows returns the windows of size rows of x's gradient on a padded copy of
-// outSize rows of y's gradient. The copy begins with before rows of padding and has
-// padded rows in all.
-func (c *genericConv[T]) backwardWindows(size, outSize int) (windows []window, before, padded int) {
+// outSize rows of y's gradient, the number of rows of padding at the copy's beginning, and
+// the number of all its rows.
+func (c *genericConv[T]) backwardWindows(size, outSize int) (windows []window, padding, total int) {
 	windows = make([]window, size)
 	low, high := 0, outSize
 	for y := range windows {
@@ -120,16 +120,16 @@ func (c *genericConv[T]) SetFilters(w []T) {
 		rows, cols := c.taps[rowPhase], c.taps[colPhase]
 		for o := range s.Out {
 			for i := range s.In {
-				to, from := o, i
+				dst, src := o, i // channels of the destination and of the source
 				if c.backward {
-					to, from = i, o
+					dst, src = i, o
 				}
 				for row := range rows {
 					for col := range cols {
-						at := (to/lanes*c.source.Blocks+from/lanes)*rows + row
-						at = ((at*cols+col)*lanes+from%lanes)*2 + to%lanes/len(half[T]{})
+						index := (dst/lanes*c.source.Blocks+src/lanes)*rows + row
+						index = ((index*cols+col)*lanes+src%lanes)*2 + dst%lanes/len(half[T]{})
 						tap := c.tap(rowPhase, row)*s.Kernel + c.tap(colPhase, col)
-						filters[at][to%len(half[T]{})] = w[(o*s.In+i)*s.Kernel*s.Kernel+tap]
+						filters[index][dst%len(half[T]{})] = w[(o*s.In+i)*s.Kernel*s.Kernel+tap]
 					}
 				}
 			}
@@ -163,19 +163,19 @@ func (c *genericConv[T]) plane(dst, image []T, block int) {
 			rows, cols := c.taps[row.phase], c.taps[col.phase]
 			size := c.source.Blocks * rows * cols * lanes * 2
 			filters := c.filters[row.phase*len(c.taps)+col.phase][block*size:][:size]
-			at := (row.first*c.source.Cols + col.first) * lanes
-			gather((*[lanes]T)(dst[(y*len(c.cols)+x)*lanes:]), image, filters, at, &c.source, rows, cols)
+			start := (row.first*c.source.Cols + col.first) * lanes
+			gather((*[lanes]T)(dst[(y*len(c.cols)+x)*lanes:]), image, filters, start, &c.source, rows, cols)
 		}
 	}
 }
 
 // gather writes the sum of the products of filters with a window of image: rows×cols
-// positions of each block, starting at element at. The eight sums stay in registers.
-func gather[T Float](dst *[lanes]T, image []T, filters []half[T], at int, l *Layout, rows, cols int) {
+// positions of each block, from element start on. The eight sums stay in registers.
+func gather[T Float](dst *[lanes]T, image []T, filters []half[T], start int, l *Layout, rows, cols int) {
 	var s0, s1, s2, s3, s4, s5, s6, s7 T
 	for block := range l.Blocks {
 		for row := range rows {
-			line := image[at+(block*l.Rows+row)*l.Cols*lanes:][:cols*lanes]
+			line := image[start+(block*l.Rows+row)*l.Cols*lanes:][:cols*lanes]
 			for i, x := range line {
 				f := &filters[2*i]
 				s0 += x * f[0]
@@ -226,9 +226,9 @@ func (g *genericWeightGradient[T]) Accumulate(acc, x, dy []T, images int, _ []T)
 			for inBlock := range g.source.Blocks {
 				for tap := range s.Kernel * s.Kernel {
 					row, col := tap/s.Kernel, tap%s.Kernel
-					at := ((inBlock*g.source.Rows+row)*g.source.Cols + col) * lanes
+					start := ((inBlock*g.source.Rows+row)*g.source.Cols + col) * lanes
 					for lane := range lanes {
-						g.correlate((*[lanes]T)(sums), image[at+lane:], plane)
+						g.correlate((*[lanes]T)(sums), image[start+lane:], plane)
 						sums = sums[lanes:]
 					}
 				}
@@ -276,8 +276,8 @@ func (g *genericWeightGradient[T]) Unpack(dw, acc []T) {
 	for o := range s.Out {
 		for i := range s.In {
 			for tap := range taps {
-				at := ((o/lanes*g.source.Blocks+i/lanes)*taps + tap) * lanes
-				dw[(o*s.In+i)*taps+tap] = acc[(at+i%lanes)*lanes+o%lanes]
+				row := ((o/lanes*g.source.Blocks+i/lanes)*taps+tap)*lanes + i%lanes
+				dw[(o*s.In+i)*taps+tap] = acc[row*lanes+o%lanes]
 			}
 		}
 	}

@@ -118,9 +118,9 @@ func unblocked[T Float](t *testing.T, name string, x []T, images, channels, h, w
 	area, blocks := h*w, blocksOf(channels)
 	values := make([]T, images*channels*area)
 	for i, v := range x {
-		n, c, at := i/(blocks*area*lanes), i/(area*lanes)%blocks*lanes+i%lanes, i/lanes%area
+		n, c, position := i/(blocks*area*lanes), i/(area*lanes)%blocks*lanes+i%lanes, i/lanes%area
 		if c < channels {
-			values[(n*channels+c)*area+at] = v
+			values[(n*channels+c)*area+position] = v
 		} else if v != 0 {
 			t.Fatalf("%s: %v in channel %d of %d, want 0", name, v, c, channels)
 		}
@@ -158,7 +158,7 @@ func testAdjoint[T Float](t *testing.T, name string, y []T, dy []float64, dx []T
 		size += math.Abs(float64(v) * x[i])
 	}
 	if d := math.Abs(left - right); !(d <= tolerance*size) {
-		t.Fatalf("%s: <conv(x), dy> = %v, <x, backward(dy)> = %v", name, left, right)
+		t.Fatalf("%s: <conv(x), dy> = %v, want <x, backward(dy)> = %v", name, left, right)
 	}
 }
 
@@ -220,7 +220,7 @@ func testWeightGradient[T Float](t *testing.T, name string, gradient func(ConvSh
 			name := fmt.Sprintf("%+v, %d images", s, c.images)
 			l := g.Source()
 			if l.H != s.H || l.W != s.W || l.Blocks != blocksOf(s.In) {
-				t.Fatalf("%s: unexpected source %+v", name, l)
+				t.Fatalf("%s: the source %+v does not have %d×%d×%d", name, l, s.In, s.H, s.W)
 			}
 			packedX := blocked[T](c.x, c.images, s.In, l)
 			packedDY := blocked[T](c.dy, c.images, s.Out, unpadded(s.Out, s.OutH(), s.OutW()))
@@ -243,11 +243,11 @@ func testWeightGradient[T Float](t *testing.T, name string, gradient func(ConvSh
 			if c.images > 1 {
 				accumulate(1, c.images-1)
 			}
-			before := append([]T(nil), acc.x...)
+			accumulated := append([]T(nil), acc.x...)
 			dw := newBuffer[T](len(c.w), i%5)
 			g.Unpack(dw.x, acc.x)
 			dw.check(t, name+": dw")
-			acc.unchanged(t, name+": accumulator unpacked", before)
+			acc.unchanged(t, name+": accumulator after Unpack", accumulated)
 			compare(t, name+", weight gradient", dw.x, c.dw, tolerance)
 		}
 	})
@@ -299,7 +299,7 @@ func TestConvAllocatesNothing(t *testing.T) {
 				backward.Run(dx, padded, images, work)
 				gradient.Accumulate(acc, x, y, images, work)
 			}); n != 0 {
-				t.Errorf("%s, %+v: %v allocations", f.Name, s, n)
+				t.Errorf("%s, %+v: %v allocations, want 0", f.Name, s, n)
 			}
 		}
 	})

@@ -118,9 +118,9 @@ func (d *direct) SetFilters(w []float32) {
 			for first := 0; first < len(p.products); first += packedProducts {
 				products := p.products[first:min(first+packedProducts, len(p.products))]
 				for lane := range outputs {
-					from, to := w[(panel.first+lane)*d.in*taps:], filters[first*panel.outputs+lane:]
+					weights, packed := w[(panel.first+lane)*d.in*taps:], filters[first*panel.outputs+lane:]
 					for i, product := range products {
-						to[i*panel.outputs] = from[product.channel*taps+product.tap]
+						packed[i*panel.outputs] = weights[product.channel*taps+product.tap]
 					}
 				}
 			}
@@ -133,11 +133,11 @@ func (d *direct) Run(dst, src []float32, images int, _ []float32, ahead ...[]flo
 	dstLen := blocksOf(d.out) * d.dstPlane
 	fetch := newPrefetcher(ahead, images*d.steps(), directFetch*cacheLine)
 	for n := range images {
-		from, to := src[n*srcLen:][:srcLen], dst[n*dstLen:][:dstLen]
+		image, result := src[n*srcLen:][:srcLen], dst[n*dstLen:][:dstLen]
 		for i := range d.phases {
 			p := &d.phases[i]
 			for _, panel := range d.panels {
-				d.convolve(to, from, p, panel, &fetch)
+				d.convolve(result, image, p, panel, &fetch)
 			}
 		}
 	}

@@ -5,9 +5,9 @@
 package kernel
 
 // directConvolve16 writes to dst, for each pixel and 16 output channels, the sum over
-// taps of src times filters. If add is not 0, it adds the sum to dst instead. Each of
-// the first blocks taps is for the 8 channels of a block, each of the next singles taps
-// is for one channel. taps holds offsets in src. pixels holds offsets in src and dst of
+// taps of src times filters. If add is not 0, it adds the sum to dst instead. The first
+// blocks taps are for the 8 channels of a block each, and the next singles taps are for
+// one channel each. taps holds offsets in src. pixels holds offsets in src and dst of
 // larges groups of 6 pixels, then of smalls groups of 4. plane is the number of
 // bytes between the blocks of dst. For each group of pixels and each tap of a block,
 // it prefetches 4 cache lines at ahead and advances ahead by aheadStep bytes.
@@ -25,9 +25,9 @@ func directConvolve16(dst *float32, src *float32, filters *float32, taps *int32,
 func directGradient16(acc *float32, x *float32, dy *float32, taps *int32, pixels *int32, count uintptr, larges uintptr, smalls uintptr, plane uintptr)
 
 // directConvolve8 writes to dst, for each pixel and 8 output channels, the sum over
-// taps of src times filters. If add is not 0, it adds the sum to dst instead. Each of
-// the first blocks taps is for the 8 channels of a block, each of the next singles taps
-// is for one channel. taps holds offsets in src. pixels holds offsets in src and dst of
+// taps of src times filters. If add is not 0, it adds the sum to dst instead. The first
+// blocks taps are for the 8 channels of a block each, and the next singles taps are for
+// one channel each. taps holds offsets in src. pixels holds offsets in src and dst of
 // larges groups of 8 pixels, then of smalls groups of 4. plane is the number of
 // bytes between the blocks of dst. For each group of pixels and each tap of a block,
 // it prefetches 4 cache lines at ahead and advances ahead by aheadStep bytes.
@@ -45,9 +45,9 @@ func directConvolve8(dst *float32, src *float32, filters *float32, taps *int32, 
 func directGradient8(acc *float32, x *float32, dy *float32, taps *int32, pixels *int32, count uintptr, larges uintptr, smalls uintptr, plane uintptr)
 
 // directConvolve16AVX512 writes to dst, for each pixel and 16 output channels, the sum over
-// taps of src times filters. If add is not 0, it adds the sum to dst instead. Each of
-// the first blocks taps is for the 8 channels of a block, each of the next singles taps
-// is for one channel. taps holds offsets in src. pixels holds offsets in src and dst of
+// taps of src times filters. If add is not 0, it adds the sum to dst instead. The first
+// blocks taps are for the 8 channels of a block each, and the next singles taps are for
+// one channel each. taps holds offsets in src. pixels holds offsets in src and dst of
 // larges groups of 8 pixels, then of smalls groups of 4. plane is the number of
 // bytes between the blocks of dst. For each group of pixels and each tap of a block,
 // it prefetches 4 cache lines at ahead and advances ahead by aheadStep bytes.
@@ -65,9 +65,9 @@ func directConvolve16AVX512(dst *float32, src *float32, filters *float32, taps *
 func directGradient16AVX512(acc *float32, x *float32, dy *float32, taps *int32, pixels *int32, count uintptr, larges uintptr, smalls uintptr, plane uintptr)
 
 // directConvolve32AVX512 writes to dst, for each pixel and 32 output channels, the sum over
-// taps of src times filters. If add is not 0, it adds the sum to dst instead. Each of
-// the first blocks taps is for the 8 channels of a block, each of the next singles taps
-// is for one channel. taps holds offsets in src. pixels holds offsets in src and dst of
+// taps of src times filters. If add is not 0, it adds the sum to dst instead. The first
+// blocks taps are for the 8 channels of a block each, and the next singles taps are for
+// one channel each. taps holds offsets in src. pixels holds offsets in src and dst of
 // larges groups of 6 pixels, then of smalls groups of 4. plane is the number of
 // bytes between the blocks of dst. For each group of pixels and each tap of a block,
 // it prefetches 4 cache lines at ahead and advances ahead by aheadStep bytes.

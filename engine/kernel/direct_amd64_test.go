@@ -140,7 +140,7 @@ func TestDirectAllocatesNothing(t *testing.T) {
 				backward.Run(dx, paddedDY, images, nil)
 				gradient.Accumulate(acc, x, y, images, nil)
 			}); n != 0 {
-				t.Errorf("%s %+v: %v allocations", width.name, s, n)
+				t.Errorf("%s %+v: %v allocations, want 0", width.name, s, n)
 			}
 		}
 	})
@@ -167,14 +167,14 @@ func compareWidths(t *testing.T, narrow, wide *Family[float32]) {
 				narrow, wide Conv[float32]
 				channels     int
 				x            []float64
-				to           Layout
+				dst          Layout
 			}{
 				{"forward", narrow.NewForward(s), wide.NewForward(s), s.In, c.x, unpadded(s.Out, s.OutH(), s.OutW())},
 				{"backward", narrow.NewBackward(s), wide.NewBackward(s), s.Out, c.dy, unpadded(s.In, s.H, s.W)},
 			} {
 				run := func(conv Conv[float32]) []float32 {
 					conv.SetFilters(convert[float32](c.w))
-					dst := make([]float32, images*direction.to.Len(lanes))
+					dst := make([]float32, images*direction.dst.Len(lanes))
 					conv.Run(dst, blocked[float32](direction.x, images, direction.channels, conv.Source()), images, make([]float32, conv.Workspace(images)))
 					return dst
 				}

@@ -43,9 +43,9 @@ func BenchmarkDirect(b *testing.B) {
 			all = append(all, implementation{c.name, 32, c.directForward, c.directBackward, c.directGradient, c.peak})
 		}
 		for _, f := range all {
-			direction := func(conv Conv[float32], to Layout) func() {
+			direction := func(conv Conv[float32], result Layout) func() {
 				conv.SetFilters(make([]float32, s.Out*s.In*s.Kernel*s.Kernel))
-				src, dst := make([]float32, f.images*conv.Source().Len(lanes)), make([]float32, f.images*to.Len(lanes))
+				src, dst := make([]float32, f.images*conv.Source().Len(lanes)), make([]float32, f.images*result.Len(lanes))
 				work := make([]float32, conv.Workspace(f.images))
 				return func() { conv.Run(dst, src, f.images, work) }
 			}

@@ -29,12 +29,12 @@ func directPanels(outputs int, wide bool) []directPanel {
 	var panels []directPanel
 	for first, end := 0, blocksOf(outputs)*lanes; first < end; first += panels[len(panels)-1].outputs {
 		var p directPanel
-		switch left := end - first; {
-		case left >= 32 && wide:
+		switch remaining := end - first; {
+		case remaining >= 32 && wide:
 			p = directPanel{first, 32, 6, directConvolve32AVX512, directGradient32AVX512}
-		case left >= 16 && wide:
+		case remaining >= 16 && wide:
 			p = directPanel{first, 16, 8, directConvolve16AVX512, directGradient16AVX512}
-		case left >= 16:
+		case remaining >= 16:
 			p = directPanel{first, 16, 6, directConvolve16, directGradient16}
 		default:
 			p = directPanel{first, 8, 8, directConvolve8, directGradient8}
@@ -107,7 +107,7 @@ func directForwardAxis(size int, s ConvShape) directAxis {
 //
 // It also returns the rows of padding above y's gradient that the taps reach, and the
 // number of rows including all padding.
-func directBackwardAxes(size, outSize int, s ConvShape) (axes []directAxis, before, padded int) {
+func directBackwardAxes(size, outSize int, s ConvShape) (axes []directAxis, padding, total int) {
 	low, high := 0, outSize-1
 	for phase := range min(s.Stride, size) {
 		a := directAxis{first: phase, step: s.Stride, count: ceilDiv(size-phase, s.Stride), stride: 1}
@@ -166,12 +166,12 @@ func directProducts(channels int, rows, cols directAxis, l Layout, kernel int) [
 	for channel := 0; channel < channels; channel += lanes {
 		for _, row := range rows.taps {
 			for _, col := range cols.taps {
-				at := directOffset((channel/lanes*l.Rows+row.offset)*l.Cols + col.offset)
+				offset := directOffset((channel/lanes*l.Rows+row.offset)*l.Cols + col.offset)
 				for lane := range min(lanes, channels-channel) {
 					products = append(products, directProduct{
 						channel: channel + lane,
 						tap:     row.kernel*kernel + col.kernel,
-						offset:  at + int32(lane*directElement),
+						offset:  offset + int32(lane*directElement),
 					})
 				}
 			}

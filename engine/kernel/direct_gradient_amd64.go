@@ -78,9 +78,9 @@ func (g *directGradient) Unpack(dw, acc []float32) {
 		for first := 0; first < len(g.products); first += packedProducts {
 			products := g.products[first:min(first+packedProducts, len(g.products))]
 			for lane := range min(p.outputs, g.shape.Out-p.first) {
-				from, to := acc[p.start+first*p.outputs+lane:], dw[(p.first+lane)*g.shape.In*taps:]
+				sums, weights := acc[p.start+first*p.outputs+lane:], dw[(p.first+lane)*g.shape.In*taps:]
 				for i, product := range products {
-					to[product.channel*taps+product.tap] = from[i*p.outputs]
+					weights[product.channel*taps+product.tap] = sums[i*p.outputs]
 				}
 			}
 		}

@@ -19,11 +19,11 @@ func avx2Plane(x []float32, block, area int) *float32 {
 	return &x[block*area*lanes:][:area*lanes][0]
 }
 
-// avx2Channels returns the address of a block's coefficients, or the address of none if
-// x is nil.
-func avx2Channels(x []float32, block int, none *[lanes]float32) *float32 {
+// avx2Channels returns the address of a block's coefficients, or fallback's address if x is
+// nil. It panics if both are nil.
+func avx2Channels(x []float32, block int, fallback *[lanes]float32) *float32 {
 	if x == nil {
-		return &none[0]
+		return &fallback[0]
 	}
 	return &x[block*lanes:][:lanes][0]
 }

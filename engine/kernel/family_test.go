@@ -18,10 +18,10 @@ func TestSelect(t *testing.T) {
 	for _, name := range familyNames {
 		f, err := Select(name)
 		if err == nil && f.Name != name {
-			t.Errorf("%s: Select returns the family %s", name, f.Name)
+			t.Errorf("Select(%q) returns the family %s", name, f.Name)
 		}
 		if err != nil && (name == "generic" || !strings.Contains(err.Error(), "generic")) {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: %v, want no error for generic, and one that advises generic for others", name, err)
 		}
 	}
 	if _, err := Select("avx"); err == nil || !strings.Contains(err.Error(), `"avx"`) {
@@ -35,14 +35,14 @@ func TestBestIsConfigured(t *testing.T) {
 		t.Fatal(err)
 	}
 	if best := Best(); best != configured || best != Best() {
-		t.Errorf("Best returned different families")
+		t.Errorf("Best returns the family %s, want the same as Configured, %s, at every call", best.Name, configured.Name)
 	}
 }
 
 func TestPeak(t *testing.T) {
 	for threads := 1; threads <= 2; threads++ {
 		if rate := PeakGFLOPS(threads); !(rate > 0) || math.IsInf(rate, 0) {
-			t.Errorf("peak of %v GFLOP/s on %d threads", rate, threads)
+			t.Errorf("peak of %v GFLOP/s on %d threads, want a finite number above 0", rate, threads)
 		}
 	}
 }

@@ -24,17 +24,17 @@ func newPrefetcher(ranges [][]float32, steps, limit int) prefetcher {
 }
 
 // take returns the number of items, out of those remaining, that a kernel computes next, and the
-// first address that it prefetches meanwhile. Each item takes the given number of steps. from
-// is nil if nothing is left to prefetch.
-func (p *prefetcher) take(items, steps int) (n int, from *float32) {
+// first address that it prefetches meanwhile. Each item takes the given number of steps. The
+// address is nil if nothing is left to prefetch.
+func (p *prefetcher) take(items, steps int) (n int, address *float32) {
 	for len(p.ranges) > 0 && p.done >= len(p.ranges[0]) {
 		p.ranges, p.done = p.ranges[1:], 0
 	}
 	if len(p.ranges) == 0 || steps == 0 {
 		return items, nil
 	}
-	left := p.ranges[0][p.done:]
-	n = min(items, ceilDiv(len(left), steps*p.pace))
+	rest := p.ranges[0][p.done:]
+	n = min(items, ceilDiv(len(rest), steps*p.pace))
 	p.done += n * steps * p.pace
-	return n, &left[0]
+	return n, &rest[0]
 }

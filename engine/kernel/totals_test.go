@@ -76,8 +76,8 @@ func testMomentsOfImages[T Float](t *testing.T, f *Family[T], tolerance float64)
 			d := v - mean[p.channel(i)]
 			want[p.channel(i)] += d * d
 		}
-		at := n * p.channels
-		f.Moments(sums[at:][:p.channels], squares[at:][:p.channels], convert[T](image), p.blocks, p.area)
+		offset := n * p.channels
+		f.Moments(sums[offset:][:p.channels], squares[offset:][:p.channels], convert[T](image), p.blocks, p.area)
 	}
 	got, m2 := make([]float64, p.channels), make([]float64, p.channels)
 	f.Totals(got, sums, images)

@@ -93,7 +93,7 @@ func TestSGDSteps(t *testing.T) {
 		f.SGD(w, v, []float32{0.5}, 0.5, 0.5, 0.25) // v = 0.75, w = 0.625
 		f.SGD(w, v, []float32{1}, 0.5, 0.5, 0.25)   // v = 0.375 + 1.15625, w = 0.625 - 0.765625
 		if v[0] != 1.53125 || w[0] != -0.140625 {
-			t.Errorf("%s: v = %v, w = %v", f.Name, v[0], w[0])
+			t.Errorf("%s: v = %v, w = %v; want 1.53125, -0.140625", f.Name, v[0], w[0])
 		}
 	})
 }

@@ -128,8 +128,8 @@ func winogradStride(n int) int {
 
 // winogradAlign returns x without the elements before its first cache line boundary.
 func winogradAlign(x []float32) []float32 {
-	past := int(uintptr(unsafe.Pointer(unsafe.SliceData(x))) / 4 % cacheLine)
-	return x[(cacheLine-past)%cacheLine:]
+	misalignment := int(uintptr(unsafe.Pointer(unsafe.SliceData(x))) / 4 % cacheLine)
+	return x[(cacheLine-misalignment)%cacheLine:]
 }
 
 // Source returns a padding of 1 that extends to whole tiles at the right and bottom.
@@ -186,9 +186,9 @@ func (g *winograd) SetFilters(w []float32) {
 			}
 			chunk := i / winogradChannels * winogradChannels
 			channels := min(winogradChannels, g.in-chunk)
-			to := g.filters[chunk*winogradPositions*g.mTile+(panel*channels+i-chunk)*winogradPanel:]
+			packed := g.filters[chunk*winogradPositions*g.mTile+(panel*channels+i-chunk)*winogradPanel:]
 			for p := range u {
-				copy(to[p*channels*g.mTile:], u[p][:])
+				copy(packed[p*channels*g.mTile:], u[p][:])
 			}
 		}
 	}
@@ -210,10 +210,10 @@ func winogradFilter(u *[winogradPositions][winogradPanel]float32, lane int, g *[
 			winogradFilterPoints(x[c], x[3+c], x[6+c])
 	}
 	for r := range rows {
-		row, to := &rows[r], u[r*winogradPoints:][:winogradPoints]
+		row, points := &rows[r], u[r*winogradPoints:][:winogradPoints]
 		zero, plusA, minusA, plusB, minusB, infinity := winogradFilterPoints(row[0], row[1], row[2])
-		to[0][lane], to[1][lane], to[2][lane] = float32(zero), float32(plusA), float32(minusA)
-		to[3][lane], to[4][lane], to[5][lane] = float32(plusB), float32(minusB), float32(infinity)
+		points[0][lane], points[1][lane], points[2][lane] = float32(zero), float32(plusA), float32(minusA)
+		points[3][lane], points[4][lane], points[5][lane] = float32(plusB), float32(minusB), float32(infinity)
 	}
 }
 
@@ -272,16 +272,16 @@ func (t *winogradTiling) transformInput(v, src, strip []float32, first, tiles, c
 	plane := l.Rows * row
 	for done := 0; done < tiles; {
 		r := t.run(first+done, tiles-done)
-		at := (r.image*l.Blocks+channel/lanes)*plane +
+		offset := (r.image*l.Blocks+channel/lanes)*plane +
 			r.row*winogradTile*row + r.col*winogradTile*lanes
 		pairs, blocks := t.pairs(blocksOf(channels))
 		if pairs > 0 {
-			winogradInputAVX512(&v[done*t.vTile], &src[at], &strip[0],
+			winogradInputAVX512(&v[done*t.vTile], &src[offset], &strip[0],
 				uintptr(r.tiles), uintptr(pairs),
 				uintptr(row*4), uintptr(plane*4), uintptr(t.vTile*4), uintptr(t.vPosition*4))
 		}
 		if blocks > 0 {
-			winogradInput(&v[done*t.vTile+2*pairs*lanes], &src[at+2*pairs*plane], &strip[0],
+			winogradInput(&v[done*t.vTile+2*pairs*lanes], &src[offset+2*pairs*plane], &strip[0],
 				uintptr(r.tiles), uintptr(blocks),
 				uintptr(row*4), uintptr(plane*4), uintptr(t.vTile*4), uintptr(t.vPosition*4))
 		}
@@ -402,17 +402,17 @@ func (g *winograd) transformOutput(dst, m, scratch []float32, first, tiles int) 
 	plane := g.h * row
 	for done := 0; done < tiles; {
 		r := g.run(first+done, tiles-done)
-		at := r.image*g.outBlocks*plane +
+		offset := r.image*g.outBlocks*plane +
 			r.row*winogradTile*row + r.col*winogradTile*lanes
 		rows, columns := min(winogradTile, g.h-r.row*winogradTile), g.w-r.col*winogradTile
 		pairs, blocks := g.pairs(g.outBlocks)
 		if pairs > 0 {
-			winogradOutputAVX512(&dst[at], &m[done*g.mTile], &scratch[0],
+			winogradOutputAVX512(&dst[offset], &m[done*g.mTile], &scratch[0],
 				uintptr(r.tiles), uintptr(pairs), uintptr(rows), uintptr(columns),
 				uintptr(row*4), uintptr(plane*4), uintptr(g.mTile*4), uintptr(g.mPosition*4))
 		}
 		if blocks > 0 {
-			winogradOutput(&dst[at+2*pairs*plane], &m[done*g.mTile+2*pairs*lanes], &scratch[0],
+			winogradOutput(&dst[offset+2*pairs*plane], &m[done*g.mTile+2*pairs*lanes], &scratch[0],
 				uintptr(r.tiles), uintptr(blocks), uintptr(rows), uintptr(columns),
 				uintptr(row*4), uintptr(plane*4), uintptr(g.mTile*4), uintptr(g.mPosition*4))
 		}

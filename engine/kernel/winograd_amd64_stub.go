@@ -16,8 +16,8 @@ func winogradInput(v *float32, src *float32, strip *float32, tiles uintptr, bloc
 // winogradMultiply writes the matrix product of v, rows×depth, and blocks
 // blocks of u, depth×8 each, to m, rows×(8·blocks), at each of positions positions. Two
 // neighbouring blocks of u are a panel, depth×16. If add is not 0, it adds the product
-// to m. All strides are in bytes. rows is rounded up to a sum of
-// 6 and 4, or of 12, 8 and 4 for an odd last block.
+// to m. All strides are in bytes. Rows are computed in groups of
+// 6 and 4, or of 12, 8 and 4 for an odd last block; rows is rounded up to whole groups.
 // At each step of depth of a group of rows and at most 2 blocks, it prefetches
 // a cache line at ahead and advances ahead by aheadStep bytes.
 //
@@ -61,8 +61,8 @@ func winogradInputAVX512(v *float32, src *float32, strip *float32, tiles uintptr
 // winogradMultiplyAVX512 writes the matrix product of v, rows×depth, and blocks
 // blocks of u, depth×8 each, to m, rows×(8·blocks), at each of positions positions. Two
 // neighbouring blocks of u are a panel, depth×16. If add is not 0, it adds the product
-// to m. All strides are in bytes. rows is rounded up to a sum of
-// 12, 8 and 4.
+// to m. All strides are in bytes. Rows are computed in groups of
+// 12, 8 and 4; rows is rounded up to whole groups.
 // At each step of depth of a group of rows and at most 4 blocks, it prefetches
 // two cache lines at ahead and advances ahead by aheadStep bytes.
 //

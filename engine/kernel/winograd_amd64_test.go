@@ -66,17 +66,17 @@ func testWinogradImages(t *testing.T, c convolutions) {
 		conv := c.winogradForward(s)
 		r := rand.New(rand.NewPCG(uint64(s.In), uint64(s.H)))
 		conv.SetFilters(convert[float32](normal(r, s.Out*s.In*9)))
-		from, to := conv.Source().Len(lanes), blocksOf(s.Out)*s.H*s.W*lanes
+		srcLen, dstLen := conv.Source().Len(lanes), blocksOf(s.Out)*s.H*s.W*lanes
 		src := blocked[float32](normal(r, images*s.In*s.H*s.W), images, s.In, conv.Source())
-		dst := make([]float32, images*to)
+		dst := make([]float32, images*dstLen)
 		conv.Run(dst, src, images, make([]float32, conv.Workspace(images)))
 		for _, step := range []int{1, 2, 5, 13} {
 			for n := 0; n < images; n += step {
 				count := min(step, images-n)
-				part := newBuffer[float32](count*to, n%5)
+				part := newBuffer[float32](count*dstLen, n%5)
 				work := newBuffer[float32](conv.Workspace(count), n%7)
-				conv.Run(part.x, src[n*from:(n+count)*from], count, work.x)
-				if i := firstDifference(part.x, dst[n*to:]); i >= 0 {
+				conv.Run(part.x, src[n*srcLen:(n+count)*srcLen], count, work.x)
+				if i := firstDifference(part.x, dst[n*dstLen:]); i >= 0 {
 					t.Fatalf("%+v: images %d to %d have a different result at %d if they are convolved alone", s, n, n+count-1, i)
 				}
 			}

@@ -33,12 +33,12 @@ func BenchmarkWinograd(b *testing.B) {
 					src[i] = float32(i%7) - 3
 				}
 				dst := make([]float32, k.batch*blocksOf(s.channels)*s.size*s.size*lanes)
-				from, to := len(src)/k.batch, len(dst)/k.batch
+				srcLen, dstLen := len(src)/k.batch, len(dst)/k.batch
 				work := make([]float32, k.conv.Workspace(s.images))
 				for b.Loop() {
 					for n := 0; n < k.batch; n += s.images {
 						images := min(s.images, k.batch-n)
-						k.conv.Run(dst[n*to:(n+images)*to], src[n*from:(n+images)*from], images, work)
+						k.conv.Run(dst[n*dstLen:(n+images)*dstLen], src[n*srcLen:(n+images)*srcLen], images, work)
 					}
 				}
 				flops := 2 * 9 * float64(s.channels*s.channels*s.size*s.size*k.batch)

@@ -85,7 +85,7 @@ func (g *winogradGradient) Accumulate(acc, x, dy []float32, images int, work []f
 	g.addFilterGradients(acc, sums, strip)
 }
 
-// addFilterGradients adds GᵀmG of the sums m to acc.
+// addFilterGradients adds GᵀsG to acc for each filter, where s are its sums.
 func (g *winogradGradient) addFilterGradients(acc, sums, scratch []float32) {
 	filterGradient := winogradFilterGradient
 	if g.wide {
@@ -100,40 +100,40 @@ func (g *winogradGradient) transformGradient(m, dy, scratch, whole []float32, fi
 		r := g.run(first+done, tiles-done)
 		row := g.w * lanes
 		plane := g.h * row
-		from := dy[r.image*g.outBlocks*plane+r.row*winogradTile*row+r.col*winogradTile*lanes:]
+		src := dy[r.image*g.outBlocks*plane+r.row*winogradTile*row+r.col*winogradTile*lanes:]
 		if g.partial {
-			g.padTiles(whole, from, r)
-			from, row = whole, r.tiles*winogradTile*lanes
+			g.padTiles(whole, src, r)
+			src, row = whole, r.tiles*winogradTile*lanes
 			plane = winogradTile * row
 		}
 		pairs, blocks := g.pairs(g.outBlocks)
 		if pairs > 0 {
-			winogradOutputGradientAVX512(&m[done*g.mTile], &from[0], &scratch[0], uintptr(r.tiles), uintptr(pairs),
+			winogradOutputGradientAVX512(&m[done*g.mTile], &src[0], &scratch[0], uintptr(r.tiles), uintptr(pairs),
 				uintptr(row*4), uintptr(plane*4), uintptr(g.mTile*4), uintptr(g.mPosition*4))
 		}
 		if blocks > 0 {
-			winogradOutputGradient(&m[done*g.mTile+2*pairs*lanes], &from[2*pairs*plane], &scratch[0], uintptr(r.tiles), uintptr(blocks),
+			winogradOutputGradient(&m[done*g.mTile+2*pairs*lanes], &src[2*pairs*plane], &scratch[0], uintptr(r.tiles), uintptr(blocks),
 				uintptr(row*4), uintptr(plane*4), uintptr(g.mTile*4), uintptr(g.mPosition*4))
 		}
 		done += r.tiles
 	}
 }
 
-// padTiles copies a run's tiles of dy, which begin at from, to whole, with zeros beyond the
-// edges of dy.
-func (g *winogradGradient) padTiles(whole, from []float32, r winogradRun) {
+// padTiles copies the tiles of a run to whole, with zeros beyond the edges of the image. dy
+// begins at the run's first tile.
+func (g *winogradGradient) padTiles(whole, dy []float32, r winogradRun) {
 	rows := min(winogradTile, g.h-r.row*winogradTile)
 	cols := min(r.tiles*winogradTile, g.w-r.col*winogradTile) * lanes
 	for block := range g.outBlocks {
 		for i := range winogradTile {
-			to := whole[:r.tiles*winogradTile*lanes]
-			whole = whole[len(to):]
+			row := whole[:r.tiles*winogradTile*lanes]
+			whole = whole[len(row):]
 			if i >= rows {
-				clear(to)
+				clear(row)
 				continue
 			}
-			copy(to, from[(block*g.h+i)*g.w*lanes:][:cols])
-			clear(to[cols:])
+			copy(row, dy[(block*g.h+i)*g.w*lanes:][:cols])
+			clear(row[cols:])
 		}
 	}
 }

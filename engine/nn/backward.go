@@ -63,8 +63,8 @@ func (t *Training[T]) runMaskHeadImage(worker, image int) {
 		for c := range row {
 			row[c] = dpooled[block*lanes+c] * scale
 		}
-		for at := lanes; at < u.area*lanes; at += lanes {
-			copy(g[block*u.area*lanes+at:][:lanes], row)
+		for offset := lanes; offset < u.area*lanes; offset += lanes {
+			copy(g[block*u.area*lanes+offset:][:lanes], row)
 		}
 	}
 	t.mask(t.workers[worker], last, image, g, nil)
@@ -76,19 +76,19 @@ func (t *Training[T]) runMaskHeadImage(worker, image int) {
 func (t *Training[T]) mask(w *worker[T], i, image int, g, add []T) {
 	b, u := t.backward, &t.units[i]
 	channels := u.blocks * t.family.Lanes
-	at := image * channels
+	offset := image * channels
 	m := &w.masking
 	*m = kernel.Masking[T]{Blocks: u.blocks, H: u.OutShape.H, W: u.OutShape.W, G: g, Add: add,
 		Scale: u.scale, Shift: u.shift, Floor: u.floor,
 		Y: t.output(t.buffers, i, image, w.y), Mean: b.units[i].mean,
-		SumG: b.sumG[at:][:channels], SumGY: b.sumGY[at:][:channels]}
+		SumG: b.sumG[offset:][:channels], SumGY: b.sumGY[offset:][:channels]}
 	if mask := t.buffers.mask[i]; mask != nil {
 		bytes := u.size / t.family.Lanes
 		m.Mask = mask[image*bytes:][:bytes]
 	}
 	if u.residual == projection {
 		m.R, m.RMean = t.output(t.buffers, u.Add.From, image, w.r), b.units[u.Add.From].mean
-		m.SumGR = b.sumGR[at:][:channels]
+		m.SumGR = b.sumGR[offset:][:channels]
 	}
 	t.family.MaskGradient(m)
 }
@@ -273,8 +273,8 @@ const reducePieces = 16
 func (t *Training[T]) runReduce(_, piece int) {
 	b := t.backward
 	length := b.units[t.stage].weight.Len()
-	from, to := piece*length/reducePieces, (piece+1)*length/reducePieces
+	start, end := piece*length/reducePieces, (piece+1)*length/reducePieces
 	for _, g := range b.groups[1:] {
-		t.family.Axpy(b.groups[0][from:to], 1, g[from:to])
+		t.family.Axpy(b.groups[0][start:end], 1, g[start:end])
 	}
 }

@@ -145,7 +145,7 @@ func (t *Training[T]) packBackward(_, i int) {
 func (b *backward[T]) planMemory(t *Training[T]) {
 	n := len(t.units)
 	var s slots
-	g, dx, add := make([]int, n), make([]int, n), make([]int, n)
+	g, dx, add := make([]int, n), make([]int, n), make([]int, n) // slots, by unit; -1 for none
 	pending := make([]struct {
 		slot, size int // of another unit's contribution to a unit's output gradient; slot -1 for none
 		spread     bool
@@ -167,10 +167,10 @@ func (b *backward[T]) planMemory(t *Training[T]) {
 			g[u.Add.From] = g[i]
 			s.share(g[i])
 		case identity, subsampledPad, mapped:
-			to := &pending[u.Add.From]
-			to.slot, to.size, to.spread = g[i], u.size, u.residual == subsampledPad
+			p := &pending[u.Add.From]
+			p.slot, p.size, p.spread = g[i], u.size, u.residual == subsampledPad
 			if u.residual == mapped {
-				to.mapped = i
+				p.mapped = i
 			}
 			s.share(g[i])
 		}
@@ -187,8 +187,8 @@ func (b *backward[T]) planMemory(t *Training[T]) {
 			}
 			contributors[in]--
 			if contributors[in] > 0 {
-				to := &pending[in]
-				to.slot, to.size, to.spread = dx[i], size, u.subsamples()
+				p := &pending[in]
+				p.slot, p.size, p.spread = dx[i], size, u.subsamples()
 			} else {
 				bu.completes = true
 				g[in] = dx[i]

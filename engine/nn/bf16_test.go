@@ -11,8 +11,8 @@ import (
 	"bnkit/engine/kernel"
 )
 
-// bf16Examples returns networks that have projections, kept and subsampled residuals,
-// pools and biases.
+// bf16Examples returns networks with projections, identities, subsampled residuals, pools
+// and biases.
 func bf16Examples(t *testing.T) map[string]*example[float32] {
 	all := map[string]*example[float32]{"miniature": exampleOf[float32](miniatureImageNet(arch.Shape{C: 3, H: 20, W: 20}, 5), 7)}
 	for _, c := range []struct {
@@ -100,18 +100,18 @@ func TestBF16Statistics(t *testing.T) {
 		for c := range u.OutShape.C {
 			var mean, variance float64
 			count, lanes := float64(step.n*u.area), step.family.Lanes
-			for at, v := range y {
-				if channel := at%u.size/(u.area*lanes)*lanes + at%lanes; channel == c {
+			for j, v := range y {
+				if channel := j%u.size/(u.area*lanes)*lanes + j%lanes; channel == c {
 					mean += float64(v) / count
 				}
 			}
-			for at, v := range y {
-				if channel := at%u.size/(u.area*lanes)*lanes + at%lanes; channel == c {
+			for j, v := range y {
+				if channel := j%u.size/(u.area*lanes)*lanes + j%lanes; channel == c {
 					variance += (float64(v) - mean) * (float64(v) - mean) / count
 				}
 			}
 			if d := step.means[i][c] - mean; math.Abs(d) > 1e-6*math.Sqrt(variance) {
-				t.Errorf("%s: mean of channel %d is off by %g standard deviations", u.Name, c, d/math.Sqrt(variance))
+				t.Errorf("%s: mean of channel %d is off by %g standard deviations, want at most 1e-6", u.Name, c, d/math.Sqrt(variance))
 			}
 			if math.Abs(step.vars[i][c]/variance-1) > 1e-6 {
 				t.Errorf("%s: variance of channel %d is %g, want %g", u.Name, c, step.vars[i][c], variance)
@@ -137,7 +137,7 @@ func TestBF16Error(t *testing.T) {
 		rounded.Backward()
 		lu := float64(len(e.net.Units)) / 256
 		if d := math.Abs(a.Mean() - b.Mean()); d == 0 || d > lu*a.Mean() {
-			t.Errorf("%s: loss %v, in float32 %v", name, b.Mean(), a.Mean())
+			t.Errorf("%s: loss %v, want it to differ from %v, the loss in float32, by a share of at most %v, but not 0", name, b.Mean(), a.Mean(), lu)
 		}
 		var difference, size float64
 		for i, values := range exact.Gradients().Values {

@@ -37,7 +37,7 @@ type lifetimes struct {
 func (p *plan[T]) newBuffers(images int, l lifetimes) *buffers[T] {
 	n := len(p.units)
 	b := &buffers[T]{y: make([][]T, n), bf16: l.bf16, out: make([][]T, n), mask: make([][]uint8, n)}
-	yUntil, outUntil := p.lastReads()
+	lastY, lastOut := p.lastReads()
 	var s slots
 	ySlot, outSlot := make([]int, n), make([]int, n)
 	for stage := range n + 1 {
@@ -46,7 +46,7 @@ func (p *plan[T]) newBuffers(images int, l lifetimes) *buffers[T] {
 		}
 		if in := p.input(stage); in != arch.Picture && p.units[in].kept && p.fresh(stage) {
 			u := &p.units[in]
-			if l.inPlace && u.residual == identity && outUntil[u.Add.From] == stage && !l.keepOut {
+			if l.inPlace && u.residual == identity && lastOut[u.Add.From] == stage && !l.keepOut {
 				outSlot[in] = outSlot[u.Add.From]
 				s.share(outSlot[in])
 			} else {
@@ -54,10 +54,10 @@ func (p *plan[T]) newBuffers(images int, l lifetimes) *buffers[T] {
 			}
 		}
 		for i := range n {
-			if yUntil[i] == stage && !l.keepY {
+			if lastY[i] == stage && !l.keepY {
 				s.free(ySlot[i])
 			}
-			if outUntil[i] == stage && p.units[i].kept && !l.keepOut {
+			if lastOut[i] == stage && p.units[i].kept && !l.keepOut {
 				s.free(outSlot[i])
 			}
 		}

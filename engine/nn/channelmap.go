@@ -29,9 +29,9 @@ func mapChannels[T kernel.Float](dst, src []T, m *arch.ChannelMap, to, from arch
 			continue
 		}
 		for h := range to.H {
-			at, row := element(to, c, h, lanes), element(from, source, h*m.Stride, lanes)
+			dstRow, srcRow := element(to, c, h, lanes), element(from, source, h*m.Stride, lanes)
 			for w := range to.W {
-				dst[at+w*lanes] = src[row+w*m.Stride*lanes]
+				dst[dstRow+w*lanes] = src[srcRow+w*m.Stride*lanes]
 			}
 		}
 	}
@@ -45,9 +45,9 @@ func mapGradient[T kernel.Float](dx, g []T, m *arch.ChannelMap, to, from arch.Sh
 			continue
 		}
 		for h := range to.H {
-			at, row := element(to, c, h, lanes), element(from, source, h*m.Stride, lanes)
+			dstRow, srcRow := element(to, c, h, lanes), element(from, source, h*m.Stride, lanes)
 			for w := range to.W {
-				dx[row+w*m.Stride*lanes] += g[at+w*lanes]
+				dx[srcRow+w*m.Stride*lanes] += g[dstRow+w*lanes]
 			}
 		}
 	}

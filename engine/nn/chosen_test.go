@@ -18,11 +18,11 @@ func TestChosen(t *testing.T) {
 		counts := make([]int, x.FanIn)
 		for channel, weights := range slices.Collect(slices.Chunk(chosen, k)) {
 			for i, p := range weights {
-				at := int(p) - channel*x.FanIn
-				if at < 0 || at >= x.FanIn || slices.Contains(weights[:i], p) {
+				index := int(p) - channel*x.FanIn
+				if index < 0 || index >= x.FanIn || slices.Contains(weights[:i], p) {
 					t.Fatalf("%s, channel %d: chosen weights %v repeat or are out of range", set, channel, weights)
 				}
-				counts[at]++
+				counts[index]++
 			}
 			if k > 1 && !slices.Equal(weights[:k-1], smaller[channel*(k-1):][:k-1]) {
 				t.Fatalf("%s, channel %d: %v does not begin with %v", set, channel, weights, smaller[channel*(k-1):][:k-1])
@@ -30,9 +30,9 @@ func TestChosen(t *testing.T) {
 		}
 		// The counts are binomial with mean 20,000·k/12; allow five standard deviations.
 		p := float64(k) / 12
-		for at, n := range counts {
+		for index, n := range counts {
 			if d := float64(n) - 20_000*p; d*d > 25*20_000*p*(1-p) {
-				t.Errorf("%s: weight %d was chosen %d times, expected %.0f", set, at, n, 20_000*p)
+				t.Errorf("%s: weight %d was chosen %d times, want about %.0f", set, index, n, 20_000*p)
 			}
 		}
 		smaller = chosen

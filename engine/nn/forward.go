@@ -97,8 +97,8 @@ func (t *Training[T]) forwardImages(w *worker[T], stage, first, images int) {
 	channels := u.blocks * t.family.Lanes
 	sums, squares := t.sums[stage%2], t.squares[stage%2]
 	for i := range images {
-		at := (first + i) * channels
-		t.family.Moments(sums[at:][:channels], squares[at:][:channels], y[i*u.size:][:u.size], u.blocks, u.area)
+		offset := (first + i) * channels
+		t.family.Moments(sums[offset:][:channels], squares[offset:][:channels], y[i*u.size:][:u.size], u.blocks, u.area)
 	}
 }
 

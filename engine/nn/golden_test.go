@@ -158,12 +158,12 @@ func testGolden[T kernel.Float](t *testing.T, net *arch.Network, family *kernel.
 			d := normalisedError(values, reference)
 			worst = math.Max(worst, d)
 			if !(d < bound) {
-				t.Errorf("gradient of %s: normalised error %.2g, bound %.2g", name, d, bound)
+				t.Errorf("gradient of %s: normalised error %.2g, want less than %.2g", name, d, bound)
 			}
 		}
 		t.Logf("largest normalised error %.2g", worst)
 		if !(worst < bound) {
-			t.Errorf("largest normalised error %.2g, bound %.2g", worst, bound)
+			t.Errorf("largest normalised error %.2g, want less than %.2g", worst, bound)
 		}
 		step.Close()
 	}

@@ -154,9 +154,9 @@ func (f *Inference[T]) chunk(worker, item int) {
 	}
 }
 
-// FeatureMaps returns the output, C×H×W, of the ReLU that ends a unit for one
-// picture x, C×H×W. It returns nil for a unit without a ReLU. It calls Run, so it
-// invalidates earlier logits.
+// FeatureMaps returns the output, C×H×W, of a unit's ReLU for one picture x, C×H×W.
+// It returns nil for a unit without a ReLU. It calls Run, so it invalidates earlier
+// logits.
 func (f *Inference[T]) FeatureMaps(x []T, unit int) []T {
 	u := &f.units[unit]
 	if !u.ReLU {
@@ -169,9 +169,8 @@ func (f *Inference[T]) FeatureMaps(x []T, unit int) []T {
 }
 
 // inspectInput counts the zeros in the input of a stage, observes it, and copies it to
-// maps, each if requested. It does so only at the first stage that reads the input. It
-// computes the input a second time, which takes extra time. first is the chunk's first
-// picture.
+// maps, each if requested. It does so only at the first stage that reads the input, and
+// computes the input once more for that. first is the chunk's first picture.
 func (f *Inference[T]) inspectInput(worker, stage, first, images int) {
 	in := f.input(stage)
 	if in == arch.Picture || !f.fresh(stage) || !f.observing && (!f.o.CountZeros && in != f.mapsUnit || !f.units[in].ReLU) {
@@ -185,9 +184,9 @@ func (f *Inference[T]) inspectInput(worker, stage, first, images int) {
 			plain = f.buffers[worker].out[in][i*u.size:][:u.size]
 		}
 		if in == f.mapsUnit {
-			for at := range f.maps {
-				c, position := at/u.area, at%u.area
-				f.maps[at] = plain[(c/lanes*u.area+position)*lanes+c%lanes]
+			for j := range f.maps {
+				c, position := j/u.area, j%u.area
+				f.maps[j] = plain[(c/lanes*u.area+position)*lanes+c%lanes]
 			}
 		}
 		if f.observing {
@@ -198,8 +197,8 @@ func (f *Inference[T]) inspectInput(worker, stage, first, images int) {
 		}
 		counts := f.zeros[worker][in]
 		for block := range u.blocks {
-			for at := block * u.area * lanes; at < (block+1)*u.area*lanes; at += lanes {
-				for c, v := range plain[at:][:lanes] {
+			for offset := block * u.area * lanes; offset < (block+1)*u.area*lanes; offset += lanes {
+				for c, v := range plain[offset:][:lanes] {
 					if v == 0 {
 						counts[block*lanes+c]++
 					}

@@ -15,28 +15,28 @@ func referenceInference(e *example[float64], stats *Statistics, eps float64) (ou
 	net, n := e.net, len(e.labels)
 	for i := range net.Units {
 		u := &net.Units[i]
-		in, from := e.pictures, net.Input
+		in, inShape := e.pictures, net.Input
 		if u.In != arch.Picture {
-			in, from = outputs[u.In], net.Units[u.In].OutShape
+			in, inShape = outputs[u.In], net.Units[u.In].OutShape
 		}
-		to := u.OutShape
+		outShape := u.OutShape
 		weight, bias := e.params.Of(i, arch.ConvWeight), e.params.Of(i, arch.ConvBias)
 		gamma, beta := e.params.Of(i, arch.Gamma), e.params.Of(i, arch.Beta)
-		out := make([]float64, n*to.C*to.H*to.W)
-		for at := range out {
-			w, h, c, image := at%to.W, at/to.W%to.H, at/to.W/to.H%to.C, at/to.W/to.H/to.C
+		out := make([]float64, n*outShape.C*outShape.H*outShape.W)
+		for j := range out {
+			w, h, c, image := j%outShape.W, j/outShape.W%outShape.H, j/outShape.W/outShape.H%outShape.C, j/outShape.W/outShape.H/outShape.C
 			sum, greatest := 0.0, math.Inf(-1)
-			for ci := range from.C {
+			for ci := range inShape.C {
 				for r := range u.Kernel {
 					for s := range u.Kernel {
 						y, x := h*u.Stride+r-u.Pad, w*u.Stride+s-u.Pad
-						if y < 0 || y >= from.H || x < 0 || x >= from.W {
+						if y < 0 || y >= inShape.H || x < 0 || x >= inShape.W {
 							continue
 						}
-						v := in[((image*from.C+ci)*from.H+y)*from.W+x]
+						v := in[((image*inShape.C+ci)*inShape.H+y)*inShape.W+x]
 						switch {
 						case u.Op == arch.Convolution:
-							sum += v * weight[((c*from.C+ci)*u.Kernel+r)*u.Kernel+s]
+							sum += v * weight[((c*inShape.C+ci)*u.Kernel+r)*u.Kernel+s]
 						case ci == c:
 							greatest = math.Max(greatest, v)
 							sum += v / float64(u.Kernel*u.Kernel)
@@ -62,7 +62,7 @@ func referenceInference(e *example[float64], stats *Statistics, eps float64) (ou
 			}
 			switch u.Add.Kind {
 			case arch.Identity, arch.Projection:
-				z += outputs[u.Add.From][at]
+				z += outputs[u.Add.From][j]
 			case arch.Mapped:
 				a := net.Units[u.Add.From].OutShape
 				if source, stride := u.Add.Map.Source[c], u.Add.Map.Stride; source != arch.NoSource {
@@ -72,7 +72,7 @@ func referenceInference(e *example[float64], stats *Statistics, eps float64) (ou
 			if u.ReLU {
 				z = math.Max(z, 0)
 			}
-			out[at] = z
+			out[j] = z
 		}
 		outputs = append(outputs, out)
 	}
@@ -115,7 +115,7 @@ func TestInference(t *testing.T) {
 			logits := slices.Clone(f.Run(e.pictures, 5))
 			logits = append(logits, f.Run(e.pictures[5*size:], 2)...)
 			if d := normalisedError(logits, want); !(d < 1e-12) {
-				t.Errorf("logits: normalised error %.2g", d)
+				t.Errorf("logits: normalised error %.2g, want less than 1e-12", d)
 			}
 			zeros := f.Zeros()
 			for i := range e.net.Units {
@@ -124,12 +124,12 @@ func TestInference(t *testing.T) {
 				maps := f.FeatureMaps(e.pictures[picture*size:][:size], i)
 				if !u.ReLU {
 					if maps != nil {
-						t.Errorf("%s: feature maps without a ReLU", u.Name)
+						t.Errorf("%s has no ReLU, but feature maps %v", u.Name, maps)
 					}
 					continue
 				}
 				if d := normalisedError(maps, outputs[i][picture*len(maps):][:len(maps)]); !(d < 1e-12) {
-					t.Errorf("%s: feature maps, normalised error %.2g", u.Name, d)
+					t.Errorf("%s: feature maps: normalised error %.2g, want less than 1e-12", u.Name, d)
 				}
 			}
 			if !count {
@@ -149,12 +149,12 @@ func TestInference(t *testing.T) {
 				relus++
 				area := u.OutShape.H * u.OutShape.W
 				if z.Unit != i || z.Positions != int64(7*area) || len(z.PerChannel) != u.OutShape.C {
-					t.Fatalf("%s: Zeros has a row for unit %d with %d positions in %d channels", u.Name, z.Unit, z.Positions, len(z.PerChannel))
+					t.Fatalf("%s: Zeros has a row for unit %d with %d positions in %d channels, want unit %d with %d in %d", u.Name, z.Unit, z.Positions, len(z.PerChannel), i, 7*area, u.OutShape.C)
 				}
 				counts := make([]int64, u.OutShape.C)
-				for at, v := range outputs[i] {
+				for j, v := range outputs[i] {
 					if v == 0 {
-						counts[at/area%u.OutShape.C]++
+						counts[j/area%u.OutShape.C]++
 					}
 				}
 				if !slices.Equal(counts, z.PerChannel) {
@@ -162,7 +162,7 @@ func TestInference(t *testing.T) {
 				}
 			}
 			if relus != len(zeros) {
-				t.Errorf("%d rows of zeros for %d ReLUs", len(zeros), relus)
+				t.Errorf("%d rows of zeros, want %d, one for each ReLU", len(zeros), relus)
 			}
 			f.ResetZeros()
 			if z := f.Zeros()[0]; z.Positions != 0 || slices.Max(z.PerChannel) != 0 {
@@ -195,7 +195,7 @@ func TestInferenceMatchesTraining(t *testing.T) {
 		}
 		logits := f.Run(e.pictures, 10)
 		if d := normalisedError(logits, train.Logits()); !(d < 1e-4) {
-			t.Errorf("normalised error %.2g", d)
+			t.Errorf("%d threads: normalised error of the logits %.2g, want less than 1e-4", threads, d)
 		}
 		if got := CrossEntropy(logits, e.labels, 10); math.Abs(got.Sum-want.Sum) > 1e-3*want.Sum {
 			t.Errorf("loss %v, want %v", got, want)

@@ -65,7 +65,7 @@ func (in Initialisers) Check() error {
 		names    []string
 	}{{"gamma", in.Gamma, GammaInitialisers}, {"beta", in.Beta, BetaInitialisers}} {
 		if _, ok := constant(c.name); !ok && !slices.Contains(c.names, c.name) {
-			return &InitialiserError{c.of, c.name, "one of: " + strings.Join(c.names, ", ") + ", or constant:X with a number of at most 1e15 in size, e.g. constant:0.5"}
+			return &InitialiserError{c.of, c.name, "one of: " + strings.Join(c.names, ", ") + ", or constant:X with a number of at most 1e15 in magnitude, e.g. constant:0.5"}
 		}
 	}
 	return nil
@@ -76,7 +76,7 @@ func (in Initialisers) Check() error {
 const maxConstant = 1e15
 
 // constant returns X of the initialiser "constant:X", rounded to float32, and reports
-// whether name has this form and X is at most maxConstant in size.
+// whether name has this form and X is at most maxConstant in magnitude.
 func constant(name string) (float32, bool) {
 	digits, ok := strings.CutPrefix(name, constantPrefix)
 	v, err := strconv.ParseFloat(digits, 32)

@@ -35,7 +35,7 @@ func TestInitialMoments(t *testing.T) {
 		x              *arch.Tensor
 		mean, variance float64
 		kurtosis       float64 // fourth central moment over the squared variance
-		bound          float64 // no value lies further from the mean
+		bound          float64 // largest distance of a value from the mean
 	}{
 		{Initialisers{Weights: "he-normal"}, weight, 0, he * he, 3, 6.77 * he},
 		{Initialisers{Weights: "he-uniform"}, weight, 0, he * he, 9.0 / 5, math.Sqrt(6.0/fanIn) * (1 + 1e-7)},
@@ -76,23 +76,23 @@ func TestBinary(t *testing.T) {
 	}
 }
 
-// TestOrthogonal checks that a matrix times its transpose is the identity, for matrices that
-// are wide, tall or square, or have a single row or column.
+// TestOrthogonal checks that the rows of a matrix, or its columns if there are fewer, are
+// orthonormal, for matrices that are wide, tall or square, or have a single row or column.
 func TestOrthogonal(t *testing.T) {
 	for _, shape := range [][2]int{{16, 27}, {16, 9}, {64, 576}, {64, 32}, {48, 48}, {10, 64}, {1, 9}, {7, 1}} {
 		rows, cols := shape[0], shape[1]
 		x := &arch.Tensor{Name: "w", Kind: arch.OutputWeight, Shape: []int{rows, cols}, FanIn: cols}
 		m := make([]float32, rows*cols)
 		Initialisers{Weights: "orthogonal"}.Draw(m, x, 2)
-		n, length, at := rows, cols, func(i, j int) float64 { return float64(m[i*cols+j]) }
+		n, length, element := rows, cols, func(i, j int) float64 { return float64(m[i*cols+j]) }
 		if rows > cols {
-			n, length, at = cols, rows, func(i, j int) float64 { return float64(m[j*cols+i]) }
+			n, length, element = cols, rows, func(i, j int) float64 { return float64(m[j*cols+i]) }
 		}
 		for i := range n {
 			for k := range i + 1 {
 				product := 0.0
 				for j := range length {
-					product += at(i, j) * at(k, j)
+					product += element(i, j) * element(k, j)
 				}
 				want := 0.0
 				if i == k {
@@ -101,14 +101,14 @@ func TestOrthogonal(t *testing.T) {
 				// Rounding to float32 changes each of the length elements, which are
 				// about 1/√length, by a relative 2^-24 at most.
 				if math.Abs(product-want) > 1.5e-7 {
-					t.Fatalf("%d×%d: the inner product of vectors %d and %d is %v", rows, cols, i, k, product)
+					t.Fatalf("%d×%d: the inner product of vectors %d and %d is %v, want %v", rows, cols, i, k, product, want)
 				}
 			}
 		}
 		// If the matrix is uniformly distributed, its entries have mean square
 		// 1/length, and neither sign is preferred.
 		if mean, variance, _, _ := moments(m); n > 1 && math.Abs(mean) > 5/math.Sqrt(float64(len(m)*length)) || math.Abs(variance+mean*mean-1/float64(length)) > 1e-6 {
-			t.Errorf("%d×%d: mean %v, variance %v", rows, cols, mean, variance)
+			t.Errorf("%d×%d: mean %v, variance %v; want a mean near 0 and a mean square of %v", rows, cols, mean, variance, 1/float64(length))
 		}
 	}
 }

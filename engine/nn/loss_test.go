@@ -10,8 +10,8 @@ import (
 	"bnkit/engine/kernel"
 )
 
-// TestSmoothedLabels compares the loss, which is without smoothing, and the gradient, which is
-// with smoothing, with PyTorch's.
+// TestSmoothedLabels compares the loss of labels without smoothing, and its gradient for
+// smoothed labels, with PyTorch's.
 func TestSmoothedLabels(t *testing.T) {
 	b, err := os.ReadFile("../optim/testdata/training.json")
 	if err != nil {

@@ -83,8 +83,8 @@ func (f *Inference[T]) observe(in, i int, plain []T) {
 	u, lanes := &f.units[in], f.family.Lanes
 	for c := range u.OutShape.C {
 		var o observation
-		for at := c/lanes*u.area*lanes + c%lanes; at < (c/lanes+1)*u.area*lanes; at += lanes {
-			v := float64(plain[at])
+		for j := c/lanes*u.area*lanes + c%lanes; j < (c/lanes+1)*u.area*lanes; j += lanes {
+			v := float64(plain[j])
 			o.sum += v
 			o.squares += float64(v * v)
 			if v == 0 {

@@ -52,11 +52,11 @@ func TestObserve(t *testing.T) {
 				continue
 			}
 			if m.Pictures != 2*n || m.Positions != int64(2*n*area) {
-				t.Errorf("%s: %s counts %d pictures and %d positions", name, u.Name, m.Pictures, m.Positions)
+				t.Errorf("%s: %s counts %d pictures and %d positions, want %d and %d", name, u.Name, m.Pictures, m.Positions, 2*n, 2*n*area)
 			}
 			for c := range u.OutShape.C {
 				var values []float64
-				average := 0.0 // of squared averages
+				averageSquare := 0.0 // mean of the squared averages of pictures
 				zeros := int64(0)
 				for p := range 2 * n {
 					sum := 0.0
@@ -66,7 +66,7 @@ func TestObserve(t *testing.T) {
 							zeros++
 						}
 					}
-					average += sum / float64(area) * sum / float64(area) / (2 * n)
+					averageSquare += sum / float64(area) * sum / float64(area) / (2 * n)
 				}
 				mean, variance := 0.0, 0.0
 				for _, v := range values {
@@ -77,7 +77,7 @@ func TestObserve(t *testing.T) {
 				}
 				for what, pair := range map[string][2]float64{
 					"mean": {m.Mean(c), mean}, "variance": {m.Variance(c), variance},
-					"variance of averages": {m.AverageVariance(c), average - mean*mean}, "zeros": {float64(m.Zeros[c]), float64(zeros)},
+					"variance of averages": {m.AverageVariance(c), averageSquare - mean*mean}, "zeros": {float64(m.Zeros[c]), float64(zeros)},
 				} {
 					if math.Abs(pair[0]-pair[1]) > 1e-9*max(1, math.Abs(pair[1])) {
 						t.Errorf("%s: %s, channel %d: %s %v, want %v", name, u.Name, c, what, pair[0], pair[1])
@@ -100,8 +100,8 @@ func unitOutput(f *Inference[float64], net *arch.Network, x []float64, i int) []
 	for c := range u.OutShape.C {
 		for h := range u.OutShape.H {
 			for w := range u.OutShape.W {
-				at := (c*u.InShape.H+2*h)*u.InShape.W + 2*w
-				out = append(out, max(in[at], in[at+1], in[at+u.InShape.W], in[at+u.InShape.W+1]))
+				j := (c*u.InShape.H+2*h)*u.InShape.W + 2*w
+				out = append(out, max(in[j], in[j+1], in[j+u.InShape.W], in[j+u.InShape.W+1]))
 			}
 		}
 	}

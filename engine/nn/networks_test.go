@@ -147,11 +147,11 @@ func TestNetworkInference(t *testing.T) {
 			t.Fatal(err)
 		}
 		if d := normalisedError(f.Run(e.pictures, len(e.labels)), want); !(d < 1e-12) {
-			t.Errorf("%s: normalised error of the logits %.2g", name, d)
+			t.Errorf("%s: normalised error of the logits %.2g, want less than 1e-12", name, d)
 		}
 		f.Close()
 		if math.IsNaN(loss.Sum) {
-			t.Errorf("%s: loss %v", name, loss.Sum)
+			t.Errorf("%s: loss %v, want a number", name, loss.Sum)
 		}
 	}
 }
@@ -210,8 +210,8 @@ func TestEveryNetwork(t *testing.T) {
 	}
 }
 
-// TestWideNetwork runs the kernels on the numbers of channels of a network of full
-// width.
+// TestWideNetwork compares gradients in float32 with those in float64 for a network of full
+// width, so that the kernels run on its numbers of channels.
 func TestWideNetwork(t *testing.T) {
 	net, err := arch.Build("resnet18", arch.Options{Input: arch.Shape{C: 3, H: 33, W: 40}, Classes: 5})
 	if err != nil {
@@ -220,7 +220,8 @@ func TestWideNetwork(t *testing.T) {
 	compareStep(t, net)
 }
 
-// TestChannelMaps compares steps of networks with channel maps other than option A's.
+// TestChannelMaps compares gradients in float32 with those in float64 for networks with
+// channel maps other than option A's.
 func TestChannelMaps(t *testing.T) {
 	centred, err := arch.Build("resnet-14", arch.Options{Input: arch.Shape{C: 3, H: 9, W: 12}, Classes: 5, Shortcut: arch.OptionACentred})
 	if err != nil {
@@ -298,40 +299,40 @@ func pictureShape(n *archtest.Network) arch.Shape {
 	return arch.Shape{C: 3, H: 12, W: 12}
 }
 
-// compareStep compares the gradients of float32 with those of float64, for every
-// trainable set.
+// compareStep compares the loss, the logits and, for every trainable set, the gradients of a
+// step in float32 with those in float64.
 func compareStep(t *testing.T, net *arch.Network) {
-	e, exact, moved := exampleOf[float32](net, 6), exampleOf[float64](net, 6), exampleOf[float64](net, 6)
-	moved.perturb()
+	e, exact, perturbed := exampleOf[float32](net, 6), exampleOf[float64](net, 6), exampleOf[float64](net, 6)
+	perturbed.perturb()
 	reference := TrainingOptions{Threads: 2, Gradients: AllGradients}
-	want, other := exact.training(t, kernel.Generic[float64](), reference), moved.training(t, kernel.Generic[float64](), reference)
+	want, perturbedStep := exact.training(t, kernel.Generic[float64](), reference), perturbed.training(t, kernel.Generic[float64](), reference)
 	loss := want.Forward(exact.pictures, exact.labels)
-	other.Forward(moved.pictures, moved.labels)
-	tolerance := float32Tolerance(1e-4, normalisedError(other.Logits(), want.Logits()))
+	perturbedStep.Forward(perturbed.pictures, perturbed.labels)
+	tolerance := float32Tolerance(1e-4, normalisedError(perturbedStep.Logits(), want.Logits()))
 	steps := map[Gradients]*Training[float32]{}
-	take := func(g Gradients) *Training[float32] {
+	forward := func(g Gradients) *Training[float32] {
 		if steps[g] == nil {
 			steps[g] = e.training(t, kernel.Best(), TrainingOptions{Threads: 2, Gradients: g})
 			if got := steps[g].Forward(e.pictures, e.labels); !(math.Abs(got.Sum-loss.Sum) < tolerance*loss.Sum) {
-				t.Errorf("gradients %d: loss %v, in float64 %v", g, got.Mean(), loss.Mean())
+				t.Errorf("gradients %d: loss %v, want %v, as in float64, with a relative error below %.2g", g, got.Mean(), loss.Mean(), tolerance)
 			}
 			if d := normalisedError(steps[g].Logits(), want.Logits()); !(d < tolerance) {
-				t.Errorf("gradients %d: normalised error of the logits %.2g, more than %.2g", g, d, tolerance)
+				t.Errorf("gradients %d: normalised error of the logits %.2g, want less than %.2g", g, d, tolerance)
 			}
 		}
 		return steps[g]
 	}
-	all := take(AllGradients)
+	all := forward(AllGradients)
 	if changed, outputs := copyMasks(want, all); float64(changed) > 1+tolerance/10*float64(outputs) {
-		t.Errorf("the masks of %d of %d outputs of ReLUs differ between float32 and float64", changed, outputs)
+		t.Errorf("the masks of %d of %d outputs of ReLUs differ between float32 and float64, want at most %.0f", changed, outputs, 1+tolerance/10*float64(outputs))
 	}
-	copyMasks(other, all)
+	copyMasks(perturbedStep, all)
 	want.Backward()
-	other.Backward()
-	change, _ := largestError(net, other.Gradients().Values, want.Gradients().Values)
+	perturbedStep.Backward()
+	change, _ := largestError(net, perturbedStep.Gradients().Values, want.Gradients().Values)
 	worst, worstName := 0.0, ""
 	for _, set := range append(slices.Clone(arch.TrainableSets), "random-2", "bn+random-2") {
-		step := take(GradientsOf(net, set))
+		step := forward(GradientsOf(net, set))
 		if step.Gradients() == nil {
 			if set.Parameters(net) > 0 {
 				t.Errorf("%s: no gradients", set)
@@ -348,13 +349,13 @@ func compareStep(t *testing.T, net *arch.Network) {
 			trained += len(g)
 		}
 		if trained != set.Parameters(net) {
-			t.Errorf("%s: %d gradients of %d parameters", set, trained, set.Parameters(net))
+			t.Errorf("%s: %d gradients, want %d, one for each parameter", set, trained, set.Parameters(net))
 		}
 	}
 	tolerance = float32Tolerance(1e-3, change)
 	t.Logf("largest normalised error %.2g (bound %.2g), of %s", worst, tolerance, worstName)
 	if !(worst < tolerance) {
-		t.Errorf("%s: normalised error of the gradient %.2g, more than %.2g", worstName, worst, tolerance)
+		t.Errorf("%s: normalised error of the gradient %.2g, want less than %.2g", worstName, worst, tolerance)
 	}
 }
 

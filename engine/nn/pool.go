@@ -72,8 +72,8 @@ type chunking struct{ images, chunks int }
 // number of chunks, unless there are too few images for that.
 func (p *pool) divide(images, limit int) chunking {
 	workers := len(p.ranges)
-	each := (images + limit*workers - 1) / (limit * workers)
-	return chunking{images, min(each*workers, images)}
+	chunksPerWorker := (images + limit*workers - 1) / (limit * workers)
+	return chunking{images, min(chunksPerWorker*workers, images)}
 }
 
 // chunk returns the first image of chunk i and the number of its images.

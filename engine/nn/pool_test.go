@@ -11,11 +11,11 @@ import (
 // others find the workers asleep or falling asleep. Several pools run at once with
 // more goroutines than processors, so that they are preempted at any point.
 func TestPool(t *testing.T) {
-	var testing sync.WaitGroup
+	var pools sync.WaitGroup
 	for _, workers := range []int{1, 2, 3, 7, 2, 2, 3, 4} {
-		testing.Go(func() { testPool(t, workers) })
+		pools.Go(func() { testPool(t, workers) })
 	}
-	testing.Wait()
+	pools.Wait()
 }
 
 func testPool(t *testing.T, workers int) {
@@ -43,7 +43,7 @@ func testPool(t *testing.T, workers int) {
 				want = 1
 			}
 			if n := done[i].Load(); n != want {
-				t.Errorf("%d workers, run %d: item %d of %d was done %d times", workers, run, i, items, n)
+				t.Errorf("%d workers, run %d: item %d of %d was done %d times, want %d", workers, run, i, items, n, want)
 				return
 			}
 		}
@@ -68,7 +68,7 @@ func TestPoolWokenLate(t *testing.T) {
 			t.Fatalf("%d helpers are running although no run is in progress", n)
 		}
 		if p.run(10, do); done.Load() != 10*(run+1) {
-			t.Fatalf("run %d: %d items are done in all", run, done.Load())
+			t.Fatalf("run %d: %d items are done in all, want %d", run, done.Load(), 10*(run+1))
 		}
 	}
 }
@@ -90,13 +90,13 @@ func TestDivide(t *testing.T) {
 		p := newPool(workers)
 		defer p.close()
 		for images := 1; images < 200; images++ {
-			for most := 1; most < 20; most++ {
-				c := p.divide(images, most)
+			for limit := 1; limit < 20; limit++ {
+				c := p.divide(images, limit)
 				next := 0
 				for i := range c.chunks {
 					first, n := c.chunk(i)
-					if first != next || n < 1 || n > most {
-						t.Fatalf("%d workers, %d images, at most %d: chunk %d has %d images from image %d on", workers, images, most, i, n, first)
+					if first != next || n < 1 || n > limit {
+						t.Fatalf("%d workers, %d images: chunk %d has %d images from image %d, want 1 to %d from image %d", workers, images, i, n, first, limit, next)
 					}
 					next += n
 				}
@@ -107,7 +107,7 @@ func TestDivide(t *testing.T) {
 					continue
 				}
 				if first, _ := c.chunk(c.chunks / workers); c.chunks%workers != 0 || workers > 1 && first != images/workers {
-					t.Fatalf("%d workers, %d images, at most %d: the first worker has %d of the images", workers, images, most, first)
+					t.Fatalf("%d workers, %d images, chunks of at most %d: %d chunks, and the first worker has %d images; want the same number for every worker", workers, images, limit, c.chunks, first)
 				}
 			}
 		}

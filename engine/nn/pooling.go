@@ -25,10 +25,10 @@ func newPooling[T kernel.Float](u *arch.Unit, lanes int) *pooling[T] {
 }
 
 // clip returns the part of a window that lies on the input, along one axis with size inputs.
-// at is the index of the window. Its elements first to end-1 lie on the input, and element
-// first lies on the input with index from.
-func (p *pooling[T]) clip(at, size int) (first, end, from int) {
-	start := at*p.Stride - p.Pad
+// window is its index. The window's elements first to end-1 lie on the input, and element
+// first lies on the input with index input.
+func (p *pooling[T]) clip(window, size int) (first, end, input int) {
+	start := window*p.Stride - p.Pad
 	first = max(-start, 0)
 	return first, min(p.Kernel, size-start), start + first
 }
@@ -41,11 +41,11 @@ const maxLanes = 16
 // window. The first of several equal maxima counts, as in PyTorch. A NaN counts as a
 // maximum, but its position is unspecified.
 func (p *pooling[T]) run(dst, src []T, images int, argmax []uint8) {
-	l, out, at := &p.source, p.OutShape, 0
+	l, out, offset := &p.source, p.OutShape, 0
 	plane := l.Rows * l.Cols * p.lanes
-	begin := T(0)
+	initial := T(0)
 	if p.Op == arch.MaxPool {
-		begin = T(math.Inf(-1))
+		initial = T(math.Inf(-1))
 	}
 	var elements [maxLanes]uint32
 	for n := range images * l.Blocks {
@@ -54,9 +54,9 @@ func (p *pooling[T]) run(dst, src []T, images int, argmax []uint8) {
 			firstRow, endRow, row := p.clip(h, l.H)
 			for w := range out.W {
 				firstCol, endCol, col := p.clip(w, l.W)
-				z := dst[at:][:p.lanes]
+				z := dst[offset:][:p.lanes]
 				for i := range z {
-					z[i], elements[i] = begin, uint32(firstRow*p.Kernel+firstCol)
+					z[i], elements[i] = initial, uint32(firstRow*p.Kernel+firstCol)
 				}
 				for r := firstRow; r < endRow; r++ {
 					line := in[((row+r-firstRow+l.Top)*l.Cols+col+l.Left)*p.lanes:]
@@ -74,10 +74,10 @@ func (p *pooling[T]) run(dst, src []T, images int, argmax []uint8) {
 				}
 				if argmax != nil {
 					for i, element := range elements[:p.lanes] {
-						argmax[at+i] = uint8(element)
+						argmax[offset+i] = uint8(element)
 					}
 				}
-				at += p.lanes
+				offset += p.lanes
 			}
 		}
 	}
@@ -116,33 +116,33 @@ func setMaxAndElement[T kernel.Float](z, x []T, elements []uint32, element uint3
 // the gradient dy of their outputs and the argmax that run wrote. Neither dx nor dy is
 // padded.
 func (p *pooling[T]) gradient(dx, dy []T, images int, argmax []uint8) {
-	in, out, at := p.InShape, p.OutShape, 0
+	in, out, offset := p.InShape, p.OutShape, 0
 	plane := in.H * in.W * p.lanes
 	share := 1 / T(p.Kernel*p.Kernel)
 	clear(dx)
 	for n := range images * p.source.Blocks {
-		to := dx[n*plane:][:plane]
+		dxBlock := dx[n*plane:][:plane]
 		for h := range out.H {
 			firstRow, endRow, row := p.clip(h, in.H)
 			for w := range out.W {
 				firstCol, endCol, col := p.clip(w, in.W)
-				g := dy[at:][:p.lanes]
+				g := dy[offset:][:p.lanes]
 				if p.Op == arch.MaxPool {
-					for i, element := range argmax[at:][:p.lanes] {
+					for i, element := range argmax[offset:][:p.lanes] {
 						r, c := int(element)/p.Kernel, int(element)%p.Kernel
-						to[((row+r-firstRow)*in.W+col+c-firstCol)*p.lanes+i] += g[i]
+						dxBlock[((row+r-firstRow)*in.W+col+c-firstCol)*p.lanes+i] += g[i]
 					}
 				} else {
 					for r := row; r < row+endRow-firstRow; r++ {
 						for c := col; c < col+endCol-firstCol; c++ {
-							x := to[(r*in.W+c)*p.lanes:][:p.lanes]
+							x := dxBlock[(r*in.W+c)*p.lanes:][:p.lanes]
 							for i, v := range g {
 								x[i] += T(v * share)
 							}
 						}
 					}
 				}
-				at += p.lanes
+				offset += p.lanes
 			}
 		}
 	}

@@ -54,8 +54,8 @@ func (e *RemovalError) Error() string {
 func (e *RemovalError) WrongUsage() bool { return true }
 
 // Compact removes channels from net, whose parameters are params. For each unit, kept
-// lists in ascending order the output channels of its BatchNorm that are not pruned
-// constant; nil stands for all of them. The γ of all other channels must be 0.
+// lists, in ascending order, the output channels of its BatchNorm that are not pruned; nil
+// stands for all of them. The γ of all other channels must be 0.
 //
 // The channels that kept leaves out are constant. Compact removes them unless the shape
 // of another unit requires them. It removes a channel of a residual stream if the
@@ -117,9 +117,9 @@ func prunedChannels[T kernel.Float](net *arch.Network, params *Params[T], kept [
 			pruned[i][c], previous = false, c
 		}
 		gamma := params.Of(i, arch.Gamma)
-		for c, h := range pruned[i] {
+		for c, isPruned := range pruned[i] {
 			switch {
-			case !h:
+			case !isPruned:
 			case gamma == nil:
 				return nil, fail("the unit has no γ, so none of its channels can be removed")
 			case gamma[c] != 0:

@@ -79,11 +79,11 @@ func (r *removal[T]) copyValues(c *Compacted[T]) error {
 		case arch.OutputBias:
 			r.copyOutputBias(values, old)
 		default:
-			for at, channel := range c.Origins[x.Unit] {
+			for j, channel := range c.Origins[x.Unit] {
 				if channel != ConstantChannel {
-					values[at] = old[channel]
+					values[j] = old[channel]
 				} else if x.Kind == arch.Beta || x.Kind == arch.ConvBias && r.net.Units[x.Unit].BN == "" {
-					values[at] = T(r.shift(x.Unit))
+					values[j] = T(r.shift(x.Unit))
 				}
 			}
 		}
@@ -97,16 +97,16 @@ func (r *removal[T]) copyFilters(filters, old []T, i int, c *Compacted[T]) {
 	u := &r.net.Units[i]
 	area, channels := u.Kernel*u.Kernel, u.InShape.C
 	inputs := c.Network.Units[i].InShape.C
-	for to, out := range c.Origins[i] {
+	for newOut, out := range c.Origins[i] {
 		if out == ConstantChannel || !r.computed(i, out) {
 			continue
 		}
-		for at := range inputs {
-			in := at
+		for newIn := range inputs {
+			in := newIn
 			if u.In != arch.Picture {
-				in = c.Origins[u.In][at]
+				in = c.Origins[u.In][newIn]
 			}
-			filter := filters[(to*inputs+at)*area:][:area]
+			filter := filters[(newOut*inputs+newIn)*area:][:area]
 			if in == ConstantChannel {
 				r.carriedFilter(filter, old[out*channels*area:][:channels*area], u.In)
 			} else {
@@ -136,9 +136,9 @@ func (r *removal[T]) carriedFilter(filter, old []T, in int) {
 func (r *removal[T]) copyOutputWeight(weight, old []T, origins []int) {
 	features := r.net.Features()
 	for k := range r.net.Classes {
-		for at, channel := range origins {
+		for j, channel := range origins {
 			if channel != ConstantChannel {
-				weight[k*len(origins)+at] = old[k*features+channel]
+				weight[k*len(origins)+j] = old[k*features+channel]
 			}
 		}
 	}

@@ -198,10 +198,10 @@ func (r *removal[T]) active(i int) bool {
 // output is live, and is not just β.
 func (r *removal[T]) computed(i, c int) bool { return r.live[i][c] && !r.pruned[i][c] }
 
-// set sets set[i], and r.changed if set[i] was false.
-func (r *removal[T]) set(set []bool, i int) {
-	if !set[i] {
-		set[i], r.changed = true, true
+// set sets flags[i], and r.changed if flags[i] was false.
+func (r *removal[T]) set(flags []bool, i int) {
+	if !flags[i] {
+		flags[i], r.changed = true, true
 	}
 }
 

@@ -83,8 +83,8 @@ func compacted(t *testing.T, e *example[float64], kept [][]int) (*Compacted[floa
 // that follow in the list.
 func prunedNetworks(t *testing.T, do func(t *testing.T, e *example[float64], kept [][]int)) {
 	turn := 0
-	take := func(name string, net *arch.Network, takes int) {
-		for range takes {
+	try := func(name string, net *arch.Network, times int) {
+		for range times {
 			turn++
 			c, zeroShifts := clamps[turn/2%len(clamps)], turn%2 == 0
 			t.Run(fmt.Sprintf("%s, held: %s, β of held channels zero: %v", name, c.name, zeroShifts), func(t *testing.T) {
@@ -93,9 +93,9 @@ func prunedNetworks(t *testing.T, do func(t *testing.T, e *example[float64], kep
 			})
 		}
 	}
-	take("channel maps", miniatureWithMaps(arch.Shape{C: 3, H: 10, W: 13}, 4), 2*len(clamps))
-	take("imagenet stem", miniatureImageNet(arch.Shape{C: 3, H: 22, W: 19}, 4), 2*len(clamps))
-	take("average pools", miniatureWithPools(), 2*len(clamps))
+	try("channel maps", miniatureWithMaps(arch.Shape{C: 3, H: 10, W: 13}, 4), 2*len(clamps))
+	try("imagenet stem", miniatureImageNet(arch.Shape{C: 3, H: 22, W: 19}, 4), 2*len(clamps))
+	try("average pools", miniatureWithPools(), 2*len(clamps))
 	for _, n := range archtest.Networks(t, 1.0/16) {
 		for _, v := range variants {
 			o := n.Options
@@ -108,9 +108,9 @@ func prunedNetworks(t *testing.T, do func(t *testing.T, e *example[float64], kep
 			switch {
 			case err != nil || arch.GammaOnly.Parameters(net) == 0:
 			case v.name == "bn":
-				take(n.String()+", "+v.name, net, 5)
+				try(n.String()+", "+v.name, net, 5)
 			case !testing.Short():
-				take(n.String()+", "+v.name, net, 2)
+				try(n.String()+", "+v.name, net, 2)
 			}
 		}
 	}
@@ -170,7 +170,7 @@ func compareCompacted(t *testing.T, e, f *example[float64], c *Compacted[float64
 	whole, small := e.training(t, family, o), f.training(t, family, o)
 	want, got := whole.Forward(e.pictures, e.labels), small.Forward(f.pictures, f.labels)
 	if d := normalisedError(small.Logits(), whole.Logits()); !(d < tolerance) {
-		return fmt.Errorf("normalised error of the logits %.2g", d)
+		return fmt.Errorf("normalised error of the logits %.2g, want less than %.2g", d, tolerance)
 	}
 	if !(math.Abs(got.Sum-want.Sum) < tolerance*want.Sum) {
 		return fmt.Errorf("loss %v, want %v", got.Sum, want.Sum)
@@ -188,7 +188,7 @@ func compareCompacted(t *testing.T, e, f *example[float64], c *Compacted[float64
 		x := &f.params.Tensors[n]
 		got, want := variableGradients(e.net, c, x, small.Gradients().Values[n], whole.Gradients().Of(x.Unit, x.Kind), kept)
 		if d := normalisedError(got, want); !(d < gradientTolerance) && largest(append(got, want...)) > rounding {
-			return fmt.Errorf("normalised error of the gradient of %s %.2g", x.Name, d)
+			return fmt.Errorf("normalised error of the gradient of %s %.2g, want less than %.2g", x.Name, d, gradientTolerance)
 		}
 	}
 	return compareInference(e, f, whole.BatchStatistics(), c)
@@ -218,7 +218,7 @@ func compareInference(e, f *example[float64], stats *Statistics, c *Compacted[fl
 		inference.Close()
 	}
 	if d := normalisedError(logits[1], logits[0]); !(d < 1e-10) {
-		return fmt.Errorf("given statistics: normalised error of the logits %.2g", d)
+		return fmt.Errorf("given statistics: normalised error of the logits %.2g, want less than 1e-10", d)
 	}
 	return nil
 }
@@ -244,29 +244,29 @@ func variableGradients(net *arch.Network, c *Compacted[float64], x *arch.Tensor,
 		if x.Kind == arch.ConvWeight && area != net.Units[x.Unit].Kernel*net.Units[x.Unit].Kernel {
 			return nil, nil // nothing uses its output
 		}
-		for to := range x.Shape[0] {
-			out := to
+		for newOut := range x.Shape[0] {
+			out := newOut
 			if x.Kind == arch.ConvWeight {
-				if out = c.Origins[x.Unit][to]; !varies(x.Unit, out) {
+				if out = c.Origins[x.Unit][newOut]; !varies(x.Unit, out) {
 					continue
 				}
 			}
-			for at := range x.Shape[1] {
-				from := at
+			for newIn := range x.Shape[1] {
+				channel := newIn
 				if in != arch.Picture {
-					from = c.Origins[in][at]
+					channel = c.Origins[in][newIn]
 				}
-				if from != ConstantChannel {
-					got = append(got, small[(to*x.Shape[1]+at)*area:][:area]...)
-					want = append(want, whole[(out*all+from)*area:][:area]...)
+				if channel != ConstantChannel {
+					got = append(got, small[(newOut*x.Shape[1]+newIn)*area:][:area]...)
+					want = append(want, whole[(out*all+channel)*area:][:area]...)
 				}
 			}
 		}
 		return got, want
 	}
-	for at, channel := range c.Origins[x.Unit] {
+	for j, channel := range c.Origins[x.Unit] {
 		if varies(x.Unit, channel) && (x.Kind != arch.ConvBias || net.Units[x.Unit].BN == "") {
-			got, want = append(got, small[at]), append(want, whole[channel])
+			got, want = append(got, small[j]), append(want, whole[channel])
 		}
 	}
 	return got, want
@@ -384,31 +384,31 @@ func TestCompactInFloat32(t *testing.T) {
 		}
 		small32 := &example[float32]{net: c32.Network, params: c32.Params, pictures: e32.pictures, labels: e32.labels}
 		_, small := compacted(t, e, kept)
-		_, moved := compacted(t, e, kept)
-		moved.pictures = slices.Clone(moved.pictures)
-		moved.perturb()
+		_, perturbed := compacted(t, e, kept)
+		perturbed.pictures = slices.Clone(perturbed.pictures)
+		perturbed.perturb()
 
 		o := TrainingOptions{Threads: 2, Gradients: AllGradients}
 		family, best := kernel.Generic[float64](), kernel.Best()
 		whole64, whole32 := e.training(t, family, o), e32.training(t, best, o)
-		small64, step, other := small.training(t, family, o), small32.training(t, best, o), moved.training(t, family, o)
+		small64, step, perturbedStep := small.training(t, family, o), small32.training(t, best, o), perturbed.training(t, family, o)
 		want := whole64.Forward(e.pictures, e.labels)
 		whole32.Forward(e32.pictures, e32.labels)
 		small64.Forward(small.pictures, small.labels)
 		got := step.Forward(small32.pictures, small32.labels)
-		other.Forward(moved.pictures, moved.labels)
+		perturbedStep.Forward(perturbed.pictures, perturbed.labels)
 
-		tolerance := max(float32Tolerance(1e-4, normalisedError(other.Logits(), whole64.Logits())), 8*normalisedError(whole32.Logits(), whole64.Logits()))
+		tolerance := max(float32Tolerance(1e-4, normalisedError(perturbedStep.Logits(), whole64.Logits())), 8*normalisedError(whole32.Logits(), whole64.Logits()))
 		d := normalisedError(step.Logits(), whole64.Logits())
 		t.Logf("normalised error of the logits %.2g (bound %.2g), in the whole network %.2g", d, tolerance, normalisedError(whole32.Logits(), whole64.Logits()))
 		if !(d < tolerance) || !(math.Abs(got.Sum-want.Sum) < tolerance*want.Sum) {
-			t.Errorf("normalised error of the logits %.2g, more than %.2g; loss %v, want %v", d, tolerance, got.Sum, want.Sum)
+			t.Errorf("normalised error of the logits %.2g, want less than %.2g; loss %v, want %v", d, tolerance, got.Sum, want.Sum)
 		}
 
 		copyMasks(whole64, whole32)
 		copyMasks(small64, step)
-		copyMasks(other, step)
-		for _, backward := range []func(){whole64.Backward, whole32.Backward, small64.Backward, step.Backward, other.Backward} {
+		copyMasks(perturbedStep, step)
+		for _, backward := range []func(){whole64.Backward, whole32.Backward, small64.Backward, step.Backward, perturbedStep.Backward} {
 			backward()
 		}
 		exact := gammasAndBetas(small64.Gradients())
@@ -417,10 +417,10 @@ func TestCompactInFloat32(t *testing.T) {
 		}
 		d = normalisedError(gammasAndBetas(step.Gradients()), exact)
 		wholeError := normalisedError(gammasAndBetas(whole32.Gradients()), gammasAndBetas(whole64.Gradients()))
-		tolerance = max(float32Tolerance(5e-3, normalisedError(gammasAndBetas(other.Gradients()), exact)), 8*wholeError)
+		tolerance = max(float32Tolerance(5e-3, normalisedError(gammasAndBetas(perturbedStep.Gradients()), exact)), 8*wholeError)
 		t.Logf("normalised error of the gradient of γ and β %.2g (bound %.2g), in the whole network %.2g", d, tolerance, wholeError)
 		if !(d < tolerance) {
-			t.Errorf("normalised error of the gradient of γ and β %.2g, more than %.2g", d, tolerance)
+			t.Errorf("normalised error of the gradient of γ and β %.2g, want less than %.2g", d, tolerance)
 		}
 	})
 }

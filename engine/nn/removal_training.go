@@ -16,9 +16,9 @@ import (
 // channels to the output layer's bias. If set chooses weights of convolutions, they are
 // chosen by seed as for the whole network; chosen weights that were removed are left out.
 func (c *Compacted[T]) Trained(whole *Params[T], set arch.TrainableSet, seed uint64) *Trained[T] {
-	t, places := c.newTrained(c.Params, set, seed)
+	t, wholePositions := c.newTrained(c.Params, set, seed)
 	t.shifts = make([][]float64, len(t.Tensors))
-	for i, positions := range places {
+	for i, positions := range wholePositions {
 		for j, p := range positions {
 			t.Values[i][j] = whole.Values[i][p]
 		}
@@ -40,8 +40,8 @@ func (c *Compacted[T]) TrainedGradients(gradients *Params[T], set arch.Trainable
 // does not change other elements of whole.
 func (c *Compacted[T]) Expand(whole *Params[T], t *Trained[T], set arch.TrainableSet, seed uint64) {
 	for i := range t.Tensors {
-		_, places := c.trainedElements(i, set, seed)
-		for j, p := range places {
+		_, wholePositions := c.trainedElements(i, set, seed)
+		for j, p := range wholePositions {
 			whole.Values[i][p] = t.Values[i][j]
 		}
 	}
@@ -49,28 +49,27 @@ func (c *Compacted[T]) Expand(whole *Params[T], t *Trained[T], set arch.Trainabl
 
 // newTrained returns a Trained of params whose values are zero, and for each tensor the
 // positions of its elements in the whole network's tensor.
-func (c *Compacted[T]) newTrained(params *Params[T], set arch.TrainableSet, seed uint64) (t *Trained[T], places [][]int32) {
+func (c *Compacted[T]) newTrained(params *Params[T], set arch.TrainableSet, seed uint64) (t *Trained[T], wholePositions [][]int32) {
 	none := func(*arch.Tensor) bool { return false }
 	t = &Trained[T]{Params: NewParams[T](c.Network, none), whole: params, positions: make([][]int32, len(params.Tensors))}
-	places = make([][]int32, len(params.Tensors))
+	wholePositions = make([][]int32, len(params.Tensors))
 	for i := range t.Tensors {
 		if x := &t.Tensors[i]; set.Trains(x) {
-			t.positions[i], places[i] = c.trainedElements(i, set, seed)
-			x.Shape = []int{len(places[i])}
-			t.Values[i] = make([]T, len(places[i]))
+			t.positions[i], wholePositions[i] = c.trainedElements(i, set, seed)
+			x.Shape = []int{len(wholePositions[i])}
+			t.Values[i] = make([]T, len(wholePositions[i]))
 		}
 	}
-	return t, places
+	return t, wholePositions
 }
 
-// trainedElements lists the elements of tensor i that set trains. positions are their indices
-// in the compacted network's tensor, and places are their indices in the whole network's
-// tensor.
-func (c *Compacted[T]) trainedElements(i int, set arch.TrainableSet, seed uint64) (positions, places []int32) {
+// trainedElements lists the elements of tensor i that set trains, by their indices in the
+// tensors of the compacted network (positions) and of the whole network (wholePositions).
+func (c *Compacted[T]) trainedElements(i int, set arch.TrainableSet, seed uint64) (positions, wholePositions []int32) {
 	x, whole := &c.Params.Tensors[i], &c.removal.params.Tensors[i]
-	positions, places = []int32{}, []int32{}
-	add := func(position, place int) {
-		positions, places = append(positions, int32(position)), append(places, int32(place))
+	positions, wholePositions = []int32{}, []int32{}
+	add := func(position, wholePosition int) {
+		positions, wholePositions = append(positions, int32(position)), append(wholePositions, int32(wholePosition))
 	}
 	switch {
 	case !set.Trains(x):
@@ -80,40 +79,40 @@ func (c *Compacted[T]) trainedElements(i int, set arch.TrainableSet, seed uint64
 			add(k, k)
 		}
 	case x.Kind != arch.ConvWeight && x.Kind != arch.OutputWeight:
-		for at, channel := range c.Origins[x.Unit] {
+		for j, channel := range c.Origins[x.Unit] {
 			if c.computed(x.Unit, channel) {
-				add(at, channel)
+				add(j, channel)
 			}
 		}
 	case set.Chooses(whole):
-		outputs, inputs := inverse(c.Origins[x.Unit], whole.Shape[0]), c.inputPlaces(x.Unit, whole.Shape[1])
+		outputs, inputs := inverse(c.Origins[x.Unit], whole.Shape[0]), c.inputIndices(x.Unit, whole.Shape[1])
 		area := whole.Shape[2] * whole.Shape[3]
-		for _, place := range Chosen(whole, set, seed) {
-			out, in, position := int(place)/whole.FanIn, int(place)%whole.FanIn/area, int(place)%area
+		for _, p := range Chosen(whole, set, seed) {
+			out, in, element := int(p)/whole.FanIn, int(p)%whole.FanIn/area, int(p)%area
 			if c.computed(x.Unit, out) && inputs[in] >= 0 {
-				add((outputs[out]*x.Shape[1]+inputs[in])*area+position, int(place))
+				add((outputs[out]*x.Shape[1]+inputs[in])*area+element, int(p))
 			}
 		}
 	default:
 		area := x.Len() / (x.Shape[0] * x.Shape[1])
-		inputs := c.inputPlaces(x.Unit, whole.Shape[1])
-		for to := range x.Shape[0] {
-			out := to
+		inputs := c.inputIndices(x.Unit, whole.Shape[1])
+		for newOut := range x.Shape[0] {
+			out := newOut
 			if x.Kind == arch.ConvWeight {
-				if out = c.Origins[x.Unit][to]; !c.computed(x.Unit, out) {
+				if out = c.Origins[x.Unit][newOut]; !c.computed(x.Unit, out) {
 					continue
 				}
 			}
-			for in, at := range inputs {
-				for position := range area {
-					if at >= 0 {
-						add((to*x.Shape[1]+at)*area+position, (out*whole.Shape[1]+in)*area+position)
+			for in, newIn := range inputs {
+				for element := range area {
+					if newIn >= 0 {
+						add((newOut*x.Shape[1]+newIn)*area+element, (out*whole.Shape[1]+in)*area+element)
 					}
 				}
 			}
 		}
 	}
-	return positions, places
+	return positions, wholePositions
 }
 
 // computed reports whether unit i of the compacted network computes this channel of the whole
@@ -122,10 +121,10 @@ func (c *Compacted[T]) computed(i, channel int) bool {
 	return channel != ConstantChannel && c.removal.computed(i, channel)
 }
 
-// inputPlaces returns, for each input channel of unit i of the whole network, its
+// inputIndices returns, for each input channel of unit i of the whole network, its
 // index among the channels that are left, or -1 if it was removed. The output layer
 // counts as the unit after the last.
-func (c *Compacted[T]) inputPlaces(i, channels int) []int {
+func (c *Compacted[T]) inputIndices(i, channels int) []int {
 	in := i - 1
 	if i < len(c.Network.Units) {
 		in = c.Network.Units[i].In
@@ -143,14 +142,14 @@ func (c *Compacted[T]) inputPlaces(i, channels int) []int {
 // inverse returns, for each channel of the whole network, its index in origins, or -1
 // if it is not there.
 func inverse(origins []int, channels int) []int {
-	places := make([]int, channels)
-	for c := range places {
-		places[c] = -1
+	indices := make([]int, channels)
+	for c := range indices {
+		indices[c] = -1
 	}
-	for at, c := range origins {
+	for j, c := range origins {
 		if c != ConstantChannel {
-			places[c] = at
+			indices[c] = j
 		}
 	}
-	return places
+	return indices
 }

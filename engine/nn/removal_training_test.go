@@ -108,13 +108,13 @@ func trainCompacted(t *testing.T, net *arch.Network, clampName string, set arch.
 		t.Error("training changed no parameter")
 	}
 	// Compacting the trained network again must give the trained parameters.
-	again, err := Compact(net, expanded, kept)
+	recompacted, err := Compact(net, expanded, kept)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, values := range again.Params.Values {
+	for i, values := range recompacted.Params.Values {
 		if !slices.Equal(values, c.Params.Values[i]) {
-			t.Errorf("%s differs after compacting again", again.Params.Tensors[i].Name)
+			t.Errorf("%s differs after compacting again", recompacted.Params.Tensors[i].Name)
 		}
 	}
 }
@@ -142,8 +142,8 @@ func unmasked(net *arch.Network, c *Compacted[float64], kept [][]int, set arch.T
 			case arch.ConvWeight:
 				out, in, reads = int(p)/x.FanIn, int(p)%x.FanIn/(x.Shape[2]*x.Shape[3]), net.Units[x.Unit].In
 			}
-			held := kept[x.Unit] != nil && !slices.Contains(kept[x.Unit], out)
-			return held || reads != arch.Picture && !slices.Contains(c.Origins[reads], in)
+			constant := kept[x.Unit] != nil && !slices.Contains(kept[x.Unit], out)
+			return constant || reads != arch.Picture && !slices.Contains(c.Origins[reads], in)
 		})
 		free = append(free, positions)
 	}
@@ -154,8 +154,8 @@ func unmasked(net *arch.Network, c *Compacted[float64], kept [][]int, set arch.T
 func gather(p *Params[float64], positions [][]int32) [][]float64 {
 	values := make([][]float64, len(positions))
 	for i := range positions {
-		for _, at := range positions[i] {
-			values[i] = append(values[i], p.Values[i][at])
+		for _, position := range positions[i] {
+			values[i] = append(values[i], p.Values[i][position])
 		}
 	}
 	return values

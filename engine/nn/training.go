@@ -55,7 +55,7 @@ type Training[T kernel.Float] struct {
 
 	forwardChunk, headImage, repack func(worker, item int)
 
-	timer func(unit int, phase Phase, took time.Duration)
+	timer func(unit int, phase Phase, elapsed time.Duration)
 }
 
 // Phase is a part of the work that a step does for a unit.
@@ -70,7 +70,7 @@ const (
 
 // SetTimer makes every step call timer at the end of each phase, on the goroutine
 // that runs the step. If timer is nil, steps are no longer timed.
-func (t *Training[T]) SetTimer(timer func(unit int, phase Phase, took time.Duration)) {
+func (t *Training[T]) SetTimer(timer func(unit int, phase Phase, elapsed time.Duration)) {
 	t.timer = timer
 }
 

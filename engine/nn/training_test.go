@@ -117,26 +117,26 @@ func checkGradients(t *testing.T, e *example[float64]) {
 			copy(values, start)
 			return (up - down) / (2 * h)
 		}
-		along := slope(func(j int) float64 { return g[j] / norm })
-		if math.Abs(along-norm) > 1e-6*math.Max(norm, 0.01) {
-			t.Errorf("%s: the slope along the gradient is %.10g, but the norm of the gradient is %.10g", gradients.Tensors[i].Name, along, norm)
+		gradientSlope := slope(func(j int) float64 { return g[j] / norm })
+		if math.Abs(gradientSlope-norm) > 1e-6*math.Max(norm, 0.01) {
+			t.Errorf("%s: the slope along the gradient is %.10g, want %.10g, the gradient's norm", gradients.Tensors[i].Name, gradientSlope, norm)
 		}
 		for _, j := range []int{0, len(g) / 3, len(g) - 1} {
-			single := slope(func(k int) float64 {
+			elementSlope := slope(func(k int) float64 {
 				if k == j {
 					return 1
 				}
 				return 0
 			})
-			if math.Abs(single-g[j]) > 1e-6*math.Max(norm, 0.01) {
-				t.Errorf("%s[%d]: the slope is %.10g, but the gradient is %.10g", gradients.Tensors[i].Name, j, single, g[j])
+			if math.Abs(elementSlope-g[j]) > 1e-6*math.Max(norm, 0.01) {
+				t.Errorf("%s[%d]: the gradient is %.10g, want %.10g, the slope of the loss", gradients.Tensors[i].Name, j, g[j], elementSlope)
 			}
 		}
 	}
 }
 
-// TestSameBitsForAnyThreads runs a step on different numbers of threads, with a batch
-// that is not a whole number of chunks.
+// TestSameBitsForAnyThreads checks that steps give the same bits for any number of threads,
+// with a batch that is not a whole number of chunks.
 func TestSameBitsForAnyThreads(t *testing.T) {
 	for _, o := range []arch.Options{
 		{Input: arch.Shape{C: 3, H: 16, W: 16}, Classes: 10, Shortcut: arch.OptionB},
@@ -188,7 +188,7 @@ func TestGradientChoices(t *testing.T) {
 		all := e.training(t, kernel.Best(), TrainingOptions{Threads: 2, Gradients: AllGradients})
 		want := all.Forward(e.pictures, e.labels)
 		all.Backward()
-		for choice, keeps := range map[Gradients]func(*arch.Tensor) bool{
+		for choice, included := range map[Gradients]func(*arch.Tensor) bool{
 			NoGradients:                     nil,
 			BNGradients:                     arch.BN.Trains,
 			OutputGradients:                 arch.Output.Trains,
@@ -202,9 +202,9 @@ func TestGradientChoices(t *testing.T) {
 			step := e.training(t, kernel.Best(), TrainingOptions{Threads: 2, Gradients: choice})
 			for range 2 {
 				if got := step.Forward(e.pictures, e.labels); got != want {
-					t.Errorf("%s: gradients %d: loss %v, with all gradients %v", c.name, choice, got, want)
+					t.Errorf("%s: gradients %d: loss %v, want %v, as with all gradients", c.name, choice, got, want)
 				}
-				if keeps != nil {
+				if included != nil {
 					step.Backward()
 				}
 			}
@@ -214,7 +214,7 @@ func TestGradientChoices(t *testing.T) {
 					t.Errorf("%s: gradients %d: statistics of %s differ", c.name, choice, e.net.Units[i].BN)
 				}
 			}
-			if keeps == nil {
+			if included == nil {
 				if step.Gradients() != nil {
 					t.Error("Gradients is not nil with NoGradients")
 				}
@@ -223,7 +223,7 @@ func TestGradientChoices(t *testing.T) {
 			for i := range e.params.Tensors {
 				x := &e.params.Tensors[i]
 				switch got := step.Gradients().Values[i]; {
-				case !keeps(x):
+				case !included(x):
 					if got != nil {
 						t.Errorf("%s: gradients %d: unexpected gradient of %s", c.name, choice, x.Name)
 					}

@@ -67,9 +67,9 @@ func write(folder, split string, n, side int) error {
 		shift := r.IntN(4)
 		for y := range side {
 			for x := range side {
-				along := []int{x, y, x + y, x - y + side}[label]
+				position := []int{x, y, x + y, x - y + side}[label]
 				pixel := 40 + r.IntN(80)
-				if (along+shift)%4 < 2 {
+				if (position+shift)%4 < 2 {
 					pixel += 100
 				}
 				images = append(images, byte(pixel))

@@ -147,15 +147,15 @@ func (s sums) multiplyAddBlock(filters GPVirtual, number func(i, channel int) Me
 }
 
 // loadBlocks loads a vector of each block at the given addresses.
-func (p panel) loadBlocks(at []GPVirtual) []VecVirtual {
+func (p panel) loadBlocks(addresses []GPVirtual) []VecVirtual {
 	factors := make([]VecVirtual, p.registers())
 	for i := range factors {
 		factors[i] = p.register()
 		if p.zmm {
-			VMOVUPS(Mem{Base: at[2*i]}, factors[i].AsY())
-			VINSERTF32X8(Imm(1), Mem{Base: at[2*i+1]}, factors[i], factors[i])
+			VMOVUPS(Mem{Base: addresses[2*i]}, factors[i].AsY())
+			VINSERTF32X8(Imm(1), Mem{Base: addresses[2*i+1]}, factors[i], factors[i])
 		} else {
-			VMOVUPS(Mem{Base: at[i]}, factors[i])
+			VMOVUPS(Mem{Base: addresses[i]}, factors[i])
 		}
 	}
 	return factors
@@ -236,9 +236,9 @@ func convolve(p panel) {
 	name := "directConvolve" + p.suffix
 	TEXT(name, NOSPLIT, "func(dst, src, filters *float32, taps, pixels *int32, blocks, singles, larges, smalls, plane, add uintptr, ahead *float32, aheadStep uintptr)")
 	Doc(fmt.Sprintf("%s writes to dst, for each pixel and %d output channels, the sum over", name, p.blocks*lanes),
-		"taps of src times filters. If add is not 0, it adds the sum to dst instead. Each of",
-		"the first blocks taps is for the 8 channels of a block, each of the next singles taps",
-		"is for one channel. taps holds offsets in src. pixels holds offsets in src and dst of",
+		"taps of src times filters. If add is not 0, it adds the sum to dst instead. The first",
+		"blocks taps are for the 8 channels of a block each, and the next singles taps are for",
+		"one channel each. taps holds offsets in src. pixels holds offsets in src and dst of",
 		fmt.Sprintf("larges groups of %d pixels, then of smalls groups of %d. plane is the number of", p.large, small),
 		"bytes between the blocks of dst. For each group of pixels and each tap of a block,",
 		fmt.Sprintf("it prefetches %d cache lines at ahead and advances ahead by aheadStep bytes.", fetch))
@@ -247,16 +247,16 @@ func convolve(p panel) {
 	copyTo(ahead, "ahead")
 
 	groups(p, func(name string, n int) {
-		from := pointers(n, "src", pixels, pixel)
+		sources := pointers(n, "src", pixels, pixel)
 		filters, taps, offset, count := load("filters"), load("taps"), GP64(), GP64()
 		acc := newSums(n, p)
 
-		for _, over := range []struct {
+		for _, part := range []struct {
 			count    string
 			channels int
 		}{{"blocks", lanes}, {"singles", 1}} {
-			loop := name + over.count
-			Load(Param(over.count), count)
+			loop := name + part.count
+			Load(Param(part.count), count)
 			TESTQ(count, count)
 			JE(LabelRef(loop + "Done"))
 			fetching := GP64()
@@ -264,23 +264,23 @@ func convolve(p panel) {
 			Label(loop)
 			MOVLQSX(Mem{Base: taps}, offset)
 			ADDQ(Imm(tap), taps)
-			from := func(i, channel int) Mem {
-				return Mem{Base: from[i], Index: offset, Scale: 1, Disp: channel * number}
+			address := func(i, channel int) Mem {
+				return Mem{Base: sources[i], Index: offset, Scale: 1, Disp: channel * number}
 			}
-			if p.zmm && p.registers() == 1 && over.channels == lanes {
-				acc.multiplyAddBlock(filters, from)
+			if p.zmm && p.registers() == 1 && part.channels == lanes {
+				acc.multiplyAddBlock(filters, address)
 			} else {
-				for c := range over.channels {
+				for c := range part.channels {
 					factors := make([]VecVirtual, p.registers())
 					for v := range factors {
 						factors[v] = p.register()
 						VMOVUPS(Mem{Base: filters, Disp: c*p.blocks*vector + v*p.bytes()}, factors[v])
 					}
-					acc.multiplyAdd(func(i int) Mem { return from(i, c) }, factors)
+					acc.multiplyAdd(func(i int) Mem { return address(i, c) }, factors)
 				}
 			}
-			ADDQ(U32(over.channels*p.blocks*vector), filters)
-			if over.channels == lanes {
+			ADDQ(U32(part.channels*p.blocks*vector), filters)
+			if part.channels == lanes {
 				for line := range fetch {
 					PREFETCHT1(Mem{Base: fetching, Disp: line * 64})
 				}
@@ -331,7 +331,7 @@ func gradient(p panel) {
 	sum, taps := load("acc"), load("taps")
 
 	groups(p, func(name string, n int) {
-		from := pointers(n, "x", taps, tap)
+		sources := pointers(n, "x", taps, tap)
 		dy, pixels, offset, count := []GPVirtual{load("dy")}, load("pixels"), GP64(), load("count")
 		for len(dy) < p.blocks {
 			next := load("plane")
@@ -343,7 +343,7 @@ func gradient(p panel) {
 		Label(loop)
 		MOVLQSX(Mem{Base: pixels}, offset)
 		ADDQ(Imm(pixel), pixels)
-		acc.multiplyAdd(func(i int) Mem { return Mem{Base: from[i], Index: offset, Scale: 1} }, p.loadBlocks(dy))
+		acc.multiplyAdd(func(i int) Mem { return Mem{Base: sources[i], Index: offset, Scale: 1} }, p.loadBlocks(dy))
 		for _, block := range dy {
 			ADDQ(Imm(vector), block)
 		}

@@ -54,10 +54,10 @@ func activatePlane() {
 				// avo's operand order writes first. So a NaN in z remains.
 				VMAXPS(z, floor, z)
 			}
-			for _, to := range []GPVirtual{padded, plain} {
-				if is[to] {
+			for _, dst := range []GPVirtual{padded, plain} {
+				if is[dst] {
 					for i, z := range z {
-						VMOVUPS(z, at(to, i))
+						VMOVUPS(z, at(dst, i))
 					}
 				}
 			}
@@ -110,26 +110,26 @@ func maskPlane() {
 		}
 		grouped(name, count, []int{4, 2, 1}, func(n int, _ string) {
 			for i := range n {
-				z, from, t := YMM(), YMM(), YMM()
+				z, value, t := YMM(), YMM(), YMM()
 				VMOVUPS(at(dz, i), z)
 				if is[add] {
 					VADDPS(at(add, i), z, z)
 				}
-				VMOVUPS(at(y, i), from)
+				VMOVUPS(at(y, i), value)
 				if is[mask] {
 					VPBROADCASTB(Mem{Base: mask, Disp: i}, t)
 					VPAND(bits, t, t)
 					VPCMPEQD(bits, t, t)
 				} else {
-					VMOVAPS(from, t)
+					VMOVAPS(value, t)
 					VFMADD213PS(shift, scale, t)
 					VCMPPS(Imm(greater), floor, t, t)
 				}
 				VANDPS(t, z, z)
 				VMOVUPS(z, at(dz, i))
 				VADDPS(z, sumG[i%2], sumG[i%2])
-				VSUBPS(mean, from, from)
-				VFMADD231PS(from, z, sumGY[i%2])
+				VSUBPS(mean, value, value)
+				VFMADD231PS(value, z, sumGY[i%2])
 				if is[r] {
 					VMOVUPS(at(r, i), t)
 					VSUBPS(rMean, t, t)
@@ -186,10 +186,10 @@ func sumPlane() {
 		"every eighth position to the same one of eight sums, and then the sums. The",
 		"reference is genericPlaneSums in batchnorm_ref.go.")
 	Pragma("noescape")
-	y, count, to := load("y"), load("area"), load("sum")
+	y, count, sum := load("y"), load("area"), load("sum")
 	sums := zeros(8)
 	grouped("sum", count, []int{8, 1}, func(n int, _ string) { addSums(y, sums, n) })
-	VMOVUPS(addUp(sums), Mem{Base: to})
+	VMOVUPS(addUp(sums), Mem{Base: sum})
 	VZEROUPPER()
 	RET()
 }
@@ -254,13 +254,13 @@ func double(base GPVirtual, i int) VecVirtual {
 // rows holds pointers for the first image. Those for the next image are stride bytes
 // further.
 func eachImage(name string, n, stride GPVirtual, rows []GPVirtual, body func(rows []GPVirtual)) {
-	left, current := GP64(), make([]GPVirtual, len(rows))
-	MOVQ(n, left)
+	remaining, current := GP64(), make([]GPVirtual, len(rows))
+	MOVQ(n, remaining)
 	for i := range current {
 		current[i] = GP64()
 		MOVQ(rows[i], current[i])
 	}
-	grouped(name+"Image", left, []int{1}, func(int, string) {
+	grouped(name+"Image", remaining, []int{1}, func(int, string) {
 		body(current)
 		for _, row := range current {
 			ADDQ(stride, row)

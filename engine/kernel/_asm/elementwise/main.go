@@ -104,20 +104,20 @@ type present map[GPVirtual]bool
 // name is the prefix of the labels. Each body ends with a return.
 func cases(name string, pointers []GPVirtual, body func(name string, is present)) {
 	is := present{}
-	var emit func(name string, left []GPVirtual)
-	emit = func(name string, left []GPVirtual) {
-		if len(left) == 0 {
+	var emit func(name string, untested []GPVirtual)
+	emit = func(name string, untested []GPVirtual) {
+		if len(untested) == 0 {
 			body(name, is)
 			return
 		}
-		without := name + "0"
-		TESTQ(left[0], left[0])
-		JE(LabelRef(without))
-		is[left[0]] = true
-		emit(name+"1", left[1:])
-		Label(without)
-		is[left[0]] = false
-		emit(without, left[1:])
+		nilLabel := name + "0"
+		TESTQ(untested[0], untested[0])
+		JE(LabelRef(nilLabel))
+		is[untested[0]] = true
+		emit(name+"1", untested[1:])
+		Label(nilLabel)
+		is[untested[0]] = false
+		emit(nilLabel, untested[1:])
 	}
 	emit(name, pointers)
 }
@@ -128,8 +128,8 @@ func at(base GPVirtual, i int) Mem { return Mem{Base: base, Disp: i * vector} }
 // advance emits the addition of n bytes to a pointer.
 func advance(pointer GPVirtual, n int) { ADDQ(U32(n), pointer) }
 
-// grouped emits a loop of body for each n in sizes, which takes n elements at a time
-// while count is at least n. The remainder is left in count.
+// grouped emits a loop of body for each n in sizes. The loop takes n elements at a time
+// while count is at least n, and leaves the remainder in count.
 func grouped(name string, count GPVirtual, sizes []int, body func(n int, name string)) {
 	for _, n := range sizes {
 		label := name + map[int]string{1: "One", 2: "Two", 4: "Four", 8: "Eight", 16: "Sixteen", 32: "ThirtyTwo"}[n]

@@ -124,9 +124,9 @@ func roundBF16() {
 	Pragma("noescape")
 	dst, x := Load(Param("dst").Base(), GP64()).(GPVirtual), Load(Param("x").Base(), GP64()).(GPVirtual)
 	count := Load(Param("dst").Len(), GP64()).(GPVirtual)
-	one, below, quiet := YMM(), YMM(), YMM()
+	one, almostHalf, quiet := YMM(), YMM(), YMM()
 	VPCMPEQD(one, one, one)
-	VPSRLD(Imm(17), one, below)
+	VPSRLD(Imm(17), one, almostHalf)
 	VPSRLD(Imm(31), one, one)
 	VPSLLD(Imm(6), one, quiet)
 	grouped("vectors", count, []int{4 * width, 2 * width}, func(n int, _ string) {
@@ -134,7 +134,7 @@ func roundBF16() {
 		for i := range words {
 			words[i] = YMM()
 			VMOVUPS(at(x, i), words[i])
-			roundHalf(words[i], one, below, quiet, YMM(), YMM(), YMM())
+			roundHalf(words[i], one, almostHalf, quiet, YMM(), YMM(), YMM())
 		}
 		for i := 0; i < len(words); i += 2 {
 			// VPACKUSDW packs each half of its registers separately.
@@ -148,7 +148,7 @@ func roundBF16() {
 	grouped("elements", count, []int{1}, func(int, string) {
 		word := XMM()
 		VMOVSS(Mem{Base: x}, word)
-		roundHalf(word, one.AsX(), below.AsX(), quiet.AsX(), XMM(), XMM(), XMM())
+		roundHalf(word, one.AsX(), almostHalf.AsX(), quiet.AsX(), XMM(), XMM(), XMM())
 		VPEXTRW(Imm(0), word, Mem{Base: dst})
 		advance(x, 4)
 		advance(dst, 2)
@@ -157,12 +157,13 @@ func roundBF16() {
 	RET()
 }
 
-// roundHalf rounds each lane of v to bfloat16. Each lane of one holds 1, of below
-// 0x7fff, and of quiet the bit of a quiet NaN. truncated, odd and nan are scratch.
-func roundHalf(v, one, below, quiet, truncated, odd, nan Op) {
+// roundHalf rounds each lane of v to bfloat16. The lanes of one hold 1, those of almostHalf
+// hold 0x7fff, and those of quiet hold the bit of a quiet NaN. truncated, odd and nan are
+// scratch registers.
+func roundHalf(v, one, almostHalf, quiet, truncated, odd, nan Op) {
 	VCMPPS(Imm(unordered), v, v, nan)
 	VPSRLD(Imm(16), v, truncated)
-	VPADDD(below, v, v)
+	VPADDD(almostHalf, v, v)
 	VPAND(one, truncated, odd)
 	VPADDD(odd, v, v)
 	VPSRLD(Imm(16), v, v)

@@ -11,7 +11,7 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// TestCheck compiles functions as the generators do.
+// TestCheck checks which functions are refused when they are compiled as the generators do.
 func TestCheck(t *testing.T) {
 	// sum needs n registers at once.
 	sum := func(n int) func(*build.Context) {

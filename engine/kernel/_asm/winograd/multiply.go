@@ -17,7 +17,7 @@ const panel = 2 * vector
 // number of rows.
 type rowGroups struct {
 	rows   []int
-	except map[int]int // for some numbers of rows left, a smaller group to begin with
+	except map[int]int // the size of the next group by the number of remaining rows, if it is smaller than usual
 }
 
 var (
@@ -46,8 +46,8 @@ var groups = map[width]struct {
 // register for half a panel that is left over.
 func (w width) registers(blocks int) []VecVirtual {
 	var rs []VecVirtual
-	for left := blocks * vector; left > 0; left -= w.bytes() {
-		if left < w.bytes() {
+	for bytes := blocks * vector; bytes > 0; bytes -= w.bytes() {
+		if bytes < w.bytes() {
 			rs = append(rs, YMM())
 		} else {
 			rs = append(rs, w.register())
@@ -69,8 +69,8 @@ func multiply(w width) {
 	Doc(name+" writes the matrix product of v, rows×depth, and blocks",
 		"blocks of u, depth×8 each, to m, rows×(8·blocks), at each of positions positions. Two",
 		"neighbouring blocks of u are a panel, depth×16. If add is not 0, it adds the product",
-		"to m. All strides are in bytes. rows is rounded up to a sum of",
-		rounding+".",
+		"to m. All strides are in bytes. Rows are computed in groups of",
+		rounding+"; rows is rounded up to whole groups.",
 		fmt.Sprintf("At each step of depth of a group of rows and at most %d blocks, it prefetches", g.columns[0].blocks),
 		lines+" at ahead and advances ahead by aheadStep bytes.")
 	Pragma("noescape")
@@ -165,8 +165,8 @@ func (g rowGroups) emitGroups(name string, l locals, multiply func(name string, 
 	copyTo(l.rows, "rows")
 	label := func(n int) string { return fmt.Sprintf("%sRows%d", name, n) }
 	Label(name + "Rows")
-	for left, n := range g.except {
-		CMPQ(l.rows, Imm(uint64(left)))
+	for remaining, n := range g.except {
+		CMPQ(l.rows, Imm(uint64(remaining)))
 		JE(LabelRef(label(n)))
 	}
 	for i, n := range rows[:len(rows)-1] {
@@ -237,11 +237,11 @@ func (w width) group(name string, n, blocks int, l locals) {
 	Label(name + "Depth")
 	factors := w.registers(blocks)
 	for r, f := range factors {
-		from := Mem{Base: u, Disp: r * w.bytes() % panel}
+		address := Mem{Base: u, Disp: r * w.bytes() % panel}
 		if r*w.bytes() >= panel {
-			from.Index, from.Scale = nextPanel, 1
+			address.Index, address.Scale = nextPanel, 1
 		}
-		VMOVUPS(from, f)
+		VMOVUPS(address, f)
 	}
 	for i, a := range acc {
 		if w == zmm && len(factors) == 1 {
@@ -294,12 +294,12 @@ func sized(x, like VecVirtual) Op {
 
 // advance emits the addition of n rows to l.from and l.to.
 func (l locals) advance(n int) {
-	for _, on := range []struct {
-		at     Mem
+	for _, pointer := range []struct {
+		local  Mem
 		stride string
 	}{{l.from, "vRow"}, {l.to, "mRow"}} {
-		stride, rows := load(on.stride), GP64()
-		IMUL3Q(Imm(uint64(n)), stride, rows)
-		ADDQ(rows, on.at)
+		stride, bytes := load(pointer.stride), GP64()
+		IMUL3Q(Imm(uint64(n)), stride, bytes)
+		ADDQ(bytes, pointer.local)
 	}
 }

@@ -67,15 +67,15 @@ func (w width) loadSix(at func(i int) Mem) (d [points]VecVirtual) {
 	return d
 }
 
-// loadBlock loads the position of an image at at. If the register holds two blocks, it
-// also loads the position of the next block's plane.
-func (w width) loadBlock(at Mem, next func() Mem) VecVirtual {
+// loadBlock loads a position of an image, given its address. If the register holds two
+// blocks, it also loads the same position of the next block, whose address is next().
+func (w width) loadBlock(address Mem, next func() Mem) VecVirtual {
 	x := w.register()
 	if w == ymm {
-		VMOVUPS(at, x)
+		VMOVUPS(address, x)
 		return x
 	}
-	VMOVUPS(at, x.AsY())
+	VMOVUPS(address, x.AsY())
 	VINSERTF32X8(Imm(1), next(), x, x)
 	return x
 }
