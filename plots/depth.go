@@ -182,7 +182,7 @@ func (d depth) axis(p *plot.Plot, share float64, named bool) {
 func (d depth) label() string {
 	switch {
 	case d.same && len(d.stages) > 1:
-		return "layer, input to output (bands: height × width of its outputs)"
+		return "layer, from input to output; bands of layers with outputs of the same height × width"
 	case d.same:
 		return "layer, input to output"
 	case d.staged:

@@ -227,7 +227,7 @@ func runTrain(c *cobra.Command, g *globalOptions, o *trainOptions) error {
 	if numbered {
 		o.out = filepath.Join("runs", fmt.Sprintf("%s-%s-%s-s%d%s", o.config.Arch, o.config.Trainable, data.Name, o.config.Seed, o.outSuffix()))
 	}
-	line := g.newProgress()
+	line, table := g.newProgress(), epochTable{g: g, epochs: o.config.Epochs}
 	result, err := engine.Train(c.Context(), o.config, data, engine.TrainOptions{
 		Dir: o.out, Numbered: numbered, Owned: o.owned, Threads: o.threads, Resume: o.resume, Force: o.force, DataPath: dataPath, From: o.model,
 		AllowOtherKernel: o.otherKernel, MaxMemory: int64(g.maxMemory),
@@ -244,7 +244,7 @@ func runTrain(c *cobra.Command, g *globalOptions, o *trainOptions) error {
 		},
 		Epoch: func(m rundir.EpochMetrics) {
 			line.clear()
-			printEpoch(g, m, o.config.Epochs)
+			table.print(m)
 		},
 	})
 	line.clear()
@@ -296,31 +296,6 @@ func trainableText(set string) string {
 	return arch.TrainableSet(set).Meaning()
 }
 
-// printEpoch prints an epoch's row: as a line for people or, with --json, as in
-// metrics.jsonl.
-func printEpoch(g *globalOptions, m rundir.EpochMetrics, epochs int) {
-	if g.json {
-		// The row was marshalled for metrics.jsonl, so this cannot fail.
-		if b, err := m.MarshalJSON(); err == nil {
-			fmt.Fprintln(g.out, string(b))
-		}
-		return
-	}
-	if !g.quiet {
-		validation := ""
-		if m.ValidationExamples > 0 {
-			validation = fmt.Sprintf("validation loss %.4f  accuracy %s   ", m.ValidationLoss, percent(m.ValidationAccuracy))
-		}
-		near := ""
-		if !math.IsNaN(m.GammaNearZero) {
-			near = "|γ|<0.01 " + percent(m.GammaNearZero) + "   "
-		}
-		fmt.Fprintf(g.out, "epoch %*d/%d  lr %-6.3g train loss %.4f  accuracy %s   test loss %.4f  accuracy %s   %s%s%.0f images/s\n",
-			len(fmt.Sprint(epochs)), m.Epoch, epochs, m.LearningRate, m.TrainLoss, percent(m.TrainAccuracy),
-			m.TestLoss, percent(m.TestAccuracy), validation, near, m.ImagesPerSecond)
-	}
-}
-
 // finishTrain prints the result of a run.
 func finishTrain(g *globalOptions, r *engine.TrainResult) error {
 	if g.json {
@@ -337,9 +312,9 @@ func finishTrain(g *globalOptions, r *engine.TrainResult) error {
 	}
 	validation := ""
 	if last.ValidationExamples > 0 {
-		validation = fmt.Sprintf("validation accuracy %s on %d held out, ", percent(last.ValidationAccuracy), last.ValidationExamples)
+		validation = fmt.Sprintf("validation accuracy %s on %d pictures that were held out\n", percent(last.ValidationAccuracy), last.ValidationExamples)
 	}
-	fmt.Fprintf(g.out, "test accuracy %s on %d pictures (running statistics), %straining accuracy %s, %d parameters trained\n",
+	fmt.Fprintf(g.out, "test accuracy %s on %d pictures (running statistics)\n%straining accuracy %s, %d parameters trained\n",
 		percent(last.TestAccuracy), last.TestExamples, validation, percent(last.TrainAccuracy), r.Parameters)
 	fmt.Fprintf(g.out, "checkpoint: %s (%s)\n", r.Checkpoint, bytesText(fileSize(r.Checkpoint)))
 	if !math.IsNaN(last.GammaNearZero) {
