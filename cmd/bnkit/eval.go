@@ -85,7 +85,7 @@ func runEval(c *cobra.Command, g *globalOptions, o evalOptions, args []string) e
 		return err
 	}
 	return g.print(r, func(w io.Writer) {
-		fmt.Fprintf(w, "test accuracy %s, test loss %.4f\non the %d pictures of %s's test split (%s statistics)\n",
+		fmt.Fprintf(w, "test accuracy %s, test loss %.4f\non the %d pictures of %s's test split, %s statistics\n",
 			accuracyText(r.TestAccuracy, r.Interval), r.TestLoss, r.Examples, data.Name, r.Statistics)
 	})
 }
