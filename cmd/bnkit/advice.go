@@ -77,7 +77,7 @@ func advice(err error) string {
 // otherKernelAdvice returns how to resume a run that other kernels trained.
 func otherKernelAdvice(e *engine.ArithmeticError) string {
 	if e.Before.Kernels == "generic" && e.Before.Platform == e.Now.Platform && e.Before.Functions == e.Now.Functions {
-		return "set BNKIT_KERNEL=generic for the same bits, or continue anyway with --allow-other-kernel"
+		return "set BNKIT_KERNEL=generic to get the same bits, or use --allow-other-kernel to continue without them"
 	}
-	return "continue it where it was started for the same bits, or anyway with --allow-other-kernel"
+	return "to get the same bits, continue it where it was started; to continue without them, use --allow-other-kernel"
 }

@@ -66,7 +66,8 @@ layers (name, convolution, shortcut, channels, height, width, gamma and beta wit
 sparsity, gradient); total (the same over all layers; pruned is a number here);
 reestimated_over, sparsity_over, gradients_over and accuracy_over (split, examples,
 batches, statistics); sweep (threshold, clamped, share, test_accuracy, test_loss,
-test_accuracy_interval); stored_statistics (the last three of these);
+test_accuracy_interval); stored_statistics (test_accuracy, test_loss and
+test_accuracy_interval with the statistics of the file);
 sensitivity (shares, over (as accuracy_over), unclamped (as stored_statistics), layers (name, channels,
 clamped (for each share: channels, the number of them, test_accuracy, test_loss,
 test_accuracy_interval))); unmeasured (why nothing else was measured). Values that do not exist or are not finite are left out.`,
@@ -158,8 +159,8 @@ func plotsDir(ckpt string) string {
 	return outputName(ckpt) + "-plots"
 }
 
-// readEpochs reads the metrics of the run that a checkpoint belongs to. It returns
-// none for a file that is not called ckpt.bnz.
+// readEpochs reads the metrics of the run that a checkpoint belongs to. It returns none for a
+// file that is not called ckpt.bnz, and for a run without metrics.
 func readEpochs(ckpt string) ([]rundir.EpochMetrics, error) {
 	if filepath.Base(ckpt) != rundir.CheckpointFile {
 		return nil, nil
@@ -171,7 +172,7 @@ func readEpochs(ckpt string) ([]rundir.EpochMetrics, error) {
 	return epochs, err
 }
 
-// saveReport writes a report and its pictures.
+// saveReport writes a report and its pictures to dir, and returns the paths of the pictures.
 func saveReport(dir, ckpt string, report *analysis.Report) ([]string, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
@@ -190,7 +191,8 @@ func saveReport(dir, ckpt string, report *analysis.Report) ([]string, error) {
 	return plots.Draw(dir, []plots.Run{{Name: runName(ckpt), Report: report, Epochs: epochs}}, plots.PNG)
 }
 
-// runName returns the name of a checkpoint in pictures: its run directory's name.
+// runName returns the name that pictures show for a checkpoint: the name of its run directory
+// or, for a file that is not called ckpt.bnz, the name of the file.
 func runName(ckpt string) string {
 	if dir := filepath.Base(filepath.Dir(ckpt)); filepath.Base(ckpt) == rundir.CheckpointFile && dir != "." && dir != string(filepath.Separator) {
 		return dir

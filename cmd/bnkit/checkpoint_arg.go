@@ -17,7 +17,7 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// modelFlags holds the flags of every command that measures a checkpoint on its data.
+// modelFlags holds the flags that the commands that measure a checkpoint have in common.
 type modelFlags struct {
 	data    string
 	dataDir string
@@ -64,7 +64,7 @@ func (f threadsFlag) Set(text string) error {
 	return nil
 }
 
-// addThreads adds the flag --threads to a command.
+// addThreads adds the flag --threads to a command. note ends its line in the help.
 func addThreads(c *cobra.Command, n *int, note string) {
 	c.Flags().Var(threadsFlag{n}, "threads", "number of threads (default: one for each processor)"+note)
 	completeFlag(c, "threads", completeNothing)
@@ -75,7 +75,8 @@ const argumentHelp = "The argument is a .bnz file, a run directory or another pr
 
 // checkpointArg returns the path of the checkpoint that a command works on. This is the
 // argument or, if there is none, ./ckpt.bnz or, if that does not exist, the checkpoint of
-// the newest run. If there is no argument, the first line of output names the checkpoint.
+// the newest run. If there is no argument, it prints the path: to standard error with --json,
+// and otherwise as the first line of the output.
 func (g *globalOptions) checkpointArg(args []string) (string, error) {
 	if len(args) == 1 {
 		return checkpointIn(args[0])
@@ -116,7 +117,7 @@ func runDir(path string) string {
 	return path
 }
 
-// open loads a command's checkpoint and the data it was trained on.
+// open loads the checkpoint of a command, and the data that it was trained on.
 func (m *modelFlags) open(ctx context.Context, g *globalOptions, path string) (*engine.Model, *dataset.Data, error) {
 	model, data, err := m.load(ctx, g, path)
 	if err != nil {

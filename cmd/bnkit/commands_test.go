@@ -46,7 +46,8 @@ func writeIDX(t *testing.T) string {
 	return dir
 }
 
-// bnkit runs a command line in the current directory.
+// bnkit runs a command line in the current directory. It returns the exit code and what was
+// printed to standard output and standard error.
 func bnkit(t *testing.T, args ...string) (code int, out, err string) {
 	t.Helper()
 	var o, e bytes.Buffer
@@ -75,17 +76,18 @@ func chdirTemp(t *testing.T) string {
 // small holds the flags of a short run of a small network.
 var small = []string{"--arch", "resnet-8", "--epochs", "2", "--lr-drops", "1", "--batch", "32"}
 
-// TestTrainAnalyzePrune runs the commands one after the other without naming a file.
+// TestTrainAnalyzePrune runs train and then other commands, which find the checkpoint without
+// an argument, by its name or by its run directory.
 func TestTrainAnalyzePrune(t *testing.T) {
 	data := writeIDX(t)
 	chdirTemp(t)
 	out := mustRun(t, "train", "--data", data, "--arch", "resnet-8", "--epochs", "12", "--lr-drops", "10", "--batch", "16")
 	if !strings.Contains(out, "test accuracy") || !strings.Contains(out, "\n12/12 ") {
-		t.Errorf("train prints:\n%s", out)
+		t.Errorf("train prints the following, want the row of epoch 12/12 and a test accuracy:\n%s", out)
 	}
 	runs, err := filepath.Glob("runs/*/ckpt.bnz")
 	if err != nil || len(runs) != 1 {
-		t.Fatalf("checkpoints: %v, %v", runs, err)
+		t.Fatalf("train wrote the checkpoints %v (error %v), want one", runs, err)
 	}
 	ckpt := runs[0]
 
@@ -98,7 +100,7 @@ func TestTrainAnalyzePrune(t *testing.T) {
 	} {
 		out := mustRun(t, args...)
 		if first, _, _ := strings.Cut(out, "\n"); first != "checkpoint: "+ckpt {
-			t.Errorf("%s begins with %q", args[0], first)
+			t.Errorf("the output of %s begins with %q, want the path %s", args[0], first, ckpt)
 		}
 	}
 	var before, after struct {
@@ -110,41 +112,42 @@ func TestTrainAnalyzePrune(t *testing.T) {
 	decode(t, mustRun(t, "eval", ckpt, "--data-dir", data, "--json"), &before)
 	decode(t, mustRun(t, "eval", "pruned.bnz", "--data-dir", data, "--json"), &after)
 	if before.Examples != 40 || before.Statistics != "re-estimated" || before.Accuracy < 0.5 {
-		t.Errorf("eval: %+v", before)
+		t.Errorf("eval: %+v, want 40 examples, re-estimated statistics and an accuracy of at least 0.5", before)
 	}
 	if after.Loss == before.Loss {
-		t.Error("pruning at 0.2 changed nothing")
+		t.Errorf("pruning with --threshold 0.2 left the loss at %v, want a change", before.Loss)
 	}
 	pictures, err := filepath.Glob(filepath.Join(filepath.Dir(ckpt), "plots", "*.png"))
 	if err != nil || len(pictures) < 5 {
-		t.Errorf("pictures: %v, %v", pictures, err)
+		t.Errorf("pictures: %v (error %v), want at least 5", pictures, err)
 	}
 	mustRun(t, "plot", filepath.Dir(ckpt), "--out", "overlay", "--format", "svg")
 	if drawings, err := filepath.Glob("overlay/*.svg"); err != nil || len(drawings) < 5 {
-		t.Errorf("SVG pictures: %v, %v", drawings, err)
+		t.Errorf("SVG pictures: %v (error %v), want at least 5", drawings, err)
 	}
-	// A run directory stands for its checkpoint, and --data for the location of the data.
+	// The argument may be the run directory, and --data may be the path of the data.
 	for _, args := range [][]string{
 		{"eval", "--data", data}, {"analyze", "--data", data, "--batches", "2"}, {"prune", "--data", data, "--dry-run", "--remove", "0.1", "--json"}, {"inspect"},
 	} {
 		byFile := mustRun(t, append(args, ckpt)...)
+		// The speeds that prune prints differ from run to run.
 		if byDir := mustRun(t, append(args, filepath.Dir(ckpt))...); byDir != byFile && args[0] != "prune" {
-			t.Errorf("%s prints for a run directory:\n%s\nand for its file:\n%s", args[0], byDir, byFile)
+			t.Errorf("%s prints for a run directory:\n%s\nwant the output for its file:\n%s", args[0], byDir, byFile)
 		}
 	}
 	layers := mustRun(t, "plot", ckpt, "pruned.bnz", "--filters", "conv", "--feature-maps", "blocks.0.bn2", "--image", "3", "--data-dir", data, "--out", "layers")
 	if want := filepath.Join("layers", "filters_conv.png") + "\n" + filepath.Join("layers", "feature_maps_blocks.0.conv2_3.png") + "\n"; layers != want {
 		t.Errorf("plot prints %q, want %q", layers, want)
 	}
-	for _, wrong := range []string{"--filters=conv9", "--feature-maps=conv9", "--feature-maps=conv --image=40", "--format=gif"} {
-		args := append([]string{"plot", ckpt, "--data-dir", data}, strings.Fields(wrong)...)
+	for _, flags := range []string{"--filters=conv9", "--feature-maps=conv9", "--feature-maps=conv --image=40", "--format=gif"} {
+		args := append([]string{"plot", ckpt, "--data-dir", data}, strings.Fields(flags)...)
 		if code, _, err := bnkit(t, args...); code != 2 || strings.Count(err, "\n") != 1 {
-			t.Errorf("plot %s: exit code %d, %s", wrong, code, err)
+			t.Errorf("plot %s: exit code %d, %q; want 2 and one line", flags, code, err)
 		}
 	}
 	mustRun(t, "export", ckpt, "--data-dir", data, "--out", "m.safetensors")
 	if code, _, err := bnkit(t, "export", ckpt, "--data-dir", data, "--out", "m.safetensors"); code != 2 || !strings.Contains(err, "--force") {
-		t.Errorf("export to a file that exists: exit code %d, %s", code, err)
+		t.Errorf("export to a file that exists: exit code %d, %q; want 2 and --force", code, err)
 	}
 }
 
@@ -156,8 +159,8 @@ func decode(t *testing.T, text string, v any) {
 	}
 }
 
-// TestTrainJSON checks that every line is an object, and that the last one describes the
-// run.
+// TestTrainJSON checks that train --json prints a line for each epoch, and a last line that
+// describes the run.
 func TestTrainJSON(t *testing.T) {
 	data := writeIDX(t)
 	chdirTemp(t)
@@ -173,7 +176,7 @@ func TestTrainJSON(t *testing.T) {
 	var last trainResult
 	decode(t, lines[2], &last)
 	if epoch.Epoch != 2 || epoch.Loss <= 0 || last.Checkpoint != filepath.Join("r", "ckpt.bnz") || last.Config.Arch != "resnet-8" {
-		t.Errorf("%+v, %+v", epoch, last)
+		t.Errorf("the last two lines are %+v and %+v, want epoch 2 with a loss, and the checkpoint and settings of run r", epoch, last)
 	}
 }
 
@@ -184,23 +187,23 @@ func TestResume(t *testing.T) {
 	chdirTemp(t)
 	mustRun(t, "train", "--data", data, "--arch", "resnet-8", "--batch", "32", "--lr-drops", "3", "--epochs", "4", "--out", "once")
 	mustRun(t, "train", "--data", data, "--arch", "resnet-8", "--batch", "32", "--lr-drops", "3", "--epochs", "2", "--out", "twice", "--threads", "1")
-	mustRun(t, "train", "--data", data, "--resume", "--out", "twice/ckpt.bnz", "--epochs", "4") // names the run, too
+	mustRun(t, "train", "--data", data, "--resume", "--out", "twice/ckpt.bnz", "--epochs", "4") // the path of its checkpoint also names the run
 	once, err := os.ReadFile("once/ckpt.bnz")
 	if err != nil {
 		t.Fatal(err)
 	}
 	twice, err := os.ReadFile("twice/ckpt.bnz")
 	if err != nil || !bytes.Equal(once, twice) {
-		t.Errorf("the resumed run has a different checkpoint, %v", err)
+		t.Errorf("the checkpoint of the resumed run differs from that of the run without a break (error %v)", err)
 	}
 	if code, _, err := bnkit(t, "train", "--data", data, "--resume", "--out", "twice", "--lr", "0.2"); code != 2 || !strings.Contains(err, "lr") {
-		t.Errorf("resume with a different learning rate: exit code %d, %s", code, err)
+		t.Errorf("resume with a different learning rate: exit code %d, %q; want 2 and lr", code, err)
 	}
 }
 
-// TestResumeTakesFlags checks, for every kind of flag, that a resumed run keeps the
-// settings that the command line does not give.
-func TestResumeTakesFlags(t *testing.T) {
+// TestResumeFlags checks that a resumed run refuses flags that change its settings, except
+// --epochs, and keeps the settings that the command line does not give.
+func TestResumeFlags(t *testing.T) {
 	data := writeIDX(t)
 	chdirTemp(t)
 	mustRun(t, "train", "--data", data, "--arch", "resnet-8", "--batch", "32", "--lr-drops", "1,3", "--epochs", "1", "--out", "r", "--no-augment", "--optimizer", "adam", "--lr", "0.01")
@@ -210,17 +213,17 @@ func TestResumeTakesFlags(t *testing.T) {
 	} {
 		code, _, err := bnkit(t, append([]string{"train", "--data", data, "--resume", "--out", "r"}, strings.Fields(c.flags)...)...)
 		if (code == 0) != (c.refused == "") || !strings.Contains(err, c.refused) {
-			t.Errorf("resume with %s: exit code %d, %s", c.flags, code, err)
+			t.Errorf("resume with %s: exit code %d, %q; want the refused setting %q, none if empty", c.flags, code, err, c.refused)
 		}
 	}
 	cfg, err := engine.ReadConfig("r/config.json")
 	if err != nil || cfg.Augment || cfg.Optimizer != "adam" || len(cfg.LRDrops) != 2 || cfg.Epochs != 3 {
-		t.Errorf("the settings after several resumes are %+v, %v", cfg, err)
+		t.Errorf("the settings after several resumes are %+v (error %v), want the first ones with 3 epochs", cfg, err)
 	}
 }
 
-// TestExitCodes checks the exit code of each kind of failure, and that the message is one
-// line with advice.
+// TestExitCodes checks the exit code of each kind of failure, and that the message is one line
+// with the expected text.
 func TestExitCodes(t *testing.T) {
 	data := writeIDX(t)
 	chdirTemp(t)
@@ -373,27 +376,28 @@ func TestInspectNetwork(t *testing.T) {
 		want := map[string]int{"bn": c.bn, "all": c.all, "output": 650, "bn+output": c.bn + 650, "bn+shortcut": c.bnShortcut,
 			"gamma": c.bn / 2, "beta": c.bn / 2, "none": 0, "random-2": c.bn, "bn+random-2": 2 * c.bn}
 		if !maps.Equal(got, want) || r.Parameters != c.all || r.Shortcut != c.shortcut {
-			t.Errorf("%+v, want %v", r, want)
+			t.Errorf("inspect --arch resnet-110 --shortcut %s prints %+v, want %d parameters and the sets %v", c.shortcut, r, c.all, want)
 		}
 	}
 	var fixed networkSets
 	decode(t, mustRun(t, "inspect", "--arch", "resnet-110", "--no-scale", "*", "--json"), &fixed)
 	if fixed.NoScale != "*" || fixed.Sets[0].Name != "bn" || fixed.Sets[0].Parameters != 8_288/2 {
-		t.Errorf("a network with γ fixed at 1: %+v", fixed)
+		t.Errorf("a network with γ fixed at 1: %+v, want %d parameters in the set bn", fixed, 8_288/2)
 	}
 	// Frankle et al. give these counts for WRN-14-4 and ResNet-14.
-	var wide, alone networkSets
+	var wide, plain networkSets
 	decode(t, mustRun(t, "inspect", "--arch", "resnet-14", "--width", "4", "--json"), &wide)
-	decode(t, mustRun(t, "inspect", "--arch", "resnet-14", "--width", "1", "--json"), &alone)
-	if wide.Width != 4 || wide.Parameters != 2_777_674 || alone.Width != 0 || alone.Parameters != 175_258 {
-		t.Errorf("with width 4: %+v; with width 1: %+v", wide, alone)
+	decode(t, mustRun(t, "inspect", "--arch", "resnet-14", "--width", "1", "--json"), &plain)
+	if wide.Width != 4 || wide.Parameters != 2_777_674 || plain.Width != 0 || plain.Parameters != 175_258 {
+		t.Errorf("got %+v with width 4 and %+v with width 1, want 2777674 and 175258 parameters", wide, plain)
 	}
 	if out := mustRun(t, "inspect", "--arch", "resnet-110"); !strings.Contains(out, "1730714 parameters") || !strings.Contains(out, "  10848 ") {
-		t.Errorf("inspect --arch prints:\n%s", out)
+		t.Errorf("inspect --arch resnet-110 prints the following, want 1730714 parameters, and 10848 in bn+shortcut:\n%s", out)
 	}
 }
 
-// TestInterrupt stops training before its first step.
+// TestInterrupt checks that a run that is interrupted before its first step exits with 130,
+// prints how to resume it, and can be resumed.
 func TestInterrupt(t *testing.T) {
 	data := writeIDX(t)
 	chdirTemp(t)
@@ -401,7 +405,7 @@ func TestInterrupt(t *testing.T) {
 	cancel()
 	var out, err bytes.Buffer
 	if code := run(ctx, append([]string{"train", "--data", data, "--out", "r"}, small...), &out, &err); code != 130 {
-		t.Errorf("exit code %d: %s", code, err.String())
+		t.Errorf("exit code %d, want 130: %s", code, err.String())
 	}
 	if !strings.Contains(err.String(), "--resume --out r") {
 		t.Errorf("the message does not say how to resume: %s", err.String())
@@ -437,8 +441,8 @@ func (f *failingWriter) Write(b []byte) (int, error) {
 	return 0, syscall.ENOSPC
 }
 
-// TestOutputCannotBeWritten checks that every command fails with a reason in one line if
-// it cannot write its output, or not all of it.
+// TestOutputCannotBeWritten checks that every command fails with a reason in one line if it
+// cannot write all of its output.
 func TestOutputCannotBeWritten(t *testing.T) {
 	data := writeIDX(t)
 	chdirTemp(t)
@@ -459,7 +463,7 @@ func TestOutputCannotBeWritten(t *testing.T) {
 				code := run(t.Context(), strings.Fields(line), &failingWriter{room: room}, &err)
 				_, complaint, _ := strings.Cut(err.String(), "bnkit: ")
 				if code != 1 || !strings.Contains(complaint, "no space left") || strings.Count(complaint, "\n") != 1 {
-					t.Errorf("bnkit %s, room for %d bytes: exit code %d, %q", line, room, code, err.String())
+					t.Errorf("bnkit %s, room for %d bytes: exit code %d, %q; want 1 and one line with the reason", line, room, code, err.String())
 				}
 			}
 		}

@@ -59,7 +59,7 @@ Values that do not exist are left out.`,
 // comparison holds the output of compare --json.
 type comparison struct {
 	Runs     []*analysis.Summary `json:"runs"`
-	Files    []*fileSummary      `json:"files,omitempty"` // files that belong to no run
+	Files    []*fileSummary      `json:"files,omitempty"` // files that do not belong to a run
 	Pictures []string            `json:"pictures"`
 }
 
@@ -75,12 +75,12 @@ func runCompare(c *cobra.Command, g *globalOptions, o compareOptions, args []str
 	for _, arg := range args {
 		dir := runDir(arg)
 		summary, rows, err := analysis.Summarise(dir)
-		var other *analysis.NoRunError
-		if errors.As(err, &other) {
-			file, e := summariseFile(c.Context(), g, arg)
+		var notRun *analysis.NoRunError
+		if errors.As(err, &notRun) {
+			file, fileErr := summariseFile(c.Context(), g, arg)
 			switch {
-			case e != nil:
-				return e
+			case fileErr != nil:
+				return fileErr
 			case file != nil:
 				r.Files = append(r.Files, file)
 			default:
@@ -162,11 +162,11 @@ func printComparison(w io.Writer, names []string, r comparison) {
 		}
 	}
 	for _, scope := range scopes {
-		where := ""
+		runs := ""
 		if len(scopes) > 1 {
-			where = " of " + strings.Join(runsByScope[scope], ", ")
+			runs = " of " + strings.Join(runsByScope[scope], ", ")
 		}
-		line("test accuracy%s: after the last epoch, %s", where, scope)
+		line("test accuracy%s: after the last epoch, %s", runs, scope)
 	}
 	if len(r.Runs) == 0 {
 		return

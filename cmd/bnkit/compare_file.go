@@ -12,7 +12,7 @@ import (
 	"bnkit/engine/arch"
 )
 
-// fileSummary describes a file that does not belong to a run, in compare.
+// fileSummary holds what compare shows for a file that does not belong to a run.
 type fileSummary struct {
 	File          string   `json:"file"`
 	Arch          string   `json:"arch,omitempty"`       // missing if the network is not recognised
@@ -54,7 +54,7 @@ func summariseFile(ctx context.Context, g *globalOptions, path string) (*fileSum
 	return s, err
 }
 
-// cells returns the row of a file in a table with the heading.
+// cells returns the row of a file in a table with the given heading.
 func (s *fileSummary) cells(heading []string) []string {
 	row := make([]string, len(heading))
 	for i, column := range heading {

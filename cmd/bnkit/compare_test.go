@@ -13,7 +13,8 @@ import (
 	"bnkit/engine/config"
 )
 
-// TestCompare compares two runs and the directory of a run that has not begun.
+// TestCompare compares two runs and a run without epochs, and checks the table, the JSON and
+// the pictures.
 func TestCompare(t *testing.T) {
 	data := writeIDX(t)
 	chdirTemp(t)
@@ -29,8 +30,8 @@ func TestCompare(t *testing.T) {
 	if err := os.WriteFile("other/b/config.json", settings, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	table := mustRun(t, "compare", "runs/a", "runs/b", "other/b", "--out", "beside")
-	// The table is narrower with a column for each run.
+	table := mustRun(t, "compare", "runs/a", "runs/b", "other/b", "--out", "pictures")
+	// The table has a column for each run, because it is narrower that way.
 	rows := map[string][]string{} // by heading
 	body, _, _ := strings.Cut(table, "test accuracy:")
 	for line := range strings.SplitSeq(body, "\n") {
@@ -41,25 +42,25 @@ func TestCompare(t *testing.T) {
 	for heading, want := range map[string][]string{
 		"run": {filepath.Join("runs", "a"), filepath.Join("runs", "b"), filepath.Join("other", "b")}, "network": {"resnet-8", "resnet-14", "resnet-14"},
 		"trained": {"bn", "all", "all"}, "epochs": {"2", "1", "0", "of", "1"}, "lr": {"0.05", "0.1", "0.1"},
-		"schedule": {"step", "cosine", "cosine"}, // a default, which config.json leaves out
-		// ResNet-14 has 175,258 on CIFAR-10; this one has two input channels and six classes less.
+		"schedule": {"step", "cosine", "cosine"}, // step is the default, which config.json leaves out
+		// ResNet-14 has 175,258 on CIFAR-10; this one has two input channels and six classes fewer.
 		"parameters": {"672", "174580"},
 	} {
 		if got := rows[heading]; !slices.Equal(got, want) {
-			t.Errorf("%s: %q, want %q in\n%s", heading, got, want, table)
+			t.Errorf("the row %s is %q, want %q in\n%s", heading, got, want, table)
 		}
 	}
 	if rows["momentum"] != nil || !strings.Contains(table, "40 pictures of the test split") {
-		t.Errorf("the table:\n%s", table)
+		t.Errorf("compare prints the following, want no row for equal settings and the number of test pictures:\n%s", table)
 	}
 
 	var r comparison
-	decode(t, mustRun(t, "compare", "runs/a", "runs/b", "other/b", "--out", "beside", "--json"), &r)
+	decode(t, mustRun(t, "compare", "runs/a", "runs/b", "other/b", "--out", "pictures", "--json"), &r)
 	if len(r.Runs) != 3 || r.Runs[0].Epochs != 2 || r.Runs[1].Model.Trained != r.Runs[1].Model.Parameters || r.Runs[2].Result != nil || r.Runs[2].Model != nil {
-		t.Errorf("%+v", r.Runs)
+		t.Errorf("runs %+v, want 2 epochs in the first, all parameters trained in the second, and no model and result in the third", r.Runs)
 	}
-	if !slices.Equal(r.Pictures, []string{filepath.Join("beside", "training.png"), filepath.Join("beside", "accuracy_time.png"), filepath.Join("beside", "depth_width.png")}) {
-		t.Errorf("pictures %v", r.Pictures)
+	if want := []string{filepath.Join("pictures", "training.png"), filepath.Join("pictures", "accuracy_time.png"), filepath.Join("pictures", "depth_width.png")}; !slices.Equal(r.Pictures, want) {
+		t.Errorf("pictures %v, want %v", r.Pictures, want)
 	}
 	for _, p := range r.Pictures {
 		if info, err := os.Stat(p); err != nil || info.Size() == 0 {
@@ -84,7 +85,7 @@ func TestCompareLayout(t *testing.T) {
 		printComparison(&b, names[:n], comparison{Runs: runs[:n]})
 		first, _, _ := strings.Cut(b.String(), "\n")
 		if got, want := strings.Contains(first, "network"), n == 30; got != want {
-			t.Errorf("%d runs: the first line is %q", n, first)
+			t.Errorf("%d runs: the first line is %q; is it the heading: %v, want %v", n, first, got, want)
 		}
 	}
 }
@@ -100,14 +101,14 @@ func TestCompareSkips(t *testing.T) {
 	code, out, stderr := bnkit(t, "compare", "runs/a/ckpt.bnz", "runs/empty", "runs/notes.txt")
 	if code != 0 || !strings.Contains(out, "resnet-8") || strings.Count(stderr, "\n") != 2 ||
 		!strings.Contains(stderr, "skipped: runs/empty is not a run: it has no config.json") || !strings.Contains(stderr, "runs/notes.txt") {
-		t.Errorf("exit code %d, %q, %q", code, out, stderr)
+		t.Errorf("exit code %d, output %q, notes %q; want 0, the run, and a note for each of the other two", code, out, stderr)
 	}
 	if code, _, stderr := bnkit(t, "compare", "runs/empty", "runs/notes.txt"); code != 2 || strings.Count(stderr, "\n") != 1 {
-		t.Errorf("no run: exit code %d, %q", code, stderr)
+		t.Errorf("without a run: exit code %d, %q; want 2 and one line", code, stderr)
 	}
 }
 
-// TestCompareWithoutGamma checks that values of γ are missing for a run without γ.
+// TestCompareWithoutGamma checks that the share of γ near zero is missing for a run without γ.
 func TestCompareWithoutGamma(t *testing.T) {
 	data := writeIDX(t)
 	chdirTemp(t)
@@ -119,12 +120,13 @@ func TestCompareWithoutGamma(t *testing.T) {
 		}
 	}
 	decode(t, mustRun(t, "compare", "a", "b", "--json"), &r)
-	_, with := r.Runs[0].Result["gamma_near_zero"]
-	if _, without := r.Runs[1].Result["gamma_near_zero"]; !with || without {
-		t.Errorf("%+v", r.Runs)
+	for i, want := range []bool{true, false} {
+		if _, got := r.Runs[i].Result["gamma_near_zero"]; got != want {
+			t.Errorf("run %d has gamma_near_zero: %v, want %v", i, got, want)
+		}
 	}
 	if table := mustRun(t, "compare", "a", "b"); strings.Contains(table, "NaN") {
-		t.Errorf("the table:\n%s", table)
+		t.Errorf("compare prints NaN, want a blank cell:\n%s", table)
 	}
 }
 
@@ -134,7 +136,7 @@ func TestRunNames(t *testing.T) {
 		{[]string{"x/a", "y/a/", "b"}, []string{filepath.Join("x", "a"), filepath.Join("y", "a"), "b"}},
 	} {
 		if got := runNames(c.dirs); !slices.Equal(got, c.want) {
-			t.Errorf("%v have the names %v, want %v", c.dirs, got, c.want)
+			t.Errorf("the names of %v are %v, want %v", c.dirs, got, c.want)
 		}
 	}
 }

@@ -65,7 +65,7 @@ func TestCompletions(t *testing.T) {
 	} {
 		offers, directive := completions(t, line)
 		if !slices.Equal(offers, want.offers) || directive != want.directive {
-			t.Errorf("%q is offered %q and %s, want %q and %s", line, offers, directive, want.offers, want.directive)
+			t.Errorf("the completions of %q are %q with directive %s, want %q with %s", line, offers, directive, want.offers, want.directive)
 		}
 	}
 	for line, want := range map[string]string{
@@ -73,7 +73,7 @@ func TestCompletions(t *testing.T) {
 		"train --preset ": "frankle-resnet-14-bn", "bench --trainable ": "bn+output", "train --data ": "cifar10", "eval --data ": "cifar10",
 	} {
 		if offers, _ := completions(t, line); !slices.Contains(offers, want) {
-			t.Errorf("%q is offered %q, which does not include %s", line, offers, want)
+			t.Errorf("the completions of %q are %q, want %s among them", line, offers, want)
 		}
 	}
 }

@@ -136,7 +136,8 @@ func runDataFetch(c *cobra.Command, g *globalOptions, o dataOptions, name string
 	})
 }
 
-// offlineHint describes how to get a data set on a machine that cannot reach the publisher. It returns "" if the name is unknown.
+// offlineHint describes how to get a data set on a machine that cannot reach the publisher. It
+// returns "" if the name is unknown.
 func offlineHint(name, dir string) string {
 	published, err := dataset.Published(name)
 	if err != nil {

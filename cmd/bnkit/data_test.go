@@ -17,7 +17,8 @@ import (
 	"bnkit/engine/dataset/fetch"
 )
 
-// runData executes "bnkit data" with arguments.
+// runData runs "bnkit data" with arguments, and returns what it prints to standard output and
+// standard error.
 func runData(ctx context.Context, asJSON bool, args ...string) (out, notes string, err error) {
 	var o, e bytes.Buffer
 	c := newDataCommand(&globalOptions{json: asJSON, out: &o, err: &e})
@@ -29,9 +30,8 @@ func runData(ctx context.Context, asJSON bool, args ...string) (out, notes strin
 	return o.String(), e.String(), err
 }
 
-// emptyCIFAR10 writes a file of 5 bytes in the place of CIFAR-10's archive and returns its
-// path.
-func emptyCIFAR10(t *testing.T, dir string) string {
+// fakeCIFAR10 writes a file of 5 bytes in place of CIFAR-10's archive and returns its path.
+func fakeCIFAR10(t *testing.T, dir string) string {
 	t.Helper()
 	path := filepath.Join(dir, "cifar10", "cifar-10-binary.tar.gz")
 	if err := errors.Join(os.Mkdir(filepath.Dir(path), 0o755), os.WriteFile(path, []byte("12345"), 0o644)); err != nil {
@@ -42,7 +42,7 @@ func emptyCIFAR10(t *testing.T, dir string) string {
 
 func TestDataList(t *testing.T) {
 	dir := t.TempDir()
-	path := emptyCIFAR10(t, dir)
+	path := fakeCIFAR10(t, dir)
 	out, _, err := runData(context.Background(), true, "list", "--data-dir", dir)
 	if err != nil {
 		t.Fatal(err)
@@ -52,17 +52,17 @@ func TestDataList(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(entries) != len(dataset.Names()) {
-		t.Fatalf("got %s", out)
+		t.Fatalf("%d entries, want %d:\n%s", len(entries), len(dataset.Names()), out)
 	}
 	for i, name := range dataset.Names() {
 		e := entries[i]
 		if e["name"] != name || e["present"] != (name == "sample" || name == "cifar10") {
-			t.Errorf("entry %d is %v, want %s", i, e, name)
+			t.Errorf("entry %d is %v, want %s, and only sample and cifar10 present", i, e, name)
 		}
 		switch name {
 		case "sample":
 			if _, has := e["path"]; has || e["bytes"].(float64) < 1e6 {
-				t.Errorf("sample: %v", e)
+				t.Errorf("sample: %v, want no path and at least 1e6 bytes", e)
 			}
 		case "cifar10":
 			if e["path"] != path || e["bytes"] != 5.0 {
@@ -70,13 +70,13 @@ func TestDataList(t *testing.T) {
 			}
 		default:
 			if len(e) != 2 { // name and present
-				t.Errorf("%s is missing, but the entry has a path or a size: %v", name, e)
+				t.Errorf("%s: %v, want only a name and present", name, e)
 			}
 		}
 	}
 	out, _, err = runData(context.Background(), false, "list", "--data-dir", dir)
 	if err != nil || !strings.Contains(out, path) || !strings.Contains(out, "bnkit data fetch mnist") || !strings.Contains(out, "built in") {
-		t.Errorf("%s (error %v)", out, err)
+		t.Errorf("data list prints the following (error %v), want %s, how to fetch mnist, and that sample is built in:\n%s", err, path, out)
 	}
 }
 
@@ -87,24 +87,23 @@ func TestDataFetch(t *testing.T) {
 
 	var usage *usageError
 	if _, _, err := runData(context.Background(), false, "fetch", "imagenet"); !errors.As(err, &usage) || !strings.Contains(err.Error(), "cifar100") {
-		t.Errorf("unknown name: got %v", err)
+		t.Errorf("unknown name: got %v, want a usage error that lists the names", err)
 	}
 	var status *fetch.StatusError
 	if _, _, err := runData(context.Background(), false, "fetch", "cifar10", "--mirror", server.URL, "--data-dir", dir); !errors.As(err, &status) || status.URL != server.URL+"/cifar-10-binary.tar.gz" {
-		t.Errorf("a mirror that does not have the file: got %v", err)
+		t.Errorf("a mirror that does not have the file: got %v, want a *fetch.StatusError with its URL", err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	if _, notes, err := runData(ctx, false, "fetch", "cifar10", "--mirror", server.URL, "--data-dir", dir); !errors.Is(err, context.Canceled) || !strings.Contains(notes, "resumes") {
-		t.Errorf("cancelled: got %v and printed %q", err, notes)
+		t.Errorf("cancelled: got %v and printed %q, want context.Canceled and how to resume", err, notes)
 	}
 	if out, _, err := runData(context.Background(), false, "fetch", "sample"); err != nil || !strings.Contains(out, "built in") {
-		t.Errorf("sample: got %q, %v", out, err)
+		t.Errorf("sample: got %q, %v; want that it is built in", out, err)
 	}
 }
 
-// TestDataFetchOffline checks that the first refused connection is followed by advice, and
-// only the first.
+// TestDataFetchOffline checks that only the first refused connection is followed by advice.
 func TestDataFetchOffline(t *testing.T) {
 	server := httptest.NewServer(http.NotFoundHandler())
 	server.Close() // its port refuses connections

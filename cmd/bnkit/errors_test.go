@@ -95,7 +95,7 @@ func TestEveryErrorIsClassified(t *testing.T) {
 		listed := slices.Contains(plainFailures, name) || slices.Contains(indirectlyClassified, name)
 		switch {
 		case listed && len(methods) > 0:
-			t.Errorf("%s has %v, but is listed as an error without such a method", name, methods)
+			t.Errorf("%s has the method %v, but is listed as an error without one", name, methods)
 		case !listed && len(methods) != 1:
 			t.Errorf("%s has %d of the methods WrongUsage and BadInput; give it one, or list it as a plain failure", name, len(methods))
 		}
@@ -106,12 +106,12 @@ func TestEveryErrorIsClassified(t *testing.T) {
 		}
 	}
 	if len(kinds) < 20 {
-		t.Errorf("only %d error types were found", len(kinds))
+		t.Errorf("%d error types were found, want at least 20", len(kinds))
 	}
 }
 
-// TestExitCodesOfErrors checks sentinel errors, and errors that wrap an error of another
-// kind.
+// TestExitCodesOfErrors checks the exit codes of errors that a command wraps, among them
+// sentinel errors and errors that wrap an error of another kind.
 func TestExitCodesOfErrors(t *testing.T) {
 	for _, c := range []struct {
 		err  error
@@ -175,7 +175,7 @@ func TestAdvice(t *testing.T) {
 		text := message(fmt.Errorf("command: %w", c.err), exitCode(c.err))
 		for _, want := range c.want {
 			if !strings.Contains(text, want) {
-				t.Errorf("%q does not say %q", text, want)
+				t.Errorf("the message of %T is %q, want %q in it", c.err, text, want)
 			}
 		}
 	}
@@ -195,7 +195,7 @@ func TestLibraryErrorsNameNoFlags(t *testing.T) {
 		c.Flags().VisitAll(func(f *pflag.Flag) { flags["--"+f.Name] = true })
 	}
 	if !flags["--resume"] || !flags["--data-dir"] {
-		t.Fatalf("flags: %v", flags)
+		t.Fatalf("the commands have the flags %v, want --resume and --data-dir among them", flags)
 	}
 	files := token.NewFileSet()
 	for _, root := range []string{"../../engine", "../../checkpoint", "../../analysis", "../../prune", "../../plots"} {
@@ -211,7 +211,7 @@ func TestLibraryErrorsNameNoFlags(t *testing.T) {
 				if l, ok := n.(*ast.BasicLit); ok && l.Kind == token.STRING {
 					for word := range strings.FieldsSeq(strings.Trim(l.Value, "\"`")) {
 						if flags[strings.TrimRight(word, ",;.:")] {
-							t.Errorf("%s: %s names the flag %s; advice.go is the place for it", files.Position(l.Pos()), l.Value, word)
+							t.Errorf("%s: %s names the flag %s; only advice.go may name it", files.Position(l.Pos()), l.Value, word)
 						}
 					}
 				}

@@ -67,7 +67,7 @@ statistics.`,
 	return c
 }
 
-// modulePath returns the path of the Python module.
+// modulePath returns the path of the Python module: that of the file with the extension .py.
 func (o *exportOptions) modulePath() string {
 	return strings.TrimSuffix(o.out, filepath.Ext(o.out)) + ".py"
 }
@@ -91,7 +91,7 @@ func runExport(c *cobra.Command, g *globalOptions, o exportOptions, args []strin
 		return &usageError{c.CommandPath(), errors.New("name the file to write with --out")}
 	}
 	if extension := filepath.Ext(o.out); extension != "" && !strings.EqualFold(extension, ".safetensors") {
-		return &usageError{c.CommandPath(), fmt.Errorf("--out %s: the file is written in the format safetensors, which is not what %s stands for; use a name that ends in .safetensors", o.out, extension)}
+		return &usageError{c.CommandPath(), fmt.Errorf("--out %s: the file is written in the format safetensors, not in the format that %s stands for; use a name that ends in .safetensors", o.out, extension)}
 	}
 	if err := checkOverwrite(c, o.out, o.force); err != nil {
 		return err

@@ -18,7 +18,7 @@ func TestExportPruned(t *testing.T) {
 	}
 	decode(t, mustRun(t, "prune", "r/ckpt.bnz", "--remove", "0.3", "--data-dir", data, "--out", "p.bnz", "--json"), &pruned)
 	if pruned.After >= pruned.Before {
-		t.Fatalf("prune: %+v", pruned)
+		t.Fatalf("prune: %+v, want fewer parameters after than before", pruned)
 	}
 	for _, c := range []struct {
 		ckpt, out, module string
@@ -27,7 +27,7 @@ func TestExportPruned(t *testing.T) {
 	}{
 		{"p.bnz", "small.safetensors", "small.py", pruned.After, []string{"--with-python"}},
 		{"p.bnz", "full", "full.py", pruned.Before, []string{"--with-python", "--full"}},
-		{"r/ckpt.bnz", "alone.safetensors", "", pruned.Before, nil},
+		{"r/ckpt.bnz", "unpruned.safetensors", "", pruned.Before, nil},
 	} {
 		var r exportResult
 		decode(t, mustRun(t, append([]string{"export", c.ckpt, "--out", c.out, "--data-dir", data, "--json"}, c.flags...)...), &r)
@@ -39,10 +39,10 @@ func TestExportPruned(t *testing.T) {
 		}
 		text, err := os.ReadFile(c.module)
 		if err != nil || !strings.Contains(string(text), `"`+c.out+`"`) {
-			t.Errorf("the module of %s, %v:\n%s", c.out, err, text)
+			t.Errorf("the module of %s (error %v) does not load it:\n%s", c.out, err, text)
 		}
 	}
-	if _, err := os.Stat("alone.py"); err == nil {
+	if _, err := os.Stat("unpruned.py"); err == nil {
 		t.Error("a module was written without --with-python")
 	}
 
@@ -52,13 +52,13 @@ func TestExportPruned(t *testing.T) {
 	for out, want := range map[string]string{"mine.safetensors": "mine.py already exists", "new.py": "--out"} {
 		code, _, err := bnkit(t, "export", "p.bnz", "--out", out, "--with-python", "--data-dir", data)
 		if code != 2 || !strings.Contains(err, want) || strings.Count(err, "\n") != 1 {
-			t.Errorf("export --out %s: exit code %d, %q", out, code, err)
+			t.Errorf("export --out %s: exit code %d, %q; want 2 and one line with %q", out, code, err, want)
 		}
 		if _, err := os.Stat(out); err == nil {
-			t.Errorf("%s was written", out)
+			t.Errorf("%s was written, want no file", out)
 		}
 	}
 	if text, err := os.ReadFile("mine.py"); err != nil || string(text) != "mine" {
-		t.Errorf("mine.py is %q, %v", text, err)
+		t.Errorf("mine.py contains %q (error %v), want it unchanged", text, err)
 	}
 }

@@ -57,7 +57,7 @@ func TestImageFolderCommands(t *testing.T) {
 	root := writePictures(t)
 	train := []string{"train", "--data", root, "--arch", "resnet-8", "--batch", "8", "--epochs", "2", "--lr-drops", "1", "--json", "-q", "--out", "r"}
 	if code, _, err := bnkit(t, train...); code != 2 || !strings.Contains(err, "--image-size") {
-		t.Errorf("train without --image-size: exit code %d, %s", code, err)
+		t.Errorf("train without --image-size: exit code %d, %q; want 2 and --image-size", code, err)
 	}
 	out := mustRun(t, append(train, "--image-size", "16", "--validation", "6", "--random-labels", "--normalise", "pixel", "--brightness", "0.1")...)
 	var row struct {
@@ -68,29 +68,30 @@ func TestImageFolderCommands(t *testing.T) {
 	}
 	line, _, _ := strings.Cut(out, "\n")
 	if err := json.Unmarshal([]byte(line), &row); err != nil || row.Accuracy == nil || row.Examples != 6 || row.Train != 24 || row.Test != 15 {
-		t.Errorf("%s: %v", line, err)
+		t.Errorf("train prints %s (error %v), want a validation accuracy on 6 examples, 24 training and 15 test examples", line, err)
 	}
 	text := mustRun(t, "inspect", "r/ckpt.bnz")
 	for _, want := range []string{"image-folder", "all training pictures, 6 held out, random labels, resized to 16×16 (random-resized)", "mean picture of 768 pixels"} {
 		if !strings.Contains(text, want) {
-			t.Errorf("inspect does not say %q:\n%s", want, text)
+			t.Errorf("inspect prints the following, want %q in it:\n%s", want, text)
 		}
 	}
 	if text := mustRun(t, "eval", "r/ckpt.bnz", "--data-dir", root, "-q"); !strings.Contains(text, "15 pictures") {
-		t.Errorf("eval: %s", text)
+		t.Errorf("eval prints %q, want 15 pictures", text)
 	}
-	if maps := mustRun(t, "plot", "r/ckpt.bnz", "--feature-maps", "conv", "--image", "7", "--data-dir", root, "--out", "layers", "-q"); maps != filepath.Join("layers", "feature_maps_conv_7.png")+"\n" {
-		t.Errorf("plot: %s", maps)
+	picture := filepath.Join("layers", "feature_maps_conv_7.png") + "\n"
+	if out := mustRun(t, "plot", "r/ckpt.bnz", "--feature-maps", "conv", "--image", "7", "--data-dir", root, "--out", "layers", "-q"); out != picture {
+		t.Errorf("plot prints %q, want %q", out, picture)
 	}
 	if text := mustRun(t, "eval", "r/ckpt.bnz", "-q"); !strings.Contains(text, "15 pictures") {
-		t.Errorf("eval without --data-dir: %s", text)
+		t.Errorf("eval without --data-dir prints %q, want 15 pictures", text)
 	}
-	// This run does not record where its pictures are.
+	// Without data.json, the run does not record where its pictures are.
 	if err := os.Remove("r/data.json"); err != nil {
 		t.Fatal(err)
 	}
 	if code, _, err := bnkit(t, "train", "--resume", "--out", "r", "--epochs", "3"); code != 2 || !strings.Contains(err, "--data") {
-		t.Errorf("resume without the folder: exit code %d, %s", code, err)
+		t.Errorf("resume without the folder: exit code %d, %q; want 2 and --data", code, err)
 	}
 	mustRun(t, "train", "--resume", "--out", "r", "--epochs", "3", "--data-dir", root, "-q")
 	mustRun(t, "train", "--resume", "--out", "r", "--epochs", "4", "-q") // finds the folder that the previous resume recorded
@@ -99,7 +100,7 @@ func TestImageFolderCommands(t *testing.T) {
 		t.Fatal(err)
 	}
 	if code, _, err := bnkit(t, append(train, "--image-size", "16", "--force")...); code != 3 || !strings.Contains(err, broken) {
-		t.Errorf("train on a broken picture: exit code %d, %s", code, err)
+		t.Errorf("train on a broken picture: exit code %d, %q; want 3 and %s", code, err, broken)
 	}
 }
 
@@ -118,10 +119,10 @@ func TestImageNetNetwork(t *testing.T) {
 		}
 		text := mustRun(t, "train", "--arch", "resnet50", "--data", root, "--image-size", "64", "--batch", "4", "--epochs", "1", "--lr", "0.01", "--trainable", set, "--out", set, "-q")
 		if !strings.Contains(text, "on 4 pictures") || !strings.Contains(text, parameters+" parameters trained") {
-			t.Errorf("train: %s", text)
+			t.Errorf("train --trainable %s prints the following, want 4 pictures and %s parameters trained:\n%s", set, parameters, text)
 		}
 		if text := mustRun(t, "eval", filepath.Join(set, "ckpt.bnz"), "--data-dir", root, "-q"); !strings.Contains(text, "4 pictures") {
-			t.Errorf("eval: %s", text)
+			t.Errorf("eval of %s prints %q, want 4 pictures", set, text)
 		}
 	}
 }

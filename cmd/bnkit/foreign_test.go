@@ -15,15 +15,15 @@ import (
 	"bnkit/engine/convert"
 )
 
-// The values that testdata/foreign.py prints for its files and the pictures of writeIDX: those
-// of resnet8.th, and the accuracies and losses of all files that bnkit can run.
+// Values that testdata/foreign.py prints for resnet8.th and the pictures of writeIDX. The
+// numbers of channels are the same for unknown.pt.
 const (
-	foreignAccuracy = 0.625
-	foreignLoss     = 1.2712057077395253
-	foreignChannels = 60
-	foreignSmall    = 9 // |γ| below 0.01
-	foreignBeta     = 48
-	foreignBoth     = 7
+	foreignAccuracy      = 0.625
+	foreignLoss          = 1.2712057077395253
+	foreignChannels      = 60
+	foreignGammaNearZero = 9 // channels with |γ| < 0.01
+	foreignBetaNearZero  = 48
+	foreignBothNearZero  = 7
 )
 
 // foreignDir changes to an empty directory with the folder models, which holds the files of
@@ -44,13 +44,13 @@ func foreignDir(t *testing.T) []string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		writeTest(t, filepath.Join("models", name), b)
+		writeFile(t, filepath.Join("models", name), b)
 	}
 	return []string{"--data", data, "--normalise-mean", "0.25", "--normalise-std", "0.5"}
 }
 
-// writeTest writes a file.
-func writeTest(t *testing.T, path string, b []byte) {
+// writeFile writes a file.
+func writeFile(t *testing.T, path string, b []byte) {
 	t.Helper()
 	if err := os.WriteFile(path, b, 0o644); err != nil {
 		t.Fatal(err)
@@ -79,7 +79,8 @@ func checkKeys(t *testing.T, name string, v map[string]any, keys ...string) {
 	}
 }
 
-// TestForeignEval compares the accuracy and loss with those that PyTorch computes.
+// TestForeignEval compares the accuracy and loss with the values that testdata/foreign.py
+// computes with PyTorch.
 func TestForeignEval(t *testing.T) {
 	flags := foreignDir(t)
 	for _, c := range []struct {
@@ -93,17 +94,17 @@ func TestForeignEval(t *testing.T) {
 		r := runJSON(t, append([]string{"eval", "models/" + c.file}, flags...)...)
 		checkKeys(t, "eval --json", r, "test_accuracy", "test_accuracy_interval", "test_loss", "examples", "statistics")
 		if r["test_accuracy"] != c.accuracy || math.Abs(r["test_loss"].(float64)-c.loss) > 2e-6 || r["examples"] != 40.0 || r["statistics"] != "stored" {
-			t.Errorf("%s: %v, want accuracy %v and loss %v", c.file, r, c.accuracy, c.loss)
+			t.Errorf("%s: %v, want accuracy %v and loss %v on 40 examples with stored statistics", c.file, r, c.accuracy, c.loss)
 		}
 	}
 	if code, _, err := bnkit(t, "eval", "models/resnet8.th"); code != 2 || !strings.Contains(err, "name a data set") {
-		t.Errorf("without data: exit code %d, %s", code, err)
+		t.Errorf("without data: exit code %d, %q; want 2 and how to name the data", code, err)
 	}
 	if code, _, err := bnkit(t, append([]string{"eval", "models/resnet8.th", "--arch", "resnet-9"}, flags...)...); code != 2 || !strings.Contains(err, "resnet-9") {
-		t.Errorf("a network that cannot be built: exit code %d, %s", code, err)
+		t.Errorf("a network that cannot be built: exit code %d, %q; want 2 and resnet-9", code, err)
 	}
 	if code, _, err := bnkit(t, append([]string{"eval", "models/resnet8.th", "--arch", "resnet-14"}, flags...)...); code != 3 || !strings.Contains(err, "layer1.1.conv1.weight is missing") {
-		t.Errorf("another network: exit code %d, %s", code, err)
+		t.Errorf("another network: exit code %d, %q; want 3 and the missing tensor", code, err)
 	}
 }
 
@@ -115,74 +116,74 @@ func TestForeignCommands(t *testing.T) {
 	}
 	t.Cleanup(func() { os.Chmod("models", 0o755) })
 	const file = "models/resnet8.th"
-	with := func(args ...string) []string { return append(args, flags...) }
+	withFlags := func(args ...string) []string { return append(args, flags...) }
 
-	r := runJSON(t, with("analyze", file, "--thresholds", "0.01", "--batches", "1")...)
+	r := runJSON(t, withFlags("analyze", file, "--thresholds", "0.01", "--batches", "1")...)
 	total := r["total"].(map[string]any)
-	if got := total["near_zero"].([]any)[1].(float64) * foreignChannels; math.Abs(got-foreignSmall) > 1e-9 {
-		t.Errorf("%v γ are near zero, want %d", got, foreignSmall)
+	if got := total["near_zero"].([]any)[1].(float64) * foreignChannels; math.Abs(got-foreignGammaNearZero) > 1e-9 {
+		t.Errorf("%v γ are near zero, want %d", got, foreignGammaNearZero)
 	}
-	if got := total["both_near_zero"].([]any)[1].(float64) * foreignChannels; math.Abs(got-foreignBoth) > 1e-9 {
-		t.Errorf("%v channels have γ and β near zero, want %d", got, foreignBoth)
+	if got := total["both_near_zero"].([]any)[1].(float64) * foreignChannels; math.Abs(got-foreignBothNearZero) > 1e-9 {
+		t.Errorf("%v channels have γ and β near zero, want %d", got, foreignBothNearZero)
 	}
 	if _, err := os.Stat("resnet8-plots/analysis.json"); err != nil {
 		t.Error(err)
 	}
 	mustRun(t, "plot", file)
-	mustRun(t, with("plot", file, "--feature-maps", "conv", "--filters", "conv", "--out", "layers")...)
+	mustRun(t, withFlags("plot", file, "--feature-maps", "conv", "--filters", "conv", "--out", "layers")...)
 
-	pruned := runJSON(t, with("prune", file, "--threshold", "0.01")...)
-	if pruned["out"] != "resnet8-pruned.bnz" || pruned["clamped"] != float64(foreignSmall) {
-		t.Errorf("pruned %v channels to %v", pruned["clamped"], pruned["out"])
+	pruned := runJSON(t, withFlags("prune", file, "--threshold", "0.01")...)
+	if pruned["out"] != "resnet8-pruned.bnz" || pruned["clamped"] != float64(foreignGammaNearZero) {
+		t.Errorf("prune clamped %v channels and wrote %v, want %d and resnet8-pruned.bnz", pruned["clamped"], pruned["out"], foreignGammaNearZero)
 	}
 	if out := mustRun(t, "inspect", "resnet8-pruned.bnz"); !strings.Contains(out, "described unit by unit: 7 units") || !strings.Contains(out, "removed        ") || strings.Contains(out, "shortcut ,") {
-		t.Errorf("inspect of a network that is described unit by unit prints\n%s", out)
+		t.Errorf("inspect prints the following, want a network of 7 units, removed channels and no shortcut:\n%s", out)
 	}
-	mustRun(t, with("export", file, "--out", "m.safetensors")...)
-	exported := runJSON(t, with("eval", "m.safetensors")[:4]...)
+	mustRun(t, withFlags("export", file, "--out", "m.safetensors")...)
+	exported := runJSON(t, "eval", "m.safetensors", "--data", flags[1]) // the file contains the normalisation
 	if exported["test_accuracy"] != foreignAccuracy || math.Abs(exported["test_loss"].(float64)-foreignLoss) > 1e-5 {
-		t.Errorf("the exported network has %v", exported)
+		t.Errorf("eval of the exported network: %v, want accuracy %v and loss %v", exported, foreignAccuracy, foreignLoss)
 	}
-	mustRun(t, with("train", "--from", file, "--epochs", "1", "--batch", "32", "--out", "from")...)
-	mustRun(t, with("train", "--like", file, "--epochs", "1", "--batch", "32", "--lr-drops", "none", "--out", "like")...)
+	mustRun(t, withFlags("train", "--from", file, "--epochs", "1", "--batch", "32", "--out", "from")...)
+	mustRun(t, withFlags("train", "--like", file, "--epochs", "1", "--batch", "32", "--lr-drops", "none", "--out", "like")...)
 	if code, _, err := bnkit(t, "train", "--from", file); code != 2 || !strings.Contains(err, "name a data set") {
-		t.Errorf("train --from without data: exit code %d, %s", code, err)
+		t.Errorf("train --from without data: exit code %d, %q; want 2 and how to name the data", code, err)
 	}
 	if code, _, err := bnkit(t, "train", "--normalise-mean", "imagenet"); code != 2 || !strings.Contains(err, "--from") {
-		t.Errorf("train --normalise-mean without --from: exit code %d, %s", code, err)
+		t.Errorf("train --normalise-mean without --from: exit code %d, %q; want 2 and --from", code, err)
 	}
 
 	var c comparison
 	decode(t, mustRun(t, "compare", "from", file, "models/unknown.pt", "resnet8-pruned.bnz", "m.safetensors", "--json"), &c)
-	if len(c.Runs) != 1 || len(c.Files) != 4 || c.Files[0].Arch != "resnet-8" || c.Files[1].Arch != "" || *c.Files[1].GammaNearZero != float64(foreignSmall)/foreignChannels {
-		t.Errorf("%d runs, files %+v", len(c.Runs), c.Files)
+	if len(c.Runs) != 1 || len(c.Files) != 4 || c.Files[0].Arch != "resnet-8" || c.Files[1].Arch != "" || *c.Files[1].GammaNearZero != float64(foreignGammaNearZero)/foreignChannels {
+		t.Errorf("compare: %d runs, files %+v; want 1 run, and 4 files of which the first is resnet-8 and the second not recognised", len(c.Runs), c.Files)
 	}
 	if out := mustRun(t, "compare", file, "models/unknown.pt"); !strings.Contains(out, "unknown") || !strings.Contains(out, "15.00%") {
-		t.Errorf("compare prints\n%s", out)
+		t.Errorf("compare prints the following, want an unknown network and 15.00%%:\n%s", out)
 	}
 }
 
-// TestImport checks that the imported file needs no flags and gives the same numbers, and
-// that data.json is written only where it applies to no other file.
+// TestImport checks that the imported file needs no flags and gives the same numbers, and that
+// data.json is not written to a folder where it would apply to another file.
 func TestImport(t *testing.T) {
 	flags := foreignDir(t)
-	with := func(args ...string) []string { return append(args, flags...) }
-	want := mustRun(t, with("eval", "models/resnet8.th", "--json", "--quiet")...)
+	withFlags := func(args ...string) []string { return append(args, flags...) }
+	want := mustRun(t, withFlags("eval", "models/resnet8.th", "--json", "--quiet")...)
 	if err := os.Mkdir("new", 0o755); err != nil {
 		t.Fatal(err)
 	}
-	r := runJSON(t, with("import", "models/resnet8.th", "--out", "new/m.bnz")...)
+	r := runJSON(t, withFlags("import", "models/resnet8.th", "--out", "new/m.bnz")...)
 	checkKeys(t, "import --json", r, "out", "arch", "input", "classes", "parameters", "statistics", "data", "normalisation_mean", "normalisation_std", "bytes", "data_dir")
 	if r["arch"] != "resnet-8" || r["statistics"] != true || r["data_dir"] != flags[1] {
-		t.Errorf("import --json prints %v", r)
+		t.Errorf("import --json prints %v, want resnet-8 with statistics and the data in %s", r, flags[1])
 	}
 	if got := mustRun(t, "eval", "new/m.bnz", "--json", "--quiet"); got != want {
 		t.Errorf("the imported file gives %s, want %s", got, want)
 	}
-	if code, _, err := bnkit(t, with("import", "models/resnet8.th", "--out", "new/m.bnz")...); code != 2 || !strings.Contains(err, "--force") {
-		t.Errorf("import to a file that exists: exit code %d, %s", code, err)
+	if code, _, err := bnkit(t, withFlags("import", "models/resnet8.th", "--out", "new/m.bnz")...); code != 2 || !strings.Contains(err, "--force") {
+		t.Errorf("import to a file that exists: exit code %d, %q; want 2 and --force", code, err)
 	}
-	mustRun(t, with("import", "models/resnet8.th", "--out", "new/m.bnz", "--force")...)
+	mustRun(t, withFlags("import", "models/resnet8.th", "--out", "new/m.bnz", "--force")...)
 
 	mustRun(t, "import", "models/resnet8.th", "--data", flags[1])
 	if _, err := os.Stat("data.json"); err != nil {
@@ -193,11 +194,11 @@ func TestImport(t *testing.T) {
 	}
 	code, _, stderr := bnkit(t, "import", "models/resnet8.th", "--data", flags[1], "--out", "second.bnz")
 	if _, err := os.Stat("data.json"); code != 0 || err == nil || !strings.Contains(stderr, "give other commands --data "+flags[1]) {
-		t.Errorf("beside another .bnz file: exit code %d, data.json: %v, %s", code, err, stderr)
+		t.Errorf("beside another .bnz file: exit code %d, data.json has the error %v, %q; want 0, no data.json and a note", code, err, stderr)
 	}
-	for _, args := range [][]string{{"import", "second.bnz"}, {"import", "models/resnet8.th"}, {"import"}, with("import", "models/resnet8.th", "--out", "m.pt")} {
+	for _, args := range [][]string{{"import", "second.bnz"}, {"import", "models/resnet8.th"}, {"import"}, withFlags("import", "models/resnet8.th", "--out", "m.pt")} {
 		if code, _, err := bnkit(t, args...); code != 2 {
-			t.Errorf("%v: exit code %d, %s", args, code, err)
+			t.Errorf("%v: exit code %d, want 2: %s", args, code, err)
 		}
 	}
 }
@@ -209,26 +210,26 @@ func TestInspectForeign(t *testing.T) {
 	network := r["network"].(map[string]any)
 	checkKeys(t, "network", network, "arch", "shortcut", "width", "named", "input", "classes", "evidence")
 	if r["format"] != "PyTorch (legacy)" || r["path"] != "state_dict" || network["arch"] != "resnet-8" || network["shortcut"] != "A-centred" || r["batchnorms"] != 7.0 || r["statistics"] != true {
-		t.Errorf("%v", r)
+		t.Errorf("inspect: %v, want a legacy file with resnet-8 in state_dict, shortcut A-centred, 7 BatchNorms and statistics", r)
 	}
 	first := r["tensors"].([]any)[0].(map[string]any)
 	checkKeys(t, "a tensor", first, "name", "type", "shape")
 	if out := mustRun(t, "inspect", "models/resnet8.th"); !strings.Contains(out, "module.linear.weight") || !strings.Contains(out, "F32  4×16") || !strings.Contains(out, "best_prec1 (float 75)") {
-		t.Errorf("inspect prints\n%s", out)
+		t.Errorf("inspect prints the following, want module.linear.weight, its type and shape, and best_prec1:\n%s", out)
 	}
 	r = runJSON(t, "inspect", "models/unknown.pt")
 	if r["network"] != nil || r["unknown"] != "module.layer3.0.se.weight (4×16×1×1) does not belong to any layer of resnet-8" || r["format"] != "PyTorch (zip)" || r["batchnorms"] != 7.0 {
-		t.Errorf("%v", r)
+		t.Errorf("inspect: %v, want a zip file with 7 BatchNorms and an unknown network, because of se.weight", r)
 	}
 	if out := mustRun(t, "inspect", "models/unknown.pt"); !strings.Contains(out, "unknown: module.layer3.0.se.weight") || !strings.Contains(out, "BF16") {
-		t.Errorf("inspect prints\n%s", out)
+		t.Errorf("inspect prints the following, want se.weight as the reason and BF16:\n%s", out)
 	}
 	// Escape sequences in names must not reach the terminal.
 	if err := safetensors.Write("evil.safetensors", []safetensors.Tensor{safetensors.New("a\x1b[31m\nb", []int{1}, []float32{1})}, map[string]string{"k": "\x1b]0;x"}); err != nil {
 		t.Fatal(err)
 	}
 	if out := mustRun(t, "inspect", "evil.safetensors"); strings.ContainsRune(out, 0x1b) || !strings.Contains(out, `"a\x1b[31m\nb"`) {
-		t.Errorf("inspect prints %q", out)
+		t.Errorf("inspect prints %q, want the name of the tensor escaped", out)
 	}
 }
 
@@ -239,13 +240,13 @@ func TestUnknownNetwork(t *testing.T) {
 	r := runJSON(t, "analyze", file)
 	checkKeys(t, "analyze --json", r, "unmeasured", "near_zero_thresholds", "gamma_edges", "beta_edges", "layers", "total")
 	if !strings.Contains(r["unmeasured"].(string), "se.weight") {
-		t.Errorf("unmeasured: %v", r["unmeasured"])
+		t.Errorf("unmeasured: %v, want se.weight as the reason", r["unmeasured"])
 	}
 	checkKeys(t, "a layer", r["layers"].([]any)[0].(map[string]any), "name", "channels", "gamma", "beta", "near_zero", "beta_near_zero", "both_near_zero")
 	total := r["total"].(map[string]any)
-	for key, want := range map[string]float64{"near_zero": foreignSmall, "beta_near_zero": foreignBeta, "both_near_zero": foreignBoth} {
+	for key, want := range map[string]float64{"near_zero": foreignGammaNearZero, "beta_near_zero": foreignBetaNearZero, "both_near_zero": foreignBothNearZero} {
 		if got := total[key].([]any)[1].(float64) * foreignChannels; math.Abs(got-want) > 1e-9 {
-			t.Errorf("%s: %v channels, want %v", key, got, want)
+			t.Errorf("%s stands for %v channels, want %v", key, got, want)
 		}
 	}
 	out := mustRun(t, "analyze", file)
@@ -265,36 +266,37 @@ func TestUnknownNetwork(t *testing.T) {
 	for _, args := range [][]string{{"eval", file}, {"export", file, "--out", "x.safetensors"}, {"import", file}, {"train", "--from", file}} {
 		code, _, err := bnkit(t, append(args, flags...)...)
 		if code != 3 || !strings.Contains(err, "se.weight") || !strings.Contains(err, "bnkit analyze "+file) {
-			t.Errorf("%v: exit code %d, %s", args, code, err)
+			t.Errorf("%v: exit code %d, %q; want 3, se.weight as the reason, and to try analyze", args, code, err)
 		}
 	}
 	if code, _, err := bnkit(t, "analyze", file, "--near-zero", "-1"); code != 2 {
-		t.Errorf("a threshold below 0: exit code %d, %s", code, err)
+		t.Errorf("a threshold below 0: exit code %d, want 2: %s", code, err)
 	}
 }
 
-// TestClampedCopy compares a clamped copy with its source, byte by byte.
+// TestClampedCopy compares clamped copies with their sources byte by byte, and checks that
+// flags that a copy does not support are refused.
 func TestClampedCopy(t *testing.T) {
 	foreignDir(t)
 	const file = "models/unknown.pt"
 	for _, args := range [][]string{{"--remove", "0.3"}, {"--plan-out", "p.json"}, {"--threshold", "0.01", "--protect", "x"}, {"--threshold", "-1"}, {"--threshold", "0.01", "--out", "x.bnz"}} {
 		if code, _, err := bnkit(t, append([]string{"prune", file}, args...)...); code != 2 || strings.Count(err, "\n") != 1 {
-			t.Errorf("%v: exit code %d, %s", args, code, err)
+			t.Errorf("prune %v: exit code %d, %q; want 2 and one line", args, code, err)
 		}
 	}
 	r := runJSON(t, "prune", file, "--threshold", "0.01", "--dry-run")
 	checkKeys(t, "prune --json", r, "threshold", "beta", "channels", "clamped", "layers", "unmeasured")
 	if entries, err := os.ReadDir("."); err != nil || len(entries) != 1 {
-		t.Errorf("a dry run and refused command lines leave %v, %v", entries, err)
+		t.Errorf("after a dry run and refused command lines the folder holds %v (error %v), want only models", entries, err)
 	}
 	mustRun(t, "prune", file, "--threshold", "0.01")
 	checkClamped(t, file, "unknown-clamped.safetensors", 0.01, false)
 	if code, _, err := bnkit(t, "prune", file, "--threshold", "0.5"); code != 2 || !strings.Contains(err, "--force") {
-		t.Errorf("a file that exists: exit code %d, %s", code, err)
+		t.Errorf("a file that exists: exit code %d, %q; want 2 and --force", code, err)
 	}
 	mustRun(t, "prune", file, "--threshold", "0.5", "--zero-beta", "--force")
 	checkClamped(t, file, "unknown-clamped.safetensors", 0.5, true)
-	// --out also makes a copy of a recognised network's file, and a copy of a copy.
+	// A name in .safetensors also makes a copy of a recognised network's file, and a copy of a copy.
 	mustRun(t, "prune", "models/resnet8.th", "--threshold", "0.5", "--out", "m.safetensors")
 	checkClamped(t, "models/resnet8.th", "m.safetensors", 0.5, false)
 	mustRun(t, "prune", "m.safetensors", "--threshold", "1.1", "--out", "m.safetensors", "--force")
@@ -307,7 +309,7 @@ func checkClamped(t *testing.T, source, copied string, threshold float64, zeroBe
 	t.Helper()
 	before, after := tensorsOf(t, source), tensorsOf(t, copied)
 	if len(before) != len(after) {
-		t.Errorf("%d tensors, want %d", len(after), len(before))
+		t.Errorf("%s has %d tensors, want %d", copied, len(after), len(before))
 	}
 	clamped := 0
 	for name, x := range before {
@@ -324,7 +326,7 @@ func checkClamped(t *testing.T, source, copied string, threshold float64, zeroBe
 		old, got := bytesOfTensor(t, x), bytesOfTensor(t, y)
 		if !isNorm {
 			if !bytes.Equal(old, got) {
-				t.Errorf("%s changed", name)
+				t.Errorf("%s changed, want the bytes of %s", name, source)
 			}
 			continue
 		}
@@ -346,7 +348,7 @@ func checkClamped(t *testing.T, source, copied string, threshold float64, zeroBe
 		}
 	}
 	if clamped == 0 {
-		t.Errorf("nothing is below %v", threshold)
+		t.Errorf("%s has no |γ| below %v, want at least one", source, threshold)
 	}
 }
 
@@ -387,12 +389,12 @@ func TestForeignErrors(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		writeTest(t, "truncated-"+name, whole[:len(whole)*2/3])
+		writeFile(t, "truncated-"+name, whole[:len(whole)*2/3])
 	}
 	// A legacy file begins with pickles of a magic number, a version and a dict, and ends
 	// with a list of storages.
 	const command = "touch owned"
-	writeTest(t, "hostile.pt", []byte("\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."+"\x80\x02M\xe9\x03."+"\x80\x02}."+
+	writeFile(t, "hostile.pt", []byte("\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."+"\x80\x02M\xe9\x03."+"\x80\x02}."+
 		"\x80\x02cos\nsystem\nX\x0b\x00\x00\x00"+command+"\x85R."+"\x80\x02]."))
 	for _, c := range []struct {
 		file string
@@ -409,7 +411,7 @@ func TestForeignErrors(t *testing.T) {
 		for _, args := range [][]string{{"inspect"}, {"eval"}, {"analyze"}, {"prune"}, {"plot"}, {"import"}, {"train", "--epochs", "1", "--from"}, {"export", "--out", "x.safetensors"}} {
 			code, _, stderr := bnkit(t, append(args, c.file)...)
 			if code != c.code || !strings.Contains(stderr, c.want) || strings.Count(stderr, "\n") != 1 {
-				t.Errorf("%v %s: exit code %d, %s", args, c.file, code, stderr)
+				t.Errorf("%v %s: exit code %d, %q; want %d and one line with %q", args, c.file, code, stderr, c.code, c.want)
 			}
 		}
 	}
@@ -419,13 +421,13 @@ func TestForeignErrors(t *testing.T) {
 	if entries, err := os.ReadDir("."); err != nil || len(entries) != 4 {
 		t.Errorf("the directory holds %v, %v; want 4 entries", entries, err)
 	}
-	// A state dict without BatchNorms has nothing to show.
+	// A file without BatchNorms cannot be analyzed, pruned or drawn.
 	if err := safetensors.Write("plain.safetensors", []safetensors.Tensor{safetensors.New("w", []int{1}, []float32{1})}, nil); err != nil {
 		t.Fatal(err)
 	}
 	for _, args := range [][]string{{"analyze"}, {"prune"}, {"plot"}} {
 		if code, _, stderr := bnkit(t, append(args, "plain.safetensors")...); code != 3 || !strings.Contains(stderr, "no BatchNorm") {
-			t.Errorf("%v of a file without BatchNorms: exit code %d, %s", args, code, stderr)
+			t.Errorf("%v of a file without BatchNorms: exit code %d, %q; want 3 and the reason", args, code, stderr)
 		}
 	}
 	nan := []safetensors.Tensor{safetensors.New("n.weight", []int{1}, []float32{float32(math.NaN())}),
@@ -435,7 +437,7 @@ func TestForeignErrors(t *testing.T) {
 	}
 	for _, args := range [][]string{{"analyze"}, {"prune"}, {"plot"}} {
 		if code, _, stderr := bnkit(t, append(args, "nan.safetensors")...); code != 3 || !strings.Contains(stderr, "n.weight holds NaN at index 0") {
-			t.Errorf("%v of NaN: exit code %d, %s", args, code, stderr)
+			t.Errorf("%v of a file with a NaN: exit code %d, %q; want 3 and the place of the NaN", args, code, stderr)
 		}
 	}
 }
@@ -451,12 +453,12 @@ func TestUnknownReport(t *testing.T) {
 	}
 	var r analysis.Report
 	if err := json.Unmarshal(b, &r); err != nil || len(r.Layers) != 7 || r.Arch != "" || r.Unmeasured == "" {
-		t.Errorf("%v: %+v", err, r)
+		t.Errorf("analysis.json: %+v (error %v), want 7 layers, no network and a reason", r, err)
 	}
 	mustRun(t, "plot", "models/unknown.pt", "--out", "again")
 	first, err1 := os.ReadFile("unknown-plots/gamma_layers.png")
 	second, err2 := os.ReadFile("again/gamma_layers.png")
 	if err1 != nil || err2 != nil || !bytes.Equal(first, second) {
-		t.Errorf("plot draws another picture: %v, %v", err1, err2)
+		t.Errorf("plot and analyze draw different pictures (errors %v, %v)", err1, err2)
 	}
 }
