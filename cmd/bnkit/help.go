@@ -66,9 +66,9 @@ func printUsage(w io.Writer, c *cobra.Command, width int) {
 
 // printCommands prints the subcommands of a command by group.
 func printCommands(w io.Writer, c *cobra.Command, width int) {
-	name := 0
+	nameWidth := 0
 	for _, sub := range c.Commands() {
-		name = max(name, len(sub.Name()))
+		nameWidth = max(nameWidth, len(sub.Name()))
 	}
 	for _, group := range append(c.Groups(), &cobra.Group{Title: "Commands:"}) {
 		title := group.Title
@@ -80,7 +80,7 @@ func printCommands(w io.Writer, c *cobra.Command, width int) {
 				fmt.Fprintf(w, "\n%s\n", title)
 				title = ""
 			}
-			fmt.Fprintln(w, wrapHanging(fmt.Sprintf("  %-*s  ", name, sub.Name()), sub.Short, width))
+			fmt.Fprintln(w, wrapHanging(fmt.Sprintf("  %-*s  ", nameWidth, sub.Name()), sub.Short, width))
 		}
 	}
 }
@@ -121,10 +121,10 @@ func helpWidth() int {
 	return max(40, min(defaultColumns, columns(os.Stdout)))
 }
 
-// wrapText breaks the paragraphs of a text into lines of at most width characters. A line
-// that begins with spaces is an item of a list. It begins a new line, and the lines that
-// continue it are indented. If two or more spaces separate the item's term from its text, they
-// are indented as deep as the text.
+// wrapText breaks the paragraphs of a text into lines of at most width characters. A line that
+// begins with spaces is an item of a list: a text, or a term and a text with at least two
+// spaces between them. An item begins a new line, and the lines that continue it are indented
+// as far as its text.
 func wrapText(text string, width int) string {
 	var out, paragraph []string
 	flush := func() {
@@ -143,11 +143,11 @@ func wrapText(text string, width int) string {
 		case body != line:
 			flush()
 			rest := body
-			if at := strings.Index(body, "  "); at >= 0 {
-				rest = strings.TrimLeft(body[at:], " ")
+			if gap := strings.Index(body, "  "); gap >= 0 {
+				rest = strings.TrimLeft(body[gap:], " ")
 			}
 			head := strings.TrimSuffix(line, rest)
-			// Lines that continue the item are indented as deep as its text.
+			// Lines that are indented as far as the item's text continue it.
 			for indent := utf8.RuneCountInString(head); i+1 < len(lines) && indentation(lines[i+1]) == indent && indent > indentation(line); i++ {
 				rest += " " + strings.TrimSpace(lines[i+1])
 			}
@@ -173,20 +173,20 @@ func wrapHanging(head, text string, width int) string {
 	}
 	var b strings.Builder
 	b.WriteString(head)
-	at := indent
+	column := indent
 	for i, word := range slices.Collect(strings.FieldsSeq(text)) {
 		length := utf8.RuneCountInString(word)
 		switch {
 		case i == 0:
-		case at+1+length > width:
+		case column+1+length > width:
 			b.WriteString("\n" + strings.Repeat(" ", indent))
-			at = indent
+			column = indent
 		default:
 			b.WriteByte(' ')
-			at++
+			column++
 		}
 		b.WriteString(word)
-		at += length
+		column += length
 	}
 	return b.String()
 }

@@ -22,8 +22,8 @@ func allCommands() []*cobra.Command {
 	return commands
 }
 
-// TestHelpFits checks that no line of any help text is longer than 80 characters, and that
-// each flag is listed once.
+// TestHelpFits checks that no line of any help text is longer than 80 characters or ends in
+// spaces, and that each flag is listed once.
 func TestHelpFits(t *testing.T) {
 	for _, c := range allCommands() {
 		var b bytes.Buffer
@@ -31,15 +31,15 @@ func TestHelpFits(t *testing.T) {
 		printHelp(&b, c)
 		for line := range strings.SplitSeq(b.String(), "\n") {
 			if n := utf8.RuneCountInString(line); n > 80 {
-				t.Errorf("%s --help: %d characters in %q", c.CommandPath(), n, line)
+				t.Errorf("%s --help: %d characters in %q, want at most 80", c.CommandPath(), n, line)
 			}
 			if strings.TrimRight(line, " ") != line {
-				t.Errorf("%s --help: spaces at the end of %q", c.CommandPath(), line)
+				t.Errorf("%s --help: %q ends in spaces", c.CommandPath(), line)
 			}
 		}
 		c.LocalFlags().VisitAll(func(f *pflag.Flag) {
 			if n := strings.Count(b.String(), "\n      --"+f.Name+" ") + strings.Count(b.String(), "\n  -"+f.Shorthand+", --"+f.Name+" "); n != 1 {
-				t.Errorf("%s --help lists --%s %d times", c.CommandPath(), f.Name, n)
+				t.Errorf("%s --help lists --%s %d times, want once", c.CommandPath(), f.Name, n)
 			}
 		})
 	}
@@ -75,7 +75,7 @@ func TestWrapText(t *testing.T) {
 		12: "One line of\na paragraph\nand γ more\nof it.\n\nA list:\n  key    \n      what\n      it\n      means\n      in two\n      lines\n  other  \n      item\nThe end.",
 	} {
 		if got := wrapText(text, width); got != want {
-			t.Errorf("%d characters:\n%s\nwant:\n%s", width, got, want)
+			t.Errorf("width %d:\n%s\nwant:\n%s", width, got, want)
 		}
 	}
 }
@@ -98,7 +98,7 @@ func TestLicences(t *testing.T) {
 }
 
 func TestVersionFlag(t *testing.T) {
-	if out := mustRun(t, "--version"); out != "bnkit "+version()+"\n" {
-		t.Errorf("bnkit --version prints %q", out)
+	if out, want := mustRun(t, "--version"), "bnkit "+version()+"\n"; out != want {
+		t.Errorf("bnkit --version prints %q, want %q", out, want)
 	}
 }

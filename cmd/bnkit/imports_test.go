@@ -64,10 +64,10 @@ func goList(t *testing.T, args ...string) []string {
 
 func TestImportsPointOneWay(t *testing.T) {
 	allowed := map[string][]string{}
-	for at, p := range allowedImports {
+	for i, p := range allowedImports {
 		allowed[p.name] = p.imports
 		for _, other := range p.imports {
-			if !slices.ContainsFunc(allowedImports[at+1:], func(below layer) bool { return below.name == other }) {
+			if !slices.ContainsFunc(allowedImports[i+1:], func(below layer) bool { return below.name == other }) {
 				t.Errorf("%s is not listed below %s, which may import it", other, p.name)
 			}
 		}
@@ -89,20 +89,20 @@ func TestImportsPointOneWay(t *testing.T) {
 		}
 	}
 	if seen != len(allowedImports) {
-		t.Errorf("%d packages, want %d", seen, len(allowedImports))
+		t.Errorf("%d packages of allowedImports exist, want %d", seen, len(allowedImports))
 	}
 }
 
-// TestEngineDependencies checks that a program that uses package engine does not link
-// packages that only the command needs.
+// TestEngineDependencies checks that package engine does not depend on packages that only the
+// command needs.
 func TestEngineDependencies(t *testing.T) {
 	deps := goList(t, "-deps", "bnkit/engine")
 	if !slices.Contains(deps, "bnkit/engine/nn") {
-		t.Fatalf("engine depends on %v", deps)
+		t.Fatalf("engine depends on %v, want bnkit/engine/nn among them", deps)
 	}
 	for _, unwanted := range []string{"net/http", "go.yaml.in/yaml/v3", "gonum.org/v1/plot", "github.com/spf13/cobra"} {
 		if slices.Contains(deps, unwanted) {
-			t.Errorf("engine depends on %s", unwanted)
+			t.Errorf("engine depends on %s, which only the command needs", unwanted)
 		}
 	}
 }

@@ -59,9 +59,9 @@ func widthsText(net *arch.Network) string {
 func removedText(net *arch.Network, origins map[string][]int) string {
 	before, exact := widthsBefore(net, origins)
 	total, changed := 0, 0
-	for name, from := range origins {
+	for name, indices := range origins {
 		remaining := 0
-		for _, index := range from {
+		for _, index := range indices {
 			if index >= 0 {
 				remaining++
 			}
@@ -82,30 +82,30 @@ func removedText(net *arch.Network, origins map[string][]int) string {
 // network, and exact is true. Otherwise it returns the smallest numbers that the origins allow.
 func widthsBefore(net *arch.Network, origins map[string][]int) (before map[string]int, exact bool) {
 	before = map[string]int{}
-	for name, from := range origins {
-		before[name] = slices.Max(append([]int{-1}, from...)) + 1
+	for name, indices := range origins {
+		before[name] = slices.Max(append([]int{-1}, indices...)) + 1
 	}
 	whole, err := arch.Build(net.Name, arch.Options{Input: net.Input, Classes: net.Classes})
 	if err != nil {
 		return before, false
 	}
-	named := map[string]int{}
+	wholeWidths := map[string]int{}
 	for i := range whole.Units {
-		named[whole.Units[i].Name] = whole.Units[i].OutShape.C
+		wholeWidths[whole.Units[i].Name] = whole.Units[i].OutShape.C
 	}
 	for name, width := range before {
-		if named[name] < width {
+		if wholeWidths[name] < width {
 			return before, false
 		}
 	}
 	for i := range net.Units {
 		u := &net.Units[i]
-		if _, removed := origins[u.Name]; !removed && named[u.Name] != u.OutShape.C && !u.Shortcut {
+		if _, removed := origins[u.Name]; !removed && wholeWidths[u.Name] != u.OutShape.C && !u.Shortcut {
 			return before, false
 		}
 	}
 	for _, name := range slices.Collect(maps.Keys(before)) {
-		before[name] = named[name]
+		before[name] = wholeWidths[name]
 	}
 	return before, true
 }

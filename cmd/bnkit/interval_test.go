@@ -23,7 +23,7 @@ func TestIntervals(t *testing.T) {
 		t.Helper()
 		low, high := engine.Wilson(int(math.Round(40*m.Accuracy)), 40)
 		if m.Interval == nil || *m.Interval != [2]float64{low, high} {
-			t.Errorf("%s: accuracy %v has the interval %v, want %v to %v", name, m.Accuracy, m.Interval, low, high)
+			t.Errorf("%s: the interval of accuracy %v is %v, want [%v %v]", name, m.Accuracy, m.Interval, low, high)
 		}
 	}
 	var eval measured
@@ -43,7 +43,7 @@ func TestIntervals(t *testing.T) {
 	check("prune, before", pruned.Before)
 	check("prune, after", pruned.After)
 	if eval.Accuracy == 0 || len(report.Sweep) < 2 {
-		t.Errorf("eval %+v, %d rows of analyze", eval, len(report.Sweep))
+		t.Errorf("eval has accuracy %v and analyze %d rows, want an accuracy above 0 and at least 2 rows", eval.Accuracy, len(report.Sweep))
 	}
 	for _, line := range []string{"eval r", "analyze r --batches 1", "prune r --remove 0.3 --dry-run"} {
 		m := eval
@@ -51,12 +51,12 @@ func TestIntervals(t *testing.T) {
 			m = report.Sweep[0]
 		}
 		if out, want := mustRun(t, strings.Fields(line)...), accuracyText(m.Accuracy, *m.Interval); !strings.Contains(out, want) {
-			t.Errorf("%s does not print %s:\n%s", line, want, out)
+			t.Errorf("%s prints the following, want %s in it:\n%s", line, want, out)
 		}
 	}
 	low, high := engine.Wilson(720, 1000)
 	if got, want := accuracyText(0.72, [2]float64{low, high}), "72.00% (69.1–74.7)"; got != want {
-		t.Errorf("got %s, want %s", got, want)
+		t.Errorf("accuracyText returns %q, want %q", got, want)
 	}
 }
 
@@ -69,14 +69,14 @@ func TestTablesFit(t *testing.T) {
 	for _, line := range []string{"analyze r --batches 1", "analyze r --batches 1 --near-zero 0.001,0.002,0.003,0.004", "prune r --remove 0.3 --dry-run", "compare r"} {
 		for row := range strings.SplitSeq(mustRun(t, strings.Fields(line)...), "\n") {
 			if n := utf8.RuneCountInString(row); n > 80 && strings.HasPrefix(row, "  ") {
-				t.Errorf("%s: %d characters in %q", line, n, row)
+				t.Errorf("%s: %d characters in %q, want at most 80", line, n, row)
 			}
 		}
 	}
 	out := mustRun(t, "analyze", "r", "--batches", "1", "--wide")
 	heading, _, _ := strings.Cut(out, "\n")
-	const all = "layer channels γ median β median |γ|<0.001 |γ|<0.01 |γ|<0.1 zeros off on grad γ grad β grad conv"
-	if got := strings.Join(strings.Fields(heading), " "); got != all {
-		t.Errorf("analyze --wide has the columns %s, want %s", got, all)
+	const want = "layer channels γ median β median |γ|<0.001 |γ|<0.01 |γ|<0.1 zeros off on grad γ grad β grad conv"
+	if got := strings.Join(strings.Fields(heading), " "); got != want {
+		t.Errorf("analyze --wide has the columns %s, want %s", got, want)
 	}
 }

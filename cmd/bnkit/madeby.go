@@ -61,9 +61,9 @@ func trainCommand(path string, settings json.RawMessage) string {
 	}
 	words, base := []string{"bnkit train"}, config.Default()
 	if c.Start != "" {
-		digest, from := strings.CutPrefix(c.Start, config.StartFrom)
+		digest, isFrom := strings.CutPrefix(c.Start, config.StartFrom)
 		flag := "--from "
-		if !from {
+		if !isFrom {
 			digest, flag = strings.TrimPrefix(c.Start, config.StartLike), "--like "
 		}
 		source := findByDigest(path, digest)
@@ -71,7 +71,7 @@ func trainCommand(path string, settings json.RawMessage) string {
 		if err != nil {
 			return ""
 		}
-		if base, err = settingsFrom(model, !from); err != nil {
+		if base, err = settingsFrom(model, !isFrom); err != nil {
 			return ""
 		}
 		words = append(words, flag+shellQuote(source))

@@ -32,12 +32,13 @@ func TestProvenanceCommands(t *testing.T) {
 	repeatCommand(t, "runs/more/ckpt.bnz", "bnkit train --from", "--out", "runs/more2", "runs/more2/ckpt.bnz")
 	mustRun(t, "train", "--like", "prunedb.bnz", "--data", data, "--epochs", "1", "--batch", "32", "--out", "runs/like")
 	repeatCommand(t, "runs/like/ckpt.bnz", "bnkit train --like", "--out", "runs/like2", "runs/like2/ckpt.bnz")
-	// Without the source file, inspect prints a placeholder and the stored event.
+	// Without the source file, inspect prints a placeholder for it in the prune command, and the
+	// stored event instead of the train command.
 	if err := os.Rename("it's/a/ckpt-pruned.bnz", "alone.bnz"); err != nil {
 		t.Fatal(err)
 	}
 	if out := mustRun(t, "inspect", "alone.bnz"); !strings.Contains(out, "bnkit prune SOURCE.bnz (the file with SHA-256 ") || !strings.Contains(out, `bnkit train {"epochs":2}`) {
-		t.Errorf("inspect prints:\n%s", out)
+		t.Errorf("inspect prints the following, want the placeholder SOURCE.bnz and the stored event:\n%s", out)
 	}
 }
 
@@ -61,6 +62,6 @@ func repeatCommand(t *testing.T, path, prefix string, flag, value, written strin
 		t.Fatal(err)
 	}
 	if got, err := os.ReadFile(written); err != nil || !bytes.Equal(got, want) {
-		t.Errorf("%s: %s makes another file, %v", path, command, err)
+		t.Errorf("the file that %q writes differs from %s (error %v)", command, path, err)
 	}
 }

@@ -25,8 +25,8 @@ func TestMemorySize(t *testing.T) {
 	}
 }
 
-// TestMaxMemory checks that a network, and batches, that exceed --max-memory are refused in
-// one line with exit code 2.
+// TestMaxMemory checks that networks and batches that need more than --max-memory are refused
+// in one line with exit code 2.
 func TestMaxMemory(t *testing.T) {
 	dir := t.TempDir()
 	big := filepath.Join(dir, "big.bnz") // 240 million weights, none of them stored
@@ -56,7 +56,7 @@ func TestMaxMemory(t *testing.T) {
 		var out, errs bytes.Buffer
 		code := run(context.Background(), args, &out, &errs)
 		if text := errs.String(); code != 2 || strings.Count(text, "\n") != 1 || !strings.Contains(text, "of memory, and the limit is") || !strings.Contains(text, "--max-memory") {
-			t.Errorf("%v: exit code %d, %q", args, code, text)
+			t.Errorf("%v: exit code %d, %q; want 2 and one line with the limit and --max-memory", args, code, text)
 		}
 	}
 }

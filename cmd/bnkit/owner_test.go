@@ -23,26 +23,27 @@ func (c cancelWriter) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// runInterrupted runs a command line, interrupts it after its first epoch, and returns
-// its output.
+// runInterrupted runs a command line, interrupts it after its first epoch, and returns what it
+// prints to standard error.
 func runInterrupted(t *testing.T, args ...string) string {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var e bytes.Buffer
 	if code := run(ctx, args, cancelWriter{cancel}, &e); code != 130 {
-		t.Fatalf("exit code %d: %s", code, e.String())
+		t.Fatalf("exit code %d, want 130: %s", code, e.String())
 	}
 	return e.String()
 }
 
-// TestInterruptedHint runs the command that an interrupted run prints, and then measures
-// the run without flags for its data.
+// TestInterruptedHint runs the command that an interrupted run prints, and checks that the
+// checkpoint is that of a run without a break. Then it measures the run without flags for its
+// data.
 func TestInterruptedHint(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("Windows has no sh to split the printed line")
 	}
-	data, elsewhere := writeIDX(t), writeIDX(t)
+	data, dataCopy := writeIDX(t), writeIDX(t)
 	train := append([]string{"train", "--no-augment"}, small...)
 	for name, flags := range map[string][]string{
 		"data by path": {"--data", "pictures"},
@@ -57,7 +58,7 @@ func TestInterruptedHint(t *testing.T) {
 		stderr := runInterrupted(t, append(append(train, flags...), "--out", out)...)
 		_, hint, found := strings.Cut(strings.TrimSpace(stderr), "continue with: bnkit ")
 		if !found {
-			t.Fatalf("%s: %s", name, stderr)
+			t.Fatalf("%s: an interrupted run prints %q, want how to continue it", name, stderr)
 		}
 		words, err := exec.Command("sh", "-c", `set -- `+hint+`; printf '%s\n' "$@"`).Output()
 		if err != nil {
@@ -65,7 +66,7 @@ func TestInterruptedHint(t *testing.T) {
 		}
 		args := strings.Split(strings.TrimSuffix(string(words), "\n"), "\n")
 		if !slices.Equal(args, []string{"train", "--resume", "--out", out}) {
-			t.Errorf("%s: the shell splits %q into %q", name, hint, args)
+			t.Errorf("%s: the shell splits %q into %q, want the arguments to resume %q", name, hint, args, out)
 		}
 		mustRun(t, args...)
 		whole, err := os.ReadFile(filepath.Join("whole", "ckpt.bnz"))
@@ -73,7 +74,7 @@ func TestInterruptedHint(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got, err := os.ReadFile(filepath.Join(out, "ckpt.bnz")); err != nil || !bytes.Equal(got, whole) {
-			t.Errorf("%s: the resumed run has a different checkpoint, %v", name, err)
+			t.Errorf("%s: the checkpoint of the resumed run differs from that of the run without a break (error %v)", name, err)
 		}
 		// The location is stored as an absolute path, so that it is found from any directory.
 		t.Chdir(t.TempDir())
@@ -87,14 +88,14 @@ func TestInterruptedHint(t *testing.T) {
 		// A flag overrides the location: a folder without pictures is refused, and a
 		// copy of the pictures is accepted.
 		if code, _, err := bnkit(t, "eval", ckpt, "--data-dir", t.TempDir()); code == 0 {
-			t.Errorf("%s: eval of an empty folder: %s", name, err)
+			t.Errorf("%s: eval with an empty --data-dir: exit code 0, want a failure: %s", name, err)
 		}
-		mustRun(t, "eval", ckpt, "--data-dir", elsewhere)
+		mustRun(t, "eval", ckpt, "--data-dir", dataCopy)
 	}
 }
 
-// TestInterruptedForce checks that a replacement that is interrupted in its first epoch
-// leaves the old run unchanged, and that the message says so and does not name --resume.
+// TestInterruptedForce checks that train --force leaves the old run unchanged if it is
+// interrupted before its first step, and that the message says so and does not name --resume.
 func TestInterruptedForce(t *testing.T) {
 	data := writeIDX(t)
 	chdirTemp(t)
@@ -105,17 +106,18 @@ func TestInterruptedForce(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	var o, e bytes.Buffer
-	cancel() // at the first step
+	cancel()
 	code := run(ctx, append([]string{"train", "--data", data, "--out", "r", "--force", "--seed", "2", "--normalise", "none"}, small...), &o, &e)
 	if code != 130 || strings.Contains(e.String(), "--resume") || !strings.Contains(e.String(), "unchanged") {
-		t.Errorf("exit code %d: %s", code, e.String())
+		t.Errorf("exit code %d, %q; want 130, that the run is unchanged, and no --resume", code, e.String())
 	}
 	if after, err := os.ReadFile("r/ckpt.bnz"); err != nil || !bytes.Equal(after, before) {
-		t.Errorf("the old run's checkpoint has changed, %v", err)
+		t.Errorf("the checkpoint of the old run has changed (error %v)", err)
 	}
 }
 
-// TestDirectoryInUse checks that a run that another process trains is not touched.
+// TestDirectoryInUse checks that train refuses a run directory that is in use, and that
+// train --resume chooses another one.
 func TestDirectoryInUse(t *testing.T) {
 	data := writeIDX(t)
 	chdirTemp(t)
@@ -130,19 +132,19 @@ func TestDirectoryInUse(t *testing.T) {
 	for _, flag := range []string{"--resume", "--force"} {
 		code, _, err := bnkit(t, append([]string{"train", "--data", data, "--out", "runs/b", flag}, small...)...)
 		if code != 2 || !strings.Contains(err, "runs/b is in use: process ") || strings.Count(err, "\n") != 1 {
-			t.Errorf("%s: exit code %d, %s", flag, code, err)
+			t.Errorf("%s: exit code %d, %q; want 2 and one line with the process", flag, code, err)
 		}
 	}
 	if _, _, err := bnkit(t, "train", "--resume"); !strings.Contains(err, "in runs/a\n") {
-		t.Errorf("train --resume does not choose the run that is not in use: %s", err)
+		t.Errorf("train --resume prints %q, want that it resumes runs/a, which is not in use", err)
 	}
 	if code, _, err := bnkit(t, "train", "--resume"); code != 2 || !strings.Contains(err, "being trained (1)") {
-		t.Errorf("train --resume when all runs are finished or in use: exit code %d, %s", code, err)
+		t.Errorf("train --resume when all runs are finished or in use: exit code %d, %q; want 2 and one run in use", code, err)
 	}
 }
 
-// TestDamagedRun checks that damaged files lead to exit code 3, that a resume names the
-// rows that are lost, and that the run can be compared and drawn without those rows.
+// TestDamagedRun checks that damaged files lead to exit code 3, that train --resume names the
+// lost rows, and that the run can be compared and drawn without these rows.
 func TestDamagedRun(t *testing.T) {
 	data := writeIDX(t)
 	chdirTemp(t)
@@ -152,39 +154,39 @@ func TestDamagedRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	rows := strings.SplitAfter(string(metrics), "\n")
-	put := func(name, content string) {
+	write := func(name, content string) {
 		t.Helper()
 		if err := os.WriteFile(filepath.Join("r", name), []byte(content), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
-	put("metrics.jsonl", rows[0]+rows[0]+rows[2])
+	write("metrics.jsonl", rows[0]+rows[0]+rows[2])
 	for _, command := range []string{"compare", "plot"} {
 		if code, _, err := bnkit(t, command, "r"); code != 3 || !strings.Contains(err, "metrics.jsonl: line 2") {
-			t.Errorf("%s: exit code %d, %s", command, code, err)
+			t.Errorf("%s: exit code %d, %q; want 3 and line 2", command, code, err)
 		}
 	}
 	code, _, stderr := bnkit(t, "train", "--resume", "--out", "r")
 	if code != 0 || !strings.Contains(stderr, "lost the rows of epochs 2;") {
-		t.Errorf("resume: exit code %d, %s", code, stderr)
+		t.Errorf("resume: exit code %d, %q; want 0 and that the row of epoch 2 is lost", code, stderr)
 	}
 	mustRun(t, "plot", "r")
 	var c comparison
 	decode(t, mustRun(t, "compare", "r", "--json"), &c)
 	if c.Runs[0].Epochs != 3 || c.Runs[0].Result == nil || c.Runs[0].Result.Seconds != nil {
-		t.Errorf("%+v", c.Runs[0])
+		t.Errorf("compare: %+v, want 3 epochs and a result without seconds", c.Runs[0])
 	}
 
-	put("metrics.jsonl", rows[0])
+	write("metrics.jsonl", rows[0])
 	if out := mustRun(t, "train", "--resume", "--out", "r"); strings.Contains(out, "test accuracy") || !strings.Contains(out, "checkpoint: r/ckpt.bnz") {
-		t.Errorf("resuming a run that lost its last row prints %s", out)
+		t.Errorf("resuming a run that lost its last row prints %q, want the checkpoint and no test accuracy", out)
 	}
 	mustRun(t, "compare", "r")
 
-	put("config.json", `{"arch":"resnet-9"}`)
+	write("config.json", `{"arch":"resnet-9"}`)
 	for _, args := range [][]string{{"compare", "r"}, {"train", "--resume", "--out", "r"}} {
 		if code, _, err := bnkit(t, args...); code != 3 || !strings.Contains(err, "config.json") {
-			t.Errorf("%v: exit code %d, %s", args, code, err)
+			t.Errorf("%v: exit code %d, %q; want 3 and config.json", args, code, err)
 		}
 	}
 }

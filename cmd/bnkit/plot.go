@@ -63,7 +63,7 @@ flags.
 		RunE:              func(c *cobra.Command, args []string) error { return runPlot(c, g, o, args) },
 	}
 	f := c.Flags()
-	f.StringVar(&o.out, "out", "", "folder for the pictures (default: the run's plots, or plots for several runs)")
+	f.StringVar(&o.out, "out", "", "folder for the pictures (default: plots in the run directory or, for several runs, ./plots)")
 	f.StringVar(&o.filters, "filters", "", "draw this layer's filters")
 	f.StringVar(&o.featureMaps, "feature-maps", "", "draw this layer's feature maps")
 	f.IntVar(&o.image, "image", 0, "picture of the test split whose feature maps are drawn, counted from 0")
@@ -127,7 +127,7 @@ func runPlot(c *cobra.Command, g *globalOptions, o plotOptions, args []string) e
 	})
 }
 
-// drawRuns draws the learning curves and the report of each checkpoint.
+// drawRuns draws the learning curves and reports of the checkpoints in the same pictures.
 func (o *plotOptions) drawRuns(ctx context.Context, g *globalOptions, ckpts []string, format plots.Format) ([]string, error) {
 	var runs []plots.Run
 	for _, ckpt := range ckpts {
@@ -231,8 +231,8 @@ func (o *plotOptions) readRun(ctx context.Context, g *globalOptions, ckpt string
 	}
 	// A network without γ and β still has learning curves to draw.
 	run.Report, err = analysis.Describe(model)
-	var none *engine.ModelError
-	if errors.As(err, &none) && len(run.Epochs) > 0 {
+	var noBatchNorms *engine.ModelError
+	if errors.As(err, &noBatchNorms) && len(run.Epochs) > 0 {
 		err = nil
 	}
 	return run, err

@@ -12,7 +12,7 @@ import (
 // elsewhere it prints a line from time to time.
 type progressLine struct {
 	g       *globalOptions
-	columns func() int // the width of the terminal; nil if progress does not go to one
+	columns func() int // returns the width of the terminal; nil if the output is not a terminal
 	last    time.Time
 	shown   bool // whether the line is on the terminal
 }
@@ -22,10 +22,10 @@ func (g *globalOptions) newProgress() *progressLine {
 	return &progressLine{g: g, columns: g.terminal(), last: time.Now()}
 }
 
-// Shortest times between updates.
+// The shortest times between updates, on a terminal and elsewhere.
 const (
-	terminalEvery = 100 * time.Millisecond
-	plainEvery    = 10 * time.Second
+	terminalInterval = 100 * time.Millisecond
+	plainInterval    = 10 * time.Second
 )
 
 // toEndOfLine erases from the cursor to the end of the line (ECMA-48, EL).
@@ -34,11 +34,11 @@ const toEndOfLine = "\x1b[K"
 // update shows a text, unless the last update was only a short time ago. On a terminal it
 // cuts the text to the width of the window, because a longer line could not be overwritten.
 func (p *progressLine) update(format string, args ...any) {
-	every := plainEvery
+	interval := plainInterval
 	if p.columns != nil {
-		every = terminalEvery
+		interval = terminalInterval
 	}
-	if p.g.quiet || time.Since(p.last) < every {
+	if p.g.quiet || time.Since(p.last) < interval {
 		return
 	}
 	p.last = time.Now()

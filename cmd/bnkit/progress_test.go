@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// TestProgressFitsTheTerminal checks the output for windows of several widths, the last of
-// which has no room for a character.
+// TestProgressFitsTheTerminal checks the output for windows of several widths. The narrowest
+// one has no room for any text.
 func TestProgressFitsTheTerminal(t *testing.T) {
 	for columns, want := range map[int]string{
 		200: "\rloss of γ 0.123456789\x1b[K",
@@ -27,13 +27,13 @@ func TestProgressFitsTheTerminal(t *testing.T) {
 		p.clear()
 		p.clear()
 		if got := e.String(); got != want+"\r\x1b[K" {
-			t.Errorf("%d columns: after clear %q", columns, got)
+			t.Errorf("%d columns: after clear, got %q, want the line erased once", columns, got)
 		}
 	}
 }
 
-// TestProgressWithoutTerminal checks that a line is plain text, and that --quiet prints
-// none.
+// TestProgressWithoutTerminal checks that lines are plain text, that an early update prints
+// nothing, and that --quiet prints nothing.
 func TestProgressWithoutTerminal(t *testing.T) {
 	var e bytes.Buffer
 	p := &progressLine{g: &globalOptions{err: &e}}
@@ -47,6 +47,6 @@ func TestProgressWithoutTerminal(t *testing.T) {
 	e.Reset()
 	quiet := &progressLine{g: &globalOptions{err: &e, quiet: true}}
 	if quiet.update("x"); e.Len() > 0 {
-		t.Errorf("with --quiet: %q", e.String())
+		t.Errorf("with --quiet: got %q, want nothing", e.String())
 	}
 }

@@ -277,15 +277,15 @@ func printAccuracies(w io.Writer, r *prune.Result) {
 		step(recoveredText(r.Epochs*max(r.Iterations, 1)), r.Recovered)
 	}
 	t.Flush()
-	moment := ""
+	when := ""
 	if r.Recovered != nil {
-		moment = "before this training, "
+		when = "before this training, "
 	}
-	fmt.Fprintf(w, "%s%d of the %d pictures of the test split get another class than before;\n", moment, r.PredictionsChanged, r.After.Examples)
+	fmt.Fprintf(w, "%s%d of the %d pictures of the test split get another class than before;\n", when, r.PredictionsChanged, r.After.Examples)
 	fmt.Fprintf(w, "the smaller network and the clamped one give %s of them the same class\n\n", percent(r.Agreement))
 }
 
-// printCosts prints sizes and speeds of the whole network and the smaller one.
+// printCosts prints the sizes and speeds of the whole network and of the smaller one.
 func printCosts(w io.Writer, r pruneResult) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	row := func(name string, before, after float64, format func(float64) string) {

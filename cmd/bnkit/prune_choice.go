@@ -35,13 +35,13 @@ type pruneChoice struct {
 }
 
 // choiceHelp is the part of the command's help that describes these flags.
-const choiceHelp = `With --policy or a target, whole groups of channels are pruned, whose channels can only
+const choiceHelp = `With --policy or a target, channels are pruned in groups that can only
 be removed together. A group is a channel inside a block, or a channel of a residual
 stream in all branches that are added to it. The policies are gamma (|γ|), gamma-reads (|γ| times the
 norm of the weights that read the channel), l1 (L1 norm of the filter that
 computes the channel), taylor (|γ·∂L/∂γ|), change (the change of the next layers' inputs
-when the mean replaces the channel), logits (the change of the logits then, to first
-order), active (share of outputs that are not zero) and random. The importance
+when the channel is replaced by its mean), logits (the change that this causes in the
+logits, to first order), active (share of outputs that are not zero) and random. The importance
 of a group is the sum over its channels. --scope chooses the groups that are compared with
 each other: all groups (global), or those of the same layer or stage. Each layer or stage
 then loses the same share of its groups.
@@ -118,7 +118,7 @@ func (o *pruneChoice) set(p *prune.Options) error {
 		}
 	}
 	if o.changed("pictures") && !o.compare {
-		return &prune.OptionError{Reason: "--pictures is for --compare-policies"}
+		return &prune.OptionError{Reason: "--pictures does nothing without --compare-policies"}
 	}
 	if o.pictures < 0 {
 		return &prune.OptionError{Reason: fmt.Sprintf("--pictures %d is out of range; use at least 1", o.pictures)}

@@ -22,27 +22,28 @@ func TestPruneToTarget(t *testing.T) {
 		}
 	}
 	if share := result["macs_after"].(float64) / result["macs_before"].(float64); share < 0.588 || share > 0.612 {
-		t.Errorf("%v of the multiply-adds stay, want 0.6", share)
+		t.Errorf("%v of the multiply-adds remain, want 0.6 within 2%%", share)
 	}
 	var eval map[string]any
 	decode(t, mustRun(t, "eval", "p.bnz", "--data-dir", data, "--json"), &eval)
 	if recovered := result["recovered"].(map[string]any); recovered["test_accuracy"] != eval["test_accuracy"] {
-		t.Errorf("prune measures %v after the recovery, eval %v", recovered["test_accuracy"], eval["test_accuracy"])
+		t.Errorf("prune measures the accuracy %v after the recovery, want %v, as eval does", recovered["test_accuracy"], eval["test_accuracy"])
 	}
 	out := mustRun(t, "prune", "r/ckpt.bnz", "--data-dir", data, "--max-drop", "20", "--recover", "1", "--dry-run")
 	out = strings.Join(strings.Fields(out), " ") // lines are wrapped
 	for _, text := range []string{"least important channels (policy change, scope global), for a drop of at most 20", "γ and β trained for 1 epoch ", "warning: the drop was limited on the test split"} {
 		if !strings.Contains(out, text) {
-			t.Errorf("prune --max-drop does not print %q:\n%s", text, out)
+			t.Errorf("prune --max-drop prints the following, want %q in it:\n%s", text, out)
 		}
 	}
 	if out := mustRun(t, "prune", "r/ckpt.bnz", "--data-dir", data, "--target-macs", "0.7", "--mean-beta", "--plan-out", "plan.json"); !strings.Contains(out, "removed") {
-		t.Errorf("prune --plan-out prints:\n%s", out)
+		t.Errorf("prune --plan-out prints the following, want the number of removed channels:\n%s", out)
 	}
 	mustRun(t, "prune", "r/ckpt.bnz", "--data-dir", data, "--plan", "plan.json", "--dry-run")
 }
 
-// TestComparePolicies checks the rows, the table and the picture.
+// TestComparePolicies checks the rows, the table and the picture of prune --compare-policies,
+// and that wrong targets and policies are refused.
 func TestComparePolicies(t *testing.T) {
 	data := writeIDX(t)
 	chdirTemp(t)
@@ -71,19 +72,19 @@ func TestComparePolicies(t *testing.T) {
 	for i, row := range result.Rows {
 		want := []float64{0.8, 0.6}[i%2]
 		if row.Policy != []string{"change", "random"}[i/2] || row.Target != want || row.MACs < 0.98*want || row.MACs > 1.02*want || row.Time <= 0 {
-			t.Errorf("row %d is %+v", i, row)
+			t.Errorf("row %d is %+v, want a target of %v, reached within 2%%, and a time above 0", i, row, want)
 		}
 		for _, a := range []accuracy{row.Clamped, row.Reestimated, row.Recovered} {
 			if !(a.Interval[0] <= a.Accuracy && a.Accuracy <= a.Interval[1] && a.Interval[1]-a.Interval[0] > 0.05 && a.Examples == 20) {
-				t.Errorf("row %d has the accuracy %+v, want one of 20 pictures", i, a)
+				t.Errorf("row %d has the accuracy %+v, want one on 20 pictures inside its interval", i, a)
 			}
 		}
 	}
 	if out := mustRun(t, append(args, "--plot", "p.png")...); !strings.Contains(out, "random") || !strings.Contains(out, "recovered") {
-		t.Errorf("prune --compare-policies prints:\n%s", out)
+		t.Errorf("prune --compare-policies prints the following, want random and recovered in it:\n%s", out)
 	}
 	if info, err := os.Stat("p.png"); err != nil || info.Size() < 10_000 {
-		t.Errorf("the picture is %v; %v", info, err)
+		t.Errorf("p.png is %v (error %v), want at least 10,000 bytes", info, err)
 	}
 	for _, c := range []struct{ args, want string }{
 		{"--policy best --remove 0.3", "unknown policy"},
