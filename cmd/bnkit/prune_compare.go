@@ -17,8 +17,8 @@ import (
 // --target-macs.
 var comparedSizes = []float64{0.75, 0.5, 0.35}
 
-// comparePolicies measures every policy, or the one that --policy names and the control, at
-// every size.
+// comparePolicies measures every policy at every size. If --policy names one, it measures only
+// that one and random, the control.
 func (o *pruneOptions) comparePolicies(c *cobra.Command, g *globalOptions, options prune.Options, path string) error {
 	compared := prune.ComparisonOptions{Options: options, MACs: o.choice.targetMACs, Pictures: o.choice.pictures}
 	if len(compared.MACs) == 0 {

@@ -18,10 +18,10 @@ func TestPlanThenApply(t *testing.T) {
 	const ckpt = "r/ckpt.bnz"
 	out := mustRun(t, "prune", ckpt, "--remove", "0.2", "--protect", "bn,blocks.2.*", "--max-per-layer", "0.75", "--plan-out", "plan.json")
 	if !strings.Contains(out, "bnkit prune --plan plan.json") {
-		t.Errorf("prune --plan-out prints:\n%s", out)
+		t.Errorf("prune --plan-out prints the following, want the command that applies the plan:\n%s", out)
 	}
 	if _, err := os.Stat("r/ckpt-pruned.bnz"); err == nil {
-		t.Error("prune --plan-out wrote a network")
+		t.Error("prune --plan-out wrote a network, want only a plan")
 	}
 	text, err := os.ReadFile("plan.json")
 	if err != nil {
@@ -49,53 +49,54 @@ func TestPlanThenApply(t *testing.T) {
 	}
 	for _, key := range []string{"threshold", "remove", "bytes_after", "out"} {
 		if v, found := result[key]; found {
-			t.Errorf("prune --plan --dry-run --json has %q: %v", key, v)
+			t.Errorf("prune --plan --dry-run --json has %q: %v, want no such key", key, v)
 		}
 	}
 	if result["clamped"] != float64(plan.Clamped) || result["macs_after"] != float64(plan.MACsAfter) || result["agreement"] != 1.0 {
-		t.Errorf("the plan has %d channels and %d MACs, the result %v and %v, with agreement %v", plan.Clamped, plan.MACsAfter, result["clamped"], result["macs_after"], result["agreement"])
+		t.Errorf("the result has %v clamped channels, %v MACs and agreement %v, want %d and %d as in the plan, and 1", result["clamped"], result["macs_after"], result["agreement"], plan.Clamped, plan.MACsAfter)
 	}
 
 	// Edit the plan to remove one more channel of a layer.
-	line := -1
+	layer := -1
 	for i, l := range plan.Layers {
 		if len(l.Kept) > 2 {
-			line = i
+			layer = i
 		}
 	}
-	kept, err := json.Marshal(plan.Layers[line].Kept)
+	kept, err := json.Marshal(plan.Layers[layer].Kept)
 	if err != nil {
 		t.Fatal(err)
 	}
-	fewer, err := json.Marshal(plan.Layers[line].Kept[1:])
+	fewer, err := json.Marshal(plan.Layers[layer].Kept[1:])
 	if err != nil {
 		t.Fatal(err)
 	}
-	before := `{"name":"` + plan.Layers[line].Name + `","channels":64,"kept":`
-	edited := strings.Replace(string(text), before+string(kept), before+string(fewer), 1)
+	prefix := `{"name":"` + plan.Layers[layer].Name + `","channels":64,"kept":`
+	edited := strings.Replace(string(text), prefix+string(kept), prefix+string(fewer), 1)
 	if edited == string(text) {
-		t.Fatalf("%s%s is not in the plan:\n%s", before, kept, text)
+		t.Fatalf("%s%s is not in the plan:\n%s", prefix, kept, text)
 	}
 	if err := os.WriteFile("plan.json", []byte(edited), 0o666); err != nil {
 		t.Fatal(err)
 	}
 	decode(t, mustRun(t, "prune", ckpt, "--plan", "plan.json", "--data-dir", data, "--json"), &result)
 	if result["clamped"] != float64(plan.Clamped+1) || result["out"] != "r/ckpt-pruned.bnz" {
-		t.Errorf("the edited plan clamps %v channels, the original %d; written to %v", result["clamped"], plan.Clamped, result["out"])
+		t.Errorf("the edited plan clamped %v channels in %v, want %d in r/ckpt-pruned.bnz", result["clamped"], result["out"], plan.Clamped+1)
 	}
 	out = mustRun(t, "prune", ckpt, "--threshold", "0.1", "--data-dir", data, "--dry-run")
 	if !strings.Contains(out, "give 100.00% of them the same class") || !strings.Contains(out, "multiply-adds") {
-		t.Errorf("prune prints:\n%s", out)
+		t.Errorf("prune prints the following, want complete agreement and the multiply-adds:\n%s", out)
 	}
 	for line := range strings.Lines(out) {
 		if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > 80 {
-			t.Errorf("%d columns: %s", n, line)
+			t.Errorf("%d characters in %q, want at most 80", n, line)
 		}
 	}
 }
 
-// TestPruneRefuses checks exit codes and messages, and that nothing is written.
-func TestPruneRefuses(t *testing.T) {
+// TestPruneRefusals checks that wrong options and plans are refused, and that no network is
+// written.
+func TestPruneRefusals(t *testing.T) {
 	data := writeIDX(t)
 	chdirTemp(t)
 	mustRun(t, append([]string{"train", "--data", data, "--out", "r"}, small...)...)
@@ -125,13 +126,13 @@ func TestPruneRefuses(t *testing.T) {
 		}
 	}
 	if _, err := os.Stat("r/ckpt-pruned.bnz"); err == nil {
-		t.Error("a network was written")
+		t.Error("r/ckpt-pruned.bnz was written, want no network")
 	}
 }
 
-// TestPrunedIsReported checks that analyze and inspect report the pruned channels, and that
+// TestPrunedChannelsAreReported checks that analyze and inspect report the pruned channels, and that
 // eval of the pruned file gives the numbers that prune measured.
-func TestPrunedIsReported(t *testing.T) {
+func TestPrunedChannelsAreReported(t *testing.T) {
 	data := writeIDX(t)
 	chdirTemp(t)
 	mustRun(t, append([]string{"train", "--data", data, "--out", "r"}, small...)...)
@@ -158,25 +159,25 @@ func TestPrunedIsReported(t *testing.T) {
 	}
 	decode(t, mustRun(t, "analyze", "p.bnz", "--data-dir", data, "--batches", "1", "--out", "plots", "--json"), &report)
 	if report.Total.Pruned != result.Clamped || result.Clamped == 0 {
-		t.Errorf("analyze counts %d pruned channels, prune %d", report.Total.Pruned, result.Clamped)
+		t.Errorf("analyze counts %d pruned channels, want %d, as prune reports, and more than 0", report.Total.Pruned, result.Clamped)
 	}
 	for i, l := range report.Layers {
 		if len(l.Pruned) != result.Layers[i].Clamped || l.Name != result.Layers[i].Name {
-			t.Errorf("%s: pruned %v, prune says %+v", l.Name, l.Pruned, result.Layers[i])
+			t.Errorf("analyze reports the pruned channels %v of %s, want %d of %s, as prune reports", l.Pruned, l.Name, result.Layers[i].Clamped, result.Layers[i].Name)
 		}
 	}
 	if out := mustRun(t, "analyze", "p.bnz", "--data-dir", data, "--batches", "1", "--out", "plots2"); !strings.Contains(out, "channels are pruned and not counted above, by layer: ") {
-		t.Errorf("analyze prints:\n%s", out)
+		t.Errorf("analyze prints the following, want the pruned channels by layer:\n%s", out)
 	}
 	mustRun(t, "prune", "r/ckpt.bnz", "--remove", "0.25", "--data-dir", data, "--dry-run", "--plot", "kept.png")
 	if info, err := os.Stat("kept.png"); err != nil || info.Size() < 10_000 {
 		t.Errorf("the picture of kept channels is %v; %v", info, err)
 	}
 	if out := mustRun(t, "inspect", "p.bnz"); !strings.Contains(out, "channels held constant") {
-		t.Errorf("inspect prints:\n%s", out)
+		t.Errorf("inspect prints the following, want the channels held constant:\n%s", out)
 	}
 	if out := mustRun(t, "inspect", "r/ckpt.bnz"); strings.Contains(out, "pruned") {
-		t.Errorf("inspect prints of a network that was not pruned:\n%s", out)
+		t.Errorf("inspect of a network that was not pruned prints the following, want no pruned channels:\n%s", out)
 	}
 	var eval struct {
 		Accuracy float64 `json:"test_accuracy"`
@@ -184,6 +185,6 @@ func TestPrunedIsReported(t *testing.T) {
 	}
 	decode(t, mustRun(t, "eval", "p.bnz", "--data-dir", data, "--json"), &eval)
 	if eval.Accuracy != result.After.Accuracy || math.Abs(eval.Loss-result.After.Loss) > 1e-5*result.After.Loss {
-		t.Errorf("eval %+v, prune %+v", eval, result.After)
+		t.Errorf("eval measures %+v, want %+v, as prune does", eval, result.After)
 	}
 }

@@ -14,7 +14,7 @@ import (
 // Windows, cmd and PowerShell.
 func shellQuote(path string) string {
 	if strings.HasPrefix(path, "-") {
-		path = "./" + path // or it would be taken for a flag
+		path = "./" + path // otherwise it would be taken for a flag
 	}
 	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=.,:/@%"
 	windows := runtime.GOOS == "windows"
@@ -69,9 +69,9 @@ func escape(text, allowed string, replace func(rune) string) string {
 	return b.String()
 }
 
-// safeWriter replaces characters that are not printable, except spaces, so that no text of
-// a file can control the terminal. In JSON it uses the escapes of JSON, which do not change
-// the value.
+// safeWriter replaces characters that are not printable, except line breaks and tabs, so that
+// no text of a file can control the terminal. In JSON it uses the escapes of JSON, which do not
+// change the value.
 type safeWriter struct {
 	w    io.Writer
 	json *bool

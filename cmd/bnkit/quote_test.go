@@ -13,8 +13,8 @@ import (
 	"bnkit/checkpoint"
 )
 
-// hostile has a title sequence, an 8-bit control, a carriage return, an override of the
-// direction of text, a line break and a byte that is not UTF-8.
+// hostile contains a sequence that sets the title of the terminal, an 8-bit control character,
+// a carriage return, a character that reverses the direction of text, and a line break.
 const hostile = "a\x1b]0;x\x07b\u009b2Jc\rd\u202ee\nf"
 
 func TestVisible(t *testing.T) {
@@ -33,7 +33,7 @@ func TestVisible(t *testing.T) {
 		t.Errorf("printable(%q) is %s, want %s", hostile, got, want)
 	}
 	if got := printable("γ a-b"); got != "γ a-b" {
-		t.Errorf("printable changes a printable text to %s", got)
+		t.Errorf("printable(%q) is %s, want no change", "γ a-b", got)
 	}
 }
 
@@ -52,26 +52,26 @@ func TestSafeWriter(t *testing.T) {
 	decode(t, b.String(), &got)
 	for key, value := range want {
 		if got[key] != value {
-			t.Errorf("%q is read back as %q", want, got)
+			t.Errorf("the JSON decodes to %q, want %q", got, want)
 		}
 	}
 	asJSON = false
 	b.Reset()
 	if n, err := io.WriteString(safeWriter{&b, &asJSON}, "x\ty\x1b\n"); n != 5 || err != nil || b.String() != "x\ty\\x1b\n" {
-		t.Errorf("wrote %d, %v: %q", n, err, b.String())
+		t.Errorf("wrote %q and returned %d, %v; want %q and 5, nil", b.String(), n, err, "x\ty\\x1b\n")
 	}
 }
 
-// checkNoControls checks that a text has no character that is not printable, except line breaks
-// and tabs.
+// checkNoControls checks that all characters of a text are printable, line breaks or tabs.
 func checkNoControls(t *testing.T, name, text string) {
 	t.Helper()
-	if at := strings.IndexFunc(text, func(r rune) bool { return !unicode.IsPrint(r) && r != '\n' && r != '\t' }); at >= 0 {
-		t.Errorf("%s prints %q", name, text[max(0, at-20):min(len(text), at+20)])
+	if i := strings.IndexFunc(text, func(r rune) bool { return !unicode.IsPrint(r) && r != '\n' && r != '\t' }); i >= 0 {
+		t.Errorf("%s prints %q, want only printable characters", name, text[max(0, i-20):min(len(text), i+20)])
 	}
 }
 
-// TestHostileFiles runs commands on files whose texts try to control the terminal.
+// TestHostileFiles runs commands on files and arguments whose texts try to control the terminal,
+// and checks that the output contains no control characters.
 func TestHostileFiles(t *testing.T) {
 	data := writeIDX(t)
 	chdirTemp(t)
@@ -113,10 +113,10 @@ func TestHostileFiles(t *testing.T) {
 		checkNoControls(t, line, out)
 		checkNoControls(t, line, stderr)
 		if out+stderr == "" {
-			t.Errorf("%s prints nothing", line)
+			t.Errorf("%s prints nothing, want a result or an error", line)
 		}
 	}
 	if out := mustRun(t, "inspect", "hostile.bnz"); strings.Count(out, `"a\x1b]0;x\ab\u009b2Jc\rd\u202ee\nf"`) < 8 {
-		t.Errorf("inspect prints:\n%s", out)
+		t.Errorf("inspect prints the following, want the escaped text at least 8 times:\n%s", out)
 	}
 }

@@ -129,8 +129,8 @@ func checkExclusive(c *cobra.Command) error {
 	}
 	// Cobra's text ends in "[keep-beta zero-beta] were all set".
 	text := err.Error()
-	if from, to := strings.LastIndex(text, "["), strings.LastIndex(text, "]"); from >= 0 && from < to {
-		flags := strings.Fields(text[from+1 : to])
+	if start, end := strings.LastIndex(text, "["), strings.LastIndex(text, "]"); start >= 0 && start < end {
+		flags := strings.Fields(text[start+1 : end])
 		err = fmt.Errorf("--%s cannot be used together: leave out all but one", strings.Join(flags, " and --"))
 	}
 	return &usageError{c.CommandPath(), err}

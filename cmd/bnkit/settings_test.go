@@ -19,12 +19,12 @@ func TestSettingsFiles(t *testing.T) {
 	data := writeIDX(t)
 	chdirTemp(t)
 	if out := mustRun(t, "train", "--preset", "list"); !strings.Contains(out, "frankle-resnet-110-bn") || !strings.Contains(out, "69.5%") {
-		t.Errorf("presets:\n%s", out)
+		t.Errorf("train --preset list prints the following, want frankle-resnet-110-bn and 69.5%%:\n%s", out)
 	}
 	var list []presets.Preset
 	decode(t, mustRun(t, "train", "--preset", "list", "--json"), &list)
 	if len(list) != len(presets.All()) || list[0].Config.Epochs != 160 {
-		t.Errorf("%d presets, the first %+v", len(list), list[0])
+		t.Errorf("%d presets, the first %+v; want %d, the first with 160 epochs", len(list), list[0], len(presets.All()))
 	}
 	if err := os.WriteFile("my.yaml", []byte("arch: resnet-8\nepochs: 2\nlr_drops: [1]\nbatch: 32\naugment: false\nschedule: cosine\nadam_eps: 1e-4\noptimizer: adam\n"), 0o644); err != nil {
 		t.Fatal(err)
@@ -67,7 +67,7 @@ func TestSettingsFiles(t *testing.T) {
 	} {
 		code, _, err := bnkit(t, append([]string{"train", "--data", data}, strings.Fields(c.args)...)...)
 		if code != 2 || !strings.Contains(err, c.want) || strings.Count(err, "\n") != 1 {
-			t.Errorf("train %s: exit code %d, %q", c.args, code, err)
+			t.Errorf("train %s: exit code %d, %q; want 2 and one line with %q", c.args, code, err, c.want)
 		}
 	}
 }
@@ -95,7 +95,7 @@ func TestRateDrops(t *testing.T) {
 	} {
 		train(c.args...)
 		if cfg, err := engine.ReadConfig("r/config.json"); err != nil || !slices.Equal(cfg.LRDrops, c.want) || cfg.LRDrops == nil {
-			t.Errorf("%s: got drops %v, %v; want %v", c.args, cfg.LRDrops, err, c.want)
+			t.Errorf("%s: got drops %v (error %v), want %v", c.args, cfg.LRDrops, err, c.want)
 		}
 	}
 }
@@ -105,7 +105,7 @@ func TestCompletion(t *testing.T) {
 	for args, want := range map[string]string{"--optimizer a": "sgd\nadam\nadamw\n", "--crop c": "random-resized\ncentre\n", "--lr 0": ""} {
 		out := mustRun(t, append([]string{"__complete", "train"}, strings.Fields(args)...)...)
 		if got, _, _ := strings.Cut(out, ":"); got != want {
-			t.Errorf("train %s is offered %q, want %q", args, got, want)
+			t.Errorf("the completions of train %s are %q, want %q", args, got, want)
 		}
 	}
 }
@@ -125,10 +125,10 @@ func TestInitialisers(t *testing.T) {
 	}
 	decode(t, mustRun(t, "inspect", "r/ckpt.bnz", "--json"), &info)
 	if in := info.Header.Initialisers; in.Weights != "binary" || in.Gamma != "one" || in.Beta != "one" {
-		t.Errorf("%+v", in)
+		t.Errorf("inspect reports the initialisers %+v, want binary, one and one", in)
 	}
 	if code, _, err := bnkit(t, "train", "--data", data, "--out", "r", "--resume", "--init", "orthogonal"); code != 2 || !strings.Contains(err, "binary") {
-		t.Errorf("resume with a different initialiser: exit code %d, %s", code, err)
+		t.Errorf("resume with a different initialiser: exit code %d, %q; want 2 and binary", code, err)
 	}
 }
 
@@ -145,7 +145,7 @@ func TestWidth(t *testing.T) {
 	}
 	mustRun(t, "train", "--data", data, "--out", "narrow", "--resume", "--epochs", "3")
 	if code, _, err := bnkit(t, "train", "--data", data, "--out", "narrow", "--resume", "--width", "1"); code != 2 || !strings.Contains(err, "started with width 0.0625, not 1") {
-		t.Errorf("resume with a different width: exit code %d, %s", code, err)
+		t.Errorf("resume with a different width: exit code %d, %q; want 2 and both widths", code, err)
 	}
 	for _, args := range [][]string{
 		{"analyze", "narrow/ckpt.bnz", "--data-dir", data, "--batches", "2"},
@@ -158,18 +158,18 @@ func TestWidth(t *testing.T) {
 		mustRun(t, args...)
 	}
 	if out := mustRun(t, "inspect", "pruned.bnz"); !strings.Contains(out, "width          0.0625\n") {
-		t.Errorf("inspect prints:\n%s", out)
+		t.Errorf("inspect prints the following, want the width 0.0625:\n%s", out)
 	}
 	if out := mustRun(t, "inspect", "usual/ckpt.bnz"); strings.Contains(out, "width") {
-		t.Errorf("inspect prints:\n%s", out)
+		t.Errorf("inspect prints the following, want no width:\n%s", out)
 	}
 	var r comparison
 	decode(t, mustRun(t, "compare", "narrow", "usual", "--json"), &r)
 	// There are 20 convolutions, including shortcuts, of 4, 8, 16 and 32 channels.
 	if got := r.Runs[0].Model; got.Width != 4 || got.Trained != 2*(5*4+5*8+5*16+5*32) {
-		t.Errorf("compare: %+v", got)
+		t.Errorf("compare: %+v, want width 4 and %d trained parameters", got, 2*(5*4+5*8+5*16+5*32))
 	}
 	if out := mustRun(t, "compare", "narrow", "usual"); !strings.Contains(out, " width ") || !strings.Contains(out, " 0.0625 ") {
-		t.Errorf("compare prints:\n%s", out)
+		t.Errorf("compare prints the following, want a column width with 0.0625:\n%s", out)
 	}
 }

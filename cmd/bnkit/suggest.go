@@ -118,8 +118,8 @@ func nearestNetwork(name string) string {
 	}
 	text := strings.NewReplacer("_", "-", " ", "-").Replace(strings.ToLower(name))
 	family, numbers := text, ""
-	if at := strings.IndexAny(text, "0123456789"); at >= 0 {
-		family, numbers = strings.TrimRight(text[:at], "-"), text[at:]
+	if digit := strings.IndexAny(text, "0123456789"); digit >= 0 {
+		family, numbers = strings.TrimRight(text[:digit], "-"), text[digit:]
 	}
 	if family = nearest(family, []string{"resnet", "wrn", "vgg", "convnet"}); family != "" {
 		for _, candidate := range []string{text, family + "-" + numbers, family + numbers, family + "-" + numbers + "-4"} {
@@ -131,7 +131,8 @@ func nearestNetwork(name string) string {
 	return nearest(text, config.Find("arch").Values)
 }
 
-// nearestPreset returns the preset whose name is most similar to a name, or "".
+// nearestPreset returns the name of the preset that is most similar to a name, or "" if none is
+// similar.
 func nearestPreset(name string) string {
 	var names []string
 	for _, p := range presets.All() {

@@ -10,8 +10,8 @@ func TestDistance(t *testing.T) {
 	}{
 		{"", "", 0}, {"", "abc", 3}, {"epoch", "epochs", 1}, {"epcohs", "epochs", 1}, {"kitten", "sitting", 3}, {"ab", "ba", 1}, {"abc", "ca", 3},
 	} {
-		if got, back := distance(c.a, c.b), distance(c.b, c.a); got != c.want || back != c.want {
-			t.Errorf("%q and %q: %d and %d, want %d", c.a, c.b, got, back, c.want)
+		if got, reverse := distance(c.a, c.b), distance(c.b, c.a); got != c.want || reverse != c.want {
+			t.Errorf("the distance from %q to %q is %d, and %d in reverse; want %d", c.a, c.b, got, reverse, c.want)
 		}
 	}
 }
@@ -20,7 +20,7 @@ func TestNearest(t *testing.T) {
 	words := []string{"epochs", "batch", "lr", "lr-drops", "threads", "no-augment"}
 	for word, want := range map[string]string{"epoch": "epochs", "Epochs": "epochs", "tread": "threads", "lr-drop": "lr-drops", "lx": "lr", "no-aug": "no-augment", "colour": "", "x": "", "": ""} {
 		if got := nearest(word, words); got != want {
-			t.Errorf("%q: %q, want %q", word, got, want)
+			t.Errorf("nearest(%q) is %q, want %q", word, got, want)
 		}
 	}
 }
@@ -33,7 +33,7 @@ func TestNearestNetwork(t *testing.T) {
 		"wrn-14": "wrn-14-4", "wrn14-4": "wrn-14-4", "conv-net": "convnet", "resnet-21": "", "resnet-20": "", "transformer": "", "": "",
 	} {
 		if got := nearestNetwork(name); got != want {
-			t.Errorf("%q: %q, want %q", name, got, want)
+			t.Errorf("nearestNetwork(%q) is %q, want %q", name, got, want)
 		}
 	}
 }

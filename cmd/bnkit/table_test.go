@@ -18,15 +18,15 @@ func TestTable(t *testing.T) {
 		}
 	}
 	if got := tableWidth(rows); got != utf8.RuneCountInString(lines[0]) {
-		t.Errorf("tableWidth is %d, the lines have %d characters", got, utf8.RuneCountInString(lines[0]))
+		t.Errorf("tableWidth is %d, want %d, the number of characters in a line", got, utf8.RuneCountInString(lines[0]))
 	}
 	if columns := transpose(rows); len(columns) != 3 || columns[2][2] != rows[2][2] || columns[1][0] != "γ" || !reflect.DeepEqual(transpose(columns), rows) {
-		t.Errorf("transpose: %q", columns)
+		t.Errorf("transpose returns %q, want rows and columns of %q exchanged", columns, rows)
 	}
 	// The columns take 7, 6 and 20 characters.
 	for width, want := range map[int][]string{33: {"run", "γ", "accuracy"}, 32: {"run", "accuracy"}, 27: {"run", "accuracy"}, 26: {"run"}, 7: {"run"}} {
 		if got := fitColumns(rows, []int{0, 2, 1}, width)[0]; !reflect.DeepEqual(got, want) {
-			t.Errorf("%d characters: columns %q, want %q", width, got, want)
+			t.Errorf("width %d: columns %q, want %q", width, got, want)
 		}
 	}
 }

@@ -37,7 +37,7 @@ type trainOptions struct {
 	owned *rundir.Dir   // the run to resume
 	model *engine.Model // the model that from or like names
 
-	foreign foreignFlags // for from and like
+	foreign foreignFlags // describe the file that from or like names
 }
 
 func newTrainCommand(g *globalOptions) *cobra.Command {
@@ -306,7 +306,7 @@ func finishTrain(g *globalOptions, r *engine.TrainResult) error {
 		last = r.Epochs[n-1]
 	}
 	if last.Epoch != r.Config.Epochs {
-		// The row of the last epoch is lost, with its measurements.
+		// The row of the last epoch is lost, so there are no measurements to print.
 		fmt.Fprintf(g.out, "checkpoint: %s (%s), %d parameters trained\n", r.Checkpoint, bytesText(fileSize(r.Checkpoint)), r.Parameters)
 		return nil
 	}
@@ -398,15 +398,15 @@ func (o *trainOptions) settingsOfModel(c *cobra.Command, g *globalOptions) (conf
 			return fail("--%s cannot be used with --from or --like, because the model determines it: leave it out", s.FlagName())
 		}
 	}
-	named := c.Flags().Changed("data")
-	if o.dataDir == "" && !named {
+	dataGiven := c.Flags().Changed("data")
+	if o.dataDir == "" && !dataGiven {
 		if o.dataDir, err = rundir.ReadDataPath(filepath.Dir(o.model.Source.Path)); err != nil {
 			return base, err
 		}
 	}
-	if !dataset.IsName(base.Data) && !named {
+	if !dataset.IsName(base.Data) && !dataGiven {
 		if base.Data = o.dataDir; base.Data == "" {
-			return fail("the model was trained on a data set of your own: name its path with --data")
+			return fail("the model was trained on a data set without a name: give its path with --data")
 		}
 	}
 	return base, nil

@@ -151,31 +151,31 @@ func (o *pruneOptions) clampCopy(c *cobra.Command, g *globalOptions, path string
 	if err != nil || !foreign {
 		return false, err
 	}
-	asked := strings.EqualFold(filepath.Ext(o.out), ".safetensors")
+	wantsCopy := strings.EqualFold(filepath.Ext(o.out), ".safetensors")
 	f, err := recognise(path, o.foreign.arch)
 	if err != nil {
 		return false, err
 	}
 	defer f.Close()
-	if f.network != nil && !asked || f.unknown != nil && o.foreign.arch != "" && !asked {
-		return false, nil // package engine then reports the error in --arch
+	if !wantsCopy && (f.network != nil || o.foreign.arch != "") {
+		return false, nil // if --arch is wrong, loading the model reports it
 	}
-	why := "--out names a safetensors file, which is a clamped copy of the file"
+	reason := "--out names a safetensors file, which is a clamped copy of the file"
 	if f.unknown != nil {
-		why = "the network is not recognised, so it cannot be run: " + f.unknown.Error()
+		reason = "the network is not recognised, so it cannot be run: " + f.unknown.Error()
 	}
-	var other error
+	var flagErr error
 	c.Flags().Visit(func(flag *pflag.Flag) {
-		if !slices.Contains(copyFlags, flag.Name) && other == nil {
-			other = &usageError{c.CommandPath(), fmt.Errorf("%s: --%s cannot be used: %s; use --threshold alone", path, flag.Name, why)}
+		if !slices.Contains(copyFlags, flag.Name) && flagErr == nil {
+			flagErr = &usageError{c.CommandPath(), fmt.Errorf("%s: --%s cannot be used: %s; use --threshold alone", path, flag.Name, reason)}
 		}
 	})
-	if other != nil {
-		return false, other
+	if flagErr != nil {
+		return false, flagErr
 	}
 	if o.out == "" {
 		o.out = outputName(path) + "-clamped.safetensors"
-	} else if !asked {
+	} else if !wantsCopy {
 		return false, &usageError{c.CommandPath(), fmt.Errorf("--out %s: a clamped copy of %s is written in the format safetensors; use a name that ends in .safetensors", o.out, path)}
 	}
 	if !o.dryRun {
@@ -189,7 +189,7 @@ func (o *pruneOptions) clampCopy(c *cobra.Command, g *globalOptions, path string
 	}
 	r := clampedFile{ClampedDict: clamped}
 	if f.unknown != nil {
-		r.Unmeasured = why
+		r.Unmeasured = reason
 	}
 	if !o.dryRun {
 		if err := safetensors.Write(o.out, clamped.Tensors, metadataOf(f.File)); err != nil {

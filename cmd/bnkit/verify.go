@@ -37,7 +37,7 @@ the data that the network was trained on is found, its hash is compared. Files o
 other programs hold no hashes; verify checks that the network can be read.
 
 For a run directory, it also checks that the settings are those of the model, that
-the state to resume from is one of the same run, that every epoch has its
+the state to resume from is of the same run, that every epoch has its
 measurements, and all other .bnz files in the directory.
 
 --manifest also writes SHA256SUMS, the SHA-256 of every file in a run directory that
@@ -131,7 +131,7 @@ type verifier struct {
 	failed  int
 }
 
-// add adds the result for a file. If err is nil, content says what the file holds.
+// add adds the result for a file: what it holds if err is nil, and otherwise the problem.
 func (v *verifier) add(path, content, sha256 string, err error) {
 	r := verified{Path: path, Content: content, SHA256: sha256}
 	if err != nil {
@@ -141,7 +141,8 @@ func (v *verifier) add(path, content, sha256 string, err error) {
 	v.results = append(v.results, r)
 }
 
-// file checks a file by itself and returns its model, or nil if it did not pass.
+// file checks a file by itself. It returns the model of a .bnz file, or nil if the file cannot
+// be read or is another program's.
 func (v *verifier) file(path string) *engine.Model {
 	foreign, err := engine.IsForeign(path)
 	if err == nil && foreign {

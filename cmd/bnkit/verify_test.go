@@ -16,14 +16,14 @@ import (
 func TestVerify(t *testing.T) {
 	data := writeIDX(t)
 	chdirTemp(t)
-	train := func(dir string, more ...string) {
-		mustRun(t, append([]string{"train", "--data", data, "--out", dir, "--arch", "resnet-8", "--epochs", "2", "--batch", "32"}, more...)...)
+	train := func(dir string, flags ...string) {
+		mustRun(t, append([]string{"train", "--data", data, "--out", dir, "--arch", "resnet-8", "--epochs", "2", "--batch", "32"}, flags...)...)
 	}
 	train("a")
 	train("b", "--seed", "2")
 	mustRun(t, "prune", "a", "--remove", "0.2")
 	if out := mustRun(t, "verify", "a", "b/ckpt.bnz"); strings.Count(out, ": ok: ") != 6 || !strings.Contains(out, "seed 1, bn trained") || !strings.Contains(out, "found here") {
-		t.Errorf("verify prints:\n%s", out)
+		t.Errorf("verify prints the following, want 6 files that are ok, the trained set and its data:\n%s", out)
 	}
 
 	read := func(path string) []byte {
@@ -45,8 +45,9 @@ func TestVerify(t *testing.T) {
 		b[len(b)/2] ^= 4
 		return b
 	}
-	// change replaces a file for one verify, which must name it.
-	change := func(name string, changed []byte, wants string) {
+	// checkChanged replaces the content of a file, checks that verify fails with the text want,
+	// and restores the file.
+	checkChanged := func(name string, changed []byte, want string) {
 		t.Helper()
 		path := filepath.Join("a", name)
 		before := read(path)
@@ -58,18 +59,18 @@ func TestVerify(t *testing.T) {
 				failed += line
 			}
 		}
-		if code != 3 || !strings.Contains(failed, wants) {
-			t.Errorf("%s changed: exit code %d, failures %q, want 3 and %q", name, code, failed, wants)
+		if code != 3 || !strings.Contains(failed, want) {
+			t.Errorf("%s changed: exit code %d, failures %q; want 3 and %q", name, code, failed, want)
 		}
 		write(path, before)
 	}
-	change("ckpt.bnz", flip(read("a/ckpt.bnz")), "a/ckpt.bnz: FAILED")
-	change("ckpt-pruned.bnz", flip(read("a/ckpt-pruned.bnz")), "a/ckpt-pruned.bnz: FAILED")
-	change("resume.bnz", flip(read("a/resume.bnz")), "a/resume.bnz: FAILED")
-	change("resume.bnz", read("b/resume.bnz"), "its seed is 2")
-	change("config.json", bytes.Replace(read("a/config.json"), []byte(`"lr": 0.1`), []byte(`"lr": 0.2`), 1), "lr is 0.2")
-	change("metrics.jsonl", bytes.SplitAfter(read("a/metrics.jsonl"), []byte("\n"))[0], "the row of epoch 2 is missing")
-	change("metrics.jsonl", flip(read("a/metrics.jsonl"))[1:], "a/metrics.jsonl: FAILED")
+	checkChanged("ckpt.bnz", flip(read("a/ckpt.bnz")), "a/ckpt.bnz: FAILED")
+	checkChanged("ckpt-pruned.bnz", flip(read("a/ckpt-pruned.bnz")), "a/ckpt-pruned.bnz: FAILED")
+	checkChanged("resume.bnz", flip(read("a/resume.bnz")), "a/resume.bnz: FAILED")
+	checkChanged("resume.bnz", read("b/resume.bnz"), "its seed is 2")
+	checkChanged("config.json", bytes.Replace(read("a/config.json"), []byte(`"lr": 0.1`), []byte(`"lr": 0.2`), 1), "lr is 0.2")
+	checkChanged("metrics.jsonl", bytes.SplitAfter(read("a/metrics.jsonl"), []byte("\n"))[0], "the row of epoch 2 is missing")
+	checkChanged("metrics.jsonl", flip(read("a/metrics.jsonl"))[1:], "a/metrics.jsonl: FAILED")
 
 	// A manifest covers every byte of every file, and sha256sum reads it.
 	mustRun(t, "verify", "a", "--manifest")
@@ -77,27 +78,27 @@ func TestVerify(t *testing.T) {
 		c := exec.Command(sum, "-c", "--strict", rundir.ManifestFile)
 		c.Dir = "a"
 		if out, err := c.CombinedOutput(); err != nil || bytes.Count(out, []byte(": OK")) != 6 {
-			t.Errorf("sha256sum: %v\n%s", err, out)
+			t.Errorf("sha256sum prints the following (error %v), want 6 files that are OK:\n%s", err, out)
 		}
 	}
 	for _, name := range []string{"data.json", "config.json", "metrics.jsonl"} {
-		change(name, append(read(filepath.Join("a", name)), ' '), rundir.ManifestFile+": "+name)
+		checkChanged(name, append(read(filepath.Join("a", name)), ' '), rundir.ManifestFile+": "+name)
 	}
-	change(rundir.ManifestFile, flip(read(filepath.Join("a", rundir.ManifestFile))), rundir.ManifestFile)
+	checkChanged(rundir.ManifestFile, flip(read(filepath.Join("a", rundir.ManifestFile))), rundir.ManifestFile)
 	if err := os.Remove("a/data.json"); err != nil {
 		t.Fatal(err)
 	}
 	if code, out, _ := bnkit(t, "verify", "a"); code != 3 || !strings.Contains(out, "data.json, which it lists, is missing") {
-		t.Errorf("a missing file: exit code %d\n%s", code, out)
+		t.Errorf("a missing file: exit code %d, want 3 and that data.json is missing:\n%s", code, out)
 	}
 
-	// Training that continues removes a manifest that no longer holds.
+	// A resumed run removes its manifest, because the files change.
 	mustRun(t, "train", "--resume", "--out", "a", "--epochs", "3", "--data-dir", data)
 	if _, err := os.Stat(filepath.Join("a", rundir.ManifestFile)); err == nil {
-		t.Error("a resumed run keeps its manifest")
+		t.Error("a resumed run kept its manifest, want it removed")
 	}
 	mustRun(t, "verify", "a")
 	if code, _, err := bnkit(t, "verify", "missing"); code != 1 || !strings.Contains(err, "name a file or a run directory") {
-		t.Errorf("a missing run: exit code %d, %q", code, err)
+		t.Errorf("a missing run: exit code %d, %q; want 1 and what to name", code, err)
 	}
 }
