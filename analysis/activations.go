@@ -60,12 +60,12 @@ func (r *Report) measureSparsity(ctx context.Context, m *engine.Model, data *dat
 				s.AlwaysOn++
 			}
 		}
-		all := z.Positions * int64(len(z.PerChannel))
-		s.Zero = float64(off) / float64(all)
-		if at := layer[z.Unit]; at >= 0 {
-			r.Layers[at].Sparsity = s
+		count := z.Positions * int64(len(z.PerChannel))
+		s.Zero = float64(off) / float64(count)
+		if i := layer[z.Unit]; i >= 0 {
+			r.Layers[i].Sparsity = s
 		}
-		zeros, outputs = zeros+off, outputs+all
+		zeros, outputs = zeros+off, outputs+count
 		t.Channels, t.MostlyOff, t.AlwaysOn = t.Channels+s.Channels, t.MostlyOff+s.MostlyOff, t.AlwaysOn+s.AlwaysOn
 	}
 	t.Zero = float64(zeros) / float64(outputs)

@@ -71,12 +71,12 @@ func checkUnchanged(t *testing.T, m *engine.Model, before [][]float32) {
 	t.Helper()
 	for i, v := range m.Params.Values {
 		if !slices.Equal(v, before[i]) {
-			t.Errorf("%s has changed", m.Params.Tensors[i].Name)
+			t.Errorf("%s has changed, want the values of the snapshot", m.Params.Tensors[i].Name)
 		}
 	}
 }
 
-// TestParameters compares the numbers about γ and β with a second computation.
+// TestParameters compares the counts and quantiles of γ and β with those that plain loops give.
 func TestParameters(t *testing.T) {
 	m := trainedModel(t, tinyData(64, 32), false)
 	// These values cover all cases that the thresholds distinguish.
@@ -86,20 +86,20 @@ func TestParameters(t *testing.T) {
 		t.Fatal(err)
 	}
 	if r.Sparsity != nil || r.Gradients != nil || r.Accuracy != nil || r.Sweep != nil || r.Layers[0].Gradient != nil {
-		t.Error("the report has parts that cannot be measured without data")
+		t.Error("the report has measurements that need data, want only distributions of γ and β")
 	}
 	if len(r.Layers) != len(m.Network.Units) {
-		t.Fatalf("%d layers", len(r.Layers))
+		t.Fatalf("%d layers, want %d", len(r.Layers), len(m.Network.Units))
 	}
 	below, total := make([]int, len(r.NearZero)), 0
 	for i, l := range r.Layers {
 		gamma := m.Params.Of(i, arch.Gamma)
 		u := &m.Network.Units[i]
 		if l.Name != u.BN || l.Channels != len(gamma) || l.Height != u.OutShape.H || l.Width != u.OutShape.W {
-			t.Errorf("layer %d is %s with outputs of %d×%d×%d", i, l.Name, l.Channels, l.Height, l.Width)
+			t.Errorf("layer %d is %s with outputs of %d×%d×%d, want %s with %v", i, l.Name, l.Channels, l.Height, l.Width, u.BN, u.OutShape)
 		}
 		if l.Shortcut != strings.Contains(l.Name, "shortcut") {
-			t.Errorf("%s is a shortcut: %v", l.Name, l.Shortcut)
+			t.Errorf("%s is a shortcut: %v, want %v", l.Name, l.Shortcut, !l.Shortcut)
 		}
 		total += len(gamma)
 		for k, threshold := range r.NearZero {
@@ -152,28 +152,29 @@ func checkDistribution(t *testing.T, name string, d Distribution, values []float
 	for i, p := range Levels {
 		// The quantile is the smallest value v such that a share p or more of all values
 		// is at most v.
-		at := max(int(math.Ceil(p*float64(len(sorted))))-1, 0)
-		if d.Quantiles[i] != sorted[at] {
-			t.Errorf("%s: quantile %v is %v, want %v", name, p, d.Quantiles[i], sorted[at])
+		rank := max(int(math.Ceil(p*float64(len(sorted))))-1, 0)
+		if d.Quantiles[i] != sorted[rank] {
+			t.Errorf("%s: quantile %v is %v, want %v", name, p, d.Quantiles[i], sorted[rank])
 		}
 	}
 }
 
-// TestEdges checks that edges cover all values, include 0 and are round numbers.
+// TestEdges checks that edges rise, cover all values, include 0 and are round numbers.
 func TestEdges(t *testing.T) {
 	for _, values := range [][]float64{{0}, {0.3}, {-2}, {-0.11, 0.52}, {1e-9, 1e-8}, {-3, 1000}, {-0.3, 0.93}, {math.Nextafter(-0.3, -1), math.Nextafter(0.6, 1)}, {-math.MaxFloat32, math.MaxFloat32}} {
 		e := edges(values)
 		if len(e) < 2 || len(e) > bins+3 || e[0] > min(values[0], 0) || e[len(e)-1] < max(values[len(values)-1], 0) || !slices.Contains(e, 0) || !sort.Float64sAreSorted(e) {
-			t.Errorf("edges of %v: %v", values, e)
+			t.Errorf("edges of %v: %v, want 2 to %d rising numbers that cover 0 and all values", values, e, bins+3)
 		}
 	}
 	// Edges are exactly the round numbers, without rounding errors.
 	if e := edges([]float64{-0.3, 0.93}); e[0] != -0.3 || e[3] != -0.15 || e[6] != 0 || e[7] != 0.05 {
-		t.Errorf("edges %v", e)
+		t.Errorf("edges %v, want multiples of 0.05 from -0.3", e)
 	}
 }
 
-// TestSparsity sets γ of some channels to 0, so that their outputs are relu(β) everywhere.
+// TestSparsity sets γ of one BatchNorm to 0, so that the outputs of its ReLU are max(β, 0)
+// everywhere.
 func TestSparsity(t *testing.T) {
 	data := tinyData(64, 32)
 	m := trainedModel(t, data, false)
@@ -189,16 +190,16 @@ func TestSparsity(t *testing.T) {
 	}
 	s := r.Layers[unit].Sparsity
 	if s == nil || s.MostlyOff != 3 || s.AlwaysOn != 13 || s.Channels != 16 || s.Zero != 3.0/16 {
-		t.Errorf("%+v, want 3 channels off and 13 on", s)
+		t.Errorf("sparsity is %+v, want 3 channels off and 13 on", s)
 	}
 	if *r.Sparsity != (Scope{Split: "test", Examples: 32, Batches: 1, Statistics: "re-estimated"}) {
-		t.Errorf("sparsity before taken over %+v", *r.Sparsity)
+		t.Errorf("sparsity was measured over %+v, want 32 pictures of the test split in 1 batch, re-estimated statistics", *r.Sparsity)
 	}
 	var zeros, outputs float64
 	for i, l := range r.Layers {
 		u := &m.Network.Units[i]
 		if (l.Sparsity != nil) != u.ReLU {
-			t.Errorf("%s: sparsity %v, ReLU %v", l.Name, l.Sparsity, u.ReLU)
+			t.Errorf("%s has sparsity: %v, want %v", l.Name, l.Sparsity != nil, u.ReLU)
 		}
 		want := ""
 		switch {
@@ -216,15 +217,16 @@ func TestSparsity(t *testing.T) {
 		}
 	}
 	if math.Abs(r.Total.Sparsity.Zero-zeros/outputs) > 1e-12 {
-		t.Errorf("the share of all zeros is %v, but the layers give %v", r.Total.Sparsity.Zero, zeros/outputs)
+		t.Errorf("the share of all zeros is %v, want %v, as the layers give", r.Total.Sparsity.Zero, zeros/outputs)
 	}
 	b, err := json.Marshal(r.Layers[slices.IndexFunc(r.Layers, func(l Layer) bool { return l.Sparsity == nil })])
 	if err != nil || strings.Contains(string(b), "sparsity") {
-		t.Errorf("the JSON of a shortcut has a sparsity: %s, %v", b, err)
+		t.Errorf("the JSON of a shortcut is %s (error %v), want no sparsity", b, err)
 	}
 }
 
-// TestGradients compares gradients with plain float64 kernels over the same batches.
+// TestGradients compares gradients with those that the generic kernels compute in float64 over
+// the same batches.
 func TestGradients(t *testing.T) {
 	data := tinyData(300, 16)
 	m := trainedModel(t, data, false)
@@ -233,7 +235,7 @@ func TestGradients(t *testing.T) {
 		t.Fatal(err)
 	}
 	if *r.Gradients != (Scope{Split: "train", Examples: 256, Batches: 2, Statistics: engine.StatisticsBatch}) {
-		t.Errorf("gradients were taken over %+v", *r.Gradients)
+		t.Errorf("gradients were measured over %+v, want 256 pictures of the training split in 2 batches, batch statistics", *r.Gradients)
 	}
 	params := nn.NewParams[float64](m.Network, nil)
 	for i, values := range m.Params.Values {
@@ -273,12 +275,12 @@ func TestGradients(t *testing.T) {
 	for i, l := range r.Layers {
 		for kind, got := range map[arch.Kind]float64{arch.ConvWeight: l.Gradient.Convolution, arch.Gamma: l.Gradient.Gamma, arch.Beta: l.Gradient.Beta} {
 			if want := sums[3*i+int(kind)]; math.Abs(got-want) > 1e-3*want {
-				t.Errorf("%s, %v: %v, want %v", l.Name, kind, got, want)
+				t.Errorf("the gradient of %v of %s is %v, want %v", kind, l.Name, got, want)
 			}
 		}
 	}
 	if g := r.Total.Gradient; g.Gamma <= 0 || g.Beta <= 0 || g.Convolution <= 0 {
-		t.Errorf("total gradients are %+v", g)
+		t.Errorf("total gradients are %+v, want numbers above 0", g)
 	}
 }
 
@@ -309,7 +311,7 @@ func TestSweep(t *testing.T) {
 		t.Errorf("the unclamped row is %+v, want %+v", r.Sweep[0], want)
 	}
 	if s := m.Estimation; *r.Reestimated != (Scope{Split: "train", Examples: s.Batches * s.Batch, Batches: s.Batches, Statistics: engine.StatisticsBatch}) {
-		t.Errorf("statistics were taken over %+v, want %+v", *r.Reestimated, s)
+		t.Errorf("statistics were re-estimated over %+v, want %+v", *r.Reestimated, s)
 	}
 	small := 0
 	for i := range m.Network.Units {
@@ -325,17 +327,17 @@ func TestSweep(t *testing.T) {
 	// If every γ is 0, the network gives all pictures the same class, which is right for a
 	// quarter of them.
 	if r.Sweep[2].Share != 1 || r.Sweep[2].TestAccuracy != 0.25 {
-		t.Errorf("the row with every γ clamped is %+v", r.Sweep[2])
+		t.Errorf("the row with every γ clamped is %+v, want share 1 and accuracy 0.25", r.Sweep[2])
 	}
 	if want := constantLoss(m, data.Test.Labels); math.Abs(*r.Sweep[2].TestLoss-want) > 1e-5*want {
 		t.Errorf("the loss with every γ clamped is %v, want %v", *r.Sweep[2].TestLoss, want)
 	}
 	if want := clampedLoss(t, m.Source.Path, data, 0.3); *r.Sweep[1].TestLoss != want {
-		t.Errorf("the loss at 0.3 is %v, but the same model clamped by hand has %v", *r.Sweep[1].TestLoss, want)
+		t.Errorf("the loss at 0.3 is %v, want %v, as for a model whose γ this test clamps", *r.Sweep[1].TestLoss, want)
 	}
 	stored, err := evaluator.Evaluate(context.Background(), m.Stored)
 	if err != nil || r.Stored == nil || *r.Stored.TestLoss != stored.TestLoss {
-		t.Errorf("stored statistics give %+v, want %+v, %v", r.Stored, stored, err)
+		t.Errorf("stored statistics give %+v, want %+v (error %v)", r.Stored, stored, err)
 	}
 }
 
@@ -425,12 +427,13 @@ func TestThreads(t *testing.T) {
 			first = b
 		}
 		if !bytes.Equal(b, first) {
-			t.Errorf("%d threads give a different report than one thread", threads)
+			t.Errorf("the report with %d threads differs from that with 1 thread", threads)
 		}
 	}
 }
 
-// TestKeys checks that the JSON keys of a report are in snake case, and that no key is missing.
+// TestKeys checks that all JSON keys of a report are in snake case, and that the listed keys are
+// among them.
 func TestKeys(t *testing.T) {
 	data := tinyData(64, 32)
 	r, err := Run(context.Background(), trainedModel(t, data, true), data, Options{Threads: 2, GradientBatches: 1, Thresholds: []float64{0.2}})
@@ -473,14 +476,15 @@ func TestKeys(t *testing.T) {
 	}
 }
 
-// TestRunErrors checks invalid options, and that Run stops if its context is cancelled.
+// TestRunErrors checks the errors for invalid options, and that Run stops if its context is
+// cancelled and leaves the model unchanged.
 func TestRunErrors(t *testing.T) {
 	data := tinyData(64, 32)
 	m := trainedModel(t, data, false)
 	for _, o := range []Options{{NearZero: []float64{0}}, {Thresholds: []float64{math.NaN()}}, {Thresholds: []float64{-1}}, {GradientBatches: -1}} {
 		var bad *OptionError
 		if _, err := Run(context.Background(), m, data, o); !errors.As(err, &bad) {
-			t.Errorf("%+v: %v", o, err)
+			t.Errorf("%+v: got error %v, want an *OptionError", o, err)
 		}
 	}
 	before := snapshot(m)
@@ -491,7 +495,7 @@ func TestRunErrors(t *testing.T) {
 		}
 	}})
 	if !errors.Is(err, context.Canceled) {
-		t.Errorf("the error after cancelling is %v", err)
+		t.Errorf("the error after cancelling is %v, want context.Canceled", err)
 	}
 	checkUnchanged(t, m, before)
 }

@@ -12,8 +12,8 @@ import (
 	"bnkit/engine/nn"
 )
 
-// TestDescribeBatchNorms describes the BatchNorms of a model by their tensors alone, and
-// counts small values in a loop.
+// TestDescribeBatchNorms compares the description of a model's γ and β, without its network,
+// with that of the model, and one count with a loop.
 func TestDescribeBatchNorms(t *testing.T) {
 	net, err := arch.Build("resnet-8", arch.Options{Input: arch.Shape{C: 3, H: 8, W: 8}, Classes: 4})
 	if err != nil {
@@ -33,10 +33,10 @@ func TestDescribeBatchNorms(t *testing.T) {
 			}
 			channels++
 		}
-		of := func(values []float32) convert.Tensor {
+		tensor := func(values []float32) convert.Tensor {
 			return convert.Tensor{DType: "F32", Shape: []int{len(values)}, Values: func() ([]float32, error) { return values, nil }}
 		}
-		norms = append(norms, convert.BatchNorm{Name: net.Units[i].BN, Gamma: of(gamma), Beta: of(beta)})
+		norms = append(norms, convert.BatchNorm{Name: net.Units[i].BN, Gamma: tensor(gamma), Beta: tensor(beta)})
 	}
 	got, err := DescribeBatchNorms(norms, []float64{threshold, 0.01}, "a reason")
 	if err != nil {
@@ -47,7 +47,7 @@ func TestDescribeBatchNorms(t *testing.T) {
 		t.Errorf("%v of %d channels have γ and β near zero, want %d", want.Total.BothNearZero[1], channels, both)
 	}
 	if got.Unmeasured != "a reason" || got.Arch != "" || !reflect.DeepEqual(got.Total, want.Total) || !reflect.DeepEqual(got.GammaEdges, want.GammaEdges) || !reflect.DeepEqual(got.BetaEdges, want.BetaEdges) {
-		t.Errorf("%+v, want the values of %+v", got, want)
+		t.Errorf("DescribeBatchNorms returns %+v, want the values of %+v", got, want)
 	}
 	for i := range want.Layers {
 		l := want.Layers[i]
@@ -58,10 +58,10 @@ func TestDescribeBatchNorms(t *testing.T) {
 	}
 	var option *OptionError
 	if _, err := DescribeBatchNorms(norms, []float64{-1}, ""); !errors.As(err, &option) {
-		t.Errorf("a negative threshold: %v", err)
+		t.Errorf("a negative threshold: got error %v, want an *OptionError", err)
 	}
-	var none *convert.Error
-	if _, err := DescribeBatchNorms(nil, nil, ""); !errors.As(err, &none) {
-		t.Errorf("no BatchNorm: %v", err)
+	var noBatchNorm *convert.Error
+	if _, err := DescribeBatchNorms(nil, nil, ""); !errors.As(err, &noBatchNorm) {
+		t.Errorf("no BatchNorm: got error %v, want a *convert.Error", err)
 	}
 }

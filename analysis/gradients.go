@@ -63,8 +63,8 @@ func (r *Report) measureGradients(ctx context.Context, m *engine.Model, data *da
 		n := float64(x.Len()) * float64(count)
 		total[x.Kind] += sums[i]
 		elements[x.Kind] += n
-		if at := layer[x.Unit]; at >= 0 {
-			layers[at].set(x.Kind, sums[i]/n)
+		if l := layer[x.Unit]; l >= 0 {
+			layers[l].set(x.Kind, sums[i]/n)
 		}
 	}
 	for i := range layers {

@@ -103,8 +103,8 @@ func FeatureMapsOf(ctx context.Context, m *engine.Model, data *dataset.Data, lay
 
 // unitOf returns the unit whose convolution or BatchNorm has the given name.
 func unitOf(net *arch.Network, layer string) (int, error) {
-	named := func(u arch.Unit) bool { return layer != "" && (u.Name == layer || u.BN == layer) }
-	if i := slices.IndexFunc(net.Units, named); i >= 0 {
+	hasName := func(u arch.Unit) bool { return layer != "" && (u.Name == layer || u.BN == layer) }
+	if i := slices.IndexFunc(net.Units, hasName); i >= 0 {
 		return i, nil
 	}
 	var names []string

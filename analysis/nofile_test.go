@@ -14,7 +14,7 @@ import (
 	"bnkit/prune"
 )
 
-// TestModelWithoutFile analyses and prunes a model that has a network and parameters, but no
+// TestModelWithoutFile analyzes and prunes a model that has a network and parameters, but no
 // file, seed, data set or statistics.
 func TestModelWithoutFile(t *testing.T) {
 	data := tinyData(64, 32)
@@ -31,11 +31,11 @@ func TestModelWithoutFile(t *testing.T) {
 	}
 	// All 64 pictures fit into one batch.
 	if *r.Reestimated != (Scope{Split: "train", Statistics: engine.StatisticsBatch, Batches: 1, Examples: 64}) || r.Accuracy.Examples != 32 {
-		t.Errorf("statistics were taken over %+v, and accuracy over %+v", *r.Reestimated, *r.Accuracy)
+		t.Errorf("statistics were re-estimated over %+v and accuracy measured over %+v, want 64 training pictures in 1 batch and 32 test pictures", *r.Reestimated, *r.Accuracy)
 	}
 	b, err := json.Marshal(r)
 	if err != nil || strings.Contains(string(b), `"trainable"`) || strings.Contains(string(b), `"data"`) || !strings.Contains(string(b), `"arch":"resnet-8"`) {
-		t.Errorf("the report has the key trainable or data, which are unknown, or lacks the network: %.120s, %v", b, err)
+		t.Errorf("the report is %.120s (error %v), want resnet-8 without the keys trainable and data", b, err)
 	}
 
 	pruned, err := prune.Prune(context.Background(), m, data, prune.Options{Threshold: 0.2, Threads: 2})
@@ -43,10 +43,10 @@ func TestModelWithoutFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	if pruned.Clamped != r.Sweep[1].Clamped || pruned.Clamped == 0 || pruned.Before.TestLoss != *r.Sweep[0].TestLoss || pruned.After.TestLoss != *r.Sweep[1].TestLoss {
-		t.Errorf("pruning gives %+v, but the sweep gives %+v", pruned, r.Sweep)
+		t.Errorf("pruning gives %+v, want the numbers of the sweep, %+v", pruned, r.Sweep)
 	}
 	if b, err := json.Marshal(pruned); err != nil || strings.Contains(string(b), `"bytes_`) {
-		t.Errorf("the JSON gives a file size, but the model has no file: %s, %v", b, err)
+		t.Errorf("the JSON of a model without a file is %s (error %v), want no file size", b, err)
 	}
 	checkUnchanged(t, m, before)
 
@@ -54,11 +54,11 @@ func TestModelWithoutFile(t *testing.T) {
 	if err := pruned.Model.Save(path); err != nil {
 		t.Fatal(err)
 	}
-	read, err := engine.LoadModel(path)
+	loaded, err := engine.LoadModel(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, err := prune.Prune(context.Background(), read, data, prune.Options{Threshold: 0.2})
+	prunedAgain, err := prune.Prune(context.Background(), loaded, data, prune.Options{Threshold: 0.2})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +66,10 @@ func TestModelWithoutFile(t *testing.T) {
 	same := func(a, b engine.Evaluation) bool {
 		return a.TestAccuracy == b.TestAccuracy && math.Abs(a.TestLoss-b.TestLoss) < 1e-5
 	}
-	if !same(again.Before, pruned.After) || !same(again.After, pruned.After) || again.Removed != 0 || len(read.History) != 1 || strings.Contains(string(read.History[0].Parameters), "source") {
-		t.Errorf("pruning the saved model gives %+v; its history is %s", again, read.History)
+	if !same(prunedAgain.Before, pruned.After) || !same(prunedAgain.After, pruned.After) || prunedAgain.Removed != 0 {
+		t.Errorf("pruning the saved model gives %+v, want the numbers after the first pruning, %+v, and no removed channels", prunedAgain, pruned.After)
+	}
+	if len(loaded.History) != 1 || strings.Contains(string(loaded.History[0].Parameters), "source") {
+		t.Errorf("the history of the saved model is %s, want one event without a source", loaded.History)
 	}
 }

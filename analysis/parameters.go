@@ -34,8 +34,8 @@ func describe(m *engine.Model, thresholds []float64) *Report {
 			Height: u.OutShape.H, Width: u.OutShape.W, Pruned: pruned[u.BN],
 		})
 		r.Total.Pruned += len(pruned[u.BN])
-		gammas = append(gammas, widen(without(m.Params.Of(i, arch.Gamma), pruned[u.BN])))
-		betas = append(betas, widen(without(m.Params.Of(i, arch.Beta), pruned[u.BN])))
+		gammas = append(gammas, widen(exclude(m.Params.Of(i, arch.Gamma), pruned[u.BN])))
+		betas = append(betas, widen(exclude(m.Params.Of(i, arch.Beta), pruned[u.BN])))
 	}
 	r.setDistributions(gammas, betas)
 	return r
@@ -120,8 +120,8 @@ func relu(u *arch.Unit) string {
 	return u.BN
 }
 
-// without returns the values of the channels that are not in excluded, which must ascend.
-func without(values []float32, excluded []int) []float32 {
+// exclude returns the values of the channels that are not in excluded, which is in ascending order.
+func exclude(values []float32, excluded []int) []float32 {
 	var rest []float32
 	for c, v := range values {
 		if _, found := slices.BinarySearch(excluded, c); !found {
@@ -165,7 +165,7 @@ func edges(values []float64) []float64 {
 	for i := range e {
 		e[i] = edge(first + float64(i))
 	}
-	// A quotient may be rounded to an edge although the extreme value is beyond it.
+	// After rounding, the outermost edges may lie inside the extreme values.
 	e[0], e[len(e)-1] = min(e[0], low), max(e[len(e)-1], high)
 	return e
 }
@@ -213,21 +213,21 @@ func nearZero(gamma, beta, thresholds []float64) (gammas, betas, both []float64)
 		return nil, nil, nil
 	}
 	for _, t := range thresholds {
-		var g, b, two float64
+		var smallGammas, smallBetas, smallBoth float64
 		for i := range gamma {
 			smallGamma, smallBeta := math.Abs(gamma[i]) < t, math.Abs(beta[i]) < t
 			if smallGamma {
-				g++
+				smallGammas++
 			}
 			if smallBeta {
-				b++
+				smallBetas++
 			}
 			if smallGamma && smallBeta {
-				two++
+				smallBoth++
 			}
 		}
 		n := float64(len(gamma))
-		gammas, betas, both = append(gammas, g/n), append(betas, b/n), append(both, two/n)
+		gammas, betas, both = append(gammas, smallGammas/n), append(betas, smallBetas/n), append(both, smallBoth/n)
 	}
 	return gammas, betas, both
 }

@@ -3,8 +3,8 @@
 // clamping small γ (Frankle, Schwab and Morcos 2021, sections 4 and 5).
 package analysis
 
-// Report holds everything that Run measures of one checkpoint, and the data behind each
-// number. Values that do not exist are missing (nil) rather than 0.
+// Report holds everything that Run measures of one checkpoint, and describes the data that it
+// was measured on. Values that do not exist are missing (nil) rather than 0.
 type Report struct {
 	Arch      string `json:"arch,omitempty"`      // missing if the network is not known
 	Trainable string `json:"trainable,omitempty"` // trainable set; missing if it is not known
@@ -52,7 +52,7 @@ type Scope struct {
 	Examples   int    `json:"examples"`          // pictures
 	Batches    int    `json:"batches,omitempty"` // number of batches; missing if the result does not depend on it
 	Statistics string `json:"statistics"`        // statistics that BatchNorm used: "batch", "re-estimated" or "stored"
-	Augmented  bool   `json:"augmented"`
+	Augmented  bool   `json:"augmented"`         // whether the pictures were augmented
 }
 
 // Layer is one BatchNorm, its convolution, and the ReLU after it.

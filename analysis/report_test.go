@@ -11,8 +11,9 @@ import (
 	"bnkit/engine/arch"
 )
 
-// TestJSON checks that three reports are the same after writing and reading: a complete one, one
-// that was made without data, and one of a network whose loss and gradients overflow.
+// TestJSON checks that three reports are the same after encoding and decoding, and which keys
+// their JSON has: a complete report, one that was made without data, and one of a network whose
+// loss and gradients overflow.
 func TestJSON(t *testing.T) {
 	data := tinyData(64, 32)
 	m := trainedModel(t, data, true)
@@ -49,13 +50,13 @@ func TestJSON(t *testing.T) {
 			continue
 		}
 		if strings.Contains(string(b), "null") {
-			t.Errorf("%s: missing values are written as null: %s", name, b)
+			t.Errorf("%s: the JSON contains null, want missing values left out: %s", name, b)
 		}
-		var again Report
-		if err := json.Unmarshal(b, &again); err != nil {
+		var decoded Report
+		if err := json.Unmarshal(b, &decoded); err != nil {
 			t.Errorf("%s: %v", name, err)
-		} else if !reflect.DeepEqual(&again, r) {
-			t.Errorf("%s: the report reads back as %+v", name, again)
+		} else if !reflect.DeepEqual(&decoded, r) {
+			t.Errorf("%s: the JSON decodes to %+v, want %+v", name, decoded, *r)
 		}
 		for _, key := range []string{"sparsity", "gradient", "sweep", "stored_statistics", "accuracy"} {
 			if found := strings.Contains(string(b), `"`+key); found != (name != "described") && !(name == "overflowing" && key == "gradient") {

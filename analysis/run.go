@@ -166,12 +166,12 @@ func (r *Report) sweep(ctx context.Context, m *engine.Model, evaluator *engine.E
 		a := accuracyOf(stored)
 		r.Stored = &a
 	}
-	for at, threshold := range o.Thresholds {
-		o.Progress("accuracy with γ clamped", at, len(o.Thresholds))
+	for i, threshold := range o.Thresholds {
+		o.Progress("accuracy with γ clamped", i, len(o.Thresholds))
 		row := Sweep{Threshold: threshold}
 		clamped, layers := prune.Clamp(m, threshold, false)
-		for i, l := range layers {
-			row.Clamped += l.Clamped - len(r.Layers[i].Pruned)
+		for j, l := range layers {
+			row.Clamped += l.Clamped - len(r.Layers[j].Pruned)
 		}
 		row.Share = float64(row.Clamped) / float64(max(r.Total.Channels-r.Total.Pruned, 1))
 		if row.Accuracy, err = accuracyOfVariant(ctx, evaluator, clamped); err != nil {

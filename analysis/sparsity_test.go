@@ -12,8 +12,8 @@ import (
 	"bnkit/engine/nn"
 )
 
-// forward computes the network in inference mode with plain float64 loops. It returns the
-// outputs of every unit, N×C×H×W, before the ReLU.
+// forward computes the network over the test split in inference mode, with plain float64 loops.
+// It returns the outputs of every unit, N×C×H×W, before the ReLU.
 func forward(m *engine.Model, stats *nn.Statistics, data *dataset.Data) [][]float64 {
 	split := data.Test
 	var pictures []float64
@@ -39,35 +39,35 @@ func forward(m *engine.Model, stats *nn.Statistics, data *dataset.Data) [][]floa
 	}
 	for i := range net.Units {
 		u := &net.Units[i]
-		in, from := input(u.In)
-		weight, to := m.Params.Of(i, arch.ConvWeight), u.OutShape
+		in, inShape := input(u.In)
+		weight, outShape := m.Params.Of(i, arch.ConvWeight), u.OutShape
 		gamma, beta := m.Params.Of(i, arch.Gamma), m.Params.Of(i, arch.Beta)
-		var add []float64
-		var shape arch.Shape
+		var residual []float64
+		var shape arch.Shape // of the residual
 		if u.Add.Kind != arch.NoResidual {
-			add, shape = input(u.Add.From)
+			residual, shape = input(u.Add.From)
 		}
 		for n := range split.Len() {
-			for c := range to.C {
-				for y := range to.H {
-					for x := range to.W {
+			for c := range outShape.C {
+				for y := range outShape.H {
+					for x := range outShape.W {
 						sum := 0.0
-						for ci := range from.C {
+						for ci := range inShape.C {
 							for r := range u.Kernel {
 								for s := range u.Kernel {
 									row, column := y*u.Stride+r-u.Pad, x*u.Stride+s-u.Pad
-									if row >= 0 && row < from.H && column >= 0 && column < from.W {
-										sum += in[((n*from.C+ci)*from.H+row)*from.W+column] * float64(weight[((c*from.C+ci)*u.Kernel+r)*u.Kernel+s])
+									if row >= 0 && row < inShape.H && column >= 0 && column < inShape.W {
+										sum += in[((n*inShape.C+ci)*inShape.H+row)*inShape.W+column] * float64(weight[((c*inShape.C+ci)*u.Kernel+r)*u.Kernel+s])
 									}
 								}
 							}
 						}
 						z := float64(gamma[c])*(sum-stats.Mean[i][c])/math.Sqrt(stats.Var[i][c]+m.Preprocessing.Eps) + float64(beta[c])
 						switch {
-						case add != nil && shape == to:
-							z += add[len(all[i])]
-						case add != nil && c < shape.C: // a shortcut without a convolution
-							z += add[((n*shape.C+c)*shape.H+2*y)*shape.W+2*x]
+						case residual != nil && shape == outShape:
+							z += residual[len(all[i])]
+						case residual != nil && c < shape.C: // a shortcut without a convolution
+							z += residual[((n*shape.C+c)*shape.H+2*y)*shape.W+2*x]
 						}
 						all[i] = append(all[i], z)
 					}
@@ -78,8 +78,9 @@ func forward(m *engine.Model, stats *nn.Statistics, data *dataset.Data) [][]floa
 	return all
 }
 
-// TestSparsityOfEveryLayer compares the sparsity of a trained network with counts over plain
-// loops. An output that is within a rounding error of zero may be counted as zero or not.
+// TestSparsityOfEveryLayer compares the sparsity of a trained network with counts of the outputs
+// that plain loops compute. An output that is within a rounding error of zero may be counted as
+// zero or not.
 func TestSparsityOfEveryLayer(t *testing.T) {
 	data := tinyData(64, 24)
 	m := trainedModel(t, data, false)
@@ -102,8 +103,8 @@ func TestSparsityOfEveryLayer(t *testing.T) {
 	z := forward(m, stats, data)[unit]
 	area := m.Network.Units[unit].OutShape.H * m.Network.Units[unit].OutShape.W
 	positions := data.Test.Len() * area
-	edge := int(0.99 * float64(positions)) // outputs that may be zero in a channel that is not off
-	for c, zeros := range []int{0, 1, positions * 95 / 100, edge, edge + 1, positions} {
+	mostZeros := int(0.99 * float64(positions)) // in a channel that is not off
+	for c, zeros := range []int{0, 1, positions * 95 / 100, mostZeros, mostZeros + 1, positions} {
 		var values []float64
 		for n := range data.Test.Len() {
 			values = append(values, z[(n*len(gamma)+c)*area:][:area]...)
@@ -121,7 +122,7 @@ func TestSparsityOfEveryLayer(t *testing.T) {
 		t.Fatal(err)
 	}
 	const rounding = 1e-5
-	var channels, mostlyOff, alwaysOn, unsure, outputs int
+	var channels, mostlyOff, alwaysOn, ambiguous, outputs int
 	for i, z := range forward(m, stats, data) {
 		u := &m.Network.Units[i]
 		if !u.ReLU {
@@ -130,8 +131,8 @@ func TestSparsityOfEveryLayer(t *testing.T) {
 		area := u.OutShape.H * u.OutShape.W
 		positions := data.Test.Len() * area
 		least, most := make([]int, u.OutShape.C), make([]int, u.OutShape.C)
-		for at, v := range z {
-			c := at / area % u.OutShape.C
+		for j, v := range z {
+			c := j / area % u.OutShape.C
 			if v < -rounding {
 				least[c]++
 			}
@@ -139,7 +140,7 @@ func TestSparsityOfEveryLayer(t *testing.T) {
 				most[c]++
 			}
 		}
-		var zero, off, on [2]int
+		var zero, off, on [2]int // lower and upper bounds
 		for c := range least {
 			for k, n := range []int{least[c], most[c]} {
 				zero[k] += n
@@ -152,26 +153,26 @@ func TestSparsityOfEveryLayer(t *testing.T) {
 			}
 		}
 		s := report.Layers[i].Sparsity
-		within := func(what string, got float64, bounds [2]int) {
+		checkBounds := func(what string, got float64, bounds [2]int) {
 			t.Helper()
 			if got < float64(bounds[0]) || got > float64(bounds[1]) {
-				t.Errorf("%s has %v %s, want a number in %v", u.BN, got, what, bounds)
+				t.Errorf("%s has %v %s, want a number from %d to %d", u.BN, got, what, bounds[0], bounds[1])
 			}
 		}
-		within("zeros", math.Round(s.Zero*float64(len(z))), zero)
-		within("channels off", float64(s.MostlyOff), off)
-		within("channels on", float64(s.AlwaysOn), on)
+		checkBounds("zeros", math.Round(s.Zero*float64(len(z))), zero)
+		checkBounds("channels off", float64(s.MostlyOff), off)
+		checkBounds("channels on", float64(s.AlwaysOn), on)
 		if s.Channels != u.OutShape.C {
 			t.Errorf("%s has %d channels, want %d", u.BN, s.Channels, u.OutShape.C)
 		}
 		channels, mostlyOff, alwaysOn = channels+s.Channels, mostlyOff+s.MostlyOff, alwaysOn+s.AlwaysOn
-		unsure, outputs = unsure+zero[1]-zero[0], outputs+len(z)
+		ambiguous, outputs = ambiguous+zero[1]-zero[0], outputs+len(z)
 	}
-	if unsure*100 > outputs {
-		t.Errorf("%d of %d outputs are too near zero to compare", unsure, outputs)
+	if ambiguous*100 > outputs {
+		t.Errorf("%d of %d outputs are too near zero to compare, want at most 1%%", ambiguous, outputs)
 	}
 	total := report.Total.Sparsity
 	if total.Channels != channels || total.MostlyOff != mostlyOff || total.AlwaysOn != alwaysOn || mostlyOff == 0 || alwaysOn == 0 {
-		t.Errorf("the total is %+v, but the layers have %d channels, %d off, %d on", total, channels, mostlyOff, alwaysOn)
+		t.Errorf("the total is %+v, want %d channels, %d off and %d on, as the layers have, and some of both", total, channels, mostlyOff, alwaysOn)
 	}
 }

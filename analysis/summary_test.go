@@ -40,18 +40,18 @@ func TestSummarise(t *testing.T) {
 	// ResNet-8 has three BatchNorms of 16, three of 32 and three of 64 channels.
 	m := s.Model
 	if m == nil || m.Data != "sample" || m.Family != "resnet-N" || m.Depth != 8 || m.Width != 16 || m.BNParameters != 2*3*(16+32+64) || m.Trained != m.BNParameters || m.FileBytes != info.Size() {
-		t.Errorf("the model is %+v", m)
+		t.Errorf("the model is %+v, want resnet-N of depth 8 and width 16, trained on sample, with %d γ and β, all trained, in %d bytes", m, 2*3*(16+32+64), info.Size())
 	}
 	if len(epochs) != 3 || s.Epochs != 3 || s.Config.Arch != "resnet-8" || s.Result == nil {
-		t.Fatalf("%d epochs, %+v", len(epochs), s)
+		t.Fatalf("%d rows, summary %+v; want 3 rows, and 3 epochs of resnet-8 with a result", len(epochs), s)
 	}
 	last, r := epochs[2], s.Result
 	if r.TestAccuracy != last.TestAccuracy || *r.TestLoss != last.TestLoss || r.TestExamples != 32 || r.TestStatistics != "running" ||
 		r.TrainAccuracy != last.TrainAccuracy || r.GeneralisationGap != last.TrainAccuracy-last.TestAccuracy || *r.GammaNearZero != last.GammaNearZero {
-		t.Errorf("the result is %+v, but the last row is %+v", r, last)
+		t.Errorf("the result is %+v, want the values of the last row, %+v", r, last)
 	}
 	if want := epochs[0].Seconds + epochs[1].Seconds + epochs[2].Seconds; *r.Seconds != want {
-		t.Errorf("%v seconds, want %v", r.Seconds, want)
+		t.Errorf("%v seconds, want %v", *r.Seconds, want)
 	}
 
 	// Without the first row there is no total time; without the last row there is no
@@ -61,13 +61,13 @@ func TestSummarise(t *testing.T) {
 		t.Fatal(err)
 	}
 	rows := bytes.SplitAfter(lines, []byte("\n"))
-	for name, left := range map[string][]byte{"first": slices.Concat(rows[1], rows[2]), "last": slices.Concat(rows[0], rows[1])} {
-		if err := os.WriteFile(filepath.Join(dir, rundir.MetricsFile), left, 0o666); err != nil {
+	for name, remaining := range map[string][]byte{"first": slices.Concat(rows[1], rows[2]), "last": slices.Concat(rows[0], rows[1])} {
+		if err := os.WriteFile(filepath.Join(dir, rundir.MetricsFile), remaining, 0o666); err != nil {
 			t.Fatal(err)
 		}
 		s, epochs, err := Summarise(dir)
 		if err != nil || s.Epochs != 3 || len(epochs) != 2 || (s.Result == nil) != (name == "last") || s.Result != nil && s.Result.Seconds != nil {
-			t.Errorf("without the %s row: %+v, %v", name, s, err)
+			t.Errorf("without the %s row: %d rows, summary %+v (error %v); want 2 rows, 3 epochs, no seconds, and a result: %v", name, len(epochs), s, err, name != "last")
 		}
 	}
 
@@ -78,10 +78,10 @@ func TestSummarise(t *testing.T) {
 	}
 	s, epochs, err = Summarise(dir)
 	if err != nil || s.Model != nil || s.Result != nil || s.Epochs != 0 || epochs != nil {
-		t.Errorf("a run before its first epoch: %+v, %v, %v", s, epochs, err)
+		t.Errorf("a run before its first epoch: %+v, rows %v (error %v); want no epochs, model, result and rows", s, epochs, err)
 	}
 	if b, err := json.Marshal(s); err != nil || strings.Contains(string(b), "model") || strings.Contains(string(b), "result") {
-		t.Errorf("the JSON has missing values: %s, %v", b, err)
+		t.Errorf("the JSON of a run before its first epoch is %s (error %v), want no model and no result", b, err)
 	}
 
 	for name, contents := range map[string]string{rundir.CheckpointFile: "not a checkpoint", rundir.MetricsFile: "{\n"} {
@@ -89,7 +89,7 @@ func TestSummarise(t *testing.T) {
 			t.Fatal(err)
 		}
 		if _, _, err := Summarise(dir); err == nil || !strings.Contains(err.Error(), name) || errors.Is(err, checkpoint.ErrCorrupt) != (name == rundir.CheckpointFile) {
-			t.Errorf("the error for a damaged %s is %v", name, err)
+			t.Errorf("the error for a damaged %s is %v, want one that names the file, and ErrCorrupt only for a checkpoint", name, err)
 		}
 		if err := os.Remove(filepath.Join(dir, name)); err != nil {
 			t.Fatal(err)
@@ -107,7 +107,7 @@ func TestTrainedCount(t *testing.T) {
 	}
 	s, _, err := Summarise(dir)
 	if err != nil || s.Model.Trained != s.Model.Parameters || s.Model.Parameters <= s.Model.BNParameters {
-		t.Errorf("%+v, %v", s.Model, err)
+		t.Errorf("the model is %+v (error %v), want all parameters trained", s.Model, err)
 	}
 }
 
@@ -120,7 +120,7 @@ func TestDepth(t *testing.T) {
 				t.Fatal(err)
 			}
 			if got := depth(net); got != want {
-				t.Errorf("the depth of %s with shortcut %s is %d", name, shortcut, got)
+				t.Errorf("the depth of %s with shortcut %s is %d, want %d", name, shortcut, got, want)
 			}
 		}
 	}
@@ -134,7 +134,7 @@ func TestResult(t *testing.T) {
 	}, 2)
 	// The epochs take 2 and 4 seconds for 200 pictures in all.
 	if r.ImagesPerSecond == nil || math.Abs(*r.ImagesPerSecond-200.0/6) > 1e-12 || *r.Seconds != 8 || r.TestLoss != nil {
-		t.Errorf("%+v", r)
+		t.Errorf("the result is %+v, want 33.3 images per second, 8 seconds and no loss", r)
 	}
 	if r := resultOf([]rundir.EpochMetrics{{Epoch: 1, TrainExamples: 100}}, 1); r.ImagesPerSecond != nil {
 		t.Errorf("the speed is %v, want none", *r.ImagesPerSecond)
@@ -152,7 +152,7 @@ func TestFamily(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got := family(net); got != want {
-			t.Errorf("%s is of the family %q, want %q", name, got, want)
+			t.Errorf("the family of %s is %q, want %q", name, got, want)
 		}
 	}
 }
@@ -161,11 +161,11 @@ func TestFamily(t *testing.T) {
 func TestDifferences(t *testing.T) {
 	a, b := &Summary{Config: config.Default()}, &Summary{Config: config.Default()}
 	if d := Differences([]*Summary{a, b}); d != nil {
-		t.Errorf("equal runs differ in %+v", d)
+		t.Errorf("equal runs differ in %+v, want no differences", d)
 	}
 	b.Config.Seed, b.Config.LRDrops = 7, []int{3, 4}
 	d := Differences([]*Summary{a, b, a})
 	if len(d) != 2 || d[0].Name != "seed" || !slices.Equal(d[0].Values, []string{"1", "7", "1"}) || d[1].Name != "lr_drops" || d[1].Values[1] != "3,4" {
-		t.Errorf("differences %+v", d)
+		t.Errorf("differences %+v, want seed 1, 7, 1 and lr_drops with 3,4 in the second run", d)
 	}
 }

@@ -42,11 +42,11 @@ func TestTotals(t *testing.T) {
 		"convolutions": {r.Total.Gradient.Convolution, gradient.Convolution / weights[arch.ConvWeight]},
 	} {
 		if math.Abs(pair[0]-pair[1]) > 1e-12*pair[1] || pair[1] == 0 {
-			t.Errorf("the total gradient of %s is %v, but the layers give %v", what, pair[0], pair[1])
+			t.Errorf("the total gradient of %s is %v, want %v, as the layers give, and not 0", what, pair[0], pair[1])
 		}
 	}
 	if !slices.Equal(gamma, r.Total.Gamma.Histogram) || !slices.Equal(beta, r.Total.Beta.Histogram) {
-		t.Errorf("the total histograms are %v and %v, but the layers give %v and %v", r.Total.Gamma.Histogram, r.Total.Beta.Histogram, gamma, beta)
+		t.Errorf("the total histograms are %v and %v, want %v and %v, as the layers give", r.Total.Gamma.Histogram, r.Total.Beta.Histogram, gamma, beta)
 	}
 
 	var all []float32
@@ -60,7 +60,7 @@ func TestTotals(t *testing.T) {
 		}
 	}
 	if s := r.Sweep[1]; s.Clamped != small || s.Share != float64(small)/float64(len(all)) {
-		t.Errorf("%d γ are clamped, which is reported as a share of %v; want %d of %d", s.Clamped, s.Share, small, len(all))
+		t.Errorf("the sweep clamps %d γ, a share of %v; want %d of %d", s.Clamped, s.Share, small, len(all))
 	}
 	checkDistribution(t, "all γ", r.Total.Gamma, all, r.GammaEdges)
 	all = all[:0]
@@ -70,7 +70,7 @@ func TestTotals(t *testing.T) {
 	checkDistribution(t, "all β", r.Total.Beta, all, r.BetaEdges)
 }
 
-// addCounts adds b to a, element by element. A nil a stands for zeros.
+// addCounts adds b to a, element by element, and returns a. If a is nil, it returns a copy of b.
 func addCounts(a, b []int) []int {
 	if a == nil {
 		return slices.Clone(b)
@@ -95,12 +95,12 @@ func TestDyadicEdges(t *testing.T) {
 					sum += n
 					for _, x := range values {
 						if e[bin] <= x && x < e[bin+1] && n == 0 {
-							t.Fatalf("the histogram counts no value from %v to %v, but %v of %v lies there", e[bin], e[bin+1], x, values)
+							t.Fatalf("the histogram counts 0 values from %v to %v, want at least 1, because %v of %v lies there", e[bin], e[bin+1], x, values)
 						}
 					}
 				}
 				if sum != len(values) || e[0] > values[0] || e[len(e)-1] < values[len(values)-1] || !slices.Contains(e, 0) {
-					t.Fatalf("%v: the histogram is %v for the edges %v", values, d.Histogram, e)
+					t.Fatalf("the histogram of %v is %v for the edges %v, want each value counted once and 0 among the edges", values, d.Histogram, e)
 				}
 			}
 		}
