@@ -10,19 +10,19 @@ import (
 
 // ticks labels an axis at a few round numbers.
 type ticks struct {
-	percent bool // the axis is a share, shown in percent
-	whole   bool // only whole numbers make sense
-	most    int  // largest number of steps; 0 for 7
+	percent  bool // the axis is a share, shown in percent
+	whole    bool // only whole numbers make sense
+	maxSteps int  // 0 for 7
 }
 
 // step returns the distance of labels, in the unit that they show.
 func (t ticks) step(low, high float64) float64 {
-	most := t.most
-	if most == 0 {
-		most = 7
+	maxSteps := t.maxSteps
+	if maxSteps == 0 {
+		maxSteps = 7
 	}
 	// A rounding error of the range must not double the step.
-	step := roundUp((high - low) * t.unit() / float64(most) * (1 - 1e-9))
+	step := roundUp((high - low) * t.unit() / float64(maxSteps) * (1 - 1e-9))
 	if t.whole {
 		step = max(step, 1)
 	}
@@ -53,9 +53,9 @@ func (t ticks) Ticks(low, high float64) []plot.Tick {
 }
 
 // shareAxis makes the vertical axis show shares in percent. It begins at 0 and ends at the
-// first label that is not below the data. It has about most labels.
-func shareAxis(p *plot.Plot, most int) {
-	t := ticks{percent: true, most: most}
+// first label that is not below the data. It has about maxSteps steps.
+func shareAxis(p *plot.Plot, maxSteps int) {
+	t := ticks{percent: true, maxSteps: maxSteps}
 	high := 0.05
 	if finite(p.Y.Max) {
 		high = max(high, p.Y.Max)
@@ -66,34 +66,34 @@ func shareAxis(p *plot.Plot, most int) {
 }
 
 // logAxis makes an axis logarithmic from low to high, which must be positive. Its coordinates
-// are exponents, log₁₀ of the values that it shows. most is the limit of logTicks.
+// are exponents, log₁₀ of the values that it shows. maxLabels is that of logTicks.
 // plot.LogScale is not used because it does not centre the label of the axis and panics at 0.
-func logAxis(a *plot.Axis, low, high float64, most int) {
+func logAxis(a *plot.Axis, low, high float64, maxLabels int) {
 	a.Min, a.Max = math.Log10(low), math.Log10(high)
 	if a.Min == a.Max {
 		a.Min, a.Max = a.Min-0.3, a.Max+0.3
 	}
-	a.Tick.Marker = logTicks{most}
+	a.Tick.Marker = logTicks{maxLabels}
 }
 
 // logTicks labels an axis of exponents at 1, 2 and 5 times each power of ten. If there
-// would be more than most labels, it labels only powers of ten, or only some of them.
-type logTicks struct{ most int }
+// would be more than maxLabels labels, it labels only powers of ten, or only some of them.
+type logTicks struct{ maxLabels int }
 
 // Ticks implements plot.Ticker.
 func (t logTicks) Ticks(low, high float64) []plot.Tick {
 	decades := high - low
-	every := max(1, int(math.Ceil(decades/float64(t.most))))
-	crowded := math.Floor(3*decades)+1 > float64(t.most)
+	stride := max(1, int(math.Ceil(decades/float64(t.maxLabels)))) // of labelled powers
+	crowded := math.Floor(3*decades)+1 > float64(t.maxLabels)
 	var marks []plot.Tick
 	for power := int(math.Floor(low)); power <= int(math.Ceil(high)); power++ {
 		for _, digit := range []float64{1, 2, 5} {
 			exponent := float64(power) + math.Log10(digit)
-			if exponent < low-1e-9 || exponent > high+1e-9 || digit != 1 && every > 1 {
+			if exponent < low-1e-9 || exponent > high+1e-9 || digit != 1 && stride > 1 {
 				continue
 			}
 			mark := plot.Tick{Value: exponent}
-			if digit == 1 && power%every == 0 || !crowded {
+			if digit == 1 && power%stride == 0 || !crowded {
 				mark.Label = fmt.Sprintf("%.6g", digit*math.Pow10(power))
 			}
 			marks = append(marks, mark)
@@ -102,8 +102,8 @@ func (t logTicks) Ticks(low, high float64) []plot.Tick {
 	return marks
 }
 
-// relabelled places ticks like its Ticker, but gives all labelled ticks the same label. The grid
-// has lines only at labelled ticks.
+// relabelled places ticks like its Ticker, but gives all labelled ticks the same label. A label of
+// one space is invisible and keeps the line of the grid, which ticks without a label do not have.
 type relabelled struct {
 	plot.Ticker
 	label string

@@ -33,9 +33,9 @@ var (
 // Its lightness falls steadily.
 func shade(level float64) color.Color {
 	stops := []color.RGBA{{0xff, 0xff, 0xff, 0xff}, {0x9e, 0xca, 0xe9, 0xff}, {0x00, 0x72, 0xb2, 0xff}, {0x00, 0x1f, 0x3f, 0xff}}
-	at := max(0, min(level, 1)) * float64(len(stops)-1)
-	k := min(int(at), len(stops)-2)
-	return mix(stops[k], stops[k+1], at-float64(k))
+	position := max(0, min(level, 1)) * float64(len(stops)-1)
+	k := min(int(position), len(stops)-2)
+	return mix(stops[k], stops[k+1], position-float64(k))
 }
 
 // diverging returns the colour of a level from -1 to 1: blue to white to vermillion.
@@ -49,6 +49,6 @@ func diverging(level float64) color.Color {
 
 // mix returns the mean of a and b, in which b has the weight share.
 func mix(a, b color.RGBA, share float64) color.Color {
-	of := func(a, b uint8) uint8 { return uint8(float64(a)*(1-share) + float64(b)*share + 0.5) }
-	return color.RGBA{of(a.R, b.R), of(a.G, b.G), of(a.B, b.B), 0xff}
+	channel := func(a, b uint8) uint8 { return uint8(float64(a)*(1-share) + float64(b)*share + 0.5) }
+	return color.RGBA{channel(a.R, b.R), channel(a.G, b.G), channel(a.B, b.B), 0xff}
 }

@@ -51,7 +51,7 @@ func roleMark(r role) mark {
 
 // stage is a range of consecutive layers whose outputs have the same size.
 type stage struct {
-	first, end    int // indices of layers; end is after the last
+	first, end    int // index of the first layer, and the index after the last one
 	height, width int // 0 if they are not known
 }
 
@@ -76,8 +76,8 @@ func stagesOf(r *analysis.Report) []stage {
 	return stages
 }
 
-// blockOf returns the name of the block of a layer, such as "blocks.0", "layer1.0" or "block_0_0". A
-// layer outside of blocks, such as "bn", is its own block.
+// blockOf returns the name of the block of a layer, such as "blocks.0", "layer1.0" or
+// "block_0_0". A layer outside of blocks, such as "bn", is its own block.
 func blockOf(l *analysis.Layer) string {
 	parts := strings.Split(l.Name, ".")
 	for i, part := range parts {
@@ -92,10 +92,10 @@ func blockOf(l *analysis.Layer) string {
 // has its own position, and blocks have labels. If the runs only have the same number of stages,
 // all stages are equally wide. Otherwise all networks are equally wide.
 type depth struct {
-	layers []analysis.Layer // of one run
-	stages []stage          // of one run
-	same   bool             // all runs have the same layers
-	staged bool             // all runs have the same number of stages
+	layers []analysis.Layer // of the first run
+	stages []stage          // of the first run, without sizes that differ between runs
+	same   bool             // whether all runs have the same layers
+	staged bool             // whether all runs have the same number of stages, and several
 }
 
 // depthOf returns the axis for the runs whose reports have the values to be drawn. ok reports
@@ -128,9 +128,9 @@ func (d depth) position(r *analysis.Report, i int) float64 {
 	case d.same:
 		return float64(i + 1)
 	case d.staged:
-		for at, s := range stagesOf(r) {
+		for k, s := range stagesOf(r) {
 			if i < s.end {
-				return float64(at) + (float64(i-s.first)+0.5)/float64(s.end-s.first)
+				return float64(k) + (float64(i-s.first)+0.5)/float64(s.end-s.first)
 			}
 		}
 	}
@@ -152,12 +152,12 @@ func (d depth) series(r *analysis.Report, kind role, m mark, value func(*analysi
 // as the given share of the picture. Names of stages are above it if named is true.
 func (d depth) axis(p *plot.Plot, share float64, named bool) {
 	b := bands{named: named}
-	for at, s := range d.stages {
+	for k, s := range d.stages {
 		low, high, name := float64(s.first)+0.5, float64(s.end)+0.5, s.size()
 		if !d.same {
-			low, high = float64(at), float64(at+1)
+			low, high = float64(k), float64(k+1)
 			if name == "" {
-				name = fmt.Sprintf("stage %d", at+1)
+				name = fmt.Sprintf("stage %d", k+1)
 			}
 		}
 		b.low, b.high, b.names = append(b.low, low), append(b.high, high), append(b.names, name)
@@ -213,7 +213,7 @@ func blockTicks(layers []analysis.Layer, length vg.Length, size func(string) vg.
 		numbered := 0
 		for i, b := range blocks {
 			mark := plot.Tick{Value: b.middle}
-			at, half := length*vg.Length(b.middle)/vg.Length(len(layers)), size(b.name)/2+vg.Points(2)
+			center, half := length*vg.Length(b.middle)/vg.Length(len(layers)), size(b.name)/2+vg.Points(2)
 			isNumbered := strings.ContainsAny(b.name, "0123456789")
 			wanted := isNumbered && numbered%every == 0
 			if isNumbered {
@@ -222,8 +222,8 @@ func blockTicks(layers []analysis.Layer, length vg.Length, size func(string) vg.
 				wanted = true // the stem
 			}
 			if wanted {
-				fits = fits && at-half >= taken
-				mark.Label, taken = b.name, at+half
+				fits = fits && center-half >= taken
+				mark.Label, taken = b.name, center+half
 			}
 			marks = append(marks, mark)
 		}
@@ -281,9 +281,9 @@ func (b bands) GlyphBoxes(*plot.Plot) []plot.GlyphBox {
 type diamondGlyph struct{}
 
 // DrawGlyph implements draw.GlyphDrawer.
-func (diamondGlyph) DrawGlyph(c *draw.Canvas, style draw.GlyphStyle, at vg.Point) {
-	r := 1.4 * style.Radius
-	corners := []vg.Point{{X: at.X, Y: at.Y + r}, {X: at.X + r, Y: at.Y}, {X: at.X, Y: at.Y - r}, {X: at.X - r, Y: at.Y}}
+func (diamondGlyph) DrawGlyph(c *draw.Canvas, style draw.GlyphStyle, center vg.Point) {
+	x, y, r := center.X, center.Y, 1.4*style.Radius
+	corners := []vg.Point{{X: x, Y: y + r}, {X: x + r, Y: y}, {X: x, Y: y - r}, {X: x - r, Y: y}}
 	c.FillPolygon(color.White, corners)
 	c.StrokeLines(draw.LineStyle{Color: style.Color, Width: vg.Points(1)}, append(corners, corners[0]))
 }

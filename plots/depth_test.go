@@ -17,7 +17,7 @@ func TestBlockOf(t *testing.T) {
 		"block_0_1.bn_0": "block_0_1", "input_conv.bn_0": "input_conv", "bn1": "bn1",
 	} {
 		if got := blockOf(&analysis.Layer{Name: name}); got != want {
-			t.Errorf("%s is in block %q, want %q", name, got, want)
+			t.Errorf("the block of %s is %q, want %q", name, got, want)
 		}
 	}
 }
@@ -43,7 +43,7 @@ func TestDepth(t *testing.T) {
 		}
 		d, ok := depthOf(runs, func(*analysis.Report) bool { return true })
 		if !ok {
-			t.Fatalf("%s: no axis", name)
+			t.Fatalf("%s: depthOf returns no axis, want one", name)
 		}
 		for k, r := range c.runs {
 			var got []float64
@@ -57,21 +57,22 @@ func TestDepth(t *testing.T) {
 	}
 }
 
-// TestRoles checks that shortcuts and last layers of blocks are not on the line of other layers.
+// TestRoles checks that shortcuts and last layers of blocks are not on the line of other layers,
+// that sparsity leaves out shortcuts, and that gradients of several runs have two columns.
 func TestRoles(t *testing.T) {
 	r := report(9, 0.6)
 	d, _ := depthOf([]Run{{Report: r}}, func(*analysis.Report) bool { return true })
 	for kind, want := range map[role][]float64{inner: {1, 4, 7}, last: {2, 5, 8}, shortcut: {3, 6, 9}} {
 		if s := d.series(r, kind, mark{}, func(*analysis.Layer) float64 { return 0 }); !slices.Equal(s.x, want) {
-			t.Errorf("layers %s are at %v, want %v", roleNames[kind], s.x, want)
+			t.Errorf("the %s are at %v, want %v", roleNames[kind], s.x, want)
 		}
 	}
 	if f := sparsity([]Run{{Report: r}}); len(f.legend) != 2 {
-		t.Errorf("the legend is %+v, but shortcuts have no ReLU", f.legend)
+		t.Errorf("the legend of sparsity is %+v, want 2 entries, because shortcuts have no ReLU", f.legend)
 	}
 	f := gradients([]Run{{Name: "a", Report: r}, {Name: "b", Report: r}})
 	if len(f.panels) != 6 || f.columns != 2 {
-		t.Errorf("%d panels in %d columns, want a row for each of 3 kinds", len(f.panels), f.columns)
+		t.Errorf("%d panels in %d columns, want 6 in 2, with a row for each of 3 kinds", len(f.panels), f.columns)
 	}
 }
 
@@ -82,16 +83,16 @@ func TestBlockTicks(t *testing.T) {
 	labels := 0
 	for _, tick := range blockTicks(r.Layers, width, size) {
 		if tick.Label != "" {
-			if every := math.Mod(tick.Value-2, 15); every != 0 {
-				t.Errorf("%s is at %v", tick.Label, tick.Value)
+			if math.Mod(tick.Value-2, 15) != 0 {
+				t.Errorf("%s is at %v, want 2 plus a multiple of 15", tick.Label, tick.Value)
 			}
 			labels++
 		}
 	}
 	if labels != 12 {
-		t.Errorf("%d of 60 blocks have labels, want every fifth", labels)
+		t.Errorf("%d of 60 blocks have labels, want 12, every fifth", labels)
 	}
 	if ticks := blockTicks(report(9, 0.6).Layers, width, size); len(ticks) != 3 || ticks[0].Label != "blocks.0" || ticks[2].Label != "blocks.2" {
-		t.Errorf("ticks %+v", ticks)
+		t.Errorf("ticks %+v, want labels blocks.0 to blocks.2", ticks)
 	}
 }

@@ -46,7 +46,7 @@ func depthWidth(runs []Run) *figure {
 		f.legend = append(f.legend, entry{name: t.name, mark: t.mark})
 	}
 	// Differences would be invisible on an axis that begins at 0.
-	shares := ticks{percent: true, most: 7}
+	shares := ticks{percent: true, maxSteps: 7}
 	step := shares.step(p.Y.Min, p.Y.Max) / 100
 	p.Y.Min, p.Y.Max = max(0, math.Floor(p.Y.Min/step-0.4)*step), math.Ceil(p.Y.Max/step+0.4)*step
 	p.Y.Tick.Marker = shares
@@ -78,14 +78,14 @@ func sizesOf(runs []Run) []size {
 	var sizes []size
 	for _, r := range runs {
 		m := r.Summary.Model
-		at := slices.IndexFunc(sizes, func(s size) bool {
+		i := slices.IndexFunc(sizes, func(s size) bool {
 			return s.depth == m.Depth && s.width == m.Width && s.parameters == m.BNParameters
 		})
-		if at < 0 {
-			at = len(sizes)
+		if i < 0 {
+			i = len(sizes)
 			sizes = append(sizes, size{depth: m.Depth, width: m.Width, parameters: m.BNParameters})
 		}
-		sizes[at].accuracies = append(sizes[at].accuracies, r.Summary.Result.TestAccuracy)
+		sizes[i].accuracies = append(sizes[i].accuracies, r.Summary.Result.TestAccuracy)
 	}
 	slices.SortStableFunc(sizes, func(a, b size) int { return cmp.Compare(a.parameters, b.parameters) })
 	return sizes
@@ -131,18 +131,18 @@ func comparableRuns(runs []Run) (groups [][]Run, texts []string) {
 			}
 		}
 		text := strings.Join(parts, ", ")
-		at := slices.Index(texts, text)
-		if at < 0 {
-			at = len(texts)
+		group := slices.Index(texts, text)
+		if group < 0 {
+			group = len(texts)
 			groups, texts = append(groups, nil), append(texts, text)
 		}
-		groups[at] = append(groups[at], r)
+		groups[group] = append(groups[group], r)
 	}
 	return groups, texts
 }
 
 // trendsOf returns the trends of each group of comparable runs: a trend by depth for each width, a
-// trend by width for each depth, and then the networks that belong to neither.
+// trend by width for each depth, and one for each network that belongs to neither.
 func trendsOf(runs []Run) []trend {
 	var trends []trend
 	groups, texts := comparableRuns(runs)
@@ -153,7 +153,7 @@ func trendsOf(runs []Run) []trend {
 		}
 		sizes := sizesOf(members)
 		compared := make([]bool, len(sizes))
-		for _, way := range []struct {
+		for _, direction := range []struct {
 			format string
 			fixed  func(size) int
 			label  func(size) string
@@ -161,16 +161,16 @@ func trendsOf(runs []Run) []trend {
 			{"by depth, width %d", func(s size) int { return s.width }, func(s size) string { return fmt.Sprint(s.depth) }},
 			{"by width, depth %d", func(s size) int { return s.depth }, func(s size) string { return fmt.Sprint(s.width) }},
 		} {
-			same := map[int][]int{} // indices of sizes
+			byFixed := map[int][]int{} // indices of the sizes with the same fixed number
 			for i, s := range sizes {
-				same[way.fixed(s)] = append(same[way.fixed(s)], i)
+				byFixed[direction.fixed(s)] = append(byFixed[direction.fixed(s)], i)
 			}
-			for _, fixed := range slices.Sorted(maps.Keys(same)) {
-				if len(same[fixed]) < 2 {
+			for _, fixed := range slices.Sorted(maps.Keys(byFixed)) {
+				if len(byFixed[fixed]) < 2 {
 					continue
 				}
-				t := trend{name: fmt.Sprintf(way.format, fixed) + suffix, label: way.label, below: strings.HasPrefix(way.format, "by width")}
-				for _, i := range same[fixed] {
+				t := trend{name: fmt.Sprintf(direction.format, fixed) + suffix, label: direction.label, below: strings.HasPrefix(direction.format, "by width")}
+				for _, i := range byFixed[fixed] {
 					t.sizes, compared[i] = append(t.sizes, sizes[i]), true
 				}
 				trends = append(trends, t)
@@ -193,31 +193,32 @@ func (t trend) Plot(c draw.Canvas, p *plot.Plot) {
 	line.mark.shape = nil
 	style := textStyle(8.5, t.mark.color)
 	for _, s := range t.sizes {
-		at := math.Log10(float64(s.parameters))
-		line.x, line.y = append(line.x, at), append(line.y, s.mean())
+		exponent := math.Log10(float64(s.parameters))
+		center := x(exponent)
+		line.x, line.y = append(line.x, exponent), append(line.y, s.mean())
 		if len(s.accuracies) > 1 {
 			for _, a := range s.accuracies {
 				small := draw.GlyphStyle{Color: t.mark.color, Radius: 0.6 * markRadius, Shape: draw.RingGlyph{}}
-				c.DrawGlyphNoClip(small, vg.Point{X: x(at), Y: y(a)})
+				c.DrawGlyphNoClip(small, vg.Point{X: center, Y: y(a)})
 			}
 		}
 		bar := draw.LineStyle{Color: t.mark.color, Width: vg.Points(0.9)}
 		top, bottom := y(s.mean()+s.spread()), y(s.mean()-s.spread())
-		c.StrokeLine2(bar, x(at), bottom, x(at), top)
+		c.StrokeLine2(bar, center, bottom, center, top)
 		for _, end := range []vg.Length{top, bottom} {
 			if top > bottom {
-				c.StrokeLine2(bar, x(at)-vg.Points(3), end, x(at)+vg.Points(3), end)
+				c.StrokeLine2(bar, center-vg.Points(3), end, center+vg.Points(3), end)
 			}
 		}
 		// Accuracy usually rises with size, so labels on the upper left and lower right of
 		// the marks do not cover the lines.
-		beside := vg.Point{X: x(at) - vg.Points(5), Y: y(s.mean()) + vg.Points(11)}
+		corner := vg.Point{X: center - vg.Points(5), Y: y(s.mean()) + vg.Points(11)}
 		style.XAlign = draw.XRight
 		if t.below {
-			beside = vg.Point{X: x(at) + vg.Points(5), Y: y(s.mean()) - vg.Points(2)}
+			corner = vg.Point{X: center + vg.Points(5), Y: y(s.mean()) - vg.Points(2)}
 			style.XAlign = draw.XLeft
 		}
-		c.FillText(style, beside, t.label(s))
+		c.FillText(style, corner, t.label(s))
 	}
 	if len(line.x) > 1 {
 		line.Plot(c, p)
@@ -231,9 +232,9 @@ func (t trend) Plot(c draw.Canvas, p *plot.Plot) {
 func (t trend) DataRange() (xmin, xmax, ymin, ymax float64) {
 	var s series
 	for _, size := range t.sizes {
-		at := math.Log10(float64(size.parameters))
+		exponent := math.Log10(float64(size.parameters))
 		for _, a := range append([]float64{size.mean() - size.spread(), size.mean() + size.spread()}, size.accuracies...) {
-			s.x, s.y = append(s.x, at), append(s.y, a)
+			s.x, s.y = append(s.x, exponent), append(s.y, a)
 		}
 	}
 	return s.DataRange()

@@ -21,58 +21,59 @@ func runOfSize(trainable string, depth, width int, accuracy float64) Run {
 	}}
 }
 
-// TestTrends checks that networks are grouped by depth and width.
+// TestTrends checks which networks are joined by depth and by width, and the labels and means of
+// each trend.
 func TestTrends(t *testing.T) {
 	runs := []Run{
 		runOfSize("bn", 32, 16, 0.6), runOfSize("bn", 14, 16, 0.4), runOfSize("bn", 14, 16, 0.5), runOfSize("bn", 14, 64, 0.7),
 		runOfSize("bn", 20, 128, 0.6), runOfSize("all", 14, 16, 0.9),
 	}
-	type want struct {
+	type trendText struct {
 		name   string
 		labels []string
 		means  []float64
 	}
-	var got []want
+	var got []trendText
 	for _, trend := range trendsOf(runs) {
-		w := want{name: trend.name}
+		text := trendText{name: trend.name}
 		for _, s := range trend.sizes {
-			w.labels, w.means = append(w.labels, trend.label(s)), append(w.means, s.mean())
+			text.labels, text.means = append(text.labels, trend.label(s)), append(text.means, s.mean())
 		}
-		got = append(got, w)
+		got = append(got, text)
 	}
-	wants := []want{
+	want := []trendText{
 		{"by depth, width 16, trainable: bn", []string{"14", "32"}, []float64{0.45, 0.6}},
 		{"by width, depth 14, trainable: bn", []string{"16", "64"}, []float64{0.45, 0.7}},
 		{"depth 20, width 128, trainable: bn", []string{""}, []float64{0.6}},
 		{"depth 14, width 16, trainable: all", []string{""}, []float64{0.9}},
 	}
-	if !slices.EqualFunc(got, wants, func(a, b want) bool {
+	if !slices.EqualFunc(got, want, func(a, b trendText) bool {
 		return a.name == b.name && slices.Equal(a.labels, b.labels) && slices.EqualFunc(a.means, b.means, func(x, y float64) bool { return math.Abs(x-y) < 1e-12 })
 	}) {
-		t.Errorf("%+v, want %+v", got, wants)
+		t.Errorf("the trends are %+v, want %+v", got, want)
 	}
 }
 
-// TestComparableRuns checks that runs that differ in more than seed, depth and width are not
-// joined.
+// TestComparableRuns checks that runs are in one group only if they differ in nothing but seed,
+// depth, width and settings without an effect on results.
 func TestComparableRuns(t *testing.T) {
-	base, seed, tracked := runOfSize("bn", 14, 16, 0.5), runOfSize("bn", 14, 16, 0.6), runOfSize("bn", 20, 16, 0.6)
-	seed.Summary.Config.Seed, tracked.Summary.Config.TrackGradients = 2, true
-	family, part, decayed := runOfSize("bn", 38, 16, 0.7), runOfSize("bn", 32, 16, 0.3), runOfSize("bn", 8, 16, 0.4)
-	family.Summary.Model.Family = "vgg-N"
-	part.Summary.Epochs = -1 // fewer than the 0 epochs of its settings
+	base, otherSeed, tracked := runOfSize("bn", 14, 16, 0.5), runOfSize("bn", 14, 16, 0.6), runOfSize("bn", 20, 16, 0.6)
+	otherSeed.Summary.Config.Seed, tracked.Summary.Config.TrackGradients = 2, true
+	otherFamily, unfinished, decayed := runOfSize("bn", 38, 16, 0.7), runOfSize("bn", 32, 16, 0.3), runOfSize("bn", 8, 16, 0.4)
+	otherFamily.Summary.Model.Family = "vgg-N"
+	unfinished.Summary.Epochs = -1 // fewer than the 0 epochs of its settings
 	decayed.Summary.Config.WeightDecay = 0.1
-	groups, texts := comparableRuns([]Run{base, family, seed, part, tracked, decayed})
+	groups, texts := comparableRuns([]Run{base, otherFamily, otherSeed, unfinished, tracked, decayed})
 	var sizes []int
 	for _, g := range groups {
 		sizes = append(sizes, len(g))
 	}
-	wants := []string{
+	want := []string{
 		"network: resnet-N, done: all epochs, weight decay: 0", "network: vgg-N, done: all epochs, weight decay: 0",
 		"network: resnet-N, done: -1 epochs, weight decay: 0", "network: resnet-N, done: all epochs, weight decay: 0.1",
 	}
-	if !slices.Equal(sizes, []int{3, 1, 1, 1}) || !slices.Equal(texts, wants) {
-		t.Errorf("groups of %v runs: %q", sizes, texts)
+	if !slices.Equal(sizes, []int{3, 1, 1, 1}) || !slices.Equal(texts, want) {
+		t.Errorf("groups of %v runs with the texts %q, want groups of [3 1 1 1] runs with %q", sizes, texts, want)
 	}
 }
 
@@ -80,10 +81,10 @@ func TestComparableRuns(t *testing.T) {
 func TestSpread(t *testing.T) {
 	s := sizesOf([]Run{runOfSize("bn", 14, 16, 0.4), runOfSize("bn", 14, 16, 0.6), runOfSize("bn", 14, 16, 0.5)})
 	if len(s) != 1 || math.Abs(s[0].mean()-0.5) > 1e-12 || math.Abs(s[0].spread()-0.1) > 1e-12 {
-		t.Errorf("%+v has mean %v and spread %v", s, s[0].mean(), s[0].spread())
+		t.Errorf("%+v has mean %v and spread %v, want one size with 0.5 and 0.1", s, s[0].mean(), s[0].spread())
 	}
-	if one := sizesOf([]Run{runOfSize("bn", 14, 16, 0.4)})[0].spread(); one != 0 {
-		t.Errorf("one run has spread %v", one)
+	if spread := sizesOf([]Run{runOfSize("bn", 14, 16, 0.4)})[0].spread(); spread != 0 {
+		t.Errorf("the spread of one run is %v, want 0", spread)
 	}
 }
 
@@ -129,10 +130,10 @@ func TestNoDepthWidth(t *testing.T) {
 		"unknown size": {runOfSize("bn", 14, 16, 0.5), unknown, {Name: "no summary"}},
 	} {
 		if depthWidth(runs) != nil {
-			t.Errorf("%s: depthWidth draws a picture", name)
+			t.Errorf("%s: depthWidth draws a picture, want none", name)
 		}
 	}
 	if pictures := drawAll(t, []Run{runOfSize("bn", 14, 16, 0.5), runOfSize("bn", 20, 16, 0.5)}); len(pictures) != 1 || pictures["depth_width.png"] == nil {
-		t.Errorf("two depths: %d pictures, want depth_width.png alone", len(pictures))
+		t.Errorf("two depths: %d pictures, want only depth_width.png", len(pictures))
 	}
 }

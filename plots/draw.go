@@ -30,11 +30,12 @@ func (r Run) style() mark { return markOf(r.index) }
 // Draw writes all pictures for which the runs have results into dir, which must exist, and
 // returns their paths. One picture shows all runs: near_zero, sparsity, gradients, threshold,
 // training, accuracy_time, gradient_epochs and, for networks that differ in depth or width,
-// depth_width. Each run has its own gamma_histogram, gamma_layers, beta_layers, gradient_layers and sensitivity, whose
-// file names end in the name of the run if there are several. A picture is 8 inches wide and
-// 5 inches high (1600×1000 pixels), or higher if it has a long legend or many panels. Runs of
-// the same name are numbered. The error is a *ReportError if a report contradicts itself, or
-// an error of the file system. Pictures written before the error remain.
+// depth_width. Each run has its own gamma_histogram, gamma_layers, beta_layers,
+// gradient_layers and sensitivity, whose file names end in the name of the run if there are
+// several. A picture is 8 inches wide and 5 inches high (1600×1000 pixels), or higher if it has
+// a long legend or many panels. Runs of the same name are numbered. The error is a *ReportError
+// if a report contradicts itself, or an error of the file system. Pictures written before the
+// error remain.
 func Draw(dir string, runs []Run, format Format) ([]string, error) {
 	if _, err := os.Stat(dir); err != nil {
 		return nil, fmt.Errorf("draw: %w", err)

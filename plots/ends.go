@@ -33,10 +33,10 @@ type endings []ending
 
 // Sizes of labels, in points.
 const (
-	endingText   = 8
-	endingHeight = 9.5 // smallest distance between labels
-	endingJoin   = 10  // length of the line from the panel to the label
-	widestEnding = 150
+	endingText     = 8
+	endingHeight   = 9.5 // smallest distance between labels
+	endingJoin     = 10  // length of the line from the panel to the label
+	maxEndingWidth = 150
 )
 
 // widest returns the width of the widest label.
@@ -55,22 +55,22 @@ var dots = []vg.Length{vg.Points(0.5), vg.Points(2.5)}
 // from top to bottom. Labels are at least distance apart, and lie between bottom and top if
 // there is enough space.
 func labelHeights(points []vg.Length, distance, bottom, top vg.Length) []vg.Length {
-	at := slices.Clone(points)
-	for i := range at {
+	heights := slices.Clone(points)
+	for i := range heights {
 		if i > 0 {
-			at[i] = min(at[i], at[i-1]-distance)
+			heights[i] = min(heights[i], heights[i-1]-distance)
 		} else {
-			at[i] = min(at[i], top)
+			heights[i] = min(heights[i], top)
 		}
 	}
-	for i := len(at) - 1; i >= 0; i-- {
-		if i == len(at)-1 {
-			at[i] = max(at[i], bottom)
+	for i := len(heights) - 1; i >= 0; i-- {
+		if i == len(heights)-1 {
+			heights[i] = max(heights[i], bottom)
 		} else {
-			at[i] = max(at[i], at[i+1]+distance)
+			heights[i] = max(heights[i], heights[i+1]+distance)
 		}
 	}
-	return at
+	return heights
 }
 
 // Plot implements plot.Plotter.
@@ -81,12 +81,12 @@ func (e endings) Plot(c draw.Canvas, p *plot.Plot) {
 	for i, end := range sorted {
 		points[i] = y(end.y)
 	}
-	for i, at := range labelHeights(points, vg.Points(endingHeight), c.Min.Y, c.Max.Y) {
+	for i, height := range labelHeights(points, vg.Points(endingHeight), c.Min.Y, c.Max.Y) {
 		style := textStyle(endingText, sorted[i].color)
 		style.YAlign = draw.YCenter
 		line := draw.LineStyle{Color: sorted[i].color, Width: vg.Points(0.5), Dashes: dots}
-		c.StrokeLines(line, []vg.Point{{X: x(sorted[i].x), Y: points[i]}, {X: c.Max.X, Y: points[i]}, {X: c.Max.X + vg.Points(endingJoin-2), Y: at}})
-		c.FillText(style, vg.Point{X: c.Max.X + vg.Points(endingJoin), Y: at + vg.Points(0.5)}, sorted[i].name)
+		c.StrokeLines(line, []vg.Point{{X: x(sorted[i].x), Y: points[i]}, {X: c.Max.X, Y: points[i]}, {X: c.Max.X + vg.Points(endingJoin-2), Y: height}})
+		c.FillText(style, vg.Point{X: c.Max.X + vg.Points(endingJoin), Y: height + vg.Points(0.5)}, sorted[i].name)
 	}
 }
 
@@ -110,8 +110,8 @@ func (f *figure) label(p *plot.Plot, lines []namedLine) {
 			all = append(all, e)
 		}
 	}
-	const mostEndings = 24
-	if len(all) > mostEndings || all.widest() > vg.Points(widestEnding) {
+	const maxEndings = 24
+	if len(all) > maxEndings || all.widest() > vg.Points(maxEndingWidth) {
 		for _, l := range lines {
 			if !slices.ContainsFunc(f.legend, func(e entry) bool { return e.name == l.name }) {
 				f.legend = append(f.legend, entry{name: l.name, mark: l.mark})

@@ -78,8 +78,8 @@ func textStyle(size vg.Length, c color.Color) draw.TextStyle {
 func (f *figure) save(path string, format Format) error {
 	measured := newArea(vgimg.New(width, height))
 	rows := (len(f.panels) + max(1, f.columns) - 1) / max(1, f.columns)
-	least := max(panelsHeight, max(panelHeight, f.panelHeight)*vg.Length(rows))
-	extra := max(0, f.drawHeader(measured)+least-measured.Size().Y)
+	needed := max(panelsHeight, max(panelHeight, f.panelHeight)*vg.Length(rows))
+	extra := max(0, f.drawHeader(measured)+needed-measured.Size().Y)
 	b, err := format.render(width, height+extra, func(c vg.CanvasSizer) { f.draw(newArea(c)) })
 	if err != nil {
 		return err
@@ -102,10 +102,10 @@ func (f *figure) draw(area draw.Canvas) {
 	area.Max.Y -= f.drawHeader(area)
 	if small := textStyle(8.5, darkGrey); f.note != "" {
 		lines := wrap(small, f.note, area.Max.X-area.Min.X)
-		below := area
-		below.Max.Y = below.Min.Y + vg.Length(len(lines))*lineHeight(small)
-		paragraph(below, small, f.note)
-		area.Min.Y = below.Max.Y + vg.Points(4)
+		noteArea := area
+		noteArea.Max.Y = noteArea.Min.Y + vg.Length(len(lines))*lineHeight(small)
+		paragraph(noteArea, small, f.note)
+		area.Min.Y = noteArea.Max.Y + vg.Points(4)
 	}
 	f.drawPanels(area)
 }
@@ -135,7 +135,7 @@ func (f *figure) drawPanels(area draw.Canvas) {
 	free := area.Size().Sub(vg.Point{X: vg.Points(gap) * vg.Length(columns-1), Y: vg.Points(gap) * vg.Length(rows-1)})
 	rough := area
 	rough.Max.X = area.Min.X + free.X/vg.Length(columns)
-	around := make([]vg.Rectangle, len(f.panels)) // the space that axes take on each side
+	margins := make([]vg.Rectangle, len(f.panels)) // the space that axes take on each side
 	left, right := make([]vg.Length, columns), make([]vg.Length, columns)
 	bottom, top, share := make([]vg.Length, rows), make([]vg.Length, rows), make([]vg.Length, rows)
 	for i, p := range f.panels {
@@ -147,9 +147,9 @@ func (f *figure) drawPanels(area draw.Canvas) {
 			p.Y.Tick.Marker = relabelled{p.Y.Tick.Marker, " "}
 		}
 		data := p.DataCanvas(rough)
-		around[i].Min, around[i].Max = data.Min.Sub(rough.Min), rough.Max.Sub(data.Max)
-		left[column], right[column] = max(left[column], around[i].Min.X), max(right[column], around[i].Max.X)
-		bottom[row], top[row] = max(bottom[row], around[i].Min.Y), max(top[row], around[i].Max.Y)
+		margins[i].Min, margins[i].Max = data.Min.Sub(rough.Min), rough.Max.Sub(data.Max)
+		left[column], right[column] = max(left[column], margins[i].Min.X), max(right[column], margins[i].Max.X)
+		bottom[row], top[row] = max(bottom[row], margins[i].Min.Y), max(top[row], margins[i].Max.Y)
 		share[row] = max(share[row], vg.Length(p.share))
 	}
 	free.X -= sum(left) + sum(right)
@@ -160,7 +160,7 @@ func (f *figure) drawPanels(area draw.Canvas) {
 		for column := range columns {
 			cell.Max.X = cell.Min.X + free.X/vg.Length(columns) + left[column] + right[column]
 			if i := row*columns + column; i < len(f.panels) {
-				f.panels[i].Draw(draw.Crop(cell, left[column]-around[i].Min.X, around[i].Max.X-right[column], bottom[row]-around[i].Min.Y, around[i].Max.Y-top[row]))
+				f.panels[i].Draw(draw.Crop(cell, left[column]-margins[i].Min.X, margins[i].Max.X-right[column], bottom[row]-margins[i].Min.Y, margins[i].Max.Y-top[row]))
 			}
 			cell.Min.X = cell.Max.X + vg.Points(gap)
 		}
@@ -169,11 +169,11 @@ func (f *figure) drawPanels(area draw.Canvas) {
 }
 
 // sum returns the sum of lengths.
-func sum(lengths []vg.Length) (all vg.Length) {
+func sum(lengths []vg.Length) (total vg.Length) {
 	for _, l := range lengths {
-		all += l
+		total += l
 	}
-	return all
+	return total
 }
 
 // lineHeight returns the distance between lines of text.
@@ -202,12 +202,12 @@ func wrap(style draw.TextStyle, text string, width vg.Length) []string {
 
 // paragraph writes text at the top of c and returns its height.
 func paragraph(c draw.Canvas, style draw.TextStyle, text string) vg.Length {
-	at := c.Max.Y
+	y := c.Max.Y
 	for _, line := range wrap(style, text, c.Max.X-c.Min.X) {
-		c.FillText(style, vg.Point{X: c.Min.X, Y: at}, line)
-		at -= lineHeight(style)
+		c.FillText(style, vg.Point{X: c.Min.X, Y: y}, line)
+		y -= lineHeight(style)
 	}
-	return c.Max.Y - at
+	return c.Max.Y - y
 }
 
 // entry is an entry of the legend: a sample and its meaning.
@@ -215,16 +215,15 @@ type entry struct {
 	name  string
 	mark  mark
 	patch color.Color // if not nil, a patch of this colour is drawn instead of a mark
-	row   bool        // whether the entry begins a row
+	row   bool        // whether the entry begins a new row
 }
 
-// drawLegend writes the entries in rows at the top of c and returns their
-// height.
+// drawLegend draws the entries in rows at the top of c and returns their height.
 func drawLegend(c draw.Canvas, entries []entry) vg.Length {
 	if len(entries) == 0 {
 		return 0
 	}
-	const sample, gap, between, row = 24, 4, 16, 13 // points
+	const sample, gap, entryGap, row = 24, 4, 16, 13 // points
 	style := textStyle(8.5, color.Black)
 	style.YAlign = draw.YCenter
 	x, y := c.Min.X, c.Max.Y-vg.Points(row)/2-vg.Points(2)
@@ -244,12 +243,12 @@ func drawLegend(c draw.Canvas, entries []entry) vg.Length {
 		}
 		// YCenter includes descenders, which most names do not have.
 		c.FillText(style, vg.Point{X: end + vg.Points(gap), Y: y + vg.Points(1)}, e.name)
-		x += w + vg.Points(between)
+		x += w + vg.Points(entryGap)
 	}
 	return c.Max.Y - y + vg.Points(row)/2
 }
 
-// fill fills a rectangle.
-func fill(c *draw.Canvas, with color.Color, left, bottom, right, top vg.Length) {
-	c.FillPolygon(with, []vg.Point{{X: left, Y: bottom}, {X: left, Y: top}, {X: right, Y: top}, {X: right, Y: bottom}})
+// fill fills a rectangle with a colour.
+func fill(c *draw.Canvas, fillColor color.Color, left, bottom, right, top vg.Length) {
+	c.FillPolygon(fillColor, []vg.Point{{X: left, Y: bottom}, {X: left, Y: top}, {X: right, Y: top}, {X: right, Y: bottom}})
 }

@@ -51,7 +51,7 @@ func (f Format) render(width, height vg.Length, paint func(vg.CanvasSizer)) ([]b
 		if _, err := c.WriteTo(&b); err != nil {
 			return nil, err
 		}
-		// Viewers without the font need one of the same widths.
+		// Viewers without the font need another one with the same widths.
 		return bytes.ReplaceAll(b.Bytes(), []byte("font-family:Liberation Sans;"), []byte("font-family:Liberation Sans,Arial,Helvetica,sans-serif;")), nil
 	}
 	c := vgimg.NewWith(vgimg.UseWH(width, height), vgimg.UseDPI(dpi), vgimg.UseBackgroundColor(color.White))

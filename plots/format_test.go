@@ -24,7 +24,7 @@ func TestSVG(t *testing.T) {
 			t.Fatal(err)
 		}
 		if len(paths) != 7 {
-			t.Errorf("pictures %q", paths)
+			t.Errorf("Draw writes %q, want 7 pictures", paths)
 		}
 		for _, path := range paths {
 			b, err := os.ReadFile(path)
@@ -32,8 +32,8 @@ func TestSVG(t *testing.T) {
 				t.Fatal(err)
 			}
 			name := filepath.Base(path)
-			if before, ok := bytesOf[name]; ok && !bytes.Equal(before, b) {
-				t.Errorf("%s has other bytes", name)
+			if first, ok := bytesOf[name]; ok && !bytes.Equal(first, b) {
+				t.Errorf("%s has different bytes when it is drawn again", name)
 			}
 			bytesOf[name] = b
 		}
@@ -54,7 +54,7 @@ func TestSVG(t *testing.T) {
 			}
 		}
 		if !strings.HasSuffix(name, ".svg") || !strings.Contains(text.String(), "a<b") {
-			t.Errorf("%s does not hold the name of the run", name)
+			t.Errorf("%s has the text %q, want the name of the run in an .svg file", name, text.String())
 		}
 	}
 }
@@ -63,27 +63,27 @@ func TestSVG(t *testing.T) {
 func TestParseFormat(t *testing.T) {
 	for _, want := range []Format{PNG, SVG} {
 		if got, err := ParseFormat(string(want)); got != want || err != nil {
-			t.Errorf("%q is %q, %v", want, got, err)
+			t.Errorf("ParseFormat(%q) returns %q, %v", want, got, err)
 		}
 	}
 	var wrong *FormatError
 	if _, err := ParseFormat("gif"); !errors.As(err, &wrong) || !wrong.WrongUsage() {
-		t.Errorf("gif: %v", err)
+		t.Errorf("ParseFormat(\"gif\"): got error %v, want a *FormatError", err)
 	}
 }
 
-// TestFileNames checks that pictures of different layers have different files.
+// TestFileNames checks the names of the files for filters and feature maps of layers.
 func TestFileNames(t *testing.T) {
 	dir := t.TempDir()
 	for _, layer := range []string{"conv", "blocks.0.conv1"} {
 		f := &analysis.Filters{Layer: layer, Out: 1, In: 1, Size: 1, Values: []float32{1}}
 		if path, err := DrawFilters(dir, []string{"a"}, []*analysis.Filters{f}, PNG); err != nil || path != filepath.Join(dir, "filters_"+layer+".png") {
-			t.Errorf("filters of %s are in %s, %v", layer, path, err)
+			t.Errorf("filters of %s are in %s (error %v), want filters_%s.png", layer, path, err, layer)
 		}
 	}
 	m := &analysis.FeatureMaps{Layer: "blocks.0.conv2", Image: 7, Channels: 1, Height: 1, Width: 1, Values: []float32{1},
 		Picture: []uint8{1}, PictureChannels: 1, PictureHeight: 1, PictureWidth: 1}
 	if path, err := DrawFeatureMaps(dir, []string{"a"}, []*analysis.FeatureMaps{m}, SVG); err != nil || path != filepath.Join(dir, "feature_maps_blocks.0.conv2_7.svg") {
-		t.Errorf("feature maps are in %s, %v", path, err)
+		t.Errorf("feature maps are in %s (error %v), want feature_maps_blocks.0.conv2_7.svg", path, err)
 	}
 }

@@ -166,8 +166,8 @@ func (q quantiles) DataRange() (xmin, xmax, ymin, ymax float64) {
 	return s.DataRange()
 }
 
-// mostBins is the largest number of bars in a histogram of γ.
-const mostBins = 32
+// maxBins is the largest number of bars in a histogram of γ.
+const maxBins = 32
 
 // gammaHistogram draws the histogram of all γ, and beside it the histogram of each stage.
 func gammaHistogram(run Run) *figure {
@@ -208,7 +208,7 @@ func gammaHistogram(run Run) *figure {
 				h.counts[bin] += n
 			}
 		}
-		h = h.coarser(mostBins)
+		h = h.coarser(maxBins)
 		y := ""
 		if i%f.columns == 0 {
 			y = "share of the γ"

@@ -51,10 +51,10 @@ func trackedOf(epochs []rundir.EpochMetrics, kind rundir.GradientKind, m mark) t
 // Batch Norm Analysis", gradient magnitudes of VGG-38). A single run has one panel, in which
 // lines of frozen kinds are dashed. Several runs have one panel for each kind.
 func gradientEpochs(runs []Run) *figure {
-	runs = slices.DeleteFunc(slices.Clone(runs), func(r Run) bool { return overGradients(r.Epochs) == "" })
+	runs = slices.DeleteFunc(slices.Clone(runs), func(r Run) bool { return describeGradients(r.Epochs) == "" })
 	f := &figure{
 		title: title("Mean gradient magnitude by kind of parameter over the epochs", runs),
-		scope: scope(runs, func(r Run) string { return overGradients(r.Epochs) }),
+		scope: scope(runs, func(r Run) string { return describeGradients(r.Epochs) }),
 	}
 	var zero []string
 	if len(runs) == 1 {
@@ -168,9 +168,9 @@ func (f *figure) gradientsOfRuns(runs []Run) (zero []string) {
 	return zero
 }
 
-// overGradients describes the data on which gradients were tracked. It returns "" if they were
+// describeGradients describes the data on which gradients were tracked. It returns "" if they were
 // not tracked.
-func overGradients(epochs []rundir.EpochMetrics) string {
+func describeGradients(epochs []rundir.EpochMetrics) string {
 	for _, m := range epochs {
 		if g := m.Gradients; g != nil {
 			augmentation := "not augmented"

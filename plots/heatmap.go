@@ -16,13 +16,13 @@ import (
 // a panel for each kind of parameter and one scale for all. The report names the layers and
 // their order.
 func gradientLayers(run Run) *figure {
-	if run.Report == nil || len(run.Report.Layers) == 0 || overGradients(run.Epochs) == "" {
+	if run.Report == nil || len(run.Report.Layers) == 0 || describeGradients(run.Epochs) == "" {
 		return nil
 	}
 	r := run.Report
 	f := &figure{
 		title:   title("Mean gradient magnitude of each layer over the epochs", []Run{run}),
-		scope:   overGradients(run.Epochs),
+		scope:   describeGradients(run.Epochs),
 		columns: 3,
 		note:    "Layers from input (top) to output (bottom); lines separate stages.",
 	}
@@ -64,7 +64,7 @@ func gradientLayers(run Run) *figure {
 		}
 		p.Title.Text, p.Title.TextStyle.Font = name, sans(9.5)
 		p.Add(h)
-		p.X.Tick.Marker = ticks{whole: true, most: 5}
+		p.X.Tick.Marker = ticks{whole: true, maxSteps: 5}
 		p.Y.Min, p.Y.Max = -float64(len(r.Layers))-0.5, -0.5
 		p.Y.Tick.Marker = downwards(blockTicks(r.Layers, 3.2*vg.Inch, func(string) vg.Length { return vg.Points(9) }))
 		f.panels, maps = append(f.panels, panel{p, 1}), append(maps, h)

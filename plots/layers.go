@@ -41,9 +41,9 @@ type measure struct {
 	total func(*analysis.Report) float64                  // over all layers; NaN if it is missing
 }
 
-// byRole draws measures of a single run, with a panel for each measure and a series for each
+// drawByRole draws measures of a single run, with a panel for each measure and a series for each
 // role.
-func (f *figure) byRole(d depth, run Run, measures []measure) {
+func (f *figure) drawByRole(d depth, run Run, measures []measure) {
 	var used [shortcut + 1]bool
 	for i, m := range measures {
 		p := newPanel("", m.name)
@@ -70,10 +70,10 @@ func (f *figure) byRole(d depth, run Run, measures []measure) {
 	f.panels[len(f.panels)-1].X.Label.Text = d.label()
 }
 
-// byRun draws measures of one or more runs. Each element of rows becomes a row of panels, with
+// drawByRun draws measures of one or more runs. Each element of rows becomes a row of panels, with
 // one line per measure and run. If a run has last layers of blocks, they are in a second
 // column together with the shortcuts.
-func (f *figure) byRun(d depth, runs []Run, rows [][]measure, names []string, style func(run Run, k int) mark) {
+func (f *figure) drawByRun(d depth, runs []Run, rows [][]measure, names []string, style func(run Run, k int) mark) {
 	columns := []role{inner}
 	for _, r := range runs {
 		if slices.ContainsFunc(r.Report.Layers, func(l analysis.Layer) bool { return roleOf(&l) == last }) {
@@ -143,7 +143,7 @@ func nearZero(runs []Run) *figure {
 		for at := range runs[0].Report.NearZero {
 			measures = append(measures, of(at))
 		}
-		f.byRole(d, runs[0], measures)
+		f.drawByRole(d, runs[0], measures)
 		f.note = "Share of the layer's γ. Dashed: the share over all layers."
 	} else {
 		t := runs[0].Report.NearZero[comparedThreshold(runs[0].Report)]
@@ -157,7 +157,7 @@ func nearZero(runs []Run) *figure {
 		m := measure{value: func(r *analysis.Report, l *analysis.Layer) float64 {
 			return shareNearZero(l, slices.Index(r.NearZero, t))
 		}}
-		f.byRun(d, counted, [][]measure{{m}}, []string{"share of the layer's γ"}, func(run Run, _ int) mark { return run.style() })
+		f.drawByRun(d, counted, [][]measure{{m}}, []string{"share of the layer's γ"}, func(run Run, _ int) mark { return run.style() })
 		for _, r := range counted {
 			name := r.Name
 			if all := totalNearZero(r.Report, slices.Index(r.Report.NearZero, t)); finite(all) {
@@ -187,7 +187,7 @@ func sparsity(runs []Run) *figure {
 	}
 	f := &figure{
 		title: title("Activation sparsity, layer by layer", runs),
-		scope: over(runs, func(r *analysis.Report) *analysis.Scope { return r.Sparsity }),
+		scope: measuredOver(runs, func(r *analysis.Report) *analysis.Scope { return r.Sparsity }),
 		note:  "The ReLU of the last layer in a block follows the residual sum. A shortcut has no ReLU.",
 	}
 	of := func(value func(*analysis.Sparsity) float64) measure {
@@ -210,10 +210,10 @@ func sparsity(runs []Run) *figure {
 	off := of(func(s *analysis.Sparsity) float64 { return float64(s.MostlyOff) / float64(s.Channels) })
 	zero.name, off.name = "zero ReLU outputs", "channels > 99% zero"
 	if len(runs) == 1 {
-		f.byRole(d, runs[0], []measure{zero, off})
+		f.drawByRole(d, runs[0], []measure{zero, off})
 		f.note += " Dashed: over all layers."
 	} else {
-		f.byRun(d, runs, [][]measure{{zero}, {off}}, []string{zero.name, off.name}, func(run Run, _ int) mark { return run.style() })
+		f.drawByRun(d, runs, [][]measure{{zero}, {off}}, []string{zero.name, off.name}, func(run Run, _ int) mark { return run.style() })
 		for _, r := range runs {
 			name := r.Name
 			if t := zero.total(r.Report); finite(t) {
@@ -248,7 +248,7 @@ func gradients(runs []Run) *figure {
 	}
 	f := &figure{
 		title: title("Mean gradient magnitude by kind of parameter, layer by layer", runs),
-		scope: over(runs, func(r *analysis.Report) *analysis.Scope { return r.Gradients }),
+		scope: measuredOver(runs, func(r *analysis.Report) *analysis.Scope { return r.Gradients }),
 		note:  "Gradients of frozen parameters are measured too.",
 	}
 	low, high := math.Inf(1), math.Inf(-1)
@@ -270,12 +270,12 @@ func gradients(runs []Run) *figure {
 	}
 	if len(runs) == 1 {
 		names[0] = "mean |∂loss/∂parameter|"
-		f.byRun(d, runs, rows, names, func(_ Run, k int) mark { return markOf(k) })
+		f.drawByRun(d, runs, rows, names, func(_ Run, k int) mark { return markOf(k) })
 		for k, kind := range kinds {
 			f.legend = append(f.legend, entry{name: kind.name, mark: markOf(k)})
 		}
 	} else {
-		f.byRun(d, runs, rows, names, func(run Run, _ int) mark { return run.style() })
+		f.drawByRun(d, runs, rows, names, func(run Run, _ int) mark { return run.style() })
 		for _, r := range runs {
 			f.legend = append(f.legend, entry{name: r.Name, mark: r.style()})
 		}

@@ -16,8 +16,8 @@ import (
 	"bnkit/analysis"
 )
 
-// mostTiles is the largest number of rows and columns of filters that are drawn.
-const mostTiles = 32
+// maxTiles is the largest number of rows and columns of filters that are drawn.
+const maxTiles = 32
 
 // filters draws the filters of each checkpoint, side by side. A filter that reads a picture
 // is one tile, in colour if the picture has three channels. Otherwise each row of tiles is
@@ -69,8 +69,8 @@ func filters(names []string, all []*analysis.Filters) *figure {
 				})
 			}
 		} else {
-			rows := min(filter.Out, mostTiles)
-			columns := min(filter.In, mostTiles)
+			rows := min(filter.Out, maxTiles)
+			columns := min(filter.In, maxTiles)
 			for out := range rows {
 				for in := range columns {
 					b.tiles = append(b.tiles, func(position int) color.Color { return diverging(at(out, in, position)) })

@@ -358,7 +358,7 @@ func TestTicks(t *testing.T) {
 		{ticks{whole: true}, 1, 3, []string{"1", "2", "3"}},
 		{ticks{}, 0.3, 0.7, []string{"0.3", "0.4", "0.5", "0.6", "0.7"}},
 		{ticks{}, 1, 1, []string{"1"}},
-		{ticks{percent: true, most: 3}, 0, 0.6, []string{"0%", "20%", "40%", "60%"}},
+		{ticks{percent: true, maxSteps: 3}, 0, 0.6, []string{"0%", "20%", "40%", "60%"}},
 		{logTicks{10}, -3, -2, []string{"0.001", "0.002", "0.005", "0.01"}},
 		{logTicks{3}, -3, -1, []string{"0.001", "", "", "0.01", "", "", "0.1"}},
 		{logTicks{3}, -6, 0, []string{"1e-06", "", "0.0001", "", "0.01", "", "1"}},

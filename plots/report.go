@@ -118,8 +118,8 @@ func network(runs []Run) string {
 	return strings.Join(parts, ", ")
 }
 
-// over describes the network, and the data on which the reports' numbers were measured.
-func over(runs []Run, of func(*analysis.Report) *analysis.Scope) string {
+// measuredOver describes the network, and the data on which the reports' numbers were measured.
+func measuredOver(runs []Run, of func(*analysis.Report) *analysis.Scope) string {
 	measured := scope(runs, func(run Run) string {
 		if run.Report == nil || of(run.Report) == nil {
 			return ""
@@ -151,9 +151,9 @@ func over(runs []Run, of func(*analysis.Report) *analysis.Scope) string {
 	return measured
 }
 
-// overEpochs describes the data behind training curves. It includes the training split if train
+// describeEpochs describes the data behind training curves. It includes the training split if train
 // is set.
-func overEpochs(epochs []rundir.EpochMetrics, train bool) string {
+func describeEpochs(epochs []rundir.EpochMetrics, train bool) string {
 	last := epochs[len(epochs)-1]
 	text := fmt.Sprintf("test: %d pictures", last.TestExamples)
 	if n := validationPictures(epochs); n > 0 {

@@ -22,7 +22,7 @@ func threshold(runs []Run) *figure {
 	}
 	f := &figure{
 		title: title("Accuracy when small γ are clamped to zero", runs),
-		scope: over(runs, func(r *analysis.Report) *analysis.Scope { return r.Accuracy }),
+		scope: measuredOver(runs, func(r *analysis.Report) *analysis.Scope { return r.Accuracy }),
 		note:  "Every γ with |γ| below the threshold is set to 0; its β is kept.",
 	}
 	byThreshold, byShare := newPanel("threshold for |γ|", "test accuracy"), newPanel("share of all γ clamped", "test accuracy")
@@ -56,7 +56,7 @@ func threshold(runs []Run) *figure {
 		}
 	}
 	logAxis(&byThreshold.X, low, high, 12)
-	byShare.X.Min, byShare.X.Max, byShare.X.Tick.Marker = 0, 1, ticks{percent: true, most: 10}
+	byShare.X.Min, byShare.X.Max, byShare.X.Tick.Marker = 0, 1, ticks{percent: true, maxSteps: 10}
 	for _, p := range f.panels {
 		shareAxis(p.Plot, 6)
 		for _, classes := range classesOf(runs) {

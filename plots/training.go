@@ -19,14 +19,14 @@ type curve struct {
 var (
 	trainAccuracy      = curve{"training accuracy", func(m *rundir.EpochMetrics) float64 { return m.TrainAccuracy }}
 	testAccuracy       = curve{"test accuracy", func(m *rundir.EpochMetrics) float64 { return m.TestAccuracy }}
-	validationAccuracy = curve{"validation accuracy", func(m *rundir.EpochMetrics) float64 { return ofValidation(m, m.ValidationAccuracy) }}
+	validationAccuracy = curve{"validation accuracy", func(m *rundir.EpochMetrics) float64 { return validationValue(m, m.ValidationAccuracy) }}
 	trainLoss          = curve{"training loss", func(m *rundir.EpochMetrics) float64 { return m.TrainLoss }}
 	testLoss           = curve{"test loss", func(m *rundir.EpochMetrics) float64 { return m.TestLoss }}
-	validationLoss     = curve{"validation loss", func(m *rundir.EpochMetrics) float64 { return ofValidation(m, m.ValidationLoss) }}
+	validationLoss     = curve{"validation loss", func(m *rundir.EpochMetrics) float64 { return validationValue(m, m.ValidationLoss) }}
 )
 
-// over returns the line of a curve over the epochs.
-func (c curve) over(epochs []rundir.EpochMetrics, m mark) series {
+// line returns the line of a curve over the epochs.
+func (c curve) line(epochs []rundir.EpochMetrics, m mark) series {
 	s := series{mark: m}
 	for e := range epochs {
 		s.x, s.y = append(s.x, float64(epochs[e].Epoch)), append(s.y, c.of(&epochs[e]))
@@ -61,7 +61,7 @@ func training(runs []Run) *figure {
 	}
 	f := &figure{
 		title: title("Accuracy and loss while training", runs),
-		scope: scope(runs, func(r Run) string { return overEpochs(r.Epochs, len(runs) == 1) }),
+		scope: scope(runs, func(r Run) string { return describeEpochs(r.Epochs, len(runs) == 1) }),
 	}
 	validated := slices.ContainsFunc(runs, func(r Run) bool { return validationPictures(r.Epochs) > 0 })
 	if len(runs) == 1 {
@@ -90,7 +90,7 @@ func training(runs []Run) *figure {
 		if strings.Contains(p.Y.Label.Text, "accuracy") {
 			shareAxis(p.Plot, 5)
 		} else {
-			p.Y.Tick.Marker = ticks{most: 5}
+			p.Y.Tick.Marker = ticks{maxSteps: 5}
 		}
 		p.X.Tick.Marker = ticks{whole: true}
 	}
@@ -104,11 +104,11 @@ func (f *figure) curvesOfRun(run Run, validated bool) {
 	train.shape, train.dashes, validation.dashes = nil, dashes[1], dashes[2]
 	f.legend = []entry{{name: "test", mark: test}, {name: "training", mark: train}}
 	accuracy, loss := newPanel("", "accuracy"), newPanel("", "cross-entropy, nats")
-	accuracy.Add(trainAccuracy.over(run.Epochs, train), testAccuracy.over(run.Epochs, test))
-	loss.Add(trainLoss.over(run.Epochs, train), testLoss.over(run.Epochs, test))
+	accuracy.Add(trainAccuracy.line(run.Epochs, train), testAccuracy.line(run.Epochs, test))
+	loss.Add(trainLoss.line(run.Epochs, train), testLoss.line(run.Epochs, test))
 	if validated {
-		accuracy.Add(validationAccuracy.over(run.Epochs, validation))
-		loss.Add(validationLoss.over(run.Epochs, validation))
+		accuracy.Add(validationAccuracy.line(run.Epochs, validation))
+		loss.Add(validationLoss.line(run.Epochs, validation))
 		f.legend = append(f.legend, entry{name: "validation", mark: validation})
 	}
 	f.panels = []panel{{accuracy, 1}, {loss, 1}}
@@ -124,7 +124,7 @@ func (f *figure) curvesOfRuns(runs []Run, curves []curve) {
 		p := newPanel("", name)
 		var lines []namedLine
 		for _, run := range runs {
-			line := namedLine{run.Name, c.result(run.Epochs), c.over(run.Epochs, run.style())}
+			line := namedLine{run.Name, c.result(run.Epochs), c.line(run.Epochs, run.style())}
 			p.Add(line)
 			lines = append(lines, line)
 		}
@@ -135,7 +135,7 @@ func (f *figure) curvesOfRuns(runs []Run, curves []curve) {
 
 // accuracyByTime draws test accuracy against the time that training and testing took.
 func accuracyByTime(runs []Run) *figure {
-	runs = slices.DeleteFunc(slices.Clone(runs), func(r Run) bool { return !finite(longest(r.Epochs)) })
+	runs = slices.DeleteFunc(slices.Clone(runs), func(r Run) bool { return !finite(lastTime(r.Epochs)) })
 	if len(runs) == 0 {
 		return nil
 	}
@@ -149,7 +149,7 @@ func accuracyByTime(runs []Run) *figure {
 	}
 	var most float64
 	for _, r := range runs {
-		most = max(most, longest(r.Epochs))
+		most = max(most, lastTime(r.Epochs))
 	}
 	unit, seconds := "s", 1.0
 	switch {
@@ -161,7 +161,7 @@ func accuracyByTime(runs []Run) *figure {
 	p := newPanel("time, "+unit, "test accuracy")
 	var lines []namedLine
 	for _, run := range runs {
-		s := testAccuracy.over(run.Epochs, run.style())
+		s := testAccuracy.line(run.Epochs, run.style())
 		for e, t := range elapsed(run.Epochs) {
 			s.x[e] = t / seconds
 		}
@@ -192,8 +192,8 @@ func elapsed(epochs []rundir.EpochMetrics) []float64 {
 	return times
 }
 
-// longest returns the last known time of elapsed, or NaN if there is none.
-func longest(epochs []rundir.EpochMetrics) float64 {
+// lastTime returns the last known time of elapsed, or NaN if there is none.
+func lastTime(epochs []rundir.EpochMetrics) float64 {
 	most := math.NaN()
 	for _, t := range elapsed(epochs) {
 		if finite(t) && t > 0 {
@@ -219,8 +219,8 @@ func withGaps(epochs []rundir.EpochMetrics) []rundir.EpochMetrics {
 	return all
 }
 
-// ofValidation returns x, a value of the validation split, or NaN if the epoch has none.
-func ofValidation(m *rundir.EpochMetrics, x float64) float64 {
+// validationValue returns x, a value of the validation split, or NaN if the epoch has none.
+func validationValue(m *rundir.EpochMetrics, x float64) float64 {
 	if m.ValidationExamples == 0 {
 		return math.NaN()
 	}
