@@ -63,7 +63,7 @@ func TestSVG(t *testing.T) {
 func TestParseFormat(t *testing.T) {
 	for _, want := range []Format{PNG, SVG} {
 		if got, err := ParseFormat(string(want)); got != want || err != nil {
-			t.Errorf("ParseFormat(%q) returns %q, %v", want, got, err)
+			t.Errorf("ParseFormat returns %q and error %v, want %q", got, err, want)
 		}
 	}
 	var wrong *FormatError

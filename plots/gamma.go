@@ -36,8 +36,8 @@ func betaLayers(run Run) *figure {
 	return f
 }
 
-// quantileLayers draws the quantiles of γ or of β.
-func quantileLayers(run Run, symbol string, of func(*analysis.Layer) []float64) *figure {
+// quantileLayers draws the quantiles of γ or of β, which levels returns for a layer.
+func quantileLayers(run Run, symbol string, levels func(*analysis.Layer) []float64) *figure {
 	runs := []Run{run}
 	d, ok := depthOf(runs, func(*analysis.Report) bool { return true })
 	if !ok {
@@ -46,7 +46,7 @@ func quantileLayers(run Run, symbol string, of func(*analysis.Layer) []float64) 
 	f := &figure{title: title("Where "+symbol+" ends up, layer by layer", runs), scope: network(runs), note: nearZeroText(run.Report)}
 	var all []quantiles
 	for kind := range roleNames {
-		q := quantiles{run.Report, of, d, role(kind), colors[0].(color.RGBA)}
+		q := quantiles{run.Report, levels, d, role(kind), colors[0].(color.RGBA)}
 		if q.role == shortcut {
 			q.color = colors[green].(color.RGBA)
 		}
@@ -88,8 +88,8 @@ func nearZeroText(r *analysis.Report) string {
 	return sharesText("γ", r.NearZero, r.Total.NearZero)
 }
 
-// sharesText returns a sentence with the shares of all γ or all β below the thresholds. The shares may be
-// missing.
+// sharesText returns a sentence with the shares of all γ or all β below the thresholds, or "" if
+// there are none.
 func sharesText(symbol string, thresholds, shares []float64) string {
 	var parts []string
 	for i := range min(len(thresholds), len(shares)) {
@@ -105,14 +105,15 @@ func sharesText(symbol string, thresholds, shares []float64) string {
 
 // quantiles is a plotter of the quantiles of γ or β, with a column for each layer of a role.
 type quantiles struct {
-	r     *analysis.Report
-	of    func(*analysis.Layer) []float64
-	d     depth
-	role  role
-	color color.RGBA
+	r      *analysis.Report
+	levels func(*analysis.Layer) []float64 // returns the quantiles of a layer
+	d      depth
+	role   role
+	color  color.RGBA
 }
 
-// Shades of the parts of a column, and the width of the line from the smallest to the largest γ.
+// Shades of the middle half and the middle 90% of the values of a layer, and the width of the line
+// from the smallest to the largest.
 const (
 	halfShade, mostShade = 0.7, 0.25
 	whisker              = 0.8 // points
@@ -137,19 +138,19 @@ func (q quantiles) Plot(c draw.Canvas, p *plot.Plot) {
 	x, y := p.Transforms(&c)
 	for i := range q.r.Layers {
 		l := &q.r.Layers[i]
-		if roleOf(l) != q.role || q.of(l) == nil {
+		if roleOf(l) != q.role || q.levels(l) == nil {
 			continue
 		}
-		at, level := q.d.position(q.r, i), q.of(l)
-		if slices.ContainsFunc(level, func(v float64) bool { return !finite(v) }) {
+		position, levels := q.d.position(q.r, i), q.levels(l)
+		if slices.ContainsFunc(levels, func(v float64) bool { return !finite(v) }) {
 			continue
 		}
-		left, right := x(at-0.4), x(at+0.4)
-		end := len(level) - 1
-		c.StrokeLine2(draw.LineStyle{Color: q.color, Width: vg.Points(whisker)}, x(at), y(level[0]), x(at), y(level[end]))
-		fill(&c, q.shade(mostShade), left, y(level[1]), right, y(level[end-1]))
-		fill(&c, q.shade(halfShade), left, y(level[2]), right, y(level[end-2]))
-		median := y(level[len(level)/2])
+		left, right := x(position-0.4), x(position+0.4)
+		end := len(levels) - 1
+		c.StrokeLine2(draw.LineStyle{Color: q.color, Width: vg.Points(whisker)}, x(position), y(levels[0]), x(position), y(levels[end]))
+		fill(&c, q.shade(mostShade), left, y(levels[1]), right, y(levels[end-1]))
+		fill(&c, q.shade(halfShade), left, y(levels[2]), right, y(levels[end-2]))
+		median := y(levels[len(levels)/2])
 		c.StrokeLine2(draw.LineStyle{Color: color.Black, Width: vg.Points(1.6)}, left, median, right, median)
 	}
 }
@@ -158,9 +159,9 @@ func (q quantiles) Plot(c draw.Canvas, p *plot.Plot) {
 func (q quantiles) DataRange() (xmin, xmax, ymin, ymax float64) {
 	var s series
 	for i := range q.r.Layers {
-		if l := &q.r.Layers[i]; roleOf(l) == q.role && q.of(l) != nil {
-			at, level := q.d.position(q.r, i), q.of(l)
-			s.x, s.y = append(s.x, at, at), append(s.y, level[0], level[len(level)-1])
+		if l := &q.r.Layers[i]; roleOf(l) == q.role && q.levels(l) != nil {
+			position, levels := q.d.position(q.r, i), q.levels(l)
+			s.x, s.y = append(s.x, position, position), append(s.y, levels[0], levels[len(levels)-1])
 		}
 	}
 	return s.DataRange()
@@ -236,10 +237,10 @@ type histogram struct {
 	color  color.Color
 }
 
-// coarser joins neighbouring bins so that about most bins or fewer are left. It does not join
-// bins on different sides of zero.
-func (h histogram) coarser(most int) histogram {
-	join := (len(h.counts) + most - 1) / most
+// coarser joins neighbouring bins so that about limit bins are left. It does not join bins on
+// different sides of zero.
+func (h histogram) coarser(limit int) histogram {
+	join := (len(h.counts) + limit - 1) / limit
 	zero := 0 // index of the edge at zero
 	for zero < len(h.edges)-1 && h.edges[zero] < 0 {
 		zero++
@@ -256,22 +257,22 @@ func (h histogram) coarser(most int) histogram {
 }
 
 func (h histogram) total() int {
-	all := 0
+	total := 0
 	for _, n := range h.counts {
-		all += n
+		total += n
 	}
-	return all
+	return total
 }
 
 // Plot implements plot.Plotter.
 func (h histogram) Plot(c draw.Canvas, p *plot.Plot) {
 	x, y := p.Transforms(&c)
-	all := float64(max(h.total(), 1))
+	total := float64(max(h.total(), 1))
 	for bin, n := range h.counts {
 		left, right := x(h.edges[bin]), x(h.edges[bin+1])
 		gap := min(vg.Points(0.5), (right-left)/8)
 		if n > 0 {
-			fill(&c, h.color, left+gap, y(0), right-gap, y(float64(n)/all))
+			fill(&c, h.color, left+gap, y(0), right-gap, y(float64(n)/total))
 		}
 	}
 	c.StrokeLine2(zero.style, x(0), c.Min.Y, x(0), c.Max.Y)
@@ -279,9 +280,9 @@ func (h histogram) Plot(c draw.Canvas, p *plot.Plot) {
 
 // DataRange implements plot.DataRanger.
 func (h histogram) DataRange() (xmin, xmax, ymin, ymax float64) {
-	all := float64(max(h.total(), 1))
+	total := float64(max(h.total(), 1))
 	for _, n := range h.counts {
-		ymax = max(ymax, float64(n)/all)
+		ymax = max(ymax, float64(n)/total)
 	}
 	return h.edges[0], h.edges[len(h.edges)-1], 0, ymax
 }

@@ -24,8 +24,8 @@ var trackedKinds = []struct {
 // logarithms.
 type trackedCurve struct {
 	series
-	measured            bool
-	parameters, trained int
+	measured            bool // whether the gradients of the kind were tracked
+	parameters, trained int  // numbers of all parameters of the kind, and of trained ones
 }
 
 // trackedOf returns the line of a kind over the epochs.
@@ -89,7 +89,7 @@ func gradientEpochs(runs []Run) *figure {
 // gradientsOfRun draws one run, and returns the kinds whose gradients are zero.
 func (f *figure) gradientsOfRun(run Run) (zero []string) {
 	p := newPanel("", "mean |∂loss/∂parameter|")
-	frozen, inPart := false, false
+	frozen, partlyTrained := false, false
 	for k, kind := range trackedKinds {
 		c, name := trackedOf(run.Epochs, kind.kind, markOf(k)), kind.name
 		switch {
@@ -102,7 +102,7 @@ func (f *figure) gradientsOfRun(run Run) (zero []string) {
 			name += " (frozen)"
 			c.mark.dashes, frozen = dashes[1], true
 		case c.trained < c.parameters:
-			c.mark.dashes, inPart = dashes[2], true
+			c.mark.dashes, partlyTrained = dashes[2], true
 		}
 		p.Add(c)
 		f.legend = append(f.legend, entry{name: name, mark: c.mark})
@@ -113,7 +113,7 @@ func (f *figure) gradientsOfRun(run Run) (zero []string) {
 	if frozen {
 		f.note += "Dashed: frozen parameters, whose gradients are only measured. "
 	}
-	if inPart {
+	if partlyTrained {
 		f.note += "Dotted: only some parameters of this kind are trained. "
 	}
 	low, high := roundDown(math.Pow(10, p.Y.Min)), roundUp(math.Pow(10, p.Y.Max))

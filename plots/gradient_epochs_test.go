@@ -11,9 +11,9 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// trackedEpochs returns n epochs. The gradients of γ, β, convolutions and the output bias are gamma and
-// a tenth, a hundredth and a thousandth of it. Convolutions are frozen, and only one parameter
-// of β is trained.
+// trackedEpochs returns n epochs. The gradient of γ is gamma, and those of β, convolutions and the
+// output bias are a tenth, a hundredth and a thousandth of it. Convolutions are frozen, and only
+// one parameter of β is trained.
 func trackedEpochs(n int, gamma float32) []rundir.EpochMetrics {
 	all := epochs(n)
 	for i := range all {
@@ -42,7 +42,7 @@ func TestGradientEpochs(t *testing.T) {
 	}
 	for _, text := range []string{"Zero in every epoch: convolution biases.", "Dashed: frozen", "Dotted: only some parameters"} {
 		if !strings.Contains(f.note, text) {
-			t.Errorf("note %q does not say %q", f.note, text)
+			t.Errorf("the note is %q, want %q in it", f.note, text)
 		}
 	}
 	if want := "training: all 4 batches of each epoch, 512 pictures, augmented, training mode (batch statistics)"; f.scope != want {
@@ -55,18 +55,18 @@ func TestGradientEpochs(t *testing.T) {
 	}
 	for i := 1; i < len(heights); i++ {
 		if step := heights[i] - heights[i-1]; math.Abs(step-(heights[1]-heights[0])) > 4 || step < 50 {
-			t.Errorf("the lines are in rows %v, which are not equally spaced", heights)
+			t.Errorf("the lines are in rows %v, want equal steps of at least 50", heights)
 		}
 	}
 	solid := count(picture, colors[0])
 	if dotted, dashed := count(picture, colors[1]), count(picture, colors[2]); dashed >= solid || dotted >= solid || dotted == dashed || dotted < 100 {
-		t.Errorf("a trained kind has %d pixels, a frozen kind %d, a partly trained kind %d", solid, dashed, dotted)
+		t.Errorf("a trained kind has %d pixels, a frozen kind %d and a partly trained kind %d; want fewer, different numbers for the last two", solid, dashed, dotted)
 	}
 
 	gap := trackedEpochs(9, 0.1)
 	gap[4].Gradients = nil
 	if n := count(renderFigure(t, gradientEpochs([]Run{{Epochs: gap}})), colors[0]); n >= solid {
-		t.Errorf("%d pixels with a gap, %d without", n, solid)
+		t.Errorf("%d pixels with a gap, want fewer than the %d without", n, solid)
 	}
 }
 
@@ -92,18 +92,18 @@ func TestGradientEpochsOfRuns(t *testing.T) {
 		labels = append(labels, p.Y.Label.Text)
 		// Means are 0.1 and 1 times a power of ten in each panel.
 		if middle := -0.5 - float64([]int{0, 1, 2, 3}[i]); math.Abs((p.Y.Min+p.Y.Max)/2-middle) > 1e-6 || math.Abs(p.Y.Max-p.Y.Min-1.15) > 1e-6 || p.X.Min != 1 || p.X.Max != 5 {
-			t.Errorf("%s: epochs %v to %v, exponents %v to %v", p.Y.Label.Text, p.X.Min, p.X.Max, p.Y.Min, p.Y.Max)
+			t.Errorf("%s: epochs %v to %v, exponents %v to %v; want epochs 1 to 5, and 1.15 exponents around %v", p.Y.Label.Text, p.X.Min, p.X.Max, p.Y.Min, p.Y.Max, middle)
 		}
 	}
 	if want := []string{"|∂loss/∂γ|", "|∂loss/∂β|", "|∂loss/∂conv W|", "|∂loss/∂output b|"}; !slices.Equal(labels, want) {
 		t.Errorf("panels %q, want %q", labels, want)
 	}
 	if !strings.Contains(f.note, "convolution biases of a, convolution biases of c") {
-		t.Errorf("note %q", f.note)
+		t.Errorf("the note is %q, want the convolution biases of a and c in it", f.note)
 	}
 	renderFigure(t, f)
 	if f := gradientEpochs([]Run{{Epochs: epochs(5)}, {}}); f != nil {
-		t.Errorf("gradientEpochs draws runs without gradients: %+v", f.legend)
+		t.Errorf("gradientEpochs draws runs without gradients with the legend %+v, want no picture", f.legend)
 	}
 }
 
@@ -114,7 +114,7 @@ func TestGradientLayers(t *testing.T) {
 	r.Layers[0].Convolution, r.Layers[1].Convolution = "conv", "blocks.0.conv1"
 	run := Run{Name: "a", Report: r, Epochs: epochs(2)}
 	if gradientLayers(run) != nil {
-		t.Error("gradientLayers draws a run without gradients")
+		t.Error("gradientLayers draws a run without gradients, want no picture")
 	}
 	for i := range run.Epochs {
 		run.Epochs[i].Gradients = &rundir.EpochGradients{Kinds: map[rundir.GradientKind]rundir.KindGradient{
@@ -125,17 +125,17 @@ func TestGradientLayers(t *testing.T) {
 	}
 	f := gradientLayers(run)
 	if f.panels[0].Title.Text != "γ" || f.panels[2].Title.Text != "convolution weights (frozen)" {
-		t.Errorf("panels %q and %q", f.panels[0].Title.Text, f.panels[2].Title.Text)
+		t.Errorf("the first and third panels are %q and %q, want γ and convolution weights (frozen)", f.panels[0].Title.Text, f.panels[2].Title.Text)
 	}
 	if math.Abs(f.scale.low+2) > 1e-6 || f.scale.high != 0 {
-		t.Errorf("the scale is %+v", f.scale)
+		t.Errorf("the scale is %+v, want exponents from -2 to 0", f.scale)
 	}
 	picture := renderFigure(t, f)
 	dark, medium, light := area(picture, f.scale.color(f.scale.high)), area(picture, f.scale.color(-1)), area(picture, f.scale.color(f.scale.low))
 	if dark < 10000 || math.Abs(float64(dark)/float64(light)-1) > 0.1 || math.Abs(float64(medium)/float64(light)-2) > 0.2 {
-		t.Errorf("%d pixels of the largest gradient, %d of the smallest, %d of two in the middle", dark, light, medium)
+		t.Errorf("%d pixels of the largest gradient, %d of the smallest and %d of two in the middle; want a ratio of 1 to 1 to 2", dark, light, medium)
 	}
 	if top, _ := extent(picture, f.scale.color(f.scale.high)); top > 500 {
-		t.Errorf("the first layer begins in row %d", top)
+		t.Errorf("the first layer begins in row %d, want one in the upper half", top)
 	}
 }

@@ -29,9 +29,9 @@ func gradientLayers(run Run) *figure {
 	scale := &colorScale{low: math.Inf(1), high: math.Inf(-1), label: "mean |∂loss/∂parameter|", ticks: logTicks{8}}
 	var maps []*heatMap
 	for _, kind := range []struct {
-		kind rundir.GradientKind
-		name string
-		of   func(*analysis.Layer) string // name of the layer in the metrics
+		kind      rundir.GradientKind
+		name      string
+		layerName func(*analysis.Layer) string // returns the name of a layer in the metrics
 	}{
 		{"gamma", "γ", func(l *analysis.Layer) string { return l.Name }},
 		{"beta", "β", func(l *analysis.Layer) string { return l.Name }},
@@ -51,7 +51,7 @@ func gradientLayers(run Run) *figure {
 					name = kind.name + " (frozen)"
 				}
 				// A logarithmic scale cannot show a gradient of exactly zero.
-				if v := float64(g.Layers[kind.of(&r.Layers[i])]); v > 0 && finite(v) {
+				if v := float64(g.Layers[kind.layerName(&r.Layers[i])]); v > 0 && finite(v) {
 					column[i] = math.Log10(v)
 					scale.low, scale.high = min(scale.low, column[i]), max(scale.high, column[i])
 				}
@@ -79,8 +79,7 @@ func gradientLayers(run Run) *figure {
 	return f
 }
 
-// downwards returns marks with negated values, because the layers of a heat map go down from
-// the top.
+// downwards returns marks with negated values, because a heat map has its first layer at the top.
 func downwards(marks plot.ConstantTicks) plot.ConstantTicks {
 	down := make(plot.ConstantTicks, len(marks))
 	for i, m := range marks {
@@ -110,8 +109,8 @@ func (h *heatMap) Plot(c draw.Canvas, p *plot.Plot) {
 		}
 	}
 	for _, s := range h.stages[1:] {
-		at := y(-float64(s.first) - 0.5)
-		c.StrokeLine2(draw.LineStyle{Color: color.White, Width: vg.Points(1.5)}, c.Min.X, at, c.Max.X, at)
+		border := y(-float64(s.first) - 0.5)
+		c.StrokeLine2(draw.LineStyle{Color: color.White, Width: vg.Points(1.5)}, c.Min.X, border, c.Max.X, border)
 	}
 }
 
@@ -143,26 +142,26 @@ func drawScale(c draw.Canvas, s *colorScale) vg.Length {
 	if s == nil {
 		return 0
 	}
-	const bar, wide, gap, high = 9, 260, 6, 26 // points
+	const barHeight, barWidth, gap, totalHeight = 9, 260, 6, 26 // points
 	style := textStyle(8.5, color.Black)
 	style.YAlign = draw.YCenter
 	top := c.Max.Y - vg.Points(4)
-	middle := top - vg.Points(bar)/2
+	middle := top - vg.Points(barHeight)/2
 	c.FillText(style, vg.Point{X: c.Min.X, Y: middle + vg.Points(1)}, s.label)
 	left := c.Min.X + style.Width(s.label) + vg.Points(gap)
-	at := func(value float64) vg.Length {
-		return left + vg.Points(wide)*vg.Length((value-s.low)/(s.high-s.low))
+	position := func(value float64) vg.Length {
+		return left + vg.Points(barWidth)*vg.Length((value-s.low)/(s.high-s.low))
 	}
 	const steps = 130
 	for i := range steps {
-		from, to := s.low+(s.high-s.low)*float64(i)/steps, s.low+(s.high-s.low)*float64(i+1)/steps
-		fill(&c, s.color((from+to)/2), at(from), top-vg.Points(bar), min(at(to)+vg.Points(0.4), at(s.high)), top)
+		start, end := s.low+(s.high-s.low)*float64(i)/steps, s.low+(s.high-s.low)*float64(i+1)/steps
+		fill(&c, s.color((start+end)/2), position(start), top-vg.Points(barHeight), min(position(end)+vg.Points(0.4), position(s.high)), top)
 	}
 	style.XAlign, style.YAlign = draw.XCenter, draw.YTop
 	for _, mark := range s.ticks.Ticks(s.low, s.high) {
-		x := at(mark.Value)
-		c.StrokeLine2(draw.LineStyle{Color: color.Black, Width: vg.Points(0.5)}, x, top-vg.Points(bar), x, top-vg.Points(bar+3))
-		c.FillText(style, vg.Point{X: x, Y: top - vg.Points(bar+4)}, mark.Label)
+		x := position(mark.Value)
+		c.StrokeLine2(draw.LineStyle{Color: color.Black, Width: vg.Points(0.5)}, x, top-vg.Points(barHeight), x, top-vg.Points(barHeight+3))
+		c.FillText(style, vg.Point{X: x, Y: top - vg.Points(barHeight+4)}, mark.Label)
 	}
-	return vg.Points(high)
+	return vg.Points(totalHeight)
 }

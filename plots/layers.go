@@ -71,8 +71,9 @@ func (f *figure) drawByRole(d depth, run Run, measures []measure) {
 }
 
 // drawByRun draws measures of one or more runs. Each element of rows becomes a row of panels, with
-// one line per measure and run. If a run has last layers of blocks, they are in a second
-// column together with the shortcuts.
+// the name of the same index, and a line for each measure and run. If a run has last layers of
+// blocks, they are in a second column together with the shortcuts. style returns the style of
+// measure k of a run.
 func (f *figure) drawByRun(d depth, runs []Run, rows [][]measure, names []string, style func(run Run, k int) mark) {
 	columns := []role{inner}
 	for _, r := range runs {
@@ -131,17 +132,14 @@ func nearZero(runs []Run) *figure {
 		return nil
 	}
 	f := &figure{title: title("Share of γ near zero, layer by layer", runs), scope: network(runs)}
-	of := func(at int) measure {
-		return measure{
-			name:  fmt.Sprintf("|γ| < %g", runs[0].Report.NearZero[at]),
-			value: func(_ *analysis.Report, l *analysis.Layer) float64 { return shareNearZero(l, at) },
-			total: func(r *analysis.Report) float64 { return totalNearZero(r, at) },
-		}
-	}
 	if len(runs) == 1 {
 		var measures []measure
-		for at := range runs[0].Report.NearZero {
-			measures = append(measures, of(at))
+		for i, t := range runs[0].Report.NearZero {
+			measures = append(measures, measure{
+				name:  fmt.Sprintf("|γ| < %g", t),
+				value: func(_ *analysis.Report, l *analysis.Layer) float64 { return shareNearZero(l, i) },
+				total: func(r *analysis.Report) float64 { return totalNearZero(r, i) },
+			})
 		}
 		f.drawByRole(d, runs[0], measures)
 		f.note = "Share of the layer's γ. Dashed: the share over all layers."
@@ -160,8 +158,8 @@ func nearZero(runs []Run) *figure {
 		f.drawByRun(d, counted, [][]measure{{m}}, []string{"share of the layer's γ"}, func(run Run, _ int) mark { return run.style() })
 		for _, r := range counted {
 			name := r.Name
-			if all := totalNearZero(r.Report, slices.Index(r.Report.NearZero, t)); finite(all) {
-				name += fmt.Sprintf(" (%.1f%% of all)", 100*all)
+			if share := totalNearZero(r.Report, slices.Index(r.Report.NearZero, t)); finite(share) {
+				name += fmt.Sprintf(" (%.1f%% of all)", 100*share)
 			}
 			f.legend = append(f.legend, entry{name: name, mark: r.style()})
 		}
@@ -190,7 +188,7 @@ func sparsity(runs []Run) *figure {
 		scope: measuredOver(runs, func(r *analysis.Report) *analysis.Scope { return r.Sparsity }),
 		note:  "The ReLU of the last layer in a block follows the residual sum. A shortcut has no ReLU.",
 	}
-	of := func(value func(*analysis.Sparsity) float64) measure {
+	measureOf := func(value func(*analysis.Sparsity) float64) measure {
 		return measure{
 			value: func(_ *analysis.Report, l *analysis.Layer) float64 {
 				if l.Sparsity == nil {
@@ -206,8 +204,8 @@ func sparsity(runs []Run) *figure {
 			},
 		}
 	}
-	zero := of(func(s *analysis.Sparsity) float64 { return s.Zero })
-	off := of(func(s *analysis.Sparsity) float64 { return float64(s.MostlyOff) / float64(s.Channels) })
+	zero := measureOf(func(s *analysis.Sparsity) float64 { return s.Zero })
+	off := measureOf(func(s *analysis.Sparsity) float64 { return float64(s.MostlyOff) / float64(s.Channels) })
 	zero.name, off.name = "zero ReLU outputs", "channels > 99% zero"
 	if len(runs) == 1 {
 		f.drawByRole(d, runs[0], []measure{zero, off})
@@ -231,7 +229,7 @@ func sparsity(runs []Run) *figure {
 // kinds lists the kinds of parameters that have gradients.
 var kinds = []struct {
 	name, label string
-	of          func(*analysis.Magnitude) float64
+	value       func(*analysis.Magnitude) float64
 }{
 	{"γ", "|∂loss/∂γ|", func(m *analysis.Magnitude) float64 { return m.Gamma }},
 	{"β", "|∂loss/∂β|", func(m *analysis.Magnitude) float64 { return m.Beta }},
@@ -257,11 +255,11 @@ func gradients(runs []Run) *figure {
 	for k, kind := range kinds {
 		m := measure{value: func(_ *analysis.Report, l *analysis.Layer) float64 {
 			// A logarithmic axis cannot show a gradient of exactly zero.
-			if l.Gradient == nil || !(kind.of(l.Gradient) > 0) {
+			if l.Gradient == nil || !(kind.value(l.Gradient) > 0) {
 				return math.NaN()
 			}
-			low, high = min(low, kind.of(l.Gradient)), max(high, kind.of(l.Gradient))
-			return math.Log10(kind.of(l.Gradient))
+			low, high = min(low, kind.value(l.Gradient)), max(high, kind.value(l.Gradient))
+			return math.Log10(kind.value(l.Gradient))
 		}}
 		if len(runs) > 1 || k == 0 {
 			rows, names = append(rows, nil), append(names, kind.label)

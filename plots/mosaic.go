@@ -25,7 +25,7 @@ const maxTiles = 32
 func filters(names []string, all []*analysis.Filters) *figure {
 	f := &figure{title: "Filters of " + all[0].Layer}
 	var kinds []string
-	rgb, other := false, false
+	hasRGB, hasOther := false, false
 	for _, filter := range all {
 		kind := "Each row is an output channel, each column an input channel; white is 0."
 		switch filter.In {
@@ -34,16 +34,16 @@ func filters(names []string, all []*analysis.Filters) *figure {
 		case 3:
 			kind = "Each tile is an output channel's weights of red, green and blue; mid-grey is 0."
 		}
-		rgb, other = rgb || filter.In == 3, other || filter.In != 3
+		hasRGB, hasOther = hasRGB || filter.In == 3, hasOther || filter.In != 3
 		if !slices.Contains(kinds, kind) {
 			kinds = append(kinds, kind)
 		}
 	}
 	f.scope = strings.Join(kinds, " ") + " Colours are scaled to each checkpoint's largest weight."
-	if other {
+	if hasOther {
 		f.legend = append(f.legend, entry{name: "most negative weight", patch: diverging(-1)}, entry{name: "most positive weight", patch: diverging(1)})
 	}
-	if rgb {
+	if hasRGB {
 		for in, name := range []string{"red", "green", "blue"} {
 			for _, sign := range []float64{1, -1} {
 				weights := [3]float64{}
@@ -56,16 +56,16 @@ func filters(names []string, all []*analysis.Filters) *figure {
 	}
 	var m mosaic
 	for i, filter := range all {
-		most, area := largest(filter.Values), filter.Size*filter.Size
-		at := func(out, in, position int) float64 {
-			return relative(filter.Values[(out*filter.In+in)*area+position], most)
+		peak, area := largest(filter.Values), filter.Size*filter.Size
+		weight := func(out, in, position int) float64 {
+			return relative(filter.Values[(out*filter.In+in)*area+position], peak)
 		}
 		b := block{height: filter.Size, width: filter.Size,
-			caption: fmt.Sprintf("%s: %d filters of %d×%d×%d, largest weight %.2g", names[i], filter.Out, filter.In, filter.Size, filter.Size, most)}
+			caption: fmt.Sprintf("%s: %d filters of %d×%d×%d, largest weight %.2g", names[i], filter.Out, filter.In, filter.Size, filter.Size, peak)}
 		if filter.In == 3 {
 			for out := range filter.Out {
 				b.tiles = append(b.tiles, func(position int) color.Color {
-					return rgbColor([3]float64{at(out, 0, position), at(out, 1, position), at(out, 2, position)})
+					return rgbColor([3]float64{weight(out, 0, position), weight(out, 1, position), weight(out, 2, position)})
 				})
 			}
 		} else {
@@ -73,7 +73,7 @@ func filters(names []string, all []*analysis.Filters) *figure {
 			columns := min(filter.In, maxTiles)
 			for out := range rows {
 				for in := range columns {
-					b.tiles = append(b.tiles, func(position int) color.Color { return diverging(at(out, in, position)) })
+					b.tiles = append(b.tiles, func(position int) color.Color { return diverging(weight(out, in, position)) })
 				}
 			}
 			if columns > 1 {
@@ -117,7 +117,7 @@ func featureMaps(names []string, all []*analysis.FeatureMaps) *figure {
 		},
 	}}}
 	for i, maps := range all {
-		most, area, dead := largest(maps.Values), maps.Height*maps.Width, 0
+		peak, area, dead := largest(maps.Values), maps.Height*maps.Width, 0
 		b := block{height: maps.Height, width: maps.Width}
 		for c := range maps.Channels {
 			values := maps.Values[c*area:][:area]
@@ -126,16 +126,17 @@ func featureMaps(names []string, all []*analysis.FeatureMaps) *figure {
 				b.tiles = append(b.tiles, func(int) color.Color { return off })
 				continue
 			}
-			b.tiles = append(b.tiles, func(position int) color.Color { return shade(math.Sqrt(relative(values[position], most))) })
+			b.tiles = append(b.tiles, func(position int) color.Color { return shade(math.Sqrt(relative(values[position], peak))) })
 		}
-		b.caption = fmt.Sprintf("%s: %d channels, %d of them off, largest output %.3g", names[i], maps.Channels, dead, most)
+		b.caption = fmt.Sprintf("%s: %d channels, %d of them off, largest output %.3g", names[i], maps.Channels, dead, peak)
 		m = append(m, b)
 	}
 	f.panels = []panel{m.panel()}
 	return f
 }
 
-// tile returns the colour of a position. Positions are counted row by row.
+// tile returns the colour of a value of a tile. position is the index of the value, counted row by
+// row.
 type tile func(position int) color.Color
 
 // block is a caption and, below it, rows of equally large tiles.
@@ -151,31 +152,31 @@ const tileGap = 6 // pixels
 // block, with its gaps, fits into the given width and height in pixels. The side is below 1
 // if the block must be reduced.
 func (b block) fit(width, height float64) (columns int, scale float64) {
-	of := func(columns int) float64 {
+	scaleFor := func(columns int) float64 {
 		rows := (len(b.tiles) + columns - 1) / columns
 		return min(((width+tileGap)/float64(columns)-tileGap)/float64(b.width), ((height+tileGap)/float64(rows)-tileGap)/float64(b.height))
 	}
 	if b.columns > 0 {
-		return b.columns, of(b.columns)
+		return b.columns, scaleFor(b.columns)
 	}
 	columns = 1
 	for c := range len(b.tiles) {
-		if of(c+1) > of(columns) {
+		if scaleFor(c+1) > scaleFor(columns) {
 			columns = c + 1
 		}
 	}
-	return columns, of(columns)
+	return columns, scaleFor(columns)
 }
 
 // picture returns the block as an image with scale×scale pixels for each value.
 func (b block) picture(columns, scale int) *image.RGBA {
 	rows := (len(b.tiles) + columns - 1) / columns
-	across, down := b.width*scale+tileGap, b.height*scale+tileGap
-	p := image.NewRGBA(image.Rect(0, 0, columns*across-tileGap, rows*down-tileGap))
+	stepX, stepY := b.width*scale+tileGap, b.height*scale+tileGap
+	p := image.NewRGBA(image.Rect(0, 0, columns*stepX-tileGap, rows*stepY-tileGap))
 	draw.Draw(p, p.Bounds(), image.NewUniform(lightGrey), image.Point{}, draw.Src)
 	for i, t := range b.tiles {
 		for position := range b.height * b.width {
-			left, top := i%columns*across+position%b.width*scale, i/columns*down+position/b.width*scale
+			left, top := i%columns*stepX+position%b.width*scale, i/columns*stepY+position/b.width*scale
 			draw.Draw(p, image.Rect(left, top, left+scale, top+scale), image.NewUniform(t(position)), image.Point{}, draw.Src)
 		}
 	}
@@ -240,19 +241,19 @@ func (m mosaic) Plot(c vgdraw.Canvas, _ *plot.Plot) {
 
 // largest returns the largest finite magnitude.
 func largest(values []float32) float64 {
-	var most float64
+	var peak float64
 	for _, v := range values {
 		if a := math.Abs(float64(v)); finite(a) {
-			most = max(most, a)
+			peak = max(peak, a)
 		}
 	}
-	return most
+	return peak
 }
 
-// relative returns v as a share of most, from -1 to 1, or 0 if v is NaN.
-func relative(v float32, most float64) float64 {
-	if math.IsNaN(float64(v)) || most == 0 {
+// relative returns v as a share of peak, from -1 to 1, or 0 if v is NaN or peak is 0.
+func relative(v float32, peak float64) float64 {
+	if math.IsNaN(float64(v)) || peak == 0 {
 		return 0
 	}
-	return max(-1, min(1, float64(v)/most))
+	return max(-1, min(1, float64(v)/peak))
 }

@@ -25,42 +25,45 @@ func area(p image.Image, c color.Color) int {
 	return n
 }
 
-// TestFilters checks that all weights have equally many pixels, in exactly the right colours.
+// TestFilters checks that all weights have equally many pixels, in exactly the right colours, and
+// the legend of filters that read a picture of three channels.
 func TestFilters(t *testing.T) {
 	// Two 2×2 filters of 4 channels have one extreme weight, and three weights of half that size.
 	f := &analysis.Filters{Layer: "conv", Out: 2, In: 4, Size: 2, Values: make([]float32, 2*4*2*2)}
 	f.Values[5], f.Values[8], f.Values[20], f.Values[31] = -2, 1, 1, 1
 	picture := renderFigure(t, filters([]string{"a"}, []*analysis.Filters{f}))
-	one, three := area(picture, diverging(-1)), area(picture, diverging(0.5))
-	side := math.Sqrt(float64(one))
-	if one < 1000 || three != 3*one || side != math.Trunc(side) {
-		t.Errorf("one weight has %d pixels, and three equal weights have %d", one, three)
+	oneWeight, threeWeights := area(picture, diverging(-1)), area(picture, diverging(0.5))
+	side := math.Sqrt(float64(oneWeight))
+	if oneWeight < 1000 || threeWeights != 3*oneWeight || side != math.Trunc(side) {
+		t.Errorf("one weight has %d pixels and three equal weights have %d, want a square and three times as many", oneWeight, threeWeights)
 	}
 
 	rgb := &analysis.Filters{Layer: "conv", Out: 1, In: 3, Size: 1, Values: []float32{1, -1, 0}}
 	if legend := filters([]string{"a"}, []*analysis.Filters{rgb}).legend; len(legend) != 7 || legend[0].name != "positive weight of red" || legend[0].patch != (color.RGBA{255, 127, 127, 255}) {
-		t.Errorf("the legend of a filter of red, green and blue is %+v", legend)
+		t.Errorf("the legend of a filter of red, green and blue is %+v, want 7 entries, the first for positive weights of red", legend)
 	}
 	if n := area(renderFigure(t, filters([]string{"a"}, []*analysis.Filters{rgb})), color.RGBA{255, 0, 127, 255}); n < 1000 {
-		t.Errorf("a filter of red, green and blue has %d pixels of the right colour", n)
+		t.Errorf("a filter of red, green and blue has %d pixels of the right colour, want at least 1000", n)
 	}
 }
 
-// TestFeatureMaps draws a picture, a channel that is off and a channel that is not.
+// TestFeatureMaps checks the colours of a picture, of a channel that is off and of a channel that
+// is not.
 func TestFeatureMaps(t *testing.T) {
 	maps := &analysis.FeatureMaps{ReLU: "bn", Channels: 2, Height: 1, Width: 2, Values: []float32{0, 0, 4, 1}, Class: "cat",
 		Picture: []uint8{10, 200, 30, 40}, PictureChannels: 1, PictureHeight: 2, PictureWidth: 2}
 	picture := renderFigure(t, featureMaps([]string{"a"}, []*analysis.FeatureMaps{maps}))
 	largest, quarter, off := area(picture, shade(1)), area(picture, shade(0.5)), area(picture, color.RGBA{0xf5, 0xc9, 0xb3, 0xff})
 	if largest < 1000 || quarter != largest || off != 2*largest {
-		t.Errorf("the largest output has %d pixels, a quarter of it %d, the channel that is off %d", largest, quarter, off)
+		t.Errorf("the largest output has %d pixels, a quarter of it %d, the channel that is off %d; want a ratio of 1 to 1 to 2", largest, quarter, off)
 	}
 	if a, b := area(picture, color.RGBA{10, 10, 10, 255}), area(picture, color.RGBA{200, 200, 200, 255}); a < 1000 || max(a, b)-min(a, b) > 20 { // grey text has some pixels too
-		t.Errorf("two pixels of the picture are drawn with %d and %d pixels", a, b)
+		t.Errorf("two pixels of the picture are drawn with %d and %d pixels, want equal numbers above 1000", a, b)
 	}
 }
 
-// TestMosaicExtremes draws NaNs, infinities, only zeros, and more tiles than fit.
+// TestMosaicExtremes checks that NaNs, infinities, only zeros, and more tiles than fit can be
+// drawn.
 func TestMosaicExtremes(t *testing.T) {
 	nan, inf := float32(math.NaN()), float32(math.Inf(1))
 	large := &analysis.FeatureMaps{Channels: 100, Height: 56, Width: 56, Values: make([]float32, 100*56*56), Picture: make([]uint8, 3*224*224), PictureChannels: 3, PictureHeight: 224, PictureWidth: 224}
@@ -70,7 +73,7 @@ func TestMosaicExtremes(t *testing.T) {
 		t.Error(err)
 	}
 	if p := read(t, filepath.Join(dir, "feature_maps__0.png")); p.Bounds().Size() != image.Pt(1600, 1000) {
-		t.Errorf("%v", p.Bounds())
+		t.Errorf("the picture of large maps is %v, want 1600×1000 pixels", p.Bounds())
 	}
 	for _, values := range [][]float32{{0, 0, 0}, {nan, nan, nan}, {inf, -inf, 1}} {
 		for _, in := range []int{1, 3} {
@@ -80,7 +83,7 @@ func TestMosaicExtremes(t *testing.T) {
 				t.Error(err)
 			}
 			if info, err := os.Stat(path); err != nil || info.Size() == 0 {
-				t.Errorf("%v: %v", values, err)
+				t.Errorf("the picture of filters %v is missing or empty (error %v)", values, err)
 			}
 		}
 	}

@@ -73,7 +73,7 @@ func drawAll(t *testing.T, runs []Run) map[string]image.Image {
 	for _, path := range paths {
 		p := read(t, path)
 		if s := p.Bounds().Size(); s != image.Pt(1600, 1000) {
-			t.Errorf("%s is %v pixels", path, s)
+			t.Errorf("%s has %v pixels, want 1600×1000", path, s)
 		}
 		pictures[filepath.Base(path)] = p
 	}
@@ -136,7 +136,7 @@ func TestDrawnPictures(t *testing.T) {
 	} {
 		pictures := drawAll(t, c.runs)
 		if len(pictures) != len(c.want) {
-			t.Errorf("%s: %d pictures, want %v", name, len(pictures), c.want)
+			t.Errorf("%s: %d pictures, want %d, %v", name, len(pictures), len(c.want), c.want)
 		}
 		for _, w := range c.want {
 			p := pictures[w]
@@ -145,28 +145,30 @@ func TestDrawnPictures(t *testing.T) {
 				continue
 			}
 			if n := count(p, colors[0]); n < 10 {
-				t.Errorf("%s: the data of %s has %d pixels", name, w, n)
+				t.Errorf("%s: the data of %s has %d pixels, want at least 10", name, w, n)
 			}
 		}
 	}
 }
 
-// TestGaps checks that NaNs are drawn as gaps.
+// TestGaps checks that values that are missing, not finite or zero on a logarithmic axis are drawn
+// as gaps.
 func TestGaps(t *testing.T) {
 	whole := epochs(9)
 	gap := slices.Clone(whole)
 	gap[4].TestLoss, gap[5].TestLoss = math.NaN(), math.Inf(1)
-	a, b := drawAll(t, []Run{{Epochs: whole}})["training.png"], drawAll(t, []Run{{Epochs: gap}})["training.png"]
-	if n, m := count(a, colors[0]), count(b, colors[0]); m >= n {
-		t.Errorf("%d pixels with a gap, %d without", m, n)
+	checkFewer := func(name string, wholeRun, gapRun Run) {
+		t.Helper()
+		all, fewer := count(drawAll(t, []Run{wholeRun})[name], colors[0]), count(drawAll(t, []Run{gapRun})[name], colors[0])
+		if fewer >= all {
+			t.Errorf("%s has %d pixels with a gap, want fewer than the %d without", name, fewer, all)
+		}
 	}
+	checkFewer("training.png", Run{Epochs: whole}, Run{Epochs: gap})
 	r := report(6, 0.5)
 	r.Layers[3].Gradient.Gamma = 0
 	r.Layers[4].Gradient = nil
-	c, d := drawAll(t, []Run{{Report: report(6, 0.5)}})["gradients.png"], drawAll(t, []Run{{Report: r}})["gradients.png"]
-	if n, m := count(c, colors[0]), count(d, colors[0]); m >= n {
-		t.Errorf("%d pixels with a gap, %d without", m, n)
-	}
+	checkFewer("gradients.png", Run{Report: report(6, 0.5)}, Run{Report: r})
 }
 
 // rows returns the first and last row with a colour in a column of a picture.
@@ -183,7 +185,7 @@ func rows(t *testing.T, p image.Image, x int, c color.Color) (first, last int) {
 		}
 	}
 	if first < 0 {
-		t.Fatalf("no %v in column %d", c, x)
+		t.Fatalf("column %d has no pixel of %v, want at least one", x, c)
 	}
 	return first, last
 }
@@ -223,11 +225,11 @@ func TestPanelPositions(t *testing.T) {
 		}
 	}
 	if upper, lower := middle(0)-middle(2), middle(3)-middle(5); math.Abs(upper/lower-3) > 0.1 || middle(0) >= middle(5) {
-		t.Errorf("the panels have %v and %v rows; the upper one ends at %v, the lower one begins at %v", upper, lower, middle(0), middle(5))
+		t.Errorf("the panels have %v and %v rows, the upper one ends at %v and the lower one begins at %v; want a ratio of 3 to 1 and no overlap", upper, lower, middle(0), middle(5))
 	}
 }
 
-// TestManyRuns checks that the panels keep their height below a long legend.
+// TestManyRuns checks that a long legend makes a picture higher and not wider.
 func TestManyRuns(t *testing.T) {
 	var runs []Run
 	for range 28 {
@@ -235,7 +237,7 @@ func TestManyRuns(t *testing.T) {
 	}
 	few, many := renderFigure(t, nearZero(withDistinctNames(runs[:2]))), renderFigure(t, nearZero(withDistinctNames(runs)))
 	if few.Bounds().Dy() != 1000 || many.Bounds().Dy() <= 1000 || many.Bounds().Dx() != 1600 {
-		t.Errorf("the picture of two runs is %v, the picture of many is %v", few.Bounds(), many.Bounds())
+		t.Errorf("the picture of 2 runs is %v and that of 28 is %v, want 1600×1000 pixels and more rows", few.Bounds(), many.Bounds())
 	}
 }
 
@@ -253,17 +255,17 @@ func TestSameBytes(t *testing.T) {
 		return b
 	}
 	if !bytes.Equal(bytesOf(0.5), bytesOf(0.5)) {
-		t.Error("equal reports give different bytes")
+		t.Error("equal reports give different bytes, want equal ones")
 	}
 	if bytes.Equal(bytesOf(0.5), bytesOf(0.4)) {
-		t.Error("different reports give equal bytes")
+		t.Error("different reports give equal bytes, want different ones")
 	}
 }
 
 // TestMissingFolder checks that Draw fails if the folder does not exist.
 func TestMissingFolder(t *testing.T) {
 	if _, err := Draw(filepath.Join(t.TempDir(), "missing"), []Run{{Epochs: epochs(2)}}, PNG); err == nil {
-		t.Error("Draw succeeds in a folder that does not exist")
+		t.Error("Draw succeeds in a folder that does not exist, want an error")
 	}
 }
 
@@ -306,15 +308,16 @@ func TestReportError(t *testing.T) {
 		_, err := Draw(dir, []Run{{Name: "good", Report: report(4, 0.5)}, {Name: "bad", Report: bad}}, PNG)
 		var refused *ReportError
 		if !errors.As(err, &refused) || refused.Run != "bad" || !strings.Contains(err.Error(), wantErr) {
-			t.Errorf("%v, want %q", err, wantErr)
+			t.Errorf("got error %v, want a *ReportError of the run bad with %q", err, wantErr)
 		}
 		if files, _ := os.ReadDir(dir); len(files) > 0 {
-			t.Errorf("%s: Draw still writes %v", wantErr, files[0])
+			t.Errorf("%s: Draw wrote %v, want no files", wantErr, files[0])
 		}
 	}
 }
 
-// TestExtremeValues draws values that are very large, very small, all equal or missing.
+// TestExtremeValues checks that values that are very large, very small, all equal or missing can
+// be drawn.
 func TestExtremeValues(t *testing.T) {
 	for name, change := range map[string]func(r *analysis.Report, e []rundir.EpochMetrics){
 		"huge": func(r *analysis.Report, e []rundir.EpochMetrics) {
@@ -341,7 +344,7 @@ func TestExtremeValues(t *testing.T) {
 		r, e := report(4, 0.5), epochs(4)
 		change(r, e)
 		if pictures := drawAll(t, []Run{{Name: name, Report: r, Epochs: e}}); len(pictures) != 7 {
-			t.Errorf("%s: %d pictures", name, len(pictures))
+			t.Errorf("%s: %d pictures, want 7", name, len(pictures))
 		}
 	}
 }

@@ -37,16 +37,16 @@ func policies(c *prune.Comparison) *figure {
 	var lines []policyCurve
 	for _, row := range c.Rows {
 		name := policyName(row.Policy)
-		at := slices.IndexFunc(lines, func(l policyCurve) bool { return l.name == name })
-		if at < 0 {
-			at = len(lines)
-			lines = append(lines, policyCurve{name: name, mark: markOf(at)})
+		i := slices.IndexFunc(lines, func(l policyCurve) bool { return l.name == name })
+		if i < 0 {
+			i = len(lines)
+			lines = append(lines, policyCurve{name: name, mark: markOf(i)})
 		}
 		a := row.Reestimated
 		if row.Recovered != nil {
 			a = *row.Recovered
 		}
-		lines[at].points = append(lines[at].points, point{row.MACs, row.Time, a})
+		lines[i].points = append(lines[i].points, point{row.MACs, row.Time, a})
 	}
 	for _, l := range lines {
 		byMACs.Add(l.plotAgainst(func(p point) float64 { return p.macs }))
@@ -68,7 +68,7 @@ func policies(c *prune.Comparison) *figure {
 	return f
 }
 
-// policyName names a policy with the options in which policies of one comparison may differ.
+// policyName returns the name of a policy, followed by its options that are not the defaults.
 func policyName(p prune.Policy) string {
 	var options []string
 	if p.Scope != prune.GlobalScope {

@@ -31,31 +31,31 @@ func TestPolicies(t *testing.T) {
 	c := comparison()
 	f := policies(c)
 	if len(f.panels) != 2 || len(f.legend) != 2 || f.legend[0].name != "change (multiply-adds to the power 0.5)" {
-		t.Fatalf("%d panels and the legend %+v", len(f.panels), f.legend)
+		t.Fatalf("%d panels and the legend %+v, want 2 panels and 2 entries, the first for change", len(f.panels), f.legend)
 	}
 	for _, p := range f.panels {
 		if p.Y.Min != 0 || p.Y.Max < 0.8 || p.Y.Max > 1 {
-			t.Errorf("the axis of accuracy goes from %v to %v", p.Y.Min, p.Y.Max)
+			t.Errorf("the axis of accuracy goes from %v to %v, want 0 to a number from 0.8 to 1", p.Y.Min, p.Y.Max)
 		}
 	}
-	// The bars of the first policy go from 0.8 down to 0.5, those of the second from 0.5 to
-	// 0.2, so both colours are equally high.
-	height := func(f *figure, at int) int {
+	// The bars of the first policy go from 0.8 down to 0.5, and those of the second from 0.5 to
+	// 0.2, so both colours cover equally many rows.
+	height := func(f *figure, policy int) int {
 		f.legend = nil // the legend has the same colours
-		rows := pixelsOf(renderFigure(t, f), colors[at])
+		rows := pixelsOf(renderFigure(t, f), colors[policy])
 		covered := func(n int) bool { return n > 0 }
 		first := slices.IndexFunc(rows, covered)
 		slices.Reverse(rows)
 		return len(rows) - slices.IndexFunc(rows, covered) - first
 	}
 	if a, b := height(f, 0), height(f, 1); a < 100 || math.Abs(float64(a-b)) > 6 {
-		t.Errorf("the first policy covers %d rows, the second %d", a, b)
+		t.Errorf("the first policy covers %d rows and the second %d, want equal numbers of at least 100", a, b)
 	}
 	for i := range c.Rows[:2] {
 		c.Rows[i].Recovered = &engine.Evaluation{TestAccuracy: 0.79, Interval: [2]float64{0.78, 0.8}}
 	}
 	if s := height(policies(c), 0); s > 60 {
-		t.Errorf("intervals of 2 points after a recovery cover %d rows", s)
+		t.Errorf("intervals of 2 points after a recovery cover %d rows, want at most 60", s)
 	}
 	if err := DrawPolicies(filepath.Join(t.TempDir(), "policies.svg"), c); err != nil {
 		t.Error(err)

@@ -77,14 +77,14 @@ func title(subject string, runs []Run) string {
 	return subject
 }
 
-// scope combines the texts that of returns for the runs. Each text describes the data behind the
-// numbers of a run. Runs without a text are skipped. The result names the runs of each text
-// unless all texts are the same.
-func scope(runs []Run, of func(Run) string) string {
+// scope combines the texts that describe returns for the runs. Each text describes the data that
+// the numbers of a run were measured on. Runs without a text are skipped. The result names the
+// runs of each text unless all texts are the same.
+func scope(runs []Run, describe func(Run) string) string {
 	var texts []string
 	names := map[string][]string{} // names of runs, by their text
 	for _, r := range runs {
-		text := of(r)
+		text := describe(r)
 		if text == "" {
 			continue
 		}
@@ -118,13 +118,14 @@ func network(runs []Run) string {
 	return strings.Join(parts, ", ")
 }
 
-// measuredOver describes the network, and the data on which the reports' numbers were measured.
-func measuredOver(runs []Run, of func(*analysis.Report) *analysis.Scope) string {
+// measuredOver describes the network of a single run, and the data on which numbers of the reports
+// were measured. scopeOf returns the description of that data in a report.
+func measuredOver(runs []Run, scopeOf func(*analysis.Report) *analysis.Scope) string {
 	measured := scope(runs, func(run Run) string {
-		if run.Report == nil || of(run.Report) == nil {
+		if run.Report == nil || scopeOf(run.Report) == nil {
 			return ""
 		}
-		s := of(run.Report)
+		s := scopeOf(run.Report)
 		split := "the " + s.Split + " split"
 		if s.Split == "train" {
 			split = "the training split"
@@ -151,8 +152,8 @@ func measuredOver(runs []Run, of func(*analysis.Report) *analysis.Scope) string 
 	return measured
 }
 
-// describeEpochs describes the data behind training curves. It includes the training split if train
-// is set.
+// describeEpochs describes the data that training curves were measured on. It includes the training
+// split if train is set.
 func describeEpochs(epochs []rundir.EpochMetrics, train bool) string {
 	last := epochs[len(epochs)-1]
 	text := fmt.Sprintf("test: %d pictures", last.TestExamples)

@@ -17,7 +17,7 @@ type mark struct {
 	dashes []vg.Length
 	width  vg.Length // of the line; 0 for the default
 
-	unjoined bool // there is no line
+	unjoined bool // whether there is no line
 }
 
 var shapes = []draw.GlyphDrawer{
@@ -91,8 +91,8 @@ func (s series) Plot(c draw.Canvas, p *plot.Plot) {
 			glyph.Shape = draw.CircleGlyph{} // a lone point has no line
 		}
 		if glyph.Shape != nil {
-			for _, at := range piece {
-				c.DrawGlyphNoClip(glyph, at)
+			for _, point := range piece {
+				c.DrawGlyphNoClip(glyph, point)
 			}
 		}
 		piece = nil
@@ -151,12 +151,12 @@ func (d drops) Plot(c draw.Canvas, p *plot.Plot) {
 	style := textStyle(8, darkGrey)
 	taken := c.Min.X
 	for i, label := range d.labels {
-		at := x(d.x[i])
-		if at < c.Min.X || at > c.Max.X {
+		lineX := x(d.x[i])
+		if lineX < c.Min.X || lineX > c.Max.X {
 			continue
 		}
-		c.StrokeLine2(reference(grey), at, c.Min.Y, at, c.Max.Y)
-		left := at + vg.Points(2.5)
+		c.StrokeLine2(reference(grey), lineX, c.Min.Y, lineX, c.Max.Y)
+		left := lineX + vg.Points(2.5)
 		right := left + style.Width(label)
 		if left < taken || right > c.Max.X {
 			continue

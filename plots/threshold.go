@@ -100,19 +100,19 @@ func (s shares) Plot(c draw.Canvas, p *plot.Plot) {
 	c.StrokeLine2(p.X.LineStyle, c.Min.X, y, c.Max.X, y)
 	taken := vg.Length(math.Inf(-1))
 	for _, row := range s {
-		at := x(math.Log10(row.Threshold))
-		c.StrokeLine2(p.X.Tick.LineStyle, at, y, at, y+vg.Points(sharesTick))
+		center := x(math.Log10(row.Threshold))
+		c.StrokeLine2(p.X.Tick.LineStyle, center, y, center, y+vg.Points(sharesTick))
 		digits := "%.0f%%"
 		if row.Share < 0.0995 {
 			digits = "%.1f%%"
 		}
 		label := fmt.Sprintf(digits, 100*row.Share)
 		half := style.Width(label)/2 + vg.Points(2)
-		if at-half < taken {
+		if center-half < taken {
 			continue
 		}
-		c.FillText(style, vg.Point{X: at, Y: y + vg.Points(sharesTick+1)}, label)
-		taken = at + half
+		c.FillText(style, vg.Point{X: center, Y: y + vg.Points(sharesTick+1)}, label)
+		taken = center + half
 	}
 	name := p.X.Label.TextStyle
 	name.XAlign, name.YAlign = draw.XCenter, draw.YTop

@@ -13,11 +13,11 @@ import (
 func TestThreshold(t *testing.T) {
 	r := report(4, 0.8)
 	r.Classes = 4
-	one := threshold([]Run{{Name: "a", Report: r}})
-	if len(one.panels) != 1 || len(one.legend) != 0 {
-		t.Errorf("a single run has %d panels and %d entries in the legend", len(one.panels), len(one.legend))
+	single := threshold([]Run{{Name: "a", Report: r}})
+	if len(single.panels) != 1 || len(single.legend) != 0 {
+		t.Errorf("a single run has %d panels and %d entries in the legend, want 1 and 0", len(single.panels), len(single.legend))
 	}
-	picture := renderFigure(t, one)
+	picture := renderFigure(t, single)
 	// The curve falls from 0.8 to 0.4; its marks are at both ends.
 	high, low := extent(picture, colors[0])
 	radius := float64(markRadius) * dpi / 72
@@ -26,11 +26,11 @@ func TestThreshold(t *testing.T) {
 		return bottom + (0.4-accuracy)/0.4*(bottom-top)
 	}
 	if row, n := longestRow(picture, grey); n < 500 || math.Abs(float64(row)-rowOf(0.25)) > 4 {
-		t.Errorf("the chance line is in row %d with %d pixels, want row %v", row, n, rowOf(0.25))
+		t.Errorf("the chance line is in row %d with %d pixels, want row %v with at least 500", row, n, rowOf(0.25))
 	}
 	unknownClasses := report(4, 0.8)
 	if _, n := longestRow(renderFigure(t, threshold([]Run{{Name: "a", Report: unknownClasses}})), grey); n > 50 {
-		t.Errorf("a chance line has %d pixels, but the number of classes is unknown", n)
+		t.Errorf("without a number of classes, %d pixels of a row are grey, want no chance line", n)
 	}
 
 	several := threshold([]Run{{Name: "a", Report: r}, {Name: "b", Report: r}, {Name: "c"}})
@@ -39,7 +39,7 @@ func TestThreshold(t *testing.T) {
 		t.Errorf("third run: colour %v in threshold, %v in nearZero; want %v in both", f.legend[1].mark.color, nearZero(runs).legend[1].mark.color, colors[2])
 	}
 	if len(several.panels) != 2 || len(several.legend) != 2 || several.panels[1].X.Min != 0 || several.panels[1].X.Max != 1 {
-		t.Errorf("several runs have panels %+v and the legend %+v", several.panels, several.legend)
+		t.Errorf("two runs with reports have panels %+v and the legend %+v, want 2 panels, the second from 0 to 1, and 2 entries", several.panels, several.legend)
 	}
 	renderFigure(t, several)
 }

@@ -12,8 +12,8 @@ import (
 
 // curve is a value of an epoch that is drawn over the epochs.
 type curve struct {
-	name string
-	of   func(*rundir.EpochMetrics) float64 // NaN if it is missing
+	name  string
+	value func(*rundir.EpochMetrics) float64 // returns NaN if the value is missing
 }
 
 var (
@@ -29,26 +29,26 @@ var (
 func (c curve) line(epochs []rundir.EpochMetrics, m mark) series {
 	s := series{mark: m}
 	for e := range epochs {
-		s.x, s.y = append(s.x, float64(epochs[e].Epoch)), append(s.y, c.of(&epochs[e]))
+		s.x, s.y = append(s.x, float64(epochs[e].Epoch)), append(s.y, c.value(&epochs[e]))
 	}
 	return s
 }
 
-// result returns the last value for a label, or "" if there is none.
+// result returns the text of the last value, for a label, or "" if there is no value.
 func (c curve) result(epochs []rundir.EpochMetrics) string {
-	v := math.NaN()
+	last := math.NaN()
 	for e := range epochs {
-		if of := c.of(&epochs[e]); finite(of) {
-			v = of
+		if v := c.value(&epochs[e]); finite(v) {
+			last = v
 		}
 	}
 	switch {
-	case !finite(v):
+	case !finite(last):
 		return ""
 	case strings.Contains(c.name, "loss"):
-		return fmt.Sprintf(" %.2f", v)
+		return fmt.Sprintf(" %.2f", last)
 	}
-	return fmt.Sprintf(" %.1f%%", 100*v)
+	return fmt.Sprintf(" %.1f%%", 100*last)
 }
 
 // training draws accuracy and loss over the epochs. A single run has one panel for each, with
@@ -147,15 +147,15 @@ func accuracyByTime(runs []Run) *figure {
 		}),
 		note: "The time includes tests. It depends on the machine and its load.",
 	}
-	var most float64
+	var longest float64
 	for _, r := range runs {
-		most = max(most, lastTime(r.Epochs))
+		longest = max(longest, lastTime(r.Epochs))
 	}
 	unit, seconds := "s", 1.0
 	switch {
-	case most > 2*3600:
+	case longest > 2*3600:
 		unit, seconds = "h", 3600
-	case most > 2*60:
+	case longest > 2*60:
 		unit, seconds = "min", 60
 	}
 	p := newPanel("time, "+unit, "test accuracy")
@@ -194,13 +194,13 @@ func elapsed(epochs []rundir.EpochMetrics) []float64 {
 
 // lastTime returns the last known time of elapsed, or NaN if there is none.
 func lastTime(epochs []rundir.EpochMetrics) float64 {
-	most := math.NaN()
+	last := math.NaN()
 	for _, t := range elapsed(epochs) {
 		if finite(t) && t > 0 {
-			most = t
+			last = t
 		}
 	}
-	return most
+	return last
 }
 
 // withGaps returns the rows of a run with one row of missing values in each gap, so that no
@@ -209,9 +209,9 @@ func withGaps(epochs []rundir.EpochMetrics) []rundir.EpochMetrics {
 	var all []rundir.EpochMetrics
 	for i, m := range epochs {
 		if i > 0 && m.Epoch > epochs[i-1].Epoch+1 {
-			none := math.NaN()
+			nan := math.NaN()
 			all = append(all, rundir.EpochMetrics{
-				Epoch: epochs[i-1].Epoch + 1, LearningRate: none, TrainLoss: none, TrainAccuracy: none, TestLoss: none, TestAccuracy: none,
+				Epoch: epochs[i-1].Epoch + 1, LearningRate: nan, TrainLoss: nan, TrainAccuracy: nan, TestLoss: nan, TestAccuracy: nan,
 			})
 		}
 		all = append(all, m)
