@@ -73,8 +73,8 @@ func chdirTemp(t *testing.T) string {
 	return dir
 }
 
-// small holds the flags of a short run of a small network.
-var small = []string{"--arch", "resnet-8", "--epochs", "2", "--lr-drops", "1", "--batch", "32"}
+// smallRun holds the flags of a short run of a small network.
+var smallRun = []string{"--arch", "resnet-8", "--epochs", "2", "--lr-drops", "1", "--batch", "32"}
 
 // TestTrainAnalyzePrune runs train and then other commands, which find the checkpoint without
 // an argument, by its name or by its run directory.
@@ -164,7 +164,7 @@ func decode(t *testing.T, text string, v any) {
 func TestTrainJSON(t *testing.T) {
 	data := writeIDX(t)
 	chdirTemp(t)
-	lines := strings.Split(strings.TrimSpace(mustRun(t, append([]string{"train", "--json", "--data", data, "--out", "r"}, small...)...)), "\n")
+	lines := strings.Split(strings.TrimSpace(mustRun(t, append([]string{"train", "--json", "--data", data, "--out", "r"}, smallRun...)...)), "\n")
 	if len(lines) != 3 {
 		t.Fatalf("%d lines, want one for each of 2 epochs and one for the run:\n%s", len(lines), strings.Join(lines, "\n"))
 	}
@@ -404,7 +404,7 @@ func TestInterrupt(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	var out, err bytes.Buffer
-	if code := run(ctx, append([]string{"train", "--data", data, "--out", "r"}, small...), &out, &err); code != 130 {
+	if code := run(ctx, append([]string{"train", "--data", data, "--out", "r"}, smallRun...), &out, &err); code != 130 {
 		t.Errorf("exit code %d, want 130: %s", code, err.String())
 	}
 	if !strings.Contains(err.String(), "--resume --out r") {
@@ -446,7 +446,7 @@ func (f *failingWriter) Write(b []byte) (int, error) {
 func TestOutputCannotBeWritten(t *testing.T) {
 	data := writeIDX(t)
 	chdirTemp(t)
-	mustRun(t, append([]string{"train", "--data", data, "--out", "r"}, small...)...)
+	mustRun(t, append([]string{"train", "--data", data, "--out", "r"}, smallRun...)...)
 	for _, args := range []string{
 		"train --arch resnet-8 --epochs 1 --lr-drops 1 --batch 32 --quiet --data " + data, "analyze r/ckpt.bnz --batches 1 --thresholds 0.1 --data-dir " + data,
 		"prune r/ckpt.bnz --dry-run --data-dir " + data, "eval r/ckpt.bnz --data-dir " + data, "inspect r/ckpt.bnz", "inspect --arch resnet-8",

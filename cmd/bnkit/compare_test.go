@@ -18,7 +18,7 @@ import (
 func TestCompare(t *testing.T) {
 	data := writeIDX(t)
 	chdirTemp(t)
-	mustRun(t, append([]string{"train", "--data", data, "--out", "runs/a", "--lr", "0.05"}, small...)...)
+	mustRun(t, append([]string{"train", "--data", data, "--out", "runs/a", "--lr", "0.05"}, smallRun...)...)
 	mustRun(t, "train", "--data", data, "--out", "runs/b", "--arch", "resnet-14", "--trainable", "all", "--epochs", "1", "--schedule", "cosine", "--batch", "32")
 	settings, err := os.ReadFile("runs/b/config.json")
 	if err != nil {
@@ -94,7 +94,7 @@ func TestCompareLayout(t *testing.T) {
 func TestCompareSkips(t *testing.T) {
 	data := writeIDX(t)
 	chdirTemp(t)
-	mustRun(t, append([]string{"train", "--data", data, "--out", "runs/a"}, small...)...)
+	mustRun(t, append([]string{"train", "--data", data, "--out", "runs/a"}, smallRun...)...)
 	if err := errors.Join(os.Mkdir("runs/empty", 0o755), os.WriteFile("runs/notes.txt", nil, 0o644)); err != nil {
 		t.Fatal(err)
 	}
@@ -112,8 +112,8 @@ func TestCompareSkips(t *testing.T) {
 func TestCompareWithoutGamma(t *testing.T) {
 	data := writeIDX(t)
 	chdirTemp(t)
-	mustRun(t, append([]string{"train", "--data", data, "--out", "a"}, small...)...)
-	mustRun(t, append([]string{"train", "--data", data, "--out", "b", "--bn", "none", "--trainable", "all", "--lr", "0.01"}, small...)...)
+	mustRun(t, append([]string{"train", "--data", data, "--out", "a"}, smallRun...)...)
+	mustRun(t, append([]string{"train", "--data", data, "--out", "b", "--bn", "none", "--trainable", "all", "--lr", "0.01"}, smallRun...)...)
 	var r struct {
 		Runs []struct {
 			Result map[string]any

@@ -11,7 +11,7 @@ import (
 func TestExportPruned(t *testing.T) {
 	data := writeIDX(t)
 	chdirTemp(t)
-	mustRun(t, append([]string{"train", "--data", data, "--out", "r"}, small...)...)
+	mustRun(t, append([]string{"train", "--data", data, "--out", "r"}, smallRun...)...)
 	var pruned struct {
 		Before int `json:"parameters_before"`
 		After  int `json:"parameters_after"`

@@ -14,7 +14,7 @@ import (
 func TestIntervals(t *testing.T) {
 	data := writeIDX(t)
 	chdirTemp(t)
-	mustRun(t, append([]string{"train", "--data", data, "--out", "r", "--with-stats"}, small...)...)
+	mustRun(t, append([]string{"train", "--data", data, "--out", "r", "--with-stats"}, smallRun...)...)
 	type measured struct {
 		Accuracy float64     `json:"test_accuracy"`
 		Interval *[2]float64 `json:"test_accuracy_interval"`
@@ -65,7 +65,7 @@ func TestIntervals(t *testing.T) {
 func TestTablesFit(t *testing.T) {
 	data := writeIDX(t)
 	chdirTemp(t)
-	mustRun(t, append([]string{"train", "--data", data, "--out", "r", "--arch", "resnet18", "--stem", "cifar", "--width", "0.125"}, small[2:]...)...)
+	mustRun(t, append([]string{"train", "--data", data, "--out", "r", "--arch", "resnet18", "--stem", "cifar", "--width", "0.125"}, smallRun[2:]...)...)
 	for _, line := range []string{"analyze r --batches 1", "analyze r --batches 1 --near-zero 0.001,0.002,0.003,0.004", "prune r --remove 0.3 --dry-run", "compare r"} {
 		for row := range strings.SplitSeq(mustRun(t, strings.Fields(line)...), "\n") {
 			if n := utf8.RuneCountInString(row); n > 80 && strings.HasPrefix(row, "  ") {

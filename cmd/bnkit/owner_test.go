@@ -44,7 +44,7 @@ func TestInterruptedHint(t *testing.T) {
 		t.Skip("Windows has no sh to split the printed line")
 	}
 	data, dataCopy := writeIDX(t), writeIDX(t)
-	train := append([]string{"train", "--no-augment"}, small...)
+	train := append([]string{"train", "--no-augment"}, smallRun...)
 	for name, flags := range map[string][]string{
 		"data by path": {"--data", "pictures"},
 		"data by name": {"--data", "fashion-mnist", "--data-dir", "pictures"},
@@ -99,7 +99,7 @@ func TestInterruptedHint(t *testing.T) {
 func TestInterruptedForce(t *testing.T) {
 	data := writeIDX(t)
 	chdirTemp(t)
-	mustRun(t, append([]string{"train", "--data", data, "--out", "r"}, small...)...)
+	mustRun(t, append([]string{"train", "--data", data, "--out", "r"}, smallRun...)...)
 	before, err := os.ReadFile("r/ckpt.bnz")
 	if err != nil {
 		t.Fatal(err)
@@ -107,7 +107,7 @@ func TestInterruptedForce(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var o, e bytes.Buffer
 	cancel()
-	code := run(ctx, append([]string{"train", "--data", data, "--out", "r", "--force", "--seed", "2", "--normalise", "none"}, small...), &o, &e)
+	code := run(ctx, append([]string{"train", "--data", data, "--out", "r", "--force", "--seed", "2", "--normalise", "none"}, smallRun...), &o, &e)
 	if code != 130 || strings.Contains(e.String(), "--resume") || !strings.Contains(e.String(), "unchanged") {
 		t.Errorf("exit code %d, %q; want 130, that the run is unchanged, and no --resume", code, e.String())
 	}
@@ -122,7 +122,7 @@ func TestDirectoryInUse(t *testing.T) {
 	data := writeIDX(t)
 	chdirTemp(t)
 	for _, dir := range []string{"runs/a", "runs/b"} {
-		runInterrupted(t, append([]string{"train", "--data", data, "--out", dir}, small...)...)
+		runInterrupted(t, append([]string{"train", "--data", data, "--out", dir}, smallRun...)...)
 	}
 	b, err := rundir.Own("runs/b")
 	if err != nil {
@@ -130,7 +130,7 @@ func TestDirectoryInUse(t *testing.T) {
 	}
 	defer b.Release()
 	for _, flag := range []string{"--resume", "--force"} {
-		code, _, err := bnkit(t, append([]string{"train", "--data", data, "--out", "runs/b", flag}, small...)...)
+		code, _, err := bnkit(t, append([]string{"train", "--data", data, "--out", "runs/b", flag}, smallRun...)...)
 		if code != 2 || !strings.Contains(err, "runs/b is in use: process ") || strings.Count(err, "\n") != 1 {
 			t.Errorf("%s: exit code %d, %q; want 2 and one line with the process", flag, code, err)
 		}

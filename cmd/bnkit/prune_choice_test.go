@@ -11,7 +11,7 @@ import (
 func TestPruneToTarget(t *testing.T) {
 	data := writeIDX(t)
 	chdirTemp(t)
-	mustRun(t, append([]string{"train", "--data", data, "--out", "r"}, small...)...)
+	mustRun(t, append([]string{"train", "--data", data, "--out", "r"}, smallRun...)...)
 	var result map[string]any
 	decode(t, mustRun(t, "prune", "r/ckpt.bnz", "--data-dir", data, "--policy", "taylor", "--scope", "stage", "--policy-batches", "1",
 		"--target-macs", "0.6", "--recover", "1", "--recover-lr", "0.02", "--iterate", "2", "--out", "p.bnz", "--json"), &result)
@@ -47,7 +47,7 @@ func TestPruneToTarget(t *testing.T) {
 func TestComparePolicies(t *testing.T) {
 	data := writeIDX(t)
 	chdirTemp(t)
-	mustRun(t, append([]string{"train", "--data", data, "--out", "r"}, small...)...)
+	mustRun(t, append([]string{"train", "--data", data, "--out", "r"}, smallRun...)...)
 	type accuracy struct {
 		Accuracy float64    `json:"test_accuracy"`
 		Interval [2]float64 `json:"test_accuracy_interval"`

@@ -14,7 +14,7 @@ import (
 func TestPlanThenApply(t *testing.T) {
 	data := writeIDX(t)
 	chdirTemp(t)
-	mustRun(t, append([]string{"train", "--data", data, "--out", "r"}, small...)...)
+	mustRun(t, append([]string{"train", "--data", data, "--out", "r"}, smallRun...)...)
 	const ckpt = "r/ckpt.bnz"
 	out := mustRun(t, "prune", ckpt, "--remove", "0.2", "--protect", "bn,blocks.2.*", "--max-per-layer", "0.75", "--plan-out", "plan.json")
 	if !strings.Contains(out, "bnkit prune --plan plan.json") {
@@ -99,8 +99,8 @@ func TestPlanThenApply(t *testing.T) {
 func TestPruneRefusals(t *testing.T) {
 	data := writeIDX(t)
 	chdirTemp(t)
-	mustRun(t, append([]string{"train", "--data", data, "--out", "r"}, small...)...)
-	mustRun(t, append([]string{"train", "--data", data, "--out", "other", "--arch", "resnet-14"}, small[2:]...)...)
+	mustRun(t, append([]string{"train", "--data", data, "--out", "r"}, smallRun...)...)
+	mustRun(t, append([]string{"train", "--data", data, "--out", "other", "--arch", "resnet-14"}, smallRun[2:]...)...)
 	mustRun(t, "prune", "other/ckpt.bnz", "--remove", "0.3", "--plan-out", "plan.json")
 	for _, c := range []struct {
 		args string
@@ -135,7 +135,7 @@ func TestPruneRefusals(t *testing.T) {
 func TestPrunedChannelsAreReported(t *testing.T) {
 	data := writeIDX(t)
 	chdirTemp(t)
-	mustRun(t, append([]string{"train", "--data", data, "--out", "r"}, small...)...)
+	mustRun(t, append([]string{"train", "--data", data, "--out", "r"}, smallRun...)...)
 	var result struct {
 		Clamped int `json:"clamped"`
 		Layers  []struct {

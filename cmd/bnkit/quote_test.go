@@ -75,7 +75,7 @@ func checkNoControls(t *testing.T, name, text string) {
 func TestHostileFiles(t *testing.T) {
 	data := writeIDX(t)
 	chdirTemp(t)
-	mustRun(t, append([]string{"train", "--data", data, "--out", "r"}, small...)...)
+	mustRun(t, append([]string{"train", "--data", data, "--out", "r"}, smallRun...)...)
 	h := checkpoint.Header{
 		Arch: hostile, Shortcut: hostile, Trainable: hostile, Classes: 10, Pruned: map[string][]int{hostile: {1}},
 		Variants:     checkpoint.Variants{NoScale: hostile},

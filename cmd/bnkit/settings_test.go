@@ -115,7 +115,7 @@ func TestCompletion(t *testing.T) {
 func TestInitialisers(t *testing.T) {
 	data := writeIDX(t)
 	chdirTemp(t)
-	args := append([]string{"train", "--data", data, "--out", "r", "--init", "binary", "--gamma-init", "one", "--beta-init", "1"}, small...)
+	args := append([]string{"train", "--data", data, "--out", "r", "--init", "binary", "--gamma-init", "one", "--beta-init", "1"}, smallRun...)
 	mustRun(t, args...)
 	mustRun(t, "train", "--data", data, "--out", "r", "--resume", "--epochs", "3")
 	var info struct {
@@ -137,7 +137,7 @@ func TestWidth(t *testing.T) {
 	data := writeIDX(t)
 	chdirTemp(t)
 	for _, name := range []string{"narrow", "usual"} {
-		args := append([]string{"train", "--data", data, "--out", name}, small...)
+		args := append([]string{"train", "--data", data, "--out", name}, smallRun...)
 		if name == "narrow" {
 			args = append(args, "--arch", "resnet18", "--stem", "cifar", "--width", "0.0625")
 		}
