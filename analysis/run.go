@@ -21,11 +21,11 @@ type Options struct {
 	Thresholds      []float64 // thresholds of the clamping sweep, which always includes 0; DefaultThresholds if empty
 	GradientBatches int       // number of batches over which gradients are averaged; DefaultGradientBatches if 0
 
-	// Sensitivity lists shares of each layer's channels that are clamped in this layer alone,
-	// from 0 to 1. If it is empty, this is not measured.
+	// Sensitivity lists shares, from 0 to 1, of a layer's channels that are clamped while all
+	// other layers keep theirs. If it is empty, sensitivity is not measured.
 	Sensitivity []float64
-	// SensitivityPictures is the number of pictures of the test split, from its first, over
-	// which Sensitivity is measured; 0 for all.
+	// SensitivityPictures is the number of pictures that sensitivity is measured on, the first
+	// of the test split; 0 for all.
 	SensitivityPictures int
 
 	// Progress, if not nil, is called from time to time with the name of the measurement and
@@ -40,8 +40,8 @@ var (
 	DefaultThresholds = []float64{0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1}
 )
 
-// DefaultSensitivity is a usual choice for Options.Sensitivity. Most layers lose little
-// accuracy with half of their channels, so shares above it are closer.
+// DefaultSensitivity is a usual choice for Options.Sensitivity. Half of the channels of most
+// layers can be clamped with little loss of accuracy, so the largest shares are closest together.
 var DefaultSensitivity = []float64{0.25, 0.5, 0.75, 0.9}
 
 // DefaultGradientBatches is the default number of batches for gradients.

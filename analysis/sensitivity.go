@@ -13,9 +13,9 @@ import (
 	"bnkit/prune"
 )
 
-// Sensitivity says how much accuracy depends on each layer: its least important channels
-// are clamped while all other layers keep theirs. Statistics are re-estimated for each
-// measurement.
+// Sensitivity describes how much accuracy depends on each layer: the channels of this layer with
+// the smallest |γ| are clamped while all other layers keep theirs. Statistics are re-estimated
+// for each measurement.
 type Sensitivity struct {
 	Shares    []float64          `json:"shares"`    // of a layer's channels, ascending
 	Over      Scope              `json:"over"`      // the data of all accuracies below
@@ -61,7 +61,7 @@ func (r *Report) measureSensitivity(ctx context.Context, m *engine.Model, data *
 		if u.BN == "" {
 			continue
 		}
-		order := byGamma(m.Params.Of(i, arch.Gamma), r.Layers[len(s.Layers)].Pruned)
+		order := channelsByGamma(m.Params.Of(i, arch.Gamma), r.Layers[len(s.Layers)].Pruned)
 		l := LayerSensitivity{Name: u.BN, Channels: len(order)}
 		for k, share := range s.Shares {
 			o.Progress("accuracy with channels of one layer clamped", len(s.Layers)*len(s.Shares)+k, len(r.Layers)*len(s.Shares))
@@ -85,8 +85,8 @@ func (r *Report) measureSensitivity(ctx context.Context, m *engine.Model, data *
 	return nil
 }
 
-// byGamma returns the channels that are not pruned, smallest |γ| first.
-func byGamma(gamma []float32, pruned []int) []int {
+// channelsByGamma returns the channels that are not pruned, smallest |γ| first.
+func channelsByGamma(gamma []float32, pruned []int) []int {
 	var order []int
 	for c := range gamma {
 		if _, found := slices.BinarySearch(pruned, c); !found {

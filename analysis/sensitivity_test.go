@@ -13,12 +13,12 @@ import (
 	"bnkit/engine/dataset"
 )
 
-// TestSensitivity compares a layer at every share with the same model clamped by hand, and
-// checks that no clamped channel means no change.
+// TestSensitivity compares three layers at every share with the same model, in which the test
+// clamps the layer, and checks that a share of 0 changes nothing.
 func TestSensitivity(t *testing.T) {
 	data := tinyData(64, 48)
 	m := trainedModel(t, data, false)
-	was := snapshot(m)
+	before := snapshot(m)
 	var progress []int
 	r, err := Run(context.Background(), m, data, Options{Threads: 1, GradientBatches: 1, Thresholds: []float64{0.01},
 		Sensitivity: []float64{0.75, 0, 1, 0.3}, SensitivityPictures: 20,
@@ -30,31 +30,31 @@ func TestSensitivity(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	checkUnchanged(t, m, was)
+	checkUnchanged(t, m, before)
 	s := r.Sensitivity
 	if s == nil || !slices.Equal(s.Shares, []float64{0, 0.3, 0.75, 1}) || len(s.Layers) != len(r.Layers) {
-		t.Fatalf("%+v", s)
+		t.Fatalf("sensitivity is %+v, want %d layers and the shares [0 0.3 0.75 1]", s, len(r.Layers))
 	}
 	if s.Over != (Scope{Split: "test", Examples: 20, Statistics: engine.StatisticsReestimated}) {
-		t.Errorf("sensitivity was measured over %+v", s.Over)
+		t.Errorf("sensitivity was measured over %+v, want 20 test pictures with re-estimated statistics", s.Over)
 	}
 	if r.Accuracy.Examples != 48 {
 		t.Errorf("the sweep was measured over %d pictures, want all 48", r.Accuracy.Examples)
 	}
 	if n := len(progress); n != 2*4*len(r.Layers) || progress[n-2] != n/2-1 || progress[n-1] != n/2 {
-		t.Errorf("progress %v", progress)
+		t.Errorf("progress is %v, want a report for each of 4 shares of %d layers", progress, len(r.Layers))
 	}
 	few := *data
 	few.Test = &dataset.Split{Channels: 1, Height: 8, Width: 8, Labels: data.Test.Labels[:20], Images: data.Test.Images[:20*64]}
 	for _, unit := range []int{0, 2, 3} {
 		l := s.Layers[unit]
 		if l.Name != m.Network.Units[unit].BN || l.Channels != m.Network.Units[unit].OutShape.C {
-			t.Errorf("layer %d is %s with %d channels", unit, l.Name, l.Channels)
+			t.Errorf("layer %d is %s with %d channels, want %s with %d", unit, l.Name, l.Channels, m.Network.Units[unit].BN, m.Network.Units[unit].OutShape.C)
 		}
 		for k, share := range s.Shares {
 			n, loss, accuracy := clampedLayer(t, m.Source.Path, &few, unit, share)
 			if got := l.Clamped[k]; got.Channels != n || *got.TestLoss != loss || got.TestAccuracy != accuracy {
-				t.Errorf("%s at %v: %d channels, loss %v, accuracy %v, but the same model clamped by hand has %d, %v, %v",
+				t.Errorf("%s at %v: %d channels, loss %v, accuracy %v; want %d, %v, %v, as when this test clamps the layer",
 					l.Name, share, got.Channels, *got.TestLoss, got.TestAccuracy, n, loss, accuracy)
 			}
 		}
@@ -102,7 +102,8 @@ func clampedLayer(t *testing.T, path string, data *dataset.Data, unit int, share
 	return n, r.TestLoss, r.TestAccuracy
 }
 
-// TestSensitivityOptions tries options that cannot be used, and a cancelled measurement.
+// TestSensitivityOptions checks the errors for options that cannot be used, and for a cancelled
+// measurement.
 func TestSensitivityOptions(t *testing.T) {
 	data := tinyData(64, 16)
 	m := trainedModel(t, data, false)
@@ -120,6 +121,6 @@ func TestSensitivityOptions(t *testing.T) {
 		}
 	}})
 	if !errors.Is(err, context.Canceled) {
-		t.Errorf("a cancelled measurement: %v", err)
+		t.Errorf("a cancelled measurement: got error %v, want context.Canceled", err)
 	}
 }

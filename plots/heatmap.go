@@ -122,7 +122,7 @@ func (h *heatMap) DataRange() (xmin, xmax, ymin, ymax float64) {
 // colorScale is a scale of colours. A logarithmic one has exponents as values and logTicks.
 type colorScale struct {
 	low, high float64
-	falling   bool // whether low values are dark, not high ones
+	falling   bool // whether low values are dark instead of high ones
 	label     string
 	ticks     plot.Ticker
 }

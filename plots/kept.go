@@ -13,13 +13,14 @@ import (
 )
 
 // DrawKept draws the channels that each layer of a pruned network keeps, as a file at path,
-// whose extension is the format. name is the network's, for the title.
+// whose extension is the format. name is the name of the network, for the title.
 func DrawKept(path, name string, r *prune.Result) error {
 	return kept(name, r).saveAs(path)
 }
 
-// kept draws a bar for each layer, as high as its number of channels before pruning: from
-// below, channels that stay, those that are constant but stay, and those that are removed.
+// kept draws a bar for each layer, as high as its number of channels before pruning. From bottom
+// to top, it shows the channels that are kept, those that are clamped but not removed, and those
+// that are removed.
 func kept(name string, r *prune.Result) *figure {
 	report := &analysis.Report{}
 	for _, l := range r.Layers {
@@ -51,18 +52,19 @@ var keptColor, clampedColor, removedColor = colors[0], colors[orange], lightGrey
 // keptBars is a plotter of a bar for each layer.
 type keptBars []prune.Layer
 
+// Plot implements plot.Plotter.
 func (b keptBars) Plot(c draw.Canvas, p *plot.Plot) {
 	x, y := p.Transforms(&c)
 	for i, l := range b {
 		left, right := x(float64(i)+0.5), x(float64(i)+1.5)
 		gap := min(vg.Points(2), (right-left)/6)
-		stays, constant := float64(l.Channels-l.Clamped), float64(l.Channels-l.Removed)
-		fill(&c, keptColor, left+gap, y(0), right-gap, y(stays))
+		unclamped, remaining := float64(l.Channels-l.Clamped), float64(l.Channels-l.Removed)
+		fill(&c, keptColor, left+gap, y(0), right-gap, y(unclamped))
 		if l.Clamped > l.Removed {
-			fill(&c, clampedColor, left+gap, y(stays), right-gap, y(constant))
+			fill(&c, clampedColor, left+gap, y(unclamped), right-gap, y(remaining))
 		}
 		if l.Removed > 0 {
-			fill(&c, removedColor, left+gap, y(constant), right-gap, y(float64(l.Channels)))
+			fill(&c, removedColor, left+gap, y(remaining), right-gap, y(float64(l.Channels)))
 		}
 	}
 }

@@ -299,7 +299,7 @@ func TestReportError(t *testing.T) {
 		"has the accuracy NaN":                             func(r *analysis.Report) { r.Sensitivity.Layers[3].Clamped[1].TestAccuracy = math.NaN() },
 		"accuracy without clamped channels is +Inf":        func(r *analysis.Report) { r.Sensitivity.Unclamped.TestAccuracy = math.Inf(1) },
 	} {
-		bad := withSensitivity(4)
+		bad := reportWithSensitivity(4)
 		for i := range bad.Layers {
 			bad.Layers[i].Name = "bn"
 		}

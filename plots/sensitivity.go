@@ -11,8 +11,8 @@ import (
 	"bnkit/analysis"
 )
 
-// sensitivity draws the accuracy of networks of which one layer is clamped, as a heat map of
-// layers and shares of their channels. Dark cells are layers on which accuracy depends.
+// sensitivity draws the accuracy of networks that each have one layer clamped, as a heat map of
+// layers and shares of their channels. Dark cells are layers that accuracy depends on.
 func sensitivity(run Run) *figure {
 	r := run.Report
 	if r == nil || r.Sensitivity == nil || len(r.Sensitivity.Layers) == 0 || len(r.Sensitivity.Shares) == 0 {
@@ -32,8 +32,8 @@ func sensitivity(run Run) *figure {
 	}
 	f := &figure{
 		title: title("Accuracy when the channels of one layer are clamped", runs),
-		scope: over(runs, func(*analysis.Report) *analysis.Scope { return &s.Over }),
-		scale: &colorScale{low: low, high: high, falling: true, label: "test accuracy", ticks: ticks{percent: true, most: 8}},
+		scope: measuredOver(runs, func(*analysis.Report) *analysis.Scope { return &s.Over }),
+		scale: &colorScale{low: low, high: high, falling: true, label: "test accuracy", ticks: ticks{percent: true, maxSteps: 8}},
 		note: fmt.Sprintf("Each cell is a network in which only this layer loses channels: those with the smallest |γ| have γ = 0 and keep their β. %.1f%% with no channel clamped.",
 			100*s.Unclamped.TestAccuracy),
 	}
@@ -57,11 +57,12 @@ type cells struct {
 	stages []stage
 }
 
+// Plot implements plot.Plotter.
 func (s cells) Plot(c draw.Canvas, p *plot.Plot) {
 	x, y := p.Transforms(&c)
 	for i, l := range s.Layers {
 		for k, row := range l.Clamped {
-			// A layer whose channels are all pruned already has none to clamp.
+			// A layer whose channels are all pruned has none to clamp.
 			if l.Channels > 0 {
 				left, right := x(float64(i)+0.5), x(float64(i)+1.5)
 				gap := min(vg.Points(0.5), (right-left)/8)
@@ -70,8 +71,8 @@ func (s cells) Plot(c draw.Canvas, p *plot.Plot) {
 		}
 	}
 	for _, stage := range s.stages[1:] {
-		at := x(float64(stage.first) + 0.5)
-		c.StrokeLine2(draw.LineStyle{Color: color.Black, Width: vg.Points(0.8)}, at, c.Min.Y, at, c.Max.Y)
+		border := x(float64(stage.first) + 0.5)
+		c.StrokeLine2(draw.LineStyle{Color: color.Black, Width: vg.Points(0.8)}, border, c.Min.Y, border, c.Max.Y)
 	}
 }
 
@@ -81,11 +82,11 @@ func checkSensitivity(r *analysis.Report) error {
 	if s == nil {
 		return nil
 	}
-	accuracy := func(a float64) bool { return 0 <= a && a <= 1 }
+	isAccuracy := func(a float64) bool { return 0 <= a && a <= 1 }
 	switch {
 	case len(s.Layers) != len(r.Layers):
 		return fmt.Errorf("the sensitivity is that of %d layers, but there are %d", len(s.Layers), len(r.Layers))
-	case !accuracy(s.Unclamped.TestAccuracy):
+	case !isAccuracy(s.Unclamped.TestAccuracy):
 		return fmt.Errorf("the accuracy without clamped channels is %v", s.Unclamped.TestAccuracy)
 	}
 	for k, share := range s.Shares {
@@ -98,7 +99,7 @@ func checkSensitivity(r *analysis.Report) error {
 			return fmt.Errorf("the sensitivity of layer %d (%s) has %d accuracies for %d shares", i+1, l.Name, len(l.Clamped), len(s.Shares))
 		}
 		for _, row := range l.Clamped {
-			if !accuracy(row.TestAccuracy) {
+			if !isAccuracy(row.TestAccuracy) {
 				return fmt.Errorf("the sensitivity of layer %d (%s) has the accuracy %v", i+1, l.Name, row.TestAccuracy)
 			}
 		}

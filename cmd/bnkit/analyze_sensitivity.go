@@ -9,8 +9,8 @@ import (
 	"bnkit/analysis"
 )
 
-// sensitivityFlags are the analyze command's flags for the accuracy against the pruning of
-// single layers.
+// sensitivityFlags holds the analyze command's flags for the dependence of accuracy on single
+// layers.
 type sensitivityFlags struct {
 	measure  bool
 	shares   []float64
@@ -26,11 +26,12 @@ and each of --shares, the channels of this layer with the smallest |γ| are clam
 while all other layers keep theirs, statistics are re-estimated, and accuracy is
 measured on the first --pictures of the test split. Each of these measurements goes
 through the whole network: for ResNet-56, 57 layers and four shares are 228
-measurements, with 7 times as many pictures of CIFAR-10 as the default --thresholds.`
+measurements, which process 7 times as many pictures of CIFAR-10 as the measurements
+of the default --thresholds.`
 
 func (o *sensitivityFlags) add(c *cobra.Command) {
 	f := c.Flags()
-	f.BoolVar(&o.measure, "sensitivity", false, "measure accuracy against each layer's own pruning")
+	f.BoolVar(&o.measure, "sensitivity", false, "measure how much accuracy depends on each layer")
 	f.Float64SliceVar(&o.shares, "shares", analysis.DefaultSensitivity, "`shares` of a layer's channels that --sensitivity clamps")
 	f.IntVar(&o.pictures, "pictures", sensitivityPictures, "test pictures of --sensitivity; 0 for all")
 	f.Lookup("shares").DefValue = listText(analysis.DefaultSensitivity)
@@ -43,7 +44,7 @@ func (o *sensitivityFlags) add(c *cobra.Command) {
 func (o *sensitivityFlags) check(c *cobra.Command) error {
 	for _, flag := range []string{"shares", "pictures"} {
 		if c.Flags().Changed(flag) && !o.measure {
-			return &usageError{c.CommandPath(), fmt.Errorf("--%s is for --sensitivity", flag)}
+			return &usageError{c.CommandPath(), fmt.Errorf("--%s does nothing without --sensitivity", flag)}
 		}
 	}
 	return nil

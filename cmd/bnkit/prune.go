@@ -171,7 +171,7 @@ func runPrune(c *cobra.Command, g *globalOptions, o pruneOptions, args []string)
 			return err
 		}
 	}
-	if err := o.mayPlot(c); err != nil {
+	if err := o.checkPlot(c); err != nil {
 		return err
 	}
 	model, data, err := o.open(c.Context(), g, path)

@@ -32,7 +32,7 @@ func (o *pruneOptions) comparePolicies(c *cobra.Command, g *globalOptions, optio
 		p.Importance = i.Name
 		compared.Policies = append(compared.Policies, p)
 	}
-	if err := o.mayPlot(c); err != nil {
+	if err := o.checkPlot(c); err != nil {
 		return err
 	}
 	model, data, err := o.open(c.Context(), g, path)
@@ -54,9 +54,9 @@ func (o *pruneOptions) comparePolicies(c *cobra.Command, g *globalOptions, optio
 	return g.print(r, func(w io.Writer) { printPolicies(w, r) })
 }
 
-// mayPlot returns an error if --plot names a file of an unknown format, or one that exists and
+// checkPlot returns an error if --plot names a file of an unknown format, or one that exists and
 // must not be replaced.
-func (o *pruneOptions) mayPlot(c *cobra.Command) error {
+func (o *pruneOptions) checkPlot(c *cobra.Command) error {
 	if o.choice.plot == "" {
 		return nil
 	}

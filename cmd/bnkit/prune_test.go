@@ -171,7 +171,7 @@ func TestPrunedChannelsAreReported(t *testing.T) {
 	}
 	mustRun(t, "prune", "r/ckpt.bnz", "--remove", "0.25", "--data-dir", data, "--dry-run", "--plot", "kept.png")
 	if info, err := os.Stat("kept.png"); err != nil || info.Size() < 10_000 {
-		t.Errorf("the picture of kept channels is %v; %v", info, err)
+		t.Errorf("the picture of kept channels is %v (error %v), want at least 10,000 bytes", info, err)
 	}
 	if out := mustRun(t, "inspect", "p.bnz"); !strings.Contains(out, "channels held constant") {
 		t.Errorf("inspect prints the following, want the channels held constant:\n%s", out)
