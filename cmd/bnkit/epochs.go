@@ -27,8 +27,8 @@ type epochColumn struct {
 	text  func(rundir.EpochMetrics) string
 }
 
-// print prints the row of an epoch: aligned under a heading for people or, with --json, as
-// in metrics.jsonl.
+// print prints the row of an epoch: with --json as in metrics.jsonl, and otherwise, unless
+// --quiet is given, aligned under a heading.
 func (t *epochTable) print(m rundir.EpochMetrics) {
 	if t.g.json {
 		// The row was marshalled for metrics.jsonl, so this cannot fail.
@@ -89,23 +89,23 @@ func epochColumns(epochs int, validation bool) []epochColumn {
 
 // fittingColumns returns the columns of lowest rank that fit into a width together.
 func fittingColumns(columns []epochColumn, width int) []epochColumn {
-	for most := len(columns); ; most-- {
+	for maxRank := len(columns); ; maxRank-- {
 		var kept []epochColumn
 		used := -columnGap
 		for _, c := range columns {
-			if c.rank <= most {
+			if c.rank <= maxRank {
 				kept = append(kept, c)
 				used += columnGap + c.width
 			}
 		}
-		if used <= width || most == 0 {
+		if used <= width || maxRank == 0 {
 			return kept
 		}
 	}
 }
 
-// outputWidth returns the width of the terminal that standard output goes to, or a width
-// without limit if it goes elsewhere.
+// outputWidth returns the width of the terminal that standard output goes to, or math.MaxInt if
+// it goes elsewhere.
 func outputWidth() int {
 	if !term.IsTerminal(int(os.Stdout.Fd())) {
 		return math.MaxInt
