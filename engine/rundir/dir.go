@@ -133,11 +133,10 @@ func (d *Dir) Begin(dataPath string) error {
 		return err
 	}
 	if hasRun {
-		next := filepath.Join(d.path, nextDir)
-		if err := durable.Mkdir(next); err != nil {
+		d.files = filepath.Join(d.path, nextDir) // even if Mkdir fails, so that Release removes it
+		if err := durable.Mkdir(d.files); err != nil {
 			return err
 		}
-		d.files = next
 	}
 	return d.WriteDataPath(dataPath)
 }
