@@ -173,7 +173,7 @@ func readEpochs(ckpt string) ([]rundir.EpochMetrics, error) {
 
 // saveReport writes a report and its pictures.
 func saveReport(dir, ckpt string, report *analysis.Report) ([]string, error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := durable.MkdirAll(dir); err != nil {
 		return nil, err
 	}
 	b, err := json.MarshalIndent(report, "", " ")
