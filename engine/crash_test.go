@@ -34,8 +34,8 @@ type crashCase struct {
 	final, old crashfs.State // what the run leaves undisturbed, and what the replaced run is, as comparable returns them
 }
 
-// crashCases returns a new run that is interrupted twice, one that replaces another, and one
-// that starts from a model.
+// crashCases returns a new run that is interrupted twice, one that replaces another, one that
+// starts from a model, and one that diverges and goes back.
 func crashCases(t *testing.T) map[string]*crashCase {
 	t.Helper()
 	data, cfg := synthetic(32, 8), tinyConfig()
@@ -60,20 +60,30 @@ func crashCases(t *testing.T) map[string]*crashCase {
 		t.Fatal(err)
 	}
 	further.Epochs, further.LRDrops, further.Batch = 1, nil, cfg.Batch
+	if _, err := rundir.WriteManifest(filepath.Join(source, "run")); err != nil {
+		t.Fatal(err)
+	}
 	replaced, err := crashfs.Read(source)
 	if err != nil {
 		t.Fatal(err)
 	}
+	replaced["run/."+rundir.ManifestFile+"."+strings.Repeat("A", 26)] = nil // a temporary file that a killed process has left
+	unstable := unstableConfig()
+	unstable.Batch, unstable.LR = cfg.Batch, 32
 	cases := map[string]*crashCase{
-		"a new run":          {cfg: cfg, stops: []int{1, 2}},
-		"a replacement":      {cfg: cfg, replaces: replaced, old: comparable(t, filepath.Join(source, "run"))},
-		"a run from a model": {cfg: further, from: m},
+		"a new run":           {cfg: cfg, stops: []int{1, 2}},
+		"a replacement":       {cfg: cfg, replaces: replaced, old: comparable(t, filepath.Join(source, "run"))},
+		"a run from a model":  {cfg: further, from: m},
+		"a run that diverges": {cfg: unstable},
 	}
 	for _, c := range cases {
 		dir := t.TempDir()
 		c.data, c.place = data, dir
 		mustTrain(t, c.cfg, data, TrainOptions{Dir: filepath.Join(dir, "run"), Threads: 1, From: c.from, DataPath: c.place})
 		c.final = comparable(t, filepath.Join(dir, "run"))
+		if rollbacks := progressIn(t, filepath.Join(dir, "run", rundir.ResumeFile)).Rollbacks; rollbacks == 0 && c.cfg.OnDivergence == config.Rollback {
+			t.Fatal("the run does not diverge")
+		}
 	}
 	return cases
 }
@@ -91,7 +101,7 @@ func comparable(t *testing.T, dir string) crashfs.State {
 	delete(s, ".lock")
 	s[rundir.MetricsFile] = timings.ReplaceAll(s[rundir.MetricsFile], nil)
 	p := progressIn(t, filepath.Join(dir, rundir.ResumeFile))
-	if s[rundir.ResumeFile], err = json.Marshal([]int{p.Epochs, p.Steps}); err != nil {
+	if s[rundir.ResumeFile], err = json.Marshal([]int{p.Epochs, p.Steps, p.Rollbacks}); err != nil {
 		t.Fatal(err)
 	}
 	return s
@@ -192,7 +202,8 @@ func (c *crashCase) recover(t *testing.T, label, dir string, reported progress) 
 	}
 	want := maps.Clone(c.final)
 	if old {
-		want = c.old
+		want = maps.Clone(c.old)
+		delete(want, rundir.ManifestFile) // a resume removes it
 	} else if c.replaces != nil {
 		want[rundir.PlotsDir+"/"] = nil // without the report of the old run
 	}
