@@ -29,6 +29,7 @@ var written = []struct {
 	{"analyze", nil, "analyze r --batches 1"},
 	{"plot", []string{"plot other --out drawn --format svg"}, "plot r --out drawn --format svg"},
 	{"compare", nil, "compare r other --out new/drawn"},
+	{"verify --manifest", nil, "verify r --manifest"},
 }
 
 // prepared returns a folder with the runs r and other, and the pictures that they were trained
