@@ -5,124 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
-	"bnkit/checkpoint/durable"
 	"bnkit/engine/rundir"
 )
-
-// TestForceIsAtomic stops a replacement at each operation that changes a file or a directory.
-// The directory must then hold either the complete old run or, after the first epoch of the
-// new run, the complete new run, which can be resumed.
-func TestForceIsAtomic(t *testing.T) {
-	data, old := synthetic(32, 8), tinyConfig()
-	old.Epochs, old.LRDrops, old.Batch = 1, nil, 16
-	source := t.TempDir()
-	mustTrain(t, old, data, TrainOptions{Dir: source, Threads: 1})
-	oldFiles := snapshot(t, source)
-	replacement := old
-	replacement.Seed, replacement.Epochs = 2, 2
-	whole := t.TempDir()
-	mustTrain(t, replacement, data, TrainOptions{Dir: whole, Threads: 1, DataPath: whole})
-	newModel := readFile(t, whole, rundir.CheckpointFile)
-
-	errStopped := errors.New("stopped")
-	found := map[string]int{}
-	for stop := 1; ; stop++ { // the number of the operation at which the replacement stops
-		dir := t.TempDir()
-		restore(t, dir, oldFiles)
-		report := filepath.Join(dir, rundir.PlotsDir, rundir.ReportFile)
-		if err := os.MkdirAll(filepath.Dir(report), 0o777); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(report, nil, 0o666); err != nil {
-			t.Fatal(err)
-		}
-		ops := 0
-		stopIntercepting := durable.Intercept(func(op, path string) error {
-			if ops++; ops >= stop { // also stop all later operations, as in a process that is killed
-				return errStopped
-			}
-			return nil
-		})
-		_, err := Train(context.Background(), replacement, data, TrainOptions{Dir: dir, Threads: 1, Force: true, DataPath: whole})
-		stopIntercepting()
-		if err == nil {
-			t.Logf("stopped at each of %d operations; runs found: %v", stop-1, found)
-			if found["old"] == 0 || found["new"] == 0 {
-				t.Errorf("found %v, want some old and some new runs", found)
-			}
-			return
-		}
-		if !errors.Is(err, errStopped) {
-			t.Fatalf("stopped at operation %d: %v", stop, err)
-		}
-
-		// Read the directory first without ownership, and then as its next owner.
-		reader, err := ReadConfig(rundir.File(dir, rundir.ConfigFile))
-		if err != nil {
-			t.Fatalf("stopped at operation %d: %v", stop, err)
-		}
-		d, err := rundir.Own(dir)
-		if err != nil {
-			t.Fatalf("stopped at operation %d: %v", stop, err)
-		}
-		if err := d.Release(); err != nil {
-			t.Fatal(err)
-		}
-		cfg, err := ReadConfig(filepath.Join(dir, rundir.ConfigFile))
-		if err != nil || cfg.Seed != reader.Seed {
-			t.Fatalf("stopped at operation %d: %v; a reader finds seed %d, but the owner finds seed %d", stop, err, reader.Seed, cfg.Seed)
-		}
-		var names []string
-		entries, err := os.ReadDir(dir)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, e := range entries {
-			names = append(names, e.Name())
-		}
-		if want := append(slices.Collect(maps.Keys(oldFiles)), rundir.PlotsDir); len(names) != len(want) {
-			t.Errorf("stopped at operation %d: the directory holds %v, want %v", stop, names, want)
-		}
-		_, reportErr := os.Stat(report)
-		dataPath, err := rundir.ReadDataPath(dir)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if cfg.Seed == old.Seed {
-			found["old"]++
-			for name, content := range oldFiles {
-				if name != ".lock" && !bytes.Equal(readFile(t, dir, name), content) {
-					t.Errorf("stopped at operation %d: the old run's %s has changed", stop, name)
-				}
-			}
-			if reportErr != nil || dataPath != "" {
-				t.Errorf("stopped at operation %d: the old run has data path %q and report error %v, want neither", stop, dataPath, reportErr)
-			}
-			continue
-		}
-		found["new"]++
-		if reportErr == nil {
-			t.Errorf("stopped at operation %d: the new run has the old run's report", stop)
-		}
-		if dataPath != whole {
-			t.Errorf("stopped at operation %d: the new run has data path %q, want %q", stop, dataPath, whole)
-		}
-		if done, err := rundir.Epochs(dir); err != nil || done < 1 {
-			t.Errorf("stopped at operation %d: the new run has %d complete epochs, %v; want at least 1", stop, done, err)
-		}
-		r := mustTrain(t, replacement, data, TrainOptions{Dir: dir, Threads: 1, Resume: true})
-		if len(r.Epochs) != 2 || !bytes.Equal(readFile(t, dir, rundir.CheckpointFile), newModel) {
-			t.Errorf("stopped at operation %d: resuming the new run gives %d rows, want 2 and the model of an uninterrupted run", stop, len(r.Epochs))
-		}
-	}
-}
 
 // TestForceLeavesOldRun checks that a replacement that diverges or is interrupted within its
 // first epoch leaves the old run unchanged.

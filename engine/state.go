@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 	"slices"
 
 	"bnkit/checkpoint"
@@ -357,16 +358,22 @@ func (r *run) restoreTensors(file *checkpoint.File) error {
 	return stored.checkEmpty()
 }
 
-// ReadConfig reads a run's config.json at path. The error is rundir.ErrNoRun if there is
-// no such file, and a *rundir.DamagedError if it does not hold valid settings.
+// ReadConfig reads a run's config.json at path or, if there is no such file, the settings
+// in the resume.bnz beside it. The error is rundir.ErrNoRun if neither exists, and a
+// *rundir.DamagedError if the settings are not valid.
 func ReadConfig(path string) (config.Config, error) {
 	var c config.Config
 	b, err := durable.ReadFile(path, rundir.MaxConfigBytes)
 	if err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
+		if !errors.Is(err, fs.ErrNotExist) {
+			return c, err
+		}
+		// A run that starts from a model writes its state first.
+		state, err := checkpoint.ReadInfo(filepath.Join(filepath.Dir(path), rundir.ResumeFile))
+		if err != nil {
 			return c, fmt.Errorf("%w: there is no %s", rundir.ErrNoRun, path)
 		}
-		return c, err
+		b = state.Header.Config
 	}
 	if err := json.Unmarshal(b, &c); err != nil {
 		return c, &rundir.DamagedError{Path: path, Reason: err.Error()}

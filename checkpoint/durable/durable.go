@@ -21,24 +21,30 @@ import (
 	"syscall"
 )
 
-// intercept, if not nil, is called before every operation.
-var intercept atomic.Pointer[func(op, path string) error]
+// Operation is one change of a file or a directory.
+type Operation struct {
+	Kind string // "create", "write", "sync", "rename", "remove" or "mkdir"
+	Path string // of the file or directory; of a rename, the new path
+	From string // of a rename, the old path
+	Data []byte // of a write, which goes to the end of the file
+}
 
-// Intercept makes the package call f before each operation that it performs. op is
-// "create", "write", "sync", "rename", "remove" or "mkdir". If f returns an error, the
-// operation is not performed and fails with that error, so that tests can stop a program
-// at any operation. The returned function ends the interception.
-func Intercept(f func(op, path string) error) (end func()) {
+// intercept, if not nil, is called instead of every operation.
+var intercept atomic.Pointer[func(op Operation, do func() error) error]
+
+// Intercept makes the package call f instead of each operation that it performs. do performs
+// the operation, and the package takes f's result for that of the operation. So tests can
+// follow a program's changes, or make any of them fail. The returned function ends the
+// interception.
+func Intercept(f func(op Operation, do func() error) error) (end func()) {
 	intercept.Store(&f)
 	return func() { intercept.Store(nil) }
 }
 
-// perform carries out one operation on path.
-func perform(op, path string, do func() error) error {
+// perform carries out one operation.
+func perform(op Operation, do func() error) error {
 	if f := intercept.Load(); f != nil {
-		if err := (*f)(op, path); err != nil {
-			return err
-		}
+		return (*f)(op, do)
 	}
 	return do()
 }
@@ -54,9 +60,22 @@ func perform(op, path string, do func() error) error {
 // file, which RemoveTemporaries removes.
 func WriteFile(path string, data []byte) error {
 	if err := writeFile(path, data); err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
+		return fmt.Errorf("write %s: %w", path, cause(err))
 	}
 	return nil
+}
+
+// cause returns an error without the name of a temporary file.
+func cause(err error) error {
+	var path *fs.PathError
+	var link *os.LinkError
+	switch {
+	case errors.As(err, &path):
+		return path.Err
+	case errors.As(err, &link):
+		return link.Err
+	}
+	return err
 }
 
 func writeFile(path string, data []byte) (err error) {
@@ -75,7 +94,7 @@ func writeFile(path string, data []byte) (err error) {
 	defer func() {
 		if err != nil {
 			f.Close()
-			perform("remove", temporary, func() error { return os.Remove(temporary) })
+			perform(Operation{Kind: "remove", Path: temporary}, func() error { return os.Remove(temporary) })
 		}
 	}()
 	if old != nil {
@@ -119,7 +138,7 @@ func Append(path string, data []byte) error {
 
 // open opens or creates the file at path.
 func open(path string, flag int) (f *os.File, err error) {
-	err = perform("create", path, func() error {
+	err = perform(Operation{Kind: "create", Path: path}, func() error {
 		f, err = os.OpenFile(path, flag, 0o666)
 		return err
 	})
@@ -128,20 +147,20 @@ func open(path string, flag int) (f *os.File, err error) {
 
 // writeSynced writes data to f and syncs f.
 func writeSynced(f *os.File, data []byte) error {
-	err := perform("write", f.Name(), func() error {
+	err := perform(Operation{Kind: "write", Path: f.Name(), Data: data}, func() error {
 		_, err := f.Write(data)
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	return perform("sync", f.Name(), f.Sync)
+	return perform(Operation{Kind: "sync", Path: f.Name()}, f.Sync)
 }
 
 // Rename moves a file or directory to a path on the same file system. It replaces a file
 // at that path.
 func Rename(from, to string) error {
-	if err := perform("rename", to, func() error { return os.Rename(from, to) }); err != nil {
+	if err := perform(Operation{Kind: "rename", Path: to, From: from}, func() error { return os.Rename(from, to) }); err != nil {
 		return err
 	}
 	if err := syncDir(filepath.Dir(to)); err != nil || filepath.Dir(from) == filepath.Dir(to) {
@@ -156,7 +175,7 @@ func RemoveAll(path string) error {
 	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	if err := perform("remove", path, func() error { return os.RemoveAll(path) }); err != nil {
+	if err := perform(Operation{Kind: "remove", Path: path}, func() error { return os.RemoveAll(path) }); err != nil {
 		return err
 	}
 	return syncDir(filepath.Dir(path))
@@ -165,7 +184,7 @@ func RemoveAll(path string) error {
 // Mkdir creates a directory. The error is fs.ErrExist if path exists, so that exactly one
 // of several callers succeeds.
 func Mkdir(path string) error {
-	if err := perform("mkdir", path, func() error { return os.Mkdir(path, 0o777) }); err != nil {
+	if err := perform(Operation{Kind: "mkdir", Path: path}, func() error { return os.Mkdir(path, 0o777) }); err != nil {
 		return err
 	}
 	return syncDir(filepath.Dir(path))
@@ -219,7 +238,7 @@ const base32 = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 // syncDir makes changes in a directory durable, if the system supports that and the user
 // may open the directory.
 func syncDir(dir string) error {
-	return perform("sync", dir, func() error {
+	return perform(Operation{Kind: "sync", Path: dir}, func() error {
 		d, err := os.Open(dir)
 		if errors.Is(err, fs.ErrPermission) {
 			return nil

@@ -58,11 +58,11 @@ func TestWriteFileStopped(t *testing.T) {
 			}
 		}
 		var ops []string
-		end := Intercept(func(op, _ string) error {
-			if ops = append(ops, op); len(ops) >= stop {
+		end := Intercept(func(op Operation, do func() error) error {
+			if ops = append(ops, op.Kind); len(ops) >= stop {
 				return errStopped
 			}
-			return nil
+			return do()
 		})
 		err := WriteFile(path, []byte("new"))
 		end()
@@ -95,11 +95,11 @@ func TestAppend(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "f")
 	var synced []string
-	defer Intercept(func(op, path string) error {
-		if op == "sync" {
-			synced = append(synced, path)
+	defer Intercept(func(op Operation, do func() error) error {
+		if op.Kind == "sync" {
+			synced = append(synced, op.Path)
 		}
-		return nil
+		return do()
 	})()
 	for _, line := range []string{"one\n", "two\n"} {
 		if err := Append(path, []byte(line)); err != nil {
@@ -120,11 +120,11 @@ func TestMkdir(t *testing.T) {
 	root := t.TempDir()
 	var mutex sync.Mutex
 	synced := map[string]bool{}
-	defer Intercept(func(op, path string) error {
+	defer Intercept(func(op Operation, do func() error) error {
 		mutex.Lock()
-		defer mutex.Unlock()
-		synced[path] = synced[path] || op == "sync"
-		return nil
+		synced[op.Path] = synced[op.Path] || op.Kind == "sync"
+		mutex.Unlock()
+		return do()
 	})()
 	deep := filepath.Join(root, "a", "b")
 	if err := MkdirAll(deep); err != nil {

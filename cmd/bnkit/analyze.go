@@ -174,7 +174,7 @@ func readEpochs(ckpt string) ([]rundir.EpochMetrics, error) {
 
 // saveReport writes a report and its pictures to dir, and returns the paths of the pictures.
 func saveReport(dir, ckpt string, report *analysis.Report) ([]string, error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := durable.MkdirAll(dir); err != nil {
 		return nil, err
 	}
 	b, err := json.MarshalIndent(report, "", " ")

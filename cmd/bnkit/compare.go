@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -13,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"bnkit/analysis"
+	"bnkit/checkpoint/durable"
 	"bnkit/engine/rundir"
 	"bnkit/plots"
 )
@@ -105,7 +105,7 @@ func runCompare(c *cobra.Command, g *globalOptions, o compareOptions, args []str
 		runs = append(runs, plots.Run{Name: names[i], Epochs: epochs[i], Summary: summary})
 	}
 	if len(runs) > 0 {
-		if err := os.MkdirAll(o.out, 0o755); err != nil {
+		if err := durable.MkdirAll(o.out); err != nil {
 			return err
 		}
 		pictures, err := plots.Draw(o.out, runs, format)

@@ -137,7 +137,7 @@ func (o *plotOptions) drawRuns(ctx context.Context, g *globalOptions, ckpts []st
 		}
 		runs = append(runs, run)
 	}
-	if err := os.MkdirAll(o.out, 0o755); err != nil {
+	if err := durable.MkdirAll(o.out); err != nil {
 		return nil, err
 	}
 	return plots.Draw(o.out, runs, format)
@@ -177,7 +177,7 @@ func (o *plotOptions) drawLayers(ctx context.Context, g *globalOptions, ckpts []
 			maps = append(maps, m)
 		}
 	}
-	if err := os.MkdirAll(o.out, 0o755); err != nil {
+	if err := durable.MkdirAll(o.out); err != nil {
 		return nil, err
 	}
 	if filters != nil {

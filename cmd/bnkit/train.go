@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -228,10 +229,13 @@ func runTrain(c *cobra.Command, g *globalOptions, o *trainOptions) error {
 		o.out = filepath.Join("runs", fmt.Sprintf("%s-%s-%s-s%d%s", o.config.Arch, o.config.Trainable, data.Name, o.config.Seed, o.outSuffix()))
 	}
 	line, table := g.newProgress(), epochTable{g: g, epochs: o.config.Epochs}
+	// A run that replaces another one can be continued once it has completed an epoch.
+	begun, resumable := "", !o.force
 	result, err := engine.Train(c.Context(), o.config, data, engine.TrainOptions{
 		Dir: o.out, Numbered: numbered, Owned: o.owned, Threads: o.threads, Resume: o.resume, Force: o.force, DataPath: dataPath, From: o.model,
 		AllowOtherKernel: o.otherKernel, MaxMemory: int64(g.maxMemory),
 		Begin: func(dir string) {
+			begun = dir
 			g.note("training %s, %s, on %s in %s", o.config.Arch, trainableText(o.config.Trainable), data.Name, dir)
 		},
 		Warn: func(err error) {
@@ -243,17 +247,21 @@ func runTrain(c *cobra.Command, g *globalOptions, o *trainOptions) error {
 				s.Epoch, s.Epochs, s.Step, s.Steps, s.Loss, percent(s.Accuracy), s.ImagesPerSecond, durationText(s.Remaining))
 		},
 		Epoch: func(m rundir.EpochMetrics) {
+			resumable = true
 			line.clear()
 			table.print(m)
 		},
 	})
 	line.clear()
 	var stopped *engine.InterruptedError
+	var system syscall.Errno // such as that of a full disk
 	switch {
 	case errors.As(err, &stopped) && stopped.Resumable:
 		return fmt.Errorf("%w; continue with: bnkit train --resume --out %s", engine.ErrInterrupted, shellQuote(stopped.Dir))
 	case stopped != nil:
 		return fmt.Errorf("%w before the first epoch of the new run was complete: the old run in %s is unchanged", engine.ErrInterrupted, stopped.Dir)
+	case errors.As(err, &system) && begun != "" && resumable:
+		return fmt.Errorf("%w; when that is remedied, continue with: bnkit train --resume --out %s", err, shellQuote(begun))
 	case err != nil:
 		return flagError(c, err)
 	}

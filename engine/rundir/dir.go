@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"bnkit/checkpoint/durable"
 )
@@ -103,7 +104,7 @@ func (d *Dir) cleanUp() error {
 	if err := durable.RemoveAll(filepath.Join(d.path, nextDir)); err != nil {
 		return err
 	}
-	return durable.RemoveTemporaries(d.path, runFiles...)
+	return durable.RemoveTemporaries(d.path, append(slices.Clone(runFiles), ManifestFile)...)
 }
 
 // Release ends the ownership. It discards a replacement that has not completed an epoch.
@@ -133,11 +134,10 @@ func (d *Dir) Begin(dataPath string) error {
 		return err
 	}
 	if hasRun {
-		next := filepath.Join(d.path, nextDir)
-		if err := durable.Mkdir(next); err != nil {
+		d.files = filepath.Join(d.path, nextDir) // even if Mkdir fails, so that Release removes it
+		if err := durable.Mkdir(d.files); err != nil {
 			return err
 		}
-		d.files = next
 	}
 	return d.WriteDataPath(dataPath)
 }
@@ -177,9 +177,11 @@ func (d *Dir) finishSwap() error {
 	} else if err != nil {
 		return err
 	}
-	// Measurements of the old run must not be mistaken for those of the new one.
-	if err := durable.RemoveAll(filepath.Join(d.path, PlotsDir, ReportFile)); err != nil {
-		return err
+	// Measurements and digests of the old run must not be mistaken for those of the new one.
+	for _, name := range []string{filepath.Join(PlotsDir, ReportFile), ManifestFile} {
+		if err := durable.RemoveAll(filepath.Join(d.path, name)); err != nil {
+			return err
+		}
 	}
 	for _, name := range runFiles {
 		if file := filepath.Join(swap, name); isFile(file) {

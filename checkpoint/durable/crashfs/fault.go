@@ -1,0 +1,45 @@
+package crashfs
+
+import (
+	"io/fs"
+	"os"
+
+	"bnkit/checkpoint/durable"
+)
+
+// Fault makes an operation of package durable fail. A write that fails has written half of
+// its data.
+type Fault struct {
+	At  int   // number of the operation that fails, from 1; 0 for none
+	Err error // the cause, such as syscall.ENOSPC
+
+	Operations int    // how many operations there were so far
+	Failed     string // the operation that failed
+}
+
+// Inject performs an operation, except for syncs, which take long, or makes it fail with the
+// error that package os would return. It is for durable.Intercept.
+func (f *Fault) Inject(op durable.Operation, do func() error) error {
+	f.Operations++
+	if f.Operations != f.At {
+		if op.Kind == "sync" {
+			return nil
+		}
+		return do()
+	}
+	f.Failed = op.Kind + " " + op.Path
+	switch op.Kind {
+	case "rename":
+		return &os.LinkError{Op: op.Kind, Old: op.From, New: op.Path, Err: f.Err}
+	case "write":
+		file, err := os.OpenFile(op.Path, os.O_WRONLY|os.O_APPEND, 0)
+		if err != nil {
+			return err
+		}
+		defer file.Close()
+		if _, err := file.Write(op.Data[:len(op.Data)/2]); err != nil {
+			return err
+		}
+	}
+	return &fs.PathError{Op: op.Kind, Path: op.Path, Err: f.Err}
+}

@@ -1,0 +1,229 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"bnkit/checkpoint/durable"
+	"bnkit/checkpoint/durable/crashfs"
+)
+
+// written holds a command line for each kind of file that commands write, after a run in r,
+// and commands that write an older version of the files first.
+var written = []struct {
+	name  string
+	older []string
+	args  string
+}{
+	{"prune", []string{"prune r --remove 0.1 --out p.bnz"}, "prune r --remove 0.4 --out p.bnz --force"},
+	{"prune --plan-out", []string{"prune r --remove 0.1 --plan-out plan.json"}, "prune r --remove 0.4 --plan-out plan.json --force"},
+	{"export", []string{"export other --out m.safetensors --with-python"}, "export r --out m.safetensors --with-python --force"},
+	{"import", []string{"export other --out other.safetensors", "export r --out m.safetensors", "import other.safetensors --data pictures --out i.bnz"},
+		"import m.safetensors --data pictures --out i.bnz --force"},
+	{"analyze", nil, "analyze r --batches 1"},
+	{"plot", []string{"plot other --out drawn --format svg"}, "plot r --out drawn --format svg"},
+	{"compare", nil, "compare r other --out new/drawn"},
+	{"verify --manifest", nil, "verify r --manifest"},
+}
+
+// prepared returns a folder with the runs r and other, and the pictures that they were trained
+// on.
+func prepared(t *testing.T) crashfs.State {
+	t.Helper()
+	data := writeIDX(t)
+	dir := chdirTemp(t)
+	if err := os.CopyFS("pictures", os.DirFS(data)); err != nil {
+		t.Fatal(err)
+	}
+	for seed, run := range []string{"r", "other"} {
+		mustRun(t, "train", "--data", "pictures", "--arch", "resnet-8", "--width", "0.25", "--epochs", "1", "--batch", "16", "--with-stats", "--seed", []string{"1", "2"}[seed], "--out", run)
+	}
+	s, err := crashfs.Read(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// temporary reports whether a path is that of a temporary file of package durable.
+func temporary(file string) bool {
+	name := path.Base(file)
+	return strings.HasPrefix(name, ".") && len(name) > 27
+}
+
+// TestCutsOfCommands cuts the power after each operation of a command on a file or a
+// directory. Each file must then have all of its old content or all of its new content.
+func TestCutsOfCommands(t *testing.T) {
+	runs := prepared(t)
+	for _, c := range written {
+		dir := chdirTemp(t)
+		if err := runs.Write(dir); err != nil {
+			t.Fatal(err)
+		}
+		for _, older := range c.older {
+			mustRun(t, strings.Fields(older)...)
+		}
+		before, err := crashfs.Read(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		disk, err := crashfs.New(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		end := durable.Intercept(disk.Follow)
+		mustRun(t, strings.Fields(c.args)...)
+		end()
+		if missed, err := disk.Missed(); err != nil || len(missed) > 0 {
+			t.Errorf("%s writes without package durable: %v, %v", c.name, missed, err)
+		}
+		after, err := crashfs.Read(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(before.Changed(after)) == 0 {
+			t.Errorf("%s changes nothing", c.name)
+		}
+		survived, states := 0, 0
+		for _, cut := range disk.Cuts {
+			whole := true
+			for _, s := range cut.States {
+				states++
+				// A path in both lists is neither as it was nor as it is to be.
+				notNew := s.Changed(after)
+				for _, path := range s.Changed(before) {
+					if slices.Contains(notNew, path) && !temporary(path) {
+						t.Errorf("%s, cut after %s: %s is neither old nor new", c.name, cut.After, path)
+						whole = false
+					}
+				}
+			}
+			if whole {
+				survived++
+			}
+		}
+		last := disk.Cuts[len(disk.Cuts)-1].States
+		if len(last) != 1 || len(last[0].Changed(after)) > 0 {
+			t.Errorf("%s: a cut after the command's end undoes something", c.name)
+		}
+		t.Logf("%s: cuts tried %d, survived %d (%d states)", c.name, len(disk.Cuts), survived, states)
+	}
+}
+
+// TestFailuresOfCommands makes each operation of a command on a file or a directory fail. The
+// command must print one line with the cause, and leave each file old or new.
+func TestFailuresOfCommands(t *testing.T) {
+	causes := []error{syscall.ENOSPC, syscall.EIO, syscall.EACCES, syscall.EMFILE, syscall.EDQUOT}
+	runs := prepared(t)
+	for _, c := range written {
+		every := 1
+		switch c.name {
+		case "prune":
+			continue // it measures the network for long, and writes the same kind of file as import
+		case "analyze", "plot":
+			every = 7 // they draw many pictures, of which each has 5 operations
+		}
+		dir := chdirTemp(t)
+		if err := runs.Write(dir); err != nil {
+			t.Fatal(err)
+		}
+		for _, older := range c.older {
+			mustRun(t, strings.Fields(older)...)
+		}
+		before, err := crashfs.Read(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tried, survived := 0, 0
+		var left []crashfs.State
+		for at := 1; ; at += every {
+			dir := chdirTemp(t)
+			if err := before.Write(dir); err != nil {
+				t.Fatal(err)
+			}
+			fault := crashfs.Fault{At: at, Err: causes[at%len(causes)]}
+			end := durable.Intercept(fault.Inject)
+			code, _, said := bnkit(t, append(strings.Fields(c.args), "--quiet")...)
+			end()
+			s, err := crashfs.Read(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			left = append(left, s)
+			if fault.Operations < at {
+				break
+			}
+			tried++
+			if code != 1 || strings.Count(said, "\n") != 1 || !strings.Contains(said, fault.Err.Error()) || !strings.Contains(said, named(fault.Failed)) {
+				t.Errorf("%s, %s fails: exit code %d: %s", c.name, fault.Failed, code, said)
+			}
+		}
+		after := left[len(left)-1]
+		for i, s := range left[:tried] {
+			notNew, whole := s.Changed(after), true
+			for _, path := range s.Changed(before) {
+				if slices.Contains(notNew, path) {
+					t.Errorf("%s, operation %d fails: %s is neither old nor new", c.name, 1+i*every, path)
+					whole = false
+				}
+			}
+			if whole {
+				survived++
+			}
+		}
+		t.Logf("%s: failures tried %d, survived %d", c.name, tried, survived)
+	}
+}
+
+// named returns the path of a failed operation as a message must contain it: without what the
+// name of a temporary file adds.
+func named(failed string) string {
+	_, path, _ := strings.Cut(failed, " ")
+	dir, name := filepath.Split(path)
+	if temporary(filepath.ToSlash(path)) {
+		name = name[1 : len(name)-27]
+	}
+	return dir + name
+}
+
+// TestCutStartFromModel resumes a run that starts from a model and has lost power before its
+// config.json was written.
+func TestCutStartFromModel(t *testing.T) {
+	prepared(t)
+	if err := os.Mkdir("runs", 0o777); err != nil {
+		t.Fatal(err)
+	}
+	disk, err := crashfs.New("runs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	end := durable.Intercept(disk.Follow)
+	mustRun(t, "train", "--from", "r", "--epochs", "1", "--batch", "16", "--out", "runs/whole")
+	end()
+	want, err := os.ReadFile("runs/whole/ckpt.bnz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, cut := range disk.Cuts {
+		left := cut.States[0]
+		if left["whole/config.json"] != nil || left["whole/resume.bnz"] == nil {
+			continue
+		}
+		dir := t.TempDir()
+		if err := left.Write(dir); err != nil {
+			t.Fatal(err)
+		}
+		mustRun(t, "train", "--resume", "--out", filepath.Join(dir, "whole"))
+		if got, err := os.ReadFile(filepath.Join(dir, "whole", "ckpt.bnz")); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("the resumed run has another checkpoint, %v", err)
+		}
+		return
+	}
+	t.Error("no cut leaves resume.bnz without config.json")
+}
