@@ -150,8 +150,8 @@ func (s *selection) setOrder() error {
 	}
 	s.order = nil
 	for _, g := range s.o.Policy.Scope.sorted(s.m.Network, all) {
-		unpruned := slices.DeleteFunc(slices.Clone(g.members), func(p place) bool { return isPruned(s.m, p.unit, p.channel) })
-		if len(unpruned) == 0 || slices.ContainsFunc(unpruned, func(p place) bool { return prunable[p.unit] < 1 }) {
+		unpruned := slices.DeleteFunc(slices.Clone(g.withGamma), func(p channelRef) bool { return isPruned(s.m, p.unit, p.channel) })
+		if len(unpruned) == 0 || slices.ContainsFunc(unpruned, func(p channelRef) bool { return prunable[p.unit] < 1 }) {
 			continue
 		}
 		for _, p := range unpruned {
@@ -167,7 +167,7 @@ func (s *selection) setOrder() error {
 func (s *selection) plan(chosen []*group) *Plan {
 	gone := make([]map[int]bool, len(s.m.Network.Units))
 	for _, g := range chosen {
-		for _, p := range g.members {
+		for _, p := range g.withGamma {
 			if gone[p.unit] == nil {
 				gone[p.unit] = map[int]bool{}
 			}
@@ -315,7 +315,7 @@ func (s *selection) planForShare() (*Plan, error) {
 		if count >= goal {
 			return s.plan(s.order[:n]), nil
 		}
-		count += len(g.members)
+		count += len(g.withGamma)
 	}
 	if count < goal {
 		return nil, &OptionError{fmt.Sprintf("remove %v: this share is %d channels, but only %d can be pruned as whole groups, because every layer keeps at least one channel and protected layers keep all; use a share of at most %.4g",

@@ -76,10 +76,10 @@ func TestUnreadChannel(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		first := s.order[0].members[0] == place{unit, channel}
+		first := s.order[0].withGamma[0] == channelRef{unit, channel}
 		s.close()
 		if first != want {
-			t.Errorf("%s: the first group to prune is %+v, which is the unread channel = %v, want %v", importance, s.order[0].members, first, want)
+			t.Errorf("%s: the first group to prune is %+v, which is the unread channel = %v, want %v", importance, s.order[0].withGamma, first, want)
 		}
 	}
 }

@@ -7,29 +7,29 @@ import (
 	"bnkit/engine/arch"
 )
 
-// place is an output channel of a unit.
-type place struct{ unit, channel int }
+// channelRef identifies an output channel of a unit.
+type channelRef struct{ unit, channel int }
 
 // group is a set of channels that can only be removed together. A channel inside a block
 // is a group of its own. A channel of a residual stream is in a group with the same channel
-// of the unit that begins the stream and of all branches that are added to it, because the
-// stream is constant there only if all of them are.
+// of the unit that begins the stream and of all branches that are added to it, because a
+// channel of a stream can be removed only if everything that is added to it is constant.
 type group struct {
-	places  []place // in the network's order, including those of pools
-	members []place // the places with a γ
+	channels  []channelRef // in the network's order, including those of pools
+	withGamma []channelRef // the channels that have a γ
 
 	// saves is the number of MACs that the group's removal saves if nothing else is
 	// removed: the MACs that compute its channels and the MACs that read them.
 	saves int64
 
-	score float64 // importance, the sum over places
+	score float64 // importance, the sum over channels
 }
 
-// groups returns the groups of a network that can be removed, ordered by their first place.
+// groups returns the groups of a network that can be removed, ordered by their first channel.
 // A group cannot be removed if one of its channels belongs to a convolution without
 // BatchNorm, to a BatchNorm without γ, or to a pool that reads the picture.
 func groups(net *arch.Network) []*group {
-	first := make([]int, len(net.Units)+1) // index of each unit's channel 0 among all places
+	first := make([]int, len(net.Units)+1) // index of each unit's channel 0 among all channels
 	for i := range net.Units {
 		first[i+1] = first[i] + net.Units[i].OutShape.C
 	}
@@ -83,9 +83,9 @@ func groups(net *arch.Network) []*group {
 				byRoot[r] = &group{}
 			}
 			g := byRoot[r]
-			g.places = append(g.places, place{i, c})
+			g.channels = append(g.channels, channelRef{i, c})
 			if net.Units[i].BN != "" {
-				g.members = append(g.members, place{i, c})
+				g.withGamma = append(g.withGamma, channelRef{i, c})
 			}
 			g.saves += savings[i]
 			unremovable[r] = unremovable[r] || fixed[i]
@@ -93,7 +93,7 @@ func groups(net *arch.Network) []*group {
 	}
 	var all []*group
 	for r, g := range byRoot {
-		if g != nil && !unremovable[r] && len(g.members) > 0 {
+		if g != nil && !unremovable[r] && len(g.withGamma) > 0 {
 			all = append(all, g)
 		}
 	}
@@ -116,16 +116,18 @@ func channelMACs(net *arch.Network) []int64 {
 }
 
 // family identifies the layers of a group: groups of one family differ only in the channel. It
-// consists of the group's first and last unit. In a stream that a channel map widens, these
-// differ between groups.
-func (g *group) family() [2]int { return [2]int{g.places[0].unit, g.places[len(g.places)-1].unit} }
+// consists of the group's first and last unit. Groups of a stream that a
+// channel map widens can therefore belong to different families.
+func (g *group) family() [2]int {
+	return [2]int{g.channels[0].unit, g.channels[len(g.channels)-1].unit}
+}
 
 // Scope limits which groups compete with each other.
 type Scope string
 
-// The scopes. Within a layer or a stage, the same share of the groups is pruned in each.
-// The layers of a residual stream count as one, and a stage is the layers whose outputs
-// have the same size.
+// The scopes. LayerScope and StageScope prune the same share of the groups in every layer or
+// stage. The layers of a residual stream count as one layer. A stage consists of the layers
+// whose outputs have the same height and width.
 const (
 	GlobalScope Scope = "global" // all groups compete
 	LayerScope  Scope = "layer"
@@ -142,22 +144,22 @@ func (s Scope) sorted(net *arch.Network, all []*group) []*group {
 	if s == GlobalScope || s == "" {
 		return all
 	}
-	pool := func(g *group) [2]int {
+	layerOrStage := func(g *group) [2]int {
 		if s == LayerScope {
 			return g.family()
 		}
-		out := net.Units[g.places[0].unit].OutShape
+		out := net.Units[g.channels[0].unit].OutShape
 		return [2]int{out.H, out.W}
 	}
 	sizes, seen := map[[2]int]int{}, map[[2]int]int{}
 	for _, g := range all {
-		sizes[pool(g)]++
+		sizes[layerOrStage(g)]++
 	}
-	// A group's rank is the share of its pool that is pruned when the group is half
-	// pruned, so that each prefix of the order has the same share of every pool.
+	// A group's rank is (position + ½)/size within its layer or stage, so that any
+	// prefix of the order has about the same share of each.
 	ranks := map[*group]float64{}
 	for _, g := range all {
-		p := pool(g)
+		p := layerOrStage(g)
 		ranks[g] = (float64(seen[p]) + 0.5) / float64(sizes[p])
 		seen[p]++
 	}

@@ -83,7 +83,7 @@ func TestGroups(t *testing.T) {
 		got := map[string]int{}
 		for _, g := range groups(net) {
 			var names []string
-			for _, p := range g.members {
+			for _, p := range g.withGamma {
 				names = append(names, net.Units[p.unit].BN)
 			}
 			got[strings.Join(names, " ")]++
@@ -110,9 +110,9 @@ func TestGroupsAreRemoved(t *testing.T) {
 				continue // one group of each family is enough
 			}
 			seen[g.family()] = true
-			for _, part := range [][]place{g.members, g.members[1:]} {
+			for _, part := range [][]channelRef{g.withGamma, g.withGamma[1:]} {
 				s := &selection{m: m}
-				p := s.plan([]*group{{members: part}})
+				p := s.plan([]*group{{withGamma: part}})
 				p.Beta = BetaZeroed // no channel carries constants, so MACs count removed channels alone
 				clamped, err := p.Apply(m)
 				if err != nil {
@@ -122,14 +122,14 @@ func TestGroupsAreRemoved(t *testing.T) {
 					t.Fatal(err)
 				}
 				wantRemoved, wantSaved := len(part), g.saves
-				if len(part) < len(g.members) {
+				if len(part) < len(g.withGamma) {
 					wantRemoved, wantSaved = 0, 0
 				}
 				// The MACs of a convolution that reads one channel of the group and computes
 				// another one count twice in saves.
 				if saved := p.MACsBefore - p.MACsAfter; p.Clamped != len(part) || p.Removed != wantRemoved || wantSaved > 0 && (saved > wantSaved || saved < wantSaved*9/10) {
 					t.Errorf("%v: pruning %d of the members %v clamps %d, removes %d and saves %d MACs; want %d removed, and %d MACs or up to a tenth less saved",
-						&n, len(part), g.members, p.Clamped, p.Removed, saved, wantRemoved, wantSaved)
+						&n, len(part), g.withGamma, p.Clamped, p.Removed, saved, wantRemoved, wantSaved)
 				}
 			}
 		}

@@ -17,7 +17,7 @@ func (s *scorer) scoreLogits(all []*group) {
 		g.score = 0
 		for _, changes := range s.logits {
 			sum := 0.0
-			for _, at := range g.members {
+			for _, at := range g.withGamma {
 				sum += changes[at.unit][at.channel]
 			}
 			g.score += sum * sum / float64(len(s.logits))

@@ -58,15 +58,15 @@ func TestLogits(t *testing.T) {
 	streams := 0
 	for k := 0; k < len(all); k += 5 {
 		g := all[k]
-		if len(g.members) > 1 {
+		if len(g.withGamma) > 1 {
 			streams++
 		}
 		difference := func(h float64) float64 {
-			for _, p := range g.members {
+			for _, p := range g.withGamma {
 				params.Of(p.unit, arch.Gamma)[p.channel] *= 1 + h
 			}
 			training.Forward(images, labels)
-			for _, p := range g.members {
+			for _, p := range g.withGamma {
 				params.Of(p.unit, arch.Gamma)[p.channel] /= 1 + h
 			}
 			sum := 0.0
@@ -79,7 +79,7 @@ func TestLogits(t *testing.T) {
 		const h = 1e-4
 		want := math.Abs(difference(h)-difference(-h)) / (2 * h)
 		if got := math.Sqrt(g.score); math.Abs(got-want) > 5e-2*want+1e-5 {
-			t.Errorf("group %d of %d channels: %v, but the logits change by %v", k, len(g.members), got, want)
+			t.Errorf("group %d of %d channels: %v, but the logits change by %v", k, len(g.withGamma), got, want)
 		}
 	}
 	if streams == 0 {

@@ -32,7 +32,7 @@ func (s *scorer) score(all []*group, p Policy, beta string) {
 		values := s.importances(p, beta)
 		for _, g := range all {
 			g.score = 0
-			for _, at := range g.places {
+			for _, at := range g.channels {
 				if v := values[at.unit]; v != nil {
 					g.score += v[at.channel]
 				}
@@ -120,7 +120,7 @@ func (s *scorer) importances(p Policy, beta string) [][]float64 {
 		// equally likely to be pruned.
 		clear(values)
 		for _, g := range groups(net) {
-			first := g.members[0]
+			first := g.withGamma[0]
 			if values[first.unit] == nil {
 				values[first.unit] = make([]float64, net.Units[first.unit].OutShape.C)
 			}

@@ -108,19 +108,19 @@ func (s *selection) withoutPartialBlocks(chosen []*group) []*group {
 		}
 	}
 	for _, g := range chosen {
-		for _, p := range g.places {
+		for _, p := range g.channels {
 			left[p.unit]--
 		}
 	}
 	var rest []*group
 	for _, g := range slices.Backward(chosen) {
 		// One channel of each layer carries the constants of the removed channels.
-		full := slices.ContainsFunc(g.places, func(p place) bool { return (left[p.unit]+1)%block == 0 })
+		full := slices.ContainsFunc(g.channels, func(p channelRef) bool { return (left[p.unit]+1)%block == 0 })
 		if full {
 			rest = append(rest, g)
 			continue
 		}
-		for _, p := range g.places {
+		for _, p := range g.channels {
 			left[p.unit]++
 		}
 	}

@@ -65,8 +65,10 @@ func (f *File) checkLayout(size int64) error {
 		switch {
 		case elementSizes[t.DType] == 0:
 			return invalid("tensor %q has the unknown type %q", t.Name, t.DType)
-		case !ok || want != t.size:
-			return invalid("tensor %q of type %s and shape %v has %d bytes", t.Name, t.DType, t.Shape, t.size)
+		case !ok:
+			return invalid("tensor %q has an invalid shape, %v", t.Name, t.Shape)
+		case want != t.size:
+			return invalid("tensor %q has %d bytes, but its type %s and shape %v require %d", t.Name, t.size, t.DType, t.Shape, want)
 		case t.offset != end:
 			return invalid("tensor %q begins at byte %d, but the tensors before it end at %d", t.Name, t.offset, end)
 		case t.size > size-end:
@@ -75,7 +77,7 @@ func (f *File) checkLayout(size int64) error {
 		end += t.size
 	}
 	if end != size {
-		return invalid("the tensors end at byte %d of %d", end, size)
+		return invalid("%d bytes after the last tensor belong to no tensor", size-end)
 	}
 	return nil
 }

@@ -126,8 +126,8 @@ func Read(r io.ReaderAt, size int64) (*File, error) {
 }
 
 // Open opens the file at path and reads its header. If the name ends in .json, the file is an
-// index, such as model.safetensors.index.json, and Open opens the files in the same folder
-// that it lists. The error names the path and wraps an *Error or an error of the file
+// index, such as model.safetensors.index.json, and Open opens the files that the index
+// lists, from the same folder. The error names the path and wraps an *Error or an error of the file
 // system. The caller must close the result.
 func Open(path string) (*File, error) {
 	read := openOne

@@ -11,7 +11,7 @@ import (
 
 // Write atomically writes tensors to path in the given order. Their names must be unique.
 // metadata becomes the file's __metadata__, which is left out if metadata is empty. Tensors
-// that were read from a file are copied byte for byte, even from the file at path.
+// read from a file are copied byte for byte. That file may be the one at path.
 func Write(path string, tensors []Tensor, metadata map[string]string) error {
 	b, err := encode(tensors, metadata)
 	if err != nil {
@@ -30,14 +30,18 @@ func encode(tensors []Tensor, metadata map[string]string) ([]byte, error) {
 	for i := range tensors {
 		t := &tensors[i]
 		switch want, ok := t.length(); {
-		case elementSizes[t.DType] == 0 || !ok || want != t.size:
-			return nil, fmt.Errorf("tensor %q of type %q and shape %v has %d bytes", t.Name, t.DType, t.Shape, t.size)
+		case elementSizes[t.DType] == 0:
+			return nil, fmt.Errorf("tensor %q has the unknown type %q", t.Name, t.DType)
+		case !ok:
+			return nil, fmt.Errorf("tensor %q has an invalid shape, %v", t.Name, t.Shape)
+		case want != t.size:
+			return nil, fmt.Errorf("tensor %q has %d bytes, but its type %s and shape %v require %d", t.Name, t.size, t.DType, t.Shape, want)
 		case t.Name == metadataKey:
 			return nil, fmt.Errorf("a tensor cannot be named %q", t.Name)
 		case header[t.Name] != nil:
 			return nil, fmt.Errorf("two tensors are named %q", t.Name)
 		}
-		// JSON needs [] and not null for the shape of a single number.
+		// JSON needs [] and not null for the shape of a scalar.
 		header[t.Name] = entry{t.DType, append([]int{}, t.Shape...), []int64{offset, offset + t.size}}
 		offset += t.size
 	}

@@ -70,7 +70,7 @@ func (c *Config) Regularisation() optim.Regularisation {
 func (c *Config) LearningRate() optim.Schedule {
 	s := c.afterWarmup()
 	if c.LRWarmup > 0 {
-		s = optim.Warmup{Epochs: c.LRWarmup, Then: s, Whole: c.Schedule == Step}
+		s = optim.Warmup{Epochs: c.LRWarmup, Main: s, CountsWarmup: c.Schedule == Step}
 	}
 	return s
 }

@@ -111,12 +111,15 @@ func (s RampExponential) Rate(epoch float64) float64 {
 	return (s.LR-s.Min)*math.Pow(s.Decay, decaying) + s.Min
 }
 
-// Warmup raises the rate linearly for Epochs epochs, from 1/(Epochs+1) of the first rate of
-// Then, like PyTorch's LinearLR with start_factor 1/(Epochs+1). The schedule Then follows.
+// Warmup raises the rate linearly over Epochs epochs, from Main.Rate(0)/(Epochs+1) towards
+// Main.Rate(0), like PyTorch's LinearLR with start_factor 1/(Epochs+1), and then follows Main.
 type Warmup struct {
 	Epochs int
-	Then   Schedule
-	Whole  bool // whether Then counts epochs from the start of the warm-up, not from its end
+	Main   Schedule
+
+	// CountsWarmup reports whether Main counts epochs from the start of the warm-up, and
+	// not from its end.
+	CountsWarmup bool
 }
 
 // Rate returns the rate at an epoch.
@@ -124,9 +127,9 @@ func (s Warmup) Rate(epoch float64) float64 {
 	w := float64(s.Epochs)
 	switch {
 	case epoch < w:
-		return s.Then.Rate(0) * (epoch + 1) / (w + 1)
-	case s.Whole:
-		return s.Then.Rate(epoch)
+		return s.Main.Rate(0) * (epoch + 1) / (w + 1)
+	case s.CountsWarmup:
+		return s.Main.Rate(epoch)
 	}
-	return s.Then.Rate(epoch - w)
+	return s.Main.Rate(epoch - w)
 }

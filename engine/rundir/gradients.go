@@ -8,7 +8,7 @@ package rundir
 type EpochGradients struct {
 	Batches    int    `json:"batches"`
 	Examples   int    `json:"examples"`
-	Statistics string `json:"statistics"` // "batch"
+	Statistics string `json:"statistics"` // always "batch": BatchNorm used the statistics of the batch
 	Augmented  bool   `json:"augmented"`
 
 	// Kinds has no entry for a kind that the network does not have, or whose gradient
