@@ -157,6 +157,9 @@ func reestimated(t *testing.T, m *Model, data *dataset.Data) *nn.Statistics {
 // tensors, stored and drawn, and the logits of pictures, with running statistics that are
 // stored or re-estimated.
 func TestPythonReader(t *testing.T) {
+	if testing.Short() {
+		t.Skip("goes through all networks")
+	}
 	if readerPython() == "" {
 		t.Skip("neither python3 nor /usr/bin/python3 can import numpy and decompress zstd")
 	}
