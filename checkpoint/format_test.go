@@ -94,6 +94,60 @@ func TestInitialiserVectors(t *testing.T) {
 	}
 }
 
+// TestNetworkVectors draws the networks of whose tensors FORMAT.md has the hash. The hashes were
+// computed by the reader in testdata. In short mode, the test leaves out networks of more than
+// maxShortNetwork parameters, which take long on an emulated processor.
+func TestNetworkVectors(t *testing.T) {
+	const maxShortNetwork = 2_000_000
+	format, err := os.ReadFile("FORMAT.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	vectors, drawn := 0, 0
+	for line := range strings.Lines(string(format)) {
+		if !strings.HasPrefix(line, "network ") {
+			continue
+		}
+		vectors++
+		var seed uint64
+		var name, shortcut, want string
+		var in nn.Initialisers
+		if _, err := fmt.Sscanf(line, "network %d %s %s %s %s %s -> %s", &seed, &name, &shortcut, &in.Weights, &in.Gamma, &in.Beta, &want); err != nil {
+			t.Fatalf("%s: %v", line, err)
+		}
+		net, err := arch.Build(name, arch.Options{Input: arch.Shape{C: 3, H: 32, W: 32}, Classes: 10, Shortcut: arch.Shortcut(shortcut)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if testing.Short() && arch.All.Parameters(net) > maxShortNetwork {
+			continue
+		}
+		drawn++
+		params := nn.NewParams[float32](net, nil)
+		params.InitialiseBy(in, seed)
+		names := make([]string, len(params.Tensors))
+		for i := range params.Tensors {
+			names[i] = params.Tensors[i].Name
+		}
+		slices.Sort(names)
+		all := sha256.New()
+		for _, name := range names {
+			if err := binary.Write(all, binary.LittleEndian, params.Named(name)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := hex.EncodeToString(all.Sum(nil)); got != want {
+			t.Errorf("the SHA-256 is %s: %s", got, line)
+		}
+	}
+	if vectors != 16 {
+		t.Errorf("FORMAT.md has %d vectors of whole networks, want 16", vectors)
+	}
+	if !t.Failed() {
+		t.Logf("%d hashes equal", drawn)
+	}
+}
+
 // namedTensor returns the tensor with the given name of a network for CIFAR.
 func namedTensor(t *testing.T, network string, classes int, name string) *arch.Tensor {
 	t.Helper()
