@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"os"
 	"runtime"
 	"strings"
 	"testing"
@@ -14,25 +15,53 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// TestDecodeDetectsDamage checks that Decode refuses a file in which any one byte is
-// changed, that is truncated to any length, or that has one more byte.
+// TestDecodeDetectsDamage checks that Decode detects damage to files that earlier versions wrote:
+// every other value of one byte in the golden file, every other bit in larger files, every
+// truncation, and one more byte.
 func TestDecodeDetectsDamage(t *testing.T) {
-	b := encoded(t, sample())
-	bad := bytes.Clone(b)
-	for i := range b {
-		for flip := 1; flip < 256; flip++ {
-			bad[i] = b[i] ^ byte(flip)
-			if _, err := Decode(bad); !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrVersion) {
-				t.Fatalf("byte %d changed by %#x: %v, want ErrCorrupt or ErrVersion", i, flip, err)
-			}
-		}
-		bad[i] = b[i]
-		if _, err := Decode(b[:i]); !errors.Is(err, ErrCorrupt) {
-			t.Fatalf("cut to %d bytes: %v, want ErrCorrupt", i, err)
-		}
+	var bytewise, bitwise []byte
+	for change := 1; change < 256; change++ {
+		bytewise = append(bytewise, byte(change))
 	}
-	if _, err := Decode(append(bytes.Clone(b), 0)); !errors.Is(err, ErrCorrupt) {
-		t.Errorf("one more byte at the end: %v, want ErrCorrupt", err)
+	for bit := range 8 {
+		bitwise = append(bitwise, 1<<bit)
+	}
+	for _, c := range []struct {
+		path    string
+		changes []byte // to each byte, by exclusive or
+	}{
+		{golden, bytewise},
+		{"../engine/testdata/pruned.bnz", bitwise},
+		{"../engine/testdata/pruned-weights.bnz", bitwise},
+		{"../cmd/bnkit/testdata/run/resume.bnz", bitwise},
+	} {
+		b, err := os.ReadFile(c.path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Decode(b); err != nil {
+			t.Fatalf("%s: %v", c.path, err)
+		}
+		changed, truncated := 0, 0
+		bad := bytes.Clone(b)
+		for i := range b {
+			for _, change := range c.changes {
+				bad[i] = b[i] ^ change
+				if _, err := Decode(bad); !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrVersion) {
+					t.Fatalf("%s: byte %d changed by %#x: %v, want ErrCorrupt or ErrVersion", c.path, i, change, err)
+				}
+				changed++
+			}
+			bad[i] = b[i]
+			if _, err := Decode(b[:i]); !errors.Is(err, ErrCorrupt) {
+				t.Fatalf("%s: cut to %d bytes: %v, want ErrCorrupt", c.path, i, err)
+			}
+			truncated++
+		}
+		if _, err := Decode(append(bytes.Clone(b), 0)); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%s: one more byte at the end: %v, want ErrCorrupt", c.path, err)
+		}
+		t.Logf("%s, %d bytes: all %d changes and all %d truncations are detected", c.path, len(b), changed, truncated)
 	}
 }
 

@@ -3,6 +3,8 @@ package checkpoint
 import (
 	"os"
 	"testing"
+
+	"bnkit/checkpoint/alloctest"
 )
 
 // maxFuzz bounds the size of inputs. Larger inputs do not reach other code.
@@ -67,10 +69,23 @@ func FuzzHeader(f *testing.F) {
 	})
 }
 
-// checkRoundTrip decodes b and, if that succeeds, checks that the file does not change when it
-// is encoded and decoded again.
+// maxDecoded returns the number of bytes that decoding b may allocate: 16 MB, 64 times the
+// size of the header and 4 times the size of the tensors, both uncompressed. The prelude
+// bounds these sizes.
+func maxDecoded(b []byte) int {
+	p, err := parsePrelude(b, int64(len(b)))
+	if err != nil {
+		return 1 << 20
+	}
+	return 16<<20 + 64*int(p.headerSize) + 4*int(p.dataSize)
+}
+
+// checkRoundTrip decodes b, which must not allocate more than maxDecoded, and, if that
+// succeeds, checks that the file does not change when it is encoded and decoded again.
 func checkRoundTrip(t *testing.T, b []byte) {
-	file, err := Decode(b)
+	var file *File
+	var err error
+	alloctest.AtMost(t, maxDecoded(b), func() { file, err = Decode(b) })
 	if err != nil {
 		return
 	}

@@ -4,6 +4,7 @@ package plots
 
 import (
 	"fmt"
+	"iter"
 	"os"
 	"path/filepath"
 	"strings"
@@ -45,57 +46,60 @@ func Draw(dir string, runs []Run, format Format) ([]string, error) {
 			return nil, fmt.Errorf("draw: %w", &ReportError{r.Name, err.Error()})
 		}
 	}
-	runs = withDistinctNames(runs)
 	var paths []string
-	save := func(name string, f *figure) error {
-		if f == nil {
-			return nil
-		}
+	for name, f := range pictures(withDistinctNames(runs)) {
 		path, err := drawOne(dir, name, f, format)
-		if err == nil {
-			paths = append(paths, path)
+		if err != nil {
+			return paths, err
 		}
-		return err
+		paths = append(paths, path)
 	}
-	taken := map[string]bool{}
-	for _, r := range runs {
-		suffix := ""
-		if len(runs) > 1 {
-			suffix = "_" + unused(fileName(r.Name), "%s_%d", taken)
+	return paths, nil
+}
+
+// pictures returns the pictures for which the runs have results, by the names of their files
+// without extension.
+func pictures(runs []Run) iter.Seq2[string, *figure] {
+	return func(yield func(string, *figure) bool) {
+		taken := map[string]bool{}
+		for _, r := range runs {
+			suffix := ""
+			if len(runs) > 1 {
+				suffix = "_" + unused(fileName(r.Name), "%s_%d", taken)
+			}
+			for _, picture := range []struct {
+				name string
+				draw func(Run) *figure
+			}{
+				{"gamma_histogram", gammaHistogram},
+				{"gamma_layers", gammaLayers},
+				{"beta_layers", betaLayers},
+				{"gradient_layers", gradientLayers},
+				{"sensitivity", sensitivity},
+			} {
+				if f := picture.draw(r); f != nil && !yield(picture.name+suffix, f) {
+					return
+				}
+			}
 		}
 		for _, picture := range []struct {
 			name string
-			draw func(Run) *figure
+			draw func([]Run) *figure
 		}{
-			{"gamma_histogram", gammaHistogram},
-			{"gamma_layers", gammaLayers},
-			{"beta_layers", betaLayers},
-			{"gradient_layers", gradientLayers},
-			{"sensitivity", sensitivity},
+			{"near_zero", nearZero},
+			{"sparsity", sparsity},
+			{"gradients", gradients},
+			{"threshold", threshold},
+			{"training", training},
+			{"accuracy_time", accuracyByTime},
+			{"gradient_epochs", gradientEpochs},
+			{"depth_width", depthWidth},
 		} {
-			if err := save(picture.name+suffix, picture.draw(r)); err != nil {
-				return paths, err
+			if f := picture.draw(runs); f != nil && !yield(picture.name, f) {
+				return
 			}
 		}
 	}
-	for _, picture := range []struct {
-		name string
-		draw func([]Run) *figure
-	}{
-		{"near_zero", nearZero},
-		{"sparsity", sparsity},
-		{"gradients", gradients},
-		{"threshold", threshold},
-		{"training", training},
-		{"accuracy_time", accuracyByTime},
-		{"gradient_epochs", gradientEpochs},
-		{"depth_width", depthWidth},
-	} {
-		if err := save(picture.name, picture.draw(runs)); err != nil {
-			return paths, err
-		}
-	}
-	return paths, nil
 }
 
 // DrawFilters writes filters_LAYER into dir, which must exist, and returns its path. It shows

@@ -76,11 +76,7 @@ func textStyle(size vg.Length, c color.Color) draw.TextStyle {
 
 // save writes the figure to a file of the given format.
 func (f *figure) save(path string, format Format) error {
-	measured := newArea(vgimg.New(width, height))
-	rows := (len(f.panels) + max(1, f.columns) - 1) / max(1, f.columns)
-	needed := max(panelsHeight, max(panelHeight, f.panelHeight)*vg.Length(rows))
-	extra := max(0, f.drawHeader(measured)+needed-measured.Size().Y)
-	b, err := format.render(width, height+extra, func(c vg.CanvasSizer) { f.draw(newArea(c)) })
+	b, err := f.encode(format)
 	if err != nil {
 		return err
 	}
@@ -95,6 +91,15 @@ func (f *figure) saveAs(path string) error {
 		return err
 	}
 	return f.save(path, format)
+}
+
+// encode returns the content of a file of the given format.
+func (f *figure) encode(format Format) ([]byte, error) {
+	measured := newArea(vgimg.New(width, height))
+	rows := (len(f.panels) + max(1, f.columns) - 1) / max(1, f.columns)
+	needed := max(panelsHeight, max(panelHeight, f.panelHeight)*vg.Length(rows))
+	extra := max(0, f.drawHeader(measured)+needed-measured.Size().Y)
+	return format.render(width, height+extra, func(c vg.CanvasSizer) { f.draw(newArea(c)) })
 }
 
 // draw draws the whole figure into area.

@@ -54,8 +54,13 @@ func ReadPlan(path string) (*Plan, error) {
 	if len(b) > maxPlanBytes {
 		return nil, &OptionError{fmt.Sprintf("%s is not a plan: it has more than %d bytes", path, maxPlanBytes)}
 	}
+	return parsePlan(path, b)
+}
+
+// parsePlan parses the content of a plan's file. path names the file in errors.
+func parsePlan(path string, b []byte) (*Plan, error) {
 	var p Plan
-	err = strictjson.Check(b, &p)
+	err := strictjson.Check(b, &p)
 	if err == nil {
 		d := json.NewDecoder(bytes.NewReader(b))
 		d.DisallowUnknownFields()

@@ -5,13 +5,16 @@ import (
 	"maps"
 	"os"
 	"testing"
+
+	"bnkit/checkpoint/alloctest"
 )
 
 // maxFuzz bounds the length of inputs. Longer inputs do not reach other code.
 const maxFuzz = 1 << 16
 
-// FuzzRead reads arbitrary bytes. The tensors of an accepted file must fit into it, and must
-// not change when they are written and read again.
+// FuzzRead reads arbitrary bytes, which must not allocate more than 4 MB and 400 times the
+// size of the file. The tensors of an accepted file must fit into it, and must not change when
+// they are written and read again.
 func FuzzRead(f *testing.F) {
 	b, err := os.ReadFile("testdata/dtypes.safetensors")
 	if err != nil {
@@ -25,7 +28,9 @@ func FuzzRead(f *testing.F) {
 		if len(b) > maxFuzz {
 			return
 		}
-		first, err := read(b)
+		var first *File
+		var err error
+		alloctest.AtMost(t, 4<<20+400*len(b), func() { first, err = read(b) })
 		if err != nil {
 			return
 		}

@@ -16,6 +16,7 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode/utf8"
 )
 
@@ -43,7 +44,7 @@ func Check(b []byte, v any) error {
 	if pos := loneSurrogate(b); pos >= 0 {
 		return fmt.Errorf("the JSON has half of a surrogate pair at byte %d", pos)
 	}
-	c := checker{d: json.NewDecoder(bytes.NewReader(b)), fields: map[reflect.Type]map[string]reflect.Type{}}
+	c := checker{d: json.NewDecoder(bytes.NewReader(b))}
 	c.d.UseNumber()
 	if err := c.value(reflect.TypeOf(v), 0); err != nil {
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
@@ -95,9 +96,8 @@ func parseEscape(b []byte) (uint64, bool) {
 
 // checker walks through the tokens of a JSON value and the type that it is read into.
 type checker struct {
-	d      *json.Decoder
-	fields map[reflect.Type]map[string]reflect.Type // for each struct type, the types of its fields by key
-	seen   []map[string]bool                        // by depth, the keys that were read from the current object
+	d    *json.Decoder
+	seen []map[string]bool // by depth, the keys that were read from the current object
 }
 
 // value checks the next value, which is read into type t. A nil t is an unknown type.
@@ -138,7 +138,7 @@ func (c *checker) object(t reflect.Type, depth int) error {
 	}
 	seen := c.seen[depth]
 	clear(seen)
-	fields := c.fieldsOf(t)
+	fields := fieldsOf(t)
 	for c.d.More() {
 		token, err := c.d.Token()
 		if err != nil {
@@ -189,17 +189,20 @@ func target(t reflect.Type) reflect.Type {
 	return t
 }
 
+// fieldsByType holds the result of fieldsOf for each type, because metrics.jsonl is checked
+// line by line.
+var fieldsByType sync.Map
+
 // fieldsOf returns the types of the fields of struct t by their keys, and nil if t is not a
 // struct. The fields of an embedded struct belong to t unless a tag gives the struct a key.
-func (c *checker) fieldsOf(t reflect.Type) map[string]reflect.Type {
+func fieldsOf(t reflect.Type) map[string]reflect.Type {
 	if t == nil || t.Kind() != reflect.Struct {
 		return nil
 	}
-	fields, known := c.fields[t]
-	if known {
-		return fields
+	if known, ok := fieldsByType.Load(t); ok {
+		return known.(map[string]reflect.Type)
 	}
-	fields = map[string]reflect.Type{}
+	fields := map[string]reflect.Type{}
 	for _, f := range reflect.VisibleFields(t) {
 		key, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 		if !f.IsExported() || key == "-" || f.Anonymous && key == "" {
@@ -210,6 +213,6 @@ func (c *checker) fieldsOf(t reflect.Type) map[string]reflect.Type {
 		}
 		fields[key] = f.Type
 	}
-	c.fields[t] = fields
+	fieldsByType.Store(t, fields)
 	return fields
 }

@@ -5,6 +5,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"bnkit/checkpoint/alloctest"
 )
 
 type inner struct {
@@ -81,7 +83,8 @@ func TestUnmarshalRefuses(t *testing.T) {
 	}
 }
 
-// FuzzUnmarshal checks that accepted JSON is valid, and that seed and arch get the values of
+// FuzzUnmarshal checks that at most 1 MB and 400 times the size of the text are allocated, that
+// accepted JSON is valid, and that seed and arch get the values of
 // the keys with exactly these spellings.
 func FuzzUnmarshal(f *testing.F) {
 	for _, text := range []string{
@@ -92,7 +95,9 @@ func FuzzUnmarshal(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var v outer
-		if err := Unmarshal(b, &v); err != nil {
+		var err error
+		alloctest.AtMost(t, 1<<20+400*len(b), func() { err = Unmarshal(b, &v) })
+		if err != nil {
 			return
 		}
 		if !json.Valid(b) {

@@ -43,6 +43,7 @@ var allowedImports = []layer{
 	{"checkpoint/torchfile", nil},
 	{"checkpoint/safetensors", []string{"checkpoint/durable", "checkpoint/strictjson"}},
 
+	{"checkpoint/alloctest", nil},
 	{"engine/arch/archtest", []string{"engine/arch"}},
 	{"engine/arch", nil},
 	{"engine/kernel", nil},

@@ -200,6 +200,20 @@ func (o *plotOptions) drawLayers(ctx context.Context, g *globalOptions, ckpts []
 // maxReportBytes bounds analysis.json. The report of the deepest network is far smaller.
 const maxReportBytes = 1 << 28
 
+// readReport reads the report of a run from an analysis.json. The error is a
+// *plots.ReportError if the file is not a report.
+func readReport(path, run string) (*analysis.Report, error) {
+	b, err := durable.ReadFile(path, maxReportBytes)
+	if err != nil {
+		return nil, err
+	}
+	var r analysis.Report
+	if err := strictjson.Unmarshal(b, &r); err != nil {
+		return nil, &plots.ReportError{Run: run, Reason: fmt.Sprintf("%s: %v", path, err)}
+	}
+	return &r, nil
+}
+
 // readRun reads the run and the report of a checkpoint, or describes the checkpoint
 // if it was not analyzed.
 func (o *plotOptions) readRun(ctx context.Context, g *globalOptions, ckpt string) (plots.Run, error) {
@@ -208,15 +222,7 @@ func (o *plotOptions) readRun(ctx context.Context, g *globalOptions, ckpt string
 	if run.Epochs, err = readEpochs(ckpt); err != nil {
 		return run, err
 	}
-	path := filepath.Join(plotsDir(ckpt), rundir.ReportFile)
-	b, err := durable.ReadFile(path, maxReportBytes)
-	if err == nil {
-		run.Report = &analysis.Report{}
-		if err := strictjson.Unmarshal(b, run.Report); err != nil {
-			return run, &plots.ReportError{Run: run.Name, Reason: fmt.Sprintf("%s: %v", path, err)}
-		}
-		return run, nil
-	}
+	run.Report, err = readReport(filepath.Join(plotsDir(ckpt), rundir.ReportFile), run.Name)
 	if !errors.Is(err, os.ErrNotExist) {
 		return run, err
 	}

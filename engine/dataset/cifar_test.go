@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+
+	"bnkit/checkpoint/alloctest"
 )
 
 // smallCIFAR returns descriptions of CIFAR-10 and CIFAR-100 with few records in each
@@ -250,6 +252,8 @@ func TestFolderWithSeveralDataSets(t *testing.T) {
 	}
 }
 
+// FuzzCIFAR reads arbitrary bytes as a file of three records. An accepted file must hold
+// exactly these records.
 func FuzzCIFAR(f *testing.F) {
 	for i, src := range smallCIFAR() {
 		_, _, files := cifarFiles(src)
@@ -265,7 +269,9 @@ func FuzzCIFAR(f *testing.F) {
 			src = smallCIFAR()[1]
 		}
 		images, labels := make([]uint8, 3*cifarPixels), make([]uint8, 3)
-		if err := src.cifar.read(bytes.NewReader(content), "fuzz", images, labels); err != nil {
+		var err error
+		alloctest.AtMost(t, maxRead(content), func() { err = src.cifar.read(bytes.NewReader(content), "fuzz", images, labels) })
+		if err != nil {
 			var format *FormatError
 			if !errors.As(err, &format) || format.Offset > int64(len(content)) {
 				t.Fatalf("got error %v, want a FormatError at an offset in the content", err)
@@ -284,6 +290,7 @@ func FuzzCIFAR(f *testing.F) {
 	})
 }
 
+// FuzzArchive reads arbitrary bytes as an archive. An accepted archive must have all pictures.
 func FuzzArchive(f *testing.F) {
 	src := smallCIFAR()[0]
 	_, _, files := cifarFiles(src)
@@ -300,7 +307,9 @@ func FuzzArchive(f *testing.F) {
 	f.Add(archiveOf(f, "d", src.cifar.fileNames()[1:], files))
 	f.Add(make([]byte, 1024))
 	f.Fuzz(func(t *testing.T, content []byte) {
-		d, err := readArchive(bytes.NewReader(content), "fuzz", smallCIFAR())
+		var d *Data
+		var err error
+		alloctest.AtMost(t, maxRead(content), func() { d, err = readArchive(bytes.NewReader(content), "fuzz", smallCIFAR()) })
 		if err != nil {
 			var format *FormatError
 			if !errors.As(err, &format) {

@@ -14,9 +14,9 @@ import (
 
 // Limits of a picture in a file, so that a damaged file cannot demand an arbitrary amount of
 // memory. Each thread decodes one picture at a time. The limits admit a PNG of 48 megapixels
-// with 8 bits for each colour, a JPEG of 64, and a progressive JPEG of 13, and are well above
-// ImageNet's pictures. They also admit the 8,256 pixels for each byte of a PNG of one
-// colour, the most compressible picture.
+// with 8 bits for each colour (24 if it is interlaced), a JPEG of 64, and a progressive JPEG of
+// 13, and are well above ImageNet's pictures. They also admit the 8,256 pixels for each byte
+// of a PNG of one colour, the most compressible picture.
 const (
 	maxPictureBytes  = 192 << 20 // of the decoded picture and the decoder
 	maxPixelsPerByte = 1 << 14
@@ -37,9 +37,13 @@ func decodePicture(r io.ReadSeeker, file string, bytes int64) (image.Image, erro
 		return nil, fmt.Errorf("read picture: %w", err)
 	}
 	pixel := pixelBytes(head.ColorModel)
-	if format == "jpeg" && isProgressive(r) {
+	switch {
+	case format == "jpeg" && isProgressive(r):
 		// The decoder keeps a 32-bit coefficient for each byte.
 		pixel *= 5
+	case format == "png" && isInterlaced(r):
+		// The decoder makes a picture of each pass. Together they have every pixel once more.
+		pixel *= 2
 	}
 	w, h := int64(head.Width), int64(head.Height)
 	if limit := min(maxPictureBytes/pixel, maxPixelsPerByte*min(bytes, maxPictureBytes)); w < 1 || h < 1 || w > limit/h {
@@ -72,6 +76,14 @@ func pixelBytes(m color.Model) int64 {
 		return 1
 	}
 	return 4
+}
+
+// isInterlaced reports whether a PNG is interlaced. The last byte of the chunk IHDR, which comes
+// first, tells (ISO/IEC 15948, section 11.2.2).
+func isInterlaced(r io.Reader) bool {
+	var head [29]byte
+	_, err := io.ReadFull(r, head[:])
+	return err == nil && head[28] != 0
 }
 
 // isProgressive reports whether a JPEG is progressive. It looks for the marker of the frame,

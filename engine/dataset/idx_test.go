@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"bnkit/checkpoint/alloctest"
 )
 
 // encodeIDX returns data in IDX format.
@@ -281,6 +283,18 @@ func TestOpenIDXRefusesMismatch(t *testing.T) {
 	}
 }
 
+// maxRead returns the number of bytes that reading a data set from a file may allocate: 4 MB
+// and 4 times the size of its content, which is bounded if the file is compressed.
+func maxRead(file []byte) int {
+	size := len(file)
+	if bytes.HasPrefix(file, []byte{0x1f, 0x8b}) {
+		size = freeDecompressed + maxExpansion*len(file)
+	}
+	return 4<<20 + 4*size
+}
+
+// FuzzIDX reads arbitrary bytes, which must not allocate more than maxRead. Accepted pictures
+// must not change when they are written and read again.
 func FuzzIDX(f *testing.F) {
 	valid := encodeIDX([]uint8{1, 2, 3, 4, 5, 6, 7, 8}, 2, 2, 2)
 	f.Add(valid)
@@ -290,12 +304,15 @@ func FuzzIDX(f *testing.F) {
 	f.Add(compress(f, valid))
 	f.Add(compress(f, valid)[:20])
 	f.Fuzz(func(t *testing.T, content []byte) {
-		r, err := decompress(bytes.NewReader(content), "fuzz")
 		var dims []int
 		var data []uint8
-		if err == nil {
-			dims, data, err = readIDX(r, "fuzz", 3)
-		}
+		var err error
+		alloctest.AtMost(t, maxRead(content), func() {
+			var r io.Reader
+			if r, err = decompress(bytes.NewReader(content), "fuzz"); err == nil {
+				dims, data, err = readIDX(r, "fuzz", 3)
+			}
+		})
 		if err != nil {
 			var format *FormatError
 			if !errors.As(err, &format) {

@@ -17,6 +17,7 @@ import (
 	"strings"
 	"testing"
 
+	"bnkit/checkpoint/alloctest"
 	"bnkit/engine/rng"
 )
 
@@ -338,8 +339,8 @@ func TestLongPictures(t *testing.T) {
 	}
 }
 
-// FuzzDecodePicture checks that decodePicture does not panic, that a picture has the size in
-// its header, and that every error is a PictureError.
+// FuzzDecodePicture checks that decodePicture allocates at most 4 MB and twice what its limits
+// allow, that a picture has the size in its header, and that every error is a PictureError.
 func FuzzDecodePicture(f *testing.F) {
 	var photo bytes.Buffer
 	if err := jpeg.Encode(&photo, ramp(9, 7), nil); err != nil {
@@ -349,7 +350,10 @@ func FuzzDecodePicture(f *testing.F) {
 	f.Add(photo.Bytes())
 	f.Add(pngHeader(100, 100))
 	f.Fuzz(func(t *testing.T, content []byte) {
-		m, err := decodePicture(bytes.NewReader(content), "x", int64(len(content)))
+		var m image.Image
+		var err error
+		most := 2 * min(maxPictureBytes, 8*maxPixelsPerByte*len(content)) // some JPEGs are converted to another colour model
+		alloctest.AtMost(t, 4<<20+most, func() { m, err = decodePicture(bytes.NewReader(content), "x", int64(len(content))) })
 		var e *PictureError
 		if err != nil {
 			if !errors.As(err, &e) {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"bnkit/checkpoint/alloctest"
 	"bnkit/engine/config"
 )
 
@@ -95,14 +96,17 @@ bn_weight_decay: false
 	}
 }
 
-// FuzzSettings checks that the settings of an accepted file are valid, and that they do not
-// change when they are written to config.json and read again.
+// FuzzSettings checks that at most 4 MB and 400 times the size of the file are allocated, that
+// the settings of an accepted file are valid, and that they do not change when they are written
+// to config.json and read again.
 func FuzzSettings(f *testing.F) {
 	for _, s := range []string{"", "lr: 0.1", "a: &a [1]\nlr_drops: *a", `{"arch":"resnet-14","lr_drops":null}`, "lr: 0x10", "seed: 1_0", "? lr\n: 1", "!!binary x: y"} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		c, _, err := parse(b)
+		var c config.Config
+		var err error
+		alloctest.AtMost(t, 4<<20+400*len(b), func() { c, _, err = parse(b) })
 		if err != nil {
 			return
 		}

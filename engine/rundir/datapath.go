@@ -28,6 +28,11 @@ func ReadDataPath(dir string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	return parseDataPath(path, b)
+}
+
+// parseDataPath parses the content of a data.json. path names the file in errors.
+func parseDataPath(path string, b []byte) (string, error) {
 	var l dataLocation
 	if err := strictjson.Unmarshal(b, &l); err != nil {
 		return "", &DamagedError{path, err.Error() + "; remove the file, and name the folder of the data again"}

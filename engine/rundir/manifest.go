@@ -64,6 +64,11 @@ func ReadManifest(dir string) ([]ManifestEntry, error) {
 	if err != nil {
 		return nil, err
 	}
+	return parseManifest(path, b)
+}
+
+// parseManifest parses the content of a manifest. path names the file in errors.
+func parseManifest(path string, b []byte) ([]ManifestEntry, error) {
 	entries := []ManifestEntry{}
 	lines := bufio.NewScanner(bytes.NewReader(b))
 	for n := 1; lines.Scan(); n++ {

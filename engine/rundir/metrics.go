@@ -152,6 +152,11 @@ func ReadMetrics(path string) ([]EpochMetrics, error) {
 	if err != nil {
 		return nil, err
 	}
+	return parseMetrics(path, b)
+}
+
+// parseMetrics parses the content of a metrics.jsonl. path names the file in errors.
+func parseMetrics(path string, b []byte) ([]EpochMetrics, error) {
 	var rows []EpochMetrics
 	previous := 0 // epoch of the previous row
 	for i, line := range completeLines(b) {

@@ -1,0 +1,127 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"math"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"bnkit/checkpoint"
+	"bnkit/checkpoint/alloctest"
+)
+
+// FuzzModel loads models whose headers and tensors are arbitrary but whose containers are
+// intact. Loading must not allocate more than 256 MB and 4 times the memory limit, 32 MB. Every
+// error must be about the file or about memory, and an accepted model must be the same after it
+// is saved and loaded again.
+//
+// The input is a header, as JSON, and the numbers of the tensors: if patch is not empty, its
+// bytes replace the values of the tensor at index at, modulo their numbers, and drop is the
+// number of tensors to leave out at the end.
+func FuzzModel(f *testing.F) {
+	var bases []*checkpoint.File
+	for _, path := range []string{"testdata/pruned.bnz", "testdata/pruned-weights.bnz", "../cmd/bnkit/testdata/run/ckpt.bnz", "../cmd/bnkit/testdata/run/resume.bnz"} {
+		file, err := checkpoint.ReadFile(path)
+		if err != nil {
+			f.Fatal(err)
+		}
+		header, err := json.Marshal(file.Header)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(uint8(len(bases)), header, 0, []byte{}, uint8(0))
+		f.Add(uint8(len(bases)), header, 1, []byte{0, 0, 0x80, 0x7f}, uint8(0))
+		f.Add(uint8(len(bases)), header, 0, []byte{}, uint8(1))
+		bases = append(bases, file)
+	}
+	const limit = 32 << 20
+	path := filepath.Join(f.TempDir(), "x.bnz")
+	f.Fuzz(func(t *testing.T, base uint8, header []byte, at int, patch []byte, drop uint8) {
+		file := checkpoint.File{}
+		if len(header) > 1<<16 || json.Unmarshal(header, &file.Header) != nil {
+			return // package checkpoint tests such headers
+		}
+		tensors := bases[int(base)%len(bases)].Tensors
+		for i, x := range tensors[:max(0, len(tensors)-int(drop))] {
+			if x.Float32 != nil {
+				x.Float32 = append([]float32{}, x.Float32...)
+			} else {
+				x.Float64 = append([]float64{}, x.Float64...)
+			}
+			if len(patch) > 0 && i == (at%len(tensors)+len(tensors))%len(tensors) {
+				patchTensor(&x, patch)
+			}
+			file.Tensors = append(file.Tensors, x)
+		}
+		var b bytes.Buffer
+		if checkpoint.Encode(&b, &file) != nil {
+			return
+		}
+		if err := os.WriteFile(path, b.Bytes(), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		var m *Model
+		var err error
+		alloctest.AtMost(t, 256<<20+4*limit, func() { m, err = LoadModelContext(context.Background(), path, limit) })
+		if err != nil {
+			mustBlameFile(t, err)
+			return
+		}
+		first, err := m.File()
+		if err != nil {
+			mustBlameFile(t, err)
+			return
+		}
+		again, err := newModel(first)
+		if err != nil {
+			t.Fatalf("%s: the saved model cannot be loaded: %v", header, err)
+		}
+		second, err := again.File()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(encodeFile(t, first), encodeFile(t, second)) {
+			t.Errorf("%s: saved as %+v, then as %+v", header, first.Header, second.Header)
+		}
+	})
+}
+
+// patchTensor replaces the first values of x by those of which patch holds the bits.
+func patchTensor(x *checkpoint.Tensor, patch []byte) {
+	for i := range x.Float32 {
+		if 4*i+4 <= len(patch) {
+			x.Float32[i] = math.Float32frombits(binary.LittleEndian.Uint32(patch[4*i:]))
+		}
+	}
+	for i := range x.Float64 {
+		if 8*i+8 <= len(patch) {
+			x.Float64[i] = math.Float64frombits(binary.LittleEndian.Uint64(patch[8*i:]))
+		}
+	}
+}
+
+// mustBlameFile checks that err says that the file is at fault, or that it would take more
+// memory than the limit allows.
+func mustBlameFile(t *testing.T, err error) {
+	t.Helper()
+	var bad interface{ BadInput() bool }
+	var memory *MemoryError
+	if !errors.As(err, &bad) && !errors.As(err, &memory) {
+		t.Errorf("%v, want an error about the file or about memory", err)
+	}
+}
+
+// encodeFile returns a file in the .bnz format.
+func encodeFile(t *testing.T, file *checkpoint.File) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	if err := checkpoint.Encode(&b, file); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}

@@ -1,0 +1,77 @@
+package plots
+
+import (
+	"bytes"
+	"encoding/json"
+	"testing"
+
+	"bnkit/analysis"
+	"bnkit/checkpoint/alloctest"
+	"bnkit/checkpoint/strictjson"
+	"bnkit/engine/rundir"
+)
+
+// FuzzReport reads arbitrary bytes as an analysis.json, and other bytes as rows of a
+// metrics.jsonl, and composes the pictures of what check accepts. Some inputs also draw one of
+// them; drawing takes far longer than the rest. Reading the report must not allocate more than
+// 4 MB and 800 times its size. An accepted report must not change when it is written and read
+// again.
+func FuzzReport(f *testing.F) {
+	row := []byte(`{"epoch":1,"learning_rate":0.1,"train_loss":2,"test_loss":2.3,"test_accuracy":0.3,"validation_loss":1,"validation_accuracy":0.5,"validation_examples":9,"seconds":2,` +
+		`"gradients":{"batches":2,"examples":64,"statistics":"batch","kinds":{"gamma":{"mean":0.1,"parameters":3,"trained":3,"layers":{"bn":0.1}}}}}`)
+	for layers := range 4 {
+		text, err := json.Marshal(report(layers, 0.2))
+		if err != nil {
+			f.Fatal(err)
+		}
+		for picture := range uint8(12) {
+			f.Add(text, row, picture)
+		}
+	}
+	f.Add([]byte(`{"layers":[{"gamma":{},"channels":-1}],"total":{},"sweep":[{}]}`), []byte("{}\n{}"), uint8(0))
+	f.Add([]byte(`{"near_zero_thresholds":[1],"layers":[{"near_zero":[],"beta_near_zero":[]}]}`), []byte{}, uint8(1))
+	f.Fuzz(func(t *testing.T, text, rows []byte, picture uint8) {
+		if len(text)+len(rows) > 1<<14 {
+			return
+		}
+		run := Run{Name: "r"}
+		for line := range bytes.Lines(rows) {
+			var m rundir.EpochMetrics
+			if json.Unmarshal(line, &m) == nil {
+				run.Epochs = append(run.Epochs, m)
+			}
+		}
+		var r analysis.Report
+		var err error
+		alloctest.AtMost(t, 4<<20+800*len(text), func() { err = strictjson.Unmarshal(text, &r) })
+		if err == nil && check(&r) == nil {
+			run.Report = &r
+			checkReportRoundTrip(t, &r)
+		}
+		at := 0
+		for name, f := range pictures(withDistinctNames([]Run{run})) {
+			if at == int(picture)%64 {
+				if _, err := f.encode(SVG); err != nil {
+					t.Errorf("%s: %v", name, err)
+				}
+			}
+			at++
+		}
+	})
+}
+
+// checkReportRoundTrip checks that a report does not change when it is written and read again.
+func checkReportRoundTrip(t *testing.T, r *analysis.Report) {
+	t.Helper()
+	first, err := json.Marshal(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var again analysis.Report
+	if err := strictjson.Unmarshal(first, &again); err != nil {
+		t.Fatalf("%s: %v", first, err)
+	}
+	if second, err := json.Marshal(again); err != nil || !bytes.Equal(first, second) {
+		t.Errorf("%s was read as %s, %v", first, second, err)
+	}
+}
