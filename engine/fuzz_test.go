@@ -20,24 +20,34 @@ import (
 // error must be about the file or about memory, and an accepted model must be the same after it
 // is saved and loaded again.
 //
-// The input is a header, as JSON, and the numbers of the tensors: if patch is not empty, its
-// bytes replace the values of the tensor at index at, modulo their numbers, and drop is the
-// number of tensors to leave out at the end.
+// The input is the index of a file, whose tensors are used, and a header, as JSON. The bytes of
+// patch replace the first values of the tensor at index at, and the last drop tensors are left
+// out. Indices are taken modulo the length of the list.
 func FuzzModel(f *testing.F) {
-	var bases []*checkpoint.File
-	for _, path := range []string{"testdata/pruned.bnz", "testdata/pruned-weights.bnz", "../cmd/bnkit/testdata/run/ckpt.bnz", "../cmd/bnkit/testdata/run/resume.bnz"} {
-		file, err := checkpoint.ReadFile(path)
-		if err != nil {
+	const pruned = "blocks.2.bn1"
+	small, clamped := untrainedFile(f, "resnet-8", 0.0625), untrainedFile(f, "resnet-8", 0.0625)
+	clamped.Header.Pruned = map[string][]int{pruned: {1}}
+	for i := range clamped.Tensors {
+		if x := &clamped.Tensors[i]; x.Name == pruned+".weight" {
+			x.Float32[1] = 0
+		}
+	}
+	described, err := checkpoint.ReadFile("testdata/pruned-weights.bnz")
+	if err != nil {
+		f.Fatal(err)
+	}
+	bases := []*checkpoint.File{small, clamped, described}
+	for i, file := range bases {
+		if _, err := newModel(file); err != nil {
 			f.Fatal(err)
 		}
 		header, err := json.Marshal(file.Header)
 		if err != nil {
 			f.Fatal(err)
 		}
-		f.Add(uint8(len(bases)), header, 0, []byte{}, uint8(0))
-		f.Add(uint8(len(bases)), header, 1, []byte{0, 0, 0x80, 0x7f}, uint8(0))
-		f.Add(uint8(len(bases)), header, 0, []byte{}, uint8(1))
-		bases = append(bases, file)
+		f.Add(uint8(i), header, 0, []byte{}, uint8(0))
+		f.Add(uint8(i), header, 1, []byte{0, 0, 0x80, 0x7f}, uint8(0))
+		f.Add(uint8(i), header, 0, []byte{}, uint8(1))
 	}
 	const limit = 32 << 20
 	path := filepath.Join(f.TempDir(), "x.bnz")

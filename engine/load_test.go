@@ -14,9 +14,9 @@ import (
 )
 
 // untrainedFile returns the file of a network with its initial γ and β, and with statistics.
-func untrainedFile(t *testing.T, name string) *checkpoint.File {
+func untrainedFile(t testing.TB, name string, width float64) *checkpoint.File {
 	t.Helper()
-	net, err := arch.Build(name, arch.Options{Input: arch.Shape{C: 3, H: 32, W: 32}, Classes: 10})
+	net, err := arch.Build(name, arch.Options{Input: arch.Shape{C: 3, H: 32, W: 32}, Classes: 10, Variants: arch.Variants{Width: width}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +76,7 @@ func TestNumberBounds(t *testing.T) {
 		{"running mean of 1e300", func(f *checkpoint.File) { f.Tensors[len(f.Tensors)-2].Float64[0] = -1e300 }, "holds -1e+300 at index 0"},
 		{"constant γ of 1e38", func(f *checkpoint.File) { f.Header.Initialisers.Gamma = "constant:1e38" }, "at most 1e15"},
 	} {
-		file := untrainedFile(t, "resnet-8")
+		file := untrainedFile(t, "resnet-8", 0)
 		c.change(file)
 		err := writeAndLoad(t, context.Background(), file, 0)
 		var model *ModelError
@@ -89,7 +89,7 @@ func TestNumberBounds(t *testing.T) {
 // TestOversizedTensors checks that tensors far larger than the network's are refused before
 // they are read, although they compress to a few bytes.
 func TestOversizedTensors(t *testing.T) {
-	file := untrainedFile(t, "resnet-8")
+	file := untrainedFile(t, "resnet-8", 0)
 	zeros := make([]float32, 50<<20)
 	file.Tensors = append(file.Tensors, checkpoint.Tensor{Section: checkpoint.SectionWeights, Name: "x", Shape: []int{len(zeros)}, Float32: zeros})
 	path := filepath.Join(t.TempDir(), "x.bnz")
@@ -110,7 +110,7 @@ func TestOversizedTensors(t *testing.T) {
 // TestLoadMemoryLimit checks that a network that is larger than the limit is refused before it
 // is built.
 func TestLoadMemoryLimit(t *testing.T) {
-	file := untrainedFile(t, "resnet-110")
+	file := untrainedFile(t, "resnet-110", 0)
 	var limited *MemoryError
 	if err := writeAndLoad(t, context.Background(), file, 1<<20); !errors.As(err, &limited) || limited.Limit != 1<<20 || limited.Need < 4*1_730_000 {
 		t.Errorf("got error %v, want a *MemoryError for the 1.7 million weights", err)
@@ -122,7 +122,7 @@ func TestLoadMemoryLimit(t *testing.T) {
 
 // TestLoadCancelled checks that loading stops if its context is cancelled.
 func TestLoadCancelled(t *testing.T) {
-	file := untrainedFile(t, "resnet-8")
+	file := untrainedFile(t, "resnet-8", 0)
 	file.Header.Initialisers.Weights = "orthogonal"
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
