@@ -100,7 +100,7 @@ type selection struct {
 // newSelection scores and sorts the groups of m's network.
 func newSelection(ctx context.Context, m *engine.Model, data *dataset.Data, o Options) (*selection, error) {
 	s := &selection{o: o, m: m, data: data, scorer: &scorer{m: m}, named: o.Policy != Policy{}}
-	s.o.Policy = o.Policy.resolved()
+	s.o.Policy = o.Policy.resolved(m)
 	var err error
 	if s.evaluator, err = m.Evaluator(data, o.Threads); err != nil {
 		return nil, err

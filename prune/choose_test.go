@@ -288,3 +288,25 @@ func TestLatencyOutOfReach(t *testing.T) {
 		t.Errorf("got error %v, want an *OptionError", err)
 	}
 }
+
+// TestDefaultImportance checks the importance that is chosen without a name: γ if all
+// convolutions have their initial values, change if one of them was trained or the origin of
+// the tensors is not known.
+func TestDefaultImportance(t *testing.T) {
+	net, err := arch.Build("resnet-8", arch.Options{Input: arch.Shape{C: 3, H: 8, W: 8}, Classes: 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for set, want := range map[arch.TrainableSet]Importance{
+		arch.BN: Gamma, arch.BNOutput: Gamma, "gamma": Gamma,
+		arch.All: Change, arch.BNShortcut: Change, "bn+random-2": Change,
+	} {
+		m := &engine.Model{Network: net, Origin: &engine.Origin{Trainable: set}}
+		if got := DefaultImportance(m); got != want {
+			t.Errorf("%s trained: got %s, want %s", set, got, want)
+		}
+	}
+	if got := DefaultImportance(&engine.Model{Network: net}); got != Change {
+		t.Errorf("unknown origin: got %s, want %s", got, Change)
+	}
+}

@@ -106,7 +106,7 @@ func (c *comparison) run(ctx context.Context, m *engine.Model) (*Comparison, err
 	}
 	for _, p := range c.o.Policies {
 		s := c.selection
-		s.o.Policy, s.named = p.resolved(), true
+		s.o.Policy, s.named = p.resolved(m), true
 		if err := s.scorer.measure(ctx, s.evaluator, c.data, s.o.Policy, o.MeanBeta, o.Threads); err != nil {
 			return nil, err
 		}

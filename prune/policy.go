@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"bnkit/engine"
+	"bnkit/engine/arch"
 )
 
 // Policy specifies a measure of the importance of channels, and how channels are compared by it.
-// The zero value stands for DefaultPolicy.
 type Policy struct {
-	Importance Importance `json:"policy,omitempty"`
+	Importance Importance `json:"policy,omitempty"`         // empty for DefaultImportance
 	Scope      Scope      `json:"scope,omitempty"`          // which channels compete; empty for GlobalScope
 	Normalise  bool       `json:"normalise,omitempty"`      // divide by the mean importance of the same layers
 	PerMAC     float64    `json:"per_mac,omitempty"`        // divide by this power of the number of MACs that the removal saves: 0 does not divide, 1 gives the importance per MAC
@@ -54,8 +56,21 @@ const DefaultBatches = 20
 // measureBatch is the number of pictures in a batch over which an importance is measured.
 const measureBatch = 64
 
-// DefaultPolicy is the policy for a target if the options name none.
-var DefaultPolicy = Policy{Importance: Change, Scope: GlobalScope}
+// DefaultImportance returns the importance for a target if the options name none: Gamma for a
+// network whose convolutions all have their random initial values, so that their filters are
+// alike and γ alone tells channels apart, and Change for other networks. docs/pruning.md has
+// the measurements.
+func DefaultImportance(m *engine.Model) Importance {
+	if m.Origin == nil {
+		return Change
+	}
+	for _, t := range m.Network.Tensors() {
+		if t.Kind == arch.ConvWeight && m.Origin.Trainable.Trains(&t) {
+			return Change
+		}
+	}
+	return Gamma
+}
 
 // measured reports whether the importance needs data.
 func (i Importance) measured() bool {
@@ -85,12 +100,10 @@ func (p *Policy) check() error {
 	return nil
 }
 
-// resolved returns the policy with defaults for fields that are not set. The power of
-// multiply-adds has a default only if no importance is named.
-func (p Policy) resolved() Policy {
+// resolved returns the policy for pruning m, with defaults for fields that are not set.
+func (p Policy) resolved(m *engine.Model) Policy {
 	if p.Importance == "" {
-		p.Importance = DefaultPolicy.Importance
-		p.PerMAC = cmp.Or(p.PerMAC, DefaultPolicy.PerMAC)
+		p.Importance = DefaultImportance(m)
 	}
 	p.Scope = cmp.Or(p.Scope, GlobalScope)
 	if p.Importance.measured() {

@@ -71,7 +71,7 @@ func (o *pruneChoice) add(c *cobra.Command) {
 	for _, i := range prune.Importances {
 		names = append(names, string(i.Name))
 	}
-	f.StringVar(&o.policy, "policy", "", "compare channels by "+strings.Join(names, ", ")+" (default with a target: "+string(prune.DefaultPolicy.Importance)+")")
+	f.StringVar(&o.policy, "policy", "", "compare channels by "+strings.Join(names, ", ")+" (default with a target: gamma if all convolutions are random, else change)")
 	f.StringVar(&o.scope, "scope", "", "compare channels of the whole network (global), of each layer or of each stage (default: global)")
 	f.BoolVar(&o.normalise, "normalise", false, "divide importance by its mean over the layer")
 	f.Float64Var(&o.perMAC, "per-mac", 0, "divide importance by this power of the multiply-adds that the removal saves, e.g. 0.5")

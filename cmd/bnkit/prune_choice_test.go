@@ -31,7 +31,7 @@ func TestPruneToTarget(t *testing.T) {
 	}
 	out := mustRun(t, "prune", "r/ckpt.bnz", "--data-dir", data, "--max-drop", "20", "--recover", "1", "--dry-run")
 	out = strings.Join(strings.Fields(out), " ") // lines are wrapped
-	for _, text := range []string{"least important channels (policy change, scope global), for a drop of at most 20", "γ and β trained for 1 epoch ", "warning: the drop was limited on the test split"} {
+	for _, text := range []string{"least important channels (policy gamma, scope global), for a drop of at most 20", "γ and β trained for 1 epoch ", "warning: the drop was limited on the test split"} {
 		if !strings.Contains(out, text) {
 			t.Errorf("prune --max-drop prints the following, want %q in it:\n%s", text, out)
 		}

@@ -97,7 +97,9 @@ func runVerify(c *cobra.Command, g *globalOptions, o *verifyOptions, args []stri
 		case o.manifest:
 			v.run(path)
 			if v.failed == before {
-				v.writeManifest(path)
+				if err := v.writeManifest(path); err != nil {
+					return err
+				}
 			}
 		default:
 			v.run(path)
@@ -242,7 +244,11 @@ func (v *verifier) manifest(dir string) {
 }
 
 // writeManifest writes the manifest of a directory.
-func (v *verifier) writeManifest(dir string) {
+func (v *verifier) writeManifest(dir string) error {
 	entries, err := rundir.WriteManifest(dir)
-	v.add(filepath.Join(dir, rundir.ManifestFile), fmt.Sprintf("written, the SHA-256 of %d files", len(entries)), "", err)
+	if err != nil {
+		return err
+	}
+	v.add(filepath.Join(dir, rundir.ManifestFile), fmt.Sprintf("written, the SHA-256 of %d files", len(entries)), "", nil)
+	return nil
 }
