@@ -78,7 +78,8 @@ func (o *pruneChoice) add(c *cobra.Command) {
 	f.Uint64Var(&o.policySeed, "policy-seed", 0, "seed of the policy random")
 	f.IntVar(&o.policyBatches, "policy-batches", 0, fmt.Sprintf("training batches over which importance is measured (default: %d)", prune.DefaultBatches))
 	f.BoolVar(&o.meanBeta, "mean-beta", false, "set β of pruned channels so that their outputs keep their means")
-	f.Float64SliceVar(&o.targetMACs, "target-macs", nil, "prune until this share of the multiply-adds remains, e.g. 0.5")
+	f.Float64SliceVar(&o.targetMACs, "target-macs", nil, "prune until this `share` of the multiply-adds remains, e.g. 0.5")
+	f.Lookup("target-macs").DefValue = "" // help would show []
 	f.Float64Var(&o.targetLatency, "target-latency", 0, "prune until this share of the time remains, measured on this machine")
 	f.Float64Var(&o.maxDrop, "max-drop", 0, "prune as long as accuracy drops by at most this number of points")
 	f.IntVar(&o.recover, "recover", 0, "epochs of training γ and β after pruning")

@@ -204,8 +204,10 @@ func (v *verifier) data(m *engine.Model) (string, error) {
 	_, err := flags.openData(m)
 	var other *engine.DataError
 	switch {
+	case err == nil && m.Data.Digest == "":
+		return fmt.Sprintf("; it has no hash of %s to compare", m.Data.Name), nil
 	case err == nil:
-		return fmt.Sprintf("; trained on the pictures of %s found here", m.Data.Name), nil
+		return fmt.Sprintf("; its data set, %s, was found and matches", m.Data.Name), nil
 	case errors.As(err, &other) && slices.Contains(dataset.Names(), m.Data.Name):
 		return "", err
 	}

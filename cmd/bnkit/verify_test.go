@@ -22,7 +22,7 @@ func TestVerify(t *testing.T) {
 	train("a")
 	train("b", "--seed", "2")
 	mustRun(t, "prune", "a", "--remove", "0.2")
-	if out := mustRun(t, "verify", "a", "b/ckpt.bnz"); strings.Count(out, ": ok: ") != 6 || !strings.Contains(out, "seed 1, bn trained") || !strings.Contains(out, "found here") {
+	if out := mustRun(t, "verify", "a", "b/ckpt.bnz"); strings.Count(out, ": ok: ") != 6 || !strings.Contains(out, "seed 1, bn trained") || !strings.Contains(out, "was found and matches") {
 		t.Errorf("verify prints the following, want 6 files that are ok, the trained set and its data:\n%s", out)
 	}
 
