@@ -281,8 +281,10 @@ func printAccuracies(w io.Writer, r *prune.Result) {
 	if r.Recovered != nil {
 		when = "before this training, "
 	}
-	fmt.Fprintf(w, "%s%d of the %d pictures of the test split get another class than before;\n", when, r.PredictionsChanged, r.After.Examples)
-	fmt.Fprintf(w, "the smaller network and the clamped one give %s of them the same class\n\n", percent(r.Agreement))
+	text := fmt.Sprintf("%s%d of the %d pictures of the test split get another class than before; the smaller network and the clamped one give %s of them the same class",
+		when, r.PredictionsChanged, r.After.Examples, percent(r.Agreement))
+	fmt.Fprintln(w, wrapText(text, defaultColumns))
+	fmt.Fprintln(w)
 }
 
 // printCosts prints the sizes and speeds of the whole network and of the smaller one.
