@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -50,9 +51,9 @@ func VerifyConfig(dir string, m *Model) (config.Config, error) {
 // must be readable, belong to the same run and have the same number of epochs, or one fewer if
 // the run was killed between writing the two files. VerifyState returns the number of complete
 // epochs of the state.
-func VerifyState(dir string, m *Model) (epochs int, err error) {
+func VerifyState(ctx context.Context, dir string, m *Model) (epochs int, err error) {
 	path := rundir.File(dir, rundir.ResumeFile)
-	state, err := LoadModel(path)
+	state, err := LoadModelContext(ctx, path, m.MaxMemory)
 	if err != nil {
 		return 0, err
 	}

@@ -84,8 +84,8 @@ func loneSurrogate(b []byte) int {
 	return -1
 }
 
-// parseEscape returns the value of the escape \uXXXX at the start of b, and reports whether b
-// starts with one.
+// parseEscape returns the value of the escape at the start of b, which is \u and four
+// hexadecimal digits, and reports whether b starts with one.
 func parseEscape(b []byte) (uint64, bool) {
 	if len(b) < 6 || b[0] != '\\' || b[1] != 'u' {
 		return 0, false

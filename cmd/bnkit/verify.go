@@ -222,7 +222,7 @@ func (v *verifier) run(dir string) {
 	}
 	cfg, err := engine.VerifyConfig(dir, m)
 	v.add(rundir.File(dir, rundir.ConfigFile), fmt.Sprintf("the settings of the model, %d epochs", cfg.Epochs), "", err)
-	epochs, err := engine.VerifyState(dir, m)
+	epochs, err := engine.VerifyState(v.ctx, dir, m)
 	v.add(rundir.File(dir, rundir.ResumeFile), fmt.Sprintf("the state of the run after %d epochs", epochs), "", err)
 	rows, err := engine.VerifyMetrics(dir, epochs)
 	v.add(rundir.File(dir, rundir.MetricsFile), fmt.Sprintf("%d rows, one for each epoch", rows), "", err)
