@@ -3,10 +3,7 @@ package engine
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
-	"path/filepath"
 
 	"bnkit/checkpoint/strictjson"
 	"bnkit/engine/config"
@@ -70,49 +67,4 @@ func VerifyState(ctx context.Context, dir string, m *Model) (epochs int, err err
 		return fail("it was trained on other pictures than %s", rundir.CheckpointFile)
 	}
 	return epochs, nil
-}
-
-// VerifyMetrics checks that the metrics.jsonl of the run in dir has a row for each of the first
-// stateEpochs epochs. It returns the number of rows.
-func VerifyMetrics(dir string, stateEpochs int) (rows int, err error) {
-	path := rundir.File(dir, rundir.MetricsFile)
-	metrics, err := rundir.ReadMetrics(path)
-	if err != nil {
-		return 0, err
-	}
-	hasRow := map[int]bool{}
-	for _, m := range metrics {
-		hasRow[m.Epoch] = true
-	}
-	for epoch := 1; epoch <= stateEpochs; epoch++ {
-		if !hasRow[epoch] {
-			return len(metrics), &rundir.DamagedError{Path: path, Reason: fmt.Sprintf("the row of epoch %d is missing", epoch)}
-		}
-	}
-	return len(metrics), nil
-}
-
-// VerifyManifest compares the files in dir with its manifest. It returns the number of files
-// that the manifest lists, or -1 if there is no manifest.
-func VerifyManifest(dir string) (files int, err error) {
-	entries, err := rundir.ReadManifest(dir)
-	if err != nil {
-		return 0, err
-	}
-	if entries == nil {
-		return -1, nil
-	}
-	for _, e := range entries {
-		digest, err := rundir.FileDigest(filepath.Join(dir, e.Name))
-		path := filepath.Join(dir, rundir.ManifestFile)
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			return len(entries), &rundir.DamagedError{Path: path, Reason: e.Name + ", which it lists, is missing"}
-		case err != nil:
-			return len(entries), err
-		case digest != e.SHA256:
-			return len(entries), &rundir.DamagedError{Path: path, Reason: fmt.Sprintf("%s has the SHA-256 %.12s…, but it lists %.12s…", e.Name, digest, e.SHA256)}
-		}
-	}
-	return len(entries), nil
 }

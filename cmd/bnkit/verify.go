@@ -224,7 +224,7 @@ func (v *verifier) run(dir string) {
 	v.add(rundir.File(dir, rundir.ConfigFile), fmt.Sprintf("the settings of the model, %d epochs", cfg.Epochs), "", err)
 	epochs, err := engine.VerifyState(v.ctx, dir, m)
 	v.add(rundir.File(dir, rundir.ResumeFile), fmt.Sprintf("the state of the run after %d epochs", epochs), "", err)
-	rows, err := engine.VerifyMetrics(dir, epochs)
+	rows, err := rundir.VerifyMetrics(dir, epochs)
 	v.add(rundir.File(dir, rundir.MetricsFile), fmt.Sprintf("%d rows, one for each epoch", rows), "", err)
 	others, err := filepath.Glob(filepath.Join(dir, "*.bnz"))
 	if err != nil {
@@ -239,8 +239,8 @@ func (v *verifier) run(dir string) {
 
 // manifest compares the files of a directory with its manifest, if there is one.
 func (v *verifier) manifest(dir string) {
-	files, err := engine.VerifyManifest(dir)
-	if err != nil || files >= 0 {
+	files, found, err := rundir.VerifyManifest(dir)
+	if found {
 		v.add(filepath.Join(dir, rundir.ManifestFile), fmt.Sprintf("the SHA-256 of %d files", files), "", err)
 	}
 }
