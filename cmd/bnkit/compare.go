@@ -20,6 +20,10 @@ import (
 // compareOptions holds the flags of the compare command.
 type compareOptions struct{ out, format string }
 
+// comparisonFolder is the default folder for pictures of several runs. Its name differs from
+// that of package plots, so that a command in a clone does not write into the source.
+const comparisonFolder = "comparison"
+
 func newCompareCommand(g *globalOptions) *cobra.Command {
 	var o compareOptions
 	c := &cobra.Command{
@@ -50,7 +54,7 @@ Values that do not exist are left out.`,
 		Args: cobra.MinimumNArgs(1), ValidArgsFunction: completeRuns,
 		RunE: func(c *cobra.Command, args []string) error { return runCompare(c, g, o, args) },
 	}
-	c.Flags().StringVar(&o.out, "out", "plots", "folder for the pictures")
+	c.Flags().StringVar(&o.out, "out", comparisonFolder, "folder for the pictures")
 	formatFlag(c, &o.format)
 	completeFlag(c, "out", completeFolders)
 	return c

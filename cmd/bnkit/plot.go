@@ -63,7 +63,7 @@ flags.
 		RunE:              func(c *cobra.Command, args []string) error { return runPlot(c, g, o, args) },
 	}
 	f := c.Flags()
-	f.StringVar(&o.out, "out", "", "folder for the pictures (default: plots in the run directory or, for several runs, ./plots)")
+	f.StringVar(&o.out, "out", "", "folder for the pictures (default: plots in the run directory or, for several runs, ./"+comparisonFolder+")")
 	f.StringVar(&o.filters, "filters", "", "draw this layer's filters")
 	f.StringVar(&o.featureMaps, "feature-maps", "", "draw this layer's feature maps")
 	f.IntVar(&o.image, "image", 0, "picture of the test split whose feature maps are drawn, counted from 0")
@@ -103,7 +103,7 @@ func runPlot(c *cobra.Command, g *globalOptions, o plotOptions, args []string) e
 		ckpts = append(ckpts, ckpt)
 	}
 	if o.out == "" && len(ckpts) > 1 {
-		o.out = "plots"
+		o.out = comparisonFolder
 	} else if o.out == "" {
 		o.out = plotsDir(ckpts[0])
 	}
