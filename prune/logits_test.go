@@ -3,13 +3,9 @@ package prune
 import (
 	"context"
 	"math"
-	"slices"
 	"testing"
 
 	"bnkit/engine/arch"
-	"bnkit/engine/dataset"
-	"bnkit/engine/kernel"
-	"bnkit/engine/nn"
 )
 
 // TestLogits compares the scores of groups with differences of the logits in float64 when all
@@ -21,27 +17,7 @@ func TestLogits(t *testing.T) {
 		t.Fatal(err)
 	}
 	net := s.m.Network
-	params := nn.NewParams[float64](net, nil)
-	for i, values := range s.m.Params.Values {
-		for j, v := range values {
-			params.Values[i][j] = float64(v)
-		}
-	}
-	training, err := nn.NewTraining(net, kernel.Generic[float64](), params, nn.TrainingOptions{Batch: 64, Threads: 1, Gradients: nn.NoGradients})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer training.Close()
-	var images []float64
-	var labels []int32
-	if err := eachBatch(context.Background(), data, 1, seed, func(b *dataset.Batch) {
-		labels = slices.Clone(b.Labels)
-		for _, v := range b.Images {
-			images = append(images, float64(v))
-		}
-	}); err != nil {
-		t.Fatal(err)
-	}
+	params, training, images, labels := inFloat64(t, s, data, seed)
 	pairs := classPairs(seed, 0, len(labels), net.Classes)
 	for i := range labels {
 		for _, class := range []int32{pairs[0][i], pairs[1][i]} {

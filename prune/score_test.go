@@ -77,32 +77,39 @@ func near(a, b, tolerance float64) bool {
 	return math.Abs(a-b) <= tolerance*max(math.Abs(a), math.Abs(b))+1e-9
 }
 
-// TestTaylor compares the importance by Taylor, for γ alone and for γ and β, with differences
-// of the batch's loss in float64.
-func TestTaylor(t *testing.T) {
-	s, data, e := measuredScorer(t)
-	net := s.m.Network
-	params := nn.NewParams[float64](net, nil)
+// inFloat64 returns the parameters of the scorer's model in float64, a training of its network
+// with them, and the pictures and labels of the first batch that importance is measured on.
+func inFloat64(t *testing.T, s *scorer, data *dataset.Data, seed uint64) (params *nn.Params[float64], training *nn.Training[float64], images []float64, labels []int32) {
+	t.Helper()
+	params = nn.NewParams[float64](s.m.Network, nil)
 	for i, values := range s.m.Params.Values {
 		for j, v := range values {
 			params.Values[i][j] = float64(v)
 		}
 	}
-	training, err := nn.NewTraining(net, kernel.Generic[float64](), params, nn.TrainingOptions{Batch: 64, Threads: 1, Gradients: nn.NoGradients})
+	training, err := nn.NewTraining(s.m.Network, kernel.Generic[float64](), params, nn.TrainingOptions{Batch: 64, Threads: 1, Gradients: nn.NoGradients})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer training.Close()
-	var images []float64
-	var labels []int32
-	if err := eachBatch(context.Background(), data, 1, e.Estimation().Seed, func(b *dataset.Batch) {
+	t.Cleanup(training.Close)
+	err = eachBatch(context.Background(), data, 1, seed, func(b *dataset.Batch) {
 		labels = slices.Clone(b.Labels)
 		for _, v := range b.Images {
 			images = append(images, float64(v))
 		}
-	}); err != nil {
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
+	return params, training, images, labels
+}
+
+// TestTaylor compares the importance by Taylor, for γ alone and for γ and β, with differences
+// of the batch's loss in float64.
+func TestTaylor(t *testing.T) {
+	s, data, e := measuredScorer(t)
+	net := s.m.Network
+	params, training, images, labels := inFloat64(t, s, data, e.Estimation().Seed)
 	for i := range net.Units {
 		gamma, beta := params.Of(i, arch.Gamma), params.Of(i, arch.Beta)
 		for c := i; c < len(gamma); c += 13 {

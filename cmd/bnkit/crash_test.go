@@ -124,10 +124,8 @@ func TestFailuresOfCommands(t *testing.T) {
 	for _, c := range written {
 		every := 1
 		switch c.name {
-		case "prune":
-			continue // it measures the network for long, and writes the same kind of file as import
 		case "analyze", "plot":
-			every = 7 // they draw many pictures, of which each has 5 operations
+			every = 7 // they draw many pictures, and each picture takes 5 operations
 		}
 		dir := chdirTemp(t)
 		if err := runs.Write(dir); err != nil {
