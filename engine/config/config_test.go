@@ -14,7 +14,7 @@ import (
 func TestDefaultConfigIsValid(t *testing.T) {
 	c := Default()
 	if err := c.Validate(); err != nil {
-		t.Fatal(err)
+		t.Fatalf("Validate of the default settings returns error %v, want none", err)
 	}
 }
 
@@ -153,7 +153,7 @@ func TestSettingsMatchFields(t *testing.T) {
 	var c Config
 	for _, s := range Settings {
 		if s.Meaning == "" || s.Group == "" {
-			t.Errorf("%s has no Meaning or no Group", s.Key)
+			t.Errorf("%s has Meaning %q and Group %q, want both", s.Key, s.Meaning, s.Group)
 		}
 		keys[s.Key], flags[s.FlagName()], pointers[s.Field(&c)] = true, true, true
 		if need := Find(s.Needs.Key); s.Needs.Key != "" {
@@ -174,7 +174,7 @@ func TestSettingsMatchFields(t *testing.T) {
 		}
 	}
 	if len(keys) != len(Settings) || len(flags) != len(Settings) || len(pointers) != len(Settings) {
-		t.Errorf("%d settings have %d different keys, %d flags and %d fields, want as many of each", len(Settings), len(keys), len(flags), len(pointers))
+		t.Errorf("%d settings have %d different keys, %d flags and %d fields, want %[1]d of each", len(Settings), len(keys), len(flags), len(pointers))
 	}
 }
 

@@ -230,7 +230,8 @@ func (s *Setting) Effective(c *Config) bool {
 }
 
 // Check returns an *Error if the setting's value is not possible, or if it has no effect
-// because of another setting of c.
+// because of another setting of c and is neither the default nor AllowUnused. Validate checks
+// the values that Form describes.
 func (s *Setting) Check(c *Config) error {
 	switch v := s.value(c).(type) {
 	case string:
