@@ -80,7 +80,7 @@ func TestDigest(t *testing.T) {
 	}
 	test.Images[7]++
 	if got := newData(&source{}, train, test).Digest; got == want {
-		t.Error("a changed test pixel does not change the digest")
+		t.Errorf("after a change of a test pixel, the digest is still %s, want another", got)
 	}
 }
 
