@@ -59,7 +59,7 @@ func (m *Model) Trainer(cfg *config.Config, threads int) (*Trainer, error) {
 }
 
 // newTrainerOf returns a trainer that starts from the parameters of m, and from the Stored
-// statistics of m if there are any, and changes them.
+// statistics of m if there are any. Its steps change them unless channels of m are pruned.
 func newTrainerOf(m *Model, cfg *config.Config, threads int) (*Trainer, error) {
 	t := &Trainer{
 		network: m.Network, params: m.Params, running: m.Stored, model: m,
