@@ -177,7 +177,7 @@ func (c *crashCase) recover(t *testing.T, label, dir string, reported progress) 
 	check("looking for a run", err)
 	if !holds {
 		if reported != (progress{}) || c.replaces != nil {
-			fail("there is no run; reported: %+v", reported)
+			fail("there is no run, although the progress %+v was reported or an old run was there", reported)
 		}
 		if err := c.train(dir, func(progress) {}); err != nil {
 			fail("starting again: %v", err)
@@ -247,7 +247,7 @@ func (c *crashCase) cutEverywhere(t *testing.T, name string, before crashfs.Stat
 	note(reports[len(reports)-1])
 	missed, err := disk.Missed()
 	if missed = slices.DeleteFunc(missed, func(path string) bool { return path == "run/.lock" }); err != nil || len(missed) > 0 {
-		t.Errorf("%s: files were written without package durable: %v, %v", name, missed, err)
+		t.Errorf("%s: the files %v were written without package durable (error %v), want none", name, missed, err)
 	}
 
 	defer durable.Intercept((&crashfs.Fault{}).Inject)() // syncs take long

@@ -13,7 +13,7 @@ import (
 func TestPresets(t *testing.T) {
 	list := presets.All()
 	if len(list) == 0 {
-		t.Fatal("there are no presets")
+		t.Fatal("All returns no presets, want some")
 	}
 	data := synthetic(20, 4)
 	for _, p := range list {
@@ -41,7 +41,7 @@ func TestPresets(t *testing.T) {
 		for range 2 {
 			b, ok := batches.Next()
 			if !ok {
-				t.Fatal("out of batches")
+				t.Fatalf("the batches end with error %v, want two", batches.Err())
 			}
 			if loss := r.trainer.Step(b.Images, b.Labels, r.rate()); !isFinite(loss.Sum) {
 				t.Errorf("%s: loss %v, want a finite number", p.Name, loss.Sum)
@@ -60,7 +60,7 @@ func TestPresets(t *testing.T) {
 		}[cfg.Trainable]
 		for _, k := range want {
 			if !changed[k] {
-				t.Errorf("%s: two steps changed no tensor of kind %v", p.Name, k)
+				t.Errorf("%s: two steps changed no tensor of kind %v, want a change", p.Name, k)
 			}
 		}
 		delete(changed, arch.ConvBias) // only some networks have these; "all" trains them

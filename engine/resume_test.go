@@ -379,7 +379,7 @@ func TestResumeWithOtherKernel(t *testing.T) {
 			t.Errorf("a state of %+v: got error %v, want an *ArithmeticError from %[1]v to %[3]v", other, err, now)
 		}
 		if !sameSnapshot(snapshot(t, dir), before) {
-			t.Errorf("the refused resume of a state of %+v changed files", other)
+			t.Errorf("the refused resume of a state of %+v changed files, want no change", other)
 		}
 	}
 	mustTrain(t, cfg, data, TrainOptions{Dir: dir, Threads: 1, Resume: true, AllowOtherKernel: true})

@@ -110,7 +110,7 @@ func checkTrainedPruned(t *testing.T, m, got *Model, set arch.TrainableSet) {
 			}
 		}
 		if moved > len(free.Values[i]) {
-			t.Errorf("%s: %d values of %s have changed, but only %d are trained", set, moved, small.Params.Tensors[i].Name, len(free.Values[i]))
+			t.Errorf("%s: %d values of %s have changed, want at most the %d trained ones", set, moved, small.Params.Tensors[i].Name, len(free.Values[i]))
 		}
 		changed += moved
 	}
@@ -130,7 +130,7 @@ func checkTrainedPruned(t *testing.T, m, got *Model, set arch.TrainableSet) {
 		before, after := m.Params.Of(i, arch.Beta), got.Params.Of(i, arch.Beta)
 		for _, channel := range complement(len(before), kept) {
 			if math.Float32bits(before[channel]) != math.Float32bits(after[channel]) || got.Params.Of(i, arch.Gamma)[channel] != 0 {
-				t.Errorf("%s: γ or β of the pruned channel %d of unit %d has changed", set, channel, i)
+				t.Errorf("%s: γ and β of the pruned channel %d of unit %d are %v and %v, want 0 and %v", set, channel, i, got.Params.Of(i, arch.Gamma)[channel], after[channel], before[channel])
 			}
 		}
 	}
@@ -212,7 +212,7 @@ func TestStartLike(t *testing.T) {
 		}
 		for _, c := range complement(m.Network.Units[i].OutShape.C, m.Kept[i]) {
 			if got.Params.Of(i, arch.Gamma)[c] != 0 || got.Params.Of(i, arch.Beta)[c] != 0 {
-				t.Errorf("unit %d: γ or β of the pruned channel %d is not 0", i, c)
+				t.Errorf("unit %d: γ and β of the pruned channel %d are %v and %v, want 0", i, c, got.Params.Of(i, arch.Gamma)[c], got.Params.Of(i, arch.Beta)[c])
 			}
 		}
 	}

@@ -90,13 +90,13 @@ func TestNamesAndShapes(t *testing.T) {
 			seen := map[string]bool{}
 			for _, x := range n.Tensors() {
 				if seen[x.Name] {
-					t.Errorf("the name %s occurs twice", x.Name)
+					t.Errorf("the name %s occurs twice, want once", x.Name)
 				}
 				seen[x.Name] = true
 			}
 			for _, name := range []string{"conv.weight", "bn.weight", "bn.bias", "blocks.0.conv1.weight", "blocks.8.bn2.bias", "fc.weight", "fc.bias"} {
 				if !seen[name] {
-					t.Errorf("the tensor %s is missing", name)
+					t.Errorf("there is no tensor %s, want one", name)
 				}
 			}
 			if seen["blocks.3.shortcut.0.weight"] != (shortcut == OptionB) || seen["blocks.0.shortcut.0.weight"] {
@@ -176,7 +176,7 @@ func TestTrainableSets(t *testing.T) {
 			t.Errorf("ParseTrainableSet(%q) returns %q and error %v, want the set and no error", s, got, err)
 		}
 		if s.Meaning() == "" {
-			t.Errorf("the Meaning of %s is empty", s)
+			t.Errorf("the Meaning of %s is empty, want a description", s)
 		}
 	}
 	for _, name := range []string{"random-1", "random-2", "bn+random-2", "random-1024"} {

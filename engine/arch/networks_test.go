@@ -133,7 +133,7 @@ func TestNetworks(t *testing.T) {
 		seen := map[string][]int{}
 		for _, x := range n.Tensors() {
 			if seen[x.Name] != nil {
-				t.Errorf("%s: the name %s occurs twice", c.name, x.Name)
+				t.Errorf("%s: the name %s occurs twice, want once", c.name, x.Name)
 			}
 			seen[x.Name] = x.Shape
 		}

@@ -162,14 +162,14 @@ func TestSettingsMatchFields(t *testing.T) {
 			}
 			for _, v := range s.Needs.Values {
 				if d := Default(); need.Set(&d, v) != nil || need.Kind() == Text && !slices.Contains(need.Values, v) {
-					t.Errorf("%s needs %s %s, which is not a possible value", s.Key, need.Key, v)
+					t.Errorf("%s needs %s %s, want a possible value", s.Key, need.Key, v)
 				}
 			}
 		}
 		if s.Range.Example != "" {
 			d := Default()
 			if err := s.Set(&d, s.Range.Example); err != nil || !s.Range.contains(reflect.ValueOf(s.value(&d)).Convert(reflect.TypeFor[float64]()).Float()) {
-				t.Errorf("%s: the example %s is not a possible value (error %v)", s.Key, s.Range.Example, err)
+				t.Errorf("%s: the example is %s (error %v), want a number %s", s.Key, s.Range.Example, err, s.Range)
 			}
 		}
 	}

@@ -110,6 +110,7 @@ func (r Range) String() string {
 	}
 }
 
+// number formats v without an exponent.
 func number(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
 
 // Find returns the setting with the given key, or nil if there is none.

@@ -313,7 +313,7 @@ func TestNextAllocatesNothing(t *testing.T) {
 	}
 	if n := testing.AllocsPerRun(300, func() {
 		if _, ok := it.Next(); !ok {
-			t.Fatal("epoch ended")
+			t.Fatalf("the epoch ends with error %v, want a batch", it.Err())
 		}
 	}); n != 0 {
 		t.Errorf("%v allocations for each batch, want 0", n)
