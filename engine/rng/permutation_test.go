@@ -43,7 +43,7 @@ func TestPermutationIsComplete(t *testing.T) {
 			moved++
 		}
 	}
-	// The number of fixed points is Poisson with mean 1.
+	// The number of fixed points is nearly Poisson with mean 1.
 	if moved < len(dst)-10 {
 		t.Errorf("%d of %d numbers are moved, want at least %d", moved, len(dst), len(dst)-10)
 	}
