@@ -20,7 +20,7 @@ type buffers[T kernel.Float] struct {
 	out  [][]T     // kept outputs, by unit
 	mask [][]uint8 // where the sum before the ReLU was above 0, for units with a residual; nil if not needed
 
-	planned int // elements of memory that y and out share
+	planned int // elements of the memory that holds y and out
 }
 
 // lifetimes selects the buffers that must survive the forward pass, and their form.

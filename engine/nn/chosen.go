@@ -26,17 +26,17 @@ func Chosen(t *arch.Tensor, set arch.TrainableSet, seed uint64) []int32 {
 }
 
 // Trained holds the part of a network's parameters, or of their gradients, that a set
-// trains. Tensors that are trained completely share memory with the network's
-// tensors. For the other trained tensors it holds copies of the chosen weights, which
-// Gather reads and Scatter writes back.
+// trains. In NewTrained's result, tensors that are trained completely share memory with the
+// network's tensors. All other values, and all values in the results of Compacted's methods,
+// are copies, which Gather reads and Scatter writes back.
 type Trained[T kernel.Float] struct {
-	*Params[T] // Tensors have the set's TrainedShape; Values of tensors that are not trained are nil
+	*Params[T] // Tensors have the shape of the trained part; Values of tensors that are not trained are nil
 
 	whole     *Params[T]
-	positions [][]int32 // by tensor, as Chosen returns them; nil for whole tensors
+	positions [][]int32 // by tensor, the indices in whole of the values that are copies; nil for none
 
 	// shifts holds the numbers that Scatter adds to the values that it copies, by tensor
-	// and position. It is nil for tensors without such numbers. See Compacted.Trained.
+	// and value. It is nil for tensors without such numbers. See Compacted.Trained.
 	shifts [][]float64
 }
 
@@ -70,7 +70,7 @@ func NewTrainedParams[T kernel.Float](net *arch.Network, set arch.TrainableSet) 
 	return p
 }
 
-// Gather copies the chosen weights from the network's tensors.
+// Gather copies the values that do not share memory from the network's tensors.
 func (t *Trained[T]) Gather() {
 	for i, positions := range t.positions {
 		for j, p := range positions {
@@ -79,7 +79,7 @@ func (t *Trained[T]) Gather() {
 	}
 }
 
-// Scatter copies the chosen weights to the network's tensors.
+// Scatter copies the values that do not share memory to the network's tensors.
 func (t *Trained[T]) Scatter() {
 	for i, positions := range t.positions {
 		for j, p := range positions {

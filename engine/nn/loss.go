@@ -40,10 +40,10 @@ func CrossEntropy[T kernel.Float](logits []T, labels []int32, classes int) Loss 
 	return l
 }
 
-// crossEntropy returns one example's loss, and reports whether its largest logit is the
-// label's. If gradient is not nil, crossEntropy sets it to scale times the gradient, with
-// respect to the logits, of the loss with the smoothed label. Smoothing gives the label's
-// class the probability 1-smoothing, and spreads the rest evenly over all classes,
+// crossEntropy returns one example's loss without smoothing, and reports whether its largest
+// logit is the label's. If gradient is not nil, crossEntropy sets it to scale times the
+// gradient, with respect to the logits, of the loss with the smoothed label. Smoothing gives
+// the label's class the probability 1-smoothing, and spreads the rest evenly over all classes,
 // including that one (Szegedy et al. 2016, section 7; PyTorch's label_smoothing).
 func crossEntropy[T kernel.Float](logits []T, label int, gradient []T, scale, smoothing float64) (loss float64, correct bool) {
 	best, largest := 0, math.Inf(-1)

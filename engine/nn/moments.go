@@ -31,9 +31,9 @@ func (m *Moments) AverageVariance(c int) float64 {
 }
 
 // Observe runs the network like Run, adds the moments of the units' outputs to all, and
-// returns all. If all is nil, it starts from zero. An output that is only added to another
-// one, and that no unit reads, has no moments. Sums are taken in the order of the pictures,
-// so they do not depend on the number of threads.
+// returns all. If all is nil, it starts from zero. An output that no unit reads, but that is
+// only added to another one, has no moments. Sums are taken in the order of the pictures, so
+// they do not depend on the number of threads.
 func (f *Inference[T]) Observe(all []Moments, x []T, n int) []Moments {
 	if f.observed == nil {
 		f.observed = make([][]observation, len(f.units))

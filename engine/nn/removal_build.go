@@ -69,7 +69,7 @@ func (r *removal[T]) copyValues(c *Compacted[T]) error {
 		x := &c.Params.Tensors[n]
 		old, values := r.params.Of(x.Unit, x.Kind), c.Params.Values[n]
 		if old == nil {
-			return fmt.Errorf("no values for %s", x.Name)
+			return fmt.Errorf("the parameters have no values for %s", x.Name)
 		}
 		switch x.Kind {
 		case arch.ConvWeight:
