@@ -71,9 +71,9 @@ type Result struct {
 	// trained and the input gradients of all except the first. There are no input
 	// gradients if at most the output layer is trained.
 	//
-	// FMAPeakGFLOPS is the speed of the same threads in multiply-adds that do not access
-	// memory, measured in the same run. EffectiveGFLOPS can exceed it, because fast
-	// convolution algorithms need fewer multiply-adds than direct ones.
+	// FMAPeakGFLOPS is the speed of the same number of threads in multiply-adds that do
+	// not wait for memory, measured in the same run. EffectiveGFLOPS can exceed it, because
+	// fast convolution algorithms need fewer multiply-adds than direct ones.
 	EffectiveGFLOPS float64 `json:"effective_gflops"`
 	FMAPeakGFLOPS   float64 `json:"fma_peak_gflops"`
 

@@ -37,8 +37,8 @@ func genericActivate[T Float](a *Activation[T]) {
 // same bits.
 func affine[T Float](x, scale, shift T) T { return T(scale*x) + shift }
 
-// maskAbove returns a mask with bit i set if lane i is above floor. It does not branch,
-// because the signs of activations are unpredictable.
+// maskAbove returns a mask with bit i set if lane i is above floor. It is written so that
+// the compiler emits no branch, because the signs of activations are unpredictable.
 func maskAbove[T Float](z *[lanes]T, floor T) (mask uint8) {
 	for i, v := range z {
 		var bit uint8

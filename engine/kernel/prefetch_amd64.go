@@ -13,8 +13,8 @@ type prefetcher struct {
 	pace   int // elements to prefetch in each step
 }
 
-// newPrefetcher divides ranges among the steps of a kernel. A step prefetches no more than
-// limit elements.
+// newPrefetcher divides ranges among the steps of a kernel. A step prefetches at most limit
+// elements.
 func newPrefetcher(ranges [][]float32, steps, limit int) prefetcher {
 	all := 0
 	for _, r := range ranges {
