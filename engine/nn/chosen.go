@@ -32,8 +32,8 @@ func Chosen(t *arch.Tensor, set arch.TrainableSet, seed uint64) []int32 {
 type Trained[T kernel.Float] struct {
 	*Params[T] // Tensors have the shape of the trained part; Values of tensors that are not trained are nil
 
-	whole     *Params[T]
-	positions [][]int32 // by tensor, the indices in whole of the values that are copies; nil for none
+	network   *Params[T] // the network's parameters or gradients
+	positions [][]int32  // by tensor, the indices in network of the values that are copies; nil for none
 
 	// shifts holds the numbers that Scatter adds to the values that it copies, by tensor
 	// and value. It is nil for tensors without such numbers. See Compacted.Trained.
@@ -42,7 +42,7 @@ type Trained[T kernel.Float] struct {
 
 // NewTrained returns the part of params that set trains. Weights are chosen by seed.
 func NewTrained[T kernel.Float](net *arch.Network, params *Params[T], set arch.TrainableSet, seed uint64) *Trained[T] {
-	t := &Trained[T]{Params: NewTrainedParams[T](net, set), whole: params, positions: make([][]int32, len(params.Tensors))}
+	t := &Trained[T]{Params: NewTrainedParams[T](net, set), network: params, positions: make([][]int32, len(params.Tensors))}
 	for i := range t.Tensors {
 		x := &params.Tensors[i]
 		switch {
@@ -74,7 +74,7 @@ func NewTrainedParams[T kernel.Float](net *arch.Network, set arch.TrainableSet) 
 func (t *Trained[T]) Gather() {
 	for i, positions := range t.positions {
 		for j, p := range positions {
-			t.Values[i][j] = t.whole.Values[i][p]
+			t.Values[i][j] = t.network.Values[i][p]
 		}
 	}
 }
@@ -83,12 +83,12 @@ func (t *Trained[T]) Gather() {
 func (t *Trained[T]) Scatter() {
 	for i, positions := range t.positions {
 		for j, p := range positions {
-			t.whole.Values[i][p] = t.Values[i][j]
+			t.network.Values[i][p] = t.Values[i][j]
 		}
 	}
 	for i, shifts := range t.shifts {
 		for j, shift := range shifts {
-			t.whole.Values[i][t.positions[i][j]] = T(float64(t.Values[i][j]) + shift)
+			t.network.Values[i][t.positions[i][j]] = T(float64(t.Values[i][j]) + shift)
 		}
 	}
 }

@@ -62,9 +62,9 @@ func NewInference[T kernel.Float](net *arch.Network, family *kernel.Family[T], p
 	}
 	f := &Inference[T]{plan: *p, o: o, workers: newWorkers[T](o.Threads)}
 	last := &f.units[len(f.units)-1]
-	largest := 0
+	largestSize := 0
 	for i := range f.units {
-		largest = max(largest, f.units[i].size)
+		largestSize = max(largestSize, f.units[i].size)
 	}
 	for _, w := range f.workers {
 		for i := range f.units {
@@ -72,7 +72,7 @@ func NewInference[T kernel.Float](net *arch.Network, family *kernel.Family[T], p
 			w.reservePadded(u.source, inferenceChunk, family.Lanes)
 			w.work = grow(w.work, u.workspace(inferenceChunk))
 		}
-		w.plain, w.last = make([]T, largest), make([]T, largest)
+		w.plain, w.last = make([]T, largestSize), make([]T, largestSize)
 		f.buffers = append(f.buffers, f.newBuffers(inferenceChunk, lifetimes{}))
 		f.pooled = append(f.pooled, make([]T, last.blocks*family.Lanes))
 		if o.CountZeros {
@@ -99,7 +99,7 @@ func (f *Inference[T]) Close() { f.pool.close() }
 // BufferBytes returns the size of the memory in which each thread keeps the units' outputs
 // for a few pictures. Outputs that are not needed at the same time share memory.
 func (f *Inference[T]) BufferBytes() int64 {
-	return int64(f.buffers[0].planned) * int64(unsafe.Sizeof(*new(T)))
+	return int64(f.buffers[0].allocated) * int64(unsafe.Sizeof(*new(T)))
 }
 
 // Load makes later runs use stats and the γ, β, biases and output layer of params. The

@@ -173,11 +173,11 @@ func (p *plan[T]) link() error {
 	}
 	for i := range p.units {
 		u := &p.units[i]
-		pooled := 0
+		headReads := 0
 		if i == last {
-			pooled = 1
+			headReads = 1
 		}
-		switch total := readers[i] + added[i] + pooled; {
+		switch total := readers[i] + added[i] + headReads; {
 		case total == 0:
 			return fmt.Errorf("nothing reads the output of %s", u.Name)
 		case total > 2:

@@ -134,9 +134,9 @@ func prunedChannels[T kernel.Float](net *arch.Network, params *Params[T], kept [
 // the whole network. It does not change the statistics of removed channels.
 func (c *Compacted[T]) ExpandStatistics(whole, small *Statistics) {
 	for i := range small.Mean {
-		for n := range small.Mean[i] {
-			if origin := c.Origins[i][n]; origin != ConstantChannel {
-				whole.Mean[i][origin], whole.Var[i][origin] = small.Mean[i][n], small.Var[i][n]
+		for channel := range small.Mean[i] {
+			if origin := c.Origins[i][channel]; origin != ConstantChannel {
+				whole.Mean[i][origin], whole.Var[i][origin] = small.Mean[i][channel], small.Var[i][channel]
 			}
 		}
 	}
@@ -151,11 +151,11 @@ func (c *Compacted[T]) Statistics(whole *Statistics) *Statistics {
 		if u.BN == "" {
 			continue
 		}
-		for n, origin := range c.Origins[i] {
+		for channel, origin := range c.Origins[i] {
 			if origin != ConstantChannel {
-				s.Mean[i][n], s.Var[i][n] = whole.Mean[i][origin], whole.Var[i][origin]
+				s.Mean[i][channel], s.Var[i][channel] = whole.Mean[i][origin], whole.Var[i][origin]
 			} else if u.Op != arch.Convolution {
-				s.Mean[i][n] = c.removal.level[u.In] // a convolution of zeros has mean 0
+				s.Mean[i][channel] = c.removal.level[u.In] // a convolution of zeros has mean 0
 			}
 		}
 	}

@@ -65,9 +65,9 @@ func (r *removal[T]) channelMap(i int, origins [][]int) *arch.ChannelMap {
 
 // copyValues sets the values of c's parameters.
 func (r *removal[T]) copyValues(c *Compacted[T]) error {
-	for n := range c.Params.Tensors {
-		x := &c.Params.Tensors[n]
-		old, values := r.params.Of(x.Unit, x.Kind), c.Params.Values[n]
+	for i := range c.Params.Tensors {
+		x := &c.Params.Tensors[i]
+		old, values := r.params.Of(x.Unit, x.Kind), c.Params.Values[i]
 		if old == nil {
 			return fmt.Errorf("the parameters have no values for %s", x.Name)
 		}

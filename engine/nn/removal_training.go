@@ -53,7 +53,7 @@ func (c *Compacted[T]) Expand(whole *Params[T], t *Trained[T], set arch.Trainabl
 // these values in the whole network's tensors.
 func (c *Compacted[T]) newTrained(params *Params[T], set arch.TrainableSet, seed uint64) (t *Trained[T], wholePositions [][]int32) {
 	none := func(*arch.Tensor) bool { return false }
-	t = &Trained[T]{Params: NewParams[T](c.Network, none), whole: params, positions: make([][]int32, len(params.Tensors))}
+	t = &Trained[T]{Params: NewParams[T](c.Network, none), network: params, positions: make([][]int32, len(params.Tensors))}
 	wholePositions = make([][]int32, len(params.Tensors))
 	for i := range t.Tensors {
 		if x := &t.Tensors[i]; set.Trains(x) {

@@ -113,10 +113,10 @@ func NewTraining[T kernel.Float](net *arch.Network, family *kernel.Family[T], pa
 		inPlace: true,
 		bf16:    o.BF16,
 	})
-	widest, largest := 0, 0
+	widest, largestSize := 0, 0
 	for i := range t.units {
 		u := &t.units[i]
-		widest, largest = max(widest, u.blocks*family.Lanes), max(largest, u.size)
+		widest, largestSize = max(widest, u.blocks*family.Lanes), max(largestSize, u.size)
 		t.means, t.vars = append(t.means, make([]float64, u.OutShape.C)), append(t.vars, make([]float64, u.OutShape.C))
 		for _, w := range t.workers {
 			w.reservePadded(u.source, u.chunk, family.Lanes)
@@ -127,7 +127,7 @@ func NewTraining[T kernel.Float](net *arch.Network, family *kernel.Family[T], pa
 		}
 	}
 	for _, w := range t.workers {
-		w.plain, w.last = make([]T, largest), make([]T, t.units[len(t.units)-1].size)
+		w.plain, w.last = make([]T, largestSize), make([]T, t.units[len(t.units)-1].size)
 	}
 	for i := range t.sums {
 		t.sums[i], t.squares[i] = make([]T, o.Batch*widest), make([]T, o.Batch*widest)

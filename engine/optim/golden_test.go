@@ -12,8 +12,8 @@ import (
 	"bnkit/engine/optim"
 )
 
-// golden is the content of testdata/training.json, which golden_training.py makes with PyTorch.
-type golden struct {
+// goldenFile is the content of testdata/training.json, which golden_training.py writes.
+type goldenFile struct {
 	Problem map[string]struct { // by tensor; the loss of each is Σ ½·curvature·(w - target)²
 		Start, Curvature, Target []float64
 	}
@@ -28,9 +28,9 @@ type golden struct {
 }
 
 // readGolden reads testdata/training.json.
-func readGolden(t *testing.T) *golden {
+func readGolden(t *testing.T) *goldenFile {
 	t.Helper()
-	var g golden
+	var g goldenFile
 	b, err := os.ReadFile("testdata/training.json")
 	if err != nil {
 		t.Fatal(err)
