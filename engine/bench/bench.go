@@ -67,8 +67,8 @@ type Result struct {
 
 	// EffectiveGFLOPS is the speed in 10⁹ FLOPs per second, counted as if all
 	// convolutions were direct ones; a multiply-add is 2 FLOPs. It counts the
-	// convolutions' forward pass and, in training, the weight gradients of those that are
-	// trained and the input gradients of all except the first. There are no input
+	// convolutions' forward pass and, in training, the weight gradients of trained
+	// convolutions and the input gradients of all except the first. There are no input
 	// gradients if at most the output layer is trained.
 	//
 	// FMAPeakGFLOPS is the speed of the same number of threads in multiply-adds that do

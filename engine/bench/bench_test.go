@@ -63,7 +63,7 @@ func TestRun(t *testing.T) {
 		}
 		for _, key := range []string{"images_per_second", "step_seconds", "effective_gflops", "fma_peak_gflops", "allocs_per_step", "kernel", "arch", "batch", "threads", "steps"} {
 			if _, ok := keys[key]; !ok {
-				t.Errorf("%s is missing in %s", key, b)
+				t.Errorf("the result is %s, want it to have the key %s", b, key)
 			}
 		}
 		if _, ok := keys["trainable"]; ok == cfg.Eval {

@@ -70,7 +70,7 @@ func addResidual[T Float](z *[lanes]T, a *Activation[T], block, position int) {
 	}
 }
 
-// genericPlaneSums implements Family.PlaneSums. It adds the positions of a plane in order.
+// genericPlaneSums implements Family.PlaneSums. It adds one position after another.
 func genericPlaneSums[T Float](sum, y []T, blocks, area int) {
 	for block := range blocks {
 		total := planeSum(y[block*area*lanes:][:area*lanes])

@@ -60,7 +60,7 @@ func interior[T Float](t *testing.T, name string, p *testImage, b *buffer[T]) []
 	}
 	for i, v := range b.x {
 		if bitsOf(v) != bitsOf(word) {
-			t.Fatalf("%s: the halo was written at %d", name, i)
+			t.Fatalf("%s: element %d of the halo has bits %#x, want the guard word %#x", name, i, bitsOf(v), bitsOf(word))
 		}
 	}
 	return values

@@ -74,7 +74,7 @@ func (b *buffer[E]) checkGuards(t *testing.T, name string) {
 	word := bitsOf(guard[E]())
 	for i, v := range b.all {
 		if inside := i >= b.start && i < b.start+len(b.x); !inside && bitsOf(v) != word {
-			t.Fatalf("%s: index %d was written, outside of the %d elements", name, i-b.start, len(b.x))
+			t.Fatalf("%s: index %d, outside of the %d elements, has bits %#x, want the guard word %#x", name, i-b.start, len(b.x), bitsOf(v), word)
 		}
 	}
 }

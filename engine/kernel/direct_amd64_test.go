@@ -109,9 +109,9 @@ func TestDirectPartialBlock(t *testing.T) {
 			}
 			x := blocked[float32](c.x, 1, s.In, conv.Source())
 			want := run(x)
-			first := (blocksOf(in) - 1) * len(x) / blocksOf(in)
+			lastBlock := (blocksOf(in) - 1) * len(x) / blocksOf(in)
 			for i := range x {
-				if i >= first && i%lanes >= in%lanes {
+				if i >= lastBlock && i%lanes >= in%lanes {
 					x[i] = float32(math.NaN())
 				}
 			}

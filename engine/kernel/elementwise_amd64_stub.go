@@ -48,15 +48,15 @@ func avx2SumPlane(sum *float32, y *float32, area uintptr)
 //go:noescape
 func avx2MomentsPlanes(sum *float32, m2 *float32, y *float32, blocks uintptr, area uintptr)
 
-// avx2Totals adds n rows of len(total) elements, a multiple of 8, in order. The
-// reference is genericTotals in batchnorm_ref.go.
+// avx2Totals writes the sum of n rows of len(total) elements, a multiple of 8, adding
+// one row after another. The reference is genericTotals in batchnorm_ref.go.
 //
 //go:noescape
 func avx2Totals(total []float64, rows []float32, n uintptr)
 
-// avx2TotalSquares adds squares + (sums·share - mean)²·area over n rows of len(total)
-// elements, a multiple of 8, in order. The reference is genericTotalSquares in
-// batchnorm_ref.go.
+// avx2TotalSquares writes the sum of squares + (sums·share - mean)²·area over n rows of
+// len(total) elements, a multiple of 8, adding one row after another. The reference is
+// genericTotalSquares in batchnorm_ref.go.
 //
 //go:noescape
 func avx2TotalSquares(total []float64, mean []float64, sums []float32, squares []float32, n uintptr, share float64, area float64)

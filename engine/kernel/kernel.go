@@ -181,8 +181,8 @@ type Family[T Float] struct {
 	// by channel, blocks×Lanes.
 	PlaneSums func(sum, y []T, blocks, area int)
 
-	// Totals writes the sums of the columns of rows, n×len(total), adding rows in
-	// order. len(total) is a multiple of Lanes.
+	// Totals writes the sums of the columns of rows, n×len(total), adding one row after
+	// another. len(total) is a multiple of Lanes.
 	Totals func(total []float64, rows []T, n int)
 	// TotalSquares writes, by channel, the squared deviations from mean of n images
 	// of area positions. The images' Moments are the rows of sums and squares,

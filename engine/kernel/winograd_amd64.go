@@ -298,7 +298,7 @@ func (t *winogradTiling) pairs(blocks int) (pairs, singles int) {
 	return blocks / 2, blocks % 2
 }
 
-// steps returns the number of steps of the multiplication of all tiles of a call.
+// steps returns the number of steps in which multiply processes all tiles of a call.
 func (g *winograd) steps(totalTiles int) int {
 	steps := totalTiles / g.tiles * g.product(g.tiles, g.in).steps(g.wide)
 	if rest := totalTiles % g.tiles; rest > 0 {

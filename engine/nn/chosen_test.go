@@ -22,12 +22,12 @@ func TestChosen(t *testing.T) {
 			for i, p := range weights {
 				index := int(p) - channel*x.FanIn
 				if index < 0 || index >= x.FanIn || slices.Contains(weights[:i], p) {
-					t.Fatalf("%s, channel %d: chosen weights %v repeat or are out of range", set, channel, weights)
+					t.Fatalf("%s, channel %d: chosen weights %v, want different ones from %d to %d", set, channel, weights, channel*x.FanIn, (channel+1)*x.FanIn-1)
 				}
 				counts[index]++
 			}
 			if k > 1 && !slices.Equal(weights[:k-1], smaller[channel*(k-1):][:k-1]) {
-				t.Fatalf("%s, channel %d: %v does not begin with %v", set, channel, weights, smaller[channel*(k-1):][:k-1])
+				t.Fatalf("%s, channel %d: chosen weights %v, want the first to be %v", set, channel, weights, smaller[channel*(k-1):][:k-1])
 			}
 		}
 		// The counts are binomial with mean 20,000·k/12; allow five standard deviations.

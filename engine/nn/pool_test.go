@@ -24,7 +24,7 @@ func testPool(t *testing.T, workers int) {
 	var done [100]atomic.Int32
 	do := func(worker, item int) {
 		if worker < 0 || worker >= workers {
-			t.Errorf("do was called with worker %d, but there are %d workers", worker, workers)
+			t.Errorf("do was called with worker %d, want 0 to %d", worker, workers-1)
 		}
 		done[item].Add(1)
 	}
@@ -83,9 +83,9 @@ func BenchmarkPool(b *testing.B) {
 	}
 }
 
-// TestDivide checks that the chunks contain every image once and in order, that none is empty
-// or too large, and that the first worker gets its share of the images if all shares can be
-// equal.
+// TestDivide checks that the chunks contain every image once, in ascending order, that none is
+// empty or too large, and that the first worker gets its share of the images if all shares can
+// be equal.
 func TestDivide(t *testing.T) {
 	for _, workers := range []int{1, 2, 3, 16} {
 		p := newPool(workers)
@@ -102,7 +102,7 @@ func TestDivide(t *testing.T) {
 					next += n
 				}
 				if next != images {
-					t.Fatalf("%d workers: the chunks contain %d of %d images", workers, next, images)
+					t.Fatalf("%d workers: the chunks contain %d images, want %d", workers, next, images)
 				}
 				if images%workers != 0 {
 					continue

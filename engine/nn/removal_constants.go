@@ -220,7 +220,7 @@ func (r *removal[T]) tie(i, j, c int) {
 	}
 }
 
-// tieCarriers gives both units a channel that carries constants if one of them has one.
+// tieCarriers gives both units a channel that carries constants if either has one.
 func (r *removal[T]) tieCarriers(i, j int) {
 	if r.carries[i] || r.carries[j] {
 		r.set(r.carries, i)

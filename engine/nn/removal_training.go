@@ -134,11 +134,11 @@ func (c *Compacted[T]) inputIndices(i, channels int) []int {
 		in = c.Network.Units[i].In
 	}
 	if in == arch.Picture {
-		same := make([]int, channels)
-		for channel := range same {
-			same[channel] = channel
+		indices := make([]int, channels)
+		for channel := range indices {
+			indices[channel] = channel
 		}
-		return same
+		return indices
 	}
 	return inverse(c.Origins[in], channels)
 }

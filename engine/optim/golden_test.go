@@ -115,7 +115,7 @@ func TestSchedulesGolden(t *testing.T) {
 	}
 	for _, s := range config.Find("schedule").Values {
 		if !covered[s] {
-			t.Errorf("the golden file has no rates of schedule %s", s)
+			t.Errorf("the golden file has no rates of schedule %s, want some", s)
 		}
 	}
 }

@@ -27,7 +27,7 @@ func TestPermutationAgainstReference(t *testing.T) {
 			t.Errorf("n = %d: got %v, want %v", n, got[:n], want)
 		}
 		if got[n] != -1 {
-			t.Errorf("n = %d: wrote outside dst", n)
+			t.Errorf("n = %d: the element after dst is %d, want -1, as before", n, got[n])
 		}
 	}
 }

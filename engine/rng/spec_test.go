@@ -42,7 +42,7 @@ func TestSpecVectors(t *testing.T) {
 		}
 		arguments, want, ok := strings.Cut(line, " -> ")
 		if !ok {
-			t.Errorf("SPEC.md:%d: no result in %q", number+1, line)
+			t.Errorf("SPEC.md:%d: %q has no result, want one after ->", number+1, line)
 			continue
 		}
 		fields := strings.Fields(arguments)

@@ -274,8 +274,8 @@ func eachImage(name string, n, stride GPVirtual, rows []GPVirtual, body func(row
 // totals generates the sums over images.
 func totals() {
 	TEXT("avx2Totals", NOSPLIT, "func(total []float64, rows []float32, n uintptr)")
-	Doc("avx2Totals adds n rows of len(total) elements, a multiple of 8, in order. The",
-		"reference is genericTotals in batchnorm_ref.go.")
+	Doc("avx2Totals writes the sum of n rows of len(total) elements, a multiple of 8, adding",
+		"one row after another. The reference is genericTotals in batchnorm_ref.go.")
 	Pragma("noescape")
 	total, count := Load(Param("total").Base(), GP64()).(GPVirtual), Load(Param("total").Len(), GP64()).(GPVirtual)
 	rows, n, stride := Load(Param("rows").Base(), GP64()).(GPVirtual), load("n"), GP64()
@@ -302,9 +302,9 @@ func totals() {
 // totalSquares generates the squared deviations over images.
 func totalSquares() {
 	TEXT("avx2TotalSquares", NOSPLIT, "func(total, mean []float64, sums, squares []float32, n uintptr, share, area float64)")
-	Doc("avx2TotalSquares adds squares + (sums·share - mean)²·area over n rows of len(total)",
-		"elements, a multiple of 8, in order. The reference is genericTotalSquares in",
-		"batchnorm_ref.go.")
+	Doc("avx2TotalSquares writes the sum of squares + (sums·share - mean)²·area over n rows of",
+		"len(total) elements, a multiple of 8, adding one row after another. The reference is",
+		"genericTotalSquares in batchnorm_ref.go.")
 	Pragma("noescape")
 	total, count := Load(Param("total").Base(), GP64()).(GPVirtual), Load(Param("total").Len(), GP64()).(GPVirtual)
 	mean := Load(Param("mean").Base(), GP64()).(GPVirtual)
