@@ -19,7 +19,7 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files again")
 
-// sample returns a small file with every kind of content.
+// sample returns a small file with tensors of both types and special values such as NaN.
 func sample() *File {
 	return &File{
 		Header: Header{
@@ -49,7 +49,8 @@ func encoded(t testing.TB, f *File) []byte {
 	return b.Bytes()
 }
 
-// equalFiles reports whether two files are equal bit by bit. Equal NaNs count as equal.
+// equalFiles reports whether the headers and tensors of two files are equal, bit by bit. NaNs
+// with the same bits are equal.
 func equalFiles(a, b *File) bool {
 	x, errX := json.Marshal(a.Header)
 	y, errY := json.Marshal(b.Header)
@@ -216,7 +217,7 @@ func TestUnknownSections(t *testing.T) {
 		f, err := ReadFile(c.path)
 		switch {
 		case c.required && (!errors.Is(err, ErrUnsupported) || !strings.Contains(err.Error(), `section "future"`)):
-			t.Errorf("%s: %v, want ErrUnsupported and the name of the section", c.path, err)
+			t.Errorf("%s: got error %v, want ErrUnsupported and the name of the section", c.path, err)
 		case !c.required && (err != nil || !equalFiles(f, sample())):
 			t.Errorf("%s: read %+v, %v; want the content without the unknown section", c.path, f, err)
 		}
@@ -227,8 +228,8 @@ func TestUnknownSections(t *testing.T) {
 	}
 }
 
-// TestReadInfo checks that ReadInfo reads the header even if the bytes of the tensors are
-// destroyed, and returns an error if the header is damaged.
+// TestReadInfo checks that ReadInfo reads the header even if all bytes after it are destroyed,
+// and returns an error if the prelude or the header is damaged.
 func TestReadInfo(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.bnz")
 	b := encoded(t, sample())
@@ -260,7 +261,7 @@ func TestReadInfo(t *testing.T) {
 			t.Fatal(err)
 		}
 		if _, err := ReadInfo(path); !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrVersion) {
-			t.Fatalf("byte %d of the header was changed: %v, want ErrCorrupt or ErrVersion", i, err)
+			t.Fatalf("byte %d was changed: got error %v, want ErrCorrupt or ErrVersion", i, err)
 		}
 	}
 }

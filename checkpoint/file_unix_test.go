@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// TestWriteFailsHalfway makes the system refuse the second half of a file, as a full disk
-// would. The old file must stay, and no other file may be left.
+// TestWriteFailsHalfway makes the system refuse what a file has beyond the size of the old one,
+// as a full disk would. The old file must stay, and no other file may be left.
 func TestWriteFailsHalfway(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "ckpt.bnz")

@@ -83,9 +83,9 @@ func TestUnmarshalRefuses(t *testing.T) {
 	}
 }
 
-// FuzzUnmarshal checks that at most 1 MB and 400 times the size of the text are allocated, that
-// accepted JSON is valid, and that seed and arch get the values of
-// the keys with exactly these spellings.
+// FuzzUnmarshal checks that Unmarshal allocates at most 1 MB plus 400 times the size of the
+// text, that accepted JSON is valid, and that seed and arch get the values of the keys with
+// exactly these spellings.
 func FuzzUnmarshal(f *testing.F) {
 	for _, text := range []string{
 		`{"arch":"a","seed":1,"list":[{"seed":1}],"by_name":{"x":{"Epoch":2}},"raw":{"a":[1,null]},"anything":"\ud83d\ude00"}`,
