@@ -9,12 +9,12 @@ import (
 	"bnkit/checkpoint/alloctest"
 )
 
-// maxFuzz bounds the length of inputs. Longer inputs do not reach other code.
+// maxFuzz bounds the length of inputs in bytes. Longer inputs would only make fuzzing slower.
 const maxFuzz = 1 << 16
 
-// FuzzRead reads arbitrary bytes, which must not allocate more than 4 MB and 400 times the
-// size of the file. The tensors of an accepted file must fit into it, and must not change when
-// they are written and read again.
+// FuzzRead reads arbitrary bytes. Reading must allocate at most 4 MiB plus 400 times the size of
+// the file. The tensors of an accepted file must fit into it, and their bytes and the metadata
+// must not change when they are written and read again.
 func FuzzRead(f *testing.F) {
 	b, err := os.ReadFile("testdata/dtypes.safetensors")
 	if err != nil {

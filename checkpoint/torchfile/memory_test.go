@@ -6,7 +6,8 @@ import (
 )
 
 // maxAllocated returns the largest number of bytes that reading a file of the given size
-// may allocate in total. Growing a slice allocates up to four times its final size.
+// may allocate in total. The total includes the shorter arrays that a growing slice leaves
+// behind.
 func maxAllocated(size int) int { return 8<<20 + 200*size }
 
 // checkViews compares the values of small tensors with elements that it looks up one by one
