@@ -16,7 +16,8 @@ type Report struct {
 	Unmeasured string `json:"unmeasured,omitempty"`
 
 	// NearZero lists the thresholds of all NearZero, BetaNearZero and BothNearZero lists
-	// below. Each of these lists has one share for each threshold.
+	// below. Each of these lists has one share for each threshold, or is nil if all channels
+	// are pruned.
 	NearZero []float64 `json:"near_zero_thresholds"`
 	// GammaEdges and BetaEdges are the edges of the bins of all histograms of γ and β:
 	// bin i holds edges[i] ≤ x < edges[i+1]. The last bin includes its upper edge.
