@@ -35,7 +35,7 @@ type Plan struct {
 // missing.
 type Choice struct {
 	Threshold   float64  `json:"threshold,omitempty"`     // channels with |γ| below this are pruned
-	Remove      float64  `json:"remove,omitempty"`        // this share of all channels is pruned, beginning with the smallest |γ|
+	Remove      float64  `json:"remove,omitempty"`        // this share of all channels is pruned, beginning with the least important
 	Protect     []string `json:"protect,omitempty"`       // names or patterns of layers that keep all channels
 	MaxPerLayer float64  `json:"max_per_layer,omitempty"` // largest share of a layer's channels that may be pruned
 	Source      string   `json:"source_sha256,omitempty"` // SHA-256 of the file whose channels were compared
@@ -100,14 +100,14 @@ func choose(m *engine.Model, c Choice, beta string, protected []bool) (p *Plan, 
 	if c.Remove > 0 {
 		goal = int(math.Round(c.Remove * float64(total)))
 	}
-	gone := make([]map[int]bool, len(limits))
-	for i := range gone {
+	pruned := make([]map[int]bool, len(limits))
+	for i := range pruned {
 		for channel := range m.Params.Of(i, arch.Gamma) {
 			if isPruned(m, i, channel) {
-				if gone[i] == nil {
-					gone[i] = map[int]bool{}
+				if pruned[i] == nil {
+					pruned[i] = map[int]bool{}
 				}
-				gone[i][channel] = true
+				pruned[i][channel] = true
 				count++
 			}
 		}
@@ -116,13 +116,13 @@ func choose(m *engine.Model, c Choice, beta string, protected []bool) (p *Plan, 
 		if count >= goal || c.Remove == 0 && x.size >= c.Threshold {
 			break
 		}
-		if len(gone[x.unit]) >= limits[x.unit] || gone[x.unit][x.channel] {
+		if len(pruned[x.unit]) >= limits[x.unit] || pruned[x.unit][x.channel] {
 			continue
 		}
-		if gone[x.unit] == nil {
-			gone[x.unit] = map[int]bool{}
+		if pruned[x.unit] == nil {
+			pruned[x.unit] = map[int]bool{}
 		}
-		gone[x.unit][x.channel] = true
+		pruned[x.unit][x.channel] = true
 		count++
 	}
 	if c.Remove == 0 {
@@ -137,7 +137,7 @@ func choose(m *engine.Model, c Choice, beta string, protected []bool) (p *Plan, 
 		}
 		l := PlannedLayer{Name: m.Network.Units[i].BN, Channels: len(gamma), Kept: []int{}}
 		for channel := range gamma {
-			if !gone[i][channel] {
+			if !pruned[i][channel] {
 				l.Kept = append(l.Kept, channel)
 			}
 		}
