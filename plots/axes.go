@@ -15,7 +15,7 @@ type ticks struct {
 	maxSteps int  // 0 for 7
 }
 
-// step returns the distance of labels, in the unit that they show.
+// step returns the distance between labels, in the unit that they show.
 func (t ticks) step(low, high float64) float64 {
 	maxSteps := t.maxSteps
 	if maxSteps == 0 {
@@ -29,6 +29,7 @@ func (t ticks) step(low, high float64) float64 {
 	return step
 }
 
+// unit returns the number by which values are multiplied for labels.
 func (t ticks) unit() float64 {
 	if t.percent {
 		return 100
@@ -120,7 +121,8 @@ func (r relabelled) Ticks(low, high float64) []plot.Tick {
 	return marks
 }
 
-// roundUp returns the smallest 1, 2 or 5 times a power of ten that is at least x.
+// roundUp returns the smallest 1, 2 or 5 times a power of ten that is at least x, or 1 if x is
+// not positive and finite.
 func roundUp(x float64) float64 {
 	if !(x > 0) || math.IsInf(x, 0) {
 		return 1

@@ -88,14 +88,14 @@ func blockOf(l *analysis.Layer) string {
 	return parts[0]
 }
 
-// depth is the horizontal axis of pictures by layer. If all runs have the same layers, each layer
-// has its own position, and blocks have labels. If the runs only have the same number of stages,
-// all stages are equally wide. Otherwise all networks are equally wide.
+// depth is the horizontal axis of figures with a value for each layer. If all runs have the same
+// layers, each layer has its own position, and blocks have labels. If the runs only have the same
+// number of stages, all stages are equally wide. Otherwise all networks are equally wide.
 type depth struct {
 	layers []analysis.Layer // of the first run
 	stages []stage          // of the first run, without sizes that differ between runs
 	same   bool             // whether all runs have the same layers
-	staged bool             // whether all runs have the same number of stages, and several
+	staged bool             // whether all runs have the same number of stages, above 1
 }
 
 // depthOf returns the axis for the runs whose reports have the values to be drawn. ok reports

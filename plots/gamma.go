@@ -13,13 +13,13 @@ import (
 	"bnkit/analysis"
 )
 
-// gammaLayers draws the quantiles of γ of each layer. The last layers of blocks have their own
-// panel. Layers of 16 channels have too few γ for histograms.
+// gammaLayers draws the quantiles of γ of each layer, because layers of 16 channels have too few
+// γ for histograms. The last layers of blocks have their own panel.
 func gammaLayers(run Run) *figure {
 	return quantileLayers(run, "γ", func(l *analysis.Layer) []float64 { return l.Gamma.Quantiles })
 }
 
-// betaLayers draws the quantiles of β like gammaLayers.
+// betaLayers draws the quantiles of β like gammaLayers. It returns nil if a layer has none.
 func betaLayers(run Run) *figure {
 	if run.Report == nil {
 		return nil
@@ -167,7 +167,7 @@ func (q quantiles) DataRange() (xmin, xmax, ymin, ymax float64) {
 	return s.DataRange()
 }
 
-// maxBins is the largest number of bars in a histogram of γ.
+// maxBins is about the largest number of bars in a histogram of γ.
 const maxBins = 32
 
 // gammaHistogram draws the histogram of all γ, and beside it the histogram of each stage.

@@ -12,9 +12,9 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// gradientLayers draws the mean absolute gradient of each layer over the epochs as a heat map, with
-// a panel for each kind of parameter and one scale for all. The report names the layers and
-// their order.
+// gradientLayers draws the mean absolute gradient of each layer over the epochs as a heat map,
+// with a panel for each kind of parameter and one scale for all. The names and the order of the
+// layers are those of the report.
 func gradientLayers(run Run) *figure {
 	if run.Report == nil || len(run.Report.Layers) == 0 || describeGradients(run.Epochs) == "" {
 		return nil
