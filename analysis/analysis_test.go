@@ -427,7 +427,7 @@ func TestThreads(t *testing.T) {
 			first = b
 		}
 		if !bytes.Equal(b, first) {
-			t.Errorf("the report with %d threads differs from that with 1 thread", threads)
+			t.Errorf("the report with %d threads is %s, want that with 1 thread, %s", threads, b, first)
 		}
 	}
 }
@@ -459,7 +459,7 @@ func TestKeys(t *testing.T) {
 		case map[string]any:
 			for k, x := range v {
 				if k != strings.ToLower(k) || strings.ContainsAny(k, " -") {
-					t.Errorf("key %q is not in snake case", k)
+					t.Errorf("the report has the key %q, want one in snake case", k)
 				}
 				seen[k] = true
 				walk(x)
@@ -471,7 +471,7 @@ func TestKeys(t *testing.T) {
 		quantiles histogram convolution sweep threshold share test_accuracy test_loss stored_statistics
 		reestimated_over sparsity_over gradients_over accuracy_over split examples batches statistics augmented`) {
 		if !seen[k] {
-			t.Errorf("key %q is missing", k)
+			t.Errorf("the report lacks the key %q, want it", k)
 		}
 	}
 }

@@ -51,8 +51,8 @@ type Report struct {
 type Scope struct {
 	Split      string `json:"split"`             // "train" or "test"
 	Examples   int    `json:"examples"`          // pictures
-	Batches    int    `json:"batches,omitempty"` // number of batches; missing if the result does not depend on it
-	Statistics string `json:"statistics"`        // statistics that BatchNorm used: "batch", "re-estimated" or "stored"
+	Batches    int    `json:"batches,omitempty"` // number of batches; missing for accuracies, which do not depend on it
+	Statistics string `json:"statistics"`        // statistics that BatchNorm used: "batch" or "re-estimated"
 	Augmented  bool   `json:"augmented"`         // whether the pictures were augmented
 }
 

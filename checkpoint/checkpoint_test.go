@@ -77,7 +77,7 @@ func TestRoundTrip(t *testing.T) {
 			t.Errorf("%s: decoded %+v, want %+v", name, got, f)
 		}
 		if !bytes.Equal(encoded(t, got), b) {
-			t.Errorf("%s: encoding the decoded file gives different bytes", name)
+			t.Errorf("%s: encoding the decoded file gives different bytes, want the same", name)
 		}
 	}
 }
@@ -140,7 +140,7 @@ func TestGolden(t *testing.T) {
 		t.Fatal(err)
 	}
 	if dump := hexDump(b[:preludeSize]); !strings.Contains(string(format), dump) {
-		t.Errorf("FORMAT.md does not show %s's first bytes:\n%s", golden, dump)
+		t.Errorf("FORMAT.md does not show the first bytes of %s, want\n%s", golden, dump)
 	}
 	_, shown, _ := strings.Cut(string(format), "```json\n")
 	shown, _, _ = strings.Cut(shown, "```")
@@ -155,7 +155,7 @@ func TestGolden(t *testing.T) {
 	defer unpacker.Close()
 	header, err := io.ReadAll(unpacker)
 	if err != nil || !bytes.Equal(compact.Bytes(), header) {
-		t.Errorf("FORMAT.md shows the header\n%s, but %s has the header\n%s, %v", compact.Bytes(), golden, header, err)
+		t.Errorf("FORMAT.md shows the header\n%s\nwant that of %s\n%s (error %v)", compact.Bytes(), golden, header, err)
 	}
 }
 
@@ -219,11 +219,11 @@ func TestUnknownSections(t *testing.T) {
 		case c.required && (!errors.Is(err, ErrUnsupported) || !strings.Contains(err.Error(), `section "future"`)):
 			t.Errorf("%s: got error %v, want ErrUnsupported and the name of the section", c.path, err)
 		case !c.required && (err != nil || !equalFiles(f, sample())):
-			t.Errorf("%s: read %+v, %v; want the content without the unknown section", c.path, f, err)
+			t.Errorf("%s: read %+v, error %v; want the content without the unknown section", c.path, f, err)
 		}
 		info, err := ReadInfo(c.path)
 		if err != nil || info.Sections[len(info.Sections)-1].Name != "future" {
-			t.Errorf("%s: the header lists %+v, %v; want the unknown section last", c.path, info, err)
+			t.Errorf("%s: the header lists %+v, error %v; want the unknown section last", c.path, info, err)
 		}
 	}
 }

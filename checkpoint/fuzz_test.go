@@ -91,6 +91,6 @@ func checkRoundTrip(t *testing.T, b []byte) {
 	}
 	again, err := Decode(encoded(t, file))
 	if err != nil || !equalFiles(again, file) {
-		t.Errorf("first read as %+v, then as %+v, %v", file, again, err)
+		t.Errorf("the file was read as %+v, and after encoding as %+v, error %v; want no change", file, again, err)
 	}
 }

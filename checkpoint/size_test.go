@@ -89,20 +89,20 @@ func TestSizes(t *testing.T) {
 			parameters += len(f.Tensors[i].Float32)
 		}
 		if parameters != c.parameters {
-			t.Fatalf("resnet-%d: %d parameters, want %d", c.depth, parameters, c.parameters)
+			t.Fatalf("resnet-%d: got %d parameters, want %d", c.depth, parameters, c.parameters)
 		}
 		runtime.GOMAXPROCS(1)
 		b := encoded(t, f)
 		runtime.GOMAXPROCS(4)
 		if !bytes.Equal(encoded(t, f), b) {
-			t.Errorf("resnet-%d: the bytes depend on the number of threads", c.depth)
+			t.Errorf("resnet-%d: the bytes for 1 and 4 threads differ, want equal bytes", c.depth)
 		}
 		t.Logf("resnet-%d: %d tensors, %d bytes, %d of them parameters", c.depth, len(f.Tensors), len(b), 4*parameters)
 		if len(b) >= c.limit {
-			t.Errorf("resnet-%d: %d bytes, want below %d", c.depth, len(b), c.limit)
+			t.Errorf("resnet-%d: the file has %d bytes, want fewer than %d", c.depth, len(b), c.limit)
 		}
 		if got, err := Decode(b); err != nil || !equalFiles(got, f) {
-			t.Errorf("resnet-%d: the decoded file differs; error %v", c.depth, err)
+			t.Errorf("resnet-%d: the decoded file differs (error %v), want the encoded one", c.depth, err)
 		}
 	}
 }
@@ -119,7 +119,7 @@ func TestDeepestResNet(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(header.Sections) != sections {
-		t.Fatalf("%d sections, want %d", len(header.Sections), sections)
+		t.Fatalf("the header has %d sections, want %d", len(header.Sections), sections)
 	}
 	for i := range header.Sections {
 		for j := range header.Sections[i].Tensors {

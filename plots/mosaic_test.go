@@ -83,7 +83,7 @@ func TestMosaicExtremes(t *testing.T) {
 				t.Error(err)
 			}
 			if info, err := os.Stat(path); err != nil || info.Size() == 0 {
-				t.Errorf("the picture of filters %v is missing or empty (error %v)", values, err)
+				t.Errorf("the picture of filters %v is missing or empty (error %v), want a picture", values, err)
 			}
 		}
 	}

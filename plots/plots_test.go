@@ -141,7 +141,7 @@ func TestDrawnPictures(t *testing.T) {
 		for _, w := range c.want {
 			p := pictures[w]
 			if p == nil {
-				t.Errorf("%s: %s is missing", name, w)
+				t.Errorf("%s: Draw did not write %s, want it", name, w)
 				continue
 			}
 			if n := count(p, colors[0]); n < 10 {

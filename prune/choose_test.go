@@ -261,7 +261,7 @@ func TestWholeBlocks(t *testing.T) {
 		for _, g := range filled {
 			pruned[g.family()]++
 			if !slices.Contains(s.order[:n], g) {
-				t.Fatalf("the group %+v is pruned, but was not chosen", g)
+				t.Fatalf("the group %+v is pruned, want only chosen groups", g)
 			}
 		}
 		all := map[[2]int]int{}

@@ -259,11 +259,11 @@ func TestRemoved(t *testing.T) {
 	for i, l := range r.Layers {
 		removed += l.Removed
 		if l.Removed > l.Clamped {
-			t.Errorf("layer %+v has more removed channels than clamped ones", l)
+			t.Errorf("layer %+v has more removed channels than clamped ones, want at most as many", l)
 		}
 		// A layer may have one more channel, which carries the constants of removed ones.
 		if left := small.Network.Units[i].OutShape.C; left != l.Channels-l.Removed && left != l.Channels-l.Removed+1 {
-			t.Errorf("the result has layer %+v, but the compacted network has %d channels", l, left)
+			t.Errorf("the compacted network has %d channels, want those that layer %+v keeps, or one more", left, l)
 		}
 	}
 	if removed != r.Removed || removed == 0 {

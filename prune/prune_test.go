@@ -75,11 +75,11 @@ func TestPrune(t *testing.T) {
 			}
 			for i, v := range m.Params.Values {
 				if !slices.Equal(v, source.Params.Values[i]) {
-					t.Errorf("the source's %s was changed", m.Params.Tensors[i].Name)
+					t.Errorf("Prune changed the source's %s, want no change", m.Params.Tensors[i].Name)
 				}
 			}
 			if m.Stored != stored {
-				t.Error("the source's statistics were changed")
+				t.Error("Prune changed the source's statistics, want no change")
 			}
 
 			path := filepath.Join(t.TempDir(), "pruned.bnz")
@@ -215,7 +215,7 @@ func TestStoresPruned(t *testing.T) {
 		}
 		for i, v := range m.Params.Values {
 			if !slices.Equal(v, source.Params.Values[i]) {
-				t.Errorf("%s: the source's %s was changed", set, m.Params.Tensors[i].Name)
+				t.Errorf("%s: Prune changed the source's %s, want no change", set, m.Params.Tensors[i].Name)
 			}
 		}
 	}

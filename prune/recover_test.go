@@ -29,7 +29,7 @@ func TestRecover(t *testing.T) {
 				}
 				trained++
 				if !stays(before.Kept[i], c) {
-					t.Errorf("unit %d: %v of the pruned channel %d was changed", i, kind, c)
+					t.Errorf("unit %d: training changed %v of the pruned channel %d from %v to %v, want no change", i, kind, c, before.Params.Of(i, kind)[c], after.Params.Of(i, kind)[c])
 				}
 			}
 		}

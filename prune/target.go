@@ -13,7 +13,7 @@ import (
 // Target specifies how much is pruned. At most one field is set.
 type Target struct {
 	MACs    float64 `json:"target_macs,omitempty"`    // this share of the network's multiply-adds stays
-	Latency float64 `json:"target_latency,omitempty"` // this share of the time of inference stays, in batches of 128
+	Latency float64 `json:"target_latency,omitempty"` // this share of the time of inference stays, in batches of up to 128
 	MaxDrop float64 `json:"max_drop,omitempty"`       // accuracy drops by at most this many percentage points
 }
 

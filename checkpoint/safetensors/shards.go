@@ -39,8 +39,8 @@ func openIndex(path string) (*File, error) {
 }
 
 // add appends the tensors of shard, a file with the given name. listed holds the names of the
-// tensors that the index lists for this file. add removes them, and fails if the shard has
-// other tensors.
+// tensors that the index lists for this file. add removes them, and fails if the names in the
+// shard are not exactly these.
 func (f *File) add(shard *File, name string, listed map[string]bool) error {
 	for i := range shard.Tensors {
 		t := &shard.Tensors[i]

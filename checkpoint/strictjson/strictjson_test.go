@@ -101,7 +101,7 @@ func FuzzUnmarshal(f *testing.F) {
 			return
 		}
 		if !json.Valid(b) {
-			t.Fatalf("%q was accepted, but is not valid JSON", b)
+			t.Fatalf("%q was accepted, want an error, because it is not valid JSON", b)
 		}
 		// Decoding into a map does not ignore case.
 		var exact map[string]json.RawMessage
@@ -121,7 +121,7 @@ func FuzzUnmarshal(f *testing.F) {
 			}
 		}
 		if v.Seed != seed || v.Arch != arch {
-			t.Fatalf("%q: got seed %d and arch %q; the exactly spelled keys have seed %d and arch %q", b, v.Seed, v.Arch, seed, arch)
+			t.Fatalf("%q: got seed %d and arch %q, want %d and %q, as the exactly spelled keys have", b, v.Seed, v.Arch, seed, arch)
 		}
 	})
 }

@@ -14,12 +14,12 @@ func TestIs(t *testing.T) {
 			t.Fatal(err)
 		}
 		if !Is(b) || !Is(b[:32]) {
-			t.Errorf("%s is not recognised as a PyTorch file", path)
+			t.Errorf("Is(%s) is %v, and %v for its first 32 bytes; want true", path, Is(b), Is(b[:32]))
 		}
 	}
 	for _, other := range []string{"", "P", "PK", "PK\x05\x06", "\x80\x02", "\x80\x02\x8a\x0a", "\x80\x02}.", "\x80\x04\x95\x00\x00\x00\x00\x00\x00\x00\x00", "{\"a\":1}", "\x89PNG\r\n\x1a\n"} {
 		if Is([]byte(other)) {
-			t.Errorf("%q is recognised as a PyTorch file", other)
+			t.Errorf("Is(%q) is true, want false", other)
 		}
 	}
 }

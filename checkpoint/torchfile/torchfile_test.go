@@ -115,9 +115,9 @@ func checkBadInput(t *testing.T, err error) {
 	t.Helper()
 	var bad interface{ BadInput() bool }
 	if !errors.As(err, &bad) || !bad.BadInput() {
-		t.Errorf("%v is not a bad-input error", err)
+		t.Errorf("got error %v, want a bad-input error", err)
 	}
 	if strings.Contains(err.Error(), "\n") {
-		t.Errorf("the error %q has more than one line", err)
+		t.Errorf("got error %q, want one line", err)
 	}
 }
