@@ -81,7 +81,7 @@ func TestTensorChecksums(t *testing.T) {
 			case errors.Is(err, ErrCorrupt):
 				detected++
 			case err != nil || !equalFiles(f, sample()):
-				t.Fatalf("bit %d of byte %d flipped: read %+v, %v; want ErrCorrupt or the original content", bit, i, f, err)
+				t.Fatalf("bit %d of byte %d flipped: read %+v, error %v; want ErrCorrupt or the original content", bit, i, f, err)
 			}
 		}
 	}
@@ -216,7 +216,7 @@ func TestWrongHeaders(t *testing.T) {
 	// The file of the case "wrong checksum" can be read if its checksum is right.
 	intact := fileWithHeader(headerWithTensors("bn", `{"name":"a","type":"f32","shape":[1],"crc32c":1214729159}`), make([]byte, 4), 4)
 	if f, err := Decode(intact); err != nil || len(f.Tensors) != 1 || f.Tensors[0].Float32[0] != 0 {
-		t.Errorf("with the right checksum: read %+v, %v; want one tensor with the element 0", f, err)
+		t.Errorf("with the right checksum: read %+v, error %v; want one tensor with the element 0", f, err)
 	}
 }
 
@@ -353,7 +353,7 @@ func TestUnknownSectionsTakeLittleMemory(t *testing.T) {
 	f, err := Decode(b)
 	runtime.ReadMemStats(&after)
 	if err != nil || len(f.Tensors) != 0 {
-		t.Errorf("read %+v, %v; want a file without tensors", f, err)
+		t.Errorf("read %+v, error %v; want a file without tensors", f, err)
 	}
 	if grown := after.TotalAlloc - before.TotalAlloc; grown > maxAllocated {
 		t.Errorf("%d bytes were allocated, want at most %d", grown, maxAllocated)

@@ -31,11 +31,11 @@ func TestWriteFailsHalfway(t *testing.T) {
 	})
 	after, err := os.ReadFile(path)
 	if err != nil || !bytes.Equal(after, before) {
-		t.Errorf("the file has %d bytes, %v; want the %d bytes of the old file", len(after), err, len(before))
+		t.Errorf("the file has %d bytes, error %v; want the %d bytes of the old file", len(after), err, len(before))
 	}
 	entries, err := os.ReadDir(dir)
 	if err != nil || len(entries) != 1 {
-		t.Errorf("the directory holds %v, %v; want one file", entries, err)
+		t.Errorf("the directory holds %v, error %v; want one file", entries, err)
 	}
 
 	// The same write succeeds without the limit, so the limit made it fail.

@@ -281,7 +281,7 @@ func TestRemoved(t *testing.T) {
 	}
 	after, err := evaluator.Evaluate(context.Background(), stats)
 	if err != nil || after.TestAccuracy != r.After.TestAccuracy || math.Abs(after.TestLoss-r.After.TestLoss) > 1e-4 {
-		t.Errorf("the compacted network evaluates to %+v, %v; want the evaluation of the clamped network, %+v", after, err, r.After)
+		t.Errorf("the compacted network evaluates to %+v, error %v; want the evaluation of the clamped network, %+v", after, err, r.After)
 	}
 	var unsaved *engine.ModelError
 	if err := small.Save(filepath.Join(t.TempDir(), "small.bnz")); !errors.As(err, &unsaved) {

@@ -52,7 +52,7 @@ func TestTypes(t *testing.T) {
 		checked++
 		got, err := x.Float32()
 		if err != nil || x.DType != x.Name || !slices.Equal(x.Shape, []int{len(values)}) {
-			t.Fatalf("tensor %q has type %s and shape %v, %v; want the type %[1]s and %[5]d elements", x.Name, x.DType, x.Shape, err, len(values))
+			t.Fatalf("tensor %q has type %s and shape %v, error %v; want the type %[1]s and %[5]d elements", x.Name, x.DType, x.Shape, err, len(values))
 		}
 		for j := range values {
 			if math.Float32bits(got[j]) != math.Float32bits(values[j]) {
@@ -108,7 +108,7 @@ func TestHeader(t *testing.T) {
 		t.Errorf("got tensors %v and metadata %v, want Ab, b and ab, and k: v and K: w", got, f.Metadata)
 	}
 	if raw, err := f.Tensors[1].Bytes(); err != nil || !bytes.Equal(raw, []byte{2, 3}) {
-		t.Errorf("b holds %v, %v; want [2 3]", raw, err)
+		t.Errorf("b holds %v, error %v; want [2 3]", raw, err)
 	}
 }
 
@@ -237,7 +237,7 @@ func TestIndex(t *testing.T) {
 		names += f.Tensors[i].Name
 	}
 	if v, err := f.Tensors[2].Float32(); err != nil || !slices.Equal(v, []float32{1, 2}) || names != "bca" || f.Metadata["format"] != "pt" {
-		t.Errorf("got tensors %s, a = %v, %v, and metadata %v; want bca, [1 2] and format pt", names, v, err, f.Metadata)
+		t.Errorf("got tensors %s, a = %v (error %v) and metadata %v; want bca, [1 2] and format pt", names, v, err, f.Metadata)
 	}
 	if err := f.Close(); err != nil {
 		t.Error(err)

@@ -77,7 +77,7 @@ func TestWrite(t *testing.T) {
 		t.Fatal(err)
 	}
 	if b, err := os.ReadFile(path); err != nil || bytes.Contains(b, []byte("__metadata__")) {
-		t.Errorf("without metadata: wrote %q, %v; want no __metadata__", b, err)
+		t.Errorf("without metadata: wrote %q, error %v; want no __metadata__", b, err)
 	}
 
 	for name, bad := range map[string][]Tensor{

@@ -43,7 +43,7 @@ func TestUnmarshalAccepts(t *testing.T) {
 		}
 		errGot, errWant := Unmarshal([]byte(text), &got), json.Unmarshal([]byte(text), &want)
 		if (errGot == nil) != (errWant == nil) || !reflect.DeepEqual(got, want) {
-			t.Errorf("%.80s: read as %+v, %v; want %+v, %v", text, got, errGot, want, errWant)
+			t.Errorf("%.80s: read as %+v, error %v; want %+v, error %v", text, got, errGot, want, errWant)
 		}
 	}
 }

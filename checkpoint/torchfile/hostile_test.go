@@ -159,7 +159,7 @@ func TestHostilePickles(t *testing.T) {
 					t.Errorf("read the tensors %v, want w", got.Tensors)
 				}
 				if values, err := got.Tensors[0].Float32(); err != nil || !slices.Equal(values, six) {
-					t.Errorf("w has the values %v, %v; want %v", values, err, six)
+					t.Errorf("w has the values %v, error %v; want %v", values, err, six)
 				}
 			})
 		}

@@ -24,7 +24,7 @@ func checkViews(t testing.TB, f *File, size int) {
 		total += n
 		values, err := x.Float32()
 		if err != nil || len(values) != n {
-			t.Fatalf("%s of shape %v has %d values, %v; want %d", x.Name, x.Shape, len(values), err, n)
+			t.Fatalf("%s of shape %v has %d values, error %v; want %d", x.Name, x.Shape, len(values), err, n)
 		}
 		if n > 1000 {
 			continue

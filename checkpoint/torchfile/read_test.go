@@ -49,7 +49,7 @@ func TestPython2(t *testing.T) {
 	}
 	for _, x := range f.Tensors {
 		if values, err := x.Float32(); err != nil || !slices.Equal(values, want[x.Name]) {
-			t.Errorf("%s is %v, %v; want %v", x.Name, values, err, want[x.Name])
+			t.Errorf("%s is %v, error %v; want %v", x.Name, values, err, want[x.Name])
 		}
 	}
 	longTensor := proto2 + "}" + py2str("w") + tensor(tupleOf(py2str("9"), integer(2), integer(3)), 2, 2) + "s."
