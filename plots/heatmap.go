@@ -79,11 +79,11 @@ func gradientLayers(run Run) *figure {
 	return f
 }
 
-// downwards returns marks with negated values, because a heat map has its first layer at the top.
-func downwards(marks plot.ConstantTicks) plot.ConstantTicks {
-	down := make(plot.ConstantTicks, len(marks))
-	for i, m := range marks {
-		down[i] = plot.Tick{Value: -m.Value, Label: m.Label}
+// downwards returns ticks with negated values, because a heat map has its first layer at the top.
+func downwards(up plot.ConstantTicks) plot.ConstantTicks {
+	down := make(plot.ConstantTicks, len(up))
+	for i, t := range up {
+		down[i] = plot.Tick{Value: -t.Value, Label: t.Label}
 	}
 	return down
 }
@@ -158,10 +158,10 @@ func drawScale(c draw.Canvas, s *colorScale) vg.Length {
 		fill(&c, s.color((start+end)/2), position(start), top-vg.Points(barHeight), min(position(end)+vg.Points(0.4), position(s.high)), top)
 	}
 	style.XAlign, style.YAlign = draw.XCenter, draw.YTop
-	for _, mark := range s.ticks.Ticks(s.low, s.high) {
-		x := position(mark.Value)
+	for _, tick := range s.ticks.Ticks(s.low, s.high) {
+		x := position(tick.Value)
 		c.StrokeLine2(draw.LineStyle{Color: color.Black, Width: vg.Points(0.5)}, x, top-vg.Points(barHeight), x, top-vg.Points(barHeight+3))
-		c.FillText(style, vg.Point{X: x, Y: top - vg.Points(barHeight+4)}, mark.Label)
+		c.FillText(style, vg.Point{X: x, Y: top - vg.Points(barHeight+4)}, tick.Label)
 	}
 	return vg.Points(totalHeight)
 }

@@ -41,11 +41,11 @@ func sensitivity(run Run) *figure {
 	d.axis(p, 1, true)
 	p.Add(cells{s, f.scale, d.stages})
 	p.Y.Min, p.Y.Max = -0.5, float64(len(s.Shares))-0.5
-	var marks plot.ConstantTicks
+	var shareTicks plot.ConstantTicks
 	for k, share := range s.Shares {
-		marks = append(marks, plot.Tick{Value: float64(k), Label: fmt.Sprintf("%.4g%%", 100*share)})
+		shareTicks = append(shareTicks, plot.Tick{Value: float64(k), Label: fmt.Sprintf("%.4g%%", 100*share)})
 	}
-	p.Y.Tick.Marker = marks
+	p.Y.Tick.Marker = shareTicks
 	f.panels = []panel{{p, 1}}
 	return f
 }

@@ -65,7 +65,7 @@ const (
 // candidate is a channel that may be pruned.
 type candidate struct {
 	unit, channel int
-	size          float64 // |γ|
+	magnitude     float64 // |γ|
 }
 
 // NewPlan returns the plan for m that c describes. A threshold prunes all channels with
@@ -95,7 +95,7 @@ func NewPlan(m *engine.Model, c Choice, beta string) (*Plan, error) {
 // that it prunes, and the number that c requests, which may be larger.
 func choose(m *engine.Model, c Choice, beta string, protected []bool) (p *Plan, count, goal int) {
 	candidates, limits, total := c.candidates(m, protected)
-	slices.SortStableFunc(candidates, func(a, b candidate) int { return cmp.Compare(a.size, b.size) })
+	slices.SortStableFunc(candidates, func(a, b candidate) int { return cmp.Compare(a.magnitude, b.magnitude) })
 	goal = total
 	if c.Remove > 0 {
 		goal = int(math.Round(c.Remove * float64(total)))
@@ -113,7 +113,7 @@ func choose(m *engine.Model, c Choice, beta string, protected []bool) (p *Plan, 
 		}
 	}
 	for _, x := range candidates {
-		if count >= goal || c.Remove == 0 && x.size >= c.Threshold {
+		if count >= goal || c.Remove == 0 && x.magnitude >= c.Threshold {
 			break
 		}
 		if len(pruned[x.unit]) >= limits[x.unit] || pruned[x.unit][x.channel] {
@@ -180,8 +180,8 @@ func (c *Choice) candidates(m *engine.Model, protected []bool) (all []candidate,
 			limits[i] = min(limits[i], int(c.MaxPerLayer*float64(len(gamma))))
 		}
 		for channel, g := range gamma {
-			if size := math.Abs(float64(g)); !math.IsNaN(size) {
-				all = append(all, candidate{i, channel, size})
+			if magnitude := math.Abs(float64(g)); !math.IsNaN(magnitude) {
+				all = append(all, candidate{i, channel, magnitude})
 			}
 		}
 	}
