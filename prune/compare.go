@@ -39,7 +39,7 @@ type Compared struct {
 }
 
 // Compare prunes m by each policy to each size, and measures the results. It does not
-// change m. The error is one of Choose, or ctx's error.
+// change m. The error is one of Choose or Recover.
 func Compare(ctx context.Context, m *engine.Model, data *dataset.Data, o ComparisonOptions) (*Comparison, error) {
 	if len(o.Policies) == 0 || len(o.MACs) == 0 {
 		return nil, &OptionError{"a comparison needs at least one policy and one share of the multiply-adds"}

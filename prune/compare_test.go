@@ -42,6 +42,6 @@ func TestCompare(t *testing.T) {
 	}
 	o.MACs = []float64{0.7}
 	if c, err = Compare(context.Background(), m, data, o); err != nil || c.Before.Examples != 10 {
-		t.Errorf("got %+v, %v; want accuracies over 10 pictures", c, err)
+		t.Errorf("got %+v, error %v; want accuracies over 10 pictures", c, err)
 	}
 }

@@ -13,7 +13,7 @@ import (
 // Target specifies how much is pruned. At most one field is set.
 type Target struct {
 	MACs    float64 `json:"target_macs,omitempty"`    // this share of the network's multiply-adds stays
-	Latency float64 `json:"target_latency,omitempty"` // this share of the time of inference stays, in batches of 128
+	Latency float64 `json:"target_latency,omitempty"` // this share of the time of inference stays, in batches of up to 128
 	MaxDrop float64 `json:"max_drop,omitempty"`       // accuracy drops by at most this many percentage points
 }
 
@@ -81,7 +81,7 @@ func (s *selection) nearestPlan() (*Plan, float64, error) {
 	}
 	// Also prune each of the following groups that brings the MACs nearer to the goal. The
 	// next group may save too much, but a later one less.
-	for tried := 0; n < len(s.order) && tried < nearby && best > goal; n++ {
+	for tried := 0; n < len(s.order) && tried < maxTried && best > goal; n++ {
 		// The group saves less than g.saves if groups that it reads, or that read it, are
 		// pruned too, but hardly less than a tenth of it.
 		if float64(s.order[n].saves)/10 > 2*(best-goal) {
@@ -99,16 +99,16 @@ func (s *selection) nearestPlan() (*Plan, float64, error) {
 	return s.plan(chosen), best / whole, nil
 }
 
-// nearby is the number of groups after the first n that nearestPlan tries.
-const nearby = 32
+// maxTried is the largest number of groups that nearestPlan tries one by one.
+const maxTried = 32
 
 // block is the number of channels in a block of the kernels. They compute whole blocks, so
 // removing a part of a block saves no time.
 const block = 8
 
 // withoutPartialBlocks returns chosen without the groups whose removal saves no time, because
-// no further block of channels in their layers becomes empty. In each layer, it leaves out the
-// most important groups.
+// no further block of channels in their layers becomes empty. The groups that it leaves out are
+// the most important ones of their layers.
 func (s *selection) withoutPartialBlocks(chosen []*group) []*group {
 	left := make([]int, len(s.m.Network.Units)) // channels that stay
 	for i := range left {
