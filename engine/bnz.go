@@ -22,9 +22,10 @@ import (
 // holds the run's progress, which only state.go and package rundir read.
 
 // LoadModel reads a model from a checkpoint or a resume state. Running statistics in the
-// file become the model's Stored statistics. The error is a *ModelError if the tensors in
-// the file do not match its network and trainable set, a *MemoryError if loading would take
-// more than DefaultMaxMemory, or an error of package checkpoint if the file is damaged.
+// file become the model's Stored statistics. The error is a *ModelError if the header is not
+// that of a valid model or does not match the tensors in the file, a *MemoryError if loading
+// would take more than DefaultMaxMemory, or an error of package checkpoint if the file is
+// damaged.
 func LoadModel(path string) (*Model, error) { return LoadModelContext(context.Background(), path, 0) }
 
 // LoadModelContext is LoadModel with a limit for the memory that the model takes, in bytes.
@@ -260,8 +261,9 @@ const generator = "philox4x32-10"
 // no tensor of some unit. They take 1 GB.
 const maxUnstored = 1 << 28
 
-// checkUnstored rejects a network that is far larger than its file, which stores only the
-// tensors that set trains. Otherwise a small file could fill the memory.
+// checkUnstored rejects a network of more than maxUnstored parameters if its file, which stores
+// only the tensors that set trains, stores no tensor of some unit. Such units do not make the
+// file larger, so that a small file could fill the memory.
 func checkUnstored(net *arch.Network, set arch.TrainableSet) error {
 	drawn := make([]bool, len(net.Units)+1) // whether all tensors of a unit are drawn
 	total := 0
@@ -275,7 +277,7 @@ func checkUnstored(net *arch.Network, set arch.TrainableSet) error {
 		}
 	}
 	if total > maxUnstored && slices.Contains(drawn[:len(net.Units)], true) {
-		return fmt.Errorf("%s has %d parameters, but the file stores hardly any of them (trainable set %s); such a network can have at most %d", net.Name, total, set, maxUnstored)
+		return fmt.Errorf("%s has %d parameters, but with trainable set %s the file stores no tensor of some layers; such a network can have at most %d", net.Name, total, set, maxUnstored)
 	}
 	return nil
 }

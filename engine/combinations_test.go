@@ -71,7 +71,7 @@ func checkRefused(t *testing.T, cfg config.Config) {
 	_, err := Train(t.Context(), cfg, &dataset.Data{}, TrainOptions{Dir: t.TempDir()})
 	var e *config.Error
 	if !errors.As(err, &e) || e.Key != "trainable" || strings.Contains(err.Error(), "\n") {
-		t.Errorf("%s: %v, want a *config.Error of a single line", cfg.Trainable, err)
+		t.Errorf("%s: got error %v, want a *config.Error of trainable, in a single line", cfg.Trainable, err)
 	}
 }
 
@@ -80,7 +80,7 @@ func checkStep(t *testing.T, cfg config.Config, data *dataset.Data) {
 	t.Helper()
 	r, err := newRun(t.Context(), cfg, data, TrainOptions{Dir: t.TempDir(), Threads: 1}, nil)
 	if err != nil {
-		t.Errorf("%s: %v", cfg.Trainable, err)
+		t.Errorf("%s: newRun returns error %v, want none", cfg.Trainable, err)
 		return
 	}
 	defer r.trainer.Close()
@@ -94,7 +94,7 @@ func checkStep(t *testing.T, cfg config.Config, data *dataset.Data) {
 	}
 	defer r.dir.Release()
 	if err := errors.Join(r.begin(), r.trainSteps(t.Context())); err != nil {
-		t.Errorf("%s: %v", cfg.Trainable, err)
+		t.Errorf("%s: the step returns error %v, want none", cfg.Trainable, err)
 		return
 	}
 	if r.steps != 1 || r.done.Sums.Examples != 16 || !isFinite(r.done.Sums.Sum) {
@@ -114,10 +114,10 @@ func checkStep(t *testing.T, cfg config.Config, data *dataset.Data) {
 	}
 	m, err := LoadModel(filepath.Join(r.options.Dir, rundir.CheckpointFile))
 	if err != nil {
-		t.Errorf("%s: %v", cfg.Trainable, err)
+		t.Errorf("%s: LoadModel returns error %v, want none", cfg.Trainable, err)
 		return
 	}
 	if !slices.Equal(logits(t, r, m.Params, m.Stored), logits(t, r, params, r.trainer.running)) {
-		t.Errorf("%s: the loaded network computes different logits", cfg.Trainable)
+		t.Errorf("%s: the loaded network and the trained one compute different logits, want the same", cfg.Trainable)
 	}
 }

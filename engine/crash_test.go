@@ -27,11 +27,14 @@ type crashCase struct {
 	cfg      config.Config
 	from     *Model
 	replaces crashfs.State // the folder of the run before, with a run that this one replaces, or nil
-	stops    []int         // the steps that each session takes before it is interrupted; the last one has no limit
+	stops    []int         // the steps that each session takes before it is interrupted; one more session runs to the end
 
-	data       *dataset.Data
-	place      string
-	final, old crashfs.State // what the run leaves undisturbed, and what the replaced run is, as comparable returns them
+	data  *dataset.Data
+	place string // path of the data, which the run records
+
+	// final holds the files of the undisturbed run, and old those of the replaced run, as
+	// comparableFiles returns them.
+	final, old crashfs.State
 }
 
 // crashCases returns a new run that is interrupted twice, one that replaces another, one that
@@ -72,7 +75,7 @@ func crashCases(t *testing.T) map[string]*crashCase {
 	unstable.Batch, unstable.LR = cfg.Batch, 32
 	cases := map[string]*crashCase{
 		"a new run":           {cfg: cfg, stops: []int{1, 2}},
-		"a replacement":       {cfg: cfg, replaces: replaced, old: comparable(t, filepath.Join(source, "run"))},
+		"a replacement":       {cfg: cfg, replaces: replaced, old: comparableFiles(t, filepath.Join(source, "run"))},
 		"a run from a model":  {cfg: further, from: m},
 		"a run that diverges": {cfg: unstable},
 	}
@@ -80,9 +83,9 @@ func crashCases(t *testing.T) map[string]*crashCase {
 		dir := t.TempDir()
 		c.data, c.place = data, dir
 		mustTrain(t, c.cfg, data, TrainOptions{Dir: filepath.Join(dir, "run"), Threads: 1, From: c.from, DataPath: c.place})
-		c.final = comparable(t, filepath.Join(dir, "run"))
+		c.final = comparableFiles(t, filepath.Join(dir, "run"))
 		if rollbacks := progressIn(t, filepath.Join(dir, "run", rundir.ResumeFile)).Rollbacks; rollbacks == 0 && c.cfg.OnDivergence == config.Rollback {
-			t.Fatal("the run does not diverge")
+			t.Fatal("the run was not rolled back, want at least one rollback")
 		}
 	}
 	return cases
@@ -91,8 +94,8 @@ func crashCases(t *testing.T) map[string]*crashCase {
 // timings matches the members of a row of metrics.jsonl that differ from run to run.
 var timings = regexp.MustCompile(`"(images_per_second|seconds)":[^,}]*`)
 
-// comparable returns the files of a finished run, without the lock and without times.
-func comparable(t *testing.T, dir string) crashfs.State {
+// comparableFiles returns the files of a finished run, without the lock and without times.
+func comparableFiles(t *testing.T, dir string) crashfs.State {
 	t.Helper()
 	s, err := crashfs.Read(dir)
 	if err != nil {
@@ -174,7 +177,7 @@ func (c *crashCase) recover(t *testing.T, label, dir string, reported progress) 
 	check("looking for a run", err)
 	if !holds {
 		if reported != (progress{}) || c.replaces != nil {
-			fail("there is no run; reported: %+v", reported)
+			fail("there is no run, although the progress %+v was reported or an old run was there", reported)
 		}
 		if err := c.train(dir, func(progress) {}); err != nil {
 			fail("starting again: %v", err)
@@ -207,8 +210,8 @@ func (c *crashCase) recover(t *testing.T, label, dir string, reported progress) 
 	} else if c.replaces != nil {
 		want[rundir.PlotsDir+"/"] = nil // without the report of the old run
 	}
-	if paths := comparable(t, dir).Changed(want); paths != nil {
-		fail("other files than of an undisturbed run: %s", strings.Join(paths, ", "))
+	if paths := comparableFiles(t, dir).Changed(want); paths != nil {
+		fail("these files differ from those of an undisturbed run: %s", strings.Join(paths, ", "))
 	}
 	return survived, old
 }
@@ -244,7 +247,7 @@ func (c *crashCase) cutEverywhere(t *testing.T, name string, before crashfs.Stat
 	note(reports[len(reports)-1])
 	missed, err := disk.Missed()
 	if missed = slices.DeleteFunc(missed, func(path string) bool { return path == "run/.lock" }); err != nil || len(missed) > 0 {
-		t.Errorf("%s: files were written without package durable: %v, %v", name, missed, err)
+		t.Errorf("%s: the files %v were written without package durable (error %v), want none", name, missed, err)
 	}
 
 	defer durable.Intercept((&crashfs.Fault{}).Inject)() // syncs take long
@@ -317,8 +320,8 @@ func TestPowerCuts(t *testing.T) {
 	}
 }
 
-// causes are errors of a disk that is full, broken or not writable, and of a process with too many
-// open files.
+// causes are errors of a disk that is full, broken, not writable or over its quota, and of a
+// process with too many open files.
 var causes = []error{syscall.ENOSPC, syscall.EIO, syscall.EACCES, syscall.EMFILE, syscall.EDQUOT}
 
 // TestFailingOperations makes each operation on a file or a directory fail in turn. The error
@@ -326,25 +329,25 @@ var causes = []error{syscall.ENOSPC, syscall.EIO, syscall.EACCES, syscall.EMFILE
 func TestFailingOperations(t *testing.T) {
 	for name, c := range crashCases(t) {
 		tried, survived := 0, 0
-		for at := 1; ; at++ {
+		for failing := 1; ; failing++ { // number of the operation that fails
 			root := t.TempDir()
 			if err := c.replaces.Write(root); err != nil {
 				t.Fatal(err)
 			}
 			dir := filepath.Join(root, "run")
 			var last progress
-			cause := causes[at%len(causes)]
-			fault := crashfs.Fault{At: at, Err: cause}
+			cause := causes[failing%len(causes)]
+			fault := crashfs.Fault{At: failing, Err: cause}
 			end := durable.Intercept(fault.Inject)
 			err := c.train(dir, func(p progress) { last = p })
 			end()
-			if fault.Operations < at {
+			if fault.Operations < failing {
 				break
 			}
 			tried++
 			label := name + ", " + fault.Failed + " fails"
 			if err == nil || !errors.Is(err, cause) || !strings.Contains(err.Error(), root) || strings.Contains(err.Error(), "\n") {
-				t.Errorf("%s: error %q, want one line with the path and %q", label, err, cause)
+				t.Errorf("%s: got error %q, want one line with the path and %q", label, err, cause)
 			}
 			files, err := crashfs.Read(root)
 			if err != nil {
@@ -355,7 +358,7 @@ func TestFailingOperations(t *testing.T) {
 					continue
 				}
 				if strings.HasPrefix(filepath.Base(path), ".") && filepath.Base(path) != ".lock" && !strings.Contains(path, "/.swap/") {
-					t.Errorf("%s: %s is left", label, path)
+					t.Errorf("%s: the temporary file %s is left, want none", label, path)
 				}
 			}
 			end = durable.Intercept((&crashfs.Fault{}).Inject)

@@ -61,7 +61,7 @@ func TestRollback(t *testing.T) {
 	a, b := mustLoad(t, rolled.Checkpoint), mustLoad(t, want.Checkpoint)
 	for i := range a.Params.Values {
 		if !slices.Equal(a.Params.Values[i], b.Params.Values[i]) {
-			t.Errorf("%s differs from a run with rate %g", a.Params.Tensors[i].Name, cfg.LR)
+			t.Errorf("%s differs from that of a run with rate %g, want the same values", a.Params.Tensors[i].Name, cfg.LR)
 		}
 	}
 }
@@ -82,7 +82,7 @@ func TestRollbackToEpoch(t *testing.T) {
 	dir := t.TempDir()
 	whole := mustTrain(t, cfg, data, TrainOptions{Dir: dir, Threads: 2, Warn: warn})
 	if !slices.ContainsFunc(rollbacks, func(e *RollbackError) bool { return e.Epochs > 0 && e.Diverged.Checkpoint != "" }) {
-		t.Fatalf("no rollback to a complete epoch among %d", len(rollbacks))
+		t.Fatalf("none of %d rollbacks is to a complete epoch, want at least one", len(rollbacks))
 	}
 	schedule := cfg.LearningRate()
 	for i, m := range whole.Epochs {
@@ -122,7 +122,7 @@ func TestRollbackToEpoch(t *testing.T) {
 	}
 	for _, name := range []string{rundir.CheckpointFile, rundir.ConfigFile} {
 		if !bytes.Equal(readFile(t, dir, name), readFile(t, interrupted, name)) {
-			t.Errorf("%s of the interrupted run differs", name)
+			t.Errorf("%s of the interrupted run differs from that of the uninterrupted one, want the same bytes", name)
 		}
 	}
 }
@@ -136,7 +136,7 @@ func TestRollbackLimit(t *testing.T) {
 	_, err := Train(t.Context(), cfg, data, TrainOptions{Dir: t.TempDir(), Threads: 1, Warn: func(error) { warnings++ }})
 	var e *DivergedError
 	if !errors.As(err, &e) || e.LearningRate != 1e38/4 || e.Tensor == "" || e.Checkpoint != "" {
-		t.Errorf("%v, want a *DivergedError at a quarter of the rate that names a tensor and no checkpoint", err)
+		t.Errorf("got error %v, want a *DivergedError at a quarter of the rate that names a tensor and no checkpoint", err)
 	}
 	if warnings != 2 {
 		t.Errorf("%d warnings, want one for each of 2 rollbacks", warnings)
@@ -181,7 +181,7 @@ func TestDegenerateData(t *testing.T) {
 				_, err = evaluator.Evaluate(t.Context(), stats)
 			}
 			if err != nil {
-				t.Errorf("%s, γ %s: %v", name, gamma, err)
+				t.Errorf("%s, γ %s: measuring returns error %v, want none", name, gamma, err)
 			}
 			evaluator.Close()
 		}

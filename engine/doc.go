@@ -28,6 +28,6 @@
 //
 // # Determinism
 //
-// Results depend on the settings and the data alone, never on the number of threads, the
-// time, the path, or how often a run was interrupted.
+// With the same kernels, results depend on the settings and the data alone, never on the
+// number of threads, the time, the path, or how often a run was interrupted.
 package engine

@@ -77,8 +77,8 @@ func (e *ArithmeticError) Error() string {
 		e.Dir, part, before, now)
 }
 
-// WrongUsage reports whether the choice of the kernels or of the run is at fault, and not
-// the file system.
+// WrongUsage reports that the choice of the kernels or of the run is at fault, and not the
+// file system.
 func (e *ArithmeticError) WrongUsage() bool { return true }
 
 // DivergedError reports that training stopped because a loss, a trained value or a
@@ -114,7 +114,7 @@ type RollbackError struct {
 	Diverged *DivergedError
 	Epochs   int // complete epochs that the run continues from; 0 for the beginning
 	Rollback int // from 1
-	Most     int // the largest number of rollbacks; the next divergence stops the run
+	Most     int // number of rollbacks after which a further divergence stops the run
 }
 
 func (e *RollbackError) Error() string {
@@ -155,7 +155,8 @@ func (e *UnknownNetworkError) Error() string {
 // BadInput reports that the file is at fault.
 func (e *UnknownNetworkError) BadInput() bool { return true }
 
-// DataError reports that the data found is not the data that a model was trained on.
+// DataError reports that the data that a model was trained on cannot be found, or that the data
+// found is different.
 type DataError struct {
 	Path   string // the model's file; "" if it has none
 	Reason string

@@ -129,7 +129,7 @@ func TestReestimate(t *testing.T) {
 	for u := range want.Mean {
 		for i, s := range all {
 			if !slices.Equal(s.Mean[u], all[0].Mean[u]) || !slices.Equal(s.Var[u], all[0].Var[u]) {
-				t.Errorf("unit %d: estimate %d differs from the first", u, i)
+				t.Errorf("unit %d: estimate %d differs from estimate 0, want the same bits", u, i)
 			}
 		}
 		for c := range want.Mean[u] {
@@ -141,7 +141,7 @@ func TestReestimate(t *testing.T) {
 	m.Estimation.Batches = 5
 	var e *ModelError
 	if _, err := m.Evaluator(r.data, 1); !errors.As(err, &e) {
-		t.Errorf("5 batches of 32 from 150 pictures: %v, want a *ModelError", err)
+		t.Errorf("5 batches of 32 from 150 pictures: got error %v, want a *ModelError", err)
 	}
 }
 
@@ -252,6 +252,6 @@ func TestEvaluate(t *testing.T) {
 	other.Classes = other.Classes[:3]
 	var me *ModelError
 	if _, err := m.Evaluator(&other, 1); !errors.As(err, &me) {
-		t.Errorf("data of 3 classes: %v, want a *ModelError", err)
+		t.Errorf("data of 3 classes: got error %v, want a *ModelError", err)
 	}
 }

@@ -79,7 +79,7 @@ func TestImageFolder(t *testing.T) {
 		b := inMemory.Epochs[i]
 		a.Seconds, a.ImagesPerSecond, b.Seconds, b.ImagesPerSecond = 0, 0, 0, 0
 		if a != b {
-			t.Errorf("epoch %d: %+v with the folder, %+v with the pictures in memory", i+1, a, b)
+			t.Errorf("epoch %d: %+v with the folder, want %+v, as with the pictures in memory", i+1, a, b)
 		}
 	}
 
@@ -96,20 +96,20 @@ func TestImageFolder(t *testing.T) {
 		t.Errorf("evaluation %+v, %v; want loss %v, as the run measured", got, err, r.Epochs[1].TestLoss)
 	}
 	if _, err := e.Reestimate(t.Context()); err != nil {
-		t.Error(err)
+		t.Errorf("Reestimate returns error %v, want none", err)
 	}
 
 	interrupted := t.TempDir()
 	interruptAfter(t, cfg, folder, TrainOptions{Dir: interrupted, Threads: 3}, 4)
 	mustTrain(t, cfg, folder, TrainOptions{Dir: interrupted, Threads: 1, Resume: true})
 	if !slices.Equal(readFile(t, interrupted, rundir.CheckpointFile), readFile(t, dir, rundir.CheckpointFile)) {
-		t.Error("the resumed run wrote a different checkpoint")
+		t.Error("the checkpoint of the resumed run differs from that of the uninterrupted one, want the same bytes")
 	}
 
 	var bad *config.Error
 	cfg.ImageSize, cfg.Crop = 0, string(dataset.RandomResized)
 	if _, err := Train(t.Context(), cfg, folder, TrainOptions{Dir: t.TempDir()}); !errors.As(err, &bad) || bad.Key != "image_size" {
-		t.Errorf("no image size: %v, want a *config.Error that names image_size", err)
+		t.Errorf("no image size: got error %v, want a *config.Error that names image_size", err)
 	}
 	cfg.ImageSize = 8
 	broken := filepath.Join(root, "train", "1", "0001.png")
@@ -118,10 +118,10 @@ func TestImageFolder(t *testing.T) {
 	}
 	var picture *dataset.PictureError
 	if _, err := Train(t.Context(), cfg, folder, TrainOptions{Dir: t.TempDir()}); !errors.As(err, &picture) || picture.Path != broken {
-		t.Errorf("a broken picture: %v, want a *dataset.PictureError that names the file", err)
+		t.Errorf("a broken picture: got error %v, want a *dataset.PictureError that names the file", err)
 	}
 	var other *DataError
 	if _, err := m.OpenData(root); !errors.As(err, &other) {
-		t.Errorf("another folder: %v, want a *DataError", err)
+		t.Errorf("another folder: got error %v, want a *DataError", err)
 	}
 }

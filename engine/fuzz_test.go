@@ -16,13 +16,13 @@ import (
 )
 
 // FuzzModel loads models whose headers and tensors are arbitrary but whose containers are
-// intact. Loading must not allocate more than 256 MB and 4 times the memory limit, 32 MB. Every
-// error must be about the file or about memory, and an accepted model must be the same after it
-// is saved and loaded again.
+// intact. Loading must allocate at most 256 MiB plus 4 times the memory limit, which is 32 MiB.
+// Every error must be about the file or about memory, and an accepted model must be the same
+// after it is saved and loaded again.
 //
-// The input is the index of a file, whose tensors are used, and a header, as JSON. The bytes of
-// patch replace the first values of the tensor at index at, and the last drop tensors are left
-// out. Indices are taken modulo the length of the list.
+// The input is the index base of a file, whose tensors are used, and a header, as JSON. The
+// bytes of patch replace the first values of the tensor with index patched, and the last drop
+// tensors are left out. Indices are taken modulo the length of the list.
 func FuzzModel(f *testing.F) {
 	const pruned = "blocks.2.bn1"
 	small, clamped := untrainedFile(f, "resnet-8", 0.0625), untrainedFile(f, "resnet-8", 0.0625)
@@ -51,7 +51,7 @@ func FuzzModel(f *testing.F) {
 	}
 	const limit = 32 << 20
 	path := filepath.Join(f.TempDir(), "x.bnz")
-	f.Fuzz(func(t *testing.T, base uint8, header []byte, at int, patch []byte, drop uint8) {
+	f.Fuzz(func(t *testing.T, base uint8, header []byte, patched int, patch []byte, drop uint8) {
 		file := checkpoint.File{}
 		if len(header) > 1<<16 || json.Unmarshal(header, &file.Header) != nil {
 			return // package checkpoint tests such headers
@@ -63,7 +63,7 @@ func FuzzModel(f *testing.F) {
 			} else {
 				x.Float64 = append([]float64{}, x.Float64...)
 			}
-			if len(patch) > 0 && i == (at%len(tensors)+len(tensors))%len(tensors) {
+			if len(patch) > 0 && i == (patched%len(tensors)+len(tensors))%len(tensors) {
 				patchTensor(&x, patch)
 			}
 			file.Tensors = append(file.Tensors, x)
@@ -96,7 +96,7 @@ func FuzzModel(f *testing.F) {
 			t.Fatal(err)
 		}
 		if !bytes.Equal(encodeFile(t, first), encodeFile(t, second)) {
-			t.Errorf("%s: saved as %+v, then as %+v", header, first.Header, second.Header)
+			t.Errorf("%s: saved as %+v, and after loading as %+v; want the same file", header, first.Header, second.Header)
 		}
 	})
 }
@@ -122,7 +122,7 @@ func mustBlameFile(t *testing.T, err error) {
 	var bad interface{ BadInput() bool }
 	var memory *MemoryError
 	if !errors.As(err, &bad) && !errors.As(err, &memory) {
-		t.Errorf("%v, want an error about the file or about memory", err)
+		t.Errorf("got error %v, want one about the file or about memory", err)
 	}
 }
 

@@ -48,7 +48,8 @@ func (g *gradientSums) add(gradients *nn.Params[float32]) {
 // clear resets the sums for a new epoch.
 func (g *gradientSums) clear() { clear(g.sums) }
 
-// means returns the mean absolute gradients over the given number of batches.
+// means returns the mean absolute gradients over the given number of batches, without the means
+// that are not finite.
 func (g *gradientSums) means(batches int) map[rundir.GradientKind]rundir.KindGradient {
 	kinds, totals := map[rundir.GradientKind]rundir.KindGradient{}, map[rundir.GradientKind]float64{}
 	for i := range g.tensors {

@@ -185,12 +185,12 @@ func TestTrackingChangesNothing(t *testing.T) {
 				r := mustTrain(t, cfg, data, TrainOptions{Dir: dir, Threads: threads})
 				check(name, dir)
 				if !reflect.DeepEqual(r.Epochs[1].Gradients, first[1].Gradients) {
-					t.Errorf("%s, %s: the row in metrics.jsonl differs from the result", set, name)
+					t.Errorf("%s, %s: the gradients of the result are %+v, want %+v, as in metrics.jsonl", set, name, r.Epochs[1].Gradients, first[1].Gradients)
 				}
 			}
 		}
 		if reflect.DeepEqual(first[0].Gradients, first[1].Gradients) {
-			t.Errorf("%s: two epochs have the same gradients", set)
+			t.Errorf("%s: two epochs have the same gradients %+v, want different ones", set, first[0].Gradients)
 		}
 		dir := t.TempDir()
 		for i, steps := range []int{1, 5, 3} { // step 6 ends the epoch, so the measurement of the test split is interrupted
@@ -237,7 +237,7 @@ func TestGradientSums(t *testing.T) {
 		"an array of sums": func(ts []checkpoint.Tensor) { ts[2].Shape = []int{1} },
 	} {
 		if restore(change) == nil {
-			t.Errorf("%s: restore accepted the state", name)
+			t.Errorf("%s: restore returned no error, want one", name)
 		}
 	}
 }

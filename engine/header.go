@@ -8,8 +8,9 @@ import (
 	"bnkit/engine/arch"
 )
 
-// The bounds of the numbers in a file (checkpoint/FORMAT.md). They are far above the numbers
-// of any network that works, and small enough that their squares do not overflow float32.
+// The bounds of the numbers in a file (checkpoint/FORMAT.md). They are far beyond the numbers
+// of any network that works, and small enough that the squares of weights and means do not
+// overflow float32.
 const (
 	maxEps       = 1.0
 	maxMean      = 1000.0

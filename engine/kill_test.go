@@ -71,14 +71,14 @@ func TestKill(t *testing.T) {
 		lines := bufio.NewScanner(out)
 		for range steps {
 			if !lines.Scan() {
-				t.Fatal("the process ended before it was killed")
+				t.Fatal("the process ended before it was killed, want it to train on")
 			}
 		}
 		if err := process.Process.Kill(); err != nil {
 			t.Fatal(err)
 		}
 		if err := process.Wait(); err == nil {
-			t.Fatal("the process was not killed")
+			t.Fatal("the process ended by itself, want it to be killed")
 		}
 	}
 	mustTrain(t, cfg, data, TrainOptions{Dir: dir, Threads: 1, Resume: true})

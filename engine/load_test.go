@@ -13,7 +13,8 @@ import (
 	"bnkit/engine/nn"
 )
 
-// untrainedFile returns the file of a network with its initial γ and β, and with statistics.
+// untrainedFile returns the file of a network with its initial γ and β, and with running means
+// of 0 and running variances of 1.
 func untrainedFile(t testing.TB, name string, width float64) *checkpoint.File {
 	t.Helper()
 	net, err := arch.Build(name, arch.Options{Input: arch.Shape{C: 3, H: 32, W: 32}, Classes: 10, Variants: arch.Variants{Width: width}})
@@ -44,8 +45,8 @@ func writeAndLoad(t *testing.T, ctx context.Context, file *checkpoint.File, maxM
 	return err
 }
 
-// TestNumberBounds checks that numbers beyond the bounds of header.go are refused, and that the
-// bounds themselves are accepted.
+// TestNumberBounds checks that numbers beyond the bounds of header.go are refused, and that
+// numbers at the bounds are accepted.
 func TestNumberBounds(t *testing.T) {
 	for _, c := range []struct {
 		name    string
@@ -61,6 +62,7 @@ func TestNumberBounds(t *testing.T) {
 		{"mean 1000", func(f *checkpoint.File) { f.Header.Normalisation.Mean[1] = -1000 }, ""},
 		{"mean 1e38", func(f *checkpoint.File) { f.Header.Normalisation.Mean[1] = 1e38 }, "mean of 1e+38 at index 1"},
 		{"std 1e-9", func(f *checkpoint.File) { f.Header.Normalisation.Std[2] = 1e-9 }, ""},
+		{"std 1000", func(f *checkpoint.File) { f.Header.Normalisation.Std[2] = 1000 }, ""},
 		{"std 1e-45", func(f *checkpoint.File) { f.Header.Normalisation.Std[2] = 1e-45 }, "standard deviation of 1e-45 at index 2"},
 		{"std 0", func(f *checkpoint.File) { f.Header.Normalisation.Std[0] = 0 }, "standard deviation of 0 at index 0"},
 		{"std 1e30", func(f *checkpoint.File) { f.Header.Normalisation.Std[0] = 1e30 }, "standard deviation of 1e+30 at index 0"},
@@ -74,20 +76,26 @@ func TestNumberBounds(t *testing.T) {
 		{"running variance of NaN", func(f *checkpoint.File) { f.Tensors[len(f.Tensors)-1].Float64[0] = math.NaN() }, "holds NaN at index 0"},
 		{"running variance of 1e300", func(f *checkpoint.File) { f.Tensors[len(f.Tensors)-1].Float64[0] = 1e300 }, "holds 1e+300 at index 0"},
 		{"running mean of 1e300", func(f *checkpoint.File) { f.Tensors[len(f.Tensors)-2].Float64[0] = -1e300 }, "holds -1e+300 at index 0"},
+		{"largest running variance", func(f *checkpoint.File) { f.Tensors[len(f.Tensors)-1].Float64[0] = 1e36 }, ""},
+		{"running variance of 0", func(f *checkpoint.File) { f.Tensors[len(f.Tensors)-1].Float64[0] = 0 }, ""},
+		{"largest running mean", func(f *checkpoint.File) { f.Tensors[len(f.Tensors)-2].Float64[0] = -1e18 }, ""},
 		{"constant γ of 1e38", func(f *checkpoint.File) { f.Header.Initialisers.Gamma = "constant:1e38" }, "at most 1e15"},
 	} {
 		file := untrainedFile(t, "resnet-8", 0)
 		c.change(file)
 		err := writeAndLoad(t, context.Background(), file, 0)
 		var model *ModelError
-		if c.wantErr == "" && err != nil || c.wantErr != "" && (!errors.As(err, &model) || !strings.Contains(model.Reason, c.wantErr)) {
-			t.Errorf("%s: got error %v, want %q", c.name, err, c.wantErr)
+		switch {
+		case c.wantErr == "" && err != nil:
+			t.Errorf("%s: got error %v, want none", c.name, err)
+		case c.wantErr != "" && (!errors.As(err, &model) || !strings.Contains(model.Reason, c.wantErr)):
+			t.Errorf("%s: got error %v, want a *ModelError that contains %q", c.name, err, c.wantErr)
 		}
 	}
 }
 
 // TestOversizedTensors checks that tensors far larger than the network's are refused before
-// they are read, although they compress to a few bytes.
+// they are read, even if compression makes their file small.
 func TestOversizedTensors(t *testing.T) {
 	file := untrainedFile(t, "resnet-8", 0)
 	zeros := make([]float32, 50<<20)
@@ -107,8 +115,8 @@ func TestOversizedTensors(t *testing.T) {
 	}
 }
 
-// TestLoadMemoryLimit checks that a network that is larger than the limit is refused before it
-// is built.
+// TestLoadMemoryLimit checks that a network whose weights take more memory than the limit is
+// refused.
 func TestLoadMemoryLimit(t *testing.T) {
 	file := untrainedFile(t, "resnet-110", 0)
 	var limited *MemoryError
@@ -116,14 +124,13 @@ func TestLoadMemoryLimit(t *testing.T) {
 		t.Errorf("got error %v, want a *MemoryError for the 1.7 million weights", err)
 	}
 	if err := writeAndLoad(t, context.Background(), file, 32<<20); err != nil {
-		t.Errorf("with a limit of 32 MiB: %v", err)
+		t.Errorf("with a limit of 32 MiB: got error %v, want none", err)
 	}
 }
 
 // TestLoadCancelled checks that loading stops if its context is cancelled.
 func TestLoadCancelled(t *testing.T) {
 	file := untrainedFile(t, "resnet-8", 0)
-	file.Header.Initialisers.Weights = "orthogonal"
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	if err := writeAndLoad(t, ctx, file, 0); !errors.Is(err, context.Canceled) {

@@ -20,14 +20,14 @@ type MemoryError struct {
 }
 
 func (e *MemoryError) Error() string {
-	return fmt.Sprintf("%s takes about %s of memory, and the limit is %s", e.What, megabytes(e.Need), megabytes(e.Limit))
+	return fmt.Sprintf("%s takes about %s of memory, and the limit is %s", e.What, formatBytes(e.Need), formatBytes(e.Limit))
 }
 
 // WrongUsage reports that the limit or the requested computation is at fault.
 func (e *MemoryError) WrongUsage() bool { return true }
 
-// megabytes formats a number of bytes.
-func megabytes(n int64) string {
+// formatBytes formats a number of bytes in MB or, from 10 GB on, in GB.
+func formatBytes(n int64) string {
 	if n >= 10_000_000_000 {
 		return fmt.Sprintf("%.0f GB", float64(n)/1e9)
 	}
@@ -93,7 +93,7 @@ func parameterBytes(net *arch.Network) float64 {
 	return total
 }
 
-// loadingBytes estimates the memory for drawing the weights of a network.
+// loadingBytes estimates the memory for the parameters of a network and for drawing them.
 func loadingBytes(net *arch.Network, initialisers string) float64 {
 	total, largest := parameterBytes(net), 0.0
 	for _, t := range net.Tensors() {
@@ -159,29 +159,29 @@ func inferenceBytes(net *arch.Network, threads int) float64 {
 func trainingBytes(net *arch.Network, o nn.TrainingOptions) float64 {
 	filters, largestFilter := filterBytes(net)
 	total := filters + scratchBytes(net, o.Threads, 16)
-	picture := 4 * 3 * largestOutput(net) // outputs that are in use at the same time
+	perPicture := 4 * 3 * largestOutput(net) // outputs that are in use at the same time
 	widest := 0
 	for i := range net.Units {
 		widest = max(widest, net.Units[i].OutShape.C)
 	}
-	picture += 4 * 4 * float64(widest)
+	perPicture += 4 * 4 * float64(widest)
 	if o.Gradients&^nn.OutputGradients != 0 {
-		total += filters                      // for the backward direction
-		picture += 4 * 2 * largestOutput(net) // gradients
+		total += filters                         // for the backward direction
+		perPicture += 4 * 2 * largestOutput(net) // gradients
 		for i := range net.Units {
 			u := &net.Units[i]
 			y := 4 * activationElements(u.OutShape)
 			switch {
 			case o.BF16:
-				picture += y / 2
+				perPicture += y / 2
 			default:
-				picture += y
+				perPicture += y
 			}
 			if u.Op == arch.MaxPool {
-				picture += y / 4
+				perPicture += y / 4
 			}
 			if u.Add.Kind != arch.NoResidual && o.Gradients&(nn.ConvGradients|nn.ShortcutGradients) != 0 {
-				picture += y
+				perPicture += y
 			}
 		}
 	}
@@ -189,5 +189,5 @@ func trainingBytes(net *arch.Network, o nn.TrainingOptions) float64 {
 		// Gradients are summed in up to 16 groups of pictures, without the transform.
 		total += parameterBytes(net) + float64(min(16, o.Batch))*largestFilter/4
 	}
-	return total + float64(o.Batch)*picture
+	return total + float64(o.Batch)*perPicture
 }

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"fmt"
 	"runtime"
 	"testing"
 
@@ -21,10 +22,11 @@ func allocated(f func()) float64 {
 // TestMemoryEstimates compares estimates with the memory that is allocated.
 func TestMemoryEstimates(t *testing.T) {
 	const threads = 2
-	// The estimates include packed filters, which plain Go does not have.
-	largest := 2.5
+	maxRatio := 2.5 // of an estimate to the memory that is allocated
 	if kernel.Best().Name == "generic" {
-		largest = 5
+		// The estimates have 36 numbers for a 3×3 filter, as Winograd's transform does. The
+		// generic family packs the 9 numbers as they are.
+		maxRatio = 5
 	}
 	for _, c := range []struct {
 		name  string
@@ -38,8 +40,8 @@ func TestMemoryEstimates(t *testing.T) {
 		params := nn.NewParams[float32](net, nil)
 		check := func(what string, estimate, actual float64) {
 			t.Helper()
-			if estimate < actual/1.5 || estimate > largest*actual {
-				t.Errorf("%s: estimate %.1f MB for %s, want %.1f to %.1f MB", c.name, estimate/1e6, what, actual/1.5e6, largest*actual/1e6)
+			if estimate < actual/1.5 || estimate > maxRatio*actual {
+				t.Errorf("%s: estimate %.1f MB for %s, want %.1f to %.1f MB", c.name, estimate/1e6, what, actual/1.5e6, maxRatio*actual/1e6)
 			}
 		}
 		check("inference", inferenceBytes(net, threads), allocated(func() {
@@ -52,7 +54,7 @@ func TestMemoryEstimates(t *testing.T) {
 		for _, set := range []arch.TrainableSet{arch.Nothing, arch.BN, arch.All} {
 			for _, batch := range []int{1, 32} {
 				o := nn.TrainingOptions{Batch: batch, Threads: threads, Gradients: nn.GradientsOf(net, set), BF16: false}
-				check(string(set), trainingBytes(net, o), allocated(func() {
+				check(fmt.Sprintf("training %s in batches of %d", set, batch), trainingBytes(net, o), allocated(func() {
 					f, err := nn.NewTraining(net, kernel.Best(), params, o)
 					if err != nil {
 						t.Fatal(err)

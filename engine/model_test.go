@@ -77,7 +77,7 @@ func checkLoadedModel(t *testing.T, cfg config.Config) {
 		t.Fatal(err)
 	}
 	if got, want := weightsHash(m.Params), weightsHash(r.trainer.params); got != want {
-		t.Errorf("%s: the loaded weights have hash %s, the trained ones %s", name, got, want)
+		t.Errorf("%s: the loaded weights have hash %s, want %s, that of the trained ones", name, got, want)
 	}
 	stored := 0
 	file, err := m.File()
@@ -91,7 +91,7 @@ func checkLoadedModel(t *testing.T, cfg config.Config) {
 		t.Errorf("%s: %d numbers stored, want %d", name, stored, want)
 	}
 	if !slices.Equal(logits(t, r, m.Params, m.Stored), logits(t, r, r.trainer.params, r.trainer.running)) {
-		t.Errorf("%s: the loaded model's logits differ", name)
+		t.Errorf("%s: the loaded model's logits differ from those of the trained one, want the same bits", name)
 	}
 
 	// Saving a loaded model gives the same file.
@@ -100,7 +100,7 @@ func checkLoadedModel(t *testing.T, cfg config.Config) {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(readFile(t, resaved), readFile(t, dir, rundir.CheckpointFile)) {
-		t.Errorf("%s: saving the loaded model gives a different file", name)
+		t.Errorf("%s: saving the loaded model gives a different file, want the same bytes", name)
 	}
 
 	// A resume state can be loaded too, as the model after its last step.
@@ -108,8 +108,8 @@ func checkLoadedModel(t *testing.T, cfg config.Config) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if weightsHash(s.Params) != weightsHash(m.Params) || s.Stored == nil {
-		t.Errorf("%s: the resume state loads as a different model", name)
+	if got, want := weightsHash(s.Params), weightsHash(m.Params); got != want || s.Stored == nil {
+		t.Errorf("%s: the weights in the resume state have hash %s, and statistics are stored = %v; want %s and true", name, got, s.Stored != nil, want)
 	}
 }
 
@@ -146,8 +146,8 @@ func TestInitialisersAreStored(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if weightsHash(m.Params) != weightsHash(r.trainer.params) {
-				t.Errorf("%+v: the weights regenerated from %s differ", in, name)
+			if got, want := weightsHash(m.Params), weightsHash(r.trainer.params); got != want {
+				t.Errorf("%+v: the weights regenerated from %s have hash %s, want %s", in, name, got, want)
 			}
 		}
 	}
@@ -187,7 +187,7 @@ func TestLoadModelErrors(t *testing.T) {
 		{"is not an initialiser of beta", func(f *checkpoint.File) { f.Header.Initialisers.Beta = "" }},
 		{"mt19937", func(f *checkpoint.File) { f.Header.Initialisers.Generator = "mt19937" }},
 		{"classes", func(f *checkpoint.File) { f.Header.Classes = 1 }},
-		{"parameters", func(f *checkpoint.File) { // refused because the file is too small for a network with terabytes of weights
+		{"parameters", func(f *checkpoint.File) { // refused because the file stores no tensor of a network with terabytes of weights
 			f.Header.Arch, f.Header.Trainable, f.Tensors = "wrn-6002-64", "none", nil
 		}},
 	} {
@@ -207,17 +207,17 @@ func TestLoadModelErrors(t *testing.T) {
 		_, err = LoadModel(bad)
 		var e *ModelError
 		if !errors.As(err, &e) || !strings.Contains(err.Error(), c.wantErr) || !strings.Contains(err.Error(), bad) {
-			t.Errorf("%v, want a *ModelError that names the file and %q", err, c.wantErr)
+			t.Errorf("got error %v, want a *ModelError that names the file and %q", err, c.wantErr)
 		}
 	}
 	if _, err := LoadModel(filepath.Join(dir, "none.bnz")); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("a missing file: %v, want os.ErrNotExist", err)
+		t.Errorf("a missing file: got error %v, want os.ErrNotExist", err)
 	}
 	if err := os.Truncate(path, 100); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := LoadModel(path); !errors.Is(err, checkpoint.ErrCorrupt) || !strings.Contains(err.Error(), path) {
-		t.Errorf("a truncated file: %v, want ErrCorrupt and the path", err)
+		t.Errorf("a truncated file: got error %v, want ErrCorrupt and the path", err)
 	}
 }
 
@@ -246,14 +246,14 @@ func TestOpenData(t *testing.T) {
 	var e *DataError
 	m.Data.Selection.Subset = 21
 	if _, err := m.OpenData(""); !errors.As(err, &e) || !strings.Contains(err.Error(), "other pictures") {
-		t.Errorf("another subset: %v, want a *DataError", err)
+		t.Errorf("another subset: got error %v, want a *DataError", err)
 	}
 	m.Data.Selection.Subset = 1 << 40
 	if _, err := m.OpenData(""); !errors.As(err, &e) {
-		t.Errorf("a subset larger than the data: %v, want a *DataError", err)
+		t.Errorf("a subset larger than the data: got error %v, want a *DataError", err)
 	}
 	m.Data.Name = "idx"
 	if _, err := m.OpenData(""); !errors.As(err, &e) {
-		t.Errorf("a data set without a name: %v, want a *DataError", err)
+		t.Errorf("a data set without a name: got error %v, want a *DataError", err)
 	}
 }

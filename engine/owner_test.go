@@ -26,10 +26,10 @@ func TestForceLeavesOldRun(t *testing.T) {
 	diverging.Trainable, diverging.LR = "all", 1e38
 	var diverged *DivergedError
 	if _, err := Train(t.Context(), diverging, data, TrainOptions{Dir: dir, Threads: 1, Force: true}); !errors.As(err, &diverged) {
-		t.Errorf("%v, want a *DivergedError", err)
+		t.Errorf("got error %v, want a *DivergedError", err)
 	}
 	if !sameSnapshot(snapshot(t, dir), before) {
-		t.Error("a diverging replacement changed files")
+		t.Error("a diverging replacement changed files, want no change")
 	}
 
 	other := cfg
@@ -38,10 +38,10 @@ func TestForceLeavesOldRun(t *testing.T) {
 	_, err := Train(ctx, other, data, TrainOptions{Dir: dir, Threads: 1, Force: true, Step: func(StepReport) { cancel() }})
 	var stopped *InterruptedError
 	if !errors.As(err, &stopped) || stopped.Resumable || !errors.Is(err, ErrInterrupted) || !errors.Is(err, context.Canceled) {
-		t.Errorf("%v, want an *InterruptedError that cannot be resumed", err)
+		t.Errorf("got error %v, want an *InterruptedError that cannot be resumed", err)
 	}
 	if !sameSnapshot(snapshot(t, dir), before) {
-		t.Error("an interrupted replacement changed files")
+		t.Error("an interrupted replacement changed files, want no change")
 	}
 
 	// After its first epoch the new run has replaced the old one and can be resumed.
@@ -49,7 +49,7 @@ func TestForceLeavesOldRun(t *testing.T) {
 	ctx, cancel = context.WithCancel(t.Context())
 	_, err = Train(ctx, other, data, TrainOptions{Dir: dir, Threads: 1, Force: true, Epoch: func(rundir.EpochMetrics) { cancel() }})
 	if !errors.As(err, &stopped) || !stopped.Resumable {
-		t.Errorf("%v, want an *InterruptedError that can be resumed", err)
+		t.Errorf("got error %v, want an *InterruptedError that can be resumed", err)
 	}
 	mustTrain(t, other, data, TrainOptions{Dir: dir, Threads: 1, Resume: true})
 }
@@ -71,11 +71,11 @@ func TestDirectoryInUse(t *testing.T) {
 		} {
 			var locked *rundir.LockedError
 			if _, err := Train(t.Context(), cfg, data, o); !errors.As(err, &locked) || !strings.Contains(err.Error(), fmt.Sprint(os.Getpid())) {
-				t.Errorf("%s: %v, want a *rundir.LockedError that names the process", name, err)
+				t.Errorf("%s: got error %v, want a *rundir.LockedError that names the process", name, err)
 			}
 		}
 		if _, err := rundir.OwnUnfinished(filepath.Dir(base)); !errors.Is(err, rundir.ErrNoRun) {
-			t.Errorf("%v, want ErrNoRun while the run is trained", err)
+			t.Errorf("got error %v, want ErrNoRun while the run is trained", err)
 		}
 		second := mustTrain(t, cfg, data, TrainOptions{Dir: base, Numbered: true, Threads: 1})
 		if second.Dir != base+"-2" {
@@ -86,6 +86,6 @@ func TestDirectoryInUse(t *testing.T) {
 		t.Errorf("the first run is in %s, want %s", first.Dir, base)
 	}
 	if !bytes.Equal(readFile(t, base, rundir.CheckpointFile), readFile(t, base+"-2", rundir.CheckpointFile)) {
-		t.Error("the checkpoints of the two runs differ")
+		t.Error("the checkpoints of the two runs differ, want the same bytes")
 	}
 }

@@ -13,19 +13,19 @@ import (
 func TestPresets(t *testing.T) {
 	list := presets.All()
 	if len(list) == 0 {
-		t.Fatal("there are no presets")
+		t.Fatal("All returns no presets, want some")
 	}
 	data := synthetic(20, 4)
 	for _, p := range list {
 		cfg := p.Config
 		if p.Reproduces == "" || cfg.Data == "sample" {
-			t.Errorf("%s: the preset does not name what it reproduces, or uses the sample: %+v", p.Name, p)
+			t.Errorf("%s reproduces %q with data %s, want the name of an experiment, and other data than the sample", p.Name, p.Reproduces, cfg.Data)
 		}
 		// Pictures in memory have a fixed size, so image_size must be 0.
 		cfg.Data, cfg.Batch, cfg.Validation, cfg.ImageSize = data.Name, 8, min(cfg.Validation, 4), 0
 		net, err := networkFor(&cfg, data)
 		if err != nil {
-			t.Errorf("%s: %v", p.Name, err)
+			t.Errorf("%s: building the network returns error %v, want none", p.Name, err)
 			continue
 		}
 		if all := arch.All.Parameters(net); testing.Short() && all > 2_000_000 {
@@ -33,7 +33,7 @@ func TestPresets(t *testing.T) {
 		}
 		r, err := newRun(t.Context(), cfg, data, TrainOptions{Threads: 2}, nil)
 		if err != nil {
-			t.Errorf("%s: %v", p.Name, err)
+			t.Errorf("%s: newRun returns error %v, want none", p.Name, err)
 			continue
 		}
 		batches := r.loader.Start(t.Context(), 0, 0)
@@ -41,7 +41,7 @@ func TestPresets(t *testing.T) {
 		for range 2 {
 			b, ok := batches.Next()
 			if !ok {
-				t.Fatal("out of batches")
+				t.Fatalf("the batches end with error %v, want two", batches.Err())
 			}
 			if loss := r.trainer.Step(b.Images, b.Labels, r.rate()); !isFinite(loss.Sum) {
 				t.Errorf("%s: loss %v, want a finite number", p.Name, loss.Sum)
@@ -60,7 +60,7 @@ func TestPresets(t *testing.T) {
 		}[cfg.Trainable]
 		for _, k := range want {
 			if !changed[k] {
-				t.Errorf("%s: two steps changed no tensor of kind %v", p.Name, k)
+				t.Errorf("%s: two steps changed no tensor of kind %v, want a change", p.Name, k)
 			}
 		}
 		delete(changed, arch.ConvBias) // only some networks have these; "all" trains them

@@ -25,7 +25,8 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// reader is a reader of .bnz files in Python, written from FORMAT.md and SPEC.md alone.
+// reader is the path of a reader of .bnz files in Python, which was written from FORMAT.md and
+// SPEC.md alone.
 var reader = filepath.Join("..", "checkpoint", "testdata", "reader", "bnz.py")
 
 // readerPython returns a Python interpreter that has what the reader needs, or "".
@@ -42,14 +43,14 @@ var readerPython = sync.OnceValue(func() string {
 type readerExample struct {
 	name    string
 	arch    string
-	options arch.Options // with Input.H alone: the side of colour pictures
+	options arch.Options // Input.H is the side of the colour pictures, or 0 for 8; the other sizes are not set
 	set     arch.TrainableSet
 	in      nn.Initialisers
 	seed    uint64
-	stored  bool // running statistics
+	stored  bool // whether the file stores running statistics
 	eps     float64
-	clamps  int // index of exportClamps, counted from 1; 0 for no channels held constant
-	pixel   bool
+	clamps  int  // index of exportClamps, counted from 1; 0 for no channels held constant
+	pixel   bool // whether the mean is per pixel
 }
 
 // readerExamples use every initialiser, every trainable set, and every variant. One constant is
@@ -252,7 +253,7 @@ func compareReader(t *testing.T, path string, data *dataset.Data) {
 		if !ok || !slices.Equal(read.Shape, x.Shape) {
 			t.Errorf("%s has the shape %v, want %v", x.Name, read.Shape, x.Shape)
 		} else if hash := sha256.Sum256(littleEndian(m.Params.Values[i])); read.SHA256 != hex.EncodeToString(hash[:]) {
-			t.Errorf("%s has other values", x.Name)
+			t.Errorf("the values of %s have SHA-256 %s, want %x", x.Name, read.SHA256, hash)
 		}
 	}
 	if len(got.Tensors) != len(m.Params.Tensors) {
@@ -267,7 +268,7 @@ func compareReader(t *testing.T, path string, data *dataset.Data) {
 	}
 	d := difference(read, want)
 	if !(d < 1e-5) {
-		t.Errorf("the logits differ by %.2g of the largest", d)
+		t.Errorf("the logits differ by %.2g of the largest, want less than 1e-5", d)
 	}
 	t.Logf("%s: %d tensors; the logits differ by %.2g", strings.TrimSuffix(filepath.Base(path), ".bnz"), len(got.Tensors), d)
 }
@@ -278,11 +279,11 @@ func normalise(m *Model, pictures []byte) []float32 {
 	inputs := make([]float32, len(pictures))
 	for i, v := range pictures {
 		c := i / (in.H * in.W) % in.C
-		at := c
+		meanIndex := c
 		if len(mean) > in.C {
-			at = i % len(mean)
+			meanIndex = i % len(mean)
 		}
-		inputs[i] = float32((float64(v)/255 - float64(mean[at])) / float64(m.Preprocessing.Std[c]))
+		inputs[i] = float32((float64(v)/255 - float64(mean[meanIndex])) / float64(m.Preprocessing.Std[c]))
 	}
 	return inputs
 }

@@ -77,7 +77,7 @@ func TestCompactModel(t *testing.T) {
 	m.Params.Of(1, arch.Gamma)[0] = 1
 	var bad *ModelError
 	if _, _, err := m.Compact(); !errors.As(err, &bad) {
-		t.Errorf("a pruned channel whose γ is 1: %v, want a *ModelError", err)
+		t.Errorf("a pruned channel whose γ is 1: got error %v, want a *ModelError", err)
 	}
 }
 
@@ -134,30 +134,30 @@ func TestPrunedFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if unpruned.Kept != nil || weightsHash(unpruned.Params) != weightsHash(read.Params) {
-		t.Error("a reader that ignores the field reads different parameters")
+	if got, want := weightsHash(unpruned.Params), weightsHash(read.Params); unpruned.Kept != nil || got != want {
+		t.Errorf("without the list, Kept is %v and the parameters have hash %s, want nil and %s", unpruned.Kept, got, want)
 	}
 
 	name := m.Network.Units[1].BN
 	for what, wrong := range map[string][]int{"out of range": {0, 99}, "descending": {5, 4}, "the same channel twice": {4, 4}, "negative": {-1}, "a γ that is not 0": {14}} {
 		f.Header.Pruned = map[string][]int{name: wrong}
 		if _, err := newModel(f); err == nil || !strings.Contains(err.Error(), name) {
-			t.Errorf("%s: %v, want an error that names %s", what, err, name)
+			t.Errorf("%s: got error %v, want one that names %s", what, err, name)
 		}
 	}
 	f.Header.Pruned = map[string][]int{"elsewhere": {0}}
 	if _, err := newModel(f); err == nil {
-		t.Error("a BatchNorm that the network does not have: no error")
+		t.Error("a BatchNorm that the network does not have: newModel returned no error, want one")
 	}
 	f.Header.Pruned = map[string][]int{"": {0}}
 	if _, err := newModel(f); err == nil {
-		t.Error("an empty name of a BatchNorm: no error")
+		t.Error("an empty name of a BatchNorm: newModel returned no error, want one")
 	}
 
 	m.Params.Of(1, arch.Gamma)[0] = 1
 	var bad *ModelError
 	if _, err := m.File(); !errors.As(err, &bad) {
-		t.Errorf("writing a pruned channel whose γ is 1: %v, want a *ModelError", err)
+		t.Errorf("writing a pruned channel whose γ is 1: got error %v, want a *ModelError", err)
 	}
 }
 
@@ -193,7 +193,7 @@ func TestGoldenPrunedFile(t *testing.T) {
 		total += len(channels)
 	}
 	if total != 34 || !slices.Equal(pruned["blocks.1.bn1"], []int{0, 1, 5, 6}) {
-		t.Errorf("%d channels are pruned, want 34: %v", total, pruned)
+		t.Errorf("the %d channels %v are pruned, want 34, which include 0, 1, 5 and 6 of blocks.1.bn1", total, pruned)
 	}
 	small, _, err := m.Compact()
 	if err != nil {
@@ -217,7 +217,7 @@ func TestGoldenPrunedWeights(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := arch.All.Parameters(m.Network); got != 3094 || m.Network.Name != "resnet-8" || m.Origin != nil {
-		t.Errorf("%s of %d parameters, want resnet-8 of 3094", m.Network.Name, got)
+		t.Errorf("got %s of %d parameters with Origin %v, want resnet-8 of 3094 without Origin", m.Network.Name, got, m.Origin)
 	}
 	if got := m.Origins["blocks.1.conv1"]; !slices.Equal(got, []int{-1, 2, 3, 4, 7}) {
 		t.Errorf("the origins of the channels of blocks.1.conv1 are %v, want [-1 2 3 4 7]", got)

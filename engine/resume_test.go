@@ -130,7 +130,7 @@ func TestResumeSchedule(t *testing.T) {
 	longer.Epochs++
 	var e *ResumeError
 	if _, err := Train(t.Context(), longer, data, TrainOptions{Dir: parts, Threads: 2, Resume: true}); !errors.As(err, &e) || e.Key != "epochs" {
-		t.Errorf("one more epoch: %v, want a *ResumeError that names epochs", err)
+		t.Errorf("one more epoch: got error %v, want a *ResumeError that names epochs", err)
 	}
 	mustTrain(t, cfg, data, TrainOptions{Dir: parts, Threads: 2, Resume: true})
 	if !bytes.Equal(readFile(t, parts, rundir.CheckpointFile), readFile(t, whole, rundir.CheckpointFile)) {
@@ -170,7 +170,7 @@ func TestResumeAfterKill(t *testing.T) {
 		}
 		got := mustTrain(t, cfg, data, TrainOptions{Dir: dir, Threads: 2, Resume: true})
 		if !bytes.Equal(readFile(t, dir, rundir.CheckpointFile), want) {
-			t.Errorf("killed %s: ckpt.bnz differs", name)
+			t.Errorf("killed %s: ckpt.bnz differs from that of an uninterrupted run", name)
 		}
 		rows, err := rundir.ReadMetrics(filepath.Join(dir, rundir.MetricsFile))
 		if err != nil || len(rows) != cfg.Epochs || !slices.EqualFunc(rows, got.Epochs, sameMeasurements) {
@@ -187,7 +187,7 @@ func TestResumeErrors(t *testing.T) {
 	dir := t.TempDir()
 	resume := TrainOptions{Dir: dir, Threads: 1, Resume: true}
 	if _, err := Train(t.Context(), cfg, data, resume); !errors.Is(err, rundir.ErrNoRun) {
-		t.Errorf("an empty directory: %v, want ErrNoRun", err)
+		t.Errorf("an empty directory: got error %v, want ErrNoRun", err)
 	}
 	mustTrain(t, cfg, data, TrainOptions{Dir: dir, Threads: 1})
 	before := snapshot(t, dir)
@@ -211,14 +211,14 @@ func TestResumeErrors(t *testing.T) {
 		_, err := Train(t.Context(), other, data, resume)
 		var e *ResumeError
 		if !errors.As(err, &e) || e.Key != c.field {
-			t.Errorf("%s changed: %v, want a *ResumeError that names it", c.field, err)
+			t.Errorf("%s changed: got error %v, want a *ResumeError that names it", c.field, err)
 		}
 	}
 	other := *data
 	other.Digest = "other"
 	var e *ResumeError
 	if _, err := Train(t.Context(), cfg, &other, resume); !errors.As(err, &e) || e.Key != "data" {
-		t.Errorf("other pictures: %v, want a *ResumeError that names data", err)
+		t.Errorf("other pictures: got error %v, want a *ResumeError that names data", err)
 	}
 	longer := cfg
 	longer.Epochs = 3
@@ -241,16 +241,16 @@ func TestResumeErrors(t *testing.T) {
 		}
 		after := snapshot(t, dir)
 		if _, err := Train(t.Context(), longer, data, resume); err == nil || !strings.Contains(err.Error(), dir) {
-			t.Errorf("damage %d: %v, want an error that names the directory", i, err)
+			t.Errorf("damage %d: got error %v, want one that names the directory", i, err)
 		}
 		if !sameSnapshot(snapshot(t, dir), after) {
-			t.Errorf("damage %d: the refused resume changed files", i)
+			t.Errorf("damage %d: the refused resume changed files, want no change", i)
 		}
 		restore(t, dir, before)
 	}
 	mustTrain(t, cfg, data, resume)
 	if !bytes.Equal(readFile(t, dir, rundir.CheckpointFile), before[rundir.CheckpointFile]) {
-		t.Error("refused resumes changed the checkpoint")
+		t.Error("after refused resumes, the checkpoint differs from that of the finished run")
 	}
 }
 
@@ -295,7 +295,7 @@ func TestResumeRepairsMetrics(t *testing.T) {
 			t.Errorf("%s: metrics %+v, %v, and result %+v; want %+v", name, rows, err, got.Epochs, kept)
 		}
 		if !bytes.Equal(readFile(t, dir, rundir.CheckpointFile), readFile(t, whole, rundir.CheckpointFile)) {
-			t.Errorf("%s: ckpt.bnz differs", name)
+			t.Errorf("%s: ckpt.bnz differs from that of an uninterrupted run", name)
 		}
 	}
 }
@@ -311,26 +311,26 @@ func TestOverwriting(t *testing.T) {
 	cfg.Seed = 2
 	var e *rundir.RunExistsError
 	if _, err := Train(t.Context(), cfg, data, TrainOptions{Dir: dir, Threads: 1}); !errors.As(err, &e) {
-		t.Errorf("%v, want a *RunExistsError", err)
+		t.Errorf("got error %v, want a *RunExistsError", err)
 	}
 	if !sameSnapshot(snapshot(t, dir), before) {
-		t.Error("the refused run changed files")
+		t.Error("the refused run changed files, want no change")
 	}
 	if _, err := Train(t.Context(), cfg, data, TrainOptions{Dir: dir, Threads: 1, Force: true, Resume: true}); err == nil {
-		t.Error("Train accepts Force and Resume together")
+		t.Error("Train with Force and Resume returns no error, want one")
 	}
 	bad := cfg
 	bad.Batch = 65
 	var ce *config.Error
 	if _, err := Train(t.Context(), bad, data, TrainOptions{Dir: dir, Threads: 1, Force: true}); !errors.As(err, &ce) || ce.Key != "batch" {
-		t.Errorf("a batch of 65 from 64 pictures: %v, want a *config.Error that names batch", err)
+		t.Errorf("a batch of 65 from 64 pictures: got error %v, want a *config.Error that names batch", err)
 	}
 	if !sameSnapshot(snapshot(t, dir), before) {
-		t.Error("a forced run that cannot start changed files")
+		t.Error("a forced run that cannot start changed files, want no change")
 	}
 	mustTrain(t, cfg, data, TrainOptions{Dir: dir, Threads: 1, Force: true})
 	if bytes.Equal(readFile(t, dir, rundir.CheckpointFile), before[rundir.CheckpointFile]) {
-		t.Error("a forced run left the old checkpoint")
+		t.Error("a forced run left the old checkpoint, want its own")
 	}
 	if rows, err := rundir.ReadMetrics(filepath.Join(dir, rundir.MetricsFile)); err != nil || len(rows) != 1 {
 		t.Errorf("a forced run leaves %d metrics rows, want 1; error %v", len(rows), err)
@@ -376,10 +376,10 @@ func TestResumeWithOtherKernel(t *testing.T) {
 		_, err := Train(t.Context(), cfg, data, TrainOptions{Dir: dir, Threads: 1, Resume: true})
 		var e *ArithmeticError
 		if !errors.As(err, &e) || e.Before != other || e.Now != now {
-			t.Errorf("a state of %+v: %v, want an *ArithmeticError", other, err)
+			t.Errorf("a state of %+v: got error %v, want an *ArithmeticError from %[1]v to %[3]v", other, err, now)
 		}
 		if !sameSnapshot(snapshot(t, dir), before) {
-			t.Errorf("the refused resume of a state of %+v changed files", other)
+			t.Errorf("the refused resume of a state of %+v changed files, want no change", other)
 		}
 	}
 	mustTrain(t, cfg, data, TrainOptions{Dir: dir, Threads: 1, Resume: true, AllowOtherKernel: true})

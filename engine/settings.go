@@ -10,9 +10,10 @@ import (
 	"bnkit/engine/nn"
 )
 
-// Settings returns the settings of a run that starts from the model: its network, seed, data
-// and preprocessing, and defaults for everything else. The caller must not change the
-// settings of the network and the data, and may change the seed only if Origin is nil.
+// Settings returns the settings of a run that starts from the model: its network, seed,
+// initialisers, data and preprocessing, and defaults for everything else. The caller must not
+// change the settings of the network and the data, and may change the seed only if Origin is
+// nil.
 // The error is a *ModelError if the settings in the model's file cannot be read.
 func (m *Model) Settings() (config.Config, error) {
 	c := config.Default()

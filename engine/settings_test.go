@@ -64,7 +64,7 @@ func TestStartFromPruned(t *testing.T) {
 				}
 			}})
 			if !errors.Is(err, ErrInterrupted) {
-				t.Fatalf("%s: %v, want an interruption", set, err)
+				t.Fatalf("%s: got error %v, want an interruption", set, err)
 			}
 			mustTrain(t, cfg, r.data, TrainOptions{Dir: interrupted, Threads: 2, Resume: true})
 			if !bytes.Equal(readFile(t, interrupted, rundir.CheckpointFile), want) {
@@ -72,13 +72,13 @@ func TestStartFromPruned(t *testing.T) {
 			}
 		}
 		if got, err := LoadModel(filepath.Join(dir, rundir.CheckpointFile)); err != nil {
-			t.Error(err)
+			t.Errorf("%s: LoadModel returns error %v, want none", set, err)
 		} else {
 			checkTrainedPruned(t, m, got, arch.TrainableSet(set))
 		}
 	}
 	if !reflect.DeepEqual(before, m.Params.Values) {
-		t.Error("training has changed the model that it started from")
+		t.Error("training has changed the model that it started from, want no change")
 	}
 }
 
@@ -110,12 +110,12 @@ func checkTrainedPruned(t *testing.T, m, got *Model, set arch.TrainableSet) {
 			}
 		}
 		if moved > len(free.Values[i]) {
-			t.Errorf("%s: %d values of %s have changed, but only %d are trained", set, moved, small.Params.Tensors[i].Name, len(free.Values[i]))
+			t.Errorf("%s: %d values of %s have changed, want at most the %d trained ones", set, moved, small.Params.Tensors[i].Name, len(free.Values[i]))
 		}
 		changed += moved
 	}
 	if changed == 0 {
-		t.Errorf("%s: nothing has changed", set)
+		t.Errorf("%s: no value has changed, want some changes", set)
 	}
 	if set == arch.All {
 		if got.Origin != nil || len(got.Origins) == 0 || arch.All.Parameters(got.Network) != arch.All.Parameters(small.Network) {
@@ -130,7 +130,7 @@ func checkTrainedPruned(t *testing.T, m, got *Model, set arch.TrainableSet) {
 		before, after := m.Params.Of(i, arch.Beta), got.Params.Of(i, arch.Beta)
 		for _, channel := range complement(len(before), kept) {
 			if math.Float32bits(before[channel]) != math.Float32bits(after[channel]) || got.Params.Of(i, arch.Gamma)[channel] != 0 {
-				t.Errorf("%s: γ or β of the pruned channel %d of unit %d has changed", set, channel, i)
+				t.Errorf("%s: γ and β of the pruned channel %d of unit %d are %v and %v, want 0 and %v", set, channel, i, got.Params.Of(i, arch.Gamma)[channel], after[channel], before[channel])
 			}
 		}
 	}
@@ -164,7 +164,7 @@ func TestCompactForFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !reflect.DeepEqual(got.Network.Units, want.Network.Units) || weightsHash(got.Params) != weightsHash(want.Params) {
-		t.Error("the model from the file compacts to a different network")
+		t.Error("the model from the file compacts to another network or other parameters than the original")
 	}
 	for _, set := range []arch.TrainableSet{arch.All, arch.BN, arch.BNShortcut} {
 		gotTrained, wantTrained := gotC.Trained(read.Params, set, 1), wantC.Trained(m.Params, set, 1)
@@ -208,11 +208,11 @@ func TestStartLike(t *testing.T) {
 	fresh.InitialiseBy(m.Origin.Initialisers, 5)
 	for i := range m.Network.Units {
 		if !slices.Equal(got.Params.Of(i, arch.ConvWeight), fresh.Of(i, arch.ConvWeight)) {
-			t.Errorf("unit %d: the weights are not those of seed 5", i)
+			t.Errorf("unit %d: the weights differ from those of seed 5", i)
 		}
 		for _, c := range complement(m.Network.Units[i].OutShape.C, m.Kept[i]) {
 			if got.Params.Of(i, arch.Gamma)[c] != 0 || got.Params.Of(i, arch.Beta)[c] != 0 {
-				t.Errorf("unit %d: γ or β of the pruned channel %d is not 0", i, c)
+				t.Errorf("unit %d: γ and β of the pruned channel %d are %v and %v, want 0", i, c, got.Params.Of(i, arch.Gamma)[c], got.Params.Of(i, arch.Beta)[c])
 			}
 		}
 	}
@@ -235,14 +235,14 @@ func TestStartErrors(t *testing.T) {
 		"another model":   {func(c *config.Config) { c.Start = config.StartFrom + string(bytes.Repeat([]byte("0"), 64)) }, m},
 		"no start":        {func(c *config.Config) { c.Start = "" }, m},
 		"not a SHA-256":   {func(c *config.Config) { c.Start = config.StartFrom + "f00" }, m},
-		"an unknown verb": {func(c *config.Config) { c.Start = "to " + m.Source.SHA256 }, m},
+		"an unknown word": {func(c *config.Config) { c.Start = "to " + m.Source.SHA256 }, m},
 	} {
 		cfg := good
 		c.change(&cfg)
 		dir := filepath.Join(t.TempDir(), "run")
 		var bad *config.Error
 		if _, err := Train(t.Context(), cfg, r.data, TrainOptions{Dir: dir, From: c.from}); !errors.As(err, &bad) {
-			t.Errorf("%s: %v, want a *config.Error", what, err)
+			t.Errorf("%s: got error %v, want a *config.Error", what, err)
 		}
 		if exists, err := rundir.HasRun(dir); err != nil || exists {
 			t.Errorf("%s: HasRun is %v, %v; want false", what, exists, err)

@@ -31,7 +31,7 @@ func TestSoak(t *testing.T) {
 	cfg.Width, cfg.Epochs, cfg.LRDrops = 0.25, (steps+epochSteps-1)/epochSteps, []int{}
 
 	dir := t.TempDir()
-	var early, late resources // the largest after a session of the warm-up, and after a later one
+	var early, late resources // the largest after the sessions of the warm-up, and after the later ones
 	sessions := 0
 	for finished := false; !finished; sessions++ {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -59,7 +59,7 @@ func TestSoak(t *testing.T) {
 	t.Logf("%d steps in %d sessions: live heap %d kB at first and %d kB at most later, goroutines %d and %d, descriptors %d and %d",
 		cfg.Epochs*epochSteps, sessions, early.heap>>10, late.heap>>10, early.goroutines, late.goroutines, early.descriptors, late.descriptors)
 	if late.heap > early.heap+early.heap/4+1<<20 || late.goroutines > early.goroutines+1 || late.descriptors > early.descriptors {
-		t.Errorf("%d sessions: resources grow from %+v to %+v", sessions, early, late)
+		t.Errorf("%d sessions: resources grow from %+v to %+v, want at most a quarter and 1 MiB more heap, 1 more goroutine and no more descriptors", sessions, early, late)
 	}
 
 	whole := t.TempDir()

@@ -15,7 +15,7 @@ import (
 type Speed struct {
 	Inference float64 // inference in batches of InferenceBatch
 	Single    float64 // inference of one picture at a time
-	Training  float64 // steps that train γ and β, in batches of TrainingBatch
+	Training  float64 // forward and backward passes that train γ and β, in batches of TrainingBatch
 }
 
 // Speeds holds the speeds of several models, in the order in which they were given.

@@ -50,6 +50,6 @@ func TestSpeeds(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := MeasureSpeeds(ctx, slow, fast); !errors.Is(err, context.Canceled) {
-		t.Errorf("cancelled: %v, want context.Canceled", err)
+		t.Errorf("cancelled: got error %v, want context.Canceled", err)
 	}
 }

@@ -25,8 +25,8 @@ import (
 // so that ckpt.bnz and metrics.jsonl hold at least the epochs that resume.bnz counts,
 // whenever the run is killed. A resume removes later epochs from metrics.jsonl and trains
 // them again, to the same bits, so that ckpt.bnz gets the same bytes. If there is no
-// resume.bnz, the run has not completed an epoch and starts again from its config.json. If
-// ckpt.bnz shows that there was a resume.bnz, the resume is refused.
+// resume.bnz, the run has not completed an epoch and starts again from its config.json, unless
+// ckpt.bnz shows that a resume.bnz was lost: then the resume is refused.
 
 // save writes the files of a complete epoch.
 func (r *run) save(m *rundir.EpochMetrics) error {
@@ -304,8 +304,8 @@ func (r *run) restore(file *checkpoint.File) error {
 	done := state.progress
 	if done.Epochs < 0 || done.Epochs > r.cfg.Epochs || done.Steps < 0 || done.Steps > r.steps ||
 		done.Epochs == r.cfg.Epochs && done.Steps > 0 || done.Sums.Examples != done.Steps*r.cfg.Batch {
-		return r.refuse("", "%s was written after %d epochs and %d steps, but this run has %d epochs of %d steps",
-			rundir.ResumeFile, done.Epochs, done.Steps, r.cfg.Epochs, r.steps)
+		return r.refuse("", "%s was written after %d epochs and %d steps with %d examples, but this run has %d epochs of %d steps with %d examples each",
+			rundir.ResumeFile, done.Epochs, done.Steps, done.Sums.Examples, r.cfg.Epochs, r.steps, r.cfg.Batch)
 	}
 	if err := r.restoreTensors(file); err != nil {
 		return r.refuse("", "%s: %v", rundir.ResumeFile, err)
@@ -359,8 +359,8 @@ func (r *run) restoreTensors(file *checkpoint.File) error {
 }
 
 // ReadConfig reads a run's config.json at path or, if there is no such file, the settings
-// in the resume.bnz beside it. The error is rundir.ErrNoRun if neither exists, and a
-// *rundir.DamagedError if the settings are not valid.
+// in the resume.bnz beside it. The error is rundir.ErrNoRun if there is no config.json and
+// resume.bnz cannot be read, and a *rundir.DamagedError if the settings are not valid.
 func ReadConfig(path string) (config.Config, error) {
 	var c config.Config
 	b, err := durable.ReadFile(path, rundir.MaxConfigBytes)

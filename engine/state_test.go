@@ -22,7 +22,7 @@ func TestReadConfig(t *testing.T) {
 	}
 	path := filepath.Join(t.TempDir(), rundir.ConfigFile)
 	if _, err := ReadConfig(path); !errors.Is(err, rundir.ErrNoRun) {
-		t.Errorf("no file: %v, want ErrNoRun", err)
+		t.Errorf("no file: got error %v, want ErrNoRun", err)
 	}
 	if err := os.WriteFile(path, b, 0o666); err != nil {
 		t.Fatal(err)
@@ -36,7 +36,7 @@ func TestReadConfig(t *testing.T) {
 		}
 		var damaged *rundir.DamagedError
 		if _, err := ReadConfig(path); !errors.As(err, &damaged) || damaged.Path != path {
-			t.Errorf("%q: %v, want a *rundir.DamagedError that names the file", bad, err)
+			t.Errorf("%q: got error %v, want a *rundir.DamagedError that names the file", bad, err)
 		}
 	}
 }

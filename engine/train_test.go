@@ -31,13 +31,13 @@ func interruptAfter(t *testing.T, cfg config.Config, data *dataset.Data, o Train
 	}
 	_, err := Train(ctx, cfg, data, o)
 	if !errors.Is(err, ErrInterrupted) || !errors.Is(err, context.Canceled) {
-		t.Fatalf("%v, want an error that wraps ErrInterrupted and context.Canceled", err)
+		t.Fatalf("got error %v, want one that wraps ErrInterrupted and context.Canceled", err)
 	}
 	if taken != steps {
 		t.Errorf("training took %d steps, want it to stop after %d", taken, steps)
 	}
 	if _, err := os.Stat(filepath.Join(o.Dir, rundir.ResumeFile)); err != nil {
-		t.Error(err)
+		t.Errorf("looking for resume.bnz returns error %v, want none", err)
 	}
 }
 
@@ -66,7 +66,7 @@ func TestLearning(t *testing.T) {
 		}
 		for i, m := range rows {
 			if m != epochs[i] || m != r.Epochs[i] {
-				t.Errorf("epoch %d: row %+v, reported %+v, result %+v", i+1, m, epochs[i], r.Epochs[i])
+				t.Errorf("epoch %d: the row %+v, the report %+v and the result %+v differ, want the same", i+1, m, epochs[i], r.Epochs[i])
 			}
 			wantRate := 0.1
 			if i >= 5 {
@@ -88,10 +88,10 @@ func TestLearning(t *testing.T) {
 		// 4608+9216+512 and 18432+36864+2048 weights, and 64·4+4 parameters in the output
 		// layer.
 		if want := map[string]int{"bn": 672, "all": 77_652}[set]; r.Parameters != want {
-			t.Errorf("%d trained parameters, want %d", r.Parameters, want)
+			t.Errorf("%s: %d trained parameters, want %d", set, r.Parameters, want)
 		}
 		if written, err := ReadConfig(filepath.Join(dir, rundir.ConfigFile)); err != nil {
-			t.Error(err)
+			t.Errorf("ReadConfig returns error %v, want none", err)
 		} else if field, _, _ := cfg.Difference(&written); field != "" || written.Epochs != cfg.Epochs {
 			t.Errorf("config.json differs in %q and has %d epochs, want no difference and %d", field, written.Epochs, cfg.Epochs)
 		}
@@ -139,12 +139,12 @@ func TestValidation(t *testing.T) {
 	m.Data.Selection.RandomLabels = false
 	var other *DataError
 	if _, err := m.OpenData(""); !errors.As(err, &other) {
-		t.Errorf("true labels: %v, want a *DataError", err)
+		t.Errorf("true labels: got error %v, want a *DataError", err)
 	}
 	cfg.Validation = 6000
 	var bad *config.Error
 	if _, err := Train(t.Context(), cfg, data, TrainOptions{Dir: t.TempDir()}); !errors.As(err, &bad) || bad.Key != "validation" {
-		t.Errorf("all pictures held out: %v, want a *config.Error that names validation", err)
+		t.Errorf("all pictures held out: got error %v, want a *config.Error that names validation", err)
 	}
 }
 
@@ -185,7 +185,7 @@ func TestNormalisationIsStored(t *testing.T) {
 			_, err = m.Evaluator(found, 1)
 		}
 		if !errors.As(err, &bad) {
-			t.Errorf("a mean of 5 values: %v, want a *ModelError", err)
+			t.Errorf("a mean of 5 values: got error %v, want a *ModelError", err)
 		}
 	}
 }
@@ -194,18 +194,15 @@ func TestNormalisationIsStored(t *testing.T) {
 // *DivergedError, and that no checkpoint is written.
 func TestDivergence(t *testing.T) {
 	data, cfg := synthetic(64, 20), tinyConfig()
-	cfg.Epochs, cfg.LRDrops = 1, nil
-	dir := t.TempDir()
-	mustTrain(t, cfg, data, TrainOptions{Dir: dir, Threads: 1})
-	cfg.Trainable, cfg.LR = "all", 1e38
+	cfg.Epochs, cfg.LRDrops, cfg.Trainable, cfg.LR = 1, nil, "all", 1e38
 	var e *DivergedError
-	other := t.TempDir()
-	_, err := Train(t.Context(), cfg, data, TrainOptions{Dir: other, Threads: 1})
+	dir := t.TempDir()
+	_, err := Train(t.Context(), cfg, data, TrainOptions{Dir: dir, Threads: 1})
 	if !errors.As(err, &e) || e.Epoch != 1 || e.Step < 1 || e.LearningRate != 1e38 {
-		t.Fatalf("%v, want a *DivergedError in epoch 1 at rate 1e38", err)
+		t.Fatalf("got error %v, want a *DivergedError in epoch 1 at rate 1e38", err)
 	}
-	if _, err := os.Stat(filepath.Join(other, rundir.CheckpointFile)); err == nil {
-		t.Error("a diverged first epoch left a checkpoint")
+	if _, err := os.Stat(filepath.Join(dir, rundir.CheckpointFile)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("looking for the checkpoint of a first epoch that diverged returns error %v, want os.ErrNotExist", err)
 	}
 }
 
@@ -248,13 +245,13 @@ func TestDivergedTestLoss(t *testing.T) {
 		}
 		var e *DivergedError
 		if err := r.epoch(t.Context()); !errors.As(err, &e) || e.What != what || e.Epoch != 2 {
-			t.Errorf("%v, want a *DivergedError that names %s and epoch 2", err, what)
+			t.Errorf("got error %v, want a *DivergedError that names %s and epoch 2", err, what)
 		}
 		r.trainer.Close()
 		owned.Release()
 		for name, b := range want {
 			if !bytes.Equal(readFile(t, dir, name), b) {
-				t.Errorf("%s: %s has changed", what, name)
+				t.Errorf("%s: %s has changed, want no change", what, name)
 			}
 		}
 	}
@@ -278,7 +275,7 @@ func TestStepAllocatesNothing(t *testing.T) {
 				t.Fatal("out of batches")
 			}
 			if loss := r.trainer.Step(b.Images, b.Labels, 0.1); math.IsNaN(loss.Sum) {
-				t.Fatal("diverged")
+				t.Fatalf("%s: the loss is NaN, want a number", set)
 			}
 		})
 		if allocations != 0 {
@@ -320,7 +317,7 @@ func TestBatchNormSettings(t *testing.T) {
 	}
 	m.Preprocessing.Eps = 1e-5
 	if got := evaluate(); got.TestLoss == r.Epochs[0].TestLoss {
-		t.Error("the test loss does not depend on eps")
+		t.Errorf("with eps 1e-5, the test loss is %v, as with eps 0.25; want another", got.TestLoss)
 	}
 
 	// With a momentum of 1, the running statistics are those of the last batch.
@@ -340,7 +337,7 @@ func TestBatchNormSettings(t *testing.T) {
 	}
 	if batch := lastBatch.trainer.training.BatchStatistics(); !slices.EqualFunc(lastBatch.trainer.running.Mean, batch.Mean, slices.Equal) ||
 		!slices.EqualFunc(lastBatch.trainer.running.Var, batch.Var, slices.Equal) {
-		t.Error("with a momentum of 1, the running statistics still depend on earlier batches")
+		t.Errorf("with a momentum of 1, the running statistics are %+v, want those of the last batch, %+v", lastBatch.trainer.running, batch)
 	}
 }
 
@@ -386,7 +383,7 @@ func TestLossSettings(t *testing.T) {
 			t.Errorf("%s: first loss %v, want %v, the loss without the setting", name, loss, wantLoss)
 		}
 		if bytes.Equal(got, plain) {
-			t.Errorf("%s does not change the checkpoint", name)
+			t.Errorf("with and without %s, the checkpoint is the same, want a change", name)
 		}
 	}
 }

@@ -81,7 +81,7 @@ func TestStepAgainstFloat64(t *testing.T) {
 			for j, got := range r.trainer.params.Values[i] {
 				if !trains(i, j) {
 					if math.Float32bits(got) != math.Float32bits(before.Values[i][j]) {
-						t.Fatalf("%s: %s[%d] is not trained, but changed", set, want.Tensors[i].Name, j)
+						t.Fatalf("%s: %s[%d], which is not trained, changes from %v to %v, want no change", set, want.Tensors[i].Name, j, before.Values[i][j], got)
 					}
 					continue
 				}
@@ -89,11 +89,11 @@ func TestStepAgainstFloat64(t *testing.T) {
 				change += (want.Values[i][j] - start) * (want.Values[i][j] - start)
 				difference += (want.Values[i][j] - float64(got)) * (want.Values[i][j] - float64(got))
 				if want.Values[i][j] == start {
-					t.Errorf("%s: %s[%d] is trained, but does not change", set, want.Tensors[i].Name, j)
+					t.Errorf("%s: the reference of %s[%d], which is trained, stays at %v, want a change", set, want.Tensors[i].Name, j, start)
 				}
 			}
 			if !(math.Sqrt(difference) <= 1e-3*math.Sqrt(change)) {
-				t.Errorf("%s: the error of %s is %.2g times its change", set, want.Tensors[i].Name, math.Sqrt(difference/change))
+				t.Errorf("%s: the error of %s is %.2g times its change, want at most 1e-3", set, want.Tensors[i].Name, math.Sqrt(difference/change))
 			}
 		}
 	}

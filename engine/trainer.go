@@ -50,16 +50,16 @@ func NewTrainer(net *arch.Network, cfg *config.Config, threads int) (*Trainer, e
 	return newTrainerOf(m, cfg, threads)
 }
 
-// Trainer is like NewTrainer, but returns a trainer that continues from m's parameters. Steps
-// change m's parameters and its Stored statistics. To keep m's γ, β and statistics, train a
-// Variant. Pruned channels of m are left out, so training does not change them. Call Update
-// before m is used.
+// Trainer is like NewTrainer, but returns a trainer that continues from m's parameters and
+// from its Stored statistics if there are any. If no channel of m is pruned, steps change
+// both. Otherwise pruned channels are left out, and Update copies the parameters, but no
+// statistics, to m; call it before m is used. To keep m's γ, β and statistics, train a Variant.
 func (m *Model) Trainer(cfg *config.Config, threads int) (*Trainer, error) {
 	return newTrainerOf(m, cfg, threads)
 }
 
 // newTrainerOf returns a trainer that starts from the parameters of m, and from the Stored
-// statistics of m if there are any, and changes them.
+// statistics of m if there are any. Its steps change them unless channels of m are pruned.
 func newTrainerOf(m *Model, cfg *config.Config, threads int) (*Trainer, error) {
 	t := &Trainer{
 		network: m.Network, params: m.Params, running: m.Stored, model: m,

@@ -67,7 +67,7 @@ func TestGammaNearZero(t *testing.T) {
 		}
 	}
 	if got, want := (&Model{Network: net, Params: p}).gammaNearZero(), float64(near)/float64(all); got != want {
-		t.Errorf("%v, want %v", got, want)
+		t.Errorf("the share of γ near zero is %v, want %v", got, want)
 	}
 }
 

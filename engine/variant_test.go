@@ -57,7 +57,7 @@ func TestVariant(t *testing.T) {
 	first := measure(e)
 	v := m.Variant()
 	if v.Stored != nil {
-		t.Error("the variant has Stored statistics")
+		t.Errorf("the variant has the Stored statistics %+v, want none", v.Stored)
 	}
 	for i, x := range v.Params.Tensors {
 		own := x.Kind == arch.Gamma || x.Kind == arch.Beta
@@ -87,18 +87,18 @@ func TestVariant(t *testing.T) {
 	if remeasured := measure(e); remeasured != first {
 		t.Errorf("the model measures %+v after its variant, want %+v, as before", remeasured, first)
 	}
-	if weightsHash(m.Params) != before {
-		t.Error("the model has changed")
+	if got := weightsHash(m.Params); got != before {
+		t.Errorf("after measuring, the model's weights have hash %s, want %s, as before", got, before)
 	}
 
 	var refused *ModelError
 	if _, err := e.ForVariant(bareModel(t, "resnet-8", arch.OptionB)); !errors.As(err, &refused) {
-		t.Errorf("another network: %v, want a *ModelError", err)
+		t.Errorf("another network: got error %v, want a *ModelError", err)
 	}
 	other := *m
 	other.Params = m.Params.Share(func(x *arch.Tensor) bool { return x.Name == "blocks.1.conv2.weight" })
 	if _, err := e.ForVariant(&other); !errors.As(err, &refused) {
-		t.Errorf("another convolution: %v, want a *ModelError", err)
+		t.Errorf("another convolution: got error %v, want a *ModelError", err)
 	}
 }
 
@@ -116,10 +116,10 @@ func TestSaveWithoutOrigin(t *testing.T) {
 			t.Fatal(err)
 		}
 		if m.Source != read.Source || m.Source.Bytes == 0 {
-			t.Errorf("written as %+v, read as %+v", m.Source, read.Source)
+			t.Errorf("the source after loading is %+v, want %+v, as after saving, with a size", read.Source, m.Source)
 		}
 		if weightsHash(read.Params) != weightsHash(m.Params) || !reflect.DeepEqual(read.Network, m.Network) {
-			t.Errorf("%s: the loaded network differs", shortcut)
+			t.Errorf("%s: the loaded network is %+v, want %+v with the same parameters", shortcut, read.Network, m.Network)
 		}
 		if read.Origin != nil || read.History != nil || read.Stored != nil || !reflect.DeepEqual(read.Preprocessing, Preprocessing{}) ||
 			read.Estimation != (Estimation{}) || read.Data != (DataSet{}) {
@@ -132,11 +132,11 @@ func TestSaveWithoutOrigin(t *testing.T) {
 		}
 		var e *ModelError
 		if _, err := read.OpenData(""); !errors.As(err, &e) {
-			t.Errorf("OpenData: %v, want a *ModelError", err)
+			t.Errorf("OpenData: got error %v, want a *ModelError", err)
 		}
 		for _, key := range []string{"seed", "trainable", "data", "normalisation_mean"} {
 			if v, ok := read.ExportMetadata()[key]; ok {
-				t.Errorf("%s is not known, but is exported as %q", key, v)
+				t.Errorf("%s, which is not known, is exported as %q, want no such key", key, v)
 			}
 		}
 	}
@@ -156,25 +156,25 @@ func TestSaveErrors(t *testing.T) {
 	origin := m.Origin
 	m.Origin = &Origin{Trainable: arch.BN, Initialisers: nn.DefaultInitialisers}
 	if err := m.Save(path); !errors.As(err, &e) {
-		t.Errorf("a network without a name with only γ and β trained: %v, want a *ModelError", err)
+		t.Errorf("a network without a name with only γ and β trained: got error %v, want a *ModelError", err)
 	}
 	if m.Origin = origin; m.Origin != nil {
 		t.Fatal("bareModel returned a model with an Origin, so not all tensors would be stored")
 	}
 	if err := m.Save(path); err != nil {
-		t.Errorf("a network without a name with all tensors stored: %v", err)
+		t.Errorf("a network without a name with all tensors stored: got error %v, want none", err)
 	}
 	if read, err := LoadModel(path); err != nil || !reflect.DeepEqual(read.Network.Units, net.Units) {
-		t.Errorf("the loaded network differs; error %v", err)
+		t.Errorf("loading a network without a name: got error %v, want none and the same units", err)
 	}
 	m = bareModel(t, "resnet-8", arch.OptionA)
 	m.Origin = &Origin{Trainable: arch.BN, Seed: 3, Initialisers: nn.DefaultInitialisers}
 	m.Data.Name, m.Data.Selection.Seed = "sample", 4
 	if err := m.Save(path); !errors.As(err, &e) {
-		t.Errorf("two seeds: %v, want a *ModelError", err)
+		t.Errorf("two seeds: got error %v, want a *ModelError", err)
 	}
 	if m.Source != (Source{}) {
-		t.Errorf("no file was written, but the source is %+v", m.Source)
+		t.Errorf("after a Save that failed, the source is %+v, want none", m.Source)
 	}
 }
 

@@ -64,7 +64,7 @@ func TestResumeVariants(t *testing.T) {
 		interruptAfter(t, cfg, data, TrainOptions{Dir: parts, Threads: 1}, 6)
 		mustTrain(t, cfg, data, TrainOptions{Dir: parts, Threads: 2, Resume: true})
 		if !bytes.Equal(readFile(t, parts, rundir.CheckpointFile), readFile(t, whole, rundir.CheckpointFile)) {
-			t.Errorf("%+v: the resumed run wrote a different checkpoint", cfg)
+			t.Errorf("%+v: the checkpoint of the resumed run differs from that of the uninterrupted one", cfg)
 		}
 	}
 }
@@ -81,7 +81,7 @@ func TestBiasesAreTrained(t *testing.T) {
 	before.Initialise(cfg.Seed)
 	for i, values := range r.trainer.params.Values {
 		if x := r.trainer.params.Tensors[i]; x.Kind == arch.ConvBias && slices.Equal(values, before.Values[i]) {
-			t.Errorf("%s did not change", x.Name)
+			t.Errorf("%s is still %v, want a change", x.Name, values)
 		}
 	}
 }

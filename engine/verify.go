@@ -62,7 +62,7 @@ func VerifyState(ctx context.Context, dir string, m *Model) (epochs int, err err
 	case epochs != done && epochs != done-1:
 		return fail("it is the state after %d epochs, but %s was trained for %d", epochs, rundir.CheckpointFile, done)
 	case state.seed() != m.seed():
-		return fail("its seed is %d, that of %s %d", state.seed(), rundir.CheckpointFile, m.seed())
+		return fail("its seed is %d, but that of %s is %d", state.seed(), rundir.CheckpointFile, m.seed())
 	case state.Data.Digest != m.Data.Digest:
 		return fail("it was trained on other pictures than %s", rundir.CheckpointFile)
 	}

@@ -53,7 +53,7 @@ func TestWidth(t *testing.T) {
 			_, err := LoadModel(path)
 			var e *ModelError
 			if !errors.As(err, &e) || !strings.Contains(e.Reason, wantErr) {
-				t.Errorf("tensors of width %v in a network of %v: %v, want a *ModelError that contains %q", width, other, err, wantErr)
+				t.Errorf("tensors of width %v in a network of %v: got error %v, want a *ModelError that contains %q", width, other, err, wantErr)
 			}
 		}
 	}

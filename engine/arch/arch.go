@@ -29,8 +29,8 @@ const (
 	AveragePool
 )
 
-// Unit is an operation, its BatchNorm, an optional residual and an optional
-// ReLU:
+// Unit is an operation, followed by an optional BatchNorm, an optional residual and an
+// optional ReLU:
 //
 //	out = relu(bn(op(in) + bias) + residual)
 type Unit struct {
@@ -65,7 +65,7 @@ func (u *Unit) MACs() int64 {
 // output and a linear output layer with bias, named "fc".
 type Network struct {
 	Name    string  // name that Build got, e.g. "resnet-20"
-	Options Options // options that Build got; meaningless if Build did not make the network
+	Options Options // options that Build used; meaningless if Build did not make the network
 	Input   Shape
 	Classes int
 	Units   []Unit // each unit comes after the units that it reads
@@ -116,8 +116,8 @@ const (
 // Options holds the properties of a network that its name does not determine.
 type Options struct {
 	Input    Shape    // 1 or 3 channels, 8×8 to 256×256
-	Classes  int      // at least 2
-	Shortcut Shortcut // OptionB if empty; only CIFAR ResNets support the other options
+	Classes  int      // 2 to 100,000
+	Shortcut Shortcut // OptionB if empty; only resnet-N and wrn-N-K support the other options
 	Variants
 }
 
@@ -125,7 +125,7 @@ type Options struct {
 type Error struct {
 	Name   string // the requested network
 	Reason string // what is wrong and what to use instead
-	Option string // name in config.json of the invalid field of Options; "" if the network's name is invalid
+	Option string // name in config.json of the invalid Shortcut or variant; "" if the error is not about one
 }
 
 func (e *Error) Error() string { return fmt.Sprintf("network %q: %s", e.Name, e.Reason) }
@@ -142,7 +142,7 @@ func Build(name string, o Options) (*Network, error) {
 		o.Shortcut = OptionB
 	}
 	if len(name) > maxName {
-		return nil, &Error{Name: name[:maxName] + "...", Reason: fmt.Sprintf("it has more than %d bytes, more than the name of any network", maxName)}
+		return nil, &Error{Name: name[:maxName] + "...", Reason: fmt.Sprintf("the name has more than %d bytes, more than that of any network", maxName)}
 	}
 	if o.Shortcut != OptionA && o.Shortcut != OptionACentred && o.Shortcut != OptionB {
 		return nil, &Error{Name: name, Option: "shortcut", Reason: fmt.Sprintf("unknown shortcut %.40q; use A, A-centred or B", o.Shortcut)}

@@ -90,22 +90,22 @@ func TestNamesAndShapes(t *testing.T) {
 			seen := map[string]bool{}
 			for _, x := range n.Tensors() {
 				if seen[x.Name] {
-					t.Errorf("the name %s occurs twice", x.Name)
+					t.Errorf("the name %s occurs twice, want once", x.Name)
 				}
 				seen[x.Name] = true
 			}
 			for _, name := range []string{"conv.weight", "bn.weight", "bn.bias", "blocks.0.conv1.weight", "blocks.8.bn2.bias", "fc.weight", "fc.bias"} {
 				if !seen[name] {
-					t.Errorf("the tensor %s is missing", name)
+					t.Errorf("there is no tensor %s, want one", name)
 				}
 			}
 			if seen["blocks.3.shortcut.0.weight"] != (shortcut == OptionB) || seen["blocks.0.shortcut.0.weight"] {
-				t.Errorf("shortcut %s: block 3 has a shortcut tensor = %v and block 0 = %v, want %v and false", shortcut,
-					seen["blocks.3.shortcut.0.weight"], seen["blocks.0.shortcut.0.weight"], shortcut == OptionB)
+				t.Errorf("shortcut %s: whether block 0 and block 3 have the weight of a shortcut: %v and %v, want false and %v", shortcut,
+					seen["blocks.0.shortcut.0.weight"], seen["blocks.3.shortcut.0.weight"], shortcut == OptionB)
 			}
 			for i, u := range n.Units {
 				if u.In >= i || u.Add.Kind != NoResidual && u.Add.From >= i {
-					t.Errorf("unit %d reads a later unit", i)
+					t.Errorf("unit %d reads unit %d and adds the output of unit %d, want earlier units", i, u.In, u.Add.From)
 				}
 				if u.Add.Kind == NoResidual {
 					continue
@@ -137,8 +137,8 @@ func TestBuildErrors(t *testing.T) {
 		{"wrn-14", cifar, "resnet-N"},
 		{"wrn-14-0", cifar, "width factor"},
 		{"wrn-14-65", cifar, "width factor"},
-		{"wrn-8-576460752303423489", cifar, "width factor"}, // 16 times this overflows to 16
-		{"wrn-8-1152921504606846977", cifar, "width factor"},
+		{"wrn-8-576460752303423489", cifar, "width factor"},  // 16 times this overflows to a negative number
+		{"wrn-8-1152921504606846977", cifar, "width factor"}, // 16 times this overflows to 16
 		{strings.Repeat("x", 1<<20), cifar, "more than 100 bytes"},
 		{"vgg", cifar, "unknown; use one of: resnet-N, wrn-N-K, resnet-N-bottleneck, convnet, vgg-11"},
 		{"resnet-18", cifar, "not 6D+2; the nearest are 14 and 20; resnet18, without a hyphen, is the ImageNet network"},
@@ -173,15 +173,15 @@ func TestBuildErrors(t *testing.T) {
 func TestTrainableSets(t *testing.T) {
 	for _, s := range TrainableSets {
 		if got, err := ParseTrainableSet(string(s)); err != nil || got != s {
-			t.Errorf("ParseTrainableSet(%q) returns %q, %v", s, got, err)
+			t.Errorf("ParseTrainableSet(%q) returns %q and error %v, want the set and no error", s, got, err)
 		}
 		if s.Meaning() == "" {
-			t.Errorf("the Meaning of %s is empty", s)
+			t.Errorf("the Meaning of %s is empty, want a description", s)
 		}
 	}
 	for _, name := range []string{"random-1", "random-2", "bn+random-2", "random-1024"} {
 		if got, err := ParseTrainableSet(name); err != nil || string(got) != name || got.Meaning() == "" {
-			t.Errorf("ParseTrainableSet(%q) returns %q, %v, with Meaning %q; want the set and a Meaning", name, got, err, got.Meaning())
+			t.Errorf("ParseTrainableSet(%q) returns %q with Meaning %q, and error %v; want the set with a Meaning, and no error", name, got, got.Meaning(), err)
 		}
 	}
 	for _, name := range []string{"random", "random-", "random-0", "random-02", "random-+2", "random--2", "random-1025", "random-99999999999999999999",

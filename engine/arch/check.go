@@ -2,9 +2,9 @@ package arch
 
 import "fmt"
 
-// Check returns an *Error if the parts of a network do not fit together: a unit reads a
-// later unit, an output shape does not follow from the input shape, or a residual cannot
-// be added. Networks that Build returns are valid.
+// Check returns an *Error if the parts of a network do not fit together: a unit does not
+// read an earlier unit, an output shape does not follow from the input shape, or a residual
+// cannot be added. Networks that Build returns are valid.
 func (n *Network) Check() error {
 	if len(n.Units) == 0 || n.Classes < 1 || n.Input.C < 1 || n.Input.H < 1 || n.Input.W < 1 {
 		return &Error{Name: n.Name, Reason: fmt.Sprintf("%d units, pictures of %v and %d classes: all must be at least 1", len(n.Units), n.Input, n.Classes)}

@@ -70,8 +70,8 @@ func (n *Network) Description() ([]byte, error) {
 	return json.Marshal(units)
 }
 
-// ParseDescription returns the network that a Description describes, for pictures of the
-// given shape. The error is an *Error if the description is invalid.
+// ParseDescription returns the network that a description describes, for pictures of the
+// given shape. The error is an *Error.
 func ParseDescription(name string, description []byte, input Shape, classes int) (*Network, error) {
 	fail := func(format string, args ...any) (*Network, error) {
 		return nil, &Error{Name: name, Reason: "its description is invalid: " + fmt.Sprintf(format, args...)}

@@ -40,7 +40,7 @@ func TestInvalidDescriptions(t *testing.T) {
 		return "[" + unit + `,{"name":"conv2","bn":"bn2","in":0,"channels":4,"kernel":3,"stride":1,"pad":1` + fields + "}]"
 	}
 	if _, err := arch.ParseDescription("x", []byte(second(`,"add":{"kind":"identity","from":0}`)), arch.Shape{C: 3, H: 8, W: 8}, 10); err != nil {
-		t.Fatalf("a network that is possible: %v", err)
+		t.Fatalf("a valid description: got error %v, want none", err)
 	}
 	for name, text := range map[string]string{
 		"not JSON":            `[{`,

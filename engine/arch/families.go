@@ -9,8 +9,8 @@ import (
 // family is a kind of network. To add a family, define it in a new file and list it in
 // families.
 type family struct {
-	// names lists the names of the family's networks, and patterns for names that
-	// contain numbers.
+	// names lists the names of the family's networks, and patterns of names, such as
+	// resnet-N.
 	names []string
 
 	// build appends the units of the network that n.Name names. It returns the options
@@ -54,7 +54,7 @@ func (n *Network) buildByName() (supportedOptions, error) {
 	return supportedOptions{}, &Error{Name: n.Name, Reason: "unknown; use one of: " + strings.Join(Names(), ", ") + "; " + cifarForms}
 }
 
-// Names returns the names of networks, and patterns for names that contain numbers.
+// Names returns the names of all networks, and patterns of names, such as resnet-N.
 func Names() []string {
 	var names []string
 	for _, f := range families {

@@ -46,7 +46,7 @@ var imageNetResNets = family{
 	},
 }
 
-// imageNetNames returns the names of ImageNet ResNets, and patterns for names with numbers.
+// imageNetNames returns the names of ImageNet ResNets, and the patterns of their other names.
 func imageNetNames() (names []string) {
 	for _, r := range namedImageNetResNets {
 		names = append(names, r.name)

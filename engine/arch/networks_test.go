@@ -59,8 +59,8 @@ func TestPublishedMACs(t *testing.T) {
 	}
 }
 
-// TestStages checks that an ImageNet ResNet is the same by name and by its numbers of
-// blocks.
+// TestStages checks that the name of an ImageNet ResNet and its numbers of blocks build the
+// same network, and that other numbers of blocks give the expected numbers of convolutions.
 func TestStages(t *testing.T) {
 	o := Options{Input: Shape{3, 64, 64}, Classes: 7}
 	for byBlocks, byName := range map[string]string{"resnet2-2-2-2": "resnet18", "resnet3-4-6-3-bottleneck": "resnet50", "resnet3-24-36-3-bottleneck": "resnet200"} {
@@ -76,7 +76,7 @@ func TestStages(t *testing.T) {
 			t.Errorf("%s and %s have different units, want the same", byBlocks, byName)
 		}
 	}
-	// 25, 76 and 100 convolutions, not counting one shortcut in each stage.
+	// Apart from the shortcuts, there are the first convolution and three in each bottleneck.
 	for name, want := range map[string]int{"resnet2-2-2-2-bottleneck": 25, "resnet2-4-17-2-bottleneck": 76, "resnet2-12-17-2-bottleneck": 100} {
 		n, err := Build(name, o)
 		if err != nil {
@@ -133,7 +133,7 @@ func TestNetworks(t *testing.T) {
 		seen := map[string][]int{}
 		for _, x := range n.Tensors() {
 			if seen[x.Name] != nil {
-				t.Errorf("%s: the name %s occurs twice", c.name, x.Name)
+				t.Errorf("%s: the name %s occurs twice, want once", c.name, x.Name)
 			}
 			seen[x.Name] = x.Shape
 		}

@@ -17,7 +17,7 @@ type ResidualKind int
 const (
 	NoResidual ResidualKind = iota
 	Identity                // unchanged; both outputs have the same shape
-	Projection              // unchanged, from a unit without ReLU and residual that nothing else reads
+	Projection              // unchanged, from a unit without ReLU or residual that nothing else reads
 	Mapped                  // channel by channel, by a ChannelMap
 )
 
@@ -107,7 +107,7 @@ func (m *ChannelMap) check(from, to Shape) string {
 	}
 	for c, source := range m.Source {
 		if source != NoSource && (source < 0 || source >= from.C) {
-			return fmt.Sprintf("its channel map takes channel %d from channel %d, but there are %d channels", c, source, from.C)
+			return fmt.Sprintf("its channel map takes channel %d from channel %d, but there are %d source channels", c, source, from.C)
 		}
 	}
 	return ""

@@ -31,7 +31,7 @@ func TestResidualKinds(t *testing.T) {
 			if r := n.Units[i].Add; r.Kind != NoResidual {
 				got = append(got, r.Kind)
 				if (r.Map != nil) != (r.Kind == Mapped) {
-					t.Errorf("%s %s: a residual of kind %d has map %v", c.name, c.shortcut, r.Kind, r.Map)
+					t.Errorf("%s %s: a residual of kind %d has map %v, want a map only for kind %d (Mapped)", c.name, c.shortcut, r.Kind, r.Map, Mapped)
 				}
 			}
 		}

@@ -20,7 +20,7 @@ func (k Kind) String() string {
 
 // Tensor describes one trainable tensor.
 type Tensor struct {
-	Name     string // canonical: open_lth's state-dict name, e.g. "blocks.0.bn1.weight"
+	Name     string // canonical, e.g. "blocks.0.bn1.weight"
 	Kind     Kind
 	Shape    []int
 	FanIn    int  // number of inputs that one output of its layer depends on; 0 for γ and β

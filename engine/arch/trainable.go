@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// TrainableSet names the tensors that a run trains. All others keep their random initial
-// values. In every set, BatchNorm normalises with the batch's statistics.
+// TrainableSet names the tensors that a run trains. All others keep their initial values.
+// With every set, BatchNorm normalises with the batch's statistics.
 type TrainableSet string
 
 // The trainable sets (Frankle et al. 2021, section 3, and γ or β alone).
@@ -32,7 +32,7 @@ const (
 	maxRandom      = 1024
 )
 
-// TrainableSets lists the sets in the order in which help texts show them.
+// TrainableSets lists all sets but the random ones, in the order in which help texts show them.
 var TrainableSets = []TrainableSet{BN, All, Output, BNOutput, BNShortcut, GammaOnly, BetaOnly, Nothing}
 
 // TrainableNames returns the names of the sets, separated by commas, for help texts.

@@ -20,9 +20,9 @@ type Variants struct {
 	Width float64 `json:"width,omitempty"`
 
 	// BN is NoBN for a network without BatchNorm, and "" otherwise. If BNEvery is
-	// K > 1, BatchNorm follows the first convolution and one in every K convolutions
-	// after it. Shortcuts keep their BatchNorms. A convolution without BatchNorm has a
-	// bias instead.
+	// K > 1, BatchNorm follows the first convolution, the second, and every K-th
+	// convolution after the second. Shortcuts keep their BatchNorms then. A convolution
+	// that loses its BatchNorm gets a bias.
 	BN      string `json:"bn,omitempty"`
 	BNEvery int    `json:"bn_every,omitempty"`
 
@@ -82,12 +82,12 @@ func (n *Network) applyVariants(o Options) error {
 // These limits bound the time for matching patterns, which may come from a file. A list of
 // more names than there are BatchNorms is refused as well.
 const (
-	maxPatterns      = 64  // with *, ? or [
+	maxPatterns      = 64  // elements that are not the name of a BatchNorm
 	maxPatternLength = 256 // bytes
 )
 
 // forMatchingBatchNorms calls do for the units whose BatchNorms match a comma-separated list of
-// patterns. It fails if a pattern matches none, or if there are too many patterns.
+// names and patterns. It fails if an element matches none, or if the list exceeds a limit.
 func (n *Network) forMatchingBatchNorms(option, list string, do func(*Unit)) error {
 	if list == "" {
 		return nil
@@ -128,7 +128,7 @@ func (n *Network) forMatchingBatchNorms(option, list string, do func(*Unit)) err
 			}
 		}
 		if !found {
-			return fail("no BatchNorm is named %q; use names or patterns of them, e.g. %s or *", pattern, first)
+			return fail("no BatchNorm matches %q; use names or patterns of them, e.g. %s or *", pattern, first)
 		}
 	}
 	return nil

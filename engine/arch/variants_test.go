@@ -52,7 +52,7 @@ func TestVariants(t *testing.T) {
 		var bns, want, trained []string
 		for _, u := range n.Units {
 			if u.Op == Convolution && (u.BN == "") && !u.Bias {
-				t.Errorf("%s %+v: %s has neither BatchNorm nor bias", c.name, o, u.Name)
+				t.Errorf("%s %+v: %s has neither BatchNorm nor bias, want one", c.name, o, u.Name)
 			}
 			if u.BN == "" {
 				continue
@@ -84,7 +84,7 @@ func TestVariants(t *testing.T) {
 	}
 }
 
-// TestManyNames checks that a list can name all BatchNorms of a deep network, but can have at
+// TestManyNames checks that a list can name all BatchNorms of a deep network, but can hold at
 // most 64 patterns.
 func TestManyNames(t *testing.T) {
 	build := func(list string) (*Network, error) {
@@ -105,7 +105,7 @@ func TestManyNames(t *testing.T) {
 	}
 	for i := range net.Units {
 		if !net.Units[i].NoScale {
-			t.Errorf("%s still has a scale", net.Units[i].BN)
+			t.Errorf("%s has a scale, want none", net.Units[i].BN)
 		}
 	}
 	if _, err := build(strings.Repeat("*bn1,", 63) + "*"); err != nil {

@@ -59,7 +59,7 @@ var vgg38 = family{
 // three stages, each of five blocks of two convolutions and one block that halves the
 // picture. All have 32 channels. The halving block averages 2×2 pixels between its
 // convolutions, and its shortcut is a 1×1 convolution of stride 2 without BatchNorm. The
-// report uses leaky ReLU (slope 0.01) instead of ReLU.
+// report has leaky ReLUs (slope 0.01) instead of these ReLUs.
 func buildVGG38(n *Network) {
 	const width, stages, blocks = 32, 3, 5
 	unit := func(prefix string, i, in int, add Residual) int {

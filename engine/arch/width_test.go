@@ -64,7 +64,7 @@ func TestWideResNets(t *testing.T) {
 			t.Fatal(err)
 		}
 		if !reflect.DeepEqual(got.Units, want.Units) {
-			t.Errorf("%s of width %v and %s have different units", c.name, c.width, c.wide)
+			t.Errorf("%s of width %v and %s have different units, want the same", c.name, c.width, c.wide)
 		}
 	}
 }
@@ -196,7 +196,8 @@ func TestSetChannels(t *testing.T) {
 		if err := n.Check(); err != nil {
 			t.Errorf("shortcut %s: Check returns error %v, want none", shortcut, err)
 		}
-		// Stem, shortcuts and output layer, and two convolutions of 3×3 in each block.
+		// The sum of the first convolution, the output layer, the two 3×3 convolutions of each
+		// block and, with option B, the shortcuts.
 		want := 16*27 + 64*10 + 9*(16*5+5*16+16*5+5*40+40*5+5*64)
 		if shortcut == OptionB {
 			want += 16*40 + 40*64

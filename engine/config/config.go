@@ -92,7 +92,8 @@ func Default() Config {
 }
 
 // Resolve sets LRDrops to its default if it is nil: with schedule "step", two thirds and
-// thirteen fifteenths of the epochs, rounded; with other schedules, an empty list.
+// thirteen fifteenths of the epochs, rounded; with other schedules, an empty list. In a short
+// run, it leaves out a drop that would come twice or at the end of the run.
 func (c *Config) Resolve() {
 	if c.LRDrops != nil {
 		return

@@ -14,7 +14,7 @@ import (
 func TestDefaultConfigIsValid(t *testing.T) {
 	c := Default()
 	if err := c.Validate(); err != nil {
-		t.Fatal(err)
+		t.Fatalf("Validate of the default settings returns error %v, want none", err)
 	}
 }
 
@@ -153,7 +153,7 @@ func TestSettingsMatchFields(t *testing.T) {
 	var c Config
 	for _, s := range Settings {
 		if s.Meaning == "" || s.Group == "" {
-			t.Errorf("%s has no Meaning or no Group", s.Key)
+			t.Errorf("%s has Meaning %q and Group %q, want both", s.Key, s.Meaning, s.Group)
 		}
 		keys[s.Key], flags[s.FlagName()], pointers[s.Field(&c)] = true, true, true
 		if need := Find(s.Needs.Key); s.Needs.Key != "" {
@@ -162,19 +162,19 @@ func TestSettingsMatchFields(t *testing.T) {
 			}
 			for _, v := range s.Needs.Values {
 				if d := Default(); need.Set(&d, v) != nil || need.Kind() == Text && !slices.Contains(need.Values, v) {
-					t.Errorf("%s needs %s %s, which is not a possible value", s.Key, need.Key, v)
+					t.Errorf("%s needs %s %s, want a possible value", s.Key, need.Key, v)
 				}
 			}
 		}
 		if s.Range.Example != "" {
 			d := Default()
 			if err := s.Set(&d, s.Range.Example); err != nil || !s.Range.contains(reflect.ValueOf(s.value(&d)).Convert(reflect.TypeFor[float64]()).Float()) {
-				t.Errorf("%s: the example %s is not a possible value (error %v)", s.Key, s.Range.Example, err)
+				t.Errorf("%s: the example is %s (error %v), want a number %s", s.Key, s.Range.Example, err, s.Range)
 			}
 		}
 	}
 	if len(keys) != len(Settings) || len(flags) != len(Settings) || len(pointers) != len(Settings) {
-		t.Errorf("%d settings have %d different keys, %d flags and %d fields, want as many of each", len(Settings), len(keys), len(flags), len(pointers))
+		t.Errorf("%d settings have %d different keys, %d flags and %d fields, want %[1]d of each", len(Settings), len(keys), len(flags), len(pointers))
 	}
 }
 

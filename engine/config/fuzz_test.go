@@ -7,7 +7,7 @@ import (
 	"bnkit/checkpoint/alloctest"
 )
 
-// FuzzConfig reads arbitrary bytes as a config.json, which must not allocate more than 1 MB and
+// FuzzConfig reads arbitrary bytes as a config.json. Reading must allocate at most 1 MiB plus
 // 400 times their size. Settings that are accepted and valid must not change when they are
 // written and read again.
 func FuzzConfig(f *testing.F) {
@@ -31,10 +31,10 @@ func FuzzConfig(f *testing.F) {
 			t.Fatal(err)
 		}
 		if err := json.Unmarshal(text, &again); err != nil {
-			t.Fatalf("%s: %v", text, err)
+			t.Fatalf("reading the written settings %s: got error %v, want none", text, err)
 		}
 		if key, before, after := c.Difference(&again); key != "" {
-			t.Errorf("%q: %s is %v, and %v after writing and reading", b, key, before, after)
+			t.Errorf("%q: after writing and reading, %s is %v, want %v", b, key, after, before)
 		}
 	})
 }

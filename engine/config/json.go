@@ -11,9 +11,9 @@ import (
 )
 
 // fileOrder lists the first keys of config.json. The others follow in the order of
-// Settings. Keys before track_gradients are always written. Other settings are written
-// only if they do not have their default, so that a new setting does not change the files
-// of runs that do not use it.
+// Settings. Keys before track_gradients are always written, except lr_drops before Resolve.
+// Other settings are written only if they do not have their default, so that a new setting
+// does not change the files of runs that do not use it.
 var fileOrder = []string{
 	"arch", "shortcut", "data", "trainable", "epochs", "batch", "lr", "lr_drops", "momentum", "weight_decay", "seed", "subset", "augment",
 	"with_stats", "track_gradients",
@@ -23,7 +23,7 @@ var fileOrder = []string{
 func (c *Config) fileSettings() []*Setting {
 	var list []*Setting
 	for _, key := range fileOrder {
-		// Drops that are not resolved yet are left out. The reader resolves them too.
+		// Drops that Resolve has not set are left out, so that they are nil again after reading.
 		unresolved := key == "lr_drops" && c.LRDrops == nil
 		if !unresolved && (key != "track_gradients" || c.TrackGradients) {
 			list = append(list, Find(key))

@@ -39,7 +39,7 @@ The settings and the data determine a run's result. Nearly every setting is a fl
 ` + "`bnkit train`" + `, a key of a YAML file for ` + "`--config`" + `, and a key of a run's
 ` + "`config.json`" + `. A flag overrides a file or preset. A setting that is not given has
 its default. It is an error to give a setting that has no effect, such as lr_min with
-schedule step.
+schedule step. In a file, momentum, lr_drops and default values may be without effect.
 
 This page is generated from the table in engine/config/settings.go.
 `)

@@ -110,6 +110,7 @@ func (r Range) String() string {
 	}
 }
 
+// number formats v without an exponent.
 func number(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
 
 // Find returns the setting with the given key, or nil if there is none.
@@ -230,7 +231,8 @@ func (s *Setting) Effective(c *Config) bool {
 }
 
 // Check returns an *Error if the setting's value is not possible, or if it has no effect
-// because of another setting of c.
+// because of another setting of c and is neither the default nor AllowUnused. Validate checks
+// the values that Form describes.
 func (s *Setting) Check(c *Config) error {
 	switch v := s.value(c).(type) {
 	case string:

@@ -9,8 +9,8 @@ import (
 	"bnkit/engine/nn"
 )
 
-// Optimizers, schedules of the learning rate, kinds of activations and answers to divergence,
-// as settings name them.
+// Optimizers, schedules of the learning rate, types of activations and reactions to
+// divergence, as settings name them.
 const (
 	SGD   = "sgd"
 	Adam  = "adam"
@@ -30,16 +30,17 @@ const (
 	Rollback = "rollback" // back to the last complete epoch, with half the learning rate
 )
 
-// A Config.Start of a run that starts from a model is one of these prefixes and the SHA-256
-// of the model's file. With StartFrom, the run starts from the model's parameters. With
-// StartLike, it trains the model's network, without its pruned channels, from new
-// parameters. The other settings of the group Network then describe the model's network.
+// If a run starts from a model, its Config.Start is one of these prefixes, followed by the
+// SHA-256 of the model's file. With StartFrom, the run starts from the model's parameters.
+// With StartLike, it trains the model's network, without its pruned channels, from new
+// parameters. With both, the other settings of the group Network describe the model's network.
 const (
 	StartFrom = "from "
 	StartLike = "like "
 )
 
-// Limits that are far above real runs. They keep every product of two settings within an int.
+// Limits far above the settings of real runs. They keep sums and products of these settings
+// from overflowing an int.
 const (
 	maxEpochs    = 1_000_000
 	maxBatch     = 65_536
@@ -48,13 +49,13 @@ const (
 
 // Conditions under which some settings have an effect.
 var (
-	sgd      = Need{"optimizer", []string{SGD}}
-	adam     = Need{"optimizer", []string{Adam, AdamW}}
-	restarts = Need{"schedule", []string{CosineRestarts}}
-	linear   = Need{"schedule", []string{LinearCosine}}
-	ramp     = Need{"schedule", []string{RampExponential}}
-	rollback = Need{"on_divergence", []string{Rollback}}
-	augment  = Need{"augment", []string{"true"}}
+	needsSGD      = Need{"optimizer", []string{SGD}}
+	needsAdam     = Need{"optimizer", []string{Adam, AdamW}}
+	needsRestarts = Need{"schedule", []string{CosineRestarts}}
+	needsLinear   = Need{"schedule", []string{LinearCosine}}
+	needsRamp     = Need{"schedule", []string{RampExponential}}
+	needsRollback = Need{"on_divergence", []string{Rollback}}
+	needsAugment  = Need{"augment", []string{"true"}}
 )
 
 // Settings declares all settings, in the order of the help and of docs/settings.md. To add
@@ -71,13 +72,13 @@ var Settings = []*Setting{
 		Meaning: "how an ImageNet ResNet begins: a 7×7 convolution and a max pool (imagenet, the default) or a 3×3 convolution (cifar)"},
 	{Key: "width", Group: Network, Field: func(c *Config) any { return &c.Width },
 		Default: 1, Range: above(0).example("0.5"),
-		Meaning: "factor on the channels of every convolution, rounded to at least 1 channel"},
+		Meaning: "factor on the output channels of every convolution; the product is rounded to a whole number of at least 1"},
 	{Key: "bn", Group: Network, Field: func(c *Config) any { return &c.BN },
 		Values:  []string{arch.NoBN},
 		Meaning: "none removes all BatchNorms and gives convolutions biases"},
 	{Key: "bn_every", Group: Network, Field: func(c *Config) any { return &c.BNEvery },
 		Range:   between(0, maxEpochs).example("2"),
-		Meaning: "keep BatchNorm only after the first convolution, every K-th of the other convolutions, and shortcuts; 0 keeps all"},
+		Meaning: "keep BatchNorm only after the first convolution, one in every K convolutions that follow, and shortcuts; 0 and 1 keep all"},
 	{Key: "no_scale", Group: Network, Field: func(c *Config) any { return &c.NoScale },
 		Form:    "names or patterns, separated by commas",
 		Meaning: "BatchNorms whose γ is fixed at 1, e.g. 'blocks.*.bn2', or '*' for all"},
@@ -87,7 +88,7 @@ var Settings = []*Setting{
 
 	{Key: "start", NoFlag: true, Group: Network, Field: func(c *Config) any { return &c.Start },
 		Form:    "from or like, and a SHA-256",
-		Meaning: "model file that the run starts from (--from), or model file whose pruned network the run trains from scratch (--like)"},
+		Meaning: "model whose parameters the run starts from (--from), or whose network, without its pruned channels, it trains from new parameters (--like)"},
 
 	{Key: "trainable", Group: Trainable, Field: func(c *Config) any { return &c.Trainable },
 		Default: string(arch.BN), Values: trainableSets(), Form: "random-K, bn+random-K",
@@ -116,19 +117,19 @@ var Settings = []*Setting{
 		Default: SGD, Values: []string{SGD, Adam, AdamW},
 		Meaning: "optimizer, as PyTorch defines it"},
 	{Key: "nesterov", Group: Optimization, Field: func(c *Config) any { return &c.Nesterov },
-		Needs:   sgd,
+		Needs:   needsSGD,
 		Meaning: "use Nesterov's momentum"},
 	{Key: "momentum", Group: Optimization, Field: func(c *Config) any { return &c.Momentum },
-		Default: 0.9, Range: between(0, 1).excludeMax().example("0.9"), Needs: sgd, AllowUnused: true,
+		Default: 0.9, Range: between(0, 1).excludeMax().example("0.9"), Needs: needsSGD, AllowUnused: true,
 		Meaning: "momentum"},
 	{Key: "adam_beta1", Group: Optimization, Field: func(c *Config) any { return &c.AdamBeta1 },
-		Default: 0.9, Range: between(0, 1).excludeMax().example("0.9"), Needs: adam,
+		Default: 0.9, Range: between(0, 1).excludeMax().example("0.9"), Needs: needsAdam,
 		Meaning: "decay of the mean gradient"},
 	{Key: "adam_beta2", Group: Optimization, Field: func(c *Config) any { return &c.AdamBeta2 },
-		Default: 0.999, Range: between(0, 1).excludeMax().example("0.999"), Needs: adam,
+		Default: 0.999, Range: between(0, 1).excludeMax().example("0.999"), Needs: needsAdam,
 		Meaning: "decay of the mean squared gradient"},
 	{Key: "adam_eps", Group: Optimization, Field: func(c *Config) any { return &c.AdamEps },
-		Default: 1e-8, Range: between(0, 1).excludeMin().example("1e-8"), Needs: adam,
+		Default: 1e-8, Range: between(0, 1).excludeMin().example("1e-8"), Needs: needsAdam,
 		Meaning: "number added to the root of the mean squared gradient"},
 	{Key: "weight_decay", Group: Optimization, Field: func(c *Config) any { return &c.WeightDecay },
 		Default: 1e-4, Range: between(0, 1).example("1e-4"),
@@ -164,48 +165,48 @@ var Settings = []*Setting{
 
 	{Key: "lr", Group: LearningRate, Field: func(c *Config) any { return &c.LR },
 		Default: 0.1, Range: above(0).example("0.1"),
-		Meaning: "largest learning rate of the schedule"},
+		Meaning: "base learning rate, which only linear-cosine exceeds"},
 	{Key: "schedule", Group: LearningRate, Field: func(c *Config) any { return &c.Schedule },
 		Default: Step, Values: []string{Constant, Step, Cosine, CosineRestarts, LinearCosine, RampExponential},
 		Meaning: "schedule of the learning rate"},
 	{Key: "lr_drops", Group: LearningRate, Field: func(c *Config) any { return &c.LRDrops },
 		Needs: Need{"schedule", []string{Step}}, AllowUnused: true,
-		Meaning: "epochs, counted from 0, before which the rate is divided by 10, or none; by default 2/3 and 13/15 of the number of epochs"},
+		Meaning: "epochs, counted from 0, at whose start the rate is divided by 10, or the word none; by default 2/3 and 13/15 of the number of epochs"},
 	{Key: "lr_per_step", Group: LearningRate, Field: func(c *Config) any { return &c.LRPerStep },
 		Meaning: "change the rate at each step instead of each epoch"},
 	{Key: "lr_warmup", Group: LearningRate, Field: func(c *Config) any { return &c.LRWarmup },
 		Range:   between(0, maxEpochs),
-		Meaning: "epochs of linear warm-up before the schedule"},
+		Meaning: "epochs of linear warm-up before the schedule; lr_drops counts them too"},
 	{Key: "lr_min", Group: LearningRate, Field: func(c *Config) any { return &c.LRMin },
 		Range: atLeast(0), Needs: Need{"schedule", []string{Cosine, CosineRestarts, RampExponential}},
 		Meaning: "lowest rate of the schedule"},
 	{Key: "lr_period", Group: LearningRate, Field: func(c *Config) any { return &c.LRPeriod },
-		Range: between(0, maxEpochs), Needs: restarts,
+		Range: between(0, maxEpochs), Needs: needsRestarts,
 		Meaning: "epochs to the first restart"},
 	{Key: "lr_period_growth", Group: LearningRate, Field: func(c *Config) any { return &c.LRPeriodGrowth },
-		Default: 1, Range: between(1, maxEpochs), Needs: restarts,
+		Default: 1, Range: between(1, maxEpochs), Needs: needsRestarts,
 		Meaning: "ratio of each period to the previous one"},
 	{Key: "lr_alpha", Group: LearningRate, Field: func(c *Config) any { return &c.LRAlpha },
-		Range: atLeast(0), Needs: linear,
+		Range: atLeast(0), Needs: needsLinear,
 		Meaning: "alpha of TensorFlow's linear_cosine_decay"},
 	{Key: "lr_beta", Group: LearningRate, Field: func(c *Config) any { return &c.LRBeta },
-		Default: 0.001, Range: atLeast(0), Needs: linear,
+		Default: 0.001, Range: atLeast(0), Needs: needsLinear,
 		Meaning: "beta of linear_cosine_decay"},
 	{Key: "lr_waves", Group: LearningRate, Field: func(c *Config) any { return &c.LRWaves },
-		Default: 0.5, Range: atLeast(0).example("0.5"), Needs: linear,
+		Default: 0.5, Range: atLeast(0).example("0.5"), Needs: needsLinear,
 		Meaning: "num_periods of linear_cosine_decay: number of cosine waves in the run"},
 	{Key: "lr_start", Group: LearningRate, Field: func(c *Config) any { return &c.LRStart },
-		Range: atLeast(0), Needs: ramp,
+		Range: atLeast(0), Needs: needsRamp,
 		Meaning: "first rate"},
 	{Key: "lr_ramp", Group: LearningRate, Field: func(c *Config) any { return &c.LRRamp },
-		Range: between(0, maxEpochs), Needs: ramp,
+		Range: between(0, maxEpochs), Needs: needsRamp,
 		Meaning: "epochs in which the rate rises from lr_start to lr"},
 	{Key: "lr_sustain", Group: LearningRate, Field: func(c *Config) any { return &c.LRSustain },
-		Range: between(0, maxEpochs), Needs: ramp,
+		Range: between(0, maxEpochs), Needs: needsRamp,
 		Meaning: "epochs in which the rate stays at lr"},
 	{Key: "lr_decay", Group: LearningRate, Field: func(c *Config) any { return &c.LRDecay },
-		Default: 0.8, Range: between(0, 1).excludeMin().example("0.8"), Needs: ramp,
-		Meaning: "factor by which the rate changes in each later epoch"},
+		Default: 0.8, Range: between(0, 1).excludeMin().example("0.8"), Needs: needsRamp,
+		Meaning: "factor by which the rate, less lr_min, is multiplied in each later epoch"},
 
 	{Key: "data", Group: Data, Field: func(c *Config) any { return &c.Data },
 		Default: "sample", Values: dataset.Names(), Form: "the path of a folder or archive",
@@ -226,19 +227,19 @@ var Settings = []*Setting{
 		Meaning: "how pictures are normalised: with the mean and standard deviation of each channel (channel), with the mean picture (pixel), or not at all (none)"},
 	{Key: "augment", Flag: "no-augment", Group: Data, Field: func(c *Config) any { return &c.Augment },
 		Default: true,
-		Meaning: "flip and shift training pictures, or crop them at random"},
+		Meaning: "augment training pictures by random flips (not of digits) and by shifts of up to 4 pixels or, in an image folder with crop random-resized, by random crops"},
 	{Key: "brightness", Group: Data, Field: func(c *Config) any { return &c.Brightness },
-		Range: between(0, 1).example("0.25"), Needs: augment,
+		Range: between(0, 1).example("0.25"), Needs: needsAugment,
 		Meaning: "make training pictures brighter or darker by up to this share of the range from black to white"},
 	{Key: "no_flip", Group: Data, Field: func(c *Config) any { return &c.NoFlip },
-		Needs:   augment,
+		Needs:   needsAugment,
 		Meaning: "do not flip training pictures"},
 	{Key: "image_size", Group: Data, Field: func(c *Config) any { return &c.ImageSize },
 		Range:   between(0, maxImageSize),
 		Meaning: "side in pixels of the squares to which the pictures of an image folder are resized; 0 for other data"},
 	{Key: "crop", Group: Data, Field: func(c *Config) any { return &c.Crop },
 		Default: string(dataset.RandomResized), Values: []string{string(dataset.RandomResized), string(dataset.CentreCrop)}, Needs: Need{Key: "image_size"},
-		Meaning: "part of each picture of an image folder to train on"},
+		Meaning: "how the pictures of an image folder become squares: training shows a random part (random-resized) or the centre (centre), testing shows the centre"},
 
 	{Key: "activations", Group: Run, Field: func(c *Config) any { return &c.Activations },
 		Default: Float32, Values: []string{Float32, BF16},
@@ -247,7 +248,7 @@ var Settings = []*Setting{
 		Default: Stop, Values: []string{Stop, Rollback},
 		Meaning: "when a loss, a parameter or a statistic is no longer finite: stop, or go back to the last complete epoch and continue with half the learning rate (rollback); with rollback, a resumed run repeats the epoch that was interrupted"},
 	{Key: "max_rollbacks", Group: Run, Field: func(c *Config) any { return &c.MaxRollbacks },
-		Default: 3, Range: between(1, 100), Needs: rollback,
+		Default: 3, Range: between(1, 100), Needs: needsRollback,
 		Meaning: "number of rollbacks after which a run that diverges again stops"},
 	{Key: "track_gradients", Group: Run, Field: func(c *Config) any { return &c.TrackGradients },
 		Meaning: "write the mean |gradient| of each epoch, by kind of parameter and layer, to metrics.jsonl; each step takes as long as with trainable all, and results do not change"},

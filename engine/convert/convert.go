@@ -76,7 +76,7 @@ func (e *Error) BadInput() bool { return true }
 func misfit(format string, args ...any) error { return &Error{Reason: fmt.Sprintf(format, args...)} }
 
 // Recognise finds the network that the tensors belong to. It uses only their names and shapes.
-// The error is an *Error, or an *arch.Error if o names a network that cannot be built.
+// The error is an *Error, or an *arch.Error if no network can be built with o.
 func Recognise(tensors []Tensor, o Options) (*Recognised, error) {
 	d, err := newDict(tensors)
 	if err != nil {
@@ -106,8 +106,9 @@ const (
 )
 
 // Load reads the parameters and the running statistics, which are nil if the state dict has
-// none. The error is an *Error if a value is not finite or a variance is negative, or an
-// error of Tensor.Values.
+// none. The error is an *Error if a tensor has a wrong number of values, if a value is not
+// finite, a variance is negative, or a γ or β differs from the number at which the network
+// fixes it; or it is an error of Tensor.Values.
 func (r *Recognised) Load() (*nn.Params[float32], *nn.Statistics, error) {
 	params := nn.NewParams[float32](r.Network, func(*arch.Tensor) bool { return false })
 	for i := range params.Tensors {
@@ -152,8 +153,8 @@ func (r *Recognised) HasStatistics() bool {
 	return i >= 0 && r.Names[r.Network.Units[i].BN+meanSuffix] != ""
 }
 
-// values reads the n values of a tensor and checks that they are finite and at least least.
-func (r *Recognised) values(name string, n int, least float64) ([]float32, error) {
+// values reads the n values of a tensor and checks that they are finite and not below lowest.
+func (r *Recognised) values(name string, n int, lowest float64) ([]float32, error) {
 	x := r.tensors[name]
 	values, err := x.Values()
 	if err != nil {
@@ -163,9 +164,9 @@ func (r *Recognised) values(name string, n int, least float64) ([]float32, error
 		return nil, &Error{x.Name, fmt.Sprintf("has %d values, want %d", len(values), n)}
 	}
 	for i, v := range values {
-		if f := float64(v); !(f >= least && f <= math.MaxFloat32) {
+		if f := float64(v); !(f >= lowest && f <= math.MaxFloat32) {
 			want := "a finite number"
-			if least == 0 {
+			if lowest == 0 {
 				want += " of at least 0"
 			}
 			return nil, &Error{x.Name, fmt.Sprintf("holds %v at index %d; want %s", v, i, want)}
@@ -204,10 +205,5 @@ func widen(values []float32) []float64 {
 	return w
 }
 
-// formatShape formats a shape, for example as 64×3×7×7.
-func formatShape(shape []int) string {
-	if len(shape) == 0 {
-		return "a single number"
-	}
-	return strings.Trim(strings.ReplaceAll(fmt.Sprint(shape), " ", "×"), "[]")
-}
+// formatShape formats a shape, for example as [64×3×7×7].
+func formatShape(shape []int) string { return strings.ReplaceAll(fmt.Sprint(shape), " ", "×") }

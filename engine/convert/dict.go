@@ -81,8 +81,9 @@ func (d *dict) dim(layer string, i int) int {
 	return shape[i]
 }
 
-// adapt sets the widths of the network to those of the tensors, and removes the biases, γ and
-// β for which there is no tensor. exported is true if bnkit wrote the state dict.
+// adapt sets the widths of the network to those of the tensors. A convolution gets a bias if
+// there is a tensor for it, and a kernel of 1×1 if its weight has one. A BatchNorm without
+// tensors for γ and β gets fixed ones. exported is Options.exported.
 func (d *dict) adapt(m *match, exported bool) error {
 	net := m.net
 	net.SetChannels(func(i int) int {
@@ -118,7 +119,11 @@ func (d *dict) adapt(m *match, exported bool) error {
 		// In other programs, a shortcut without weights doubles the number of channels.
 		inputs, outputs := net.Units[u.Add.From].OutShape.C, u.OutShape.C
 		if outputs < inputs || outputs != 2*inputs && !exported {
-			return &Error{d.name(m.sourceName(u.Name) + ".weight"), fmt.Sprintf("has %d output channels, but a shortcut without weights turns %d channels into %d", outputs, inputs, 2*inputs)}
+			want := fmt.Sprint(2 * inputs)
+			if exported {
+				want = fmt.Sprint("at least ", inputs)
+			}
+			return &Error{d.name(m.sourceName(u.Name) + ".weight"), fmt.Sprintf("has %d output channels, but a shortcut without weights turns %d channels into %s", outputs, inputs, want)}
 		}
 	}
 	if pointwise > 0 {
@@ -127,7 +132,7 @@ func (d *dict) adapt(m *match, exported bool) error {
 	return nil
 }
 
-// name returns the full name of a tensor.
+// name returns the full name of a tensor, given its name without prefixes.
 func (d *dict) name(short string) string {
 	if x, ok := d.tensors[short]; ok {
 		return x.Name
@@ -145,7 +150,7 @@ func (d *dict) assign(r *Recognised, m *match) error {
 			return &Error{source, fmt.Sprintf("is missing; %s needs it with shape %s", m.net.Name, formatShape(shape))}
 		}
 		if !slices.Equal(x.Shape, shape) {
-			return &Error{x.Name, fmt.Sprintf("is %s, want %s%s", formatShape(x.Shape), formatShape(shape), hint(x.Shape, shape))}
+			return &Error{x.Name, fmt.Sprintf("has shape %s, want %s%s", formatShape(x.Shape), formatShape(shape), hint(x.Shape, shape))}
 		}
 		d.used[source] = true
 		r.Names[name], r.tensors[name] = x.Name, x
@@ -184,8 +189,12 @@ func (d *dict) assign(r *Recognised, m *match) error {
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(d.tensors)) {
-		if !d.used[name] {
-			return &Error{d.tensors[name].Name, fmt.Sprintf("(%s) does not belong to any layer of %s", formatShape(d.tensors[name].Shape), m.net.Name)}
+		if x := d.tensors[name]; !d.used[name] {
+			size := strings.Trim(formatShape(x.Shape), "[]")
+			if size == "" {
+				size = "a single number"
+			}
+			return &Error{x.Name, fmt.Sprintf("(%s) does not belong to any layer of %s", size, m.net.Name)}
 		}
 	}
 	return nil

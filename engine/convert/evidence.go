@@ -15,7 +15,7 @@ func (d *dict) evidence(m *match) []string {
 	if len(d.prefixes) > 0 {
 		reasons = append(reasons, fmt.Sprintf("the prefix %s of the names was left out", strings.Join(d.prefixes, " and ")))
 	}
-	layers, norms, stages := 1, 0, []string{}
+	layers, norms, widths := 1, 0, []string{} // widths of the stages
 	for i := range net.Units {
 		u := &net.Units[i]
 		if u.NoScale && u.NoShift {
@@ -27,12 +27,12 @@ func (d *dict) evidence(m *match) []string {
 		if u.Add.Kind == arch.NoResidual {
 			continue
 		}
-		if width := fmt.Sprint(u.OutShape.C); len(stages) == 0 || stages[len(stages)-1] != width {
-			stages = append(stages, width)
+		if width := fmt.Sprint(u.OutShape.C); len(widths) == 0 || widths[len(widths)-1] != width {
+			widths = append(widths, width)
 		}
 	}
 	if blocks := countBlocks(net); blocks > 0 {
-		reasons = slices.Insert(reasons, 0, fmt.Sprintf("%d layers: %d blocks of %s with %s channels", layers, blocks, blockConvolutions(net), strings.Join(stages, ", ")))
+		reasons = slices.Insert(reasons, 0, fmt.Sprintf("%d layers: %d blocks of %s with %s channels", layers, blocks, blockConvolutions(net), strings.Join(widths, ", ")))
 		if narrow := narrowBlocks(net); narrow > 0 {
 			reasons = append(reasons, fmt.Sprintf("%d of %d blocks have other widths inside than usual, as after pruning", narrow, blocks))
 		}

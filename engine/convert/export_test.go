@@ -14,8 +14,8 @@ import (
 	"bnkit/engine/nn"
 )
 
-// TestExports checks that networks of every architecture and variant are recognised with the
-// same values after they were exported.
+// TestExports checks that exported networks of every architecture, and of several variants, are
+// recognised and have the same values.
 func TestExports(t *testing.T) {
 	networks := archtest.Networks(t, 0.0625)
 	cifar := arch.Options{Input: arch.Shape{C: 3, H: 32, W: 32}, Classes: 10}
@@ -51,12 +51,12 @@ func TestExports(t *testing.T) {
 		}
 		r, err := convert.Recognise(tensors, o)
 		if err != nil {
-			t.Errorf("%+v: %v", n, err)
+			t.Errorf("%+v: Recognise returns error %v, want none", n, err)
 			continue
 		}
 		got, gotStats, err := r.Load()
 		if err != nil {
-			t.Errorf("%+v: %v", n, err)
+			t.Errorf("%+v: Load returns error %v, want none", n, err)
 			continue
 		}
 		if gotStats == nil {
@@ -76,7 +76,9 @@ func TestExports(t *testing.T) {
 // TestExportsOfPruned reads networks that were exported after channels were removed, and
 // compares their logits with those of the networks before the removal.
 func TestExportsOfPruned(t *testing.T) {
-	convolved, pointwise := 0, 0 // shortcuts in place of channel maps, and convolutions of zeros
+	// The tests must include convolutions in place of channel maps, and convolutions of 1×1 in
+	// place of those that pruning left without effect.
+	convolved, pointwise := 0, 0
 	for _, shortcut := range []arch.Shortcut{arch.OptionA, arch.OptionACentred, arch.OptionB} {
 		for _, prunes := range []func(net *arch.Network, i, c int) bool{
 			func(_ *arch.Network, i, c int) bool { return (7*i+c)%3 == 0 },
@@ -142,7 +144,7 @@ func TestExportsWithoutMetadata(t *testing.T) {
 		slices.SortFunc(tensors, func(a, b convert.Tensor) int { return strings.Compare(a.Name, b.Name) })
 		r, err := convert.Recognise(tensors, convert.Options{Pictures: [2]int{net.Input.H, net.Input.W}})
 		if err != nil {
-			t.Errorf("%+v: %v", n, err)
+			t.Errorf("%+v: got error %v, want none", n, err)
 			continue
 		}
 		if !r.Named || !reflect.DeepEqual(r.Network.Units, net.Units) || len(r.Evidence) == 0 {

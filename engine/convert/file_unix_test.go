@@ -19,9 +19,9 @@ func TestPipe(t *testing.T) {
 		t.Fatal(err)
 	}
 	if supported, err := convert.IsFile(path); supported || err != nil {
-		t.Errorf("IsFile: %v, %v; want false", supported, err)
+		t.Errorf("IsFile returns %v, %v; want false and no error", supported, err)
 	}
 	if _, err := convert.Open(path); err == nil || !strings.Contains(err.Error(), "not a regular file") {
-		t.Errorf("Open: %v, want an error that says that it is not a regular file", err)
+		t.Errorf("Open returns error %v, want one that says that it is not a regular file", err)
 	}
 }

@@ -50,7 +50,7 @@ func FuzzRecognise(f *testing.F) {
 			return
 		}
 		if err := r.Network.Check(); err != nil {
-			t.Error(err)
+			t.Errorf("Check of the recognised network returns error %v, want none", err)
 		}
 		elements := map[string]int{}
 		for _, x := range tensors {

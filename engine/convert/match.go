@@ -82,12 +82,12 @@ func (d *dict) output(layers ...string) (string, error) {
 		x, ok := d.tensors[layer+".weight"]
 		switch {
 		case ok && d.dim(layer, 0) == 0:
-			return "", &Error{x.Name, fmt.Sprintf("is %s, want classes×features", formatShape(x.Shape))}
+			return "", &Error{x.Name, fmt.Sprintf("has shape %s, want [classes×features] with 1 to %d classes", formatShape(x.Shape), maxChannels)}
 		case ok:
 			return layer, nil
 		}
 	}
-	return "", misfit("there is no output layer; the names %s are known", strings.Join(layers, ", "))
+	return "", misfit("there is no output layer; want a layer that is called %s", strings.Join(layers, " or "))
 }
 
 // renameLayer returns a function that maps the layer name canonical to source, and all other
@@ -102,7 +102,7 @@ func renameLayer(canonical, source string) func(layer string) string {
 }
 
 // matchCanonical builds a network whose tensors have the names of package arch. parameterless
-// is the kind of its shortcuts if they have no tensors, or "" if it has no such shortcuts.
+// is the kind of its shortcuts if they have no tensors, or "" if none can be without tensors.
 func (d *dict) matchCanonical(o Options, name string, parameterless arch.Shortcut) (*match, error) {
 	head, err := d.output("fc", "linear")
 	if err != nil {
@@ -135,9 +135,9 @@ func (d *dict) shortcut(m *match, word string, parameterless arch.Shortcut) arch
 			return arch.OptionB
 		}
 	}
-	position := "after the old channels"
+	position := "after the other channels"
 	if parameterless == arch.OptionACentred {
-		position = "half before and half after the old channels"
+		position = "half before and half after the other channels"
 	}
 	m.evidence = append(m.evidence, fmt.Sprintf("option-A shortcuts, since there are no %s weights; channels of zeros are assumed to be %s, as is usual with these names", word, position))
 	return parameterless

@@ -48,7 +48,7 @@ func loadFixture(t testing.TB, name string) *fixture {
 				t.Fatal(err)
 			}
 		}
-		x.Values = func() ([]float32, error) { return value(x.Name, x.Shape), nil }
+		x.Values = func() ([]float32, error) { return tensorValues(x.Name, x.Shape), nil }
 		f.Tensors = append(f.Tensors, x)
 	}
 	return f
@@ -66,8 +66,8 @@ func uniform(name string, n int) []float32 {
 	return u
 }
 
-// value returns the values of a tensor, as networks.py computes them.
-func value(name string, shape []int) []float32 {
+// tensorValues returns the values of a tensor, as networks.py computes them.
+func tensorValues(name string, shape []int) []float32 {
 	n, fanIn := 1, 1
 	for i, d := range shape {
 		n *= d
@@ -168,12 +168,12 @@ func TestNetworks(t *testing.T) {
 			}
 			net := r.Network
 			if net.Name != c.name || r.Named != c.named || c.named && (net.Options.Width != c.width || net.Options.Shortcut != c.shortcut) || net.Classes != 7 {
-				t.Errorf("%s, named %v, %d classes, %+v; want %s, named %v, 7 classes, width %v, shortcut %q", net.Name, r.Named, net.Classes, net.Options, c.name, c.named, c.width, c.shortcut)
+				t.Errorf("got %s, named %v, %d classes, %+v; want %s, named %v, 7 classes, width %v, shortcut %q", net.Name, r.Named, net.Classes, net.Options, c.name, c.named, c.width, c.shortcut)
 			}
 			all := strings.Join(r.Evidence, "\n")
 			for _, reason := range c.evidence {
 				if !strings.Contains(all, reason) {
-					t.Errorf("the evidence does not contain %q:\n%s", reason, all)
+					t.Errorf("got the evidence:\n%s\nwant it to contain %q", all, reason)
 				}
 			}
 			for canonical, source := range c.names {
@@ -198,8 +198,11 @@ func checkDescription(t *testing.T, net *arch.Network) {
 		t.Fatal(err)
 	}
 	parsed, err := arch.ParseDescription(net.Name, description, net.Input, net.Classes)
-	if err != nil || !reflect.DeepEqual(parsed.Units, net.Units) {
-		t.Errorf("the description cannot be parsed or gives a different network: %v", err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(parsed.Units, net.Units) {
+		t.Errorf("the description is parsed as the units %+v, want %+v", parsed.Units, net.Units)
 	}
 }
 
@@ -214,8 +217,8 @@ func TestTensorOrder(t *testing.T) {
 	checkLogits(t, r, pictures(f.Pictures), f.Logits)
 }
 
-// TestStandardSizes recognises networks with their usual widths by their shapes alone, and
-// compares the numbers of parameters with the published ones.
+// TestStandardSizes recognises networks with their usual widths, and compares the numbers of
+// parameters with the published ones.
 func TestStandardSizes(t *testing.T) {
 	for _, c := range []struct {
 		name       string
@@ -234,7 +237,7 @@ func TestStandardSizes(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got := arch.All.Parameters(r.Network); r.Network.Name != c.name || !r.Named || got != c.parameters || r.HasStatistics() {
-			t.Errorf("%s: %s with %d parameters, statistics %v; want %d and no statistics", c.name, r.Network.Name, got, r.HasStatistics(), c.parameters)
+			t.Errorf("got %s, named %v, with %d parameters and statistics %v; want %s, true, %d and false", r.Network.Name, r.Named, got, r.HasStatistics(), c.name, c.parameters)
 		}
 	}
 }

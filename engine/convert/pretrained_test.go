@@ -47,7 +47,7 @@ func TestPretrained(t *testing.T) {
 				t.Fatal(err)
 			}
 			if r.Network.Name != c.name || !r.Named || r.Network.Options.Shortcut != arch.OptionACentred {
-				t.Errorf("%s, named %v, %+v; want %s with shortcut %s", r.Network.Name, r.Named, r.Network.Options, c.name, arch.OptionACentred)
+				t.Errorf("got %s, named %v, %+v; want %s, named true, with shortcut %s", r.Network.Name, r.Named, r.Network.Options, c.name, arch.OptionACentred)
 			}
 			checkLogits(t, r, pictures([4]int{2, 3, 32, 32}), c.logits)
 			if pictureFolder != "" {

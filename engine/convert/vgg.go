@@ -98,7 +98,7 @@ func (d *dict) vggPlan() (plan []int, err error) {
 	for i := 0; i < len(numbers); {
 		n := numbers[i]
 		if x := d.tensors[vggLayer(n)+".weight"]; len(x.Shape) != 4 {
-			return nil, &Error{x.Name, fmt.Sprintf("is %s, want a convolution", formatShape(x.Shape))}
+			return nil, &Error{x.Name, fmt.Sprintf("has shape %s, want the 4 dimensions of a convolution", formatShape(x.Shape))}
 		}
 		plan = append(plan, n)
 		end := n + 2

@@ -4,7 +4,7 @@ import (
 	"bnkit/engine/rng"
 )
 
-// maxShift is the largest shift by augmentation, in pixels in either direction.
+// maxShift is the largest vertical and horizontal shift by augmentation, in pixels.
 const maxShift = 4
 
 // transform describes the augmentation of one picture, in this order: add brightness to
@@ -18,9 +18,9 @@ type transform struct {
 
 // drawTransform draws the augmentation of the picture with index sample in its split. stream
 // is the epoch's stream "augment/epoch/E", of which the picture uses the block with number
-// sample. The picture is mirrored if the top bit of word 0 is set. Words 1 and 2, bounded by
-// 9, are dy+4 and dx+4. The brightness is (2u−1)·c.Brightness, where the top 24 bits of word
-// 3 give u in [0, 1).
+// sample. The picture is mirrored if c.Flip and the top bit of word 0 are set. Words 1 and 2,
+// bounded by 9, are dy+4 and dx+4. The brightness is (2u−1)·c.Brightness, where the top 24
+// bits of word 3 give u in [0, 1).
 //
 // The shift equals padding the normalised picture by 4 zeros on each side and cropping at a
 // uniformly random place. The brightness is that of TensorFlow's tf.image.random_brightness
@@ -131,7 +131,8 @@ type pixels struct {
 	std   float64
 }
 
-// normalise sets dst to the pixels from position first on, in reverse if mirrored.
+// normalise sets dst to the normalised pixels from position first on, in reverse order if
+// mirrored.
 func (p *pixels) normalise(dst []float32, first int, mirrored bool) {
 	src := p.bytes[first : first+len(dst)]
 	last := len(src) - 1

@@ -192,7 +192,7 @@ func readArchive(r io.Reader, file string, candidates []*source) (*Data, error) 
 		}
 		member := file + ":" + header.Name
 		if parts.src != src || parts.seen[i] {
-			return nil, &FormatError{File: member, Offset: 0, Want: "each file of " + parts.src.name + " once", Got: "another " + path.Base(header.Name)}
+			return nil, &FormatError{File: member, Offset: 0, Want: "each file of " + parts.src.name + " once, and none of another data set", Got: path.Base(header.Name)}
 		}
 		if err := parts.checkSize(i, member, header.Size); err != nil {
 			return nil, err

@@ -248,7 +248,7 @@ func TestFolderWithSeveralDataSets(t *testing.T) {
 	writeFile(t, nil, dir, "cifar-10-binary.tar.gz")
 	var ambiguous *AmbiguousError
 	if _, err := Open(dir, ""); !errors.As(err, &ambiguous) {
-		t.Errorf("got %v, want an *AmbiguousError", err)
+		t.Errorf("got error %v, want an *AmbiguousError", err)
 	}
 }
 
@@ -283,8 +283,11 @@ func FuzzCIFAR(f *testing.F) {
 		}
 		for i, label := range labels {
 			end := (i + 1) * src.cifar.recordSize()
-			if int(label) >= len(src.classes) || !bytes.Equal(images[i*cifarPixels:(i+1)*cifarPixels], content[end-cifarPixels:end]) {
-				t.Fatalf("record %d differs from the content", i)
+			if written := content[end-cifarPixels-1]; label != written || int(label) >= len(src.classes) {
+				t.Fatalf("record %d: got label %d, want %d, which must be below %d", i, label, written, len(src.classes))
+			}
+			if !bytes.Equal(images[i*cifarPixels:(i+1)*cifarPixels], content[end-cifarPixels:end]) {
+				t.Fatalf("record %d: the pixels differ from those in the content", i)
 			}
 		}
 	})

@@ -44,8 +44,8 @@ func (s *Split) Label(i int) int {
 	return int(s.Labels[i])
 }
 
-// Image returns the C×H×W pixels of picture i of a split in memory; they are shared with
-// the split.
+// Image returns the C×H×W pixels of picture i of a split in memory. They alias the split's
+// memory.
 func (s *Split) Image(i int) []uint8 {
 	size := s.imageSize()
 	return s.Images[i*size : (i+1)*size : (i+1)*size]
@@ -118,9 +118,9 @@ func IsName(name string) bool {
 // over a path; write ./cifar10 for a folder of that name.
 //
 // dir is the folder in which Open looks for the files of a named data set. They may also
-// be in its subfolder named after the data set, or in the subfolder that the published
-// archive unpacks to. dir may be that archive itself, and "" means [CacheDir]. dir is
-// ignored for the sample, which is built in, and for a path.
+// be in its subfolder named after the data set, or in the subfolder to which the published
+// archive or torchvision unpacks them. dir may be that archive itself, and "" means
+// [CacheDir]. dir is ignored for the sample, which is built in, and for a path.
 //
 // The error is an [*UnknownError], a [*MissingError], a [*FormatError], a [*PictureError],
 // an [*AmbiguousError], or an error of the file system.

@@ -80,7 +80,7 @@ func TestDigest(t *testing.T) {
 	}
 	test.Images[7]++
 	if got := newData(&source{}, train, test).Digest; got == want {
-		t.Error("a changed test pixel does not change the digest")
+		t.Errorf("after a change of a test pixel, the digest is still %s, want another", got)
 	}
 }
 
@@ -96,7 +96,7 @@ func TestClassesAreDistinct(t *testing.T) {
 		t.Errorf("Names() = %v, want sample, cifar10, cifar100, mnist and fashion-mnist", got)
 	}
 	if !slices.IsSorted(cifar100Classes) {
-		t.Error("CIFAR-100's fine classes are not in alphabetical order, in which they are published")
+		t.Errorf("CIFAR-100's fine classes are %v, want alphabetical order, as published", cifar100Classes)
 	}
 }
 

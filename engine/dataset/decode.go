@@ -78,8 +78,8 @@ func pixelBytes(m color.Model) int64 {
 	return 4
 }
 
-// isInterlaced reports whether a PNG is interlaced. The last byte of the chunk IHDR, which comes
-// first, tells (ISO/IEC 15948, section 11.2.2).
+// isInterlaced reports whether a PNG is interlaced. It reads the last byte of the chunk IHDR,
+// which comes first (ISO/IEC 15948, section 11.2.2).
 func isInterlaced(r io.Reader) bool {
 	var head [29]byte
 	_, err := io.ReadFull(r, head[:])

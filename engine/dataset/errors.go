@@ -51,7 +51,8 @@ func (e *MissingError) Error() string {
 	return fmt.Sprintf("data set %s is not in %s", e.Name, e.Dir)
 }
 
-// UnknownError reports a name that is neither a known data set nor a path.
+// UnknownError reports a name that is neither a known data set nor the path of an existing
+// file or folder.
 type UnknownError struct{ Name string }
 
 func (e *UnknownError) Error() string {

@@ -48,8 +48,8 @@ func writePictures(t testing.TB, root, name string, s *Split, classes int) *Spli
 	return sorted
 }
 
-// openSized opens an image folder, selects from it, and normalises the selection.
-func openSized(t testing.TB, root string, sel Selection) *Data {
+// openNormalised opens an image folder, selects from it, and normalises the selection.
+func openNormalised(t testing.TB, root string, sel Selection) *Data {
 	t.Helper()
 	d, err := Open(root, "")
 	if err != nil {
@@ -70,7 +70,7 @@ func TestImageFolderEqualsMemory(t *testing.T) {
 	root := t.TempDir()
 	train := writePictures(t, root, "train", syntheticSplit(50, 3, 8, 8, 4), 4)
 	test := writePictures(t, root, "val", syntheticSplit(20, 3, 8, 8, 4), 4)
-	d := openSized(t, root, Selection{ImageSize: 8, Crop: CentreCrop})
+	d := openNormalised(t, root, Selection{ImageSize: 8, Crop: CentreCrop})
 	if d.Name != "image-folder" || !d.Flip || d.Validation != nil || !slices.Equal(d.Classes, []string{"class000", "class001", "class002", "class003"}) {
 		t.Errorf("got %s with classes %q, flip %v and validation split %v, want image-folder with class000 to class003, flip and no validation split", d.Name, d.Classes, d.Flip, d.Validation)
 	}
@@ -98,11 +98,13 @@ func TestImageFolderEqualsMemory(t *testing.T) {
 	}
 }
 
-func TestRandomCropsDependOnSampleAlone(t *testing.T) {
+// TestCropsIndependentOfThreads checks that random crops depend neither on the number of
+// threads nor on the batch at which an epoch starts, but change from epoch to epoch.
+func TestCropsIndependentOfThreads(t *testing.T) {
 	root := t.TempDir()
 	writePictures(t, root, "train", syntheticSplit(30, 3, 21, 34, 2), 2)
 	writePictures(t, root, "test", syntheticSplit(4, 3, 40, 9, 2), 2)
-	d := openSized(t, root, Selection{ImageSize: 16})
+	d := openNormalised(t, root, Selection{ImageSize: 16})
 	load := func(threads int, augment bool) *Loader {
 		l, err := NewLoader(d.Train, LoaderConfig{Batch: 7, Seed: 3, Shuffle: true, Augment: augment, Flip: true, Mean: d.Mean, Std: d.Std, Threads: threads})
 		if err != nil {
@@ -117,7 +119,7 @@ func TestRandomCropsDependOnSampleAlone(t *testing.T) {
 		checkBatches(t, collect(t, l, 1, 2, func() {}), want[2:])
 	}
 	if slices.Equal(collect(t, load(1, true), 2, 0, func() {})[0].Images, want[0].Images) || slices.Equal(collect(t, load(1, false), 1, 0, func() {})[0].Images, want[0].Images) {
-		t.Error("another epoch, or no augmentation, gives the same first batch")
+		t.Error("another epoch, or no augmentation, gives the same first batch, want another")
 	}
 }
 
@@ -132,20 +134,20 @@ func TestSelectOfImageFolder(t *testing.T) {
 		writeFile(t, pngOf(t, s, i+300), root, "train", fmt.Sprintf("c%03d", i), "b.png")
 	}
 	writeFile(t, pngOf(t, s, 0), root, "test", "c299", "a.png")
-	d := openSized(t, root, Selection{ImageSize: 2, Crop: CentreCrop, SubsetPerClass: 1})
+	d := openNormalised(t, root, Selection{ImageSize: 2, Crop: CentreCrop, SubsetPerClass: 1})
 	if d.Train.Len() != 300 || d.Train.Label(299) != 299 || d.Train.Files[299].Name != "train/c299/a.png" || d.Test.Label(0) != 299 {
 		t.Errorf("got %d training pictures, the last %+v, and the test pictures %+v; want 300, the last train/c299/a.png, and one of class 299",
 			d.Train.Len(), d.Train.Files[d.Train.Len()-1], d.Test.Files)
 	}
-	selected := openSized(t, root, Selection{ImageSize: 2, Crop: CentreCrop, Validation: 100, RandomLabels: true, Seed: 1})
+	selected := openNormalised(t, root, Selection{ImageSize: 2, Crop: CentreCrop, Validation: 100, RandomLabels: true, Seed: 1})
 	if selected.Validation.Len() != 100 || selected.Train.Len() != 500 {
 		t.Errorf("%d pictures are held out and %d left, want 100 and 500", selected.Validation.Len(), selected.Train.Len())
 	}
 	folderOf := func(f File) string { return fmt.Sprintf("train/c%03d/", f.Label) }
-	wrong := 0
+	relabelled := 0
 	for _, f := range selected.Train.Files {
 		if !strings.HasPrefix(f.Name, folderOf(f)) {
-			wrong++
+			relabelled++
 		}
 	}
 	for _, f := range selected.Validation.Files {
@@ -153,17 +155,17 @@ func TestSelectOfImageFolder(t *testing.T) {
 			t.Fatalf("the held-out picture %s has label %d, want that of its folder", f.Name, f.Label)
 		}
 	}
-	if wrong < 480 {
-		t.Errorf("%d of 500 random labels differ from the folder's, want at least 480", wrong)
+	if relabelled < 480 {
+		t.Errorf("%d of 500 random labels differ from the folder's, want at least 480", relabelled)
 	}
 	seen := map[string]bool{}
 	for _, sel := range []Selection{{}, {SubsetPerClass: 1}, {RandomLabels: true}, {Validation: 1}} {
 		sel.ImageSize = 2
-		seen[openSized(t, root, sel).Digest] = true
+		seen[openNormalised(t, root, sel).Digest] = true
 	}
-	seen[openSized(t, root, Selection{ImageSize: 4}).Digest] = true
+	seen[openNormalised(t, root, Selection{ImageSize: 4}).Digest] = true
 	writeFile(t, append(pngOf(t, s, 0), 0), root, "test", "c299", "a.png")
-	seen[openSized(t, root, Selection{ImageSize: 2}).Digest] = true
+	seen[openNormalised(t, root, Selection{ImageSize: 2}).Digest] = true
 	if len(seen) != 6 {
 		t.Errorf("6 data sets have %d different digests, want 6", len(seen))
 	}
@@ -240,7 +242,7 @@ func TestImageFolderLayout(t *testing.T) {
 	for _, f := range []string{"train/a/1.png", "train/b/1.png", "val/a/1.png", "test/b/1.png"} {
 		writeFile(t, picture, root, f)
 	}
-	d := openSized(t, root, Selection{ImageSize: 4})
+	d := openNormalised(t, root, Selection{ImageSize: 4})
 	if d.Test.Files[0].Name != "test/b/1.png" || d.Validation.Files[0].Name != "val/a/1.png" || d.Validation.Height != 4 {
 		t.Errorf("got the test split %+v and the validation split %+v, want the folders test and val", d.Test, d.Validation)
 	}
@@ -267,7 +269,7 @@ func TestDamagedPicture(t *testing.T) {
 	root := t.TempDir()
 	writePictures(t, root, "train", syntheticSplit(40, 3, 8, 8, 2), 2)
 	writePictures(t, root, "test", syntheticSplit(4, 3, 8, 8, 2), 2)
-	d := openSized(t, root, Selection{ImageSize: 8})
+	d := openNormalised(t, root, Selection{ImageSize: 8})
 	for _, i := range []int{13, 14, 9} {
 		writeFile(t, []byte("no picture"), root, d.Train.Files[i].Name)
 	}
@@ -283,7 +285,7 @@ func TestDamagedPicture(t *testing.T) {
 		}
 		var e *PictureError
 		if err := it.Err(); batches != 1 || !errors.As(err, &e) || e.Path != filepath.Join(root, d.Train.Files[9].Name) {
-			t.Errorf("after %d batches: got error %v, want one that names %s", batches, err, d.Train.Files[9].Name)
+			t.Errorf("got %d batches and error %v, want 1 batch and an error that names %s", batches, err, d.Train.Files[9].Name)
 		}
 		it.Close()
 	}

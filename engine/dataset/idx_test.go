@@ -117,7 +117,7 @@ func TestOpenIDXPathRecognisesContent(t *testing.T) {
 			t.Fatal(err)
 		}
 		if d.Name != c.name || len(d.Classes) != c.classes || d.Flip != c.flip {
-			t.Errorf("got %q with %d classes and flip %v, want %+v", d.Name, len(d.Classes), d.Flip, c)
+			t.Errorf("got %q with %d classes and flip %v, want %q with %d and %v", d.Name, len(d.Classes), d.Flip, c.name, c.classes, c.flip)
 		}
 	}
 }
@@ -214,8 +214,8 @@ func TestDecompressedSizeLimit(t *testing.T) {
 	}
 }
 
-// TestExpansionLimit checks that a small compressed file that expands to 192 MB is refused,
-// and that blank pictures of the size of MNIST are accepted.
+// TestExpansionLimit checks that a small compressed file that expands to 192 MiB is refused,
+// and that blank pictures, as many as MNIST's, are accepted.
 func TestExpansionLimit(t *testing.T) {
 	bomb := compress(t, encodeIDX(make([]byte, 192<<20), 3<<10, 256, 256))
 	r, err := decompress(bytes.NewReader(bomb), "bomb")
@@ -283,8 +283,9 @@ func TestOpenIDXRefusesMismatch(t *testing.T) {
 	}
 }
 
-// maxRead returns the number of bytes that reading a data set from a file may allocate: 4 MB
-// and 4 times the size of its content, which is bounded if the file is compressed.
+// maxRead returns the number of bytes that reading a data set from a file may allocate: 4 MiB
+// plus 4 times the size of the file or, if it is compressed, the largest size to which it may
+// expand.
 func maxRead(file []byte) int {
 	size := len(file)
 	if bytes.HasPrefix(file, []byte{0x1f, 0x8b}) {
@@ -293,8 +294,8 @@ func maxRead(file []byte) int {
 	return 4<<20 + 4*size
 }
 
-// FuzzIDX reads arbitrary bytes, which must not allocate more than maxRead. Accepted pictures
-// must not change when they are written and read again.
+// FuzzIDX reads arbitrary bytes as an IDX file. Reading must allocate at most maxRead bytes, and
+// writing accepted pictures must give the same bytes.
 func FuzzIDX(f *testing.F) {
 	valid := encodeIDX([]uint8{1, 2, 3, 4, 5, 6, 7, 8}, 2, 2, 2)
 	f.Add(valid)
@@ -330,7 +331,7 @@ func FuzzIDX(f *testing.F) {
 			t.Fatal(err)
 		}
 		if original, err := io.ReadAll(plain); err != nil || !bytes.Equal(original, written) {
-			t.Fatalf("the content differs after reading and writing it (%v)", err)
+			t.Fatalf("the content of %d bytes is written as %d (error %v), want the same bytes", len(original), len(written), err)
 		}
 	})
 }

@@ -29,10 +29,10 @@ type LoaderConfig struct {
 	// Shuffle visits the pictures in an order drawn for each epoch: the permutation
 	// of the stream "shuffle/epoch/E". Otherwise they come in the split's order.
 	Shuffle bool
-	// Augment shifts each picture by up to 4 pixels in both directions, after
-	// normalisation, and fills the gap with zeros; with Flip it first mirrors a
-	// random half of the pictures. Random parts of pictures ([RandomResized]) are not
-	// shifted.
+	// Augment shifts each picture by up to 4 pixels vertically and horizontally, after
+	// normalisation, and fills the gap with zeros. Before that, it changes the
+	// brightness according to Brightness and, with Flip, mirrors a random half of the
+	// pictures. Pictures of files that [RandomResized] crops are not shifted.
 	Augment bool
 	// DropLast omits the last batch if it would be smaller than the others.
 	DropLast bool
@@ -44,8 +44,8 @@ type LoaderConfig struct {
 	Brightness float64
 	// Flip allows augmentation to mirror pictures. See Flip of [Data].
 	Flip bool
-	// Threads is the number of goroutines that read files; 0 means one for each
-	// processor. Batches do not depend on it.
+	// Threads is the largest number of goroutines that read files; 0 means GOMAXPROCS.
+	// Batches do not depend on it.
 	Threads int
 }
 
@@ -260,8 +260,8 @@ type Iterator struct {
 }
 
 // Next returns the next batch. It returns false after the last one, after Close, after an
-// error and when the context is cancelled; [Iterator.Err] distinguishes these cases. The batch
-// is valid until the following Next or Close.
+// error and when the context is cancelled; [Iterator.Err] returns an error only in the last
+// two cases. The batch is valid until the following Next or Close.
 func (it *Iterator) Next() (*Batch, bool) {
 	if it.current != nil {
 		it.free <- it.current

@@ -63,8 +63,13 @@ func checkBatches(t *testing.T, got, want []Batch) {
 		if got[i].N != want[i].N || !slices.Equal(got[i].Labels, want[i].Labels) {
 			t.Fatalf("batch %d: got N %d and labels %v, want %d and %v", i, got[i].N, got[i].Labels, want[i].N, want[i].Labels)
 		}
-		if !slices.Equal(got[i].Images, want[i].Images) {
-			t.Fatalf("batch %d: pixels differ", i)
+		if len(got[i].Images) != len(want[i].Images) {
+			t.Fatalf("batch %d: got %d pixels, want %d", i, len(got[i].Images), len(want[i].Images))
+		}
+		for j, v := range got[i].Images {
+			if v != want[i].Images[j] {
+				t.Fatalf("batch %d: pixel %d is %v, want %v", i, j, v, want[i].Images[j])
+			}
 		}
 	}
 }
@@ -147,7 +152,7 @@ func TestBatchesWithoutAugmentationKeepOrder(t *testing.T) {
 		for i := range b.N {
 			want := referencePicture(s, mean, std, sample, false, 4, 4)
 			if !slices.Equal(b.Images[i*len(want):(i+1)*len(want)], want) || b.Labels[i] != int32(s.Labels[sample]) {
-				t.Fatalf("picture %d or its label differs from the split", sample)
+				t.Fatalf("picture %d has label %d, want label %d and the normalised pixels of the split", sample, b.Labels[i], s.Labels[sample])
 			}
 			sample++
 		}
@@ -182,7 +187,7 @@ func TestEpochVisitsEachPictureOnce(t *testing.T) {
 			}
 		}
 		if slices.Equal(orders[0], orders[1]) {
-			t.Error("two epochs have the same order")
+			t.Error("two epochs have the same order, want different ones")
 		}
 		if n := l.Batches(); n != (want+9)/10 {
 			t.Errorf("DropLast %v: Batches() = %d, want %d", drop, n, (want+9)/10)
@@ -209,11 +214,11 @@ func TestBatchesDependOnSeedEpochAndSampleAlone(t *testing.T) {
 
 	cfg.Seed = 10
 	if got := collect(t, newTestLoader(t, s, cfg), 2, 0, func() {}); slices.Equal(got[0].Images, want[0].Images) {
-		t.Error("another seed gives the same batch")
+		t.Error("another seed gives the same batch, want another")
 	}
 	cfg.Seed, cfg.Batch = 9, 30
 	if got := collect(t, newTestLoader(t, s, cfg), 2, 0, func() {}); !slices.Equal(got[0].Images[:len(want[0].Images)], want[0].Images) {
-		t.Error("the batch size changes the pictures' order or augmentation")
+		t.Error("another batch size changes the pictures' order or augmentation, want no change")
 	}
 }
 
@@ -308,7 +313,7 @@ func TestNextAllocatesNothing(t *testing.T) {
 	}
 	if n := testing.AllocsPerRun(300, func() {
 		if _, ok := it.Next(); !ok {
-			t.Fatal("epoch ended")
+			t.Fatalf("the epoch ends with error %v, want a batch", it.Err())
 		}
 	}); n != 0 {
 		t.Errorf("%v allocations for each batch, want 0", n)
@@ -317,14 +322,14 @@ func TestNextAllocatesNothing(t *testing.T) {
 
 func TestBuffersAreReused(t *testing.T) {
 	l := newTestLoader(t, syntheticSplit(10, 1, 8, 8, 10), LoaderConfig{Batch: 3, Shuffle: true})
-	first := map[*Batch]bool{}
+	ofFirstEpoch := map[*Batch]bool{}
 	for epoch := range 3 {
 		it := l.Start(context.Background(), epoch, 0)
 		for b, ok := it.Next(); ok; b, ok = it.Next() {
 			if epoch == 0 {
-				first[b] = true
-			} else if !first[b] {
-				t.Fatalf("epoch %d uses new memory", epoch)
+				ofFirstEpoch[b] = true
+			} else if !ofFirstEpoch[b] {
+				t.Fatalf("epoch %d uses new memory, want that of epoch 0", epoch)
 			}
 		}
 		it.Close()

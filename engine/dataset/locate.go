@@ -94,26 +94,26 @@ func (l *location) open() (*Data, error) {
 	return openIDX(l.src, l.files)
 }
 
-// locate looks for the source's files in dir and in the subfolders in which they are
-// published. It returns nil if it does not find them.
+// locate looks for the source's files in its folders below dir. It returns nil if it does not
+// find them.
 func (s *source) locate(dir string) (*location, error) {
 	for _, sub := range s.folders {
 		dir := filepath.Join(dir, filepath.FromSlash(sub))
-		for _, variant := range s.fileSets() {
-			files, err := findAll(dir, variant)
+		for _, set := range s.fileSets() {
+			files, err := findAll(dir, set)
 			if err != nil {
 				return nil, fmt.Errorf("look for %s: %w", s.name, err)
 			}
 			if files != nil {
-				return &location{src: s, dir: dir, files: files, archive: s.cifar != nil && len(variant) == 1}, nil
+				return &location{src: s, dir: dir, files: files, archive: s.cifar != nil && len(set) == 1}, nil
 			}
 		}
 	}
 	return nil, nil
 }
 
-// fileSets returns alternative sets of files. Each set holds the whole data set. A file may
-// have several spellings.
+// fileSets returns alternative sets of files, each of which holds the whole data set. The
+// names are indexed by set, file and spelling.
 func (s *source) fileSets() [][][]string {
 	if s.cifar != nil {
 		var files [][]string

@@ -94,19 +94,22 @@ func TestNormalise(t *testing.T) {
 		t.Fatal(err)
 	}
 	if normalise(t, d, PerChannel) != d {
-		t.Error("Normalise by PerChannel does not return a data set in memory as it is")
+		t.Error("Normalise by PerChannel returns a copy of a data set in memory, want the data set itself")
 	}
 	n := normalise(t, d, PerPixel)
 	mean := 0.0
 	for _, v := range n.Mean {
 		mean += float64(v) / float64(len(n.Mean))
 	}
-	if len(n.Mean) != 28*28 || math.Abs(mean-float64(d.Mean[0])) > 1e-6 || !slices.Equal(n.Std, []float32{1}) || n.Digest != d.Digest {
-		t.Errorf("PerPixel gives %d means with the mean %v, and std %v; want %d with the mean %v, and 1", len(n.Mean), mean, n.Std, 28*28, d.Mean[0])
+	if len(n.Mean) != 28*28 || math.Abs(mean-float64(d.Mean[0])) > 1e-6 || !slices.Equal(n.Std, []float32{1}) {
+		t.Errorf("PerPixel gives %d means with the mean %v, and std %v; want %d with the mean %v, and [1]", len(n.Mean), mean, n.Std, 28*28, d.Mean[0])
+	}
+	if n.Digest != d.Digest {
+		t.Errorf("PerPixel changes the digest to %s, want %s", n.Digest, d.Digest)
 	}
 	for _, name := range []string{"channel", "pixel", "none"} {
 		if method, err := ParseNormalisation(name); err != nil || string(method) != name {
-			t.Errorf("ParseNormalisation(%q) returns %q, %v", name, method, err)
+			t.Errorf("ParseNormalisation(%q) returns %q and error %v, want the normalisation and no error", name, method, err)
 		}
 	}
 	for _, name := range []string{"", "batch"} {

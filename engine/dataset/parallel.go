@@ -5,16 +5,17 @@ import (
 	"sync/atomic"
 )
 
-// parallel calls work(worker, i) for i from 0 to n-1, in about that order, on up to threads
-// goroutines, which worker numbers from 0, until a call fails. It returns the error of the lowest i that
-// fails, which is the same for any number of goroutines.
+// parallel calls work(worker, i) for i from 0 to n-1 on up to threads goroutines, which take
+// the indices in ascending order. worker is the number of the goroutine, counted from 0. After
+// a call has failed, no goroutine takes another index. parallel returns the error of the lowest
+// index that fails, which is the same for any number of goroutines.
 func parallel(n, threads int, work func(worker, i int) error) error {
 	var (
 		next   atomic.Int64
 		failed atomic.Bool
 		group  sync.WaitGroup
 		mu     sync.Mutex
-		first  = n
+		lowest = n // index of a call that failed
 		cause  error
 	)
 	for worker := range min(threads, n) {
@@ -29,8 +30,8 @@ func parallel(n, threads int, work func(worker, i int) error) error {
 				if err := work(worker, i); err != nil {
 					failed.Store(true)
 					mu.Lock()
-					if i < first {
-						first, cause = i, err
+					if i < lowest {
+						lowest, cause = i, err
 					}
 					mu.Unlock()
 				}

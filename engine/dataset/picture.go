@@ -18,10 +18,11 @@ type Crop string
 
 // The crops. Pictures are resized with an antialiased triangle filter.
 const (
-	// RandomResized trains on a random part of each picture, of 8 to 100% of its
-	// area and an aspect ratio of 3:4 to 4:3, resized to the square (Szegedy et al.
-	// 2015, section 6). Without augmentation the shorter side is resized to 8/7 of
-	// the square's side, and the centre is cut out: 256 and 224 pixels for ImageNet.
+	// RandomResized cuts out, with augmentation, a random part of 8 to 100% of the
+	// picture's area and an aspect ratio of 3:4 to 4:3, and resizes it to the square
+	// (Szegedy et al. 2015, section 6). Without augmentation, it resizes the shorter
+	// side to 8/7 of the square's side, and cuts out the centre: 256 and 224 pixels for
+	// ImageNet.
 	RandomResized Crop = "random-resized"
 	// CentreCrop resizes the shorter side to the square's side and cuts out the centre,
 	// in training too. It is meant for small pictures, which augmentation then shifts
@@ -49,9 +50,9 @@ func newDecoder(s *Split) *decoder {
 	return &decoder{split: s, out: image.NewRGBA(image.Rect(0, 0, s.Width, s.Height)), bytes: make([]uint8, s.imageSize())}
 }
 
-// Picture returns the C×H×W pixels of picture i without augmentation. They are shared with a
-// split in memory, or read from the file. The error is a [*PictureError], or an error of the
-// file system.
+// Picture returns the C×H×W pixels of picture i without augmentation. They alias the split's
+// memory, or are read from the file. The error is a [*PictureError], or an error of the file
+// system.
 func (s *Split) Picture(i int) ([]uint8, error) {
 	if s.Files == nil {
 		return s.Image(i), nil
@@ -59,11 +60,11 @@ func (s *Split) Picture(i int) ([]uint8, error) {
 	return newDecoder(s).picture(i, nil)
 }
 
-// picture returns the C×H×W pixels of picture i, valid until the next call. They show the
-// centre of the picture or, if random is not nil, a part that is drawn from the stream,
-// beginning at block 16·i. Grey becomes three equal channels, 16 bits are reduced to the
-// upper 8, CMYK is converted to RGB, and transparency is drawn on black. Orientation tags of
-// cameras are ignored.
+// picture returns the C×H×W pixels of picture i, valid until the next call. If random is not
+// nil and the split's crop is RandomResized, they show a random part of the picture, chosen by
+// the blocks of the stream from 16·i on; otherwise they show its centre. Grey becomes three
+// equal channels, 16 bits are reduced to the upper 8, CMYK is converted to RGB, and transparent
+// pixels are blended with black. Orientation tags of cameras are ignored.
 func (d *decoder) picture(i int, random *rng.Stream) ([]uint8, error) {
 	s := d.split
 	file := filepath.Join(s.dir, filepath.FromSlash(s.Files[i].Name))
@@ -80,7 +81,7 @@ func (d *decoder) picture(i int, random *rng.Stream) ([]uint8, error) {
 	outRect := d.out.Bounds()
 	switch {
 	case random != nil && s.crop == RandomResized:
-		srcRect = drawCrop(*random, i, srcRect.Dx(), srcRect.Dy()).Add(srcRect.Min)
+		srcRect = randomCrop(*random, i, srcRect.Dx(), srcRect.Dy()).Add(srcRect.Min)
 	case s.crop == RandomResized:
 		srcRect = limitAspect(srcRect)
 		outRect = centred(srcRect.Dx(), srcRect.Dy(), s.Width, (8*s.Width+3)/7)
@@ -102,7 +103,8 @@ func (d *decoder) picture(i int, random *rng.Stream) ([]uint8, error) {
 }
 
 // limitAspect returns the central part of r whose longer side is at most four times the
-// shorter one. A centre crop does not show the rest, which would take memory to resize.
+// shorter one. A centre crop shows only the square in its middle, and four times is more than
+// the resizing filter reaches from there. Resizing the rest would only take memory.
 func limitAspect(r image.Rectangle) image.Rectangle {
 	w, h := r.Dx(), r.Dy()
 	if w > 4*h {
@@ -117,8 +119,8 @@ func limitAspect(r image.Rectangle) image.Rectangle {
 }
 
 // centred returns the rectangle that a picture of w×h covers when its shorter side is resized
-// to shortSide and it is centred on a square of the given size. The origin is the corner of
-// the square.
+// to shortSide and it is centred on a square of the given size. The origin is the top left
+// corner of the square.
 func centred(w, h, size, shortSide int) image.Rectangle {
 	dw, dh := shortSide, shortSide
 	if w > h {
@@ -130,10 +132,10 @@ func centred(w, h, size, shortSide int) image.Rectangle {
 	return image.Rect(-left, -top, dw-left, dh-top)
 }
 
-// drawCrop draws a part of a picture of w×h. It draws an area and an aspect ratio (uniform
-// in its logarithm) up to ten times, until a part of this size fits, and then its position.
-// If none fits, it returns the largest centred part with a permitted ratio.
-func drawCrop(stream rng.Stream, sample, w, h int) image.Rectangle {
+// randomCrop returns a random part of a picture of w×h. It chooses an area and an aspect ratio
+// (uniform in its logarithm) up to ten times, until a part of this size fits, and then its
+// position. If none fits, it returns the largest centred part with a permitted ratio.
+func randomCrop(stream rng.Stream, sample, w, h int) image.Rectangle {
 	for try := range 10 {
 		word := stream.Block(16*uint64(sample) + uint64(try))
 		area := float64(w*h) * (0.08 + float64(0.92*(float64(word[0]>>8)*0x1p-24)))

@@ -112,7 +112,7 @@ func TestRandomCrops(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := drawCrop(stream, 0, w, h)
+	r := randomCrop(stream, 0, w, h)
 	checkRamp(t, picture, side, float64(r.Min.X), float64(r.Min.Y), float64(r.Dx())/side, float64(r.Dy())/side, w, h)
 
 	// The share of the area is uniform from 0.08 to 1, except that parts must fit. The
@@ -121,7 +121,7 @@ func TestRandomCrops(t *testing.T) {
 	var area, logs float64
 	smallest, edges := 1.0, [4]bool{}
 	for i := range n {
-		r := drawCrop(stream, i, 512, 512)
+		r := randomCrop(stream, i, 512, 512)
 		if !r.In(image.Rect(0, 0, 512, 512)) {
 			t.Fatalf("part %v lies outside the picture of 512×512", r)
 		}
@@ -138,7 +138,7 @@ func TestRandomCrops(t *testing.T) {
 		t.Errorf("got mean area %.3f, mean logarithm of the ratio %.4f, smallest area %.3f and edges %v; want about 0.5, 0, 0.08 and all true", area, logs, smallest, edges)
 	}
 	for _, c := range []struct{ w, h, maxWidth, maxHeight int }{{1, 1, 1, 1}, {1000, 1, 1, 1}, {1, 1000, 1, 1}, {300, 30, 40, 30}} {
-		r := drawCrop(stream, 1, c.w, c.h)
+		r := randomCrop(stream, 1, c.w, c.h)
 		if !r.In(image.Rect(0, 0, c.w, c.h)) || r.Empty() || r.Dx() > c.maxWidth || r.Dy() > c.maxHeight {
 			t.Errorf("the part of %d×%d is %v, want one inside it of at most %d×%d", c.w, c.h, r, c.maxWidth, c.maxHeight)
 		}
@@ -225,7 +225,7 @@ func TestColourTypes(t *testing.T) {
 		"16-bit grey PNG": {encodePNG(t, fill(image.NewGray16(r), color.Gray16{0x6380})), [3]int{0x63, 0x63, 0x63}, 0},
 		"16-bit PNG":      {encodePNG(t, fill(image.NewNRGBA64(r), color.NRGBA64{0x0a12, 0x14ff, 0x1e00, 0xffff})), [3]int{0x0a, 0x14, 0x1e}, 0},
 		"paletted PNG":    {encodePNG(t, fill(image.NewPaletted(r, color.Palette{color.Black, color.NRGBA{1, 2, 3, 255}}), color.NRGBA{1, 2, 3, 255})), [3]int{1, 2, 3}, 0},
-		"clear PNG":       {encodePNG(t, fill(image.NewNRGBA(r), color.NRGBA{200, 100, 50, 51})), [3]int{40, 20, 10}, 0},
+		"translucent PNG": {encodePNG(t, fill(image.NewNRGBA(r), color.NRGBA{200, 100, 50, 51})), [3]int{40, 20, 10}, 0},
 		"JPEG":            {jpegOf(fill(image.NewNRGBA(r), color.NRGBA{200, 100, 50, 255})), [3]int{200, 100, 50}, 2},
 		"grey JPEG":       {jpegOf(fill(image.NewGray(r), color.Gray{99})), [3]int{99, 99, 99}, 1},
 		"CMYK JPEG":       {cmykJPEG(51, 102, 153, 25), [3]int{184, 138, 92}, 2}, // (255−C)(255−K)/255 of 51, 102, 153, 25
@@ -233,7 +233,7 @@ func TestColourTypes(t *testing.T) {
 		for _, side := range []int{16, 8} { // copied and resized
 			picture, err := newDecoder(fileSplit(t, side, CentreCrop, c.content)).picture(0, nil)
 			if err != nil {
-				t.Errorf("%s: %v", name, err)
+				t.Errorf("%s: got error %v, want none", name, err)
 				continue
 			}
 			for i, v := range picture {
@@ -278,7 +278,7 @@ func TestDecodeRefuses(t *testing.T) {
 	} {
 		var e *PictureError
 		if _, err := decodePicture(bytes.NewReader(content), "x.png", int64(len(content))); !errors.As(err, &e) || e.Path != "x.png" {
-			t.Errorf("%s: %v, want a *PictureError of x.png", name, err)
+			t.Errorf("%s: got error %v, want a *PictureError of x.png", name, err)
 		}
 	}
 }
@@ -317,7 +317,7 @@ func TestPictureLimits(t *testing.T) {
 		_, err := decodePicture(bytes.NewReader(c.content), "x", 1<<20)
 		var e *PictureError
 		if !errors.As(err, &e) || strings.Contains(e.Reason, "make the picture smaller") != c.refused {
-			t.Errorf("%s: got error %v, refused for its size: want %v", c.name, err, c.refused)
+			t.Errorf("%s: got error %v; whether it asks for a smaller picture must be %v", c.name, err, c.refused)
 		}
 	}
 }
@@ -339,7 +339,7 @@ func TestLongPictures(t *testing.T) {
 	}
 }
 
-// FuzzDecodePicture checks that decodePicture allocates at most 4 MB and twice what its limits
+// FuzzDecodePicture checks that decodePicture allocates at most 4 MiB plus twice what its limits
 // allow, that a picture has the size in its header, and that every error is a PictureError.
 func FuzzDecodePicture(f *testing.F) {
 	var photo bytes.Buffer
@@ -363,7 +363,7 @@ func FuzzDecodePicture(f *testing.F) {
 		}
 		head, _, err := image.DecodeConfig(bytes.NewReader(content))
 		if err != nil || m.Bounds().Dx() != head.Width || m.Bounds().Dy() != head.Height {
-			t.Errorf("the picture has the bounds %v, but the header %+v, %v", m.Bounds(), head, err)
+			t.Errorf("the picture has %d×%d pixels, want %d×%d as in its header (error %v)", m.Bounds().Dx(), m.Bounds().Dy(), head.Width, head.Height, err)
 		}
 	})
 }

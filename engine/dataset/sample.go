@@ -56,7 +56,7 @@ func readSampleFile(name string, rank int) ([]int, []uint8, error) {
 	return readIDX(r, name, rank)
 }
 
-// sampleLocation returns the size of the embedded files.
+// sampleLocation returns the location of the sample, with the size of the embedded files.
 func sampleLocation() (Location, error) {
 	entries, err := sampleFS.ReadDir("sample")
 	if err != nil {

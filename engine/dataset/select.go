@@ -51,8 +51,9 @@ func (e *SelectionError) Error() string { return e.Setting + ": " + e.Reason }
 func (e *SelectionError) WrongUsage() bool { return true }
 
 // Select returns the data set with only the selected training pictures, in their
-// original order. Mean, Std and Digest are computed from the selection. The test split is
-// complete and shared. The error is a [*SelectionError].
+// original order. Digest and, for data in memory, Mean and Std are computed from the
+// selection. The test split stays complete, and the result shares it with d. The error is a
+// [*SelectionError].
 func (d *Data) Select(sel Selection) (*Data, error) {
 	sized, err := d.resize(sel.ImageSize, sel.Crop)
 	if err != nil {
@@ -197,7 +198,7 @@ func (d *Data) firstOfEachClass(positions []int, n int) ([]int, error) {
 			available = len(classes[c])
 		}
 		if n < 1 || n > available {
-			return nil, &SelectionError{"subset_per_class", fmt.Sprintf("%d; class %s of %s has %d training pictures", n, name, d.Name, available)}
+			return nil, &SelectionError{"subset_per_class", fmt.Sprintf("%d; want at least 1, and at most the %d training pictures of class %s of %s", n, available, name, d.Name)}
 		}
 		picks = append(picks, classes[c][:n]...)
 	}

@@ -51,10 +51,10 @@ func TestSubset(t *testing.T) {
 		t.Errorf("got mean %v and std %v, want those of the subset, %v and %v", sub.Mean, sub.Std, mean, std)
 	}
 	if sub.Digest != digest(sub.Train, d.Test) || sub.Digest == d.Digest {
-		t.Error("the digest is not the subset's")
+		t.Errorf("got digest %s, want that of the subset, %s, and not that of all pictures, %s", sub.Digest, digest(sub.Train, d.Test), d.Digest)
 	}
 	if whole := selectFrom(t, d, Selection{Subset: 6000, Seed: 4}); whole.Digest != d.Digest {
-		t.Error("a subset of all pictures has another digest")
+		t.Errorf("a subset of all pictures has digest %s, want that of the data set, %s", whole.Digest, d.Digest)
 	}
 }
 
@@ -115,16 +115,16 @@ func TestValidation(t *testing.T) {
 		}
 	}
 	if mean, _ := channelStats(out.Train); !slices.Equal(out.Mean, mean) {
-		t.Error("held-out pictures are part of the mean")
+		t.Errorf("got mean %v, want that without the held-out pictures, %v", out.Mean, mean)
 	}
-	if out.Digest != digest(out.Train, d.Test, out.Validation) {
-		t.Error("the digest does not cover every split")
+	if want := digest(out.Train, d.Test, out.Validation); out.Digest != want {
+		t.Errorf("got digest %s, want that of all splits, %s", out.Digest, want)
 	}
 	if subset := selectFrom(t, d, Selection{Seed: 3, Validation: 200, Subset: 50}); !slices.Equal(pictureNumbers(subset.Validation), heldOut) || subset.Train.Len() != 50 {
-		t.Error("a subset changes the held-out pictures")
+		t.Errorf("with a subset of 50, %d pictures are left, and %v are held out; want 50 left, and %v held out", subset.Train.Len(), pictureNumbers(subset.Validation), heldOut)
 	}
 	if other := selectFrom(t, d, Selection{Seed: 4, Validation: 200}); slices.Equal(pictureNumbers(other.Validation), heldOut) {
-		t.Error("another seed holds out the same pictures")
+		t.Error("another seed holds out the same pictures, want others")
 	}
 }
 
@@ -156,25 +156,25 @@ func TestRandomLabels(t *testing.T) {
 	// Each label is expected 500 times, with a standard deviation of 21.
 	for c, n := range append(counts[:], unchanged) {
 		if n < 400 || n > 600 {
-			t.Errorf("label %d (10: the original label) occurs %d times in 5000, want 400 to 600", c, n)
+			t.Errorf("label %d (10 stands for the original label) occurs %d times in 5000, want 400 to 600", c, n)
 		}
 	}
 	if !slices.Equal(out.Train.Images, d.Train.Images) || out.Test != d.Test || d.Train.Labels[1] != 7 {
-		t.Error("pictures, the test split or the original labels have changed")
+		t.Error("the pictures, the test split or the labels of the original data set have changed, want only new labels")
 	}
 	sub := selectFrom(t, d, Selection{Seed: 8, RandomLabels: true, Validation: 1000, SubsetPerClass: 20})
 	for position, i := range pictureNumbers(sub.Train) {
 		if sub.Train.Labels[position] != out.Train.Labels[i] {
-			t.Fatal("a picture's random label depends on the subset")
+			t.Fatalf("in a subset, picture %d has label %d, want %d as without a subset", i, sub.Train.Labels[position], out.Train.Labels[i])
 		}
 	}
 	for position, i := range pictureNumbers(sub.Validation) {
 		if sub.Validation.Labels[position] != d.Train.Labels[i] {
-			t.Fatal("a held-out picture has another label")
+			t.Fatalf("the held-out picture %d has label %d, want %d", i, sub.Validation.Labels[position], d.Train.Labels[i])
 		}
 	}
 	if other := selectFrom(t, d, Selection{Seed: 9, RandomLabels: true}); slices.Equal(other.Train.Labels, out.Train.Labels) {
-		t.Error("another seed draws the same labels")
+		t.Error("another seed draws the same labels, want others")
 	}
 }
 

@@ -35,7 +35,7 @@ type Publication struct {
 type PublishedFile struct {
 	Name string
 	Size int64 // bytes
-	// SHA256 or MD5 is the published digest in hex; the other is "".
+	// SHA256 or MD5 is the digest of the file in hex; the other is "".
 	SHA256, MD5 string
 }
 

@@ -11,13 +11,13 @@ import (
 )
 
 // maxDecompressed is the largest size of a file after decompression: the largest content
-// of an IDX file and its header. It is well above the 184 MB of a CIFAR archive.
+// of an IDX file, and 1 MiB for its header. It is well above the 184 MB of a CIFAR archive.
 const maxDecompressed = maxElements + 1<<20
 
 // A compressed file may hold freeDecompressed bytes, and maxExpansion more for each of its
-// own bytes, so that a small file cannot fill the memory. Pictures compress to a third, and
-// MNIST to a fifth. freeDecompressed admits 47 MB of blank pictures, the size of MNIST's
-// training pictures.
+// own bytes, so that a small file cannot fill the memory. No published file expands to more
+// than five times its size. freeDecompressed admits 47 MB of blank pictures, the size of
+// MNIST's training pictures.
 const (
 	freeDecompressed = 64 << 20
 	maxExpansion     = 100

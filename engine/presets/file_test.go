@@ -96,9 +96,9 @@ bn_weight_decay: false
 	}
 }
 
-// FuzzSettings checks that at most 4 MB and 400 times the size of the file are allocated, that
-// the settings of an accepted file are valid, and that they do not change when they are written
-// to config.json and read again.
+// FuzzSettings checks that parsing allocates at most 4 MiB plus 400 times the size of the file,
+// that the settings of an accepted file are valid, and that they do not change when they are
+// written to config.json and read again.
 func FuzzSettings(f *testing.F) {
 	for _, s := range []string{"", "lr: 0.1", "a: &a [1]\nlr_drops: *a", `{"arch":"resnet-14","lr_drops":null}`, "lr: 0x10", "seed: 1_0", "? lr\n: 1", "!!binary x: y"} {
 		f.Add([]byte(s))
@@ -119,10 +119,10 @@ func FuzzSettings(f *testing.F) {
 		}
 		var again config.Config
 		if err := json.Unmarshal(text, &again); err != nil {
-			t.Fatalf("%s: %v", text, err)
+			t.Fatalf("reading the written settings %s: got error %v, want none", text, err)
 		}
 		if key, before, after := c.Difference(&again); key != "" {
-			t.Fatalf("%q: %s is %v, and %v after writing and reading", b, key, before, after)
+			t.Fatalf("%q: after writing and reading, %s is %v, want %v", b, key, after, before)
 		}
 	})
 }

@@ -29,8 +29,8 @@ func (n *Network) String() string {
 	return strings.Join(words, ", ")
 }
 
-// smallest holds the smallest network of each pattern of arch.Names.
-var smallest = map[string]string{
+// examples holds a small network of each pattern of arch.Names.
+var examples = map[string]string{
 	"resnet-N": "resnet-8", "wrn-N-K": "wrn-8-2", "resnet-N-bottleneck": "resnet-11-bottleneck",
 	"resnetA-B-C-D": "resnet1-1-2-1", "resnetA-B-C-D-bottleneck": "resnet1-2-1-1-bottleneck",
 }
@@ -39,14 +39,14 @@ var smallest = map[string]string{
 // width of a network.
 const manyParameters = 1 << 20
 
-// Networks lists every network of arch.Names, and the smallest network of each pattern,
-// with each stem and each shortcut that it can have. The pictures are the smallest colour
-// squares that the network accepts. The width of a network with many parameters is
-// multiplied by narrow.
+// Networks lists every network of arch.Names, and a small network of each pattern. A network
+// that supports the CIFAR stem or shortcuts of option A is also listed with these. Its
+// pictures are the smallest colour squares of side 8, 16 or 32 that it accepts. A network
+// with many parameters gets the width narrow.
 func Networks(t *testing.T, narrow float64) []Network {
 	var all []Network
 	for _, name := range arch.Names() {
-		if s, ok := smallest[name]; ok {
+		if s, ok := examples[name]; ok {
 			name = s
 		}
 		before := len(all)
@@ -68,7 +68,7 @@ func Networks(t *testing.T, narrow float64) []Network {
 			}
 		}
 		if len(all) == before {
-			t.Fatalf("%s is in arch.Names but cannot be built; if it is a pattern, add an example to smallest", name)
+			t.Fatalf("%s is in arch.Names but cannot be built; if it is a pattern, add a network to examples", name)
 		}
 	}
 	return all

@@ -60,14 +60,14 @@ expected = {}
 for arch in sys.argv[2:] or NETWORKS:
     net = ResNet(*NETWORKS[arch], 64, large=True, classes=1000)
     values = {k: torch.from_numpy(np.asarray(value(k, tuple(v.shape)))) for k, v in net.state_dict().items()}
-    of = {}
+    logits_of = {}  # by type
     for form, (dtype, write) in FORMS.items():
         state = {k: v.to(dtype) if v.is_floating_point() else v for k, v in values.items()}
-        if dtype not in of:
+        if dtype not in logits_of:
             net.double().load_state_dict(state)
-            of[dtype] = logits(net, pictures(2, 3, SIDE))
+            logits_of[dtype] = logits(net, pictures(2, 3, SIDE))
         name = f"{arch}-{form}"
         write(state, os.path.join(folder, name))
-        expected[name] = {"arch": arch, "logits": of[dtype]}
+        expected[name] = {"arch": arch, "logits": logits_of[dtype]}
 with open(os.path.join(folder, "expected.json"), "w") as f:
     json.dump({"pytorch": torch.__version__, "side": SIDE, "pictures": pictures(2, 3, SIDE).flatten().tolist(), "files": expected}, f)
