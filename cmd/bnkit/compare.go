@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -77,6 +78,9 @@ func runCompare(c *cobra.Command, g *globalOptions, o compareOptions, args []str
 	var epochs [][]rundir.EpochMetrics
 	var skipped []error
 	for _, arg := range args {
+		if _, err := os.Stat(arg); err != nil {
+			return fmt.Errorf("%w; name a run directory or a file", err)
+		}
 		dir := runDir(arg)
 		summary, rows, err := analysis.Summarise(dir)
 		var notRun *analysis.NoRunError

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"bnkit/analysis"
 	"bnkit/engine"
@@ -28,8 +29,10 @@ func summariseFile(ctx context.Context, g *globalOptions, path string) (*fileSum
 	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
 		return nil, nil
 	}
-	foreign, err := engine.IsForeign(path)
-	if err != nil || !foreign && filepath.Ext(path) != ".bnz" {
+	named := slices.Contains(modelFiles, strings.TrimPrefix(filepath.Ext(path), ".")) // as a model
+	if _, err := isForeign(path); errors.As(err, new(*formatError)) && !named {
+		return nil, nil
+	} else if err != nil {
 		return nil, err
 	}
 	s := &fileSummary{File: path, FileBytes: fileSize(path)}

@@ -109,7 +109,7 @@ func parseChannels(flag, text string, values func(engine.Normalisation) []float3
 // reads the data that --data names, because the data determines the size of the pictures. It
 // does not read a folder of pictures. The returned data is nil if none was read.
 func (m *modelFlags) load(ctx context.Context, g *globalOptions, path string) (*engine.Model, *dataset.Data, error) {
-	foreign, err := engine.IsForeign(path)
+	foreign, err := isForeign(path)
 	if err != nil {
 		return nil, nil, err
 	}

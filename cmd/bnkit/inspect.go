@@ -14,7 +14,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"bnkit/checkpoint"
-	"bnkit/engine"
 	"bnkit/engine/arch"
 	"bnkit/engine/config"
 )
@@ -117,7 +116,7 @@ func runInspect(g *globalOptions, args []string) error {
 	if err != nil {
 		return err
 	}
-	if foreign, err := engine.IsForeign(path); err != nil {
+	if foreign, err := isForeign(path); err != nil {
 		return err
 	} else if foreign {
 		return inspectForeign(g, path)

@@ -424,7 +424,7 @@ func (o *trainOptions) settingsOfModel(c *cobra.Command, g *globalOptions) (conf
 // flags for settings describe the pictures.
 func (o *trainOptions) loadStartModel(c *cobra.Command, g *globalOptions, path string) (*engine.Model, error) {
 	m := modelFlags{foreign: o.foreign}
-	foreign, err := engine.IsForeign(path)
+	foreign, err := isForeign(path)
 	if err != nil {
 		return nil, err
 	}

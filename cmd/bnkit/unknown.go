@@ -31,7 +31,7 @@ dimension), the shares of channels with |γ|, with |β| and with both near zero.
 // output files are made. For another program's file it leaves out the folder, so that outputs
 // go to the current folder, because the file's folder may be read-only or shared.
 func outputName(path string) string {
-	if foreign, err := engine.IsForeign(path); err == nil && foreign {
+	if foreign, err := isForeign(path); err == nil && foreign {
 		path = filepath.Base(path)
 	}
 	for _, extension := range []string{".safetensors.index.json", filepath.Ext(path)} {
@@ -147,7 +147,7 @@ type clampedFile struct {
 // clampCopy writes a clamped copy of another program's file if its network is not recognised
 // or if --out asks for one. done reports whether it handled the file.
 func (o *pruneOptions) clampCopy(c *cobra.Command, g *globalOptions, path string) (done bool, err error) {
-	foreign, err := engine.IsForeign(path)
+	foreign, err := isForeign(path)
 	if err != nil || !foreign {
 		return false, err
 	}

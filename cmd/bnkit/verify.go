@@ -146,8 +146,12 @@ func (v *verifier) add(path, content, sha256 string, err error) {
 // file checks a file by itself. It returns the model of a .bnz file, or nil if the file cannot
 // be read or is another program's.
 func (v *verifier) file(path string) *engine.Model {
-	foreign, err := engine.IsForeign(path)
-	if err == nil && foreign {
+	foreign, err := isForeign(path)
+	switch {
+	case err != nil:
+		v.add(path, "", "", err)
+		return nil
+	case foreign:
 		v.foreign(path)
 		return nil
 	}
