@@ -60,7 +60,7 @@ pictures and analysis.json go to --out; bnkit plot can draw the pictures again.
 ` + unknownHelp + `
 
 --json prints the report that is also written to analysis.json: arch, trainable,
-data, classes; near_zero_thresholds; gamma_edges and beta_edges (the bins of all histograms);
+data, classes, source_sha256 (of the checkpoint); near_zero_thresholds; gamma_edges and beta_edges (the bins of all histograms);
 layers (name, convolution, shortcut, channels, height, width, gamma and beta with quantiles at 0, 5, 25, 50,
 75, 95 and 100% and histogram, near_zero, beta_near_zero and both_near_zero (shares of channels with |γ|, |β| or both near zero), pruned (the pruned channels), relu,
 sparsity, gradient); total (the same over all layers; pruned is a number here);

@@ -55,7 +55,8 @@ func describeUnknown(unknown *engine.UnknownNetworkError, nearZero []float64) (*
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", unknown.Path, err)
 	}
-	return report, nil
+	report.Source, err = sha256Of(unknown.Path)
+	return report, err
 }
 
 // analyzeUnknown runs analyze on a file whose network is not recognised.
