@@ -180,10 +180,7 @@ func choiceText(p prune.Policy, t prune.Target) string {
 
 // recoveredText returns the label of the network after a recovery of a number of epochs.
 func recoveredText(epochs int) string {
-	if epochs == 1 {
-		return "γ and β trained for 1 epoch"
-	}
-	return fmt.Sprintf("γ and β trained for %d epochs", epochs)
+	return "γ and β trained for " + plural(epochs, "epoch")
 }
 
 // printSplit prints the split on which the drop of accuracy was measured.
