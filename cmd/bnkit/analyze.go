@@ -273,18 +273,18 @@ func layerRow(name string, channels, thresholds int, gamma, beta *analysis.Distr
 	row := []string{name, fmt.Sprint(channels), medianText(gamma), medianText(beta)}
 	for i := range thresholds {
 		if nearZero == nil { // all channels are pruned
-			row = append(row, "-")
+			row = append(row, missing)
 		} else {
 			row = append(row, percent(nearZero[i]))
 		}
 	}
 	if s == nil {
-		row = append(row, "-", "-", "-")
+		row = append(row, missing, missing, missing)
 	} else {
 		row = append(row, percent(s.Zero), fmt.Sprint(s.MostlyOff), fmt.Sprint(s.AlwaysOn))
 	}
 	if grad == nil {
-		return append(row, "-", "-", "-")
+		return append(row, missing, missing, missing)
 	}
 	for _, g := range []float64{grad.Gamma, grad.Beta, grad.Convolution} {
 		row = append(row, fmt.Sprintf("%.2e", g))
@@ -292,10 +292,10 @@ func layerRow(name string, channels, thresholds int, gamma, beta *analysis.Distr
 	return row
 }
 
-// medianText formats the median, or "-" if there are no values.
+// medianText formats the median, or "–" if there are no values.
 func medianText(d *analysis.Distribution) string {
 	if len(d.Quantiles) == 0 {
-		return "-"
+		return missing
 	}
 	return fmt.Sprintf("%.3f", d.Quantiles[len(analysis.Levels)/2])
 }
@@ -311,10 +311,10 @@ func prunedLayers(r *analysis.Report) string {
 	return "by layer: " + strings.Join(layers, ", ")
 }
 
-// lossText formats a loss, or returns "-" if it is missing.
+// lossText formats a loss, or returns "–" if it is missing.
 func lossText(v *float64) string {
 	if v == nil {
-		return "-"
+		return missing
 	}
 	return fmt.Sprintf("%.4f", *v)
 }

@@ -69,7 +69,7 @@ func printSensitivity(w io.Writer, s *analysis.Sensitivity, wide bool) {
 		row := []string{l.Name, fmt.Sprint(l.Channels)}
 		for _, c := range l.Clamped {
 			if l.Channels == 0 {
-				row = append(row, "-")
+				row = append(row, missing)
 			} else {
 				row = append(row, percent(c.TestAccuracy))
 			}

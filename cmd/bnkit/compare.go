@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -13,7 +14,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"bnkit/analysis"
+	"bnkit/checkpoint"
 	"bnkit/checkpoint/durable"
+	"bnkit/engine"
 	"bnkit/engine/rundir"
 	"bnkit/plots"
 )
@@ -33,9 +36,10 @@ func newCompareCommand(g *globalOptions) *cobra.Command {
 		Long: `Compare runs in a table: network, trainable set, parameters trained, epochs,
 every setting in which the runs differ, test accuracy, generalisation gap, γ near
 zero, time, speed and checkpoint size. Nothing is measured again: the numbers come
-from the last epoch of each run. A cell is blank if the run has no value yet. A run
+from the last epoch of each run. "–" stands for a value that a run does not have yet. A run
 is named by its directory or its ckpt.bnz. Another .bnz file, or a file of another
-program, has a row with its network, γ near zero and size. Other arguments are skipped.
+program, is shown with what it contains, which does not include accuracies and times.
+Other arguments are skipped.
 The table has a row or a column for each run, whichever is narrower.
 
 Pictures go to --out: training (the curves of all runs), accuracy_time (accuracy
@@ -47,7 +51,8 @@ parameters, with lines that join runs that differ only in depth or only in width
 parameters, bn_parameters, trained, file_bytes; result: test_accuracy,
 test_loss, test_examples, test_statistics, train_accuracy, generalisation_gap,
 gamma_near_zero, seconds, images_per_second), files (file, arch, data, parameters,
-gamma_near_zero, file_bytes) and pictures (their paths).
+trainable, trained, pruned (channels held constant), epochs (of each training and recovery),
+config, gamma_near_zero, file_bytes) and pictures (their paths).
 Values that do not exist are left out.`,
 		Example: `  bnkit compare runs/*
   bnkit compare runs/resnet-14 runs/resnet-32 runs/wrn-14-2 --out deep-or-wide
@@ -96,6 +101,9 @@ func runCompare(c *cobra.Command, g *globalOptions, o compareOptions, args []str
 			}
 			continue
 		}
+		if err == nil && summary.Model != nil {
+			err = countTrained(c.Context(), g, dir, summary.Model)
+		}
 		if err != nil {
 			return err
 		}
@@ -143,13 +151,29 @@ func runNames(dirs []string) []string {
 	return names
 }
 
+// countTrained corrects the number of trained parameters of a run that started from a pruned
+// network: those of pruned channels were not trained.
+func countTrained(ctx context.Context, g *globalOptions, dir string, s *analysis.ModelSummary) error {
+	path := rundir.File(dir, rundir.CheckpointFile)
+	info, err := checkpoint.ReadInfo(path)
+	if err != nil || len(info.Header.Pruned) == 0 {
+		return err
+	}
+	m, err := engine.LoadModelContext(ctx, path, int64(g.maxMemory))
+	if err != nil {
+		return err
+	}
+	trained, err := trainedParameters(m)
+	if trained != nil {
+		s.Trained = *trained
+	}
+	return err
+}
+
 // printComparison prints the table of runs, with a row or a column for each run, whichever
 // is narrower.
 func printComparison(w io.Writer, names []string, r comparison) {
-	rows := comparisonTable(names, r.Runs)
-	for _, file := range r.Files {
-		rows = append(rows, file.cells(rows[0]))
-	}
+	rows := comparisonTable(names, &r)
 	if columns := transpose(rows); tableWidth(columns) < tableWidth(rows) {
 		rows = columns
 	}
@@ -176,30 +200,38 @@ func printComparison(w io.Writer, names []string, r comparison) {
 		}
 		line("test accuracy%s: after the last epoch, %s", runs, scope)
 	}
+	parameters := "parameters: the number of trained parameters, without those of pruned channels"
 	if len(r.Runs) == 0 {
+		line("%s. %s: not in the file", parameters, missing)
 		return
 	}
-	line("parameters: the number of trained parameters. gap: training accuracy (over the last epoch's augmented batches) minus test accuracy, in points")
+	line("%s. gap: training accuracy (over the last epoch's augmented batches) minus test accuracy, in points", parameters)
+	if slices.ContainsFunc(rows, func(row []string) bool { return slices.Contains(row, missing) }) {
+		line("%s: a value that the run does not have yet, or that the file does not contain", missing)
+	}
+	if slices.ContainsFunc(r.Files, func(f *fileSummary) bool { return len(f.Epochs) > 1 }) {
+		line("epochs of a file: those of each training and of each recovery after pruning, joined by +")
+	}
 	line("time: training and testing. images/s: speed of the training steps over all epochs in metrics.jsonl")
 	for _, p := range r.Pictures {
 		fmt.Fprintln(w, p)
 	}
 }
 
-// comparisonTable returns the table of runs with a row for each run.
-func comparisonTable(names []string, runs []*analysis.Summary) [][]string {
-	settings := differences(runs)
+// comparisonTable returns the table of runs and files with a row for each.
+func comparisonTable(names []string, r *comparison) [][]string {
+	settings := differences(r)
 	heading := []string{"run", "network", "trained", "parameters", "epochs"}
 	for _, s := range settings {
 		heading = append(heading, s.Name)
 	}
 	rows := [][]string{append(heading, "test accuracy", "gap", "|γ|<0.01", "time", "images/s", "checkpoint")}
-	for i, s := range runs {
+	for i, s := range r.Runs {
 		epochs := fmt.Sprint(s.Epochs)
 		if s.Epochs < s.Config.Epochs {
 			epochs = fmt.Sprintf("%d of %d", s.Epochs, s.Config.Epochs)
 		}
-		var parameters, size, accuracy, gap, nearZero, duration, speed string
+		parameters, size, accuracy, gap, nearZero, duration, speed := missing, missing, missing, missing, missing, missing, missing
 		if m := s.Model; m != nil {
 			parameters, size = fmt.Sprint(m.Trained), bytesText(m.FileBytes)
 		}
@@ -225,6 +257,18 @@ func comparisonTable(names []string, runs []*analysis.Summary) [][]string {
 		}
 		rows = append(rows, row)
 	}
+	withSettings := len(r.Runs) // position in setting.Values
+	for _, file := range r.Files {
+		var values map[string]string
+		if file.Config != nil {
+			values = map[string]string{}
+			for _, setting := range settings {
+				values[setting.Name] = setting.Values[withSettings]
+			}
+			withSettings++
+		}
+		rows = append(rows, file.cells(rows[0], values))
+	}
 	return rows
 }
 
@@ -236,10 +280,36 @@ func dataName(s *analysis.Summary) string {
 	return s.Config.Data
 }
 
-// differences returns the settings in which at least two runs differ, except those
-// that the table always shows.
-func differences(runs []*analysis.Summary) []analysis.Setting {
-	return slices.DeleteFunc(analysis.Differences(runs), func(s analysis.Setting) bool {
+// differences returns the settings in which at least two runs or files with settings differ, except
+// those that the table always shows. The values are those of the runs and then of the files.
+func differences(r *comparison) []analysis.Setting {
+	all := slices.Clone(r.Runs)
+	for _, file := range r.Files {
+		if file.Config != nil {
+			all = append(all, &analysis.Summary{Config: *file.Config})
+		}
+	}
+	settings := slices.DeleteFunc(analysis.Differences(all), func(s analysis.Setting) bool {
 		return slices.Contains([]string{"arch", "trainable", "epochs"}, s.Name)
 	})
+	for _, s := range settings {
+		for i, value := range s.Values {
+			switch {
+			case value == "":
+				s.Values[i] = "not set"
+			case s.Name == "start":
+				s.Values[i] = shortDigest(value)
+			}
+		}
+	}
+	return settings
+}
+
+// shortDigest shortens the SHA-256 at the end of a text.
+func shortDigest(text string) string {
+	const shown = 12
+	if start := strings.LastIndex(text, " ") + 1; len(text)-start == 64 {
+		return text[:start+shown] + "…"
+	}
+	return text
 }

@@ -202,7 +202,7 @@ func runDataList(g *globalOptions, o dataOptions) error {
 			size, where := bytesText(e.Bytes), e.Path
 			switch {
 			case !e.Present:
-				size, where = "-", "missing; to download: bnkit data fetch "+e.Name
+				size, where = missing, "missing; to download: bnkit data fetch "+e.Name
 			case e.Path == "":
 				where = "built in"
 			}

@@ -67,7 +67,7 @@ func epochColumns(epochs int, validation bool) []epochColumn {
 		{"test acc", 0, 1, func(m rundir.EpochMetrics) string { return percent(m.TestAccuracy) }},
 		{"|γ|<0.01", 0, 7, func(m rundir.EpochMetrics) string {
 			if math.IsNaN(m.GammaNearZero) {
-				return "–"
+				return missing
 			}
 			return percent(m.GammaNearZero)
 		}},

@@ -11,6 +11,9 @@ import (
 // columnGap is the number of spaces between the columns of a table.
 const columnGap = 2
 
+// missing is the text of a cell without a value.
+const missing = "–"
+
 // printTable prints rows of cells in columns that are aligned on the right. The first row
 // is the heading.
 func printTable(w io.Writer, rows [][]string) {
