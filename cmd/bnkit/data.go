@@ -116,7 +116,7 @@ func runDataFetch(c *cobra.Command, g *globalOptions, o dataOptions, name string
 	var unknown *dataset.UnknownError
 	switch {
 	case errors.As(err, &unknown):
-		return &usageError{c.CommandPath(), fmt.Errorf("data set %q is unknown; use one of: %s", name, strings.Join(dataset.Names(), ", "))}
+		return &usageError{c.CommandPath(), fmt.Errorf("data set %q is unknown; use one of: %s%s", name, strings.Join(dataset.Names(), ", "), suggestion(name, dataset.Names()))}
 	case errors.Is(err, context.Canceled):
 		g.note("the same command resumes the download")
 		return err

@@ -44,15 +44,11 @@ nats), examples, statistics (stored or re-estimated) and test_accuracy_interval.
 		RunE: func(c *cobra.Command, args []string) error { return runEval(c, g, o, args) },
 	}
 	o.add(c)
-	c.Flags().StringVar(&o.statistics, "statistics", "", "BatchNorm statistics: stored or re-estimated (default: stored if the file has them)")
-	completeFlag(c, "statistics", cobra.FixedCompletions([]string{engine.StatisticsStored, engine.StatisticsReestimated}, cobra.ShellCompDirectiveNoFileComp))
+	addChoice(c, &o.statistics, "statistics", "BatchNorm statistics: stored or re-estimated (default: stored if the file has them)", engine.StatisticsStored, engine.StatisticsReestimated)
 	return c
 }
 
 func runEval(c *cobra.Command, g *globalOptions, o evalOptions, args []string) error {
-	if s := o.statistics; s != "" && s != engine.StatisticsStored && s != engine.StatisticsReestimated {
-		return &usageError{c.CommandPath(), fmt.Errorf("statistics %q is unknown: use %s or %s", s, engine.StatisticsStored, engine.StatisticsReestimated)}
-	}
 	path, err := g.checkpointArg(args)
 	if err != nil {
 		return err

@@ -78,8 +78,8 @@ flags.
 
 // formatFlag adds the flag for the format of pictures.
 func formatFlag(c *cobra.Command, format *string) {
-	c.Flags().StringVar(format, "format", string(plots.PNG), "format of the pictures: png or svg")
-	completeFlag(c, "format", cobra.FixedCompletions([]string{string(plots.PNG), string(plots.SVG)}, cobra.ShellCompDirectiveNoFileComp))
+	*format = string(plots.PNG)
+	addChoice(c, format, "format", "format of the pictures: png or svg", string(plots.PNG), string(plots.SVG))
 }
 
 func runPlot(c *cobra.Command, g *globalOptions, o plotOptions, args []string) error {

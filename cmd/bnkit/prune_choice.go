@@ -71,8 +71,12 @@ func (o *pruneChoice) add(c *cobra.Command) {
 	for _, i := range prune.Importances {
 		names = append(names, string(i.Name))
 	}
-	f.StringVar(&o.policy, "policy", "", "compare channels by "+strings.Join(names, ", ")+" (default with a target: gamma if all convolutions are random, else change)")
-	f.StringVar(&o.scope, "scope", "", "compare channels of the whole network (global), of each layer or of each stage (default: global)")
+	addChoice(c, &o.policy, "policy", "compare channels by "+strings.Join(names, ", ")+" (default with a target: gamma if all convolutions are random, else change)", names...)
+	var scopes []string
+	for _, scope := range prune.Scopes {
+		scopes = append(scopes, string(scope))
+	}
+	addChoice(c, &o.scope, "scope", "compare channels of the whole network (global), of each layer or of each stage (default: global)", scopes...)
 	f.BoolVar(&o.normalise, "normalise", false, "divide importance by its mean over the layer")
 	f.Float64Var(&o.perMAC, "per-mac", 0, "divide importance by this power of the multiply-adds that the removal saves, e.g. 0.5")
 	f.Uint64Var(&o.policySeed, "policy-seed", 0, "seed of the policy random")
@@ -99,8 +103,6 @@ func (o *pruneChoice) add(c *cobra.Command) {
 	for _, flag := range []string{"per-mac", "policy-seed", "policy-batches", "target-macs", "target-latency", "max-drop", "recover", "recover-lr", "iterate", "pictures"} {
 		completeFlag(c, flag, completeNothing)
 	}
-	completeFlag(c, "policy", cobra.FixedCompletions(names, cobra.ShellCompDirectiveNoFileComp))
-	completeFlag(c, "scope", cobra.FixedCompletions([]string{"global", "layer", "stage"}, cobra.ShellCompDirectiveNoFileComp))
 	completeFlag(c, "plot", completeFiles("png", "svg"))
 	c.MarkFlagsMutuallyExclusive("keep-beta", "mean-beta")
 	c.MarkFlagsMutuallyExclusive("zero-beta", "mean-beta")

@@ -472,10 +472,11 @@ func loadSettings(c *cobra.Command, g *globalOptions, o *trainOptions) error {
 	case o.preset != "":
 		var p presets.Preset
 		if p, err = presets.Find(o.preset); err != nil {
-			err = fmt.Errorf("%w; --preset list shows all", err)
-			if name := nearestPreset(o.preset); name != "" {
-				err = fmt.Errorf("%w; did you mean %s?", err, name)
+			names := []string{"list"}
+			for _, p := range presets.All() {
+				names = append(names, p.Name)
 			}
+			err = fmt.Errorf("%w; --preset list shows all%s", err, suggestion(o.preset, names))
 		}
 		base = p.Config
 	case o.file != "":
