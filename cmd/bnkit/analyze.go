@@ -86,7 +86,7 @@ test_accuracy_interval))); unmeasured (why nothing else was measured). Values th
 	f.Float64SliceVar(&o.thresholds, "thresholds", analysis.DefaultThresholds, "measure accuracy with all |γ| below each of these `numbers` clamped to zero")
 	f.IntVar(&o.batches, "batches", analysis.DefaultGradientBatches, "number of batches to average gradients over")
 	f.StringVar(&o.out, "out", "", "folder for pictures and analysis.json (default: plots beside the checkpoint)")
-	f.BoolVar(&o.wide, "wide", false, "show all columns, even if they do not fit into 80 characters")
+	f.BoolVar(&o.wide, "wide", false, "show all columns, even if they do not fit into the terminal")
 	f.Lookup("near-zero").DefValue = listText(analysis.DefaultNearZero)
 	f.Lookup("thresholds").DefValue = listText(analysis.DefaultThresholds)
 	for _, flag := range []string{"near-zero", "thresholds", "batches"} {
@@ -201,19 +201,17 @@ func runName(ckpt string) string {
 }
 
 // printReport prints a report as tables. Unless wide is set, the table of layers has only
-// as many columns as fit into a terminal of defaultColumns.
+// as many columns as fit into a terminal, or into defaultColumns without one.
 func printReport(w io.Writer, r *analysis.Report, wide bool) {
 	rows, ranks := layerTable(r)
 	if !wide {
-		rows = fitColumns(rows, ranks, defaultColumns)
+		rows = fitColumns(rows, ranks, tableColumns(w))
 	}
 	printTable(w, rows)
 	if len(rows[0]) < len(ranks) {
 		fmt.Fprintln(w, "--wide shows more columns")
 	}
-	line := func(format string, args ...any) {
-		fmt.Fprintln(w, wrapText(fmt.Sprintf(format, args...), defaultColumns))
-	}
+	line := func(format string, args ...any) { printProse(w, format, args...) }
 	if r.Total.Pruned > 0 {
 		line("%d of %d channels are pruned and not counted above, %s", r.Total.Pruned, r.Total.Channels, prunedLayers(r))
 	}
@@ -231,7 +229,7 @@ func printReport(w io.Writer, r *analysis.Report, wide bool) {
 		}
 		rows = append(rows, []string{name, fmt.Sprint(s.Clamped), percent(s.Share), accuracyText(s.TestAccuracy, s.Interval), lossText(s.TestLoss)})
 	}
-	printTable(w, rows)
+	printFitting(w, rows, []int{0, 3, 2, 1, 4})
 	line("%d pictures of the %s split, %s statistics, β kept; the numbers in parentheses are 95%% confidence intervals", r.Accuracy.Examples, r.Accuracy.Split, r.Accuracy.Statistics)
 	if r.Stored != nil {
 		line("with the stored statistics: test accuracy %s, test loss %s", accuracyText(r.Stored.TestAccuracy, r.Stored.Interval), lossText(r.Stored.TestLoss))

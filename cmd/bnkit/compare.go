@@ -171,17 +171,31 @@ func countTrained(ctx context.Context, g *globalOptions, dir string, s *analysis
 }
 
 // printComparison prints the table of runs, with a row or a column for each run, whichever
-// is narrower.
+// is narrower. If that does not fit into the terminal, it prints blocks of the columns that fit
+// or, if there would be many, rows without the columns that do not fit.
 func printComparison(w io.Writer, names []string, r comparison) {
 	rows := comparisonTable(names, &r)
-	if columns := transpose(rows); tableWidth(columns) < tableWidth(rows) {
-		rows = columns
+	columns, width := transpose(rows), outputWidth(w)
+	blocks := columnBlocks(columns, width)
+	switch {
+	case tableWidth(rows) <= min(width, tableWidth(columns)):
+		printTable(w, rows)
+	case len(blocks) <= maxBlocks:
+		for i, block := range blocks {
+			if i > 0 {
+				fmt.Fprintln(w)
+			}
+			printTable(w, block)
+		}
+	default:
+		fit := fitColumns(rows, comparisonRanks(rows[0]), width)
+		printTable(w, fit)
+		if len(fit[0]) < len(rows[0]) {
+			printProse(w, "a wider terminal shows more columns")
+		}
 	}
-	printTable(w, rows)
 
-	line := func(format string, args ...any) {
-		fmt.Fprintln(w, wrapText(visible(fmt.Sprintf(format, args...)), defaultColumns))
-	}
+	line := func(format string, args ...any) { printProse(w, format, args...) }
 	var scopes []string
 	runsByScope := map[string][]string{}
 	for i, s := range r.Runs {
@@ -216,6 +230,29 @@ func printComparison(w io.Writer, names []string, r comparison) {
 	for _, p := range r.Pictures {
 		fmt.Fprintln(w, p)
 	}
+}
+
+// maxBlocks is the largest number of blocks in which printComparison prints a table.
+const maxBlocks = 3
+
+// comparisonRanks returns the rank of each column for fitColumns. Settings come after the
+// network and the accuracy, and before costs.
+func comparisonRanks(heading []string) []int {
+	first := []string{"run", "test accuracy", "network", "trained"}
+	last := []string{"|γ|<0.01", "gap", "parameters", "epochs", "time", "checkpoint", "images/s"}
+	ranks, next := make([]int, len(heading)), len(first)
+	for i, column := range heading {
+		switch f, l := slices.Index(first, column), slices.Index(last, column); {
+		case f >= 0:
+			ranks[i] = f
+		case l >= 0:
+			ranks[i] = len(heading) - len(last) + l
+		default:
+			ranks[i] = next
+			next++
+		}
+	}
+	return ranks
 }
 
 // comparisonTable returns the table of runs and files with a row for each.

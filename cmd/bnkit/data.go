@@ -8,7 +8,6 @@ import (
 	"net/url"
 	"path/filepath"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -196,8 +195,7 @@ func runDataList(g *globalOptions, o dataOptions) error {
 		entries = append(entries, dataEntry{Name: name, Present: err == nil, Path: loc.Path, Bytes: loc.Bytes})
 	}
 	return g.print(entries, func(w io.Writer) {
-		table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(table, "NAME\tSIZE\tWHERE")
+		rows := [][]string{{"NAME", "SIZE", "WHERE"}}
 		for _, e := range entries {
 			size, where := bytesText(e.Bytes), e.Path
 			switch {
@@ -206,8 +204,8 @@ func runDataList(g *globalOptions, o dataOptions) error {
 			case e.Path == "":
 				where = "built in"
 			}
-			fmt.Fprintf(table, "%s\t%s\t%s\n", e.Name, size, where)
+			rows = append(rows, []string{e.Name, size, printable(where)})
 		}
-		table.Flush()
+		printWithLast(w, rows)
 	})
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
@@ -81,7 +80,7 @@ func runEval(c *cobra.Command, g *globalOptions, o evalOptions, args []string) e
 		return err
 	}
 	return g.print(r, func(w io.Writer) {
-		fmt.Fprintf(w, "test accuracy %s, test loss %.4f\non the %d pictures of %s's test split, %s statistics\n",
-			accuracyText(r.TestAccuracy, r.Interval), r.TestLoss, r.Examples, data.Name, r.Statistics)
+		printProse(w, "test accuracy %s, test loss %.4f", accuracyText(r.TestAccuracy, r.Interval), r.TestLoss)
+		printProse(w, "on the %d pictures of %s's test split, %s statistics", r.Examples, data.Name, r.Statistics)
 	})
 }

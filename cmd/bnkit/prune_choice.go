@@ -189,8 +189,8 @@ func recoveredText(epochs int) string {
 func printSplit(w io.Writer, r *prune.Result) {
 	switch r.Split {
 	case "validation":
-		fmt.Fprintln(w, "the drop was limited on the validation split, which is not part of these figures")
+		printProse(w, "the drop was limited on the validation split, which is not part of these figures")
 	case "test":
-		fmt.Fprintln(w, "warning: the drop was limited on the test split, as the run has no validation split, so these figures are too good")
+		printProse(w, "warning: the drop was limited on the test split, as the run has no validation split, so these figures are too good")
 	}
 }

@@ -286,13 +286,11 @@ func (o *trainOptions) dataPath() (string, error) {
 func printPresets(g *globalOptions) error {
 	list := presets.All()
 	return g.print(list, func(w io.Writer) {
-		width := 0
+		var rows [][]string
 		for _, p := range list {
-			width = max(width, len(p.Name))
+			rows = append(rows, []string{p.Name, p.Reproduces})
 		}
-		for _, p := range list {
-			fmt.Fprintf(w, "%-*s  %s\n", width, p.Name, p.Reproduces)
-		}
+		printWithLast(w, rows)
 	})
 }
 

@@ -112,7 +112,7 @@ func printUnknown(w io.Writer, r *analysis.Report, wide bool) {
 	t := &r.Total
 	row("all", t.Channels, &t.Gamma, &t.Beta, t.NearZero, t.BetaNearZero, t.BothNearZero)
 	if !wide {
-		rows = fitColumns(rows, ranks, defaultColumns)
+		rows = fitColumns(rows, ranks, tableColumns(w))
 	}
 	printTable(w, rows)
 	if len(rows[0]) < len(ranks) {
@@ -120,9 +120,9 @@ func printUnknown(w io.Writer, r *analysis.Report, wide bool) {
 	}
 	for _, line := range []string{
 		"both: channels with |γ| and |β| near zero, so that their output is near zero",
-		"nothing else was measured: " + visible(r.Unmeasured),
+		"nothing else was measured: " + r.Unmeasured,
 	} {
-		fmt.Fprintln(w, wrapText(line, defaultColumns))
+		printProse(w, "%s", line)
 	}
 }
 
@@ -219,10 +219,10 @@ func printClamped(w io.Writer, r *clampedFile) {
 		row(l.Name, l.Channels, l.Clamped)
 	}
 	row("all", r.Channels, r.Clamped)
-	printTable(w, rows)
+	printFitting(w, rows, []int{0, 3, 1, 2})
 	fmt.Fprintf(w, "\n|γ| < %g clamped to 0, β of those channels %s\n", r.Threshold, r.Beta)
 	if r.Unmeasured != "" {
-		fmt.Fprintln(w, wrapText("nothing was measured: "+visible(r.Unmeasured), defaultColumns))
+		printProse(w, "nothing was measured: %s", r.Unmeasured)
 	}
 	if r.Out == "" {
 		fmt.Fprintln(w, "dry run: nothing was written")

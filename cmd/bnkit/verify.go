@@ -111,11 +111,11 @@ func runVerify(c *cobra.Command, g *globalOptions, o *verifyOptions, args []stri
 	}
 	err := g.print(v.results, func(w io.Writer) {
 		for _, r := range v.results {
+			head, text := r.Path+": ok: ", r.Content
 			if r.Problem != "" {
-				fmt.Fprintf(w, "%s: FAILED: %s\n", r.Path, r.Problem)
-			} else {
-				fmt.Fprintf(w, "%s: ok: %s\n", r.Path, r.Content)
+				head, text = r.Path+": FAILED: ", r.Problem
 			}
+			printHanging(w, head, text)
 		}
 	})
 	if err == nil && v.failed > 0 {
