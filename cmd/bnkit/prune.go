@@ -308,6 +308,9 @@ func printCosts(w io.Writer, r pruneResult) {
 	row("images/s, inference, batch 1", r.ImagesPerSecondSingleBefore, r.ImagesPerSecondSingleAfter, speed)
 	row("images/s, BN-only training, batch "+fmt.Sprint(r.TrainingBatch), r.ImagesPerSecondTrainingBefore, r.ImagesPerSecondTrainingAfter, speed)
 	printFitting(w, rows, []int{0, 3, 1, 2})
+	if r.Removed > 0 && r.BufferBytesAfter == r.BufferBytesBefore {
+		printProse(w, "the inference buffers hold the outputs that are needed at the same time, and the largest of these, usually those of the first residual stream, have kept their size")
+	}
 }
 
 // formatCount formats a large number for people, in thousands, millions or billions.
