@@ -19,7 +19,7 @@ const bins = 60
 
 // describe returns a report with only the distributions of γ and β.
 func describe(m *engine.Model, thresholds []float64) *Report {
-	r := &Report{Arch: m.Network.Name, Data: m.Data.Name, Classes: m.Network.Classes, NearZero: thresholds}
+	r := &Report{Arch: m.Network.Name, Data: m.Data.Name, Classes: m.Network.Classes, Source: m.Source.SHA256, NearZero: thresholds}
 	if m.Origin != nil {
 		r.Trainable = string(m.Origin.Trainable)
 	}

@@ -11,6 +11,10 @@ type Report struct {
 	Data      string `json:"data,omitempty"`      // name of the data set; missing if it is not known
 	Classes   int    `json:"classes,omitempty"`   // missing if the network is not known
 
+	// Source is the SHA-256 of the file that holds the model. It is missing if there is none, and
+	// in reports that an earlier bnkit wrote.
+	Source string `json:"source_sha256,omitempty"`
+
 	// Unmeasured is the reason why only the distributions of γ and β were measured. It is
 	// missing if everything was measured or if only the distributions were requested.
 	Unmeasured string `json:"unmeasured,omitempty"`

@@ -1,6 +1,7 @@
 package checkpoint
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
@@ -45,11 +46,15 @@ func (p *prelude) append(b []byte) []byte {
 	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 }
 
+// Is reports whether a file that begins with prefix is a .bnz file, of any version. A prefix of 8
+// bytes is enough.
+func Is(prefix []byte) bool { return bytes.HasPrefix(prefix, []byte(magic)) }
+
 // parsePrelude parses the prelude of a file of the given size. The lengths that it returns
 // add up to that size and are within the limits.
 func parsePrelude(b []byte, fileSize int64) (prelude, error) {
 	var p prelude
-	if len(b) < len(magic) || string(b[:len(magic)]) != magic {
+	if !Is(b) {
 		return p, corrupt(0, "it does not begin with the magic number of .bnz files")
 	}
 	if len(b) < preludeSize {

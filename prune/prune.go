@@ -46,15 +46,19 @@ func (e *OptionError) Error() string { return e.Reason }
 // Result is the effect and the cost of pruning. Accuracies are over the whole test split, in
 // inference mode. Before and After have statistics that are re-estimated for each.
 type Result struct {
-	Threshold float64           `json:"threshold,omitempty"` // missing if it was not used
-	Remove    float64           `json:"remove,omitempty"`    // missing if it was not used
-	Beta      string            `json:"beta"`                // what happened to β of clamped channels: BetaKept, BetaZeroed or BetaMean
-	Clamped   int               `json:"clamped"`             // channels held constant
-	Removed   int               `json:"removed"`             // clamped channels that were removed
-	Channels  int               `json:"channels"`            // channels of all BatchNorms that have γ
-	Layers    []Layer           `json:"layers"`              // one for each BatchNorm that has γ, in the order of the network
-	Before    engine.Evaluation `json:"before"`
-	After     engine.Evaluation `json:"after"` // of the clamped network, before it was trained again
+	Threshold float64 `json:"threshold,omitempty"` // missing if it was not used
+	Remove    float64 `json:"remove,omitempty"`    // missing if it was not used
+
+	Protect     []string `json:"protect,omitempty"`       // names or patterns of layers that kept all channels; missing if there are none
+	MaxPerLayer float64  `json:"max_per_layer,omitempty"` // missing if there was no limit
+
+	Beta     string            `json:"beta"`     // what happened to β of clamped channels: BetaKept, BetaZeroed or BetaMean
+	Clamped  int               `json:"clamped"`  // channels held constant
+	Removed  int               `json:"removed"`  // clamped channels that were removed
+	Channels int               `json:"channels"` // channels of all BatchNorms that have γ
+	Layers   []Layer           `json:"layers"`   // one for each BatchNorm that has γ, in the order of the network
+	Before   engine.Evaluation `json:"before"`
+	After    engine.Evaluation `json:"after"` // of the clamped network, before it was trained again
 
 	Policy                       // zero if channels were compared one by one, by |γ|
 	Target                       // zero if a threshold, a share or a plan determined the size
@@ -108,13 +112,16 @@ type Result struct {
 	Model *engine.Model `json:"-"`
 }
 
-// event holds the parameters of the event "prune" in a file's provenance.
-type event struct {
-	Threshold float64 `json:"threshold,omitempty"`
-	Remove    float64 `json:"remove,omitempty"`
-	Beta      string  `json:"beta"`
-	Clamped   int     `json:"clamped"`
-	Source    string  `json:"source_sha256,omitempty"` // of the file that was pruned; missing if there is none
+// Event holds the parameters of the event "prune" in a file's provenance. Parameters that were
+// not used are missing. If a plan chose the channels, the event does not say how they were chosen.
+type Event struct {
+	Threshold   float64  `json:"threshold,omitempty"`
+	Remove      float64  `json:"remove,omitempty"`
+	Protect     []string `json:"protect,omitempty"`
+	MaxPerLayer float64  `json:"max_per_layer,omitempty"`
+	Beta        string   `json:"beta"`
+	Clamped     int      `json:"clamped"`
+	Source      string   `json:"source_sha256,omitempty"` // of the file that was pruned; missing if there is none
 	Policy
 	Target
 	Recovery
@@ -159,6 +166,7 @@ func Prune(ctx context.Context, m *engine.Model, data *dataset.Data, o Options) 
 	}
 	if o.Plan == nil { // a plan may have been edited, so its Choice may not describe it
 		r.Threshold, r.Remove = o.Threshold, o.Remove
+		r.Protect, r.MaxPerLayer = o.Protect, o.MaxPerLayer
 		r.Policy, r.Target = p.Choice.Policy, p.Choice.Target
 		if o.Target.MaxDrop > 0 {
 			_, r.Split = dropSplit(data)
@@ -202,7 +210,7 @@ func Prune(ctx context.Context, m *engine.Model, data *dataset.Data, o Options) 
 	if err := r.compare(ctx, evaluator, stats, before, data, o.Threads); err != nil {
 		return nil, err
 	}
-	parameters, err := json.Marshal(event{r.Threshold, r.Remove, r.Beta, r.Clamped, m.Source.SHA256, r.Policy, r.Target, r.Recovery})
+	parameters, err := json.Marshal(Event{r.Threshold, r.Remove, r.Protect, r.MaxPerLayer, r.Beta, r.Clamped, m.Source.SHA256, r.Policy, r.Target, r.Recovery})
 	if err != nil {
 		return nil, err
 	}

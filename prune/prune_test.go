@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"testing"
 
@@ -155,12 +156,12 @@ func checkProvenance(t *testing.T, pruned *engine.Model, source []byte, r *Resul
 	if len(p) != 2 || p[0].Action != "train" || p[1].Action != "prune" {
 		t.Fatalf("provenance %+v, want the events train and prune", p)
 	}
-	var e event
+	var e Event
 	if err := json.Unmarshal(p[1].Parameters, &e); err != nil {
 		t.Fatal(err)
 	}
 	sum := sha256.Sum256(source)
-	if want := (event{Threshold: r.Threshold, Remove: r.Remove, Beta: r.Beta, Clamped: r.Clamped, Source: hex.EncodeToString(sum[:])}); e != want {
+	if want := (Event{Threshold: r.Threshold, Remove: r.Remove, Beta: r.Beta, Clamped: r.Clamped, Source: hex.EncodeToString(sum[:])}); !reflect.DeepEqual(e, want) {
 		t.Errorf("the event's parameters are %+v, want %+v", e, want)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/url"
 	"path/filepath"
+	"strings"
 
 	"bnkit/analysis"
 	"bnkit/engine"
@@ -57,9 +58,7 @@ func advice(err error) string {
 	case errors.As(err, &ambiguous):
 		return "name the data set with --data, and this folder with --data-dir"
 	case errors.As(err, &unknown):
-		if name := nearest(unknown.Name, dataset.Names()); name != "" {
-			return fmt.Sprintf("did you mean %s?", name)
-		}
+		return strings.TrimPrefix(suggestion(unknown.Name, dataset.Names()), "; ")
 	case errors.As(err, &badDigest), errors.As(err, &badSize), errors.As(err, &badStatus), errors.As(err, &network):
 		return "try another address with --mirror"
 	case errors.As(err, &unknownNet):

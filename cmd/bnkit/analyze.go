@@ -60,7 +60,7 @@ pictures and analysis.json go to --out; bnkit plot can draw the pictures again.
 ` + unknownHelp + `
 
 --json prints the report that is also written to analysis.json: arch, trainable,
-data, classes; near_zero_thresholds; gamma_edges and beta_edges (the bins of all histograms);
+data, classes, source_sha256 (of the checkpoint); near_zero_thresholds; gamma_edges and beta_edges (the bins of all histograms);
 layers (name, convolution, shortcut, channels, height, width, gamma and beta with quantiles at 0, 5, 25, 50,
 75, 95 and 100% and histogram, near_zero, beta_near_zero and both_near_zero (shares of channels with |γ|, |β| or both near zero), pruned (the pruned channels), relu,
 sparsity, gradient); total (the same over all layers; pruned is a number here);
@@ -86,7 +86,7 @@ test_accuracy_interval))); unmeasured (why nothing else was measured). Values th
 	f.Float64SliceVar(&o.thresholds, "thresholds", analysis.DefaultThresholds, "measure accuracy with all |γ| below each of these `numbers` clamped to zero")
 	f.IntVar(&o.batches, "batches", analysis.DefaultGradientBatches, "number of batches to average gradients over")
 	f.StringVar(&o.out, "out", "", "folder for pictures and analysis.json (default: plots beside the checkpoint)")
-	f.BoolVar(&o.wide, "wide", false, "show all columns, even if they do not fit into 80 characters")
+	f.BoolVar(&o.wide, "wide", false, "show all columns, even if they do not fit into the terminal")
 	f.Lookup("near-zero").DefValue = listText(analysis.DefaultNearZero)
 	f.Lookup("thresholds").DefValue = listText(analysis.DefaultThresholds)
 	for _, flag := range []string{"near-zero", "thresholds", "batches"} {
@@ -201,19 +201,17 @@ func runName(ckpt string) string {
 }
 
 // printReport prints a report as tables. Unless wide is set, the table of layers has only
-// as many columns as fit into a terminal of defaultColumns.
+// as many columns as fit into a terminal, or into defaultColumns without one.
 func printReport(w io.Writer, r *analysis.Report, wide bool) {
 	rows, ranks := layerTable(r)
 	if !wide {
-		rows = fitColumns(rows, ranks, defaultColumns)
+		rows = fitColumns(rows, ranks, tableColumns(w))
 	}
 	printTable(w, rows)
 	if len(rows[0]) < len(ranks) {
 		fmt.Fprintln(w, "--wide shows more columns")
 	}
-	line := func(format string, args ...any) {
-		fmt.Fprintln(w, wrapText(fmt.Sprintf(format, args...), defaultColumns))
-	}
+	line := func(format string, args ...any) { printProse(w, format, args...) }
 	if r.Total.Pruned > 0 {
 		line("%d of %d channels are pruned and not counted above, %s", r.Total.Pruned, r.Total.Channels, prunedLayers(r))
 	}
@@ -231,7 +229,7 @@ func printReport(w io.Writer, r *analysis.Report, wide bool) {
 		}
 		rows = append(rows, []string{name, fmt.Sprint(s.Clamped), percent(s.Share), accuracyText(s.TestAccuracy, s.Interval), lossText(s.TestLoss)})
 	}
-	printTable(w, rows)
+	printFitting(w, rows, []int{0, 3, 2, 1, 4})
 	line("%d pictures of the %s split, %s statistics, β kept; the numbers in parentheses are 95%% confidence intervals", r.Accuracy.Examples, r.Accuracy.Split, r.Accuracy.Statistics)
 	if r.Stored != nil {
 		line("with the stored statistics: test accuracy %s, test loss %s", accuracyText(r.Stored.TestAccuracy, r.Stored.Interval), lossText(r.Stored.TestLoss))
@@ -273,18 +271,18 @@ func layerRow(name string, channels, thresholds int, gamma, beta *analysis.Distr
 	row := []string{name, fmt.Sprint(channels), medianText(gamma), medianText(beta)}
 	for i := range thresholds {
 		if nearZero == nil { // all channels are pruned
-			row = append(row, "-")
+			row = append(row, missing)
 		} else {
 			row = append(row, percent(nearZero[i]))
 		}
 	}
 	if s == nil {
-		row = append(row, "-", "-", "-")
+		row = append(row, missing, missing, missing)
 	} else {
 		row = append(row, percent(s.Zero), fmt.Sprint(s.MostlyOff), fmt.Sprint(s.AlwaysOn))
 	}
 	if grad == nil {
-		return append(row, "-", "-", "-")
+		return append(row, missing, missing, missing)
 	}
 	for _, g := range []float64{grad.Gamma, grad.Beta, grad.Convolution} {
 		row = append(row, fmt.Sprintf("%.2e", g))
@@ -292,10 +290,10 @@ func layerRow(name string, channels, thresholds int, gamma, beta *analysis.Distr
 	return row
 }
 
-// medianText formats the median, or "-" if there are no values.
+// medianText formats the median, or "–" if there are no values.
 func medianText(d *analysis.Distribution) string {
 	if len(d.Quantiles) == 0 {
-		return "-"
+		return missing
 	}
 	return fmt.Sprintf("%.3f", d.Quantiles[len(analysis.Levels)/2])
 }
@@ -311,10 +309,10 @@ func prunedLayers(r *analysis.Report) string {
 	return "by layer: " + strings.Join(layers, ", ")
 }
 
-// lossText formats a loss, or returns "-" if it is missing.
+// lossText formats a loss, or returns "–" if it is missing.
 func lossText(v *float64) string {
 	if v == nil {
-		return "-"
+		return missing
 	}
 	return fmt.Sprintf("%.4f", *v)
 }

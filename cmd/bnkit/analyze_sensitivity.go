@@ -58,7 +58,7 @@ func (o *sensitivityFlags) set(a *analysis.Options) {
 }
 
 // printSensitivity prints a table with a row for each layer. Unless wide is set, it has only
-// as many shares as fit into a terminal of defaultColumns.
+// as many shares as fit into a terminal, or into defaultColumns without one.
 func printSensitivity(w io.Writer, s *analysis.Sensitivity, wide bool) {
 	heading, ranks := []string{"layer", "channels"}, []int{0, 1}
 	for k, share := range s.Shares {
@@ -69,7 +69,7 @@ func printSensitivity(w io.Writer, s *analysis.Sensitivity, wide bool) {
 		row := []string{l.Name, fmt.Sprint(l.Channels)}
 		for _, c := range l.Clamped {
 			if l.Channels == 0 {
-				row = append(row, "-")
+				row = append(row, missing)
 			} else {
 				row = append(row, percent(c.TestAccuracy))
 			}
@@ -77,7 +77,7 @@ func printSensitivity(w io.Writer, s *analysis.Sensitivity, wide bool) {
 		rows = append(rows, row)
 	}
 	if !wide {
-		rows = fitColumns(rows, ranks, defaultColumns)
+		rows = fitColumns(rows, ranks, tableColumns(w))
 	}
 	fmt.Fprintln(w)
 	printTable(w, rows)
@@ -85,6 +85,6 @@ func printSensitivity(w io.Writer, s *analysis.Sensitivity, wide bool) {
 		fmt.Fprintln(w, "--wide shows more columns")
 	}
 	low, high := s.Unclamped.Interval[0], s.Unclamped.Interval[1]
-	fmt.Fprintln(w, wrapText(fmt.Sprintf("test accuracy with this share of one layer's channels clamped, smallest |γ| first, β kept, all other layers whole; %s with none clamped (%d pictures of the %s split, %s statistics; 95%% intervals are about ±%.1f points)",
-		percent(s.Unclamped.TestAccuracy), s.Over.Examples, s.Over.Split, s.Over.Statistics, 50*(high-low)), defaultColumns))
+	printProse(w, "test accuracy with this share of one layer's channels clamped, smallest |γ| first, β kept, all other layers whole; %s with none clamped (%d pictures of the %s split, %s statistics; 95%% intervals are about ±%.1f points)",
+		percent(s.Unclamped.TestAccuracy), s.Over.Examples, s.Over.Split, s.Over.Statistics, 50*(high-low))
 }

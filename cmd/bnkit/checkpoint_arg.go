@@ -142,6 +142,10 @@ func (m *modelFlags) openData(model *engine.Model) (*dataset.Data, error) {
 		if dir != "" {
 			return nil, errTwoDataLocations(m.data)
 		}
+		// The sample is built in, so OpenData would ignore a wrong path.
+		if _, err := os.Stat(m.data); errors.Is(err, fs.ErrNotExist) {
+			return nil, &dataset.UnknownError{Name: m.data}
+		}
 		return model.OpenData(m.data)
 	}
 	if m.data != "" {

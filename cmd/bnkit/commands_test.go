@@ -345,7 +345,8 @@ func TestExitCodes(t *testing.T) {
 		{"data fech", 2, "unknown command \"fech\"; did you mean fetch? (see bnkit data --help)"},
 		{"plot edited", 3, "analyze the checkpoint again"},
 		{"compare", 2, "--help"},
-		{"compare missing", 2, "missing is not a run"},
+		{"compare missing", 1, "missing"},
+		{"compare edited missing", 1, "missing"},
 		{"compare broken.bnz", 3, "broken.bnz"},
 		{"compare taken", 2, "config.json"},
 	} {

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -12,7 +14,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"bnkit/analysis"
+	"bnkit/checkpoint"
 	"bnkit/checkpoint/durable"
+	"bnkit/engine"
 	"bnkit/engine/rundir"
 	"bnkit/plots"
 )
@@ -32,9 +36,10 @@ func newCompareCommand(g *globalOptions) *cobra.Command {
 		Long: `Compare runs in a table: network, trainable set, parameters trained, epochs,
 every setting in which the runs differ, test accuracy, generalisation gap, γ near
 zero, time, speed and checkpoint size. Nothing is measured again: the numbers come
-from the last epoch of each run. A cell is blank if the run has no value yet. A run
+from the last epoch of each run. "–" stands for a value that a run does not have yet. A run
 is named by its directory or its ckpt.bnz. Another .bnz file, or a file of another
-program, has a row with its network, γ near zero and size. Other arguments are skipped.
+program, is shown with what it contains, which does not include accuracies and times.
+Other arguments are skipped.
 The table has a row or a column for each run, whichever is narrower.
 
 Pictures go to --out: training (the curves of all runs), accuracy_time (accuracy
@@ -46,7 +51,8 @@ parameters, with lines that join runs that differ only in depth or only in width
 parameters, bn_parameters, trained, file_bytes; result: test_accuracy,
 test_loss, test_examples, test_statistics, train_accuracy, generalisation_gap,
 gamma_near_zero, seconds, images_per_second), files (file, arch, data, parameters,
-gamma_near_zero, file_bytes) and pictures (their paths).
+trainable, trained, pruned (channels held constant), epochs (of each training and recovery),
+config, gamma_near_zero, file_bytes) and pictures (their paths).
 Values that do not exist are left out.`,
 		Example: `  bnkit compare runs/*
   bnkit compare runs/resnet-14 runs/resnet-32 runs/wrn-14-2 --out deep-or-wide
@@ -77,6 +83,9 @@ func runCompare(c *cobra.Command, g *globalOptions, o compareOptions, args []str
 	var epochs [][]rundir.EpochMetrics
 	var skipped []error
 	for _, arg := range args {
+		if _, err := os.Stat(arg); err != nil {
+			return fmt.Errorf("%w; name a run directory or a file", err)
+		}
 		dir := runDir(arg)
 		summary, rows, err := analysis.Summarise(dir)
 		var notRun *analysis.NoRunError
@@ -91,6 +100,9 @@ func runCompare(c *cobra.Command, g *globalOptions, o compareOptions, args []str
 				skipped = append(skipped, err)
 			}
 			continue
+		}
+		if err == nil && summary.Model != nil {
+			err = countTrained(c.Context(), g, dir, summary.Model)
 		}
 		if err != nil {
 			return err
@@ -139,21 +151,51 @@ func runNames(dirs []string) []string {
 	return names
 }
 
-// printComparison prints the table of runs, with a row or a column for each run, whichever
-// is narrower.
-func printComparison(w io.Writer, names []string, r comparison) {
-	rows := comparisonTable(names, r.Runs)
-	for _, file := range r.Files {
-		rows = append(rows, file.cells(rows[0]))
+// countTrained corrects the number of trained parameters of a run that started from a pruned
+// network: those of pruned channels were not trained.
+func countTrained(ctx context.Context, g *globalOptions, dir string, s *analysis.ModelSummary) error {
+	path := rundir.File(dir, rundir.CheckpointFile)
+	info, err := checkpoint.ReadInfo(path)
+	if err != nil || len(info.Header.Pruned) == 0 {
+		return err
 	}
-	if columns := transpose(rows); tableWidth(columns) < tableWidth(rows) {
-		rows = columns
+	m, err := engine.LoadModelContext(ctx, path, int64(g.maxMemory))
+	if err != nil {
+		return err
 	}
-	printTable(w, rows)
+	trained, err := trainedParameters(m)
+	if trained != nil {
+		s.Trained = *trained
+	}
+	return err
+}
 
-	line := func(format string, args ...any) {
-		fmt.Fprintln(w, wrapText(visible(fmt.Sprintf(format, args...)), defaultColumns))
+// printComparison prints the table of runs, with a row or a column for each run, whichever
+// is narrower. If that does not fit into the terminal, it prints blocks of the columns that fit
+// or, if there would be many, rows without the columns that do not fit.
+func printComparison(w io.Writer, names []string, r comparison) {
+	rows := comparisonTable(names, &r)
+	columns, width := transpose(rows), outputWidth(w)
+	blocks := columnBlocks(columns, width)
+	switch {
+	case tableWidth(rows) <= min(width, tableWidth(columns)):
+		printTable(w, rows)
+	case len(blocks) <= maxBlocks:
+		for i, block := range blocks {
+			if i > 0 {
+				fmt.Fprintln(w)
+			}
+			printTable(w, block)
+		}
+	default:
+		fit := fitColumns(rows, comparisonRanks(rows[0]), width)
+		printTable(w, fit)
+		if len(fit[0]) < len(rows[0]) {
+			printProse(w, "a wider terminal shows more columns")
+		}
 	}
+
+	line := func(format string, args ...any) { printProse(w, format, args...) }
 	var scopes []string
 	runsByScope := map[string][]string{}
 	for i, s := range r.Runs {
@@ -172,30 +214,61 @@ func printComparison(w io.Writer, names []string, r comparison) {
 		}
 		line("test accuracy%s: after the last epoch, %s", runs, scope)
 	}
+	parameters := "parameters: the number of trained parameters, without those of pruned channels"
 	if len(r.Runs) == 0 {
+		line("%s. %s: not in the file", parameters, missing)
 		return
 	}
-	line("parameters: the number of trained parameters. gap: training accuracy (over the last epoch's augmented batches) minus test accuracy, in points")
+	line("%s. gap: training accuracy (over the last epoch's augmented batches) minus test accuracy, in points", parameters)
+	if slices.ContainsFunc(rows, func(row []string) bool { return slices.Contains(row, missing) }) {
+		line("%s: a value that the run does not have yet, or that the file does not contain", missing)
+	}
+	if slices.ContainsFunc(r.Files, func(f *fileSummary) bool { return len(f.Epochs) > 1 }) {
+		line("epochs of a file: those of each training and of each recovery after pruning, joined by +")
+	}
 	line("time: training and testing. images/s: speed of the training steps over all epochs in metrics.jsonl")
 	for _, p := range r.Pictures {
 		fmt.Fprintln(w, p)
 	}
 }
 
-// comparisonTable returns the table of runs with a row for each run.
-func comparisonTable(names []string, runs []*analysis.Summary) [][]string {
-	settings := differences(runs)
+// maxBlocks is the largest number of blocks in which printComparison prints a table.
+const maxBlocks = 3
+
+// comparisonRanks returns the rank of each column for fitColumns. Settings come after the
+// network and the accuracy, and before costs.
+func comparisonRanks(heading []string) []int {
+	first := []string{"run", "test accuracy", "network", "trained"}
+	last := []string{"|γ|<0.01", "gap", "parameters", "epochs", "time", "checkpoint", "images/s"}
+	ranks, next := make([]int, len(heading)), len(first)
+	for i, column := range heading {
+		switch f, l := slices.Index(first, column), slices.Index(last, column); {
+		case f >= 0:
+			ranks[i] = f
+		case l >= 0:
+			ranks[i] = len(heading) - len(last) + l
+		default:
+			ranks[i] = next
+			next++
+		}
+	}
+	return ranks
+}
+
+// comparisonTable returns the table of runs and files with a row for each.
+func comparisonTable(names []string, r *comparison) [][]string {
+	settings := differences(r)
 	heading := []string{"run", "network", "trained", "parameters", "epochs"}
 	for _, s := range settings {
 		heading = append(heading, s.Name)
 	}
 	rows := [][]string{append(heading, "test accuracy", "gap", "|γ|<0.01", "time", "images/s", "checkpoint")}
-	for i, s := range runs {
+	for i, s := range r.Runs {
 		epochs := fmt.Sprint(s.Epochs)
 		if s.Epochs < s.Config.Epochs {
 			epochs = fmt.Sprintf("%d of %d", s.Epochs, s.Config.Epochs)
 		}
-		var parameters, size, accuracy, gap, nearZero, duration, speed string
+		parameters, size, accuracy, gap, nearZero, duration, speed := missing, missing, missing, missing, missing, missing, missing
 		if m := s.Model; m != nil {
 			parameters, size = fmt.Sprint(m.Trained), bytesText(m.FileBytes)
 		}
@@ -221,6 +294,18 @@ func comparisonTable(names []string, runs []*analysis.Summary) [][]string {
 		}
 		rows = append(rows, row)
 	}
+	withSettings := len(r.Runs) // position in setting.Values
+	for _, file := range r.Files {
+		var values map[string]string
+		if file.Config != nil {
+			values = map[string]string{}
+			for _, setting := range settings {
+				values[setting.Name] = setting.Values[withSettings]
+			}
+			withSettings++
+		}
+		rows = append(rows, file.cells(rows[0], values))
+	}
 	return rows
 }
 
@@ -232,10 +317,36 @@ func dataName(s *analysis.Summary) string {
 	return s.Config.Data
 }
 
-// differences returns the settings in which at least two runs differ, except those
-// that the table always shows.
-func differences(runs []*analysis.Summary) []analysis.Setting {
-	return slices.DeleteFunc(analysis.Differences(runs), func(s analysis.Setting) bool {
+// differences returns the settings in which at least two runs or files with settings differ, except
+// those that the table always shows. The values are those of the runs and then of the files.
+func differences(r *comparison) []analysis.Setting {
+	all := slices.Clone(r.Runs)
+	for _, file := range r.Files {
+		if file.Config != nil {
+			all = append(all, &analysis.Summary{Config: *file.Config})
+		}
+	}
+	settings := slices.DeleteFunc(analysis.Differences(all), func(s analysis.Setting) bool {
 		return slices.Contains([]string{"arch", "trainable", "epochs"}, s.Name)
 	})
+	for _, s := range settings {
+		for i, value := range s.Values {
+			switch {
+			case value == "":
+				s.Values[i] = "not set"
+			case s.Name == "start":
+				s.Values[i] = shortDigest(value)
+			}
+		}
+	}
+	return settings
+}
+
+// shortDigest shortens the SHA-256 at the end of a text.
+func shortDigest(text string) string {
+	const shown = 12
+	if start := strings.LastIndex(text, " ") + 1; len(text)-start == 64 {
+		return text[:start+shown] + "…"
+	}
+	return text
 }

@@ -1,25 +1,35 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"bnkit/analysis"
 	"bnkit/engine"
 	"bnkit/engine/arch"
+	"bnkit/engine/config"
 )
 
 // fileSummary holds what compare shows for a file that does not belong to a run.
 type fileSummary struct {
-	File          string   `json:"file"`
-	Arch          string   `json:"arch,omitempty"`       // missing if the network is not recognised
-	Data          string   `json:"data,omitempty"`       // missing if the file does not name it
-	Parameters    int      `json:"parameters,omitempty"` // of the network; missing if it is not recognised
-	GammaNearZero *float64 `json:"gamma_near_zero,omitempty"`
-	FileBytes     int64    `json:"file_bytes"`
+	File          string         `json:"file"`
+	Arch          string         `json:"arch,omitempty"`       // missing if the network is not recognised
+	Data          string         `json:"data,omitempty"`       // missing if the file does not name it
+	Parameters    int            `json:"parameters,omitempty"` // of the network; missing if it is not recognised
+	Trainable     string         `json:"trainable,omitempty"`  // trainable set; missing if the file does not name it
+	Trained       *int           `json:"trained,omitempty"`    // parameters that were trained, without those of pruned channels; missing if the trainable set is not known
+	Pruned        int            `json:"pruned,omitempty"`     // channels that are held constant
+	Epochs        []int          `json:"epochs,omitempty"`     // of each training and each recovery, in their order; missing if the file names none
+	Config        *config.Config `json:"config,omitempty"`     // settings of the last run; missing if the file has none
+	GammaNearZero *float64       `json:"gamma_near_zero,omitempty"`
+	FileBytes     int64          `json:"file_bytes"`
 }
 
 // summariseFile describes a .bnz file that does not belong to a run, or another program's
@@ -28,8 +38,10 @@ func summariseFile(ctx context.Context, g *globalOptions, path string) (*fileSum
 	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
 		return nil, nil
 	}
-	foreign, err := engine.IsForeign(path)
-	if err != nil || !foreign && filepath.Ext(path) != ".bnz" {
+	named := slices.Contains(modelFiles, strings.TrimPrefix(filepath.Ext(path), ".")) // as a model
+	if _, err := isForeign(path); errors.As(err, new(*formatError)) && !named {
+		return nil, nil
+	} else if err != nil {
 		return nil, err
 	}
 	s := &fileSummary{File: path, FileBytes: fileSize(path)}
@@ -43,7 +55,9 @@ func summariseFile(ctx context.Context, g *globalOptions, path string) (*fileSum
 			err = nil
 		}
 	case err == nil:
-		s.Arch, s.Data, s.Parameters = model.Network.Name, model.Data.Name, arch.All.Parameters(model.Network)
+		if err := s.describe(model); err != nil {
+			return nil, err
+		}
 		if report, err = analysis.Describe(model); errors.As(err, new(*engine.ModelError)) {
 			err = nil
 		}
@@ -54,8 +68,28 @@ func summariseFile(ctx context.Context, g *globalOptions, path string) (*fileSum
 	return s, err
 }
 
-// cells returns the row of a file in a table with the given heading.
-func (s *fileSummary) cells(heading []string) []string {
+// describe sets the fields that describe the file's model.
+func (s *fileSummary) describe(m *engine.Model) (err error) {
+	s.Arch, s.Data, s.Parameters, s.Pruned = m.Network.Name, m.Data.Name, arch.All.Parameters(m.Network), prunedChannels(m)
+	if m.Origin != nil {
+		s.Trainable = string(m.Origin.Trainable)
+	}
+	for _, step := range historyOf(m) {
+		if step.epochs > 0 {
+			s.Epochs = append(s.Epochs, step.epochs)
+		}
+	}
+	var settings config.Config
+	if json.Unmarshal(m.Config, &settings) == nil && settings.Validate() == nil {
+		s.Config = &settings
+	}
+	s.Trained, err = trainedParameters(m)
+	return err
+}
+
+// cells returns the row of a file in a table with the given heading. settings holds the texts of
+// the settings among the columns, and is nil if the file has no settings.
+func (s *fileSummary) cells(heading []string, settings map[string]string) []string {
 	row := make([]string, len(heading))
 	for i, column := range heading {
 		switch column {
@@ -66,12 +100,22 @@ func (s *fileSummary) cells(heading []string) []string {
 			if s.Arch == "" {
 				row[i] = "unknown"
 			}
+		case "trained":
+			row[i] = cmp.Or(printable(s.Trainable), missing)
+		case "parameters":
+			if row[i] = missing; s.Trained != nil {
+				row[i] = fmt.Sprint(*s.Trained)
+			}
+		case "epochs":
+			row[i] = cmp.Or(strings.ReplaceAll(strings.Trim(fmt.Sprint(s.Epochs), "[]"), " ", "+"), missing)
 		case "|γ|<0.01":
-			if s.GammaNearZero != nil {
+			if row[i] = missing; s.GammaNearZero != nil {
 				row[i] = percent(*s.GammaNearZero)
 			}
 		case "checkpoint":
 			row[i] = bytesText(s.FileBytes)
+		default: // a setting, or a measurement, which is in no file
+			row[i] = cmp.Or(printable(settings[column]), missing)
 		}
 	}
 	return row

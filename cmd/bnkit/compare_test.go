@@ -44,7 +44,7 @@ func TestCompare(t *testing.T) {
 		"trained": {"bn", "all", "all"}, "epochs": {"2", "1", "0", "of", "1"}, "lr": {"0.05", "0.1", "0.1"},
 		"schedule": {"step", "cosine", "cosine"}, // step is the default, which config.json leaves out
 		// ResNet-14 has 175,258 on CIFAR-10; this one has two input channels and six classes fewer.
-		"parameters": {"672", "174580"},
+		"parameters": {"672", "174580", "–"},
 	} {
 		if got := rows[heading]; !slices.Equal(got, want) {
 			t.Errorf("the row %s is %q, want %q in\n%s", heading, got, want, table)
@@ -126,7 +126,7 @@ func TestCompareWithoutGamma(t *testing.T) {
 		}
 	}
 	if table := mustRun(t, "compare", "a", "b"); strings.Contains(table, "NaN") {
-		t.Errorf("compare prints NaN, want a blank cell:\n%s", table)
+		t.Errorf("compare prints NaN, want –:\n%s", table)
 	}
 }
 
@@ -138,5 +138,56 @@ func TestRunNames(t *testing.T) {
 		if got := runNames(c.dirs); !slices.Equal(got, c.want) {
 			t.Errorf("the names of %v are %v, want %v", c.dirs, got, c.want)
 		}
+	}
+}
+
+// TestComparePruned checks what compare shows for pruned files and for a run that starts from one.
+func TestComparePruned(t *testing.T) {
+	data := foreignDir(t)[1]
+	mustRun(t, append([]string{"train", "--data", data, "--out", "a"}, smallRun...)...)
+	mustRun(t, "prune", "a", "--remove", "0.2", "--recover", "3", "--out", "p.bnz", "--data-dir", data)
+	mustRun(t, "train", "--from", "p.bnz", "--data", data, "--epochs", "1", "--batch", "32", "--out", "b")
+	args := []string{"compare", "a", "b", "p.bnz", "models/unknown.pt"}
+	code, table, _ := bnkit(t, args...)
+	if code != 0 {
+		t.Fatalf("compare: exit code %d", code)
+	}
+	body, notes, _ := strings.Cut(table, "test accuracy: ")
+	rows := map[string]string{} // by heading, without the columns of runs where they vary
+	for line := range strings.Lines(body) {
+		if cells := strings.Fields(line); len(cells) > 0 {
+			rows[cells[0]] = strings.Join(cells[1:], " ")
+		}
+	}
+	// ResNet-8 has 672 γ and β. A fifth of its channels has 134.
+	for heading, want := range map[string]string{
+		"network": "resnet-8 resnet-8 resnet-8 unknown", "trained": "bn bn bn –", "parameters": "672 538 538 –",
+		"epochs": "2 1 2+3 –", "lr": "0.1 0.01 0.1 –", "schedule": "step cosine step –",
+	} {
+		if rows[heading] != want {
+			t.Errorf("the row %s is %q, want %q in\n%s", heading, rows[heading], want, table)
+		}
+	}
+	for _, heading := range []string{"test", "gap", "time", "images/s"} {
+		if !strings.HasSuffix(rows[heading], " – –") {
+			t.Errorf("the row %s is %q, want – for both files", heading, rows[heading])
+		}
+	}
+	if start := rows["start"]; !strings.HasPrefix(start, "not set from ") || !strings.HasSuffix(start, "… not set –") {
+		t.Errorf("the row start is %q, want no start for the first run, and the beginning of a SHA-256 for the second", start)
+	}
+	if !strings.Contains(notes, "\n–: ") || !strings.Contains(notes, "joined by +") {
+		t.Errorf("the notes are the following, want the meanings of – and +:\n%s", notes)
+	}
+	var r comparison
+	decode(t, mustRun(t, append(args, "--json")...), &r)
+	if f := r.Files[0]; f.Pruned != 67 || f.Trained == nil || *f.Trained != 538 || !slices.Equal(f.Epochs, []int{2, 3}) || f.Config == nil || f.Config.LR != 0.1 || r.Runs[1].Model.Trained != 538 {
+		t.Errorf("compare --json: file %+v, want 67 pruned channels, 538 trained parameters, 2 and 3 epochs and the settings", f)
+	}
+	if f := r.Files[1]; f.Trained != nil || f.Epochs != nil || f.Config != nil {
+		t.Errorf("compare --json: file %+v, want nothing on its training", f)
+	}
+	if alone := mustRun(t, "compare", "p.bnz"); !strings.Contains(alone, "–: not in the file") {
+		t.Errorf("compare of a file alone prints the following, want the meaning of –:\n%s", alone)
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"net/url"
 	"path/filepath"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -116,7 +115,7 @@ func runDataFetch(c *cobra.Command, g *globalOptions, o dataOptions, name string
 	var unknown *dataset.UnknownError
 	switch {
 	case errors.As(err, &unknown):
-		return &usageError{c.CommandPath(), fmt.Errorf("data set %q is unknown; use one of: %s", name, strings.Join(dataset.Names(), ", "))}
+		return &usageError{c.CommandPath(), fmt.Errorf("data set %q is unknown; use one of: %s%s", name, strings.Join(dataset.Names(), ", "), suggestion(name, dataset.Names()))}
 	case errors.Is(err, context.Canceled):
 		g.note("the same command resumes the download")
 		return err
@@ -196,18 +195,17 @@ func runDataList(g *globalOptions, o dataOptions) error {
 		entries = append(entries, dataEntry{Name: name, Present: err == nil, Path: loc.Path, Bytes: loc.Bytes})
 	}
 	return g.print(entries, func(w io.Writer) {
-		table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(table, "NAME\tSIZE\tWHERE")
+		rows := [][]string{{"NAME", "SIZE", "WHERE"}}
 		for _, e := range entries {
 			size, where := bytesText(e.Bytes), e.Path
 			switch {
 			case !e.Present:
-				size, where = "-", "missing; to download: bnkit data fetch "+e.Name
+				size, where = missing, "missing; to download: bnkit data fetch "+e.Name
 			case e.Path == "":
 				where = "built in"
 			}
-			fmt.Fprintf(table, "%s\t%s\t%s\n", e.Name, size, where)
+			rows = append(rows, []string{e.Name, size, printable(where)})
 		}
-		table.Flush()
+		printWithLast(w, rows)
 	})
 }

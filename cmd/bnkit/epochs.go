@@ -3,10 +3,7 @@ package main
 import (
 	"fmt"
 	"math"
-	"os"
 	"strings"
-
-	"golang.org/x/term"
 
 	"bnkit/engine/rundir"
 )
@@ -41,7 +38,7 @@ func (t *epochTable) print(m rundir.EpochMetrics) {
 		return
 	}
 	if t.columns == nil {
-		t.columns = fittingColumns(epochColumns(t.epochs, m.ValidationExamples > 0), outputWidth())
+		t.columns = fittingColumns(epochColumns(t.epochs, m.ValidationExamples > 0), outputWidth(t.g.out))
 		t.printCells(func(c epochColumn) string { return c.title })
 	}
 	t.printCells(func(c epochColumn) string { return c.text(m) })
@@ -67,7 +64,7 @@ func epochColumns(epochs int, validation bool) []epochColumn {
 		{"test acc", 0, 1, func(m rundir.EpochMetrics) string { return percent(m.TestAccuracy) }},
 		{"|γ|<0.01", 0, 7, func(m rundir.EpochMetrics) string {
 			if math.IsNaN(m.GammaNearZero) {
-				return "–"
+				return missing
 			}
 			return percent(m.GammaNearZero)
 		}},
@@ -102,13 +99,4 @@ func fittingColumns(columns []epochColumn, width int) []epochColumn {
 			return kept
 		}
 	}
-}
-
-// outputWidth returns the width of the terminal that standard output goes to, or math.MaxInt if
-// it goes elsewhere.
-func outputWidth() int {
-	if !term.IsTerminal(int(os.Stdout.Fd())) {
-		return math.MaxInt
-	}
-	return columns(os.Stdout)
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
@@ -44,15 +43,11 @@ nats), examples, statistics (stored or re-estimated) and test_accuracy_interval.
 		RunE: func(c *cobra.Command, args []string) error { return runEval(c, g, o, args) },
 	}
 	o.add(c)
-	c.Flags().StringVar(&o.statistics, "statistics", "", "BatchNorm statistics: stored or re-estimated (default: stored if the file has them)")
-	completeFlag(c, "statistics", cobra.FixedCompletions([]string{engine.StatisticsStored, engine.StatisticsReestimated}, cobra.ShellCompDirectiveNoFileComp))
+	addChoice(c, &o.statistics, "statistics", "BatchNorm statistics: stored or re-estimated (default: stored if the file has them)", engine.StatisticsStored, engine.StatisticsReestimated)
 	return c
 }
 
 func runEval(c *cobra.Command, g *globalOptions, o evalOptions, args []string) error {
-	if s := o.statistics; s != "" && s != engine.StatisticsStored && s != engine.StatisticsReestimated {
-		return &usageError{c.CommandPath(), fmt.Errorf("statistics %q is unknown: use %s or %s", s, engine.StatisticsStored, engine.StatisticsReestimated)}
-	}
 	path, err := g.checkpointArg(args)
 	if err != nil {
 		return err
@@ -85,7 +80,7 @@ func runEval(c *cobra.Command, g *globalOptions, o evalOptions, args []string) e
 		return err
 	}
 	return g.print(r, func(w io.Writer) {
-		fmt.Fprintf(w, "test accuracy %s, test loss %.4f\non the %d pictures of %s's test split, %s statistics\n",
-			accuracyText(r.TestAccuracy, r.Interval), r.TestLoss, r.Examples, data.Name, r.Statistics)
+		printProse(w, "test accuracy %s, test loss %.4f", accuracyText(r.TestAccuracy, r.Interval), r.TestLoss)
+		printProse(w, "on the %d pictures of %s's test split, %s statistics", r.Examples, data.Name, r.Statistics)
 	})
 }

@@ -57,12 +57,12 @@ statistics.`,
 		RunE: func(c *cobra.Command, args []string) error { return runExport(c, g, o, args) },
 	}
 	o.add(c)
-	c.Flags().StringVar(&o.format, "format", "safetensors", "file format: safetensors")
+	o.format = "safetensors"
+	addChoice(c, &o.format, "format", "file format: safetensors", "safetensors")
 	c.Flags().StringVar(&o.out, "out", "", "file to write (required)")
 	c.Flags().BoolVar(&o.withPython, "with-python", false, "also write a Python module that loads the file in PyTorch")
 	c.Flags().BoolVar(&o.full, "full", false, "keep the pruned channels of a pruned network")
 	c.Flags().BoolVar(&o.force, "force", false, "replace files that exist")
-	completeFlag(c, "format", cobra.FixedCompletions([]string{"safetensors"}, cobra.ShellCompDirectiveNoFileComp))
 	completeFlag(c, "out", completeFiles("safetensors"))
 	return c
 }
@@ -84,10 +84,7 @@ type exportResult struct {
 }
 
 func runExport(c *cobra.Command, g *globalOptions, o exportOptions, args []string) error {
-	switch {
-	case o.format != "safetensors":
-		return &usageError{c.CommandPath(), fmt.Errorf("format %q is unknown; use safetensors", o.format)}
-	case o.out == "":
+	if o.out == "" {
 		return &usageError{c.CommandPath(), errors.New("name the file to write with --out")}
 	}
 	if extension := filepath.Ext(o.out); extension != "" && !strings.EqualFold(extension, ".safetensors") {

@@ -67,15 +67,19 @@ func (o *foreignFlags) preprocessing() (engine.Preprocessing, error) {
 	} else if _, named := engine.Normalisations[std]; named && mean == "" {
 		mean = std
 	}
+	var err error
+	if mean != "" {
+		if p.Mean, err = parseChannels("--normalise-mean", mean, func(n engine.Normalisation) []float32 { return n.Mean }); err != nil {
+			return p, err
+		}
+	}
+	if std != "" {
+		if p.Std, err = parseChannels("--normalise-std", std, func(n engine.Normalisation) []float32 { return n.Std }); err != nil {
+			return p, err
+		}
+	}
 	if mean == "" || std == "" {
 		return p, &config.Error{Key: "--normalise-mean", Reason: "use it together with --normalise-std"}
-	}
-	var err error
-	if p.Mean, err = parseChannels("--normalise-mean", mean, func(n engine.Normalisation) []float32 { return n.Mean }); err != nil {
-		return p, err
-	}
-	if p.Std, err = parseChannels("--normalise-std", std, func(n engine.Normalisation) []float32 { return n.Std }); err != nil {
-		return p, err
 	}
 	for _, s := range p.Std {
 		if s <= 0 {
@@ -98,7 +102,7 @@ func parseChannels(flag, text string, values func(engine.Normalisation) []float3
 	for _, word := range strings.Split(text, ",") {
 		v, err := strconv.ParseFloat(strings.TrimSpace(word), 32)
 		if err != nil || !(v > -1000 && v < 1000) {
-			return nil, &config.Error{Key: flag, Reason: fmt.Sprintf("%q; use one number for each channel, e.g. 0.485,0.456,0.406, or one of: %s", text, strings.Join(normalisations(), ", "))}
+			return nil, &config.Error{Key: flag, Reason: fmt.Sprintf("%q; use one number for each channel, e.g. 0.485,0.456,0.406, or one of: %s%s", text, strings.Join(normalisations(), ", "), suggestion(text, normalisations()))}
 		}
 		list = append(list, float32(v))
 	}
@@ -109,7 +113,7 @@ func parseChannels(flag, text string, values func(engine.Normalisation) []float3
 // reads the data that --data names, because the data determines the size of the pictures. It
 // does not read a folder of pictures. The returned data is nil if none was read.
 func (m *modelFlags) load(ctx context.Context, g *globalOptions, path string) (*engine.Model, *dataset.Data, error) {
-	foreign, err := engine.IsForeign(path)
+	foreign, err := isForeign(path)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -119,6 +123,9 @@ func (m *modelFlags) load(ctx context.Context, g *globalOptions, path string) (*
 		}
 		model, err := engine.LoadModelContext(ctx, path, int64(g.maxMemory))
 		return model, nil, err
+	}
+	if nearestNetwork(m.foreign.arch) != "" {
+		return nil, nil, badValue("arch", m.foreign.arch, "")
 	}
 	options := engine.ImportOptions{Arch: m.foreign.arch}
 	if options.Preprocessing, err = m.foreign.preprocessing(); err != nil {

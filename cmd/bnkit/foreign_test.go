@@ -238,7 +238,7 @@ func TestUnknownNetwork(t *testing.T) {
 	flags := foreignDir(t)
 	const file = "models/unknown.pt"
 	r := runJSON(t, "analyze", file)
-	checkKeys(t, "analyze --json", r, "unmeasured", "near_zero_thresholds", "gamma_edges", "beta_edges", "layers", "total")
+	checkKeys(t, "analyze --json", r, "unmeasured", "source_sha256", "near_zero_thresholds", "gamma_edges", "beta_edges", "layers", "total")
 	if !strings.Contains(r["unmeasured"].(string), "se.weight") {
 		t.Errorf("unmeasured: %v, want se.weight as the reason", r["unmeasured"])
 	}

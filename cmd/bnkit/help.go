@@ -3,14 +3,12 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-	"golang.org/x/term"
 
 	"bnkit/engine/config"
 )
@@ -37,7 +35,7 @@ func inGroup(c *cobra.Command, group config.Group, flags ...string) {
 
 // printHelp prints the help of a command.
 func printHelp(w io.Writer, c *cobra.Command) {
-	width := helpWidth()
+	width := proseWidth(w)
 	if text := strings.TrimSpace(c.Long); text != "" {
 		fmt.Fprintf(w, "%s\n\n", wrapText(text, width))
 	} else if c.Short != "" {
@@ -111,14 +109,6 @@ func printFlags(w io.Writer, c *cobra.Command, width int) {
 	if c.HasInheritedFlags() {
 		fmt.Fprintf(w, "\nFlags of all commands:\n%s", c.InheritedFlags().FlagUsagesWrapped(width))
 	}
-}
-
-// helpWidth returns the width of help: that of the terminal, but at most defaultColumns.
-func helpWidth() int {
-	if !term.IsTerminal(int(os.Stdout.Fd())) {
-		return defaultColumns
-	}
-	return max(40, min(defaultColumns, columns(os.Stdout)))
 }
 
 // wrapText breaks the paragraphs of a text into lines of at most width characters. A line that

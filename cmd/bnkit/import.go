@@ -7,7 +7,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"bnkit/engine"
 	"bnkit/engine/arch"
 	"bnkit/engine/dataset"
 	"bnkit/engine/rundir"
@@ -71,7 +70,7 @@ func runImport(c *cobra.Command, g *globalOptions, o importOptions, path string)
 	usage := func(format string, args ...any) error {
 		return &usageError{c.CommandPath(), fmt.Errorf(format, args...)}
 	}
-	foreign, err := engine.IsForeign(path)
+	foreign, err := isForeign(path)
 	if err != nil {
 		return err
 	}

@@ -9,12 +9,10 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
 	"bnkit/checkpoint"
-	"bnkit/engine"
 	"bnkit/engine/arch"
 	"bnkit/engine/config"
 )
@@ -101,14 +99,14 @@ func inspectNetwork(g *globalOptions, cfg *config.Config) error {
 		r.Sets = append(r.Sets, setRow{string(s), s.Meaning(), s.Parameters(net)})
 	}
 	return g.print(r, func(w io.Writer) {
-		fmt.Fprintf(w, "%s, shortcut %s, pictures of %v, %d classes: %d parameters\n\n", r.Arch, r.Shortcut, net.Input, r.Classes, r.Parameters)
+		printProse(w, "%s, shortcut %s, pictures of %v, %d classes: %d parameters", r.Arch, r.Shortcut, net.Input, r.Classes, r.Parameters)
+		fmt.Fprintln(w)
 		width := max(len(fmt.Sprint(r.Parameters)), len("numbers"))
-		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-		fmt.Fprintf(t, "trainable set\t%*s\t  share\ttrains\n", width, "numbers")
+		rows := [][]string{{"trainable set", fmt.Sprintf("%*s", width, "numbers"), "  share", "trains"}}
 		for _, s := range r.Sets {
-			fmt.Fprintf(t, "%s\t%*d\t%7s\t%s\n", s.Name, width, s.Parameters, percent(float64(s.Parameters)/float64(r.Parameters)), s.Trains)
+			rows = append(rows, []string{s.Name, fmt.Sprintf("%*d", width, s.Parameters), fmt.Sprintf("%7s", percent(float64(s.Parameters)/float64(r.Parameters))), s.Trains})
 		}
-		t.Flush()
+		printWithLast(w, rows)
 	})
 }
 
@@ -117,7 +115,7 @@ func runInspect(g *globalOptions, args []string) error {
 	if err != nil {
 		return err
 	}
-	if foreign, err := engine.IsForeign(path); err != nil {
+	if foreign, err := isForeign(path); err != nil {
 		return err
 	} else if foreign {
 		return inspectForeign(g, path)
@@ -132,9 +130,9 @@ func runInspect(g *globalOptions, args []string) error {
 // printInfo prints the header and the tensors of a .bnz file.
 func printInfo(w io.Writer, path string, info *checkpoint.Info) {
 	h := &info.Header
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	var rows [][]string
 	row := func(name, format string, args ...any) {
-		fmt.Fprintf(t, "%s\t%s\n", name, visible(fmt.Sprintf(format, args...)))
+		rows = append(rows, []string{name, visible(fmt.Sprintf(format, args...))})
 	}
 	if h.Network != nil {
 		printDescription(row, h)
@@ -170,7 +168,17 @@ func printInfo(w io.Writer, path string, info *checkpoint.Info) {
 		row("state", "to resume from: %s", oneLine(h.State))
 	}
 	row("size", "%s; tensors %s, compressed to %s", bytesText(info.FileSize), bytesText(info.DataSize), bytesText(info.Stored))
-	t.Flush()
+	for i, line := range rows {
+		switch line[0] {
+		case "made by":
+			rows[i][1] = commandLines(w, columnWidth(rows, 0), line[1])
+		case "settings", "state":
+			if terminalOf(w) != nil { // JSON can be broken between its members
+				rows[i][1] = strings.ReplaceAll(line[1], `,"`, `, "`)
+			}
+		}
+	}
+	printWithLast(w, rows)
 
 	for _, s := range info.Sections {
 		kind := "required"
@@ -178,11 +186,11 @@ func printInfo(w io.Writer, path string, info *checkpoint.Info) {
 			kind = "optional"
 		}
 		fmt.Fprintf(w, "\nsection %s (%s), %d tensors\n", printable(s.Name), kind, len(s.Tensors))
-		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+		var rows [][]string
 		for _, x := range s.Tensors {
-			fmt.Fprintf(t, "  %s\t%s\t%s\tCRC-32C %s\n", printable(x.Name), printable(x.Type), shapeText(x.Shape), x.CRC32C)
+			rows = append(rows, []string{printable(x.Name), printable(x.Type), shapeText(x.Shape), "CRC-32C " + x.CRC32C})
 		}
-		t.Flush()
+		printList(w, "  ", rows, []int{0, 2, 1, 3})
 	}
 }
 

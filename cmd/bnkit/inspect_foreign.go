@@ -6,7 +6,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"text/tabwriter"
 
 	"bnkit/engine/arch"
 	"bnkit/engine/convert"
@@ -122,7 +121,7 @@ func elements(shape []int) int {
 
 func printForeign(w io.Writer, r *foreignInfo) {
 	row := func(name, format string, args ...any) {
-		fmt.Fprintln(w, wrapHanging(fmt.Sprintf("%-13s", name), visible(fmt.Sprintf(format, args...)), defaultColumns))
+		fmt.Fprintln(w, wrapHanging(fmt.Sprintf("%-13s", name), visible(fmt.Sprintf(format, args...)), proseWidth(w)))
 	}
 	row("format", "%s, %s", r.Format, bytesText(r.FileBytes))
 	if r.Path != "" {
@@ -161,11 +160,11 @@ func printForeign(w io.Writer, r *foreignInfo) {
 	}
 
 	fmt.Fprintf(w, "\n%d tensors\n", len(r.Tensors))
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	var rows [][]string
 	for _, x := range r.Tensors {
-		fmt.Fprintf(t, "  %s\t%s\t%s\n", printable(x.Name), printable(x.Type), shapeText(x.Shape))
+		rows = append(rows, []string{printable(x.Name), printable(x.Type), shapeText(x.Shape)})
 	}
-	t.Flush()
+	printList(w, "  ", rows, []int{0, 2, 1})
 }
 
 // ignoredText lists the ignored values. It counts BatchNorm's counters instead of listing them.

@@ -5,9 +5,11 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"bnkit/checkpoint"
@@ -36,7 +38,7 @@ func provenanceLines(path string, h *checkpoint.Header) []string {
 					command = trainCommand(path, h.Config)
 				}
 			case "prune":
-				command = pruneCommand(path, e.Parameters)
+				command = pruneCommand(path, h, e.Parameters)
 			}
 		}
 		if command == "" || visible(command) != command {
@@ -118,34 +120,101 @@ func flagText(s *config.Setting, c *config.Config) string {
 	}
 }
 
-// pruneCommand returns the command that prunes with the parameters of an event. It returns ""
-// if a plan chose the channels, because the file does not contain the plan.
-func pruneCommand(path string, parameters json.RawMessage) string {
-	var event struct {
-		Threshold, Remove float64
-		Beta              string
-		Source            string `json:"source_sha256"`
-	}
-	if json.Unmarshal(parameters, &event) != nil || event.Threshold == 0 && event.Remove == 0 {
+// pruneCommand returns the command that prunes with the parameters of an event, in a file with the
+// header h. It returns "" if a plan chose the channels, because the file does not contain the plan.
+func pruneCommand(path string, h *checkpoint.Header, parameters json.RawMessage) string {
+	var e prune.Event
+	if json.Unmarshal(parameters, &e) != nil || e.Threshold == 0 && e.Remove == 0 && e.Target == (prune.Target{}) {
 		return ""
 	}
-	source := findByDigest(path, event.Source)
-	if source == "" {
-		source = fmt.Sprintf("SOURCE.bnz (the file with SHA-256 %.16s…)", event.Source)
+	words := []string{"bnkit prune"}
+	source, foreign := "SOURCE.bnz", slices.ContainsFunc(h.Provenance, func(x checkpoint.Event) bool { return x.Action == "import" })
+	if foreign {
+		source = "SOURCE"
+	}
+	if found := findByDigest(path, e.Source); found != "" {
+		words = append(words, shellQuote(found))
+		foreign = filepath.Ext(found) != ".bnz"
 	} else {
-		source = shellQuote(source)
+		words = append(words, fmt.Sprintf("%s (the file with SHA-256 %.16s…)", source, e.Source))
 	}
-	choice := fmt.Sprintf("--remove %v", event.Remove)
-	if event.Threshold > 0 {
-		choice = fmt.Sprintf("--threshold %v", event.Threshold)
+	number := func(flag string, value, standard float64) {
+		if value != standard {
+			words = append(words, fmt.Sprintf("--%s %v", flag, value))
+		}
 	}
-	if event.Beta == prune.BetaZeroed {
-		choice += " --zero-beta"
+	yes := func(flag string, on bool) {
+		if on {
+			words = append(words, "--"+flag)
+		}
 	}
-	return fmt.Sprintf("bnkit prune %s %s", source, choice)
+	if foreign {
+		words = append(words, foreignWords(h)...)
+	}
+	number("threshold", e.Threshold, 0)
+	number("remove", e.Remove, 0)
+	number("target-macs", e.MACs, 0)
+	number("target-latency", e.Latency, 0)
+	number("max-drop", e.MaxDrop, 0)
+	if e.Importance != "" {
+		words = append(words, "--policy "+shellQuote(string(e.Importance)))
+	}
+	if e.Scope != "" && e.Scope != prune.GlobalScope {
+		words = append(words, "--scope "+shellQuote(string(e.Scope)))
+	}
+	yes("normalise", e.Normalise)
+	number("per-mac", e.PerMAC, 0)
+	if e.Seed != 0 {
+		words = append(words, fmt.Sprintf("--policy-seed %d", e.Seed))
+	}
+	if e.Batches != 0 && e.Batches != prune.DefaultBatches {
+		words = append(words, fmt.Sprintf("--policy-batches %d", e.Batches))
+	}
+	for _, pattern := range e.Protect {
+		if strings.ContainsAny(pattern, `,"`) { // the flag takes a list in the format CSV
+			pattern = `"` + strings.ReplaceAll(pattern, `"`, `""`) + `"`
+		}
+		words = append(words, "--protect "+shellQuote(pattern))
+	}
+	number("max-per-layer", e.MaxPerLayer, 0)
+	yes("zero-beta", e.Beta == prune.BetaZeroed)
+	yes("mean-beta", e.Beta == prune.BetaMean)
+	if e.Epochs != 0 {
+		words = append(words, fmt.Sprintf("--recover %d", e.Epochs))
+		number("recover-lr", e.LR, prune.DefaultLR)
+	}
+	if e.Iterations > 1 {
+		words = append(words, fmt.Sprintf("--iterate %d", e.Iterations))
+	}
+	return strings.Join(words, " ")
 }
 
-// findByDigest returns the path of the checkpoint with the given SHA-256. It searches the
+// foreignWords returns the flags that describe the pictures of another program's file from which
+// the file with the header h was made.
+func foreignWords(h *checkpoint.Header) []string {
+	var words []string
+	if dataset.IsName(h.Data.Name) {
+		words = append(words, "--data "+h.Data.Name)
+	} else {
+		words = append(words, "--data FOLDER")
+	}
+	list := func(values []float32) string {
+		var texts []string
+		for _, v := range values {
+			texts = append(texts, strconv.FormatFloat(float64(v), 'g', -1, 32))
+		}
+		return strings.Join(texts, ",")
+	}
+	if n := h.Normalisation; len(n.Mean) > 0 && len(n.Mean) == len(n.Std) {
+		words = append(words, "--normalise-mean="+list(n.Mean), "--normalise-std="+list(n.Std))
+	}
+	if h.Data.ImageSize > 0 {
+		words = append(words, fmt.Sprintf("--image-size %d", h.Data.ImageSize))
+	}
+	return words
+}
+
+// findByDigest returns the path of the model with the given SHA-256. It searches the
 // folder of path, the working directory and the run directories under ./runs, and returns ""
 // if it finds none.
 func findByDigest(path, digest string) string {
@@ -155,15 +224,26 @@ func findByDigest(path, digest string) string {
 			continue
 		}
 		for _, e := range entries {
-			if filepath.Ext(e.Name()) != ".bnz" || e.Name() == rundir.ResumeFile {
+			if !slices.Contains(modelFiles, strings.TrimPrefix(filepath.Ext(e.Name()), ".")) || e.Name() == rundir.ResumeFile {
 				continue
 			}
 			file := filepath.Join(dir, e.Name())
-			b, err := os.ReadFile(file)
-			if sum := sha256.Sum256(b); err == nil && hex.EncodeToString(sum[:]) == digest {
+			if sum, err := sha256Of(file); err == nil && sum == digest {
 				return file
 			}
 		}
 	}
 	return ""
+}
+
+// sha256Of returns the SHA-256 of a file, in hexadecimal digits.
+func sha256Of(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	sum := sha256.New()
+	_, err = io.Copy(sum, f)
+	return hex.EncodeToString(sum.Sum(nil)), err
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -28,6 +29,23 @@ func TestProvenanceCommands(t *testing.T) {
 		mustRun(t, "prune", dir, "--remove", "0.2", "--zero-beta")
 		repeatCommand(t, filepath.Join(dir, "ckpt-pruned.bnz"), "bnkit prune ", "--out", "pruned"+string(rune('a'+i))+".bnz", "pruned"+string(rune('a'+i))+".bnz")
 	}
+	for i, flags := range []string{
+		`--threshold 0.4 --protect bn --protect blocks.0.* --protect "blocks.[1,7].bn1" --max-per-layer 0.5 --recover 2 --recover-lr 0.01`,
+		"--remove 0.3 --mean-beta",
+		"--remove 0.2 --policy random --policy-seed 7 --protect blocks.1.bn1",
+		"--target-macs 0.7 --policy l1 --scope layer --normalise --per-mac 0.5 --max-per-layer 0.75 --zero-beta",
+		"--target-macs 0.6 --policy taylor --policy-batches 1 --iterate 2 --recover 1",
+		"--max-drop 30",
+	} {
+		name := fmt.Sprintf("it's/a/choice%d.bnz", i)
+		mustRun(t, append([]string{"prune", "it's/a", "--out", name}, strings.Fields(flags)...)...)
+		repeatCommand(t, name, "bnkit prune ", "--out", fmt.Sprintf("again%d.bnz", i), fmt.Sprintf("again%d.bnz", i))
+	}
+	// The command for another program's file also describes the pictures.
+	mustRun(t, "train", "--arch", "resnet-8", "--epochs", "1", "--subset", "128", "--out", "sample")
+	mustRun(t, "export", "sample", "--out", "m.safetensors")
+	mustRun(t, "prune", "m.safetensors", "--data", "sample", "--normalise-mean", "0.25", "--normalise-std", "0.5", "--threshold", "0.3")
+	repeatCommand(t, "m-pruned.bnz", "bnkit prune m.safetensors", "--out", "m2.bnz", "m2.bnz")
 	mustRun(t, "train", "--from", "prunedb.bnz", "--data", data, "--epochs", "1", "--batch", "32", "--out", "runs/more")
 	repeatCommand(t, "runs/more/ckpt.bnz", "bnkit train --from", "--out", "runs/more2", "runs/more2/ckpt.bnz")
 	mustRun(t, "train", "--like", "prunedb.bnz", "--data", data, "--epochs", "1", "--batch", "32", "--out", "runs/like")

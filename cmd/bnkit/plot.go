@@ -37,7 +37,7 @@ func newPlotCommand(g *globalOptions) *cobra.Command {
 		Long: `Draw the training curves of run directories, the gradients that bnkit train
 --track-gradients recorded, and the measurements of checkpoints by bnkit analyze.
 Several runs are drawn in the same pictures. Nothing is measured: if a checkpoint was
-not analyzed, only its γ are drawn.
+not analyzed, or has changed since, only its γ and β are drawn.
 
 The pictures are gamma_histogram (γ of each stage), gamma_layers and beta_layers (γ
 and β of each layer), near_zero, sparsity, gradients and threshold (if the checkpoint was
@@ -78,8 +78,8 @@ flags.
 
 // formatFlag adds the flag for the format of pictures.
 func formatFlag(c *cobra.Command, format *string) {
-	c.Flags().StringVar(format, "format", string(plots.PNG), "format of the pictures: png or svg")
-	completeFlag(c, "format", cobra.FixedCompletions([]string{string(plots.PNG), string(plots.SVG)}, cobra.ShellCompDirectiveNoFileComp))
+	*format = string(plots.PNG)
+	addChoice(c, format, "format", "format of the pictures: png or svg", string(plots.PNG), string(plots.SVG))
 }
 
 func runPlot(c *cobra.Command, g *globalOptions, o plotOptions, args []string) error {
@@ -214,6 +214,16 @@ func readReport(path, run string) (*analysis.Report, error) {
 	return &r, nil
 }
 
+// describes reports whether a report describes the present content of a checkpoint. The result is
+// true for a report that does not name the content that it describes.
+func describes(r *analysis.Report, ckpt string) (bool, error) {
+	if r.Source == "" {
+		return true, nil
+	}
+	sum, err := sha256Of(ckpt)
+	return sum == r.Source, err
+}
+
 // readRun reads the run and the report of a checkpoint, or describes the checkpoint
 // if it was not analyzed.
 func (o *plotOptions) readRun(ctx context.Context, g *globalOptions, ckpt string) (plots.Run, error) {
@@ -222,9 +232,17 @@ func (o *plotOptions) readRun(ctx context.Context, g *globalOptions, ckpt string
 	if run.Epochs, err = readEpochs(ckpt); err != nil {
 		return run, err
 	}
-	run.Report, err = readReport(filepath.Join(plotsDir(ckpt), rundir.ReportFile), run.Name)
-	if !errors.Is(err, os.ErrNotExist) {
+	reportPath := filepath.Join(plotsDir(ckpt), rundir.ReportFile)
+	run.Report, err = readReport(reportPath, run.Name)
+	current := false
+	if err == nil {
+		current, err = describes(run.Report, ckpt)
+	}
+	if current || err != nil && !errors.Is(err, os.ErrNotExist) {
 		return run, err
+	}
+	if err == nil {
+		g.note("%s describes another file than the present %s, so only the γ and β of the latter are drawn; to measure it, type: bnkit analyze %s", reportPath, ckpt, shellQuote(ckpt))
 	}
 	model, _, err := o.load(ctx, g, ckpt)
 	var unknown *engine.UnknownNetworkError

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"strconv"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -226,20 +225,22 @@ func writePlan(c *cobra.Command, g *globalOptions, o pruneOptions, options prune
 		return err
 	}
 	return g.print(plan, func(w io.Writer) {
-		fmt.Fprintf(w, "%d of %d channels held constant, %d of them removed; MACs %d → %d, parameters %d → %d\n",
+		printProse(w, "%d of %d channels held constant, %d of them removed; MACs %d → %d, parameters %d → %d",
 			plan.Clamped, plan.Channels, plan.Removed, plan.MACsBefore, plan.MACsAfter, plan.ParametersBefore, plan.ParametersAfter)
 		fmt.Fprintf(w, "plan: %s\nnext, try: bnkit prune --plan %s\n", o.planOut, o.planOut)
 	})
 }
 
 func printPrune(w io.Writer, r pruneResult) {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "layer\tchannels\tclamped\tremoved\tshare\t")
-	for _, l := range r.Layers {
-		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%s\t\n", l.Name, l.Channels, l.Clamped, l.Removed, percent(float64(l.Clamped)/float64(l.Channels)))
+	rows := [][]string{{"layer", "channels", "clamped", "removed", "share"}}
+	row := func(name string, channels, clamped, removed int) {
+		rows = append(rows, []string{name, fmt.Sprint(channels), fmt.Sprint(clamped), fmt.Sprint(removed), percent(float64(clamped) / float64(channels))})
 	}
-	fmt.Fprintf(t, "all\t%d\t%d\t%d\t%s\t\n", r.Channels, r.Clamped, r.Removed, percent(float64(r.Clamped)/float64(r.Channels)))
-	t.Flush()
+	for _, l := range r.Layers {
+		row(l.Name, l.Channels, l.Clamped, l.Removed)
+	}
+	row("all", r.Channels, r.Clamped, r.Removed)
+	printFitting(w, rows, []int{0, 3, 1, 4, 2})
 
 	choice := "γ as planned"
 	switch {
@@ -251,7 +252,7 @@ func printPrune(w io.Writer, r pruneResult) {
 		choice = fmt.Sprintf("the smallest |γ|, %s of all,", percent(r.Remove))
 	}
 	fmt.Fprintln(w)
-	fmt.Fprintln(w, wrapText(fmt.Sprintf("%s clamped to 0, β of those channels %s", choice, r.Beta), defaultColumns))
+	printProse(w, "%s clamped to 0, β of those channels %s", choice, r.Beta)
 	fmt.Fprintln(w)
 	printAccuracies(w, r.Result)
 	printSplit(w, r.Result)
@@ -265,10 +266,9 @@ func printPrune(w io.Writer, r pruneResult) {
 
 // printAccuracies prints the accuracy and loss of the network after each step of pruning.
 func printAccuracies(w io.Writer, r *prune.Result) {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "\ttest accuracy\ttest loss\t")
+	rows := [][]string{{"", "test accuracy", "test loss"}}
 	step := func(name string, e *engine.Evaluation) {
-		fmt.Fprintf(t, "%s\t%s\t%.4f\t\n", name, accuracyText(e.TestAccuracy, e.Interval), e.TestLoss)
+		rows = append(rows, []string{name, accuracyText(e.TestAccuracy, e.Interval), fmt.Sprintf("%.4f", e.TestLoss)})
 	}
 	step("before", &r.Before)
 	step("clamped, statistics from before", &r.AfterOriginalStatistics)
@@ -276,27 +276,25 @@ func printAccuracies(w io.Writer, r *prune.Result) {
 	if r.Recovered != nil {
 		step(recoveredText(r.Epochs*max(r.Iterations, 1)), r.Recovered)
 	}
-	t.Flush()
+	printFitting(w, rows, []int{0, 1, 2})
 	when := ""
 	if r.Recovered != nil {
 		when = "before this training, "
 	}
-	text := fmt.Sprintf("%s%d of the %d pictures of the test split get another class than before; the smaller network and the clamped one give %s of them the same class",
+	printProse(w, "%s%d of the %d pictures of the test split get another class than before; the smaller network and the clamped one give %s of them the same class",
 		when, r.PredictionsChanged, r.After.Examples, percent(r.Agreement))
-	fmt.Fprintln(w, wrapText(text, defaultColumns))
 	fmt.Fprintln(w)
 }
 
 // printCosts prints the sizes and speeds of the whole network and of the smaller one.
 func printCosts(w io.Writer, r pruneResult) {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	rows := [][]string{{"", "before", "after", "change"}}
 	row := func(name string, before, after float64, format func(float64) string) {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t\n", name, format(before), format(after), formatChange(before, after))
+		rows = append(rows, []string{name, format(before), format(after), formatChange(before, after)})
 	}
 	number := func(v float64) string { return formatCount(int64(v)) }
 	size := func(v float64) string { return bytesText(int64(v)) }
 	speed := func(v float64) string { return fmt.Sprintf("%.0f", v) }
-	fmt.Fprintln(t, "\tbefore\tafter\tchange\t")
 	row("parameters", float64(r.ParametersBefore), float64(r.ParametersAfter), number)
 	if r.TrainedBefore != nil {
 		row("trained parameters", float64(*r.TrainedBefore), float64(*r.TrainedAfter), number)
@@ -309,7 +307,10 @@ func printCosts(w io.Writer, r pruneResult) {
 	row("images/s, inference, batch "+fmt.Sprint(r.InferenceBatch), r.ImagesPerSecondBefore, r.ImagesPerSecondAfter, speed)
 	row("images/s, inference, batch 1", r.ImagesPerSecondSingleBefore, r.ImagesPerSecondSingleAfter, speed)
 	row("images/s, BN-only training, batch "+fmt.Sprint(r.TrainingBatch), r.ImagesPerSecondTrainingBefore, r.ImagesPerSecondTrainingAfter, speed)
-	t.Flush()
+	printFitting(w, rows, []int{0, 3, 1, 2})
+	if r.Removed > 0 && r.BufferBytesAfter == r.BufferBytesBefore {
+		printProse(w, "the inference buffers hold the outputs that are needed at the same time, and the largest of these, usually those of the first residual stream, have kept their size")
+	}
 }
 
 // formatCount formats a large number for people, in thousands, millions or billions.

@@ -72,8 +72,12 @@ func (o *pruneChoice) add(c *cobra.Command) {
 	for _, i := range prune.Importances {
 		names = append(names, string(i.Name))
 	}
-	f.StringVar(&o.policy, "policy", "", "compare channels by "+strings.Join(names, ", ")+" (default with a target: gamma if all convolutions are random, else change)")
-	f.StringVar(&o.scope, "scope", "", "compare channels of the whole network (global), of each layer or of each stage (default: global)")
+	addChoice(c, &o.policy, "policy", "compare channels by "+strings.Join(names, ", ")+" (default with a target: gamma if all convolutions are random, else change)", names...)
+	var scopes []string
+	for _, scope := range prune.Scopes {
+		scopes = append(scopes, string(scope))
+	}
+	addChoice(c, &o.scope, "scope", "compare channels of the whole network (global), of each layer or of each stage (default: global)", scopes...)
 	f.BoolVar(&o.normalise, "normalise", false, "divide importance by its mean over the layer")
 	f.Float64Var(&o.perMAC, "per-mac", 0, "divide importance by this power of the multiply-adds that the removal saves, e.g. 0.5")
 	f.Uint64Var(&o.policySeed, "policy-seed", 0, "seed of the policy random")
@@ -100,8 +104,6 @@ func (o *pruneChoice) add(c *cobra.Command) {
 	for _, flag := range []string{"per-mac", "policy-seed", "policy-batches", "target-macs", "target-latency", "max-drop", "recover", "recover-lr", "iterate", "pictures"} {
 		completeFlag(c, flag, completeNothing)
 	}
-	completeFlag(c, "policy", cobra.FixedCompletions(names, cobra.ShellCompDirectiveNoFileComp))
-	completeFlag(c, "scope", cobra.FixedCompletions([]string{"global", "layer", "stage"}, cobra.ShellCompDirectiveNoFileComp))
 	completeFlag(c, "plot", completeFiles("png", "svg"))
 	c.MarkFlagsMutuallyExclusive("keep-beta", "mean-beta")
 	c.MarkFlagsMutuallyExclusive("zero-beta", "mean-beta")
@@ -181,18 +183,15 @@ func choiceText(p prune.Policy, t prune.Target) string {
 
 // recoveredText returns the label of the network after a recovery of a number of epochs.
 func recoveredText(epochs int) string {
-	if epochs == 1 {
-		return "γ and β trained for 1 epoch"
-	}
-	return fmt.Sprintf("γ and β trained for %d epochs", epochs)
+	return "γ and β trained for " + plural(epochs, "epoch")
 }
 
 // printSplit prints the split on which the drop of accuracy was measured.
 func printSplit(w io.Writer, r *prune.Result) {
 	switch r.Split {
 	case "validation":
-		fmt.Fprintln(w, "the drop was limited on the validation split, which is not part of these figures")
+		printProse(w, "the drop was limited on the validation split, which is not part of these figures")
 	case "test":
-		fmt.Fprintln(w, "warning: the drop was limited on the test split, as the run has no validation split, so these figures are too good")
+		printProse(w, "warning: the drop was limited on the test split, as the run has no validation split, so these figures are too good")
 	}
 }

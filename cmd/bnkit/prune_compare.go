@@ -1,11 +1,9 @@
 package main
 
 import (
-	"fmt"
 	"io"
 	"path/filepath"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -67,20 +65,20 @@ func (o *pruneOptions) checkPlot(c *cobra.Command) error {
 }
 
 func printPolicies(w io.Writer, r *prune.Comparison) {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	header := "policy\ttarget\tmultiply-adds\ttime\tclamped\tre-estimated\t95% interval\t"
+	rows := [][]string{{"policy", "target", "multiply-adds", "time", "clamped", "re-estimated", "95% interval"}}
+	ranks := []int{0, 0, 4, 5, 6, 1, 3}
 	if r.Epochs > 0 {
-		header += "recovered\t95% interval\t"
+		rows[0], ranks = append(rows[0], "recovered", "95% interval"), append(ranks, 1, 2)
 	}
-	fmt.Fprintln(t, header)
+	interval := func(i [2]float64) string { return percent(i[0]) + "–" + percent(i[1]) }
 	for _, row := range r.Rows {
 		a := row.Reestimated
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s–%s\t", row.Importance, percent(row.TargetMACs), percent(row.MACs), percent(row.Time), percent(row.Clamped.TestAccuracy), percent(a.TestAccuracy), percent(a.Interval[0]), percent(a.Interval[1]))
+		cells := []string{string(row.Importance), percent(row.TargetMACs), percent(row.MACs), percent(row.Time), percent(row.Clamped.TestAccuracy), percent(a.TestAccuracy), interval(a.Interval)}
 		if a := row.Recovered; a != nil {
-			fmt.Fprintf(t, "%s\t%s–%s\t", percent(a.TestAccuracy), percent(a.Interval[0]), percent(a.Interval[1]))
+			cells = append(cells, percent(a.TestAccuracy), interval(a.Interval))
 		}
-		fmt.Fprintln(t)
+		rows = append(rows, cells)
 	}
-	t.Flush()
-	fmt.Fprintf(w, "(test accuracy of %d pictures; before pruning %s; β of pruned channels %s)\n", r.Before.Examples, percent(r.Before.TestAccuracy), r.Beta)
+	printFitting(w, rows, ranks)
+	printProse(w, "(test accuracy of %d pictures; before pruning %s; β of pruned channels %s)", r.Before.Examples, percent(r.Before.TestAccuracy), r.Beta)
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"os"
 	"runtime"
 	"strconv"
 	"strings"
@@ -73,8 +74,9 @@ func escape(text, allowed string, replace func(rune) string) string {
 // no text of a file can control the terminal. In JSON it uses the escapes of JSON, which do not
 // change the value.
 type safeWriter struct {
-	w    io.Writer
-	json *bool
+	w        io.Writer
+	json     *bool
+	terminal *os.File // the terminal that w writes to; nil if there is none
 }
 
 func (s safeWriter) Write(b []byte) (int, error) {

@@ -42,7 +42,7 @@ func TestVisible(t *testing.T) {
 func TestSafeWriter(t *testing.T) {
 	asJSON := true
 	var b bytes.Buffer
-	e := json.NewEncoder(safeWriter{&b, &asJSON})
+	e := json.NewEncoder(safeWriter{w: &b, json: &asJSON})
 	want := map[string]string{"a\x7fb\U000e0041": hostile}
 	if err := e.Encode(want); err != nil {
 		t.Fatal(err)
@@ -57,7 +57,7 @@ func TestSafeWriter(t *testing.T) {
 	}
 	asJSON = false
 	b.Reset()
-	if n, err := io.WriteString(safeWriter{&b, &asJSON}, "x\ty\x1b\n"); n != 5 || err != nil || b.String() != "x\ty\\x1b\n" {
+	if n, err := io.WriteString(safeWriter{w: &b, json: &asJSON}, "x\ty\x1b\n"); n != 5 || err != nil || b.String() != "x\ty\\x1b\n" {
 		t.Errorf("wrote %q and returned %d, %v; want %q and 5, nil", b.String(), n, err, "x\ty\\x1b\n")
 	}
 }

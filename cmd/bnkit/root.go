@@ -35,7 +35,7 @@ func run(ctx context.Context, args []string, out, err io.Writer) (code int) {
 	}()
 	written := &checkedWriter{w: out}
 	g := &globalOptions{err: err}
-	g.out = safeWriter{written, &g.json}
+	g.out = safeWriter{written, &g.json, terminalOf(out)}
 	root := newRootCommand(g)
 	root.SetArgs(args)
 	root.SetOut(written)
@@ -99,7 +99,7 @@ Exit codes: 0 ok, 1 failure, 2 wrong usage, 3 bad or corrupt input,
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return &usageError{c.CommandPath(), unknownFlag(c, err)}
 	})
-	root.SetHelpFunc(func(c *cobra.Command, _ []string) { printHelp(c.OutOrStdout(), c) })
+	root.SetHelpFunc(func(c *cobra.Command, _ []string) { printHelp(g.out, c) })
 	root.AddGroup(commandGroups...)
 	for _, group := range []struct {
 		id       string

@@ -11,7 +11,6 @@ import (
 
 	"bnkit/engine/arch"
 	"bnkit/engine/config"
-	"bnkit/engine/presets"
 )
 
 // nearest returns the element of words that is most similar to a mistyped word, or "" if none
@@ -28,6 +27,48 @@ func nearest(word string, words []string) string {
 		}
 	}
 	return best
+}
+
+// suggestion returns the end of an error about a mistyped word: a question for the most similar
+// element of words, or "" if none is similar.
+func suggestion(word string, words []string) string { return didYouMean("", nearest(word, words)) }
+
+// didYouMean returns the question whether a word was meant, or "" if there is no word.
+func didYouMean(prefix, word string) string {
+	if word == "" {
+		return ""
+	}
+	return fmt.Sprintf("; did you mean %s%s?", prefix, word)
+}
+
+// choiceFlag is the value of a flag with a fixed list of values. It implements pflag.Value.
+type choiceFlag struct {
+	value  *string
+	values []string
+}
+
+func (f choiceFlag) Type() string { return "string" }
+
+func (f choiceFlag) String() string {
+	if f.value == nil { // pflag also calls it on a zero value
+		return ""
+	}
+	return *f.value
+}
+
+func (f choiceFlag) Set(text string) error {
+	if !slices.Contains(f.values, text) {
+		return fmt.Errorf("use %s%s", strings.Join(f.values, ", "), suggestion(text, f.values))
+	}
+	*f.value = text
+	return nil
+}
+
+// addChoice adds a flag with a fixed list of values to a command. The present content of value is
+// the default.
+func addChoice(c *cobra.Command, value *string, name, usage string, values ...string) {
+	c.Flags().Var(choiceFlag{value, values}, name, usage)
+	completeFlag(c, name, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
 }
 
 // distance returns the number of insertions, deletions, replacements and exchanges of
@@ -60,17 +101,13 @@ func unknownCommand(c *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	err := fmt.Errorf("unknown command %q", args[0])
 	var names []string
 	for _, sub := range c.Commands() {
 		if sub.IsAvailableCommand() {
 			names = append(names, sub.Name())
 		}
 	}
-	if name := nearest(args[0], names); name != "" {
-		err = fmt.Errorf("%w; did you mean %s?", err, name)
-	}
-	return err
+	return fmt.Errorf("unknown command %q%s", args[0], suggestion(args[0], names))
 }
 
 // unknownFlag adds the most similar flag to the error for a flag that does not exist.
@@ -81,10 +118,7 @@ func unknownFlag(c *cobra.Command, err error) error {
 	}
 	var names []string
 	c.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
-	if name := nearest(unknown.GetSpecifiedName(), names); name != "" {
-		return fmt.Errorf("%w; did you mean --%s?", err, name)
-	}
-	return err
+	return fmt.Errorf("%w%s", err, didYouMean("--", nearest(unknown.GetSpecifiedName(), names)))
 }
 
 // badValue returns the error for a value of a flag that cannot be used. It suggests the most
@@ -98,10 +132,7 @@ func badValue(flag, value, reason string) error {
 	} else if s := config.Find(strings.ReplaceAll(flag, "-", "_")); s != nil && !slices.Contains(s.Values, value) {
 		word = nearest(value, s.Values)
 	}
-	if word != "" {
-		reason += fmt.Sprintf("; did you mean %s?", word)
-	}
-	return &config.Error{Key: "--" + flag, Reason: reason}
+	return &config.Error{Key: "--" + flag, Reason: reason + didYouMean("", word)}
 }
 
 // nearestNetwork returns the network whose name is most similar to the name of a network
@@ -129,14 +160,4 @@ func nearestNetwork(name string) string {
 		}
 	}
 	return nearest(text, config.Find("arch").Values)
-}
-
-// nearestPreset returns the name of the preset that is most similar to a name, or "" if none is
-// similar.
-func nearestPreset(name string) string {
-	var names []string
-	for _, p := range presets.All() {
-		names = append(names, p.Name)
-	}
-	return nearest(name, names)
 }

@@ -1,6 +1,15 @@
 package main
 
-import "testing"
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"bnkit/engine/config"
+)
 
 // TestDistance compares distances with distances that were counted by hand.
 func TestDistance(t *testing.T) {
@@ -34,6 +43,58 @@ func TestNearestNetwork(t *testing.T) {
 	} {
 		if got := nearestNetwork(name); got != want {
 			t.Errorf("nearestNetwork(%q) is %q, want %q", name, got, want)
+		}
+	}
+}
+
+// TestEveryChoiceIsSuggested mistypes a value of each flag that has a fixed list of values, in each
+// command, and checks that the error suggests the value.
+func TestEveryChoiceIsSuggested(t *testing.T) {
+	foreignDir(t)
+	tried := 0
+	for _, c := range allCommands() {
+		words := strings.Fields(c.CommandPath())[1:]
+		c.LocalNonPersistentFlags().VisitAll(func(f *pflag.Flag) {
+			complete, found := c.GetFlagCompletionFunc(f.Name)
+			if !found {
+				return
+			}
+			values, directive := complete(c, nil, "")
+			if directive != cobra.ShellCompDirectiveNoFileComp && f.Name != "data" || len(values) == 0 || values[0] == "true" {
+				return
+			}
+			value, _, _ := strings.Cut(values[len(values)-1], "\t")
+			args := append(slices.Clone(words), "--"+f.Name, value+"x")
+			switch s := config.Find(strings.ReplaceAll(f.Name, "-", "_")); {
+			case words[0] == "train" && strings.HasPrefix(f.Name, "normalise-"):
+				args = append(args, "--from", "models/resnet8.th")
+			case words[0] == "inspect" && f.Name != "arch":
+				args = append(args, "--arch", "resnet-20")
+			case words[0] == "train" && s != nil && s.Needs.Values != nil:
+				args = append(args, "--"+config.Find(s.Needs.Key).FlagName(), s.Needs.Values[0])
+			case words[0] == "train" && f.Name == "crop":
+				args = append(args, "--image-size", "32")
+			case words[0] == "export":
+				args = append(args, "models/resnet8.th", "--out", "m.safetensors")
+			case words[0] != "train" && words[0] != "bench" && words[0] != "inspect":
+				args = append(args, "models/resnet8.th")
+			}
+			code, _, err := bnkit(t, args...)
+			if code != 2 || !strings.Contains(err, "did you mean "+value+"?") {
+				t.Errorf("bnkit %s: exit code %d, %q; want 2 and the suggestion %s", strings.Join(args, " "), code, err, value)
+			}
+			tried++
+		})
+	}
+	if tried < 50 {
+		t.Errorf("%d flags were tried, want at least 50", tried)
+	}
+	// A path of the data has no effect on the sample, which is built in, but a mistyped name is an
+	// error.
+	mustRun(t, "train", "--arch", "resnet-8", "--epochs", "1", "--out", "r", "--subset", "128")
+	for _, args := range []string{"eval r --data sampel", "data fetch sampel", "train --data sampel"} {
+		if code, _, err := bnkit(t, strings.Fields(args)...); code != 2 || !strings.Contains(err, "did you mean sample?") {
+			t.Errorf("bnkit %s: exit code %d, %q; want 2 and the suggestion sample", args, code, err)
 		}
 	}
 }

@@ -24,7 +24,19 @@ func TestTable(t *testing.T) {
 		t.Errorf("transpose returns %q, want rows and columns of %q exchanged", columns, rows)
 	}
 	// The columns take 7, 6 and 20 characters.
-	for width, want := range map[int][]string{33: {"run", "γ", "accuracy"}, 32: {"run", "accuracy"}, 27: {"run", "accuracy"}, 26: {"run"}, 7: {"run"}} {
+	for width, want := range map[int][][]string{33: {{"run", "γ", "accuracy"}}, 32: {{"run", "γ"}, {"run", "accuracy"}}, 1: {{"run", "γ"}, {"run", "accuracy"}}} {
+		var got [][]string
+		for _, block := range columnBlocks(rows, width) {
+			got = append(got, block[0])
+			if len(block) != len(rows) || block[2][0] != "b" {
+				t.Errorf("width %d: the block %q does not have all rows", width, block)
+			}
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("width %d: blocks with the headings %q, want %q", width, got, want)
+		}
+	}
+	for width, want := range map[int][]string{33: {"run", "γ", "accuracy"}, 32: {"run", "accuracy"}, 27: {"run", "accuracy"}, 26: {"run"}, 7: {"run"}, 3: {"run"}} {
 		if got := fitColumns(rows, []int{0, 2, 1}, width)[0]; !reflect.DeepEqual(got, want) {
 			t.Errorf("width %d: columns %q, want %q", width, got, want)
 		}

@@ -286,13 +286,11 @@ func (o *trainOptions) dataPath() (string, error) {
 func printPresets(g *globalOptions) error {
 	list := presets.All()
 	return g.print(list, func(w io.Writer) {
-		width := 0
+		var rows [][]string
 		for _, p := range list {
-			width = max(width, len(p.Name))
+			rows = append(rows, []string{p.Name, p.Reproduces})
 		}
-		for _, p := range list {
-			fmt.Fprintf(w, "%-*s  %s\n", width, p.Name, p.Reproduces)
-		}
+		printWithLast(w, rows)
 	})
 }
 
@@ -424,7 +422,7 @@ func (o *trainOptions) settingsOfModel(c *cobra.Command, g *globalOptions) (conf
 // flags for settings describe the pictures.
 func (o *trainOptions) loadStartModel(c *cobra.Command, g *globalOptions, path string) (*engine.Model, error) {
 	m := modelFlags{foreign: o.foreign}
-	foreign, err := engine.IsForeign(path)
+	foreign, err := isForeign(path)
 	if err != nil {
 		return nil, err
 	}
@@ -472,10 +470,11 @@ func loadSettings(c *cobra.Command, g *globalOptions, o *trainOptions) error {
 	case o.preset != "":
 		var p presets.Preset
 		if p, err = presets.Find(o.preset); err != nil {
-			err = fmt.Errorf("%w; --preset list shows all", err)
-			if name := nearestPreset(o.preset); name != "" {
-				err = fmt.Errorf("%w; did you mean %s?", err, name)
+			names := []string{"list"}
+			for _, p := range presets.All() {
+				names = append(names, p.Name)
 			}
+			err = fmt.Errorf("%w; --preset list shows all%s", err, suggestion(o.preset, names))
 		}
 		base = p.Config
 	case o.file != "":

@@ -31,7 +31,7 @@ dimension), the shares of channels with |γ|, with |β| and with both near zero.
 // output files are made. For another program's file it leaves out the folder, so that outputs
 // go to the current folder, because the file's folder may be read-only or shared.
 func outputName(path string) string {
-	if foreign, err := engine.IsForeign(path); err == nil && foreign {
+	if foreign, err := isForeign(path); err == nil && foreign {
 		path = filepath.Base(path)
 	}
 	for _, extension := range []string{".safetensors.index.json", filepath.Ext(path)} {
@@ -55,7 +55,8 @@ func describeUnknown(unknown *engine.UnknownNetworkError, nearZero []float64) (*
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", unknown.Path, err)
 	}
-	return report, nil
+	report.Source, err = sha256Of(unknown.Path)
+	return report, err
 }
 
 // analyzeUnknown runs analyze on a file whose network is not recognised.
@@ -111,7 +112,7 @@ func printUnknown(w io.Writer, r *analysis.Report, wide bool) {
 	t := &r.Total
 	row("all", t.Channels, &t.Gamma, &t.Beta, t.NearZero, t.BetaNearZero, t.BothNearZero)
 	if !wide {
-		rows = fitColumns(rows, ranks, defaultColumns)
+		rows = fitColumns(rows, ranks, tableColumns(w))
 	}
 	printTable(w, rows)
 	if len(rows[0]) < len(ranks) {
@@ -119,9 +120,9 @@ func printUnknown(w io.Writer, r *analysis.Report, wide bool) {
 	}
 	for _, line := range []string{
 		"both: channels with |γ| and |β| near zero, so that their output is near zero",
-		"nothing else was measured: " + visible(r.Unmeasured),
+		"nothing else was measured: " + r.Unmeasured,
 	} {
-		fmt.Fprintln(w, wrapText(line, defaultColumns))
+		printProse(w, "%s", line)
 	}
 }
 
@@ -147,7 +148,7 @@ type clampedFile struct {
 // clampCopy writes a clamped copy of another program's file if its network is not recognised
 // or if --out asks for one. done reports whether it handled the file.
 func (o *pruneOptions) clampCopy(c *cobra.Command, g *globalOptions, path string) (done bool, err error) {
-	foreign, err := engine.IsForeign(path)
+	foreign, err := isForeign(path)
 	if err != nil || !foreign {
 		return false, err
 	}
@@ -218,10 +219,10 @@ func printClamped(w io.Writer, r *clampedFile) {
 		row(l.Name, l.Channels, l.Clamped)
 	}
 	row("all", r.Channels, r.Clamped)
-	printTable(w, rows)
+	printFitting(w, rows, []int{0, 3, 1, 2})
 	fmt.Fprintf(w, "\n|γ| < %g clamped to 0, β of those channels %s\n", r.Threshold, r.Beta)
 	if r.Unmeasured != "" {
-		fmt.Fprintln(w, wrapText("nothing was measured: "+visible(r.Unmeasured), defaultColumns))
+		printProse(w, "nothing was measured: %s", r.Unmeasured)
 	}
 	if r.Out == "" {
 		fmt.Fprintln(w, "dry run: nothing was written")

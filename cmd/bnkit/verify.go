@@ -111,11 +111,11 @@ func runVerify(c *cobra.Command, g *globalOptions, o *verifyOptions, args []stri
 	}
 	err := g.print(v.results, func(w io.Writer) {
 		for _, r := range v.results {
+			head, text := r.Path+": ok: ", r.Content
 			if r.Problem != "" {
-				fmt.Fprintf(w, "%s: FAILED: %s\n", r.Path, r.Problem)
-			} else {
-				fmt.Fprintf(w, "%s: ok: %s\n", r.Path, r.Content)
+				head, text = r.Path+": FAILED: ", r.Problem
 			}
+			printHanging(w, head, text)
 		}
 	})
 	if err == nil && v.failed > 0 {
@@ -146,8 +146,12 @@ func (v *verifier) add(path, content, sha256 string, err error) {
 // file checks a file by itself. It returns the model of a .bnz file, or nil if the file cannot
 // be read or is another program's.
 func (v *verifier) file(path string) *engine.Model {
-	foreign, err := engine.IsForeign(path)
-	if err == nil && foreign {
+	foreign, err := isForeign(path)
+	switch {
+	case err != nil:
+		v.add(path, "", "", err)
+		return nil
+	case foreign:
 		v.foreign(path)
 		return nil
 	}
@@ -156,13 +160,12 @@ func (v *verifier) file(path string) *engine.Model {
 		v.add(path, "", "", err)
 		return nil
 	}
-	content := describeModel(m)
-	data, err := v.data(m)
-	if err != nil {
-		v.add(path, "", "", err)
-		return m
+	content, err := describeModel(m)
+	data := ""
+	if err == nil {
+		data, err = v.data(m)
 	}
-	v.add(path, content+data, m.Source.SHA256, nil)
+	v.add(path, content+data, m.Source.SHA256, err)
 	return m
 }
 
@@ -181,17 +184,24 @@ func (v *verifier) foreign(path string) {
 }
 
 // describeModel describes a model in one line.
-func describeModel(m *engine.Model) string {
+func describeModel(m *engine.Model) (string, error) {
 	text := m.Network.Name
-	if m.Origin != nil {
-		text += fmt.Sprintf(", seed %d, %s trained (%d parameters)", m.Origin.Seed, m.Origin.Trainable, m.Origin.Trainable.Parameters(m.Network))
+	trained, err := trainedParameters(m)
+	if err != nil {
+		return "", err
+	}
+	if trained != nil {
+		text += fmt.Sprintf(", seed %d, %s trained (%d parameters)", m.Origin.Seed, m.Origin.Trainable, *trained)
 	} else {
 		text += fmt.Sprintf(", all %d parameters stored", arch.All.Parameters(m.Network))
 	}
-	if epochs := m.TrainedEpochs(); epochs > 0 {
-		text += fmt.Sprintf(", %d epochs", epochs)
+	if n := prunedChannels(m); n > 0 {
+		text += fmt.Sprintf(", %s held constant", plural(n, "pruned channel"))
 	}
-	return text
+	if history := historyText(m); history != "" {
+		text += ", " + history
+	}
+	return text, nil
 }
 
 // data compares the hash of the data that a model was trained on, if it is found. It returns
@@ -221,11 +231,11 @@ func (v *verifier) run(dir string) {
 		return
 	}
 	cfg, err := engine.VerifyConfig(dir, m)
-	v.add(rundir.File(dir, rundir.ConfigFile), fmt.Sprintf("the settings of the model, %d epochs", cfg.Epochs), "", err)
+	v.add(rundir.File(dir, rundir.ConfigFile), "the settings of the model, "+plural(cfg.Epochs, "epoch"), "", err)
 	epochs, err := engine.VerifyState(v.ctx, dir, m)
-	v.add(rundir.File(dir, rundir.ResumeFile), fmt.Sprintf("the state of the run after %d epochs", epochs), "", err)
+	v.add(rundir.File(dir, rundir.ResumeFile), "the state of the run after "+plural(epochs, "epoch"), "", err)
 	rows, err := rundir.VerifyMetrics(dir, epochs)
-	v.add(rundir.File(dir, rundir.MetricsFile), fmt.Sprintf("%d rows, one for each epoch", rows), "", err)
+	v.add(rundir.File(dir, rundir.MetricsFile), plural(rows, "row")+", one for each epoch", "", err)
 	others, err := filepath.Glob(filepath.Join(dir, "*.bnz"))
 	if err != nil {
 		v.add(dir, "", "", err)
@@ -241,7 +251,7 @@ func (v *verifier) run(dir string) {
 func (v *verifier) manifest(dir string) {
 	files, found, err := rundir.VerifyManifest(dir)
 	if found {
-		v.add(filepath.Join(dir, rundir.ManifestFile), fmt.Sprintf("the SHA-256 of %d files", files), "", err)
+		v.add(filepath.Join(dir, rundir.ManifestFile), "the SHA-256 of "+plural(files, "file"), "", err)
 	}
 }
 
@@ -251,6 +261,6 @@ func (v *verifier) writeManifest(dir string) error {
 	if err != nil {
 		return err
 	}
-	v.add(filepath.Join(dir, rundir.ManifestFile), fmt.Sprintf("written, the SHA-256 of %d files", len(entries)), "", nil)
+	v.add(filepath.Join(dir, rundir.ManifestFile), "written, the SHA-256 of "+plural(len(entries), "file"), "", nil)
 	return nil
 }

@@ -1,0 +1,67 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"bnkit/analysis"
+)
+
+// TestPlotOutdatedReport checks that plot does not draw the report of an earlier content of a
+// checkpoint, and that it draws a report that does not name the content that it describes, as
+// earlier versions wrote them.
+func TestPlotOutdatedReport(t *testing.T) {
+	data := foreignDir(t)[1]
+	mustRun(t, append([]string{"train", "--data", data, "--out", "r"}, smallRun...)...)
+	mustRun(t, "prune", "r", "--remove", "0.2", "--out", "p.bnz", "--data-dir", data)
+	mustRun(t, "analyze", "p.bnz", "--data-dir", data, "--batches", "1")
+	const report, threshold = "p-plots/analysis.json", "threshold.png"
+	measured := func() (bool, string) {
+		t.Helper()
+		code, out, err := bnkit(t, "plot", "p.bnz", "--out", "drawn")
+		if code != 0 {
+			t.Fatalf("plot: exit code %d: %s", code, err)
+		}
+		if !strings.Contains(out, filepath.Join("drawn", "gamma_histogram.png")) {
+			t.Errorf("plot prints %q, want the distribution of γ", out)
+		}
+		return strings.Contains(out, threshold), err
+	}
+	if got, note := measured(); !got || note != "" {
+		t.Errorf("after analyze: a picture of the measurements %v, notes %q; want one, and no notes", got, note)
+	}
+	mustRun(t, "prune", "r", "--remove", "0.3", "--out", "p.bnz", "--force", "--data-dir", data)
+	if got, note := measured(); got || !strings.Contains(note, "bnkit analyze p.bnz") {
+		t.Errorf("after other pruning: a picture of the measurements %v, notes %q; want none, and a note", got, note)
+	}
+	b, err := os.ReadFile(report)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r analysis.Report
+	if err := json.Unmarshal(b, &r); err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, report, bytes.Replace(b, []byte(`"source_sha256": "`+r.Source+`",`), nil, 1))
+	if got, note := measured(); !got || note != "" {
+		t.Errorf("a report that does not name its file: a picture of the measurements %v, notes %q; want one, and no notes", got, note)
+	}
+
+	// The report of a file of an unknown network names the file too.
+	mustRun(t, "analyze", "models/unknown.pt")
+	if code, _, note := bnkit(t, "plot", "models/unknown.pt"); code != 0 || note != "" {
+		t.Errorf("plot of an unknown network: exit code %d, notes %q; want 0, and no notes", code, note)
+	}
+	half, err := os.ReadFile("models/half.pt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, "models/unknown.pt", half)
+	if code, _, note := bnkit(t, "plot", "models/unknown.pt"); code != 0 || !strings.Contains(note, "bnkit analyze models/unknown.pt") {
+		t.Errorf("plot of a file that was replaced: exit code %d, notes %q; want 0 and a note", code, note)
+	}
+}
