@@ -120,7 +120,7 @@ func (m *modelFlags) load(ctx context.Context, g *globalOptions, path string) (*
 		model, err := engine.LoadModelContext(ctx, path, int64(g.maxMemory))
 		return model, nil, err
 	}
-	options := engine.ImportOptions{Arch: m.foreign.arch}
+	options := engine.ImportOptions{Arch: m.foreign.arch, MaxMemory: int64(g.maxMemory)}
 	if options.Preprocessing, err = m.foreign.preprocessing(); err != nil {
 		return nil, nil, err
 	}
@@ -136,7 +136,7 @@ func (m *modelFlags) load(ctx context.Context, g *globalOptions, path string) (*
 			options.Pictures = [2]int{m.foreign.imageSize, m.foreign.imageSize}
 		}
 	}
-	imported, err := engine.Import(path, options)
+	imported, err := engine.ImportContext(ctx, path, options)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -149,7 +149,6 @@ func (m *modelFlags) load(ctx context.Context, g *globalOptions, path string) (*
 	if m.data != "" || imported.Data.Name != "" {
 		assumeNormalisation(g, imported.Model)
 	}
-	imported.Model.MaxMemory = int64(g.maxMemory)
 	g.note("%s: %s", path, strings.Join(imported.Evidence, "; "))
 	return imported.Model, data, nil
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -59,7 +60,7 @@ ignored and metadata; with --arch it prints arch, shortcut and other variants, i
 						return &usageError{c.CommandPath(), fmt.Errorf("--%s needs --arch", name)}
 					}
 				}
-				return runInspect(g, args)
+				return runInspect(c.Context(), g, args)
 			}
 			if len(args) > 0 {
 				return &usageError{c.CommandPath(), errors.New("inspect either a file or a network (--arch), not both")}
@@ -112,7 +113,7 @@ func inspectNetwork(g *globalOptions, cfg *config.Config) error {
 	})
 }
 
-func runInspect(g *globalOptions, args []string) error {
+func runInspect(ctx context.Context, g *globalOptions, args []string) error {
 	path, err := g.checkpointArg(args)
 	if err != nil {
 		return err
@@ -120,7 +121,7 @@ func runInspect(g *globalOptions, args []string) error {
 	if foreign, err := engine.IsForeign(path); err != nil {
 		return err
 	} else if foreign {
-		return inspectForeign(g, path)
+		return inspectForeign(ctx, g, path)
 	}
 	info, err := checkpoint.ReadInfo(path)
 	if err != nil {

@@ -13,6 +13,7 @@
 package convert
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"slices"
@@ -109,8 +110,16 @@ const (
 // none. The error is an *Error if a value is not finite or a variance is negative, or an
 // error of Tensor.Values.
 func (r *Recognised) Load() (*nn.Params[float32], *nn.Statistics, error) {
+	return r.LoadContext(context.Background())
+}
+
+// LoadContext is Load, but returns ctx's error if ctx is cancelled.
+func (r *Recognised) LoadContext(ctx context.Context) (*nn.Params[float32], *nn.Statistics, error) {
 	params := nn.NewParams[float32](r.Network, func(*arch.Tensor) bool { return false })
 	for i := range params.Tensors {
+		if err := ctx.Err(); err != nil {
+			return nil, nil, err
+		}
 		x := &params.Tensors[i]
 		values, err := r.values(x.Name, x.Len(), -math.MaxFloat32)
 		if err != nil {
