@@ -50,9 +50,9 @@ func (r *Report) measureSparsity(ctx context.Context, m *engine.Model, data *dat
 	t, layer := &Sparsity{}, layerOf(m.Network)
 	for _, z := range inference.Zeros() {
 		s := &Sparsity{Channels: len(z.PerChannel)}
-		var off int64
+		var layerZeros int64
 		for _, n := range z.PerChannel {
-			off += n
+			layerZeros += n
 			if float64(n) > mostlyOff*float64(z.Positions) {
 				s.MostlyOff++
 			}
@@ -61,11 +61,11 @@ func (r *Report) measureSparsity(ctx context.Context, m *engine.Model, data *dat
 			}
 		}
 		count := z.Positions * int64(len(z.PerChannel))
-		s.Zero = float64(off) / float64(count)
+		s.Zero = float64(layerZeros) / float64(count)
 		if i := layer[z.Unit]; i >= 0 {
 			r.Layers[i].Sparsity = s
 		}
-		zeros, outputs = zeros+off, outputs+count
+		zeros, outputs = zeros+layerZeros, outputs+count
 		t.Channels, t.MostlyOff, t.AlwaysOn = t.Channels+s.Channels, t.MostlyOff+s.MostlyOff, t.AlwaysOn+s.AlwaysOn
 	}
 	t.Zero = float64(zeros) / float64(outputs)

@@ -41,7 +41,7 @@ func tinyData(train, test int) *dataset.Data {
 		Train: split(train, 0), Test: split(test, 4), Mean: []float32{0.4}, Std: []float32{0.3}}
 }
 
-// trainedModel trains ResNet-8 for a few steps and loads it from its file.
+// trainedModel trains ResNet-8 for three epochs and loads it from its file.
 func trainedModel(t *testing.T, data *dataset.Data, withStats bool) *engine.Model {
 	t.Helper()
 	cfg := config.Default()
@@ -89,7 +89,7 @@ func TestParameters(t *testing.T) {
 		t.Error("the report has measurements that need data, want only distributions of γ and β")
 	}
 	if len(r.Layers) != len(m.Network.Units) {
-		t.Fatalf("%d layers, want %d", len(r.Layers), len(m.Network.Units))
+		t.Fatalf("got %d layers, want %d", len(r.Layers), len(m.Network.Units))
 	}
 	below, total := make([]int, len(r.NearZero)), 0
 	for i, l := range r.Layers {
@@ -190,7 +190,7 @@ func TestSparsity(t *testing.T) {
 	}
 	s := r.Layers[unit].Sparsity
 	if s == nil || s.MostlyOff != 3 || s.AlwaysOn != 13 || s.Channels != 16 || s.Zero != 3.0/16 {
-		t.Errorf("sparsity is %+v, want 3 channels off and 13 on", s)
+		t.Errorf("sparsity is %+v, want 3 of 16 channels off, 13 on, and a share of zeros of 3/16", s)
 	}
 	if *r.Sparsity != (Scope{Split: "test", Examples: 32, Batches: 1, Statistics: "re-estimated"}) {
 		t.Errorf("sparsity was measured over %+v, want 32 pictures of the test split in 1 batch, re-estimated statistics", *r.Sparsity)
@@ -322,7 +322,7 @@ func TestSweep(t *testing.T) {
 		}
 	}
 	if r.Sweep[1].Threshold != 0.3 || r.Sweep[1].Clamped != small || *r.Sweep[1].TestLoss == *r.Sweep[0].TestLoss {
-		t.Errorf("the row of 0.3 is %+v, want %d clamped γ", r.Sweep[1], small)
+		t.Errorf("the row of 0.3 is %+v, want %d clamped γ and another loss than %v", r.Sweep[1], small, *r.Sweep[0].TestLoss)
 	}
 	// If every γ is 0, the network gives all pictures the same class, which is right for a
 	// quarter of them.
@@ -427,7 +427,7 @@ func TestThreads(t *testing.T) {
 			first = b
 		}
 		if !bytes.Equal(b, first) {
-			t.Errorf("the report with %d threads differs from that with 1 thread", threads)
+			t.Errorf("the report with %d threads is %s, want that with 1 thread, %s", threads, b, first)
 		}
 	}
 }
@@ -459,7 +459,7 @@ func TestKeys(t *testing.T) {
 		case map[string]any:
 			for k, x := range v {
 				if k != strings.ToLower(k) || strings.ContainsAny(k, " -") {
-					t.Errorf("key %q is not in snake case", k)
+					t.Errorf("the report has the key %q, want one in snake case", k)
 				}
 				seen[k] = true
 				walk(x)
@@ -471,7 +471,7 @@ func TestKeys(t *testing.T) {
 		quantiles histogram convolution sweep threshold share test_accuracy test_loss stored_statistics
 		reestimated_over sparsity_over gradients_over accuracy_over split examples batches statistics augmented`) {
 		if !seen[k] {
-			t.Errorf("key %q is missing", k)
+			t.Errorf("the report lacks the key %q, want it", k)
 		}
 	}
 }

@@ -12,8 +12,8 @@ import (
 	"bnkit/engine/nn"
 )
 
-// TestDescribeBatchNorms compares the description of a model's γ and β, without its network,
-// with that of the model, and one count with a loop.
+// TestDescribeBatchNorms compares DescribeBatchNorms, which gets γ and β without a network, with
+// describe, which gets the whole model. It also compares one share with a count.
 func TestDescribeBatchNorms(t *testing.T) {
 	net, err := arch.Build("resnet-8", arch.Options{Input: arch.Shape{C: 3, H: 8, W: 8}, Classes: 4})
 	if err != nil {
@@ -22,14 +22,14 @@ func TestDescribeBatchNorms(t *testing.T) {
 	m := &engine.Model{Network: net, Params: nn.NewParams[float32](net, nil)}
 	m.Params.Initialise(5)
 	var norms []convert.BatchNorm
-	var both, channels int
+	var bothSmall, channels int
 	const threshold = 0.25
 	for i := range net.Units {
 		gamma, beta := m.Params.Of(i, arch.Gamma), m.Params.Of(i, arch.Beta)
 		for c := range gamma {
 			beta[c] = float32(math.Sin(float64(7*i + 3*c)))
 			if math.Abs(float64(gamma[c])) < threshold && math.Abs(float64(beta[c])) < threshold {
-				both++
+				bothSmall++
 			}
 			channels++
 		}
@@ -43,8 +43,8 @@ func TestDescribeBatchNorms(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := describe(m, []float64{0.01, threshold})
-	if both == 0 || math.Abs(want.Total.BothNearZero[1]*float64(channels)-float64(both)) > 1e-9 {
-		t.Errorf("%v of %d channels have γ and β near zero, want %d", want.Total.BothNearZero[1], channels, both)
+	if bothSmall == 0 || math.Abs(want.Total.BothNearZero[1]*float64(channels)-float64(bothSmall)) > 1e-9 {
+		t.Errorf("the share of channels with γ and β near zero is %v, want %d of %d, and not 0", want.Total.BothNearZero[1], bothSmall, channels)
 	}
 	if got.Unmeasured != "a reason" || got.Arch != "" || !reflect.DeepEqual(got.Total, want.Total) || !reflect.DeepEqual(got.GammaEdges, want.GammaEdges) || !reflect.DeepEqual(got.BetaEdges, want.BetaEdges) {
 		t.Errorf("DescribeBatchNorms returns %+v, want the values of %+v", got, want)

@@ -53,7 +53,7 @@ func FiltersOf(m *engine.Model, layer string) (*Filters, error) {
 // FeatureMapsOf returns the feature maps of a layer for picture number image of the test
 // split. layer is a name as for FiltersOf. The error is an *OptionError if the picture or the
 // layer does not exist or the layer has no ReLU. Otherwise it is the error of ctx or an error
-// from package engine.
+// of the engine.
 func FeatureMapsOf(ctx context.Context, m *engine.Model, data *dataset.Data, layer string, image, threads int) (*FeatureMaps, error) {
 	unit, err := unitOf(m.Network, layer)
 	if err != nil {

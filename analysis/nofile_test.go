@@ -35,7 +35,7 @@ func TestModelWithoutFile(t *testing.T) {
 	}
 	b, err := json.Marshal(r)
 	if err != nil || strings.Contains(string(b), `"trainable"`) || strings.Contains(string(b), `"data"`) || !strings.Contains(string(b), `"arch":"resnet-8"`) {
-		t.Errorf("the report is %.120s (error %v), want resnet-8 without the keys trainable and data", b, err)
+		t.Errorf("the report is %s (error %v), want resnet-8 without the keys trainable and data", b, err)
 	}
 
 	pruned, err := prune.Prune(context.Background(), m, data, prune.Options{Threshold: 0.2, Threads: 2})

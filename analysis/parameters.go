@@ -13,7 +13,8 @@ import (
 	"bnkit/engine/convert"
 )
 
-// bins is the number of bins of a histogram.
+// bins is the number of bins into which edges divides the range of values, before it rounds the
+// width of a bin up and the ends of the range outwards.
 const bins = 60
 
 // describe returns a report with only the distributions of γ and β.
@@ -171,7 +172,7 @@ func edges(values []float64) []float64 {
 }
 
 // roundUp returns the smallest number digit × 10^power that is at least x, where digit is
-// 1, 2 or 5.
+// 1, 2 or 5. If x is not positive, the number is 0.01.
 func roundUp(x float64) (digit float64, power int) {
 	if x <= 0 {
 		return 1, -2

@@ -16,7 +16,8 @@ type Report struct {
 	Unmeasured string `json:"unmeasured,omitempty"`
 
 	// NearZero lists the thresholds of all NearZero, BetaNearZero and BothNearZero lists
-	// below. Each of these lists has one share for each threshold.
+	// below. Each of these lists has one share for each threshold, or is nil if all channels
+	// are pruned.
 	NearZero []float64 `json:"near_zero_thresholds"`
 	// GammaEdges and BetaEdges are the edges of the bins of all histograms of γ and β:
 	// bin i holds edges[i] ≤ x < edges[i+1]. The last bin includes its upper edge.
@@ -50,8 +51,8 @@ type Report struct {
 type Scope struct {
 	Split      string `json:"split"`             // "train" or "test"
 	Examples   int    `json:"examples"`          // pictures
-	Batches    int    `json:"batches,omitempty"` // number of batches; missing if the result does not depend on it
-	Statistics string `json:"statistics"`        // statistics that BatchNorm used: "batch", "re-estimated" or "stored"
+	Batches    int    `json:"batches,omitempty"` // number of batches; missing for accuracies, which do not depend on it
+	Statistics string `json:"statistics"`        // statistics that BatchNorm used: "batch" or "re-estimated"
 	Augmented  bool   `json:"augmented"`         // whether the pictures were augmented
 }
 

@@ -11,9 +11,9 @@ import (
 	"bnkit/engine/arch"
 )
 
-// TestJSON checks that three reports are the same after encoding and decoding, and which keys
-// their JSON has: a complete report, one that was made without data, and one of a network whose
-// loss and gradients overflow.
+// TestJSON checks a complete report, one that was made without data, and one of a network whose
+// loss and gradients overflow. Each must be the same after encoding and decoding, and its JSON
+// must have the keys of what was measured.
 func TestJSON(t *testing.T) {
 	data := tinyData(64, 32)
 	m := trainedModel(t, data, true)

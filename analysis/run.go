@@ -17,7 +17,7 @@ import (
 // Options selects what Run measures.
 type Options struct {
 	Threads         int       // 0 for as many as there are processors; does not change results
-	NearZero        []float64 // thresholds for |γ|; DefaultNearZero if empty
+	NearZero        []float64 // thresholds for |γ| and |β|; DefaultNearZero if empty
 	Thresholds      []float64 // thresholds of the clamping sweep, which always includes 0; DefaultThresholds if empty
 	GradientBatches int       // number of batches over which gradients are averaged; DefaultGradientBatches if 0
 
@@ -76,7 +76,7 @@ func (o *Options) complete() error {
 		return &OptionError{fmt.Sprintf("gradients cannot be averaged over %d batches; use at least 1", o.GradientBatches)}
 	}
 	if o.SensitivityPictures < 0 {
-		return &OptionError{fmt.Sprintf("sensitivity cannot be measured over %d pictures; use at least 1", o.SensitivityPictures)}
+		return &OptionError{fmt.Sprintf("sensitivity cannot be measured over %d pictures; use at least 1, or 0 for all", o.SensitivityPictures)}
 	}
 	for _, share := range o.Sensitivity {
 		if !(share >= 0 && share <= 1) {
@@ -103,7 +103,7 @@ func (o *Options) complete() error {
 
 // Run measures m on data, which m.OpenData or m.Normalised returns. It does not change m.
 // The error is an *OptionError if the options cannot be used; otherwise it is the error of
-// ctx or an error from package engine.
+// ctx or an error of the engine.
 func Run(ctx context.Context, m *engine.Model, data *dataset.Data, o Options) (*Report, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
@@ -142,7 +142,8 @@ func Run(ctx context.Context, m *engine.Model, data *dataset.Data, o Options) (*
 }
 
 // Describe reports the distributions of γ and β, which need no data. All other values are
-// missing. The error is an *engine.ModelError if the network has no γ and β.
+// missing. The error is an *engine.ModelError if the network has no BatchNorm, or one with a
+// fixed γ or β.
 func Describe(m *engine.Model) (*Report, error) {
 	if err := checkAnalysable(m); err != nil {
 		return nil, err
@@ -150,7 +151,8 @@ func Describe(m *engine.Model) (*Report, error) {
 	return describe(m, DefaultNearZero), nil
 }
 
-// sweep measures the accuracy of networks whose small γ are clamped to zero.
+// sweep measures the accuracy of m, with stats and with its stored statistics, and of networks
+// whose small γ are clamped to zero.
 func (r *Report) sweep(ctx context.Context, m *engine.Model, evaluator *engine.Evaluator, stats *nn.Statistics, o *Options) error {
 	test, err := evaluate(ctx, evaluator, stats)
 	if err != nil {

@@ -13,8 +13,8 @@ import (
 	"bnkit/prune"
 )
 
-// Sensitivity describes how much accuracy depends on each layer: the channels of this layer with
-// the smallest |γ| are clamped while all other layers keep theirs. Statistics are re-estimated
+// Sensitivity describes how much accuracy depends on each layer. The channels with the smallest
+// |γ| of one layer are clamped while all other layers keep theirs. Statistics are re-estimated
 // for each measurement.
 type Sensitivity struct {
 	Shares    []float64          `json:"shares"`    // of a layer's channels, ascending
@@ -33,7 +33,7 @@ type LayerSensitivity struct {
 // LayerClamped is the result of a network in which the channels with the smallest |γ| of one
 // layer have γ = 0 and keep their β.
 type LayerClamped struct {
-	Channels int `json:"channels"` // that are clamped: the share of the layer's channels, rounded
+	Channels int `json:"channels"` // number of clamped channels: the share of the layer's channels, rounded
 	Accuracy
 }
 

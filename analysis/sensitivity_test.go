@@ -13,8 +13,8 @@ import (
 	"bnkit/engine/dataset"
 )
 
-// TestSensitivity compares three layers at every share with the same model, in which the test
-// clamps the layer, and checks that a share of 0 changes nothing.
+// TestSensitivity compares three layers at every share with a copy of the model in which the
+// test clamps the layer, and checks that a share of 0 changes nothing.
 func TestSensitivity(t *testing.T) {
 	data := tinyData(64, 48)
 	m := trainedModel(t, data, false)
@@ -66,8 +66,9 @@ func TestSensitivity(t *testing.T) {
 	}
 }
 
-// clampedLayer loads a model from its file, sets the smallest γ of one unit to 0 and returns
-// their number and the loss and the accuracy. The γ must differ from each other.
+// clampedLayer loads a model from its file, sets a share of the γ of one unit to 0, those with
+// the smallest |γ|, and returns their number, the loss and the accuracy. The |γ| must differ
+// from each other.
 func clampedLayer(t *testing.T, path string, data *dataset.Data, unit int, share float64) (n int, loss, accuracy float64) {
 	t.Helper()
 	m, err := engine.LoadModel(path)
@@ -110,7 +111,7 @@ func TestSensitivityOptions(t *testing.T) {
 	for _, o := range []Options{{Sensitivity: []float64{0.5, 1.1}}, {Sensitivity: []float64{-0.1}}, {Sensitivity: []float64{math.NaN()}}, {Sensitivity: []float64{0.5}, SensitivityPictures: -1}} {
 		var option *OptionError
 		if _, err := Run(context.Background(), m, data, o); !errors.As(err, &option) {
-			t.Errorf("shares %v of %d pictures: %v, want an *OptionError", o.Sensitivity, o.SensitivityPictures, err)
+			t.Errorf("shares %v, %d pictures: got error %v, want an *OptionError", o.Sensitivity, o.SensitivityPictures, err)
 		}
 	}
 	ctx, cancel := context.WithCancel(context.Background())

@@ -43,9 +43,9 @@ func forward(m *engine.Model, stats *nn.Statistics, data *dataset.Data) [][]floa
 		weight, outShape := m.Params.Of(i, arch.ConvWeight), u.OutShape
 		gamma, beta := m.Params.Of(i, arch.Gamma), m.Params.Of(i, arch.Beta)
 		var residual []float64
-		var shape arch.Shape // of the residual
+		var residualShape arch.Shape
 		if u.Add.Kind != arch.NoResidual {
-			residual, shape = input(u.Add.From)
+			residual, residualShape = input(u.Add.From)
 		}
 		for n := range split.Len() {
 			for c := range outShape.C {
@@ -64,10 +64,10 @@ func forward(m *engine.Model, stats *nn.Statistics, data *dataset.Data) [][]floa
 						}
 						z := float64(gamma[c])*(sum-stats.Mean[i][c])/math.Sqrt(stats.Var[i][c]+m.Preprocessing.Eps) + float64(beta[c])
 						switch {
-						case residual != nil && shape == outShape:
+						case residual != nil && residualShape == outShape:
 							z += residual[len(all[i])]
-						case residual != nil && c < shape.C: // a shortcut without a convolution
-							z += residual[((n*shape.C+c)*shape.H+2*y)*shape.W+2*x]
+						case residual != nil && c < residualShape.C: // a shortcut without a convolution
+							z += residual[((n*residualShape.C+c)*residualShape.H+2*y)*residualShape.W+2*x]
 						}
 						all[i] = append(all[i], z)
 					}
@@ -94,7 +94,7 @@ func TestSparsityOfEveryLayer(t *testing.T) {
 		t.Fatal(err)
 	}
 	// β is chosen so that the first channels have the numbers of zero outputs that are listed
-	// below. They are just below and just above the limits for channels that are off or on.
+	// below. Some are just below and just above the limits for channels that are off or on.
 	const unit = 3
 	gamma, beta := m.Params.Of(unit, arch.Gamma), m.Params.Of(unit, arch.Beta)
 	for c := range gamma {
@@ -103,7 +103,7 @@ func TestSparsityOfEveryLayer(t *testing.T) {
 	z := forward(m, stats, data)[unit]
 	area := m.Network.Units[unit].OutShape.H * m.Network.Units[unit].OutShape.W
 	positions := data.Test.Len() * area
-	mostZeros := int(0.99 * float64(positions)) // in a channel that is not off
+	mostZeros := int(0.99 * float64(positions)) // the most zeros of a channel that is not off
 	for c, zeros := range []int{0, 1, positions * 95 / 100, mostZeros, mostZeros + 1, positions} {
 		var values []float64
 		for n := range data.Test.Len() {

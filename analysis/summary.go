@@ -149,10 +149,10 @@ func depth(net *arch.Network) int {
 	return n
 }
 
-// resultOf returns the result of a run that has completed done epochs, or nil if the row of
+// resultOf returns the result of a run after the given number of epochs, or nil if the row of
 // the last epoch is missing.
-func resultOf(rows []rundir.EpochMetrics, done int) *Result {
-	if len(rows) == 0 || rows[len(rows)-1].Epoch != done {
+func resultOf(rows []rundir.EpochMetrics, epochs int) *Result {
+	if len(rows) == 0 || rows[len(rows)-1].Epoch != epochs {
 		return nil
 	}
 	last := &rows[len(rows)-1]
@@ -166,18 +166,18 @@ func resultOf(rows []rundir.EpochMetrics, done int) *Result {
 	if finite(last.GammaNearZero) {
 		r.GammaNearZero = &last.GammaNearZero
 	}
-	total := 0.0
-	var images, seconds float64 // of training steps
+	var total float64                // seconds of training and testing
+	var images, trainSeconds float64 // of training steps
 	for i := range rows {
 		e := &rows[i]
 		total += e.Seconds
 		images += float64(e.TrainExamples)
-		seconds += float64(e.TrainExamples) / e.ImagesPerSecond
+		trainSeconds += float64(e.TrainExamples) / e.ImagesPerSecond
 	}
-	if len(rows) == done {
+	if len(rows) == epochs {
 		r.Seconds = &total
 	}
-	if rate := images / seconds; finite(rate) && rate > 0 {
+	if rate := images / trainSeconds; finite(rate) && rate > 0 {
 		r.ImagesPerSecond = &rate
 	}
 	return r

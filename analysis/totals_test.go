@@ -22,7 +22,7 @@ func TestTotals(t *testing.T) {
 	}
 	checkUnchanged(t, m, before)
 
-	weights := map[arch.Kind]float64{}
+	elements := map[arch.Kind]float64{}
 	var gradient Magnitude
 	var gamma, beta []int
 	for i, l := range r.Layers {
@@ -32,14 +32,14 @@ func TestTotals(t *testing.T) {
 		}{arch.Gamma: {&gradient.Gamma, l.Gradient.Gamma}, arch.Beta: {&gradient.Beta, l.Gradient.Beta}, arch.ConvWeight: {&gradient.Convolution, l.Gradient.Convolution}} {
 			n := float64(len(m.Params.Of(i, kind)))
 			*part.sum += n * part.layer
-			weights[kind] += n
+			elements[kind] += n
 		}
 		gamma, beta = addCounts(gamma, l.Gamma.Histogram), addCounts(beta, l.Beta.Histogram)
 	}
 	for what, pair := range map[string][2]float64{
-		"γ":            {r.Total.Gradient.Gamma, gradient.Gamma / weights[arch.Gamma]},
-		"β":            {r.Total.Gradient.Beta, gradient.Beta / weights[arch.Beta]},
-		"convolutions": {r.Total.Gradient.Convolution, gradient.Convolution / weights[arch.ConvWeight]},
+		"γ":            {r.Total.Gradient.Gamma, gradient.Gamma / elements[arch.Gamma]},
+		"β":            {r.Total.Gradient.Beta, gradient.Beta / elements[arch.Beta]},
+		"convolutions": {r.Total.Gradient.Convolution, gradient.Convolution / elements[arch.ConvWeight]},
 	} {
 		if math.Abs(pair[0]-pair[1]) > 1e-12*pair[1] || pair[1] == 0 {
 			t.Errorf("the total gradient of %s is %v, want %v, as the layers give, and not 0", what, pair[0], pair[1])

@@ -42,14 +42,15 @@ type Header struct {
 
 	Variants
 
-	// Network describes a network that Arch cannot name; nil for others. All its tensors
-	// are stored.
+	// Network describes a network that has no name for Arch; nil for all others. All tensors
+	// of such a network are stored.
 	Network *Network `json:"network,omitempty"`
 
-	// Each of the following is missing if it is not known.
+	// Each of the following is missing if it is not known, and so are Mean and Std of
+	// Normalisation.
 	Initialisers  Initialisers  `json:"initialisers,omitzero"` // may be missing only if every tensor is stored
 	Data          DataSet       `json:"data,omitzero"`
-	Normalisation Normalisation `json:"normalisation"`
+	Normalisation Normalisation `json:"normalisation"` // never missing, because it has Eps
 	Statistics    Statistics    `json:"statistics,omitzero"`
 
 	// Pruned lists the channels that are held constant, by the name of their BatchNorm,

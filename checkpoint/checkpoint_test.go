@@ -19,7 +19,7 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files again")
 
-// sample returns a small file with every kind of content.
+// sample returns a small file with tensors of both types and special values such as NaN.
 func sample() *File {
 	return &File{
 		Header: Header{
@@ -49,7 +49,8 @@ func encoded(t testing.TB, f *File) []byte {
 	return b.Bytes()
 }
 
-// equalFiles reports whether two files are equal bit by bit. Equal NaNs count as equal.
+// equalFiles reports whether the headers and tensors of two files are equal, bit by bit. NaNs
+// with the same bits are equal.
 func equalFiles(a, b *File) bool {
 	x, errX := json.Marshal(a.Header)
 	y, errY := json.Marshal(b.Header)
@@ -76,7 +77,7 @@ func TestRoundTrip(t *testing.T) {
 			t.Errorf("%s: decoded %+v, want %+v", name, got, f)
 		}
 		if !bytes.Equal(encoded(t, got), b) {
-			t.Errorf("%s: encoding the decoded file gives different bytes", name)
+			t.Errorf("%s: encoding the decoded file gives different bytes, want the same", name)
 		}
 	}
 }
@@ -139,7 +140,7 @@ func TestGolden(t *testing.T) {
 		t.Fatal(err)
 	}
 	if dump := hexDump(b[:preludeSize]); !strings.Contains(string(format), dump) {
-		t.Errorf("FORMAT.md does not show %s's first bytes:\n%s", golden, dump)
+		t.Errorf("FORMAT.md does not show the first bytes of %s, want\n%s", golden, dump)
 	}
 	_, shown, _ := strings.Cut(string(format), "```json\n")
 	shown, _, _ = strings.Cut(shown, "```")
@@ -154,7 +155,7 @@ func TestGolden(t *testing.T) {
 	defer unpacker.Close()
 	header, err := io.ReadAll(unpacker)
 	if err != nil || !bytes.Equal(compact.Bytes(), header) {
-		t.Errorf("FORMAT.md shows the header\n%s, but %s has the header\n%s, %v", compact.Bytes(), golden, header, err)
+		t.Errorf("FORMAT.md shows the header\n%s\nwant that of %s\n%s (error %v)", compact.Bytes(), golden, header, err)
 	}
 }
 
@@ -216,19 +217,19 @@ func TestUnknownSections(t *testing.T) {
 		f, err := ReadFile(c.path)
 		switch {
 		case c.required && (!errors.Is(err, ErrUnsupported) || !strings.Contains(err.Error(), `section "future"`)):
-			t.Errorf("%s: %v, want ErrUnsupported and the name of the section", c.path, err)
+			t.Errorf("%s: got error %v, want ErrUnsupported and the name of the section", c.path, err)
 		case !c.required && (err != nil || !equalFiles(f, sample())):
-			t.Errorf("%s: read %+v, %v; want the content without the unknown section", c.path, f, err)
+			t.Errorf("%s: read %+v, error %v; want the content without the unknown section", c.path, f, err)
 		}
 		info, err := ReadInfo(c.path)
 		if err != nil || info.Sections[len(info.Sections)-1].Name != "future" {
-			t.Errorf("%s: the header lists %+v, %v; want the unknown section last", c.path, info, err)
+			t.Errorf("%s: the header lists %+v, error %v; want the unknown section last", c.path, info, err)
 		}
 	}
 }
 
-// TestReadInfo checks that ReadInfo reads the header even if the bytes of the tensors are
-// destroyed, and returns an error if the header is damaged.
+// TestReadInfo checks that ReadInfo reads the header even if all bytes after it are destroyed,
+// and returns an error if the prelude or the header is damaged.
 func TestReadInfo(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.bnz")
 	b := encoded(t, sample())
@@ -260,7 +261,7 @@ func TestReadInfo(t *testing.T) {
 			t.Fatal(err)
 		}
 		if _, err := ReadInfo(path); !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrVersion) {
-			t.Fatalf("byte %d of the header was changed: %v, want ErrCorrupt or ErrVersion", i, err)
+			t.Fatalf("byte %d was changed: got error %v, want ErrCorrupt or ErrVersion", i, err)
 		}
 	}
 }

@@ -15,9 +15,9 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// TestDecodeDetectsDamage checks that Decode detects damage to files that earlier versions wrote:
-// every other value of one byte in the golden file, every other bit in larger files, every
-// truncation, and one more byte.
+// TestDecodeDetectsDamage checks that Decode detects damage to committed files. It sets each
+// byte of the golden file to each of its 255 wrong values, flips each bit of larger files, cuts
+// all of them to each shorter length, and appends a byte.
 func TestDecodeDetectsDamage(t *testing.T) {
 	var bytewise, bitwise []byte
 	for change := 1; change < 256; change++ {
@@ -48,26 +48,26 @@ func TestDecodeDetectsDamage(t *testing.T) {
 			for _, change := range c.changes {
 				bad[i] = b[i] ^ change
 				if _, err := Decode(bad); !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrVersion) {
-					t.Fatalf("%s: byte %d changed by %#x: %v, want ErrCorrupt or ErrVersion", c.path, i, change, err)
+					t.Fatalf("%s: byte %d changed by %#x: got error %v, want ErrCorrupt or ErrVersion", c.path, i, change, err)
 				}
 				changed++
 			}
 			bad[i] = b[i]
 			if _, err := Decode(b[:i]); !errors.Is(err, ErrCorrupt) {
-				t.Fatalf("%s: cut to %d bytes: %v, want ErrCorrupt", c.path, i, err)
+				t.Fatalf("%s: cut to %d bytes: got error %v, want ErrCorrupt", c.path, i, err)
 			}
 			truncated++
 		}
 		if _, err := Decode(append(bytes.Clone(b), 0)); !errors.Is(err, ErrCorrupt) {
-			t.Errorf("%s: one more byte at the end: %v, want ErrCorrupt", c.path, err)
+			t.Errorf("%s: one more byte at the end: got error %v, want ErrCorrupt", c.path, err)
 		}
 		t.Logf("%s, %d bytes: all %d changes and all %d truncations are detected", c.path, len(b), changed, truncated)
 	}
 }
 
-// TestTensorChecksums flips every bit of the stored tensors and corrects the SHA-256.
-// The checksums of the tensors must detect each flip that changes the content. zstd ignores
-// a few bits, so flipping these changes nothing.
+// TestTensorChecksums flips every bit of the stored tensors and corrects the SHA-256. Decode
+// must still detect each flip that changes the content, by a checksum of a tensor or while it
+// decompresses. zstd ignores a few bits, so flipping these changes nothing.
 func TestTensorChecksums(t *testing.T) {
 	b := encoded(t, sample())
 	detected := 0
@@ -76,12 +76,12 @@ func TestTensorChecksums(t *testing.T) {
 		for bit := range 8 {
 			bad := bytes.Clone(b)
 			bad[i] ^= 1 << bit
-			fix(bad)
+			fixContainer(bad)
 			switch f, err := Decode(bad); {
 			case errors.Is(err, ErrCorrupt):
 				detected++
 			case err != nil || !equalFiles(f, sample()):
-				t.Fatalf("bit %d of byte %d flipped: read %+v, %v; want ErrCorrupt or the original content", bit, i, f, err)
+				t.Fatalf("bit %d of byte %d flipped: read %+v, error %v; want ErrCorrupt or the original content", bit, i, f, err)
 			}
 		}
 	}
@@ -91,9 +91,11 @@ func TestTensorChecksums(t *testing.T) {
 	}
 }
 
-// fix corrects every checksum and the two stored lengths in b, so that a reader gets past
-// them. b must be long enough for a prelude and a digest.
-func fix(b []byte) {
+// fixContainer sets the magic number, the version, the two stored lengths, and the checksums of
+// the prelude, the header and the file to the right values for b, so that a reader gets past
+// them. It does not change the checksums of tensors. b must be long enough for a prelude and a
+// digest.
+func fixContainer(b []byte) {
 	stored := len(b) - preludeSize - digestSize
 	header := min(int(binary.LittleEndian.Uint32(b[12:])), stored)
 	copy(b, magic)
@@ -121,41 +123,45 @@ var packer = func() *zstd.Encoder {
 	return c
 }()
 
+// pack returns raw as a zstd frame.
 func pack(raw []byte) []byte { return packer.EncodeAll(raw, nil) }
 
-// assemble returns a file with correct checksums that consists of a compressed header and
-// compressed tensors. headerSize and dataSize are the uncompressed sizes that it claims.
-func assemble(stored, packed []byte, headerSize uint32, dataSize uint64) []byte {
-	p := prelude{headerStored: uint32(len(stored)), headerSize: headerSize, dataStored: uint64(len(packed)), dataSize: dataSize}
-	b := append(append(p.append(nil), stored...), packed...)
+// assemble returns a file that consists of a compressed header and compressed tensors, with the
+// checksums that fixContainer sets. headerSize and dataSize are the uncompressed sizes that the
+// file claims.
+func assemble(header, tensors []byte, headerSize uint32, dataSize uint64) []byte {
+	p := prelude{headerStored: uint32(len(header)), headerSize: headerSize, dataStored: uint64(len(tensors)), dataSize: dataSize}
+	b := append(append(p.append(nil), header...), tensors...)
 	b = append(b, make([]byte, digestSize)...)
-	fix(b)
+	fixContainer(b)
 	return b
 }
 
-// withTable returns a file with correct checksums that has the given JSON as its header and
-// data as its tensor bytes. dataSize is the uncompressed size of the tensors that it claims.
-func withTable(header string, data []byte, dataSize uint64) []byte {
+// fileWithHeader returns a file that has the given JSON as its header and data as its tensor
+// bytes, with the checksums that fixContainer sets. dataSize is the uncompressed size of the
+// tensors that the file claims.
+func fileWithHeader(header string, data []byte, dataSize uint64) []byte {
 	return assemble(pack([]byte(header)), pack(data), uint32(len(header)), dataSize)
 }
 
-// tensorsOf returns a header with one section, whose list of tensors is entries.
-func tensorsOf(section, entries string) string {
+// headerWithTensors returns a header with one section, whose list of tensors is entries.
+func headerWithTensors(section, entries string) string {
 	return `{"sections":[{"name":"` + section + `","required":true,"tensors":[` + entries + `]}]}`
 }
 
-// maxAllocated is the number of bytes that Decode may allocate before it refuses a file.
+// maxAllocated is the number of bytes that Decode may allocate for a file that it refuses or
+// whose tensors it skips.
 const maxAllocated = 32 << 20
 
-// mustRefuse checks that decoding b fails with want and allocates at most limit bytes.
-func mustRefuse(t *testing.T, name string, b []byte, want error, limit uint64) {
+// checkRefused checks that decoding b fails with want and allocates at most limit bytes.
+func checkRefused(t *testing.T, name string, b []byte, want error, limit uint64) {
 	t.Helper()
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	_, err := Decode(b)
 	runtime.ReadMemStats(&after)
 	if !errors.Is(err, want) {
-		t.Errorf("%s: %v, want %v", name, err, want)
+		t.Errorf("%s: got error %v, want %v", name, err, want)
 	}
 	if grown := after.TotalAlloc - before.TotalAlloc; grown > limit {
 		t.Errorf("%s: %d bytes were allocated, want at most %d", name, grown, limit)
@@ -163,7 +169,7 @@ func mustRefuse(t *testing.T, name string, b []byte, want error, limit uint64) {
 }
 
 // TestWrongHeaders reads headers that are invalid or do not match the rest of the file.
-// Refusing them must allocate only a few megabytes.
+// Refusing them must allocate at most maxAllocated bytes.
 func TestWrongHeaders(t *testing.T) {
 	for _, c := range []struct {
 		name, header string
@@ -171,46 +177,46 @@ func TestWrongHeaders(t *testing.T) {
 		size         uint64
 		want         error
 	}{
-		{"256 MB of nothing", tensorsOf("bn", `{"name":"a","type":"f32","shape":[67108864],"crc32c":0}`), nil, 256 << 20, ErrCorrupt},
-		{"8 GB of nothing", tensorsOf("bn", `{"name":"a","type":"f32","shape":[2147483648],"crc32c":0}`), nil, 8 << 30, ErrCorrupt},
-		{"product overflows", tensorsOf("bn", `{"name":"a","type":"f32","shape":[4294967296,4294967296],"crc32c":0}`), nil, 0, ErrCorrupt},
-		{"product overflows to 4 bytes", tensorsOf("bn", `{"name":"a","type":"f32","shape":[3,6148914691236517205,1],"crc32c":0}`), make([]byte, 4), 4, ErrCorrupt},
-		{"dimension overflows", tensorsOf("bn", `{"name":"a","type":"f32","shape":[9223372036854775807],"crc32c":0}`), nil, 16, ErrCorrupt},
-		{"dimension of 1e99", tensorsOf("bn", `{"name":"a","type":"f32","shape":[1e99],"crc32c":0}`), nil, 4, ErrCorrupt},
-		{"negative dimension", tensorsOf("bn", `{"name":"a","type":"f32","shape":[-1],"crc32c":0}`), nil, 4, ErrCorrupt},
-		{"dimension of zero", tensorsOf("bn", `{"name":"a","type":"f32","shape":[0],"crc32c":0}`), nil, 0, ErrCorrupt},
-		{"nine dimensions", tensorsOf("bn", `{"name":"a","type":"f32","shape":[1,1,1,1,1,1,1,1,1],"crc32c":1214729159}`), make([]byte, 4), 4, ErrCorrupt},
-		{"unknown type", tensorsOf("bn", `{"name":"a","type":"f16","shape":[2],"crc32c":0}`), make([]byte, 4), 4, ErrCorrupt},
-		{"wrong checksum", tensorsOf("bn", `{"name":"a","type":"f32","shape":[1],"crc32c":1}`), make([]byte, 4), 4, ErrCorrupt},
+		{"256 MB of nothing", headerWithTensors("bn", `{"name":"a","type":"f32","shape":[67108864],"crc32c":0}`), nil, 256 << 20, ErrCorrupt},
+		{"8 GB of nothing", headerWithTensors("bn", `{"name":"a","type":"f32","shape":[2147483648],"crc32c":0}`), nil, 8 << 30, ErrCorrupt},
+		{"number of elements overflows to 0", headerWithTensors("bn", `{"name":"a","type":"f32","shape":[4294967296,4294967296],"crc32c":0}`), nil, 0, ErrCorrupt},
+		{"number of bytes overflows to 4", headerWithTensors("bn", `{"name":"a","type":"f32","shape":[3,3074457345618258603,1],"crc32c":0}`), make([]byte, 4), 4, ErrCorrupt},
+		{"number of bytes overflows in one dimension", headerWithTensors("bn", `{"name":"a","type":"f32","shape":[9223372036854775807],"crc32c":0}`), nil, 16, ErrCorrupt},
+		{"dimension of 1e99", headerWithTensors("bn", `{"name":"a","type":"f32","shape":[1e99],"crc32c":0}`), nil, 4, ErrCorrupt},
+		{"negative dimension", headerWithTensors("bn", `{"name":"a","type":"f32","shape":[-1],"crc32c":0}`), nil, 4, ErrCorrupt},
+		{"dimension of zero", headerWithTensors("bn", `{"name":"a","type":"f32","shape":[0],"crc32c":0}`), nil, 0, ErrCorrupt},
+		{"nine dimensions", headerWithTensors("bn", `{"name":"a","type":"f32","shape":[1,1,1,1,1,1,1,1,1],"crc32c":1214729159}`), make([]byte, 4), 4, ErrCorrupt},
+		{"unknown type", headerWithTensors("bn", `{"name":"a","type":"f16","shape":[2],"crc32c":0}`), make([]byte, 4), 4, ErrCorrupt},
+		{"wrong checksum", headerWithTensors("bn", `{"name":"a","type":"f32","shape":[1],"crc32c":1}`), make([]byte, 4), 4, ErrCorrupt},
 		{"bytes that belong to no tensor", `{"sections":[]}`, make([]byte, 4), 4, ErrCorrupt},
-		{"bytes after the last tensor", `{"sections":[]}`, make([]byte, 4), 0, ErrCorrupt},
-		{"fewer bytes than listed", tensorsOf("bn", `{"name":"a","type":"f32","shape":[2],"crc32c":1214729159}`), make([]byte, 4), 8, ErrCorrupt},
-		{"64 MB of tensor bytes, but no tensor", `{"sections":[]}`, make([]byte, 64<<20), 0, ErrCorrupt},
-		{"two tensors with the same name", tensorsOf("bn", `{"name":"a","type":"f32","shape":[1]},{"name":"a","type":"f32","shape":[1]}`), make([]byte, 8), 8, ErrCorrupt},
+		{"4 bytes where the prelude claims none", `{"sections":[]}`, make([]byte, 4), 0, ErrCorrupt},
+		{"fewer bytes than listed", headerWithTensors("bn", `{"name":"a","type":"f32","shape":[2],"crc32c":1214729159}`), make([]byte, 4), 8, ErrCorrupt},
+		{"64 MB where the prelude claims no bytes", `{"sections":[]}`, make([]byte, 64<<20), 0, ErrCorrupt},
+		{"two tensors with the same name", headerWithTensors("bn", `{"name":"a","type":"f32","shape":[1]},{"name":"a","type":"f32","shape":[1]}`), make([]byte, 8), 8, ErrCorrupt},
 		{"two sections with the same name", `{"sections":[{"name":"bn"},{"name":"bn"}]}`, nil, 0, ErrCorrupt},
 		{"not an object", `[]`, nil, 0, ErrCorrupt},
 		{"not JSON", `{`, nil, 0, ErrCorrupt},
 		{"empty header", ``, nil, 0, ErrCorrupt},
 		{"deeply nested", strings.Repeat("[", 1<<19) + strings.Repeat("]", 1<<19), nil, 0, ErrCorrupt},
-		{"a million tensors", tensorsOf("bn", strings.Repeat("{},", 1<<20)+"{}"), nil, 0, ErrCorrupt},
+		{"a million tensors", headerWithTensors("bn", strings.Repeat("{},", 1<<20)+"{}"), nil, 0, ErrCorrupt},
 		{"a million sections", `{"sections":[` + strings.Repeat("{},", 1<<20) + `{}]}`, nil, 0, ErrCorrupt},
 		{"a million events", `{"provenance":[` + strings.Repeat("{},", 1<<20) + `{}]}`, nil, 0, ErrCorrupt},
-		{"a million dimensions", tensorsOf("bn", `{"shape":[`+strings.Repeat("1,", 1<<20)+`1]}`), nil, 0, ErrCorrupt},
+		{"a million dimensions", headerWithTensors("bn", `{"shape":[`+strings.Repeat("1,", 1<<20)+`1]}`), nil, 0, ErrCorrupt},
 		{"a header above the limit", `{"arch":"` + strings.Repeat("x", maxHeader) + `"}`, nil, 0, ErrCorrupt},
-		{"unknown required section", tensorsOf("future", `{"name":"a","type":"f32","shape":[1],"crc32c":1214729159}`), make([]byte, 4), 4, ErrUnsupported},
-		{"two seeds", `{"seed":1,"sections":[],"seed":2}`, nil, 0, ErrCorrupt},
-		{"a seed in upper case", `{"seed":1,"sections":[],"SEED":2}`, nil, 0, ErrCorrupt},
-		{"a seed with a long s", `{"seed":1,"sections":[],"\u017feed":2}`, nil, 0, ErrCorrupt},
-		{"a shape in upper case", tensorsOf("bn", `{"name":"a","type":"f32","shape":[1],"Shape":[1],"crc32c":1214729159}`), make([]byte, 4), 4, ErrCorrupt},
-		{"two keys in the settings", `{"config":{"lr":1,"lr":2},"sections":[]}`, nil, 0, ErrCorrupt},
+		{"unknown required section", headerWithTensors("future", `{"name":"a","type":"f32","shape":[1],"crc32c":1214729159}`), make([]byte, 4), 4, ErrUnsupported},
+		{"the key seed twice", `{"seed":1,"sections":[],"seed":2}`, nil, 0, ErrCorrupt},
+		{"a key SEED beside seed", `{"seed":1,"sections":[],"SEED":2}`, nil, 0, ErrCorrupt},
+		{"a key ſeed beside seed", `{"seed":1,"sections":[],"\u017feed":2}`, nil, 0, ErrCorrupt},
+		{"a key Shape beside shape", headerWithTensors("bn", `{"name":"a","type":"f32","shape":[1],"Shape":[1],"crc32c":1214729159}`), make([]byte, 4), 4, ErrCorrupt},
+		{"a key twice in the settings", `{"config":{"lr":1,"lr":2},"sections":[]}`, nil, 0, ErrCorrupt},
 		{"invalid UTF-8", "{\"arch\":\"\xff\",\"sections\":[]}", nil, 0, ErrCorrupt},
 	} {
-		mustRefuse(t, c.name, withTable(c.header, c.data, c.size), c.want, maxAllocated)
+		checkRefused(t, c.name, fileWithHeader(c.header, c.data, c.size), c.want, maxAllocated)
 	}
 	// The file of the case "wrong checksum" can be read if its checksum is right.
-	intact := withTable(tensorsOf("bn", `{"name":"a","type":"f32","shape":[1],"crc32c":1214729159}`), make([]byte, 4), 4)
+	intact := fileWithHeader(headerWithTensors("bn", `{"name":"a","type":"f32","shape":[1],"crc32c":1214729159}`), make([]byte, 4), 4)
 	if f, err := Decode(intact); err != nil || len(f.Tensors) != 1 || f.Tensors[0].Float32[0] != 0 {
-		t.Errorf("with the right checksum: read %+v, %v; want one tensor with the element 0", f, err)
+		t.Errorf("with the right checksum: read %+v, error %v; want one tensor with the element 0", f, err)
 	}
 }
 
@@ -219,11 +225,11 @@ func TestWrongHeaders(t *testing.T) {
 func TestCostliestHeader(t *testing.T) {
 	const n = maxParts - 8
 	for name, header := range map[string]string{
-		"tensors":  tensorsOf("bn", strings.Repeat("null,", n)+"null"),
+		"tensors":  headerWithTensors("bn", strings.Repeat("null,", n)+"null"),
 		"sections": `{"sections":[` + strings.Repeat("null,", n) + `null]}`,
 		"numbers":  `{"sections":[` + strings.Repeat("0,", n) + `0]}`,
 	} {
-		mustRefuse(t, name, withTable(header, nil, 0), ErrCorrupt, 256<<20)
+		checkRefused(t, name, fileWithHeader(header, nil, 0), ErrCorrupt, 256<<20)
 	}
 }
 
@@ -236,17 +242,17 @@ func TestWrongPrelude(t *testing.T) {
 		change func(b []byte)
 	}{
 		{"stored header of 4 GB", func(b []byte) { binary.LittleEndian.PutUint32(b[12:], 1<<32-1) }},
-		{"stored header of 0", func(b []byte) { binary.LittleEndian.PutUint32(b[12:], 0) }},
+		{"stored header of 0 bytes", func(b []byte) { binary.LittleEndian.PutUint32(b[12:], 0) }},
 		{"header of 4 GB", func(b []byte) { binary.LittleEndian.PutUint32(b[16:], 1<<32-1) }},
 		{"header of the largest allowed size", func(b []byte) { binary.LittleEndian.PutUint32(b[16:], maxHeader) }},
 		{"header a byte longer", func(b []byte) { binary.LittleEndian.PutUint32(b[16:], headerSize+1) }},
 		{"header a byte shorter", func(b []byte) { binary.LittleEndian.PutUint32(b[16:], headerSize-1) }},
-		{"stored tensors of 2^64-1", func(b []byte) { binary.LittleEndian.PutUint64(b[24:], 1<<64-1) }},
-		{"stored tensors of 2^63", func(b []byte) { binary.LittleEndian.PutUint64(b[24:], 1<<63) }},
+		{"stored tensors of 2^64-1 bytes", func(b []byte) { binary.LittleEndian.PutUint64(b[24:], 1<<64-1) }},
+		{"stored tensors of 2^63 bytes", func(b []byte) { binary.LittleEndian.PutUint64(b[24:], 1<<63) }},
 		{"stored tensors a byte longer", func(b []byte) { b[24]++ }},
 		{"stored tensors a byte shorter", func(b []byte) { b[24]-- }},
 		{"a byte moved from the tensors to the header", func(b []byte) { b[12]++; b[24]-- }},
-		{"tensors of 2^64-1", func(b []byte) { binary.LittleEndian.PutUint64(b[32:], 1<<64-1) }},
+		{"tensors of 2^64-1 bytes", func(b []byte) { binary.LittleEndian.PutUint64(b[32:], 1<<64-1) }},
 		{"tensors of 8 GB", func(b []byte) { binary.LittleEndian.PutUint64(b[32:], 8<<30) }},
 		{"tensors of 256 MB", func(b []byte) { binary.LittleEndian.PutUint64(b[32:], 256<<20) }},
 		{"tensors a byte longer", func(b []byte) { b[32]++ }},
@@ -256,7 +262,7 @@ func TestWrongPrelude(t *testing.T) {
 		c.change(b)
 		binary.LittleEndian.PutUint32(b[20:], headerCRC(b))
 		fixChecksums(b)
-		mustRefuse(t, c.name, b, ErrCorrupt, maxAllocated)
+		checkRefused(t, c.name, b, ErrCorrupt, maxAllocated)
 	}
 }
 
@@ -289,13 +295,13 @@ func headerCRC(b []byte) uint32 {
 	return crc32.Checksum(b[preludeSize:end], castagnoli)
 }
 
-// TestWrongFrames reads files whose header or tensors are a damaged zstd frame, a frame that
-// claims a window or content that is too large, or a frame with more content than the file
-// claims.
+// TestWrongFrames reads files whose header or tensors are not a zstd frame or a damaged one, a
+// frame that claims a window or content that is too large, or a frame with more content than
+// the file claims.
 func TestWrongFrames(t *testing.T) {
 	header := `{"sections":[]}`
 	for name, frame := range map[string][]byte{
-		"a window of 1.8 TB":    {0x28, 0xb5, 0x2f, 0xfd, 0x00, 0xff, 0x01, 0x00, 0x00},
+		"a window of 3.75 TB":   {0x28, 0xb5, 0x2f, 0xfd, 0x00, 0xff, 0x01, 0x00, 0x00},
 		"a window of 16 MB":     {0x28, 0xb5, 0x2f, 0xfd, 0x00, 14 << 3, 0x01, 0x00, 0x00},
 		"a content of 2^63":     {0x28, 0xb5, 0x2f, 0xfd, 0xe0, 0, 0, 0, 0, 0, 0, 0, 0x80, 0x01, 0x00, 0x00},
 		"a content of 64 MB":    {0x28, 0xb5, 0x2f, 0xfd, 0xa0, 0, 0, 0, 4, 0x01, 0x00, 0x00},
@@ -304,22 +310,22 @@ func TestWrongFrames(t *testing.T) {
 		"256 MB of zeros":       pack(make([]byte, 256<<20)),
 		"nothing":               {},
 		"a magic number alone":  {0x28, 0xb5, 0x2f, 0xfd},
-		"a header alone":        {0x28, 0xb5, 0x2f, 0xfd, 0x20, 0},
+		"a frame header alone":  {0x28, 0xb5, 0x2f, 0xfd, 0x20, 0},
 		"no last block":         {0x28, 0xb5, 0x2f, 0xfd, 0x20, 0, 0x00, 0, 0},
 		"a block that is cut":   {0x28, 0xb5, 0x2f, 0xfd, 0x20, 0, 0x09, 0, 0},
 		"a reserved block":      {0x28, 0xb5, 0x2f, 0xfd, 0x20, 0, 0x07, 0, 0},
 	} {
-		mustRefuse(t, name+" as tensors", assemble(pack([]byte(header)), frame, uint32(len(header)), 0), ErrCorrupt, maxAllocated)
-		mustRefuse(t, name+" as header", assemble(frame, pack(nil), 0, 0), ErrCorrupt, maxAllocated)
+		checkRefused(t, name+" as the tensors", assemble(pack([]byte(header)), frame, uint32(len(header)), 0), ErrCorrupt, maxAllocated)
+		checkRefused(t, name+" as the header", assemble(frame, pack(nil), 0, 0), ErrCorrupt, maxAllocated)
 	}
 }
 
-// TestExactlyOneFrame checks that Decode refuses more than one frame in a part of a file. A
-// decompressor would ignore the frames and bytes that the cases add.
+// TestExactlyOneFrame checks that Decode refuses a header or tensors with another frame or byte
+// before or after their frame. A decompressor would accept all of these but the single byte.
 func TestExactlyOneFrame(t *testing.T) {
-	header := tensorsOf("bn", `{"name":"a","type":"f32","shape":[1],"crc32c":1214729159}`)
+	header := headerWithTensors("bn", `{"name":"a","type":"f32","shape":[1],"crc32c":1214729159}`)
 	data := make([]byte, 4)
-	if _, err := Decode(withTable(header, data, 4)); err != nil {
+	if _, err := Decode(fileWithHeader(header, data, 4)); err != nil {
 		t.Fatal(err)
 	}
 	skippable := append([]byte{0x50, 0x2a, 0x4d, 0x18, 3, 0, 0, 0}, "abc"...)
@@ -330,24 +336,24 @@ func TestExactlyOneFrame(t *testing.T) {
 		"an empty frame after":     func(frame []byte) []byte { return append(bytes.Clone(frame), pack(nil)...) },
 		"a byte after":             func(frame []byte) []byte { return append(bytes.Clone(frame), 0) },
 	} {
-		mustRefuse(t, name+" the header", assemble(extend(pack([]byte(header))), pack(data), uint32(len(header)), 4), ErrCorrupt, maxAllocated)
-		mustRefuse(t, name+" the tensors", assemble(pack([]byte(header)), extend(pack(data)), uint32(len(header)), 4), ErrCorrupt, maxAllocated)
+		checkRefused(t, name+" the header", assemble(extend(pack([]byte(header))), pack(data), uint32(len(header)), 4), ErrCorrupt, maxAllocated)
+		checkRefused(t, name+" the tensors", assemble(pack([]byte(header)), extend(pack(data)), uint32(len(header)), 4), ErrCorrupt, maxAllocated)
 	}
 }
 
-// TestUnknownSectionsUseNoMemory reads a file with 192 MB in a section that this version does
-// not know.
-func TestUnknownSectionsUseNoMemory(t *testing.T) {
+// TestUnknownSectionsTakeLittleMemory reads a file with 192 MB in a section that this version
+// does not know. Decode must allocate at most maxAllocated bytes for it.
+func TestUnknownSectionsTakeLittleMemory(t *testing.T) {
 	data := make([]byte, 192<<20)
 	header := fmt.Sprintf(`{"sections":[{"name":"future","required":false,"tensors":[{"name":"a","type":"f32","shape":[%d],"crc32c":%d}]}]}`,
 		len(data)/4, crc32.Checksum(data, castagnoli))
-	b := withTable(header, data, uint64(len(data)))
+	b := fileWithHeader(header, data, uint64(len(data)))
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	f, err := Decode(b)
 	runtime.ReadMemStats(&after)
 	if err != nil || len(f.Tensors) != 0 {
-		t.Errorf("read %+v, %v; want a file without tensors", f, err)
+		t.Errorf("read %+v, error %v; want a file without tensors", f, err)
 	}
 	if grown := after.TotalAlloc - before.TotalAlloc; grown > maxAllocated {
 		t.Errorf("%d bytes were allocated, want at most %d", grown, maxAllocated)

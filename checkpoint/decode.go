@@ -13,26 +13,26 @@ import (
 )
 
 // Decode reads a .bnz file from memory and verifies all of it. It skips optional sections
-// that this version does not know. The error is ErrCorrupt, ErrVersion or
+// that this version does not know. The error matches ErrCorrupt, ErrVersion or
 // ErrUnsupported.
 func Decode(b []byte) (*File, error) {
 	p, err := parsePrelude(b, int64(len(b)))
 	if err != nil {
 		return nil, err
 	}
-	dataAt := preludeSize + int(p.headerStored)
-	digest, err := checkDigest(b[:dataAt], b[dataAt:])
+	dataStart := preludeSize + int(p.headerStored)
+	digest, err := checkDigest(b[:dataStart], b[dataStart:])
 	if err != nil {
 		return nil, err
 	}
-	t, err := parseTable(b[preludeSize:dataAt], p)
+	t, err := parseTable(b[preludeSize:dataStart], p)
 	if err != nil {
 		return nil, err
 	}
-	return decodeTensors(t, p, digest, b[dataAt:len(b)-digestSize])
+	return decodeTensors(t, p, digest, b[dataStart:len(b)-digestSize])
 }
 
-// checkDigest checks the SHA-256 at the end of a file, which is given in two parts, and
+// checkDigest checks the SHA-256 at the end of the file that consists of head and rest. It
 // returns the SHA-256 of the whole file, in hex.
 func checkDigest(head, rest []byte) (string, error) {
 	body := rest[:len(rest)-digestSize]
@@ -46,27 +46,28 @@ func checkDigest(head, rest []byte) (string, error) {
 	return hex.EncodeToString(sum.Sum(nil)), nil
 }
 
-// decodeTensors returns the file with the given header, digest and compressed tensors.
+// decodeTensors decompresses and verifies the tensors in packed. It returns them as a file
+// with the given header and digest.
 func decodeTensors(t *table, p prelude, digest string, packed []byte) (*File, error) {
 	if err := t.checkSupported(); err != nil {
 		return nil, err
 	}
-	dataAt := int64(preludeSize) + int64(p.headerStored)
+	dataStart := int64(preludeSize) + int64(p.headerStored)
 	if err := checkFrame(packed, p.dataSize); err != nil {
-		return nil, corrupt(dataAt, "the tensors: %v", err)
+		return nil, corrupt(dataStart, "the tensors: %v", err)
 	}
 	r, err := newDecompressor(bytes.NewReader(packed))
 	if err != nil {
 		return nil, err
 	}
 	defer r.Close()
-	f := &File{Header: t.Header, SHA256: digest, Size: dataAt + int64(len(packed)) + digestSize}
+	f := &File{Header: t.Header, SHA256: digest, Size: dataStart + int64(len(packed)) + digestSize}
 	for i := range t.Sections {
 		s := &t.Sections[i]
 		for j := range s.Tensors {
 			x, err := readTensor(r, s.Name, &s.Tensors[j])
 			if err != nil {
-				return nil, corrupt(dataAt, "tensor %q of section %q: %v", s.Tensors[j].Name, s.Name, err)
+				return nil, corrupt(dataStart, "tensor %q of section %q: %v", s.Tensors[j].Name, s.Name, err)
 			}
 			if x != nil {
 				f.Tensors = append(f.Tensors, *x)
@@ -75,16 +76,16 @@ func decodeTensors(t *table, p prelude, digest string, packed []byte) (*File, er
 	}
 	switch n, err := io.ReadFull(r, make([]byte, 1)); {
 	case n != 0:
-		return nil, corrupt(dataAt, "the file has more tensor bytes than the header lists")
+		return nil, corrupt(dataStart, "the file has more tensor bytes than the header lists")
 	case !errors.Is(err, io.EOF):
-		return nil, corrupt(dataAt, "decompress the tensors: %v", err)
+		return nil, corrupt(dataStart, "decompress the tensors: %v", err)
 	}
 	return f, nil
 }
 
-// pieceSize is the number of bytes that are decompressed at a time. If a header claims that
-// a tensor is larger than its content, reading it allocates at most this much more memory
-// than the content needs.
+// pieceSize is the number of bytes that are decompressed at a time. The memory for a tensor
+// grows as pieces are read, so a header that claims more elements than the file holds does
+// not allocate memory for them.
 const pieceSize = 1 << 20
 
 // readTensor reads the tensor of an entry and verifies its checksum. It returns nil for a
@@ -127,9 +128,9 @@ func readTensor(r io.Reader, section string, e *tensorEntry) (*Tensor, error) {
 	return x, nil
 }
 
-// grow returns values with capacity for at least n more elements. It doubles the capacity up
-// to total, the final number of elements, so that memory grows only with the bytes that
-// were read.
+// grow returns values with capacity for at least n more elements. It doubles the capacity, up
+// to total, the final number of elements, so the memory is at most in proportion to the bytes
+// that were read.
 func grow[T any](values []T, n, total int) []T {
 	if cap(values)-len(values) >= n {
 		return values

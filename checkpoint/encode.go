@@ -70,8 +70,8 @@ func (x *Tensor) entry() tensorEntry {
 	return e
 }
 
-// encode writes the container. t must list the tensors in the order of the slice; encode
-// sets their checksums in t.
+// encode writes the container. The table must list the tensors in the order of the slice.
+// encode sets their checksums in the table.
 func encode(w io.Writer, t *table, tensors []*Tensor) error {
 	size := 0
 	for _, x := range tensors {

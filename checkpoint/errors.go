@@ -7,7 +7,8 @@ var (
 	ErrCorrupt error = fileError("not an intact .bnz file")
 	// ErrVersion reports that a file has a version that this reader does not know.
 	ErrVersion error = fileError("unknown .bnz version")
-	// ErrUnsupported reports that a file needs something that this reader lacks.
+	// ErrUnsupported reports that a file has a required section that this version does not
+	// know.
 	ErrUnsupported error = fileError("the file needs a newer bnkit")
 )
 
@@ -21,8 +22,8 @@ func (e fileError) BadInput() bool { return true }
 
 // FormatError reports what is wrong with a file, and where. It matches ErrCorrupt.
 type FormatError struct {
-	Offset int64  // position in bytes at which the damage was noticed
-	Reason string // what was found and what was expected
+	Offset int64  // where the damaged part begins or the file ends, in bytes
+	Reason string // what is wrong
 }
 
 func (e *FormatError) Error() string {

@@ -23,8 +23,8 @@ func WriteFile(path string, f *File) error {
 }
 
 // ReadFile reads and verifies the .bnz file at path. It recognises a file of another format
-// by its first bytes, without reading the rest. The error names the path and wraps an error
-// of the file system or of Decode.
+// by its first bytes, without reading the rest. Every error names the path. Errors of the file
+// system and of Decode are wrapped.
 func ReadFile(path string) (*File, error) {
 	r, err := Open(path)
 	if err != nil {
@@ -46,8 +46,8 @@ type Reader struct {
 	t      *table
 }
 
-// Open opens the .bnz file at path and reads and verifies its header. It returns the same
-// errors as ReadFile. The caller must call Close.
+// Open opens the .bnz file at path and reads and verifies its header. It returns the errors of
+// ReadFile except ErrUnsupported, which Read returns. The caller must call Close.
 func Open(path string) (*Reader, error) {
 	file, err := open(path)
 	if err != nil {
@@ -160,7 +160,7 @@ type TensorInfo struct {
 
 // ReadInfo reads and verifies the header of the .bnz file at path, without reading the
 // bytes of the tensors. It lists all sections, including those that this version does
-// not know. It returns the same errors as ReadFile.
+// not know. It returns the errors of ReadFile except ErrUnsupported.
 func ReadInfo(path string) (*Info, error) {
 	r, err := Open(path)
 	if err != nil {

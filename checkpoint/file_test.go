@@ -43,7 +43,7 @@ func TestReadRefusesOtherFiles(t *testing.T) {
 		for reader, err := range map[string]error{"ReadFile": errorOf(ReadFile(path)), "ReadInfo": errorOf(ReadInfo(path))} {
 			var format *FormatError
 			if !errors.As(err, &format) || !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), path) {
-				t.Errorf("%s of file %q: %v, want a *FormatError and the path", reader, name, err)
+				t.Errorf("%s of file %q: got error %v, want a *FormatError and the path", reader, name, err)
 			}
 		}
 		runtime.ReadMemStats(&after)

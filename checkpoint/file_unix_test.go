@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// TestWriteFailsHalfway makes the system refuse the second half of a file, as a full disk
-// would. The old file must stay, and no other file may be left.
+// TestWriteFailsHalfway makes the system refuse what a file has beyond the size of the old one,
+// as a full disk would. The old file must stay, and no other file may be left.
 func TestWriteFailsHalfway(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "ckpt.bnz")
@@ -31,11 +31,11 @@ func TestWriteFailsHalfway(t *testing.T) {
 	})
 	after, err := os.ReadFile(path)
 	if err != nil || !bytes.Equal(after, before) {
-		t.Errorf("the file has %d bytes, %v; want the %d bytes of the old file", len(after), err, len(before))
+		t.Errorf("the file has %d bytes, error %v; want the %d bytes of the old file", len(after), err, len(before))
 	}
 	entries, err := os.ReadDir(dir)
 	if err != nil || len(entries) != 1 {
-		t.Errorf("the directory holds %v, %v; want one file", entries, err)
+		t.Errorf("the directory holds %v, error %v; want one file", entries, err)
 	}
 
 	// The same write succeeds without the limit, so the limit made it fail.

@@ -94,9 +94,9 @@ func TestInitialiserVectors(t *testing.T) {
 	}
 }
 
-// TestNetworkVectors draws the networks of whose tensors FORMAT.md has the hash. The hashes were
-// computed by the reader in testdata. In short mode, the test leaves out networks of more than
-// maxShortNetwork parameters, which take long on an emulated processor.
+// TestNetworkVectors draws the networks for which FORMAT.md has a hash of all tensors. The
+// reader in testdata computed the hashes. In short mode, the test leaves out networks of more
+// than maxShortNetwork parameters, which take long on an emulated processor.
 func TestNetworkVectors(t *testing.T) {
 	const maxShortNetwork = 2_000_000
 	format, err := os.ReadFile("FORMAT.md")
@@ -130,21 +130,21 @@ func TestNetworkVectors(t *testing.T) {
 			names[i] = params.Tensors[i].Name
 		}
 		slices.Sort(names)
-		all := sha256.New()
+		sum := sha256.New()
 		for _, name := range names {
-			if err := binary.Write(all, binary.LittleEndian, params.Named(name)); err != nil {
+			if err := binary.Write(sum, binary.LittleEndian, params.Named(name)); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if got := hex.EncodeToString(all.Sum(nil)); got != want {
-			t.Errorf("the SHA-256 is %s: %s", got, line)
+		if got := hex.EncodeToString(sum.Sum(nil)); got != want {
+			t.Errorf("the SHA-256 is %s, want %s: %s", got, want, line)
 		}
 	}
 	if vectors != 16 {
 		t.Errorf("FORMAT.md has %d vectors of whole networks, want 16", vectors)
 	}
 	if !t.Failed() {
-		t.Logf("%d hashes equal", drawn)
+		t.Logf("the hashes of %d networks are equal", drawn)
 	}
 }
 

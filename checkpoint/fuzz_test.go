@@ -7,7 +7,7 @@ import (
 	"bnkit/checkpoint/alloctest"
 )
 
-// maxFuzz bounds the size of inputs. Larger inputs do not reach other code.
+// maxFuzz bounds the size of inputs in bytes. Larger inputs would only make fuzzing slower.
 const maxFuzz = 1 << 16
 
 // addSeeds adds the golden files and small files to the corpus.
@@ -21,7 +21,7 @@ func addSeeds(f *testing.F) {
 	}
 	f.Add(encoded(f, &File{}))
 	f.Add([]byte(magic))
-	f.Add(withTable(`{"sections":[{"name":"bn","tensors":[{"name":"a","type":"f64","shape":[1]}]}]}`, make([]byte, 8), 8))
+	f.Add(fileWithHeader(`{"sections":[{"name":"bn","tensors":[{"name":"a","type":"f64","shape":[1]}]}]}`, make([]byte, 8), 8))
 }
 
 // FuzzDecode decodes arbitrary bytes. A file that is accepted must stay the same when it is
@@ -41,7 +41,7 @@ func FuzzDecodeFixed(f *testing.F) {
 	addSeeds(f)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if len(b) >= preludeSize+digestSize && len(b) <= maxFuzz {
-			fix(b)
+			fixContainer(b)
 			checkRoundTrip(t, b)
 		}
 	})
@@ -52,9 +52,9 @@ func FuzzDecodeFixed(f *testing.F) {
 func FuzzHeader(f *testing.F) {
 	data := make([]byte, 24)
 	for _, header := range []string{
-		tensorsOf("bn", `{"name":"a","type":"f32","shape":[2,3],"crc32c":2231102702}`),
-		tensorsOf("stats", `{"name":"a","type":"f64","shape":[3],"crc32c":2231102702}`),
-		tensorsOf("bn", `{"name":"a","type":"f32","shape":[1],"crc32c":1214729159},{"name":"b","type":"f32","shape":[5],"crc32c":3167049278}`),
+		headerWithTensors("bn", `{"name":"a","type":"f32","shape":[2,3],"crc32c":2231102702}`),
+		headerWithTensors("stats", `{"name":"a","type":"f64","shape":[3],"crc32c":2231102702}`),
+		headerWithTensors("bn", `{"name":"a","type":"f32","shape":[1],"crc32c":1214729159},{"name":"b","type":"f32","shape":[5],"crc32c":3167049278}`),
 		`{"arch":"resnet-20","seed":18446744073709551615,"input":[3,32,32],"config":{"lr":0.1},"provenance":[{"action":"train"}],"sections":[]}`,
 		`{"seed":1,"sections":[],"SEED":2}`,
 		`{"sections":[{"name":"future","required":false,"tensors":[]},{"name":"bn"}]}`,
@@ -64,14 +64,14 @@ func FuzzHeader(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, header, data []byte) {
 		if len(header)+len(data) <= maxFuzz {
-			checkRoundTrip(t, withTable(string(header), data, uint64(len(data))))
+			checkRoundTrip(t, fileWithHeader(string(header), data, uint64(len(data))))
 		}
 	})
 }
 
-// maxDecoded returns the number of bytes that decoding b may allocate: 16 MB, 64 times the
-// size of the header and 4 times the size of the tensors, both uncompressed. The prelude
-// bounds these sizes.
+// maxDecoded returns the number of bytes that decoding b may allocate: 16 MB plus 64 times the
+// size of the header and 4 times the size of the tensors, both uncompressed, or 1 MB if the
+// prelude is wrong. The prelude bounds these sizes.
 func maxDecoded(b []byte) int {
 	p, err := parsePrelude(b, int64(len(b)))
 	if err != nil {
@@ -80,8 +80,8 @@ func maxDecoded(b []byte) int {
 	return 16<<20 + 64*int(p.headerSize) + 4*int(p.dataSize)
 }
 
-// checkRoundTrip decodes b, which must not allocate more than maxDecoded, and, if that
-// succeeds, checks that the file does not change when it is encoded and decoded again.
+// checkRoundTrip decodes b and checks that this allocates at most maxDecoded(b) bytes. If b
+// can be decoded, the file must not change when it is encoded and decoded again.
 func checkRoundTrip(t *testing.T, b []byte) {
 	var file *File
 	var err error
@@ -91,6 +91,6 @@ func checkRoundTrip(t *testing.T, b []byte) {
 	}
 	again, err := Decode(encoded(t, file))
 	if err != nil || !equalFiles(again, file) {
-		t.Errorf("first read as %+v, then as %+v, %v", file, again, err)
+		t.Errorf("the file was read as %+v, and after encoding as %+v, error %v; want no change", file, again, err)
 	}
 }

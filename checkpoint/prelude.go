@@ -14,7 +14,7 @@ const (
 	preludeSize = 44
 	digestSize  = 32
 
-	maxHeader = 8 << 20 // uncompressed bytes; the header of a resume state of ResNet-6002 with all tensors trained has 4 MB
+	maxHeader = 8 << 20 // uncompressed bytes; the header of a resume state of ResNet-6002 with all tensors trained by SGD has 4 MB
 	maxData   = 8 << 30 // uncompressed bytes
 
 	// Above freeData, a file may have at most maxRatio uncompressed bytes for each
@@ -26,13 +26,14 @@ const (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// prelude is the fixed part of the container.
+// prelude is the part of fixed size that begins the container.
 type prelude struct {
 	headerStored, headerSize uint32 // compressed, uncompressed
 	dataStored, dataSize     uint64 // compressed, uncompressed
 	headerCRC                uint32 // CRC-32C of the compressed header
 }
 
+// append appends the encoded prelude, with its CRC-32C, to an empty slice.
 func (p *prelude) append(b []byte) []byte {
 	b = append(b, magic...)
 	b = binary.LittleEndian.AppendUint32(b, version)
@@ -79,9 +80,9 @@ func parsePrelude(b []byte, fileSize int64) (prelude, error) {
 func (p *prelude) checkSizes() error {
 	switch {
 	case p.headerSize > maxHeader || p.headerStored > 2*maxHeader:
-		return fmt.Errorf("the header has %d bytes, stored as %d; the limit is %d bytes", p.headerSize, p.headerStored, maxHeader)
+		return fmt.Errorf("the header has %d bytes, stored as %d; the limits are %d and %d bytes", p.headerSize, p.headerStored, maxHeader, 2*maxHeader)
 	case p.dataSize > maxData || p.dataStored > 2*maxData:
-		return fmt.Errorf("the tensors have %d bytes, stored as %d; the limit is %d bytes", p.dataSize, p.dataStored, int64(maxData))
+		return fmt.Errorf("the tensors have %d bytes, stored as %d; the limits are %d and %d bytes", p.dataSize, p.dataStored, int64(maxData), int64(2*maxData))
 	case p.dataSize > freeData+maxRatio*p.dataStored:
 		return fmt.Errorf("the tensors have %d bytes, stored as %d; the limit is %d bytes plus %d times the stored bytes",
 			p.dataSize, p.dataStored, freeData, maxRatio)

@@ -11,17 +11,18 @@ import (
 )
 
 // resNetTensors returns tensors of a CIFAR ResNet of the given depth with option-B
-// shortcuts, filled with noise. If all is set, they are the tensors of a resume state with
-// everything trained, and otherwise only the BatchNorms' γ and β. Noise does not compress, so the
-// size of the file depends on the format alone. The noise repeats after 65,536 numbers,
-// which is enough for the 64,736 parameters of the BatchNorms of ResNet-866.
+// shortcuts. If all is set, they are the tensors of a resume state with everything trained by
+// SGD, and otherwise only the BatchNorms' γ and β. The parameters and moments are noise, which
+// does not compress, so the size of the file depends on the format alone. The noise repeats
+// after 65,536 numbers, which is enough for the 64,736 parameters of the BatchNorms of
+// ResNet-866. The statistics are 0.
 func resNetTensors(depth int, all bool) []Tensor {
 	r := rand.New(rand.NewPCG(1, uint64(depth)))
 	noise := make([]float32, 1<<16)
 	for i := range noise {
 		noise[i] = float32(r.NormFloat64())
 	}
-	noise64 := make([]float64, 64)
+	zeros64 := make([]float64, 64)
 	next := 0
 	var tensors []Tensor
 	add := func(section, name string, shape ...int) {
@@ -34,7 +35,7 @@ func resNetTensors(depth int, all bool) []Tensor {
 			next = 0
 		}
 		if section == SectionStats {
-			x.Float64 = noise64[:n]
+			x.Float64 = zeros64[:n]
 		} else {
 			x.Float32 = noise[next:][:n]
 			next += n
@@ -88,28 +89,28 @@ func TestSizes(t *testing.T) {
 			parameters += len(f.Tensors[i].Float32)
 		}
 		if parameters != c.parameters {
-			t.Fatalf("resnet-%d: %d parameters, want %d", c.depth, parameters, c.parameters)
+			t.Fatalf("resnet-%d: got %d parameters, want %d", c.depth, parameters, c.parameters)
 		}
 		runtime.GOMAXPROCS(1)
 		b := encoded(t, f)
 		runtime.GOMAXPROCS(4)
 		if !bytes.Equal(encoded(t, f), b) {
-			t.Errorf("resnet-%d: the bytes depend on the number of threads", c.depth)
+			t.Errorf("resnet-%d: the bytes for 1 and 4 threads differ, want equal bytes", c.depth)
 		}
 		t.Logf("resnet-%d: %d tensors, %d bytes, %d of them parameters", c.depth, len(f.Tensors), len(b), 4*parameters)
 		if len(b) >= c.limit {
-			t.Errorf("resnet-%d: %d bytes, want below %d", c.depth, len(b), c.limit)
+			t.Errorf("resnet-%d: the file has %d bytes, want fewer than %d", c.depth, len(b), c.limit)
 		}
 		if got, err := Decode(b); err != nil || !equalFiles(got, f) {
-			t.Errorf("resnet-%d: the decoded file differs; error %v", c.depth, err)
+			t.Errorf("resnet-%d: the decoded file differs (error %v), want the encoded one", c.depth, err)
 		}
 	}
 }
 
-// TestLargestHeader checks that the largest header that bnkit writes is well within the
-// limits. It belongs to a resume state of ResNet-6002 with everything trained. A header
-// 1.5 times as long must still be accepted.
-func TestLargestHeader(t *testing.T) {
+// TestDeepestResNet checks that the header of a resume state of ResNet-6002, the deepest CIFAR
+// ResNet, with everything trained by SGD, is well within the limits: a header 1.5 times as long
+// must still be accepted.
+func TestDeepestResNet(t *testing.T) {
 	const sections = 5
 	tensors := resNetTensors(6002, true)
 	var header table
@@ -118,7 +119,7 @@ func TestLargestHeader(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(header.Sections) != sections {
-		t.Fatalf("%d sections, want %d", len(header.Sections), sections)
+		t.Fatalf("the header has %d sections, want %d", len(header.Sections), sections)
 	}
 	for i := range header.Sections {
 		for j := range header.Sections[i].Tensors {

@@ -15,7 +15,7 @@ type ticks struct {
 	maxSteps int  // 0 for 7
 }
 
-// step returns the distance of labels, in the unit that they show.
+// step returns the distance between labels, in the unit that they show.
 func (t ticks) step(low, high float64) float64 {
 	maxSteps := t.maxSteps
 	if maxSteps == 0 {
@@ -29,6 +29,7 @@ func (t ticks) step(low, high float64) float64 {
 	return step
 }
 
+// unit returns the number by which values are multiplied for labels.
 func (t ticks) unit() float64 {
 	if t.percent {
 		return 100
@@ -42,14 +43,14 @@ func (t ticks) Ticks(low, high float64) []plot.Tick {
 	if t.percent {
 		suffix = "%"
 	}
-	var marks []plot.Tick
+	var all []plot.Tick
 	first, last := math.Ceil(low*unit/step*(1-1e-12)), math.Floor(high*unit/step*(1+1e-12))
 	for i := 0.0; i <= last-first; i++ {
 		value := (first+i)*step + 0 // adding 0 turns -0 into 0
 		// %.6g hides the rounding error of products such as 3 × 0.1.
-		marks = append(marks, plot.Tick{Value: value / unit, Label: fmt.Sprintf("%.6g%s", value, suffix)})
+		all = append(all, plot.Tick{Value: value / unit, Label: fmt.Sprintf("%.6g%s", value, suffix)})
 	}
-	return marks
+	return all
 }
 
 // shareAxis makes the vertical axis show shares in percent. It begins at 0 and ends at the
@@ -85,21 +86,21 @@ func (t logTicks) Ticks(low, high float64) []plot.Tick {
 	decades := high - low
 	stride := max(1, int(math.Ceil(decades/float64(t.maxLabels)))) // of labelled powers
 	crowded := math.Floor(3*decades)+1 > float64(t.maxLabels)
-	var marks []plot.Tick
+	var all []plot.Tick
 	for power := int(math.Floor(low)); power <= int(math.Ceil(high)); power++ {
 		for _, digit := range []float64{1, 2, 5} {
 			exponent := float64(power) + math.Log10(digit)
 			if exponent < low-1e-9 || exponent > high+1e-9 || digit != 1 && stride > 1 {
 				continue
 			}
-			mark := plot.Tick{Value: exponent}
+			tick := plot.Tick{Value: exponent}
 			if digit == 1 && power%stride == 0 || !crowded {
-				mark.Label = fmt.Sprintf("%.6g", digit*math.Pow10(power))
+				tick.Label = fmt.Sprintf("%.6g", digit*math.Pow10(power))
 			}
-			marks = append(marks, mark)
+			all = append(all, tick)
 		}
 	}
-	return marks
+	return all
 }
 
 // relabelled places ticks like its Ticker, but gives all labelled ticks the same label. A label of
@@ -111,16 +112,17 @@ type relabelled struct {
 
 // Ticks implements plot.Ticker.
 func (r relabelled) Ticks(low, high float64) []plot.Tick {
-	marks := slices.Clone(r.Ticker.Ticks(low, high))
-	for i := range marks {
-		if marks[i].Label != "" {
-			marks[i].Label = r.label
+	all := slices.Clone(r.Ticker.Ticks(low, high))
+	for i := range all {
+		if all[i].Label != "" {
+			all[i].Label = r.label
 		}
 	}
-	return marks
+	return all
 }
 
-// roundUp returns the smallest 1, 2 or 5 times a power of ten that is at least x.
+// roundUp returns the smallest 1, 2 or 5 times a power of ten that is at least x, or 1 if x is
+// not positive and finite.
 func roundUp(x float64) float64 {
 	if !(x > 0) || math.IsInf(x, 0) {
 		return 1

@@ -88,14 +88,14 @@ func blockOf(l *analysis.Layer) string {
 	return parts[0]
 }
 
-// depth is the horizontal axis of pictures by layer. If all runs have the same layers, each layer
-// has its own position, and blocks have labels. If the runs only have the same number of stages,
-// all stages are equally wide. Otherwise all networks are equally wide.
+// depth is the horizontal axis of figures with a value for each layer. If all runs have the same
+// layers, each layer has its own position, and blocks have labels. If the runs only have the same
+// number of stages, all stages are equally wide. Otherwise all networks are equally wide.
 type depth struct {
 	layers []analysis.Layer // of the first run
 	stages []stage          // of the first run, without sizes that differ between runs
 	same   bool             // whether all runs have the same layers
-	staged bool             // whether all runs have the same number of stages, and several
+	staged bool             // whether all runs have the same number of stages, above 1
 }
 
 // depthOf returns the axis for the runs whose reports have the values to be drawn. ok reports
@@ -207,12 +207,12 @@ func blockTicks(layers []analysis.Layer, length vg.Length, size func(string) vg.
 		}
 		blocks = append(blocks, block{name, float64(first+i+1) / 2})
 	}
-	marksEvery := func(every int) (marks plot.ConstantTicks, fits bool) {
+	labelEvery := func(every int) (all plot.ConstantTicks, fits bool) {
 		fits = true
 		taken := vg.Length(-1e9)
 		numbered := 0
 		for i, b := range blocks {
-			mark := plot.Tick{Value: b.middle}
+			tick := plot.Tick{Value: b.middle}
 			center, half := length*vg.Length(b.middle)/vg.Length(len(layers)), size(b.name)/2+vg.Points(2)
 			isNumbered := strings.ContainsAny(b.name, "0123456789")
 			wanted := isNumbered && numbered%every == 0
@@ -223,17 +223,17 @@ func blockTicks(layers []analysis.Layer, length vg.Length, size func(string) vg.
 			}
 			if wanted {
 				fits = fits && center-half >= taken
-				mark.Label, taken = b.name, center+half
+				tick.Label, taken = b.name, center+half
 			}
-			marks = append(marks, mark)
+			all = append(all, tick)
 		}
-		return marks, fits
+		return all, fits
 	}
 	for power := 1; ; power *= 10 {
 		for _, digit := range []int{1, 2, 5} {
-			marks, fits := marksEvery(digit * power)
+			all, fits := labelEvery(digit * power)
 			if fits || digit*power > len(blocks) {
-				return marks
+				return all
 			}
 		}
 	}

@@ -72,11 +72,11 @@ func TestRoles(t *testing.T) {
 	}
 	f := gradients([]Run{{Name: "a", Report: r}, {Name: "b", Report: r}})
 	if len(f.panels) != 6 || f.columns != 2 {
-		t.Errorf("%d panels in %d columns, want 6 in 2, with a row for each of 3 kinds", len(f.panels), f.columns)
+		t.Errorf("got %d panels in %d columns, want 6 in 2, with a row for each of 3 kinds", len(f.panels), f.columns)
 	}
 }
 
-// TestBlockTicks checks that labels do not overlap and are equally spaced.
+// TestBlockTicks checks that labels are equally spaced and that there are as many as fit.
 func TestBlockTicks(t *testing.T) {
 	r := report(3*60, 0.6)
 	size := func(string) vg.Length { return 40 }

@@ -100,8 +100,9 @@ type trend struct {
 	below bool // whether labels are below the marks
 }
 
-// comparableRuns divides the runs into groups whose members differ only in seed, depth and width.
-// It also returns a text for each group, with the properties in which the groups differ.
+// comparableRuns divides the runs into groups whose members differ only in seed, depth, width
+// and settings that do not change results. It also returns a text for each group, with the
+// properties in which the groups differ.
 func comparableRuns(runs []Run) (groups [][]Run, texts []string) {
 	summaries := make([]*analysis.Summary, len(runs))
 	for i, r := range runs {

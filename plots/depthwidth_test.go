@@ -116,7 +116,7 @@ func TestDepthWidth(t *testing.T) {
 	_, widest := ends(colors[1], deepest.Y, deepest.Y+1) // in the row of the deepest, which has the same accuracy
 	radius := 1.2 * float64(markRadius) * dpi / 72
 	if got, want := float64(deepest.X)-radius, float64(narrowest.X+widest.X)/2; math.Abs(got-want) > 3 || narrowest.Y < deepest.Y+300 {
-		t.Errorf("the deepest network is drawn at x = %v, want %v, halfway between %v and %v", got, want, narrowest, widest)
+		t.Errorf("the deepest network is drawn at x = %v in row %d, want x = %v, halfway between %v and %v, at least 300 rows above the former", got, deepest.Y, want, narrowest, widest)
 	}
 }
 

@@ -35,8 +35,8 @@ func (r Run) style() mark { return markOf(r.index) }
 // gradient_layers and sensitivity, whose file names end in the name of the run if there are
 // several. A picture is 8 inches wide and 5 inches high (1600×1000 pixels), or higher if it has
 // a long legend or many panels. Runs of the same name are numbered. The error is a *ReportError
-// if a report contradicts itself, or an error of the file system. Pictures written before the
-// error remain.
+// if a report is invalid, or an error of the file system. Pictures written before the error
+// remain.
 func Draw(dir string, runs []Run, format Format) ([]string, error) {
 	if _, err := os.Stat(dir); err != nil {
 		return nil, fmt.Errorf("draw: %w", err)
@@ -156,7 +156,8 @@ func unused(name, format string, taken map[string]bool) string {
 	return free
 }
 
-// fileName returns the name of a run as part of a file name.
+// fileName returns the name of a run or layer with _ in place of characters that file names
+// cannot have.
 func fileName(name string) string {
 	return strings.Map(func(r rune) rune {
 		if strings.ContainsRune(`/\:*?"<>| `, r) {

@@ -34,9 +34,9 @@ type endings []ending
 // Sizes of labels, in points.
 const (
 	endingText     = 8
-	endingHeight   = 9.5 // smallest distance between labels
+	endingHeight   = 9.5 // smallest distance between the middles of labels
 	endingJoin     = 10  // length of the line from the panel to the label
-	maxEndingWidth = 150
+	maxEndingWidth = 150 // longer names are in the legend instead
 )
 
 // widest returns the width of the widest label.

@@ -16,7 +16,7 @@ import (
 )
 
 // A picture is 1600×1000 pixels, or taller if its header would leave less than panelsHeight
-// for all panels, or less than panelHeight for each.
+// for all panels, or less than panelHeight for each row of panels.
 const (
 	width, height = 8 * vg.Inch, 5 * vg.Inch
 	panelsHeight  = 3.2 * vg.Inch

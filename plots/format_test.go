@@ -33,7 +33,7 @@ func TestSVG(t *testing.T) {
 			}
 			name := filepath.Base(path)
 			if first, ok := bytesOf[name]; ok && !bytes.Equal(first, b) {
-				t.Errorf("%s has different bytes when it is drawn again", name)
+				t.Errorf("%s has different bytes when it is drawn again, want the same", name)
 			}
 			bytesOf[name] = b
 		}

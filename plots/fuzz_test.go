@@ -13,9 +13,8 @@ import (
 
 // FuzzReport reads arbitrary bytes as an analysis.json, and other bytes as rows of a
 // metrics.jsonl, and composes the pictures of what check accepts. Some inputs also draw one of
-// them; drawing takes far longer than the rest. Reading the report must not allocate more than
-// 4 MB and 800 times its size. An accepted report must not change when it is written and read
-// again.
+// them; drawing takes far longer than the rest. Reading the report must allocate at most 4 MiB
+// plus 800 times its size. An accepted report must not change when it is written and read again.
 func FuzzReport(f *testing.F) {
 	row := []byte(`{"epoch":1,"learning_rate":0.1,"train_loss":2,"test_loss":2.3,"test_accuracy":0.3,"validation_loss":1,"validation_accuracy":0.5,"validation_examples":9,"seconds":2,` +
 		`"gradients":{"batches":2,"examples":64,"statistics":"batch","kinds":{"gamma":{"mean":0.1,"parameters":3,"trained":3,"layers":{"bn":0.1}}}}}`)
@@ -48,14 +47,14 @@ func FuzzReport(f *testing.F) {
 			run.Report = &r
 			checkReportRoundTrip(t, &r)
 		}
-		at := 0
+		index := 0
 		for name, f := range pictures(withDistinctNames([]Run{run})) {
-			if at == int(picture) {
+			if index == int(picture) {
 				if _, err := f.encode(SVG); err != nil {
 					t.Errorf("%s: %v", name, err)
 				}
 			}
-			at++
+			index++
 		}
 	})
 }
@@ -72,6 +71,6 @@ func checkReportRoundTrip(t *testing.T, r *analysis.Report) {
 		t.Fatalf("%s: %v", first, err)
 	}
 	if second, err := json.Marshal(again); err != nil || !bytes.Equal(first, second) {
-		t.Errorf("%s was read as %s, %v", first, second, err)
+		t.Errorf("%s was read as %s, error %v; want no change", first, second, err)
 	}
 }

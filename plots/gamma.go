@@ -13,13 +13,13 @@ import (
 	"bnkit/analysis"
 )
 
-// gammaLayers draws the quantiles of γ of each layer. The last layers of blocks have their own
-// panel. Layers of 16 channels have too few γ for histograms.
+// gammaLayers draws the quantiles of γ of each layer, because layers of 16 channels have too few
+// γ for histograms. The last layers of blocks have their own panel.
 func gammaLayers(run Run) *figure {
 	return quantileLayers(run, "γ", func(l *analysis.Layer) []float64 { return l.Gamma.Quantiles })
 }
 
-// betaLayers draws the quantiles of β like gammaLayers.
+// betaLayers draws the quantiles of β like gammaLayers. It returns nil if a layer has none.
 func betaLayers(run Run) *figure {
 	if run.Report == nil {
 		return nil
@@ -36,8 +36,8 @@ func betaLayers(run Run) *figure {
 	return f
 }
 
-// quantileLayers draws the quantiles of γ or of β, which levels returns for a layer.
-func quantileLayers(run Run, symbol string, levels func(*analysis.Layer) []float64) *figure {
+// quantileLayers draws the quantiles of γ or of β, which values returns for a layer.
+func quantileLayers(run Run, symbol string, values func(*analysis.Layer) []float64) *figure {
 	runs := []Run{run}
 	d, ok := depthOf(runs, func(*analysis.Report) bool { return true })
 	if !ok {
@@ -46,7 +46,7 @@ func quantileLayers(run Run, symbol string, levels func(*analysis.Layer) []float
 	f := &figure{title: title("Where "+symbol+" ends up, layer by layer", runs), scope: network(runs), note: nearZeroText(run.Report)}
 	var all []quantiles
 	for kind := range roleNames {
-		q := quantiles{run.Report, levels, d, role(kind), colors[0].(color.RGBA)}
+		q := quantiles{run.Report, values, d, role(kind), colors[0].(color.RGBA)}
 		if q.role == shortcut {
 			q.color = colors[green].(color.RGBA)
 		}
@@ -72,7 +72,7 @@ func quantileLayers(run Run, symbol string, levels func(*analysis.Layer) []float
 		}
 		p := newPanel("", name)
 		d.axis(p, 1, len(f.panels) == 0)
-		p.Add(zero, q)
+		p.Add(zeroLine, q)
 		f.panels = append(f.panels, panel{p, 1})
 	}
 	sameY(f.panels)
@@ -80,8 +80,8 @@ func quantileLayers(run Run, symbol string, levels func(*analysis.Layer) []float
 	return f
 }
 
-// zero is the line of γ = 0 or β = 0.
-var zero = horizontal{y: 0, style: draw.LineStyle{Color: darkGrey, Width: vg.Points(0.8)}}
+// zeroLine is the line of γ = 0 or β = 0.
+var zeroLine = horizontal{y: 0, style: draw.LineStyle{Color: darkGrey, Width: vg.Points(0.8)}}
 
 // nearZeroText returns a sentence with the shares of all γ that are near zero.
 func nearZeroText(r *analysis.Report) string {
@@ -106,7 +106,7 @@ func sharesText(symbol string, thresholds, shares []float64) string {
 // quantiles is a plotter of the quantiles of γ or β, with a column for each layer of a role.
 type quantiles struct {
 	r      *analysis.Report
-	levels func(*analysis.Layer) []float64 // returns the quantiles of a layer
+	values func(*analysis.Layer) []float64 // returns the quantiles of a layer
 	d      depth
 	role   role
 	color  color.RGBA
@@ -138,19 +138,19 @@ func (q quantiles) Plot(c draw.Canvas, p *plot.Plot) {
 	x, y := p.Transforms(&c)
 	for i := range q.r.Layers {
 		l := &q.r.Layers[i]
-		if roleOf(l) != q.role || q.levels(l) == nil {
+		if roleOf(l) != q.role || q.values(l) == nil {
 			continue
 		}
-		position, levels := q.d.position(q.r, i), q.levels(l)
-		if slices.ContainsFunc(levels, func(v float64) bool { return !finite(v) }) {
+		position, values := q.d.position(q.r, i), q.values(l)
+		if slices.ContainsFunc(values, func(v float64) bool { return !finite(v) }) {
 			continue
 		}
 		left, right := x(position-0.4), x(position+0.4)
-		end := len(levels) - 1
-		c.StrokeLine2(draw.LineStyle{Color: q.color, Width: vg.Points(whisker)}, x(position), y(levels[0]), x(position), y(levels[end]))
-		fill(&c, q.shade(mostShade), left, y(levels[1]), right, y(levels[end-1]))
-		fill(&c, q.shade(halfShade), left, y(levels[2]), right, y(levels[end-2]))
-		median := y(levels[len(levels)/2])
+		end := len(values) - 1
+		c.StrokeLine2(draw.LineStyle{Color: q.color, Width: vg.Points(whisker)}, x(position), y(values[0]), x(position), y(values[end]))
+		fill(&c, q.shade(mostShade), left, y(values[1]), right, y(values[end-1]))
+		fill(&c, q.shade(halfShade), left, y(values[2]), right, y(values[end-2]))
+		median := y(values[len(values)/2])
 		c.StrokeLine2(draw.LineStyle{Color: color.Black, Width: vg.Points(1.6)}, left, median, right, median)
 	}
 }
@@ -159,15 +159,15 @@ func (q quantiles) Plot(c draw.Canvas, p *plot.Plot) {
 func (q quantiles) DataRange() (xmin, xmax, ymin, ymax float64) {
 	var s series
 	for i := range q.r.Layers {
-		if l := &q.r.Layers[i]; roleOf(l) == q.role && q.levels(l) != nil {
-			position, levels := q.d.position(q.r, i), q.levels(l)
-			s.x, s.y = append(s.x, position, position), append(s.y, levels[0], levels[len(levels)-1])
+		if l := &q.r.Layers[i]; roleOf(l) == q.role && q.values(l) != nil {
+			position, values := q.d.position(q.r, i), q.values(l)
+			s.x, s.y = append(s.x, position, position), append(s.y, values[0], values[len(values)-1])
 		}
 	}
 	return s.DataRange()
 }
 
-// maxBins is the largest number of bars in a histogram of γ.
+// maxBins is about the largest number of bars in a histogram of γ.
 const maxBins = 32
 
 // gammaHistogram draws the histogram of all γ, and beside it the histogram of each stage.
@@ -241,13 +241,13 @@ type histogram struct {
 // different sides of zero.
 func (h histogram) coarser(limit int) histogram {
 	join := (len(h.counts) + limit - 1) / limit
-	zero := 0 // index of the edge at zero
-	for zero < len(h.edges)-1 && h.edges[zero] < 0 {
-		zero++
+	zeroEdge := 0 // index of the edge at 0
+	for zeroEdge < len(h.edges)-1 && h.edges[zeroEdge] < 0 {
+		zeroEdge++
 	}
 	c := histogram{edges: h.edges[:1:1], color: h.color}
 	for bin, n := range h.counts {
-		if bin == 0 || (bin-zero)%join == 0 {
+		if bin == 0 || (bin-zeroEdge)%join == 0 {
 			c.counts, c.edges = append(c.counts, 0), append(c.edges, 0)
 		}
 		c.counts[len(c.counts)-1] += n
@@ -275,7 +275,7 @@ func (h histogram) Plot(c draw.Canvas, p *plot.Plot) {
 			fill(&c, h.color, left+gap, y(0), right-gap, y(float64(n)/total))
 		}
 	}
-	c.StrokeLine2(zero.style, x(0), c.Min.Y, x(0), c.Max.Y)
+	c.StrokeLine2(zeroLine.style, x(0), c.Min.Y, x(0), c.Max.Y)
 }
 
 // DataRange implements plot.DataRanger.

@@ -47,7 +47,7 @@ func TestGammaHistogram(t *testing.T) {
 	r.Layers[0].Gamma.Histogram = []int{16, 0, 0}
 	f := gammaHistogram(Run{Report: r})
 	if len(f.panels) != 4 || f.columns != 2 {
-		t.Fatalf("%d panels in %d columns, want 4 in 2", len(f.panels), f.columns)
+		t.Fatalf("got %d panels in %d columns, want 4 in 2", len(f.panels), f.columns)
 	}
 	for i, want := range []string{"all layers: 144 γ", "32×32, blocks.0: 48 γ", "16×16, blocks.1: 48 γ", "8×8, blocks.2: 48 γ"} {
 		if got := f.panels[i].Title.Text; got != want {

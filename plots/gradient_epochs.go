@@ -56,17 +56,17 @@ func gradientEpochs(runs []Run) *figure {
 		title: title("Mean gradient magnitude by kind of parameter over the epochs", runs),
 		scope: scope(runs, func(r Run) string { return describeGradients(r.Epochs) }),
 	}
-	var zero []string
+	var zeroKinds []string
 	if len(runs) == 1 {
-		zero = f.gradientsOfRun(runs[0])
+		zeroKinds = f.gradientsOfRun(runs[0])
 	} else {
-		zero = f.gradientsOfRuns(runs)
+		zeroKinds = f.gradientsOfRuns(runs)
 	}
 	if len(f.panels) == 0 {
 		return nil
 	}
-	if len(zero) > 0 {
-		f.note += "Zero in every epoch: " + strings.Join(zero, ", ") + ". "
+	if len(zeroKinds) > 0 {
+		f.note += "Zero in every epoch: " + strings.Join(zeroKinds, ", ") + ". "
 	}
 	d := rateDrops(runs)
 	if len(d.x) > 0 {
@@ -86,15 +86,15 @@ func gradientEpochs(runs []Run) *figure {
 	return f
 }
 
-// gradientsOfRun draws one run, and returns the kinds whose gradients are zero.
-func (f *figure) gradientsOfRun(run Run) (zero []string) {
+// gradientsOfRun draws one run, and returns the kinds whose gradients are zero in every epoch.
+func (f *figure) gradientsOfRun(run Run) (zeroKinds []string) {
 	p := newPanel("", "mean |∂loss/∂parameter|")
 	frozen, partlyTrained := false, false
 	for k, kind := range trackedKinds {
 		c, name := trackedOf(run.Epochs, kind.kind, markOf(k)), kind.name
 		switch {
 		case !c.hasData() && c.measured:
-			zero = append(zero, kind.name)
+			zeroKinds = append(zeroKinds, kind.name)
 			continue
 		case !c.hasData():
 			continue
@@ -119,13 +119,13 @@ func (f *figure) gradientsOfRun(run Run) (zero []string) {
 	low, high := roundDown(math.Pow(10, p.Y.Min)), roundUp(math.Pow(10, p.Y.Max))
 	logAxis(&p.Y, low, high, 10)
 	f.panels = []panel{{p, 1}}
-	return zero
+	return zeroKinds
 }
 
 // gradientsOfRuns draws a panel for each kind, with names at the ends of lines, and
-// returns the kinds whose gradients are zero. Panels have axes of their own but equal scales, so
-// that equal ratios have equal heights.
-func (f *figure) gradientsOfRuns(runs []Run) (zero []string) {
+// returns the kinds whose gradients are zero in every epoch, with the names of the runs. Panels
+// have axes of their own but equal scales, so that equal ratios have equal heights.
+func (f *figure) gradientsOfRuns(runs []Run) (zeroKinds []string) {
 	span := 0.0
 	frozen := false
 	for _, kind := range trackedKinds {
@@ -134,7 +134,7 @@ func (f *figure) gradientsOfRuns(runs []Run) (zero []string) {
 		for _, run := range runs {
 			c, result := trackedOf(run.Epochs, kind.kind, run.style()), ""
 			if c.measured && !c.hasData() {
-				zero = append(zero, kind.name+" of "+run.Name)
+				zeroKinds = append(zeroKinds, kind.name+" of "+run.Name)
 			}
 			if !c.hasData() {
 				continue
@@ -165,7 +165,7 @@ func (f *figure) gradientsOfRuns(runs []Run) (zero []string) {
 	if frozen {
 		f.note += "*: the run does not train these parameters; their gradients are only measured. "
 	}
-	return zero
+	return zeroKinds
 }
 
 // describeGradients describes the data on which gradients were tracked. It returns "" if they were

@@ -12,9 +12,9 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// gradientLayers draws the mean absolute gradient of each layer over the epochs as a heat map, with
-// a panel for each kind of parameter and one scale for all. The report names the layers and
-// their order.
+// gradientLayers draws the mean absolute gradient of each layer over the epochs as a heat map,
+// with a panel for each kind of parameter and one scale for all. The names and the order of the
+// layers are those of the report.
 func gradientLayers(run Run) *figure {
 	if run.Report == nil || len(run.Report.Layers) == 0 || describeGradients(run.Epochs) == "" {
 		return nil
@@ -79,11 +79,11 @@ func gradientLayers(run Run) *figure {
 	return f
 }
 
-// downwards returns marks with negated values, because a heat map has its first layer at the top.
-func downwards(marks plot.ConstantTicks) plot.ConstantTicks {
-	down := make(plot.ConstantTicks, len(marks))
-	for i, m := range marks {
-		down[i] = plot.Tick{Value: -m.Value, Label: m.Label}
+// downwards returns ticks with negated values, because a heat map has its first layer at the top.
+func downwards(up plot.ConstantTicks) plot.ConstantTicks {
+	down := make(plot.ConstantTicks, len(up))
+	for i, t := range up {
+		down[i] = plot.Tick{Value: -t.Value, Label: t.Label}
 	}
 	return down
 }
@@ -158,10 +158,10 @@ func drawScale(c draw.Canvas, s *colorScale) vg.Length {
 		fill(&c, s.color((start+end)/2), position(start), top-vg.Points(barHeight), min(position(end)+vg.Points(0.4), position(s.high)), top)
 	}
 	style.XAlign, style.YAlign = draw.XCenter, draw.YTop
-	for _, mark := range s.ticks.Ticks(s.low, s.high) {
-		x := position(mark.Value)
+	for _, tick := range s.ticks.Ticks(s.low, s.high) {
+		x := position(tick.Value)
 		c.StrokeLine2(draw.LineStyle{Color: color.Black, Width: vg.Points(0.5)}, x, top-vg.Points(barHeight), x, top-vg.Points(barHeight+3))
-		c.FillText(style, vg.Point{X: x, Y: top - vg.Points(barHeight+4)}, mark.Label)
+		c.FillText(style, vg.Point{X: x, Y: top - vg.Points(barHeight+4)}, tick.Label)
 	}
 	return vg.Points(totalHeight)
 }

@@ -34,7 +34,7 @@ func TestKept(t *testing.T) {
 	}
 	var e *FormatError
 	if err := DrawKept(filepath.Join(t.TempDir(), "kept.gif"), "a", r); !errors.As(err, &e) {
-		t.Errorf("a picture named .gif: %v, want a *FormatError", err)
+		t.Errorf("a picture named .gif: got error %v, want a *FormatError", err)
 	}
 }
 

@@ -185,7 +185,7 @@ func sparsity(runs []Run) *figure {
 	}
 	f := &figure{
 		title: title("Activation sparsity, layer by layer", runs),
-		scope: measuredOver(runs, func(r *analysis.Report) *analysis.Scope { return r.Sparsity }),
+		scope: describeMeasurement(runs, func(r *analysis.Report) *analysis.Scope { return r.Sparsity }),
 		note:  "The ReLU of the last layer in a block follows the residual sum. A shortcut has no ReLU.",
 	}
 	measureOf := func(value func(*analysis.Sparsity) float64) measure {
@@ -226,7 +226,7 @@ func sparsity(runs []Run) *figure {
 	return f
 }
 
-// kinds lists the kinds of parameters that have gradients.
+// kinds lists the kinds of parameters whose gradients a report has.
 var kinds = []struct {
 	name, label string
 	value       func(*analysis.Magnitude) float64
@@ -246,7 +246,7 @@ func gradients(runs []Run) *figure {
 	}
 	f := &figure{
 		title: title("Mean gradient magnitude by kind of parameter, layer by layer", runs),
-		scope: measuredOver(runs, func(r *analysis.Report) *analysis.Scope { return r.Gradients }),
+		scope: describeMeasurement(runs, func(r *analysis.Report) *analysis.Scope { return r.Gradients }),
 		note:  "Gradients of frozen parameters are measured too.",
 	}
 	low, high := math.Inf(1), math.Inf(-1)

@@ -16,12 +16,13 @@ import (
 	"bnkit/analysis"
 )
 
-// maxTiles is the largest number of rows and columns of filters that are drawn.
+// maxTiles is the largest number of rows and columns of tiles, unless filters have three input
+// channels. They are all drawn.
 const maxTiles = 32
 
-// filters draws the filters of each checkpoint, side by side. A filter that reads a picture
-// is one tile, in colour if the picture has three channels. Otherwise each row of tiles is
-// the filter of one output channel.
+// filters draws the filters of each checkpoint, side by side. A filter of one or three input
+// channels is one tile, in colour if there are three. Otherwise each row of tiles is the filter
+// of one output channel.
 func filters(names []string, all []*analysis.Filters) *figure {
 	f := &figure{title: "Filters of " + all[0].Layer}
 	var kinds []string
@@ -56,7 +57,7 @@ func filters(names []string, all []*analysis.Filters) *figure {
 	}
 	var m mosaic
 	for i, filter := range all {
-		peak, area := largest(filter.Values), filter.Size*filter.Size
+		peak, area := largestMagnitude(filter.Values), filter.Size*filter.Size
 		weight := func(out, in, position int) float64 {
 			return relative(filter.Values[(out*filter.In+in)*area+position], peak)
 		}
@@ -95,8 +96,8 @@ func rgbColor(weights [3]float64) color.Color {
 	return color.RGBA{level(weights[0]), level(weights[1]), level(weights[2]), 0xff}
 }
 
-// featureMaps draws one picture and then the feature maps of each checkpoint for it, side by
-// side.
+// featureMaps draws a picture of the test split and then the feature maps of each checkpoint for
+// it, side by side.
 func featureMaps(names []string, all []*analysis.FeatureMaps) *figure {
 	first := all[0]
 	off := color.RGBA{0xf5, 0xc9, 0xb3, 0xff}
@@ -117,11 +118,11 @@ func featureMaps(names []string, all []*analysis.FeatureMaps) *figure {
 		},
 	}}}
 	for i, maps := range all {
-		peak, area, dead := largest(maps.Values), maps.Height*maps.Width, 0
+		peak, area, dead := largestMagnitude(maps.Values), maps.Height*maps.Width, 0
 		b := block{height: maps.Height, width: maps.Width}
 		for c := range maps.Channels {
 			values := maps.Values[c*area:][:area]
-			if largest(values) == 0 {
+			if largestMagnitude(values) == 0 {
 				dead++
 				b.tiles = append(b.tiles, func(int) color.Color { return off })
 				continue
@@ -210,7 +211,7 @@ func (m mosaic) Plot(c vgdraw.Canvas, _ *plot.Plot) {
 	}
 	free := c.Max.X - c.Min.X - vg.Points(gap)*vg.Length(len(m)-1)
 	style := textStyle(8.5, color.Black)
-	// Pictures begin below the longest caption.
+	// Tiles begin below the longest caption.
 	var caption vg.Length
 	for _, b := range m {
 		lines := wrap(style, b.caption, free*vg.Length(share(b)/shares))
@@ -230,7 +231,7 @@ func (m mosaic) Plot(c vgdraw.Canvas, _ *plot.Plot) {
 		if reduced := min(1, float64(area.Size().X/pixel)/w, float64(area.Size().Y/pixel)/h); reduced < 1 {
 			w, h = w*reduced, h*reduced
 		}
-		// The picture is aligned to whole pixels so that it is sharp.
+		// The image is aligned to whole pixels so that it is sharp.
 		x, y := math.Ceil(float64(area.Min.X/pixel)), math.Floor(float64(area.Max.Y/pixel))
 		c.DrawImage(vg.Rectangle{
 			Min: vg.Point{X: vg.Length(x) * pixel, Y: vg.Length(y-h) * pixel},
@@ -239,8 +240,8 @@ func (m mosaic) Plot(c vgdraw.Canvas, _ *plot.Plot) {
 	}
 }
 
-// largest returns the largest finite magnitude.
-func largest(values []float32) float64 {
+// largestMagnitude returns the largest finite magnitude of the values.
+func largestMagnitude(values []float32) float64 {
 	var peak float64
 	for _, v := range values {
 		if a := math.Abs(float64(v)); finite(a) {

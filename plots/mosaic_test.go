@@ -53,9 +53,9 @@ func TestFeatureMaps(t *testing.T) {
 	maps := &analysis.FeatureMaps{ReLU: "bn", Channels: 2, Height: 1, Width: 2, Values: []float32{0, 0, 4, 1}, Class: "cat",
 		Picture: []uint8{10, 200, 30, 40}, PictureChannels: 1, PictureHeight: 2, PictureWidth: 2}
 	picture := renderFigure(t, featureMaps([]string{"a"}, []*analysis.FeatureMaps{maps}))
-	largest, quarter, off := area(picture, shade(1)), area(picture, shade(0.5)), area(picture, color.RGBA{0xf5, 0xc9, 0xb3, 0xff})
-	if largest < 1000 || quarter != largest || off != 2*largest {
-		t.Errorf("the largest output has %d pixels, a quarter of it %d, the channel that is off %d; want a ratio of 1 to 1 to 2", largest, quarter, off)
+	largestPixels, quarterPixels, offPixels := area(picture, shade(1)), area(picture, shade(0.5)), area(picture, color.RGBA{0xf5, 0xc9, 0xb3, 0xff})
+	if largestPixels < 1000 || quarterPixels != largestPixels || offPixels != 2*largestPixels {
+		t.Errorf("the largest output has %d pixels, a quarter of it %d, the channel that is off %d; want a ratio of 1 to 1 to 2", largestPixels, quarterPixels, offPixels)
 	}
 	if a, b := area(picture, color.RGBA{10, 10, 10, 255}), area(picture, color.RGBA{200, 200, 200, 255}); a < 1000 || max(a, b)-min(a, b) > 20 { // grey text has some pixels too
 		t.Errorf("two pixels of the picture are drawn with %d and %d pixels, want equal numbers above 1000", a, b)
@@ -83,7 +83,7 @@ func TestMosaicExtremes(t *testing.T) {
 				t.Error(err)
 			}
 			if info, err := os.Stat(path); err != nil || info.Size() == 0 {
-				t.Errorf("the picture of filters %v is missing or empty (error %v)", values, err)
+				t.Errorf("the picture of filters %v is missing or empty (error %v), want a picture", values, err)
 			}
 		}
 	}

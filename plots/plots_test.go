@@ -136,12 +136,12 @@ func TestDrawnPictures(t *testing.T) {
 	} {
 		pictures := drawAll(t, c.runs)
 		if len(pictures) != len(c.want) {
-			t.Errorf("%s: %d pictures, want %d, %v", name, len(pictures), len(c.want), c.want)
+			t.Errorf("%s: got %d pictures, want the %d pictures %v", name, len(pictures), len(c.want), c.want)
 		}
 		for _, w := range c.want {
 			p := pictures[w]
 			if p == nil {
-				t.Errorf("%s: %s is missing", name, w)
+				t.Errorf("%s: Draw did not write %s, want it", name, w)
 				continue
 			}
 			if n := count(p, colors[0]); n < 10 {
@@ -273,24 +273,24 @@ func TestMissingFolder(t *testing.T) {
 // before it draws anything.
 func TestReportError(t *testing.T) {
 	for wantErr, damage := range map[string]func(r *analysis.Report){
-		"edge 2 of γ's bins is -0.5":          func(r *analysis.Report) { r.GammaEdges[1] = -0.5 },
-		"edge 4 of γ's bins is +Inf":          func(r *analysis.Report) { r.GammaEdges[3] = math.Inf(1) },
-		"threshold 2 for shares":              func(r *analysis.Report) { r.NearZero[1] = 0.001 },
-		"threshold 1 for shares":              func(r *analysis.Report) { r.NearZero[0] = 0 },
-		"total has 2 shares near zero for 3":  func(r *analysis.Report) { r.Total.NearZero = r.Total.NearZero[:2] },
-		"layer 3 (bn) has 2 shares near zero": func(r *analysis.Report) { r.Layers[2].NearZero = r.Layers[2].NearZero[:2] },
-		"layer 2 (bn) has 4 bins of γ":        func(r *analysis.Report) { r.Layers[1].Gamma.Histogram = make([]int, 4) },
-		"layer 2 (bn) has a negative count":   func(r *analysis.Report) { r.Layers[1].Gamma.Histogram[1] = -12 },
-		"layer 4 (bn) has 0 shares near zero": func(r *analysis.Report) { r.Layers[3].NearZero = nil },
+		"edge 2 of γ's bins is -0.5":             func(r *analysis.Report) { r.GammaEdges[1] = -0.5 },
+		"edge 4 of γ's bins is +Inf":             func(r *analysis.Report) { r.GammaEdges[3] = math.Inf(1) },
+		"threshold 2 of near_zero_thresholds":    func(r *analysis.Report) { r.NearZero[1] = 0.001 },
+		"threshold 1 of near_zero_thresholds":    func(r *analysis.Report) { r.NearZero[0] = 0 },
+		"total.near_zero has 2 values for 3":     func(r *analysis.Report) { r.Total.NearZero = r.Total.NearZero[:2] },
+		"near_zero of layer 3 (bn) has 2 values": func(r *analysis.Report) { r.Layers[2].NearZero = r.Layers[2].NearZero[:2] },
+		"layer 2 (bn) has 4 bins of γ":           func(r *analysis.Report) { r.Layers[1].Gamma.Histogram = make([]int, 4) },
+		"layer 2 (bn) has a negative count":      func(r *analysis.Report) { r.Layers[1].Gamma.Histogram[1] = -12 },
+		"near_zero of layer 4 (bn) has 0 values": func(r *analysis.Report) { r.Layers[3].NearZero = nil },
 		"layer 3 (bn) has 2 bins of γ": func(r *analysis.Report) {
 			r.Layers[2].NearZero, r.Layers[2].Gamma = nil, analysis.Distribution{Histogram: make([]int, 2)}
 		},
-		"layer 1 (bn) has 0 quantiles of γ":    func(r *analysis.Report) { r.Layers[0].Gamma.Quantiles = nil },
-		"first threshold of the sweep is 0.01": func(r *analysis.Report) { r.Sweep = r.Sweep[1:] },
-		"threshold 2 of the sweep is 0.01":     func(r *analysis.Report) { r.Sweep[2].Threshold = 0.01 },
-		"below threshold 2 is 1.5":             func(r *analysis.Report) { r.Sweep[2].Share = 1.5 },
-		"threshold 1 of the sweep is -1":       func(r *analysis.Report) { r.Sweep[1].Threshold = -1 },
-		"threshold 2 of the sweep is +Inf":     func(r *analysis.Report) { r.Sweep[2].Threshold = math.Inf(1) },
+		"layer 1 (bn) has 0 quantiles of γ":     func(r *analysis.Report) { r.Layers[0].Gamma.Quantiles = nil },
+		"first threshold of the sweep is 0.01":  func(r *analysis.Report) { r.Sweep = r.Sweep[1:] },
+		"threshold 3 of the sweep is 0.01":      func(r *analysis.Report) { r.Sweep[2].Threshold = 0.01 },
+		"below threshold 3 of the sweep is 1.5": func(r *analysis.Report) { r.Sweep[2].Share = 1.5 },
+		"threshold 2 of the sweep is -1":        func(r *analysis.Report) { r.Sweep[1].Threshold = -1 },
+		"threshold 3 of the sweep is +Inf":      func(r *analysis.Report) { r.Sweep[2].Threshold = math.Inf(1) },
 
 		"sensitivity is that of 3 layers, but there are 4": func(r *analysis.Report) { r.Sensitivity.Layers = r.Sensitivity.Layers[:3] },
 		"share 2 of the sensitivity is 0.25":               func(r *analysis.Report) { r.Sensitivity.Shares[1] = 0.25 },
@@ -344,7 +344,7 @@ func TestExtremeValues(t *testing.T) {
 		r, e := report(4, 0.5), epochs(4)
 		change(r, e)
 		if pictures := drawAll(t, []Run{{Name: name, Report: r, Epochs: e}}); len(pictures) != 7 {
-			t.Errorf("%s: %d pictures, want 7", name, len(pictures))
+			t.Errorf("%s: got %d pictures, want 7", name, len(pictures))
 		}
 	}
 }
@@ -370,11 +370,11 @@ func TestTicks(t *testing.T) {
 		for _, m := range c.t.Ticks(c.low, c.high) {
 			labels = append(labels, m.Label)
 			if m.Value < c.low-1e-9 || m.Value > c.high+1e-9 {
-				t.Errorf("%+v: label %q is at %v, not between %v and %v", c.t, m.Label, m.Value, c.low, c.high)
+				t.Errorf("%+v: label %q is at %v, want a value from %v to %v", c.t, m.Label, m.Value, c.low, c.high)
 			}
 		}
 		if !slices.Equal(labels, c.labels) {
-			t.Errorf("%+v from %v to %v: %q, want %q", c.t, c.low, c.high, labels, c.labels)
+			t.Errorf("%+v from %v to %v: got labels %q, want %q", c.t, c.low, c.high, labels, c.labels)
 		}
 	}
 }

@@ -31,7 +31,7 @@ func TestPolicies(t *testing.T) {
 	c := comparison()
 	f := policies(c)
 	if len(f.panels) != 2 || len(f.legend) != 2 || f.legend[0].name != "change (multiply-adds to the power 0.5)" {
-		t.Fatalf("%d panels and the legend %+v, want 2 panels and 2 entries, the first for change", len(f.panels), f.legend)
+		t.Fatalf("got %d panels and the legend %+v, want 2 panels and 2 entries, the first for change", len(f.panels), f.legend)
 	}
 	for _, p := range f.panels {
 		if p.Y.Min != 0 || p.Y.Max < 0.8 || p.Y.Max > 1 {
@@ -62,6 +62,6 @@ func TestPolicies(t *testing.T) {
 	}
 	var e *FormatError
 	if err := DrawPolicies(filepath.Join(t.TempDir(), "policies.gif"), c); !errors.As(err, &e) {
-		t.Errorf("a picture named .gif: %v, want a *FormatError", err)
+		t.Errorf("a picture named .gif: got error %v, want a *FormatError", err)
 	}
 }

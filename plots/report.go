@@ -9,8 +9,8 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// ReportError reports that the report of a run cannot be drawn because its parts contradict
-// each other. This happens if its file was edited.
+// ReportError reports that the report of a run cannot be drawn, because a value is invalid or
+// its parts contradict each other. This happens if its file was edited.
 type ReportError struct{ Run, Reason string }
 
 func (e *ReportError) Error() string {
@@ -20,34 +20,38 @@ func (e *ReportError) Error() string {
 // BadInput reports that the report is at fault.
 func (e *ReportError) BadInput() bool { return true }
 
-// check returns an error if the lists of r contradict each other. r may be nil.
+// check returns an error if a value of r is invalid or its lists contradict each other. r may be
+// nil.
 func check(r *analysis.Report) error {
 	if r == nil {
 		return nil
 	}
-	for i := range r.GammaEdges {
-		if e := r.GammaEdges[i]; !finite(e) || i > 0 && e <= r.GammaEdges[i-1] {
-			return fmt.Errorf("edge %d of γ's bins is %v, which is not above edge %d, %v", i+1, e, i, r.GammaEdges[max(i-1, 0)])
+	for i, e := range r.GammaEdges {
+		if !finite(e) {
+			return fmt.Errorf("edge %d of γ's bins is %v; edges must be between -1e300 and 1e300", i+1, e)
+		}
+		if i > 0 && e <= r.GammaEdges[i-1] {
+			return fmt.Errorf("edge %d of γ's bins is %v, which is not above edge %d, %v", i+1, e, i, r.GammaEdges[i-1])
 		}
 	}
 	for i, t := range r.NearZero {
 		if !(t > 0) || i > 0 && t <= r.NearZero[i-1] {
-			return fmt.Errorf("threshold %d for shares near zero is %v; they must be positive and ascending", i+1, t)
+			return fmt.Errorf("threshold %d of near_zero_thresholds is %v; thresholds must be positive and ascending", i+1, t)
 		}
 	}
 	if r.Total.NearZero != nil && len(r.Total.NearZero) != len(r.NearZero) {
-		return fmt.Errorf("the total has %d shares near zero for %d thresholds", len(r.Total.NearZero), len(r.NearZero))
+		return fmt.Errorf("total.near_zero has %d values for %d near_zero_thresholds", len(r.Total.NearZero), len(r.NearZero))
 	}
 	for i := range r.Layers {
 		l := &r.Layers[i]
 		switch {
 		case len(l.Gamma.Histogram) != max(len(r.GammaEdges)-1, 0):
-			return fmt.Errorf("layer %d (%s) has %d bins of γ for %d edges", i+1, l.Name, len(l.Gamma.Histogram), len(r.GammaEdges))
+			return fmt.Errorf("layer %d (%s) has %d bins of γ, but %d edges need %d", i+1, l.Name, len(l.Gamma.Histogram), len(r.GammaEdges), max(len(r.GammaEdges)-1, 0))
 		case slices.ContainsFunc(l.Gamma.Histogram, func(n int) bool { return n < 0 }):
 			return fmt.Errorf("layer %d (%s) has a negative count of γ", i+1, l.Name)
 		case l.NearZero == nil && l.Gamma.Quantiles == nil: // all channels are pruned
 		case len(l.NearZero) != len(r.NearZero):
-			return fmt.Errorf("layer %d (%s) has %d shares near zero for %d thresholds", i+1, l.Name, len(l.NearZero), len(r.NearZero))
+			return fmt.Errorf("near_zero of layer %d (%s) has %d values for %d near_zero_thresholds", i+1, l.Name, len(l.NearZero), len(r.NearZero))
 		case len(l.Gamma.Quantiles) != len(analysis.Levels):
 			return fmt.Errorf("layer %d (%s) has %d quantiles of γ, not %d", i+1, l.Name, len(l.Gamma.Quantiles), len(analysis.Levels))
 		}
@@ -60,16 +64,16 @@ func check(r *analysis.Report) error {
 	}
 	for i := 1; i < len(r.Sweep); i++ {
 		if t := r.Sweep[i].Threshold; !finite(t) || t <= r.Sweep[i-1].Threshold {
-			return fmt.Errorf("threshold %d of the sweep is %v, which is not above the threshold before it, %v", i, t, r.Sweep[i-1].Threshold)
+			return fmt.Errorf("threshold %d of the sweep is %v; it must be finite and above the threshold before it, %v", i+1, t, r.Sweep[i-1].Threshold)
 		}
 		if s := r.Sweep[i].Share; !(0 <= s && s <= 1) {
-			return fmt.Errorf("the share of γ below threshold %d is %v", i, s)
+			return fmt.Errorf("the share of γ below threshold %d of the sweep is %v; shares are from 0 to 1", i+1, s)
 		}
 	}
 	return nil
 }
 
-// title returns a title with the subject of a picture and, if there is only one run, its name.
+// title returns a title with the subject of a figure and, if there is only one run, its name.
 func title(subject string, runs []Run) string {
 	if len(runs) == 1 && runs[0].Name != "" {
 		return subject + " · " + runs[0].Name
@@ -77,9 +81,9 @@ func title(subject string, runs []Run) string {
 	return subject
 }
 
-// scope combines the texts that describe returns for the runs. Each text describes the data that
-// the numbers of a run were measured on. Runs without a text are skipped. The result names the
-// runs of each text unless all texts are the same.
+// scope returns a description of the data that the numbers of the runs were measured on.
+// describe returns the description for one run, or "" to leave the run out. If descriptions
+// differ, each follows the names of its runs, on a line of its own.
 func scope(runs []Run, describe func(Run) string) string {
 	var texts []string
 	names := map[string][]string{} // names of runs, by their text
@@ -102,8 +106,8 @@ func scope(runs []Run, describe func(Run) string) string {
 	return strings.Join(texts, "\n")
 }
 
-// network describes the network of a single run. It returns "" for several runs, because their
-// names describe them.
+// network describes the network of a single run. It returns "" for several runs, which a figure
+// identifies by their names.
 func network(runs []Run) string {
 	if len(runs) != 1 || runs[0].Report == nil {
 		return ""
@@ -118,9 +122,9 @@ func network(runs []Run) string {
 	return strings.Join(parts, ", ")
 }
 
-// measuredOver describes the network of a single run, and the data on which numbers of the reports
-// were measured. scopeOf returns the description of that data in a report.
-func measuredOver(runs []Run, scopeOf func(*analysis.Report) *analysis.Scope) string {
+// describeMeasurement describes the network of a single run, and the data on which numbers of the
+// reports were measured. scopeOf returns the scope of these numbers in a report.
+func describeMeasurement(runs []Run, scopeOf func(*analysis.Report) *analysis.Scope) string {
 	measured := scope(runs, func(run Run) string {
 		if run.Report == nil || scopeOf(run.Report) == nil {
 			return ""
@@ -162,7 +166,7 @@ func describeEpochs(epochs []rundir.EpochMetrics, train bool) string {
 	}
 	text += fmt.Sprintf(", inference mode (%s statistics)", last.TestStatistics)
 	if train {
-		text = fmt.Sprintf("training: %d pictures an epoch, as trained on, training mode; ", last.TrainExamples) + text
+		text = fmt.Sprintf("training: %d pictures an epoch, measured in the training steps; ", last.TrainExamples) + text
 	}
 	return text
 }

@@ -32,7 +32,7 @@ func sensitivity(run Run) *figure {
 	}
 	f := &figure{
 		title: title("Accuracy when the channels of one layer are clamped", runs),
-		scope: measuredOver(runs, func(*analysis.Report) *analysis.Scope { return &s.Over }),
+		scope: describeMeasurement(runs, func(*analysis.Report) *analysis.Scope { return &s.Over }),
 		scale: &colorScale{low: low, high: high, falling: true, label: "test accuracy", ticks: ticks{percent: true, maxSteps: 8}},
 		note: fmt.Sprintf("Each cell is a network in which only this layer loses channels: those with the smallest |γ| have γ = 0 and keep their β. %.1f%% with no channel clamped.",
 			100*s.Unclamped.TestAccuracy),
@@ -41,11 +41,11 @@ func sensitivity(run Run) *figure {
 	d.axis(p, 1, true)
 	p.Add(cells{s, f.scale, d.stages})
 	p.Y.Min, p.Y.Max = -0.5, float64(len(s.Shares))-0.5
-	var marks plot.ConstantTicks
+	var shareTicks plot.ConstantTicks
 	for k, share := range s.Shares {
-		marks = append(marks, plot.Tick{Value: float64(k), Label: fmt.Sprintf("%.4g%%", 100*share)})
+		shareTicks = append(shareTicks, plot.Tick{Value: float64(k), Label: fmt.Sprintf("%.4g%%", 100*share)})
 	}
-	p.Y.Tick.Marker = marks
+	p.Y.Tick.Marker = shareTicks
 	f.panels = []panel{{p, 1}}
 	return f
 }
@@ -87,7 +87,7 @@ func checkSensitivity(r *analysis.Report) error {
 	case len(s.Layers) != len(r.Layers):
 		return fmt.Errorf("the sensitivity is that of %d layers, but there are %d", len(s.Layers), len(r.Layers))
 	case !isAccuracy(s.Unclamped.TestAccuracy):
-		return fmt.Errorf("the accuracy without clamped channels is %v", s.Unclamped.TestAccuracy)
+		return fmt.Errorf("the accuracy without clamped channels is %v; accuracies are from 0 to 1", s.Unclamped.TestAccuracy)
 	}
 	for k, share := range s.Shares {
 		if !(0 <= share && share <= 1) || k > 0 && share <= s.Shares[k-1] {
@@ -100,7 +100,7 @@ func checkSensitivity(r *analysis.Report) error {
 		}
 		for _, row := range l.Clamped {
 			if !isAccuracy(row.TestAccuracy) {
-				return fmt.Errorf("the sensitivity of layer %d (%s) has the accuracy %v", i+1, l.Name, row.TestAccuracy)
+				return fmt.Errorf("the sensitivity of layer %d (%s) has the accuracy %v; accuracies are from 0 to 1", i+1, l.Name, row.TestAccuracy)
 			}
 		}
 	}

@@ -22,7 +22,7 @@ func threshold(runs []Run) *figure {
 	}
 	f := &figure{
 		title: title("Accuracy when small γ are clamped to zero", runs),
-		scope: measuredOver(runs, func(r *analysis.Report) *analysis.Scope { return r.Accuracy }),
+		scope: describeMeasurement(runs, func(r *analysis.Report) *analysis.Scope { return r.Accuracy }),
 		note:  "Every γ with |γ| below the threshold is set to 0; its β is kept.",
 	}
 	byThreshold, byShare := newPanel("threshold for |γ|", "test accuracy"), newPanel("share of all γ clamped", "test accuracy")
@@ -102,11 +102,11 @@ func (s shares) Plot(c draw.Canvas, p *plot.Plot) {
 	for _, row := range s {
 		center := x(math.Log10(row.Threshold))
 		c.StrokeLine2(p.X.Tick.LineStyle, center, y, center, y+vg.Points(sharesTick))
-		digits := "%.0f%%"
+		format := "%.0f%%"
 		if row.Share < 0.0995 {
-			digits = "%.1f%%"
+			format = "%.1f%%"
 		}
-		label := fmt.Sprintf(digits, 100*row.Share)
+		label := fmt.Sprintf(format, 100*row.Share)
 		half := style.Width(label)/2 + vg.Points(2)
 		if center-half < taken {
 			continue

@@ -8,7 +8,7 @@ import (
 )
 
 // TestThreshold checks that a single run has one panel, with a chance line if the number of
-// classes is known, and that several runs have a second panel, with an x axis from 0 to 1, and
+// classes is known. Several runs must have a second panel, whose x axis goes from 0 to 1, and
 // the same colours as in other figures.
 func TestThreshold(t *testing.T) {
 	r := report(4, 0.8)

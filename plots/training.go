@@ -52,8 +52,8 @@ func (c curve) result(epochs []rundir.EpochMetrics) string {
 }
 
 // training draws accuracy and loss over the epochs. A single run has one panel for each, with
-// lines of the training, test and validation split. Several runs have a panel for each split,
-// without the training split.
+// lines of the training, test and validation split. Several runs have a panel for each of them
+// and each split, without the training split.
 func training(runs []Run) *figure {
 	runs = slices.DeleteFunc(slices.Clone(runs), func(r Run) bool { return len(r.Epochs) == 0 })
 	if len(runs) == 0 {
@@ -177,8 +177,8 @@ func accuracyByTime(runs []Run) *figure {
 	return f
 }
 
-// elapsed returns the time until the end of each epoch in seconds. It is NaN after a missing row
-// or a negative time.
+// elapsed returns the time until the end of each epoch in seconds. Times are NaN from a missing
+// row or a negative time on.
 func elapsed(epochs []rundir.EpochMetrics) []float64 {
 	times := make([]float64, len(epochs))
 	total, next := 0.0, 1

@@ -44,8 +44,8 @@ func changedElements(a, b *engine.Model) map[string][]int {
 	return d
 }
 
-// TestOnlySmallGammas checks that Prune changes only γ below the threshold and, with ZeroBeta,
-// their β. It compares every element of every tensor with the source.
+// TestOnlySmallGammas checks that Prune changes only γ with |γ| below the threshold and, with
+// ZeroBeta, their β. It compares every element of every tensor with the source.
 func TestOnlySmallGammas(t *testing.T) {
 	data := tinyData()
 	m := trainedModel(t, data, false)
@@ -84,7 +84,7 @@ func TestOnlySmallGammas(t *testing.T) {
 			delete(got, name)
 		}
 		if len(got) > 0 {
-			t.Errorf("other elements changed too: %v", got)
+			t.Errorf("the elements %v changed too, want no others", got)
 		}
 		if g := pruned.Params.Of(2, arch.Gamma)[:4]; !slices.Equal(g, []float32{threshold, -threshold, 0, 0}) {
 			t.Errorf("the γ around the threshold became %v, want %v", g, []float32{threshold, -threshold, 0, 0})
@@ -118,7 +118,7 @@ func TestBefore(t *testing.T) {
 		t.Errorf("Before is %+v, want %+v", r.Before, want)
 	}
 	if r.After == r.Before {
-		t.Errorf("clamping %d of %d γ did not change the evaluation", r.Clamped, r.Channels)
+		t.Errorf("After equals Before, %+v, although %d of %d γ are clamped; want a change", r.After, r.Clamped, r.Channels)
 	}
 }
 
@@ -133,7 +133,7 @@ func TestPruneTwice(t *testing.T) {
 		t.Errorf("pruning with the same threshold again gives %+v, want the first result, %+v", repeated, first)
 	}
 	if d := changedElements(prunedOnce, reapplied); len(d) > 0 {
-		t.Errorf("pruning with the same threshold again changed %v", d)
+		t.Errorf("pruning with the same threshold again changed %v, want no change", d)
 	}
 	second, prunedTwice := pruneAndSave(t, prunedOnce, data, Options{Threshold: 0.5, ZeroBeta: true})
 	if second.Clamped <= first.Clamped {

@@ -13,8 +13,8 @@ import (
 )
 
 // Choose returns the plan for m that the options describe. It needs data for a policy, a
-// target or MeanBeta; without them it is like MakePlan. The errors are those of MakePlan, and
-// an *OptionError if a target cannot be reached.
+// target or MeanBeta; without them it is like MakePlan. The errors are those of MakePlan, an
+// *OptionError if a target cannot be reached, and ctx's error.
 func Choose(ctx context.Context, m *engine.Model, data *dataset.Data, o Options) (*Plan, error) {
 	if !o.NeedsData() {
 		return MakePlan(m, o)
@@ -90,9 +90,9 @@ type selection struct {
 	evaluator *engine.Evaluator // of m
 	scorer    *scorer
 
-	order   []*group // in the order of pruning, without groups that are pruned already or must stay
-	total   int      // number of channels with a γ
-	removed int      // number of these channels that are pruned already
+	order  []*group // in the order of pruning, without groups that are pruned already or must stay
+	total  int      // number of channels with a γ
+	pruned int      // number of these channels that are pruned already
 
 	named bool // whether the options name a policy
 }
@@ -119,7 +119,7 @@ func newSelection(ctx context.Context, m *engine.Model, data *dataset.Data, o Op
 // close closes the evaluator.
 func (s *selection) close() { s.evaluator.Close() }
 
-// setOrder sets order, total and removed for the current policy.
+// setOrder sets order, total and pruned for the current policy.
 func (s *selection) setOrder() error {
 	choice := s.o.choice()
 	protected, err := choice.protected(s.m.Network)
@@ -130,7 +130,7 @@ func (s *selection) setOrder() error {
 	s.scorer.score(all, s.o.Policy, s.o.beta())
 	// prunable is the number of channels of each unit that may still be pruned.
 	prunable := make([]int, len(s.m.Network.Units))
-	s.total, s.removed = 0, 0
+	s.total, s.pruned = 0, 0
 	for i := range prunable {
 		gamma := s.m.Params.Of(i, arch.Gamma)
 		s.total += len(gamma)
@@ -143,7 +143,7 @@ func (s *selection) setOrder() error {
 		}
 		for c := range gamma {
 			if isPruned(s.m, i, c) {
-				s.removed++
+				s.pruned++
 				prunable[i]--
 			}
 		}
@@ -165,21 +165,21 @@ func (s *selection) setOrder() error {
 // plan returns the plan that prunes the given groups and the channels that are pruned already,
 // without the numbers that describe its effect.
 func (s *selection) plan(chosen []*group) *Plan {
-	gone := make([]map[int]bool, len(s.m.Network.Units))
+	pruned := make([]map[int]bool, len(s.m.Network.Units))
 	for _, g := range chosen {
 		for _, p := range g.withGamma {
-			if gone[p.unit] == nil {
-				gone[p.unit] = map[int]bool{}
+			if pruned[p.unit] == nil {
+				pruned[p.unit] = map[int]bool{}
 			}
-			gone[p.unit][p.channel] = true
+			pruned[p.unit][p.channel] = true
 		}
 	}
-	return s.planOf(gone)
+	return s.planOf(pruned)
 }
 
 // planOf returns the plan that prunes the given channels, by unit, and the channels that are
 // pruned already.
-func (s *selection) planOf(gone []map[int]bool) *Plan {
+func (s *selection) planOf(pruned []map[int]bool) *Plan {
 	choice := s.o.choice()
 	choice.Source = s.m.Source.SHA256
 	p := &Plan{Arch: s.m.Network.Name, Choice: choice, Beta: s.o.beta()}
@@ -190,7 +190,7 @@ func (s *selection) planOf(gone []map[int]bool) *Plan {
 		}
 		l := PlannedLayer{Name: s.m.Network.Units[i].BN, Channels: len(gamma), Kept: []int{}}
 		for c := range gamma {
-			if !gone[i][c] && !isPruned(s.m, i, c) {
+			if !pruned[i][c] && !isPruned(s.m, i, c) {
 				l.Kept = append(l.Kept, c)
 			}
 		}
@@ -204,9 +204,9 @@ func (s *selection) planOf(gone []map[int]bool) *Plan {
 
 // setMeans sets the constants of the plan's pruned channels so that each output that is read
 // becomes the mean of the outputs before pruning: E[ReLU(z)], which is larger than the ReLU of
-// the mean of z. In a residual stream that is constant, each β is the change of that mean. If
-// only some branches of a stream are constant, their β stays, because it is the mean of the
-// BatchNorm's output.
+// the mean of z. In a residual stream that is constant, each β is the difference that its branch
+// makes to that mean. If only some branches of a stream are constant, their β stays, because it
+// is the mean of the BatchNorm's output.
 func (s *selection) setMeans(p *Plan) {
 	net := s.m.Network
 	kept, err := p.kept(net)
@@ -280,15 +280,15 @@ func (s *selection) choose(ctx context.Context) (*Plan, error) {
 		o.Policy, o.MeanBeta = Policy{}, false
 		var plain *Plan
 		if plain, err = MakePlan(s.m, o); err == nil {
-			gone := make([]map[int]bool, len(s.m.Network.Units))
+			pruned := make([]map[int]bool, len(s.m.Network.Units))
 			kept, _ := plain.kept(s.m.Network)
-			for i := range gone {
-				gone[i] = map[int]bool{}
+			for i := range pruned {
+				pruned[i] = map[int]bool{}
 				for c := range s.m.Network.Units[i].OutShape.C {
-					gone[i][c] = !stays(kept[i], c)
+					pruned[i][c] = !stays(kept[i], c)
 				}
 			}
-			p = s.planOf(gone)
+			p = s.planOf(pruned)
 			p.Choice = plain.Choice
 		}
 	case t.MACs > 0:
@@ -308,9 +308,10 @@ func (s *selection) choose(ctx context.Context) (*Plan, error) {
 	return p, p.describe(clamped)
 }
 
-// planForShare returns the plan that prunes the share Remove of all channels.
+// planForShare returns the plan that prunes groups until the share Remove of all channels is
+// pruned.
 func (s *selection) planForShare() (*Plan, error) {
-	goal, count := int(math.Round(s.o.Remove*float64(s.total))), s.removed
+	goal, count := int(math.Round(s.o.Remove*float64(s.total))), s.pruned
 	for n, g := range s.order {
 		if count >= goal {
 			return s.plan(s.order[:n]), nil

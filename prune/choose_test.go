@@ -42,7 +42,7 @@ func TestTargetMACs(t *testing.T) {
 					t.Fatal(err)
 				}
 				if got := float64(small.Network.MACs()) / float64(net.MACs()); math.Abs(got-target) > 0.02*target {
-					t.Errorf("%s, scope %s: %v of the MACs stay, want %v", c.name, scope, got, target)
+					t.Errorf("%s, scope %s: %v of the MACs stay, want %v within 2%%", c.name, scope, got, target)
 				}
 				if p.MACsAfter != small.Network.MACs() || p.Choice.Importance != GammaReads || p.Choice.Scope != scope || p.Choice.MACs != target {
 					t.Errorf("the plan records %d MACs and the choice %+v, want %d, %s, scope %s and target %v", p.MACsAfter, p.Choice, small.Network.MACs(), GammaReads, scope, target)
@@ -76,10 +76,10 @@ func TestUnreadChannel(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		first := s.order[0].withGamma[0] == channelRef{unit, channel}
+		isFirst := s.order[0].withGamma[0] == channelRef{unit, channel}
 		s.close()
-		if first != want {
-			t.Errorf("%s: the first group to prune is %+v, which is the unread channel = %v, want %v", importance, s.order[0].withGamma, first, want)
+		if isFirst != want {
+			t.Errorf("%s: the first group to prune is %+v; is it the unread channel: %v, want %v", importance, s.order[0].withGamma, isFirst, want)
 		}
 	}
 }
@@ -185,7 +185,7 @@ func TestPrunedStaysPruned(t *testing.T) {
 		for i, kept := range prunedOnce.Kept {
 			for c := range m.Network.Units[i].OutShape.C {
 				if stays(kept, c) != stays(reapplied.Kept[i], c) {
-					t.Errorf("%+v: unit %d keeps %v, but %v after a plan that keeps all", policy, i, kept, reapplied.Kept[i])
+					t.Errorf("%+v: after a plan that keeps all channels, unit %d keeps %v, want %v as before", policy, i, reapplied.Kept[i], kept)
 				}
 			}
 		}
@@ -193,7 +193,7 @@ func TestPrunedStaysPruned(t *testing.T) {
 		for i, kept := range prunedOnce.Kept {
 			for c := range m.Network.Units[i].OutShape.C {
 				if !stays(kept, c) && stays(prunedTwice.Kept[i], c) {
-					t.Errorf("%+v: unit %d: channel %d was pruned, but is not after the second pruning", policy, i, c)
+					t.Errorf("%+v: the second pruning restored channel %d of unit %d, want it to stay pruned", policy, c, i)
 				}
 			}
 		}
@@ -211,18 +211,18 @@ func TestMaxDrop(t *testing.T) {
 	data := tinyData()
 	m := trainedModel(t, data, false)
 	for _, hasValidation := range []bool{false, true} {
-		want, split := data.Test, "test"
+		split, splitName := data.Test, "test"
 		if hasValidation {
 			withValidation := *data
 			withValidation.Validation = data.Train.First(33)
-			data, want, split = &withValidation, withValidation.Validation, "validation"
+			data, split, splitName = &withValidation, withValidation.Validation, "validation"
 		}
 		r, _ := pruneAndSave(t, m, data, Options{Target: Target{MaxDrop: 10}})
-		if r.Split != split || r.MaxDrop != 10 || r.Clamped == 0 {
-			t.Errorf("the result has split %q, MaxDrop %v and %d clamped channels, want %q, 10 and at least 1", r.Split, r.MaxDrop, r.Clamped, split)
+		if r.Split != splitName || r.MaxDrop != 10 || r.Clamped == 0 {
+			t.Errorf("the result has split %q, MaxDrop %v and %d clamped channels, want %q, 10 and at least 1", r.Split, r.MaxDrop, r.Clamped, splitName)
 		}
 		accuracy := func(m *engine.Model) float64 {
-			e, err := m.Evaluator(withTestSplit(data, want), 1)
+			e, err := m.Evaluator(withTestSplit(data, split), 1)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -232,13 +232,13 @@ func TestMaxDrop(t *testing.T) {
 				t.Fatal(err)
 			}
 			v, err := e.Evaluate(context.Background(), stats)
-			if err != nil || v.Examples != want.Len() {
-				t.Fatalf("got %+v, %v; want an evaluation of %d pictures", v, err, want.Len())
+			if err != nil || v.Examples != split.Len() {
+				t.Fatalf("got %+v, error %v; want an evaluation of %d pictures", v, err, split.Len())
 			}
 			return v.TestAccuracy
 		}
 		if before, after := accuracy(m), accuracy(r.Model); after < before-0.1-1e-9 {
-			t.Errorf("accuracy falls from %v to %v, more than 10 points", before, after)
+			t.Errorf("accuracy falls from %v to %v, want a drop of at most 10 points", before, after)
 		}
 	}
 }
@@ -261,7 +261,7 @@ func TestWholeBlocks(t *testing.T) {
 		for _, g := range filled {
 			pruned[g.family()]++
 			if !slices.Contains(s.order[:n], g) {
-				t.Fatalf("the group %+v is pruned, but was not chosen", g)
+				t.Fatalf("the group %+v is pruned, want only chosen groups", g)
 			}
 		}
 		all := map[[2]int]int{}

@@ -30,7 +30,7 @@ type Comparison struct {
 type Compared struct {
 	Policy
 	TargetMACs  float64            `json:"target_macs"`
-	MACs        float64            `json:"macs"`                // share of the multiply-adds that stay
+	MACs        float64            `json:"macs"`                // share that stays: the nearest to TargetMACs that the policy reaches
 	Time        float64            `json:"time"`                // share of the time of inference that stays, in batches of up to 128
 	Removed     int                `json:"removed"`             // channels
 	Clamped     engine.Evaluation  `json:"clamped"`             // right after removal, with the statistics of the whole network
@@ -39,7 +39,7 @@ type Compared struct {
 }
 
 // Compare prunes m by each policy to each size, and measures the results. It does not
-// change m. The error is one of Choose, or ctx's error.
+// change m. The error is one of Choose or Recover.
 func Compare(ctx context.Context, m *engine.Model, data *dataset.Data, o ComparisonOptions) (*Comparison, error) {
 	if len(o.Policies) == 0 || len(o.MACs) == 0 {
 		return nil, &OptionError{"a comparison needs at least one policy and one share of the multiply-adds"}
@@ -131,7 +131,7 @@ func (c *comparison) run(ctx context.Context, m *engine.Model) (*Comparison, err
 // row measures the selection's policy at its target.
 func (c *comparison) row(ctx context.Context) (*Compared, error) {
 	s := c.selection
-	p, err := s.planForMACs()
+	p, share, err := s.nearestPlan()
 	if err != nil {
 		return nil, err
 	}
@@ -142,7 +142,7 @@ func (c *comparison) row(ctx context.Context) (*Compared, error) {
 	if err := p.describe(pruned); err != nil {
 		return nil, err
 	}
-	r := &Compared{Policy: s.o.Policy, TargetMACs: s.o.Target.MACs, MACs: float64(p.MACsAfter) / float64(p.MACsBefore), Removed: p.Removed}
+	r := &Compared{Policy: s.o.Policy, TargetMACs: s.o.Target.MACs, MACs: share, Removed: p.Removed}
 	if r.Time, err = s.time(ctx, c.whole, p); err != nil {
 		return nil, err
 	}

@@ -35,8 +35,13 @@ func TestCompare(t *testing.T) {
 	if _, err := Compare(context.Background(), m, data, o); !errors.As(err, &e) {
 		t.Errorf("a share of 2: got error %v, want an *OptionError", err)
 	}
+	// A target that cannot be reached gives the row that is nearest to it.
+	o.MACs = []float64{0.001}
+	if c, err = Compare(context.Background(), m, data, o); err != nil || c.Rows[0].MACs <= 0.001*(1+macsTolerance) {
+		t.Errorf("got %+v, %v; want a row with the smallest share of the multiply-adds, which is above %v", c, err, o.MACs[0])
+	}
 	o.MACs = []float64{0.7}
 	if c, err = Compare(context.Background(), m, data, o); err != nil || c.Before.Examples != 10 {
-		t.Errorf("got %+v, %v; want accuracies over 10 pictures", c, err)
+		t.Errorf("got %+v, error %v; want accuracies over 10 pictures", c, err)
 	}
 }

@@ -8,9 +8,9 @@ import (
 	"bnkit/checkpoint/alloctest"
 )
 
-// FuzzPlan parses arbitrary bytes as a plan, which must not allocate more than 4 MB and 400
-// times their size. An accepted plan must not change when it is written and read again, and
-// every error must be an *OptionError.
+// FuzzPlan parses arbitrary bytes as a plan. Parsing must allocate at most 4 MiB plus 400 times
+// their size. An accepted plan must not change when it is written and read again, and every
+// error must be an *OptionError.
 func FuzzPlan(f *testing.F) {
 	for _, text := range []string{
 		`{"arch":"resnet-8","choice":{"remove":0.3,"protect":["bn"]},"beta":"mean","channels":3,"layers":[{"name":"bn","channels":3,"kept":[0,2],"constants":{"1":0.5}}]}`,
@@ -26,7 +26,7 @@ func FuzzPlan(f *testing.F) {
 		if err != nil {
 			var bad *OptionError
 			if !errors.As(err, &bad) {
-				t.Fatalf("%v, want an *OptionError", err)
+				t.Fatalf("got error %v, want an *OptionError", err)
 			}
 			return
 		}
@@ -40,7 +40,7 @@ func FuzzPlan(f *testing.F) {
 		}
 		// Encode leaves out lists that are empty, so the texts are compared too.
 		if second, err := again.Encode(); err != nil || string(second) != string(text) || !reflect.DeepEqual(kept(again), kept(p)) {
-			t.Errorf("%q was read as %s, then as %s, %v", b, text, second, err)
+			t.Errorf("%q was read as %s, then as %s, error %v; want the same plan", b, text, second, err)
 		}
 	})
 }

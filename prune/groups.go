@@ -19,7 +19,8 @@ type group struct {
 	withGamma []channelRef // the channels that have a γ
 
 	// saves is the number of MACs that the group's removal saves if nothing else is
-	// removed: the MACs that compute its channels and the MACs that read them.
+	// removed: the MACs that compute its channels plus the MACs that read them. MACs that
+	// do both count twice.
 	saves int64
 
 	score float64 // importance, the sum over channels
@@ -29,11 +30,11 @@ type group struct {
 // A group cannot be removed if one of its channels belongs to a convolution without
 // BatchNorm, to a BatchNorm without γ, or to a pool that reads the picture.
 func groups(net *arch.Network) []*group {
-	first := make([]int, len(net.Units)+1) // index of each unit's channel 0 among all channels
+	offset := make([]int, len(net.Units)+1) // index of each unit's channel 0 among all channels
 	for i := range net.Units {
-		first[i+1] = first[i] + net.Units[i].OutShape.C
+		offset[i+1] = offset[i] + net.Units[i].OutShape.C
 	}
-	parent := make([]int, first[len(net.Units)])
+	parent := make([]int, offset[len(net.Units)])
 	for i := range parent {
 		parent[i] = i
 	}
@@ -59,16 +60,16 @@ func groups(net *arch.Network) []*group {
 		default:
 			fixed[i] = u.BN != "" && u.NoScale
 			for c := range u.OutShape.C {
-				join(first[i]+c, first[u.In]+c)
+				join(offset[i]+c, offset[u.In]+c)
 			}
 		}
 		for c := range u.OutShape.C {
 			switch u.Add.Kind {
 			case arch.Identity, arch.Projection:
-				join(first[i]+c, first[u.Add.From]+c)
+				join(offset[i]+c, offset[u.Add.From]+c)
 			case arch.Mapped:
 				if source := u.Add.Map.Source[c]; source != arch.NoSource {
-					join(first[i]+c, first[u.Add.From]+source)
+					join(offset[i]+c, offset[u.Add.From]+source)
 				}
 			}
 		}
@@ -78,7 +79,7 @@ func groups(net *arch.Network) []*group {
 	unremovable := make([]bool, len(parent))
 	for i := range net.Units {
 		for c := range net.Units[i].OutShape.C {
-			r := root(first[i] + c)
+			r := root(offset[i] + c)
 			if byRoot[r] == nil {
 				byRoot[r] = &group{}
 			}
@@ -115,9 +116,9 @@ func channelMACs(net *arch.Network) []int64 {
 	return macs
 }
 
-// family identifies the layers of a group: groups of one family differ only in the channel. It
-// consists of the group's first and last unit. Groups of a stream that a
-// channel map widens can therefore belong to different families.
+// family identifies the layers of a group by its first and last unit. Groups of one family
+// differ only in the channel. Groups of a stream that a channel map widens can belong to
+// different families.
 func (g *group) family() [2]int {
 	return [2]int{g.channels[0].unit, g.channels[len(g.channels)-1].unit}
 }

@@ -9,8 +9,8 @@ import (
 	"bnkit/engine/arch/archtest"
 )
 
-// stream returns the names of a ResNet's BatchNorms that share a stream, given the name of
-// the first and the blocks that are added to it.
+// stream returns the names of the BatchNorms that share a stream, joined by spaces: first, and
+// format with the name of each block in place of *.
 func stream(first, format string, blocks ...string) string {
 	names := []string{first}
 	for _, b := range blocks {
@@ -89,7 +89,7 @@ func TestGroups(t *testing.T) {
 			got[strings.Join(names, " ")]++
 		}
 		if !maps.Equal(got, c.want) {
-			t.Errorf("%s, option %s, %+v:\n%v\nwant\n%v", c.name, c.shortcut, c.variants, got, c.want)
+			t.Errorf("%s, option %s, %+v: got the groups\n%v\nwant\n%v", c.name, c.shortcut, c.variants, got, c.want)
 		}
 	}
 }

@@ -17,16 +17,16 @@ func TestLogits(t *testing.T) {
 		t.Fatal(err)
 	}
 	net := s.m.Network
-	params, training, images, labels := inFloat64(t, s, data, seed)
+	params, training, images, labels := float64Training(t, s, data, seed)
 	pairs := classPairs(seed, 0, len(labels), net.Classes)
 	for i := range labels {
 		for _, class := range []int32{pairs[0][i], pairs[1][i]} {
 			if class < 0 || int(class) >= net.Classes {
-				t.Fatalf("picture %d has class %d", i, class)
+				t.Fatalf("picture %d has class %d, want 0 to %d", i, class, net.Classes-1)
 			}
 		}
 		if pairs[0][i] == pairs[1][i] {
-			t.Fatalf("picture %d has class %d twice", i, pairs[0][i])
+			t.Fatalf("picture %d has class %d twice, want two classes", i, pairs[0][i])
 		}
 	}
 	all := groups(net)
@@ -55,10 +55,10 @@ func TestLogits(t *testing.T) {
 		const h = 1e-4
 		want := math.Abs(difference(h)-difference(-h)) / (2 * h)
 		if got := math.Sqrt(g.score); math.Abs(got-want) > 5e-2*want+1e-5 {
-			t.Errorf("group %d of %d channels: %v, but the logits change by %v", k, len(g.withGamma), got, want)
+			t.Errorf("group %d of %d channels: the root of the score is %v, want %v, the change of the logits", k, len(g.withGamma), got, want)
 		}
 	}
 	if streams == 0 {
-		t.Error("no group of a residual stream was tried")
+		t.Error("0 groups of residual streams were tried, want at least 1")
 	}
 }

@@ -35,7 +35,7 @@ type Plan struct {
 // missing.
 type Choice struct {
 	Threshold   float64  `json:"threshold,omitempty"`     // channels with |γ| below this are pruned
-	Remove      float64  `json:"remove,omitempty"`        // this share of all channels is pruned, beginning with the smallest |γ|
+	Remove      float64  `json:"remove,omitempty"`        // this share of all channels is pruned, beginning with the least important
 	Protect     []string `json:"protect,omitempty"`       // names or patterns of layers that keep all channels
 	MaxPerLayer float64  `json:"max_per_layer,omitempty"` // largest share of a layer's channels that may be pruned
 	Source      string   `json:"source_sha256,omitempty"` // SHA-256 of the file whose channels were compared
@@ -65,7 +65,7 @@ const (
 // candidate is a channel that may be pruned.
 type candidate struct {
 	unit, channel int
-	size          float64 // |γ|
+	magnitude     float64 // |γ|
 }
 
 // NewPlan returns the plan for m that c describes. A threshold prunes all channels with
@@ -95,34 +95,34 @@ func NewPlan(m *engine.Model, c Choice, beta string) (*Plan, error) {
 // that it prunes, and the number that c requests, which may be larger.
 func choose(m *engine.Model, c Choice, beta string, protected []bool) (p *Plan, count, goal int) {
 	candidates, limits, total := c.candidates(m, protected)
-	slices.SortStableFunc(candidates, func(a, b candidate) int { return cmp.Compare(a.size, b.size) })
+	slices.SortStableFunc(candidates, func(a, b candidate) int { return cmp.Compare(a.magnitude, b.magnitude) })
 	goal = total
 	if c.Remove > 0 {
 		goal = int(math.Round(c.Remove * float64(total)))
 	}
-	gone := make([]map[int]bool, len(limits))
-	for i := range gone {
+	pruned := make([]map[int]bool, len(limits))
+	for i := range pruned {
 		for channel := range m.Params.Of(i, arch.Gamma) {
 			if isPruned(m, i, channel) {
-				if gone[i] == nil {
-					gone[i] = map[int]bool{}
+				if pruned[i] == nil {
+					pruned[i] = map[int]bool{}
 				}
-				gone[i][channel] = true
+				pruned[i][channel] = true
 				count++
 			}
 		}
 	}
 	for _, x := range candidates {
-		if count >= goal || c.Remove == 0 && x.size >= c.Threshold {
+		if count >= goal || c.Remove == 0 && x.magnitude >= c.Threshold {
 			break
 		}
-		if len(gone[x.unit]) >= limits[x.unit] || gone[x.unit][x.channel] {
+		if len(pruned[x.unit]) >= limits[x.unit] || pruned[x.unit][x.channel] {
 			continue
 		}
-		if gone[x.unit] == nil {
-			gone[x.unit] = map[int]bool{}
+		if pruned[x.unit] == nil {
+			pruned[x.unit] = map[int]bool{}
 		}
-		gone[x.unit][x.channel] = true
+		pruned[x.unit][x.channel] = true
 		count++
 	}
 	if c.Remove == 0 {
@@ -137,7 +137,7 @@ func choose(m *engine.Model, c Choice, beta string, protected []bool) (p *Plan, 
 		}
 		l := PlannedLayer{Name: m.Network.Units[i].BN, Channels: len(gamma), Kept: []int{}}
 		for channel := range gamma {
-			if !gone[i][channel] {
+			if !pruned[i][channel] {
 				l.Kept = append(l.Kept, channel)
 			}
 		}
@@ -180,8 +180,8 @@ func (c *Choice) candidates(m *engine.Model, protected []bool) (all []candidate,
 			limits[i] = min(limits[i], int(c.MaxPerLayer*float64(len(gamma))))
 		}
 		for channel, g := range gamma {
-			if size := math.Abs(float64(g)); !math.IsNaN(size) {
-				all = append(all, candidate{i, channel, size})
+			if magnitude := math.Abs(float64(g)); !math.IsNaN(magnitude) {
+				all = append(all, candidate{i, channel, magnitude})
 			}
 		}
 	}

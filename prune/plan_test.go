@@ -18,21 +18,21 @@ import (
 
 // prunedBy returns the channels that a plan does not keep, by layer.
 func prunedBy(p *Plan) map[string][]int {
-	gone := map[string][]int{}
+	pruned := map[string][]int{}
 	for _, l := range p.Layers {
 		for c := range l.Channels {
 			if !slices.Contains(l.Kept, c) {
-				gone[l.Name] = append(gone[l.Name], c)
+				pruned[l.Name] = append(pruned[l.Name], c)
 			}
 		}
 	}
-	return gone
+	return pruned
 }
 
 // countChannels returns the number of channels in all lists.
-func countChannels(gone map[string][]int) int {
+func countChannels(pruned map[string][]int) int {
 	n := 0
-	for _, channels := range gone {
+	for _, channels := range pruned {
 		n += len(channels)
 	}
 	return n
@@ -69,28 +69,28 @@ func TestShare(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		gone := prunedBy(p)
-		if want := int(math.Round(c.choice.Remove * float64(total))); countChannels(gone) != want || p.Clamped != want || p.Channels != total {
-			t.Errorf("%+v: the plan says that %d of %d channels are pruned, and its layers prune %d of %d; want %d", c.choice, p.Clamped, p.Channels, countChannels(gone), total, want)
+		pruned := prunedBy(p)
+		if want := int(math.Round(c.choice.Remove * float64(total))); countChannels(pruned) != want || p.Clamped != want || p.Channels != total {
+			t.Errorf("%+v: the plan counts %d pruned channels of %d, and its layers prune %d of %d; want %d", c.choice, p.Clamped, p.Channels, countChannels(pruned), total, want)
 		}
 		// In a layer below its limit, every kept channel has at least the largest |γ| of
 		// all pruned channels.
-		largest := 0.0
-		for name, channels := range gone {
+		largestPruned := 0.0
+		for name, channels := range pruned {
 			if len(channels) > c.limit(name, len(layers[name])) {
 				t.Errorf("%+v: %d of %d channels of %s are pruned, want at most %d", c.choice, len(channels), len(layers[name]), name, c.limit(name, len(layers[name])))
 			}
 			for _, channel := range channels {
-				largest = max(largest, math.Abs(float64(layers[name][channel])))
+				largestPruned = max(largestPruned, math.Abs(float64(layers[name][channel])))
 			}
 		}
 		for _, l := range p.Layers {
-			if len(gone[l.Name]) == c.limit(l.Name, l.Channels) {
+			if len(pruned[l.Name]) == c.limit(l.Name, l.Channels) {
 				continue
 			}
 			for _, channel := range l.Kept {
-				if g := math.Abs(float64(layers[l.Name][channel])); g < largest {
-					t.Errorf("%+v: %s keeps channel %d with |γ| %v, but a channel with |γ| %v is pruned", c.choice, l.Name, channel, g, largest)
+				if g := math.Abs(float64(layers[l.Name][channel])); g < largestPruned {
+					t.Errorf("%+v: %s keeps channel %d with |γ| %v, want at least the %v of a pruned channel", c.choice, l.Name, channel, g, largestPruned)
 				}
 			}
 		}
@@ -153,21 +153,21 @@ func TestPlanFile(t *testing.T) {
 	}
 
 	// Edited by hand: one layer keeps three channels, another is left out.
-	first := read.Layers[1].Name
+	shortened := read.Layers[1].Name
 	read.Layers[1].Kept = []int{0, 5, 15}
 	omitted := read.Layers[2].Name
 	read.Layers = slices.Delete(read.Layers, 2, 3)
 	edited, model := pruneAndSave(t, m, data, Options{Plan: read})
 	for _, l := range edited.Layers {
-		if l.Name == first && l.Clamped != 13 || l.Name == omitted && l.Clamped != 0 {
-			t.Errorf("the edited plan gives the layer %+v, want 13 clamped channels in %s and none in %s", l, first, omitted)
+		if l.Name == shortened && l.Clamped != 13 || l.Name == omitted && l.Clamped != 0 {
+			t.Errorf("the edited plan gives the layer %+v, want 13 clamped channels in %s and none in %s", l, shortened, omitted)
 		}
 	}
 	if edited.Threshold != 0 || edited.Remove != 0 || edited.Beta != BetaZeroed {
 		t.Errorf("the edited plan gives %+v, want no Threshold, no Remove and Beta %s", edited, BetaZeroed)
 	}
-	if g := model.Params.Named(first + ".weight"); g[5] == 0 || g[6] != 0 {
-		t.Errorf("the edited plan gives %s the γ %v, want 0 in channel 6 and not in channel 5", first, g)
+	if g := model.Params.Named(shortened + ".weight"); g[5] == 0 || g[6] != 0 {
+		t.Errorf("the edited plan gives %s the γ %v, want 0 in channel 6 and not in channel 5", shortened, g)
 	}
 }
 
@@ -259,11 +259,11 @@ func TestRemoved(t *testing.T) {
 	for i, l := range r.Layers {
 		removed += l.Removed
 		if l.Removed > l.Clamped {
-			t.Errorf("layer %+v has more removed channels than clamped ones", l)
+			t.Errorf("layer %+v has more removed channels than clamped ones, want at most as many", l)
 		}
 		// A layer may have one more channel, which carries the constants of removed ones.
 		if left := small.Network.Units[i].OutShape.C; left != l.Channels-l.Removed && left != l.Channels-l.Removed+1 {
-			t.Errorf("the result has layer %+v, but the compacted network has %d channels", l, left)
+			t.Errorf("the compacted network has %d channels, want those that layer %+v keeps, or one more", left, l)
 		}
 	}
 	if removed != r.Removed || removed == 0 {
@@ -281,7 +281,7 @@ func TestRemoved(t *testing.T) {
 	}
 	after, err := evaluator.Evaluate(context.Background(), stats)
 	if err != nil || after.TestAccuracy != r.After.TestAccuracy || math.Abs(after.TestLoss-r.After.TestLoss) > 1e-4 {
-		t.Errorf("the compacted network evaluates to %+v, %v; want the evaluation of the clamped network, %+v", after, err, r.After)
+		t.Errorf("the compacted network evaluates to %+v, error %v; want the evaluation of the clamped network, %+v", after, err, r.After)
 	}
 	var unsaved *engine.ModelError
 	if err := small.Save(filepath.Join(t.TempDir(), "small.bnz")); !errors.As(err, &unsaved) {

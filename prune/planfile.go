@@ -10,8 +10,7 @@ import (
 	"bnkit/checkpoint/strictjson"
 )
 
-// maxPlanBytes is the largest size of a plan's file. The plan of the widest and deepest network
-// is far smaller.
+// maxPlanBytes is the largest size of a plan's file. It is enough for ten million channels.
 const maxPlanBytes = 64 << 20
 
 // Encode returns the plan as JSON, with one line for each layer.
@@ -40,7 +39,8 @@ func (p *Plan) Encode() ([]byte, error) {
 }
 
 // ReadPlan reads a plan that Encode wrote and a user may have edited. The error is an
-// *OptionError if the file is not a plan, or if the plan keeps no channel.
+// *OptionError if the file is not a plan or the plan keeps no channel, or an error of the file
+// system.
 func ReadPlan(path string) (*Plan, error) {
 	f, err := os.Open(path)
 	if err != nil {

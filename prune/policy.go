@@ -50,10 +50,11 @@ var Importances = []struct {
 	{Random, "a random number, as a control"},
 }
 
-// DefaultBatches is the number of training batches over which an importance is measured.
+// DefaultBatches is the default of Policy.Batches.
 const DefaultBatches = 20
 
-// measureBatch is the number of pictures in a batch over which an importance is measured.
+// measureBatch is the number of pictures in a batch over which an importance is measured, unless
+// the training split has fewer.
 const measureBatch = 64
 
 // DefaultImportance returns the importance for a target if the options name none: Gamma for a

@@ -15,7 +15,7 @@ import (
 // Options selects the channels to prune, by Plan or, if it is nil, by the other fields.
 type Options struct {
 	Threshold   float64  // prune channels with |γ| below this
-	Remove      float64  // or prune this share of all channels, beginning with the smallest |γ|
+	Remove      float64  // or prune this share of all channels, beginning with the least important
 	Protect     []string // names or patterns of layers that keep all channels
 	MaxPerLayer float64  // largest share of a layer's channels to prune; 0 for no limit
 	ZeroBeta    bool     // set β of pruned channels to 0 too; otherwise it is kept, as in Frankle et al. 2021, section 5
@@ -87,9 +87,9 @@ type Result struct {
 	BufferBytesBefore int64 `json:"buffer_bytes_before"`
 	BufferBytesAfter  int64 `json:"buffer_bytes_after"`
 
-	// Speeds of the same two networks, which are measured in turn: inference in batches
-	// of InferenceBatch, inference of single pictures, and steps that train γ and β in
-	// batches of TrainingBatch.
+	// Speeds of the clamped network, which has all channels, and of the compacted one, which
+	// are measured in turn: inference in batches of InferenceBatch, inference of single
+	// pictures, and steps that train γ and β in batches of TrainingBatch.
 	ImagesPerSecondBefore         float64 `json:"images_per_second_before"`
 	ImagesPerSecondAfter          float64 `json:"images_per_second_after"`
 	ImagesPerSecondSingleBefore   float64 `json:"images_per_second_single_before"`
@@ -139,8 +139,8 @@ func MakePlan(m *engine.Model, o Options) (*Plan, error) {
 }
 
 // Prune prunes a variant of m, and measures it before and after on data, which m.OpenData
-// or m.Normalised returns. It does not change m or write files. The error is one of
-// MakePlan, or an *engine.LossError if a loss is not finite.
+// or m.Normalised returns. It does not change m or write files. The error is one of Choose or
+// Recover, or an *engine.LossError if a loss is not finite.
 func Prune(ctx context.Context, m *engine.Model, data *dataset.Data, o Options) (*Result, error) {
 	p, start, err := chooseSteps(ctx, m, data, o)
 	if err != nil {
@@ -262,10 +262,10 @@ func (r *Result) countTrained(compacted *nn.Compacted[float32]) {
 	r.TrainedBefore, r.TrainedAfter = &before, &after
 }
 
-// measureSpeeds measures the speed and the buffers of the network before pruning and of the
-// compacted network.
-func (r *Result) measureSpeeds(ctx context.Context, before, compact *engine.Evaluator) error {
-	speeds, err := engine.MeasureSpeeds(ctx, before, compact)
+// measureSpeeds measures the speed and the buffers of the clamped network, which has all
+// channels, and of the compacted network.
+func (r *Result) measureSpeeds(ctx context.Context, clamped, compact *engine.Evaluator) error {
+	speeds, err := engine.MeasureSpeeds(ctx, clamped, compact)
 	if err != nil {
 		return err
 	}
@@ -274,7 +274,7 @@ func (r *Result) measureSpeeds(ctx context.Context, before, compact *engine.Eval
 	r.ImagesPerSecondSingleBefore, r.ImagesPerSecondSingleAfter = speedBefore.Single, speedAfter.Single
 	r.ImagesPerSecondTrainingBefore, r.ImagesPerSecondTrainingAfter = speedBefore.Training, speedAfter.Training
 	r.InferenceBatch, r.TrainingBatch = speeds.InferenceBatch, speeds.TrainingBatch
-	if r.BufferBytesBefore, err = before.BufferBytes(); err != nil {
+	if r.BufferBytesBefore, err = clamped.BufferBytes(); err != nil {
 		return err
 	}
 	r.BufferBytesAfter, err = compact.BufferBytes()

@@ -75,11 +75,11 @@ func TestPrune(t *testing.T) {
 			}
 			for i, v := range m.Params.Values {
 				if !slices.Equal(v, source.Params.Values[i]) {
-					t.Errorf("the source's %s was changed", m.Params.Tensors[i].Name)
+					t.Errorf("Prune changed the source's %s, want no change", m.Params.Tensors[i].Name)
 				}
 			}
 			if m.Stored != stored {
-				t.Error("the source's statistics were changed")
+				t.Error("Prune changed the source's statistics, want no change")
 			}
 
 			path := filepath.Join(t.TempDir(), "pruned.bnz")
@@ -91,11 +91,11 @@ func TestPrune(t *testing.T) {
 			for i := range m.Network.Units {
 				u := &m.Network.Units[i]
 				gamma, beta := source.Params.Of(i, arch.Gamma), source.Params.Of(i, arch.Beta)
-				layer := 0
+				layerClamped := 0
 				for c := range gamma {
 					wantGamma, wantBeta := gamma[c], beta[c]
 					if math.Abs(float64(gamma[c])) < threshold {
-						layer++
+						layerClamped++
 						wantGamma = 0
 						if zeroBeta {
 							wantBeta = 0
@@ -105,13 +105,13 @@ func TestPrune(t *testing.T) {
 						t.Errorf("%s[%d]: γ %v and β %v, want %v and %v", m.Network.Units[i].BN, c, g, b, wantGamma, wantBeta)
 					}
 				}
-				if want := (Layer{u.BN, u.OutShape.H, u.OutShape.W, len(gamma), layer, r.Layers[i].Removed}); r.Layers[i] != want {
+				if want := (Layer{u.BN, u.OutShape.H, u.OutShape.W, len(gamma), layerClamped, r.Layers[i].Removed}); r.Layers[i] != want {
 					t.Errorf("layer %+v, want %+v", r.Layers[i], want)
 				}
-				clamped, channels = clamped+layer, channels+len(gamma)
+				clamped, channels = clamped+layerClamped, channels+len(gamma)
 			}
 			if r.Clamped != clamped || r.Channels != channels || clamped == 0 || clamped == channels {
-				t.Errorf("%d of %d channels are clamped, want %d of %d", r.Clamped, r.Channels, clamped, channels)
+				t.Errorf("%d of %d channels are clamped, want %d of %d, neither none nor all", r.Clamped, r.Channels, clamped, channels)
 			}
 			if r.Beta != map[bool]string{false: "kept", true: "zeroed"}[zeroBeta] {
 				t.Errorf("ZeroBeta %v: Beta is %q, want zeroed with ZeroBeta and kept without", zeroBeta, r.Beta)
@@ -133,10 +133,10 @@ func TestPrune(t *testing.T) {
 				t.Fatal(err)
 			}
 			if after != r.After || r.After.Examples != 30 {
-				t.Errorf("the file evaluates to %+v, but the result is %+v", after, r.After)
+				t.Errorf("the file evaluates to %+v, want the result's evaluation %+v of 30 pictures", after, r.After)
 			}
 			if withStats && !slices.EqualFunc(pruned.Stored.Mean, stats.Mean, slices.Equal[[]float64]) {
-				t.Error("the stored statistics are not those re-estimated after pruning")
+				t.Errorf("the file stores the means %v, want those re-estimated after pruning, %v", pruned.Stored.Mean, stats.Mean)
 			}
 			evaluator.Close()
 
@@ -215,7 +215,7 @@ func TestStoresPruned(t *testing.T) {
 		}
 		for i, v := range m.Params.Values {
 			if !slices.Equal(v, source.Params.Values[i]) {
-				t.Errorf("%s: the source's %s was changed", set, m.Params.Tensors[i].Name)
+				t.Errorf("%s: Prune changed the source's %s, want no change", set, m.Params.Tensors[i].Name)
 			}
 		}
 	}

@@ -29,7 +29,7 @@ func TestRecover(t *testing.T) {
 				}
 				trained++
 				if !stays(before.Kept[i], c) {
-					t.Errorf("unit %d: %v of the pruned channel %d was changed", i, kind, c)
+					t.Errorf("unit %d: training changed %v of the pruned channel %d from %v to %v, want no change", i, kind, c, before.Params.Of(i, kind)[c], after.Params.Of(i, kind)[c])
 				}
 			}
 		}
@@ -39,7 +39,7 @@ func TestRecover(t *testing.T) {
 		total += len(elements)
 	}
 	if trained == 0 || total != trained {
-		t.Errorf("training changed %d parameters, of which %d are γ and β; want all, and at least 1", total, trained)
+		t.Errorf("training changed %d parameters, of which %d are γ and β; want only γ and β, at least one", total, trained)
 	}
 	e, err := after.Evaluator(data, 1)
 	if err != nil {
@@ -51,12 +51,12 @@ func TestRecover(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got, err := e.Evaluate(context.Background(), stats); err != nil || got != *r.Recovered {
-		t.Errorf("the file evaluates to %+v, want %+v; %v", got, *r.Recovered, err)
+		t.Errorf("the file evaluates to %+v, error %v; want %+v", got, err, *r.Recovered)
 	}
 }
 
-// TestIterations checks that pruning in several steps reaches the target and does not change the
-// source.
+// TestIterations checks that pruning in several steps reaches the target and does not clamp the
+// γ of the source.
 func TestIterations(t *testing.T) {
 	data := tinyData()
 	m := trainedModel(t, data, false)
@@ -67,7 +67,7 @@ func TestIterations(t *testing.T) {
 	for i := range m.Network.Units {
 		for c, g := range m.Params.Of(i, arch.Gamma) {
 			if g == 0 {
-				t.Fatalf("the source's γ[%d] of unit %d was changed", c, i)
+				t.Fatalf("γ[%d] of unit %d of the source is 0, want its old value", c, i)
 			}
 		}
 	}

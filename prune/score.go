@@ -19,7 +19,7 @@ type scorer struct {
 	m       *engine.Model
 	moments []nn.Moments   // of the outputs; nil if they were not measured
 	stats   *nn.Statistics // statistics with which moments were measured
-	taylor  [2][][]float64 // mean over batches of |γ·∂L/∂γ| and of its sum with β·∂L/∂β; nil if not measured
+	taylor  [2][][]float64 // sums over batches of |γ·∂L/∂γ| and of |γ·∂L/∂γ + β·∂L/∂β|; nil if not measured
 	logits  [][][]float64  // changes of differences of logits, by batch, unit and channel; nil if not measured
 }
 
@@ -32,9 +32,9 @@ func (s *scorer) score(all []*group, p Policy, beta string) {
 		values := s.importances(p, beta)
 		for _, g := range all {
 			g.score = 0
-			for _, at := range g.channels {
-				if v := values[at.unit]; v != nil {
-					g.score += v[at.channel]
+			for _, p := range g.channels {
+				if v := values[p.unit]; v != nil {
+					g.score += v[p.channel]
 				}
 			}
 		}
@@ -61,8 +61,8 @@ func (s *scorer) score(all []*group, p Policy, beta string) {
 	}
 }
 
-// importances returns the importance of each channel, by unit; nil for a unit that does
-// not count. It is not for Logits, which does not compare single channels.
+// importances returns the importance of each channel, by unit; nil for a unit whose channels
+// have none. It does not support Logits, which does not compare single channels.
 func (s *scorer) importances(p Policy, beta string) [][]float64 {
 	net := s.m.Network
 	values := make([][]float64, len(net.Units))
@@ -78,7 +78,7 @@ func (s *scorer) importances(p Policy, beta string) [][]float64 {
 	}
 	switch p.Importance {
 	case GammaReads:
-		reads := readNorms(net, s.m.Params)
+		reads := readSquares(net, s.m.Params)
 		for i := range values {
 			for c := range values[i] {
 				values[i][c] *= math.Sqrt(reads[i][c])
@@ -96,11 +96,10 @@ func (s *scorer) importances(p Policy, beta string) [][]float64 {
 			}
 		}
 	case Taylor:
-		parameters := 0 // γ alone
 		if beta == BetaZeroed {
-			parameters = 1 // and β
+			return s.taylor[1]
 		}
-		return s.taylor[parameters]
+		return s.taylor[0]
 	case Change:
 		return s.changes()
 	case Active:
@@ -131,47 +130,47 @@ func (s *scorer) importances(p Policy, beta string) [][]float64 {
 	return values
 }
 
-// readNorms returns for each channel the sum of the squares of all weights that read it. These
-// are the weights of convolutions and of the output layer that read the unit, or that read a
-// sum that includes the unit.
-func readNorms(net *arch.Network, params *nn.Params[float32]) [][]float64 {
-	norms := make([][]float64, len(net.Units))
+// readSquares returns for each channel the sum of the squares of all weights that read it.
+// These are the weights of convolutions and of the output layer that read the unit, or that
+// read a sum that includes the unit.
+func readSquares(net *arch.Network, params *nn.Params[float32]) [][]float64 {
+	sums := make([][]float64, len(net.Units))
 	for i := range net.Units {
-		norms[i] = make([]float64, net.Units[i].OutShape.C)
+		sums[i] = make([]float64, net.Units[i].OutShape.C)
 	}
 	for c := range net.Features() {
 		for k := range net.Classes {
-			norms[len(norms)-1][c] += square(params.Of(len(norms), arch.OutputWeight)[k*net.Features()+c])
+			sums[len(sums)-1][c] += square(params.Of(len(sums), arch.OutputWeight)[k*net.Features()+c])
 		}
 	}
-	// A unit comes after the units that it reads. So its norms are complete when they are added
+	// A unit comes after the units that it reads, so its sums are complete when they are added
 	// to those of the units that it reads.
 	for i := len(net.Units) - 1; i >= 0; i-- {
 		u := &net.Units[i]
 		switch {
 		case u.In == arch.Picture:
 		case u.Op != arch.Convolution:
-			for c, v := range norms[i] {
-				norms[u.In][c] += v
+			for c, v := range sums[i] {
+				sums[u.In][c] += v
 			}
 		default:
 			area := u.Kernel * u.Kernel
 			for j, w := range params.Of(i, arch.ConvWeight) {
-				norms[u.In][j/area%u.InShape.C] += square(w)
+				sums[u.In][j/area%u.InShape.C] += square(w)
 			}
 		}
-		for c, v := range norms[i] {
+		for c, v := range sums[i] {
 			switch u.Add.Kind {
 			case arch.Identity, arch.Projection:
-				norms[u.Add.From][c] += v
+				sums[u.Add.From][c] += v
 			case arch.Mapped:
 				if source := u.Add.Map.Source[c]; source != arch.NoSource {
-					norms[u.Add.From][source] += v
+					sums[u.Add.From][source] += v
 				}
 			}
 		}
 	}
-	return norms
+	return sums
 }
 
 // square returns v² in float64.
@@ -277,7 +276,7 @@ func (s *scorer) measureMoments(ctx context.Context, evaluator *engine.Evaluator
 	})
 }
 
-// measureGradients sets taylor.
+// measureGradients sets taylor over p.Batches batches.
 func (s *scorer) measureGradients(ctx context.Context, data *dataset.Data, p Policy, seed uint64, threads int) error {
 	for k := range s.taylor {
 		s.taylor[k] = make([][]float64, len(s.m.Network.Units))
@@ -305,8 +304,8 @@ func (s *scorer) measureGradients(ctx context.Context, data *dataset.Data, p Pol
 	})
 }
 
-// eachStep calls f with a Training of the model that computes the gradients of γ and β, and
-// with batches as eachBatch.
+// eachStep calls f for each batch of eachBatch, with a Training of the model that computes the
+// gradients of γ and β.
 func (s *scorer) eachStep(ctx context.Context, data *dataset.Data, count int, seed uint64, threads int, f func(*nn.Training[float32], *dataset.Batch)) error {
 	training, err := nn.NewTraining(s.m.Network, kernel.Best(), s.m.Params, nn.TrainingOptions{
 		Batch: min(measureBatch, data.Train.Len()), Threads: threads, Gradients: nn.GradientsOf(s.m.Network, arch.BN), Eps: s.m.Preprocessing.Eps,

@@ -53,7 +53,8 @@ func pictures(net *arch.Network, train, test int) *dataset.Data {
 	return d
 }
 
-// measuredScorer returns a scorer of a small trained model with all measurements.
+// measuredScorer returns a scorer of a small trained model with the measurements for Taylor,
+// Change and Active, over one batch.
 func measuredScorer(t *testing.T) (*scorer, *dataset.Data, *engine.Evaluator) {
 	t.Helper()
 	data := tinyData()
@@ -77,9 +78,10 @@ func near(a, b, tolerance float64) bool {
 	return math.Abs(a-b) <= tolerance*max(math.Abs(a), math.Abs(b))+1e-9
 }
 
-// inFloat64 returns the parameters of the scorer's model in float64, a training of its network
-// with them, and the pictures and labels of the first batch that importance is measured on.
-func inFloat64(t *testing.T, s *scorer, data *dataset.Data, seed uint64) (params *nn.Params[float64], training *nn.Training[float64], images []float64, labels []int32) {
+// float64Training returns the parameters of the scorer's model in float64, a Training of its
+// network with them, and the pictures and labels of the first batch that importance is measured
+// on.
+func float64Training(t *testing.T, s *scorer, data *dataset.Data, seed uint64) (params *nn.Params[float64], training *nn.Training[float64], images []float64, labels []int32) {
 	t.Helper()
 	params = nn.NewParams[float64](s.m.Network, nil)
 	for i, values := range s.m.Params.Values {
@@ -109,7 +111,7 @@ func inFloat64(t *testing.T, s *scorer, data *dataset.Data, seed uint64) (params
 func TestTaylor(t *testing.T) {
 	s, data, e := measuredScorer(t)
 	net := s.m.Network
-	params, training, images, labels := inFloat64(t, s, data, e.Estimation().Seed)
+	params, training, images, labels := float64Training(t, s, data, e.Estimation().Seed)
 	for i := range net.Units {
 		gamma, beta := params.Of(i, arch.Gamma), params.Of(i, arch.Beta)
 		for c := i; c < len(gamma); c += 13 {
@@ -123,16 +125,16 @@ func TestTaylor(t *testing.T) {
 				const h = 1e-4
 				want := math.Abs(loss(h)-loss(-h)) / (2 * h)
 				if got := s.taylor[k][i][c]; math.Abs(got-want) > 5e-2*want+1e-5 {
-					t.Errorf("unit %d, channel %d, with β = %v: the importance is %v, want %v, the change of the loss", i, c, k == 1, got, want)
+					t.Errorf("unit %d, channel %d, β changes too: %v: the importance is %v, want %v, the change of the loss", i, c, k == 1, got, want)
 				}
 			}
 		}
 	}
 }
 
-// TestReadNorms compares the norms of the weights that read a channel of resnet-8 with sums
-// over the weights of each reader.
-func TestReadNorms(t *testing.T) {
+// TestReadSquares compares the sums of the squared weights that read a channel of resnet-8 with
+// sums over the weights of each reader.
+func TestReadSquares(t *testing.T) {
 	s, _, _ := measuredScorer(t)
 	net, params := s.m.Network, s.m.Params
 	index := map[string]int{}
@@ -157,7 +159,7 @@ func TestReadNorms(t *testing.T) {
 		}
 		return sum
 	}
-	norms := readNorms(net, params)
+	sums := readSquares(net, params)
 	for c := range 3 {
 		for unit, want := range map[string]float64{
 			"conv":                column("blocks.0.conv1", c) + column("blocks.1.conv1", c) + column("blocks.1.shortcut.0", c),
@@ -167,8 +169,8 @@ func TestReadNorms(t *testing.T) {
 			"blocks.2.conv2":      output(c),
 			"blocks.2.shortcut.0": output(c),
 		} {
-			if got := norms[index[unit]][c]; !near(got, want, 1e-9) {
-				t.Errorf("%s, channel %d: the norm is %v, want %v", unit, c, got, want)
+			if got := sums[index[unit]][c]; !near(got, want, 1e-9) {
+				t.Errorf("%s, channel %d: the sum of squares is %v, want %v", unit, c, got, want)
 			}
 		}
 	}

@@ -13,7 +13,7 @@ import (
 // Target specifies how much is pruned. At most one field is set.
 type Target struct {
 	MACs    float64 `json:"target_macs,omitempty"`    // this share of the network's multiply-adds stays
-	Latency float64 `json:"target_latency,omitempty"` // this share of the time of inference stays, in batches of 128
+	Latency float64 `json:"target_latency,omitempty"` // this share of the time of inference stays, in batches of up to 128
 	MaxDrop float64 `json:"max_drop,omitempty"`       // accuracy drops by at most this many percentage points
 }
 
@@ -36,9 +36,28 @@ func (t *Target) check() error {
 // macsTolerance is the relative error up to which a target of MACs counts as reached.
 const macsTolerance = 0.02
 
-// planForMACs returns the plan whose network has the target's share of MACs, as nearly as whole
-// groups allow.
+// planForMACs returns nearestPlan's plan, or an *OptionError if its share of MACs differs
+// from the target's by more than macsTolerance of the target.
 func (s *selection) planForMACs() (*Plan, error) {
+	p, share, err := s.nearestPlan()
+	if err != nil {
+		return nil, err
+	}
+	target := s.o.Target.MACs
+	if math.Abs(share-target) <= macsTolerance*target {
+		return p, nil
+	}
+	_, smallest, err := s.applyAndCompact(s.plan(s.order))
+	if err != nil {
+		return nil, err
+	}
+	least := float64(smallest.Network.MACs()) / float64(s.m.Network.MACs())
+	return nil, &OptionError{fmt.Sprintf("a target of %v of the multiply-adds cannot be reached: the nearest share is %.4g, and the smallest %.4g", target, share, least)}
+}
+
+// nearestPlan returns the plan whose network has the target's share of MACs, as nearly as
+// whole groups allow, and its share.
+func (s *selection) nearestPlan() (*Plan, float64, error) {
 	whole := float64(s.m.Network.MACs())
 	goal := s.o.Target.MACs * whole
 	macsOf := func(chosen []*group) (float64, error) {
@@ -53,16 +72,16 @@ func (s *selection) planForMACs() (*Plan, error) {
 		return macs >= goal, err
 	})
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	chosen := slices.Clone(s.order[:n])
 	best, err := macsOf(chosen)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	// Also prune each of the following groups that brings the MACs nearer to the goal. The
 	// next group may save too much, but a later one less.
-	for tried := 0; n < len(s.order) && tried < nearby && best > goal; n++ {
+	for tried := 0; n < len(s.order) && tried < maxTried && best > goal; n++ {
 		// The group saves less than g.saves if groups that it reads, or that read it, are
 		// pruned too, but hardly less than a tenth of it.
 		if float64(s.order[n].saves)/10 > 2*(best-goal) {
@@ -71,32 +90,25 @@ func (s *selection) planForMACs() (*Plan, error) {
 		tried++
 		macs, err := macsOf(append(chosen, s.order[n]))
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 		if math.Abs(macs-goal) < math.Abs(best-goal) {
 			chosen, best = append(chosen, s.order[n]), macs
 		}
 	}
-	if math.Abs(best-goal) > macsTolerance*goal {
-		least, err := macsOf(s.order)
-		if err != nil {
-			return nil, err
-		}
-		return nil, &OptionError{fmt.Sprintf("a target of %v of the multiply-adds cannot be reached: the nearest share is %.4g, and the smallest %.4g", s.o.Target.MACs, best/whole, least/whole)}
-	}
-	return s.plan(chosen), nil
+	return s.plan(chosen), best / whole, nil
 }
 
-// nearby is the number of groups after the first n that planForMACs tries.
-const nearby = 32
+// maxTried is the largest number of groups that nearestPlan tries one by one.
+const maxTried = 32
 
 // block is the number of channels in a block of the kernels. They compute whole blocks, so
 // removing a part of a block saves no time.
 const block = 8
 
 // withoutPartialBlocks returns chosen without the groups whose removal saves no time, because
-// no further block of channels in their layers becomes empty. In each layer, it leaves out the
-// most important groups.
+// no further block of channels in their layers becomes empty. The groups that it leaves out are
+// the most important ones of their layers.
 func (s *selection) withoutPartialBlocks(chosen []*group) []*group {
 	left := make([]int, len(s.m.Network.Units)) // channels that stay
 	for i := range left {

@@ -13,8 +13,8 @@ import (
 	"bnkit/engine/dataset"
 )
 
-// variant trains a ResNet-8 for one epoch, with the default settings after a change.
-func variant(t *testing.T, data *dataset.Data, change func(*config.Config)) *engine.Model {
+// trainVariant trains a ResNet-8 for one epoch, with default settings that change modifies.
+func trainVariant(t *testing.T, data *dataset.Data, change func(*config.Config)) *engine.Model {
 	t.Helper()
 	cfg := config.Default()
 	cfg.Arch, cfg.Epochs, cfg.Batch, cfg.LRDrops = "resnet-8", 1, 16, nil
@@ -29,7 +29,7 @@ func variant(t *testing.T, data *dataset.Data, change func(*config.Config)) *eng
 // TestPruneVariant checks that Prune clamps the γ of a network in which some γ are fixed.
 func TestPruneVariant(t *testing.T) {
 	data := tinyData()
-	m := variant(t, data, func(c *config.Config) { c.BNEvery, c.NoScale, c.NoShift = 2, "bn", "blocks.0.bn1" })
+	m := trainVariant(t, data, func(c *config.Config) { c.BNEvery, c.NoScale, c.NoShift = 2, "bn", "blocks.0.bn1" })
 	small, channels := 0, 0
 	for i := range m.Network.Units {
 		for _, g := range m.Params.Of(i, arch.Gamma) {
@@ -54,7 +54,7 @@ func TestPruneVariant(t *testing.T) {
 // TestNothingToPrune checks the error for a network without variable γ.
 func TestNothingToPrune(t *testing.T) {
 	data := tinyData()
-	m := variant(t, data, func(c *config.Config) { c.NoScale = "*" })
+	m := trainVariant(t, data, func(c *config.Config) { c.NoScale = "*" })
 	var e *engine.ModelError
 	if _, err := Prune(context.Background(), m, data, Options{Threshold: 0.1}); !errors.As(err, &e) {
 		t.Errorf("got error %v, want an *engine.ModelError", err)

@@ -4,7 +4,7 @@ import "fmt"
 
 // Error reports what is wrong with a file.
 type Error struct {
-	Reason string // what was found and what was expected
+	Reason string // what is wrong
 }
 
 func (e *Error) Error() string {

@@ -12,12 +12,12 @@ import (
 	"bnkit/checkpoint/alloctest"
 )
 
-// maxFuzz bounds the length of inputs. Longer inputs do not reach other code.
+// maxFuzz bounds the length of inputs in bytes. Longer inputs would only make fuzzing slower.
 const maxFuzz = 1 << 16
 
-// FuzzRead reads arbitrary bytes, which must not allocate more than 4 MB and 400 times the
-// size of the file. The tensors of an accepted file must fit into it, and must not change when
-// they are written and read again.
+// FuzzRead reads arbitrary bytes. Reading must allocate at most 4 MiB plus 400 times the size of
+// the file. The tensors of an accepted file must fit into it, and their bytes and the metadata
+// must not change when they are written and read again.
 func FuzzRead(f *testing.F) {
 	b, err := os.ReadFile("testdata/dtypes.safetensors")
 	if err != nil {
@@ -42,7 +42,7 @@ func FuzzRead(f *testing.F) {
 			x := &first.Tensors[i]
 			total += len(contents[x.Name])
 			if values, err := x.Float32(); err == nil && len(values)*elementSizes[x.DType] != len(contents[x.Name]) {
-				t.Errorf("%s has %d values, but %d bytes of type %s", x.Name, len(values), len(contents[x.Name]), x.DType)
+				t.Errorf("%s has %d values, want one for each element of type %s in %d bytes", x.Name, len(values), x.DType, len(contents[x.Name]))
 			}
 		}
 		if total > len(b) {
@@ -54,7 +54,7 @@ func FuzzRead(f *testing.F) {
 		}
 		again, err := read(encoded)
 		if err != nil || !maps.EqualFunc(bytesOf(t, again), contents, bytes.Equal) || !maps.Equal(again.Metadata, first.Metadata) {
-			t.Errorf("read as %+v, then as %+v, %v", first, again, err)
+			t.Errorf("the file was read as %+v, and after encoding as %+v, error %v; want no change", first, again, err)
 		}
 	})
 }

@@ -21,8 +21,8 @@ type entry struct {
 	Offsets []int64 `json:"data_offsets"` // beginning and end, counted from the end of the header
 }
 
-// parseHeader parses a header. The offsets of the tensors count from the end of the header
-// and are not checked yet.
+// parseHeader parses a header. The offsets of the tensors count from the end of the header.
+// checkLayout must still compare them with the file and with the shapes.
 func parseHeader(raw []byte) (*File, error) {
 	if len(raw) == 0 || raw[0] != '{' {
 		return nil, invalid("the header does not begin with {")

@@ -52,7 +52,7 @@ func TestTypes(t *testing.T) {
 		checked++
 		got, err := x.Float32()
 		if err != nil || x.DType != x.Name || !slices.Equal(x.Shape, []int{len(values)}) {
-			t.Fatalf("tensor %q has type %s and shape %v, %v; want the type %[1]s and %[5]d elements", x.Name, x.DType, x.Shape, err, len(values))
+			t.Fatalf("tensor %q has type %s and shape %v, error %v; want the type %[1]s and %[5]d elements", x.Name, x.DType, x.Shape, err, len(values))
 		}
 		for j := range values {
 			if math.Float32bits(got[j]) != math.Float32bits(values[j]) {
@@ -108,7 +108,7 @@ func TestHeader(t *testing.T) {
 		t.Errorf("got tensors %v and metadata %v, want Ab, b and ab, and k: v and K: w", got, f.Metadata)
 	}
 	if raw, err := f.Tensors[1].Bytes(); err != nil || !bytes.Equal(raw, []byte{2, 3}) {
-		t.Errorf("b holds %v, %v; want [2 3]", raw, err)
+		t.Errorf("b holds %v, error %v; want [2 3]", raw, err)
 	}
 }
 
@@ -162,12 +162,12 @@ func TestReadRefuses(t *testing.T) {
 		_, err := read(file(c.header, c.size))
 		var e *Error
 		if !errors.As(err, &e) || !e.BadInput() || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%.200s: %v, want an *Error that says %q", c.header, err, c.want)
+			t.Errorf("%.200s: got error %v, want an *Error that says %q", c.header, err, c.want)
 		}
 	}
 	for _, b := range [][]byte{nil, {1, 2}, {0, 0, 0, 0, 0, 0, 0, 0x80}, {255, 255, 255, 255, 255, 255, 255, 255}, {3, 0, 0, 0, 0, 0, 0, 0, '{', '}'}} {
 		if _, err := read(b); !errors.As(err, new(*Error)) {
-			t.Errorf("%v: %v, want an *Error", b, err)
+			t.Errorf("%v: got error %v, want an *Error", b, err)
 		}
 	}
 }
@@ -184,8 +184,8 @@ func TestFloat32RefusesFloat8(t *testing.T) {
 	}
 }
 
-// TestTruncatedAfterHeader checks that reading a tensor fails if the file is shorter than it
-// was when its header was read.
+// TestTruncatedAfterHeader checks that reading a tensor fails if the file is shorter than the
+// size that Read was given.
 func TestTruncatedAfterHeader(t *testing.T) {
 	b := file(`{"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]}}`, 4)
 	f, err := Read(bytes.NewReader(b[:len(b)-2]), int64(len(b)))
@@ -237,13 +237,13 @@ func TestIndex(t *testing.T) {
 		names += f.Tensors[i].Name
 	}
 	if v, err := f.Tensors[2].Float32(); err != nil || !slices.Equal(v, []float32{1, 2}) || names != "bca" || f.Metadata["format"] != "pt" {
-		t.Errorf("got tensors %s, a = %v, %v, and metadata %v; want bca, [1 2] and format pt", names, v, err, f.Metadata)
+		t.Errorf("got tensors %s, a = %v (error %v) and metadata %v; want bca, [1 2] and format pt", names, v, err, f.Metadata)
 	}
 	if err := f.Close(); err != nil {
 		t.Error(err)
 	}
 	if _, err := f.Tensors[2].Float32(); !errors.Is(err, fs.ErrClosed) {
-		t.Errorf("reading after Close: %v, want fs.ErrClosed", err)
+		t.Errorf("reading after Close: got error %v, want fs.ErrClosed", err)
 	}
 
 	const all = `"b":"model-00001-of-00002.safetensors","c":"model-00001-of-00002.safetensors"`
@@ -259,13 +259,13 @@ func TestIndex(t *testing.T) {
 		{"the index cannot be read", `{`},
 	} {
 		if _, err := Open(index(c.weights)); !errors.As(err, new(*Error)) || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%s: %v, want an *Error that says %q", c.weights, err, c.want)
+			t.Errorf("%s: got error %v, want an *Error that says %q", c.weights, err, c.want)
 		}
 	}
 	if _, err := Open(index(`{"a":"missing.safetensors"}`)); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("an index that lists a missing file: %v, want fs.ErrNotExist", err)
+		t.Errorf("an index that lists a missing file: got error %v, want fs.ErrNotExist", err)
 	}
 	if _, err := Open(dir); !errors.As(err, new(*Error)) {
-		t.Errorf("opening a folder: %v, want an *Error", err)
+		t.Errorf("opening a folder: got error %v, want an *Error", err)
 	}
 }

@@ -1,5 +1,5 @@
-// Package safetensors reads and writes safetensors files, which hold named tensors of any
-// kind. The format is that of huggingface/safetensors: the length of a JSON header (8 bytes,
+// Package safetensors reads and writes safetensors files, which hold named tensors. The
+// format is that of huggingface/safetensors: the length of a JSON header (8 bytes,
 // little-endian), the header, and the tensors' elements. The header gives the type, shape
 // and offsets of each tensor.
 //
@@ -36,7 +36,7 @@ type Tensor struct {
 	size   int64 // in bytes
 }
 
-// New returns a float32 tensor of values, which must not change afterwards.
+// New returns a float32 tensor that holds a copy of values.
 func New(name string, shape []int, values []float32) Tensor {
 	raw := make([]byte, 0, 4*len(values))
 	for _, v := range values {
@@ -76,7 +76,7 @@ func (t *Tensor) Bytes() ([]byte, error) {
 // maxHeader is the largest header in bytes that the reference implementation reads.
 const maxHeader = 100_000_000
 
-// prefixSize is the number of bytes of the header's length.
+// prefixSize is the size in bytes of the number that begins a file, the length of the header.
 const prefixSize = 8
 
 // Is reports whether a file that begins with prefix may be a safetensors file. It needs a
@@ -126,8 +126,8 @@ func Read(r io.ReaderAt, size int64) (*File, error) {
 }
 
 // Open opens the file at path and reads its header. If the name ends in .json, the file is an
-// index, such as model.safetensors.index.json, and Open opens the files that the index
-// lists, from the same folder. The error names the path and wraps an *Error or an error of the file
+// index, such as model.safetensors.index.json, and Open opens the files that the index lists,
+// from the same folder. The error names the path and wraps an *Error or an error of the file
 // system. The caller must close the result.
 func Open(path string) (*File, error) {
 	read := openOne

@@ -38,9 +38,9 @@ func openIndex(path string) (*File, error) {
 	return all, nil
 }
 
-// add appends the tensors of shard, which was read from the file name. It fails unless
-// listed, the tensors that the index lists for this file, holds exactly their names. It
-// removes the names from listed.
+// add appends the tensors of shard, a file with the given name. listed holds the names of the
+// tensors that the index lists for this file. add removes them, and fails if the names in the
+// shard are not exactly these.
 func (f *File) add(shard *File, name string, listed map[string]bool) error {
 	for i := range shard.Tensors {
 		t := &shard.Tensors[i]

@@ -45,7 +45,7 @@ func TestWrite(t *testing.T) {
 		t.Fatal(err)
 	}
 	if string(header["__metadata__"]) != `{"arch":"resnet-8"}` || len(header) != 4 {
-		t.Errorf("the header is %s, want 3 tensors and the metadata of resnet-8", b[8:8+n])
+		t.Errorf(`the header is %s, want 3 tensors and the metadata {"arch":"resnet-8"}`, b[8:8+n])
 	}
 	end := 0
 	for _, x := range want {
@@ -77,7 +77,7 @@ func TestWrite(t *testing.T) {
 		t.Fatal(err)
 	}
 	if b, err := os.ReadFile(path); err != nil || bytes.Contains(b, []byte("__metadata__")) {
-		t.Errorf("without metadata: wrote %q, %v; want no __metadata__", b, err)
+		t.Errorf("without metadata: wrote %q, error %v; want no __metadata__", b, err)
 	}
 
 	for name, bad := range map[string][]Tensor{
@@ -121,7 +121,7 @@ func TestReplaceOneTensor(t *testing.T) {
 	}
 	contents[replaced.Name] = zeros
 	if got := bytesOf(t, after); !maps.EqualFunc(got, contents, bytes.Equal) || !maps.Equal(after.Metadata, before.Metadata) {
-		t.Error("the bytes or the metadata have changed")
+		t.Errorf("read the tensors %v and the metadata %v, want %v and %v", got, after.Metadata, contents, before.Metadata)
 	}
 }
 

@@ -46,7 +46,7 @@ func Check(b []byte, v any) error {
 	}
 	c := checker{d: json.NewDecoder(bytes.NewReader(b))}
 	c.d.UseNumber()
-	if err := c.value(reflect.TypeOf(v), 0); err != nil {
+	if err := c.checkValue(reflect.TypeOf(v), 0); err != nil {
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 			return errors.New("the JSON ends too early")
 		}
@@ -100,8 +100,8 @@ type checker struct {
 	seen []map[string]bool // by depth, the keys that were read from the current object
 }
 
-// value checks the next value, which is read into type t. A nil t is an unknown type.
-func (c *checker) value(t reflect.Type, depth int) error {
+// checkValue checks the next value, which is read into type t. A nil t is an unknown type.
+func (c *checker) checkValue(t reflect.Type, depth int) error {
 	token, err := c.d.Token()
 	if err != nil {
 		return err
@@ -113,26 +113,26 @@ func (c *checker) value(t reflect.Type, depth int) error {
 	if depth >= maxDepth {
 		return fmt.Errorf("the JSON nests arrays and objects deeper than %d", maxDepth)
 	}
-	t = target(t)
+	t = indirect(t)
 	if open == '[' {
 		var element reflect.Type
 		if t != nil && (t.Kind() == reflect.Slice || t.Kind() == reflect.Array) {
 			element = t.Elem()
 		}
 		for c.d.More() {
-			if err := c.value(element, depth+1); err != nil {
+			if err := c.checkValue(element, depth+1); err != nil {
 				return err
 			}
 		}
-	} else if err := c.object(t, depth); err != nil {
+	} else if err := c.checkObject(t, depth); err != nil {
 		return err
 	}
 	_, err = c.d.Token() // the closing bracket
 	return err
 }
 
-// object checks the keys and values of an object, without its brackets.
-func (c *checker) object(t reflect.Type, depth int) error {
+// checkObject checks the keys and values of an object, without its brackets.
+func (c *checker) checkObject(t reflect.Type, depth int) error {
 	for len(c.seen) <= depth {
 		c.seen = append(c.seen, map[string]bool{})
 	}
@@ -164,7 +164,7 @@ func (c *checker) object(t reflect.Type, depth int) error {
 				}
 			}
 		}
-		if err := c.value(field, depth+1); err != nil {
+		if err := c.checkValue(field, depth+1); err != nil {
 			return err
 		}
 	}
@@ -174,9 +174,9 @@ func (c *checker) object(t reflect.Type, depth int) error {
 // unmarshaler is implemented by the types that decode themselves.
 var unmarshaler = reflect.TypeFor[json.Unmarshaler]()
 
-// target returns t without its pointers, such as T for **T. It returns nil if the type is
+// indirect returns t without its pointers, such as T for **T. It returns nil if the type is
 // unknown or decodes itself.
-func target(t reflect.Type) reflect.Type {
+func indirect(t reflect.Type) reflect.Type {
 	for t != nil && t.Kind() == reflect.Pointer {
 		if t.Implements(unmarshaler) {
 			return nil
@@ -189,12 +189,12 @@ func target(t reflect.Type) reflect.Type {
 	return t
 }
 
-// fieldsByType holds the result of fieldsOf for each type, because metrics.jsonl is checked
-// line by line.
+// fieldsByType caches the results of fieldsOf, because every line of metrics.jsonl is checked
+// on its own.
 var fieldsByType sync.Map
 
 // fieldsOf returns the types of the fields of struct t by their keys, and nil if t is not a
-// struct. The fields of an embedded struct belong to t unless a tag gives the struct a key.
+// struct. The fields of an embedded struct belong to t.
 func fieldsOf(t reflect.Type) map[string]reflect.Type {
 	if t == nil || t.Kind() != reflect.Struct {
 		return nil

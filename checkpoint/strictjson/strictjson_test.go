@@ -43,7 +43,7 @@ func TestUnmarshalAccepts(t *testing.T) {
 		}
 		errGot, errWant := Unmarshal([]byte(text), &got), json.Unmarshal([]byte(text), &want)
 		if (errGot == nil) != (errWant == nil) || !reflect.DeepEqual(got, want) {
-			t.Errorf("%.80s: read as %+v, %v; want %+v, %v", text, got, errGot, want, errWant)
+			t.Errorf("%.80s: read as %+v, error %v; want %+v, error %v", text, got, errGot, want, errWant)
 		}
 	}
 }
@@ -83,9 +83,9 @@ func TestUnmarshalRefuses(t *testing.T) {
 	}
 }
 
-// FuzzUnmarshal checks that at most 1 MB and 400 times the size of the text are allocated, that
-// accepted JSON is valid, and that seed and arch get the values of
-// the keys with exactly these spellings.
+// FuzzUnmarshal checks that Unmarshal allocates at most 1 MB plus 400 times the size of the
+// text, that accepted JSON is valid, and that seed and arch get the values of the keys with
+// exactly these spellings.
 func FuzzUnmarshal(f *testing.F) {
 	for _, text := range []string{
 		`{"arch":"a","seed":1,"list":[{"seed":1}],"by_name":{"x":{"Epoch":2}},"raw":{"a":[1,null]},"anything":"\ud83d\ude00"}`,
@@ -101,7 +101,7 @@ func FuzzUnmarshal(f *testing.F) {
 			return
 		}
 		if !json.Valid(b) {
-			t.Fatalf("%q was accepted, but is not valid JSON", b)
+			t.Fatalf("%q was accepted, want an error, because it is not valid JSON", b)
 		}
 		// Decoding into a map does not ignore case.
 		var exact map[string]json.RawMessage
@@ -121,7 +121,7 @@ func FuzzUnmarshal(f *testing.F) {
 			}
 		}
 		if v.Seed != seed || v.Arch != arch {
-			t.Fatalf("%q: got seed %d and arch %q; the exactly spelled keys have seed %d and arch %q", b, v.Seed, v.Arch, seed, arch)
+			t.Fatalf("%q: got seed %d and arch %q, want %d and %q, as the exactly spelled keys have", b, v.Seed, v.Arch, seed, arch)
 		}
 	})
 }

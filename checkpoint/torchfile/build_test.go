@@ -40,8 +40,8 @@ func integers(values ...int) string {
 	return tupleOf(items...)
 }
 
-// store returns the persistent identifier of a storage with n elements.
-func (f form) store(class, key string, n int) string {
+// storageID returns the persistent identifier of a storage with n elements.
+func (f form) storageID(class, key string, n int) string {
 	items := []string{str("storage"), "ctorch\n" + class + "\n", str(key), str("cpu"), integer(n)}
 	if f == "legacy" {
 		items = append(items, "N")
@@ -51,7 +51,7 @@ func (f form) store(class, key string, n int) string {
 
 // view returns a tensor of storage 0, which has 6 elements.
 func (f form) view(offset int, shape, strides []int) string {
-	return rebuild + tupleOf(f.store("FloatStorage", "0", 6), integer(offset), integers(shape...), integers(strides...), "\x89", orderedCall) + "R"
+	return rebuild + tupleOf(f.storageID("FloatStorage", "0", 6), integer(offset), integers(shape...), integers(strides...), "\x89", orderedCall) + "R"
 }
 
 // weights returns an ordinary tensor of 2 x 3 elements.
@@ -60,7 +60,8 @@ func (f form) weights() string { return f.view(0, []int{2, 3}, []int{3, 1}) }
 // state returns the state dict {"w": weights}.
 func (f form) state() string { return "}" + str("w") + f.weights() + "s" }
 
-// withExtra returns a dict with a state dict and another value: {"state_dict": state, "x": value}.
+// withExtra returns the whole pickle of a dict with a state dict and another value:
+// {"state_dict": state, "x": value}.
 func (f form) withExtra(value string) string {
 	return proto2 + "}(" + str("state_dict") + f.state() + str("x") + value + "u."
 }
@@ -125,8 +126,8 @@ func zipOf(entries ...zipEntry) []byte {
 	return b.Bytes()
 }
 
-// read reads a file from memory and checks that it allocates no more than maxAllocated
-// allows.
+// read reads a file from memory. It checks that this allocates no more than maxAllocated
+// allows, and checks the tensors by checkViews.
 func read(t testing.TB, b []byte) (*File, error) {
 	t.Helper()
 	var f *File

@@ -2,8 +2,8 @@ package torchfile
 
 var emptyTuple = &tuple{}
 
-// container executes the opcodes of tuples, lists, sets and dicts.
-func (m *machine) container(op byte) error {
+// runContainer executes the opcodes of tuples, lists, sets and dicts.
+func (m *machine) runContainer(op byte) error {
 	switch op {
 	case opEmptyTuple:
 		return m.push(emptyTuple, 0)

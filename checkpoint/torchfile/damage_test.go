@@ -15,14 +15,14 @@ import (
 	"testing"
 )
 
-// mustRefuse reads a file and expects a bad-input error that contains want.
+// mustRefuse checks that reading a file fails with a bad-input error that contains want.
 func mustRefuse(t *testing.T, b []byte, want string) {
 	t.Helper()
 	f, err := read(t, b)
 	if err == nil || !strings.Contains(err.Error(), want) {
-		t.Fatalf("read %+v, %v, want the error %q", f, err, want)
+		t.Fatalf("read %+v, error %v; want an error that says %q", f, err, want)
 	}
-	mustBeBadInput(t, err)
+	checkBadInput(t, err)
 }
 
 // TestTruncated checks that a file of each form is refused if it is truncated to any length.
@@ -34,7 +34,7 @@ func TestTruncated(t *testing.T) {
 			if err == nil {
 				t.Fatalf("%s: the first %d of %d bytes are read as %+v, want an error", f, n, len(b), got)
 			}
-			mustBeBadInput(t, err)
+			checkBadInput(t, err)
 		}
 	}
 }
@@ -51,7 +51,7 @@ func TestFlippedBits(t *testing.T) {
 				c[i] ^= 1 << bit
 				got, err := read(t, c)
 				if err != nil {
-					mustBeBadInput(t, err)
+					checkBadInput(t, err)
 					continue
 				}
 				if f == "zip" {
@@ -145,7 +145,7 @@ func TestOverlappingStorages(t *testing.T) {
 	const copies, elements = 50, 10000
 	state := proto2 + "}("
 	for i := range copies {
-		state += integer(i) + rebuild + tupleOf(f.store("ByteStorage", fmt.Sprint(i), elements), integer(0), integers(1), integers(1), "\x89", "N") + "R"
+		state += integer(i) + rebuild + tupleOf(f.storageID("ByteStorage", fmt.Sprint(i), elements), integer(0), integers(1), integers(1), "\x89", "N") + "R"
 	}
 	state += "u."
 	var b, directory []byte
@@ -226,7 +226,7 @@ func TestReadRefusesOtherFiles(t *testing.T) {
 // failingReader fails after a number of reads.
 type failingReader struct {
 	io.ReaderAt
-	left *int // the number of reads until it fails
+	left *int // the number of reads that still succeed
 }
 
 var errDisk = errors.New("input/output error")
@@ -254,7 +254,7 @@ func TestReadFails(t *testing.T) {
 			}
 			var e *Error
 			if !errors.Is(err, errDisk) || errors.As(err, &e) {
-				t.Fatalf("%s: read %d fails, and the error is %v, want %v and not an *Error", f, reads, err, errDisk)
+				t.Fatalf("%s: with a failure after %d reads, got error %v, want %v and not an *Error", f, reads, err, errDisk)
 			}
 		}
 	}

@@ -38,10 +38,10 @@
 // counted in elements. A state dict is an OrderedDict; its attribute _metadata is ignored.
 //
 // This package reads the pickle with its own interpreter. It knows the opcodes of protocols
-// 2 to 5 (CPython's Lib/pickletools.py) and builds only the values that objects.go lists:
-// tensors, storages, dicts, lists, tuples, sets, numbers, strings, bytes and numpy's
-// numbers. It keeps every other class or function as a name, and every object built from
-// one as an opaque value. It looks up no name and calls nothing.
+// 2 to 5 (CPython's Lib/pickletools.py) and builds only tensors, storages, dicts, lists,
+// tuples, sets, booleans, numbers, strings, bytes and numpy's numbers. It keeps every other
+// class or function as a name, and every object built from one as an opaque value. It looks up
+// no name and calls nothing.
 //
 // An opaque value outside the state dict is listed as ignored. Inside the state dict, it is
 // an error if it holds tensors or is itself a tensor of a kind that cannot be read
@@ -51,9 +51,9 @@
 // # Limits
 //
 // Every size is checked against the size of the file before memory is allocated. Reading a
-// file allocates the bytes of the state dict's storages plus at most 64 bytes for each byte
-// of the pickle, 16 for each byte of the zip directory, and 1 MiB; growing slices can
-// double this. Tensors can share storages and repeat elements, but all tensors together
+// file takes the bytes of the state dict's storages plus at most 64 bytes for each byte of
+// the pickle, 16 for each byte of the zip directory, and 1 MiB; growing slices can double
+// this. Tensors can share storages and repeat elements, but all tensors together
 // may have at most 65,536 elements or twice as many as the file has bytes, whichever is
 // larger. Values may be nested without limit, and references may form cycles.
 package torchfile

@@ -46,10 +46,10 @@ func (v *tensor) elements(do func(i int, element []byte)) {
 	inner := len(v.shape) - 1
 	index := make([]int, inner)
 	row := v.offset
-	for first := 0; first < int(v.numel); first += v.shape[inner] {
+	for start := 0; start < int(v.numel); start += v.shape[inner] {
 		position := row
 		for i := range v.shape[inner] {
-			do(first+i, data[position*v.elem:])
+			do(start+i, data[position*v.elem:])
 			position += v.strides[inner]
 		}
 		for d := inner - 1; d >= 0; d-- {

@@ -13,8 +13,8 @@ type hostileCase struct {
 	error, ignored string
 }
 
-// hostile returns pickles that would execute something, or take all memory, in a reader
-// that trusts them.
+// hostile returns pickles that would execute something, or take all memory, in a reader that
+// trusts them, and malformed pickles.
 func hostile(f form) []hostileCase {
 	const system = "cos\nsystem\n"
 	command := str("touch owned")
@@ -36,19 +36,19 @@ func hostile(f form) []hostileCase {
 		{"a call of a call's result", f.withExtra("cbuiltins\ngetattr\n" + tupleOf("cos\nsystem\n", str("__call__")) + "R" + command + "\x85R"), "", "x (builtins.getattr)"},
 		{"REDUCE as the root", proto2 + system + command + "\x85R.", "a pickled object, os.system", ""},
 		{"REDUCE as the state dict", proto2 + "}" + str("state_dict") + system + command + "\x85Rs.", "no state dict was found", ""},
-		{"REDUCE as a shape", proto2 + "}" + str("w") + rebuild + tupleOf(f.store("FloatStorage", "0", 6), integer(0), system+command+"\x85R", integers(1), "\x89", "N") + "Rs.", "values of wrong types", ""},
+		{"REDUCE as a shape", proto2 + "}" + str("w") + rebuild + tupleOf(f.storageID("FloatStorage", "0", 6), integer(0), system+command+"\x85R", integers(1), "\x89", "N") + "Rs.", "values of wrong types", ""},
 		{"EXT1", proto2 + "\x82\x01.", "opcode 0x82", ""},
 		{"NEXT_BUFFER", "\x80\x05\x97.", "opcode 0x97", ""},
 		{"PERSID", proto2 + "Pos\n.", "opcode 0x50", ""},
 		{"a persistent identifier", f.withExtra(command + "Q"), "persistent identifier is of type str", ""},
 		{"a persistent identifier of another kind", f.withExtra(tupleOf(str("file"), str("/etc/passwd")) + "Q"), "a kind that PyTorch does not write", ""},
-		{"a storage of an unknown type", f.withExtra(f.store("EvilStorage", "0", 6)), "a storage of the type torch.EvilStorage", ""},
-		{"a storage with a path", f.withExtra(rebuild + tupleOf(f.store("FloatStorage", "../../etc/passwd", 1), integer(0), integers(1), integers(1)) + "R"), "", "x (tensor F32 [1])"},
+		{"a storage of an unknown type", f.withExtra(f.storageID("EvilStorage", "0", 6)), "a storage of the type torch.EvilStorage", ""},
+		{"a storage with a path", f.withExtra(rebuild + tupleOf(f.storageID("FloatStorage", "../../etc/passwd", 1), integer(0), integers(1), integers(1)) + "R"), "", "x (tensor F32 [1])"},
 
-		{"a storage of two sizes", f.withExtra(f.store("FloatStorage", "0", 5)), "20 bytes here, but 24 in another place", ""},
-		{"a storage beyond the file", f.withExtra(f.store("FloatStorage", "1", 1<<40)), "1099511627776 elements", ""},
-		{"a storage of -1 elements", f.withExtra(f.store("FloatStorage", "1", -1)), "-1 elements", ""},
-		{"a storage of 2^62 elements", f.withExtra(f.store("DoubleStorage", "1", 1<<62)), "elements of 8 bytes", ""},
+		{"a storage of two sizes", f.withExtra(f.storageID("FloatStorage", "0", 5)), "20 bytes here, but 24 in another place", ""},
+		{"a storage beyond the file", f.withExtra(f.storageID("FloatStorage", "1", 1<<40)), "1099511627776 elements", ""},
+		{"a storage of -1 elements", f.withExtra(f.storageID("FloatStorage", "1", -1)), "-1 elements", ""},
+		{"a storage of 2^62 elements", f.withExtra(f.storageID("DoubleStorage", "1", 1<<62)), "elements of 8 bytes", ""},
 		{"a negative stride", view(5, []int{6}, []int{-1}), "negative dimension or stride", ""},
 		{"a negative dimension", view(0, []int{-1, -6}, []int{1, 1}), "negative dimension or stride", ""},
 		{"a negative offset", view(-1, []int{6}, []int{1}), "negative offset", ""},
@@ -88,7 +88,7 @@ func hostile(f form) []hostileCase {
 			str("a") + "cevil\nA\n" + tupleOf(strings.Repeat("N", 17)) + "q\x00R" + f.weights() + "b" +
 			str("b") + "cevil\nB\nh\x00RNbu.", "a is a pickled object, evil.A, with tensors in it", ""},
 		{"deep lists", f.withExtra(strings.Repeat("]", 100000) + strings.Repeat("a", 99999)), "", "x (list)"},
-		{"sets in sets", f.withExtra(strings.Repeat("\x8f", 200000)), "too much memory", ""},
+		{"many empty sets", f.withExtra(strings.Repeat("\x8f", 200000)), "too much memory", ""},
 		{"deep tuples", f.withExtra("N" + strings.Repeat("\x85", 20000)), "", "x (tuple)"},
 		{"a deep object in the state dict", proto2 + "}(" + str("w") + f.weights() + str("x") + "cevil\nDeep\nN" + strings.Repeat("\x85", 20000) + "Ru.", "", "x (evil.Deep)"},
 		{"a memo of 2^32 entries", f.withExtra("Nr\xff\xff\xff\xff"), "", "x (None)"},
@@ -107,7 +107,7 @@ func hostile(f form) []hostileCase {
 		{"the same key twice", proto2 + "}(" + str("w") + f.weights() + str("w") + f.weights() + "u.", "the key w twice", ""},
 		{"a number and a string as the same name", proto2 + "}(" + str("1") + f.weights() + integer(1) + f.weights() + "u.", "two tensors have the name 1", ""},
 		{"a tuple as a name", proto2 + "}" + integers(1, 2) + f.weights() + "s.", "a key of type tuple", ""},
-		{"a name of two lines", f.withExtra("cevil\x1b[31m\nname\n"), "", `x ("evil\x1b[31m.name")`},
+		{"a name with an escape character", f.withExtra("cevil\x1b[31m\nname\n"), "", `x ("evil\x1b[31m.name")`},
 		{"protocol 0", "(lp0\n.", "does not begin with", ""},
 		{"protocol 1", "\x80\x01N.", "has protocol 1", ""},
 		{"protocol 6", "\x80\x06N.", "has protocol 6", ""},
@@ -143,7 +143,7 @@ func TestHostilePickles(t *testing.T) {
 					if err == nil || !strings.Contains(err.Error(), c.error) {
 						t.Fatalf("got error %v, want one that says %q", err, c.error)
 					}
-					mustBeBadInput(t, err)
+					checkBadInput(t, err)
 					return
 				}
 				if err != nil && f == "legacy" && strings.Contains(c.pickle, "etc/passwd") {
@@ -159,7 +159,7 @@ func TestHostilePickles(t *testing.T) {
 					t.Errorf("read the tensors %v, want w", got.Tensors)
 				}
 				if values, err := got.Tensors[0].Float32(); err != nil || !slices.Equal(values, six) {
-					t.Errorf("w has the values %v, %v; want %v", values, err, six)
+					t.Errorf("w has the values %v, error %v; want %v", values, err, six)
 				}
 			})
 		}

@@ -6,7 +6,8 @@ import (
 )
 
 // maxAllocated returns the largest number of bytes that reading a file of the given size
-// may allocate in total. Growing a slice allocates up to four times its final size.
+// may allocate in total. The total includes the shorter arrays that a growing slice leaves
+// behind.
 func maxAllocated(size int) int { return 8<<20 + 200*size }
 
 // checkViews compares the values of small tensors with elements that it looks up one by one
@@ -23,7 +24,7 @@ func checkViews(t testing.TB, f *File, size int) {
 		total += n
 		values, err := x.Float32()
 		if err != nil || len(values) != n {
-			t.Fatalf("%s of shape %v has %d values, %v; want %d", x.Name, x.Shape, len(values), err, n)
+			t.Fatalf("%s of shape %v has %d values, error %v; want %d", x.Name, x.Shape, len(values), err, n)
 		}
 		if n > 1000 {
 			continue

@@ -7,7 +7,8 @@ import (
 
 // scalar returns the number that the arguments of numpy.core.multiarray.scalar describe.
 // They are a dtype, which is numpy.dtype(name, ...) with a state (version, byte order,
-// ...), and the bytes of the number. scalar returns nil if it does not know the dtype.
+// ...), and the bytes of the number. scalar returns nil if it does not know the dtype or does
+// not expect the arguments.
 func scalar(args []any) any {
 	if len(args) != 2 {
 		return nil

@@ -2,8 +2,8 @@ package torchfile
 
 import "strings"
 
-// object executes the opcodes of classes, calls and persistent identifiers.
-func (m *machine) object(op byte) error {
+// runObject executes the opcodes of classes, calls and persistent identifiers.
+func (m *machine) runObject(op byte) error {
 	switch op {
 	case opGlobal:
 		name, err := m.className()
@@ -65,13 +65,13 @@ func (m *machine) object(op byte) error {
 		if err != nil {
 			return err
 		}
-		return m.build(state)
+		return m.setState(state)
 	}
 	id, err := m.pop()
 	if err != nil {
 		return err
 	}
-	return m.persistent(id)
+	return m.pushPersistent(id)
 }
 
 // className reads a module and the name of a class, each on its own line, and returns them
@@ -118,7 +118,8 @@ func (m *machine) call(f, args any) error {
 	}
 	name, values := callee(f), t.items
 	if _, ok := f.(*class); ok {
-		// A tensor with additional attributes: function, class, arguments, attributes.
+		// These functions make a tensor with additional attributes. They are called with the
+		// function that makes the tensor, its class, its arguments and the attributes.
 		if (name == "torch._tensor._rebuild_from_type_v2" || name == "torch._tensor._rebuild_from_type") && len(values) == 4 {
 			inner, _ := values[0].(*class)
 			args, _ := values[2].(*tuple)
@@ -186,7 +187,7 @@ func (m *machine) construct(name string, args []any) (v any, size int64, err err
 			return b, 16, nil
 		}
 	case "_codecs.encode":
-		return m.encode(args)
+		return m.encodeLatin1(args)
 	case "numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar":
 		v := scalar(args)
 		return v, 8, nil
@@ -225,9 +226,9 @@ func (m *machine) orderedDict(args []any) (any, int64, error) {
 	return d, 40, nil
 }
 
-// encode executes a call of _codecs.encode with a string and "latin1". Python writes bytes
-// in this way in protocol 2, which has no opcode for bytes.
-func (m *machine) encode(args []any) (any, int64, error) {
+// encodeLatin1 executes a call of _codecs.encode with a string and "latin1". Python writes
+// bytes in this way in protocol 2, which has no opcode for bytes.
+func (m *machine) encodeLatin1(args []any) (any, int64, error) {
 	if len(args) != 2 {
 		return nil, 0, nil
 	}
@@ -248,10 +249,10 @@ func (m *machine) encode(args []any) (any, int64, error) {
 	return raw(b), 0, nil
 }
 
-// build executes opBuild, which sets the state of the value on top of the stack. It ignores
+// setState executes opBuild, which sets the state of the value on top of the stack. It ignores
 // the states of dicts (the _metadata of a state dict) and tensors (whether they require a
 // gradient).
-func (m *machine) build(state any) error {
+func (m *machine) setState(state any) error {
 	v, err := m.top()
 	if err != nil {
 		return err
@@ -266,10 +267,10 @@ func (m *machine) build(state any) error {
 	return m.damaged("it sets the state of a value of type %s", describe(v))
 }
 
-// persistent pushes the value of a persistent identifier. PyTorch writes ('storage', type,
+// pushPersistent pushes the value of a persistent identifier. PyTorch writes ('storage', type,
 // key, location, elements), to which a legacy file adds None or, for a part of the storage,
 // (key, offset, elements). A legacy file may also have ('module', class, file, source).
-func (m *machine) persistent(id any) error {
+func (m *machine) pushPersistent(id any) error {
 	t, ok := id.(*tuple)
 	if !ok || len(t.items) == 0 {
 		return m.damaged("a persistent identifier is of type %s", describe(id))
@@ -278,7 +279,7 @@ func (m *machine) persistent(id any) error {
 	case kind == "module" && m.legacy && len(t.items) == 4:
 		return m.push(t.items[1], 0)
 	case kind == "storage" && !m.legacy && len(t.items) == 5, kind == "storage" && m.legacy && len(t.items) == 6:
-		s, err := m.storage(t.items[1:])
+		s, err := m.parseStorage(t.items[1:])
 		if err != nil {
 			return err
 		}

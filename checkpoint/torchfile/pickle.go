@@ -7,8 +7,8 @@ import (
 	"unicode/utf8"
 )
 
-// The opcodes of pickle protocols 2 to 5, from CPython's Lib/pickletools.py. The opcodes
-// of protocol 0, whose arguments are text, are left out, except opGlobal and opInst.
+// The opcodes of pickle protocols 2 to 5, from CPython's Lib/pickletools.py. Opcodes whose
+// arguments are text are left out, except opGlobal and opInst.
 const (
 	opMark           = '('
 	opStop           = '.'
@@ -80,7 +80,7 @@ const (
 	costPerByte = 64
 )
 
-// machine interprets pickles. It builds the values that values.go declares and calls
+// machine interprets pickles. It builds the values that values.go describes and calls
 // nothing.
 type machine struct {
 	src      *source
@@ -199,7 +199,7 @@ func (m *machine) step(op byte) error {
 		_, err := m.src.next(1)
 		return err
 	case opFrame:
-		n, err := m.length(8)
+		n, err := m.readLength(8)
 		if err == nil && n > m.src.end-m.src.pos {
 			return m.damaged("a frame of %d bytes goes beyond the end of the pickle", n)
 		}
@@ -211,10 +211,10 @@ func (m *machine) step(op byte) error {
 	case opNewFalse:
 		return m.push(false, 0)
 	case opBinInt, opBinInt1, opBinInt2, opLong1, opLong4, opBinFloat:
-		return m.number(op)
+		return m.pushNumber(op)
 	case opBinString, opShortBinString, opBinBytes, opShortBinBytes, opBinBytes8, opByteArray8,
 		opBinUnicode, opShortBinUnicode, opBinUnicode8:
-		return m.text(op)
+		return m.pushText(op)
 	case opMark:
 		m.marks = append(m.marks, len(m.stack))
 		return m.spend(8)
@@ -238,15 +238,15 @@ func (m *machine) step(op byte) error {
 		return m.useMemo(op)
 	case opEmptyTuple, opTuple1, opTuple2, opTuple3, opTuple, opEmptyList, opList, opEmptyDict, opDict, opEmptySet, opFrozenSet,
 		opAppend, opAppends, opAddItems, opSetItem, opSetItems:
-		return m.container(op)
+		return m.runContainer(op)
 	case opGlobal, opStackGlobal, opReduce, opNewObj, opNewObjEx, opInst, opObj, opBuild, opBinPersID:
-		return m.object(op)
+		return m.runObject(op)
 	}
 	return m.damaged("it has the opcode %#02x, which PyTorch does not write", op)
 }
 
-// length reads an unsigned number of 1, 4 or 8 bytes.
-func (m *machine) length(width int64) (int64, error) {
+// readLength reads an unsigned number of 1, 4 or 8 bytes.
+func (m *machine) readLength(width int64) (int64, error) {
 	b, err := m.src.next(width)
 	if err != nil {
 		return 0, err
@@ -264,11 +264,11 @@ func (m *machine) length(width int64) (int64, error) {
 	return int64(n), nil
 }
 
-// number reads a number.
-func (m *machine) number(op byte) error {
+// pushNumber reads a number and pushes it.
+func (m *machine) pushNumber(op byte) error {
 	switch op {
 	case opLong1, opLong4:
-		return m.long(op)
+		return m.pushLong(op)
 	}
 	width := map[byte]int64{opBinInt: 4, opBinInt1: 1, opBinInt2: 2, opBinFloat: 8}[op]
 	b, err := m.src.next(width)
@@ -286,14 +286,14 @@ func (m *machine) number(op byte) error {
 	return m.push(math.Float64frombits(binary.BigEndian.Uint64(b)), 8)
 }
 
-// long reads an integer in two's complement. It does not decode an integer of more than 64
-// bits, because that would take time that grows with the square of the length.
-func (m *machine) long(op byte) error {
+// pushLong reads an integer in two's complement and pushes it. It does not decode an integer of
+// more than 64 bits, because the time for this would grow with the square of the length.
+func (m *machine) pushLong(op byte) error {
 	width := int64(1)
 	if op == opLong4 {
 		width = 4
 	}
-	n, err := m.length(width)
+	n, err := m.readLength(width)
 	if err != nil {
 		return err
 	}
@@ -317,8 +317,8 @@ func (m *machine) long(op byte) error {
 	return m.push(int64(x), 8)
 }
 
-// text reads a string or bytes.
-func (m *machine) text(op byte) error {
+// pushText reads a string or bytes and pushes it.
+func (m *machine) pushText(op byte) error {
 	width := int64(4)
 	switch op {
 	case opShortBinString, opShortBinBytes, opShortBinUnicode:
@@ -326,7 +326,7 @@ func (m *machine) text(op byte) error {
 	case opBinBytes8, opBinUnicode8, opByteArray8:
 		width = 8
 	}
-	n, err := m.length(width)
+	n, err := m.readLength(width)
 	if err != nil {
 		return err
 	}
@@ -355,9 +355,9 @@ func (m *machine) useMemo(op byte) error {
 	var err error
 	switch op {
 	case opBinGet, opBinPut:
-		index, err = m.length(1)
+		index, err = m.readLength(1)
 	case opLongBinGet, opLongBinPut:
-		index, err = m.length(4)
+		index, err = m.readLength(4)
 	}
 	if err != nil {
 		return err

@@ -14,12 +14,12 @@ func TestIs(t *testing.T) {
 			t.Fatal(err)
 		}
 		if !Is(b) || !Is(b[:32]) {
-			t.Errorf("%s is not recognised as a PyTorch file", path)
+			t.Errorf("Is(%s) is %v, and %v for its first 32 bytes; want true", path, Is(b), Is(b[:32]))
 		}
 	}
 	for _, other := range []string{"", "P", "PK", "PK\x05\x06", "\x80\x02", "\x80\x02\x8a\x0a", "\x80\x02}.", "\x80\x04\x95\x00\x00\x00\x00\x00\x00\x00\x00", "{\"a\":1}", "\x89PNG\r\n\x1a\n"} {
 		if Is([]byte(other)) {
-			t.Errorf("%q is recognised as a PyTorch file", other)
+			t.Errorf("Is(%q) is true, want false", other)
 		}
 	}
 }
@@ -49,7 +49,7 @@ func TestPython2(t *testing.T) {
 	}
 	for _, x := range f.Tensors {
 		if values, err := x.Float32(); err != nil || !slices.Equal(values, want[x.Name]) {
-			t.Errorf("%s is %v, %v; want %v", x.Name, values, err, want[x.Name])
+			t.Errorf("%s is %v, error %v; want %v", x.Name, values, err, want[x.Name])
 		}
 	}
 	longTensor := proto2 + "}" + py2str("w") + tensor(tupleOf(py2str("9"), integer(2), integer(3)), 2, 2) + "s."

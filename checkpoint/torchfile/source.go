@@ -57,7 +57,7 @@ func (s *source) skip(n int64) error {
 func (s *source) line() (string, error) {
 	const longest = 1000
 	var b []byte
-	for len(b) < longest {
+	for len(b) <= longest {
 		next, err := s.next(1)
 		if err != nil {
 			return "", err

@@ -31,18 +31,17 @@ func stateDict(root any, size int64) (*File, error) {
 		return nil, noStateDict(root)
 	}
 	f := &File{Path: strings.Join(path, ".")}
-	ignored := func(parent []string, e entry) {
-		if len(f.Ignored) < maxIgnored {
+	ignored := 0
+	ignore := func(parent []string, e entry) {
+		if ignored++; ignored <= maxIgnored {
 			f.Ignored = append(f.Ignored, fmt.Sprintf("%s (%s)", printable(strings.Join(append(slices.Clone(parent), keyName(e.key)), ".")), describe(e.value)))
 		}
 	}
-	count := 0
 	d := top
 	for depth, key := range path {
 		for _, e := range d.entries {
 			if name, ok := text(e.key); !ok || name != key {
-				count++
-				ignored(path[:depth], e)
+				ignore(path[:depth], e)
 			}
 		}
 		d = d.get(key).(*dict)
@@ -54,14 +53,13 @@ func stateDict(root any, size int64) (*File, error) {
 			return nil, err
 		}
 		if t == nil {
-			count++
-			ignored(path, e)
+			ignore(path, e)
 			continue
 		}
 		f.Tensors = append(f.Tensors, *t)
 	}
-	if count > maxIgnored {
-		f.Ignored = append(f.Ignored, fmt.Sprintf("%d more", count-maxIgnored))
+	if ignored > maxIgnored {
+		f.Ignored = append(f.Ignored, fmt.Sprintf("%d more", ignored-maxIgnored))
 	}
 	return f, nil
 }
@@ -101,7 +99,7 @@ func findStateDict(d *dict, depth int) (path []string, found bool, err error) {
 			}
 		}
 	}
-	return nil, d.count().tensors > 0, nil
+	return nil, d.summarise().tensors > 0, nil
 }
 
 // collector makes the tensors of a state dict.
@@ -179,7 +177,7 @@ func (c *collector) holdsTensor(v any) bool {
 // otherwise "a pickled object".
 func kindOf(o *opaque) string {
 	if len(o.parts) > 0 {
-		if state, ok := o.parts[len(o.parts)-1].(*dict); ok && state.count().module {
+		if state, ok := o.parts[len(o.parts)-1].(*dict); ok && state.summarise().module {
 			return "a pickled module"
 		}
 	}

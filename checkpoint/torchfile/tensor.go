@@ -76,9 +76,9 @@ type tensor struct {
 	numel   int64
 }
 
-// storage returns the storage that an identifier describes: type, key, location, number of
-// elements and, in a legacy file, a part of the storage or None.
-func (m *machine) storage(id []any) (*storage, error) {
+// parseStorage returns the storage that an identifier describes by its type, key, location,
+// number of elements and, in a legacy file, a part of the storage or None.
+func (m *machine) parseStorage(id []any) (*storage, error) {
 	c, ok := id[0].(*class)
 	key, ok2 := text(id[1])
 	n, ok3 := id[3].(int64)
@@ -139,8 +139,8 @@ func (m *machine) rebuild(name string, args []any) (any, int64, error) {
 	}
 	s, ok := args[0].(*storage)
 	offset, ok2 := args[1].(int64)
-	shape, ok3 := numbers(args[2])
-	strides, ok4 := numbers(args[3])
+	shape, ok3 := integers64(args[2])
+	strides, ok4 := integers64(args[3])
 	if !ok || !ok2 || !ok3 || !ok4 {
 		return nil, 0, m.damaged("a tensor is made of values of wrong types")
 	}
@@ -159,14 +159,14 @@ func (m *machine) rebuild(name string, args []any) (any, int64, error) {
 		return &opaque{class: typeName, tensor: "a tensor of " + printable(typeName)}, 64, nil
 	}
 	t := &tensor{storage: s, dtype: typ.dtype, elem: typ.size, offset: offset, strides: strides}
-	if err := t.setShape(shape); err != "" {
-		return nil, 0, m.damaged("a tensor of shape %v, strides %v and offset %d in storage %s of %d bytes %s", shape, strides, offset, printable(s.block.key), s.size, err)
+	if problem := t.setShape(shape); problem != "" {
+		return nil, 0, m.damaged("a tensor of shape %v, strides %v and offset %d in storage %s of %d bytes %s", shape, strides, offset, printable(s.block.key), s.size, problem)
 	}
 	return t, 112 + 16*int64(len(shape)), nil
 }
 
-// setShape computes the number of elements, and checks that all are in the storage. It
-// returns a description of what is wrong with the tensor, or "".
+// setShape sets the shape and the number of elements, and checks that all elements are in the
+// storage. It returns a description of what is wrong with the tensor, or "".
 func (t *tensor) setShape(shape []int64) string {
 	if len(shape) != len(t.strides) {
 		return "does not have one stride for each dimension"
@@ -175,7 +175,7 @@ func (t *tensor) setShape(shape []int64) string {
 		return "has a negative offset"
 	}
 	t.numel = 1
-	bounded := uint64(1)     // the product of the dimensions that are not 0, at least every partial product
+	bounded := uint64(1)     // the product of the dimensions that are not 0, which must not overflow either
 	last := uint64(t.offset) // the position of the last element
 	for i, n := range shape {
 		stride := t.strides[i]
@@ -209,8 +209,8 @@ func (t *tensor) setShape(shape []int64) string {
 	return ""
 }
 
-// numbers returns the items of a tuple or list of at most maxDims integers.
-func numbers(v any) ([]int64, bool) {
+// integers64 returns the items of a tuple or list of at most maxDims integers.
+func integers64(v any) ([]int64, bool) {
 	var items []any
 	switch v := v.(type) {
 	case *tuple:

@@ -13,7 +13,8 @@ import (
 	"testing"
 )
 
-// expected describes the content of a file, as testdata/make.py writes it.
+// expected is an entry of expected.json, in which testdata/make.py describes the content of a
+// file.
 type expected struct {
 	Form    string   `json:"form"`
 	Path    string   `json:"path"`
@@ -66,14 +67,14 @@ func checkFile(t *testing.T, path string, want expected) {
 		if err == nil || !strings.Contains(err.Error(), want.Error) {
 			t.Fatalf("got error %v, want one that says %q", err, want.Error)
 		}
-		mustBeBadInput(t, err)
+		checkBadInput(t, err)
 		return
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
 	if f.Form != want.Form || f.Path != want.Path {
-		t.Errorf("form %q, path %q, want %q, %q", f.Form, f.Path, want.Form, want.Path)
+		t.Errorf("got form %q and path %q, want %q and %q", f.Form, f.Path, want.Form, want.Path)
 	}
 	if !slices.Equal(f.Ignored, want.Ignored) {
 		t.Errorf("ignored %q\nwant    %q", f.Ignored, want.Ignored)
@@ -89,19 +90,19 @@ func checkFile(t *testing.T, path string, want expected) {
 		}
 		values, err := x.Float32()
 		if err != nil || len(values) != len(w.Values) {
-			t.Errorf("%s: %d values, %v, want %d", x.Name, len(values), err, len(w.Values))
+			t.Errorf("%s: got %d values, error %v; want %d values", x.Name, len(values), err, len(w.Values))
 			continue
 		}
 		for j, v := range values {
-			if n := value(t, w.Values[j]); math.Float32bits(v) != math.Float32bits(n) {
+			if n := parseNumber(t, w.Values[j]); math.Float32bits(v) != math.Float32bits(n) {
 				t.Errorf("%s[%d] = %v, want %v", x.Name, j, v, n)
 			}
 		}
 	}
 }
 
-// value returns a number of expected.json, which writes an infinity as a string.
-func value(t *testing.T, v any) float32 {
+// parseNumber returns a number of expected.json, which writes an infinity as a string.
+func parseNumber(t *testing.T, v any) float32 {
 	x, err := strconv.ParseFloat(fmt.Sprint(v), 32)
 	if err != nil {
 		t.Fatal(err)
@@ -109,14 +110,14 @@ func value(t *testing.T, v any) float32 {
 	return float32(x)
 }
 
-// mustBeBadInput checks that err is a bad-input error of one line.
-func mustBeBadInput(t *testing.T, err error) {
+// checkBadInput checks that err is a bad-input error of one line.
+func checkBadInput(t *testing.T, err error) {
 	t.Helper()
 	var bad interface{ BadInput() bool }
 	if !errors.As(err, &bad) || !bad.BadInput() {
-		t.Errorf("%v is not a bad-input error", err)
+		t.Errorf("got error %v, want a bad-input error", err)
 	}
 	if strings.Contains(err.Error(), "\n") {
-		t.Errorf("the error %q has more than one line", err)
+		t.Errorf("got error %q, want one line", err)
 	}
 }

@@ -8,7 +8,7 @@ import (
 )
 
 // A pickle builds values of these types: nil (None), bool, int64, float64, string, raw, or a
-// pointer to one of the types below.
+// pointer to a tensor, a storage, or one of the types below.
 
 // raw is Python's bytes or bytearray.
 type raw string
@@ -46,9 +46,9 @@ type opaque struct {
 	parts  []any  // the values that it was built from
 }
 
-// count returns a summary of the entries. It computes the summary only once, because many
+// summarise returns a summary of the entries. It computes the summary only once, because many
 // values can refer to the same dict.
-func (d *dict) count() summary {
+func (d *dict) summarise() summary {
 	if d.known == nil {
 		d.known = new(summary)
 		for _, e := range d.entries {
@@ -74,7 +74,7 @@ func isTensor(v any) bool {
 
 // mostlyTensors reports whether at least half of the values are tensors.
 func (d *dict) mostlyTensors() bool {
-	return d.count().tensors > 0 && 2*d.count().tensors >= len(d.entries)
+	return d.summarise().tensors > 0 && 2*d.summarise().tensors >= len(d.entries)
 }
 
 // get returns the value of a string key, or nil if there is none.

@@ -55,7 +55,8 @@ pruned stay pruned.
 
 --compare-policies measures all policies, or the named one and random, at the sizes of
 --target-macs (.75, .5 and .35 if it is missing), right after removal, with re-estimated
-statistics and after --recover. It writes no network.
+statistics and after --recover. A policy that cannot reach a size exactly is measured at
+the nearest one, which is printed. It writes no network.
 
 --plot writes a picture: of the channels that each layer keeps or, with
 --compare-policies, of accuracy against size.`

@@ -26,7 +26,7 @@ type Config struct {
 	Arch      string
 	Trainable string // trainable set; ignored for inference
 	Batch     int    // pictures in each step
-	Threads   int    // number of threads; 0 for one for each processor
+	Threads   int    // number of threads; 0 stands for GOMAXPROCS
 	Steps     int    // steps to measure, after 2 warm-up steps
 	Eval      bool   // measure inference instead of training
 	Layers    bool   // also measure the phases of each layer, in Steps further steps; only for training
@@ -66,22 +66,22 @@ type Result struct {
 	ImagesPerSecond float64          `json:"images_per_second"`
 	StepSeconds     float64          `json:"step_seconds"`
 
-	// EffectiveGFLOPS is the number of FLOPs per second, counted as if all
-	// convolutions were direct ones; a multiply-add is 2 FLOPs. It counts the forward pass and,
-	// in training, the weight gradients of the convolutions that are trained and the
-	// input gradients of all convolutions except the first. If only the output layer
-	// is trained, there are no input gradients.
+	// EffectiveGFLOPS is the speed in 10⁹ FLOPs per second, counted as if all
+	// convolutions were direct ones; a multiply-add is 2 FLOPs. It counts the
+	// convolutions' forward pass and, in training, the weight gradients of trained
+	// convolutions and the input gradients of all except the first. There are no input
+	// gradients if at most the output layer is trained.
 	//
-	// FMAPeakGFLOPS is the speed of the same threads in multiply-adds that do not access
-	// memory, measured in the same run. EffectiveGFLOPS can exceed it, because fast
-	// convolution algorithms need fewer multiply-adds than direct ones.
+	// FMAPeakGFLOPS is the speed of the same number of threads in multiply-adds that do
+	// not wait for memory, measured in the same run. EffectiveGFLOPS can exceed it, because
+	// fast convolution algorithms need fewer multiply-adds than direct ones.
 	EffectiveGFLOPS float64 `json:"effective_gflops"`
 	FMAPeakGFLOPS   float64 `json:"fma_peak_gflops"`
 
 	PeakRSSBytes  int64   `json:"peak_rss_bytes,omitempty"` // of the process; missing if unknown
 	AllocsPerStep float64 `json:"allocs_per_step"`          // heap allocations, median over the steps
 
-	Layers []LayerTime `json:"layers,omitempty"` // if Config.Layers is set, in the order of a step
+	Layers []LayerTime `json:"layers,omitempty"` // in the order of a step; missing unless Config.Layers is set
 }
 
 // LayerTime is the time of one phase of one layer.
@@ -96,9 +96,9 @@ type LayerTime struct {
 // cold caches and fresh memory.
 const warmUpSteps = 2
 
-// Run measures training steps or inference. The error is an [*OptionError] if cfg cannot be
-// used, an [*engine.MemoryError] if the work would take more than cfg.MaxMemory, or the error of
-// ctx.
+// Run measures training steps or inference. If a field of cfg cannot be used, the error is an
+// [*OptionError]. If the work would take more memory than cfg.MaxMemory, it is an
+// [*engine.MemoryError]. If ctx is cancelled, it is ctx's error.
 func Run(ctx context.Context, cfg Config) (Result, error) {
 	var r Result
 	net, err := arch.Build(cfg.Arch, arch.Options{Input: arch.Shape{C: 3, H: 32, W: 32}, Classes: 10})
@@ -125,7 +125,7 @@ func Run(ctx context.Context, cfg Config) (Result, error) {
 		cfg.Threads = runtime.GOMAXPROCS(0)
 	}
 	if cfg.Layers && cfg.Eval {
-		return r, &OptionError{"layers", "layers cannot be measured in inference, which processes one picture at a time through all layers"}
+		return r, &OptionError{"layers", "layers cannot be measured in inference, which takes a few pictures at a time through all layers; measure training instead"}
 	}
 	if err := checkMemory(net, set, &cfg); err != nil {
 		return r, err
@@ -297,12 +297,12 @@ func inferenceFLOPs(net *arch.Network) int64 {
 }
 
 // trainingFLOPs returns the FLOPs of one picture's direct convolutions in a training step:
-// the forward pass, the weight gradients of the convolutions that are trained and, unless
-// only the output layer is trained, the input gradients of the convolutions that do not
-// read the picture.
+// the forward pass, the weight gradients of the convolutions that are trained and, if anything
+// before the output layer is trained, the input gradients of the convolutions that do not read
+// the picture.
 func trainingFLOPs(net *arch.Network, set arch.TrainableSet) int64 {
 	total := inferenceFLOPs(net)
-	trainsUnits := false // any parameter before the output layer
+	trainsUnits := false // whether any parameter before the output layer is trained
 	for _, x := range net.Tensors() {
 		if x.Unit == len(net.Units) || !set.Trains(&x) {
 			continue

@@ -12,26 +12,26 @@ import (
 	"bnkit/engine/config"
 )
 
-// TestFLOPs compares the FLOPs of resnet-8 on 3×32×32 with numbers that were counted by hand.
+// TestFLOPs compares the FLOPs of resnet-8 on 3×32×32 with a count by hand.
 func TestFLOPs(t *testing.T) {
 	net, err := arch.Build("resnet-8", arch.Options{Input: arch.Shape{C: 3, H: 32, W: 32}, Classes: 10})
 	if err != nil {
 		t.Fatal(err)
 	}
 	const (
-		first = 3 * 16 * 9 * 1024
-		rest  = 2*16*16*9*1024 + (16*32*9+32*32*9+16*32)*256 + (32*64*9+64*64*9+32*64)*64
+		firstMACs  = 3 * 16 * 9 * 1024
+		othersMACs = 2*16*16*9*1024 + (16*32*9+32*32*9+16*32)*256 + (32*64*9+64*64*9+32*64)*64
 	)
 	for _, c := range []struct {
 		name      string
 		got, want int64
 	}{
-		{"inference", inferenceFLOPs(net), 2 * (first + rest)},
-		{"bn", trainingFLOPs(net, arch.BN), 2 * (first + 2*rest)},
-		{"all", trainingFLOPs(net, arch.All), 2 * (2*first + 3*rest)},
-		{"output", trainingFLOPs(net, arch.Output), 2 * (first + rest)},
-		{"none", trainingFLOPs(net, arch.Nothing), 2 * (first + rest)},
-		{"bn+shortcut", trainingFLOPs(net, arch.BNShortcut), 2 * (first + 2*rest + 16*32*256 + 32*64*64)},
+		{"inference", inferenceFLOPs(net), 2 * (firstMACs + othersMACs)},
+		{"bn", trainingFLOPs(net, arch.BN), 2 * (firstMACs + 2*othersMACs)},
+		{"all", trainingFLOPs(net, arch.All), 2 * (2*firstMACs + 3*othersMACs)},
+		{"output", trainingFLOPs(net, arch.Output), 2 * (firstMACs + othersMACs)},
+		{"none", trainingFLOPs(net, arch.Nothing), 2 * (firstMACs + othersMACs)},
+		{"bn+shortcut", trainingFLOPs(net, arch.BNShortcut), 2 * (firstMACs + 2*othersMACs + 16*32*256 + 32*64*64)},
 	} {
 		if c.got != c.want {
 			t.Errorf("%s: %d FLOPs, want %d", c.name, c.got, c.want)
@@ -63,11 +63,11 @@ func TestRun(t *testing.T) {
 		}
 		for _, key := range []string{"images_per_second", "step_seconds", "effective_gflops", "fma_peak_gflops", "allocs_per_step", "kernel", "arch", "batch", "threads", "steps"} {
 			if _, ok := keys[key]; !ok {
-				t.Errorf("%s is missing in %s", key, b)
+				t.Errorf("the result is %s, want it to have the key %s", b, key)
 			}
 		}
 		if _, ok := keys["trainable"]; ok == cfg.Eval {
-			t.Errorf("the result of inference=%v has trainable=%v: %s", cfg.Eval, ok, b)
+			t.Errorf("Eval %v: the key trainable is present: %v, want %v, in %s", cfg.Eval, ok, !cfg.Eval, b)
 		}
 	}
 }
@@ -95,8 +95,8 @@ func TestRunRefuses(t *testing.T) {
 	}
 }
 
-// TestRunLayers checks that every phase of a step is listed once, in order, with a time
-// and, for convolutions, the speed that follows from it.
+// TestRunLayers checks that every phase of a step is listed once, in the order of the step,
+// with a time and, for convolutions, the speed that follows from it.
 func TestRunLayers(t *testing.T) {
 	net, err := arch.Build("resnet-8", arch.Options{Input: arch.Shape{C: 3, H: 32, W: 32}, Classes: 10})
 	if err != nil {
@@ -127,7 +127,7 @@ func TestRunLayers(t *testing.T) {
 				t.Errorf("got %+v, want a positive time and, except for fc, a positive speed", l)
 			}
 			if l.Layer == "blocks.0.conv1" && !closeTo(l.EffectiveGFLOPS*l.Seconds, 2e-9*4*16*16*9*1024, 1e-9) {
-				t.Errorf("%+v: the product of time and speed is %v, want the number of FLOPs in 10⁹, %v", l, l.EffectiveGFLOPS*l.Seconds, 2e-9*4*16*16*9*1024)
+				t.Errorf("%+v: time × speed is %v·10⁹ FLOPs, want %v·10⁹", l, l.EffectiveGFLOPS*l.Seconds, 2e-9*4*16*16*9*1024)
 			}
 		}
 		if !slices.Equal(got, want) {
@@ -140,5 +140,5 @@ func TestRunLayers(t *testing.T) {
 	}
 }
 
-// closeTo reports whether a and b differ by at most the given share of b.
+// closeTo reports whether a and b differ by at most share·|b|.
 func closeTo(a, b, share float64) bool { return math.Abs(a-b) <= share*math.Abs(b) }

@@ -57,13 +57,13 @@ var functionsDigest = sync.OnceValue(func() string {
 			fmt.Fprintf(digest, "%x ", math.Float64bits(v))
 		}
 	}
-	const arguments = 4096
+	const pairs = 4096 // of arguments
 	state := uint64(1)
 	next := func() float64 { // uniform in [0, 1), by Knuth's linear congruential generator
 		state = state*6364136223846793005 + 1442695040888963407
 		return float64(state>>11) / (1 << 53)
 	}
-	for range arguments {
+	for range pairs {
 		x, y := next(), next()
 		add(math.Exp(-20*x), math.Log(1+10*x), math.Cos(math.Pi*x), math.Pow(x, 100*y))
 		add(multiplyAdd(x, y, -x), float64(multiplyAdd(float32(x), float32(y), float32(-x))))

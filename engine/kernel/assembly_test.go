@@ -86,7 +86,7 @@ func checkAssembly(source string) map[string][]string {
 func TestAssemblyKeepsToItsFamily(t *testing.T) {
 	files, err := filepath.Glob("*.s")
 	if err != nil || len(files) < 3 {
-		t.Fatalf("found %v, %v; want at least 3 files", files, err)
+		t.Fatalf("got files %v and error %v, want at least 3 files and no error", files, err)
 	}
 	for _, file := range files {
 		source, err := os.ReadFile(file)
@@ -124,7 +124,7 @@ func TestCheckAssembly(t *testing.T) {
 		faults := checkAssembly(fmt.Sprintf(head, c.function, c.line))
 		got, ok := faults[c.function]
 		if !ok || len(faults) != 1 || (c.fault == "") != (len(got) == 0) || len(got) > 0 && !strings.Contains(got[0], c.fault) {
-			t.Errorf("%s, %s: %v, want no fault, or one with %q if that is not empty", c.function, c.line, faults, c.fault)
+			t.Errorf("%s, %s: got faults %v, want one with %q in this function, or none if that is empty", c.function, c.line, faults, c.fault)
 		}
 	}
 }

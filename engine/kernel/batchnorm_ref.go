@@ -37,8 +37,8 @@ func genericActivate[T Float](a *Activation[T]) {
 // same bits.
 func affine[T Float](x, scale, shift T) T { return T(scale*x) + shift }
 
-// maskAbove returns a mask with bit i set if lane i is above floor. It does not branch,
-// because the signs of activations are unpredictable.
+// maskAbove returns a mask with bit i set if lane i is above floor. It is written so that
+// the compiler emits no branch, because the signs of activations are unpredictable.
 func maskAbove[T Float](z *[lanes]T, floor T) (mask uint8) {
 	for i, v := range z {
 		var bit uint8
@@ -70,7 +70,7 @@ func addResidual[T Float](z *[lanes]T, a *Activation[T], block, position int) {
 	}
 }
 
-// genericPlaneSums implements Family.PlaneSums. It adds the positions of a plane in order.
+// genericPlaneSums implements Family.PlaneSums. It adds one position after another.
 func genericPlaneSums[T Float](sum, y []T, blocks, area int) {
 	for block := range blocks {
 		total := planeSum(y[block*area*lanes:][:area*lanes])

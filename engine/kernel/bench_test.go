@@ -9,8 +9,8 @@ import (
 var benchmarkImages = [][3]int{{2, 32, 32}, {4, 16, 16}, {8, 8, 8}}
 
 // benchmarkPass runs a pass over the same 32 images repeatedly. They take a few megabytes,
-// like the activations between two convolutions of a batch. passes is the number of times
-// that an element of an image is read or written.
+// like the activations between two convolutions of a batch. passes is the number of images
+// that are read or written for each, rounded up.
 func benchmarkPass(b *testing.B, passes int, run func(f *Family[float32], p *testImage, images [4][]float32, mask []uint8, coefficients []float32)) {
 	const batch = 32
 	for _, size := range benchmarkImages {

@@ -55,7 +55,7 @@ func TestRoundBF16(t *testing.T) {
 		for shift := range 3 {
 			got := newBuffer[uint16](len(xs)-shift, shift)
 			f.RoundBF16(got.x, xs[shift:])
-			got.check(t, f.Name)
+			got.checkGuards(t, f.Name)
 			if i := firstDifference(got.x, want[shift:]); i >= 0 {
 				t.Fatalf("%s: %#08x is rounded to %#04x, want %#04x", f.Name, math.Float32bits(xs[shift+i]), got.x[i], want[shift+i])
 			}
@@ -72,7 +72,7 @@ func TestExpandBF16(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f *Family[float32]) {
 		wide := newBuffer[float32](len(all), 1)
 		f.ExpandBF16(wide.x, all)
-		wide.check(t, f.Name)
+		wide.checkGuards(t, f.Name)
 		for i, x := range wide.x {
 			if bits := math.Float32bits(x); bits != uint32(i)<<16 {
 				t.Fatalf("%s: %#04x is expanded to %#08x, want %#08x", f.Name, i, bits, uint32(i)<<16)
@@ -104,12 +104,12 @@ func TestBF16Lengths(t *testing.T) {
 				}
 				x, half := bufferOf(in, shift), newBuffer[uint16](n, 2*shift+1)
 				f.RoundBF16(half.x, x.x)
-				x.unchanged(t, name+", rounding", in)
-				half.unchanged(t, name+", rounded", want)
+				x.checkEqual(t, name+", rounding", in)
+				half.checkEqual(t, name+", rounded", want)
 				wide := newBuffer[float32](n, shift)
 				f.ExpandBF16(wide.x, half.x)
-				half.unchanged(t, name+", expanding", want)
-				wide.unchanged(t, name+", expanded", exact)
+				half.checkEqual(t, name+", expanding", want)
+				wide.checkEqual(t, name+", expanded", exact)
 			}
 		}
 	})
@@ -126,7 +126,7 @@ func TestShortBF16Panics(t *testing.T) {
 			func() {
 				defer func() {
 					if recover() == nil {
-						t.Errorf("%s: %s 9 elements to 8 does not panic", f.Name, name)
+						t.Errorf("%s: %s 9 elements to 8: got no panic, want one", f.Name, name)
 					}
 				}()
 				call()

@@ -9,8 +9,8 @@ import (
 // element is the type of elements that kernels read and write.
 type element interface{ Float | uint8 | uint16 }
 
-// buffer holds elements between guard words. Guard words are NaNs, so that a read beyond
-// the elements spoils the result and a write is noticed.
+// buffer holds elements between guard words, by which a write beyond the elements is noticed.
+// The guard words of numbers are NaNs, so that a read beyond the elements spoils the result.
 type buffer[E element] struct {
 	all, x []E
 	start  int // index in all of the first element of x
@@ -68,23 +68,29 @@ func bitsOf[E element](x E) uint64 {
 	panic("not an element")
 }
 
-// check fails if a guard word was written.
-func (b *buffer[E]) check(t *testing.T, name string) {
+// checkGuards fails if a guard word was written.
+func (b *buffer[E]) checkGuards(t *testing.T, name string) {
 	t.Helper()
 	word := bitsOf(guard[E]())
 	for i, v := range b.all {
 		if inside := i >= b.start && i < b.start+len(b.x); !inside && bitsOf(v) != word {
-			t.Fatalf("%s: index %d was written, outside of the %d elements", name, i-b.start, len(b.x))
+			t.Fatalf("%s: index %d, outside of the %d elements, has bits %#x, want the guard word %#x", name, i-b.start, len(b.x), bitsOf(v), word)
 		}
 	}
 }
 
-// unchanged fails if an element differs from want, or a guard word was written.
-func (b *buffer[E]) unchanged(t *testing.T, name string, want []E) {
+// checkEqual fails if an element differs from want, or a guard word was written.
+func (b *buffer[E]) checkEqual(t *testing.T, name string, want []E) {
 	t.Helper()
-	b.check(t, name)
-	if i := firstDifference(b.x, want); i >= 0 {
-		t.Fatalf("%s: element %d of %d is %v, want %v", name, i, len(b.x), b.x[i], want[i])
+	b.checkGuards(t, name)
+	checkSame(t, name, b.x, want)
+}
+
+// checkSame fails if the bits of an element differ.
+func checkSame[E element](t *testing.T, name string, got, want []E) {
+	t.Helper()
+	if i := firstDifference(got, want); i >= 0 {
+		t.Fatalf("%s: element %d of %d is %v, want %v", name, i, len(got), got[i], want[i])
 	}
 }
 

@@ -8,8 +8,8 @@ import (
 )
 
 // convShapes returns the shapes with which every implementation is tested: all small sizes,
-// and numbers of channels that fill their blocks or do not. For geometries that ResNets use,
-// they include the sizes of ResNets.
+// and numbers of channels that fill their blocks or do not. For kernels of at most 3×3 with
+// a padding of half a kernel, as in ResNets, they include the sizes of ResNets.
 func convShapes(kernel, stride, pad int) []ConvShape {
 	channels := []int{1, 3, 8, 9, 16, 17, 24}
 	var shapes []ConvShape
@@ -168,12 +168,12 @@ func testDirection[T Float](t *testing.T, name string, conv Conv[T], c *convCase
 	t.Helper()
 	l := conv.Source()
 	if l.H != inH || l.W != inW || l.Blocks != blocksOf(inC) {
-		t.Fatalf("%s: the source %+v does not have %d×%d×%d", name, l, inC, inH, inW)
+		t.Fatalf("%s: the source has %d blocks of %d×%d, want %d of %d×%d", name, l.Blocks, l.H, l.W, blocksOf(inC), inH, inW)
 	}
 	w := convert[T](c.w)
 	filters := bufferOf(w, shift%lanes)
 	conv.SetFilters(filters.x)
-	filters.unchanged(t, name+": filters", w)
+	filters.checkEqual(t, name+": filters", w)
 	clear(filters.x) // SetFilters keeps a copy
 
 	packed := blocked[T](in, c.images, inC, l)
@@ -193,19 +193,15 @@ func testDirection[T Float](t *testing.T, name string, conv Conv[T], c *convCase
 			}
 		}
 		conv.Run(dst.x, src.x, images, work.x)
-		src.unchanged(t, name+": src", part)
-		dst.check(t, name+": dst")
-		work.check(t, name+": work")
+		src.checkEqual(t, name+": src", part)
+		dst.checkGuards(t, name+": dst")
+		work.checkGuards(t, name+": work")
 		return dst.x
 	}
 	dst := run(0, c.images, shift, 0)
-	if i := firstDifference(dst, run(0, c.images, 0, 1e30)); i >= 0 {
-		t.Fatalf("%s: the result at %d depends on alignment or on the previous content of dst or work", name, i)
-	}
+	checkSame(t, name+", aligned and with other previous content of dst and work", run(0, c.images, 0, 1e30), dst)
 	for n := range c.images {
-		if i := firstDifference(run(n, 1, n, 0), dst[n*size:]); i >= 0 {
-			t.Fatalf("%s: image %d has a different result at %d if it is convolved alone", name, n, i)
-		}
+		checkSame(t, fmt.Sprintf("%s, image %d alone", name, n), run(n, 1, n, 0), dst[n*size:][:size])
 	}
 	return unblocked(t, name, dst, c.images, outC, outH, outW)
 }
@@ -220,7 +216,7 @@ func testWeightGradient[T Float](t *testing.T, name string, gradient func(ConvSh
 			name := fmt.Sprintf("%+v, %d images", s, c.images)
 			l := g.Source()
 			if l.H != s.H || l.W != s.W || l.Blocks != blocksOf(s.In) {
-				t.Fatalf("%s: the source %+v does not have %d×%d×%d", name, l, s.In, s.H, s.W)
+				t.Fatalf("%s: the source has %d blocks of %d×%d, want %d of %d×%d", name, l.Blocks, l.H, l.W, blocksOf(s.In), s.H, s.W)
 			}
 			packedX := blocked[T](c.x, c.images, s.In, l)
 			packedDY := blocked[T](c.dy, c.images, s.Out, unpadded(s.Out, s.OutH(), s.OutW()))
@@ -234,10 +230,10 @@ func testWeightGradient[T Float](t *testing.T, name string, gradient func(ConvSh
 				x, dy := bufferOf(partX, i/2%lanes), bufferOf(partDY, i/3%lanes)
 				work := newBuffer[T](g.Workspace(images), i%3)
 				g.Accumulate(acc.x, x.x, dy.x, images, work.x)
-				x.unchanged(t, name+": x", partX)
-				dy.unchanged(t, name+": dy", partDY)
-				acc.check(t, name+": accumulator")
-				work.check(t, name+": work")
+				x.checkEqual(t, name+": x", partX)
+				dy.checkEqual(t, name+": dy", partDY)
+				acc.checkGuards(t, name+": accumulator")
+				work.checkGuards(t, name+": work")
 			}
 			accumulate(0, 1)
 			if c.images > 1 {
@@ -246,8 +242,8 @@ func testWeightGradient[T Float](t *testing.T, name string, gradient func(ConvSh
 			accumulated := append([]T(nil), acc.x...)
 			dw := newBuffer[T](len(c.w), i%5)
 			g.Unpack(dw.x, acc.x)
-			dw.check(t, name+": dw")
-			acc.unchanged(t, name+": accumulator after Unpack", accumulated)
+			dw.checkGuards(t, name+": dw")
+			acc.checkEqual(t, name+": accumulator after Unpack", accumulated)
 			compare(t, name+", weight gradient", dw.x, c.dw, tolerance)
 		}
 	})

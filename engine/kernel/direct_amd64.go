@@ -7,7 +7,7 @@ import "unsafe"
 const directFetch = 4 // number of cache lines that a kernel prefetches in a step
 
 // directTaps is the largest number of taps of blocks that are summed before the sum is
-// stored to dst. Their filters, 18 KB a panel, then stay in the L1 cache for all pixels.
+// stored to dst. Their filters, 18 KB for 16 outputs, then stay in the L1 cache for all pixels.
 const directTaps = 36
 
 // direct is either direction of a convolution, computed by its definition. A kernel

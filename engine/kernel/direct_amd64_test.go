@@ -88,9 +88,7 @@ func TestDirectWeightGradientOfImages(t *testing.T) {
 			for _, part := range [][2]int{{0, 2}, {2, 3}, {3, 5}} {
 				g.Accumulate(split, x[part[0]*len(x)/images:], dy[part[0]*len(dy)/images:], part[1]-part[0], nil)
 			}
-			if i := firstDifference(split, all); i >= 0 {
-				t.Errorf("%s %+v: the accumulator differs at %d", width.name, s, i)
-			}
+			checkSame(t, fmt.Sprintf("%s %+v: accumulator after several calls", width.name, s), split, all)
 		}
 	})
 }
@@ -111,15 +109,13 @@ func TestDirectPartialBlock(t *testing.T) {
 			}
 			x := blocked[float32](c.x, 1, s.In, conv.Source())
 			want := run(x)
-			first := (blocksOf(in) - 1) * len(x) / blocksOf(in)
+			lastBlock := (blocksOf(in) - 1) * len(x) / blocksOf(in)
 			for i := range x {
-				if i >= first && i%lanes >= in%lanes {
+				if i >= lastBlock && i%lanes >= in%lanes {
 					x[i] = float32(math.NaN())
 				}
 			}
-			if i := firstDifference(run(x), want); i >= 0 {
-				t.Errorf("%s, %d input channels: an unused channel changes the result at %d", width.name, in, i)
-			}
+			checkSame(t, fmt.Sprintf("%s, %d input channels, with NaN in unused ones", width.name, in), run(x), want)
 		}
 	})
 }
@@ -146,8 +142,8 @@ func TestDirectAllocatesNothing(t *testing.T) {
 	})
 }
 
-// TestWidthsAgree checks that every width of registers, including AVX2 itself, gives the
-// bits of AVX2. It covers every direction, with channels that fill pairs of blocks and
+// TestWidthsAgree checks that every width of registers gives the bits of AVX2, and AVX2 the
+// same bits again. It covers every direction, with channels that fill pairs of blocks and
 // panels and with channels that do not.
 func TestWidthsAgree(t *testing.T) {
 	for _, name := range []string{"avx2", "avx512"} {
@@ -178,9 +174,7 @@ func compareWidths(t *testing.T, narrow, wide *Family[float32]) {
 					conv.Run(dst, blocked[float32](direction.x, images, direction.channels, conv.Source()), images, make([]float32, conv.Workspace(images)))
 					return dst
 				}
-				if i := firstDifference(run(direction.wide), run(direction.narrow)); i >= 0 {
-					t.Errorf("%s %+v: the result differs at %d", direction.name, s, i)
-				}
+				checkSame(t, fmt.Sprintf("%s %+v", direction.name, s), run(direction.wide), run(direction.narrow))
 			}
 			gradient := func(g WeightGradient[float32]) []float32 {
 				acc, dw := make([]float32, g.Len()), make([]float32, len(c.w))
@@ -189,9 +183,7 @@ func compareWidths(t *testing.T, narrow, wide *Family[float32]) {
 				g.Unpack(dw, acc)
 				return dw
 			}
-			if i := firstDifference(gradient(wide.NewWeightGradient(s)), gradient(narrow.NewWeightGradient(s))); i >= 0 {
-				t.Errorf("weight gradient %+v: the result differs at %d", s, i)
-			}
+			checkSame(t, fmt.Sprintf("weight gradient %+v", s), gradient(wide.NewWeightGradient(s)), gradient(narrow.NewWeightGradient(s)))
 		}
 	}
 }

@@ -64,7 +64,8 @@ func (p directPanel) roundUp(n int) int {
 }
 
 // directPad repeats the last element of x until it fills the groups of every kind of
-// panel. A result that is computed more than once is stored to the same place.
+// panel. Repeated pixels write the same result to the same place, and Unpack leaves out the
+// sums of repeated products.
 func directPad[E any](x []E) []E {
 	n := len(x)
 	for n > 0 && len(x) < max(directPanel{large: 6}.roundUp(n), directPanel{large: 8}.roundUp(n)) {

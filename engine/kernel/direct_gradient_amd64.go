@@ -3,13 +3,14 @@
 package kernel
 
 // directGradientPixels is the largest number of pixels that are summed before the sum is
-// added to the accumulator. A panel's dy, 8 KB, then stays in the L1 cache for all taps.
+// added to the accumulator. A panel's dy, 8 KB for 16 outputs, then stays in the L1 cache for
+// all taps.
 const directGradientPixels = 128
 
 // directGradient is a filter gradient, computed by its definition. A kernel takes a
 // panel of output channels and a few products, each an input channel times a tap, and
-// keeps their sums over pixels in registers. The sums are added to the accumulator
-// image by image, in order.
+// keeps their sums over pixels in registers. The sums are added to the accumulator in the
+// order of images and pixels.
 type directGradient struct {
 	shape    ConvShape
 	source   Layout
@@ -17,7 +18,7 @@ type directGradient struct {
 	products []directProduct
 	taps     []int32 // offsets of products, padded to whole groups
 	panels   []directGradientPanel
-	length   int
+	length   int // elements of an accumulator
 }
 
 // directGradientPanel is a panel with the position of its sums in an accumulator. They are

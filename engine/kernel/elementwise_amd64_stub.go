@@ -5,9 +5,10 @@
 package kernel
 
 // avx2ActivatePlane computes z = max(scale·y + shift + (rScale·r + rShift), floor)
-// for one plane of rows by cols positions. padded, plain, mask and r may be nil. If r
-// is nil, rScale and rShift are not read. gap is the number of bytes between two rows
-// of padded. The reference is genericActivate in batchnorm_ref.go.
+// for one plane of rows by cols positions. It writes z to padded and plain, and whether
+// z is above floor to mask. padded, plain, mask and r may be nil. If r is nil, rScale
+// and rShift are not read. gap is the number of bytes between two rows of padded. The
+// reference is genericActivate in batchnorm_ref.go.
 //
 //go:noescape
 func avx2ActivatePlane(padded *float32, plain *float32, mask *uint8, y *float32, r *float32, scale *float32, shift *float32, rScale *float32, rShift *float32, floor float32, rows uintptr, cols uintptr, gap uintptr)
@@ -31,35 +32,38 @@ func avx2MaskPlane(dz *float32, add *float32, mask *uint8, y *float32, r *float3
 func avx2SubsampleGradientPlane(dx *float32, dy *float32, rows uintptr, cols uintptr, gap uintptr)
 
 // avx2SumPlane writes each channel's sum over one plane of area positions. It adds
-// every eighth position to the same one of eight sums, and then the sums. The
-// reference is genericPlaneSums in batchnorm_ref.go.
+// every eighth position to the same one of eight sums, those after the last whole eight
+// to the first sum, and then the sums. The reference is genericPlaneSums in
+// batchnorm_ref.go.
 //
 //go:noescape
 func avx2SumPlane(sum *float32, y *float32, area uintptr)
 
 // avx2MomentsPlanes writes each channel's sum, as avx2SumPlane does, and its squared
 // deviations from the mean, for blocks adjacent planes of area positions. It adds the
-// squares of every fourth position to the same one of four sums, and then the sums.
-// The reference is genericMoments in batchnorm_ref.go.
+// squares of every fourth position to the same one of four sums, those after the last
+// whole four to the first sum, and then the sums. The reference is genericMoments in
+// batchnorm_ref.go.
 //
 //go:noescape
 func avx2MomentsPlanes(sum *float32, m2 *float32, y *float32, blocks uintptr, area uintptr)
 
-// avx2Totals adds n rows of len(total) elements, a multiple of 8, in order. The
-// reference is genericTotals in batchnorm_ref.go.
+// avx2Totals writes the sum of n rows of len(total) elements, a multiple of 8, adding
+// one row after another. The reference is genericTotals in batchnorm_ref.go.
 //
 //go:noescape
 func avx2Totals(total []float64, rows []float32, n uintptr)
 
-// avx2TotalSquares adds squares + (sums·share - mean)²·area over n rows of len(total)
-// elements, a multiple of 8, in order. The reference is genericTotalSquares in
-// batchnorm_ref.go.
+// avx2TotalSquares writes the sum of squares + (sums·share - mean)²·area over n rows of
+// len(total) elements, a multiple of 8, adding one row after another. The reference is
+// genericTotalSquares in batchnorm_ref.go.
 //
 //go:noescape
 func avx2TotalSquares(total []float64, mean []float64, sums []float32, squares []float32, n uintptr, share float64, area float64)
 
 // avx2Dot returns Σ a[i]·b[i] over len(a) elements. It adds every 32nd product to the
-// same one of 32 sums, and then the sums. The reference is genericDot in
+// same one of 32 sums, those after the last whole 32 to the first 8 sums, then the
+// sums, and then the products after the last whole 8. The reference is genericDot in
 // vector_ref.go.
 //
 //go:noescape

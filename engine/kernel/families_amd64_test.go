@@ -28,7 +28,7 @@ func convolutionsOf(f *Family[float32]) convolutions {
 	}
 }
 
-// eachWidth runs a subtest for each vector width.
+// eachWidth runs a subtest for each width of registers.
 func eachWidth(t *testing.T, test func(t *testing.T, c convolutions)) {
 	t.Helper()
 	for _, name := range familyNames[1:] {
@@ -36,8 +36,8 @@ func eachWidth(t *testing.T, test func(t *testing.T, c convolutions)) {
 	}
 }
 
-// availableWidths returns the constructors for each vector width that this machine supports,
-// narrowest first.
+// availableWidths returns the constructors for each width of registers that this machine
+// supports, narrowest first.
 func availableWidths() (all []convolutions) {
 	for _, f := range availableFamilies()[1:] {
 		all = append(all, convolutionsOf(f))

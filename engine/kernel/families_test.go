@@ -54,7 +54,7 @@ func availableFamilies() (all []*Family[float32]) {
 func TestFamiliesAreKnown(t *testing.T) {
 	for _, name := range strings.Split(os.Getenv(testEnvironment), ",") {
 		if name != "" && !slices.Contains(familyNames, name) {
-			t.Errorf("%s: unknown family %q; the families are %v", testEnvironment, name, familyNames)
+			t.Errorf("%s names the family %q, want one of %q", testEnvironment, name, familyNames)
 		}
 	}
 }

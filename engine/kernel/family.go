@@ -20,8 +20,9 @@ func Best() *Family[float32] {
 	return family
 }
 
-// Configured selects the family that BNKIT_KERNEL names. It reads the variable once. Programs
-// call it first, so that they can report a wrong value to their users.
+// Configured selects the family that BNKIT_KERNEL names, or the fastest if the variable is
+// empty. It reads the variable once. Programs call it first, so that they can report a wrong
+// value to their users.
 func Configured() (*Family[float32], error) { return configured() }
 
 var configured = sync.OnceValues(func() (*Family[float32], error) {

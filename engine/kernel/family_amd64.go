@@ -49,19 +49,20 @@ func features() []string {
 
 func selectAVX2() (*Family[float32], error) {
 	if !hasAVX2 {
-		return nil, errors.New("this processor lacks AVX2 or FMA, which the kernel family avx2 needs: use generic")
+		return nil, errors.New("this processor or operating system lacks AVX2 or FMA, which the kernel family avx2 needs: use generic")
 	}
 	return AVX2(), nil
 }
 
 func selectAVX512() (*Family[float32], error) {
 	if !hasAVX512 {
-		return nil, errors.New("this processor lacks AVX-512 (F, DQ, VL), which the kernel family avx512 needs: use avx2 or generic")
+		return nil, errors.New("this processor or operating system lacks AVX-512 (F, DQ, VL), which the kernel family avx512 needs: use avx2 or generic")
 	}
 	return AVX512(), nil
 }
 
-// Package cpu reports a feature only if the operating system saves its registers.
+// hasAVX2 and hasAVX512 report whether this machine runs the families. Package cpu reports a
+// feature only if the operating system saves its registers.
 var (
 	hasAVX2   = cpu.X86.HasAVX2 && cpu.X86.HasFMA
 	hasAVX512 = hasAVX2 && cpu.X86.HasAVX512F && cpu.X86.HasAVX512DQ && cpu.X86.HasAVX512VL

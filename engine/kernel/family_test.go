@@ -18,14 +18,14 @@ func TestSelect(t *testing.T) {
 	for _, name := range familyNames {
 		f, err := Select(name)
 		if err == nil && f.Name != name {
-			t.Errorf("Select(%q) returns the family %s", name, f.Name)
+			t.Errorf("Select(%q) returns the family %s, want %[1]s", name, f.Name)
 		}
 		if err != nil && (name == "generic" || !strings.Contains(err.Error(), "generic")) {
-			t.Errorf("%s: %v, want no error for generic, and one that advises generic for others", name, err)
+			t.Errorf("Select(%q): got error %v, want none or, except for generic, one that advises generic", name, err)
 		}
 	}
 	if _, err := Select("avx"); err == nil || !strings.Contains(err.Error(), `"avx"`) {
-		t.Errorf("avx: error %v, want one that quotes the name", err)
+		t.Errorf("Select(%q): got error %v, want one that quotes the name", "avx", err)
 	}
 }
 

@@ -4,7 +4,7 @@ package kernel
 const lanes = 8
 
 // Generic returns the family in plain Go. Machines without AVX2 use it, and tests
-// compare assembly with it. It takes sums over positions in float64.
+// compare assembly with it. Except in convolutions, it takes sums in float64.
 func Generic[T Float]() *Family[T] {
 	f := &Family[T]{
 		Name:  "generic",

@@ -1,7 +1,7 @@
 // Package kernel holds the arithmetic of the engine: convolutions, BatchNorm, ReLU
-// and residual passes, and the loops of the output layer and the optimizers. They
-// exist in plain Go for any machine, and in AVX2+FMA and AVX-512 assembly for amd64.
-// SIMD.md explains the assembly.
+// and residual passes, and the loops of the output layer and the optimizers. All exist in
+// plain Go for any machine. For amd64, most also exist in AVX2+FMA assembly, and convolutions
+// in AVX-512 assembly. SIMD.md explains the assembly.
 //
 // # Layout
 //
@@ -18,9 +18,9 @@
 //
 // # Determinism
 //
-// The result of each call depends on its arguments only, bit for bit. A call returns
-// the sums of one image. The caller adds them in image order, in float64 (Totals,
-// TotalSquares).
+// In one family, the result of each call depends on its arguments only, bit for bit. Moments
+// and MaskGradient return the sums of one image. The caller adds them in image order, in
+// float64 (Totals, TotalSquares).
 package kernel
 
 // Float is the type of elements. Networks compute in float32, and tests compare that
@@ -181,8 +181,8 @@ type Family[T Float] struct {
 	// by channel, blocks×Lanes.
 	PlaneSums func(sum, y []T, blocks, area int)
 
-	// Totals writes the sums of the columns of rows, n×len(total), adding rows in
-	// order. len(total) is a multiple of Lanes.
+	// Totals writes the sums of the columns of rows, n×len(total), adding one row after
+	// another. len(total) is a multiple of Lanes.
 	Totals func(total []float64, rows []T, n int)
 	// TotalSquares writes, by channel, the squared deviations from mean of n images
 	// of area positions. The images' Moments are the rows of sums and squares,

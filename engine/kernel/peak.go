@@ -13,8 +13,8 @@ const (
 
 // PeakGFLOPS measures the peak rate of Best's multiply-adds on the given number of
 // threads, in billions of floating-point operations a second. A multiply-add counts as two
-// operations. The multiply-adds do not depend on each other or on memory. The result is the
-// median of 7 windows of 20 ms.
+// operations. The multiply-adds wait neither for each other nor for memory outside the L1
+// cache. The result is the median of 7 windows of 20 ms.
 func PeakGFLOPS(threads int) float64 {
 	work := Best().peak
 	rates := make([]float64, peakWindows)

@@ -13,14 +13,14 @@ type prefetcher struct {
 	pace   int // elements to prefetch in each step
 }
 
-// newPrefetcher divides ranges among the steps of a kernel. A step prefetches no more than
-// limit elements.
+// newPrefetcher divides ranges among the steps of a kernel. A step prefetches at most limit
+// elements.
 func newPrefetcher(ranges [][]float32, steps, limit int) prefetcher {
-	all := 0
+	elements := 0
 	for _, r := range ranges {
-		all += len(r)
+		elements += len(r)
 	}
-	return prefetcher{ranges: ranges, pace: min(ceilDiv(all, max(steps, 1)), limit)}
+	return prefetcher{ranges: ranges, pace: min(ceilDiv(elements, max(steps, 1)), limit)}
 }
 
 // take returns the number of items, out of those remaining, that a kernel computes next, and the

@@ -10,7 +10,8 @@ type Processor struct {
 	// Name is the name that the processor reports, or "" if it reports none.
 	Name string `json:"name,omitempty"`
 	// Features lists the features among AVX2, FMA, AVX512F, AVX512DQ and AVX512VL
-	// that both the processor and the operating system support.
+	// that both the processor and the operating system support. It is empty in builds
+	// without assembly.
 	Features []string `json:"features"`
 	// Family is the name of the family that Best returns.
 	Family string `json:"family"`

@@ -37,17 +37,17 @@ func testTotals[T Float](t *testing.T, f *Family[T]) {
 			mean, inSums, inSquares := bufferOf(means, n%3), bufferOf(rows, blocks%7), bufferOf(rowsOfSquares, n%5)
 			f.Totals(total.x, inSums.x, n)
 			f.TotalSquares(m2.x, mean.x, inSums.x, inSquares.x, n, area)
-			mean.unchanged(t, name+": mean", means)
-			inSums.unchanged(t, name+": sums", rows)
-			inSquares.unchanged(t, name+": squares", rowsOfSquares)
+			mean.checkEqual(t, name+": mean", means)
+			inSums.checkEqual(t, name+": sums", rows)
+			inSquares.checkEqual(t, name+": squares", rowsOfSquares)
 			compare(t, name+": total", total.x, wantTotal, 1e-14)
 			compare(t, name+": m2", m2.x, wantSquares, 1e-14)
 
 			generic, want := Generic[T](), make([]float64, channels)
 			generic.Totals(want, rows, n)
-			total.unchanged(t, name+": total against generic", want)
+			total.checkEqual(t, name+": total against generic", want)
 			generic.TotalSquares(want, means, rows, rowsOfSquares, n, area)
-			m2.unchanged(t, name+": m2 against generic", want)
+			m2.checkEqual(t, name+": m2 against generic", want)
 		}
 	}
 }
@@ -103,7 +103,7 @@ func TestShortTotalsPanics(t *testing.T) {
 			func() {
 				defer func() {
 					if recover() == nil {
-						t.Errorf("%s: %s does not panic", f.Name, name)
+						t.Errorf("%s: %s: got no panic, want one", f.Name, name)
 					}
 				}()
 				call()

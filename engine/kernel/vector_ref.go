@@ -1,6 +1,6 @@
 package kernel
 
-// genericDot implements Family.Dot. It adds the products in order, in float64.
+// genericDot implements Family.Dot. It adds one product after another, in float64.
 func genericDot[T Float](a, b []T) T {
 	b = b[:len(a)]
 	var sum float64

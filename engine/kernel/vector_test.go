@@ -46,8 +46,8 @@ func checkDot[T Float](t *testing.T, f *Family[T], name string, a, b []float64, 
 	inA, inB := convert[T](a), convert[T](b)
 	bufferA, bufferB := bufferOf(inA, shift), bufferOf(inB, 2*shift)
 	got := float64(f.Dot(bufferA.x, bufferB.x))
-	bufferA.unchanged(t, name+": a", inA)
-	bufferB.unchanged(t, name+": b", inB)
+	bufferA.checkEqual(t, name+": a", inA)
+	bufferB.checkEqual(t, name+": b", inB)
 	if d := math.Abs(got - want); !(d <= 2*tolerance*size) {
 		t.Fatalf("%s: dot product %v, want %v", name, got, want)
 	}
@@ -63,8 +63,8 @@ func checkAxpy[T Float](t *testing.T, f *Family[T], name string, x, y []float64,
 	in := convert[T](x)
 	bufferX, bufferY := bufferOf(in, shift), bufferOf(convert[T](y), 2*shift)
 	f.Axpy(bufferY.x, s, bufferX.x)
-	bufferX.unchanged(t, name+": x", in)
-	bufferY.check(t, name+": y")
+	bufferX.checkEqual(t, name+": x", in)
+	bufferY.checkGuards(t, name+": y")
 	compare(t, name+", axpy", bufferY.x, want, tolerance)
 }
 
@@ -79,9 +79,9 @@ func checkSGD[T Float](t *testing.T, f *Family[T], name string, w, v, g []float6
 	in := convert[T](g)
 	bufferW, bufferV, bufferG := bufferOf(convert[T](w), shift), bufferOf(convert[T](v), 2*shift), bufferOf(in, 0)
 	f.SGD(bufferW.x, bufferV.x, bufferG.x, rate, momentum, decay)
-	bufferW.check(t, name+": w")
-	bufferV.check(t, name+": v")
-	bufferG.unchanged(t, name+": g", in)
+	bufferW.checkGuards(t, name+": w")
+	bufferV.checkGuards(t, name+": v")
+	bufferG.checkEqual(t, name+": g", in)
 	compare(t, name+", velocity", bufferV.x, wantV, tolerance)
 	compare(t, name+", weight", bufferW.x, wantW, tolerance)
 }
@@ -111,7 +111,7 @@ func TestShortVectorPanics(t *testing.T) {
 			func() {
 				defer func() {
 					if recover() == nil {
-						t.Errorf("%s: %s of 9 and 8 elements does not panic", f.Name, name)
+						t.Errorf("%s: %s of 9 and 8 elements: got no panic, want one", f.Name, name)
 					}
 				}()
 				call()

@@ -237,10 +237,10 @@ func (g *winograd) Run(dst, src []float32, images int, work []float32, ahead ...
 	src = src[:images*g.Source().Len(lanes)]
 	dst = dst[:images*g.outBlocks*g.h*g.w*lanes]
 	strip, v, m := g.split(work[:g.Workspace(images)])
-	all := images * g.tileRows * g.tileCols
-	fetch := newPrefetcher(ahead, g.steps(all), prefetchLimit(g.wide))
-	for first := 0; first < all; first += g.tiles {
-		tiles := min(g.tiles, all-first)
+	totalTiles := images * g.tileRows * g.tileCols
+	fetch := newPrefetcher(ahead, g.steps(totalTiles), prefetchLimit(g.wide))
+	for first := 0; first < totalTiles; first += g.tiles {
+		tiles := min(g.tiles, totalTiles-first)
 		for channel := 0; channel < g.in; channel += winogradChannels {
 			channels := min(winogradChannels, g.in-channel)
 			g.transformInput(v, src, strip, first, tiles, channel, channels)
@@ -298,10 +298,10 @@ func (t *winogradTiling) pairs(blocks int) (pairs, singles int) {
 	return blocks / 2, blocks % 2
 }
 
-// steps returns the number of steps of the multiplication of all tiles.
-func (g *winograd) steps(all int) int {
-	steps := all / g.tiles * g.product(g.tiles, g.in).steps(g.wide)
-	if rest := all % g.tiles; rest > 0 {
+// steps returns the number of steps in which multiply processes all tiles of a call.
+func (g *winograd) steps(totalTiles int) int {
+	steps := totalTiles / g.tiles * g.product(g.tiles, g.in).steps(g.wide)
+	if rest := totalTiles % g.tiles; rest > 0 {
 		steps += g.product(rest, g.in).steps(g.wide)
 	}
 	return steps * winogradPositions

@@ -3,6 +3,7 @@
 package kernel
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"testing"
 )
@@ -30,9 +31,9 @@ func testWinograd(t *testing.T, c convolutions) {
 	}
 	test("sizes", sizes, 2e-6)
 
-	few := []int{1, 3, 8, 16, 17, 24, 32, 40, 56, 64}
-	for _, in := range few {
-		for _, out := range few {
+	counts := []int{1, 3, 8, 16, 17, 24, 32, 40, 56, 64}
+	for _, in := range counts {
+		for _, out := range counts {
 			channels = append(channels, shape(in, out, 6, 9))
 		}
 	}
@@ -45,7 +46,7 @@ func testWinograd(t *testing.T, c convolutions) {
 		shape(1024, 16, 3, 6), shape(16, 1024, 6, 3), shape(400, 336, 9, 9),
 	}, 2e-6)
 
-	// At the sizes of ResNets, the error must not exceed the errors in SIMD.md.
+	// At the sizes of ResNets, the error is smaller. The largest in SIMD.md is 1.1e-6.
 	test("networks", []ConvShape{
 		shape(3, 16, 32, 32), shape(16, 16, 32, 32), shape(32, 32, 16, 16), shape(64, 64, 8, 8),
 		shape(1, 16, 28, 28), shape(16, 16, 28, 28), shape(32, 32, 14, 14), shape(64, 64, 7, 7),
@@ -76,9 +77,7 @@ func testWinogradImages(t *testing.T, c convolutions) {
 				part := newBuffer[float32](count*dstLen, n%5)
 				work := newBuffer[float32](conv.Workspace(count), n%7)
 				conv.Run(part.x, src[n*srcLen:(n+count)*srcLen], count, work.x)
-				if i := firstDifference(part.x, dst[n*dstLen:]); i >= 0 {
-					t.Fatalf("%+v: images %d to %d have a different result at %d if they are convolved alone", s, n, n+count-1, i)
-				}
+				checkSame(t, fmt.Sprintf("%+v, images %d to %d alone", s, n, n+count-1), part.x, dst[n*dstLen:][:count*dstLen])
 			}
 		}
 	}

@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// BenchmarkWinograd convolves 128 images on one thread, in calls of the size that SIMD.md
-// recommends. It also runs the plain-Go convolution on a few images. GFLOP/s are
-// the direct convolution's FLOPs over the time.
+// BenchmarkWinograd convolves 128 images on one thread, in calls of at least as many images
+// as SIMD.md recommends. It also runs the plain-Go convolution on one image. GFLOP/s are the
+// direct convolution's FLOPs over the time.
 func BenchmarkWinograd(b *testing.B) {
 	for _, s := range []struct{ channels, size, images int }{
 		{16, 32, 8}, {32, 16, 12}, {64, 8, 24}, {16, 28, 8}, {64, 7, 24},

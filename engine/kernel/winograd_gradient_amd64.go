@@ -65,9 +65,9 @@ func (g *winogradGradient) Accumulate(acc, x, dy []float32, images int, work []f
 		clear(m) // nothing writes the last block of the last panel
 	}
 
-	all := images * g.tileRows * g.tileCols
-	for first := 0; first < all; first += g.tiles {
-		tiles := min(g.tiles, all-first)
+	totalTiles := images * g.tileRows * g.tileCols
+	for first := 0; first < totalTiles; first += g.tiles {
+		tiles := min(g.tiles, totalTiles-first)
 		g.transformGradient(m, dy, strip, whole, first, tiles)
 		for channel := 0; channel < g.in; channel += winogradChannels {
 			channels := min(winogradChannels, g.in-channel)

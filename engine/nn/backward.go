@@ -12,7 +12,7 @@ import (
 func (t *Training[T]) Backward() {
 	b, last := t.backward, len(t.units)-1
 	start := t.startTimer()
-	if t.o.Gradients.belowOutput() {
+	if t.o.Gradients.beforeOutput() {
 		t.pool.run(t.n, b.maskHeadImage)
 		t.finishGradients(last)
 	}
@@ -20,7 +20,7 @@ func (t *Training[T]) Backward() {
 		t.outputGradients()
 	}
 	t.stopTimer(start, last+1, InputGradient)
-	if !t.o.Gradients.belowOutput() {
+	if !t.o.Gradients.beforeOutput() {
 		return
 	}
 	for i := last; i >= 0; i-- {
@@ -93,8 +93,8 @@ func (t *Training[T]) mask(w *worker[T], i, image int, g, add []T) {
 	t.family.MaskGradient(m)
 }
 
-// runBackwardChunk computes the gradient of the current stage's input from its g, for one
-// chunk of images.
+// runBackwardChunk computes the gradient of the current stage's input, or the stage's share of
+// it, from its g, for one chunk of images.
 func (t *Training[T]) runBackwardChunk(worker, item int) {
 	w, u, bu := t.workers[worker], &t.units[t.stage], &t.backward.units[t.stage]
 	first, images := t.divided.chunk(item)
@@ -269,7 +269,7 @@ func (t *Training[T]) reload(w *worker[T], first, images int, l kernel.Layout) [
 // several threads can compute it.
 const reducePieces = 16
 
-// runReduce adds one piece of the accumulators of all other groups to that of the first group.
+// runReduce adds one piece of each further group's accumulator to the first group's.
 func (t *Training[T]) runReduce(_, piece int) {
 	b := t.backward
 	length := b.units[t.stage].weight.Len()

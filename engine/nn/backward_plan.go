@@ -5,10 +5,10 @@ import (
 	"bnkit/engine/kernel"
 )
 
-// weightGroups is the number of groups of images whose weight gradients are
-// accumulated separately and then added in order. At most this number of threads can
-// share the work. It is a constant so that the order of additions does not depend on the
-// number of threads.
+// weightGroups is the number of groups of images whose weight gradients are accumulated
+// separately and then added in group order. A batch with fewer images has one group for each.
+// At most this number of threads can share the work. It is a constant so that the order of
+// additions does not depend on the number of threads.
 const weightGroups = 16
 
 // backward is the part of a Training that computes gradients.
@@ -21,12 +21,13 @@ type backward[T kernel.Float] struct {
 
 	groups [][]T // accumulators of a weight gradient, by group of images
 
+	// Methods of Training, as values that are created once, so that a step allocates nothing.
 	maskHeadImage, chunk, group, reduce func(worker, item int)
 }
 
 // backwardUnit holds the kernels and memory that Backward uses for one unit.
 type backwardUnit[T kernel.Float] struct {
-	data   kernel.Conv[T]           // computes dx from dy; nil for a pool, or if the input needs no gradient
+	data   kernel.Conv[T]           // computes dx from dy; nil for a pool, or if the input is the picture
 	weight kernel.WeightGradient[T] // nil if the weight gradient is not computed
 	source kernel.Layout            // the padding of dy that data requires
 	chunk  int                      // largest number of images in one call of data
@@ -53,7 +54,7 @@ type backwardUnit[T kernel.Float] struct {
 // newBackward plans and allocates the memory for t's gradients.
 func newBackward[T kernel.Float](t *Training[T]) *backward[T] {
 	b := &backward[T]{gradients: NewParams[T](t.net, t.o.Gradients.includes)}
-	if !t.o.Gradients.belowOutput() {
+	if !t.o.Gradients.beforeOutput() {
 		return b
 	}
 	b.units = make([]backwardUnit[T], len(t.units))
@@ -133,7 +134,7 @@ func backwardShape[T kernel.Float](u *unit[T]) kernel.ConvShape {
 }
 
 // packBackward packs unit i's filters for the backward direction, if it needs them.
-// It is an item of pool.run.
+// pool.run calls it for each unit.
 func (t *Training[T]) packBackward(_, i int) {
 	if conv := t.backward.units[i].data; conv != nil {
 		conv.SetFilters(t.params.Of(i, arch.ConvWeight))
@@ -149,7 +150,7 @@ func (b *backward[T]) planMemory(t *Training[T]) {
 	pending := make([]struct {
 		slot, size int // of another unit's contribution to a unit's output gradient; slot -1 for none
 		spread     bool
-		mapped     int // unit whose channel map assigns it to the input's channels; -1 for none
+		mapped     int // unit whose channel map assigns the contribution to channels; -1 for none
 	}, n)
 	contributors := make([]int, n)
 	for i := range t.units {

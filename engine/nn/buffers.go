@@ -20,7 +20,7 @@ type buffers[T kernel.Float] struct {
 	out  [][]T     // kept outputs, by unit
 	mask [][]uint8 // where the sum before the ReLU was above 0, for units with a residual; nil if not needed
 
-	planned int // elements of memory that y and out share
+	allocated int // elements of the memory that holds y and out
 }
 
 // lifetimes selects the buffers that must survive the forward pass, and their form.
@@ -65,7 +65,7 @@ func (p *plan[T]) newBuffers(images int, l lifetimes) *buffers[T] {
 	memory := make([][]T, len(s.sizes))
 	for i, size := range s.sizes {
 		memory[i] = make([]T, size*images)
-		b.planned += size * images
+		b.allocated += size * images
 	}
 	for i := range p.units {
 		u := &p.units[i]

@@ -21,7 +21,7 @@ func subsample[T kernel.Float](dst, src []T, to, from arch.Shape, lanes int) {
 
 // mapChannels applies a channel map to src, an image of shape from, and writes the
 // result to dst, an image of shape to. A plain loop over channels is fast enough,
-// because subsample applies the only common map, that of option A.
+// because the only common map, that of option A, is left to subsample.
 func mapChannels[T kernel.Float](dst, src []T, m *arch.ChannelMap, to, from arch.Shape, lanes int) {
 	clear(dst)
 	for c, source := range m.Source {

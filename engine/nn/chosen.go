@@ -26,23 +26,23 @@ func Chosen(t *arch.Tensor, set arch.TrainableSet, seed uint64) []int32 {
 }
 
 // Trained holds the part of a network's parameters, or of their gradients, that a set
-// trains. Tensors that are trained completely share memory with the network's
-// tensors. For the other trained tensors it holds copies of the chosen weights, which
-// Gather reads and Scatter writes back.
+// trains. In NewTrained's result, tensors that are trained completely share memory with the
+// network's tensors. All other values, and all values in the results of Compacted's methods,
+// are copies, which Gather reads and Scatter writes back.
 type Trained[T kernel.Float] struct {
-	*Params[T] // Tensors have the set's TrainedShape; Values of tensors that are not trained are nil
+	*Params[T] // Tensors have the shape of the trained part; Values of tensors that are not trained are nil
 
-	whole     *Params[T]
-	positions [][]int32 // by tensor, as Chosen returns them; nil for whole tensors
+	network   *Params[T] // the network's parameters or gradients
+	positions [][]int32  // by tensor, the indices in network of the values that are copies; nil for none
 
 	// shifts holds the numbers that Scatter adds to the values that it copies, by tensor
-	// and position. It is nil for tensors without such numbers. See Compacted.Trained.
+	// and value. It is nil for tensors without such numbers. See Compacted.Trained.
 	shifts [][]float64
 }
 
 // NewTrained returns the part of params that set trains. Weights are chosen by seed.
 func NewTrained[T kernel.Float](net *arch.Network, params *Params[T], set arch.TrainableSet, seed uint64) *Trained[T] {
-	t := &Trained[T]{Params: NewTrainedParams[T](net, set), whole: params, positions: make([][]int32, len(params.Tensors))}
+	t := &Trained[T]{Params: NewTrainedParams[T](net, set), network: params, positions: make([][]int32, len(params.Tensors))}
 	for i := range t.Tensors {
 		x := &params.Tensors[i]
 		switch {
@@ -70,25 +70,25 @@ func NewTrainedParams[T kernel.Float](net *arch.Network, set arch.TrainableSet) 
 	return p
 }
 
-// Gather copies the chosen weights from the network's tensors.
+// Gather copies the values that do not share memory from the network's tensors.
 func (t *Trained[T]) Gather() {
 	for i, positions := range t.positions {
 		for j, p := range positions {
-			t.Values[i][j] = t.whole.Values[i][p]
+			t.Values[i][j] = t.network.Values[i][p]
 		}
 	}
 }
 
-// Scatter copies the chosen weights to the network's tensors.
+// Scatter copies the values that do not share memory to the network's tensors.
 func (t *Trained[T]) Scatter() {
 	for i, positions := range t.positions {
 		for j, p := range positions {
-			t.whole.Values[i][p] = t.Values[i][j]
+			t.network.Values[i][p] = t.Values[i][j]
 		}
 	}
 	for i, shifts := range t.shifts {
 		for j, shift := range shifts {
-			t.whole.Values[i][t.positions[i][j]] = T(float64(t.Values[i][j]) + shift)
+			t.network.Values[i][t.positions[i][j]] = T(float64(t.Values[i][j]) + shift)
 		}
 	}
 }

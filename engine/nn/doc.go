@@ -1,6 +1,6 @@
 // Package nn compiles a network description (arch.Network) into an execution
-// plan and runs it: Training goes forward and backward with batch statistics,
-// Inference goes forward with given statistics.
+// plan and runs it: Training runs forward and backward with batch statistics,
+// and Inference runs forward with given statistics.
 //
 // # Activations are computed where they are read
 //
@@ -53,8 +53,9 @@
 // The mask of a ReLU without a residual is recomputed from y. Between two stages
 // the sums become the gradients of γ and β and the coefficients of BN'
 // (finishGradients). With OutputGradients the head also computes the gradients of the
-// output layer. With ConvGradients a stage first loads its convolution's input again
-// and accumulates the gradient of the weights from it and dy.
+// output layer. With ConvGradients, or in shortcuts with ShortcutGradients, a stage first
+// loads its convolution's input again and accumulates the gradient of the weights from it
+// and dy.
 //
 // # Chunks, workers and determinism
 //
@@ -65,8 +66,8 @@
 //
 // The result for an image does not depend on its chunk or its worker. Every image has
 // its own sums, which are added in image order, in float64. Gradients of weights are
-// accumulated over a fixed number of groups of images and added in group order.
-// Results therefore have the same bits for any number of threads.
+// accumulated over groups of images and added in group order; the groups do not depend on
+// the number of threads. Results therefore have the same bits for any number of threads.
 //
 // Buffers, workers and packed filters are made once; a training step allocates
 // nothing.

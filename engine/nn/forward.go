@@ -51,14 +51,14 @@ func (t *Training[T]) Forward(x []T, labels []int32) Loss {
 }
 
 // fusedEnd returns the end of the stage group that starts at i. Each chunk runs
-// through all stages of its group. If stage i and the next one read the same input, as
-// a shortcut does, they form a group, and the second stage finds the input in the
-// cache. Otherwise the group is stage i alone. Stages are not fused if a timer measures
-// each of them, or if the units need no gradients, because their y may then share memory.
+// through all stages of its group. If stage i and the next one read the same unit, as
+// a shortcut does, they form a group, so that the second stage finds the input in the
+// cache. All other stages form a group alone. So do all stages if a timer measures each of
+// them, or if the units need no gradients, because their y may then share memory.
 func (t *Training[T]) fusedEnd(i int) int {
 	u := &t.units[i]
 	if next := i + 1; next < len(t.units) && t.units[next].In == u.In && u.In != arch.Picture &&
-		t.o.Gradients.belowOutput() && t.timer == nil {
+		t.o.Gradients.beforeOutput() && t.timer == nil {
 		return next + 1
 	}
 	return i + 1
@@ -173,9 +173,9 @@ func (p *plan[T]) keptUnpadded(b *buffers[T], in, first, images int, l kernel.La
 }
 
 // activate computes one image's output of unit i and writes it to padded and to
-// plain, either of which may be nil. If fresh is set, it also stores the output and its
-// mask if they are kept. Otherwise it reads a kept output instead of computing it from
-// y again.
+// plain, either of which may be nil. If fresh is set, it also stores the output's mask, if
+// that is needed, and stores a kept output in its buffer instead of in plain. If fresh is not
+// set, it reads a kept output instead of computing it from y again.
 func (p *plan[T]) activate(w *worker[T], b *buffers[T], i, image int, fresh bool, padded []T, l kernel.Layout, plain []T) {
 	u := &p.units[i]
 	a := &w.activation
@@ -238,7 +238,7 @@ func (t *Training[T]) destination(w *worker[T], i, first, images int) []T {
 // argmax returns the memory in which a max pool stores the positions of a chunk's maxima for
 // Backward, or nil if Backward does not need them.
 func (t *Training[T]) argmax(i, first, images int) []uint8 {
-	if !t.o.Gradients.belowOutput() || t.backward.units[i].argmax == nil {
+	if !t.o.Gradients.beforeOutput() || t.backward.units[i].argmax == nil {
 		return nil
 	}
 	size := t.units[i].size
@@ -256,8 +256,8 @@ func (u *unit[T]) apply(dst, padded []T, images int, work []T, argmax []uint8, p
 }
 
 // roundY stores y, which unit i's operation has just written to its destination, as
-// bfloat16. It rounds y in place too, so that BatchNorm's statistics are computed from the
-// values that Backward will read. It does nothing if y is stored as float32.
+// bfloat16. Before a BatchNorm it rounds y in place too, so that the statistics are computed
+// from the values that Backward will read. It does nothing if y is stored as float32.
 func (t *Training[T]) roundY(y []T, i, first, images int) {
 	if !t.buffers.bf16 {
 		return
@@ -269,8 +269,9 @@ func (t *Training[T]) roundY(y []T, i, first, images int) {
 	}
 }
 
-// appendLoadMemory appends to prefetch the memory that load reads and writes for images first
-// to first+images-1, without images beyond the batch of n.
+// appendLoadMemory appends to prefetch most of the memory that load reads and writes for images
+// first to first+images-1: the y and kept outputs of units, except residuals that go through a
+// channel map. It leaves out images beyond the batch of n.
 func (p *plan[T]) appendLoadMemory(prefetch [][]T, b *buffers[T], stage, first, images, n int) [][]T {
 	in := p.input(stage)
 	if in == arch.Picture {
@@ -333,16 +334,16 @@ func (t *Training[T]) finishStatistics(i int) {
 		t.statistics.Var[i][c] = m2[c] / math.Max(count-1, 1)
 	}
 	t.setAffine(i, t.means[i], t.vars[i])
-	if t.o.Gradients.belowOutput() {
+	if t.o.Gradients.beforeOutput() {
 		for c, mean := range t.means[i] {
 			t.backward.units[i].mean[c] = T(mean)
 		}
 	}
 }
 
-// setAffine sets unit i's scale and shift from each channel's mean and biased
-// variance and the current γ and β. Without BatchNorm, the shift is the bias. mean is
-// the mean of y without the bias, because BatchNorm cancels a bias.
+// setAffine sets unit i's scale and shift from each channel's mean and variance and the
+// current γ and β. Without BatchNorm, the shift is the bias. mean is the mean of y, which
+// does not include the bias.
 func (p *plan[T]) setAffine(i int, mean, variance []float64) {
 	u := &p.units[i]
 	if u.BN == "" {
@@ -367,8 +368,8 @@ func (p *plan[T]) setAffine(i int, mean, variance []float64) {
 	}
 }
 
-// runHeadImage computes one image's logits and loss from the last unit's y, and the gradient
-// of the loss with respect to the logits.
+// runHeadImage computes one image's logits and loss from the last unit's y and, unless
+// Gradients is NoGradients, the gradient of the mean loss with respect to the logits.
 func (t *Training[T]) runHeadImage(worker, image int) {
 	w, u := t.workers[worker], &t.units[len(t.units)-1]
 	plain := w.last[:u.size]
@@ -384,7 +385,7 @@ func (t *Training[T]) runHeadImage(worker, image int) {
 	t.losses[image], t.correct[image] = crossEntropy(logits, int(t.labels[image]), dlogits, 1/float64(t.n), t.o.LabelSmoothing)
 }
 
-// head averages one image's last output, plain, over its area into pooled and
+// head averages plain, one image's output of the last unit, over its area into pooled, and
 // applies the output layer.
 func (p *plan[T]) head(pooled, logits, plain []T) {
 	last := len(p.units) - 1

@@ -2,8 +2,8 @@ package nn
 
 import "bnkit/engine/arch"
 
-// Gradients is a set of the tensors whose gradients Training.Backward computes. It is a union
-// of the sets below.
+// Gradients is the set of tensors whose gradients Training.Backward computes: a union of the
+// sets below.
 type Gradients int
 
 // Sets of gradients.
@@ -13,7 +13,7 @@ const (
 	ShortcutGradients                       // the weights of shortcuts' convolutions
 	ConvGradients                           // the weights of every convolution
 
-	NoGradients  Gradients = 0 // Forward only, in less memory
+	NoGradients  Gradients = 0 // for Forward alone, which then needs less memory
 	AllGradients           = BNGradients | OutputGradients | ConvGradients
 )
 
@@ -54,6 +54,6 @@ func (g Gradients) weights(shortcut bool) bool {
 	return g&ConvGradients != 0 || shortcut && g&ShortcutGradients != 0
 }
 
-// belowOutput reports whether any tensor below the output layer gets a gradient, so that
+// beforeOutput reports whether any tensor before the output layer gets a gradient, so that
 // Backward must go through the units.
-func (g Gradients) belowOutput() bool { return g&^OutputGradients != 0 }
+func (g Gradients) beforeOutput() bool { return g&^OutputGradients != 0 }

@@ -12,8 +12,8 @@ import (
 // noUnit is an index that differs from the indices of all units and from arch.Picture.
 const noUnit = -2
 
-// inferenceChunk is the number of images that a worker runs through the whole network at
-// once. Without batch statistics, no stage needs the other images. So a chunk's activations
+// inferenceChunk is the largest number of images that a worker runs through the whole network
+// at once. Without batch statistics, no stage needs the other images. So a chunk's activations
 // stay in the cache from layer to layer.
 const inferenceChunk = 4
 
@@ -50,7 +50,7 @@ type Inference[T kernel.Float] struct {
 }
 
 // NewInference compiles net for runs of up to o.Batch examples with the weights of
-// params and the statistics stats. It fails if net is invalid or params lacks
+// params and the statistics stats. It fails if net or o is invalid or params lacks
 // weights.
 func NewInference[T kernel.Float](net *arch.Network, family *kernel.Family[T], params *Params[T], stats *Statistics, o InferenceOptions) (*Inference[T], error) {
 	if o.Batch < 1 || o.Threads < 1 {
@@ -62,9 +62,9 @@ func NewInference[T kernel.Float](net *arch.Network, family *kernel.Family[T], p
 	}
 	f := &Inference[T]{plan: *p, o: o, workers: newWorkers[T](o.Threads)}
 	last := &f.units[len(f.units)-1]
-	largest := 0
+	largestSize := 0
 	for i := range f.units {
-		largest = max(largest, f.units[i].size)
+		largestSize = max(largestSize, f.units[i].size)
 	}
 	for _, w := range f.workers {
 		for i := range f.units {
@@ -72,7 +72,7 @@ func NewInference[T kernel.Float](net *arch.Network, family *kernel.Family[T], p
 			w.reservePadded(u.source, inferenceChunk, family.Lanes)
 			w.work = grow(w.work, u.workspace(inferenceChunk))
 		}
-		w.plain, w.last = make([]T, largest), make([]T, largest)
+		w.plain, w.last = make([]T, largestSize), make([]T, largestSize)
 		f.buffers = append(f.buffers, f.newBuffers(inferenceChunk, lifetimes{}))
 		f.pooled = append(f.pooled, make([]T, last.blocks*family.Lanes))
 		if o.CountZeros {
@@ -96,11 +96,10 @@ func NewInference[T kernel.Float](net *arch.Network, family *kernel.Family[T], p
 // Close stops the workers. The Inference must not be used afterwards.
 func (f *Inference[T]) Close() { f.pool.close() }
 
-// BufferBytes returns the size of the activations that each thread keeps. These are the
-// outputs of the units for a few pictures. Outputs that are not needed at the same time
-// share memory.
+// BufferBytes returns the size of the memory in which each thread keeps the units' outputs
+// for a few pictures. Outputs that are not needed at the same time share memory.
 func (f *Inference[T]) BufferBytes() int64 {
-	return int64(f.buffers[0].planned) * int64(unsafe.Sizeof(*new(T)))
+	return int64(f.buffers[0].allocated) * int64(unsafe.Sizeof(*new(T)))
 }
 
 // Load makes later runs use stats and the γ, β, biases and output layer of params. The
@@ -169,8 +168,8 @@ func (f *Inference[T]) FeatureMaps(x []T, unit int) []T {
 }
 
 // inspectInput counts the zeros in the input of a stage, observes it, and copies it to
-// maps, each if requested. It does so only at the first stage that reads the input, and
-// computes the input once more for that. first is the chunk's first picture.
+// maps, each only if requested. It does so at the first stage that reads the input, and
+// computes the input once more to do so. first is the chunk's first picture.
 func (f *Inference[T]) inspectInput(worker, stage, first, images int) {
 	in := f.input(stage)
 	if in == arch.Picture || !f.fresh(stage) || !f.observing && (!f.o.CountZeros && in != f.mapsUnit || !f.units[in].ReLU) {

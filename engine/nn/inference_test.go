@@ -94,7 +94,7 @@ func referenceInference(e *example[float64], stats *Statistics, eps float64) (ou
 	return outputs, logits
 }
 
-// TestInference compares logits and counts of zeros with plain loops.
+// TestInference compares logits, feature maps and counts of zeros with plain loops.
 func TestInference(t *testing.T) {
 	for _, o := range []arch.Options{
 		{Input: arch.Shape{C: 3, H: 12, W: 12}, Classes: 10, Shortcut: arch.OptionB},
@@ -124,7 +124,7 @@ func TestInference(t *testing.T) {
 				maps := f.FeatureMaps(e.pictures[picture*size:][:size], i)
 				if !u.ReLU {
 					if maps != nil {
-						t.Errorf("%s has no ReLU, but feature maps %v", u.Name, maps)
+						t.Errorf("%s has no ReLU: got feature maps %v, want nil", u.Name, maps)
 					}
 					continue
 				}
@@ -134,7 +134,7 @@ func TestInference(t *testing.T) {
 			}
 			if !count {
 				if zeros != nil {
-					t.Error("Zeros is not nil without CountZeros")
+					t.Errorf("Zeros without CountZeros: got %v, want nil", zeros)
 				}
 				f.Close()
 				continue
@@ -166,7 +166,7 @@ func TestInference(t *testing.T) {
 			}
 			f.ResetZeros()
 			if z := f.Zeros()[0]; z.Positions != 0 || slices.Max(z.PerChannel) != 0 {
-				t.Error("counts are not zero after a reset")
+				t.Errorf("after ResetZeros: got %+v, want zeros", z)
 			}
 			f.Close()
 		}
@@ -174,7 +174,8 @@ func TestInference(t *testing.T) {
 }
 
 // TestInferenceMatchesTraining checks that Inference, with a batch's mean and biased
-// variance as statistics, computes the same logits for that batch as Training.
+// variance as statistics, computes the same logits for that batch as Training, and that a
+// picture's logits do not depend on the rest of the batch.
 func TestInferenceMatchesTraining(t *testing.T) {
 	e := newExample[float32](t, "resnet-20", arch.Options{Input: arch.Shape{C: 3, H: 32, W: 32}, Classes: 10}, 10)
 	train := e.training(t, kernel.Best(), TrainingOptions{Threads: 2})
@@ -198,11 +199,11 @@ func TestInferenceMatchesTraining(t *testing.T) {
 			t.Errorf("%d threads: normalised error of the logits %.2g, want less than 1e-4", threads, d)
 		}
 		if got := CrossEntropy(logits, e.labels, 10); math.Abs(got.Sum-want.Sum) > 1e-3*want.Sum {
-			t.Errorf("loss %v, want %v", got, want)
+			t.Errorf("%d threads: loss %v, want %v", threads, got.Sum, want.Sum)
 		}
-		first := slices.Clone(logits[:10])
-		if alone := f.Run(e.pictures[:3*32*32], 1); !slices.Equal(alone, first) {
-			t.Error("a picture's logits depend on the other pictures of the batch")
+		inBatch := slices.Clone(logits[:10])
+		if alone := f.Run(e.pictures[:3*32*32], 1); !slices.Equal(alone, inBatch) {
+			t.Errorf("%d threads: the logits of the first picture alone are %v, want %v, as in the batch", threads, alone, inBatch)
 		}
 		f.Close()
 	}

@@ -26,10 +26,10 @@ type Initialisers struct {
 // to zero (Frankle et al. 2021, section 3).
 var DefaultInitialisers = Initialisers{"he-normal", "uniform", "zero"}
 
-// WeightInitialisers lists the initialisers of weights. They draw from a normal or a uniform
-// distribution with standard deviation √(2/fan-in) (He et al. 2015, "Delving Deep
-// into Rectifiers"), with orthonormal rows or columns (Saxe et al. 2014), or as plus
-// or minus √(2/fan-in).
+// WeightInitialisers lists the initialisers of weights. In this order, they draw numbers from
+// a normal or a uniform distribution with standard deviation √(2/fan-in) (He et al. 2015,
+// "Delving Deep into Rectifiers"), a matrix with orthonormal rows or columns (Saxe et al.
+// 2014), or random signs times √(2/fan-in).
 var WeightInitialisers = []string{"he-normal", "he-uniform", "orthogonal", "binary"}
 
 // GammaInitialisers and BetaInitialisers list the initialisers of γ and β. Both can also be
@@ -65,14 +65,14 @@ func (in Initialisers) Check() error {
 		names    []string
 	}{{"gamma", in.Gamma, GammaInitialisers}, {"beta", in.Beta, BetaInitialisers}} {
 		if _, ok := constant(c.name); !ok && !slices.Contains(c.names, c.name) {
-			return &InitialiserError{c.of, c.name, "one of: " + strings.Join(c.names, ", ") + ", or constant:X with a number of at most 1e15 in magnitude, e.g. constant:0.5"}
+			return &InitialiserError{c.of, c.name, "one of: " + strings.Join(c.names, ", ") + ", or constant:X with a number X whose magnitude is at most 1e15, e.g. constant:0.5"}
 		}
 	}
 	return nil
 }
 
-// maxConstant is the largest magnitude of the value of a constant initialiser. Trained
-// numbers in a file have the same limit.
+// maxConstant is the largest magnitude of X in the initialiser "constant:X". Trained numbers
+// in a file have the same limit.
 const maxConstant = 1e15
 
 // constant returns X of the initialiser "constant:X", rounded to float32, and reports
@@ -86,8 +86,8 @@ func constant(name string) (float32, bool) {
 // Initialise draws every tensor's initial value from seed with DefaultInitialisers.
 func (p *Params[T]) Initialise(seed uint64) { p.InitialiseBy(DefaultInitialisers, seed) }
 
-// InitialiseBy draws every tensor's initial value. A tensor's value depends only on
-// initialisers, seed, name and shape, so tensors are drawn in parallel. The
+// InitialiseBy draws every tensor's initial value. A tensor's value depends only on the
+// initialisers, the seed and the tensor's description, so tensors are drawn in parallel. The
 // initialisers must pass Check.
 func (p *Params[T]) InitialiseBy(in Initialisers, seed uint64) {
 	p.InitialiseContext(context.Background(), in, seed)

@@ -98,25 +98,26 @@ func TestOrthogonal(t *testing.T) {
 				if i == k {
 					want = 1
 				}
-				// Rounding to float32 changes each of the length elements, which are
-				// about 1/√length, by a relative 2^-24 at most.
+				// Rounding to float32 changes each element by a relative 2^-24 at most,
+				// and so the product of unit vectors by about 1.2e-7 at most.
 				if math.Abs(product-want) > 1.5e-7 {
 					t.Fatalf("%d×%d: the inner product of vectors %d and %d is %v, want %v", rows, cols, i, k, product, want)
 				}
 			}
 		}
-		// If the matrix is uniformly distributed, its entries have mean square
-		// 1/length, and neither sign is preferred.
+		// The elements of unit vectors have mean square 1/length. If the matrix is
+		// uniformly distributed, neither sign is preferred.
 		if mean, variance, _, _ := moments(m); n > 1 && math.Abs(mean) > 5/math.Sqrt(float64(len(m)*length)) || math.Abs(variance+mean*mean-1/float64(length)) > 1e-6 {
 			t.Errorf("%d×%d: mean %v, variance %v; want a mean near 0 and a mean square of %v", rows, cols, mean, variance, 1/float64(length))
 		}
 	}
 }
 
-// TestInitialiserNames checks that Check accepts every documented name and refuses others.
+// TestInitialiserNames checks that Check accepts every listed name and valid constants, and
+// refuses other names.
 func TestInitialiserNames(t *testing.T) {
 	if err := DefaultInitialisers.Check(); err != nil {
-		t.Error(err)
+		t.Errorf("defaults: got error %v, want none", err)
 	}
 	for of, change := range map[string]func(*Initialisers, string){
 		"weights": func(in *Initialisers, name string) { in.Weights = name },
@@ -124,20 +125,20 @@ func TestInitialiserNames(t *testing.T) {
 		"beta":    func(in *Initialisers, name string) { in.Beta = name },
 	} {
 		good := map[string][]string{"weights": WeightInitialisers,
-			"gamma": append([]string{"constant:0.5", "constant:-1e-3"}, GammaInitialisers...), "beta": append([]string{"constant:2"}, BetaInitialisers...)}[of]
+			"gamma": append([]string{"constant:0.5", "constant:-1e-3"}, GammaInitialisers...), "beta": append([]string{"constant:2", "constant:1e15"}, BetaInitialisers...)}[of]
 		for _, name := range good {
 			in := DefaultInitialisers
 			change(&in, name)
 			if err := in.Check(); err != nil {
-				t.Error(err)
+				t.Errorf("%s %q: got error %v, want none", of, name, err)
 			}
 		}
-		for _, name := range []string{"", "xavier", "constant", "constant:", "constant:x", "constant: 1", "constant:NaN", "constant:-Inf", "constant:1e39"} {
+		for _, name := range []string{"", "xavier", "constant", "constant:", "constant:x", "constant: 1", "constant:NaN", "constant:-Inf", "constant:-1.1e15", "constant:1e39"} {
 			in := DefaultInitialisers
 			change(&in, name)
 			var e *InitialiserError
 			if err := in.Check(); !errors.As(err, &e) || e.Of != of || e.Name != name {
-				t.Errorf("%s %q: %v, want an *InitialiserError", of, name, err)
+				t.Errorf("%s %q: got error %v, want an *InitialiserError of this name", of, name, err)
 			}
 		}
 	}

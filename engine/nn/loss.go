@@ -40,24 +40,24 @@ func CrossEntropy[T kernel.Float](logits []T, labels []int32, classes int) Loss 
 	return l
 }
 
-// crossEntropy returns one example's loss, and reports whether its largest logit is the
-// label's. If gradient is not nil, crossEntropy sets it to scale times the gradient, with
-// respect to the logits, of the loss with the smoothed label. Smoothing gives the label's
-// class the probability 1-smoothing, and spreads the rest evenly over all classes,
+// crossEntropy returns one example's loss without smoothing, and reports whether its largest
+// logit is the label's. If gradient is not nil, crossEntropy sets it to scale times the
+// gradient, with respect to the logits, of the loss with the smoothed label. Smoothing gives
+// the label's class the probability 1-smoothing, and spreads the rest evenly over all classes,
 // including that one (Szegedy et al. 2016, section 7; PyTorch's label_smoothing).
 func crossEntropy[T kernel.Float](logits []T, label int, gradient []T, scale, smoothing float64) (loss float64, correct bool) {
-	best, largest := 0, math.Inf(-1)
+	argmax, greatest := 0, math.Inf(-1)
 	for k, z := range logits {
-		if float64(z) > largest {
-			best, largest = k, float64(z)
+		if float64(z) > greatest {
+			argmax, greatest = k, float64(z)
 		}
 	}
 	sum := 0.0
 	for _, z := range logits {
-		sum += math.Exp(float64(z) - largest)
+		sum += math.Exp(float64(z) - greatest)
 	}
 	for k := range gradient {
-		g := math.Exp(float64(logits[k])-largest) / sum
+		g := math.Exp(float64(logits[k])-greatest) / sum
 		if k == label {
 			g -= 1 - smoothing
 		}
@@ -65,5 +65,5 @@ func crossEntropy[T kernel.Float](logits []T, label int, gradient []T, scale, sm
 		gradient[k] = T(g * scale)
 	}
 	// A NaN among the logits makes the sum NaN, and with it the loss.
-	return math.Log(sum) + largest - float64(logits[label]), best == label
+	return math.Log(sum) + greatest - float64(logits[label]), argmax == label
 }

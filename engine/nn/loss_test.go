@@ -10,8 +10,8 @@ import (
 	"bnkit/engine/kernel"
 )
 
-// TestSmoothedLabels compares the loss of labels without smoothing, and its gradient for
-// smoothed labels, with PyTorch's.
+// TestSmoothedLabels compares the loss, which is not smoothed, and the gradient of the loss
+// with smoothed labels, with PyTorch's.
 func TestSmoothedLabels(t *testing.T) {
 	b, err := os.ReadFile("../optim/testdata/training.json")
 	if err != nil {
@@ -25,7 +25,7 @@ func TestSmoothedLabels(t *testing.T) {
 		}
 	}
 	if err := json.Unmarshal(b, &golden); err != nil || len(golden.Smoothing) == 0 {
-		t.Fatalf("read %d cases of smoothing, error %v", len(golden.Smoothing), err)
+		t.Fatalf("got %d cases of smoothing and error %v, want at least 1 and no error", len(golden.Smoothing), err)
 	}
 	for _, c := range golden.Smoothing {
 		const scale = 0.5

@@ -4,13 +4,13 @@ import "bnkit/engine/arch"
 
 // Moments holds sums over the outputs of a unit, after its residual and its ReLU.
 type Moments struct {
-	Unit      int
-	Pictures  int64
-	Positions int64     // outputs of each channel: pictures × height × width
-	Sum       []float64 // of the outputs, by channel
-	Squares   []float64 // of the squared outputs, by channel
-	Averages  []float64 // of the squared averages over a picture's positions, by channel
-	Zeros     []int64   // outputs that were zero, by channel
+	Unit            int
+	Pictures        int64
+	Positions       int64     // outputs of each channel: pictures × height × width
+	Sum             []float64 // of the outputs, by channel
+	Squares         []float64 // sum of the squared outputs, by channel
+	SquaredAverages []float64 // sum of the squared averages over a picture's positions, by channel
+	Zeros           []int64   // outputs that were zero, by channel
 }
 
 // Mean returns the mean of channel c's outputs.
@@ -27,13 +27,13 @@ func (m *Moments) Variance(c int) float64 {
 // the output layer.
 func (m *Moments) AverageVariance(c int) float64 {
 	mean := m.Mean(c)
-	return max(m.Averages[c]/float64(m.Pictures)-float64(mean*mean), 0)
+	return max(m.SquaredAverages[c]/float64(m.Pictures)-float64(mean*mean), 0)
 }
 
 // Observe runs the network like Run, adds the moments of the units' outputs to all, and
-// returns all. If all is nil, it starts from zero. An output that is only added to another
-// one, and that no unit reads, has no moments. Sums are taken in the order of the pictures,
-// so they do not depend on the number of threads.
+// returns all. If all is nil, it starts from zero. An output that no unit reads, but that is
+// only added to another one, has no moments. Sums are taken in the order of the pictures, so
+// they do not depend on the number of threads.
 func (f *Inference[T]) Observe(all []Moments, x []T, n int) []Moments {
 	if f.observed == nil {
 		f.observed = make([][]observation, len(f.units))
@@ -46,7 +46,7 @@ func (f *Inference[T]) Observe(all []Moments, x []T, n int) []Moments {
 	if all == nil {
 		for i, observed := range f.observed {
 			if c := f.units[i].OutShape.C; observed != nil {
-				all = append(all, Moments{Unit: i, Sum: make([]float64, c), Squares: make([]float64, c), Averages: make([]float64, c), Zeros: make([]int64, c)})
+				all = append(all, Moments{Unit: i, Sum: make([]float64, c), Squares: make([]float64, c), SquaredAverages: make([]float64, c), Zeros: make([]int64, c)})
 			}
 		}
 	}
@@ -63,7 +63,7 @@ func (f *Inference[T]) Observe(all []Moments, x []T, n int) []Moments {
 				average := o.sum / float64(u.area)
 				m.Sum[c] += o.sum
 				m.Squares[c] += o.squares
-				m.Averages[c] += float64(average * average)
+				m.SquaredAverages[c] += float64(average * average)
 				m.Zeros[c] += o.zeros
 			}
 		}

@@ -36,7 +36,7 @@ func TestObserve(t *testing.T) {
 		}
 		f, all := observe(3)
 		if _, alone := observe(1); !reflect.DeepEqual(all, alone) {
-			t.Errorf("%s: the moments depend on the number of threads", name)
+			t.Errorf("%s: with 1 thread the moments are\n%+v, want\n%+v, as with 3 threads", name, alone, all)
 		}
 		byUnit := map[int]*Moments{}
 		for k := range all {
@@ -47,7 +47,7 @@ func TestObserve(t *testing.T) {
 			m, area := byUnit[i], u.OutShape.H*u.OutShape.W
 			if m == nil {
 				if u.ReLU || u.Op != arch.Convolution {
-					t.Errorf("%s: %s has no moments", name, u.Name)
+					t.Errorf("%s: %s has no moments, want some", name, u.Name)
 				}
 				continue
 			}

@@ -12,16 +12,16 @@ import (
 // columns.
 //
 // All arithmetic is float64 in a fixed order, and no product is fused with a sum, so
-// every machine computes the bits that checkpoint/FORMAT.md specifies. If ctx is cancelled,
-// orthonormalise does not change m.
+// every machine computes the bits that checkpoint/FORMAT.md specifies. If ctx is cancelled
+// before all vectors are orthonormal, orthonormalise leaves m unchanged.
 func orthonormalise(ctx context.Context, m []float32, cols int) {
 	rows := len(m) / cols
 	n, length, step, stride := rows, cols, cols, 1 // vector i's element j is m[i·step + j·stride]
 	if rows > cols {
 		n, length, step, stride = cols, rows, 1, cols
 	}
-	all := make([]float64, len(m))
-	vector := func(i int) []float64 { return all[i*length:][:length] }
+	vectors := make([]float64, len(m)) // one after the other
+	vector := func(i int) []float64 { return vectors[i*length:][:length] }
 	for i := range n {
 		for j := range length {
 			vector(i)[j] = float64(m[i*step+j*stride])
@@ -32,13 +32,13 @@ func orthonormalise(ctx context.Context, m []float32, cols int) {
 			return
 		}
 		v := vector(i)
-		norm := math.Sqrt(dotInOrder(v, v))
+		norm := math.Sqrt(dotFixedOrder(v, v))
 		for j := range v {
 			v[j] /= norm
 		}
 		for k := i + 1; k < n; k++ {
 			w := vector(k)
-			d := dotInOrder(v, w)
+			d := dotFixedOrder(v, w)
 			for j := range w {
 				w[j] -= float64(d * v[j])
 			}
@@ -51,9 +51,9 @@ func orthonormalise(ctx context.Context, m []float32, cols int) {
 	}
 }
 
-// dotInOrder returns Σ a[i]·b[i]. Product i is added to sum i mod 4, and the four
+// dotFixedOrder returns Σ a[i]·b[i]. Product i is added to sum i mod 4, and the four
 // sums are added as (0+1)+(2+3).
-func dotInOrder(a, b []float64) float64 {
+func dotFixedOrder(a, b []float64) float64 {
 	var s0, s1, s2, s3 float64
 	b = b[:len(a)]
 	for len(a) >= 4 {

@@ -7,8 +7,8 @@ import (
 	"bnkit/engine/kernel"
 )
 
-// Params holds a value for every element of every tensor of a network: parameters,
-// their gradients, or an optimizer's velocities.
+// Params holds values for the elements of a network's tensors: parameters, their gradients,
+// or an optimizer's moments.
 type Params[T kernel.Float] struct {
 	Tensors []arch.Tensor // as arch.Network.Tensors lists them
 	Values  [][]T         // in the same order, each row-major; nil for tensors without values
@@ -64,7 +64,7 @@ func (p *Params[T]) Zeros() *Params[T] {
 }
 
 // Named returns the values of the tensor with the given canonical name, or nil if there
-// is no such tensor.
+// is no such tensor or it has no values.
 func (p *Params[T]) Named(name string) []T {
 	i, ok := p.byName[name]
 	if !ok {
@@ -74,7 +74,7 @@ func (p *Params[T]) Named(name string) []T {
 }
 
 // Of returns the values of a unit's tensor of the given kind, or nil if the unit has no
-// such tensor. The output layer counts as the unit after the last.
+// such tensor or it has no values. The output layer counts as the unit after the last.
 func (p *Params[T]) Of(unit int, kind arch.Kind) []T {
 	i := p.byUnit[unit][kind]
 	if i < 0 {

@@ -29,15 +29,15 @@ type plan[T kernel.Float] struct {
 type unit[T kernel.Float] struct {
 	*arch.Unit
 	index    int
-	blocks   int            // of the output
+	blocks   int            // blocks of the output's channels, each of family.Lanes channels
 	area     int            // output positions
-	size     int            // elements of one image's output
-	chunk    int            // largest number of images that one call convolves
+	size     int            // elements of one image's output: blocks × area × lanes
+	chunk    int            // largest number of images in one call of forward or pooling
 	forward  kernel.Conv[T] // nil for a pool
 	pooling  *pooling[T]    // nil for a convolution
 	source   kernel.Layout  // the padding that forward or pooling requires
 	floor    T              // 0 with a ReLU, -Inf without
-	scale    []T            // BatchNorm, or a bias alone, as z = scale·y + shift; blocks×lanes
+	scale    []T            // BatchNorm or a bias, as z = scale·y + shift; blocks × lanes
 	shift    []T
 	residual residual
 
@@ -76,9 +76,9 @@ func residualOf(net *arch.Network, add *arch.Residual) residual {
 	return noResidual
 }
 
-// chunkElements limits the sum of the sizes of one call's padded source and destination. Both
-// then stay in a second-level cache with the workspace, and small images still fill the
-// Winograd kernel's blocks of tiles.
+// chunkElements limits the elements of one call's padded source and destination together,
+// unless a single image exceeds it. Both then stay in a second-level cache with the workspace,
+// and small images still fill the Winograd kernel's blocks of tiles.
 const chunkElements = 64 << 10
 
 // compile builds the plan of net. Its filters are not packed yet.
@@ -132,7 +132,7 @@ func compile[T kernel.Float](net *arch.Network, family *kernel.Family[T], params
 	return p, nil
 }
 
-// packForward packs unit i's filters, if it has any. It is an item of pool.run.
+// packForward packs unit i's filters, if it has any. pool.run calls it for each unit.
 func (p *plan[T]) packForward(_, i int) {
 	if conv := p.units[i].forward; conv != nil {
 		conv.SetFilters(p.params.Of(i, arch.ConvWeight))
@@ -141,8 +141,8 @@ func (p *plan[T]) packForward(_, i int) {
 
 // link determines which units read each output, and sets fresh, kept and residual.
 func (p *plan[T]) link() error {
-	readers := make([]int, len(p.units)) // operations that read each output
-	added := make([]int, len(p.units))   // residual sums that read it
+	readers := make([]int, len(p.units)) // for each output, the convolutions and pools that read it
+	added := make([]int, len(p.units))   // for each output, the residual sums that read it
 	for i := range p.units {
 		u := &p.units[i]
 		if u.In != arch.Picture {
@@ -173,15 +173,15 @@ func (p *plan[T]) link() error {
 	}
 	for i := range p.units {
 		u := &p.units[i]
-		pooled := 0
+		headReads := 0
 		if i == last {
-			pooled = 1
+			headReads = 1
 		}
-		switch total := readers[i] + added[i] + pooled; {
+		switch total := readers[i] + added[i] + headReads; {
 		case total == 0:
 			return fmt.Errorf("nothing reads the output of %s", u.Name)
 		case total > 2:
-			return fmt.Errorf("%d units read the output of %s; at most 2 are supported", total, u.Name)
+			return fmt.Errorf("the output of %s is read %d times; at most 2 are supported", u.Name, total)
 		case !projected[i]:
 			u.kept = total == 2
 		}

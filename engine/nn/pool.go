@@ -36,7 +36,7 @@ type helper struct {
 type itemRange struct {
 	next atomic.Int64
 	end  int64
-	_    [48]byte // pads to a cache line, so that no two workers share one
+	_    [48]byte // pads to the size of a cache line, so that no two workers share one
 }
 
 func newPool(workers int) *pool {

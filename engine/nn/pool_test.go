@@ -8,8 +8,8 @@ import (
 )
 
 // TestPool checks that each item is done exactly once. Some runs follow each other immediately;
-// others find the workers asleep or falling asleep. Several pools run at once with
-// more goroutines than processors, so that they are preempted at any point.
+// others find the workers asleep or falling asleep. Several pools run at once, with 24 workers
+// in all, so that a machine with fewer processors preempts them at any point.
 func TestPool(t *testing.T) {
 	var pools sync.WaitGroup
 	for _, workers := range []int{1, 2, 3, 7, 2, 2, 3, 4} {
@@ -24,7 +24,7 @@ func testPool(t *testing.T, workers int) {
 	var done [100]atomic.Int32
 	do := func(worker, item int) {
 		if worker < 0 || worker >= workers {
-			t.Errorf("do was called with worker %d, but there are %d workers", worker, workers)
+			t.Errorf("do was called with worker %d, want 0 to %d", worker, workers-1)
 		}
 		done[item].Add(1)
 	}
@@ -50,9 +50,9 @@ func testPool(t *testing.T, workers int) {
 	}
 }
 
-// TestPoolWokenLate checks that a helper that is woken without a run goes back to
+// TestPoolWokenWithoutRun checks that a helper that is woken without a run goes back to
 // sleep, and wakes for the next run.
-func TestPoolWokenLate(t *testing.T) {
+func TestPoolWokenWithoutRun(t *testing.T) {
 	p := newPool(2)
 	defer p.close()
 	var done atomic.Int32
@@ -65,7 +65,7 @@ func TestPoolWokenLate(t *testing.T) {
 		h.wake <- struct{}{}
 		time.Sleep(5 * time.Millisecond)
 		if n := p.running.Load(); n != 0 {
-			t.Fatalf("%d helpers are running although no run is in progress", n)
+			t.Fatalf("between runs, the number of running helpers is %d, want 0", n)
 		}
 		if p.run(10, do); done.Load() != 10*(run+1) {
 			t.Fatalf("run %d: %d items are done in all, want %d", run, done.Load(), 10*(run+1))
@@ -83,8 +83,9 @@ func BenchmarkPool(b *testing.B) {
 	}
 }
 
-// TestDivide checks that the chunks contain every image once and in order, that none is
-// empty or too large, and that workers get the same number of images if possible.
+// TestDivide checks that the chunks contain every image once, in ascending order, that none is
+// empty or too large, and that the first worker gets its share of the images if all shares can
+// be equal.
 func TestDivide(t *testing.T) {
 	for _, workers := range []int{1, 2, 3, 16} {
 		p := newPool(workers)
@@ -101,13 +102,13 @@ func TestDivide(t *testing.T) {
 					next += n
 				}
 				if next != images {
-					t.Fatalf("%d workers: the chunks contain %d of %d images", workers, next, images)
+					t.Fatalf("%d workers: the chunks contain %d images, want %d", workers, next, images)
 				}
 				if images%workers != 0 {
 					continue
 				}
-				if first, _ := c.chunk(c.chunks / workers); c.chunks%workers != 0 || workers > 1 && first != images/workers {
-					t.Fatalf("%d workers, %d images, chunks of at most %d: %d chunks, and the first worker has %d images; want the same number for every worker", workers, images, limit, c.chunks, first)
+				if share, _ := c.chunk(c.chunks / workers); c.chunks%workers != 0 || share != images/workers {
+					t.Fatalf("%d workers, %d images, chunks of at most %d: %d chunks, and the first worker has %d images; want a multiple of %d chunks and %d images", workers, images, limit, c.chunks, share, workers, images/workers)
 				}
 			}
 		}

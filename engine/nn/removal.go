@@ -11,16 +11,16 @@ import (
 // removed channels of a unit.
 const ConstantChannel = -1
 
-// Compacted is a network from which channels have been removed. The network before the removal
-// is called the whole network. The compacted network is an ordinary
-// network, which Training and Inference run like any other, and it has the same outputs
-// as the whole network.
+// Compacted is a network from which channels have been removed. The network before the
+// removal is called the whole network. The compacted network is an ordinary network, which
+// Training and Inference run like any other. Apart from rounding, it has the same outputs as
+// the whole network.
 //
 // A BatchNorm channel whose γ is 0 outputs the constant β. A convolution that reads
 // a constant outputs another constant, except at the borders, where part of its
 // window lies on the padding, which is 0. So a constant cannot simply be added to the
 // output of the convolution. Instead, one channel that is 1 on the picture and 0
-// on the padding carries all removed constants of a unit exactly. The convolution
+// on the padding carries all removed constants of a unit. The convolution
 // reads it with the filter Σ v[c]·W[:, c] over the removed channels c, where v[c] is
 // the value of channel c after the residual sum and the ReLU.
 //
@@ -62,9 +62,9 @@ func (e *RemovalError) WrongUsage() bool { return true }
 // channel is constant from the beginning of the stream to its end, in every branch that is
 // added to it. Otherwise the channel stays, with γ = 0 in the branches in which it is
 // constant. A pool keeps the same channels as the unit that it reads. A convolution whose
-// output does not affect the logits becomes a 1×1 convolution of zeros. Every
-// unit keeps at least one channel. The result holds copies of the values. The error is
-// a *RemovalError.
+// output does not affect the logits gets filters of zeros, of size 1×1 if its padding allows
+// that. Every unit keeps at least one channel. The result holds copies of the values. If kept
+// is invalid, the error is a *RemovalError.
 func Compact[T kernel.Float](net *arch.Network, params *Params[T], kept [][]int) (*Compacted[T], error) {
 	pruned, err := prunedChannels(net, params, kept)
 	if err != nil {
@@ -134,9 +134,9 @@ func prunedChannels[T kernel.Float](net *arch.Network, params *Params[T], kept [
 // the whole network. It does not change the statistics of removed channels.
 func (c *Compacted[T]) ExpandStatistics(whole, small *Statistics) {
 	for i := range small.Mean {
-		for n := range small.Mean[i] {
-			if origin := c.Origins[i][n]; origin != ConstantChannel {
-				whole.Mean[i][origin], whole.Var[i][origin] = small.Mean[i][n], small.Var[i][n]
+		for channel := range small.Mean[i] {
+			if origin := c.Origins[i][channel]; origin != ConstantChannel {
+				whole.Mean[i][origin], whole.Var[i][origin] = small.Mean[i][channel], small.Var[i][channel]
 			}
 		}
 	}
@@ -151,11 +151,11 @@ func (c *Compacted[T]) Statistics(whole *Statistics) *Statistics {
 		if u.BN == "" {
 			continue
 		}
-		for n, origin := range c.Origins[i] {
+		for channel, origin := range c.Origins[i] {
 			if origin != ConstantChannel {
-				s.Mean[i][n], s.Var[i][n] = whole.Mean[i][origin], whole.Var[i][origin]
+				s.Mean[i][channel], s.Var[i][channel] = whole.Mean[i][origin], whole.Var[i][origin]
 			} else if u.Op != arch.Convolution {
-				s.Mean[i][n] = c.removal.level[u.In] // a convolution of zeros has mean 0
+				s.Mean[i][channel] = c.removal.level[u.In] // a convolution of zeros has mean 0
 			}
 		}
 	}

@@ -18,8 +18,8 @@ func BenchmarkRemoval(b *testing.B) {
 	inner := func(keep func(channels int) int) func(*arch.Network, int, int) bool {
 		return func(net *arch.Network, i, c int) bool {
 			u := &net.Units[i]
-			inner := u.In != arch.Picture && !u.Shortcut && u.Add.Kind == arch.NoResidual
-			return inner && c >= keep(u.OutShape.C)
+			isInner := u.In != arch.Picture && !u.Shortcut && u.Add.Kind == arch.NoResidual
+			return isInner && c >= keep(u.OutShape.C)
 		}
 	}
 	stream := rng.NewStream(3, "removal")
@@ -51,7 +51,7 @@ func BenchmarkRemoval(b *testing.B) {
 			b.Fatal(err)
 		}
 		nets, params := []*arch.Network{e.net, compact.Network}, []*Params[float32]{e.params, compact.Params}
-		macs := float64(e.net.MACs()) / float64(compact.Network.MACs())
+		macsRatio := float64(e.net.MACs()) / float64(compact.Network.MACs())
 		for _, n := range []int{batch, 1} {
 			name := map[int]string{batch: "/inference of 128", 1: "/inference of 1"}[n]
 			b.Run(c.arch+", "+c.name+name, func(b *testing.B) {
@@ -64,7 +64,7 @@ func BenchmarkRemoval(b *testing.B) {
 					defer f.Close()
 					runs[i] = func() { f.Run(e.pictures, n) }
 				}
-				alternate(b, runs, n, macs)
+				alternate(b, runs, n, macsRatio)
 			})
 		}
 		b.Run(c.arch+", "+c.name+"/step", func(b *testing.B) {
@@ -77,13 +77,14 @@ func BenchmarkRemoval(b *testing.B) {
 				defer t.Close()
 				runs[i] = func() { t.Forward(e.pictures, e.labels); t.Backward() }
 			}
-			alternate(b, runs, batch, macs)
+			alternate(b, runs, batch, macsRatio)
 		})
 	}
 }
 
-// alternate times two runs of n pictures in turn and reports medians.
-func alternate(b *testing.B, runs [2]func(), n int, macs float64) {
+// alternate times two runs of n pictures in turn. It reports the pictures a second and the
+// ratio of the times, which follow from the medians, and macsRatio.
+func alternate(b *testing.B, runs [2]func(), n int, macsRatio float64) {
 	var times [2][]float64
 	for b.Loop() {
 		for i, run := range runs {
@@ -100,5 +101,5 @@ func alternate(b *testing.B, runs [2]func(), n int, macs float64) {
 	b.ReportMetric(float64(n)/median[0], "before/s")
 	b.ReportMetric(float64(n)/median[1], "after/s")
 	b.ReportMetric(median[0]/median[1], "ratio")
-	b.ReportMetric(macs, "MACs-ratio")
+	b.ReportMetric(macsRatio, "MACs-ratio")
 }

@@ -65,11 +65,11 @@ func (r *removal[T]) channelMap(i int, origins [][]int) *arch.ChannelMap {
 
 // copyValues sets the values of c's parameters.
 func (r *removal[T]) copyValues(c *Compacted[T]) error {
-	for n := range c.Params.Tensors {
-		x := &c.Params.Tensors[n]
-		old, values := r.params.Of(x.Unit, x.Kind), c.Params.Values[n]
+	for i := range c.Params.Tensors {
+		x := &c.Params.Tensors[i]
+		old, values := r.params.Of(x.Unit, x.Kind), c.Params.Values[i]
 		if old == nil {
-			return fmt.Errorf("no values for %s", x.Name)
+			return fmt.Errorf("the parameters have no values for %s", x.Name)
 		}
 		switch x.Kind {
 		case arch.ConvWeight:

@@ -86,8 +86,9 @@ func (r *removal[T]) added(i, c int) (from, channel int) {
 	}
 }
 
-// selectChannels determines the channels that stay. It starts from the channels that the
-// output layer reads. Its rules only add channels, and it applies them until none adds more.
+// selectChannels determines the channels that stay. It starts from the channels of the last
+// unit that are not constant. Its rules only add channels, and it applies them until none adds
+// more.
 func (r *removal[T]) selectChannels() {
 	last := len(r.net.Units) - 1
 	for c, constant := range r.constant[last] {
@@ -219,7 +220,7 @@ func (r *removal[T]) tie(i, j, c int) {
 	}
 }
 
-// tieCarriers gives both units a channel that carries constants if one of them has one.
+// tieCarriers gives both units a channel that carries constants if either has one.
 func (r *removal[T]) tieCarriers(i, j int) {
 	if r.carries[i] || r.carries[j] {
 		r.set(r.carries, i)

@@ -4,17 +4,18 @@ import (
 	"bnkit/engine/arch"
 )
 
-// Training a compacted network changes only parameters of channels that are computed.
-// γ and β of channels that are held constant, the weights that compute such channels,
-// and the weights that read a removed channel are hidden from the optimizer: they have
-// no gradient, no weight decay and no part in the gradient's norm. So the constants do
-// not change, and neither do the filters that carry them.
+// Training a compacted network changes only parameters of channels that are computed, and
+// the output layer. γ and β of channels that are held constant, the weights that compute such
+// channels, and the weights that read a removed channel are hidden from the optimizer: they
+// are not updated and have no part in the gradient's norm. So neither the constants nor the
+// filters that carry them change.
 
 // Trained returns the part of the compacted network's parameters that set trains. Its values
-// are copied from whole, the parameters of the whole network, so that saving and resuming
-// loses no bits. Scatter copies them to c.Params, and adds the contributions of the removed
-// channels to the output layer's bias. If set chooses weights of convolutions, they are
-// chosen by seed as for the whole network; chosen weights that were removed are left out.
+// are copied from whole, the parameters of the whole network, and not from c.Params, whose
+// output bias includes the rounded contributions of the removed channels. So saving and
+// resuming loses no bits. Scatter copies the values to c.Params, and adds those contributions
+// to the output bias. If set chooses weights of convolutions, they are chosen by seed as for
+// the whole network; chosen weights that are hidden are left out.
 func (c *Compacted[T]) Trained(whole *Params[T], set arch.TrainableSet, seed uint64) *Trained[T] {
 	t, wholePositions := c.newTrained(c.Params, set, seed)
 	t.shifts = make([][]float64, len(t.Tensors))
@@ -47,11 +48,12 @@ func (c *Compacted[T]) Expand(whole *Params[T], t *Trained[T], set arch.Trainabl
 	}
 }
 
-// newTrained returns a Trained of params whose values are zero, and for each tensor the
-// positions of its elements in the whole network's tensor.
+// newTrained returns the part of params, which are parameters or gradients of the compacted
+// network, that set trains. Its values are zeros, and wholePositions are the positions of
+// these values in the whole network's tensors.
 func (c *Compacted[T]) newTrained(params *Params[T], set arch.TrainableSet, seed uint64) (t *Trained[T], wholePositions [][]int32) {
 	none := func(*arch.Tensor) bool { return false }
-	t = &Trained[T]{Params: NewParams[T](c.Network, none), whole: params, positions: make([][]int32, len(params.Tensors))}
+	t = &Trained[T]{Params: NewParams[T](c.Network, none), network: params, positions: make([][]int32, len(params.Tensors))}
 	wholePositions = make([][]int32, len(params.Tensors))
 	for i := range t.Tensors {
 		if x := &t.Tensors[i]; set.Trains(x) {
@@ -63,8 +65,10 @@ func (c *Compacted[T]) newTrained(params *Params[T], set arch.TrainableSet, seed
 	return t, wholePositions
 }
 
-// trainedElements lists the elements of tensor i that set trains, by their indices in the
-// tensors of the compacted network (positions) and of the whole network (wholePositions).
+// trainedElements lists the elements of tensor i that set trains, except hidden ones, by their
+// indices in the tensors of the compacted network (positions) and of the whole network
+// (wholePositions). Both are nil if set does not train the tensor, and empty if all of its
+// elements are hidden.
 func (c *Compacted[T]) trainedElements(i int, set arch.TrainableSet, seed uint64) (positions, wholePositions []int32) {
 	x, whole := &c.Params.Tensors[i], &c.removal.params.Tensors[i]
 	positions, wholePositions = []int32{}, []int32{}
@@ -115,26 +119,26 @@ func (c *Compacted[T]) trainedElements(i int, set arch.TrainableSet, seed uint64
 	return positions, wholePositions
 }
 
-// computed reports whether unit i of the compacted network computes this channel of the whole
-// network.
+// computed reports whether unit i of the compacted network computes a channel, which is an
+// index in the whole network or ConstantChannel.
 func (c *Compacted[T]) computed(i, channel int) bool {
 	return channel != ConstantChannel && c.removal.computed(i, channel)
 }
 
 // inputIndices returns, for each input channel of unit i of the whole network, its
-// index among the channels that are left, or -1 if it was removed. The output layer
-// counts as the unit after the last.
+// index in the compacted network, or -1 if it was removed. The output layer counts as
+// the unit after the last.
 func (c *Compacted[T]) inputIndices(i, channels int) []int {
 	in := i - 1
 	if i < len(c.Network.Units) {
 		in = c.Network.Units[i].In
 	}
 	if in == arch.Picture {
-		all := make([]int, channels)
-		for c := range all {
-			all[c] = c
+		indices := make([]int, channels)
+		for channel := range indices {
+			indices[channel] = channel
 		}
-		return all
+		return indices
 	}
 	return inverse(c.Origins[in], channels)
 }

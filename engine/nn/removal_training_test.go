@@ -12,8 +12,9 @@ import (
 
 // TestTrainingCompacted takes steps with momentum, weight decay and a limit on the
 // gradient's norm, with every trainable set, in the compacted and in the whole network. In
-// the whole network, parameters that belong to removed channels are masked. Both networks
-// must give the same result, and masked parameters must keep their bits.
+// the whole network, parameters that are hidden from the optimizer of the compacted network
+// are masked. Both networks must give the same result, and masked parameters must keep their
+// bits.
 func TestTrainingCompacted(t *testing.T) {
 	build := func(name string, shortcut arch.Shortcut) *arch.Network {
 		net, err := arch.Build(name, arch.Options{Input: arch.Shape{C: 1, H: 10, W: 10}, Classes: 4, Shortcut: shortcut})
@@ -64,17 +65,17 @@ func trainCompacted(t *testing.T, net *arch.Network, clampName string, set arch.
 		copy(expanded.Values[i], values)
 	}
 
-	free := unmasked(net, c, kept, set, seed)
-	var reference, smallOptimizer momentum
+	elements := unmasked(net, c, kept, set, seed)
+	var wholeOptimizer, smallOptimizer sgd
 	for step := range steps {
 		want, got := whole.Forward(e.pictures, e.labels), small.Forward(f.pictures, f.labels)
 		if math.Abs(got.Sum-want.Sum) > 1e-9*want.Sum {
 			t.Fatalf("step %d: loss %v, want %v", step, got.Sum, want.Sum)
 		}
 		whole.Backward()
-		values, slopes := gather(e.params, free), gather(whole.Gradients(), free)
-		reference.step(values, slopes)
-		for i, positions := range free {
+		values, slopes := gather(e.params, elements), gather(whole.Gradients(), elements)
+		wholeOptimizer.step(values, slopes)
+		for i, positions := range elements {
 			for j, p := range positions {
 				e.params.Values[i][p] = values[i][j]
 			}
@@ -93,8 +94,8 @@ func trainCompacted(t *testing.T, net *arch.Network, clampName string, set arch.
 		x := &e.params.Tensors[i]
 		for j, v := range expanded.Values[i] {
 			before, want := start.Values[i][j], e.params.Values[i][j]
-			if !slices.Contains(free[i], int32(j)) && v != before {
-				t.Errorf("%s[%d] belongs to a removed channel, but changed from %v to %v", x.Name, j, before, v)
+			if !slices.Contains(elements[i], int32(j)) && v != before {
+				t.Errorf("%s[%d] is masked: it is %v, want %v, as before", x.Name, j, v, before)
 			}
 			if math.Abs(v-want) > 1e-8*(1+math.Abs(want)) {
 				t.Errorf("%s[%d] is %v, want %v", x.Name, j, v, want)
@@ -105,7 +106,7 @@ func trainCompacted(t *testing.T, net *arch.Network, clampName string, set arch.
 		}
 	}
 	if changed == 0 {
-		t.Error("training changed no parameter")
+		t.Error("training changed 0 parameters, want some")
 	}
 	// Compacting the trained network again must give the trained parameters.
 	recompacted, err := Compact(net, expanded, kept)
@@ -113,16 +114,14 @@ func trainCompacted(t *testing.T, net *arch.Network, clampName string, set arch.
 		t.Fatal(err)
 	}
 	for i, values := range recompacted.Params.Values {
-		if !slices.Equal(values, c.Params.Values[i]) {
-			t.Errorf("%s differs after compacting again", recompacted.Params.Tensors[i].Name)
-		}
+		checkEqual(t, "compacted again: "+recompacted.Params.Tensors[i].Name, c.Params.Values[i], values)
 	}
 }
 
 // unmasked returns for each tensor the elements that a set trains, without the elements that
 // belong to channels that are held constant, compute such channels, or read removed channels.
 func unmasked(net *arch.Network, c *Compacted[float64], kept [][]int, set arch.TrainableSet, seed uint64) [][]int32 {
-	var free [][]int32
+	var elements [][]int32
 	for _, x := range net.Tensors() {
 		var positions []int32
 		if set.Chooses(&x) {
@@ -145,9 +144,9 @@ func unmasked(net *arch.Network, c *Compacted[float64], kept [][]int, set arch.T
 			constant := kept[x.Unit] != nil && !slices.Contains(kept[x.Unit], out)
 			return constant || reads != arch.Picture && !slices.Contains(c.Origins[reads], in)
 		})
-		free = append(free, positions)
+		elements = append(elements, positions)
 	}
-	return free
+	return elements
 }
 
 // gather returns copies of the elements at the given positions of each tensor.
@@ -161,15 +160,14 @@ func gather(p *Params[float64], positions [][]int32) [][]float64 {
 	return values
 }
 
-// momentum is SGD with momentum, weight decay and a limit on the gradients' norm, in
-// plain loops.
-type momentum struct{ velocity [][]float64 }
+// sgd is SGD with momentum, weight decay and a limit on the gradients' norm, in plain loops.
+type sgd struct{ velocity [][]float64 }
 
 // step changes values by a step along the gradients.
-func (m *momentum) step(values, gradients [][]float64) {
-	if m.velocity == nil {
+func (s *sgd) step(values, gradients [][]float64) {
+	if s.velocity == nil {
 		for _, v := range values {
-			m.velocity = append(m.velocity, make([]float64, len(v)))
+			s.velocity = append(s.velocity, make([]float64, len(v)))
 		}
 	}
 	norm := 0.0
@@ -181,8 +179,8 @@ func (m *momentum) step(values, gradients [][]float64) {
 	scale := math.Min(0.5/math.Sqrt(norm), 1)
 	for i, g := range gradients {
 		for j := range g {
-			m.velocity[i][j] = 0.9*m.velocity[i][j] + scale*g[j] + 1e-2*values[i][j]
-			values[i][j] -= 0.1 * m.velocity[i][j]
+			s.velocity[i][j] = 0.9*s.velocity[i][j] + scale*g[j] + 1e-2*values[i][j]
+			values[i][j] -= 0.1 * s.velocity[i][j]
 		}
 	}
 }

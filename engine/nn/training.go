@@ -47,12 +47,13 @@ type Training[T kernel.Float] struct {
 	means, vars   [][]float64  // of y, by unit and channel; vars are biased
 	statistics    *Statistics
 
-	pooled, logits, dlogits []T // image × features, classes, classes
+	pooled, logits, dlogits []T // image × features for pooled, image × classes for the others
 	losses                  []float64
 	correct                 []bool
 
 	backward *backward[T] // nil with NoGradients
 
+	// Methods, as values that are created once, so that a step allocates nothing.
 	forwardChunk, headImage, repack func(worker, item int)
 
 	timer func(unit int, phase Phase, elapsed time.Duration)
@@ -64,8 +65,8 @@ type Phase string
 // The phases of a step. The head counts as the unit after the last.
 const (
 	Forward        Phase = "forward"         // load the input, convolve, take statistics
-	InputGradient  Phase = "input gradient"  // through BatchNorm and convolution, mask, take sums
-	WeightGradient Phase = "weight gradient" // of the convolution
+	InputGradient  Phase = "input gradient"  // go back through BatchNorm and convolution, mask, take sums
+	WeightGradient Phase = "weight gradient" // compute the gradient of the convolution's weights
 )
 
 // SetTimer makes every step call timer at the end of each phase, on the goroutine
@@ -74,7 +75,7 @@ func (t *Training[T]) SetTimer(timer func(unit int, phase Phase, elapsed time.Du
 	t.timer = timer
 }
 
-// startTimer returns the time now, or zero if no timer is set.
+// startTimer returns the current time, or zero if no timer is set.
 func (t *Training[T]) startTimer() time.Time {
 	if t.timer == nil {
 		return time.Time{}
@@ -91,8 +92,8 @@ func (t *Training[T]) stopTimer(start time.Time, unit int, phase Phase) {
 
 // NewTraining compiles net for steps of up to o.Batch examples. Every step reads γ,
 // β, biases and the output layer from params; the convolutions' weights are read now
-// and at every Repack. It fails if net is invalid, params lacks weights, or o does
-// not fit the family.
+// and, if they are trained, at every Repack. It fails if net or o is invalid, params lacks
+// weights, or o does not fit the family.
 func NewTraining[T kernel.Float](net *arch.Network, family *kernel.Family[T], params *Params[T], o TrainingOptions) (*Training[T], error) {
 	if o.Batch < 1 || o.Threads < 1 {
 		return nil, fmt.Errorf("batch size %d and %d threads must both be at least 1", o.Batch, o.Threads)
@@ -106,16 +107,16 @@ func NewTraining[T kernel.Float](net *arch.Network, family *kernel.Family[T], pa
 	}
 	t := &Training[T]{plan: *p, o: o, workers: newWorkers[T](o.Threads), statistics: NewStatistics(net)}
 	t.buffers = t.newBuffers(o.Batch, lifetimes{
-		keepY:   o.Gradients.belowOutput(),
+		keepY:   o.Gradients.beforeOutput(),
 		keepOut: o.Gradients&(ConvGradients|ShortcutGradients) != 0,
-		masks:   o.Gradients.belowOutput(),
+		masks:   o.Gradients.beforeOutput(),
 		inPlace: true,
 		bf16:    o.BF16,
 	})
-	widest, largest := 0, 0
+	widest, largestSize := 0, 0
 	for i := range t.units {
 		u := &t.units[i]
-		widest, largest = max(widest, u.blocks*family.Lanes), max(largest, u.size)
+		widest, largestSize = max(widest, u.blocks*family.Lanes), max(largestSize, u.size)
 		t.means, t.vars = append(t.means, make([]float64, u.OutShape.C)), append(t.vars, make([]float64, u.OutShape.C))
 		for _, w := range t.workers {
 			w.reservePadded(u.source, u.chunk, family.Lanes)
@@ -126,7 +127,7 @@ func NewTraining[T kernel.Float](net *arch.Network, family *kernel.Family[T], pa
 		}
 	}
 	for _, w := range t.workers {
-		w.plain, w.last = make([]T, largest), make([]T, t.units[len(t.units)-1].size)
+		w.plain, w.last = make([]T, largestSize), make([]T, t.units[len(t.units)-1].size)
 	}
 	for i := range t.sums {
 		t.sums[i], t.squares[i] = make([]T, o.Batch*widest), make([]T, o.Batch*widest)
@@ -152,7 +153,7 @@ func NewTraining[T kernel.Float](net *arch.Network, family *kernel.Family[T], pa
 func (t *Training[T]) Close() { t.pool.close() }
 
 // Load makes later steps read γ, β, biases and the output layer from params. The
-// convolutions keep their packed filters until a Repack.
+// convolutions keep their packed filters; Repack replaces those that are trained.
 func (t *Training[T]) Load(params *Params[T]) { t.params = params }
 
 // Repack packs filters again after weights have changed. It does so only for the
@@ -161,7 +162,8 @@ func (t *Training[T]) Repack() {
 	t.pool.run(len(t.units), t.repack)
 }
 
-// repackUnit packs unit i's filters again if they are trained. It is an item of pool.run.
+// repackUnit packs unit i's filters again if they are trained. pool.run calls it for each
+// unit.
 func (t *Training[T]) repackUnit(worker, i int) {
 	if t.o.Gradients.weights(t.units[i].Shortcut) {
 		t.packForward(worker, i)

@@ -95,12 +95,12 @@ func checkGradients(t *testing.T, e *example[float64]) {
 		if x.Kind == arch.ConvBias && e.net.Units[x.Unit].BN != "" {
 			// BatchNorm cancels the bias.
 			if norm != 0 {
-				t.Errorf("the gradient of %s is not zero", x.Name)
+				t.Errorf("the gradient of %s has norm %v, want 0", x.Name, norm)
 			}
 			continue
 		}
 		if norm == 0 {
-			t.Errorf("the gradient of %s is zero", gradients.Tensors[i].Name)
+			t.Errorf("the gradient of %s has norm 0, want more", x.Name)
 			continue
 		}
 		values, start := e.params.Values[i], slices.Clone(e.params.Values[i])
@@ -119,7 +119,7 @@ func checkGradients(t *testing.T, e *example[float64]) {
 		}
 		gradientSlope := slope(func(j int) float64 { return g[j] / norm })
 		if math.Abs(gradientSlope-norm) > 1e-6*math.Max(norm, 0.01) {
-			t.Errorf("%s: the slope along the gradient is %.10g, want %.10g, the gradient's norm", gradients.Tensors[i].Name, gradientSlope, norm)
+			t.Errorf("%s: the slope along the gradient is %.10g, want %.10g, the gradient's norm", x.Name, gradientSlope, norm)
 		}
 		for _, j := range []int{0, len(g) / 3, len(g) - 1} {
 			elementSlope := slope(func(k int) float64 {
@@ -129,7 +129,7 @@ func checkGradients(t *testing.T, e *example[float64]) {
 				return 0
 			})
 			if math.Abs(elementSlope-g[j]) > 1e-6*math.Max(norm, 0.01) {
-				t.Errorf("%s[%d]: the gradient is %.10g, want %.10g, the slope of the loss", gradients.Tensors[i].Name, j, g[j], elementSlope)
+				t.Errorf("%s[%d]: the gradient is %.10g, want %.10g, the slope of the loss", x.Name, j, g[j], elementSlope)
 			}
 		}
 	}
@@ -157,21 +157,16 @@ func TestSameBitsForAnyThreads(t *testing.T) {
 						copy(want.Values[i], step.Gradients().Values[i])
 					}
 				}
-				if !slices.Equal(logits, step.Logits()) {
-					t.Errorf("%d threads: logits differ", threads)
-				}
-				for i := range want.Values {
-					if !slices.Equal(want.Values[i], step.Gradients().Values[i]) {
-						t.Errorf("%d threads: gradients of %s differ", threads, want.Tensors[i].Name)
-					}
-				}
+				name := fmt.Sprint(threads, " threads")
+				checkEqual(t, name+": logits", step.Logits(), logits)
+				checkEqualGradients(t, name, step.Gradients(), want)
 			}
 		}
 	}
 }
 
 // TestGradientChoices checks that gradients do not depend on which others are computed, and
-// that Forward alone gives the same loss and statistics.
+// that the loss and the statistics depend on neither.
 func TestGradientChoices(t *testing.T) {
 	input := arch.Shape{C: 3, H: 16, W: 16}
 	for _, c := range []struct {
@@ -209,27 +204,23 @@ func TestGradientChoices(t *testing.T) {
 				}
 			}
 			for i := range e.net.Units {
-				if !slices.Equal(step.BatchStatistics().Mean[i], all.BatchStatistics().Mean[i]) ||
-					!slices.Equal(step.BatchStatistics().Var[i], all.BatchStatistics().Var[i]) {
-					t.Errorf("%s: gradients %d: statistics of %s differ", c.name, choice, e.net.Units[i].BN)
-				}
+				name := fmt.Sprintf("%s, gradients %d, %s", c.name, choice, e.net.Units[i].Name)
+				checkEqual(t, name+": means", step.BatchStatistics().Mean[i], all.BatchStatistics().Mean[i])
+				checkEqual(t, name+": variances", step.BatchStatistics().Var[i], all.BatchStatistics().Var[i])
 			}
 			if included == nil {
-				if step.Gradients() != nil {
-					t.Error("Gradients is not nil with NoGradients")
+				if g := step.Gradients(); g != nil {
+					t.Errorf("%s: with NoGradients, Gradients returns %v, want nil", c.name, g)
 				}
 				continue
 			}
 			for i := range e.params.Tensors {
 				x := &e.params.Tensors[i]
-				switch got := step.Gradients().Values[i]; {
-				case !included(x):
-					if got != nil {
-						t.Errorf("%s: gradients %d: unexpected gradient of %s", c.name, choice, x.Name)
-					}
-				case !slices.Equal(got, all.Gradients().Values[i]):
-					t.Errorf("%s: gradients %d: gradient of %s differs from that with AllGradients", c.name, choice, x.Name)
+				var want []float32
+				if included(x) {
+					want = all.Gradients().Values[i]
 				}
+				checkEqual(t, fmt.Sprintf("%s, gradients %d: gradient of %s", c.name, choice, x.Name), step.Gradients().Values[i], want)
 			}
 		}
 	}

@@ -2,7 +2,8 @@ package nn
 
 import "bnkit/engine/kernel"
 
-// worker is one goroutine's scratch memory. Nothing in it outlives an item.
+// worker is one goroutine's scratch memory. Apart from the zeros of halos, nothing in it
+// outlives an item of a pool's run.
 type worker[T kernel.Float] struct {
 	padded     map[kernel.Layout][]T // images as convolutions read them, by layout; halos are zero
 	work       []T                   // the convolutions' workspace
@@ -26,7 +27,8 @@ func newWorkers[T kernel.Float](n int) []*worker[T] {
 	return ws
 }
 
-// reservePadded allocates memory for the given number of images, padded according to l.
+// reservePadded makes sure that there is memory for the given number of images, padded
+// according to l.
 func (w *worker[T]) reservePadded(l kernel.Layout, images, lanes int) {
 	if size := images * l.Len(lanes); len(w.padded[l]) < size {
 		w.padded[l] = make([]T, size)

@@ -1,5 +1,5 @@
-// Package optim holds optimizers, schedules of the learning rate, penalties on γ and β,
-// and gradient clipping.
+// Package optim holds optimizers, learning rate schedules, penalties on γ and β, and gradient
+// clipping.
 package optim
 
 import (
@@ -11,8 +11,8 @@ import (
 
 // Method computes an optimizer's step from a gradient. It is [SGD], [Adam] or [AdamW].
 type Method interface {
-	// suffixes returns the names of the moments that the method keeps for each tensor.
-	// A resume state appends them to the tensor's name.
+	// suffixes returns one suffix for each moment that the method keeps of a tensor. A
+	// resume state names a moment by the tensor's name and this suffix.
 	suffixes() []string
 	// update updates tensor i of params for the optimizer's current step.
 	update(o *Optimizer, i int, params, gradients *nn.Params[float32], rate, decay float64)
@@ -28,15 +28,15 @@ type SGD struct {
 // gradient.
 type Adam struct {
 	Beta1, Beta2 float64 // decay of the mean gradient and of the mean squared gradient
-	Eps          float64 // added to the root of the mean squared gradient
+	Eps          float64 // added to the root of the mean squared gradient, after bias correction
 }
 
 // AdamW is the optimizer of Loshchilov and Hutter 2019, as in PyTorch: weight decay acts on
 // the weights directly and does not enter the moments.
 type AdamW Adam
 
-// Moment is a running mean of gradients or of their squares. The Values of tensors that are
-// not trained are nil.
+// Moment is SGD's velocity, or Adam's running mean of gradients or of their squares. The
+// Values of tensors that are not trained are nil.
 type Moment struct {
 	Suffix string // suffix that a resume state appends to the tensors' names
 	*nn.Params[float32]
@@ -66,8 +66,8 @@ func New(trained *nn.Params[float32], family *kernel.Family[float32], method Met
 // trains reports whether any element of tensor i is trained.
 func (o *Optimizer) trains(i int) bool { return len(o.Moments[0].Values[i]) > 0 }
 
-// Step adds the penalties to the gradients, clips them, and updates the trained tensors of
-// params. It does not allocate.
+// Step adds the gradients of the penalties to gradients, clips them, and updates the trained
+// tensors of params. It does not allocate.
 func (o *Optimizer) Step(params, gradients *nn.Params[float32], rate float64) {
 	o.penalise(params, gradients)
 	o.clip(gradients)

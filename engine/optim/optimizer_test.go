@@ -20,7 +20,7 @@ func tinyNetwork(t *testing.T) *arch.Network {
 	return net
 }
 
-// closeTo reports whether a and b differ by at most tolerance, relative to b if |b| > 1.
+// closeTo reports whether a and b differ by at most tolerance·max(1, |b|).
 func closeTo(a, b, tolerance float64) bool {
 	return math.Abs(a-b) <= tolerance*math.Max(1, math.Abs(b))
 }
@@ -61,7 +61,7 @@ func TestSGDClosedForms(t *testing.T) {
 		}
 		for j, w := range before.Values[i] {
 			if got := float64(w) - float64(after.Values[i][j]); !closeTo(got, want, 1e-5) || want == 0 && got != 0 {
-				t.Fatalf("momentum: %s changed by %v, want %v", x.Name, got, want)
+				t.Fatalf("momentum: %s[%d] fell by %v, want %v", x.Name, j, got, want)
 			}
 		}
 	}
@@ -70,7 +70,7 @@ func TestSGDClosedForms(t *testing.T) {
 	for i := range before.Tensors {
 		for j, w := range before.Values[i] {
 			if got, want := float64(after.Values[i][j]), float64(w)*math.Pow(1-rate*decay, steps); !closeTo(got, want, 1e-5) {
-				t.Fatalf("decay: %s is %v, want %v", before.Tensors[i].Name, got, want)
+				t.Fatalf("decay: %s[%d] is %v, want %v", before.Tensors[i].Name, j, got, want)
 			}
 		}
 	}

@@ -7,13 +7,13 @@ import (
 	"bnkit/engine/nn"
 )
 
-// Regularisation describes how an optimizer changes the gradient of the loss. The zero
-// value leaves it unchanged.
+// Regularisation holds the weight decay, the penalties and the gradient clipping of an
+// optimizer. The zero value applies none of them.
 type Regularisation struct {
-	WeightDecay float64 // of all trained parameters
+	WeightDecay float64 // of the trained parameters
 	ExemptBN    bool    // whether γ and β are exempt from weight decay
 	Gamma, Beta Penalty
-	ClipNorm    float64 // limit of the norm of the whole gradient; 0 for no limit
+	ClipNorm    float64 // largest norm of the gradient of all trained parameters; 0 for no limit
 }
 
 // Penalty is a term L1·Σ|x| + ½·L2·Σx² of the loss.

@@ -4,8 +4,8 @@ import "math"
 
 // Schedule is the learning rate as a function of the epoch.
 type Schedule interface {
-	// Rate returns the learning rate at an epoch, counted from 0. An epoch may have a
-	// fraction: 2.5 is the middle of the third epoch.
+	// Rate returns the learning rate at an epoch, counted from 0. The epoch may be
+	// fractional: 2.5 is the middle of the third epoch.
 	Rate(epoch float64) float64
 }
 
@@ -47,10 +47,10 @@ type Cosine struct {
 // Rate returns the rate at an epoch.
 func (s Cosine) Rate(epoch float64) float64 { return anneal(s.LR, s.Min, epoch/float64(s.Epochs)) }
 
-// anneal returns the value of half a cosine wave that falls from lr to min, where part goes
-// from 0 at its beginning to 1 at its end.
-func anneal(lr, min, part float64) float64 {
-	return min + (lr-min)*(1+math.Cos(math.Pi*part))/2
+// anneal returns the value of half a cosine wave that falls from lr to min, where progress
+// goes from 0 at its beginning to 1 at its end.
+func anneal(lr, min, progress float64) float64 {
+	return min + (lr-min)*(1+math.Cos(math.Pi*progress))/2
 }
 
 // CosineRestarts repeats Cosine. The first period has Period epochs, and each further
@@ -117,8 +117,8 @@ type Warmup struct {
 	Epochs int
 	Main   Schedule
 
-	// CountsWarmup reports whether Main counts epochs from the start of the warm-up, and
-	// not from its end.
+	// CountsWarmup makes Main count epochs from the start of the warm-up instead of from
+	// its end.
 	CountsWarmup bool
 }
 

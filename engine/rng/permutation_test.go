@@ -27,7 +27,7 @@ func TestPermutationAgainstReference(t *testing.T) {
 			t.Errorf("n = %d: got %v, want %v", n, got[:n], want)
 		}
 		if got[n] != -1 {
-			t.Errorf("n = %d: wrote outside dst", n)
+			t.Errorf("n = %d: the element after dst is %d, want -1, as before", n, got[n])
 		}
 	}
 }
@@ -43,7 +43,7 @@ func TestPermutationIsComplete(t *testing.T) {
 			moved++
 		}
 	}
-	// The number of fixed points is Poisson with mean 1.
+	// The number of fixed points is nearly Poisson with mean 1.
 	if moved < len(dst)-10 {
 		t.Errorf("%d of %d numbers are moved, want at least %d", moved, len(dst), len(dst)-10)
 	}

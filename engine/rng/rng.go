@@ -25,9 +25,9 @@ type Stream struct {
 	id  [2]uint32 // stream id, low word first
 }
 
-// NewStream returns the stream with the given seed and name. Streams with different names
-// are independent. The stream id is the first 8 bytes, little-endian, of the SHA-256 of
-// name.
+// NewStream returns the stream with the given seed and name. Streams that differ in seed or
+// name are statistically independent. The stream id is the first 8 bytes, little-endian, of
+// the SHA-256 of name.
 func NewStream(seed uint64, name string) Stream {
 	sum := sha256.Sum256([]byte(name))
 	id := binary.LittleEndian.Uint64(sum[:8])

@@ -59,7 +59,7 @@ func checkChunks(t *testing.T, fill func(dst []float32, first uint64), single fu
 			}
 			fill(buf[1:1+n:1+n], first)
 			if buf[0] != guard || buf[n+1] != guard {
-				t.Fatalf("first %d, length %d: wrote outside dst", first, n)
+				t.Fatalf("first %d, length %d: the elements around dst are %v and %v, want %d, as before", first, n, buf[0], buf[n+1], guard)
 			}
 			for j, got := range buf[1 : 1+n] {
 				if want := single(first + uint64(j)); math.Float32bits(got) != math.Float32bits(want) {
@@ -80,7 +80,7 @@ func checkChunks(t *testing.T, fill func(dst []float32, first uint64), single fu
 	}
 	for i := range whole {
 		if math.Float32bits(whole[i]) != math.Float32bits(parts[i]) {
-			t.Fatalf("number %d is %v in one call and %v in chunks", i, whole[i], parts[i])
+			t.Fatalf("number %d is %v in chunks, want %v, as in one call", i, parts[i], whole[i])
 		}
 	}
 }

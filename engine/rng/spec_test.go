@@ -42,7 +42,7 @@ func TestSpecVectors(t *testing.T) {
 		}
 		arguments, want, ok := strings.Cut(line, " -> ")
 		if !ok {
-			t.Errorf("SPEC.md:%d: no result in %q", number+1, line)
+			t.Errorf("SPEC.md:%d: %q has no result, want one after ->", number+1, line)
 			continue
 		}
 		fields := strings.Fields(arguments)
@@ -63,7 +63,7 @@ func TestSpecVectors(t *testing.T) {
 
 // computeVector returns the result of a test vector in the format of SPEC.md.
 func computeVector(kind string, fields []string) (string, error) {
-	args := arguments{fields: fields}
+	args := argumentReader{fields: fields}
 	var result string
 	switch kind {
 	case "philox":
@@ -139,14 +139,14 @@ func computeVector(kind string, fields []string) (string, error) {
 	return result, args.err
 }
 
-// arguments reads the fields of a vector in order and keeps the first error.
-type arguments struct {
+// argumentReader parses the fields of a vector, one with each call, and keeps the first error.
+type argumentReader struct {
 	fields []string
 	err    error
 }
 
 // next returns the next field.
-func (a *arguments) next() string {
+func (a *argumentReader) next() string {
 	if len(a.fields) == 0 {
 		a.fail(fmt.Errorf("too few arguments"))
 		return ""
@@ -157,25 +157,25 @@ func (a *arguments) next() string {
 }
 
 // fail records err if it is the first error.
-func (a *arguments) fail(err error) {
+func (a *argumentReader) fail(err error) {
 	if err != nil && a.err == nil {
 		a.err = err
 	}
 }
 
-func (a *arguments) hex() uint32 {
+func (a *argumentReader) hex() uint32 {
 	v, err := strconv.ParseUint(a.next(), 16, 32)
 	a.fail(err)
 	return uint32(v)
 }
 
-func (a *arguments) number() uint64 {
+func (a *argumentReader) number() uint64 {
 	v, err := strconv.ParseUint(a.next(), 10, 64)
 	a.fail(err)
 	return v
 }
 
-func (a *arguments) name() string {
+func (a *argumentReader) name() string {
 	name, err := strconv.Unquote(a.next())
 	a.fail(err)
 	return name

@@ -276,7 +276,7 @@ func TestOwnUnfinished(t *testing.T) {
 	const config = `{"epochs":3}`
 	write(put("finished", config, 0), ResumeFile, state(`{"Epochs":3}`))
 	write(put("finished without state", config, 0), CheckpointFile, trained)
-	put("broken settings", "{", 0)
+	broken := put("broken settings", "{", 0)
 	second := put("second", config, 2*time.Hour)
 	first := put("first", config, time.Hour)
 	write(first, ResumeFile, state(`{"Epochs":2}`))
@@ -284,12 +284,15 @@ func TestOwnUnfinished(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(third, ResumeFile), []byte("broken"), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{first, second, third} {
+	for _, want := range []string{first, second, third, broken} {
 		d, err := OwnUnfinished(runs)
 		if err != nil || d.Path() != want {
 			t.Fatalf("got %+v, %v; want %s", d, err, want)
 		}
 		defer d.Release() // the next call skips it
+	}
+	if err := os.RemoveAll(broken); err != nil {
+		t.Fatal(err)
 	}
 	if _, err := OwnUnfinished(runs); !errors.Is(err, ErrNoRun) || !strings.Contains(err.Error(), "being trained (3)") {
 		t.Errorf("all runs have owners: got error %v, want ErrNoRun and the number of runs in training, 3", err)

@@ -36,15 +36,21 @@ func FindCheckpoint(dir string) (string, error) {
 
 // OwnUnfinished takes ownership, like Own, of the newest run under runs that has not
 // completed all its epochs and that no other process owns. The error is a
-// *NoneUnfinishedError if there is none.
+// *NoneUnfinishedError if there is none. A run whose config.json cannot be read is taken
+// only if no other run is left, so that resuming it reports what is wrong.
 func OwnUnfinished(runs string) (*Dir, error) {
 	dirs, err := newestFirst(runs, ConfigFile)
 	if err != nil {
 		return nil, err
 	}
 	running := 0
+	var unreadable []string
 	for _, dir := range dirs {
-		if !unfinished(dir) {
+		remaining, err := unfinished(dir)
+		if err != nil {
+			unreadable = append(unreadable, dir)
+		}
+		if !remaining {
 			continue
 		}
 		d, err := Own(dir)
@@ -56,12 +62,16 @@ func OwnUnfinished(runs string) (*Dir, error) {
 		if err != nil {
 			return nil, err
 		}
-		if unfinished(dir) { // another process may have finished it before it was locked
+		// Another process may have finished the run before it was locked.
+		if remaining, err := unfinished(dir); remaining || err != nil {
 			return d, nil
 		}
 		if err := d.Release(); err != nil {
 			return nil, err
 		}
+	}
+	if len(unreadable) > 0 {
+		return Own(unreadable[0])
 	}
 	return nil, &NoneUnfinishedError{Runs: runs, Finished: len(dirs) - running, Training: running}
 }
@@ -94,25 +104,29 @@ func newestFirst(runs, name string) ([]string, error) {
 
 // unfinished reports whether the run in dir has not completed all its epochs. If its
 // resume.bnz cannot be read, it counts as unfinished, so that resuming it reports
-// what is wrong.
-func unfinished(dir string) bool {
+// what is wrong. The error reports that config.json cannot be read.
+func unfinished(dir string) (bool, error) {
 	var config struct {
 		Epochs int `json:"epochs"`
 	}
 	b, err := durable.ReadFile(File(dir, ConfigFile), MaxConfigBytes)
-	if err != nil || strictjson.Unmarshal(b, &config) != nil {
-		return false
+	if err != nil {
+		return false, err
+	}
+	if err := strictjson.Unmarshal(b, &config); err != nil {
+		return false, err
 	}
 	done, err := Epochs(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		done, _ = CheckpointEpochs(dir)
 	}
-	return done < config.Epochs
+	return done < config.Epochs, nil
 }
 
 // Epochs returns the number of epochs that the run in dir has completed, according to
-// resume.bnz, the only file that counts them. The error is fs.ErrNotExist if the run
-// has not completed an epoch, a *DamagedError, or an error of package checkpoint.
+// resume.bnz. The error wraps fs.ErrNotExist if the run has no resume.bnz, because it has
+// not completed an epoch or was not meant to be resumed; otherwise it is a *DamagedError or
+// an error of package checkpoint.
 func Epochs(dir string) (int, error) {
 	info, err := checkpoint.ReadInfo(File(dir, ResumeFile))
 	if err != nil {
@@ -125,8 +139,8 @@ func Epochs(dir string) (int, error) {
 	return state.Epochs, nil
 }
 
-// CheckpointEpochs returns the number of epochs that the model in dir was trained for, or
-// 0 if there is no model.
+// CheckpointEpochs returns the number of epochs of the most recent training that the
+// checkpoint in dir records, or 0 if there is no checkpoint or it records none.
 func CheckpointEpochs(dir string) (int, error) {
 	info, err := checkpoint.ReadInfo(File(dir, CheckpointFile))
 	if errors.Is(err, fs.ErrNotExist) {

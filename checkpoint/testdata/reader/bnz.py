@@ -2,9 +2,9 @@
 
     bnz.py FILE [--pictures PICTURES.npy] [--train PICTURES.npy LABELS.npy]
 
-prints as JSON the shape and the SHA-256 of each tensor of the network and, of pictures
-(uint8, N×C×H×W), the logits. --train gives the published training split, for files
-without running statistics.
+prints as JSON the shape and the SHA-256 of each tensor of the network and, with --pictures,
+the logits of these pictures (uint8, N×C×H×W). --train gives the published training split, for
+files without running statistics.
 """
 
 import argparse
@@ -85,23 +85,23 @@ def check_frame(data):
     check(descriptor & 3 == 0, "a zstd frame with a dictionary")
     single, content = descriptor >> 5 & 1, descriptor >> 6
     content_bytes = (single, 2, 4, 8)[content]
-    at = 5
+    offset = 5
     if not single:
         exponent, mantissa = data[5] >> 3, data[5] & 7
         window = (1 << 10 + exponent) // 8 * (8 + mantissa)
-        at += 1
+        offset += 1
     else:
         window = int.from_bytes(data[5:5 + content_bytes], "little") + (256 if content == 1 else 0)
     check(window <= 2**23, "a zstd window of more than 8 MiB")
-    at += content_bytes
+    offset += content_bytes
     last = False
     while not last:
-        check(at + 3 <= len(data), "a zstd frame that ends early")
-        block = int.from_bytes(data[at:at + 3], "little")
+        check(offset + 3 <= len(data), "a zstd frame that ends early")
+        block = int.from_bytes(data[offset:offset + 3], "little")
         last, kind, size = block & 1, block >> 1 & 3, block >> 3
-        at += 3 + (1 if kind == 1 else size)
-    at += 4 * (descriptor >> 2 & 1)
-    check(at == len(data), "a zstd frame that ends early, or bytes after it")
+        offset += 3 + (1 if kind == 1 else size)
+    offset += 4 * (descriptor >> 2 & 1)
+    check(offset == len(data), "a zstd frame that ends early, or bytes after it")
 
 
 def decompress(frame, size):
@@ -160,7 +160,7 @@ def stored_tensors(header, size, data, network):
     limits = {"bn": (1e15,), "weights": (1e15,), "output": (1e15,), "stats": (1e18, 1e36),
               "optimizer": (math.inf,), "gradients": (math.inf,)}
     dtypes = {"f32": "<f4", "f64": "<f8"}
-    sections, at, known = {}, 0, 0
+    sections, offset, known = {}, 0, 0
     for section in header["sections"] or []:
         name = section["name"]
         check(name not in sections, f"two sections called {name}")
@@ -171,17 +171,17 @@ def stored_tensors(header, size, data, network):
             check(len(shape) <= 8 and all(n >= 1 for n in shape), f"the shape of {t['name']}")
             check(t["name"] not in sections[name], f"two tensors called {t['name']}")
             length = math.prod(shape) * np.dtype(dtypes[t["type"]]).itemsize
-            sections[name][t["name"]] = (t, at, length)
-            at += length
+            sections[name][t["name"]] = (t, offset, length)
+            offset += length
             known += length if name in limits else 0
-    check(at == size, "the sizes of the tensors do not add up")
+    check(offset == size, "the sizes of the tensors do not add up")
     # Parameters, two moments, and in float64 statistics and gradients.
     required = sum(4 * 3 * math.prod(s) + 8 for s in network.shapes.values()) + 16 * sum(network.norms.values())
     check(known <= required + 2**20, "more tensors than the network has")
     data = data()
     for name, tensors in sections.items():
-        for key, (t, at, length) in tensors.items():
-            bits = data[at:at + length]
+        for key, (t, offset, length) in tensors.items():
+            bits = data[offset:offset + length]
             check(crc32c(bits) == t["crc32c"], f"the CRC of {key} is wrong")
             tensors[key] = a = np.frombuffer(bits, dtypes[t["type"]]).reshape(t["shape"])
             if name in limits:

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Writes golden values of optimizers, schedules and smoothed labels, from PyTorch in float64.
+"""Writes golden values of optimizers, schedules and label smoothing, in float64.
 
 usage: golden_training.py > training.json
 
@@ -7,8 +7,8 @@ Each optimizer takes 20 steps from the same start on the loss
 Σ ½·curvature·(w - target)² over the tensors below, all of which are trained.
 Each case's config holds the settings that differ from bnkit's defaults, by
 their names in config.json. A schedule has a rate for each epoch or, if the rate
-changes at each step, for each quarter of an epoch. Schedules that PyTorch lacks
-follow their published formulas: TensorFlow's linear_cosine_decay
+changes at each step, for each quarter of an epoch. The values come from PyTorch.
+Schedules that PyTorch lacks follow their published formulas: TensorFlow's linear_cosine_decay
 (python/training/learning_rate_decay.py), and the ramp-up with exponential decay
 that is common in TPU notebooks."""
 import json, math, warnings
@@ -95,8 +95,8 @@ def run_optimizer(config):
         for name, p in PROBLEM.items():
             curvature, target = (torch.tensor(p[k], dtype=torch.float64) for k in ("curvature", "target"))
             loss = loss + (0.5 * curvature * (w[name] - target) ** 2).sum()
-        for name, of in ("bn.weight", "gamma"), ("bn.bias", "beta"):
-            loss = loss + c[of + "_l1"] * w[name].abs().sum() + c[of + "_l2"] / 2 * (w[name] ** 2).sum()
+        for name, prefix in ("bn.weight", "gamma"), ("bn.bias", "beta"):
+            loss = loss + c[prefix + "_l1"] * w[name].abs().sum() + c[prefix + "_l2"] / 2 * (w[name] ** 2).sum()
         loss.backward()
         if c["clip_norm"]:
             torch.nn.utils.clip_grad_norm_(w.values(), c["clip_norm"])
@@ -143,12 +143,12 @@ def run_schedule(config):
             e / parts, c["lr_start"], c["lr"], c["lr_min"], c["lr_ramp"], c["lr_sustain"], c["lr_decay"]) / c["lr"])
     rates = []
     if warmup:
-        # Alone, because SequentialLR of this version loses the first rate.
-        other = torch.optim.SGD([torch.zeros(1)], optimizer.param_groups[0]["lr"])
-        first = sched.LinearLR(other, 1 / (c["lr_warmup"] + 1), total_iters=warmup)
+        # The warm-up has its own optimizer, because SequentialLR of PyTorch 1.13 loses the first rate.
+        warmup_optimizer = torch.optim.SGD([torch.zeros(1)], optimizer.param_groups[0]["lr"])
+        linear = sched.LinearLR(warmup_optimizer, 1 / (c["lr_warmup"] + 1), total_iters=warmup)
         for _ in range(warmup):
-            rates.append(other.param_groups[0]["lr"])
-            other.step(); first.step()
+            rates.append(warmup_optimizer.param_groups[0]["lr"])
+            warmup_optimizer.step(); linear.step()
     for _ in range(epochs - warmup):
         rates.append(optimizer.param_groups[0]["lr"])
         optimizer.step(); main.step()

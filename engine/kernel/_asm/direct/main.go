@@ -16,13 +16,13 @@ import (
 )
 
 const (
-	lanes  = 8     // channels in a block
-	vector = 4 * 8 // bytes in a YMM register
-	pixel  = 2 * 4 // bytes in a directPixel
-	small  = 4     // numbers in a small group, of every kernel
-	tap    = 1 * 4 // bytes in a tap's offset
-	number = 1 * 4 // bytes in a number
-	fetch  = 4     // cache lines that each tap of a block prefetches
+	lanes       = 8     // channels in a block
+	vector      = 4 * 8 // bytes in a YMM register
+	pixelBytes  = 2 * 4 // bytes in a directPixel
+	smallGroup  = 4     // numbers in a small group, of every kernel
+	offsetBytes = 1 * 4 // bytes in a tap's offset
+	numberBytes = 1 * 4 // bytes in a number
+	fetchLines  = 4     // cache lines that each tap of a block prefetches
 )
 
 // panel describes the output channels that a kernel computes at once, in blocks of 8.
@@ -100,15 +100,15 @@ func newSums(numbers int, p panel) sums {
 	return s
 }
 
-// multiplyAdd adds the products of numbers and the panel's factors.
-func (s sums) multiplyAdd(number func(i int) Mem, factors []VecVirtual) {
+// multiplyAdd adds the products of the numbers at the addresses and the panel's factors.
+func (s sums) multiplyAdd(address func(i int) Mem, factors []VecVirtual) {
 	for i, acc := range s.acc {
 		if s.zmm && len(factors) == 1 {
-			VFMADD231PS_BCST(number(i), factors[0], acc[0])
+			VFMADD231PS_BCST(address(i), factors[0], acc[0])
 			continue
 		}
 		x := s.register()
-		VBROADCASTSS(number(i), x)
+		VBROADCASTSS(address(i), x)
 		for v, factor := range factors {
 			VFMADD231PS(factor, x, acc[v])
 		}
@@ -118,7 +118,7 @@ func (s sums) multiplyAdd(number func(i int) Mem, factors []VecVirtual) {
 // multiplyAddBlock is multiplyAdd for all channels of a block and a panel of a single
 // ZMM register. With such a panel every FMA needs a load, and loads would limit the
 // speed. So half of the numbers are loaded four channels at once and spread by shuffles.
-func (s sums) multiplyAddBlock(filters GPVirtual, number func(i, channel int) Mem) {
+func (s sums) multiplyAddBlock(filters GPVirtual, address func(i, channel int) Mem) {
 	const four = 4
 	half := len(s.acc) / 2
 	for first := 0; first < lanes; first += four {
@@ -129,13 +129,13 @@ func (s sums) multiplyAddBlock(filters GPVirtual, number func(i, channel int) Me
 		}
 		for c, factor := range factors {
 			for i, acc := range s.acc[:half] {
-				VFMADD231PS_BCST(number(i, first+c), factor, acc[0])
+				VFMADD231PS_BCST(address(i, first+c), factor, acc[0])
 			}
 			// Each channel takes a part of the other half's numbers, so that loads and
 			// shuffles alternate.
 			for i := half + c*half/four; i < half+(c+1)*half/four; i++ {
 				channels := ZMM()
-				VBROADCASTF32X4(number(i, first), channels)
+				VBROADCASTF32X4(address(i, first), channels)
 				for j, factor := range factors {
 					x := ZMM()
 					VPERMILPS(Imm(uint64(j*0b01010101)), channels, x)
@@ -201,7 +201,7 @@ func groups(p panel, body func(name string, numbers int)) {
 	for _, g := range []struct {
 		name, count string
 		numbers     int
-	}{{"large", "larges", p.large}, {"small", "smalls", small}} {
+	}{{"large", "larges", p.large}, {"small", "smalls", smallGroup}} {
 		count := AllocLocal(8)
 		n := load(g.count)
 		TESTQ(n, n)
@@ -239,15 +239,15 @@ func convolve(p panel) {
 		"taps of src times filters. If add is not 0, it adds the sum to dst instead. The first",
 		"blocks taps are for the 8 channels of a block each, and the next singles taps are for",
 		"one channel each. taps holds offsets in src. pixels holds offsets in src and dst of",
-		fmt.Sprintf("larges groups of %d pixels, then of smalls groups of %d. plane is the number of", p.large, small),
+		fmt.Sprintf("larges groups of %d pixels, then of smalls groups of %d. plane is the number of", p.large, smallGroup),
 		"bytes between the blocks of dst. For each group of pixels and each tap of a block,",
-		fmt.Sprintf("it prefetches %d cache lines at ahead and advances ahead by aheadStep bytes.", fetch))
+		fmt.Sprintf("it prefetches %d cache lines at ahead and advances ahead by aheadStep bytes.", fetchLines))
 	Pragma("noescape")
 	pixels, ahead := load("pixels"), AllocLocal(8)
 	copyTo(ahead, "ahead")
 
 	groups(p, func(name string, n int) {
-		sources := pointers(n, "src", pixels, pixel)
+		sources := pointers(n, "src", pixels, pixelBytes)
 		filters, taps, offset, count := load("filters"), load("taps"), GP64(), GP64()
 		acc := newSums(n, p)
 
@@ -263,9 +263,9 @@ func convolve(p panel) {
 			MOVQ(ahead, fetching)
 			Label(loop)
 			MOVLQSX(Mem{Base: taps}, offset)
-			ADDQ(Imm(tap), taps)
+			ADDQ(Imm(offsetBytes), taps)
 			address := func(i, channel int) Mem {
-				return Mem{Base: sources[i], Index: offset, Scale: 1, Disp: channel * number}
+				return Mem{Base: sources[i], Index: offset, Scale: 1, Disp: channel * numberBytes}
 			}
 			if p.zmm && p.registers() == 1 && part.channels == lanes {
 				acc.multiplyAddBlock(filters, address)
@@ -281,7 +281,7 @@ func convolve(p panel) {
 			}
 			ADDQ(U32(part.channels*p.blocks*vector), filters)
 			if part.channels == lanes {
-				for line := range fetch {
+				for line := range fetchLines {
 					PREFETCHT1(Mem{Base: fetching, Disp: line * 64})
 				}
 				step := load("aheadStep")
@@ -297,7 +297,7 @@ func convolve(p panel) {
 		offsets := make([]GPVirtual, n)
 		for i := range offsets {
 			offsets[i] = GP64()
-			MOVLQSX(Mem{Base: pixels, Disp: i*pixel + pixel/2}, offsets[i])
+			MOVLQSX(Mem{Base: pixels, Disp: i*pixelBytes + pixelBytes/2}, offsets[i])
 		}
 		at := func(i int) Mem { return Mem{Base: dst, Index: offsets[i], Scale: 1} }
 		for block := range p.blocks {
@@ -312,7 +312,7 @@ func convolve(p panel) {
 			Label(store)
 			acc.storeBlock(block, at)
 		}
-		ADDQ(Imm(uint64(n*pixel)), pixels)
+		ADDQ(Imm(uint64(n*pixelBytes)), pixels)
 	})
 	VZEROUPPER()
 	RET()
@@ -324,14 +324,14 @@ func gradient(p panel) {
 	TEXT(name, NOSPLIT, "func(acc, x, dy *float32, taps, pixels *int32, count, larges, smalls, plane uintptr)")
 	Doc(fmt.Sprintf("%s adds to acc, for each tap and %d output channels, the sum over", name, p.blocks*lanes),
 		"count pixels, at least 1, of x times dy. taps holds offsets in x of larges groups",
-		fmt.Sprintf("of %d taps, then of smalls groups of %d, each tap for one channel. pixels holds", p.large, small),
+		fmt.Sprintf("of %d taps, then of smalls groups of %d, each tap for one channel. pixels holds", p.large, smallGroup),
 		"offsets in x and in dy. The offsets in dy are not read, because its pixels are adjacent.",
 		"plane is the number of bytes between the blocks of dy.")
 	Pragma("noescape")
 	sum, taps := load("acc"), load("taps")
 
 	groups(p, func(name string, n int) {
-		sources := pointers(n, "x", taps, tap)
+		sources := pointers(n, "x", taps, offsetBytes)
 		dy, pixels, offset, count := []GPVirtual{load("dy")}, load("pixels"), GP64(), load("count")
 		for len(dy) < p.blocks {
 			next := load("plane")
@@ -342,7 +342,7 @@ func gradient(p panel) {
 		loop := name + "Pixels"
 		Label(loop)
 		MOVLQSX(Mem{Base: pixels}, offset)
-		ADDQ(Imm(pixel), pixels)
+		ADDQ(Imm(pixelBytes), pixels)
 		acc.multiplyAdd(func(i int) Mem { return Mem{Base: sources[i], Index: offset, Scale: 1} }, p.loadBlocks(dy))
 		for _, block := range dy {
 			ADDQ(Imm(vector), block)
@@ -356,7 +356,7 @@ func gradient(p panel) {
 			acc.storeBlock(block, at)
 		}
 		ADDQ(U32(n*p.blocks*vector), sum)
-		ADDQ(Imm(uint64(n*tap)), taps)
+		ADDQ(Imm(uint64(n*offsetBytes)), taps)
 	})
 	VZEROUPPER()
 	RET()

@@ -10,9 +10,10 @@ import (
 func activatePlane() {
 	TEXT("avx2ActivatePlane", NOSPLIT, "func(padded, plain *float32, mask *uint8, y, r, scale, shift, rScale, rShift *float32, floor float32, rows, cols, gap uintptr)")
 	Doc("avx2ActivatePlane computes z = max(scale·y + shift + (rScale·r + rShift), floor)",
-		"for one plane of rows by cols positions. padded, plain, mask and r may be nil. If r",
-		"is nil, rScale and rShift are not read. gap is the number of bytes between two rows",
-		"of padded. The reference is genericActivate in batchnorm_ref.go.")
+		"for one plane of rows by cols positions. It writes z to padded and plain, and whether",
+		"z is above floor to mask. padded, plain, mask and r may be nil. If r is nil, rScale",
+		"and rShift are not read. gap is the number of bytes between two rows of padded. The",
+		"reference is genericActivate in batchnorm_ref.go.")
 	Pragma("noescape")
 	padded, plain, mask := load("padded"), load("plain"), load("mask")
 	y, r := load("y"), load("r")
@@ -183,8 +184,9 @@ func addSquares(y GPVirtual, mean VecVirtual, squares []VecVirtual, n int) {
 func sumPlane() {
 	TEXT("avx2SumPlane", NOSPLIT, "func(sum, y *float32, area uintptr)")
 	Doc("avx2SumPlane writes each channel's sum over one plane of area positions. It adds",
-		"every eighth position to the same one of eight sums, and then the sums. The",
-		"reference is genericPlaneSums in batchnorm_ref.go.")
+		"every eighth position to the same one of eight sums, those after the last whole eight",
+		"to the first sum, and then the sums. The reference is genericPlaneSums in",
+		"batchnorm_ref.go.")
 	Pragma("noescape")
 	y, count, sum := load("y"), load("area"), load("sum")
 	sums := zeros(8)
@@ -199,8 +201,9 @@ func moments() {
 	TEXT("avx2MomentsPlanes", NOSPLIT, "func(sum, m2, y *float32, blocks, area uintptr)")
 	Doc("avx2MomentsPlanes writes each channel's sum, as avx2SumPlane does, and its squared",
 		"deviations from the mean, for blocks adjacent planes of area positions. It adds the",
-		"squares of every fourth position to the same one of four sums, and then the sums.",
-		"The reference is genericMoments in batchnorm_ref.go.")
+		"squares of every fourth position to the same one of four sums, those after the last",
+		"whole four to the first sum, and then the sums. The reference is genericMoments in",
+		"batchnorm_ref.go.")
 	Pragma("noescape")
 	y, ahead, blocks, count := load("y"), load("y"), load("blocks"), load("area")
 	sum, m2 := load("sum"), load("m2")
@@ -271,8 +274,8 @@ func eachImage(name string, n, stride GPVirtual, rows []GPVirtual, body func(row
 // totals generates the sums over images.
 func totals() {
 	TEXT("avx2Totals", NOSPLIT, "func(total []float64, rows []float32, n uintptr)")
-	Doc("avx2Totals adds n rows of len(total) elements, a multiple of 8, in order. The",
-		"reference is genericTotals in batchnorm_ref.go.")
+	Doc("avx2Totals writes the sum of n rows of len(total) elements, a multiple of 8, adding",
+		"one row after another. The reference is genericTotals in batchnorm_ref.go.")
 	Pragma("noescape")
 	total, count := Load(Param("total").Base(), GP64()).(GPVirtual), Load(Param("total").Len(), GP64()).(GPVirtual)
 	rows, n, stride := Load(Param("rows").Base(), GP64()).(GPVirtual), load("n"), GP64()
@@ -299,9 +302,9 @@ func totals() {
 // totalSquares generates the squared deviations over images.
 func totalSquares() {
 	TEXT("avx2TotalSquares", NOSPLIT, "func(total, mean []float64, sums, squares []float32, n uintptr, share, area float64)")
-	Doc("avx2TotalSquares adds squares + (sums·share - mean)²·area over n rows of len(total)",
-		"elements, a multiple of 8, in order. The reference is genericTotalSquares in",
-		"batchnorm_ref.go.")
+	Doc("avx2TotalSquares writes the sum of squares + (sums·share - mean)²·area over n rows of",
+		"len(total) elements, a multiple of 8, adding one row after another. The reference is",
+		"genericTotalSquares in batchnorm_ref.go.")
 	Pragma("noescape")
 	total, count := Load(Param("total").Base(), GP64()).(GPVirtual), Load(Param("total").Len(), GP64()).(GPVirtual)
 	mean := Load(Param("mean").Base(), GP64()).(GPVirtual)

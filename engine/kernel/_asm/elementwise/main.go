@@ -86,7 +86,7 @@ func zeros(n int) []VecVirtual {
 	return vs
 }
 
-// addUp adds vs in pairs into the first, and returns it.
+// addUp adds vs, whose number is a power of two, in pairs into the first, and returns it.
 func addUp(vs []VecVirtual) VecVirtual {
 	for n := len(vs); n > 1; n /= 2 {
 		for i := range n / 2 {

@@ -10,7 +10,8 @@ import (
 func dot() {
 	TEXT("avx2Dot", NOSPLIT, "func(a, b []float32) float32")
 	Doc("avx2Dot returns Σ a[i]·b[i] over len(a) elements. It adds every 32nd product to the",
-		"same one of 32 sums, and then the sums. The reference is genericDot in",
+		"same one of 32 sums, those after the last whole 32 to the first 8 sums, then the",
+		"sums, and then the products after the last whole 8. The reference is genericDot in",
 		"vector_ref.go.")
 	Pragma("noescape")
 	a, b := Load(Param("a").Base(), GP64()).(GPVirtual), Load(Param("b").Base(), GP64()).(GPVirtual)

@@ -1,6 +1,7 @@
 // Command winograd generates the AVX2+FMA and AVX-512 kernels of the Winograd
-// convolution F(4×4, 3×3): the transforms of input and output tiles and the products
-// between them. SIMD.md in package kernel explains how they work together.
+// convolution F(4×4, 3×3) and its filter gradient: the transforms of tiles and filter
+// gradients, and the products between them. SIMD.md in package kernel explains how they work
+// together.
 package main
 
 import (
