@@ -320,12 +320,13 @@ func TestPowerCuts(t *testing.T) {
 	}
 }
 
-// causes are errors of a disk that is full, broken, not writable or over its quota, and of a
-// process with too many open files.
-var causes = []error{syscall.ENOSPC, syscall.EIO, syscall.EACCES, syscall.EMFILE, syscall.EDQUOT}
+// causes are errors of a disk that is full, broken, read-only or not writable, of a quota, of a
+// process and a system with too many open files, and of a disk or a server that has vanished.
+var causes = []error{syscall.ENOSPC, syscall.EIO, syscall.EACCES, syscall.EMFILE, syscall.EDQUOT, syscall.EROFS, syscall.ENFILE, syscall.ESTALE, syscall.ENOENT}
 
-// TestFailingOperations makes each operation on a file or a directory fail in turn. The error
-// must name the file and the cause, and the run must go on to the same result afterwards.
+// TestFailingOperations makes each operation on a file or a directory fail in turn, every other
+// one together with all later operations, as on a disk that vanishes. The error must name the
+// file and the cause, and the run must go on to the same result afterwards.
 func TestFailingOperations(t *testing.T) {
 	for name, c := range crashCases(t) {
 		tried, survived := 0, 0
@@ -337,7 +338,7 @@ func TestFailingOperations(t *testing.T) {
 			dir := filepath.Join(root, "run")
 			var last progress
 			cause := causes[failing%len(causes)]
-			fault := crashfs.Fault{At: failing, Err: cause}
+			fault := crashfs.Fault{At: failing, Lasting: failing%2 == 0, Err: cause}
 			end := durable.Intercept(fault.Inject)
 			err := c.train(dir, func(p progress) { last = p })
 			end()
@@ -357,7 +358,7 @@ func TestFailingOperations(t *testing.T) {
 				if _, was := c.replaces[path]; was {
 					continue
 				}
-				if strings.HasPrefix(filepath.Base(path), ".") && filepath.Base(path) != ".lock" && !strings.Contains(path, "/.swap/") {
+				if !fault.Lasting && strings.HasPrefix(filepath.Base(path), ".") && filepath.Base(path) != ".lock" && !strings.Contains(path, "/.swap/") {
 					t.Errorf("%s: the temporary file %s is left, want none", label, path)
 				}
 			}

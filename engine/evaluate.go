@@ -125,8 +125,7 @@ func (e *Evaluator) Evaluate(ctx context.Context, stats *nn.Statistics) (Evaluat
 // given statistics into it.
 func (e *Evaluator) loadInference(stats *nn.Statistics) error {
 	if e.inference == nil {
-		need := parameterBytes(e.model.Network) + inferenceBytes(e.model.Network, e.threads)
-		if err := checkMemory("measuring "+e.model.Network.Name, need, e.model.MaxMemory); err != nil {
+		if err := e.model.CheckInference(inferenceBatch, e.threads); err != nil {
 			return err
 		}
 		var err error

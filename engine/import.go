@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -24,6 +25,8 @@ type ImportOptions struct {
 
 	Preprocessing Preprocessing
 	Data          DataSet
+
+	MaxMemory int64 // limit for the memory that the model takes, in bytes; it becomes the model's MaxMemory
 }
 
 // Imported is a model from a file of another program.
@@ -42,15 +45,20 @@ const importAction = "import"
 // tensors come from the file. If bnkit exported the file, its metadata replaces options that
 // are zero or, if o.Arch is set, only Preprocessing and Data. The error is an *UnknownNetworkError if the network is not recognised, a
 // *ModelError if the file does not hold the network that o names or has values that no network
-// can have, an *arch.Error if o names a network that cannot be built, or an error of
-// convert.Open.
+// can have, an *arch.Error if o names a network that cannot be built, a *MemoryError if the
+// model would take more than o.MaxMemory, or an error of convert.Open.
 func Import(path string, o ImportOptions) (*Imported, error) {
-	file, err := convert.Open(path)
+	return ImportContext(context.Background(), path, o)
+}
+
+// ImportContext is Import, but returns ctx's error if ctx is cancelled.
+func ImportContext(ctx context.Context, path string, o ImportOptions) (*Imported, error) {
+	file, err := OpenForeign(ctx, path, o.MaxMemory)
 	if err != nil {
 		return nil, err
 	}
 	defer file.Close()
-	source, err := sourceOf(path)
+	source, err := sourceOf(ctx, path)
 	if err != nil {
 		return nil, err
 	}
@@ -81,8 +89,19 @@ func Import(path string, o ImportOptions) (*Imported, error) {
 	case err != nil:
 		return fail(err)
 	}
-	m := &Model{Network: r.Network, Preprocessing: o.Preprocessing, Data: o.Data, Source: source}
-	if m.Params, m.Stored, err = r.Load(); err != nil {
+	m := &Model{Network: r.Network, Preprocessing: o.Preprocessing, Data: o.Data, Source: source, MaxMemory: o.MaxMemory}
+	held, err := convert.BytesInMemory(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkMemory("the network "+m.Network.Name, float64(held)+parameterBytes(m.Network), o.MaxMemory); err != nil {
+		return nil, fmt.Errorf("load %s: %w", path, err)
+	}
+	m.Params, m.Stored, err = r.LoadContext(ctx)
+	switch {
+	case ctx.Err() != nil:
+		return nil, fmt.Errorf("load %s: %w", path, ctx.Err())
+	case err != nil:
 		return fail(err)
 	}
 	parameters, err := json.Marshal(map[string]string{"format": file.Format, "source_sha256": source.SHA256})
@@ -91,6 +110,20 @@ func Import(path string, o ImportOptions) (*Imported, error) {
 	}
 	m.History = []Event{{Action: importAction, Tool: "bnkit", Parameters: parameters}}
 	return &Imported{Model: m, Format: file.Format, Evidence: r.Evidence, Ignored: append(file.Ignored, r.Ignored...)}, nil
+}
+
+// OpenForeign opens a file that Import reads, as convert.Open does. The error is a *MemoryError
+// if opening it may take more than maxMemory, in bytes, and ctx's error if ctx is cancelled. A
+// limit of 0 stands for DefaultMaxMemory.
+func OpenForeign(ctx context.Context, path string, maxMemory int64) (*convert.File, error) {
+	held, err := convert.BytesInMemory(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkMemory("reading "+path, float64(held), maxMemory); err != nil {
+		return nil, err
+	}
+	return convert.OpenContext(ctx, path)
 }
 
 // addMetadata sets the fields of o that are zero from a file's metadata.
@@ -127,16 +160,29 @@ func (o *ImportOptions) addMetadata(metadata map[string]string) error {
 	return nil
 }
 
-// sourceOf returns the Source of a file.
-func sourceOf(path string) (Source, error) {
+// sourceOf returns the Source of a file. It returns ctx's error if ctx is cancelled.
+func sourceOf(ctx context.Context, path string) (Source, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return Source{}, err
 	}
 	defer f.Close()
 	sum := sha256.New()
-	n, err := io.Copy(sum, f)
+	n, err := io.Copy(sum, interruptible{ctx, f})
 	return Source{path, hex.EncodeToString(sum.Sum(nil)), n}, err
+}
+
+// interruptible reads until its context is cancelled.
+type interruptible struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (i interruptible) Read(b []byte) (int, error) {
+	if err := i.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return i.r.Read(b)
 }
 
 // IsForeign reports whether the file at path has a format that Import reads. It looks only at

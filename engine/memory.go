@@ -66,6 +66,13 @@ func (m *Model) CheckTraining(o nn.TrainingOptions) error {
 	return checkMemory(fmt.Sprintf("running %s in batches of %d", m.Network.Name, o.Batch), need, m.MaxMemory)
 }
 
+// CheckInference returns a *MemoryError if an nn.Inference of the model with this number of
+// threads, and batches of pictures, would take more memory than MaxMemory allows.
+func (m *Model) CheckInference(batch, threads int) error {
+	need := parameterBytes(m.Network) + inferenceBytes(m.Network, threads) + batchBytes(m.Network, batch)
+	return checkMemory("measuring "+m.Network.Name, need, m.MaxMemory)
+}
+
 // checkRunMemory returns a *MemoryError if a run would take too much memory.
 func checkRunMemory(net *arch.Network, cfg *config.Config, o *TrainOptions) error {
 	set := arch.TrainableSet(cfg.Trainable)

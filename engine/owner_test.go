@@ -89,3 +89,38 @@ func TestDirectoryInUse(t *testing.T) {
 		t.Error("the checkpoints of the two runs differ, want the same bytes")
 	}
 }
+
+// TestResumeAfterLock resumes a run whose lock file is missing, stale or damaged. The checkpoint
+// must be that of an undisturbed run.
+func TestResumeAfterLock(t *testing.T) {
+	data, cfg := synthetic(32, 8), tinyConfig()
+	cfg.Epochs, cfg.LRDrops, cfg.Width = 2, nil, 0.25
+	whole := mustTrain(t, cfg, data, TrainOptions{Dir: t.TempDir(), Threads: 1})
+	dir := t.TempDir()
+	ctx, cancel := context.WithCancel(t.Context())
+	if _, err := Train(ctx, cfg, data, TrainOptions{Dir: dir, Threads: 1, Step: func(StepReport) { cancel() }}); !errors.Is(err, ErrInterrupted) {
+		t.Fatal(err)
+	}
+	stopped := snapshot(t, dir)
+	if len(stopped[".lock"]) == 0 {
+		t.Fatal("the run has no lock file, or an empty one")
+	}
+	for what, lock := range map[string][]byte{
+		"missing": nil, "stale": stopped[".lock"], "empty": {}, "half written": stopped[".lock"][:9], "zeros": make([]byte, 200), "of another process": []byte("process 1 on here (init)\n"),
+	} {
+		dir := t.TempDir()
+		restore(t, dir, stopped)
+		path := filepath.Join(dir, ".lock")
+		err := os.Remove(path)
+		if lock != nil {
+			err = os.WriteFile(path, lock, 0o666)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustTrain(t, cfg, data, TrainOptions{Dir: dir, Threads: 1, Resume: true})
+		if !bytes.Equal(readFile(t, dir, rundir.CheckpointFile), readFile(t, whole.Dir, rundir.CheckpointFile)) {
+			t.Errorf("with a lock file that is %s, the resumed run has another checkpoint", what)
+		}
+	}
+}

@@ -118,7 +118,13 @@ func Train(ctx context.Context, cfg config.Config, data *dataset.Data, o TrainOp
 			return nil, err
 		}
 	}
-	release := func(d *rundir.Dir) { err = errors.Join(err, d.Release()) }
+	release := func(d *rundir.Dir) {
+		// After another error, that of Release usually has the same cause. The next owner
+		// removes what Release could not.
+		if releaseErr := d.Release(); err == nil {
+			err = releaseErr
+		}
+	}
 	if dir != nil && o.Owned == nil {
 		defer release(dir)
 	}

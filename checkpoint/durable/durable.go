@@ -23,7 +23,7 @@ import (
 
 // Operation is one change of a file or a directory.
 type Operation struct {
-	Kind string // "create", "write", "sync", "rename", "remove" or "mkdir"
+	Kind string // "create", "write", "empty", "sync", "rename", "remove" or "mkdir"
 	Path string // of the file or directory; of a rename, the new path
 	From string // of a rename, the old path
 	Data []byte // of a write, which goes to the end of the file

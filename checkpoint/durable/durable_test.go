@@ -161,3 +161,50 @@ func TestMkdir(t *testing.T) {
 		t.Errorf("RemoveAll of a missing path: got error %v, want none", err)
 	}
 }
+
+// TestFile checks the content of a file that is written piece by piece, and the operations.
+func TestFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f")
+	if err := os.WriteFile(path, []byte("old"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	var ops []string
+	defer Intercept(func(op Operation, do func() error) error {
+		if op.Path != path {
+			t.Errorf("%s of %s, want %s", op.Kind, op.Path, path)
+		}
+		ops = append(ops, op.Kind+string(op.Data))
+		return do()
+	})()
+	f, err := OpenFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	content := func(want string) {
+		t.Helper()
+		if got, err := os.ReadFile(path); err != nil || string(got) != want {
+			t.Errorf("the file holds %q, %v; want %q", got, err, want)
+		}
+	}
+	write := func(data string) {
+		t.Helper()
+		if n, err := f.Write([]byte(data)); n != len(data) || err != nil {
+			t.Errorf("Write of %q: %d bytes, %v", data, n, err)
+		}
+	}
+	write("1")
+	write("2")
+	content("old12")
+	if err := f.Empty(); err != nil {
+		t.Error(err)
+	}
+	content("")
+	write("3")
+	content("3")
+	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+		t.Error(err)
+	}
+	if got := strings.Join(ops, " "); got != "create write1 write2 empty write3 sync" {
+		t.Errorf("performed %s", got)
+	}
+}

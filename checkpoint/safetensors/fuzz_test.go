@@ -2,8 +2,11 @@ package safetensors
 
 import (
 	"bytes"
+	"encoding/json"
+	"errors"
 	"maps"
 	"os"
+	"path/filepath"
 	"testing"
 
 	"bnkit/checkpoint/alloctest"
@@ -52,6 +55,50 @@ func FuzzRead(f *testing.F) {
 		again, err := read(encoded)
 		if err != nil || !maps.EqualFunc(bytesOf(t, again), contents, bytes.Equal) || !maps.Equal(again.Metadata, first.Metadata) {
 			t.Errorf("the file was read as %+v, and after encoding as %+v, error %v; want no change", first, again, err)
+		}
+	})
+}
+
+// FuzzIndex parses arbitrary bytes as an index of several files, which must not allocate more than
+// 1 MB and 800 times their size. The names of the files in an accepted index must not lead out of
+// its folder, and it must not change when it is written and read again.
+func FuzzIndex(f *testing.F) {
+	for _, text := range []string{
+		`{"metadata":{"total_size":8},"weight_map":{"a":"m-00001-of-00002.safetensors","b":"m-00002-of-00002.safetensors","c":"m-00001-of-00002.safetensors"}}`,
+		`{"weight_map":{}}`, `{"weight_map":null}`, `{"weight_map":{"a":"../b"}}`, `{"weight_map":{"a":".."}}`, `{"weight_map":{"a":"b\\c"}}`, `{"weight_map":{"a":"b","a":"c"}}`, `[]`,
+	} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if len(b) > maxFuzz {
+			return
+		}
+		var files map[string]map[string]bool
+		var err error
+		alloctest.AtMost(t, 1<<20+800*len(b), func() { files, err = parseIndex(b) })
+		if err != nil {
+			var invalid *Error
+			if !errors.As(err, &invalid) {
+				t.Errorf("%v, want an *Error", err)
+			}
+			return
+		}
+		names := map[string]string{}
+		for file, tensors := range files {
+			if filepath.Dir(filepath.Join("dir", file)) != "dir" {
+				t.Errorf("%q was accepted with the file %q", b, file)
+			}
+			for name := range tensors {
+				names[name] = file
+			}
+		}
+		text, err := json.Marshal(map[string]any{"weight_map": names})
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := parseIndex(text)
+		if err != nil || !maps.EqualFunc(again, files, maps.Equal) {
+			t.Errorf("%q was read as %v, then as %v, %v", b, files, again, err)
 		}
 	})
 }

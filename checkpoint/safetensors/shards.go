@@ -70,6 +70,11 @@ func readIndex(path string) (map[string]map[string]bool, error) {
 	if err != nil {
 		return nil, err
 	}
+	return parseIndex(raw)
+}
+
+// parseIndex returns what readIndex does for the content of an index.
+func parseIndex(raw []byte) (map[string]map[string]bool, error) {
 	var index struct {
 		Files map[string]string `json:"weight_map"` // by the name of a tensor
 	}

@@ -2,6 +2,7 @@ package torchfile
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -25,7 +26,10 @@ type Tensor struct {
 
 // Open reads the file at path. The error names the path, and is an *Error if the file is
 // at fault.
-func Open(path string) (*File, error) {
+func Open(path string) (*File, error) { return OpenContext(context.Background(), path) }
+
+// OpenContext is Open, but returns ctx's error if ctx is cancelled.
+func OpenContext(ctx context.Context, path string) (*File, error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -38,11 +42,30 @@ func Open(path string) (*File, error) {
 	if info.IsDir() {
 		return nil, fmt.Errorf("read %s: %w", path, refuse("it is a folder; name a file that torch.save wrote"))
 	}
-	f, err := Read(file, info.Size())
+	f, err := Read(interruptible{ctx, file}, info.Size())
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", path, err)
 	}
 	return f, nil
+}
+
+// interruptible reads until its context is cancelled.
+type interruptible struct {
+	ctx context.Context
+	r   io.ReaderAt
+}
+
+// ReadAt reads a megabyte at a time, so that it ends soon after the context is cancelled.
+func (i interruptible) ReadAt(b []byte, offset int64) (n int, err error) {
+	for n < len(b) && err == nil {
+		if err := i.ctx.Err(); err != nil {
+			return n, err
+		}
+		var m int
+		m, err = i.r.ReadAt(b[n:min(len(b), n+1<<20)], offset+int64(n))
+		n += m
+	}
+	return n, err
 }
 
 // Read reads a file of size bytes. It reads the storages of the state dict into memory, skips

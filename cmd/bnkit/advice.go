@@ -35,6 +35,7 @@ func advice(err error) string {
 		notARunDir *analysis.NoRunError
 		unknownNet *engine.UnknownNetworkError
 		memory     *engine.MemoryError
+		fault      *runFaultError
 	)
 	switch {
 	case errors.As(err, &exists):
@@ -69,8 +70,10 @@ func advice(err error) string {
 		return "allow more with --max-memory if the machine has it"
 	case errors.Is(err, rundir.ErrNoCheckpoint):
 		return "name a file, or make one with: bnkit train"
+	case errors.As(err, &fault):
+		return "" // it names the remedy
 	}
-	return ""
+	return remedy(err)
 }
 
 // otherKernelAdvice returns how to resume a run that other kernels trained.

@@ -39,6 +39,7 @@ effective_gflops.`,
   bnkit bench --layers`,
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
+			o.MaxMemory = int64(g.maxMemory)
 			r, err := bench.Run(c.Context(), o)
 			var option *bench.OptionError
 			if errors.As(err, &option) {

@@ -116,12 +116,20 @@ func TestCutsOfCommands(t *testing.T) {
 	}
 }
 
-// TestFailuresOfCommands makes each operation of a command on a file or a directory fail. The
-// command must print one line with the cause, and leave each file old or new.
+// TestFailuresOfCommands makes each operation of a command on a file or a directory fail, every
+// other one together with all later operations. The command must print one line with the path,
+// the cause and what to do, and leave each file old or new.
 func TestFailuresOfCommands(t *testing.T) {
-	causes := []error{syscall.ENOSPC, syscall.EIO, syscall.EACCES, syscall.EMFILE, syscall.EDQUOT}
+	causes := []struct {
+		err    error
+		remedy string
+	}{
+		{syscall.ENOSPC, "free some space"}, {syscall.EIO, "check the disk"}, {syscall.EACCES, "change the permissions"}, {syscall.EMFILE, "ulimit -n"},
+		{syscall.EDQUOT, "free some of your quota"}, {syscall.EROFS, "make the disk writable"}, {syscall.ENFILE, "end other programs"}, {syscall.ESTALE, "the connection to it"},
+		{syscall.ENOENT, ""},
+	}
 	runs := prepared(t)
-	for _, c := range written {
+	for k, c := range written {
 		every := 1
 		switch c.name {
 		case "analyze", "plot":
@@ -145,7 +153,8 @@ func TestFailuresOfCommands(t *testing.T) {
 			if err := before.Write(dir); err != nil {
 				t.Fatal(err)
 			}
-			fault := crashfs.Fault{At: at, Err: causes[at%len(causes)]}
+			cause := causes[(at+k)%len(causes)]
+			fault := crashfs.Fault{At: at, Lasting: at%2 == 0, Err: cause.err}
 			end := durable.Intercept(fault.Inject)
 			code, _, said := bnkit(t, append(strings.Fields(c.args), "--quiet")...)
 			end()
@@ -158,7 +167,7 @@ func TestFailuresOfCommands(t *testing.T) {
 				break
 			}
 			tried++
-			if code != 1 || strings.Count(said, "\n") != 1 || !strings.Contains(said, fault.Err.Error()) || !strings.Contains(said, named(fault.Failed)) {
+			if code != 1 || strings.Count(said, "\n") != 1 || !strings.Contains(said, fault.Err.Error()) || !strings.Contains(said, named(fault.Failed)) || !strings.Contains(said, cause.remedy) {
 				t.Errorf("%s, %s fails: exit code %d: %s", c.name, fault.Failed, code, said)
 			}
 		}
@@ -166,7 +175,9 @@ func TestFailuresOfCommands(t *testing.T) {
 		for i, s := range left[:tried] {
 			notNew, whole := s.Changed(after), true
 			for _, path := range s.Changed(before) {
-				if slices.Contains(notNew, path) {
+				// A lasting fault also keeps a command from removing its temporary file.
+				lasting := (1+i*every)%2 == 0
+				if slices.Contains(notNew, path) && !(lasting && temporary(path)) {
 					t.Errorf("%s, operation %d fails: %s is neither old nor new", c.name, 1+i*every, path)
 					whole = false
 				}

@@ -127,7 +127,7 @@ func (m *modelFlags) load(ctx context.Context, g *globalOptions, path string) (*
 	if nearestNetwork(m.foreign.arch) != "" {
 		return nil, nil, badValue("arch", m.foreign.arch, "")
 	}
-	options := engine.ImportOptions{Arch: m.foreign.arch}
+	options := engine.ImportOptions{Arch: m.foreign.arch, MaxMemory: int64(g.maxMemory)}
 	if options.Preprocessing, err = m.foreign.preprocessing(); err != nil {
 		return nil, nil, err
 	}
@@ -143,7 +143,7 @@ func (m *modelFlags) load(ctx context.Context, g *globalOptions, path string) (*
 			options.Pictures = [2]int{m.foreign.imageSize, m.foreign.imageSize}
 		}
 	}
-	imported, err := engine.Import(path, options)
+	imported, err := engine.ImportContext(ctx, path, options)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -156,7 +156,6 @@ func (m *modelFlags) load(ctx context.Context, g *globalOptions, path string) (*
 	if m.data != "" || imported.Data.Name != "" {
 		assumeNormalisation(g, imported.Model)
 	}
-	imported.Model.MaxMemory = int64(g.maxMemory)
 	g.note("%s: %s", path, strings.Join(imported.Evidence, "; "))
 	return imported.Model, data, nil
 }

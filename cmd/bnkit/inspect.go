@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -57,7 +58,7 @@ ignored and metadata; with --arch it prints arch, shortcut and other variants, i
 						return &usageError{c.CommandPath(), fmt.Errorf("--%s needs --arch", name)}
 					}
 				}
-				return runInspect(g, args)
+				return runInspect(c.Context(), g, args)
 			}
 			if len(args) > 0 {
 				return &usageError{c.CommandPath(), errors.New("inspect either a file or a network (--arch), not both")}
@@ -110,7 +111,7 @@ func inspectNetwork(g *globalOptions, cfg *config.Config) error {
 	})
 }
 
-func runInspect(g *globalOptions, args []string) error {
+func runInspect(ctx context.Context, g *globalOptions, args []string) error {
 	path, err := g.checkpointArg(args)
 	if err != nil {
 		return err
@@ -118,7 +119,7 @@ func runInspect(g *globalOptions, args []string) error {
 	if foreign, err := isForeign(path); err != nil {
 		return err
 	} else if foreign {
-		return inspectForeign(g, path)
+		return inspectForeign(ctx, g, path)
 	}
 	info, err := checkpoint.ReadInfo(path)
 	if err != nil {

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"maps"
 	"slices"
 	"strings"
 
+	"bnkit/engine"
 	"bnkit/engine/arch"
 	"bnkit/engine/convert"
 )
@@ -21,8 +23,8 @@ type recognised struct {
 
 // recognise opens a file of another program, which the caller must close. arch is the name of
 // the network, or "" to recognise it.
-func recognise(path, arch string) (*recognised, error) {
-	file, err := convert.Open(path)
+func recognise(ctx context.Context, g *globalOptions, path, arch string) (*recognised, error) {
+	file, err := engine.OpenForeign(ctx, path, int64(g.maxMemory))
 	if err != nil {
 		return nil, err
 	}
@@ -70,8 +72,8 @@ type foreignTensor struct {
 }
 
 // inspectForeign runs inspect on another program's file.
-func inspectForeign(g *globalOptions, path string) error {
-	f, err := recognise(path, "")
+func inspectForeign(ctx context.Context, g *globalOptions, path string) error {
+	f, err := recognise(ctx, g, path, "")
 	if err != nil {
 		return err
 	}

@@ -52,11 +52,52 @@ func TestMaxMemory(t *testing.T) {
 		{"eval", big, "--max-memory", "500MB"},
 		{"eval", batch, "--max-memory", "500MB"},
 		{"train", "--out", filepath.Join(dir, "run"), "--batch", "6000", "--max-memory", "200MB"},
+		{"bench", "--batch", "60000", "--max-memory", "500MB"},
+		{"bench", "--batch", "60000", "--eval", "--max-memory", "500MB"},
 	} {
 		var out, errs bytes.Buffer
 		code := run(context.Background(), args, &out, &errs)
 		if text := errs.String(); code != 2 || strings.Count(text, "\n") != 1 || !strings.Contains(text, "of memory, and the limit is") || !strings.Contains(text, "--max-memory") {
 			t.Errorf("%v: exit code %d, %q; want 2 and one line with the limit and --max-memory", args, code, text)
+		}
+	}
+}
+
+// TestMaxMemoryOfForeignFiles checks that every command that reads another program's file keeps
+// to --max-memory, and that verify counts a file beyond it as one that does not pass.
+func TestMaxMemoryOfForeignFiles(t *testing.T) {
+	flags := foreignDir(t)
+	mustRun(t, append([]string{"import", "models/resnet8.th", "--out", "m.bnz"}, flags...)...)
+	mustRun(t, "export", "m.bnz", "--out", "m.safetensors")
+	const limit, pt, st = "--max-memory=10kB", "models/resnet8.th", "m.safetensors"
+	for _, args := range [][]string{
+		{"inspect", pt}, {"import", pt, "--force"}, {"import", st, "--force"}, {"analyze", pt}, {"analyze", st}, {"eval", pt}, {"eval", st}, {"prune", pt}, {"prune", st}, {"verify", pt}, {"verify", st},
+	} {
+		more := []string{limit}
+		want := 2
+		switch args[0] {
+		case "verify":
+			want = 3
+		case "inspect":
+		default:
+			more = append(more, flags...)
+		}
+		code, out, errs := bnkit(t, append(args, more...)...)
+		if text := out + errs; code != want || !strings.Contains(text, "of memory, and the limit is") || !strings.Contains(text, "--max-memory") {
+			t.Errorf("%v: exit code %d, %q; want %d, the limit and --max-memory", args, code, text, want)
+		}
+	}
+	mustRun(t, "inspect", st, limit) // reads no values
+	mustRun(t, "verify", pt, st, "--max-memory", "10MB")
+
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, file := range []string{pt, st} {
+		for _, args := range [][]string{{"verify", file}, append([]string{"eval", file}, flags...)} {
+			var out, errs bytes.Buffer
+			if code := run(ctx, args, &out, &errs); code != 130 || out.Len() > 0 {
+				t.Errorf("%v, interrupted: exit code %d, %q, %q; want 130 and no result", args, code, out.String(), errs.String())
+			}
 		}
 	}
 }

@@ -42,7 +42,7 @@ func run(ctx context.Context, args []string, out, err io.Writer) (code int) {
 	root.SetErr(err)
 	e := root.ExecuteContext(ctx)
 	if written.err != nil && (e == nil || errors.Is(e, written.err)) {
-		e = fmt.Errorf("the output could not be written completely: %w; free some space, or write it elsewhere", written.err)
+		e = fmt.Errorf("the output could not be written completely: %w", written.err)
 	}
 	code = exitCode(e)
 	if e != nil {

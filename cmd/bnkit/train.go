@@ -261,7 +261,7 @@ func runTrain(c *cobra.Command, g *globalOptions, o *trainOptions) error {
 	case stopped != nil:
 		return fmt.Errorf("%w before the first epoch of the new run was complete: the old run in %s is unchanged", engine.ErrInterrupted, stopped.Dir)
 	case errors.As(err, &system) && begun != "" && resumable:
-		return fmt.Errorf("%w; when that is remedied, continue with: bnkit train --resume --out %s", err, shellQuote(begun))
+		return &runFaultError{err, begun}
 	case err != nil:
 		return flagError(c, err)
 	}

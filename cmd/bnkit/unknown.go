@@ -153,7 +153,7 @@ func (o *pruneOptions) clampCopy(c *cobra.Command, g *globalOptions, path string
 		return false, err
 	}
 	wantsCopy := strings.EqualFold(filepath.Ext(o.out), ".safetensors")
-	f, err := recognise(path, o.foreign.arch)
+	f, err := recognise(c.Context(), g, path, o.foreign.arch)
 	if err != nil {
 		return false, err
 	}

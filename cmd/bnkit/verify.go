@@ -171,7 +171,7 @@ func (v *verifier) file(path string) *engine.Model {
 
 // foreign checks a file of another program.
 func (v *verifier) foreign(path string) {
-	m, err := engine.Import(path, engine.ImportOptions{})
+	m, err := engine.ImportContext(v.ctx, path, engine.ImportOptions{MaxMemory: int64(v.g.maxMemory)})
 	var unknown *engine.UnknownNetworkError
 	switch {
 	case errors.As(err, &unknown):

@@ -32,6 +32,7 @@ type Config struct {
 	Layers    bool   // also measure the phases of each layer, in Steps further steps; only for training
 
 	Activations string // a value of the setting activations; "" for config.Float32
+	MaxMemory   int64  // limit for the memory of the work in bytes; 0 for engine.DefaultMaxMemory
 }
 
 // OptionError reports a field of [Config] that cannot be used.
@@ -96,7 +97,8 @@ type LayerTime struct {
 const warmUpSteps = 2
 
 // Run measures training steps or inference. If a field of cfg cannot be used, the error is an
-// [*OptionError]. If ctx is cancelled, it is ctx's error.
+// [*OptionError]. If the work would take more memory than cfg.MaxMemory, it is an
+// [*engine.MemoryError]. If ctx is cancelled, it is ctx's error.
 func Run(ctx context.Context, cfg Config) (Result, error) {
 	var r Result
 	net, err := arch.Build(cfg.Arch, arch.Options{Input: arch.Shape{C: 3, H: 32, W: 32}, Classes: 10})
@@ -124,6 +126,9 @@ func Run(ctx context.Context, cfg Config) (Result, error) {
 	}
 	if cfg.Layers && cfg.Eval {
 		return r, &OptionError{"layers", "layers cannot be measured in inference, which takes a few pictures at a time through all layers; measure training instead"}
+	}
+	if err := checkMemory(net, set, &cfg); err != nil {
+		return r, err
 	}
 	x, labels := randomBatch(net, cfg.Batch)
 	step, setTimer, stop, err := prepareStep(net, cfg, x, labels)
@@ -157,6 +162,17 @@ func Run(ctx context.Context, cfg Config) (Result, error) {
 		r.Layers, err = measureLayers(ctx, net, cfg, step, setTimer)
 	}
 	return r, err
+}
+
+// checkMemory returns an *engine.MemoryError if the work would take too much memory.
+func checkMemory(net *arch.Network, set arch.TrainableSet, cfg *Config) error {
+	m := engine.Model{Network: net, MaxMemory: cfg.MaxMemory}
+	if cfg.Eval {
+		return m.CheckInference(cfg.Batch, cfg.Threads)
+	}
+	return m.CheckTraining(nn.TrainingOptions{
+		Batch: cfg.Batch, Threads: cfg.Threads, Gradients: nn.GradientsOf(net, set), BF16: cfg.Activations == config.BF16,
+	})
 }
 
 // timerSetter has the signature of [engine.Trainer.SetTimer].

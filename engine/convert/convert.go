@@ -13,6 +13,7 @@
 package convert
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"slices"
@@ -110,8 +111,16 @@ const (
 // finite, a variance is negative, or a γ or β differs from the number at which the network
 // fixes it; or it is an error of Tensor.Values.
 func (r *Recognised) Load() (*nn.Params[float32], *nn.Statistics, error) {
+	return r.LoadContext(context.Background())
+}
+
+// LoadContext is Load, but returns ctx's error if ctx is cancelled.
+func (r *Recognised) LoadContext(ctx context.Context) (*nn.Params[float32], *nn.Statistics, error) {
 	params := nn.NewParams[float32](r.Network, func(*arch.Tensor) bool { return false })
 	for i := range params.Tensors {
+		if err := ctx.Err(); err != nil {
+			return nil, nil, err
+		}
 		x := &params.Tensors[i]
 		values, err := r.values(x.Name, x.Len(), -math.MaxFloat32)
 		if err != nil {

@@ -1,6 +1,7 @@
 package convert
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -58,22 +59,39 @@ func readPrefix(path string) ([]byte, error) {
 }
 
 // Open reads the state dict in a safetensors file, the index of several such files, or a file
-// that torch.save wrote. The caller closes the result after the last call of a Tensor's
+// that torch.save wrote. A file of torch.save is read into memory. The caller closes the result after the last call of a Tensor's
 // Values or Bytes. The error is an error of package safetensors or torchfile, or of the file
 // system.
-func Open(path string) (*File, error) {
+func Open(path string) (*File, error) { return OpenContext(context.Background(), path) }
+
+// OpenContext is Open, but returns ctx's error if ctx is cancelled.
+func OpenContext(ctx context.Context, path string) (*File, error) {
 	prefix, err := readPrefix(path)
 	if err != nil {
 		return nil, err
 	}
 	if torchfile.Is(prefix) {
-		return openTorch(path)
+		return openTorch(ctx, path)
 	}
 	return openSafetensors(path)
 }
 
-func openTorch(path string) (*File, error) {
-	t, err := torchfile.Open(path)
+// BytesInMemory returns the largest number of bytes of tensors that Open keeps in memory for the
+// file at path, which is 0 unless torch.save wrote it.
+func BytesInMemory(path string) (int64, error) {
+	prefix, err := readPrefix(path)
+	if err != nil || !torchfile.Is(prefix) {
+		return 0, err
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return 0, err
+	}
+	return info.Size(), nil
+}
+
+func openTorch(ctx context.Context, path string) (*File, error) {
+	t, err := torchfile.OpenContext(ctx, path)
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package rundir
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -95,6 +96,62 @@ func TestLock(t *testing.T) {
 	defer next.Release()
 	if _, err := Own(path); !errors.As(err, &locked) {
 		t.Errorf("a directory that the next owner has locked: got error %v, want a *LockedError", err)
+	}
+}
+
+// TestTextOfLockFile takes a directory whose lock file has what a killed process, a full disk or
+// a loss of power may leave there. The next process that asks must be told of this owner alone.
+func TestTextOfLockFile(t *testing.T) {
+	long := "process 1 on another (bnkit " + strings.Repeat("x", maxHolder) + "...)\n"
+	for what, text := range map[string]string{
+		"nothing": "", "a process that does not run": "process 999999999 on here (bnkit train)\n", "this process": fmt.Sprintf("process %d on here (bnkit)\n", os.Getpid()),
+		"half of a text": long[:20], "zeros": strings.Repeat("\x00", 100), "a long text": long, "a megabyte": strings.Repeat("\xff", 1<<20),
+	} {
+		path := t.TempDir()
+		if err := os.WriteFile(filepath.Join(path, lockFile), []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		d, err := Create(path)
+		if err != nil {
+			t.Errorf("the lock file holds %s: %v", what, err)
+			continue
+		}
+		host, err := os.Hostname()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var locked *LockedError
+		want := fmt.Sprintf("process %d on %s (", os.Getpid(), host)
+		if _, err := Create(path); !errors.As(err, &locked) || !strings.HasPrefix(locked.Holder, want) || strings.Count(locked.Holder, "process ") != 1 || len(locked.Holder) > maxHolder+4 {
+			t.Errorf("the lock file held %s: got error %v, want a *LockedError that names %s alone", what, err, want)
+		}
+		if err := d.Release(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestLockFileIsNoLink checks that a lock file that is not a regular file is refused, and that
+// nothing is written to the file to which it leads.
+func TestLockFileIsNoLink(t *testing.T) {
+	for _, to := range []string{"there", "missing", "."} {
+		path, elsewhere := t.TempDir(), t.TempDir()
+		if err := os.WriteFile(filepath.Join(elsewhere, "there"), []byte("precious"), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(filepath.Join(elsewhere, to), filepath.Join(path, lockFile)); err != nil {
+			t.Skipf("links cannot be made here: %v", err)
+		}
+		var file *durable.FileError
+		if _, err := Create(path); !errors.As(err, &file) || !strings.Contains(err.Error(), filepath.Join(path, lockFile)) {
+			t.Errorf("a link to %s: got error %v, want a *durable.FileError that names the lock file", to, err)
+		}
+		if entries, err := os.ReadDir(elsewhere); err != nil || len(entries) != 1 {
+			t.Errorf("a link to %s: made %v, %v", to, entries, err)
+		}
+		if got, err := os.ReadFile(filepath.Join(elsewhere, "there")); err != nil || string(got) != "precious" {
+			t.Errorf("a link to %s: the file holds %q, %v", to, got, err)
+		}
 	}
 }
 

@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"path/filepath"
+	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"bnkit/checkpoint/alloctest"
 )
@@ -98,6 +100,24 @@ func FuzzDataPath(f *testing.F) {
 		}
 		if again, err := parseDataPath("fuzz", text); err != nil || again != path {
 			t.Errorf("%q was read as %q, then as %q, %v", b, path, again, err)
+		}
+	})
+}
+
+// FuzzHolder reads arbitrary bytes as the text of a lock file. It must become one line of valid
+// UTF-8, which stays the same when it is read again.
+func FuzzHolder(f *testing.F) {
+	for _, text := range []string{"process 12 on host (bnkit train --out r)\n", "", "process 12", "\x00\x00", "a\r\nb\u2028c\u0085", "\xff\xfe\x1b[2J"} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var text string
+		alloctest.AtMost(t, 1<<20+100*len(b), func() { text = holderText(b) })
+		if !utf8.ValidString(text) || strings.ContainsAny(text, "\n\r") || len(text) > len(b) {
+			t.Errorf("%q was read as %q, want one line of valid UTF-8 that is not longer", b, text)
+		}
+		if again := holderText([]byte(text)); again != text {
+			t.Errorf("%q was read as %q, then as %q", b, text, again)
 		}
 	})
 }

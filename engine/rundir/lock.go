@@ -20,10 +20,16 @@ var tryLock = durable.Lock
 // the lock. notLocked is not nil if the file system does not support locks.
 //
 // The operating system manages the lock, so that it ends when its holder ends. The lock file
-// is never removed. Its text describes the holder and is only used in messages.
+// is never removed. Its text describes the holder and is only used in messages, so that any
+// text, such as what a loss of power leaves of it, is as good as none. This is why the file is
+// not written through package durable.
 func acquire(path string) (f *os.File, notLocked, err error) {
 	name := filepath.Join(path, lockFile)
 	for {
+		// Opening would follow a link and overwrite the file to which it leads.
+		if info, err := os.Lstat(name); err == nil && !info.Mode().IsRegular() {
+			return nil, nil, &durable.FileError{Path: name, Reason: "it is not a regular file; remove it"}
+		}
 		if f, err = os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o666); err != nil {
 			return nil, nil, err
 		}
@@ -43,7 +49,7 @@ func acquire(path string) (f *os.File, notLocked, err error) {
 			f.Close()
 			return nil, nil, err
 		}
-		if current, err := os.Stat(name); err == nil && os.SameFile(locked, current) {
+		if current, err := os.Lstat(name); err == nil && os.SameFile(locked, current) {
 			break
 		}
 		f.Close()
@@ -69,9 +75,14 @@ func writeHolder(f *os.File) {
 	}
 }
 
-// readHolder returns the description of a lock's holder, on one line.
+// readHolder returns the description of a lock's holder.
 func readHolder(f *os.File) string {
 	b := make([]byte, 2*maxHolder)
 	n, _ := f.ReadAt(b, 0)
-	return strings.Join(strings.Fields(strings.ToValidUTF8(string(b[:n]), "?")), " ")
+	return holderText(b[:n])
+}
+
+// holderText returns the text in a lock file as one line.
+func holderText(b []byte) string {
+	return strings.Join(strings.Fields(strings.ToValidUTF8(string(b), "?")), " ")
 }

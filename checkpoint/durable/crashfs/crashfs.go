@@ -41,7 +41,8 @@ type State map[string][]byte
 // node is a file or a directory.
 type node struct {
 	now  content // what processes see
-	safe content // what a loss of power leaves in any case
+	safe content // what the last sync made durable
+	kept int     // how many bytes of now.data the last sync made durable
 }
 
 // content is the data of a file, or the entries of a directory.
@@ -51,11 +52,13 @@ type content struct {
 }
 
 func newDirectory() *node {
-	return &node{content{entries: map[string]*node{}}, content{entries: map[string]*node{}}}
+	return &node{now: content{entries: map[string]*node{}}, safe: content{entries: map[string]*node{}}}
 }
 
 // sync makes the present content durable.
-func (n *node) sync() { n.safe = content{n.now.data, maps.Clone(n.now.entries)} }
+func (n *node) sync() {
+	n.safe, n.kept = content{n.now.data, maps.Clone(n.now.entries)}, len(n.now.data)
+}
 
 // New returns a disk that holds the files in the folder at root, which are durable.
 func New(root string) (*Disk, error) {
@@ -130,13 +133,15 @@ func (d *Disk) apply(op durable.Operation) error {
 		}
 		parent.now.entries[name] = old.now.entries[oldName]
 		delete(old.now.entries, oldName)
-	case "write", "sync", "remove":
+	case "write", "empty", "sync", "remove":
 		if n == nil {
 			return fmt.Errorf("crashfs: %s of %s, which package durable did not make", op.Kind, path)
 		}
 		switch op.Kind {
 		case "write":
 			n.now.data = slices.Concat(n.now.data, op.Data)
+		case "empty":
+			n.now.data, n.kept = nil, 0
 		case "sync":
 			n.sync()
 		case "remove":
@@ -179,7 +184,8 @@ func (d *Disk) relative(path string) string {
 }
 
 // cut notes a loss of power at this point. Names that are not synced are lost or kept. So is
-// data, or half of it is lost, or zeros take its place.
+// data, or half of it is lost, or zeros take its place. A file that was emptied may have its
+// old content.
 func (d *Disk) cut(after string) {
 	c := Cut{After: after}
 	seen := map[string]bool{}
@@ -189,9 +195,9 @@ func (d *Disk) cut(after string) {
 	} {
 		for _, data := range []func(n *node) []byte{
 			func(n *node) []byte { return n.safe.data },
-			func(n *node) []byte { return n.now.data[:(len(n.safe.data)+len(n.now.data))/2] },
+			func(n *node) []byte { return n.now.data[:(n.kept+len(n.now.data))/2] },
 			func(n *node) []byte {
-				return append(slices.Clone(n.safe.data), make([]byte, len(n.now.data)-len(n.safe.data))...)
+				return append(slices.Clone(n.now.data[:n.kept]), make([]byte, len(n.now.data)-n.kept)...)
 			},
 			func(n *node) []byte { return n.now.data },
 		} {

@@ -104,6 +104,24 @@ func TestAppend(t *testing.T) {
 	}
 }
 
+// TestEmpty checks that a loss of power leaves the old content of a file that was emptied, or a
+// part of the new content.
+func TestEmpty(t *testing.T) {
+	dir, path := writeOld(t)
+	d := follow(t, dir, everything, func() error {
+		f, err := durable.OpenFile(path)
+		if err != nil {
+			return err
+		}
+		err = f.Empty()
+		_, writeErr := f.Write([]byte("newer!"))
+		return errors.Join(err, writeErr, f.Sync(), f.Close())
+	})
+	if got := contents(d, "f"); !slices.Equal(got, []string{"", "\x00\x00\x00\x00\x00\x00", "new", "newer!", "old"}) {
+		t.Errorf("cuts leave %q", got)
+	}
+}
+
 // TestNames follows changes of directories.
 func TestNames(t *testing.T) {
 	dir := t.TempDir()
@@ -173,6 +191,15 @@ func TestFault(t *testing.T) {
 		if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 {
 			t.Errorf("operation %d fails: left behind %v, %v", at, entries, err)
 		}
+	}
+	// A lasting fault also keeps WriteFile from removing its temporary file.
+	dir, path := writeOld(t)
+	fault := Fault{At: 3, Lasting: true, Err: syscall.EIO}
+	end := durable.Intercept(fault.Inject)
+	err := durable.WriteFile(path, []byte("new!"))
+	end()
+	if entries, readErr := os.ReadDir(dir); !errors.Is(err, syscall.EIO) || readErr != nil || len(entries) != 2 || !strings.HasPrefix(fault.Failed, "sync ") {
+		t.Errorf("all operations from %q on fail: %v, left %v, %v", fault.Failed, err, entries, readErr)
 	}
 	if err := durable.WriteFile(filepath.Join(t.TempDir(), "missing", "f"), nil); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("error %v, want fs.ErrNotExist", err)

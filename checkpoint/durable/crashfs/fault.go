@@ -7,25 +7,30 @@ import (
 	"bnkit/checkpoint/durable"
 )
 
-// Fault makes an operation of package durable fail. A write that fails has written half of
-// its data.
+// Fault makes operations of package durable fail. A write that fails has written half of its
+// data.
 type Fault struct {
-	At  int   // number of the operation that fails, from 1; 0 for none
-	Err error // the cause, such as syscall.ENOSPC
+	At      int   // number of the operation that fails, from 1; 0 for none
+	Lasting bool  // whether all later operations fail too, as they do when a disk vanishes
+	Err     error // the cause, such as syscall.ENOSPC
 
 	Operations int    // how many operations there were so far
-	Failed     string // the operation that failed
+	Failed     string // the first operation that failed
 }
 
 // Inject performs an operation, except for syncs, which take long, or makes it fail with the
 // error that package os would return. It is for durable.Intercept.
 func (f *Fault) Inject(op durable.Operation, do func() error) error {
 	f.Operations++
-	if f.Operations != f.At {
+	later := f.At > 0 && f.Operations > f.At
+	if f.Operations != f.At && !(later && f.Lasting) {
 		if op.Kind == "sync" {
 			return nil
 		}
 		return do()
+	}
+	if later {
+		return &fs.PathError{Op: op.Kind, Path: op.Path, Err: f.Err}
 	}
 	f.Failed = op.Kind + " " + op.Path
 	switch op.Kind {

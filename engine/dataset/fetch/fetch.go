@@ -89,7 +89,7 @@ func (e *StatusError) Error() string {
 // Fetch downloads a data set's published files and returns the folder that holds them. It
 // keeps existing files that have the published digest, and resumes a partial download. The
 // digest is SHA-256, or MD5 for CIFAR, because its page publishes no other. A file gets its
-// name only when it is complete, verified and on disk. Fetch does nothing for the sample,
+// name only when it is complete, on disk and verified. Fetch does nothing for the sample,
 // which is built in.
 //
 // The error is a [*dataset.UnknownError], a [*StatusError], a [*SizeError], a
@@ -133,7 +133,7 @@ func fetch(ctx context.Context, p dataset.Publication, opts Options) (dir string
 		opts.Progress = func(string, int64, int64) {}
 	}
 	dir = filepath.Join(opts.Dir, p.Name)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := durable.MkdirAll(dir); err != nil {
 		return "", fmt.Errorf("fetch %s: %w", p.Name, err)
 	}
 	for _, file := range p.Files {
@@ -167,7 +167,7 @@ type permanentError struct{ error }
 
 func (e permanentError) Unwrap() error { return e.error }
 
-// run makes attempts until the file is complete, verifies it and renames it.
+// run downloads the file, verifies it and renames it. It does nothing if the file is there.
 func (d *download) run(ctx context.Context) error {
 	switch err := verify(d.remote, d.path); {
 	case err == nil:
@@ -176,6 +176,42 @@ func (d *download) run(ctx context.Context) error {
 	case !errors.Is(err, os.ErrNotExist) && !errors.As(err, new(*DigestError)):
 		return err
 	}
+	for resumed := d.partialSize() > 0; ; resumed = false {
+		if err := d.complete(ctx); err != nil {
+			return err
+		}
+		err := verify(d.remote, d.partial())
+		if err == nil {
+			err = durable.Rename(d.partial(), d.path)
+		}
+		if err == nil || errors.Is(err, os.ErrNotExist) && verify(d.remote, d.path) == nil {
+			return nil // this process, or another one, has completed the file
+		}
+		var wrong *DigestError
+		if !errors.As(err, &wrong) {
+			return err
+		}
+		wrong.File = d.url
+		if err := durable.RemoveAll(d.partial()); err != nil {
+			return fmt.Errorf("delete a download with a wrong %s: %w", wrong.Algorithm, err)
+		}
+		// A loss of power can damage what an earlier process has downloaded.
+		if !resumed {
+			return wrong
+		}
+		d.retry(wrong)
+	}
+}
+
+// retry reports an error after which a request is repeated.
+func (d *download) retry(err error) {
+	if d.opts.Retry != nil {
+		d.opts.Retry(err)
+	}
+}
+
+// complete makes attempts until the partial file has its full size and is on disk.
+func (d *download) complete(ctx context.Context) error {
 	// Only bytes beyond the longest download so far count as progress, so that Fetch
 	// gives up on a server that ignores ranges and keeps closing connections.
 	longest := d.partialSize()
@@ -183,7 +219,7 @@ func (d *download) run(ctx context.Context) error {
 	for failures := 0; ; {
 		err := d.attempt(ctx)
 		if err == nil {
-			break
+			return nil
 		}
 		if cause := context.Cause(ctx); cause != nil {
 			return cause
@@ -199,9 +235,7 @@ func (d *download) run(ctx context.Context) error {
 			return fmt.Errorf("%d attempts brought no new data, or stalled: %w; fetch again to resume", failures, err)
 		}
 		longest = max(longest, size)
-		if d.opts.Retry != nil {
-			d.opts.Retry(err)
-		}
+		d.retry(err)
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
@@ -209,21 +243,6 @@ func (d *download) run(ctx context.Context) error {
 		}
 		wait *= 2
 	}
-	if err := verify(d.remote, d.partial()); err != nil {
-		if verify(d.remote, d.path) == nil {
-			return nil // another process has completed the file
-		}
-		var wrong *DigestError
-		if errors.As(err, &wrong) {
-			wrong.File = d.url
-			return errors.Join(wrong, os.Remove(d.partial()))
-		}
-		return err
-	}
-	if err := d.install(); err != nil && verify(d.remote, d.path) != nil {
-		return err // and no other process has completed the file
-	}
-	return nil
 }
 
 // partialSize returns the size of the partial file, or 0 if there is none.
@@ -235,8 +254,8 @@ func (d *download) partialSize() int64 {
 	return info.Size()
 }
 
-// attempt sends one request and appends the response to the partial file. It returns nil
-// if the file has its full size.
+// attempt sends one request, unless the partial file has its full size already, and appends
+// the response to the file. It returns nil if the file has its full size and is on disk.
 func (d *download) attempt(parent context.Context) (err error) {
 	f, err := d.openPartial()
 	if err != nil {
@@ -247,20 +266,31 @@ func (d *download) attempt(parent context.Context) (err error) {
 			err = permanentError{closeErr}
 		}
 	}()
-	offset, err := f.Seek(0, io.SeekEnd)
+	info, err := f.Stat()
 	if err != nil {
 		return permanentError{err}
 	}
+	offset := info.Size()
 	if offset > d.remote.Size {
 		if offset, err = restart(f); err != nil {
 			return err
 		}
 	}
 	d.opts.Progress(d.remote.Name, offset, d.remote.Size)
-	if offset == d.remote.Size {
-		return nil
+	if offset < d.remote.Size {
+		if err := d.append(parent, f, offset); err != nil {
+			return err
+		}
 	}
+	if err := f.Sync(); err != nil {
+		restart(f) // even if this fails: the disk is at fault, and no more can be done
+		return permanentError{err}
+	}
+	return nil
+}
 
+// append requests the bytes of the file from offset on and appends them to the partial file.
+func (d *download) append(parent context.Context, f *durable.File, offset int64) error {
 	ctx, cancel := context.WithCancelCause(parent)
 	defer cancel(nil)
 	minBytes := int64(float64(d.opts.MinRate) * d.opts.StallTimeout.Seconds())
@@ -290,18 +320,18 @@ var errStalled = errors.New("stalled")
 
 // openPartial opens the partial file and locks it, so that two processes do not write it at
 // the same time.
-func (d *download) openPartial() (*os.File, error) {
+func (d *download) openPartial() (*durable.File, error) {
 	path := d.partial()
 	for {
 		// Opening would follow a link, and would wait for the reader of a pipe.
 		if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() {
 			return nil, fmt.Errorf("%s is not a regular file; remove it", path)
 		}
-		f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o644)
+		f, err := durable.OpenFile(path)
 		if err != nil {
 			return nil, err
 		}
-		if err := durable.Lock(f); err != nil && !errors.Is(err, durable.ErrNoLocks) {
+		if err := f.Lock(); err != nil && !errors.Is(err, durable.ErrNoLocks) {
 			f.Close()
 			if errors.Is(err, durable.ErrLocked) {
 				return nil, fmt.Errorf("another process is downloading %s; wait until it ends", d.path)
@@ -335,8 +365,8 @@ var client = &http.Client{CheckRedirect: func(req *http.Request, via []*http.Req
 }}
 
 // request requests the bytes from offset on. It returns the body of the response and the
-// offset at which the body begins, which is also the position in f.
-func (d *download) request(ctx context.Context, f *os.File, offset int64) (io.ReadCloser, int64, error) {
+// offset at which the body begins, which is also the size of f.
+func (d *download) request(ctx context.Context, f *durable.File, offset int64) (io.ReadCloser, int64, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, d.url, nil)
 	if err != nil {
 		return nil, 0, permanentError{err}
@@ -363,7 +393,7 @@ func (d *download) request(ctx context.Context, f *os.File, offset int64) (io.Re
 
 // accept checks the status of the response to a request for the bytes from offset on, and
 // returns the offset at which its body begins.
-func (d *download) accept(resp *http.Response, f *os.File, offset int64) (int64, error) {
+func (d *download) accept(resp *http.Response, f *durable.File, offset int64) (int64, error) {
 	switch status := resp.StatusCode; {
 	case status == http.StatusPartialContent && strings.HasPrefix(resp.Header.Get("Content-Range"), fmt.Sprintf("bytes %d-", offset)):
 		return offset, nil
@@ -386,7 +416,7 @@ func (d *download) accept(resp *http.Response, f *os.File, offset int64) (int64,
 
 // receive appends the body to the file and calls arrived with the number of bytes whenever
 // data arrives.
-func (d *download) receive(body io.Reader, f *os.File, offset int64, arrived func(n int)) error {
+func (d *download) receive(body io.Reader, f *durable.File, offset int64, arrived func(n int)) error {
 	buf := make([]byte, 1<<16)
 	for {
 		n, err := body.Read(buf)
@@ -416,26 +446,11 @@ func (d *download) receive(body io.Reader, f *os.File, offset int64, arrived fun
 }
 
 // restart empties the partial file.
-func restart(f *os.File) (int64, error) {
-	if err := f.Truncate(0); err != nil {
-		return 0, permanentError{err}
-	}
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
+func restart(f *durable.File) (int64, error) {
+	if err := f.Empty(); err != nil {
 		return 0, permanentError{err}
 	}
 	return 0, nil
-}
-
-// install syncs the verified partial file and renames it to its final name.
-func (d *download) install() error {
-	f, err := os.OpenFile(d.partial(), os.O_RDWR, 0)
-	if err != nil {
-		return err
-	}
-	if err := errors.Join(f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	return durable.Rename(d.partial(), d.path)
 }
 
 // verify returns a DigestError unless the file at path has the published digest.

@@ -1,0 +1,187 @@
+package fetch
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"bnkit/checkpoint/durable"
+	"bnkit/checkpoint/durable/crashfs"
+)
+
+// crashCase is a download that a test disturbs: the content of the data folder before it, and
+// what the server does other than serve big.bin.
+type crashCase struct {
+	before    crashfs.State
+	misbehave func(n int, w http.ResponseWriter, r *http.Request, content []byte) bool
+}
+
+// crashCases returns downloads that make every kind of change: a new one, one that is resumed,
+// ones that empty a partial file that is too long or whose rest the server does not send, and
+// ones that replace a damaged file and remove a damaged partial file.
+func crashCases(files map[string][]byte) map[string]crashCase {
+	big := files["big.bin"]
+	folder := func(name string, content []byte) crashfs.State {
+		return crashfs.State{"test-set/": nil, "test-set/" + name: content}
+	}
+	return map[string]crashCase{
+		"a new download":          {},
+		"a resumed download":      {before: folder("big.bin.part", big[:50_000])},
+		"a partial file too long": {before: folder("big.bin.part", append(bytes.Clone(big), 1))},
+		"a whole partial file":    {before: folder("big.bin.part", big)},
+		"a damaged partial file":  {before: folder("big.bin.part", flipByte(big[:50_000], 7))},
+		"a damaged file":          {before: folder("big.bin", flipByte(big, 7))},
+		"a server that ignores ranges": {folder("big.bin.part", big[:50_000]), func(_ int, w http.ResponseWriter, _ *http.Request, content []byte) bool {
+			w.Write(content)
+			return true
+		}},
+		"a server that closes each time": {misbehave: func(n int, w http.ResponseWriter, _ *http.Request, content []byte) bool {
+			return n <= 2 && sendsHalf(w, content)
+		}},
+	}
+}
+
+// sendsHalf sends half of a file without its length.
+func sendsHalf(w http.ResponseWriter, content []byte) bool {
+	w.Write(content[:len(content)/2])
+	return true
+}
+
+// checkWhole checks that no file in a state that has the name of a published file is other than
+// the published one or the one before.
+func (c crashCase) checkWhole(t *testing.T, label string, s crashfs.State, files map[string][]byte) (whole bool) {
+	t.Helper()
+	whole = true
+	for name, want := range files {
+		path := "test-set/" + name
+		if got, there := s[path]; there && !bytes.Equal(got, want) && !bytes.Equal(got, c.before[path]) {
+			t.Errorf("%s: %s has %d bytes, neither those before nor the published ones", label, name, len(got))
+			whole = false
+		}
+	}
+	return whole
+}
+
+// finish fetches with a server that behaves, into a folder that holds s, and checks that this
+// leaves the published files alone. It reports whether it does.
+func finish(t *testing.T, label string, s crashfs.State, files map[string][]byte) bool {
+	t.Helper()
+	src, _ := testPublication()
+	dir := t.TempDir()
+	if err := s.Write(dir); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fetch(context.Background(), src, newPublisher(t, files).options(dir)); err != nil {
+		t.Errorf("%s: the next fetch: %v", label, err)
+		return false
+	}
+	got, err := crashfs.Read(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := crashfs.State{"test-set/": nil}
+	for name, content := range files {
+		want["test-set/"+name] = content
+	}
+	if changed := want.Changed(got); changed != nil {
+		t.Errorf("%s: the next fetch leaves other files than the published ones: %v", label, changed)
+		return false
+	}
+	return true
+}
+
+// TestPowerCuts cuts the power after each operation of a download on a file or a directory. A
+// file that has the name of a published one must be whole, and the next fetch must end with the
+// published files.
+func TestPowerCuts(t *testing.T) {
+	src, files := testPublication()
+	for name, c := range crashCases(files) {
+		p := newPublisher(t, files)
+		p.misbehave = c.misbehave
+		dir := t.TempDir()
+		if err := c.before.Write(dir); err != nil {
+			t.Fatal(err)
+		}
+		disk, err := crashfs.New(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		end := durable.Intercept(disk.Follow)
+		_, err = fetch(context.Background(), src, p.options(dir))
+		end()
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if missed, err := disk.Missed(); err != nil || len(missed) > 0 {
+			t.Errorf("%s: files were written without package durable: %v, %v", name, missed, err)
+		}
+		end = durable.Intercept((&crashfs.Fault{}).Inject) // syncs take long
+		seen, survived := map[string]bool{}, 0
+		for _, cut := range disk.Cuts {
+			whole := true
+			for _, s := range cut.States {
+				if seen[s.Key()] {
+					continue
+				}
+				seen[s.Key()] = true
+				label := name + ", cut after " + cut.After
+				whole = c.checkWhole(t, label, s, files) && finish(t, label, s, files) && whole
+			}
+			if whole {
+				survived++
+			}
+		}
+		end()
+		last := disk.Cuts[len(disk.Cuts)-1].States
+		if names := slices.Sorted(maps.Keys(last[0])); len(last) != 1 || !slices.Equal(names, []string{"test-set/", "test-set/big.bin", "test-set/small.bin"}) {
+			t.Errorf("%s: a cut after the end leaves %d states, the first with %v; want the two files", name, len(last), names)
+		}
+		t.Logf("data fetch, %s: cuts tried %d, survived %d (%d states)", name, len(disk.Cuts), survived, len(seen))
+	}
+}
+
+// TestFailingOperations makes each operation of a download on a file or a directory fail, alone
+// or with all later ones. The error must name the file and the cause in one line, a file that
+// has the name of a published one must be whole, and the next fetch must end with the published
+// files.
+func TestFailingOperations(t *testing.T) {
+	causes := []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EMFILE, syscall.ENFILE, syscall.EIO, syscall.EACCES}
+	src, files := testPublication()
+	for name, c := range crashCases(files) {
+		tried, survived := 0, 0
+		for at, lasting := 1, false; ; at, lasting = at+1, !lasting {
+			p := newPublisher(t, files)
+			p.misbehave = c.misbehave
+			dir := t.TempDir()
+			if err := c.before.Write(dir); err != nil {
+				t.Fatal(err)
+			}
+			fault := crashfs.Fault{At: at, Lasting: lasting, Err: causes[at%len(causes)]}
+			end := durable.Intercept(fault.Inject)
+			_, err := fetch(context.Background(), src, p.options(dir))
+			end()
+			if fault.Operations < at {
+				break
+			}
+			tried++
+			label := name + ", " + fault.Failed + " fails"
+			if !errors.Is(err, fault.Err) || !strings.Contains(err.Error(), dir) || strings.Contains(err.Error(), "\n") {
+				t.Errorf("%s: error %q, want one line with the path and %q", label, err, fault.Err)
+			}
+			s, err := crashfs.Read(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c.checkWhole(t, label, s, files) && finish(t, label, s, files) {
+				survived++
+			}
+		}
+		t.Logf("data fetch, %s: failures tried %d, survived %d", name, tried, survived)
+	}
+}
