@@ -213,7 +213,7 @@ func TestResumeFlags(t *testing.T) {
 	} {
 		code, _, err := bnkit(t, append([]string{"train", "--data", data, "--resume", "--out", "r"}, strings.Fields(c.flags)...)...)
 		if (code == 0) != (c.refused == "") || !strings.Contains(err, c.refused) {
-			t.Errorf("resume with %s: exit code %d, %q; want the refused setting %q, none if empty", c.flags, code, err, c.refused)
+			t.Errorf("resume with %s: exit code %d, %q; want a refusal that names %q, or success if that is empty", c.flags, code, err, c.refused)
 		}
 	}
 	cfg, err := engine.ReadConfig("r/config.json")
@@ -409,7 +409,7 @@ func TestInterrupt(t *testing.T) {
 		t.Errorf("exit code %d, want 130: %s", code, err.String())
 	}
 	if !strings.Contains(err.String(), "--resume --out r") {
-		t.Errorf("the message does not say how to resume: %s", err.String())
+		t.Errorf("the message is %q, want how to resume in it", err.String())
 	}
 	mustRun(t, "train", "--resume", "--out", "r", "--data", data)
 }
@@ -421,7 +421,7 @@ func TestHelp(t *testing.T) {
 			t.Errorf("%s has no help text or no example", c.Name())
 		}
 		if out := mustRun(t, c.Name(), "--help"); !strings.Contains(out, "Usage:") {
-			t.Errorf("%s --help prints:\n%s", c.Name(), out)
+			t.Errorf("%s --help prints the following, want the usage:\n%s", c.Name(), out)
 		}
 	}
 }
@@ -442,8 +442,8 @@ func (f *failingWriter) Write(b []byte) (int, error) {
 	return 0, syscall.ENOSPC
 }
 
-// TestOutputCannotBeWritten checks that every command fails with a reason in one line if it
-// cannot write all of its output.
+// TestOutputCannotBeWritten checks that commands fail with a reason in one line if they cannot
+// write all of their output.
 func TestOutputCannotBeWritten(t *testing.T) {
 	data := writeIDX(t)
 	chdirTemp(t)

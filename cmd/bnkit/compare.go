@@ -172,7 +172,7 @@ func countTrained(ctx context.Context, g *globalOptions, dir string, s *analysis
 
 // printComparison prints the table of runs, with a row or a column for each run, whichever
 // is narrower. If that does not fit into the terminal, it prints blocks of the columns that fit
-// or, if there would be many, rows without the columns that do not fit.
+// or, if there would be more than maxBlocks, rows without the columns that do not fit.
 func printComparison(w io.Writer, names []string, r comparison) {
 	rows := comparisonTable(names, &r)
 	columns, width := transpose(rows), outputWidth(w)
@@ -294,15 +294,15 @@ func comparisonTable(names []string, r *comparison) [][]string {
 		}
 		rows = append(rows, row)
 	}
-	withSettings := len(r.Runs) // position in setting.Values
+	next := len(r.Runs) // index in setting.Values of the next file with settings
 	for _, file := range r.Files {
 		var values map[string]string
 		if file.Config != nil {
 			values = map[string]string{}
 			for _, setting := range settings {
-				values[setting.Name] = setting.Values[withSettings]
+				values[setting.Name] = setting.Values[next]
 			}
-			withSettings++
+			next++
 		}
 		rows = append(rows, file.cells(rows[0], values))
 	}

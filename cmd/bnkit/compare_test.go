@@ -153,13 +153,13 @@ func TestComparePruned(t *testing.T) {
 		t.Fatalf("compare: exit code %d", code)
 	}
 	body, notes, _ := strings.Cut(table, "test accuracy: ")
-	rows := map[string]string{} // by heading, without the columns of runs where they vary
+	rows := map[string]string{} // the cells of each row, by its first word
 	for line := range strings.Lines(body) {
 		if cells := strings.Fields(line); len(cells) > 0 {
 			rows[cells[0]] = strings.Join(cells[1:], " ")
 		}
 	}
-	// ResNet-8 has 672 γ and β. A fifth of its channels has 134.
+	// ResNet-8 has 672 γ and β in 336 channels. A fifth of the channels, 67, has 134 of them.
 	for heading, want := range map[string]string{
 		"network": "resnet-8 resnet-8 resnet-8 unknown", "trained": "bn bn bn –", "parameters": "672 538 538 –",
 		"epochs": "2 1 2+3 –", "lr": "0.1 0.01 0.1 –", "schedule": "step cosine step –",
@@ -174,7 +174,7 @@ func TestComparePruned(t *testing.T) {
 		}
 	}
 	if start := rows["start"]; !strings.HasPrefix(start, "not set from ") || !strings.HasSuffix(start, "… not set –") {
-		t.Errorf("the row start is %q, want no start for the first run, and the beginning of a SHA-256 for the second", start)
+		t.Errorf("the row start is %q, want not set for the first run and the file, and the beginning of a SHA-256 for the second run", start)
 	}
 	if !strings.Contains(notes, "\n–: ") || !strings.Contains(notes, "joined by +") {
 		t.Errorf("the notes are the following, want the meanings of – and +:\n%s", notes)
@@ -182,7 +182,7 @@ func TestComparePruned(t *testing.T) {
 	var r comparison
 	decode(t, mustRun(t, append(args, "--json")...), &r)
 	if f := r.Files[0]; f.Pruned != 67 || f.Trained == nil || *f.Trained != 538 || !slices.Equal(f.Epochs, []int{2, 3}) || f.Config == nil || f.Config.LR != 0.1 || r.Runs[1].Model.Trained != 538 {
-		t.Errorf("compare --json: file %+v, want 67 pruned channels, 538 trained parameters, 2 and 3 epochs and the settings", f)
+		t.Errorf("compare --json: file %+v and run %+v, want 67 pruned channels, 538 trained parameters in each, 2 and 3 epochs and the settings", f, r.Runs[1].Model)
 	}
 	if f := r.Files[1]; f.Trained != nil || f.Epochs != nil || f.Config != nil {
 		t.Errorf("compare --json: file %+v, want nothing on its training", f)
