@@ -276,7 +276,7 @@ func TestExitCodes(t *testing.T) {
 		{"train --trainable gama", 2, "bn, all"},
 		{"train --bn none --data missing", 2, "trains nothing"},
 		{"train --arch resnet-18 --data missing", 2, "resnet18, without a hyphen"},
-		{"train --no-scale x --data missing", 2, "no BatchNorm is named"},
+		{"train --no-scale x --data missing", 2, "no BatchNorm matches"},
 		{"train --arch vgg-16 --batch 32 --data " + data, 2, "too small"},
 		{"train --width 0 --data missing", 2, "width: 0; use a number above 0"},
 		{"train --width nan --data missing", 2, "--width: NaN; use a number above 0"},

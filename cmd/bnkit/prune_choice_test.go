@@ -87,7 +87,7 @@ func TestComparePolicies(t *testing.T) {
 		t.Errorf("p.png is %v (error %v), want at least 10,000 bytes", info, err)
 	}
 	for _, c := range []struct{ args, want string }{
-		{"--policy best --remove 0.3", "unknown policy"},
+		{"--policy best --remove 0.3", "use gamma, gamma-reads"},
 		{"--policy gamma", "exactly one of"},
 		{"--target-macs 0.5,0.4", "use one, or --compare-policies"},
 		{"--target-macs 0.001", "cannot be reached"},
