@@ -99,8 +99,8 @@ func TestTrainAnalyzePrune(t *testing.T) {
 		{"plot"},
 	} {
 		out := mustRun(t, args...)
-		if first, _, _ := strings.Cut(out, "\n"); first != "checkpoint: "+ckpt {
-			t.Errorf("the output of %s begins with %q, want the path %s", args[0], first, ckpt)
+		if line, _, _ := strings.Cut(out, "\n"); line != "checkpoint: "+ckpt {
+			t.Errorf("the first line of %s is %q, want the path %s", args[0], line, ckpt)
 		}
 	}
 	var before, after struct {
@@ -194,7 +194,7 @@ func TestResume(t *testing.T) {
 	}
 	twice, err := os.ReadFile("twice/ckpt.bnz")
 	if err != nil || !bytes.Equal(once, twice) {
-		t.Errorf("the checkpoint of the resumed run differs from that of the run without a break (error %v)", err)
+		t.Errorf("the checkpoint of the resumed run (%d bytes, error %v) differs from that of the run without a break (%d bytes), want equal ones", len(twice), err, len(once))
 	}
 	if code, _, err := bnkit(t, "train", "--data", data, "--resume", "--out", "twice", "--lr", "0.2"); code != 2 || !strings.Contains(err, "lr") {
 		t.Errorf("resume with a different learning rate: exit code %d, %q; want 2 and lr", code, err)
@@ -371,7 +371,7 @@ func TestInspectNetwork(t *testing.T) {
 		for _, s := range r.Sets {
 			got[s.Name] = s.Parameters
 			if s.Trains == "" {
-				t.Errorf("%s has no description of what it trains", s.Name)
+				t.Errorf("the set %s has no text on what it trains, want one", s.Name)
 			}
 		}
 		want := map[string]int{"bn": c.bn, "all": c.all, "output": 650, "bn+output": c.bn + 650, "bn+shortcut": c.bnShortcut,
@@ -418,7 +418,7 @@ func TestInterrupt(t *testing.T) {
 func TestHelp(t *testing.T) {
 	for _, c := range newRootCommand(&globalOptions{}).Commands() {
 		if c.Long == "" || !(c.HasExample() || c.HasSubCommands()) {
-			t.Errorf("%s has no help text or no example", c.Name())
+			t.Errorf("%s has the help text %q and the example %q, want both", c.Name(), c.Long, c.Example)
 		}
 		if out := mustRun(t, c.Name(), "--help"); !strings.Contains(out, "Usage:") {
 			t.Errorf("%s --help prints the following, want the usage:\n%s", c.Name(), out)

@@ -235,18 +235,18 @@ func printComparison(w io.Writer, names []string, r comparison) {
 // maxBlocks is the largest number of blocks in which printComparison prints a table.
 const maxBlocks = 3
 
-// comparisonRanks returns the rank of each column for fitColumns. Settings come after the
-// network and the accuracy, and before costs.
+// comparisonRanks returns the rank of each column for fitColumns. Those of settings come after
+// the network and the accuracy, and before costs.
 func comparisonRanks(heading []string) []int {
-	first := []string{"run", "test accuracy", "network", "trained"}
-	last := []string{"|γ|<0.01", "gap", "parameters", "epochs", "time", "checkpoint", "images/s"}
-	ranks, next := make([]int, len(heading)), len(first)
+	before := []string{"run", "test accuracy", "network", "trained"}
+	after := []string{"|γ|<0.01", "gap", "parameters", "epochs", "time", "checkpoint", "images/s"}
+	ranks, next := make([]int, len(heading)), len(before)
 	for i, column := range heading {
-		switch f, l := slices.Index(first, column), slices.Index(last, column); {
-		case f >= 0:
-			ranks[i] = f
-		case l >= 0:
-			ranks[i] = len(heading) - len(last) + l
+		switch b, a := slices.Index(before, column), slices.Index(after, column); {
+		case b >= 0:
+			ranks[i] = b
+		case a >= 0:
+			ranks[i] = len(heading) - len(after) + a
 		default:
 			ranks[i] = next
 			next++

@@ -64,7 +64,7 @@ func TestCompare(t *testing.T) {
 	}
 	for _, p := range r.Pictures {
 		if info, err := os.Stat(p); err != nil || info.Size() == 0 {
-			t.Errorf("%s: %v", p, err)
+			t.Errorf("the picture %s is %v (error %v), want a file that is not empty", p, info, err)
 		}
 	}
 }
@@ -83,9 +83,9 @@ func TestCompareLayout(t *testing.T) {
 	for _, n := range []int{2, 30} {
 		var b strings.Builder
 		printComparison(&b, names[:n], comparison{Runs: runs[:n]})
-		first, _, _ := strings.Cut(b.String(), "\n")
-		if got, want := strings.Contains(first, "network"), n == 30; got != want {
-			t.Errorf("%d runs: the first line is %q; is it the heading: %v, want %v", n, first, got, want)
+		line, _, _ := strings.Cut(b.String(), "\n")
+		if got, want := strings.Contains(line, "network"), n == 30; got != want {
+			t.Errorf("%d runs: the first line, %q, is the heading: %v, want %v", n, line, got, want)
 		}
 	}
 }
@@ -148,10 +148,7 @@ func TestComparePruned(t *testing.T) {
 	mustRun(t, "prune", "a", "--remove", "0.2", "--recover", "3", "--out", "p.bnz", "--data-dir", data)
 	mustRun(t, "train", "--from", "p.bnz", "--data", data, "--epochs", "1", "--batch", "32", "--out", "b")
 	args := []string{"compare", "a", "b", "p.bnz", "models/unknown.pt"}
-	code, table, _ := bnkit(t, args...)
-	if code != 0 {
-		t.Fatalf("compare: exit code %d", code)
-	}
+	table := mustRun(t, args...)
 	body, notes, _ := strings.Cut(table, "test accuracy: ")
 	rows := map[string]string{} // the cells of each row, by its first word
 	for line := range strings.Lines(body) {

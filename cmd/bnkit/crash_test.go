@@ -103,7 +103,7 @@ func TestCutsOfCommands(t *testing.T) {
 				notNew := s.Changed(after)
 				for _, path := range s.Changed(before) {
 					if slices.Contains(notNew, path) && !temporary(path) {
-						t.Errorf("%s, cut after %s: %s is neither old nor new", c.name, cut.After, path)
+						t.Errorf("%s, cut after %s: %s (%d bytes) is neither the old file (%d bytes) nor the new one (%d bytes)", c.name, cut.After, path, len(s[path]), len(before[path]), len(after[path]))
 						whole = false
 					}
 				}
@@ -182,7 +182,7 @@ func TestFailuresOfCommands(t *testing.T) {
 				// A lasting fault also keeps a command from removing its temporary file.
 				lasting := (1+i*step)%2 == 0
 				if slices.Contains(notNew, path) && !(lasting && temporary(path)) {
-					t.Errorf("%s, operation %d fails: %s is neither old nor new", c.name, 1+i*step, path)
+					t.Errorf("%s, operation %d fails: %s (%d bytes) is neither the old file (%d bytes) nor the new one (%d bytes)", c.name, 1+i*step, path, len(s[path]), len(before[path]), len(after[path]))
 					whole = false
 				}
 			}
@@ -234,7 +234,7 @@ func TestCutStartFromModel(t *testing.T) {
 		}
 		mustRun(t, "train", "--resume", "--out", filepath.Join(dir, "whole"))
 		if got, err := os.ReadFile(filepath.Join(dir, "whole", "ckpt.bnz")); err != nil || !bytes.Equal(got, want) {
-			t.Errorf("the checkpoint of the resumed run differs from that of the run without a cut (error %v)", err)
+			t.Errorf("the checkpoint of the resumed run (%d bytes, error %v) differs from that of the run without a cut (%d bytes), want equal ones", len(got), err, len(want))
 		}
 		return
 	}

@@ -212,8 +212,8 @@ func TestInspectForeign(t *testing.T) {
 	if r["format"] != "PyTorch (legacy)" || r["path"] != "state_dict" || network["arch"] != "resnet-8" || network["shortcut"] != "A-centred" || r["batchnorms"] != 7.0 || r["statistics"] != true {
 		t.Errorf("inspect: %v, want a legacy file with resnet-8 in state_dict, shortcut A-centred, 7 BatchNorms and statistics", r)
 	}
-	first := r["tensors"].([]any)[0].(map[string]any)
-	checkKeys(t, "a tensor", first, "name", "type", "shape")
+	tensor := r["tensors"].([]any)[0].(map[string]any)
+	checkKeys(t, "a tensor", tensor, "name", "type", "shape")
 	if out := mustRun(t, "inspect", "models/resnet8.th"); !strings.Contains(out, "module.linear.weight") || !strings.Contains(out, "F32  4×16") || !strings.Contains(out, "best_prec1 (float 75)") {
 		t.Errorf("inspect prints the following, want module.linear.weight, its type and shape, and best_prec1:\n%s", out)
 	}
@@ -458,9 +458,11 @@ func TestUnknownReport(t *testing.T) {
 		t.Errorf("analysis.json: %+v (error %v), want 7 layers, no network and a reason", r, err)
 	}
 	mustRun(t, "plot", "models/unknown.pt", "--out", "again")
-	first, err1 := os.ReadFile("unknown-plots/gamma_layers.png")
-	second, err2 := os.ReadFile("again/gamma_layers.png")
-	if err1 != nil || err2 != nil || !bytes.Equal(first, second) {
-		t.Errorf("plot and analyze draw different pictures (errors %v, %v)", err1, err2)
+	want, err := os.ReadFile("unknown-plots/gamma_layers.png")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile("again/gamma_layers.png"); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("the picture that plot draws (%d bytes, error %v) differs from that of analyze (%d bytes), want equal ones", len(got), err, len(want))
 	}
 }

@@ -165,7 +165,7 @@ checkpoint, parameters (the number of trained parameters) and config.`,
 	o.foreign.addNormalisation(c)
 	addDataDir(c, &o.dataDir, "where the resumed run found it, or ")
 	addThreads(c, &o.threads, "; does not change the result")
-	f.StringVar(&o.out, "out", "", "run directory (default: runs/ARCH-TRAINABLE-DATA-sSEED, followed by a number if that exists)")
+	f.StringVar(&o.out, "out", "", "run directory (default: runs/ARCH-TRAINABLE-DATA-sSEED, followed by -from or -like if these flags are used, and by a number if that exists)")
 	f.BoolVar(&o.resume, "resume", false, "continue the run in --out (default: the newest unfinished run)")
 	f.BoolVar(&o.otherKernel, "allow-other-kernel", false, "resume a run even if it was trained by kernels or on a processor whose results differ in their last bits")
 	f.BoolVar(&o.force, "force", false, "replace the run in --out once the new run has completed an epoch")

@@ -34,7 +34,7 @@ func FuzzMetrics(f *testing.F) {
 		text, previous := []byte(nil), 0
 		for i := range rows {
 			if rows[i].Epoch <= previous {
-				t.Fatalf("epoch %d follows epoch %d", rows[i].Epoch, previous)
+				t.Fatalf("%q was accepted with epoch %d after epoch %d, want ascending epochs", b, rows[i].Epoch, previous)
 			}
 			previous = rows[i].Epoch
 			row, err := json.Marshal(rows[i])

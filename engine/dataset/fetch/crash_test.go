@@ -59,7 +59,7 @@ func (c crashCase) checkWhole(t *testing.T, label string, s crashfs.State, files
 	for name, want := range files {
 		path := "test-set/" + name
 		if got, there := s[path]; there && !bytes.Equal(got, want) && !bytes.Equal(got, c.before[path]) {
-			t.Errorf("%s: %s has %d bytes, want the %d published ones or those from before", label, name, len(got), len(want))
+			t.Errorf("%s: %s (%d bytes) is neither the published file (%d bytes) nor the one from before (%d bytes)", label, name, len(got), len(want), len(c.before[path]))
 			whole = false
 		}
 	}
