@@ -21,8 +21,8 @@ type sensitivityFlags struct {
 const sensitivityPictures = 1000
 
 const sensitivityHelp = `--sensitivity also measures how much accuracy depends on each layer: for every layer
-and each of --shares, the smallest |γ| of this layer are clamped to zero while all other
-layers keep theirs, statistics are re-estimated, and accuracy is measured on the first
+and each of --shares, this share of the layer's γ is clamped to zero, smallest |γ|
+first, while all other layers keep theirs, statistics are re-estimated, and accuracy is measured on the first
 --pictures of the test split. Each of these measurements goes through the whole
 network: ResNet-56 takes 228 of them, for 57 layers and four shares. On CIFAR-10 they
 process about 6 times as many pictures as the default --thresholds.`
