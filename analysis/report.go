@@ -47,7 +47,7 @@ type Report struct {
 	Sensitivity *Sensitivity `json:"sensitivity,omitempty"`
 
 	// Stored is the accuracy with the running statistics that the checkpoint stores. It
-	// is missing if the checkpoint stores none.
+	// is missing if the checkpoint stores none, or if it was not measured.
 	Stored *Accuracy `json:"stored_statistics,omitempty"`
 }
 
@@ -80,9 +80,10 @@ type Layer struct {
 	// ReLU names the input of the ReLU that ends this layer's unit: this BatchNorm
 	// ("blocks.0.bn1") or, at the end of a residual block, its sum with the block's
 	// residual ("blocks.0.bn2 + residual"). It is missing if the unit has no ReLU, such as
-	// a shortcut.
+	// a shortcut, or if the network is not known.
 	ReLU string `json:"relu,omitempty"`
-	// Sparsity describes the outputs of that ReLU. It is missing if there is no ReLU.
+	// Sparsity describes the outputs of that ReLU. It is missing if there is no ReLU, or if it was
+	// not measured.
 	Sparsity *Sparsity `json:"sparsity,omitempty"`
 	// Gradient is missing if it was not measured or is not finite.
 	Gradient *Magnitude `json:"gradient,omitempty"`

@@ -319,7 +319,7 @@ func (s *selection) planForShare() (*Plan, error) {
 		count += len(g.withGamma)
 	}
 	if count < goal {
-		return nil, &OptionError{fmt.Sprintf("remove %v: this share is %d channels, but only %d can be pruned as whole groups, because every layer keeps at least one channel and protected layers keep all; use a share of at most %.4g",
+		return nil, &OptionError{fmt.Sprintf("remove %v: this share is %d channels, but only %d can be pruned as whole groups, because of protected layers, the largest share per layer, and the channel that every layer keeps; use a share of at most %.4g",
 			s.o.Remove, goal, count, math.Floor(1e4*float64(count)/float64(max(s.total, 1)))/1e4)}
 	}
 	return s.plan(s.order), nil

@@ -11,7 +11,7 @@ import (
 	"bnkit/engine/arch"
 )
 
-// Plan lists the channels of a network to prune. It is made from a model, or read from a file,
+// Plan lists the channels that each layer of a network keeps when the others are pruned. It is made from a model, or read from a file,
 // which may have been edited.
 type Plan struct {
 	Arch   string `json:"arch"`   // the network's name
@@ -81,7 +81,7 @@ func NewPlan(m *engine.Model, c Choice, beta string) (*Plan, error) {
 	}
 	p, possible, goal := choose(m, c, beta, protected)
 	if possible < goal {
-		return nil, &OptionError{fmt.Sprintf("remove %v: this share is %d channels, but only %d can be pruned, because every layer keeps at least one channel and protected layers keep all; use a share of at most %.4g",
+		return nil, &OptionError{fmt.Sprintf("remove %v: this share is %d channels, but only %d can be pruned, because of protected layers, the largest share per layer, and the channel that every layer keeps; use a share of at most %.4g",
 			c.Remove, goal, possible, math.Floor(1e4*c.Remove*float64(possible)/float64(goal))/1e4)}
 	}
 	clamped, err := p.Apply(m)
@@ -91,8 +91,8 @@ func NewPlan(m *engine.Model, c Choice, beta string) (*Plan, error) {
 	return p, p.describe(clamped)
 }
 
-// choose returns the plan without the numbers that describe its effect, the number of channels
-// that it prunes, and the number that c requests, which may be larger.
+// choose returns a plan p whose numbers of its effect are not set, the number of channels that
+// p prunes, and the number that c requests, which may be larger.
 func choose(m *engine.Model, c Choice, beta string, protected []bool) (p *Plan, count, goal int) {
 	candidates, limits, total := c.candidates(m, protected)
 	slices.SortStableFunc(candidates, func(a, b candidate) int { return cmp.Compare(a.magnitude, b.magnitude) })
@@ -213,7 +213,7 @@ func (c *Choice) protected(net *arch.Network) ([]bool, error) {
 
 // Apply returns a variant of m in which the channels that the plan does not keep are
 // held constant: their γ are 0, and their β are set according to Beta and Constants. Channels
-// that m.Kept leaves out stay as they are. The variant's Kept lists the channels that stay. The
+// that are pruned in m remain pruned. The variant's Kept lists the other channels. The
 // trainable set of its Origin, if any, includes γ and β, so that its file stores them. Apply does
 // not change m. The error is an *OptionError if the plan does not fit m's network.
 func (p *Plan) Apply(m *engine.Model) (*engine.Model, error) {
@@ -303,7 +303,7 @@ func (p *Plan) kept(net *arch.Network) ([][]int, error) {
 		}
 		for c, v := range l.Constants {
 			if c < 0 || c >= l.Channels || math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
-				return nil, fail("sets channel %d to %v; it has channels 0 to %d, and constants are finite", c, v, l.Channels-1)
+				return nil, fail("sets channel %d to %v; it has channels 0 to %d, and constants must be finite", c, v, l.Channels-1)
 			}
 		}
 		kept[i] = append([]int{}, l.Kept...)

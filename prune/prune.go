@@ -1,5 +1,6 @@
-// Package prune removes channels that a network does not need. A Plan lists them. Their
-// γ are clamped to 0, so that each outputs only its β, and then they are removed.
+// Package prune removes channels that a network does not need. A Plan lists the channels that
+// each layer keeps. The γ of the others are clamped to 0, so that each outputs only its β, and
+// then they are removed where the shapes of residual sums allow it.
 package prune
 
 import (
@@ -31,7 +32,7 @@ type Options struct {
 
 	Recovery Recovery // training of γ and β after pruning; zero for none
 
-	Threads int // 0 for as many as there are processors; only speeds depend on it
+	Threads int // 0 for as many as there are processors; only times depend on it, and so the choice by Target.Latency
 
 	// Progress, if not nil, is called from time to time with the name of the work and the
 	// numbers of steps done and in total.
@@ -71,14 +72,14 @@ type Result struct {
 	AfterOriginalStatistics engine.Evaluation `json:"after_original_statistics"`
 
 	// PredictionsChanged is the number of pictures of the test split for which the
-	// networks of Before and After predict different classes. Agreement is the share of
-	// the test split for which the clamped network and the compacted network predict
-	// the same class, with the same statistics.
+	// networks of Before and After, which is not trained again yet, predict different classes.
+	// Agreement is the share of the test split for which Model with its clamped channels and
+	// the compacted network predict the same class, with the same statistics.
 	PredictionsChanged int     `json:"predictions_changed"`
 	Agreement          float64 `json:"agreement"`
 
 	// Sizes of the network before pruning and of the compacted network. MACs are those
-	// of one picture. TrainedBefore counts the parameters that the run trained.
+	// of one picture. TrainedBefore counts the parameters that the source's run trained.
 	// TrainedAfter counts the parameters that the same run of the compacted network would
 	// train. Both are missing if the trainable set is not known. Buffers hold the
 	// activations of inference, for one thread.
@@ -93,7 +94,8 @@ type Result struct {
 
 	// Speeds of the clamped network, which has all channels, and of the compacted one, which
 	// are measured in turn: inference in batches of InferenceBatch, inference of single
-	// pictures, and steps that train γ and β in batches of TrainingBatch.
+	// pictures, and the passes of a step that trains γ and β, forward and backward, in batches of
+	// TrainingBatch.
 	ImagesPerSecondBefore         float64 `json:"images_per_second_before"`
 	ImagesPerSecondAfter          float64 `json:"images_per_second_after"`
 	ImagesPerSecondSingleBefore   float64 `json:"images_per_second_single_before"`
@@ -127,8 +129,8 @@ type Event struct {
 	Recovery
 }
 
-// MakePlan returns the plan for m that the options describe, if no policy, target or
-// MeanBeta is set. The error is an *OptionError if the options cannot be used, and an
+// MakePlan returns the plan for m that the options describe. It ignores a policy, a target and
+// MeanBeta, which Choose implements. The error is an *OptionError if the options cannot be used, and an
 // *engine.ModelError if m has no γ.
 func MakePlan(m *engine.Model, o Options) (*Plan, error) {
 	if arch.GammaOnly.Parameters(m.Network) == 0 {
@@ -146,8 +148,8 @@ func MakePlan(m *engine.Model, o Options) (*Plan, error) {
 }
 
 // Prune prunes a variant of m, and measures it before and after on data, which m.OpenData
-// or m.Normalised returns. It does not change m or write files. The error is one of Choose or
-// Recover, or an *engine.LossError if a loss is not finite.
+// or m.Normalised returns. It does not change m or write files. The error is one that Choose or
+// Recover returns, or an *engine.LossError if a loss is not finite.
 func Prune(ctx context.Context, m *engine.Model, data *dataset.Data, o Options) (*Result, error) {
 	p, start, err := chooseSteps(ctx, m, data, o)
 	if err != nil {
@@ -198,16 +200,24 @@ func Prune(ctx context.Context, m *engine.Model, data *dataset.Data, o Options) 
 	if r.After, err = evaluator.Evaluate(ctx, stats); err != nil {
 		return nil, err
 	}
+	after, err := evaluator.Predictions(ctx, stats)
+	if err != nil {
+		return nil, err
+	}
+	r.PredictionsChanged = countDifferent(before, after)
 	if o.Recovery.Epochs > 0 {
 		r.Recovery = o.Recovery.resolved()
 		if evaluator, stats, err = r.recover(ctx, evaluator, data, o); err != nil {
+			return nil, err
+		}
+		if after, err = evaluator.Predictions(ctx, stats); err != nil {
 			return nil, err
 		}
 	}
 	if m.Stored != nil {
 		r.Model.Stored = stats
 	}
-	if err := r.compare(ctx, evaluator, stats, before, data, o.Threads); err != nil {
+	if err := r.compare(ctx, m, evaluator, stats, after, data, o.Threads); err != nil {
 		return nil, err
 	}
 	parameters, err := json.Marshal(Event{r.Threshold, r.Remove, r.Protect, r.MaxPerLayer, r.Beta, r.Clamped, m.Source.SHA256, r.Policy, r.Target, r.Recovery})
@@ -220,8 +230,8 @@ func Prune(ctx context.Context, m *engine.Model, data *dataset.Data, o Options) 
 }
 
 // compare compares the compacted network with the clamped one. stats are the statistics of the
-// clamped network, and before holds the predictions of the network before pruning.
-func (r *Result) compare(ctx context.Context, clamped *engine.Evaluator, stats *nn.Statistics, before []int, data *dataset.Data, threads int) error {
+// clamped network, want its predictions, and source is the model before pruning.
+func (r *Result) compare(ctx context.Context, source *engine.Model, clamped *engine.Evaluator, stats *nn.Statistics, want []int, data *dataset.Data, threads int) error {
 	small, compacted, err := r.Model.Compact()
 	if err != nil {
 		return err
@@ -232,17 +242,12 @@ func (r *Result) compare(ctx context.Context, clamped *engine.Evaluator, stats *
 		return err
 	}
 	defer compact.Close()
-	want, err := clamped.Predictions(ctx, stats)
-	if err != nil {
-		return err
-	}
 	got, err := compact.Predictions(ctx, compacted.Statistics(stats))
 	if err != nil {
 		return err
 	}
-	r.PredictionsChanged = countDifferent(before, want)
 	r.Agreement = float64(len(want)-countDifferent(got, want)) / float64(len(want))
-	r.countTrained(compacted)
+	r.countTrained(source.Origin, compacted)
 	return r.measureSpeeds(ctx, clamped, compact)
 }
 
@@ -257,9 +262,9 @@ func countDifferent(a, b []int) int {
 	return n
 }
 
-// countTrained sets TrainedBefore and TrainedAfter if the trainable set is known.
-func (r *Result) countTrained(compacted *nn.Compacted[float32]) {
-	origin := r.Model.Origin
+// countTrained sets TrainedBefore and TrainedAfter if the origin of the source, and with it the
+// trainable set, is known.
+func (r *Result) countTrained(origin *engine.Origin, compacted *nn.Compacted[float32]) {
 	if origin == nil {
 		return
 	}

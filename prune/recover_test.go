@@ -5,7 +5,9 @@ import (
 	"errors"
 	"testing"
 
+	"bnkit/engine"
 	"bnkit/engine/arch"
+	"bnkit/engine/config"
 )
 
 // TestRecover checks that training after pruning lowers the loss of a network, that it
@@ -52,6 +54,63 @@ func TestRecover(t *testing.T) {
 	}
 	if got, err := e.Evaluate(context.Background(), stats); err != nil || got != *r.Recovered {
 		t.Errorf("the file evaluates to %+v, error %v; want %+v", got, err, *r.Recovered)
+	}
+}
+
+// TestPredictionsChanged counts the pictures to which the networks before and after pruning give
+// different classes. Training after pruning, which changes classes again, must not change the count.
+func TestPredictionsChanged(t *testing.T) {
+	data := tinyData()
+	m := trainedModel(t, data, false)
+	classes := func(m *engine.Model) []int {
+		t.Helper()
+		e, err := m.Evaluator(data, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer e.Close()
+		stats, err := e.Reestimate(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		predicted, err := e.Predictions(context.Background(), stats)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return predicted
+	}
+	different := func(a, b []int) (n int) {
+		for i := range a {
+			if a[i] != b[i] {
+				n++
+			}
+		}
+		return n
+	}
+	o := Options{Remove: 0.7}
+	r, pruned := pruneAndSave(t, m, data, o)
+	want := different(classes(m), classes(pruned))
+	if r.PredictionsChanged != want || want == 0 {
+		t.Errorf("got %d changed predictions, want %d, and more than 0", r.PredictionsChanged, want)
+	}
+	o.Recovery = Recovery{Epochs: 2, LR: 0.3}
+	r, recovered := pruneAndSave(t, m, data, o)
+	if again := different(classes(m), classes(recovered)); r.PredictionsChanged != want || again == want {
+		t.Errorf("with training after pruning: got %d changed predictions, want %d; after training there are %d, want another number", r.PredictionsChanged, want, again)
+	}
+}
+
+// TestTrainedParameters checks that a run that trained the output layer alone is counted as such,
+// although pruning adds γ and β to the parameters that the file stores.
+func TestTrainedParameters(t *testing.T) {
+	data := tinyData()
+	m := trainVariant(t, data, func(c *config.Config) { c.Trainable = "output" })
+	r, _ := pruneAndSave(t, m, data, Options{Remove: 0.3})
+	if r.TrainedBefore == nil {
+		t.Fatal("got no number of trained parameters, want one")
+	}
+	if want := 64*3 + 3; *r.TrainedBefore != want {
+		t.Errorf("got %d trained parameters, want the %d of an output layer of 64 channels and 3 classes", *r.TrainedBefore, want)
 	}
 }
 

@@ -13,7 +13,8 @@ import (
 	"bnkit/engine/dataset"
 )
 
-// trainVariant trains a ResNet-8 for one epoch, with default settings that change modifies.
+// trainVariant trains a ResNet-8 for one epoch in batches of 16. change modifies the other settings,
+// which have their defaults.
 func trainVariant(t *testing.T, data *dataset.Data, change func(*config.Config)) *engine.Model {
 	t.Helper()
 	cfg := config.Default()

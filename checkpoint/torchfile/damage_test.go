@@ -85,7 +85,7 @@ func TestDamagedZip(t *testing.T) {
 		{"a long storage", "storage 0 has 28 bytes", []zipEntry{pickle, stored("data/0", string(sixBytes())+"more")}},
 		{"a storage twice", "top/data/0 twice", []zipEntry{pickle, data, data}},
 		{"two pickles", "two files named data.pkl", []zipEntry{pickle, data, {"other/data.pkl", nil, zip.Store}}},
-		{"no pickle", "without data.pkl", []zipEntry{data, {"top/more/data.pkl", pickle.data, zip.Store}, {"data.pkl", pickle.data, zip.Store}}},
+		{"no pickle", "no data.pkl", []zipEntry{data, {"top/more/data.pkl", pickle.data, zip.Store}, {"data.pkl", pickle.data, zip.Store}}},
 		{"big-endian", "byte order big", []zipEntry{pickle, data, stored("byteorder", "big")}},
 		{"another byte order", "byte order middle", []zipEntry{pickle, data, stored("byteorder", "middle")}},
 		{"a long byte order", "byteorder has 1000 bytes", []zipEntry{pickle, data, stored("byteorder", strings.Repeat("a", 1000))}},
@@ -196,7 +196,7 @@ func TestDamagedLegacy(t *testing.T) {
 		{"an unknown key", "storage 1 has no tensor or occurs twice", "](" + str("0") + str("1") + "e", stored + stored},
 		{"no key", "lacks storage 0", "]", stored},
 		{"fewer elements", "has 5 elements", key, u64(5) + string(sixBytes())},
-		{"more elements", "elements, but its tensors expect 6", key, u64(-1) + string(sixBytes())},
+		{"more elements", "elements, but the pickle declares 6", key, u64(-1) + string(sixBytes())},
 		{"no elements", "cut off", key, ""},
 		{"too few bytes", "cut off", key, stored[:20]},
 	} {

@@ -71,7 +71,7 @@ func readStorages(src *source, storages map[string]*block, keys any, needed map[
 			return err
 		}
 		if n := binary.LittleEndian.Uint64(head); n != uint64(b.size/b.elem) {
-			return refuse("the file is damaged at byte %d: storage %s has %d elements, but its tensors expect %d; copy it again", src.pos, printable(b.key), n, b.size/b.elem)
+			return refuse("the file is damaged at byte %d: storage %s has %d elements, but the pickle declares %d; copy it again", src.pos, printable(b.key), n, b.size/b.elem)
 		}
 		begin := src.pos
 		if err := src.skip(b.size); err != nil {

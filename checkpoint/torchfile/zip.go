@@ -50,7 +50,7 @@ func readZip(r io.ReaderAt, size int64) (*File, error) {
 			return nil, err
 		}
 		if n != b.size {
-			return nil, refuse("storage %s has %d bytes in the archive, but its tensors expect %d; copy the file again", printable(b.key), n, b.size)
+			return nil, refuse("storage %s has %d bytes in the archive, but the pickle declares %d; copy the file again", printable(b.key), n, b.size)
 		}
 		// Entries of an intact archive do not overlap.
 		if total += n; total > size {
@@ -89,7 +89,7 @@ func openArchive(r io.ReaderAt, size int64) (*archive, error) {
 		}
 	}
 	if !found {
-		return nil, refuse("it is a zip archive without data.pkl, which torch.save did not write")
+		return nil, refuse("it is a zip archive but has no data.pkl, so torch.save did not write it")
 	}
 	a := &archive{r: r, size: size, entries: make(map[string]*zip.File, len(directory.File))}
 	for _, f := range directory.File {
@@ -165,7 +165,7 @@ func (a *archive) checkFormat() error {
 			continue
 		}
 		if v, err := strconv.Atoi(s); err != nil || v < minVersion || v > maxVersion {
-			return refuse("the archive has version %s, but only versions %d to %d can be read; save it again with an older PyTorch", printable(s), minVersion, maxVersion)
+			return refuse("the archive has version %s, but only versions %d to %d can be read; save it again with another version of PyTorch", printable(s), minVersion, maxVersion)
 		}
 	}
 	order, err := a.readWord("byteorder")

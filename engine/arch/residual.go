@@ -17,7 +17,7 @@ type ResidualKind int
 const (
 	NoResidual ResidualKind = iota
 	Identity                // unchanged; both outputs have the same shape
-	Projection              // unchanged, from a unit without ReLU or residual that nothing else reads
+	Projection              // unchanged; the output of a shortcut unit, which has no ReLU, no residual and no other reader
 	Mapped                  // channel by channel, by a ChannelMap
 )
 

@@ -86,10 +86,10 @@ type Result struct {
 
 // LayerTime is the time of one phase of one layer.
 type LayerTime struct {
-	Layer           string  `json:"layer"`                      // the convolution's name, or "fc" for pooling and output layer
+	Layer           string  `json:"layer"`                      // name of the convolution or pool; "fc" is global pooling with the output layer
 	Phase           string  `json:"phase"`                      // "forward", "input gradient" or "weight gradient"
 	Seconds         float64 `json:"seconds"`                    // median over the steps
-	EffectiveGFLOPS float64 `json:"effective_gflops,omitempty"` // of the direct convolution; missing for fc
+	EffectiveGFLOPS float64 `json:"effective_gflops,omitempty"` // of the direct convolution; missing for other layers
 }
 
 // warmUpSteps is the number of steps that are not measured, because they run with

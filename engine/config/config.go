@@ -1,8 +1,9 @@
 // Package config holds the settings of a run: their meanings, their possible values, and
 // how they are written to files.
 //
-// The table [Settings] has one entry for each setting. Defaults, validation, the keys of
-// files, the flags of the command line with their help, and docs/settings.md come from it.
+// The table [Settings] has one entry for each setting: its default, its possible values, its
+// key in files, and its flag with the help. docs/settings.md is generated from it. Validate also
+// checks settings against each other.
 package config
 
 import (
@@ -93,7 +94,7 @@ func Default() Config {
 
 // Resolve sets LRDrops to its default if it is nil: with schedule "step", two thirds and
 // thirteen fifteenths of the epochs, rounded; with other schedules, an empty list. In a short
-// run, it leaves out a drop that would come twice or at the end of the run.
+// run, it leaves out duplicates and drops at the end of the run.
 func (c *Config) Resolve() {
 	if c.LRDrops != nil {
 		return
@@ -131,7 +132,7 @@ type Error struct {
 
 func (e *Error) Error() string { return e.Key + ": " + e.Reason }
 
-// WrongUsage reports that a setting is at fault, not a file.
+// WrongUsage reports that the user's settings are at fault.
 func (e *Error) WrongUsage() bool { return true }
 
 // fail returns an *Error about the setting with the given key.

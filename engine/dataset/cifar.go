@@ -10,11 +10,12 @@ import (
 	"path"
 	"path/filepath"
 	"strconv"
+	"strings"
 )
 
 // The CIFAR binary layout, as https://www.cs.toronto.edu/~kriz/cifar.html describes
 // it: records of one label byte (CIFAR-100: the coarse label, then the fine one) and
-// 3072 pixels, the 32×32 red plane first, then green, then blue.
+// 3072 bytes of pixels, the 32×32 red plane first, then green, then blue.
 
 const (
 	cifarChannels, cifarSide = 3, 32
@@ -207,7 +208,11 @@ func readArchive(r io.Reader, file string, candidates []*source) (*Data, error) 
 		return nil, readError(err, file, counted.n, "the end of the archive")
 	}
 	if parts == nil {
-		return nil, &FormatError{File: file, Offset: 0, Want: "a tar archive of CIFAR-10's or CIFAR-100's binary files", Got: "none of their files"}
+		var names []string
+		for _, src := range candidates {
+			names = append(names, src.name)
+		}
+		return nil, &FormatError{File: file, Offset: 0, Want: "a tar archive of the binary files of " + strings.Join(names, " or "), Got: "none of these files"}
 	}
 	for i, name := range parts.src.cifar.fileNames() {
 		if !parts.seen[i] {

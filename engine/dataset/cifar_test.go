@@ -211,7 +211,7 @@ func TestArchiveErrors(t *testing.T) {
 		offset  int64
 		want    string
 	}{
-		{"empty", nil, "a.tgz", 0, "none of their files"},
+		{"empty", nil, "a.tgz", 0, "none of these files"},
 		{"not tar", bytes.Repeat([]byte("text "), 400), "a.tgz", -1, "a tar header"},
 		{"file missing", archiveOf(t, "d", names[1:], files), "a.tgz", -1, "cifar10's data_batch_1.bin"},
 		{"file twice", archiveOf(t, "d", append([]string{names[0]}, names...), files), "a.tgz:d/data_batch_1.bin", 0, "once"},
@@ -237,9 +237,9 @@ func TestOpenPathOfArchive(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "my.tar.gz")
 	writeFile(t, compress(t, make([]byte, 2048)), file)
 	_, err := Open(file, "")
-	wantFormatError(t, err, file, 0, "none of their files")
+	wantFormatError(t, err, file, 0, "none of these files")
 	_, err = Open("cifar10", file) // the archive of a named data set
-	wantFormatError(t, err, file, 0, "none of their files")
+	wantFormatError(t, err, file, 0, "none of these files")
 }
 
 func TestFolderWithSeveralDataSets(t *testing.T) {

@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	directSmall = 4 // pixels, or taps, in a small group of either kernel
+	directSmall = 4 // pixels in a small group of convolve, and products in one of gradient
 
 	directElement = 4 // bytes
 )
@@ -17,7 +17,7 @@ const (
 // directPanel describes the output channels that a kernel computes at once.
 type directPanel struct {
 	first, outputs int // first channel, and number of channels
-	large          int // pixels, or taps, in a large group
+	large          int // pixels in a large group of convolve, and products in one of gradient
 
 	convolve func(dst, src, filters *float32, taps, pixels *int32, blocks, singles, larges, smalls, plane, add uintptr, ahead *float32, aheadStep uintptr)
 	gradient func(acc, x, dy *float32, taps, pixels *int32, count, larges, smalls, plane uintptr)
@@ -44,7 +44,7 @@ func directPanels(outputs int, wide bool) []directPanel {
 	return panels
 }
 
-// groups returns the numbers of large and small groups that cover n pixels or taps with
+// groups returns the numbers of large and small groups that cover n pixels or products with
 // the least wasted work. The large groups come first.
 func (p directPanel) groups(n int) (larges, smalls int) {
 	larges, smalls = n/p.large, ceilDiv(n%p.large, directSmall)
@@ -57,7 +57,7 @@ func (p directPanel) groups(n int) (larges, smalls int) {
 	return larges, smalls
 }
 
-// roundUp returns n, a number of pixels or taps, rounded up to whole groups.
+// roundUp returns n, a number of pixels or products, rounded up to whole groups.
 func (p directPanel) roundUp(n int) int {
 	larges, smalls := p.groups(n)
 	return larges*p.large + smalls*directSmall

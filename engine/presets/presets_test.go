@@ -33,8 +33,8 @@ func TestPresetOrder(t *testing.T) {
 }
 
 // TestFranklePresets checks that the presets of ResNets have the settings of Frankle et al.
-// 2021 (on ImageNet, the settings of open_lth), and that their names give the network and
-// the trainable set.
+// 2021 (on ImageNet, the settings of open_lth), except that the presets g42 have shortcut A,
+// and that their names give the network and the trainable set.
 func TestFranklePresets(t *testing.T) {
 	cifar := regexp.MustCompile(`^(frankle|g42)-(resnet-\d+|wrn-\d+-\d+)-(.+)$`)
 	imageNet := regexp.MustCompile(`^(frankle)-(resnet\d+)-(.+)$`)
@@ -66,7 +66,7 @@ func TestFranklePresets(t *testing.T) {
 }
 
 // TestAgainstPaulsNotebooks compares learning rates and numbers of parameters with the output of
-// Paul's notebooks.
+// Sayak Paul's notebooks, which the presets g42 reproduce.
 func TestAgainstPaulsNotebooks(t *testing.T) {
 	for name, parameters := range map[string]int{"sayak-adam-ramp-all": 571_114, "sayak-adam-ramp-bn": 4000, "sayak-adam-none": 0} {
 		p, err := Find(name)
