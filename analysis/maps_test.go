@@ -11,7 +11,9 @@ import (
 	"bnkit/engine/arch"
 )
 
-// TestFeatureMapsOf compares the feature maps of every layer with float64 loops.
+// TestFeatureMapsOf compares the feature maps of every layer with the outputs of forward after
+// the ReLU, checks the description of the layer and the picture, and checks that wrong layers
+// and pictures are refused.
 func TestFeatureMapsOf(t *testing.T) {
 	data := tinyData(64, 24)
 	m := trainedModel(t, data, false)

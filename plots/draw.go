@@ -29,14 +29,14 @@ type Run struct {
 func (r Run) style() mark { return markOf(r.index) }
 
 // Draw writes all pictures for which the runs have results into dir, which must exist, and
-// returns their paths. One picture shows all runs: near_zero, sparsity, gradients, threshold,
-// training, accuracy_time, gradient_epochs and, for networks that differ in depth or width,
-// depth_width. Each run has its own gamma_histogram, gamma_layers, beta_layers,
+// returns their paths. Each of these pictures shows all runs: near_zero, sparsity, gradients,
+// threshold, training, accuracy_time, gradient_epochs and, for networks that differ in depth or
+// width, depth_width. Each run has its own gamma_histogram, gamma_layers, beta_layers,
 // gradient_layers and sensitivity, whose file names end in the name of the run if there are
 // several. A picture is 8 inches wide and 5 inches high (1600×1000 pixels), or higher if it has
-// a long legend or many panels. Runs of the same name are numbered. The error is a *ReportError
-// if a report is invalid, or an error of the file system. Pictures written before the error
-// remain.
+// a long legend or many panels. Runs of the same name are numbered. The error wraps a
+// *ReportError if a report is invalid, and otherwise an error of the file system. Pictures
+// written before the error remain.
 func Draw(dir string, runs []Run, format Format) ([]string, error) {
 	if _, err := os.Stat(dir); err != nil {
 		return nil, fmt.Errorf("draw: %w", err)
@@ -47,7 +47,7 @@ func Draw(dir string, runs []Run, format Format) ([]string, error) {
 		}
 	}
 	var paths []string
-	for name, f := range pictures(withDistinctNames(runs)) {
+	for name, f := range pictures(forDrawing(runs)) {
 		path, err := drawOne(dir, name, f, format)
 		if err != nil {
 			return paths, err
@@ -126,9 +126,9 @@ func drawOne(dir, name string, f *figure, format Format) (string, error) {
 	return path, nil
 }
 
-// withDistinctNames returns copies of the runs with distinct names that fit into a legend.
-// Their curves have gaps where rows are missing.
-func withDistinctNames(runs []Run) []Run {
+// forDrawing returns copies of the runs, with distinct names that fit into a legend, and with a
+// row of missing values in each gap of their epochs.
+func forDrawing(runs []Run) []Run {
 	const longest = 48
 	named := make([]Run, len(runs))
 	taken := map[string]bool{}
@@ -156,8 +156,8 @@ func unused(name, format string, taken map[string]bool) string {
 	return free
 }
 
-// fileName returns the name of a run or layer with _ in place of characters that file names
-// cannot have.
+// fileName returns the name of a run or layer with _ in place of spaces, and of characters that
+// some systems do not allow in file names.
 func fileName(name string) string {
 	return strings.Map(func(r rune) rune {
 		if strings.ContainsRune(`/\:*?"<>| `, r) {

@@ -48,7 +48,7 @@ func FuzzReport(f *testing.F) {
 			checkReportRoundTrip(t, &r)
 		}
 		index := 0
-		for name, f := range pictures(withDistinctNames([]Run{run})) {
+		for name, f := range pictures(forDrawing([]Run{run})) {
 			if index == int(picture) {
 				if _, err := f.encode(SVG); err != nil {
 					t.Errorf("%s: %v", name, err)

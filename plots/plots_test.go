@@ -235,7 +235,7 @@ func TestManyRuns(t *testing.T) {
 	for range 28 {
 		runs = append(runs, Run{Name: strings.Repeat("long ", 12), Report: report(9, 0.6)})
 	}
-	few, many := renderFigure(t, nearZero(withDistinctNames(runs[:2]))), renderFigure(t, nearZero(withDistinctNames(runs)))
+	few, many := renderFigure(t, nearZero(forDrawing(runs[:2]))), renderFigure(t, nearZero(forDrawing(runs)))
 	if few.Bounds().Dy() != 1000 || many.Bounds().Dy() <= 1000 || many.Bounds().Dx() != 1600 {
 		t.Errorf("the picture of 2 runs is %v and that of 28 is %v, want 1600×1000 pixels and more rows", few.Bounds(), many.Bounds())
 	}

@@ -34,7 +34,7 @@ func TestThreshold(t *testing.T) {
 	}
 
 	several := threshold([]Run{{Name: "a", Report: r}, {Name: "b", Report: r}, {Name: "c"}})
-	runs := withDistinctNames([]Run{{Name: "not analyzed"}, {Name: "a", Report: r}, {Name: "b", Report: r}})
+	runs := forDrawing([]Run{{Name: "not analyzed"}, {Name: "a", Report: r}, {Name: "b", Report: r}})
 	if f := threshold(runs); f.legend[1].mark.color != colors[2] || nearZero(runs).legend[1].mark.color != colors[2] {
 		t.Errorf("third run: colour %v in threshold, %v in nearZero; want %v in both", f.legend[1].mark.color, nearZero(runs).legend[1].mark.color, colors[2])
 	}

@@ -178,8 +178,8 @@ func TestAllTensorsTrained(t *testing.T) {
 			t.Errorf("%s has changed, want changes only in γ", name)
 		}
 	}
-	// Because weights are stored, the file holds the smaller network: one channel of each
-	// unit.
+	// Because weights are stored, the file holds the smaller network, in which each layer
+	// keeps at least one channel, and here exactly one.
 	for i := range pruned.Network.Units {
 		if u := &pruned.Network.Units[i]; u.OutShape.C != 1 {
 			t.Errorf("%s of the file has %d channels, want 1", u.Name, u.OutShape.C)

@@ -116,9 +116,11 @@ func TestTaylor(t *testing.T) {
 		gamma, beta := params.Of(i, arch.Gamma), params.Of(i, arch.Beta)
 		for c := i; c < len(gamma); c += 13 {
 			g, b := gamma[c], beta[c]
-			for k, scale := range []float64{0, 1} { // of β: kept, and zeroed with γ
+			for k := range s.taylor {
+				// taylor[0] is the effect of changing γ alone, and taylor[1] that of changing γ
+				// and β by the same factor.
 				loss := func(h float64) float64 {
-					gamma[c], beta[c] = g*(1+h), b*(1+scale*h)
+					gamma[c], beta[c] = g*(1+h), b*(1+float64(k)*h)
 					defer func() { gamma[c], beta[c] = g, b }()
 					return training.Forward(images, labels).Mean()
 				}
@@ -177,7 +179,9 @@ func TestReadSquares(t *testing.T) {
 }
 
 // TestChange compares the importance by change with sums over feature maps: a channel's
-// variance, times the squares of the weights that read it in units of γ/σ.
+// variance, times the sum of the squared weights that read it, each multiplied by γ²/σ² of the
+// reading BatchNorm. For a channel of the last layer, the variance of its averages over
+// pictures, times the squared weights of the output layer, is added.
 func TestChange(t *testing.T) {
 	s, data, e := measuredScorer(t)
 	net := s.m.Network

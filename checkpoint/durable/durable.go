@@ -1,7 +1,7 @@
 // Package durable changes files and directories durably and atomically: once a function
 // has returned without an error, its change survives a crash and a loss of power, and a
 // file that is being replaced always holds either all of its old content or all of its
-// new content.
+// new content. What is written to a [File] is durable once Sync has returned without an error.
 //
 // Directories are synced if the system can do that. Windows cannot, but its file systems
 // write such changes in order. Windows also refuses to replace or rename a file that
@@ -21,9 +21,9 @@ import (
 	"syscall"
 )
 
-// Operation is one change of a file or a directory.
+// Operation is one step in changing a file or a directory.
 type Operation struct {
-	Kind string // "create", "write", "empty", "sync", "rename", "remove" or "mkdir"
+	Kind string // "create" (which also opens an existing file), "write", "empty", "sync", "rename", "remove" or "mkdir"
 	Path string // of the file or directory; of a rename, the new path
 	From string // of a rename, the old path
 	Data []byte // of a write, which goes to the end of the file
@@ -32,9 +32,9 @@ type Operation struct {
 // intercept, if not nil, is called instead of every operation.
 var intercept atomic.Pointer[func(op Operation, do func() error) error]
 
-// Intercept makes the package call f instead of each operation that it performs. do performs
-// the operation, and the package takes f's result for that of the operation. So tests can
-// follow a program's changes, or make any of them fail. The returned function ends the
+// Intercept makes the package call f instead of performing each operation. do performs the
+// operation, and the package takes the result of f as that of the operation. Tests use this to
+// follow a program's changes, or to make any of them fail. The returned function ends the
 // interception.
 func Intercept(f func(op Operation, do func() error) error) (end func()) {
 	intercept.Store(&f)
@@ -54,7 +54,7 @@ func perform(op Operation, do func() error) error {
 // file that is replaced keeps its permissions, but not its owner. The error is a *FileError
 // if path exists and is not a regular file, but for example a device or a pipe.
 //
-// Before the rename, or if an earlier step fails, path has its old content; after the
+// Until the rename, and if it or an earlier step fails, path has its old content; after the
 // rename it has all of data. The last step syncs the directory. If only this step fails, a
 // loss of power may still undo the change. A process that is killed may leave the temporary
 // file, which RemoveTemporaries removes.
@@ -65,7 +65,8 @@ func WriteFile(path string, data []byte) error {
 	return nil
 }
 
-// cause returns an error without the name of a temporary file.
+// cause returns the cause of an error of package os, without the operation and the path, which may
+// be that of a temporary file. It returns other errors unchanged.
 func cause(err error) error {
 	var path *fs.PathError
 	var link *os.LinkError

@@ -10,7 +10,8 @@ import (
 	"testing"
 )
 
-// TestWriteFile checks the content of the file, and that a failure leaves no temporary file.
+// TestWriteFile checks the content of the file, the errors, and that a failure leaves no temporary
+// file.
 func TestWriteFile(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "f")
@@ -20,11 +21,11 @@ func TestWriteFile(t *testing.T) {
 		}
 		got, err := os.ReadFile(path)
 		if err != nil || string(got) != content {
-			t.Errorf("the file holds %q, %v; want %q", got, err, content)
+			t.Errorf("the file holds %q (error %v), want %q", got, err, content)
 		}
 	}
 	if err := WriteFile(filepath.Join(dir, "missing", "f"), nil); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("writing into a missing folder: %v, want fs.ErrNotExist", err)
+		t.Errorf("writing into a missing folder: got error %v, want fs.ErrNotExist", err)
 	}
 	// A folder that is not empty cannot be replaced by a file.
 	taken := filepath.Join(dir, "taken")
@@ -36,16 +37,16 @@ func TestWriteFile(t *testing.T) {
 	}
 	entries, err := os.ReadDir(dir)
 	if err != nil || len(entries) != 2 {
-		t.Errorf("the directory holds %v, %v; want two entries", entries, err)
+		t.Errorf("the directory holds %v (error %v), want f and taken", entries, err)
 	}
 }
 
 // errStopped is the error of an operation that a test stops.
 var errStopped = errors.New("stopped")
 
-// TestWriteFileStopped makes WriteFile fail from each of its operations on in turn. The file
-// must then have either the old or the new content, and RemoveTemporaries must remove the
-// temporary file and nothing else.
+// TestWriteFileStopped makes one operation of WriteFile and all later ones fail, beginning with each
+// operation in turn. The file must then have the old content, or the new content if only the last
+// operation failed, and RemoveTemporaries must remove the temporary file and nothing else.
 func TestWriteFileStopped(t *testing.T) {
 	for stop := 1; ; stop++ {
 		dir := t.TempDir()
@@ -79,13 +80,13 @@ func TestWriteFileStopped(t *testing.T) {
 		}
 		got, readErr := os.ReadFile(path)
 		if !errors.Is(err, errStopped) || readErr != nil || string(got) != want {
-			t.Errorf("stopped at operation %d: got error %v, and the file holds %q, %v; want %v and %q", stop, err, got, readErr, errStopped, want)
+			t.Errorf("stopped at operation %d: got error %v, and the file holds %q (error %v); want error %v and content %q", stop, err, got, readErr, errStopped, want)
 		}
 		if err := RemoveTemporaries(dir, "f"); err != nil {
 			t.Fatal(err)
 		}
 		if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1+len(others) {
-			t.Errorf("stopped at operation %d: RemoveTemporaries leaves %v, %v; want f and %v", stop, entries, err, others)
+			t.Errorf("stopped at operation %d: RemoveTemporaries leaves %v (error %v), want f and %v", stop, entries, err, others)
 		}
 	}
 }
@@ -107,15 +108,15 @@ func TestAppend(t *testing.T) {
 		}
 	}
 	if got, err := os.ReadFile(path); err != nil || string(got) != "one\ntwo\n" {
-		t.Errorf("the file holds %q, %v; want both lines", got, err)
+		t.Errorf("the file holds %q (error %v), want both lines", got, err)
 	}
 	if got := strings.Join(synced, " "); got != strings.Join([]string{path, dir, path}, " ") {
 		t.Errorf("Append synced %s; want the file, its directory, and the file again", got)
 	}
 }
 
-// TestMkdir checks that exactly one of several callers creates a directory, and that the
-// parent of each new directory is synced.
+// TestMkdir checks that exactly one of several callers of Mkdir creates a directory, that MkdirAll
+// syncs the parent of each new directory, and that RemoveAll accepts a missing path.
 func TestMkdir(t *testing.T) {
 	root := t.TempDir()
 	var mutex sync.Mutex
@@ -142,7 +143,7 @@ func TestMkdir(t *testing.T) {
 		if err := <-errs; err == nil {
 			created++
 		} else if !errors.Is(err, fs.ErrExist) {
-			t.Error(err)
+			t.Errorf("Mkdir: got error %v, want none or fs.ErrExist", err)
 		}
 	}
 	if created != 1 {
@@ -162,7 +163,8 @@ func TestMkdir(t *testing.T) {
 	}
 }
 
-// TestFile checks the content of a file that is written piece by piece, and the operations.
+// TestFile checks the content of a file that is written piece by piece, and the operations that this
+// takes.
 func TestFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "f")
 	if err := os.WriteFile(path, []byte("old"), 0o666); err != nil {
@@ -171,7 +173,7 @@ func TestFile(t *testing.T) {
 	var ops []string
 	defer Intercept(func(op Operation, do func() error) error {
 		if op.Path != path {
-			t.Errorf("%s of %s, want %s", op.Kind, op.Path, path)
+			t.Errorf("the operation %s is on %s, want it on %s", op.Kind, op.Path, path)
 		}
 		ops = append(ops, op.Kind+string(op.Data))
 		return do()
@@ -183,13 +185,13 @@ func TestFile(t *testing.T) {
 	content := func(want string) {
 		t.Helper()
 		if got, err := os.ReadFile(path); err != nil || string(got) != want {
-			t.Errorf("the file holds %q, %v; want %q", got, err, want)
+			t.Errorf("the file holds %q (error %v), want %q", got, err, want)
 		}
 	}
 	write := func(data string) {
 		t.Helper()
 		if n, err := f.Write([]byte(data)); n != len(data) || err != nil {
-			t.Errorf("Write of %q: %d bytes, %v", data, n, err)
+			t.Errorf("Write of %q returns %d (error %v), want %d", data, n, err, len(data))
 		}
 	}
 	write("1")
@@ -204,7 +206,8 @@ func TestFile(t *testing.T) {
 	if err := errors.Join(f.Sync(), f.Close()); err != nil {
 		t.Error(err)
 	}
-	if got := strings.Join(ops, " "); got != "create write1 write2 empty write3 sync" {
-		t.Errorf("performed %s", got)
+	const wantOps = "create write1 write2 empty write3 sync"
+	if got := strings.Join(ops, " "); got != wantOps {
+		t.Errorf("performed the operations %s, want %s", got, wantOps)
 	}
 }

@@ -28,7 +28,7 @@ const maxLinks = 40
 // to and its info, which is nil if the file does not exist. The error is a *FileError if
 // the file exists and is not a regular file.
 func target(path string) (file string, info fs.FileInfo, err error) {
-	for range maxLinks {
+	for range maxLinks + 1 {
 		info, err = os.Lstat(path)
 		if errors.Is(err, fs.ErrNotExist) {
 			return path, nil, nil

@@ -46,17 +46,17 @@ func TestWriteThroughLinks(t *testing.T) {
 		}
 		info, err := os.Lstat(path)
 		if err != nil || info.Mode()&os.ModeSymlink == 0 {
-			t.Errorf("%s is no longer a link: %v, %v", link, info, err)
+			t.Errorf("%s is %v (error %v), want it to stay a link", link, info, err)
 		}
 		if got, err := os.ReadFile(filepath.Join(dir, to)); err != nil || string(got) != link+"+" {
-			t.Errorf("%s: %s holds %q, %v; want %q", link, to, got, err, link+"+")
+			t.Errorf("%s: %s holds %q (error %v), want %q", link, to, got, err, link+"+")
 		}
 	}
 	if err := os.Symlink("loop", filepath.Join(dir, "loop")); err != nil {
 		t.Fatal(err)
 	}
 	if err := WriteFile(filepath.Join(dir, "loop"), nil); !errors.As(err, new(*FileError)) {
-		t.Errorf("a loop of links: %v, want a *FileError", err)
+		t.Errorf("a loop of links: got error %v, want a *FileError", err)
 	}
 }
 
@@ -81,10 +81,10 @@ func TestRefusesSpecialFiles(t *testing.T) {
 		}
 	}
 	if info, err := os.Lstat(pipe); err != nil || info.Mode()&os.ModeNamedPipe == 0 {
-		t.Errorf("the pipe was replaced: %v, %v", info, err)
+		t.Errorf("the path of the pipe holds %v (error %v), want the pipe", info, err)
 	}
 	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 2 {
-		t.Errorf("the directory holds %v, %v; want the pipe and the link", entries, err)
+		t.Errorf("the directory holds %v (error %v), want the pipe and the link", entries, err)
 	}
 }
 
@@ -101,8 +101,12 @@ func TestPermissionsAreKept(t *testing.T) {
 		if err := WriteFile(path, []byte("new")); err != nil {
 			t.Fatal(err)
 		}
-		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != mode {
-			t.Errorf("mode %v, %v; want %v", info.Mode(), err, mode)
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := info.Mode().Perm(); got != mode {
+			t.Errorf("the replaced file has mode %v, want %v", got, mode)
 		}
 	}
 }
@@ -113,7 +117,7 @@ func TestReadFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	if b, err := ReadFile(path, 5); err != nil || string(b) != "12345" {
-		t.Errorf("limit 5: got %q, %v; want %q", b, err, "12345")
+		t.Errorf("limit 5: got %q (error %v), want %q", b, err, "12345")
 	}
 	if _, err := ReadFile(path, 4); !errors.As(err, new(*FileError)) || !strings.Contains(err.Error(), "4 bytes") {
 		t.Errorf("limit 4: got error %v, want a *FileError that says %q", err, "4 bytes")

@@ -41,7 +41,8 @@ func TestAgainstPickle(t *testing.T) {
 	}
 }
 
-// repr writes a value as Python does.
+// repr returns the text that Python's repr returns for the values in testdata/pickles.json. For
+// other values, such as strings with quotes, the texts differ.
 func repr(v any) string {
 	switch v := v.(type) {
 	case bool:

@@ -14,8 +14,8 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// advice returns the flags or the command to try after an error of a library package, which
-// cannot name flags itself. It returns "" if the error needs no advice.
+// advice returns what the user can try after an error, such as a flag or a command, which a
+// library package cannot name itself. It returns "" if the error needs no advice.
 func advice(err error) string {
 	var (
 		exists     *rundir.RunExistsError
@@ -71,7 +71,7 @@ func advice(err error) string {
 	case errors.Is(err, rundir.ErrNoCheckpoint):
 		return "name a file, or make one with: bnkit train"
 	case errors.As(err, &fault):
-		return "" // it names the remedy
+		return "" // its text names the remedy
 	}
 	return remedy(err)
 }
@@ -81,5 +81,5 @@ func otherKernelAdvice(e *engine.ArithmeticError) string {
 	if e.Before.Kernels == "generic" && e.Before.Platform == e.Now.Platform && e.Before.Functions == e.Now.Functions {
 		return "set BNKIT_KERNEL=generic to get the same bits, or use --allow-other-kernel to continue without them"
 	}
-	return "to get the same bits, continue it where it was started; to continue without them, use --allow-other-kernel"
+	return "to get the same bits, continue it on the machine where it was started; to continue without them, use --allow-other-kernel"
 }

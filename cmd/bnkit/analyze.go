@@ -55,7 +55,7 @@ pictures and analysis.json go to --out; bnkit plot can draw the pictures again.
 
 ` + argumentHelp + `
 
-` + foreignHelp + `
+` + foreignHelp + foreignOutputHelp + `
 
 ` + unknownHelp + `
 
@@ -243,21 +243,21 @@ func printReport(w io.Writer, r *analysis.Report, wide bool) {
 func layerTable(r *analysis.Report) (rows [][]string, ranks []int) {
 	heading := []string{"layer", "channels", "γ median", "β median"}
 	ranks = []int{0, 1, 2, 8}
-	// The share below 0.01 has the lowest rank of the shares, because other commands also use
-	// this threshold.
-	first := max(0, slices.Index(r.NearZero, 0.01))
-	further := 9
+	// Of the shares, the one below 0.01 is kept longest, because other commands also use this
+	// threshold. Without it, that is the first share.
+	keptLongest := max(0, slices.Index(r.NearZero, 0.01))
+	nextRank := 9
 	for i, z := range r.NearZero {
 		heading = append(heading, fmt.Sprintf("|γ|<%g", z))
-		if i == first {
+		if i == keptLongest {
 			ranks = append(ranks, 3)
 			continue
 		}
-		ranks = append(ranks, further)
-		further++
+		ranks = append(ranks, nextRank)
+		nextRank++
 	}
 	heading = append(heading, "zeros", "off", "on", "grad γ", "grad β", "grad conv")
-	ranks = append(ranks, 4, 5, 6, 7, further, further+1)
+	ranks = append(ranks, 4, 5, 6, 7, nextRank, nextRank+1)
 	rows = append(rows, heading)
 	for i := range r.Layers {
 		l := &r.Layers[i]

@@ -9,8 +9,7 @@ import (
 	"bnkit/analysis"
 )
 
-// sensitivityFlags holds the analyze command's flags for the dependence of accuracy on single
-// layers.
+// sensitivityFlags holds the flags of analyze that have to do with --sensitivity.
 type sensitivityFlags struct {
 	measure  bool
 	shares   []float64
@@ -22,18 +21,17 @@ type sensitivityFlags struct {
 const sensitivityPictures = 1000
 
 const sensitivityHelp = `--sensitivity also measures how much accuracy depends on each layer: for every layer
-and each of --shares, the channels of this layer with the smallest |γ| are clamped
-while all other layers keep theirs, statistics are re-estimated, and accuracy is
-measured on the first --pictures of the test split. Each of these measurements goes
-through the whole network: for ResNet-56, 57 layers and four shares are 228
-measurements, which process 7 times as many pictures of CIFAR-10 as the measurements
-of the default --thresholds.`
+and each of --shares, this share of the layer's γ is clamped to zero, smallest |γ|
+first, while all other layers keep theirs, statistics are re-estimated, and accuracy is measured on the first
+--pictures of the test split. Each of these measurements goes through the whole
+network: ResNet-56 takes 228 of them, for 57 layers and four shares. On CIFAR-10 they
+process about 6 times as many pictures as the default --thresholds.`
 
 func (o *sensitivityFlags) add(c *cobra.Command) {
 	f := c.Flags()
 	f.BoolVar(&o.measure, "sensitivity", false, "measure how much accuracy depends on each layer")
 	f.Float64SliceVar(&o.shares, "shares", analysis.DefaultSensitivity, "`shares` of a layer's channels that --sensitivity clamps")
-	f.IntVar(&o.pictures, "pictures", sensitivityPictures, "test pictures of --sensitivity; 0 for all")
+	f.IntVar(&o.pictures, "pictures", sensitivityPictures, "number of test pictures on which --sensitivity measures accuracy; 0 for all")
 	f.Lookup("shares").DefValue = listText(analysis.DefaultSensitivity)
 	for _, flag := range []string{"shares", "pictures"} {
 		completeFlag(c, flag, completeNothing)
@@ -50,7 +48,7 @@ func (o *sensitivityFlags) check(c *cobra.Command) error {
 	return nil
 }
 
-// set sets the options of package analysis that the flags describe.
+// set copies the flags to the options of package analysis, if --sensitivity is given.
 func (o *sensitivityFlags) set(a *analysis.Options) {
 	if o.measure {
 		a.Sensitivity, a.SensitivityPictures = o.shares, o.pictures
@@ -85,6 +83,6 @@ func printSensitivity(w io.Writer, s *analysis.Sensitivity, wide bool) {
 		fmt.Fprintln(w, "--wide shows more columns")
 	}
 	low, high := s.Unclamped.Interval[0], s.Unclamped.Interval[1]
-	printProse(w, "test accuracy with this share of one layer's channels clamped, smallest |γ| first, β kept, all other layers whole; %s with none clamped (%d pictures of the %s split, %s statistics; 95%% intervals are about ±%.1f points)",
+	printProse(w, "test accuracy after clamping the γ of this share of one layer's channels to zero, smallest |γ| first, β kept; %s without clamping (%d pictures of the %s split, %s statistics; 95%% intervals are about ±%.1f points)",
 		percent(s.Unclamped.TestAccuracy), s.Over.Examples, s.Over.Split, s.Over.Statistics, 50*(high-low))
 }

@@ -7,7 +7,8 @@ import (
 	"unicode/utf8"
 )
 
-// TestAnalyzeSensitivity checks the JSON, the table and the pictures of analyze --sensitivity.
+// TestAnalyzeSensitivity checks the JSON and the table of analyze --sensitivity, the pictures that
+// analyze and plot draw from it, and that wrong flags are refused.
 func TestAnalyzeSensitivity(t *testing.T) {
 	data := writeIDX(t)
 	chdirTemp(t)

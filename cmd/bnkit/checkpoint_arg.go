@@ -17,7 +17,7 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// modelFlags holds the flags that the commands that measure a checkpoint have in common.
+// modelFlags holds the flags shared by the commands that read a model and its data.
 type modelFlags struct {
 	data    string
 	dataDir string
@@ -64,7 +64,7 @@ func (f threadsFlag) Set(text string) error {
 	return nil
 }
 
-// addThreads adds the flag --threads to a command. note ends its line in the help.
+// addThreads adds the flag --threads to a command. note is the end of its description.
 func addThreads(c *cobra.Command, n *int, note string) {
 	c.Flags().Var(threadsFlag{n}, "threads", "number of threads (default: one for each processor)"+note)
 	completeFlag(c, "threads", completeNothing)
@@ -130,9 +130,9 @@ func (m *modelFlags) open(ctx context.Context, g *globalOptions, path string) (*
 	return model, data, err
 }
 
-// openData loads the data that a model was trained on, from the location that --data or
-// --data-dir gives or, without these flags, from the location that data.json beside the
-// model's file records.
+// openData loads the data that a model was trained on, from the location that --data-dir or a
+// path in --data gives, else from the location that data.json beside the model's file records,
+// else from the default location.
 func (m *modelFlags) openData(model *engine.Model) (*dataset.Data, error) {
 	dir := m.dataDir
 	if m.data == "" && model.Data.Name == "" {

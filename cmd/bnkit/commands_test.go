@@ -99,8 +99,8 @@ func TestTrainAnalyzePrune(t *testing.T) {
 		{"plot"},
 	} {
 		out := mustRun(t, args...)
-		if first, _, _ := strings.Cut(out, "\n"); first != "checkpoint: "+ckpt {
-			t.Errorf("the output of %s begins with %q, want the path %s", args[0], first, ckpt)
+		if line, _, _ := strings.Cut(out, "\n"); line != "checkpoint: "+ckpt {
+			t.Errorf("the first line of %s is %q, want the path %s", args[0], line, ckpt)
 		}
 	}
 	var before, after struct {
@@ -194,7 +194,7 @@ func TestResume(t *testing.T) {
 	}
 	twice, err := os.ReadFile("twice/ckpt.bnz")
 	if err != nil || !bytes.Equal(once, twice) {
-		t.Errorf("the checkpoint of the resumed run differs from that of the run without a break (error %v)", err)
+		t.Errorf("the checkpoint of the resumed run (%d bytes, error %v) differs from that of the run without a break (%d bytes), want equal ones", len(twice), err, len(once))
 	}
 	if code, _, err := bnkit(t, "train", "--data", data, "--resume", "--out", "twice", "--lr", "0.2"); code != 2 || !strings.Contains(err, "lr") {
 		t.Errorf("resume with a different learning rate: exit code %d, %q; want 2 and lr", code, err)
@@ -213,7 +213,7 @@ func TestResumeFlags(t *testing.T) {
 	} {
 		code, _, err := bnkit(t, append([]string{"train", "--data", data, "--resume", "--out", "r"}, strings.Fields(c.flags)...)...)
 		if (code == 0) != (c.refused == "") || !strings.Contains(err, c.refused) {
-			t.Errorf("resume with %s: exit code %d, %q; want the refused setting %q, none if empty", c.flags, code, err, c.refused)
+			t.Errorf("resume with %s: exit code %d, %q; want a refusal that names %q, or success if that is empty", c.flags, code, err, c.refused)
 		}
 	}
 	cfg, err := engine.ReadConfig("r/config.json")
@@ -371,7 +371,7 @@ func TestInspectNetwork(t *testing.T) {
 		for _, s := range r.Sets {
 			got[s.Name] = s.Parameters
 			if s.Trains == "" {
-				t.Errorf("%s has no description of what it trains", s.Name)
+				t.Errorf("the set %s has no text on what it trains, want one", s.Name)
 			}
 		}
 		want := map[string]int{"bn": c.bn, "all": c.all, "output": 650, "bn+output": c.bn + 650, "bn+shortcut": c.bnShortcut,
@@ -409,7 +409,7 @@ func TestInterrupt(t *testing.T) {
 		t.Errorf("exit code %d, want 130: %s", code, err.String())
 	}
 	if !strings.Contains(err.String(), "--resume --out r") {
-		t.Errorf("the message does not say how to resume: %s", err.String())
+		t.Errorf("the message is %q, want how to resume in it", err.String())
 	}
 	mustRun(t, "train", "--resume", "--out", "r", "--data", data)
 }
@@ -418,10 +418,10 @@ func TestInterrupt(t *testing.T) {
 func TestHelp(t *testing.T) {
 	for _, c := range newRootCommand(&globalOptions{}).Commands() {
 		if c.Long == "" || !(c.HasExample() || c.HasSubCommands()) {
-			t.Errorf("%s has no help text or no example", c.Name())
+			t.Errorf("%s has the help text %q and the example %q, want both", c.Name(), c.Long, c.Example)
 		}
 		if out := mustRun(t, c.Name(), "--help"); !strings.Contains(out, "Usage:") {
-			t.Errorf("%s --help prints:\n%s", c.Name(), out)
+			t.Errorf("%s --help prints the following, want the usage:\n%s", c.Name(), out)
 		}
 	}
 }
@@ -442,8 +442,8 @@ func (f *failingWriter) Write(b []byte) (int, error) {
 	return 0, syscall.ENOSPC
 }
 
-// TestOutputCannotBeWritten checks that every command fails with a reason in one line if it
-// cannot write all of its output.
+// TestOutputCannotBeWritten checks that commands fail with a reason in one line if they cannot
+// write all of their output.
 func TestOutputCannotBeWritten(t *testing.T) {
 	data := writeIDX(t)
 	chdirTemp(t)

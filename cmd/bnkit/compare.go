@@ -172,7 +172,7 @@ func countTrained(ctx context.Context, g *globalOptions, dir string, s *analysis
 
 // printComparison prints the table of runs, with a row or a column for each run, whichever
 // is narrower. If that does not fit into the terminal, it prints blocks of the columns that fit
-// or, if there would be many, rows without the columns that do not fit.
+// or, if there would be more than maxBlocks, rows without the columns that do not fit.
 func printComparison(w io.Writer, names []string, r comparison) {
 	rows := comparisonTable(names, &r)
 	columns, width := transpose(rows), outputWidth(w)
@@ -235,18 +235,18 @@ func printComparison(w io.Writer, names []string, r comparison) {
 // maxBlocks is the largest number of blocks in which printComparison prints a table.
 const maxBlocks = 3
 
-// comparisonRanks returns the rank of each column for fitColumns. Settings come after the
-// network and the accuracy, and before costs.
+// comparisonRanks returns the rank of each column for fitColumns. Those of settings come after
+// the network and the accuracy, and before costs.
 func comparisonRanks(heading []string) []int {
-	first := []string{"run", "test accuracy", "network", "trained"}
-	last := []string{"|γ|<0.01", "gap", "parameters", "epochs", "time", "checkpoint", "images/s"}
-	ranks, next := make([]int, len(heading)), len(first)
+	before := []string{"run", "test accuracy", "network", "trained"}
+	after := []string{"|γ|<0.01", "gap", "parameters", "epochs", "time", "checkpoint", "images/s"}
+	ranks, next := make([]int, len(heading)), len(before)
 	for i, column := range heading {
-		switch f, l := slices.Index(first, column), slices.Index(last, column); {
-		case f >= 0:
-			ranks[i] = f
-		case l >= 0:
-			ranks[i] = len(heading) - len(last) + l
+		switch b, a := slices.Index(before, column), slices.Index(after, column); {
+		case b >= 0:
+			ranks[i] = b
+		case a >= 0:
+			ranks[i] = len(heading) - len(after) + a
 		default:
 			ranks[i] = next
 			next++
@@ -294,15 +294,15 @@ func comparisonTable(names []string, r *comparison) [][]string {
 		}
 		rows = append(rows, row)
 	}
-	withSettings := len(r.Runs) // position in setting.Values
+	next := len(r.Runs) // index in setting.Values of the next file with settings
 	for _, file := range r.Files {
 		var values map[string]string
 		if file.Config != nil {
 			values = map[string]string{}
 			for _, setting := range settings {
-				values[setting.Name] = setting.Values[withSettings]
+				values[setting.Name] = setting.Values[next]
 			}
-			withSettings++
+			next++
 		}
 		rows = append(rows, file.cells(rows[0], values))
 	}

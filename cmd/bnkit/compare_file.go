@@ -26,20 +26,20 @@ type fileSummary struct {
 	Trainable     string         `json:"trainable,omitempty"`  // trainable set; missing if the file does not name it
 	Trained       *int           `json:"trained,omitempty"`    // parameters that were trained, without those of pruned channels; missing if the trainable set is not known
 	Pruned        int            `json:"pruned,omitempty"`     // channels that are held constant
-	Epochs        []int          `json:"epochs,omitempty"`     // of each training and each recovery, in their order; missing if the file names none
+	Epochs        []int          `json:"epochs,omitempty"`     // of each training and each recovery, oldest first; missing if the file records none
 	Config        *config.Config `json:"config,omitempty"`     // settings of the last run; missing if the file has none
 	GammaNearZero *float64       `json:"gamma_near_zero,omitempty"`
 	FileBytes     int64          `json:"file_bytes"`
 }
 
 // summariseFile describes a .bnz file that does not belong to a run, or another program's
-// file. It returns nil if path is neither.
+// file. It returns nil if path is neither and does not have the extension of a model.
 func summariseFile(ctx context.Context, g *globalOptions, path string) (*fileSummary, error) {
 	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
 		return nil, nil
 	}
-	named := slices.Contains(modelFiles, strings.TrimPrefix(filepath.Ext(path), ".")) // as a model
-	if _, err := isForeign(path); errors.As(err, new(*formatError)) && !named {
+	hasModelExtension := slices.Contains(modelExtensions, strings.TrimPrefix(filepath.Ext(path), "."))
+	if _, err := isForeign(path); errors.As(err, new(*formatError)) && !hasModelExtension {
 		return nil, nil
 	} else if err != nil {
 		return nil, err
@@ -114,7 +114,7 @@ func (s *fileSummary) cells(heading []string, settings map[string]string) []stri
 			}
 		case "checkpoint":
 			row[i] = bytesText(s.FileBytes)
-		default: // a setting, or a measurement, which is in no file
+		default: // a setting, or a measurement, which files do not contain
 			row[i] = cmp.Or(printable(settings[column]), missing)
 		}
 	}

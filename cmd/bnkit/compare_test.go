@@ -64,7 +64,7 @@ func TestCompare(t *testing.T) {
 	}
 	for _, p := range r.Pictures {
 		if info, err := os.Stat(p); err != nil || info.Size() == 0 {
-			t.Errorf("%s: %v", p, err)
+			t.Errorf("the picture %s is %v (error %v), want a file that is not empty", p, info, err)
 		}
 	}
 }
@@ -83,9 +83,9 @@ func TestCompareLayout(t *testing.T) {
 	for _, n := range []int{2, 30} {
 		var b strings.Builder
 		printComparison(&b, names[:n], comparison{Runs: runs[:n]})
-		first, _, _ := strings.Cut(b.String(), "\n")
-		if got, want := strings.Contains(first, "network"), n == 30; got != want {
-			t.Errorf("%d runs: the first line is %q; is it the heading: %v, want %v", n, first, got, want)
+		line, _, _ := strings.Cut(b.String(), "\n")
+		if got, want := strings.Contains(line, "network"), n == 30; got != want {
+			t.Errorf("%d runs: the first line, %q, is the heading: %v, want %v", n, line, got, want)
 		}
 	}
 }
@@ -148,18 +148,15 @@ func TestComparePruned(t *testing.T) {
 	mustRun(t, "prune", "a", "--remove", "0.2", "--recover", "3", "--out", "p.bnz", "--data-dir", data)
 	mustRun(t, "train", "--from", "p.bnz", "--data", data, "--epochs", "1", "--batch", "32", "--out", "b")
 	args := []string{"compare", "a", "b", "p.bnz", "models/unknown.pt"}
-	code, table, _ := bnkit(t, args...)
-	if code != 0 {
-		t.Fatalf("compare: exit code %d", code)
-	}
+	table := mustRun(t, args...)
 	body, notes, _ := strings.Cut(table, "test accuracy: ")
-	rows := map[string]string{} // by heading, without the columns of runs where they vary
+	rows := map[string]string{} // the cells of each row, by its first word
 	for line := range strings.Lines(body) {
 		if cells := strings.Fields(line); len(cells) > 0 {
 			rows[cells[0]] = strings.Join(cells[1:], " ")
 		}
 	}
-	// ResNet-8 has 672 γ and β. A fifth of its channels has 134.
+	// ResNet-8 has 672 γ and β in 336 channels. A fifth of the channels, 67, has 134 of them.
 	for heading, want := range map[string]string{
 		"network": "resnet-8 resnet-8 resnet-8 unknown", "trained": "bn bn bn –", "parameters": "672 538 538 –",
 		"epochs": "2 1 2+3 –", "lr": "0.1 0.01 0.1 –", "schedule": "step cosine step –",
@@ -174,7 +171,7 @@ func TestComparePruned(t *testing.T) {
 		}
 	}
 	if start := rows["start"]; !strings.HasPrefix(start, "not set from ") || !strings.HasSuffix(start, "… not set –") {
-		t.Errorf("the row start is %q, want no start for the first run, and the beginning of a SHA-256 for the second", start)
+		t.Errorf("the row start is %q, want not set for the first run and the file, and the beginning of a SHA-256 for the second run", start)
 	}
 	if !strings.Contains(notes, "\n–: ") || !strings.Contains(notes, "joined by +") {
 		t.Errorf("the notes are the following, want the meanings of – and +:\n%s", notes)
@@ -182,7 +179,7 @@ func TestComparePruned(t *testing.T) {
 	var r comparison
 	decode(t, mustRun(t, append(args, "--json")...), &r)
 	if f := r.Files[0]; f.Pruned != 67 || f.Trained == nil || *f.Trained != 538 || !slices.Equal(f.Epochs, []int{2, 3}) || f.Config == nil || f.Config.LR != 0.1 || r.Runs[1].Model.Trained != 538 {
-		t.Errorf("compare --json: file %+v, want 67 pruned channels, 538 trained parameters, 2 and 3 epochs and the settings", f)
+		t.Errorf("compare --json: file %+v and run %+v, want 67 pruned channels, 538 trained parameters in each, 2 and 3 epochs and the settings", f, r.Runs[1].Model)
 	}
 	if f := r.Files[1]; f.Trained != nil || f.Epochs != nil || f.Config != nil {
 		t.Errorf("compare --json: file %+v, want nothing on its training", f)

@@ -30,7 +30,7 @@ func completeFiles(extensions ...string) cobra.CompletionFunc {
 	return cobra.FixedCompletions(extensions, cobra.ShellCompDirectiveFilterFileExt)
 }
 
-// completePresets completes the names of presets, with what they reproduce.
+// completePresets completes the names of presets, and describes what they reproduce.
 func completePresets(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	names := []cobra.Completion{cobra.CompletionWithDesc("list", "show all presets")}
 	for _, p := range presets.All() {
@@ -48,8 +48,8 @@ func completeRun(c *cobra.Command, args []string, typed string) ([]cobra.Complet
 	return completeRuns(c, args, typed)
 }
 
-// modelFiles are the extensions of files that hold a model.
-var modelFiles = []cobra.Completion{"bnz", "safetensors", "pt", "pth", "th"}
+// modelExtensions are the extensions of files that hold a model.
+var modelExtensions = []cobra.Completion{"bnz", "safetensors", "pt", "pth", "th"}
 
 // completeRuns completes run directories under ./runs and the checkpoints in a run directory
 // that typed names. If none of them begins with typed, it completes folders and files that
@@ -72,7 +72,7 @@ func completeRuns(_ *cobra.Command, _ []string, typed string) ([]cobra.Completio
 		}
 	}
 	if len(found) == 0 {
-		return modelFiles, cobra.ShellCompDirectiveFilterFileExt
+		return modelExtensions, cobra.ShellCompDirectiveFilterFileExt
 	}
 	return found, cobra.ShellCompDirectiveNoFileComp
 }

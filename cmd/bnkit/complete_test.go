@@ -16,7 +16,7 @@ func TestEveryFlagHasCompletion(t *testing.T) {
 	for _, c := range allCommands() {
 		c.LocalNonPersistentFlags().VisitAll(func(f *pflag.Flag) {
 			if _, found := c.GetFlagCompletionFunc(f.Name); !found && f.Value.Type() != "bool" {
-				t.Errorf("%s --%s has no completion", c.CommandPath(), f.Name)
+				t.Errorf("%s --%s has no completion, want one", c.CommandPath(), f.Name)
 			}
 		})
 	}

@@ -14,9 +14,9 @@ import (
 	"bnkit/checkpoint/durable/crashfs"
 )
 
-// written holds a command line for each kind of file that commands write, after a run in r,
-// and commands that write an older version of the files first.
-var written = []struct {
+// writingCommands holds a command line for each kind of file that commands write, and command lines
+// that write older versions of these files. They are run in a folder that prepared returns.
+var writingCommands = []struct {
 	name  string
 	older []string
 	args  string
@@ -51,17 +51,21 @@ func prepared(t *testing.T) crashfs.State {
 	return s
 }
 
+// suffixLength is the length of the suffix of a temporary file of package durable: a point and 26
+// random characters.
+const suffixLength = 27
+
 // temporary reports whether a path is that of a temporary file of package durable.
 func temporary(file string) bool {
 	name := path.Base(file)
-	return strings.HasPrefix(name, ".") && len(name) > 27
+	return strings.HasPrefix(name, ".") && len(name) > suffixLength
 }
 
 // TestCutsOfCommands cuts the power after each operation of a command on a file or a
 // directory. Each file must then have all of its old content or all of its new content.
 func TestCutsOfCommands(t *testing.T) {
 	runs := prepared(t)
-	for _, c := range written {
+	for _, c := range writingCommands {
 		dir := chdirTemp(t)
 		if err := runs.Write(dir); err != nil {
 			t.Fatal(err)
@@ -81,25 +85,25 @@ func TestCutsOfCommands(t *testing.T) {
 		mustRun(t, strings.Fields(c.args)...)
 		end()
 		if missed, err := disk.Missed(); err != nil || len(missed) > 0 {
-			t.Errorf("%s writes without package durable: %v, %v", c.name, missed, err)
+			t.Errorf("%s writes %v without package durable (error %v), want no such files", c.name, missed, err)
 		}
 		after, err := crashfs.Read(dir)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if len(before.Changed(after)) == 0 {
-			t.Errorf("%s changes nothing", c.name)
+			t.Errorf("%s changes no files, want it to change some", c.name)
 		}
 		survived, states := 0, 0
 		for _, cut := range disk.Cuts {
 			whole := true
 			for _, s := range cut.States {
 				states++
-				// A path in both lists is neither as it was nor as it is to be.
+				// A file in both lists has neither its old nor its new content.
 				notNew := s.Changed(after)
 				for _, path := range s.Changed(before) {
 					if slices.Contains(notNew, path) && !temporary(path) {
-						t.Errorf("%s, cut after %s: %s is neither old nor new", c.name, cut.After, path)
+						t.Errorf("%s, cut after %s: %s (%d bytes) is neither the old file (%d bytes) nor the new one (%d bytes)", c.name, cut.After, path, len(s[path]), len(before[path]), len(after[path]))
 						whole = false
 					}
 				}
@@ -110,15 +114,15 @@ func TestCutsOfCommands(t *testing.T) {
 		}
 		last := disk.Cuts[len(disk.Cuts)-1].States
 		if len(last) != 1 || len(last[0].Changed(after)) > 0 {
-			t.Errorf("%s: a cut after the command's end undoes something", c.name)
+			t.Errorf("%s: a cut after the command's end leaves %d states, which differ from the new files at %v; want 1 state and no difference", c.name, len(last), last[0].Changed(after))
 		}
 		t.Logf("%s: cuts tried %d, survived %d (%d states)", c.name, len(disk.Cuts), survived, states)
 	}
 }
 
-// TestFailuresOfCommands makes each operation of a command on a file or a directory fail, every
-// other one together with all later operations. The command must print one line with the path,
-// the cause and what to do, and leave each file old or new.
+// TestFailuresOfCommands makes operations of a command on files and directories fail, one in each
+// execution of the command, and in every second execution all later operations too. The command
+// must print one line with the path, the cause and what to do, and leave each file old or new.
 func TestFailuresOfCommands(t *testing.T) {
 	causes := []struct {
 		err    error
@@ -129,11 +133,11 @@ func TestFailuresOfCommands(t *testing.T) {
 		{syscall.ENOENT, ""},
 	}
 	runs := prepared(t)
-	for k, c := range written {
-		every := 1
+	for k, c := range writingCommands {
+		step := 1
 		switch c.name {
 		case "analyze", "plot":
-			every = 7 // they draw many pictures, and each picture takes 5 operations
+			step = 7 // they draw many pictures, and each picture takes 5 operations
 		}
 		dir := chdirTemp(t)
 		if err := runs.Write(dir); err != nil {
@@ -148,27 +152,27 @@ func TestFailuresOfCommands(t *testing.T) {
 		}
 		tried, survived := 0, 0
 		var left []crashfs.State
-		for at := 1; ; at += every {
+		for failing := 1; ; failing += step { // the number of an operation
 			dir := chdirTemp(t)
 			if err := before.Write(dir); err != nil {
 				t.Fatal(err)
 			}
-			cause := causes[(at+k)%len(causes)]
-			fault := crashfs.Fault{At: at, Lasting: at%2 == 0, Err: cause.err}
+			cause := causes[(failing+k)%len(causes)]
+			fault := crashfs.Fault{At: failing, Lasting: failing%2 == 0, Err: cause.err}
 			end := durable.Intercept(fault.Inject)
-			code, _, said := bnkit(t, append(strings.Fields(c.args), "--quiet")...)
+			code, _, stderr := bnkit(t, append(strings.Fields(c.args), "--quiet")...)
 			end()
 			s, err := crashfs.Read(dir)
 			if err != nil {
 				t.Fatal(err)
 			}
 			left = append(left, s)
-			if fault.Operations < at {
+			if fault.Operations < failing {
 				break
 			}
 			tried++
-			if code != 1 || strings.Count(said, "\n") != 1 || !strings.Contains(said, fault.Err.Error()) || !strings.Contains(said, named(fault.Failed)) || !strings.Contains(said, cause.remedy) {
-				t.Errorf("%s, %s fails: exit code %d: %s", c.name, fault.Failed, code, said)
+			if code != 1 || strings.Count(stderr, "\n") != 1 || !strings.Contains(stderr, fault.Err.Error()) || !strings.Contains(stderr, pathOf(fault.Failed)) || !strings.Contains(stderr, cause.remedy) {
+				t.Errorf("%s, %s fails: exit code %d, %q; want 1 and one line with %q, %q and %q", c.name, fault.Failed, code, stderr, pathOf(fault.Failed), fault.Err, cause.remedy)
 			}
 		}
 		after := left[len(left)-1]
@@ -176,9 +180,9 @@ func TestFailuresOfCommands(t *testing.T) {
 			notNew, whole := s.Changed(after), true
 			for _, path := range s.Changed(before) {
 				// A lasting fault also keeps a command from removing its temporary file.
-				lasting := (1+i*every)%2 == 0
+				lasting := (1+i*step)%2 == 0
 				if slices.Contains(notNew, path) && !(lasting && temporary(path)) {
-					t.Errorf("%s, operation %d fails: %s is neither old nor new", c.name, 1+i*every, path)
+					t.Errorf("%s, operation %d fails: %s (%d bytes) is neither the old file (%d bytes) nor the new one (%d bytes)", c.name, 1+i*step, path, len(s[path]), len(before[path]), len(after[path]))
 					whole = false
 				}
 			}
@@ -190,19 +194,19 @@ func TestFailuresOfCommands(t *testing.T) {
 	}
 }
 
-// named returns the path of a failed operation as a message must contain it: without what the
-// name of a temporary file adds.
-func named(failed string) string {
+// pathOf returns the path of a failed operation or, for a temporary file, the path of the file that
+// it was to replace, which is the one that a message must contain.
+func pathOf(failed string) string {
 	_, path, _ := strings.Cut(failed, " ")
 	dir, name := filepath.Split(path)
 	if temporary(filepath.ToSlash(path)) {
-		name = name[1 : len(name)-27]
+		name = name[1 : len(name)-suffixLength]
 	}
 	return dir + name
 }
 
-// TestCutStartFromModel resumes a run that starts from a model and has lost power before its
-// config.json was written.
+// TestCutStartFromModel resumes a run that starts from a model and was cut off by a loss of power
+// after its resume.bnz and before its config.json was written.
 func TestCutStartFromModel(t *testing.T) {
 	prepared(t)
 	if err := os.Mkdir("runs", 0o777); err != nil {
@@ -230,9 +234,9 @@ func TestCutStartFromModel(t *testing.T) {
 		}
 		mustRun(t, "train", "--resume", "--out", filepath.Join(dir, "whole"))
 		if got, err := os.ReadFile(filepath.Join(dir, "whole", "ckpt.bnz")); err != nil || !bytes.Equal(got, want) {
-			t.Errorf("the resumed run has another checkpoint, %v", err)
+			t.Errorf("the checkpoint of the resumed run (%d bytes, error %v) differs from that of the run without a cut (%d bytes), want equal ones", len(got), err, len(want))
 		}
 		return
 	}
-	t.Error("no cut leaves resume.bnz without config.json")
+	t.Error("no cut leaves resume.bnz without config.json, want one that does")
 }

@@ -136,7 +136,7 @@ func runDataFetch(c *cobra.Command, g *globalOptions, o dataOptions, name string
 }
 
 // offlineHint describes how to get a data set on a machine that cannot reach the publisher. It
-// returns "" if the name is unknown.
+// returns "" if the name is unknown, or if there is no data folder.
 func offlineHint(name, dir string) string {
 	published, err := dataset.Published(name)
 	if err != nil {
@@ -159,17 +159,17 @@ func offlineHint(name, dir string) string {
 type fetchProgress struct {
 	line  *progressLine
 	file  string
-	start time.Time // when the first bytes of file were reported
-	first int64     // number of bytes of file that an earlier run had downloaded
+	start time.Time // when the download of file began, or began again
+	found int64     // number of bytes of file that were on disk at start
 }
 
 func (p *fetchProgress) update(file string, done, total int64) {
-	if file != p.file || done < p.first {
-		p.file, p.start, p.first = file, time.Now(), done
+	if file != p.file || done < p.found {
+		p.file, p.start, p.found = file, time.Now(), done
 	}
 	text := fmt.Sprintf("%s: %s of %s", file, bytesText(done), bytesText(total))
-	if elapsed := time.Since(p.start); done > p.first && elapsed > 0 {
-		rate := float64(done-p.first) / elapsed.Seconds()
+	if elapsed := time.Since(p.start); done > p.found && elapsed > 0 {
+		rate := float64(done-p.found) / elapsed.Seconds()
 		left := time.Duration(float64(total-done) / rate * float64(time.Second))
 		text += fmt.Sprintf(", %s/s, %s left", bytesText(int64(rate)), left.Round(time.Second))
 	}

@@ -99,7 +99,7 @@ func TestDataFetch(t *testing.T) {
 		t.Errorf("cancelled: got %v and printed %q, want context.Canceled and how to resume", err, notes)
 	}
 	if out, _, err := runData(context.Background(), false, "fetch", "sample"); err != nil || !strings.Contains(out, "built in") {
-		t.Errorf("sample: got %q, %v; want that it is built in", out, err)
+		t.Errorf("sample: got %q (error %v), want that it is built in", out, err)
 	}
 }
 
@@ -112,7 +112,7 @@ func TestDataFetchOffline(t *testing.T) {
 	defer cancel()
 	_, notes, err := runData(ctx, false, "fetch", "cifar10", "--mirror", server.URL, "--data-dir", dir)
 	if err == nil {
-		t.Error("a server that does not exist delivered a file")
+		t.Error("data fetch from a server that does not exist succeeded, want an error")
 	}
 	want := "or copy cifar-10-binary.tar.gz to " + shellQuote(filepath.Join(dir, "cifar10"))
 	if strings.Count(notes, "--mirror ADDRESS") != 1 || !strings.Contains(notes, want) || !strings.Contains(notes, "refused") {

@@ -52,7 +52,8 @@ func (t *epochTable) printCells(cell func(epochColumn) string) {
 	fmt.Fprintln(t.g.out, strings.Join(cells, strings.Repeat(" ", columnGap)))
 }
 
-// epochColumns returns all columns for a run of a number of epochs.
+// epochColumns returns all columns for a run of the given number of epochs. validation reports
+// whether the run measures a validation split, which has columns of its own.
 func epochColumns(epochs int, validation bool) []epochColumn {
 	loss := func(v float64) string { return fmt.Sprintf("%.4f", v) }
 	columns := []epochColumn{
@@ -84,7 +85,8 @@ func epochColumns(epochs int, validation bool) []epochColumn {
 	return columns
 }
 
-// fittingColumns returns the columns of lowest rank that fit into a width together.
+// fittingColumns returns the columns of lowest rank that fit into a width together, and at least
+// those of rank 0.
 func fittingColumns(columns []epochColumn, width int) []epochColumn {
 	for maxRank := len(columns); ; maxRank-- {
 		var kept []epochColumn

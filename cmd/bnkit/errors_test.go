@@ -161,7 +161,7 @@ func TestAdvice(t *testing.T) {
 		{&engine.ArithmeticError{Before: kernel.Arithmetic{Kernels: "generic"}, Now: kernel.Arithmetic{Kernels: "avx"}},
 			[]string{"trained with kernels generic", "this process has avx", "BNKIT_KERNEL=generic", "--allow-other-kernel"}},
 		{&engine.ArithmeticError{Before: kernel.Arithmetic{Platform: "arm64"}, Now: kernel.Arithmetic{Platform: "amd64"}},
-			[]string{"platform arm64", "where it was started", "--allow-other-kernel"}},
+			[]string{"platform arm64", "on the machine where it was started", "--allow-other-kernel"}},
 		{&engine.DivergedError{What: "the loss", LearningRate: 0.5}, []string{"--lr 0.05", "--batch", "--seed", "--on-divergence"}},
 		{&engine.DataError{Reason: "other pictures"}, []string{"the model: other pictures", "--data-dir"}},
 		{&dataset.MissingError{Name: "cifar10", Dir: "d"}, []string{"bnkit data fetch cifar10", "--data-dir"}},

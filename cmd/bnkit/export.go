@@ -174,7 +174,7 @@ func (o *exportOptions) read(c *cobra.Command, g *globalOptions, path string) (*
 // checkOverwrite returns a usage error if path exists, unless force is set.
 func checkOverwrite(c *cobra.Command, path string, force bool) error {
 	if _, err := os.Lstat(path); err == nil && !force {
-		return &usageError{c.CommandPath(), fmt.Errorf("%s already exists: use --force to replace it, or another --out", path)}
+		return &usageError{c.CommandPath(), fmt.Errorf("%s already exists: use --force to replace it, or choose another name", path)}
 	}
 	return nil
 }

@@ -39,11 +39,11 @@ func TestExportPruned(t *testing.T) {
 		}
 		text, err := os.ReadFile(c.module)
 		if err != nil || !strings.Contains(string(text), `"`+c.out+`"`) {
-			t.Errorf("the module of %s (error %v) does not load it:\n%s", c.out, err, text)
+			t.Errorf("the module of %s (error %v) is the following, want it to load that file:\n%s", c.out, err, text)
 		}
 	}
 	if _, err := os.Stat("unpruned.py"); err == nil {
-		t.Error("a module was written without --with-python")
+		t.Error("unpruned.py was written without --with-python, want no module")
 	}
 
 	if err := os.WriteFile("mine.py", []byte("mine"), 0o666); err != nil {

@@ -29,8 +29,10 @@ const foreignHelp = `Another program's file is a state dict in a safetensors fil
 is recognised by the names and shapes of its tensors. Such a file does not
 describe its pictures: --data names the data set, and --normalise-mean and
 --normalise-std give the normalisation of pixels. bnkit import converts the file to a
-.bnz file that contains this information. Output files are written to the current folder
-by default.`
+.bnz file that contains this information.`
+
+// foreignOutputHelp follows foreignHelp in the help of commands that write files.
+const foreignOutputHelp = ` Output files are written to the current folder by default.`
 
 func (o *foreignFlags) add(c *cobra.Command) {
 	f := c.Flags()
@@ -55,7 +57,7 @@ func (o *foreignFlags) addNormalisation(c *cobra.Command) {
 func normalisations() []string { return slices.Sorted(maps.Keys(engine.Normalisations)) }
 
 // preprocessing returns the normalisation that the flags give. Mean is nil if they give none.
-// If only one of the two flags is used, a name sets both values.
+// If only one of the two flags is given, its value must be a name, which sets both.
 func (o *foreignFlags) preprocessing() (engine.Preprocessing, error) {
 	var p engine.Preprocessing
 	mean, std := o.mean, o.std
@@ -79,7 +81,7 @@ func (o *foreignFlags) preprocessing() (engine.Preprocessing, error) {
 		}
 	}
 	if mean == "" || std == "" {
-		return p, &config.Error{Key: "--normalise-mean", Reason: "use it together with --normalise-std"}
+		return p, &config.Error{Key: "--normalise-mean and --normalise-std", Reason: "give both"}
 	}
 	for _, s := range p.Std {
 		if s <= 0 {
@@ -110,8 +112,9 @@ func parseChannels(flag, text string, values func(engine.Normalisation) []float3
 }
 
 // load loads the model of a .bnz file or of another program's file. For the latter, it also
-// reads the data that --data names, because the data determines the size of the pictures. It
-// does not read a folder of pictures. The returned data is nil if none was read.
+// opens the data that --data names, because the size of the pictures is that of the network's
+// input. The returned data is nil for a .bnz file, without --data, and for a folder of pictures,
+// which are resized to the network's input.
 func (m *modelFlags) load(ctx context.Context, g *globalOptions, path string) (*engine.Model, *dataset.Data, error) {
 	foreign, err := isForeign(path)
 	if err != nil {
@@ -169,8 +172,8 @@ func (m *modelFlags) openNamed() (*dataset.Data, error) {
 	return dataset.Open(m.data, dir)
 }
 
-// assumeNormalisation sets the normalisation of a model that does not have one, and prints a
-// warning.
+// assumeNormalisation gives a model of colour pictures that has no normalisation that of
+// CIFAR-10 or, if its input is higher than 64 pixels, that of ImageNet, and prints a warning.
 func assumeNormalisation(g *globalOptions, m *engine.Model) {
 	if m.Preprocessing.Mean != nil || m.Network.Input.C != 3 {
 		return

@@ -108,7 +108,7 @@ func TestForeignEval(t *testing.T) {
 	}
 }
 
-// TestForeignCommands runs each command on another program's file in a read-only folder.
+// TestForeignCommands runs commands on another program's file in a read-only folder.
 func TestForeignCommands(t *testing.T) {
 	flags := foreignDir(t)
 	if err := os.Chmod("models", 0o555); err != nil {
@@ -212,8 +212,8 @@ func TestInspectForeign(t *testing.T) {
 	if r["format"] != "PyTorch (legacy)" || r["path"] != "state_dict" || network["arch"] != "resnet-8" || network["shortcut"] != "A-centred" || r["batchnorms"] != 7.0 || r["statistics"] != true {
 		t.Errorf("inspect: %v, want a legacy file with resnet-8 in state_dict, shortcut A-centred, 7 BatchNorms and statistics", r)
 	}
-	first := r["tensors"].([]any)[0].(map[string]any)
-	checkKeys(t, "a tensor", first, "name", "type", "shape")
+	tensor := r["tensors"].([]any)[0].(map[string]any)
+	checkKeys(t, "a tensor", tensor, "name", "type", "shape")
 	if out := mustRun(t, "inspect", "models/resnet8.th"); !strings.Contains(out, "module.linear.weight") || !strings.Contains(out, "F32  4×16") || !strings.Contains(out, "best_prec1 (float 75)") {
 		t.Errorf("inspect prints the following, want module.linear.weight, its type and shape, and best_prec1:\n%s", out)
 	}
@@ -233,7 +233,8 @@ func TestInspectForeign(t *testing.T) {
 	}
 }
 
-// TestUnknownNetwork runs the commands on a network that is not recognised.
+// TestUnknownNetwork runs commands on a network that is not recognised: analyze and plot show γ and
+// β, and commands that would have to run the network refuse it.
 func TestUnknownNetwork(t *testing.T) {
 	flags := foreignDir(t)
 	const file = "models/unknown.pt"
@@ -252,7 +253,7 @@ func TestUnknownNetwork(t *testing.T) {
 	out := mustRun(t, "analyze", file)
 	for _, want := range []string{"module.layer3.0.bn1", "|β|<0.01", "nothing else was measured"} {
 		if !strings.Contains(out, want) {
-			t.Errorf("analyze does not print %q:\n%s", want, out)
+			t.Errorf("analyze prints the following, want %q in it:\n%s", want, out)
 		}
 	}
 	if _, err := os.Stat("unknown-plots/gamma_layers.png"); err != nil {
@@ -376,8 +377,9 @@ func bytesOfTensor(t *testing.T, x convert.Tensor) []byte {
 	return b
 }
 
-// TestForeignErrors checks that files that hold no state dict are refused, and that nothing
-// in them is run.
+// TestForeignErrors checks that damaged files and files without a state dict are refused, and that
+// no code in them is run. It also checks that analyze, prune and plot refuse files without
+// BatchNorms and with NaN.
 func TestForeignErrors(t *testing.T) {
 	modules, err := filepath.Abs("../../checkpoint/torchfile/testdata/torch1.13")
 	if err != nil {
@@ -416,10 +418,10 @@ func TestForeignErrors(t *testing.T) {
 		}
 	}
 	if _, err := os.Stat("owned"); err == nil {
-		t.Error("code in a file was run")
+		t.Errorf("%q in a file was run, want no code run", command)
 	}
 	if entries, err := os.ReadDir("."); err != nil || len(entries) != 4 {
-		t.Errorf("the directory holds %v, %v; want 4 entries", entries, err)
+		t.Errorf("the directory holds %v (error %v), want 4 entries", entries, err)
 	}
 	// A file without BatchNorms cannot be analyzed, pruned or drawn.
 	if err := safetensors.Write("plain.safetensors", []safetensors.Tensor{safetensors.New("w", []int{1}, []float32{1})}, nil); err != nil {
@@ -456,9 +458,11 @@ func TestUnknownReport(t *testing.T) {
 		t.Errorf("analysis.json: %+v (error %v), want 7 layers, no network and a reason", r, err)
 	}
 	mustRun(t, "plot", "models/unknown.pt", "--out", "again")
-	first, err1 := os.ReadFile("unknown-plots/gamma_layers.png")
-	second, err2 := os.ReadFile("again/gamma_layers.png")
-	if err1 != nil || err2 != nil || !bytes.Equal(first, second) {
-		t.Errorf("plot and analyze draw different pictures (errors %v, %v)", err1, err2)
+	want, err := os.ReadFile("unknown-plots/gamma_layers.png")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile("again/gamma_layers.png"); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("the picture that plot draws (%d bytes, error %v) differs from that of analyze (%d bytes), want equal ones", len(got), err, len(want))
 	}
 }

@@ -39,26 +39,26 @@ func isForeign(path string) (bool, error) {
 	}
 	e := &formatError{path: path}
 	e.found, e.remedy = describeContent(prefix)
-	again := "copy or download the file again"
+	usual := "copy or download the file again"
 	switch ext := filepath.Ext(path); ext {
 	case ".pt", ".pth", ".th":
 		e.expected = fmt.Sprintf("its name ends in %s, so a PyTorch state dict is expected", ext)
-		again += ", or write it with torch.save(model.state_dict(), FILE)"
+		usual += ", or write it with torch.save(model.state_dict(), FILE)"
 	case ".safetensors":
 		e.expected = "its name ends in .safetensors, so a state dict in the format safetensors is expected"
-		again += ", or write it with safetensors.torch.save_file(model.state_dict(), FILE)"
+		usual += ", or write it with safetensors.torch.save_file(model.state_dict(), FILE)"
 	default:
 		e.expected = "a .bnz file or a state dict of PyTorch (.pt, .pth, .th) or safetensors is expected"
-		again = "name a file of one of these formats, or a run directory"
+		usual = "name a file of one of these formats, or a run directory"
 	}
 	if e.remedy == "" {
-		e.remedy = again
+		e.remedy = usual
 	}
 	return false, e
 }
 
-// readPrefix returns the first bytes of a regular file, or nil for other files, because
-// opening a pipe would wait.
+// readPrefix returns the first 512 bytes of a regular file, or all of a shorter one. It returns
+// nil for other files, because opening a pipe would wait.
 func readPrefix(path string) ([]byte, error) {
 	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
 		return nil, err
@@ -76,8 +76,8 @@ func readPrefix(path string) ([]byte, error) {
 	return prefix[:n], err
 }
 
-// describeContent describes a file that begins with prefix. The remedy is "" if there is none
-// for this kind of file in particular.
+// describeContent describes a file that begins with prefix. remedy is "" if this kind of file
+// has no remedy of its own.
 func describeContent(prefix []byte) (found, remedy string) {
 	text := bytes.TrimSpace(prefix)
 	begins := func(s string) bool { return len(text) >= len(s) && strings.EqualFold(string(text[:len(s)]), s) }

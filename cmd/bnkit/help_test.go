@@ -34,7 +34,7 @@ func TestHelpFits(t *testing.T) {
 				t.Errorf("%s --help: %d characters in %q, want at most 80", c.CommandPath(), n, line)
 			}
 			if strings.TrimRight(line, " ") != line {
-				t.Errorf("%s --help: %q ends in spaces", c.CommandPath(), line)
+				t.Errorf("%s --help: %q ends in spaces, want none", c.CommandPath(), line)
 			}
 		}
 		c.LocalFlags().VisitAll(func(f *pflag.Flag) {
@@ -57,12 +57,12 @@ func TestHelpGroups(t *testing.T) {
 		_, group, found := strings.Cut(help, title)
 		group, _, _ = strings.Cut(group, "\n\n")
 		if !found || !strings.Contains(group, "--"+s.FlagName()+" ") {
-			t.Errorf("--%s is not listed under %q", s.FlagName(), title)
+			t.Errorf("train --help lists %q under %q, want --%s among them", group, title, s.FlagName())
 		}
 	}
 	for _, c := range newRootCommand(&globalOptions{}).Commands() {
 		if c.GroupID == "" {
-			t.Errorf("%s has no group", c.Name())
+			t.Errorf("%s has no group, want one", c.Name())
 		}
 	}
 }

@@ -134,7 +134,7 @@ func runImport(c *cobra.Command, g *globalOptions, o importOptions, path string)
 }
 
 // recordDataPath records the location of the data that the flags give, and returns it. recorded
-// is false if the record would also apply to other files, or if there is no location.
+// is false if the flags give none, or if the record would also apply to other files.
 func (o *importOptions) recordDataPath() (dataPath string, recorded bool, err error) {
 	dataPath = o.dataDir
 	if o.data != "" && !dataset.IsName(o.data) {

@@ -102,8 +102,8 @@ func inspectNetwork(g *globalOptions, cfg *config.Config) error {
 	return g.print(r, func(w io.Writer) {
 		printProse(w, "%s, shortcut %s, pictures of %v, %d classes: %d parameters", r.Arch, r.Shortcut, net.Input, r.Classes, r.Parameters)
 		fmt.Fprintln(w)
-		width := max(len(fmt.Sprint(r.Parameters)), len("numbers"))
-		rows := [][]string{{"trainable set", fmt.Sprintf("%*s", width, "numbers"), "  share", "trains"}}
+		width := max(len(fmt.Sprint(r.Parameters)), len("parameters"))
+		rows := [][]string{{"trainable set", fmt.Sprintf("%*s", width, "parameters"), "  share", "trains"}}
 		for _, s := range r.Sets {
 			rows = append(rows, []string{s.Name, fmt.Sprintf("%*d", width, s.Parameters), fmt.Sprintf("%7s", percent(float64(s.Parameters)/float64(r.Parameters))), s.Trains})
 		}

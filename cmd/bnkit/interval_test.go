@@ -60,8 +60,8 @@ func TestIntervals(t *testing.T) {
 	}
 }
 
-// TestTablesFit checks that the tables of analyze, prune and compare fit into 80 characters, for
-// the longest names of layers, and that --wide shows all columns of analyze.
+// TestTablesFit checks that the tables of analyze, prune and compare fit into 80 characters for a
+// network with long layer names, and that --wide shows all columns of analyze.
 func TestTablesFit(t *testing.T) {
 	data := writeIDX(t)
 	chdirTemp(t)

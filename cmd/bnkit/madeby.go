@@ -81,7 +81,7 @@ func trainCommand(path string, settings json.RawMessage) string {
 	for _, s := range config.Settings {
 		same := s.Text(&c) == s.Text(&base)
 		if s.Key == "lr_drops" {
-			same = c.LRDrops == nil // an empty list has no text either
+			same = c.LRDrops == nil // nil and the empty list have the same text
 		}
 		if s.Key != "data" && !s.NoFlag && !same {
 			words = append(words, flagText(s, &c))
@@ -120,8 +120,9 @@ func flagText(s *config.Setting, c *config.Config) string {
 	}
 }
 
-// pruneCommand returns the command that prunes with the parameters of an event, in a file with the
-// header h. It returns "" if a plan chose the channels, because the file does not contain the plan.
+// pruneCommand returns the command that prunes with the given parameters of an event. h is the
+// header of the pruned file at path. It returns "" if a plan chose the channels, because the file
+// does not contain the plan.
 func pruneCommand(path string, h *checkpoint.Header, parameters json.RawMessage) string {
 	var e prune.Event
 	if json.Unmarshal(parameters, &e) != nil || e.Threshold == 0 && e.Remove == 0 && e.Target == (prune.Target{}) {
@@ -138,13 +139,13 @@ func pruneCommand(path string, h *checkpoint.Header, parameters json.RawMessage)
 	} else {
 		words = append(words, fmt.Sprintf("%s (the file with SHA-256 %.16s…)", source, e.Source))
 	}
-	number := func(flag string, value, standard float64) {
-		if value != standard {
+	number := func(flag string, value, byDefault float64) {
+		if value != byDefault {
 			words = append(words, fmt.Sprintf("--%s %v", flag, value))
 		}
 	}
-	yes := func(flag string, on bool) {
-		if on {
+	boolean := func(flag string, value bool) {
+		if value {
 			words = append(words, "--"+flag)
 		}
 	}
@@ -162,7 +163,7 @@ func pruneCommand(path string, h *checkpoint.Header, parameters json.RawMessage)
 	if e.Scope != "" && e.Scope != prune.GlobalScope {
 		words = append(words, "--scope "+shellQuote(string(e.Scope)))
 	}
-	yes("normalise", e.Normalise)
+	boolean("normalise", e.Normalise)
 	number("per-mac", e.PerMAC, 0)
 	if e.Seed != 0 {
 		words = append(words, fmt.Sprintf("--policy-seed %d", e.Seed))
@@ -177,8 +178,8 @@ func pruneCommand(path string, h *checkpoint.Header, parameters json.RawMessage)
 		words = append(words, "--protect "+shellQuote(pattern))
 	}
 	number("max-per-layer", e.MaxPerLayer, 0)
-	yes("zero-beta", e.Beta == prune.BetaZeroed)
-	yes("mean-beta", e.Beta == prune.BetaMean)
+	boolean("zero-beta", e.Beta == prune.BetaZeroed)
+	boolean("mean-beta", e.Beta == prune.BetaMean)
 	if e.Epochs != 0 {
 		words = append(words, fmt.Sprintf("--recover %d", e.Epochs))
 		number("recover-lr", e.LR, prune.DefaultLR)
@@ -189,8 +190,8 @@ func pruneCommand(path string, h *checkpoint.Header, parameters json.RawMessage)
 	return strings.Join(words, " ")
 }
 
-// foreignWords returns the flags that describe the pictures of another program's file from which
-// the file with the header h was made.
+// foreignWords returns the flags that prune needs for another program's file, which does not
+// describe its pictures. h is the header of the pruned file, which does.
 func foreignWords(h *checkpoint.Header) []string {
 	var words []string
 	if dataset.IsName(h.Data.Name) {
@@ -214,9 +215,9 @@ func foreignWords(h *checkpoint.Header) []string {
 	return words
 }
 
-// findByDigest returns the path of the model with the given SHA-256. It searches the
+// findByDigest returns the path of the model file with the given SHA-256. It searches the
 // folder of path, the working directory and the run directories under ./runs, and returns ""
-// if it finds none.
+// if none of them holds the file.
 func findByDigest(path, digest string) string {
 	for _, dir := range append([]string{filepath.Dir(path), "."}, runDirs("")...) {
 		entries, err := os.ReadDir(dir)
@@ -224,7 +225,7 @@ func findByDigest(path, digest string) string {
 			continue
 		}
 		for _, e := range entries {
-			if !slices.Contains(modelFiles, strings.TrimPrefix(filepath.Ext(e.Name()), ".")) || e.Name() == rundir.ResumeFile {
+			if !slices.Contains(modelExtensions, strings.TrimPrefix(filepath.Ext(e.Name()), ".")) || e.Name() == rundir.ResumeFile {
 				continue
 			}
 			file := filepath.Join(dir, e.Name())

@@ -80,6 +80,6 @@ func repeatCommand(t *testing.T, path, prefix string, flag, value, written strin
 		t.Fatal(err)
 	}
 	if got, err := os.ReadFile(written); err != nil || !bytes.Equal(got, want) {
-		t.Errorf("the file that %q writes differs from %s (error %v)", command, path, err)
+		t.Errorf("the file that %q writes (%d bytes, error %v) differs from %s (%d bytes), want equal ones", command, len(got), err, path, len(want))
 	}
 }

@@ -11,7 +11,7 @@ import (
 // pflag.Value. 0 stands for the default.
 type memorySize int64
 
-// units lists the units of memorySize, longest first, so that B is tried last.
+// units lists the units of memorySize. A unit comes before its suffixes: MB before B.
 var units = []struct {
 	name  string
 	bytes float64

@@ -14,7 +14,7 @@ func TestMemorySize(t *testing.T) {
 	for text, want := range map[string]memorySize{"1": 1, "500MB": 5e8, "8 gb": 8e9, "1.5GiB": 3 << 29, "2k": 2000, "3B": 3, "1e9": 1e9} {
 		var got memorySize
 		if err := got.Set(text); err != nil || got != want {
-			t.Errorf("%q: got %d, %v, want %d", text, got, err, want)
+			t.Errorf("%q: got %d (error %v), want %d", text, got, err, want)
 		}
 	}
 	for _, text := range []string{"", "0", "-1", "MB", "1XB", "NaN", "Inf", "1e30", "9999999TB", "0.1"} {
@@ -29,7 +29,7 @@ func TestMemorySize(t *testing.T) {
 // in one line with exit code 2.
 func TestMaxMemory(t *testing.T) {
 	dir := t.TempDir()
-	big := filepath.Join(dir, "big.bnz") // 240 million weights, none of them stored
+	big := filepath.Join(dir, "big.bnz") // 232 million parameters, none of them stored
 	err := checkpoint.WriteFile(big, &checkpoint.File{Header: checkpoint.Header{
 		Arch: "resnet152", Shortcut: "B", Input: [3]int{1, 28, 28}, Classes: 10, Trainable: "none", Variants: checkpoint.Variants{Width: 2},
 		Initialisers: checkpoint.Initialisers{Generator: "philox4x32-10", Weights: "he-normal", Gamma: "uniform", Beta: "zero"},
@@ -63,8 +63,9 @@ func TestMaxMemory(t *testing.T) {
 	}
 }
 
-// TestMaxMemoryOfForeignFiles checks that every command that reads another program's file keeps
-// to --max-memory, and that verify counts a file beyond it as one that does not pass.
+// TestMaxMemoryOfForeignFiles checks that inspect, import, analyze, eval and prune refuse another
+// program's file that needs more than --max-memory, that verify reports it as failed, and that
+// verify and eval of such files print no result if they are interrupted.
 func TestMaxMemoryOfForeignFiles(t *testing.T) {
 	flags := foreignDir(t)
 	mustRun(t, append([]string{"import", "models/resnet8.th", "--out", "m.bnz"}, flags...)...)

@@ -74,7 +74,7 @@ func TestInterruptedHint(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got, err := os.ReadFile(filepath.Join(out, "ckpt.bnz")); err != nil || !bytes.Equal(got, whole) {
-			t.Errorf("%s: the checkpoint of the resumed run differs from that of the run without a break (error %v)", name, err)
+			t.Errorf("%s: the checkpoint of the resumed run (%d bytes, error %v) differs from that of the run without a break (%d bytes), want equal ones", name, len(got), err, len(whole))
 		}
 		// The location is stored as an absolute path, so that it is found from any directory.
 		t.Chdir(t.TempDir())
@@ -112,7 +112,7 @@ func TestInterruptedForce(t *testing.T) {
 		t.Errorf("exit code %d, %q; want 130, that the run is unchanged, and no --resume", code, e.String())
 	}
 	if after, err := os.ReadFile("r/ckpt.bnz"); err != nil || !bytes.Equal(after, before) {
-		t.Errorf("the checkpoint of the old run has changed (error %v)", err)
+		t.Errorf("the checkpoint of the old run (%d bytes, error %v) differs from that before (%d bytes), want it unchanged", len(after), err, len(before))
 	}
 }
 

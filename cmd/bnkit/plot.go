@@ -36,13 +36,14 @@ func newPlotCommand(g *globalOptions) *cobra.Command {
 		Short: "Draw the pictures of runs and checkpoints",
 		Long: `Draw the training curves of run directories, the gradients that bnkit train
 --track-gradients recorded, and the measurements of checkpoints by bnkit analyze.
-Several runs are drawn in the same pictures. Nothing is measured: if a checkpoint was
+Nothing is measured: if a checkpoint was
 not analyzed, or has changed since, only its γ and β are drawn.
 
 The pictures are gamma_histogram (γ of each stage), gamma_layers and beta_layers (γ
 and β of each layer), near_zero, sparsity, gradients and threshold (if the checkpoint was
 analyzed), sensitivity (if it was analyzed with --sensitivity), training, accuracy_time, and gradient_epochs and gradient_layers (if
-gradients were tracked).
+gradients were tracked). For several runs, gamma_histogram, sensitivity and the pictures
+whose names end in layers are drawn for each run, and all others show all runs.
 
 --filters and --feature-maps draw one layer of each checkpoint instead, side by
 side: the weights of its convolution (regenerated from the seed if they are
@@ -127,7 +128,7 @@ func runPlot(c *cobra.Command, g *globalOptions, o plotOptions, args []string) e
 	})
 }
 
-// drawRuns draws the learning curves and reports of the checkpoints in the same pictures.
+// drawRuns draws the learning curves and reports of the checkpoints.
 func (o *plotOptions) drawRuns(ctx context.Context, g *globalOptions, ckpts []string, format plots.Format) ([]string, error) {
 	var runs []plots.Run
 	for _, ckpt := range ckpts {
@@ -214,8 +215,8 @@ func readReport(path, run string) (*analysis.Report, error) {
 	return &r, nil
 }
 
-// describes reports whether a report describes the present content of a checkpoint. The result is
-// true for a report that does not name the content that it describes.
+// describes reports whether a report describes the current content of a checkpoint. The result is
+// true for a report without the digest of a checkpoint.
 func describes(r *analysis.Report, ckpt string) (bool, error) {
 	if r.Source == "" {
 		return true, nil
@@ -242,7 +243,7 @@ func (o *plotOptions) readRun(ctx context.Context, g *globalOptions, ckpt string
 		return run, err
 	}
 	if err == nil {
-		g.note("%s describes another file than the present %s, so only the γ and β of the latter are drawn; to measure it, type: bnkit analyze %s", reportPath, ckpt, shellQuote(ckpt))
+		g.note("%s has changed since %s was written, so only its γ and β are drawn; to measure it, type: bnkit analyze %s", ckpt, reportPath, shellQuote(ckpt))
 	}
 	model, _, err := o.load(ctx, g, ckpt)
 	var unknown *engine.UnknownNetworkError

@@ -11,16 +11,16 @@ import (
 	"bnkit/analysis"
 )
 
-// TestPlotOutdatedReport checks that plot does not draw the report of an earlier content of a
-// checkpoint, and that it draws a report that does not name the content that it describes, as
-// earlier versions wrote them.
+// TestPlotOutdatedReport checks that plot does not draw a report of earlier content of a
+// checkpoint, and that it draws a report without source_sha256, as earlier versions wrote.
 func TestPlotOutdatedReport(t *testing.T) {
 	data := foreignDir(t)[1]
 	mustRun(t, append([]string{"train", "--data", data, "--out", "r"}, smallRun...)...)
 	mustRun(t, "prune", "r", "--remove", "0.2", "--out", "p.bnz", "--data-dir", data)
 	mustRun(t, "analyze", "p.bnz", "--data-dir", data, "--batches", "1")
 	const report, threshold = "p-plots/analysis.json", "threshold.png"
-	measured := func() (bool, string) {
+	// drawsReport reports whether plot draws the report, and returns its notes.
+	drawsReport := func() (bool, string) {
 		t.Helper()
 		code, out, err := bnkit(t, "plot", "p.bnz", "--out", "drawn")
 		if code != 0 {
@@ -31,12 +31,12 @@ func TestPlotOutdatedReport(t *testing.T) {
 		}
 		return strings.Contains(out, threshold), err
 	}
-	if got, note := measured(); !got || note != "" {
-		t.Errorf("after analyze: a picture of the measurements %v, notes %q; want one, and no notes", got, note)
+	if got, note := drawsReport(); !got || note != "" {
+		t.Errorf("after analyze: plot draws the report: %v, notes %q; want true and no notes", got, note)
 	}
 	mustRun(t, "prune", "r", "--remove", "0.3", "--out", "p.bnz", "--force", "--data-dir", data)
-	if got, note := measured(); got || !strings.Contains(note, "bnkit analyze p.bnz") {
-		t.Errorf("after other pruning: a picture of the measurements %v, notes %q; want none, and a note", got, note)
+	if got, note := drawsReport(); got || !strings.Contains(note, "bnkit analyze p.bnz") {
+		t.Errorf("after other pruning: plot draws the report: %v, notes %q; want false and a note to analyze p.bnz", got, note)
 	}
 	b, err := os.ReadFile(report)
 	if err != nil {
@@ -47,11 +47,11 @@ func TestPlotOutdatedReport(t *testing.T) {
 		t.Fatal(err)
 	}
 	writeFile(t, report, bytes.Replace(b, []byte(`"source_sha256": "`+r.Source+`",`), nil, 1))
-	if got, note := measured(); !got || note != "" {
-		t.Errorf("a report that does not name its file: a picture of the measurements %v, notes %q; want one, and no notes", got, note)
+	if got, note := drawsReport(); !got || note != "" {
+		t.Errorf("a report without source_sha256: plot draws the report: %v, notes %q; want true and no notes", got, note)
 	}
 
-	// The report of a file of an unknown network names the file too.
+	// The report of an unknown network also has the SHA-256 of its file.
 	mustRun(t, "analyze", "models/unknown.pt")
 	if code, _, note := bnkit(t, "plot", "models/unknown.pt"); code != 0 || note != "" {
 		t.Errorf("plot of an unknown network: exit code %d, notes %q; want 0, and no notes", code, note)

@@ -36,7 +36,7 @@ func newPruneCommand(g *globalOptions) *cobra.Command {
 before and after on the whole test split, with statistics re-estimated for each.
 ` + argumentHelp + `
 
-` + foreignHelp + `
+` + foreignHelp + foreignOutputHelp + `
 
 ` + copyHelp + `
 
@@ -62,8 +62,8 @@ replaced by re-estimated ones.
 
 --json prints threshold or remove, beta (kept or zeroed), channels, clamped and
 removed, layers (name, height, width, channels, clamped, removed); before, after and
-after_original_statistics, which is the clamped network with the statistics of
-before (each with test_accuracy, test_accuracy_interval, test_loss, examples and
+after_original_statistics, which is the clamped network with the statistics from
+before clamping (each with test_accuracy, test_accuracy_interval, test_loss, examples and
 statistics); predictions_changed (pictures whose class changed) and agreement
 (share of pictures to which the smaller network and the clamped one give the same
 class). The following have the suffix _before for the whole network and _after for
@@ -118,7 +118,7 @@ removed, and the evaluations clamped, reestimated and recovered).`,
 	return c
 }
 
-// options returns the options for package prune that the flags describe.
+// options returns the options of package prune that the flags give.
 func (o *pruneOptions) options() (prune.Options, error) {
 	p := prune.Options{
 		Threshold: o.threshold, Remove: o.remove, Protect: o.protect, MaxPerLayer: o.maxPerLayer,
@@ -242,7 +242,7 @@ func printPrune(w io.Writer, r pruneResult) {
 	row("all", r.Channels, r.Clamped, r.Removed)
 	printFitting(w, rows, []int{0, 3, 1, 4, 2})
 
-	choice := "γ as planned"
+	choice := "γ of the channels that the plan leaves out,"
 	switch {
 	case r.Importance != "":
 		choice = choiceText(r.Policy, r.Target)

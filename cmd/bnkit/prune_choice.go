@@ -56,7 +56,7 @@ pruned stay pruned.
 --compare-policies measures all policies, or the named one and random, at the sizes of
 --target-macs (.75, .5 and .35 if it is missing), right after removal, with re-estimated
 statistics and after --recover. A policy that cannot reach a size exactly is measured at
-the nearest one, which is printed. It writes no network.
+the nearest one, which is printed. No network is written.
 
 --plot writes a picture: of the channels that each layer keeps or, with
 --compare-policies, of accuracy against size.`
@@ -91,7 +91,7 @@ func (o *pruneChoice) add(c *cobra.Command) {
 	f.Float64Var(&o.recoverLR, "recover-lr", 0, fmt.Sprintf("learning rate at the start of the recovery (default: %g)", prune.DefaultLR))
 	f.IntVar(&o.iterate, "iterate", 0, "number of steps to --target-macs, each followed by a recovery")
 	f.BoolVar(&o.compare, "compare-policies", false, "measure every policy at every size of --target-macs, and write no network")
-	f.IntVar(&o.pictures, "pictures", 0, "test pictures of --compare-policies (default: all)")
+	f.IntVar(&o.pictures, "pictures", 0, "number of test pictures on which --compare-policies measures accuracy (default: all)")
 	f.StringVar(&o.plot, "plot", "", "picture to write, .png or .svg: channels that each layer keeps, or what --compare-policies measures")
 	for _, flag := range []string{"plan", "plan-out", "out", "threshold", "remove", "target-latency", "max-drop", "iterate", "dry-run"} {
 		c.MarkFlagsMutuallyExclusive("compare-policies", flag)
@@ -112,7 +112,7 @@ func (o *pruneChoice) add(c *cobra.Command) {
 	}
 }
 
-// set sets the options of package prune that the flags describe.
+// set copies the flags to the options of package prune.
 func (o *pruneChoice) set(p *prune.Options) error {
 	p.Policy = prune.Policy{Importance: prune.Importance(o.policy), Scope: prune.Scope(o.scope),
 		Normalise: o.normalise, PerMAC: o.perMAC, Seed: o.policySeed, Batches: o.policyBatches}
@@ -137,7 +137,7 @@ func (o *pruneChoice) set(p *prune.Options) error {
 	}
 	p.Recovery = prune.Recovery{Epochs: o.recover, LR: o.recoverLR, Iterations: o.iterate}
 	p.MeanBeta = o.meanBeta
-	if p.Target != (prune.Target{}) || p.Policy != (prune.Policy{}) { // the threshold is the default
+	if p.Target != (prune.Target{}) || p.Policy != (prune.Policy{}) { // then the default threshold does not apply
 		p.Threshold = 0
 	}
 	return nil
@@ -181,7 +181,7 @@ func choiceText(p prune.Policy, t prune.Target) string {
 	return text
 }
 
-// recoveredText returns the label of the network after a recovery of a number of epochs.
+// recoveredText returns the label of the network after a recovery of the given number of epochs.
 func recoveredText(epochs int) string {
 	return "γ and β trained for " + plural(epochs, "epoch")
 }

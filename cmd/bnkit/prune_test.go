@@ -44,7 +44,7 @@ func TestPlanThenApply(t *testing.T) {
 		"images_per_second_single_before", "images_per_second_single_after", "images_per_second_training_before", "images_per_second_training_after",
 		"inference_batch", "training_batch", "bytes_before"} {
 		if _, found := result[key]; !found {
-			t.Errorf("prune --json has no %q", key)
+			t.Errorf("prune --json prints %v, want %q in it", result, key)
 		}
 	}
 	for _, key := range []string{"threshold", "remove", "bytes_after", "out"} {

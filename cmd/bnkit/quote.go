@@ -37,8 +37,8 @@ func printable(text string) string {
 	return strconv.Quote(text)
 }
 
-// visible returns text with a Go escape in place of each character that is not printable
-// and could change the state of a terminal or the direction of its text.
+// visible returns text with a Go escape in place of each character that is not printable,
+// because such a character could change the state of a terminal or the direction of its text.
 func visible(text string) string { return escape(text, "", goEscape) }
 
 // goEscape returns the escape of r in a Go string.
@@ -47,8 +47,8 @@ func goEscape(r rune) string {
 	return quoted[1 : len(quoted)-1]
 }
 
-// escape replaces the characters of text that are neither printable nor in allowed. A byte
-// that is not UTF-8 is replaced by its hexadecimal value.
+// escape replaces each character of text that is neither printable nor in allowed with the
+// result of replace, and each byte that is not UTF-8 with its hexadecimal escape.
 func escape(text, allowed string, replace func(rune) string) string {
 	clean := func(r rune) bool { return unicode.IsPrint(r) || strings.ContainsRune(allowed, r) }
 	if utf8.ValidString(text) && strings.IndexFunc(text, func(r rune) bool { return !clean(r) }) < 0 {

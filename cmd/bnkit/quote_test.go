@@ -37,8 +37,8 @@ func TestVisible(t *testing.T) {
 	}
 }
 
-// TestSafeWriter checks that the values of JSON do not change, and that tabs and line breaks
-// pass unchanged.
+// TestSafeWriter checks that escaping does not change the values of JSON, and that in other output
+// it leaves tabs and line breaks unchanged.
 func TestSafeWriter(t *testing.T) {
 	asJSON := true
 	var b bytes.Buffer
@@ -58,7 +58,7 @@ func TestSafeWriter(t *testing.T) {
 	asJSON = false
 	b.Reset()
 	if n, err := io.WriteString(safeWriter{w: &b, json: &asJSON}, "x\ty\x1b\n"); n != 5 || err != nil || b.String() != "x\ty\\x1b\n" {
-		t.Errorf("wrote %q and returned %d, %v; want %q and 5, nil", b.String(), n, err, "x\ty\\x1b\n")
+		t.Errorf("wrote %q and returned %d (error %v), want %q and 5", b.String(), n, err, "x\ty\\x1b\n")
 	}
 }
 
@@ -66,7 +66,7 @@ func TestSafeWriter(t *testing.T) {
 func checkNoControls(t *testing.T, name, text string) {
 	t.Helper()
 	if i := strings.IndexFunc(text, func(r rune) bool { return !unicode.IsPrint(r) && r != '\n' && r != '\t' }); i >= 0 {
-		t.Errorf("%s prints %q, want only printable characters", name, text[max(0, i-20):min(len(text), i+20)])
+		t.Errorf("%s prints a character that is not printable at byte %d of %q, want none", name, i, text)
 	}
 }
 

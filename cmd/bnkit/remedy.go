@@ -7,8 +7,8 @@ import (
 	"syscall"
 )
 
-// remedy returns what to do about an error of the operating system that has to do with disks or
-// open files. It returns "" for other errors.
+// remedy returns what to do about an error of the operating system that concerns disks,
+// permissions or the number of open files. It returns "" for other errors.
 func remedy(err error) string {
 	is := func(causes ...syscall.Errno) bool {
 		for _, cause := range causes {

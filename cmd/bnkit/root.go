@@ -15,7 +15,7 @@ import (
 	"bnkit/engine/kernel"
 )
 
-// globalOptions holds the flags of all commands, and the writers for their output.
+// globalOptions holds the flags shared by all commands, and the writers for their output.
 type globalOptions struct {
 	json, quiet bool
 	maxMemory   memorySize
@@ -171,8 +171,8 @@ func (e *usageError) Error() string    { return fmt.Sprintf("%v (see %s --help)"
 func (e *usageError) Unwrap() error    { return e.err }
 func (e *usageError) WrongUsage() bool { return true }
 
-// The error types of all packages have one of these methods if the user's input is at
-// fault. An error without such a method is a plain failure.
+// An error type has one of these methods if the user's input is at fault. An error without such
+// a method is a plain failure, except that prune wraps a *prune.OptionError in a usageError.
 type (
 	wrongUsage interface{ WrongUsage() bool } // the command line or a setting is at fault
 	badInput   interface{ BadInput() bool }   // a file is at fault
@@ -198,7 +198,8 @@ func exitCode(err error) int {
 	return 1
 }
 
-// message returns the text of an error and the advice for it, as one line.
+// message returns the text of an error and the advice for it, as one line. For an interruption
+// of a command other than train it returns "interrupted".
 func message(err error, code int) string {
 	if code == 130 && !errors.Is(err, engine.ErrInterrupted) {
 		return "interrupted"

@@ -96,7 +96,7 @@ func (f settingFlag) Set(text string) error {
 	return f.Setting.Set(f.settings, text)
 }
 
-// fillSettings copies the settings of base whose flags were not given.
+// fillSettings copies the settings of base whose flags were not given to settings.
 func fillSettings(flags *pflag.FlagSet, settings *config.Config, base config.Config) {
 	for _, s := range config.Settings {
 		if !flags.Changed(s.FlagName()) {

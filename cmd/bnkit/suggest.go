@@ -14,7 +14,8 @@ import (
 )
 
 // nearest returns the element of words that is most similar to a mistyped word, or "" if none
-// is similar. Words are similar if few letters differ, or if one begins with the other.
+// is similar. An element is similar if few letters differ, or if it begins with word, which has
+// at least three letters.
 func nearest(word string, words []string) string {
 	best, bestCost := "", 0
 	for _, w := range words {
@@ -33,7 +34,8 @@ func nearest(word string, words []string) string {
 // element of words, or "" if none is similar.
 func suggestion(word string, words []string) string { return didYouMean("", nearest(word, words)) }
 
-// didYouMean returns the question whether a word was meant, or "" if there is no word.
+// didYouMean returns the question whether word, which prefix precedes, was meant. It returns ""
+// if there is no word.
 func didYouMean(prefix, word string) string {
 	if word == "" {
 		return ""
@@ -135,9 +137,9 @@ func badValue(flag, value, reason string) error {
 	return &config.Error{Key: "--" + flag, Reason: reason + didYouMean("", word)}
 }
 
-// nearestNetwork returns the network whose name is most similar to the name of a network
-// that does not exist. It returns "" if none is similar, or if the family of networks
-// exists, because the error then lists the possible numbers.
+// nearestNetwork returns the network whose name is most similar to name, if no network has that
+// name. It returns "" if none is similar, if the network exists, or if only its number is wrong,
+// because the error then lists the possible numbers.
 func nearestNetwork(name string) string {
 	build := func(name string) error {
 		_, err := arch.Build(name, arch.Options{Input: arch.Shape{C: 3, H: 32, W: 32}, Classes: 10})

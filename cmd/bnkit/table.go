@@ -95,9 +95,9 @@ func transpose(rows [][]string) [][]string {
 // column that is too wide has a table of its own.
 func columnBlocks(rows [][]string, width int) [][][]string {
 	var blocks [][][]string
-	first := columnWidth(rows, 0)
+	firstWidth := columnWidth(rows, 0)
 	for i, used := 1, 0; i < len(rows[0]); i++ {
-		if used += columnWidth(rows, i); i == 1 || used > width-first { // avoids overflow of the width
+		if used += columnWidth(rows, i); i == 1 || used > width-firstWidth {
 			used = columnWidth(rows, i)
 			block := make([][]string, len(rows))
 			for j, row := range rows {

@@ -29,7 +29,7 @@ func TestTable(t *testing.T) {
 		for _, block := range columnBlocks(rows, width) {
 			got = append(got, block[0])
 			if len(block) != len(rows) || block[2][0] != "b" {
-				t.Errorf("width %d: the block %q does not have all rows", width, block)
+				t.Errorf("width %d: the block is %q, want %d rows and b at the start of the third", width, block, len(rows))
 			}
 		}
 		if !reflect.DeepEqual(got, want) {

@@ -24,8 +24,8 @@ import (
 type trainOptions struct {
 	preset  string
 	file    string // path of a file of settings
-	from    string // file of the model to start from
-	like    string // file of the model whose pruned network is trained from scratch
+	from    string // file or run directory of the model to start from
+	like    string // file or run directory of the model whose pruned network is trained from new parameters
 	config  config.Config
 	dataDir string
 	out     string
@@ -33,7 +33,7 @@ type trainOptions struct {
 	resume  bool
 	force   bool
 
-	otherKernel bool // whether other kernels may continue a run
+	otherKernel bool // whether a run may be resumed by other kernels than those that trained it
 
 	owned *rundir.Dir   // the run to resume
 	model *engine.Model // the model that from or like names
@@ -165,7 +165,7 @@ checkpoint, parameters (the number of trained parameters) and config.`,
 	o.foreign.addNormalisation(c)
 	addDataDir(c, &o.dataDir, "where the resumed run found it, or ")
 	addThreads(c, &o.threads, "; does not change the result")
-	f.StringVar(&o.out, "out", "", "run directory (default: runs/ARCH-TRAINABLE-DATA-sSEED, followed by a number if that exists)")
+	f.StringVar(&o.out, "out", "", "run directory (default: runs/ARCH-TRAINABLE-DATA-sSEED, followed by -from or -like if these flags are used, and by a number if that exists)")
 	f.BoolVar(&o.resume, "resume", false, "continue the run in --out (default: the newest unfinished run)")
 	f.BoolVar(&o.otherKernel, "allow-other-kernel", false, "resume a run even if it was trained by kernels or on a processor whose results differ in their last bits")
 	f.BoolVar(&o.force, "force", false, "replace the run in --out once the new run has completed an epoch")
@@ -379,7 +379,7 @@ func (o *trainOptions) outSuffix() string {
 
 // settingsOfModel loads the model that --from or --like names and returns the settings of
 // a run that starts from it. Unless the flags give the location of the data, it also
-// copies the location that the model's run recorded.
+// copies the location that is recorded beside the model's file.
 func (o *trainOptions) settingsOfModel(c *cobra.Command, g *globalOptions) (config.Config, error) {
 	fail := func(format string, args ...any) (config.Config, error) {
 		return config.Config{}, &usageError{c.CommandPath(), fmt.Errorf(format, args...)}

@@ -84,15 +84,15 @@ func analyzeUnknown(c *cobra.Command, g *globalOptions, o *analyzeOptions, unkno
 // printUnknown prints the report of a network that is not recognised.
 func printUnknown(w io.Writer, r *analysis.Report, wide bool) {
 	heading, ranks := []string{"layer", "channels", "γ median", "β median"}, []int{0, 1, 2, 6}
-	first, further := max(0, slices.Index(r.NearZero, 0.01)), 7
+	keptLongest, nextRank := max(0, slices.Index(r.NearZero, 0.01)), 7 // as in layerTable
 	for i, t := range r.NearZero {
 		heading = append(heading, fmt.Sprintf("|γ|<%g", t), fmt.Sprintf("|β|<%g", t), fmt.Sprintf("both<%g", t))
-		if i == first {
+		if i == keptLongest {
 			ranks = append(ranks, 3, 4, 5)
 			continue
 		}
-		ranks = append(ranks, further, further+1, further+2)
-		further += 3
+		ranks = append(ranks, nextRank, nextRank+1, nextRank+2)
+		nextRank += 3
 	}
 	rows := [][]string{heading}
 	median := len(analysis.Levels) / 2

@@ -34,7 +34,7 @@ func newVerifyCommand(g *globalOptions) *cobra.Command {
 For a .bnz file, verify checks all hashes, builds the network that the header
 describes, draws its weights from the seed, and checks that the tensors fit. If
 the data that the network was trained on is found, its hash is compared. Files of
-other programs hold no hashes; verify checks that the network can be read.
+other programs hold no hashes; verify checks that they can be read.
 
 For a run directory, it also checks that the settings are those of the model, that
 the state to resume from is of the same run, that every epoch has its
@@ -215,7 +215,7 @@ func (v *verifier) data(m *engine.Model) (string, error) {
 	var other *engine.DataError
 	switch {
 	case err == nil && m.Data.Digest == "":
-		return fmt.Sprintf("; it has no hash of %s to compare", m.Data.Name), nil
+		return fmt.Sprintf("; the file has no hash of %s to compare", m.Data.Name), nil
 	case err == nil:
 		return fmt.Sprintf("; its data set, %s, was found and matches", m.Data.Name), nil
 	case errors.As(err, &other) && slices.Contains(dataset.Names(), m.Data.Name):
@@ -224,7 +224,7 @@ func (v *verifier) data(m *engine.Model) (string, error) {
 	return fmt.Sprintf("; %s was not found and not compared", m.Data.Name), nil
 }
 
-// run checks the files of a run directory.
+// run checks the files of a run directory. If its checkpoint cannot be read, it checks no others.
 func (v *verifier) run(dir string) {
 	m := v.file(rundir.File(dir, rundir.CheckpointFile))
 	if m == nil {

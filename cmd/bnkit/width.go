@@ -12,8 +12,8 @@ import (
 	"golang.org/x/term"
 )
 
-// The functions in this file give the width of the output, and print texts within it. Tables
-// have table.go.
+// The functions in this file give the width of the output, and print texts within it. Those for
+// tables are in table.go.
 
 // terminalOf returns the terminal that w writes to, or nil if there is none.
 func terminalOf(w io.Writer) *os.File {
@@ -34,7 +34,8 @@ func outputWidth(w io.Writer) int {
 	return math.MaxInt
 }
 
-// proseWidth returns the width of texts: that of the terminal, but at most defaultColumns.
+// proseWidth returns the width of texts: that of the terminal, but at least 40 and at most
+// defaultColumns.
 func proseWidth(w io.Writer) int { return max(40, min(defaultColumns, outputWidth(w))) }
 
 // printProse prints a text in lines of proseWidth.
@@ -52,9 +53,10 @@ func printHanging(w io.Writer, head, text string) {
 	fmt.Fprintln(w, head+text)
 }
 
-// commandLines breaks a command line of the shell that follows indent characters into lines that fit
-// into the terminal of w. It can still be copied into the shell. A command that cannot be broken
-// between words stays as it is.
+// commandLines breaks a command line, which is printed after indent characters, between words into
+// lines that fit into the terminal of w. They end in backslashes, so that they can be pasted into a
+// shell. It does not break a command that contains quotes, backslashes, braces or parentheses, and
+// no command on Windows.
 func commandLines(w io.Writer, indent int, command string) string {
 	width := outputWidth(w)
 	if indent+utf8.RuneCountInString(command) <= width || strings.ContainsAny(command, `'"\{(`) || runtime.GOOS == "windows" {

@@ -13,7 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// onTerminal runs a command whose output goes to a terminal of a width, and returns the output.
+// onTerminal runs a command whose output goes to a terminal of the given width, and returns the
+// output.
 func onTerminal(t *testing.T, width int, args ...string) string {
 	t.Helper()
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
@@ -51,8 +52,8 @@ func onTerminal(t *testing.T, width int, args ...string) string {
 }
 
 // TestFitsTheTerminal checks that no line of the commands' tables and texts is longer than a
-// terminal of 60 or 80 characters, that no row is lost, and that the full table is printed without
-// a terminal.
+// terminal of 60 or 80 characters, that the important columns and texts are kept, and that a column
+// that does not fit is printed without a terminal.
 func TestFitsTheTerminal(t *testing.T) {
 	data := writeIDX(t)
 	chdirTemp(t)
@@ -61,7 +62,7 @@ func TestFitsTheTerminal(t *testing.T) {
 	for _, c := range []struct {
 		args   string
 		always []string // texts that are in the output at each width
-		wide   string   // a text that is in the output without a terminal only, or at 80 characters
+		wide   string   // a text that is in the output without a terminal, but not at 60 characters; "" if there is none
 	}{
 		{"inspect run-with-a-name/pruned.bnz", []string{"blocks.2.shortcut.1.weight", "--protect bn"}, ""},
 		{"inspect --arch resnet-20", []string{"bn+random-2", "272474"}, ""},
@@ -75,14 +76,14 @@ func TestFitsTheTerminal(t *testing.T) {
 	} {
 		args := strings.Fields(c.args)
 		widths := []int{60, 80}
-		if c.wide != "" { // these commands measure speeds, which takes long
+		if c.wide != "" { // these are the prune commands, which measure speeds and take long
 			widths = widths[:1]
 		}
 		for _, width := range widths {
 			out := onTerminal(t, width, args...)
 			for line := range strings.Lines(out) {
 				if line = strings.TrimSuffix(line, "\n"); utf8.RuneCountInString(line) > width {
-					t.Errorf("%s: %q has more than %d characters", c.args, line, width)
+					t.Errorf("%s: %q has %d characters, want at most %d", c.args, line, utf8.RuneCountInString(line), width)
 				}
 			}
 			for _, text := range c.always {
@@ -101,6 +102,6 @@ func TestFitsTheTerminal(t *testing.T) {
 		}
 	}
 	if out := onTerminal(t, 60, "prune", "--help"); strings.Contains(out, "\x1b") {
-		t.Errorf("prune --help prints an escape sequence: %q", out)
+		t.Errorf("prune --help prints %q, want no escape sequence", out)
 	}
 }

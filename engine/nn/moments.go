@@ -31,9 +31,9 @@ func (m *Moments) AverageVariance(c int) float64 {
 }
 
 // Observe runs the network like Run, adds the moments of the units' outputs to all, and
-// returns all. If all is nil, it starts from zero. An output that no unit reads, but that is
-// only added to another one, has no moments. Sums are taken in the order of the pictures, so
-// they do not depend on the number of threads.
+// returns all. If all is nil, it starts from zero. Outputs that are used only as residuals have
+// no moments. Sums are taken in the order of the pictures, so they do not depend on the number
+// of threads.
 func (f *Inference[T]) Observe(all []Moments, x []T, n int) []Moments {
 	if f.observed == nil {
 		f.observed = make([][]observation, len(f.units))
@@ -77,20 +77,20 @@ type observation struct {
 	zeros        int64
 }
 
-// observe sets the observations of unit in for picture i. plain is the unit's output, in
-// blocks of channels.
-func (f *Inference[T]) observe(in, i int, plain []T) {
-	u, lanes := &f.units[in], f.family.Lanes
+// observe sets the observations of a unit's output for picture i. The output is in blocks of
+// family.Lanes channels.
+func (f *Inference[T]) observe(unit, i int, output []T) {
+	u, lanes := &f.units[unit], f.family.Lanes
 	for c := range u.OutShape.C {
 		var o observation
 		for j := c/lanes*u.area*lanes + c%lanes; j < (c/lanes+1)*u.area*lanes; j += lanes {
-			v := float64(plain[j])
+			v := float64(output[j])
 			o.sum += v
 			o.squares += float64(v * v)
 			if v == 0 {
 				o.zeros++
 			}
 		}
-		f.observed[in][i*u.OutShape.C+c] = o
+		f.observed[unit][i*u.OutShape.C+c] = o
 	}
 }

@@ -33,16 +33,16 @@ func TestRecordDataPath(t *testing.T) {
 		}
 		recorded, err := RecordDataPath(filepath.Join(dir, "m.bnz"), data)
 		if err != nil || recorded != c.want {
-			t.Errorf("%s: recorded = %v, %v; want %v", name, recorded, err, c.want)
+			t.Errorf("%s: recorded is %v (error %v), want %v", name, recorded, err, c.want)
 		}
 		if old, ok := c.files[DataFile]; ok {
 			if b, err := os.ReadFile(filepath.Join(dir, DataFile)); err != nil || string(b) != old {
-				t.Errorf("%s: data.json holds %q, %v; want the old content, %q", name, b, err, old)
+				t.Errorf("%s: data.json holds %q (error %v), want the old content, %q", name, b, err, old)
 			}
 		} else if _, err := os.Stat(filepath.Join(dir, DataFile)); (err == nil) != c.want {
-			t.Errorf("%s: Stat of data.json returns error %v, want the file to exist = %v", name, err, c.want)
+			t.Errorf("%s: data.json exists: %v (error %v), want %v", name, err == nil, err, c.want)
 		} else if got, err := ReadDataPath(dir); c.want && (err != nil || got != data) {
-			t.Errorf("%s: the recorded path is %q, %v; want %q", name, got, err, data)
+			t.Errorf("%s: the recorded path is %q (error %v), want %q", name, got, err, data)
 		}
 	}
 }

@@ -24,9 +24,9 @@ type Dir struct {
 }
 
 // Own takes ownership of a directory that holds a run. It first cleans up after an earlier
-// owner that was killed: it completes a replacement that had begun to move files, discards
-// one that had not, and removes temporary files. The error is ErrNoRun if there is no run,
-// or a *LockedError if another process owns the directory.
+// owner that was killed: it finishes a replacement whose files were being moved, discards
+// one that had not got so far, and removes temporary files. The error wraps ErrNoRun if there
+// is no run, and is a *LockedError if another process owns the directory.
 func Own(path string) (*Dir, error) {
 	hasRun, err := HasRun(path)
 	if err != nil {
@@ -119,7 +119,7 @@ func (d *Dir) Release() error {
 // Path returns the directory's path.
 func (d *Dir) Path() string { return d.path }
 
-// HasRun reports whether the directory holds any file of a run.
+// HasRun reports whether the directory holds a run, like the function HasRun.
 func (d *Dir) HasRun() (bool, error) { return HasRun(d.path) }
 
 // File returns the path at which the owner reads and writes a file of the run.

@@ -15,8 +15,8 @@ import (
 	"bnkit/checkpoint/durable"
 )
 
-// TestCreateNumbered checks that concurrent callers get different directories, and that existing
-// files and directories are not touched.
+// TestCreateNumbered checks that concurrent callers get different directories, and none that
+// existed before.
 func TestCreateNumbered(t *testing.T) {
 	base := filepath.Join(t.TempDir(), "runs", "a")
 	if err := os.MkdirAll(base, 0o777); err != nil {
@@ -40,7 +40,7 @@ func TestCreateNumbered(t *testing.T) {
 	for range n {
 		d := <-dirs
 		if seen[d.Path()] {
-			t.Errorf("%s was returned twice, or existed before", d.Path())
+			t.Errorf("%s was returned twice or existed before, want new directories", d.Path())
 		}
 		seen[d.Path()] = true
 		defer d.Release()
@@ -99,8 +99,9 @@ func TestLock(t *testing.T) {
 	}
 }
 
-// TestTextOfLockFile takes a directory whose lock file has what a killed process, a full disk or
-// a loss of power may leave there. The next process that asks must be told of this owner alone.
+// TestTextOfLockFile takes ownership of directories whose lock files hold what a killed process, a
+// full disk or a loss of power may leave there. The error of a second owner must then name this
+// process and no other.
 func TestTextOfLockFile(t *testing.T) {
 	long := "process 1 on another (bnkit " + strings.Repeat("x", maxHolder) + "...)\n"
 	for what, text := range map[string]string{
@@ -113,7 +114,7 @@ func TestTextOfLockFile(t *testing.T) {
 		}
 		d, err := Create(path)
 		if err != nil {
-			t.Errorf("the lock file holds %s: %v", what, err)
+			t.Errorf("the lock file holds %s: got error %v, want none", what, err)
 			continue
 		}
 		host, err := os.Hostname()
@@ -131,9 +132,9 @@ func TestTextOfLockFile(t *testing.T) {
 	}
 }
 
-// TestLockFileIsNoLink checks that a lock file that is not a regular file is refused, and that
-// nothing is written to the file to which it leads.
-func TestLockFileIsNoLink(t *testing.T) {
+// TestLockFileLinkRefused checks that a lock file that is a link is refused, and that the file to
+// which it leads is neither created nor changed.
+func TestLockFileLinkRefused(t *testing.T) {
 	for _, to := range []string{"there", "missing", "."} {
 		path, elsewhere := t.TempDir(), t.TempDir()
 		if err := os.WriteFile(filepath.Join(elsewhere, "there"), []byte("precious"), 0o666); err != nil {
@@ -147,10 +148,10 @@ func TestLockFileIsNoLink(t *testing.T) {
 			t.Errorf("a link to %s: got error %v, want a *durable.FileError that names the lock file", to, err)
 		}
 		if entries, err := os.ReadDir(elsewhere); err != nil || len(entries) != 1 {
-			t.Errorf("a link to %s: made %v, %v", to, entries, err)
+			t.Errorf("a link to %s: the other folder holds %v (error %v), want only the file there", to, entries, err)
 		}
 		if got, err := os.ReadFile(filepath.Join(elsewhere, "there")); err != nil || string(got) != "precious" {
-			t.Errorf("a link to %s: the file holds %q, %v", to, got, err)
+			t.Errorf("a link to %s: the file there holds %q (error %v), want it unchanged", to, got, err)
 		}
 	}
 }
@@ -198,12 +199,12 @@ func TestOwnCleansUp(t *testing.T) {
 	defer d.Release()
 	for _, name := range stale {
 		if _, err := os.Lstat(filepath.Join(path, name)); err == nil {
-			t.Errorf("%s still exists", name)
+			t.Errorf("%s still exists, want it removed", name)
 		}
 	}
 	for _, name := range kept {
 		if b, err := os.ReadFile(filepath.Join(path, name)); err != nil || string(b) != name {
-			t.Errorf("%s holds %q, %v; want it unchanged", name, b, err)
+			t.Errorf("%s holds %q (error %v), want it unchanged", name, b, err)
 		}
 	}
 }
@@ -212,7 +213,7 @@ func TestOwnCleansUp(t *testing.T) {
 func TestDataPath(t *testing.T) {
 	path := t.TempDir()
 	if got, err := ReadDataPath(path); got != "" || err != nil {
-		t.Errorf("without a run: got %q, %v; want no path", got, err)
+		t.Errorf("without a run: got %q (error %v), want no path", got, err)
 	}
 	d, err := Create(path)
 	if err != nil {
@@ -228,7 +229,7 @@ func TestDataPath(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got, err := ReadDataPath(path); got != want || err != nil {
-			t.Errorf("%q is read as %q, %v; want %q", dataPath, got, err, want)
+			t.Errorf("%q is read as %q (error %v), want %q", dataPath, got, err, want)
 		}
 	}
 	for _, bad := range []string{"{", `{"path":"a","path":"b"}`, `{"PATH":"a"}`} {
@@ -243,7 +244,7 @@ func TestDataPath(t *testing.T) {
 }
 
 // TestOwnUnfinished checks that OwnUnfinished takes the newest run that is unfinished and has
-// no owner.
+// no owner, and one with broken settings only after all others.
 func TestOwnUnfinished(t *testing.T) {
 	runs := filepath.Join(t.TempDir(), "runs")
 	if _, err := OwnUnfinished(runs); !errors.Is(err, ErrNoRun) {
@@ -287,7 +288,7 @@ func TestOwnUnfinished(t *testing.T) {
 	for _, want := range []string{first, second, third, broken} {
 		d, err := OwnUnfinished(runs)
 		if err != nil || d.Path() != want {
-			t.Fatalf("got %+v, %v; want %s", d, err, want)
+			t.Fatalf("got %+v (error %v), want %s", d, err, want)
 		}
 		defer d.Release() // the next call skips it
 	}

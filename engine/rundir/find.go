@@ -104,7 +104,8 @@ func newestFirst(runs, name string) ([]string, error) {
 
 // unfinished reports whether the run in dir has not completed all its epochs. If its
 // resume.bnz cannot be read, it counts as unfinished, so that resuming it reports
-// what is wrong. The error reports that config.json cannot be read.
+// what is wrong. If it has no resume.bnz, the epochs in ckpt.bnz count. The error reports
+// that config.json cannot be read.
 func unfinished(dir string) (bool, error) {
 	var config struct {
 		Epochs int `json:"epochs"`

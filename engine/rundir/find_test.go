@@ -32,10 +32,10 @@ func TestFindCheckpoint(t *testing.T) {
 	put(2*time.Hour, "runs", "c", CheckpointFile)
 	put(0, "runs", "d", ResumeFile)
 	if got, err := FindCheckpoint(dir); err != nil || got != newest {
-		t.Errorf("several runs: got %s, %v; want that of the newest, %s", got, err, newest)
+		t.Errorf("several runs: got %s (error %v), want that of the newest, %s", got, err, newest)
 	}
 	direct := put(9*time.Hour, CheckpointFile)
 	if got, err := FindCheckpoint(dir); err != nil || got != direct {
-		t.Errorf("a checkpoint in the folder itself: got %s, %v; want %s", got, err, direct)
+		t.Errorf("a checkpoint in the folder itself: got %s (error %v), want %s", got, err, direct)
 	}
 }

@@ -1,10 +1,10 @@
 package rundir
 
-// EpochGradients holds mean absolute gradients over an epoch, by kind of parameter ("Yet
-// Another Batch Norm Analysis", gradient magnitudes of VGG-38). Each training
-// step computes the gradients from the mean loss of its batch, including label
-// smoothing and augmentation, but before penalties, weight decay and clipping. The mean is
-// over all complete batches of the epoch.
+// EpochGradients holds mean absolute gradients over an epoch, by kind of parameter, such as
+// "Yet Another Batch Norm Analysis" shows for VGG-38. Each training step computes the
+// gradients from the mean loss of its batch, including label smoothing and augmentation, but
+// before penalties, weight decay and clipping. The mean is over all complete batches of the
+// epoch.
 type EpochGradients struct {
 	Batches    int    `json:"batches"`
 	Examples   int    `json:"examples"`

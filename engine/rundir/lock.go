@@ -10,19 +10,20 @@ import (
 	"bnkit/checkpoint/durable"
 )
 
-// maxHolder bounds the description of a lock's holder, in bytes.
+// maxHolder is the number of bytes after which the description of a lock's holder is cut off.
 const maxHolder = 400
 
 // tryLock is durable.Lock. Tests replace it.
 var tryLock = durable.Lock
 
 // acquire locks the directory at path. The error is a *LockedError if another process holds
-// the lock. notLocked is not nil if the file system does not support locks.
+// the lock, or a *durable.FileError if the lock file is not a regular file. notLocked is not
+// nil if the file system does not support locks.
 //
 // The operating system manages the lock, so that it ends when its holder ends. The lock file
-// is never removed. Its text describes the holder and is only used in messages, so that any
-// text, such as what a loss of power leaves of it, is as good as none. This is why the file is
-// not written through package durable.
+// is never removed. Its text describes the holder and is only used in messages, so it does no
+// harm if a loss of power damages it. This is why the file is not written through package
+// durable.
 func acquire(path string) (f *os.File, notLocked, err error) {
 	name := filepath.Join(path, lockFile)
 	for {

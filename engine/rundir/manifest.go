@@ -20,7 +20,7 @@ import (
 // program sha256sum: a line for each file, with the digest, two spaces and the name.
 const ManifestFile = "SHA256SUMS"
 
-// maxManifestBytes bounds a manifest. It is far above that of any run directory.
+// maxManifestBytes bounds the size of a manifest. Those of run directories are far smaller.
 const maxManifestBytes = 1 << 20
 
 // ManifestEntry is a line of a manifest.
@@ -29,8 +29,9 @@ type ManifestEntry struct {
 	SHA256 string // hex, in lower case
 }
 
-// WriteManifest writes the manifest of the files in dir and returns its entries, in order of
-// name. Hidden files and folders are left out.
+// WriteManifest writes the manifest of the regular files in dir and returns its entries, sorted by
+// name. It leaves out hidden files, and names with line breaks or backslashes, which sha256sum
+// would escape.
 func WriteManifest(dir string) ([]ManifestEntry, error) {
 	files, err := os.ReadDir(dir)
 	if err != nil {

@@ -33,7 +33,8 @@ type EpochMetrics struct {
 	TestStatistics         string // "running"
 
 	// ValidationLoss and ValidationAccuracy are measured in the same way over the whole
-	// validation split. They are 0, and missing in the row, if there is none.
+	// validation split. They are 0, and missing in the row, if there is none. A
+	// ValidationLoss that is not finite is treated like such a TestLoss.
 	ValidationLoss, ValidationAccuracy float64
 	ValidationExamples                 int
 
@@ -68,7 +69,8 @@ type metricsRow struct {
 	Gradients *EpochGradients `json:"gradients,omitempty"`
 }
 
-// MarshalJSON returns a row of metrics.jsonl. It omits values that are not finite.
+// MarshalJSON returns a row of metrics.jsonl. It omits TestLoss, ValidationLoss and GammaNearZero
+// if they are not finite. It returns an error if another value is not finite.
 func (m EpochMetrics) MarshalJSON() ([]byte, error) {
 	row := metricsRow{
 		m.Epoch, m.LearningRate, m.TrainLoss, m.TrainAccuracy, m.TrainExamples, &m.TestLoss, m.TestAccuracy, m.TestExamples,
@@ -145,8 +147,8 @@ func (e *LostRowsError) Error() string {
 
 // ReadMetrics reads the metrics.jsonl at path and returns its rows, ordered by epoch. Rows
 // of some epochs may be missing. It ignores a last line without a newline, which a run that
-// is killed may leave. The error is a *DamagedError if the file holds anything else. Resuming
-// the run repairs such a file.
+// is killed may leave. The error is a *DamagedError if the file holds anything else; resuming
+// the run repairs such a file. Otherwise it is an error of durable.ReadFile.
 func ReadMetrics(path string) ([]EpochMetrics, error) {
 	b, err := durable.ReadFile(path, maxMetricsBytes)
 	if err != nil {
@@ -193,7 +195,7 @@ func (d *Dir) AppendMetrics(m *EpochMetrics) error {
 	return durable.Append(d.File(MetricsFile), append(row, '\n'))
 }
 
-// RepairMetrics reduces metrics.jsonl to one row for each of the first done epochs, in order,
+// RepairMetrics reduces metrics.jsonl to one row for each of the first done epochs, ascending,
 // and returns these rows. It removes rows of later epochs, which will be trained again, lines
 // that are not rows, and all but the last row of an epoch. It cannot restore lost rows: lost
 // lists their epochs, and is nil if there are none.

@@ -34,14 +34,14 @@ func TestMetricsRow(t *testing.T) {
 		return string(b)
 	}
 	if strings.Contains(row(), "test_loss") {
-		t.Errorf("an infinite loss is written: %s", row())
+		t.Errorf("a row with an infinite test loss is %s, want it without test_loss", row())
 	}
 	if strings.Contains(row(), "validation") {
-		t.Errorf("a row without a validation split has validation fields: %s", row())
+		t.Errorf("a row without a validation split is %s, want it without validation fields", row())
 	}
 	rows, err := readRows(t, row()+"\n{\"epoch\":2,\"tr")
 	if err != nil || len(rows) != 1 {
-		t.Fatalf("a row and half of another one: read %d rows, %v; want 1", len(rows), err)
+		t.Fatalf("a row and half of another one: read %d rows (error %v), want 1", len(rows), err)
 	}
 	if !math.IsNaN(rows[0].TestLoss) {
 		t.Errorf("a missing loss is read as %v, want NaN", rows[0].TestLoss)
@@ -52,11 +52,11 @@ func TestMetricsRow(t *testing.T) {
 	}
 	m.ValidationLoss, m.ValidationAccuracy, m.ValidationExamples = 1.5, 0, 10
 	if rows, err := readRows(t, row()+"\n"); err != nil || rows[0] != m || !strings.Contains(row(), `"validation_accuracy":0,`) {
-		t.Errorf("%s is read as %+v, %v; want %+v and a validation_accuracy in the row", row(), rows, err, m)
+		t.Errorf("%s is read as %+v (error %v), want %+v and a validation_accuracy in the row", row(), rows, err, m)
 	}
 	m.ValidationLoss = math.NaN()
 	if strings.Contains(row(), "validation_loss") {
-		t.Errorf("a NaN is written as validation_loss: %s", row())
+		t.Errorf("a row whose validation loss is NaN is %s, want it without validation_loss", row())
 	}
 }
 
@@ -64,7 +64,7 @@ func TestMetricsRow(t *testing.T) {
 func TestReadMetrics(t *testing.T) {
 	rows, err := readRows(t, "{\"epoch\":1}\n{\"epoch\":4}\n{\"epoch\":5}\n")
 	if err != nil || len(rows) != 3 || rows[1].Epoch != 4 {
-		t.Errorf("read %+v, %v; want the epochs 1, 4 and 5", rows, err)
+		t.Errorf("read %+v (error %v), want the epochs 1, 4 and 5", rows, err)
 	}
 	for _, bad := range []string{"x\n", "{\"epoch\":0}\n", "\n", "{\"epoch\":1}\n{\"epoch\":1}\n", "{\"epoch\":2}\n{\"epoch\":1}\n",
 		"{\"epoch\":1,\"epoch\":2}\n", "{\"epoch\":1,\"Epoch\":2}\n"} {

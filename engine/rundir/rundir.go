@@ -9,12 +9,13 @@
 //	ckpt.bnz       the model after the last epoch
 //	resume.bnz     the state that training continues from
 //	plots/         measurements of the model, and pictures
+//	SHA256SUMS     the digests of the other files, if they were requested
 //	.lock          locked by the process that trains there; never removed
 //
 // A process that trains owns the directory: its [Dir] holds the lock. Readers do not need
 // the lock, because each file is replaced in one step or grows by a line. Programs that
 // measure a finished model and add files of their own (analyze, prune) do not need it
-// either, because they never change the files above.
+// either: of the files above, they only write those in plots/.
 //
 // A run that replaces another one is written to the hidden directory .next until its first
 // epoch is complete, so that the old run stays intact until then. Renaming .next to .swap
@@ -132,7 +133,7 @@ func (e *DamagedError) BadInput() bool { return true }
 
 func (e *DamagedError) Error() string { return fmt.Sprintf("read %s: %s", e.Path, e.Reason) }
 
-// HasRun reports whether dir holds any file of a run.
+// HasRun reports whether dir holds config.json, metrics.jsonl, ckpt.bnz or resume.bnz.
 func HasRun(dir string) (bool, error) {
 	for _, name := range []string{ConfigFile, MetricsFile, CheckpointFile, ResumeFile} {
 		_, err := os.Lstat(filepath.Join(dir, name))

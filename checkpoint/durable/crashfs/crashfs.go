@@ -24,7 +24,8 @@ type Disk struct {
 	root string
 	top  *node
 
-	// Cuts holds a loss of power before the first operation and after each.
+	// Cuts holds a loss of power before the first operation, after each operation, and between
+	// the removals of the files of a directory.
 	Cuts []Cut
 }
 
@@ -55,7 +56,7 @@ func newDirectory() *node {
 	return &node{now: content{entries: map[string]*node{}}, safe: content{entries: map[string]*node{}}}
 }
 
-// sync makes the present content durable.
+// sync makes the current content durable.
 func (n *node) sync() {
 	n.safe, n.kept = content{n.now.data, maps.Clone(n.now.entries)}, len(n.now.data)
 }
@@ -86,8 +87,8 @@ func New(root string) (*Disk, error) {
 	return d, nil
 }
 
-// Follow performs an operation, except for syncs, which take long, and notes its effect. It
-// is for durable.Intercept.
+// Follow performs an operation and records its effect. It does not perform syncs, which take
+// long. It is for durable.Intercept.
 func (d *Disk) Follow(op durable.Operation, do func() error) error {
 	if op.Kind != "sync" {
 		if err := do(); err != nil {
@@ -101,6 +102,7 @@ func (d *Disk) Follow(op durable.Operation, do func() error) error {
 	return nil
 }
 
+// apply records the effect of an operation.
 func (d *Disk) apply(op durable.Operation) error {
 	path, err := filepath.Abs(op.Path)
 	if err != nil {
@@ -151,8 +153,8 @@ func (d *Disk) apply(op durable.Operation) error {
 	return nil
 }
 
-// remove removes a directory's entries one after the other, and the power may be lost in
-// between.
+// remove removes a file or a directory. The entries of a directory are removed one by one, with a
+// cut after each.
 func (d *Disk) remove(parent *node, name string) {
 	n := parent.now.entries[name]
 	for _, inside := range slices.Sorted(maps.Keys(n.now.entries)) {
@@ -173,6 +175,7 @@ func (d *Disk) find(path string) (*node, string, error) {
 	return dir, names[len(names)-1], nil
 }
 
+// relative returns a path within the folder, with slashes.
 func (d *Disk) relative(path string) string {
 	if abs, err := filepath.Abs(path); err == nil {
 		path = abs
@@ -183,9 +186,9 @@ func (d *Disk) relative(path string) string {
 	return filepath.ToSlash(path)
 }
 
-// cut notes a loss of power at this point. Names that are not synced are lost or kept. So is
-// data, or half of it is lost, or zeros take its place. A file that was emptied may have its
-// old content.
+// cut records a loss of power at this point. The names that are not synced are all lost or all
+// kept. The data that is not synced is lost, kept, half kept or replaced by zeros, in the same way
+// in all files. A file that was emptied may have its old content.
 func (d *Disk) cut(after string) {
 	c := Cut{After: after}
 	seen := map[string]bool{}
@@ -212,7 +215,8 @@ func (d *Disk) cut(after string) {
 	d.Cuts = append(d.Cuts, c)
 }
 
-// collect adds what is left in a directory.
+// collect adds to s what a loss of power leaves in a directory. prefix is the directory's path, and
+// names and data return the entries of a directory and the data of a file that are left.
 func (n *node) collect(s State, prefix string, names func(*node) map[string]*node, data func(n *node) []byte) {
 	for name, inside := range names(n) {
 		if inside.now.entries == nil {
@@ -271,7 +275,7 @@ func Read(dir string) (State, error) {
 	return s, err
 }
 
-// Changed returns the paths, in order, at which two states differ.
+// Changed returns the paths at which two states differ, sorted.
 func (s State) Changed(to State) []string {
 	var paths []string
 	for path, content := range s {
@@ -288,8 +292,8 @@ func (s State) Changed(to State) []string {
 	return paths
 }
 
-// Missed returns the paths at which the folder differs from what the disk holds: those that
-// were changed by other means than package durable.
+// Missed returns the paths at which the folder differs from what the disk holds. They were changed
+// by other means than package durable.
 func (d *Disk) Missed() ([]string, error) {
 	last := d.Cuts[len(d.Cuts)-1].States
 	real, err := Read(d.root)

@@ -7,19 +7,19 @@ import (
 	"bnkit/checkpoint/durable"
 )
 
-// Fault makes operations of package durable fail. A write that fails has written half of its
-// data.
+// Fault makes operations of package durable fail. If the first of them is a write, it writes half
+// of its data.
 type Fault struct {
 	At      int   // number of the operation that fails, from 1; 0 for none
 	Lasting bool  // whether all later operations fail too, as they do when a disk vanishes
 	Err     error // the cause, such as syscall.ENOSPC
 
-	Operations int    // how many operations there were so far
+	Operations int    // number of operations so far
 	Failed     string // the first operation that failed
 }
 
-// Inject performs an operation, except for syncs, which take long, or makes it fail with the
-// error that package os would return. It is for durable.Intercept.
+// Inject performs an operation, or makes it fail with an error such as package os returns. It does
+// not perform syncs, which take long. It is for durable.Intercept.
 func (f *Fault) Inject(op durable.Operation, do func() error) error {
 	f.Operations++
 	later := f.At > 0 && f.Operations > f.At

@@ -12,7 +12,7 @@ bfloat16 and float64. half.pt (zip) and bfloat16.safetensors hold the first netw
 weights and statistics rounded to these types.
 
 The second form checks a clamped copy that bnkit prune wrote of a file: each BatchNorm's γ
-below the threshold is 0, and so is β with zero-beta, and all other bytes are those of the
+with |γ| below the threshold is 0, and so is β with zero-beta, and all other bytes are those of the
 source."""
 import json, os, struct, sys
 import numpy as np, torch, torch.nn as nn, torch.nn.functional as F

@@ -15,16 +15,14 @@ import (
 	"bnkit/checkpoint/durable/crashfs"
 )
 
-// crashCase is a download that a test disturbs: the content of the data folder before it, and
-// what the server does other than serve big.bin.
+// crashCase is a download that a test disturbs: the content of the data folder before it, and the
+// publisher's misbehave.
 type crashCase struct {
 	before    crashfs.State
 	misbehave func(n int, w http.ResponseWriter, r *http.Request, content []byte) bool
 }
 
-// crashCases returns downloads that make every kind of change: a new one, one that is resumed,
-// ones that empty a partial file that is too long or whose rest the server does not send, and
-// ones that replace a damaged file and remove a damaged partial file.
+// crashCases returns downloads that together create, extend, empty, rename and remove files.
 func crashCases(files map[string][]byte) map[string]crashCase {
 	big := files["big.bin"]
 	folder := func(name string, content []byte) crashfs.State {
@@ -41,35 +39,35 @@ func crashCases(files map[string][]byte) map[string]crashCase {
 			w.Write(content)
 			return true
 		}},
-		"a server that closes each time": {misbehave: func(n int, w http.ResponseWriter, _ *http.Request, content []byte) bool {
-			return n <= 2 && sendsHalf(w, content)
+		"a server that closes twice": {misbehave: func(n int, w http.ResponseWriter, _ *http.Request, content []byte) bool {
+			return n <= 2 && sendHalf(w, content)
 		}},
 	}
 }
 
-// sendsHalf sends half of a file without its length.
-func sendsHalf(w http.ResponseWriter, content []byte) bool {
+// sendHalf sends half of a file without its length, and returns true.
+func sendHalf(w http.ResponseWriter, content []byte) bool {
 	w.Write(content[:len(content)/2])
 	return true
 }
 
-// checkWhole checks that no file in a state that has the name of a published file is other than
-// the published one or the one before.
+// checkWhole checks that each file in s with the name of a published file has the published content
+// or the content from before the download, and returns the result.
 func (c crashCase) checkWhole(t *testing.T, label string, s crashfs.State, files map[string][]byte) (whole bool) {
 	t.Helper()
 	whole = true
 	for name, want := range files {
 		path := "test-set/" + name
 		if got, there := s[path]; there && !bytes.Equal(got, want) && !bytes.Equal(got, c.before[path]) {
-			t.Errorf("%s: %s has %d bytes, neither those before nor the published ones", label, name, len(got))
+			t.Errorf("%s: %s (%d bytes) is neither the published file (%d bytes) nor the one from before (%d bytes)", label, name, len(got), len(want), len(c.before[path]))
 			whole = false
 		}
 	}
 	return whole
 }
 
-// finish fetches with a server that behaves, into a folder that holds s, and checks that this
-// leaves the published files alone. It reports whether it does.
+// finish fetches from a server that does not misbehave to a folder that holds s, checks that the
+// folder then holds exactly the published files, and returns the result.
 func finish(t *testing.T, label string, s crashfs.State, files map[string][]byte) bool {
 	t.Helper()
 	src, _ := testPublication()
@@ -78,7 +76,7 @@ func finish(t *testing.T, label string, s crashfs.State, files map[string][]byte
 		t.Fatal(err)
 	}
 	if _, err := fetch(context.Background(), src, newPublisher(t, files).options(dir)); err != nil {
-		t.Errorf("%s: the next fetch: %v", label, err)
+		t.Errorf("%s: the next fetch: got error %v, want none", label, err)
 		return false
 	}
 	got, err := crashfs.Read(dir)
@@ -90,7 +88,7 @@ func finish(t *testing.T, label string, s crashfs.State, files map[string][]byte
 		want["test-set/"+name] = content
 	}
 	if changed := want.Changed(got); changed != nil {
-		t.Errorf("%s: the next fetch leaves other files than the published ones: %v", label, changed)
+		t.Errorf("%s: after the next fetch, the folder differs from the published files at %v, want no difference", label, changed)
 		return false
 	}
 	return true
@@ -119,7 +117,7 @@ func TestPowerCuts(t *testing.T) {
 			t.Fatalf("%s: %v", name, err)
 		}
 		if missed, err := disk.Missed(); err != nil || len(missed) > 0 {
-			t.Errorf("%s: files were written without package durable: %v, %v", name, missed, err)
+			t.Errorf("%s: %v were written without package durable (error %v), want no such files", name, missed, err)
 		}
 		end = durable.Intercept((&crashfs.Fault{}).Inject) // syncs take long
 		seen, survived := map[string]bool{}, 0
@@ -140,14 +138,14 @@ func TestPowerCuts(t *testing.T) {
 		end()
 		last := disk.Cuts[len(disk.Cuts)-1].States
 		if names := slices.Sorted(maps.Keys(last[0])); len(last) != 1 || !slices.Equal(names, []string{"test-set/", "test-set/big.bin", "test-set/small.bin"}) {
-			t.Errorf("%s: a cut after the end leaves %d states, the first with %v; want the two files", name, len(last), names)
+			t.Errorf("%s: a cut after the end leaves %d states, the first with %v; want 1 state with the two published files", name, len(last), names)
 		}
 		t.Logf("data fetch, %s: cuts tried %d, survived %d (%d states)", name, len(disk.Cuts), survived, len(seen))
 	}
 }
 
-// TestFailingOperations makes each operation of a download on a file or a directory fail, alone
-// or with all later ones. The error must name the file and the cause in one line, a file that
+// TestFailingOperations makes each operation of a download on a file or a directory fail, every
+// second one together with all later operations. The error must name the file and the cause in one line, a file that
 // has the name of a published one must be whole, and the next fetch must end with the published
 // files.
 func TestFailingOperations(t *testing.T) {
@@ -155,18 +153,18 @@ func TestFailingOperations(t *testing.T) {
 	src, files := testPublication()
 	for name, c := range crashCases(files) {
 		tried, survived := 0, 0
-		for at, lasting := 1, false; ; at, lasting = at+1, !lasting {
+		for failing := 1; ; failing++ { // the number of an operation
 			p := newPublisher(t, files)
 			p.misbehave = c.misbehave
 			dir := t.TempDir()
 			if err := c.before.Write(dir); err != nil {
 				t.Fatal(err)
 			}
-			fault := crashfs.Fault{At: at, Lasting: lasting, Err: causes[at%len(causes)]}
+			fault := crashfs.Fault{At: failing, Lasting: failing%2 == 0, Err: causes[failing%len(causes)]}
 			end := durable.Intercept(fault.Inject)
 			_, err := fetch(context.Background(), src, p.options(dir))
 			end()
-			if fault.Operations < at {
+			if fault.Operations < failing {
 				break
 			}
 			tried++

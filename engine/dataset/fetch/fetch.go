@@ -30,8 +30,8 @@ type Options struct {
 	// Mirror is the address of a folder that holds the published files under their
 	// published names; "" for the publisher's.
 	Mirror string
-	// Progress, if not nil, is called as a file arrives, with the number of bytes on disk
-	// and the size of the file.
+	// Progress, if not nil, is called as a file arrives, with the number of bytes that have
+	// been downloaded and the size of the file.
 	Progress func(file string, done, total int64)
 	// Retry, if not nil, is called with the error of a request that is going to be
 	// repeated.
@@ -45,13 +45,13 @@ type Options struct {
 	// Attempts is the number of consecutive failed requests for a file after which Fetch
 	// gives up; 0 means 5. A request fails if it stalls or brings no new data.
 	Attempts int
-	// Backoff is the time to wait after the first of these requests. It doubles
-	// after each further one. 0 means 1 second.
+	// Backoff is the time to wait before a request is repeated. It doubles each time, and
+	// starts again from Backoff after a request that brought new data. 0 means 1 second.
 	Backoff time.Duration
 }
 
-// DigestError reports a downloaded file whose digest differs from the published one. The
-// download has been deleted.
+// DigestError reports a downloaded file whose digest differs from the published one. If Fetch
+// returns it, the download has been deleted.
 type DigestError struct {
 	// File is the address of the file.
 	File string
@@ -92,8 +92,10 @@ func (e *StatusError) Error() string {
 // name only when it is complete, on disk and verified. Fetch does nothing for the sample,
 // which is built in.
 //
-// The error is a [*dataset.UnknownError], a [*StatusError], a [*SizeError], a
-// [*DigestError], the error of ctx, or an error of the network or the file system.
+// The error wraps a [*dataset.UnknownError], a [*StatusError], a [*SizeError], a
+// [*DigestError], the cause of ctx's cancellation, or an error of the network or the file
+// system. Errors of no exported type report a Mirror that is not an address, and a partial file
+// that another process has locked or that is not a regular file.
 func Fetch(ctx context.Context, name string, opts Options) (dir string, err error) {
 	p, err := dataset.Published(name)
 	if err != nil || len(p.Files) == 0 {
@@ -167,7 +169,8 @@ type permanentError struct{ error }
 
 func (e permanentError) Unwrap() error { return e.error }
 
-// run downloads the file, verifies it and renames it. It does nothing if the file is there.
+// run downloads the file, verifies it and renames it. It does nothing if the file is there and has
+// the published digest.
 func (d *download) run(ctx context.Context) error {
 	switch err := verify(d.remote, d.path); {
 	case err == nil:
@@ -283,7 +286,7 @@ func (d *download) attempt(parent context.Context) (err error) {
 		}
 	}
 	if err := f.Sync(); err != nil {
-		restart(f) // even if this fails: the disk is at fault, and no more can be done
+		restart(f) // its error is ignored, because the disk is at fault anyway
 		return permanentError{err}
 	}
 	return nil
@@ -359,7 +362,7 @@ var client = &http.Client{CheckRedirect: func(req *http.Request, via []*http.Req
 	case to.Scheme != "https" && (to.Scheme != "http" || from.Scheme == "https"):
 		return permanentError{fmt.Errorf("the server redirects from %s to %s, which is not followed", from.Scheme, to.Scheme)}
 	case len(via) >= 10:
-		return permanentError{errors.New("the server redirects more than 10 times")}
+		return permanentError{errors.New("the server redirects at least 10 times")}
 	}
 	return nil
 }}
@@ -445,7 +448,7 @@ func (d *download) receive(body io.Reader, f *durable.File, offset int64, arrive
 	}
 }
 
-// restart empties the partial file.
+// restart empties the partial file and returns its new size, 0.
 func restart(f *durable.File) (int64, error) {
 	if err := f.Empty(); err != nil {
 		return 0, permanentError{err}
@@ -453,7 +456,8 @@ func restart(f *durable.File) (int64, error) {
 	return 0, nil
 }
 
-// verify returns a DigestError unless the file at path has the published digest.
+// verify checks that the file at path has the published digest. The error is a *DigestError if it
+// does not, or an error of the file system.
 func verify(r dataset.PublishedFile, path string) error {
 	f, err := os.Open(path)
 	if err != nil {

@@ -63,7 +63,8 @@ func writeFile(t testing.TB, content []byte, path ...string) {
 }
 
 // publisher serves files. For each request for big.bin, it first calls misbehave with the
-// number of the request, counted from 1. misbehave reports whether it has answered.
+// number of the request, counted from 1. misbehave reports whether it has answered. ranges holds
+// the header Range of each request.
 type publisher struct {
 	*httptest.Server
 	mu        sync.Mutex
@@ -120,7 +121,7 @@ func checkFetched(t *testing.T, dir string, files map[string][]byte) {
 	}
 	for name, want := range files {
 		if got, err := os.ReadFile(filepath.Join(dir, name)); err != nil || !bytes.Equal(got, want) {
-			t.Errorf("%s has %d bytes, %v; want the %d published ones", name, len(got), err, len(want))
+			t.Errorf("%s has %d bytes (error %v), want the %d published ones", name, len(got), err, len(want))
 		}
 	}
 }
@@ -146,11 +147,11 @@ func TestFetch(t *testing.T) {
 	last := map[string]int64{}
 	opts.Progress = func(file string, done, total int64) {
 		if done < last[file] || total != int64(len(files[file])) {
-			t.Errorf("progress of %s: %d of %d bytes after %d bytes, want no fewer, of %d", file, done, total, last[file], len(files[file]))
+			t.Errorf("the progress of %s is %d of %d bytes, want at least %d of %d", file, done, total, last[file], len(files[file]))
 		}
 		last[file] = done
 	}
-	for range 2 { // the second time everything is there
+	for range 2 { // the second time, both files are there
 		got, err := fetch(context.Background(), src, opts)
 		if err != nil {
 			t.Fatal(err)
@@ -264,6 +265,7 @@ func TestFetchRecovers(t *testing.T) {
 				t.Fatal(err)
 			}
 			checkFetched(t, got, files)
+			// The last request is for small.bin.
 			if asked := p.ranges[:len(p.ranges)-1]; strings.Join(asked, ",") != strings.Join(c.ranges, ",") || len(asked) != len(c.ranges) {
 				t.Errorf("requested ranges %q, want %q", asked, c.ranges)
 			}

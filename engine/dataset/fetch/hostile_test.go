@@ -14,8 +14,8 @@ import (
 	"bnkit/checkpoint/durable"
 )
 
-// TestFetchRefusesSpecialPartialFile checks that a link, or another special file, in place of the
-// partial file is refused, and that the file to which the link leads is not changed.
+// TestFetchRefusesSpecialPartialFile checks that a link in place of the partial file is refused,
+// whether it leads to a file, to a folder or nowhere, and that it is not written through.
 func TestFetchRefusesSpecialPartialFile(t *testing.T) {
 	src, files := testPublication()
 	p := newPublisher(t, files)
@@ -34,10 +34,10 @@ func TestFetchRefusesSpecialPartialFile(t *testing.T) {
 			t.Errorf("link to %s: got error %v, want one that says to remove the file", linked, err)
 		}
 		if b, err := os.ReadFile(filepath.Join(dir, "precious")); err != nil || string(b) != "precious" {
-			t.Errorf("link to %s: the file precious holds %q, %v; want it unchanged", linked, b, err)
+			t.Errorf("link to %s: the file precious holds %q (error %v), want it unchanged", linked, b, err)
 		}
 		if _, err := os.Lstat(filepath.Join(dir, "missing")); err == nil {
-			t.Errorf("link to %s: the file missing was created", linked)
+			t.Errorf("link to %s: the file missing was created, want it not to exist", linked)
 		}
 	}
 	if p.requests != 0 {
@@ -88,7 +88,7 @@ func TestConcurrentDownloads(t *testing.T) {
 			continue
 		}
 		if b, err := os.ReadFile(filepath.Join(dir, "test-set", "big.bin")); err != nil || !bytes.Equal(b, files["big.bin"]) {
-			t.Errorf("big.bin has %d bytes, %v; want the %d published ones", len(b), err, len(files["big.bin"]))
+			t.Errorf("big.bin has %d bytes (error %v), want the %d published ones", len(b), err, len(files["big.bin"]))
 		}
 	}
 }
