@@ -18,8 +18,8 @@ import (
 )
 
 // This file converts models to .bnz files and back. It translates the headers, and
-// tensors.go the tensors. A run writes ckpt.bnz and resume.bnz in state.go. resume.bnz also
-// holds the run's progress, which only state.go and package rundir read.
+// tensors.go the tensors. state.go writes a run's ckpt.bnz and resume.bnz. resume.bnz also holds
+// the run's progress, which state.go and package rundir interpret.
 
 // LoadModel reads a model from a checkpoint or a resume state. Running statistics in the
 // file become the model's Stored statistics. The error is a *ModelError if the header is not
@@ -30,7 +30,8 @@ func LoadModel(path string) (*Model, error) { return LoadModelContext(context.Ba
 
 // LoadModelContext is LoadModel with a limit for the memory that the model takes, in bytes.
 // The limit becomes the model's MaxMemory; 0 stands for DefaultMaxMemory. It returns ctx's
-// error if ctx is cancelled. Drawing the weights of a large network may take minutes.
+// error if ctx is cancelled. Drawing weights that the file does not store from the
+// seed may take minutes in a large network.
 func LoadModelContext(ctx context.Context, path string, maxMemory int64) (*Model, error) {
 	r, err := checkpoint.Open(path)
 	if err != nil {
@@ -109,7 +110,7 @@ func checkListed(info *checkpoint.Info, net *arch.Network, set arch.TrainableSet
 // those of its file, which stores the tensors of set.
 func (m *Model) fill(ctx context.Context, file *checkpoint.File, set arch.TrainableSet) error {
 	h, net, stored := &file.Header, m.Network, newStoredTensors(file)
-	// All tensors are checked before the weights of the network are allocated.
+	// The trained tensors are checked before the weights of the network are allocated.
 	values, err := stored.takeTrained(net, set)
 	if err != nil {
 		return err
@@ -265,7 +266,7 @@ const maxUnstored = 1 << 28
 // only the tensors that set trains, stores no tensor of some unit. Such units do not make the
 // file larger, so that a small file could fill the memory.
 func checkUnstored(net *arch.Network, set arch.TrainableSet) error {
-	drawn := make([]bool, len(net.Units)+1) // whether all tensors of a unit are drawn
+	drawn := make([]bool, len(net.Units)+1) // whether all tensors of a unit are drawn; the output layer comes last
 	total := 0
 	for _, x := range net.Tensors() {
 		total += x.Len()
@@ -283,7 +284,7 @@ func checkUnstored(net *arch.Network, set arch.TrainableSet) error {
 }
 
 // Save writes the model to path as a .bnz file, atomically and durably, and sets Source to
-// that file. The error is one of File or of the file system.
+// that file. The error is one that File, checkpoint.Encode or durable.WriteFile returns.
 func (m *Model) Save(path string) error {
 	f, err := m.File()
 	if err != nil {

@@ -50,7 +50,7 @@ type ResumeError struct {
 	// resumed with any settings.
 	MustReplace bool
 
-	Err error // why the state cannot be read; nil if the resume failed for another reason
+	Err error // what is wrong with the state; nil if the resume failed for another reason
 }
 
 func (e *ResumeError) Error() string {
@@ -64,8 +64,8 @@ func (e *ResumeError) Unwrap() error { return e.Err }
 // than unreadable files.
 func (e *ResumeError) WrongUsage() bool { return e.Err == nil }
 
-// ArithmeticError reports that a run was trained by other kernels or on another kind of
-// processor, so that a resumed run would not have the bits of an uninterrupted one.
+// ArithmeticError reports that a run was trained with other arithmetic, such as other kernels or
+// a program that was built for other processors, so that a resumed run would not have the bits of an uninterrupted one.
 type ArithmeticError struct {
 	Dir         string
 	Before, Now kernel.Arithmetic // of the process that trained the run so far, and of this one
@@ -88,7 +88,7 @@ type DivergedError struct {
 	LearningRate float64 // at that step
 	What         string  // "the loss", "the test loss", "the validation loss" or the name of a tensor
 
-	// Tensor is the first tensor of the network, in forward order, that is not finite:
+	// Tensor is the first tensor or BatchNorm of the network, in forward order, that is not finite:
 	// trained values or, if these are finite, running statistics or the statistics of the
 	// batch. "" if all are finite.
 	Tensor string

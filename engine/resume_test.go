@@ -222,6 +222,12 @@ func TestResumeErrors(t *testing.T) {
 	}
 	longer := cfg
 	longer.Epochs = 3
+	limited := resume
+	limited.MaxMemory = 1
+	var memory *MemoryError
+	if _, err := Train(t.Context(), longer, data, limited); !errors.As(err, &memory) || errors.As(err, &e) {
+		t.Errorf("a limit of one byte: got error %v, want a *MemoryError and no *ResumeError, since the files are intact", err)
+	}
 	for i, damage := range []func() error{
 		func() error {
 			return os.Truncate(filepath.Join(dir, rundir.ResumeFile), int64(len(before[rundir.ResumeFile])-1))
@@ -240,8 +246,9 @@ func TestResumeErrors(t *testing.T) {
 			t.Fatal(err)
 		}
 		after := snapshot(t, dir)
-		if _, err := Train(t.Context(), longer, data, resume); err == nil || !strings.Contains(err.Error(), dir) {
-			t.Errorf("damage %d: got error %v, want one that names the directory", i, err)
+		_, err := Train(t.Context(), longer, data, resume)
+		if !errors.As(err, &e) || !e.MustReplace || !strings.Contains(err.Error(), dir) {
+			t.Errorf("damage %d: got error %v, want a *ResumeError about a run that can only be replaced, which names the directory", i, err)
 		}
 		if !sameSnapshot(snapshot(t, dir), after) {
 			t.Errorf("damage %d: the refused resume changed files, want no change", i)

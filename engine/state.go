@@ -137,10 +137,10 @@ func (r *run) readState() error {
 			return err
 		}
 	case err != nil:
-		return &ResumeError{Dir: r.dir.Path(), Reason: err.Error(), MustReplace: true, Err: err}
+		return r.unreadable(err)
 	default:
 		if err := json.Unmarshal(file.Header.Config, &started); err != nil {
-			return r.refuse("", "%s does not hold settings: %v", rundir.ResumeFile, err)
+			return r.damaged("it does not hold settings: %v", err)
 		}
 	}
 	started.Resolve()
@@ -153,7 +153,7 @@ func (r *run) readState() error {
 	}
 	if r.state = file; file != nil {
 		if r.from, err = stateModel(file); err != nil {
-			return r.refuse("", "%s: %v", rundir.ResumeFile, err)
+			return r.damaged("%v", err)
 		}
 	}
 	return nil
@@ -278,6 +278,22 @@ func (r *run) mustReplace(format string, args ...any) error {
 	return &ResumeError{Dir: r.dir.Path(), Reason: fmt.Sprintf(format, args...), MustReplace: true}
 }
 
+// damaged returns a *ResumeError about a resume.bnz that does not hold what it must.
+func (r *run) damaged(format string, args ...any) error {
+	return r.unreadable(&rundir.DamagedError{Path: r.dir.File(rundir.ResumeFile), Reason: fmt.Sprintf(format, args...)})
+}
+
+// unreadable returns the error for a resume.bnz that cannot be read: a *ResumeError about a run
+// that can only be replaced if the file is at fault, and otherwise one that wraps err, such as
+// a *MemoryError or an error of the file system.
+func (r *run) unreadable(err error) error {
+	var input interface{ BadInput() bool }
+	if !errors.As(err, &input) || !input.BadInput() {
+		return fmt.Errorf("resume %s: %w", r.dir.Path(), err)
+	}
+	return &ResumeError{Dir: r.dir.Path(), Reason: err.Error(), MustReplace: true, Err: err}
+}
+
 // compare returns an error if the settings differ from those that the run was started with.
 func (r *run) compare(started *config.Config) error {
 	if key, before, now := started.Difference(&r.cfg); key != "" {
@@ -296,7 +312,7 @@ func (r *run) compare(started *config.Config) error {
 func (r *run) restore(file *checkpoint.File) error {
 	var state resumeState
 	if err := strictjson.Unmarshal(file.Header.State, &state); err != nil {
-		return r.refuse("", "%s is not a resume state: %v", rundir.ResumeFile, err)
+		return r.damaged("it is not a resume state: %v", err)
 	}
 	if err := r.checkArithmetic(state.Arithmetic); err != nil {
 		return err
@@ -308,7 +324,7 @@ func (r *run) restore(file *checkpoint.File) error {
 			rundir.ResumeFile, done.Epochs, done.Steps, done.Sums.Examples, r.cfg.Epochs, r.steps, r.cfg.Batch)
 	}
 	if err := r.restoreTensors(file); err != nil {
-		return r.refuse("", "%s: %v", rundir.ResumeFile, err)
+		return r.damaged("%v", err)
 	}
 	r.trainer.optimizer.Steps = done.Epochs*r.steps + done.Steps
 	r.done = done

@@ -54,7 +54,7 @@ func (t ticks) Ticks(low, high float64) []plot.Tick {
 }
 
 // shareAxis makes the vertical axis show shares in percent. It begins at 0 and ends at the
-// first label that is not below the data. It has about maxSteps steps.
+// first label that is below neither the data nor 5%. It has at most maxSteps steps.
 func shareAxis(p *plot.Plot, maxSteps int) {
 	t := ticks{percent: true, maxSteps: maxSteps}
 	high := 0.05
@@ -78,7 +78,7 @@ func logAxis(a *plot.Axis, low, high float64, maxLabels int) {
 }
 
 // logTicks labels an axis of exponents at 1, 2 and 5 times each power of ten. If there
-// would be more than maxLabels labels, it labels only powers of ten, or only some of them.
+// would be more than about maxLabels labels, it labels only powers of ten, or only some of them.
 type logTicks struct{ maxLabels int }
 
 // Ticks implements plot.Ticker.

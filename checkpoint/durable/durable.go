@@ -52,7 +52,7 @@ func perform(op Operation, do func() error) error {
 // WriteFile writes data to a temporary file in the same directory, syncs it, and renames
 // it to path. If path is a symbolic link, it writes the file to which the link leads. A
 // file that is replaced keeps its permissions, but not its owner. The error is a *FileError
-// if path exists and is not a regular file, but for example a device or a pipe.
+// if path exists and is not a regular file, such as a device or a pipe.
 //
 // Until the rename, and if it or an earlier step fails, path has its old content; after the
 // rename it has all of data. The last step syncs the directory. If only this step fails, a

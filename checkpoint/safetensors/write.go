@@ -49,7 +49,7 @@ func encode(tensors []Tensor, metadata map[string]string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Spaces after the header align the tensors to 8 bytes.
+	// Spaces after the header align the first tensor to 8 bytes.
 	raw = append(raw, bytes.Repeat([]byte(" "), (8-len(raw)%8)%8)...)
 	b := make([]byte, 0, prefixSize+int64(len(raw))+offset)
 	b = binary.LittleEndian.AppendUint64(b, uint64(len(raw)))

@@ -14,9 +14,9 @@ import (
 // These are the instructions that assembly may use. TestAssemblyKeepsToItsFamily fails
 // for any other instruction. Before you add one, look up which extension its encoding
 // needs for which registers. The lists are written by hand from the processors' manual,
-// independently of the generator's own check.
+// independently of the check in the generator's package _asm/family.
 var (
-	// scalarInstructions exist on every amd64 processor. They include SSE2.
+	// scalarInstructions exist on every amd64 processor. MOVSS belongs to SSE, which all have.
 	scalarInstructions = strings.Fields(`ADDQ CMPQ DECQ IMUL3Q JAE JB JE JG JL JLE JMP JNE
 		LEAQ MOVB MOVL MOVLQSX MOVQ MOVSS MOVWLZX PREFETCHT0 PREFETCHT1 RET SHLL SHLQ SUBQ TESTQ`)
 

@@ -65,13 +65,13 @@ type Conv[T Float] interface {
 	// Workspace returns the number of elements of work that Run needs for the
 	// given number of images.
 	Workspace(images int) int
-	// SetFilters packs w, the forward filters in both directions:
-	// Out×In×Kernel×Kernel in row-major order.
+	// SetFilters packs the filters w, Out×In×Kernel×Kernel in row-major order. A Conv that
+	// computes the gradient of x is given the same filters as one that computes y.
 	SetFilters(w []T)
 	// Run convolves the given number of images. It reads padded images from src and
 	// writes unpadded images to dst. It writes zeros to the unused channels of the last
 	// block. ahead lists the memory that the caller uses next, including dst if it is not
-	// in the cache; a kernel whose computation leaves memory idle prefetches it.
+	// in the cache; a kernel that is not limited by the speed of memory prefetches it.
 	Run(dst, src []T, images int, work []T, ahead ...[]T)
 }
 
@@ -184,7 +184,7 @@ type Family[T Float] struct {
 	// Totals writes the sums of the columns of rows, n×len(total), adding one row after
 	// another. len(total) is a multiple of Lanes.
 	Totals func(total []float64, rows []T, n int)
-	// TotalSquares writes, by channel, the squared deviations from mean of n images
+	// TotalSquares writes, by channel, the sum of the squared deviations from mean of n images
 	// of area positions. The images' Moments are the rows of sums and squares,
 	// n×len(total). It adds squares + (sums/area - mean)²·area in row order.
 	// len(total) is a multiple of Lanes.
