@@ -21,7 +21,7 @@ var (
 // completeFlag registers the completion of a flag.
 func completeFlag(c *cobra.Command, flag string, complete cobra.CompletionFunc) {
 	if err := c.RegisterFlagCompletionFunc(flag, complete); err != nil {
-		panic(err) // there is no such flag, or it has a completion
+		panic(err) // there is no such flag, or it already has a completion
 	}
 }
 
@@ -51,8 +51,8 @@ func completeRun(c *cobra.Command, args []string, typed string) ([]cobra.Complet
 // modelExtensions are the extensions of files that hold a model.
 var modelExtensions = []cobra.Completion{"bnz", "safetensors", "pt", "pth", "th"}
 
-// completeRuns completes run directories under ./runs and the checkpoints in a run directory
-// that typed names. If none of them begins with typed, it completes folders and files that
+// completeRuns completes run directories under ./runs and, if what is typed begins with the path
+// of one, the checkpoints in it. If none of them begins with typed, it completes folders and files that
 // hold a model.
 func completeRuns(_ *cobra.Command, _ []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	found := runDirs(typed)

@@ -25,8 +25,8 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// plainFailures are the error types for which bnkit exits with 1, because the cause is
-// not the command line or a file.
+// plainFailures are the error types of which neither the command line nor a file is the cause.
+// bnkit exits with 1, or goes on after a warning.
 var plainFailures = []string{
 	"engine.DivergedError",
 	"engine.RollbackError", // a warning
@@ -147,7 +147,8 @@ func TestExitCodesOfErrors(t *testing.T) {
 	}
 }
 
-// TestAdvice checks that messages name the flags or commands to try next.
+// TestAdvice checks that messages name the flags or commands to try next, and that errors for
+// which there is nothing to try have no advice.
 func TestAdvice(t *testing.T) {
 	for _, c := range []struct {
 		err  error
@@ -187,8 +188,8 @@ func TestAdvice(t *testing.T) {
 	}
 }
 
-// TestLibraryErrorsNameNoFlags looks for flags in the string literals of the packages
-// below the command.
+// TestLibraryErrorsNameNoFlags looks for flags in the string literals of all packages but
+// cmd/bnkit.
 func TestLibraryErrorsNameNoFlags(t *testing.T) {
 	flags := map[string]bool{}
 	for _, c := range newRootCommand(&globalOptions{}).Commands() {
@@ -211,7 +212,7 @@ func TestLibraryErrorsNameNoFlags(t *testing.T) {
 				if l, ok := n.(*ast.BasicLit); ok && l.Kind == token.STRING {
 					for word := range strings.FieldsSeq(strings.Trim(l.Value, "\"`")) {
 						if flags[strings.TrimRight(word, ",;.:")] {
-							t.Errorf("%s: %s names the flag %s; only advice.go may name it", files.Position(l.Pos()), l.Value, word)
+							t.Errorf("%s: %s names the flag %s; only cmd/bnkit may name it", files.Position(l.Pos()), l.Value, word)
 						}
 					}
 				}

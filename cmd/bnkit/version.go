@@ -20,8 +20,8 @@ func newVersionCommand(g *globalOptions) *cobra.Command {
 		Use:   "version",
 		Short: "Print the version, the processor and the kernels in use",
 		Long: `Print the version, the Go release that built it, the processor with the features that
-kernels can use, and the family of kernels in use with the reason for the choice:
-avx512 or avx2 (assembly) or generic (plain Go).
+kernels can use, and the family of kernels in use, which is avx512 or avx2
+(assembly) or generic (plain Go), with the reason for the choice.
 
 The environment variable BNKIT_KERNEL selects another family. If bnkit stops with an
 illegal instruction, that is a bug. Please report it with the output of this command;
@@ -45,8 +45,8 @@ that is linked into it.`,
 	return c
 }
 
-// version returns the version of the program, or "development" if it was not built from a
-// version.
+// version returns the version of the program, or "development" if Go recorded no version
+// of the module.
 func version() string {
 	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
 		return info.Main.Version

@@ -141,12 +141,12 @@ func (n *Network) addBottleneck(prefix, shortcut string, in, narrow, wide, strid
 	return x
 }
 
-// buildBottleneck appends the network of Paul's report on BatchNorm-only training, a
-// CIFAR ResNet of depth 9n+2 from the Keras Idiomatic Programmer. It has three stages of
-// n bottlenecks with 16→64, 64→128 and 128→256 channels, and a BatchNorm and ReLU at the
-// end. Convolutions have biases, and shortcuts have no BatchNorm. Strided 3×3
-// convolutions are padded by one pixel on each side here; Keras pads the bottom and right
-// only.
+// buildBottleneck appends the network of Sayak Paul's report on BatchNorm-only training, a
+// CIFAR ResNet of depth 9·blocks+2 from the Keras Idiomatic Programmer. It has three stages of
+// blocks bottlenecks each, with 16→64, 64→128 and 128→256 channels (inside→at the end), and a
+// BatchNorm and ReLU at the end. Convolutions have biases, and shortcuts have no BatchNorm.
+// Strided 3×3 convolutions are padded by one pixel on each side here; Keras pads the bottom
+// and right only.
 func buildBottleneck(n *Network, blocks int) {
 	last := n.Append(Unit{Name: "conv", BN: "bn", In: Picture, ReLU: true, Kernel: 3, Stride: 1, Pad: 1}, 16)
 	block := 0

@@ -13,8 +13,8 @@ import (
 const noUnit = -2
 
 // inferenceChunk is the largest number of images that a worker runs through the whole network
-// at once. Without batch statistics, no stage needs the other images. So a chunk's activations
-// stay in the cache from layer to layer.
+// at once. Without batch statistics, no stage needs the other images, and the activations of
+// so few stay in the cache from layer to layer.
 const inferenceChunk = 4
 
 // InferenceOptions holds the options of an Inference.
@@ -123,7 +123,7 @@ func (f *Inference[T]) Load(params *Params[T], stats *Statistics) {
 func (f *Inference[T]) Run(x []T, n int) []T {
 	in := f.net.Input
 	if n < 1 || n > f.o.Batch || len(x) < n*in.C*in.H*in.W {
-		panic(fmt.Sprintf("nn: %d values for %d of at most %d pictures of %v", len(x), n, f.o.Batch, in))
+		panic(fmt.Sprintf("nn: Run got %d values and n = %d; want 1 to %d pictures of %v", len(x), n, f.o.Batch, in))
 	}
 	f.x = x
 	f.divided = f.pool.divide(n, inferenceChunk)
@@ -155,7 +155,7 @@ func (f *Inference[T]) chunk(worker, item int) {
 
 // FeatureMaps returns the output, C×H×W, of a unit's ReLU for one picture x, C×H×W.
 // It returns nil for a unit without a ReLU. It calls Run, so it invalidates earlier
-// logits.
+// logits and, with CountZeros, adds to the counts.
 func (f *Inference[T]) FeatureMaps(x []T, unit int) []T {
 	u := &f.units[unit]
 	if !u.ReLU {
@@ -167,8 +167,8 @@ func (f *Inference[T]) FeatureMaps(x []T, unit int) []T {
 	return f.maps
 }
 
-// inspectInput counts the zeros in the input of a stage, observes it, and copies it to
-// maps, each only if requested. It does so at the first stage that reads the input, and
+// inspectInput counts the zeros in the input of a stage, adds it to the moments that Observe
+// measures, and copies it to maps, each only if requested. It does so at the first stage that reads the input, and
 // computes the input once more to do so. first is the chunk's first picture.
 func (f *Inference[T]) inspectInput(worker, stage, first, images int) {
 	in := f.input(stage)

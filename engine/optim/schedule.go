@@ -75,6 +75,8 @@ func (s CosineRestarts) Rate(epoch float64) float64 {
 // num_periods:
 //
 //	LR·((Alpha + (Epochs-epoch)/Epochs)·(1 + cos(2π·Waves·epoch/Epochs))/2 + Beta)
+//
+// After Epochs, the rate stays the same.
 type LinearCosine struct {
 	LR, Alpha, Beta, Waves float64
 	Epochs                 int // above 0
