@@ -94,7 +94,8 @@ func TestSparsityOfEveryLayer(t *testing.T) {
 		t.Fatal(err)
 	}
 	// β is chosen so that the first channels have the numbers of zero outputs that are listed
-	// below. Some are just below and just above the limits for channels that are off or on.
+	// below. Some are just below and just above the limits for channels that are off (more than 99%
+	// zeros) and on (no zeros).
 	const unit = 3
 	gamma, beta := m.Params.Of(unit, arch.Gamma), m.Params.Of(unit, arch.Beta)
 	for c := range gamma {

@@ -10,9 +10,9 @@ import (
 )
 
 // divergedError returns a *DivergedError for a step of the current epoch, counted from 1.
-func (r *run) divergedError(step int, rate float64, what string) error {
+func (r *run) divergedError(step int, what string) error {
 	e := &DivergedError{
-		Epoch: r.done.Epochs + 1, Step: step, LearningRate: rate, What: what,
+		Epoch: r.done.Epochs + 1, Step: step, LearningRate: r.rate(step - 1), What: what,
 		Tensor: r.trainer.firstNotFinite(), Epochs: r.done.Epochs,
 	}
 	if e.Epochs > 0 {

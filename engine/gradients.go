@@ -86,8 +86,8 @@ func (g *gradientSums) stateTensors() []checkpoint.Tensor {
 	return ts
 }
 
-// restore reads the sums from a state. They may be infinite or NaN, because the gradient of a
-// frozen tensor does not stop a run.
+// restore reads the sums from a state. They may be infinite or NaN, because such a
+// gradient of a frozen tensor does not stop a run.
 func (g *gradientSums) restore(s storedTensors) error {
 	for i := range g.sums {
 		t, err := s.take(checkpoint.SectionGradients, g.tensors[i].Name, nil)

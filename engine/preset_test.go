@@ -43,7 +43,7 @@ func TestPresets(t *testing.T) {
 			if !ok {
 				t.Fatalf("the batches end with error %v, want two", batches.Err())
 			}
-			if loss := r.trainer.Step(b.Images, b.Labels, r.rate()); !isFinite(loss.Sum) {
+			if loss := r.trainer.Step(b.Images, b.Labels, r.rate(r.done.Steps)); !isFinite(loss.Sum) {
 				t.Errorf("%s: loss %v, want a finite number", p.Name, loss.Sum)
 			}
 		}

@@ -22,12 +22,12 @@ import (
 type TrainOptions struct {
 	Dir      string // run directory, see package rundir
 	Numbered bool   // use a new directory: Dir or, if that exists, Dir-2, Dir-3 and so on
-	Resume   bool   // continue the run in Dir; Epochs may be larger than before, and all other settings must be the same
+	Resume   bool   // continue the run in Dir; Epochs may be larger than before unless the schedule depends on it, and all other settings must be the same
 	Force    bool   // replace the run in Dir once the new one has completed an epoch
 	Threads  int    // number of threads; 0 for runtime.GOMAXPROCS(0)
 
-	// AllowOtherKernel lets a run resume even if this process computes other bits than the
-	// one that trained it so far. The result is then bit-identical to neither process's.
+	// AllowOtherKernel lets a run resume even if this process rounds differently from the one
+	// that trained it so far. The result then equals that of neither process alone.
 	AllowOtherKernel bool
 
 	// MaxMemory limits the memory of training in bytes, without the data. 0 stands for
@@ -40,8 +40,8 @@ type TrainOptions struct {
 
 	// From is the model that the run starts from, or nil. It must be the model in the
 	// file that config.Config.Start names; see Model.Settings. Train does not change
-	// it, and its pruned channels stay as they are in the trained model. A resumed run
-	// does not need From.
+	// it, and its pruned channels stay pruned in the run. A resumed run does not need
+	// From.
 	From *Model
 
 	// DataPath is the folder or archive that holds the data. The run records it. If it is "",
@@ -85,10 +85,11 @@ type TrainResult struct {
 // of that epoch are on disk.
 //
 // If ctx is cancelled, Train stops at the next step, writes resume.bnz, and returns an
-// *InterruptedError, which wraps ErrInterrupted and ctx's error. A resumed run continues from
+// *InterruptedError, which wraps ErrInterrupted and the cause of the cancellation. Before the
+// first step, it returns an error that wraps ctx's. A resumed run continues from
 // resume.bnz; its result has the same bits as that of a run without interruption. With
 // config.Rollback, resume.bnz is written only at the end of an epoch, and a resumed run
-// repeats the steps after it. Other errors are *config.Error, *rundir.RunExistsError,
+// repeats the steps after it. Other errors include *config.Error, *rundir.RunExistsError,
 // *rundir.LockedError, *rundir.DamagedError, *ResumeError, *ArithmeticError, *MemoryError,
 // *ModelError, rundir.ErrNoRun and *DivergedError.
 //
@@ -346,7 +347,7 @@ func (r *run) epoch(ctx context.Context) error {
 		return err
 	}
 	if name := r.trainer.firstNotFinite(); name != "" {
-		return r.divergedError(r.steps, rate, name)
+		return r.divergedError(r.steps, name)
 	}
 	testStart := time.Now()
 	test, validation, err := r.test(ctx)
@@ -358,9 +359,9 @@ func (r *run) epoch(ctx context.Context) error {
 	}
 	switch {
 	case !isFinite(test.Sum):
-		return r.divergedError(r.steps, rate, "the test loss")
+		return r.divergedError(r.steps, "the test loss")
 	case !isFinite(validation.Sum):
-		return r.divergedError(r.steps, rate, "the validation loss")
+		return r.divergedError(r.steps, "the validation loss")
 	}
 	r.testTime = time.Since(testStart)
 	r.countTime()
@@ -393,10 +394,9 @@ func (r *run) trainSteps(ctx context.Context) error {
 		if !ok {
 			return fmt.Errorf("epoch %d after step %d: %w", r.done.Epochs+1, r.done.Steps, batches.Err())
 		}
-		rate := r.rate()
-		loss := r.trainer.Step(b.Images, b.Labels, rate)
+		loss := r.trainer.Step(b.Images, b.Labels, r.rate(r.done.Steps))
 		if !isFinite(loss.Sum) {
-			return r.divergedError(r.done.Steps+1, rate, "the loss")
+			return r.divergedError(r.done.Steps+1, "the loss")
 		}
 		r.done.Steps++
 		r.done.Sums.Add(loss)
@@ -411,11 +411,11 @@ func (r *run) trainSteps(ctx context.Context) error {
 	return nil
 }
 
-// rate returns the learning rate of the next step.
-func (r *run) rate() float64 {
+// rate returns the learning rate of a step of the present epoch, counted from 0.
+func (r *run) rate(step int) float64 {
 	epoch := float64(r.done.Epochs)
 	if r.cfg.LRPerStep {
-		epoch += float64(r.done.Steps) / float64(r.steps)
+		epoch += float64(step) / float64(r.steps)
 	}
 	return r.rateAt(epoch)
 }
@@ -441,7 +441,7 @@ func (r *run) test(ctx context.Context) (test, validation nn.Loss, err error) {
 }
 
 // interrupt writes a state to resume from, except for a run with Force that has not yet replaced
-// the old run, and for a run that may roll back, whose last state must be that of an epoch's
+// the old run, and for a run that may roll back, whose saved state must be that of an epoch's
 // end. It returns an *InterruptedError.
 func (r *run) interrupt(ctx context.Context) error {
 	r.countTime()
@@ -487,7 +487,7 @@ func (r *run) measure(rate float64, test, validation nn.Loss) rundir.EpochMetric
 	return m
 }
 
-// report returns the progress after the last step.
+// report returns the progress after the most recent step.
 func (r *run) report() StepReport {
 	sums := r.done.Sums
 	perStep := r.stepsTime / time.Duration(r.stepsTaken)

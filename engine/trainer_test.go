@@ -71,18 +71,25 @@ func TestGammaNearZero(t *testing.T) {
 	}
 }
 
-// TestRateChangesPerEpoch checks that without LRPerStep all steps of an epoch have the
-// same rate.
-func TestRateChangesPerEpoch(t *testing.T) {
+// TestRate checks that all steps of an epoch have the rate of its beginning and, with LRPerStep,
+// that each has the rate of its own place in the epoch.
+func TestRate(t *testing.T) {
 	cfg := config.Default()
 	cfg.Schedule, cfg.LRWarmup, cfg.LRDrops = config.Cosine, 2, nil
 	r := run{cfg: cfg, steps: 10, schedule: cfg.LearningRate()}
-	for epoch := range cfg.Epochs {
-		r.done = progress{Epochs: epoch}
-		first := r.rate()
-		r.done.Steps = 9
-		if r.rate() != first {
-			t.Errorf("epoch %d: rate %v in the last step, want %v, as in the first", epoch, r.rate(), first)
+	for _, perStep := range []bool{false, true} {
+		r.cfg.LRPerStep = perStep
+		for epoch := range cfg.Epochs {
+			r.done = progress{Epochs: epoch}
+			for step := range r.steps {
+				place := float64(epoch)
+				if perStep {
+					place += float64(step) / 10
+				}
+				if got, want := r.rate(step), r.schedule.Rate(place); got != want {
+					t.Errorf("LRPerStep %v, epoch %d, step %d: rate %v, want %v", perStep, epoch, step, got, want)
+				}
+			}
 		}
 	}
 }

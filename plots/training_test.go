@@ -13,7 +13,7 @@ import (
 )
 
 // TestValidation checks that the validation split of a single run has its own curves, with gaps
-// where it was not measured, and that the one of several runs has its own panels.
+// where it was not measured, and that those of several runs have their own panels.
 func TestValidation(t *testing.T) {
 	unvalidated, validated := epochs(9), epochs(9)
 	for i := range validated {
@@ -56,13 +56,13 @@ func TestDrops(t *testing.T) {
 		x      []float64
 		labels []string
 	}{
-		"no drops":    {[]Run{{}, run(1), run(1, 1, 0.9)}, nil, nil},
-		"steps":       {[]Run{run(1, 1, 0.1, 0.1, 0.05)}, []float64{2.5, 4.5}, []string{"lr 0.1", "lr 0.05"}},
-		"two epochs":  {[]Run{run(1, 0.1, 0.1)}, []float64{1.5}, []string{"lr 0.1"}},
-		"every epoch": {[]Run{run(1, 0.5, 0.25, 0.125)}, nil, nil},
-		"same rate":   {[]Run{run(1, 1, 0.1), run(1, 1, 0.1)}, []float64{2.5}, []string{"lr 0.1"}},
-		"other rates": {[]Run{run(1, 1, 0.1), run(1, 1, 0.2)}, []float64{2.5}, []string{""}},
-		"one of two":  {[]Run{run(1, 1, 0.1, 0.1), run(1, 1, 1, 0.1)}, nil, nil},
+		"no drops":     {[]Run{{}, run(1), run(1, 1, 0.9)}, nil, nil},
+		"steps":        {[]Run{run(1, 1, 0.1, 0.1, 0.05)}, []float64{2.5, 4.5}, []string{"lr 0.1", "lr 0.05"}},
+		"first epoch":  {[]Run{run(1, 0.1, 0.1)}, []float64{1.5}, []string{"lr 0.1"}},
+		"every epoch":  {[]Run{run(1, 0.5, 0.25, 0.125)}, nil, nil},
+		"same rate":    {[]Run{run(1, 1, 0.1), run(1, 1, 0.1)}, []float64{2.5}, []string{"lr 0.1"}},
+		"unlike rates": {[]Run{run(1, 1, 0.1), run(1, 1, 0.2)}, []float64{2.5}, []string{""}},
+		"one of two":   {[]Run{run(1, 1, 0.1, 0.1), run(1, 1, 1, 0.1)}, nil, nil},
 	} {
 		if d := rateDrops(c.runs); !slices.Equal(d.x, c.x) || !slices.Equal(d.labels, c.labels) {
 			t.Errorf("%s: %q at %v, want %q at %v", name, d.labels, d.x, c.labels, c.x)
@@ -84,7 +84,7 @@ func TestMissingRows(t *testing.T) {
 		}
 	}
 	if n := len(withGaps([]rundir.EpochMetrics{{Epoch: 1}, {Epoch: 1_000_000_000}})); n != 3 {
-		t.Errorf("a long gap has %d rows, want 3", n)
+		t.Errorf("two rows with a long gap between them become %d rows, want 3", n)
 	}
 	if _, err := Draw(t.TempDir(), []Run{{Name: "gap", Epochs: append(slices.Clone(all[:2]), all[3:]...)}}, PNG); err != nil {
 		t.Error(err)
@@ -151,7 +151,7 @@ func TestLabelHeights(t *testing.T) {
 	}
 }
 
-// TestAccuracyByTime checks that times add up, up to the first missing row.
+// TestAccuracyByTime checks that times accumulate until the first missing row.
 func TestAccuracyByTime(t *testing.T) {
 	r := epochs(4)
 	for i := range r {

@@ -22,12 +22,12 @@ type ClampedDict struct {
 
 // ClampDict clamps every γ with |γ| below the threshold to 0 in the state dict of any
 // network, as Clamp does in a model. With zeroBeta, it also sets β of these channels to 0.
-// The error is an *OptionError if the threshold is not a positive number, a *convert.Error
+// The error is an *OptionError if the threshold is not a positive finite number, a *convert.Error
 // if the state dict has no BatchNorm or has one that cannot be clamped, or an error from
 // reading the file.
 func ClampDict(file *convert.File, threshold float64, zeroBeta bool) (*ClampedDict, error) {
 	if !(threshold > 0) || math.IsInf(threshold, 0) {
-		return nil, &OptionError{fmt.Sprintf("threshold %v is not a positive number; use, for example, 0.01", threshold)}
+		return nil, &OptionError{fmt.Sprintf("threshold %v is not a positive finite number; use, for example, 0.01", threshold)}
 	}
 	c := &ClampedDict{Threshold: threshold, Beta: BetaKept}
 	if zeroBeta {

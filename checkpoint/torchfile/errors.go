@@ -5,7 +5,7 @@ import "fmt"
 // Error reports that this package cannot read a state dict from a file, because the file is
 // damaged, has another format, or holds something else.
 type Error struct {
-	Reason string // what is wrong, where, and what to do, in one line
+	Reason string // what is wrong and where, in one line, and what to do if something helps
 }
 
 func (e *Error) Error() string { return e.Reason }

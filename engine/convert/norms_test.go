@@ -44,7 +44,7 @@ func TestBatchNorms(t *testing.T) {
 
 // TestBatchNormLoad checks that F64 values are not rounded and that infinite values are refused.
 func TestBatchNormLoad(t *testing.T) {
-	// This number is below 0.01 in float64, and above it in float32.
+	// This number is below 0.01 in float64, and is rounded to the same float32 as 0.01.
 	exact := math.Nextafter(0.01, 0)
 	wide := binary.LittleEndian.AppendUint64(nil, math.Float64bits(exact))
 	b := convert.BatchNorm{Name: "n", Gamma: rawTensor("n.weight", "F64", wide, float32(exact)), Beta: rawTensor("n.bias", "F16", []byte{0, 0x3c}, 1)}
