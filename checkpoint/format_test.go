@@ -144,7 +144,7 @@ func TestNetworkVectors(t *testing.T) {
 		t.Errorf("FORMAT.md has %d vectors of whole networks, want 16", vectors)
 	}
 	if !t.Failed() {
-		t.Logf("the hashes of %d networks are equal", drawn)
+		t.Logf("%d hashes equal those of FORMAT.md", drawn)
 	}
 }
 
