@@ -26,7 +26,7 @@ import (
 type crashCase struct {
 	cfg      config.Config
 	from     *Model
-	replaces crashfs.State // the folder of the run before, with a run that this one replaces, or nil
+	replaces crashfs.State // content, before training, of the folder that holds the run and a run to replace; nil for none
 	stops    []int         // the steps that each session takes before it is interrupted; one more session runs to the end
 
 	data  *dataset.Data
@@ -38,7 +38,7 @@ type crashCase struct {
 }
 
 // crashCases returns a new run that is interrupted twice, one that replaces another, one that
-// starts from a model, and one that diverges and goes back.
+// starts from a model, and one that diverges and rolls back.
 func crashCases(t *testing.T) map[string]*crashCase {
 	t.Helper()
 	data, cfg := synthetic(32, 8), tinyConfig()
@@ -94,7 +94,8 @@ func crashCases(t *testing.T) map[string]*crashCase {
 // timings matches the members of a row of metrics.jsonl that differ from run to run.
 var timings = regexp.MustCompile(`"(images_per_second|seconds)":[^,}]*`)
 
-// comparableFiles returns the files of a finished run, without the lock and without times.
+// comparableFiles returns the files of a finished run, without the lock and without times. In
+// place of resume.bnz, it returns the progress that it records.
 func comparableFiles(t *testing.T, dir string) crashfs.State {
 	t.Helper()
 	s, err := crashfs.Read(dir)
@@ -155,8 +156,8 @@ func (c *crashCase) train(dir string, reported func(progress)) error {
 	return nil
 }
 
-// recover checks that every file of the run in dir can be read and that nothing that was
-// reported is lost. Then it continues the run, or starts it if there is none, and compares
+// recover checks that the settings, the metrics, the checkpoint and the state of the run in dir
+// can be read, as far as they exist, and that nothing that was reported is lost. Then it continues the run, or starts it if there is none, and compares
 // the result with that of an undisturbed run. It reports whether all of this succeeds, and
 // whether the run is the one that the case's run was to replace.
 func (c *crashCase) recover(t *testing.T, label, dir string, reported progress) (survived, old bool) {
@@ -325,8 +326,8 @@ func TestPowerCuts(t *testing.T) {
 var causes = []error{syscall.ENOSPC, syscall.EIO, syscall.EACCES, syscall.EMFILE, syscall.EDQUOT, syscall.EROFS, syscall.ENFILE, syscall.ESTALE, syscall.ENOENT}
 
 // TestFailingOperations makes each operation on a file or a directory fail in turn, every other
-// one together with all later operations, as on a disk that vanishes. The error must name the
-// file and the cause, and the run must go on to the same result afterwards.
+// one together with all later operations, as on a disk that vanishes. The error must name a
+// path below the test's folder and the cause, and the run must go on to the same result afterwards.
 func TestFailingOperations(t *testing.T) {
 	for name, c := range crashCases(t) {
 		tried, survived := 0, 0

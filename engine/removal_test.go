@@ -209,8 +209,8 @@ func TestGoldenPrunedFile(t *testing.T) {
 }
 
 // TestGoldenPrunedWeights reads a file that every later version must be able to read. It holds
-// the network of TestGoldenPrunedFile after all its tensors were trained, described unit by
-// unit. The expected accuracy and loss were measured by PyTorch on the exported network.
+// the smaller network of TestGoldenPrunedFile after all its tensors were trained. Its header
+// lists the units of the network. The expected accuracy and loss were measured by PyTorch on the exported network.
 func TestGoldenPrunedWeights(t *testing.T) {
 	m, err := LoadModel("testdata/pruned-weights.bnz")
 	if err != nil {

@@ -53,8 +53,8 @@ func TestGroups(t *testing.T) {
 		{"resnet-8", arch.OptionB, arch.Variants{}, map[string]int{
 			"bn blocks.0.bn2": 16, "blocks.1.shortcut.1 blocks.1.bn2": 32, "blocks.2.shortcut.1 blocks.2.bn2": 64,
 			"blocks.0.bn1": 16, "blocks.1.bn1": 32, "blocks.2.bn1": 64}},
-		// The channel maps continue the first 16 channels, and 16 of the 32 of the second
-		// stage begin there.
+		// The 16 channels of the first stage run through all three. The second stage adds 16,
+		// and the third 32.
 		{"resnet-8", arch.OptionA, arch.Variants{}, map[string]int{
 			"bn blocks.0.bn2 blocks.1.bn2 blocks.2.bn2": 16, "blocks.1.bn2 blocks.2.bn2": 16, "blocks.2.bn2": 32,
 			"blocks.0.bn1": 16, "blocks.1.bn1": 32, "blocks.2.bn1": 64}},
@@ -64,8 +64,8 @@ func TestGroups(t *testing.T) {
 		{"wrn-14-2", arch.OptionB, arch.Variants{}, map[string]int{
 			"bn blocks.0.bn2 blocks.1.bn2": 32, "blocks.2.shortcut.1 blocks.2.bn2 blocks.3.bn2": 64, "blocks.4.shortcut.1 blocks.4.bn2 blocks.5.bn2": 128,
 			"blocks.0.bn1": 32, "blocks.1.bn1": 32, "blocks.2.bn1": 64, "blocks.3.bn1": 64, "blocks.4.bn1": 128, "blocks.5.bn1": 128}},
-		// The shortcuts of the next two networks have no BatchNorm, so no channel of their
-		// streams is constant.
+		// The projections of the next two networks have no BatchNorm, so no channel of a stream
+		// with a projection can be constant.
 		{"resnet-11-bottleneck", "", arch.Variants{}, map[string]int{
 			"bn": 16, "blocks.0.bn1": 16, "blocks.0.bn2": 16, "blocks.1.bn1": 64, "blocks.1.bn2": 64, "blocks.2.bn1": 128, "blocks.2.bn2": 128}},
 		{"vgg-38", "", arch.Variants{}, vgg38},
@@ -113,7 +113,7 @@ func TestGroupsAreRemoved(t *testing.T) {
 			for _, part := range [][]channelRef{g.withGamma, g.withGamma[1:]} {
 				s := &selection{m: m}
 				p := s.plan([]*group{{withGamma: part}})
-				p.Beta = BetaZeroed // no channel carries constants, so MACs count removed channels alone
+				p.Beta = BetaZeroed // no channel is kept to carry constants, so the MACs that are saved are those of the removed channels
 				clamped, err := p.Apply(m)
 				if err != nil {
 					t.Fatal(err)

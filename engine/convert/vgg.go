@@ -10,7 +10,7 @@ import (
 	"bnkit/engine/arch"
 )
 
-// vggPool stands for a max pool in a vggPlan. All other elements are numbers of convolutions.
+// vggPool stands for a max pool in a vggPlan. All other elements are the numbers N in the names features.N of convolutions.
 const vggPool = -1
 
 // matchVGG builds a VGG with the convolutions and pools of vggPlan. The hidden linear layers
