@@ -8,12 +8,12 @@ import (
 	. "github.com/mmcloughlin/avo/reg"
 )
 
-// panel is the size in bytes of the columns of u that multiply takes at once: 16 floats.
+// panel is the size in bytes of one row of a panel of u, which has 16 columns.
 const panel = 2 * vector
 
 // rowGroups holds the sizes of the groups of rows that are multiplied at once, in descending
-// order. A large group fills the accumulators that two FMA units need to hide their latency,
-// at two loads a cycle. A small group wastes less work if a large one does not divide the
+// order. A large group has as many accumulators as two FMA units need to hide their
+// latency, and needs at most two loads a cycle. A small group wastes less work if a large one does not divide the
 // number of rows.
 type rowGroups struct {
 	rows   []int
