@@ -101,15 +101,7 @@ func TestBefore(t *testing.T) {
 	data := tinyData()
 	m := trainedModel(t, data, true)
 	r, _ := pruneAndSave(t, m, data, Options{Threshold: 0.4})
-	evaluator, err := m.Evaluator(data, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer evaluator.Close()
-	stats, err := evaluator.Reestimate(context.Background())
-	if err != nil {
-		t.Fatal(err)
-	}
+	evaluator, stats := reestimated(t, m, data)
 	want, err := evaluator.Evaluate(context.Background(), stats)
 	if err != nil {
 		t.Fatal(err)

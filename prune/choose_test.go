@@ -222,15 +222,7 @@ func TestMaxDrop(t *testing.T) {
 			t.Errorf("the result has split %q, MaxDrop %v and %d clamped channels, want %q, 10 and at least 1", r.Split, r.MaxDrop, r.Clamped, splitName)
 		}
 		accuracy := func(m *engine.Model) float64 {
-			e, err := m.Evaluator(withTestSplit(data, split), 1)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer e.Close()
-			stats, err := e.Reestimate(context.Background())
-			if err != nil {
-				t.Fatal(err)
-			}
+			e, stats := reestimated(t, m, withTestSplit(data, split))
 			v, err := e.Evaluate(context.Background(), stats)
 			if err != nil || v.Examples != split.Len() {
 				t.Fatalf("got %+v, error %v; want an evaluation of %d pictures", v, err, split.Len())

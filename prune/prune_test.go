@@ -17,6 +17,7 @@ import (
 	"bnkit/engine/arch"
 	"bnkit/engine/config"
 	"bnkit/engine/dataset"
+	"bnkit/engine/nn"
 )
 
 // tinyData returns a data set of 8×8 grey pictures. Pictures of higher classes are brighter.
@@ -45,6 +46,22 @@ func trainedModel(t *testing.T, data *dataset.Data, withStats bool) *engine.Mode
 		t.Fatal(err)
 	}
 	return load(t, r.Checkpoint)
+}
+
+// reestimated returns an evaluator of m, which the end of the test closes, and m's re-estimated
+// statistics.
+func reestimated(t *testing.T, m *engine.Model, data *dataset.Data) (*engine.Evaluator, *nn.Statistics) {
+	t.Helper()
+	e, err := m.Evaluator(data, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(e.Close)
+	stats, err := e.Reestimate(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e, stats
 }
 
 // load reads a model.

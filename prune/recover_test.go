@@ -43,15 +43,7 @@ func TestRecover(t *testing.T) {
 	if trained == 0 || total != trained {
 		t.Errorf("training changed %d parameters, of which %d are γ and β; want only γ and β, at least one", total, trained)
 	}
-	e, err := after.Evaluator(data, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer e.Close()
-	stats, err := e.Reestimate(context.Background())
-	if err != nil {
-		t.Fatal(err)
-	}
+	e, stats := reestimated(t, after, data)
 	if got, err := e.Evaluate(context.Background(), stats); err != nil || got != *r.Recovered {
 		t.Errorf("the file evaluates to %+v, error %v; want %+v", got, err, *r.Recovered)
 	}
@@ -64,15 +56,7 @@ func TestPredictionsChanged(t *testing.T) {
 	m := trainedModel(t, data, false)
 	classes := func(m *engine.Model) []int {
 		t.Helper()
-		e, err := m.Evaluator(data, 1)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer e.Close()
-		stats, err := e.Reestimate(context.Background())
-		if err != nil {
-			t.Fatal(err)
-		}
+		e, stats := reestimated(t, m, data)
 		predicted, err := e.Predictions(context.Background(), stats)
 		if err != nil {
 			t.Fatal(err)
