@@ -10,11 +10,14 @@ import (
 	"hash/crc32"
 	"io"
 	"math"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/klauspost/compress/zstd"
 )
 
 var update = flag.Bool("update", false, "write the golden files again")
@@ -83,6 +86,56 @@ func TestRoundTrip(t *testing.T) {
 }
 
 // TestEncodeRefuses checks that Encode does not write files that Decode would refuse.
+// TestUsedCompressor checks that an encoder that has written other frames writes the same bytes
+// as a new one. It writes so many frames that the encoder clears its tables once: it counts
+// positions with 31 bits, and each frame begins at least a window after the one before.
+func TestUsedCompressor(t *testing.T) {
+	const frames = 1<<31/maxWindow + 44
+	random := rand.New(rand.NewPCG(1, 2))
+	text := make([]byte, 1<<16)
+	for i := range text {
+		text[i] = byte(random.IntN(1 + i>>8)) // more and more different bytes
+	}
+	for level := range idleCompressors {
+		used := newEncoder(t, level)
+		for i := range frames {
+			var content []byte
+			for range random.IntN(10) {
+				begin := random.IntN(len(text))
+				content = append(content, text[begin:begin+random.IntN(len(text)-begin)]...)
+			}
+			got := compressed(t, used, content)
+			if i%4 != 0 {
+				continue // a new encoder takes longer than the frame
+			}
+			if want := compressed(t, newEncoder(t, level), content); !bytes.Equal(got, want) {
+				t.Fatalf("level %v: frame %d, of %d bytes, has %d bytes that differ from the %d bytes of a new encoder", level, i, len(content), len(got), len(want))
+			}
+		}
+	}
+}
+
+func newEncoder(t *testing.T, level zstd.EncoderLevel) *zstd.Encoder {
+	t.Helper()
+	e, err := newCompressor(level)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+// compressed returns the frame that e writes for content.
+func compressed(t *testing.T, e *zstd.Encoder, content []byte) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	e.Reset(&b)
+	_, err := e.Write(content)
+	if err := errors.Join(err, e.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
 func TestEncodeRefuses(t *testing.T) {
 	for name, change := range map[string]func(*File){
 		"too few elements":     func(f *File) { f.Tensors[0].Float32 = f.Tensors[0].Float32[:3] },

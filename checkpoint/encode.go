@@ -79,10 +79,12 @@ func encode(w io.Writer, t *table, tensors []*Tensor) error {
 	}
 	var data bytes.Buffer
 	data.Grow(size)
-	compressor, err := newCompressor(&data, size)
+	compressor, release, err := acquireCompressor(size)
 	if err != nil {
 		return err
 	}
+	defer release()
+	compressor.Reset(&data)
 	var p prelude
 	next := 0
 	for i := range t.Sections {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"sync"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -155,18 +156,41 @@ func newDecompressor(r io.Reader) (*zstd.Decoder, error) {
 	return zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderLowmem(true))
 }
 
-// largeData is the size of all tensors, in bytes, above which newCompressor uses a faster
+// largeData is the size of all tensors, in bytes, above which acquireCompressor takes a faster
 // level. In such large files nearly all bytes are weights, which hardly compress: zstd's
 // best level takes forty times as long as the next one and reaches the same size.
 const largeData = 1 << 20
 
-// newCompressor returns a writer that compresses size bytes of tensors to one zstd frame.
-// It uses one thread, because the compressed bytes must not depend on the number of threads.
-func newCompressor(w io.Writer, size int) (*zstd.Encoder, error) {
+// idleCompressors keeps encoders of each level for the next file, because a new one allocates
+// up to 35 MB. A frame does not depend on the frames that its encoder wrote before.
+var idleCompressors = map[zstd.EncoderLevel]*sync.Pool{
+	zstd.SpeedBestCompression:   {},
+	zstd.SpeedBetterCompression: {},
+}
+
+// acquireCompressor returns an encoder for a file with size bytes of tensors. The caller resets
+// it to a destination before each frame, and calls release after the last one.
+func acquireCompressor(size int) (compressor *zstd.Encoder, release func(), err error) {
 	level := zstd.SpeedBestCompression
 	if size > largeData {
 		level = zstd.SpeedBetterCompression
 	}
-	return zstd.NewWriter(w, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(level),
+	idle := idleCompressors[level]
+	compressor, ok := idle.Get().(*zstd.Encoder)
+	if !ok {
+		if compressor, err = newCompressor(level); err != nil {
+			return nil, nil, err
+		}
+	}
+	return compressor, func() {
+		compressor.Reset(nil) // lets the destination be freed
+		idle.Put(compressor)
+	}, nil
+}
+
+// newCompressor returns an encoder without a destination. It uses one thread, because the
+// compressed bytes must not depend on the number of threads.
+func newCompressor(level zstd.EncoderLevel) (*zstd.Encoder, error) {
+	return zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(level),
 		zstd.WithWindowSize(maxWindow), zstd.WithEncoderCRC(false), zstd.WithZeroFrames(true))
 }
