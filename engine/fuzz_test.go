@@ -18,6 +18,9 @@ import (
 	"bnkit/checkpoint/alloctest"
 	"bnkit/checkpoint/durable"
 	"bnkit/checkpoint/durable/crashfs"
+	"bnkit/checkpoint/strictjson"
+	"bnkit/engine/config"
+	"bnkit/engine/dataset"
 	"bnkit/engine/rundir"
 )
 
@@ -101,16 +104,41 @@ func FuzzModel(f *testing.F) {
 	})
 }
 
-// FuzzResume resumes a run whose resume.bnz has an arbitrary state, settings and history and
-// arbitrary values, but an intact container. A run that is refused must be unchanged, and the
-// error must be about the file, the settings or memory. A run that is accepted is interrupted
-// before its first step, and must be accepted again. The inputs are those of FuzzModel, except
-// that the header is given by three of its parts, as JSON.
-func FuzzResume(f *testing.F) {
-	data, cfg := synthetic(32, 8), tinyConfig()
-	cfg.Epochs, cfg.LRDrops, cfg.Width, cfg.TrackGradients = 2, nil, 0.0625, true
-	dir := f.TempDir()
-	ctx, cancel := context.WithCancel(context.Background())
+// stateInput is the input of FuzzState and FuzzResume: the state, settings and history of a
+// resume.bnz, as JSON, and changes of its tensors as in FuzzModel.
+type stateInput struct {
+	state, settings, history []byte
+	place                    int
+	patch                    []byte
+	drop                     uint8
+}
+
+// addTo adds the input to the seeds of a target.
+func (in stateInput) addTo(f *testing.F) {
+	f.Add(in.state, in.settings, in.history, in.place, in.patch, in.drop)
+}
+
+// file returns base with the changes of the input. The second result is false if package
+// checkpoint would refuse the file.
+func (in stateInput) file(base *checkpoint.File) (*checkpoint.File, bool) {
+	if len(in.state)+len(in.settings)+len(in.history) > 1<<16 || !json.Valid(in.state) || !json.Valid(in.settings) {
+		return nil, false
+	}
+	file := *base
+	file.Header.State, file.Header.Config, file.Header.Provenance = in.state, in.settings, nil
+	if json.Unmarshal(in.history, &file.Header.Provenance) != nil {
+		return nil, false
+	}
+	file.Tensors = patched(base.Tensors, in.place, in.patch, in.drop)
+	return &file, true
+}
+
+// interruptedRun trains into dir for an epoch and a step, and returns the resume.bnz. It adds
+// the seeds of a target that changes this file.
+func interruptedRun(f *testing.F, dir string, cfg config.Config, data *dataset.Data) *checkpoint.File {
+	f.Helper()
+	ctx, cancel := context.WithCancel(f.Context())
+	defer cancel()
 	taken := 0
 	_, err := Train(ctx, cfg, data, TrainOptions{Dir: dir, Threads: 1, Step: func(StepReport) {
 		if taken++; taken == 3 {
@@ -118,10 +146,6 @@ func FuzzResume(f *testing.F) {
 		}
 	}})
 	if !errors.Is(err, ErrInterrupted) {
-		f.Fatal(err)
-	}
-	whole, err := crashfs.Read(dir)
-	if err != nil {
 		f.Fatal(err)
 	}
 	base, err := checkpoint.ReadFile(filepath.Join(dir, rundir.ResumeFile))
@@ -133,24 +157,89 @@ func FuzzResume(f *testing.F) {
 		f.Fatal(err)
 	}
 	state, settings := []byte(base.Header.State), []byte(base.Header.Config)
-	f.Add(state, settings, history, 0, []byte{}, uint8(0))
-	f.Add(state, settings, history, 5, []byte{0, 0, 0x80, 0x7f, 0, 0, 0xc0, 0x7f}, uint8(0))
-	f.Add(state, settings, history, 0, []byte{}, uint8(1))
-	f.Add(state, settings, []byte("[]"), 0, []byte{}, uint8(0))
-	f.Add([]byte("{}"), []byte("{}"), history, 0, []byte{}, uint8(0))
-	f.Add([]byte(`{"Epochs":-1,"Steps":9223372036854775807}`), settings, history, 0, []byte{}, uint8(0))
+	for _, in := range []stateInput{
+		{state: state, settings: settings, history: history},
+		{state: state, settings: settings, history: history, place: 5, patch: []byte{0, 0, 0x80, 0x7f, 0, 0, 0xc0, 0x7f}},
+		{state: state, settings: settings, history: history, drop: 1},
+		{state: state, settings: settings, history: []byte("[]")},
+		{state: []byte("{}"), settings: []byte("{}"), history: history},
+		{state: []byte(`{"Epochs":-1,"Steps":9223372036854775807}`), settings: settings, history: history},
+	} {
+		in.addTo(f)
+	}
+	return base
+}
+
+// FuzzState takes arbitrary states, settings, histories and values, as a resume does after it has
+// read them from resume.bnz. An error must be about the file, the settings or memory. From what
+// is accepted, the run must write the same tensors and state again.
+func FuzzState(f *testing.F) {
+	data, cfg := synthetic(32, 8), resumedConfig()
+	dir := filepath.Join(f.TempDir(), "r")
+	base := interruptedRun(f, dir, cfg, data)
+	owned, err := rundir.Own(dir)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(func() { owned.Release() })
 	f.Fuzz(func(t *testing.T, state, settings, history []byte, place int, patch []byte, drop uint8) {
-		if len(state)+len(settings)+len(history) > 1<<16 {
+		file, ok := stateInput{state, settings, history, place, patch, drop}.file(base)
+		if !ok {
 			return
 		}
-		file := *base
-		file.Header.State, file.Header.Config, file.Header.Provenance = state, settings, nil
-		if json.Unmarshal(history, &file.Header.Provenance) != nil {
+		r := &run{cfg: cfg, options: TrainOptions{Threads: 1}, dir: owned, schedule: cfg.LearningRate()}
+		alloctest.AtMost(t, 256<<20, func() {
+			if err = r.takeState(file); err != nil {
+				return
+			}
+			if err = r.prepare(t.Context(), data); err == nil {
+				err = r.restore(file)
+			}
+		})
+		if r.trainer != nil {
+			defer r.trainer.Close()
+		}
+		if err != nil {
+			mustBlameFileOrUsage(t, err)
 			return
 		}
-		file.Tensors = patched(base.Tensors, place, patch, drop)
+		again, err := r.stateFile()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.EqualFunc(again.Tensors, file.Tensors, sameTensor) {
+			t.Errorf("%s: the tensors that the run writes differ from those that it read", state)
+		}
+		var before, after resumeState
+		if err := errors.Join(strictjson.Unmarshal(state, &before), strictjson.Unmarshal(again.Header.State, &after)); err != nil || before.progress != after.progress {
+			t.Errorf("%s: the run writes the state %s, error %v; want no change", state, again.Header.State, err)
+		}
+	})
+}
+
+// resumedConfig returns the settings of the runs of FuzzState and FuzzResume.
+func resumedConfig() config.Config {
+	cfg := tinyConfig()
+	cfg.Epochs, cfg.LRDrops, cfg.Width, cfg.TrackGradients = 2, nil, 0.0625, true
+	return cfg
+}
+
+// FuzzResume does with files what FuzzState does in memory: it resumes a run whose resume.bnz has
+// the container of package checkpoint and arbitrary contents. A run that is refused must be
+// unchanged. A run that is accepted is interrupted before its first step, and must be accepted
+// again.
+func FuzzResume(f *testing.F) {
+	data, cfg := synthetic(32, 8), resumedConfig()
+	dir := f.TempDir()
+	base := interruptedRun(f, dir, cfg, data)
+	whole, err := crashfs.Read(dir)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, state, settings, history []byte, place int, patch []byte, drop uint8) {
+		file, ok := stateInput{state, settings, history, place, patch, drop}.file(base)
 		var b bytes.Buffer
-		if checkpoint.Encode(&b, &file) != nil {
+		if !ok || checkpoint.Encode(&b, file) != nil {
 			return
 		}
 		before := maps.Clone(whole)
@@ -178,10 +267,7 @@ func FuzzResume(f *testing.F) {
 			}
 			return
 		}
-		var usage interface{ WrongUsage() bool }
-		if !errors.As(err, &usage) {
-			mustBlameFile(t, err)
-		}
+		mustBlameFileOrUsage(t, err)
 		after, err := crashfs.Read(dir)
 		if err != nil {
 			t.Fatal(err)
@@ -250,5 +336,14 @@ func mustBlameFile(t *testing.T, err error) {
 	var memory *MemoryError
 	if !errors.As(err, &bad) && !errors.As(err, &memory) {
 		t.Errorf("got error %v, want one about the file or about memory", err)
+	}
+}
+
+// mustBlameFileOrUsage is like mustBlameFile, but err may also be about settings.
+func mustBlameFileOrUsage(t *testing.T, err error) {
+	t.Helper()
+	var usage interface{ WrongUsage() bool }
+	if !errors.As(err, &usage) {
+		mustBlameFile(t, err)
 	}
 }

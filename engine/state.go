@@ -101,62 +101,83 @@ type resumeState struct {
 
 // saveState writes resume.bnz.
 func (r *run) saveState() error {
-	t := r.trainer
-	t.Update()
-	m, err := r.model(&r.cfg, r.done.Epochs)
+	r.trainer.Update()
+	file, err := r.stateFile()
 	if err != nil {
 		return err
+	}
+	return checkpoint.WriteFile(r.dir.File(rundir.ResumeFile), file)
+}
+
+// stateFile returns the contents of resume.bnz as of the last call of Trainer.Update.
+func (r *run) stateFile() (*checkpoint.File, error) {
+	t := r.trainer
+	m, err := r.model(&r.cfg, r.done.Epochs)
+	if err != nil {
+		return nil, err
 	}
 	file, err := m.file()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if file.Header.State, err = json.Marshal(resumeState{r.done, new(kernel.CurrentArithmetic(kernel.Best()))}); err != nil {
-		return err
+		return nil, err
 	}
 	file.Tensors = append(file.Tensors, momentTensors(t.optimizer.Moments)...)
 	file.Tensors = append(file.Tensors, statisticsTensors(t.model.Network, t.statistics())...)
 	if t.tracked != nil {
 		file.Tensors = append(file.Tensors, t.tracked.stateTensors()...)
 	}
-	return checkpoint.WriteFile(r.dir.File(rundir.ResumeFile), file)
+	return file, nil
 }
 
-// readState reads the state of the run in the directory, if there is one, and the model in
-// that state. It checks that the settings agree with those of the run.
+// readState reads the state of the run in the directory and the model in that state. If there
+// is no state, only the run's settings are read. It checks that they agree with those of r.
 func (r *run) readState() error {
 	file, err := r.readStateFile()
-	var started config.Config // settings that the run was started with
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		file = nil
-		if started, err = ReadConfig(r.dir.File(rundir.ConfigFile)); err != nil {
+		started, err := ReadConfig(r.dir.File(rundir.ConfigFile))
+		if err != nil {
 			return err
 		}
 		if err := r.refuseLostState(started.Epochs); err != nil {
 			return err
 		}
+		return r.continueFrom(&started)
 	case err != nil:
 		return r.unreadable(err)
-	default:
-		if err := json.Unmarshal(file.Header.Config, &started); err != nil {
-			return r.damaged("it does not hold settings: %v", err)
-		}
 	}
+	return r.takeState(file)
+}
+
+// takeState takes the settings and the model in a state. The rest is taken by restore, which
+// needs a trainer.
+func (r *run) takeState(file *checkpoint.File) error {
+	var started config.Config
+	if err := json.Unmarshal(file.Header.Config, &started); err != nil {
+		return r.damaged("it does not hold settings: %v", err)
+	}
+	if err := r.continueFrom(&started); err != nil {
+		return err
+	}
+	m, err := stateModel(file)
+	if err != nil {
+		return r.damaged("%v", err)
+	}
+	r.state, r.from = file, m
+	return nil
+}
+
+// continueFrom takes over the drops of the learning rate that the run was started with, unless
+// r has its own. It returns an error if other settings differ.
+func (r *run) continueFrom(started *config.Config) error {
 	started.Resolve()
 	if r.cfg.LRDrops == nil {
 		r.cfg.LRDrops = started.LRDrops
 		r.schedule = r.cfg.LearningRate()
 	}
-	if err := r.compare(&started); err != nil {
-		return err
-	}
-	if r.state = file; file != nil {
-		if r.from, err = stateModel(file); err != nil {
-			return r.damaged("%v", err)
-		}
-	}
-	return nil
+	return r.compare(started)
 }
 
 // stateModel returns the model in a state, with the history and the source of the model that
