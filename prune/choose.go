@@ -12,7 +12,7 @@ import (
 	"bnkit/engine/nn"
 )
 
-// Choose returns the plan for m that the options describe. If o.NeedsData reports false, it is
+// Choose returns the plan for m that the options describe. If o.NeedsData reports false, it calls
 // MakePlan and does not use data. The error is one of MakePlan, an *OptionError if a target cannot
 // be reached, ctx's error, or an error of a measurement.
 func Choose(ctx context.Context, m *engine.Model, data *dataset.Data, o Options) (*Plan, error) {
@@ -332,8 +332,7 @@ func (s *selection) planForShare() (*Plan, error) {
 }
 
 // largestPrefix returns, by binary search, the largest n from 0 to most for which keep(n) is
-// true. It assumes that keep(0) is true, and that keep is false for all n above one for which it
-// is false.
+// true. It assumes that keep(0) is true, and that keep(n+1) is false if keep(n) is.
 func largestPrefix(most int, keep func(n int) (bool, error)) (int, error) {
 	low, high := 0, most+1 // keep(low) is true, and keep(high) is false
 	for high-low > 1 {

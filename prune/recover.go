@@ -36,8 +36,8 @@ func (r Recovery) resolved() Recovery {
 	return r
 }
 
-// check returns an *OptionError if a number is out of range, or if the numbers do not fit together
-// or the target.
+// check returns an *OptionError if a number is out of range, or if the numbers cannot be combined
+// with each other or with the target.
 func (r *Recovery) check(t *Target) error {
 	switch {
 	case r.Epochs < 0:
