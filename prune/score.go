@@ -176,11 +176,12 @@ func readSquares(net *arch.Network, params *nn.Params[float32]) [][]float64 {
 // square returns v² in float64.
 func square(v float32) float64 { return float64(v) * float64(v) }
 
-// changes returns how much the inputs of BatchNorms, and the logits, change when a channel
-// becomes its mean: for each layer that reads the channel, the variance of the channel times
-// the squares of the weights that read it. For a BatchNorm, that is multiplied by γ² and divided
-// by the variance of its input, which gives the change of its output. The estimate assumes that
-// neighbouring positions are independent.
+// changes returns the mean square of the change of what layers compute from a channel when it
+// becomes its mean: the variance of the channel times the squares of the weights that read it. For
+// a convolution with BatchNorm, the change is that of the BatchNorm's output, so each square is
+// multiplied by γ² and divided by the variance of the BatchNorm's input. For the output layer, the
+// variance is that of the channel's averages over pictures. The estimate assumes that neighbouring
+// positions are independent.
 func (s *scorer) changes() [][]float64 {
 	net := s.m.Network
 	variance := make([][]float64, len(net.Units))
