@@ -27,8 +27,8 @@ func Encode(w io.Writer, f *File) error {
 	return encode(w, &t, ordered)
 }
 
-// CheckHeader returns an error if the header of f is too large for a .bnz file, whatever the
-// values of its tensors are.
+// CheckHeader returns an error if the header of f is invalid or too large for a .bnz file. The
+// result does not depend on the values of the tensors.
 func CheckHeader(f *File) error {
 	t := table{Header: f.Header}
 	if _, err := t.addTensors(f.Tensors); err != nil {
