@@ -167,9 +167,9 @@ func (f *Inference[T]) FeatureMaps(x []T, unit int) []T {
 	return f.maps
 }
 
-// inspectInput counts the zeros in the input of a stage, adds it to the moments that Observe
-// measures, and copies it to maps, each only if requested. It does so at the first stage that reads the input, and
-// computes the input once more to do so. first is the chunk's first picture.
+// inspectInput counts the zeros in the input of a stage, observes its moments, and copies it to
+// maps, each only if requested. It acts only at the first stage that reads the input, and
+// computes the input once more. first is the chunk's first picture.
 func (f *Inference[T]) inspectInput(worker, stage, first, images int) {
 	in := f.input(stage)
 	if in == arch.Picture || !f.fresh(stage) || !f.observing && (!f.o.CountZeros && in != f.mapsUnit || !f.units[in].ReLU) {
