@@ -77,7 +77,7 @@ func miniatureWithMaps(in arch.Shape, classes int) *arch.Network {
 	return n
 }
 
-// exampleOf returns an example of any network.
+// exampleOf returns an example of net.
 func exampleOf[T kernel.Float](net *arch.Network, batch int) *example[T] {
 	e := &example[T]{net: net, params: NewParams[T](net, nil)}
 	e.params.Initialise(7)
@@ -271,7 +271,7 @@ func TestLeadingMap(t *testing.T) {
 	for i := range fast.units {
 		u := &fast.units[i]
 		if u.Add.Kind == arch.Mapped && u.residual != subsampledPad {
-			t.Fatalf("the residual of %s is computed in way %d, want %d, subsampledPad", u.Name, u.residual, subsampledPad)
+			t.Fatalf("the residual of %s is of kind %d, want %d (subsampledPad)", u.Name, u.residual, subsampledPad)
 		}
 	}
 	slow := e.training(t, kernel.Best(), TrainingOptions{Threads: 2, Gradients: AllGradients})

@@ -25,9 +25,9 @@ func newPooling[T kernel.Float](u *arch.Unit, lanes int) *pooling[T] {
 	}}
 }
 
-// clip returns the part of a window that lies on the input, along one axis with size inputs.
-// window is its index. The window's elements first to end-1 lie on the input, and element
-// first lies on the input with index input.
+// clip returns the part of a window that lies on the input, along one axis. window is the index
+// of the window, and size the size of the input. The window's elements first to end-1 lie on
+// the input, and element first lies at index input.
 func (p *pooling[T]) clip(window, size int) (first, end, input int) {
 	start := window*p.Stride - p.Pad
 	first = max(-start, 0)

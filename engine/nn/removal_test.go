@@ -302,7 +302,7 @@ func TestCompactedShapes(t *testing.T) {
 	}{
 		{"inner channels", build("resnet-8", arch.Options{}), firstFour("blocks.0.conv1"), false, map[string]int{"blocks.0.conv1": 16 - 4 + 1}, constant},
 		{"inner channels that are 0", build("resnet-8", arch.Options{}), firstFour("blocks.0.conv1"), true, map[string]int{"blocks.0.conv1": 16 - 4}, 4},
-		{"one branch of a stream", build("resnet-8", arch.Options{}), firstFour("conv"), false, map[string]int{"conv": 16}, 0},
+		{"only a stream's start", build("resnet-8", arch.Options{}), firstFour("conv"), false, map[string]int{"conv": 16}, 0},
 		{"a stream's start and only branch", build("resnet-8", arch.Options{}), func(net *arch.Network, i, c int, _ float64) bool {
 			return c < 4 && (net.Units[i].Name == "conv" || net.Units[i].Name == "blocks.0.conv2")
 		}, false, map[string]int{"conv": 13, "blocks.0.conv2": 13}, constant},
