@@ -136,7 +136,7 @@ func TestPrune(t *testing.T) {
 				t.Errorf("ZeroBeta %v: Beta is %q, want zeroed with ZeroBeta and kept without", zeroBeta, r.Beta)
 			}
 			if (pruned.Stored != nil) != withStats {
-				t.Errorf("whether the file stores statistics is %v, want %v", pruned.Stored != nil, withStats)
+				t.Errorf("the file stores statistics: %v, want %v", pruned.Stored != nil, withStats)
 			}
 
 			evaluator, err := pruned.Evaluator(data, 1)

@@ -55,10 +55,10 @@ func (r *Recovery) check(t *Target) error {
 }
 
 // Recover returns a variant of m whose γ and β were trained on data, which m.OpenData or
-// m.Normalised returns. It trains for the epochs and with the learning rate of o.Recovery, by SGD with
-// momentum 0.9 and the augmentation of training. Pruned channels do not change. Recover does
-// not change m or write files. The error is an *engine.ModelError if m cannot be trained on
-// such data, ctx's error, or an error that reports divergence.
+// m.Normalised returns. It trains for the epochs and with the learning rate of o.Recovery, by SGD
+// with momentum 0.9 and the augmentation of training. Pruned channels do not change. Recover does
+// not change m or write files. The error is an *engine.ModelError if m cannot be trained on such
+// data, ctx's error, or an error that reports divergence.
 func Recover(ctx context.Context, m *engine.Model, data *dataset.Data, o Options) (*engine.Model, error) {
 	r, threads := o.Recovery.resolved(), o.Threads
 	cfg, err := m.Settings()
