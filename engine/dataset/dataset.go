@@ -51,8 +51,8 @@ func (s *Split) Image(i int) []uint8 {
 	return s.Images[i*size : (i+1)*size : (i+1)*size]
 }
 
-// First returns a split of the first n pictures, or s itself if it has no more. It shares
-// the pictures of s.
+// First returns a split of the first n pictures, which it shares with s. If s has at most n
+// pictures, First returns s itself.
 func (s *Split) First(n int) *Split {
 	if n >= s.Len() {
 		return s

@@ -46,7 +46,8 @@ type Options struct {
 	// gives up; 0 means 5. A request fails if it stalls or brings no new data.
 	Attempts int
 	// Backoff is the time to wait before a request is repeated. It doubles each time, and
-	// starts again from Backoff after a request that brought new data. 0 means 1 second.
+	// starts again from Backoff after a request that brought new data without stalling. 0
+	// means 1 second.
 	Backoff time.Duration
 }
 
@@ -77,7 +78,8 @@ func (e *SizeError) Error() string {
 	return fmt.Sprintf("%s: want a file of %d bytes, but the server %s", e.URL, e.Want, e.Got)
 }
 
-// StatusError reports an HTTP status of a response without data, such as "404 Not Found".
+// StatusError reports the HTTP status of a response that does not hold the file, such as
+// "404 Not Found".
 type StatusError struct {
 	URL, Status string
 }
