@@ -57,7 +57,8 @@ func ramp(w, h int) image.Image {
 }
 
 // checkRamp compares a picture with the part of a ramp that it should show: output
-// column j shows position x0 + (j+½)·dx of the source, in pixels, whose centres are at ½.
+// column j shows position x0 + (j+½)·dx of the source, in pixels, whose centres are at ½. It
+// skips pixels near the edges of the part or of the ramp.
 func checkRamp(t *testing.T, picture []uint8, side int, x0, y0, dx, dy float64, w, h int) {
 	t.Helper()
 	margin := 2 + math.Max(dx, dy)

@@ -39,7 +39,7 @@ type EpochMetrics struct {
 	ValidationExamples                 int
 
 	GeneralisationGap float64 // TrainAccuracy - TestAccuracy
-	GammaNearZero     float64 // share of all γ with |γ| < 0.01 after the epoch; NaN, and missing in the row, if there is no γ
+	GammaNearZero     float64 // share of γ with |γ| < 0.01 after the epoch, without pruned channels; NaN, and missing in the row, if there is none
 	ImagesPerSecond   float64 // of the training steps
 	Seconds           float64 // training and testing
 

@@ -96,8 +96,9 @@ func (e *StatusError) Error() string {
 //
 // The error wraps a [*dataset.UnknownError], a [*StatusError], a [*SizeError], a
 // [*DigestError], the cause of ctx's cancellation, or an error of the network or the file
-// system. Errors of no exported type report a Mirror that is not an address, and a partial file
-// that another process has locked or that is not a regular file.
+// system. Errors of no exported type report a Mirror that is not an address, a redirect that is
+// not followed, and a partial file that another process has locked or that is not a regular
+// file.
 func Fetch(ctx context.Context, name string, opts Options) (dir string, err error) {
 	p, err := dataset.Published(name)
 	if err != nil || len(p.Files) == 0 {
