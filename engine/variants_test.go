@@ -11,8 +11,9 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// variants change settings. Their networks lack some BatchNorms, scales and shifts, or have
-// pools and biases. They use different trainable sets, optimizers and initialisers.
+// variants change settings. Some of their networks lack BatchNorms, scales or shifts; others have
+// pools, biases, bottlenecks or other widths. They use different trainable sets, optimizers and
+// initialisers.
 var variants = []func(*config.Config){
 	func(c *config.Config) { c.BN, c.Trainable, c.LR = arch.NoBN, "all", 0.01 },
 	func(c *config.Config) { c.Arch, c.BN, c.Trainable, c.LR = "convnet", arch.NoBN, "all", 0.01 },
