@@ -329,7 +329,8 @@ var causes = []error{syscall.ENOSPC, syscall.EIO, syscall.EACCES, syscall.EMFILE
 
 // TestFailingOperations makes each operation on a file or a directory fail in turn, every other
 // one together with all later operations, as on a disk that vanishes. The error must name a
-// path below the test's folder and the cause, and the run must go on to the same result afterwards.
+// path below the test's folder and the cause, no temporary file may be left unless the disk has
+// vanished, and the run must go on to the same result afterwards.
 func TestFailingOperations(t *testing.T) {
 	for name, c := range crashCases(t) {
 		tried, survived := 0, 0

@@ -131,8 +131,8 @@ func (r *run) stateFile() (*checkpoint.File, error) {
 	return file, nil
 }
 
-// checkStateSize returns an error if resume.bnz would have more tensors than a .bnz file can
-// list, so that a run does not fail only when it has trained for an epoch.
+// checkStateSize returns an error if resume.bnz would list more tensors than the header of a .bnz
+// file has room for. Otherwise the run would fail after its first epoch.
 func (r *run) checkStateSize() error {
 	file, err := r.stateFile()
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// TestCombinedSettings combines settings of network, initial values, optimizer, schedule,
+// TestCombinedSettings combines settings of initial values, loss, penalties, optimizer, schedule,
 // BatchNorm and data. An interrupted run must resume to the same bytes as an uninterrupted
 // one, and its file must be enough to regenerate the weights, find the data and repeat the
 // measurement.
