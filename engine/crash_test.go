@@ -173,17 +173,17 @@ func (c *crashCase) recover(t *testing.T, label, dir string, reported progress) 
 	check := func(what string, err error) {
 		t.Helper()
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			fail("%s: %v", what, err)
+			fail("%s: got error %v, want none", what, err)
 		}
 	}
 	holds, err := rundir.HasRun(dir)
 	check("looking for a run", err)
 	if !holds {
 		if reported != (progress{}) || c.replaces != nil {
-			fail("there is no run, although the progress %+v was reported or an old run was there", reported)
+			fail("there is no run, want one, because the progress %+v was reported or there was an old run", reported)
 		}
 		if err := c.train(dir, func(progress) {}); err != nil {
-			fail("starting again: %v", err)
+			fail("starting again: got error %v, want none", err)
 			return survived, false
 		}
 	} else {
@@ -202,7 +202,7 @@ func (c *crashCase) recover(t *testing.T, label, dir string, reported progress) 
 			fail("the run has done %d epochs and %d steps, fewer than the %d and %d that were reported", p.Epochs, p.Steps, reported.Epochs, reported.Steps)
 		}
 		if _, err := Train(context.Background(), cfg, c.data, TrainOptions{Dir: dir, Threads: 1, Resume: true}); err != nil {
-			fail("resume: %v", err)
+			fail("resuming: got error %v, want none", err)
 			return survived, old
 		}
 	}
@@ -245,7 +245,7 @@ func (c *crashCase) cutEverywhere(t *testing.T, name string, before crashfs.Stat
 	err = train(filepath.Join(root, "run"), note)
 	end()
 	if err != nil {
-		t.Fatalf("%s: %v", name, err)
+		t.Fatalf("%s: training returns error %v, want none", name, err)
 	}
 	note(reports[len(reports)-1])
 	missed, err := disk.Missed()
@@ -308,7 +308,7 @@ func TestPowerCuts(t *testing.T) {
 		}
 		left, reported := c.cutEverywhere(t, name, c.replaces, progress{}, c.train, halfDone)
 		if left == nil {
-			t.Fatalf("%s: no cut leaves files half done", name)
+			t.Fatalf("%s: no cut leaves files half done, want at least one", name)
 		}
 		again := func(dir string, _ func(progress)) error {
 			ctx, cancel := context.WithCancel(context.Background())

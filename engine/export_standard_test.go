@@ -190,7 +190,7 @@ func TestStandardForm(t *testing.T) {
 		tensors := map[string][]float32{}
 		for _, x := range exported.Tensors {
 			if _, exists := tensors[x.Name]; exists {
-				t.Fatalf("%s: two tensors are named %s", name, x.Name)
+				t.Fatalf("%s: two tensors are named %s, want one", name, x.Name)
 			}
 			tensors[x.Name] = x.Float32
 		}

@@ -87,14 +87,14 @@ func FuzzModel(f *testing.F) {
 		}
 		again, err := newModel(first)
 		if err != nil {
-			t.Fatalf("%s: the saved model cannot be loaded: %v", header, err)
+			t.Fatalf("%s: loading the saved model returns error %v, want none", header, err)
 		}
 		second, err := again.File()
 		if err != nil {
 			t.Fatal(err)
 		}
 		if err := checkpoint.Encode(io.Discard, first); err != nil {
-			t.Fatalf("%s: the model cannot be saved: %v", header, err)
+			t.Fatalf("%s: saving the model returns error %v, want none", header, err)
 		}
 		// Headers and tensors are compared, because encoding both files would take a third of
 		// the target's time.
@@ -209,7 +209,7 @@ func FuzzState(f *testing.F) {
 			t.Fatal(err)
 		}
 		if !slices.EqualFunc(again.Tensors, file.Tensors, sameTensor) {
-			t.Errorf("%s: the tensors that the run writes differ from those that it read", state)
+			t.Errorf("%s: the tensors that the run writes differ from those that it read, want the same tensors", state)
 		}
 		var before, after resumeState
 		if err := errors.Join(strictjson.Unmarshal(state, &before), strictjson.Unmarshal(again.Header.State, &after)); err != nil || before.progress != after.progress {

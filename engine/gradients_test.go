@@ -156,7 +156,7 @@ func TestTrackingChangesNothing(t *testing.T) {
 		check := func(name, dir string) {
 			t.Helper()
 			if !bytes.Equal(readFile(t, dir, rundir.CheckpointFile), want) {
-				t.Errorf("%s, %s: ckpt.bnz differs from that without tracking", set, name)
+				t.Errorf("%s, %s: ckpt.bnz differs from that without tracking, want the same bytes", set, name)
 			}
 			rows, err := rundir.ReadMetrics(filepath.Join(dir, rundir.MetricsFile))
 			if err != nil {

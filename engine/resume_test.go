@@ -40,7 +40,7 @@ func TestThreads(t *testing.T) {
 					want = got
 				}
 				if !bytes.Equal(got, want) {
-					t.Errorf("%s, %s: ckpt.bnz of %d threads differs from that of 1", set, activations, threads)
+					t.Errorf("%s, %s: ckpt.bnz of %d threads differs from that of 1, want the same bytes", set, activations, threads)
 				}
 			}
 		}
@@ -85,7 +85,7 @@ func TestResume(t *testing.T) {
 		check := func(name, dir string, got *TrainResult) {
 			t.Helper()
 			if !bytes.Equal(readFile(t, dir, rundir.CheckpointFile), wantBytes) {
-				t.Errorf("%s, %s: ckpt.bnz differs from that of an uninterrupted run", settings, name)
+				t.Errorf("%s, %s: ckpt.bnz differs from that of an uninterrupted run, want the same bytes", settings, name)
 			}
 			rows, err := rundir.ReadMetrics(filepath.Join(dir, rundir.MetricsFile))
 			if err != nil {
@@ -135,7 +135,7 @@ func TestResumeSchedule(t *testing.T) {
 	}
 	mustTrain(t, cfg, data, TrainOptions{Dir: parts, Threads: 2, Resume: true})
 	if !bytes.Equal(readFile(t, parts, rundir.CheckpointFile), readFile(t, whole, rundir.CheckpointFile)) {
-		t.Error("ckpt.bnz differs from that of an uninterrupted run")
+		t.Error("ckpt.bnz differs from that of an uninterrupted run, want the same bytes")
 	}
 }
 
@@ -171,7 +171,7 @@ func TestResumeAfterKill(t *testing.T) {
 		}
 		got := mustTrain(t, cfg, data, TrainOptions{Dir: dir, Threads: 2, Resume: true})
 		if !bytes.Equal(readFile(t, dir, rundir.CheckpointFile), want) {
-			t.Errorf("killed %s: ckpt.bnz differs from that of an uninterrupted run", name)
+			t.Errorf("killed %s: ckpt.bnz differs from that of an uninterrupted run, want the same bytes", name)
 		}
 		rows, err := rundir.ReadMetrics(filepath.Join(dir, rundir.MetricsFile))
 		if err != nil || len(rows) != cfg.Epochs || !slices.EqualFunc(rows, got.Epochs, sameMeasurements) {
@@ -261,7 +261,7 @@ func TestResumeErrors(t *testing.T) {
 	}
 	mustTrain(t, cfg, data, resume)
 	if !bytes.Equal(readFile(t, dir, rundir.CheckpointFile), before[rundir.CheckpointFile]) {
-		t.Error("after refused resumes, the checkpoint differs from that of the finished run")
+		t.Error("after refused resumes, the checkpoint differs from that of the finished run, want the same bytes")
 	}
 }
 
@@ -306,7 +306,7 @@ func TestResumeRepairsMetrics(t *testing.T) {
 			t.Errorf("%s: metrics %+v, %v, and result %+v; want %+v", name, rows, err, got.Epochs, kept)
 		}
 		if !bytes.Equal(readFile(t, dir, rundir.CheckpointFile), readFile(t, whole, rundir.CheckpointFile)) {
-			t.Errorf("%s: ckpt.bnz differs from that of an uninterrupted run", name)
+			t.Errorf("%s: ckpt.bnz differs from that of an uninterrupted run, want the same bytes", name)
 		}
 	}
 }

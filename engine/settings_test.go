@@ -96,7 +96,7 @@ func checkTrainedPruned(t *testing.T, m, got *Model, set arch.TrainableSet) {
 		t.Fatal(err)
 	}
 	if !reflect.DeepEqual(trained.Network.Units, small.Network.Units) {
-		t.Fatalf("%s: training changed the units of the compacted network", set)
+		t.Fatalf("%s: training changed the units of the compacted network, want no change", set)
 	}
 	if last := len(got.History) - 1; last < 1 || got.History[last].Action != trainAction || got.History[last-1].Action != m.History[len(m.History)-1].Action {
 		t.Errorf("%s: history %v, want that of the pruned model, %v, and then training", set, got.History, m.History)
@@ -166,7 +166,7 @@ func TestCompactForFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !reflect.DeepEqual(got.Network.Units, want.Network.Units) || weightsHash(got.Params) != weightsHash(want.Params) {
-		t.Error("the model from the file compacts to another network or other parameters than the original")
+		t.Error("the model from the file compacts to another network or other parameters than the original, want the same")
 	}
 	for _, set := range []arch.TrainableSet{arch.All, arch.BN, arch.BNShortcut} {
 		gotTrained, wantTrained := gotC.Trained(read.Params, set, 1), wantC.Trained(m.Params, set, 1)
@@ -210,7 +210,7 @@ func TestStartLike(t *testing.T) {
 	fresh.InitialiseBy(m.Origin.Initialisers, 5)
 	for i := range m.Network.Units {
 		if !slices.Equal(got.Params.Of(i, arch.ConvWeight), fresh.Of(i, arch.ConvWeight)) {
-			t.Errorf("unit %d: the weights differ from those of seed 5", i)
+			t.Errorf("unit %d: the weights differ from those of seed 5, want the same", i)
 		}
 		for _, c := range complement(m.Network.Units[i].OutShape.C, m.Kept[i]) {
 			if got.Params.Of(i, arch.Gamma)[c] != 0 || got.Params.Of(i, arch.Beta)[c] != 0 {

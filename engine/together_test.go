@@ -32,7 +32,7 @@ func TestCombinedSettings(t *testing.T) {
 		interruptAfter(t, cfg, data, TrainOptions{Dir: parts, Threads: 1}, 4)
 		mustTrain(t, cfg, data, TrainOptions{Dir: parts, Threads: 2, Resume: true})
 		if !bytes.Equal(readFile(t, parts, rundir.CheckpointFile), readFile(t, whole, rundir.CheckpointFile)) {
-			t.Errorf("%s, %s: the checkpoint of the resumed run differs from that of the uninterrupted one", optimizer, set)
+			t.Errorf("%s, %s: the checkpoint of the resumed run differs from that of the uninterrupted one, want the same bytes", optimizer, set)
 		}
 
 		m, err := LoadModel(filepath.Join(whole, rundir.ResumeFile)) // it stores statistics

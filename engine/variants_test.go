@@ -65,7 +65,7 @@ func TestResumeVariants(t *testing.T) {
 		interruptAfter(t, cfg, data, TrainOptions{Dir: parts, Threads: 1}, 6)
 		mustTrain(t, cfg, data, TrainOptions{Dir: parts, Threads: 2, Resume: true})
 		if !bytes.Equal(readFile(t, parts, rundir.CheckpointFile), readFile(t, whole, rundir.CheckpointFile)) {
-			t.Errorf("%+v: the checkpoint of the resumed run differs from that of the uninterrupted one", cfg)
+			t.Errorf("%+v: the checkpoint of the resumed run differs from that of the uninterrupted one, want the same bytes", cfg)
 		}
 	}
 }
