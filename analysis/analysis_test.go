@@ -57,6 +57,15 @@ func trainedModel(t *testing.T, data *dataset.Data, withStats bool) *engine.Mode
 	return m
 }
 
+// jsonOf returns v as JSON, in which test messages show the values behind pointers.
+func jsonOf(v any) string {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err.Error()
+	}
+	return string(b)
+}
+
 // snapshot returns copies of the values of all parameters.
 func snapshot(m *engine.Model) [][]float32 {
 	var all [][]float32
@@ -159,11 +168,12 @@ func checkDistribution(t *testing.T, name string, d Distribution, values []float
 	}
 }
 
-// TestEdges checks that edges rise, cover all values, include 0 and are round numbers.
+// TestEdges checks that edges rise, cover all values and include 0, and that those of one range are
+// exactly round numbers.
 func TestEdges(t *testing.T) {
 	for _, values := range [][]float64{{0}, {0.3}, {-2}, {-0.11, 0.52}, {1e-9, 1e-8}, {-3, 1000}, {-0.3, 0.93}, {math.Nextafter(-0.3, -1), math.Nextafter(0.6, 1)}, {-math.MaxFloat32, math.MaxFloat32}} {
 		e := edges(values)
-		if len(e) < 2 || len(e) > bins+3 || e[0] > min(values[0], 0) || e[len(e)-1] < max(values[len(values)-1], 0) || !slices.Contains(e, 0) || !sort.Float64sAreSorted(e) {
+		if len(e) < 2 || len(e) > bins+3 || e[0] > min(values[0], 0) || e[len(e)-1] < max(values[len(values)-1], 0) || !slices.Contains(e, 0) || !sort.Float64sAreSorted(e) || len(slices.Compact(slices.Clone(e))) != len(e) {
 			t.Errorf("edges of %v: %v, want 2 to %d rising numbers that cover 0 and all values", values, e, bins+3)
 		}
 	}
@@ -274,6 +284,7 @@ func TestGradients(t *testing.T) {
 	}
 	for i, l := range r.Layers {
 		for kind, got := range map[arch.Kind]float64{arch.ConvWeight: l.Gradient.Convolution, arch.Gamma: l.Gradient.Gamma, arch.Beta: l.Gradient.Beta} {
+			// Each unit has three tensors, ordered by kind.
 			if want := sums[3*i+int(kind)]; math.Abs(got-want) > 1e-3*want {
 				t.Errorf("the gradient of %v of %s is %v, want %v", kind, l.Name, got, want)
 			}
@@ -308,7 +319,7 @@ func TestSweep(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(r.Sweep) != 3 || *r.Sweep[0].TestLoss != want.TestLoss || r.Sweep[0].TestAccuracy != want.TestAccuracy || r.Sweep[0].Clamped != 0 {
-		t.Errorf("the unclamped row is %+v, want %+v", r.Sweep[0], want)
+		t.Errorf("the sweep is %s, want 3 rows, the first with nothing clamped and the loss and accuracy of %+v", jsonOf(r.Sweep), want)
 	}
 	if s := m.Estimation; *r.Reestimated != (Scope{Split: "train", Examples: s.Batches * s.Batch, Batches: s.Batches, Statistics: engine.StatisticsBatch}) {
 		t.Errorf("statistics were re-estimated over %+v, want %+v", *r.Reestimated, s)
@@ -322,12 +333,12 @@ func TestSweep(t *testing.T) {
 		}
 	}
 	if r.Sweep[1].Threshold != 0.3 || r.Sweep[1].Clamped != small || *r.Sweep[1].TestLoss == *r.Sweep[0].TestLoss {
-		t.Errorf("the row of 0.3 is %+v, want %d clamped γ and another loss than %v", r.Sweep[1], small, *r.Sweep[0].TestLoss)
+		t.Errorf("the row of 0.3 is %s, want %d clamped γ and another loss than %v", jsonOf(r.Sweep[1]), small, *r.Sweep[0].TestLoss)
 	}
 	// If every γ is 0, the network gives all pictures the same class, which is right for a
 	// quarter of them.
 	if r.Sweep[2].Share != 1 || r.Sweep[2].TestAccuracy != 0.25 {
-		t.Errorf("the row with every γ clamped is %+v, want share 1 and accuracy 0.25", r.Sweep[2])
+		t.Errorf("the row with every γ clamped is %s, want share 1 and accuracy 0.25", jsonOf(r.Sweep[2]))
 	}
 	if want := constantLoss(m, data.Test.Labels); math.Abs(*r.Sweep[2].TestLoss-want) > 1e-5*want {
 		t.Errorf("the loss with every γ clamped is %v, want %v", *r.Sweep[2].TestLoss, want)
@@ -337,7 +348,7 @@ func TestSweep(t *testing.T) {
 	}
 	stored, err := evaluator.Evaluate(context.Background(), m.Stored)
 	if err != nil || r.Stored == nil || *r.Stored.TestLoss != stored.TestLoss {
-		t.Errorf("stored statistics give %+v, want %+v (error %v)", r.Stored, stored, err)
+		t.Errorf("stored statistics give %s, want the loss of %+v (error %v)", jsonOf(r.Stored), stored, err)
 	}
 }
 

@@ -101,7 +101,8 @@ func FeatureMapsOf(ctx context.Context, m *engine.Model, data *dataset.Data, lay
 	}, nil
 }
 
-// unitOf returns the unit whose convolution or BatchNorm has the given name.
+// unitOf returns the index of the unit whose convolution or BatchNorm has the given name. The
+// error is an *OptionError.
 func unitOf(net *arch.Network, layer string) (int, error) {
 	hasName := func(u arch.Unit) bool { return layer != "" && (u.Name == layer || u.BN == layer) }
 	if i := slices.IndexFunc(net.Units, hasName); i >= 0 {

@@ -43,7 +43,7 @@ func TestModelWithoutFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	if pruned.Clamped != r.Sweep[1].Clamped || pruned.Clamped == 0 || pruned.Before.TestLoss != *r.Sweep[0].TestLoss || pruned.After.TestLoss != *r.Sweep[1].TestLoss {
-		t.Errorf("pruning gives %+v, want the numbers of the sweep, %+v", pruned, r.Sweep)
+		t.Errorf("pruning clamps %d γ, with the loss %v before and %v after; want the numbers of the sweep, %s, and not 0", pruned.Clamped, pruned.Before.TestLoss, pruned.After.TestLoss, jsonOf(r.Sweep))
 	}
 	if b, err := json.Marshal(pruned); err != nil || strings.Contains(string(b), `"bytes_`) {
 		t.Errorf("the JSON of a model without a file is %s (error %v), want no file size", b, err)
@@ -67,7 +67,7 @@ func TestModelWithoutFile(t *testing.T) {
 		return a.TestAccuracy == b.TestAccuracy && math.Abs(a.TestLoss-b.TestLoss) < 1e-5
 	}
 	if !same(prunedAgain.Before, pruned.After) || !same(prunedAgain.After, pruned.After) || prunedAgain.Removed != 0 {
-		t.Errorf("pruning the saved model gives %+v, want the numbers after the first pruning, %+v, and no removed channels", prunedAgain, pruned.After)
+		t.Errorf("pruning the saved model gives %+v before, %+v after and %d removed channels; want the numbers after the first pruning, %+v, and no removed channels", prunedAgain.Before, prunedAgain.After, prunedAgain.Removed, pruned.After)
 	}
 	if len(loaded.History) != 1 || strings.Contains(string(loaded.History[0].Parameters), "source") {
 		t.Errorf("the history of the saved model is %s, want one event without a source", loaded.History)

@@ -33,7 +33,7 @@ func TestSensitivity(t *testing.T) {
 	checkUnchanged(t, m, before)
 	s := r.Sensitivity
 	if s == nil || !slices.Equal(s.Shares, []float64{0, 0.3, 0.75, 1}) || len(s.Layers) != len(r.Layers) {
-		t.Fatalf("sensitivity is %+v, want %d layers and the shares [0 0.3 0.75 1]", s, len(r.Layers))
+		t.Fatalf("sensitivity is %s, want %d layers and the shares [0 0.3 0.75 1]", jsonOf(s), len(r.Layers))
 	}
 	if s.Over != (Scope{Split: "test", Examples: 20, Statistics: engine.StatisticsReestimated}) {
 		t.Errorf("sensitivity was measured over %+v, want 20 test pictures with re-estimated statistics", s.Over)
@@ -61,14 +61,13 @@ func TestSensitivity(t *testing.T) {
 	}
 	for _, l := range s.Layers {
 		if *l.Clamped[0].TestLoss != *s.Unclamped.TestLoss || l.Clamped[0].Accuracy.TestAccuracy != s.Unclamped.TestAccuracy {
-			t.Errorf("%s without clamped channels: %+v, want %+v", l.Name, l.Clamped[0], s.Unclamped)
+			t.Errorf("%s without clamped channels: %s, want the loss and accuracy of %s", l.Name, jsonOf(l.Clamped[0]), jsonOf(s.Unclamped))
 		}
 	}
 }
 
-// clampedLayer loads a model from its file, sets a share of the γ of one unit to 0, those with
-// the smallest |γ|, and returns their number, the loss and the accuracy. The |γ| must differ
-// from each other.
+// clampedLayer loads a model from its file, sets a share of the γ of one unit to 0, the smallest
+// |γ| first, and returns their number, the loss and the accuracy. All |γ| of the unit must differ.
 func clampedLayer(t *testing.T, path string, data *dataset.Data, unit int, share float64) (n int, loss, accuracy float64) {
 	t.Helper()
 	m, err := engine.LoadModel(path)

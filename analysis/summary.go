@@ -47,7 +47,7 @@ type Result struct {
 	TestStatistics    string   `json:"test_statistics"` // statistics that BatchNorm used
 	TrainAccuracy     float64  `json:"train_accuracy"`
 	GeneralisationGap float64  `json:"generalisation_gap"`          // TrainAccuracy - TestAccuracy
-	GammaNearZero     *float64 `json:"gamma_near_zero,omitempty"`   // share of all γ with |γ| < 0.01; missing if there is no γ
+	GammaNearZero     *float64 `json:"gamma_near_zero,omitempty"`   // share of γ with |γ| < 0.01, without pruned channels; missing if there is none
 	Seconds           *float64 `json:"seconds,omitempty"`           // training and testing, all epochs; missing if the row of an epoch is lost
 	ImagesPerSecond   *float64 `json:"images_per_second,omitempty"` // of the training steps, over all epochs whose rows are not lost
 }

@@ -43,12 +43,12 @@ func TestSummarise(t *testing.T) {
 		t.Errorf("the model is %+v, want resnet-N of depth 8 and width 16, trained on sample, with %d γ and β, all trained, in %d bytes", m, 2*3*(16+32+64), info.Size())
 	}
 	if len(epochs) != 3 || s.Epochs != 3 || s.Config.Arch != "resnet-8" || s.Result == nil {
-		t.Fatalf("%d rows, summary %+v; want 3 rows, and 3 epochs of resnet-8 with a result", len(epochs), s)
+		t.Fatalf("%d rows, summary %s; want 3 rows, and 3 epochs of resnet-8 with a result", len(epochs), jsonOf(s))
 	}
 	last, r := epochs[2], s.Result
 	if r.TestAccuracy != last.TestAccuracy || *r.TestLoss != last.TestLoss || r.TestExamples != 32 || r.TestStatistics != "running" ||
 		r.TrainAccuracy != last.TrainAccuracy || r.GeneralisationGap != last.TrainAccuracy-last.TestAccuracy || *r.GammaNearZero != last.GammaNearZero {
-		t.Errorf("the result is %+v, want the values of the last row, %+v", r, last)
+		t.Errorf("the result is %s, want the values of the last row, %s", jsonOf(r), jsonOf(last))
 	}
 	if want := epochs[0].Seconds + epochs[1].Seconds + epochs[2].Seconds; *r.Seconds != want {
 		t.Errorf("%v seconds, want %v", *r.Seconds, want)
@@ -67,7 +67,7 @@ func TestSummarise(t *testing.T) {
 		}
 		s, epochs, err := Summarise(dir)
 		if err != nil || s.Epochs != 3 || len(epochs) != 2 || (s.Result == nil) != (name == "last") || s.Result != nil && s.Result.Seconds != nil {
-			t.Errorf("without the %s row: %d rows, summary %+v (error %v); want 2 rows, 3 epochs, no seconds, and a result: %v", name, len(epochs), s, err, name != "last")
+			t.Errorf("without the %s row: %d rows, summary %s (error %v); want 2 rows, 3 epochs, no seconds, and a result: %v", name, len(epochs), jsonOf(s), err, name != "last")
 		}
 	}
 
@@ -78,7 +78,7 @@ func TestSummarise(t *testing.T) {
 	}
 	s, epochs, err = Summarise(dir)
 	if err != nil || s.Model != nil || s.Result != nil || s.Epochs != 0 || epochs != nil {
-		t.Errorf("a run before its first epoch: %+v, rows %v (error %v); want no epochs, model, result and rows", s, epochs, err)
+		t.Errorf("a run before its first epoch: %s, rows %v (error %v); want no epochs, model, result and rows", jsonOf(s), epochs, err)
 	}
 	if b, err := json.Marshal(s); err != nil || strings.Contains(string(b), "model") || strings.Contains(string(b), "result") {
 		t.Errorf("the JSON of a run before its first epoch is %s (error %v), want no model and no result", b, err)
@@ -134,7 +134,7 @@ func TestResult(t *testing.T) {
 	}, 2)
 	// The epochs take 2 and 4 seconds for 200 pictures in all.
 	if r.ImagesPerSecond == nil || math.Abs(*r.ImagesPerSecond-200.0/6) > 1e-12 || *r.Seconds != 8 || r.TestLoss != nil {
-		t.Errorf("the result is %+v, want 33.3 images per second, 8 seconds and no loss", r)
+		t.Errorf("the result is %s, want 33.3 images per second, 8 seconds and no loss", jsonOf(r))
 	}
 	if r := resultOf([]rundir.EpochMetrics{{Epoch: 1, TrainExamples: 100}}, 1); r.ImagesPerSecond != nil {
 		t.Errorf("the speed is %v, want none", *r.ImagesPerSecond)

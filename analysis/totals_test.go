@@ -81,8 +81,8 @@ func addCounts(a, b []int) []int {
 	return a
 }
 
-// TestDyadicEdges uses multiples of powers of two, which lie on an edge of the histogram or, after
-// rounding, next to one. Every value must be counted in the bin whose edges enclose it.
+// TestDyadicEdges uses multiples of powers of two, some of which lie on an edge of the histogram or,
+// because of rounding, next to one. Every value must be counted in the bin whose edges enclose it.
 func TestDyadicEdges(t *testing.T) {
 	for exponent := -20; exponent < 20; exponent++ {
 		for mantissa := 1; mantissa < 128; mantissa += 2 {

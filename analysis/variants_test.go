@@ -55,7 +55,7 @@ func TestFewerBatchNorms(t *testing.T) {
 	for _, l := range r.Layers {
 		names = append(names, l.Name)
 		if (l.Sparsity != nil) == strings.Contains(l.Name, "shortcut") || l.Gradient == nil {
-			t.Errorf("%s: sparsity %v, gradient %v; want a gradient, and a sparsity unless it is a shortcut", l.Name, l.Sparsity, l.Gradient)
+			t.Fatalf("%s: sparsity %v, gradient %v; want a gradient, and a sparsity unless it is a shortcut", l.Name, l.Sparsity, l.Gradient)
 		}
 		if s := l.Sparsity; s != nil && (s.Zero == 1) != (l.Name == "blocks.2.bn1") {
 			t.Errorf("%s: the share of zeros is %v, want 1 only for blocks.2.bn1", l.Name, s.Zero)
@@ -81,7 +81,7 @@ func TestFewerBatchNorms(t *testing.T) {
 	}
 }
 
-// TestNothingToAnalyze checks the errors for networks without variable γ and β.
+// TestNothingToAnalyze checks the errors for networks without BatchNorm, or with a fixed γ or β.
 func TestNothingToAnalyze(t *testing.T) {
 	data := tinyData(64, 32)
 	for wantErr, change := range map[string]func(*config.Config){

@@ -29,9 +29,9 @@ import (
 func LoadModel(path string) (*Model, error) { return LoadModelContext(context.Background(), path, 0) }
 
 // LoadModelContext is LoadModel with a limit for the memory that the model takes, in bytes.
-// The limit becomes the model's MaxMemory; 0 stands for DefaultMaxMemory. It returns ctx's
-// error if ctx is cancelled. Drawing weights that the file does not store from the
-// seed may take minutes in a large network.
+// The limit becomes the model's MaxMemory; 0 stands for DefaultMaxMemory. Weights that the file
+// does not store are drawn from the seed, which may take minutes in a large network; the error
+// wraps ctx's if ctx is cancelled meanwhile.
 func LoadModelContext(ctx context.Context, path string, maxMemory int64) (*Model, error) {
 	r, err := checkpoint.Open(path)
 	if err != nil {
@@ -259,7 +259,7 @@ func describedNetwork(h *checkpoint.Header, set arch.TrainableSet) (*arch.Networ
 const generator = "philox4x32-10"
 
 // maxUnstored is the largest number of parameters that a network may have if its file stores
-// no tensor of some unit. They take 1 GB.
+// no tensor of some unit. They take 1 GiB.
 const maxUnstored = 1 << 28
 
 // checkUnstored rejects a network of more than maxUnstored parameters if its file, which stores

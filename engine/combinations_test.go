@@ -19,7 +19,7 @@ import (
 // of BatchNorm. It checks that the loss is finite, that exactly the tensors of the set change,
 // and that the file loads as the same network. Combinations that train nothing must be refused
 // before data is read. TestEveryNetwork of package nn compares the gradients of the same
-// combinations with float64.
+// networks, variants and kinds of sets with float64.
 func TestEveryCombination(t *testing.T) {
 	variants := []struct {
 		name    string

@@ -26,7 +26,7 @@ import (
 type crashCase struct {
 	cfg      config.Config
 	from     *Model
-	replaces crashfs.State // content, before training, of the folder that holds the run and a run to replace; nil for none
+	replaces crashfs.State // content, before training, of the folder that holds the run's directory, with a run to replace in it; nil for none
 	stops    []int         // the steps that each session takes before it is interrupted; one more session runs to the end
 
 	data  *dataset.Data
@@ -95,7 +95,7 @@ func crashCases(t *testing.T) map[string]*crashCase {
 var timings = regexp.MustCompile(`"(images_per_second|seconds)":[^,}]*`)
 
 // comparableFiles returns the files of a finished run, without the lock and without times. In
-// place of resume.bnz, it returns the progress that it records.
+// place of the content of resume.bnz, it returns the progress that resume.bnz records.
 func comparableFiles(t *testing.T, dir string) crashfs.State {
 	t.Helper()
 	s, err := crashfs.Read(dir)
@@ -111,8 +111,8 @@ func comparableFiles(t *testing.T, dir string) crashfs.State {
 	return s
 }
 
-// progressIn returns the progress that a resume.bnz records, which is none if there is no such
-// file.
+// progressIn returns the progress that the resume.bnz at path records, or no progress if there is
+// no such file.
 func progressIn(t *testing.T, path string) (p progress) {
 	t.Helper()
 	f, err := checkpoint.ReadFile(path)
@@ -129,7 +129,8 @@ func progressIn(t *testing.T, path string) (p progress) {
 }
 
 // train runs the sessions of the case in dir, and calls reported with the progress whenever
-// Train has reported it. It returns the first error that is not an interruption.
+// Train has reported it. It returns the first error other than an interruption after which the
+// run can be resumed.
 func (c *crashCase) train(dir string, reported func(progress)) error {
 	for session := range len(c.stops) + 1 {
 		ctx, cancel := context.WithCancel(context.Background())
@@ -157,9 +158,10 @@ func (c *crashCase) train(dir string, reported func(progress)) error {
 }
 
 // recover checks that the settings, the metrics, the checkpoint and the state of the run in dir
-// can be read, as far as they exist, and that nothing that was reported is lost. Then it continues the run, or starts it if there is none, and compares
-// the result with that of an undisturbed run. It reports whether all of this succeeds, and
-// whether the run is the one that the case's run was to replace.
+// can be read, as far as they exist, and that nothing that was reported is lost. Then it
+// continues the run, or starts it if there is none, and compares the result with that of an
+// undisturbed run. It reports whether all of this succeeds, and whether the run in dir is still
+// the old one, which the case's run was to replace.
 func (c *crashCase) recover(t *testing.T, label, dir string, reported progress) (survived, old bool) {
 	t.Helper()
 	survived = true
@@ -171,17 +173,17 @@ func (c *crashCase) recover(t *testing.T, label, dir string, reported progress) 
 	check := func(what string, err error) {
 		t.Helper()
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			fail("%s: %v", what, err)
+			fail("%s: got error %v, want none", what, err)
 		}
 	}
 	holds, err := rundir.HasRun(dir)
 	check("looking for a run", err)
 	if !holds {
 		if reported != (progress{}) || c.replaces != nil {
-			fail("there is no run, although the progress %+v was reported or an old run was there", reported)
+			fail("there is no run, want one, because the progress %+v was reported or there was an old run", reported)
 		}
 		if err := c.train(dir, func(progress) {}); err != nil {
-			fail("starting again: %v", err)
+			fail("starting again: got error %v, want none", err)
 			return survived, false
 		}
 	} else {
@@ -200,7 +202,7 @@ func (c *crashCase) recover(t *testing.T, label, dir string, reported progress) 
 			fail("the run has done %d epochs and %d steps, fewer than the %d and %d that were reported", p.Epochs, p.Steps, reported.Epochs, reported.Steps)
 		}
 		if _, err := Train(context.Background(), cfg, c.data, TrainOptions{Dir: dir, Threads: 1, Resume: true}); err != nil {
-			fail("resume: %v", err)
+			fail("resuming: got error %v, want none", err)
 			return survived, old
 		}
 	}
@@ -209,7 +211,7 @@ func (c *crashCase) recover(t *testing.T, label, dir string, reported progress) 
 		want = maps.Clone(c.old)
 		delete(want, rundir.ManifestFile) // a resume removes it
 	} else if c.replaces != nil {
-		want[rundir.PlotsDir+"/"] = nil // without the report of the old run
+		want[rundir.PlotsDir+"/"] = nil // the folder stays, without the report of the old run
 	}
 	if paths := comparableFiles(t, dir).Changed(want); paths != nil {
 		fail("these files differ from those of an undisturbed run: %s", strings.Join(paths, ", "))
@@ -243,7 +245,7 @@ func (c *crashCase) cutEverywhere(t *testing.T, name string, before crashfs.Stat
 	err = train(filepath.Join(root, "run"), note)
 	end()
 	if err != nil {
-		t.Fatalf("%s: %v", name, err)
+		t.Fatalf("%s: training returns error %v, want none", name, err)
 	}
 	note(reports[len(reports)-1])
 	missed, err := disk.Missed()
@@ -251,7 +253,7 @@ func (c *crashCase) cutEverywhere(t *testing.T, name string, before crashfs.Stat
 		t.Errorf("%s: the files %v were written without package durable (error %v), want none", name, missed, err)
 	}
 
-	defer durable.Intercept((&crashfs.Fault{}).Inject)() // syncs take long
+	defer durable.Intercept((&crashfs.Fault{}).Inject)() // leaves out syncs, which take long
 	type found struct {
 		state    string
 		reported progress
@@ -284,7 +286,7 @@ func (c *crashCase) cutEverywhere(t *testing.T, name string, before crashfs.Stat
 		}
 	}
 	if _, replaced := before["run/.swap/"]; c.replaces != nil && !replaced && (olds == 0 || olds == len(seen)) {
-		t.Errorf("%s: the old run is in %d of %d states, want some of both", name, olds, len(seen))
+		t.Errorf("%s: the old run is in %d of %d states, want it in some, but not in all", name, olds, len(seen))
 	}
 	t.Logf("train, %s: cuts tried %d, survived %d (%d states)", name, len(disk.Cuts), survived, len(seen))
 	return picked, reported
@@ -295,8 +297,8 @@ func (c *crashCase) cutEverywhere(t *testing.T, name string, before crashfs.Stat
 // while a run is resumed whose files a cut has left half done.
 func TestPowerCuts(t *testing.T) {
 	for name, c := range crashCases(t) {
-		// A part of a row of metrics.jsonl, or some of the files of a replacement in their
-		// places.
+		// halfDone reports whether metrics.jsonl ends within a row or, for a replacement,
+		// whether some but not all files have been moved to their final places.
 		halfDone := func(s crashfs.State) bool {
 			metrics := s["run/"+rundir.MetricsFile]
 			if c.replaces == nil {
@@ -306,7 +308,7 @@ func TestPowerCuts(t *testing.T) {
 		}
 		left, reported := c.cutEverywhere(t, name, c.replaces, progress{}, c.train, halfDone)
 		if left == nil {
-			t.Fatalf("%s: no cut leaves files half done", name)
+			t.Fatalf("%s: no cut leaves files half done, want at least one", name)
 		}
 		again := func(dir string, _ func(progress)) error {
 			ctx, cancel := context.WithCancel(context.Background())
@@ -327,7 +329,8 @@ var causes = []error{syscall.ENOSPC, syscall.EIO, syscall.EACCES, syscall.EMFILE
 
 // TestFailingOperations makes each operation on a file or a directory fail in turn, every other
 // one together with all later operations, as on a disk that vanishes. The error must name a
-// path below the test's folder and the cause, and the run must go on to the same result afterwards.
+// path below the test's folder and the cause, no temporary file may be left unless the disk has
+// vanished, and the run must go on to the same result afterwards.
 func TestFailingOperations(t *testing.T) {
 	for name, c := range crashCases(t) {
 		tried, survived := 0, 0

@@ -9,7 +9,8 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// divergedError returns a *DivergedError for a step of the current epoch, counted from 1.
+// divergedError returns a *DivergedError for a step of the current epoch, counted from 1. what
+// names the value that is not finite, as in DivergedError.What.
 func (r *run) divergedError(step int, what string) error {
 	e := &DivergedError{
 		Epoch: r.done.Epochs + 1, Step: step, LearningRate: r.rate(step - 1), What: what,

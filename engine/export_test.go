@@ -37,7 +37,7 @@ func TestStateDict(t *testing.T) {
 		case "blocks.1.shortcut.1.running_var":
 			unit := slices.IndexFunc(m.Network.Units, func(u arch.Unit) bool { return u.BN == "blocks.1.shortcut.1" })
 			if x.Float32[5] != float32(m.Stored.Var[unit][5]) {
-				t.Errorf("%s holds %v, want %v", x.Name, x.Float32[5], m.Stored.Var[unit][5])
+				t.Errorf("%s holds %v at index 5, want %v", x.Name, x.Float32[5], m.Stored.Var[unit][5])
 			}
 		}
 	}

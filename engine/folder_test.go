@@ -67,7 +67,7 @@ func TestImageFolder(t *testing.T) {
 	cfg.ImageSize, cfg.Crop = 8, string(dataset.CentreCrop)
 	dir := t.TempDir()
 	r := mustTrain(t, cfg, folder, TrainOptions{Dir: dir, Threads: 2})
-	m, err := LoadModel(filepath.Join(dir, rundir.ResumeFile))
+	m, err := LoadModel(filepath.Join(dir, rundir.ResumeFile)) // it stores running statistics
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,6 +122,6 @@ func TestImageFolder(t *testing.T) {
 	}
 	var other *DataError
 	if _, err := m.OpenData(root); !errors.As(err, &other) {
-		t.Errorf("another folder: got error %v, want a *DataError", err)
+		t.Errorf("a folder that has changed: got error %v, want a *DataError", err)
 	}
 }

@@ -29,9 +29,9 @@ import (
 // Every error must be about the file or about memory, and an accepted model must be the same
 // after it is saved and loaded again.
 //
-// The input is the index base of a file, whose tensors are used, and a header, as JSON. The
-// bytes of patch replace the first values of the tensor with index place, and the last drop
-// tensors are left out. Indices are taken modulo the length of the list.
+// The file has the given header, as JSON, and the tensors of the file with index base. The bytes
+// of patch replace the first values of the tensor with index place, and the last drop tensors
+// are left out. Indices are taken modulo the length of the list.
 func FuzzModel(f *testing.F) {
 	const pruned = "blocks.2.bn1"
 	small, clamped := untrainedFile(f, "resnet-8", 0.0625), untrainedFile(f, "resnet-8", 0.0625)
@@ -87,19 +87,20 @@ func FuzzModel(f *testing.F) {
 		}
 		again, err := newModel(first)
 		if err != nil {
-			t.Fatalf("%s: the saved model cannot be loaded: %v", header, err)
+			t.Fatalf("%s: loading the saved model returns error %v, want none", header, err)
 		}
 		second, err := again.File()
 		if err != nil {
 			t.Fatal(err)
 		}
 		if err := checkpoint.Encode(io.Discard, first); err != nil {
-			t.Fatalf("%s: the model cannot be saved: %v", header, err)
+			t.Fatalf("%s: saving the model returns error %v, want none", header, err)
 		}
-		// Comparing two encoded files would take a third of the time.
+		// Headers and tensors are compared, because encoding both files would take a third of
+		// the target's time.
 		firstHeader, secondHeader := mustMarshal(t, first.Header), mustMarshal(t, second.Header)
 		if !bytes.Equal(firstHeader, secondHeader) || !slices.EqualFunc(first.Tensors, second.Tensors, sameTensor) {
-			t.Errorf("%s: saved as %s, then as %s", header, firstHeader, secondHeader)
+			t.Errorf("%s: saved with header %s, then with %s; want the same header and tensors", header, firstHeader, secondHeader)
 		}
 	})
 }
@@ -171,8 +172,8 @@ func interruptedRun(f *testing.F, dir string, cfg config.Config, data *dataset.D
 }
 
 // FuzzState takes arbitrary states, settings, histories and values, as a resume does after it has
-// read them from resume.bnz. An error must be about the file, the settings or memory. From what
-// is accepted, the run must write the same tensors and state again.
+// read them from resume.bnz. An error must be about the file, the settings or memory. A run that
+// accepts them must write the same tensors and the same progress again.
 func FuzzState(f *testing.F) {
 	data, cfg := synthetic(32, 8), resumedConfig()
 	dir := filepath.Join(f.TempDir(), "r")
@@ -208,11 +209,11 @@ func FuzzState(f *testing.F) {
 			t.Fatal(err)
 		}
 		if !slices.EqualFunc(again.Tensors, file.Tensors, sameTensor) {
-			t.Errorf("%s: the tensors that the run writes differ from those that it read", state)
+			t.Errorf("%s: the tensors that the run writes differ from those that it read, want the same tensors", state)
 		}
 		var before, after resumeState
 		if err := errors.Join(strictjson.Unmarshal(state, &before), strictjson.Unmarshal(again.Header.State, &after)); err != nil || before.progress != after.progress {
-			t.Errorf("%s: the run writes the state %s, error %v; want no change", state, again.Header.State, err)
+			t.Errorf("%s: the run writes the state %s, error %v; want the same progress", state, again.Header.State, err)
 		}
 	})
 }
@@ -250,7 +251,7 @@ func FuzzResume(f *testing.F) {
 		if err := errors.Join(os.Mkdir(dir, 0o777), before.Write(dir)); err != nil {
 			t.Fatal(err)
 		}
-		defer durable.Intercept((&crashfs.Fault{}).Inject)() // syncs take long
+		defer durable.Intercept((&crashfs.Fault{}).Inject)() // leaves out syncs, which take long
 		resume := func() error {
 			ctx, cancel := context.WithCancel(context.Background())
 			defer cancel()
@@ -263,7 +264,7 @@ func FuzzResume(f *testing.F) {
 			return
 		case errors.Is(err, ErrInterrupted):
 			if err := resume(); !errors.Is(err, ErrInterrupted) {
-				t.Errorf("%s: resumed, and then %v", state, err)
+				t.Errorf("%s: the first resume is accepted, and the second returns error %v, want ErrInterrupted again", state, err)
 			}
 			return
 		}
@@ -273,7 +274,7 @@ func FuzzResume(f *testing.F) {
 			t.Fatal(err)
 		}
 		if changed := before.Changed(after); slices.ContainsFunc(changed, func(path string) bool { return path != ".lock" }) {
-			t.Errorf("%s: a refused resume changes %v", state, changed)
+			t.Errorf("%s: a refused resume changes %v, want no change", state, changed)
 		}
 	})
 }
@@ -314,7 +315,7 @@ func mustMarshal(t *testing.T, v any) []byte {
 	return b
 }
 
-// patchTensor replaces the first values of x by those of which patch holds the bits.
+// patchTensor replaces the first values of x with the values whose bits are in patch.
 func patchTensor(x *checkpoint.Tensor, patch []byte) {
 	for i := range x.Float32 {
 		if 4*i+4 <= len(patch) {

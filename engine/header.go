@@ -12,11 +12,11 @@ import (
 // of any network that works, and small enough that the squares of weights and means do not
 // overflow float32.
 const (
-	maxEps       = 1.0
-	maxMean      = 1000.0
-	minStd       = 1e-9
+	maxEps       = 1.0    // BatchNorm's eps
+	maxMean      = 1000.0 // magnitude of a mean of the normalisation
+	minStd       = 1e-9   // standard deviation of the normalisation
 	maxStd       = 1000.0
-	maxTrained   = 1e15
+	maxTrained   = 1e15 // magnitude of a trained value
 	maxStatistic = 1e18 // limit of a running mean; its square is the limit of a running variance
 )
 
@@ -24,7 +24,7 @@ const (
 // has numbers beyond the bounds.
 func checkNormalisation(n *checkpoint.Normalisation, in arch.Shape) error {
 	if n.Eps < 0 || n.Eps > maxEps {
-		return fmt.Errorf("its bn_eps is %g; want 0, for the default, up to %g", n.Eps, maxEps)
+		return fmt.Errorf("its bn_eps is %g; want 0 to %g, where 0 stands for the default", n.Eps, maxEps)
 	}
 	if n.Mean == nil && n.Std == nil {
 		return nil

@@ -42,11 +42,13 @@ const importAction = "import"
 
 // Import reads a model from a safetensors file or a file that PyTorch wrote. The network is
 // recognised by the names and shapes of its tensors. The model's Origin is nil, because all
-// tensors come from the file. If bnkit exported the file, its metadata replaces options that
-// are zero or, if o.Arch is set, only Preprocessing and Data. The error is an *UnknownNetworkError if the network is not recognised, a
-// *ModelError if the file does not hold the network that o names or has values that no network
-// can have, an *arch.Error if o names a network that cannot be built, a *MemoryError if the
-// model would take more than o.MaxMemory, or an error of convert.Open.
+// tensors come from the file. If bnkit exported the file, options that are zero are taken from
+// its metadata; if o.Arch is set, only Preprocessing and Data are.
+//
+// The error is an *UnknownNetworkError if the network is not recognised, a *ModelError if the
+// file does not hold the network that o names or has values that no network can have, an
+// *arch.Error if o names a network that cannot be built, a *MemoryError if the model would take
+// more than o.MaxMemory, or an error of convert.Open.
 func Import(path string, o ImportOptions) (*Imported, error) {
 	return ImportContext(context.Background(), path, o)
 }

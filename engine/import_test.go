@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestImportInterrupted interrupts an import, and gives it less memory than the file and its
-// network take.
+// TestImportInterrupted interrupts an import, and checks that reading a file of torch.save needs
+// as many bytes of memory as the file has.
 func TestImportInterrupted(t *testing.T) {
 	const path = "../checkpoint/torchfile/testdata/torch2.14/attributes-zip.pt"
 	ctx, cancel := context.WithCancel(t.Context())
@@ -22,7 +22,7 @@ func TestImportInterrupted(t *testing.T) {
 	}
 	var memory *MemoryError
 	if _, err := Import(path, ImportOptions{MaxMemory: info.Size() - 1}); !errors.As(err, &memory) || memory.Need != info.Size() {
-		t.Errorf("with a byte less than the file has: got error %v, want a *MemoryError", err)
+		t.Errorf("with a byte less than the file has: got error %v, want a *MemoryError that needs %d bytes", err, info.Size())
 	}
 	if _, err := Import(path, ImportOptions{MaxMemory: info.Size()}); errors.As(err, &memory) {
 		t.Errorf("with as many bytes as the file has: got error %v, want none about memory", err)

@@ -44,7 +44,7 @@ func killRun() (config.Config, *dataset.Data) {
 	return cfg, synthetic(64, 20)
 }
 
-// TestKill kills a training process (by SIGKILL if possible) repeatedly, a few steps after it
+// TestKill kills a training process (by SIGKILL on Unix) repeatedly, a few steps after it
 // begins, and checks that the final checkpoint is that of an uninterrupted run.
 func TestKill(t *testing.T) {
 	cfg, data := killRun()
@@ -83,6 +83,6 @@ func TestKill(t *testing.T) {
 	}
 	mustTrain(t, cfg, data, TrainOptions{Dir: dir, Threads: 1, Resume: true})
 	if !bytes.Equal(readFile(t, dir, rundir.CheckpointFile), readFile(t, whole, rundir.CheckpointFile)) {
-		t.Error("ckpt.bnz differs from that of an uninterrupted run")
+		t.Error("ckpt.bnz differs from that of an uninterrupted run, want the same bytes")
 	}
 }

@@ -48,7 +48,7 @@ type Model struct {
 	MaxMemory int64
 }
 
-// Preprocessing describes how pictures become inputs, which is (pixel/255 - Mean)/Std. It
+// Preprocessing describes how pictures become inputs: an input is (pixel/255 - Mean)/Std. It
 // also holds BatchNorm's eps.
 type Preprocessing struct {
 	Mean []float32 // per channel or per pixel (C×H×W); nil for the data set's own Mean and Std

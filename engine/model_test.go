@@ -246,7 +246,7 @@ func TestOpenData(t *testing.T) {
 	var e *DataError
 	m.Data.Selection.Subset = 21
 	if _, err := m.OpenData(""); !errors.As(err, &e) || !strings.Contains(err.Error(), "other pictures") {
-		t.Errorf("another subset: got error %v, want a *DataError", err)
+		t.Errorf("another subset: got error %v, want a *DataError about other pictures", err)
 	}
 	m.Data.Selection.Subset = 1 << 40
 	if _, err := m.OpenData(""); !errors.As(err, &e) {
@@ -254,6 +254,6 @@ func TestOpenData(t *testing.T) {
 	}
 	m.Data.Name = "idx"
 	if _, err := m.OpenData(""); !errors.As(err, &e) {
-		t.Errorf("a data set without a name: got error %v, want a *DataError", err)
+		t.Errorf("a data set that dataset.Open does not know, without its path: got error %v, want a *DataError", err)
 	}
 }

@@ -26,7 +26,7 @@ func TestForceLeavesOldRun(t *testing.T) {
 	diverging.Trainable, diverging.LR = "all", 1e38
 	var diverged *DivergedError
 	if _, err := Train(t.Context(), diverging, data, TrainOptions{Dir: dir, Threads: 1, Force: true}); !errors.As(err, &diverged) {
-		t.Errorf("got error %v, want a *DivergedError", err)
+		t.Errorf("a diverging replacement: got error %v, want a *DivergedError", err)
 	}
 	if !sameSnapshot(snapshot(t, dir), before) {
 		t.Error("a diverging replacement changed files, want no change")
@@ -75,7 +75,7 @@ func TestDirectoryInUse(t *testing.T) {
 			}
 		}
 		if _, err := rundir.OwnUnfinished(filepath.Dir(base)); !errors.Is(err, rundir.ErrNoRun) {
-			t.Errorf("got error %v, want ErrNoRun while the run is trained", err)
+			t.Errorf("OwnUnfinished: got error %v, want ErrNoRun while the run is trained", err)
 		}
 		second := mustTrain(t, cfg, data, TrainOptions{Dir: base, Numbered: true, Threads: 1})
 		if second.Dir != base+"-2" {
@@ -120,7 +120,7 @@ func TestResumeAfterLock(t *testing.T) {
 		}
 		mustTrain(t, cfg, data, TrainOptions{Dir: dir, Threads: 1, Resume: true})
 		if !bytes.Equal(readFile(t, dir, rundir.CheckpointFile), readFile(t, whole.Dir, rundir.CheckpointFile)) {
-			t.Errorf("with a lock file that is %s, the resumed run has another checkpoint", what)
+			t.Errorf("with a lock file that is %s, the resumed run has another checkpoint than the undisturbed one, want the same bytes", what)
 		}
 	}
 }

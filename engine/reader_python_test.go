@@ -194,8 +194,8 @@ func TestPythonReader(t *testing.T) {
 	}
 }
 
-// compareReader compares what the reader and bnkit make of a file. The training split of data
-// is the published one.
+// compareReader compares what the reader and bnkit read from a file and compute with it. data
+// holds all training pictures, from which the file's model may use a selection.
 func compareReader(t *testing.T, path string, data *dataset.Data) {
 	t.Helper()
 	m, err := LoadModel(path)
@@ -260,6 +260,9 @@ func compareReader(t *testing.T, path string, data *dataset.Data) {
 		t.Errorf("%d tensors, want %d", len(got.Tensors), len(m.Params.Tensors))
 	}
 	read, largest := slices.Concat(got.Logits...), 0.0
+	if len(read) != len(want) {
+		t.Fatalf("%d logits, want %d", len(read), len(want))
+	}
 	for _, v := range want {
 		largest = max(largest, math.Abs(float64(v)))
 	}

@@ -64,9 +64,9 @@ func (e *Evaluator) Reestimate(ctx context.Context) (*nn.Statistics, error) {
 
 // mapValues replaces every value v with f(v).
 func mapValues(values [][]float64, f func(float64) float64) {
-	for _, channel := range values {
-		for c, v := range channel {
-			channel[c] = f(v)
+	for _, channels := range values {
+		for c, v := range channels {
+			channels[c] = f(v)
 		}
 	}
 }

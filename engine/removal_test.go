@@ -102,7 +102,7 @@ func TestPredictions(t *testing.T) {
 		t.Fatal(err)
 	}
 	if accuracy := float64(right) / float64(len(predicted)); accuracy != want.TestAccuracy || len(predicted) != want.Examples || len(classes) < 2 {
-		t.Errorf("%d of %d predictions are right, classes %v; want %+v", right, len(predicted), classes, want)
+		t.Errorf("%d of %d predictions are right, in classes %v; want at least 2 classes and the accuracy and number of pictures of %+v", right, len(predicted), classes, want)
 	}
 }
 
@@ -193,7 +193,7 @@ func TestGoldenPrunedFile(t *testing.T) {
 		total += len(channels)
 	}
 	if total != 34 || !slices.Equal(pruned["blocks.1.bn1"], []int{0, 1, 5, 6}) {
-		t.Errorf("the %d channels %v are pruned, want 34, which include 0, 1, 5 and 6 of blocks.1.bn1", total, pruned)
+		t.Errorf("the %d channels %v are pruned, want 34, of which 0, 1, 5 and 6 are those of blocks.1.bn1", total, pruned)
 	}
 	small, _, err := m.Compact()
 	if err != nil {
@@ -210,7 +210,8 @@ func TestGoldenPrunedFile(t *testing.T) {
 
 // TestGoldenPrunedWeights reads a file that every later version must be able to read. It holds
 // the smaller network of TestGoldenPrunedFile after all its tensors were trained. Its header
-// lists the units of the network. The expected accuracy and loss were measured by PyTorch on the exported network.
+// lists the units of the network. The expected accuracy and loss were measured by PyTorch on the
+// exported network.
 func TestGoldenPrunedWeights(t *testing.T) {
 	m, err := LoadModel("testdata/pruned-weights.bnz")
 	if err != nil {

@@ -22,7 +22,8 @@ import (
 var sets = []string{"bn", "all"}
 
 // TestThreads checks that the checkpoint of a run is the same for any number of threads. The
-// directory and the time of the runs differ too.
+// directory and the time of the runs differ too. It also checks that the training loss with
+// activations in bfloat16 is near that in float32, but not equal to it.
 func TestThreads(t *testing.T) {
 	data := synthetic(96, 40)
 	for _, set := range sets {
@@ -39,7 +40,7 @@ func TestThreads(t *testing.T) {
 					want = got
 				}
 				if !bytes.Equal(got, want) {
-					t.Errorf("%s, %s: ckpt.bnz of %d threads differs from that of 1", set, activations, threads)
+					t.Errorf("%s, %s: ckpt.bnz of %d threads differs from that of 1, want the same bytes", set, activations, threads)
 				}
 			}
 		}
@@ -49,8 +50,8 @@ func TestThreads(t *testing.T) {
 	}
 }
 
-// resumable holds the changes of settings that the resume tests try, by name. They combine
-// every optimizer with every kind of trainable set.
+// resumable holds the changes of settings that TestResume and TestStepAllocatesNothing try, by
+// name. They combine every optimizer with several trainable sets.
 var resumable = func() map[string]func(*config.Config) {
 	all := map[string]func(*config.Config){}
 	for name, optimize := range map[string]func(*config.Config){
@@ -75,7 +76,7 @@ var resumable = func() map[string]func(*config.Config) {
 // every kind of moment.
 func TestResume(t *testing.T) {
 	data := synthetic(100, 40) // 6 batches of 16, and 4 pictures left out
-	for set, change := range resumable {
+	for settings, change := range resumable {
 		cfg := tinyConfig()
 		change(&cfg)
 		whole := t.TempDir()
@@ -84,14 +85,14 @@ func TestResume(t *testing.T) {
 		check := func(name, dir string, got *TrainResult) {
 			t.Helper()
 			if !bytes.Equal(readFile(t, dir, rundir.CheckpointFile), wantBytes) {
-				t.Errorf("%s, %s: ckpt.bnz differs from that of an uninterrupted run", set, name)
+				t.Errorf("%s, %s: ckpt.bnz differs from that of an uninterrupted run, want the same bytes", settings, name)
 			}
 			rows, err := rundir.ReadMetrics(filepath.Join(dir, rundir.MetricsFile))
 			if err != nil {
 				t.Fatal(err)
 			}
 			if !slices.EqualFunc(rows, want.Epochs, sameMeasurements) || !slices.EqualFunc(got.Epochs, want.Epochs, sameMeasurements) {
-				t.Errorf("%s, %s: metrics\n%+v and result\n%+v, want\n%+v", set, name, rows, got.Epochs, want.Epochs)
+				t.Errorf("%s, %s: metrics\n%+v and result\n%+v, want\n%+v", settings, name, rows, got.Epochs, want.Epochs)
 			}
 		}
 
@@ -134,7 +135,7 @@ func TestResumeSchedule(t *testing.T) {
 	}
 	mustTrain(t, cfg, data, TrainOptions{Dir: parts, Threads: 2, Resume: true})
 	if !bytes.Equal(readFile(t, parts, rundir.CheckpointFile), readFile(t, whole, rundir.CheckpointFile)) {
-		t.Error("ckpt.bnz differs from that of an uninterrupted run")
+		t.Error("ckpt.bnz differs from that of an uninterrupted run, want the same bytes")
 	}
 }
 
@@ -170,7 +171,7 @@ func TestResumeAfterKill(t *testing.T) {
 		}
 		got := mustTrain(t, cfg, data, TrainOptions{Dir: dir, Threads: 2, Resume: true})
 		if !bytes.Equal(readFile(t, dir, rundir.CheckpointFile), want) {
-			t.Errorf("killed %s: ckpt.bnz differs from that of an uninterrupted run", name)
+			t.Errorf("killed %s: ckpt.bnz differs from that of an uninterrupted run, want the same bytes", name)
 		}
 		rows, err := rundir.ReadMetrics(filepath.Join(dir, rundir.MetricsFile))
 		if err != nil || len(rows) != cfg.Epochs || !slices.EqualFunc(rows, got.Epochs, sameMeasurements) {
@@ -226,38 +227,41 @@ func TestResumeErrors(t *testing.T) {
 	limited.MaxMemory = 1
 	var memory *MemoryError
 	if _, err := Train(t.Context(), longer, data, limited); !errors.As(err, &memory) || errors.As(err, &e) {
-		t.Errorf("a limit of one byte: got error %v, want a *MemoryError and no *ResumeError, since the files are intact", err)
+		t.Errorf("a memory limit of one byte: got error %v, want a *MemoryError and no *ResumeError, since the files are intact", err)
 	}
-	for i, damage := range []func() error{
-		func() error {
+	if !sameSnapshot(snapshot(t, dir), before) {
+		t.Error("refused resumes changed files, want no change")
+	}
+	for what, damage := range map[string]func() error{
+		"a truncated resume.bnz": func() error {
 			return os.Truncate(filepath.Join(dir, rundir.ResumeFile), int64(len(before[rundir.ResumeFile])-1))
 		},
-		func() error {
+		"a flipped bit in resume.bnz": func() error {
 			b := bytes.Clone(before[rundir.ResumeFile])
 			b[len(b)/2] ^= 1
 			return os.WriteFile(filepath.Join(dir, rundir.ResumeFile), b, 0o666)
 		},
-		func() error {
+		"ckpt.bnz in place of resume.bnz": func() error {
 			return os.WriteFile(filepath.Join(dir, rundir.ResumeFile), before[rundir.CheckpointFile], 0o666)
 		},
-		func() error { return os.Remove(filepath.Join(dir, rundir.ResumeFile)) }, // ckpt.bnz still holds two epochs
+		"no resume.bnz": func() error { return os.Remove(filepath.Join(dir, rundir.ResumeFile)) }, // ckpt.bnz still holds two epochs
 	} {
 		if err := damage(); err != nil {
 			t.Fatal(err)
 		}
-		after := snapshot(t, dir)
+		damaged := snapshot(t, dir)
 		_, err := Train(t.Context(), longer, data, resume)
 		if !errors.As(err, &e) || !e.MustReplace || !strings.Contains(err.Error(), dir) {
-			t.Errorf("damage %d: got error %v, want a *ResumeError about a run that can only be replaced, which names the directory", i, err)
+			t.Errorf("%s: got error %v, want a *ResumeError about a run that can only be replaced, which names the directory", what, err)
 		}
-		if !sameSnapshot(snapshot(t, dir), after) {
-			t.Errorf("damage %d: the refused resume changed files, want no change", i)
+		if !sameSnapshot(snapshot(t, dir), damaged) {
+			t.Errorf("%s: the refused resume changed files, want no change", what)
 		}
 		restore(t, dir, before)
 	}
 	mustTrain(t, cfg, data, resume)
 	if !bytes.Equal(readFile(t, dir, rundir.CheckpointFile), before[rundir.CheckpointFile]) {
-		t.Error("after refused resumes, the checkpoint differs from that of the finished run")
+		t.Error("after refused resumes, the checkpoint differs from that of the finished run, want the same bytes")
 	}
 }
 
@@ -294,7 +298,7 @@ func TestResumeRepairsMetrics(t *testing.T) {
 		var lost *rundir.LostRowsError
 		got := mustTrain(t, cfg, data, TrainOptions{Dir: dir, Threads: 1, Resume: true, Warn: func(err error) { errors.As(err, &lost) }})
 		if (lost == nil) != (c.lost == nil) || lost != nil && !slices.Equal(lost.Epochs, c.lost) {
-			t.Errorf("%s: warning %v, want one about epochs %v", name, lost, c.lost)
+			t.Errorf("%s: the warning about lost rows is %v, want epochs %v", name, lost, c.lost)
 		}
 		kept := slices.DeleteFunc(slices.Clone(want.Epochs), func(m rundir.EpochMetrics) bool { return slices.Contains(c.lost, m.Epoch) })
 		rows, err := rundir.ReadMetrics(filepath.Join(dir, rundir.MetricsFile))
@@ -302,7 +306,7 @@ func TestResumeRepairsMetrics(t *testing.T) {
 			t.Errorf("%s: metrics %+v, %v, and result %+v; want %+v", name, rows, err, got.Epochs, kept)
 		}
 		if !bytes.Equal(readFile(t, dir, rundir.CheckpointFile), readFile(t, whole, rundir.CheckpointFile)) {
-			t.Errorf("%s: ckpt.bnz differs from that of an uninterrupted run", name)
+			t.Errorf("%s: ckpt.bnz differs from that of an uninterrupted run, want the same bytes", name)
 		}
 	}
 }

@@ -13,7 +13,7 @@ import (
 // Settings returns the settings of a run that starts from the model: its network, seed,
 // initialisers, data and preprocessing, and defaults for everything else. The caller must not
 // change the settings of the network and the data, and may change the seed only if Origin is
-// nil.
+// nil or Start is changed to config.StartLike.
 // The error is a *ModelError if the settings in the model's file cannot be read.
 func (m *Model) Settings() (config.Config, error) {
 	c := config.Default()
@@ -55,8 +55,8 @@ func (m *Model) Settings() (config.Config, error) {
 }
 
 // Fresh returns a model of the same network with new parameters, drawn from the seed by
-// the initialisers. Its pruned channels stay pruned, with γ and β 0. A pruned network is
-// compared with such a model after training, "from scratch" (Liu et al. 2019, section 3).
+// the initialisers. Its pruned channels stay pruned, with γ and β 0. Training such a model "from
+// scratch" shows what a pruned network gains from its old weights (Liu et al. 2019, section 3).
 func (m *Model) Fresh(in nn.Initialisers, seed uint64) (*Model, error) {
 	if err := in.Check(); err != nil {
 		return nil, err
@@ -84,8 +84,8 @@ func (m *Model) Fresh(in nn.Initialisers, seed uint64) (*Model, error) {
 	return &f, nil
 }
 
-// startingModel returns the model that a new run starts from, or nil if all its parameters
-// are drawn from the seed. from is TrainOptions.From, which may be nil.
+// startingModel returns the model that a new run starts from, or nil if the settings name none.
+// from is TrainOptions.From, which may be nil.
 func startingModel(from *Model, cfg *config.Config) (*Model, error) {
 	switch {
 	case cfg.Start == "" && from == nil:

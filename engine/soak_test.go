@@ -65,7 +65,7 @@ func TestSoak(t *testing.T) {
 	whole := t.TempDir()
 	mustTrain(t, cfg, data, TrainOptions{Dir: whole, Threads: 1})
 	if !bytes.Equal(readFile(t, dir, rundir.CheckpointFile), readFile(t, whole, rundir.CheckpointFile)) {
-		t.Error("ckpt.bnz differs from that of an uninterrupted run")
+		t.Error("ckpt.bnz differs from that of an uninterrupted run, want the same bytes")
 	}
 }
 

@@ -17,8 +17,8 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// Only resume.bnz records how far a run has come. Each file is replaced in one atomic step, or
-// grows by a line. At the end of an epoch, the files are made durable in the order
+// A resume continues from the epoch and the step in resume.bnz. Each file is replaced in one
+// atomic step, or grows by a line. At the end of an epoch, the files are made durable in the order
 //
 //	ckpt.bnz, metrics.jsonl, resume.bnz
 //
@@ -131,8 +131,8 @@ func (r *run) stateFile() (*checkpoint.File, error) {
 	return file, nil
 }
 
-// checkStateSize returns an error if resume.bnz would have more tensors than a .bnz file can
-// list, so that a run does not fail only when it has trained for an epoch.
+// checkStateSize returns an error if resume.bnz would list more tensors than the header of a .bnz
+// file has room for. Otherwise the run would fail after its first epoch.
 func (r *run) checkStateSize() error {
 	file, err := r.stateFile()
 	if err != nil {
@@ -329,7 +329,8 @@ func (r *run) unreadable(err error) error {
 	return &ResumeError{Dir: r.dir.Path(), Reason: err.Error(), MustReplace: true, Err: err}
 }
 
-// compare returns an error if the settings differ from those that the run was started with.
+// compare returns an error if the settings differ from those that the run was started with. Only
+// the number of epochs may be larger.
 func (r *run) compare(started *config.Config) error {
 	if key, before, now := started.Difference(&r.cfg); key != "" {
 		return r.refuse(key, "the run was started with %s %s, not %s; only epochs may change", key, before, now)
@@ -411,7 +412,8 @@ func (r *run) restoreTensors(file *checkpoint.File) error {
 
 // ReadConfig reads a run's config.json at path or, if there is no such file, the settings
 // in the resume.bnz beside it. The error is rundir.ErrNoRun if there is no config.json and
-// resume.bnz cannot be read, and a *rundir.DamagedError if the settings are not valid.
+// resume.bnz cannot be read, and a *rundir.DamagedError, which names the file that was read, if
+// the settings are not valid.
 func ReadConfig(path string) (config.Config, error) {
 	var c config.Config
 	b, err := durable.ReadFile(path, rundir.MaxConfigBytes)
@@ -420,11 +422,12 @@ func ReadConfig(path string) (config.Config, error) {
 			return c, err
 		}
 		// A run that starts from a model writes its state first.
-		state, err := checkpoint.ReadInfo(filepath.Join(filepath.Dir(path), rundir.ResumeFile))
+		statePath := filepath.Join(filepath.Dir(path), rundir.ResumeFile)
+		state, err := checkpoint.ReadInfo(statePath)
 		if err != nil {
 			return c, fmt.Errorf("%w: there is no %s", rundir.ErrNoRun, path)
 		}
-		b = state.Header.Config
+		path, b = statePath, state.Header.Config
 	}
 	if err := json.Unmarshal(b, &c); err != nil {
 		return c, &rundir.DamagedError{Path: path, Reason: err.Error()}

@@ -9,10 +9,13 @@ import (
 	"strings"
 	"testing"
 
+	"bnkit/checkpoint"
 	"bnkit/engine/config"
 	"bnkit/engine/rundir"
 )
 
+// TestReadConfig checks that settings are read as they were written, and that invalid ones are
+// refused with an error that names their file: config.json or, if that is missing, resume.bnz.
 func TestReadConfig(t *testing.T) {
 	want := config.Default()
 	want.Seed = math.MaxUint64 // no float64 holds it
@@ -39,6 +42,16 @@ func TestReadConfig(t *testing.T) {
 			t.Errorf("%q: got error %v, want a *rundir.DamagedError that names the file", bad, err)
 		}
 	}
+	file := untrainedFile(t, "resnet-8", 0.0625)
+	file.Header.Config = []byte(`{"arch":"resnet-15"}`)
+	statePath := filepath.Join(t.TempDir(), rundir.ResumeFile)
+	if err := checkpoint.WriteFile(statePath, file); err != nil {
+		t.Fatal(err)
+	}
+	var damaged *rundir.DamagedError
+	if _, err := ReadConfig(filepath.Join(filepath.Dir(statePath), rundir.ConfigFile)); !errors.As(err, &damaged) || damaged.Path != statePath {
+		t.Errorf("invalid settings in resume.bnz: got error %v, want a *rundir.DamagedError that names %s", err, statePath)
+	}
 }
 
 // TestStateTooLarge checks that a run whose resume.bnz would list too many tensors is refused
@@ -60,6 +73,6 @@ func TestStateTooLarge(t *testing.T) {
 		t.Errorf("with optimizer adam and tracked gradients: got error %v, want one about the setting trainable", err)
 	}
 	if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("the run directory: got error %v, want that it does not exist", err)
+		t.Errorf("looking for the run directory returns error %v, want os.ErrNotExist", err)
 	}
 }

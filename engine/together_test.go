@@ -10,7 +10,7 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// TestCombinedSettings combines settings of network, initial values, optimizer, schedule,
+// TestCombinedSettings combines settings of initial values, loss, penalties, optimizer, schedule,
 // BatchNorm and data. An interrupted run must resume to the same bytes as an uninterrupted
 // one, and its file must be enough to regenerate the weights, find the data and repeat the
 // measurement.
@@ -32,7 +32,7 @@ func TestCombinedSettings(t *testing.T) {
 		interruptAfter(t, cfg, data, TrainOptions{Dir: parts, Threads: 1}, 4)
 		mustTrain(t, cfg, data, TrainOptions{Dir: parts, Threads: 2, Resume: true})
 		if !bytes.Equal(readFile(t, parts, rundir.CheckpointFile), readFile(t, whole, rundir.CheckpointFile)) {
-			t.Errorf("%s, %s: the checkpoint of the resumed run differs from that of the uninterrupted one", optimizer, set)
+			t.Errorf("%s, %s: the checkpoint of the resumed run differs from that of the uninterrupted one, want the same bytes", optimizer, set)
 		}
 
 		m, err := LoadModel(filepath.Join(whole, rundir.ResumeFile)) // it stores statistics

@@ -62,8 +62,8 @@ func (o *TrainOptions) warn(err error) {
 
 // StepReport describes the progress of training after a step.
 type StepReport struct {
-	Epoch, Epochs  int     // from 1
-	Step, Steps    int     // within the epoch, from 1
+	Epoch, Epochs  int     // the epoch, from 1, and the number of epochs
+	Step, Steps    int     // the step within the epoch, from 1, and the number of steps in an epoch
 	Loss, Accuracy float64 // over the epoch's examples so far, in training mode
 	// ImagesPerSecond is the rate over the epoch's steps so far. Remaining estimates
 	// the time for the rest of the run.
@@ -85,11 +85,11 @@ type TrainResult struct {
 // of that epoch are on disk.
 //
 // If ctx is cancelled, Train stops at the next step, writes resume.bnz, and returns an
-// *InterruptedError, which wraps ErrInterrupted and the cause of the cancellation. Before the
-// first step, it returns an error that wraps ctx's. A resumed run continues from
+// *InterruptedError, which wraps ErrInterrupted and the cause of the cancellation. While it
+// prepares the data, it returns an error that wraps ctx's. A resumed run continues from
 // resume.bnz; its result has the same bits as that of a run without interruption. With
-// config.Rollback, resume.bnz is written only at the end of an epoch, and a resumed run
-// repeats the steps after it. Other errors include *config.Error, *rundir.RunExistsError,
+// config.Rollback, resume.bnz is not written within an epoch, and a resumed run repeats the
+// steps of that epoch. Other errors include *config.Error, *rundir.RunExistsError,
 // *rundir.LockedError, *rundir.DamagedError, *ResumeError, *ArithmeticError, *MemoryError,
 // *ModelError, rundir.ErrNoRun and *DivergedError.
 //
@@ -418,7 +418,7 @@ func (r *run) trainSteps(ctx context.Context) error {
 	return nil
 }
 
-// rate returns the learning rate of a step of the present epoch, counted from 0.
+// rate returns the learning rate of a step of the current epoch, counted from 0.
 func (r *run) rate(step int) float64 {
 	epoch := float64(r.done.Epochs)
 	if r.cfg.LRPerStep {

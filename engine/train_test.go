@@ -74,11 +74,11 @@ func TestLearning(t *testing.T) {
 			}
 			if m.Epoch != i+1 || m.LearningRate != wantRate || m.TrainExamples != 256 || m.TestExamples != 64 || m.TestStatistics != StatisticsRunning ||
 				m.GeneralisationGap != m.TrainAccuracy-m.TestAccuracy || !(m.Seconds > 0) || !(m.ImagesPerSecond > 0) {
-				t.Errorf("row %+v, want epoch %d at rate %v with 256 training and 64 test pictures", m, i+1, wantRate)
+				t.Errorf("row %+v, want epoch %d at rate %v with 256 training and 64 test pictures, %s statistics, the gap of its accuracies, and times and speeds above 0", m, i+1, wantRate, StatisticsRunning)
 			}
 			s := steps[16*i+15]
 			if s.Loss != m.TrainLoss || s.Accuracy != m.TrainAccuracy || s.Epoch != i+1 || s.Epochs != 6 || s.Step != 16 || s.Steps != 16 {
-				t.Errorf("last step of epoch %d reports %+v, want the measurements of row %+v", i+1, s, m)
+				t.Errorf("last step of epoch %d reports %+v, want step 16 of 16 in epoch %d of 6 with the training measurements of row %+v", i+1, s, i+1, m)
 			}
 		}
 		if remaining := steps[len(steps)-1].Remaining; remaining < 0 || remaining > time.Minute {
@@ -165,7 +165,7 @@ func TestNormalisationIsStored(t *testing.T) {
 			t.Fatal(err)
 		}
 		if len(m.Preprocessing.Mean) != want || normalise == "none" && m.Preprocessing.Mean[0] != 0 {
-			t.Errorf("%s: the model's mean is %v, want %d numbers", normalise, m.Preprocessing.Mean, want)
+			t.Errorf("%s: the model's mean is %v, want %d numbers, which are 0 for none", normalise, m.Preprocessing.Mean, want)
 		}
 		found, err := m.OpenData("")
 		if err != nil {
@@ -185,7 +185,7 @@ func TestNormalisationIsStored(t *testing.T) {
 			_, err = m.Evaluator(found, 1)
 		}
 		if !errors.As(err, &bad) {
-			t.Errorf("a mean of 5 values: got error %v, want a *ModelError", err)
+			t.Errorf("%s, a mean of 5 values: got error %v, want a *ModelError", normalise, err)
 		}
 	}
 }
@@ -245,7 +245,7 @@ func TestDivergedTestLoss(t *testing.T) {
 		}
 		var e *DivergedError
 		if err := r.epoch(t.Context()); !errors.As(err, &e) || e.What != what || e.Epoch != 2 {
-			t.Errorf("got error %v, want a *DivergedError that names %s and epoch 2", err, what)
+			t.Errorf("%s is not finite: got error %v, want a *DivergedError that names it and epoch 2", what, err)
 		}
 		r.trainer.Close()
 		owned.Release()
@@ -258,10 +258,10 @@ func TestDivergedTestLoss(t *testing.T) {
 }
 
 // TestStepAllocatesNothing checks that steps and the preparation of their batches do not
-// allocate after the first few steps.
+// allocate after the first one.
 func TestStepAllocatesNothing(t *testing.T) {
 	data := synthetic(64*16, 20)
-	for set, change := range resumable {
+	for settings, change := range resumable {
 		cfg := tinyConfig()
 		change(&cfg)
 		r, err := newRun(t.Context(), cfg, data, TrainOptions{Threads: 2}, nil)
@@ -272,14 +272,14 @@ func TestStepAllocatesNothing(t *testing.T) {
 		allocations := testing.AllocsPerRun(50, func() {
 			b, ok := batches.Next()
 			if !ok {
-				t.Fatal("out of batches")
+				t.Fatalf("%s: the batches end with error %v, want at least 51", settings, batches.Err())
 			}
 			if loss := r.trainer.Step(b.Images, b.Labels, 0.1); math.IsNaN(loss.Sum) {
-				t.Fatalf("%s: the loss is NaN, want a number", set)
+				t.Fatalf("%s: the loss is NaN, want a number", settings)
 			}
 		})
 		if allocations != 0 {
-			t.Errorf("%s: %v allocations in a step, want 0", set, allocations)
+			t.Errorf("%s: %v allocations in a step, want 0", settings, allocations)
 		}
 		batches.Close()
 		r.trainer.Close()
@@ -331,7 +331,7 @@ func TestBatchNormSettings(t *testing.T) {
 	for range 2 {
 		b, ok := batches.Next()
 		if !ok {
-			t.Fatal("out of batches")
+			t.Fatalf("the batches end with error %v, want at least 2", batches.Err())
 		}
 		lastBatch.trainer.Step(b.Images, b.Labels, 0.1)
 	}
@@ -341,18 +341,18 @@ func TestBatchNormSettings(t *testing.T) {
 	}
 }
 
-// TestLossSettings checks that each setting of loss and gradients changes the trained
-// parameters, but not the reported loss of the first step.
+// TestLossSettings checks that each setting of the loss, the penalties and the gradients' norm
+// changes the trained parameters, but not the reported loss of the first step.
 func TestLossSettings(t *testing.T) {
 	data := synthetic(32, 20)
-	train := func(change func(*config.Config)) (first float64, ckpt []byte) {
+	train := func(change func(*config.Config)) (firstLoss float64, ckpt []byte) {
 		cfg := tinyConfig()
 		cfg.Epochs, cfg.LRDrops = 1, nil
 		change(&cfg)
 		dir := t.TempDir()
 		mustTrain(t, cfg, data, TrainOptions{Dir: dir, Threads: 2, Step: func(s StepReport) {
 			if s.Step == 1 {
-				first = s.Loss
+				firstLoss = s.Loss
 			}
 		}})
 		m, err := LoadModel(filepath.Join(dir, rundir.CheckpointFile))
@@ -368,7 +368,7 @@ func TestLossSettings(t *testing.T) {
 		if err := checkpoint.Encode(&b, file); err != nil {
 			t.Fatal(err)
 		}
-		return first, b.Bytes()
+		return firstLoss, b.Bytes()
 	}
 	wantLoss, plain := train(func(*config.Config) {})
 	for name, change := range map[string]func(*config.Config){

@@ -40,8 +40,8 @@ type Trainer struct {
 }
 
 // NewTrainer returns a trainer of net with the settings of cfg that a step depends
-// on: trainable set, initial values, batch size, optimizer, BatchNorm and activations.
-// Parameters are drawn from the seed. Running means start at 0 and running variances at 1.
+// on: trainable set, initial values, batch size, loss, penalties, optimizer, BatchNorm and
+// activations. Parameters are drawn from the seed. Running means start at 0 and running variances at 1.
 // The trainer uses the given number of threads, which does not change any result; Close
 // stops them.
 func NewTrainer(net *arch.Network, cfg *config.Config, threads int) (*Trainer, error) {

@@ -46,6 +46,8 @@ func TestRunningClosedForm(t *testing.T) {
 	}
 }
 
+// TestGammaNearZero checks that the share counts only γ, and only those below NearZero in
+// magnitude.
 func TestGammaNearZero(t *testing.T) {
 	net := tinyNetwork(t)
 	p := nn.NewParams[float32](net, nil)
@@ -71,7 +73,7 @@ func TestGammaNearZero(t *testing.T) {
 	}
 }
 
-// TestRate checks that all steps of an epoch have the rate of its beginning and, with LRPerStep,
+// TestRate checks that all steps of an epoch have the rate of its beginning or, with LRPerStep,
 // that each has the rate of its own place in the epoch.
 func TestRate(t *testing.T) {
 	cfg := config.Default()

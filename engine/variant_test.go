@@ -128,7 +128,7 @@ func TestSaveWithoutOrigin(t *testing.T) {
 		content := readFile(t, path)
 		resaved := filepath.Join(t.TempDir(), "resaved.bnz")
 		if err := read.Save(resaved); err != nil || !bytes.Equal(readFile(t, resaved), content) {
-			t.Errorf("%s: saving the loaded model gives different bytes; error %v", shortcut, err)
+			t.Errorf("%s: saving the loaded model gives different bytes, error %v; want the same bytes", shortcut, err)
 		}
 		var e *ModelError
 		if _, err := read.OpenData(""); !errors.As(err, &e) {

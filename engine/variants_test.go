@@ -11,8 +11,9 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// variants change settings. Their networks lack some BatchNorms, scales and shifts, or have
-// pools and biases. They use different trainable sets, optimizers and initialisers.
+// variants change settings. Some of their networks lack BatchNorms, scales or shifts; others have
+// pools, biases, bottlenecks or other widths. They use different trainable sets, optimizers and
+// initialisers.
 var variants = []func(*config.Config){
 	func(c *config.Config) { c.BN, c.Trainable, c.LR = arch.NoBN, "all", 0.01 },
 	func(c *config.Config) { c.Arch, c.BN, c.Trainable, c.LR = "convnet", arch.NoBN, "all", 0.01 },
@@ -64,7 +65,7 @@ func TestResumeVariants(t *testing.T) {
 		interruptAfter(t, cfg, data, TrainOptions{Dir: parts, Threads: 1}, 6)
 		mustTrain(t, cfg, data, TrainOptions{Dir: parts, Threads: 2, Resume: true})
 		if !bytes.Equal(readFile(t, parts, rundir.CheckpointFile), readFile(t, whole, rundir.CheckpointFile)) {
-			t.Errorf("%+v: the checkpoint of the resumed run differs from that of the uninterrupted one", cfg)
+			t.Errorf("%+v: the checkpoint of the resumed run differs from that of the uninterrupted one, want the same bytes", cfg)
 		}
 	}
 }

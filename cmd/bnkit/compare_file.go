@@ -62,7 +62,7 @@ func summariseFile(ctx context.Context, g *globalOptions, path string) (*fileSum
 			err = nil
 		}
 	}
-	if report != nil {
+	if report != nil && report.Total.NearZero != nil { // it is nil if all channels are pruned
 		s.GammaNearZero = &report.Total.NearZero[slices.Index(report.NearZero, 0.01)]
 	}
 	return s, err

@@ -130,6 +130,20 @@ func TestCompareWithoutGamma(t *testing.T) {
 	}
 }
 
+// TestCompareWithoutChannels checks that the share of γ near zero is missing for a file in which all
+// channels are pruned.
+func TestCompareWithoutChannels(t *testing.T) {
+	data := writeIDX(t)
+	chdirTemp(t)
+	mustRun(t, append([]string{"train", "--data", data, "--out", "a"}, smallRun...)...)
+	mustRun(t, "prune", "a", "--threshold", "1e9", "--out", "p.bnz", "--data-dir", data)
+	var r comparison
+	decode(t, mustRun(t, "compare", "p.bnz", "--json"), &r)
+	if len(r.Files) != 1 || r.Files[0].GammaNearZero != nil {
+		t.Errorf("the files are %+v, want one without gamma_near_zero", r.Files)
+	}
+}
+
 func TestRunNames(t *testing.T) {
 	for _, c := range []struct{ dirs, want []string }{
 		{[]string{"runs/a/", "b"}, []string{"a", "b"}},

@@ -9,7 +9,7 @@ const maxShift = 4
 
 // transform describes the augmentation of one picture, in this order: add brightness to
 // pixel/255 and clip to [0, 1]; normalise; mirror horizontally; move the content down
-// by −dy and right by −dx pixels and fill with zeros.
+// by −dy and right by −dx pixels and fill the gap with zeros.
 type transform struct {
 	flip       bool
 	dy, dx     int
@@ -23,8 +23,8 @@ type transform struct {
 // bits of word 3 give u in [0, 1).
 //
 // The shift equals padding the normalised picture by 4 zeros on each side and cropping at a
-// uniformly random place. The brightness is that of TensorFlow's tf.image.random_brightness
-// with max_delta c.Brightness on pictures of bytes.
+// uniformly random place. The brightness changes as in TensorFlow's tf.image.random_brightness
+// with max_delta c.Brightness on pictures of bytes, but the result is not rounded to bytes.
 func (c *LoaderConfig) drawTransform(stream rng.Stream, sample int) transform {
 	words := stream.Block(uint64(sample))
 	u := float64(words[3]>>8) * 0x1p-24

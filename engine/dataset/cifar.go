@@ -92,11 +92,11 @@ func newCIFARSplit(n int) *Split {
 func (l *cifarLayout) read(r io.Reader, file string, images, labels []uint8) error {
 	br := bufio.NewReaderSize(r, 1<<16)
 	head := make([]byte, len(l.labels))
-	whole := fmt.Sprintf("%d bytes in all (%d records of %d)", len(labels)*l.recordSize(), len(labels), l.recordSize())
+	want := fmt.Sprintf("%d bytes in all (%d records of %d)", len(labels)*l.recordSize(), len(labels), l.recordSize())
 	var offset int64
 	for i := range labels {
 		if n, err := io.ReadFull(br, head); err != nil {
-			return readError(err, file, offset+int64(n), whole)
+			return readError(err, file, offset+int64(n), want)
 		}
 		for j, classes := range l.labels {
 			if int(head[j]) >= classes {
@@ -108,7 +108,7 @@ func (l *cifarLayout) read(r io.Reader, file string, images, labels []uint8) err
 		n, err := io.ReadFull(br, images[i*cifarPixels:(i+1)*cifarPixels])
 		offset += int64(n)
 		if err != nil {
-			return readError(err, file, offset, whole)
+			return readError(err, file, offset, want)
 		}
 	}
 	return expectEnd(br, file, offset)

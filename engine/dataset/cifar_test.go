@@ -207,8 +207,8 @@ func TestArchiveErrors(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		content []byte
-		file    string
-		offset  int64
+		file    string // "" for any
+		offset  int64  // -1 for any
 		want    string
 	}{
 		{"empty", nil, "a.tgz", 0, "none of these files"},
@@ -263,9 +263,9 @@ func FuzzCIFAR(f *testing.F) {
 		f.Add(i == 1, append(slices.Clone(content), 0))
 		f.Add(i == 1, flipByte(content, src.cifar.recordSize()))
 	}
-	f.Fuzz(func(t *testing.T, hundred bool, content []byte) {
+	f.Fuzz(func(t *testing.T, cifar100 bool, content []byte) {
 		src := smallCIFAR()[0]
-		if hundred {
+		if cifar100 {
 			src = smallCIFAR()[1]
 		}
 		images, labels := make([]uint8, 3*cifarPixels), make([]uint8, 3)

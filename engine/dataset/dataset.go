@@ -4,8 +4,8 @@
 // [Open] loads a data set by its name (the embedded sample, CIFAR-10, CIFAR-100,
 // MNIST, Fashion-MNIST) or from a folder or archive recognised by its content.
 // Package dataset/fetch downloads data sets from their publishers. A [Loader] yields the
-// batches of an epoch. Their order and augmentation depend only on the seed, the epoch and
-// the index of each picture.
+// batches of an epoch. For given settings, their order and augmentation depend only on the
+// seed, the epoch and the index of each picture.
 package dataset
 
 import (
@@ -51,8 +51,8 @@ func (s *Split) Image(i int) []uint8 {
 	return s.Images[i*size : (i+1)*size : (i+1)*size]
 }
 
-// First returns a split of the first n pictures, or s itself if it has no more. It shares
-// the pictures of s.
+// First returns a split of the first n pictures, which it shares with s. If s has at most n
+// pictures, First returns s itself.
 func (s *Split) First(n int) *Split {
 	if n >= s.Len() {
 		return s
@@ -87,7 +87,8 @@ type Data struct {
 	// folder both are nil before Normalise.
 	Mean, Std []float32
 	// Flip reports whether augmentation may mirror the pictures horizontally. It is
-	// false for digits, whose meaning would change.
+	// false for digits, whose meaning would change, and for an unknown data set in IDX
+	// files, which may hold digits.
 	Flip bool
 	// Digest is the hex SHA-256 of all splits' shapes, labels and pixels or, for files,
 	// of their labels, names and sizes. Checkpoints record it to identify the data

@@ -31,7 +31,7 @@ func TestSampleContents(t *testing.T) {
 			"6b25654537ff83dd6c40fe0a122c7778d8219b2a88ff02c36dbdd21152fdb075"},
 	} {
 		if c.split.Channels != 1 || c.split.Height != 28 || c.split.Width != 28 || len(c.split.Images) != 10*c.perClass*28*28 {
-			t.Errorf("%s split: %d pixels in pictures of %d×%d×%d, want %d pictures of 1×28×28", c.name, len(c.split.Images), c.split.Channels, c.split.Height, c.split.Width, 10*c.perClass)
+			t.Errorf("%s split: %d pixels in pictures of %d×%d×%d, want %d in pictures of 1×28×28", c.name, len(c.split.Images), c.split.Channels, c.split.Height, c.split.Width, 10*c.perClass*28*28)
 		}
 		var counts [10]int
 		for _, label := range c.split.Labels {
@@ -108,7 +108,7 @@ func TestOpenMissing(t *testing.T) {
 	}
 	t.Setenv("BNKIT_DATA", filepath.Join(dir, "elsewhere"))
 	if _, err := Open("mnist", ""); !errors.As(err, &missing) || missing.Dir != filepath.Join(dir, "elsewhere") {
-		t.Errorf("BNKIT_DATA: got error %v, want a *MissingError of its folder", err)
+		t.Errorf("BNKIT_DATA: got error %v, want a *MissingError of %s", err, filepath.Join(dir, "elsewhere"))
 	}
 	if _, err := Open(dir, ""); !errors.As(err, &missing) || missing.Dir != dir {
 		t.Errorf("empty folder: got error %v, want a *MissingError of %s", err, dir)

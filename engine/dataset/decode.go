@@ -16,7 +16,7 @@ import (
 // memory. Each thread decodes one picture at a time. The limits admit a PNG of 48 megapixels
 // with 8 bits for each colour (24 if it is interlaced), a JPEG of 64, and a progressive JPEG of
 // 13, and are well above ImageNet's pictures. They also admit the 8,256 pixels for each byte
-// of a PNG of one colour, the most compressible picture.
+// of a PNG of one colour with 1 bit for each pixel, the most compressible picture.
 const (
 	maxPictureBytes  = 192 << 20 // of the decoded picture and the decoder
 	maxPixelsPerByte = 1 << 14
@@ -78,8 +78,8 @@ func pixelBytes(m color.Model) int64 {
 	return 4
 }
 
-// isInterlaced reports whether a PNG is interlaced. It reads the last byte of the chunk IHDR,
-// which comes first (ISO/IEC 15948, section 11.2.2).
+// isInterlaced reports whether a PNG is interlaced. It reads the last data byte of the chunk
+// IHDR, which comes first (ISO/IEC 15948, section 11.2.2).
 func isInterlaced(r io.Reader) bool {
 	var head [29]byte
 	_, err := io.ReadFull(r, head[:])

@@ -113,7 +113,7 @@ func listSplit(root, split string, classes []string) (*Split, error) {
 	return s, nil
 }
 
-// listClass appends the pictures below a folder, in the order of their paths.
+// listClass appends the pictures below a folder, in the order of fs.WalkDir.
 func listClass(files []File, root, folder string, label int32) ([]File, error) {
 	// Unlike filepath.WalkDir, DirFS follows a folder that is a link.
 	below := os.DirFS(filepath.Join(root, filepath.FromSlash(folder)))

@@ -99,14 +99,15 @@ func TestImageFolderEqualsMemory(t *testing.T) {
 }
 
 // TestCropsIndependentOfThreads checks that random crops depend neither on the number of
-// threads nor on the batch at which an epoch starts, but change from epoch to epoch.
+// threads nor on the batch at which an epoch starts, but change from epoch to epoch. Without
+// shuffling and mirroring, only the crops can change.
 func TestCropsIndependentOfThreads(t *testing.T) {
 	root := t.TempDir()
 	writePictures(t, root, "train", syntheticSplit(30, 3, 21, 34, 2), 2)
 	writePictures(t, root, "test", syntheticSplit(4, 3, 40, 9, 2), 2)
 	d := openNormalised(t, root, Selection{ImageSize: 16})
 	load := func(threads int, augment bool) *Loader {
-		l, err := NewLoader(d.Train, LoaderConfig{Batch: 7, Seed: 3, Shuffle: true, Augment: augment, Flip: true, Mean: d.Mean, Std: d.Std, Threads: threads})
+		l, err := NewLoader(d.Train, LoaderConfig{Batch: 7, Seed: 3, Augment: augment, Mean: d.Mean, Std: d.Std, Threads: threads})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -126,9 +127,6 @@ func TestCropsIndependentOfThreads(t *testing.T) {
 func TestSelectOfImageFolder(t *testing.T) {
 	root := t.TempDir()
 	s := syntheticSplit(600, 3, 2, 2, 2)
-	for i := range s.Labels {
-		s.Labels[i] = 0
-	}
 	for i := range 300 { // more classes than a byte can number
 		writeFile(t, pngOf(t, s, i), root, "train", fmt.Sprintf("c%03d", i), "a.png")
 		writeFile(t, pngOf(t, s, i+300), root, "train", fmt.Sprintf("c%03d", i), "b.png")
@@ -196,7 +194,7 @@ func TestImageFolderLayout(t *testing.T) {
 	for name, c := range map[string]struct {
 		files []string
 		train []string // names of the training pictures; nil if the folder is refused
-		path  string   // the path that the error names
+		path  string   // the path that the error names, in the folder
 	}{
 		"classes in both splits": {[]string{"train/b/2.png", "train/a/1.JPG", "test/a/x.jpeg"}, []string{"train/a/1.JPG", "train/b/2.png"}, ""},
 		"nested folders and other files": {
@@ -219,7 +217,7 @@ func TestImageFolderLayout(t *testing.T) {
 			if c.train == nil {
 				var e *PictureError
 				if !errors.As(err, &e) || e.Path != filepath.Join(root, filepath.FromSlash(c.path)) {
-					t.Fatalf("got error %v, want one that names %q", err, c.path)
+					t.Fatalf("got error %v, want a *PictureError that names %q in the folder", err, c.path)
 				}
 				return
 			}

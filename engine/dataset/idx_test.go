@@ -91,7 +91,7 @@ func TestOpenIDX(t *testing.T) {
 			}
 			loc, err := Locate(c.name, dir)
 			if err != nil || loc.Name != d.Name || loc.Path != filepath.Join(dir, c.sub) || loc.Bytes < 1000 {
-				t.Errorf("Locate returns %+v, %v; want at least 1000 bytes in %s", loc, err, filepath.Join(dir, c.sub))
+				t.Errorf("Locate returns %+v, %v; want %s with at least 1000 bytes in %s", loc, err, d.Name, filepath.Join(dir, c.sub))
 			}
 		}
 	}
@@ -206,7 +206,7 @@ func TestIDXHeaderDoesNotAllocate(t *testing.T) {
 }
 
 func TestDecompressedSizeLimit(t *testing.T) {
-	r := &cappedReader{r: zeros{}, file: "bomb"}
+	r := &cappedReader{r: endless{}, file: "bomb"}
 	n, err := io.Copy(io.Discard, r)
 	wantFormatError(t, err, "bomb", maxDecompressed, "after decompression")
 	if n > maxDecompressed {
@@ -248,7 +248,7 @@ func TestClassesOfUnknownIDX(t *testing.T) {
 	writeIDX(t, dir, "", train, test)
 	d, err := Open(dir, "")
 	if err != nil || len(d.Classes) != 256 || d.Classes[255] != "255" {
-		t.Errorf("got %+v, %v; want 256 classes", d, err)
+		t.Errorf("got %+v, %v; want 256 classes, the last named 255", d, err)
 	}
 	test.Labels[3] = 254
 	writeIDX(t, dir, "", train, test)
@@ -256,10 +256,10 @@ func TestClassesOfUnknownIDX(t *testing.T) {
 	wantFormatError(t, err, filepath.Join(dir, "t10k-labels-idx1-ubyte"), 8+3, "a label that a training picture has, got 254")
 }
 
-// zeros is a reader without an end.
-type zeros struct{}
+// endless is a reader that never ends.
+type endless struct{}
 
-func (zeros) Read(p []byte) (int, error) { return len(p), nil }
+func (endless) Read(p []byte) (int, error) { return len(p), nil }
 
 func TestOpenIDXRefusesMismatch(t *testing.T) {
 	train, test := syntheticSplit(40, 1, 8, 8, 10), syntheticSplit(20, 1, 8, 8, 10)
@@ -284,8 +284,8 @@ func TestOpenIDXRefusesMismatch(t *testing.T) {
 }
 
 // maxRead returns the number of bytes that reading a data set from a file may allocate: 4 MiB
-// plus 4 times the size of the file or, if it is compressed, the largest size to which it may
-// expand.
+// plus 4 times the size of its content. If the file is compressed, that is the largest size to
+// which it may expand.
 func maxRead(file []byte) int {
 	size := len(file)
 	if bytes.HasPrefix(file, []byte{0x1f, 0x8b}) {

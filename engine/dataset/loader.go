@@ -29,10 +29,10 @@ type LoaderConfig struct {
 	// Shuffle visits the pictures in an order drawn for each epoch: the permutation
 	// of the stream "shuffle/epoch/E". Otherwise they come in the split's order.
 	Shuffle bool
-	// Augment shifts each picture by up to 4 pixels vertically and horizontally, after
-	// normalisation, and fills the gap with zeros. Before that, it changes the
-	// brightness according to Brightness and, with Flip, mirrors a random half of the
-	// pictures. Pictures of files that [RandomResized] crops are not shifted.
+	// Augment changes the brightness according to Brightness before normalisation. After
+	// it, with Flip, it mirrors each picture with probability ½, shifts it by up to 4
+	// pixels vertically and horizontally, and fills the gap with zeros. If the split's
+	// crop is [RandomResized], a random crop replaces the shift.
 	Augment bool
 	// DropLast omits the last batch if it would be smaller than the others.
 	DropLast bool
@@ -110,7 +110,8 @@ func (l *Loader) Batches() int {
 
 // Start begins an epoch, counted from 0, at batch firstBatch, which is from 0 to
 // Batches(). The content of a batch does not depend on firstBatch. Batches are prepared in
-// the background until the epoch ends, ctx is cancelled or the iterator is closed.
+// the background until the epoch ends, a picture cannot be read, ctx is cancelled or the
+// iterator is closed.
 func (l *Loader) Start(ctx context.Context, epoch, firstBatch int) *Iterator {
 	it := &Iterator{
 		ctx:   ctx,

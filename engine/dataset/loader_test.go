@@ -130,7 +130,7 @@ func TestBatchesAgainstReference(t *testing.T) {
 					want = append(want, batch)
 				}
 				checkBatches(t, collect(t, newTestLoader(t, s, cfg), epoch, 0, func() {}), want)
-				// Of 200 fair draws, 100±40 mirror the picture. They reach most of the 81 places.
+				// Of 200 fair draws, 60 to 140 mirror the picture. Their shifts reach most of the 81 places.
 				if flip && (mirrored < 60 || mirrored > 140) || !flip && mirrored != 0 {
 					t.Errorf("%d of 200 pictures were mirrored, want 60 to 140 with flip and none without", mirrored)
 				}
@@ -264,7 +264,7 @@ func waitForGoroutines(t *testing.T, base int) {
 		time.Sleep(5 * time.Millisecond)
 	}
 	buf := make([]byte, 1<<16)
-	t.Fatalf("goroutines left:\n%s", buf[:runtime.Stack(buf, true)])
+	t.Fatalf("%d goroutines, want at most %d:\n%s", runtime.NumGoroutine(), base, buf[:runtime.Stack(buf, true)])
 }
 
 func TestIteratorLeavesNoGoroutine(t *testing.T) {

@@ -134,7 +134,7 @@ func (s *source) fileSets() [][][]string {
 }
 
 // findAll returns the paths of all files, or nil if a file is missing. It takes the first
-// spelling of each file that exists.
+// existing spelling of each file.
 func findAll(dir string, files [][]string) ([]string, error) {
 	var paths []string
 	for _, spellings := range files {

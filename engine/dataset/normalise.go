@@ -29,9 +29,10 @@ func ParseNormalisation(name string) (Normalisation, error) {
 }
 
 // Normalise returns the data set with the Mean and Std of a normalisation. Data in memory
-// already has the Mean and Std of PerChannel. For statistics of an image folder, Normalise
-// reads at most 4,096 evenly spaced training pictures. The error is a [*PictureError], an
-// error of the file system, or the error of ctx.
+// already has the Mean and Std of PerChannel, so PerChannel must not follow another
+// normalisation. For statistics of an image folder, Normalise reads at most 4,096 evenly
+// spaced training pictures. The error is a [*PictureError], an error of the file system, or
+// the error of ctx.
 func (d *Data) Normalise(ctx context.Context, method Normalisation) (*Data, error) {
 	if method == PerChannel && d.Mean != nil {
 		return d, nil

@@ -24,7 +24,7 @@ func TestNormalisedBatches(t *testing.T) {
 	const c, h, w = 3, 9, 7
 	s := syntheticSplit(60, c, h, w, 10)
 	for i := range s.Images {
-		s.Images[i] = uint8(min(255, int(s.Images[i])/2+10*(i%(c*h*w))/(c*h))) // a mean picture with a pattern
+		s.Images[i] = uint8(min(255, int(s.Images[i])/2+10*(i%(c*h*w))/(c*h))) // gives the mean picture a pattern
 	}
 	d := newData(&source{name: "x", classes: make([]string, 10)}, s, s)
 	for _, method := range []Normalisation{PerChannel, PerPixel, Unnormalised} {

@@ -15,7 +15,7 @@ func parallel(n, threads int, work func(worker, i int) error) error {
 		failed atomic.Bool
 		group  sync.WaitGroup
 		mu     sync.Mutex
-		lowest = n // index of a call that failed
+		lowest = n // lowest index of a call that failed
 		cause  error
 	)
 	for worker := range min(threads, n) {

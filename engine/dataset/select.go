@@ -76,7 +76,7 @@ func (d *Data) Select(sel Selection) (*Data, error) {
 	switch {
 	case sel.Subset != 0:
 		if sel.Subset < 0 || sel.Subset > len(rest) {
-			return nil, &SelectionError{"subset", fmt.Sprintf("%d; want 1 to %d, the number of training pictures of %s", sel.Subset, len(rest), d.Name)}
+			return nil, &SelectionError{"subset", fmt.Sprintf("%d; want 1 to %d, the number of training pictures of %s that are not held out", sel.Subset, len(rest), d.Name)}
 		}
 		rest = pickBalanced(d.Train, rest, sel.Subset)
 	case sel.SubsetPerClass != 0:

@@ -17,7 +17,7 @@ func TestRecordDataPath(t *testing.T) {
 	}{
 		"an empty folder":    {nil, true},
 		"the file itself":    {map[string]string{"m.bnz": "", "notes.txt": ""}, true},
-		"another file":       {map[string]string{"n.bnz": ""}, false},
+		"another checkpoint": {map[string]string{"n.bnz": ""}, false},
 		"a run":              {map[string]string{ConfigFile: "{}"}, false},
 		"another path":       {map[string]string{DataFile: `{"path":` + strconv.Quote(other) + `}`}, false},
 		"the default path":   {map[string]string{DataFile: `{}`}, false},

@@ -71,7 +71,7 @@ func TestLock(t *testing.T) {
 	}
 	var locked *LockedError
 	if _, err := Create(path); !errors.As(err, &locked) || !strings.Contains(locked.Holder, "process ") || strings.Contains(err.Error(), "\n") {
-		t.Errorf("a locked directory: got error %v, want a *LockedError of one line that names this process", err)
+		t.Errorf("a locked directory: got error %v, want a *LockedError of one line that names a process", err)
 	}
 	if err := d.Release(); err != nil {
 		t.Fatal(err)
@@ -135,9 +135,9 @@ func TestTextOfLockFile(t *testing.T) {
 // TestLockFileLinkRefused checks that a lock file that is a link is refused, and that the file to
 // which it leads is neither created nor changed.
 func TestLockFileLinkRefused(t *testing.T) {
-	for _, to := range []string{"there", "missing", "."} {
+	for _, to := range []string{"precious", "missing", "."} {
 		path, elsewhere := t.TempDir(), t.TempDir()
-		if err := os.WriteFile(filepath.Join(elsewhere, "there"), []byte("precious"), 0o666); err != nil {
+		if err := os.WriteFile(filepath.Join(elsewhere, "precious"), []byte("precious"), 0o666); err != nil {
 			t.Fatal(err)
 		}
 		if err := os.Symlink(filepath.Join(elsewhere, to), filepath.Join(path, lockFile)); err != nil {
@@ -148,10 +148,10 @@ func TestLockFileLinkRefused(t *testing.T) {
 			t.Errorf("a link to %s: got error %v, want a *durable.FileError that names the lock file", to, err)
 		}
 		if entries, err := os.ReadDir(elsewhere); err != nil || len(entries) != 1 {
-			t.Errorf("a link to %s: the other folder holds %v (error %v), want only the file there", to, entries, err)
+			t.Errorf("a link to %s: the other folder holds %v (error %v), want only the file precious", to, entries, err)
 		}
-		if got, err := os.ReadFile(filepath.Join(elsewhere, "there")); err != nil || string(got) != "precious" {
-			t.Errorf("a link to %s: the file there holds %q (error %v), want it unchanged", to, got, err)
+		if got, err := os.ReadFile(filepath.Join(elsewhere, "precious")); err != nil || string(got) != "precious" {
+			t.Errorf("a link to %s: the file precious holds %q (error %v), want it unchanged", to, got, err)
 		}
 	}
 }
@@ -180,7 +180,7 @@ func TestFileSystemWithoutLocks(t *testing.T) {
 // replacement of an owner that was killed, and nothing else.
 func TestOwnCleansUp(t *testing.T) {
 	path := t.TempDir()
-	random := strings.Repeat("A2", 13)
+	random := strings.Repeat("A2", 13) // as in the name of a temporary file of package durable
 	stale := []string{".ckpt.bnz." + random, ".metrics.jsonl." + random, filepath.Join(nextDir, ConfigFile)}
 	kept := []string{ConfigFile, CheckpointFile, ".mine", ".ckpt.bnz.old", ".ckpt-pruned.bnz." + random, filepath.Join(PlotsDir, ReportFile)}
 	for _, name := range append(stale, kept...) {
@@ -209,7 +209,8 @@ func TestOwnCleansUp(t *testing.T) {
 	}
 }
 
-// TestDataPath checks that the path of the data is stored as an absolute path.
+// TestDataPath checks that the path of the data is stored as an absolute path, and that a damaged
+// data.json is an error.
 func TestDataPath(t *testing.T) {
 	path := t.TempDir()
 	if got, err := ReadDataPath(path); got != "" || err != nil {
@@ -290,7 +291,7 @@ func TestOwnUnfinished(t *testing.T) {
 		if err != nil || d.Path() != want {
 			t.Fatalf("got %+v (error %v), want %s", d, err, want)
 		}
-		defer d.Release() // the next call skips it
+		defer d.Release() // not before the end of the test, so that later calls skip the run
 	}
 	if err := os.RemoveAll(broken); err != nil {
 		t.Fatal(err)

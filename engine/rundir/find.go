@@ -16,8 +16,8 @@ import (
 )
 
 // FindCheckpoint returns the checkpoint to use if the user does not name one: dir/ckpt.bnz
-// or, if that does not exist, the newest dir/runs/*/ckpt.bnz. The error is ErrNoCheckpoint if
-// neither exists.
+// or, if that does not exist, the newest dir/runs/*/ckpt.bnz. The error wraps ErrNoCheckpoint
+// if neither exists.
 func FindCheckpoint(dir string) (string, error) {
 	direct := filepath.Join(dir, CheckpointFile)
 	if info, err := os.Stat(direct); err == nil && info.Mode().IsRegular() {
@@ -126,8 +126,8 @@ func unfinished(dir string) (bool, error) {
 
 // Epochs returns the number of epochs that the run in dir has completed, according to
 // resume.bnz. The error wraps fs.ErrNotExist if the run has no resume.bnz, because it has
-// not completed an epoch or was not meant to be resumed; otherwise it is a *DamagedError or
-// an error of package checkpoint.
+// not completed an epoch or the file was removed; otherwise it is a *DamagedError or an
+// error of package checkpoint.
 func Epochs(dir string) (int, error) {
 	info, err := checkpoint.ReadInfo(File(dir, ResumeFile))
 	if err != nil {

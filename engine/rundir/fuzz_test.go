@@ -45,7 +45,7 @@ func FuzzMetrics(f *testing.F) {
 		}
 		again, err := parseMetrics("fuzz", text)
 		if err != nil || len(again) != len(rows) {
-			t.Fatalf("%q is read as %d rows and, written again, as %d (error %v)", b, len(rows), len(again), err)
+			t.Fatalf("%q is read as %d rows and, written again, as %d (error %v), want no change", b, len(rows), len(again), err)
 		}
 		for i := range again {
 			// NaN, which stands for a missing value, differs from itself.
@@ -99,7 +99,7 @@ func FuzzDataPath(f *testing.F) {
 			t.Fatal(err)
 		}
 		if again, err := parseDataPath("fuzz", text); err != nil || again != path {
-			t.Errorf("%q is read as %q and, written again, as %q (error %v)", b, path, again, err)
+			t.Errorf("%q is read as %q and, written again, as %q (error %v), want no change", b, path, again, err)
 		}
 	})
 }

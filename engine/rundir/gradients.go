@@ -1,7 +1,7 @@
 package rundir
 
-// EpochGradients holds mean absolute gradients over an epoch, by kind of parameter, such as
-// "Yet Another Batch Norm Analysis" shows for VGG-38. Each training step computes the
+// EpochGradients holds mean absolute gradients over an epoch, by kind of parameter. "Yet Another
+// Batch Norm Analysis" shows such means for VGG-38. Each training step computes the
 // gradients from the mean loss of its batch, including label smoothing and augmentation, but
 // before penalties, weight decay and clipping. The mean is over all complete batches of the
 // epoch.

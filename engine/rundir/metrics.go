@@ -30,16 +30,16 @@ type EpochMetrics struct {
 	// finite is missing in the row, and reads as NaN.
 	TestLoss, TestAccuracy float64
 	TestExamples           int
-	TestStatistics         string // "running"
+	TestStatistics         string // always "running"
 
 	// ValidationLoss and ValidationAccuracy are measured in the same way over the whole
 	// validation split. They are 0, and missing in the row, if there is none. A
-	// ValidationLoss that is not finite is treated like such a TestLoss.
+	// ValidationLoss that is not finite is missing in the row too, and reads as NaN.
 	ValidationLoss, ValidationAccuracy float64
 	ValidationExamples                 int
 
 	GeneralisationGap float64 // TrainAccuracy - TestAccuracy
-	GammaNearZero     float64 // share of all γ with |γ| < 0.01 after the epoch; NaN, and missing in the row, if there is no γ
+	GammaNearZero     float64 // share of γ with |γ| < 0.01 after the epoch, without pruned channels; NaN, and missing in the row, if there is none
 	ImagesPerSecond   float64 // of the training steps
 	Seconds           float64 // training and testing
 

@@ -60,7 +60,8 @@ func TestMetricsRow(t *testing.T) {
 	}
 }
 
-// TestReadMetrics checks that rows may be missing, and that all other damage is an error.
+// TestReadMetrics checks that rows may be missing, and that invalid lines and epochs that do not
+// ascend are errors.
 func TestReadMetrics(t *testing.T) {
 	rows, err := readRows(t, "{\"epoch\":1}\n{\"epoch\":4}\n{\"epoch\":5}\n")
 	if err != nil || len(rows) != 3 || rows[1].Epoch != 4 {

@@ -15,8 +15,8 @@ import (
 	"bnkit/checkpoint/durable/crashfs"
 )
 
-// crashCase is a download that a test disturbs: the content of the data folder before it, and the
-// publisher's misbehave.
+// crashCase is a download that a test disturbs: the content of the data folder before it, and how
+// the publisher misbehaves, as in publisher.misbehave.
 type crashCase struct {
 	before    crashfs.State
 	misbehave func(n int, w http.ResponseWriter, r *http.Request, content []byte) bool
@@ -45,7 +45,8 @@ func crashCases(files map[string][]byte) map[string]crashCase {
 	}
 }
 
-// sendHalf sends half of a file without its length, and returns true.
+// sendHalf sends half of a file without its length. It returns true, because it has answered the
+// request.
 func sendHalf(w http.ResponseWriter, content []byte) bool {
 	w.Write(content[:len(content)/2])
 	return true
@@ -119,7 +120,7 @@ func TestPowerCuts(t *testing.T) {
 		if missed, err := disk.Missed(); err != nil || len(missed) > 0 {
 			t.Errorf("%s: %v were written without package durable (error %v), want no such files", name, missed, err)
 		}
-		end = durable.Intercept((&crashfs.Fault{}).Inject) // syncs take long
+		end = durable.Intercept((&crashfs.Fault{}).Inject) // skips syncs, which take long
 		seen, survived := map[string]bool{}, 0
 		for _, cut := range disk.Cuts {
 			whole := true
@@ -145,9 +146,9 @@ func TestPowerCuts(t *testing.T) {
 }
 
 // TestFailingOperations makes each operation of a download on a file or a directory fail, every
-// second one together with all later operations. The error must name the file and the cause in one line, a file that
-// has the name of a published one must be whole, and the next fetch must end with the published
-// files.
+// second one together with all later operations. The error must name the file and the cause in one
+// line, a file that has the name of a published one must be whole, and the next fetch must end with
+// the published files.
 func TestFailingOperations(t *testing.T) {
 	causes := []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EMFILE, syscall.ENFILE, syscall.EIO, syscall.EACCES}
 	src, files := testPublication()

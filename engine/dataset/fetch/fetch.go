@@ -46,7 +46,8 @@ type Options struct {
 	// gives up; 0 means 5. A request fails if it stalls or brings no new data.
 	Attempts int
 	// Backoff is the time to wait before a request is repeated. It doubles each time, and
-	// starts again from Backoff after a request that brought new data. 0 means 1 second.
+	// starts again from Backoff after a request that brought new data without stalling. 0
+	// means 1 second.
 	Backoff time.Duration
 }
 
@@ -77,7 +78,8 @@ func (e *SizeError) Error() string {
 	return fmt.Sprintf("%s: want a file of %d bytes, but the server %s", e.URL, e.Want, e.Got)
 }
 
-// StatusError reports an HTTP status of a response without data, such as "404 Not Found".
+// StatusError reports the HTTP status of a response that does not hold the file, such as
+// "404 Not Found".
 type StatusError struct {
 	URL, Status string
 }
@@ -94,8 +96,9 @@ func (e *StatusError) Error() string {
 //
 // The error wraps a [*dataset.UnknownError], a [*StatusError], a [*SizeError], a
 // [*DigestError], the cause of ctx's cancellation, or an error of the network or the file
-// system. Errors of no exported type report a Mirror that is not an address, and a partial file
-// that another process has locked or that is not a regular file.
+// system. Errors of no exported type report a Mirror that is not an address, a redirect that is
+// not followed, and a partial file that another process has locked or that is not a regular
+// file.
 func Fetch(ctx context.Context, name string, opts Options) (dir string, err error) {
 	p, err := dataset.Published(name)
 	if err != nil || len(p.Files) == 0 {

@@ -42,6 +42,7 @@ func run(dir string) error {
 	if err != nil {
 		return err
 	}
+	// Select selects from the training split.
 	test, err := (&dataset.Data{Name: "test split", Train: full.Test, Test: full.Test}).Select(dataset.Selection{Subset: 1000})
 	if err != nil {
 		return err
