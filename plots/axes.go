@@ -12,7 +12,7 @@ import (
 type ticks struct {
 	percent  bool // the axis is a share, shown in percent
 	whole    bool // only whole numbers make sense
-	maxSteps int  // 0 for 7
+	maxSteps int  // largest number of steps between labels; 0 for 7
 }
 
 // step returns the distance between labels, in the unit that they show.
@@ -145,7 +145,7 @@ func roundDown(x float64) float64 {
 			return down
 		}
 	}
-	return x // x is below the smallest power of ten
+	return x // x is below the smallest power of ten of a float64
 }
 
 // sameX gives panels the same horizontal range.

@@ -52,10 +52,10 @@ func roleMark(r role) mark {
 // stage is a range of consecutive layers whose outputs have the same size.
 type stage struct {
 	first, end    int // index of the first layer, and the index after the last one
-	height, width int // 0 if they are not known
+	height, width int // height is 0 if the size is not known
 }
 
-// size returns height × width, or "" if they are not known.
+// size returns height × width, or "" if the size is not known.
 func (s stage) size() string {
 	if s.height == 0 {
 		return ""
@@ -148,8 +148,9 @@ func (d depth) series(r *analysis.Report, kind role, m mark, value func(*analysi
 	return s
 }
 
-// axis sets the panel's horizontal axis and shades every other stage. The panel is about as wide
-// as the given share of the picture. Names of stages are above it if named is true.
+// axis sets the panel's horizontal axis and, if all runs have the same number of stages, shades
+// every other one. The panel is about as wide as the given share of the picture. Names of stages
+// are above it if named is true.
 func (d depth) axis(p *plot.Plot, share float64, named bool) {
 	b := bands{named: named}
 	for k, s := range d.stages {
@@ -191,9 +192,9 @@ func (d depth) label() string {
 	return "layer, from each network's first (0%) to its last (100%)"
 }
 
-// blockTicks labels blocks at their middles. length is the length of the axis, and size returns the
-// length of a label. If there is not enough space for all labels, blockTicks labels only every
-// second, fifth or tenth block, and so on.
+// blockTicks labels the stem and all numbered blocks at their middles. length is the length of the
+// axis, and size returns the length of a label. If there is not enough space for all labels,
+// blockTicks labels only every second, fifth or tenth numbered block, and so on.
 func blockTicks(layers []analysis.Layer, length vg.Length, size func(string) vg.Length) plot.ConstantTicks {
 	type block struct {
 		name   string
@@ -244,7 +245,7 @@ func blockTicks(layers []analysis.Layer, length vg.Length, size func(string) vg.
 type bands struct {
 	low, high []float64
 	names     []string
-	named     bool
+	named     bool // whether names are drawn
 }
 
 var bandColor = color.Gray{0xf2}

@@ -92,7 +92,7 @@ func TestBlockTicks(t *testing.T) {
 	if labels != 12 {
 		t.Errorf("%d of 60 blocks have labels, want 12, every fifth", labels)
 	}
-	if ticks := blockTicks(report(9, 0.6).Layers, width, size); len(ticks) != 3 || ticks[0].Label != "blocks.0" || ticks[2].Label != "blocks.2" {
+	if ticks := blockTicks(report(9, 0.6).Layers, width, size); len(ticks) != 3 || ticks[0].Label != "blocks.0" || ticks[1].Label != "blocks.1" || ticks[2].Label != "blocks.2" {
 		t.Errorf("ticks %+v, want labels blocks.0 to blocks.2", ticks)
 	}
 }

@@ -129,13 +129,13 @@ func drawOne(dir, name string, f *figure, format Format) (string, error) {
 // forDrawing returns copies of the runs, with distinct names that fit into a legend, and with a
 // row of missing values in each gap of their epochs.
 func forDrawing(runs []Run) []Run {
-	const longest = 48
+	const maxName = 48 // characters
 	named := make([]Run, len(runs))
 	taken := map[string]bool{}
 	for i, r := range runs {
 		name := []rune(strings.Join(strings.FieldsFunc(r.Name, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }), " "))
-		if len(name) > longest {
-			name = append(name[:longest-1], '…')
+		if len(name) > maxName {
+			name = append(name[:maxName-1], '…')
 		}
 		named[i] = r
 		named[i].index = i

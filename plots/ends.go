@@ -35,8 +35,8 @@ type endings []ending
 const (
 	endingText     = 8
 	endingHeight   = 9.5 // smallest distance between the middles of labels
-	endingJoin     = 10  // length of the line from the panel to the label
-	maxEndingWidth = 150 // longer names are in the legend instead
+	endingJoin     = 10  // distance from the panel to the labels
+	maxEndingWidth = 150 // if a label is wider, the legend has the names instead
 )
 
 // widest returns the width of the widest label.

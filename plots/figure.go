@@ -95,10 +95,10 @@ func (f *figure) saveAs(path string) error {
 
 // encode returns the content of a file of the given format.
 func (f *figure) encode(format Format) ([]byte, error) {
-	measured := newArea(vgimg.New(width, height))
+	area := newArea(vgimg.New(width, height))
 	rows := (len(f.panels) + max(1, f.columns) - 1) / max(1, f.columns)
 	needed := max(panelsHeight, max(panelHeight, f.panelHeight)*vg.Length(rows))
-	extra := max(0, f.drawHeader(measured)+needed-measured.Size().Y)
+	extra := max(0, f.drawHeader(area)+needed-area.Size().Y)
 	return format.render(width, height+extra, func(c vg.CanvasSizer) { f.draw(newArea(c)) })
 }
 

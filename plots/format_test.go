@@ -47,7 +47,7 @@ func TestSVG(t *testing.T) {
 				break
 			}
 			if err != nil {
-				t.Fatalf("%s: %v", name, err)
+				t.Fatalf("parsing %s: got error %v, want none", name, err)
 			}
 			if data, ok := token.(xml.CharData); ok {
 				text.Write(data)
@@ -68,7 +68,7 @@ func TestParseFormat(t *testing.T) {
 	}
 	var wrong *FormatError
 	if _, err := ParseFormat("gif"); !errors.As(err, &wrong) || !wrong.WrongUsage() {
-		t.Errorf("ParseFormat(\"gif\"): got error %v, want a *FormatError", err)
+		t.Errorf("ParseFormat(\"gif\"): got error %v, want a *FormatError that reports wrong usage", err)
 	}
 }
 

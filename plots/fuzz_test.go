@@ -12,7 +12,7 @@ import (
 )
 
 // FuzzReport reads arbitrary bytes as an analysis.json. Reading must allocate at most 4 MiB plus
-// 800 times their number. An accepted report must not change when it is written and read again.
+// 800 times their size. An accepted report must not change when it is written and read again.
 func FuzzReport(f *testing.F) {
 	for layers := range 4 {
 		f.Add(reportText(f, layers))
@@ -59,7 +59,7 @@ func FuzzPictures(f *testing.F) {
 		for name, f := range pictures(forDrawing([]Run{run})) {
 			if index == int(picture) {
 				if _, err := f.encode(SVG); err != nil {
-					t.Errorf("%s: %v", name, err)
+					t.Errorf("drawing %s: got error %v, want none", name, err)
 				}
 			}
 			index++
@@ -86,7 +86,7 @@ func checkReportRoundTrip(t *testing.T, r *analysis.Report) {
 	}
 	var again analysis.Report
 	if err := strictjson.Unmarshal(first, &again); err != nil {
-		t.Fatalf("%s: %v", first, err)
+		t.Fatalf("reading %s: got error %v, want none", first, err)
 	}
 	if second, err := json.Marshal(again); err != nil || !bytes.Equal(first, second) {
 		t.Errorf("%s was read as %s, error %v; want no change", first, second, err)

@@ -55,10 +55,10 @@ func quantileLayers(run Run, symbol string, values func(*analysis.Layer) []float
 		}
 	}
 	inBlocks := len(all) > 1
-	blue := all[0]
+	first := all[0]
 	f.legend = []entry{
-		{name: "median", mark: mark{color: color.Black}}, {name: "25% to 75% of the layer's " + symbol, patch: blue.shade(halfShade)},
-		{name: "5% to 95%", patch: blue.shade(mostShade)}, {name: "smallest to largest", mark: mark{color: blue.color, width: whisker}},
+		{name: "median", mark: mark{color: color.Black}}, {name: "25% to 75% of the layer's " + symbol, patch: first.shade(halfShade)},
+		{name: "5% to 95%", patch: first.shade(mostShade)}, {name: "smallest to largest", mark: mark{color: first.color, width: whisker}},
 	}
 	for _, q := range all {
 		if q.role == shortcut && len(f.panels) > 0 {

@@ -71,7 +71,7 @@ func (f *figure) drawByRole(d depth, run Run, measures []measure) {
 }
 
 // drawByRun draws measures of one or more runs. Each element of rows becomes a row of panels, with
-// the name of the same index, and a line for each measure and run. If a run has last layers of
+// a line for each measure and run. names has the label of each row. If a run has last layers of
 // blocks, they are in a second column together with the shortcuts. style returns the style of
 // measure k of a run.
 func (f *figure) drawByRun(d depth, runs []Run, rows [][]measure, names []string, style func(run Run, k int) mark) {

@@ -16,8 +16,8 @@ import (
 	"bnkit/analysis"
 )
 
-// maxTiles is the largest number of rows and columns of tiles, unless filters have three input
-// channels. They are all drawn.
+// maxTiles is the largest number of rows and of columns of tiles for the filters of a checkpoint.
+// It does not limit filters of three input channels, which are all drawn.
 const maxTiles = 32
 
 // filters draws the filters of each checkpoint, side by side. A filter of one or three input
@@ -100,13 +100,13 @@ func rgbColor(weights [3]float64) color.Color {
 // it, side by side.
 func featureMaps(names []string, all []*analysis.FeatureMaps) *figure {
 	first := all[0]
-	off := color.RGBA{0xf5, 0xc9, 0xb3, 0xff}
+	offColor := color.RGBA{0xf5, 0xc9, 0xb3, 0xff}
 	f := &figure{
 		title: fmt.Sprintf("Feature maps of relu(%s) · test picture %d, %s", first.ReLU, first.Image, first.Class),
 		scope: "Inference mode (re-estimated statistics). White is 0. Shades are scaled to each checkpoint's largest output.",
 		legend: []entry{
 			{name: "a quarter of the largest output", patch: shade(0.5)}, {name: "the largest output", patch: shade(1)},
-			{name: "channel that is 0 everywhere (off)", patch: off},
+			{name: "channel that is 0 everywhere (off)", patch: offColor},
 		},
 	}
 	m := mosaic{{caption: "the picture", height: first.PictureHeight, width: first.PictureWidth, tiles: []tile{
@@ -118,18 +118,18 @@ func featureMaps(names []string, all []*analysis.FeatureMaps) *figure {
 		},
 	}}}
 	for i, maps := range all {
-		peak, area, dead := largestMagnitude(maps.Values), maps.Height*maps.Width, 0
+		peak, area, off := largestMagnitude(maps.Values), maps.Height*maps.Width, 0
 		b := block{height: maps.Height, width: maps.Width}
 		for c := range maps.Channels {
 			values := maps.Values[c*area:][:area]
 			if largestMagnitude(values) == 0 {
-				dead++
-				b.tiles = append(b.tiles, func(int) color.Color { return off })
+				off++
+				b.tiles = append(b.tiles, func(int) color.Color { return offColor })
 				continue
 			}
 			b.tiles = append(b.tiles, func(position int) color.Color { return shade(math.Sqrt(relative(values[position], peak))) })
 		}
-		b.caption = fmt.Sprintf("%s: %d channels, %d of them off, largest output %.3g", names[i], maps.Channels, dead, peak)
+		b.caption = fmt.Sprintf("%s: %d channels, %d of them off, largest output %.3g", names[i], maps.Channels, off, peak)
 		m = append(m, b)
 	}
 	f.panels = []panel{m.panel()}
@@ -143,7 +143,7 @@ type tile func(position int) color.Color
 // block is a caption and, below it, rows of equally large tiles.
 type block struct {
 	caption                string
-	columns, height, width int // tiles in a row, 0 for as many as fit best; values in a tile
+	columns, height, width int // tiles in a row, 0 for as many as fit best; rows and columns of values in a tile
 	tiles                  []tile
 }
 

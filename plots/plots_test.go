@@ -7,6 +7,7 @@ import (
 	"image"
 	"image/color"
 	"image/png"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -21,7 +22,7 @@ import (
 )
 
 // report returns a made-up report of the given number of layers, in three stages and blocks of
-// two layers and a shortcut.
+// two layers and a shortcut. Its accuracies, shares and gradients rise with level.
 func report(layers int, level float64) *analysis.Report {
 	r := &analysis.Report{
 		NearZero: []float64{0.001, 0.01, 0.1}, GammaEdges: []float64{-0.5, 0, 0.5, 1},
@@ -136,7 +137,7 @@ func TestDrawnPictures(t *testing.T) {
 	} {
 		pictures := drawAll(t, c.runs)
 		if len(pictures) != len(c.want) {
-			t.Errorf("%s: got %d pictures, want the %d pictures %v", name, len(pictures), len(c.want), c.want)
+			t.Errorf("%s: got the pictures %v, want %v", name, slices.Sorted(maps.Keys(pictures)), c.want)
 		}
 		for _, w := range c.want {
 			p := pictures[w]
@@ -221,7 +222,7 @@ func TestPanelPositions(t *testing.T) {
 	for i := range f.panels {
 		low, high := middle(3*i), middle(3*i+2)
 		if got, want := middle(3*i+1), low+0.25*(high-low); math.Abs(got-want) > 2 {
-			t.Errorf("0.25 is in row %v, want %v, between %v and %v", got, want, low, high)
+			t.Errorf("panel %d: 0.25 is in row %v, want %v, between %v and %v", i+1, got, want, low, high)
 		}
 	}
 	if upper, lower := middle(0)-middle(2), middle(3)-middle(5); math.Abs(upper/lower-3) > 0.1 || middle(0) >= middle(5) {
@@ -292,12 +293,12 @@ func TestReportError(t *testing.T) {
 		"threshold 2 of the sweep is -1":        func(r *analysis.Report) { r.Sweep[1].Threshold = -1 },
 		"threshold 3 of the sweep is +Inf":      func(r *analysis.Report) { r.Sweep[2].Threshold = math.Inf(1) },
 
-		"sensitivity is that of 3 layers, but there are 4": func(r *analysis.Report) { r.Sensitivity.Layers = r.Sensitivity.Layers[:3] },
-		"share 2 of the sensitivity is 0.25":               func(r *analysis.Report) { r.Sensitivity.Shares[1] = 0.25 },
-		"share 2 of the sensitivity is 1.5":                func(r *analysis.Report) { r.Sensitivity.Shares[1] = 1.5 },
-		"has 1 accuracies for 2 shares":                    func(r *analysis.Report) { r.Sensitivity.Layers[2].Clamped = r.Sensitivity.Layers[2].Clamped[:1] },
-		"has the accuracy NaN":                             func(r *analysis.Report) { r.Sensitivity.Layers[3].Clamped[1].TestAccuracy = math.NaN() },
-		"accuracy without clamped channels is +Inf":        func(r *analysis.Report) { r.Sensitivity.Unclamped.TestAccuracy = math.Inf(1) },
+		"sensitivity has 3 layers, but the report has 4": func(r *analysis.Report) { r.Sensitivity.Layers = r.Sensitivity.Layers[:3] },
+		"share 2 of the sensitivity is 0.25":             func(r *analysis.Report) { r.Sensitivity.Shares[1] = 0.25 },
+		"share 2 of the sensitivity is 1.5":              func(r *analysis.Report) { r.Sensitivity.Shares[1] = 1.5 },
+		"has 1 accuracies for 2 shares":                  func(r *analysis.Report) { r.Sensitivity.Layers[2].Clamped = r.Sensitivity.Layers[2].Clamped[:1] },
+		"has the accuracy NaN":                           func(r *analysis.Report) { r.Sensitivity.Layers[3].Clamped[1].TestAccuracy = math.NaN() },
+		"accuracy without clamped channels is +Inf":      func(r *analysis.Report) { r.Sensitivity.Unclamped.TestAccuracy = math.Inf(1) },
 	} {
 		bad := reportWithSensitivity(4)
 		for i := range bad.Layers {

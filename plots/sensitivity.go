@@ -85,7 +85,7 @@ func checkSensitivity(r *analysis.Report) error {
 	isAccuracy := func(a float64) bool { return 0 <= a && a <= 1 }
 	switch {
 	case len(s.Layers) != len(r.Layers):
-		return fmt.Errorf("the sensitivity is that of %d layers, but there are %d", len(s.Layers), len(r.Layers))
+		return fmt.Errorf("the sensitivity has %d layers, but the report has %d", len(s.Layers), len(r.Layers))
 	case !isAccuracy(s.Unclamped.TestAccuracy):
 		return fmt.Errorf("the accuracy without clamped channels is %v; accuracies are from 0 to 1", s.Unclamped.TestAccuracy)
 	}

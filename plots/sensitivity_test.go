@@ -37,7 +37,7 @@ func TestSensitivity(t *testing.T) {
 	picture := renderFigure(t, f)
 	darkPixels, lightPixels := area(picture, dark), area(picture, light)
 	if darkPixels < 5000 || math.Abs(float64(lightPixels)/float64(darkPixels)/17-1) > 0.05 {
-		t.Errorf("the dark cell has %d pixels and the 17 light ones %d, want a ratio of 1 to 17", darkPixels, lightPixels)
+		t.Errorf("the dark cell has %d pixels and the 17 light ones %d, want at least 5000 and a ratio of 1 to 17", darkPixels, lightPixels)
 	}
 	// Shares rise upwards, so the dark cell, which has the second share, is in the upper row.
 	darkRows, lightRows := pixelsOf(picture, dark), pixelsOf(picture, light)

@@ -139,7 +139,7 @@ func (h horizontal) Plot(c draw.Canvas, p *plot.Plot) {
 }
 
 // drops is a plotter of vertical lines at rising x, with labels at the bottom. It leaves out a
-// label that would overlap the previous one.
+// label that would overlap the previous one or the edge of the panel.
 type drops struct {
 	x      []float64
 	labels []string

@@ -52,8 +52,8 @@ func (c curve) result(epochs []rundir.EpochMetrics) string {
 }
 
 // training draws accuracy and loss over the epochs. A single run has one panel for each, with
-// lines of the training, test and validation split. Several runs have a panel for each of them
-// and each split, without the training split.
+// lines of the training, test and validation split. Several runs have panels for the accuracy and
+// the loss of the test split and, if a run has one, of the validation split.
 func training(runs []Run) *figure {
 	runs = slices.DeleteFunc(slices.Clone(runs), func(r Run) bool { return len(r.Epochs) == 0 })
 	if len(runs) == 0 {
@@ -239,9 +239,9 @@ func rateDrops(runs []Run) drops {
 			return run.Epochs[e].LearningRate
 		}
 		for e := range run.Epochs {
-			step := rate(e) <= rate(e-1)/2
-			// A rate that falls in every epoch has no steps.
-			if !step || rate(e-1) != rate(e-2) && rate(e) != rate(e+1) {
+			isDrop := rate(e) <= rate(e-1)/2
+			// The rate must be constant before or after a drop, so a gradual fall has none.
+			if !isDrop || rate(e-1) != rate(e-2) && rate(e) != rate(e+1) {
 				continue
 			}
 			epoch, label := run.Epochs[e].Epoch, fmt.Sprintf("lr %.3g", rate(e))

@@ -25,7 +25,7 @@ func TestValidation(t *testing.T) {
 	pixels := func(runs ...Run) int { return count(drawAll(t, runs)["training.png"], colors[green]) }
 	whole, gap := pixels(Run{Epochs: validated}), pixels(Run{Epochs: withGap})
 	if n := pixels(Run{Epochs: unvalidated}); n != 0 || gap >= whole || gap == 0 {
-		t.Errorf("the validation curve has %d pixels without a split, %d with a gap and %d without a gap; want 0, and fewer with the gap", n, gap, whole)
+		t.Errorf("the validation curve has %d pixels without a split, %d with a gap and %d without a gap; want 0, and with the gap fewer than without it, but more than 0", n, gap, whole)
 	}
 	labels := func(runs ...Run) (all []string) {
 		for _, p := range training(runs).panels {
@@ -65,7 +65,7 @@ func TestDrops(t *testing.T) {
 		"one of two":   {[]Run{run(1, 1, 0.1, 0.1), run(1, 1, 1, 0.1)}, nil, nil},
 	} {
 		if d := rateDrops(c.runs); !slices.Equal(d.x, c.x) || !slices.Equal(d.labels, c.labels) {
-			t.Errorf("%s: %q at %v, want %q at %v", name, d.labels, d.x, c.labels, c.x)
+			t.Errorf("%s: got the labels %q at %v, want %q at %v", name, d.labels, d.x, c.labels, c.x)
 		}
 	}
 }

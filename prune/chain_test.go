@@ -91,12 +91,12 @@ func TestOnlySmallGammas(t *testing.T) {
 		}
 		after, err := os.ReadFile(source)
 		if err != nil || !bytes.Equal(after, before) {
-			t.Errorf("the source file has changed, or cannot be read: %v", err)
+			t.Errorf("the source file has %d bytes after pruning, error %v; want the same %d bytes as before", len(after), err, len(before))
 		}
 	}
 }
 
-// TestBefore checks that Result.Before is an evaluation of the source.
+// TestBefore checks that Result.Before is an evaluation of the source, and that After differs.
 func TestBefore(t *testing.T) {
 	data := tinyData()
 	m := trainedModel(t, data, true)
@@ -107,7 +107,7 @@ func TestBefore(t *testing.T) {
 		t.Fatal(err)
 	}
 	if r.Before != want || r.Before.Statistics != engine.StatisticsReestimated {
-		t.Errorf("Before is %+v, want %+v", r.Before, want)
+		t.Errorf("Before is %+v, want %+v with statistics %s", r.Before, want, engine.StatisticsReestimated)
 	}
 	if r.After == r.Before {
 		t.Errorf("After equals Before, %+v, although %d of %d γ are clamped; want a change", r.After, r.Clamped, r.Channels)
@@ -122,7 +122,8 @@ func TestPruneTwice(t *testing.T) {
 	first, prunedOnce := pruneAndSave(t, m, data, Options{Threshold: 0.2})
 	repeated, reapplied := pruneAndSave(t, prunedOnce, data, Options{Threshold: 0.2})
 	if repeated.Clamped != first.Clamped || repeated.Before != first.After || repeated.After != first.After {
-		t.Errorf("pruning with the same threshold again gives %+v, want the first result, %+v", repeated, first)
+		t.Errorf("pruning with the same threshold again clamps %d channels and gives Before %+v and After %+v; want %d, and twice the first After, %+v",
+			repeated.Clamped, repeated.Before, repeated.After, first.Clamped, first.After)
 	}
 	if d := changedElements(prunedOnce, reapplied); len(d) > 0 {
 		t.Errorf("pruning with the same threshold again changed %v, want no change", d)
@@ -133,7 +134,7 @@ func TestPruneTwice(t *testing.T) {
 	}
 	direct, _ := pruneAndSave(t, m, data, Options{Threshold: 0.5, ZeroBeta: true})
 	if second.After != direct.After || second.Clamped != direct.Clamped {
-		t.Errorf("pruning in two steps gives %+v, want the result of one step, %+v", second.After, direct.After)
+		t.Errorf("pruning in two steps clamps %d channels and gives %+v, want the %d and %+v of one step", second.Clamped, second.After, direct.Clamped, direct.After)
 	}
 
 	events := prunedTwice.History

@@ -12,18 +12,15 @@ import (
 	"bnkit/engine/nn"
 )
 
-// Choose returns the plan for m that the options describe. It needs data for a policy, a
-// target or MeanBeta; without them it is like MakePlan. The errors are those of MakePlan, an
-// *OptionError if a target cannot be reached, and ctx's error.
+// Choose returns the plan for m that the options describe. If o.NeedsData reports false, it calls
+// MakePlan and does not use data. The error is one of MakePlan, an *OptionError if a target cannot
+// be reached, ctx's error, or an error of a measurement.
 func Choose(ctx context.Context, m *engine.Model, data *dataset.Data, o Options) (*Plan, error) {
 	if !o.NeedsData() {
 		return MakePlan(m, o)
 	}
 	if err := o.check(); err != nil {
 		return nil, err
-	}
-	if arch.GammaOnly.Parameters(m.Network) == 0 {
-		return nil, &engine.ModelError{Path: m.Source.Path, Reason: "it has no γ to clamp"}
 	}
 	s, err := newSelection(ctx, m, data, o)
 	if err != nil {
@@ -33,8 +30,8 @@ func Choose(ctx context.Context, m *engine.Model, data *dataset.Data, o Options)
 	return s.choose(ctx)
 }
 
-// NeedsData reports whether the choice of channels depends on data or on measurements, so
-// that only Choose can make the plan.
+// NeedsData reports whether only Choose, which needs data, can make the plan: whether the
+// options have a policy, a target or MeanBeta, and no Plan.
 func (o *Options) NeedsData() bool {
 	return o.Plan == nil && (o.Policy != Policy{} || o.Target != Target{} || o.MeanBeta)
 }
@@ -66,7 +63,7 @@ func (o *Options) check() error {
 	return choice.check()
 }
 
-// choice returns the part of the options that a plan records.
+// choice returns the plan's Choice, without its Source.
 func (o *Options) choice() Choice {
 	return Choice{Threshold: o.Threshold, Remove: o.Remove, Protect: o.Protect, MaxPerLayer: o.MaxPerLayer, Policy: o.Policy, Target: o.Target}
 }
@@ -94,12 +91,16 @@ type selection struct {
 	total  int      // number of channels with a γ
 	pruned int      // number of these channels that are pruned already
 
-	named bool // whether the options name a policy
+	hasPolicy bool // whether the options have a policy
 }
 
-// newSelection scores and sorts the groups of m's network.
+// newSelection scores and sorts the groups of m's network. The error is an *engine.ModelError
+// if m has no γ, or an error of a measurement.
 func newSelection(ctx context.Context, m *engine.Model, data *dataset.Data, o Options) (*selection, error) {
-	s := &selection{o: o, m: m, data: data, scorer: &scorer{m: m}, named: o.Policy != Policy{}}
+	if arch.GammaOnly.Parameters(m.Network) == 0 {
+		return nil, &engine.ModelError{Path: m.Source.Path, Reason: "it has no γ to clamp"}
+	}
+	s := &selection{o: o, m: m, data: data, scorer: &scorer{m: m}, hasPolicy: o.Policy != Policy{}}
 	s.o.Policy = o.Policy.resolved(m)
 	var err error
 	if s.evaluator, err = m.Evaluator(data, o.Threads); err != nil {
@@ -150,7 +151,7 @@ func (s *selection) setOrder() error {
 	}
 	s.order = nil
 	for _, g := range s.o.Policy.Scope.sorted(s.m.Network, all) {
-		unpruned := slices.DeleteFunc(slices.Clone(g.withGamma), func(p channelRef) bool { return isPruned(s.m, p.unit, p.channel) })
+		unpruned := s.unprunedChannels(g)
 		if len(unpruned) == 0 || slices.ContainsFunc(unpruned, func(p channelRef) bool { return prunable[p.unit] < 1 }) {
 			continue
 		}
@@ -160,6 +161,11 @@ func (s *selection) setOrder() error {
 		s.order = append(s.order, g)
 	}
 	return nil
+}
+
+// unprunedChannels returns the channels of a group that have a γ and are not pruned already.
+func (s *selection) unprunedChannels(g *group) []channelRef {
+	return slices.DeleteFunc(slices.Clone(g.withGamma), func(p channelRef) bool { return isPruned(s.m, p.unit, p.channel) })
 }
 
 // plan returns the plan that prunes the given groups and the channels that are pruned already,
@@ -202,11 +208,11 @@ func (s *selection) planOf(pruned []map[int]bool) *Plan {
 	return p
 }
 
-// setMeans sets the constants of the plan's pruned channels so that each output that is read
-// becomes the mean of the outputs before pruning: E[ReLU(z)], which is larger than the ReLU of
+// setMeans sets the constants of the plan's newly pruned channels so that each output that is
+// read becomes the mean of the outputs before pruning: E[ReLU(z)], which is at least the ReLU of
 // the mean of z. In a residual stream that is constant, each β is the difference that its branch
-// makes to that mean. If only some branches of a stream are constant, their β stays, because it
-// is the mean of the BatchNorm's output.
+// makes to that mean. If only some branches of a stream are constant, their β stay, because each
+// is the mean of its BatchNorm's output.
 func (s *selection) setMeans(p *Plan) {
 	net := s.m.Network
 	kept, err := p.kept(net)
@@ -272,7 +278,7 @@ func (s *selection) choose(ctx context.Context) (*Plan, error) {
 	var p *Plan
 	var err error
 	switch t := &s.o.Target; {
-	case s.o.Remove > 0 && s.named:
+	case s.o.Remove > 0 && s.hasPolicy:
 		p, err = s.planForShare()
 	case s.o.Remove > 0 || s.o.Threshold > 0:
 		// Only the constants of MeanBeta need data. The channels are those of MakePlan.
@@ -316,7 +322,7 @@ func (s *selection) planForShare() (*Plan, error) {
 		if count >= goal {
 			return s.plan(s.order[:n]), nil
 		}
-		count += len(g.withGamma)
+		count += len(s.unprunedChannels(g))
 	}
 	if count < goal {
 		return nil, &OptionError{fmt.Sprintf("remove %v: this share is %d channels, but only %d can be pruned as whole groups, because of protected layers, the largest share per layer, and the channel that every layer keeps; use a share of at most %.4g",
@@ -326,7 +332,7 @@ func (s *selection) planForShare() (*Plan, error) {
 }
 
 // largestPrefix returns, by binary search, the largest n from 0 to most for which keep(n) is
-// true. keep(0) is assumed to be true, and keep should not become true again for larger n.
+// true. It assumes that keep(0) is true, and that keep(n+1) is false if keep(n) is.
 func largestPrefix(most int, keep func(n int) (bool, error)) (int, error) {
 	low, high := 0, most+1 // keep(low) is true, and keep(high) is false
 	for high-low > 1 {

@@ -34,9 +34,9 @@ func Clamp(m *engine.Model, threshold float64, zeroBeta bool) (*engine.Model, []
 	return clamped, layersOf(clamped, nil)
 }
 
-// layersOf counts the clamped and the removed channels of each BatchNorm that has γ.
-// Removed channels are those that are missing in origins, the Origins of an nn.Compacted.
-// If origins is nil, no channel counts as removed.
+// layersOf counts the clamped and the removed channels of each BatchNorm that has γ. A clamped
+// channel is removed if it is missing in origins, the Origins of an nn.Compacted. If origins is
+// nil, no channel counts as removed.
 func layersOf(clamped *engine.Model, origins [][]int) []Layer {
 	var layers []Layer
 	for i := range clamped.Network.Units {

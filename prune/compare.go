@@ -8,10 +8,9 @@ import (
 	"bnkit/engine/nn"
 )
 
-// ComparisonOptions holds the policies and sizes that Compare compares. Options specifies
-// everything except the policy and the target.
+// ComparisonOptions holds the policies and sizes that Compare compares.
 type ComparisonOptions struct {
-	Options
+	Options  // without Policy, Target, Threshold, Remove and Plan, which Compare ignores
 	Policies []Policy
 	MACs     []float64 // shares of the multiply-adds that stay
 	Pictures int       // number of pictures of the test split, beginning with the first; 0 for all
@@ -32,14 +31,15 @@ type Compared struct {
 	TargetMACs  float64            `json:"target_macs"`
 	MACs        float64            `json:"macs"`                // share that stays: the nearest to TargetMACs that the policy reaches
 	Time        float64            `json:"time"`                // share of the time of inference that stays, in batches of up to 128
-	Removed     int                `json:"removed"`             // channels
-	Clamped     engine.Evaluation  `json:"clamped"`             // right after removal, with the statistics of the whole network
-	Reestimated engine.Evaluation  `json:"reestimated"`         // with statistics that are re-estimated
+	Removed     int                `json:"removed"`             // number of channels
+	Clamped     engine.Evaluation  `json:"clamped"`             // of the clamped network, with the statistics of Before
+	Reestimated engine.Evaluation  `json:"reestimated"`         // of the clamped network, statistics re-estimated
 	Recovered   *engine.Evaluation `json:"recovered,omitempty"` // after training, statistics re-estimated; nil without Recovery
 }
 
 // Compare prunes m by each policy to each size, and measures the results. It does not
-// change m. The error is one of Choose or Recover.
+// change m. The error is one that Choose or Recover returns, or an *engine.LossError if a loss
+// is not finite.
 func Compare(ctx context.Context, m *engine.Model, data *dataset.Data, o ComparisonOptions) (*Comparison, error) {
 	if len(o.Policies) == 0 || len(o.MACs) == 0 {
 		return nil, &OptionError{"a comparison needs at least one policy and one share of the multiply-adds"}
@@ -106,7 +106,7 @@ func (c *comparison) run(ctx context.Context, m *engine.Model) (*Comparison, err
 	}
 	for _, p := range c.o.Policies {
 		s := c.selection
-		s.o.Policy, s.named = p.resolved(m), true
+		s.o.Policy = p.resolved(m)
 		if err := s.scorer.measure(ctx, s.evaluator, c.data, s.o.Policy, o.MeanBeta, o.Threads); err != nil {
 			return nil, err
 		}

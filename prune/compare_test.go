@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// TestCompare checks each row against pruning with the same policy and target alone.
+// TestCompare checks each row against pruning alone with the same policy and target. It also
+// checks invalid and unreachable shares, and a limit of the pictures.
 func TestCompare(t *testing.T) {
 	data := tinyData()
 	m := trainedModel(t, data, false)
@@ -27,7 +28,7 @@ func TestCompare(t *testing.T) {
 		r, _ := pruneAndSave(t, m, data, alone)
 		if row.Policy != r.Policy || row.Clamped != r.AfterOriginalStatistics || row.Reestimated != r.After || *row.Recovered != *r.Recovered ||
 			row.Removed != r.Removed || row.MACs != float64(r.MACsAfter)/float64(r.MACsBefore) || c.Before != r.Before || row.Time <= 0 {
-			t.Errorf("got row %+v, want that of pruning alone, %+v", row, r)
+			t.Errorf("got Before %+v and row %+v with Recovered %+v; want those of pruning alone, %+v with Recovered %+v", c.Before, row, *row.Recovered, r, *r.Recovered)
 		}
 	}
 	var e *OptionError
@@ -38,7 +39,7 @@ func TestCompare(t *testing.T) {
 	// A target that cannot be reached gives the row that is nearest to it.
 	o.MACs = []float64{0.001}
 	if c, err = Compare(context.Background(), m, data, o); err != nil || c.Rows[0].MACs <= 0.001*(1+macsTolerance) {
-		t.Errorf("got %+v, %v; want a row with the smallest share of the multiply-adds, which is above %v", c, err, o.MACs[0])
+		t.Errorf("got %+v, error %v; want a row with the smallest share of the multiply-adds, which is above %v", c, err, o.MACs[0])
 	}
 	o.MACs = []float64{0.7}
 	if c, err = Compare(context.Background(), m, data, o); err != nil || c.Before.Examples != 10 {

@@ -8,8 +8,8 @@ import (
 	"bnkit/engine/arch"
 )
 
-// TestLogits compares the scores of groups with differences of the logits in float64 when all
-// γ of a group change together.
+// TestLogits compares the scores of every fifth group with differences of the logits in float64
+// when all γ of the group change together.
 func TestLogits(t *testing.T) {
 	s, data, e := measuredScorer(t)
 	seed := e.Estimation().Seed

@@ -11,8 +11,8 @@ import (
 	"bnkit/engine/arch"
 )
 
-// Plan lists the channels that each layer of a network keeps when the others are pruned. It is made from a model, or read from a file,
-// which may have been edited.
+// Plan lists the channels that each layer of a network keeps when the others are pruned. It is
+// made from a model, or read from a file, which may have been edited.
 type Plan struct {
 	Arch   string `json:"arch"`   // the network's name
 	Choice Choice `json:"choice"` // how the channels were chosen
@@ -68,9 +68,10 @@ type candidate struct {
 	magnitude     float64 // |γ|
 }
 
-// NewPlan returns the plan for m that c describes. A threshold prunes all channels with
-// a smaller |γ|, even if that is a whole layer. With a share to remove, each layer keeps
-// at least one channel. The error is an *OptionError if the choice cannot be satisfied.
+// NewPlan returns the plan for m that c describes. A threshold prunes all channels with a
+// smaller |γ| that Protect and MaxPerLayer allow, even a whole layer. With a share to remove, each
+// layer keeps at least one channel. The error is an *OptionError if c is invalid or cannot be
+// satisfied.
 func NewPlan(m *engine.Model, c Choice, beta string) (*Plan, error) {
 	if err := c.check(); err != nil {
 		return nil, err
@@ -91,8 +92,8 @@ func NewPlan(m *engine.Model, c Choice, beta string) (*Plan, error) {
 	return p, p.describe(clamped)
 }
 
-// choose returns a plan p whose numbers of its effect are not set, the number of channels that
-// p prunes, and the number that c requests, which may be larger.
+// choose returns a plan p without the numbers that describe its effect, the number of channels
+// that p prunes, and the number that c requests, which may be larger.
 func choose(m *engine.Model, c Choice, beta string, protected []bool) (p *Plan, count, goal int) {
 	candidates, limits, total := c.candidates(m, protected)
 	slices.SortStableFunc(candidates, func(a, b candidate) int { return cmp.Compare(a.magnitude, b.magnitude) })
@@ -213,7 +214,7 @@ func (c *Choice) protected(net *arch.Network) ([]bool, error) {
 
 // Apply returns a variant of m in which the channels that the plan does not keep are
 // held constant: their γ are 0, and their β are set according to Beta and Constants. Channels
-// that are pruned in m remain pruned. The variant's Kept lists the other channels. The
+// that are pruned in m remain pruned. The variant's Kept lists the channels that stay. The
 // trainable set of its Origin, if any, includes γ and β, so that its file stores them. Apply does
 // not change m. The error is an *OptionError if the plan does not fit m's network.
 func (p *Plan) Apply(m *engine.Model) (*engine.Model, error) {
@@ -263,8 +264,8 @@ func isPruned(m *engine.Model, unit, channel int) bool {
 	return m.Kept != nil && !stays(m.Kept[unit], channel)
 }
 
-// stays reports whether kept contains a unit's channel. A nil kept stands for all
-// channels.
+// stays reports whether kept, which is in ascending order, contains a unit's channel. A nil
+// kept stands for all channels.
 func stays(kept []int, channel int) bool {
 	_, found := slices.BinarySearch(kept, channel)
 	return found || kept == nil

@@ -98,7 +98,7 @@ func TestShare(t *testing.T) {
 }
 
 // TestImpossibleChoices checks that NewPlan returns an *OptionError of one line for choices
-// that it cannot satisfy.
+// that are invalid or that it cannot satisfy.
 func TestImpossibleChoices(t *testing.T) {
 	m := trainedModel(t, tinyData(), false)
 	for _, c := range []Choice{
@@ -143,8 +143,9 @@ func TestPlanFile(t *testing.T) {
 	if !reflect.DeepEqual(read, p) || p.Choice.Source != m.Source.SHA256 {
 		t.Errorf("read %+v, want the written plan %+v with the source %s", read, p, m.Source.SHA256)
 	}
-	if lines := strings.Count(string(text), "\n"); lines > len(p.Layers)+30 || !strings.Contains(string(text), `{"name":"bn","channels":16,"kept":[0,1,`) {
-		t.Errorf("the plan has %d layers and the file %d lines, want one for each layer and at most 30 others:\n%s", len(p.Layers), lines, text)
+	const layer = `{"name":"bn","channels":16,"kept":[0,1,`
+	if lines := strings.Count(string(text), "\n"); lines > len(p.Layers)+30 || !strings.Contains(string(text), layer) {
+		t.Errorf("the plan has %d layers and the file %d lines, want one for each layer, with %s, and at most 30 others:\n%s", len(p.Layers), lines, layer, text)
 	}
 	direct, _ := pruneAndSave(t, m, data, Options{Remove: 0.3, Protect: []string{"bn"}, ZeroBeta: true})
 	planned, _ := pruneAndSave(t, m, data, Options{Plan: read})
@@ -171,8 +172,8 @@ func TestPlanFile(t *testing.T) {
 	}
 }
 
-// TestInvalidPlans checks the errors for files that are not plans, or are plans for another
-// network.
+// TestInvalidPlans checks the errors for files that are not plans, and for plans that are invalid
+// or do not fit the network.
 func TestInvalidPlans(t *testing.T) {
 	m := trainedModel(t, tinyData(), false)
 	p, err := NewPlan(m, Choice{Threshold: 0.2}, BetaKept)
@@ -249,10 +250,10 @@ func TestRemoved(t *testing.T) {
 		t.Fatal(err)
 	}
 	if r.MACsBefore != m.Network.MACs() || r.MACsAfter != small.Network.MACs() || r.MACsAfter >= r.MACsBefore {
-		t.Errorf("the result has %d MACs before and %d after pruning, want %d and %d", r.MACsBefore, r.MACsAfter, m.Network.MACs(), small.Network.MACs())
+		t.Errorf("the result has %d MACs before and %d after pruning, want %d and %d, which is less", r.MACsBefore, r.MACsAfter, m.Network.MACs(), small.Network.MACs())
 	}
 	if r.ParametersBefore != arch.All.Parameters(m.Network) || r.ParametersAfter != arch.All.Parameters(small.Network) || r.ParametersAfter >= r.ParametersBefore {
-		t.Errorf("the result has %d parameters before and %d after pruning, want %d and %d", r.ParametersBefore, r.ParametersAfter,
+		t.Errorf("the result has %d parameters before and %d after pruning, want %d and %d, which is less", r.ParametersBefore, r.ParametersAfter,
 			arch.All.Parameters(m.Network), arch.All.Parameters(small.Network))
 	}
 	removed := 0
@@ -263,13 +264,13 @@ func TestRemoved(t *testing.T) {
 		}
 		// A layer may have one more channel, which carries the constants of removed ones.
 		if left := small.Network.Units[i].OutShape.C; left != l.Channels-l.Removed && left != l.Channels-l.Removed+1 {
-			t.Errorf("the compacted network has %d channels, want those that layer %+v keeps, or one more", left, l)
+			t.Errorf("the compacted layer has %d channels, want as many as layer %+v has after removal, or one more", left, l)
 		}
 	}
 	if removed != r.Removed || removed == 0 {
 		t.Errorf("the result has %d removed channels, want the sum over its layers, %d, and at least 1", r.Removed, removed)
 	}
-	// The compacted network must give the same result with its own statistics.
+	// The compacted network must give the same result with statistics of its own.
 	evaluator, err := small.Evaluator(data, 2)
 	if err != nil {
 		t.Fatal(err)

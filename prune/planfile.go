@@ -10,7 +10,8 @@ import (
 	"bnkit/checkpoint/strictjson"
 )
 
-// maxPlanBytes is the largest size of a plan's file. It is enough for ten million channels.
+// maxPlanBytes is the largest size of a plan's file. It is enough for ten million
+// indices of up to five digits.
 const maxPlanBytes = 64 << 20
 
 // Encode returns the plan as JSON, with one line for each layer.
@@ -39,8 +40,8 @@ func (p *Plan) Encode() ([]byte, error) {
 }
 
 // ReadPlan reads a plan that Encode wrote and a user may have edited. The error is an
-// *OptionError if the file is not a plan or the plan keeps no channel, or an error of the file
-// system.
+// *OptionError if the file is not a plan or the plan keeps no channel of the layers that it lists,
+// or an error of the file system.
 func ReadPlan(path string) (*Plan, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -77,7 +78,7 @@ func parsePlan(path string, b []byte) (*Plan, error) {
 		kept += len(l.Kept)
 	}
 	if kept == 0 {
-		return nil, &OptionError{fmt.Sprintf("%s keeps no channel of any layer; list the channels that stay in \"kept\"", path)}
+		return nil, &OptionError{fmt.Sprintf("%s keeps no channel of the layers that it lists; list the channels that stay in \"kept\"", path)}
 	}
 	return &p, nil
 }

@@ -23,7 +23,8 @@ type Policy struct {
 // Importance is the name of a measure of a channel's importance.
 type Importance string
 
-// The importances. A group of channels has the sum of its channels' importances.
+// The importances. The importance of a group of channels is the sum over its channels, except
+// for Logits, which changes them together, and Random, which draws one number for a group.
 const (
 	Gamma      Importance = "gamma"
 	GammaReads Importance = "gamma-reads"
@@ -57,7 +58,7 @@ const DefaultBatches = 20
 // the training split has fewer.
 const measureBatch = 64
 
-// DefaultImportance returns the importance for a target if the options name none: Gamma for a
+// DefaultImportance returns the importance for a policy or target that names none: Gamma for a
 // network whose convolutions all have their random initial values, so that their filters are
 // alike and γ alone tells channels apart, and Change for other networks. docs/pruning.md has
 // the measurements.

@@ -22,7 +22,7 @@ type Options struct {
 	ZeroBeta    bool     // set β of pruned channels to 0 too; otherwise it is kept, as in Frankle et al. 2021, section 5
 
 	// MeanBeta sets β of pruned channels so that each channel's output becomes its mean
-	// before pruning.
+	// before pruning. ZeroBeta is then ignored.
 	MeanBeta bool
 
 	Policy // how channels are compared; with a policy or a target, only whole groups are pruned
@@ -59,20 +59,20 @@ type Result struct {
 	Channels int               `json:"channels"` // channels of all BatchNorms that have γ
 	Layers   []Layer           `json:"layers"`   // one for each BatchNorm that has γ, in the order of the network
 	Before   engine.Evaluation `json:"before"`
-	After    engine.Evaluation `json:"after"` // of the clamped network, before it was trained again
+	After    engine.Evaluation `json:"after"` // of the clamped network after the last step of pruning, before the training that follows
 
-	Policy                       // zero if channels were compared one by one, by |γ|
+	Policy                       // zero if channels were compared one by one, by |γ|, or a plan chose them
 	Target                       // zero if a threshold, a share or a plan determined the size
 	Split     string             `json:"split,omitempty"` // split on which the drop of accuracy was measured, "validation" or "test"; missing without MaxDrop
-	Recovery                     // zero if the network was not trained again
-	Recovered *engine.Evaluation `json:"recovered,omitempty"` // after it was trained again; nil if it was not
+	Recovery                     // zero if the network was not trained after pruning
+	Recovered *engine.Evaluation `json:"recovered,omitempty"` // after training; nil if the network was not trained after pruning
 
 	// AfterOriginalStatistics is the evaluation of the clamped network with the
 	// statistics of Before. Its difference from After is the effect of re-estimation.
 	AfterOriginalStatistics engine.Evaluation `json:"after_original_statistics"`
 
-	// PredictionsChanged is the number of pictures of the test split for which the
-	// networks of Before and After, which is not trained again yet, predict different classes.
+	// PredictionsChanged is the number of pictures of the test split for which the network of
+	// Before and that of After predict different classes.
 	// Agreement is the share of the test split for which Model with its clamped channels and
 	// the compacted network predict the same class, with the same statistics.
 	PredictionsChanged int     `json:"predictions_changed"`
@@ -129,9 +129,9 @@ type Event struct {
 	Recovery
 }
 
-// MakePlan returns the plan for m that the options describe. It ignores a policy, a target and
-// MeanBeta, which Choose implements. The error is an *OptionError if the options cannot be used, and an
-// *engine.ModelError if m has no γ.
+// MakePlan returns the plan for m that the options describe. It does not support a policy, a
+// target or MeanBeta; use Choose for them. The error is an *OptionError if the options cannot be
+// used, or an *engine.ModelError if m has no γ.
 func MakePlan(m *engine.Model, o Options) (*Plan, error) {
 	if arch.GammaOnly.Parameters(m.Network) == 0 {
 		return nil, &engine.ModelError{Path: m.Source.Path, Reason: "it has no γ to clamp"}

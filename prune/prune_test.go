@@ -36,7 +36,8 @@ func tinyData() *dataset.Data {
 		Train: split(64), Test: split(30), Mean: []float32{0.4}, Std: []float32{0.3}}
 }
 
-// trainedModel trains ResNet-8 for two epochs and loads it from its file.
+// trainedModel trains ResNet-8 for two epochs and loads it from its file, which stores running
+// statistics if withStats is set.
 func trainedModel(t *testing.T, data *dataset.Data, withStats bool) *engine.Model {
 	t.Helper()
 	cfg := config.Default()
@@ -135,7 +136,7 @@ func TestPrune(t *testing.T) {
 				t.Errorf("ZeroBeta %v: Beta is %q, want zeroed with ZeroBeta and kept without", zeroBeta, r.Beta)
 			}
 			if (pruned.Stored != nil) != withStats {
-				t.Errorf("the file stores statistics = %v, want %v", pruned.Stored != nil, withStats)
+				t.Errorf("the file stores statistics: %v, want %v", pruned.Stored != nil, withStats)
 			}
 
 			evaluator, err := pruned.Evaluator(data, 1)
@@ -159,8 +160,12 @@ func TestPrune(t *testing.T) {
 			evaluator.Close()
 
 			checkProvenance(t, pruned, before, r)
-			if info, err := os.Stat(path); err != nil || info.Size() != r.Model.Source.Bytes || int64(len(before)) != r.BytesBefore {
-				t.Errorf("sizes are %d and %d bytes, want %d and the size of %v; error %v", r.BytesBefore, r.Model.Source.Bytes, len(before), info, err)
+			info, err := os.Stat(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r.BytesBefore != int64(len(before)) || r.Model.Source.Bytes != info.Size() {
+				t.Errorf("the source has %d bytes and the pruned file %d, want %d and %d", r.BytesBefore, r.Model.Source.Bytes, len(before), info.Size())
 			}
 		}
 	}
@@ -200,8 +205,8 @@ func TestPruneErrors(t *testing.T) {
 	}
 }
 
-// TestStoresPruned checks that a pruned model can be saved for every trainable set of its run,
-// that the file then stores γ and β as well, and that Prune does not change its source.
+// TestStoresPruned checks for several trainable sets that a pruned model can be saved, that the
+// file stores γ and β as well, and that Prune does not change its source.
 func TestStoresPruned(t *testing.T) {
 	data := tinyData()
 	for set, want := range map[string]arch.TrainableSet{
@@ -223,11 +228,12 @@ func TestStoresPruned(t *testing.T) {
 		}
 		for i := range m.Network.Units {
 			for c, g := range source.Params.Of(i, arch.Gamma) {
+				b := source.Params.Of(i, arch.Beta)[c]
 				if math.Abs(float64(g)) < 0.3 {
-					g = 0
+					g, b = 0, 0
 				}
-				if got := pruned.Params.Of(i, arch.Gamma)[c]; got != g {
-					t.Errorf("%s: unit %d has γ[%d] = %v, want %v", set, i, c, got, g)
+				if gotGamma, gotBeta := pruned.Params.Of(i, arch.Gamma)[c], pruned.Params.Of(i, arch.Beta)[c]; gotGamma != g || gotBeta != b {
+					t.Errorf("%s: channel %d of unit %d has γ %v and β %v, want %v and %v", set, c, i, gotGamma, gotBeta, g, b)
 				}
 			}
 		}

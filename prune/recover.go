@@ -24,10 +24,11 @@ type Recovery struct {
 // DefaultLR is the learning rate at which a recovery begins.
 const DefaultLR = 0.03
 
-// recoverBatch is the number of pictures in a step of a recovery.
+// recoverBatch is the number of pictures in a step of a recovery, unless the training split has
+// fewer.
 const recoverBatch = 128
 
-// resolved returns the recovery with defaults for fields that are not set.
+// resolved returns the recovery with DefaultLR if it has epochs but no LR.
 func (r Recovery) resolved() Recovery {
 	if r.Epochs > 0 {
 		r.LR = cmp.Or(r.LR, DefaultLR)
@@ -35,7 +36,8 @@ func (r Recovery) resolved() Recovery {
 	return r
 }
 
-// check returns an *OptionError if a number is out of range.
+// check returns an *OptionError if a number is out of range, or if the numbers cannot be combined
+// with each other or with the target.
 func (r *Recovery) check(t *Target) error {
 	switch {
 	case r.Epochs < 0:
@@ -52,11 +54,11 @@ func (r *Recovery) check(t *Target) error {
 	return nil
 }
 
-// Recover returns a variant of m whose γ and β were trained on data, which m.OpenData
-// returns. It trains for the epochs and with the learning rate of o.Recovery, by SGD with
-// momentum 0.9 and the augmentation of training. Pruned channels do not change. Recover does
-// not change m or write files. The error is an *engine.ModelError if m cannot be trained on
-// such data, ctx's error, or an error that reports divergence.
+// Recover returns a variant of m whose γ and β were trained on data, which m.OpenData or
+// m.Normalised returns. It trains for the epochs and with the learning rate of o.Recovery, by SGD
+// with momentum 0.9 and the augmentation of training. Pruned channels do not change. Recover does
+// not change m or write files. The error is an *engine.ModelError if m cannot be trained on such
+// data, ctx's error, or an error that reports divergence.
 func Recover(ctx context.Context, m *engine.Model, data *dataset.Data, o Options) (*engine.Model, error) {
 	r, threads := o.Recovery.resolved(), o.Threads
 	cfg, err := m.Settings()

@@ -176,17 +176,18 @@ func readSquares(net *arch.Network, params *nn.Params[float32]) [][]float64 {
 // square returns v² in float64.
 func square(v float32) float64 { return float64(v) * float64(v) }
 
-// changes returns how much the inputs of BatchNorms, and the logits, change when a channel
-// becomes its mean: for each layer that reads the channel, the variance of the channel times
-// the squares of the weights that read it. A change of a BatchNorm's input is multiplied by γ
-// and divided by the standard deviation, which gives the change of its output. The estimate
-// assumes that neighbouring positions are independent.
+// changes returns the mean square of the change of what layers compute from a channel when it
+// becomes its mean: the variance of the channel times the squares of the weights that read it. For
+// a convolution with BatchNorm, the change is that of the BatchNorm's output, so each square is
+// multiplied by γ² and divided by the variance of the BatchNorm's input. For the output layer, the
+// variance is that of the channel's averages over pictures. The estimate assumes that neighbouring
+// positions are independent.
 func (s *scorer) changes() [][]float64 {
 	net := s.m.Network
 	variance := make([][]float64, len(net.Units))
 	weight := make([][]float64, len(net.Units)) // change that a variance of 1 causes
 	last := len(net.Units) - 1
-	var average []float64
+	var averageVariance []float64
 	for k := range s.moments {
 		x := &s.moments[k]
 		variance[x.Unit] = make([]float64, len(x.Sum))
@@ -195,9 +196,9 @@ func (s *scorer) changes() [][]float64 {
 			variance[x.Unit][c] = x.Variance(c)
 		}
 		if x.Unit == last {
-			average = make([]float64, len(x.Sum))
-			for c := range average {
-				average[c] = x.AverageVariance(c)
+			averageVariance = make([]float64, len(x.Sum))
+			for c := range averageVariance {
+				averageVariance[c] = x.AverageVariance(c)
 			}
 		}
 	}
@@ -227,7 +228,7 @@ func (s *scorer) changes() [][]float64 {
 		for c := range variance[i] {
 			variance[i][c] *= weight[i][c]
 			for k := 0; i == last && k < net.Classes; k++ {
-				variance[i][c] += average[c] * square(output[k*net.Features()+c])
+				variance[i][c] += averageVariance[c] * square(output[k*net.Features()+c])
 			}
 		}
 	}

@@ -29,7 +29,8 @@ func randomModel(net *arch.Network, seed uint64) *engine.Model {
 	return m
 }
 
-// pictures returns random pictures of the network's input shape, in all its classes.
+// pictures returns random pictures of the network's input shape, labelled with its classes in
+// turn.
 func pictures(net *arch.Network, train, test int) *dataset.Data {
 	state := uint32(1)
 	split := func(n int) *dataset.Split {
@@ -73,7 +74,7 @@ func measuredScorer(t *testing.T) (*scorer, *dataset.Data, *engine.Evaluator) {
 	return s, data, e
 }
 
-// near reports whether a and b agree to within a relative tolerance or 1e-9.
+// near reports whether a and b agree to within a relative tolerance plus 1e-9.
 func near(a, b, tolerance float64) bool {
 	return math.Abs(a-b) <= tolerance*max(math.Abs(a), math.Abs(b))+1e-9
 }
@@ -134,8 +135,8 @@ func TestTaylor(t *testing.T) {
 	}
 }
 
-// TestReadSquares compares the sums of the squared weights that read a channel of resnet-8 with
-// sums over the weights of each reader.
+// TestReadSquares compares the sums of the squared weights that read three channels of units of
+// resnet-8 with sums over the weights of each reader.
 func TestReadSquares(t *testing.T) {
 	s, _, _ := measuredScorer(t)
 	net, params := s.m.Network, s.m.Params
@@ -181,7 +182,8 @@ func TestReadSquares(t *testing.T) {
 // TestChange compares the importance by change with sums over feature maps: a channel's
 // variance, times the sum of the squared weights that read it, each multiplied by γ²/σ² of the
 // reading BatchNorm. For a channel of the last layer, the variance of its averages over
-// pictures, times the squared weights of the output layer, is added.
+// pictures, times the squared weights of the output layer, is added. It also compares the
+// importance by activity with the share of positive values in the feature maps.
 func TestChange(t *testing.T) {
 	s, data, e := measuredScorer(t)
 	net := s.m.Network

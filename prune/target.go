@@ -37,7 +37,7 @@ func (t *Target) check() error {
 const macsTolerance = 0.02
 
 // planForMACs returns nearestPlan's plan, or an *OptionError if its share of MACs differs
-// from the target's by more than macsTolerance of the target.
+// from the target by more than macsTolerance of the target.
 func (s *selection) planForMACs() (*Plan, error) {
 	p, share, err := s.nearestPlan()
 	if err != nil {
@@ -55,8 +55,8 @@ func (s *selection) planForMACs() (*Plan, error) {
 	return nil, &OptionError{fmt.Sprintf("a target of %v of the multiply-adds cannot be reached: the nearest share is %.4g, and the smallest %.4g", target, share, least)}
 }
 
-// nearestPlan returns the plan whose network has the target's share of MACs, as nearly as
-// whole groups allow, and its share.
+// nearestPlan returns the plan, of those that it tries, whose network's share of MACs is nearest
+// to the target, and that share.
 func (s *selection) nearestPlan() (*Plan, float64, error) {
 	whole := float64(s.m.Network.MACs())
 	goal := s.o.Target.MACs * whole
@@ -82,8 +82,8 @@ func (s *selection) nearestPlan() (*Plan, float64, error) {
 	// Also prune each of the following groups that brings the MACs nearer to the goal. The
 	// next group may save too much, but a later one less.
 	for tried := 0; n < len(s.order) && tried < maxTried && best > goal; n++ {
-		// The group saves less than g.saves if groups that it reads, or that read it, are
-		// pruned too, but hardly less than a tenth of it.
+		// A group g saves less than g.saves if groups that it reads, or that read it, are
+		// pruned too, but rarely less than a tenth of g.saves.
 		if float64(s.order[n].saves)/10 > 2*(best-goal) {
 			continue
 		}
@@ -107,19 +107,16 @@ const maxTried = 32
 const block = 8
 
 // withoutPartialBlocks returns chosen without the groups whose removal saves no time, because
-// no further block of channels in their layers becomes empty. The groups that it leaves out are
-// the most important ones of their layers.
+// no further block of channels in their layers becomes empty. Of the chosen groups of a layer, it
+// leaves out the most important ones.
 func (s *selection) withoutPartialBlocks(chosen []*group) []*group {
-	left := make([]int, len(s.m.Network.Units)) // channels that stay
+	left := make([]int, len(s.m.Network.Units)) // number of channels that are not removed
 	for i := range left {
 		left[i] = s.m.Network.Units[i].OutShape.C
-		for c := range left[i] {
-			if isPruned(s.m, i, c) {
-				left[i]--
-			}
-		}
 	}
-	for _, g := range chosen {
+	// The pruned channels of a group are removed only if the whole group is pruned.
+	removed := slices.DeleteFunc(groups(s.m.Network), func(g *group) bool { return len(s.unprunedChannels(g)) > 0 })
+	for _, g := range slices.Concat(removed, chosen) {
 		for _, p := range g.channels {
 			left[p.unit]--
 		}
@@ -209,9 +206,9 @@ func (s *selection) time(ctx context.Context, whole *engine.Evaluator, p *Plan) 
 	return speeds[0] / speeds[1], nil
 }
 
-// planForMaxDrop returns the plan that prunes the most groups without exceeding the largest drop
-// of accuracy, on the validation split or, if there is none, on the test split. Statistics are
-// re-estimated before and after pruning.
+// planForMaxDrop returns the plan, of those that a binary search tries, that prunes the most
+// groups without exceeding the largest drop of accuracy, on the validation split or, if there is
+// none, on the test split. Statistics are re-estimated before and after pruning.
 func (s *selection) planForMaxDrop(ctx context.Context) (*Plan, error) {
 	measured, _ := dropSplit(s.data)
 	base, err := s.m.Evaluator(withTestSplit(s.data, measured), s.o.Threads)
@@ -239,7 +236,7 @@ func (s *selection) planForMaxDrop(ctx context.Context) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	least := before - s.o.Target.MaxDrop/100 - 1e-9 // for rounding
+	least := before - s.o.Target.MaxDrop/100 - 1e-9 // 1e-9 allows for rounding
 	n, err := largestPrefix(len(s.order), func(n int) (bool, error) {
 		clamped, err := s.plan(s.order[:n]).Apply(s.m)
 		if err != nil {

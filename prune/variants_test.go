@@ -13,8 +13,8 @@ import (
 	"bnkit/engine/dataset"
 )
 
-// trainVariant trains a ResNet-8 for one epoch in batches of 16. change modifies the other settings,
-// which have their defaults.
+// trainVariant trains a ResNet-8 for one epoch in batches of 16 and loads it from its file. change
+// modifies the settings before training.
 func trainVariant(t *testing.T, data *dataset.Data, change func(*config.Config)) *engine.Model {
 	t.Helper()
 	cfg := config.Default()
@@ -45,19 +45,22 @@ func TestPruneVariant(t *testing.T) {
 		t.Fatal(err)
 	}
 	if small == 0 || r.Clamped != small || r.Channels != channels {
-		t.Errorf("%d of %d channels are clamped, want %d of %d", r.Clamped, r.Channels, small, channels)
+		t.Errorf("%d of %d channels are clamped, want %d of %d, and at least 1", r.Clamped, r.Channels, small, channels)
 	}
 	if r.Layers[0].Name != "blocks.0.bn1" || len(r.Layers) != 5 {
 		t.Errorf("got layers %+v, want 5, beginning with blocks.0.bn1", r.Layers)
 	}
 }
 
-// TestNothingToPrune checks the error for a network without variable γ.
+// TestNothingToPrune checks the errors for a network whose γ are all fixed.
 func TestNothingToPrune(t *testing.T) {
 	data := tinyData()
 	m := trainVariant(t, data, func(c *config.Config) { c.NoScale = "*" })
 	var e *engine.ModelError
 	if _, err := Prune(context.Background(), m, data, Options{Threshold: 0.1}); !errors.As(err, &e) {
-		t.Errorf("got error %v, want an *engine.ModelError", err)
+		t.Errorf("Prune: got error %v, want an *engine.ModelError", err)
+	}
+	if _, err := Compare(context.Background(), m, data, ComparisonOptions{Policies: []Policy{{Importance: Gamma}}, MACs: []float64{0.5}}); !errors.As(err, &e) {
+		t.Errorf("Compare: got error %v, want an *engine.ModelError", err)
 	}
 }
