@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// Bytes returns the number of bytes that f allocates, including those that it frees.
-// Goroutines that run at the same time are counted too.
+// Bytes returns the number of bytes that f allocates, including memory that is freed again.
+// Allocations of goroutines that run at the same time are counted too.
 func Bytes(f func()) uint64 {
 	before := total()
 	f()
@@ -18,8 +18,8 @@ func Bytes(f func()) uint64 {
 // AtMost runs f and reports an error if f allocates more than limit bytes.
 func AtMost(t testing.TB, limit int, f func()) {
 	t.Helper()
-	if took := Bytes(f); took > uint64(limit) {
-		t.Errorf("%d bytes were allocated, want at most %d", took, limit)
+	if allocated := Bytes(f); allocated > uint64(limit) {
+		t.Errorf("%d bytes were allocated, want at most %d", allocated, limit)
 	}
 }
 

@@ -51,7 +51,7 @@ func perform(op Operation, do func() error) error {
 
 // WriteFile writes data to a temporary file in the same directory, syncs it, and renames
 // it to path. If path is a symbolic link, it writes the file to which the link leads. A
-// file that is replaced keeps its permissions, but not its owner. The error is a *FileError
+// file that is replaced keeps its permissions, but not its owner. The error wraps a *FileError
 // if path exists and is not a regular file, such as a device or a pipe.
 //
 // Until the rename, and if it or an earlier step fails, path has its old content; after the
@@ -183,7 +183,7 @@ func RemoveAll(path string) error {
 	return syncDir(filepath.Dir(path))
 }
 
-// Mkdir creates a directory. The error is fs.ErrExist if path exists, so that exactly one
+// Mkdir creates a directory. The error wraps fs.ErrExist if path exists, so that exactly one
 // of several callers succeeds.
 func Mkdir(path string) error {
 	if err := perform(Operation{Kind: "mkdir", Path: path}, func() error { return os.Mkdir(path, 0o777) }); err != nil {

@@ -14,5 +14,5 @@ var (
 )
 
 // Lock locks a file for this process until the file is closed or the process ends. It does
-// not wait. The error is ErrLocked, ErrNoLocks or an error of the file system.
+// not wait. The error wraps ErrLocked or ErrNoLocks, or is an error of the file system.
 func Lock(f *os.File) error { return lock(f) }

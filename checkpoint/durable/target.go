@@ -10,7 +10,7 @@ import (
 )
 
 // FileError reports a path that cannot be read or replaced because it does not name a regular
-// file, or a file that is too large.
+// file or is behind too many symbolic links, or a file that is too large.
 type FileError struct {
 	Path   string
 	Reason string // what is wrong, and what to do
@@ -26,7 +26,7 @@ const maxLinks = 40
 
 // target follows symbolic links from path. It returns the path of the file that they lead
 // to and its info, which is nil if the file does not exist. The error is a *FileError if
-// the file exists and is not a regular file.
+// the file exists and is not a regular file, or if there are more than maxLinks links.
 func target(path string) (file string, info fs.FileInfo, err error) {
 	for range maxLinks + 1 {
 		info, err = os.Lstat(path)

@@ -59,9 +59,9 @@ func FuzzRead(f *testing.F) {
 	})
 }
 
-// FuzzIndex parses arbitrary bytes as an index of several files, which must not allocate more than
-// 1 MB and 800 times their size. The names of the files in an accepted index must not lead out of
-// its folder, and it must not change when it is written and read again.
+// FuzzIndex parses arbitrary bytes as an index of several files. Parsing must allocate at most 1 MiB
+// plus 800 times their number. The names of the files in an accepted index must not lead out of its
+// folder, and its content must not change when it is written and parsed again.
 func FuzzIndex(f *testing.F) {
 	for _, text := range []string{
 		`{"metadata":{"total_size":8},"weight_map":{"a":"m-00001-of-00002.safetensors","b":"m-00002-of-00002.safetensors","c":"m-00001-of-00002.safetensors"}}`,
@@ -79,14 +79,14 @@ func FuzzIndex(f *testing.F) {
 		if err != nil {
 			var invalid *Error
 			if !errors.As(err, &invalid) {
-				t.Errorf("%v, want an *Error", err)
+				t.Errorf("got error %v, want an *Error", err)
 			}
 			return
 		}
 		names := map[string]string{}
 		for file, tensors := range files {
 			if filepath.Dir(filepath.Join("dir", file)) != "dir" {
-				t.Errorf("%q was accepted with the file %q", b, file)
+				t.Errorf("%q was accepted, want an error for the file %q", b, file)
 			}
 			for name := range tensors {
 				names[name] = file
@@ -98,7 +98,7 @@ func FuzzIndex(f *testing.F) {
 		}
 		again, err := parseIndex(text)
 		if err != nil || !maps.EqualFunc(again, files, maps.Equal) {
-			t.Errorf("%q was read as %v, then as %v, %v", b, files, again, err)
+			t.Errorf("%q was parsed as %v, and after encoding as %v, error %v; want no change", b, files, again, err)
 		}
 	})
 }

@@ -246,11 +246,11 @@ func TestIndex(t *testing.T) {
 		t.Errorf("reading after Close: got error %v, want fs.ErrClosed", err)
 	}
 
-	const all = `"b":"model-00001-of-00002.safetensors","c":"model-00001-of-00002.safetensors"`
+	const firstFile = `"b":"model-00001-of-00002.safetensors","c":"model-00001-of-00002.safetensors"`
 	for _, c := range []struct{ want, weights string }{
 		{`holds the tensor "c"`, `{"b":"model-00001-of-00002.safetensors"}`},
-		{`lists the tensor "d"`, `{` + all + `,"d":"model-00001-of-00002.safetensors"}`},
-		{"the index cannot be read", `{` + all + `,"b":"model-00002-of-00002.safetensors"}`},
+		{`lists the tensor "d"`, `{` + firstFile + `,"d":"model-00001-of-00002.safetensors"}`},
+		{"the index cannot be read", `{` + firstFile + `,"b":"model-00002-of-00002.safetensors"}`},
 		{"a name without a folder", `{"a":"../model-00002-of-00002.safetensors"}`},
 		{"a name without a folder", `{"a":".."}`},
 		{"a name without a folder", `{"a":"x\\y"}`},

@@ -33,12 +33,12 @@ func TestUnmarshalAccepts(t *testing.T) {
 		`{"list":[{"seed":1},{"seed":2}],"by_name":{"seed":{"seed":1},"SEED":{"seed":2}},"pointer":{"seed":3}}`,
 		`{"raw":{"Seed":1,"seed":2},"anything":[[],{},"\ud83d\ude00","\\ud800","a\"b"]}`,
 		`{"Ignored":1,"ignored":2}`,
-		strings.Repeat("[", 999) + strings.Repeat("]", 999),
+		strings.Repeat("[", 1000) + strings.Repeat("]", 1000),
 	} {
 		var got, want outer
 		err := Check([]byte(text), &got)
 		if err != nil {
-			t.Errorf("%.80s: %v", text, err)
+			t.Errorf("%.80s: got error %v, want none", text, err)
 			continue
 		}
 		errGot, errWant := Unmarshal([]byte(text), &got), json.Unmarshal([]byte(text), &want)
@@ -83,7 +83,7 @@ func TestUnmarshalRefuses(t *testing.T) {
 	}
 }
 
-// FuzzUnmarshal checks that Unmarshal allocates at most 1 MB plus 400 times the size of the
+// FuzzUnmarshal checks that Unmarshal allocates at most 1 MiB plus 400 times the size of the
 // text, that accepted JSON is valid, and that seed and arch get the values of the keys with
 // exactly these spellings.
 func FuzzUnmarshal(f *testing.F) {

@@ -76,7 +76,8 @@ func advice(err error) string {
 	return remedy(err)
 }
 
-// otherKernelAdvice returns how to resume a run that other kernels trained.
+// otherKernelAdvice returns how to resume a run that was trained with other arithmetic, such as other
+// kernels.
 func otherKernelAdvice(e *engine.ArithmeticError) string {
 	if e.Before.Kernels == "generic" && e.Before.Platform == e.Now.Platform && e.Before.Functions == e.Now.Functions {
 		return "set BNKIT_KERNEL=generic to get the same bits, or use --allow-other-kernel to continue without them"

@@ -65,7 +65,7 @@ layers (name, convolution, shortcut, channels, height, width, gamma and beta wit
 75, 95 and 100% and histogram, near_zero, beta_near_zero and both_near_zero (shares of channels with |γ|, |β| or both near zero), pruned (the pruned channels), relu,
 sparsity, gradient); total (the same over all layers; pruned is a number here);
 reestimated_over, sparsity_over, gradients_over and accuracy_over (split, examples,
-batches, statistics); sweep (threshold, clamped, share, test_accuracy, test_loss,
+batches, statistics, augmented); sweep (threshold, clamped, share, test_accuracy, test_loss,
 test_accuracy_interval); stored_statistics (test_accuracy, test_loss and
 test_accuracy_interval with the statistics of the file);
 sensitivity (shares, over (as accuracy_over), unclamped (as stored_statistics), layers (name, channels,
@@ -211,28 +211,28 @@ func printReport(w io.Writer, r *analysis.Report, wide bool) {
 	if len(rows[0]) < len(ranks) {
 		fmt.Fprintln(w, "--wide shows more columns")
 	}
-	line := func(format string, args ...any) { printProse(w, format, args...) }
+	prose := func(format string, args ...any) { printProse(w, format, args...) }
 	if r.Total.Pruned > 0 {
-		line("%d of %d channels are pruned and not counted above, %s", r.Total.Pruned, r.Total.Channels, prunedLayers(r))
+		prose("%d of %d channels are pruned and not counted above, %s", r.Total.Pruned, r.Total.Channels, prunedLayers(r))
 	}
-	line("zeros: share of ReLU outputs that are zero; off: channels that are zero for more than 99%% of outputs; on: channels that are never zero (%d pictures of the %s split, %s statistics)",
+	prose("zeros: share of ReLU outputs that are zero; off: channels that are zero for more than 99%% of outputs; on: channels that are never zero (%d pictures of the %s split, %s statistics)",
 		r.Sparsity.Examples, r.Sparsity.Split, r.Sparsity.Statistics)
-	line("grad: mean |gradient| over %d batches, %d pictures of the %s split, %s statistics",
+	prose("grad: mean |gradient| over %d batches, %d pictures of the %s split, %s statistics",
 		r.Gradients.Batches, r.Gradients.Examples, r.Gradients.Split, r.Gradients.Statistics)
 	fmt.Fprintln(w)
 
 	rows = [][]string{{"clamped below", "γ clamped", "share", "test accuracy", "test loss"}}
 	for _, s := range r.Sweep {
-		name := "nothing"
+		threshold := "nothing"
 		if s.Threshold > 0 {
-			name = fmt.Sprint(s.Threshold)
+			threshold = fmt.Sprint(s.Threshold)
 		}
-		rows = append(rows, []string{name, fmt.Sprint(s.Clamped), percent(s.Share), accuracyText(s.TestAccuracy, s.Interval), lossText(s.TestLoss)})
+		rows = append(rows, []string{threshold, fmt.Sprint(s.Clamped), percent(s.Share), accuracyText(s.TestAccuracy, s.Interval), lossText(s.TestLoss)})
 	}
 	printFitting(w, rows, []int{0, 3, 2, 1, 4})
-	line("%d pictures of the %s split, %s statistics, β kept; the numbers in parentheses are 95%% confidence intervals", r.Accuracy.Examples, r.Accuracy.Split, r.Accuracy.Statistics)
+	prose("%d pictures of the %s split, %s statistics, β kept; the numbers in parentheses are 95%% confidence intervals", r.Accuracy.Examples, r.Accuracy.Split, r.Accuracy.Statistics)
 	if r.Stored != nil {
-		line("with the stored statistics: test accuracy %s, test loss %s", accuracyText(r.Stored.TestAccuracy, r.Stored.Interval), lossText(r.Stored.TestLoss))
+		prose("with the stored statistics: test accuracy %s, test loss %s", accuracyText(r.Stored.TestAccuracy, r.Stored.Interval), lossText(r.Stored.TestLoss))
 	}
 	if r.Sensitivity != nil {
 		printSensitivity(w, r.Sensitivity, wide)
@@ -244,7 +244,7 @@ func layerTable(r *analysis.Report) (rows [][]string, ranks []int) {
 	heading := []string{"layer", "channels", "γ median", "β median"}
 	ranks = []int{0, 1, 2, 8}
 	// Of the shares, the one below 0.01 is kept longest, because other commands also use this
-	// threshold. Without it, that is the first share.
+	// threshold. If it was not measured, the first share is kept longest.
 	keptLongest := max(0, slices.Index(r.NearZero, 0.01))
 	nextRank := 9
 	for i, z := range r.NearZero {

@@ -93,16 +93,16 @@ func hostileFiles(t *testing.T) []hostileFile {
 
 	// Data sets.
 	idx := append([]byte{0, 0, 8, 3, 0, 3, 0, 0, 0, 0, 4, 0, 0, 0, 4, 0}, make([]byte, 100)...)
-	add("train-images-idx3-ubyte", "a header of 192 GB", idx)
+	add("train-images-idx3-ubyte", "a header that claims 192 GB", idx)
 	add("train-images-idx3-ubyte", "dimensions whose product overflows", bytes.Repeat([]byte{0, 0, 8, 3, 255, 255, 255, 255}, 4))
 	add("train-images-idx3-ubyte.gz", "a gzip bomb of 192 MB", gzipped(t, append([]byte{0, 0, 8, 3, 0, 0, 12, 0, 0, 0, 1, 0, 0, 0, 1, 0}, make([]byte, 192<<20)...)))
 	add("cifar-10-binary.tar.gz", "a gzip bomb of 512 MB", gzipped(t, tarFile(t, "other", 512<<20, make([]byte, 512<<20))))
 	add("cifar-10-binary.tar.gz", "a member of 4 EiB", gzipped(t, tarFile(t, "d/data_batch_1.bin", 1<<62, nil)))
 	add("cifar-10-binary.tar.gz", "a path out of the archive", gzipped(t, tarFile(t, "../../data_batch_1.bin", 10000*3073, make([]byte, 10000*3073))))
 	add("cifar-10-binary.tar.gz", "an absolute path", gzipped(t, tarFile(t, "/etc/passwd", 5, []byte("owned"))))
-	add("train/a/1.png", "a header of 4.6 exapixels", pngFile(t, 1<<31-1, 1<<31-1, 8, 6, 0, 0))
-	add("train/a/1.png", "a header of 190 megapixels", append(pngFile(t, 13000, 14600, 8, 0, 0, 0), make([]byte, maxHostile-1000)...))
-	add("train/a/1.png", "a header of 190 interlaced megapixels", append(pngFile(t, 13000, 14600, 8, 0, 1, 0), make([]byte, maxHostile-1000)...))
+	add("train/a/1.png", "a header that claims 4.6 exapixels", pngFile(t, 1<<31-1, 1<<31-1, 8, 6, 0, 0))
+	add("train/a/1.png", "a header that claims 190 megapixels", append(pngFile(t, 13000, 14600, 8, 0, 0, 0), make([]byte, maxHostile-1000)...))
+	add("train/a/1.png", "a header that claims 190 interlaced megapixels", append(pngFile(t, 13000, 14600, 8, 0, 1, 0), make([]byte, maxHostile-1000)...))
 	for _, c := range []struct {
 		what      string
 		w, h      uint32
@@ -141,7 +141,7 @@ func hostileFiles(t *testing.T) []hostileFile {
 	add("s.yaml", "a setting twice", []byte("lr: 1\nlr: 2\n"))
 	for _, c := range []struct {
 		what, text string
-		valid      []string // readers of these files ignore unknown keys, which newer versions may write
+		valid      []string // files for which the text is valid: they may have unknown keys, and null for a layer
 	}{
 		{"a list that nests", nested(n - 100), nil},
 		{"objects that nest", strings.Repeat(`{"a":`, maxHostile/6) + "1" + strings.Repeat("}", maxHostile/6), nil},
@@ -216,16 +216,18 @@ func readHostile(dir string, f *hostileFile) error {
 }
 
 // TestBombs reads files of at most maxHostile bytes. Reading must not allocate more than
-// mostAllocated bytes and must not add or remove a file. Unless the file is valid, it must fail
+// mostAllocated bytes and must not change the number of files. Unless the file is valid, it must fail
 // with an error that a command turns into the exit code of bad input or wrong usage. With -v, the
 // test prints how much memory and time reading takes; the time depends on the machine and has no
 // limit.
 func TestBombs(t *testing.T) {
+	// By the name of the file: the most bytes that were allocated, the longest time that reading took,
+	// and the file for which it took this time.
 	most, longest, slowest := map[string]uint64{}, map[string]time.Duration{}, map[string]string{}
 	tried := 0
 	for _, f := range hostileFiles(t) {
 		if len(f.content) > maxHostile {
-			t.Fatalf("%s, %s: the file has %d bytes", f.name, f.what, len(f.content))
+			t.Fatalf("%s, %s: the file has %d bytes, want at most %d", f.name, f.what, len(f.content), maxHostile)
 		}
 		root := t.TempDir()
 		dir := filepath.Join(root, "a", "b")
@@ -250,7 +252,7 @@ func TestBombs(t *testing.T) {
 			}
 		}
 		t.Chdir(root) // where a command of a pickle would write
-		files := countFiles(t, root)
+		filesBefore := countFiles(t, root)
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
 		begin := time.Now()
@@ -267,11 +269,15 @@ func TestBombs(t *testing.T) {
 		if allocated > mostAllocated {
 			t.Errorf("%s, %s: %d bytes were allocated, want at most %d", f.name, f.what, allocated, mostAllocated)
 		}
-		if code := exitCode(err); f.valid != (err == nil) || err != nil && code != 3 && code != 2 {
-			t.Errorf("%s, %s: got error %v with exit code %d; want no error for a valid file (this one: %v), and exit code 2 or 3 otherwise", f.name, f.what, err, code, f.valid)
+		want := "an error with exit code 2 or 3"
+		if f.valid {
+			want = "no error"
 		}
-		if n := countFiles(t, root); n != files {
-			t.Errorf("%s, %s: reading changed the number of files from %d to %d", f.name, f.what, files, n)
+		if code := exitCode(err); f.valid != (err == nil) || err != nil && code != 3 && code != 2 {
+			t.Errorf("%s, %s: got error %v with exit code %d, want %s", f.name, f.what, err, code, want)
+		}
+		if n := countFiles(t, root); n != filesBefore {
+			t.Errorf("%s, %s: there are %d files and folders after reading, want %d", f.name, f.what, n, filesBefore)
 		}
 	}
 	for _, name := range slices.SortedFunc(maps.Keys(longest), func(a, b string) int { return cmp.Compare(longest[b], longest[a]) }) {
@@ -280,7 +286,7 @@ func TestBombs(t *testing.T) {
 	t.Logf("all: %d files tried", tried)
 }
 
-// countFiles returns the number of files and folders below root.
+// countFiles returns the number of files and folders below root, including root.
 func countFiles(t *testing.T, root string) int {
 	t.Helper()
 	n := 0
@@ -292,40 +298,40 @@ func countFiles(t *testing.T, root string) int {
 }
 
 // bnzFile returns a .bnz file with correct checksums (checkpoint/FORMAT.md). frame holds the
-// tensors, which claim to have size bytes; nil stands for an empty frame.
+// tensors, and nil stands for an empty frame. The file claims that the tensors have size bytes.
 func bnzFile(t *testing.T, header string, frame []byte, size uint64) []byte {
 	t.Helper()
 	c, err := zstd.NewWriter(nil, zstd.WithEncoderCRC(false), zstd.WithZeroFrames(true), zstd.WithWindowSize(1<<20), zstd.WithEncoderConcurrency(1))
 	if err != nil {
 		t.Fatal(err)
 	}
-	stored := c.EncodeAll([]byte(header), nil)
+	compressedHeader := c.EncodeAll([]byte(header), nil)
 	if frame == nil {
 		frame = c.EncodeAll(nil, nil)
 	}
 	castagnoli := crc32.MakeTable(crc32.Castagnoli)
 	le := binary.LittleEndian
 	b := le.AppendUint32([]byte("\x89BNZ\r\n\x1a\n"), 1)
-	b = le.AppendUint32(b, uint32(len(stored)))
+	b = le.AppendUint32(b, uint32(len(compressedHeader)))
 	b = le.AppendUint32(b, uint32(len(header)))
-	b = le.AppendUint32(b, crc32.Checksum(stored, castagnoli))
+	b = le.AppendUint32(b, crc32.Checksum(compressedHeader, castagnoli))
 	b = le.AppendUint64(b, uint64(len(frame)))
 	b = le.AppendUint64(b, size)
 	b = le.AppendUint32(b, crc32.Checksum(b, castagnoli))
-	b = append(append(b, stored...), frame...)
+	b = append(append(b, compressedHeader...), frame...)
 	sum := sha256.Sum256(b)
 	return append(b, sum[:]...)
 }
 
 // zstdZeros returns a zstd frame of n zeros, a multiple of 128 KB. Six blocks are stored
-// without compression, so that a checkpoint may claim a gigabyte for the frame.
+// without compression, because a checkpoint may claim a gigabyte only for a frame of at least 768 KB.
 func zstdZeros(n int) []byte {
-	const block, raw = 128 << 10, 6
+	const block, rawBlocks = 128 << 10, 6
 	b := []byte{0x28, 0xb5, 0x2f, 0xfd, 0, 0x58} // no size, window of 2 MB
 	for i := range n / block {
 		kind := uint32(2) // one byte, repeated
 		content := []byte{0}
-		if i < raw {
+		if i < rawBlocks {
 			kind, content = 0, make([]byte, block)
 		}
 		head := binary.LittleEndian.AppendUint32(nil, kind|block<<3)
@@ -395,7 +401,7 @@ func tarFile(t *testing.T, name string, size int64, content []byte) []byte {
 	return b.Bytes()
 }
 
-// pngFile returns a PNG picture whose pixels are n zeros.
+// pngFile returns a PNG picture whose uncompressed data is n zeros.
 func pngFile(t *testing.T, w, h uint32, depth, colours, interlace byte, n int) []byte {
 	t.Helper()
 	var pixels bytes.Buffer
@@ -409,9 +415,9 @@ func pngFile(t *testing.T, w, h uint32, depth, colours, interlace byte, n int) [
 	b := []byte("\x89PNG\r\n\x1a\n")
 	chunk := func(kind string, content []byte) {
 		b = binary.BigEndian.AppendUint32(b, uint32(len(content)))
-		at := len(b)
+		start := len(b)
 		b = append(append(b, kind...), content...)
-		b = binary.BigEndian.AppendUint32(b, crc32.ChecksumIEEE(b[at:]))
+		b = binary.BigEndian.AppendUint32(b, crc32.ChecksumIEEE(b[start:]))
 	}
 	head := binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(nil, w), h)
 	chunk("IHDR", append(head, depth, colours, 0, 0, interlace))
@@ -420,8 +426,8 @@ func pngFile(t *testing.T, w, h uint32, depth, colours, interlace byte, n int) [
 	return b
 }
 
-// jpegFile returns the headers of a JPEG picture whose scan is missing, after comments that
-// fill the file.
+// jpegFile returns a JPEG picture that ends after the header of its scan. Comments before its
+// other headers make it almost maxHostile bytes long.
 func jpegFile(w, h int, marker byte, components int) []byte {
 	b := []byte{0xff, 0xd8}
 	for len(b) < maxHostile-70_000 {
@@ -438,7 +444,7 @@ func jpegFile(w, h int, marker byte, components int) []byte {
 	return append(b, 0, 63, 0)
 }
 
-// manyKeys returns an object of as many different keys as fit.
+// manyKeys returns an object of as many different keys as fit into maxHostile bytes.
 func manyKeys() string {
 	var b strings.Builder
 	for i := 0; b.Len() < maxHostile-20; i++ {

@@ -40,7 +40,7 @@ func addDataDir(c *cobra.Command, dir *string, firstDefault string) {
 	completeFlag(c, "data-dir", completeFolders)
 }
 
-// maxThreads is far above the number of processors of any machine.
+// maxThreads is the largest value of --threads. Few machines have as many processors.
 const maxThreads = 4096
 
 // threadsFlag is the value of --threads. It implements pflag.Value.
@@ -70,7 +70,7 @@ func addThreads(c *cobra.Command, n *int, note string) {
 	completeFlag(c, "threads", completeNothing)
 }
 
-// argumentHelp is a sentence for the help of each command that takes a checkpoint.
+// argumentHelp describes the argument in the help of each command that takes a checkpoint.
 const argumentHelp = "The argument is a .bnz file, a run directory or another program's file. Without it, the\ncommand uses ./ckpt.bnz or, if that does not exist, the newest run under ./runs, and prints the path."
 
 // checkpointArg returns the path of the checkpoint that a command works on. This is the
@@ -117,7 +117,7 @@ func runDir(path string) string {
 	return path
 }
 
-// open loads the checkpoint of a command, and the data that it was trained on.
+// open loads the checkpoint of a command and the data that it is measured on.
 func (m *modelFlags) open(ctx context.Context, g *globalOptions, path string) (*engine.Model, *dataset.Data, error) {
 	model, data, err := m.load(ctx, g, path)
 	if err != nil {

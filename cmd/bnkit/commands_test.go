@@ -100,7 +100,7 @@ func TestTrainAnalyzePrune(t *testing.T) {
 	} {
 		out := mustRun(t, args...)
 		if line, _, _ := strings.Cut(out, "\n"); line != "checkpoint: "+ckpt {
-			t.Errorf("the first line of %s is %q, want the path %s", args[0], line, ckpt)
+			t.Errorf("the first line of %s is %q, want %q", args[0], line, "checkpoint: "+ckpt)
 		}
 	}
 	var before, after struct {
@@ -222,8 +222,8 @@ func TestResumeFlags(t *testing.T) {
 	}
 }
 
-// TestExitCodes checks the exit code of each kind of failure, and that the message is one line
-// with the expected text.
+// TestExitCodes checks the exit codes of wrong command lines, bad files and other failures, and that
+// the message is one line with the expected text.
 func TestExitCodes(t *testing.T) {
 	data := writeIDX(t)
 	chdirTemp(t)
@@ -390,7 +390,7 @@ func TestInspectNetwork(t *testing.T) {
 	decode(t, mustRun(t, "inspect", "--arch", "resnet-14", "--width", "4", "--json"), &wide)
 	decode(t, mustRun(t, "inspect", "--arch", "resnet-14", "--width", "1", "--json"), &plain)
 	if wide.Width != 4 || wide.Parameters != 2_777_674 || plain.Width != 0 || plain.Parameters != 175_258 {
-		t.Errorf("got %+v with width 4 and %+v with width 1, want 2777674 and 175258 parameters", wide, plain)
+		t.Errorf("got %+v with --width 4 and %+v with --width 1, want 2777674 parameters with the width 4, and 175258 without a width", wide, plain)
 	}
 	if out := mustRun(t, "inspect", "--arch", "resnet-110"); !strings.Contains(out, "1730714 parameters") || !strings.Contains(out, "  10848 ") {
 		t.Errorf("inspect --arch resnet-110 prints the following, want 1730714 parameters, and 10848 in bn+shortcut:\n%s", out)
@@ -409,26 +409,27 @@ func TestInterrupt(t *testing.T) {
 		t.Errorf("exit code %d, want 130: %s", code, err.String())
 	}
 	if !strings.Contains(err.String(), "--resume --out r") {
-		t.Errorf("the message is %q, want how to resume in it", err.String())
+		t.Errorf("the message is %q, want \"--resume --out r\" in it", err.String())
 	}
 	mustRun(t, "train", "--resume", "--out", "r", "--data", data)
 }
 
 // TestHelp checks that every command has a help text and an example.
 func TestHelp(t *testing.T) {
-	for _, c := range newRootCommand(&globalOptions{}).Commands() {
-		if c.Long == "" || !(c.HasExample() || c.HasSubCommands()) {
-			t.Errorf("%s has the help text %q and the example %q, want both", c.Name(), c.Long, c.Example)
+	for _, c := range allCommands() {
+		if c.Long == "" || !c.HasExample() {
+			t.Errorf("%s has the help text %q and the example %q, want both", c.CommandPath(), c.Long, c.Example)
 		}
-		if out := mustRun(t, c.Name(), "--help"); !strings.Contains(out, "Usage:") {
-			t.Errorf("%s --help prints the following, want the usage:\n%s", c.Name(), out)
+		args := append(strings.Fields(c.CommandPath())[1:], "--help")
+		if out := mustRun(t, args...); !strings.Contains(out, "Usage:") {
+			t.Errorf("%s --help prints the following, want the usage:\n%s", c.CommandPath(), out)
 		}
 	}
 }
 
-// failingWriter accepts a number of bytes. After that it fails, or panics if panics is set.
+// failingWriter accepts writes until they exceed room. Further writes fail, or panic if panics is set.
 type failingWriter struct {
-	room   int
+	room   int // remaining bytes
 	panics bool
 }
 

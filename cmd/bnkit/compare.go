@@ -39,7 +39,7 @@ zero, time, speed and checkpoint size. Nothing is measured again: the numbers co
 from the last epoch of each run. "–" stands for a value that a run does not have yet. A run
 is named by its directory or its ckpt.bnz. Another .bnz file, or a file of another
 program, is shown with what it contains, which does not include accuracies and times.
-Other arguments are skipped.
+Other files and folders are skipped.
 The table has a row or a column for each run, whichever is narrower.
 
 Pictures go to --out: training (the curves of all runs), accuracy_time (accuracy
@@ -171,8 +171,9 @@ func countTrained(ctx context.Context, g *globalOptions, dir string, s *analysis
 }
 
 // printComparison prints the table of runs, with a row or a column for each run, whichever
-// is narrower. If that does not fit into the terminal, it prints blocks of the columns that fit
-// or, if there would be more than maxBlocks, rows without the columns that do not fit.
+// is narrower. If that does not fit into the terminal, it prints a column for each run, in up to
+// maxBlocks blocks that fit. If more were needed, it prints a row for each run, without the columns
+// that do not fit.
 func printComparison(w io.Writer, names []string, r comparison) {
 	rows := comparisonTable(names, &r)
 	columns, width := transpose(rows), outputWidth(w)
@@ -195,7 +196,7 @@ func printComparison(w io.Writer, names []string, r comparison) {
 		}
 	}
 
-	line := func(format string, args ...any) { printProse(w, format, args...) }
+	prose := func(format string, args ...any) { printProse(w, format, args...) }
 	var scopes []string
 	runsByScope := map[string][]string{}
 	for i, s := range r.Runs {
@@ -212,21 +213,21 @@ func printComparison(w io.Writer, names []string, r comparison) {
 		if len(scopes) > 1 {
 			runs = " of " + strings.Join(runsByScope[scope], ", ")
 		}
-		line("test accuracy%s: after the last epoch, %s", runs, scope)
+		prose("test accuracy%s: after the last epoch, %s", runs, scope)
 	}
 	parameters := "parameters: the number of trained parameters, without those of pruned channels"
 	if len(r.Runs) == 0 {
-		line("%s. %s: not in the file", parameters, missing)
+		prose("%s. %s: not in the file", parameters, missing)
 		return
 	}
-	line("%s. gap: training accuracy (over the last epoch's augmented batches) minus test accuracy, in points", parameters)
+	prose("%s. gap: training accuracy (over the last epoch's augmented batches) minus test accuracy, in points", parameters)
 	if slices.ContainsFunc(rows, func(row []string) bool { return slices.Contains(row, missing) }) {
-		line("%s: a value that the run does not have yet, or that the file does not contain", missing)
+		prose("%s: a value that the run does not have yet, or that the file does not contain", missing)
 	}
 	if slices.ContainsFunc(r.Files, func(f *fileSummary) bool { return len(f.Epochs) > 1 }) {
-		line("epochs of a file: those of each training and of each recovery after pruning, joined by +")
+		prose("epochs of a file: those of each training and of each recovery after pruning, joined by +")
 	}
-	line("time: training and testing. images/s: speed of the training steps over all epochs in metrics.jsonl")
+	prose("time: training and testing. images/s: speed of the training steps over all epochs in metrics.jsonl")
 	for _, p := range r.Pictures {
 		fmt.Fprintln(w, p)
 	}
@@ -235,8 +236,8 @@ func printComparison(w io.Writer, names []string, r comparison) {
 // maxBlocks is the largest number of blocks in which printComparison prints a table.
 const maxBlocks = 3
 
-// comparisonRanks returns the rank of each column for fitColumns. Those of settings come after
-// the network and the accuracy, and before costs.
+// comparisonRanks returns the rank of each column for fitColumns. Settings come after the run, its
+// test accuracy, network and trainable set, and before all other columns.
 func comparisonRanks(heading []string) []int {
 	before := []string{"run", "test accuracy", "network", "trained"}
 	after := []string{"|γ|<0.01", "gap", "parameters", "epochs", "time", "checkpoint", "images/s"}

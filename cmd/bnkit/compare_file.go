@@ -33,7 +33,8 @@ type fileSummary struct {
 }
 
 // summariseFile describes a .bnz file that does not belong to a run, or another program's
-// file. It returns nil if path is neither and does not have the extension of a model.
+// file. It returns nil for a folder, and for a file that is neither and does not have the extension
+// of a model.
 func summariseFile(ctx context.Context, g *globalOptions, path string) (*fileSummary, error) {
 	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
 		return nil, nil

@@ -51,9 +51,9 @@ func completeRun(c *cobra.Command, args []string, typed string) ([]cobra.Complet
 // modelExtensions are the extensions of files that hold a model.
 var modelExtensions = []cobra.Completion{"bnz", "safetensors", "pt", "pth", "th"}
 
-// completeRuns completes run directories under ./runs and, if what is typed begins with the path
-// of one, the checkpoints in it. If none of them begins with typed, it completes folders and files that
-// hold a model.
+// completeRuns completes run directories under ./runs and, if typed begins with the path of one,
+// the checkpoints in it. If none of these paths begins with typed, it completes folders and files
+// that hold a model.
 func completeRuns(_ *cobra.Command, _ []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	found := runDirs(typed)
 	for _, dir := range runDirs("") {

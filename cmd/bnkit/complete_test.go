@@ -14,7 +14,7 @@ import (
 // the shell does not offer files for numbers.
 func TestEveryFlagHasCompletion(t *testing.T) {
 	for _, c := range allCommands() {
-		c.LocalNonPersistentFlags().VisitAll(func(f *pflag.Flag) {
+		c.LocalFlags().VisitAll(func(f *pflag.Flag) {
 			if _, found := c.GetFlagCompletionFunc(f.Name); !found && f.Value.Type() != "bool" {
 				t.Errorf("%s --%s has no completion, want one", c.CommandPath(), f.Name)
 			}

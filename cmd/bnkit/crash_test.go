@@ -14,11 +14,11 @@ import (
 	"bnkit/checkpoint/durable/crashfs"
 )
 
-// writingCommands holds a command line for each kind of file that commands write, and command lines
-// that write older versions of these files. They are run in a folder that prepared returns.
+// writingCommands holds a command line for each kind of file that commands other than train and data
+// fetch write. They are run in a folder with the content that prepared returns.
 var writingCommands = []struct {
 	name  string
-	older []string
+	older []string // command lines that are run first, to write older versions of the files
 	args  string
 }{
 	{"prune", []string{"prune r --remove 0.1 --out p.bnz"}, "prune r --remove 0.4 --out p.bnz --force"},
@@ -32,8 +32,8 @@ var writingCommands = []struct {
 	{"verify --manifest", nil, "verify r --manifest"},
 }
 
-// prepared returns a folder with the runs r and other, and the pictures that they were trained
-// on.
+// prepared returns the content of a folder with the runs r and other, and the pictures that they
+// were trained on.
 func prepared(t *testing.T) crashfs.State {
 	t.Helper()
 	data := writeIDX(t)
@@ -51,7 +51,7 @@ func prepared(t *testing.T) crashfs.State {
 	return s
 }
 
-// suffixLength is the length of the suffix of a temporary file of package durable: a point and 26
+// suffixLength is the length of the suffix of a temporary file of package durable: a dot and 26
 // random characters.
 const suffixLength = 27
 
@@ -62,7 +62,8 @@ func temporary(file string) bool {
 }
 
 // TestCutsOfCommands cuts the power after each operation of a command on a file or a
-// directory. Each file must then have all of its old content or all of its new content.
+// directory. Each file except temporary ones must then have all of its old content or all of its new
+// content.
 func TestCutsOfCommands(t *testing.T) {
 	runs := prepared(t)
 	for _, c := range writingCommands {
@@ -130,7 +131,7 @@ func TestFailuresOfCommands(t *testing.T) {
 	}{
 		{syscall.ENOSPC, "free some space"}, {syscall.EIO, "check the disk"}, {syscall.EACCES, "change the permissions"}, {syscall.EMFILE, "ulimit -n"},
 		{syscall.EDQUOT, "free some of your quota"}, {syscall.EROFS, "make the disk writable"}, {syscall.ENFILE, "end other programs"}, {syscall.ESTALE, "the connection to it"},
-		{syscall.ENOENT, ""},
+		{syscall.ENOENT, ""}, // has no remedy
 	}
 	runs := prepared(t)
 	for k, c := range writingCommands {

@@ -116,6 +116,6 @@ func TestDataFetchOffline(t *testing.T) {
 	}
 	want := "or copy cifar-10-binary.tar.gz to " + shellQuote(filepath.Join(dir, "cifar10"))
 	if strings.Count(notes, "--mirror ADDRESS") != 1 || !strings.Contains(notes, want) || !strings.Contains(notes, "refused") {
-		t.Errorf("printed %q, want %q once", notes, want)
+		t.Errorf("printed %q, want a refused connection and, only once, advice with --mirror ADDRESS and %q", notes, want)
 	}
 }

@@ -8,8 +8,7 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// TestEpochColumns checks which columns a terminal of each width gets, that rows are not
-// longer than it, and that a missing share of γ is not shown as a number.
+// TestEpochColumns checks which columns are shown on terminals of several widths, that they fit, and that a missing share of γ is not shown as a number.
 func TestEpochColumns(t *testing.T) {
 	for _, c := range []struct {
 		validation bool

@@ -25,7 +25,7 @@ import (
 	"bnkit/engine/rundir"
 )
 
-// plainFailures are the error types of which neither the command line nor a file is the cause.
+// plainFailures are the error types for which neither the command line nor a file is at fault.
 // bnkit exits with 1, or goes on after a warning.
 var plainFailures = []string{
 	"engine.DivergedError",

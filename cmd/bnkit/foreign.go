@@ -23,7 +23,7 @@ type foreignFlags struct {
 	imageSize int
 }
 
-// foreignHelp is a paragraph for the help of commands that take such a file.
+// foreignHelp is a paragraph for the help of commands that take another program's file.
 const foreignHelp = `Another program's file is a state dict in a safetensors file or in a .pt, .pth or
 .th file that PyTorch wrote. No code in it is run. The network
 is recognised by the names and shapes of its tensors. Such a file does not
@@ -112,9 +112,9 @@ func parseChannels(flag, text string, values func(engine.Normalisation) []float3
 }
 
 // load loads the model of a .bnz file or of another program's file. For the latter, it also
-// opens the data that --data names, because the size of the pictures is that of the network's
-// input. The returned data is nil for a .bnz file, without --data, and for a folder of pictures,
-// which are resized to the network's input.
+// opens the data that --data names, because the network's input gets the size of its pictures. The
+// returned data is nil for a .bnz file, without --data, and for a folder of pictures, which are
+// resized to the network's input.
 func (m *modelFlags) load(ctx context.Context, g *globalOptions, path string) (*engine.Model, *dataset.Data, error) {
 	foreign, err := isForeign(path)
 	if err != nil {
@@ -172,8 +172,9 @@ func (m *modelFlags) openNamed() (*dataset.Data, error) {
 	return dataset.Open(m.data, dir)
 }
 
-// assumeNormalisation gives a model of colour pictures that has no normalisation that of
-// CIFAR-10 or, if its input is higher than 64 pixels, that of ImageNet, and prints a warning.
+// assumeNormalisation sets the normalisation of a model of colour pictures that has none, and
+// prints a warning. It takes that of ImageNet if the input is higher than 64 pixels, and otherwise
+// that of CIFAR-10.
 func assumeNormalisation(g *globalOptions, m *engine.Model) {
 	if m.Preprocessing.Mean != nil || m.Network.Input.C != 3 {
 		return

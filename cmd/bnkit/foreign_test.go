@@ -26,8 +26,8 @@ const (
 	foreignBothNearZero  = 7
 )
 
-// foreignDir changes to an empty directory with the folder models, which holds the files of
-// testdata. It returns flags that describe the pictures.
+// foreignDir changes to a new directory that contains only the folder models, with the models of
+// other programs in testdata. It returns flags that describe the pictures.
 func foreignDir(t *testing.T) []string {
 	t.Helper()
 	here, err := filepath.Abs("testdata")
@@ -80,7 +80,7 @@ func checkKeys(t *testing.T, name string, v map[string]any, keys ...string) {
 }
 
 // TestForeignEval compares the accuracy and loss with the values that testdata/foreign.py
-// computes with PyTorch.
+// computes with PyTorch, and checks that eval refuses a missing data set and a wrong --arch.
 func TestForeignEval(t *testing.T) {
 	flags := foreignDir(t)
 	for _, c := range []struct {
@@ -156,7 +156,7 @@ func TestForeignCommands(t *testing.T) {
 	var c comparison
 	decode(t, mustRun(t, "compare", "from", file, "models/unknown.pt", "resnet8-pruned.bnz", "m.safetensors", "--json"), &c)
 	if len(c.Runs) != 1 || len(c.Files) != 4 || c.Files[0].Arch != "resnet-8" || c.Files[1].Arch != "" || *c.Files[1].GammaNearZero != float64(foreignGammaNearZero)/foreignChannels {
-		t.Errorf("compare: %d runs, files %+v; want 1 run, and 4 files of which the first is resnet-8 and the second not recognised", len(c.Runs), c.Files)
+		t.Errorf("compare: %d runs, files %+v; want 1 run and 4 files: first resnet-8, then a network that is not recognised, with %d of %d γ near zero", len(c.Runs), c.Files, foreignGammaNearZero, foreignChannels)
 	}
 	if out := mustRun(t, "compare", file, "models/unknown.pt"); !strings.Contains(out, "unknown") || !strings.Contains(out, "15.00%") {
 		t.Errorf("compare prints the following, want an unknown network and 15.00%%:\n%s", out)
@@ -297,7 +297,8 @@ func TestClampedCopy(t *testing.T) {
 	}
 	mustRun(t, "prune", file, "--threshold", "0.5", "--zero-beta", "--force")
 	checkClamped(t, file, "unknown-clamped.safetensors", 0.5, true)
-	// A name in .safetensors also makes a copy of a recognised network's file, and a copy of a copy.
+	// With a name that ends in .safetensors, prune also clamps a copy of a recognised network's file.
+	// Its source may itself be a clamped copy.
 	mustRun(t, "prune", "models/resnet8.th", "--threshold", "0.5", "--out", "m.safetensors")
 	checkClamped(t, "models/resnet8.th", "m.safetensors", 0.5, false)
 	mustRun(t, "prune", "m.safetensors", "--threshold", "1.1", "--out", "m.safetensors", "--force")
@@ -421,7 +422,7 @@ func TestForeignErrors(t *testing.T) {
 		t.Errorf("%q in a file was run, want no code run", command)
 	}
 	if entries, err := os.ReadDir("."); err != nil || len(entries) != 4 {
-		t.Errorf("the directory holds %v (error %v), want 4 entries", entries, err)
+		t.Errorf("the directory holds %v (error %v), want only models, two truncated files and hostile.pt", entries, err)
 	}
 	// A file without BatchNorms cannot be analyzed, pruned or drawn.
 	if err := safetensors.Write("plain.safetensors", []safetensors.Tensor{safetensors.New("w", []int{1}, []float32{1})}, nil); err != nil {

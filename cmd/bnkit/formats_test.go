@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestOtherFormats checks that a file that is not what its name says is refused by each command
-// with the format that its name stands for, what it holds instead and what to do.
+// TestOtherFormats checks that each command that reads models refuses a file that is not what its
+// name says. The message must name the expected format, what the file holds instead and what to do.
 func TestOtherFormats(t *testing.T) {
 	chdirTemp(t)
 	for name, c := range map[string]struct{ content, expected, found, remedy string }{
@@ -32,7 +32,7 @@ func TestOtherFormats(t *testing.T) {
 			code, out, err := bnkit(t, append(strings.Fields(command), name)...)
 			text := out + err
 			if code != want || want == 3 && !(strings.Contains(text, c.expected) && strings.Contains(text, c.found) && strings.Contains(text, c.remedy)) || strings.Contains(text, "magic") {
-				t.Errorf("%s %s: exit code %d, %q; want %d, %q, %q and %q", command, name, code, text, want, c.expected, c.found, c.remedy)
+				t.Errorf("%s %s: exit code %d, %q; want %d, %q, %q and %q, and not the word magic", command, name, code, text, want, c.expected, c.found, c.remedy)
 			}
 		}
 	}

@@ -95,8 +95,8 @@ func TestImportsPointOneWay(t *testing.T) {
 	}
 }
 
-// TestEngineDependencies checks that package engine does not depend on packages that only the
-// command needs.
+// TestEngineDependencies checks that package engine does not depend on packages that only cmd and
+// plots need.
 func TestEngineDependencies(t *testing.T) {
 	deps := goList(t, "-deps", "bnkit/engine")
 	if !slices.Contains(deps, "bnkit/engine/nn") {
@@ -104,7 +104,7 @@ func TestEngineDependencies(t *testing.T) {
 	}
 	for _, unwanted := range []string{"net/http", "go.yaml.in/yaml/v3", "gonum.org/v1/plot", "github.com/spf13/cobra"} {
 		if slices.Contains(deps, unwanted) {
-			t.Errorf("engine depends on %s, which only the command needs", unwanted)
+			t.Errorf("engine depends on %s, which only cmd and plots may need", unwanted)
 		}
 	}
 }

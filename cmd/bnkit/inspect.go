@@ -19,8 +19,8 @@ import (
 )
 
 func newInspectCommand(g *globalOptions) *cobra.Command {
-	net := config.Default()
-	net.Arch = ""
+	cfg := config.Default()
+	cfg.Arch = ""
 	c := &cobra.Command{
 		Use:   "inspect [RUN]",
 		Short: "List a checkpoint's header and tensors, or a network's trainable sets",
@@ -63,10 +63,10 @@ ignored and metadata; with --arch it prints arch, shortcut and other variants, i
 			if len(args) > 0 {
 				return &usageError{c.CommandPath(), errors.New("inspect either a file or a network (--arch), not both")}
 			}
-			return flagError(c, inspectNetwork(g, &net))
+			return flagError(c, inspectNetwork(g, &cfg))
 		},
 	}
-	addSettings(c, &net, config.Network)
+	addSettings(c, &cfg, config.Network)
 	return c
 }
 
@@ -154,7 +154,7 @@ func printInfo(w io.Writer, path string, info *checkpoint.Info) {
 		row("data", "%s, %s, SHA-256 %.16s…", printable(h.Data.Name), selectionText(&h.Data), h.Data.Digest)
 	}
 	if n := len(h.Normalisation.Mean); n > len(h.Normalisation.Std) {
-		row("normalisation", "mean picture of %d pixels, std %v of pixel/255", n, h.Normalisation.Std)
+		row("normalisation", "mean picture of %d values, std %v of pixel/255", n, h.Normalisation.Std)
 	} else {
 		row("normalisation", "mean %v, std %v of pixel/255", h.Normalisation.Mean, h.Normalisation.Std)
 	}

@@ -10,7 +10,7 @@ import (
 	"bnkit/engine/arch"
 )
 
-// printDescription prints the rows of a header that describes its network unit by unit.
+// printDescription calls row for each line about a network that the header describes unit by unit.
 func printDescription(row func(name, format string, args ...any), h *checkpoint.Header) {
 	pictures := fmt.Sprintf("pictures of %d×%d×%d, %d classes", h.Input[0], h.Input[1], h.Input[2], h.Classes)
 	input := arch.Shape{C: h.Input[0], H: h.Input[1], W: h.Input[2]}
@@ -78,8 +78,9 @@ func removedText(net *arch.Network, origins map[string][]int) string {
 }
 
 // widthsBefore returns the numbers of channels that units had before channels were removed. If
-// all other units agree with the network called net.Name, it takes the numbers from that
-// network, and exact is true. Otherwise it returns the smallest numbers that the origins allow.
+// all other units except shortcuts have as many channels as in the network called net.Name, it
+// takes the numbers from that network, and exact is true. Otherwise, or if that network has too few
+// channels for the origins, it returns the smallest numbers that the origins allow.
 func widthsBefore(net *arch.Network, origins map[string][]int) (before map[string]int, exact bool) {
 	before = map[string]int{}
 	for name, indices := range origins {

@@ -43,7 +43,7 @@ func recognise(ctx context.Context, g *globalOptions, path, arch string) (*recog
 // foreignInfo holds the output of inspect --json for another program's file.
 type foreignInfo struct {
 	Format     string            `json:"format"`
-	Path       string            `json:"path,omitempty"` // of the state dict in the file; missing for the root
+	Path       string            `json:"path,omitempty"` // of the state dict in the file; missing if it is the whole file
 	FileBytes  int64             `json:"file_bytes"`
 	Network    *foreignNetwork   `json:"network,omitempty"` // missing if it is not recognised
 	Unknown    string            `json:"unknown,omitempty"` // why the network is not recognised
@@ -59,7 +59,7 @@ type foreignNetwork struct {
 	Arch     string `json:"arch"`
 	Shortcut string `json:"shortcut,omitempty"`
 	arch.Variants
-	Named    bool     `json:"named"` // whether the name stands for the whole network, with all widths
+	Named    bool     `json:"named"` // whether Arch, Shortcut and Variants describe the network completely
 	Input    [3]int   `json:"input"` // channels, height, width
 	Classes  int      `json:"classes"`
 	Evidence []string `json:"evidence"`

@@ -96,6 +96,7 @@ Exit codes: 0 ok, 1 failure, 2 wrong usage, 3 bad or corrupt input,
 	root.PersistentFlags().BoolVar(&g.json, "json", false, "print results as JSON")
 	root.PersistentFlags().BoolVarP(&g.quiet, "quiet", "q", false, "print results only, no progress")
 	root.PersistentFlags().Var(&g.maxMemory, "max-memory", "limit for the memory of a network and its batches, such as 500MB or 8GB (default: half of the machine's memory)")
+	completeFlag(root, "max-memory", completeNothing)
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return &usageError{c.CommandPath(), unknownFlag(c, err)}
 	})

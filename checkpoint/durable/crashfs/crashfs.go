@@ -295,7 +295,8 @@ func (s State) Changed(to State) []string {
 // Missed returns the paths at which the folder differs from what the disk holds. They were changed
 // by other means than package durable.
 func (d *Disk) Missed() ([]string, error) {
-	last := d.Cuts[len(d.Cuts)-1].States
-	real, err := Read(d.root)
-	return last[len(last)-1].Changed(real), err
+	held := State{}
+	d.top.collect(held, "", func(n *node) map[string]*node { return n.now.entries }, func(n *node) []byte { return n.now.data })
+	found, err := Read(d.root)
+	return held.Changed(found), err
 }

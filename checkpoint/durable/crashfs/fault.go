@@ -7,8 +7,8 @@ import (
 	"bnkit/checkpoint/durable"
 )
 
-// Fault makes operations of package durable fail. If the first of them is a write, it writes half
-// of its data.
+// Fault makes operations of package durable fail. If the first operation that fails is a write, it
+// writes half of its data.
 type Fault struct {
 	At      int   // number of the operation that fails, from 1; 0 for none
 	Lasting bool  // whether all later operations fail too, as they do when a disk vanishes
