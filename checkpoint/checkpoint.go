@@ -107,8 +107,8 @@ type DataSet struct {
 	Validation     int  `json:"validation,omitempty"`       // training pictures held out
 	RandomLabels   bool `json:"random_labels,omitempty"`    // training labels were drawn at random
 
-	ImageSize int    `json:"image_size,omitempty"` // side to which the pictures of a folder are resized; 0 for other data
-	Crop      string `json:"crop,omitempty"`       // how they are cropped: "random-resized" or "centre"
+	ImageSize int    `json:"image_size,omitempty"` // side of the squares that the pictures of a folder become; 0 for other data
+	Crop      string `json:"crop,omitempty"`       // how these pictures are cropped: "random-resized" or "centre"
 }
 
 // Normalisation describes how pictures become inputs, which is (pixel/255 - Mean)/Std. It

@@ -85,7 +85,6 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
-// TestEncodeRefuses checks that Encode does not write files that Decode would refuse.
 // TestUsedCompressor checks that an encoder that has written other frames writes the same bytes
 // as a new one. It writes so many frames that the encoder clears its tables once: it counts
 // positions with 31 bits, and each frame begins at least a window after the one before.
@@ -109,7 +108,7 @@ func TestUsedCompressor(t *testing.T) {
 				continue // a new encoder takes longer than the frame
 			}
 			if want := compressed(t, newEncoder(t, level), content); !bytes.Equal(got, want) {
-				t.Fatalf("level %v: frame %d, of %d bytes, has %d bytes that differ from the %d bytes of a new encoder", level, i, len(content), len(got), len(want))
+				t.Fatalf("level %v: the %d bytes of frame %d were compressed to %d bytes that differ from the %d bytes of a new encoder, want the same", level, len(content), i, len(got), len(want))
 			}
 		}
 	}
@@ -136,6 +135,7 @@ func compressed(t *testing.T, e *zstd.Encoder, content []byte) []byte {
 	return b.Bytes()
 }
 
+// TestEncodeRefuses checks that Encode does not write files that Decode would refuse.
 func TestEncodeRefuses(t *testing.T) {
 	for name, change := range map[string]func(*File){
 		"too few elements":     func(f *File) { f.Tensors[0].Float32 = f.Tensors[0].Float32[:3] },

@@ -9,6 +9,7 @@ import (
 	"hash/crc32"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -150,7 +151,7 @@ func headerWithTensors(section, entries string) string {
 }
 
 // maxAllocated is the number of bytes that Decode may allocate for a file that it refuses or
-// whose tensors it skips.
+// whose tensors it skips. Only TestCostliestHeader allows more.
 const maxAllocated = 32 << 20
 
 // checkRefused checks that decoding b fails with want and allocates at most limit bytes.
@@ -220,16 +221,22 @@ func TestWrongHeaders(t *testing.T) {
 	}
 }
 
-// TestCostliestHeader reads headers that are just within the limits and take the most memory
-// per byte of text to decode.
+// TestCostliestHeader reads headers that have nearly as many commas as maxParts allows, in the
+// lists and objects whose elements take the most memory. Refusing such a header may allocate 384 MB
+// or what maxDecoded allows, whichever is smaller.
 func TestCostliestHeader(t *testing.T) {
 	const n = maxParts - 8
+	var keys strings.Builder
+	for i := range n {
+		fmt.Fprintf(&keys, `"%x":0,`, i)
+	}
 	for name, header := range map[string]string{
-		"tensors":  headerWithTensors("bn", strings.Repeat("null,", n)+"null"),
-		"sections": `{"sections":[` + strings.Repeat("null,", n) + `null]}`,
-		"numbers":  `{"sections":[` + strings.Repeat("0,", n) + `0]}`,
+		"tensors":  headerWithTensors("bn", strings.Repeat("0,", n)+"0"),
+		"sections": `{"sections":[` + strings.Repeat("0,", n) + `0]}`,
+		"pruned":   `{"pruned":{` + keys.String() + `"x":0}}`,
 	} {
-		checkRefused(t, name, fileWithHeader(header, nil, 0), ErrCorrupt, 256<<20)
+		b := fileWithHeader(header, nil, 0)
+		checkRefused(t, name, b, ErrCorrupt, uint64(min(384<<20, maxDecoded(b))))
 	}
 }
 
@@ -295,28 +302,51 @@ func headerCRC(b []byte) uint32 {
 	return crc32.Checksum(b[preludeSize:end], castagnoli)
 }
 
-// TestWrongFrames reads files whose header or tensors are not a zstd frame or a damaged one, a
-// frame that claims a window or content that is too large, or a frame with more content than
-// the file claims.
+// TestWrongFrames reads files in which the header or the tensors are not an intact zstd frame,
+// are a frame with more content than the file claims, or are a frame whose own header asks for
+// a large window, a wrong size of the content, or a dictionary.
 func TestWrongFrames(t *testing.T) {
-	header := `{"sections":[]}`
+	header := []byte(`{"sections":[]}`)
 	for name, frame := range map[string][]byte{
-		"a window of 3.75 TB":   {0x28, 0xb5, 0x2f, 0xfd, 0x00, 0xff, 0x01, 0x00, 0x00},
-		"a window of 16 MB":     {0x28, 0xb5, 0x2f, 0xfd, 0x00, 14 << 3, 0x01, 0x00, 0x00},
-		"a content of 2^63":     {0x28, 0xb5, 0x2f, 0xfd, 0xe0, 0, 0, 0, 0, 0, 0, 0, 0x80, 0x01, 0x00, 0x00},
-		"a content of 64 MB":    {0x28, 0xb5, 0x2f, 0xfd, 0xa0, 0, 0, 0, 4, 0x01, 0x00, 0x00},
-		"an unknown dictionary": {0x28, 0xb5, 0x2f, 0xfd, 0x21, 7, 0, 0x01, 0x00, 0x00},
-		"not zstd":              []byte("neither header nor tensors"),
-		"256 MB of zeros":       pack(make([]byte, 256<<20)),
-		"nothing":               {},
-		"a magic number alone":  {0x28, 0xb5, 0x2f, 0xfd},
-		"a frame header alone":  {0x28, 0xb5, 0x2f, 0xfd, 0x20, 0},
-		"no last block":         {0x28, 0xb5, 0x2f, 0xfd, 0x20, 0, 0x00, 0, 0},
-		"a block that is cut":   {0x28, 0xb5, 0x2f, 0xfd, 0x20, 0, 0x09, 0, 0},
-		"a reserved block":      {0x28, 0xb5, 0x2f, 0xfd, 0x20, 0, 0x07, 0, 0},
+		"not zstd":             []byte("neither header nor tensors"),
+		"256 MB of zeros":      pack(make([]byte, 256<<20)),
+		"nothing":              {},
+		"a magic number alone": {0x28, 0xb5, 0x2f, 0xfd},
+		"a frame header alone": {0x28, 0xb5, 0x2f, 0xfd, 0x20, 0},
+		"no last block":        {0x28, 0xb5, 0x2f, 0xfd, 0x20, 0, 0x00, 0, 0},
+		"a block that is cut":  {0x28, 0xb5, 0x2f, 0xfd, 0x20, 0, 0x09, 0, 0},
+		"a reserved block":     {0x28, 0xb5, 0x2f, 0xfd, 0x20, 0, 0x07, 0, 0},
 	} {
-		checkRefused(t, name+" as the tensors", assemble(pack([]byte(header)), frame, uint32(len(header)), 0), ErrCorrupt, maxAllocated)
+		checkRefused(t, name+" as the tensors", assemble(pack(header), frame, uint32(len(header)), 0), ErrCorrupt, maxAllocated)
 		checkRefused(t, name+" as the header", assemble(frame, pack(nil), 0, 0), ErrCorrupt, maxAllocated)
+	}
+	// frame returns a frame of one raw block, which holds content.
+	frame := func(frameHeader, content []byte) []byte {
+		return slices.Concat([]byte{0x28, 0xb5, 0x2f, 0xfd}, frameHeader, []byte{byte(len(content)<<3 | 1), 0, 0}, content)
+	}
+	// files returns two files that have a frame with the given header: as the tensors, and as the
+	// header of the file.
+	files := func(frameHeader []byte) (asTensors, asHeader []byte) {
+		size := uint32(len(header))
+		return assemble(pack(header), frame(frameHeader, nil), size, 0), assemble(frame(frameHeader, header), pack(nil), size, 0)
+	}
+	for name, frameHeader := range map[string][]byte{
+		"a window of 3.75 TB":   {0x00, 0xff},
+		"a window of 16 MB":     {0x00, 14 << 3},
+		"a content of 2^63":     {0xe0, 0, 0, 0, 0, 0, 0, 0, 0x80},
+		"a content of 64 MB":    {0xa0, 0, 0, 0, 4},
+		"an unknown dictionary": {0x01, 0, 7},
+	} {
+		asTensors, asHeader := files(frameHeader)
+		checkRefused(t, name+" for the tensors", asTensors, ErrCorrupt, maxAllocated)
+		checkRefused(t, name+" for the header", asHeader, ErrCorrupt, maxAllocated)
+	}
+	// The same files can be read if the frame's header only asks for a window of 1 KB.
+	goodTensors, goodHeader := files([]byte{0x00, 0})
+	for name, b := range map[string][]byte{"tensors": goodTensors, "header": goodHeader} {
+		if _, err := Decode(b); err != nil {
+			t.Errorf("a window of 1 KB for the %s: got error %v, want none", name, err)
+		}
 	}
 }
 

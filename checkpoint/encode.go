@@ -27,6 +27,25 @@ func Encode(w io.Writer, f *File) error {
 	return encode(w, &t, ordered)
 }
 
+// CheckHeader returns an error if the header of f is invalid or too large for a .bnz file. The
+// result does not depend on the values of the tensors.
+func CheckHeader(f *File) error {
+	t := table{Header: f.Header}
+	if _, err := t.addTensors(f.Tensors); err != nil {
+		return err
+	}
+	for i := range t.Sections {
+		for j := range t.Sections[i].Tensors {
+			t.Sections[i].Tensors[j].CRC = math.MaxUint32 // the longest number
+		}
+	}
+	header, err := json.Marshal(&t)
+	if err != nil {
+		return fmt.Errorf("encode the header: %w", err)
+	}
+	return checkHeader(header)
+}
+
 // addTensors adds tensors to the table, without their checksums, and returns them in the order
 // of the table.
 func (t *table) addTensors(tensors []Tensor) ([]*Tensor, error) {

@@ -76,8 +76,8 @@ func (r *Reader) Read() (*File, error) {
 }
 
 func (r *Reader) read(rest []byte) (*File, error) {
-	if n, err := io.ReadFull(r.file, rest); err != nil {
-		return nil, corrupt(int64(len(r.stored)+n), "read the tensors: %v", err)
+	if err := readPart(r.file, rest, int64(len(r.stored)), "tensors"); err != nil {
+		return nil, err
 	}
 	digest, err := checkDigest(r.stored, rest)
 	if err != nil {
@@ -116,6 +116,16 @@ func readPrelude(file *os.File) (prelude, int64, error) {
 	}
 	p, err := parsePrelude(head[:n], stat.Size())
 	return p, stat.Size(), err
+}
+
+// readPart fills b with the named part of the file, which begins at offset. The error matches
+// ErrCorrupt only if the file ends too early.
+func readPart(file *os.File, b []byte, offset int64, name string) error {
+	n, err := io.ReadFull(file, b)
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return corrupt(offset+int64(n), "read the %s: %v", name, err)
+	}
+	return err
 }
 
 // Info holds the content of a file's header and the sizes of the file's parts.
@@ -177,8 +187,8 @@ func (r *Reader) readHeader() error {
 		return err
 	}
 	stored := make([]byte, p.headerStored)
-	if _, err := io.ReadFull(r.file, stored); err != nil {
-		return corrupt(preludeSize, "read the header: %v", err)
+	if err := readPart(r.file, stored, preludeSize, "header"); err != nil {
+		return err
 	}
 	if crc32.Checksum(stored, castagnoli) != p.headerCRC {
 		return corrupt(preludeSize, "the header's checksum is wrong")

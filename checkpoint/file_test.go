@@ -10,12 +10,13 @@ import (
 	"testing"
 )
 
-// TestReadRefusesOtherFiles reads files that are not .bnz files. The error must name the path and
-// the reason, and the memory that is allocated must not grow with the size of the file.
+// TestReadRefusesOtherFiles reads files that are not .bnz files. The error must name the path, and
+// the memory that is allocated must not grow with the size of the file.
 func TestReadRefusesOtherFiles(t *testing.T) {
 	dir := t.TempDir()
-	if _, err := ReadFile(filepath.Join(dir, "missing")); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "ckpt.bnz") {
-		t.Errorf("a missing file: got error %v, want fs.ErrNotExist and a mention of ckpt.bnz", err)
+	missing := filepath.Join(dir, "missing")
+	if _, err := ReadFile(missing); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), missing) || !strings.Contains(err.Error(), "ckpt.bnz") {
+		t.Errorf("a missing file: got error %v, want fs.ErrNotExist, the path and a mention of ckpt.bnz", err)
 	}
 	if _, err := ReadFile(dir); err == nil || !strings.Contains(err.Error(), filepath.Join(dir, "ckpt.bnz")) {
 		t.Errorf("a folder: got error %v, want a mention of the ckpt.bnz in it", err)
@@ -50,6 +51,25 @@ func TestReadRefusesOtherFiles(t *testing.T) {
 		if grown := after.TotalAlloc - before.TotalAlloc; grown > 1<<20 {
 			t.Errorf("file %q: %d bytes were allocated, want at most %d", name, grown, 1<<20)
 		}
+	}
+}
+
+// TestReadFails checks that an error of the file system is wrapped, and that it does not blame the
+// file.
+func TestReadFails(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.bnz")
+	if err := WriteFile(path, sample()); err != nil {
+		t.Fatal(err)
+	}
+	r, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Read(); !errors.Is(err, fs.ErrClosed) || errors.Is(err, ErrCorrupt) {
+		t.Errorf("read after Close: got error %v, want fs.ErrClosed and not ErrCorrupt", err)
 	}
 }
 

@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// TestWriteFailsHalfway makes the system refuse what a file has beyond the size of the old one,
-// as a full disk would. The old file must stay, and no other file may be left.
+// TestWriteFailsHalfway limits files to the size of the old one, so that writing a larger one
+// fails halfway, as on a full disk. The old file must stay, and no other file may be left.
 func TestWriteFailsHalfway(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "ckpt.bnz")

@@ -69,7 +69,7 @@ func FuzzHeader(f *testing.F) {
 	})
 }
 
-// maxDecoded returns the number of bytes that decoding b may allocate: 16 MB plus 64 times the
+// maxDecoded returns the number of bytes that decoding b may allocate: 16 MB plus 300 times the
 // size of the header and 4 times the size of the tensors, both uncompressed, or 1 MB if the
 // prelude is wrong. The prelude bounds these sizes.
 func maxDecoded(b []byte) int {
@@ -77,7 +77,7 @@ func maxDecoded(b []byte) int {
 	if err != nil {
 		return 1 << 20
 	}
-	return 16<<20 + 64*int(p.headerSize) + 4*int(p.dataSize)
+	return 16<<20 + 300*int(p.headerSize) + 4*int(p.dataSize)
 }
 
 // checkRoundTrip decodes b and checks that this allocates at most maxDecoded(b) bytes. If b

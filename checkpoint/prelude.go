@@ -18,9 +18,9 @@ const (
 	maxHeader = 8 << 20 // uncompressed bytes; the header of a resume state of ResNet-6002 with all tensors trained by SGD has 4 MB
 	maxData   = 8 << 30 // uncompressed bytes
 
-	// Above freeData, a file may have at most maxRatio uncompressed bytes for each
-	// stored byte, so that a small file cannot fill the memory. Trained tensors compress
-	// far less than that.
+	// The tensors may have freeData uncompressed bytes, plus maxRatio for each stored byte,
+	// so that a small file cannot fill the memory. Trained tensors compress far less than
+	// that.
 	freeData = 256 << 20
 	maxRatio = 1024
 )

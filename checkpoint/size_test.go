@@ -13,7 +13,7 @@ import (
 // resNetTensors returns tensors of a CIFAR ResNet of the given depth with option-B
 // shortcuts. If all is set, they are the tensors of a resume state with everything trained by
 // SGD, and otherwise only the BatchNorms' γ and β. The parameters and moments are noise, which
-// does not compress, so the size of the file depends on the format alone. The noise repeats
+// hardly compresses, so the size of the file depends on little but the format. The noise repeats
 // after 65,536 numbers, which is enough for the 64,736 parameters of the BatchNorms of
 // ResNet-866. The statistics are 0.
 func resNetTensors(depth int, all bool) []Tensor {
@@ -97,7 +97,7 @@ func TestSizes(t *testing.T) {
 		if !bytes.Equal(encoded(t, f), b) {
 			t.Errorf("resnet-%d: the bytes for 1 and 4 threads differ, want equal bytes", c.depth)
 		}
-		t.Logf("resnet-%d: %d tensors, %d bytes, %d of them parameters", c.depth, len(f.Tensors), len(b), 4*parameters)
+		t.Logf("resnet-%d: %d tensors of %d bytes are stored in a file of %d bytes", c.depth, len(f.Tensors), 4*parameters, len(b))
 		if len(b) >= c.limit {
 			t.Errorf("resnet-%d: the file has %d bytes, want fewer than %d", c.depth, len(b), c.limit)
 		}
@@ -132,6 +132,6 @@ func TestDeepestResNet(t *testing.T) {
 	}
 	t.Logf("the header of %d tensors has %d bytes", len(tensors), len(raw))
 	if err := checkHeader(append(raw, raw[:len(raw)/2]...)); err != nil {
-		t.Error(err)
+		t.Errorf("a header 1.5 times as long: got error %v, want none", err)
 	}
 }

@@ -131,6 +131,20 @@ func (r *run) stateFile() (*checkpoint.File, error) {
 	return file, nil
 }
 
+// checkStateSize returns an error if resume.bnz would have more tensors than a .bnz file can
+// list, so that a run does not fail only when it has trained for an epoch.
+func (r *run) checkStateSize() error {
+	file, err := r.stateFile()
+	if err != nil {
+		return err
+	}
+	if err := checkpoint.CheckHeader(file); err != nil {
+		return &config.Error{Key: "trainable", Reason: fmt.Sprintf("%s would list %d tensors: %v; train fewer parameters of this network, or with optimizer sgd and without tracked gradients",
+			rundir.ResumeFile, len(file.Tensors), err)}
+	}
+	return nil
+}
+
 // readState reads the state of the run in the directory and the model in that state. If there
 // is no state, only the run's settings are read. It checks that they agree with those of r.
 func (r *run) readState() error {

@@ -40,3 +40,26 @@ func TestReadConfig(t *testing.T) {
 		}
 	}
 }
+
+// TestStateTooLarge checks that a run whose resume.bnz would list too many tensors is refused
+// before it creates its directory. The network is the deepest that can be named.
+func TestStateTooLarge(t *testing.T) {
+	cfg, data := tinyConfig(), synthetic(16, 1)
+	cfg.Arch, cfg.Width, cfg.Trainable = "resnet-6002", 0.0625, "all"
+	r, err := newRun(t.Context(), cfg, data, TrainOptions{Threads: 1}, nil)
+	if err != nil {
+		t.Fatalf("with optimizer sgd: got error %v, want none", err)
+	}
+	r.trainer.Close()
+
+	cfg.Optimizer, cfg.TrackGradients = "adam", true
+	dir := filepath.Join(t.TempDir(), "r")
+	_, err = Train(t.Context(), cfg, data, TrainOptions{Dir: dir, Threads: 1})
+	var wrong *config.Error
+	if !errors.As(err, &wrong) || wrong.Key != "trainable" {
+		t.Errorf("with optimizer adam and tracked gradients: got error %v, want one about the setting trainable", err)
+	}
+	if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the run directory: got error %v, want that it does not exist", err)
+	}
+}

@@ -260,7 +260,14 @@ func newRun(ctx context.Context, cfg config.Config, data *dataset.Data, o TrainO
 	if err != nil {
 		return nil, err
 	}
-	return r, r.prepare(ctx, data)
+	if err := r.prepare(ctx, data); err != nil {
+		return nil, err
+	}
+	if err := r.checkStateSize(); err != nil {
+		r.trainer.Close()
+		return nil, err
+	}
+	return r, nil
 }
 
 // prepare makes the loaders and the trainer.

@@ -23,7 +23,7 @@ import (
 
 // Operation is one step in changing a file or a directory.
 type Operation struct {
-	Kind string // "create" (which also opens an existing file), "write", "empty", "sync", "rename", "remove" or "mkdir"
+	Kind string // "create" (which also opens an existing file), "chmod", "write", "empty", "sync", "rename", "remove" or "mkdir"
 	Path string // of the file or directory; of a rename, the new path
 	From string // of a rename, the old path
 	Data []byte // of a write, which goes to the end of the file
@@ -99,7 +99,8 @@ func writeFile(path string, data []byte) (err error) {
 		}
 	}()
 	if old != nil {
-		if err := f.Chmod(old.Mode().Perm()); err != nil {
+		chmod := func() error { return f.Chmod(old.Mode().Perm()) }
+		if err := perform(Operation{Kind: "chmod", Path: temporary}, chmod); err != nil {
 			return err
 		}
 	}

@@ -68,14 +68,14 @@ func TestWriteFileStopped(t *testing.T) {
 		err := WriteFile(path, []byte("new"))
 		end()
 		if err == nil {
-			const wantOps = "create write sync rename sync"
+			const wantOps = "create chmod write sync rename sync"
 			if got := strings.Join(ops, " "); got != wantOps {
 				t.Errorf("WriteFile performed the operations %s, want %s", got, wantOps)
 			}
 			return
 		}
 		want := "old"
-		if stop == 5 { // after the rename
+		if stop == 6 { // after the rename
 			want = "new"
 		}
 		got, readErr := os.ReadFile(path)

@@ -10,7 +10,7 @@ import (
 	"bnkit/checkpoint/alloctest"
 )
 
-// The constants below are parts of pickles, and the functions return such parts.
+// The constants below are parts of pickles, and the functions up to state return such parts.
 
 const (
 	proto2      = "\x80\x02"

@@ -64,6 +64,7 @@ func TestFlippedBits(t *testing.T) {
 	}
 }
 
+// TestDamagedZip reads archives with missing, wrong or additional entries.
 func TestDamagedZip(t *testing.T) {
 	f := form("zip")
 	pickle := zipEntry{"top/data.pkl", []byte(f.withExtra(f.state())), zip.Store}
@@ -99,7 +100,8 @@ func TestDamagedZip(t *testing.T) {
 	}
 }
 
-// TestInconsistentZip reads archives whose directories give wrong sizes, flags or checksums.
+// TestInconsistentZip reads archives whose directories give sizes, flags or checksums that do not
+// match the entries.
 func TestInconsistentZip(t *testing.T) {
 	f := form("zip")
 	pickle := []byte(f.withExtra(f.state()))
@@ -185,6 +187,7 @@ func TestOverlappingStorages(t *testing.T) {
 	mustRefuse(t, slices.Concat(b, directory, end, []byte{0, 0}), "more bytes than the file")
 }
 
+// TestDamagedLegacy reads legacy files with wrong keys, storages or versions.
 func TestDamagedLegacy(t *testing.T) {
 	f := form("legacy")
 	pickle := f.withExtra(f.state())

@@ -11,7 +11,7 @@
 //
 //	data.pkl    a pickle of the object
 //	data/KEY    the bytes of a storage
-//	version     a number from 1 to 10; torch.save writes 3
+//	version     a number from 1 to 10, also under .data/version; torch.save writes 3
 //	byteorder   little or big, since PyTorch 2.1; a file without it is little-endian
 //
 // Other entries (.format_version, .storage_alignment, .data/serialization_id) are not read.
@@ -37,11 +37,11 @@
 // similar function (torch/_utils.py) with a storage, an offset, a shape and strides, all
 // counted in elements. A state dict is an OrderedDict; its attribute _metadata is ignored.
 //
-// This package reads the pickle with its own interpreter. It knows the opcodes of protocols
-// 2 to 5 (CPython's Lib/pickletools.py) and builds only tensors, storages, dicts, lists,
-// tuples, sets, booleans, numbers, strings, bytes and numpy's numbers. It keeps every other
-// class or function as a name, and every object built from one as an opaque value. It looks up
-// no name and calls nothing.
+// This package reads the pickle with its own interpreter. It knows the opcodes that PyTorch
+// writes in protocols 2 to 5 (CPython's Lib/pickletools.py) and builds only None, tensors,
+// storages, dicts, lists, tuples, sets, booleans, numbers, strings, bytes and numpy's numbers.
+// It keeps every other class or function as a name, and every object built from one as an
+// opaque value. It looks up no name and calls nothing.
 //
 // An opaque value outside the state dict is listed as ignored. Inside the state dict, it is
 // an error if it holds tensors or is itself a tensor of a kind that cannot be read

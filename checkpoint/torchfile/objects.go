@@ -119,7 +119,8 @@ func (m *machine) call(f, args any) error {
 	name, values := callee(f), t.items
 	if _, ok := f.(*class); ok {
 		// These functions make a tensor with additional attributes. They are called with the
-		// function that makes the tensor, its class, its arguments and the attributes.
+		// function that makes the tensor, the tensor's class, the function's arguments and the
+		// attributes.
 		if (name == "torch._tensor._rebuild_from_type_v2" || name == "torch._tensor._rebuild_from_type") && len(values) == 4 {
 			inner, _ := values[0].(*class)
 			args, _ := values[2].(*tuple)

@@ -7,8 +7,9 @@ import (
 	"unicode/utf8"
 )
 
-// The opcodes of pickle protocols 2 to 5, from CPython's Lib/pickletools.py. Opcodes whose
-// arguments are text are left out, except opGlobal and opInst.
+// The opcodes of pickle protocols 2 to 5, from CPython's Lib/pickletools.py. Left out are those
+// whose arguments are text, except opGlobal and opInst, and those of the extension registry and of
+// out-of-band buffers.
 const (
 	opMark           = '('
 	opStop           = '.'

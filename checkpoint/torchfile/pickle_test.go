@@ -22,7 +22,7 @@ func TestAgainstPickle(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(cases) < 200 {
-		t.Fatalf("%d pickles, want at least 200", len(cases))
+		t.Fatalf("got %d pickles, want at least 200", len(cases))
 	}
 	for _, c := range cases {
 		p, err := hex.DecodeString(c.Pickle)
@@ -32,7 +32,7 @@ func TestAgainstPickle(t *testing.T) {
 		m := newMachine(newSource(strings.NewReader(string(p)), 0, int64(len(p))), int64(len(p)), false)
 		v, err := m.load()
 		if err != nil {
-			t.Errorf("%q: %v", p, err)
+			t.Errorf("%q: got error %v, want none", p, err)
 			continue
 		}
 		if got := repr(v); got != c.Repr {

@@ -24,7 +24,7 @@ func TestIs(t *testing.T) {
 	}
 }
 
-// TestPython2 reads a file like those of PyTorch 0.2 under Python 2: with strings of bytes, an
+// TestPython2 reads a file like those of PyTorch 0.2 under Python 2: with byte strings, an
 // OrderedDict made of pairs, _rebuild_tensor, a part of a storage, and a class with its
 // source.
 func TestPython2(t *testing.T) {
@@ -90,7 +90,7 @@ func TestFindStateDict(t *testing.T) {
 		{"a wrapper beside a tensor", dictOf("best", weights(), "model", state()), "model", []string{"best (tensor F32 [])"}},
 		{"wrappers in wrappers", dictOf("model", dictOf("epoch", int64(2), "module", state())), "model.module", []string{"model.epoch (int 2)"}},
 		{"a tensor beside another dict", dictOf("best", weights(), "epoch", int64(1), "log", nil, "student", state()), "student", []string{"best (tensor F32 [])", "epoch (int 1)", "log (None)"}},
-		{"the first other dict", dictOf("args", dictOf("lr", 0.5), "generator", state(), "discriminator", state()), "generator", []string{"args (dict)", "discriminator (dict)"}},
+		{"the first of two dicts of tensors under other keys", dictOf("args", dictOf("lr", 0.5), "generator", state(), "discriminator", state()), "generator", []string{"args (dict)", "discriminator (dict)"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f, err := stateDict(c.root, 1000)
@@ -114,8 +114,8 @@ func TestIgnoredIsTruncated(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(got.Ignored) != 101 || got.Ignored[0] != "0 (None)" || got.Ignored[100] != "900 more" {
-		t.Errorf("Ignored has %d entries, the last is %q; want 101, the last %q", len(got.Ignored), got.Ignored[len(got.Ignored)-1], "900 more")
+	if n := len(got.Ignored); n != 101 || got.Ignored[0] != "0 (None)" || got.Ignored[100] != "900 more" {
+		t.Errorf("got %d entries %q, want 101 from %q to %q", n, got.Ignored, "0 (None)", "900 more")
 	}
 }
 
@@ -142,6 +142,9 @@ func TestFloat16(t *testing.T) {
 
 func TestTensorWithoutFile(t *testing.T) {
 	if values, err := (Tensor{Name: "w", Shape: []int{1}}).Float32(); err == nil {
-		t.Errorf("got values %v and no error, want an error", values)
+		t.Errorf("Float32: got values %v and no error, want an error", values)
+	}
+	if raw, err := (Tensor{Name: "w", Shape: []int{1}}).Bytes(); err == nil {
+		t.Errorf("Bytes: got %x and no error, want an error", raw)
 	}
 }

@@ -64,8 +64,8 @@ func stateDict(root any, size int64) (*File, error) {
 	return f, nil
 }
 
-// findStateDict returns the keys that lead from d to a state dict in it. The path is empty if
-// d is itself the state dict.
+// findStateDict returns the keys, at most depth, that lead from d to a state dict in it. The path
+// is empty if d is itself the state dict.
 func findStateDict(d *dict, depth int) (path []string, found bool, err error) {
 	if d.searched || depth < 0 {
 		return nil, false, nil

@@ -12,7 +12,7 @@ import (
 type File struct {
 	Form    string   // "zip" or "legacy"
 	Tensors []Tensor // of the state dict, in the file's order, with the names of the file
-	Ignored []string // descriptions of other values, such as "epoch (int 90)", "args (argparse.Namespace)"
+	Ignored []string // descriptions of other values, such as "epoch (int 90)"; at most 100, then "N more"
 	Path    string   // the keys that lead to the state dict, joined by dots, such as "state_dict"; empty for the root
 }
 
@@ -97,7 +97,7 @@ func Is(prefix []byte) bool {
 
 const zipMagic = "PK\x03\x04"
 
-// legacyMagic is the number 0x1950a86a20f9469cfc6c as opLong1 writes it.
+// legacyMagic is the number 0x1950a86a20f9469cfc6c as an argument of opLong1, and opStop.
 const legacyMagic = "\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."
 
 // isLegacy reports whether a file begins with a pickle that holds only the magic number.

@@ -26,8 +26,8 @@ type entry struct{ key, value any }
 // dict is a dict or an OrderedDict, in the order in which it was filled.
 type dict struct {
 	entries  []entry
-	searched bool // findStateDict has searched it
-	known    *summary
+	searched bool     // findStateDict has searched it
+	known    *summary // nil until summarise computes it
 }
 
 // summary holds facts about a dict that are needed more than once.
@@ -111,7 +111,8 @@ func keyName(key any) string {
 	return describe(key)
 }
 
-// describe returns the type of a value and, for a number or a string, also the value.
+// describe returns the type of a value. It adds the value of a boolean, number or string, and the
+// elements' type and the shape of a tensor.
 func describe(v any) string {
 	switch v := v.(type) {
 	case nil:

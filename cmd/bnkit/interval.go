@@ -2,7 +2,7 @@ package main
 
 import "fmt"
 
-// intervalHelp is a sentence for the help of each command that measures an accuracy.
+// intervalHelp is a sentence for the help of the commands that print accuracies with intervals.
 const intervalHelp = "The numbers in parentheses after an accuracy are its 95% confidence interval\n(Wilson's)."
 
 // accuracyText formats an accuracy and its interval, e.g. "72.00% (69.1–74.7)".

@@ -47,7 +47,7 @@ func TestIntervals(t *testing.T) {
 	}
 	for _, line := range []string{"eval r", "analyze r --batches 1", "prune r --remove 0.3 --dry-run"} {
 		m := eval
-		if line[0] != 'e' {
+		if !strings.HasPrefix(line, "eval") {
 			m = report.Sweep[0]
 		}
 		if out, want := mustRun(t, strings.Fields(line)...), accuracyText(m.Accuracy, *m.Interval); !strings.Contains(out, want) {

@@ -50,7 +50,8 @@ func provenanceLines(path string, h *checkpoint.Header) []string {
 }
 
 // trainCommand returns the command that trains with the settings of a file. It returns "" if
-// the settings are invalid, or if the model that the run started from is not found.
+// the settings are invalid, or if the model that the run started from, or the location of data
+// without a name, is not found.
 func trainCommand(path string, settings json.RawMessage) string {
 	var c config.Config
 	if json.Unmarshal(settings, &c) != nil || c.Validate() != nil {

@@ -50,8 +50,8 @@ func TestProvenanceCommands(t *testing.T) {
 	repeatCommand(t, "runs/more/ckpt.bnz", "bnkit train --from", "--out", "runs/more2", "runs/more2/ckpt.bnz")
 	mustRun(t, "train", "--like", "prunedb.bnz", "--data", data, "--epochs", "1", "--batch", "32", "--out", "runs/like")
 	repeatCommand(t, "runs/like/ckpt.bnz", "bnkit train --like", "--out", "runs/like2", "runs/like2/ckpt.bnz")
-	// Without the source file, inspect prints a placeholder for it in the prune command, and the
-	// stored event instead of the train command.
+	// Outside the run directory, inspect finds neither the source nor the location of the data. It
+	// prints a placeholder for the source, and the stored event instead of the train command.
 	if err := os.Rename("it's/a/ckpt-pruned.bnz", "alone.bnz"); err != nil {
 		t.Fatal(err)
 	}

@@ -90,6 +90,7 @@ func TestMaxMemoryOfForeignFiles(t *testing.T) {
 	}
 	mustRun(t, "inspect", st, limit) // reads no values
 	mustRun(t, "verify", pt, st, "--max-memory", "10MB")
+	mustRun(t, "prune", "models/unknown.pt", "--dry-run", "--max-memory", "10MB") // a clamped copy
 
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

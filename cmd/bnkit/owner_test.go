@@ -172,9 +172,10 @@ func TestDamagedRun(t *testing.T) {
 	}
 	mustRun(t, "plot", "r")
 	var c comparison
-	decode(t, mustRun(t, "compare", "r", "--json"), &c)
+	out := mustRun(t, "compare", "r", "--json")
+	decode(t, out, &c)
 	if c.Runs[0].Epochs != 3 || c.Runs[0].Result == nil || c.Runs[0].Result.Seconds != nil {
-		t.Errorf("compare: %+v, want 3 epochs and a result without seconds", c.Runs[0])
+		t.Errorf("compare prints the following, want 3 epochs and a result without seconds:\n%s", out)
 	}
 
 	write("metrics.jsonl", rows[0])

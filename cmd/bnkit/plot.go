@@ -36,12 +36,13 @@ func newPlotCommand(g *globalOptions) *cobra.Command {
 		Short: "Draw the pictures of runs and checkpoints",
 		Long: `Draw the training curves of run directories, the gradients that bnkit train
 --track-gradients recorded, and the measurements of checkpoints by bnkit analyze.
-Nothing is measured: if a checkpoint was
-not analyzed, or has changed since, only its γ and β are drawn.
+Nothing is measured: of a checkpoint
+that was not analyzed, or has changed since, only γ and β are drawn.
 
 The pictures are gamma_histogram (γ of each stage), gamma_layers and beta_layers (γ
-and β of each layer), near_zero, sparsity, gradients and threshold (if the checkpoint was
-analyzed), sensitivity (if it was analyzed with --sensitivity), training, accuracy_time, and gradient_epochs and gradient_layers (if
+and β of each layer), near_zero (the shares of small γ), sparsity, gradients and
+threshold (all three if the checkpoint was analyzed), sensitivity (if it was analyzed with
+--sensitivity), training, accuracy_time, and gradient_epochs and gradient_layers (if
 gradients were tracked). For several runs, gamma_histogram, sensitivity and the pictures
 whose names end in layers are drawn for each run, and all others show all runs.
 
@@ -128,7 +129,7 @@ func runPlot(c *cobra.Command, g *globalOptions, o plotOptions, args []string) e
 	})
 }
 
-// drawRuns draws the learning curves and reports of the checkpoints.
+// drawRuns draws the training curves and reports of the checkpoints.
 func (o *plotOptions) drawRuns(ctx context.Context, g *globalOptions, ckpts []string, format plots.Format) ([]string, error) {
 	var runs []plots.Run
 	for _, ckpt := range ckpts {
@@ -225,8 +226,8 @@ func describes(r *analysis.Report, ckpt string) (bool, error) {
 	return sum == r.Source, err
 }
 
-// readRun reads the run and the report of a checkpoint, or describes the checkpoint
-// if it was not analyzed.
+// readRun reads the run and the report of a checkpoint. It describes the checkpoint if it was not
+// analyzed or has changed since.
 func (o *plotOptions) readRun(ctx context.Context, g *globalOptions, ckpt string) (plots.Run, error) {
 	run := plots.Run{Name: runName(ckpt)}
 	var err error
@@ -254,7 +255,7 @@ func (o *plotOptions) readRun(ctx context.Context, g *globalOptions, ckpt string
 	if err != nil {
 		return run, err
 	}
-	// A network without γ and β still has learning curves to draw.
+	// A network without γ and β still has training curves to draw.
 	run.Report, err = analysis.Describe(model)
 	var noBatchNorms *engine.ModelError
 	if errors.As(err, &noBatchNorms) && len(run.Epochs) > 0 {

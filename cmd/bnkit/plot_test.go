@@ -14,7 +14,7 @@ import (
 // TestPlotOutdatedReport checks that plot does not draw a report of earlier content of a
 // checkpoint, and that it draws a report without source_sha256, as earlier versions wrote.
 func TestPlotOutdatedReport(t *testing.T) {
-	data := foreignDir(t)[1]
+	data := foreignDir(t)[1] // the value of --data
 	mustRun(t, append([]string{"train", "--data", data, "--out", "r"}, smallRun...)...)
 	mustRun(t, "prune", "r", "--remove", "0.2", "--out", "p.bnz", "--data-dir", data)
 	mustRun(t, "analyze", "p.bnz", "--data-dir", data, "--batches", "1")

@@ -12,7 +12,7 @@ import (
 // elsewhere it prints a line from time to time.
 type progressLine struct {
 	g       *globalOptions
-	columns func() int // returns the width of the terminal; nil if the output is not a terminal
+	columns func() int // returns the width of the terminal; nil if no terminal can overwrite the line
 	last    time.Time
 	shown   bool // whether the line is on the terminal
 }

@@ -26,8 +26,8 @@ func TestProgressFitsTheTerminal(t *testing.T) {
 		p.update("too early")
 		p.clear()
 		p.clear()
-		if got := e.String(); got != want+"\r\x1b[K" {
-			t.Errorf("%d columns: after clear, got %q, want the line erased once", columns, got)
+		if got, want := e.String(), want+"\r\x1b[K"; got != want {
+			t.Errorf("%d columns: after an early update and two calls of clear, got %q, want %q", columns, got, want)
 		}
 	}
 }

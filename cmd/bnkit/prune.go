@@ -264,7 +264,8 @@ func printPrune(w io.Writer, r pruneResult) {
 	fmt.Fprintf(w, "pruned network: %s\n", r.Out)
 }
 
-// printAccuracies prints the accuracy and loss of the network after each step of pruning.
+// printAccuracies prints the accuracy and loss of the network before pruning and after each step,
+// and how many predictions changed.
 func printAccuracies(w io.Writer, r *prune.Result) {
 	rows := [][]string{{"", "test accuracy", "test loss"}}
 	step := func(name string, e *engine.Evaluation) {

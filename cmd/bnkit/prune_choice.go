@@ -112,7 +112,8 @@ func (o *pruneChoice) add(c *cobra.Command) {
 	}
 }
 
-// set copies the flags to the options of package prune.
+// set copies the flags to the options of package prune. The error is a *prune.OptionError if a flag
+// cannot be used.
 func (o *pruneChoice) set(p *prune.Options) error {
 	p.Policy = prune.Policy{Importance: prune.Importance(o.policy), Scope: prune.Scope(o.scope),
 		Normalise: o.normalise, PerMAC: o.perMAC, Seed: o.policySeed, Batches: o.policyBatches}

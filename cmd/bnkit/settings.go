@@ -96,7 +96,7 @@ func (f settingFlag) Set(text string) error {
 	return f.Setting.Set(f.settings, text)
 }
 
-// fillSettings copies the settings of base whose flags were not given to settings.
+// fillSettings copies base to settings, except the settings whose flags were given.
 func fillSettings(flags *pflag.FlagSet, settings *config.Config, base config.Config) {
 	for _, s := range config.Settings {
 		if !flags.Changed(s.FlagName()) {
@@ -128,7 +128,7 @@ func checkEffect(c *cobra.Command, settings *config.Config) error {
 }
 
 // flagError replaces the key of a setting in an error with the name of its flag, unless the
-// setting comes from a file, a preset or another run. It returns other errors unchanged.
+// setting comes from a file, a preset or the run to resume. It returns other errors unchanged.
 func flagError(c *cobra.Command, err error) error {
 	var e *config.Error
 	if !errors.As(err, &e) {

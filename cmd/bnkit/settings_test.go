@@ -95,7 +95,7 @@ func TestRateDrops(t *testing.T) {
 	} {
 		train(c.args...)
 		if cfg, err := engine.ReadConfig("r/config.json"); err != nil || !slices.Equal(cfg.LRDrops, c.want) || cfg.LRDrops == nil {
-			t.Errorf("%s: got drops %v (error %v), want %v", c.args, cfg.LRDrops, err, c.want)
+			t.Errorf("%s: got drops %#v (error %v), want %#v", c.args, cfg.LRDrops, err, c.want)
 		}
 	}
 }

@@ -14,8 +14,8 @@ import (
 )
 
 // nearest returns the element of words that is most similar to a mistyped word, or "" if none
-// is similar. An element is similar if few letters differ, or if it begins with word, which has
-// at least three letters.
+// is similar. An element is similar if few letters differ, or if word has at least three letters
+// and the element begins with it.
 func nearest(word string, words []string) string {
 	best, bestCost := "", 0
 	for _, w := range words {
@@ -34,8 +34,8 @@ func nearest(word string, words []string) string {
 // element of words, or "" if none is similar.
 func suggestion(word string, words []string) string { return didYouMean("", nearest(word, words)) }
 
-// didYouMean returns the question whether word, which prefix precedes, was meant. It returns ""
-// if there is no word.
+// didYouMean returns the question whether the user meant prefix followed by word. It returns "" if
+// word is empty.
 func didYouMean(prefix, word string) string {
 	if word == "" {
 		return ""

@@ -34,8 +34,8 @@ func TestNearest(t *testing.T) {
 	}
 }
 
-// TestNearestNetwork checks names with other separators, letters and cases. For a known family
-// of networks there is no suggestion, because the error lists the possible numbers.
+// TestNearestNetwork checks names with other separators, letters and cases. If only the number is
+// wrong, there is no suggestion, because the error lists the possible numbers.
 func TestNearestNetwork(t *testing.T) {
 	for name, want := range map[string]string{
 		"resnet14": "resnet-14", "ResNet-20": "resnet-20", "resnet_56": "resnet-56", "RESNET50": "resnet50", "restnet-20": "resnet-20", "vgg16": "vgg-16",
@@ -89,8 +89,8 @@ func TestEveryChoiceIsSuggested(t *testing.T) {
 	if tried < 50 {
 		t.Errorf("%d flags were tried, want at least 50", tried)
 	}
-	// A path of the data has no effect on the sample, which is built in, but a mistyped name is an
-	// error.
+	// The sample is built in, so a path in --data has no effect on it. A mistyped name must still be
+	// an error.
 	mustRun(t, "train", "--arch", "resnet-8", "--epochs", "1", "--out", "r", "--subset", "128")
 	for _, args := range []string{"eval r --data sampel", "data fetch sampel", "train --data sampel"} {
 		if code, _, err := bnkit(t, strings.Fields(args)...); code != 2 || !strings.Contains(err, "did you mean sample?") {

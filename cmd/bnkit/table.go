@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"unicode/utf8"
@@ -114,21 +115,17 @@ func columnBlocks(rows [][]string, width int) [][][]string {
 }
 
 // fitColumns returns the table with the columns that fit into a width. ranks holds the rank of
-// each column. Columns are kept in order of rank, until one does not fit. Those of rank 0 are
-// always kept.
+// each column, from 0. Columns are kept in order of rank, until one does not fit. Those of rank 0
+// are always kept.
 func fitColumns(rows [][]string, ranks []int, width int) [][]string {
 	kept := make([]bool, len(ranks))
-	for rank, used := 0, 0; ; rank++ {
-		found := false
+	used := 0
+	for rank := 0; rank <= slices.Max(ranks) && used <= width; rank++ {
 		for i, r := range ranks {
 			if r == rank {
-				found = true
 				used += columnWidth(rows, i)
 				kept[i] = used <= width || rank == 0
 			}
-		}
-		if !found || used > width {
-			break
 		}
 	}
 	fit := make([][]string, len(rows))

@@ -23,7 +23,7 @@ import (
 // trainOptions holds the flags of the train command.
 type trainOptions struct {
 	preset  string
-	file    string // path of a file of settings
+	file    string // path of a file of settings or of a run directory
 	from    string // file or run directory of the model to start from
 	like    string // file or run directory of the model whose pruned network is trained from new parameters
 	config  config.Config
@@ -230,12 +230,12 @@ func runTrain(c *cobra.Command, g *globalOptions, o *trainOptions) error {
 	}
 	line, table := g.newProgress(), epochTable{g: g, epochs: o.config.Epochs}
 	// A run that replaces another one can be continued once it has completed an epoch.
-	begun, resumable := "", !o.force
+	startedDir, resumable := "", !o.force
 	result, err := engine.Train(c.Context(), o.config, data, engine.TrainOptions{
 		Dir: o.out, Numbered: numbered, Owned: o.owned, Threads: o.threads, Resume: o.resume, Force: o.force, DataPath: dataPath, From: o.model,
 		AllowOtherKernel: o.otherKernel, MaxMemory: int64(g.maxMemory),
 		Begin: func(dir string) {
-			begun = dir
+			startedDir = dir
 			g.note("training %s, %s, on %s in %s", o.config.Arch, trainableText(o.config.Trainable), data.Name, dir)
 		},
 		Warn: func(err error) {
@@ -260,8 +260,8 @@ func runTrain(c *cobra.Command, g *globalOptions, o *trainOptions) error {
 		return fmt.Errorf("%w; continue with: bnkit train --resume --out %s", engine.ErrInterrupted, shellQuote(stopped.Dir))
 	case stopped != nil:
 		return fmt.Errorf("%w before the first epoch of the new run was complete: the old run in %s is unchanged", engine.ErrInterrupted, stopped.Dir)
-	case errors.As(err, &system) && begun != "" && resumable:
-		return &runFaultError{err, begun}
+	case errors.As(err, &system) && startedDir != "" && resumable:
+		return &runFaultError{err, startedDir}
 	case err != nil:
 		return flagError(c, err)
 	}

@@ -49,7 +49,7 @@ type historyStep struct {
 	epochs int // of the training or of the recovery after pruning
 }
 
-// historyOf returns the trainings and prunings that made a model, oldest first.
+// historyOf returns the trainings and prunings by bnkit that made a model, oldest first.
 func historyOf(m *engine.Model) []historyStep {
 	var steps []historyStep
 	for _, e := range m.History {
@@ -72,7 +72,7 @@ func historyOf(m *engine.Model) []historyStep {
 	return steps
 }
 
-// historyText describes the trainings and prunings that made a model. It returns "" for a model
+// historyText describes the result of historyOf. It returns "" for a model
 // that was neither trained nor pruned by bnkit.
 func historyText(m *engine.Model) string {
 	var parts []string

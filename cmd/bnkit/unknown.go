@@ -135,7 +135,7 @@ program's file.`
 
 // copyFlags are the flags of prune that clampCopy accepts. It uses some of them, and the
 // others have no effect on a clamped copy.
-var copyFlags = []string{"threshold", "keep-beta", "zero-beta", "out", "force", "dry-run", "json", "quiet", "data", "data-dir", "threads", "arch", "normalise-mean", "normalise-std", "image-size"}
+var copyFlags = []string{"threshold", "keep-beta", "zero-beta", "out", "force", "dry-run", "json", "quiet", "max-memory", "data", "data-dir", "threads", "arch", "normalise-mean", "normalise-std", "image-size"}
 
 // clampedFile holds the output of prune --json for a clamped copy.
 type clampedFile struct {

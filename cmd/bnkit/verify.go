@@ -224,7 +224,8 @@ func (v *verifier) data(m *engine.Model) (string, error) {
 	return fmt.Sprintf("; %s was not found and not compared", m.Data.Name), nil
 }
 
-// run checks the files of a run directory. If its checkpoint cannot be read, it checks no others.
+// run checks the files of a run directory. If the checkpoint cannot be read, run does not check the
+// other files.
 func (v *verifier) run(dir string) {
 	m := v.file(rundir.File(dir, rundir.CheckpointFile))
 	if m == nil {

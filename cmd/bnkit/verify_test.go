@@ -25,7 +25,8 @@ func TestVerify(t *testing.T) {
 	if out := mustRun(t, "verify", "a", "b/ckpt.bnz"); strings.Count(out, ": ok: ") != 6 || !strings.Contains(out, "seed 1, bn trained") || !strings.Contains(out, "was found and matches") {
 		t.Errorf("verify prints the following, want 6 files that are ok, the trained set and its data:\n%s", out)
 	}
-	// resnet-8 has 7 BatchNorms with 336 channels on 3 stages, and so 672 γ and β; 0.2 of the channels are 67.
+	// resnet-8 has 9 BatchNorms, including those of shortcuts, with 336 channels and so 672 γ and β; 0.2
+	// of the channels are 67.
 	mustRun(t, "prune", "a", "--remove", "0.2", "--recover", "3", "--out", "pruned.bnz")
 	mustRun(t, "train", "--from", "pruned.bnz", "--data", data, "--epochs", "1", "--batch", "32", "--out", "c")
 	for path, want := range map[string]string{

@@ -54,9 +54,9 @@ func printHanging(w io.Writer, head, text string) {
 }
 
 // commandLines breaks a command line, which is printed after indent characters, between words into
-// lines that fit into the terminal of w. They end in backslashes, so that they can be pasted into a
-// shell. It does not break a command that contains quotes, backslashes, braces or parentheses, and
-// no command on Windows.
+// lines that fit into the terminal of w. All lines except the last end in a backslash, so that they
+// can be pasted into a shell. A command that contains quotes, backslashes, braces or parentheses is
+// not broken, and neither is any command on Windows.
 func commandLines(w io.Writer, indent int, command string) string {
 	width := outputWidth(w)
 	if indent+utf8.RuneCountInString(command) <= width || strings.ContainsAny(command, `'"\{(`) || runtime.GOOS == "windows" {

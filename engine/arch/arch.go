@@ -40,8 +40,8 @@ type Unit struct {
 	Bias bool // whether the convolution adds a bias to each channel, which is PyTorch's default
 	In   int  // index of the unit whose output is read, or Picture
 
-	// NoScale fixes BatchNorm's γ at 1 and NoShift fixes its β at 0. The network then
-	// has no tensor for it.
+	// NoScale fixes BatchNorm's γ at 1 and NoShift fixes its β at 0. The network has no
+	// tensor for a fixed γ or β.
 	NoScale, NoShift bool
 
 	Add Residual // output of another unit that is added before the ReLU
@@ -64,7 +64,7 @@ func (u *Unit) MACs() int64 {
 // Network is a sequence of units, followed by the global average of the last unit's
 // output and a linear output layer with bias, named "fc".
 type Network struct {
-	Name    string  // name that Build got, e.g. "resnet-20"
+	Name    string  // name given to Build or ParseDescription, e.g. "resnet-20"
 	Options Options // options that Build used; meaningless if Build did not make the network
 	Input   Shape
 	Classes int
@@ -142,7 +142,7 @@ func Build(name string, o Options) (*Network, error) {
 		o.Shortcut = OptionB
 	}
 	if len(name) > maxName {
-		return nil, &Error{Name: name[:maxName] + "...", Reason: fmt.Sprintf("the name has more than %d bytes, more than that of any network", maxName)}
+		return nil, &Error{Name: name[:maxName] + "...", Reason: fmt.Sprintf("the name has more than %d bytes; all names of networks are shorter", maxName)}
 	}
 	if o.Shortcut != OptionA && o.Shortcut != OptionACentred && o.Shortcut != OptionB {
 		return nil, &Error{Name: name, Option: "shortcut", Reason: fmt.Sprintf("unknown shortcut %.40q; use A, A-centred or B", o.Shortcut)}
@@ -171,8 +171,8 @@ func Build(name string, o Options) (*Network, error) {
 	return n, n.Check()
 }
 
-// CheckInput returns an *Error if pictures of that shape, or that number of classes, are not
-// supported. name is the network's name in the error.
+// CheckInput returns an *Error if pictures of the given shape, or the number of classes, are
+// not supported. name is the network's name in the error.
 func CheckInput(name string, input Shape, classes int) error {
 	reason := ""
 	switch {
@@ -196,8 +196,8 @@ func (n *Network) checkPictures() error {
 		if min(u.InShape.H, u.InShape.W)+2*u.Pad < u.Kernel {
 			return &Error{Name: n.Name, Reason: fmt.Sprintf("pictures of %d×%d are too small: the input of %s would be %d×%d", n.Input.H, n.Input.W, u.Name, u.InShape.H, u.InShape.W)}
 		}
-		plain := u.Add.Kind == Identity || u.Add.Kind == Projection
-		if plain && n.Units[u.Add.From].OutShape != u.OutShape {
+		unmapped := u.Add.Kind == Identity || u.Add.Kind == Projection
+		if unmapped && n.Units[u.Add.From].OutShape != u.OutShape {
 			return &Error{Name: n.Name, Reason: fmt.Sprintf("pictures of %d×%d give %s and %s outputs of different sizes; use multiples of 8", n.Input.H, n.Input.W, u.Name, n.Units[u.Add.From].Name)}
 		}
 	}

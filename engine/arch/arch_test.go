@@ -54,7 +54,7 @@ func TestSetSizes(t *testing.T) {
 		GammaOnly: 8_288 / 2, BetaOnly: 8_288 / 2, Nothing: 0,
 		"random-1": 8_288 / 2, "random-2": 8_288, "bn+random-2": 2 * 8_288,
 		// K exceeds the fan-in of the first convolution, 27, and of the shortcuts, 16 and 32.
-		"random-40": 16*27 + 32*16 + 64*32 + 40*(36*16+36*32+36*64-16+16),
+		"random-40": 16*27 + 32*16 + 64*32 + 40*(36*16+36*32+36*64),
 	} {
 		if got := set.Parameters(n); got != want {
 			t.Errorf("%s: %d parameters, want %d", set, got, want)
@@ -78,8 +78,9 @@ func TestMACs(t *testing.T) {
 	}
 }
 
-// TestNamesAndShapes checks that names are unique and are those of open_lth, and that the
-// shapes of connected units agree, for several sizes of pictures.
+// TestNamesAndShapes checks that the names of tensors are unique and include those of open_lth,
+// that units read earlier units, and that the shapes of residuals agree, for several sizes of
+// pictures.
 func TestNamesAndShapes(t *testing.T) {
 	for _, in := range []Shape{{1, 8, 8}, {1, 28, 28}, {3, 32, 32}, {3, 33, 47}, {3, 64, 64}} {
 		for _, shortcut := range []Shortcut{OptionA, OptionACentred, OptionB} {

@@ -35,13 +35,15 @@ func (n *Network) checkOperation(i int) string {
 		return fmt.Sprintf("operation %d with kernel %d, stride %d and padding %d is invalid", u.Op, u.Kernel, u.Stride, u.Pad)
 	}
 	if min(in.H, in.W)+2*u.Pad < u.Kernel {
-		return fmt.Sprintf("its window of %d does not fit in %v", u.Kernel, in)
+		return fmt.Sprintf("its window of %d×%d does not fit in %v with padding %d", u.Kernel, u.Kernel, in, u.Pad)
 	}
 	out := u.windowedShape(in, u.OutShape.C)
 	switch {
 	case u.InShape != in:
 		return fmt.Sprintf("its input shape is %v, but it reads %v", u.InShape, in)
-	case u.OutShape != out || out.C < 1:
+	case u.OutShape.C < 1:
+		return fmt.Sprintf("it has %d output channels, but must have at least 1", u.OutShape.C)
+	case u.OutShape != out:
 		return fmt.Sprintf("its output shape is %v, but should be %v", u.OutShape, out)
 	case u.Op != Convolution && out.C != in.C:
 		return fmt.Sprintf("it is a pool with %d input and %d output channels", in.C, out.C)

@@ -49,7 +49,7 @@ var (
 )
 
 // Description returns the network's units as a JSON array, which ParseDescription converts
-// back to the same network. It is for networks that Build cannot make.
+// back to the same units. It is for networks that Build cannot make.
 func (n *Network) Description() ([]byte, error) {
 	units := make([]describedUnit, len(n.Units))
 	for i := range n.Units {
@@ -103,7 +103,7 @@ func ParseDescription(name string, description []byte, input Shape, classes int)
 		case d.Kernel < 1 || d.Stride < 1 || d.Pad < 0 || max(d.Kernel, d.Stride, d.Pad) > maxWindow:
 			return fail("%s has kernel %d, stride %d and padding %d; kernel and stride must be 1 to %d, and padding 0 to %d", d.Name, d.Kernel, d.Stride, d.Pad, maxWindow, maxWindow)
 		}
-		if named[d.Name] || d.BN != "" && named[d.BN] {
+		if named[d.Name] || d.BN != "" && named[d.BN] || d.BN == d.Name {
 			return fail("unit %d has the name %q and the BatchNorm %q; it needs a name, and both must be unique", i, d.Name, d.BN)
 		}
 		named[d.Name], named[d.BN] = true, true

@@ -46,6 +46,7 @@ func TestInvalidDescriptions(t *testing.T) {
 		"not JSON":            `[{`,
 		"no unit":             `[]`,
 		"a name twice":        "[" + unit + "," + strings.Replace(unit, `"in":-1`, `"in":0`, 1) + "]",
+		"name of its bn":      strings.Replace("["+unit+"]", `"bn":"bn"`, `"bn":"conv"`, 1),
 		"no name":             strings.Replace("["+unit+"]", `"conv"`, `""`, 1),
 		"reads itself":        strings.Replace("["+unit+"]", `"in":-1`, `"in":0`, 1),
 		"reads unit -2":       strings.Replace("["+unit+"]", `"in":-1`, `"in":-2`, 1),
@@ -68,8 +69,8 @@ func TestInvalidDescriptions(t *testing.T) {
 			t.Errorf("%s: got %v, %v; want an *arch.Error", name, n, err)
 		}
 	}
-	// Padding makes each output larger than the previous one. The number of multiply-adds of
-	// the last unit overflows an int64.
+	// Padding makes each output larger than the previous one. Without a limit on the size, the
+	// number of multiply-adds of the last unit would overflow an int64.
 	var padded strings.Builder
 	const layers = 19_000
 	for i := range layers {

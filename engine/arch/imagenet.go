@@ -142,11 +142,11 @@ func (n *Network) addBottleneck(prefix, shortcut string, in, narrow, wide, strid
 }
 
 // buildBottleneck appends the network of Sayak Paul's report on BatchNorm-only training, a
-// CIFAR ResNet of depth 9·blocks+2 from the Keras Idiomatic Programmer. It has three stages of
-// blocks bottlenecks each, with 16→64, 64→128 and 128→256 channels (inside→at the end), and a
-// BatchNorm and ReLU at the end. Convolutions have biases, and shortcuts have no BatchNorm.
-// Strided 3×3 convolutions are padded by one pixel on each side here; Keras pads the bottom
-// and right only.
+// CIFAR ResNet of depth 9·blocks+2 from the Keras Idiomatic Programmer. It has three stages,
+// each with the given number of bottlenecks, and a BatchNorm and ReLU at the end. Bottlenecks
+// have 16, 64 or 128 channels inside, and end with 64, 128 or 256. Convolutions have biases,
+// and shortcuts have no BatchNorm. Strided 3×3 convolutions are padded by one pixel on each
+// side here; Keras pads the bottom and right only.
 func buildBottleneck(n *Network, blocks int) {
 	last := n.Append(Unit{Name: "conv", BN: "bn", In: Picture, ReLU: true, Kernel: 3, Stride: 1, Pad: 1}, 16)
 	block := 0

@@ -46,7 +46,7 @@ func TestPublishedParameterCounts(t *testing.T) {
 }
 
 // TestPublishedMACs compares numbers of multiply-accumulates with those that torchvision
-// prints, in units of 10^6.
+// records for its weights, in millions.
 func TestPublishedMACs(t *testing.T) {
 	for name, want := range map[string]float64{"resnet18": 1_814, "resnet34": 3_664, "resnet50": 4_089, "resnet101": 7_801, "resnet152": 11_514} {
 		n, err := Build(name, Options{Input: Shape{3, 224, 224}, Classes: 1000})

@@ -25,7 +25,8 @@ const (
 
 // A random-K set trains K randomly chosen weights of each output channel of every
 // convolution, where K is 1 to maxRandom. With K = 2, it trains as many parameters as the set
-// "bn" (Frankle et al. 2021, section 4). The names end in K, e.g. "random-2".
+// "bn" if every convolution has a BatchNorm (Frankle et al. 2021, section 4). The names end in
+// K, e.g. "random-2".
 const (
 	randomPrefix   = "random-"    // trains nothing else
 	bnRandomPrefix = "bn+random-" // also trains γ and β
@@ -66,7 +67,7 @@ func (s TrainableSet) randomK() int {
 	return k
 }
 
-// Chooses reports whether the set trains only some of t's elements.
+// Chooses reports whether the set trains randomly chosen elements of t.
 func (s TrainableSet) Chooses(t *Tensor) bool { return t.Kind == ConvWeight && s.randomK() > 0 }
 
 // TrainedShape returns the shape of the part of t that the set trains. That is the shape

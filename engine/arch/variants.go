@@ -96,12 +96,12 @@ func (n *Network) forMatchingBatchNorms(option, list string, do func(*Unit)) err
 		return &Error{Name: n.Name, Option: option, Reason: fmt.Sprintf(format, args...)}
 	}
 	byName := map[string]*Unit{}
-	first := ""
+	firstName := ""
 	for i := range n.Units {
 		if u := &n.Units[i]; u.BN != "" {
 			byName[u.BN] = u
-			if first == "" {
-				first = u.BN
+			if firstName == "" {
+				firstName = u.BN
 			}
 		}
 	}
@@ -128,7 +128,7 @@ func (n *Network) forMatchingBatchNorms(option, list string, do func(*Unit)) err
 			}
 		}
 		if !found {
-			return fail("no BatchNorm matches %q; use names or patterns of them, e.g. %s or *", pattern, first)
+			return fail("no BatchNorm matches %q; use names or patterns of them, e.g. %s or *", pattern, firstName)
 		}
 	}
 	return nil

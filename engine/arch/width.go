@@ -25,9 +25,9 @@ func (n *Network) applyWidth(width float64) error {
 }
 
 // SetChannels gives each convolution the number of output channels that channels returns for
-// the index of its unit, and adapts the shapes of all readers and the maps of option A. It
-// goes through the units in order, so channels may read the shapes of earlier units. Check may
-// refuse the result.
+// the index of its unit, and adapts the shapes of all readers. Mapped residuals get the map of
+// n.Options.Shortcut. SetChannels goes through the units in order, so channels may read the
+// shapes of earlier units. Check may refuse the result.
 func (n *Network) SetChannels(channels func(i int) int) {
 	for i := range n.Units {
 		u := &n.Units[i]

@@ -96,7 +96,7 @@ func TestRunRefuses(t *testing.T) {
 }
 
 // TestRunLayers checks that every phase of a step is listed once, in the order of the step,
-// with a time and, for convolutions, the speed that follows from it.
+// with a time and, for convolutions, a speed, and that the speed of one follows from its time.
 func TestRunLayers(t *testing.T) {
 	net, err := arch.Build("resnet-8", arch.Options{Input: arch.Shape{C: 3, H: 32, W: 32}, Classes: 10})
 	if err != nil {
@@ -135,8 +135,8 @@ func TestRunLayers(t *testing.T) {
 		}
 	}
 	var bad *OptionError
-	if _, err := Run(t.Context(), Config{Arch: "resnet-8", Batch: 4, Steps: 1, Eval: true, Layers: true}); !errors.As(err, &bad) {
-		t.Errorf("Layers with Eval: got error %v, want an *OptionError", err)
+	if _, err := Run(t.Context(), Config{Arch: "resnet-8", Batch: 4, Steps: 1, Eval: true, Layers: true}); !errors.As(err, &bad) || bad.Option != "layers" {
+		t.Errorf("Layers with Eval: got error %v, want an *OptionError of layers", err)
 	}
 }
 

@@ -29,7 +29,7 @@ type Tensor struct {
 	DType  string                    // of the elements, as safetensors names it, e.g. "F16"; Recognise does not use it
 	Shape  []int                     // in PyTorch's order; convolutions O×I×H×W
 	Values func() ([]float32, error) // reads the elements, row-major; Recognise does not call it
-	Bytes  func() ([]byte, error)    // reads the elements as stored in the file, little-endian; may be nil
+	Bytes  func() ([]byte, error)    // reads the elements as stored in the file, little-endian; Recognise and Recognised.Load do not call it
 }
 
 // Options holds properties of a network that its tensors may not determine. Recognise derives
@@ -57,7 +57,8 @@ type Recognised struct {
 	tensors map[string]Tensor // by canonical name
 }
 
-// Error reports that a state dict does not belong to a supported network.
+// Error reports what is wrong with a state dict, such as a tensor that no supported network has, or
+// with its metadata.
 type Error struct {
 	Tensor string // name in the state dict of the tensor that does not fit; "" if no single tensor is at fault
 	Reason string

@@ -82,8 +82,8 @@ func (d *dict) dim(layer string, i int) int {
 }
 
 // adapt sets the widths of the network to those of the tensors. A convolution gets a bias if
-// there is a tensor for it, and a kernel of 1×1 if its weight has one. A BatchNorm without
-// tensors for γ and β gets fixed ones. exported is Options.exported.
+// there is a tensor for it, and a kernel of 1×1 if its weight has one. A BatchNorm that has
+// statistics, but neither γ nor β, gets fixed ones. exported is Options.exported.
 func (d *dict) adapt(m *match, exported bool) error {
 	net := m.net
 	net.SetChannels(func(i int) int {
@@ -132,7 +132,8 @@ func (d *dict) adapt(m *match, exported bool) error {
 	return nil
 }
 
-// name returns the full name of a tensor, given its name without prefixes.
+// name returns the full name of the tensor whose name without prefixes is short, or short if there
+// is none.
 func (d *dict) name(short string) string {
 	if x, ok := d.tensors[short]; ok {
 		return x.Name

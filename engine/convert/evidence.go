@@ -15,11 +15,11 @@ func (d *dict) evidence(m *match) []string {
 	if len(d.prefixes) > 0 {
 		reasons = append(reasons, fmt.Sprintf("the prefix %s of the names was left out", strings.Join(d.prefixes, " and ")))
 	}
-	layers, norms, widths := 1, 0, []string{} // widths of the stages
+	layers, fixedNorms, widths := 1, 0, []string{} // widths of the stages
 	for i := range net.Units {
 		u := &net.Units[i]
 		if u.NoScale && u.NoShift {
-			norms++
+			fixedNorms++
 		}
 		if u.Op == arch.Convolution && !u.Shortcut {
 			layers++
@@ -37,8 +37,8 @@ func (d *dict) evidence(m *match) []string {
 			reasons = append(reasons, fmt.Sprintf("%d of %d blocks have other widths inside than usual, as after pruning", narrow, blocks))
 		}
 	}
-	if norms > 0 {
-		reasons = append(reasons, fmt.Sprintf("BatchNorms that have neither γ nor β: %d", norms))
+	if fixedNorms > 0 {
+		reasons = append(reasons, fmt.Sprintf("BatchNorms that have neither γ nor β: %d", fixedNorms))
 	}
 	return append(reasons, fmt.Sprintf("%d classes; pictures of %v", net.Classes, net.Input))
 }

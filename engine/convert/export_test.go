@@ -76,15 +76,15 @@ func TestExports(t *testing.T) {
 // TestExportsOfPruned reads networks that were exported after channels were removed, and
 // compares their logits with those of the networks before the removal.
 func TestExportsOfPruned(t *testing.T) {
-	// The tests must include convolutions in place of channel maps, and convolutions of 1×1 in
-	// place of those that pruning left without effect.
+	// The networks must include convolutions in place of shortcuts without weights, and
+	// convolutions of 1×1 in place of convolutions that pruning left without effect.
 	convolved, pointwise := 0, 0
 	for _, shortcut := range []arch.Shortcut{arch.OptionA, arch.OptionACentred, arch.OptionB} {
 		for _, prunes := range []func(net *arch.Network, i, c int) bool{
 			func(_ *arch.Network, i, c int) bool { return (7*i+c)%3 == 0 },
-			func(_ *arch.Network, i, c int) bool { return c%3 == 1 },                           // the same in each stream
-			func(net *arch.Network, i, c int) bool { return 4*c >= 3*net.Units[i].OutShape.C }, // the last of each stream
-			func(_ *arch.Network, i, c int) bool { return i%2 == 1 || c%5 == 2 },               // whole layers
+			func(_ *arch.Network, i, c int) bool { return c%3 == 1 },                           // the same channels of all units
+			func(net *arch.Network, i, c int) bool { return 4*c >= 3*net.Units[i].OutShape.C }, // the last quarter of each unit
+			func(_ *arch.Network, i, c int) bool { return i%2 == 1 || c%5 == 2 },               // all channels of every second unit
 		} {
 			net, err := arch.Build("resnet-14", arch.Options{Input: arch.Shape{C: 3, H: 16, W: 16}, Classes: 10, Shortcut: shortcut})
 			if err != nil {

@@ -59,12 +59,13 @@ func readPrefix(path string) ([]byte, error) {
 }
 
 // Open reads the state dict in a safetensors file, the index of several such files, or a file
-// that torch.save wrote. A file of torch.save is read into memory. The caller closes the result after the last call of a Tensor's
-// Values or Bytes. The error is an error of package safetensors or torchfile, or of the file
-// system.
+// that torch.save wrote. A file of torch.save is read into memory. The caller closes the result
+// after the last call of a Tensor's Values or Bytes. The error is an error of package
+// safetensors or torchfile, or of the file system.
 func Open(path string) (*File, error) { return OpenContext(context.Background(), path) }
 
-// OpenContext is Open, but returns ctx's error if ctx is cancelled.
+// OpenContext is Open, but returns ctx's error if ctx is cancelled while it reads a file that
+// torch.save wrote.
 func OpenContext(ctx context.Context, path string) (*File, error) {
 	prefix, err := readPrefix(path)
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"bnkit/engine/convert"
 )
 
-// maxFuzz is the largest length of inputs. Longer inputs do not reach more code.
+// maxFuzz bounds the length of inputs in bytes. Longer inputs would only make fuzzing slower.
 const maxFuzz = 1 << 14
 
 // formatTensors formats each tensor as a line of its name and dimensions, "name d d d".

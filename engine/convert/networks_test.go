@@ -244,7 +244,8 @@ func TestStandardSizes(t *testing.T) {
 
 // TestRemoval removes channels of recognised networks, which must not change the logits, and
 // reads the smaller networks back after bnkit exported them. Unlike the networks of package
-// arch, these have linear layers after a pool, and inner widths that differ.
+// arch, two of these have hidden linear layers, and in the other two, the inner widths of blocks
+// differ.
 func TestRemoval(t *testing.T) {
 	for _, file := range []string{"akamaster_resnet20_pruned", "chenyaofo_vgg11_bn", "torchvision_vgg11_bn", "torchvision_resnet50_pruned"} {
 		f := loadFixture(t, file)
@@ -310,7 +311,7 @@ func recogniseExport(t *testing.T, e *engine.Exported) *convert.Recognised {
 	return r
 }
 
-// logitsOf returns the logits of pictures.
+// logitsOf returns the logits of the pictures x.
 func logitsOf(t *testing.T, net *arch.Network, params *nn.Params[float32], stats *nn.Statistics, x []float32) []float64 {
 	t.Helper()
 	n := len(x) / (net.Input.C * net.Input.H * net.Input.W)

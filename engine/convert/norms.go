@@ -46,7 +46,7 @@ func (b *BatchNorm) Load() (gamma, beta []float64, err error) {
 	return gamma, beta, err
 }
 
-// readFinite reads the values of a tensor without rounding, and checks that they are finite.
+// readFinite reads the values of a tensor as readExact does, and checks that they are finite.
 func (t *Tensor) readFinite() ([]float64, error) {
 	values, err := t.readExact()
 	if err != nil {

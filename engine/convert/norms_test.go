@@ -17,7 +17,7 @@ func rawTensor(name, dtype string, b []byte, values ...float32) convert.Tensor {
 		Values: func() ([]float32, error) { return values, nil }, Bytes: func() ([]byte, error) { return slices.Clone(b), nil }}
 }
 
-// TestBatchNorms finds BatchNorms among other layers that have a weight and a bias.
+// TestBatchNorms finds BatchNorms among other layers and incomplete BatchNorms.
 func TestBatchNorms(t *testing.T) {
 	shaped := func(name string, shape ...int) convert.Tensor { return convert.Tensor{Name: name, Shape: shape} }
 	tensors := []convert.Tensor{
@@ -50,12 +50,12 @@ func TestBatchNormLoad(t *testing.T) {
 	b := convert.BatchNorm{Name: "n", Gamma: rawTensor("n.weight", "F64", wide, float32(exact)), Beta: rawTensor("n.bias", "F16", []byte{0, 0x3c}, 1)}
 	gamma, beta, err := b.Load()
 	if err != nil || gamma[0] != exact || beta[0] != 1 {
-		t.Errorf("got γ %v, β %v, %v; want [%v], [1]", gamma, beta, err, exact)
+		t.Errorf("got γ %v, β %v, error %v; want [%v] and [1]", gamma, beta, err, exact)
 	}
 	b.Beta = rawTensor("n.bias", "F32", nil, 1, float32(math.Inf(-1)))
 	var wrong *convert.Error
 	if _, _, err := b.Load(); !errors.As(err, &wrong) || err.Error() != "n.bias holds -Inf at index 1; want a finite number" {
-		t.Errorf("an infinite β: got error %v, want a *convert.Error that names n.bias and the index", err)
+		t.Errorf("an infinite β: got error %v, want a *convert.Error that says that n.bias holds -Inf at index 1", err)
 	}
 }
 
@@ -67,7 +67,7 @@ func TestZeroed(t *testing.T) {
 		got, err := x.Zeroed([]int{1})
 		want := slices.Concat(before[:size], make([]byte, size), before[2*size:])
 		if err != nil || !bytes.Equal(got, want) {
-			t.Errorf("%s: got %x, %v; want %x", dtype, got, err, want)
+			t.Errorf("%s: got %x, error %v; want %x", dtype, got, err, want)
 		}
 	}
 	x := rawTensor("x", "I64", make([]byte, 8), 0)

@@ -22,7 +22,8 @@ func replaceTensor(tensors []convert.Tensor, name string, shape []int) []convert
 	return changed
 }
 
-// TestMismatches checks that errors name the tensor that does not fit, and the reason.
+// TestMismatches checks that errors say why the tensors do not fit a network and, if only one does
+// not, name it.
 func TestMismatches(t *testing.T) {
 	for _, c := range []struct {
 		file, tensor string
@@ -168,7 +169,7 @@ func TestNotAffine(t *testing.T) {
 		t.Fatal(err)
 	}
 	if u := r.Network.Units[0]; !u.NoScale || !u.NoShift || r.Network.Units[1].NoScale || r.Named || !slices.Contains(r.Evidence, "BatchNorms that have neither γ nor β: 1") {
-		t.Errorf("unit 0 is %+v, named %v, evidence %q; want only unit 0 without γ and β, a network without a name, and evidence for that", u, r.Named, r.Evidence)
+		t.Errorf("units 0 and 1 are %+v, named %v, evidence %q; want only unit 0 without γ and β, a network without a name, and evidence for that", r.Network.Units[:2], r.Named, r.Evidence)
 	}
 	if _, _, err := r.Load(); err != nil {
 		t.Errorf("Load returns error %v, want none", err)
@@ -186,6 +187,6 @@ func TestOptionsFromErrors(t *testing.T) {
 		}
 	}
 	if o, err := convert.OptionsFrom(map[string]string{"format": "pt"}); err != nil || o != (convert.Options{}) {
-		t.Errorf("metadata of another program: got %+v, %v; want the zero value", o, err)
+		t.Errorf("metadata of another program: got %+v, error %v; want the zero value and no error", o, err)
 	}
 }

@@ -45,7 +45,8 @@ func (d *dict) matchLayered(o Options) (*match, error) {
 }
 
 // cifarLayerNames returns a function that maps canonical names of a CIFAR ResNet's layers to
-// names in the state dict. Each stage has perStage blocks.
+// names in the state dict, in which word stands for a shortcut and head is the output layer. Each
+// stage has perStage blocks.
 func cifarLayerNames(perStage int, word, head string) func(layer string) string {
 	return func(layer string) string {
 		var block int
@@ -63,7 +64,7 @@ func cifarLayerNames(perStage int, word, head string) func(layer string) string 
 	}
 }
 
-// matchImageNet builds a ResNet of four stages into m.
+// matchImageNet builds a ResNet of four stages into m. head and word are as in cifarLayerNames.
 func (d *dict) matchImageNet(m *match, o Options, name, head, word string) (err error) {
 	if o.Stem == "" && d.dim("conv1", 2) == 3 {
 		o.Stem = arch.CIFARStem

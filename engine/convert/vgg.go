@@ -10,7 +10,8 @@ import (
 	"bnkit/engine/arch"
 )
 
-// vggPool stands for a max pool in a vggPlan. All other elements are the numbers N in the names features.N of convolutions.
+// vggPool stands for a max pool in the result of vggPlan. All other elements are the numbers N in
+// the names features.N of convolutions.
 const vggPool = -1
 
 // matchVGG builds a VGG with the convolutions and pools of vggPlan. The hidden linear layers

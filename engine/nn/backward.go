@@ -94,7 +94,7 @@ func (t *Training[T]) mask(w *worker[T], i, image int, g, add []T) {
 }
 
 // runBackwardChunk computes the gradient of the current stage's input, or the stage's share of
-// it, from its g, for one chunk of images.
+// it, from the stage's g, for one chunk of images.
 func (t *Training[T]) runBackwardChunk(worker, item int) {
 	w, u, bu := t.workers[worker], &t.units[t.stage], &t.backward.units[t.stage]
 	first, images := t.divided.chunk(item)
@@ -150,8 +150,8 @@ func (t *Training[T]) runBackwardChunk(worker, item int) {
 	}
 }
 
-// inputGradient computes the gradient dy of one image's y of unit i into padded and
-// plain, either of which may be nil.
+// inputGradient computes dy, the gradient of one image's y of unit i, and writes it to padded
+// and plain, either of which may be nil.
 func (t *Training[T]) inputGradient(w *worker[T], i, image int, padded []T, l kernel.Layout, plain []T) {
 	u, bu := &t.units[i], &t.backward.units[i]
 	w.gradient = kernel.InputGradient[T]{Blocks: u.blocks, H: u.OutShape.H, W: u.OutShape.W,

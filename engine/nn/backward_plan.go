@@ -6,8 +6,8 @@ import (
 )
 
 // weightGroups is the number of groups of images whose weight gradients are accumulated
-// separately and then added in group order. A batch with fewer images has one group for each.
-// At most this number of threads can share the work. It is a constant so that the order of
+// separately and then added in group order. A smaller batch size gives one group for each image.
+// At most weightGroups threads can share the work. It is a constant so that the order of
 // additions does not depend on the number of threads.
 const weightGroups = 16
 

@@ -104,10 +104,10 @@ func (p *plan[T]) lastReads() (y, out []int) {
 	return y, out
 }
 
-// slots assigns numbered pieces of memory.
+// slots is a set of numbered pieces of memory, which buffers take, share and free.
 type slots struct {
 	sizes []int
-	users []int // of each slot; 0 if it is free
+	users []int // number of users of each slot; 0 if it is free
 }
 
 // take returns the smallest free slot of at least the given size. If there is none, it

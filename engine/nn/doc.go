@@ -25,8 +25,8 @@
 // The plan runs in stages. Stage i is unit i; the stage after the last unit is the
 // head: average over the area, output layer and loss. Each stage runs over the
 // whole batch before the next begins, because BatchNorm needs the sums over all
-// images. Only a shortcut, which reads the same input as the stage before it, runs
-// together with that stage (fusedEnd).
+// images. Only a shortcut that reads the same input as the stage before it runs together
+// with that stage (fusedEnd).
 //
 // Take three units. Each unit reads the unit before it, and unit 2 also adds the output
 // of unit 0, which is therefore kept. Let aᵢ be the output of unit i, and BNᵢ be
@@ -43,7 +43,7 @@
 // sum before its ReLU. Backward does this:
 //
 //	stage  reads               computes                                     writes
-//	head   dlogits, mask₂, y₂  g₂, spread over the area, where mask₂        g₂, Σg₂, Σg₂·(y₂-mean)
+//	head   dlogits, mask₂, y₂  g₂, spread over the area, 0 outside mask₂    g₂, Σg₂, Σg₂·(y₂-mean)
 //	2      g₂, y₂, y₁          dy₂ = BN₂'(g₂, y₂), dx₂ = conv₂ᵀ(dy₂),
 //	                           g₁ = dx₂ where a₁ > 0                        g₁, Σg₁, Σg₁·(y₁-mean)
 //	1      g₁, y₁, g₂, y₀      dy₁ = BN₁'(g₁, y₁), dx₁ = conv₁ᵀ(dy₁),
@@ -69,6 +69,6 @@
 // accumulated over groups of images and added in group order; the groups do not depend on
 // the number of threads. Results therefore have the same bits for any number of threads.
 //
-// Buffers, workers and packed filters are made once; a training step allocates
-// nothing.
+// Buffers, workers and the memory of packed filters are allocated once; a training step
+// allocates nothing.
 package nn

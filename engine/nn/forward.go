@@ -20,7 +20,7 @@ import (
 func (t *Training[T]) Forward(x []T, labels []int32) Loss {
 	in := t.net.Input
 	if len(labels) == 0 || len(labels) > t.o.Batch || len(x) < len(labels)*in.C*in.H*in.W {
-		panic(fmt.Sprintf("nn: %d values and %d labels for a batch of %d pictures of %v", len(x), len(labels), t.o.Batch, in))
+		panic(fmt.Sprintf("nn: %d values and %d labels for a batch of 1 to %d pictures of %v", len(x), len(labels), t.o.Batch, in))
 	}
 	t.x, t.labels, t.n = x, labels, len(labels)
 	for i := 0; i < len(t.units); i = t.stagesEnd {

@@ -12,8 +12,8 @@ import (
 	"bnkit/engine/kernel"
 )
 
-// hashedNumbers returns the same numbers as uniform in golden.py: n multiples of 2^-24 in
-// [0,1).
+// hashedNumbers returns the same numbers as golden.py's function uniform: n multiples of 2^-24
+// in [0,1).
 func hashedNumbers(name string, n int) []float32 {
 	u := make([]float32, n)
 	for i := range u {
@@ -67,7 +67,8 @@ func checkEqual[T comparable](t *testing.T, name string, got, want []T) {
 	}
 }
 
-// normalisedError returns the root mean square of got - want divided by that of want.
+// normalisedError returns the root mean square of got - want divided by that of want. It is
+// +Inf if the lengths differ or are 0.
 func normalisedError[T, U kernel.Float](got []T, want []U) float64 {
 	if len(got) != len(want) || len(got) == 0 {
 		return math.Inf(1)

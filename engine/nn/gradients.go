@@ -10,8 +10,8 @@ type Gradients int
 const (
 	BNGradients       Gradients = 1 << iota // γ and β of every BatchNorm
 	OutputGradients                         // the output layer
-	ShortcutGradients                       // the weights of shortcuts' convolutions
-	ConvGradients                           // the weights of every convolution
+	ShortcutGradients                       // the weights and biases of shortcuts' convolutions
+	ConvGradients                           // the weights and biases of every convolution
 
 	NoGradients  Gradients = 0 // for Forward alone, which then needs less memory
 	AllGradients           = BNGradients | OutputGradients | ConvGradients
@@ -48,8 +48,8 @@ func (g Gradients) includes(t *arch.Tensor) bool {
 	return g.weights(t.Shortcut)
 }
 
-// weights reports whether the weight gradient of a convolution is computed. shortcut is true
-// for the convolution of a shortcut.
+// weights reports whether the gradients of a convolution's weights and bias are computed.
+// shortcut is true for the convolution of a shortcut.
 func (g Gradients) weights(shortcut bool) bool {
 	return g&ConvGradients != 0 || shortcut && g&ShortcutGradients != 0
 }

@@ -29,15 +29,15 @@ type InferenceOptions struct {
 // for concurrent use.
 type Inference[T kernel.Float] struct {
 	plan[T]
-	o       InferenceOptions
-	pool    *pool
-	workers []*worker[T]
-	buffers []*buffers[T] // by worker, for one chunk each
-	zeros   [][][]int64   // by worker, unit and channel
-	counted int64         // images counted in zeros
-	logits  []T
-	pooled  [][]T // by worker
-	maps    []T   // output of unit mapsUnit, C×H×W
+	o          InferenceOptions
+	pool       *pool
+	workers    []*worker[T]
+	buffers    []*buffers[T] // by worker, for one chunk each
+	zeroCounts [][][]int64   // of the outputs of ReLUs that are zero, by worker, unit and channel
+	counted    int64         // images counted in zeroCounts
+	logits     []T
+	pooled     [][]T // by worker
+	maps       []T   // output of unit mapsUnit, C×H×W
 
 	mapsUnit int // unit whose output the current run copies to maps, or noUnit
 
@@ -82,7 +82,7 @@ func NewInference[T kernel.Float](net *arch.Network, family *kernel.Family[T], p
 					counts[i] = make([]int64, f.units[i].blocks*family.Lanes)
 				}
 			}
-			f.zeros = append(f.zeros, counts)
+			f.zeroCounts = append(f.zeroCounts, counts)
 		}
 	}
 	f.logits = make([]T, o.Batch*net.Classes)
@@ -167,9 +167,9 @@ func (f *Inference[T]) FeatureMaps(x []T, unit int) []T {
 	return f.maps
 }
 
-// inspectInput counts the zeros in the input of a stage, adds it to the moments that Observe
-// measures, and copies it to maps, each only if requested. It does so at the first stage that reads the input, and
-// computes the input once more to do so. first is the chunk's first picture.
+// inspectInput counts the zeros in the input of a stage, observes its moments, and copies it to
+// maps, each only if requested. It acts only at the first stage that reads the input, and
+// computes the input once more. first is the chunk's first picture.
 func (f *Inference[T]) inspectInput(worker, stage, first, images int) {
 	in := f.input(stage)
 	if in == arch.Picture || !f.fresh(stage) || !f.observing && (!f.o.CountZeros && in != f.mapsUnit || !f.units[in].ReLU) {
@@ -194,7 +194,7 @@ func (f *Inference[T]) inspectInput(worker, stage, first, images int) {
 		if !f.o.CountZeros || !u.ReLU {
 			continue
 		}
-		counts := f.zeros[worker][in]
+		counts := f.zeroCounts[worker][in]
 		for block := range u.blocks {
 			for offset := block * u.area * lanes; offset < (block+1)*u.area*lanes; offset += lanes {
 				for c, v := range plain[offset:][:lanes] {
@@ -227,7 +227,7 @@ func (f *Inference[T]) Zeros() []Zeros {
 			continue
 		}
 		z := Zeros{Unit: i, PerChannel: make([]int64, u.OutShape.C), Positions: f.counted * int64(u.area)}
-		for _, counts := range f.zeros {
+		for _, counts := range f.zeroCounts {
 			for c := range z.PerChannel {
 				z.PerChannel[c] += counts[i][c]
 			}
@@ -240,7 +240,7 @@ func (f *Inference[T]) Zeros() []Zeros {
 // ResetZeros sets the counts to zero.
 func (f *Inference[T]) ResetZeros() {
 	f.counted = 0
-	for _, counts := range f.zeros {
+	for _, counts := range f.zeroCounts {
 		for i := range counts {
 			clear(counts[i])
 		}

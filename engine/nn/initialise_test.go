@@ -107,8 +107,9 @@ func TestOrthogonal(t *testing.T) {
 		}
 		// The elements of unit vectors have mean square 1/length. If the matrix is
 		// uniformly distributed, neither sign is preferred.
-		if mean, variance, _, _ := moments(m); n > 1 && math.Abs(mean) > 5/math.Sqrt(float64(len(m)*length)) || math.Abs(variance+mean*mean-1/float64(length)) > 1e-6 {
-			t.Errorf("%d×%d: mean %v, variance %v; want a mean near 0 and a mean square of %v", rows, cols, mean, variance, 1/float64(length))
+		mean, variance, _, _ := moments(m)
+		if square := variance + mean*mean; n > 1 && math.Abs(mean) > 5/math.Sqrt(float64(len(m)*length)) || math.Abs(square-1/float64(length)) > 1e-6 {
+			t.Errorf("%d×%d: mean %v and mean square %v; want a mean near 0 and a mean square of %v", rows, cols, mean, square, 1/float64(length))
 		}
 	}
 }

@@ -35,8 +35,8 @@ func TestObserve(t *testing.T) {
 			return f, f.Observe(f.Observe(nil, x, n), x[n*size:], n)
 		}
 		f, all := observe(3)
-		if _, alone := observe(1); !reflect.DeepEqual(all, alone) {
-			t.Errorf("%s: with 1 thread the moments are\n%+v, want\n%+v, as with 3 threads", name, alone, all)
+		if _, oneThread := observe(1); !reflect.DeepEqual(all, oneThread) {
+			t.Errorf("%s: with 1 thread the moments are\n%+v, want\n%+v, as with 3 threads", name, oneThread, all)
 		}
 		byUnit := map[int]*Moments{}
 		for k := range all {

@@ -77,7 +77,7 @@ func miniatureWithMaps(in arch.Shape, classes int) *arch.Network {
 	return n
 }
 
-// exampleOf returns an example of any network.
+// exampleOf returns an example of net.
 func exampleOf[T kernel.Float](net *arch.Network, batch int) *example[T] {
 	e := &example[T]{net: net, params: NewParams[T](net, nil)}
 	e.params.Initialise(7)
@@ -95,7 +95,7 @@ func smallExamples(t *testing.T) map[string]*example[float64] {
 		}
 		return net
 	}
-	// Some units and a projection have biases instead of BatchNorm.
+	// Every other unit and both projections have biases instead of BatchNorm.
 	plain := build("resnet-8", arch.Shape{C: 3, H: 9, W: 8})
 	for i := range plain.Units {
 		if i%2 == 1 || plain.Units[i].Kernel == 1 {
@@ -168,6 +168,34 @@ func TestMaxPoolOfNaN(t *testing.T) {
 	step.Backward() // must not index outside the gradients
 }
 
+// TestLargeMaxPools checks the gradients behind the largest max pool that training supports, and
+// that larger kernels, or windows of padding alone, are refused only if there are gradients.
+func TestLargeMaxPools(t *testing.T) {
+	for _, c := range []struct {
+		kernel, pad int
+		supported   bool
+	}{{16, 8, true}, {17, 8, false}, {2, 2, false}} {
+		net := &arch.Network{Name: "pool", Input: arch.Shape{C: 1, H: 20, W: 18}, Classes: 3}
+		stem := net.Append(arch.Unit{Name: "stem", BN: "stem.bn", In: arch.Picture, ReLU: true, Kernel: 3, Stride: 1, Pad: 1}, 2)
+		pool := net.Append(arch.Unit{Name: "pool", Op: arch.MaxPool, In: stem, Kernel: c.kernel, Stride: 4, Pad: c.pad}, 2)
+		net.Append(arch.Unit{Name: "conv", BN: "conv.bn", In: pool, ReLU: true, Kernel: 3, Stride: 1, Pad: 1}, 4)
+		e := exampleOf[float64](net, 3)
+		if c.supported {
+			checkGradients(t, e)
+			continue
+		}
+		for gradients, want := range map[Gradients]string{BNGradients: "pool is a max pool with kernel", OutputGradients: ""} {
+			step, err := NewTraining(net, kernel.Generic[float64](), e.params, TrainingOptions{Batch: 3, Threads: 1, Gradients: gradients})
+			if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+				t.Errorf("kernel %d, padding %d, gradients %d: got error %v, want %q (\"\" for none)", c.kernel, c.pad, gradients, err, want)
+			}
+			if err == nil {
+				step.Close()
+			}
+		}
+	}
+}
+
 // variants choose which BatchNorms, γ and β a network has.
 var variants = []struct {
 	name string
@@ -222,7 +250,7 @@ func TestWideNetwork(t *testing.T) {
 }
 
 // TestChannelMaps compares gradients in float32 with those in float64 for networks with
-// channel maps other than option A's.
+// channel maps that subsample cannot apply.
 func TestChannelMaps(t *testing.T) {
 	centred, err := arch.Build("resnet-14", arch.Options{Input: arch.Shape{C: 3, H: 9, W: 12}, Classes: 5, Shortcut: arch.OptionACentred})
 	if err != nil {
@@ -243,7 +271,7 @@ func TestLeadingMap(t *testing.T) {
 	for i := range fast.units {
 		u := &fast.units[i]
 		if u.Add.Kind == arch.Mapped && u.residual != subsampledPad {
-			t.Fatalf("the residual of %s is computed in way %d, want %d, subsampledPad", u.Name, u.residual, subsampledPad)
+			t.Fatalf("the residual of %s is of kind %d, want %d (subsampledPad)", u.Name, u.residual, subsampledPad)
 		}
 	}
 	slow := e.training(t, kernel.Best(), TrainingOptions{Threads: 2, Gradients: AllGradients})
@@ -280,8 +308,8 @@ func TestInvalidNetwork(t *testing.T) {
 }
 
 // pictureShape returns the shape of the test pictures for a network. It is larger than the
-// network requires, so that the last outputs have more than one position to normalise over,
-// and it is not square if the network allows that.
+// network requires, so that the last outputs have more than one position to normalise over.
+// Some shapes are not square.
 func pictureShape(n *archtest.Network) arch.Shape {
 	switch {
 	case n.Name == "convnet":
@@ -339,8 +367,8 @@ func compareStep(t *testing.T, net *arch.Network) {
 			continue
 		}
 		step.Backward()
-		got, exact := NewTrained(net, step.Gradients(), set, 7), NewTrained(net, want.Gradients(), set, 7)
-		if d, name := largestError(net, got.Values, exact.Values); !(d <= worst) {
+		got, reference := NewTrained(net, step.Gradients(), set, 7), NewTrained(net, want.Gradients(), set, 7)
+		if d, name := largestError(net, got.Values, reference.Values); !(d <= worst) {
 			worst, worstName = d, string(set)+", "+name
 		}
 		trained := 0
@@ -368,7 +396,7 @@ func float32Tolerance(least, change float64) float64 {
 }
 
 // perturb changes every element of the pictures and parameters by as much as rounding
-// to float32 would.
+// to float32 can.
 func (e *example[T]) perturb() {
 	stream, index := rng.NewStream(7, "roundings"), uint64(0)
 	for _, values := range append(slices.Clone(e.params.Values), e.pictures) {

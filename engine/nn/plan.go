@@ -41,8 +41,9 @@ type unit[T kernel.Float] struct {
 	shift    []T
 	residual residual
 
-	// fresh reports whether this unit is the first to read its input. If so, it computes
-	// the input and, if the input is kept, writes it out. Otherwise it reads the kept input.
+	// fresh reports whether this unit is the first to read another unit's output. If so, it
+	// computes this input and, if it is kept, writes it out. Otherwise it reads the picture
+	// or the kept input.
 	fresh bool
 	// kept reports whether the output is read more than once. If so, its first reader
 	// writes it out.

@@ -102,7 +102,7 @@ func TestDivide(t *testing.T) {
 					next += n
 				}
 				if next != images {
-					t.Fatalf("%d workers: the chunks contain %d images, want %d", workers, next, images)
+					t.Fatalf("%d workers, chunks of at most %d: the chunks contain %d images, want %d", workers, limit, next, images)
 				}
 				if images%workers != 0 {
 					continue

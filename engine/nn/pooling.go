@@ -1,6 +1,7 @@
 package nn
 
 import (
+	"fmt"
 	"math"
 
 	"bnkit/engine/arch"
@@ -24,9 +25,9 @@ func newPooling[T kernel.Float](u *arch.Unit, lanes int) *pooling[T] {
 	}}
 }
 
-// clip returns the part of a window that lies on the input, along one axis with size inputs.
-// window is its index. The window's elements first to end-1 lie on the input, and element
-// first lies on the input with index input.
+// clip returns the part of a window that lies on the input, along one axis. window is the index
+// of the window, and size the size of the input. The window's elements first to end-1 lie on
+// the input, and element first lies at index input.
 func (p *pooling[T]) clip(window, size int) (first, end, input int) {
 	start := window*p.Stride - p.Pad
 	first = max(-start, 0)
@@ -110,6 +111,19 @@ func setMaxAndElement[T kernel.Float](z, x []T, elements []uint32, element uint3
 		elements[i] = e
 		z[i] = max(z[i], v)
 	}
+}
+
+// checkMaxPools returns an error if gradient cannot go back through a max pool: if positions in
+// its window do not fit into the bytes of argmax, or if a window can lie on padding alone, where
+// it has no maximum.
+func checkMaxPools(net *arch.Network) error {
+	const maxKernel = 16
+	for i := range net.Units {
+		if u := &net.Units[i]; u.Op == arch.MaxPool && (u.Kernel > maxKernel || u.Pad >= u.Kernel) {
+			return fmt.Errorf("%s is a max pool with kernel %d and padding %d; training supports kernels up to %d with less padding than the kernel", u.Name, u.Kernel, u.Pad, maxKernel)
+		}
+	}
+	return nil
 }
 
 // gradient computes the gradient dx of the inputs of the given number of images from

@@ -78,8 +78,8 @@ func compacted(t *testing.T, e *example[float64], kept [][]int) (*Compacted[floa
 	return c, &example[float64]{net: c.Network, params: c.Params, pictures: e.pictures, labels: e.labels}
 }
 
-// prunedNetworks calls do for networks of every architecture and every variant that has γ, or
-// with -short only of the variant "bn". Each network is tried with a few of the clamps, from
+// prunedNetworks calls do for networks of every architecture, in each of its variants that has
+// γ, or with -short only in the variant "bn". Each network is tried with a few of the clamps, from
 // the one at which the previous network stopped.
 func prunedNetworks(t *testing.T, do func(t *testing.T, e *example[float64], kept [][]int)) {
 	turn := 0
@@ -297,12 +297,12 @@ func TestCompactedShapes(t *testing.T) {
 		net        *arch.Network
 		hold       func(*arch.Network, int, int, float64) bool
 		zeroShifts bool
-		want       map[string]int // channels, by unit; others stay
+		want       map[string]int // number of channels, by unit; other units keep all channels
 		origin     int            // Origins[unit][0] of the units in want
 	}{
 		{"inner channels", build("resnet-8", arch.Options{}), firstFour("blocks.0.conv1"), false, map[string]int{"blocks.0.conv1": 16 - 4 + 1}, constant},
 		{"inner channels that are 0", build("resnet-8", arch.Options{}), firstFour("blocks.0.conv1"), true, map[string]int{"blocks.0.conv1": 16 - 4}, 4},
-		{"one branch of a stream", build("resnet-8", arch.Options{}), firstFour("conv"), false, map[string]int{"conv": 16}, 0},
+		{"only a stream's start", build("resnet-8", arch.Options{}), firstFour("conv"), false, map[string]int{"conv": 16}, 0},
 		{"a stream's start and only branch", build("resnet-8", arch.Options{}), func(net *arch.Network, i, c int, _ float64) bool {
 			return c < 4 && (net.Units[i].Name == "conv" || net.Units[i].Name == "blocks.0.conv2")
 		}, false, map[string]int{"conv": 13, "blocks.0.conv2": 13}, constant},
@@ -351,19 +351,20 @@ func TestCompactErrors(t *testing.T) {
 		what string
 		unit int
 		kept []int
+		want string // part of the reason
 	}{
-		{"the same channel twice", 1, []int{0, 0, 1}},
-		{"descending", 1, []int{1, 0}},
-		{"out of range", 1, []int{0, 16}},
-		{"negative", 1, []int{-1}},
-		{"a γ that is not 0", 1, []int{0, 1, 2, 3, 4}},
-		{"no γ", fixed, []int{0}},
+		{"the same channel twice", 1, []int{0, 0, 1}, "channel 0 is out of order"},
+		{"descending", 1, []int{1, 0}, "channel 0 is out of order"},
+		{"out of range", 1, []int{0, 16}, "channel 16 is out of order or out of range"},
+		{"negative", 1, []int{-1}, "channel -1 is out of order or out of range"},
+		{"a γ that is not 0", 1, []int{0, 1, 2, 3, 4}, "channel 5 cannot be removed"},
+		{"no γ", fixed, []int{0}, "has no γ"},
 	} {
 		kept := make([][]int, len(net.Units))
 		kept[c.unit] = c.kept
 		var refused *RemovalError
-		if _, err := Compact(net, e.params, kept); !errors.As(err, &refused) || refused.Unit != net.Units[c.unit].BN {
-			t.Errorf("%s: got error %v, want a *RemovalError that names %s", c.what, err, net.Units[c.unit].BN)
+		if _, err := Compact(net, e.params, kept); !errors.As(err, &refused) || refused.Unit != net.Units[c.unit].BN || !strings.Contains(refused.Reason, c.want) {
+			t.Errorf("%s: got error %v, want a *RemovalError of %s that contains %q", c.what, err, net.Units[c.unit].BN, c.want)
 		}
 	}
 	var refused *RemovalError

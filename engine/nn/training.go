@@ -92,8 +92,8 @@ func (t *Training[T]) stopTimer(start time.Time, unit int, phase Phase) {
 
 // NewTraining compiles net for steps of up to o.Batch examples. Every step reads γ,
 // β, biases and the output layer from params; the convolutions' weights are read now
-// and, if they are trained, at every Repack. It fails if net or o is invalid, params lacks
-// weights, or o does not fit the family.
+// and, if they are trained, at every Repack. It fails if net or o is invalid, the gradients of a
+// max pool are not supported, params lacks weights, or o does not fit the family.
 func NewTraining[T kernel.Float](net *arch.Network, family *kernel.Family[T], params *Params[T], o TrainingOptions) (*Training[T], error) {
 	if o.Batch < 1 || o.Threads < 1 {
 		return nil, fmt.Errorf("batch size %d and %d threads must both be at least 1", o.Batch, o.Threads)
@@ -104,6 +104,11 @@ func NewTraining[T kernel.Float](net *arch.Network, family *kernel.Family[T], pa
 	p, err := compile(net, family, params, o.Eps)
 	if err != nil {
 		return nil, err
+	}
+	if o.Gradients.beforeOutput() {
+		if err := checkMaxPools(net); err != nil {
+			return nil, err
+		}
 	}
 	t := &Training[T]{plan: *p, o: o, workers: newWorkers[T](o.Threads), statistics: NewStatistics(net)}
 	t.buffers = t.newBuffers(o.Batch, lifetimes{

@@ -136,7 +136,7 @@ func checkGradients(t *testing.T, e *example[float64]) {
 }
 
 // TestSameBitsForAnyThreads checks that steps give the same bits for any number of threads,
-// with a batch that is not a whole number of chunks.
+// with a batch that does not divide into equal chunks.
 func TestSameBitsForAnyThreads(t *testing.T) {
 	for _, o := range []arch.Options{
 		{Input: arch.Shape{C: 3, H: 16, W: 16}, Classes: 10, Shortcut: arch.OptionB},
@@ -165,8 +165,8 @@ func TestSameBitsForAnyThreads(t *testing.T) {
 	}
 }
 
-// TestGradientChoices checks that gradients do not depend on which others are computed, and
-// that the loss and the statistics depend on neither.
+// TestGradientChoices checks that only the chosen gradients are computed, and that neither
+// these nor the loss and the statistics depend on the choice.
 func TestGradientChoices(t *testing.T) {
 	input := arch.Shape{C: 3, H: 16, W: 16}
 	for _, c := range []struct {

@@ -7,11 +7,11 @@ import "bnkit/engine/kernel"
 type worker[T kernel.Float] struct {
 	padded     map[kernel.Layout][]T // images as convolutions read them, by layout; halos are zero
 	work       []T                   // the convolutions' workspace
-	plain      []T                   // one image, e.g. of a subsampled residual
-	last       []T                   // one image of the last unit's output
+	plain      []T                   // one image of a residual after its channel map
+	last       []T                   // one image of the last unit's output or, in Inference, of an inspected one
 	y          []T                   // with bfloat16: a chunk's y before rounding, or one image's after expanding
 	r          []T                   // with bfloat16: one image's expanded y of a projection
-	dy         []T                   // a chunk's gradient of a convolution's output
+	dy         []T                   // a chunk's gradient of the output of a convolution or pool
 	prefetch   [][]T                 // memory that a convolution prefetches
 	activation kernel.Activation[T]
 	masking    kernel.Masking[T]

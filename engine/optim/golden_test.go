@@ -106,7 +106,7 @@ func TestSchedulesGolden(t *testing.T) {
 		}
 		schedule := c.Config.LearningRate()
 		for i, want := range c.Rates {
-			// The rates differ by orders of magnitude.
+			// The tolerance is relative, because the rates differ by orders of magnitude.
 			if got := schedule.Rate(float64(i) / float64(steps)); math.Abs(got-want) > 1e-8*want+1e-17 {
 				t.Errorf("schedule %s, warm-up %d: rate %d is %v, want %v", c.Config.Schedule, c.Config.LRWarmup, i, got, want)
 			}

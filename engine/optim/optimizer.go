@@ -53,8 +53,8 @@ type Optimizer struct {
 	family         *kernel.Family[float32]
 }
 
-// New returns an optimizer that has not taken a step. It updates the tensors of trained
-// that have values.
+// New returns an optimizer that has not taken a step. It updates the tensors that
+// have values in trained.
 func New(trained *nn.Params[float32], family *kernel.Family[float32], method Method, r Regularisation) *Optimizer {
 	o := &Optimizer{method: method, regularisation: r, family: family}
 	for _, s := range method.suffixes() {

@@ -92,7 +92,7 @@ func parseMapping(b []byte) ([]*yaml.Node, error) {
 }
 
 // decode decodes the value n of a key into field. It checks the type first, because the YAML
-// package would round 1.5 to a whole number and accept an empty value.
+// package would read 1.5 as 1 and accept an empty value.
 func decode(key string, n *yaml.Node, field any) error {
 	if n.Kind == yaml.AliasNode {
 		n = n.Alias

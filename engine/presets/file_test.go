@@ -98,7 +98,7 @@ bn_weight_decay: false
 
 // FuzzSettings checks that parsing allocates at most 4 MiB plus 400 times the size of the file,
 // that the settings of an accepted file are valid, and that they do not change when they are
-// written to config.json and read again.
+// written as JSON and read again.
 func FuzzSettings(f *testing.F) {
 	for _, s := range []string{"", "lr: 0.1", "a: &a [1]\nlr_drops: *a", `{"arch":"resnet-14","lr_drops":null}`, "lr: 0x10", "seed: 1_0", "? lr\n: 1", "!!binary x: y"} {
 		f.Add([]byte(s))

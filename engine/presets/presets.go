@@ -42,7 +42,7 @@ func All() []Preset {
 	return list
 }
 
-// compareNames compares names like cmp.Compare, but compares digits as numbers: resnet-14
+// compareNames compares names like cmp.Compare, but successive digits as one number: resnet-14
 // comes before resnet-110.
 func compareNames(a, b string) int {
 	for len(a) > 0 && len(b) > 0 {

@@ -66,7 +66,7 @@ func TestFranklePresets(t *testing.T) {
 }
 
 // TestAgainstPaulsNotebooks compares learning rates and numbers of parameters with the output of
-// Sayak Paul's notebooks, which the presets g42 reproduce.
+// Sayak Paul's notebooks, which the presets sayak reproduce.
 func TestAgainstPaulsNotebooks(t *testing.T) {
 	for name, parameters := range map[string]int{"sayak-adam-ramp-all": 571_114, "sayak-adam-ramp-bn": 4000, "sayak-adam-none": 0} {
 		p, err := Find(name)

@@ -38,8 +38,8 @@ func exactBoxMuller(w0, w1 uint32) (z0, z1 float64) {
 	}
 }
 
-// TestBoxMullerAccuracy checks that the relative error is at most 2e-12. At that accuracy,
-// all but about one float32 deviate in ten thousand are correctly rounded.
+// TestBoxMullerAccuracy checks that the relative error is at most 2e-12. At that accuracy, fewer
+// than one in ten thousand float32 deviates are rounded incorrectly.
 func TestBoxMullerAccuracy(t *testing.T) {
 	check := func(w0, w1 uint32) {
 		t.Helper()

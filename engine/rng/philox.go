@@ -3,7 +3,8 @@ package rng
 import "math/bits"
 
 // The multipliers and key increments of Philox4x32, as its authors published them in
-// Random123. The increments are the fractional parts of the golden ratio and of √3.
+// Random123. The increments are the first 32 bits of the fractional parts of the golden ratio and
+// of √3.
 const (
 	philoxM0     = 0xD2511F53
 	philoxM1     = 0xCD9E8D57

@@ -15,7 +15,7 @@ import (
 	"math/bits"
 )
 
-// Stream is a sequence of random 32-bit words, addressed by index. It has no state, so it
+// Stream is a sequence of random 32-bit words, addressed by index. It never changes, so it
 // may be copied and used concurrently, and the same index always gives the same number.
 //
 // Uniforms, Normals and Permutation read the same words, so a stream should serve only

@@ -135,7 +135,7 @@ func (d *Disk) apply(op durable.Operation) error {
 		}
 		parent.now.entries[name] = old.now.entries[oldName]
 		delete(old.now.entries, oldName)
-	case "write", "empty", "sync", "remove":
+	case "chmod", "write", "empty", "sync", "remove": // permissions are not recorded
 		if n == nil {
 			return fmt.Errorf("crashfs: %s of %s, which package durable did not make", op.Kind, path)
 		}

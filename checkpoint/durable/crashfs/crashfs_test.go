@@ -72,10 +72,10 @@ func TestWriteFile(t *testing.T) {
 	dir, path := writeOld(t)
 	write := func() error { return durable.WriteFile(path, []byte("new!")) }
 	d := follow(t, dir, followAll, write)
-	if got := contents(d, "f"); !slices.Equal(got, []string{"new!", "old"}) || len(d.Cuts) != 6 {
-		t.Errorf("%d cuts leave %q, want 6 that leave the old or the new file", len(d.Cuts), got)
+	if got := contents(d, "f"); !slices.Equal(got, []string{"new!", "old"}) || len(d.Cuts) != 7 {
+		t.Errorf("%d cuts leave %q, want 7 that leave the old or the new file", len(d.Cuts), got)
 	}
-	if last := d.Cuts[5].States; len(last) != 1 || string(last[0]["f"]) != "new!" {
+	if last := d.Cuts[6].States; len(last) != 1 || string(last[0]["f"]) != "new!" {
 		t.Errorf("after WriteFile has returned, a cut leaves %q, want only the new file", last)
 	}
 
@@ -162,7 +162,7 @@ func TestNames(t *testing.T) {
 
 // TestFault checks the errors, and what WriteFile leaves if one of its operations fails.
 func TestFault(t *testing.T) {
-	for failing := 1; failing <= 5; failing++ { // the number of an operation
+	for failing := 1; failing <= 6; failing++ { // the number of an operation
 		dir, path := writeOld(t)
 		fault := Fault{At: failing, Err: syscall.ENOSPC}
 		var written int64
@@ -183,11 +183,11 @@ func TestFault(t *testing.T) {
 		if want := "write " + path + ": " + syscall.ENOSPC.Error(); err == nil || err.Error() != want || !errors.Is(err, syscall.ENOSPC) || fault.Failed == "" {
 			t.Errorf("operation %d fails: got error %v, want %q", failing, err, want)
 		}
-		if want := []int64{0, 2, 4, 4, 4}[failing-1]; written != want {
+		if want := []int64{0, 0, 2, 4, 4, 4}[failing-1]; written != want {
 			t.Errorf("operation %d fails: %d bytes were written, want %d", failing, written, want)
 		}
 		want := "old"
-		if failing == 5 { // after the rename
+		if failing == 6 { // after the rename
 			want = "new!"
 		}
 		if got, err := os.ReadFile(path); err != nil || string(got) != want {
@@ -199,7 +199,7 @@ func TestFault(t *testing.T) {
 	}
 	// A lasting fault also keeps WriteFile from removing its temporary file.
 	dir, path := writeOld(t)
-	fault := Fault{At: 3, Lasting: true, Err: syscall.EIO}
+	fault := Fault{At: 4, Lasting: true, Err: syscall.EIO}
 	end := durable.Intercept(fault.Inject)
 	err := durable.WriteFile(path, []byte("new!"))
 	end()

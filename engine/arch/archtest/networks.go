@@ -42,7 +42,7 @@ const manyParameters = 1 << 20
 // Networks lists every network of arch.Names, and a small network of each pattern. A network
 // that supports the CIFAR stem or shortcuts of option A is also listed with these. Its
 // pictures are the smallest colour squares of side 8, 16 or 32 that it accepts. A network
-// with many parameters gets the width narrow.
+// with more than manyParameters parameters has the width narrow.
 func Networks(t *testing.T, narrow float64) []Network {
 	var all []Network
 	for _, name := range arch.Names() {
