@@ -56,8 +56,8 @@ func (c *Config) Method() optim.Method {
 	return optim.SGD{Momentum: c.Momentum, Nesterov: c.Nesterov}
 }
 
-// Regularisation returns the terms that the optimizer adds to the gradient of the loss, and
-// the limit on the norm of the gradient.
+// Regularisation returns the weight decay, the penalties on γ and β, and the limit on the
+// norm of the gradient.
 func (c *Config) Regularisation() optim.Regularisation {
 	return optim.Regularisation{
 		WeightDecay: c.WeightDecay, ExemptBN: !c.BNWeightDecay,

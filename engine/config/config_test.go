@@ -142,8 +142,8 @@ func changed(t *testing.T, s *Setting) Config {
 	return c
 }
 
-// TestSettingsMatchFields checks that each entry of the table has its own field, and that
-// each field of Config has an entry.
+// TestSettingsMatchFields checks that each entry of the table has its own key, flag and field,
+// that each field of Config has an entry, and that the conditions and examples are possible.
 func TestSettingsMatchFields(t *testing.T) {
 	fields := reflect.TypeFor[Config]().NumField() - 1 + reflect.TypeFor[arch.Variants]().NumField()
 	if len(Settings) != fields {
@@ -237,7 +237,7 @@ func TestDefaultLRDrops(t *testing.T) {
 }
 
 // TestDefaultsAreOmitted checks that a setting that is missing in a file gets its default, and
-// that settings with their defaults are not written.
+// that a default is not written unless every file has its key.
 func TestDefaultsAreOmitted(t *testing.T) {
 	const file = `{"arch":"resnet-20","shortcut":"A","data":"cifar10","trainable":"all","epochs":160,"batch":64,"lr":0.05,"lr_drops":[],` +
 		`"momentum":0.8,"weight_decay":0,"seed":7,"subset":100,"augment":false,"with_stats":true}`
@@ -256,8 +256,8 @@ func TestDefaultsAreOmitted(t *testing.T) {
 	}
 }
 
-// TestUnmarshalRefusesInexactKeys checks that settings that are given twice or in upper case
-// are refused.
+// TestUnmarshalRefusesInexactKeys checks that keys that occur twice or have capitals are
+// refused.
 func TestUnmarshalRefusesInexactKeys(t *testing.T) {
 	for _, text := range []string{`{"lr":1,"lr":2}`, `{"LR":1}`, `{"lr":1,"Lr":2}`} {
 		if err := json.Unmarshal([]byte(text), new(Config)); err == nil {

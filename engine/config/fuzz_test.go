@@ -36,5 +36,8 @@ func FuzzConfig(f *testing.F) {
 		if key, before, after := c.Difference(&again); key != "" {
 			t.Errorf("%q: after writing and reading, %s is %v, want %v", b, key, after, before)
 		}
+		if again.Epochs != c.Epochs { // which Difference ignores
+			t.Errorf("%q: after writing and reading, epochs is %d, want %d", b, again.Epochs, c.Epochs)
+		}
 	})
 }

@@ -21,7 +21,7 @@ type Setting struct {
 
 	Range  Range    // for a number: the possible values
 	Values []string // for a text: the possible values or, with Form, some of them
-	Form   string   // for a text: other possible values, e.g. "constant:X"; Validate checks them
+	Form   string   // for a text: other possible values, e.g. "constant:X"; Check does not check them
 
 	Needs Need // condition under which the setting has an effect
 
@@ -231,8 +231,8 @@ func (s *Setting) Effective(c *Config) bool {
 }
 
 // Check returns an *Error if the setting's value is not possible, or if it has no effect
-// because of another setting of c and is neither the default nor AllowUnused. Validate checks
-// the values that Form describes.
+// because of another setting of c and is neither the default nor AllowUnused. It accepts any
+// text if the setting has a Form.
 func (s *Setting) Check(c *Config) error {
 	switch v := s.value(c).(type) {
 	case string:

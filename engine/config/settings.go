@@ -239,7 +239,7 @@ var Settings = []*Setting{
 		Meaning: "side in pixels of the squares to which the pictures of an image folder are resized; 0 for other data"},
 	{Key: "crop", Group: Data, Field: func(c *Config) any { return &c.Crop },
 		Default: string(dataset.RandomResized), Values: []string{string(dataset.RandomResized), string(dataset.CentreCrop)}, Needs: Need{Key: "image_size"},
-		Meaning: "how the pictures of an image folder become squares: training shows a random part (random-resized) or the centre (centre), testing shows the centre"},
+		Meaning: "how the pictures of an image folder become squares: training with augmentation shows a random part (random-resized) or the centre (centre); otherwise the centre is shown"},
 
 	{Key: "activations", Group: Run, Field: func(c *Config) any { return &c.Activations },
 		Default: Float32, Values: []string{Float32, BF16},

@@ -23,7 +23,8 @@ func (c *Config) Validate() error {
 	return cmp.Or(c.checkTrainable(), c.checkInitialisers(), c.checkOptimizer(), c.checkSchedule(), c.checkData())
 }
 
-// checkTrainable checks that the network exists and that the trainable set is not empty.
+// checkTrainable checks that the network exists and that the trainable set has parameters,
+// unless it is Nothing. If the run starts from a model, it calls checkStart instead.
 func (c *Config) checkTrainable() error {
 	if c.Start != "" {
 		return c.checkStart()

@@ -48,8 +48,9 @@ func (a Arithmetic) Differs(b Arithmetic) (part, ofA, ofB string) {
 	return "", "", ""
 }
 
-// functionsDigest returns a digest of the results of the math functions that training uses,
-// and of a product and a sum that Go may fuse, each over the same arguments.
+// functionsDigest returns a digest of results of the math functions that training uses, and
+// of a product and a sum that Go may fuse. The arguments are pseudorandom and the same in
+// every process.
 var functionsDigest = sync.OnceValue(func() string {
 	digest := fnv.New32a()
 	add := func(values ...float64) {

@@ -123,8 +123,14 @@ func TestCheckAssembly(t *testing.T) {
 	} {
 		faults := checkAssembly(fmt.Sprintf(head, c.function, c.line))
 		got, ok := faults[c.function]
-		if !ok || len(faults) != 1 || (c.fault == "") != (len(got) == 0) || len(got) > 0 && !strings.Contains(got[0], c.fault) {
-			t.Errorf("%s, %s: got faults %v, want one with %q in this function, or none if that is empty", c.function, c.line, faults, c.fault)
+		if !ok || len(faults) != 1 {
+			t.Errorf("%s, %s: found the functions %q, want only %[1]s", c.function, c.line, slices.Sorted(maps.Keys(faults)))
+		}
+		if c.fault == "" && len(got) > 0 {
+			t.Errorf("%s, %s: got faults %q, want none", c.function, c.line, got)
+		}
+		if c.fault != "" && (len(got) != 1 || !strings.Contains(got[0], c.fault)) {
+			t.Errorf("%s, %s: got faults %q, want one with %q", c.function, c.line, got, c.fault)
 		}
 	}
 }

@@ -8,7 +8,7 @@ import (
 )
 
 // imageSizes returns the sizes of the images in tests, in blocks, rows and columns: all small
-// sizes and the sizes in CIFAR networks.
+// sizes, the sizes in CIFAR networks, and some odd sizes.
 func imageSizes() (sizes [][3]int) {
 	for h := 1; h <= 9; h++ {
 		for w := 1; w <= 9; w++ {

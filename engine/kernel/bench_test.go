@@ -5,12 +5,13 @@ import (
 	"testing"
 )
 
-// benchmarkImages are the blocks, rows and columns of a CIFAR ResNet's stages.
+// benchmarkImages are the sizes of the images in a CIFAR ResNet's stages, in blocks, rows and
+// columns.
 var benchmarkImages = [][3]int{{2, 32, 32}, {4, 16, 16}, {8, 8, 8}}
 
 // benchmarkPass runs a pass over the same 32 images repeatedly. They take a few megabytes,
 // like the activations between two convolutions of a batch. passes is the number of images
-// that are read or written for each, rounded up.
+// that run reads and writes, rounded; an image that is read twice counts twice.
 func benchmarkPass(b *testing.B, passes int, run func(f *Family[float32], p *testImage, images [4][]float32, mask []uint8, coefficients []float32)) {
 	const batch = 32
 	for _, size := range benchmarkImages {
@@ -26,7 +27,7 @@ func benchmarkPass(b *testing.B, passes int, run func(f *Family[float32], p *tes
 			masks[i] = uint8(p.r.Uint32())
 		}
 		coefficients := convert[float32](p.coefficients())
-		length, bits := p.channels*p.area, p.blocks*p.area
+		length, maskLength := p.channels*p.area, p.blocks*p.area
 		for _, f := range availableFamilies() {
 			b.Run(fmt.Sprintf("%dx%dx%d/%s", p.channels, p.h, p.w, f.Name), func(b *testing.B) {
 				b.SetBytes(int64(length * 4 * passes))
@@ -36,7 +37,7 @@ func benchmarkPass(b *testing.B, passes int, run func(f *Family[float32], p *tes
 					for i := range part {
 						part[i] = images[i][n*length:][:length]
 					}
-					run(f, p, part, masks[n*bits:][:bits], coefficients)
+					run(f, p, part, masks[n*maskLength:][:maskLength], coefficients)
 					n = (n + 1) % batch
 				}
 			})
@@ -181,8 +182,8 @@ func BenchmarkBF16(b *testing.B) {
 	}
 }
 
-// BenchmarkConv runs each direction of a ResNet's convolutions with the method that the
-// family chooses, and reports the direct convolution's FLOPs over the time.
+// BenchmarkConv runs both directions and the filter gradient of a ResNet's convolutions with
+// the method that the family chooses, and reports the direct convolution's FLOPs over the time.
 func BenchmarkConv(b *testing.B) {
 	const images = 4
 	for _, s := range []ConvShape{

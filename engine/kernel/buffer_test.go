@@ -9,8 +9,9 @@ import (
 // element is the type of elements that kernels read and write.
 type element interface{ Float | uint8 | uint16 }
 
-// buffer holds elements between guard words, by which a write beyond the elements is noticed.
-// The guard words of numbers are NaNs, so that a read beyond the elements spoils the result.
+// buffer holds elements between guard words. A write beyond the elements changes a guard word,
+// which checkGuards reports. The guard words of numbers are NaNs, so that a read beyond the
+// elements spoils the result.
 type buffer[E element] struct {
 	all, x []E
 	start  int // index in all of the first element of x
@@ -127,25 +128,26 @@ func convert[T, U Float](x []U) []T {
 // ten times tolerance. Both errors are in units of want's rms.
 func compare[T Float](t *testing.T, name string, got []T, want []float64, tolerance float64) {
 	t.Helper()
-	var square, size, largest float64
+	var errorSquares, wantSquares, largest float64
 	worst := 0 // index of the largest error
 	for i, v := range want {
 		d := math.Abs(float64(got[i]) - v)
 		if math.IsNaN(d) {
 			t.Fatalf("%s: %v at %d of %d, want %v", name, got[i], i, len(want), v)
 		}
-		square += d * d
-		size += v * v
+		errorSquares += d * d
+		wantSquares += v * v
 		if d > largest {
 			largest, worst = d, i
 		}
 	}
-	size = math.Sqrt(size)
-	if rms, bound := math.Sqrt(square), tolerance*size; rms > bound {
+	count := float64(len(want))
+	errorRMS, wantRMS := math.Sqrt(errorSquares/count), math.Sqrt(wantSquares/count)
+	if errorRMS > tolerance*wantRMS {
 		t.Fatalf("%s: relative rms error %.3g, want at most %.3g; %v at %d of %d, want %v",
-			name, rms/size, tolerance, got[worst], worst, len(want), want[worst])
+			name, errorRMS/wantRMS, tolerance, got[worst], worst, len(want), want[worst])
 	}
-	if bound := 10 * tolerance * size / math.Sqrt(float64(len(want))); largest > bound {
+	if bound := 10 * tolerance * wantRMS; largest > bound {
 		t.Fatalf("%s: %v at %d of %d, want %v within %.3g", name, got[worst], worst, len(want), want[worst], bound)
 	}
 }

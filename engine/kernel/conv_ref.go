@@ -1,13 +1,13 @@
 package kernel
 
 // genericConv is either direction of a convolution. Each destination element is computed as
-// a sum over a window of the source. Along each axis, the window has neighbouring rows:
+// a sum over a window of the source, which is a range of rows and, likewise, of columns:
 //
-//   - In the forward direction, row y of the destination reads Kernel rows from row
-//     y·Stride on, with all rows of the filter.
-//   - In the backward direction, row y of x's gradient reads the rows r of y's gradient
-//     for which r·Stride + k - Pad = y for some row k of the filter. All such k have the
-//     same remainder on division by Stride as y + Pad, which is called the phase of y.
+//   - In the forward direction, row i of the destination reads Kernel rows from row
+//     i·Stride on, with all rows of the filter.
+//   - In the backward direction, row i of x's gradient reads the rows r of y's gradient
+//     for which r·Stride + k - Pad = i for some row k of the filter. All such k have the
+//     same remainder on division by Stride as i + Pad. This remainder is the phase of i.
 //     So there are Stride sets of filter rows, one for each phase. r falls as k rises.
 //
 // The filters of each pair of phases, of a row and of a column, are packed together
@@ -80,9 +80,9 @@ func newGenericBackward[T Float](s ConvShape) Conv[T] {
 	return c
 }
 
-// backwardWindows returns the windows of size rows of x's gradient on a padded copy of
-// outSize rows of y's gradient, the number of rows of padding at the copy's beginning, and
-// the number of all its rows.
+// backwardWindows returns the windows of x's gradient, which has size rows, on a padded copy
+// of y's gradient, which has outSize rows. It also returns the number of rows of padding at
+// the beginning of the copy, and the number of rows of the whole copy.
 func (c *genericConv[T]) backwardWindows(size, outSize int) (windows []window, padding, total int) {
 	windows = make([]window, size)
 	low, high := 0, outSize
@@ -237,8 +237,8 @@ func (g *genericWeightGradient[T]) Accumulate(acc, x, dy []T, images int, _ []T)
 	}
 }
 
-// correlate adds to sum the products of a plane of dy with one channel of x. x begins at the
-// position that the first output reads by one tap of the filter.
+// correlate adds to sum the products of a plane of dy with one channel of x, for one tap of
+// the filter. x begins at the element that the tap multiplies for the first output.
 func (g *genericWeightGradient[T]) correlate(sum *[lanes]T, x, dy []T) {
 	var s0, s1, s2, s3, s4, s5, s6, s7 T
 	step := g.shape.Stride * lanes

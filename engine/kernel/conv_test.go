@@ -158,12 +158,12 @@ func testAdjoint[T Float](t *testing.T, name string, y []T, dy []float64, dx []T
 		size += math.Abs(float64(v) * x[i])
 	}
 	if d := math.Abs(left - right); !(d <= tolerance*size) {
-		t.Fatalf("%s: <conv(x), dy> = %v, want <x, backward(dy)> = %v", name, left, right)
+		t.Fatalf("%s: <conv(x), dy> = %v, want <x, backward(dy)> = %v within %.3g", name, left, right, tolerance*size)
 	}
 }
 
-// testDirection runs one direction over the images in and returns the result
-// as N×C×H×W.
+// testDirection runs one direction on the images of in, checks the guarantees of Conv, and
+// returns the result as N×C×H×W.
 func testDirection[T Float](t *testing.T, name string, conv Conv[T], c *convCase, in []float64, inC, inH, inW, outC, outH, outW, shift int) []T {
 	t.Helper()
 	l := conv.Source()
@@ -174,7 +174,7 @@ func testDirection[T Float](t *testing.T, name string, conv Conv[T], c *convCase
 	filters := bufferOf(w, shift%lanes)
 	conv.SetFilters(filters.x)
 	filters.checkEqual(t, name+": filters", w)
-	clear(filters.x) // SetFilters keeps a copy
+	clear(filters.x) // SetFilters must have kept a copy
 
 	packed := blocked[T](in, c.images, inC, l)
 	size := blocksOf(outC) * outH * outW * lanes
@@ -249,7 +249,7 @@ func testWeightGradient[T Float](t *testing.T, name string, gradient func(ConvSh
 	})
 }
 
-// geometries lists kernel sizes, strides and paddings.
+// geometries lists combinations of kernel size, stride and padding.
 var geometries = [][3]int{
 	{3, 1, 1}, {3, 2, 1}, {1, 1, 0}, {1, 2, 0}, // ResNets
 	{5, 1, 2}, {5, 2, 2}, {7, 2, 3}, {2, 2, 0}, {4, 2, 1}, {3, 3, 1}, {3, 1, 0}, {3, 1, 2}, {1, 1, 1}, {1, 3, 0},

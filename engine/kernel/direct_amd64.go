@@ -95,9 +95,9 @@ func (d *direct) Source() Layout { return d.source }
 // Workspace returns 0.
 func (d *direct) Workspace(images int) int { return 0 }
 
-// packedProducts is the number of products that are packed or unpacked at a time for
-// all outputs of a panel. They stay in the L1 cache while the weights, which lie far
-// apart for different outputs, are read or written one output at a time.
+// packedProducts is the number of products that are packed or unpacked at a time. They stay
+// in the L1 cache while the weights, which lie far apart for different outputs, are read or
+// written one output at a time.
 const packedProducts = 64
 
 func (d *direct) SetFilters(w []float32) {
@@ -157,8 +157,8 @@ func (d *direct) steps() int {
 	return steps
 }
 
-// convolve computes the pixels of a phase for one panel. A phase without taps, which a
-// 1×1 convolution of stride 2 has, is all zeros.
+// convolve computes the pixels of a phase for one panel. The pixels of a phase without taps,
+// which occurs in the backward direction of a 1×1 convolution of stride 2, are zero.
 func (d *direct) convolve(dst, src []float32, p *directPhase, panel directPanel, ahead *prefetcher) {
 	larges, smalls := panel.groups(p.count)
 	filters := p.filters[panel.first*len(p.products):]

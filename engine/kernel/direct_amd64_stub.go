@@ -5,81 +5,89 @@
 package kernel
 
 // directConvolve16 writes to dst, for each pixel and 16 output channels, the sum over
-// taps of src times filters. If add is not 0, it adds the sum to dst instead. The first
-// blocks taps are for the 8 channels of a block each, and the next singles taps are for
-// one channel each. taps holds offsets in src. pixels holds offsets in src and dst of
-// larges groups of 6 pixels, then of smalls groups of 4. plane is the number of
-// bytes between the blocks of dst. For each group of pixels and each tap of a block,
-// it prefetches 4 cache lines at ahead and advances ahead by aheadStep bytes.
+// taps of src times filters. If add is not 0, it adds the sum to dst instead. taps holds
+// offsets in src, first those of taps for all 8 channels of a block, then those of taps
+// for a single channel; blocks and singles are their numbers. pixels holds offsets in src
+// and dst, first those of groups of 6 pixels, then those of groups of 4; larges and
+// smalls are the numbers of groups. plane is the number of bytes between the blocks of
+// dst. For each group of pixels and each tap of a block, it prefetches 4 cache lines
+// at ahead and advances ahead by aheadStep bytes.
 //
 //go:noescape
 func directConvolve16(dst *float32, src *float32, filters *float32, taps *int32, pixels *int32, blocks uintptr, singles uintptr, larges uintptr, smalls uintptr, plane uintptr, add uintptr, ahead *float32, aheadStep uintptr)
 
 // directGradient16 adds to acc, for each tap and 16 output channels, the sum over
-// count pixels, at least 1, of x times dy. taps holds offsets in x of larges groups
-// of 6 taps, then of smalls groups of 4, each tap for one channel. pixels holds
-// offsets in x and in dy. The offsets in dy are not read, because its pixels are adjacent.
-// plane is the number of bytes between the blocks of dy.
+// count pixels, at least 1, of x times dy. A tap is for a single channel. taps holds
+// offsets in x, first those of groups of 6 taps, then those of groups of 4; larges and
+// smalls are the numbers of groups. pixels holds offsets in x and in dy. The offsets in dy
+// are not read, because its pixels are adjacent. plane is the number of bytes between the
+// blocks of dy.
 //
 //go:noescape
 func directGradient16(acc *float32, x *float32, dy *float32, taps *int32, pixels *int32, count uintptr, larges uintptr, smalls uintptr, plane uintptr)
 
 // directConvolve8 writes to dst, for each pixel and 8 output channels, the sum over
-// taps of src times filters. If add is not 0, it adds the sum to dst instead. The first
-// blocks taps are for the 8 channels of a block each, and the next singles taps are for
-// one channel each. taps holds offsets in src. pixels holds offsets in src and dst of
-// larges groups of 8 pixels, then of smalls groups of 4. plane is the number of
-// bytes between the blocks of dst. For each group of pixels and each tap of a block,
-// it prefetches 4 cache lines at ahead and advances ahead by aheadStep bytes.
+// taps of src times filters. If add is not 0, it adds the sum to dst instead. taps holds
+// offsets in src, first those of taps for all 8 channels of a block, then those of taps
+// for a single channel; blocks and singles are their numbers. pixels holds offsets in src
+// and dst, first those of groups of 8 pixels, then those of groups of 4; larges and
+// smalls are the numbers of groups. plane is the number of bytes between the blocks of
+// dst. For each group of pixels and each tap of a block, it prefetches 4 cache lines
+// at ahead and advances ahead by aheadStep bytes.
 //
 //go:noescape
 func directConvolve8(dst *float32, src *float32, filters *float32, taps *int32, pixels *int32, blocks uintptr, singles uintptr, larges uintptr, smalls uintptr, plane uintptr, add uintptr, ahead *float32, aheadStep uintptr)
 
 // directGradient8 adds to acc, for each tap and 8 output channels, the sum over
-// count pixels, at least 1, of x times dy. taps holds offsets in x of larges groups
-// of 8 taps, then of smalls groups of 4, each tap for one channel. pixels holds
-// offsets in x and in dy. The offsets in dy are not read, because its pixels are adjacent.
-// plane is the number of bytes between the blocks of dy.
+// count pixels, at least 1, of x times dy. A tap is for a single channel. taps holds
+// offsets in x, first those of groups of 8 taps, then those of groups of 4; larges and
+// smalls are the numbers of groups. pixels holds offsets in x and in dy. The offsets in dy
+// are not read, because its pixels are adjacent. plane is the number of bytes between the
+// blocks of dy.
 //
 //go:noescape
 func directGradient8(acc *float32, x *float32, dy *float32, taps *int32, pixels *int32, count uintptr, larges uintptr, smalls uintptr, plane uintptr)
 
 // directConvolve16AVX512 writes to dst, for each pixel and 16 output channels, the sum over
-// taps of src times filters. If add is not 0, it adds the sum to dst instead. The first
-// blocks taps are for the 8 channels of a block each, and the next singles taps are for
-// one channel each. taps holds offsets in src. pixels holds offsets in src and dst of
-// larges groups of 8 pixels, then of smalls groups of 4. plane is the number of
-// bytes between the blocks of dst. For each group of pixels and each tap of a block,
-// it prefetches 4 cache lines at ahead and advances ahead by aheadStep bytes.
+// taps of src times filters. If add is not 0, it adds the sum to dst instead. taps holds
+// offsets in src, first those of taps for all 8 channels of a block, then those of taps
+// for a single channel; blocks and singles are their numbers. pixels holds offsets in src
+// and dst, first those of groups of 8 pixels, then those of groups of 4; larges and
+// smalls are the numbers of groups. plane is the number of bytes between the blocks of
+// dst. For each group of pixels and each tap of a block, it prefetches 4 cache lines
+// at ahead and advances ahead by aheadStep bytes.
 //
 //go:noescape
 func directConvolve16AVX512(dst *float32, src *float32, filters *float32, taps *int32, pixels *int32, blocks uintptr, singles uintptr, larges uintptr, smalls uintptr, plane uintptr, add uintptr, ahead *float32, aheadStep uintptr)
 
 // directGradient16AVX512 adds to acc, for each tap and 16 output channels, the sum over
-// count pixels, at least 1, of x times dy. taps holds offsets in x of larges groups
-// of 8 taps, then of smalls groups of 4, each tap for one channel. pixels holds
-// offsets in x and in dy. The offsets in dy are not read, because its pixels are adjacent.
-// plane is the number of bytes between the blocks of dy.
+// count pixels, at least 1, of x times dy. A tap is for a single channel. taps holds
+// offsets in x, first those of groups of 8 taps, then those of groups of 4; larges and
+// smalls are the numbers of groups. pixels holds offsets in x and in dy. The offsets in dy
+// are not read, because its pixels are adjacent. plane is the number of bytes between the
+// blocks of dy.
 //
 //go:noescape
 func directGradient16AVX512(acc *float32, x *float32, dy *float32, taps *int32, pixels *int32, count uintptr, larges uintptr, smalls uintptr, plane uintptr)
 
 // directConvolve32AVX512 writes to dst, for each pixel and 32 output channels, the sum over
-// taps of src times filters. If add is not 0, it adds the sum to dst instead. The first
-// blocks taps are for the 8 channels of a block each, and the next singles taps are for
-// one channel each. taps holds offsets in src. pixels holds offsets in src and dst of
-// larges groups of 6 pixels, then of smalls groups of 4. plane is the number of
-// bytes between the blocks of dst. For each group of pixels and each tap of a block,
-// it prefetches 4 cache lines at ahead and advances ahead by aheadStep bytes.
+// taps of src times filters. If add is not 0, it adds the sum to dst instead. taps holds
+// offsets in src, first those of taps for all 8 channels of a block, then those of taps
+// for a single channel; blocks and singles are their numbers. pixels holds offsets in src
+// and dst, first those of groups of 6 pixels, then those of groups of 4; larges and
+// smalls are the numbers of groups. plane is the number of bytes between the blocks of
+// dst. For each group of pixels and each tap of a block, it prefetches 4 cache lines
+// at ahead and advances ahead by aheadStep bytes.
 //
 //go:noescape
 func directConvolve32AVX512(dst *float32, src *float32, filters *float32, taps *int32, pixels *int32, blocks uintptr, singles uintptr, larges uintptr, smalls uintptr, plane uintptr, add uintptr, ahead *float32, aheadStep uintptr)
 
 // directGradient32AVX512 adds to acc, for each tap and 32 output channels, the sum over
-// count pixels, at least 1, of x times dy. taps holds offsets in x of larges groups
-// of 6 taps, then of smalls groups of 4, each tap for one channel. pixels holds
-// offsets in x and in dy. The offsets in dy are not read, because its pixels are adjacent.
-// plane is the number of bytes between the blocks of dy.
+// count pixels, at least 1, of x times dy. A tap is for a single channel. taps holds
+// offsets in x, first those of groups of 6 taps, then those of groups of 4; larges and
+// smalls are the numbers of groups. pixels holds offsets in x and in dy. The offsets in dy
+// are not read, because its pixels are adjacent. plane is the number of bytes between the
+// blocks of dy.
 //
 //go:noescape
 func directGradient32AVX512(acc *float32, x *float32, dy *float32, taps *int32, pixels *int32, count uintptr, larges uintptr, smalls uintptr, plane uintptr)

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// testDirect checks the three directions for shapes of each geometry.
+// testDirect checks both directions and the filter gradient for shapes of each geometry.
 func testDirect(t *testing.T, geometries [][3]int, shapes func(kernel, stride, pad int) []ConvShape) {
 	const tolerance = 2e-6
 	for _, k := range geometries {
@@ -60,7 +60,8 @@ func TestDirectChannels(t *testing.T) {
 	})
 }
 
-// TestDirectNetworks checks the sizes of networks for images of 28×28 and 32×32.
+// TestDirectNetworks checks the sizes of networks for images of 28×28 and 32×32, and an odd
+// size.
 func TestDirectNetworks(t *testing.T) {
 	testDirect(t, geometries[:4], func(kernel, stride, pad int) (shapes []ConvShape) {
 		for _, s := range [][3]int{{1, 16, 28}, {16, 32, 28}, {16, 32, 32}, {32, 64, 14}, {32, 64, 16}, {8, 24, 33}} {
@@ -142,9 +143,9 @@ func TestDirectAllocatesNothing(t *testing.T) {
 	})
 }
 
-// TestWidthsAgree checks that every width of registers gives the bits of AVX2, and AVX2 the
-// same bits again. It covers every direction, with channels that fill pairs of blocks and
-// panels and with channels that do not.
+// TestWidthsAgree checks that AVX2 gives the same bits twice and AVX-512 gives those of AVX2.
+// It covers both directions and the filter gradient, with channels that fill pairs of blocks
+// and panels and with channels that do not.
 func TestWidthsAgree(t *testing.T) {
 	for _, name := range []string{"avx2", "avx512"} {
 		t.Run(name, func(t *testing.T) { compareWidths(t, family(t, "avx2"), family(t, name)) })

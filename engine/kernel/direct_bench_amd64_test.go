@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// directBenchmarks are the convolutions of ResNet-20 on 32×32 images, and a wide one.
+// directBenchmarks are the convolutions of ResNet-20 on 32×32 images, one with many channels,
+// one of 1×1 and stride 1, and one with a single block of channels.
 var directBenchmarks = []ConvShape{
 	{In: 3, Out: 16, H: 32, W: 32, Kernel: 3, Stride: 1, Pad: 1},
 	{In: 16, Out: 16, H: 32, W: 32, Kernel: 3, Stride: 1, Pad: 1},
@@ -24,8 +25,8 @@ var directBenchmarks = []ConvShape{
 	{In: 8, Out: 8, H: 32, W: 32, Kernel: 3, Stride: 1, Pad: 1},
 }
 
-// BenchmarkDirect runs each direction over a batch on one thread, and the plain-Go
-// reference over a few images of the batch.
+// BenchmarkDirect runs both directions and the filter gradient over a batch on one thread,
+// and the plain-Go reference over a few images.
 func BenchmarkDirect(b *testing.B) {
 	reference := Generic[float32]()
 	for _, s := range directBenchmarks {
@@ -65,10 +66,10 @@ func BenchmarkDirect(b *testing.B) {
 	}
 }
 
-// benchmarkShare alternates between run and multiply-adds that do not touch memory. It
-// reports the FLOPs of the convolution's definition, including those with padding, over
-// the time of run, and the share of this rate in the rate of the multiply-adds. It takes
-// medians, which vary less than means on a shared machine.
+// benchmarkShare alternates between run and peak. It reports the FLOPs of the convolution's
+// definition, including those with padding, over the time of run, and this rate as a
+// percentage of the rate of peak. It takes medians, which vary less than means on a shared
+// machine.
 func benchmarkShare(b *testing.B, s ConvShape, images int, peak func() float64, run func()) {
 	flops := 2 * float64(images*s.In*s.Out*s.Kernel*s.Kernel*s.OutH()*s.OutW())
 	var rates, peaks []float64

@@ -11,7 +11,7 @@ import (
 const (
 	directSmall = 4 // pixels in a small group of convolve, and products in one of gradient
 
-	directElement = 4 // bytes
+	directElement = 4 // bytes in an element
 )
 
 // directPanel describes the output channels that a kernel computes at once.

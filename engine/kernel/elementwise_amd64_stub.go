@@ -14,10 +14,10 @@ package kernel
 func avx2ActivatePlane(padded *float32, plain *float32, mask *uint8, y *float32, r *float32, scale *float32, shift *float32, rScale *float32, rShift *float32, floor float32, rows uintptr, cols uintptr, gap uintptr)
 
 // avx2MaskPlane computes dz = dz + add where the mask is set, else 0, and the sums
-// Σdz, Σdz·(y-mean) and Σdz·(r-rMean), for one plane of area positions. It adds even
-// and odd positions separately and then both sums. add may be nil. If r is nil, rMean
-// and sumGR are not used. If mask is nil, it is scale·y + shift > floor; otherwise
-// scale and shift are not used. The reference is genericMaskGradient in
+// Σdz, Σdz·(y-mean) and Σdz·(r-rMean), for one plane of area positions. It sums even and
+// odd positions separately and adds the two sums at the end. add may be nil. If r is nil,
+// rMean and sumGR are not used. If mask is nil, the mask is scale·y + shift > floor;
+// otherwise scale and shift are not used. The reference is genericMaskGradient in
 // batchnorm_ref.go.
 //
 //go:noescape
@@ -31,19 +31,19 @@ func avx2MaskPlane(dz *float32, add *float32, mask *uint8, y *float32, r *float3
 //go:noescape
 func avx2SubsampleGradientPlane(dx *float32, dy *float32, rows uintptr, cols uintptr, gap uintptr)
 
-// avx2SumPlane writes each channel's sum over one plane of area positions. It adds
-// every eighth position to the same one of eight sums, those after the last whole eight
-// to the first sum, and then the sums. The reference is genericPlaneSums in
-// batchnorm_ref.go.
+// avx2SumPlane writes each channel's sum over one plane of area positions. It keeps
+// eight sums and adds eight positions at a time, one to each. It adds the last positions,
+// at most 7, to the first sum, and then the sums to each other. The reference is
+// genericPlaneSums in batchnorm_ref.go.
 //
 //go:noescape
 func avx2SumPlane(sum *float32, y *float32, area uintptr)
 
-// avx2MomentsPlanes writes each channel's sum, as avx2SumPlane does, and its squared
-// deviations from the mean, for blocks adjacent planes of area positions. It adds the
-// squares of every fourth position to the same one of four sums, those after the last
-// whole four to the first sum, and then the sums. The reference is genericMoments in
-// batchnorm_ref.go.
+// avx2MomentsPlanes writes each channel's sum, as avx2SumPlane does, and the sum of its
+// squared deviations from the mean. blocks is the number of planes, which are adjacent,
+// and area is the number of positions in each. It keeps four sums of squares and adds four
+// positions at a time, one to each. It adds the last positions, at most 3, to the first
+// sum, and then the sums to each other. The reference is genericMoments in batchnorm_ref.go.
 //
 //go:noescape
 func avx2MomentsPlanes(sum *float32, m2 *float32, y *float32, blocks uintptr, area uintptr)
@@ -61,10 +61,10 @@ func avx2Totals(total []float64, rows []float32, n uintptr)
 //go:noescape
 func avx2TotalSquares(total []float64, mean []float64, sums []float32, squares []float32, n uintptr, share float64, area float64)
 
-// avx2Dot returns Σ a[i]·b[i] over len(a) elements. It adds every 32nd product to the
-// same one of 32 sums, those after the last whole 32 to the first 8 sums, then the
-// sums, and then the products after the last whole 8. The reference is genericDot in
-// vector_ref.go.
+// avx2Dot returns Σ a[i]·b[i] over len(a) elements. It keeps 32 sums and adds 32
+// products at a time, one to each. It adds the remaining products, 8 at a time, to the
+// first 8 sums. Then it adds the sums to each other, and the last products, at most 7,
+// one by one to the result. The reference is genericDot in vector_ref.go.
 //
 //go:noescape
 func avx2Dot(a []float32, b []float32) float32

@@ -30,7 +30,7 @@ func fastestReason() string {
 	return "this processor or operating system lacks AVX2 or FMA"
 }
 
-// features returns the processor features that a family uses and that this machine has.
+// features returns the processor features that the families use and this machine has.
 func features() []string {
 	usable := []string{}
 	for _, f := range []struct {

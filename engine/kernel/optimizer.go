@@ -20,7 +20,7 @@ func Nesterov[T Float](w, v, g []T, rate, momentum, decay T) {
 	}
 }
 
-// AdamStep holds the factors of step k of Adam or AdamW, counted from 1.
+// AdamStep holds the factors of step k, counted from 1, of Adam or AdamW.
 type AdamStep[T Float] struct {
 	Rate                 T // learning rate / (1 - β₁ᵏ)
 	Beta1, OneMinusBeta1 T
@@ -28,7 +28,7 @@ type AdamStep[T Float] struct {
 	Root                 T // √(1 - β₂ᵏ)
 	Eps                  T
 	Decay                T // Adam's weight decay, which it adds to the gradient; 0 for AdamW
-	Keep                 T // 1 - rate·weight decay for AdamW; 1 for Adam
+	Keep                 T // 1 - learning rate · weight decay for AdamW; 1 for Adam
 }
 
 // Adam does a step of Adam (Kingma and Ba 2015) or AdamW (Loshchilov and Hutter 2019)

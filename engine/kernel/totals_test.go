@@ -89,16 +89,16 @@ func testMomentsOfImages[T Float](t *testing.T, f *Family[T], tolerance float64)
 	compare(t, "squares", m2, want, tolerance)
 }
 
-// TestShortTotalsPanics checks that the functions panic if rows are missing, instead of
-// reading beyond the end.
+// TestShortTotalsPanics checks that the functions panic if an input is too short, instead of
+// reading beyond its end.
 func TestShortTotalsPanics(t *testing.T) {
 	total, long, short := make([]float64, 8), make([]float32, 16), make([]float32, 15)[:15:15]
 	eachFamily(t, func(t *testing.T, f *Family[float32]) {
 		for name, call := range map[string]func(){
-			"totals":                     func() { f.Totals(total, short, 2) },
-			"total squares of sums":      func() { f.TotalSquares(total, total, short, long, 2, 1) },
-			"total squares of squares":   func() { f.TotalSquares(total, total, long, short, 2, 1) },
-			"total squares around means": func() { f.TotalSquares(total, total[:7:7], long, long, 2, 1) },
+			"Totals with short rows":          func() { f.Totals(total, short, 2) },
+			"TotalSquares with short sums":    func() { f.TotalSquares(total, total, short, long, 2, 1) },
+			"TotalSquares with short squares": func() { f.TotalSquares(total, total, long, short, 2, 1) },
+			"TotalSquares with a short mean":  func() { f.TotalSquares(total, total[:7:7], long, long, 2, 1) },
 		} {
 			func() {
 				defer func() {

@@ -48,8 +48,8 @@ func checkDot[T Float](t *testing.T, f *Family[T], name string, a, b []float64, 
 	got := float64(f.Dot(bufferA.x, bufferB.x))
 	bufferA.checkEqual(t, name+": a", inA)
 	bufferB.checkEqual(t, name+": b", inB)
-	if d := math.Abs(got - want); !(d <= 2*tolerance*size) {
-		t.Fatalf("%s: dot product %v, want %v", name, got, want)
+	if bound := 2 * tolerance * size; !(math.Abs(got-want) <= bound) {
+		t.Fatalf("%s: dot product %v, want %v within %.3g", name, got, want, bound)
 	}
 }
 

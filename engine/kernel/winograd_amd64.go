@@ -85,8 +85,8 @@ type winograd struct {
 	winogradTiling
 	backward bool // SetFilters gets in×out filters and rotates them by 180°
 
-	// filters is [channels/128][36][panels][128][16], with fewer than 128 in the
-	// last group of channels.
+	// filters is [channels/128][36][panels][128][16]. The last group of channels may have
+	// fewer than 128.
 	filters []float32
 }
 
@@ -217,10 +217,10 @@ func winogradFilter(u *[winogradPositions][winogradPanel]float32, lane int, g *[
 	}
 }
 
-// winogradFilterPoints returns Gg: the values of the polynomial g at 0, a, -a, b, -b
-// and ∞, each divided by the product of the point's differences from the other finite
-// points. The conversions keep the compiler from fusing operations, so that every build
-// gives the same bits.
+// winogradFilterPoints returns Gg: the values of the polynomial g at 0, a, -a, b and -b,
+// each divided by the product of the point's differences from the other finite points, and
+// its value at ∞, g2. The conversions keep the compiler from fusing operations, so that
+// every build gives the same bits.
 func winogradFilterPoints(g0, g1, g2 float64) (zero, plusA, minusA, plusB, minusB, infinity float64) {
 	const (
 		a, b   = 5.0 / 8, 3.0 / 2
@@ -228,9 +228,9 @@ func winogradFilterPoints(g0, g1, g2 float64) (zero, plusA, minusA, plusB, minus
 		scaleA = 1 / (2 * a * a * (a*a - b*b))
 		scaleB = 1 / (2 * b * b * (b*b - a*a))
 	)
-	evenA, oddA := (g0+float64(a*a*g2))*scaleA, g1*(a*scaleA)
-	evenB, oddB := (g0+float64(b*b*g2))*scaleB, g1*(b*scaleB)
-	return g0 * scale0, evenA + oddA, evenA - oddA, evenB + oddB, evenB - oddB, g2
+	evenA, oddA := float64((g0+float64(a*a*g2))*scaleA), float64(g1*(a*scaleA))
+	evenB, oddB := float64((g0+float64(b*b*g2))*scaleB), float64(g1*(b*scaleB))
+	return float64(g0 * scale0), evenA + oddA, evenA - oddA, evenB + oddB, evenB - oddB, g2
 }
 
 func (g *winograd) Run(dst, src []float32, images int, work []float32, ahead ...[]float32) {

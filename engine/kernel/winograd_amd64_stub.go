@@ -4,19 +4,19 @@
 
 package kernel
 
-// winogradInput writes BᵀdB of tiles horizontally neighbouring 6×6 tiles d, in
-// each of blocks channel blocks, to v. src points to the first tile's upper left
-// corner. row and plane are the numbers of bytes between the rows and blocks of src.
-// tile and position are the numbers of bytes between the tiles and positions of v.
-// strip holds (4·tiles+2)·48 elements.
+// winogradInput writes BᵀdB to v for each 6×6 tile d of a run of horizontal neighbours.
+// tiles is the number of tiles, and blocks is the number of channel blocks.
+// src points to the first tile's upper left corner. row and plane are the numbers of bytes
+// between the rows and blocks of src. tile and position are the numbers of bytes between
+// the tiles and positions of v. strip holds (4·tiles+2)·48 elements.
 //
 //go:noescape
 func winogradInput(v *float32, src *float32, strip *float32, tiles uintptr, blocks uintptr, row uintptr, plane uintptr, tile uintptr, position uintptr)
 
-// winogradMultiply writes the matrix product of v, rows×depth, and blocks
-// blocks of u, depth×8 each, to m, rows×(8·blocks), at each of positions positions. Two
-// neighbouring blocks of u are a panel, depth×16. If add is not 0, it adds the product
-// to m. All strides are in bytes. Rows are computed in groups of
+// winogradMultiply writes to m, rows×(8·blocks), the matrix product of v,
+// rows×depth, and u, depth×(8·blocks). If add is not 0, it adds the product to m instead.
+// positions is the number of such products. Two neighbouring blocks of u are a panel,
+// depth×16. All strides are in bytes. Rows are computed in groups of
 // 6 and 4, or of 12, 8 and 4 for an odd last block; rows is rounded up to whole groups.
 // At each step of depth of a group of rows and at most 2 blocks, it prefetches
 // a cache line at ahead and advances ahead by aheadStep bytes.
@@ -24,17 +24,20 @@ func winogradInput(v *float32, src *float32, strip *float32, tiles uintptr, bloc
 //go:noescape
 func winogradMultiply(m *float32, v *float32, u *float32, positions uintptr, rows uintptr, blocks uintptr, depth uintptr, mRow uintptr, mPosition uintptr, vRow uintptr, vPosition uintptr, vDepth uintptr, uPosition uintptr, uPanel uintptr, uDepth uintptr, add uintptr, ahead *float32, aheadStep uintptr)
 
-// winogradOutput writes AᵀmA of tiles horizontally neighbouring tiles of
-// products m, in each of blocks channel blocks, to dst. It writes rows rows, 1 to 4,
-// and at most columns columns, which is at least 4·tiles-3. row and plane are the
-// numbers of bytes between the rows and blocks of dst. tile and position are the
-// numbers of bytes between the tiles and positions of m. scratch holds 192 elements.
+// winogradOutput writes AᵀmA to dst for the products m of each tile of a run of
+// horizontal neighbours.
+// tiles is the number of tiles, and blocks is the number of channel blocks.
+// rows is the number of rows to write, 1 to 4. columns is the largest number of columns
+// to write, at least 4·tiles-3. row and plane are the numbers of bytes between the rows
+// and blocks of dst. tile and position are the numbers of bytes between the tiles and
+// positions of m. scratch holds 192 elements.
 //
 //go:noescape
 func winogradOutput(dst *float32, m *float32, scratch *float32, tiles uintptr, blocks uintptr, rows uintptr, columns uintptr, row uintptr, plane uintptr, tile uintptr, position uintptr)
 
-// winogradOutputGradient, the adjoint of winogradOutput, writes A·dy·Aᵀ of tiles
-// horizontally neighbouring 4×4 tiles dy, in each of blocks channel blocks, to d.
+// winogradOutputGradient, the adjoint of winogradOutput, writes A·dy·Aᵀ to d for each
+// 4×4 tile dy of a run of horizontal neighbours.
+// tiles is the number of tiles, and blocks is the number of channel blocks.
 // row and plane are the numbers of bytes between the rows and blocks of dy. tile and
 // position are the numbers of bytes between the tiles and positions of d. scratch
 // holds 192 elements.
@@ -49,19 +52,19 @@ func winogradOutputGradient(d *float32, dy *float32, scratch *float32, tiles uin
 //go:noescape
 func winogradFilterGradient(acc *float32, m *float32, scratch *float32, channels uintptr, outputs uintptr, position uintptr)
 
-// winogradInputAVX512 writes BᵀdB of tiles horizontally neighbouring 6×6 tiles d, in
-// each of pairs pairs of channel blocks, to v. src points to the first tile's upper left
-// corner. row and plane are the numbers of bytes between the rows and blocks of src.
-// tile and position are the numbers of bytes between the tiles and positions of v.
-// strip holds (4·tiles+2)·96 elements.
+// winogradInputAVX512 writes BᵀdB to v for each 6×6 tile d of a run of horizontal neighbours.
+// tiles is the number of tiles, and pairs is the number of pairs of channel blocks.
+// src points to the first tile's upper left corner. row and plane are the numbers of bytes
+// between the rows and blocks of src. tile and position are the numbers of bytes between
+// the tiles and positions of v. strip holds (4·tiles+2)·96 elements.
 //
 //go:noescape
 func winogradInputAVX512(v *float32, src *float32, strip *float32, tiles uintptr, pairs uintptr, row uintptr, plane uintptr, tile uintptr, position uintptr)
 
-// winogradMultiplyAVX512 writes the matrix product of v, rows×depth, and blocks
-// blocks of u, depth×8 each, to m, rows×(8·blocks), at each of positions positions. Two
-// neighbouring blocks of u are a panel, depth×16. If add is not 0, it adds the product
-// to m. All strides are in bytes. Rows are computed in groups of
+// winogradMultiplyAVX512 writes to m, rows×(8·blocks), the matrix product of v,
+// rows×depth, and u, depth×(8·blocks). If add is not 0, it adds the product to m instead.
+// positions is the number of such products. Two neighbouring blocks of u are a panel,
+// depth×16. All strides are in bytes. Rows are computed in groups of
 // 12, 8 and 4; rows is rounded up to whole groups.
 // At each step of depth of a group of rows and at most 4 blocks, it prefetches
 // two cache lines at ahead and advances ahead by aheadStep bytes.
@@ -69,17 +72,20 @@ func winogradInputAVX512(v *float32, src *float32, strip *float32, tiles uintptr
 //go:noescape
 func winogradMultiplyAVX512(m *float32, v *float32, u *float32, positions uintptr, rows uintptr, blocks uintptr, depth uintptr, mRow uintptr, mPosition uintptr, vRow uintptr, vPosition uintptr, vDepth uintptr, uPosition uintptr, uPanel uintptr, uDepth uintptr, add uintptr, ahead *float32, aheadStep uintptr)
 
-// winogradOutputAVX512 writes AᵀmA of tiles horizontally neighbouring tiles of
-// products m, in each of pairs pairs of channel blocks, to dst. It writes rows rows, 1 to 4,
-// and at most columns columns, which is at least 4·tiles-3. row and plane are the
-// numbers of bytes between the rows and blocks of dst. tile and position are the
-// numbers of bytes between the tiles and positions of m. scratch holds 384 elements.
+// winogradOutputAVX512 writes AᵀmA to dst for the products m of each tile of a run of
+// horizontal neighbours.
+// tiles is the number of tiles, and pairs is the number of pairs of channel blocks.
+// rows is the number of rows to write, 1 to 4. columns is the largest number of columns
+// to write, at least 4·tiles-3. row and plane are the numbers of bytes between the rows
+// and blocks of dst. tile and position are the numbers of bytes between the tiles and
+// positions of m. scratch holds 384 elements.
 //
 //go:noescape
 func winogradOutputAVX512(dst *float32, m *float32, scratch *float32, tiles uintptr, pairs uintptr, rows uintptr, columns uintptr, row uintptr, plane uintptr, tile uintptr, position uintptr)
 
-// winogradOutputGradientAVX512, the adjoint of winogradOutput, writes A·dy·Aᵀ of tiles
-// horizontally neighbouring 4×4 tiles dy, in each of pairs pairs of channel blocks, to d.
+// winogradOutputGradientAVX512, the adjoint of winogradOutput, writes A·dy·Aᵀ to d for each
+// 4×4 tile dy of a run of horizontal neighbours.
+// tiles is the number of tiles, and pairs is the number of pairs of channel blocks.
 // row and plane are the numbers of bytes between the rows and blocks of dy. tile and
 // position are the numbers of bytes between the tiles and positions of d. scratch
 // holds 384 elements.

@@ -4,6 +4,7 @@ package kernel
 
 import (
 	"fmt"
+	"math/big"
 	"math/rand/v2"
 	"testing"
 )
@@ -55,6 +56,26 @@ func testWinograd(t *testing.T, c convolutions) {
 	t.Run("images", func(t *testing.T) { testWinogradImages(t, c) })
 }
 
+// TestWinogradFilterPointsRoundsEachOperation compares the bits with operations that are
+// rounded one by one. A build in which the compiler fuses them, as it may with GOAMD64=v3,
+// would give other bits.
+func TestWinogradFilterPointsRoundsEachOperation(t *testing.T) {
+	number := func(x float64) *big.Float { return big.NewFloat(x).SetPrec(53) }
+	add := func(x, y float64) float64 { z, _ := number(0).Add(number(x), number(y)).Float64(); return z }
+	multiply := func(x, y float64) float64 { z, _ := number(0).Mul(number(x), number(y)).Float64(); return z }
+	const a2, b2 = 25.0 / 64, 9.0 / 4
+	const scaleA, scaleB = 1 / (2 * a2 * (a2 - b2)), 1 / (2 * b2 * (b2 - a2))
+	r := rand.New(rand.NewPCG(1, 2))
+	for range 1000 {
+		g0, g1, g2 := r.NormFloat64(), r.NormFloat64(), r.NormFloat64()
+		evenA, oddA := multiply(add(g0, multiply(a2, g2)), scaleA), multiply(g1, 5.0/8*scaleA)
+		evenB, oddB := multiply(add(g0, multiply(b2, g2)), scaleB), multiply(g1, 3.0/2*scaleB)
+		want := []float64{multiply(g0, 1/(a2*b2)), add(evenA, oddA), add(evenA, -oddA), add(evenB, oddB), add(evenB, -oddB), g2}
+		zero, plusA, minusA, plusB, minusB, infinity := winogradFilterPoints(g0, g1, g2)
+		checkSame(t, fmt.Sprintf("filter %v, %v, %v", g0, g1, g2), []float64{zero, plusA, minusA, plusB, minusB, infinity}, want)
+	}
+}
+
 // testWinogradImages checks that the bits of an image's result do not depend on its
 // place in a block of tiles. A block may hold many images or a part of one.
 func testWinogradImages(t *testing.T, c convolutions) {
@@ -77,7 +98,9 @@ func testWinogradImages(t *testing.T, c convolutions) {
 				part := newBuffer[float32](count*dstLen, n%5)
 				work := newBuffer[float32](conv.Workspace(count), n%7)
 				conv.Run(part.x, src[n*srcLen:(n+count)*srcLen], count, work.x)
-				checkSame(t, fmt.Sprintf("%+v, images %d to %d alone", s, n, n+count-1), part.x, dst[n*dstLen:][:count*dstLen])
+				name := fmt.Sprintf("%+v, images %d to %d alone", s, n, n+count-1)
+				work.checkGuards(t, name+": work")
+				part.checkEqual(t, name, dst[n*dstLen:][:count*dstLen])
 			}
 		}
 	}

@@ -78,8 +78,9 @@ func BenchmarkWinogradSteps(b *testing.B) {
 	}
 }
 
-// BenchmarkWinogradFilterGradient measures the last step of Accumulate, which transforms the sums
-// of its 36 positions into filter gradients. The time does not depend on the number of images.
+// BenchmarkWinogradFilterGradient measures the last step of Accumulate, which transforms the
+// sums at the 36 positions into filter gradients. The time does not depend on the number of
+// images.
 func BenchmarkWinogradFilterGradient(b *testing.B) {
 	for _, channels := range []int{16, 32, 64} {
 		for _, c := range availableWidths() {

@@ -62,7 +62,7 @@ func (g *winogradGradient) Accumulate(acc, x, dy []float32, images int, work []f
 	dy = dy[:images*g.outBlocks*g.h*g.w*lanes]
 	strip, v, m, sums, whole := g.split(work[:g.Workspace(images)])
 	if g.mTile > g.outBlocks*lanes {
-		clear(m) // nothing writes the last block of the last panel
+		clear(m) // nothing else writes the last block of the last panel
 	}
 
 	totalTiles := images * g.tileRows * g.tileCols

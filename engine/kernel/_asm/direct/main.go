@@ -31,8 +31,8 @@ type panel struct {
 	suffix string
 	blocks int
 	zmm    bool
-	// large is the size of a large group of numbers. It fills the accumulators that
-	// two FMA units need to hide their latency, at two loads a cycle.
+	// large is the size of a large group of numbers. It gives two FMA units enough
+	// accumulators to hide their latency.
 	large int
 }
 
@@ -236,12 +236,13 @@ func convolve(p panel) {
 	name := "directConvolve" + p.suffix
 	TEXT(name, NOSPLIT, "func(dst, src, filters *float32, taps, pixels *int32, blocks, singles, larges, smalls, plane, add uintptr, ahead *float32, aheadStep uintptr)")
 	Doc(fmt.Sprintf("%s writes to dst, for each pixel and %d output channels, the sum over", name, p.blocks*lanes),
-		"taps of src times filters. If add is not 0, it adds the sum to dst instead. The first",
-		"blocks taps are for the 8 channels of a block each, and the next singles taps are for",
-		"one channel each. taps holds offsets in src. pixels holds offsets in src and dst of",
-		fmt.Sprintf("larges groups of %d pixels, then of smalls groups of %d. plane is the number of", p.large, smallGroup),
-		"bytes between the blocks of dst. For each group of pixels and each tap of a block,",
-		fmt.Sprintf("it prefetches %d cache lines at ahead and advances ahead by aheadStep bytes.", fetchLines))
+		"taps of src times filters. If add is not 0, it adds the sum to dst instead. taps holds",
+		"offsets in src, first those of taps for all 8 channels of a block, then those of taps",
+		"for a single channel; blocks and singles are their numbers. pixels holds offsets in src",
+		fmt.Sprintf("and dst, first those of groups of %d pixels, then those of groups of %d; larges and", p.large, smallGroup),
+		"smalls are the numbers of groups. plane is the number of bytes between the blocks of",
+		fmt.Sprintf("dst. For each group of pixels and each tap of a block, it prefetches %d cache lines", fetchLines),
+		"at ahead and advances ahead by aheadStep bytes.")
 	Pragma("noescape")
 	pixels, ahead := load("pixels"), AllocLocal(8)
 	copyTo(ahead, "ahead")
@@ -323,10 +324,11 @@ func gradient(p panel) {
 	name := "directGradient" + p.suffix
 	TEXT(name, NOSPLIT, "func(acc, x, dy *float32, taps, pixels *int32, count, larges, smalls, plane uintptr)")
 	Doc(fmt.Sprintf("%s adds to acc, for each tap and %d output channels, the sum over", name, p.blocks*lanes),
-		"count pixels, at least 1, of x times dy. taps holds offsets in x of larges groups",
-		fmt.Sprintf("of %d taps, then of smalls groups of %d, each tap for one channel. pixels holds", p.large, smallGroup),
-		"offsets in x and in dy. The offsets in dy are not read, because its pixels are adjacent.",
-		"plane is the number of bytes between the blocks of dy.")
+		"count pixels, at least 1, of x times dy. A tap is for a single channel. taps holds",
+		fmt.Sprintf("offsets in x, first those of groups of %d taps, then those of groups of %d; larges and", p.large, smallGroup),
+		"smalls are the numbers of groups. pixels holds offsets in x and in dy. The offsets in dy",
+		"are not read, because its pixels are adjacent. plane is the number of bytes between the",
+		"blocks of dy.")
 	Pragma("noescape")
 	sum, taps := load("acc"), load("taps")
 

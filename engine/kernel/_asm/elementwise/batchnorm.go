@@ -82,10 +82,10 @@ func activatePlane() {
 func maskPlane() {
 	TEXT("avx2MaskPlane", NOSPLIT, "func(dz, add *float32, mask *uint8, y, r, scale, shift, mean, rMean *float32, floor float32, area uintptr, sumG, sumGY, sumGR *float32)")
 	Doc("avx2MaskPlane computes dz = dz + add where the mask is set, else 0, and the sums",
-		"Σdz, Σdz·(y-mean) and Σdz·(r-rMean), for one plane of area positions. It adds even",
-		"and odd positions separately and then both sums. add may be nil. If r is nil, rMean",
-		"and sumGR are not used. If mask is nil, it is scale·y + shift > floor; otherwise",
-		"scale and shift are not used. The reference is genericMaskGradient in",
+		"Σdz, Σdz·(y-mean) and Σdz·(r-rMean), for one plane of area positions. It sums even and",
+		"odd positions separately and adds the two sums at the end. add may be nil. If r is nil,",
+		"rMean and sumGR are not used. If mask is nil, the mask is scale·y + shift > floor;",
+		"otherwise scale and shift are not used. The reference is genericMaskGradient in",
 		"batchnorm_ref.go.")
 	Pragma("noescape")
 	dz, add, mask := load("dz"), load("add"), load("mask")
@@ -169,8 +169,8 @@ func addSums(y GPVirtual, sums []VecVirtual, n int) {
 	advance(y, n*vector)
 }
 
-// addSquares adds the squared deviations of n positions to squares: position i to
-// square i mod 4.
+// addSquares adds the squared deviations of n positions to squares, which are four sums:
+// position i to sum i mod 4.
 func addSquares(y GPVirtual, mean VecVirtual, squares []VecVirtual, n int) {
 	for i := range n {
 		d := YMM()
@@ -183,10 +183,10 @@ func addSquares(y GPVirtual, mean VecVirtual, squares []VecVirtual, n int) {
 // sumPlane generates the sums over one plane.
 func sumPlane() {
 	TEXT("avx2SumPlane", NOSPLIT, "func(sum, y *float32, area uintptr)")
-	Doc("avx2SumPlane writes each channel's sum over one plane of area positions. It adds",
-		"every eighth position to the same one of eight sums, those after the last whole eight",
-		"to the first sum, and then the sums. The reference is genericPlaneSums in",
-		"batchnorm_ref.go.")
+	Doc("avx2SumPlane writes each channel's sum over one plane of area positions. It keeps",
+		"eight sums and adds eight positions at a time, one to each. It adds the last positions,",
+		"at most 7, to the first sum, and then the sums to each other. The reference is",
+		"genericPlaneSums in batchnorm_ref.go.")
 	Pragma("noescape")
 	y, count, sum := load("y"), load("area"), load("sum")
 	sums := zeros(8)
@@ -199,11 +199,11 @@ func sumPlane() {
 // moments generates the sums and squared deviations over planes.
 func moments() {
 	TEXT("avx2MomentsPlanes", NOSPLIT, "func(sum, m2, y *float32, blocks, area uintptr)")
-	Doc("avx2MomentsPlanes writes each channel's sum, as avx2SumPlane does, and its squared",
-		"deviations from the mean, for blocks adjacent planes of area positions. It adds the",
-		"squares of every fourth position to the same one of four sums, those after the last",
-		"whole four to the first sum, and then the sums. The reference is genericMoments in",
-		"batchnorm_ref.go.")
+	Doc("avx2MomentsPlanes writes each channel's sum, as avx2SumPlane does, and the sum of its",
+		"squared deviations from the mean. blocks is the number of planes, which are adjacent,",
+		"and area is the number of positions in each. It keeps four sums of squares and adds four",
+		"positions at a time, one to each. It adds the last positions, at most 3, to the first",
+		"sum, and then the sums to each other. The reference is genericMoments in batchnorm_ref.go.")
 	Pragma("noescape")
 	y, ahead, blocks, count := load("y"), load("y"), load("blocks"), load("area")
 	sum, m2 := load("sum"), load("m2")
@@ -254,7 +254,7 @@ func double(base GPVirtual, i int) VecVirtual {
 }
 
 // eachImage emits a loop of body over n images, with pointers to the rows of an image.
-// rows holds pointers for the first image. Those for the next image are stride bytes
+// rows holds the pointers for the first image. The rows of the next image are stride bytes
 // further.
 func eachImage(name string, n, stride GPVirtual, rows []GPVirtual, body func(rows []GPVirtual)) {
 	remaining, current := GP64(), make([]GPVirtual, len(rows))

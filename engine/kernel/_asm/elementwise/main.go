@@ -1,5 +1,5 @@
 // Command elementwise generates the AVX2+FMA kernels that pass over activations,
-// vectors and parameters once: BatchNorm with ReLU and residual, its gradient, moments,
+// vectors and parameters: BatchNorm with ReLU and residual, its gradient, moments,
 // their totals over images, dot product, axpy, SGD and bfloat16. It also generates the
 // loops that measure the processor's peak.
 package main

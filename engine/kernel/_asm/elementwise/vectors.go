@@ -9,10 +9,10 @@ import (
 // dot generates the dot product.
 func dot() {
 	TEXT("avx2Dot", NOSPLIT, "func(a, b []float32) float32")
-	Doc("avx2Dot returns Σ a[i]·b[i] over len(a) elements. It adds every 32nd product to the",
-		"same one of 32 sums, those after the last whole 32 to the first 8 sums, then the",
-		"sums, and then the products after the last whole 8. The reference is genericDot in",
-		"vector_ref.go.")
+	Doc("avx2Dot returns Σ a[i]·b[i] over len(a) elements. It keeps 32 sums and adds 32",
+		"products at a time, one to each. It adds the remaining products, 8 at a time, to the",
+		"first 8 sums. Then it adds the sums to each other, and the last products, at most 7,",
+		"one by one to the result. The reference is genericDot in vector_ref.go.")
 	Pragma("noescape")
 	a, b := Load(Param("a").Base(), GP64()).(GPVirtual), Load(Param("b").Base(), GP64()).(GPVirtual)
 	count := Load(Param("a").Len(), GP64()).(GPVirtual)

@@ -75,13 +75,14 @@ func (t filterTransform) apply(m [points]VecVirtual) [taps]VecVirtual {
 // outputGradient generates the transform of the gradient of a run of neighbouring
 // tiles.
 func outputGradient(w width) {
-	name, blocks, size := w.name("winogradOutputGradient"), "blocks channel blocks", "192"
+	name, size := w.name("winogradOutputGradient"), "192"
 	if w == zmm {
-		blocks, size = "pairs pairs of channel blocks", "384"
+		size = "384"
 	}
 	TEXT(name, NOSPLIT, "func(d, dy, scratch *float32, tiles, "+countArgument[w]+", row, plane, tile, position uintptr)")
-	Doc(name+", the adjoint of winogradOutput, writes A·dy·Aᵀ of tiles",
-		"horizontally neighbouring 4×4 tiles dy, in each of "+blocks+", to d.",
+	Doc(name+", the adjoint of winogradOutput, writes A·dy·Aᵀ to d for each",
+		"4×4 tile dy of a run of horizontal neighbours.",
+		countMeaning[w],
 		"row and plane are the numbers of bytes between the rows and blocks of dy. tile and",
 		"position are the numbers of bytes between the tiles and positions of d. scratch",
 		"holds "+size+" elements.")

@@ -13,8 +13,7 @@ const panel = 2 * vector
 
 // rowGroups holds the sizes of the groups of rows that are multiplied at once, in descending
 // order. A large group has as many accumulators as two FMA units need to hide their
-// latency, and needs at most two loads a cycle. A small group wastes less work if a large one does not divide the
-// number of rows.
+// latency. A small group wastes less work if a large one does not divide the number of rows.
 type rowGroups struct {
 	rows   []int
 	except map[int]int // the size of the next group by the number of remaining rows, if it is smaller than usual
@@ -66,10 +65,10 @@ func multiply(w width) {
 	if w == zmm {
 		rounding = join(twelves.rows)
 	}
-	Doc(name+" writes the matrix product of v, rows×depth, and blocks",
-		"blocks of u, depth×8 each, to m, rows×(8·blocks), at each of positions positions. Two",
-		"neighbouring blocks of u are a panel, depth×16. If add is not 0, it adds the product",
-		"to m. All strides are in bytes. Rows are computed in groups of",
+	Doc(name+" writes to m, rows×(8·blocks), the matrix product of v,",
+		"rows×depth, and u, depth×(8·blocks). If add is not 0, it adds the product to m instead.",
+		"positions is the number of such products. Two neighbouring blocks of u are a panel,",
+		"depth×16. All strides are in bytes. Rows are computed in groups of",
 		rounding+"; rows is rounded up to whole groups.",
 		fmt.Sprintf("At each step of depth of a group of rows and at most %d blocks, it prefetches", g.columns[0].blocks),
 		lines+" at ahead and advances ahead by aheadStep bytes.")
@@ -142,7 +141,7 @@ func join(numbers []int) string {
 }
 
 // locals are the variables on the stack: the numbers of positions, blocks and rows that are
-// left, and the addresses of the current position, panels and group.
+// left, the addresses of the current position, panels and group, and the address to prefetch.
 type locals struct {
 	positions, blocks, rows       Mem
 	mAt, vAt, uAt, mPanel, uPanel Mem

@@ -80,8 +80,8 @@ func (w width) loadBlock(address Mem, next func() Mem) VecVirtual {
 	return x
 }
 
-// The finite points other than 0 are ±a and ±b. The transforms' constants, which are
-// derived from them, are exact in float32.
+// The finite points other than 0 are ±a and ±b. The constants of the input and output
+// transforms, which are derived from them, are exact in float32.
 const (
 	a = 5.0 / 8
 	b = 3.0 / 2
@@ -180,16 +180,16 @@ func (t outputTransform) apply(m [points]VecVirtual) [output]VecVirtual {
 // where neighbouring tiles share the two columns in which they overlap, then
 // horizontally into v.
 func input(w width) {
-	name, blocks, size := w.name("winogradInput"), "blocks channel blocks", "48"
+	name, size := w.name("winogradInput"), "48"
 	if w == zmm {
-		blocks, size = "pairs pairs of channel blocks", "96"
+		size = "96"
 	}
 	TEXT(name, NOSPLIT, "func(v, src, strip *float32, tiles, "+countArgument[w]+", row, plane, tile, position uintptr)")
-	Doc(name+" writes BᵀdB of tiles horizontally neighbouring 6×6 tiles d, in",
-		"each of "+blocks+", to v. src points to the first tile's upper left",
-		"corner. row and plane are the numbers of bytes between the rows and blocks of src.",
-		"tile and position are the numbers of bytes between the tiles and positions of v.",
-		"strip holds (4·tiles+2)·"+size+" elements.")
+	Doc(name+" writes BᵀdB to v for each 6×6 tile d of a run of horizontal neighbours.",
+		countMeaning[w],
+		"src points to the first tile's upper left corner. row and plane are the numbers of bytes",
+		"between the rows and blocks of src. tile and position are the numbers of bytes between",
+		"the tiles and positions of v. strip holds (4·tiles+2)·"+size+" elements.")
 	Pragma("noescape")
 	column := points * w.bytes() // of the strip between the two passes
 	transform := newInputTransform(w)
@@ -277,19 +277,27 @@ func input(w width) {
 // of them.
 var countArgument = map[width]string{ymm: "blocks", zmm: "pairs"}
 
+// countMeaning holds the sentence that describes countArgument and the argument tiles.
+var countMeaning = map[width]string{
+	ymm: "tiles is the number of tiles, and blocks is the number of channel blocks.",
+	zmm: "tiles is the number of tiles, and pairs is the number of pairs of channel blocks.",
+}
+
 // inverse generates the transform of the products of a run of neighbouring tiles into
 // dst. It leaves out rows and columns beyond the edges of dst.
 func inverse(w width) {
-	name, blocks, size := w.name("winogradOutput"), "blocks channel blocks", "192"
+	name, size := w.name("winogradOutput"), "192"
 	if w == zmm {
-		blocks, size = "pairs pairs of channel blocks", "384"
+		size = "384"
 	}
 	TEXT(name, NOSPLIT, "func(dst, m, scratch *float32, tiles, "+countArgument[w]+", rows, columns, row, plane, tile, position uintptr)")
-	Doc(name+" writes AᵀmA of tiles horizontally neighbouring tiles of",
-		"products m, in each of "+blocks+", to dst. It writes rows rows, 1 to 4,",
-		"and at most columns columns, which is at least 4·tiles-3. row and plane are the",
-		"numbers of bytes between the rows and blocks of dst. tile and position are the",
-		"numbers of bytes between the tiles and positions of m. scratch holds "+size+" elements.")
+	Doc(name+" writes AᵀmA to dst for the products m of each tile of a run of",
+		"horizontal neighbours.",
+		countMeaning[w],
+		"rows is the number of rows to write, 1 to 4. columns is the largest number of columns",
+		"to write, at least 4·tiles-3. row and plane are the numbers of bytes between the rows",
+		"and blocks of dst. tile and position are the numbers of bytes between the tiles and",
+		"positions of m. scratch holds "+size+" elements.")
 	Pragma("noescape")
 	transform := newOutputTransform(w)
 	dst, m, scratch, left := load("dst"), load("m"), load("scratch"), AllocLocal(8)
