@@ -34,7 +34,7 @@ type ModelSummary struct {
 	Width        int    `json:"width"`         // channels of the first convolution
 	Parameters   int    `json:"parameters"`    // all parameters of the network
 	BNParameters int    `json:"bn_parameters"` // number of γ and β
-	Trained      int    `json:"trained"`       // parameters that were trained
+	Trained      int    `json:"trained"`       // parameters that were trained since they were drawn at random or, if the origin of the weights is not known, by this run
 	FileBytes    int64  `json:"file_bytes"`    // size of the checkpoint
 }
 
@@ -91,23 +91,27 @@ func Summarise(dir string) (*Summary, []rundir.EpochMetrics, error) {
 		s.Epochs = max(s.Epochs, epochs[len(epochs)-1].Epoch)
 	}
 	s.Result = resultOf(epochs, s.Epochs)
-	s.Model, err = summariseModel(rundir.File(dir, rundir.CheckpointFile))
+	s.Model, err = summariseModel(rundir.File(dir, rundir.CheckpointFile), arch.TrainableSet(s.Config.Trainable))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, err
 	}
 	return s, epochs, nil
 }
 
-// summariseModel reads a checkpoint's header.
-func summariseModel(path string) (*ModelSummary, error) {
+// summariseModel reads a checkpoint's header. trainable is the set that the checkpoint's run
+// trained, possibly after other runs.
+func summariseModel(path string, trainable arch.TrainableSet) (*ModelSummary, error) {
 	info, err := engine.ReadModelInfo(path)
 	if err != nil {
 		return nil, err
 	}
 	net := info.Network
+	if info.Origin != nil {
+		trainable = info.Origin.Trainable
+	}
 	return &ModelSummary{
 		Data: info.Data.Name, Family: family(net), Depth: depth(net), Width: net.Units[0].OutShape.C,
-		Parameters: arch.All.Parameters(net), BNParameters: arch.BN.Parameters(net), Trained: info.Trained, FileBytes: info.Bytes,
+		Parameters: arch.All.Parameters(net), BNParameters: arch.BN.Parameters(net), Trained: trainable.Parameters(net), FileBytes: info.Bytes,
 	}, nil
 }
 

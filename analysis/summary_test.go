@@ -111,6 +111,26 @@ func TestTrainedCount(t *testing.T) {
 	}
 }
 
+// TestTrainedCountOfUnknownOrigin checks that a run that trains γ and β of a model whose origin is
+// not known counts only these, although its file stores all tensors.
+func TestTrainedCountOfUnknownOrigin(t *testing.T) {
+	data := tinyData(64, 32)
+	m := trainedModel(t, data, false)
+	m.Origin = nil
+	cfg, err := m.Settings()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Epochs, cfg.Batch, cfg.LRDrops = 1, 16, nil
+	dir := filepath.Join(t.TempDir(), "run")
+	if _, err := engine.Train(t.Context(), cfg, data, engine.TrainOptions{Dir: dir, Threads: 1, From: m}); err != nil {
+		t.Fatal(err)
+	}
+	if s, _, err := Summarise(dir); err != nil || s.Model.Trained != s.Model.BNParameters {
+		t.Errorf("the model is %+v (error %v), want only γ and β trained", s.Model, err)
+	}
+}
+
 // TestDepth compares depths with the numbers in the names of networks.
 func TestDepth(t *testing.T) {
 	for name, want := range map[string]int{"resnet-8": 8, "resnet-14": 14, "resnet-110": 110, "wrn-14-4": 14} {

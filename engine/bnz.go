@@ -416,8 +416,8 @@ type trainParameters struct {
 type ModelInfo struct {
 	Network *arch.Network
 	Data    DataSet
-	Trained int   // number of parameters that were trained
-	Bytes   int64 // size of the file
+	Origin  *Origin // as that of the Model
+	Bytes   int64   // size of the file
 }
 
 // ReadModelInfo reads the header of the .bnz file at path. The error is a *ModelError if the
@@ -428,9 +428,9 @@ func ReadModelInfo(path string) (*ModelInfo, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, set, err := describedModel(&file.Header)
+	m, _, err := describedModel(&file.Header)
 	if err != nil {
 		return nil, &ModelError{path, err.Error()}
 	}
-	return &ModelInfo{Network: m.Network, Data: m.Data, Trained: set.Parameters(m.Network), Bytes: file.FileSize}, nil
+	return &ModelInfo{Network: m.Network, Data: m.Data, Origin: m.Origin, Bytes: file.FileSize}, nil
 }

@@ -25,7 +25,7 @@ type Model struct {
 
 	// Kept lists for each unit the channels of its BatchNorm that were not pruned, in
 	// the form that nn.Compact takes. Pruned channels have γ = 0, and Compact removes
-	// them. Kept is nil if no channel was pruned.
+	// those that no shape needs. Kept is nil if no channel was pruned.
 	Kept [][]int
 
 	// Origins lists, by the name of a unit from which channels were removed, the index
@@ -123,7 +123,8 @@ func (m *Model) fail(format string, args ...any) error {
 // OpenData loads the data set that the model was trained on, and selects and normalises
 // it as in training. The argument dir is that of dataset.Open; for a data set that
 // dataset.Open does not know by name, it is the folder or archive itself. The error is a
-// *DataError if the pictures are not those that the model was trained on, a *ModelError
+// *DataError if the pictures cannot be found or are not those that the model was trained on, a
+// *ModelError
 // if the model does not record what it was trained on, or one of dataset.Open.
 func (m *Model) OpenData(dir string) (*dataset.Data, error) {
 	name := m.Data.Name
@@ -148,7 +149,7 @@ func (m *Model) OpenData(dir string) (*dataset.Data, error) {
 		return nil, err
 	}
 	if m.Data.Digest != "" && data.Digest != m.Data.Digest {
-		return nil, &DataError{m.Source.Path, fmt.Sprintf("it was trained on other pictures than those found as %s (SHA-256 %.12s, not %.12s)",
+		return nil, &DataError{m.Source.Path, fmt.Sprintf("it was trained on other pictures: those of %s have the SHA-256 %.12s…, want %.12s…",
 			data.Name, data.Digest, m.Data.Digest)}
 	}
 	return m.Normalised(data), nil

@@ -8,8 +8,8 @@ import (
 	"bnkit/engine/nn"
 )
 
-// Compact returns a smaller model without the channels that m.Kept leaves out, which
-// computes the same function as m. The Compacted relates its channels to those of m. If
+// Compact returns a smaller model that computes the same function as m. It lacks the channels
+// that m.Kept leaves out, except those that its shapes need; see nn.Compact. The Compacted relates its channels to those of m. If
 // m.Kept is nil, the model is a copy of m. The weights of a smaller network cannot be drawn
 // from a seed, so the model can be saved only if all its tensors are stored; save m instead.
 // The error is a *ModelError if a channel that Kept leaves out has a γ other than 0.

@@ -11,9 +11,9 @@ import (
 )
 
 // Settings returns the settings of a run that starts from the model: its network, seed,
-// initialisers, data and preprocessing, and defaults for everything else. The caller must not
-// change the settings of the network and the data, and may change the seed only if Origin is
-// nil or Start is changed to config.StartLike.
+// initialisers, data, preprocessing and momentum of running statistics, and defaults for
+// everything else. The caller must not change the network, and may change the initialisers only
+// if Start begins with config.StartLike, and the seed only then or if Origin is nil.
 // The error is a *ModelError if the settings in the model's file cannot be read.
 func (m *Model) Settings() (config.Config, error) {
 	c := config.Default()
@@ -84,8 +84,8 @@ func (m *Model) Fresh(in nn.Initialisers, seed uint64) (*Model, error) {
 	return &f, nil
 }
 
-// startingModel returns the model that a new run starts from, or nil if the settings name none.
-// from is TrainOptions.From, which may be nil.
+// startingModel returns the model that a new run starts from, or nil if the settings name none
+// and from is nil. from is TrainOptions.From.
 func startingModel(from *Model, cfg *config.Config) (*Model, error) {
 	switch {
 	case cfg.Start == "" && from == nil:

@@ -287,11 +287,7 @@ func (r *run) prepare(ctx context.Context, data *dataset.Data) error {
 		return &config.Error{Key: "batch", Reason: fmt.Sprintf("%d is more than the %d examples of the training split", cfg.Batch, data.Train.Len())}
 	}
 	r.data = data
-	r.loader, err = dataset.NewLoader(data.Train, dataset.LoaderConfig{
-		Batch: cfg.Batch, Seed: cfg.Seed, Shuffle: true, Augment: cfg.Augment, DropLast: true,
-		Mean: data.Mean, Std: data.Std, Flip: data.Flip && !cfg.NoFlip, Brightness: cfg.Brightness, Threads: r.options.Threads,
-	})
-	if err != nil {
+	if r.loader, err = TrainingLoader(cfg, data, r.options.Threads); err != nil {
 		return err
 	}
 	r.testLoader, err = newTestLoader(data, data.Test)

@@ -11,16 +11,16 @@ import (
 type channelRef struct{ unit, channel int }
 
 // group is a set of channels that can only be removed together. A channel inside a block
-// is a group of its own. A channel of a residual stream is in a group with the same channel
+// is a group of its own, with its channel of a pool if one follows. A channel of a residual stream is in a group with the same channel
 // of the unit that begins the stream and of all branches that are added to it, because a
 // channel of a stream can be removed only if everything that is added to it is constant.
 type group struct {
 	channels  []channelRef // in the network's order, including those of pools
 	withGamma []channelRef // the channels that have a γ
 
-	// saves is the number of MACs that the group's removal saves if nothing else is
-	// removed: the MACs that compute its channels plus the MACs that read them. MACs that
-	// do both count twice.
+	// saves is the number of MACs that compute the group's channels plus the number that
+	// read them. It is what the group's removal saves if nothing else is removed, except that
+	// it counts MACs twice that do both.
 	saves int64
 
 	score float64 // importance, the sum over channels
@@ -127,8 +127,9 @@ func (g *group) family() [2]int {
 type Scope string
 
 // The scopes. LayerScope and StageScope prune the same share of the groups in every layer or
-// stage. The layers of a residual stream count as one layer. A stage consists of the layers
-// whose outputs have the same height and width.
+// stage. The layers of a residual stream count as one layer, unless a channel map widens it; see
+// group.family. A stage consists of the groups whose first layers have outputs of the same height
+// and width.
 const (
 	GlobalScope Scope = "global" // all groups compete
 	LayerScope  Scope = "layer"

@@ -51,14 +51,14 @@ func TestShare(t *testing.T) {
 		layers[m.Network.Units[i].BN] = m.Params.Of(i, arch.Gamma)
 		total += len(m.Params.Of(i, arch.Gamma))
 	}
-	emptied := m.Network.Units[2].BN
+	smallest := m.Network.Units[2].BN
 	for _, c := range []struct {
 		choice Choice
 		limit  func(name string, channels int) int
 	}{
 		{Choice{Remove: 0.3}, func(_ string, channels int) int { return channels - 1 }},
-		{Choice{Remove: 0.3, Protect: []string{"blocks.1.*", emptied}}, func(name string, channels int) int {
-			if strings.HasPrefix(name, "blocks.1.") || name == emptied {
+		{Choice{Remove: 0.3, Protect: []string{"blocks.1.*", smallest}}, func(name string, channels int) int {
+			if strings.HasPrefix(name, "blocks.1.") || name == smallest {
 				return 0
 			}
 			return channels - 1

@@ -41,13 +41,13 @@ func (r Recovery) resolved() Recovery {
 func (r *Recovery) check(t *Target) error {
 	switch {
 	case r.Epochs < 0:
-		return &OptionError{fmt.Sprintf("%d epochs of training after pruning are out of range; use at least 1", r.Epochs)}
+		return &OptionError{fmt.Sprintf("%d epochs of training after pruning are out of range; use 0 or more", r.Epochs)}
 	case r.LR != 0 && !(r.LR > 0 && r.LR <= 100):
 		return &OptionError{fmt.Sprintf("a learning rate of %v is out of range; use a number above 0 and up to 100, e.g. 0.01", r.LR)}
 	case r.LR != 0 && r.Epochs == 0:
 		return &OptionError{"a learning rate needs epochs of training after pruning"}
 	case r.Iterations < 0:
-		return &OptionError{fmt.Sprintf("%d steps of pruning are out of range; use at least 1", r.Iterations)}
+		return &OptionError{fmt.Sprintf("%d steps of pruning are out of range; use 0 or more", r.Iterations)}
 	case r.Iterations > 1 && (t.MACs == 0 || r.Epochs == 0):
 		return &OptionError{"pruning in several steps needs a target of multiply-adds and epochs of training between the steps"}
 	}
@@ -55,10 +55,11 @@ func (r *Recovery) check(t *Target) error {
 }
 
 // Recover returns a variant of m whose γ and β were trained on data, which m.OpenData or
-// m.Normalised returns. It trains for the epochs and with the learning rate of o.Recovery, by SGD
-// with momentum 0.9 and the augmentation of training. Pruned channels do not change. Recover does
-// not change m or write files. The error is an *engine.ModelError if m cannot be trained on such
-// data, ctx's error, or an error that reports divergence.
+// m.Normalised returns for m's kind of pictures. It trains for the epochs and with the learning
+// rate of o.Recovery, by SGD with the default momentum and weight decay, and with the augmentation
+// of m's training. Pruned channels do not change. Recover does not change m or write files. The
+// error is an *engine.ModelError if m's settings cannot be read or m cannot be trained, ctx's
+// error, or an error that reports divergence.
 func Recover(ctx context.Context, m *engine.Model, data *dataset.Data, o Options) (*engine.Model, error) {
 	r, threads := o.Recovery.resolved(), o.Threads
 	cfg, err := m.Settings()
@@ -70,10 +71,7 @@ func Recover(ctx context.Context, m *engine.Model, data *dataset.Data, o Options
 	if threads < 1 {
 		threads = runtime.GOMAXPROCS(0)
 	}
-	loader, err := dataset.NewLoader(data.Train, dataset.LoaderConfig{
-		Batch: cfg.Batch, Seed: cfg.Seed, Shuffle: true, Augment: cfg.Augment, DropLast: true,
-		Mean: data.Mean, Std: data.Std, Flip: data.Flip && !cfg.NoFlip, Threads: threads,
-	})
+	loader, err := engine.TrainingLoader(&cfg, data, threads)
 	if err != nil {
 		return nil, err
 	}
@@ -138,13 +136,13 @@ func (r *Result) recover(ctx context.Context, evaluator *engine.Evaluator, data 
 
 // chooseSteps returns the plan of the last step of pruning, and the model that it applies to. That
 // is m or, with several steps, the model after all earlier steps and the training that follows
-// each. Each step removes the same number of multiply-adds.
+// each. Each step removes about the same number of multiply-adds.
 func chooseSteps(ctx context.Context, m *engine.Model, data *dataset.Data, o Options) (*Plan, *engine.Model, error) {
 	if err := o.Recovery.check(&o.Target); err != nil {
 		return nil, nil, err
 	}
 	steps := max(o.Recovery.Iterations, 1)
-	initial := 1.0 // share of the multiply-adds that m has
+	initial := 1.0 // share of the multiply-adds of m's network that remain without its pruned channels
 	if steps > 1 {
 		small, _, err := m.Compact()
 		if err != nil {

@@ -2,6 +2,7 @@ package prune
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"testing"
 
@@ -46,6 +47,33 @@ func TestRecover(t *testing.T) {
 	e, stats := reestimated(t, after, data)
 	if got, err := e.Evaluate(context.Background(), stats); err != nil || got != *r.Recovered {
 		t.Errorf("the file evaluates to %+v, error %v; want %+v", got, err, *r.Recovered)
+	}
+}
+
+// TestRecoverAugments checks that training after pruning augments pictures as the settings of the
+// model's training say: another brightness must lead to other parameters.
+func TestRecoverAugments(t *testing.T) {
+	data := tinyData()
+	m := trainedModel(t, data, false)
+	var recovered []*engine.Model
+	for _, brightness := range []float64{0, 0.5} {
+		cfg, err := m.Settings()
+		if err != nil {
+			t.Fatal(err)
+		}
+		cfg.Brightness = brightness
+		variant := m.Variant()
+		if variant.Config, err = json.Marshal(cfg); err != nil {
+			t.Fatal(err)
+		}
+		r, err := Recover(t.Context(), variant, data, Options{Recovery: Recovery{Epochs: 1}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		recovered = append(recovered, r)
+	}
+	if len(changedElements(recovered[0], recovered[1])) == 0 {
+		t.Error("brightness 0 and 0.5 lead to the same parameters, want different ones")
 	}
 }
 
@@ -127,7 +155,7 @@ func TestRecoverIsCancelled(t *testing.T) {
 	}
 }
 
-// TestRecoveryOptions checks the errors for invalid combinations of options.
+// TestRecoveryOptions checks the errors for invalid options and combinations of them.
 func TestRecoveryOptions(t *testing.T) {
 	data := tinyData()
 	m := trainedModel(t, data, false)

@@ -9,8 +9,9 @@ var (
 	// ErrLocked reports that another process has locked a file.
 	ErrLocked = errors.New("another process has locked it")
 
-	// ErrNoLocks reports that a file system does not support locks.
-	ErrNoLocks = errors.New("its file system does not support locks")
+	// ErrNoLocks reports that the file system, or this package on the operating system, does
+	// not support locks.
+	ErrNoLocks = errors.New("its file system or this operating system does not support locks")
 )
 
 // Lock locks a file for this process until the file is closed or the process ends. It does

@@ -17,6 +17,7 @@ import (
 	"bnkit/checkpoint"
 	"bnkit/checkpoint/durable"
 	"bnkit/engine"
+	"bnkit/engine/arch"
 	"bnkit/engine/rundir"
 	"bnkit/plots"
 )
@@ -102,7 +103,7 @@ func runCompare(c *cobra.Command, g *globalOptions, o compareOptions, args []str
 			continue
 		}
 		if err == nil && summary.Model != nil {
-			err = countTrained(c.Context(), g, dir, summary.Model)
+			err = countTrained(c.Context(), g, dir, summary)
 		}
 		if err != nil {
 			return err
@@ -153,7 +154,7 @@ func runNames(dirs []string) []string {
 
 // countTrained corrects the number of trained parameters of a run that started from a pruned
 // network: those of pruned channels were not trained.
-func countTrained(ctx context.Context, g *globalOptions, dir string, s *analysis.ModelSummary) error {
+func countTrained(ctx context.Context, g *globalOptions, dir string, s *analysis.Summary) error {
 	path := rundir.File(dir, rundir.CheckpointFile)
 	info, err := checkpoint.ReadInfo(path)
 	if err != nil || len(info.Header.Pruned) == 0 {
@@ -163,10 +164,11 @@ func countTrained(ctx context.Context, g *globalOptions, dir string, s *analysis
 	if err != nil {
 		return err
 	}
-	trained, err := trainedParameters(m)
-	if trained != nil {
-		s.Trained = *trained
+	set, seed := arch.TrainableSet(s.Config.Trainable), s.Config.Seed
+	if m.Origin != nil {
+		set, seed = m.Origin.Trainable, m.Origin.Seed
 	}
+	s.Model.Trained, err = parametersOf(m, set, seed)
 	return err
 }
 

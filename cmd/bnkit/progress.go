@@ -64,8 +64,8 @@ func (p *progressLine) clear() {
 }
 
 // terminal returns a function that returns the current width of the terminal that shows the
-// progress. It returns nil if there is no terminal, or if the terminal cannot overwrite a
-// line.
+// progress. It returns nil if no progress is wanted, if there is no terminal, or if the terminal
+// cannot overwrite a line.
 func (g *globalOptions) terminal() func() int {
 	f, ok := g.err.(*os.File)
 	if !ok || g.quiet || os.Getenv("TERM") == "dumb" || !term.IsTerminal(int(f.Fd())) {

@@ -6,8 +6,9 @@ import (
 	"testing"
 )
 
-// TestPruneToTarget prunes with a policy to a target in two steps with recoveries, and checks
-// the JSON and the table, and that eval of the file gives the printed accuracy.
+// TestPruneToTarget prunes with a policy to a target in two steps with recoveries. It checks the
+// JSON, and that eval of the file gives the accuracy in it. It also checks what --max-drop prints,
+// and that --plan takes what --plan-out wrote.
 func TestPruneToTarget(t *testing.T) {
 	data := writeIDX(t)
 	chdirTemp(t)

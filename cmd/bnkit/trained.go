@@ -6,30 +6,37 @@ import (
 	"strings"
 
 	"bnkit/engine"
+	"bnkit/engine/arch"
 	"bnkit/prune"
 )
 
 // The functions in this file describe how a model was made.
 
-// trainedParameters returns the number of parameters that the model's run trained, without those
-// of pruned channels. It returns nil if the trainable set is not known.
+// trainedParameters returns the number of the model's parameters that were trained, without those
+// of pruned channels. It returns nil if the origin of the model is not known.
 func trainedParameters(m *engine.Model) (*int, error) {
 	if m.Origin == nil {
 		return nil, nil
 	}
-	n := 0
+	n, err := parametersOf(m, m.Origin.Trainable, m.Origin.Seed)
+	return &n, err
+}
+
+// parametersOf returns the number of parameters in a trainable set, without those of pruned
+// channels. seed chooses the parameters of a random set.
+func parametersOf(m *engine.Model, set arch.TrainableSet, seed uint64) (int, error) {
 	if m.Kept == nil {
-		n = m.Origin.Trainable.Parameters(m.Network)
-		return &n, nil
+		return set.Parameters(m.Network), nil
 	}
 	_, compacted, err := m.Compact()
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
-	for _, values := range compacted.Trained(m.Params, m.Origin.Trainable, m.Origin.Seed).Values {
+	n := 0
+	for _, values := range compacted.Trained(m.Params, set, seed).Values {
 		n += len(values)
 	}
-	return &n, nil
+	return n, nil
 }
 
 // prunedChannels returns the number of channels that a model holds constant.

@@ -16,7 +16,8 @@ import (
 // needs for which registers. The lists are written by hand from the processors' manual,
 // independently of the check in the generator's package _asm/family.
 var (
-	// scalarInstructions exist on every amd64 processor. MOVSS belongs to SSE, which all have.
+	// scalarInstructions exist on every amd64 processor. MOVSS and the
+	// prefetches belong to SSE, which all have.
 	scalarInstructions = strings.Fields(`ADDQ CMPQ DECQ IMUL3Q JAE JB JE JG JL JLE JMP JNE
 		LEAQ MOVB MOVL MOVLQSX MOVQ MOVSS MOVWLZX PREFETCHT0 PREFETCHT1 RET SHLL SHLQ SUBQ TESTQ`)
 
@@ -39,7 +40,8 @@ var (
 var avx512Registers = regexp.MustCompile(`\b(Z[0-9]+|K[0-7]|[XY](1[6-9]|2[0-9]|3[01]))\b`)
 
 // checkAssembly returns the functions in a file of Go assembly, each with its faults:
-// instructions and registers that some processors of its family lack. A function whose
+// instructions that are not listed for its family, and registers that some processors of the
+// family lack. A function whose
 // name ends in AVX512 belongs to the family avx512; all others belong to avx2.
 func checkAssembly(source string) map[string][]string {
 	faults := map[string][]string{}

@@ -33,8 +33,8 @@ func genericActivate[T Float](a *Activation[T]) {
 	}
 }
 
-// affine returns scale·x + shift. It rounds the product, so that every caller gets the
-// same bits.
+// affine returns scale·x + shift. It rounds the product, so that the compiler does not fuse it
+// with the addition and every caller gets the same bits.
 func affine[T Float](x, scale, shift T) T { return T(scale*x) + shift }
 
 // maskAbove returns a mask with bit i set if lane i is above floor. It is written so that

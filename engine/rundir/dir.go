@@ -25,7 +25,7 @@ type Dir struct {
 
 // Own takes ownership of a directory that holds a run. It first cleans up after an earlier
 // owner that was killed: it finishes a replacement whose files were being moved, discards
-// one that had not got so far, and removes temporary files. The error wraps ErrNoRun if there
+// one that had not begun to move files, and removes temporary files. The error wraps ErrNoRun if there
 // is no run, and is a *LockedError if another process owns the directory.
 func Own(path string) (*Dir, error) {
 	hasRun, err := HasRun(path)
