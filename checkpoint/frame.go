@@ -6,18 +6,19 @@ import (
 	"fmt"
 )
 
-// The parts of a zstd frame that checkFrame reads (RFC 8878, section 3.1.1).
+// Constants of zstd frames (RFC 8878, section 3.1.1).
 const (
 	frameMagic = 0xfd2fb528
 	maxBlock   = 128 << 10 // uncompressed bytes of a block
 
+	// The types of blocks.
 	rawBlock        = 0
 	repeatedBlock   = 1 // one byte, repeated
 	compressedBlock = 2
 )
 
 // checkFrame returns an error unless b is exactly one zstd frame. Decompressors also accept
-// several frames in turn and skip frames of other kinds, so that a file could hold bytes
+// several frames in a row and skip frames of other kinds, so that a file could hold bytes
 // that no reader sees. It also returns an error if the blocks of the frame cannot hold size
 // bytes, so that no memory is allocated for bytes that cannot exist.
 func checkFrame(b []byte, size uint64) error {

@@ -58,7 +58,7 @@ type Preprocessing struct {
 
 // Estimation describes how statistics are re-estimated: over Batches batches of Batch training
 // pictures, in an order drawn from Seed. The zero value stands for up to 50 batches of
-// 128.
+// 128 in an order drawn from the seed of the model's Origin, or from 0.
 type Estimation struct {
 	Seed           uint64
 	Batch, Batches int

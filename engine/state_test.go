@@ -73,6 +73,6 @@ func TestStateTooLarge(t *testing.T) {
 		t.Errorf("with optimizer adam and tracked gradients: got error %v, want one about the setting trainable", err)
 	}
 	if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("looking for the run directory returns error %v, want os.ErrNotExist", err)
+		t.Errorf("os.Stat of the run directory: got error %v, want os.ErrNotExist", err)
 	}
 }

@@ -181,8 +181,8 @@ func TestReadSquares(t *testing.T) {
 
 // TestChange compares the importance by change with sums over feature maps: a channel's
 // variance, times the sum of the squared weights that read it, each multiplied by γ²/σ² of the
-// reading BatchNorm. For a channel of the last layer, the variance of its averages over
-// pictures, times the squared weights of the output layer, is added. It also compares the
+// reading BatchNorm. For a channel that the output layer reads, the variance, over the
+// pictures, of its average over a picture, times the squared weights of the output layer, is added. It also compares the
 // importance by activity with the share of positive values in the feature maps.
 func TestChange(t *testing.T) {
 	s, data, e := measuredScorer(t)

@@ -52,8 +52,8 @@ func onTerminal(t *testing.T, width int, args ...string) string {
 }
 
 // TestFitsTheTerminal checks that no line of the commands' tables and texts is longer than a
-// terminal of 60 or 80 characters, that the important columns and texts are kept, and that a column
-// that does not fit is printed without a terminal.
+// terminal of 60 or 80 characters, that the important columns and texts are kept, and that columns
+// that do not fit are printed if the output is not a terminal.
 func TestFitsTheTerminal(t *testing.T) {
 	data := writeIDX(t)
 	chdirTemp(t)

@@ -284,8 +284,8 @@ func TestOpenIDXRefusesMismatch(t *testing.T) {
 }
 
 // maxRead returns the number of bytes that reading a data set from a file may allocate: 4 MiB
-// plus 4 times the size of its content. If the file is compressed, that is the largest size to
-// which it may expand.
+// plus 4 times the size of its content. The content of a compressed file counts with the largest
+// size to which the file may expand.
 func maxRead(file []byte) int {
 	size := len(file)
 	if bytes.HasPrefix(file, []byte{0x1f, 0x8b}) {

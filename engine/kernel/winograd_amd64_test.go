@@ -26,8 +26,8 @@ func testWinograd(t *testing.T, c convolutions) {
 	var sizes, channels []ConvShape
 	for h := 1; h <= 13; h++ {
 		for w := 1; w <= 13; w++ {
-			channels := [][2]int{{3, 17}, {16, 8}, {9, 40}}[(h+w)%3]
-			sizes = append(sizes, shape(channels[0], channels[1], h, w))
+			inOut := [][2]int{{3, 17}, {16, 8}, {9, 40}}[(h+w)%3]
+			sizes = append(sizes, shape(inOut[0], inOut[1], h, w))
 		}
 	}
 	test("sizes", sizes, 2e-6)
