@@ -61,7 +61,7 @@ func FuzzMetrics(f *testing.F) {
 // times their size. The names in an accepted one must not lead out of its folder.
 func FuzzManifest(f *testing.F) {
 	const digest = "0123456789abcdef0123456789ABCDEF0123456789abcdef0123456789abcdef"
-	for _, text := range []string{digest + "  a\n" + digest + "  b c", digest + "  ../a", digest + "  .", digest + " *a\n", "\r\n"} {
+	for _, text := range []string{digest + "  a\n" + digest + "  b c", digest + "  ../a", digest + "  .", digest + "  /", digest + " *a\n", "\r\n"} {
 		f.Add([]byte(text))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {

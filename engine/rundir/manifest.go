@@ -75,7 +75,7 @@ func parseManifest(path string, b []byte) ([]ManifestEntry, error) {
 	for n := 1; lines.Scan(); n++ {
 		digest, name, ok := strings.Cut(lines.Text(), "  ")
 		sum, err := hex.DecodeString(digest)
-		if !ok || err != nil || len(sum) != sha256.Size || name != filepath.Base(name) || name == "." || name == ".." {
+		if !ok || err != nil || len(sum) != sha256.Size || !filepath.IsLocal(name) || name != filepath.Base(name) || name == "." {
 			return nil, &DamagedError{path, fmt.Sprintf("line %d is not a SHA-256, two spaces and the name of a file", n)}
 		}
 		entries = append(entries, ManifestEntry{name, strings.ToLower(digest)})
