@@ -481,7 +481,7 @@ func loadSettings(c *cobra.Command, g *globalOptions, o *trainOptions) error {
 		if info, e := os.Stat(o.file); e == nil && info.IsDir() {
 			o.file = filepath.Join(o.file, rundir.ConfigFile)
 		}
-		base, err = presets.ReadFile(o.file)
+		base, err = presets.ReadFile(c.Context(), o.file)
 	case o.resume:
 		base, err = o.settingsOfRun(c)
 	default:

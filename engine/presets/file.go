@@ -2,15 +2,16 @@ package presets
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
 
+	"bnkit/checkpoint/durable"
 	"bnkit/engine/config"
 )
 
@@ -18,18 +19,14 @@ import (
 const maxSize = 1 << 20
 
 // ReadFile reads a file of settings: YAML with the keys of config.json, or the config.json
-// of a run. A missing setting gets its default. Errors name the file. The error is a
+// of a run. A missing setting gets its default. The file may be a pipe, for which ReadFile waits
+// until ctx is cancelled; the error is then ctx's. Other errors name the file. The error is a
 // *config.Error if a setting or the form of the file is wrong.
-func ReadFile(path string) (config.Config, error) {
-	f, err := os.Open(path)
+func ReadFile(ctx context.Context, path string) (config.Config, error) {
+	b, err := durable.ReadUpTo(ctx, path, maxSize+1)
 	if errors.Is(err, fs.ErrNotExist) {
 		return config.Config{}, fmt.Errorf("%w; name a YAML file of settings or the config.json of a run", err)
 	}
-	if err != nil {
-		return config.Config{}, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxSize+1))
 	if err != nil {
 		return config.Config{}, err
 	}

@@ -24,7 +24,7 @@ func writeSettings(t *testing.T, text string) string {
 }
 
 func TestReadFile(t *testing.T) {
-	got, err := ReadFile(writeSettings(t, `
+	got, err := ReadFile(t.Context(), writeSettings(t, `
 # a comment
 reproduces: nothing
 arch: resnet-20
@@ -50,7 +50,7 @@ bn_weight_decay: false
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, err := ReadFile(writeSettings(t, string(b))); err != nil || !reflect.DeepEqual(got, want) {
+		if got, err := ReadFile(t.Context(), writeSettings(t, string(b))); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%s is read as %+v, %v; want %+v", b, got, err, want)
 		}
 	}
@@ -84,14 +84,14 @@ bn_weight_decay: false
 		{"optimizer: rmsprop", "optimizer", "adamw"},
 	} {
 		path := writeSettings(t, c.text)
-		_, err := ReadFile(path)
+		_, err := ReadFile(t.Context(), path)
 		var e *config.Error
 		if !errors.As(err, &e) || e.Key != c.key || !strings.Contains(err.Error(), c.want) || !strings.HasPrefix(err.Error(), path+": "+c.key+": ") ||
 			strings.Contains(err.Error(), "\n") {
 			t.Errorf("%.40q: got error %v, want a *config.Error of %s, in one line that names the file and says %q", c.text, err, c.key, c.want)
 		}
 	}
-	if _, err := ReadFile(filepath.Join(t.TempDir(), "none.yaml")); !errors.Is(err, os.ErrNotExist) {
+	if _, err := ReadFile(t.Context(), filepath.Join(t.TempDir(), "none.yaml")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a missing file: got error %v, want os.ErrNotExist", err)
 	}
 }
