@@ -89,7 +89,8 @@ func parseMapping(b []byte) ([]*yaml.Node, error) {
 }
 
 // decode decodes the value n of a key into field. It checks the type first, because the YAML
-// package would read 1.5 as 1 and accept an empty value.
+// package would read 1.5 as 1 and accept an empty value. It refuses numbers in YAML's other
+// forms, such as 0x10 and 1_000. YAML would also read 010 as 8, but a flag reads it as 10.
 func decode(key string, n *yaml.Node, field any) error {
 	if n.Kind == yaml.AliasNode {
 		n = n.Alias
@@ -117,10 +118,37 @@ func decode(key string, n *yaml.Node, field any) error {
 	default:
 		want, ok = "a whole number", tag == "!!int"
 	}
+	for _, number := range append([]*yaml.Node{n}, n.Content...) {
+		if ok && !isPlain(number) {
+			return fail(key, "line %d: %.40q must be a decimal number without a plus sign, leading zeros and underscores", number.Line, scalar(number))
+		}
+	}
 	if !ok || n.Decode(field) != nil {
 		return fail(key, "line %d: its value must be %s", n.Line, want)
 	}
 	return nil
+}
+
+// isPlain reports whether n is not a number, or a number in a form that flags read in the same
+// way.
+func isPlain(n *yaml.Node) bool {
+	text := scalar(n)
+	switch n.ShortTag() {
+	case "!!int":
+		digits := strings.TrimPrefix(text, "-")
+		return strings.Trim(digits, "0123456789") == "" && (digits == "0" || !strings.HasPrefix(digits, "0"))
+	case "!!float":
+		return !strings.Contains(text, "_")
+	}
+	return true
+}
+
+// scalar returns the text of a scalar or of the scalar that an alias stands for.
+func scalar(n *yaml.Node) string {
+	if n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
+	return n.Value
 }
 
 // fail returns a *config.Error.
