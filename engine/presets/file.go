@@ -79,11 +79,11 @@ func parseMapping(b []byte) ([]*yaml.Node, error) {
 	if err := d.Decode(&document); err != nil && !errors.Is(err, io.EOF) {
 		return nil, fail("file", "it is not YAML or JSON: %s", strings.TrimPrefix(err.Error(), "yaml: "))
 	}
-	if document.Kind == 0 || document.Content[0].Kind != yaml.MappingNode {
-		return nil, fail("file", "it has no settings; use lines such as: lr: 0.1")
-	}
 	if err := d.Decode(&next); !errors.Is(err, io.EOF) {
 		return nil, fail("file", "it has more than one YAML document")
+	}
+	if document.Kind == 0 || document.Content[0].Kind != yaml.MappingNode {
+		return nil, fail("file", "it has no settings; use lines such as: lr: 0.1")
 	}
 	return document.Content[0].Content, nil
 }

@@ -62,6 +62,7 @@ bn_weight_decay: false
 		{"lr: [", "file", "line 1"},
 		{"lr: 0.1\n\tepochs: 3", "file", "line 2"},
 		{"lr: 0.1\n---\nlr: 0.2", "file", "more than one"},
+		{"---\n---\nlr: 0.2", "file", "more than one"},
 		{strings.Repeat("#", maxSize+1), "file", "bytes"},
 		{"lr: 0.1\nepoch: 3", "epoch", "line 2"},
 		{"lr: 0.1\nlr: 0.2", "lr", "twice"},
