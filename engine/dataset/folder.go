@@ -1,6 +1,7 @@
 package dataset
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -139,8 +140,11 @@ func listClass(files []File, root, folder string, label int32) ([]File, error) {
 		files = append(files, File{Name: path.Join(folder, name), Size: info.Size(), Label: label})
 		return nil
 	})
+	if picture := (*PictureError)(nil); errors.As(err, &picture) {
+		return nil, err // it names the whole path
+	}
 	if err != nil {
-		return nil, fmt.Errorf("list pictures: %w", err)
+		return nil, fmt.Errorf("list pictures in %s: %w", filepath.Join(root, folder), err)
 	}
 	return files, nil
 }

@@ -259,6 +259,13 @@ func TestImageFolderLayout(t *testing.T) {
 	if d, err := Open(linked, ""); err != nil || d.Train.Len() != 2 || d.Test.Label(0) != 0 {
 		t.Errorf("links to folders: read %+v, %v; want 2 training pictures, and a test picture of class 0", d, err)
 	}
+	// An error of the file system names the folder.
+	if err := os.Symlink("nowhere", filepath.Join(root, "train", "b", "2.png")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(root, ""); !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), filepath.Join(root, "train", "b")) || !strings.Contains(err.Error(), "2.png") {
+		t.Errorf("a link that leads nowhere: got error %v, want os.ErrNotExist with the folder and the name", err)
+	}
 }
 
 // TestDamagedPicture checks that the error names the first damaged file of a batch, for any
