@@ -114,7 +114,8 @@ func listSplit(root, split string, classes []string) (*Split, error) {
 	return s, nil
 }
 
-// listClass appends the pictures below a folder, in the order of fs.WalkDir.
+// listClass appends the pictures below a folder, in the order of fs.WalkDir: in each folder, files
+// and subfolders are sorted by name, and a subfolder's pictures take its place.
 func listClass(files []File, root, folder string, label int32) ([]File, error) {
 	// Unlike filepath.WalkDir, DirFS follows a folder that is a link.
 	below := os.DirFS(filepath.Join(root, filepath.FromSlash(folder)))

@@ -200,6 +200,9 @@ func TestImageFolderLayout(t *testing.T) {
 		"nested folders and other files": {
 			[]string{"train/a/images/1.png", "train/a/0.png", "train/b/1.png", "train/a/boxes.txt", "train/.cache/x.png", "train/b/.1.png", "train/words.txt", "val/b/1.png"},
 			[]string{"train/a/0.png", "train/a/images/1.png", "train/b/1.png"}, ""},
+		"components of paths are compared": {
+			[]string{"train/a/a.png", "train/a/a-b.png", "train/a/a/x.png", "train/a/B.png", "train/b/1.png", "test/a/1.png"},
+			[]string{"train/a/B.png", "train/a/a/x.png", "train/a/a-b.png", "train/a/a.png", "train/b/1.png"}, ""},
 		"no test":             {[]string{"train/a/1.png", "train/b/1.png"}, nil, ""},
 		"one class":           {[]string{"train/a/1.png", "test/a/1.png"}, nil, "train"},
 		"zero classes":        {[]string{"train/1.png", "test/a/1.png"}, nil, "train"},
