@@ -143,18 +143,22 @@ func (v *verifier) add(path, content, sha256 string, err error) {
 	v.results = append(v.results, r)
 }
 
-// file checks a file by itself. It returns the model of a .bnz file, or nil if the file cannot
-// be read or is another program's.
-func (v *verifier) file(path string) *engine.Model {
+// file checks a file by itself.
+func (v *verifier) file(path string) {
 	foreign, err := isForeign(path)
 	switch {
 	case err != nil:
 		v.add(path, "", "", err)
-		return nil
 	case foreign:
 		v.foreign(path)
-		return nil
+	default:
+		v.bnz(path)
 	}
+}
+
+// bnz checks a .bnz file by itself. It returns its model, or nil if the file cannot be read or
+// is another program's.
+func (v *verifier) bnz(path string) *engine.Model {
 	m, err := engine.LoadModelContext(v.ctx, path, int64(v.g.maxMemory))
 	if err != nil {
 		v.add(path, "", "", err)
@@ -227,7 +231,7 @@ func (v *verifier) data(m *engine.Model) (string, error) {
 // run checks the files of a run directory. If the checkpoint cannot be read, run does not check the
 // other files.
 func (v *verifier) run(dir string) {
-	m := v.file(rundir.File(dir, rundir.CheckpointFile))
+	m := v.bnz(rundir.File(dir, rundir.CheckpointFile))
 	if m == nil {
 		return
 	}

@@ -1,0 +1,48 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"bnkit/engine/rundir"
+)
+
+// copyRun copies the run in testdata, which has 2 epochs, to the new directory dir.
+func copyRun(t *testing.T, dir string) {
+	t.Helper()
+	if err := os.CopyFS(dir, os.DirFS(filepath.Join("testdata", "run"))); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// mustFail checks that verify finds the problem want in the run in dir.
+func mustFail(t *testing.T, dir, want string) {
+	t.Helper()
+	for _, args := range [][]string{{"verify", dir}, {"verify", dir, "--manifest"}} {
+		code, out, _ := bnkit(t, args...)
+		found := false
+		for line := range strings.Lines(out) {
+			found = found || strings.Contains(line, ": FAILED: ") && strings.Contains(line, want)
+		}
+		if code != 3 || !found {
+			t.Errorf("%v: exit code %d and the following, want 3 and the failure %q:\n%s", args, code, want, out)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, rundir.ManifestFile)); err == nil {
+		t.Errorf("verify --manifest wrote %s for a run that does not pass, want none", rundir.ManifestFile)
+	}
+}
+
+// TestVerifyForeignCheckpoint checks that a run whose ckpt.bnz is another program's file does not pass.
+func TestVerifyForeignCheckpoint(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "r")
+	copyRun(t, dir)
+	foreign, err := os.ReadFile("testdata/resnet8.th")
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, filepath.Join(dir, rundir.CheckpointFile), foreign)
+	mustFail(t, dir, "ckpt.bnz: FAILED: ")
+}
