@@ -241,13 +241,13 @@ func (v *verifier) run(dir string) {
 	v.add(rundir.File(dir, rundir.ResumeFile), "the state of the run after "+plural(epochs, "epoch"), "", err)
 	rows, err := rundir.VerifyMetrics(dir, epochs)
 	v.add(rundir.File(dir, rundir.MetricsFile), plural(rows, "row")+", one for each epoch", "", err)
-	others, err := filepath.Glob(filepath.Join(dir, "*.bnz"))
+	files, err := os.ReadDir(dir)
 	if err != nil {
 		v.add(dir, "", "", err)
 	}
-	for _, path := range others {
-		if name := filepath.Base(path); name != rundir.CheckpointFile && name != rundir.ResumeFile {
-			v.file(path)
+	for _, f := range files {
+		if name := f.Name(); filepath.Ext(name) == ".bnz" && name != rundir.CheckpointFile && name != rundir.ResumeFile {
+			v.file(filepath.Join(dir, name))
 		}
 	}
 }

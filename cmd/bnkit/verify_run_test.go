@@ -46,3 +46,17 @@ func TestVerifyForeignCheckpoint(t *testing.T) {
 	writeFile(t, filepath.Join(dir, rundir.CheckpointFile), foreign)
 	mustFail(t, dir, "ckpt.bnz: FAILED: ")
 }
+
+// TestVerifyNamesOfDirectories checks that verify finds every .bnz file of a run whose directory has
+// a name with characters of patterns.
+func TestVerifyNamesOfDirectories(t *testing.T) {
+	for _, name := range []string{"r[1]", "r[", "r*", "r?"} {
+		dir := filepath.Join(t.TempDir(), name)
+		copyRun(t, dir)
+		if out := mustRun(t, "verify", dir); strings.Count(out, ": ok: ") != 4 {
+			t.Errorf("verify %s prints the following, want 4 files that are ok:\n%s", dir, out)
+		}
+		writeFile(t, filepath.Join(dir, "pruned.bnz"), []byte("damaged"))
+		mustFail(t, dir, "pruned.bnz: FAILED: ")
+	}
+}
