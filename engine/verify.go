@@ -3,7 +3,10 @@ package engine
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 
 	"bnkit/checkpoint/strictjson"
 	"bnkit/engine/config"
@@ -23,10 +26,17 @@ func (m *Model) TrainedEpochs() int {
 	return epochs
 }
 
-// VerifyConfig checks that the settings in the config.json of the run in dir are valid and, except
-// for the number of epochs, equal to those with which m, the model of its ckpt.bnz, was trained.
+// VerifyConfig checks that the config.json of the run in dir exists and that its settings are valid
+// and, except for the number of epochs, equal to those with which m, the model of its ckpt.bnz, was
+// trained.
 func VerifyConfig(dir string, m *Model) (config.Config, error) {
-	cfg, err := ReadConfig(rundir.File(dir, rundir.ConfigFile))
+	path := rundir.File(dir, rundir.ConfigFile)
+	// Every run writes config.json before its first ckpt.bnz. ReadConfig would take the settings from
+	// resume.bnz instead.
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return config.Config{}, &rundir.DamagedError{Path: path, Reason: "the file is missing; resuming the run writes it from " + rundir.ResumeFile}
+	}
+	cfg, err := ReadConfig(path)
 	if err != nil {
 		return cfg, err
 	}
@@ -39,7 +49,7 @@ func VerifyConfig(dir string, m *Model) (config.Config, error) {
 	settings.Resolve()
 	trained.Resolve()
 	if key, inConfig, inCheckpoint := settings.Difference(&trained); key != "" {
-		return cfg, &rundir.DamagedError{Path: rundir.File(dir, rundir.ConfigFile), Reason: fmt.Sprintf("%s is %s, but %s was trained with %s", key, inConfig, rundir.CheckpointFile, inCheckpoint)}
+		return cfg, &rundir.DamagedError{Path: path, Reason: fmt.Sprintf("%s is %s, but %s was trained with %s", key, inConfig, rundir.CheckpointFile, inCheckpoint)}
 	}
 	return cfg, nil
 }

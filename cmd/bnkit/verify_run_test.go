@@ -60,3 +60,16 @@ func TestVerifyNamesOfDirectories(t *testing.T) {
 		mustFail(t, dir, "pruned.bnz: FAILED: ")
 	}
 }
+
+// TestVerifyMissingConfig checks that a run without config.json does not pass, even though resume.bnz
+// has the same settings, and that a resume writes it again.
+func TestVerifyMissingConfig(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "r")
+	copyRun(t, dir)
+	if err := os.Remove(filepath.Join(dir, rundir.ConfigFile)); err != nil {
+		t.Fatal(err)
+	}
+	mustFail(t, dir, "config.json: the file is missing")
+	mustRun(t, "train", "--resume", "--out", dir)
+	mustRun(t, "verify", dir)
+}
