@@ -73,3 +73,63 @@ func TestVerifyMissingConfig(t *testing.T) {
 	mustRun(t, "train", "--resume", "--out", dir)
 	mustRun(t, "verify", dir)
 }
+
+// TestVerifyState checks that a resume.bnz passes only if a run with the settings in config.json
+// resumes from it and it has the network of ckpt.bnz.
+func TestVerifyState(t *testing.T) {
+	data := writeIDX(t)
+	chdirTemp(t)
+	train := func(dir string, flags ...string) {
+		t.Helper()
+		mustRun(t, append([]string{"train", "--data", data, "--out", dir, "--arch", "resnet-8", "--width", "0.25", "--epochs", "1", "--batch", "32"}, flags...)...)
+	}
+	train("r")
+	for name, flags := range map[string][]string{"lr": {"--lr", "0.2"}, "optimizer": {"--optimizer", "adam", "--lr", "0.1"}, "track": {"--track-gradients"}, "arch": {"--arch", "resnet-14"}, "longer": {"--epochs", "2"}} {
+		train(name, flags...)
+	}
+	read := func(file string) []byte {
+		t.Helper()
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	intact := map[string][]byte{}
+	for _, name := range []string{rundir.ConfigFile, rundir.ResumeFile} {
+		intact[name] = read(filepath.Join("r", name))
+	}
+	for _, c := range []struct{ name, from, want string }{
+		{rundir.ResumeFile, "lr/resume.bnz", "its setting lr is 0.2, but that of config.json is 0.1"},
+		{rundir.ResumeFile, "optimizer/resume.bnz", "its setting optimizer is adam, but that of config.json is sgd"},
+		{rundir.ResumeFile, "track/resume.bnz", "its setting track_gradients is true, but that of config.json is false"},
+		{rundir.ResumeFile, "arch/resume.bnz", "its network, resnet-14, is not that of ckpt.bnz, resnet-8"},
+		{rundir.ResumeFile, "r/ckpt.bnz", "it is not a resume state"},
+	} {
+		writeFile(t, filepath.Join("r", c.name), read(c.from))
+		mustFail(t, "r", "resume.bnz: FAILED: "+filepath.Join("r", "resume.bnz")+": "+c.want)
+		writeFile(t, filepath.Join("r", c.name), intact[c.name])
+	}
+	// A run may get more epochs, unless its schedule depends on their number, but not fewer.
+	setEpochs := func(dir, from, to string) {
+		t.Helper()
+		name := filepath.Join(dir, rundir.ConfigFile)
+		old := `"epochs": ` + from + `,`
+		if !strings.Contains(string(read(name)), old) {
+			t.Fatalf("%s is %s, want %s in it", name, read(name), old)
+		}
+		writeFile(t, name, []byte(strings.Replace(string(read(name)), old, `"epochs": `+to+`,`, 1)))
+	}
+	setEpochs("r", "1", "3")
+	mustRun(t, "verify", "r")
+	setEpochs("longer", "2", "1")
+	mustFail(t, "longer", "its setting epochs is 2, but that of config.json is 1")
+	train("cosine", "--schedule", "cosine")
+	setEpochs("cosine", "1", "3")
+	mustFail(t, "cosine", "its setting epochs is 1, but that of config.json is 3")
+
+	mustRun(t, "train", "--from", "r", "--epochs", "1", "--batch", "32", "--schedule", "constant", "--out", "further")
+	mustRun(t, "verify", "further")
+	mustRun(t, "train", "--resume", "--out", "further", "--epochs", "2", "--data-dir", data)
+	mustRun(t, "verify", "further")
+}
