@@ -239,7 +239,7 @@ func (v *verifier) run(dir string) {
 	v.add(rundir.File(dir, rundir.ConfigFile), "the settings of the model, "+plural(cfg.Epochs, "epoch"), "", err)
 	epochs, err := engine.VerifyState(v.ctx, dir, m)
 	v.add(rundir.File(dir, rundir.ResumeFile), "the state of the run after "+plural(epochs, "epoch"), "", err)
-	rows, err := rundir.VerifyMetrics(dir, epochs)
+	rows, err := rundir.VerifyMetrics(dir, epochs, m.TrainedEpochs())
 	v.add(rundir.File(dir, rundir.MetricsFile), plural(rows, "row")+", one for each epoch", "", err)
 	files, err := os.ReadDir(dir)
 	if err != nil {

@@ -133,3 +133,22 @@ func TestVerifyState(t *testing.T) {
 	mustRun(t, "train", "--resume", "--out", "further", "--epochs", "2", "--data-dir", data)
 	mustRun(t, "verify", "further")
 }
+
+// TestVerifyRows checks that a metrics.jsonl with a row without values or with a row of an epoch that
+// was not trained does not pass, and that a resume removes the latter.
+func TestVerifyRows(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "r")
+	copyRun(t, dir)
+	file := filepath.Join(dir, rundir.MetricsFile)
+	rows, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, last, _ := strings.Cut(string(rows), "\n")
+	writeFile(t, file, []byte("{\"epoch\":1}\n"+last))
+	mustFail(t, dir, "line 1: the row has no learning_rate")
+	writeFile(t, file, []byte(string(rows)+strings.Replace(first, `"epoch":1`, `"epoch":7`, 1)+"\n"))
+	mustFail(t, dir, "line 3: the row is of epoch 7, but ckpt.bnz was trained for 2")
+	mustRun(t, "train", "--resume", "--out", dir)
+	mustRun(t, "verify", dir)
+}
