@@ -36,13 +36,14 @@ describes, draws its weights from the seed, and checks that the tensors fit. If
 the data that the network was trained on is found, its hash is compared. Files of
 other programs hold no hashes; verify checks that they can be read.
 
-For a run directory, it also checks that the settings are those of the model, that
-the state to resume from is of the same run, that every epoch has its
-measurements, and all other .bnz files in the directory.
+For a run directory, it also checks that ckpt.bnz is a .bnz file, that config.json has
+the settings of the model, that a run with these settings can resume from resume.bnz,
+that every epoch has its measurements, and all other .bnz files in the directory.
 
---manifest also writes SHA256SUMS, the SHA-256 of every file in a run directory that
-passes, which sha256sum -c can check. Later, verify compares the files with it. Training
-that continues in the directory removes it.
+--manifest also writes SHA256SUMS, the SHA-256 of the files in a run directory that
+passes, which sha256sum -c can check. It leaves out folders and hidden files. Later,
+verify compares the files with it and counts those that it does not list. Training that
+continues in the directory removes it.
 
 The exit code is 3 if a file does not pass. --json prints a list with path, content
 (what the file holds) and sha256, or problem.`,
@@ -254,10 +255,15 @@ func (v *verifier) run(dir string) {
 
 // manifest compares the files of a directory with its manifest, if there is one.
 func (v *verifier) manifest(dir string) {
-	files, found, err := rundir.VerifyManifest(dir)
-	if found {
-		v.add(filepath.Join(dir, rundir.ManifestFile), "the SHA-256 of "+plural(files, "file"), "", err)
+	listed, unlisted, found, err := rundir.VerifyManifest(dir)
+	if !found {
+		return
 	}
+	content := "the SHA-256 of " + plural(listed, "file")
+	if unlisted > 0 {
+		content += "; " + plural(unlisted, "other file") + " in the directory not listed"
+	}
+	v.add(filepath.Join(dir, rundir.ManifestFile), content, "", err)
 }
 
 // writeManifest writes the manifest of a directory.

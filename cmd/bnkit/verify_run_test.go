@@ -152,3 +152,41 @@ func TestVerifyRows(t *testing.T) {
 	mustRun(t, "train", "--resume", "--out", dir)
 	mustRun(t, "verify", dir)
 }
+
+// TestVerifyManifest checks that a manifest passes only if it lists the files of the run, and that
+// verify counts the files in the directory that it does not list.
+func TestVerifyManifest(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "r")
+	copyRun(t, dir)
+	writeFile(t, filepath.Join(dir, ".hidden"), nil)
+	mustRun(t, "verify", dir, "--manifest")
+	name := filepath.Join(dir, rundir.ManifestFile)
+	whole, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out := mustRun(t, "verify", dir); !strings.Contains(out, "SHA256SUMS: ok: the SHA-256 of 5 files\n") {
+		t.Errorf("verify prints the following, want that the manifest has 5 files and no others:\n%s", out)
+	}
+	writeFile(t, filepath.Join(dir, "notes.txt"), []byte("a"))
+	if out := mustRun(t, "verify", dir); !strings.Contains(out, "SHA256SUMS: ok: the SHA-256 of 5 files; 1 other file in the directory not listed\n") {
+		t.Errorf("verify prints the following, want that the manifest does not list 1 file:\n%s", out)
+	}
+	check := func(text, want string) {
+		t.Helper()
+		writeFile(t, name, []byte(text))
+		if code, out, _ := bnkit(t, "verify", dir); code != 3 || !strings.Contains(out, "SHA256SUMS: FAILED: ") || !strings.Contains(out, want) {
+			t.Errorf("exit code %d and the following, want 3 and %q:\n%s", code, want, out)
+		}
+	}
+	check("", "it lists no files")
+	for _, left := range []string{rundir.CheckpointFile, rundir.ConfigFile, rundir.MetricsFile, rundir.ResumeFile} {
+		text := ""
+		for line := range strings.Lines(string(whole)) {
+			if !strings.HasSuffix(line, "  "+left+"\n") {
+				text += line
+			}
+		}
+		check(text, "it does not list "+left)
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
+	"os"
 	"path/filepath"
 	"slices"
 
@@ -96,24 +97,48 @@ func rowProblem(line []byte, m *EpochMetrics) string {
 	return ""
 }
 
-// VerifyManifest compares the files in dir with its manifest. It returns the number of files
-// that the manifest lists. found reports whether there is a manifest.
-func VerifyManifest(dir string) (files int, found bool, err error) {
+// VerifyManifest compares the files in dir with its manifest. The manifest must list at least one
+// file, and each of config.json, metrics.jsonl, ckpt.bnz and resume.bnz that is in dir.
+// VerifyManifest returns the number of files that the manifest lists, and the number of other files
+// in dir that are regular and not hidden. found reports whether there is a manifest.
+func VerifyManifest(dir string) (listed, unlisted int, found bool, err error) {
 	entries, err := ReadManifest(dir)
 	if err != nil || entries == nil {
-		return 0, err != nil, err
+		return 0, 0, err != nil, err
 	}
+	listed, found = len(entries), true
+	fail := func(format string, args ...any) (int, int, bool, error) {
+		return listed, unlisted, found, &DamagedError{filepath.Join(dir, ManifestFile), fmt.Sprintf(format, args...)}
+	}
+	if listed == 0 {
+		return fail("it lists no files; remove it, or replace it by a new one")
+	}
+	isListed := map[string]bool{}
 	for _, e := range entries {
 		digest, err := FileDigest(filepath.Join(dir, e.Name))
-		path := filepath.Join(dir, ManifestFile)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
-			return len(entries), true, &DamagedError{Path: path, Reason: e.Name + ", which it lists, is missing"}
+			return fail("%s, which it lists, is missing", e.Name)
 		case err != nil:
-			return len(entries), true, err
+			return listed, unlisted, found, err
 		case digest != e.SHA256:
-			return len(entries), true, &DamagedError{Path: path, Reason: fmt.Sprintf("%s has the SHA-256 %.12s…, but it lists %.12s…", e.Name, digest, e.SHA256)}
+			return fail("%s has the SHA-256 %.12s…, but it lists %.12s…", e.Name, digest, e.SHA256)
+		}
+		isListed[e.Name] = true
+	}
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		return listed, unlisted, found, err
+	}
+	for _, f := range files {
+		name := f.Name()
+		switch {
+		case !isCovered(f) || isListed[name]:
+		case slices.Contains([]string{ConfigFile, MetricsFile, CheckpointFile, ResumeFile}, name):
+			return fail("it does not list %s, which is in the directory", name)
+		default:
+			unlisted++
 		}
 	}
-	return len(entries), true, nil
+	return listed, unlisted, found, nil
 }
