@@ -26,7 +26,8 @@ type Dir struct {
 // Own takes ownership of a directory that holds a run. It first cleans up after an earlier
 // owner that was killed: it finishes a replacement whose files were being moved, discards
 // one that had not begun to move files, and removes temporary files. The error wraps ErrNoRun if there
-// is no run, and is a *LockedError if another process owns the directory.
+// is no run, is a *LockedError if another process owns the directory, and wraps a
+// *DamagedError if a replacement cannot be finished because .swap is not a directory.
 func Own(path string) (*Dir, error) {
 	hasRun, err := HasRun(path)
 	if err != nil {
@@ -169,13 +170,18 @@ func (d *Dir) Commit() error {
 
 // finishSwap moves the files of a run that has replaced another one to their final places.
 // It can be interrupted at any point and repeated: the run had all files, so a file that is
-// not in .swap has already been moved.
+// not in .swap has already been moved. The error is a *DamagedError, and nothing is changed,
+// if .swap is not a directory.
 func (d *Dir) finishSwap() error {
 	swap := filepath.Join(d.path, swapDir)
-	if _, err := os.Lstat(swap); errors.Is(err, fs.ErrNotExist) {
+	info, err := os.Lstat(swap)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return nil
-	} else if err != nil {
+	case err != nil:
 		return err
+	case !info.IsDir(): // a link could lead to a folder with files of another run
+		return &DamagedError{swap, "it is a link or a file, not a folder; remove it"}
 	}
 	// Measurements and digests of the old run must not be mistaken for those of the new one.
 	for _, name := range []string{filepath.Join(PlotsDir, ReportFile), ManifestFile} {

@@ -209,6 +209,50 @@ func TestOwnCleansUp(t *testing.T) {
 	}
 }
 
+// TestSwapMustBeFolder checks that Own refuses a .swap that is a link or a file, and that
+// File ignores it. No file may change, neither of the run nor of the folder to which the link leads.
+func TestSwapMustBeFolder(t *testing.T) {
+	for _, linked := range []bool{true, false} {
+		path, elsewhere := t.TempDir(), t.TempDir()
+		files := map[string]string{filepath.Join(path, ManifestFile): "manifest", filepath.Join(elsewhere, "other"): "other"}
+		for _, name := range runFiles {
+			files[filepath.Join(path, name)], files[filepath.Join(elsewhere, name)] = "here", "elsewhere"
+		}
+		swap := filepath.Join(path, swapDir)
+		if linked {
+			if err := os.Symlink(elsewhere, swap); err != nil {
+				t.Skipf("links cannot be made here: %v", err)
+			}
+		} else {
+			files[swap] = "a file"
+		}
+		for file, content := range files {
+			if err := os.WriteFile(file, []byte(content), 0o666); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got, want := File(path, ConfigFile), filepath.Join(path, ConfigFile); got != want {
+			t.Errorf("linked %t: File returns %s, want %s", linked, got, want)
+		}
+		var damaged *DamagedError
+		d, err := Own(path)
+		if err == nil {
+			d.Release()
+		}
+		if !errors.As(err, &damaged) || damaged.Path != swap || !strings.Contains(err.Error(), "remove it") || strings.Contains(err.Error(), "\n") {
+			t.Errorf("linked %t: got error %v, want a *DamagedError of one line that says to remove %s", linked, err, swap)
+		}
+		for file, want := range files {
+			if got, err := os.ReadFile(file); err != nil || string(got) != want {
+				t.Errorf("linked %t: %s holds %q (error %v), want %q", linked, file, got, err, want)
+			}
+		}
+		if _, err := os.Lstat(swap); err != nil {
+			t.Errorf("linked %t: got error %v, want %s to stay", linked, err, swap)
+		}
+	}
+}
+
 // TestDataPath checks that the path of the data is stored as an absolute path, and that a damaged
 // data.json is an error.
 func TestDataPath(t *testing.T) {

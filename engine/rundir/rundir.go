@@ -148,10 +148,11 @@ func HasRun(dir string) (bool, error) {
 }
 
 // File returns the path at which a reader finds a file of the run in dir. The file may still
-// be in .swap if a replacement was interrupted.
+// be in .swap if a replacement was interrupted. A .swap that is a link is ignored.
 func File(dir, name string) string {
-	if path := filepath.Join(dir, swapDir, name); isFile(path) {
-		return path
+	swap := filepath.Join(dir, swapDir)
+	if info, err := os.Lstat(swap); err == nil && info.IsDir() && isFile(filepath.Join(swap, name)) {
+		return filepath.Join(swap, name)
 	}
 	return filepath.Join(dir, name)
 }
