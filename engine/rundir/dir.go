@@ -108,11 +108,14 @@ func (d *Dir) cleanUp() error {
 	return durable.RemoveTemporaries(d.path, append(slices.Clone(runFiles), ManifestFile)...)
 }
 
-// Release ends the ownership. It discards a replacement that has not completed an epoch.
+// Release ends the ownership. It discards a replacement that has not completed an epoch,
+// unless CheckOwned returns an error: the path may then lead to a replacement of another process.
 func (d *Dir) Release() error {
 	var err error
 	if d.Replacing() {
-		err = durable.RemoveAll(d.files)
+		if err = d.CheckOwned(); err == nil {
+			err = durable.RemoveAll(d.files)
+		}
 	}
 	return errors.Join(err, d.lock.Close())
 }

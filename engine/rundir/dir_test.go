@@ -94,6 +94,12 @@ func TestLock(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer next.Release()
+	if err := d.CheckOwned(); err == nil {
+		t.Error("CheckOwned returned no error after the next owner had locked the directory, want one")
+	}
+	if err := next.CheckOwned(); err != nil {
+		t.Errorf("CheckOwned of the next owner: got error %v, want none", err)
+	}
 	if _, err := Own(path); !errors.As(err, &locked) {
 		t.Errorf("a directory that the next owner has locked: got error %v, want a *LockedError", err)
 	}
@@ -169,6 +175,14 @@ func TestFileSystemWithoutLocks(t *testing.T) {
 	defer d.Release()
 	if !errors.Is(d.NotLocked, durable.ErrNoLocks) || !strings.Contains(d.NotLocked.Error(), path) {
 		t.Errorf("NotLocked is %v, want ErrNoLocks and the directory", d.NotLocked)
+	}
+	if runtime.GOOS != "windows" { // which does not remove a file that is open
+		if err := os.Remove(filepath.Join(path, lockFile)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := d.CheckOwned(); err != nil {
+		t.Errorf("CheckOwned without a lock: got error %v, want none", err)
 	}
 	tryLock = func(*os.File) error { return os.ErrInvalid }
 	if _, err := Create(path); !errors.Is(err, os.ErrInvalid) {
