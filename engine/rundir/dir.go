@@ -187,8 +187,12 @@ func (d *Dir) finishSwap() error {
 		return &DamagedError{swap, "it is a link or a file, not a folder; remove it"}
 	}
 	// Measurements and digests of the old run must not be mistaken for those of the new one.
-	for _, name := range []string{filepath.Join(PlotsDir, ReportFile), ManifestFile} {
-		if err := durable.RemoveAll(filepath.Join(d.path, name)); err != nil {
+	stale := []string{filepath.Join(d.path, ManifestFile)}
+	if plots := filepath.Join(d.path, PlotsDir); isDir(plots) { // not a link to a folder, which may belong to another run
+		stale = append(stale, filepath.Join(plots, ReportFile))
+	}
+	for _, path := range stale {
+		if err := durable.RemoveAll(path); err != nil {
 			return err
 		}
 	}

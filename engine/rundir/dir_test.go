@@ -267,6 +267,41 @@ func TestSwapMustBeFolder(t *testing.T) {
 	}
 }
 
+// TestReplacementAndReport checks that a replacement removes the report in the folder plots,
+// but not the one in another folder to which a link of this name leads.
+func TestReplacementAndReport(t *testing.T) {
+	for _, linked := range []bool{false, true} {
+		path, elsewhere := t.TempDir(), t.TempDir()
+		plots := filepath.Join(path, PlotsDir)
+		if linked {
+			if err := os.Symlink(elsewhere, plots); err != nil {
+				t.Skipf("links cannot be made here: %v", err)
+			}
+		} else if err := os.Mkdir(plots, 0o777); err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range []string{filepath.Join(plots, ReportFile), filepath.Join(path, ConfigFile)} {
+			if err := os.WriteFile(file, []byte("{}"), 0o666); err != nil {
+				t.Fatal(err)
+			}
+		}
+		d, err := Own(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer d.Release()
+		if err := errors.Join(d.Begin(""), d.WriteConfig([]byte(`{"new":1}`)), d.Commit()); err != nil {
+			t.Fatal(err)
+		}
+		if b, err := os.ReadFile(filepath.Join(path, ConfigFile)); err != nil || string(b) != `{"new":1}` {
+			t.Errorf("linked %t: config.json holds %q (error %v), want that of the replacement", linked, b, err)
+		}
+		if _, err := os.Stat(filepath.Join(plots, ReportFile)); linked != (err == nil) {
+			t.Errorf("linked %t: the report after the replacement: got error %v, want one only if the folder is not linked", linked, err)
+		}
+	}
+}
+
 // TestDataPath checks that the path of the data is stored as an absolute path, and that a damaged
 // data.json is an error.
 func TestDataPath(t *testing.T) {

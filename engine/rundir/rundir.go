@@ -151,8 +151,8 @@ func HasRun(dir string) (bool, error) {
 // be in .swap if a replacement was interrupted. A .swap that is a link is ignored.
 func File(dir, name string) string {
 	swap := filepath.Join(dir, swapDir)
-	if info, err := os.Lstat(swap); err == nil && info.IsDir() && isFile(filepath.Join(swap, name)) {
-		return filepath.Join(swap, name)
+	if path := filepath.Join(swap, name); isDir(swap) && isFile(path) {
+		return path
 	}
 	return filepath.Join(dir, name)
 }
@@ -161,4 +161,10 @@ func File(dir, name string) string {
 func isFile(path string) bool {
 	info, err := os.Lstat(path)
 	return err == nil && info.Mode().IsRegular()
+}
+
+// isDir reports whether path names a directory, and not a link to one.
+func isDir(path string) bool {
+	info, err := os.Lstat(path)
+	return err == nil && info.IsDir()
 }
