@@ -62,8 +62,9 @@ func acquire(path string) (f *os.File, notLocked, err error) {
 
 // CheckOwned returns an error if the directory's path no longer leads to the lock file that
 // this process has locked: the directory was moved or replaced, or the lock file was removed,
-// so another process may write there. It returns nil if the directory is not locked because of
-// NotLocked. An owner that has not written for a while must call it before it writes.
+// so another process may write there. The error wraps fs.ErrNotExist if there is nothing at the
+// path. CheckOwned returns nil if the directory is not locked because of NotLocked. An owner that
+// has not written for a while must call it before it writes.
 func (d *Dir) CheckOwned() error {
 	if d.NotLocked != nil {
 		return nil
@@ -71,6 +72,9 @@ func (d *Dir) CheckOwned() error {
 	locked, err := d.lock.Stat()
 	if err != nil {
 		return err
+	}
+	if _, err := os.Stat(d.path); err != nil {
+		return fmt.Errorf("find the run directory: %w", err)
 	}
 	current, err := os.Lstat(filepath.Join(d.path, lockFile))
 	switch {
