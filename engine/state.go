@@ -30,6 +30,9 @@ import (
 
 // save writes the files of a complete epoch.
 func (r *run) save(m *rundir.EpochMetrics) error {
+	if err := r.dir.CheckOwned(); err != nil {
+		return err
+	}
 	if err := r.saveModel(m.Epoch); err != nil {
 		return err
 	}
@@ -101,6 +104,9 @@ type resumeState struct {
 
 // saveState writes resume.bnz.
 func (r *run) saveState() error {
+	if err := r.dir.CheckOwned(); err != nil {
+		return err
+	}
 	r.trainer.Update()
 	file, err := r.stateFile()
 	if err != nil {
@@ -216,6 +222,9 @@ func stateModel(file *checkpoint.File) (*Model, error) {
 // resume continues the run in the directory from the state that was read. It checks
 // everything before it changes a file.
 func (r *run) resume() error {
+	if err := r.dir.CheckOwned(); err != nil {
+		return err
+	}
 	if r.state != nil {
 		if err := r.restore(r.state); err != nil {
 			return err
@@ -264,6 +273,9 @@ func (r *run) readStateFile() (*checkpoint.File, error) {
 // begin writes the first files of a new run. If the run starts from a model, these include
 // a state, so that a resume does not need the model's file.
 func (r *run) begin() error {
+	if err := r.dir.CheckOwned(); err != nil {
+		return err
+	}
 	if err := r.dir.Begin(r.options.DataPath); err != nil {
 		return err
 	}

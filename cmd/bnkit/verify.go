@@ -36,13 +36,14 @@ describes, draws its weights from the seed, and checks that the tensors fit. If
 the data that the network was trained on is found, its hash is compared. Files of
 other programs hold no hashes; verify checks that they can be read.
 
-For a run directory, it also checks that the settings are those of the model, that
-the state to resume from is of the same run, that every epoch has its
-measurements, and all other .bnz files in the directory.
+For a run directory, it also checks that ckpt.bnz is a .bnz file, that config.json has
+the settings of the model, that a run with these settings can resume from resume.bnz,
+that every epoch has its measurements, and all other .bnz files in the directory.
 
---manifest also writes SHA256SUMS, the SHA-256 of every file in a run directory that
-passes, which sha256sum -c can check. Later, verify compares the files with it. Training
-that continues in the directory removes it.
+--manifest also writes SHA256SUMS, the SHA-256 of the files in a run directory that
+passes, which sha256sum -c can check. It leaves out folders and hidden files. Later,
+verify compares the files with it and counts those that it does not list. Training that
+continues in the directory removes it.
 
 The exit code is 3 if a file does not pass. --json prints a list with path, content
 (what the file holds) and sha256, or problem.`,
@@ -143,18 +144,22 @@ func (v *verifier) add(path, content, sha256 string, err error) {
 	v.results = append(v.results, r)
 }
 
-// file checks a file by itself. It returns the model of a .bnz file, or nil if the file cannot
-// be read or is another program's.
-func (v *verifier) file(path string) *engine.Model {
+// file checks a file by itself.
+func (v *verifier) file(path string) {
 	foreign, err := isForeign(path)
 	switch {
 	case err != nil:
 		v.add(path, "", "", err)
-		return nil
 	case foreign:
 		v.foreign(path)
-		return nil
+	default:
+		v.bnz(path)
 	}
+}
+
+// bnz checks a .bnz file by itself. It returns its model, or nil if the file cannot be read or
+// is another program's.
+func (v *verifier) bnz(path string) *engine.Model {
 	m, err := engine.LoadModelContext(v.ctx, path, int64(v.g.maxMemory))
 	if err != nil {
 		v.add(path, "", "", err)
@@ -227,7 +232,7 @@ func (v *verifier) data(m *engine.Model) (string, error) {
 // run checks the files of a run directory. If the checkpoint cannot be read, run does not check the
 // other files.
 func (v *verifier) run(dir string) {
-	m := v.file(rundir.File(dir, rundir.CheckpointFile))
+	m := v.bnz(rundir.File(dir, rundir.CheckpointFile))
 	if m == nil {
 		return
 	}
@@ -235,25 +240,30 @@ func (v *verifier) run(dir string) {
 	v.add(rundir.File(dir, rundir.ConfigFile), "the settings of the model, "+plural(cfg.Epochs, "epoch"), "", err)
 	epochs, err := engine.VerifyState(v.ctx, dir, m)
 	v.add(rundir.File(dir, rundir.ResumeFile), "the state of the run after "+plural(epochs, "epoch"), "", err)
-	rows, err := rundir.VerifyMetrics(dir, epochs)
+	rows, err := rundir.VerifyMetrics(dir, epochs, m.TrainedEpochs())
 	v.add(rundir.File(dir, rundir.MetricsFile), plural(rows, "row")+", one for each epoch", "", err)
-	others, err := filepath.Glob(filepath.Join(dir, "*.bnz"))
+	files, err := os.ReadDir(dir)
 	if err != nil {
 		v.add(dir, "", "", err)
 	}
-	for _, path := range others {
-		if name := filepath.Base(path); name != rundir.CheckpointFile && name != rundir.ResumeFile {
-			v.file(path)
+	for _, f := range files {
+		if name := f.Name(); filepath.Ext(name) == ".bnz" && name != rundir.CheckpointFile && name != rundir.ResumeFile {
+			v.file(filepath.Join(dir, name))
 		}
 	}
 }
 
 // manifest compares the files of a directory with its manifest, if there is one.
 func (v *verifier) manifest(dir string) {
-	files, found, err := rundir.VerifyManifest(dir)
-	if found {
-		v.add(filepath.Join(dir, rundir.ManifestFile), "the SHA-256 of "+plural(files, "file"), "", err)
+	listed, unlisted, found, err := rundir.VerifyManifest(dir)
+	if !found {
+		return
 	}
+	content := "the SHA-256 of " + plural(listed, "file")
+	if unlisted > 0 {
+		content += "; " + plural(unlisted, "other file") + " in the directory not listed"
+	}
+	v.add(filepath.Join(dir, rundir.ManifestFile), content, "", err)
 }
 
 // writeManifest writes the manifest of a directory.

@@ -127,7 +127,9 @@ func (r *removal[T]) carriedFilter(filter, old []T, in int) {
 				sum += r.value[in][c] / r.level[in] * float64(old[c*len(filter)+position])
 			}
 		}
-		filter[position] = T(sum)
+		// A sum may round to -0, which removing the channels of the result again would turn
+		// into 0; adding 0 does so now.
+		filter[position] = T(sum) + 0
 	}
 }
 

@@ -26,7 +26,8 @@ type Dir struct {
 // Own takes ownership of a directory that holds a run. It first cleans up after an earlier
 // owner that was killed: it finishes a replacement whose files were being moved, discards
 // one that had not begun to move files, and removes temporary files. The error wraps ErrNoRun if there
-// is no run, and is a *LockedError if another process owns the directory.
+// is no run, is a *LockedError if another process owns the directory, and wraps a
+// *DamagedError if a replacement cannot be finished because .swap is not a directory.
 func Own(path string) (*Dir, error) {
 	hasRun, err := HasRun(path)
 	if err != nil {
@@ -107,11 +108,14 @@ func (d *Dir) cleanUp() error {
 	return durable.RemoveTemporaries(d.path, append(slices.Clone(runFiles), ManifestFile)...)
 }
 
-// Release ends the ownership. It discards a replacement that has not completed an epoch.
+// Release ends the ownership. It discards a replacement that has not completed an epoch,
+// unless CheckOwned returns an error: the path may then lead to a replacement of another process.
 func (d *Dir) Release() error {
 	var err error
 	if d.Replacing() {
-		err = durable.RemoveAll(d.files)
+		if err = d.CheckOwned(); err == nil {
+			err = durable.RemoveAll(d.files)
+		}
 	}
 	return errors.Join(err, d.lock.Close())
 }
@@ -169,17 +173,26 @@ func (d *Dir) Commit() error {
 
 // finishSwap moves the files of a run that has replaced another one to their final places.
 // It can be interrupted at any point and repeated: the run had all files, so a file that is
-// not in .swap has already been moved.
+// not in .swap has already been moved. The error is a *DamagedError, and nothing is changed,
+// if .swap is not a directory.
 func (d *Dir) finishSwap() error {
 	swap := filepath.Join(d.path, swapDir)
-	if _, err := os.Lstat(swap); errors.Is(err, fs.ErrNotExist) {
+	info, err := os.Lstat(swap)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return nil
-	} else if err != nil {
+	case err != nil:
 		return err
+	case !info.IsDir(): // a link could lead to a folder with files of another run
+		return &DamagedError{swap, "it is a link or a file, not a folder; remove it"}
 	}
 	// Measurements and digests of the old run must not be mistaken for those of the new one.
-	for _, name := range []string{filepath.Join(PlotsDir, ReportFile), ManifestFile} {
-		if err := durable.RemoveAll(filepath.Join(d.path, name)); err != nil {
+	stale := []string{filepath.Join(d.path, ManifestFile)}
+	if plots := filepath.Join(d.path, PlotsDir); isDir(plots) { // not a link to a folder, which may belong to another run
+		stale = append(stale, filepath.Join(plots, ReportFile))
+	}
+	for _, path := range stale {
+		if err := durable.RemoveAll(path); err != nil {
 			return err
 		}
 	}

@@ -94,6 +94,12 @@ func TestLock(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer next.Release()
+	if err := d.CheckOwned(); err == nil {
+		t.Error("CheckOwned returned no error after the next owner had locked the directory, want one")
+	}
+	if err := next.CheckOwned(); err != nil {
+		t.Errorf("CheckOwned of the next owner: got error %v, want none", err)
+	}
 	if _, err := Own(path); !errors.As(err, &locked) {
 		t.Errorf("a directory that the next owner has locked: got error %v, want a *LockedError", err)
 	}
@@ -170,6 +176,14 @@ func TestFileSystemWithoutLocks(t *testing.T) {
 	if !errors.Is(d.NotLocked, durable.ErrNoLocks) || !strings.Contains(d.NotLocked.Error(), path) {
 		t.Errorf("NotLocked is %v, want ErrNoLocks and the directory", d.NotLocked)
 	}
+	if runtime.GOOS != "windows" { // which does not remove a file that is open
+		if err := os.Remove(filepath.Join(path, lockFile)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := d.CheckOwned(); err != nil {
+		t.Errorf("CheckOwned without a lock: got error %v, want none", err)
+	}
 	tryLock = func(*os.File) error { return os.ErrInvalid }
 	if _, err := Create(path); !errors.Is(err, os.ErrInvalid) {
 		t.Errorf("another error: got error %v, want %v", err, os.ErrInvalid)
@@ -205,6 +219,85 @@ func TestOwnCleansUp(t *testing.T) {
 	for _, name := range kept {
 		if b, err := os.ReadFile(filepath.Join(path, name)); err != nil || string(b) != name {
 			t.Errorf("%s holds %q (error %v), want it unchanged", name, b, err)
+		}
+	}
+}
+
+// TestSwapMustBeFolder checks that Own refuses a .swap that is a link or a file, and that
+// File ignores it. No file may change, neither of the run nor of the folder to which the link leads.
+func TestSwapMustBeFolder(t *testing.T) {
+	for _, linked := range []bool{true, false} {
+		path, elsewhere := t.TempDir(), t.TempDir()
+		files := map[string]string{filepath.Join(path, ManifestFile): "manifest", filepath.Join(elsewhere, "other"): "other"}
+		for _, name := range runFiles {
+			files[filepath.Join(path, name)], files[filepath.Join(elsewhere, name)] = "here", "elsewhere"
+		}
+		swap := filepath.Join(path, swapDir)
+		if linked {
+			if err := os.Symlink(elsewhere, swap); err != nil {
+				t.Skipf("links cannot be made here: %v", err)
+			}
+		} else {
+			files[swap] = "a file"
+		}
+		for file, content := range files {
+			if err := os.WriteFile(file, []byte(content), 0o666); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got, want := File(path, ConfigFile), filepath.Join(path, ConfigFile); got != want {
+			t.Errorf("linked %t: File returns %s, want %s", linked, got, want)
+		}
+		var damaged *DamagedError
+		d, err := Own(path)
+		if err == nil {
+			d.Release()
+		}
+		if !errors.As(err, &damaged) || damaged.Path != swap || !strings.Contains(err.Error(), "remove it") || strings.Contains(err.Error(), "\n") {
+			t.Errorf("linked %t: got error %v, want a *DamagedError of one line that says to remove %s", linked, err, swap)
+		}
+		for file, want := range files {
+			if got, err := os.ReadFile(file); err != nil || string(got) != want {
+				t.Errorf("linked %t: %s holds %q (error %v), want %q", linked, file, got, err, want)
+			}
+		}
+		if _, err := os.Lstat(swap); err != nil {
+			t.Errorf("linked %t: got error %v, want %s to stay", linked, err, swap)
+		}
+	}
+}
+
+// TestReplacementAndReport checks that a replacement removes the report in the folder plots,
+// but not the one in another folder to which a link of this name leads.
+func TestReplacementAndReport(t *testing.T) {
+	for _, linked := range []bool{false, true} {
+		path, elsewhere := t.TempDir(), t.TempDir()
+		plots := filepath.Join(path, PlotsDir)
+		if linked {
+			if err := os.Symlink(elsewhere, plots); err != nil {
+				t.Skipf("links cannot be made here: %v", err)
+			}
+		} else if err := os.Mkdir(plots, 0o777); err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range []string{filepath.Join(plots, ReportFile), filepath.Join(path, ConfigFile)} {
+			if err := os.WriteFile(file, []byte("{}"), 0o666); err != nil {
+				t.Fatal(err)
+			}
+		}
+		d, err := Own(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer d.Release()
+		if err := errors.Join(d.Begin(""), d.WriteConfig([]byte(`{"new":1}`)), d.Commit()); err != nil {
+			t.Fatal(err)
+		}
+		if b, err := os.ReadFile(filepath.Join(path, ConfigFile)); err != nil || string(b) != `{"new":1}` {
+			t.Errorf("linked %t: config.json holds %q (error %v), want that of the replacement", linked, b, err)
+		}
+		if _, err := os.Stat(filepath.Join(plots, ReportFile)); linked != (err == nil) {
+			t.Errorf("linked %t: the report after the replacement: got error %v, want one only if the folder is not linked", linked, err)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package rundir
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -57,6 +58,32 @@ func acquire(path string) (f *os.File, notLocked, err error) {
 	}
 	writeHolder(f)
 	return f, notLocked, nil
+}
+
+// CheckOwned returns an error if the directory's path no longer leads to the lock file that
+// this process has locked: the directory was moved or replaced, or the lock file was removed,
+// so another process may write there. The error wraps fs.ErrNotExist if there is nothing at the
+// path. CheckOwned returns nil if the directory is not locked because of NotLocked. An owner that
+// has not written for a while must call it before it writes.
+func (d *Dir) CheckOwned() error {
+	if d.NotLocked != nil {
+		return nil
+	}
+	locked, err := d.lock.Stat()
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(d.path); err != nil {
+		return fmt.Errorf("find the run directory: %w", err)
+	}
+	current, err := os.Lstat(filepath.Join(d.path, lockFile))
+	switch {
+	case err == nil && os.SameFile(locked, current):
+		return nil
+	case err == nil || errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("the run directory %s was moved or replaced while training, or its %s was removed; continue the run where its directory is now", d.path, lockFile)
+	}
+	return fmt.Errorf("check the lock of %s: %w", d.path, err)
 }
 
 // writeHolder writes a description of this process to the lock file. It ignores errors,

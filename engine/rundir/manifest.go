@@ -41,7 +41,7 @@ func WriteManifest(dir string) ([]ManifestEntry, error) {
 	var text bytes.Buffer
 	for _, f := range files {
 		name := f.Name()
-		if !f.Type().IsRegular() || strings.HasPrefix(name, ".") || name == ManifestFile || strings.ContainsAny(name, "\n\r\\") {
+		if !isCovered(f) || strings.ContainsAny(name, "\n\r\\") {
 			continue
 		}
 		digest, err := FileDigest(filepath.Join(dir, name))
@@ -52,6 +52,12 @@ func WriteManifest(dir string) ([]ManifestEntry, error) {
 		fmt.Fprintf(&text, "%s  %s\n", digest, name)
 	}
 	return entries, durable.WriteFile(filepath.Join(dir, ManifestFile), text.Bytes())
+}
+
+// isCovered reports whether a manifest covers a file of its directory: a regular file that is
+// neither hidden nor the manifest.
+func isCovered(f fs.DirEntry) bool {
+	return f.Type().IsRegular() && !strings.HasPrefix(f.Name(), ".") && f.Name() != ManifestFile
 }
 
 // ReadManifest reads the manifest of dir. It returns nil if there is none, and a

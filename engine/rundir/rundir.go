@@ -148,9 +148,10 @@ func HasRun(dir string) (bool, error) {
 }
 
 // File returns the path at which a reader finds a file of the run in dir. The file may still
-// be in .swap if a replacement was interrupted.
+// be in .swap if a replacement was interrupted. A .swap that is a link is ignored.
 func File(dir, name string) string {
-	if path := filepath.Join(dir, swapDir, name); isFile(path) {
+	swap := filepath.Join(dir, swapDir)
+	if path := filepath.Join(swap, name); isDir(swap) && isFile(path) {
 		return path
 	}
 	return filepath.Join(dir, name)
@@ -160,4 +161,10 @@ func File(dir, name string) string {
 func isFile(path string) bool {
 	info, err := os.Lstat(path)
 	return err == nil && info.Mode().IsRegular()
+}
+
+// isDir reports whether path names a directory, and not a link to one.
+func isDir(path string) bool {
+	info, err := os.Lstat(path)
+	return err == nil && info.IsDir()
 }
