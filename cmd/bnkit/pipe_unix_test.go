@@ -64,3 +64,24 @@ func TestPipes(t *testing.T) {
 		}
 	}
 }
+
+// TestPipesInRun checks that a pipe in a run directory does not make commands wait that search
+// the directory for a model or verify its files.
+func TestPipesInRun(t *testing.T) {
+	data := writeIDX(t)
+	chdirTemp(t)
+	mustRun(t, append([]string{"train", "--data", data, "--out", "r"}, smallRun...)...)
+	mustRun(t, "prune", "r/ckpt.bnz", "--remove", "0.3", "--data-dir", data)
+	if err := syscall.Mkfifo("r/a.bnz", 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out := mustRun(t, "inspect", "r/ckpt-pruned.bnz"); !strings.Contains(out, "bnkit prune r/ckpt.bnz") {
+		t.Errorf("inspect prints the following, want the command bnkit prune r/ckpt.bnz:\n%s", out)
+	}
+	if err := os.WriteFile("r/SHA256SUMS", []byte(strings.Repeat("0", 64)+"  a.bnz\n"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if code, out, stderr := bnkit(t, "verify", "r"); code != 3 || !strings.Contains(out+stderr, "a.bnz: it is not a regular file") {
+		t.Errorf("verify: exit code %d, %q, %q; want 3 and that a.bnz is not a regular file", code, out, stderr)
+	}
+}
