@@ -136,7 +136,7 @@ func TestPlanFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	read, err := ReadPlan(writePlan(t, text))
+	read, err := ReadPlan(t.Context(), writePlan(t, text))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -213,7 +213,7 @@ func TestInvalidPlans(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		read, err := ReadPlan(writePlan(t, changed))
+		read, err := ReadPlan(t.Context(), writePlan(t, changed))
 		if err == nil {
 			_, err = MakePlan(m, Options{Plan: read})
 		}
@@ -225,7 +225,7 @@ func TestInvalidPlans(t *testing.T) {
 	for _, text := range []string{"", "[]", "{", string(text) + "{}", `{"threshold": 0.1}`, `{"arch": 5}`,
 		strings.Replace(string(text), `"beta"`, `"Beta"`, 1), strings.Replace(string(text), `"layers"`, `"arch": "x", "layers"`, 1)} {
 		var bad *OptionError
-		if _, err := ReadPlan(writePlan(t, []byte(text))); !errors.As(err, &bad) {
+		if _, err := ReadPlan(t.Context(), writePlan(t, []byte(text))); !errors.As(err, &bad) {
 			t.Errorf("%q: got error %v, want an *OptionError", text, err)
 		}
 	}

@@ -2,11 +2,11 @@ package prune
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
-	"io"
-	"os"
 
+	"bnkit/checkpoint/durable"
 	"bnkit/checkpoint/strictjson"
 )
 
@@ -41,14 +41,10 @@ func (p *Plan) Encode() ([]byte, error) {
 
 // ReadPlan reads a plan that Encode wrote and a user may have edited. The error is an
 // *OptionError if the file is not a plan or the plan keeps no channel of the layers that it lists,
-// or an error of the file system.
-func ReadPlan(path string) (*Plan, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxPlanBytes+1))
+// or an error of the file system. The file may be a pipe, for which ReadPlan waits until ctx is
+// cancelled; the error is then ctx's.
+func ReadPlan(ctx context.Context, path string) (*Plan, error) {
+	b, err := durable.ReadUpTo(ctx, path, maxPlanBytes+1)
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package durable
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -98,4 +99,31 @@ func ReadFile(path string, limit int64) ([]byte, error) {
 		return nil, &FileError{path, fmt.Sprintf("it has more than %d bytes, which is the limit for such a file", limit)}
 	}
 	return b, nil
+}
+
+// ReadUpTo reads the first n bytes of the file at path, or all of a shorter file. The file may
+// be a pipe or a device, which can take for ever to open or read, so ReadUpTo returns ctx's
+// error once ctx is cancelled. The file then stays open until the pending operation ends.
+func ReadUpTo(ctx context.Context, path string, n int64) ([]byte, error) {
+	type result struct {
+		b   []byte
+		err error
+	}
+	done := make(chan result, 1)
+	go func() {
+		f, err := os.Open(path)
+		if err != nil {
+			done <- result{nil, err}
+			return
+		}
+		defer f.Close()
+		b, err := io.ReadAll(io.LimitReader(f, n))
+		done <- result{b, err}
+	}()
+	select {
+	case r := <-done:
+		return r.b, r.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }

@@ -3,6 +3,7 @@
 package durable
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -124,5 +125,49 @@ func TestReadFile(t *testing.T) {
 	}
 	if _, err := ReadFile(path+"x", 4); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a missing file: got error %v, want os.ErrNotExist", err)
+	}
+}
+
+// TestReadUpTo reads a file and a pipe, and cancels reading pipes that have no writer or whose
+// writer writes nothing.
+func TestReadUpTo(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "f")
+	if err := os.WriteFile(path, []byte("12345"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	pipe := filepath.Join(dir, "pipe")
+	if err := syscall.Mkfifo(pipe, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for n, want := range map[int64]string{6: "12345", 5: "12345", 4: "1234"} {
+		if b, err := ReadUpTo(t.Context(), path, n); err != nil || string(b) != want {
+			t.Errorf("%d bytes of the file: got %q (error %v), want %q", n, b, err, want)
+		}
+		written := make(chan error)
+		go func() { written <- os.WriteFile(pipe, []byte("12345"), 0) }()
+		if b, err := ReadUpTo(t.Context(), pipe, n); err != nil || string(b) != want {
+			t.Errorf("%d bytes of the pipe: got %q (error %v), want %q", n, b, err, want)
+		}
+		if err := <-written; err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := ReadUpTo(t.Context(), path+"x", 4); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a missing file: got error %v, want os.ErrNotExist", err)
+	}
+
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := ReadUpTo(ctx, pipe, 4); !errors.Is(err, context.Canceled) {
+		t.Errorf("a pipe without a writer: got error %v, want context.Canceled", err)
+	}
+	silent, err := os.OpenFile(pipe, os.O_RDWR, 0) // also ends the wait for a writer
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	if _, err := ReadUpTo(ctx, pipe, 4); !errors.Is(err, context.Canceled) {
+		t.Errorf("a pipe whose writer is silent: got error %v, want context.Canceled", err)
 	}
 }

@@ -193,7 +193,7 @@ func readHostile(dir string, f *hostileFile) error {
 		_, err = selected.Train.Picture(0)
 		return err
 	case name == "s.yaml":
-		_, err := presets.ReadFile(path)
+		_, err := presets.ReadFile(context.Background(), path)
 		return err
 	case name == "config.json":
 		_, err := engine.ReadConfig(path)
@@ -202,7 +202,7 @@ func readHostile(dir string, f *hostileFile) error {
 		_, err := rundir.ReadDataPath(dir)
 		return err
 	case name == "plan.json":
-		_, err := prune.ReadPlan(path)
+		_, err := prune.ReadPlan(context.Background(), path)
 		return pruneError(newPruneCommand(&globalOptions{}), err)
 	case name == "metrics.jsonl":
 		_, err := rundir.ReadMetrics(path)

@@ -300,6 +300,8 @@ func TestExitCodes(t *testing.T) {
 		{"train --data " + data + " --out taken", 2, "--force"},
 		{"train --resume --out nowhere", 2, "nowhere"},
 		{"train --resume --force", 2, "one of them"},
+		{"train --force", 2, "--force has an effect only with --out"},
+		{"train --force --out= --data missing", 2, "--force has an effect only with --out"},
 		{"train --data " + torn, 3, "train-images-idx3-ubyte"},
 		{"eval", 2, "bnkit train"},
 		{"eval missing.bnz", 1, "missing.bnz"},

@@ -23,20 +23,20 @@ var allowedImports = []layer{
 	// Plots are drawn from results and measure nothing, so they do not need engine.
 	{"plots", []string{"analysis", "prune", "engine", "engine/rundir", "checkpoint/durable"}},
 	{"analysis", []string{"prune", "engine", "engine/config", "engine/rundir", "engine/dataset", "engine/convert", "engine/nn", "engine/arch", "engine/kernel"}},
-	{"prune", []string{"engine", "engine/config", "engine/dataset", "engine/convert", "engine/nn", "engine/arch", "engine/kernel", "engine/rng", "checkpoint/safetensors", "checkpoint/strictjson"}},
+	{"prune", []string{"engine", "engine/config", "engine/dataset", "engine/convert", "engine/nn", "engine/arch", "engine/kernel", "engine/rng", "checkpoint/safetensors", "checkpoint/durable", "checkpoint/strictjson"}},
 	{"engine/bench", []string{"engine", "engine/config", "engine/nn", "engine/arch", "engine/kernel", "engine/rng"}},
 
 	{"engine", []string{"engine/rundir", "engine/config", "engine/optim", "engine/dataset", "engine/convert", "engine/nn", "engine/arch", "engine/kernel", "checkpoint", "checkpoint/durable", "checkpoint/strictjson"}},
 
 	// Only cmd imports presets, because they bring in YAML.
-	{"engine/presets", []string{"engine/config"}},
+	{"engine/presets", []string{"engine/config", "checkpoint/durable"}},
 	{"engine/config", []string{"engine/optim", "engine/dataset", "engine/nn", "engine/arch", "checkpoint/strictjson"}},
 	{"engine/optim", []string{"engine/nn", "engine/arch", "engine/kernel"}},
 
 	// Only cmd imports fetch, because it brings in net/http.
 	{"engine/dataset/fetch", []string{"engine/dataset", "checkpoint/durable"}},
 	{"engine/rundir", []string{"checkpoint", "checkpoint/durable", "checkpoint/strictjson"}},
-	{"engine/dataset", []string{"engine/rng"}},
+	{"engine/dataset", []string{"engine/rng", "checkpoint/durable"}},
 	{"engine/convert", []string{"engine/nn", "engine/arch", "checkpoint/safetensors", "checkpoint/torchfile"}},
 	{"engine/nn", []string{"engine/arch", "engine/kernel", "engine/rng"}},
 	{"checkpoint", []string{"checkpoint/durable", "checkpoint/strictjson"}},

@@ -230,6 +230,9 @@ func findByDigest(path, digest string) string {
 				continue
 			}
 			file := filepath.Join(dir, e.Name())
+			if info, err := os.Stat(file); err != nil || !info.Mode().IsRegular() { // opening a pipe would wait for its writer
+				continue
+			}
 			if sum, err := sha256Of(file); err == nil && sum == digest {
 				return file
 			}

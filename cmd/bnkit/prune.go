@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -119,7 +120,7 @@ removed, and the evaluations clamped, reestimated and recovered).`,
 }
 
 // options returns the options of package prune that the flags give.
-func (o *pruneOptions) options() (prune.Options, error) {
+func (o *pruneOptions) options(ctx context.Context) (prune.Options, error) {
 	p := prune.Options{
 		Threshold: o.threshold, Remove: o.remove, Protect: o.protect, MaxPerLayer: o.maxPerLayer,
 		ZeroBeta: o.zeroBeta || !o.keepBeta, Threads: o.threads,
@@ -132,7 +133,7 @@ func (o *pruneOptions) options() (prune.Options, error) {
 	}
 	var err error
 	if o.plan != "" {
-		p.Plan, err = prune.ReadPlan(o.plan)
+		p.Plan, err = prune.ReadPlan(ctx, o.plan)
 	}
 	return p, err
 }
@@ -149,7 +150,7 @@ func runPrune(c *cobra.Command, g *globalOptions, o pruneOptions, args []string)
 	if err != nil {
 		return err
 	}
-	options, err := o.options()
+	options, err := o.options(c.Context())
 	if err != nil {
 		return pruneError(c, err)
 	}

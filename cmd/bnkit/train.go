@@ -192,6 +192,9 @@ func runTrain(c *cobra.Command, g *globalOptions, o *trainOptions) error {
 	if o.resume && o.force {
 		return &usageError{c.CommandPath(), errors.New("--resume continues a run and --force replaces it: use one of them")}
 	}
+	if o.force && o.out == "" {
+		return &usageError{c.CommandPath(), errors.New("--force has an effect only with --out, which names the run to replace")}
+	}
 	if o.otherKernel && !o.resume {
 		return &usageError{c.CommandPath(), errors.New("--allow-other-kernel has an effect only with --resume")}
 	}
@@ -481,7 +484,7 @@ func loadSettings(c *cobra.Command, g *globalOptions, o *trainOptions) error {
 		if info, e := os.Stat(o.file); e == nil && info.IsDir() {
 			o.file = filepath.Join(o.file, rundir.ConfigFile)
 		}
-		base, err = presets.ReadFile(o.file)
+		base, err = presets.ReadFile(c.Context(), o.file)
 	case o.resume:
 		base, err = o.settingsOfRun(c)
 	default:

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -75,9 +74,9 @@ func findImageNetResNet(name string) (*imageNetResNet, error) {
 	}
 	r := &imageNetResNet{name: name, bottleneck: parts[5] != ""}
 	for stage := range r.blocks {
-		n, err := strconv.Atoi(parts[1+stage])
+		n, err := parseNumber(parts[1+stage])
 		if err != nil || n < 1 || n > maxStageBlocks {
-			return nil, &Error{Name: name, Reason: fmt.Sprintf("%s blocks in a stage is out of range; use 1 to %d", parts[1+stage], maxStageBlocks)}
+			return nil, &Error{Name: name, Reason: fmt.Sprintf("%s blocks in a stage is out of range; use 1 to %d (without leading zeros)", parts[1+stage], maxStageBlocks)}
 		}
 		r.blocks[stage] = n
 	}

@@ -28,9 +28,9 @@ var cifarResNets = family{
 		case len(parts) == 2 && parts[0] == "resnet":
 			return buildBasic(n, parts[1], 1)
 		case len(parts) == 3 && parts[0] == "wrn":
-			factor, err := strconv.Atoi(parts[2])
+			factor, err := parseNumber(parts[2])
 			if err != nil || factor < 1 || factor > maxWidth/baseWidth {
-				return supportedOptions{}, true, &Error{Name: n.Name, Reason: fmt.Sprintf("width factor %q must be a number from 1 to %d", parts[2], maxWidth/baseWidth)}
+				return supportedOptions{}, true, &Error{Name: n.Name, Reason: fmt.Sprintf("width factor %q must be a number from 1 to %d (without a sign and leading zeros)", parts[2], maxWidth/baseWidth)}
 			}
 			return buildBasic(n, parts[1], factor)
 		case len(parts) == 3 && parts[0] == "resnet" && parts[2] == "bottleneck":
@@ -53,13 +53,23 @@ func buildBasic(n *Network, depth string, factor int) (supportedOptions, bool, e
 	return supportedOptions{optionA: true}, true, err
 }
 
+// parseNumber parses a number in a name. It accepts only one spelling of each number, so that a
+// network does not have several names that differ in signs or leading zeros.
+func parseNumber(text string) (int, error) {
+	n, err := strconv.Atoi(text)
+	if err == nil && strconv.Itoa(n) != text {
+		err = strconv.ErrSyntax
+	}
+	return n, err
+}
+
 // parseDepth parses a number of layers, which must be 2 more than a multiple of divisor.
 func parseDepth(name, text string, divisor int) (int, error) {
-	depth, err := strconv.Atoi(text)
+	depth, err := parseNumber(text)
 	reason := ""
 	switch {
 	case err != nil:
-		reason = fmt.Sprintf("depth %q is not a number in range; %s", text, cifarForms)
+		reason = fmt.Sprintf("depth %q is not a number in range (without a sign and leading zeros); %s", text, cifarForms)
 	case depth < divisor+2 || depth > maxDepth:
 		reason = fmt.Sprintf("depth %d is out of range; use %d to %d", depth, divisor+2, maxDepth)
 	case depth%divisor != 2:

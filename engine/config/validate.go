@@ -71,6 +71,12 @@ func (c *Config) checkInitialisers() error {
 }
 
 func (c *Config) checkOptimizer() error {
+	// Range excludes 0, but smaller numbers than the smallest float32 are used as 0.
+	for _, key := range []string{"lr", "bn_eps", "adam_eps"} {
+		if v := *Find(key).Field(c).(*float64); float32(v) == 0 {
+			return fail(key, "%v; it is smaller than the smallest float32, so it would be 0", v)
+		}
+	}
 	switch {
 	case c.LR > math.MaxFloat32:
 		return fail("lr", "%v; it is larger than the largest float32", c.LR)

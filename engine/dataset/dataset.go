@@ -14,6 +14,8 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+
+	"bnkit/checkpoint/durable"
 )
 
 // Split is one split of a data set. Its pictures are in memory, or in files that are read
@@ -124,7 +126,8 @@ func IsName(name string) bool {
 // [CacheDir]. dir is ignored for the sample, which is built in, and for a path.
 //
 // The error is an [*UnknownError], a [*MissingError], a [*FormatError], a [*PictureError],
-// an [*AmbiguousError], or an error of the file system.
+// an [*AmbiguousError], a *durable.FileError if a path is neither a regular file nor a folder,
+// or an error of the file system.
 func Open(name, dir string) (*Data, error) {
 	if canonicalName(name) == sampleName {
 		return openSample()
@@ -160,8 +163,11 @@ func openPath(path string) (*Data, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open data set: %w", err)
 	}
-	if !info.IsDir() {
+	if info.Mode().IsRegular() {
 		return openArchive(path, archiveSources())
+	}
+	if !info.IsDir() { // opening a pipe would wait for its writer
+		return nil, &durable.FileError{Path: path, Reason: "it is not a regular file or a folder; name a folder or an archive that holds a data set"}
 	}
 	var found []*location
 	for _, src := range append(slices.Clone(sources), idxSource) {

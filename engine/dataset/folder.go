@@ -1,6 +1,7 @@
 package dataset
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -113,7 +114,8 @@ func listSplit(root, split string, classes []string) (*Split, error) {
 	return s, nil
 }
 
-// listClass appends the pictures below a folder, in the order of fs.WalkDir.
+// listClass appends the pictures below a folder, in the order of fs.WalkDir: in each folder, files
+// and subfolders are sorted by name, and a subfolder's pictures take its place.
 func listClass(files []File, root, folder string, label int32) ([]File, error) {
 	// Unlike filepath.WalkDir, DirFS follows a folder that is a link.
 	below := os.DirFS(filepath.Join(root, filepath.FromSlash(folder)))
@@ -139,8 +141,11 @@ func listClass(files []File, root, folder string, label int32) ([]File, error) {
 		files = append(files, File{Name: path.Join(folder, name), Size: info.Size(), Label: label})
 		return nil
 	})
+	if picture := (*PictureError)(nil); errors.As(err, &picture) {
+		return nil, err // it names the whole path
+	}
 	if err != nil {
-		return nil, fmt.Errorf("list pictures: %w", err)
+		return nil, fmt.Errorf("list pictures in %s: %w", filepath.Join(root, folder), err)
 	}
 	return files, nil
 }

@@ -200,6 +200,9 @@ func TestImageFolderLayout(t *testing.T) {
 		"nested folders and other files": {
 			[]string{"train/a/images/1.png", "train/a/0.png", "train/b/1.png", "train/a/boxes.txt", "train/.cache/x.png", "train/b/.1.png", "train/words.txt", "val/b/1.png"},
 			[]string{"train/a/0.png", "train/a/images/1.png", "train/b/1.png"}, ""},
+		"components of paths are compared": {
+			[]string{"train/a/a.png", "train/a/a-b.png", "train/a/a/x.png", "train/a/B.png", "train/b/1.png", "test/a/1.png"},
+			[]string{"train/a/B.png", "train/a/a/x.png", "train/a/a-b.png", "train/a/a.png", "train/b/1.png"}, ""},
 		"no test":             {[]string{"train/a/1.png", "train/b/1.png"}, nil, ""},
 		"one class":           {[]string{"train/a/1.png", "test/a/1.png"}, nil, "train"},
 		"zero classes":        {[]string{"train/1.png", "test/a/1.png"}, nil, "train"},
@@ -258,6 +261,13 @@ func TestImageFolderLayout(t *testing.T) {
 	}
 	if d, err := Open(linked, ""); err != nil || d.Train.Len() != 2 || d.Test.Label(0) != 0 {
 		t.Errorf("links to folders: read %+v, %v; want 2 training pictures, and a test picture of class 0", d, err)
+	}
+	// An error of the file system names the folder.
+	if err := os.Symlink("nowhere", filepath.Join(root, "train", "b", "2.png")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(root, ""); !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), filepath.Join(root, "train", "b")) || !strings.Contains(err.Error(), "2.png") {
+		t.Errorf("a link that leads nowhere: got error %v, want os.ErrNotExist with the folder and the name", err)
 	}
 }
 

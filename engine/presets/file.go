@@ -2,15 +2,16 @@ package presets
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
 
+	"bnkit/checkpoint/durable"
 	"bnkit/engine/config"
 )
 
@@ -18,18 +19,14 @@ import (
 const maxSize = 1 << 20
 
 // ReadFile reads a file of settings: YAML with the keys of config.json, or the config.json
-// of a run. A missing setting gets its default. Errors name the file. The error is a
+// of a run. A missing setting gets its default. The file may be a pipe, for which ReadFile waits
+// until ctx is cancelled; the error is then ctx's. Other errors name the file. The error is a
 // *config.Error if a setting or the form of the file is wrong.
-func ReadFile(path string) (config.Config, error) {
-	f, err := os.Open(path)
+func ReadFile(ctx context.Context, path string) (config.Config, error) {
+	b, err := durable.ReadUpTo(ctx, path, maxSize+1)
 	if errors.Is(err, fs.ErrNotExist) {
 		return config.Config{}, fmt.Errorf("%w; name a YAML file of settings or the config.json of a run", err)
 	}
-	if err != nil {
-		return config.Config{}, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxSize+1))
 	if err != nil {
 		return config.Config{}, err
 	}
@@ -82,17 +79,18 @@ func parseMapping(b []byte) ([]*yaml.Node, error) {
 	if err := d.Decode(&document); err != nil && !errors.Is(err, io.EOF) {
 		return nil, fail("file", "it is not YAML or JSON: %s", strings.TrimPrefix(err.Error(), "yaml: "))
 	}
-	if document.Kind == 0 || document.Content[0].Kind != yaml.MappingNode {
-		return nil, fail("file", "it has no settings; use lines such as: lr: 0.1")
-	}
 	if err := d.Decode(&next); !errors.Is(err, io.EOF) {
 		return nil, fail("file", "it has more than one YAML document")
+	}
+	if document.Kind == 0 || document.Content[0].Kind != yaml.MappingNode {
+		return nil, fail("file", "it has no settings; use lines such as: lr: 0.1")
 	}
 	return document.Content[0].Content, nil
 }
 
 // decode decodes the value n of a key into field. It checks the type first, because the YAML
-// package would read 1.5 as 1 and accept an empty value.
+// package would read 1.5 as 1 and accept an empty value. It refuses numbers in YAML's other
+// forms, such as 0x10 and 1_000. YAML would also read 010 as 8, but a flag reads it as 10.
 func decode(key string, n *yaml.Node, field any) error {
 	if n.Kind == yaml.AliasNode {
 		n = n.Alias
@@ -120,10 +118,37 @@ func decode(key string, n *yaml.Node, field any) error {
 	default:
 		want, ok = "a whole number", tag == "!!int"
 	}
+	for _, number := range append([]*yaml.Node{n}, n.Content...) {
+		if ok && !isPlain(number) {
+			return fail(key, "line %d: %.40q must be a decimal number without a plus sign, leading zeros and underscores", number.Line, scalar(number))
+		}
+	}
 	if !ok || n.Decode(field) != nil {
 		return fail(key, "line %d: its value must be %s", n.Line, want)
 	}
 	return nil
+}
+
+// isPlain reports whether n is not a number, or a number in a form that flags read in the same
+// way.
+func isPlain(n *yaml.Node) bool {
+	text := scalar(n)
+	switch n.ShortTag() {
+	case "!!int":
+		digits := strings.TrimPrefix(text, "-")
+		return strings.Trim(digits, "0123456789") == "" && (digits == "0" || !strings.HasPrefix(digits, "0"))
+	case "!!float":
+		return !strings.Contains(text, "_")
+	}
+	return true
+}
+
+// scalar returns the text of a scalar or of the scalar that an alias stands for.
+func scalar(n *yaml.Node) string {
+	if n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
+	return n.Value
 }
 
 // fail returns a *config.Error.

@@ -24,7 +24,7 @@ func writeSettings(t *testing.T, text string) string {
 }
 
 func TestReadFile(t *testing.T) {
-	got, err := ReadFile(writeSettings(t, `
+	got, err := ReadFile(t.Context(), writeSettings(t, `
 # a comment
 reproduces: nothing
 arch: resnet-20
@@ -50,7 +50,7 @@ bn_weight_decay: false
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, err := ReadFile(writeSettings(t, string(b))); err != nil || !reflect.DeepEqual(got, want) {
+		if got, err := ReadFile(t.Context(), writeSettings(t, string(b))); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%s is read as %+v, %v; want %+v", b, got, err, want)
 		}
 	}
@@ -62,6 +62,7 @@ bn_weight_decay: false
 		{"lr: [", "file", "line 1"},
 		{"lr: 0.1\n\tepochs: 3", "file", "line 2"},
 		{"lr: 0.1\n---\nlr: 0.2", "file", "more than one"},
+		{"---\n---\nlr: 0.2", "file", "more than one"},
 		{strings.Repeat("#", maxSize+1), "file", "bytes"},
 		{"lr: 0.1\nepoch: 3", "epoch", "line 2"},
 		{"lr: 0.1\nlr: 0.2", "lr", "twice"},
@@ -72,6 +73,22 @@ bn_weight_decay: false
 		{"epochs: many", "epochs", "whole number"},
 		{"epochs: [3]", "epochs", "whole number"},
 		{"seed: -1", "seed", "whole number"},
+		{"lr: 0.1\nseed: 010", "seed", `line 2: "010" must be a decimal number`},
+		{"seed: 0x10", "seed", "decimal"},
+		{"seed: 0o10", "seed", "decimal"},
+		{"seed: !!int 010", "seed", "decimal"},
+		{"seed: !!int \"0x\\n10\"", "seed", "decimal"},
+		{"epochs: 0b11", "epochs", "decimal"},
+		{"seed: +5", "seed", "decimal"},
+		{"arch: 010", "arch", "text"},
+		{"epochs: 1_000", "epochs", "decimal"},
+		{"epochs: -010", "epochs", "decimal"},
+		{"subset: 00", "subset", "decimal"},
+		{"lr: 010", "lr", "decimal"},
+		{"lr: 0_1.5", "lr", "decimal"},
+		{"lr_drops: [3, 010]", "lr_drops", "decimal"},
+		{"momentum: &a 01\nlr_drops: [*a]", "momentum", "decimal"},
+		{"lr_drops: [3,\n  0x10]", "lr_drops", "line 2"},
 		{"lr: fast", "lr", "a number"},
 		{"lr: .nan", "lr", "above 0"},
 		{"lr: -1", "lr", "above 0"},
@@ -84,14 +101,14 @@ bn_weight_decay: false
 		{"optimizer: rmsprop", "optimizer", "adamw"},
 	} {
 		path := writeSettings(t, c.text)
-		_, err := ReadFile(path)
+		_, err := ReadFile(t.Context(), path)
 		var e *config.Error
 		if !errors.As(err, &e) || e.Key != c.key || !strings.Contains(err.Error(), c.want) || !strings.HasPrefix(err.Error(), path+": "+c.key+": ") ||
 			strings.Contains(err.Error(), "\n") {
 			t.Errorf("%.40q: got error %v, want a *config.Error of %s, in one line that names the file and says %q", c.text, err, c.key, c.want)
 		}
 	}
-	if _, err := ReadFile(filepath.Join(t.TempDir(), "none.yaml")); !errors.Is(err, os.ErrNotExist) {
+	if _, err := ReadFile(t.Context(), filepath.Join(t.TempDir(), "none.yaml")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a missing file: got error %v, want os.ErrNotExist", err)
 	}
 }

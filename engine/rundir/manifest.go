@@ -97,8 +97,16 @@ func (d *Dir) RemoveManifest() error {
 	return durable.RemoveAll(d.File(ManifestFile))
 }
 
-// FileDigest returns the SHA-256 of a file in hex.
+// FileDigest returns the SHA-256 of a file in hex. The error is a *durable.FileError if the file
+// is not a regular file.
 func FileDigest(path string) (string, error) {
+	info, err := os.Stat(path) // opening a pipe would wait for its writer
+	if err != nil {
+		return "", err
+	}
+	if !info.Mode().IsRegular() {
+		return "", &durable.FileError{Path: path, Reason: "it is not a regular file; replace or remove it"}
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return "", err
