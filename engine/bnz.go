@@ -227,7 +227,11 @@ func describedModel(h *checkpoint.Header) (*Model, arch.TrainableSet, error) {
 		}}
 	}
 	if h.Network != nil {
-		m.Origins = h.Network.Origins
+		if m.Origins = h.Network.Origins; m.Origins != nil {
+			if err := checkOrigins(net, m.Origins); err != nil {
+				return nil, "", err
+			}
+		}
 	}
 	for _, e := range h.Provenance {
 		m.History = append(m.History, Event(e))

@@ -257,3 +257,34 @@ func TestOpenData(t *testing.T) {
 		t.Errorf("a data set that dataset.Open does not know, without its path: got error %v, want a *DataError", err)
 	}
 }
+
+// TestWrongOrigins loads files whose lists of the origins of channels do not fit their networks.
+func TestWrongOrigins(t *testing.T) {
+	for want, change := range map[string]func(origins map[string][]int){
+		`"conv9", a unit that it does not have`: func(o map[string][]int) { o["conv9"] = o["conv"] },
+		"3 channels of conv, which has 4":       func(o map[string][]int) { o["conv"] = o["conv"][:3] },
+		"5 channels of conv, which has 4":       func(o map[string][]int) { o["conv"] = append(slices.Clone(o["conv"]), 9) },
+		"of conv, [-1 0 1 1], are not":          func(o map[string][]int) { o["conv"] = []int{-1, 0, 1, 1} },
+		"of conv, [-2 0 1 3], are not":          func(o map[string][]int) { o["conv"] = []int{-2, 0, 1, 3} },
+		"":                                      func(o map[string][]int) { o["conv"] = []int{-1, -1, 1, 3} },
+	} {
+		file, err := checkpoint.ReadFile("testdata/pruned-weights.bnz")
+		if err != nil {
+			t.Fatal(err)
+		}
+		change(file.Header.Network.Origins)
+		m, err := newModel(file)
+		if want != "" {
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("got error %v, want one with %q", err, want)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := m.File(); err != nil {
+			t.Errorf("two channels that carry constants: got error %v, want none", err)
+		}
+	}
+}

@@ -2,6 +2,8 @@ package engine
 
 import (
 	"context"
+	"fmt"
+	"maps"
 	"slices"
 
 	"bnkit/engine/arch"
@@ -88,4 +90,30 @@ func (e *Evaluator) Predictions(ctx context.Context, stats *nn.Statistics) ([]in
 			all = append(all, slices.Index(scores, slices.Max(scores)))
 		}
 	}
+}
+
+// checkOrigins returns an error if origins, in the form of Model.Origins, does not fit the units of
+// net.
+func checkOrigins(net *arch.Network, origins map[string][]int) error {
+	channels := map[string]int{}
+	for i := range net.Units {
+		channels[net.Units[i].Name] = net.Units[i].OutShape.C
+	}
+	for _, name := range slices.Sorted(maps.Keys(origins)) {
+		n, ok := channels[name]
+		if !ok {
+			return fmt.Errorf("it lists origins of the channels of %q, a unit that it does not have", name)
+		}
+		if len(origins[name]) != n {
+			return fmt.Errorf("it lists the origins of %d channels of %s, which has %d", len(origins[name]), name, n)
+		}
+		seen := map[int]bool{}
+		for _, channel := range origins[name] {
+			if channel < nn.ConstantChannel || seen[channel] {
+				return fmt.Errorf("the origins of the channels of %s, %d, are not different indices, or -1", name, origins[name])
+			}
+			seen[channel] = channel != nn.ConstantChannel // a network from which channels were removed twice may have several
+		}
+	}
+	return nil
 }
