@@ -197,7 +197,10 @@ func (r *run) continueFrom(started *config.Config) error {
 		r.cfg.LRDrops = started.LRDrops
 		r.schedule = r.cfg.LearningRate()
 	}
-	return r.compare(started)
+	if key, reason := resumeConflict(started, &r.cfg); key != "" {
+		return r.refuse(key, "%s", reason)
+	}
+	return nil
 }
 
 // stateModel returns the model in a state, with the history and the source of the model that
@@ -341,19 +344,20 @@ func (r *run) unreadable(err error) error {
 	return &ResumeError{Dir: r.dir.Path(), Reason: err.Error(), MustReplace: true, Err: err}
 }
 
-// compare returns an error if the settings differ from those that the run was started with. Only
-// the number of epochs may be larger.
-func (r *run) compare(started *config.Config) error {
-	if key, before, now := started.Difference(&r.cfg); key != "" {
-		return r.refuse(key, "the run was started with %s %s, not %s; only epochs may change", key, before, now)
+// resumeConflict returns the key of a setting that keeps a run that was started with other
+// settings from continuing with cfg, and the reason. Only the number of epochs may be larger. The
+// key is "" if the run can continue.
+func resumeConflict(started, cfg *config.Config) (key, reason string) {
+	if key, before, now := started.Difference(cfg); key != "" {
+		return key, fmt.Sprintf("the run was started with %s %s, not %s; only epochs may change", key, before, now)
 	}
-	if r.cfg.Epochs != started.Epochs && started.NeedsEpochs() {
-		return r.refuse("epochs", "the run was started with %d epochs, not %d, and the rates of schedule %s depend on them", started.Epochs, r.cfg.Epochs, started.Schedule)
+	if cfg.Epochs != started.Epochs && started.NeedsEpochs() {
+		return "epochs", fmt.Sprintf("the run was started with %d epochs, not %d, and the rates of schedule %s depend on them", started.Epochs, cfg.Epochs, started.Schedule)
 	}
-	if r.cfg.Epochs < started.Epochs {
-		return r.refuse("epochs", "the run was started with %d epochs, more than %d", started.Epochs, r.cfg.Epochs)
+	if cfg.Epochs < started.Epochs {
+		return "epochs", fmt.Sprintf("the run was started with %d epochs, more than %d", started.Epochs, cfg.Epochs)
 	}
-	return nil
+	return "", ""
 }
 
 // restore sets the run's tensors and progress to those of a state.

@@ -97,8 +97,12 @@ func VerifyState(ctx context.Context, dir string, m *Model) (epochs int, err err
 		return fail("its settings cannot be read: %v", err)
 	}
 	if cfg, err := ReadConfig(rundir.File(dir, rundir.ConfigFile)); err == nil {
-		if problem := resumeProblem(&started, cfg); problem != "" {
-			return fail("%s", problem)
+		started.Resolve()
+		if cfg.LRDrops == nil {
+			cfg.LRDrops = started.LRDrops
+		}
+		if key, reason := resumeConflict(&started, &cfg); key != "" {
+			return fail("its settings are not those of %s: %s", rundir.ConfigFile, reason)
 		}
 	}
 	return epochs, nil
@@ -107,20 +111,4 @@ func VerifyState(ctx context.Context, dir string, m *Model) (epochs int, err err
 // sameNetwork reports whether two networks have the same units, inputs and classes.
 func sameNetwork(a, b *arch.Network) bool {
 	return reflect.DeepEqual(a.Units, b.Units) && a.Input == b.Input && a.Classes == b.Classes
-}
-
-// resumeProblem returns the reason why a run with the settings cfg cannot resume from a state with
-// the settings started, or "" if it can. Only the number of epochs may differ: cfg may have more.
-func resumeProblem(started *config.Config, cfg config.Config) string {
-	started.Resolve()
-	if cfg.LRDrops == nil {
-		cfg.LRDrops = started.LRDrops
-	}
-	if key, inState, inConfig := started.Difference(&cfg); key != "" {
-		return fmt.Sprintf("its setting %s is %s, but that of %s is %s", key, inState, rundir.ConfigFile, inConfig)
-	}
-	if cfg.Epochs < started.Epochs || cfg.Epochs != started.Epochs && started.NeedsEpochs() {
-		return fmt.Sprintf("its setting epochs is %d, but that of %s is %d", started.Epochs, rundir.ConfigFile, cfg.Epochs)
-	}
-	return ""
 }

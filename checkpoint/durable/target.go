@@ -86,12 +86,7 @@ func ReadFile(path string, limit int64) ([]byte, error) {
 	if err := checkRegular(path, info); err != nil {
 		return nil, err
 	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, limit+1))
+	b, err := readUpTo(path, limit+1)
 	if err != nil {
 		return nil, err
 	}
@@ -111,13 +106,7 @@ func ReadUpTo(ctx context.Context, path string, n int64) ([]byte, error) {
 	}
 	done := make(chan result, 1)
 	go func() {
-		f, err := os.Open(path)
-		if err != nil {
-			done <- result{nil, err}
-			return
-		}
-		defer f.Close()
-		b, err := io.ReadAll(io.LimitReader(f, n))
+		b, err := readUpTo(path, n)
 		done <- result{b, err}
 	}()
 	select {
@@ -126,4 +115,14 @@ func ReadUpTo(ctx context.Context, path string, n int64) ([]byte, error) {
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+}
+
+// readUpTo reads the first n bytes of the file at path, or all of a shorter file.
+func readUpTo(path string, n int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, n))
 }

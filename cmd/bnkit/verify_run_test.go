@@ -100,9 +100,9 @@ func TestVerifyState(t *testing.T) {
 		intact[name] = read(filepath.Join("r", name))
 	}
 	for _, c := range []struct{ name, from, want string }{
-		{rundir.ResumeFile, "lr/resume.bnz", "its setting lr is 0.2, but that of config.json is 0.1"},
-		{rundir.ResumeFile, "optimizer/resume.bnz", "its setting optimizer is adam, but that of config.json is sgd"},
-		{rundir.ResumeFile, "track/resume.bnz", "its setting track_gradients is true, but that of config.json is false"},
+		{rundir.ResumeFile, "lr/resume.bnz", "its settings are not those of config.json: the run was started with lr 0.2, not 0.1"},
+		{rundir.ResumeFile, "optimizer/resume.bnz", "its settings are not those of config.json: the run was started with optimizer adam, not sgd"},
+		{rundir.ResumeFile, "track/resume.bnz", "its settings are not those of config.json: the run was started with track_gradients true, not false"},
 		{rundir.ResumeFile, "arch/resume.bnz", "its network, resnet-14, is not that of ckpt.bnz, resnet-8"},
 		{rundir.ResumeFile, "r/ckpt.bnz", "it is not a resume state"},
 	} {
@@ -123,10 +123,10 @@ func TestVerifyState(t *testing.T) {
 	setEpochs("r", "1", "3")
 	mustRun(t, "verify", "r")
 	setEpochs("longer", "2", "1")
-	mustFail(t, "longer", "its setting epochs is 2, but that of config.json is 1")
+	mustFail(t, "longer", "its settings are not those of config.json: the run was started with 2 epochs, more than 1")
 	train("cosine", "--schedule", "cosine")
 	setEpochs("cosine", "1", "3")
-	mustFail(t, "cosine", "its setting epochs is 1, but that of config.json is 3")
+	mustFail(t, "cosine", "its settings are not those of config.json: the run was started with 1 epochs, not 3")
 
 	mustRun(t, "train", "--from", "r", "--epochs", "1", "--batch", "32", "--schedule", "constant", "--out", "further")
 	mustRun(t, "verify", "further")
