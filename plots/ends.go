@@ -17,7 +17,7 @@ type ending struct {
 	color color.Color
 }
 
-// endingOf returns the label of s, or false if s has no points.
+// endingOf returns the label of s, or false if s has no finite points.
 func endingOf(name string, s series) (e ending, ok bool) {
 	for i := range s.x {
 		if finite(s.x[i]) && finite(s.y[i]) {

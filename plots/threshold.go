@@ -25,6 +25,9 @@ func threshold(runs []Run) *figure {
 		scope: describeMeasurement(runs, func(r *analysis.Report) *analysis.Scope { return r.Accuracy }),
 		note:  "Every γ with |γ| below the threshold is set to 0; its β is kept.",
 	}
+	if slices.ContainsFunc(runs, func(r Run) bool { return r.Report.Total.Pruned > 0 }) {
+		f.note += " Shares do not count pruned channels."
+	}
 	byThreshold, byShare := newPanel("threshold for |γ|", "test accuracy"), newPanel("share of all γ clamped", "test accuracy")
 	f.panels = []panel{{byThreshold, 1}}
 	if len(runs) > 1 {

@@ -4,6 +4,7 @@ import (
 	"image"
 	"image/color"
 	"math"
+	"strings"
 	"testing"
 )
 
@@ -27,6 +28,11 @@ func TestThreshold(t *testing.T) {
 	}
 	if row, n := longestRow(picture, grey); n < 500 || math.Abs(float64(row)-rowOf(0.25)) > 4 {
 		t.Errorf("the chance line is in row %d with %d pixels, want row %v with at least 500", row, n, rowOf(0.25))
+	}
+	pruned := report(4, 0.8)
+	pruned.Total.Pruned = 1
+	if f := threshold([]Run{{Name: "a", Report: pruned}}); !strings.Contains(f.note, "do not count pruned channels") || strings.Contains(single.note, "pruned") {
+		t.Errorf("the notes are %q with pruned channels and %q without, want the first alone to say that they do not count", f.note, single.note)
 	}
 	unknownClasses := report(4, 0.8)
 	if _, n := longestRow(renderFigure(t, threshold([]Run{{Name: "a", Report: unknownClasses}})), grey); n > 50 {

@@ -6,14 +6,14 @@ import (
 )
 
 var (
-	// ErrLocked reports that another process has locked a file.
+	// ErrLocked reports that a file is locked already, usually by another process.
 	ErrLocked = errors.New("another process has locked it")
 
-	// ErrNoLocks reports that the file system, or this package on the operating system, does
-	// not support locks.
-	ErrNoLocks = errors.New("its file system or this operating system does not support locks")
+	// ErrNoLocks reports that the file system does not support locks, or that this package does
+	// not implement them on the operating system.
+	ErrNoLocks = errors.New("locks are not supported for its file system or this operating system")
 )
 
-// Lock locks a file for this process until the file is closed or the process ends. It does
+// Lock locks a file until it is closed or the process ends. It does
 // not wait. The error wraps ErrLocked or ErrNoLocks, or is an error of the file system.
 func Lock(f *os.File) error { return lock(f) }

@@ -43,8 +43,8 @@ func bf16Inputs() []float32 {
 	return xs
 }
 
-// TestRoundBF16 checks every sign and exponent, denormals, ties, infinities and NaNs,
-// quiet and signalling, at every position of a register.
+// TestRoundBF16 checks every sign and exponent, denormals, ties and NaNs, quiet and
+// signalling, at every position of a register, and infinities.
 func TestRoundBF16(t *testing.T) {
 	xs := bf16Inputs()
 	want := make([]uint16, len(xs))

@@ -3,8 +3,9 @@ package kernel
 // lanes is the number of channels in a block, in all families.
 const lanes = 8
 
-// Generic returns the family in plain Go. Machines without AVX2 use it, and tests
-// compare assembly with it. Except in convolutions, it takes sums in float64.
+// Generic returns the family in plain Go. Machines without AVX2 and FMA and
+// builds without assembly use it, and tests compare assembly with it. Except in convolutions, it
+// accumulates sums in float64.
 func Generic[T Float]() *Family[T] {
 	f := &Family[T]{
 		Name:  "generic",

@@ -8,7 +8,7 @@ import (
 )
 
 // BenchmarkWinograd convolves 128 images on one thread, in calls of at least as many images
-// as SIMD.md recommends. It also runs the plain-Go convolution on one image. GFLOP/s are the
+// as SIMD.md recommends, except the last of some sizes. It also runs the plain-Go convolution on one image. GFLOP/s are the
 // direct convolution's FLOPs over the time.
 func BenchmarkWinograd(b *testing.B) {
 	for _, s := range []struct{ channels, size, images int }{
